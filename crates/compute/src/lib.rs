@@ -1,1 +1,10 @@
-//! 
+//! Devices and the closed set of fused operations on which every network here runs.
+//!
+//! Everything is a row-major matrix in a flat [`Device::Buffer`]. A ragged batch of sequences is laid out row after
+//! row with no padding; what sees what is told by [`Visibility`], so no operation knows about batches or masks.
+
+mod device;
+mod visibility;
+
+pub use device::{AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, RopeShape};
+pub use visibility::{Visibility, VisibilityError};
