@@ -3,8 +3,10 @@
 //! Everything is a row-major matrix in a flat [`Device::Buffer`]. A ragged batch of sequences is laid out row after
 //! row with no padding; what sees what is told by [`Visibility`], so no operation knows about batches or masks.
 
+mod cpu;
 mod device;
 mod visibility;
 
+pub use cpu::{Buffer, Cpu, CpuPath, ParseNameError, Precision};
 pub use device::{AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, RopeShape};
 pub use visibility::{Visibility, VisibilityError};

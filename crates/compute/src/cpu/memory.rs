@@ -1,0 +1,173 @@
+//! Buffers of the CPU device, and the arena that recycles them.
+//!
+//! A training step asks for the same few sizes again and again. Memory fresh from the system is mapped page by page at
+//! its first touch, which costs more than many an operation on it; so a buffer that is dropped goes back to its arena,
+//! and the arena hands it out again. What it keeps is bounded by what was once alive at the same time.
+
+use crate::{DeviceError, Element};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Buffers begin at a multiple of this many bytes, the width of a cache line and of the widest vector.
+const ALIGNMENT: usize = 64;
+
+/// Memory that outgrows the largest amount alive at once by more than this share is given back to the system.
+const SLACK_DIVISOR: usize = 4;
+
+/// A flat array in the memory of the host.
+pub struct Buffer<E: Element> {
+    storage: Vec<E>,
+    start: usize,
+    len: usize,
+    arena: Arc<Arena<E>>,
+}
+
+impl<E: Element> Buffer<E> {
+    /// The elements.
+    pub fn as_slice(&self) -> &[E] {
+        &self.storage[self.start..self.start + self.len]
+    }
+
+    /// The elements, to be changed.
+    pub fn as_mut_slice(&mut self) -> &mut [E] {
+        &mut self.storage[self.start..self.start + self.len]
+    }
+}
+
+impl<E: Element> fmt::Debug for Buffer<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl<E: Element> Drop for Buffer<E> {
+    fn drop(&mut self) {
+        self.arena.put(std::mem::take(&mut self.storage));
+    }
+}
+
+/// Free memory by capacity. Counts are in elements.
+#[derive(Debug)]
+struct Shelves<E> {
+    free: BTreeMap<usize, Vec<Vec<E>>>,
+    kept: usize,
+    alive: usize,
+    peak: usize,
+}
+
+/// Recycles the memory of dropped buffers.
+#[derive(Debug)]
+pub(super) struct Arena<E> {
+    shelves: Mutex<Shelves<E>>,
+}
+
+impl<E: Element> Arena<E> {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { shelves: Mutex::new(Shelves { free: BTreeMap::new(), kept: 0, alive: 0, peak: 0 }) })
+    }
+
+    /// A buffer whose elements have any value, aligned to a cache line.
+    pub(super) fn take(self: &Arc<Self>, len: usize) -> Result<Buffer<E>, DeviceError> {
+        let capacity = size_class(len + ALIGNMENT / size_of::<E>());
+        let storage = match self.reuse(capacity) {
+            Some(storage) => storage,
+            None => fresh(capacity)?,
+        };
+        let start = storage.as_ptr().align_offset(ALIGNMENT).min(storage.len() - len);
+        Ok(Buffer { storage, start, len, arena: Arc::clone(self) })
+    }
+
+    /// Memory of this capacity that lies free; counts it as alive either way.
+    fn reuse(&self, capacity: usize) -> Option<Vec<E>> {
+        let mut shelves = self.lock();
+        shelves.alive += capacity;
+        shelves.peak = shelves.peak.max(shelves.alive);
+        let storage = shelves.free.get_mut(&capacity)?.pop()?;
+        shelves.kept -= capacity;
+        Some(storage)
+    }
+
+    fn put(&self, storage: Vec<E>) {
+        let capacity = storage.len();
+        let mut shelves = self.lock();
+        shelves.alive -= capacity;
+        shelves.kept += capacity;
+        shelves.free.entry(capacity).or_default().push(storage);
+        let limit = shelves.peak + shelves.peak / SLACK_DIVISOR;
+        let mut surplus = Vec::new();
+        while shelves.alive + shelves.kept > limit {
+            let Some(mut shelf) = shelves.free.last_entry() else { break };
+            let capacity = *shelf.key();
+            surplus.extend(shelf.get_mut().pop());
+            if shelf.get().is_empty() {
+                shelf.remove();
+            }
+            shelves.kept -= capacity;
+        }
+        // The system's own bookkeeping of `surplus` needs no lock of ours.
+        drop(shelves);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelves<E>> {
+        // Whoever panicked while holding the lock left the counts whole: no step in between can fail.
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Rounds up to one of eight sizes per octave, so that slightly ragged batches share memory.
+fn size_class(len: usize) -> usize {
+    let step = (len.next_power_of_two() / 16).max(ALIGNMENT);
+    len.next_multiple_of(step)
+}
+
+fn fresh<E: Element>(capacity: usize) -> Result<Vec<E>, DeviceError> {
+    let mut storage = Vec::new();
+    storage.try_reserve_exact(capacity).map_err(|_| DeviceError::OutOfMemory {
+        device: "cpu".to_owned(),
+        bytes: capacity.saturating_mul(size_of::<E>()),
+    })?;
+    storage.resize(capacity, E::default());
+    Ok(storage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_buffer_is_handed_out_again() {
+        let arena = Arena::<f32>::new();
+        let first = arena.take(1000).unwrap();
+        let address = first.as_slice().as_ptr();
+        assert_eq!(address as usize % ALIGNMENT, 0);
+        drop(first);
+        assert_eq!(arena.take(1001).unwrap().as_slice().as_ptr(), address);
+    }
+
+    #[test]
+    fn memory_kept_is_bounded_by_what_was_alive_at_once() {
+        let arena = Arena::<f64>::new();
+        for len in (1..200).map(|i| i * 997) {
+            drop(arena.take(len).unwrap());
+            let shelves = arena.lock();
+            assert_eq!(shelves.alive, 0);
+            assert!(shelves.kept <= shelves.peak + shelves.peak / SLACK_DIVISOR);
+            assert_eq!(shelves.kept, shelves.free.iter().map(|(size, shelf)| size * shelf.len()).sum::<usize>());
+        }
+    }
+
+    #[test]
+    fn an_impossible_size_is_an_error() {
+        let error = Arena::<f32>::new().take(1 << 60).unwrap_err();
+        assert!(matches!(error, DeviceError::OutOfMemory { .. }), "{error}");
+    }
+
+    #[test]
+    fn size_classes_hold_what_they_are_for_and_little_more() {
+        for len in 1..5000 {
+            let class = size_class(len);
+            assert!(class >= len && class <= len + len / 8 + ALIGNMENT, "{len} -> {class}");
+        }
+    }
+}

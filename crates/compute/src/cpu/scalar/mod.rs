@@ -1,0 +1,45 @@
+//! The specification: every operation as plain loops over slices, for any element type, in the order of the formulas.
+//!
+//! Nothing here is fast and nothing should be: the fast paths are tested against these functions, and these functions
+//! against finite differences in f64.
+
+mod attention;
+mod elementwise;
+mod loss;
+mod norm;
+mod optimiser;
+mod products;
+mod rope;
+mod rows;
+
+#[cfg(test)]
+mod gradients;
+
+pub(super) use attention::{attention, attention_backward};
+pub(super) use elementwise::{
+    Modulation, gated_add, gated_add_backward, modulate, modulate_backward, scale_add, silu, silu_backward, softmax,
+    swiglu, swiglu_backward,
+};
+pub(super) use loss::{Targets, linear_cross_entropy};
+pub(super) use norm::{rms_norm, rms_norm_backward};
+pub(super) use optimiser::{adamw, sum_of_squares};
+pub(super) use products::{linear, linear_backward_input, linear_backward_weight};
+pub(super) use rope::{rope, rope_backward};
+pub(super) use rows::{gather, scatter_add};
+
+use crate::Element;
+
+/// `1 / (1 + e^-x)`.
+pub(super) fn sigmoid<E: Element>(x: E) -> E {
+    let one = E::from_f64(1.0);
+    one / (one + (-x).exp())
+}
+
+/// `Σ a[i] b[i]`, summed from the left.
+pub(super) fn dot<E: Element>(a: &[E], b: &[E]) -> E {
+    let mut sum = E::default();
+    for (&a, &b) in a.iter().zip(b) {
+        sum += a * b;
+    }
+    sum
+}

@@ -1,0 +1,81 @@
+//! Root-mean-square norm (Zhang & Sennrich, 1910.07467, eq. 4), with ε inside the root as every transformer has it.
+//!
+//! With `r = 1 / sqrt(mean(x²) + ε)` and `y = r x w`: `∂L/∂x = r (w ⊙ g) − x r³ mean(w ⊙ g ⊙ x)`,
+//! `∂L/∂w = Σ_rows r x ⊙ g`.
+
+use crate::Element;
+
+/// `out = x · r · weight` for each row; keeps `r`.
+pub(in crate::cpu) fn rms_norm<E: Element>(
+    columns: usize,
+    epsilon: f64,
+    x: &[E],
+    weight: Option<&[E]>,
+    out: &mut [E],
+    inverse_rms: &mut [E],
+) {
+    for (t, inverse) in inverse_rms.iter_mut().enumerate() {
+        let row = t * columns..(t + 1) * columns;
+        *inverse = normalise(epsilon, &x[row.clone()], weight, &mut out[row]);
+    }
+}
+
+/// Gradients of [`rms_norm`].
+#[expect(clippy::too_many_arguments, reason = "the operands of one fused operation")]
+pub(in crate::cpu) fn rms_norm_backward<E: Element>(
+    columns: usize,
+    x: &[E],
+    weight: Option<&[E]>,
+    inverse_rms: &[E],
+    d_out: &[E],
+    accumulate: bool,
+    d_x: &mut [E],
+    mut d_weight: Option<&mut [E]>,
+) {
+    for (t, &inverse) in inverse_rms.iter().enumerate() {
+        let row = t * columns..(t + 1) * columns;
+        let d_weight = d_weight.as_deref_mut();
+        normalise_backward(&x[row.clone()], weight, inverse, &d_out[row.clone()], accumulate, &mut d_x[row], d_weight);
+    }
+}
+
+/// One row of the norm; returns `r`.
+pub(super) fn normalise<E: Element>(epsilon: f64, x: &[E], weight: Option<&[E]>, out: &mut [E]) -> E {
+    let mut squares = E::default();
+    for &x in x {
+        squares += x * x;
+    }
+    let one = E::from_f64(1.0);
+    let inverse = one / (squares / E::from_f64(x.len() as f64) + E::from_f64(epsilon)).sqrt();
+    for (c, out) in out.iter_mut().enumerate() {
+        *out = x[c] * inverse * weight.map_or(one, |weight| weight[c]);
+    }
+    inverse
+}
+
+/// Gradients of one row.
+pub(super) fn normalise_backward<E: Element>(
+    x: &[E],
+    weight: Option<&[E]>,
+    inverse: E,
+    d_out: &[E],
+    accumulate: bool,
+    d_x: &mut [E],
+    d_weight: Option<&mut [E]>,
+) {
+    let weighted = |c: usize| weight.map_or(d_out[c], |weight| d_out[c] * weight[c]);
+    let mut product = E::default();
+    for c in 0..x.len() {
+        product += weighted(c) * x[c];
+    }
+    let pull = inverse * inverse * inverse * product / E::from_f64(x.len() as f64);
+    for c in 0..x.len() {
+        let gradient = inverse * weighted(c) - pull * x[c];
+        d_x[c] = if accumulate { d_x[c] + gradient } else { gradient };
+    }
+    if let Some(d_weight) = d_weight {
+        for c in 0..x.len() {
+            d_weight[c] += d_out[c] * x[c] * inverse;
+        }
+    }
+}

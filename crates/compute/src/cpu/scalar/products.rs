@@ -1,0 +1,89 @@
+//! Products with a weight matrix `[N, K]`: forward, and the gradients of input and weight.
+//!
+//! `round` is applied to both factors of each product before they are multiplied: the identity for full precision,
+//! rounding to bfloat16 for products in bfloat16. Sums are kept in the element type.
+
+use super::dot;
+use crate::{Element, LinearShape};
+
+/// `out = x wᵀ (+ bias) (+ out)`.
+pub(in crate::cpu) fn linear<E: Element>(
+    shape: LinearShape,
+    x: &[E],
+    w: &[E],
+    bias: Option<&[E]>,
+    accumulate: bool,
+    round: fn(E) -> E,
+    out: &mut [E],
+) {
+    let LinearShape { rows, inputs, outputs } = shape;
+    let (x, w) = (rounded(x, round), rounded(w, round));
+    for t in 0..rows {
+        for n in 0..outputs {
+            let mut sum = dot(&x[t * inputs..][..inputs], &w[n * inputs..][..inputs]);
+            if let Some(bias) = bias {
+                sum += bias[n];
+            }
+            let out = &mut out[t * outputs + n];
+            *out = if accumulate { *out + sum } else { sum };
+        }
+    }
+}
+
+/// `d_x = d_out w (+ d_x)`.
+pub(in crate::cpu) fn linear_backward_input<E: Element>(
+    shape: LinearShape,
+    d_out: &[E],
+    w: &[E],
+    accumulate: bool,
+    round: fn(E) -> E,
+    d_x: &mut [E],
+) {
+    let LinearShape { rows, inputs, outputs } = shape;
+    let (d_out, w) = (rounded(d_out, round), rounded(w, round));
+    for t in 0..rows {
+        for k in 0..inputs {
+            let mut sum = E::default();
+            for n in 0..outputs {
+                sum += d_out[t * outputs + n] * w[n * inputs + k];
+            }
+            let d_x = &mut d_x[t * inputs + k];
+            *d_x = if accumulate { *d_x + sum } else { sum };
+        }
+    }
+}
+
+/// `d_w += d_outᵀ x`, `d_bias += Σ_rows d_out`; the bias' sum is never rounded.
+pub(in crate::cpu) fn linear_backward_weight<E: Element>(
+    shape: LinearShape,
+    d_out: &[E],
+    x: &[E],
+    round: fn(E) -> E,
+    d_w: &mut [E],
+    d_bias: Option<&mut [E]>,
+) {
+    let LinearShape { rows, inputs, outputs } = shape;
+    if let Some(d_bias) = d_bias {
+        for n in 0..outputs {
+            let mut sum = E::default();
+            for t in 0..rows {
+                sum += d_out[t * outputs + n];
+            }
+            d_bias[n] += sum;
+        }
+    }
+    let (d_out, x) = (rounded(d_out, round), rounded(x, round));
+    for n in 0..outputs {
+        for k in 0..inputs {
+            let mut sum = E::default();
+            for t in 0..rows {
+                sum += d_out[t * outputs + n] * x[t * inputs + k];
+            }
+            d_w[n * inputs + k] += sum;
+        }
+    }
+}
+
+fn rounded<E: Element>(values: &[E], round: fn(E) -> E) -> Vec<E> {
+    values.iter().map(|&value| round(value)).collect()
+}

@@ -1,0 +1,105 @@
+//! Rotary position embedding (Su et al., 2104.09864, eq. 34) of queries and keys, after their per-head RMS norm where
+//! one is given (QK-norm: Henry et al., 2010.04245, in the RMS form of today's models).
+//!
+//! The pair of elements `i` and `i + E/2` (the "half" convention of Hugging Face checkpoints, not the interleaved one
+//! of the paper) turns by `position · theta^(-2i/E)`. The backward pass turns back by the same angle.
+
+use super::norm::{normalise, normalise_backward};
+use crate::{Element, RopeShape};
+
+/// Cosine and sine of the angle by which pair `pair` turns at `position`; computed in f64.
+pub(in crate::cpu) fn rotation(shape: &RopeShape, position: u32, pair: usize) -> (f64, f64) {
+    let frequency = shape.theta.powf(-2.0 * pair as f64 / shape.attention.head_size as f64);
+    let (sine, cosine) = (position as f64 * frequency).sin_cos();
+    (cosine, sine)
+}
+
+/// Normed and turned queries and keys, copied values.
+pub(in crate::cpu) fn rope<E: Element>(
+    shape: RopeShape,
+    positions: &[u32],
+    packed: &[E],
+    norms: Option<(&[E], &[E])>,
+    out: &mut [E],
+) {
+    let attention = shape.attention;
+    let (columns, size) = (attention.packed_columns(), attention.head_size);
+    for (t, &position) in positions.iter().enumerate() {
+        for head in 0..attention.heads + 2 * attention.key_value_heads {
+            let range = t * columns + head * size..t * columns + (head + 1) * size;
+            let (x, out) = (&packed[range.clone()], &mut out[range]);
+            let Some(weight) = head_weight(&shape, head, norms) else {
+                out.copy_from_slice(x);
+                continue;
+            };
+            match weight {
+                Some(weight) => {
+                    normalise(shape.epsilon, x, Some(weight), out);
+                }
+                None => out.copy_from_slice(x),
+            }
+            turn(&shape, position, false, out);
+        }
+    }
+}
+
+/// Gradients of [`rope`].
+pub(in crate::cpu) fn rope_backward<E: Element>(
+    shape: RopeShape,
+    positions: &[u32],
+    packed: &[E],
+    norms: Option<(&[E], &[E])>,
+    d_out: &[E],
+    d_packed: &mut [E],
+    mut d_norms: Option<(&mut [E], &mut [E])>,
+) {
+    let attention = shape.attention;
+    let (columns, size) = (attention.packed_columns(), attention.head_size);
+    let mut turned = vec![E::default(); size];
+    let mut unused = vec![E::default(); size];
+    for (t, &position) in positions.iter().enumerate() {
+        for head in 0..attention.heads + 2 * attention.key_value_heads {
+            let range = t * columns + head * size..t * columns + (head + 1) * size;
+            let (x, d_out, d_x) = (&packed[range.clone()], &d_out[range.clone()], &mut d_packed[range]);
+            let Some(weight) = head_weight(&shape, head, norms) else {
+                d_x.copy_from_slice(d_out);
+                continue;
+            };
+            turned.copy_from_slice(d_out);
+            turn(&shape, position, true, &mut turned);
+            match weight {
+                Some(weight) => {
+                    let inverse = normalise(shape.epsilon, x, None, &mut unused);
+                    let d_weight = d_norms.as_mut().map(|d| if head < attention.heads { &mut *d.0 } else { &mut *d.1 });
+                    normalise_backward(x, Some(weight), inverse, &turned, false, d_x, d_weight);
+                }
+                None => d_x.copy_from_slice(&turned),
+            }
+        }
+    }
+}
+
+/// `None` for a value head, which is copied; else the norm's weight, if there is one.
+#[expect(clippy::option_option, reason = "whether the head turns, and whether it is normed first")]
+fn head_weight<'a, E>(shape: &RopeShape, head: usize, norms: Option<(&'a [E], &'a [E])>) -> Option<Option<&'a [E]>> {
+    let attention = &shape.attention;
+    if head < attention.heads {
+        Some(norms.map(|norms| norms.0))
+    } else if head < attention.heads + attention.key_value_heads {
+        Some(norms.map(|norms| norms.1))
+    } else {
+        None
+    }
+}
+
+/// Turns each pair by its angle, or back.
+fn turn<E: Element>(shape: &RopeShape, position: u32, back: bool, x: &mut [E]) {
+    let half = x.len() / 2;
+    for pair in 0..half {
+        let (cosine, sine) = rotation(shape, position, pair);
+        let (cosine, sine) = (E::from_f64(cosine), E::from_f64(if back { -sine } else { sine }));
+        let (a, b) = (x[pair], x[pair + half]);
+        x[pair] = a * cosine - b * sine;
+        x[pair + half] = a * sine + b * cosine;
+    }
+}

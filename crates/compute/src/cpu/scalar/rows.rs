@@ -1,0 +1,19 @@
+//! Choosing rows of a matrix, and the gradient of the choice.
+
+use crate::Element;
+
+/// `out[i] = table[ids[i]]`.
+pub(in crate::cpu) fn gather<E: Element>(columns: usize, table: &[E], ids: &[u32], out: &mut [E]) {
+    for (i, &id) in ids.iter().enumerate() {
+        out[i * columns..][..columns].copy_from_slice(&table[id as usize * columns..][..columns]);
+    }
+}
+
+/// `d_table[ids[i]] += d_out[i]`, in the order of `i`.
+pub(in crate::cpu) fn scatter_add<E: Element>(columns: usize, d_out: &[E], ids: &[u32], d_table: &mut [E]) {
+    for (i, &id) in ids.iter().enumerate() {
+        for c in 0..columns {
+            d_table[id as usize * columns + c] += d_out[i * columns + c];
+        }
+    }
+}
