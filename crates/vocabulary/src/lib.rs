@@ -1,2 +1,20 @@
-//! 
+//! Text to tokens and back.
+//!
+//! A [`Vocabulary`] is any `tokenizer.json` in the Hugging Face form, or a byte-level BPE trained here from raw text;
+//! tokens with a meaning of their own (mask, end, …) are found by [`Role`] and never by a literal id. On top of it
+//! stand the two languages in which people say what they want: chat messages ([`ChatTemplate`]) and canvas templates
+//! ([`Template`]).
 #![forbid(unsafe_code)]
+
+mod bytes;
+mod error;
+mod learn;
+mod role;
+mod vocabulary;
+
+pub use error::VocabularyError;
+pub use role::Role;
+pub use vocabulary::Vocabulary;
+
+/// Index of a token in the vocabulary and in the rows of a network's embedding.
+pub type TokenId = u32;

@@ -1,0 +1,63 @@
+//! What can be wrong with a vocabulary, said so that it can be put right.
+
+use crate::Role;
+use std::path::PathBuf;
+
+/// Why a vocabulary could not be trained, read, written or used.
+#[derive(Debug, thiserror::Error)]
+pub enum VocabularyError {
+    /// The size asked for cannot hold the bytes and the special tokens.
+    #[error(
+        "`vocabulary_size` is {given}; it must be between {smallest} (256 bytes and the special tokens) and {largest}; \
+         4096 suits a few megabytes of text, 32768 a few gigabytes"
+    )]
+    Size {
+        /// The size asked for.
+        given: usize,
+        /// The smallest size that holds every byte and every special token.
+        smallest: usize,
+        /// The largest size that a token id can count.
+        largest: usize,
+    },
+    /// There was no text to train on.
+    #[error("there is no text to train a vocabulary on; check the sources and their filters")]
+    NoText,
+    /// The bytes are not a tokenizer in the Hugging Face form.
+    #[error("this is not a `tokenizer.json` that can be read: {reason}; export the model's fast tokenizer again")]
+    Malformed {
+        /// What the reader said.
+        reason: String,
+    },
+    /// A file cannot be read or written.
+    #[error("could not {action} `{}`: {source}", path.display())]
+    Io {
+        /// "read" or "write".
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A configuration names a token that the vocabulary does not have.
+    #[error(
+        "`{key}` is {given}, which the vocabulary does not have; tokenizer.json and its configuration do not belong together"
+    )]
+    UnknownToken {
+        /// Key in the configuration, for example `mask_token`.
+        key: String,
+        /// The token's text or id.
+        given: String,
+    },
+    /// A token of a role is needed that the vocabulary does not have.
+    #[error("the vocabulary has no {role} token; its usual name is `{}`", role.token())]
+    MissingRole {
+        /// The role.
+        role: Role,
+    },
+    /// The tokenizer failed on this text or these tokens.
+    #[error("the tokenizer failed: {reason}")]
+    Tokenizer {
+        /// What it said.
+        reason: String,
+    },
+}
