@@ -1,1 +1,305 @@
+//! Every backward function against central differences of its forward function, in f64, over odd shapes.
 
+use super::*;
+use crate::{AdamW, AttentionShape, LinearShape, RopeShape, Visibility};
+use proptest::prelude::*;
+
+/// Numbers in (−1, 1) from a seed (SplitMix64).
+pub(in crate::cpu) struct Numbers(pub(in crate::cpu) u64);
+
+impl Numbers {
+    pub(in crate::cpu) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    /// Rounded to f32, so that both element types can hold them.
+    pub(in crate::cpu) fn many(&mut self, len: usize) -> Vec<f64> {
+        (0..len).map(|_| ((self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0) as f64).collect()
+    }
+    pub(in crate::cpu) fn below(&mut self, limit: usize) -> u32 {
+        (self.next() % limit as u64) as u32
+    }
+}
+
+/// Sequences of these lengths whose rows see one or two random intervals.
+pub(in crate::cpu) fn random_visibility(lengths: &[usize], numbers: &mut Numbers) -> Visibility {
+    let (mut sequences, mut rows, mut start) = (Vec::new(), Vec::new(), 0_u32);
+    for &length in lengths {
+        let end = start + length as u32;
+        for _ in 0..length {
+            let mut cuts: Vec<u32> = (0..4).map(|_| start + numbers.below(length + 1)).collect();
+            cuts.sort_unstable();
+            let second = cuts[2]..cuts[3];
+            let first = if cuts[0] < cuts[1] { cuts[0]..cuts[1] } else { start..end };
+            rows.push(if first == (start..end) { [first, 0..0] } else { [first, second] });
+        }
+        sequences.push(start..end);
+        start = end;
+    }
+    Visibility::new(sequences, rows).unwrap()
+}
+
+/// Compares `analytic(inputs)` with central differences of `loss`, for every element of every input.
+fn check(
+    mut inputs: Vec<Vec<f64>>,
+    loss: impl Fn(&[Vec<f64>]) -> f64,
+    analytic: impl Fn(&[Vec<f64>]) -> Vec<Vec<f64>>,
+) -> Result<(), TestCaseError> {
+    // The error of a central difference is O(h²) + O(ε / h): about 1e-10 for values near one.
+    const STEP: f64 = 1e-5;
+    let gradients = analytic(&inputs);
+    for which in 0..gradients.len() {
+        prop_assert_eq!(gradients[which].len(), inputs[which].len());
+        for i in 0..inputs[which].len() {
+            let value = inputs[which][i];
+            inputs[which][i] = value + STEP;
+            let above = loss(&inputs);
+            inputs[which][i] = value - STEP;
+            let below = loss(&inputs);
+            inputs[which][i] = value;
+            let (expected, got) = ((above - below) / (2.0 * STEP), gradients[which][i]);
+            let error = (expected - got).abs() / (1.0 + expected.abs());
+            prop_assert!(error < 1e-7, "input {which}[{i}]: {got}, expected {expected}");
+        }
+    }
+    Ok(())
+}
+
+fn same(x: f64) -> f64 {
+    x
+}
+
+fn zeros(len: usize) -> Vec<f64> {
+    vec![0.0; len]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn products(rows in 1..4_usize, inputs in 1..6_usize, outputs in 1..5_usize, seed: u64) {
+        let mut n = Numbers(seed);
+        let shape = LinearShape { rows, inputs, outputs };
+        let g = n.many(rows * outputs);
+        check(
+            vec![n.many(rows * inputs), n.many(outputs * inputs), n.many(outputs)],
+            |v| {
+                let mut out = zeros(rows * outputs);
+                linear(shape, &v[0], &v[1], Some(&v[2]), false, same, &mut out);
+                dot(&out, &g)
+            },
+            |v| {
+                let mut d = vec![zeros(rows * inputs), zeros(outputs * inputs), zeros(outputs)];
+                linear_backward_input(shape, &g, &v[1], false, same, &mut d[0]);
+                let (d_w, d_bias) = d[1..].split_at_mut(1);
+                linear_backward_weight(shape, &g, &v[0], same, &mut d_w[0], Some(&mut d_bias[0]));
+                d
+            },
+        )?;
+    }
+
+    #[test]
+    fn choosing_rows(columns in 1..5_usize, rows in 1..5_usize, count in 0..7_usize, seed: u64) {
+        let mut n = Numbers(seed);
+        let ids: Vec<u32> = (0..count).map(|_| n.below(rows)).collect();
+        let g = n.many(count * columns);
+        check(
+            vec![n.many(rows * columns)],
+            |v| {
+                let mut out = zeros(count * columns);
+                gather(columns, &v[0], &ids, &mut out);
+                dot(&out, &g)
+            },
+            |_| {
+                let mut d = zeros(rows * columns);
+                scatter_add(columns, &g, &ids, &mut d);
+                vec![d]
+            },
+        )?;
+    }
+
+    #[test]
+    fn norm(rows in 1..4_usize, columns in 1..9_usize, weighted: bool, seed: u64) {
+        let mut n = Numbers(seed);
+        let g = n.many(rows * columns);
+        let run = |v: &[Vec<f64>], inverse: &mut [f64]| {
+            let mut out = zeros(rows * columns);
+            rms_norm(columns, 0.1, &v[0], weighted.then_some(&v[1]), &mut out, inverse);
+            out
+        };
+        check(
+            vec![n.many(rows * columns), n.many(columns)],
+            |v| dot(&run(v, &mut zeros(rows)), &g),
+            |v| {
+                let (mut inverse, mut d_x, mut d_w) = (zeros(rows), zeros(rows * columns), zeros(columns));
+                run(v, &mut inverse);
+                let (w, d_weight) = (weighted.then_some(v[1].as_slice()), weighted.then_some(d_w.as_mut_slice()));
+                rms_norm_backward(columns, &v[0], w, &inverse, &g, false, &mut d_x, d_weight);
+                vec![d_x, d_w]
+            },
+        )?;
+    }
+
+    #[test]
+    fn rotation_and_head_norm(rows in 1..4_usize, half in 1..4_usize, ratio in 1..3_usize, normed: bool, seed: u64) {
+        let mut n = Numbers(seed);
+        let attention = AttentionShape { heads: 2 * ratio, key_value_heads: 2, head_size: 2 * half };
+        let shape = RopeShape { attention, theta: 100.0, epsilon: 0.1 };
+        let len = rows * attention.packed_columns();
+        let positions: Vec<u32> = (0..rows).map(|_| n.below(50)).collect();
+        let g = n.many(len);
+        check(
+            vec![n.many(len), n.many(2 * half), n.many(2 * half)],
+            |v| {
+                let mut out = zeros(len);
+                rope(shape, &positions, &v[0], normed.then_some((&v[1], &v[2])), &mut out);
+                dot(&out, &g)
+            },
+            |v| {
+                let (mut d_x, mut d_query, mut d_key) = (zeros(len), zeros(2 * half), zeros(2 * half));
+                let norms = normed.then_some((v[1].as_slice(), v[2].as_slice()));
+                let d_norms = normed.then_some((d_query.as_mut_slice(), d_key.as_mut_slice()));
+                rope_backward(shape, &positions, &v[0], norms, &g, &mut d_x, d_norms);
+                vec![d_x, d_query, d_key]
+            },
+        )?;
+    }
+
+    #[test]
+    fn attending(first in 1..6_usize, second in 1..4_usize, half in 1..3_usize, ratio in 1..3_usize, seed: u64) {
+        let mut n = Numbers(seed);
+        let shape = AttentionShape { heads: 2 * ratio, key_value_heads: 2, head_size: 2 * half };
+        let visibility = random_visibility(&[first, second], &mut n);
+        let rows = first + second;
+        let g = n.many(rows * shape.output_columns());
+        let run = |v: &[Vec<f64>], log_sum_exp: &mut [f64]| {
+            let mut out = zeros(rows * shape.output_columns());
+            attention(shape, &visibility, &v[0], &mut out, log_sum_exp);
+            out
+        };
+        check(
+            vec![n.many(rows * shape.packed_columns())],
+            |v| dot(&run(v, &mut zeros(rows * shape.heads)), &g),
+            |v| {
+                let (mut log_sum_exp, mut d) = (zeros(rows * shape.heads), zeros(rows * shape.packed_columns()));
+                let out = run(v, &mut log_sum_exp);
+                attention_backward(shape, &visibility, &v[0], &out, &log_sum_exp, &g, &mut d);
+                vec![d]
+            },
+        )?;
+    }
+
+    #[test]
+    fn gates(rows in 1..4_usize, width in 1..6_usize, seed: u64) {
+        let mut n = Numbers(seed);
+        let g = n.many(rows * width);
+        check(
+            vec![n.many(2 * rows * width)],
+            |v| {
+                let mut out = zeros(rows * width);
+                swiglu(width, &v[0], &mut out);
+                dot(&out, &g)
+            },
+            |v| {
+                let mut d = zeros(2 * rows * width);
+                swiglu_backward(width, &v[0], &g, &mut d);
+                vec![d]
+            },
+        )?;
+        check(
+            vec![n.many(rows * width)],
+            |v| {
+                let mut out = zeros(rows * width);
+                silu(&v[0], &mut out);
+                dot(&out, &g)
+            },
+            |v| {
+                let mut d = zeros(rows * width);
+                silu_backward(&v[0], &g, &mut d);
+                vec![d]
+            },
+        )?;
+    }
+
+    #[test]
+    fn modulation(rows in 1..5_usize, columns in 1..5_usize, groups in 1..4_usize, seed: u64) {
+        let mut n = Numbers(seed);
+        let group_of_row: Vec<u32> = (0..rows).map(|_| n.below(groups)).collect();
+        let shape = Modulation { columns, group_of_row: &group_of_row, stride: 3 * columns };
+        let (shift, scale, gate) = (0, columns, 2 * columns);
+        let g = n.many(rows * columns);
+        check(
+            vec![n.many(rows * columns), n.many(groups * 3 * columns)],
+            |v| {
+                let mut out = zeros(rows * columns);
+                modulate(shape, (shift, scale), &v[0], &v[1], &mut out);
+                gated_add(shape, gate, &v[0], &v[1], &mut out);
+                dot(&out, &g)
+            },
+            |v| {
+                let mut d = vec![zeros(rows * columns), zeros(rows * columns), zeros(groups * 3 * columns)];
+                let [d_x, d_gated, d_modulation] = d.as_mut_slice() else { unreachable!() };
+                modulate_backward(shape, (shift, scale), &v[0], &v[1], &g, d_x, d_modulation);
+                gated_add_backward(shape, gate, &v[0], &v[1], &g, d_gated, d_modulation);
+                scale_add(1.0, d_gated, 1.0, d_x);
+                vec![d[0].clone(), d[2].clone()]
+            },
+        )?;
+    }
+
+    #[test]
+    fn cross_entropy(rows in 1..4_usize, inputs in 1..5_usize, outputs in 2..7_usize, masked: bool, seed: u64) {
+        let mut n = Numbers(seed);
+        let shape = LinearShape { rows, inputs, outputs };
+        let ids: Vec<u32> = (0..rows).map(|_| n.below(outputs - 1)).collect();
+        let weights = n.many(rows);
+        let forbidden = masked.then_some(outputs as u32 - 1);
+        let targets = Targets { ids: &ids, weights: &weights, forbidden };
+        check(
+            vec![n.many(rows * inputs), n.many(outputs * inputs)],
+            |v| dot(&linear_cross_entropy(shape, &v[0], &v[1], targets, same, None), &weights),
+            |v| {
+                let (mut d_hidden, mut d_head) = (zeros(rows * inputs), zeros(outputs * inputs));
+                linear_cross_entropy(shape, &v[0], &v[1], targets, same, Some((&mut d_hidden, &mut d_head)));
+                vec![d_hidden, d_head]
+            },
+        )?;
+    }
+}
+
+#[test]
+fn a_uniform_predictor_costs_the_logarithm_of_the_vocabulary() {
+    let shape = LinearShape { rows: 2, inputs: 3, outputs: 10 };
+    let targets = |forbidden| Targets { ids: &[4, 7], weights: &[1.0, 1.0], forbidden };
+    let nll = |forbidden| linear_cross_entropy(shape, &[0.5; 6], &[0.25; 30], targets(forbidden), same, None);
+    for loss in nll(None) {
+        assert!((loss - 10_f64.ln()).abs() < 1e-12);
+    }
+    for loss in nll(Some(9)) {
+        assert!((loss - 9_f64.ln()).abs() < 1e-12);
+    }
+    assert_eq!(nll(Some(7))[1], f64::INFINITY);
+}
+
+#[test]
+fn softmax_rows_sum_to_one_and_survive_large_values() {
+    let mut x = [1000.0, 1000.0, -1000.0, 1.0, 2.0, 3.0];
+    softmax(3, &mut x);
+    assert_eq!(&x[..3], &[0.5, 0.5, 0.0]);
+    assert!((x[3..].iter().sum::<f64>() - 1.0).abs() < 1e-15);
+}
+
+#[test]
+fn the_first_step_of_adamw_is_the_sign_of_the_gradient_times_the_rate() {
+    let step = AdamW { learning_rate: 0.01, beta1: 0.9, beta2: 0.99, epsilon: 0.0, weight_decay: 0.5, step: 1 };
+    let (mut first, mut second, mut parameter) = ([0.0_f64; 2], [0.0; 2], [1.0, -2.0]);
+    adamw(step, 0.1, &[3.0, -5.0], &mut first, &mut second, &mut parameter);
+    let expected = [1.0_f64 * (1.0 - 0.005) - 0.01, -2.0 * (1.0 - 0.005) + 0.01];
+    for (got, expected) in parameter.iter().zip(expected) {
+        assert!((got - expected).abs() < 1e-12, "{got} {expected}");
+    }
+    assert!((sum_of_squares(&[3.0_f64, 4.0]) - 25.0).abs() < 1e-15);
+}

@@ -65,13 +65,13 @@ pub(super) fn normalise_backward<E: Element>(
 ) {
     let weighted = |c: usize| weight.map_or(d_out[c], |weight| d_out[c] * weight[c]);
     let mut product = E::default();
-    for c in 0..x.len() {
-        product += weighted(c) * x[c];
+    for (c, &x) in x.iter().enumerate() {
+        product += weighted(c) * x;
     }
     let pull = inverse * inverse * inverse * product / E::from_f64(x.len() as f64);
-    for c in 0..x.len() {
+    for (c, d_x) in d_x.iter_mut().enumerate() {
         let gradient = inverse * weighted(c) - pull * x[c];
-        d_x[c] = if accumulate { d_x[c] + gradient } else { gradient };
+        *d_x = if accumulate { *d_x + gradient } else { gradient };
     }
     if let Some(d_weight) = d_weight {
         for c in 0..x.len() {
