@@ -1,2 +1,28 @@
-//! 
+//! Models on disk: folders of Hugging Face shape, the models inside the binary, and the state of a training run.
+//!
+//! ```no_run
+//! use aquatint_checkpoint::Checkpoint;
+//! use aquatint_compute::Cpu;
+//!
+//! # fn main() -> Result<(), aquatint_checkpoint::CheckpointError> {
+//! let checkpoint = Checkpoint::open("tales")?;
+//! let network = checkpoint.network(Cpu::<f32>::scalar())?;
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
+
+pub mod builtin;
+mod error;
+mod folder;
+mod generation;
+mod state;
+mod storage;
+mod weights;
+
+pub use error::CheckpointError;
+pub use folder::{Checkpoint, Origin, save};
+pub use generation::GenerationDefaults;
+pub use state::{RunState, save_state, state_file};
+pub use storage::Storage;
+pub use weights::{Exact, Tensor, Weights, write_weights};

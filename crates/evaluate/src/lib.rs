@@ -1,2 +1,10 @@
-//! 
+//! What a model is worth: likelihood, in units that compare across vocabularies.
 #![forbid(unsafe_code)]
+
+mod error;
+mod likelihood;
+mod rows;
+
+pub use error::EvaluateError;
+pub use likelihood::{Likelihood, Rule, choose, likelihood};
+pub use rows::{Rows, byte_lengths};

@@ -1,2 +1,46 @@
-//! 
+//! From a recipe and some text to a trained model, in a folder that can be resumed at any moment.
+//!
+//! ```no_run
+//! use aquatint_compute::Cpu;
+//! use aquatint_train::{Overrides, Recipe, TrainingEvent, train};
+//! use std::path::Path;
+//! use std::sync::atomic::AtomicBool;
+//!
+//! # fn main() -> Result<(), aquatint_train::TrainError> {
+//! let overrides = Overrides::parse(&["run.steps=100"])?;
+//! let recipe = Recipe::load(Path::new("recipes/smoke.toml"), &overrides)?.resolve()?;
+//! let mut last = None;
+//! let summary = train(&recipe, Cpu::<f32>::scalar(), false, &AtomicBool::new(false), &mut |event| {
+//!     if let TrainingEvent::Step(figures) = event {
+//!         last = Some(figures.loss);
+//!     }
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
+
+mod error;
+mod event;
+mod folder;
+mod material;
+mod metrics;
+mod muon;
+mod network;
+mod objective;
+mod optimiser;
+mod overrides;
+mod pace;
+mod plot;
+pub mod recipe;
+mod size;
+mod trainer;
+
+pub use error::{RecipeError, TrainError};
+pub use event::{CorpusFigures, Ending, StartFigures, StepFigures, Summary, TrainingEvent};
+pub use muon::Muon;
+pub use overrides::Overrides;
+pub use pace::pace;
+pub use recipe::{Recipe, Resolved};
+pub use size::Size;
+pub use trainer::{VALIDATION_SEED, train};

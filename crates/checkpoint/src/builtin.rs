@@ -1,0 +1,49 @@
+//! Models inside the binary, so that the first command works without a download.
+
+use crate::folder::{Checkpoint, Origin, parse_spec};
+use crate::weights::Weights;
+use crate::{CheckpointError, GenerationDefaults};
+use aquatint_vocabulary::Vocabulary;
+
+/// The model that is used where none is named.
+pub const DEFAULT: &str = "tales";
+
+/// The four files of a model in the binary.
+#[derive(Debug)]
+pub(crate) struct Files {
+    name: &'static str,
+    config: &'static [u8],
+    generation: &'static [u8],
+    tokenizer: &'static [u8],
+    weights: &'static [u8],
+}
+
+static BUILTIN: [Files; 1] = [Files {
+    name: "tales",
+    config: include_bytes!("../../../models/tales/config.json"),
+    generation: include_bytes!("../../../models/tales/generation_config.json"),
+    tokenizer: include_bytes!("../../../models/tales/tokenizer.json"),
+    weights: include_bytes!("../../../models/tales/model.safetensors"),
+}];
+
+/// The names of the built-in models.
+pub fn names() -> Vec<&'static str> {
+    BUILTIN.iter().map(|files| files.name).collect()
+}
+
+pub(crate) fn find(name: &str) -> Option<&'static Files> {
+    BUILTIN.iter().find(|files| files.name == name)
+}
+
+impl Files {
+    pub(crate) fn load(&self) -> Result<Checkpoint, CheckpointError> {
+        let file = |file: &str| format!("{} (built in)/{file}", self.name);
+        Ok(Checkpoint {
+            spec: parse_spec(&file("config.json"), self.config)?,
+            weights: Weights::embedded(&file("model.safetensors"), self.weights)?,
+            vocabulary: Vocabulary::from_json(self.tokenizer)?,
+            generation: GenerationDefaults::parse(&file("generation_config.json"), self.generation, true)?,
+            origin: Origin::Builtin(self.name),
+        })
+    }
+}

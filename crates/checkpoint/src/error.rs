@@ -1,0 +1,148 @@
+//! What can be wrong with a checkpoint, said so that it can be put right.
+
+use aquatint_network::NetworkError;
+use aquatint_vocabulary::VocabularyError;
+use std::path::{Path, PathBuf};
+
+/// Why a checkpoint could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// Neither a folder nor the name of a built-in model.
+    #[error("no checkpoint `{name}`: it is neither a folder here nor a built-in model (built in: {builtin}); give the path of a folder with config.json and model.safetensors")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// Names of the models in the binary.
+        builtin: String,
+    },
+    /// A file that every checkpoint has is not there.
+    #[error("`{}` is missing; a checkpoint folder holds config.json, model.safetensors (or model.safetensors.index.json) and tokenizer.json", path.display())]
+    MissingFile {
+        /// The absent file.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("could not {action} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried: `read`, `write`, …
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A safetensors file ends before its header says so, or goes on after it.
+    #[error("`{file}` has {actual} bytes where its header asks for {expected}; it was probably cut short while it was copied or downloaded: fetch it again")]
+    Truncated {
+        /// The file.
+        file: String,
+        /// Bytes that the header asks for.
+        expected: u64,
+        /// Bytes there are.
+        actual: u64,
+    },
+    /// The first bytes are not a safetensors header.
+    #[error("`{file}` is not a safetensors file: {reason}")]
+    Header {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A JSON file cannot be read as what it should be.
+    #[error("`{file}` cannot be understood: {reason}")]
+    Json {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A tensor that the network needs is not in the files.
+    #[error("tensor `{name}` is missing in `{file}`, which has {count} tensors; do config.json and the weights belong together?")]
+    MissingTensor {
+        /// The tensor.
+        name: String,
+        /// Where it was looked for.
+        file: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// Tensors that the network has no place for.
+    #[error("`{file}` has {count} tensors that the network described by config.json has no place for, the first being `{first}`; do the two belong together?")]
+    UnknownTensors {
+        /// The file.
+        file: String,
+        /// How many.
+        count: usize,
+        /// One of them.
+        first: String,
+    },
+    /// A tensor is kept in a type that is not a real number.
+    #[error("tensor `{name}` in `{file}` is of type {found}; allowed: F64, F32, F16, BF16")]
+    WrongType {
+        /// The tensor.
+        name: String,
+        /// The file.
+        file: String,
+        /// Its type.
+        found: String,
+    },
+    /// A tensor has another shape than the network's description says.
+    #[error("tensor `{name}` in `{file}` has shape {found:?}; config.json asks for {expected:?}")]
+    WrongShape {
+        /// The tensor.
+        name: String,
+        /// The file.
+        file: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape the description asks for.
+        expected: Vec<usize>,
+    },
+    /// The index of a sharded checkpoint says that a tensor lies where it does not.
+    #[error("the index says that tensor `{name}` is in `{file}`, but it is not")]
+    Index {
+        /// The tensor.
+        name: String,
+        /// The shard named by the index.
+        file: String,
+    },
+    /// Writing would mix two models in one folder.
+    #[error("`{}` already holds another model (its {file} differs); choose another folder, or remove this one", folder.display())]
+    Occupied {
+        /// The folder.
+        folder: PathBuf,
+        /// The file that differs.
+        file: &'static str,
+    },
+    /// The saved state of a run cannot be used.
+    #[error("the state in `{file}` cannot be resumed: {reason}")]
+    State {
+        /// The file.
+        file: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A storage type was asked for that does not exist.
+    #[error("unknown storage type `{given}`; allowed: f32, f16, bf16")]
+    Storage {
+        /// What was asked for.
+        given: String,
+    },
+    /// The tokenizer refused.
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyError),
+    /// The description or the weights were refused by the network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+}
+
+impl CheckpointError {
+    /// An operating system's refusal with the path that it is about.
+    pub(crate) fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
+        if action == "read" && source.kind() == std::io::ErrorKind::NotFound {
+            return Self::MissingFile { path: path.to_path_buf() };
+        }
+        Self::Io { action, path: path.to_path_buf(), source }
+    }
+}

@@ -1,0 +1,111 @@
+//! `generation_config.json`: the ids that end, pad and mask, and how its makers advise to sample from a model.
+
+use crate::CheckpointError;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// How a model is best sampled from, where the user says nothing else.
+///
+/// A checkpoint of this project is refused when it has a key not named here. Other families' files keep theirs in
+/// [`GenerationDefaults::others`].
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct GenerationDefaults {
+    /// Id of an open position.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_token_id: Option<u32>,
+    /// Id that ends a text.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "one_or_first", default)]
+    pub eos_token_id: Option<u32>,
+    /// Id of padding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pad_token_id: Option<u32>,
+    /// Id that begins a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bos_token_id: Option<u32>,
+    /// Denoising steps per block.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// Positions denoised together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_length: Option<usize>,
+    /// Open positions of a continuation where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_new_tokens: Option<usize>,
+    /// Which beliefs become final: a commit policy's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// Whether committed positions may be noised again: a remasking schedule's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remasking: Option<String>,
+    /// Sharpness of the draw, 0 for the likeliest token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// Draw from the k likeliest tokens only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<usize>,
+    /// Draw from the smallest set of tokens that holds this probability.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f64>,
+    /// Divides the odds of tokens that the canvas already has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repetition_penalty: Option<f64>,
+    /// Keys of other families' files, kept but not used.
+    #[serde(flatten)]
+    pub others: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Some families list several end ids; the first is the one that padding is made of.
+fn one_or_first<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Ids {
+        One(u32),
+        Many(Vec<u32>),
+    }
+    Ok(match Option::<Ids>::deserialize(deserializer)? {
+        None => None,
+        Some(Ids::One(id)) => Some(id),
+        Some(Ids::Many(ids)) => ids.first().copied(),
+    })
+}
+
+impl GenerationDefaults {
+    /// Reads the file's text; `strict` refuses keys that this project does not know.
+    pub fn parse(file: &str, text: &[u8], strict: bool) -> Result<Self, CheckpointError> {
+        let refused = |reason: String| CheckpointError::Json { file: file.to_owned(), reason };
+        let parsed: Self = serde_json::from_slice(text).map_err(|e| refused(e.to_string()))?;
+        match parsed.others.keys().next().filter(|_| strict) {
+            Some(key) => Err(refused(format!("unknown key `{key}`"))),
+            None => Ok(parsed),
+        }
+    }
+
+    /// Reads `generation_config.json` in a folder; a folder without one has no advice to give.
+    pub(crate) fn load(folder: &Path, strict: bool) -> Result<Self, CheckpointError> {
+        let path = folder.join("generation_config.json");
+        match std::fs::read(&path) {
+            Ok(text) => Self::parse(&path.display().to_string(), &text, strict),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(CheckpointError::io("read", &path, error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_keys_round_trip_and_unknown_ones_are_refused_where_they_are_ours() {
+        let text = br#"{"mask_token_id": 3, "eos_token_id": [7, 8], "temperature": 0.7, "top_p": 0.95}"#;
+        let defaults = GenerationDefaults::parse("g", text, true).unwrap();
+        assert_eq!((defaults.mask_token_id, defaults.eos_token_id), (Some(3), Some(7)));
+        let again = serde_json::to_vec(&defaults).unwrap();
+        assert_eq!(GenerationDefaults::parse("g", &again, true).unwrap(), defaults);
+
+        let foreign = br#"{"transformers_version": "5.1", "eos_token_id": 2}"#;
+        assert_eq!(GenerationDefaults::parse("g", foreign, false).unwrap().others.len(), 1);
+        let error = GenerationDefaults::parse("g", foreign, true).unwrap_err().to_string();
+        assert_eq!(error, "`g` cannot be understood: unknown key `transformers_version`");
+    }
+}

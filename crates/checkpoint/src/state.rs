@@ -1,0 +1,118 @@
+//! The state of a run: everything that is needed to go on as if nothing had happened.
+//!
+//! All of it lies in one file, `state/run.safetensors`: the working values of the parameters without rounding, the
+//! optimisers' moments, the averaged weights, and in the header the counters. One file replaced by one rename cannot
+//! hold the parameters of one step and the moments of another, whenever the process is killed.
+
+use crate::weights::{Exact, Tensor, Weights, write_exact};
+use crate::CheckpointError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+
+/// Version of the file's form; another one is refused.
+const VERSION: u32 = 1;
+const KEY: &str = "aquatint-run";
+
+/// Counters of type `C` and exact tensors.
+#[derive(Debug)]
+pub struct RunState<C> {
+    /// What the trainer counts: steps, tokens, seconds, the best validation so far …
+    pub counters: C,
+    tensors: Weights,
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header<C> {
+    version: u32,
+    counters: C,
+}
+
+/// Where the state of the run in `folder` lies.
+pub fn state_file(folder: &Path) -> PathBuf {
+    folder.join("state").join("run.safetensors")
+}
+
+/// Saves the state of the run in `folder`, atomically.
+pub fn save_state<C: Serialize>(folder: &Path, counters: &C, tensors: &[Tensor<Exact>]) -> Result<(), CheckpointError> {
+    let path = state_file(folder);
+    let header = serde_json::to_string(&Header { version: VERSION, counters })
+        .map_err(|e| CheckpointError::State { file: path.display().to_string(), reason: e.to_string() })?;
+    write_exact(&path, tensors, (KEY, header))
+}
+
+impl<C: DeserializeOwned> RunState<C> {
+    /// Opens the state of the run in `folder`; tensors are read when asked for.
+    pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
+        let path = state_file(folder);
+        let tensors = Weights::open_file(&path)?;
+        let refused = |reason: String| CheckpointError::State { file: path.display().to_string(), reason };
+        let text = tensors.metadata(KEY).ok_or_else(|| refused("it was not written by a training run".into()))?;
+        let header: serde_json::Value = serde_json::from_str(text).map_err(|e| refused(e.to_string()))?;
+        let version = header.get("version").and_then(serde_json::Value::as_u64);
+        if version != Some(u64::from(VERSION)) {
+            return Err(refused(format!("its version is {version:?}, this program reads {VERSION}")));
+        }
+        let header: Header<C> = serde_json::from_str(text).map_err(|e| refused(e.to_string()))?;
+        Ok(Self { counters: header.counters, tensors })
+    }
+}
+
+impl<C> RunState<C> {
+    /// Whether a tensor was saved.
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.shape(name).is_some()
+    }
+
+    /// The values of a tensor of `length` numbers, exactly as they were.
+    pub fn tensor(&self, name: &str, length: usize) -> Result<Exact, CheckpointError> {
+        let values = self.tensors.read_exact(name)?;
+        if values.len() != length {
+            return Err(CheckpointError::WrongShape {
+                name: name.to_owned(),
+                file: self.tensors.origin().to_owned(),
+                found: self.tensors.shape(name).unwrap_or_default().to_vec(),
+                expected: vec![length],
+            });
+        }
+        Ok(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    type Counters = BTreeMap<String, u64>;
+
+    #[test]
+    fn every_bit_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let counters = Counters::from([("step".to_owned(), 20), ("best".to_owned(), std::f64::consts::PI.to_bits())]);
+        let odd = vec![f32::MIN_POSITIVE / 2.0, -0.0, 1.0 + f32::EPSILON, f32::NAN];
+        let wide = vec![1.0 + f64::EPSILON, 1e-300];
+        let tensors = [
+            Tensor { name: "a".into(), shape: vec![2, 2], values: Exact::F32(odd.clone()) },
+            Tensor { name: "b".into(), shape: vec![2], values: Exact::F64(wide.clone()) },
+        ];
+        save_state(folder.path(), &counters, &tensors).unwrap();
+        let state = RunState::<Counters>::open(folder.path()).unwrap();
+        assert_eq!(state.counters, counters);
+        let Exact::F32(back) = state.tensor("a", 4).unwrap() else { panic!("f32 became f64") };
+        assert_eq!(back.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), odd.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+        assert_eq!(state.tensor("b", 2).unwrap(), Exact::F64(wide));
+        assert!(matches!(state.tensor("b", 3), Err(CheckpointError::WrongShape { .. })));
+        assert!(matches!(state.tensor("c", 3), Err(CheckpointError::MissingTensor { .. })));
+    }
+
+    #[test]
+    fn another_safetensors_file_is_no_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = state_file(folder.path());
+        crate::write_weights(&path, &[], crate::Storage::F32).unwrap();
+        let error = RunState::<Counters>::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("not written by a training run"), "{error}");
+    }
+}

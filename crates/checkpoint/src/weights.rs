@@ -1,0 +1,430 @@
+//! Named tensors in safetensors files: one file, shards with an index, or bytes inside the binary.
+//!
+//! Headers are read when a checkpoint is opened, tensors one by one when they are asked for, from a memory map: a model
+//! larger than memory can be opened.
+
+use crate::CheckpointError;
+use crate::storage::{Storage, decode, decode_f64};
+use aquatint_files::{MappedFile, write_atomically};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+/// Length of the number before a safetensors header that says how long the header is.
+const PREFIX: u64 = 8;
+/// A header beyond this is damage, not description.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// Tensors that lie in files and are read when asked for.
+#[derive(Debug)]
+pub struct Weights {
+    sources: Vec<Source>,
+    entries: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug)]
+struct Source {
+    name: String,
+    bytes: Bytes,
+    metadata: HashMap<String, String>,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Mapped(MappedFile),
+    Embedded(&'static [u8]),
+}
+
+#[derive(Debug)]
+struct Entry {
+    source: usize,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    start: usize,
+    length: usize,
+}
+
+impl Weights {
+    /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names, in a folder.
+    pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
+        let index = folder.join("model.safetensors.index.json");
+        if index.is_file() { Self::open_shards(folder, &index) } else { Self::open_file(&folder.join("model.safetensors")) }
+    }
+
+    /// Opens one safetensors file.
+    pub fn open_file(path: &Path) -> Result<Self, CheckpointError> {
+        let mut weights = Self { sources: Vec::new(), entries: BTreeMap::new() };
+        weights.add_file(path)?;
+        Ok(weights)
+    }
+
+    /// A safetensors file that is part of the binary; `name` is what errors call it.
+    pub fn embedded(name: &str, bytes: &'static [u8]) -> Result<Self, CheckpointError> {
+        let mut weights = Self { sources: Vec::new(), entries: BTreeMap::new() };
+        weights.add(name.to_owned(), Bytes::Embedded(bytes))?;
+        Ok(weights)
+    }
+
+    fn open_shards(folder: &Path, index: &Path) -> Result<Self, CheckpointError> {
+        #[derive(serde::Deserialize)]
+        struct Index {
+            weight_map: BTreeMap<String, String>,
+        }
+        let text = std::fs::read(index).map_err(|e| CheckpointError::io("read", index, e))?;
+        let index: Index = serde_json::from_slice(&text)
+            .map_err(|e| CheckpointError::Json { file: index.display().to_string(), reason: e.to_string() })?;
+        let mut weights = Self { sources: Vec::new(), entries: BTreeMap::new() };
+        for shard in index.weight_map.values().collect::<BTreeSet<_>>() {
+            // A shard is a file name; a path would let a downloaded index read files elsewhere.
+            if Path::new(shard).file_name().is_none_or(|n| n != shard.as_str()) {
+                return Err(CheckpointError::Header { file: shard.clone(), reason: "a shard must lie in the same folder".into() });
+            }
+            weights.add_file(&folder.join(shard))?;
+        }
+        for (name, shard) in &index.weight_map {
+            let found = weights.entries.get(name).map(|e| &weights.sources[e.source].name);
+            let wanted = folder.join(shard).display().to_string();
+            if found != Some(&wanted) {
+                return Err(CheckpointError::Index { name: name.clone(), file: shard.clone() });
+            }
+        }
+        Ok(weights)
+    }
+
+    fn add_file(&mut self, path: &Path) -> Result<(), CheckpointError> {
+        // An empty file cannot be mapped everywhere, and is not what it should be anywhere.
+        let length = std::fs::metadata(path).map_err(|e| CheckpointError::io("read", path, e))?.len();
+        let name = path.display().to_string();
+        if length < PREFIX {
+            return Err(CheckpointError::Truncated { file: name, expected: PREFIX, actual: length });
+        }
+        let file = MappedFile::open(path).map_err(|e| CheckpointError::io("read", path, e))?;
+        self.add(name, Bytes::Mapped(file))
+    }
+
+    fn add(&mut self, name: String, bytes: Bytes) -> Result<(), CheckpointError> {
+        let total = bytes.all().len() as u64;
+        let truncated =
+            |expected: u64| CheckpointError::Truncated { file: name.clone(), expected, actual: total };
+        let header = |reason: String| CheckpointError::Header { file: name.clone(), reason };
+        let prefix = bytes.all().first_chunk::<{ PREFIX as usize }>().ok_or_else(|| truncated(PREFIX))?;
+        let length = u64::from_le_bytes(*prefix);
+        if length > LONGEST_HEADER {
+            return Err(header(format!("its header would have {length} bytes")));
+        }
+        let body = PREFIX + length;
+        let text = bytes.all().get(PREFIX as usize..body as usize).ok_or_else(|| truncated(body))?;
+        let metadata: Metadata = serde_json::from_slice(text).map_err(|e| header(e.to_string()))?;
+        let expected = body + metadata.data_len() as u64;
+        if expected != total {
+            return Err(truncated(expected));
+        }
+        let source = self.sources.len();
+        for (tensor, info) in metadata.tensors() {
+            let entry = Entry {
+                source,
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                start: body as usize + info.data_offsets.0,
+                length: info.data_offsets.1 - info.data_offsets.0,
+            };
+            self.entries.insert(tensor, entry);
+        }
+        self.sources.push(Source { name, bytes, metadata: metadata.metadata().clone().unwrap_or_default() });
+        Ok(())
+    }
+
+    /// Names of all tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// How many tensors there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no tensor at all.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The shape of a tensor.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.entries.get(name).map(|e| e.shape.as_slice())
+    }
+
+    /// The type in which a tensor is kept, as safetensors calls it (`F32`, `BF16`, …).
+    pub fn storage(&self, name: &str) -> Option<String> {
+        self.entries.get(name).map(|e| e.dtype.to_string())
+    }
+
+    /// Numbers in all tensors together, and bytes that they take in the files.
+    pub fn size(&self) -> (u64, u64) {
+        let numbers = self.entries.values().map(|e| e.shape.iter().product::<usize>() as u64).sum();
+        (numbers, self.entries.values().map(|e| e.length as u64).sum())
+    }
+
+    /// A value of the free-text metadata in the header of the first file.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.sources.first()?.metadata.get(key).map(String::as_str)
+    }
+
+    /// The files' name, for messages.
+    pub fn origin(&self) -> &str {
+        self.sources.first().map_or("no file", |s| s.name.as_str())
+    }
+
+    /// The values of a tensor, row-major, as f32.
+    ///
+    /// # Errors
+    /// When there is no such tensor, it is not of real numbers, or the file cannot be read.
+    pub fn read(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        let (entry, file, bytes) = self.bytes(name)?;
+        let wrong = || CheckpointError::WrongType {
+            name: name.to_owned(),
+            file: file.to_owned(),
+            found: entry.dtype.to_string(),
+        };
+        decode(entry.dtype, bytes).ok_or_else(wrong)
+    }
+
+    /// The values of a tensor that has to have this shape.
+    ///
+    /// # Errors
+    /// As [`Weights::read`], and when the shape is another.
+    pub fn read_shaped(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, CheckpointError> {
+        match self.entries.get(name) {
+            Some(entry) if entry.shape != expected => Err(CheckpointError::WrongShape {
+                name: name.to_owned(),
+                file: self.sources[entry.source].name.clone(),
+                found: entry.shape.clone(),
+                expected: expected.to_vec(),
+            }),
+            _ => self.read(name),
+        }
+    }
+
+    /// The values of a tensor without rounding: f64 stays f64, everything else is exact in f64.
+    pub(crate) fn read_exact(&self, name: &str) -> Result<Exact, CheckpointError> {
+        let (entry, _, bytes) = self.bytes(name)?;
+        if entry.dtype == Dtype::F64 { Ok(Exact::F64(decode_f64(bytes))) } else { self.read(name).map(Exact::F32) }
+    }
+
+    fn bytes(&self, name: &str) -> Result<(&Entry, &str, &[u8]), CheckpointError> {
+        let entry = self.entries.get(name).ok_or_else(|| CheckpointError::MissingTensor {
+            name: name.to_owned(),
+            file: self.origin().to_owned(),
+            count: self.entries.len(),
+        })?;
+        let source = &self.sources[entry.source];
+        // The header was checked against the file's length when it was opened.
+        Ok((entry, &source.name, &source.bytes.all()[entry.start..entry.start + entry.length]))
+    }
+}
+
+impl Bytes {
+    fn all(&self) -> &[u8] {
+        match self {
+            Self::Mapped(file) => file,
+            Self::Embedded(bytes) => bytes,
+        }
+    }
+}
+
+/// Values as they were saved, without rounding.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Exact {
+    /// What runs on an f32 device are saved in.
+    F32(Vec<f32>),
+    /// What runs on an f64 device are saved in.
+    F64(Vec<f64>),
+}
+
+impl Exact {
+    /// How many values.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::F64(values) => values.len(),
+        }
+    }
+
+    /// Whether there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The values, each exact in f64.
+    pub fn iter(&self) -> Box<dyn Iterator<Item = f64> + '_> {
+        match self {
+            Self::F32(values) => Box::new(values.iter().map(|v| f64::from(*v))),
+            Self::F64(values) => Box::new(values.iter().copied()),
+        }
+    }
+}
+
+/// A tensor to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor<V> {
+    /// Name in the file.
+    pub name: String,
+    /// Row-major shape.
+    pub shape: Vec<usize>,
+    /// As many values as the shape says.
+    pub values: V,
+}
+
+/// Writes weights to a safetensors file, atomically.
+pub fn write_weights(path: &Path, tensors: &[Tensor<Vec<f32>>], storage: Storage) -> Result<(), CheckpointError> {
+    let parts = tensors.iter().map(|t| Part { name: &t.name, shape: &t.shape, dtype: storage.dtype() });
+    // `format = pt` is what other readers of safetensors files look for.
+    write(path, parts.collect(), ("format", "pt".to_owned()), |index| storage.encode(&tensors[index].values))
+}
+
+/// Writes tensors without rounding, with one piece of text in the header, atomically.
+pub(crate) fn write_exact(
+    path: &Path,
+    tensors: &[Tensor<Exact>],
+    metadata: (&str, String),
+) -> Result<(), CheckpointError> {
+    let parts = tensors.iter().map(|t| {
+        let dtype = if matches!(t.values, Exact::F64(_)) { Dtype::F64 } else { Dtype::F32 };
+        Part { name: &t.name, shape: &t.shape, dtype }
+    });
+    write(path, parts.collect(), metadata, |index| match &tensors[index].values {
+        Exact::F32(values) => Storage::F32.encode(values),
+        Exact::F64(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    })
+}
+
+struct Part<'a> {
+    name: &'a str,
+    shape: &'a [usize],
+    dtype: Dtype,
+}
+
+/// Writes one tensor after another, so that only one at a time is there twice.
+fn write(
+    path: &Path,
+    parts: Vec<Part>,
+    metadata: (&str, String),
+    encode: impl Fn(usize) -> Vec<u8>,
+) -> Result<(), CheckpointError> {
+    let mut end = 0;
+    // Wide types come first, so that every tensor begins at a multiple of its type's size.
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(parts[index].dtype.bitsize()));
+    let infos = order.iter().map(|&index| {
+        let part = &parts[index];
+        let start = end;
+        end += part.shape.iter().product::<usize>() * part.dtype.bitsize() / 8;
+        let info = TensorInfo { dtype: part.dtype, shape: part.shape.to_vec(), data_offsets: (start, end) };
+        (part.name.to_owned(), info)
+    });
+    let metadata = HashMap::from([(metadata.0.to_owned(), metadata.1)]);
+    let refused = |reason: String| CheckpointError::Header { file: path.display().to_string(), reason };
+    let infos = infos.collect();
+    let header = Metadata::new(Some(metadata), infos).map_err(|e| refused(e.to_string()))?;
+    let mut header = serde_json::to_vec(&header).map_err(|e| refused(e.to_string()))?;
+    header.resize(header.len().next_multiple_of(PREFIX as usize), b' ');
+    write_atomically(path, |out| {
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(&header)?;
+        for &index in &order {
+            out.write_all(&encode(index))?;
+        }
+        Ok(())
+    })
+    .map_err(|e| CheckpointError::io("write", path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn tensors() -> Vec<Tensor<Vec<f32>>> {
+        let tensor = |name: &str, shape: &[usize], first: f32| Tensor {
+            name: name.into(),
+            shape: shape.to_vec(),
+            values: (0..shape.iter().product()).map(|i| first + i as f32).collect(),
+        };
+        vec![tensor("a", &[2, 3], 1.0), tensor("b.weight", &[4], -2.0)]
+    }
+
+    #[test]
+    fn tensors_come_back_by_name_and_the_crates_own_reader_agrees() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        write_weights(&path, &tensors(), Storage::F32).unwrap();
+        let weights = Weights::open(folder.path()).unwrap();
+        assert_eq!(weights.names().collect::<Vec<_>>(), ["a", "b.weight"]);
+        assert_eq!(weights.size(), (10, 40));
+        for tensor in tensors() {
+            assert_eq!(weights.read_shaped(&tensor.name, &tensor.shape).unwrap(), tensor.values);
+        }
+        let bytes = fs::read(&path).unwrap();
+        let theirs = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!(theirs.tensor("a").unwrap().shape(), [2, 3]);
+        assert_eq!(decode(Dtype::F32, theirs.tensor("a").unwrap().data()).unwrap(), tensors()[0].values);
+    }
+
+    #[test]
+    fn a_file_cut_at_any_byte_is_told_as_truncated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        write_weights(&path, &tensors(), Storage::Bf16).unwrap();
+        let whole = fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            let error = Weights::open(folder.path()).unwrap_err();
+            assert!(matches!(error, CheckpointError::Truncated { .. }), "{length} bytes: {error}");
+        }
+        let mut longer = whole;
+        longer.push(0);
+        fs::write(&path, &longer).unwrap();
+        assert!(matches!(Weights::open(folder.path()), Err(CheckpointError::Truncated { .. })));
+    }
+
+    #[test]
+    fn other_troubles_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        assert!(matches!(Weights::open(folder.path()), Err(CheckpointError::MissingFile { .. })));
+
+        write_weights(&path, &tensors(), Storage::F16).unwrap();
+        let weights = Weights::open(folder.path()).unwrap();
+        assert!(matches!(weights.read("c"), Err(CheckpointError::MissingTensor { count: 2, .. })));
+        assert!(matches!(weights.read_shaped("a", &[3, 2]), Err(CheckpointError::WrongShape { .. })));
+
+        let header = br#"{"i":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#;
+        let file = [&(header.len() as u64).to_le_bytes(), header.as_slice(), &[0; 8]].concat();
+        fs::write(&path, file).unwrap();
+        let error = Weights::open(folder.path()).unwrap().read("i").unwrap_err().to_string();
+        assert!(error.contains("of type I64; allowed: F64, F32, F16, BF16"), "{error}");
+
+        fs::write(&path, b"PK\x03\x04 this is some other kind of file").unwrap();
+        assert!(matches!(Weights::open(folder.path()), Err(CheckpointError::Header { .. })));
+    }
+
+    #[test]
+    fn shards_are_read_through_their_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let [a, b] = <[_; 2]>::try_from(tensors()).unwrap();
+        write_weights(&folder.path().join("model-1.safetensors"), std::slice::from_ref(&a), Storage::F32).unwrap();
+        write_weights(&folder.path().join("model-2.safetensors"), std::slice::from_ref(&b), Storage::F32).unwrap();
+        let index = |text: &str| fs::write(folder.path().join("model.safetensors.index.json"), text).unwrap();
+        index(r#"{"weight_map": {"a": "model-1.safetensors", "b.weight": "model-2.safetensors"}}"#);
+        let weights = Weights::open(folder.path()).unwrap();
+        assert_eq!((weights.read("a").unwrap(), weights.read("b.weight").unwrap()), (a.values, b.values));
+
+        index(r#"{"weight_map": {"a": "model-2.safetensors"}}"#);
+        assert!(matches!(Weights::open(folder.path()), Err(CheckpointError::Index { .. })));
+        index(r#"{"weight_map": {"a": "../elsewhere.safetensors"}}"#);
+        assert!(matches!(Weights::open(folder.path()), Err(CheckpointError::Header { .. })));
+        index(r#"{"weight_map": {"a": "model-3.safetensors"}}"#);
+        assert!(matches!(Weights::open(folder.path()), Err(CheckpointError::MissingFile { .. })));
+    }
+}

@@ -1,0 +1,229 @@
+//! Likelihood: an upper bound on what a masked model pays for a text, and exactly what a causal one pays.
+//!
+//! Masked models: the continuous-time bound (MDLM, 2406.07524, equation 10; it does not depend on the noise schedule)
+//! in its fixed-count form (LLaDA, 2502.09992, equation 14): a canvas of `L` tokens costs
+//!
+//! ```text
+//! E_{n ~ U{1..L}} E_{masks of n positions}  L/n · Σ_masked −log p(xᵢ | the rest)
+//! ```
+//! which has the same expectation as Bernoulli masks at uniform times weighted by 1/t, and less variance. The counts
+//! of one canvas are stratified over 1..L, and neighbouring canvases begin at points that fill the interval evenly, so
+//! that no count is favoured by chance.
+//!
+//! Deviations: none from the bound. Every canvas is coded by itself: what a longer context could save is not counted,
+//! for either kind of model.
+
+use crate::{EvaluateError, Rows};
+use aquatint_corpus::CanvasBatch;
+use aquatint_diffusion::{Draws, Key, TokenId};
+use aquatint_network::{Learner, LossRow, NetworkInput};
+
+/// The golden ratio's fraction: its multiples fill [0, 1) as evenly as a sequence without end can.
+const GOLDEN: f64 = 0.618_033_988_749_894_9;
+
+/// How a model is asked for the price of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// By masking: an upper bound, estimated.
+    Masked {
+        /// The mask's id.
+        mask: TokenId,
+        /// Masks drawn for each canvas, at least 1.
+        times: usize,
+    },
+    /// Token by token: exact.
+    Causal {
+        /// What stands before the first token of a document.
+        begin: TokenId,
+    },
+}
+
+/// What a text costs under a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Likelihood {
+    /// Nats per token; for a masked model an upper bound.
+    pub nats_per_token: f64,
+    /// Bits per byte of UTF-8 text.
+    pub bits_per_byte: f64,
+    /// `exp(nats_per_token)`.
+    pub perplexity: f64,
+    /// Standard error of `nats_per_token` over the canvases, as a sample of all text of the kind.
+    pub standard_error: f64,
+    /// Tokens measured.
+    pub tokens: u64,
+    /// Bytes that they stand for.
+    pub bytes: u64,
+    /// Canvases measured.
+    pub canvases: u64,
+    /// Masks drawn per canvas; `None` where the likelihood is exact.
+    pub time_samples: Option<usize>,
+}
+
+/// Measures canvases under a model. The same seed gives the same masks, whatever the batches' size.
+///
+/// `byte_lengths` are the bytes that each id of the vocabulary stands for (see [`crate::byte_lengths`]). `progress` is
+/// told the canvases done after every batch and returns whether to go on.
+///
+/// # Errors
+/// When the network or the reader fails, there is nothing to measure, or `progress` says to stop.
+pub fn likelihood<L: Learner + ?Sized>(
+    model: &L,
+    rule: Rule,
+    seed: u64,
+    byte_lengths: &[u32],
+    batches: impl Iterator<Item = Result<CanvasBatch, aquatint_corpus::CorpusError>>,
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<Likelihood, EvaluateError> {
+    let times = match rule {
+        Rule::Masked { times: 0, .. } => {
+            return Err(EvaluateError::Setting { name: "time_samples", given: 0, allowed: "1 or more" });
+        }
+        Rule::Masked { times, .. } => times,
+        Rule::Causal { .. } => 1,
+    };
+    let key = Key::new(seed);
+    let mut totals = Totals::default();
+    let mut index = 0;
+    for batch in batches {
+        let rows = Rows::new(&batch?, &model.spec().attention)?;
+        let mut costs = vec![0.0; rows.canvases.len()];
+        for time in 0..times {
+            let question = match rule {
+                Rule::Causal { begin } => Question {
+                    input: rows.shifted(begin),
+                    shares: vec![0.0; rows.visibility.sequences().len()],
+                    asked: (0..rows.tokens.len()).map(|row| loss_row(&rows, row, 1.0)).collect(),
+                },
+                Rule::Masked { mask, .. } => hide(&rows, mask, index, (time, times), key),
+            };
+            for (row, nats) in question.asked.iter().zip(measure(model, &rows, &question)?) {
+                let canvas = rows.canvases.partition_point(|c| c.end <= row.row as usize);
+                costs[canvas] += row.weight * nats / times as f64;
+            }
+        }
+        for (canvas, cost) in rows.canvases.iter().zip(&costs) {
+            if !canvas.is_empty() {
+                totals.add(canvas.len(), *cost);
+                let length = |id: &TokenId| u64::from(byte_lengths.get(*id as usize).copied().unwrap_or(0));
+                totals.bytes += rows.tokens[canvas.clone()].iter().map(length).sum::<u64>();
+            }
+        }
+        index += rows.canvases.len() as u64;
+        if !progress(index) {
+            return Err(EvaluateError::Stopped);
+        }
+    }
+    totals.finish(matches!(rule, Rule::Masked { .. }).then_some(times))
+}
+
+/// What a network is given and asked in one pass.
+#[derive(Debug)]
+struct Question {
+    input: Vec<TokenId>,
+    /// Share of masks of each sequence, which is what a network with time conditioning is told.
+    shares: Vec<f32>,
+    asked: Vec<LossRow>,
+}
+
+/// One pass with costs only.
+fn measure<L: Learner + ?Sized>(model: &L, rows: &Rows, question: &Question) -> Result<Vec<f64>, EvaluateError> {
+    let input = NetworkInput {
+        tokens: &question.input,
+        probabilities: None,
+        positions: &rows.positions,
+        visibility: &rows.visibility,
+        times: model.spec().time_conditioning.map(|_| question.shares.as_slice()),
+        belief: None,
+    };
+    Ok(model.measure(&input, &question.asked)?)
+}
+
+/// Masks a stratified number of positions in each canvas; a masked row weighs L/n.
+fn hide(rows: &Rows, mask: TokenId, index: u64, time: (usize, usize), key: Key) -> Question {
+    let mut question = Question { input: rows.tokens.clone(), shares: Vec::new(), asked: Vec::new() };
+    for (canvas, at) in rows.canvases.iter().zip(index..) {
+        if canvas.is_empty() {
+            continue;
+        }
+        let mut draws = key.at(at, time.0 as u64);
+        let start = (at as f64 * GOLDEN + key.at(u64::MAX, 0).uniform()).fract();
+        let count = stratified_count(canvas.len(), start, time);
+        question.shares.push(count as f32 / canvas.len() as f32);
+        for row in choose(canvas.len(), count, &mut draws) {
+            let row = canvas.start + row;
+            question.input[row] = mask;
+            question.asked.push(loss_row(rows, row, canvas.len() as f64 / count as f64));
+        }
+    }
+    question
+}
+
+/// Number of masks among `length` positions: the `time`-th of equally spaced points in (0, 1] that begin at `start`.
+fn stratified_count(length: usize, start: f64, (time, times): (usize, usize)) -> usize {
+    let point = (time as f64 + start) / times as f64;
+    (1 + (point * length as f64) as usize).min(length)
+}
+
+/// `count` different positions out of `length`, each set equally likely, in rising order.
+pub fn choose(length: usize, count: usize, draws: &mut Draws) -> Vec<usize> {
+    // Selection sampling (Knuth, volume 2, algorithm 3.4.2 S): one pass, already in order.
+    let mut chosen = Vec::with_capacity(count);
+    for position in 0..length {
+        let wanted = count.min(length) - chosen.len();
+        if draws.uniform() * ((length - position) as f64) < wanted as f64 {
+            chosen.push(position);
+        }
+    }
+    chosen
+}
+
+fn loss_row(rows: &Rows, row: usize, weight: f64) -> LossRow {
+    LossRow { row: row as u32, target: rows.tokens[row], weight }
+}
+
+/// Sums over canvases of tokens `n` and costs `x`, from which the ratio and its error follow.
+#[derive(Debug, Default)]
+struct Totals {
+    canvases: u64,
+    bytes: u64,
+    n: f64,
+    x: f64,
+    nn: f64,
+    nx: f64,
+    xx: f64,
+}
+
+impl Totals {
+    fn add(&mut self, tokens: usize, cost: f64) {
+        let n = tokens as f64;
+        self.canvases += 1;
+        self.n += n;
+        self.x += cost;
+        self.nn += n * n;
+        self.nx += n * cost;
+        self.xx += cost * cost;
+    }
+
+    /// The ratio of sums `r = Σx / Σn`, with the usual error of a ratio estimator,
+    /// `√(C/(C−1) Σ(x − r n)²) / Σn`.
+    fn finish(self, time_samples: Option<usize>) -> Result<Likelihood, EvaluateError> {
+        if self.canvases == 0 {
+            return Err(EvaluateError::Empty);
+        }
+        let ratio = self.x / self.n;
+        let squares = (self.xx - 2.0 * ratio * self.nx + ratio * ratio * self.nn).max(0.0);
+        let canvases = self.canvases as f64;
+        let standard_error =
+            if self.canvases > 1 { (canvases / (canvases - 1.0) * squares).sqrt() / self.n } else { f64::NAN };
+        Ok(Likelihood {
+            nats_per_token: ratio,
+            bits_per_byte: if self.bytes == 0 { f64::NAN } else { self.x / std::f64::consts::LN_2 / self.bytes as f64 },
+            perplexity: ratio.exp(),
+            standard_error,
+            tokens: self.n as u64,
+            bytes: self.bytes,
+            canvases: self.canvases,
+            time_samples,
+        })
+    }
+}

@@ -1,0 +1,68 @@
+//! From canvases to the rows that a network reads: padding is dropped, documents do not see each other.
+
+use crate::EvaluateError;
+use aquatint_compute::Visibility;
+use aquatint_corpus::CanvasBatch;
+use aquatint_diffusion::{Layout, TokenId};
+use std::ops::Range;
+
+/// The document id of padding.
+const PADDING: u32 = u32::MAX;
+
+/// The positions of some canvases that hold a token, one row each, canvas after canvas.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// The clean token of each row.
+    pub tokens: Vec<TokenId>,
+    /// Position of each row in its canvas.
+    pub positions: Vec<u32>,
+    /// Whether a row is the first of its document in its canvas.
+    pub first: Vec<bool>,
+    /// What each row sees.
+    pub visibility: Visibility,
+    /// The rows of each canvas; empty for a canvas of padding alone.
+    pub canvases: Vec<Range<usize>>,
+}
+
+impl Rows {
+    /// Lays the canvases out under a layout.
+    pub fn new(batch: &CanvasBatch, layout: &Layout) -> Result<Self, EvaluateError> {
+        let capacity = batch.tokens.len();
+        let mut rows = Vec::with_capacity(capacity);
+        let mut sequences = Vec::new();
+        let (mut tokens, mut positions) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
+        let (mut first, mut canvases) = (Vec::with_capacity(capacity), Vec::new());
+        let length = batch.length.max(1);
+        for (canvas, documents) in batch.tokens.chunks(length).zip(batch.documents.chunks(length)) {
+            // Padding lies at the tail.
+            let used = documents.iter().position(|d| *d == PADDING).unwrap_or(documents.len());
+            let start = tokens.len();
+            canvases.push(start..start + used);
+            if used == 0 {
+                continue;
+            }
+            let offset = start as u32;
+            let shift = |range: Range<u32>| range.start + offset..range.end + offset;
+            rows.extend(layout.intervals(used, &documents[..used]).into_iter().map(|i| i.map(shift)));
+            sequences.push(offset..offset + used as u32);
+            tokens.extend_from_slice(&canvas[..used]);
+            positions.extend(0..used as u32);
+            first.extend((0..used).map(|i| i == 0 || documents[i] != documents[i - 1]));
+        }
+        let visibility = Visibility::new(sequences, rows)?;
+        Ok(Self { tokens, positions, first, visibility, canvases })
+    }
+
+    /// What a causal network reads: each row the token before it, the first row of a document the `begin` token. The
+    /// row's own token is then what it has to predict, given all those before it and nothing else.
+    pub fn shifted(&self, begin: TokenId) -> Vec<TokenId> {
+        let before = std::iter::once(begin).chain(self.tokens.iter().copied());
+        before.zip(&self.first).map(|(token, first)| if *first { begin } else { token }).take(self.tokens.len()).collect()
+    }
+}
+
+/// Bytes of text that each token of a vocabulary stands for; tokens with a role stand for none.
+pub fn byte_lengths(vocabulary: &aquatint_vocabulary::Vocabulary) -> Vec<u32> {
+    let length = |id| vocabulary.token_bytes(id).map_or(0, |bytes| bytes.len() as u32);
+    (0..vocabulary.len() as TokenId).map(length).collect()
+}

@@ -1,0 +1,150 @@
+//! What can be wrong with a recipe or a run, said so that it can be put right.
+
+use aquatint_checkpoint::CheckpointError;
+use aquatint_compute::DeviceError;
+use aquatint_corpus::CorpusError;
+use aquatint_evaluate::EvaluateError;
+use aquatint_network::NetworkError;
+use aquatint_vocabulary::VocabularyError;
+use std::path::PathBuf;
+
+/// Why a recipe was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RecipeError {
+    /// The file cannot be read.
+    #[error("could not read the recipe `{}`: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// It is not TOML, has an unknown key, or a value of the wrong kind.
+    #[error("the recipe cannot be understood: {reason}")]
+    Parse {
+        /// What is wrong, with line and column where known.
+        reason: String,
+    },
+    /// A value outside of what makes sense.
+    #[error("`{key}` is {given}; allowed: {allowed}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        given: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// A `--set` that is not key=value.
+    #[error("`--set {given}`: {reason}")]
+    Override {
+        /// What was given.
+        given: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+/// Why a run could not begin or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The recipe was refused.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// A model or a state could not be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The texts could not be read.
+    #[error(transparent)]
+    Corpus(#[from] CorpusError),
+    /// The held-out text could not be measured.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// The network refused.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The tokenizer refused.
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyError),
+    /// The device refused.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The operating system refused.
+    #[error("could not {action} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A new run would overwrite another one.
+    #[error("`{}` already holds a run at step {step}; go on with it by `--resume`, or choose another `output`", folder.display())]
+    Exists {
+        /// The run's folder.
+        folder: PathBuf,
+        /// Where it stands.
+        step: u64,
+    },
+    /// There is nothing to resume.
+    #[error("`{}` holds no run to resume; start one without `--resume`", folder.display())]
+    NothingToResume {
+        /// The run's folder.
+        folder: PathBuf,
+    },
+    /// The recipe of a resumed run differs where it must not.
+    #[error("the run in `{}` was started with another `{key}`; resume it with the recipe that it was started with, or choose another `output`", folder.display())]
+    OtherRecipe {
+        /// The run's folder.
+        folder: PathBuf,
+        /// What differs.
+        key: &'static str,
+    },
+    /// The texts give not even one canvas.
+    #[error("`{key}` gives {canvases} canvases of {length} tokens, {needed} are needed; add text or make `data.canvas_length` or `optimiser.batch` smaller")]
+    TooLittle {
+        /// `data.train` or `data.valid`.
+        key: &'static str,
+        /// Canvases there are.
+        canvases: usize,
+        /// Tokens of each.
+        length: usize,
+        /// Canvases needed.
+        needed: usize,
+    },
+    /// The vocabulary lacks a token that the objective needs.
+    #[error("the vocabulary has no {role} token, which the {objective} objective needs")]
+    Role {
+        /// The missing role.
+        role: &'static str,
+        /// The objective.
+        objective: &'static str,
+    },
+    /// The loss left the numbers.
+    #[error("the gradient was not finite in {steps} steps one after another (last at step {step}); lower `optimiser.learning_rate` or raise `optimiser.warm_up`")]
+    Diverged {
+        /// How many steps.
+        steps: u64,
+        /// The last one.
+        step: u64,
+    },
+    /// The initial checkpoint describes another network than the recipe.
+    #[error("`initial` holds another network: its {field} is {found}, the recipe's {expected}; leave out the overrides or change them")]
+    OtherNetwork {
+        /// What differs.
+        field: &'static str,
+        /// In the checkpoint.
+        found: String,
+        /// In the recipe.
+        expected: String,
+    },
+    /// The plot could not be drawn.
+    #[error("could not draw the plot `{}`: {reason}", path.display())]
+    Plot {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+}

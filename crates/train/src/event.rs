@@ -1,0 +1,137 @@
+//! What a run tells while it goes on. The library never prints: a terminal, a page and a test all read these.
+
+use crate::recipe::Resolved;
+use aquatint_evaluate::Likelihood;
+use std::path::Path;
+
+/// One thing that happened in a run.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum TrainingEvent<'a> {
+    /// The recipe as it will be followed.
+    Recipe(&'a Resolved),
+    /// A slow preparation began: training a vocabulary, packing texts. The text is for people.
+    Preparing(&'a str),
+    /// The texts are packed.
+    Corpus(CorpusFigures),
+    /// The first step is about to be taken.
+    Started(StartFigures),
+    /// Some steps were taken; comes every `run.log_every` steps.
+    Step(StepFigures),
+    /// The held-out text was measured.
+    Validated {
+        /// After so many steps.
+        step: u64,
+        /// What it costs.
+        likelihood: &'a Likelihood,
+        /// Whether it is the best so far; such a model is kept in `best/`.
+        best: bool,
+    },
+    /// A canvas that the model filled.
+    Sampled {
+        /// After so many steps.
+        step: u64,
+        /// The whole text, prompt included.
+        text: &'a str,
+    },
+    /// The model and the run's state are on the disk.
+    Saved {
+        /// After so many steps.
+        step: u64,
+        /// The run's folder.
+        folder: &'a Path,
+    },
+    /// A step was left out because its gradient was not finite.
+    Skipped {
+        /// Which one.
+        step: u64,
+    },
+    /// The run is over, for now or for good.
+    Finished(&'a Summary),
+}
+
+/// What there is to learn from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CorpusFigures {
+    /// Tokens of the vocabulary.
+    pub vocabulary: usize,
+    /// Tokens of one epoch.
+    pub train_tokens: u64,
+    /// Canvases of one epoch.
+    pub train_canvases: u64,
+    /// Held-out canvases measured each time.
+    pub valid_canvases: u64,
+    /// Bytes that were no UTF-8 and were replaced.
+    pub replaced_bytes: u64,
+    /// Entropy of single held-out tokens in nats: what a model that knows only frequencies would pay. A run that does
+    /// not fall below it has learnt nothing of language.
+    pub unigram_entropy: f64,
+}
+
+/// What begins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StartFigures {
+    /// Numbers in the network.
+    pub parameters: u64,
+    /// Steps taken before, in a resumed run.
+    pub step: u64,
+    /// Steps of the whole run.
+    pub steps: u64,
+    /// The device in words.
+    pub device: String,
+}
+
+/// Figures of the steps since the last such event.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct StepFigures {
+    /// Steps taken.
+    pub step: u64,
+    /// Mean bound, in nats per token.
+    pub loss: f64,
+    /// The same in bits per byte of text.
+    pub bits_per_byte: f64,
+    /// Norm of the last step's gradient before clipping.
+    pub gradient_norm: f64,
+    /// Learning rate of the last step.
+    pub learning_rate: f64,
+    /// Tokens (masked or not) per second.
+    pub tokens_per_second: f64,
+    /// Tokens seen since the run's first step.
+    pub tokens: u64,
+    /// Epochs seen since the run's first step.
+    pub epochs: f64,
+    /// Seconds of training since the run's first step, over all its processes.
+    pub seconds: f64,
+    /// Seconds left at this speed.
+    pub seconds_left: f64,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All its steps were taken.
+    Complete,
+    /// It was asked to stop.
+    Interrupted,
+    /// `run.max_minutes` are over.
+    TimeUp,
+}
+
+/// Where a run stands when it ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Why it ended.
+    pub ending: Ending,
+    /// Steps taken.
+    pub step: u64,
+    /// Tokens seen.
+    pub tokens: u64,
+    /// Seconds of training over all its processes.
+    pub seconds: f64,
+    /// Best held-out bound in nats per token and the step that reached it.
+    pub best: Option<(f64, u64)>,
+    /// Last held-out bound in nats per token.
+    pub last: Option<f64>,
+    /// Last held-out bound in bits per byte.
+    pub bits_per_byte: Option<f64>,
+}

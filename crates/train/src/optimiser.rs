@@ -1,0 +1,151 @@
+//! Which rule updates which parameter, the moments that the rules keep, and the averaged weights.
+//!
+//! Matrices inside the blocks follow Muon or AdamW with decoupled weight decay; word vectors, head and vectors (norms,
+//! biases) follow AdamW without decay, because pulling a rare word's vector to zero between two of its uses is no
+//! regularisation. The average is `e ← β e + (1 − β) w` with `β = min(ema, (1 + step) / (10 + step))`, so that the
+//! first random weights do not linger in it.
+
+use crate::muon::{Muon, Scratch};
+use crate::recipe::{OptimiserKind, OptimiserRecipe};
+use aquatint_checkpoint::{CheckpointError, Exact, RunState, Tensor};
+use aquatint_compute::{AdamW, Device, DeviceError, Element};
+use aquatint_network::{Network, Role};
+use std::collections::BTreeMap;
+
+/// What a rule remembers of one parameter.
+#[derive(Debug)]
+enum Moments<D: Device> {
+    AdamW { first: D::Buffer, second: D::Buffer },
+    Muon { momentum: D::Buffer },
+}
+
+/// The optimisers' state for a whole network, in the order of its parameters.
+#[derive(Debug)]
+pub(crate) struct Optimiser<D: Device> {
+    recipe: OptimiserRecipe,
+    moments: Vec<Moments<D>>,
+    scratch: BTreeMap<(usize, usize), Scratch<D>>,
+    average: Vec<D::Buffer>,
+}
+
+impl<D: Device> Optimiser<D> {
+    pub(crate) fn new(network: &Network<D>, recipe: &OptimiserRecipe) -> Result<Self, DeviceError> {
+        let device = network.device();
+        let mut optimiser =
+            Self { recipe: recipe.clone(), moments: Vec::new(), scratch: BTreeMap::new(), average: Vec::new() };
+        for parameter in network.parameters() {
+            let length = device.len(parameter.value);
+            let moments = match (recipe.kind, parameter.role, parameter.shape) {
+                (OptimiserKind::Muon, Role::Matrix, &[rows, columns]) => {
+                    if let std::collections::btree_map::Entry::Vacant(place) = optimiser.scratch.entry((rows, columns)) {
+                        place.insert(Scratch::new(device, rows, columns)?);
+                    }
+                    Moments::Muon { momentum: device.zeros(length)? }
+                }
+                _ => Moments::AdamW { first: device.zeros(length)?, second: device.zeros(length)? },
+            };
+            optimiser.moments.push(moments);
+            if recipe.ema > 0.0 {
+                let mut average = device.zeros(length)?;
+                device.scale_add(1.0, parameter.value, 1.0, &mut average);
+                optimiser.average.push(average);
+            }
+        }
+        Ok(optimiser)
+    }
+
+    /// One update; `step` counts from 1, `rate` is this step's learning rate, `norm` the gradient's.
+    pub(crate) fn update(&mut self, network: &mut Network<D>, step: u64, rate: f64, norm: f64) {
+        let recipe = &self.recipe;
+        let gradient_scale = if recipe.clip > 0.0 && norm > recipe.clip { recipe.clip / norm } else { 1.0 };
+        let device = network.device().clone();
+        for (parameter, moments) in network.parameters_mut().into_iter().zip(&mut self.moments) {
+            match moments {
+                Moments::Muon { momentum } => {
+                    let shape = (parameter.shape[0], parameter.shape[1]);
+                    let update =
+                        Muon { learning_rate: rate, momentum: recipe.momentum, weight_decay: recipe.weight_decay };
+                    if let Some(scratch) = self.scratch.get_mut(&shape) {
+                        scratch.update(&device, update, gradient_scale, parameter.gradient, momentum, parameter.value);
+                    }
+                }
+                Moments::AdamW { first, second } => {
+                    let (factor, weight_decay) = match parameter.role {
+                        Role::Matrix => (1.0, recipe.weight_decay),
+                        Role::Embedding | Role::Head => (recipe.embedding_rate, 0.0),
+                        Role::Vector => (1.0, 0.0),
+                    };
+                    let update = AdamW {
+                        learning_rate: rate * factor,
+                        beta1: recipe.beta1,
+                        beta2: recipe.beta2,
+                        epsilon: recipe.epsilon,
+                        weight_decay,
+                        step,
+                    };
+                    device.adamw(update, gradient_scale, parameter.gradient, first, second, parameter.value);
+                }
+            }
+        }
+        let decay = recipe.ema.min((1 + step) as f64 / (10 + step) as f64);
+        for (parameter, average) in network.parameters().into_iter().zip(&mut self.average) {
+            device.scale_add(1.0 - decay, parameter.value, decay, average);
+        }
+    }
+
+    /// Exchanges the network's weights with their average; the same call undoes it. Nothing happens without an average.
+    pub(crate) fn exchange(&mut self, network: &mut Network<D>) {
+        for (parameter, average) in network.parameters_mut().into_iter().zip(&mut self.average) {
+            std::mem::swap(parameter.value, average);
+        }
+    }
+
+    /// The buffers to save, each with the name that it is saved under.
+    fn buffers<'a>(&'a mut self, network: &'a mut Network<D>) -> Vec<(String, Vec<usize>, &'a mut D::Buffer)> {
+        let mut buffers = Vec::new();
+        let mut averages = self.average.iter_mut();
+        for (parameter, moments) in network.parameters_mut().into_iter().zip(&mut self.moments) {
+            let named = |prefix: &str| format!("{prefix}.{}", parameter.name);
+            let shape = parameter.shape.to_vec();
+            match moments {
+                Moments::AdamW { first, second } => {
+                    buffers.push((named("first"), shape.clone(), first));
+                    buffers.push((named("second"), shape.clone(), second));
+                }
+                Moments::Muon { momentum } => buffers.push((named("momentum"), shape.clone(), momentum)),
+            }
+            if let Some(average) = averages.next() {
+                buffers.push((named("average"), shape.clone(), average));
+            }
+            buffers.push((named("value"), shape, parameter.value));
+        }
+        buffers
+    }
+
+    /// Everything that a resumed run needs, without rounding.
+    pub(crate) fn state(&mut self, network: &mut Network<D>) -> Vec<Tensor<Exact>> {
+        let device = network.device().clone();
+        let buffers = self.buffers(network).into_iter();
+        buffers.map(|(name, shape, buffer)| Tensor { name, shape, values: exact(&device.download(buffer)) }).collect()
+    }
+
+    /// Puts a saved state back.
+    pub(crate) fn restore<C>(&mut self, network: &mut Network<D>, state: &RunState<C>) -> Result<(), CheckpointError> {
+        let device = network.device().clone();
+        for (name, shape, buffer) in self.buffers(network) {
+            let values = state.tensor(&name, shape.iter().product())?;
+            let values: Vec<D::Element> = values.iter().map(D::Element::from_f64).collect();
+            device.write(buffer, &values);
+        }
+        Ok(())
+    }
+}
+
+/// Values of a device's type as they are saved: f32 as f32, wider ones as f64.
+fn exact<E: Element>(values: &[E]) -> Exact {
+    if size_of::<E>() <= size_of::<f32>() {
+        Exact::F32(values.iter().map(|v| v.to_f64() as f32).collect())
+    } else {
+        Exact::F64(values.iter().map(|v| v.to_f64()).collect())
+    }
+}

@@ -1,0 +1,572 @@
+//! A recipe: everything that a training run is a function of, in one TOML file.
+//!
+//! [`Recipe`] is what people write: most of it may be left out. [`Recipe::resolve`] fills every gap from the one dial
+//! `size` and returns a [`Resolved`] recipe with nothing left to guess, which is printed and saved beside the run.
+//! A key that is not named here is refused.
+
+use crate::size::Size;
+use crate::{Overrides, RecipeError};
+use aquatint_checkpoint::Storage;
+use aquatint_diffusion::TimeSampling;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// What people write. Paths are relative to the folder in which the program is started.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The run's folder, where the model, its state and its figures go.
+    pub output: PathBuf,
+    /// The one dial: sets width, depth, heads, learning rate and batch.
+    #[serde(default)]
+    pub size: Size,
+    /// Seed of the first weights, the order of canvases, the times and the masks.
+    #[serde(default)]
+    pub seed: u64,
+    /// A checkpoint folder whose weights and tokenizer the run begins with.
+    pub initial: Option<PathBuf>,
+    /// What the model learns from.
+    pub data: Data,
+    /// Overrides of the network that `size` describes.
+    #[serde(default)]
+    pub network: NetworkOverrides,
+    /// What is minimised.
+    #[serde(default)]
+    pub objective: Objective,
+    /// How it is minimised.
+    #[serde(default)]
+    pub optimiser: OptimiserOverrides,
+    /// How long, how often, where.
+    #[serde(default)]
+    pub run: Run,
+}
+
+/// What the model learns from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Where the texts come from.
+    pub train: Vec<SourceRecipe>,
+    /// Held-out texts: they are measured, never learnt.
+    pub valid: Vec<SourceRecipe>,
+    /// Positions of a canvas.
+    #[serde(default = "defaults::canvas_length")]
+    pub canvas_length: usize,
+    /// Tokens of the vocabulary that is trained where none is given.
+    #[serde(default = "defaults::vocabulary_size")]
+    pub vocabulary_size: usize,
+    /// A `tokenizer.json` to use instead of training one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<PathBuf>,
+    /// A vocabulary is trained on about this many bytes, taken evenly from all sources.
+    #[serde(default = "defaults::vocabulary_bytes")]
+    pub vocabulary_bytes: u64,
+    /// Where packed tokens are kept between runs; beside the run where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<PathBuf>,
+}
+
+/// One source of texts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceRecipe {
+    /// A file or folder of `.txt`, `.jsonl`, `.jsonl.zst` or `.parquet`.
+    pub path: PathBuf,
+    /// The field or column that holds the text; an array of strings is joined by line feeds.
+    #[serde(default = "defaults::field")]
+    pub field: String,
+    /// Keep only rows whose fields have these values, for example `where = { lang = "en" }`.
+    #[serde(default, rename = "where", skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub filter: std::collections::BTreeMap<String, String>,
+    /// How many times the source is seen in one epoch.
+    #[serde(default = "defaults::repeat")]
+    pub repeat: u32,
+}
+
+/// Overrides of the network that `size` describes.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkOverrides {
+    /// Columns of the residual stream.
+    pub width: Option<usize>,
+    /// Transformer blocks.
+    pub layers: Option<usize>,
+    /// Query heads.
+    pub heads: Option<usize>,
+    /// Key and value heads, a divisor of `heads`.
+    pub key_value_heads: Option<usize>,
+    /// Columns of one head.
+    pub head_size: Option<usize>,
+    /// Columns of the feed-forward part.
+    pub feed_forward_width: Option<usize>,
+    /// Base of the rotary frequencies.
+    pub rope_theta: Option<f64>,
+    /// RMS norm of every query and key.
+    pub qk_norm: Option<bool>,
+    /// One matrix for reading and predicting tokens.
+    pub tied_head: Option<bool>,
+    /// Tells the network the time through this many sinusoidal features.
+    pub time_conditioning: Option<usize>,
+    /// Feeds the network its last belief as a mixture of word vectors.
+    pub self_conditioning: Option<bool>,
+}
+
+/// What is minimised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObjectiveKind {
+    /// The negative evidence lower bound of masked diffusion, in continuous time.
+    #[default]
+    Masked,
+    /// The likelihood of each token given those before it: the autoregressive baseline and judge.
+    Causal,
+}
+
+/// How the masks of one canvas are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Masking {
+    /// Each position by itself with probability 1 − α(t), as the process says.
+    Bernoulli,
+    /// As many positions as time t masks on average, chosen evenly, each weighted by the count that there is instead
+    /// of the count expected. The same bound in expectation (reference: 2502.09992 appendix), with less noise.
+    #[default]
+    FixedCount,
+}
+
+/// What is minimised, in detail.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Objective {
+    /// Masked diffusion or the causal baseline.
+    pub kind: ObjectiveKind,
+    /// The noise schedule's name: `linear`, `cosine`, `log-linear`, `polynomial:2`. It changes how times are spread
+    /// over shares of masked positions, never the bound itself.
+    pub schedule: String,
+    /// How the times of one batch are spread.
+    #[serde(with = "text")]
+    pub time_sampling: TimeSampling,
+    /// Earliest and latest time that is trained on. Validation always covers `[0, 1]`.
+    pub time_range: (f64, f64),
+    /// How masks are drawn.
+    pub masking: Masking,
+    /// Largest weight that a masked position gets in the gradient; the figures keep the bound's own weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_limit: Option<f64>,
+    /// In this share of the batches a network with self-conditioning gets its own belief as input.
+    pub self_conditioning_probability: f64,
+}
+
+impl Default for Objective {
+    fn default() -> Self {
+        Self {
+            kind: ObjectiveKind::Masked,
+            schedule: "linear".into(),
+            time_sampling: TimeSampling::LowDiscrepancy,
+            time_range: (0.0, 1.0),
+            masking: Masking::FixedCount,
+            weight_limit: None,
+            self_conditioning_probability: 0.5,
+        }
+    }
+}
+
+/// Which rule updates the matrices; embeddings and vectors always follow AdamW.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OptimiserKind {
+    /// AdamW with decoupled decay for everything.
+    Adamw,
+    /// Muon for the matrices inside the blocks.
+    #[default]
+    Muon,
+}
+
+/// The shape of the learning rate over a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pace {
+    /// Warm-up, stable, then linear decay over the last share.
+    #[default]
+    Wsd,
+    /// Warm-up, then half a cosine down to the floor.
+    Cosine,
+    /// Warm-up, then constant.
+    Constant,
+}
+
+/// Overrides of how the objective is minimised.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimiserOverrides {
+    /// `adamw` or `muon`.
+    pub kind: Option<OptimiserKind>,
+    /// Peak learning rate; a matrix under Muon gets updates of the size that AdamW's would have, so one rate fits both.
+    pub learning_rate: Option<f64>,
+    /// Peak learning rate of embeddings and head, as a multiple of `learning_rate`.
+    pub embedding_rate: Option<f64>,
+    /// Canvases of one step.
+    pub batch: Option<usize>,
+    /// Passes over which the batch is spread to save memory; divides `batch`.
+    pub accumulate: Option<usize>,
+    /// AdamW's decay of the first moment.
+    pub beta1: Option<f64>,
+    /// AdamW's decay of the second moment.
+    pub beta2: Option<f64>,
+    /// AdamW's epsilon.
+    pub epsilon: Option<f64>,
+    /// Decoupled weight decay of matrices.
+    pub weight_decay: Option<f64>,
+    /// Muon's momentum.
+    pub momentum: Option<f64>,
+    /// Largest norm of the whole gradient; 0 for no clipping.
+    pub clip: Option<f64>,
+    /// Decay of the averaged weights; 0 for none.
+    pub ema: Option<f64>,
+    /// `wsd`, `cosine` or `constant`.
+    pub pace: Option<Pace>,
+    /// Steps of linear warm-up.
+    pub warm_up: Option<u64>,
+    /// The last share of the steps, over which `wsd` decays.
+    pub decay: Option<f64>,
+    /// The learning rate at the end, as a share of the peak.
+    pub floor: Option<f64>,
+    /// Recompute activations in the backward pass instead of keeping them.
+    pub recompute: Option<bool>,
+}
+
+/// How long, how often, where.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Run {
+    /// Steps of the whole run.
+    pub steps: u64,
+    /// Stop (and save) after so many minutes of this process, even if steps are left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_minutes: Option<f64>,
+    /// Steps between two lines of figures.
+    pub log_every: u64,
+    /// Steps between two validations.
+    pub validate_every: u64,
+    /// Held-out canvases measured each time, spread evenly over the held-out text.
+    pub validate_canvases: usize,
+    /// Masks per held-out canvas.
+    pub validate_times: usize,
+    /// Steps between two saves; a run is also saved when it ends or is interrupted.
+    pub save_every: u64,
+    /// Steps between two sample canvases; 0 for none.
+    pub sample_every: u64,
+    /// What a sample canvas begins with.
+    pub sample_prompt: String,
+    /// `cpu`, or another device that the program knows.
+    pub device: String,
+    /// Threads of a CPU; all cores where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// Type in which the model's weights are saved; the state keeps them without rounding.
+    pub storage: Storage,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            steps: 10_000,
+            max_minutes: None,
+            log_every: 10,
+            validate_every: 500,
+            validate_canvases: 128,
+            validate_times: 4,
+            save_every: 500,
+            sample_every: 500,
+            sample_prompt: "Once upon a time".into(),
+            device: "cpu".into(),
+            threads: None,
+            storage: Storage::Bf16,
+        }
+    }
+}
+
+/// The network in full.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkRecipe {
+    /// Columns of the residual stream.
+    pub width: usize,
+    /// Transformer blocks.
+    pub layers: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads.
+    pub key_value_heads: usize,
+    /// Columns of one head.
+    pub head_size: usize,
+    /// Columns of the feed-forward part.
+    pub feed_forward_width: usize,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// RMS norm of every query and key.
+    pub qk_norm: bool,
+    /// One matrix for reading and predicting tokens.
+    pub tied_head: bool,
+    /// Features of the time, if the network is told it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_conditioning: Option<usize>,
+    /// Feeds the network its last belief.
+    pub self_conditioning: bool,
+}
+
+/// How the objective is minimised, in full.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimiserRecipe {
+    /// AdamW or Muon.
+    pub kind: OptimiserKind,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Multiple of it for embeddings and head.
+    pub embedding_rate: f64,
+    /// Canvases of one step.
+    pub batch: usize,
+    /// Passes over which the batch is spread.
+    pub accumulate: usize,
+    /// AdamW's decay of the first moment.
+    pub beta1: f64,
+    /// AdamW's decay of the second moment.
+    pub beta2: f64,
+    /// AdamW's epsilon.
+    pub epsilon: f64,
+    /// Decoupled weight decay of matrices.
+    pub weight_decay: f64,
+    /// Muon's momentum.
+    pub momentum: f64,
+    /// Largest norm of the whole gradient; 0 for no clipping.
+    pub clip: f64,
+    /// Decay of the averaged weights; 0 for none.
+    pub ema: f64,
+    /// Shape of the learning rate.
+    pub pace: Pace,
+    /// Steps of warm-up.
+    pub warm_up: u64,
+    /// Last share of the steps, over which `wsd` decays.
+    pub decay: f64,
+    /// Learning rate at the end, as a share of the peak.
+    pub floor: f64,
+    /// Recompute activations in the backward pass.
+    pub recompute: bool,
+}
+
+/// A recipe with nothing left to guess.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resolved {
+    /// The run's folder.
+    pub output: PathBuf,
+    /// The dial as it was set.
+    pub size: Size,
+    /// The seed.
+    pub seed: u64,
+    /// A checkpoint folder whose weights and tokenizer the run begins with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial: Option<PathBuf>,
+    /// What the model learns from.
+    pub data: Data,
+    /// The network.
+    pub network: NetworkRecipe,
+    /// What is minimised.
+    pub objective: Objective,
+    /// How it is minimised.
+    pub optimiser: OptimiserRecipe,
+    /// How long, how often, where.
+    pub run: Run,
+}
+
+impl Recipe {
+    /// Reads a recipe file and applies `--set key=value` overrides.
+    pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, RecipeError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| RecipeError::Read { path: path.to_path_buf(), source })?;
+        Self::parse(&text, overrides)
+    }
+
+    /// Reads a recipe's text and applies overrides.
+    pub fn parse(text: &str, overrides: &Overrides) -> Result<Self, RecipeError> {
+        let refused = |e: toml::de::Error| RecipeError::Parse { reason: e.to_string().trim_end().to_owned() };
+        if overrides.is_empty() {
+            return toml::from_str(text).map_err(refused);
+        }
+        // Once for the line and column of what is wrong in the file itself, once with the overrides.
+        let mut table: toml::Table = toml::from_str(text).map_err(refused)?;
+        overrides.apply(&mut table)?;
+        table.try_into().map_err(refused)
+    }
+
+    /// Fills every gap from `size` and checks that the whole makes sense.
+    pub fn resolve(self) -> Result<Resolved, RecipeError> {
+        let dial = self.size.dial();
+        let (n, o) = (self.network, self.optimiser);
+        let width = n.width.unwrap_or(dial.width);
+        let head_size = n.head_size.unwrap_or(crate::size::HEAD_SIZE.min(width));
+        let heads = n.heads.unwrap_or(if n.width.is_some() { (width / head_size).max(1) } else { dial.heads });
+        let network = NetworkRecipe {
+            width,
+            layers: n.layers.unwrap_or(dial.layers),
+            heads,
+            key_value_heads: n.key_value_heads.unwrap_or(heads),
+            head_size,
+            feed_forward_width: n.feed_forward_width.unwrap_or_else(|| crate::size::feed_forward_width(width)),
+            rope_theta: n.rope_theta.unwrap_or(10_000.0),
+            qk_norm: n.qk_norm.unwrap_or(true),
+            tied_head: n.tied_head.unwrap_or(dial.tied_head),
+            time_conditioning: n.time_conditioning,
+            self_conditioning: n.self_conditioning.unwrap_or(false),
+        };
+        let optimiser = OptimiserRecipe {
+            kind: o.kind.unwrap_or_default(),
+            learning_rate: o.learning_rate.unwrap_or(dial.learning_rate),
+            embedding_rate: o.embedding_rate.unwrap_or(1.0),
+            batch: o.batch.unwrap_or(dial.batch),
+            accumulate: o.accumulate.unwrap_or(1),
+            beta1: o.beta1.unwrap_or(0.9),
+            beta2: o.beta2.unwrap_or(0.98),
+            epsilon: o.epsilon.unwrap_or(1e-8),
+            weight_decay: o.weight_decay.unwrap_or(0.1),
+            momentum: o.momentum.unwrap_or(0.95),
+            clip: o.clip.unwrap_or(1.0),
+            ema: o.ema.unwrap_or(0.999),
+            pace: o.pace.unwrap_or_default(),
+            warm_up: o.warm_up.unwrap_or((self.run.steps / 20).clamp(1, 500)),
+            decay: o.decay.unwrap_or(0.25),
+            floor: o.floor.unwrap_or(0.0),
+            recompute: o.recompute.unwrap_or(false),
+        };
+        let resolved = Resolved {
+            output: self.output,
+            size: self.size,
+            seed: self.seed,
+            initial: self.initial,
+            data: self.data,
+            network,
+            objective: self.objective,
+            optimiser,
+            run: self.run,
+        };
+        resolved.check()?;
+        Ok(resolved)
+    }
+}
+
+impl Resolved {
+    /// The recipe as TOML, as it is printed and saved.
+    pub fn to_toml(&self) -> Result<String, RecipeError> {
+        toml::to_string(self).map_err(|e| RecipeError::Parse { reason: e.to_string() })
+    }
+
+    /// Canvases of one pass.
+    pub fn canvases_per_pass(&self) -> usize {
+        self.optimiser.batch / self.optimiser.accumulate
+    }
+
+    /// Where packed tokens are kept.
+    pub fn cache(&self) -> PathBuf {
+        self.data.cache.clone().unwrap_or_else(|| self.output.join("tokens"))
+    }
+
+    fn check(&self) -> Result<(), RecipeError> {
+        let wrong = |key: &'static str, given: String, allowed: &'static str| {
+            Err(RecipeError::Value { key, given, allowed })
+        };
+        let (n, o, t) = (&self.network, &self.optimiser, &self.objective.time_range);
+        if self.data.train.is_empty() {
+            return wrong("data.train", "[]".into(), "at least one source");
+        }
+        if self.data.valid.is_empty() {
+            return wrong("data.valid", "[]".into(), "at least one source of held-out text");
+        }
+        if self.data.canvas_length < 2 {
+            return wrong("data.canvas_length", self.data.canvas_length.to_string(), "2 or more");
+        }
+        for (key, value) in [("network.width", n.width), ("network.layers", n.layers), ("network.heads", n.heads), ("network.feed_forward_width", n.feed_forward_width), ("optimiser.batch", o.batch)] {
+            if value == 0 {
+                return wrong(key, "0".into(), "1 or more");
+            }
+        }
+        if n.key_value_heads == 0 || !n.heads.is_multiple_of(n.key_value_heads) {
+            return wrong("network.key_value_heads", n.key_value_heads.to_string(), "a divisor of `network.heads`");
+        }
+        if n.head_size == 0 || !n.head_size.is_multiple_of(2) {
+            return wrong("network.head_size", n.head_size.to_string(), "an even number, 2 or more");
+        }
+        if o.accumulate == 0 || !o.batch.is_multiple_of(o.accumulate) {
+            return wrong("optimiser.accumulate", o.accumulate.to_string(), "a divisor of `optimiser.batch`");
+        }
+        if !(0.0 <= t.0 && t.0 < t.1 && t.1 <= 1.0) {
+            return wrong("objective.time_range", format!("[{}, {}]", t.0, t.1), "two times in [0, 1], the earlier first");
+        }
+        let shares = [
+            ("objective.self_conditioning_probability", self.objective.self_conditioning_probability, 1.0),
+            ("optimiser.decay", o.decay, 1.0),
+            ("optimiser.floor", o.floor, 1.0),
+            ("optimiser.weight_decay", o.weight_decay, f64::MAX),
+            ("optimiser.clip", o.clip, f64::MAX),
+            ("optimiser.embedding_rate", o.embedding_rate, f64::MAX),
+            ("optimiser.learning_rate", o.learning_rate, f64::MAX),
+        ];
+        for (key, value, most) in shares {
+            if !(0.0..=most).contains(&value) {
+                return wrong(key, value.to_string(), if most == 1.0 { "a share in [0, 1]" } else { "0 or more" });
+            }
+        }
+        for (key, value) in [("optimiser.beta1", o.beta1), ("optimiser.beta2", o.beta2), ("optimiser.momentum", o.momentum), ("optimiser.ema", o.ema)] {
+            if !(0.0..1.0).contains(&value) {
+                return wrong(key, value.to_string(), "0 or more and below 1");
+            }
+        }
+        let r = &self.run;
+        for (key, value) in [("run.steps", r.steps), ("run.log_every", r.log_every), ("run.validate_every", r.validate_every), ("run.save_every", r.save_every), ("run.validate_canvases", r.validate_canvases as u64), ("run.validate_times", r.validate_times as u64)] {
+            if value == 0 {
+                return wrong(key, "0".into(), "1 or more");
+            }
+        }
+        aquatint_diffusion::schedule(&self.objective.schedule)
+            .map(|_| ())
+            .map_err(|e| RecipeError::Parse { reason: format!("`objective.schedule`: {e}") })
+    }
+}
+
+/// Types of other crates, written as their names.
+mod text {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr,
+        T::Err: Display,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+mod defaults {
+    pub(super) fn canvas_length() -> usize {
+        256
+    }
+    pub(super) fn vocabulary_size() -> usize {
+        4096
+    }
+    pub(super) fn vocabulary_bytes() -> u64 {
+        20_000_000
+    }
+    pub(super) fn field() -> String {
+        "text".into()
+    }
+    pub(super) fn repeat() -> u32 {
+        1
+    }
+}

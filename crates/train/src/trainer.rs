@@ -1,0 +1,325 @@
+//! The loop: a batch, its masks, its gradient, an update; and every so often a look at held-out text, a save, a line
+//! of figures.
+//!
+//! Step `k` is a function of the weights and moments before it, the recipe and `k` alone: order, times and masks come
+//! from counters and not from a generator's state. So a run that is saved and resumed takes the same steps, bit for bit.
+
+use crate::event::{Ending, StartFigures, StepFigures, Summary, TrainingEvent};
+use crate::material::Material;
+use crate::metrics::Metrics;
+use crate::objective::Loss;
+use crate::optimiser::Optimiser;
+use crate::pace::pace;
+use crate::recipe::{ObjectiveKind, Resolved};
+use crate::{TrainError, network, plot};
+use aquatint_checkpoint::{Exact, GenerationDefaults, RunState, Tensor, save, save_state};
+use aquatint_compute::{Device, Element};
+use aquatint_corpus::CanvasBatch;
+use aquatint_evaluate::{Likelihood, Rows, Rule, likelihood};
+use aquatint_network::{Learner, Network, NetworkInput};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// So many gradients in a row that are not finite end a run.
+const HOPELESS: u64 = 20;
+/// The held-out text is measured with masks of this seed, at every validation and in every run.
+pub const VALIDATION_SEED: u64 = 0;
+
+/// What a run counts; saved with its state. Real numbers are kept as their bits, so that nothing is rounded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Counters {
+    pub(crate) step: u64,
+    tokens: u64,
+    seconds: u64,
+    best: Option<(u64, u64)>,
+    last: Option<LastMeasure>,
+    skipped: u64,
+    pub(crate) recipe: String,
+}
+
+/// The last measurement of the held-out text.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LastMeasure {
+    nats_per_token: u64,
+    bits_per_byte: u64,
+    step: u64,
+}
+
+/// Takes the steps of a recipe that are left. `stop` is looked at between two steps; a run that is asked to stop is
+/// saved first.
+///
+/// # Errors
+/// When the recipe does not fit the texts or the folder, the texts cannot be read, the disk is full, or the gradient
+/// stays infinite. What was saved before stays.
+pub fn train<D: Device>(
+    recipe: &Resolved,
+    device: D,
+    resume: bool,
+    stop: &AtomicBool,
+    events: &mut dyn FnMut(TrainingEvent<'_>),
+) -> Result<Summary, TrainError> {
+    events(TrainingEvent::Recipe(recipe));
+    let state = crate::folder::begin(recipe, resume)?;
+    let material = Material::prepare(recipe, events)?;
+    let mut network = network::build(recipe, &material, device)?;
+    let mut optimiser = Optimiser::new(&network, &recipe.optimiser)?;
+    let mut counters = Counters {
+        step: 0,
+        tokens: 0,
+        seconds: 0f64.to_bits(),
+        best: None,
+        last: None,
+        skipped: 0,
+        recipe: recipe.to_toml()?,
+    };
+    if let Some(RunState { counters: saved, .. }) = &state {
+        counters = Counters { recipe: counters.recipe, ..saved.clone() };
+    }
+    if let Some(state) = &state {
+        optimiser.restore(&mut network, state)?;
+    }
+    let metrics = Metrics::open(&recipe.output, counters.step)?;
+    let loss = Loss::new(&recipe.objective, material.special, recipe.seed)?;
+    Trainer { recipe, material, network, optimiser, loss, counters, metrics, events, begun: Instant::now(), before: 0.0 }
+        .run(stop)
+}
+
+struct Trainer<'a, 'e, D: Device> {
+    recipe: &'a Resolved,
+    material: Material,
+    network: Network<D>,
+    optimiser: Optimiser<D>,
+    loss: Loss,
+    counters: Counters,
+    metrics: Metrics,
+    events: &'a mut (dyn FnMut(TrainingEvent<'_>) + 'e),
+    /// When this process began to train, and seconds of training before it.
+    begun: Instant,
+    before: f64,
+}
+
+/// Figures gathered since the last report.
+#[derive(Default)]
+struct Gathered {
+    nats: f64,
+    tokens: u64,
+    bytes: u64,
+    steps: u64,
+    seconds: f64,
+    norm: f64,
+    rate: f64,
+}
+
+impl<D: Device> Trainer<'_, '_, D> {
+    fn run(mut self, stop: &AtomicBool) -> Result<Summary, TrainError> {
+        let run = &self.recipe.run;
+        self.before = f64::from_bits(self.counters.seconds);
+        self.network.recompute_activations(self.recipe.optimiser.recompute);
+        (self.events)(TrainingEvent::Started(StartFigures {
+            parameters: self.network.parameters().iter().map(|p| p.shape.iter().product::<usize>() as u64).sum(),
+            step: self.counters.step,
+            steps: run.steps,
+            device: self.network.device().describe(),
+        }));
+        let mut gathered = Gathered::default();
+        let mut failures = 0;
+        let ending = loop {
+            if self.counters.step >= run.steps {
+                break Ending::Complete;
+            }
+            if stop.load(Ordering::Relaxed) {
+                break Ending::Interrupted;
+            }
+            if run.max_minutes.is_some_and(|minutes| self.begun.elapsed().as_secs_f64() >= 60.0 * minutes) {
+                break Ending::TimeUp;
+            }
+            let finite = self.step(&mut gathered)?;
+            let step = self.counters.step;
+            failures = if finite { 0 } else { failures + 1 };
+            if failures >= HOPELESS {
+                return Err(TrainError::Diverged { steps: failures, step });
+            }
+            if step.is_multiple_of(run.log_every) || step == run.steps {
+                self.report(&mut gathered)?;
+            }
+            if step.is_multiple_of(run.validate_every) && step < run.steps {
+                self.validate()?;
+            }
+            if step.is_multiple_of(run.save_every) && step < run.steps {
+                self.save()?;
+            }
+        };
+        if gathered.steps > 0 {
+            self.report(&mut gathered)?;
+        }
+        if self.counters.last.is_none_or(|last| last.step != self.counters.step) && ending != Ending::Interrupted {
+            self.validate()?;
+        }
+        self.save()?;
+        let seconds = self.seconds();
+        self.metrics.ending(self.counters.step, ending, seconds)?;
+        let summary = Summary {
+            ending,
+            step: self.counters.step,
+            tokens: self.counters.tokens,
+            seconds,
+            best: self.counters.best.map(|(bits, step)| (f64::from_bits(bits), step)),
+            last: self.counters.last.map(|last| f64::from_bits(last.nats_per_token)),
+            bits_per_byte: self.counters.last.map(|last| f64::from_bits(last.bits_per_byte)),
+        };
+        (self.events)(TrainingEvent::Finished(&summary));
+        Ok(summary)
+    }
+
+    fn seconds(&self) -> f64 {
+        self.before + self.begun.elapsed().as_secs_f64()
+    }
+
+    /// One step; false when its gradient was not finite and it changed nothing.
+    fn step(&mut self, gathered: &mut Gathered) -> Result<bool, TrainError> {
+        let begun = Instant::now();
+        let (step, batch) = (self.counters.step, self.recipe.optimiser.batch);
+        let canvases = self.material.train.batch(step, batch)?;
+        let tokens = canvases.documents.iter().filter(|d| **d != u32::MAX).count();
+        let times = self.loss.times(step, batch);
+        let mut nats = 0.0;
+        self.network.clear_gradients();
+        let per_pass = self.recipe.canvases_per_pass();
+        for first in (0..batch).step_by(per_pass) {
+            let pass = part(&canvases, first, per_pass);
+            let rows = Rows::new(&pass, &self.network.spec().attention)?;
+            let question = self.loss.question(&rows, step, first, &times[first..first + per_pass], tokens);
+            let belief = self.belief(&rows, &question, step, first)?;
+            let input = NetworkInput {
+                tokens: &question.input,
+                probabilities: None,
+                positions: &rows.positions,
+                visibility: &rows.visibility,
+                times: self.network.spec().time_conditioning.map(|_| question.times.as_slice()),
+                belief: belief.as_deref(),
+            };
+            let costs = self.network.learn(&input, &question.asked)?;
+            nats += question.weights.iter().zip(&costs).map(|(w, c)| w * c).sum::<f64>();
+        }
+        let norm = self.network.gradient_norm();
+        let rate = self.recipe.optimiser.learning_rate * pace(&self.recipe.optimiser, step, self.recipe.run.steps);
+        let finite = norm.is_finite() && nats.is_finite();
+        if finite {
+            self.optimiser.update(&mut self.network, step + 1, rate, norm);
+            gathered.nats += nats * tokens as f64;
+            gathered.tokens += tokens as u64;
+            gathered.bytes += self.material.bytes(&canvases.tokens);
+            gathered.steps += 1;
+            (gathered.norm, gathered.rate) = (norm, rate);
+        } else {
+            self.counters.skipped += 1;
+            (self.events)(TrainingEvent::Skipped { step });
+        }
+        gathered.seconds += begun.elapsed().as_secs_f64();
+        self.counters.step += 1;
+        self.counters.tokens += tokens as u64;
+        Ok(finite)
+    }
+
+    fn report(&mut self, gathered: &mut Gathered) -> Result<(), TrainError> {
+        let gathered = std::mem::take(gathered);
+        if gathered.tokens == 0 {
+            return Ok(());
+        }
+        let left = self.recipe.run.steps.saturating_sub(self.counters.step) as f64;
+        let figures = StepFigures {
+            step: self.counters.step,
+            loss: gathered.nats / gathered.tokens as f64,
+            bits_per_byte: gathered.nats / std::f64::consts::LN_2 / gathered.bytes.max(1) as f64,
+            gradient_norm: gathered.norm,
+            learning_rate: gathered.rate,
+            tokens_per_second: gathered.tokens as f64 / gathered.seconds,
+            tokens: self.counters.tokens,
+            epochs: self.counters.tokens as f64 / self.material.figures.train_tokens.max(1) as f64,
+            seconds: self.seconds(),
+            seconds_left: left * gathered.seconds / gathered.steps as f64,
+        };
+        self.metrics.step(&figures)?;
+        (self.events)(TrainingEvent::Step(figures));
+        Ok(())
+    }
+
+    /// Measures the held-out canvases under the averaged weights and keeps the best model.
+    fn validate(&mut self) -> Result<(), TrainError> {
+        self.optimiser.exchange(&mut self.network);
+        let measured = self.measure();
+        let outcome = measured.and_then(|likelihood| {
+            let (nats, step) = (likelihood.nats_per_token, self.counters.step);
+            let best = self.counters.best.is_none_or(|(bits, _)| nats < f64::from_bits(bits));
+            self.counters.last = Some(LastMeasure {
+                nats_per_token: nats.to_bits(),
+                bits_per_byte: likelihood.bits_per_byte.to_bits(),
+                step,
+            });
+            if best {
+                self.counters.best = Some((nats.to_bits(), step));
+                self.save_model(&self.recipe.output.join("best"))?;
+            }
+            let seconds = self.seconds();
+            self.metrics.validation(step, &likelihood, seconds)?;
+            (self.events)(TrainingEvent::Validated { step, likelihood: &likelihood, best });
+            Ok(())
+        });
+        self.optimiser.exchange(&mut self.network);
+        outcome
+    }
+
+    fn measure(&self) -> Result<Likelihood, TrainError> {
+        let rule = match self.recipe.objective.kind {
+            ObjectiveKind::Masked => Rule::Masked { mask: self.material.special, times: self.recipe.run.validate_times },
+            ObjectiveKind::Causal => Rule::Causal { begin: self.material.special },
+        };
+        let batches = self.material.valid.iter().cloned().map(Ok);
+        let bytes = &self.material.byte_lengths;
+        Ok(likelihood(&self.network, rule, VALIDATION_SEED, bytes, batches, &mut |_| true)?)
+    }
+
+    /// Saves the state and the model with averaged weights, then draws the plot.
+    fn save(&mut self) -> Result<(), TrainError> {
+        self.counters.seconds = self.seconds().to_bits();
+        let state = self.optimiser.state(&mut self.network);
+        save_state(&self.recipe.output, &self.counters, &state)?;
+        drop(state);
+        self.optimiser.exchange(&mut self.network);
+        let saved = self.save_model(&self.recipe.output);
+        self.optimiser.exchange(&mut self.network);
+        saved?;
+        let entropy = self.material.figures.unigram_entropy;
+        plot::draw(&self.recipe.output.join("loss.svg"), &self.metrics.training, &self.metrics.validation, entropy)?;
+        (self.events)(TrainingEvent::Saved { step: self.counters.step, folder: &self.recipe.output });
+        Ok(())
+    }
+
+    fn save_model(&self, folder: &Path) -> Result<(), TrainError> {
+        let device = self.network.device();
+        let tensor = |name: &str, shape: &[usize], buffer| {
+            let values = device.download(buffer).into_iter().map(|v| v.to_f64() as f32).collect();
+            Tensor { name: name.to_owned(), shape: shape.to_vec(), values }
+        };
+        let parameters = self.network.parameters();
+        let tensors: Vec<_> = parameters.iter().map(|p| tensor(p.name, p.shape, p.value)).collect();
+        let generation = self.material.generation();
+        let spec = self.network.spec();
+        save(folder, spec, &self.material.vocabulary, &generation, &tensors, self.recipe.run.storage)?;
+        Ok(())
+    }
+}
+
+/// Some canvases of a batch.
+fn part(batch: &CanvasBatch, first: usize, count: usize) -> CanvasBatch {
+    let range = first * batch.length..(first + count) * batch.length;
+    CanvasBatch {
+        length: batch.length,
+        tokens: batch.tokens[range.clone()].to_vec(),
+        documents: batch.documents[range].to_vec(),
+    }
+}
