@@ -1,5 +1,6 @@
 //! Each operation of [`Device`], handed to the path in use.
 
+use super::fast::{f32s, f32s_mut};
 use super::scalar::{self, Modulation, Targets};
 use super::{Buffer, Cpu};
 use crate::{AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, RopeShape, Visibility};
@@ -9,7 +10,10 @@ impl<E: Element> Device for Cpu<E> {
     type Buffer = Buffer<E>;
 
     fn describe(&self) -> String {
-        let threads = if self.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", self.threads) };
+        let threads = match self.threads() {
+            1 => "1 thread".to_owned(),
+            threads => format!("{threads} threads"),
+        };
         format!("cpu ({}, products in {}, {threads})", self.path, self.precision)
     }
 
@@ -49,6 +53,9 @@ impl<E: Element> Device for Cpu<E> {
         out: &mut Buffer<E>,
     ) {
         let (x, w, bias, out) = (x.as_slice(), w.as_slice(), bias.map(Buffer::as_slice), out.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            return fast.linear(shape, f32s(x), f32s(w), bias.map(f32s), accumulate, f32s_mut(out));
+        }
         scalar::linear(shape, x, w, bias, accumulate, self.rounding(), out);
     }
     fn linear_backward_input(
@@ -60,6 +67,9 @@ impl<E: Element> Device for Cpu<E> {
         d_x: &mut Buffer<E>,
     ) {
         let (d_out, w, d_x) = (d_out.as_slice(), w.as_slice(), d_x.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            return fast.linear_backward_input(shape, f32s(d_out), f32s(w), accumulate, f32s_mut(d_x));
+        }
         scalar::linear_backward_input(shape, d_out, w, accumulate, self.rounding(), d_x);
     }
     fn linear_backward_weight(
@@ -72,6 +82,10 @@ impl<E: Element> Device for Cpu<E> {
     ) {
         let (d_out, x, d_w) = (d_out.as_slice(), x.as_slice(), d_w.as_mut_slice());
         let d_bias = d_bias.map(Buffer::as_mut_slice);
+        if let Some(fast) = &self.fast {
+            let d_bias = d_bias.map(f32s_mut);
+            return fast.linear_backward_weight(shape, f32s(d_out), f32s(x), f32s_mut(d_w), d_bias);
+        }
         scalar::linear_backward_weight(shape, d_out, x, self.rounding(), d_w, d_bias);
     }
 

@@ -4,14 +4,19 @@
 //! at run time; whatever path runs, a result does not depend on the number of threads.
 
 mod device;
+mod fast;
 mod memory;
 mod path;
 mod scalar;
+
+#[cfg(test)]
+mod agreement;
 
 pub use memory::Buffer;
 pub use path::{CpuPath, ParseNameError, Precision};
 
 use crate::{DeviceError, Element};
+use fast::Fast;
 use memory::Arena;
 use std::sync::Arc;
 
@@ -21,18 +26,20 @@ pub struct Cpu<E: Element> {
     arena: Arc<Arena<E>>,
     path: CpuPath,
     precision: Precision,
-    threads: usize,
+    /// What the fast path needs; only where the element is f32 and the path is not scalar.
+    fast: Option<Fast>,
 }
 
 impl<E: Element> Cpu<E> {
     /// The specification: plain loops on one thread.
     pub fn scalar() -> Self {
-        Self { arena: Arena::new(), path: CpuPath::Scalar, precision: Precision::F32, threads: 1 }
+        Self { arena: Arena::new(), path: CpuPath::Scalar, precision: Precision::F32, fast: None }
     }
 
     /// The same device with its products in another precision.
     pub fn with_precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
+        self.fast = self.fast.map(|fast| fast.with_precision(precision));
         self
     }
 
@@ -48,14 +55,15 @@ impl<E: Element> Cpu<E> {
 
     /// The number of threads.
     pub fn threads(&self) -> usize {
-        self.threads
+        self.fast.as_ref().map_or(1, Fast::threads)
     }
 
     /// What is done to each factor of a product before it is multiplied.
     fn rounding(&self) -> fn(E) -> E {
         match self.precision {
             Precision::F32 => |value| value,
-            Precision::Bf16 => |value| E::from_f64(half::bf16::from_f64(value.to_f64()).to_f64()),
+            // Through f32, as the f64 conversion of `half` looks at the upper 32 bits only.
+            Precision::Bf16 => |value| E::from_f64(half::bf16::from_f32(value.to_f64() as f32).to_f64()),
         }
     }
 }
@@ -64,6 +72,11 @@ impl Cpu<f32> {
     /// A device that uses this path (an error if the processor lacks it) and this many threads (at least one).
     pub fn new(path: CpuPath, threads: usize) -> Result<Self, DeviceError> {
         path.require()?;
-        Ok(Self { path, threads: threads.max(1), ..Self::scalar() })
+        let mut cpu = Self::scalar();
+        if path != CpuPath::Scalar {
+            cpu.path = path;
+            cpu.fast = Some(Fast::new(path, cpu.precision, threads, Arc::clone(&cpu.arena)));
+        }
+        Ok(cpu)
     }
 }

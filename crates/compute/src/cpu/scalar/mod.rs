@@ -13,7 +13,7 @@ mod rope;
 mod rows;
 
 #[cfg(test)]
-mod gradients;
+pub(super) mod gradients;
 
 pub(super) use attention::{attention, attention_backward};
 pub(super) use elementwise::{

@@ -1,0 +1,128 @@
+//! The fast paths: f32 with vector instructions and threads.
+//!
+//! Sums over what several tasks hold are taken in the order of the tasks, and tasks are cut by the shape alone wherever
+//! the cut shows in the result: whatever the number of threads, the bits are the same.
+
+mod kernel;
+mod pack;
+mod pool;
+mod product;
+mod vector;
+
+use super::memory::Arena;
+use super::{Buffer, CpuPath, Precision};
+use crate::{Element, LinearShape};
+use kernel::Kernel;
+use pack::{Form, Matrix};
+use pool::Pool;
+use std::any::TypeId;
+use std::sync::Arc;
+
+/// What the fast paths need to run.
+#[derive(Debug, Clone)]
+pub(super) struct Fast {
+    pool: Pool,
+    arena: Arc<Arena<f32>>,
+    path: CpuPath,
+    kernel: Kernel,
+    form: Form,
+}
+
+impl Fast {
+    /// For a path that is available and not scalar.
+    pub(super) fn new(path: CpuPath, precision: Precision, threads: usize, arena: Arc<Arena<f32>>) -> Self {
+        let (kernel, form) = product::choose(path, precision);
+        Self { pool: Pool::new(threads), arena, path, kernel, form }
+    }
+
+    /// The same with another precision of products.
+    pub(super) fn with_precision(mut self, precision: Precision) -> Self {
+        (self.kernel, self.form) = product::choose(self.path, precision);
+        self
+    }
+
+    /// The number of threads that take part.
+    pub(super) fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// Memory for the time of one operation; any values.
+    fn scratch(&self, len: usize) -> Buffer<f32> {
+        match self.arena.take(len) {
+            Ok(buffer) => buffer,
+            // Operations return no error; a system that cannot give this little more is about to end the process.
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// See [`crate::Device::linear`].
+    pub(super) fn linear(
+        &self,
+        shape: LinearShape,
+        x: &[f32],
+        w: &[f32],
+        bias: Option<&[f32]>,
+        accumulate: bool,
+        out: &mut [f32],
+    ) {
+        let LinearShape { rows, inputs, outputs } = shape;
+        if let Some(bias) = bias {
+            for row in out.chunks_exact_mut(outputs).take(rows) {
+                for (out, &bias) in row.iter_mut().zip(bias) {
+                    *out = if accumulate { *out + bias } else { bias };
+                }
+            }
+        }
+        let (a, b) = (Matrix::rows(x, inputs), Matrix::columns(w, inputs));
+        self.product((rows, outputs, inputs), a, b, accumulate || bias.is_some(), out);
+    }
+
+    /// See [`crate::Device::linear_backward_input`].
+    pub(super) fn linear_backward_input(
+        &self,
+        shape: LinearShape,
+        d_out: &[f32],
+        w: &[f32],
+        accumulate: bool,
+        d_x: &mut [f32],
+    ) {
+        let LinearShape { rows, inputs, outputs } = shape;
+        let (a, b) = (Matrix::rows(d_out, outputs), Matrix::rows(w, inputs));
+        self.product((rows, inputs, outputs), a, b, accumulate, d_x);
+    }
+
+    /// See [`crate::Device::linear_backward_weight`].
+    pub(super) fn linear_backward_weight(
+        &self,
+        shape: LinearShape,
+        d_out: &[f32],
+        x: &[f32],
+        d_w: &mut [f32],
+        d_bias: Option<&mut [f32]>,
+    ) {
+        let LinearShape { rows, inputs, outputs } = shape;
+        if let Some(d_bias) = d_bias {
+            for row in d_out.chunks_exact(outputs).take(rows) {
+                for (sum, &d) in d_bias.iter_mut().zip(row) {
+                    *sum += d;
+                }
+            }
+        }
+        let (a, b) = (Matrix::columns(d_out, outputs), Matrix::rows(x, inputs));
+        self.product((outputs, inputs, rows), a, b, true, d_w);
+    }
+}
+
+/// Slices of the element type as f32, which they are wherever there is a fast path.
+pub(super) fn f32s<E: Element>(values: &[E]) -> &[f32] {
+    assert_eq!(TypeId::of::<E>(), TypeId::of::<f32>(), "only f32 has fast paths");
+    // SAFETY: `E` is f32.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len()) }
+}
+
+/// As [`f32s`], to be changed.
+pub(super) fn f32s_mut<E: Element>(values: &mut [E]) -> &mut [f32] {
+    assert_eq!(TypeId::of::<E>(), TypeId::of::<f32>(), "only f32 has fast paths");
+    // SAFETY: `E` is f32.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), values.len()) }
+}

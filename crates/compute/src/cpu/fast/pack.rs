@@ -1,0 +1,269 @@
+//! Brings the factors of a product into the order in which the kernels read them, rounding on the way where asked.
+
+use super::vector::vectorised;
+use crate::cpu::CpuPath;
+
+/// A factor as it lies in memory.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a> {
+    /// The elements.
+    pub(super) data: &'a [f32],
+    /// Distance between rows in memory.
+    pub(super) stride: usize,
+    /// Whether rows in memory are the columns of the factor.
+    pub(super) transposed: bool,
+}
+
+impl<'a> Matrix<'a> {
+    /// The factor whose rows are rows in memory.
+    pub(super) fn rows(data: &'a [f32], stride: usize) -> Self {
+        Self { data, stride, transposed: false }
+    }
+    /// The factor whose columns are rows in memory.
+    pub(super) fn columns(data: &'a [f32], stride: usize) -> Self {
+        Self { data, stride, transposed: true }
+    }
+}
+
+/// What becomes of the elements of a factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// They stay as they are.
+    Full,
+    /// They are rounded to bf16 but stay f32: for kernels without bf16 instructions.
+    Rounded,
+    /// They are rounded to bf16, two consecutive ones of the sum in 32 bits, the first in the low half.
+    Paired,
+}
+
+impl Form {
+    /// Elements in 32 bits.
+    pub(super) fn group(self) -> usize {
+        match self {
+            Self::Full | Self::Rounded => 1,
+            Self::Paired => 2,
+        }
+    }
+}
+
+/// The upper half of the bits of the nearest bf16, ties to even, in place; NaN stays NaN.
+#[inline(always)]
+fn rounded_bits(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let nearest = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
+    let quiet = bits | 0x0040_0000;
+    (if bits & 0x7fff_ffff > 0x7f80_0000 { quiet } else { nearest }) & 0xffff_0000
+}
+
+/// Two elements in one group.
+#[inline(always)]
+fn pair(first: f32, second: f32) -> f32 {
+    f32::from_bits((rounded_bits(first) >> 16) | rounded_bits(second))
+}
+
+vectorised! {
+    /// Packs row after row: `out[g] = (row[2 g], row[2 g + 1])`, or the elements one by one.
+    pub(super) fn pack_row(form: Form, row: &[f32], out: &mut [f32]) {
+        match form {
+            Form::Full => out.copy_from_slice(row),
+            Form::Rounded => {
+                for (out, &x) in out.iter_mut().zip(row) {
+                    *out = f32::from_bits(rounded_bits(x));
+                }
+            }
+            Form::Paired => {
+                let pairs = row.chunks_exact(2);
+                if let ([last], Some(out)) = (pairs.remainder(), out.last_mut()) {
+                    *out = pair(*last, 0.0);
+                }
+                for (out, x) in out.iter_mut().zip(pairs) {
+                    *out = pair(x[0], x[1]);
+                }
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// Packs one group of many columns: `out[j] = (first[j], second[j])`, or only the first; pads with zeros.
+    fn pack_group(form: Form, first: &[f32], second: Option<&[f32]>, out: &mut [f32]) {
+        let (out, padding) = out.split_at_mut(first.len());
+        padding.fill(0.0);
+        match (form, second) {
+            (Form::Full, _) => out.copy_from_slice(first),
+            (Form::Rounded, _) => {
+                for (out, &x) in out.iter_mut().zip(first) {
+                    *out = f32::from_bits(rounded_bits(x));
+                }
+            }
+            (Form::Paired, None) => {
+                for (out, &x) in out.iter_mut().zip(first) {
+                    *out = pair(x, 0.0);
+                }
+            }
+            (Form::Paired, Some(second)) => {
+                for ((out, &x), &y) in out.iter_mut().zip(first).zip(second) {
+                    *out = pair(x, y);
+                }
+            }
+        }
+    }
+}
+
+/// Groups of the sum that are transposed at a time: the block of 16 × 64 stays in the first cache.
+const STRIPE: usize = 16;
+
+vectorised! {
+    /// Packs columns that are rows in memory: `out[g · width + j] = row j, group g`, for the groups of `range`
+    /// (elements of the sum); `rows` holds as many rows as the panel has columns.
+    fn pack_columns(form: Form, data: &[f32], stride: usize, range: (usize, usize), width: usize, out: &mut [f32]) {
+        let group = form.group();
+        let columns = if range.1 == range.0 { 0 } else { (data.len() + stride - range.1) / stride };
+        let mut staged = [0.0_f32; STRIPE];
+        for (stripe, block) in out.chunks_mut(STRIPE * width).enumerate() {
+            let start = range.0 + stripe * STRIPE * group;
+            let end = range.1.min(start + STRIPE * group);
+            let groups = block.len() / width;
+            if columns < width {
+                block.fill(0.0);
+            }
+            for j in 0..columns.min(width) {
+                let row = &data[j * stride + start..j * stride + end];
+                match form {
+                    Form::Full => staged[..row.len()].copy_from_slice(row),
+                    Form::Rounded => {
+                        for (out, &x) in staged.iter_mut().zip(row) {
+                            *out = f32::from_bits(rounded_bits(x));
+                        }
+                    }
+                    Form::Paired => {
+                        let pairs = row.chunks_exact(2);
+                        if let [last] = pairs.remainder() {
+                            staged[groups - 1] = pair(*last, 0.0);
+                        }
+                        for (out, x) in staged.iter_mut().zip(pairs) {
+                            *out = pair(x[0], x[1]);
+                        }
+                    }
+                }
+                for g in 0..groups {
+                    block[g * width + j] = staged[g];
+                }
+            }
+        }
+    }
+}
+
+/// Packs the panel of the right factor that begins at column `column` of `columns`, for the sum over `range`:
+/// `out[group][width]`, padded with zeros.
+pub(super) fn pack_panel(
+    path: CpuPath,
+    form: Form,
+    matrix: Matrix<'_>,
+    range: (usize, usize),
+    (column, columns): (usize, usize),
+    width: usize,
+    out: &mut [f32],
+) {
+    let filled = width.min(columns - column);
+    let Matrix { data, stride, transposed } = matrix;
+    if transposed {
+        let end = (column + filled - 1) * stride + range.1;
+        pack_columns(path, form, &data[column * stride..end], stride, range, width, out);
+        return;
+    }
+    let row = |k: usize| &data[k * stride + column..][..filled];
+    for (g, out) in out.chunks_exact_mut(width).enumerate() {
+        let k = range.0 + g * form.group();
+        let second = (form.group() == 2 && k + 1 < range.1).then(|| row(k + 1));
+        pack_group(path, form, row(k), second, out);
+    }
+}
+
+/// Packs rows `rows.0..rows.1` of the left factor for the sum over `range`; returns the strides of rows and groups.
+pub(super) fn pack_strip(
+    path: CpuPath,
+    form: Form,
+    matrix: Matrix<'_>,
+    rows: (usize, usize),
+    range: (usize, usize),
+    out: &mut [f32],
+) -> (usize, usize) {
+    let Matrix { data, stride, transposed } = matrix;
+    let (count, groups) = (rows.1 - rows.0, (range.1 - range.0).div_ceil(form.group()));
+    if transposed {
+        let columns = |k: usize| &data[k * stride + rows.0..k * stride + rows.1];
+        for (g, out) in out.chunks_exact_mut(count).take(groups).enumerate() {
+            let k = range.0 + g * form.group();
+            let second = (form.group() == 2 && k + 1 < range.1).then(|| columns(k + 1));
+            pack_group(path, form, columns(k), second, out);
+        }
+        (1, count)
+    } else {
+        for (i, out) in out.chunks_exact_mut(groups).take(count).enumerate() {
+            let row = (rows.0 + i) * stride;
+            pack_row(path, form, &data[row + range.0..row + range.1], out);
+        }
+        (groups, 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::bf16;
+
+    #[test]
+    fn rounding_is_that_of_half() {
+        let mut bits = 0_u32;
+        loop {
+            let x = f32::from_bits(bits);
+            let got = f32::from_bits(rounded_bits(x));
+            let expected = bf16::from_f32(x).to_f32();
+            assert!(got.to_bits() == expected.to_bits() || (got.is_nan() && expected.is_nan()), "{x:e}");
+            let Some(next) = bits.checked_add(65_521) else { break };
+            bits = next;
+        }
+    }
+
+    #[test]
+    fn panels_and_strips_hold_each_element_where_the_kernels_look_for_it() {
+        let (sum, across, width) = (37, 21, 16);
+        let element = |k: usize, j: usize| (k * 3 + j) as f32;
+        let natural: Vec<f32> = (0..sum * across).map(|i| element(i / across, i % across)).collect();
+        let turned: Vec<f32> = (0..sum * across).map(|i| element(i % sum, i / sum)).collect();
+        let range = (4_usize, 37_usize);
+        for form in [Form::Full, Form::Rounded, Form::Paired] {
+            let groups = (range.1 - range.0).div_ceil(form.group());
+            let expected = |g: usize, j: usize| {
+                let k = range.0 + g * form.group();
+                let second = if k + 1 < range.1 { element(k + 1, j) } else { 0.0 };
+                match form {
+                    Form::Paired => pair(element(k, j), second).to_bits(),
+                    _ => element(k, j).to_bits(),
+                }
+            };
+            for path in CpuPath::available() {
+                for matrix in [Matrix::rows(&natural, across), Matrix::columns(&turned, sum)] {
+                    for column in [0, 16] {
+                        let mut out = vec![f32::NAN; groups * width];
+                        pack_panel(path, form, matrix, range, (column, across), width, &mut out);
+                        for (i, x) in out.iter().enumerate() {
+                            let (g, j) = (i / width, column + i % width);
+                            assert_eq!(x.to_bits(), if j < across { expected(g, j) } else { 0 }, "{form:?} {g} {j}");
+                        }
+                    }
+                }
+                for matrix in [Matrix::rows(&turned, sum), Matrix::columns(&natural, across)] {
+                    let mut out = vec![f32::NAN; groups * 5];
+                    let (rows, by_group) = pack_strip(path, form, matrix, (3, 8), range, &mut out);
+                    for g in 0..groups {
+                        for i in 0..5 {
+                            assert_eq!(out[i * rows + g * by_group].to_bits(), expected(g, 3 + i), "{form:?} {g} {i}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
