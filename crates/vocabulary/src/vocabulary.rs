@@ -208,6 +208,13 @@ impl Vocabulary {
         self.bytes.as_ref()?.get(id as usize).cloned()
     }
 
+    /// How many UTF-8 bytes of text these tokens stand for; special tokens stand for none. `None` where the tokenizer is
+    /// not byte-level or a token does not exist. This is the denominator of bits per byte.
+    pub fn bytes_of(&self, tokens: &[TokenId]) -> Option<u64> {
+        let table = self.bytes.as_ref()?;
+        tokens.iter().map(|&id| table.get(id as usize).map(|bytes| bytes.len() as u64)).sum()
+    }
+
     /// A token as people may see it: its text, or the name of a special token. An id that does not exist is `<|?7|>`,
     /// and bytes that are no text on their own are U+FFFD.
     pub fn token_text(&self, id: TokenId) -> String {

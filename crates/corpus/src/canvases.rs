@@ -1,0 +1,205 @@
+//! Canvases of fixed length, laid out over shards.
+//!
+//! A document longer than a canvas is cut into consecutive canvases; what is left of it, and every shorter document,
+//! shares canvases with others. Each goes where it leaves the least room among the canvases that are still open (best
+//! fit), which keeps padding to a few percent without ever tearing a short document in two. No document sees another: each position
+//! carries the number of its document, and attention stays within equal numbers.
+
+use crate::{CorpusError, Packed, Shard};
+use aquatint_vocabulary::TokenId;
+
+/// The document number of a position that holds no document.
+pub const PADDING: u32 = u32::MAX;
+
+/// So many canvases wait for more documents at a time. More would waste less, but mix documents from further apart.
+const OPEN: usize = 64;
+
+/// Rows of tokens ready for a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CanvasBatch {
+    /// Positions of one canvas, L.
+    pub length: usize,
+    /// B·L tokens, canvas by canvas. Padding positions hold `0`, whatever token that is: their document says that they
+    /// are padding.
+    pub tokens: Vec<TokenId>,
+    /// B·L document numbers, counted through the batch so that no two documents of it share one; [`PADDING`] behind a
+    /// canvas's last document.
+    pub documents: Vec<u32>,
+}
+
+impl CanvasBatch {
+    /// How many canvases there are, B.
+    pub fn canvases(&self) -> usize {
+        self.tokens.len() / self.length
+    }
+
+    /// How many positions are no padding.
+    pub fn filled(&self) -> usize {
+        self.documents.iter().filter(|&&document| document != PADDING).count()
+    }
+}
+
+/// A stretch of one document in a canvas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Segment {
+    start: u64,
+    length: u32,
+}
+
+/// One shard as canvases.
+#[derive(Debug)]
+struct Laid {
+    shard: Shard,
+    segments: Vec<Segment>,
+    /// Per canvas, where its segments end; they begin where those of the one before end.
+    ends: Vec<u64>,
+    /// How many times each canvas counts in [`Canvases::len`].
+    repeat: u64,
+}
+
+impl Laid {
+    fn canvas(&self, index: usize) -> &[Segment] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        &self.segments[start..self.ends[index] as usize]
+    }
+}
+
+/// Canvases over several shards, numbered from 0; a shard that repeats has each of its canvases under several numbers.
+#[derive(Debug)]
+pub struct Canvases {
+    length: usize,
+    laid: Vec<Laid>,
+}
+
+impl Canvases {
+    /// Lays the documents of `packed` into canvases of `length` positions. The layout depends on nothing else.
+    ///
+    /// # Errors
+    /// When `length` is below 2 or absurd, or a shard is damaged.
+    pub fn new(packed: Vec<Packed>, length: usize) -> Result<Self, CorpusError> {
+        if length < 2 || i32::try_from(length).is_err() {
+            return Err(CorpusError::CanvasLength { given: length });
+        }
+        let laid = packed.into_iter().map(|packed| lay(packed, length)).collect();
+        Ok(Self { length, laid })
+    }
+
+    /// Positions of one canvas.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// How many canvases one epoch has, repetitions included.
+    pub fn len(&self) -> u64 {
+        self.laid.iter().map(|laid| laid.ends.len() as u64 * laid.repeat).sum()
+    }
+
+    /// Whether there is no canvas at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tokens of one epoch, end tokens and repetitions included, padding not.
+    pub fn tokens(&self) -> u64 {
+        self.laid.iter().map(|laid| laid.shard.tokens() * laid.repeat).sum()
+    }
+
+    /// UTF-8 bytes of text of one epoch, repetitions included.
+    pub fn text_bytes(&self) -> u64 {
+        self.laid.iter().map(|laid| laid.shard.text_bytes() * laid.repeat).sum()
+    }
+
+    /// The shards, in the order of their sources.
+    pub fn shards(&self) -> impl Iterator<Item = &Shard> {
+        self.laid.iter().map(|laid| &laid.shard)
+    }
+
+    /// The canvases of these numbers, in this order.
+    ///
+    /// # Errors
+    /// When a number is not below [`Canvases::len`], or a shard is damaged.
+    pub fn batch(&self, numbers: &[u64]) -> Result<CanvasBatch, CorpusError> {
+        let positions = numbers.len() * self.length;
+        let mut batch =
+            CanvasBatch { length: self.length, tokens: vec![0; positions], documents: vec![PADDING; positions] };
+        let mut document = 0;
+        for (row, &number) in numbers.iter().enumerate() {
+            let (laid, index) = self.find(number)?;
+            let mut position = row * self.length;
+            for segment in laid.canvas(index) {
+                let end = position + segment.length as usize;
+                laid.shard.copy(segment.start, &mut batch.tokens[position..end])?;
+                batch.documents[position..end].fill(document);
+                document += 1;
+                position = end;
+            }
+        }
+        Ok(batch)
+    }
+
+    /// The shard and the canvas within it of a number.
+    fn find(&self, number: u64) -> Result<(&Laid, usize), CorpusError> {
+        let mut rest = number;
+        for laid in &self.laid {
+            let count = laid.ends.len() as u64;
+            if rest < count * laid.repeat {
+                return Ok((laid, (rest % count) as usize));
+            }
+            rest -= count * laid.repeat;
+        }
+        Err(CorpusError::NoSuchCanvas { given: number, count: self.len() })
+    }
+}
+
+/// A canvas that still has room.
+struct Waiting {
+    segments: Vec<Segment>,
+    room: u64,
+}
+
+fn lay(packed: Packed, length: usize) -> Laid {
+    let full = length as u64;
+    let mut laid = Laid { shard: packed.shard, segments: Vec::new(), ends: Vec::new(), repeat: packed.repeat.into() };
+    let (mut segments, mut ends) = (Vec::new(), Vec::new());
+    let mut close = |canvas: &[Segment]| {
+        segments.extend_from_slice(canvas);
+        ends.push(segments.len() as u64);
+    };
+    let mut waiting: Vec<Waiting> = Vec::new();
+    for document in (0..laid.shard.documents()).filter_map(|index| laid.shard.document(index)) {
+        let mut start = document.tokens.start;
+        while document.tokens.end - start >= full {
+            close(&[Segment { start, length: length as u32 }]);
+            start += full;
+        }
+        let rest = document.tokens.end - start;
+        if rest == 0 {
+            continue;
+        }
+        let segment = Segment { start, length: rest as u32 };
+        let fitting = (0..waiting.len()).filter(|&index| waiting[index].room >= rest);
+        match fitting.min_by_key(|&index| waiting[index].room) {
+            Some(index) => {
+                waiting[index].segments.push(segment);
+                waiting[index].room -= rest;
+                if waiting[index].room == 0 {
+                    close(&waiting.remove(index).segments);
+                }
+            }
+            None => {
+                if waiting.len() == OPEN {
+                    // The fullest has the least hope; of equals the oldest goes.
+                    let fullest = (0..OPEN).min_by_key(|&index| waiting[index].room).unwrap_or(0);
+                    close(&waiting.remove(fullest).segments);
+                }
+                waiting.push(Waiting { segments: vec![segment], room: full - rest });
+            }
+        }
+    }
+    for canvas in waiting {
+        close(&canvas.segments);
+    }
+    laid.segments = segments;
+    laid.ends = ends;
+    laid
+}

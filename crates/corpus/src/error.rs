@@ -1,0 +1,135 @@
+//! What can be wrong with a corpus, said so that it can be put right.
+
+use aquatint_vocabulary::VocabularyError;
+use std::path::{Path, PathBuf};
+
+/// Why texts could not be read, packed or laid out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CorpusError {
+    /// A file or folder cannot be read or written.
+    #[error("could not {action} `{}`: {source}", path.display())]
+    Io {
+        /// "read", "write", …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The name of a file does not say how to read it.
+    #[error("`path` is `{}`, which is none of .txt, .jsonl, .jsonl.zst and .parquet; rename or convert it", path.display())]
+    UnknownKind {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder has no file that can be read.
+    #[error("there is no .txt, .jsonl, .jsonl.zst or .parquet file under `{}`", path.display())]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A row is not what its kind of file promises.
+    #[error("row {row} of `{}` cannot be read: {reason}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// Number of the row, from 1.
+        row: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A row or table has no field of the name asked for.
+    #[error("row {row} of `{}` has no `{field}`; it has {}; name the one that holds the text as `field`", path.display(), list(present))]
+    MissingField {
+        /// The file.
+        path: PathBuf,
+        /// Number of the row, from 1.
+        row: u64,
+        /// The field asked for.
+        field: String,
+        /// The fields that are there.
+        present: Vec<String>,
+    },
+    /// A Parquet file cannot be read.
+    #[error("`{}` cannot be read as Parquet: {reason}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What the reader said.
+        reason: String,
+    },
+    /// No document is left.
+    #[error("no document is left of `{}`: {reason}", path.display())]
+    Empty {
+        /// The source.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A file is not a token shard.
+    #[error("`{}` is not a token shard; remove it and pack again", path.display())]
+    NotAShard {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A shard of another version of the format.
+    #[error("`{}` is a token shard of version {found} and this program reads version {supported}; remove it and pack again", path.display())]
+    ShardVersion {
+        /// The file.
+        path: PathBuf,
+        /// The version in the file.
+        found: u32,
+        /// The version that is read.
+        supported: u32,
+    },
+    /// A shard is shorter than it says, or contradicts itself.
+    #[error("the token shard `{}` is damaged: {reason}; remove it and pack again", path.display())]
+    DamagedShard {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The length of a canvas is not possible.
+    #[error("`canvas_length` is {given}; it must be between 2 and 2147483647")]
+    CanvasLength {
+        /// The length asked for.
+        given: usize,
+    },
+    /// A canvas of that number does not exist.
+    #[error("canvas {given} was asked for; there are {count}")]
+    NoSuchCanvas {
+        /// The number asked for.
+        given: u64,
+        /// How many there are.
+        count: u64,
+    },
+    /// The number of canvases to order is zero.
+    #[error("there are no canvases to put in order; the corpus is empty")]
+    NothingToOrder,
+    /// The tokenizer refused.
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyError),
+}
+
+impl CorpusError {
+    /// An error of the operating system at `path`.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+/// Names in backticks, joined by commas; the first few of many.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 12;
+    if names.is_empty() {
+        return "no field at all".to_owned();
+    }
+    let mut text: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    if names.len() > SHOWN {
+        text.push("…".to_owned());
+    }
+    text.join(", ")
+}

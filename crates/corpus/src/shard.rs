@@ -1,0 +1,398 @@
+//! Token shards: one source's tokens in one memory-mapped file.
+//!
+//! ```text
+//! opening   "AQUATOKS", version u32, bytes per token u32 (2 or 4)
+//! tokens    one after another, each document closed by its end token; zeros up to a multiple of 8 bytes
+//! documents per document: tokens up to its end u64, bytes of text up to its end u64
+//! closing   tokens u64, documents u64, bytes of text u64, replaced u64, left out u64, vocabulary u64,
+//!           fingerprint u64, "SKOTAUQA"
+//! ```
+//! Everything is little-endian. The counts stand at the end because they are known only there: a shard is written in
+//! one pass and never fits memory. A file cut short lacks its closing and is refused.
+
+use crate::CorpusError;
+use aquatint_files::MappedFile;
+use aquatint_vocabulary::TokenId;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Version of the layout above.
+pub(crate) const VERSION: u32 = 1;
+const OPENING_MAGIC: &[u8; 8] = b"AQUATOKS";
+const CLOSING_MAGIC: &[u8; 8] = b"SKOTAUQA";
+const OPENING: usize = 16;
+const CLOSING: usize = 64;
+/// Bytes of one document's entry.
+const ENTRY: usize = 16;
+
+/// Bytes of one token for a vocabulary of this size.
+fn token_width(vocabulary_size: usize) -> usize {
+    if vocabulary_size <= 1 << 16 { 2 } else { 4 }
+}
+
+/// One document of a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentSpan {
+    /// Its tokens, the end token included.
+    pub tokens: Range<u64>,
+    /// UTF-8 bytes of its text, as they were read (after replacement of what was not UTF-8).
+    pub text_bytes: u64,
+}
+
+/// Tokens of one source, mapped and not read.
+#[derive(Debug)]
+pub struct Shard {
+    path: PathBuf,
+    map: MappedFile,
+    width: usize,
+    counts: Counts,
+}
+
+/// The numbers of the closing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Counts {
+    pub(crate) tokens: u64,
+    pub(crate) documents: u64,
+    pub(crate) text_bytes: u64,
+    pub(crate) replaced: u64,
+    pub(crate) left_out: u64,
+    pub(crate) vocabulary_size: u64,
+    pub(crate) fingerprint: u64,
+}
+
+impl Counts {
+    fn numbers(&self) -> [u64; 7] {
+        [
+            self.tokens,
+            self.documents,
+            self.text_bytes,
+            self.replaced,
+            self.left_out,
+            self.vocabulary_size,
+            self.fingerprint,
+        ]
+    }
+}
+
+/// Where the parts of a shard begin, checked against the length of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sections {
+    width: usize,
+    table: usize,
+    counts: Counts,
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
+}
+
+fn short_number(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+}
+
+/// Why bytes are no shard.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    Foreign,
+    Version(u32),
+    Damaged(String),
+}
+
+/// Reads the opening and the closing. Every length in them is checked before it is used, so arbitrary bytes are safe.
+fn sections(bytes: &[u8]) -> Result<Sections, Refusal> {
+    let damaged = |reason: &str| Refusal::Damaged(reason.to_owned());
+    if !bytes.starts_with(OPENING_MAGIC) {
+        return Err(Refusal::Foreign);
+    }
+    let version = short_number(bytes, 8).ok_or_else(|| damaged("it ends within its opening"))?;
+    if version != VERSION {
+        return Err(Refusal::Version(version));
+    }
+    let width = short_number(bytes, 12).ok_or_else(|| damaged("it ends within its opening"))?;
+    let width = match width {
+        2 => 2usize,
+        4 => 4,
+        other => return Err(Refusal::Damaged(format!("it has {other} bytes per token"))),
+    };
+    let closing = bytes.len().checked_sub(CLOSING).filter(|&at| at >= OPENING);
+    let closing =
+        closing.filter(|_| bytes.ends_with(CLOSING_MAGIC)).ok_or_else(|| damaged("its closing is missing"))?;
+    let mut numbers = [0; 7];
+    for (index, value) in numbers.iter_mut().enumerate() {
+        *value = number(bytes, closing + 8 * index).ok_or_else(|| damaged("its closing is missing"))?;
+    }
+    let [tokens, documents, text_bytes, replaced, left_out, vocabulary_size, fingerprint] = numbers;
+    let counts = Counts { tokens, documents, text_bytes, replaced, left_out, vocabulary_size, fingerprint };
+    let wrong = || damaged("its length does not fit the numbers in it");
+    let token_bytes = tokens.checked_mul(width as u64).ok_or_else(wrong)?;
+    let table = token_bytes.checked_next_multiple_of(8).and_then(|size| size.checked_add(OPENING as u64));
+    let table = table.ok_or_else(wrong)?;
+    let end = documents.checked_mul(ENTRY as u64).and_then(|size| size.checked_add(table)).ok_or_else(wrong)?;
+    if end != closing as u64 {
+        return Err(wrong());
+    }
+    if vocabulary_size > 1 << 32 || token_width(vocabulary_size as usize) != width {
+        return Err(damaged("its width does not fit its vocabulary"));
+    }
+    let table = usize::try_from(table).map_err(|_| wrong())?;
+    // Ends must never fall: every later use of a document's span relies on it.
+    let mut last = [0, 0];
+    for index in 0..documents as usize {
+        let at = table + index * ENTRY;
+        let ends = [number(bytes, at).ok_or_else(wrong)?, number(bytes, at + 8).ok_or_else(wrong)?];
+        if ends[0] < last[0] || ends[1] < last[1] {
+            return Err(Refusal::Damaged(format!("document {index} ends before it begins")));
+        }
+        last = ends;
+    }
+    if last != [tokens, text_bytes] {
+        return Err(damaged("its documents do not add up to its tokens"));
+    }
+    Ok(Sections { width, table, counts })
+}
+
+impl Shard {
+    /// Maps a shard and checks that it is whole.
+    ///
+    /// # Errors
+    /// When the file cannot be mapped, is no shard, is of another version or damaged.
+    pub fn open(path: &Path) -> Result<Self, CorpusError> {
+        let map = MappedFile::open(path).map_err(CorpusError::io("map", path))?;
+        let path = path.to_path_buf();
+        match sections(&map) {
+            Ok(Sections { width, counts, .. }) => Ok(Self { path, map, width, counts }),
+            Err(Refusal::Foreign) => Err(CorpusError::NotAShard { path }),
+            Err(Refusal::Version(found)) => Err(CorpusError::ShardVersion { path, found, supported: VERSION }),
+            Err(Refusal::Damaged(reason)) => Err(CorpusError::DamagedShard { path, reason }),
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many tokens there are, end tokens included.
+    pub fn tokens(&self) -> u64 {
+        self.counts.tokens
+    }
+
+    /// How many documents there are.
+    pub fn documents(&self) -> u64 {
+        self.counts.documents
+    }
+
+    /// UTF-8 bytes of all texts.
+    pub fn text_bytes(&self) -> u64 {
+        self.counts.text_bytes
+    }
+
+    /// How many runs of bytes of the source were not UTF-8 and became U+FFFD.
+    pub fn replaced(&self) -> u64 {
+        self.counts.replaced
+    }
+
+    /// How many rows the filter left out.
+    pub fn left_out(&self) -> u64 {
+        self.counts.left_out
+    }
+
+    /// Size of the vocabulary that these tokens are of.
+    pub fn vocabulary_size(&self) -> usize {
+        self.counts.vocabulary_size as usize
+    }
+
+    /// What it was packed from; equal for equal files, vocabulary and way of reading.
+    pub fn fingerprint(&self) -> u64 {
+        self.counts.fingerprint
+    }
+
+    /// A document by its number; `None` past the last.
+    pub fn document(&self, index: u64) -> Option<DocumentSpan> {
+        if index >= self.counts.documents {
+            return None;
+        }
+        let table = self.map.len() - CLOSING - self.counts.documents as usize * ENTRY;
+        let at = table + index as usize * ENTRY;
+        let before = |offset| if index == 0 { Some(0) } else { number(&self.map, at - ENTRY + offset) };
+        let tokens = before(0)?..number(&self.map, at)?;
+        Some(DocumentSpan { tokens, text_bytes: number(&self.map, at + 8)? - before(8)? })
+    }
+
+    /// Copies the tokens from `start` on into `into`.
+    ///
+    /// # Errors
+    /// When the range is not in the shard, or a token not in its vocabulary.
+    pub fn copy(&self, start: u64, into: &mut [TokenId]) -> Result<(), CorpusError> {
+        let damaged = |reason: String| CorpusError::DamagedShard { path: self.path.clone(), reason };
+        let end = start.checked_add(into.len() as u64).filter(|&end| end <= self.counts.tokens);
+        let end = end.ok_or_else(|| damaged(format!("tokens {start} and on are not in it")))?;
+        let bytes = &self.map[OPENING + start as usize * self.width..OPENING + end as usize * self.width];
+        match self.width {
+            2 => {
+                for (token, bytes) in into.iter_mut().zip(bytes.chunks_exact(2)) {
+                    *token = TokenId::from(u16::from_le_bytes([bytes[0], bytes[1]]));
+                }
+            }
+            _ => {
+                for (token, bytes) in into.iter_mut().zip(bytes.chunks_exact(4)) {
+                    *token = TokenId::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+                }
+            }
+        }
+        match into.iter().find(|&&token| u64::from(token) >= self.counts.vocabulary_size) {
+            Some(token) => {
+                Err(damaged(format!("token {token} is not in its vocabulary of {}", self.vocabulary_size())))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes a shard into a stream, document by document.
+pub(crate) struct Writer<'out> {
+    out: &'out mut dyn Write,
+    width: usize,
+    counts: Counts,
+    ends: Vec<(u64, u64)>,
+    buffer: Vec<u8>,
+}
+
+impl<'out> Writer<'out> {
+    pub(crate) fn new(out: &'out mut dyn Write, vocabulary_size: usize, fingerprint: u64) -> io::Result<Self> {
+        let width = token_width(vocabulary_size);
+        out.write_all(OPENING_MAGIC)?;
+        out.write_all(&VERSION.to_le_bytes())?;
+        out.write_all(&(width as u32).to_le_bytes())?;
+        let counts = Counts { vocabulary_size: vocabulary_size as u64, fingerprint, ..Counts::default() };
+        Ok(Self { out, width, counts, ends: Vec::new(), buffer: Vec::new() })
+    }
+
+    /// Tokens of the document that is being written, and the bytes of text that they stand for.
+    pub(crate) fn tokens(&mut self, tokens: &[TokenId], text_bytes: usize) -> io::Result<()> {
+        self.buffer.clear();
+        for &token in tokens {
+            // The first bytes of the little-endian form are the narrower integer itself.
+            self.buffer.extend_from_slice(&token.to_le_bytes()[..self.width]);
+        }
+        self.counts.tokens += tokens.len() as u64;
+        self.counts.text_bytes += text_bytes as u64;
+        self.out.write_all(&self.buffer)
+    }
+
+    /// Whether the document that is being written has no token yet.
+    pub(crate) fn document_is_empty(&self) -> bool {
+        self.counts.tokens == self.ends.last().map_or(0, |&(tokens, _)| tokens)
+    }
+
+    pub(crate) fn end_document(&mut self) {
+        self.ends.push((self.counts.tokens, self.counts.text_bytes));
+    }
+
+    /// What was written so far.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts { documents: self.ends.len() as u64, ..self.counts }
+    }
+
+    pub(crate) fn finish(self, replaced: u64, left_out: u64) -> io::Result<Counts> {
+        let counts = Counts { replaced, left_out, ..self.counts() };
+        let written = self.counts.tokens as usize * self.width;
+        self.out.write_all(&[0; 8][..written.next_multiple_of(8) - written])?;
+        for (tokens, text_bytes) in &self.ends {
+            self.out.write_all(&tokens.to_le_bytes())?;
+            self.out.write_all(&text_bytes.to_le_bytes())?;
+        }
+        for value in counts.numbers() {
+            self.out.write_all(&value.to_le_bytes())?;
+        }
+        self.out.write_all(CLOSING_MAGIC)?;
+        Ok(counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(vocabulary_size: usize, documents: &[Vec<TokenId>]) -> Vec<u8> {
+        let mut bytes: Vec<u8> = Vec::new();
+        let mut writer = Writer::new(&mut bytes, vocabulary_size, 7).unwrap();
+        for tokens in documents {
+            writer.tokens(tokens, 3 * tokens.len()).unwrap();
+            writer.end_document();
+        }
+        writer.finish(0, 0).unwrap();
+        bytes
+    }
+
+    fn opened(bytes: &[u8]) -> Result<Shard, CorpusError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shard");
+        std::fs::write(&path, bytes).unwrap();
+        Shard::open(&path)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            documents in prop::collection::vec(prop::collection::vec(0u32..70_000, 1..9), 1..6),
+            wide in any::<bool>(),
+        ) {
+            let size = if wide { 70_000 } else { 1 << 16 };
+            let documents: Vec<Vec<u32>> =
+                documents.iter().map(|tokens| tokens.iter().map(|&token| token % size as u32).collect()).collect();
+            let shard = opened(&written(size, &documents)).unwrap();
+            prop_assert_eq!(shard.width, if wide { 4 } else { 2 });
+            prop_assert_eq!(shard.documents(), documents.len() as u64);
+            for (index, expected) in documents.iter().enumerate() {
+                let span = shard.document(index as u64).unwrap();
+                prop_assert_eq!(span.text_bytes, 3 * expected.len() as u64);
+                let mut tokens = vec![0; (span.tokens.end - span.tokens.start) as usize];
+                shard.copy(span.tokens.start, &mut tokens).unwrap();
+                prop_assert_eq!(&tokens, expected);
+            }
+            prop_assert!(shard.copy(shard.tokens(), &mut [0]).is_err());
+            prop_assert!(shard.copy(u64::MAX, &mut [0]).is_err());
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_refused_or_whole(tail in prop::collection::vec(any::<u8>(), 0..120), closed in any::<bool>()) {
+            let mut bytes = b"AQUATOKS\x01\0\0\0\x02\0\0\0".to_vec();
+            bytes.extend(tail);
+            if closed {
+                bytes.extend(CLOSING_MAGIC);
+            }
+            if let Ok(found) = sections(&bytes) {
+                prop_assert!(found.counts.tokens as usize * 2 <= bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let whole = written(300, &[vec![1, 2, 3], vec![4]]);
+        assert!(sections(&whole).is_ok());
+        for length in 0..whole.len() {
+            assert!(sections(&whole[..length]).is_err(), "{length} of {} bytes", whole.len());
+        }
+    }
+
+    #[test]
+    fn foreign_and_damaged_files_are_told_apart() {
+        let whole = written(300, &[vec![1, 2, 3], vec![4]]);
+        assert!(matches!(opened(b"PAR1 something else"), Err(CorpusError::NotAShard { .. })));
+        let mut newer = whole.clone();
+        newer[8] = 9;
+        assert!(matches!(opened(&newer), Err(CorpusError::ShardVersion { found: 9, supported: 1, .. })));
+        let mut falling = whole.clone();
+        let table = OPENING + 8;
+        falling[table] = 200;
+        assert_eq!(sections(&falling), Err(Refusal::Damaged("document 1 ends before it begins".into())));
+        let mut outside = whole;
+        outside[OPENING + 1] = 0xFF;
+        let error = opened(&outside).unwrap().copy(0, &mut [0; 4]).unwrap_err().to_string();
+        assert!(error.contains("token 65281 is not in its vocabulary of 300"), "{error}");
+    }
+}

@@ -1,0 +1,182 @@
+//! Packing and canvases: nothing lost, nothing torn, nothing done twice.
+
+use aquatint_corpus::{Canvases, CorpusError, PADDING, Packed, Source, pack};
+use aquatint_vocabulary::{Role, Vocabulary};
+use proptest::prelude::*;
+use std::path::Path;
+use std::sync::OnceLock;
+
+fn sample(part: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/sample").join(part)
+}
+
+fn vocabulary() -> &'static Vocabulary {
+    static VOCABULARY: OnceLock<Vocabulary> = OnceLock::new();
+    VOCABULARY.get_or_init(|| {
+        let tale = std::fs::read_to_string(sample("train/grimm-clever-grethel.txt")).unwrap();
+        Vocabulary::train(std::iter::once(tale), 512).unwrap()
+    })
+}
+
+fn packed(sources: &[Source], folder: &Path) -> Vec<Packed> {
+    pack(sources, vocabulary(), folder, &mut |_| {}).unwrap()
+}
+
+fn jsonl(folder: &Path, texts: &[String]) -> Source {
+    let lines: Vec<String> = texts.iter().map(|text| serde_json::json!({ "text": text }).to_string()).collect();
+    let path = folder.join("texts.jsonl");
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    Source::new(path)
+}
+
+#[test]
+fn a_shard_holds_the_tokens_of_every_document_and_their_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Source::new(sample("valid"));
+    let mut heard = Vec::new();
+    let packed = pack(std::slice::from_ref(&source), vocabulary(), folder.path(), &mut |event| heard.push(event));
+    let shard = &packed.unwrap()[0].shard;
+    let end = vocabulary().role(Role::End).unwrap();
+    let files = source.files().unwrap();
+    assert_eq!(shard.documents(), files.len() as u64);
+    let mut total = 0;
+    for (index, path) in files.iter().enumerate() {
+        let text = std::fs::read_to_string(path).unwrap();
+        let span = shard.document(index as u64).unwrap();
+        let mut tokens = vec![0; (span.tokens.end - span.tokens.start) as usize];
+        shard.copy(span.tokens.start, &mut tokens).unwrap();
+        assert_eq!(tokens.pop(), Some(end));
+        // Packing cuts a text into parts to use every thread; the tokens are those of the whole.
+        assert_eq!(tokens, vocabulary().encode(&text).unwrap(), "{}", path.display());
+        assert_eq!(span.text_bytes, text.len() as u64);
+        assert_eq!(vocabulary().bytes_of(&tokens), Some(text.len() as u64));
+        total += text.len() as u64;
+    }
+    assert_eq!((shard.text_bytes(), shard.replaced(), shard.left_out()), (total, 0, 0));
+    assert_eq!(shard.vocabulary_size(), 512);
+    assert_eq!(heard.last().map(|event| (event.documents, event.tokens)), Some((4, shard.tokens())));
+}
+
+#[test]
+fn an_unchanged_corpus_is_not_packed_again_and_a_changed_one_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let shards = folder.path().join("shards");
+    let source = jsonl(folder.path(), &["One.".into(), "Two.".into()]);
+    let first = packed(std::slice::from_ref(&source), &shards).remove(0);
+    assert!(!first.reused);
+    let again = packed(std::slice::from_ref(&source), &shards).remove(0);
+    assert!(again.reused);
+    assert_eq!(again.shard.fingerprint(), first.shard.fingerprint());
+    // The same corpus elsewhere is the same corpus.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let moved = packed(&[jsonl(elsewhere.path(), &["One.".into(), "Two.".into()])], elsewhere.path()).remove(0);
+    assert_eq!(moved.shard.fingerprint(), first.shard.fingerprint());
+    let mut filtered = source.clone();
+    filtered.filter.insert("text".into(), "One.".into());
+    let changed = jsonl(folder.path(), &["One.".into(), "Too.".into()]);
+    for other in [filtered, changed] {
+        let other = packed(std::slice::from_ref(&other), &shards).remove(0);
+        assert!(!other.reused);
+        assert_ne!(other.shard.fingerprint(), first.shard.fingerprint());
+    }
+    // A shard that was damaged is packed again.
+    std::fs::write(first.shard.path(), b"AQUATOKS but no more").unwrap();
+    let source = jsonl(folder.path(), &["One.".into(), "Two.".into()]);
+    assert!(!packed(std::slice::from_ref(&source), &shards).remove(0).reused);
+}
+
+#[test]
+fn empty_documents_are_left_out_and_an_empty_corpus_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = jsonl(folder.path(), &[String::new(), "x".into(), String::new()]);
+    assert_eq!(packed(std::slice::from_ref(&source), folder.path())[0].shard.documents(), 1);
+    let said = |source: Source| {
+        let error = pack(&[source], vocabulary(), &folder.path().join("shards"), &mut |_| {}).unwrap_err();
+        error.to_string().replace(&*folder.path().to_string_lossy(), "DIR")
+    };
+    assert_eq!(
+        said(jsonl(folder.path(), &[String::new()])),
+        "no document is left of `DIR/texts.jsonl`: every text is empty"
+    );
+    let mut french = jsonl(folder.path(), &["x".into(), "y".into()]);
+    french.filter.insert("lang".into(), "fr".into());
+    assert_eq!(
+        said(french),
+        "no document is left of `DIR/texts.jsonl`: the filter left all 2 rows out; compare its values with the file's"
+    );
+    // A refusal leaves nothing behind.
+    assert_eq!(std::fs::read_dir(folder.path().join("shards")).unwrap().count(), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn canvases_hold_every_token_once_and_tear_no_short_document(
+        lengths in prop::collection::vec(1usize..70, 1..60),
+        length in 2usize..40,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        // One token a byte: no two of these characters ever merge in a vocabulary trained on English.
+        let texts: Vec<String> = lengths.iter().map(|&length| "\u{1}".repeat(length)).collect();
+        let packed = packed(&[jsonl(folder.path(), &texts)], folder.path());
+        let canvases = Canvases::new(packed, length).unwrap();
+        let numbers: Vec<u64> = (0..canvases.len()).collect();
+        let batch = canvases.batch(&numbers).unwrap();
+        prop_assert_eq!(batch.canvases() as u64, canvases.len());
+        prop_assert_eq!(batch.filled() as u64, canvases.tokens());
+        prop_assert_eq!(canvases.tokens(), lengths.iter().map(|length| *length as u64 + 1).sum::<u64>());
+        let end = vocabulary().role(Role::End).unwrap();
+        let mut whole = 0;
+        for (tokens, documents) in batch.tokens.chunks(length).zip(batch.documents.chunks(length)) {
+            // Numbers rise by one and padding is behind everything.
+            prop_assert!(documents.windows(2).all(|pair| pair[1] == pair[0] || pair[1] == pair[0].wrapping_add(1) || pair[1] == PADDING));
+            prop_assert!(documents[0] != PADDING);
+            for position in 0..length {
+                let last = position + 1 == length || documents[position + 1] != documents[position];
+                if documents[position] != PADDING {
+                    // An end token closes its document, and a document stops early only at the canvas's end.
+                    prop_assert!((tokens[position] == end) <= last);
+                    prop_assert!(!last || tokens[position] == end || position + 1 == length);
+                    whole += u64::from(tokens[position] == end);
+                }
+            }
+            // Only stretches that fill a canvas lack their end: nothing that fits is torn.
+            if tokens[length - 1] != end && documents[length - 1] != PADDING {
+                prop_assert!(documents.iter().all(|&document| document == documents[0]));
+            }
+        }
+        prop_assert_eq!(whole, lengths.len() as u64);
+        // A batch of its own holds the same canvas.
+        for &number in numbers.iter().take(5) {
+            let alone = canvases.batch(&[number]).unwrap();
+            let start = number as usize * length;
+            prop_assert_eq!(&alone.tokens[..], &batch.tokens[start..start + length]);
+        }
+    }
+}
+
+#[test]
+fn short_documents_share_canvases_with_little_padding() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts: Vec<String> = (0..500).map(|index| "\u{1}".repeat(20 + (index * 37) % 90)).collect();
+    let canvases = Canvases::new(packed(&[jsonl(folder.path(), &texts)], folder.path()), 128).unwrap();
+    let wasted = 1.0 - canvases.tokens() as f64 / (canvases.len() * 128) as f64;
+    assert!(wasted < 0.05, "{wasted}");
+}
+
+#[test]
+fn sources_are_repeated_as_asked() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut sources = [jsonl(folder.path(), &["abc".into()]), jsonl(other.path(), &["\u{1}".repeat(40)])];
+    sources[0].repeat = 3;
+    let canvases = Canvases::new(packed(&sources, folder.path()), 32).unwrap();
+    assert_eq!(canvases.len(), 3 + 2);
+    let batch = canvases.batch(&[0, 1, 2]).unwrap();
+    assert_eq!(batch.tokens[..32], batch.tokens[32..64]);
+    assert_eq!(canvases.text_bytes(), 3 * 3 + 40);
+    assert!(matches!(canvases.batch(&[5]), Err(CorpusError::NoSuchCanvas { given: 5, count: 5 })));
+    for length in [0, 1, usize::MAX] {
+        let error = Canvases::new(packed(&sources, folder.path()), length).unwrap_err();
+        assert!(matches!(error, CorpusError::CanvasLength { .. }));
+    }
+}
