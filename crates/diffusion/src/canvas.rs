@@ -1,0 +1,233 @@
+//! The canvas: a row of positions of which some are given, some are to be filled, and the rest is padding.
+
+use crate::TokenId;
+use std::ops::Range;
+
+/// What a position is for. It never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Its token was given and is never written.
+    Given,
+    /// It is to be filled.
+    Open,
+    /// It only makes the canvas longer; it is never written and nothing sees it.
+    Padding,
+}
+
+/// A run of open positions that were asked for together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// Its positions.
+    pub positions: Range<usize>,
+    /// Whether its length is only a guess, so that an end token may close it early.
+    pub approximate: bool,
+}
+
+/// Why a position was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CanvasError {
+    /// There is no such position.
+    #[error("`position` is {position}; allowed: below {length}, the length of the canvas")]
+    Beyond {
+        /// The position.
+        position: usize,
+        /// Length of the canvas.
+        length: usize,
+    },
+    /// The position is given or padding, and those are never written.
+    #[error("position {position} is {}; only open positions are written", match kind {
+        Kind::Given => "given",
+        Kind::Open => "open",
+        Kind::Padding => "padding",
+    })]
+    Fixed {
+        /// The position.
+        position: usize,
+        /// What it is.
+        kind: Kind,
+    },
+    /// The position already holds a final token.
+    #[error("position {position} is committed; edit or reopen it instead")]
+    Committed {
+        /// The position.
+        position: usize,
+    },
+    /// The position holds no final token yet.
+    #[error("position {position} is not committed; commit it instead")]
+    Uncommitted {
+        /// The position.
+        position: usize,
+    },
+    /// The position lies behind the end of its span.
+    #[error("position {position} is closed, since its span ended before it")]
+    Closed {
+        /// The position.
+        position: usize,
+    },
+}
+
+/// How far an open position has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cell {
+    Given,
+    Padding,
+    Noisy,
+    Committed,
+    Closed,
+}
+
+/// A row of positions with the token that each one shows now.
+///
+/// Given and padded positions cannot be written by any method: whoever tries gets [`CanvasError::Fixed`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Canvas {
+    tokens: Vec<TokenId>,
+    cells: Vec<Cell>,
+    spans: Vec<Span>,
+}
+
+impl Canvas {
+    /// A canvas without positions; add them in reading order.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds given tokens at the end.
+    pub fn push_given(&mut self, tokens: &[TokenId]) {
+        self.tokens.extend_from_slice(tokens);
+        self.cells.resize(self.tokens.len(), Cell::Given);
+    }
+
+    /// Adds a span of `count` open positions at the end; `approximate` where an end token may close it early. They show
+    /// `noise` until [`crate::Process::begin`] draws their first state.
+    pub fn push_open(&mut self, count: usize, approximate: bool, noise: TokenId) {
+        let start = self.tokens.len();
+        self.tokens.resize(start + count, noise);
+        self.cells.resize(start + count, Cell::Noisy);
+        self.spans.push(Span { positions: start..start + count, approximate });
+    }
+
+    /// Adds `count` padded positions at the end, which show `token`.
+    pub fn push_padding(&mut self, count: usize, token: TokenId) {
+        self.tokens.resize(self.tokens.len() + count, token);
+        self.cells.resize(self.tokens.len(), Cell::Padding);
+    }
+
+    /// The number of positions.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether there is no position at all.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The token that each position shows: final, given, or noise.
+    pub fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    /// What a position is for; `None` beyond the end.
+    pub fn kind(&self, position: usize) -> Option<Kind> {
+        self.cells.get(position).map(|cell| match cell {
+            Cell::Given => Kind::Given,
+            Cell::Padding => Kind::Padding,
+            Cell::Noisy | Cell::Committed | Cell::Closed => Kind::Open,
+        })
+    }
+
+    /// Whether a position was open from the start and has no final token now.
+    pub fn is_open(&self, position: usize) -> bool {
+        self.cells.get(position) == Some(&Cell::Noisy)
+    }
+
+    /// Whether a position was open and has its final token.
+    pub fn is_committed(&self, position: usize) -> bool {
+        self.cells.get(position) == Some(&Cell::Committed)
+    }
+
+    /// Whether a position was open and fell away because its span ended before it.
+    pub fn is_closed(&self, position: usize) -> bool {
+        self.cells.get(position) == Some(&Cell::Closed)
+    }
+
+    /// The positions still without a final token, ascending.
+    pub fn open_positions(&self) -> Vec<usize> {
+        self.positions_of(Cell::Noisy)
+    }
+
+    /// The positions that were open and have a final token, ascending.
+    pub fn committed_positions(&self) -> Vec<usize> {
+        self.positions_of(Cell::Committed)
+    }
+
+    fn positions_of(&self, cell: Cell) -> Vec<usize> {
+        (0..self.cells.len()).filter(|p| self.cells[*p] == cell).collect()
+    }
+
+    /// The spans of open positions in reading order, as they were asked for.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// Shows another noise token at a position without a final one.
+    ///
+    /// # Errors
+    /// When the position is not open any more, or never was.
+    pub fn show_noise(&mut self, position: usize, noise: TokenId) -> Result<(), CanvasError> {
+        self.write(position, Cell::Noisy, Cell::Noisy, Some(noise))
+    }
+
+    /// Makes a token final.
+    ///
+    /// # Errors
+    /// When the position is not open any more, or never was.
+    pub fn commit(&mut self, position: usize, token: TokenId) -> Result<(), CanvasError> {
+        self.write(position, Cell::Noisy, Cell::Committed, Some(token))
+    }
+
+    /// Puts another token in the place of a final one.
+    ///
+    /// # Errors
+    /// When the position has no final token.
+    pub fn edit(&mut self, position: usize, token: TokenId) -> Result<(), CanvasError> {
+        self.write(position, Cell::Committed, Cell::Committed, Some(token))
+    }
+
+    /// Takes a final token back; the position shows `noise` and is open again.
+    ///
+    /// # Errors
+    /// When the position has no final token.
+    pub fn reopen(&mut self, position: usize, noise: TokenId) -> Result<(), CanvasError> {
+        self.write(position, Cell::Committed, Cell::Noisy, Some(noise))
+    }
+
+    /// Lets a position fall away because its span ended before it, whether it has a final token or not. It keeps showing
+    /// what it showed.
+    ///
+    /// # Errors
+    /// When the position is given, padding, or already closed.
+    pub fn close(&mut self, position: usize) -> Result<(), CanvasError> {
+        let from = if self.is_committed(position) { Cell::Committed } else { Cell::Noisy };
+        self.write(position, from, Cell::Closed, None)
+    }
+
+    /// The only place that writes: moves an open position from one stage to another.
+    fn write(&mut self, position: usize, from: Cell, to: Cell, token: Option<TokenId>) -> Result<(), CanvasError> {
+        let length = self.tokens.len();
+        let cell = self.cells.get_mut(position).ok_or(CanvasError::Beyond { position, length })?;
+        match *cell {
+            Cell::Given => return Err(CanvasError::Fixed { position, kind: Kind::Given }),
+            Cell::Padding => return Err(CanvasError::Fixed { position, kind: Kind::Padding }),
+            Cell::Closed => return Err(CanvasError::Closed { position }),
+            now if now == from => *cell = to,
+            Cell::Committed => return Err(CanvasError::Committed { position }),
+            Cell::Noisy => return Err(CanvasError::Uncommitted { position }),
+        }
+        if let Some(token) = token {
+            self.tokens[position] = token;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! What the cost of a corrupted position weighs, under three estimators of one bound.
+//!
+//! For a masked process the bound on −log p(x) is `E Σ_masked weight · −log p(xᵢ | the rest)`, with
+//! - continuous time (MDLM, 2406.07524, equation 10): t uniform, weight −α′(t)/(1 − α(t)), see
+//!   [`crate::NoiseSchedule::weight`];
+//! - discrete time, exact for T steps (the same, equation 8): step uniform, weight T (α_s − α_t)/(1 − α_t);
+//! - fixed count (LLaDA, 2502.09992, equation 14): the number n of masks uniform on 1..L, weight L/n, whatever the
+//!   schedule: the same expectation as continuous time, and no variance from the number of masks.
+//!
+//! Deviations: none.
+
+use crate::{NoiseSchedule, Time, TokenId};
+
+/// One corrupted position: what the network is asked there, and what its cost weighs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Term {
+    /// The position.
+    pub position: usize,
+    /// The clean token.
+    pub target: TokenId,
+    /// Factor of −log p(target) in the bound.
+    pub weight: f64,
+}
+
+/// A noisy canvas with what it is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Corrupted {
+    /// What the network reads.
+    pub tokens: Vec<TokenId>,
+    /// The corrupted positions, ascending.
+    pub terms: Vec<Term>,
+    /// The expected share of corrupted positions, which is what a network with time conditioning is told.
+    pub noise: f64,
+}
+
+impl Corrupted {
+    /// One sample of the bound in nats: `Σ weight · nll`, where `nll` holds −log p of each term's target, in order.
+    ///
+    /// Terms without a cost count nothing.
+    pub fn bound(&self, nll: &[f64]) -> f64 {
+        self.terms.iter().zip(nll).map(|(term, nll)| term.weight * nll).sum()
+    }
+}
+
+/// Time and weight of step `step` of `steps` in discrete time: the step leads from time (step + 1)/steps, at which the
+/// canvas is corrupted, to step/steps. `None` where there is no such step.
+pub fn discrete_weight(schedule: &dyn NoiseSchedule, step: usize, steps: usize) -> Option<(Time, f64)> {
+    if step >= steps {
+        return None;
+    }
+    let from = Time::clamped((step + 1) as f64 / steps as f64);
+    let to = Time::clamped(step as f64 / steps as f64);
+    let (alpha_from, alpha_to) = (schedule.alpha(from), schedule.alpha(to));
+    Some((from, steps as f64 * (alpha_to - alpha_from) / (1.0 - alpha_from)))
+}
+
+/// Weight of each of `count` masks among `length` open positions, `length / count`.
+pub fn fixed_count_weight(length: usize, count: usize) -> f64 {
+    length as f64 / count as f64
+}
+
+/// The number of masks among `length` open positions that a uniform time stands for: `⌈t · length⌉`, so that every count
+/// from 1 to `length` is equally likely. Times spread evenly give counts spread evenly.
+pub fn count_at(t: Time, length: usize) -> usize {
+    ((t.value() * length as f64).ceil() as usize).clamp(1, length.max(1))
+}

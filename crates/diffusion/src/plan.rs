@@ -1,0 +1,184 @@
+//! Step plans: into which blocks and steps the filling of a canvas is divided, and how many positions each step leaves.
+//!
+//! A step leads from an earlier α to a later one; after it, `⌊open · (1 − α)⌋` positions are left open, so the counts of
+//! committed positions add up to the open ones whatever the schedule, and none is left after the last step. Deviation
+//! from LLaDA (2502.09992), which divides evenly and gives the remainder to the first steps: the same under the linear
+//! schedule where the steps divide the count.
+
+use crate::{CommitPolicy, NoiseSchedule, Remasking, SettingError, Time};
+
+/// The steps of all blocks of one canvas.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepPlan {
+    blocks: Vec<BlockPlan>,
+}
+
+/// The steps of one block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BlockPlan {
+    open: usize,
+    steps: Vec<PlannedStep>,
+}
+
+/// One step as it was planned, before it is known how many positions are open by then.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PlannedStep {
+    /// Number of the step on the whole canvas, from 0: what its random draws hang on.
+    pub number: u64,
+    /// Number of the step in its block, from 0.
+    pub index: usize,
+    /// Steps of the block.
+    pub of: usize,
+    /// Time at which the step begins.
+    pub from: Time,
+    /// Time at which it ends, earlier (cleaner), or the same where remasking holds the noise for a while.
+    pub to: Time,
+    /// Positions of the block to be left open after it.
+    pub open_after: usize,
+    /// Probability that a noisy position is still noisy after the step.
+    pub staying: f64,
+    /// Probability that remasking takes a committed position back during the step.
+    pub sigma: f64,
+}
+
+/// One step as a policy sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// The plan's part.
+    pub planned: PlannedStep,
+    /// How many of the open positions to commit, for policies that count; never more than are open.
+    pub commits: usize,
+}
+
+impl Step {
+    /// Whether nothing may be left open after this step.
+    pub fn is_last(&self) -> bool {
+        self.planned.index + 1 >= self.planned.of
+    }
+}
+
+impl PlannedStep {
+    /// The step with `open` positions open at its beginning, `remasked` of the committed ones being taken back in it.
+    pub fn with(self, open: usize, remasked: usize) -> Step {
+        Step { planned: self, commits: (open + remasked).saturating_sub(self.open_after).min(open) }
+    }
+}
+
+impl BlockPlan {
+    /// Positions of the block that are open at its beginning.
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Its steps in order.
+    pub fn steps(&self) -> &[PlannedStep] {
+        &self.steps
+    }
+}
+
+impl StepPlan {
+    /// Plans at most `steps` steps for each block; `blocks` are the blocks' numbers of open positions.
+    ///
+    /// The policy may ask for another number of steps (see [`CommitPolicy::steps`]); under remasking it is what was
+    /// asked, since positions that are taken back need steps of their own.
+    ///
+    /// # Errors
+    /// When `steps` is 0.
+    pub fn new(
+        blocks: &[usize],
+        steps: usize,
+        schedule: &dyn NoiseSchedule,
+        policy: &dyn CommitPolicy,
+        remasking: &Remasking,
+    ) -> Result<Self, SettingError> {
+        if steps == 0 {
+            return Err(SettingError::new("steps", steps, "1 or more").with_hint("`steps` is per block"));
+        }
+        let mut number = 0;
+        let blocks = blocks
+            .iter()
+            .map(|&open| {
+                let count = match (open, remasking.is_none()) {
+                    (0, _) => 0,
+                    (_, true) => policy.steps(open, steps).max(1),
+                    (_, false) => steps,
+                };
+                let block = BlockPlan::new(open, count, number, schedule, remasking);
+                number += count as u64;
+                block
+            })
+            .collect();
+        Ok(Self { blocks })
+    }
+
+    /// Divides open positions into blocks of `block_length` in reading order, all in one block where it is `None`.
+    ///
+    /// # Errors
+    /// When `block_length` is 0, or shorter than the open positions and no divisor of their number.
+    pub fn divide(open: &[usize], block_length: Option<usize>) -> Result<Vec<&[usize]>, SettingError> {
+        match block_length {
+            Some(0) => Err(SettingError::new("block_length", 0, "1 or more")),
+            Some(length) if length < open.len() && !open.len().is_multiple_of(length) => {
+                let divisor = |l: &usize| open.len().is_multiple_of(*l);
+                let below = (1..length).rev().find(divisor).unwrap_or(1);
+                let above = (length..=open.len()).find(divisor).unwrap_or(open.len());
+                Err(SettingError::new(
+                    "block_length",
+                    length,
+                    format!("a divisor of {}, the open positions", open.len()),
+                )
+                .with_hint(format!("nearest: {below} or {above}")))
+            }
+            Some(length) => Ok(open.chunks(length).collect()),
+            None if open.is_empty() => Ok(Vec::new()),
+            None => Ok(vec![open]),
+        }
+    }
+
+    /// The blocks in order.
+    pub fn blocks(&self) -> &[BlockPlan] {
+        &self.blocks
+    }
+
+    /// Forward passes of the network over all blocks, at most; a guided step counts twice on top of that.
+    pub fn total_forwards(&self) -> usize {
+        self.blocks.iter().map(|block| block.steps.len()).sum()
+    }
+}
+
+impl BlockPlan {
+    fn new(open: usize, of: usize, first: u64, schedule: &dyn NoiseSchedule, remasking: &Remasking) -> Self {
+        let clock = |index: usize| Time::clamped(1.0 - index as f64 / of as f64);
+        let alpha = |clock: Time| remasking.alpha(schedule, clock);
+        let mut left = open;
+        let steps = (0..of)
+            .map(|index| {
+                let (start, end) = (clock(index), clock(index + 1));
+                let (from, to) = (alpha(start), alpha(end));
+                let sigma = remasking.sigma(start, from, to);
+                // The small addition keeps a product such as 8 · (1 − 0.75) from falling below its whole number.
+                let scheduled = (open as f64 * (1.0 - to) + 1e-9).floor() as usize;
+                left = if index + 1 == of {
+                    0
+                } else if remasking.is_none() && of <= open {
+                    // A forward pass that commits nothing would be for nothing.
+                    scheduled.min(left - 1).max(of - index - 1)
+                } else {
+                    scheduled.min(open)
+                };
+                let staying = if index + 1 == of { 0.0 } else { remasking.staying(from, to, sigma) };
+                PlannedStep {
+                    number: first + index as u64,
+                    index,
+                    of,
+                    from: schedule.time_at_alpha(from),
+                    to: schedule.time_at_alpha(to),
+                    open_after: left,
+                    staying,
+                    sigma,
+                }
+            })
+            .collect();
+        Self { open, steps }
+    }
+}

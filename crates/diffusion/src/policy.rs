@@ -1,0 +1,106 @@
+//! Commit policies: which of the proposed tokens become final at a step.
+//!
+//! Policies are pure functions of a step, a proposal and a key; none holds state, so one serves any number of requests.
+
+mod ancestral;
+mod confidence;
+mod entropy;
+mod entropy_bound;
+mod first_hitting;
+mod margin;
+mod random;
+mod threshold;
+
+pub use ancestral::Ancestral;
+pub use confidence::Confidence;
+pub use entropy::Entropy;
+pub use entropy_bound::EntropyBound;
+pub use first_hitting::{FirstHitting, hitting_time};
+pub use margin::Margin;
+pub use random::Random;
+pub use threshold::Threshold;
+
+use crate::error::Named;
+use crate::random::Purpose;
+use crate::{Candidate, Key, Proposal, SettingError, Step};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// The positions that become final at a step, ascending; their tokens are those of the proposal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Commit {
+    /// The positions.
+    pub positions: Vec<usize>,
+}
+
+/// A rule for what becomes final.
+///
+/// Every policy commits the whole proposal at a last step, so that nothing is left open.
+pub trait CommitPolicy: Debug + Send + Sync {
+    /// The name under which [`by_name`] finds this policy again, its number included.
+    fn name(&self) -> String;
+
+    /// Chooses among the positions of the proposal. What is drawn for a position depends on the key, the position and
+    /// the step only.
+    fn select(&self, step: &Step, proposal: &Proposal, key: Key) -> Commit;
+
+    /// How many steps to plan for a block of `open` positions where `asked` are asked for: no more than can commit
+    /// something.
+    fn steps(&self, open: usize, asked: usize) -> usize {
+        asked.min(open)
+    }
+}
+
+/// The policy of a name: `confidence`, `margin`, `entropy`, `random`, `ancestral`, `first-hitting`, `threshold:τ`
+/// (0.9 where left out), `entropy-bound:γ` (0.1 where left out).
+///
+/// # Errors
+/// When there is no such name or its number does not fit.
+pub fn by_name(name: &str) -> Result<Arc<dyn CommitPolicy>, SettingError> {
+    let named = Named::parse(
+        "policy",
+        name,
+        "confidence, margin, entropy, random, ancestral, first-hitting, threshold:PROBABILITY, entropy-bound:NATS",
+    );
+    Ok(match named.word {
+        "confidence" => named.plain(Arc::new(Confidence))?,
+        "margin" => named.plain(Arc::new(Margin))?,
+        "entropy" => named.plain(Arc::new(Entropy))?,
+        "random" => named.plain(Arc::new(Random))?,
+        "ancestral" => named.plain(Arc::new(Ancestral))?,
+        "first-hitting" => named.plain(Arc::new(FirstHitting))?,
+        "threshold" => Arc::new(Threshold::new(named.number(Some(0.9), "from 0 to 1", Threshold::allows)?)?),
+        "entropy-bound" => {
+            Arc::new(EntropyBound::new(named.number(Some(0.1), "of 0 or more", EntropyBound::allows)?)?)
+        }
+        "low-confidence" | "low_confidence" => return Err(named.refuse().with_hint("its right name is `confidence`")),
+        _ => return Err(named.refuse()),
+    })
+}
+
+/// The `count` positions of the highest scores; the earlier position where scores are equal.
+fn highest(proposal: &Proposal, count: usize, score: impl Fn(usize, &Candidate) -> f64) -> Commit {
+    let mut scored: Vec<(f64, usize)> = proposal.iter().map(|(p, candidate)| (score(p, candidate), p)).collect();
+    scored.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    ascending(scored.into_iter().take(count).map(|(_, position)| position))
+}
+
+/// How many positions a counting policy commits.
+fn count(step: &Step, proposal: &Proposal) -> usize {
+    if step.is_last() { proposal.len() } else { step.commits }
+}
+
+fn everything(proposal: &Proposal) -> Commit {
+    Commit { positions: proposal.positions().to_vec() }
+}
+
+fn ascending(positions: impl Iterator<Item = usize>) -> Commit {
+    let mut positions: Vec<usize> = positions.collect();
+    positions.sort_unstable();
+    Commit { positions }
+}
+
+/// One uniform draw for each position and step.
+fn uniform(key: Key, position: usize, step: &Step) -> f64 {
+    key.fold(Purpose::Commit as u64).at(position as u64, step.planned.number).uniform()
+}

@@ -1,0 +1,18 @@
+//! Commit by margin: the likeliest token against the second (2502.06768, section 4.3). Deviations: none.
+
+use super::{CommitPolicy, count, highest};
+use crate::{Commit, Key, Proposal, Step};
+
+/// Commits the planned number of positions of the largest margins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Margin;
+
+impl CommitPolicy for Margin {
+    fn name(&self) -> String {
+        "margin".to_owned()
+    }
+
+    fn select(&self, step: &Step, proposal: &Proposal, _: Key) -> Commit {
+        highest(proposal, count(step, proposal), |_, candidate| candidate.margin)
+    }
+}

@@ -1,0 +1,19 @@
+//! Commit at random: the planned number of positions, every set equally likely. The order of the training objective, and
+//! the baseline that every other policy has to beat.
+
+use super::{CommitPolicy, count, highest, uniform};
+use crate::{Commit, Key, Proposal, Step};
+
+/// Commits the planned number of positions, whatever their beliefs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Random;
+
+impl CommitPolicy for Random {
+    fn name(&self) -> String {
+        "random".to_owned()
+    }
+
+    fn select(&self, step: &Step, proposal: &Proposal, key: Key) -> Commit {
+        highest(proposal, count(step, proposal), |position, _| uniform(key, position, step))
+    }
+}

@@ -1,0 +1,138 @@
+//! The masked (absorbing) process: a token is clean with probability α(t) and the mask otherwise, each position for
+//! itself (MDLM, 2406.07524; MD4, 2406.04329; LLaDA, 2502.09992).
+//!
+//! An open position shows the mask until it is committed, and a committed token stays as it is ("carry-over"); both
+//! follow from the exact posterior, equation 6 of 2406.07524. Deviations: none.
+
+use crate::objective::{discrete_weight, fixed_count_weight};
+use crate::remasking::staying;
+use crate::{Canvas, Corrupted, Draws, Key, NoiseSchedule, Process, Proposal, Step, Term, Time, TokenId};
+use std::sync::Arc;
+
+/// The masked process with its mask token.
+#[derive(Debug, Clone)]
+pub struct Masked {
+    mask: [TokenId; 1],
+    schedule: Arc<dyn NoiseSchedule>,
+}
+
+impl Masked {
+    /// The process that hides tokens behind `mask`.
+    pub fn new(mask: TokenId, schedule: Arc<dyn NoiseSchedule>) -> Self {
+        Self { mask: [mask], schedule }
+    }
+
+    /// The mask token.
+    pub fn mask(&self) -> TokenId {
+        self.mask[0]
+    }
+
+    /// The exact law of a position at time `to`, given what it shows at the later time `from` and the belief about the
+    /// clean token: `belief` and the result are indexed by token and cover the whole vocabulary, mask included.
+    ///
+    /// A masked position stays masked with probability `(1 − α_to)/(1 − α_from)` and follows the belief otherwise; any
+    /// other token stays for certain (2406.07524, equations 6 and 7).
+    pub fn posterior(&self, current: TokenId, belief: &[f64], from: Time, to: Time) -> Vec<f64> {
+        let point = |law: &mut Vec<f64>, token: TokenId, mass: f64| {
+            if let Some(p) = law.get_mut(token as usize) {
+                *p += mass;
+            }
+        };
+        let mut law = vec![0.0; belief.len()];
+        if current != self.mask() {
+            point(&mut law, current, 1.0);
+            return law;
+        }
+        let stays = staying(self.schedule.alpha(from), self.schedule.alpha(to), 0.0);
+        law.iter_mut().zip(belief).for_each(|(p, b)| *p = (1.0 - stays) * b);
+        point(&mut law, self.mask(), stays);
+        law
+    }
+
+    /// Hides the positions that `hidden` chooses; each weighs `weight`.
+    fn hide(&self, clean: &[TokenId], hidden: impl IntoIterator<Item = usize>, noise: f64, weight: f64) -> Corrupted {
+        let mut tokens = clean.to_vec();
+        let mut terms = Vec::new();
+        for position in hidden {
+            tokens[position] = self.mask();
+            terms.push(Term { position, target: clean[position], weight });
+        }
+        Corrupted { tokens, terms, noise }
+    }
+
+    /// Hides each open position with the probability that the time asks for.
+    fn hide_at(&self, clean: &[TokenId], open: &[bool], alpha: f64, weight: f64, draws: &mut Draws) -> Corrupted {
+        let noise = 1.0 - alpha;
+        let hidden: Vec<usize> = open_positions(clean, open).filter(|_| draws.uniform() < noise).collect();
+        self.hide(clean, hidden, noise, weight)
+    }
+}
+
+/// The positions that may be corrupted.
+fn open_positions(clean: &[TokenId], open: &[bool]) -> impl Iterator<Item = usize> {
+    open.iter().take(clean.len()).enumerate().filter(|(_, open)| **open).map(|(position, _)| position)
+}
+
+impl Process for Masked {
+    fn name(&self) -> &'static str {
+        "masked"
+    }
+
+    fn schedule(&self) -> &dyn NoiseSchedule {
+        self.schedule.as_ref()
+    }
+
+    fn noise_tokens(&self) -> &[TokenId] {
+        &self.mask
+    }
+
+    fn corrupt(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
+        self.hide_at(clean, open, self.schedule.alpha(t), self.schedule.weight(t), draws)
+    }
+
+    fn corrupt_discrete(
+        &self,
+        clean: &[TokenId],
+        open: &[bool],
+        (step, steps): (usize, usize),
+        draws: &mut Draws,
+    ) -> Option<Corrupted> {
+        let (from, weight) = discrete_weight(self.schedule(), step, steps)?;
+        Some(self.hide_at(clean, open, self.schedule.alpha(from), weight, draws))
+    }
+
+    fn corrupt_count(&self, clean: &[TokenId], open: &[bool], count: usize, draws: &mut Draws) -> Option<Corrupted> {
+        let open: Vec<usize> = open_positions(clean, open).collect();
+        let hidden: Vec<usize> = draws.choose(open.len(), count).into_iter().map(|index| open[index]).collect();
+        let (noise, weight) = match hidden.len() {
+            0 => (0.0, 0.0),
+            count => (count as f64 / open.len() as f64, fixed_count_weight(open.len(), count)),
+        };
+        Some(self.hide(clean, hidden, noise, weight))
+    }
+
+    fn begin(&self, canvas: &mut Canvas, _: Key) {
+        for position in canvas.open_positions() {
+            // A position that the canvas itself calls open takes noise.
+            let _ = canvas.show_noise(position, self.mask());
+        }
+    }
+
+    fn unconditional(&self, canvas: &Canvas, _: u64, _: Key) -> Vec<TokenId> {
+        let shown = |(position, token): (usize, &TokenId)| match canvas.kind(position) {
+            Some(crate::Kind::Given) => self.mask(),
+            _ => *token,
+        };
+        canvas.tokens().iter().enumerate().map(shown).collect()
+    }
+
+    fn renoise(&self, canvas: &mut Canvas, positions: &[usize], _: &Step, _: Key) {
+        for &position in positions.iter().filter(|p| canvas.is_committed(**p)).collect::<Vec<_>>() {
+            let _ = canvas.reopen(position, self.mask());
+        }
+    }
+
+    fn advance(&self, _: &mut Canvas, _: &Proposal, _: &Step, _: Key) {
+        // A mask that is not committed is still a mask.
+    }
+}

@@ -1,0 +1,189 @@
+//! Proposals: for each open position the token that would be written there, and how sure the belief is.
+
+use crate::{Draws, Shaping, TokenId};
+
+/// What a belief proposes for one position.
+///
+/// Probability, entropy and margin are those of the belief itself at temperature 1 over the tokens that are not
+/// forbidden, before penalty, top-k and top-p: shaping says how to draw, not how sure the network is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate {
+    /// The token drawn.
+    pub token: TokenId,
+    /// Probability of the token drawn.
+    pub probability: f64,
+    /// Entropy of the belief, in nats.
+    pub entropy: f64,
+    /// Probability of the likeliest token less that of the second.
+    pub margin: f64,
+    /// The likeliest token.
+    pub likeliest: TokenId,
+}
+
+/// The candidates of some open positions, ascending by position.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Proposal {
+    positions: Vec<usize>,
+    candidates: Vec<Candidate>,
+}
+
+impl Proposal {
+    /// An empty proposal.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the candidate of a position, or replaces it.
+    pub fn insert(&mut self, position: usize, candidate: Candidate) {
+        match self.positions.binary_search(&position) {
+            Ok(index) => self.candidates[index] = candidate,
+            Err(index) => {
+                self.positions.insert(index, position);
+                self.candidates.insert(index, candidate);
+            }
+        }
+    }
+
+    /// The positions, ascending.
+    pub fn positions(&self) -> &[usize] {
+        &self.positions
+    }
+
+    /// The candidates, in the order of the positions.
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    /// The candidate of a position, if it is part of the proposal.
+    pub fn candidate(&self, position: usize) -> Option<&Candidate> {
+        self.positions.binary_search(&position).ok().map(|index| &self.candidates[index])
+    }
+
+    /// Positions with their candidates, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Candidate)> {
+        self.positions.iter().copied().zip(&self.candidates)
+    }
+
+    /// How many positions it covers.
+    pub fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Whether it covers none.
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+}
+
+/// Why nothing can be proposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProposalError {
+    /// A logit is not a number, or plus infinity, as those of a broken checkpoint are.
+    #[error("the logit of token {token} is not a finite number")]
+    NotANumber {
+        /// The token.
+        token: TokenId,
+    },
+    /// Every token is forbidden or has probability 0.
+    #[error("no token is allowed: all of them are forbidden or have probability 0")]
+    NothingAllowed,
+}
+
+/// Draws a candidate for one position from its logits, of which there is one per token of the vocabulary.
+///
+/// `forbidden` tokens are never proposed (noise tokens, say) and have no part in the belief; `repeated` are the tokens
+/// that the repetition penalty is for, duplicates counting once. One uniform draw in f64 is used, none at temperature 0;
+/// among equally likely tokens temperature 0 takes the lowest id.
+///
+/// # Errors
+/// When a logit is not a number or plus infinity, or no token is left.
+pub fn propose(
+    logits: &[f32],
+    shaping: &Shaping,
+    forbidden: &[TokenId],
+    repeated: &[TokenId],
+    draws: &mut Draws,
+) -> Result<Candidate, ProposalError> {
+    if let Some(token) = logits.iter().position(|l| l.is_nan() || *l == f32::INFINITY) {
+        return Err(ProposalError::NotANumber { token: token as TokenId });
+    }
+    let mut logits: Vec<f64> = logits.iter().map(|l| f64::from(*l)).collect();
+    for token in forbidden {
+        if let Some(logit) = logits.get_mut(*token as usize) {
+            *logit = f64::NEG_INFINITY;
+        }
+    }
+    let likeliest = argmax(&logits).ok_or(ProposalError::NothingAllowed)?;
+    let belief = Belief::new(&logits, logits[likeliest]);
+    if shaping.repetition_penalty != 1.0 {
+        let mut repeated = repeated.to_vec();
+        repeated.sort_unstable();
+        repeated.dedup();
+        for token in repeated {
+            if let Some(logit) = logits.get_mut(token as usize) {
+                *logit = shaping.penalise(*logit);
+            }
+        }
+    }
+    let token = draw(&logits, shaping, draws).ok_or(ProposalError::NothingAllowed)?;
+    Ok(Candidate {
+        token: token as TokenId,
+        probability: belief.probabilities[token],
+        entropy: belief.entropy,
+        margin: belief.margin,
+        likeliest: likeliest as TokenId,
+    })
+}
+
+/// The belief at temperature 1.
+struct Belief {
+    probabilities: Vec<f64>,
+    entropy: f64,
+    margin: f64,
+}
+
+impl Belief {
+    fn new(logits: &[f64], highest: f64) -> Self {
+        let mut probabilities: Vec<f64> = logits.iter().map(|l| (l - highest).exp()).collect();
+        let total: f64 = probabilities.iter().sum();
+        let (mut first, mut second, mut mean) = (0.0, 0.0, 0.0);
+        for (p, logit) in probabilities.iter_mut().zip(logits) {
+            *p /= total;
+            if *p > 0.0 {
+                mean += *p * (logit - highest);
+            }
+            if *p > first {
+                (first, second) = (*p, first);
+            } else if *p > second {
+                second = *p;
+            }
+        }
+        // −Σ p log p with log p = (logit − highest) − log total; rounding may push a certain belief just below 0.
+        Self { probabilities, entropy: (total.ln() - mean).max(0.0), margin: first - second }
+    }
+}
+
+fn draw(logits: &[f64], shaping: &Shaping, draws: &mut Draws) -> Option<usize> {
+    let highest = argmax(logits)?;
+    if shaping.temperature == 0.0 {
+        return Some(highest);
+    }
+    let top = logits[highest];
+    let weight = |l: f64| ((l - top) / shaping.temperature).exp();
+    let mut kept: Vec<(usize, f64)> =
+        logits.iter().map(|l| weight(*l)).enumerate().filter(|(_, weight)| *weight > 0.0).collect();
+    shaping.cut(&mut kept);
+    let weights: Vec<f64> = kept.iter().map(|(_, weight)| *weight).collect();
+    draws.categorical(&weights).map(|index| kept[index].0)
+}
+
+/// Index of the largest finite value, the first one of several.
+fn argmax(values: &[f64]) -> Option<usize> {
+    let mut best: Option<usize> = None;
+    for (index, value) in values.iter().enumerate() {
+        if value.is_finite() && best.is_none_or(|b| *value > values[b]) {
+            best = Some(index);
+        }
+    }
+    best
+}

@@ -1,0 +1,169 @@
+//! Randomness that depends on where and when it is drawn, and on nothing else.
+//!
+//! Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a keyed bijection of a 128-bit
+//! counter. A draw is a function of (seed, position, step, index), so neither batching, nor the order in which canvases
+//! are served, nor the number of threads can change it, and resuming needs no saved generator. All derived numbers are
+//! f64: categorical draws from f32 Gumbel noise silently lower the temperature (2409.02908).
+//!
+//! Deviation: the paper leaves the use of the counter open. Here the step is folded into the key by one application of
+//! the bijection; the counter holds (index, position), 64 bits each.
+
+const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+const ROUNDS: usize = 10;
+
+/// The bijection: four words of counter under two words of key.
+fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+    for _ in 0..ROUNDS {
+        let wide = |multiplier: u32, word: u32| {
+            let product = u64::from(multiplier) * u64::from(word);
+            ((product >> 32) as u32, product as u32)
+        };
+        let (high_0, low_0) = wide(MULTIPLIERS[0], counter[0]);
+        let (high_1, low_1) = wide(MULTIPLIERS[1], counter[2]);
+        counter = [high_1 ^ counter[1] ^ key[0], low_1, high_0 ^ counter[3] ^ key[1], low_0];
+        key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
+    }
+    counter
+}
+
+fn words(value: u64) -> [u32; 2] {
+    [value as u32, (value >> 32) as u32]
+}
+
+fn joined(low: u32, high: u32) -> u64 {
+    u64::from(low) | u64::from(high) << 32
+}
+
+/// What a draw inside this crate is for, so that no two uses at one position and step share their bits. Proposals are
+/// drawn from the caller's own key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    Commit = 0x636f_6d6d,
+    Remask = 0x7265_6d61,
+}
+
+/// The root of a family of draws: a seed, or a seed with a purpose folded in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key(u64);
+
+impl Key {
+    /// The key of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A key for one purpose: different values give unrelated draws.
+    #[must_use]
+    pub fn fold(self, value: u64) -> Self {
+        let [low, high] = words(value);
+        // The last words keep these counters apart from those of `Draws`: no canvas has a position that large.
+        let mixed = philox([low, high, 0x464F_4C44, 0x4B45_5921], words(self.0));
+        Self(joined(mixed[0], mixed[1]))
+    }
+
+    /// The draws of one position at one step.
+    pub fn at(self, position: u64, step: u64) -> Draws {
+        Draws { key: words(self.fold(step).0), position: words(position), block: 0, pending: None }
+    }
+}
+
+/// A sequence of draws; the same key, position and step always give the same sequence.
+#[derive(Debug, Clone)]
+pub struct Draws {
+    key: [u32; 2],
+    position: [u32; 2],
+    block: u64,
+    pending: Option<u64>,
+}
+
+impl Draws {
+    /// The next 64 random bits.
+    pub fn next_u64(&mut self) -> u64 {
+        if let Some(second) = self.pending.take() {
+            return second;
+        }
+        let [low, high] = words(self.block);
+        self.block = self.block.wrapping_add(1);
+        let out = philox([low, high, self.position[0], self.position[1]], self.key);
+        self.pending = Some(joined(out[2], out[3]));
+        joined(out[0], out[1])
+    }
+
+    /// A number in the open interval (0, 1): one of 2⁵² equally spaced, never an end.
+    pub fn uniform(&mut self) -> f64 {
+        ((self.next_u64() >> 12) as f64 + 0.5) * (0.5f64).powi(52)
+    }
+
+    /// An integer below `n`, all equally likely; 0 where `n` is 0.
+    pub fn below(&mut self, n: u64) -> u64 {
+        // Lemire (1805.10941): the high half of a product, with the few values that would favour some result rejected.
+        let rejected = n.wrapping_neg().checked_rem(n).unwrap_or(0);
+        loop {
+            let product = u128::from(self.next_u64()) * u128::from(n);
+            if product as u64 >= rejected {
+                return (product >> 64) as u64;
+            }
+        }
+    }
+
+    /// Standard Gumbel noise, `−log(−log u)`.
+    pub fn gumbel(&mut self) -> f64 {
+        -(-self.uniform().ln()).ln()
+    }
+
+    /// Standard normal noise (Box and Muller); two uniform draws for each.
+    pub fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * self.uniform().ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.uniform()).cos()
+    }
+
+    /// An index with probability proportional to its weight, by one uniform draw; `None` where no weight is positive.
+    ///
+    /// Weights that are negative or no number count as 0.
+    pub fn categorical(&mut self, weights: &[f64]) -> Option<usize> {
+        let usable = |w: &f64| if *w > 0.0 { *w } else { 0.0 };
+        let total: f64 = weights.iter().map(usable).sum();
+        let mut left = self.uniform() * total;
+        let mut last = None;
+        for (index, weight) in weights.iter().map(usable).enumerate() {
+            if weight > 0.0 {
+                last = Some(index);
+                left -= weight;
+                if left < 0.0 {
+                    break;
+                }
+            }
+        }
+        // Where rounding lets the walk run past the end, the last index that has any weight is meant.
+        last
+    }
+
+    /// An index with probability proportional to `exp` of its log weight, by the Gumbel-max trick: one draw for each.
+    ///
+    /// The same law as [`Draws::categorical`] at `V` draws instead of one, but a small change of the weights seldom
+    /// changes the index, which coupled runs want. `None` where all weights are `−∞` or no numbers.
+    pub fn gumbel_argmax(&mut self, log_weights: &[f64]) -> Option<usize> {
+        let mut best = (f64::NEG_INFINITY, None);
+        for (index, weight) in log_weights.iter().enumerate() {
+            let value = weight + self.gumbel();
+            if value > best.0 {
+                best = (value, Some(index));
+            }
+        }
+        best.1
+    }
+
+    /// `count` different indices below `length`, every set equally likely, in rising order; all where `count` is larger.
+    pub fn choose(&mut self, length: usize, count: usize) -> Vec<usize> {
+        // Selection sampling (Knuth, volume 2, 3.4.2, algorithm S): one pass, already in order.
+        let count = count.min(length);
+        let mut chosen = Vec::with_capacity(count);
+        for index in 0..length {
+            if self.uniform() * ((length - index) as f64) < (count - chosen.len()) as f64 {
+                chosen.push(index);
+            }
+        }
+        chosen
+    }
+}
