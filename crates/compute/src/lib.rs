@@ -5,8 +5,12 @@
 
 mod cpu;
 mod device;
+mod parameters;
+mod tape;
 mod visibility;
 
 pub use cpu::{Buffer, Cpu, CpuPath, ParseNameError, Precision};
 pub use device::{AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, RopeShape};
+pub use parameters::{Gradients, Parameters, WeightId};
+pub use tape::{Tape, Targets, Value};
 pub use visibility::{Visibility, VisibilityError};

@@ -9,6 +9,7 @@ use super::{Buffer, Cpu, CpuPath, Precision};
 use crate::{Device, LinearShape};
 use proptest::prelude::*;
 
+mod attention;
 mod products;
 
 /// Unit of rounding of f32.

@@ -158,7 +158,11 @@ impl<E: Element> Device for Cpu<E> {
         out: &mut Buffer<E>,
         log_sum_exp: &mut Buffer<E>,
     ) {
-        scalar::attention(shape, visibility, packed.as_slice(), out.as_mut_slice(), log_sum_exp.as_mut_slice());
+        let (packed, out, log_sum_exp) = (packed.as_slice(), out.as_mut_slice(), log_sum_exp.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            return fast.attention(shape, visibility, f32s(packed), f32s_mut(out), f32s_mut(log_sum_exp));
+        }
+        scalar::attention(shape, visibility, packed, out, log_sum_exp);
     }
     fn attention_backward(
         &self,
@@ -172,6 +176,11 @@ impl<E: Element> Device for Cpu<E> {
     ) {
         let (packed, out, log_sum_exp) = (packed.as_slice(), out.as_slice(), log_sum_exp.as_slice());
         let (d_out, d_packed) = (d_out.as_slice(), d_packed.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            let (packed, out, log_sum_exp) = (f32s(packed), f32s(out), f32s(log_sum_exp));
+            let (d_out, d_packed) = (f32s(d_out), f32s_mut(d_packed));
+            return fast.attention_backward(shape, visibility, packed, out, log_sum_exp, d_out, d_packed);
+        }
         scalar::attention_backward(shape, visibility, packed, out, log_sum_exp, d_out, d_packed);
     }
 

@@ -3,6 +3,7 @@
 //! Sums over what several tasks hold are taken in the order of the tasks, and tasks are cut by the shape alone wherever
 //! the cut shows in the result: whatever the number of threads, the bits are the same.
 
+mod attention;
 mod kernel;
 mod pack;
 mod pool;

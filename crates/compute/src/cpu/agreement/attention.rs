@@ -1,0 +1,82 @@
+//! Attention and its gradient.
+
+use super::super::scalar::gradients::random_visibility;
+use super::*;
+use crate::{AttentionShape, Visibility};
+
+/// Output, sums, and the gradient of the packed matrix.
+fn run<D: Device>(
+    device: &D,
+    shape: AttentionShape,
+    visibility: &Visibility,
+    packed: &[f64],
+    gradient: &[f64],
+) -> Vec<D::Buffer> {
+    let (packed, gradient) = (up(device, packed), up(device, gradient));
+    let mut out = device.zeros(visibility.len() * shape.output_columns()).unwrap();
+    let mut log_sum_exp = device.zeros(visibility.len() * shape.heads).unwrap();
+    let mut d_packed = device.uninitialised(visibility.len() * shape.packed_columns()).unwrap();
+    device.attention(shape, visibility, &packed, &mut out, &mut log_sum_exp);
+    device.attention_backward(shape, visibility, &packed, &out, &log_sum_exp, &gradient, &mut d_packed);
+    vec![out, log_sum_exp, d_packed]
+}
+
+fn compare(shape: AttentionShape, visibility: &Visibility, numbers: &mut Numbers) -> Result<(), TestCaseError> {
+    let packed = numbers.many(visibility.len() * shape.packed_columns());
+    let gradient = numbers.many(visibility.len() * shape.output_columns());
+    let expected = run(&exact(Precision::F32), shape, visibility, &packed, &gradient);
+    // Values are below 1 and scores below √E, so that a probability is relatively off by a few √E u plus the sums'
+    // rounding; a gradient of a key is a sum over the queries of terms below 2 E.
+    let (n, e) = (visibility.len() as f64, shape.head_size as f64);
+    let per_group = (shape.heads / shape.key_value_heads) as f64;
+    let tolerance = |which, _| match which {
+        0 | 1 => 8.0 * (e.sqrt() + n.sqrt() + 4.0) * U,
+        _ => 8.0 * (e + n * per_group).sqrt() * e.sqrt() * (1.0 + n * per_group).sqrt() * U,
+    };
+    let expected: Vec<&[f64]> = expected.iter().map(Buffer::as_slice).collect();
+    agree(&devices(Precision::F32), &expected, tolerance, |device| run(device, shape, visibility, &packed, &gradient))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn attending(
+        lengths in prop::collection::vec(1..150_usize, 1..4),
+        half in 1..40_usize,
+        key_value_heads in 1..3_usize,
+        ratio in 1..3_usize,
+        seed: u64,
+    ) {
+        let mut numbers = Numbers(seed);
+        let shape = AttentionShape { heads: key_value_heads * ratio, key_value_heads, head_size: 2 * half };
+        let visibility = random_visibility(&lengths, &mut numbers);
+        compare(shape, &visibility, &mut numbers)?;
+    }
+}
+
+#[test]
+fn a_sequence_of_several_tiles() {
+    let mut numbers = Numbers(11);
+    let shape = AttentionShape { heads: 2, key_value_heads: 1, head_size: 32 };
+    let visibility = random_visibility(&[600, 1], &mut numbers);
+    compare(shape, &visibility, &mut numbers).unwrap();
+    compare(shape, &Visibility::full(&[513]), &mut numbers).unwrap();
+}
+
+#[test]
+fn a_causal_row_does_not_see_what_follows() {
+    let shape = AttentionShape { heads: 1, key_value_heads: 1, head_size: 64 };
+    let rows = 300_u32;
+    let visibility = Visibility::new(vec![0..rows], (0..rows).map(|row| [0..row + 1, 0..0]).collect()).unwrap();
+    let mut packed = Numbers(5).many(rows as usize * shape.packed_columns());
+    let gradient = Numbers(6).many(rows as usize * 64);
+    for device in devices(Precision::F32) {
+        let before = run(&device, shape, &visibility, &packed, &gradient);
+        let changed = 200 * shape.packed_columns();
+        packed[changed..].iter_mut().for_each(|value| *value = -*value);
+        let after = run(&device, shape, &visibility, &packed, &gradient);
+        assert_eq!(bits(&before[0])[..200 * 64], bits(&after[0])[..200 * 64]);
+        assert_ne!(bits(&before[0])[200 * 64..], bits(&after[0])[200 * 64..]);
+    }
+}

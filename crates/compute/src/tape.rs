@@ -1,0 +1,388 @@
+//! A tape over the operations of [`Device`]: each method runs one of them and, when recording, notes what its backward
+//! needs; nothing else is kept.
+//!
+//! A [`Value`] is a counted handle. When inferring, the last handle that goes out of scope frees the memory, so that
+//! ownership in the caller is the plan of memory; when recording, the notes hold handles of exactly what the backward
+//! reads. An operation that adds to a value works in place when nobody else holds it.
+//!
+//! Reverse accumulation as in Griewank & Walther, "Evaluating derivatives", chapter 3; recomputed segments as in
+//! Chen et al., 1604.06174: only the inputs of a segment are kept, and the segment runs again, recorded, when the
+//! backward reaches it. The same operations run in the same order, so the gradients are the same to the bit.
+
+mod backward;
+
+pub use backward::Targets;
+
+use crate::{AttentionShape, Device, DeviceError, LinearShape, Parameters, RopeShape, Visibility, WeightId};
+use std::rc::Rc;
+
+/// A row-major matrix on the device.
+#[derive(Debug)]
+pub struct Value<D: Device> {
+    buffer: Rc<D::Buffer>,
+    rows: usize,
+    columns: usize,
+    /// Where the backward collects this value's gradient; `None` if none is wanted.
+    slot: Option<usize>,
+}
+
+impl<D: Device> Clone for Value<D> {
+    fn clone(&self) -> Self {
+        Self { buffer: Rc::clone(&self.buffer), ..*self }
+    }
+}
+
+impl<D: Device> Value<D> {
+    /// The elements.
+    pub fn buffer(&self) -> &D::Buffer {
+        &self.buffer
+    }
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+    /// Number of columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+}
+
+/// A piece of network that can be run again: inputs to one output.
+type Segment<'p, D> = Rc<dyn Fn(&mut Tape<'p, D>, &[Value<D>]) -> Result<Value<D>, DeviceError> + 'p>;
+
+/// What the backward of one operation needs.
+enum Record<'p, D: Device> {
+    Gather {
+        table: WeightId,
+        ids: &'p [u32],
+        out: usize,
+    },
+    Mixture {
+        table: WeightId,
+        shape: LinearShape,
+        probabilities: Value<D>,
+        out: usize,
+    },
+    Rows {
+        x: usize,
+        ids: &'p [u32],
+        rows: usize,
+        columns: usize,
+        out: usize,
+    },
+    Linear {
+        x: Value<D>,
+        weight: WeightId,
+        bias: Option<WeightId>,
+        shape: LinearShape,
+        residual: Option<usize>,
+        out: usize,
+    },
+    RmsNorm {
+        x: Value<D>,
+        weight: WeightId,
+        inverse_rms: D::Buffer,
+        out: usize,
+    },
+    Rope {
+        shape: RopeShape,
+        positions: &'p [u32],
+        packed: Value<D>,
+        norms: Option<(WeightId, WeightId)>,
+        out: usize,
+    },
+    Attention {
+        shape: AttentionShape,
+        visibility: &'p Visibility,
+        packed: Value<D>,
+        output: Value<D>,
+        log_sum_exp: D::Buffer,
+    },
+    Swiglu {
+        gate_up: Value<D>,
+        out: usize,
+    },
+    Silu {
+        x: Value<D>,
+        out: usize,
+    },
+    Modulate {
+        x: Value<D>,
+        modulation: Value<D>,
+        groups: &'p [u32],
+        offsets: (usize, usize),
+        out: usize,
+    },
+    GatedAdd {
+        x: Value<D>,
+        modulation: Value<D>,
+        groups: &'p [u32],
+        offset: usize,
+        residual: Option<usize>,
+        out: usize,
+    },
+    Add {
+        x: Option<usize>,
+        y: Option<usize>,
+        length: usize,
+        out: usize,
+    },
+    Segment {
+        inputs: Vec<Value<D>>,
+        run: Segment<'p, D>,
+        out: usize,
+    },
+}
+
+/// Runs operations, and remembers them if it was asked to.
+pub struct Tape<'p, D: Device> {
+    parameters: &'p Parameters<D>,
+    records: Option<Vec<Record<'p, D>>>,
+    slots: usize,
+    recompute: bool,
+}
+
+impl<'p, D: Device> Tape<'p, D> {
+    /// A tape that keeps nothing.
+    pub fn inferring(parameters: &'p Parameters<D>) -> Self {
+        Self { parameters, records: None, slots: 0, recompute: false }
+    }
+
+    /// A tape that can be run backward; with `recompute`, segments keep their inputs only.
+    pub fn recording(parameters: &'p Parameters<D>, recompute: bool) -> Self {
+        Self { parameters, records: Some(Vec::new()), slots: 0, recompute }
+    }
+
+    fn device(&self) -> &'p D {
+        self.parameters.device()
+    }
+
+    /// A constant of `rows` rows.
+    pub fn constant(&mut self, rows: usize, values: &[D::Element]) -> Result<Value<D>, DeviceError> {
+        let columns = values.len().checked_div(rows).unwrap_or(0);
+        Ok(Value { buffer: Rc::new(self.device().upload(values)?), rows, columns, slot: None })
+    }
+
+    /// A fresh output of a differentiable operation.
+    fn value(&mut self, buffer: D::Buffer, rows: usize, columns: usize, differentiable: bool) -> Value<D> {
+        let slot = (self.records.is_some() && differentiable).then(|| {
+            self.slots += 1;
+            self.slots - 1
+        });
+        Value { buffer: Rc::new(buffer), rows, columns, slot }
+    }
+
+    /// Notes an operation whose output has a slot.
+    fn note(&mut self, out: &Value<D>, record: impl FnOnce(usize) -> Record<'p, D>) {
+        if let (Some(records), Some(slot)) = (&mut self.records, out.slot) {
+            records.push(record(slot));
+        }
+    }
+
+    /// The memory of a value to add to: its own if nobody else holds it, else a copy.
+    fn own(&self, value: Value<D>) -> Result<D::Buffer, DeviceError> {
+        match Rc::try_unwrap(value.buffer) {
+            Ok(buffer) => Ok(buffer),
+            Err(shared) => {
+                let mut copy = self.device().uninitialised(value.rows * value.columns)?;
+                self.device().scale_add(1.0, &shared, 0.0, &mut copy);
+                Ok(copy)
+            }
+        }
+    }
+
+    /// Rows of a table by id: `[ids, columns]`.
+    pub fn gather(&mut self, table: WeightId, ids: &'p [u32]) -> Result<Value<D>, DeviceError> {
+        let (_, columns) = self.parameters.shape(table);
+        let mut out = self.device().uninitialised(ids.len() * columns)?;
+        self.device().gather(columns, self.parameters.get(table)?, ids, &mut out);
+        let out = self.value(out, ids.len(), columns, true);
+        self.note(&out, |out| Record::Gather { table, ids, out });
+        Ok(out)
+    }
+
+    /// Mixtures of a table's rows: probabilities `[T, V]` (constant: no gradient flows to them) times table `[V, D]`.
+    pub fn mixture(&mut self, table: WeightId, probabilities: Value<D>) -> Result<Value<D>, DeviceError> {
+        let (outputs, inputs) = self.parameters.shape(table);
+        let shape = LinearShape { rows: probabilities.rows, inputs, outputs };
+        let mut out = self.device().uninitialised(shape.rows * inputs)?;
+        self.device().linear_backward_input(shape, &probabilities.buffer, self.parameters.get(table)?, false, &mut out);
+        let out = self.value(out, shape.rows, inputs, true);
+        self.note(&out, |out| Record::Mixture { table, shape, probabilities, out });
+        Ok(out)
+    }
+
+    /// Chosen rows of a value.
+    pub fn rows(&mut self, x: &Value<D>, ids: &'p [u32]) -> Result<Value<D>, DeviceError> {
+        let mut out = self.device().uninitialised(ids.len() * x.columns)?;
+        self.device().gather(x.columns, &x.buffer, ids, &mut out);
+        let out = self.value(out, ids.len(), x.columns, x.slot.is_some());
+        if let Some(slot) = x.slot {
+            self.note(&out, |out| Record::Rows { x: slot, ids, rows: x.rows, columns: x.columns, out });
+        }
+        Ok(out)
+    }
+
+    /// `x wᵀ (+ bias)`.
+    pub fn linear(&mut self, x: &Value<D>, weight: WeightId, bias: Option<WeightId>) -> Result<Value<D>, DeviceError> {
+        let (outputs, inputs) = self.parameters.shape(weight);
+        let shape = LinearShape { rows: x.rows, inputs, outputs };
+        let mut out = self.device().uninitialised(x.rows * outputs)?;
+        let bias_values = bias.map(|bias| self.parameters.get(bias)).transpose()?;
+        self.device().linear(shape, &x.buffer, self.parameters.get(weight)?, bias_values, false, &mut out);
+        let out = self.value(out, x.rows, outputs, true);
+        self.note(&out, |out| Record::Linear { x: x.clone(), weight, bias, shape, residual: None, out });
+        Ok(out)
+    }
+
+    /// `residual + x wᵀ`.
+    pub fn linear_add(&mut self, x: &Value<D>, weight: WeightId, residual: Value<D>) -> Result<Value<D>, DeviceError> {
+        let (outputs, inputs) = self.parameters.shape(weight);
+        let shape = LinearShape { rows: x.rows, inputs, outputs };
+        let slot = residual.slot;
+        let mut out = self.own(residual)?;
+        self.device().linear(shape, &x.buffer, self.parameters.get(weight)?, None, true, &mut out);
+        let out = self.value(out, x.rows, outputs, true);
+        self.note(&out, |out| Record::Linear { x: x.clone(), weight, bias: None, shape, residual: slot, out });
+        Ok(out)
+    }
+
+    /// RMS norm of each row, with a weight.
+    pub fn rms_norm(&mut self, x: &Value<D>, weight: WeightId, epsilon: f64) -> Result<Value<D>, DeviceError> {
+        let mut out = self.device().uninitialised(x.rows * x.columns)?;
+        let mut inverse_rms = self.device().uninitialised(x.rows)?;
+        let w = self.parameters.get(weight)?;
+        self.device().rms_norm(x.columns, epsilon, &x.buffer, Some(w), &mut out, &mut inverse_rms);
+        let out = self.value(out, x.rows, x.columns, true);
+        self.note(&out, |out| Record::RmsNorm { x: x.clone(), weight, inverse_rms, out });
+        Ok(out)
+    }
+
+    /// Per-head norm (where weights are given) and rotation of packed queries and keys.
+    pub fn rope(
+        &mut self,
+        shape: RopeShape,
+        positions: &'p [u32],
+        packed: &Value<D>,
+        norms: Option<(WeightId, WeightId)>,
+    ) -> Result<Value<D>, DeviceError> {
+        let mut out = self.device().uninitialised(packed.rows * packed.columns)?;
+        let weights = match norms {
+            Some((query, key)) => Some((self.parameters.get(query)?, self.parameters.get(key)?)),
+            None => None,
+        };
+        self.device().rope(shape, positions, &packed.buffer, weights, &mut out);
+        let out = self.value(out, packed.rows, packed.columns, packed.slot.is_some() || norms.is_some());
+        self.note(&out, |out| Record::Rope { shape, positions, packed: packed.clone(), norms, out });
+        Ok(out)
+    }
+
+    /// Attention over packed queries, keys and values.
+    pub fn attention(
+        &mut self,
+        shape: AttentionShape,
+        visibility: &'p Visibility,
+        packed: &Value<D>,
+    ) -> Result<Value<D>, DeviceError> {
+        let mut out = self.device().uninitialised(packed.rows * shape.output_columns())?;
+        let mut log_sum_exp = self.device().uninitialised(packed.rows * shape.heads)?;
+        self.device().attention(shape, visibility, &packed.buffer, &mut out, &mut log_sum_exp);
+        let out = self.value(out, packed.rows, shape.output_columns(), packed.slot.is_some());
+        self.note(&out, |_| Record::Attention {
+            shape,
+            visibility,
+            packed: packed.clone(),
+            output: out.clone(),
+            log_sum_exp,
+        });
+        Ok(out)
+    }
+
+    /// `silu(gate) · up` of packed `[gate, up]`.
+    pub fn swiglu(&mut self, gate_up: &Value<D>) -> Result<Value<D>, DeviceError> {
+        let width = gate_up.columns / 2;
+        let mut out = self.device().uninitialised(gate_up.rows * width)?;
+        self.device().swiglu(width, &gate_up.buffer, &mut out);
+        let out = self.value(out, gate_up.rows, width, gate_up.slot.is_some());
+        self.note(&out, |out| Record::Swiglu { gate_up: gate_up.clone(), out });
+        Ok(out)
+    }
+
+    /// `x σ(x)`.
+    pub fn silu(&mut self, x: &Value<D>) -> Result<Value<D>, DeviceError> {
+        let mut out = self.device().uninitialised(x.rows * x.columns)?;
+        self.device().silu(&x.buffer, &mut out);
+        let out = self.value(out, x.rows, x.columns, x.slot.is_some());
+        self.note(&out, |out| Record::Silu { x: x.clone(), out });
+        Ok(out)
+    }
+
+    /// `x · (1 + scale) + shift`; `offsets` are the columns of `modulation` at which shift and scale begin.
+    pub fn modulate(
+        &mut self,
+        x: &Value<D>,
+        modulation: &Value<D>,
+        groups: &'p [u32],
+        offsets: (usize, usize),
+    ) -> Result<Value<D>, DeviceError> {
+        let mut out = self.device().uninitialised(x.rows * x.columns)?;
+        let stride = modulation.columns;
+        self.device().modulate(x.columns, groups, stride, offsets, &x.buffer, &modulation.buffer, &mut out);
+        let out = self.value(out, x.rows, x.columns, x.slot.is_some() || modulation.slot.is_some());
+        self.note(&out, |out| Record::Modulate { x: x.clone(), modulation: modulation.clone(), groups, offsets, out });
+        Ok(out)
+    }
+
+    /// `residual + gate · x`; `offset` is the column of `modulation` at which the gate begins.
+    pub fn gated_add(
+        &mut self,
+        x: &Value<D>,
+        modulation: &Value<D>,
+        groups: &'p [u32],
+        offset: usize,
+        residual: Value<D>,
+    ) -> Result<Value<D>, DeviceError> {
+        let slot = residual.slot;
+        let mut out = self.own(residual)?;
+        let stride = modulation.columns;
+        self.device().gated_add(x.columns, groups, stride, offset, &x.buffer, &modulation.buffer, &mut out);
+        let differentiable = slot.is_some() || x.slot.is_some() || modulation.slot.is_some();
+        let out = self.value(out, x.rows, x.columns, differentiable);
+        self.note(&out, |out| Record::GatedAdd {
+            x: x.clone(),
+            modulation: modulation.clone(),
+            groups,
+            offset,
+            residual: slot,
+            out,
+        });
+        Ok(out)
+    }
+
+    /// `x + y`.
+    pub fn add(&mut self, x: Value<D>, y: &Value<D>) -> Result<Value<D>, DeviceError> {
+        let (rows, columns, slot) = (x.rows, x.columns, x.slot);
+        let mut out = self.own(x)?;
+        self.device().scale_add(1.0, &y.buffer, 1.0, &mut out);
+        let out = self.value(out, rows, columns, slot.is_some() || y.slot.is_some());
+        self.note(&out, |out| Record::Add { x: slot, y: y.slot, length: rows * columns, out });
+        Ok(out)
+    }
+
+    /// Runs a piece of network. When recording with recomputation, only `inputs` are kept and `run` is called again in
+    /// the backward; so it may depend on nothing else that changes.
+    pub fn segment(
+        &mut self,
+        inputs: Vec<Value<D>>,
+        run: impl Fn(&mut Self, &[Value<D>]) -> Result<Value<D>, DeviceError> + 'p,
+    ) -> Result<Value<D>, DeviceError> {
+        if self.records.is_none() || !self.recompute {
+            return run(self, &inputs);
+        }
+        let out = run(&mut Self::inferring(self.parameters), &inputs)?;
+        self.slots += 1;
+        let out = Value { slot: Some(self.slots - 1), ..out };
+        self.note(&out, |out| Record::Segment { inputs, run: Rc::new(run), out });
+        Ok(out)
+    }
+}
