@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// Neither a folder nor the name of a built-in model.
-    #[error("no checkpoint `{name}`: it is neither a folder here nor a built-in model (built in: {builtin}); give the path of a folder with config.json and model.safetensors")]
+    #[error(
+        "no checkpoint `{name}`: it is neither a folder here nor a built-in model (built in: {builtin}); give the path of a folder with config.json and model.safetensors"
+    )]
     Unknown {
         /// What was asked for.
         name: String,
@@ -32,7 +34,9 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// A safetensors file ends before its header says so, or goes on after it.
-    #[error("`{file}` has {actual} bytes where its header asks for {expected}; it was probably cut short while it was copied or downloaded: fetch it again")]
+    #[error(
+        "`{file}` has {actual} bytes where its header asks for {expected}; it was probably cut short while it was copied or downloaded: fetch it again"
+    )]
     Truncated {
         /// The file.
         file: String,
@@ -58,7 +62,9 @@ pub enum CheckpointError {
         reason: String,
     },
     /// A tensor that the network needs is not in the files.
-    #[error("tensor `{name}` is missing in `{file}`, which has {count} tensors; do config.json and the weights belong together?")]
+    #[error(
+        "tensor `{name}` is missing in `{file}`, which has {count} tensors; do config.json and the weights belong together?"
+    )]
     MissingTensor {
         /// The tensor.
         name: String,
@@ -68,7 +74,9 @@ pub enum CheckpointError {
         count: usize,
     },
     /// Tensors that the network has no place for.
-    #[error("`{file}` has {count} tensors that the network described by config.json has no place for, the first being `{first}`; do the two belong together?")]
+    #[error(
+        "`{file}` has {count} tensors that the network described by config.json has no place for, the first being `{first}`; do the two belong together?"
+    )]
     UnknownTensors {
         /// The file.
         file: String,

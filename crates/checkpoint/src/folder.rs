@@ -97,13 +97,14 @@ impl Checkpoint {
             });
         }
         let mut failure = None;
-        let network = Network::from_weights(device, self.spec.clone(), &mut |name: &str| match self.weights.read(name) {
-            Ok(values) => Some(values),
-            Err(error) => {
-                failure.get_or_insert(error);
-                None
-            }
-        });
+        let network =
+            Network::from_weights(device, self.spec.clone(), &mut |name: &str| match self.weights.read(name) {
+                Ok(values) => Some(values),
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    None
+                }
+            });
         // The file's own trouble is the cause of whatever the network then says.
         match failure {
             Some(error) => Err(error),
@@ -139,10 +140,10 @@ pub fn save(
     let generation = json("generation_config.json", serde_json::to_vec_pretty(generation))?;
     let tokenizer = vocabulary.to_json()?;
     let mut absent = Vec::new();
-    for (file, bytes) in [("tokenizer.json", tokenizer.as_bytes()), ("config.json", &description)] {
+    for (file, bytes) in [("tokenizer.json", &tokenizer), ("config.json", &description)] {
         let path = folder.join(file);
         match std::fs::read(&path) {
-            Ok(there) if there == bytes => {}
+            Ok(there) if there == *bytes => {}
             Ok(_) => return Err(CheckpointError::Occupied { folder: folder.to_path_buf(), file }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => absent.push((path, bytes)),
             Err(error) => return Err(CheckpointError::io("read", &path, error)),

@@ -4,8 +4,8 @@
 //! optimisers' moments, the averaged weights, and in the header the counters. One file replaced by one rename cannot
 //! hold the parameters of one step and the moments of another, whenever the process is killed.
 
-use crate::weights::{Exact, Tensor, Weights, write_exact};
 use crate::CheckpointError;
+use crate::weights::{Exact, Tensor, Weights, write_exact};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -101,7 +101,10 @@ mod tests {
         let state = RunState::<Counters>::open(folder.path()).unwrap();
         assert_eq!(state.counters, counters);
         let Exact::F32(back) = state.tensor("a", 4).unwrap() else { panic!("f32 became f64") };
-        assert_eq!(back.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), odd.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+        assert_eq!(
+            back.iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
+            odd.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+        );
         assert_eq!(state.tensor("b", 2).unwrap(), Exact::F64(wide));
         assert!(matches!(state.tensor("b", 3), Err(CheckpointError::WrongShape { .. })));
         assert!(matches!(state.tensor("c", 3), Err(CheckpointError::MissingTensor { .. })));

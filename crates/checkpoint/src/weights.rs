@@ -49,7 +49,11 @@ impl Weights {
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names, in a folder.
     pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let index = folder.join("model.safetensors.index.json");
-        if index.is_file() { Self::open_shards(folder, &index) } else { Self::open_file(&folder.join("model.safetensors")) }
+        if index.is_file() {
+            Self::open_shards(folder, &index)
+        } else {
+            Self::open_file(&folder.join("model.safetensors"))
+        }
     }
 
     /// Opens one safetensors file.
@@ -78,7 +82,10 @@ impl Weights {
         for shard in index.weight_map.values().collect::<BTreeSet<_>>() {
             // A shard is a file name; a path would let a downloaded index read files elsewhere.
             if Path::new(shard).file_name().is_none_or(|n| n != shard.as_str()) {
-                return Err(CheckpointError::Header { file: shard.clone(), reason: "a shard must lie in the same folder".into() });
+                return Err(CheckpointError::Header {
+                    file: shard.clone(),
+                    reason: "a shard must lie in the same folder".into(),
+                });
             }
             weights.add_file(&folder.join(shard))?;
         }
@@ -105,8 +112,7 @@ impl Weights {
 
     fn add(&mut self, name: String, bytes: Bytes) -> Result<(), CheckpointError> {
         let total = bytes.all().len() as u64;
-        let truncated =
-            |expected: u64| CheckpointError::Truncated { file: name.clone(), expected, actual: total };
+        let truncated = |expected: u64| CheckpointError::Truncated { file: name.clone(), expected, actual: total };
         let header = |reason: String| CheckpointError::Header { file: name.clone(), reason };
         let prefix = bytes.all().first_chunk::<{ PREFIX as usize }>().ok_or_else(|| truncated(PREFIX))?;
         let length = u64::from_le_bytes(*prefix);

@@ -6,5 +6,5 @@ mod likelihood;
 mod rows;
 
 pub use error::EvaluateError;
-pub use likelihood::{Likelihood, Rule, choose, likelihood};
+pub use likelihood::{Likelihood, Rule, corrupt_evenly, likelihood};
 pub use rows::{Rows, byte_lengths};

@@ -15,20 +15,20 @@
 
 use crate::{EvaluateError, Rows};
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::{Draws, Key, TokenId};
+use aquatint_diffusion::{Corrupted, Draws, Key, Process, Time, TokenId, objective};
 use aquatint_network::{Learner, LossRow, NetworkInput};
 
 /// The golden ratio's fraction: its multiples fill [0, 1) as evenly as a sequence without end can.
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
 /// How a model is asked for the price of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
-    /// By masking: an upper bound, estimated.
-    Masked {
-        /// The mask's id.
-        mask: TokenId,
-        /// Masks drawn for each canvas, at least 1.
+#[derive(Debug, Clone, Copy)]
+pub enum Rule<'a> {
+    /// By noise that it has to see through: an upper bound, estimated.
+    Diffusion {
+        /// How clean becomes noisy.
+        process: &'a dyn Process,
+        /// Noisy versions drawn of each canvas, at least 1.
         times: usize,
     },
     /// Token by token: exact.
@@ -75,10 +75,10 @@ pub fn likelihood<L: Learner + ?Sized>(
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Likelihood, EvaluateError> {
     let times = match rule {
-        Rule::Masked { times: 0, .. } => {
+        Rule::Diffusion { times: 0, .. } => {
             return Err(EvaluateError::Setting { name: "time_samples", given: 0, allowed: "1 or more" });
         }
-        Rule::Masked { times, .. } => times,
+        Rule::Diffusion { times, .. } => times,
         Rule::Causal { .. } => 1,
     };
     let key = Key::new(seed);
@@ -94,7 +94,7 @@ pub fn likelihood<L: Learner + ?Sized>(
                     shares: vec![0.0; rows.visibility.sequences().len()],
                     asked: (0..rows.tokens.len()).map(|row| loss_row(&rows, row, 1.0)).collect(),
                 },
-                Rule::Masked { mask, .. } => hide(&rows, mask, index, (time, times), key),
+                Rule::Diffusion { process, .. } => hide(&rows, process, index, (time, times), key),
             };
             for (row, nats) in question.asked.iter().zip(measure(model, &rows, &question)?) {
                 let canvas = rows.canvases.partition_point(|c| c.end <= row.row as usize);
@@ -113,7 +113,7 @@ pub fn likelihood<L: Learner + ?Sized>(
             return Err(EvaluateError::Stopped);
         }
     }
-    totals.finish(matches!(rule, Rule::Masked { .. }).then_some(times))
+    totals.finish(matches!(rule, Rule::Diffusion { .. }).then_some(times))
 }
 
 /// What a network is given and asked in one pass.
@@ -138,43 +138,40 @@ fn measure<L: Learner + ?Sized>(model: &L, rows: &Rows, question: &Question) -> 
     Ok(model.measure(&input, &question.asked)?)
 }
 
-/// Masks a stratified number of positions in each canvas; a masked row weighs L/n.
-fn hide(rows: &Rows, mask: TokenId, index: u64, time: (usize, usize), key: Key) -> Question {
+/// Corrupts each canvas at its `time`-th stratified time.
+fn hide(rows: &Rows, process: &dyn Process, index: u64, (time, times): (usize, usize), key: Key) -> Question {
     let mut question = Question { input: rows.tokens.clone(), shares: Vec::new(), asked: Vec::new() };
+    let shift = key.at(u64::MAX, 0).uniform();
     for (canvas, at) in rows.canvases.iter().zip(index..) {
         if canvas.is_empty() {
             continue;
         }
-        let mut draws = key.at(at, time.0 as u64);
-        let start = (at as f64 * GOLDEN + key.at(u64::MAX, 0).uniform()).fract();
-        let count = stratified_count(canvas.len(), start, time);
-        question.shares.push(count as f32 / canvas.len() as f32);
-        for row in choose(canvas.len(), count, &mut draws) {
-            let row = canvas.start + row;
-            question.input[row] = mask;
-            question.asked.push(loss_row(rows, row, canvas.len() as f64 / count as f64));
-        }
+        let start = (at as f64 * GOLDEN + shift).fract();
+        // Time 0 hides nothing and would weigh infinitely; rounding above 1 means 1.
+        let t = Time::new(((time as f64 + start) / times as f64).max(f64::EPSILON)).unwrap_or(Time::NOISE);
+        let clean = &rows.tokens[canvas.clone()];
+        let noisy = corrupt_evenly(process, clean, t, &mut key.at(at, time as u64));
+        question.input[canvas.clone()].copy_from_slice(&noisy.tokens);
+        question.shares.push(noisy.noise as f32);
+        let rows = noisy.terms.iter();
+        question.asked.extend(rows.map(|term| LossRow {
+            row: (canvas.start + term.position) as u32,
+            target: term.target,
+            weight: term.weight,
+        }));
     }
     question
 }
 
-/// Number of masks among `length` positions: the `time`-th of equally spaced points in (0, 1] that begin at `start`.
-fn stratified_count(length: usize, start: f64, (time, times): (usize, usize)) -> usize {
-    let point = (time as f64 + start) / times as f64;
-    (1 + (point * length as f64) as usize).min(length)
-}
-
-/// `count` different positions out of `length`, each set equally likely, in rising order.
-pub fn choose(length: usize, count: usize, draws: &mut Draws) -> Vec<usize> {
-    // Selection sampling (Knuth, volume 2, algorithm 3.4.2 S): one pass, already in order.
-    let mut chosen = Vec::with_capacity(count);
-    for position in 0..length {
-        let wanted = count.min(length) - chosen.len();
-        if draws.uniform() * ((length - position) as f64) < wanted as f64 {
-            chosen.push(position);
-        }
+/// The noisy version of a clean canvas with the count of corrupted positions that a uniform time stands for; a process
+/// without such a form draws the count too.
+pub fn corrupt_evenly(process: &dyn Process, clean: &[TokenId], t: Time, draws: &mut Draws) -> Corrupted {
+    let open = vec![true; clean.len()];
+    let count = objective::count_at(t, clean.len());
+    match process.corrupt_count(clean, &open, count, draws) {
+        Some(noisy) => noisy,
+        None => process.corrupt(clean, &open, t, draws),
     }
-    chosen
 }
 
 fn loss_row(rows: &Rows, row: usize, weight: f64) -> LossRow {

@@ -3,11 +3,8 @@
 use crate::EvaluateError;
 use aquatint_compute::Visibility;
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::{Layout, TokenId};
+use aquatint_diffusion::{Layout, PADDING_DOCUMENT, TokenId};
 use std::ops::Range;
-
-/// The document id of padding.
-const PADDING: u32 = u32::MAX;
 
 /// The positions of some canvases that hold a token, one row each, canvas after canvas.
 #[derive(Debug, Clone)]
@@ -35,7 +32,7 @@ impl Rows {
         let length = batch.length.max(1);
         for (canvas, documents) in batch.tokens.chunks(length).zip(batch.documents.chunks(length)) {
             // Padding lies at the tail.
-            let used = documents.iter().position(|d| *d == PADDING).unwrap_or(documents.len());
+            let used = documents.iter().position(|d| *d == PADDING_DOCUMENT).unwrap_or(documents.len());
             let start = tokens.len();
             canvases.push(start..start + used);
             if used == 0 {
@@ -57,7 +54,11 @@ impl Rows {
     /// row's own token is then what it has to predict, given all those before it and nothing else.
     pub fn shifted(&self, begin: TokenId) -> Vec<TokenId> {
         let before = std::iter::once(begin).chain(self.tokens.iter().copied());
-        before.zip(&self.first).map(|(token, first)| if *first { begin } else { token }).take(self.tokens.len()).collect()
+        before
+            .zip(&self.first)
+            .map(|(token, first)| if *first { begin } else { token })
+            .take(self.tokens.len())
+            .collect()
     }
 }
 

@@ -102,7 +102,9 @@ pub enum TrainError {
         key: &'static str,
     },
     /// The texts give not even one canvas.
-    #[error("`{key}` gives {canvases} canvases of {length} tokens, {needed} are needed; add text or make `data.canvas_length` or `optimiser.batch` smaller")]
+    #[error(
+        "`{key}` gives {canvases} canvases of {length} tokens, {needed} are needed; add text or make `data.canvas_length` or `optimiser.batch` smaller"
+    )]
     TooLittle {
         /// `data.train` or `data.valid`.
         key: &'static str,
@@ -122,7 +124,9 @@ pub enum TrainError {
         objective: &'static str,
     },
     /// The loss left the numbers.
-    #[error("the gradient was not finite in {steps} steps one after another (last at step {step}); lower `optimiser.learning_rate` or raise `optimiser.warm_up`")]
+    #[error(
+        "the gradient was not finite in {steps} steps one after another (last at step {step}); lower `optimiser.learning_rate` or raise `optimiser.warm_up`"
+    )]
     Diverged {
         /// How many steps.
         steps: u64,
@@ -130,7 +134,9 @@ pub enum TrainError {
         step: u64,
     },
     /// The initial checkpoint describes another network than the recipe.
-    #[error("`initial` holds another network: its {field} is {found}, the recipe's {expected}; leave out the overrides or change them")]
+    #[error(
+        "`initial` holds another network: its {field} is {found}, the recipe's {expected}; leave out the overrides or change them"
+    )]
     OtherNetwork {
         /// What differs.
         field: &'static str,

@@ -28,8 +28,11 @@ pub(crate) fn begin(recipe: &Resolved, resume: bool) -> Result<Option<RunState<C
     }
     let path = folder.join("recipe.toml");
     let text = recipe.to_toml()?;
-    write_atomically(&path, |out| out.write_all(text.as_bytes()))
-        .map_err(|source| TrainError::Io { action: "write", path, source })?;
+    write_atomically(&path, |out| out.write_all(text.as_bytes())).map_err(|source| TrainError::Io {
+        action: "write",
+        path,
+        source,
+    })?;
     Ok(saved)
 }
 

@@ -1,36 +1,40 @@
 //! What a batch costs and which rows are asked, under each objective.
 //!
-//! Masked: the continuous-time bound `E_t −α′/(1−α) Σ_masked nll` (MDLM, 2406.07524, equation 10). With masking
-//! `bernoulli` as written; with `fixed-count` the share `1 − α(t)` of the positions, rounded up, is masked, and each
-//! masked position weighs `−α′(t) L/n` (LLaDA, 2502.09992, equation 14, for any schedule): the same expectation, less
-//! noise. Every weight is divided by the number of tokens of the whole step, so that the loss is in nats per token
-//! whatever the batch, and multiplied by the width of `time_range`, so that a narrower range is the bound's part there.
+//! Masked: the continuous-time bound (MDLM, 2406.07524, equation 10). With masking `bernoulli`, positions are hidden one
+//! by one as the process says at a time drawn for the canvas; with `fixed-count`, the share of positions that the time
+//! names is hidden (LLaDA, 2502.09992, equation 14): the same expectation, less noise, and no influence of the schedule.
+//! Every weight is divided by the number of tokens of the whole step, so that the loss is in nats per token whatever the
+//! batch, and multiplied by the width of `time_range`, so that a narrower range costs the part of the bound that it
+//! covers.
 //!
-//! Deviation: weights above `weight_limit` are cut to it for the gradient, never for the figures: nearly clean canvases
-//! weigh 1/t, and a few of them would set the direction of a step. Where nothing is said nothing is cut.
+//! Deviation: weights above `weight_limit` are cut to it for the gradient, never for the figures: a nearly clean canvas
+//! weighs 1/t, and a few of them would set the direction of a step. Where nothing is said nothing is cut.
 //!
-//! A network with time conditioning is told `1 − α(t)`, the expected share of masks, which means the same under every
-//! schedule.
+//! Causal: each token given those before it in its document.
 
 use crate::TrainError;
 use crate::recipe::{Masking, Objective, ObjectiveKind};
-use aquatint_diffusion::{Key, NoiseSchedule, Time, TokenId};
-use aquatint_evaluate::{Rows, choose};
+use aquatint_diffusion::{Key, Masked, Process, Time, TokenId};
+use aquatint_evaluate::{Rows, Rule, corrupt_evenly};
 use aquatint_network::LossRow;
-use std::sync::Arc;
 
 /// Streams of randomness under the run's seed.
 const TIMES: u64 = 1;
 const MASKS: u64 = 2;
+const BELIEFS: u64 = 3;
 
-/// An objective with the ids that it needs.
-#[derive(Debug, Clone)]
+/// An objective with what it needs.
+#[derive(Debug)]
 pub(crate) struct Loss {
     recipe: Objective,
-    schedule: Arc<dyn NoiseSchedule>,
-    /// The mask's id, or the one that begins a document.
-    special: TokenId,
+    kind: Kind,
     key: Key,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Diffusion(Box<dyn Process>),
+    Causal { begin: TokenId },
 }
 
 /// What a network is given and asked for one pass.
@@ -46,10 +50,23 @@ pub(crate) struct Question {
 }
 
 impl Loss {
+    /// `special` is the mask, or the token that begins a document.
     pub(crate) fn new(recipe: &Objective, special: TokenId, seed: u64) -> Result<Self, TrainError> {
         let schedule = aquatint_diffusion::schedule(&recipe.schedule)
             .map_err(|e| crate::RecipeError::Parse { reason: format!("`objective.schedule`: {e}") })?;
-        Ok(Self { recipe: recipe.clone(), schedule, special, key: Key::new(seed) })
+        let kind = match recipe.kind {
+            ObjectiveKind::Masked => Kind::Diffusion(Box::new(Masked::new(special, schedule))),
+            ObjectiveKind::Causal => Kind::Causal { begin: special },
+        };
+        Ok(Self { recipe: recipe.clone(), kind, key: Key::new(seed) })
+    }
+
+    /// How held-out text is measured under this objective.
+    pub(crate) fn rule(&self, times: usize) -> Rule<'_> {
+        match &self.kind {
+            Kind::Diffusion(process) => Rule::Diffusion { process: process.as_ref(), times },
+            Kind::Causal { begin } => Rule::Causal { begin: *begin },
+        }
     }
 
     /// The times of a step's canvases: a function of the seed and the step alone.
@@ -59,28 +76,29 @@ impl Loss {
         self.recipe.time_sampling.sample(canvases, low..high, &mut draws)
     }
 
+    /// Whether the pass that begins at canvas `first` of a step is one of the `share` that get a belief.
+    pub(crate) fn draws_belief(&self, step: u64, first: usize, share: f64) -> bool {
+        self.key.fold(BELIEFS).at(first as u64, step).uniform() < share
+    }
+
     /// Hides what one pass asks for. `first` is the index of its first canvas in the step, `times` are its canvases'
     /// times and `tokens` is the number of tokens of the whole step.
     pub(crate) fn question(&self, rows: &Rows, step: u64, first: usize, times: &[Time], tokens: usize) -> Question {
-        match self.recipe.kind {
-            ObjectiveKind::Causal => self.causal(rows, tokens),
-            ObjectiveKind::Masked => self.masked(rows, step, first, times, tokens),
+        match &self.kind {
+            Kind::Causal { begin } => causal(rows, *begin, tokens),
+            Kind::Diffusion(process) => self.noisy(process.as_ref(), rows, step, first, times, tokens),
         }
     }
 
-    fn causal(&self, rows: &Rows, tokens: usize) -> Question {
-        let weight = 1.0 / tokens as f64;
-        let asked = (0u32..).zip(&rows.tokens).map(|(row, &target)| LossRow { row, target, weight }).collect();
-        let sequences = rows.visibility.sequences().len();
-        Question {
-            input: rows.shifted(self.special),
-            times: vec![0.0; sequences],
-            asked,
-            weights: vec![weight; rows.tokens.len()],
-        }
-    }
-
-    fn masked(&self, rows: &Rows, step: u64, first: usize, times: &[Time], tokens: usize) -> Question {
+    fn noisy(
+        &self,
+        process: &dyn Process,
+        rows: &Rows,
+        step: u64,
+        first: usize,
+        times: &[Time],
+        tokens: usize,
+    ) -> Question {
         let mut question =
             Question { input: rows.tokens.clone(), times: Vec::new(), asked: Vec::new(), weights: Vec::new() };
         let (low, high) = self.recipe.time_range;
@@ -90,31 +108,34 @@ impl Loss {
             if canvas.is_empty() {
                 continue;
             }
-            let length = canvas.len();
-            let share = 1.0 - self.schedule.alpha(time);
-            question.times.push(share as f32);
+            let clean = &rows.tokens[canvas.clone()];
             let mut draws = masks.at((first + index) as u64, step);
-            let (chosen, weight) = match self.recipe.masking {
-                Masking::Bernoulli => {
-                    let chosen: Vec<usize> = (0..length).filter(|_| draws.uniform() < share).collect();
-                    (chosen, self.schedule.weight(time))
-                }
-                Masking::FixedCount => {
-                    let count = ((share * length as f64).ceil() as usize).clamp(1, length);
-                    let weight = -self.schedule.alpha_derivative(time) * length as f64 / count as f64;
-                    (choose(length, count, &mut draws), weight)
-                }
+            let noisy = match self.recipe.masking {
+                Masking::Bernoulli => process.corrupt(clean, &vec![true; clean.len()], time, &mut draws),
+                Masking::FixedCount => corrupt_evenly(process, clean, time, &mut draws),
             };
-            let weight = weight * (high - low);
-            for row in chosen {
-                let row = canvas.start + row;
-                question.input[row] = self.special;
-                let asked =
-                    LossRow { row: row as u32, target: rows.tokens[row], weight: weight.min(limit) / tokens as f64 };
-                question.asked.push(asked);
+            question.input[canvas.clone()].copy_from_slice(&noisy.tokens);
+            question.times.push(noisy.noise as f32);
+            for term in noisy.terms {
+                let weight = term.weight * (high - low);
+                question.asked.push(LossRow {
+                    row: (canvas.start + term.position) as u32,
+                    target: term.target,
+                    weight: weight.min(limit) / tokens as f64,
+                });
                 question.weights.push(weight / tokens as f64);
             }
         }
         question
+    }
+}
+
+fn causal(rows: &Rows, begin: TokenId, tokens: usize) -> Question {
+    let weight = 1.0 / tokens as f64;
+    Question {
+        input: rows.shifted(begin),
+        times: vec![0.0; rows.visibility.sequences().len()],
+        asked: (0u32..).zip(&rows.tokens).map(|(row, &target)| LossRow { row, target, weight }).collect(),
+        weights: vec![weight; rows.tokens.len()],
     }
 }

@@ -37,7 +37,8 @@ impl<D: Device> Optimiser<D> {
             let length = device.len(parameter.value);
             let moments = match (recipe.kind, parameter.role, parameter.shape) {
                 (OptimiserKind::Muon, Role::Matrix, &[rows, columns]) => {
-                    if let std::collections::btree_map::Entry::Vacant(place) = optimiser.scratch.entry((rows, columns)) {
+                    if let std::collections::btree_map::Entry::Vacant(place) = optimiser.scratch.entry((rows, columns))
+                    {
                         place.insert(Scratch::new(device, rows, columns)?);
                     }
                     Moments::Muon { momentum: device.zeros(length)? }

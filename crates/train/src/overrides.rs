@@ -46,7 +46,8 @@ impl FromStr for Override {
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
         let refused = |reason: &'static str| RecipeError::Override { given: given.to_owned(), reason };
-        let (key, value) = given.split_once('=').ok_or_else(|| refused("expected key=value, for example run.steps=100"))?;
+        let (key, value) =
+            given.split_once('=').ok_or_else(|| refused("expected key=value, for example run.steps=100"))?;
         let path: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
         if path.iter().any(String::is_empty) {
             return Err(refused("a part of the key is empty"));

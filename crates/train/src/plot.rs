@@ -32,13 +32,7 @@ pub(crate) fn draw(
             .y_label_area_size(56)
             .build_cartesian_2d(0..last, bottom - margin..top + margin)
             .map_err(plot)?;
-        chart
-            .configure_mesh()
-            .light_line_style(WHITE)
-            .x_desc("steps")
-            .y_desc("nats per token")
-            .draw()
-            .map_err(plot)?;
+        chart.configure_mesh().light_line_style(WHITE).x_desc("steps").y_desc("nats per token").draw().map_err(plot)?;
         let grey = RGBColor(0x8a, 0x8a, 0x8a);
         let blue = RGBColor(0x9c, 0xb4, 0xcc);
         let ink = RGBColor(0x1f, 0x3a, 0x5f);

@@ -383,8 +383,8 @@ pub struct Resolved {
 impl Recipe {
     /// Reads a recipe file and applies `--set key=value` overrides.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, RecipeError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| RecipeError::Read { path: path.to_path_buf(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.to_path_buf(), source })?;
         Self::parse(&text, overrides)
     }
 
@@ -472,9 +472,8 @@ impl Resolved {
     }
 
     fn check(&self) -> Result<(), RecipeError> {
-        let wrong = |key: &'static str, given: String, allowed: &'static str| {
-            Err(RecipeError::Value { key, given, allowed })
-        };
+        let wrong =
+            |key: &'static str, given: String, allowed: &'static str| Err(RecipeError::Value { key, given, allowed });
         let (n, o, t) = (&self.network, &self.optimiser, &self.objective.time_range);
         if self.data.train.is_empty() {
             return wrong("data.train", "[]".into(), "at least one source");
@@ -485,7 +484,13 @@ impl Resolved {
         if self.data.canvas_length < 2 {
             return wrong("data.canvas_length", self.data.canvas_length.to_string(), "2 or more");
         }
-        for (key, value) in [("network.width", n.width), ("network.layers", n.layers), ("network.heads", n.heads), ("network.feed_forward_width", n.feed_forward_width), ("optimiser.batch", o.batch)] {
+        for (key, value) in [
+            ("network.width", n.width),
+            ("network.layers", n.layers),
+            ("network.heads", n.heads),
+            ("network.feed_forward_width", n.feed_forward_width),
+            ("optimiser.batch", o.batch),
+        ] {
             if value == 0 {
                 return wrong(key, "0".into(), "1 or more");
             }
@@ -500,7 +505,11 @@ impl Resolved {
             return wrong("optimiser.accumulate", o.accumulate.to_string(), "a divisor of `optimiser.batch`");
         }
         if !(0.0 <= t.0 && t.0 < t.1 && t.1 <= 1.0) {
-            return wrong("objective.time_range", format!("[{}, {}]", t.0, t.1), "two times in [0, 1], the earlier first");
+            return wrong(
+                "objective.time_range",
+                format!("[{}, {}]", t.0, t.1),
+                "two times in [0, 1], the earlier first",
+            );
         }
         let shares = [
             ("objective.self_conditioning_probability", self.objective.self_conditioning_probability, 1.0),
@@ -516,13 +525,25 @@ impl Resolved {
                 return wrong(key, value.to_string(), if most == 1.0 { "a share in [0, 1]" } else { "0 or more" });
             }
         }
-        for (key, value) in [("optimiser.beta1", o.beta1), ("optimiser.beta2", o.beta2), ("optimiser.momentum", o.momentum), ("optimiser.ema", o.ema)] {
+        for (key, value) in [
+            ("optimiser.beta1", o.beta1),
+            ("optimiser.beta2", o.beta2),
+            ("optimiser.momentum", o.momentum),
+            ("optimiser.ema", o.ema),
+        ] {
             if !(0.0..1.0).contains(&value) {
                 return wrong(key, value.to_string(), "0 or more and below 1");
             }
         }
         let r = &self.run;
-        for (key, value) in [("run.steps", r.steps), ("run.log_every", r.log_every), ("run.validate_every", r.validate_every), ("run.save_every", r.save_every), ("run.validate_canvases", r.validate_canvases as u64), ("run.validate_times", r.validate_times as u64)] {
+        for (key, value) in [
+            ("run.steps", r.steps),
+            ("run.log_every", r.log_every),
+            ("run.validate_every", r.validate_every),
+            ("run.save_every", r.save_every),
+            ("run.validate_canvases", r.validate_canvases as u64),
+            ("run.validate_times", r.validate_times as u64),
+        ] {
             if value == 0 {
                 return wrong(key, "0".into(), "1 or more");
             }

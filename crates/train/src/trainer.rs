@@ -7,16 +7,16 @@
 use crate::event::{Ending, StartFigures, StepFigures, Summary, TrainingEvent};
 use crate::material::Material;
 use crate::metrics::Metrics;
-use crate::objective::Loss;
+use crate::objective::{Loss, Question};
 use crate::optimiser::Optimiser;
 use crate::pace::pace;
-use crate::recipe::{ObjectiveKind, Resolved};
+use crate::recipe::Resolved;
 use crate::{TrainError, network, plot};
-use aquatint_checkpoint::{Exact, GenerationDefaults, RunState, Tensor, save, save_state};
+use aquatint_checkpoint::{RunState, Tensor, save, save_state};
 use aquatint_compute::{Device, Element};
 use aquatint_corpus::CanvasBatch;
-use aquatint_evaluate::{Likelihood, Rows, Rule, likelihood};
-use aquatint_network::{Learner, Network, NetworkInput};
+use aquatint_evaluate::{Likelihood, Rows, likelihood};
+use aquatint_network::{Denoiser, Learner, Network, NetworkInput};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,8 +84,19 @@ pub fn train<D: Device>(
     }
     let metrics = Metrics::open(&recipe.output, counters.step)?;
     let loss = Loss::new(&recipe.objective, material.special, recipe.seed)?;
-    Trainer { recipe, material, network, optimiser, loss, counters, metrics, events, begun: Instant::now(), before: 0.0 }
-        .run(stop)
+    Trainer {
+        recipe,
+        material,
+        network,
+        optimiser,
+        loss,
+        counters,
+        metrics,
+        events,
+        begun: Instant::now(),
+        before: 0.0,
+    }
+    .run(stop)
 }
 
 struct Trainer<'a, 'e, D: Device> {
@@ -183,8 +194,8 @@ impl<D: Device> Trainer<'_, '_, D> {
     fn step(&mut self, gathered: &mut Gathered) -> Result<bool, TrainError> {
         let begun = Instant::now();
         let (step, batch) = (self.counters.step, self.recipe.optimiser.batch);
-        let canvases = self.material.train.batch(step, batch)?;
-        let tokens = canvases.documents.iter().filter(|d| **d != u32::MAX).count();
+        let canvases = self.material.batch(step, batch)?;
+        let tokens = canvases.filled();
         let times = self.loss.times(step, batch);
         let mut nats = 0.0;
         self.network.clear_gradients();
@@ -212,7 +223,7 @@ impl<D: Device> Trainer<'_, '_, D> {
             self.optimiser.update(&mut self.network, step + 1, rate, norm);
             gathered.nats += nats * tokens as f64;
             gathered.tokens += tokens as u64;
-            gathered.bytes += self.material.bytes(&canvases.tokens);
+            gathered.bytes += self.material.bytes(&canvases);
             gathered.steps += 1;
             (gathered.norm, gathered.rate) = (norm, rate);
         } else {
@@ -223,6 +234,47 @@ impl<D: Device> Trainer<'_, '_, D> {
         self.counters.step += 1;
         self.counters.tokens += tokens as u64;
         Ok(finite)
+    }
+
+    /// In a share of the passes, a network with self-conditioning first says what it believes without, and gets that as
+    /// an input from which no gradient flows back (Chen et al., 2208.04202, section 3). Rows that are not hidden are
+    /// believed to be what they are.
+    fn belief(
+        &self,
+        rows: &Rows,
+        question: &Question,
+        step: u64,
+        first: usize,
+    ) -> Result<Option<Vec<f32>>, TrainError> {
+        let spec = self.network.spec();
+        let share = self.recipe.objective.self_conditioning_probability;
+        if !spec.self_conditioning || !self.loss.draws_belief(step, first, share) {
+            return Ok(None);
+        }
+        let input = NetworkInput {
+            tokens: &question.input,
+            probabilities: None,
+            positions: &rows.positions,
+            visibility: &rows.visibility,
+            times: spec.time_conditioning.map(|_| question.times.as_slice()),
+            belief: None,
+        };
+        let asked: Vec<u32> = question.asked.iter().map(|row| row.row).collect();
+        let size = spec.vocabulary_size;
+        let mut belief = vec![0.0; rows.tokens.len() * size];
+        for (row, &token) in rows.tokens.iter().enumerate() {
+            belief[row * size + token as usize] = 1.0;
+        }
+        let logits = self.network.denoise(&input, &asked)?;
+        for (&row, logits) in asked.iter().zip(logits.chunks_exact(size)) {
+            let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let sum: f64 = logits.iter().map(|l| f64::from(l - most).exp()).sum();
+            let place = &mut belief[row as usize * size..][..size];
+            for (probability, logit) in place.iter_mut().zip(logits) {
+                *probability = (f64::from(logit - most).exp() / sum) as f32;
+            }
+        }
+        Ok(Some(belief))
     }
 
     fn report(&mut self, gathered: &mut Gathered) -> Result<(), TrainError> {
@@ -274,10 +326,7 @@ impl<D: Device> Trainer<'_, '_, D> {
     }
 
     fn measure(&self) -> Result<Likelihood, TrainError> {
-        let rule = match self.recipe.objective.kind {
-            ObjectiveKind::Masked => Rule::Masked { mask: self.material.special, times: self.recipe.run.validate_times },
-            ObjectiveKind::Causal => Rule::Causal { begin: self.material.special },
-        };
+        let rule = self.loss.rule(self.recipe.run.validate_times);
         let batches = self.material.valid.iter().cloned().map(Ok);
         let bytes = &self.material.byte_lengths;
         Ok(likelihood(&self.network, rule, VALIDATION_SEED, bytes, batches, &mut |_| true)?)

@@ -1,0 +1,199 @@
+//! Whole runs of a tiny model on the sample that ships in the repository.
+
+use aquatint_checkpoint::Checkpoint;
+use aquatint_compute::{Cpu, CpuPath};
+use aquatint_train::{Ending, Overrides, Recipe, Resolved, StepFigures, Summary, TrainError, TrainingEvent, train};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A recipe small enough for a test, with the sample's valid part for both ends so that packing is quick.
+fn recipe(output: &Path, set: &[&str]) -> Resolved {
+    let sample = root().join("data/sample");
+    let text = format!(
+        "output = '{}'\nsize = '1m'\nseed = 7\n[data]\ntrain = [{{ path = '{sample}/train' }}]\n\
+         valid = [{{ path = '{sample}/valid' }}]\ncanvas_length = 32\nvocabulary_size = 320\nvocabulary_bytes = 100000\n\
+         [network]\nwidth = 32\nlayers = 2\nheads = 2\nhead_size = 16\n\
+         [optimiser]\nbatch = 8\nwarm_up = 10\nema = 0.9\n\
+         [run]\nsteps = 40\nlog_every = 5\nvalidate_every = 15\nvalidate_canvases = 8\nvalidate_times = 2\nsave_every = 20\n\
+         storage = 'f32'\n",
+        output.display(),
+        sample = sample.display(),
+    );
+    Recipe::parse(&text, &Overrides::parse(set).unwrap()).unwrap().resolve().unwrap()
+}
+
+fn device() -> Cpu<f32> {
+    Cpu::<f32>::new(CpuPath::best(), 2).unwrap()
+}
+
+/// Runs to the end and gives the figures on the way.
+fn run(recipe: &Resolved, resume: bool) -> Result<(Summary, Vec<StepFigures>), TrainError> {
+    let mut figures = Vec::new();
+    let summary = train(recipe, device(), resume, &AtomicBool::new(false), &mut |event| {
+        if let TrainingEvent::Step(step) = event {
+            figures.push(step);
+        }
+    })?;
+    Ok((summary, figures))
+}
+
+/// Every number of a run's folder that has to agree between two runs that are the same.
+fn fingerprint(folder: &Path) -> Vec<(String, Vec<u32>)> {
+    let mut all = Vec::new();
+    for (place, file) in
+        [("", "model.safetensors"), ("best/", "best/model.safetensors"), ("state/", "state/run.safetensors")]
+    {
+        let weights = aquatint_checkpoint::Weights::open_file(&folder.join(file)).unwrap();
+        for name in weights.names() {
+            let bits = weights.read(name).unwrap().into_iter().map(f32::to_bits).collect();
+            all.push((format!("{place}{name}"), bits));
+        }
+    }
+    assert!(all.len() > 20);
+    all
+}
+
+#[test]
+fn forty_steps_equal_twenty_a_kill_and_twenty_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    for extra in [&["optimiser.kind=muon"][..], &["optimiser.kind=adamw", "optimiser.accumulate=2"]] {
+        let (straight, broken) = (folder.path().join("straight"), folder.path().join("broken"));
+        run(&recipe(&straight, extra), false).unwrap();
+
+        // A kill at step 27 leaves what was saved at step 20: a panic inside the event stream is as sudden.
+        let wanted = recipe(&broken, extra);
+        let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            train(&wanted, device(), false, &AtomicBool::new(false), &mut |event| {
+                if let TrainingEvent::Step(StepFigures { step: 25, .. }) = event {
+                    std::panic::resume_unwind(Box::new("killed"));
+                }
+            })
+        }));
+        assert!(killed.is_err());
+        let (summary, figures) = run(&wanted, true).unwrap();
+        assert_eq!((summary.step, summary.ending, figures[0].step), (40, Ending::Complete, 25));
+
+        assert!(fingerprint(&straight) == fingerprint(&broken), "{extra:?}");
+        let losses = |folder: &Path| -> Vec<(u64, String)> {
+            let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+            let values = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+            values
+                .filter(|v| v["kind"] != "ending")
+                .map(|v| (v["step"].as_u64().unwrap(), format!("{} {}", v["loss"], v["nats_per_token"])))
+                .collect()
+        };
+        assert_eq!(losses(&straight), losses(&broken));
+        std::fs::remove_dir_all(&straight).unwrap();
+        std::fs::remove_dir_all(&broken).unwrap();
+    }
+}
+
+#[test]
+fn the_first_loss_is_that_of_a_guess_and_the_last_is_below_the_unigram_entropy() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = [
+        "run.steps=300",
+        "run.log_every=1",
+        "run.validate_every=300",
+        "run.validate_canvases=64",
+        "optimiser.batch=16",
+    ];
+    let recipe = recipe(folder.path(), &set);
+    let mut entropy = f64::NAN;
+    let mut first = f64::NAN;
+    let summary = train(&recipe, device(), false, &AtomicBool::new(false), &mut |event| match event {
+        TrainingEvent::Corpus(figures) => entropy = figures.unigram_entropy,
+        TrainingEvent::Step(figures) if figures.step == 1 => first = figures.loss,
+        _ => {}
+    })
+    .unwrap();
+    // Small first weights say nearly nothing, and saying nothing costs log V per token.
+    assert!((first - (320f64).ln()).abs() < 0.4, "first loss {first}, log V {}", (320f64).ln());
+    let last = summary.last.unwrap();
+    assert!(last < entropy, "held-out bound {last}, unigram entropy {entropy}");
+
+    // What was saved is what was measured: the checkpoint alone gives the log's figure again.
+    let checkpoint = Checkpoint::load(folder.path()).unwrap();
+    assert_eq!(checkpoint.generation.mask_token_id, checkpoint.spec.mask_token);
+    let lines = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+    assert!(lines.lines().any(|line| line.contains("\"kind\":\"validation\"") && line.contains("\"step\":300")));
+    assert!(std::fs::read_to_string(folder.path().join("loss.svg")).unwrap().contains("held-out text"));
+    assert!(std::fs::read_to_string(folder.path().join("recipe.toml")).unwrap().contains("learning_rate"));
+}
+
+#[test]
+fn a_few_canvases_can_be_learnt_by_heart() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text");
+    std::fs::create_dir(&text).unwrap();
+    std::fs::write(text.join("one.txt"), "the cat sat on the mat and the dog lay in the sun all day. ".repeat(8))
+        .unwrap();
+    let mut recipe =
+        recipe(&folder.path().join("run"), &["run.steps=200", "run.validate_every=200", "optimiser.batch=4"]);
+    recipe.data.train[0].path = text.clone();
+    recipe.data.valid[0].path = text;
+    let (summary, _) = run(&recipe, false).unwrap();
+    let last = summary.last.unwrap();
+    assert!(last < 1.0, "{last} nats per token after learning one sentence by heart");
+}
+
+#[test]
+fn a_causal_model_is_trained_by_the_same_trainer() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(folder.path(), &["objective.kind=causal", "run.steps=60", "run.validate_canvases=32"]);
+    let (summary, figures) = run(&recipe, false).unwrap();
+    assert!((figures[0].loss - (320f64).ln()).abs() < 0.6);
+    assert!(summary.last.unwrap() < figures[0].loss - 0.5);
+}
+
+#[test]
+fn a_run_is_stopped_gently_and_never_overwritten_by_accident() {
+    let folder = tempfile::tempdir().unwrap();
+    let wanted = recipe(folder.path(), &["run.steps=1000"]);
+    assert!(matches!(run(&wanted, true), Err(TrainError::NothingToResume { .. })));
+    let stop = AtomicBool::new(false);
+    let summary = train(&wanted, device(), false, &stop, &mut |event| {
+        if let TrainingEvent::Step(StepFigures { step: 10, .. }) = event {
+            stop.store(true, Ordering::Relaxed);
+        }
+    })
+    .unwrap();
+    assert_eq!((summary.ending, summary.step), (Ending::Interrupted, 10));
+
+    assert!(matches!(run(&wanted, false), Err(TrainError::Exists { step: 10, .. })));
+    let other = recipe(folder.path(), &["network.layers=3"]);
+    assert!(matches!(run(&other, true), Err(TrainError::OtherRecipe { key: "network", .. })));
+    let timed = recipe(folder.path(), &["run.max_minutes=0"]);
+    assert_eq!(run(&timed, true).unwrap().0.ending, Ending::TimeUp);
+    let longer = recipe(folder.path(), &["run.steps=12"]);
+    assert_eq!(run(&longer, true).unwrap().0.step, 12);
+}
+
+#[test]
+fn a_run_begins_with_another_models_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = folder.path().join("first");
+    let (before, _) = run(&recipe(&first, &["run.steps=60"]), false).unwrap();
+    let second = folder.path().join("second");
+    let initial = format!("initial={}", first.display());
+    let gentle = [initial.as_str(), "run.steps=1", "optimiser.learning_rate=0"];
+    let (after, _) = run(&recipe(&second, &gentle), false).unwrap();
+    assert_eq!(before.last, after.last);
+    let other = recipe(&folder.path().join("third"), &[initial.as_str(), "network.width=64"]);
+    assert!(matches!(run(&other, false), Err(TrainError::OtherNetwork { field: "width", .. })));
+}
+
+#[test]
+fn too_little_text_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("little.txt");
+    std::fs::write(&text, "A very short story.").unwrap();
+    let mut wanted = recipe(&folder.path().join("run"), &[]);
+    wanted.data.train[0].path = text;
+    let error = run(&wanted, false).unwrap_err();
+    assert!(matches!(error, TrainError::TooLittle { key: "data.train", .. }), "{error}");
+}
