@@ -1,0 +1,177 @@
+//! The commands of the documents run. A block fenced as `console` shows a session in the repository's folder: its lines
+//! that begin with `$ ` are commands, the others what was printed.
+//!
+//! | fence | what is done |
+//! |---|---|
+//! | `console` | each command is run; it must succeed and print something |
+//! | `console long` | takes minutes: a `train` command is run with `--dry-run`, any other must stand in `.ci/run` |
+//! | `console elsewhere` | needs data that is not in the repository: a `train` command is run with `--dry-run`, of any other the program must know the command and its flags |
+//!
+//! What was printed is not compared: the last digits of a belief differ between processors, and then so may a story.
+//! Programs under `examples/` are run as well.
+
+use super::{Findings, place};
+use crate::repository::Repository;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const CI: &str = ".ci/run";
+const PROGRAM: &str = "cargo run --release -- ";
+
+/// How a command is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fence {
+    Runs,
+    Long,
+    Elsewhere,
+}
+
+/// A command of a document.
+#[derive(Debug, PartialEq, Eq)]
+struct Shown {
+    place: String,
+    fence: Fence,
+    words: String,
+}
+
+pub(super) fn check(repository: &Repository) -> Findings {
+    let mut findings = Findings::new();
+    let mut shown = Vec::new();
+    for file in repository.ending(".md") {
+        match commands(&file.path, &file.text) {
+            Ok(commands) => shown.extend(commands),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    let ci = repository.file(CI).map_or("", |file| &file.text);
+    for shown in &shown {
+        match way(shown, ci) {
+            Ok(None) => {}
+            Ok(Some(command)) => findings.extend(run(&repository.root, &shown.place, &command)),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    for package in &repository.packages {
+        for example in &package.examples {
+            let command = format!("cargo run --release --quiet -p {} --example {example}", package.name);
+            findings.extend(run(&repository.root, &package.name, &command));
+        }
+    }
+    findings
+}
+
+/// The commands of a document.
+fn commands(path: &str, text: &str) -> Result<Vec<Shown>, String> {
+    let mut shown = Vec::new();
+    let mut fence: Option<Option<Fence>> = None;
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        match (line.strip_prefix("```"), fence) {
+            (Some(_), Some(_)) => fence = None,
+            (Some(kind), None) => {
+                fence = Some(match kind.trim() {
+                    "console" => Some(Fence::Runs),
+                    "console long" => Some(Fence::Long),
+                    "console elsewhere" => Some(Fence::Elsewhere),
+                    kind if kind.starts_with("console") => {
+                        return Err(format!("{}: `{kind}` is no kind of block that is known", place(path, number)));
+                    }
+                    _ => None,
+                });
+            }
+            (None, Some(Some(fence))) => {
+                if let Some(words) = line.strip_prefix("$ ") {
+                    shown.push(Shown { place: place(path, number), fence, words: words.trim().to_owned() });
+                }
+            }
+            (None, _) => {}
+        }
+    }
+    Ok(shown)
+}
+
+/// What to run for a command; `None` where reading was enough.
+fn way(shown: &Shown, ci: &str) -> Result<Option<String>, String> {
+    let words = &shown.words;
+    let is_training = words.strip_prefix(PROGRAM).is_some_and(|rest| rest.starts_with("train "));
+    match shown.fence {
+        Fence::Runs => Ok(Some(words.clone())),
+        Fence::Long | Fence::Elsewhere if is_training => Ok(Some(format!("{words} --dry-run"))),
+        Fence::Long if ci.lines().any(|line| line.ends_with(words.as_str())) => Ok(None),
+        Fence::Long => Err(format!("{}: `{words}` is said to be long, and {CI} does not run it", shown.place)),
+        // `--help` at the end wins over arguments that would be read, but not over a flag that does not exist.
+        Fence::Elsewhere if words.starts_with(PROGRAM) => Ok(Some(format!("{words} --help"))),
+        Fence::Elsewhere => Ok(None),
+    }
+}
+
+/// Runs a command in the repository and says what went wrong.
+fn run(root: &Path, place: &str, command: &str) -> Option<String> {
+    let output = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", command])
+        .current_dir(root)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .output();
+    match output {
+        Err(error) => Some(format!("{place}: could not start `{command}`: {error}")),
+        Ok(output) if !output.status.success() => {
+            let told = String::from_utf8_lossy(&output.stderr);
+            let last: Vec<&str> = told.lines().rev().take(4).collect();
+            let last: Vec<&str> = last.into_iter().rev().collect();
+            Some(format!("{place}: `{command}` failed ({}): {}", output.status, last.join(" / ")))
+        }
+        Ok(output) if output.stdout.trim_ascii().is_empty() && output.stderr.trim_ascii().is_empty() => {
+            Some(format!("{place}: `{command}` printed nothing"))
+        }
+        Ok(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::by_hand::files;
+
+    const PAGE: &str = "# A\n```console\n$ echo one\none\n$ false\n```\n```text\n$ not a command\n```\n```console long\n\
+                        $ cargo test --release\n$ cargo run --release -- train a.toml\n```\n```console elsewhere\n\
+                        $ cargo run --release -- eval x --data y\n```\n";
+
+    #[test]
+    fn commands_are_found_with_their_fences() {
+        let shown = commands("A.md", PAGE).unwrap();
+        let words: Vec<(&str, Fence)> = shown.iter().map(|shown| (shown.words.as_str(), shown.fence)).collect();
+        assert_eq!(
+            words,
+            [
+                ("echo one", Fence::Runs),
+                ("false", Fence::Runs),
+                ("cargo test --release", Fence::Long),
+                ("cargo run --release -- train a.toml", Fence::Long),
+                ("cargo run --release -- eval x --data y", Fence::Elsewhere),
+            ]
+        );
+        assert_eq!(shown[1].place, "A.md:5");
+        assert!(commands("A.md", "```console slow\n").unwrap_err().contains("no kind of block"));
+    }
+
+    #[test]
+    fn long_commands_are_checked_another_way() {
+        let shown = commands("A.md", PAGE).unwrap();
+        let ci = "section tests cargo test --release\n";
+        assert_eq!(way(&shown[2], ci), Ok(None));
+        assert!(way(&shown[2], "cargo test\n").is_err());
+        assert_eq!(way(&shown[3], ci), Ok(Some("cargo run --release -- train a.toml --dry-run".into())));
+        assert_eq!(way(&shown[4], ci), Ok(Some("cargo run --release -- eval x --data y --help".into())));
+    }
+
+    #[test]
+    fn a_command_that_fails_or_is_silent_is_found() {
+        let mut repository = files(&[("A.md", "```console\n$ echo one\n$ echo because >&2; exit 3\n$ true\n```\n")]);
+        repository.root = std::env::temp_dir();
+        let findings = check(&repository);
+        assert_eq!(findings.len(), 2, "{findings:?}");
+        assert!(findings[0].starts_with("A.md:3") && findings[0].contains("because"), "{findings:?}");
+        assert!(findings[1].contains("printed nothing"), "{findings:?}");
+    }
+}

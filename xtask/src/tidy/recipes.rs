@@ -1,0 +1,49 @@
+//! Every recipe can be followed: `aquatint train --dry-run` reads and resolves it.
+
+use super::Findings;
+use crate::repository::Repository;
+use std::path::Path;
+use std::process::Command;
+
+const FOLDER: &str = "recipes/";
+
+pub(super) fn check(repository: &Repository) -> Findings {
+    check_with(repository, dry_run)
+}
+
+fn check_with(repository: &Repository, dry_run: fn(&Path, &str) -> Result<(), String>) -> Findings {
+    let recipes: Vec<&str> =
+        repository.ending(".toml").filter(|file| file.is_in(&[FOLDER])).map(|file| file.path.as_str()).collect();
+    if recipes.is_empty() {
+        return vec![format!("{FOLDER} has no recipe")];
+    }
+    let failed = recipes.into_iter().filter_map(|recipe| {
+        let told = dry_run(&repository.root, recipe).err()?;
+        Some(format!("{recipe}: cannot be followed: {told}"))
+    });
+    failed.collect()
+}
+
+fn dry_run(root: &Path, recipe: &str) -> Result<(), String> {
+    let output = Command::new("cargo")
+        .args(["run", "--release", "--quiet", "-p", "aquatint-cli", "--", "train", recipe, "--dry-run"])
+        .current_dir(root)
+        .output()
+        .map_err(|error| error.to_string())?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::by_hand::files;
+
+    #[test]
+    fn a_recipe_that_is_refused_is_found() {
+        let repository = files(&[("recipes/a.toml", ""), ("recipes/b.toml", ""), ("Cargo.toml", "")]);
+        let refuse_b =
+            |_: &Path, recipe: &str| if recipe.ends_with("b.toml") { Err("unknown key".into()) } else { Ok(()) };
+        assert_eq!(check_with(&repository, refuse_b), ["recipes/b.toml: cannot be followed: unknown key"]);
+        assert_eq!(check_with(&files(&[]), refuse_b).len(), 1);
+    }
+}
