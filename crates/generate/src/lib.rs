@@ -1,2 +1,29 @@
-//! 
+//! The generation loop: plan, denoise, propose, commit, tell.
+//!
+//! A [`Request`] is a canvas with [`Settings`]; [`generate`] fills any number of unlike requests together and returns an
+//! [`Outcome`] for each, the same as it would have been alone. Whatever happens on the way is told as
+//! [`DenoisingEvent`]s, which a terminal, a server, a trace file and a test all read.
+//!
+//! Traps of this field, decided here once and for all:
+//! 1. The guidance scale is neutral at 1: `log p = u + s (c - u)`.
+//! 2. Steps count up from 0 and time runs from 1 (noise) to 0 (clean).
+//! 3. `steps` is per block; [`DenoisingEvent::Started`] tells the forward passes in all.
+//! 4. Tokens are drawn in f64, by counters keyed with (seed, position, step).
+//! 5. Confidence is the probability at temperature 1, whatever the shaping.
+//! 6. Logit shifts belong to the network; nothing here knows of them.
 #![forbid(unsafe_code)]
+
+mod belief;
+mod error;
+mod event;
+mod fill;
+mod reading;
+mod request;
+mod settings;
+mod state;
+
+pub use error::GenerateError;
+pub use event::{Change, ChangeKind, DenoisingEvent, FinishReason, Statistics};
+pub use fill::generate;
+pub use request::{Outcome, Request};
+pub use settings::{Settings, SettingsBuilder};

@@ -1,0 +1,94 @@
+//! Why a request cannot be served.
+
+use aquatint_compute::VisibilityError;
+use aquatint_diffusion::{CanvasError, ProposalError, SettingError};
+use aquatint_network::NetworkError;
+
+/// What [`crate::generate`] and the builder of [`crate::Settings`] refuse, and what they can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerateError {
+    /// A setting has a value that it cannot have.
+    #[error("`{}` is {}; allowed: {}", .0.parameter, .0.given, .0.allowed)]
+    Setting(SettingError),
+    /// The canvas is longer than the model can read.
+    #[error("the canvas has {length} positions, {given} of them given; the model reads at most {context_length}")]
+    TooLong {
+        /// Positions of the canvas.
+        length: usize,
+        /// Positions of it that are given.
+        given: usize,
+        /// The model's limit.
+        context_length: usize,
+    },
+    /// Nothing is left to fill.
+    #[error("the canvas has no open position")]
+    NothingOpen,
+    /// A token of the canvas is not in the model's vocabulary.
+    #[error("position {position} of the canvas holds token {token}; the model's vocabulary has {vocabulary_size}")]
+    ForeignToken {
+        /// The position.
+        position: usize,
+        /// Its token.
+        token: u32,
+        /// Size of the vocabulary.
+        vocabulary_size: usize,
+    },
+    /// The network returned something other than one row of logits for each row asked.
+    #[error("the network returned {given} logits where {expected} were asked for")]
+    Logits {
+        /// Logits returned.
+        given: usize,
+        /// Rows asked times the size of the vocabulary.
+        expected: usize,
+    },
+    /// Nothing can be drawn from a belief.
+    #[error("the model's belief at position {position} cannot be used")]
+    Belief {
+        /// The position.
+        position: usize,
+        /// Why not.
+        source: ProposalError,
+    },
+    /// The network sees only what stands before a position, so it cannot fill a canvas.
+    #[error("the model's attention is causal; allowed: full or in blocks")]
+    Causal,
+    /// The canvas refused a write, which no policy should bring about.
+    #[error("the canvas refused a write")]
+    Canvas(#[from] CanvasError),
+    /// The rows of a forward pass do not fit together, which no canvas should bring about.
+    #[error("the rows of a forward pass do not fit together")]
+    Rows(#[from] VisibilityError),
+    /// The network failed.
+    #[error("the network failed")]
+    Network(#[from] NetworkError),
+}
+
+impl GenerateError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Setting(error) => error.hint.clone(),
+            Self::TooLong { given, context_length, .. } if given < context_length => Some(format!(
+                "ask for at most {} open positions (`max_tokens`), or shorten the given text",
+                context_length - given
+            )),
+            Self::TooLong { .. } => Some("shorten the given text".to_owned()),
+            Self::NothingOpen => Some("leave a place open, as in `The [[3]] sat.`".to_owned()),
+            Self::ForeignToken { .. } => Some("the tokenizer and the weights do not belong together".to_owned()),
+            Self::Belief { source: ProposalError::NotANumber { .. }, .. } => {
+                Some("the checkpoint is broken; take an earlier one".to_owned())
+            }
+            Self::Belief { .. } => Some("forbid fewer tokens".to_owned()),
+            Self::Causal => {
+                Some("such a model is a baseline to measure with; choose a diffusion model to generate".to_owned())
+            }
+            Self::Canvas(_) | Self::Logits { .. } | Self::Rows(_) | Self::Network(_) => None,
+        }
+    }
+}
+
+impl From<SettingError> for GenerateError {
+    fn from(error: SettingError) -> Self {
+        Self::Setting(error)
+    }
+}

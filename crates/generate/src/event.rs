@@ -1,0 +1,130 @@
+//! What a running generation tells: the only way in which progress leaves this crate.
+//!
+//! For each request the events follow the grammar
+//! `Started (BlockStarted Step* BlockCommitted)* Finished`; a request that is cancelled may leave a block without its
+//! `BlockCommitted`, and `Finished` still comes last. Replaying all changes over the canvas of `Started` gives the
+//! canvas of the outcome.
+
+use aquatint_diffusion::{Canvas, TokenId};
+
+/// One thing that happened to one request.
+#[derive(Debug, Clone, Copy)]
+pub enum DenoisingEvent<'a> {
+    /// The request was accepted and its work begins.
+    Started {
+        /// The canvas as it was given.
+        canvas: &'a Canvas,
+        /// Forward passes that the plan needs at most; a policy that commits more at once needs fewer.
+        forward_passes: usize,
+    },
+    /// The work on a block of open positions begins.
+    BlockStarted {
+        /// Which block, from 0.
+        block: usize,
+        /// Blocks in all.
+        of: usize,
+        /// The block's open positions, ascending.
+        positions: &'a [usize],
+        /// Steps that the plan gives to the block.
+        steps: usize,
+    },
+    /// One step of denoising was done.
+    Step {
+        /// Which block, from 0.
+        block: usize,
+        /// Which step of the block, from 0.
+        step: usize,
+        /// Steps that the plan gives to the block.
+        of: usize,
+        /// What changed on the canvas, by ascending position.
+        changes: &'a [Change],
+        /// Positions that fell away because an end token closed their span early, ascending.
+        closed: &'a [usize],
+        /// Positions of the whole canvas that are still open after the step.
+        open: usize,
+    },
+    /// Every position of the block is final.
+    BlockCommitted {
+        /// Which block, from 0.
+        block: usize,
+        /// Blocks in all.
+        of: usize,
+    },
+    /// Nothing more comes for this request.
+    Finished {
+        /// Why it ended.
+        reason: FinishReason,
+        /// What it took.
+        statistics: Statistics,
+    },
+}
+
+/// A change of one position.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Change {
+    /// Position on the canvas.
+    pub position: usize,
+    /// The token now there; the mask where the position was renoised.
+    pub token: TokenId,
+    /// Probability of the token in the model's belief at temperature 1, in `[0, 1]`.
+    pub confidence: f64,
+    /// What was done.
+    pub kind: ChangeKind,
+}
+
+/// What was done to a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChangeKind {
+    /// It was open and holds a token now.
+    Committed,
+    /// It held a token and holds another one now.
+    Edited,
+    /// It held a token and is open again.
+    Renoised,
+}
+
+/// Why a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FinishReason {
+    /// Every open position was filled.
+    Filled,
+    /// Every open position was filled or lies behind the end token that closed the last span.
+    End,
+    /// The listener asked to stop; open positions may be left.
+    Cancelled,
+}
+
+impl FinishReason {
+    /// The reason's name: `filled`, `end` or `cancelled`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Filled => "filled",
+            Self::End => "end",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl std::fmt::Display for FinishReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a request took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// Tokens written that are part of the result: neither given, nor an end token, nor behind one.
+    pub tokens: usize,
+    /// Times that the network read the canvas; a guided step counts two, since it reads it with and without the given.
+    pub forward_passes: usize,
+    /// Steps of denoising over all blocks.
+    pub steps: usize,
+}
+
+impl Statistics {
+    /// Tokens written for each forward pass, 0 without one.
+    pub fn tokens_per_forward(&self) -> f64 {
+        if self.forward_passes == 0 { 0.0 } else { self.tokens as f64 / self.forward_passes as f64 }
+    }
+}

@@ -1,0 +1,45 @@
+//! The loop over the forward passes of a batch of requests.
+
+use crate::GenerateError;
+use crate::event::DenoisingEvent;
+use crate::reading::Reading;
+use crate::request::{Outcome, Request};
+use crate::state::DecodeState;
+use aquatint_diffusion::Process;
+use aquatint_network::Denoiser;
+use std::ops::ControlFlow;
+
+/// Fills the canvases of all requests; the outcomes are in the order of the requests.
+///
+/// Requests may differ in everything: length, blocks, steps, policy, guidance. Each forward pass reads the canvases of
+/// all that are still running, and each result is what it would have been alone, as every draw depends on the request's
+/// own seed, the position and the step only. `events` is told everything with the index of the request; when it breaks,
+/// that request is cancelled and the others go on.
+///
+/// # Errors
+/// When a request cannot be served (all are checked before the first forward pass), or the network fails.
+pub fn generate(
+    denoiser: &dyn Denoiser,
+    process: &dyn Process,
+    requests: &[Request],
+    events: &mut dyn FnMut(usize, DenoisingEvent<'_>) -> ControlFlow<()>,
+) -> Result<Vec<Outcome>, GenerateError> {
+    let spec = denoiser.spec();
+    let mut states: Vec<DecodeState<'_>> =
+        requests.iter().map(|request| DecodeState::new(request, spec, process)).collect::<Result<_, _>>()?;
+    for (index, state) in states.iter_mut().enumerate() {
+        state.start(&mut |event| events(index, event));
+    }
+    while states.iter().any(DecodeState::is_running) {
+        let mut reading = Reading::default();
+        for state in states.iter_mut().filter(|state| state.is_running()) {
+            state.read(&mut reading, spec, process);
+        }
+        // Where all blocks are full and only remasking is left to do, there is nothing to read.
+        let logits = if reading.is_empty() { Vec::new() } else { reading.read(denoiser)? };
+        for (index, state) in states.iter_mut().enumerate().filter(|(_, state)| state.is_running()) {
+            state.advance(&logits, spec, process, &mut |event| events(index, event))?;
+        }
+    }
+    Ok(states.into_iter().map(DecodeState::into_outcome).collect())
+}

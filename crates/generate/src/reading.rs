@@ -1,0 +1,89 @@
+//! One forward pass over the canvases of several requests: rows are gathered, read together and handed back apart.
+//!
+//! Only what counts is laid out: padding and what lies behind an end token have no row, and positions are numbered
+//! without gaps, so the network reads each canvas as it would read that text alone.
+
+use crate::GenerateError;
+use aquatint_compute::Visibility;
+use aquatint_diffusion::{Layout, Time, TokenId};
+use aquatint_network::{Denoiser, NetworkInput, NetworkSpec};
+use std::ops::Range;
+
+/// What the network is to read of one canvas.
+#[derive(Debug)]
+pub(crate) struct Page<'a> {
+    /// `L`: the tokens that count, in order.
+    pub(crate) tokens: &'a [TokenId],
+    /// How noisy they are.
+    pub(crate) time: Time,
+    /// `[L, V]`: what the network believed at the last step; `None` at the first one.
+    pub(crate) belief: Option<&'a [f32]>,
+    /// Rows whose belief is wanted, ascending, in `0..L`.
+    pub(crate) asked: &'a [u32],
+}
+
+/// The rows of one forward pass.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    tokens: Vec<TokenId>,
+    positions: Vec<u32>,
+    sequences: Vec<Range<u32>>,
+    intervals: Vec<[Range<u32>; 2]>,
+    times: Vec<f32>,
+    belief: Vec<f32>,
+    asked: Vec<u32>,
+}
+
+impl Reading {
+    /// Appends a canvas.
+    pub(crate) fn push(&mut self, page: &Page<'_>, spec: &NetworkSpec) {
+        let start = self.tokens.len() as u32;
+        let end = start + page.tokens.len() as u32;
+        let shift = |range: Range<u32>| range.start + start..range.end + start;
+        let layout: Layout = spec.attention;
+        self.intervals.extend(layout.intervals(page.tokens.len(), &[]).into_iter().map(|two| two.map(shift)));
+        self.sequences.push(start..end);
+        self.tokens.extend_from_slice(page.tokens);
+        self.positions.extend(0..end - start);
+        self.times.push(page.time.value() as f32);
+        self.asked.extend(page.asked.iter().map(|row| row + start));
+        if spec.self_conditioning {
+            // A row of zeros is no belief at all.
+            let rows = page.tokens.len() * spec.vocabulary_size;
+            match page.belief {
+                Some(belief) => self.belief.extend_from_slice(belief),
+                None => self.belief.resize(self.belief.len() + rows, 0.0),
+            }
+        }
+    }
+
+    /// Rows asked for so far.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// Whether nothing was pushed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sequences.is_empty()
+    }
+
+    /// The logits `[asked, V]` of all canvases, in the order in which they were pushed.
+    pub(crate) fn read(self, denoiser: &dyn Denoiser) -> Result<Vec<f32>, GenerateError> {
+        let spec = denoiser.spec();
+        let visibility = Visibility::new(self.sequences, self.intervals)?;
+        let input = NetworkInput {
+            tokens: &self.tokens,
+            probabilities: None,
+            positions: &self.positions,
+            visibility: &visibility,
+            times: spec.time_conditioning.is_some().then_some(self.times.as_slice()),
+            belief: spec.self_conditioning.then_some(self.belief.as_slice()),
+        };
+        let logits = denoiser.denoise(&input, &self.asked)?;
+        let expected = self.asked.len() * spec.vocabulary_size;
+        if logits.len() != expected {
+            return Err(GenerateError::Logits { given: logits.len(), expected });
+        }
+        Ok(logits)
+    }
+}

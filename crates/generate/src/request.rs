@@ -1,0 +1,78 @@
+//! What is asked for and what comes back.
+
+use crate::{FinishReason, Settings, Statistics};
+use aquatint_diffusion::{Canvas, Kind, TokenId};
+
+/// A canvas to be filled and how.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The canvas: given, open and padded positions.
+    pub canvas: Canvas,
+    /// How it is filled.
+    pub settings: Settings,
+    /// The token that closes an approximate span early. It is never proposed elsewhere; without one such spans are
+    /// filled to their full length.
+    pub end: Option<TokenId>,
+    /// Tokens that are never written: those with a role (pad, begin …), and ids beyond the tokenizer's.
+    pub forbidden: Vec<TokenId>,
+}
+
+impl Request {
+    /// A request without an end token and with nothing forbidden but the process's own noise.
+    pub fn new(canvas: Canvas, settings: Settings) -> Self {
+        Self { canvas, settings, end: None, forbidden: Vec::new() }
+    }
+
+    /// Lets this token close approximate spans.
+    #[must_use]
+    pub fn with_end(mut self, end: Option<TokenId>) -> Self {
+        self.end = end;
+        self
+    }
+
+    /// Never writes these tokens.
+    #[must_use]
+    pub fn with_forbidden(mut self, forbidden: Vec<TokenId>) -> Self {
+        self.forbidden = forbidden;
+        self
+    }
+}
+
+/// A filled canvas.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The canvas; what fell away behind an end token is closed.
+    pub canvas: Canvas,
+    /// The tokens that count, in order: given ones and written ones, without end tokens that closed a span, without
+    /// what fell away and without padding. Positions left open by a cancelled request are left out.
+    pub tokens: Vec<TokenId>,
+    /// Why it ended.
+    pub reason: FinishReason,
+    /// What it took.
+    pub statistics: Statistics,
+}
+
+impl Outcome {
+    /// Collects what counts on a canvas.
+    pub(crate) fn new(canvas: Canvas, end: Option<TokenId>, reason: FinishReason, statistics: Statistics) -> Self {
+        let tokens = kept(&canvas, end).into_iter().map(|position| canvas.tokens()[position]).collect();
+        Self { canvas, tokens, reason, statistics }
+    }
+}
+
+/// The positions whose tokens are part of the result, ascending.
+pub(crate) fn kept(canvas: &Canvas, end: Option<TokenId>) -> Vec<usize> {
+    let counts = |position: &usize| match canvas.kind(*position) {
+        Some(Kind::Given) => true,
+        Some(Kind::Open) => {
+            canvas.is_committed(*position) && !(Some(canvas.tokens()[*position]) == end && may_end(canvas, *position))
+        }
+        Some(Kind::Padding) | None => false,
+    };
+    (0..canvas.len()).filter(counts).collect()
+}
+
+/// Whether an end token may stand at a position: only approximate spans may be closed.
+pub(crate) fn may_end(canvas: &Canvas, position: usize) -> bool {
+    canvas.spans().iter().any(|span| span.approximate && span.positions.contains(&position))
+}

@@ -1,0 +1,221 @@
+//! How a canvas is filled: checked once, when the settings are built.
+
+use crate::GenerateError;
+use aquatint_diffusion::{CommitPolicy, Remasking, SettingError, Shaping, Stability, policy};
+use std::sync::Arc;
+
+/// How a canvas is filled. [`Settings::builder`] makes others; the default is the policy `confidence` in 64 steps over
+/// the whole canvas, drawing from the belief as it is, with seed 0.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub(crate) steps: usize,
+    pub(crate) block_length: Option<usize>,
+    pub(crate) policy: Arc<dyn CommitPolicy>,
+    policy_name: String,
+    pub(crate) remasking: Remasking,
+    remasking_name: String,
+    pub(crate) shaping: Shaping,
+    pub(crate) guidance_scale: f64,
+    pub(crate) stability: Option<Stability>,
+    pub(crate) seed: u64,
+}
+
+impl Settings {
+    /// Begins with the default settings.
+    pub fn builder() -> SettingsBuilder {
+        SettingsBuilder::default()
+    }
+
+    /// Denoising steps for each block.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Open positions that are filled together; `None` for all of them.
+    pub fn block_length(&self) -> Option<usize> {
+        self.block_length
+    }
+
+    /// The commit policy as it was named.
+    pub fn policy_name(&self) -> &str {
+        &self.policy_name
+    }
+
+    /// The remasking rule as it was named.
+    pub fn remasking_name(&self) -> &str {
+        &self.remasking_name
+    }
+
+    /// How tokens are drawn from a belief.
+    pub fn shaping(&self) -> &Shaping {
+        &self.shaping
+    }
+
+    /// `s` in `log p = u + s (c - u)`; 1 is neutral.
+    pub fn guidance_scale(&self) -> f64 {
+        self.guidance_scale
+    }
+
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Whether a step reads the canvas twice, with and without what is given.
+    pub(crate) fn is_guided(&self) -> bool {
+        self.guidance_scale != 1.0
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        SettingsBuilder::default().assemble(Arc::new(policy::Confidence), Remasking::None)
+    }
+}
+
+/// Collects settings and checks them all in [`SettingsBuilder::build`].
+#[derive(Debug, Clone)]
+pub struct SettingsBuilder {
+    steps: usize,
+    block_length: Option<usize>,
+    policy: String,
+    remasking: String,
+    shaping: Shaping,
+    guidance_scale: f64,
+    stability: Option<Stability>,
+    seed: u64,
+}
+
+impl Default for SettingsBuilder {
+    fn default() -> Self {
+        Self {
+            steps: 64,
+            block_length: None,
+            policy: "confidence".to_owned(),
+            remasking: "none".to_owned(),
+            shaping: Shaping::NONE,
+            guidance_scale: 1.0,
+            stability: None,
+            seed: 0,
+        }
+    }
+}
+
+impl SettingsBuilder {
+    /// Denoising steps for each block, 1 or more.
+    #[must_use]
+    pub fn steps(mut self, steps: usize) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    /// Open positions that are filled together, block after block, 1 or more. Without it all of them are one block.
+    #[must_use]
+    pub fn block_length(mut self, length: usize) -> Self {
+        self.block_length = Some(length);
+        self
+    }
+
+    /// Which beliefs become final at a step, by name: see [`aquatint_diffusion::policy::by_name`].
+    #[must_use]
+    pub fn policy(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.policy);
+        self
+    }
+
+    /// Which tokens are taken back, by name: `none`, `cap:0.02`, … (ReMDM).
+    #[must_use]
+    pub fn remasking(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.remasking);
+        self
+    }
+
+    /// 0 takes the likeliest token, 1 draws from the belief.
+    #[must_use]
+    pub fn temperature(mut self, temperature: f64) -> Self {
+        self.shaping.temperature = temperature;
+        self
+    }
+
+    /// Draws among the `k` likeliest tokens only.
+    #[must_use]
+    pub fn top_k(mut self, k: usize) -> Self {
+        self.shaping.top_k = Some(k);
+        self
+    }
+
+    /// Draws among the likeliest tokens that hold this share of the probability.
+    #[must_use]
+    pub fn top_p(mut self, share: f64) -> Self {
+        self.shaping.top_p = Some(share);
+        self
+    }
+
+    /// Makes tokens that are on the canvas already less likely; 1 is neutral.
+    #[must_use]
+    pub fn repetition_penalty(mut self, penalty: f64) -> Self {
+        self.shaping.repetition_penalty = penalty;
+        self
+    }
+
+    /// `s` in `log p = u + s (c - u)`, 0 or more; 1 is neutral and costs nothing, any other doubles the work.
+    #[must_use]
+    pub fn guidance_scale(mut self, scale: f64) -> Self {
+        self.guidance_scale = scale;
+        self
+    }
+
+    /// Fills the rest of a block at once when its beliefs are sure and have stopped to change.
+    #[must_use]
+    pub fn stability(mut self, stability: Stability) -> Self {
+        self.stability = Some(stability);
+        self
+    }
+
+    /// Same seed, same canvas.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// [`GenerateError::Setting`] for the first setting that has a value it cannot have.
+    pub fn build(self) -> Result<Settings, GenerateError> {
+        let refuse = |parameter, given: String, allowed: &str, hint: &str| {
+            let hint = Some(hint.to_owned());
+            Err(GenerateError::Setting(SettingError { parameter, given, allowed: allowed.to_owned(), hint }))
+        };
+        if self.steps == 0 {
+            return refuse("steps", "0".into(), "1 or more", "as many steps as open positions fill them one by one");
+        }
+        if self.block_length == Some(0) {
+            return refuse("block_length", "0".into(), "1 or more", "leave it out to fill all positions together");
+        }
+        if !(self.guidance_scale.is_finite() && self.guidance_scale >= 0.0) {
+            let given = self.guidance_scale.to_string();
+            return refuse("guidance_scale", given, "0 or more", "1 is neutral, 2 a usual value");
+        }
+        self.shaping.validate()?;
+        let policy = policy::by_name(&self.policy)?;
+        let remasking: Remasking = self.remasking.parse()?;
+        Ok(self.assemble(policy, remasking))
+    }
+
+    fn assemble(self, policy: Arc<dyn CommitPolicy>, remasking: Remasking) -> Settings {
+        Settings {
+            steps: self.steps,
+            block_length: self.block_length,
+            policy,
+            policy_name: self.policy,
+            remasking,
+            remasking_name: self.remasking,
+            shaping: self.shaping,
+            guidance_scale: self.guidance_scale,
+            stability: self.stability,
+            seed: self.seed,
+        }
+    }
+}

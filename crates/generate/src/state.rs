@@ -1,0 +1,390 @@
+//! The state of one request while its canvas is filled. Everything that a request needs is here; policies, processes
+//! and networks hold nothing of it, so any number of unlike requests share them.
+
+use crate::event::{Change, ChangeKind, DenoisingEvent, FinishReason, Statistics};
+use crate::reading::{Page, Reading};
+use crate::request::{Outcome, Request, may_end};
+use crate::{GenerateError, belief::Belief};
+use aquatint_diffusion::{
+    Canvas, Key, Kind, Layout, Process, Proposal, ProposalError, SettingError, Stability, StepPlan, Time, TokenId,
+    closed_by_end, guide, propose,
+};
+use aquatint_network::NetworkSpec;
+use std::ops::{ControlFlow, Range};
+
+/// Purposes of a request's draws, so that no two of them share their bits.
+const BEGIN: u64 = 0x0062_6567_696e;
+const PROPOSE: u64 = 0x7072_6f70;
+const HIDE: u64 = 0x6869_6465;
+
+/// What one request needs between two steps.
+pub(crate) struct DecodeState<'r> {
+    request: &'r Request,
+    key: Key,
+    canvas: Canvas,
+    /// Tokens never proposed: in exact spans, and in those that an end token may close.
+    forbidden: [Vec<TokenId>; 2],
+    /// The positions of each block.
+    blocks: Vec<Vec<usize>>,
+    plan: StepPlan,
+    /// Current block and step within it; a block past the last means done.
+    block: usize,
+    step: usize,
+    /// Belief in each position's token when it was committed.
+    certainty: Vec<f64>,
+    stability: Option<Stability>,
+    /// The conditional branch, and the unconditional one where the request is guided.
+    branches: Vec<Branch>,
+    statistics: Statistics,
+    reason: Option<FinishReason>,
+}
+
+/// One reading of the canvas at each step: as it is, or with what is given hidden.
+#[derive(Default)]
+struct Branch {
+    hides_given: bool,
+    /// The last belief, for networks with self-conditioning.
+    belief: Option<Belief>,
+    /// Canvas positions whose logits were asked for in this step, ascending.
+    asked: Vec<usize>,
+    /// Where the branch's logits lie among those of the whole forward pass, in rows.
+    rows: Range<usize>,
+}
+
+impl<'r> DecodeState<'r> {
+    /// Checks a request against the network and plans its steps.
+    pub(crate) fn new(request: &'r Request, spec: &NetworkSpec, process: &dyn Process) -> Result<Self, GenerateError> {
+        let settings = &request.settings;
+        let mut canvas = request.canvas.clone();
+        check(&canvas, spec)?;
+        let key = Key::new(settings.seed);
+        process.begin(&mut canvas, key.fold(BEGIN));
+        let open = canvas.open_positions();
+        let blocks = divide(&open, settings.block_length, spec.attention)?;
+        let sizes: Vec<usize> = blocks.iter().map(Vec::len).collect();
+        let plan =
+            StepPlan::new(&sizes, settings.steps, process.schedule(), settings.policy.as_ref(), &settings.remasking)?;
+        let mut closable: Vec<TokenId> = process.noise_tokens().to_vec();
+        closable.extend(request.forbidden.iter().copied().filter(|token| Some(*token) != request.end));
+        let mut exact = closable.clone();
+        exact.extend(request.end);
+        let guided = Branch { hides_given: true, ..Branch::default() };
+        let branches = std::iter::once(Branch::default()).chain(settings.is_guided().then_some(guided)).collect();
+        Ok(Self {
+            request,
+            key,
+            certainty: vec![0.0; canvas.len()],
+            canvas,
+            forbidden: [exact, closable],
+            blocks,
+            plan,
+            block: 0,
+            step: 0,
+            stability: None,
+            branches,
+            statistics: Statistics::default(),
+            reason: None,
+        })
+    }
+
+    /// Whether there is more to do.
+    pub(crate) fn is_running(&self) -> bool {
+        self.reason.is_none()
+    }
+
+    /// Tells that the work begins and enters the first block.
+    pub(crate) fn start(&mut self, tell: &mut dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()>) {
+        let forward_passes = self.plan.total_forwards() * self.branches.len();
+        let flow = tell(DenoisingEvent::Started { canvas: &self.canvas, forward_passes });
+        let flow = if flow.is_continue() { self.enter(tell) } else { flow };
+        if flow.is_break() {
+            self.finish(FinishReason::Cancelled, tell);
+        }
+    }
+
+    /// Adds what the network is to read for this step. A step without an open position in its block reads nothing.
+    pub(crate) fn read(&mut self, reading: &mut Reading, spec: &NetworkSpec, process: &dyn Process) {
+        let block_open = self.block_open();
+        let planned = self.plan.blocks()[self.block].steps()[self.step];
+        for branch in &mut self.branches {
+            branch.rows = reading.asked()..reading.asked();
+            branch.asked.clear();
+            if block_open.is_empty() {
+                continue;
+            }
+            let shown = if branch.hides_given {
+                process.unconditional(&self.canvas, planned.number, self.key.fold(HIDE))
+            } else {
+                self.canvas.tokens().to_vec()
+            };
+            let visible = visible(&self.canvas, self.request.end);
+            let is_noise = |position: usize| {
+                self.canvas.is_open(position) || branch.hides_given && self.canvas.kind(position) == Some(Kind::Given)
+            };
+            // The belief that is fed back covers every noisy position, not only those that this step may fill.
+            branch.asked = if spec.self_conditioning {
+                visible.iter().copied().filter(|position| is_noise(*position)).collect()
+            } else {
+                block_open.clone()
+            };
+            let noisy = visible.iter().filter(|position| is_noise(**position)).count();
+            let tokens: Vec<TokenId> = visible.iter().map(|position| shown[*position]).collect();
+            let is_asked = |(_, position): &(u32, &usize)| branch.asked.binary_search(position).is_ok();
+            let asked: Vec<u32> = (0..).zip(&visible).filter(is_asked).map(|(row, _)| row).collect();
+            let known = |position: usize| (!is_noise(position)).then(|| shown[position]);
+            let belief = branch.belief.as_ref().map(|belief| belief.rows(&visible, known, spec.vocabulary_size));
+            let time = time_shown(process, planned.from, noisy, visible.len());
+            reading.push(&Page { tokens: &tokens, time, belief: belief.as_deref(), asked: &asked }, spec);
+            branch.rows.end = reading.asked();
+            self.statistics.forward_passes += 1;
+        }
+    }
+
+    /// Takes the logits of the whole forward pass, commits what the policy chooses, and goes on to the next step.
+    pub(crate) fn advance(
+        &mut self,
+        logits: &[f32],
+        spec: &NetworkSpec,
+        process: &dyn Process,
+        tell: &mut dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<(), GenerateError> {
+        let (block, index) = (self.block, self.step);
+        let planned = self.plan.blocks()[block].steps()[index];
+        let open = self.block_open();
+        let proposal = self.propose(logits, spec.vocabulary_size, &open, planned.number)?;
+        let mut changes = Vec::new();
+
+        let committed: Vec<(usize, f64)> = self.blocks[block]
+            .iter()
+            .filter(|position| self.canvas.is_committed(**position) && !self.is_end(**position))
+            .map(|position| (*position, self.certainty[*position]))
+            .collect();
+        let settings = &self.request.settings;
+        let step = planned.with(open.len(), 0);
+        let renoised = settings.remasking.select(&step, &committed, self.key);
+        let step = planned.with(open.len(), renoised.len());
+
+        let settled = self.stability.as_mut().is_some_and(|stability| stability.settled(&proposal));
+        let chosen = if settled || step.is_last() {
+            proposal.positions().to_vec()
+        } else {
+            settings.policy.select(&step, &proposal, self.key).positions
+        };
+        for position in chosen {
+            if let Some(candidate) = proposal.candidate(position) {
+                self.canvas.commit(position, candidate.token)?;
+                self.certainty[position] = candidate.probability;
+                let (token, confidence) = (candidate.token, candidate.probability);
+                changes.push(Change { position, token, confidence, kind: ChangeKind::Committed });
+            }
+        }
+        process.renoise(&mut self.canvas, &renoised, &step, self.key);
+        process.advance(&mut self.canvas, &proposal, &step, self.key);
+        changes.extend(renoised.iter().map(|&position| Change {
+            position,
+            token: self.canvas.tokens()[position],
+            confidence: self.certainty[position],
+            kind: ChangeKind::Renoised,
+        }));
+        changes.sort_by_key(|change| change.position);
+        let closed = self.request.end.map_or_else(Vec::new, |end| closed_by_end(&self.canvas, end));
+        for &position in &closed {
+            self.canvas.close(position)?;
+        }
+        self.feed_back(logits, spec);
+
+        self.step += 1;
+        self.statistics.steps += 1;
+        let open = self.canvas.open_positions().len();
+        let of = planned.of;
+        let mut flow = tell(DenoisingEvent::Step { block, step: index, of, changes: &changes, closed: &closed, open });
+        if flow.is_continue() && self.is_block_done() {
+            flow = tell(DenoisingEvent::BlockCommitted { block, of: self.blocks.len() });
+            self.block += 1;
+            if flow.is_continue() {
+                flow = self.enter(tell);
+            }
+        }
+        if flow.is_break() && self.is_running() {
+            self.finish(FinishReason::Cancelled, tell);
+        }
+        Ok(())
+    }
+
+    /// The filled canvas.
+    pub(crate) fn into_outcome(self) -> Outcome {
+        let reason = self.reason.unwrap_or(FinishReason::Cancelled);
+        Outcome::new(self.canvas, self.request.end, reason, self.statistics)
+    }
+
+    /// Enters the next block that has something open, or finishes.
+    fn enter(&mut self, tell: &mut dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        while self.block < self.blocks.len() && self.block_open().is_empty() {
+            self.block += 1;
+        }
+        if self.block == self.blocks.len() {
+            let closes_last = |span: &aquatint_diffusion::Span| span.positions.clone().any(|p| self.is_end(p));
+            let reason = match self.canvas.spans().last() {
+                Some(span) if closes_last(span) => FinishReason::End,
+                _ => FinishReason::Filled,
+            };
+            self.finish(reason, tell);
+            return ControlFlow::Continue(());
+        }
+        self.step = 0;
+        self.stability.clone_from(&self.request.settings.stability);
+        let positions = self.block_open();
+        let steps = self.plan.blocks()[self.block].steps().len();
+        let (block, of) = (self.block, self.blocks.len());
+        tell(DenoisingEvent::BlockStarted { block, of, positions: &positions, steps })
+    }
+
+    fn finish(&mut self, reason: FinishReason, tell: &mut dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()>) {
+        let written = |position: &&usize| self.canvas.kind(**position) == Some(Kind::Open);
+        self.statistics.tokens = crate::request::kept(&self.canvas, self.request.end).iter().filter(written).count();
+        self.reason = Some(reason);
+        // Nothing is left to stop.
+        let _ = tell(DenoisingEvent::Finished { reason, statistics: self.statistics });
+    }
+
+    /// A block is done when nothing of it is open and no later step would take anything back.
+    fn is_block_done(&self) -> bool {
+        let left = &self.plan.blocks()[self.block].steps()[self.step..];
+        left.is_empty() || self.block_open().is_empty() && left.iter().all(|step| step.sigma == 0.0)
+    }
+
+    fn block_open(&self) -> Vec<usize> {
+        self.blocks[self.block].iter().copied().filter(|position| self.canvas.is_open(*position)).collect()
+    }
+
+    /// Whether a committed end token closes a span here.
+    fn is_end(&self, position: usize) -> bool {
+        is_end(&self.canvas, self.request.end, position)
+    }
+
+    fn propose(
+        &self,
+        logits: &[f32],
+        vocabulary_size: usize,
+        open: &[usize],
+        number: u64,
+    ) -> Result<Proposal, GenerateError> {
+        let mut proposal = Proposal::new();
+        let row = |branch: &Branch, position: usize| {
+            let row = branch.rows.start + branch.asked.binary_search(&position).ok()?;
+            logits.get(row * vocabulary_size..(row + 1) * vocabulary_size)
+        };
+        let missing = GenerateError::Logits { given: logits.len(), expected: open.len() * vocabulary_size };
+        let settings = &self.request.settings;
+        let repeated: Vec<TokenId> = if settings.shaping.repetition_penalty == 1.0 {
+            Vec::new()
+        } else {
+            let known = |position: &usize| !self.canvas.is_open(*position);
+            visible(&self.canvas, self.request.end).into_iter().filter(known).map(|p| self.canvas.tokens()[p]).collect()
+        };
+        let key = self.key.fold(PROPOSE);
+        let mut guided = Vec::new();
+        for &position in open {
+            let Some(conditional) = row(&self.branches[0], position) else { return Err(missing) };
+            let logits = match self.branches.get(1) {
+                None => conditional,
+                Some(branch) => {
+                    let Some(unconditional) = row(branch, position) else { return Err(missing) };
+                    guided.resize(vocabulary_size, 0.0);
+                    guide(conditional, unconditional, settings.guidance_scale, &mut guided);
+                    &guided
+                }
+            };
+            let forbidden = &self.forbidden[usize::from(may_end(&self.canvas, position))];
+            let mut draws = key.at(position as u64, number);
+            let candidate = propose(logits, &settings.shaping, forbidden, &repeated, &mut draws)
+                .map_err(|source: ProposalError| GenerateError::Belief { position, source })?;
+            proposal.insert(position, candidate);
+        }
+        Ok(proposal)
+    }
+
+    /// Keeps each branch's belief for the next step, where the network wants it.
+    fn feed_back(&mut self, logits: &[f32], spec: &NetworkSpec) {
+        if !spec.self_conditioning {
+            return;
+        }
+        for branch in self.branches.iter_mut().filter(|branch| !branch.asked.is_empty()) {
+            let size = spec.vocabulary_size;
+            let rows = branch.rows.start * size..branch.rows.end * size;
+            branch.belief = logits.get(rows).map(|logits| Belief::new(branch.asked.clone(), logits, size));
+        }
+    }
+}
+
+/// Whether the network can take this canvas.
+fn check(canvas: &Canvas, spec: &NetworkSpec) -> Result<(), GenerateError> {
+    if spec.attention == Layout::Causal {
+        return Err(GenerateError::Causal);
+    }
+    let length = (0..canvas.len()).filter(|p| canvas.kind(*p) != Some(Kind::Padding)).count();
+    let given: Vec<usize> = (0..canvas.len()).filter(|p| canvas.kind(*p) == Some(Kind::Given)).collect();
+    if length > spec.context_length {
+        let context_length = spec.context_length;
+        return Err(GenerateError::TooLong { length, given: given.len(), context_length });
+    }
+    if canvas.open_positions().is_empty() {
+        return Err(GenerateError::NothingOpen);
+    }
+    match given.into_iter().find(|position| canvas.tokens()[*position] as usize >= spec.vocabulary_size) {
+        Some(position) => Err(GenerateError::ForeignToken {
+            position,
+            token: canvas.tokens()[position],
+            vocabulary_size: spec.vocabulary_size,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The open positions of each block: those of the settings where every position sees all others, those of the layout
+/// where blocks are what the network was trained on.
+fn divide(open: &[usize], block_length: Option<usize>, layout: Layout) -> Result<Vec<Vec<usize>>, GenerateError> {
+    let Layout::Block { length } = layout else {
+        return Ok(StepPlan::divide(open, block_length)?.into_iter().map(<[usize]>::to_vec).collect());
+    };
+    if let Some(given) = block_length.filter(|given| *given != length) {
+        return Err(GenerateError::Setting(SettingError {
+            parameter: "block_length",
+            given: given.to_string(),
+            allowed: length.to_string(),
+            hint: Some("the network was trained on blocks of this length; leave it out".to_owned()),
+        }));
+    }
+    Ok(open.chunk_by(|a, b| a / length.max(1) == b / length.max(1)).map(<[usize]>::to_vec).collect())
+}
+
+/// The positions that the network reads, ascending: all but padding, what fell away behind an end token, and an end
+/// token that has text after it, which no network has seen in the middle of a text.
+fn visible(canvas: &Canvas, end: Option<TokenId>) -> Vec<usize> {
+    let mut counts: Vec<usize> = (0..canvas.len())
+        .filter(|position| canvas.kind(*position) != Some(Kind::Padding) && !canvas.is_closed(*position))
+        .collect();
+    let last = counts.last().copied();
+    let followed = |position: usize| {
+        // Only an end that has closed its span is sure to stay one; before that it may stand between open positions.
+        let span = canvas.spans().iter().find(|span| span.positions.contains(&position));
+        span.is_some_and(|span| (position + 1..span.positions.end).all(|p| canvas.is_closed(p)))
+            && Some(position) != last
+    };
+    counts.retain(|position| !(is_end(canvas, end, *position) && followed(*position)));
+    counts
+}
+
+fn is_end(canvas: &Canvas, end: Option<TokenId>, position: usize) -> bool {
+    canvas.is_committed(position) && Some(canvas.tokens()[position]) == end && may_end(canvas, position)
+}
+
+/// The time that a network is told. Where noise can be seen, it is the time at which as large a share of the canvas is
+/// noise on average, which is what the network was trained on, however much of the canvas is given; where it cannot, it
+/// is the plan's.
+fn time_shown(process: &dyn Process, planned: Time, noisy: usize, length: usize) -> Time {
+    if process.noise_tokens().is_empty() || length == 0 {
+        return planned;
+    }
+    process.schedule().time_at_alpha(1.0 - noisy as f64 / length as f64)
+}

@@ -1,0 +1,6 @@
+//! The generation loop against denoisers in closed form and a small real network.
+
+mod chain;
+mod conditioning;
+mod laws;
+mod refusals;

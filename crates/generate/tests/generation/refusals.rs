@@ -1,0 +1,119 @@
+//! What the loop refuses, in the words that people read.
+
+use crate::chain::{Chain, MASK, process, spec};
+use aquatint_diffusion::{Canvas, Layout};
+use aquatint_generate::{GenerateError, Request, Settings, SettingsBuilder, generate};
+use aquatint_network::{Denoiser, NetworkError, NetworkInput, NetworkSpec};
+use std::ops::ControlFlow;
+
+/// A network that answers every row with the same logits.
+struct Constant(NetworkSpec, Vec<f32>);
+
+impl Denoiser for Constant {
+    fn spec(&self) -> &NetworkSpec {
+        &self.0
+    }
+
+    fn denoise(&self, _: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
+        Ok(rows.iter().flat_map(|_| self.1.clone()).collect())
+    }
+}
+
+fn refused(denoiser: &dyn Denoiser, request: Request) -> String {
+    let error = generate(denoiser, &process(), &[request], &mut |_, _| ControlFlow::Continue(())).unwrap_err();
+    shown(&error)
+}
+
+fn shown(error: &GenerateError) -> String {
+    let source = std::error::Error::source(error).map(|source| format!(" <- {source}")).unwrap_or_default();
+    let hint = error.hint().map(|hint| format!(" | {hint}")).unwrap_or_default();
+    format!("{error}{source}{hint}")
+}
+
+fn canvas(given: usize, open: usize) -> Canvas {
+    let mut canvas = Canvas::new();
+    canvas.push_given(&vec![2; given]);
+    canvas.push_open(open, false, MASK);
+    canvas
+}
+
+#[test]
+fn canvases_that_the_network_cannot_take_are_refused_with_a_way_out() {
+    let chain = Chain::mixed(4);
+    let of = |given, open| refused(&chain, Request::new(canvas(given, open), Settings::default()));
+    assert_eq!(
+        of(20, 13),
+        "the canvas has 33 positions, 20 of them given; the model reads at most 32 | ask for at most 12 open positions \
+         (`max_tokens`), or shorten the given text"
+    );
+    assert_eq!(
+        of(40, 1),
+        "the canvas has 41 positions, 40 of them given; the model reads at most 32 | shorten the given text"
+    );
+    assert_eq!(of(3, 0), "the canvas has no open position | leave a place open, as in `The [[3]] sat.`");
+    let mut foreign = Canvas::new();
+    foreign.push_given(&[2, 9]);
+    foreign.push_open(1, false, MASK);
+    assert_eq!(
+        refused(&chain, Request::new(foreign, Settings::default())),
+        "position 1 of the canvas holds token 9; the model's vocabulary has 4 | the tokenizer and the weights do not \
+         belong together"
+    );
+}
+
+#[test]
+fn a_block_length_has_to_divide_and_to_be_the_layouts() {
+    let settings = |length| Settings::builder().block_length(length).build().unwrap();
+    assert_eq!(
+        refused(&Chain::mixed(4), Request::new(canvas(0, 12), settings(5))),
+        "`block_length` is 5; allowed: a divisor of 12, the open positions | nearest: 4 or 6"
+    );
+    let blocks = Constant(spec(3, Layout::Block { length: 4 }), vec![0.0; 3]);
+    assert_eq!(
+        refused(&blocks, Request::new(canvas(0, 12), settings(6))),
+        "`block_length` is 6; allowed: 4 | the network was trained on blocks of this length; leave it out"
+    );
+    let causal = Constant(spec(3, Layout::Causal), vec![0.0; 3]);
+    assert!(
+        refused(&causal, Request::new(canvas(0, 2), Settings::default()))
+            .starts_with("the model's attention is causal")
+    );
+}
+
+#[test]
+fn a_broken_network_is_found_out() {
+    let of = |logits: Vec<f32>| {
+        let network = Constant(spec(3, Layout::Full), logits);
+        refused(&network, Request::new(canvas(1, 2), Settings::default()))
+    };
+    assert_eq!(
+        of(vec![0.0, f32::NAN, 0.0]),
+        "the model's belief at position 1 cannot be used <- the logit of token 1 is not a finite number | the checkpoint \
+         is broken; take an earlier one"
+    );
+    assert_eq!(of(vec![0.0, 0.0]), "the network returned 4 logits where 6 were asked for");
+    let forbidding = Request::new(canvas(0, 1), Settings::default()).with_forbidden(vec![1, 2]);
+    assert!(refused(&Constant(spec(3, Layout::Full), vec![0.0; 3]), forbidding).ends_with("forbid fewer tokens"));
+}
+
+#[test]
+fn settings_name_what_is_wrong_with_them() {
+    let of = |change: fn(SettingsBuilder) -> SettingsBuilder| shown(&change(Settings::builder()).build().unwrap_err());
+    assert_eq!(
+        of(|b| b.steps(0)),
+        "`steps` is 0; allowed: 1 or more | as many steps as open positions fill them one by one"
+    );
+    assert_eq!(
+        of(|b| b.block_length(0)),
+        "`block_length` is 0; allowed: 1 or more | leave it out to fill all positions together"
+    );
+    assert_eq!(
+        of(|b| b.guidance_scale(-1.0)),
+        "`guidance_scale` is -1; allowed: 0 or more | 1 is neutral, 2 a usual value"
+    );
+    assert_eq!(of(|b| b.temperature(-0.1)), "`temperature` is -0.1; allowed: 0 or more | 0 takes the likeliest token");
+    assert!(of(|b| b.policy("best")).starts_with("`policy` is \"best\"; allowed: confidence, margin"));
+    assert!(of(|b| b.remasking("cap:2")).starts_with("`remasking` is \"cap:2\"; allowed: none, cap:ETA"));
+    assert!(of(|b| b.top_p(0.0)).starts_with("`top_p` is 0; allowed"));
+    assert!(of(|b| b.top_k(0)).starts_with("`top_k` is 0; allowed"));
+}
