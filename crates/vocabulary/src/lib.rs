@@ -7,14 +7,20 @@
 #![forbid(unsafe_code)]
 
 mod bytes;
+mod chat;
 mod error;
+mod form;
 mod learn;
 mod role;
+mod template;
 mod vocabulary;
 
+pub use chat::{ChatError, ChatTemplate, Message};
 pub use error::VocabularyError;
+pub use form::{Form, FormError};
 pub use role::Role;
+pub use template::{Piece, Template, TemplateError, TemplateProblem};
 pub use vocabulary::Vocabulary;
 
 /// Index of a token in the vocabulary and in the rows of a network's embedding.
-pub type TokenId = u32;
+pub use aquatint_diffusion::TokenId;

@@ -1,0 +1,126 @@
+//! Errors in a template, shown under the template itself.
+
+use std::fmt;
+use std::ops::Range;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// What is wrong in a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TemplateProblem {
+    /// A hole has no `]]` on its line.
+    Unclosed,
+    /// A hole is empty.
+    Nothing,
+    /// A hole holds something else than a number, a picture or a sound.
+    Unknown,
+    /// A number of tokens is zero or absurd.
+    Count {
+        /// The digits.
+        given: String,
+        /// The largest number.
+        largest: usize,
+    },
+    /// A `:` is not followed by a file.
+    NoFile {
+        /// `picture` or `sound`.
+        word: String,
+    },
+}
+
+impl TemplateProblem {
+    fn hint(&self) -> String {
+        match self {
+            Self::Unclosed => "close it with `]]`, or write `\\[[` for the two characters themselves".to_owned(),
+            Self::Nothing => "say how many tokens: `[[3]]`, or `[[~8]]` for at most eight".to_owned(),
+            Self::Unknown => "a hole is `[[3]]`, `[[~8]]`, `[[picture]]`, `[[picture:fox.png]]`, `[[sound]]` or \
+                              `[[sound:owl.wav]]`; write `\\[[` for the two characters themselves"
+                .to_owned(),
+            Self::Count { .. } => "several holes can stand one behind the other".to_owned(),
+            Self::NoFile { word } => {
+                let file = if word == "picture" { "fox.png" } else { "owl.wav" };
+                format!("name a file, `[[{word}:{file}]]`, or leave the `:` out to have a {word} made")
+            }
+        }
+    }
+}
+
+impl fmt::Display for TemplateProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unclosed => formatter.write_str("`[[` opens a hole that is not closed"),
+            Self::Nothing => formatter.write_str("the hole is empty"),
+            Self::Unknown => formatter.write_str("the hole is not understood"),
+            Self::Count { given, largest } => {
+                // More digits than fit a line say no more than the first few.
+                let shown: String = given.chars().take(24).collect();
+                let more = if shown.len() < given.len() { "…" } else { "" };
+                write!(formatter, "the number of tokens is {shown}{more}; it must be between 1 and {largest}")
+            }
+            Self::NoFile { word } => write!(formatter, "the {word} has no file"),
+        }
+    }
+}
+
+/// A problem with its place. Its text has four lines: the problem, the line of the template, a caret under the place,
+/// and a hint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateError {
+    /// What is wrong.
+    pub problem: TemplateProblem,
+    /// Line of the template, from 1.
+    pub line: usize,
+    /// Character in that line at which the hole begins, from 1.
+    pub column: usize,
+    excerpt: String,
+    indent: usize,
+    carets: usize,
+}
+
+/// Characters shown before and after the beginning of a hole.
+const BEFORE: usize = 36;
+const AFTER: usize = 40;
+
+impl TemplateError {
+    /// A problem at bytes `range` of `source`, which lie on one line.
+    pub(super) fn new(problem: TemplateProblem, source: &str, range: Range<usize>) -> Self {
+        let line_start = source[..range.start].rfind(['\n', '\r']).map_or(0, |index| index + 1);
+        let before: Vec<char> = source[line_start..range.start].chars().collect();
+        let rest = source[range.start..].split(['\n', '\r']).next().unwrap_or_default();
+        // Anything without a width of its own would shift the caret.
+        let visible = |character: char| if character.width().unwrap_or(0) == 0 { '·' } else { character };
+        let skipped = before.len().saturating_sub(BEFORE);
+        let mut lead: String = before[skipped..].iter().map(|&character| visible(character)).collect();
+        if skipped > 0 {
+            lead.insert(0, '…');
+        }
+        let shown: String = rest.chars().take(AFTER).map(visible).collect();
+        let hole: String = source[range.clone()].chars().take(AFTER).map(visible).collect();
+        let more = if rest.chars().nth(AFTER).is_some() { "…" } else { "" };
+        let head = &source[..range.start];
+        Self {
+            problem,
+            // A carriage return and a line feed together end one line.
+            line: head.matches('\n').count() + head.replace("\r\n", "\n").matches('\r').count() + 1,
+            column: before.len() + 1,
+            indent: lead.width(),
+            carets: hole.width(),
+            excerpt: format!("{lead}{shown}{more}"),
+        }
+    }
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { problem, line, column, excerpt, indent, carets } = self;
+        match line {
+            1 => writeln!(formatter, "{problem} (column {column} of the template)")?,
+            _ => writeln!(formatter, "{problem} (line {line}, column {column} of the template)")?,
+        }
+        writeln!(formatter, "  {excerpt}")?;
+        writeln!(formatter, "  {:indent$}{}", "", "^".repeat(*carets))?;
+        write!(formatter, "  hint: {}", problem.hint())
+    }
+}
+
+impl std::error::Error for TemplateError {}

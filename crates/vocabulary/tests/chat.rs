@@ -1,0 +1,69 @@
+//! Chat templates as models carry them.
+
+use aquatint_vocabulary::{ChatError, ChatTemplate, Message};
+
+fn conversation() -> [Message; 3] {
+    [Message::new("system", " Be kind. "), Message::new("user", "Hello?"), Message::new("assistant", "Hello!")]
+}
+
+const TURNS: &str = "{% for message in messages %}
+    {% if message['role'] == 'tool' %}
+        {{ raise_exception('no tools here') }}
+    {% endif %}
+<|{{ message.role }}|>{{ message.content.strip() }}{{ eos_token }}
+{% endfor %}
+{% if add_generation_prompt %}
+{{ bos_token }}<|assistant|>
+{%- endif %}";
+
+#[test]
+fn a_conversation_becomes_one_text() {
+    let template = ChatTemplate::new(TURNS, "<s>", "</s>").unwrap();
+    assert_eq!(
+        template.render(&conversation(), true).unwrap(),
+        "<|system|>Be kind.</s>\n<|user|>Hello?</s>\n<|assistant|>Hello!</s>\n<s><|assistant|>"
+    );
+    assert_eq!(template.render(&conversation()[1..2], false).unwrap(), "<|user|>Hello?</s>\n");
+}
+
+#[test]
+fn the_template_can_refuse() {
+    let template = ChatTemplate::new(TURNS, "", "").unwrap();
+    let error = template.render(&[Message::new("tool", "x")], true).unwrap_err();
+    assert!(matches!(&error, ChatError::Refused { reason } if reason == "no tools here"), "{error}");
+    assert_eq!(error.to_string(), "the chat template refuses the conversation: no tools here");
+}
+
+#[test]
+fn the_python_that_templates_use_is_understood() {
+    let source = "{% set ns = namespace(n=0) %}{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}\
+        {% set ns.n = ns.n + 1 %}{{ m.get('role', '?').upper() }}{{ m.get('tools') is none }}\
+        {% for key, value in m.items() %}|{{ key }}={{ value | tojson }}{% endfor %}{% endfor %}\
+        {{ ns.n }}{{ 'a-b-c'.split('-')[-1] }}{{ 'xaax'.strip('x').replace('a', 'o') }}{{ 'abc'.startswith('ab') }}\
+        {{ messages[0].content is string }}{{ messages[1:] | length }}{{ tools is defined }}";
+    let template = ChatTemplate::new(source, "", "").unwrap();
+    assert_eq!(
+        template.render(&conversation()[..2], false).unwrap().to_lowercase(),
+        "usertrue|role=\"user\"|content=\"hello?\"1cootruetrue1false"
+    );
+}
+
+#[test]
+fn the_configuration_names_template_and_tokens() {
+    let config = serde_json::json!({
+        "bos_token": {"content": "<s>"}, "eos_token": "</s>",
+        "chat_template": [{"name": "tool_use", "template": "no"}, {"name": "default", "template": "{{ bos_token }}{{ eos_token }}"}],
+    });
+    assert_eq!(ChatTemplate::from_config(&config).unwrap().render(&[], false).unwrap(), "<s></s>");
+    let plain = serde_json::json!({"chat_template": "{{ messages | length }}"});
+    assert_eq!(ChatTemplate::from_config(&plain).unwrap().render(&conversation(), false).unwrap(), "3");
+    assert!(matches!(ChatTemplate::from_config(&serde_json::json!({})), Err(ChatError::Missing)));
+}
+
+#[test]
+fn broken_templates_are_told_with_the_line() {
+    let error = ChatTemplate::new("a\n{% if %}", "", "").unwrap_err().to_string();
+    assert!(error.starts_with("the chat template cannot be read: ") && error.contains("(line 2)"), "{error}");
+    let template = ChatTemplate::new("\n{{ messages.nope.nope }}", "", "").unwrap();
+    assert!(matches!(template.render(&[], false), Err(ChatError::Failed { .. })));
+}

@@ -1,0 +1,226 @@
+//! The template language: what is read, what is refused and how, and that every given character survives.
+
+use aquatint_diffusion::{Canvas, Kind};
+use aquatint_vocabulary::{Form, FormError, Piece, Role, Template, TemplateProblem, Vocabulary};
+use proptest::prelude::*;
+use std::sync::OnceLock;
+
+const TALE: &str = include_str!("../../../data/sample/train/grimm-clever-grethel.txt");
+
+fn vocabulary() -> &'static Vocabulary {
+    static VOCABULARY: OnceLock<Vocabulary> = OnceLock::new();
+    VOCABULARY.get_or_init(|| Vocabulary::train(std::iter::once(TALE.to_owned()), 512).unwrap())
+}
+
+fn pieces(source: &str) -> Vec<Piece> {
+    Template::parse(source).unwrap().pieces().to_vec()
+}
+
+fn text(text: &str) -> Piece {
+    Piece::Text(text.to_owned())
+}
+
+fn open(count: usize, approximate: bool) -> Piece {
+    Piece::Open { count, approximate }
+}
+
+#[test]
+fn every_form_of_hole_is_read() {
+    assert_eq!(
+        pieces("The [[3]] sat on the [[~8]]."),
+        [text("The "), open(3, false), text(" sat on the "), open(8, true), text(".")]
+    );
+    let file = |name: &str| Some(name.to_owned());
+    assert_eq!(
+        pieces("[[picture]][[ picture : a fox.png ]]"),
+        [Piece::Picture { file: None }, Piece::Picture { file: file("a fox.png") }]
+    );
+    assert_eq!(
+        pieces("[[sound]] [[sound:C:/f.wav]]"),
+        [Piece::Sound { file: None }, text(" "), Piece::Sound { file: file("C:/f.wav") }]
+    );
+    assert_eq!(pieces(r"a\[[3]] b\c ]] [x] \\[[2]]"), [text(r"a[[3]] b\c ]] [x] \[[2]]")]);
+    assert_eq!(pieces("[[1]][[2]]"), [open(1, false), open(2, false)]);
+    assert_eq!(pieces(""), []);
+    assert!(
+        Template::parse("[[picture]]").unwrap().has_holes() && !Template::parse("[[picture:a]]").unwrap().has_holes()
+    );
+    assert_eq!(Template::text("[[3]]").continued(5, true).pieces(), [text("[[3]]"), open(5, true)]);
+}
+
+fn refused(source: &str) -> String {
+    Template::parse(source).unwrap_err().to_string()
+}
+
+#[test]
+fn errors_point_at_the_column() {
+    assert_eq!(
+        refused("The [[3]] sat on the [[8 ."),
+        "`[[` opens a hole that is not closed (column 22 of the template)
+  The [[3]] sat on the [[8 .
+                       ^^
+  hint: close it with `]]`, or write `\\[[` for the two characters themselves"
+    );
+    assert_eq!(
+        refused("Ein Füchschen 狐 [[three]] hier"),
+        "the hole is not understood (column 17 of the template)
+  Ein Füchschen 狐 [[three]] hier
+                   ^^^^^^^^^
+  hint: a hole is `[[3]]`, `[[~8]]`, `[[picture]]`, `[[picture:fox.png]]`, `[[sound]]` or `[[sound:owl.wav]]`; write \
+         `\\[[` for the two characters themselves"
+    );
+    assert_eq!(
+        refused("One.\nTwo [[0]]"),
+        "the number of tokens is 0; it must be between 1 and 1048576 (line 2, column 5 of the template)
+  Two [[0]]
+      ^^^^^
+  hint: several holes can stand one behind the other"
+    );
+    assert_eq!(
+        refused("[[]]"),
+        "the hole is empty (column 1 of the template)
+  [[]]
+  ^^^^
+  hint: say how many tokens: `[[3]]`, or `[[~8]]` for at most eight"
+    );
+    assert_eq!(
+        refused("[[sound:]]"),
+        "the sound has no file (column 1 of the template)
+  [[sound:]]
+  ^^^^^^^^^^
+  hint: name a file, `[[sound:owl.wav]]`, or leave the `:` out to have a sound made"
+    );
+}
+
+#[test]
+fn long_lines_are_shown_around_the_place() {
+    let long = format!("{}[[x]]{}", "a".repeat(100), "b".repeat(100));
+    let error = Template::parse(&long).unwrap_err();
+    assert_eq!((error.line, error.column), (1, 101));
+    let message = error.to_string();
+    let lines: Vec<&str> = message.lines().collect();
+    assert_eq!(lines[1], format!("  …{}[[x]]{}…", "a".repeat(36), "b".repeat(35)));
+    assert_eq!(lines[2], format!("  {}^^^^^", " ".repeat(37)));
+}
+
+#[test]
+fn what_no_number_can_hold_is_refused() {
+    for source in ["[[99999999999999999999999999]]", "[[1048577]]", "[[~0]]"] {
+        assert!(matches!(Template::parse(source).unwrap_err().problem, TemplateProblem::Count { .. }), "{source}");
+    }
+    for source in ["[[-1]]", "[[+1]]", "[[1.5]]", "[[~]]", "[[pictures]]", "[[3 4]]", "[[٣]]"] {
+        assert_eq!(Template::parse(source).unwrap_err().problem, TemplateProblem::Unknown, "{source}");
+    }
+    assert_eq!(Template::parse("[[3\n]]").unwrap_err().problem, TemplateProblem::Unclosed);
+    let nested = Template::parse("a [[3 b [[4]]").unwrap_err();
+    assert_eq!((nested.problem, nested.column), (TemplateProblem::Unclosed, 3));
+}
+
+fn form(source: &str) -> Form {
+    Template::parse(source).unwrap().form(vocabulary()).unwrap()
+}
+
+/// Writes the tokens of `fillings` into the holes; what is longer than its hole is cut, what is shorter closed.
+fn fill(form: &Form, fillings: &[&str]) -> Canvas {
+    let mut canvas = form.canvas().clone();
+    for (span, filling) in form.canvas().spans().iter().zip(fillings) {
+        let tokens = vocabulary().encode(filling).unwrap();
+        for (offset, position) in span.positions.clone().enumerate() {
+            match tokens.get(offset) {
+                Some(&token) => canvas.commit(position, token).unwrap(),
+                None => canvas.close(position).unwrap(),
+            }
+        }
+    }
+    canvas
+}
+
+#[test]
+fn a_template_becomes_given_and_open_positions() {
+    let form = form("The [[2]] said[[~4]]");
+    let mask = vocabulary().role(Role::Mask).unwrap();
+    let canvas = form.canvas();
+    let spans: Vec<_> = canvas.spans().iter().map(|span| (span.positions.len(), span.approximate)).collect();
+    assert_eq!(spans, [(2, false), (4, true)]);
+    let given: Vec<u32> = (0..canvas.len())
+        .filter(|&position| canvas.kind(position) == Some(Kind::Given))
+        .map(|position| canvas.tokens()[position])
+        .collect();
+    // The blank before the first hole is owed by it and is no token.
+    assert_eq!(vocabulary().decode(&given), "The said");
+    for span in canvas.spans() {
+        assert!(canvas.tokens()[span.positions.clone()].iter().all(|&token| token == mask));
+    }
+    assert!(form.owes_blank(canvas.spans()[0].positions.start));
+    assert!(!form.owes_blank(canvas.spans()[1].positions.start));
+}
+
+#[test]
+fn a_blank_before_a_hole_is_there_once_whatever_the_tokens_begin_with() {
+    let form = form("The [[3]] sat, [[2]].");
+    for (first, second) in [(" cook", " and"), ("cook", "and"), (" cook", "and")] {
+        let canvas = fill(&form, &[first, second]);
+        assert_eq!(form.text(vocabulary(), &canvas), "The cook sat, and.");
+        assert_eq!(form.filled(vocabulary(), &canvas), ["cook", "and"]);
+    }
+    assert_eq!(form.text(vocabulary(), form.canvas()), "The  sat, .");
+    assert_eq!(form.text(vocabulary(), &fill(&form, &["  x", ""])), "The  x sat, .");
+}
+
+#[test]
+fn pictures_wait_for_models_that_know_them() {
+    let error = Template::parse("A fox. [[picture]]").unwrap().form(vocabulary()).unwrap_err();
+    assert!(matches!(error, FormError::TextOnly { medium: "picture" }));
+    assert_eq!(
+        error.to_string(),
+        "the template asks for a picture, and this model knows text only; choose a model with picture codes"
+    );
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_is_read_or_refused_at_a_place_that_exists(source in "(\\PC|[\n\r\t]|\\[\\[|\\]\\]|\\\\|picture|:|~|[0-9]){0,40}") {
+        match Template::parse(&source) {
+            Ok(template) => {
+                for pair in template.pieces().windows(2) {
+                    prop_assert!(!matches!(pair, [Piece::Text(_), Piece::Text(_)]));
+                }
+                prop_assert!(template.pieces().iter().all(|piece| *piece != Piece::Text(String::new())));
+            }
+            Err(error) => {
+                prop_assert!(error.line >= 1 && error.line <= source.chars().filter(|c| "\n\r".contains(*c)).count() + 1);
+                prop_assert!(error.column >= 1 && error.column <= source.chars().count());
+                prop_assert_eq!(error.to_string().lines().count(), 4);
+            }
+        }
+    }
+
+    #[test]
+    fn text_is_text_when_its_brackets_are_escaped(source in "(\\PC|[ \n\r]|\\[){0,30}") {
+        // A backslash right before `[[` is itself the escape, so it cannot be written before a literal `[[`.
+        prop_assume!(!source.contains("\\[["));
+        let escaped = source.replace("[[", "\\[[");
+        prop_assert_eq!(Template::parse(&escaped).unwrap(), Template::text(source));
+    }
+
+    #[test]
+    fn every_given_character_survives(
+        parts in prop::collection::vec("([a-z .]|é|狐|\u{301}|\n){0,8}", 1..5),
+        fillings in prop::collection::vec("( ?[a-z]{0,4}|é|\u{301}){0,2}", 5),
+    ) {
+        let form = form(&parts.join("[[9]]"));
+        let fillings: Vec<&str> = fillings.iter().map(String::as_str).collect();
+        let canvas = fill(&form, &fillings);
+        let filled = form.filled(vocabulary(), &canvas);
+        let expected: Vec<&str> = parts.iter().zip(filled.iter().map(String::as_str).chain([""])).flat_map(|(a, b)| [a.as_str(), b]).collect();
+        prop_assert_eq!(form.text(vocabulary(), &canvas), expected.concat());
+        // Where the whole hole was filled, its text is what was written, but for the one blank that was given already.
+        for ((part, filling), filled) in parts.iter().zip(&fillings).zip(&filled) {
+            if vocabulary().encode(filling).unwrap().len() <= 9 {
+                let owed = part.ends_with(' ');
+                let expected = filling.strip_prefix(' ').filter(|_| owed).unwrap_or(filling);
+                prop_assert_eq!(filled, expected);
+            }
+        }
+    }
+}
