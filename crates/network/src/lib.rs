@@ -1,2 +1,23 @@
-//! 
+//! One description of a transformer, and the one interpreter that runs it on any device, for belief and for learning.
+//!
+//! A [`NetworkSpec`] says what a network is; [`Network`] runs it on a [`Device`](aquatint_compute::Device). Samplers see
+//! a [`Denoiser`], trainers a [`Learner`]; conventions about masks and shifted logits end here. [`families`] translates
+//! checkpoint descriptions.
 #![forbid(unsafe_code)]
+
+mod denoiser;
+mod error;
+pub mod families;
+mod forward;
+mod input;
+mod inventory;
+mod network;
+mod spec;
+mod time;
+
+pub use denoiser::{Denoiser, Learner};
+pub use error::NetworkError;
+pub use input::{LossRow, NetworkInput};
+pub use inventory::Role;
+pub use network::{Network, Parameter, ParameterMut};
+pub use spec::NetworkSpec;

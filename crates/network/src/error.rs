@@ -1,0 +1,109 @@
+//! Why a network could not be built or run.
+
+use aquatint_compute::DeviceError;
+
+/// Why a network could not be built or run.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// A number of the description cannot be what it is.
+    #[error("`{parameter}` is {given}; allowed: {allowed}")]
+    Spec {
+        /// The name in the description.
+        parameter: &'static str,
+        /// The value given.
+        given: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// A description has a key that nothing here reads.
+    #[error("the description has the unknown key `{key}`{}", similar.map_or(String::new(), |s| format!("; did you mean `{s}`?")))]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// A known key that looks like it.
+        similar: Option<&'static str>,
+    },
+    /// A description lacks a key.
+    #[error("the description lacks the key `{key}`; a description of this family has {keys}")]
+    MissingKey {
+        /// The key.
+        key: &'static str,
+        /// All keys that have to be there.
+        keys: String,
+    },
+    /// A description is of a family that is not known here.
+    #[error("`model_type` is {given}; allowed: {allowed}")]
+    Family {
+        /// The value given.
+        given: String,
+        /// The families known.
+        allowed: &'static str,
+    },
+    /// A tensor is not among the weights given.
+    #[error("tensor `{name}` is missing; the description asks for {count} tensors, do the two belong together?")]
+    MissingTensor {
+        /// The tensor.
+        name: String,
+        /// How many the description asks for.
+        count: usize,
+    },
+    /// A tensor has another number of values than the description says.
+    #[error("tensor `{name}` has {given} values; its shape is {shape:?}")]
+    TensorLength {
+        /// The tensor.
+        name: String,
+        /// Values given.
+        given: usize,
+        /// The shape that the description asks for.
+        shape: Vec<usize>,
+    },
+    /// A part of an input has another length than the rest says.
+    #[error("`{parameter}` has {given} entries; expected: {expected} ({reason})")]
+    InputLength {
+        /// The part.
+        parameter: &'static str,
+        /// Entries given.
+        given: usize,
+        /// Entries expected.
+        expected: usize,
+        /// What they are counted by.
+        reason: &'static str,
+    },
+    /// An entry of an input is out of its range.
+    #[error("`{parameter}` has {given} at index {index}; allowed: below {limit} ({reason})")]
+    InputRange {
+        /// The part.
+        parameter: &'static str,
+        /// The entry.
+        given: u32,
+        /// Where it stands.
+        index: usize,
+        /// The first value that is not allowed.
+        limit: usize,
+        /// What the limit is.
+        reason: &'static str,
+    },
+    /// A part of an input is there that the network has no use for, or lacks where it needs it.
+    #[error("`{parameter}` is {}; {reason}", if *given { "given" } else { "missing" })]
+    InputPart {
+        /// The part.
+        parameter: &'static str,
+        /// Whether it is there.
+        given: bool,
+        /// Why that is wrong, and what to do.
+        reason: &'static str,
+    },
+    /// A row is to be learnt whose clean token is the mask.
+    #[error(
+        "the target of row {row} is {target}, the mask's id; a clean token is never the mask (is there a mask token in the text?)"
+    )]
+    MaskTarget {
+        /// The row.
+        row: u32,
+        /// The target.
+        target: u32,
+    },
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}

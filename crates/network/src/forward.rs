@@ -1,0 +1,252 @@
+//! The one interpreter of a [`NetworkSpec`]: from rows to normed hidden rows, on a tape.
+//!
+//! ```text
+//! x = table[token]  |  probabilities · table            (+ norm(belief · table))
+//! block:  x += gate₁ ⊙ out(attention(rope(qkv(modulate₁(norm(x))))))
+//!         x += gate₂ ⊙ down(swiglu(gate_up(modulate₂(norm(x)))))
+//! hidden = modulate(norm(x))       modulate(h) = h ⊙ (1 + scale) + shift
+//! ```
+//! Without time conditioning modulations are the identity and gates are 1. The condition of a sequence is
+//! `silu(W₂ silu(W₁ features(time) + b₁) + b₂)`; each block's modulation is one product with it (DiT, 2212.09748, figure
+//! 3, adaLN-Zero; the order of the six parts is shift, scale, gate of attention, then of the feed-forward layer).
+
+use crate::time::features;
+use crate::{NetworkInput, NetworkSpec};
+use aquatint_compute::{
+    AttentionShape, Device, DeviceError, Element, Parameters, RopeShape, Tape, Value, Visibility, WeightId,
+};
+
+/// The weights of a network by their use.
+#[derive(Debug)]
+pub(crate) struct Wiring {
+    table: WeightId,
+    pub(crate) head: WeightId,
+    norm: WeightId,
+    belief_norm: Option<WeightId>,
+    time: Option<TimeWeights>,
+    layers: Vec<LayerWeights>,
+}
+
+/// A matrix and its bias.
+type Affine = (WeightId, WeightId);
+
+#[derive(Debug)]
+struct TimeWeights {
+    input: Affine,
+    output: Affine,
+    norm_modulation: Affine,
+}
+
+#[derive(Debug)]
+struct LayerWeights {
+    modulation: Option<Affine>,
+    attention_norm: WeightId,
+    query_key_value: WeightId,
+    head_norms: Option<(WeightId, WeightId)>,
+    out: WeightId,
+    feed_forward_norm: WeightId,
+    gate_up: WeightId,
+    down: WeightId,
+}
+
+impl Wiring {
+    /// Declares the weights; `index` finds a parameter by its name.
+    pub(crate) fn new<D: Device>(
+        spec: &NetworkSpec,
+        parameters: &mut Parameters<D>,
+        index: impl Fn(&str) -> usize,
+    ) -> Self {
+        let mut stack = |names: &[String]| {
+            let parts: Vec<usize> = names.iter().map(|name| index(name)).collect();
+            parameters.weight(&parts)
+        };
+        let table = stack(&["model.embed_tokens.weight".into()]);
+        let timed = spec.time_conditioning.is_some();
+        let mut affine = |name: String, stack: &mut dyn FnMut(&[String]) -> WeightId| {
+            (stack(&[format!("{name}.weight")]), stack(&[format!("{name}.bias")]))
+        };
+        let layer = |layer: usize, stack: &mut dyn FnMut(&[String]) -> WeightId, affine: &mut AffineOf<'_>| {
+            let name = |rest: &str| format!("model.layers.{layer}.{rest}");
+            let weight = |rest: &str| format!("model.layers.{layer}.{rest}.weight");
+            LayerWeights {
+                modulation: timed.then(|| affine(name("modulation"), stack)),
+                attention_norm: stack(&[weight("input_layernorm")]),
+                query_key_value: stack(&["q", "k", "v"].map(|part| weight(&format!("self_attn.{part}_proj")))),
+                head_norms: spec
+                    .qk_norm
+                    .then(|| (stack(&[weight("self_attn.q_norm")]), stack(&[weight("self_attn.k_norm")]))),
+                out: stack(&[weight("self_attn.o_proj")]),
+                feed_forward_norm: stack(&[weight("post_attention_layernorm")]),
+                gate_up: stack(&["gate", "up"].map(|part| weight(&format!("mlp.{part}_proj")))),
+                down: stack(&[weight("mlp.down_proj")]),
+            }
+        };
+        Self {
+            table,
+            head: if spec.tied_head { table } else { stack(&["lm_head.weight".into()]) },
+            norm: stack(&["model.norm.weight".into()]),
+            belief_norm: spec.self_conditioning.then(|| stack(&["model.self_conditioning_norm.weight".into()])),
+            time: timed.then(|| TimeWeights {
+                input: affine("model.time_embedder.input_proj".into(), &mut stack),
+                output: affine("model.time_embedder.output_proj".into(), &mut stack),
+                norm_modulation: affine("model.norm_modulation".into(), &mut stack),
+            }),
+            layers: (0..spec.layers).map(|index| layer(index, &mut stack, &mut affine)).collect(),
+        }
+    }
+}
+
+type AffineOf<'a> = dyn FnMut(String, &mut dyn FnMut(&[String]) -> WeightId) -> Affine + 'a;
+
+/// What one pass reads besides weights. Lives as long as the tape.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pass<'p> {
+    pub(crate) spec: &'p NetworkSpec,
+    pub(crate) wiring: &'p Wiring,
+    pub(crate) input: NetworkInput<'p>,
+    /// The sequence of each row.
+    pub(crate) groups: &'p [u32],
+    /// The sequence of each asked row.
+    pub(crate) asked_groups: &'p [u32],
+    /// The rows whose hidden state is wanted.
+    pub(crate) asked: &'p [u32],
+}
+
+impl<'p> Pass<'p> {
+    /// The hidden state of the asked rows, ready for the head.
+    pub(crate) fn hidden<D: Device>(&self, tape: &mut Tape<'p, D>) -> Result<Value<D>, DeviceError> {
+        let spec = self.spec;
+        let mut x = self.embed(tape)?;
+        let condition = self.condition(tape)?;
+        for weights in &self.wiring.layers {
+            let layer = Layer { pass: *self, weights };
+            let inputs = std::iter::once(x).chain(condition.clone()).collect();
+            x = tape.segment(inputs, move |tape, inputs| layer.run(tape, inputs))?;
+        }
+        let x = tape.rows(&x, self.asked)?;
+        let hidden = tape.rms_norm(&x, self.wiring.norm, spec.norm_epsilon)?;
+        match (&self.wiring.time, condition) {
+            (Some(time), Some(condition)) => {
+                let modulation = tape.linear(&condition, time.norm_modulation.0, Some(time.norm_modulation.1))?;
+                tape.modulate(&hidden, &modulation, self.asked_groups, (0, spec.width))
+            }
+            _ => Ok(hidden),
+        }
+    }
+
+    fn embed<D: Device>(&self, tape: &mut Tape<'p, D>) -> Result<Value<D>, DeviceError> {
+        let wiring = self.wiring;
+        let x = match self.input.probabilities {
+            None => tape.gather(wiring.table, self.input.tokens)?,
+            Some(probabilities) => self.mixture(tape, probabilities)?,
+        };
+        match (wiring.belief_norm, self.input.belief) {
+            (Some(norm), Some(belief)) => {
+                let mixture = self.mixture(tape, belief)?;
+                let believed = tape.rms_norm(&mixture, norm, self.spec.norm_epsilon)?;
+                tape.add(x, &believed)
+            }
+            _ => Ok(x),
+        }
+    }
+
+    fn mixture<D: Device>(&self, tape: &mut Tape<'p, D>, probabilities: &[f32]) -> Result<Value<D>, DeviceError> {
+        let rows: Vec<D::Element> = probabilities.iter().map(|&p| D::Element::from_f64(f64::from(p))).collect();
+        let rows = tape.constant(self.input.visibility.len(), &rows)?;
+        tape.mixture(self.wiring.table, rows)
+    }
+
+    /// What each sequence is conditioned on.
+    fn condition<D: Device>(&self, tape: &mut Tape<'p, D>) -> Result<Option<Value<D>>, DeviceError> {
+        let (Some(weights), Some(size), Some(times)) =
+            (&self.wiring.time, self.spec.time_conditioning, self.input.times)
+        else {
+            return Ok(None);
+        };
+        let time = tape.constant(times.len(), &features::<D::Element>(times, size))?;
+        let inner = tape.linear(&time, weights.input.0, Some(weights.input.1))?;
+        let inner = tape.silu(&inner)?;
+        let outer = tape.linear(&inner, weights.output.0, Some(weights.output.1))?;
+        Ok(Some(tape.silu(&outer)?))
+    }
+}
+
+/// One block.
+#[derive(Debug, Clone, Copy)]
+struct Layer<'p> {
+    pass: Pass<'p>,
+    weights: &'p LayerWeights,
+}
+
+impl<'p> Layer<'p> {
+    /// `inputs` are the residual stream and, with time conditioning, the condition.
+    fn run<D: Device>(&self, tape: &mut Tape<'p, D>, inputs: &[Value<D>]) -> Result<Value<D>, DeviceError> {
+        let weights = self.weights;
+        let modulation = match (weights.modulation, inputs.get(1)) {
+            (Some((weight, bias)), Some(condition)) => Some(tape.linear(condition, weight, Some(bias))?),
+            _ => None,
+        };
+        let x = inputs[0].clone();
+        let h = self.enter(tape, &x, weights.attention_norm, modulation.as_ref(), 0)?;
+        let attended = self.attention(tape, h)?;
+        let x = self.leave(tape, &attended, weights.out, modulation.as_ref(), 0, x)?;
+        drop(attended);
+
+        let h = self.enter(tape, &x, weights.feed_forward_norm, modulation.as_ref(), 3)?;
+        let gate_up = tape.linear(&h, weights.gate_up, None)?;
+        drop(h);
+        let inner = tape.swiglu(&gate_up)?;
+        drop(gate_up);
+        self.leave(tape, &inner, weights.down, modulation.as_ref(), 3, x)
+    }
+
+    /// Norm and modulation; `part` is the first of the sub-block's three parts of the modulation.
+    fn enter<D: Device>(
+        &self,
+        tape: &mut Tape<'p, D>,
+        x: &Value<D>,
+        norm: WeightId,
+        modulation: Option<&Value<D>>,
+        part: usize,
+    ) -> Result<Value<D>, DeviceError> {
+        let width = self.pass.spec.width;
+        let h = tape.rms_norm(x, norm, self.pass.spec.norm_epsilon)?;
+        match modulation {
+            Some(modulation) => tape.modulate(&h, modulation, self.pass.groups, (part * width, (part + 1) * width)),
+            None => Ok(h),
+        }
+    }
+
+    /// Projects back and adds to the residual stream, through the gate where there is one.
+    fn leave<D: Device>(
+        &self,
+        tape: &mut Tape<'p, D>,
+        h: &Value<D>,
+        weight: WeightId,
+        modulation: Option<&Value<D>>,
+        part: usize,
+        residual: Value<D>,
+    ) -> Result<Value<D>, DeviceError> {
+        match modulation {
+            Some(modulation) => {
+                let projected = tape.linear(h, weight, None)?;
+                let offset = (part + 2) * self.pass.spec.width;
+                tape.gated_add(&projected, modulation, self.pass.groups, offset, residual)
+            }
+            None => tape.linear_add(h, weight, residual),
+        }
+    }
+
+    fn attention<D: Device>(&self, tape: &mut Tape<'p, D>, h: Value<D>) -> Result<Value<D>, DeviceError> {
+        let spec = self.pass.spec;
+        let shape =
+            AttentionShape { heads: spec.heads, key_value_heads: spec.key_value_heads, head_size: spec.head_size };
+        let visibility: &'p Visibility = self.pass.input.visibility;
+        let packed = tape.linear(&h, self.weights.query_key_value, None)?;
+        drop(h);
+        let rope = RopeShape { attention: shape, theta: spec.rope_theta, epsilon: spec.norm_epsilon };
+        let turned = tape.rope(rope, self.pass.input.positions, &packed, self.weights.head_norms)?;
+        drop(packed);
+        tape.attention(shape, visibility, &turned)
+    }
+}

@@ -1,0 +1,108 @@
+//! What a network is given, and the checks that it fits the network.
+
+use crate::{NetworkError, NetworkSpec};
+use aquatint_compute::Visibility;
+use std::ops::Range;
+
+/// A ragged batch of sequences, row after row, without padding. `T` is the number of rows, `B` of sequences.
+#[derive(Debug, Clone, Copy)]
+pub struct NetworkInput<'a> {
+    /// The token of each row, `T`; not read where `probabilities` are given, and may then be empty.
+    pub tokens: &'a [u32],
+    /// `[T, V]`: each row a mixture of word vectors instead of a token.
+    pub probabilities: Option<&'a [f32]>,
+    /// The position of each row, `T`, below the network's context length.
+    pub positions: &'a [u32],
+    /// Which rows see which others.
+    pub visibility: &'a Visibility,
+    /// The time of each sequence, `B`; for a network with time conditioning, and for no other.
+    pub times: Option<&'a [f32]>,
+    /// `[T, V]`: what was believed of each row at the last step, a row of zeros where nothing was. Only for a network with
+    /// self-conditioning; none at all is the same as all zeros.
+    pub belief: Option<&'a [f32]>,
+}
+
+/// A row whose clean token is known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossRow {
+    /// The row of the batch.
+    pub row: u32,
+    /// Its clean token.
+    pub target: u32,
+    /// What its cost weighs in the gradient.
+    pub weight: f64,
+}
+
+impl NetworkInput<'_> {
+    /// Refuses an input that does not fit a network.
+    pub(crate) fn check(&self, spec: &NetworkSpec) -> Result<(), NetworkError> {
+        let rows = self.visibility.len();
+        let size = spec.vocabulary_size;
+        match self.probabilities {
+            None => {
+                length("tokens", self.tokens.len(), rows, "one for each row of `visibility`")?;
+                below("tokens", self.tokens, size, "the size of the vocabulary")?;
+            }
+            Some(given) => {
+                length("probabilities", given.len(), rows * size, "rows of `visibility` times the vocabulary")?;
+            }
+        }
+        length("positions", self.positions.len(), rows, "one for each row of `visibility`")?;
+        below("positions", self.positions, spec.context_length, "the context length of the network")?;
+        match (spec.time_conditioning, self.times) {
+            (None, None) => {}
+            (Some(_), Some(times)) => {
+                length("times", times.len(), self.visibility.sequences().len(), "one for each sequence")?;
+            }
+            (Some(_), None) => {
+                let reason = "the network is conditioned on time: give one for each sequence";
+                return Err(NetworkError::InputPart { parameter: "times", given: false, reason });
+            }
+            (None, Some(_)) => {
+                let reason = "the network is not conditioned on time: leave it out";
+                return Err(NetworkError::InputPart { parameter: "times", given: true, reason });
+            }
+        }
+        if let Some(belief) = self.belief {
+            if !spec.self_conditioning {
+                let reason = "the network has no self-conditioning: leave it out";
+                return Err(NetworkError::InputPart { parameter: "belief", given: true, reason });
+            }
+            length("belief", belief.len(), rows * size, "rows of `visibility` times the vocabulary")?;
+        }
+        Ok(())
+    }
+
+    /// For each asked row, the row that answers for it: itself, or under a logit shift the one before, if it sees it.
+    pub(crate) fn answering(&self, spec: &NetworkSpec, rows: &[u32]) -> Result<Vec<u32>, NetworkError> {
+        below("rows", rows, self.visibility.len(), "the number of rows of `visibility`")?;
+        if !spec.logit_shift {
+            return Ok(rows.to_vec());
+        }
+        let sees = |row: u32, other: u32| self.visibility.row(row as usize).iter().any(|seen| seen.contains(&other));
+        let before = |&row: &u32| row.checked_sub(1).filter(|before| sees(row, *before)).unwrap_or(row);
+        Ok(rows.iter().map(before).collect())
+    }
+
+    /// The sequence of each row.
+    pub(crate) fn sequence_of_row(&self) -> Vec<u32> {
+        let sequences = (0u32..).zip(self.visibility.sequences());
+        sequences.flat_map(|(index, rows): (u32, &Range<u32>)| rows.clone().map(move |_| index)).collect()
+    }
+}
+
+fn length(parameter: &'static str, given: usize, expected: usize, reason: &'static str) -> Result<(), NetworkError> {
+    if given == expected { Ok(()) } else { Err(NetworkError::InputLength { parameter, given, expected, reason }) }
+}
+
+pub(crate) fn below(
+    parameter: &'static str,
+    given: &[u32],
+    limit: usize,
+    reason: &'static str,
+) -> Result<(), NetworkError> {
+    match given.iter().position(|&entry| entry as usize >= limit) {
+        None => Ok(()),
+        Some(index) => Err(NetworkError::InputRange { parameter, given: given[index], index, limit, reason }),
+    }
+}
