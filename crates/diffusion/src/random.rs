@@ -167,3 +167,40 @@ impl Draws {
         chosen
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The known answers published with Random123 (kat_vectors, philox4x32 with 10 rounds).
+    #[test]
+    fn philox_gives_the_known_answers() {
+        assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(philox([u32::MAX; 4], [u32::MAX; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
+        assert_eq!(
+            philox([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], [0xa409_3822, 0x299f_31d0]),
+            [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
+        );
+    }
+
+    #[test]
+    fn a_draw_depends_on_seed_position_step_and_index_alone() {
+        let take = |key: Key, position, step| {
+            let mut draws = key.at(position, step);
+            [draws.next_u64(), draws.next_u64(), draws.next_u64()]
+        };
+        let here = take(Key::new(1), 2, 3);
+        assert_eq!(here, take(Key::new(1), 2, 3));
+        let elsewhere = [
+            take(Key::new(2), 2, 3),
+            take(Key::new(1), 3, 3),
+            take(Key::new(1), 2, 4),
+            take(Key::new(1), 3, 2),
+            take(Key::new(1).fold(0), 2, 3),
+        ];
+        for (index, other) in elsewhere.iter().enumerate() {
+            assert!(here.iter().all(|bits| !other.contains(bits)), "case {index} shares bits");
+        }
+        assert!(here[0] != here[1] && here[1] != here[2]);
+    }
+}

@@ -1,0 +1,114 @@
+//! Step plans: what is committed adds up, and nothing is left.
+
+use aquatint_diffusion::policy::{Ancestral, Confidence, FirstHitting};
+use aquatint_diffusion::{Remasking, StepPlan, Time, schedule};
+use proptest::prelude::*;
+
+const SCHEDULES: [&str; 4] = ["linear", "cosine", "log-linear", "polynomial:3"];
+
+fn remaskings() -> Vec<Remasking> {
+    ["none", "cap:0.1", "rescale:0.3", "conf", "loop"].iter().map(|r| r.parse().unwrap()).collect()
+}
+
+proptest! {
+    #[test]
+    fn commit_counts_add_up_to_the_masked_count(
+        blocks in prop::collection::vec(0usize..70, 1..4),
+        steps in 1usize..80,
+        schedule in prop::sample::select(SCHEDULES.to_vec()),
+        remasking in prop::sample::select(remaskings()),
+    ) {
+        let schedule = aquatint_diffusion::schedule(schedule).unwrap();
+        let plan = StepPlan::new(&blocks, steps, schedule.as_ref(), &Confidence, &remasking).unwrap();
+        let mut numbers = 0..;
+        for (block, open) in plan.blocks().iter().zip(&blocks) {
+            prop_assert_eq!(block.open(), *open);
+            prop_assert!(block.steps().len() <= steps);
+            let (mut left, mut time) = (*open, Time::NOISE);
+            for (index, planned) in block.steps().iter().enumerate() {
+                prop_assert_eq!((planned.index, planned.of), (index, block.steps().len()));
+                prop_assert_eq!(Some(planned.number), numbers.next());
+                prop_assert_eq!(planned.from, time);
+                prop_assert!(planned.to <= planned.from);
+                prop_assert!((0.0..=1.0).contains(&planned.staying) && (0.0..=1.0).contains(&planned.sigma));
+                let step = planned.with(left, 0);
+                prop_assert_eq!(step.is_last(), index + 1 == block.steps().len());
+                prop_assert!(step.commits >= 1 || !remasking.is_none(), "a step for nothing");
+                left -= step.commits;
+                prop_assert!(left == planned.open_after);
+                time = planned.to;
+            }
+            prop_assert_eq!(left, 0);
+            prop_assert!(block.steps().is_empty() || time == Time::CLEAN);
+        }
+        prop_assert_eq!(plan.total_forwards(), plan.blocks().iter().map(|b| b.steps().len()).sum::<usize>());
+    }
+
+    #[test]
+    fn what_is_taken_back_is_committed_again(open in 1usize..50, steps in 1usize..60, taken in 0usize..9) {
+        let schedule = schedule("linear").unwrap();
+        let remasking = Remasking::Cap { eta: 0.1 };
+        let plan = StepPlan::new(&[open], steps, schedule.as_ref(), &Confidence, &remasking).unwrap();
+        let mut left = open;
+        for planned in plan.blocks()[0].steps() {
+            let taken = if planned.index + 1 == planned.of { 0 } else { taken.min(open - left) };
+            let step = planned.with(left, taken);
+            prop_assert!(step.commits <= left, "what is taken back now cannot be committed at once");
+            left = left + taken - step.commits;
+            prop_assert!(left >= planned.open_after);
+        }
+        prop_assert_eq!(left, 0);
+    }
+}
+
+#[test]
+fn the_linear_schedule_divides_evenly() {
+    let schedule = schedule("linear").unwrap();
+    let commits = |open: usize, steps| {
+        let plan = StepPlan::new(&[open], steps, schedule.as_ref(), &Confidence, &Remasking::None).unwrap();
+        let mut left = open;
+        let mut commit = |planned: &aquatint_diffusion::PlannedStep| {
+            let commits = planned.with(left, 0).commits;
+            left -= commits;
+            commits
+        };
+        plan.blocks()[0].steps().iter().map(&mut commit).collect::<Vec<_>>()
+    };
+    assert_eq!(commits(128, 32), vec![4; 32]);
+    assert_eq!(commits(10, 4), [3, 2, 3, 2]);
+    assert_eq!(commits(3, 64), [1, 1, 1]);
+    assert_eq!(commits(7, 1), [7]);
+}
+
+#[test]
+fn policies_may_ask_for_another_number_of_steps() {
+    let schedule = schedule("linear").unwrap();
+    let forwards = |policy: &dyn aquatint_diffusion::CommitPolicy, remasking| {
+        StepPlan::new(&[5, 8], 16, schedule.as_ref(), policy, &remasking).unwrap().total_forwards()
+    };
+    assert_eq!(forwards(&Confidence, Remasking::None), 13);
+    assert_eq!(forwards(&FirstHitting, Remasking::None), 13);
+    assert_eq!(forwards(&Ancestral, Remasking::None), 32);
+    assert_eq!(forwards(&Confidence, Remasking::Cap { eta: 0.1 }), 32);
+}
+
+#[test]
+fn blocks_have_to_divide_what_is_open() {
+    let open: Vec<usize> = (10..138).collect();
+    assert_eq!(StepPlan::divide(&open, Some(32)).unwrap().len(), 4);
+    assert_eq!(StepPlan::divide(&open, Some(32)).unwrap()[1], (42..74).collect::<Vec<_>>());
+    assert_eq!(StepPlan::divide(&open, None).unwrap(), [open.as_slice()]);
+    assert_eq!(StepPlan::divide(&open, Some(500)).unwrap(), [open.as_slice()]);
+    assert_eq!(StepPlan::divide(&[], None).unwrap(), [[0usize; 0]; 0]);
+    assert_eq!(
+        StepPlan::divide(&open, Some(48)).unwrap_err().to_string(),
+        "`block_length` is 48; allowed: a divisor of 128, the open positions (nearest: 32 or 64)"
+    );
+    assert!(StepPlan::divide(&open, Some(0)).is_err());
+    assert_eq!(
+        StepPlan::new(&[4], 0, schedule("linear").unwrap().as_ref(), &Confidence, &Remasking::None)
+            .unwrap_err()
+            .to_string(),
+        "`steps` is 0; allowed: 1 or more (`steps` is per block)"
+    );
+}

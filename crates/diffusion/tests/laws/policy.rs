@@ -1,0 +1,190 @@
+//! Policies, one by one (oracles 6 and 7).
+
+use aquatint_diffusion::policy::{self, Confidence, EntropyBound, Threshold};
+use aquatint_diffusion::{Candidate, CommitPolicy, Key, PlannedStep, Proposal, Remasking, StepPlan, schedule};
+use proptest::prelude::*;
+
+const ALL: [&str; 8] =
+    ["confidence", "margin", "entropy", "random", "ancestral", "first-hitting", "threshold:0.9", "entropy-bound:0.1"];
+
+/// A step in the middle of a plan for `open` positions.
+fn middle(open: usize) -> PlannedStep {
+    let schedule = schedule("linear").unwrap();
+    StepPlan::new(&[open], open.max(3), schedule.as_ref(), &policy::Ancestral, &Remasking::None).unwrap().blocks()[0]
+        .steps()[1]
+}
+
+fn proposal(candidates: &[(f64, f64, f64)]) -> Proposal {
+    let mut proposal = Proposal::new();
+    for (index, (probability, entropy, margin)) in candidates.iter().copied().enumerate() {
+        // Positions with gaps, so that nobody takes an index for a position.
+        proposal.insert(3 * index + 1, Candidate { token: 0, probability, entropy, margin, likeliest: 0 });
+    }
+    proposal
+}
+
+fn candidates() -> impl Strategy<Value = Vec<(f64, f64, f64)>> {
+    prop::collection::vec((0.01f64..1.0, prop_oneof![Just(0.0), 0.0f64..2.0], 0.0f64..1.0), 1..20)
+}
+
+fn select(name: &str, proposal: &Proposal, commits: usize) -> Vec<usize> {
+    let step = aquatint_diffusion::Step { planned: middle(proposal.len()), commits };
+    policy::by_name(name).unwrap().select(&step, proposal, Key::new(71)).positions
+}
+
+proptest! {
+    #[test]
+    fn only_proposed_positions_are_committed_in_order_and_all_at_last(candidates in candidates(), commits in 0usize..9) {
+        let proposal = proposal(&candidates);
+        let commits = commits.min(proposal.len());
+        for name in ALL {
+            let chosen = select(name, &proposal, commits);
+            prop_assert!(chosen.windows(2).all(|pair| pair[0] < pair[1]), "{}", name);
+            prop_assert!(chosen.iter().all(|p| proposal.candidate(*p).is_some()), "{}", name);
+            match name {
+                "confidence" | "margin" | "entropy" | "random" => prop_assert_eq!(chosen.len(), commits),
+                "first-hitting" => prop_assert_eq!(chosen.len(), 1),
+                "ancestral" => {}
+                _ => prop_assert!(!chosen.is_empty(), "{} commits at least one", name),
+            }
+            let planned = PlannedStep { index: 4, of: 5, ..middle(proposal.len()) };
+            let last = planned.with(proposal.len(), 0);
+            let chosen = policy::by_name(name).unwrap().select(&last, &proposal, Key::new(71)).positions;
+            prop_assert_eq!(chosen.as_slice(), proposal.positions(), "{} leaves something at the end", name);
+        }
+    }
+
+    #[test]
+    fn ranking_policies_commit_the_best(candidates in candidates(), commits in 1usize..9) {
+        let proposal = proposal(&candidates);
+        let score = |name: &str, c: &Candidate| match name {
+            "confidence" => c.probability,
+            "margin" => c.margin,
+            _ => -c.entropy,
+        };
+        for name in ["confidence", "margin", "entropy"] {
+            let chosen = select(name, &proposal, commits.min(proposal.len()));
+            let (inside, outside): (Vec<_>, Vec<_>) = proposal.iter().partition(|(p, _)| chosen.contains(p));
+            for (_, worse) in &outside {
+                prop_assert!(inside.iter().all(|(_, better)| score(name, better) >= score(name, worse)), "{}", name);
+            }
+        }
+    }
+
+    /// Oracle 6: no bound commits one position and those of entropy 0, an infinite one everything, and a larger bound
+    /// never less.
+    #[test]
+    fn entropy_bounds_grow(candidates in candidates(), low in 0.0f64..2.0, more in 0.0f64..2.0) {
+        let proposal = proposal(&candidates);
+        let step = middle(proposal.len()).with(proposal.len(), 0);
+        let chosen = |bound: f64| EntropyBound::new(bound).unwrap().select(&step, &proposal, Key::new(0)).positions;
+        let certain = candidates.iter().filter(|c| c.1 == 0.0).count();
+        let uncertain = candidates.len() - certain;
+        prop_assert_eq!(chosen(0.0).len(), certain + uncertain.min(1));
+        prop_assert_eq!(chosen(f64::INFINITY), proposal.positions());
+        let (small, large) = (chosen(low), chosen(low + more));
+        prop_assert!(small.iter().all(|p| large.contains(p)));
+        let entropies: Vec<f64> = small.iter().filter_map(|p| proposal.candidate(*p)).map(|c| c.entropy).collect();
+        let largest = entropies.iter().fold(0.0f64, |a, b| a.max(*b));
+        prop_assert!(entropies.iter().sum::<f64>() - largest <= low + 1e-12);
+    }
+
+    #[test]
+    fn thresholds_commit_what_is_above_them(candidates in candidates(), threshold in 0.0f64..1.0) {
+        let proposal = proposal(&candidates);
+        let step = middle(proposal.len()).with(proposal.len(), 0);
+        let chosen = Threshold::new(threshold).unwrap().select(&step, &proposal, Key::new(0)).positions;
+        let above: Vec<usize> = proposal.iter().filter(|(_, c)| c.probability > threshold).map(|(p, _)| p).collect();
+        if above.is_empty() {
+            let best = Confidence.select(&aquatint_diffusion::Step { commits: 1, ..step }, &proposal, Key::new(0));
+            prop_assert_eq!(chosen, best.positions);
+        } else {
+            prop_assert_eq!(chosen, above);
+        }
+    }
+
+    /// What other positions are proposed has no say in a position's own draw.
+    #[test]
+    fn draws_do_not_depend_on_the_company(candidates in candidates(), seed in 0u64..1000) {
+        let all = proposal(&candidates);
+        let mut some = Proposal::new();
+        all.iter().filter(|(p, _)| p % 2 == 1).for_each(|(p, c)| some.insert(p, *c));
+        let step = middle(9).with(all.len(), 0);
+        let chosen = |proposal| policy::Ancestral.select(&step, proposal, Key::new(seed)).positions;
+        let expected: Vec<usize> = chosen(&all).into_iter().filter(|p| p % 2 == 1).collect();
+        prop_assert_eq!(chosen(&some), expected);
+    }
+}
+
+/// Oracle 7: where all n positions have a belief above 1 − ε and (n + 1) ε ≤ 1, the likeliest tokens committed together
+/// are those committed one after another. The threshold policy with τ = 1 − ε commits them together.
+#[test]
+fn confident_positions_may_be_committed_together() {
+    let (n, tokens) = (3usize, 3usize);
+    let mut draws = Key::new(72).at(0, 0);
+    let (mut tried, mut tight) = (0, 0);
+    while tried < 2000 {
+        // A joint law with much of its mass on one sequence, and the rest anywhere.
+        let best = draws.below(27) as usize;
+        let mass = 0.3 + 0.7 * draws.uniform();
+        let mut joint: Vec<f64> = (0..27).map(|_| draws.uniform().powi(6)).collect();
+        let total: f64 = joint.iter().sum();
+        joint.iter_mut().for_each(|p| *p *= (1.0 - mass) / total);
+        joint[best] += mass;
+        let digit = |sequence: usize, position: usize| sequence / tokens.pow(position as u32) % tokens;
+        let belief = |known: &[Option<usize>], position: usize| {
+            let mut law = vec![0.0; tokens];
+            for (sequence, p) in joint.iter().enumerate() {
+                if known.iter().enumerate().all(|(i, k)| k.is_none_or(|k| digit(sequence, i) == k)) {
+                    law[digit(sequence, position)] += p;
+                }
+            }
+            let total: f64 = law.iter().sum();
+            law.iter_mut().for_each(|p| *p /= total);
+            let token = (0..tokens).max_by(|a, b| law[*a].total_cmp(&law[*b])).unwrap();
+            (token, law[token])
+        };
+        let together: Vec<(usize, f64)> = (0..n).map(|position| belief(&[None; 3], position)).collect();
+        let epsilon = 1.0 / (n + 1) as f64;
+        let lowest = together.iter().map(|(_, p)| *p).fold(1.0, f64::min);
+        if lowest <= 1.0 - epsilon {
+            continue;
+        }
+        tried += 1;
+        tight += usize::from(lowest < 1.0 - 0.8 * epsilon);
+        let mut proposal = Proposal::new();
+        for (position, (token, probability)) in together.iter().enumerate() {
+            let token = *token as u32;
+            let candidate = Candidate { token, probability: *probability, entropy: 0.1, margin: 0.1, likeliest: token };
+            proposal.insert(position, candidate);
+        }
+        let step = middle(n).with(n, 0);
+        let commit = Threshold::new(1.0 - epsilon).unwrap().select(&step, &proposal, Key::new(0));
+        assert_eq!(commit.positions, [0, 1, 2]);
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut known = [None; 3];
+            for position in order {
+                known[position] = Some(belief(&known, position).0);
+            }
+            let one_by_one: Vec<usize> = known.into_iter().flatten().collect();
+            assert_eq!(one_by_one, together.iter().map(|(token, _)| *token).collect::<Vec<_>>());
+        }
+    }
+    assert!(tight > 50, "only {tight} cases came near the limit");
+}
+
+#[test]
+fn names_lead_back_to_their_policies() {
+    for name in ALL {
+        assert_eq!(policy::by_name(name).unwrap().name(), name);
+    }
+    assert_eq!(policy::by_name("entropy-bound:inf").unwrap().name(), "entropy-bound:inf");
+    for wrong in ["", "Confidence", "confidence:1", "threshold:1.5", "threshold:x", "entropy-bound:-1", "random:"] {
+        assert!(policy::by_name(wrong).is_err(), "{wrong} was taken");
+    }
+    assert_eq!(
+        policy::by_name("low_confidence").unwrap_err().to_string(),
+        "`policy` is \"low_confidence\"; allowed: confidence, margin, entropy, random, ancestral, first-hitting, \
+         threshold:PROBABILITY, entropy-bound:NATS (its right name is `confidence`)"
+    );
+}
