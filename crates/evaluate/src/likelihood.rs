@@ -178,48 +178,39 @@ fn loss_row(rows: &Rows, row: usize, weight: f64) -> LossRow {
     LossRow { row: row as u32, target: rows.tokens[row], weight }
 }
 
-/// Sums over canvases of tokens `n` and costs `x`, from which the ratio and its error follow.
+/// Tokens and cost of each canvas, from which the ratio and its error follow.
 #[derive(Debug, Default)]
 struct Totals {
-    canvases: u64,
+    canvases: Vec<(f64, f64)>,
     bytes: u64,
-    n: f64,
-    x: f64,
-    nn: f64,
-    nx: f64,
-    xx: f64,
 }
 
 impl Totals {
     fn add(&mut self, tokens: usize, cost: f64) {
-        let n = tokens as f64;
-        self.canvases += 1;
-        self.n += n;
-        self.x += cost;
-        self.nn += n * n;
-        self.nx += n * cost;
-        self.xx += cost * cost;
+        self.canvases.push((tokens as f64, cost));
     }
 
     /// The ratio of sums `r = Σx / Σn`, with the usual error of a ratio estimator,
     /// `√(C/(C−1) Σ(x − r n)²) / Σn`.
     fn finish(self, time_samples: Option<usize>) -> Result<Likelihood, EvaluateError> {
-        if self.canvases == 0 {
+        if self.canvases.is_empty() {
             return Err(EvaluateError::Empty);
         }
-        let ratio = self.x / self.n;
-        let squares = (self.xx - 2.0 * ratio * self.nx + ratio * ratio * self.nn).max(0.0);
-        let canvases = self.canvases as f64;
+        let tokens: f64 = self.canvases.iter().map(|c| c.0).sum();
+        let nats: f64 = self.canvases.iter().map(|c| c.1).sum();
+        let ratio = nats / tokens;
+        let squares: f64 = self.canvases.iter().map(|(n, x)| (x - ratio * n).powi(2)).sum();
+        let canvases = self.canvases.len() as f64;
         let standard_error =
-            if self.canvases > 1 { (canvases / (canvases - 1.0) * squares).sqrt() / self.n } else { f64::NAN };
+            if canvases > 1.0 { (canvases / (canvases - 1.0) * squares).sqrt() / tokens } else { f64::NAN };
         Ok(Likelihood {
             nats_per_token: ratio,
-            bits_per_byte: if self.bytes == 0 { f64::NAN } else { self.x / std::f64::consts::LN_2 / self.bytes as f64 },
+            bits_per_byte: if self.bytes == 0 { f64::NAN } else { nats / std::f64::consts::LN_2 / self.bytes as f64 },
             perplexity: ratio.exp(),
             standard_error,
-            tokens: self.n as u64,
+            tokens: tokens as u64,
             bytes: self.bytes,
-            canvases: self.canvases,
+            canvases: self.canvases.len() as u64,
             time_samples,
         })
     }

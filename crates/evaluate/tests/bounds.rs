@@ -1,0 +1,167 @@
+//! The bound against closed forms, with predictors whose price is known.
+
+use aquatint_corpus::CanvasBatch;
+use aquatint_diffusion::{Layout, Linear, Masked, TokenId};
+use aquatint_evaluate::{EvaluateError, Likelihood, Rule, likelihood};
+use aquatint_network::{Denoiser, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec};
+use std::sync::Arc;
+
+const SIZE: usize = 11;
+const MASK: TokenId = 10;
+const BEGIN: TokenId = 9;
+
+/// A predictor that is told what to answer: −log p of a row, from what it reads.
+struct Oracle<F> {
+    spec: NetworkSpec,
+    price: F,
+}
+
+fn oracle<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync>(attention: Layout, price: F) -> Oracle<F> {
+    let spec = NetworkSpec {
+        vocabulary_size: SIZE,
+        width: 4,
+        layers: 1,
+        heads: 1,
+        key_value_heads: 1,
+        head_size: 4,
+        feed_forward_width: 4,
+        norm_epsilon: 1e-6,
+        rope_theta: 1e4,
+        qk_norm: false,
+        tied_head: true,
+        time_conditioning: None,
+        self_conditioning: false,
+        context_length: 64,
+        attention,
+        logit_shift: false,
+        mask_token: Some(MASK),
+    };
+    Oracle { spec, price }
+}
+
+impl<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync> Denoiser for Oracle<F> {
+    fn spec(&self) -> &NetworkSpec {
+        &self.spec
+    }
+    fn denoise(&self, _: &NetworkInput, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
+        Ok(vec![0.0; rows.len() * SIZE])
+    }
+}
+
+impl<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync> Learner for Oracle<F> {
+    fn learn(&mut self, input: &NetworkInput, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        self.measure(input, rows)
+    }
+    fn measure(&self, input: &NetworkInput, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        Ok(rows.iter().map(|row| (self.price)(input, row)).collect())
+    }
+    fn clear_gradients(&mut self) {}
+    fn gradient_norm(&self) -> f64 {
+        0.0
+    }
+    fn recompute_activations(&mut self, _: bool) {}
+}
+
+/// Canvases of 8 positions: one full, one of two documents and two positions of padding.
+fn batches(copies: usize) -> Vec<CanvasBatch> {
+    let tokens = vec![1, 2, 3, 4, 5, 6, 7, 8, 3, 3, 8, 2, 2, 8, 0, 0];
+    let documents = vec![0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, u32::MAX, u32::MAX];
+    vec![CanvasBatch { length: 8, tokens, documents }; copies]
+}
+
+fn measure<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync>(
+    model: &Oracle<F>,
+    rule: Rule,
+    seed: u64,
+    batches: Vec<CanvasBatch>,
+) -> Result<Likelihood, EvaluateError> {
+    let bytes = [0, 3, 3, 3, 3, 3, 3, 3, 0, 0, 0];
+    likelihood(model, rule, seed, &bytes, batches.into_iter().map(Ok), &mut |_| true)
+}
+
+#[test]
+fn knowing_nothing_costs_log_v_and_knowing_all_costs_nothing_whatever_the_masks() {
+    let process = Masked::new(MASK, Arc::new(Linear));
+    let rule = Rule::Diffusion { process: &process, times: 3 };
+    let uniform = (SIZE as f64).ln();
+    let guess = measure(&oracle(Layout::Full, move |_, _| uniform), rule, 1, batches(4)).unwrap();
+    // Fixed counts leave no noise at all where every position costs the same.
+    assert!((guess.nats_per_token - uniform).abs() < 1e-12);
+    assert!((guess.perplexity - SIZE as f64).abs() < 1e-9);
+    assert!(guess.standard_error < 1e-9);
+    assert_eq!((guess.tokens, guess.canvases, guess.time_samples), (4 * 14, 8, Some(3)));
+    // Eleven of the fourteen tokens are text of three bytes, three are ends of documents, which are no text.
+    assert_eq!(guess.bytes, 4 * 33);
+    let bits = 14.0 * uniform / std::f64::consts::LN_2 / 33.0;
+    assert!((guess.bits_per_byte - bits).abs() < 1e-12);
+
+    let perfect = measure(&oracle(Layout::Full, |_, _| 0.0), rule, 1, batches(4)).unwrap();
+    assert_eq!(perfect.nats_per_token, 0.0);
+}
+
+#[test]
+fn a_seed_gives_the_same_masks_in_batches_of_any_size() {
+    let process = Masked::new(MASK, Arc::new(Linear));
+    let rule = Rule::Diffusion { process: &process, times: 2 };
+    // A price that depends on how much of the row's own canvas is hidden, so that other masks give another result.
+    let model = oracle(Layout::Full, |input, row| {
+        let sequence = input.visibility.sequences().iter().find(|s| s.contains(&row.row)).unwrap();
+        let hidden = input.tokens[sequence.start as usize..sequence.end as usize].iter().filter(|t| **t == MASK).count();
+        hidden as f64 + f64::from(row.row - sequence.start)
+    });
+    let one = measure(&model, rule, 5, batches(6)).unwrap();
+    let joined = CanvasBatch {
+        length: 8,
+        tokens: batches(6).into_iter().flat_map(|b| b.tokens).collect(),
+        documents: batches(6).into_iter().flat_map(|b| b.documents).collect(),
+    };
+    let other = measure(&model, rule, 5, vec![joined]).unwrap();
+    assert!((one.nats_per_token - other.nats_per_token).abs() < 1e-12);
+    assert_eq!(one, measure(&model, rule, 5, batches(6)).unwrap());
+    assert_ne!(one.nats_per_token, measure(&model, rule, 6, batches(6)).unwrap().nats_per_token);
+    assert!(one.standard_error > 0.0);
+}
+
+#[test]
+fn hidden_rows_read_the_mask_and_the_bound_is_without_bias() {
+    let process = Masked::new(MASK, Arc::new(Linear));
+    // The price of a position is its own number: the bound's expectation is then the mean of 0..=7.
+    let model = oracle(Layout::Full, |input, row| {
+        assert_eq!(input.tokens[row.row as usize], MASK);
+        f64::from(input.positions[row.row as usize])
+    });
+    let canvas = CanvasBatch { length: 8, tokens: vec![1, 2, 3, 4, 5, 6, 7, 8], documents: vec![0; 8] };
+    let rule = Rule::Diffusion { process: &process, times: 8 };
+    let measured = measure(&model, rule, 3, vec![canvas; 500]).unwrap();
+    let off = (measured.nats_per_token - 3.5) / measured.standard_error;
+    assert!(off.abs() < 4.0, "{} ± {}", measured.nats_per_token, measured.standard_error);
+}
+
+#[test]
+fn a_causal_model_reads_what_comes_before_and_is_asked_everything() {
+    let clean = [1, 2, 3, 4, 5, 6, 7, 8, 3, 3, 8, 2, 2, 8];
+    let begins = [0, 8, 11];
+    let model = oracle(Layout::Causal, move |input, row| {
+        let row = row.row as usize;
+        let before = if begins.contains(&row) { BEGIN } else { clean[row - 1] };
+        assert_eq!(input.tokens[row], before);
+        let start = begins.iter().rev().find(|b| **b <= row).unwrap();
+        assert_eq!(input.visibility.row(row)[0], *start as u32..row as u32 + 1);
+        row as f64
+    });
+    let measured = measure(&model, Rule::Causal { begin: BEGIN }, 0, batches(1)).unwrap();
+    assert!((measured.nats_per_token - 6.5).abs() < 1e-12);
+    assert_eq!(measured.time_samples, None);
+}
+
+#[test]
+fn nothing_to_measure_and_no_times_are_told() {
+    let process = Masked::new(MASK, Arc::new(Linear));
+    let model = oracle(Layout::Full, |_, _| 1.0);
+    let rule = |times| Rule::Diffusion { process: &process, times };
+    assert!(matches!(measure(&model, rule(1), 0, Vec::new()), Err(EvaluateError::Empty)));
+    let error = measure(&model, rule(0), 0, batches(1)).unwrap_err().to_string();
+    assert_eq!(error, "`time_samples` is 0; allowed: 1 or more");
+    let stopped = likelihood(&model, rule(1), 0, &[], batches(2).into_iter().map(Ok), &mut |_| false);
+    assert!(matches!(stopped, Err(EvaluateError::Stopped)));
+}
