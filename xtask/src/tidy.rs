@@ -7,6 +7,7 @@ mod descriptions;
 mod headers;
 mod invariants;
 mod printing;
+mod purity;
 mod recipes;
 mod token_ids;
 mod unsafe_code;
@@ -26,12 +27,13 @@ struct Rule {
     check: fn(&Repository) -> Findings,
 }
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     Rule { name: "arrows", runs: false, check: arrows::check },
     Rule { name: "descriptions", runs: false, check: descriptions::check },
     Rule { name: "headers", runs: false, check: headers::check },
     Rule { name: "invariants", runs: false, check: invariants::check },
     Rule { name: "printing", runs: false, check: printing::check },
+    Rule { name: "purity", runs: false, check: purity::check },
     Rule { name: "token-ids", runs: false, check: token_ids::check },
     Rule { name: "unsafe-code", runs: false, check: unsafe_code::check },
     Rule { name: "recipes", runs: true, check: recipes::check },
