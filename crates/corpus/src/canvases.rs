@@ -2,8 +2,8 @@
 //!
 //! A document longer than a canvas is cut into consecutive canvases; what is left of it, and every shorter document,
 //! shares canvases with others. Each goes where it leaves the least room among the canvases that are still open (best
-//! fit), which keeps padding to a few percent without ever tearing a short document in two. No document sees another: each position
-//! carries the number of its document, and attention stays within equal numbers.
+//! fit), which keeps padding to a few percent without ever tearing a short document in two. No document sees another:
+//! each position carries the number of its document, and attention stays within equal numbers.
 
 use crate::{CorpusError, Packed, Shard};
 use aquatint_vocabulary::TokenId;
