@@ -1,2 +1,11 @@
-//! 
+//! For tests only: tiny networks of every kind, golden files made by a reference implementation, and equality that says
+//! where it fails. Panics are its errors: whoever calls it is a test.
 #![forbid(unsafe_code)]
+
+mod closeness;
+mod example;
+mod golden;
+
+pub use closeness::Comparison;
+pub use example::Example;
+pub use golden::Golden;

@@ -1,0 +1,113 @@
+//! Gradients of whole networks against finite differences in f64, and with recomputed activations.
+
+use aquatint_compute::{Cpu, Device};
+use aquatint_diffusion::Key;
+use aquatint_network::{Learner, Network};
+use aquatint_testing::{Comparison, Example};
+
+/// `Σ weight · cost`.
+fn loss(network: &Network<Cpu<f64>>, example: &Example) -> f64 {
+    let costs = network.measure(&example.input(), &example.rows).unwrap();
+    example.rows.iter().zip(costs).map(|(row, cost)| row.weight * cost).sum()
+}
+
+/// The gradient of each parameter.
+fn gradients<D: Device>(network: &Network<D>) -> Vec<(String, Vec<D::Element>)> {
+    let device = network.device();
+    network.parameters().iter().map(|p| (p.name.to_owned(), device.download(p.gradient))).collect()
+}
+
+#[test]
+fn gradients_agree_with_finite_differences() {
+    for name in Example::NAMES {
+        let example = Example::named(name);
+        let device = Cpu::<f64>::scalar();
+        let mut network = example.network(device.clone());
+        let costs = network.learn(&example.input(), &example.rows).unwrap();
+        assert_eq!(costs, network.measure(&example.input(), &example.rows).unwrap(), "{name}");
+        let mut comparison = Comparison::new();
+        for (index, (parameter, gradient)) in gradients(&network).into_iter().enumerate() {
+            let original = device.download(network.parameters()[index].value);
+            let mut at = |values: &[f64]| {
+                device.write(network.parameters_mut()[index].value, values);
+                loss(&network, &example)
+            };
+            // A direction in which every element counts, and single elements.
+            let mut draws = Key::new(1).at(index as u64, 0);
+            let mut everywhere: Vec<f64> = original.iter().map(|_| draws.normal()).collect();
+            let length = everywhere.iter().map(|v| v * v).sum::<f64>().sqrt();
+            everywhere.iter_mut().for_each(|v| *v /= length);
+            let mut directions = vec![everywhere];
+            for _ in 0..3 {
+                let mut one = vec![0.0; original.len()];
+                one[draws.below(original.len() as u64) as usize] = 1.0;
+                directions.push(one);
+            }
+            let mut along = |direction: &[f64], step: f64| {
+                let moved =
+                    |sign: f64| original.iter().zip(direction).map(|(v, d)| v + sign * step * d).collect::<Vec<_>>();
+                (at(&moved(1.0)) - at(&moved(-1.0))) / (2.0 * step)
+            };
+            // Two step sizes cancel the error of second order.
+            let slopes: Vec<f64> = directions.iter().map(|d| (4.0 * along(d, 1e-4) - along(d, 2e-4)) / 3.0).collect();
+            let expected: Vec<f64> =
+                directions.iter().map(|d| d.iter().zip(&gradient).map(|(d, g)| d * g).sum()).collect();
+            comparison.check(&format!("{name} {parameter}"), &expected, &slopes, 1e-8);
+            device.write(network.parameters_mut()[index].value, &original);
+        }
+        comparison.finish();
+    }
+}
+
+#[test]
+fn recomputed_activations_give_the_same_gradients_to_the_bit() {
+    for name in Example::NAMES {
+        let example = Example::named(name);
+        let learnt = |recompute| {
+            let mut network = example.network(Cpu::<f32>::scalar());
+            network.recompute_activations(recompute);
+            // Twice, so that what was collected before counts too.
+            let first = network.learn(&example.input(), &example.rows).unwrap();
+            let second = network.learn(&example.input(), &example.rows).unwrap();
+            assert_eq!(first, second);
+            (first, gradients(&network), network.gradient_norm())
+        };
+        assert_eq!(learnt(false), learnt(true), "{name}");
+    }
+}
+
+#[test]
+fn gradients_collect_until_they_are_cleared() {
+    let example = Example::named("plain");
+    let mut network = example.network(Cpu::<f64>::scalar());
+    network.learn(&example.input(), &example.rows).unwrap();
+    let (once, norm) = (gradients(&network), network.gradient_norm());
+    network.learn(&example.input(), &example.rows).unwrap();
+    let mut comparison = Comparison::new();
+    for ((name, once), (_, twice)) in once.iter().zip(gradients(&network)) {
+        let doubled: Vec<f64> = once.iter().map(|v| 2.0 * v).collect();
+        comparison.check(name, &twice, &doubled, 1e-13);
+    }
+    comparison.check("norm", &[network.gradient_norm()], &[2.0 * norm], 1e-13);
+    comparison.finish();
+    network.clear_gradients();
+    assert_eq!(network.gradient_norm(), 0.0);
+    network.learn(&example.input(), &example.rows).unwrap();
+    assert_eq!(gradients(&network), once);
+}
+
+#[test]
+fn halves_of_a_batch_add_up_to_the_whole() {
+    let example = Example::named("plain");
+    let mut whole = example.network(Cpu::<f64>::scalar());
+    whole.learn(&example.input(), &example.rows).unwrap();
+    let mut parts = example.network(Cpu::<f64>::scalar());
+    let (front, back) = example.rows.split_at(3);
+    parts.learn(&example.input(), front).unwrap();
+    parts.learn(&example.input(), back).unwrap();
+    let mut comparison = Comparison::new();
+    for ((name, whole), (_, parts)) in gradients(&whole).iter().zip(gradients(&parts)) {
+        comparison.check(name, &parts, whole, 1e-12);
+    }
+    comparison.finish();
+}

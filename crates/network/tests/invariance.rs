@@ -1,0 +1,108 @@
+//! What may not matter does not: the other sequences of a batch, the number of threads, the path of the processor.
+
+use aquatint_compute::{Cpu, CpuPath, Device, Visibility};
+use aquatint_network::{Denoiser, Learner, NetworkInput, NetworkSpec};
+use aquatint_testing::{Comparison, Example};
+
+/// An example that the fast paths find worth their while: many rows, ragged, none of its sizes a power of two.
+fn large(name: &str) -> Example {
+    let small = Example::named(name);
+    let spec = NetworkSpec {
+        width: 72,
+        heads: 6,
+        key_value_heads: 3,
+        head_size: 12,
+        feed_forward_width: 100,
+        context_length: 64,
+        vocabulary_size: 301,
+        mask_token: small.spec.mask_token.map(|_| 300),
+        ..small.spec
+    };
+    Example::ragged(spec, &[33, 1, 50, 17])
+}
+
+fn devices() -> Vec<Cpu<f32>> {
+    let mut devices = vec![Cpu::<f32>::scalar()];
+    devices.extend(Cpu::<f32>::new(CpuPath::best(), 1));
+    devices
+}
+
+#[test]
+fn a_sequence_in_a_batch_is_read_as_if_it_were_alone_to_the_bit() {
+    for name in ["plain", "grouped-queries-and-documents", "time-conditioning", "self-conditioning", "causal"] {
+        let example = large(name);
+        for device in devices() {
+            let network = example.network(device.clone());
+            let size = example.spec.vocabulary_size;
+            let all: Vec<u32> = (0..example.visibility.len() as u32).collect();
+            let together = network.denoise(&example.input(), &all).unwrap();
+            for (index, sequence) in example.visibility.sequences().iter().enumerate() {
+                let rows = sequence.start as usize..sequence.end as usize;
+                let alone = |row: usize| example.visibility.row(row).clone();
+                let back = |two: [std::ops::Range<u32>; 2]| {
+                    two.map(|r| if r.is_empty() { 0..0 } else { r.start - sequence.start..r.end - sequence.start })
+                };
+                let intervals = rows.clone().map(|row| back(alone(row))).collect();
+                let visibility = Visibility::new(vec![0..rows.len() as u32], intervals).unwrap();
+                let columns =
+                    |all: &Option<Vec<f32>>| all.as_ref().map(|all| all[rows.start * size..rows.end * size].to_vec());
+                let belief = columns(&example.belief);
+                let input = NetworkInput {
+                    tokens: &example.tokens[rows.clone()],
+                    probabilities: None,
+                    positions: &example.positions[rows.clone()],
+                    visibility: &visibility,
+                    times: example.times.as_ref().map(|times| &times[index..=index]),
+                    belief: belief.as_deref(),
+                };
+                let asked: Vec<u32> = (0..rows.len() as u32).collect();
+                let given = network.denoise(&input, &asked).unwrap();
+                assert_eq!(
+                    given,
+                    together[rows.start * size..rows.end * size],
+                    "{name}, {index}, {}",
+                    device.describe()
+                );
+                // Nor does it matter which other rows are asked for.
+                let last = network.denoise(&input, &asked[rows.len() - 1..]).unwrap();
+                assert_eq!(last, given[(rows.len() - 1) * size..], "{name}, {index}, {}", device.describe());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    for name in ["grouped-queries-and-documents", "time-conditioning", "self-conditioning"] {
+        let example = large(name);
+        let learnt = |threads| {
+            let mut network = example.network(Cpu::<f32>::new(CpuPath::best(), threads).unwrap());
+            let costs = network.learn(&example.input(), &example.rows).unwrap();
+            let device = network.device();
+            let gradients: Vec<Vec<f32>> = network.parameters().iter().map(|p| device.download(p.gradient)).collect();
+            (costs, gradients)
+        };
+        let one = learnt(1);
+        assert_eq!(one, learnt(2), "{name}");
+        assert_eq!(one, learnt(5), "{name}");
+    }
+}
+
+#[test]
+fn the_fast_path_agrees_with_the_specification() {
+    for name in ["plain", "grouped-queries-and-documents", "time-conditioning", "self-conditioning", "causal"] {
+        let example = large(name);
+        let mut exact = example.network(Cpu::<f64>::scalar());
+        let mut fast = example.network(Cpu::<f32>::new(CpuPath::best(), 2).unwrap());
+        let expected = exact.learn(&example.input(), &example.rows).unwrap();
+        let costs = fast.learn(&example.input(), &example.rows).unwrap();
+        let mut comparison = Comparison::new();
+        comparison.check(&format!("{name} costs"), &costs, &expected, 1e-4);
+        for (exact_one, fast_one) in exact.parameters().iter().zip(fast.parameters()) {
+            let expected = exact.device().download(exact_one.gradient);
+            let given: Vec<f64> = fast.device().download(fast_one.gradient).iter().map(|&v| f64::from(v)).collect();
+            comparison.check(&format!("{name} {}", exact_one.name), &given, &expected, 1e-3);
+        }
+        comparison.finish();
+    }
+}

@@ -1,0 +1,202 @@
+//! A tiny network of every kind with something to learn.
+
+use aquatint_compute::{Device, Element, Visibility};
+use aquatint_diffusion::{Key, Layout, PADDING_DOCUMENT, two_stream_intervals};
+use aquatint_network::{LossRow, Network, NetworkInput, NetworkSpec};
+use std::ops::Range;
+
+/// A description, an input that fits it, and what there is to learn.
+#[derive(Debug, Clone)]
+pub struct Example {
+    /// The network.
+    pub spec: NetworkSpec,
+    /// The token of each row.
+    pub tokens: Vec<u32>,
+    /// `[T, V]` instead of tokens.
+    pub probabilities: Option<Vec<f32>>,
+    /// The position of each row.
+    pub positions: Vec<u32>,
+    /// What each row sees.
+    pub visibility: Visibility,
+    /// The time of each sequence.
+    pub times: Option<Vec<f32>>,
+    /// `[T, V]`: the last belief.
+    pub belief: Option<Vec<f32>>,
+    /// What is asked.
+    pub rows: Vec<LossRow>,
+}
+
+impl Example {
+    /// The names that [`Example::named`] knows.
+    pub const NAMES: [&str; 8] = [
+        "plain",
+        "grouped-queries-and-documents",
+        "time-conditioning",
+        "self-conditioning",
+        "probability-rows",
+        "two-streams",
+        "causal",
+        "logit-shift",
+    ];
+
+    /// One of the examples.
+    pub fn named(name: &str) -> Self {
+        let plain = NetworkSpec {
+            vocabulary_size: 11,
+            width: 8,
+            layers: 2,
+            heads: 2,
+            key_value_heads: 2,
+            head_size: 4,
+            feed_forward_width: 12,
+            norm_epsilon: 1e-6,
+            rope_theta: 10000.0,
+            qk_norm: false,
+            tied_head: false,
+            time_conditioning: None,
+            self_conditioning: false,
+            context_length: 16,
+            attention: Layout::Full,
+            logit_shift: false,
+            mask_token: Some(10),
+        };
+        let mut example = Self::laid_out(plain, &[5, 3, 6], &[]);
+        match name {
+            "plain" => {}
+            "grouped-queries-and-documents" => {
+                let spec =
+                    NetworkSpec { heads: 4, qk_norm: true, head_size: 6, tied_head: true, ..example.spec.clone() };
+                let padding = PADDING_DOCUMENT;
+                example = Self::laid_out(spec, &[6, 5], &[0, 0, 0, 1, 1, padding, 2, 3, 3, 3, padding]);
+            }
+            "time-conditioning" => {
+                example.spec.time_conditioning = Some(6);
+                example.times = Some(vec![0.25, 0.5, 0.875]);
+            }
+            "self-conditioning" => {
+                example.spec.self_conditioning = true;
+                example.spec.tied_head = true;
+                let mut belief = example.simplex(3);
+                // Nothing is believed of the second sequence.
+                belief[5 * 11..8 * 11].fill(0.0);
+                example.belief = Some(belief);
+            }
+            "probability-rows" => {
+                example.spec.time_conditioning = Some(4);
+                example.spec.self_conditioning = true;
+                example.times = Some(vec![0.125, 0.75, 0.5]);
+                example.probabilities = Some(example.simplex(4));
+                example.belief = Some(example.simplex(5));
+                example.tokens.clear();
+            }
+            "two-streams" => example = Self::two_streams(example.spec),
+            "causal" => {
+                let spec = NetworkSpec { attention: Layout::Causal, mask_token: None, ..example.spec };
+                example = Self::laid_out(spec, &[5, 3, 6], &[]);
+            }
+            "logit-shift" => {
+                example.spec.logit_shift = true;
+                example.spec.qk_norm = true;
+            }
+            other => panic!("no example is called {other}"),
+        }
+        example
+    }
+
+    /// Sequences of these lengths; about half of the rows are masked and asked for.
+    fn laid_out(spec: NetworkSpec, lengths: &[usize], documents: &[u32]) -> Self {
+        let mut draws = Key::new(7).at(0, 0);
+        let ids = spec.vocabulary_size as u64 - 1;
+        let (mut sequences, mut rows, mut positions) = (Vec::new(), Vec::new(), Vec::new());
+        for &length in lengths {
+            let start = rows.len();
+            let inside = documents.get(start..start + length).unwrap_or(&[]);
+            let shift = |range: Range<u32>| range.start + start as u32..range.end + start as u32;
+            rows.extend(spec.attention.intervals(length, inside).into_iter().map(|two| two.map(shift)));
+            sequences.push(start as u32..(start + length) as u32);
+            positions.extend(0..length as u32);
+        }
+        let visibility = Visibility::new(sequences, rows).expect("the layout's own intervals");
+        let mut tokens: Vec<u32> = positions.iter().map(|_| draws.below(ids) as u32).collect();
+        let mut asked = Vec::new();
+        for (row, token) in (0u32..).zip(&mut tokens) {
+            let padding = documents.get(row as usize) == Some(&PADDING_DOCUMENT);
+            if (spec.mask_token.is_none() || draws.uniform() < 0.6) && !padding {
+                let target = draws.below(ids) as u32;
+                asked.push(LossRow { row, target, weight: 0.25 + draws.uniform() });
+                *token = spec.mask_token.unwrap_or(*token);
+            }
+        }
+        Self { spec, tokens, probabilities: None, positions, visibility, times: None, belief: None, rows: asked }
+    }
+
+    /// Sequences of these lengths under any description: times and a belief are there where the description has a use for
+    /// them, and every third document is cut in two.
+    pub fn ragged(spec: NetworkSpec, lengths: &[usize]) -> Self {
+        let documents: Vec<u32> = (0u32..)
+            .zip(lengths)
+            .flat_map(|(i, &n)| (0..n).map(move |p| 2 * i + u32::from(i % 3 == 2 && p > n / 3)))
+            .collect();
+        let mut example = Self::laid_out(spec, lengths, &documents);
+        let times = (1..=lengths.len()).map(|i| i as f32 / lengths.len() as f32);
+        example.times = example.spec.time_conditioning.map(|_| times.collect());
+        example.belief = example.spec.self_conditioning.then(|| example.simplex(6));
+        example
+    }
+
+    /// Block diffusion's training pass: the noisy canvas, then the clean one, in blocks of 3.
+    fn two_streams(spec: NetworkSpec) -> Self {
+        let (length, block) = (8, 3);
+        let mut draws = Key::new(8).at(0, 0);
+        let clean: Vec<u32> = (0..length).map(|_| draws.below(10) as u32).collect();
+        let noisy = clean.iter().map(|&token| if draws.uniform() < 0.6 { 10 } else { token });
+        let tokens: Vec<u32> = noisy.chain(clean.iter().copied()).collect();
+        let rows = (0..length as u32).filter(|&row| tokens[row as usize] == 10);
+        let rows = rows.map(|row| LossRow { row, target: clean[row as usize], weight: 0.5 + f64::from(row) / 8.0 });
+        let rows: Vec<LossRow> = rows.collect();
+        let intervals = two_stream_intervals(length, block, &[]);
+        let whole = 0..2 * length as u32;
+        let visibility = Visibility::new(vec![whole], intervals).expect("the layout's own intervals");
+        let positions = (0..length as u32).chain(0..length as u32).collect();
+        let spec = NetworkSpec { attention: Layout::Block { length: block }, qk_norm: true, ..spec };
+        Self { spec, tokens, probabilities: None, positions, visibility, times: None, belief: None, rows }
+    }
+
+    /// A point of the simplex for each row.
+    fn simplex(&self, seed: u64) -> Vec<f32> {
+        let mut draws = Key::new(seed).at(0, 0);
+        let mut rows = Vec::new();
+        for _ in 0..self.visibility.len() {
+            let weights: Vec<f64> = (0..self.spec.vocabulary_size).map(|_| (2.0 * draws.normal()).exp()).collect();
+            let sum: f64 = weights.iter().sum();
+            rows.extend(weights.iter().map(|weight| (weight / sum) as f32));
+        }
+        rows
+    }
+
+    /// What the network is given.
+    pub fn input(&self) -> NetworkInput<'_> {
+        NetworkInput {
+            tokens: &self.tokens,
+            probabilities: self.probabilities.as_deref(),
+            positions: &self.positions,
+            visibility: &self.visibility,
+            times: self.times.as_deref(),
+            belief: self.belief.as_deref(),
+        }
+    }
+
+    /// A network whose weights are all random and none small, so that no gradient is zero by initialisation.
+    pub fn network<D: Device>(&self, device: D) -> Network<D> {
+        let mut network = Network::new(device.clone(), self.spec.clone(), 0).expect("a valid description");
+        for (index, parameter) in (0u64..).zip(network.parameters_mut()) {
+            let mut draws = Key::new(99).fold(index).at(0, 0);
+            let (centre, spread) = if parameter.name.contains("norm.weight") { (1.0, 0.2) } else { (0.0, 0.35) };
+            let length = parameter.shape.iter().product();
+            let values: Vec<D::Element> =
+                (0..length).map(|_| D::Element::from_f64(centre + spread * draws.normal())).collect();
+            device.write(parameter.value, &values);
+        }
+        network
+    }
+}

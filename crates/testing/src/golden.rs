@@ -1,0 +1,73 @@
+//! Golden files: what a reference implementation computed, beside the script that ran it.
+
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// One `golden/NAME/fixture.safetensors`: named tensors, and what the script says of them as JSON.
+#[derive(Debug, Clone)]
+pub struct Golden {
+    tensors: BTreeMap<String, (Vec<usize>, Vec<f64>)>,
+    /// What the script wrote under the metadata key `about`.
+    pub about: Value,
+}
+
+impl Golden {
+    /// Reads a golden file of the repository by the name of its folder.
+    pub fn load(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(name).join("fixture.safetensors");
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let (_, header) = SafeTensors::read_metadata(&bytes).expect("a safetensors header");
+        let about = header.metadata().as_ref().and_then(|map| map.get("about")).map(String::as_str).unwrap_or("null");
+        let about = serde_json::from_str(about).expect("JSON under the key `about`");
+        let file = SafeTensors::deserialize(&bytes).expect("a whole safetensors file");
+        let tensors = file.iter().map(|(name, view)| {
+            let data = view.data();
+            let values = match view.dtype() {
+                Dtype::F64 => numbers(data, f64::from_le_bytes),
+                Dtype::F32 => numbers(data, |bytes| f64::from(f32::from_le_bytes(bytes))),
+                Dtype::I64 => numbers(data, |bytes| i64::from_le_bytes(bytes) as f64),
+                other => panic!("{name} is of type {other:?}"),
+            };
+            (name.to_owned(), (view.shape().to_vec(), values))
+        });
+        Self { tensors: tensors.collect(), about }
+    }
+
+    /// The names of all tensors.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Whether there is such a tensor.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The values of a tensor, row-major.
+    pub fn values(&self, name: &str) -> &[f64] {
+        &self.tensors.get(name).unwrap_or_else(|| panic!("no tensor `{name}`")).1
+    }
+
+    /// The shape of a tensor.
+    pub fn shape(&self, name: &str) -> &[usize] {
+        &self.tensors.get(name).unwrap_or_else(|| panic!("no tensor `{name}`")).0
+    }
+
+    /// The values of a tensor of whole numbers.
+    pub fn ids(&self, name: &str) -> Vec<u32> {
+        self.values(name).iter().map(|&value| value as u32).collect()
+    }
+
+    /// The values of a tensor in f32.
+    pub fn singles(&self, name: &str) -> Vec<f32> {
+        self.values(name).iter().map(|&value| value as f32).collect()
+    }
+}
+
+fn numbers<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> f64) -> Vec<f64> {
+    let (chunks, rest) = bytes.as_chunks::<N>();
+    assert!(rest.is_empty(), "a tensor of whole elements");
+    chunks.iter().map(|&chunk| read(chunk)).collect()
+}
