@@ -1,3 +1,59 @@
-//! The binary.
+//! The program `aquatint`: arguments become resolved values, values become one call of a library, and what the library
+//! tells becomes text. Nothing but this crate prints, reads the environment or exits.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod arguments;
+mod commands;
+mod conversation;
+mod environment;
+mod failure;
+mod frame;
+mod interrupt;
+mod live;
+mod machine;
+mod model;
+mod printer;
+mod sampling;
+mod screen;
+mod session;
+mod training;
+mod wire;
+
+use arguments::{Arguments, Command, EvalCommand};
+use clap::Parser;
+use failure::{Ending, Failure};
+use printer::{Printer, Verbosity};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // clap shows its own errors and ends with exit code 2, or 0 for --help and --version.
+    let arguments = Arguments::parse();
+    let verbosity = match (arguments.output.quiet, arguments.output.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (false, true) => Verbosity::Verbose,
+        (false, false) => Verbosity::Normal,
+    };
+    let printer = Printer::new(verbosity, arguments.output.color);
+    match dispatch(&arguments.command, &printer) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if failure.ending() != Ending::Silent {
+                printer.failure(&failure);
+            }
+            ExitCode::from(failure.ending().code())
+        }
+    }
+}
+
+fn dispatch(command: &Command, printer: &Printer) -> Result<(), Failure> {
+    match command {
+        Command::Run(arguments) => commands::run::run(arguments, printer),
+        Command::Generate(arguments) => commands::generate::run(arguments, printer),
+        Command::Train(arguments) => commands::train::run(arguments, printer),
+        Command::Eval(EvalCommand::Likelihood(arguments)) => commands::likelihood::run(arguments, printer),
+        Command::Show(arguments) => commands::show::run(arguments, printer),
+        Command::List(arguments) => commands::list::run(arguments, printer),
+        Command::Doctor(arguments) => commands::doctor::run(arguments, printer),
+        Command::Completions(arguments) => commands::completions::run(arguments, printer),
+    }
+}

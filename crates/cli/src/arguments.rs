@@ -1,0 +1,405 @@
+//! What people type, as clap sees it: raw values only. Each command resolves them against the checkpoint's defaults.
+
+use crate::printer::ColorChoice;
+use clap::builder::Styles;
+use clap::builder::styling::AnsiColor;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Trains, runs and measures language diffusion models: text grows on a canvas, many words at a time.
+#[derive(Debug, Parser)]
+#[command(
+    name = "aquatint",
+    version,
+    styles = STYLES,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "Begin with:\n  aquatint run\n  aquatint generate \"Once upon a time\" --seed 7\n  aquatint generate \"The \
+                  [[3]] sat on the [[5]].\""
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct OutputArguments {
+    /// Say nothing on standard error but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
+    pub(crate) quiet: bool,
+
+    /// Also say what was resolved, and why
+    #[arg(short, long, global = true, help_heading = "Output")]
+    pub(crate) verbose: bool,
+
+    /// When to use colour (NO_COLOR is honoured)
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Output")]
+    pub(crate) color: ColorChoice,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Complete a text or fill templates in a conversation with a model
+    Run(RunArguments),
+    /// Fill a canvas: continue a text, or fill the open places of a template
+    Generate(GenerateArguments),
+    /// Train a model as a recipe says
+    Train(TrainArguments),
+    /// Measure a model
+    #[command(subcommand, arg_required_else_help = true)]
+    Eval(EvalCommand),
+    /// Show what a model is: its network, size, vocabulary and defaults
+    Show(ShowArguments),
+    /// List the models at hand
+    List(ListArguments),
+    /// Say what this machine can do and which path will be taken
+    Doctor(DoctorArguments),
+    /// Print a completion script for a shell
+    Completions(CompletionsArguments),
+}
+
+/// Which model, where and in which precision.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct DeviceArguments {
+    /// Where to compute
+    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Computing")]
+    pub(crate) device: DeviceChoice,
+
+    /// Number format of the arithmetic
+    #[arg(long, visible_alias = "dtype", value_name = "PRECISION", default_value = "auto", help_heading = "Computing")]
+    pub(crate) precision: Precision,
+
+    /// Threads to use [default: one for each processor]
+    #[arg(short = 't', long, value_name = "N", help_heading = "Computing")]
+    pub(crate) threads: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum DeviceChoice {
+    /// The best that this machine has
+    #[default]
+    Auto,
+    /// The processor, on the fastest path that it knows
+    Cpu,
+    /// The processor, on the slow path that defines what is right
+    CpuScalar,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Precision {
+    /// What suits the device
+    #[default]
+    Auto,
+    /// 32 bits
+    F32,
+    /// Products of factors rounded to 16 bits (bfloat16), sums in 32
+    Bf16,
+    /// 64 bits, on the scalar path only
+    F64,
+}
+
+/// How a canvas is filled. What is not given comes from the model's `generation_config.json`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct SamplingArguments {
+    /// Tokens to write when a text is continued
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        aliases = ["n-predict", "max-new-tokens", "gen-length"],
+        help_heading = "Sampling"
+    )]
+    pub(crate) max_tokens: Option<usize>,
+
+    /// Denoising steps for each block
+    #[arg(long, value_name = "N", aliases = ["num-inference-steps", "diffusion-steps"], help_heading = "Sampling")]
+    pub(crate) steps: Option<usize>,
+
+    /// Open positions that are filled together, block after block [default: all of them]
+    #[arg(long, value_name = "N", alias = "block-size", help_heading = "Sampling")]
+    pub(crate) block_length: Option<usize>,
+
+    /// Which beliefs become final at a step: confidence, margin, entropy, random, ancestral, first-hitting,
+    /// threshold:P, entropy-bound:NATS
+    #[arg(long, value_name = "POLICY", help_heading = "Sampling")]
+    pub(crate) policy: Option<String>,
+
+    /// Short for --policy threshold:P
+    #[arg(long, value_name = "P", conflicts_with_all = ["policy", "entropy_bound"], help_heading = "Sampling")]
+    pub(crate) threshold: Option<f64>,
+
+    /// Short for --policy entropy-bound:NATS
+    #[arg(long, value_name = "NATS", conflicts_with = "policy", help_heading = "Sampling")]
+    pub(crate) entropy_bound: Option<f64>,
+
+    /// Take tokens back and look again (ReMDM): none, cap:ETA, rescale:ETA, conf:ETA, loop:ETA
+    #[arg(long, value_name = "RULE", help_heading = "Sampling")]
+    pub(crate) remasking: Option<String>,
+
+    /// 0 takes the likeliest token, 1 draws from the model's belief
+    #[arg(long, value_name = "T", alias = "temp", help_heading = "Sampling")]
+    pub(crate) temperature: Option<f64>,
+
+    /// Draw among the K likeliest tokens only
+    #[arg(long, value_name = "K", help_heading = "Sampling")]
+    pub(crate) top_k: Option<usize>,
+
+    /// Draw among the likeliest tokens that hold P of the probability
+    #[arg(long, value_name = "P", help_heading = "Sampling")]
+    pub(crate) top_p: Option<f64>,
+
+    /// Make tokens that are on the canvas already less likely; 1 is neutral
+    #[arg(long, value_name = "R", alias = "repeat-penalty", help_heading = "Sampling")]
+    pub(crate) repetition_penalty: Option<f64>,
+
+    /// Push the belief away from that without the given text; 1 is neutral
+    #[arg(long, value_name = "S", help_heading = "Sampling")]
+    pub(crate) guidance_scale: Option<f64>,
+
+    /// The same in LLaDA's convention: W is S - 1, 0 is neutral
+    #[arg(long, value_name = "W", conflicts_with = "guidance_scale", help_heading = "Sampling")]
+    pub(crate) cfg_scale: Option<f64>,
+
+    /// Same seed, same text [default: drawn afresh and shown]
+    #[arg(short = 's', long, value_name = "N", help_heading = "Sampling")]
+    pub(crate) seed: Option<u64>,
+}
+
+/// Fill a canvas: continue a text, or fill the open places of a template.
+///
+/// A text without [[ ]] is continued by --max-tokens tokens. In a template, [[3]] stands for three open tokens and
+/// [[~8]] for about eight, which the model may close early; \[[ is a literal [[. Everything else stays as it is.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  aquatint generate \"Once upon a time\" --seed 7\n  aquatint generate \"The [[3]] sat on \
+                        the [[5]].\" --steps 8\n  echo \"A fox\" | aquatint generate - --format json"
+)]
+pub(crate) struct GenerateArguments {
+    /// Text to continue or template to fill; `-` reads it from standard input
+    #[arg(value_name = "TEMPLATE", required_unless_present = "prompt")]
+    pub(crate) template: Option<String>,
+
+    /// The same as TEMPLATE
+    #[arg(short, long, value_name = "TEMPLATE", conflicts_with = "template")]
+    pub(crate) prompt: Option<String>,
+
+    /// A folder or the name of a built-in model [default: the built-in model]
+    #[arg(short, long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+
+    /// What goes to standard output
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: Format,
+
+    /// Write every step to FILE as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArguments,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// The text
+    #[default]
+    Human,
+    /// One object at the end
+    Json,
+    /// One object for each event, and the one at the end
+    Jsonl,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// Lines to read
+    #[default]
+    Human,
+    /// One object
+    Json,
+}
+
+/// Complete a text or fill templates in a conversation with a model.
+///
+/// Without PROMPT it asks for one after the other: /help says what can be typed. Input from a pipe is one prompt.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  aquatint run\n  aquatint run tales \"Once upon a time\"\n  echo \"A fox\" | aquatint run"
+)]
+pub(crate) struct RunArguments {
+    /// A folder or the name of a built-in model [default: the built-in model]
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+
+    /// Answer this one prompt and leave
+    #[arg(value_name = "PROMPT")]
+    pub(crate) words: Option<String>,
+
+    /// The same as MODEL
+    #[arg(short = 'm', long = "model", value_name = "MODEL", conflicts_with = "model")]
+    pub(crate) model_flag: Option<String>,
+
+    /// The same as PROMPT
+    #[arg(short, long, value_name = "PROMPT", conflicts_with = "words")]
+    pub(crate) prompt: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArguments,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+/// Train a model as a recipe says.
+///
+/// Everything is written to the run folder: the model in Hugging Face shape, the state for --resume, metrics.jsonl and
+/// the loss curve. Ctrl-C saves and leaves; --resume goes on from there, bit for bit.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  aquatint train recipes/smoke.toml\n  aquatint train recipes/tales.toml --out runs/tales --set \
+                        run.steps=2000\n  aquatint train recipes/tales.toml --out runs/tales --resume"
+)]
+pub(crate) struct TrainArguments {
+    /// The recipe, a TOML file
+    #[arg(value_name = "RECIPE")]
+    pub(crate) recipe: PathBuf,
+
+    /// Go on with the run in the run folder
+    #[arg(long)]
+    pub(crate) resume: bool,
+
+    /// Change one key of the recipe; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+
+    /// The run folder [default: the recipe's `output`]
+    #[arg(long, value_name = "DIR", alias = "out-dir")]
+    pub(crate) out: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EvalCommand {
+    /// Bound the likelihood of a text: nats per token, bits per byte, perplexity, each with its standard error
+    Likelihood(LikelihoodArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LikelihoodArguments {
+    /// A folder or the name of a built-in model [default: the built-in model]
+    #[arg(short, long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+
+    /// The text to measure: a file or a folder (.txt, .jsonl, .jsonl.zst, .parquet)
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) data: PathBuf,
+
+    /// The field or column that holds the text [default: text]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) field: Option<String>,
+
+    /// Keep only rows whose field has this value; may be repeated
+    #[arg(long = "where", value_name = "FIELD=VALUE")]
+    pub(crate) filter: Vec<String>,
+
+    /// Times drawn for each canvas; more lower the standard error
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) samples: usize,
+
+    /// Measure N canvases only, spread evenly over the text
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+
+    /// Seed of the masks; same seed, same numbers
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// What goes to standard output
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: ReportFormat,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArguments {
+    /// A folder or the name of a built-in model [default: the built-in model]
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+
+    /// What goes to standard output
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// Folders to look for models in
+    #[arg(value_name = "DIR", default_value = "runs")]
+    pub(crate) folders: Vec<PathBuf>,
+
+    /// What goes to standard output
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// What goes to standard output
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArguments {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_other_tools_are_understood() {
+        let typed = ["aquatint", "generate", "-p", "a", "--max-new-tokens", "9", "--temp", "0.5", "--dtype", "f32"];
+        let Command::Generate(generate) = Arguments::try_parse_from(typed).unwrap().command else {
+            panic!("not generate");
+        };
+        assert_eq!(generate.sampling.max_tokens, Some(9));
+        assert_eq!(generate.sampling.temperature, Some(0.5));
+        assert_eq!(generate.device.precision, Precision::F32);
+    }
+
+    #[test]
+    fn two_ways_to_say_the_same_thing_exclude_each_other() {
+        for pair in [["--threshold=0.9", "--policy=random"], ["--cfg-scale=1", "--guidance-scale=2"]] {
+            assert!(Arguments::try_parse_from(["aquatint", "generate", "a", pair[0], pair[1]]).is_err(), "{pair:?}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! One module for each thing that people ask for.
+
+pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod generate;
+pub(crate) mod likelihood;
+pub(crate) mod list;
+pub(crate) mod run;
+pub(crate) mod show;
+pub(crate) mod train;

@@ -1,0 +1,96 @@
+//! `aquatint doctor`: what this machine can do and which path will be taken.
+
+use crate::arguments::{DeviceArguments, DoctorArguments, ReportFormat};
+use crate::failure::Failure;
+use crate::printer::Printer;
+use crate::{machine, model};
+use aquatint_checkpoint::{Checkpoint, builtin};
+use serde_json::json;
+
+/// One thing looked at.
+struct Finding {
+    name: &'static str,
+    value: String,
+    /// What is wrong, if something is.
+    trouble: Option<String>,
+}
+
+impl Finding {
+    fn good(name: &'static str, value: impl Into<String>) -> Self {
+        Self { name, value: value.into(), trouble: None }
+    }
+}
+
+pub(crate) fn run(arguments: &DoctorArguments, printer: &Printer) -> Result<(), Failure> {
+    let findings = examine();
+    let troubles = findings.iter().filter(|finding| finding.trouble.is_some()).count();
+    match arguments.format {
+        ReportFormat::Json => {
+            let list: Vec<_> = findings
+                .iter()
+                .map(|finding| json!({ "name": finding.name, "value": finding.value, "trouble": finding.trouble }))
+                .collect();
+            printer.data_line(json!({ "healthy": troubles == 0, "findings": list }))?;
+        }
+        ReportFormat::Human => {
+            for finding in &findings {
+                printer.data_line(format_args!("{:<12}{}", finding.name, finding.value))?;
+                if let Some(trouble) = &finding.trouble {
+                    printer.data_line(format_args!("{:<12}^ {trouble}", ""))?;
+                }
+            }
+        }
+    }
+    match troubles {
+        0 => Ok(()),
+        1 => Err(Failure::new("one thing is not as it should be").negative()),
+        many => Err(Failure::new(format!("{many} things are not as they should be")).negative()),
+    }
+}
+
+fn examine() -> Vec<Finding> {
+    let path = aquatint_compute::CpuPath::best();
+    let paths: Vec<String> = aquatint_compute::CpuPath::available().iter().map(ToString::to_string).collect();
+    let plan = model::Plan::resolve(&DeviceArguments::default());
+    let memory = machine::memory();
+    vec![
+        Finding::good("version", env!("CARGO_PKG_VERSION")),
+        Finding::good("system", format!("{} on {}", std::env::consts::OS, std::env::consts::ARCH)),
+        Finding::good("processor", machine::processor().unwrap_or_else(|| "unknown".to_owned())),
+        Finding::good("paths", format!("{} (available: {})", path, paths.join(", "))),
+        Finding::good("threads", machine::threads().to_string()),
+        Finding::good(
+            "memory",
+            memory.map_or_else(
+                || "unknown".to_owned(),
+                |memory| format!("{}, {} available", machine::bytes(memory.total), machine::bytes(memory.available)),
+            ),
+        ),
+        match &plan {
+            Ok(plan) => Finding::good("device", plan.device()),
+            Err(failure) => Finding { name: "device", value: "none".into(), trouble: Some(failure.to_string()) },
+        },
+        match &plan {
+            Ok(plan) => Finding::good("precision", plan.precision_reason()),
+            Err(_) => Finding::good("precision", "none"),
+        },
+        built_in(),
+    ]
+}
+
+/// Opens the built-in model, which proves that the program is whole.
+fn built_in() -> Finding {
+    match Checkpoint::open(builtin::DEFAULT) {
+        Ok(checkpoint) => {
+            let (parameters, size) = super::show::weight(&checkpoint);
+            let text =
+                format!("{}, {} parameters, {}", builtin::DEFAULT, machine::count(parameters), machine::bytes(size));
+            Finding::good("model", text)
+        }
+        Err(error) => Finding {
+            name: "model",
+            value: builtin::DEFAULT.to_owned(),
+            trouble: Some(Failure::from(error).to_string()),
+        },
+    }
+}

@@ -1,0 +1,153 @@
+//! `aquatint generate`: fills one canvas and leaves.
+
+use crate::arguments::{Format, GenerateArguments};
+use crate::failure::Failure;
+use crate::live::LiveCanvas;
+use crate::printer::Printer;
+use crate::screen::CanvasView;
+use crate::session::{Session, closing_line};
+use crate::{interrupt, sampling, wire};
+use aquatint_generate::FinishReason;
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<(), Failure> {
+    let typed = typed(arguments)?;
+    let session = Session::open(arguments.model.as_deref(), &arguments.device, printer)?;
+    let resolved = sampling::resolve(&arguments.sampling, &session.checkpoint.generation)?;
+    let form = session.form(&typed, &resolved, printer)?;
+    printer.detail(format_args!("settings {}", wire::json(&resolved.shown)?));
+    let vocabulary = &session.checkpoint.vocabulary;
+    let mut trace = arguments.trace.as_deref().map(Trace::create).transpose()?;
+    let mut view = CanvasView::new(vocabulary, &form);
+    let mut live = printer.draws().then(|| LiveCanvas::new(*printer));
+    let mut trouble = None;
+    interrupt::listen(|| {});
+    let filled = session.fill(&form, &resolved, printer, &mut |event| {
+        let mut tell = || -> Result<(), Failure> {
+            if trace.is_some() || arguments.format == Format::Jsonl {
+                let line = wire::Event::of(event, vocabulary).line()?;
+                if let Some(trace) = &mut trace {
+                    trace.line(&line)?;
+                }
+                if arguments.format == Format::Jsonl {
+                    printer.data_line(line)?;
+                }
+            }
+            if let Some(live) = &mut live
+                && view.follow(event)
+            {
+                let (cells, status) = view.frame();
+                live.draw(&cells, status);
+            }
+            Ok(())
+        };
+        if let Err(failure) = tell() {
+            trouble.get_or_insert(failure);
+            return ControlFlow::Break(());
+        }
+        if interrupt::pressed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    if let Some(live) = &mut live {
+        live.clear();
+    }
+    let filled = filled?;
+    if let Some(failure) = trouble {
+        return Err(failure);
+    }
+    let outcome = session.report(&form, &filled, &resolved);
+    match arguments.format {
+        Format::Human => printer.text(&outcome.text)?,
+        Format::Json => printer.data_line(wire::json(&outcome)?)?,
+        Format::Jsonl => printer.data_line(wire::Event::Result(Box::new(outcome.clone())).line()?)?,
+    }
+    // The text first: a trace that cannot be written must not cost it.
+    if let Some(trace) = trace {
+        trace.finish(&wire::Event::Result(Box::new(outcome.clone())).line()?)?;
+    }
+    printer.note(closing_line(&outcome));
+    match filled.outcome.reason {
+        FinishReason::Cancelled => Err(Failure::new("stopped before the canvas was full").negative()),
+        FinishReason::Filled | FinishReason::End => Ok(()),
+    }
+}
+
+/// The template, from the arguments or from standard input.
+fn typed(arguments: &GenerateArguments) -> Result<String, Failure> {
+    let given = arguments.template.as_ref().or(arguments.prompt.as_ref()).map_or("", String::as_str);
+    if given != "-" {
+        return Ok(given.to_owned());
+    }
+    read_input()
+}
+
+/// All of standard input, without the line end that every file ends with.
+pub(crate) fn read_input() -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .lock()
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::of(&error).context("could not read standard input"))?;
+    let mut text = String::from_utf8(bytes)
+        .map_err(|error| Failure::of(&error).context("standard input is no UTF-8").hint("convert it to UTF-8 first"))?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(text)
+}
+
+/// A trace file: lines of JSON, written to a temporary file beside the target that is renamed when whole, so that nobody
+/// reads half a trace. What is no ordinary file (a pipe, a terminal) is written to directly.
+struct Trace {
+    path: PathBuf,
+    part: Option<PathBuf>,
+    out: BufWriter<File>,
+}
+
+impl Trace {
+    fn create(path: &Path) -> Result<Self, Failure> {
+        let ordinary = std::fs::metadata(path).map_or(true, |metadata| metadata.is_file());
+        let part = ordinary.then(|| {
+            let mut part = path.as_os_str().to_owned();
+            part.push(".part");
+            PathBuf::from(part)
+        });
+        let opened = match &part {
+            Some(part) => File::create(part),
+            None => File::options().write(true).open(path),
+        };
+        let file = opened.map_err(|error| Failure::of_file("write", path, &error))?;
+        Ok(Self { path: path.to_path_buf(), part, out: BufWriter::new(file) })
+    }
+
+    fn line(&mut self, line: &str) -> Result<(), Failure> {
+        writeln!(self.out, "{line}").map_err(|error| self.failure(&error))
+    }
+
+    fn finish(mut self, line: &str) -> Result<(), Failure> {
+        self.line(line)?;
+        self.out.flush().map_err(|error| self.failure(&error))?;
+        match self.part.take() {
+            Some(part) => std::fs::rename(part, &self.path).map_err(|error| self.failure(&error)),
+            None => Ok(()),
+        }
+    }
+
+    fn failure(&self, error: &std::io::Error) -> Failure {
+        Failure::of_file("write", &self.path, error)
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        if let Some(part) = &self.part {
+            // What was not finished is of no use, and if it cannot be removed nothing more can be done.
+            let _ = std::fs::remove_file(part);
+        }
+    }
+}

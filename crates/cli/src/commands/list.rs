@@ -1,0 +1,86 @@
+//! `aquatint list`: the models at hand, built in and in folders.
+
+use crate::arguments::{ListArguments, ReportFormat};
+use crate::failure::Failure;
+use crate::machine::{bytes, count};
+use crate::printer::Printer;
+use aquatint_checkpoint::{Checkpoint, builtin};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// One model that can be named.
+struct Entry {
+    name: String,
+    parameters: u64,
+    size: u64,
+    context: usize,
+}
+
+pub(crate) fn run(arguments: &ListArguments, printer: &Printer) -> Result<(), Failure> {
+    let mut entries = Vec::new();
+    for name in builtin::names() {
+        entries.push(entry(name, &Checkpoint::open(name)?));
+    }
+    for folder in &arguments.folders {
+        for path in models_in(folder)? {
+            match Checkpoint::load(&path) {
+                Ok(checkpoint) => entries.push(entry(&path.display().to_string(), &checkpoint)),
+                Err(error) => printer.warn(format_args!("`{}` is left out: {error}", path.display())),
+            }
+        }
+    }
+    match arguments.format {
+        ReportFormat::Json => {
+            let models: Vec<_> = entries
+                .iter()
+                .map(|entry| {
+                    json!({
+                        "name": entry.name,
+                        "parameters": entry.parameters,
+                        "bytes": entry.size,
+                        "context_length": entry.context,
+                    })
+                })
+                .collect();
+            printer.data_line(json!({ "models": models }))
+        }
+        ReportFormat::Human => {
+            let width = entries.iter().map(|entry| entry.name.chars().count()).max().unwrap_or(0).max(4);
+            printer
+                .data_line(format_args!("{:width$}  {:>14}  {:>9}  {:>7}", "NAME", "PARAMETERS", "SIZE", "CONTEXT"))?;
+            for entry in &entries {
+                let (parameters, size) = (count(entry.parameters), bytes(entry.size));
+                printer.data_line(format_args!(
+                    "{:width$}  {parameters:>14}  {size:>9}  {:>7}",
+                    entry.name, entry.context
+                ))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn entry(name: &str, checkpoint: &Checkpoint) -> Entry {
+    let (parameters, size) = super::show::weight(checkpoint);
+    Entry { name: name.to_owned(), parameters, size, context: checkpoint.spec.context_length }
+}
+
+/// The folder itself where it holds a model, and the folders in it that do, by name. No folder, no models.
+fn models_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let is_model = |path: &Path| path.join("config.json").is_file();
+    let mut found = Vec::new();
+    if is_model(folder) {
+        found.push(folder.to_path_buf());
+    }
+    match std::fs::read_dir(folder) {
+        Ok(entries) => {
+            let mut inner: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+            inner.retain(|path| is_model(path));
+            inner.sort();
+            found.extend(inner);
+            Ok(found)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(found),
+        Err(error) => Err(Failure::of_file("read", folder, &error)),
+    }
+}

@@ -1,0 +1,157 @@
+//! `aquatint run`: one answer, or a conversation.
+
+use crate::arguments::{RunArguments, SamplingArguments};
+use crate::conversation::{HELP, Typed, set};
+use crate::failure::{Ending, Failure};
+use crate::live::LiveCanvas;
+use crate::printer::Printer;
+use crate::screen::CanvasView;
+use crate::session::{Session, closing_line};
+use crate::{interrupt, machine, sampling, wire};
+use std::io::{BufRead, IsTerminal};
+use std::ops::ControlFlow;
+
+const PROMPT: &str = ">>> ";
+const MORE: &str = "... ";
+
+pub(crate) fn run(arguments: &RunArguments, printer: &Printer) -> Result<(), Failure> {
+    let model = arguments.model.as_deref().or(arguments.model_flag.as_deref());
+    let words = arguments.words.as_deref().or(arguments.prompt.as_deref());
+    let session = Session::open(model, &arguments.device, printer)?;
+    interrupt::listen(remind);
+    if let Some(words) = words.filter(|words| *words != "-") {
+        return answer(&session, words, &arguments.sampling, printer);
+    }
+    if words.is_some() || !std::io::stdin().is_terminal() {
+        return answer(&session, &super::generate::read_input()?, &arguments.sampling, printer);
+    }
+    converse(&session, arguments.sampling.clone(), printer)
+}
+
+/// Fills one template or continues one text, drawing it where it can be drawn.
+fn answer(session: &Session, typed: &str, sampling: &SamplingArguments, printer: &Printer) -> Result<(), Failure> {
+    let resolved = sampling::resolve(sampling, &session.checkpoint.generation)?;
+    let form = session.form(typed, &resolved, printer)?;
+    let mut view = CanvasView::new(&session.checkpoint.vocabulary, &form);
+    let mut live = printer.draws().then(|| LiveCanvas::new(*printer));
+    interrupt::reset();
+    let filled = session.fill(&form, &resolved, printer, &mut |event| {
+        if let Some(live) = &mut live
+            && view.follow(event)
+        {
+            let (cells, status) = view.frame();
+            live.draw(&cells, status);
+        }
+        if interrupt::pressed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    if let Some(live) = &mut live {
+        live.clear();
+    }
+    let filled = filled?;
+    let outcome = session.report(&form, &filled, &resolved);
+    printer.text(&outcome.text)?;
+    printer.note(closing_line(&outcome));
+    if interrupt::pressed() {
+        return Err(Failure::new("stopped before the canvas was full").negative());
+    }
+    Ok(())
+}
+
+/// Answers line after line until the input ends or `/bye`.
+fn converse(session: &Session, mut sampling: SamplingArguments, printer: &Printer) -> Result<(), Failure> {
+    let (parameters, _) = super::show::weight(&session.checkpoint);
+    printer.status(format_args!(
+        "{}: {} parameters on {}. /help says what can be typed.",
+        session.checkpoint.origin,
+        machine::count(parameters),
+        session.device()
+    ));
+    loop {
+        let Some(line) = read_line(PROMPT, printer)? else {
+            // Ctrl-D leaves the cursor behind the prompt.
+            printer.status("");
+            return Ok(());
+        };
+        let done = obey(session, &line, &mut sampling, printer);
+        match done {
+            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Break(())) => return Ok(()),
+            // What was typed can be typed better; only a terminal that is gone ends the conversation.
+            Err(failure) if failure.ending() == Ending::Silent => return Err(failure),
+            Err(failure) => printer.failure(&failure),
+        }
+    }
+}
+
+fn obey(
+    session: &Session,
+    line: &str,
+    sampling: &mut SamplingArguments,
+    printer: &Printer,
+) -> Result<ControlFlow<()>, Failure> {
+    match Typed::parse(line)? {
+        Typed::Nothing => {}
+        Typed::Help => printer.status(HELP),
+        Typed::Show => {
+            printer.data(super::show::describe(&session.checkpoint))?;
+            let resolved = sampling::resolve(sampling, &session.checkpoint.generation)?;
+            let seed = sampling.seed.map_or_else(|| "drawn afresh".to_owned(), |seed| seed.to_string());
+            printer.data_line(format_args!("{:<12}{}", "settings", wire::json(&resolved.shown)?))?;
+            printer.data_line(format_args!("{:<12}{}", "max-tokens", resolved.max_tokens))?;
+            printer.data_line(format_args!("{:<12}{seed}", "seed"))?;
+        }
+        Typed::Set(name, value) => {
+            let mut changed = sampling.clone();
+            set(&mut changed, &name, &value)?;
+            // A value that cannot be used is refused now and not at the next text.
+            sampling::resolve(&changed, &session.checkpoint.generation)?;
+            *sampling = changed;
+        }
+        Typed::Clear => {
+            if printer.draws() {
+                printer.draw("\x1b[2J\x1b[H");
+            }
+        }
+        Typed::Bye => return Ok(ControlFlow::Break(())),
+        Typed::Prompt(text) => answer(session, &text, sampling, printer)?,
+        Typed::Opening(first) => {
+            let Some(text) = read_more(first, printer)? else { return Ok(ControlFlow::Break(())) };
+            answer(session, &text, sampling, printer)?;
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Reads on until the line that ends in `"""`; `None` where the input ends before it.
+fn read_more(first: String, printer: &Printer) -> Result<Option<String>, Failure> {
+    let mut text = first;
+    loop {
+        let Some(line) = read_line(MORE, printer)? else { return Ok(None) };
+        text.push('\n');
+        if let Some(last) = line.trim_end().strip_suffix("\"\"\"") {
+            text.push_str(last);
+            return Ok(Some(text));
+        }
+        text.push_str(line.trim_end_matches(['\n', '\r']));
+    }
+}
+
+/// One line from the terminal; `None` at its end.
+fn read_line(prompt: &str, printer: &Printer) -> Result<Option<String>, Failure> {
+    printer.draw(prompt);
+    let mut line = String::new();
+    interrupt::waiting(true);
+    let read = std::io::stdin().lock().read_line(&mut line);
+    interrupt::waiting(false);
+    match read {
+        Ok(0) => Ok(None),
+        Ok(_) => Ok(Some(line)),
+        Err(error) => Err(Failure::of(&error).context("could not read standard input")),
+    }
+}
+
+/// What Ctrl-C says where there is nothing to stop.
+fn remind() {
+    let printer = Printer::new(crate::printer::Verbosity::Normal, crate::printer::ColorChoice::Auto);
+    printer.draw("\nCtrl-D or /bye leaves.\n>>> ");
+}

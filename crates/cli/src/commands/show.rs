@@ -1,0 +1,83 @@
+//! `aquatint show`: what a model is, without reading its weights.
+
+use crate::arguments::{ReportFormat, ShowArguments};
+use crate::failure::Failure;
+use crate::machine::{bytes, count};
+use crate::model;
+use crate::printer::Printer;
+use aquatint_checkpoint::Checkpoint;
+use aquatint_network::families;
+use serde_json::{Value, json};
+
+pub(crate) fn run(arguments: &ShowArguments, printer: &Printer) -> Result<(), Failure> {
+    let checkpoint = model::open(arguments.model.as_deref())?;
+    match arguments.format {
+        ReportFormat::Json => {
+            let (parameters, size) = weight(&checkpoint);
+            printer.data_line(json!({
+                "name": checkpoint.origin.to_string(),
+                "parameters": parameters,
+                "bytes": size,
+                "config": families::native::to_config(&checkpoint.spec),
+                "generation": checkpoint.generation,
+            }))
+        }
+        ReportFormat::Human => printer.data(describe(&checkpoint)),
+    }
+}
+
+/// Parameters, and bytes in the files.
+pub(crate) fn weight(checkpoint: &Checkpoint) -> (u64, u64) {
+    checkpoint.weights.size()
+}
+
+/// The model in lines of name and value.
+pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
+    let spec = &checkpoint.spec;
+    let (parameters, size) = weight(checkpoint);
+    let storage = checkpoint.weights.names().next().and_then(|name| checkpoint.weights.storage(name));
+    let storage = storage.map_or_else(String::new, |storage| format!(" as {}", storage.to_lowercase()));
+    let heads = match spec.key_value_heads {
+        same if same == spec.heads => format!("{} of {}", spec.heads, spec.head_size),
+        fewer => format!("{} of {} over {fewer} keys and values", spec.heads, spec.head_size),
+    };
+    let mut extras = Vec::new();
+    if spec.qk_norm {
+        extras.push("query-key norm".to_owned());
+    }
+    if spec.tied_head {
+        extras.push("tied head".to_owned());
+    }
+    if let Some(features) = spec.time_conditioning {
+        extras.push(format!("time conditioning ({features} features)"));
+    }
+    if spec.self_conditioning {
+        extras.push("self-conditioning".to_owned());
+    }
+    if extras.is_empty() {
+        extras.push("none".to_owned());
+    }
+    let mut rows = vec![
+        ("model", checkpoint.origin.to_string()),
+        ("parameters", format!("{} ({}{storage}, {} in f32)", count(parameters), bytes(size), bytes(parameters * 4))),
+        ("network", format!("{} layers, width {}, feed-forward {}", spec.layers, spec.width, spec.feed_forward_width)),
+        ("heads", heads),
+        ("attention", format!("{:?}", spec.attention).to_lowercase()),
+        ("extras", extras.join(", ")),
+        ("vocabulary", format!("{} tokens", spec.vocabulary_size)),
+        ("context", format!("{} positions", spec.context_length)),
+    ];
+    rows.push(("defaults", defaults(&checkpoint.generation)));
+    rows.iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect()
+}
+
+/// The model's own sampling settings, ids left out.
+fn defaults(generation: &aquatint_checkpoint::GenerationDefaults) -> String {
+    let Ok(Value::Object(map)) = serde_json::to_value(generation) else { return "none".to_owned() };
+    let known: Vec<String> = map
+        .iter()
+        .filter(|(key, value)| !key.ends_with("_token_id") && !value.is_null() && !generation.others.contains_key(*key))
+        .map(|(key, value)| format!("{key} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        .collect();
+    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+}

@@ -1,0 +1,72 @@
+//! `aquatint train`: from a recipe to a run folder.
+
+use crate::arguments::{DeviceArguments, DeviceChoice, TrainArguments};
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::model::Plan;
+use crate::printer::Printer;
+use crate::training::TrainingScreen;
+use aquatint_train::recipe::Resolved;
+use aquatint_train::{Ending, Overrides, Recipe, RecipeError, TrainError, TrainingEvent};
+use clap::ValueEnum;
+
+pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), Failure> {
+    let overrides = Overrides::parse(&arguments.set)?;
+    let mut recipe = Recipe::load(&arguments.recipe, &overrides).map_err(|error| {
+        // Which file is wrong is for whoever knows its name to say.
+        let named = matches!(error, RecipeError::Read { .. } | RecipeError::Override { .. });
+        let failure = Failure::from(error);
+        if named { failure } else { failure.context(format!("`{}` is no usable recipe", arguments.recipe.display())) }
+    })?;
+    if let Some(out) = &arguments.out {
+        recipe.output.clone_from(out);
+    }
+    if arguments.device.threads.is_some() {
+        recipe.run.threads = arguments.device.threads;
+    }
+    let recipe = recipe.resolve()?;
+    let plan = Plan::resolve(&device(arguments, &recipe)?)?;
+    printer.detail(plan.precision_reason());
+    let mut screen = TrainingScreen::new(*printer);
+    interrupt::listen(|| {});
+    let summary = plan.train(&recipe, arguments.resume, interrupt::flag(), &mut |event: TrainingEvent<'_>| {
+        screen.show(&event);
+    });
+    screen.clear();
+    let summary = summary?;
+    printer.data_line(recipe.output.display())?;
+    match summary.ending {
+        Ending::Complete | Ending::TimeUp => Ok(()),
+        Ending::Interrupted => Err(Failure::new(format!("interrupted at step {}; the run is saved", summary.step))
+            .hint(format!("aquatint train {} --resume goes on", arguments.recipe.display()))
+            .negative()),
+    }
+}
+
+/// The device: what was typed, else what the recipe says.
+fn device(arguments: &TrainArguments, recipe: &Resolved) -> Result<DeviceArguments, Failure> {
+    let mut device = arguments.device.clone();
+    device.threads = recipe.run.threads;
+    if device.device == DeviceChoice::Auto {
+        device.device = DeviceChoice::from_str(&recipe.run.device, false).map_err(|_| {
+            let known: Vec<String> = DeviceChoice::value_variants()
+                .iter()
+                .filter_map(|choice| Some(choice.to_possible_value()?.get_name().to_owned()))
+                .collect();
+            Failure::new(format!("`run.device` is \"{}\"; allowed: {}", recipe.run.device, known.join(", ")))
+        })?;
+    }
+    Ok(device)
+}
+
+impl From<RecipeError> for Failure {
+    fn from(error: RecipeError) -> Self {
+        Self::advised(&error)
+    }
+}
+
+impl From<TrainError> for Failure {
+    fn from(error: TrainError) -> Self {
+        Self::advised(&error)
+    }
+}

@@ -1,0 +1,170 @@
+//! What can be typed at the prompt of `aquatint run`: pure parsing, done by [`crate::commands::run`].
+
+use crate::arguments::SamplingArguments;
+use crate::failure::Failure;
+
+/// One line typed at the prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Typed {
+    /// A text to continue or a template to fill.
+    Prompt(String),
+    /// `/help` or `/?`.
+    Help,
+    /// `/set NAME VALUE`; without both, what is set is shown.
+    Set(String, String),
+    /// `/show`.
+    Show,
+    /// `/clear`.
+    Clear,
+    /// `/bye`.
+    Bye,
+    /// An empty line.
+    Nothing,
+    /// A line that opens a text of several lines with `"""`.
+    Opening(String),
+}
+
+/// What `/help` shows.
+pub(crate) const HELP: &str = "\
+Type a text to have it continued, or a template: The [[3]] sat on the [[5]].
+\"\"\" begins and ends a text of several lines.
+
+  /set NAME VALUE   change a setting: max-tokens, steps, block-length, policy, remasking,
+                    temperature, top-k, top-p, repetition-penalty, guidance-scale, seed;
+                    VALUE default goes back to the model's own
+  /show             show the model and the settings
+  /clear            clear the screen
+  /help             show this help
+  /bye              leave
+
+Ctrl-C stops the text that is being written, Ctrl-D leaves.";
+
+impl Typed {
+    /// Understands one line.
+    pub(crate) fn parse(line: &str) -> Result<Self, Failure> {
+        let line = line.trim_end_matches(['\n', '\r']);
+        let trimmed = line.trim();
+        if trimmed.is_empty() {
+            return Ok(Self::Nothing);
+        }
+        if let Some(rest) = trimmed.strip_prefix("\"\"\"") {
+            return Ok(match rest.strip_suffix("\"\"\"") {
+                Some(whole) => Self::Prompt(whole.to_owned()),
+                None => Self::Opening(rest.to_owned()),
+            });
+        }
+        if !trimmed.starts_with('/') {
+            return Ok(Self::Prompt(line.to_owned()));
+        }
+        let mut words = trimmed.split_whitespace();
+        let command = words.next().unwrap_or_default();
+        let rest: Vec<&str> = words.collect();
+        match (command, rest.as_slice()) {
+            ("/help" | "/?", []) => Ok(Self::Help),
+            ("/set", []) | ("/show", []) => Ok(Self::Show),
+            ("/set", [name, value]) => Ok(Self::Set((*name).to_owned(), (*value).to_owned())),
+            ("/set", _) => Err(Failure::new("`/set` takes a name and a value").hint("/set temperature 0.7")),
+            ("/clear", []) => Ok(Self::Clear),
+            ("/bye" | "/exit" | "/quit", []) => Ok(Self::Bye),
+            ("/help" | "/?" | "/show" | "/clear" | "/bye" | "/exit" | "/quit", _) => {
+                Err(Failure::new(format!("`{command}` takes nothing after it")))
+            }
+            _ => Err(Failure::new(format!("unknown command `{command}`"))
+                .hint("/help lists the commands; a text that begins with / can be put between \"\"\"")),
+        }
+    }
+}
+
+/// Changes one setting; `default` takes it back.
+pub(crate) fn set(sampling: &mut SamplingArguments, name: &str, value: &str) -> Result<(), Failure> {
+    fn read<T: std::str::FromStr>(name: &str, value: &str, expected: &str) -> Result<Option<T>, Failure> {
+        if value == "default" {
+            return Ok(None);
+        }
+        value
+            .parse()
+            .map(Some)
+            .map_err(|_| Failure::new(format!("`{name}` is {value}; allowed: {expected} or default")))
+    }
+    const COUNT: &str = "a whole number";
+    const NUMBER: &str = "a number";
+    let text = || (value != "default").then(|| value.to_owned());
+    match name.trim_start_matches('-').replace('_', "-").as_str() {
+        "max-tokens" => sampling.max_tokens = read(name, value, COUNT)?,
+        "steps" => sampling.steps = read(name, value, COUNT)?,
+        "block-length" => sampling.block_length = read(name, value, COUNT)?,
+        "policy" => {
+            sampling.policy = text();
+            (sampling.threshold, sampling.entropy_bound) = (None, None);
+        }
+        "threshold" => {
+            sampling.threshold = read(name, value, NUMBER)?;
+            (sampling.policy, sampling.entropy_bound) = (None, None);
+        }
+        "entropy-bound" => {
+            sampling.entropy_bound = read(name, value, NUMBER)?;
+            (sampling.policy, sampling.threshold) = (None, None);
+        }
+        "remasking" => sampling.remasking = text(),
+        "temperature" => sampling.temperature = read(name, value, NUMBER)?,
+        "top-k" => sampling.top_k = read(name, value, COUNT)?,
+        "top-p" => sampling.top_p = read(name, value, NUMBER)?,
+        "repetition-penalty" => sampling.repetition_penalty = read(name, value, NUMBER)?,
+        "guidance-scale" => {
+            sampling.guidance_scale = read(name, value, NUMBER)?;
+            sampling.cfg_scale = None;
+        }
+        "seed" => sampling.seed = read(name, value, COUNT)?,
+        _ => return Err(Failure::new(format!("unknown setting `{name}`")).hint("/help lists the settings")),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_prompts_unless_they_begin_with_a_slash() {
+        assert_eq!(Typed::parse("Once upon a time \n").unwrap(), Typed::Prompt("Once upon a time ".to_owned()));
+        assert_eq!(Typed::parse("  \n").unwrap(), Typed::Nothing);
+        assert_eq!(Typed::parse("/?\n").unwrap(), Typed::Help);
+        assert_eq!(Typed::parse("/set").unwrap(), Typed::Show);
+        assert_eq!(Typed::parse("\"\"\"/x\"\"\"").unwrap(), Typed::Prompt("/x".to_owned()));
+        assert_eq!(Typed::parse("\"\"\"first").unwrap(), Typed::Opening("first".to_owned()));
+        assert_eq!(
+            Typed::parse("/jump").unwrap_err().to_string(),
+            "error: unknown command `/jump`\n\nhint: /help lists the commands; a text that begins with / can be put \
+             between \"\"\""
+        );
+        assert!(Typed::parse("/bye now").is_err());
+    }
+
+    #[test]
+    fn settings_are_set_taken_back_and_checked() {
+        let mut sampling = SamplingArguments::default();
+        set(&mut sampling, "temperature", "0.5").unwrap();
+        set(&mut sampling, "--top_k", "4").unwrap();
+        set(&mut sampling, "threshold", "0.9").unwrap();
+        assert_eq!((sampling.temperature, sampling.top_k, sampling.threshold), (Some(0.5), Some(4), Some(0.9)));
+        set(&mut sampling, "policy", "margin").unwrap();
+        assert_eq!((sampling.policy.as_deref(), sampling.threshold), (Some("margin"), None));
+        set(&mut sampling, "temperature", "default").unwrap();
+        assert_eq!(sampling.temperature, None);
+        assert_eq!(
+            set(&mut sampling, "steps", "many").unwrap_err().to_string(),
+            "error: `steps` is many; allowed: a whole number or default"
+        );
+        assert!(set(&mut sampling, "speed", "9").is_err());
+    }
+
+    #[test]
+    fn help_names_every_setting() {
+        for name in
+            ["max-tokens", "steps", "block-length", "policy", "remasking", "temperature", "top-k", "top-p", "seed"]
+        {
+            assert!(HELP.contains(name), "{name}");
+            assert!(set(&mut SamplingArguments::default(), name, "default").is_ok(), "{name}");
+        }
+    }
+}

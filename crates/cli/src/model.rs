@@ -1,0 +1,117 @@
+//! From what people name to a model that runs: the checkpoint, the device and the precision, each with its reason.
+
+use crate::arguments::{DeviceArguments, DeviceChoice, Precision};
+use crate::failure::Failure;
+use crate::machine;
+use aquatint_checkpoint::{Checkpoint, CheckpointError, builtin};
+use aquatint_compute::{Cpu, CpuPath};
+use aquatint_network::Learner;
+use aquatint_train::recipe::Resolved;
+use aquatint_train::{Summary, TrainingEvent, train};
+use std::sync::atomic::AtomicBool;
+
+/// Opens the named checkpoint, or the built-in one.
+pub(crate) fn open(name: Option<&str>) -> Result<Checkpoint, Failure> {
+    let name = name.unwrap_or(builtin::DEFAULT);
+    Checkpoint::open(name).map_err(|error| {
+        let failure = Failure::from(error);
+        // The one thing that people type by mistake: a prompt where the model stands.
+        if name.contains(char::is_whitespace) {
+            failure
+                .hint(format!("to complete a text, name the model first: aquatint run {} {name:?}", builtin::DEFAULT))
+        } else {
+            failure
+        }
+    })
+}
+
+/// Which device computes, in which precision, on how many threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plan {
+    path: CpuPath,
+    precision: Precision,
+    threads: usize,
+    chosen: bool,
+}
+
+impl Plan {
+    /// Resolves what was typed against what the machine has.
+    pub(crate) fn resolve(arguments: &DeviceArguments) -> Result<Self, Failure> {
+        let threads = match arguments.threads {
+            Some(0) => {
+                return Err(
+                    Failure::new("`threads` is 0; allowed: 1 or more").hint("leave it out to use every processor")
+                );
+            }
+            Some(threads) => threads,
+            None => machine::threads(),
+        };
+        let wide = arguments.precision == Precision::F64;
+        let path = match arguments.device {
+            DeviceChoice::CpuScalar => CpuPath::Scalar,
+            DeviceChoice::Auto if wide => CpuPath::Scalar,
+            DeviceChoice::Cpu if wide => {
+                return Err(Failure::new("`precision` is f64; allowed on the device `cpu`: f32, bf16")
+                    .hint("add --device cpu-scalar, the slow path that computes in 64 bits"));
+            }
+            DeviceChoice::Auto | DeviceChoice::Cpu => CpuPath::best(),
+        };
+        let chosen = arguments.precision != Precision::Auto;
+        let precision = if chosen { arguments.precision } else { Precision::F32 };
+        // The scalar path is the specification: plain loops on one thread.
+        let threads = if path == CpuPath::Scalar { 1 } else { threads };
+        Ok(Self { path, precision, threads, chosen })
+    }
+
+    /// The device in words.
+    pub(crate) fn device(&self) -> String {
+        let threads = if self.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", self.threads) };
+        format!("cpu, {} path, {threads}", self.path)
+    }
+
+    /// The precision and why it is that one.
+    pub(crate) fn precision_reason(&self) -> String {
+        match (self.precision, self.chosen) {
+            (Precision::Bf16, _) => "bf16 products, as asked for".to_owned(),
+            (Precision::F64, _) => "f64, as asked for; only the slow scalar path has it".to_owned(),
+            (_, true) => "f32, as asked for".to_owned(),
+            (_, false) => "f32: every path has it, and bf16 would round what the model believes".to_owned(),
+        }
+    }
+
+    /// Builds the network of a checkpoint.
+    pub(crate) fn network(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Learner>, Failure> {
+        Ok(match self.precision {
+            Precision::F64 => Box::new(checkpoint.network(Cpu::<f64>::scalar())?),
+            _ => Box::new(checkpoint.network(self.cpu()?)?),
+        })
+    }
+
+    /// Trains on this device.
+    pub(crate) fn train(
+        &self,
+        recipe: &Resolved,
+        resume: bool,
+        stop: &AtomicBool,
+        events: &mut dyn FnMut(TrainingEvent<'_>),
+    ) -> Result<Summary, Failure> {
+        Ok(match self.precision {
+            Precision::F64 => train(recipe, Cpu::<f64>::scalar(), resume, stop, events)?,
+            _ => train(recipe, self.cpu()?, resume, stop, events)?,
+        })
+    }
+
+    fn cpu(&self) -> Result<Cpu<f32>, Failure> {
+        let cpu = Cpu::<f32>::new(self.path, self.threads).map_err(|error| Failure::of(&error))?;
+        Ok(match self.precision {
+            Precision::Bf16 => cpu.with_precision(aquatint_compute::Precision::Bf16),
+            _ => cpu,
+        })
+    }
+}
+
+impl From<CheckpointError> for Failure {
+    fn from(error: CheckpointError) -> Self {
+        Self::advised(&error)
+    }
+}

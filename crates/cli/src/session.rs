@@ -1,0 +1,179 @@
+//! A loaded model that fills templates: what `run` and `generate` share.
+
+use crate::arguments::DeviceArguments;
+use crate::failure::Failure;
+use crate::model::{self, Plan};
+use crate::printer::Printer;
+use crate::sampling::Resolved;
+use crate::wire;
+use aquatint_checkpoint::Checkpoint;
+use aquatint_diffusion::{Canvas, Kind, Linear, Masked, TokenId};
+use aquatint_generate::{DenoisingEvent, Outcome, Request, generate};
+use aquatint_network::{Denoiser, Learner};
+use aquatint_vocabulary::{Form, FormError, Role, Template, TemplateError, VocabularyError};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A model ready to fill canvases.
+pub(crate) struct Session {
+    /// Where the model came from, and its vocabulary and defaults.
+    pub(crate) checkpoint: Checkpoint,
+    network: Box<dyn Learner>,
+    process: Masked,
+    end: Option<TokenId>,
+    forbidden: Vec<TokenId>,
+    device: String,
+}
+
+/// A filled form with what it took.
+pub(crate) struct Filled {
+    pub(crate) outcome: Outcome,
+    pub(crate) seconds: f64,
+}
+
+impl Session {
+    /// Opens a model and builds its network.
+    pub(crate) fn open(model: Option<&str>, device: &DeviceArguments, printer: &Printer) -> Result<Self, Failure> {
+        let plan = Plan::resolve(device)?;
+        let checkpoint = model::open(model)?;
+        let begun = Instant::now();
+        let network = plan.network(&checkpoint)?;
+        printer.detail(format_args!(
+            "model {} in {:.2} s on {}; {}",
+            checkpoint.origin,
+            begun.elapsed().as_secs_f64(),
+            plan.device(),
+            plan.precision_reason()
+        ));
+        let vocabulary = &checkpoint.vocabulary;
+        let mask = vocabulary.required(Role::Mask)?;
+        let known = vocabulary.len() as TokenId;
+        let forbidden = (0..known)
+            .filter(|id| vocabulary.is_special(*id))
+            .chain(known..checkpoint.spec.vocabulary_size as TokenId)
+            .collect();
+        Ok(Self {
+            process: Masked::new(mask, Arc::new(Linear)),
+            end: vocabulary.role(Role::End),
+            forbidden,
+            device: plan.device(),
+            checkpoint,
+            network,
+        })
+    }
+
+    /// The device in words.
+    pub(crate) fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// Lays out what was typed: a template as it stands, any other text with open positions behind it.
+    pub(crate) fn form(&self, typed: &str, resolved: &Resolved, printer: &Printer) -> Result<Form, Failure> {
+        let vocabulary = &self.checkpoint.vocabulary;
+        let template = Template::parse(typed)?;
+        if template.has_holes() {
+            if resolved.max_tokens_given {
+                printer.warn("`--max-tokens` has no effect: the template says how many tokens are open");
+            }
+            return Ok(template.form(vocabulary)?);
+        }
+        // Without a wish of the user's the text is continued as far as the model can read.
+        let given = template.form(vocabulary)?.canvas().len();
+        let room = self.checkpoint.spec.context_length.saturating_sub(given);
+        let count = match resolved.max_tokens_given {
+            true => resolved.max_tokens,
+            false => resolved.max_tokens.min(room.max(1)),
+        };
+        Ok(template.continued(count, true).form(vocabulary)?)
+    }
+
+    /// Fills a form. `events` may break, which cancels.
+    pub(crate) fn fill(
+        &self,
+        form: &Form,
+        resolved: &Resolved,
+        printer: &Printer,
+        events: &mut dyn FnMut(&DenoisingEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Filled, Failure> {
+        let open = form.canvas().open_positions().len();
+        let settings = resolved.settings_for(open, printer)?;
+        let request =
+            Request::new(form.canvas().clone(), settings).with_end(self.end).with_forbidden(self.forbidden.clone());
+        let begun = Instant::now();
+        let denoiser: &dyn Denoiser = self.network.as_ref();
+        let outcomes = generate(denoiser, &self.process, &[request], &mut |_, event| events(&event))?;
+        let seconds = begun.elapsed().as_secs_f64();
+        match outcomes.into_iter().next() {
+            Some(outcome) => Ok(Filled { outcome, seconds }),
+            None => Err(Failure::new("the generator returned nothing for the request")),
+        }
+    }
+
+    /// The result for scripts.
+    pub(crate) fn report(&self, form: &Form, filled: &Filled, resolved: &Resolved) -> wire::Outcome {
+        let vocabulary = &self.checkpoint.vocabulary;
+        let (outcome, statistics) = (&filled.outcome, &filled.outcome.statistics);
+        wire::Outcome {
+            text: form.text(vocabulary, &outcome.canvas),
+            filled: form.filled(vocabulary, &outcome.canvas),
+            tokens: statistics.tokens,
+            forward_passes: statistics.forward_passes,
+            tokens_per_forward: statistics.tokens_per_forward(),
+            seconds: filled.seconds,
+            tokens_per_second: rate(statistics.tokens, filled.seconds),
+            seed: resolved.seed,
+            finish_reason: outcome.reason.name(),
+            given_tokens: given(&outcome.canvas),
+            model: self.checkpoint.origin.to_string(),
+            settings: resolved.shown.clone(),
+        }
+    }
+}
+
+/// The line that closes every generation on standard error.
+pub(crate) fn closing_line(outcome: &wire::Outcome) -> String {
+    let s = |count: usize| if count == 1 { "" } else { "s" };
+    let passes = if outcome.forward_passes == 1 { "pass" } else { "passes" };
+    format!(
+        "{} token{}, {} forward {passes} ({:.2} tokens each), {:.2} s, {:.1} tokens/s, seed {}",
+        outcome.tokens,
+        s(outcome.tokens),
+        outcome.forward_passes,
+        outcome.tokens_per_forward,
+        outcome.seconds,
+        outcome.tokens_per_second,
+        outcome.seed
+    )
+}
+
+fn given(canvas: &Canvas) -> usize {
+    (0..canvas.len()).filter(|position| canvas.kind(*position) == Some(Kind::Given)).count()
+}
+
+fn rate(tokens: usize, seconds: f64) -> f64 {
+    if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 }
+}
+
+impl From<TemplateError> for Failure {
+    fn from(error: TemplateError) -> Self {
+        let text = error.to_string();
+        // The error draws a caret under the place and ends in its hint, which has a place of its own here.
+        match text.split_once("\n  hint: ") {
+            Some((what, hint)) => Self::new(what).hint(hint),
+            None => Self::new(text),
+        }
+    }
+}
+
+impl From<FormError> for Failure {
+    fn from(error: FormError) -> Self {
+        Self::advised(&error)
+    }
+}
+
+impl From<VocabularyError> for Failure {
+    fn from(error: VocabularyError) -> Self {
+        Self::advised(&error)
+    }
+}

@@ -1,0 +1,175 @@
+//! Shows a training run: a bar with the latest figures on a terminal, plain lines elsewhere.
+
+use crate::machine::{bytes, count};
+use crate::printer::Printer;
+use aquatint_train::{CorpusFigures, StartFigures, StepFigures, Summary, TrainingEvent};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::Duration;
+
+/// Listens to a run and tells of it on standard error.
+pub(crate) struct TrainingScreen {
+    printer: Printer,
+    bar: Option<ProgressBar>,
+}
+
+impl TrainingScreen {
+    /// Nothing has been heard yet.
+    pub(crate) fn new(printer: Printer) -> Self {
+        Self { printer, bar: None }
+    }
+
+    /// Tells of one event.
+    pub(crate) fn show(&mut self, event: &TrainingEvent<'_>) {
+        match event {
+            TrainingEvent::Recipe(recipe) => {
+                if let Ok(text) = recipe.to_toml() {
+                    self.printer.note(text.trim_end());
+                }
+            }
+            TrainingEvent::Preparing(what) => self.line(what),
+            TrainingEvent::Corpus(figures) => self.corpus(figures),
+            TrainingEvent::Started(figures) => self.started(figures),
+            TrainingEvent::Step(figures) => self.step(figures),
+            TrainingEvent::Validated { step, likelihood, best } => {
+                let best = if *best { "  best so far" } else { "" };
+                self.line(&format!("step {step}  held out: {}{best}", crate::commands::likelihood::short(likelihood)));
+            }
+            TrainingEvent::Sampled { step, text } => {
+                self.line(&format!("step {step}  sample: {}", crate::frame::harmless(text)));
+            }
+            TrainingEvent::Saved { step, folder } => self.line(&format!("step {step}  saved to {}", folder.display())),
+            TrainingEvent::Skipped { step } => {
+                self.pause(|printer| printer.warn(format!("step {step} was left out: its gradient was not finite")));
+            }
+            TrainingEvent::Finished(summary) => self.finished(summary),
+            // A newer trainer may tell more than this screen knows to draw.
+            _ => {}
+        }
+    }
+
+    /// Takes the bar away, so that what follows stands on lines of its own.
+    pub(crate) fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn corpus(&mut self, figures: &CorpusFigures) {
+        self.line(&format!(
+            "corpus: {} tokens in {} canvases, vocabulary of {}; held out: {} canvases, {:.3} nats per token by \
+             frequency alone",
+            count(figures.train_tokens),
+            figures.train_canvases,
+            figures.vocabulary,
+            figures.valid_canvases,
+            figures.unigram_entropy,
+        ));
+        if figures.replaced_bytes > 0 {
+            let what = format!(
+                "{} of the corpus were no UTF-8 and were replaced by U+FFFD",
+                if figures.replaced_bytes == 1 { "1 byte".into() } else { format!("{} bytes", figures.replaced_bytes) }
+            );
+            self.pause(|printer| printer.warn(&what));
+        }
+    }
+
+    fn started(&mut self, figures: &StartFigures) {
+        self.line(&format!(
+            "network: {} parameters ({} in f32) on {}",
+            count(figures.parameters),
+            bytes(figures.parameters * 4),
+            figures.device
+        ));
+        if self.printer.draws() {
+            let bar = ProgressBar::with_draw_target(Some(figures.steps), ProgressDrawTarget::stderr());
+            // The template is a constant; were it wrong, the plain bar would do.
+            if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len}  {wide_msg}") {
+                bar.set_style(style.progress_chars("━╸─"));
+            }
+            bar.set_position(figures.step);
+            self.bar = Some(bar);
+        }
+    }
+
+    fn step(&mut self, figures: &StepFigures) {
+        let text = step_line(figures);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(figures.step);
+                bar.set_message(text);
+            }
+            None => self.printer.status(format_args!("step {}  {text}", figures.step)),
+        }
+    }
+
+    fn finished(&mut self, summary: &Summary) {
+        self.clear();
+        if summary.ending == aquatint_train::Ending::Interrupted {
+            // The command itself says so, as its failure.
+            return;
+        }
+        self.printer.status(summary_line(summary));
+    }
+
+    fn line(&self, text: &str) {
+        self.pause(|printer| printer.status(text));
+    }
+
+    fn pause(&self, write: impl FnOnce(&Printer)) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| write(&self.printer)),
+            None => write(&self.printer),
+        }
+    }
+}
+
+/// The figures that say how a run is going, in one line.
+pub(crate) fn step_line(figures: &StepFigures) -> String {
+    format!(
+        "loss {:.4}  {:.3} bits/byte  {} tokens/s  {} left",
+        figures.loss,
+        figures.bits_per_byte,
+        figures.tokens_per_second.round(),
+        clock(figures.seconds_left)
+    )
+}
+
+/// Where a run stands when it ends, in one line.
+pub(crate) fn summary_line(summary: &Summary) -> String {
+    let ending = match summary.ending {
+        aquatint_train::Ending::Complete => "done",
+        aquatint_train::Ending::Interrupted => "interrupted",
+        aquatint_train::Ending::TimeUp => "time is up; --resume goes on",
+    };
+    let mut line =
+        format!("{ending}: step {}, {} tokens in {}", summary.step, count(summary.tokens), clock(summary.seconds));
+    if let Some(bits) = summary.bits_per_byte {
+        line.push_str(&format!(", held out {bits:.3} bits/byte"));
+    }
+    if let Some((nats, step)) = summary.best {
+        line.push_str(&format!(", best {nats:.4} nats/token at step {step}"));
+    }
+    line
+}
+
+/// Seconds as people read them: `42s`, `3m05s`, `2h07m`.
+pub(crate) fn clock(seconds: f64) -> String {
+    // A speed of zero leaves an endless time, which no Duration can hold.
+    let Ok(duration) = Duration::try_from_secs_f64(seconds.max(0.0)) else { return "?".to_owned() };
+    match duration.as_secs() {
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds @ 60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        seconds => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_told_as_a_clock() {
+        assert_eq!([0.0, 59.9, 185.0, 7620.0].map(clock), ["0s", "59s", "3m05s", "2h07m"]);
+        assert_eq!([f64::INFINITY, f64::NAN, -1.0].map(clock), ["?", "0s", "0s"]);
+    }
+}

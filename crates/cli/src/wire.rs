@@ -1,0 +1,153 @@
+//! The JSON that `generate --format json|jsonl` and `--trace` write. These types are the promise to scripts: a key is
+//! added, never renamed, without a line in the changelog.
+
+use crate::failure::Failure;
+use aquatint_diffusion::{Kind, TokenId};
+use aquatint_generate::{ChangeKind, DenoisingEvent};
+use aquatint_vocabulary::Vocabulary;
+use serde::Serialize;
+
+/// One line of a trace.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Event {
+    Started {
+        canvas: Vec<Position>,
+        forward_passes: usize,
+    },
+    BlockStarted {
+        block: usize,
+        of: usize,
+        positions: Vec<usize>,
+        steps: usize,
+    },
+    Step {
+        block: usize,
+        step: usize,
+        of: usize,
+        open: usize,
+        changes: Vec<Change>,
+        closed: Vec<usize>,
+    },
+    BlockCommitted {
+        block: usize,
+        of: usize,
+    },
+    Finished {
+        finish_reason: &'static str,
+        tokens: usize,
+        forward_passes: usize,
+        steps: usize,
+    },
+    /// The last line: the whole result.
+    Result(Box<Outcome>),
+}
+
+/// One position of the canvas as it was given.
+#[derive(Debug, Serialize)]
+pub(crate) struct Position {
+    pub(crate) state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) token: Option<TokenId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<String>,
+}
+
+/// One change of one position.
+#[derive(Debug, Serialize)]
+pub(crate) struct Change {
+    pub(crate) position: usize,
+    pub(crate) kind: &'static str,
+    pub(crate) token: TokenId,
+    pub(crate) text: String,
+    pub(crate) confidence: f64,
+}
+
+impl Event {
+    /// The form in which an event is written.
+    pub(crate) fn of(event: &DenoisingEvent<'_>, vocabulary: &Vocabulary) -> Self {
+        match *event {
+            DenoisingEvent::Started { canvas, forward_passes } => {
+                let position = |position| {
+                    let token = canvas.tokens()[position];
+                    let text = || vocabulary.token_text(token);
+                    match canvas.kind(position) {
+                        Some(Kind::Given) => Position { state: "given", token: Some(token), text: Some(text()) },
+                        Some(Kind::Open) => Position { state: "open", token: None, text: None },
+                        Some(Kind::Padding) | None => Position { state: "padding", token: None, text: None },
+                    }
+                };
+                Self::Started { canvas: (0..canvas.len()).map(position).collect(), forward_passes }
+            }
+            DenoisingEvent::BlockStarted { block, of, positions, steps } => {
+                Self::BlockStarted { block, of, positions: positions.to_vec(), steps }
+            }
+            DenoisingEvent::Step { block, step, of, changes, closed, open } => {
+                let change = |change: &aquatint_generate::Change| Change {
+                    position: change.position,
+                    kind: match change.kind {
+                        ChangeKind::Committed => "committed",
+                        ChangeKind::Edited => "edited",
+                        ChangeKind::Renoised => "renoised",
+                    },
+                    token: change.token,
+                    text: vocabulary.token_text(change.token),
+                    confidence: change.confidence,
+                };
+                let changes = changes.iter().map(change).collect();
+                Self::Step { block, step, of, open, changes, closed: closed.to_vec() }
+            }
+            DenoisingEvent::BlockCommitted { block, of } => Self::BlockCommitted { block, of },
+            DenoisingEvent::Finished { reason, statistics } => Self::Finished {
+                finish_reason: reason.name(),
+                tokens: statistics.tokens,
+                forward_passes: statistics.forward_passes,
+                steps: statistics.steps,
+            },
+        }
+    }
+
+    /// One line of JSON.
+    pub(crate) fn line(&self) -> Result<String, Failure> {
+        json(self)
+    }
+}
+
+/// A value as one line of JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| Failure::of(&error).context("could not write JSON"))
+}
+
+/// What `--format json` prints.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Outcome {
+    /// The whole canvas as text.
+    pub(crate) text: String,
+    /// What was written in each hole, in order.
+    pub(crate) filled: Vec<String>,
+    /// Tokens written.
+    pub(crate) tokens: usize,
+    pub(crate) forward_passes: usize,
+    pub(crate) tokens_per_forward: f64,
+    pub(crate) seconds: f64,
+    pub(crate) tokens_per_second: f64,
+    pub(crate) seed: u64,
+    pub(crate) finish_reason: &'static str,
+    pub(crate) given_tokens: usize,
+    pub(crate) model: String,
+    pub(crate) settings: Settings,
+}
+
+/// The resolved settings that, with the seed, make the result again.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Settings {
+    pub(crate) steps: usize,
+    pub(crate) block_length: Option<usize>,
+    pub(crate) policy: String,
+    pub(crate) remasking: String,
+    pub(crate) temperature: f64,
+    pub(crate) top_k: Option<usize>,
+    pub(crate) top_p: Option<f64>,
+    pub(crate) repetition_penalty: f64,
+    pub(crate) guidance_scale: f64,
+}
