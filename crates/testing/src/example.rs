@@ -1,8 +1,10 @@
 //! A tiny network of every kind with something to learn.
 
+use crate::Golden;
 use aquatint_compute::{Device, Element, Visibility};
 use aquatint_diffusion::{Key, Layout, PADDING_DOCUMENT, two_stream_intervals};
 use aquatint_network::{LossRow, Network, NetworkInput, NetworkSpec};
+use serde_json::Value;
 use std::ops::Range;
 
 /// A description, an input that fits it, and what there is to learn.
@@ -172,6 +174,36 @@ impl Example {
             rows.extend(weights.iter().map(|weight| (weight / sum) as f32));
         }
         rows
+    }
+
+    /// The example of a golden file of a whole network. What each row sees is laid out here, from the description: that
+    /// the reference's masks agree is part of what a test of it shows.
+    pub fn golden(golden: &Golden) -> Self {
+        let about = &golden.about;
+        let whole = |value: &Value| value.as_u64().expect("a whole number") as usize;
+        let list = |key: &str| about[key].as_array().expect("a list").iter().map(whole).collect::<Vec<_>>();
+        let spec = aquatint_network::families::from_config(&about["config"]).expect("a valid description");
+        let documents: Vec<u32> = list("documents").iter().map(|&document| document as u32).collect();
+        let visibility = match about["two_streams"].as_array() {
+            Some(two) => {
+                let (length, block) = (whole(&two[0]), whole(&two[1]));
+                Visibility::new(vec![0..2 * length as u32], two_stream_intervals(length, block, &[]))
+                    .expect("the layout's own intervals")
+            }
+            None => Self::laid_out(spec.clone(), &list("lengths"), &documents).visibility,
+        };
+        let optional = |name: &str| golden.has(name).then(|| golden.singles(name));
+        let asked = golden.ids("rows").into_iter().zip(golden.ids("targets")).zip(golden.values("weights"));
+        Self {
+            spec,
+            tokens: golden.ids("tokens"),
+            probabilities: optional("probabilities"),
+            positions: golden.ids("positions"),
+            visibility,
+            times: optional("times"),
+            belief: optional("belief"),
+            rows: asked.map(|((row, target), &weight)| LossRow { row, target, weight }).collect(),
+        }
     }
 
     /// What the network is given.
