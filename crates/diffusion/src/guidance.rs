@@ -1,4 +1,4 @@
-//! Classifier-free guidance on the belief about clean tokens (2406.07524's family: SMDM, 2410.18514; LLaDA, 2502.09992).
+//! Classifier-free guidance on the belief about clean tokens (SMDM, 2410.18514; LLaDA, 2502.09992).
 //!
 //! `log p = u + s (c − u)` up to a constant, with c and u the logits with and without the condition; s = 1 changes
 //! nothing. Others count from 0: their `cfg_scale` w is s = w + 1, see [`guidance_scale`].
@@ -9,12 +9,9 @@
 /// three slices are not touched.
 pub fn guide(conditional: &[f32], unconditional: &[f32], scale: f64, out: &mut [f32]) {
     for ((out, &c), &u) in out.iter_mut().zip(conditional).zip(unconditional) {
-        // Where one of the two is infinite the formula is ∞ − ∞; the condition has the last word.
-        *out = if scale == 1.0 || !c.is_finite() || !u.is_finite() {
-            c
-        } else {
-            (f64::from(u) + scale * (f64::from(c) - f64::from(u))) as f32
-        };
+        // Where one of the two is −∞ the formula is ∞ − ∞; the condition has the last word. What is not a number stays so.
+        let excluded = c == f32::NEG_INFINITY || (u == f32::NEG_INFINITY && c.is_finite());
+        *out = if scale == 1.0 || excluded { c } else { (f64::from(u) + scale * (f64::from(c) - f64::from(u))) as f32 };
     }
 }
 
@@ -51,5 +48,12 @@ mod tests {
         let mut out = [0.0f32; 2];
         guide(&[f32::NEG_INFINITY, 0.0], &[f32::NEG_INFINITY, 0.0], 2.5, &mut out);
         assert_eq!(out, [f32::NEG_INFINITY, 0.0]);
+    }
+
+    #[test]
+    fn a_broken_branch_does_not_go_unnoticed() {
+        let mut out = [0.0f32; 2];
+        guide(&[0.0, f32::NAN], &[f32::NAN, 0.0], 2.0, &mut out);
+        assert!(out.iter().all(|o| o.is_nan()));
     }
 }

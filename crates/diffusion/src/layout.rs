@@ -1,8 +1,7 @@
 //! Layouts: which positions of a canvas see which others.
 //!
-//! Full (LLaDA, 2502.09992), causal, and blocks in order, bidirectional inside and causal between (BD3-LM, 2503.09573,
-//! section 3.1 and figure 3). Every position sees at most two intervals, which is all that an attention kernel needs to
-//! know. Documents packed into one canvas do not see each other (LLaDA2.0, 2512.15745), and blocks are counted from the
+//! Full (LLaDA, 2502.09992), causal, and blocks in order, bidirectional inside and causal between (BD3-LM, 2503.09573).
+//! Every position sees at most two intervals, which is all that an attention kernel needs to know. Documents packed into one canvas do not see each other (LLaDA2.0, 2512.15745), and blocks are counted from the
 //! beginning of their document, as they are when the document stands alone.
 
 use crate::SettingError;
@@ -59,7 +58,7 @@ impl Layout {
 }
 
 /// What each row sees when block diffusion is trained in one pass over `[noisy ; clean]`: rows `0..length` hold the
-/// noisy canvas, rows `length..2·length` the clean one (BD3-LM, 2503.09573, figure 3).
+/// noisy canvas, rows `length..2·length` the clean one (BD3-LM, 2503.09573).
 ///
 /// A noisy row sees its own noisy block and the clean blocks before it; a clean row sees the clean blocks up to its own.
 /// `documents` is as in [`Layout::intervals`]; a `block` of 0 is taken as 1.

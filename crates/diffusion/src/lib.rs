@@ -5,6 +5,39 @@
 //! which beliefs become final at each of them, and [`Remasking`] which are taken back. Slices and seeds only: there are
 //! no tensors, files, clocks or hidden state here, and every random draw is a function of (seed, position, step).
 //!
+//! One position after another, with a belief that is the same everywhere:
+//!
+//! ```
+//! use aquatint_diffusion::*;
+//!
+//! let schedule = schedule("linear")?;
+//! let (policy, remasking) = (policy::by_name("confidence")?, Remasking::None);
+//! let process = Masked::new(2, schedule.clone());
+//! let mut canvas = Canvas::new();
+//! canvas.push_given(&[1]);
+//! canvas.push_open(3, false, process.mask());
+//!
+//! let key = Key::new(7);
+//! process.begin(&mut canvas, key);
+//! let plan = StepPlan::new(&[3], 3, schedule.as_ref(), policy.as_ref(), &remasking)?;
+//! for planned in plan.blocks()[0].steps() {
+//!     let open = canvas.open_positions();
+//!     let step = planned.with(open.len(), 0);
+//!     let mut proposal = Proposal::new();
+//!     for position in open {
+//!         let draws = &mut key.at(position as u64, planned.number);
+//!         let logits = [0.1, 0.3, 0.0];
+//!         proposal.insert(position, propose(&logits, &Shaping::NONE, process.noise_tokens(), &[], draws)?);
+//!     }
+//!     for position in policy.select(&step, &proposal, key).positions {
+//!         canvas.commit(position, proposal.candidate(position).expect("it was proposed").token)?;
+//!     }
+//! }
+//! assert_eq!(canvas.tokens()[0], 1);
+//! assert!(canvas.open_positions().is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Conventions: time 0 is clean and 1 is noise; steps count up from 0; costs are in nats; everything random is f64.
 #![forbid(unsafe_code)]
 

@@ -4,7 +4,7 @@
 //! - continuous time (MDLM, 2406.07524, equation 10): t uniform, weight −α′(t)/(1 − α(t)), see
 //!   [`crate::NoiseSchedule::weight`];
 //! - discrete time, exact for T steps (the same, equation 8): step uniform, weight T (α_s − α_t)/(1 − α_t);
-//! - fixed count (LLaDA, 2502.09992, equation 14): the number n of masks uniform on 1..L, weight L/n, whatever the
+//! - fixed count (LLaDA, 2502.09992): the number n of masks uniform on 1..L, weight L/n, whatever the
 //!   schedule: the same expectation as continuous time, and no variance from the number of masks.
 //!
 //! Deviations: none.

@@ -1,8 +1,8 @@
 //! Remasking: taking committed tokens back, so that early mistakes can be mended (ReMDM, 2503.00307).
 //!
 //! Between α_t and the larger α_s a committed position returns to the mask with probability σ, and a masked one stays
-//! masked with probability `(1 − α_s − σ α_t)/(1 − α_t)` (equation 4), which leaves the marginal law of every time as it
-//! is for any `0 ≤ σ ≤ σ_max = min(1, (1 − α_s)/α_t)`. Section 4.1 gives the choices of σ.
+//! masked with probability `(1 − α_s − σ α_t)/(1 − α_t)`, which leaves the marginal law of every time as it is for any
+//! `0 ≤ σ ≤ σ_max = min(1, (1 − α_s)/α_t)`. Section 4.1 gives the choices of σ, section 4.2 the loop.
 //!
 //! Deviations: `loop` never exceeds σ_max, where the paper trusts its η; under `conf` a masked position uses the reverse
 //! step without remasking, as the paper's η of 0 for masked positions says. Nothing given or padded is ever touched.
@@ -46,7 +46,7 @@ pub enum Remasking {
 const ALLOWED: &str = "none, cap:ETA, rescale:ETA, conf, conf:ETA, loop, loop:ETA";
 
 impl Remasking {
-    /// Clock at which `loop` begins to hold the noise (2503.00307, section 5.1).
+    /// Clock at which `loop` begins to hold the noise (2503.00307, section 4.2).
     pub const LOOP_ON: f64 = 0.55;
     /// Clock at which it ends.
     pub const LOOP_OFF: f64 = 0.05;
@@ -125,7 +125,7 @@ pub(crate) fn sigma_limit(from: f64, to: f64) -> f64 {
     if from <= 0.0 { 1.0 } else { ((1.0 - to) / from).clamp(0.0, 1.0) }
 }
 
-/// `(1 − α_s − σ α_t)/(1 − α_t)`: equation 4; at σ = 0 MDLM's reverse step (2406.07524, equation 7).
+/// `(1 − α_s − σ α_t)/(1 − α_t)` (2503.00307); at σ = 0 MDLM's reverse step (2406.07524, equation 7).
 pub(crate) fn staying(from: f64, to: f64, sigma: f64) -> f64 {
     if from >= 1.0 { 0.0 } else { ((1.0 - to - sigma * from) / (1.0 - from)).clamp(0.0, 1.0) }
 }

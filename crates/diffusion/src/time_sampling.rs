@@ -11,7 +11,7 @@ use std::str::FromStr;
 pub enum TimeSampling {
     /// Independent times.
     Uniform,
-    /// One shared draw `u`, times `(u + i/n) mod 1` (VDM, 2107.00630, appendix I.1; MDLM uses it).
+    /// One shared draw `u`, times `(u + i/n) mod 1` (VDM, 2107.00630; MDLM uses it).
     #[default]
     LowDiscrepancy,
     /// Pairs `u`, `1 − u`; the last of an odd number stands alone.

@@ -1,5 +1,5 @@
 //! Commit under an entropy bound: as many positions as can be written at once with little dependence between them
-//! (EB-sampler, 2505.24857, equation 8; DiffusionGemma uses it).
+//! (EB-sampler, 2505.24857; DiffusionGemma uses it).
 //!
 //! Positions are taken by rising entropy while `Σ H − max H ≤ γ`, which bounds the mutual information that writing them
 //! together loses. γ = 0 commits one position, and those of entropy 0; γ = ∞ all at once. Deviations: none (entropy is

@@ -3,7 +3,7 @@
 //! steps, at one forward pass per token.
 //!
 //! Deviation: the plan's times are handed to the network, not the hitting times; the exact belief of a masked process
-//! does not depend on the time (RADD, 2406.03736, theorem 1). [`hitting_time`] draws them for whoever wants them.
+//! does not depend on the time (RADD, 2406.03736). [`hitting_time`] draws them for whoever wants them.
 
 use super::{CommitPolicy, everything, highest, uniform};
 use crate::{Commit, Draws, Key, NoiseSchedule, Proposal, Step, Time};
@@ -31,7 +31,7 @@ impl CommitPolicy for FirstHitting {
 
 /// The time at which the first of `open` masked positions is unmasked when the clock stands at `from`: the share of
 /// noise falls by the factor `u^(1/open)`, the largest of `open` uniform draws. Under the linear schedule that is
-/// `t u^(1/n)` (2409.02908, section 4.1). Clean where none is open.
+/// `t u^(1/n)` (2409.02908). Clean where none is open.
 pub fn hitting_time(schedule: &dyn NoiseSchedule, from: Time, open: usize, draws: &mut Draws) -> Time {
     if open == 0 {
         return Time::CLEAN;

@@ -1,4 +1,4 @@
-//! Commit by margin: the likeliest token against the second (2502.06768, section 4.3). Deviations: none.
+//! Commit by margin: the likeliest token against the second (2502.06768). Deviations: none.
 
 use super::{CommitPolicy, count, highest};
 use crate::{Commit, Key, Proposal, Step};

@@ -1,6 +1,6 @@
-//! Commit above a threshold: everything that is sure enough at once (Fast-dLLM, 2505.22618, section 3.3).
+//! Commit above a threshold: everything that is sure enough at once (Fast-dLLM, 2505.22618).
 //!
-//! Its theorem 1: where n positions all have a probability above 1 − ε and (n + 1) ε ≤ 1, committing the likeliest token
+//! Its theorem: where n positions all have a probability above 1 − ε and (n + 1) ε ≤ 1, committing the likeliest token
 //! of each at once gives what committing them one by one gives. Deviations: none; at least one position is committed.
 
 use super::{CommitPolicy, ascending, everything, highest};

@@ -1,4 +1,4 @@
-//! The cosine schedule of MD4 (2406.04329, table 4): α(t) = 1 − cos(π/2 (1 − t)), written as 1 − sin(πt/2), which is the
+//! The cosine schedule of MD4 (2406.04329): α(t) = 1 − cos(π/2 (1 − t)), written as 1 − sin(πt/2), which is the
 //! same and keeps the digits of a small t.
 
 use crate::{NoiseSchedule, Time};

@@ -1,4 +1,4 @@
-//! The linear schedule: α(t) = 1 − t, so that the weight of the bound is 1/t (LLaDA, 2502.09992, equation 3).
+//! The linear schedule: α(t) = 1 − t, so that the weight of the bound is 1/t (LLaDA, 2502.09992).
 
 use crate::{NoiseSchedule, Time};
 

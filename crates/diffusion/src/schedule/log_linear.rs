@@ -1,4 +1,4 @@
-//! The log-linear schedule of SEDD (2310.16834) and MDLM (2406.07524, appendix E.1): total noise
+//! The log-linear schedule of SEDD (2310.16834) and MDLM (2406.07524): total noise
 //! σ(t) = −log(1 − (1 − ε) t), so α(t) = exp(−σ) = 1 − (1 − ε) t.
 //!
 //! It ends at α(1) = ε, not at 0: a share ε of the tokens is never masked, and the bound computed under this schedule

@@ -1,4 +1,4 @@
-//! The polynomial schedule of MD4 (2406.04329, table 4): α(t) = 1 − tᵖ; p = 1 is the linear schedule.
+//! The polynomial schedule of MD4 (2406.04329): α(t) = 1 − tᵖ; p = 1 is the linear schedule.
 
 use crate::{NoiseSchedule, SettingError, Time};
 

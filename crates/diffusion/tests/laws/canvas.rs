@@ -33,6 +33,8 @@ fn canvases() -> impl Strategy<Value = Canvas> {
 }
 
 proptest! {
+    #![proptest_config(crate::oracle::properties())]
+
     #[test]
     fn given_and_padded_positions_are_never_written(mut canvas in canvases(), actions in actions()) {
         let before = canvas.clone();

@@ -11,6 +11,8 @@ fn remaskings() -> Vec<Remasking> {
 }
 
 proptest! {
+    #![proptest_config(crate::oracle::properties())]
+
     #[test]
     fn commit_counts_add_up_to_the_masked_count(
         blocks in prop::collection::vec(0usize..70, 1..4),

@@ -33,6 +33,8 @@ fn select(name: &str, proposal: &Proposal, commits: usize) -> Vec<usize> {
 }
 
 proptest! {
+    #![proptest_config(crate::oracle::properties())]
+
     #[test]
     fn only_proposed_positions_are_committed_in_order_and_all_at_last(candidates in candidates(), commits in 0usize..9) {
         let proposal = proposal(&candidates);

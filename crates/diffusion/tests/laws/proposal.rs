@@ -110,6 +110,8 @@ fn shaping_out_of_range_is_refused() {
 }
 
 proptest! {
+    #![proptest_config(crate::oracle::properties())]
+
     /// Large vocabularies take a shortcut past sorting; it may not change what is kept.
     #[test]
     fn top_k_and_top_p_keep_what_a_full_sort_keeps(

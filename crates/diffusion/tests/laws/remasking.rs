@@ -8,7 +8,7 @@ fn plan(name: &str, remasking: &Remasking, steps: usize) -> StepPlan {
     StepPlan::new(&[64], steps, schedule.as_ref(), &Ancestral, remasking).unwrap()
 }
 
-/// Equation 4 of 2503.00307 keeps the marginals: α_t (1 − σ) + (1 − α_t)(1 − staying) = α_s at every step.
+/// The reverse step of 2503.00307 keeps the marginals: α_t (1 − σ) + (1 − α_t)(1 − staying) = α_s at every step.
 #[test]
 fn the_share_of_clean_positions_follows_the_schedule_under_any_sigma() {
     for name in ["linear", "cosine", "polynomial:2"] {
