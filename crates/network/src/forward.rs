@@ -11,92 +11,9 @@
 //! 3, adaLN-Zero; the order of the six parts is shift, scale, gate of attention, then of the feed-forward layer).
 
 use crate::time::features;
+use crate::wiring::{LayerWeights, Wiring};
 use crate::{NetworkInput, NetworkSpec};
-use aquatint_compute::{
-    AttentionShape, Device, DeviceError, Element, Parameters, RopeShape, Tape, Value, Visibility, WeightId,
-};
-
-/// The weights of a network by their use.
-#[derive(Debug)]
-pub(crate) struct Wiring {
-    table: WeightId,
-    pub(crate) head: WeightId,
-    norm: WeightId,
-    belief_norm: Option<WeightId>,
-    time: Option<TimeWeights>,
-    layers: Vec<LayerWeights>,
-}
-
-/// A matrix and its bias.
-type Affine = (WeightId, WeightId);
-
-#[derive(Debug)]
-struct TimeWeights {
-    input: Affine,
-    output: Affine,
-    norm_modulation: Affine,
-}
-
-#[derive(Debug)]
-struct LayerWeights {
-    modulation: Option<Affine>,
-    attention_norm: WeightId,
-    query_key_value: WeightId,
-    head_norms: Option<(WeightId, WeightId)>,
-    out: WeightId,
-    feed_forward_norm: WeightId,
-    gate_up: WeightId,
-    down: WeightId,
-}
-
-impl Wiring {
-    /// Declares the weights; `index` finds a parameter by its name.
-    pub(crate) fn new<D: Device>(
-        spec: &NetworkSpec,
-        parameters: &mut Parameters<D>,
-        index: impl Fn(&str) -> usize,
-    ) -> Self {
-        let mut stack = |names: &[String]| {
-            let parts: Vec<usize> = names.iter().map(|name| index(name)).collect();
-            parameters.weight(&parts)
-        };
-        let table = stack(&["model.embed_tokens.weight".into()]);
-        let timed = spec.time_conditioning.is_some();
-        let mut affine = |name: String, stack: &mut dyn FnMut(&[String]) -> WeightId| {
-            (stack(&[format!("{name}.weight")]), stack(&[format!("{name}.bias")]))
-        };
-        let layer = |layer: usize, stack: &mut dyn FnMut(&[String]) -> WeightId, affine: &mut AffineOf<'_>| {
-            let name = |rest: &str| format!("model.layers.{layer}.{rest}");
-            let weight = |rest: &str| format!("model.layers.{layer}.{rest}.weight");
-            LayerWeights {
-                modulation: timed.then(|| affine(name("modulation"), stack)),
-                attention_norm: stack(&[weight("input_layernorm")]),
-                query_key_value: stack(&["q", "k", "v"].map(|part| weight(&format!("self_attn.{part}_proj")))),
-                head_norms: spec
-                    .qk_norm
-                    .then(|| (stack(&[weight("self_attn.q_norm")]), stack(&[weight("self_attn.k_norm")]))),
-                out: stack(&[weight("self_attn.o_proj")]),
-                feed_forward_norm: stack(&[weight("post_attention_layernorm")]),
-                gate_up: stack(&["gate", "up"].map(|part| weight(&format!("mlp.{part}_proj")))),
-                down: stack(&[weight("mlp.down_proj")]),
-            }
-        };
-        Self {
-            table,
-            head: if spec.tied_head { table } else { stack(&["lm_head.weight".into()]) },
-            norm: stack(&["model.norm.weight".into()]),
-            belief_norm: spec.self_conditioning.then(|| stack(&["model.self_conditioning_norm.weight".into()])),
-            time: timed.then(|| TimeWeights {
-                input: affine("model.time_embedder.input_proj".into(), &mut stack),
-                output: affine("model.time_embedder.output_proj".into(), &mut stack),
-                norm_modulation: affine("model.norm_modulation".into(), &mut stack),
-            }),
-            layers: (0..spec.layers).map(|index| layer(index, &mut stack, &mut affine)).collect(),
-        }
-    }
-}
-
-type AffineOf<'a> = dyn FnMut(String, &mut dyn FnMut(&[String]) -> WeightId) -> Affine + 'a;
+use aquatint_compute::{AttentionShape, Device, DeviceError, Element, RopeShape, Tape, Value, Visibility, WeightId};
 
 /// What one pass reads besides weights. Lives as long as the tape.
 #[derive(Debug, Clone, Copy)]

@@ -14,6 +14,7 @@ mod inventory;
 mod network;
 mod spec;
 mod time;
+mod wiring;
 
 pub use denoiser::{Denoiser, Learner};
 pub use error::NetworkError;

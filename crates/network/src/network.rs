@@ -1,8 +1,9 @@
 //! A network on a device.
 
-use crate::forward::{Pass, Wiring};
+use crate::forward::Pass;
 use crate::input::below;
 use crate::inventory::{self, Beginning, Tensor};
+use crate::wiring::Wiring;
 use crate::{Denoiser, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Role};
 use aquatint_compute::{Device, Element, Gradients, LinearShape, Parameters, Tape, Targets};
 use aquatint_diffusion::Key;
@@ -112,7 +113,7 @@ impl<D: Device> Network<D> {
             index.insert(tensor.name.as_str(), parameters.add(rows, columns, value));
             no_gradients.push(device.zeros(0)?);
         }
-        let wiring = Wiring::new(&spec, &mut parameters, |name| index[name]);
+        let wiring = Wiring::new(&spec, &mut parameters, &index);
         Ok(Self { spec, tensors, parameters, wiring, gradients: None, no_gradients, recompute: false })
     }
 
@@ -177,14 +178,28 @@ fn pass<R>(
     with(Pass { spec, wiring, input: *input, groups: &groups, asked_groups: &asked_groups, asked: &asked })
 }
 
-/// Rows, targets and weights apart, after checking that the targets can be.
-fn split(spec: &NetworkSpec, rows: &[LossRow]) -> Result<(Vec<u32>, Vec<u32>, Vec<f64>), NetworkError> {
-    if let Some(LossRow { row, target, .. }) = rows.iter().find(|row| Some(row.target) == spec.mask_token) {
-        return Err(NetworkError::MaskTarget { row: *row, target: *target });
+/// Rows, targets and weights apart.
+struct Asked {
+    rows: Vec<u32>,
+    ids: Vec<u32>,
+    weights: Vec<f64>,
+}
+
+impl Asked {
+    /// Takes them apart after checking that the targets can be.
+    fn new(spec: &NetworkSpec, rows: &[LossRow]) -> Result<Self, NetworkError> {
+        if let Some(LossRow { row, target, .. }) = rows.iter().find(|row| Some(row.target) == spec.mask_token) {
+            return Err(NetworkError::MaskTarget { row: *row, target: *target });
+        }
+        let ids: Vec<u32> = rows.iter().map(|row| row.target).collect();
+        below("targets", &ids, spec.vocabulary_size, "the size of the vocabulary")?;
+        let (rows, weights) = rows.iter().map(|row| (row.row, row.weight)).unzip();
+        Ok(Self { rows, ids, weights })
     }
-    let targets: Vec<u32> = rows.iter().map(|row| row.target).collect();
-    below("targets", &targets, spec.vocabulary_size, "the size of the vocabulary")?;
-    Ok((rows.iter().map(|row| row.row).collect(), targets, rows.iter().map(|row| row.weight).collect()))
+
+    fn targets(&self, spec: &NetworkSpec) -> Targets<'_> {
+        Targets { ids: &self.ids, weights: &self.weights, forbidden: spec.mask_token }
+    }
 }
 
 impl<D: Device> Denoiser for Network<D> {
@@ -219,34 +234,32 @@ impl<D: Device> Denoiser for Network<D> {
 
 impl<D: Device> Learner for Network<D> {
     fn learn(&mut self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        let (rows, ids, weights) = split(&self.spec, rows)?;
+        let asked = Asked::new(&self.spec, rows)?;
         if self.gradients.is_none() {
             self.gradients = Some(Gradients::zeros(&self.parameters)?);
         }
         let Self { spec, wiring, parameters, gradients, recompute, .. } = self;
-        let (Some(gradients), false) = (gradients, rows.is_empty()) else {
+        let (Some(gradients), false) = (gradients, asked.rows.is_empty()) else {
             input.check(spec)?;
             return Ok(Vec::new());
         };
-        pass(spec, wiring, input, &rows, |pass| {
+        pass(spec, wiring, input, &asked.rows, |pass| {
             let mut tape = Tape::recording(parameters, *recompute);
             let hidden = pass.hidden(&mut tape)?;
-            let targets = Targets { ids: &ids, weights: &weights, forbidden: spec.mask_token };
-            Ok(tape.learn_cross_entropy(hidden, wiring.head, targets, gradients)?)
+            Ok(tape.learn_cross_entropy(hidden, wiring.head, asked.targets(spec), gradients)?)
         })
     }
 
     fn measure(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        let (rows, ids, weights) = split(&self.spec, rows)?;
-        if rows.is_empty() {
+        let asked = Asked::new(&self.spec, rows)?;
+        if asked.rows.is_empty() {
             input.check(&self.spec)?;
             return Ok(Vec::new());
         }
-        self.pass(input, &rows, |pass| {
+        self.pass(input, &asked.rows, |pass| {
             let mut tape = Tape::inferring(&self.parameters);
             let hidden = pass.hidden(&mut tape)?;
-            let targets = Targets { ids: &ids, weights: &weights, forbidden: self.spec.mask_token };
-            Ok(tape.cross_entropy(&hidden, self.wiring.head, targets)?)
+            Ok(tape.cross_entropy(&hidden, self.wiring.head, asked.targets(&self.spec))?)
         })
     }
 

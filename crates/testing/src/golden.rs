@@ -1,5 +1,8 @@
 //! Golden files: what a reference implementation computed, beside the script that ran it.
 
+use crate::Comparison;
+use aquatint_compute::{Device, Element};
+use aquatint_network::Network;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -53,6 +56,31 @@ impl Golden {
     /// The shape of a tensor.
     pub fn shape(&self, name: &str) -> &[usize] {
         &self.tensors.get(name).unwrap_or_else(|| panic!("no tensor `{name}`")).0
+    }
+
+    /// Writes the tensors `PREFIX.NAME` into the parameters of a network.
+    pub fn write_parameters<D: Device>(&self, prefix: &str, network: &mut Network<D>) {
+        let device = network.device().clone();
+        for parameter in network.parameters_mut() {
+            let values = self.values(&format!("{prefix}.{}", parameter.name));
+            let values: Vec<D::Element> = values.iter().map(|&value| D::Element::from_f64(value)).collect();
+            device.write(parameter.value, &values);
+        }
+    }
+
+    /// Compares the parameters of a network with the tensors `PREFIX.NAME`.
+    pub fn check_parameters<D: Device>(
+        &self,
+        prefix: &str,
+        network: &Network<D>,
+        tolerance: f64,
+        comparison: &mut Comparison,
+    ) {
+        for parameter in network.parameters() {
+            let name = format!("{prefix}.{}", parameter.name);
+            let given: Vec<f64> = network.device().download(parameter.value).into_iter().map(Element::to_f64).collect();
+            comparison.check(&name, &given, self.values(&name), tolerance);
+        }
     }
 
     /// The values of a tensor of whole numbers.
