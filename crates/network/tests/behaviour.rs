@@ -1,0 +1,286 @@
+//! Conventions that samplers and trainers rely on, and refusals.
+
+use aquatint_compute::{Cpu, Device, Element, Visibility};
+use aquatint_network::{Denoiser, Learner, LossRow, Network, NetworkInput, NetworkSpec, Role};
+use aquatint_testing::{Comparison, Example};
+
+fn scalar() -> Cpu<f64> {
+    Cpu::<f64>::scalar()
+}
+
+fn softmax(logits: &[f32]) -> Vec<f64> {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weights: Vec<f64> = logits.iter().map(|l| f64::from(l - most).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|w| w / sum).collect()
+}
+
+#[test]
+fn a_cost_is_minus_the_logarithm_of_the_belief_and_no_belief_has_the_mask() {
+    for name in Example::NAMES {
+        let example = Example::named(name);
+        let network = example.network(scalar());
+        let rows: Vec<u32> = example.rows.iter().map(|row| row.row).collect();
+        let logits = network.denoise(&example.input(), &rows).unwrap();
+        let costs = network.measure(&example.input(), &example.rows).unwrap();
+        let beliefs = logits.chunks_exact(example.spec.vocabulary_size).map(softmax);
+        let mut expected = Vec::new();
+        for (row, belief) in example.rows.iter().zip(beliefs) {
+            expected.push(-belief[row.target as usize].ln());
+            if let Some(mask) = example.spec.mask_token {
+                assert_eq!(belief[mask as usize], 0.0);
+            }
+        }
+        let mut comparison = Comparison::new();
+        comparison.check(name, &costs, &expected, 1e-6);
+        comparison.finish();
+    }
+}
+
+#[test]
+fn rows_answer_in_the_order_in_which_they_are_asked() {
+    let example = Example::named("plain");
+    let network = example.network(scalar());
+    let size = example.spec.vocabulary_size;
+    let asked = network.denoise(&example.input(), &[4, 0, 13, 4]).unwrap();
+    for (answer, row) in asked.chunks_exact(size).zip([4, 0, 13, 4]) {
+        assert_eq!(answer, network.denoise(&example.input(), &[row]).unwrap());
+    }
+    assert!(network.denoise(&example.input(), &[]).unwrap().is_empty());
+    assert!(network.measure(&example.input(), &[]).unwrap().is_empty());
+}
+
+#[test]
+fn under_a_logit_shift_the_row_before_answers_where_it_is_seen() {
+    let example = Example::named("logit-shift");
+    let shifted = example.network(scalar());
+    let plain = Example { spec: NetworkSpec { logit_shift: false, ..example.spec.clone() }, ..example.clone() };
+    let straight = plain.network(scalar());
+    // Sequences of 5, 3 and 6 rows: the first row of each has none before it.
+    for (asked, answering) in [(0, 0), (1, 0), (4, 3), (5, 5), (6, 5), (8, 8), (13, 12)] {
+        let given = shifted.denoise(&example.input(), &[asked]).unwrap();
+        assert_eq!(given, straight.denoise(&plain.input(), &[answering]).unwrap(), "row {asked}");
+    }
+}
+
+#[test]
+fn a_belief_of_zeros_is_no_belief() {
+    let example = Example::named("self-conditioning");
+    let network = example.network(scalar());
+    let zeros = vec![0.0; example.visibility.len() * example.spec.vocabulary_size];
+    let with = NetworkInput { belief: Some(&zeros), ..example.input() };
+    let without = NetworkInput { belief: None, ..example.input() };
+    assert_eq!(network.denoise(&with, &[1, 6]).unwrap(), network.denoise(&without, &[1, 6]).unwrap());
+    // And one that is there counts.
+    assert_ne!(network.denoise(&with, &[1]).unwrap(), network.denoise(&example.input(), &[1]).unwrap());
+}
+
+#[test]
+fn certain_probabilities_read_as_tokens() {
+    let example = Example::named("plain");
+    let network = example.network(scalar());
+    let size = example.spec.vocabulary_size;
+    let mut certain = vec![0.0; example.tokens.len() * size];
+    for (row, &token) in example.tokens.iter().enumerate() {
+        certain[row * size + token as usize] = 1.0;
+    }
+    let mixed = NetworkInput { tokens: &[], probabilities: Some(&certain), ..example.input() };
+    assert_eq!(network.denoise(&mixed, &[2, 7]).unwrap(), network.denoise(&example.input(), &[2, 7]).unwrap());
+}
+
+#[test]
+fn a_fresh_network_begins_as_it_is_described() {
+    let plain = Example::named("plain");
+    let spec = NetworkSpec {
+        width: 96,
+        layers: 8,
+        feed_forward_width: 192,
+        vocabulary_size: 211,
+        mask_token: Some(210),
+        heads: 6,
+        key_value_heads: 3,
+        head_size: 16,
+        qk_norm: true,
+        ..plain.spec.clone()
+    };
+    let network = Network::new(scalar(), spec.clone(), 3).unwrap();
+    for parameter in network.parameters() {
+        let values = network.device().download(parameter.value);
+        let deviation = (values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64).sqrt();
+        let expected = match parameter.role {
+            Role::Vector => 1.0,
+            _ if parameter.name.contains("o_proj") || parameter.name.contains("down_proj") => 0.02 / 4.0,
+            _ => 0.02,
+        };
+        assert!((deviation / expected - 1.0).abs() < 0.05, "{}: {deviation}", parameter.name);
+    }
+    assert_eq!(
+        spec.parameter_count(),
+        network.parameters().iter().map(|p| p.shape.iter().product::<usize>()).sum::<usize>()
+    );
+
+    // The seed decides, on any device.
+    let values = |network: &Network<Cpu<f32>>| {
+        network.parameters().iter().flat_map(|p| network.device().download(p.value)).collect::<Vec<_>>()
+    };
+    let single = |seed| Network::new(Cpu::<f32>::scalar(), spec.clone(), seed).unwrap();
+    assert_eq!(values(&single(3)), values(&single(3)));
+    assert_ne!(values(&single(3)), values(&single(4)));
+    let wide = network.parameters().iter().flat_map(|p| network.device().download(p.value)).collect::<Vec<_>>();
+    assert!(wide.iter().zip(values(&single(3))).all(|(&wide, narrow)| wide as f32 == narrow));
+
+    // An untrained belief is nearly uniform.
+    let rows: Vec<LossRow> = plain.rows.clone();
+    let costs = network.measure(&plain.input(), &rows).unwrap();
+    let mean = costs.iter().sum::<f64>() / costs.len() as f64;
+    assert!((mean - 210f64.ln()).abs() < 0.15, "{mean}");
+}
+
+#[test]
+fn conditions_begin_without_effect() {
+    for name in ["time-conditioning", "self-conditioning"] {
+        let example = Example::named(name);
+        let mut network = Network::new(scalar(), example.spec.clone(), 5).unwrap();
+        let before = network.denoise(&example.input(), &[0, 9]).unwrap();
+        let plain = NetworkInput {
+            times: example.times.as_ref().map(|_| &[0.1, 0.1, 0.1][..]),
+            belief: None,
+            ..example.input()
+        };
+        assert_eq!(before, network.denoise(&plain, &[0, 9]).unwrap(), "{name}");
+        // But they have a gradient from the first step.
+        network.learn(&example.input(), &example.rows).unwrap();
+        let condition = ["model.layers.0.modulation.bias", "model.self_conditioning_norm.weight"];
+        let squares: Vec<f64> = network
+            .parameters()
+            .iter()
+            .filter(|p| condition.contains(&p.name))
+            .map(|p| network.device().sum_of_squares(p.gradient))
+            .collect();
+        assert!(squares.len() == 1 && squares[0] > 0.0, "{name}: {squares:?}");
+    }
+}
+
+#[test]
+fn weights_go_out_and_come_back() {
+    let example = Example::named("time-conditioning");
+    let network = example.network(Cpu::<f32>::scalar());
+    let mut weights = |name: &str| {
+        let parameters = network.parameters();
+        let parameter = parameters.iter().find(|p| p.name == name)?;
+        Some(network.device().download(parameter.value))
+    };
+    let copy = Network::from_weights(Cpu::<f32>::scalar(), example.spec.clone(), &mut weights).unwrap();
+    let rows = [3, 11];
+    assert_eq!(network.denoise(&example.input(), &rows).unwrap(), copy.denoise(&example.input(), &rows).unwrap());
+    let refuse = |weights: &mut dyn FnMut(&str) -> Option<Vec<f32>>| {
+        Network::from_weights(Cpu::<f32>::scalar(), example.spec.clone(), weights).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refuse(&mut |name| if name.ends_with("1.mlp.up_proj.weight") { None } else { weights(name) }),
+        "tensor `model.layers.1.mlp.up_proj.weight` is missing; the description asks for 31 tensors, do the two belong \
+         together?"
+    );
+    assert_eq!(
+        refuse(&mut |_| Some(vec![0.0; 5])),
+        "tensor `model.embed_tokens.weight` has 5 values; its shape is [11, 8]"
+    );
+}
+
+#[test]
+fn changed_parameters_count_at_once() {
+    let example = Example::named("plain");
+    let mut network = example.network(scalar());
+    let before = network.denoise(&example.input(), &[0]).unwrap();
+    for name in ["self_attn.k_proj", "mlp.up_proj", "lm_head"] {
+        let device = scalar();
+        for parameter in network.parameters_mut() {
+            if parameter.name.contains(name) {
+                let halved: Vec<f64> = device.download(parameter.value).iter().map(|v| v / 2.0).collect();
+                device.write(parameter.value, &halved);
+            }
+        }
+        assert_ne!(before, network.denoise(&example.input(), &[0]).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn inputs_that_do_not_fit_are_refused_in_words() {
+    let example = Example::named("plain");
+    let timed = Example::named("time-conditioning");
+    let network = example.network(Cpu::<f32>::scalar());
+    let timed_network = timed.network(Cpu::<f32>::scalar());
+    let input = example.input();
+    let refuse = |input: NetworkInput<'_>, rows: &[u32]| network.denoise(&input, rows).unwrap_err().to_string();
+    let short = Visibility::full(&[2]);
+    let cases = [
+        (
+            refuse(NetworkInput { visibility: &short, ..input }, &[0]),
+            "`tokens` has 14 entries; expected: 2 (one for each row of `visibility`)",
+        ),
+        (
+            refuse(NetworkInput { tokens: &[11; 14], ..input }, &[0]),
+            "`tokens` has 11 at index 0; allowed: below 11 (the size of the vocabulary)",
+        ),
+        (
+            refuse(NetworkInput { positions: &[16; 14], ..input }, &[0]),
+            "`positions` has 16 at index 0; allowed: below 16 (the context length of the network)",
+        ),
+        (refuse(input, &[3, 14]), "`rows` has 14 at index 1; allowed: below 14 (the number of rows of `visibility`)"),
+        (
+            refuse(NetworkInput { times: Some(&[0.5; 3]), ..input }, &[0]),
+            "`times` is given; the network is not conditioned on time: leave it out",
+        ),
+        (
+            refuse(NetworkInput { belief: Some(&[0.0; 154]), ..input }, &[]),
+            "`belief` is given; the network has no self-conditioning: leave it out",
+        ),
+        (
+            refuse(NetworkInput { probabilities: Some(&[0.0; 3]), ..input }, &[]),
+            "`probabilities` has 3 entries; expected: 154 (rows of `visibility` times the vocabulary)",
+        ),
+        (
+            timed_network.denoise(&NetworkInput { times: None, ..timed.input() }, &[0]).unwrap_err().to_string(),
+            "`times` is missing; the network is conditioned on time: give one for each sequence",
+        ),
+        (
+            timed_network
+                .denoise(&NetworkInput { times: Some(&[0.5]), ..timed.input() }, &[0])
+                .unwrap_err()
+                .to_string(),
+            "`times` has 1 entries; expected: 3 (one for each sequence)",
+        ),
+        (
+            network.measure(&input, &[LossRow { row: 2, target: 10, weight: 1.0 }]).unwrap_err().to_string(),
+            "the target of row 2 is 10, the mask's id; a clean token is never the mask (is there a mask token in the \
+             text?)",
+        ),
+        (
+            network.measure(&input, &[LossRow { row: 2, target: 12, weight: 1.0 }]).unwrap_err().to_string(),
+            "`targets` has 12 at index 0; allowed: below 11 (the size of the vocabulary)",
+        ),
+    ];
+    for (given, expected) in cases {
+        assert_eq!(given, expected);
+    }
+}
+
+#[test]
+fn a_network_that_has_not_learnt_has_no_gradients() {
+    let example = Example::named("plain");
+    let mut network = example.network(scalar());
+    network.clear_gradients();
+    assert_eq!(network.gradient_norm(), 0.0);
+    assert!(network.parameters().iter().all(|p| network.device().len(p.gradient) == 0));
+    network.learn(&example.input(), &example.rows).unwrap();
+    assert!(network.parameters().iter().all(|p| network.device().len(p.gradient) == network.device().len(p.value)));
+    let norm: f64 = network
+        .parameters()
+        .iter()
+        .flat_map(|p| network.device().download(p.gradient))
+        .map(|g| g.to_f64() * g.to_f64())
+        .sum();
+    let mut comparison = Comparison::new();
+    comparison.check("norm", &[network.gradient_norm()], &[norm.sqrt()], 1e-13);
+    comparison.finish();
+}
