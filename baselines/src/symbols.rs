@@ -46,9 +46,8 @@ impl Unit {
             match self {
                 Self::Bytes => stream.symbols.extend(text.bytes().map(u32::from)),
                 Self::Tokens(vocabulary) => {
-                    for part in parts(text) {
-                        stream.symbols.extend(vocabulary.encode(part)?);
-                    }
+                    let parts: Vec<&str> = parts(text).collect();
+                    stream.symbols.extend(vocabulary.encode_many(&parts)?.into_iter().flatten());
                 }
             }
             stream.bytes += text.len() as u64;

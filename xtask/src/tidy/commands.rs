@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `console` | each command is run; it must succeed and print something |
 //! | `console long` | takes minutes: a `train` command is run with `--dry-run`, any other must stand in `.ci/run` |
-//! | `console elsewhere` | needs data that is not in the repository: a `train` command is run with `--dry-run`, of any other the program must know the command and its flags |
+//! | `console elsewhere` | needs what is not in the repository: a `train` command is run with `--dry-run`, of any other the program must know the command and its flags |
 //!
 //! What was printed is not compared: the last digits of a belief differ between processors, and then so may a story.
 //! Programs under `examples/` are run as well.
