@@ -60,6 +60,9 @@ pub enum TrainError {
     /// The held-out text could not be measured.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
+    /// The sample canvas could not be filled.
+    #[error(transparent)]
+    Generate(#[from] aquatint_generate::GenerateError),
     /// The network refused.
     #[error(transparent)]
     Network(#[from] NetworkError),

@@ -33,6 +33,7 @@ mod overrides;
 mod pace;
 mod plot;
 pub mod recipe;
+mod sample;
 mod size;
 mod trainer;
 

@@ -61,6 +61,14 @@ impl Loss {
         Ok(Self { recipe: recipe.clone(), kind, key: Key::new(seed) })
     }
 
+    /// The process, under an objective that has one.
+    pub(crate) fn process(&self) -> Option<&dyn Process> {
+        match &self.kind {
+            Kind::Diffusion(process) => Some(process.as_ref()),
+            Kind::Causal { .. } => None,
+        }
+    }
+
     /// How held-out text is measured under this objective.
     pub(crate) fn rule(&self, times: usize) -> Rule<'_> {
         match &self.kind {

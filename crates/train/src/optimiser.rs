@@ -150,3 +150,37 @@ fn exact<E: Element>(values: &[E]) -> Exact {
         Exact::F64(values.iter().map(|v| v.to_f64()).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Overrides, Recipe};
+    use aquatint_compute::Cpu;
+    use aquatint_network::Learner;
+    use aquatint_testing::{Comparison, Example, Golden};
+
+    #[test]
+    fn parameters_after_one_and_three_steps_of_muon_agree_with_the_reference() {
+        let text = "output = 'x'\n[data]\ntrain = [{ path = 'a' }]\nvalid = [{ path = 'b' }]\n\
+            [optimiser]\nkind = 'muon'\nbeta2 = 0.95\nweight_decay = 0.1\nclip = 0.0\nema = 0.0";
+        let recipe = Recipe::parse(text, &Overrides::default()).unwrap().resolve().unwrap().optimiser;
+        for case in ["plain", "grouped_documents", "time_conditioning", "beliefs", "two_streams", "causal"] {
+            let golden = Golden::load(case);
+            let example = Example::golden(&golden);
+            let mut network = Network::new(Cpu::<f64>::scalar(), example.spec.clone(), 0).unwrap();
+            golden.write_parameters("parameter", &mut network);
+            let mut optimiser = Optimiser::new(&network, &recipe).unwrap();
+            let mut comparison = Comparison::new();
+            for step in 1..=3 {
+                network.clear_gradients();
+                network.learn(&example.input(), &example.rows).unwrap();
+                let norm = network.gradient_norm();
+                optimiser.update(&mut network, step, 0.01, norm);
+                if step != 2 {
+                    golden.check_parameters(&format!("muon{step}"), &network, 1e-8, &mut comparison);
+                }
+            }
+            comparison.finish();
+        }
+    }
+}

@@ -11,7 +11,7 @@ use crate::objective::{Loss, Question};
 use crate::optimiser::Optimiser;
 use crate::pace::pace;
 use crate::recipe::Resolved;
-use crate::{TrainError, network, plot};
+use crate::{TrainError, network, plot, sample};
 use aquatint_checkpoint::{RunState, Tensor, save, save_state};
 use aquatint_compute::{Device, Element};
 use aquatint_corpus::CanvasBatch;
@@ -162,6 +162,9 @@ impl<D: Device> Trainer<'_, '_, D> {
             }
             if step.is_multiple_of(run.save_every) && step < run.steps {
                 self.save()?;
+            }
+            if run.sample_every > 0 && (step.is_multiple_of(run.sample_every) || step == run.steps) {
+                self.sample()?;
             }
         };
         if gathered.steps > 0 {
@@ -330,6 +333,16 @@ impl<D: Device> Trainer<'_, '_, D> {
         let batches = self.material.valid.iter().cloned().map(Ok);
         let bytes = &self.material.byte_lengths;
         Ok(likelihood(&self.network, rule, VALIDATION_SEED, bytes, batches, &mut |_| true)?)
+    }
+
+    /// Fills a canvas under the averaged weights. A causal model fills none: it has no process to walk back.
+    fn sample(&mut self) -> Result<(), TrainError> {
+        let Some(process) = self.loss.process() else { return Ok(()) };
+        self.optimiser.exchange(&mut self.network);
+        let text = sample::fill(&self.network, process, self.recipe, &self.material, self.counters.step);
+        self.optimiser.exchange(&mut self.network);
+        (self.events)(TrainingEvent::Sampled { step: self.counters.step, text: &text? });
+        Ok(())
     }
 
     /// Saves the state and the model with averaged weights, then draws the plot.

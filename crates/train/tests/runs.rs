@@ -182,7 +182,8 @@ fn a_run_begins_with_another_models_weights() {
     let initial = format!("initial={}", first.display());
     let gentle = [initial.as_str(), "run.steps=1", "optimiser.learning_rate=0"];
     let (after, _) = run(&recipe(&second, &gentle), false).unwrap();
-    assert_eq!(before.last, after.last);
+    // The average of equal weights is rounded, so the figure is the same but for the last bits.
+    assert!((before.last.unwrap() - after.last.unwrap()).abs() < 1e-6);
     let other = recipe(&folder.path().join("third"), &[initial.as_str(), "network.width=64"]);
     assert!(matches!(run(&other, false), Err(TrainError::OtherNetwork { field: "width", .. })));
 }

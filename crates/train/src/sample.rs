@@ -1,0 +1,39 @@
+//! A sample canvas now and then: figures say how much was learnt, a text says what.
+
+use crate::TrainError;
+use crate::material::Material;
+use crate::recipe::Resolved;
+use aquatint_diffusion::{Canvas, Process, TokenId};
+use aquatint_generate::{Request, Settings, generate};
+use aquatint_network::Denoiser;
+use aquatint_vocabulary::Role;
+use std::ops::ControlFlow;
+
+/// Open positions behind the prompt, where the canvas has room for them.
+const OPEN: usize = 96;
+/// Of a tail too unlikely to be meant, nothing.
+const TOP_P: f64 = 0.95;
+
+/// Fills a canvas that begins with the recipe's prompt; the step is the seed, so that no two samples are alike.
+pub(crate) fn fill(
+    denoiser: &dyn Denoiser,
+    process: &dyn Process,
+    recipe: &Resolved,
+    material: &Material,
+    step: u64,
+) -> Result<String, TrainError> {
+    let vocabulary = &material.vocabulary;
+    let end = vocabulary.role(Role::End);
+    let mut prompt = vocabulary.encode(&recipe.run.sample_prompt)?;
+    // At least one position is left to fill.
+    prompt.truncate(recipe.data.canvas_length - 1);
+    let open = OPEN.min(recipe.data.canvas_length - prompt.len());
+    let mut canvas = Canvas::new();
+    canvas.push_given(&prompt);
+    canvas.push_open(open, end.is_some(), material.special);
+    let settings = Settings::builder().steps(open.div_ceil(2)).policy("confidence").top_p(TOP_P).seed(step).build()?;
+    let special = (0..vocabulary.len() as TokenId).filter(|id| vocabulary.is_special(*id) && Some(*id) != end);
+    let request = Request { forbidden: special.collect(), ..Request::new(canvas, settings).with_end(end) };
+    let outcomes = generate(denoiser, process, &[request], &mut |_, _| ControlFlow::Continue(()))?;
+    Ok(outcomes.iter().map(|outcome| vocabulary.decode(&outcome.tokens)).collect())
+}
