@@ -3,4 +3,5 @@
 mod chain;
 mod conditioning;
 mod laws;
+mod real;
 mod refusals;
