@@ -26,7 +26,7 @@ pub(crate) struct Package {
     pub(crate) uses: Vec<Use>,
     /// Root files of its library and programs, relative to the repository.
     pub(crate) roots: Vec<String>,
-    /// Names of its examples.
+    /// Root files of its examples.
     pub(crate) examples: Vec<String>,
 }
 
@@ -111,7 +111,9 @@ fn packages(metadata: &Metadata, root: &Path) -> Vec<Package> {
                 let is_wanted = |kind: &TargetKind| wanted.contains(kind);
                 package.targets.iter().filter(|target| target.kind.iter().any(is_wanted)).collect::<Vec<_>>()
             };
-            let roots = of_kind(&[TargetKind::Lib, TargetKind::Bin]);
+            let roots = |wanted: &[TargetKind]| -> Vec<String> {
+                of_kind(wanted).iter().map(|target| relative(target.src_path.as_std_path(), root)).collect()
+            };
             Package {
                 name: package.name.to_string(),
                 description: package.description.clone().unwrap_or_default(),
@@ -124,8 +126,8 @@ fn packages(metadata: &Metadata, root: &Path) -> Vec<Package> {
                         only_in_tests: dependency.kind == DependencyKind::Development,
                     })
                     .collect(),
-                roots: roots.iter().map(|target| relative(target.src_path.as_std_path(), root)).collect(),
-                examples: of_kind(&[TargetKind::Example]).iter().map(|target| target.name.clone()).collect(),
+                roots: roots(&[TargetKind::Lib, TargetKind::Bin]),
+                examples: roots(&[TargetKind::Example]),
             }
         })
         .collect();

@@ -8,7 +8,7 @@
 //! | `console elsewhere` | needs what is not in the repository: a `train` command is run with `--dry-run`, of any other the program must know the command and its flags |
 //!
 //! What was printed is not compared: the last digits of a belief differ between processors, and then so may a story.
-//! Programs under `examples/` are run as well.
+//! An example is run as its header says behind "Run with:".
 
 use super::{Findings, place};
 use crate::repository::Repository;
@@ -16,6 +16,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 const CI: &str = ".ci/run";
+const RUN_WITH: &str = "Run with: `";
 const PROGRAM: &str = "cargo run --release -- ";
 
 /// How a command is checked.
@@ -51,11 +52,12 @@ pub(super) fn check(repository: &Repository) -> Findings {
             Err(finding) => findings.push(finding),
         }
     }
-    for package in &repository.packages {
-        for example in &package.examples {
-            let command = format!("cargo run --release --quiet -p {} --example {example}", package.name);
-            findings.extend(run(&repository.root, &package.name, &command));
-        }
+    for example in repository.packages.iter().flat_map(|package| &package.examples) {
+        let Some(file) = repository.file(example) else { continue };
+        findings.extend(match way_of_example(&file.text) {
+            Some(command) => run(&repository.root, example, command),
+            None => Some(format!("{example}: its header does not say \"{RUN_WITH}command`\"")),
+        });
     }
     findings
 }
@@ -105,6 +107,13 @@ fn way(shown: &Shown, ci: &str) -> Result<Option<String>, String> {
     }
 }
 
+/// The command by which an example is run.
+fn way_of_example(text: &str) -> Option<&str> {
+    let mut header = text.lines().take_while(|line| line.starts_with("//!"));
+    let (_, command) = header.find_map(|line| line.split_once(RUN_WITH))?;
+    command.split_once('`').map(|(command, _)| command)
+}
+
 /// Runs a command in the repository and says what went wrong.
 fn run(root: &Path, place: &str, command: &str) -> Option<String> {
     let output = Command::new("bash")
@@ -131,6 +140,7 @@ fn run(root: &Path, place: &str, command: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repository::Package;
     use crate::repository::by_hand::files;
 
     const PAGE: &str = "# A\n```console\n$ echo one\none\n$ false\n```\n```text\n$ not a command\n```\n```console long\n\
@@ -163,6 +173,22 @@ mod tests {
         assert!(way(&shown[2], "cargo test\n").is_err());
         assert_eq!(way(&shown[3], ci), Ok(Some("cargo run --release -- train a.toml --dry-run".into())));
         assert_eq!(way(&shown[4], ci), Ok(Some("cargo run --release -- eval x --data y --help".into())));
+    }
+
+    #[test]
+    fn an_example_says_how_it_is_run() {
+        let mut repository = files(&[
+            ("crates/a/examples/b.rs", "//! B. Run with: `echo b`, or otherwise.\n"),
+            ("crates/a/examples/c.rs", "//! C. Run with: `false`\n"),
+            ("crates/a/examples/d.rs", "//! D.\n// Run with: `echo d`\n"),
+        ]);
+        repository.root = std::env::temp_dir();
+        let examples = repository.files.iter().map(|file| file.path.clone()).collect();
+        repository.packages = vec![Package { examples, ..Package::default() }];
+        let findings = check(&repository);
+        assert_eq!(findings.len(), 2, "{findings:?}");
+        assert!(findings[0].starts_with("crates/a/examples/c.rs: `false` failed"), "{findings:?}");
+        assert!(findings[1].starts_with("crates/a/examples/d.rs: its header"), "{findings:?}");
     }
 
     #[test]
