@@ -1,2 +1,46 @@
-//! 
+//! Language diffusion models: open a model, fill a canvas.
+//!
+//! ```
+//! use aquatint::{DenoisingEvent, Model, Settings};
+//! use std::ops::ControlFlow;
+//!
+//! # fn main() -> Result<(), aquatint::Error> {
+//! let model = Model::open("tales")?;
+//! let settings = Settings::builder().steps(8).seed(7).build()?;
+//!
+//! // Three open tokens in the middle; every given character stays.
+//! let text = model.fill("The [[3]] sat on the mat.", &settings)?;
+//! assert!(text.starts_with("The ") && text.ends_with(" sat on the mat."));
+//!
+//! // A text without an open place is continued; every step can be watched.
+//! let form = model.form("Once upon a time", 16)?;
+//! let mut steps = 0;
+//! let outcome = model.watch(&form, &settings, &mut |event| {
+//!     steps += usize::from(matches!(event, DenoisingEvent::Step { .. }));
+//!     ControlFlow::Continue(())
+//! })?;
+//! assert!(model.text(&form, &outcome).starts_with("Once upon a time"));
+//! assert_eq!(steps, outcome.statistics.steps);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Model`] is the short way. The crates it stands on are here whole: the mathematics in [`diffusion`], the loop in
+//! [`generate`], networks and devices in [`network`] and [`compute`], files in [`checkpoint`], text in [`vocabulary`].
 #![forbid(unsafe_code)]
+
+mod error;
+mod model;
+
+pub use aquatint_checkpoint as checkpoint;
+pub use aquatint_compute as compute;
+pub use aquatint_diffusion as diffusion;
+pub use aquatint_generate as generate;
+pub use aquatint_network as network;
+pub use aquatint_vocabulary as vocabulary;
+
+pub use aquatint_diffusion::Canvas;
+pub use aquatint_generate::{DenoisingEvent, FinishReason, Outcome, Settings, Statistics};
+pub use aquatint_vocabulary::{Form, Template};
+pub use error::Error;
+pub use model::Model;

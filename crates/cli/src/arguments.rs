@@ -52,10 +52,19 @@ pub(crate) struct OutputArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Complete a text or fill templates in a conversation with a model
+    ///
+    /// Without PROMPT it asks for one after the other; /help says what can be typed. Input from a pipe is one prompt.
     Run(RunArguments),
     /// Fill a canvas: continue a text, or fill the open places of a template
+    ///
+    /// A text without [[ ]] is continued by --max-tokens tokens at most. In a template, [[3]] stands for three open tokens
+    /// and [[~8]] for at most eight, which the model may close early; \[[ is a literal [[. Every given character stays.
+    /// What is not set by a flag comes from the model's generation_config.json.
     Generate(GenerateArguments),
     /// Train a model as a recipe says
+    ///
+    /// Everything is written to the run folder: the model in Hugging Face shape, the state for --resume, metrics.jsonl and
+    /// the loss curve. Ctrl-C saves and leaves; --resume goes on from there, bit for bit.
     Train(TrainArguments),
     /// Measure a model
     #[command(subcommand, arg_required_else_help = true)]
@@ -137,11 +146,17 @@ pub(crate) struct SamplingArguments {
     pub(crate) policy: Option<String>,
 
     /// Short for --policy threshold:P
-    #[arg(long, value_name = "P", conflicts_with_all = ["policy", "entropy_bound"], help_heading = "Sampling")]
+    #[arg(allow_negative_numbers = true, long, value_name = "P", conflicts_with_all = ["policy", "entropy_bound"], help_heading = "Sampling")]
     pub(crate) threshold: Option<f64>,
 
     /// Short for --policy entropy-bound:NATS
-    #[arg(long, value_name = "NATS", conflicts_with = "policy", help_heading = "Sampling")]
+    #[arg(
+        allow_negative_numbers = true,
+        long,
+        value_name = "NATS",
+        conflicts_with = "policy",
+        help_heading = "Sampling"
+    )]
     pub(crate) entropy_bound: Option<f64>,
 
     /// Take tokens back and look again (ReMDM): none, cap:ETA, rescale:ETA, conf:ETA, loop:ETA
@@ -149,7 +164,7 @@ pub(crate) struct SamplingArguments {
     pub(crate) remasking: Option<String>,
 
     /// 0 takes the likeliest token, 1 draws from the model's belief
-    #[arg(long, value_name = "T", alias = "temp", help_heading = "Sampling")]
+    #[arg(allow_negative_numbers = true, long, value_name = "T", alias = "temp", help_heading = "Sampling")]
     pub(crate) temperature: Option<f64>,
 
     /// Draw among the K likeliest tokens only
@@ -157,19 +172,25 @@ pub(crate) struct SamplingArguments {
     pub(crate) top_k: Option<usize>,
 
     /// Draw among the likeliest tokens that hold P of the probability
-    #[arg(long, value_name = "P", help_heading = "Sampling")]
+    #[arg(allow_negative_numbers = true, long, value_name = "P", help_heading = "Sampling")]
     pub(crate) top_p: Option<f64>,
 
     /// Make tokens that are on the canvas already less likely; 1 is neutral
-    #[arg(long, value_name = "R", alias = "repeat-penalty", help_heading = "Sampling")]
+    #[arg(allow_negative_numbers = true, long, value_name = "R", alias = "repeat-penalty", help_heading = "Sampling")]
     pub(crate) repetition_penalty: Option<f64>,
 
     /// Push the belief away from that without the given text; 1 is neutral
-    #[arg(long, value_name = "S", help_heading = "Sampling")]
+    #[arg(allow_negative_numbers = true, long, value_name = "S", help_heading = "Sampling")]
     pub(crate) guidance_scale: Option<f64>,
 
     /// The same in LLaDA's convention: W is S - 1, 0 is neutral
-    #[arg(long, value_name = "W", conflicts_with = "guidance_scale", help_heading = "Sampling")]
+    #[arg(
+        allow_negative_numbers = true,
+        long,
+        value_name = "W",
+        conflicts_with = "guidance_scale",
+        help_heading = "Sampling"
+    )]
     pub(crate) cfg_scale: Option<f64>,
 
     /// Same seed, same text [default: drawn afresh and shown]
@@ -177,10 +198,7 @@ pub(crate) struct SamplingArguments {
     pub(crate) seed: Option<u64>,
 }
 
-/// Fill a canvas: continue a text, or fill the open places of a template.
-///
-/// A text without [[ ]] is continued by --max-tokens tokens. In a template, [[3]] stands for three open tokens and
-/// [[~8]] for about eight, which the model may close early; \[[ is a literal [[. Everything else stays as it is.
+/// What `generate` takes.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  aquatint generate \"Once upon a time\" --seed 7\n  aquatint generate \"The [[3]] sat on \
@@ -199,7 +217,7 @@ pub(crate) struct GenerateArguments {
     #[arg(short, long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
 
-    /// What goes to standard output
+    /// What goes to standard output: the text, one JSON object, or one JSON object for each event
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: Format,
 
@@ -216,27 +234,25 @@ pub(crate) struct GenerateArguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Format {
-    /// The text
+    // The text
     #[default]
     Human,
-    /// One object at the end
+    // One object at the end
     Json,
-    /// One object for each event, and the one at the end
+    // One object for each event, and the one at the end
     Jsonl,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum ReportFormat {
-    /// Lines to read
+    // Lines to read
     #[default]
     Human,
-    /// One object
+    // One object
     Json,
 }
 
-/// Complete a text or fill templates in a conversation with a model.
-///
-/// Without PROMPT it asks for one after the other: /help says what can be typed. Input from a pipe is one prompt.
+/// What `run` takes.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  aquatint run\n  aquatint run tales \"Once upon a time\"\n  echo \"A fox\" | aquatint run"
@@ -265,10 +281,7 @@ pub(crate) struct RunArguments {
     pub(crate) device: DeviceArguments,
 }
 
-/// Train a model as a recipe says.
-///
-/// Everything is written to the run folder: the model in Hugging Face shape, the state for --resume, metrics.jsonl and
-/// the loss curve. Ctrl-C saves and leaves; --resume goes on from there, bit for bit.
+/// What `train` takes.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  aquatint train recipes/smoke.toml\n  aquatint train recipes/tales.toml --out runs/tales --set \
@@ -331,7 +344,7 @@ pub(crate) struct LikelihoodArguments {
     #[arg(short, long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
 
-    /// What goes to standard output
+    /// What goes to standard output: lines to read, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: ReportFormat,
 
@@ -345,7 +358,7 @@ pub(crate) struct ShowArguments {
     #[arg(value_name = "MODEL")]
     pub(crate) model: Option<String>,
 
-    /// What goes to standard output
+    /// What goes to standard output: lines to read, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: ReportFormat,
 }
@@ -356,14 +369,14 @@ pub(crate) struct ListArguments {
     #[arg(value_name = "DIR", default_value = "runs")]
     pub(crate) folders: Vec<PathBuf>,
 
-    /// What goes to standard output
+    /// What goes to standard output: lines to read, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: ReportFormat,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArguments {
-    /// What goes to standard output
+    /// What goes to standard output: lines to read, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: ReportFormat,
 }

@@ -112,8 +112,9 @@ pub(crate) fn lay_out(cells: &[Cell], width: usize) -> Vec<Line> {
             used = 0;
             continue;
         }
-        // A space that does not fit may hang over the edge unseen; anything else starts a new line.
-        if used + glyph.width > width && glyph.text != " " {
+        // What is blank may hang over the edge unseen; anything else starts a new line.
+        let blank = if glyph.ink == Ink::Open { 1 } else { usize::from(glyph.text == " ") };
+        if used + glyph.width > width + blank {
             let keep =
                 line.iter().rposition(|glyph| glyph.breaks == Break::After).map_or(line.len(), |index| index + 1);
             let rest = line.split_off(keep);

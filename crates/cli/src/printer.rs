@@ -8,12 +8,12 @@ use std::io::{self, IsTerminal, Write};
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum ColorChoice {
-    /// On a terminal, unless `NO_COLOR` is set.
+    // On a terminal, unless `NO_COLOR` is set.
     #[default]
     Auto,
-    /// Even into a pipe or a file.
+    // Even into a pipe or a file.
     Always,
-    /// Not at all.
+    // Not at all.
     Never,
 }
 

@@ -6,23 +6,16 @@ use crate::model::{self, Plan};
 use crate::printer::Printer;
 use crate::sampling::Resolved;
 use crate::wire;
+use aquatint::{DenoisingEvent, Error, Form, Model, Outcome};
 use aquatint_checkpoint::Checkpoint;
-use aquatint_diffusion::{Canvas, Kind, Linear, Masked, TokenId};
-use aquatint_generate::{DenoisingEvent, Outcome, Request, generate};
-use aquatint_network::{Denoiser, Learner};
-use aquatint_vocabulary::{Form, FormError, Role, Template, TemplateError, VocabularyError};
+use aquatint_diffusion::{Canvas, Kind};
+use aquatint_vocabulary::{FormError, TemplateError, VocabularyError};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// A model ready to fill canvases.
 pub(crate) struct Session {
-    /// Where the model came from, and its vocabulary and defaults.
-    pub(crate) checkpoint: Checkpoint,
-    network: Box<dyn Learner>,
-    process: Masked,
-    end: Option<TokenId>,
-    forbidden: Vec<TokenId>,
+    model: Model,
     device: String,
 }
 
@@ -46,21 +39,12 @@ impl Session {
             plan.device(),
             plan.precision_reason()
         ));
-        let vocabulary = &checkpoint.vocabulary;
-        let mask = vocabulary.required(Role::Mask)?;
-        let known = vocabulary.len() as TokenId;
-        let forbidden = (0..known)
-            .filter(|id| vocabulary.is_special(*id))
-            .chain(known..checkpoint.spec.vocabulary_size as TokenId)
-            .collect();
-        Ok(Self {
-            process: Masked::new(mask, Arc::new(Linear)),
-            end: vocabulary.role(Role::End),
-            forbidden,
-            device: plan.device(),
-            checkpoint,
-            network,
-        })
+        Ok(Self { model: Model::new(checkpoint, network)?, device: plan.device() })
+    }
+
+    /// Where the model came from, and its vocabulary and defaults.
+    pub(crate) fn checkpoint(&self) -> &Checkpoint {
+        self.model.checkpoint()
     }
 
     /// The device in words.
@@ -70,22 +54,20 @@ impl Session {
 
     /// Lays out what was typed: a template as it stands, any other text with open positions behind it.
     pub(crate) fn form(&self, typed: &str, resolved: &Resolved, printer: &Printer) -> Result<Form, Failure> {
-        let vocabulary = &self.checkpoint.vocabulary;
-        let template = Template::parse(typed)?;
-        if template.has_holes() {
+        let unfinished = self.model.form(typed, 0)?;
+        if !unfinished.canvas().open_positions().is_empty() {
             if resolved.max_tokens_given {
                 printer.warn("`--max-tokens` has no effect: the template says how many tokens are open");
             }
-            return Ok(template.form(vocabulary)?);
+            return Ok(unfinished);
         }
         // Without a wish of the user's the text is continued as far as the model can read.
-        let given = template.form(vocabulary)?.canvas().len();
-        let room = self.checkpoint.spec.context_length.saturating_sub(given);
+        let room = self.checkpoint().spec.context_length.saturating_sub(unfinished.canvas().len());
         let count = match resolved.max_tokens_given {
             true => resolved.max_tokens,
             false => resolved.max_tokens.min(room.max(1)),
         };
-        Ok(template.continued(count, true).form(vocabulary)?)
+        Ok(self.model.form(typed, count)?)
     }
 
     /// Fills a form. `events` may break, which cancels.
@@ -98,21 +80,14 @@ impl Session {
     ) -> Result<Filled, Failure> {
         let open = form.canvas().open_positions().len();
         let settings = resolved.settings_for(open, printer)?;
-        let request =
-            Request::new(form.canvas().clone(), settings).with_end(self.end).with_forbidden(self.forbidden.clone());
         let begun = Instant::now();
-        let denoiser: &dyn Denoiser = self.network.as_ref();
-        let outcomes = generate(denoiser, &self.process, &[request], &mut |_, event| events(&event))?;
-        let seconds = begun.elapsed().as_secs_f64();
-        match outcomes.into_iter().next() {
-            Some(outcome) => Ok(Filled { outcome, seconds }),
-            None => Err(Failure::new("the generator returned nothing for the request")),
-        }
+        let outcome = self.model.watch(form, &settings, &mut |event| events(&event))?;
+        Ok(Filled { outcome, seconds: begun.elapsed().as_secs_f64() })
     }
 
     /// The result for scripts.
     pub(crate) fn report(&self, form: &Form, filled: &Filled, resolved: &Resolved) -> wire::Outcome {
-        let vocabulary = &self.checkpoint.vocabulary;
+        let vocabulary = &self.checkpoint().vocabulary;
         let (outcome, statistics) = (&filled.outcome, &filled.outcome.statistics);
         wire::Outcome {
             text: form.text(vocabulary, &outcome.canvas),
@@ -125,7 +100,7 @@ impl Session {
             seed: resolved.seed,
             finish_reason: outcome.reason.name(),
             given_tokens: given(&outcome.canvas),
-            model: self.checkpoint.origin.to_string(),
+            model: self.checkpoint().origin.to_string(),
             settings: resolved.shown.clone(),
         }
     }
@@ -153,6 +128,19 @@ fn given(canvas: &Canvas) -> usize {
 
 fn rate(tokens: usize, seconds: f64) -> f64 {
     if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Checkpoint(error) => error.into(),
+            Error::Device(error) => Self::of(&error),
+            Error::Template(error) => error.into(),
+            Error::Form(error) => error.into(),
+            Error::Vocabulary(error) => error.into(),
+            Error::Generate(error) => error.into(),
+        }
+    }
 }
 
 impl From<TemplateError> for Failure {

@@ -65,10 +65,7 @@ impl TrainingScreen {
             figures.unigram_entropy,
         ));
         if figures.replaced_bytes > 0 {
-            let what = format!(
-                "{} of the corpus were no UTF-8 and were replaced by U+FFFD",
-                if figures.replaced_bytes == 1 { "1 byte".into() } else { format!("{} bytes", figures.replaced_bytes) }
-            );
+            let what = replaced(figures.replaced_bytes, "corpus");
             self.pause(|printer| printer.warn(&what));
         }
     }
@@ -120,6 +117,14 @@ impl TrainingScreen {
             Some(bar) => bar.suspend(|| write(&self.printer)),
             None => write(&self.printer),
         }
+    }
+}
+
+/// The warning that some bytes of `what` were no text.
+pub(crate) fn replaced(bytes: u64, what: &str) -> String {
+    match bytes {
+        1 => format!("1 byte of the {what} was no UTF-8 and was replaced by U+FFFD"),
+        _ => format!("{bytes} bytes of the {what} were no UTF-8 and were replaced by U+FFFD"),
     }
 }
 

@@ -151,3 +151,30 @@ pub(crate) struct Settings {
     pub(crate) repetition_penalty: f64,
     pub(crate) guidance_scale: f64,
 }
+
+impl std::fmt::Display for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} steps", self.steps)?;
+        if let Some(length) = self.block_length {
+            write!(f, " for each block of {length}")?;
+        }
+        write!(f, ", policy {}", self.policy)?;
+        if self.remasking != "none" {
+            write!(f, ", remasking {}", self.remasking)?;
+        }
+        write!(f, ", temperature {}", self.temperature)?;
+        if let Some(k) = self.top_k {
+            write!(f, ", top-k {k}")?;
+        }
+        if let Some(p) = self.top_p {
+            write!(f, ", top-p {p}")?;
+        }
+        for (name, value) in [("repetition penalty", self.repetition_penalty), ("guidance scale", self.guidance_scale)]
+        {
+            if value != 1.0 {
+                write!(f, ", {name} {value}")?;
+            }
+        }
+        Ok(())
+    }
+}

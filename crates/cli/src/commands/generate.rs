@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<(), Failure> {
     let typed = typed(arguments)?;
     let session = Session::open(arguments.model.as_deref(), &arguments.device, printer)?;
-    let resolved = sampling::resolve(&arguments.sampling, &session.checkpoint.generation)?;
+    let resolved = sampling::resolve(&arguments.sampling, &session.checkpoint().generation)?;
     let form = session.form(&typed, &resolved, printer)?;
-    printer.detail(format_args!("settings {}", wire::json(&resolved.shown)?));
-    let vocabulary = &session.checkpoint.vocabulary;
+    printer.detail(format_args!("settings: {}", resolved.shown));
+    let vocabulary = &session.checkpoint().vocabulary;
     let mut trace = arguments.trace.as_deref().map(Trace::create).transpose()?;
     let mut view = CanvasView::new(vocabulary, &form);
     let mut live = printer.draws().then(|| LiveCanvas::new(*printer));

@@ -75,7 +75,7 @@ fn canvases(arguments: &LikelihoodArguments, checkpoint: &Checkpoint, printer: &
     })?;
     let replaced: u64 = packed.iter().map(|packed| packed.shard.replaced()).sum();
     if replaced > 0 {
-        printer.warn(format_args!("{replaced} bytes of the text were no UTF-8 and were replaced by U+FFFD"));
+        printer.warn(crate::training::replaced(replaced, "text"));
     }
     Ok(Canvases::new(packed, checkpoint.spec.context_length)?)
 }

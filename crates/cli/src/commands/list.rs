@@ -4,7 +4,7 @@ use crate::arguments::{ListArguments, ReportFormat};
 use crate::failure::Failure;
 use crate::machine::{bytes, count};
 use crate::printer::Printer;
-use aquatint_checkpoint::{Checkpoint, builtin};
+use aquatint_checkpoint::{Checkpoint, CheckpointError, builtin};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -18,15 +18,17 @@ struct Entry {
 
 pub(crate) fn run(arguments: &ListArguments, printer: &Printer) -> Result<(), Failure> {
     let mut entries = Vec::new();
+    let mut add = |name: &str, opened: Result<Checkpoint, CheckpointError>| match opened {
+        Ok(checkpoint) => entries.push(entry(name, &checkpoint)),
+        // One broken model is no reason to hide the others.
+        Err(error) => printer.warn(format_args!("`{name}` is left out: {error}")),
+    };
     for name in builtin::names() {
-        entries.push(entry(name, &Checkpoint::open(name)?));
+        add(name, Checkpoint::open(name));
     }
     for folder in &arguments.folders {
         for path in models_in(folder)? {
-            match Checkpoint::load(&path) {
-                Ok(checkpoint) => entries.push(entry(&path.display().to_string(), &checkpoint)),
-                Err(error) => printer.warn(format_args!("`{}` is left out: {error}", path.display())),
-            }
+            add(&path.display().to_string(), Checkpoint::load(&path));
         }
     }
     match arguments.format {

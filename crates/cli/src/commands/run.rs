@@ -7,7 +7,7 @@ use crate::live::LiveCanvas;
 use crate::printer::Printer;
 use crate::screen::CanvasView;
 use crate::session::{Session, closing_line};
-use crate::{interrupt, machine, sampling, wire};
+use crate::{interrupt, machine, sampling};
 use std::io::{BufRead, IsTerminal};
 use std::ops::ControlFlow;
 
@@ -30,9 +30,9 @@ pub(crate) fn run(arguments: &RunArguments, printer: &Printer) -> Result<(), Fai
 
 /// Fills one template or continues one text, drawing it where it can be drawn.
 fn answer(session: &Session, typed: &str, sampling: &SamplingArguments, printer: &Printer) -> Result<(), Failure> {
-    let resolved = sampling::resolve(sampling, &session.checkpoint.generation)?;
+    let resolved = sampling::resolve(sampling, &session.checkpoint().generation)?;
     let form = session.form(typed, &resolved, printer)?;
-    let mut view = CanvasView::new(&session.checkpoint.vocabulary, &form);
+    let mut view = CanvasView::new(&session.checkpoint().vocabulary, &form);
     let mut live = printer.draws().then(|| LiveCanvas::new(*printer));
     interrupt::reset();
     let filled = session.fill(&form, &resolved, printer, &mut |event| {
@@ -59,10 +59,10 @@ fn answer(session: &Session, typed: &str, sampling: &SamplingArguments, printer:
 
 /// Answers line after line until the input ends or `/bye`.
 fn converse(session: &Session, mut sampling: SamplingArguments, printer: &Printer) -> Result<(), Failure> {
-    let (parameters, _) = super::show::weight(&session.checkpoint);
+    let (parameters, _) = super::show::weight(session.checkpoint());
     printer.status(format_args!(
         "{}: {} parameters on {}. /help says what can be typed.",
-        session.checkpoint.origin,
+        session.checkpoint().origin,
         machine::count(parameters),
         session.device()
     ));
@@ -93,10 +93,10 @@ fn obey(
         Typed::Nothing => {}
         Typed::Help => printer.status(HELP),
         Typed::Show => {
-            printer.data(super::show::describe(&session.checkpoint))?;
-            let resolved = sampling::resolve(sampling, &session.checkpoint.generation)?;
+            printer.data(super::show::describe(session.checkpoint()))?;
+            let resolved = sampling::resolve(sampling, &session.checkpoint().generation)?;
             let seed = sampling.seed.map_or_else(|| "drawn afresh".to_owned(), |seed| seed.to_string());
-            printer.data_line(format_args!("{:<12}{}", "settings", wire::json(&resolved.shown)?))?;
+            printer.data_line(format_args!("{:<12}{}", "settings", resolved.shown))?;
             printer.data_line(format_args!("{:<12}{}", "max-tokens", resolved.max_tokens))?;
             printer.data_line(format_args!("{:<12}{seed}", "seed"))?;
         }
@@ -104,7 +104,7 @@ fn obey(
             let mut changed = sampling.clone();
             set(&mut changed, &name, &value)?;
             // A value that cannot be used is refused now and not at the next text.
-            sampling::resolve(&changed, &session.checkpoint.generation)?;
+            sampling::resolve(&changed, &session.checkpoint().generation)?;
             *sampling = changed;
         }
         Typed::Clear => {

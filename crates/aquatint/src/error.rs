@@ -1,0 +1,29 @@
+//! Whatever a model can fail with, from the crate where it happened.
+
+use aquatint_checkpoint::CheckpointError;
+use aquatint_compute::DeviceError;
+use aquatint_generate::GenerateError;
+use aquatint_vocabulary::{FormError, TemplateError, VocabularyError};
+
+/// Why a model could not be opened or a canvas not be filled.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The checkpoint cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The template is not understood.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The template does not fit the model.
+    #[error(transparent)]
+    Form(#[from] FormError),
+    /// The vocabulary lacks something.
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyError),
+    /// The settings or the canvas were refused, or the network failed.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+}

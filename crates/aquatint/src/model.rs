@@ -1,0 +1,108 @@
+//! A model that fills templates: a checkpoint, its network on a device, and what its tokenizer says about special tokens.
+
+use crate::Error;
+use aquatint_checkpoint::Checkpoint;
+use aquatint_compute::{Cpu, CpuPath};
+use aquatint_diffusion::{Linear, Masked, TokenId};
+use aquatint_generate::{DenoisingEvent, Outcome, Request, Settings, generate};
+use aquatint_network::Denoiser;
+use aquatint_vocabulary::{Form, Role, Template};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// A loaded model.
+pub struct Model {
+    checkpoint: Checkpoint,
+    network: Box<dyn Denoiser>,
+    process: Masked,
+    end: Option<TokenId>,
+    forbidden: Vec<TokenId>,
+}
+
+impl Model {
+    /// Opens a folder or a built-in model by its name, on the fastest path of this processor.
+    ///
+    /// # Errors
+    /// When there is no such model or its files cannot be used.
+    pub fn open(name: &str) -> Result<Self, Error> {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let checkpoint = Checkpoint::open(name)?;
+        let network = checkpoint.network(Cpu::<f32>::new(CpuPath::best(), threads)?)?;
+        Self::new(checkpoint, Box::new(network))
+    }
+
+    /// A model from a checkpoint and its network on any device.
+    ///
+    /// # Errors
+    /// When the vocabulary has no mask token, without which there is no canvas.
+    pub fn new(checkpoint: Checkpoint, network: Box<dyn Denoiser>) -> Result<Self, Error> {
+        let vocabulary = &checkpoint.vocabulary;
+        let mask = vocabulary.required(Role::Mask)?;
+        let known = vocabulary.len() as TokenId;
+        // A network may have more rows than the tokenizer has tokens; neither those nor special tokens are text.
+        let beyond = known..checkpoint.spec.vocabulary_size as TokenId;
+        let forbidden = (0..known).filter(|id| vocabulary.is_special(*id)).chain(beyond).collect();
+        let end = vocabulary.role(Role::End);
+        Ok(Self { process: Masked::new(mask, Arc::new(Linear)), end, forbidden, checkpoint, network })
+    }
+
+    /// The checkpoint: its description, vocabulary and advice.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Lays out a template as it stands; a text without an open place is continued by about `continuation` tokens.
+    ///
+    /// # Errors
+    /// When the template is not understood or asks for more than text.
+    pub fn form(&self, template: &str, continuation: usize) -> Result<Form, Error> {
+        let template = Template::parse(template)?;
+        let template = if template.has_holes() { template } else { template.continued(continuation, true) };
+        Ok(template.form(&self.checkpoint.vocabulary)?)
+    }
+
+    /// The request that fills a form.
+    pub fn request(&self, form: &Form, settings: Settings) -> Request {
+        Request::new(form.canvas().clone(), settings).with_end(self.end).with_forbidden(self.forbidden.clone())
+    }
+
+    /// Fills a form and tells every step; `events` may break, which cancels.
+    ///
+    /// # Errors
+    /// When the canvas does not fit the model, or the network fails.
+    pub fn watch(
+        &self,
+        form: &Form,
+        settings: &Settings,
+        events: &mut dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Outcome, Error> {
+        let request = self.request(form, settings.clone());
+        let mut outcomes = generate(self.network.as_ref(), &self.process, &[request], &mut |_, event| events(event))?;
+        // One request gives one outcome.
+        Ok(outcomes.remove(0))
+    }
+
+    /// The text of a filled form: every given character, and what was written in each open place.
+    pub fn text(&self, form: &Form, outcome: &Outcome) -> String {
+        form.text(&self.checkpoint.vocabulary, &outcome.canvas)
+    }
+
+    /// Fills a template and returns its text. A text without an open place is continued by as many tokens as the
+    /// checkpoint advises, 128 where it does not, fewer where the model cannot read as far.
+    ///
+    /// # Errors
+    /// As [`Model::form`] and [`Model::watch`].
+    pub fn fill(&self, template: &str, settings: &Settings) -> Result<String, Error> {
+        let given = self.form(template, 0)?.canvas().len();
+        let room = self.checkpoint.spec.context_length.saturating_sub(given).max(1);
+        let form = self.form(template, self.checkpoint.generation.max_new_tokens.unwrap_or(128).min(room))?;
+        let outcome = self.watch(&form, settings, &mut |_| ControlFlow::Continue(()))?;
+        Ok(self.text(&form, &outcome))
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("origin", &self.checkpoint.origin).finish_non_exhaustive()
+    }
+}

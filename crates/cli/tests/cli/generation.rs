@@ -1,0 +1,150 @@
+//! `generate` and `run` on a small model.
+
+use crate::support::{aquatint, copy_of_model, model, piped, program, room, text};
+use serde_json::Value;
+use std::process::Stdio;
+
+fn generate(arguments: &[&str]) -> crate::support::Seen {
+    aquatint(&[&["generate", "-m", model()], arguments].concat())
+}
+
+fn json(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+#[test]
+fn the_same_seed_prints_the_same_text_and_another_seed_another() {
+    let of = |seed| generate(&["The fox", "-n", "12", "--seed", seed]).expect(0).out;
+    assert_eq!(of("7"), of("7"));
+    assert_ne!(of("7"), of("8"));
+    assert!(of("7").starts_with("The fox"));
+}
+
+#[test]
+fn the_seed_that_nobody_chose_is_shown_and_makes_the_text_again() {
+    let first = generate(&["The fox", "-n", "12"]).expect(0);
+    let (_, seed) = first.err.trim_end().rsplit_once("seed ").expect("the closing line tells the seed");
+    assert_eq!(generate(&["The fox", "-n", "12", "--seed", seed]).expect(0).out, first.out);
+}
+
+#[test]
+fn every_given_character_stays() {
+    let seen = generate(&["The [[3]] saw the [[2]]. ", "--seed", "3"]).expect(0);
+    let text = seen.out.strip_suffix('\n').unwrap();
+    assert!(text.starts_with("The ") && text.contains(" saw the ") && text.ends_with(". "), "{text:?}");
+    let literal = generate(&["\\[[3]] [[1]]", "--seed", "3"]).expect(0);
+    assert!(literal.out.starts_with("[[3]] "), "{}", literal.out);
+}
+
+#[test]
+fn one_json_object_holds_text_tokens_forward_passes_and_seconds() {
+    let seen = generate(&["The fox", "-n", "8", "--seed", "7", "--steps", "4", "--format", "json", "-q"]).expect(0);
+    assert_eq!((seen.out.lines().count(), seen.err.as_str()), (1, ""));
+    let object = json(&seen.out);
+    assert!(object["text"].as_str().unwrap().starts_with("The fox"));
+    assert_eq!((&object["forward_passes"], &object["seed"]), (&Value::from(4), &Value::from(7)));
+    assert!(object["tokens"].as_u64().unwrap() <= 8 && object["seconds"].as_f64().unwrap() > 0.0);
+    assert!(["filled", "end"].contains(&object["finish_reason"].as_str().unwrap()));
+    assert_eq!(object["settings"]["policy"], "confidence");
+}
+
+#[test]
+fn jsonl_and_trace_tell_the_same_events_and_end_in_the_result() {
+    let trace = room("trace").join("trace.jsonl");
+    let arguments = ["The [[4]] saw.", "--seed", "7", "--steps", "2", "--format", "jsonl", "--trace", text(&trace)];
+    let seen = generate(&arguments).expect(0);
+    let written = std::fs::read_to_string(&trace).unwrap();
+    assert_eq!(seen.out, written);
+    let events: Vec<Value> = written.lines().map(json).collect();
+    let names: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["started", "block_started", "step", "step", "block_committed", "finished", "result"]);
+    let changes = events[2]["changes"].as_array().unwrap().len() + events[3]["changes"].as_array().unwrap().len();
+    assert_eq!(changes, 4);
+    assert!(!trace.with_extension("jsonl.part").exists());
+}
+
+#[test]
+fn the_closing_line_is_on_standard_error() {
+    let seen = generate(&["The [[4]] saw.", "--seed", "7", "--steps", "2"]).expect(0);
+    let line = seen.err.lines().last().unwrap();
+    assert!(line.starts_with("4 tokens, 2 forward passes (2.00 tokens each), "), "{line}");
+    assert!(line.ends_with(" tokens/s, seed 7"), "{line}");
+    assert_eq!(generate(&["The [[4]] saw.", "-q"]).expect(0).err, "");
+}
+
+#[test]
+fn guidance_reads_twice_and_the_other_convention_is_one_less() {
+    let of = |flag, value| {
+        let seen = generate(&["The [[4]] saw.", "--seed", "7", "--steps", "2", flag, value, "--format", "json"]);
+        json(&seen.expect(0).out)
+    };
+    assert_eq!(of("--guidance-scale", "2")["forward_passes"], 4);
+    assert_eq!(of("--guidance-scale", "2")["text"], of("--cfg-scale", "1")["text"]);
+    assert_eq!(of("--cfg-scale", "0")["forward_passes"], 2);
+}
+
+#[test]
+fn defaults_come_from_the_checkpoint_and_flags_win() {
+    let folder = copy_of_model("defaults");
+    let path = folder.join("generation_config.json");
+    let mut config = json(&std::fs::read_to_string(&path).unwrap());
+    for (key, value) in [("steps", Value::from(3)), ("max_new_tokens", 6.into()), ("policy", "random".into())] {
+        config[key] = value;
+    }
+    std::fs::write(&path, config.to_string()).unwrap();
+    let of = |more: &[&str]| {
+        let arguments = [&["generate", "The fox", "-m", text(&folder), "--format", "json"], more].concat();
+        json(&aquatint(&arguments).expect(0).out)
+    };
+    assert_eq!((&of(&[])["settings"]["policy"], &of(&[])["forward_passes"]), (&"random".into(), &3.into()));
+    assert_eq!(of(&["--steps", "2", "--policy", "margin"])["settings"]["policy"], "margin");
+    // A block length that is only advised gives way; one that is asked for is insisted on.
+    config["block_length"] = 4.into();
+    std::fs::write(&path, config.to_string()).unwrap();
+    assert_eq!(of(&[])["forward_passes"], 3);
+}
+
+#[test]
+fn standard_input_is_a_template_too() {
+    let seen = piped(&["generate", "-", "-m", model(), "-n", "4", "--seed", "1"], "The fox\n".as_bytes()).expect(0);
+    assert_eq!(seen.out, generate(&["The fox", "-n", "4", "--seed", "1"]).out);
+    let run = piped(&["run", model(), "-n", "4", "--seed", "1"], "The fox\n".as_bytes()).expect(0);
+    assert_eq!(run.out, seen.out);
+    let once = aquatint(&["run", model(), "The fox", "-n", "4", "--seed", "1"]).expect(0);
+    assert_eq!(once.out, seen.out);
+    let latin = piped(&["generate", "-", "-m", model()], b"caf\xe9").expect(2);
+    assert!(latin.err.contains("hint: convert it to UTF-8 first"), "{}", latin.err);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = program()
+        .args(["generate", "The fox", "-m", model(), "-n", "20", "--format", "jsonl"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn colour_only_where_it_is_wanted() {
+    assert!(!generate(&["The [[4]] saw."]).expect(0).err.contains('\x1b'));
+    assert!(generate(&["The [[4]] saw.", "--color", "always"]).expect(0).err.contains('\x1b'));
+    let set = |name: &str, value: &str| {
+        let output = program().args(["show", "nowhere"]).env(name, value).output().unwrap();
+        String::from_utf8_lossy(&output.stderr).contains('\x1b')
+    };
+    assert!(set("CLICOLOR_FORCE", "1"));
+    assert!(!set("NO_COLOR", "1"));
+}
+
+#[test]
+fn what_has_no_effect_is_said() {
+    let seen = generate(&["The [[4]] saw.", "-n", "9"]).expect(0);
+    assert!(seen.err.starts_with("warning: `--max-tokens` has no effect"), "{}", seen.err);
+    let verbose = generate(&["The [[4]] saw.", "-v", "--threads", "1"]).expect(0).err;
+    assert!(verbose.contains("f32: every path has it") && verbose.contains("settings: 64 steps"), "{verbose}");
+}

@@ -1,0 +1,8 @@
+//! The program as people use it: every test runs the binary and looks at what it prints and how it ends.
+
+mod generation;
+mod measuring;
+mod refusals;
+mod screens;
+mod support;
+mod training;

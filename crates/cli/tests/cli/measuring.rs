@@ -1,0 +1,63 @@
+//! `eval likelihood`: agrees with the training log, and is a function of its inputs and seed.
+
+use crate::support::{aquatint, model, room, text};
+use serde_json::Value;
+use std::path::Path;
+
+fn measure(more: &[&str]) -> Value {
+    let data = room("model").join("valid");
+    let seen =
+        aquatint(&[&["eval", "likelihood", "-m", model(), "-d", text(&data), "--format", "json"], more].concat())
+            .expect(0);
+    serde_json::from_str(&seen.out).unwrap()
+}
+
+#[test]
+fn the_measure_agrees_with_the_training_log() {
+    let log = std::fs::read_to_string(Path::new(model()).join("metrics.jsonl")).unwrap();
+    let logged = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter_map(|line| line["nats_per_token"].as_f64().or(line["validation"]["nats_per_token"].as_f64()))
+        .next_back()
+        .expect("the log has a validation");
+    let measured = measure(&["--limit", "8", "--samples", "2"])["nats_per_token"].as_f64().unwrap();
+    // The saved weights are rounded to bfloat16; apart from that the two are the same sum.
+    assert!((measured - logged).abs() < 2e-3 * logged, "logged {logged}, measured {measured}");
+}
+
+#[test]
+fn the_seed_decides() {
+    let of = |seed: &str, threads: &str| measure(&["--seed", seed, "--threads", threads])["nats_per_token"].clone();
+    assert_eq!(of("1", "1"), of("1", "2"));
+    assert_ne!(of("1", "1"), of("2", "1"));
+}
+
+#[test]
+fn the_scalar_path_in_64_bits_measures_the_same() {
+    let fast = measure(&[])["nats_per_token"].as_f64().unwrap();
+    let exact = measure(&["--precision", "f64"])["nats_per_token"].as_f64().unwrap();
+    assert!((fast - exact).abs() < 1e-4, "{fast} in f32, {exact} in f64");
+}
+
+#[test]
+fn what_was_not_utf8_is_counted() {
+    let path = room("latin").join("a.txt");
+    std::fs::write(&path, [crate::support::story(20).as_bytes(), b"caf\xe9 \xff"].concat()).unwrap();
+    let seen = aquatint(&["eval", "likelihood", "-m", model(), "-d", text(&path)]).expect(0);
+    assert!(seen.err.contains("warning: 2 bytes of the text were no UTF-8 and were replaced"), "{}", seen.err);
+    assert!(seen.out.starts_with("nats/token  "), "{}", seen.out);
+}
+
+#[test]
+fn nothing_to_measure_is_refused() {
+    let path = room("nothing").join("a.txt");
+    std::fs::write(&path, "").unwrap();
+    let seen = aquatint(&["eval", "likelihood", "-m", model(), "-d", text(&path), "-q"]).expect(2);
+    assert!(seen.err.starts_with("error: "), "{}", seen.err);
+    let seen = aquatint(&["eval", "likelihood", "-m", model(), "-d", "nowhere.txt", "-q"]).expect(2);
+    assert!(seen.err.contains("nowhere.txt"), "{}", seen.err);
+    let data = room("model").join("valid");
+    let seen = aquatint(&["eval", "likelihood", "-m", model(), "-d", text(&data), "--where", "lang"]).expect(2);
+    assert!(seen.err.contains("allowed: FIELD=VALUE"), "{}", seen.err);
+}
