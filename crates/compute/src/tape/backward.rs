@@ -1,6 +1,6 @@
 //! The backward of the tape: records in reverse, each the chain rule of one operation.
 
-use super::{Record, Tape, Value};
+use super::{Record, Segment, Tape, Value};
 use crate::{Device, DeviceError, Gradients, LinearShape, WeightId};
 
 /// What each row of a cross-entropy is scored against.
@@ -222,41 +222,48 @@ impl<'p, D: Device> Tape<'p, D> {
                 }
                 self.give(slots, x, d_out);
             }
-            Record::Segment { inputs, run, .. } => {
-                let mut tape = Tape::recording(parameters, false);
-                let outer: Vec<Option<usize>> = inputs.iter().map(|input| input.slot).collect();
-                let leaves: Vec<Value<D>> = inputs
-                    .into_iter()
-                    .map(|input| {
-                        let slot = input.slot.map(|_| {
-                            tape.slots += 1;
-                            tape.slots - 1
-                        });
-                        Value { slot, ..input }
-                    })
-                    .collect();
-                let inner: Vec<Option<usize>> = leaves.iter().map(|leaf| leaf.slot).collect();
-                let output = run(&mut tape, &leaves)?;
-                drop(leaves);
-                let mut inside: Slots<D> = (0..tape.slots).map(|_| None).collect();
-                // What the inputs have collected so far goes on collecting inside, in the order in which it would
-                // without a segment, so that not even the rounding differs.
-                for (outer, inner) in outer.iter().zip(&inner) {
-                    if let (Some(outer), Some(inner)) = (*outer, *inner) {
-                        inside[inner] = slots[outer].take();
-                    }
-                }
-                if let Some(slot) = output.slot {
-                    inside[slot] = Some(d_out);
-                }
-                drop(output);
-                tape.unwind(&mut inside, gradients)?;
-                for (outer, inner) in outer.iter().zip(&inner) {
-                    if let (Some(outer), Some(inner)) = (*outer, *inner) {
-                        slots[outer] = inside[inner].take();
-                    }
-                }
-            }
+            Record::Segment { inputs, run, .. } => self.rerun(inputs, &run, d_out, slots, gradients)?,
+        }
+        Ok(())
+    }
+
+    /// Runs a segment again, recorded, and then backward.
+    fn rerun(
+        &self,
+        inputs: Vec<Value<D>>,
+        run: &Segment<'p, D>,
+        d_out: D::Buffer,
+        slots: &mut Slots<D>,
+        gradients: &mut Gradients<D>,
+    ) -> Result<(), DeviceError> {
+        let mut tape = Tape::recording(self.parameters, false);
+        // The slots of the inputs outside; the place in this list is the slot inside. One that is given twice stands
+        // here once.
+        let mut outside: Vec<usize> = Vec::new();
+        let mut leaf = |input: Value<D>| {
+            let slot = input.slot.map(|slot| {
+                outside.iter().position(|&known| known == slot).unwrap_or_else(|| {
+                    outside.push(slot);
+                    outside.len() - 1
+                })
+            });
+            Value { slot, ..input }
+        };
+        let leaves: Vec<Value<D>> = inputs.into_iter().map(&mut leaf).collect();
+        tape.slots = outside.len();
+        let output = run(&mut tape, &leaves)?;
+        drop(leaves);
+        let mut inside: Slots<D> = (0..tape.slots).map(|_| None).collect();
+        // What the inputs have collected so far goes on collecting inside, in the order in which it would without a
+        // segment, so that not even the rounding differs.
+        for (place, &slot) in inside.iter_mut().zip(&outside) {
+            *place = slots[slot].take();
+        }
+        self.give(&mut inside, output.slot, d_out);
+        drop(output);
+        tape.unwind(&mut inside, gradients)?;
+        for (place, slot) in inside.into_iter().zip(outside) {
+            slots[slot] = place;
         }
         Ok(())
     }
