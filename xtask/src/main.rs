@@ -5,6 +5,7 @@
 
 mod repository;
 mod rust;
+mod shell;
 mod tidy;
 
 use repository::Repository;

@@ -12,8 +12,8 @@
 
 use super::{Findings, place};
 use crate::repository::Repository;
+use crate::shell;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 const CI: &str = ".ci/run";
 const RUN_WITH: &str = "Run with: `";
@@ -114,27 +114,9 @@ fn way_of_example(text: &str) -> Option<&str> {
     command.split_once('`').map(|(command, _)| command)
 }
 
-/// Runs a command in the repository and says what went wrong.
+/// Runs a command and says what went wrong.
 fn run(root: &Path, place: &str, command: &str) -> Option<String> {
-    let output = Command::new("bash")
-        .args(["-euo", "pipefail", "-c", command])
-        .current_dir(root)
-        .env("NO_COLOR", "1")
-        .stdin(Stdio::null())
-        .output();
-    match output {
-        Err(error) => Some(format!("{place}: could not start `{command}`: {error}")),
-        Ok(output) if !output.status.success() => {
-            let told = String::from_utf8_lossy(&output.stderr);
-            let last: Vec<&str> = told.lines().rev().take(4).collect();
-            let last: Vec<&str> = last.into_iter().rev().collect();
-            Some(format!("{place}: `{command}` failed ({}): {}", output.status, last.join(" / ")))
-        }
-        Ok(output) if output.stdout.trim_ascii().is_empty() && output.stderr.trim_ascii().is_empty() => {
-            Some(format!("{place}: `{command}` printed nothing"))
-        }
-        Ok(_) => None,
-    }
+    shell::run(root, command).err().map(|told| format!("{place}: `{command}` {told}"))
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use super::Findings;
 use crate::repository::Repository;
+use crate::shell;
 use std::path::Path;
-use std::process::Command;
 
 const FOLDER: &str = "recipes/";
 
@@ -19,18 +19,13 @@ fn check_with(repository: &Repository, dry_run: fn(&Path, &str) -> Result<(), St
     }
     let failed = recipes.into_iter().filter_map(|recipe| {
         let told = dry_run(&repository.root, recipe).err()?;
-        Some(format!("{recipe}: cannot be followed: {told}"))
+        Some(format!("{recipe}: its dry run {told}"))
     });
     failed.collect()
 }
 
 fn dry_run(root: &Path, recipe: &str) -> Result<(), String> {
-    let output = Command::new("cargo")
-        .args(["run", "--release", "--quiet", "-p", "aquatint-cli", "--", "train", recipe, "--dry-run"])
-        .current_dir(root)
-        .output()
-        .map_err(|error| error.to_string())?;
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
+    shell::run(root, &format!("cargo run --release --quiet -p aquatint-cli -- train {recipe} --dry-run"))
 }
 
 #[cfg(test)]
@@ -41,9 +36,10 @@ mod tests {
     #[test]
     fn a_recipe_that_is_refused_is_found() {
         let repository = files(&[("recipes/a.toml", ""), ("recipes/b.toml", ""), ("Cargo.toml", "")]);
-        let refuse_b =
-            |_: &Path, recipe: &str| if recipe.ends_with("b.toml") { Err("unknown key".into()) } else { Ok(()) };
-        assert_eq!(check_with(&repository, refuse_b), ["recipes/b.toml: cannot be followed: unknown key"]);
+        let refuse_b = |_: &Path, recipe: &str| {
+            if recipe.ends_with("b.toml") { Err("failed: unknown key".into()) } else { Ok(()) }
+        };
+        assert_eq!(check_with(&repository, refuse_b), ["recipes/b.toml: its dry run failed: unknown key"]);
         assert_eq!(check_with(&files(&[]), refuse_b).len(), 1);
     }
 }
