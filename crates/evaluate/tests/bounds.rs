@@ -106,7 +106,8 @@ fn a_seed_gives_the_same_masks_in_batches_of_any_size() {
     // A price that depends on how much of the row's own canvas is hidden, so that other masks give another result.
     let model = oracle(Layout::Full, |input, row| {
         let sequence = input.visibility.sequences().iter().find(|s| s.contains(&row.row)).unwrap();
-        let hidden = input.tokens[sequence.start as usize..sequence.end as usize].iter().filter(|t| **t == MASK).count();
+        let hidden =
+            input.tokens[sequence.start as usize..sequence.end as usize].iter().filter(|t| **t == MASK).count();
         hidden as f64 + f64::from(row.row - sequence.start)
     });
     let one = measure(&model, rule, 5, batches(6)).unwrap();

@@ -2,8 +2,14 @@
 
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::{Cpu, CpuPath};
-use aquatint_train::{Ending, Overrides, Recipe, Resolved, StepFigures, Summary, TrainError, TrainingEvent, train};
+use aquatint_corpus::{Canvases, Source, pack};
+use aquatint_diffusion::{Linear, Masked};
+use aquatint_evaluate::{Rule, byte_lengths, likelihood};
+use aquatint_train::{
+    Ending, Overrides, Recipe, Resolved, StepFigures, Summary, TrainError, TrainingEvent, VALIDATION_SEED, train,
+};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn root() -> PathBuf {
@@ -116,9 +122,26 @@ fn the_first_loss_is_that_of_a_guess_and_the_last_is_below_the_unigram_entropy()
     let last = summary.last.unwrap();
     assert!(last < entropy, "held-out bound {last}, unigram entropy {entropy}");
 
-    // What was saved is what was measured: the checkpoint alone gives the log's figure again.
+    // What was saved is what was measured: the checkpoint and the text give the log's figure again.
     let checkpoint = Checkpoint::load(folder.path()).unwrap();
-    assert_eq!(checkpoint.generation.mask_token_id, checkpoint.spec.mask_token);
+    let mask = checkpoint.spec.mask_token.unwrap();
+    assert_eq!(checkpoint.generation.mask_token_id, Some(mask));
+    let source = Source::new(root().join("data/sample/valid"));
+    let packed = pack(&[source], &checkpoint.vocabulary, &folder.path().join("tokens"), &mut |_| {}).unwrap();
+    let canvases = Canvases::new(packed, checkpoint.spec.context_length).unwrap();
+    let numbers: Vec<u64> = (0..64).map(|i| i * canvases.len() / 64).collect();
+    let process = Masked::new(mask, Arc::new(Linear));
+    let again = likelihood(
+        &checkpoint.network(device()).unwrap(),
+        Rule::Diffusion { process: &process, times: 2 },
+        VALIDATION_SEED,
+        &byte_lengths(&checkpoint.vocabulary),
+        numbers.chunks(10).map(|numbers| canvases.batch(numbers)),
+        &mut |_| true,
+    )
+    .unwrap();
+    assert!((again.nats_per_token - last).abs() < 1e-5, "{} measured again, {last} in the log", again.nats_per_token);
+    assert!((again.bits_per_byte - summary.bits_per_byte.unwrap()).abs() < 1e-5);
     let lines = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
     assert!(lines.lines().any(|line| line.contains("\"kind\":\"validation\"") && line.contains("\"step\":300")));
     assert!(std::fs::read_to_string(folder.path().join("loss.svg")).unwrap().contains("held-out text"));

@@ -1,0 +1,152 @@
+//! Whole checkpoint folders: what was saved can be loaded, and what is wrong with one is told.
+
+use aquatint_checkpoint::{Checkpoint, CheckpointError, GenerationDefaults, Storage, Tensor, builtin, save};
+use aquatint_compute::{Cpu, Device};
+use aquatint_diffusion::Layout;
+use aquatint_network::{Network, NetworkSpec};
+use aquatint_vocabulary::{Role, Vocabulary};
+use std::path::Path;
+
+fn vocabulary() -> Vocabulary {
+    Vocabulary::train(["the cat sat on the mat".repeat(20)].into_iter(), 270).unwrap()
+}
+
+fn spec(vocabulary: &Vocabulary) -> NetworkSpec {
+    NetworkSpec {
+        vocabulary_size: vocabulary.len(),
+        width: 8,
+        layers: 1,
+        heads: 2,
+        key_value_heads: 1,
+        head_size: 4,
+        feed_forward_width: 12,
+        norm_epsilon: 1e-6,
+        rope_theta: 1e4,
+        qk_norm: true,
+        tied_head: true,
+        time_conditioning: None,
+        self_conditioning: false,
+        context_length: 16,
+        attention: Layout::Full,
+        logit_shift: false,
+        mask_token: vocabulary.role(Role::Mask),
+    }
+}
+
+/// The weights of a random network.
+fn tensors(spec: &NetworkSpec, seed: u64) -> Vec<Tensor<Vec<f32>>> {
+    let network = Network::new(Cpu::<f32>::scalar(), spec.clone(), seed).unwrap();
+    let device = network.device();
+    let parameters = network.parameters();
+    let tensor = |p: &aquatint_network::Parameter<'_, Cpu<f32>>| Tensor {
+        name: p.name.to_owned(),
+        shape: p.shape.to_vec(),
+        values: device.download(p.value),
+    };
+    parameters.iter().map(tensor).collect()
+}
+
+fn write(folder: &Path, spec: &NetworkSpec, seed: u64) -> Result<(), CheckpointError> {
+    let vocabulary = vocabulary();
+    let generation = GenerationDefaults { mask_token_id: spec.mask_token, ..GenerationDefaults::default() };
+    save(folder, spec, &vocabulary, &generation, &tensors(spec, seed), Storage::F32)
+}
+
+fn fails(folder: &Path) -> CheckpointError {
+    match Checkpoint::load(folder) {
+        Err(error) => error,
+        Ok(checkpoint) => checkpoint.network(Cpu::<f32>::scalar()).err().expect("an error"),
+    }
+}
+
+#[test]
+fn what_was_saved_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = spec(&vocabulary());
+    write(folder.path(), &spec, 1).unwrap();
+    // A second save replaces the weights and nothing else.
+    write(folder.path(), &spec, 2).unwrap();
+    let checkpoint = Checkpoint::open(folder.path().to_str().unwrap()).unwrap();
+    assert_eq!(checkpoint.spec, spec);
+    assert_eq!(checkpoint.generation.mask_token_id, spec.mask_token);
+    assert_eq!(checkpoint.vocabulary.to_json().unwrap(), vocabulary().to_json().unwrap());
+    let network = checkpoint.network(Cpu::<f32>::scalar()).unwrap();
+    for (parameter, tensor) in network.parameters().iter().zip(tensors(&spec, 2)) {
+        assert_eq!(parameter.name, tensor.name);
+        assert_eq!(network.device().download(parameter.value), tensor.values);
+    }
+    assert!(std::fs::read_dir(folder.path()).unwrap().count() == 4, "nothing else is left in the folder");
+}
+
+#[test]
+fn a_folder_of_another_model_is_never_written_into() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = spec(&vocabulary());
+    write(folder.path(), &spec, 1).unwrap();
+    let before = std::fs::read(folder.path().join("model.safetensors")).unwrap();
+    let deeper = NetworkSpec { layers: 2, ..spec };
+    let error = write(folder.path(), &deeper, 1).unwrap_err();
+    assert!(matches!(error, CheckpointError::Occupied { file: "config.json", .. }), "{error}");
+    assert_eq!(std::fs::read(folder.path().join("model.safetensors")).unwrap(), before);
+}
+
+#[test]
+fn what_is_wrong_with_a_folder_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = spec(&vocabulary());
+    let fresh = || {
+        std::fs::remove_dir_all(folder.path()).unwrap();
+        write(folder.path(), &spec, 1).unwrap();
+    };
+    for file in ["config.json", "tokenizer.json", "model.safetensors"] {
+        fresh();
+        std::fs::remove_file(folder.path().join(file)).unwrap();
+        let error = fails(folder.path());
+        assert!(matches!(&error, CheckpointError::MissingFile { path } if path.ends_with(file)), "{error}");
+    }
+
+    fresh();
+    let config = folder.path().join("config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replacen('{', "{ \"rope_scaling\": null,", 1)).unwrap();
+    assert!(fails(folder.path()).to_string().contains("rope_scaling"));
+    std::fs::write(&config, &text[..text.len() / 2]).unwrap();
+    assert!(matches!(fails(folder.path()), CheckpointError::Json { .. }));
+
+    fresh();
+    let advice = folder.path().join("generation_config.json");
+    std::fs::write(&advice, "{\"temprature\": 1.0}").unwrap();
+    assert!(fails(folder.path()).to_string().contains("unknown key `temprature`"));
+    std::fs::remove_file(&advice).unwrap();
+    assert_eq!(Checkpoint::load(folder.path()).unwrap().generation, GenerationDefaults::default());
+
+    fresh();
+    std::fs::write(&config, text.replace("\"intermediate_size\": 12", "\"intermediate_size\": 16")).unwrap();
+    let error = fails(folder.path());
+    assert!(matches!(&error, CheckpointError::WrongShape { expected, .. } if expected.contains(&16)), "{error}");
+    std::fs::write(&config, text.replace("\"num_hidden_layers\": 1", "\"num_hidden_layers\": 2")).unwrap();
+    assert!(matches!(fails(folder.path()), CheckpointError::MissingTensor { .. }));
+
+    fresh();
+    let mut more = tensors(&spec, 1);
+    more.push(Tensor { name: "model.rotary.cache".into(), shape: vec![1], values: vec![0.0] });
+    aquatint_checkpoint::write_weights(&folder.path().join("model.safetensors"), &more, Storage::Bf16).unwrap();
+    let error = fails(folder.path());
+    assert!(matches!(&error, CheckpointError::UnknownTensors { count: 1, first, .. } if first == "model.rotary.cache"));
+}
+
+#[test]
+fn a_name_that_is_nowhere_lists_what_there_is() {
+    let error = Checkpoint::open("no/such-model").unwrap_err().to_string();
+    assert!(error.contains("`no/such-model`") && error.contains("built in: tales"), "{error}");
+}
+
+#[test]
+fn the_built_in_model_is_whole() {
+    let checkpoint = Checkpoint::open(builtin::DEFAULT).unwrap();
+    checkpoint.network(Cpu::<f32>::scalar()).unwrap();
+    assert_eq!(checkpoint.spec.mask_token, checkpoint.vocabulary.role(Role::Mask));
+    assert!(checkpoint.spec.vocabulary_size >= checkpoint.vocabulary.len());
+    let (_, bytes) = checkpoint.weights.size();
+    assert!(bytes < 15_000_000, "{bytes} bytes in the repository");
+}
