@@ -35,12 +35,11 @@ impl<'p> Pass<'p> {
         let spec = self.spec;
         let mut x = self.embed(tape)?;
         let condition = self.condition(tape)?;
-        for weights in &self.wiring.layers {
-            let layer = Layer { pass: *self, weights };
+        for (index, weights) in self.wiring.layers.iter().enumerate() {
+            let layer = Layer { pass: *self, weights, last: index + 1 == spec.layers };
             let inputs = std::iter::once(x).chain(condition.clone()).collect();
             x = tape.segment(inputs, move |tape, inputs| layer.run(tape, inputs))?;
         }
-        let x = tape.rows(&x, self.asked)?;
         let hidden = tape.rms_norm(&x, self.wiring.norm, spec.norm_epsilon)?;
         match (&self.wiring.time, condition) {
             (Some(time), Some(condition)) => {
@@ -88,11 +87,13 @@ impl<'p> Pass<'p> {
     }
 }
 
-/// One block.
+/// One block. What the last one adds to rows that nobody asks for is never read: after its attention, only the asked
+/// rows go on.
 #[derive(Debug, Clone, Copy)]
 struct Layer<'p> {
     pass: Pass<'p>,
     weights: &'p LayerWeights,
+    last: bool,
 }
 
 impl<'p> Layer<'p> {
@@ -103,55 +104,25 @@ impl<'p> Layer<'p> {
             (Some((weight, bias)), Some(condition)) => Some(tape.linear(condition, weight, Some(bias))?),
             _ => None,
         };
-        let x = inputs[0].clone();
-        let h = self.enter(tape, &x, weights.attention_norm, modulation.as_ref(), 0)?;
-        let attended = self.attention(tape, h)?;
-        let x = self.leave(tape, &attended, weights.out, modulation.as_ref(), 0, x)?;
+        let mut x = inputs[0].clone();
+        let mut sub_block = SubBlock { pass: self.pass, modulation, groups: self.pass.groups, part: 0 };
+        let h = sub_block.enter(tape, &x, weights.attention_norm)?;
+        let mut attended = self.attention(tape, h)?;
+        if self.last {
+            x = tape.rows(&x, self.pass.asked)?;
+            attended = tape.rows(&attended, self.pass.asked)?;
+            sub_block.groups = self.pass.asked_groups;
+        }
+        let x = sub_block.leave(tape, &attended, weights.out, x)?;
         drop(attended);
 
-        let h = self.enter(tape, &x, weights.feed_forward_norm, modulation.as_ref(), 3)?;
+        sub_block.part = 3;
+        let h = sub_block.enter(tape, &x, weights.feed_forward_norm)?;
         let gate_up = tape.linear(&h, weights.gate_up, None)?;
         drop(h);
         let inner = tape.swiglu(&gate_up)?;
         drop(gate_up);
-        self.leave(tape, &inner, weights.down, modulation.as_ref(), 3, x)
-    }
-
-    /// Norm and modulation; `part` is the first of the sub-block's three parts of the modulation.
-    fn enter<D: Device>(
-        &self,
-        tape: &mut Tape<'p, D>,
-        x: &Value<D>,
-        norm: WeightId,
-        modulation: Option<&Value<D>>,
-        part: usize,
-    ) -> Result<Value<D>, DeviceError> {
-        let width = self.pass.spec.width;
-        let h = tape.rms_norm(x, norm, self.pass.spec.norm_epsilon)?;
-        match modulation {
-            Some(modulation) => tape.modulate(&h, modulation, self.pass.groups, (part * width, (part + 1) * width)),
-            None => Ok(h),
-        }
-    }
-
-    /// Projects back and adds to the residual stream, through the gate where there is one.
-    fn leave<D: Device>(
-        &self,
-        tape: &mut Tape<'p, D>,
-        h: &Value<D>,
-        weight: WeightId,
-        modulation: Option<&Value<D>>,
-        part: usize,
-        residual: Value<D>,
-    ) -> Result<Value<D>, DeviceError> {
-        match modulation {
-            Some(modulation) => {
-                let projected = tape.linear(h, weight, None)?;
-                let offset = (part + 2) * self.pass.spec.width;
-                tape.gated_add(&projected, modulation, self.pass.groups, offset, residual)
-            }
-            None => tape.linear_add(h, weight, residual),
-        }
+        sub_block.leave(tape, &inner, weights.down, x)
     }
 
     fn attention<D: Device>(&self, tape: &mut Tape<'p, D>, h: Value<D>) -> Result<Value<D>, DeviceError> {
@@ -165,5 +136,47 @@ impl<'p> Layer<'p> {
         let turned = tape.rope(rope, self.pass.input.positions, &packed, self.weights.head_norms)?;
         drop(packed);
         tape.attention(shape, visibility, &turned)
+    }
+}
+
+/// What surrounds attention and the feed-forward layer alike.
+struct SubBlock<'p, D: Device> {
+    pass: Pass<'p>,
+    modulation: Option<Value<D>>,
+    /// The row of the modulation for each row of the stream.
+    groups: &'p [u32],
+    /// The first of the three parts of the modulation that are this sub-block's: shift, scale, gate.
+    part: usize,
+}
+
+impl<'p, D: Device> SubBlock<'p, D> {
+    /// Norm and modulation.
+    fn enter(&self, tape: &mut Tape<'p, D>, x: &Value<D>, norm: WeightId) -> Result<Value<D>, DeviceError> {
+        let NetworkSpec { width, norm_epsilon, .. } = *self.pass.spec;
+        let h = tape.rms_norm(x, norm, norm_epsilon)?;
+        match &self.modulation {
+            Some(modulation) => {
+                tape.modulate(&h, modulation, self.groups, (self.part * width, (self.part + 1) * width))
+            }
+            None => Ok(h),
+        }
+    }
+
+    /// Projects back and adds to the residual stream, through the gate where there is one.
+    fn leave(
+        &self,
+        tape: &mut Tape<'p, D>,
+        h: &Value<D>,
+        weight: WeightId,
+        residual: Value<D>,
+    ) -> Result<Value<D>, DeviceError> {
+        match &self.modulation {
+            Some(modulation) => {
+                let projected = tape.linear(h, weight, None)?;
+                let offset = (self.part + 2) * self.pass.spec.width;
+                tape.gated_add(&projected, modulation, self.groups, offset, residual)
+            }
+            None => tape.linear_add(h, weight, residual),
+        }
     }
 }
