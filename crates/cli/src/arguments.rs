@@ -296,6 +296,10 @@ pub(crate) struct TrainArguments {
     #[arg(long)]
     pub(crate) resume: bool,
 
+    /// Print the recipe with every gap filled, and leave
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) dry_run: bool,
+
     /// Change one key of the recipe; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,

@@ -26,6 +26,9 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
     }
     let recipe = recipe.resolve()?;
     let plan = Plan::resolve(&device(arguments, &recipe)?)?;
+    if arguments.dry_run {
+        return printer.data(recipe.to_toml()?);
+    }
     printer.detail(plan.precision_reason());
     let mut screen = TrainingScreen::new(*printer);
     interrupt::listen(|| {});

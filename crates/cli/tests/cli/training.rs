@@ -23,6 +23,21 @@ fn a_run_prints_its_recipe_and_figures_and_leaves_a_model() {
 }
 
 #[test]
+fn a_dry_run_prints_the_whole_recipe_and_leaves_nothing() {
+    let path = recipe("dry");
+    let seen = aquatint(&["train", text(&path), "--dry-run", "--set", "run.steps=7"]).expect(0);
+    for line in ["steps = 7", "[optimiser]", "feed_forward_width = 32"] {
+        assert!(seen.out.lines().any(|seen| seen == line), "no line {line:?} in\n{}", seen.out);
+    }
+    assert_eq!(seen.err, "");
+    assert!(!room("dry").join("run").exists());
+    // What is printed is a recipe, and the same one.
+    let printed = room("dry").join("printed.toml");
+    std::fs::write(&printed, &seen.out).unwrap();
+    assert_eq!(aquatint(&["train", text(&printed), "--dry-run"]).expect(0).out, seen.out);
+}
+
+#[test]
 fn another_folder_can_be_asked_for() {
     let path = recipe("elsewhere");
     let out = room("elsewhere").join("other");
