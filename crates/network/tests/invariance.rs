@@ -43,7 +43,8 @@ fn a_sequence_in_a_batch_is_read_as_if_it_were_alone_to_the_bit() {
                     two.map(|r| if r.is_empty() { 0..0 } else { r.start - sequence.start..r.end - sequence.start })
                 };
                 let intervals = rows.clone().map(|row| back(alone(row))).collect();
-                let visibility = Visibility::new(vec![0..rows.len() as u32], intervals).unwrap();
+                let whole = 0..rows.len() as u32;
+                let visibility = Visibility::new(vec![whole], intervals).unwrap();
                 let columns =
                     |all: &Option<Vec<f32>>| all.as_ref().map(|all| all[rows.start * size..rows.end * size].to_vec());
                 let belief = columns(&example.belief);

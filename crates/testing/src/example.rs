@@ -187,7 +187,8 @@ impl Example {
         let visibility = match about["two_streams"].as_array() {
             Some(two) => {
                 let (length, block) = (whole(&two[0]), whole(&two[1]));
-                Visibility::new(vec![0..2 * length as u32], two_stream_intervals(length, block, &[]))
+                let canvas = 0..2 * length as u32;
+                Visibility::new(vec![canvas], two_stream_intervals(length, block, &[]))
                     .expect("the layout's own intervals")
             }
             None => Self::laid_out(spec.clone(), &list("lengths"), &documents).visibility,
