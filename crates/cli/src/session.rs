@@ -53,12 +53,9 @@ impl Session {
     }
 
     /// Lays out what was typed: a template as it stands, any other text with open positions behind it.
-    pub(crate) fn form(&self, typed: &str, resolved: &Resolved, printer: &Printer) -> Result<Form, Failure> {
+    pub(crate) fn form(&self, typed: &str, resolved: &Resolved) -> Result<Form, Failure> {
         let unfinished = self.model.form(typed, 0)?;
         if !unfinished.canvas().open_positions().is_empty() {
-            if resolved.max_tokens_given {
-                printer.warn("`--max-tokens` has no effect: the template says how many tokens are open");
-            }
             return Ok(unfinished);
         }
         // Without a wish of the user's the text is continued as far as the model can read.

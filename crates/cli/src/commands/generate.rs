@@ -8,6 +8,7 @@ use crate::screen::CanvasView;
 use crate::session::{Session, closing_line};
 use crate::{interrupt, sampling, wire};
 use aquatint_generate::FinishReason;
+use aquatint_vocabulary::Template;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::ops::ControlFlow;
@@ -17,7 +18,10 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     let typed = typed(arguments)?;
     let session = Session::open(arguments.model.as_deref(), &arguments.device, printer)?;
     let resolved = sampling::resolve(&arguments.sampling, &session.checkpoint().generation)?;
-    let form = session.form(&typed, &resolved, printer)?;
+    let form = session.form(&typed, &resolved)?;
+    if arguments.sampling.max_tokens.is_some() && Template::parse(&typed)?.has_holes() {
+        printer.warn("`--max-tokens` has no effect: the template says how many tokens are open");
+    }
     printer.detail(format_args!("settings: {}", resolved.shown));
     let vocabulary = &session.checkpoint().vocabulary;
     let mut trace = arguments.trace.as_deref().map(Trace::create).transpose()?;

@@ -41,9 +41,15 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
     match summary.ending {
         Ending::Complete | Ending::TimeUp => Ok(()),
         Ending::Interrupted => Err(Failure::new(format!("interrupted at step {}; the run is saved", summary.step))
-            .hint(format!("aquatint train {} --resume goes on", arguments.recipe.display()))
+            .hint(resume_hint(arguments))
             .negative()),
     }
+}
+
+/// The command that goes on with the run.
+fn resume_hint(arguments: &TrainArguments) -> String {
+    let out = arguments.out.as_ref().map_or_else(String::new, |out| format!(" --out {}", out.display()));
+    format!("aquatint train {}{out} --resume goes on", arguments.recipe.display())
 }
 
 /// The device: what was typed, else what the recipe says.
