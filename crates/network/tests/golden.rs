@@ -79,10 +79,10 @@ fn the_specification_agrees_with_pytorch() {
 
 #[test]
 fn the_specification_in_single_precision_agrees_with_pytorch() {
-    compare(&Cpu::<f32>::scalar(), 2e-5, 2e-3);
+    compare(&Cpu::<f32>::scalar(), 2e-5, 2e-5);
 }
 
 #[test]
 fn the_fast_path_agrees_with_pytorch() {
-    compare(&Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), 2e-5, 2e-3);
+    compare(&Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), 2e-5, 2e-5);
 }
