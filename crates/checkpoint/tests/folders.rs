@@ -55,7 +55,7 @@ fn write(folder: &Path, spec: &NetworkSpec, seed: u64) -> Result<(), CheckpointE
 fn fails(folder: &Path) -> CheckpointError {
     match Checkpoint::load(folder) {
         Err(error) => error,
-        Ok(checkpoint) => checkpoint.network(Cpu::<f32>::scalar()).err().expect("an error"),
+        Ok(checkpoint) => checkpoint.network(Cpu::<f32>::scalar()).expect_err("an error"),
     }
 }
 
