@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 mod attention;
 mod products;
+mod rows;
 
 /// Unit of rounding of f32.
 const U: f64 = 1.0 / (1 << 24) as f64;

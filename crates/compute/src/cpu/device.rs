@@ -90,10 +90,18 @@ impl<E: Element> Device for Cpu<E> {
     }
 
     fn gather(&self, columns: usize, table: &Buffer<E>, ids: &[u32], out: &mut Buffer<E>) {
-        scalar::gather(columns, table.as_slice(), ids, out.as_mut_slice());
+        let (table, out) = (table.as_slice(), out.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            return fast.gather(columns, f32s(table), ids, f32s_mut(out));
+        }
+        scalar::gather(columns, table, ids, out);
     }
     fn scatter_add(&self, columns: usize, d_out: &Buffer<E>, ids: &[u32], d_table: &mut Buffer<E>) {
-        scalar::scatter_add(columns, d_out.as_slice(), ids, d_table.as_mut_slice());
+        let (d_out, d_table) = (d_out.as_slice(), d_table.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            return fast.scatter_add(columns, f32s(d_out), ids, f32s_mut(d_table));
+        }
+        scalar::scatter_add(columns, d_out, ids, d_table);
     }
 
     fn rms_norm(
@@ -106,7 +114,11 @@ impl<E: Element> Device for Cpu<E> {
         inverse_rms: &mut Buffer<E>,
     ) {
         let weight = weight.map(Buffer::as_slice);
-        scalar::rms_norm(columns, epsilon, x.as_slice(), weight, out.as_mut_slice(), inverse_rms.as_mut_slice());
+        let (x, out, inverse_rms) = (x.as_slice(), out.as_mut_slice(), inverse_rms.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            return fast.rms_norm(columns, epsilon, f32s(x), weight.map(f32s), f32s_mut(out), f32s_mut(inverse_rms));
+        }
+        scalar::rms_norm(columns, epsilon, x, weight, out, inverse_rms);
     }
     fn rms_norm_backward(
         &self,
@@ -121,6 +133,11 @@ impl<E: Element> Device for Cpu<E> {
     ) {
         let (x, weight, inverse_rms) = (x.as_slice(), weight.map(Buffer::as_slice), inverse_rms.as_slice());
         let (d_out, d_x, d_weight) = (d_out.as_slice(), d_x.as_mut_slice(), d_weight.map(Buffer::as_mut_slice));
+        if let Some(fast) = &self.fast {
+            let (x, weight, inverse_rms, d_out) = (f32s(x), weight.map(f32s), f32s(inverse_rms), f32s(d_out));
+            let (d_x, d_weight) = (f32s_mut(d_x), d_weight.map(f32s_mut));
+            return fast.rms_norm_backward(columns, x, weight, inverse_rms, d_out, accumulate, d_x, d_weight);
+        }
         scalar::rms_norm_backward(columns, x, weight, inverse_rms, d_out, accumulate, d_x, d_weight);
     }
     fn rope(
@@ -132,7 +149,12 @@ impl<E: Element> Device for Cpu<E> {
         out: &mut Buffer<E>,
     ) {
         let norms = norms.map(|(query, key)| (query.as_slice(), key.as_slice()));
-        scalar::rope(shape, positions, packed.as_slice(), norms, out.as_mut_slice());
+        let (packed, out) = (packed.as_slice(), out.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            let norms = norms.map(|(query, key)| (f32s(query), f32s(key)));
+            return fast.rope(shape, positions, f32s(packed), norms, f32s_mut(out));
+        }
+        scalar::rope(shape, positions, packed, norms, out);
     }
     fn rope_backward(
         &self,
@@ -147,6 +169,12 @@ impl<E: Element> Device for Cpu<E> {
         let norms = norms.map(|(query, key)| (query.as_slice(), key.as_slice()));
         let d_norms = d_norms.map(|(query, key)| (query.as_mut_slice(), key.as_mut_slice()));
         let (packed, d_out, d_packed) = (packed.as_slice(), d_out.as_slice(), d_packed.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            let norms = norms.map(|(query, key)| (f32s(query), f32s(key)));
+            let d_norms = d_norms.map(|(query, key)| (f32s_mut(query), f32s_mut(key)));
+            let (packed, d_out, d_packed) = (f32s(packed), f32s(d_out), f32s_mut(d_packed));
+            return fast.rope_backward(shape, positions, packed, norms, d_out, d_packed, d_norms);
+        }
         scalar::rope_backward(shape, positions, packed, norms, d_out, d_packed, d_norms);
     }
 
@@ -185,16 +213,32 @@ impl<E: Element> Device for Cpu<E> {
     }
 
     fn swiglu(&self, width: usize, gate_up: &Buffer<E>, out: &mut Buffer<E>) {
-        scalar::swiglu(width, gate_up.as_slice(), out.as_mut_slice());
+        let (gate_up, out) = (gate_up.as_slice(), out.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            return fast.swiglu(width, f32s(gate_up), f32s_mut(out));
+        }
+        scalar::swiglu(width, gate_up, out);
     }
     fn swiglu_backward(&self, width: usize, gate_up: &Buffer<E>, d_out: &Buffer<E>, d_gate_up: &mut Buffer<E>) {
-        scalar::swiglu_backward(width, gate_up.as_slice(), d_out.as_slice(), d_gate_up.as_mut_slice());
+        let (gate_up, d_out, d_gate_up) = (gate_up.as_slice(), d_out.as_slice(), d_gate_up.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            return fast.swiglu_backward(width, f32s(gate_up), f32s(d_out), f32s_mut(d_gate_up));
+        }
+        scalar::swiglu_backward(width, gate_up, d_out, d_gate_up);
     }
     fn silu(&self, x: &Buffer<E>, out: &mut Buffer<E>) {
-        scalar::silu(x.as_slice(), out.as_mut_slice());
+        let (x, out) = (x.as_slice(), out.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            return fast.silu(f32s(x), f32s_mut(out));
+        }
+        scalar::silu(x, out);
     }
     fn silu_backward(&self, x: &Buffer<E>, d_out: &Buffer<E>, d_x: &mut Buffer<E>) {
-        scalar::silu_backward(x.as_slice(), d_out.as_slice(), d_x.as_mut_slice());
+        let (x, d_out, d_x) = (x.as_slice(), d_out.as_slice(), d_x.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            return fast.silu_backward(f32s(x), f32s(d_out), f32s_mut(d_x));
+        }
+        scalar::silu_backward(x, d_out, d_x);
     }
     fn modulate(
         &self,
@@ -207,7 +251,11 @@ impl<E: Element> Device for Cpu<E> {
         out: &mut Buffer<E>,
     ) {
         let shape = Modulation { columns, group_of_row, stride };
-        scalar::modulate(shape, offsets, x.as_slice(), modulation.as_slice(), out.as_mut_slice());
+        let (x, modulation, out) = (x.as_slice(), modulation.as_slice(), out.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            return fast.modulate(shape, offsets, f32s(x), f32s(modulation), f32s_mut(out));
+        }
+        scalar::modulate(shape, offsets, x, modulation, out);
     }
     fn modulate_backward(
         &self,
@@ -223,15 +271,12 @@ impl<E: Element> Device for Cpu<E> {
     ) {
         let shape = Modulation { columns, group_of_row, stride };
         let (x, modulation, d_out) = (x.as_slice(), modulation.as_slice(), d_out.as_slice());
-        scalar::modulate_backward(
-            shape,
-            offsets,
-            x,
-            modulation,
-            d_out,
-            d_x.as_mut_slice(),
-            d_modulation.as_mut_slice(),
-        );
+        let (d_x, d_modulation) = (d_x.as_mut_slice(), d_modulation.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            let (x, modulation, d_out) = (f32s(x), f32s(modulation), f32s(d_out));
+            return fast.modulate_backward(shape, offsets, x, modulation, d_out, f32s_mut(d_x), f32s_mut(d_modulation));
+        }
+        scalar::modulate_backward(shape, offsets, x, modulation, d_out, d_x, d_modulation);
     }
     fn gated_add(
         &self,
@@ -244,7 +289,11 @@ impl<E: Element> Device for Cpu<E> {
         residual: &mut Buffer<E>,
     ) {
         let shape = Modulation { columns, group_of_row, stride };
-        scalar::gated_add(shape, offset, x.as_slice(), modulation.as_slice(), residual.as_mut_slice());
+        let (x, modulation, residual) = (x.as_slice(), modulation.as_slice(), residual.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            return fast.gated_add(shape, offset, f32s(x), f32s(modulation), f32s_mut(residual));
+        }
+        scalar::gated_add(shape, offset, x, modulation, residual);
     }
     fn gated_add_backward(
         &self,
@@ -260,21 +309,26 @@ impl<E: Element> Device for Cpu<E> {
     ) {
         let shape = Modulation { columns, group_of_row, stride };
         let (x, modulation, d_out) = (x.as_slice(), modulation.as_slice(), d_out.as_slice());
-        scalar::gated_add_backward(
-            shape,
-            offset,
-            x,
-            modulation,
-            d_out,
-            d_x.as_mut_slice(),
-            d_modulation.as_mut_slice(),
-        );
+        let (d_x, d_modulation) = (d_x.as_mut_slice(), d_modulation.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            let (x, modulation, d_out) = (f32s(x), f32s(modulation), f32s(d_out));
+            return fast.gated_add_backward(shape, offset, x, modulation, d_out, f32s_mut(d_x), f32s_mut(d_modulation));
+        }
+        scalar::gated_add_backward(shape, offset, x, modulation, d_out, d_x, d_modulation);
     }
     fn scale_add(&self, a: f64, x: &Buffer<E>, b: f64, y: &mut Buffer<E>) {
-        scalar::scale_add(a, x.as_slice(), b, y.as_mut_slice());
+        let (x, y) = (x.as_slice(), y.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            return fast.scale_add(a, f32s(x), b, f32s_mut(y));
+        }
+        scalar::scale_add(a, x, b, y);
     }
     fn softmax(&self, columns: usize, x: &mut Buffer<E>) {
-        scalar::softmax(columns, x.as_mut_slice());
+        let x = x.as_mut_slice();
+        if let Some(fast) = &self.fast {
+            return fast.softmax(columns, f32s_mut(x));
+        }
+        scalar::softmax(columns, x);
     }
 
     fn linear_cross_entropy(
@@ -290,11 +344,19 @@ impl<E: Element> Device for Cpu<E> {
         let targets = Targets { ids: targets, weights, forbidden };
         let gradients = gradients.map(|(hidden, head)| (hidden.as_mut_slice(), head.as_mut_slice()));
         let (hidden, head) = (hidden.as_slice(), head.as_slice());
+        if let Some(fast) = &self.fast {
+            let gradients = gradients.map(|(hidden, head)| (f32s_mut(hidden), f32s_mut(head)));
+            return Ok(fast.linear_cross_entropy(shape, f32s(hidden), f32s(head), targets, gradients));
+        }
         Ok(scalar::linear_cross_entropy(shape, hidden, head, targets, self.rounding(), gradients))
     }
 
     fn sum_of_squares(&self, x: &Buffer<E>) -> f64 {
-        scalar::sum_of_squares(x.as_slice())
+        let x = x.as_slice();
+        if let Some(fast) = &self.fast {
+            return fast.sum_of_squares(f32s(x));
+        }
+        scalar::sum_of_squares(x)
     }
     fn adamw(
         &self,
@@ -306,6 +368,11 @@ impl<E: Element> Device for Cpu<E> {
         parameter: &mut Buffer<E>,
     ) {
         let (first, second, parameter) = (first.as_mut_slice(), second.as_mut_slice(), parameter.as_mut_slice());
-        scalar::adamw(step, gradient_scale, gradient.as_slice(), first, second, parameter);
+        let gradient = gradient.as_slice();
+        if let Some(fast) = &self.fast {
+            let (first, second, parameter) = (f32s_mut(first), f32s_mut(second), f32s_mut(parameter));
+            return fast.adamw(step, gradient_scale, f32s(gradient), first, second, parameter);
+        }
+        scalar::adamw(step, gradient_scale, gradient, first, second, parameter);
     }
 }

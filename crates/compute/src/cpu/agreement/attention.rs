@@ -68,7 +68,8 @@ fn a_sequence_of_several_tiles() {
 fn a_causal_row_does_not_see_what_follows() {
     let shape = AttentionShape { heads: 1, key_value_heads: 1, head_size: 64 };
     let rows = 300_u32;
-    let visibility = Visibility::new(vec![0..rows], (0..rows).map(|row| [0..row + 1, 0..0]).collect()).unwrap();
+    let visibility =
+        Visibility::new(std::iter::once(0..rows).collect(), (0..rows).map(|row| [0..row + 1, 0..0]).collect()).unwrap();
     let mut packed = Numbers(5).many(rows as usize * shape.packed_columns());
     let gradient = Numbers(6).many(rows as usize * 64);
     for device in devices(Precision::F32) {

@@ -4,10 +4,16 @@
 //! the cut shows in the result: whatever the number of threads, the bits are the same.
 
 mod attention;
+mod elementwise;
 mod kernel;
+mod loss;
+mod norm;
+mod optimiser;
 mod pack;
 mod pool;
 mod product;
+mod rope;
+mod rows;
 mod vector;
 
 use super::memory::Arena;
@@ -16,6 +22,7 @@ use crate::{Element, LinearShape};
 use kernel::Kernel;
 use pack::{Form, Matrix};
 use pool::Pool;
+use rope::KeptRotations;
 use std::any::TypeId;
 use std::sync::Arc;
 
@@ -27,13 +34,14 @@ pub(super) struct Fast {
     path: CpuPath,
     kernel: Kernel,
     form: Form,
+    rotations: KeptRotations,
 }
 
 impl Fast {
     /// For a path that is available and not scalar.
     pub(super) fn new(path: CpuPath, precision: Precision, threads: usize, arena: Arc<Arena<f32>>) -> Self {
         let (kernel, form) = product::choose(path, precision);
-        Self { pool: Pool::new(threads), arena, path, kernel, form }
+        Self { pool: Pool::new(threads), arena, path, kernel, form, rotations: KeptRotations::default() }
     }
 
     /// The same with another precision of products.

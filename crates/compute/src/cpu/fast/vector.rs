@@ -39,6 +39,8 @@ pub(super) use vectorised;
 
 /// Partial sums kept side by side: four of the widest vectors, which hides the latency of an addition.
 const LANES: usize = 64;
+/// One of them.
+const VECTOR: usize = 16;
 
 /// `e^x` to about two units in the last place; 0 below −87.33, finite above 88.37, NaN for NaN.
 ///
@@ -92,6 +94,12 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let (mut left, mut right) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     for (a, b) in (&mut left).zip(&mut right) {
         for i in 0..LANES {
+            lanes[i] = a[i].mul_add(b[i], lanes[i]);
+        }
+    }
+    let (mut left, mut right) = (left.remainder().chunks_exact(VECTOR), right.remainder().chunks_exact(VECTOR));
+    for (a, b) in (&mut left).zip(&mut right) {
+        for i in 0..VECTOR {
             lanes[i] = a[i].mul_add(b[i], lanes[i]);
         }
     }
