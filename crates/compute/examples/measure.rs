@@ -1,7 +1,7 @@
 //! Measures the operations of the CPU device at the shapes of training, with so many threads, on a path, in a
 //! precision.
 //!
-//! Run with: `cargo run --release -p aquatint-compute --example measure -- 2 avx512 f32`.
+//! Run with: `cargo run --release -p aquatint-compute --example measure -- 2`.
 #![expect(clippy::print_stdout, reason = "an example prints what it measures")]
 
 use aquatint_compute::{Cpu, CpuPath, Device, LinearShape, Precision};
