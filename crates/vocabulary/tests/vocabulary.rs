@@ -132,3 +132,23 @@ fn bad_input_is_refused_with_a_hint() {
     assert!(matches!(Vocabulary::from_json(b"{\"model\": 1"), Err(VocabularyError::Malformed { .. })));
     assert!(matches!(Vocabulary::from_file("no/such/file".as_ref()), Err(VocabularyError::Io { .. })));
 }
+
+#[test]
+fn a_tokenizer_of_another_kind_works_without_bytes() {
+    let json = serde_json::json!({
+        "version": "1.0",
+        "added_tokens": [{"id": 0, "content": "[MASK]", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true}],
+        "truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+        "pre_tokenizer": {"type": "Whitespace"},
+        "model": {"type": "WordLevel", "vocab": {"[MASK]": 0, "[UNK]": 1, "a": 2, "fox": 3}, "unk_token": "[UNK]"},
+    });
+    let vocabulary = Vocabulary::from_json(json.to_string().as_bytes()).unwrap();
+    assert_eq!((vocabulary.len(), vocabulary.role(Role::Mask), vocabulary.role(Role::End)), (4, Some(0), None));
+    // Its own truncation to two tokens is not ours.
+    let tokens = vocabulary.encode("a fox a wolf").unwrap();
+    assert_eq!(tokens, [2, 3, 2, 1]);
+    assert_eq!(vocabulary.decode(&[2, 0, 3]), "a fox");
+    assert_eq!((vocabulary.token_bytes(2), vocabulary.bytes_of(&tokens)), (None, None));
+    assert_eq!(vocabulary.token_text(3), "fox");
+}
