@@ -61,11 +61,11 @@ impl Unit {
     }
 }
 
+/// Is told a passage, and whether a document ends with it.
+type Tell<'a> = &'a mut dyn FnMut(&str, bool) -> Result<(), Box<dyn Error>>;
+
 /// Tells the passages of all sources, in order, and whether a document ends with each. Empty documents are left out.
-pub(crate) fn each_passage(
-    sources: &[SourceRecipe],
-    tell: &mut dyn FnMut(&str, bool) -> Result<(), Box<dyn Error>>,
-) -> Result<(), Box<dyn Error>> {
+pub(crate) fn each_passage(sources: &[SourceRecipe], tell: Tell<'_>) -> Result<(), Box<dyn Error>> {
     for recipe in sources {
         let SourceRecipe { path, field, filter, .. } = recipe.clone();
         let source = Source { path, field, filter, repeat: 1 };
