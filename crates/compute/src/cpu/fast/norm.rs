@@ -43,22 +43,24 @@ vectorised! {
         d_weight.fill(0.0);
         let rows = x.chunks_exact(columns).zip(d_out.chunks_exact(columns)).zip(d_x.chunks_exact_mut(columns));
         for (((x, d_out), d_x), &inverse) in rows.zip(inverse_rms) {
-            let product = weight.map_or_else(|| dot(d_out, x), |weight| dot3(d_out, weight, x));
+            // Not a closure: one that is not inlined would be compiled without the vectors.
+            let product = match weight {
+                Some(weight) => dot3(d_out, weight, x),
+                None => dot(d_out, x),
+            };
             let pull = inverse * inverse * inverse * product / columns as f32;
-            let kept = if accumulate { 1.0 } else { 0.0 };
             if !accumulate {
-                // What is there may be any value, also one that zero times does not remove.
                 d_x.fill(0.0);
             }
             match weight {
                 Some(weight) => {
                     for (((d_x, &x), &d), &weight) in d_x.iter_mut().zip(x).zip(d_out).zip(weight) {
-                        *d_x = kept * *d_x + (inverse * d * weight - pull * x);
+                        *d_x += inverse * d * weight - pull * x;
                     }
                 }
                 None => {
                     for ((d_x, &x), &d) in d_x.iter_mut().zip(x).zip(d_out) {
-                        *d_x = kept * *d_x + (inverse * d - pull * x);
+                        *d_x += inverse * d - pull * x;
                     }
                 }
             }

@@ -85,25 +85,40 @@ vectorised! {
 }
 
 vectorised! {
-    /// Packs one group of many columns: `out[j] = (first[j], second[j])`, or only the first; pads with zeros.
-    fn pack_group(form: Form, first: &[f32], second: Option<&[f32]>, out: &mut [f32]) {
-        let (out, padding) = out.split_at_mut(first.len());
-        padding.fill(0.0);
-        match (form, second) {
-            (Form::Full, _) => out.copy_from_slice(first),
-            (Form::Rounded, _) => {
-                for (out, &x) in out.iter_mut().zip(first) {
-                    *out = f32::from_bits(rounded_bits(x));
+    /// Packs columns `columns.0..columns.1` group after group, for the groups of `range` (elements of the sum):
+    /// `out[g · width + j] = (row 2 g, row 2 g + 1)` of column `j`, or one row; pads to the width with zeros.
+    fn pack_rows(
+        form: Form,
+        matrix: Matrix<'_>,
+        range: (usize, usize),
+        columns: (usize, usize),
+        width: usize,
+        out: &mut [f32],
+    ) {
+        let Matrix { data, stride, .. } = matrix;
+        let filled = columns.1 - columns.0;
+        for (g, out) in out.chunks_exact_mut(width).enumerate() {
+            let k = range.0 + g * form.group();
+            let (out, padding) = out.split_at_mut(filled);
+            padding.fill(0.0);
+            let first = &data[k * stride + columns.0..][..filled];
+            match form {
+                Form::Full => out.copy_from_slice(first),
+                Form::Rounded => {
+                    for (out, &x) in out.iter_mut().zip(first) {
+                        *out = f32::from_bits(rounded_bits(x));
+                    }
                 }
-            }
-            (Form::Paired, None) => {
-                for (out, &x) in out.iter_mut().zip(first) {
-                    *out = pair(x, 0.0);
+                Form::Paired if k + 1 < range.1 => {
+                    let second = &data[(k + 1) * stride + columns.0..][..filled];
+                    for ((out, &x), &y) in out.iter_mut().zip(first).zip(second) {
+                        *out = pair(x, y);
+                    }
                 }
-            }
-            (Form::Paired, Some(second)) => {
-                for ((out, &x), &y) in out.iter_mut().zip(first).zip(second) {
-                    *out = pair(x, y);
+                Form::Paired => {
+                    for (out, &x) in out.iter_mut().zip(first) {
+                        *out = pair(x, 0.0);
+                    }
                 }
             }
         }
@@ -172,12 +187,7 @@ pub(super) fn pack_panel(
         pack_columns(path, form, &data[column * stride..end], stride, range, width, out);
         return;
     }
-    let row = |k: usize| &data[k * stride + column..][..filled];
-    for (g, out) in out.chunks_exact_mut(width).enumerate() {
-        let k = range.0 + g * form.group();
-        let second = (form.group() == 2 && k + 1 < range.1).then(|| row(k + 1));
-        pack_group(path, form, row(k), second, out);
-    }
+    pack_rows(path, form, matrix, range, (column, column + filled), width, out);
 }
 
 /// Packs rows `rows.0..rows.1` of the left factor for the sum over `range`; returns the strides of rows and groups.
@@ -192,12 +202,7 @@ pub(super) fn pack_strip(
     let Matrix { data, stride, transposed } = matrix;
     let (count, groups) = (rows.1 - rows.0, (range.1 - range.0).div_ceil(form.group()));
     if transposed {
-        let columns = |k: usize| &data[k * stride + rows.0..k * stride + rows.1];
-        for (g, out) in out.chunks_exact_mut(count).take(groups).enumerate() {
-            let k = range.0 + g * form.group();
-            let second = (form.group() == 2 && k + 1 < range.1).then(|| columns(k + 1));
-            pack_group(path, form, columns(k), second, out);
-        }
+        pack_rows(path, form, matrix, range, rows, count, &mut out[..groups * count]);
         (1, count)
     } else {
         for (i, out) in out.chunks_exact_mut(groups).take(count).enumerate() {

@@ -120,6 +120,14 @@ pub(super) fn dot3(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
             lanes[i] = (a[i] * b[i]).mul_add(c[i], lanes[i]);
         }
     }
+    let mut first = first.remainder().chunks_exact(VECTOR);
+    let mut second = second.remainder().chunks_exact(VECTOR);
+    let mut third = third.remainder().chunks_exact(VECTOR);
+    for ((a, b), c) in (&mut first).zip(&mut second).zip(&mut third) {
+        for i in 0..VECTOR {
+            lanes[i] = (a[i] * b[i]).mul_add(c[i], lanes[i]);
+        }
+    }
     let tail = first.remainder().iter().zip(second.remainder()).zip(third.remainder());
     for (lane, ((a, b), c)) in lanes.iter_mut().zip(tail) {
         *lane = (a * b).mul_add(*c, *lane);
