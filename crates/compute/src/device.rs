@@ -7,7 +7,7 @@
 //! parameters and *overwrites* the gradient of its input unless it says otherwise. Results never depend on the number
 //! of threads. Lengths of buffers are the caller's duty (the tape's); a device may panic on a wrong one.
 
-use crate::Visibility;
+use crate::{Quantised, QuantisedError, Visibility, WeightFormat};
 use std::fmt::Debug;
 
 /// Host element type of a device: `f32` in use, `f64` for specification and finite differences.
@@ -82,6 +82,9 @@ pub enum DeviceError {
         /// What there is.
         available: String,
     },
+    /// A matrix cannot be kept in integers.
+    #[error(transparent)]
+    Quantised(#[from] QuantisedError),
 }
 
 /// Shape of a product with a weight matrix `[outputs, inputs]`.
@@ -151,6 +154,8 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     type Element: Element;
     /// A flat array on the device.
     type Buffer: Debug + Send + Sync;
+    /// A matrix in the order and the numbers in which the device multiplies by it.
+    type Prepared: Debug + Send + Sync;
 
     /// One line for people: device, path, precision, threads.
     fn describe(&self) -> String;
@@ -202,6 +207,33 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         x: &Self::Buffer,
         d_w: &mut Self::Buffer,
         d_bias: Option<&mut Self::Buffer>,
+    );
+
+    /// The numbers in which this device keeps a matrix when nothing else is asked for; its products are then those of
+    /// [`Device::linear`], to the bit.
+    fn format(&self) -> WeightFormat;
+    /// Prepares a matrix `[N, K]` for products; `shape` is `(N, K)`.
+    fn prepare(&self, shape: (usize, usize), w: &Self::Buffer, format: WeightFormat) -> Result<Self::Prepared, DeviceError>;
+    /// Prepares a matrix that is quantised already.
+    fn prepare_quantised(&self, matrix: Quantised) -> Result<Self::Prepared, DeviceError>;
+    /// As [`Device::linear`], with a prepared matrix.
+    fn linear_prepared(
+        &self,
+        rows: usize,
+        x: &Self::Buffer,
+        w: &Self::Prepared,
+        bias: Option<&Self::Buffer>,
+        accumulate: bool,
+        out: &mut Self::Buffer,
+    );
+    /// `out = silu(x gateᵀ) · (x upᵀ)`; x `[T, K]`, both matrices `[F, K]` and of one format, out `[T, F]`.
+    fn linear_swiglu(
+        &self,
+        rows: usize,
+        x: &Self::Buffer,
+        gate: &Self::Prepared,
+        up: &Self::Prepared,
+        out: &mut Self::Buffer,
     );
 
     // Rows --------------------------------------------------------------------------------------------------------

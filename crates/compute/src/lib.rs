@@ -5,12 +5,16 @@
 
 mod cpu;
 mod device;
+mod format;
 mod parameters;
+mod quantised;
 mod tape;
 mod visibility;
 
-pub use cpu::{Buffer, Cpu, CpuPath, ParseNameError, Precision};
+pub use cpu::{Buffer, Cpu, CpuPath, ParseNameError, Precision, Prepared};
 pub use device::{AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, RopeShape};
+pub use format::WeightFormat;
 pub use parameters::{Gradients, Parameters, WeightId};
+pub use quantised::{Bits, Quantised, QuantisedError};
 pub use tape::{Tape, Targets, Value};
 pub use visibility::{Visibility, VisibilityError};

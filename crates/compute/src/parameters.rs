@@ -4,8 +4,11 @@
 //! parameters of as many columns may be read as one [`Weight`], stacked row after row (queries, keys and values, say).
 //! A stack is made when it is first read and forgotten when a parameter may have changed; its gradient is handed back
 //! to the parts. Nobody outside sees stacks: names, optimisers and files know parameters only.
+//!
+//! When nothing is learned, products read a weight as the device prepared it, once. Where nothing ever will be, the
+//! prepared form is all that there is of a weight: see [`Parameters::keep`].
 
-use crate::{Device, DeviceError, LinearShape};
+use crate::{Device, DeviceError, LinearShape, Quantised, WeightFormat};
 use std::sync::OnceLock;
 
 /// Which weight of a [`Parameters`] an operation reads.
@@ -18,6 +21,7 @@ struct Weight<D: Device> {
     parts: Vec<usize>,
     rows: usize,
     stacked: OnceLock<D::Buffer>,
+    prepared: OnceLock<D::Prepared>,
 }
 
 /// Values of all parameters, in a fixed order.
@@ -46,7 +50,7 @@ impl<D: Device> Parameters<D> {
     /// Declares the weight that operations read: these parameters, which have equally many columns, stacked by rows.
     pub fn weight(&mut self, parts: &[usize]) -> WeightId {
         let rows = parts.iter().map(|&part| self.shapes[part].0).sum();
-        self.weights.push(Weight { parts: parts.to_vec(), rows, stacked: OnceLock::new() });
+        self.weights.push(Weight { parts: parts.to_vec(), rows, stacked: OnceLock::new(), prepared: OnceLock::new() });
         WeightId(self.weights.len() - 1)
     }
 
@@ -60,18 +64,54 @@ impl<D: Device> Parameters<D> {
         &self.values
     }
 
-    /// The values, to be changed; stacks are made anew when they are next read.
+    /// The values, to be changed; what was made of them is made anew when it is next read.
     pub fn values_mut(&mut self) -> &mut [D::Buffer] {
         for weight in &mut self.weights {
             weight.stacked.take();
+            weight.prepared.take();
         }
         &mut self.values
+    }
+
+    /// Sets the values of a parameter whose place was kept with nothing in it.
+    pub fn set(&mut self, index: usize, value: D::Buffer) {
+        self.values[index] = value;
     }
 
     /// Rows and columns of a weight.
     pub fn shape(&self, id: WeightId) -> (usize, usize) {
         let weight = &self.weights[id.0];
         (weight.rows, weight.parts.first().map_or(0, |&part| self.shapes[part].1))
+    }
+
+    /// The parameters that a weight stacks.
+    pub fn parts(&self, id: WeightId) -> &[usize] {
+        &self.weights[id.0].parts
+    }
+
+    /// Prepares a weight from real numbers that need not be kept.
+    pub fn keep(&self, id: WeightId, values: &D::Buffer, format: WeightFormat) -> Result<(), DeviceError> {
+        let prepared = self.device.prepare(self.shape(id), values, format)?;
+        self.weights[id.0].prepared.get_or_init(|| prepared);
+        Ok(())
+    }
+
+    /// Prepares a weight from integers that need not be kept.
+    pub fn keep_quantised(&self, id: WeightId, matrix: Quantised) -> Result<(), DeviceError> {
+        let prepared = self.device.prepare_quantised(matrix)?;
+        self.weights[id.0].prepared.get_or_init(|| prepared);
+        Ok(())
+    }
+
+    /// A weight as products read it that nobody learns from.
+    pub fn prepared(&self, id: WeightId) -> Result<&D::Prepared, DeviceError> {
+        let weight = &self.weights[id.0];
+        if let Some(prepared) = weight.prepared.get() {
+            return Ok(prepared);
+        }
+        let prepared = self.device.prepare(self.shape(id), self.get(id)?, self.device.format())?;
+        // Another thread may have been faster: both made the same.
+        Ok(weight.prepared.get_or_init(|| prepared))
     }
 
     /// The values of a weight.

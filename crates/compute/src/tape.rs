@@ -225,26 +225,66 @@ impl<'p, D: Device> Tape<'p, D> {
 
     /// `x wᵀ (+ bias)`.
     pub fn linear(&mut self, x: &Value<D>, weight: WeightId, bias: Option<WeightId>) -> Result<Value<D>, DeviceError> {
-        let (outputs, inputs) = self.parameters.shape(weight);
-        let shape = LinearShape { rows: x.rows, inputs, outputs };
-        let mut out = self.device().uninitialised(x.rows * outputs)?;
-        let bias_values = bias.map(|bias| self.parameters.get(bias)).transpose()?;
-        self.device().linear(shape, &x.buffer, self.parameters.get(weight)?, bias_values, false, &mut out);
-        let out = self.value(out, x.rows, outputs, true);
+        let shape = self.linear_shape(x, weight);
+        let mut out = self.device().uninitialised(x.rows * shape.outputs)?;
+        self.multiply(shape, x, (weight, bias), false, &mut out)?;
+        let out = self.value(out, x.rows, shape.outputs, true);
         self.note(&out, |out| Record::Linear { x: x.clone(), weight, bias, shape, residual: None, out });
         Ok(out)
     }
 
     /// `residual + x wᵀ`.
     pub fn linear_add(&mut self, x: &Value<D>, weight: WeightId, residual: Value<D>) -> Result<Value<D>, DeviceError> {
-        let (outputs, inputs) = self.parameters.shape(weight);
-        let shape = LinearShape { rows: x.rows, inputs, outputs };
+        let shape = self.linear_shape(x, weight);
         let slot = residual.slot;
         let mut out = self.own(residual)?;
-        self.device().linear(shape, &x.buffer, self.parameters.get(weight)?, None, true, &mut out);
-        let out = self.value(out, x.rows, outputs, true);
+        self.multiply(shape, x, (weight, None), true, &mut out)?;
+        let out = self.value(out, x.rows, shape.outputs, true);
         self.note(&out, |out| Record::Linear { x: x.clone(), weight, bias: None, shape, residual: slot, out });
         Ok(out)
+    }
+
+    /// `silu(x gateᵀ) · (x upᵀ)`. `stacked` is the gate above what it is for, and `apart` the two on their own: one
+    /// product is what a backward wants, and a fused one needs no memory for what is in between.
+    pub fn linear_swiglu(
+        &mut self,
+        x: &Value<D>,
+        stacked: WeightId,
+        apart: (WeightId, WeightId),
+    ) -> Result<Value<D>, DeviceError> {
+        if self.records.is_some() {
+            let gate_up = self.linear(x, stacked, None)?;
+            return self.swiglu(&gate_up);
+        }
+        let (gate, up) = (self.parameters.prepared(apart.0)?, self.parameters.prepared(apart.1)?);
+        let (width, _) = self.parameters.shape(apart.0);
+        let mut out = self.device().uninitialised(x.rows * width)?;
+        self.device().linear_swiglu(x.rows, &x.buffer, gate, up, &mut out);
+        Ok(self.value(out, x.rows, width, false))
+    }
+
+    fn linear_shape(&self, x: &Value<D>, weight: WeightId) -> LinearShape {
+        let (outputs, inputs) = self.parameters.shape(weight);
+        LinearShape { rows: x.rows, inputs, outputs }
+    }
+
+    /// A product with a weight: as it is where a backward will read it too, else as it was prepared once.
+    fn multiply(
+        &self,
+        shape: LinearShape,
+        x: &Value<D>,
+        (weight, bias): (WeightId, Option<WeightId>),
+        accumulate: bool,
+        out: &mut D::Buffer,
+    ) -> Result<(), DeviceError> {
+        let bias = bias.map(|bias| self.parameters.get(bias)).transpose()?;
+        if self.records.is_some() {
+            self.device().linear(shape, &x.buffer, self.parameters.get(weight)?, bias, accumulate, out);
+        } else {
+            let weight = self.parameters.prepared(weight)?;
+            self.device().linear_prepared(x.rows, &x.buffer, weight, bias, accumulate, out);
+        }
+        Ok(())
     }
 
     /// RMS norm of each row, with a weight.

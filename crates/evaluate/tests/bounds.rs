@@ -46,14 +46,14 @@ impl<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync> Denoiser for Oracle<F>
     fn denoise(&self, _: &NetworkInput, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
         Ok(vec![0.0; rows.len() * SIZE])
     }
+    fn measure(&self, input: &NetworkInput, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        Ok(rows.iter().map(|row| (self.price)(input, row)).collect())
+    }
 }
 
 impl<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync> Learner for Oracle<F> {
     fn learn(&mut self, input: &NetworkInput, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
         self.measure(input, rows)
-    }
-    fn measure(&self, input: &NetworkInput, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        Ok(rows.iter().map(|row| (self.price)(input, row)).collect())
     }
     fn clear_gradients(&mut self) {}
     fn gradient_norm(&self) -> f64 {

@@ -12,6 +12,18 @@ pub trait Denoiser: Send + Sync {
     /// Shifts are undone, and the logit of the mask is −∞, because a clean token is never the mask (MDLM, 2406.07524,
     /// section 3.2.3). A row's answer does not depend on the other sequences of the batch.
     fn denoise(&self, input: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError>;
+
+    /// The negative log-likelihood of each row's target, in nats; weights are not read.
+    fn measure(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        let asked: Vec<u32> = rows.iter().map(|row| row.row).collect();
+        let logits = self.denoise(input, &asked)?;
+        let cost = |(row, logits): (&LossRow, &[f32])| {
+            let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let total: f64 = logits.iter().map(|logit| f64::from(logit - highest).exp()).sum();
+            total.ln() + f64::from(highest) - f64::from(logits[row.target as usize])
+        };
+        Ok(rows.iter().zip(logits.chunks(self.spec().vocabulary_size.max(1))).map(cost).collect())
+    }
 }
 
 /// A denoiser that can be told what was true.
@@ -19,9 +31,6 @@ pub trait Learner: Denoiser {
     /// The negative log-likelihood of each row's target, in nats; adds the gradient of `Σ weight · cost` to what was
     /// collected since the gradients were last cleared.
     fn learn(&mut self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError>;
-
-    /// The negative log-likelihood of each row's target, in nats, and nothing else; weights are not read.
-    fn measure(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError>;
 
     /// Sets all gradients to zero.
     fn clear_gradients(&mut self);

@@ -1,6 +1,6 @@
 //! Why a network could not be built or run.
 
-use aquatint_compute::DeviceError;
+use aquatint_compute::{DeviceError, QuantisedError};
 
 /// Why a network could not be built or run.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,14 @@ pub enum NetworkError {
         given: usize,
         /// The shape that the description asks for.
         shape: Vec<usize>,
+    },
+    /// A matrix cannot be kept in integers.
+    #[error("tensor `{name}` cannot be quantised: {source}")]
+    Quantised {
+        /// The tensor, or the first of those that one product reads together.
+        name: String,
+        /// Why.
+        source: QuantisedError,
     },
     /// A part of an input has another length than the rest says.
     #[error("`{parameter}` has {given} entries; expected: {expected} ({reason})")]

@@ -118,10 +118,8 @@ impl<'p> Layer<'p> {
 
         sub_block.part = 3;
         let h = sub_block.enter(tape, &x, weights.feed_forward_norm)?;
-        let gate_up = tape.linear(&h, weights.gate_up, None)?;
+        let inner = tape.linear_swiglu(&h, weights.gate_up, (weights.gate, weights.up))?;
         drop(h);
-        let inner = tape.swiglu(&gate_up)?;
-        drop(gate_up);
         sub_block.leave(tape, &inner, weights.down, x)
     }
 

@@ -40,6 +40,16 @@ pub(crate) struct Tensor {
     pub(crate) beginning: Beginning,
 }
 
+impl Tensor {
+    /// Rows and columns; a vector is one row.
+    pub(crate) fn rows_and_columns(&self) -> (usize, usize) {
+        match self.shape[..] {
+            [rows, columns] => (rows, columns),
+            _ => (1, self.shape.iter().product()),
+        }
+    }
+}
+
 /// Standard deviation of a fresh matrix.
 const DEVIATION: f64 = 0.02;
 

@@ -1,11 +1,10 @@
 //! A network on a device.
 
-use crate::forward::Pass;
-use crate::input::below;
 use crate::inventory::{self, Beginning, Tensor};
+use crate::reader::{Asked, Reader, pass};
 use crate::wiring::Wiring;
 use crate::{Denoiser, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Role};
-use aquatint_compute::{Device, Element, Gradients, LinearShape, Parameters, Tape, Targets};
+use aquatint_compute::{Device, Element, Gradients, Parameters, Tape};
 use aquatint_diffusion::Key;
 use std::collections::HashMap;
 
@@ -106,10 +105,7 @@ impl<D: Device> Network<D> {
         let mut index = HashMap::with_capacity(tensors.len());
         for tensor in &tensors {
             let value = device.upload(&values(tensor, tensors.len())?)?;
-            let (rows, columns) = match tensor.shape[..] {
-                [rows, columns] => (rows, columns),
-                _ => (1, tensor.shape.iter().product()),
-            };
+            let (rows, columns) = tensor.rows_and_columns();
             index.insert(tensor.name.as_str(), parameters.add(rows, columns, value));
             no_gradients.push(device.zeros(0)?);
         }
@@ -120,6 +116,10 @@ impl<D: Device> Network<D> {
     /// Where the network lives.
     pub fn device(&self) -> &D {
         self.parameters.device()
+    }
+
+    fn reader(&self) -> Reader<'_, D> {
+        Reader { spec: &self.spec, parameters: &self.parameters, wiring: &self.wiring }
     }
 
     /// All parameters, in a stable order, one for each tensor of a checkpoint.
@@ -151,55 +151,6 @@ impl<D: Device> Network<D> {
         })
         .collect()
     }
-
-    /// Runs `with` on what a pass over `rows` needs, after checking that the input fits.
-    fn pass<R>(
-        &self,
-        input: &NetworkInput<'_>,
-        rows: &[u32],
-        with: impl FnOnce(Pass<'_>) -> Result<R, NetworkError>,
-    ) -> Result<R, NetworkError> {
-        pass(&self.spec, &self.wiring, input, rows, with)
-    }
-}
-
-/// Checks that an input fits and runs `with` on what a pass over `rows` needs.
-fn pass<R>(
-    spec: &NetworkSpec,
-    wiring: &Wiring,
-    input: &NetworkInput<'_>,
-    rows: &[u32],
-    with: impl FnOnce(Pass<'_>) -> Result<R, NetworkError>,
-) -> Result<R, NetworkError> {
-    input.check(spec)?;
-    let asked = input.answering(spec, rows)?;
-    let groups = input.sequence_of_row();
-    let asked_groups: Vec<u32> = asked.iter().map(|&row| groups[row as usize]).collect();
-    with(Pass { spec, wiring, input: *input, groups: &groups, asked_groups: &asked_groups, asked: &asked })
-}
-
-/// Rows, targets and weights apart.
-struct Asked {
-    rows: Vec<u32>,
-    ids: Vec<u32>,
-    weights: Vec<f64>,
-}
-
-impl Asked {
-    /// Takes them apart after checking that the targets can be.
-    fn new(spec: &NetworkSpec, rows: &[LossRow]) -> Result<Self, NetworkError> {
-        if let Some(LossRow { row, target, .. }) = rows.iter().find(|row| Some(row.target) == spec.mask_token) {
-            return Err(NetworkError::MaskTarget { row: *row, target: *target });
-        }
-        let ids: Vec<u32> = rows.iter().map(|row| row.target).collect();
-        below("targets", &ids, spec.vocabulary_size, "the size of the vocabulary")?;
-        let (rows, weights) = rows.iter().map(|row| (row.row, row.weight)).unzip();
-        Ok(Self { rows, ids, weights })
-    }
-
-    fn targets(&self, spec: &NetworkSpec) -> Targets<'_> {
-        Targets { ids: &self.ids, weights: &self.weights, forbidden: spec.mask_token }
-    }
 }
 
 impl<D: Device> Denoiser for Network<D> {
@@ -208,27 +159,11 @@ impl<D: Device> Denoiser for Network<D> {
     }
 
     fn denoise(&self, input: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
-        if rows.is_empty() {
-            input.check(&self.spec)?;
-            return Ok(Vec::new());
-        }
-        let size = self.spec.vocabulary_size;
-        self.pass(input, rows, |pass| {
-            let device = self.device();
-            let mut tape = Tape::inferring(&self.parameters);
-            let hidden = pass.hidden(&mut tape)?;
-            let mut logits = device.uninitialised(rows.len() * size)?;
-            let shape = LinearShape { rows: rows.len(), inputs: self.spec.width, outputs: size };
-            let head = self.parameters.get(self.wiring.head)?;
-            device.linear(shape, hidden.buffer(), head, None, false, &mut logits);
-            let mut logits: Vec<f32> = device.download(&logits).into_iter().map(|l| l.to_f64() as f32).collect();
-            if let Some(mask) = self.spec.mask_token {
-                for row in logits.chunks_exact_mut(size) {
-                    row[mask as usize] = f32::NEG_INFINITY;
-                }
-            }
-            Ok(logits)
-        })
+        self.reader().denoise(input, rows)
+    }
+
+    fn measure(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        self.reader().measure(input, rows)
     }
 }
 
@@ -247,19 +182,6 @@ impl<D: Device> Learner for Network<D> {
             let mut tape = Tape::recording(parameters, *recompute);
             let hidden = pass.hidden(&mut tape)?;
             Ok(tape.learn_cross_entropy(hidden, wiring.head, asked.targets(spec), gradients)?)
-        })
-    }
-
-    fn measure(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        let asked = Asked::new(&self.spec, rows)?;
-        if asked.rows.is_empty() {
-            input.check(&self.spec)?;
-            return Ok(Vec::new());
-        }
-        self.pass(input, &asked.rows, |pass| {
-            let mut tape = Tape::inferring(&self.parameters);
-            let hidden = pass.hidden(&mut tape)?;
-            Ok(tape.cross_entropy(&hidden, self.wiring.head, asked.targets(&self.spec))?)
         })
     }
 

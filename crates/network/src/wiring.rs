@@ -33,7 +33,10 @@ pub(crate) struct LayerWeights {
     pub(crate) head_norms: Option<(WeightId, WeightId)>,
     pub(crate) out: WeightId,
     pub(crate) feed_forward_norm: WeightId,
+    /// The gate and what it is for, stacked.
     pub(crate) gate_up: WeightId,
+    pub(crate) gate: WeightId,
+    pub(crate) up: WeightId,
     pub(crate) down: WeightId,
 }
 
@@ -61,6 +64,18 @@ impl Wiring {
     }
 }
 
+impl Wiring {
+    /// The weights that products read when nothing is learned, the head last.
+    pub(crate) fn products(&self) -> Vec<WeightId> {
+        let time = self.time.iter().flat_map(|time| [time.input.0, time.output.0, time.norm_modulation.0]);
+        let layers = self.layers.iter().flat_map(|layer| {
+            let modulation = layer.modulation.map(|(weight, _)| weight);
+            modulation.into_iter().chain([layer.query_key_value, layer.out, layer.gate, layer.up, layer.down])
+        });
+        time.chain(layers).chain([self.head]).collect()
+    }
+}
+
 impl LayerWeights {
     fn new<D: Device>(spec: &NetworkSpec, layer: usize, find: &mut Finder<'_, D>) -> Self {
         let name = |rest: &str| format!("model.layers.{layer}.{rest}");
@@ -75,6 +90,8 @@ impl LayerWeights {
             out: find.weight(&name("self_attn.o_proj")),
             feed_forward_norm: find.weight(&name("post_attention_layernorm")),
             gate_up: find.stack(&projections(&["mlp.gate", "mlp.up"])),
+            gate: find.weight(&name("mlp.gate_proj")),
+            up: find.weight(&name("mlp.up_proj")),
             down: find.weight(&name("mlp.down_proj")),
         }
     }

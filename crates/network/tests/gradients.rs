@@ -2,7 +2,7 @@
 
 use aquatint_compute::{Cpu, Device};
 use aquatint_diffusion::Key;
-use aquatint_network::{Learner, Network};
+use aquatint_network::{Denoiser, Learner, Network};
 use aquatint_testing::{Comparison, Example};
 
 /// `Σ weight · cost`.

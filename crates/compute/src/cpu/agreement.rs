@@ -10,6 +10,7 @@ use crate::{Device, LinearShape};
 use proptest::prelude::*;
 
 mod attention;
+mod prepared;
 mod products;
 mod rows;
 

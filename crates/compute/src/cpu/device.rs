@@ -2,12 +2,15 @@
 
 use super::fast::{f32s, f32s_mut};
 use super::scalar::{self, Modulation, Targets};
-use super::{Buffer, Cpu};
-use crate::{AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, RopeShape, Visibility};
+use super::{Buffer, Cpu, Prepared};
+use crate::{
+    AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, Quantised, RopeShape, Visibility, WeightFormat,
+};
 
 impl<E: Element> Device for Cpu<E> {
     type Element = E;
     type Buffer = Buffer<E>;
+    type Prepared = Prepared<E>;
 
     fn describe(&self) -> String {
         let threads = match self.threads() {
@@ -56,7 +59,7 @@ impl<E: Element> Device for Cpu<E> {
         if let Some(fast) = &self.fast {
             return fast.linear(shape, f32s(x), f32s(w), bias.map(f32s), accumulate, f32s_mut(out));
         }
-        scalar::linear(shape, x, w, bias, accumulate, self.rounding(), out);
+        scalar::linear(shape, x, w, bias, accumulate, Self::rounding(self.precision), out);
     }
     fn linear_backward_input(
         &self,
@@ -70,7 +73,7 @@ impl<E: Element> Device for Cpu<E> {
         if let Some(fast) = &self.fast {
             return fast.linear_backward_input(shape, f32s(d_out), f32s(w), accumulate, f32s_mut(d_x));
         }
-        scalar::linear_backward_input(shape, d_out, w, accumulate, self.rounding(), d_x);
+        scalar::linear_backward_input(shape, d_out, w, accumulate, Self::rounding(self.precision), d_x);
     }
     fn linear_backward_weight(
         &self,
@@ -86,7 +89,32 @@ impl<E: Element> Device for Cpu<E> {
             let d_bias = d_bias.map(f32s_mut);
             return fast.linear_backward_weight(shape, f32s(d_out), f32s(x), f32s_mut(d_w), d_bias);
         }
-        scalar::linear_backward_weight(shape, d_out, x, self.rounding(), d_w, d_bias);
+        scalar::linear_backward_weight(shape, d_out, x, Self::rounding(self.precision), d_w, d_bias);
+    }
+
+    fn format(&self) -> WeightFormat {
+        self.precision.into()
+    }
+    fn prepare(&self, shape: (usize, usize), w: &Buffer<E>, format: WeightFormat) -> Result<Prepared<E>, DeviceError> {
+        self.prepare_matrix(shape, w.as_slice(), format)
+    }
+    fn prepare_quantised(&self, matrix: Quantised) -> Result<Prepared<E>, DeviceError> {
+        self.prepare_integers(matrix)
+    }
+    fn linear_prepared(
+        &self,
+        rows: usize,
+        x: &Buffer<E>,
+        w: &Prepared<E>,
+        bias: Option<&Buffer<E>>,
+        accumulate: bool,
+        out: &mut Buffer<E>,
+    ) {
+        let bias = bias.map(Buffer::as_slice);
+        self.multiply_prepared(rows, x.as_slice(), w, bias, accumulate, out.as_mut_slice());
+    }
+    fn linear_swiglu(&self, rows: usize, x: &Buffer<E>, gate: &Prepared<E>, up: &Prepared<E>, out: &mut Buffer<E>) {
+        self.multiply_swiglu(rows, x.as_slice(), (gate, up), out.as_mut_slice());
     }
 
     fn gather(&self, columns: usize, table: &Buffer<E>, ids: &[u32], out: &mut Buffer<E>) {
@@ -348,7 +376,7 @@ impl<E: Element> Device for Cpu<E> {
             let gradients = gradients.map(|(hidden, head)| (f32s_mut(hidden), f32s_mut(head)));
             return Ok(fast.linear_cross_entropy(shape, f32s(hidden), f32s(head), targets, gradients));
         }
-        Ok(scalar::linear_cross_entropy(shape, hidden, head, targets, self.rounding(), gradients))
+        Ok(scalar::linear_cross_entropy(shape, hidden, head, targets, Self::rounding(self.precision), gradients))
     }
 
     fn sum_of_squares(&self, x: &Buffer<E>) -> f64 {

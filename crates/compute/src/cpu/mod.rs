@@ -7,6 +7,7 @@ mod device;
 mod fast;
 mod memory;
 mod path;
+mod prepared;
 mod scalar;
 
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod agreement;
 
 pub use memory::Buffer;
 pub use path::{CpuPath, ParseNameError, Precision};
+pub use prepared::Prepared;
 
 use crate::{DeviceError, Element};
 use fast::Fast;
@@ -59,8 +61,8 @@ impl<E: Element> Cpu<E> {
     }
 
     /// What is done to each factor of a product before it is multiplied.
-    fn rounding(&self) -> fn(E) -> E {
-        match self.precision {
+    fn rounding(precision: Precision) -> fn(E) -> E {
+        match precision {
             Precision::F32 => |value| value,
             // Through f32, as the f64 conversion of `half` looks at the upper 32 bits only.
             Precision::Bf16 => |value| E::from_f64(half::bf16::from_f32(value.to_f64() as f32).to_f64()),

@@ -8,12 +8,10 @@ use crate::cpu::scalar::Modulation;
 pub(super) const PART: usize = 16_384;
 
 vectorised! {
-    fn swiglu_rows(width: usize, gate_up: &[f32], out: &mut [f32]) {
-        for (row, out) in gate_up.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
-            let (gate, up) = row.split_at(width);
-            for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
-                *out = gate * sigmoid(gate) * up;
-            }
+    /// `out = silu(gate) · up`.
+    pub(super) fn gate(gates: &[f32], ups: &[f32], out: &mut [f32]) {
+        for ((out, &gate), &up) in out.iter_mut().zip(gates).zip(ups) {
+            *out = gate * sigmoid(gate) * up;
         }
     }
 }
@@ -114,7 +112,12 @@ impl Fast {
         let part = Self::rows_of_task(width) * width;
         let work = 8 * out.len();
         let items = gate_up.chunks(2 * part).zip(out.chunks_mut(part)).collect();
-        self.pool.each(work, items, |(gate_up, out)| swiglu_rows(self.path, width, gate_up, out));
+        self.pool.each(work, items, |(gate_up, out): (&[f32], &mut [f32])| {
+            for (row, out) in gate_up.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
+                let (gates, ups) = row.split_at(width);
+                gate(self.path, gates, ups, out);
+            }
+        });
     }
 
     /// See [`crate::Device::swiglu_backward`].

@@ -52,6 +52,22 @@ pub(super) struct Output {
     pub(super) accumulate: bool,
 }
 
+impl Output {
+    /// Writes (or adds) the first rows and columns of a tile.
+    ///
+    /// # Safety
+    /// The output is writable there, and nobody else writes there.
+    pub(super) unsafe fn write(self, tile: &[f32; ROWS * WIDEST], (height, filled): (usize, usize)) {
+        for (i, row) in tile.chunks_exact(WIDEST).take(height).enumerate() {
+            // SAFETY: the caller vouches for these rows and columns.
+            let out = unsafe { std::slice::from_raw_parts_mut(self.start.add(i * self.row_stride), filled) };
+            for (out, &value) in out.iter_mut().zip(row) {
+                *out = if self.accumulate { *out + value } else { value };
+            }
+        }
+    }
+}
+
 impl Kernel {
     /// Columns of a panel.
     pub(super) fn columns(self) -> usize {
@@ -122,13 +138,8 @@ impl Kernel {
         let c = Output { start: tile.as_mut_ptr(), row_stride: WIDEST, accumulate: false };
         // SAFETY: the tile holds ROWS rows of the widest panel.
         unsafe { self.tile(height, groups, a, b, c) };
-        for (i, row) in tile.chunks_exact(WIDEST).take(height).enumerate() {
-            // SAFETY: `height` rows of `filled` columns of the output are the caller's to write.
-            let out = unsafe { std::slice::from_raw_parts_mut(output.start.add(i * output.row_stride), filled) };
-            for (out, &value) in out.iter_mut().zip(row) {
-                *out = if output.accumulate { *out + value } else { value };
-            }
-        }
+        // SAFETY: `height` rows of `filled` columns of the output are the caller's to write.
+        unsafe { output.write(&tile, (height, filled)) };
     }
 
     /// One whole tile of up to [`ROWS`] rows.

@@ -40,8 +40,8 @@ impl Fast {
     ) -> Vec<f64> {
         let LinearShape { rows, inputs, outputs } = shape;
         let at_a_time = (LOGITS_AT_A_TIME / outputs.max(1)).clamp(ROWS_AT_A_TIME.0, ROWS_AT_A_TIME.1);
-        let forward = self.pack(Matrix::columns(head, inputs), (0, inputs), outputs);
-        let backward = gradients.is_some().then(|| self.pack(Matrix::rows(head, inputs), (0, outputs), inputs));
+        let forward = self.pack_scratch(Matrix::columns(head, inputs), (0, inputs), outputs);
+        let backward = gradients.is_some().then(|| self.pack_scratch(Matrix::rows(head, inputs), (0, outputs), inputs));
         let mut logits = self.scratch(at_a_time.min(rows) * outputs);
         let mut losses = Vec::with_capacity(rows);
         for start in (0..rows).step_by(at_a_time) {

@@ -5,12 +5,14 @@
 
 mod attention;
 mod elementwise;
+mod integer;
 mod kernel;
 mod loss;
 mod norm;
 mod optimiser;
 mod pack;
 mod pool;
+mod prepared;
 mod product;
 mod rope;
 mod rows;
@@ -25,6 +27,8 @@ use pool::Pool;
 use rope::KeptRotations;
 use std::any::TypeId;
 use std::sync::Arc;
+
+pub(super) use prepared::Prepared;
 
 /// What the fast paths need to run.
 #[derive(Debug, Clone)]
@@ -75,15 +79,29 @@ impl Fast {
         out: &mut [f32],
     ) {
         let LinearShape { rows, inputs, outputs } = shape;
-        if let Some(bias) = bias {
-            for row in out.chunks_exact_mut(outputs).take(rows) {
-                for (out, &bias) in row.iter_mut().zip(bias) {
-                    *out = if accumulate { *out + bias } else { bias };
-                }
-            }
-        }
+        let accumulate = self.begin(shape, bias, accumulate, out);
         let (a, b) = (Matrix::rows(x, inputs), Matrix::columns(w, inputs));
-        self.product((rows, outputs, inputs), a, b, accumulate || bias.is_some(), out);
+        self.product((rows, outputs, inputs), a, b, accumulate, out);
+    }
+
+    /// Writes (or adds) what a product is added to; returns whether there is anything to add to.
+    fn begin(&self, shape: LinearShape, bias: Option<&[f32]>, accumulate: bool, out: &mut [f32]) -> bool {
+        let rows = out.chunks_exact_mut(shape.outputs.max(1)).take(shape.rows);
+        match bias {
+            Some(bias) => {
+                for row in rows {
+                    for (out, &bias) in row.iter_mut().zip(bias) {
+                        *out = if accumulate { *out + bias } else { bias };
+                    }
+                }
+                true
+            }
+            None if shape.inputs == 0 && !accumulate => {
+                rows.for_each(|row| row.fill(0.0));
+                true
+            }
+            None => accumulate,
+        }
     }
 
     /// See [`crate::Device::linear_backward_input`].

@@ -7,10 +7,11 @@
 use super::Fast;
 use super::kernel::{Kernel, Left, Output, Right};
 use super::pack::{Form, Matrix, pack_panel, pack_strip};
+use crate::DeviceError;
 use crate::cpu::Buffer;
 
 /// Groups of the sum in one block: a panel of 64 columns of it takes 128 KiB, an eighth of the second cache.
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 /// Rows of the output in a task, a multiple of the kernel's six.
 const TALL: usize = 96;
 /// The same where there are few rows.
@@ -18,12 +19,34 @@ const SHORT: usize = 48;
 /// Elements of the right factor packed at a time when it passes only once: 8 MiB, a part of the third cache.
 const PACKED_AT_A_TIME: usize = 2 << 20;
 
-/// A right factor, packed.
-pub(super) struct Packed {
+/// A right factor, packed for a kernel.
+#[derive(Debug)]
+pub(in crate::cpu) struct Packed {
     panels: Buffer<f32>,
+    kernel: Kernel,
+    form: Form,
     /// Elements of the sum it is for.
     range: (usize, usize),
     columns: usize,
+}
+
+impl Packed {
+    /// Columns of the product.
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+    /// Elements of the sum it is for.
+    pub(super) fn range(&self) -> (usize, usize) {
+        self.range
+    }
+    /// Columns of a panel.
+    pub(super) fn panel_width(&self) -> usize {
+        self.kernel.columns()
+    }
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(self.panels.as_slice())
+    }
 }
 
 /// An address that several threads write behind, each its own part.
@@ -61,16 +84,31 @@ impl Fast {
         let block = BLOCK * self.kernel.group();
         let step = (PACKED_AT_A_TIME / n * self.kernel.group() / block).max(1) * block;
         for start in (0..k).step_by(step) {
-            let packed = self.pack(b, (start, k.min(start + step)), n);
+            let packed = self.pack_scratch(b, (start, k.min(start + step)), n);
             self.multiply(m, a, &packed, accumulate || start > 0, out);
         }
     }
 
+    /// Packs a right factor for the time of one operation.
+    pub(super) fn pack_scratch(&self, matrix: Matrix<'_>, range: (usize, usize), columns: usize) -> Packed {
+        match self.pack((self.kernel, self.form), matrix, range, columns) {
+            Ok(packed) => packed,
+            // As for all scratch.
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     /// Packs the rows `range` of a right factor with `columns` columns.
-    pub(super) fn pack(&self, matrix: Matrix<'_>, range: (usize, usize), columns: usize) -> Packed {
-        let (width, group) = (self.kernel.columns(), self.kernel.group());
+    pub(super) fn pack(
+        &self,
+        (kernel, form): (Kernel, Form),
+        matrix: Matrix<'_>,
+        range: (usize, usize),
+        columns: usize,
+    ) -> Result<Packed, DeviceError> {
+        let (width, group) = (kernel.columns(), kernel.group());
         let (panel_count, groups) = (columns.div_ceil(width), (range.1 - range.0).div_ceil(group));
-        let mut panels = self.scratch(panel_count * width * groups);
+        let mut panels = self.arena.take(panel_count * width * groups)?;
         let mut items = Vec::new();
         let mut rest = panels.as_mut_slice();
         for start in (range.0..range.1).step_by(BLOCK * group) {
@@ -82,60 +120,107 @@ impl Fast {
             }
         }
         self.pool.each((range.1 - range.0) * columns, items, |(start, end, column, out)| {
-            pack_panel(self.path, self.form, matrix, (start, end), (column, columns), width, out);
+            pack_panel(self.path, form, matrix, (start, end), (column, columns), width, out);
         });
-        Packed { panels, range, columns }
+        Ok(Packed { panels, kernel, form, range, columns })
     }
 
     /// `out = a[:, range] b[range, :] (+ out)` for a packed `b`.
     pub(super) fn multiply(&self, m: usize, a: Matrix<'_>, b: &Packed, accumulate: bool, out: &mut [f32]) {
-        let (n, width, group) = (b.columns, self.kernel.columns(), self.kernel.group());
+        let n = b.columns;
         assert!(out.len() >= m * n, "the output of a product is too short");
-        let panels = n.div_ceil(width);
-        let wanted = 4 * self.pool.threads();
-        let tall = if m.div_ceil(TALL) >= 2 * wanted { TALL } else { SHORT };
-        let row_tasks = m.div_ceil(tall);
-        let column_tasks = wanted.div_ceil(row_tasks).min(panels);
-        let panels_each = panels.div_ceil(column_tasks);
-        let pack_left = self.form != Form::Full || a.transposed;
         let shared = Shared(out.as_mut_ptr());
         let work = m * n * (b.range.1 - b.range.0);
-        let scratch = || pack_left.then(|| self.scratch(tall * BLOCK));
-        self.pool.run(row_tasks * column_tasks, work / 8, scratch, |scratch, task| {
-            let (rows, first) = (task / column_tasks * tall, task % column_tasks * panels_each);
-            let (rows, columns) = ((rows, m.min(rows + tall)), (first * width, n.min((first + panels_each) * width)));
-            if columns.0 >= columns.1 {
-                return;
-            }
-            let mut block_start = 0;
-            for start in (b.range.0..b.range.1).step_by(BLOCK * group) {
-                let range = (start, b.range.1.min(start + BLOCK * group));
-                let groups = (range.1 - range.0).div_ceil(group);
-                let left = match scratch {
-                    Some(scratch) => {
-                        let scratch = scratch.as_mut_slice();
-                        let (row_stride, group_stride) = pack_strip(self.path, self.form, a, rows, range, scratch);
-                        Left { start: scratch.as_ptr(), row_stride, group_stride }
-                    }
-                    None => {
-                        let part = &a.data[rows.0 * a.stride + range.0..(rows.1 - 1) * a.stride + range.1];
-                        Left { start: part.as_ptr(), row_stride: a.stride, group_stride: 1 }
-                    }
-                };
-                let packed = &b.panels.as_slice()[block_start + first * width * groups..];
-                let right = Right { start: packed.as_ptr(), panel_stride: width * groups };
-                let start = shared.address().wrapping_add(rows.0 * n + columns.0);
-                let accumulate = accumulate || range.0 > b.range.0;
-                let output = Output { start, row_stride: n, accumulate };
-                // SAFETY: the path's features were found; the left factor was sliced or packed to `rows × groups`,
-                // the panels hold `groups` each, and no other task has these rows and columns of `out`, which is
-                // borrowed for as long as the tasks run.
-                unsafe {
-                    self.kernel.multiply((rows.1 - rows.0, columns.1 - columns.0, groups), left, right, output);
-                }
-                block_start += panels * width * groups;
-            }
+        let cut = Cut::new(m, n, b.panel_width(), self.pool.threads());
+        let scratch = || b.packs(a).then(|| self.scratch(cut.tall * BLOCK));
+        self.pool.run(cut.tasks(), work / 8, scratch, |scratch, task| {
+            let (rows, columns) = cut.part(task);
+            let scratch = scratch.as_mut().map_or(&mut [][..], Buffer::as_mut_slice);
+            let start = shared.address().wrapping_add(rows.0 * n + columns.0);
+            // SAFETY: no other task has these rows and columns of `out`, which is borrowed for as long as the tasks
+            // run, and the scratch is for this many rows.
+            unsafe { b.block(self, a, rows, columns, scratch, Output { start, row_stride: n, accumulate }) };
         });
+    }
+}
+
+/// How the output of a product is cut into tasks: tall blocks of rows, and panels of columns where rows are few.
+pub(super) struct Cut {
+    m: usize,
+    n: usize,
+    /// Rows in a task.
+    pub(super) tall: usize,
+    column_tasks: usize,
+    /// Columns in a task.
+    wide: usize,
+}
+
+impl Cut {
+    pub(super) fn new(m: usize, n: usize, panel_width: usize, threads: usize) -> Self {
+        // Tasks beyond one for each thread even out what threads are slow.
+        let wanted = if threads == 1 { 1 } else { 4 * threads };
+        let tall = if m.div_ceil(TALL) >= 2 * wanted || threads == 1 { TALL } else { SHORT };
+        let panels = n.div_ceil(panel_width).max(1);
+        let column_tasks = wanted.div_ceil(m.div_ceil(tall).max(1)).min(panels);
+        let wide = panels.div_ceil(column_tasks) * panel_width;
+        Self { m, n, tall, column_tasks: n.div_ceil(wide), wide }
+    }
+
+    /// How many tasks there are.
+    pub(super) fn tasks(&self) -> usize {
+        self.m.div_ceil(self.tall) * self.column_tasks
+    }
+
+    /// The rows and the columns of a task; the columns begin a panel.
+    pub(super) fn part(&self, task: usize) -> ((usize, usize), (usize, usize)) {
+        let (row, column) = (task / self.column_tasks * self.tall, task % self.column_tasks * self.wide);
+        ((row, self.m.min(row + self.tall)), (column, self.n.min(column + self.wide)))
+    }
+}
+
+impl Packed {
+    /// Whether a left factor has to be packed strip by strip.
+    pub(super) fn packs(&self, a: Matrix<'_>) -> bool {
+        self.form != Form::Full || a.transposed
+    }
+
+    /// Writes (or adds) rows of the product, for columns that begin a panel, at `output`. `scratch` is for the rows'
+    /// share of one block of the sum, where the left factor has to be packed.
+    ///
+    /// # Safety
+    /// `output` is writable at all these rows and columns, and nobody else writes there.
+    pub(super) unsafe fn block(
+        &self,
+        fast: &Fast,
+        a: Matrix<'_>,
+        rows: (usize, usize),
+        columns: (usize, usize),
+        scratch: &mut [f32],
+        output: Output,
+    ) {
+        let (width, group) = (self.kernel.columns(), self.kernel.group());
+        let panels = self.columns.div_ceil(width);
+        let mut block_start = 0;
+        for start in (self.range.0..self.range.1).step_by(BLOCK * group) {
+            let range = (start, self.range.1.min(start + BLOCK * group));
+            let groups = (range.1 - range.0).div_ceil(group);
+            let left = if self.packs(a) {
+                let (row_stride, group_stride) = pack_strip(fast.path, self.form, a, rows, range, scratch);
+                Left { start: scratch.as_ptr(), row_stride, group_stride }
+            } else {
+                let part = &a.data[rows.0 * a.stride + range.0..(rows.1 - 1) * a.stride + range.1];
+                Left { start: part.as_ptr(), row_stride: a.stride, group_stride: 1 }
+            };
+            let packed = &self.panels.as_slice()[block_start + columns.0 * groups..];
+            let right = Right { start: packed.as_ptr(), panel_stride: width * groups };
+            let output = Output { accumulate: output.accumulate || range.0 > self.range.0, ..output };
+            // SAFETY: the kernel's features were found when it was chosen; the left factor was sliced or packed to
+            // `rows × groups`, the panels hold `groups` each, and the caller vouches for the output.
+            unsafe {
+                self.kernel.multiply((rows.1 - rows.0, columns.1 - columns.0, groups), left, right, output);
+            }
+            block_start += panels * width * groups;
+        }
     }
 }
 

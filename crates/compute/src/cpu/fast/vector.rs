@@ -151,6 +151,23 @@ pub(super) fn largest(x: &[f32], least: f32) -> f32 {
     lanes.into_iter().fold(least, |a, b| if b > a { b } else { a })
 }
 
+/// The largest magnitude; 0 of nothing.
+#[inline(always)]
+pub(super) fn largest_magnitude(x: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    let mut chunks = x.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for i in 0..LANES {
+            let size = chunk[i].abs();
+            lanes[i] = if size > lanes[i] { size } else { lanes[i] };
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(chunks.remainder()) {
+        *lane = if x.abs() > *lane { x.abs() } else { *lane };
+    }
+    lanes.into_iter().fold(0.0, |a, b| if b > a { b } else { a })
+}
+
 /// `x[i] = e^(scale · x[i] − shift)`; returns the sum.
 #[inline(always)]
 pub(super) fn exponentials(x: &mut [f32], scale: f32, shift: f32) -> f32 {

@@ -23,7 +23,7 @@ pub(super) use elementwise::{
 pub(super) use loss::{Targets, linear_cross_entropy};
 pub(super) use norm::{rms_norm, rms_norm_backward};
 pub(super) use optimiser::{adamw, sum_of_squares};
-pub(super) use products::{linear, linear_backward_input, linear_backward_weight};
+pub(super) use products::{SMALLEST, linear, linear_backward_input, linear_backward_weight, linear_quantised};
 pub(super) use rope::{rope, rope_backward, rotation};
 pub(super) use rows::{gather, scatter_add};
 

@@ -4,7 +4,7 @@
 //! rounding to bfloat16 for products in bfloat16. Sums are kept in the element type.
 
 use super::dot;
-use crate::{Element, LinearShape};
+use crate::{Element, LinearShape, Quantised};
 
 /// `out = x wᵀ (+ bias) (+ out)`.
 pub(in crate::cpu) fn linear<E: Element>(
@@ -21,6 +21,45 @@ pub(in crate::cpu) fn linear<E: Element>(
     for t in 0..rows {
         for n in 0..outputs {
             let mut sum = dot(&x[t * inputs..][..inputs], &w[n * inputs..][..inputs]);
+            if let Some(bias) = bias {
+                sum += bias[n];
+            }
+            let out = &mut out[t * outputs + n];
+            *out = if accumulate { *out + sum } else { sum };
+        }
+    }
+}
+
+/// A row without a larger magnitude is quantised to zeros: the inverse of its scale could be beyond f32.
+pub(in crate::cpu) const SMALLEST: f32 = 1e-30;
+
+/// `out = x wᵀ (+ bias) (+ out)` for a quantised `w`: each row of `x` is rounded to `round(127 x / max |x|)` in f32,
+/// products and sums of each group are exact integers, and scales are applied to the sums.
+pub(in crate::cpu) fn linear_quantised<E: Element>(
+    rows: usize,
+    x: &[E],
+    w: &Quantised,
+    bias: Option<&[E]>,
+    accumulate: bool,
+    out: &mut [E],
+) {
+    let (outputs, inputs, group) = (w.outputs(), w.inputs(), w.group());
+    for t in 0..rows {
+        let row: Vec<f32> = x[t * inputs..][..inputs].iter().map(|x| x.to_f64() as f32).collect();
+        let greatest = row.iter().fold(0.0_f32, |greatest, x| if x.abs() > greatest { x.abs() } else { greatest });
+        let inverse = if greatest > SMALLEST { 127.0 / greatest } else { 0.0 };
+        let quantised: Vec<i32> = row.iter().map(|x| (x * inverse).round_ties_even() as i32).collect();
+        let scale = E::from_f64(f64::from(greatest / 127.0));
+        let groups = inputs.checked_div(group).unwrap_or(0);
+        for n in 0..outputs {
+            let values = w.values()[n * inputs..][..inputs].chunks(group.max(1));
+            let parts = values.zip(quantised.chunks(group.max(1))).zip(&w.scales()[n * groups..]);
+            let mut sum = E::default();
+            for ((values, quantised), &scale) in parts {
+                let exact: i32 = values.iter().zip(quantised).map(|(&q, &p)| i32::from(q) * p).sum();
+                sum += E::from_f64(f64::from(exact)) * E::from_f64(f64::from(scale));
+            }
+            sum *= scale;
             if let Some(bias) = bias {
                 sum += bias[n];
             }

@@ -1,0 +1,180 @@
+//! Right factors that are packed once and multiplied many times.
+
+use super::Fast;
+use super::elementwise::gate;
+use super::integer::{IntegerRows, Integers};
+use super::kernel::Output;
+use super::pack::Matrix;
+use super::product::{BLOCK, Cut, Packed, Shared, choose};
+use crate::cpu::{Buffer, Precision};
+use crate::{DeviceError, LinearShape, Quantised};
+
+/// A matrix `[N, K]` packed for the kernels.
+#[derive(Debug)]
+pub(in crate::cpu) enum Prepared {
+    /// Of real numbers.
+    Real(Packed),
+    /// Of integers with scales.
+    Integer(Integers),
+}
+
+/// A left factor as the right one wants it.
+enum Left<'a> {
+    Real(Matrix<'a>),
+    Integer(IntegerRows),
+}
+
+impl Prepared {
+    /// Rows and columns of the matrix: `(N, K)`.
+    pub(in crate::cpu) fn shape(&self) -> (usize, usize) {
+        match self {
+            Self::Real(packed) => (packed.columns(), packed.range().1),
+            Self::Integer(packed) => (packed.outputs(), packed.inputs()),
+        }
+    }
+
+    /// Bytes that it takes.
+    pub(in crate::cpu) fn bytes(&self) -> usize {
+        match self {
+            Self::Real(packed) => packed.bytes(),
+            Self::Integer(packed) => packed.bytes(),
+        }
+    }
+
+    fn panel_width(&self) -> usize {
+        match self {
+            Self::Real(packed) => packed.panel_width(),
+            Self::Integer(packed) => packed.panel_width(),
+        }
+    }
+
+    /// See [`Packed::block`] and [`Integers::block`].
+    ///
+    /// # Safety
+    /// `output` is writable at all these rows and columns, and nobody else writes there.
+    unsafe fn block(
+        &self,
+        fast: &Fast,
+        left: &Left<'_>,
+        (rows, columns): ((usize, usize), (usize, usize)),
+        scratch: &mut [f32],
+        output: Output,
+    ) {
+        // SAFETY: the caller vouches for the output.
+        unsafe {
+            match (self, left) {
+                (Self::Real(packed), Left::Real(a)) => packed.block(fast, *a, rows, columns, scratch, output),
+                (Self::Integer(packed), Left::Integer(a)) => packed.block(a, rows, columns, output),
+                _ => unreachable!("the left factor is made for the right one"),
+            }
+        }
+    }
+}
+
+impl Fast {
+    /// Packs a matrix of real numbers `[N, K]` in a precision.
+    pub(in crate::cpu) fn prepare(
+        &self,
+        (outputs, inputs): (usize, usize),
+        w: &[f32],
+        precision: Precision,
+    ) -> Result<Prepared, DeviceError> {
+        let chosen = choose(self.path, precision);
+        Ok(Prepared::Real(self.pack(chosen, Matrix::columns(w, inputs), (0, inputs), outputs)?))
+    }
+
+    /// Packs a matrix of integers.
+    pub(in crate::cpu) fn prepare_quantised(&self, matrix: &Quantised) -> Result<Prepared, DeviceError> {
+        Ok(Prepared::Integer(self.pack_integers(matrix)?))
+    }
+
+    fn left<'a>(&self, rows: usize, x: &'a [f32], w: &Prepared) -> Left<'a> {
+        match w {
+            Prepared::Real(packed) => Left::Real(Matrix::rows(x, packed.range().1)),
+            Prepared::Integer(packed) => Left::Integer(self.quantise_rows(rows, x, packed)),
+        }
+    }
+
+    /// Scratch of a task in which the left factor is packed, where it is.
+    fn strip(&self, left: &Left<'_>, w: &Prepared, tall: usize) -> Buffer<f32> {
+        let packs = matches!((left, w), (Left::Real(a), Prepared::Real(packed)) if packed.packs(*a));
+        self.scratch(if packs { tall * BLOCK } else { 0 })
+    }
+
+    /// See [`crate::Device::linear_prepared`].
+    pub(in crate::cpu) fn linear_prepared(
+        &self,
+        rows: usize,
+        x: &[f32],
+        w: &Prepared,
+        bias: Option<&[f32]>,
+        accumulate: bool,
+        out: &mut [f32],
+    ) {
+        let (outputs, inputs) = w.shape();
+        let out = &mut out[..rows * outputs];
+        let accumulate = self.begin(LinearShape { rows, inputs, outputs }, bias, accumulate, out);
+        if rows == 0 || outputs == 0 || inputs == 0 {
+            return;
+        }
+        let left = self.left(rows, x, w);
+        let cut = Cut::new(rows, outputs, w.panel_width(), self.pool.threads());
+        let shared = Shared(out.as_mut_ptr());
+        let scratch = || self.strip(&left, w, cut.tall);
+        self.pool.run(cut.tasks(), rows * outputs * inputs / 8, scratch, |scratch, task| {
+            let part = cut.part(task);
+            let start = shared.address().wrapping_add(part.0.0 * outputs + part.1.0);
+            let output = Output { start, row_stride: outputs, accumulate };
+            // SAFETY: no other task has these rows and columns of `out`, which is borrowed for as long as tasks run.
+            unsafe { w.block(self, &left, part, scratch.as_mut_slice(), output) };
+        });
+    }
+
+    /// See [`crate::Device::linear_swiglu`]: each task makes its columns of both products in the cache and multiplies
+    /// them there.
+    pub(in crate::cpu) fn linear_swiglu(
+        &self,
+        rows: usize,
+        x: &[f32],
+        (gate_weight, up_weight): (&Prepared, &Prepared),
+        out: &mut [f32],
+    ) {
+        let (outputs, inputs) = gate_weight.shape();
+        assert_eq!(up_weight.shape(), (outputs, inputs), "the gate and what it is for have one shape");
+        let out = &mut out[..rows * outputs];
+        if rows == 0 || outputs == 0 {
+            return;
+        }
+        let left = self.left(rows, x, gate_weight);
+        let width = gate_weight.panel_width();
+        let cut = Cut::new(rows, outputs, width, self.pool.threads());
+        let shared = Shared(out.as_mut_ptr());
+        let scratch = || {
+            let tiles = self.scratch(2 * cut.tall * FUSED);
+            (self.strip(&left, gate_weight, cut.tall), tiles)
+        };
+        self.pool.run(cut.tasks(), rows * outputs * inputs / 4, scratch, |(strip, tiles), task| {
+            let (rows, columns) = cut.part(task);
+            let (gates, ups) = tiles.as_mut_slice().split_at_mut(cut.tall * FUSED);
+            for start in (columns.0..columns.1).step_by(FUSED) {
+                let part = (rows, (start, columns.1.min(start + FUSED)));
+                let filled = part.1.1 - start;
+                for (weight, tile) in [(gate_weight, &mut *gates), (up_weight, &mut *ups)] {
+                    let output = Output { start: tile.as_mut_ptr(), row_stride: FUSED, accumulate: false };
+                    // SAFETY: the tile is this task's own and holds its rows of `FUSED` columns.
+                    unsafe { weight.block(self, &left, part, strip.as_mut_slice(), output) };
+                }
+                for i in 0..rows.1 - rows.0 {
+                    let place = (rows.0 + i) * outputs + start;
+                    // SAFETY: no other task has these rows and columns of `out`, borrowed while the tasks run.
+                    let out = unsafe { std::slice::from_raw_parts_mut(shared.address().add(place), filled) };
+                    gate(self.path, &gates[i * FUSED..][..filled], &ups[i * FUSED..][..filled], out);
+                }
+            }
+        });
+    }
+}
+
+/// Columns that are multiplied and gated at a time: a multiple of every panel's width, so that two tiles of 96 rows
+/// take a tenth of the second cache.
+const FUSED: usize = 128;

@@ -1,0 +1,137 @@
+//! A network that will learn nothing more: each matrix is kept in one form only, that in which it is multiplied.
+
+use crate::inventory::{self, Tensor};
+use crate::reader::Reader;
+use crate::wiring::Wiring;
+use crate::{Denoiser, NetworkError, NetworkInput, NetworkSpec, TensorData};
+use aquatint_compute::{Device, DeviceError, Element, Parameters, Quantised, WeightFormat};
+use std::collections::HashMap;
+
+/// A [`NetworkSpec`] with weights that stay as they are, on a device.
+#[derive(Debug)]
+pub struct Frozen<D: Device> {
+    spec: NetworkSpec,
+    parameters: Parameters<D>,
+    wiring: Wiring,
+}
+
+/// Where the tensors come from; each is asked for by name when it is its turn, so that no more than one matrix is ever
+/// there twice.
+struct Source<'a> {
+    tensors: &'a [Tensor],
+    give: &'a mut dyn FnMut(&str) -> Option<TensorData>,
+}
+
+impl Source<'_> {
+    fn read(&mut self, index: usize) -> Result<TensorData, NetworkError> {
+        let tensor = &self.tensors[index];
+        let missing = || NetworkError::MissingTensor { name: tensor.name.clone(), count: self.tensors.len() };
+        let data = (self.give)(&tensor.name).ok_or_else(missing)?;
+        let shape_fits = match (&data, &tensor.shape[..]) {
+            (TensorData::Real(values), shape) => values.len() == shape.iter().product::<usize>(),
+            (TensorData::Quantised(matrix), shape) => [matrix.outputs(), matrix.inputs()] == *shape,
+        };
+        if shape_fits {
+            Ok(data)
+        } else {
+            let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
+            Err(NetworkError::TensorLength { name, given: data.len(), shape })
+        }
+    }
+
+    /// The tensors one above the other; as integers where all of them are, with scales for groups as large.
+    fn stack(&mut self, parts: &[usize]) -> Result<TensorData, NetworkError> {
+        let mut all = parts.iter().map(|&part| self.read(part)).collect::<Result<Vec<_>, _>>()?;
+        if all.len() == 1 {
+            return Ok(all.remove(0));
+        }
+        let matrices: Option<Vec<&Quantised>> = all
+            .iter()
+            .map(|data| match data {
+                TensorData::Quantised(matrix) => Some(matrix),
+                TensorData::Real(_) => None,
+            })
+            .collect();
+        match matrices.and_then(|matrices| Quantised::stack(&matrices)) {
+            Some(matrix) => Ok(TensorData::Quantised(matrix)),
+            None => Ok(TensorData::Real(all.into_iter().flat_map(TensorData::into_real).collect())),
+        }
+    }
+}
+
+impl<D: Device> Frozen<D> {
+    /// A network whose matrices are kept in `format`; those that are quantised already stay as they are. With four
+    /// bits, the head has eight: what it loses, nothing behind it makes good.
+    ///
+    /// # Errors
+    /// When the description cannot be, a tensor is missing or has another shape, a matrix cannot be quantised (it has
+    /// a NaN or an infinity, or the group does not divide its inputs), or the device lacks the memory.
+    pub fn new(
+        device: D,
+        spec: NetworkSpec,
+        format: WeightFormat,
+        weights: &mut dyn FnMut(&str) -> Option<TensorData>,
+    ) -> Result<Self, NetworkError> {
+        spec.validate()?;
+        let tensors = inventory::tensors(&spec);
+        let mut parameters = Parameters::new(device.clone());
+        let mut index = HashMap::with_capacity(tensors.len());
+        for tensor in &tensors {
+            let (rows, columns) = tensor.rows_and_columns();
+            index.insert(tensor.name.as_str(), parameters.add(rows, columns, device.zeros(0)?));
+        }
+        let wiring = Wiring::new(&spec, &mut parameters, &index);
+        let mut source = Source { tensors: &tensors, give: weights };
+        let products = wiring.products();
+        for &id in &products {
+            let format = match format {
+                WeightFormat::Int4 { .. } if id == wiring.head => WeightFormat::Int8,
+                format => format,
+            };
+            let kept = match source.stack(parameters.parts(id))? {
+                TensorData::Quantised(matrix) => parameters.keep_quantised(id, matrix),
+                TensorData::Real(values) => parameters.keep(id, &upload(&device, values)?, format),
+            };
+            kept.map_err(|error| match error {
+                DeviceError::Quantised(source) => {
+                    let name = tensors[parameters.parts(id)[0]].name.clone();
+                    NetworkError::Quantised { name, source }
+                }
+                error => error.into(),
+            })?;
+        }
+        let multiplied: Vec<usize> = products.iter().flat_map(|&id| parameters.parts(id).to_vec()).collect();
+        let table = parameters.parts(wiring.table).to_vec();
+        for part in 0..tensors.len() {
+            if table.contains(&part) || !multiplied.contains(&part) {
+                let value = upload(&device, source.read(part)?.into_real())?;
+                parameters.set(part, value);
+            }
+        }
+        Ok(Self { spec, parameters, wiring })
+    }
+
+    /// The device.
+    pub fn device(&self) -> &D {
+        self.parameters.device()
+    }
+
+    fn reader(&self) -> Reader<'_, D> {
+        Reader { spec: &self.spec, parameters: &self.parameters, wiring: &self.wiring }
+    }
+}
+
+impl<D: Device> Denoiser for Frozen<D> {
+    fn spec(&self) -> &NetworkSpec {
+        &self.spec
+    }
+
+    fn denoise(&self, input: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
+        self.reader().denoise(input, rows)
+    }
+}
+
+fn upload<D: Device>(device: &D, values: Vec<f32>) -> Result<D::Buffer, NetworkError> {
+    let values: Vec<D::Element> = values.into_iter().map(|value| D::Element::from_f64(f64::from(value))).collect();
+    Ok(device.upload(&values)?)
+}
