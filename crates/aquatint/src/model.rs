@@ -2,7 +2,7 @@
 
 use crate::Error;
 use aquatint_checkpoint::Checkpoint;
-use aquatint_compute::{Cpu, CpuPath};
+use aquatint_compute::{Cpu, CpuPath, WeightFormat};
 use aquatint_diffusion::{Linear, Masked, TokenId};
 use aquatint_generate::{DenoisingEvent, Outcome, Request, Settings, generate};
 use aquatint_network::Denoiser;
@@ -27,7 +27,9 @@ impl Model {
     pub fn open(name: &str) -> Result<Self, Error> {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let checkpoint = Checkpoint::open(name)?;
-        let network = checkpoint.network(Cpu::<f32>::new(CpuPath::best(), threads)?)?;
+        let path = CpuPath::best();
+        let format = if path.multiplies_bf16() { WeightFormat::Bf16 } else { WeightFormat::F32 };
+        let network = checkpoint.frozen(Cpu::<f32>::new(path, threads)?, format)?;
         Self::new(checkpoint, Box::new(network))
     }
 

@@ -7,9 +7,9 @@
 
 use crate::weights::{Tensor, Weights, write_weights};
 use crate::{CheckpointError, GenerationDefaults, Storage, builtin};
-use aquatint_compute::Device;
+use aquatint_compute::{Device, WeightFormat};
 use aquatint_files::write_atomically;
-use aquatint_network::{Network, NetworkSpec, families};
+use aquatint_network::{Frozen, Network, NetworkSpec, TensorData, families};
 use aquatint_vocabulary::Vocabulary;
 use std::path::{Path, PathBuf};
 
@@ -74,14 +74,35 @@ impl Checkpoint {
         Ok(Self { spec, weights, vocabulary, generation, origin: Origin::Folder(folder.to_path_buf()) })
     }
 
-    /// The network with these weights on a device.
+    /// The network with these weights on a device, to be trained further.
     ///
     /// # Errors
     /// When a tensor is missing, has another shape or type, or there are tensors that the network has no place for.
     pub fn network<D: Device>(&self, device: D) -> Result<Network<D>, CheckpointError> {
+        self.check()?;
+        let mut failure = None;
+        let network = Network::from_weights(device, self.spec.clone(), &mut |name| self.give(name, &mut failure));
+        // The file's own trouble is the cause of whatever the network then says.
+        failure.map_or_else(|| Ok(network?), Err)
+    }
+
+    /// The network with these weights on a device, to be run; its matrices are kept in `format` only.
+    ///
+    /// # Errors
+    /// As for [`Checkpoint::network`], and when a matrix cannot be quantised.
+    pub fn frozen<D: Device>(&self, device: D, format: WeightFormat) -> Result<Frozen<D>, CheckpointError> {
+        self.check()?;
+        let mut failure = None;
+        let network = Frozen::new(device, self.spec.clone(), format, &mut |name| {
+            self.give(name, &mut failure).map(TensorData::Real)
+        });
+        failure.map_or_else(|| Ok(network?), Err)
+    }
+
+    /// A first pass over the headers alone: a mismatch is told before anything large is read.
+    fn check(&self) -> Result<(), CheckpointError> {
         let expected = families::native::tensors(&self.spec);
         for (name, shape) in &expected {
-            // A first pass over the headers alone: a mismatch is told before anything large is read.
             match self.weights.shape(name) {
                 Some(found) if found != shape => self.weights.read_shaped(name, shape).map(|_| ())?,
                 Some(_) => {}
@@ -89,26 +110,24 @@ impl Checkpoint {
             }
         }
         let unknown: Vec<&str> = self.weights.names().filter(|n| !expected.iter().any(|(e, _)| e == n)).collect();
-        if let Some(first) = unknown.first() {
-            return Err(CheckpointError::UnknownTensors {
+        match unknown.first() {
+            Some(first) => Err(CheckpointError::UnknownTensors {
                 file: self.weights.origin().to_owned(),
                 count: unknown.len(),
                 first: (*first).to_owned(),
-            });
+            }),
+            None => Ok(()),
         }
-        let mut failure = None;
-        let network =
-            Network::from_weights(device, self.spec.clone(), &mut |name: &str| match self.weights.read(name) {
-                Ok(values) => Some(values),
-                Err(error) => {
-                    failure.get_or_insert(error);
-                    None
-                }
-            });
-        // The file's own trouble is the cause of whatever the network then says.
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(network?),
+    }
+
+    /// The values of a tensor; what goes wrong for the first time is put aside.
+    fn give(&self, name: &str, failure: &mut Option<CheckpointError>) -> Option<Vec<f32>> {
+        match self.weights.read(name) {
+            Ok(values) => Some(values),
+            Err(error) => {
+                failure.get_or_insert(error);
+                None
+            }
         }
     }
 }

@@ -86,7 +86,7 @@ pub(crate) struct DeviceArguments {
     #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Computing")]
     pub(crate) device: DeviceChoice,
 
-    /// Number format of the arithmetic
+    /// Number format of the products
     #[arg(long, visible_alias = "dtype", value_name = "PRECISION", default_value = "auto", help_heading = "Computing")]
     pub(crate) precision: Precision,
 
@@ -108,13 +108,17 @@ pub(crate) enum DeviceChoice {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Precision {
-    /// What suits the device
+    /// bf16 where the processor has instructions for it, else f32
     #[default]
     Auto,
     /// 32 bits
     F32,
     /// Products of factors rounded to 16 bits (bfloat16), sums in 32
     Bf16,
+    /// Matrices as integers of 8 bits with a scale for each output
+    Int8,
+    /// Matrices as integers of 4 bits with a scale for 32 of them; the head has 8
+    Int4,
     /// 64 bits, on the scalar path only
     F64,
 }

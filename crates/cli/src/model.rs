@@ -4,8 +4,8 @@ use crate::arguments::{DeviceArguments, DeviceChoice, Precision};
 use crate::failure::Failure;
 use crate::machine;
 use aquatint_checkpoint::{Checkpoint, CheckpointError, builtin};
-use aquatint_compute::{Cpu, CpuPath};
-use aquatint_network::Learner;
+use aquatint_compute::{Cpu, CpuPath, WeightFormat};
+use aquatint_network::Denoiser;
 use aquatint_train::recipe::Resolved;
 use aquatint_train::{Summary, TrainingEvent, train};
 use std::sync::atomic::AtomicBool;
@@ -51,13 +51,18 @@ impl Plan {
             DeviceChoice::CpuScalar => CpuPath::Scalar,
             DeviceChoice::Auto if wide => CpuPath::Scalar,
             DeviceChoice::Cpu if wide => {
-                return Err(Failure::new("`precision` is f64; allowed on the device `cpu`: f32, bf16")
+                return Err(Failure::new("`precision` is f64; allowed on the device `cpu`: f32, bf16, int8, int4")
                     .hint("add --device cpu-scalar, the slow path that computes in 64 bits"));
             }
             DeviceChoice::Auto | DeviceChoice::Cpu => CpuPath::best(),
         };
         let chosen = arguments.precision != Precision::Auto;
-        let precision = if chosen { arguments.precision } else { Precision::F32 };
+        let precision = match arguments.precision {
+            // Where it is slower than f32 or only imitated, nobody asked for its rounding.
+            Precision::Auto if path.multiplies_bf16() => Precision::Bf16,
+            Precision::Auto => Precision::F32,
+            precision => precision,
+        };
         // The scalar path is the specification: plain loops on one thread.
         let threads = if path == CpuPath::Scalar { 1 } else { threads };
         Ok(Self { path, precision, threads, chosen })
@@ -72,19 +77,32 @@ impl Plan {
     /// The precision and why it is that one.
     pub(crate) fn precision_reason(&self) -> String {
         match (self.precision, self.chosen) {
-            (Precision::Bf16, _) => "bf16 products, as asked for".to_owned(),
+            (Precision::Bf16, true) => "bf16 products, as asked for".to_owned(),
+            (Precision::Bf16, false) => "bf16 products: this processor has instructions for them".to_owned(),
+            (Precision::Int8, _) => "8-bit integers, as asked for".to_owned(),
+            (Precision::Int4, _) => "4-bit integers, as asked for".to_owned(),
             (Precision::F64, _) => "f64, as asked for; only the slow scalar path has it".to_owned(),
             (_, true) => "f32, as asked for".to_owned(),
-            (_, false) => "f32: every path has it, and bf16 would round what the model believes".to_owned(),
+            (_, false) => "f32: this processor has no instructions for bf16".to_owned(),
         }
     }
 
-    /// Builds the network of a checkpoint.
-    pub(crate) fn network(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Learner>, Failure> {
+    /// The network of a checkpoint, its matrices in the plan's numbers.
+    pub(crate) fn network(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Denoiser>, Failure> {
         Ok(match self.precision {
-            Precision::F64 => Box::new(checkpoint.network(Cpu::<f64>::scalar())?),
-            _ => Box::new(checkpoint.network(self.cpu()?)?),
+            Precision::F64 => Box::new(checkpoint.frozen(Cpu::<f64>::scalar(), WeightFormat::F32)?),
+            _ => Box::new(checkpoint.frozen(self.cpu()?, self.format())?),
         })
+    }
+
+    /// What matrices are kept in.
+    fn format(&self) -> WeightFormat {
+        match self.precision {
+            Precision::Bf16 => WeightFormat::Bf16,
+            Precision::Int8 => WeightFormat::Int8,
+            Precision::Int4 => WeightFormat::Int4 { group: WeightFormat::DEFAULT_GROUP },
+            Precision::Auto | Precision::F32 | Precision::F64 => WeightFormat::F32,
+        }
     }
 
     /// Trains on this device.
@@ -97,6 +115,11 @@ impl Plan {
     ) -> Result<Summary, Failure> {
         Ok(match self.precision {
             Precision::F64 => train(recipe, Cpu::<f64>::scalar(), resume, stop, events)?,
+            Precision::Int8 | Precision::Int4 => {
+                let given = if self.precision == Precision::Int8 { "int8" } else { "int4" };
+                return Err(Failure::new(format!("`precision` is {given}; allowed for training: f32, bf16"))
+                    .hint("train in bf16 and run the model in integers afterwards"));
+            }
             _ => train(recipe, self.cpu()?, resume, stop, events)?,
         })
     }

@@ -33,7 +33,7 @@ impl Bits {
 }
 
 /// Groups that do not span a whole row are a multiple of this, because kernels read as many inputs at a time.
-pub const GROUP_STEP: usize = 8;
+const GROUP_STEP: usize = 8;
 
 /// Why there is no such matrix.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -16,7 +16,7 @@
 use crate::{EvaluateError, Rows};
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Corrupted, Draws, Key, Process, Time, TokenId, objective};
-use aquatint_network::{Learner, LossRow, NetworkInput};
+use aquatint_network::{Denoiser, LossRow, NetworkInput};
 
 /// The golden ratio's fraction: its multiples fill [0, 1) as evenly as a sequence without end can.
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
@@ -66,7 +66,7 @@ pub struct Likelihood {
 ///
 /// # Errors
 /// When the network or the reader fails, there is nothing to measure, or `progress` says to stop.
-pub fn likelihood<L: Learner + ?Sized>(
+pub fn likelihood<L: Denoiser + ?Sized>(
     model: &L,
     rule: Rule,
     seed: u64,
@@ -126,7 +126,7 @@ struct Question {
 }
 
 /// One pass with costs only.
-fn measure<L: Learner + ?Sized>(model: &L, rows: &Rows, question: &Question) -> Result<Vec<f64>, EvaluateError> {
+fn measure<L: Denoiser + ?Sized>(model: &L, rows: &Rows, question: &Question) -> Result<Vec<f64>, EvaluateError> {
     let input = NetworkInput {
         tokens: &question.input,
         probabilities: None,

@@ -48,6 +48,18 @@ impl CpuPath {
         }
     }
 
+    /// Whether this processor multiplies bf16 on this path without going through f32.
+    pub fn multiplies_bf16(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            self == Self::Avx512 && self.is_available() && std::arch::is_x86_feature_detected!("avx512bf16")
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            false
+        }
+    }
+
     /// An error that says what there is, unless the path is available.
     pub(super) fn require(self) -> Result<(), DeviceError> {
         if self.is_available() {

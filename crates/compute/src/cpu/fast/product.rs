@@ -227,12 +227,8 @@ impl Packed {
 /// The kernel and the form of its factors for a path and a precision.
 pub(super) fn choose(path: crate::CpuPath, precision: crate::Precision) -> (Kernel, Form) {
     use crate::{CpuPath, Precision};
-    #[cfg(target_arch = "x86_64")]
-    let paired = std::arch::is_x86_feature_detected!("avx512bf16");
-    #[cfg(not(target_arch = "x86_64"))]
-    let paired = false;
     match (path, precision) {
-        (CpuPath::Avx512, Precision::Bf16) if paired => (Kernel::WideBf16, Form::Paired),
+        (CpuPath::Avx512, Precision::Bf16) if path.multiplies_bf16() => (Kernel::WideBf16, Form::Paired),
         (CpuPath::Avx512, Precision::Bf16) => (Kernel::WideF32, Form::Rounded),
         (CpuPath::Avx512, Precision::F32) => (Kernel::WideF32, Form::Full),
         (_, Precision::Bf16) => (Kernel::NarrowF32, Form::Rounded),
