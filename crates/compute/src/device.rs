@@ -87,6 +87,9 @@ pub enum DeviceError {
     Quantised(#[from] QuantisedError),
 }
 
+/// Reads one row of a product: its index and its numbers, which may be changed in place.
+pub type ReadRow<'a> = dyn Fn(usize, &mut [f32]) + Sync + 'a;
+
 /// Shape of a product with a weight matrix `[outputs, inputs]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinearShape {
@@ -235,6 +238,16 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         up: &Self::Prepared,
         out: &mut Self::Buffer,
     );
+
+    /// Hands each row of `hidden headᵀ` to `read` while it is there: its index and its `V` numbers, which may be changed.
+    /// Some rows are multiplied at a time, never all `R × V` kept; `read` is called by any thread, in any order.
+    fn linear_rows(
+        &self,
+        rows: usize,
+        hidden: &Self::Buffer,
+        head: &Self::Prepared,
+        read: &ReadRow<'_>,
+    ) -> Result<(), DeviceError>;
 
     // Rows --------------------------------------------------------------------------------------------------------
 

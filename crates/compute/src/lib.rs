@@ -8,13 +8,15 @@ mod device;
 mod format;
 mod parameters;
 mod quantised;
+mod summary;
 mod tape;
 mod visibility;
 
 pub use cpu::{Buffer, Cpu, CpuPath, ParseNameError, Precision, Prepared};
-pub use device::{AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, RopeShape};
+pub use device::{AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, ReadRow, RopeShape};
 pub use format::WeightFormat;
 pub use parameters::{Gradients, Parameters, WeightId};
 pub use quantised::{Bits, Quantised, QuantisedError};
+pub use summary::{RowSummary, summarise};
 pub use tape::{Tape, Targets, Value};
 pub use visibility::{Visibility, VisibilityError};

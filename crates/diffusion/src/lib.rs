@@ -66,7 +66,7 @@ pub use objective::{Corrupted, Term};
 pub use plan::{BlockPlan, PlannedStep, Step, StepPlan};
 pub use policy::{Commit, CommitPolicy};
 pub use process::{Masked, Process};
-pub use proposal::{Candidate, Proposal, ProposalError, propose};
+pub use proposal::{Belief, Candidate, Proposal, ProposalError, propose, propose_believing};
 pub use random::{Draws, Key};
 pub use remasking::Remasking;
 pub use schedule::{Cosine, Linear, LogLinear, NoiseSchedule, Polynomial, schedule};

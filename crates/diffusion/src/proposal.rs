@@ -107,47 +107,74 @@ pub fn propose(
     if let Some(token) = logits.iter().position(|l| l.is_nan() || *l == f32::INFINITY) {
         return Err(ProposalError::NotANumber { token: token as TokenId });
     }
-    let mut logits: Vec<f64> = logits.iter().map(|l| f64::from(*l)).collect();
+    let mut logits = logits.to_vec();
     for token in forbidden {
         if let Some(logit) = logits.get_mut(*token as usize) {
-            *logit = f64::NEG_INFINITY;
+            *logit = f32::NEG_INFINITY;
         }
     }
-    let likeliest = argmax(&logits).ok_or(ProposalError::NothingAllowed)?;
-    let belief = Belief::new(&logits, logits[likeliest]);
+    let belief = Belief::of(&logits).ok_or(ProposalError::NothingAllowed)?;
+    propose_believing(&belief, &logits, shaping, repeated, draws)
+}
+
+/// As [`propose`], from logits that are numbers, −∞ where a token is forbidden, with what somebody already knows of them.
+///
+/// # Errors
+/// When no token is left.
+pub fn propose_believing(
+    belief: &Belief,
+    logits: &[f32],
+    shaping: &Shaping,
+    repeated: &[TokenId],
+    draws: &mut Draws,
+) -> Result<Candidate, ProposalError> {
+    let candidate = |token: usize| Candidate {
+        token: token as TokenId,
+        probability: (f64::from(logits[token]) - belief.log_sum_exp).exp(),
+        entropy: belief.entropy,
+        margin: belief.margin,
+        likeliest: belief.likeliest as TokenId,
+    };
+    if shaping.temperature == 0.0 && shaping.repetition_penalty == 1.0 {
+        return Ok(candidate(belief.likeliest));
+    }
+    let mut shaped: Vec<f64> = logits.iter().map(|l| f64::from(*l)).collect();
     if shaping.repetition_penalty != 1.0 {
         let mut repeated = repeated.to_vec();
         repeated.sort_unstable();
         repeated.dedup();
         for token in repeated {
-            if let Some(logit) = logits.get_mut(token as usize) {
+            if let Some(logit) = shaped.get_mut(token as usize) {
                 *logit = shaping.penalise(*logit);
             }
         }
     }
-    let token = draw(&logits, shaping, draws).ok_or(ProposalError::NothingAllowed)?;
-    Ok(Candidate {
-        token: token as TokenId,
-        probability: belief.probabilities[token],
-        entropy: belief.entropy,
-        margin: belief.margin,
-        likeliest: likeliest as TokenId,
-    })
+    draw(&shaped, shaping, draws).map(candidate).ok_or(ProposalError::NothingAllowed)
 }
 
-/// The belief at temperature 1.
-struct Belief {
-    probabilities: Vec<f64>,
-    entropy: f64,
-    margin: f64,
+/// What a belief, the softmax of logits at temperature 1, comes down to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Belief {
+    /// The likeliest token, the first of several.
+    pub likeliest: usize,
+    /// `ln Σ e^l`.
+    pub log_sum_exp: f64,
+    /// `−Σ p ln p`, in nats.
+    pub entropy: f64,
+    /// Probability of the likeliest token less that of the second.
+    pub margin: f64,
 }
 
 impl Belief {
-    fn new(logits: &[f64], highest: f64) -> Self {
+    /// The belief of some logits, `None` if none is finite; `−∞` is a token of probability 0.
+    pub fn of(logits: &[f32]) -> Option<Self> {
+        let logits: Vec<f64> = logits.iter().map(|l| f64::from(*l)).collect();
+        let likeliest = argmax(&logits)?;
+        let highest = logits[likeliest];
         let mut probabilities: Vec<f64> = logits.iter().map(|l| (l - highest).exp()).collect();
         let total: f64 = probabilities.iter().sum();
         let (mut first, mut second, mut mean) = (0.0, 0.0, 0.0);
-        for (p, logit) in probabilities.iter_mut().zip(logits) {
+        for (p, logit) in probabilities.iter_mut().zip(&logits) {
             *p /= total;
             if *p > 0.0 {
                 mean += *p * (logit - highest);
@@ -159,9 +186,13 @@ impl Belief {
             }
         }
         // −Σ p log p with log p = (logit − highest) − log total; rounding may push a certain belief just below 0.
-        Self { probabilities, entropy: (total.ln() - mean).max(0.0), margin: first - second }
+        let entropy = (total.ln() - mean).max(0.0);
+        Some(Self { likeliest, log_sum_exp: highest + total.ln(), entropy, margin: first - second })
     }
 }
+
+/// Tokens that are less likely than this beside the likeliest change no sum in f64.
+const NEGLIGIBLE: f64 = -40.0;
 
 fn draw(logits: &[f64], shaping: &Shaping, draws: &mut Draws) -> Option<usize> {
     let highest = argmax(logits)?;
@@ -169,9 +200,10 @@ fn draw(logits: &[f64], shaping: &Shaping, draws: &mut Draws) -> Option<usize> {
         return Some(highest);
     }
     let top = logits[highest];
-    let weight = |l: f64| ((l - top) / shaping.temperature).exp();
+    let least = top + NEGLIGIBLE * shaping.temperature;
+    let likely = logits.iter().enumerate().filter(|(_, l)| **l >= least && l.is_finite());
     let mut kept: Vec<(usize, f64)> =
-        logits.iter().map(|l| weight(*l)).enumerate().filter(|(_, weight)| *weight > 0.0).collect();
+        likely.map(|(index, l)| (index, ((l - top) / shaping.temperature).exp())).collect();
     shaping.cut(&mut kept);
     let weights: Vec<f64> = kept.iter().map(|(_, weight)| *weight).collect();
     draws.categorical(&weights).map(|index| kept[index].0)

@@ -1,6 +1,7 @@
 //! The bound against closed forms, with predictors whose price is known.
 
 use aquatint_corpus::CanvasBatch;
+use aquatint_compute::ReadRow;
 use aquatint_diffusion::{Layout, Linear, Masked, TokenId};
 use aquatint_evaluate::{EvaluateError, Likelihood, Rule, likelihood};
 use aquatint_network::{Denoiser, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec};
@@ -43,8 +44,9 @@ impl<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync> Denoiser for Oracle<F>
     fn spec(&self) -> &NetworkSpec {
         &self.spec
     }
-    fn denoise(&self, _: &NetworkInput, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
-        Ok(vec![0.0; rows.len() * SIZE])
+    fn denoise_each(&self, _: &NetworkInput, rows: &[u32], read: &ReadRow) -> Result<(), NetworkError> {
+        (0..rows.len()).for_each(|index| read(index, &mut [0.0; SIZE]));
+        Ok(())
     }
     fn measure(&self, input: &NetworkInput, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
         Ok(rows.iter().map(|row| (self.price)(input, row)).collect())

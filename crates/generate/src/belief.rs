@@ -14,9 +14,9 @@ pub(crate) struct Belief {
 }
 
 impl Belief {
-    /// The softmax of each row of logits, of which there is one for each position, ascending.
-    pub(crate) fn new(positions: Vec<usize>, logits: &[f32], vocabulary_size: usize) -> Self {
-        let mut probabilities = logits.to_vec();
+    /// The softmax of each row of logits `[positions, V]`; the positions ascend.
+    pub(crate) fn new(positions: Vec<usize>, logits: Vec<f32>, vocabulary_size: usize) -> Self {
+        let mut probabilities = logits;
         for row in probabilities.chunks_mut(vocabulary_size.max(1)) {
             let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let total: f64 = row.iter().map(|logit| f64::from(logit - most).exp()).sum();
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn rows_are_sure_of_what_is_known_and_empty_where_nothing_was_believed() {
-        let belief = Belief::new(vec![1, 3], &[0.0, 0.0, 1000.0, 0.0], 2);
+        let belief = Belief::new(vec![1, 3], vec![0.0, 0.0, 1000.0, 0.0], 2);
         let known = |position| (position == 0).then_some(1);
         assert_eq!(belief.rows(&[0, 1, 2, 3], known, 2), [0.0, 1.0, 0.5, 0.5, 0.0, 0.0, 1.0, 0.0]);
     }

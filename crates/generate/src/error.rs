@@ -33,12 +33,12 @@ pub enum GenerateError {
         /// Size of the vocabulary.
         vocabulary_size: usize,
     },
-    /// The network returned something other than one row of logits for each row asked.
-    #[error("the network returned {given} logits where {expected} were asked for")]
+    /// The network did not answer for each row asked.
+    #[error("the network answered for {given} rows where {expected} were asked for")]
     Logits {
-        /// Logits returned.
+        /// Rows answered for.
         given: usize,
-        /// Rows asked times the size of the vocabulary.
+        /// Rows asked for.
         expected: usize,
     },
     /// Nothing can be drawn from a belief.

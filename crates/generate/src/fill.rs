@@ -4,10 +4,11 @@ use crate::GenerateError;
 use crate::event::DenoisingEvent;
 use crate::reading::Reading;
 use crate::request::{Outcome, Request};
-use crate::state::DecodeState;
+use crate::state::{DecodeState, Seen};
 use aquatint_diffusion::Process;
 use aquatint_network::Denoiser;
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 
 /// Fills the canvases of all requests; the outcomes are in the order of the requests.
 ///
@@ -35,10 +36,20 @@ pub fn generate(
         for state in states.iter_mut().filter(|state| state.is_running()) {
             state.read(&mut reading, spec, process);
         }
+        // Each row is looked at while its logits are there, and what was seen waits in its slot.
+        let slots: Vec<OnceLock<Seen>> = (0..reading.asked()).map(|_| OnceLock::new()).collect();
         // Where all blocks are full and only remasking is left to do, there is nothing to read.
-        let logits = if reading.is_empty() { Vec::new() } else { reading.read(denoiser)? };
+        if !reading.is_empty() {
+            reading.read(denoiser, &|row, logits| {
+                if let Some(seen) = states.iter().find_map(|state| state.look(row, logits)) {
+                    // Each row comes once.
+                    let _ = slots[row].set(seen);
+                }
+            })?;
+        }
+        let mut seen: Vec<Option<Seen>> = slots.into_iter().map(OnceLock::into_inner).collect();
         for (index, state) in states.iter_mut().enumerate().filter(|(_, state)| state.is_running()) {
-            state.advance(&logits, spec, process, &mut |event| events(index, event))?;
+            state.advance(&mut seen, spec, process, &mut |event| events(index, event))?;
         }
     }
     Ok(states.into_iter().map(DecodeState::into_outcome).collect())

@@ -4,7 +4,7 @@
 //! without gaps, so the network reads each canvas as it would read that text alone.
 
 use crate::GenerateError;
-use aquatint_compute::Visibility;
+use aquatint_compute::{ReadRow, Visibility};
 use aquatint_diffusion::{Layout, Time, TokenId};
 use aquatint_network::{Denoiser, NetworkInput, NetworkSpec};
 use std::ops::Range;
@@ -67,8 +67,8 @@ impl Reading {
         self.sequences.is_empty()
     }
 
-    /// The logits `[asked, V]` of all canvases, in the order in which they were pushed.
-    pub(crate) fn read(self, denoiser: &dyn Denoiser) -> Result<Vec<f32>, GenerateError> {
+    /// Hands the logits of each asked row of all canvases to `read`, with its number in the order of pushing.
+    pub(crate) fn read(self, denoiser: &dyn Denoiser, read: &ReadRow<'_>) -> Result<(), GenerateError> {
         let spec = denoiser.spec();
         let visibility = Visibility::new(self.sequences, self.intervals)?;
         let input = NetworkInput {
@@ -79,11 +79,6 @@ impl Reading {
             times: spec.time_conditioning.is_some().then_some(self.times.as_slice()),
             belief: spec.self_conditioning.then_some(self.belief.as_slice()),
         };
-        let logits = denoiser.denoise(&input, &self.asked)?;
-        let expected = self.asked.len() * spec.vocabulary_size;
-        if logits.len() != expected {
-            return Err(GenerateError::Logits { given: logits.len(), expected });
-        }
-        Ok(logits)
+        Ok(denoiser.denoise_each(&input, &self.asked, read)?)
     }
 }

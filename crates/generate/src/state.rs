@@ -5,9 +5,10 @@ use crate::event::{Change, ChangeKind, DenoisingEvent, FinishReason, Statistics}
 use crate::reading::{Page, Reading};
 use crate::request::{Outcome, Request, may_end};
 use crate::{GenerateError, belief::Belief};
+use aquatint_compute::{RowSummary, summarise};
 use aquatint_diffusion::{
-    Canvas, Key, Kind, Layout, Process, Proposal, ProposalError, SettingError, Stability, StepPlan, Time, TokenId,
-    closed_by_end, guide, propose,
+    Candidate, Canvas, Key, Kind, Layout, Process, Proposal, ProposalError, SettingError, Stability, StepPlan, Time, TokenId,
+    closed_by_end, guide, propose_believing,
 };
 use aquatint_network::NetworkSpec;
 use std::ops::{ControlFlow, Range};
@@ -35,8 +36,20 @@ pub(crate) struct DecodeState<'r> {
     stability: Option<Stability>,
     /// The conditional branch, and the unconditional one where the request is guided.
     branches: Vec<Branch>,
+    /// Whether a row's logits are needed again after they were looked at.
+    keeps_logits: bool,
+    /// Tokens that the repetition penalty is for in this step.
+    repeated: Vec<TokenId>,
     statistics: Statistics,
     reason: Option<FinishReason>,
+}
+
+/// What was seen of one row's logits.
+pub(crate) enum Seen {
+    /// What is proposed for its position.
+    Candidate(Result<Candidate, ProposalError>),
+    /// The logits themselves, where a second reading or the next step needs them.
+    Logits(Vec<f32>),
 }
 
 /// One reading of the canvas at each step: as it is, or with what is given hidden.
@@ -82,6 +95,8 @@ impl<'r> DecodeState<'r> {
             step: 0,
             stability: None,
             branches,
+            keeps_logits: settings.is_guided() || spec.self_conditioning,
+            repeated: Vec::new(),
             statistics: Statistics::default(),
             reason: None,
         })
@@ -106,6 +121,11 @@ impl<'r> DecodeState<'r> {
     pub(crate) fn read(&mut self, reading: &mut Reading, spec: &NetworkSpec, process: &dyn Process) {
         let block_open = self.block_open();
         let planned = self.plan.blocks()[self.block].steps()[self.step];
+        if self.request.settings.shaping.repetition_penalty != 1.0 {
+            let known = |position: &usize| !self.canvas.is_open(*position);
+            let known = visible(&self.canvas, self.request.end).into_iter().filter(known);
+            self.repeated = known.map(|position| self.canvas.tokens()[position]).collect();
+        }
         for branch in &mut self.branches {
             branch.rows = reading.asked()..reading.asked();
             branch.asked.clear();
@@ -140,10 +160,19 @@ impl<'r> DecodeState<'r> {
         }
     }
 
-    /// Takes the logits of the whole forward pass, commits what the policy chooses, and goes on to the next step.
+    /// Looks at the logits of a row of the whole forward pass while they are there, if the row is this request's.
+    pub(crate) fn look(&self, row: usize, logits: &mut [f32]) -> Option<Seen> {
+        let branch = self.branches.iter().find(|branch| self.is_running() && branch.rows.contains(&row))?;
+        if self.keeps_logits {
+            return Some(Seen::Logits(logits.to_vec()));
+        }
+        Some(Seen::Candidate(self.candidate(branch.asked[row - branch.rows.start], logits)))
+    }
+
+    /// Takes what was seen of the whole forward pass, commits what the policy chooses, and goes on to the next step.
     pub(crate) fn advance(
         &mut self,
-        logits: &[f32],
+        seen: &mut [Option<Seen>],
         spec: &NetworkSpec,
         process: &dyn Process,
         tell: &mut dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()>,
@@ -151,7 +180,7 @@ impl<'r> DecodeState<'r> {
         let (block, index) = (self.block, self.step);
         let planned = self.plan.blocks()[block].steps()[index];
         let open = self.block_open();
-        let proposal = self.propose(logits, spec.vocabulary_size, &open, planned.number)?;
+        let proposal = self.propose(seen, &open)?;
         let mut changes = Vec::new();
 
         let committed: Vec<(usize, f64)> = self.blocks[block]
@@ -191,7 +220,7 @@ impl<'r> DecodeState<'r> {
         for &position in &closed {
             self.canvas.close(position)?;
         }
-        self.feed_back(logits, spec);
+        self.feed_back(seen, spec);
 
         self.step += 1;
         self.statistics.steps += 1;
@@ -262,57 +291,67 @@ impl<'r> DecodeState<'r> {
         is_end(&self.canvas, self.request.end, position)
     }
 
-    fn propose(
-        &self,
-        logits: &[f32],
-        vocabulary_size: usize,
-        open: &[usize],
-        number: u64,
-    ) -> Result<Proposal, GenerateError> {
+    fn propose(&self, seen: &[Option<Seen>], open: &[usize]) -> Result<Proposal, GenerateError> {
         let mut proposal = Proposal::new();
-        let row = |branch: &Branch, position: usize| {
+        let given = seen.iter().filter(|seen| seen.is_some()).count();
+        let missing = || GenerateError::Logits { given, expected: seen.len() };
+        let look = |branch: &Branch, position: usize| {
             let row = branch.rows.start + branch.asked.binary_search(&position).ok()?;
-            logits.get(row * vocabulary_size..(row + 1) * vocabulary_size)
+            seen.get(row)?.as_ref()
         };
-        let missing = GenerateError::Logits { given: logits.len(), expected: open.len() * vocabulary_size };
-        let settings = &self.request.settings;
-        let repeated: Vec<TokenId> = if settings.shaping.repetition_penalty == 1.0 {
-            Vec::new()
-        } else {
-            let known = |position: &usize| !self.canvas.is_open(*position);
-            visible(&self.canvas, self.request.end).into_iter().filter(known).map(|p| self.canvas.tokens()[p]).collect()
-        };
-        let key = self.key.fold(PROPOSE);
-        let mut guided = Vec::new();
         for &position in open {
-            let Some(conditional) = row(&self.branches[0], position) else { return Err(missing) };
-            let logits = match self.branches.get(1) {
-                None => conditional,
-                Some(branch) => {
-                    let Some(unconditional) = row(branch, position) else { return Err(missing) };
-                    guided.resize(vocabulary_size, 0.0);
-                    guide(conditional, unconditional, settings.guidance_scale, &mut guided);
-                    &guided
+            let candidate = match look(&self.branches[0], position).ok_or_else(missing)? {
+                Seen::Candidate(candidate) => *candidate,
+                Seen::Logits(conditional) => {
+                    let mut logits = conditional.clone();
+                    if let Some(branch) = self.branches.get(1) {
+                        let Some(Seen::Logits(unconditional)) = look(branch, position) else { return Err(missing()) };
+                        guide(conditional, unconditional, self.request.settings.guidance_scale, &mut logits);
+                    }
+                    self.candidate(position, &mut logits)
                 }
             };
-            let forbidden = &self.forbidden[usize::from(may_end(&self.canvas, position))];
-            let mut draws = key.at(position as u64, number);
-            let candidate = propose(logits, &settings.shaping, forbidden, &repeated, &mut draws)
-                .map_err(|source: ProposalError| GenerateError::Belief { position, source })?;
+            let candidate = candidate.map_err(|source| GenerateError::Belief { position, source })?;
             proposal.insert(position, candidate);
         }
         Ok(proposal)
     }
 
+    /// Proposes a token for a position; tokens that are not allowed there lose their logits.
+    fn candidate(&self, position: usize, logits: &mut [f32]) -> Result<Candidate, ProposalError> {
+        for &token in &self.forbidden[usize::from(may_end(&self.canvas, position))] {
+            if let Some(logit) = logits.get_mut(token as usize) {
+                // What is not allowed may be anything that a sound network says.
+                if logit.is_nan() || *logit == f32::INFINITY {
+                    return Err(ProposalError::NotANumber { token });
+                }
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+        let summary = summarise(logits);
+        if let Some(token) = summary.broken {
+            return Err(ProposalError::NotANumber { token: token as TokenId });
+        }
+        let likeliest = summary.likeliest.ok_or(ProposalError::NothingAllowed)?;
+        let RowSummary { log_sum_exp, entropy, margin, .. } = summary;
+        let belief = aquatint_diffusion::Belief { likeliest, log_sum_exp, entropy, margin };
+        let number = self.plan.blocks()[self.block].steps()[self.step].number;
+        let mut draws = self.key.fold(PROPOSE).at(position as u64, number);
+        propose_believing(&belief, logits, &self.request.settings.shaping, &self.repeated, &mut draws)
+    }
+
     /// Keeps each branch's belief for the next step, where the network wants it.
-    fn feed_back(&mut self, logits: &[f32], spec: &NetworkSpec) {
+    fn feed_back(&mut self, seen: &mut [Option<Seen>], spec: &NetworkSpec) {
         if !spec.self_conditioning {
             return;
         }
         for branch in self.branches.iter_mut().filter(|branch| !branch.asked.is_empty()) {
-            let size = spec.vocabulary_size;
-            let rows = branch.rows.start * size..branch.rows.end * size;
-            branch.belief = logits.get(rows).map(|logits| Belief::new(branch.asked.clone(), logits, size));
+            let rows = seen[branch.rows.clone()].iter_mut().map(Option::take);
+            let kept = rows.flat_map(|seen| match seen {
+                Some(Seen::Logits(logits)) => logits,
+                _ => Vec::new(),
+            });
+            branch.belief = Some(Belief::new(branch.asked.clone(), kept.collect(), spec.vocabulary_size));
         }
     }
 }

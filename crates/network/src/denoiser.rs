@@ -1,28 +1,45 @@
 //! What samplers and trainers know of a network.
 
+use crate::reader::Asked;
 use crate::{LossRow, NetworkError, NetworkInput, NetworkSpec};
+use aquatint_compute::{ReadRow, summarise};
+use std::sync::OnceLock;
 
 /// Says what it believes the clean canvas is.
 pub trait Denoiser: Send + Sync {
     /// What the network is.
     fn spec(&self) -> &NetworkSpec;
 
-    /// The logits `[rows, V]` of the clean token at each of `rows`, in the order asked.
+    /// Hands the logits of the clean token at each of `rows` to `read` while they are there: the index among `rows` and
+    /// `V` logits, which may be changed. It is called by any thread, in any order; never all rows' logits are kept.
     ///
     /// Shifts are undone, and the logit of the mask is −∞, because a clean token is never the mask (MDLM, 2406.07524,
     /// section 3.2.3). A row's answer does not depend on the other sequences of the batch.
-    fn denoise(&self, input: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError>;
+    fn denoise_each(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError>;
+
+    /// All these logits, `[rows, V]`, in the order asked.
+    fn denoise(&self, input: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
+        let slots: Vec<OnceLock<Vec<f32>>> = rows.iter().map(|_| OnceLock::new()).collect();
+        self.denoise_each(input, rows, &|index, logits| {
+            // Each index comes once.
+            let _ = slots[index].set(logits.to_vec());
+        })?;
+        Ok(slots.into_iter().filter_map(OnceLock::into_inner).flatten().collect())
+    }
 
     /// The negative log-likelihood of each row's target, in nats; weights are not read.
+    ///
+    /// # Errors
+    /// When a target cannot be: it is the mask, or beyond the vocabulary.
     fn measure(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        let asked: Vec<u32> = rows.iter().map(|row| row.row).collect();
-        let logits = self.denoise(input, &asked)?;
-        let cost = |(row, logits): (&LossRow, &[f32])| {
-            let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let total: f64 = logits.iter().map(|logit| f64::from(logit - highest).exp()).sum();
-            total.ln() + f64::from(highest) - f64::from(logits[row.target as usize])
-        };
-        Ok(rows.iter().zip(logits.chunks(self.spec().vocabulary_size.max(1))).map(cost).collect())
+        let asked = Asked::new(self.spec(), rows)?;
+        let costs: Vec<OnceLock<f64>> = rows.iter().map(|_| OnceLock::new()).collect();
+        self.denoise_each(input, &asked.rows, &|index, logits| {
+            let cost = summarise(logits).log_sum_exp - f64::from(logits[asked.ids[index] as usize]);
+            // Each index comes once.
+            let _ = costs[index].set(cost);
+        })?;
+        Ok(costs.into_iter().filter_map(OnceLock::into_inner).collect())
     }
 }
 

@@ -4,7 +4,7 @@ use crate::inventory::{self, Tensor};
 use crate::reader::Reader;
 use crate::wiring::Wiring;
 use crate::{Denoiser, NetworkError, NetworkInput, NetworkSpec, TensorData};
-use aquatint_compute::{Device, DeviceError, Element, Parameters, Quantised, WeightFormat};
+use aquatint_compute::{Device, DeviceError, Element, Parameters, Quantised, ReadRow, WeightFormat};
 use std::collections::HashMap;
 
 /// A [`NetworkSpec`] with weights that stay as they are, on a device.
@@ -126,8 +126,8 @@ impl<D: Device> Denoiser for Frozen<D> {
         &self.spec
     }
 
-    fn denoise(&self, input: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
-        self.reader().denoise(input, rows)
+    fn denoise_each(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
+        self.reader().denoise_each(input, rows, read)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::inventory::{self, Beginning, Tensor};
 use crate::reader::{Asked, Reader, pass};
 use crate::wiring::Wiring;
 use crate::{Denoiser, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Role};
-use aquatint_compute::{Device, Element, Gradients, Parameters, Tape};
+use aquatint_compute::{Device, Element, Gradients, Parameters, ReadRow, Tape};
 use aquatint_diffusion::Key;
 use std::collections::HashMap;
 
@@ -158,8 +158,8 @@ impl<D: Device> Denoiser for Network<D> {
         &self.spec
     }
 
-    fn denoise(&self, input: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
-        self.reader().denoise(input, rows)
+    fn denoise_each(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
+        self.reader().denoise_each(input, rows, read)
     }
 
     fn measure(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {

@@ -4,7 +4,7 @@ use crate::forward::Pass;
 use crate::input::below;
 use crate::wiring::Wiring;
 use crate::{LossRow, NetworkError, NetworkInput, NetworkSpec};
-use aquatint_compute::{Device, Element, Parameters, Tape, Targets};
+use aquatint_compute::{Device, Parameters, ReadRow, Tape, Targets};
 
 /// The parts of a network that inference reads.
 pub(crate) struct Reader<'a, D: Device> {
@@ -14,27 +14,28 @@ pub(crate) struct Reader<'a, D: Device> {
 }
 
 impl<D: Device> Reader<'_, D> {
-    /// See [`crate::Denoiser::denoise`].
-    pub(crate) fn denoise(&self, input: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
+    /// See [`crate::Denoiser::denoise_each`].
+    pub(crate) fn denoise_each(
+        &self,
+        input: &NetworkInput<'_>,
+        rows: &[u32],
+        read: &ReadRow<'_>,
+    ) -> Result<(), NetworkError> {
         if rows.is_empty() {
-            input.check(self.spec)?;
-            return Ok(Vec::new());
+            return input.check(self.spec);
         }
-        let size = self.spec.vocabulary_size;
+        let mask = self.spec.mask_token;
         pass(self.spec, self.wiring, input, rows, |pass| {
-            let device = self.parameters.device();
             let mut tape = Tape::inferring(self.parameters);
             let hidden = pass.hidden(&mut tape)?;
-            let mut logits = device.uninitialised(rows.len() * size)?;
             let head = self.parameters.prepared(self.wiring.head)?;
-            device.linear_prepared(rows.len(), hidden.buffer(), head, None, false, &mut logits);
-            let mut logits: Vec<f32> = device.download(&logits).into_iter().map(|l| l.to_f64() as f32).collect();
-            if let Some(mask) = self.spec.mask_token {
-                for row in logits.chunks_exact_mut(size) {
-                    row[mask as usize] = f32::NEG_INFINITY;
+            self.parameters.device().linear_rows(rows.len(), hidden.buffer(), head, &|index, logits| {
+                if let Some(mask) = mask {
+                    logits[mask as usize] = f32::NEG_INFINITY;
                 }
-            }
-            Ok(logits)
+                read(index, logits);
+            })?;
+            Ok(())
         })
     }
 
@@ -71,7 +72,7 @@ pub(crate) fn pass<R>(
 /// Rows, targets and weights apart.
 pub(crate) struct Asked {
     pub(crate) rows: Vec<u32>,
-    ids: Vec<u32>,
+    pub(crate) ids: Vec<u32>,
     weights: Vec<f64>,
 }
 

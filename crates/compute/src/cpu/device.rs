@@ -4,7 +4,7 @@ use super::fast::{f32s, f32s_mut};
 use super::scalar::{self, Modulation, Targets};
 use super::{Buffer, Cpu, Prepared};
 use crate::{
-    AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, Quantised, RopeShape, Visibility, WeightFormat,
+    AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, Quantised, ReadRow, RopeShape, Visibility, WeightFormat,
 };
 
 impl<E: Element> Device for Cpu<E> {
@@ -115,6 +115,15 @@ impl<E: Element> Device for Cpu<E> {
     }
     fn linear_swiglu(&self, rows: usize, x: &Buffer<E>, gate: &Prepared<E>, up: &Prepared<E>, out: &mut Buffer<E>) {
         self.multiply_swiglu(rows, x.as_slice(), (gate, up), out.as_mut_slice());
+    }
+    fn linear_rows(
+        &self,
+        rows: usize,
+        hidden: &Buffer<E>,
+        head: &Prepared<E>,
+        read: &ReadRow<'_>,
+    ) -> Result<(), DeviceError> {
+        self.read_rows(rows, hidden.as_slice(), head, read)
     }
 
     fn gather(&self, columns: usize, table: &Buffer<E>, ids: &[u32], out: &mut Buffer<E>) {

@@ -14,6 +14,7 @@ mod scalar;
 mod agreement;
 
 pub use memory::Buffer;
+pub use fast::summarise;
 pub use path::{CpuPath, ParseNameError, Precision};
 pub use prepared::Prepared;
 

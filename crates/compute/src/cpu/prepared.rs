@@ -2,7 +2,7 @@
 
 use super::{Buffer, Cpu, Precision, fast, scalar};
 use super::fast::{f32s, f32s_mut};
-use crate::{Bits, DeviceError, Element, LinearShape, Quantised, WeightFormat};
+use crate::{Bits, DeviceError, Element, LinearShape, Quantised, ReadRow, WeightFormat};
 
 /// A matrix `[N, K]` in the order and the numbers in which the CPU multiplies by it.
 #[derive(Debug)]
@@ -101,6 +101,27 @@ impl<E: Element> Cpu<E> {
             }
             (Kept::Packed(_), None) => unreachable!("only a device with a fast path packs"),
         }
+    }
+
+    /// See [`crate::Device::linear_rows`].
+    pub(super) fn read_rows(
+        &self,
+        rows: usize,
+        hidden: &[E],
+        head: &Prepared<E>,
+        read: &ReadRow<'_>,
+    ) -> Result<(), DeviceError> {
+        if let (Kept::Packed(head), Some(fast)) = (&head.0, &self.fast) {
+            return fast.linear_rows(rows, f32s(hidden), head, read);
+        }
+        let (outputs, inputs) = head.shape();
+        let mut out = vec![E::default(); outputs];
+        for row in 0..rows {
+            self.multiply_prepared(1, &hidden[row * inputs..][..inputs], head, None, false, &mut out);
+            let mut numbers: Vec<f32> = out.iter().map(|value| value.to_f64() as f32).collect();
+            read(row, &mut numbers);
+        }
+        Ok(())
     }
 
     /// See [`crate::Device::linear_swiglu`].

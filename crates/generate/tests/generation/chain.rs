@@ -1,6 +1,7 @@
 //! A denoiser in closed form: texts are a Markov chain, whose belief about any masked position given all others is known
 //! exactly by the forward-backward recursion. It plays the network that has learnt its data perfectly.
 
+use aquatint_compute::ReadRow;
 use aquatint_diffusion::{Layout, Linear, Masked, TokenId};
 use aquatint_network::{Denoiser, NetworkError, NetworkInput, NetworkSpec};
 use std::sync::Arc;
@@ -73,12 +74,15 @@ impl Denoiser for Chain {
         &self.spec
     }
 
-    fn denoise(&self, input: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
+    fn denoise_each(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
         let mut beliefs = Vec::new();
         for sequence in input.visibility.sequences() {
             beliefs.extend(self.beliefs(&input.tokens[sequence.start as usize..sequence.end as usize]));
         }
-        Ok(rows.iter().flat_map(|row| beliefs[*row as usize].iter().map(|p| p.ln() as f32)).collect())
+        for (index, row) in rows.iter().enumerate() {
+            read(index, &mut beliefs[*row as usize].iter().map(|p| p.ln() as f32).collect::<Vec<f32>>());
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the network is told besides the tokens: the time, and its last belief.
 
 use crate::chain::{Chain, MASK, process, spec};
+use aquatint_compute::ReadRow;
 use aquatint_diffusion::{Canvas, Layout};
 use aquatint_generate::{Request, Settings, generate};
 use aquatint_network::{Denoiser, NetworkError, NetworkInput, NetworkSpec};
@@ -44,7 +45,7 @@ impl Denoiser for Listener {
         &self.spec
     }
 
-    fn denoise(&self, input: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
+    fn denoise_each(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
         self.heard.lock().unwrap().push(Heard {
             tokens: input.tokens.to_vec(),
             positions: input.positions.to_vec(),
@@ -52,7 +53,7 @@ impl Denoiser for Listener {
             belief: input.belief.map(<[f32]>::to_vec),
             rows: rows.to_vec(),
         });
-        self.chain.denoise(input, rows)
+        self.chain.denoise_each(input, rows, read)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the loop refuses, in the words that people read.
 
 use crate::chain::{Chain, MASK, process, spec};
+use aquatint_compute::ReadRow;
 use aquatint_diffusion::{Canvas, Layout};
 use aquatint_generate::{GenerateError, Request, Settings, SettingsBuilder, generate};
 use aquatint_network::{Denoiser, NetworkError, NetworkInput, NetworkSpec};
@@ -14,8 +15,9 @@ impl Denoiser for Constant {
         &self.0
     }
 
-    fn denoise(&self, _: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
-        Ok(rows.iter().flat_map(|_| self.1.clone()).collect())
+    fn denoise_each(&self, _: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
+        (0..rows.len()).for_each(|index| read(index, &mut self.1.clone()));
+        Ok(())
     }
 }
 

@@ -16,6 +16,7 @@ mod prepared;
 mod product;
 mod rope;
 mod rows;
+mod summary;
 mod vector;
 
 use super::memory::Arena;
@@ -29,6 +30,7 @@ use std::any::TypeId;
 use std::sync::Arc;
 
 pub(super) use prepared::Prepared;
+pub use summary::summarise;
 
 /// What the fast paths need to run.
 #[derive(Debug, Clone)]

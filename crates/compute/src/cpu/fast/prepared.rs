@@ -7,7 +7,7 @@ use super::kernel::Output;
 use super::pack::Matrix;
 use super::product::{BLOCK, Cut, Packed, Shared, choose};
 use crate::cpu::{Buffer, Precision};
-use crate::{DeviceError, LinearShape, Quantised};
+use crate::{DeviceError, LinearShape, Quantised, ReadRow};
 
 /// A matrix `[N, K]` packed for the kernels.
 #[derive(Debug)]
@@ -130,6 +130,27 @@ impl Fast {
         });
     }
 
+    /// See [`crate::Device::linear_rows`].
+    pub(in crate::cpu) fn linear_rows(
+        &self,
+        rows: usize,
+        hidden: &[f32],
+        head: &Prepared,
+        read: &ReadRow<'_>,
+    ) -> Result<(), DeviceError> {
+        let (outputs, inputs) = head.shape();
+        let at_a_time = (NUMBERS_AT_A_TIME / outputs.max(1)).clamp(ROWS_AT_A_TIME.0, ROWS_AT_A_TIME.1);
+        let mut numbers = self.arena.take(at_a_time.min(rows) * outputs)?;
+        for start in (0..rows).step_by(at_a_time) {
+            let count = at_a_time.min(rows - start);
+            let numbers = &mut numbers.as_mut_slice()[..count * outputs];
+            self.linear_prepared(count, &hidden[start * inputs..][..count * inputs], head, None, false, numbers);
+            let lines = numbers.chunks_exact_mut(outputs.max(1)).enumerate().collect();
+            self.pool.each(8 * count * outputs, lines, |(i, line): (usize, &mut [f32])| read(start + i, line));
+        }
+        Ok(())
+    }
+
     /// See [`crate::Device::linear_swiglu`]: each task makes its columns of both products in the cache and multiplies
     /// them there.
     pub(in crate::cpu) fn linear_swiglu(
@@ -174,6 +195,11 @@ impl Fast {
         });
     }
 }
+
+/// Numbers that are there at a time when rows are read one by one: 8 MiB, a part of the third cache.
+const NUMBERS_AT_A_TIME: usize = 2 << 20;
+/// Fewer rows at a time than this make the product slow, more are of no use.
+const ROWS_AT_A_TIME: (usize, usize) = (48, 1024);
 
 /// Columns that are multiplied and gated at a time: a multiple of every panel's width, so that two tiles of 96 rows
 /// take a tenth of the second cache.
