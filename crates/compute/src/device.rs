@@ -253,6 +253,8 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
 
     /// `out[i] = table[ids[i]]`; table `[V, D]`, out `[len(ids), D]`. Also gathers chosen rows of an activation.
     fn gather(&self, columns: usize, table: &Self::Buffer, ids: &[u32], out: &mut Self::Buffer);
+    /// `table[ids[i]] = rows[i]`, in the order of `i`; the reverse of [`Device::gather`].
+    fn write_rows(&self, columns: usize, rows: &Self::Buffer, ids: &[u32], table: &mut Self::Buffer);
     /// `d_table[ids[i]] += d_out[i]`, in the order of `i`.
     fn scatter_add(&self, columns: usize, d_out: &Self::Buffer, ids: &[u32], d_table: &mut Self::Buffer);
 
@@ -315,6 +317,16 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         packed: &Self::Buffer,
         out: &mut Self::Buffer,
         log_sum_exp: &mut Self::Buffer,
+    );
+    /// [`Device::attention`] of some rows only, ascending; `out` is `[queries, H E]`. Each row is what it would be among
+    /// all rows, to the bit.
+    fn attention_rows(
+        &self,
+        shape: AttentionShape,
+        visibility: &Visibility,
+        packed: &Self::Buffer,
+        queries: &[u32],
+        out: &mut Self::Buffer,
     );
     /// Gradient of [`Device::attention`] with respect to the packed matrix.
     #[expect(clippy::too_many_arguments, reason = "the operands of one fused operation")]

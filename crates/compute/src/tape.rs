@@ -163,6 +163,11 @@ impl<'p, D: Device> Tape<'p, D> {
         Ok(Value { buffer: Rc::new(self.device().upload(values)?), rows, columns, slot: None })
     }
 
+    /// A value that was computed elsewhere: a constant to the backward.
+    pub fn adopt(&mut self, buffer: D::Buffer, rows: usize, columns: usize) -> Value<D> {
+        Value { buffer: Rc::new(buffer), rows, columns, slot: None }
+    }
+
     /// A fresh output of a differentiable operation.
     fn value(&mut self, buffer: D::Buffer, rows: usize, columns: usize, differentiable: bool) -> Value<D> {
         let slot = (self.records.is_some() && differentiable).then(|| {

@@ -118,6 +118,8 @@ pub struct Statistics {
     pub tokens: usize,
     /// Times that the network read the canvas; a guided step counts two, since it reads it with and without the given.
     pub forward_passes: usize,
+    /// Rows read in all of them together: fewer than passes times positions where some are remembered.
+    pub rows_read: usize,
     /// Steps of denoising over all blocks.
     pub steps: usize,
 }

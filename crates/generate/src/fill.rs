@@ -39,8 +39,9 @@ pub fn generate(
         // Each row is looked at while its logits are there, and what was seen waits in its slot.
         let slots: Vec<OnceLock<Seen>> = (0..reading.asked()).map(|_| OnceLock::new()).collect();
         // Where all blocks are full and only remasking is left to do, there is nothing to read.
+        let mut memories = Vec::new();
         if !reading.is_empty() {
-            reading.read(denoiser, &|row, logits| {
+            memories = reading.read(denoiser, &|row, logits| {
                 if let Some(seen) = states.iter().find_map(|state| state.look(row, logits)) {
                     // Each row comes once.
                     let _ = slots[row].set(seen);
@@ -49,6 +50,7 @@ pub fn generate(
         }
         let mut seen: Vec<Option<Seen>> = slots.into_iter().map(OnceLock::into_inner).collect();
         for (index, state) in states.iter_mut().enumerate().filter(|(_, state)| state.is_running()) {
+            state.remember(&mut memories);
             state.advance(&mut seen, spec, process, &mut |event| events(index, event))?;
         }
     }

@@ -14,6 +14,8 @@
 #![forbid(unsafe_code)]
 
 mod belief;
+mod cache;
+mod drift;
 mod error;
 mod event;
 mod fill;
@@ -22,6 +24,8 @@ mod request;
 mod settings;
 mod state;
 
+pub use cache::Cache;
+pub use drift::{Drift, Drifting};
 pub use error::GenerateError;
 pub use event::{Change, ChangeKind, DenoisingEvent, FinishReason, Statistics};
 pub use fill::generate;

@@ -6,7 +6,7 @@
 use crate::GenerateError;
 use aquatint_compute::{ReadRow, Visibility};
 use aquatint_diffusion::{Layout, Time, TokenId};
-use aquatint_network::{Denoiser, NetworkInput, NetworkSpec};
+use aquatint_network::{Denoiser, Memory, NetworkInput, NetworkSpec};
 use std::ops::Range;
 
 /// What the network is to read of one canvas.
@@ -20,6 +20,8 @@ pub(crate) struct Page<'a> {
     pub(crate) belief: Option<&'a [f32]>,
     /// Rows whose belief is wanted, ascending, in `0..L`.
     pub(crate) asked: &'a [u32],
+    /// Rows that are read, ascending, with what is remembered of the others; `None` if nothing is remembered.
+    pub(crate) fresh: Option<&'a [u32]>,
 }
 
 /// The rows of one forward pass.
@@ -32,11 +34,16 @@ pub(crate) struct Reading {
     times: Vec<f32>,
     belief: Vec<f32>,
     asked: Vec<u32>,
+    fresh: Vec<u32>,
+    /// One for each sequence.
+    memories: Vec<Memory>,
+    /// Whether any of them is of use.
+    remembers: bool,
 }
 
 impl Reading {
-    /// Appends a canvas.
-    pub(crate) fn push(&mut self, page: &Page<'_>, spec: &NetworkSpec) {
+    /// Appends a canvas with what is remembered of it; returns its number.
+    pub(crate) fn push(&mut self, page: &Page<'_>, memory: Memory, spec: &NetworkSpec) -> usize {
         let start = self.tokens.len() as u32;
         let end = start + page.tokens.len() as u32;
         let shift = |range: Range<u32>| range.start + start..range.end + start;
@@ -55,6 +62,13 @@ impl Reading {
                 None => self.belief.resize(self.belief.len() + rows, 0.0),
             }
         }
+        match page.fresh {
+            Some(fresh) => self.fresh.extend(fresh.iter().map(|row| row + start)),
+            None => self.fresh.extend(start..end),
+        }
+        self.remembers |= page.fresh.is_some();
+        self.memories.push(memory);
+        self.memories.len() - 1
     }
 
     /// Rows asked for so far.
@@ -67,8 +81,9 @@ impl Reading {
         self.sequences.is_empty()
     }
 
-    /// Hands the logits of each asked row of all canvases to `read`, with its number in the order of pushing.
-    pub(crate) fn read(self, denoiser: &dyn Denoiser, read: &ReadRow<'_>) -> Result<(), GenerateError> {
+    /// Hands the logits of each asked row of all canvases to `read`, with its number in the order of pushing; returns
+    /// what is remembered of each canvas.
+    pub(crate) fn read(mut self, denoiser: &dyn Denoiser, read: &ReadRow<'_>) -> Result<Vec<Memory>, GenerateError> {
         let spec = denoiser.spec();
         let visibility = Visibility::new(self.sequences, self.intervals)?;
         let input = NetworkInput {
@@ -79,6 +94,11 @@ impl Reading {
             times: spec.time_conditioning.is_some().then_some(self.times.as_slice()),
             belief: spec.self_conditioning.then_some(self.belief.as_slice()),
         };
-        Ok(denoiser.denoise_each(&input, &self.asked, read)?)
+        if self.remembers {
+            denoiser.denoise_again(&input, &self.fresh, &mut self.memories, &self.asked, read)?;
+        } else {
+            denoiser.denoise_each(&input, &self.asked, read)?;
+        }
+        Ok(self.memories)
     }
 }

@@ -1,6 +1,6 @@
 //! How a canvas is filled: checked once, when the settings are built.
 
-use crate::GenerateError;
+use crate::{Cache, GenerateError};
 use aquatint_diffusion::{CommitPolicy, Remasking, SettingError, Shaping, Stability, policy};
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ pub struct Settings {
     pub(crate) shaping: Shaping,
     pub(crate) guidance_scale: f64,
     pub(crate) stability: Option<Stability>,
+    pub(crate) cache: Option<Cache>,
+    pub(crate) cache_refresh: Option<usize>,
     pub(crate) seed: u64,
 }
 
@@ -56,6 +58,16 @@ impl Settings {
         self.guidance_scale
     }
 
+    /// What is remembered between steps; `None` for what costs nothing: the exact cache where the network allows it.
+    pub fn cache(&self) -> Option<Cache> {
+        self.cache
+    }
+
+    /// Steps after which an approximate cache is made anew; at the beginning of a block it always is.
+    pub fn cache_refresh(&self) -> Option<usize> {
+        self.cache_refresh
+    }
+
     /// The seed.
     pub fn seed(&self) -> u64 {
         self.seed
@@ -83,6 +95,8 @@ pub struct SettingsBuilder {
     shaping: Shaping,
     guidance_scale: f64,
     stability: Option<Stability>,
+    cache: Option<Cache>,
+    cache_refresh: Option<usize>,
     seed: u64,
 }
 
@@ -96,6 +110,8 @@ impl Default for SettingsBuilder {
             shaping: Shaping::NONE,
             guidance_scale: 1.0,
             stability: None,
+            cache: None,
+            cache_refresh: None,
             seed: 0,
         }
     }
@@ -172,6 +188,20 @@ impl SettingsBuilder {
         self
     }
 
+    /// What is remembered between steps. Without it, what costs nothing: the exact cache where the network allows it.
+    #[must_use]
+    pub fn cache(mut self, cache: Cache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// Reads everything again after this many steps, 1 or more, where the cache is approximate.
+    #[must_use]
+    pub fn cache_refresh(mut self, steps: usize) -> Self {
+        self.cache_refresh = Some(steps);
+        self
+    }
+
     /// Same seed, same canvas.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -198,6 +228,9 @@ impl SettingsBuilder {
             let given = self.guidance_scale.to_string();
             return refuse("guidance_scale", given, "0 or more", "1 is neutral, 2 a usual value");
         }
+        if self.cache_refresh == Some(0) {
+            return refuse("cache_refresh", "0".into(), "1 or more", "leave it out to refresh at each block only");
+        }
         self.shaping.validate()?;
         let policy = policy::by_name(&self.policy)?;
         let remasking: Remasking = self.remasking.parse()?;
@@ -215,6 +248,8 @@ impl SettingsBuilder {
             shaping: self.shaping,
             guidance_scale: self.guidance_scale,
             stability: self.stability,
+            cache: self.cache,
+            cache_refresh: self.cache_refresh,
             seed: self.seed,
         }
     }

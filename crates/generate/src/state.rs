@@ -1,16 +1,17 @@
 //! The state of one request while its canvas is filled. Everything that a request needs is here; policies, processes
 //! and networks hold nothing of it, so any number of unlike requests share them.
 
+use crate::cache::{Look, Remembered};
 use crate::event::{Change, ChangeKind, DenoisingEvent, FinishReason, Statistics};
 use crate::reading::{Page, Reading};
 use crate::request::{Outcome, Request, may_end};
-use crate::{GenerateError, belief::Belief};
+use crate::{Cache, GenerateError, belief::Belief};
 use aquatint_compute::{RowSummary, summarise};
 use aquatint_diffusion::{
     Candidate, Canvas, Key, Kind, Layout, Process, Proposal, ProposalError, SettingError, Stability, StepPlan, Time, TokenId,
     closed_by_end, guide, propose_believing,
 };
-use aquatint_network::NetworkSpec;
+use aquatint_network::{Memory, NetworkSpec};
 use std::ops::{ControlFlow, Range};
 
 /// Purposes of a request's draws, so that no two of them share their bits.
@@ -36,6 +37,8 @@ pub(crate) struct DecodeState<'r> {
     stability: Option<Stability>,
     /// The conditional branch, and the unconditional one where the request is guided.
     branches: Vec<Branch>,
+    vocabulary_size: usize,
+    cache: Cache,
     /// Whether a row's logits are needed again after they were looked at.
     keeps_logits: bool,
     /// Tokens that the repetition penalty is for in this step.
@@ -60,6 +63,9 @@ struct Branch {
     belief: Option<Belief>,
     /// Canvas positions whose logits were asked for in this step, ascending.
     asked: Vec<usize>,
+    /// What is remembered of the canvas, where something is, and its number in the forward pass of this step.
+    remembered: Remembered,
+    sequence: Option<usize>,
     /// Where the branch's logits lie among those of the whole forward pass, in rows.
     rows: Range<usize>,
 }
@@ -70,6 +76,8 @@ impl<'r> DecodeState<'r> {
         let settings = &request.settings;
         let mut canvas = request.canvas.clone();
         check(&canvas, spec)?;
+        let cache = settings.cache.unwrap_or_else(|| Cache::of(spec));
+        cache.check(spec)?;
         let key = Key::new(settings.seed);
         process.begin(&mut canvas, key.fold(BEGIN));
         let open = canvas.open_positions();
@@ -95,6 +103,8 @@ impl<'r> DecodeState<'r> {
             step: 0,
             stability: None,
             branches,
+            vocabulary_size: spec.vocabulary_size,
+            cache,
             keeps_logits: settings.is_guided() || spec.self_conditioning,
             repeated: Vec::new(),
             statistics: Statistics::default(),
@@ -128,6 +138,7 @@ impl<'r> DecodeState<'r> {
         }
         for branch in &mut self.branches {
             branch.rows = reading.asked()..reading.asked();
+            branch.sequence = None;
             branch.asked.clear();
             if block_open.is_empty() {
                 continue;
@@ -154,15 +165,33 @@ impl<'r> DecodeState<'r> {
             let known = |position: usize| (!is_noise(position)).then(|| shown[position]);
             let belief = branch.belief.as_ref().map(|belief| belief.rows(&visible, known, spec.vocabulary_size));
             let time = time_shown(process, planned.from, noisy, visible.len());
-            reading.push(&Page { tokens: &tokens, time, belief: belief.as_deref(), asked: &asked }, spec);
+            let fresh = (self.cache != Cache::None).then(|| {
+                let (block, positions, asked) = (self.block, self.blocks[self.block].as_slice(), branch.asked.as_slice());
+                let look = Look { visible: &visible, tokens: &tokens, block, positions, asked };
+                branch.remembered.fresh(self.cache, self.request.settings.cache_refresh, spec.attention, &look)
+            });
+            let page = Page { tokens: &tokens, time, belief: belief.as_deref(), asked: &asked, fresh: fresh.as_deref() };
+            branch.sequence = Some(reading.push(&page, std::mem::take(&mut branch.remembered.memory), spec));
             branch.rows.end = reading.asked();
+            self.statistics.rows_read += fresh.as_ref().map_or(visible.len(), Vec::len);
             self.statistics.forward_passes += 1;
+        }
+    }
+
+    /// Takes back what is remembered after a forward pass.
+    pub(crate) fn remember(&mut self, memories: &mut [Memory]) {
+        for branch in self.branches.iter_mut().filter(|_| self.cache != Cache::None) {
+            if let Some(memory) = branch.sequence.and_then(|sequence| memories.get_mut(sequence)) {
+                branch.remembered.memory = std::mem::take(memory);
+            }
         }
     }
 
     /// Looks at the logits of a row of the whole forward pass while they are there, if the row is this request's.
     pub(crate) fn look(&self, row: usize, logits: &mut [f32]) -> Option<Seen> {
-        let branch = self.branches.iter().find(|branch| self.is_running() && branch.rows.contains(&row))?;
+        // A row of another length is no answer.
+        let fits = self.is_running() && logits.len() == self.vocabulary_size;
+        let branch = self.branches.iter().find(|branch| fits && branch.rows.contains(&row))?;
         if self.keeps_logits {
             return Some(Seen::Logits(logits.to_vec()));
         }

@@ -1,7 +1,7 @@
 //! What samplers and trainers know of a network.
 
 use crate::reader::Asked;
-use crate::{LossRow, NetworkError, NetworkInput, NetworkSpec};
+use crate::{LossRow, Memory, NetworkError, NetworkInput, NetworkSpec};
 use aquatint_compute::{ReadRow, summarise};
 use std::sync::OnceLock;
 
@@ -16,6 +16,25 @@ pub trait Denoiser: Send + Sync {
     /// Shifts are undone, and the logit of the mask is −∞, because a clean token is never the mask (MDLM, 2406.07524,
     /// section 3.2.3). A row's answer does not depend on the other sequences of the batch.
     fn denoise_each(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError>;
+
+    /// As [`Denoiser::denoise_each`], reading only the rows `fresh`, which ascend and hold all of `rows`; of the others it
+    /// takes what `memories`, one for each sequence, hold from earlier readings, and what is read is remembered for the
+    /// next one. A denoiser that remembers nothing reads everything.
+    ///
+    /// # Errors
+    /// When a row that is asked for is not read, one that is read sees one that is neither read nor remembered, or a
+    /// memory is of another network or of a sequence of another length.
+    fn denoise_again(
+        &self,
+        input: &NetworkInput<'_>,
+        fresh: &[u32],
+        memories: &mut [Memory],
+        rows: &[u32],
+        read: &ReadRow<'_>,
+    ) -> Result<(), NetworkError> {
+        let _ = (fresh, memories);
+        self.denoise_each(input, rows, read)
+    }
 
     /// All these logits, `[rows, V]`, in the order asked.
     fn denoise(&self, input: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {

@@ -1,6 +1,6 @@
 //! Why a network could not be built or run.
 
-use aquatint_compute::{DeviceError, QuantisedError};
+use aquatint_compute::{DeviceError, QuantisedError, VisibilityError};
 
 /// Why a network could not be built or run.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +101,32 @@ pub enum NetworkError {
         /// Why that is wrong, and what to do.
         reason: &'static str,
     },
+    /// Entries that should ascend do not.
+    #[error("`{parameter}` does not ascend at index {index}")]
+    Order {
+        /// The part.
+        parameter: &'static str,
+        /// The first entry that is not larger than the one before it.
+        index: usize,
+    },
+    /// A row is asked for that is not read.
+    #[error("row {row} has to answer but is not among the rows that are read (`fresh`)")]
+    NotFresh {
+        /// The row that answers.
+        row: u32,
+    },
+    /// A row sees another one of which nothing is known.
+    #[error("row {row} sees a row that is neither read (`fresh`) nor remembered")]
+    Forgotten {
+        /// The row that sees.
+        row: u32,
+    },
+    /// A memory does not fit.
+    #[error("the memory is of another network, or of a sequence of another length")]
+    ForeignMemory,
+    /// What rows see cannot be.
+    #[error(transparent)]
+    Visibility(#[from] VisibilityError),
     /// A row is to be learnt whose clean token is the mask.
     #[error(
         "the target of row {row} is {target}, the mask's id; a clean token is never the mask (is there a mask token in the text?)"

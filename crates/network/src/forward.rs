@@ -32,15 +32,48 @@ pub(crate) struct Pass<'p> {
 impl<'p> Pass<'p> {
     /// The hidden state of the asked rows, ready for the head.
     pub(crate) fn hidden<D: Device>(&self, tape: &mut Tape<'p, D>) -> Result<Value<D>, DeviceError> {
-        let spec = self.spec;
         let mut x = self.embed(tape)?;
         let condition = self.condition(tape)?;
-        for (index, weights) in self.wiring.layers.iter().enumerate() {
-            let layer = Layer { pass: *self, weights, last: index + 1 == spec.layers };
+        let visibility: &'p Visibility = self.input.visibility;
+        for layer in self.layers() {
             let inputs = std::iter::once(x).chain(condition.clone()).collect();
-            x = tape.segment(inputs, move |tape, inputs| layer.run(tape, inputs))?;
+            x = tape.segment(inputs, move |tape, inputs| {
+                layer.run(tape, inputs, &mut |tape, shape, packed| tape.attention(shape, visibility, packed))
+            })?;
         }
-        let hidden = tape.rms_norm(&x, self.wiring.norm, spec.norm_epsilon)?;
+        self.finish(tape, &x, condition)
+    }
+
+    /// The same with another attention, which is told the layer; for inference.
+    pub(crate) fn hidden_with<D: Device>(
+        &self,
+        tape: &mut Tape<'p, D>,
+        attend: &mut dyn FnMut(&mut Tape<'p, D>, usize, AttentionShape, &Value<D>) -> Result<Value<D>, DeviceError>,
+    ) -> Result<Value<D>, DeviceError> {
+        let mut x = self.embed(tape)?;
+        let condition = self.condition(tape)?;
+        for (index, layer) in self.layers().enumerate() {
+            let inputs: Vec<Value<D>> = std::iter::once(x).chain(condition.clone()).collect();
+            x = layer.run(tape, &inputs, &mut |tape, shape, packed| attend(tape, index, shape, packed))?;
+        }
+        self.finish(tape, &x, condition)
+    }
+
+    fn layers(&self) -> impl Iterator<Item = Layer<'p>> + use<'p> {
+        let pass = *self;
+        let last = pass.spec.layers - 1;
+        let layers = pass.wiring.layers.iter().enumerate();
+        layers.map(move |(index, weights)| Layer { pass, weights, last: index == last })
+    }
+
+    fn finish<D: Device>(
+        &self,
+        tape: &mut Tape<'p, D>,
+        x: &Value<D>,
+        condition: Option<Value<D>>,
+    ) -> Result<Value<D>, DeviceError> {
+        let spec = self.spec;
+        let hidden = tape.rms_norm(x, self.wiring.norm, spec.norm_epsilon)?;
         match (&self.wiring.time, condition) {
             (Some(time), Some(condition)) => {
                 let modulation = tape.linear(&condition, time.norm_modulation.0, Some(time.norm_modulation.1))?;
@@ -87,6 +120,10 @@ impl<'p> Pass<'p> {
     }
 }
 
+/// Attention over packed queries, keys and values.
+type Attend<'a, 'p, D> =
+    dyn FnMut(&mut Tape<'p, D>, AttentionShape, &Value<D>) -> Result<Value<D>, DeviceError> + 'a;
+
 /// One block. What the last one adds to rows that nobody asks for is never read: after its attention, only the asked
 /// rows go on.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +135,12 @@ struct Layer<'p> {
 
 impl<'p> Layer<'p> {
     /// `inputs` are the residual stream and, with time conditioning, the condition.
-    fn run<D: Device>(&self, tape: &mut Tape<'p, D>, inputs: &[Value<D>]) -> Result<Value<D>, DeviceError> {
+    fn run<D: Device>(
+        &self,
+        tape: &mut Tape<'p, D>,
+        inputs: &[Value<D>],
+        attend: &mut Attend<'_, 'p, D>,
+    ) -> Result<Value<D>, DeviceError> {
         let weights = self.weights;
         let modulation = match (weights.modulation, inputs.get(1)) {
             (Some((weight, bias)), Some(condition)) => Some(tape.linear(condition, weight, Some(bias))?),
@@ -107,7 +149,7 @@ impl<'p> Layer<'p> {
         let mut x = inputs[0].clone();
         let mut sub_block = SubBlock { pass: self.pass, modulation, groups: self.pass.groups, part: 0 };
         let h = sub_block.enter(tape, &x, weights.attention_norm)?;
-        let mut attended = self.attention(tape, h)?;
+        let mut attended = self.attention(tape, h, attend)?;
         if self.last {
             x = tape.rows(&x, self.pass.asked)?;
             attended = tape.rows(&attended, self.pass.asked)?;
@@ -123,17 +165,21 @@ impl<'p> Layer<'p> {
         sub_block.leave(tape, &inner, weights.down, x)
     }
 
-    fn attention<D: Device>(&self, tape: &mut Tape<'p, D>, h: Value<D>) -> Result<Value<D>, DeviceError> {
+    fn attention<D: Device>(
+        &self,
+        tape: &mut Tape<'p, D>,
+        h: Value<D>,
+        attend: &mut Attend<'_, 'p, D>,
+    ) -> Result<Value<D>, DeviceError> {
         let spec = self.pass.spec;
         let shape =
             AttentionShape { heads: spec.heads, key_value_heads: spec.key_value_heads, head_size: spec.head_size };
-        let visibility: &'p Visibility = self.pass.input.visibility;
         let packed = tape.linear(&h, self.weights.query_key_value, None)?;
         drop(h);
         let rope = RopeShape { attention: shape, theta: spec.rope_theta, epsilon: spec.norm_epsilon };
         let turned = tape.rope(rope, self.pass.input.positions, &packed, self.weights.head_norms)?;
         drop(packed);
-        tape.attention(shape, visibility, &turned)
+        attend(tape, shape, &turned)
     }
 }
 

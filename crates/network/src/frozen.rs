@@ -3,7 +3,7 @@
 use crate::inventory::{self, Tensor};
 use crate::reader::Reader;
 use crate::wiring::Wiring;
-use crate::{Denoiser, NetworkError, NetworkInput, NetworkSpec, TensorData};
+use crate::{Denoiser, Memory, NetworkError, NetworkInput, NetworkSpec, TensorData};
 use aquatint_compute::{Device, DeviceError, Element, Parameters, Quantised, ReadRow, WeightFormat};
 use std::collections::HashMap;
 
@@ -128,6 +128,17 @@ impl<D: Device> Denoiser for Frozen<D> {
 
     fn denoise_each(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
         self.reader().denoise_each(input, rows, read)
+    }
+
+    fn denoise_again(
+        &self,
+        input: &NetworkInput<'_>,
+        fresh: &[u32],
+        memories: &mut [Memory],
+        rows: &[u32],
+        read: &ReadRow<'_>,
+    ) -> Result<(), NetworkError> {
+        self.reader().denoise_again(input, fresh, memories, rows, read)
     }
 }
 

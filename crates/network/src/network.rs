@@ -3,7 +3,7 @@
 use crate::inventory::{self, Beginning, Tensor};
 use crate::reader::{Asked, Reader, pass};
 use crate::wiring::Wiring;
-use crate::{Denoiser, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Role};
+use crate::{Denoiser, Learner, LossRow, Memory, NetworkError, NetworkInput, NetworkSpec, Role};
 use aquatint_compute::{Device, Element, Gradients, Parameters, ReadRow, Tape};
 use aquatint_diffusion::Key;
 use std::collections::HashMap;
@@ -160,6 +160,17 @@ impl<D: Device> Denoiser for Network<D> {
 
     fn denoise_each(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
         self.reader().denoise_each(input, rows, read)
+    }
+
+    fn denoise_again(
+        &self,
+        input: &NetworkInput<'_>,
+        fresh: &[u32],
+        memories: &mut [Memory],
+        rows: &[u32],
+        read: &ReadRow<'_>,
+    ) -> Result<(), NetworkError> {
+        self.reader().denoise_again(input, fresh, memories, rows, read)
     }
 
     fn measure(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {

@@ -4,7 +4,7 @@ use crate::forward::Pass;
 use crate::input::below;
 use crate::wiring::Wiring;
 use crate::{LossRow, NetworkError, NetworkInput, NetworkSpec};
-use aquatint_compute::{Device, Parameters, ReadRow, Tape, Targets};
+use aquatint_compute::{Device, Parameters, ReadRow, Tape, Targets, Value};
 
 /// The parts of a network that inference reads.
 pub(crate) struct Reader<'a, D: Device> {
@@ -24,19 +24,24 @@ impl<D: Device> Reader<'_, D> {
         if rows.is_empty() {
             return input.check(self.spec);
         }
-        let mask = self.spec.mask_token;
         pass(self.spec, self.wiring, input, rows, |pass| {
             let mut tape = Tape::inferring(self.parameters);
             let hidden = pass.hidden(&mut tape)?;
-            let head = self.parameters.prepared(self.wiring.head)?;
-            self.parameters.device().linear_rows(rows.len(), hidden.buffer(), head, &|index, logits| {
-                if let Some(mask) = mask {
-                    logits[mask as usize] = f32::NEG_INFINITY;
-                }
-                read(index, logits);
-            })?;
-            Ok(())
+            self.answer(&hidden, rows.len(), read)
         })
+    }
+
+    /// Hands out the logits of hidden rows.
+    pub(crate) fn answer(&self, hidden: &Value<D>, rows: usize, read: &ReadRow<'_>) -> Result<(), NetworkError> {
+        let mask = self.spec.mask_token;
+        let head = self.parameters.prepared(self.wiring.head)?;
+        self.parameters.device().linear_rows(rows, hidden.buffer(), head, &|index, logits| {
+            if let Some(mask) = mask {
+                logits[mask as usize] = f32::NEG_INFINITY;
+            }
+            read(index, logits);
+        })?;
+        Ok(())
     }
 
     /// See [`crate::Denoiser::measure`].

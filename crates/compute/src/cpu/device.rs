@@ -133,6 +133,10 @@ impl<E: Element> Device for Cpu<E> {
         }
         scalar::gather(columns, table, ids, out);
     }
+    fn write_rows(&self, columns: usize, rows: &Buffer<E>, ids: &[u32], table: &mut Buffer<E>) {
+        // A copy is as fast as memory on any path.
+        scalar::write_rows(columns, rows.as_slice(), ids, table.as_mut_slice());
+    }
     fn scatter_add(&self, columns: usize, d_out: &Buffer<E>, ids: &[u32], d_table: &mut Buffer<E>) {
         let (d_out, d_table) = (d_out.as_slice(), d_table.as_mut_slice());
         if let Some(fast) = &self.fast {
@@ -228,6 +232,20 @@ impl<E: Element> Device for Cpu<E> {
             return fast.attention(shape, visibility, f32s(packed), f32s_mut(out), f32s_mut(log_sum_exp));
         }
         scalar::attention(shape, visibility, packed, out, log_sum_exp);
+    }
+    fn attention_rows(
+        &self,
+        shape: AttentionShape,
+        visibility: &Visibility,
+        packed: &Buffer<E>,
+        queries: &[u32],
+        out: &mut Buffer<E>,
+    ) {
+        let (packed, out) = (packed.as_slice(), out.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            return fast.attention_rows(shape, visibility, f32s(packed), queries, f32s_mut(out));
+        }
+        scalar::attention_rows(shape, visibility, packed, queries, out);
     }
     fn attention_backward(
         &self,

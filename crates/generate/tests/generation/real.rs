@@ -3,7 +3,7 @@
 use crate::chain::{END, MASK, process, spec};
 use aquatint_compute::{Cpu, CpuPath};
 use aquatint_diffusion::{Canvas, Layout};
-use aquatint_generate::{Outcome, Request, Settings, generate};
+use aquatint_generate::{Cache, Drifting, Outcome, Request, Settings, SettingsBuilder, generate};
 use aquatint_network::{Denoiser, Network, NetworkSpec};
 use std::ops::ControlFlow;
 
@@ -66,4 +66,86 @@ fn a_batch_changes_nothing_on_any_path_thread_count_or_network() {
             assert!(outcome.canvas.open_positions().is_empty());
         }
     }
+}
+
+/// Continuations of different lengths under one cache.
+fn cached(cache: Cache, change: fn(SettingsBuilder) -> SettingsBuilder) -> Vec<Request> {
+    let request = |given: u32, open: usize, approximate: bool| {
+        let mut canvas = Canvas::new();
+        canvas.push_given(&(2..2 + given).collect::<Vec<u32>>());
+        canvas.push_open(open, approximate, MASK);
+        let settings = change(Settings::builder().steps(3).seed(u64::from(given)).cache(cache)).build().unwrap();
+        Request::new(canvas, settings).with_end(Some(END))
+    };
+    vec![request(3, 18, false), request(9, 12, true), request(0, 6, false)]
+}
+
+#[test]
+fn an_exact_cache_changes_nothing_but_the_work() {
+    let changes: [fn(SettingsBuilder) -> SettingsBuilder; 4] = [
+        |settings| settings,
+        |settings| settings.policy("ancestral").remasking("cap:0.3").steps(6),
+        |settings| settings.guidance_scale(1.5),
+        |settings| settings.policy("threshold:0.03").repetition_penalty(1.3),
+    ];
+    for (change, path) in changes.into_iter().flat_map(|change| CpuPath::available().into_iter().map(move |path| (change, path))) {
+        let spec = small(|spec| spec.attention = Layout::Block { length: 4 });
+        let network = Network::new(Cpu::<f32>::new(path, 2).unwrap(), spec, 1).unwrap();
+        let (with, without) = (fill(&network, &cached(Cache::Exact, change)), fill(&network, &cached(Cache::None, change)));
+        for (index, (with, without)) in with.iter().zip(&without).enumerate() {
+            assert_eq!(with.canvas, without.canvas, "{path}, request {index}");
+            assert_eq!(with.reason, without.reason);
+            assert!(with.statistics.rows_read < without.statistics.rows_read);
+        }
+    }
+}
+
+#[test]
+fn a_cached_request_is_served_as_if_it_were_alone() {
+    let full = Network::new(Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), small(|_| {}), 1).unwrap();
+    for cache in [Cache::Prefix, Cache::Dual] {
+        let requests = cached(cache, |settings| settings.block_length(6).cache_refresh(2));
+        // Beside one that remembers nothing.
+        let together = fill(&full, &[requests.clone(), cached(Cache::None, |settings| settings)].concat());
+        for (request, outcome) in requests.iter().zip(&together) {
+            assert_eq!(&fill(&full, std::slice::from_ref(request))[0], outcome, "{cache}");
+        }
+        let plain = fill(&full, &cached(Cache::None, |settings| settings.block_length(6)));
+        assert!(together[0].statistics.rows_read < plain[0].statistics.rows_read);
+    }
+}
+
+#[test]
+fn a_cache_that_is_made_anew_at_each_step_drifts_nowhere() {
+    let full = Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), small(|_| {}), 1).unwrap();
+    let drift = |cache, change: fn(SettingsBuilder) -> SettingsBuilder| {
+        let watched = Drifting::new(&full);
+        fill(&watched, &cached(cache, change));
+        watched.drift()
+    };
+    let fresh = drift(Cache::Dual, |settings| settings.block_length(6).cache_refresh(1));
+    assert!(fresh.rows > 10 && fresh.largest == 0.0 && fresh.flipped == 0.0, "{fresh:?}");
+    let stale = drift(Cache::Dual, |settings| settings.block_length(6));
+    assert!(stale.mean > 0.0 && stale.mean <= stale.largest && stale.largest <= 1.0, "{stale:?}");
+    let prefix = drift(Cache::Prefix, |settings| settings.block_length(6));
+    assert!(prefix.mean > 0.0 && prefix.mean <= stale.mean, "{prefix:?} {stale:?}");
+}
+
+#[test]
+fn a_cache_that_cannot_be_is_refused_with_what_can() {
+    let told = |change: fn(&mut NetworkSpec), cache| {
+        let network = Network::new(Cpu::<f32>::scalar(), small(change), 1).unwrap();
+        let requests = cached(cache, |settings| settings);
+        generate(&network, &process(), &requests, &mut |_, _| ControlFlow::Continue(())).unwrap_err().to_string()
+    };
+    assert_eq!(told(|_| {}, Cache::Exact), "`cache` is exact; allowed: none, prefix, dual");
+    let blocks = |spec: &mut NetworkSpec| spec.attention = Layout::Block { length: 4 };
+    assert_eq!(told(blocks, Cache::Dual), "`cache` is dual; allowed: none, exact");
+    assert_eq!(told(|spec| spec.self_conditioning = true, Cache::Dual), "`cache` is dual; allowed: none");
+    let timed = |spec: &mut NetworkSpec| {
+        spec.attention = Layout::Block { length: 4 };
+        spec.time_conditioning = Some(8);
+    };
+    assert_eq!(told(timed, Cache::Exact), "`cache` is exact; allowed: none");
+    assert!(Settings::builder().cache_refresh(0).build().is_err());
 }

@@ -93,7 +93,7 @@ fn a_broken_network_is_found_out() {
         "the model's belief at position 1 cannot be used <- the logit of token 1 is not a finite number | the checkpoint \
          is broken; take an earlier one"
     );
-    assert_eq!(of(vec![0.0, 0.0]), "the network returned 4 logits where 6 were asked for");
+    assert_eq!(of(vec![0.0, 0.0]), "the network answered for 0 rows where 2 were asked for");
     let forbidding = Request::new(canvas(0, 1), Settings::default()).with_forbidden(vec![1, 2]);
     assert!(refused(&Constant(spec(3, Layout::Full), vec![0.0; 3]), forbidding).ends_with("forbid fewer tokens"));
 }

@@ -53,6 +53,37 @@ proptest! {
         let visibility = random_visibility(&lengths, &mut numbers);
         compare(shape, &visibility, &mut numbers)?;
     }
+
+    #[test]
+    fn some_rows_are_what_they_are_among_all(
+        lengths in prop::collection::vec(1..400_usize, 1..3),
+        half in 1..40_usize,
+        ratio in 1..3_usize,
+        one_in in 1..20_usize,
+        seed: u64,
+    ) {
+        let mut numbers = Numbers(seed);
+        let shape = AttentionShape { heads: 2 * ratio, key_value_heads: 2, head_size: 2 * half };
+        let visibility = random_visibility(&lengths, &mut numbers);
+        let packed = numbers.many(visibility.len() * shape.packed_columns());
+        let queries: Vec<u32> = (0..visibility.len() as u32).filter(|_| numbers.below(one_in) == 0).collect();
+        for device in devices(Precision::F32).into_iter().chain([Cpu::<f32>::scalar()]) {
+            let packed = up(&device, &packed);
+            let columns = shape.output_columns();
+            let mut all = device.zeros(visibility.len() * columns).unwrap();
+            let mut sums = device.zeros(visibility.len() * shape.heads).unwrap();
+            device.attention(shape, &visibility, &packed, &mut all, &mut sums);
+            let (mut expected, mut got) =
+                (device.zeros(queries.len() * columns).unwrap(), device.zeros(queries.len() * columns).unwrap());
+            device.gather(columns, &all, &queries, &mut expected);
+            device.attention_rows(shape, &visibility, &packed, &queries, &mut got);
+            prop_assert_eq!(bits(&got), bits(&expected), "{}", device.describe());
+            // Written back to where they came from, they change nothing.
+            let before = bits(&all);
+            device.write_rows(columns, &got, &queries, &mut all);
+            prop_assert_eq!(bits(&all), before);
+        }
+    }
 }
 
 #[test]

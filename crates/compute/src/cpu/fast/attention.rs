@@ -198,10 +198,37 @@ impl Fast {
         out: &mut [f32],
         log_sum_exp: &mut [f32],
     ) {
+        let all: Vec<u32> = (0..visibility.len() as u32).collect();
+        self.attend(shape, visibility, packed, &all, out, log_sum_exp);
+    }
+
+    /// See [`crate::Device::attention_rows`].
+    pub(in crate::cpu) fn attention_rows(
+        &self,
+        shape: AttentionShape,
+        visibility: &Visibility,
+        packed: &[f32],
+        queries: &[u32],
+        out: &mut [f32],
+    ) {
+        let mut log_sum_exp = self.scratch(queries.len() * shape.heads);
+        self.attend(shape, visibility, packed, queries, out, log_sum_exp.as_mut_slice());
+    }
+
+    /// Attention of the rows `order`, which ascend; results are in that order.
+    fn attend(
+        &self,
+        shape: AttentionShape,
+        visibility: &Visibility,
+        packed: &[f32],
+        order: &[u32],
+        out: &mut [f32],
+        log_sum_exp: &mut [f32],
+    ) {
         let (lanes, columns, size) = (self.lanes(&shape), shape.packed_columns(), shape.head_size);
         let (per_group, scale) = (shape.heads / shape.key_value_heads, 1.0 / (size as f32).sqrt());
-        assert!(out.len() >= visibility.len() * shape.output_columns(), "output too short");
-        assert!(log_sum_exp.len() >= visibility.len() * shape.heads, "sums too short");
+        assert!(out.len() >= order.len() * shape.output_columns(), "output too short");
+        assert!(log_sum_exp.len() >= order.len() * shape.heads, "sums too short");
         let (shared_out, shared_sums) = (Shared(out.as_mut_ptr()), Shared(log_sum_exp.as_mut_ptr()));
         // Few groups: the queries of each are shared out as well.
         let groups = Self::groups(&shape, visibility);
@@ -209,12 +236,13 @@ impl Fast {
         let items: Vec<(&Group, Range<usize>)> = groups
             .iter()
             .flat_map(|group| {
-                let each = group.rows.len().div_ceil(parts).next_multiple_of(BLOCK / 2);
-                let starts = group.rows.clone().step_by(each);
-                starts.map(move |start| (group, start..group.rows.end.min(start + each)))
+                let place = |row: usize| order.partition_point(|&query| (query as usize) < row);
+                let (begin, end) = (place(group.rows.start), place(group.rows.end));
+                let each = (end - begin).div_ceil(parts).next_multiple_of(BLOCK / 2).max(1);
+                (begin..end).step_by(each).map(move |start| (group, start..end.min(start + each)))
             })
             .collect();
-        let work: usize = groups.iter().map(|group| group.rows.len() * group.rows.len() * size * per_group).sum();
+        let work: usize = items.iter().map(|(group, queries)| queries.len() * group.rows.len() * size * per_group).sum();
         self.pool.each(work, items, |(group, queries)| {
             let rows = &group.rows;
             let key = (shape.heads + group.key_value_head) * size;
@@ -223,22 +251,27 @@ impl Fast {
             let values = lanes.along(self, lanes.matrix(packed, columns, rows, value), columns, rows.len());
             let mut scores = self.scratch(BLOCK * TILE);
             let mut sums = self.scratch(BLOCK * lanes.padded);
+            let mut gathered = self.scratch(BLOCK * size);
             for head in group.key_value_head * per_group..(group.key_value_head + 1) * per_group {
                 for start in queries.clone().step_by(BLOCK) {
                     let block = start..queries.end.min(start + BLOCK);
-                    let query = lanes.matrix(packed, columns, &block, head * size);
+                    let chosen = &order[block.clone()];
+                    for (&row, out) in chosen.iter().zip(gathered.as_mut_slice().chunks_exact_mut(size)) {
+                        out.copy_from_slice(&packed[row as usize * columns + head * size..][..size]);
+                    }
+                    let query = &gathered.as_slice()[..chosen.len() * size];
                     let (mut greatest, mut total) = ([f32::NEG_INFINITY; BLOCK], [0.0_f32; BLOCK]);
                     let mut begun = false;
                     for tile_start in rows.clone().step_by(TILE) {
                         let tile = tile_start..rows.end.min(tile_start + TILE);
-                        let visible: Vec<Seen> = block.clone().map(|row| seen(visibility, row, &tile)).collect();
+                        let visible: Vec<Seen> = chosen.iter().map(|&row| seen(visibility, row as usize, &tile)).collect();
                         if visible.iter().flatten().all(|range| range.0 == range.1) {
                             continue;
                         }
                         let offset = tile_start - rows.start;
                         let (scores, sums) = (scores.as_mut_slice(), sums.as_mut_slice());
                         let extent = (block.len(), tile.len(), size);
-                        lanes.multiply(extent, (query, columns, 1), keys.at(offset * size), (scores, TILE, false));
+                        lanes.multiply(extent, (query, size, 1), keys.at(offset * size), (scores, TILE, false));
                         for (i, &seen) in visible.iter().enumerate() {
                             let row = &mut scores[i * TILE..][..tile.len()];
                             let (shift, sum) = soften(self.path, row, seen, scale, greatest[i]);

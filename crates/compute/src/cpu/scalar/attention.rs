@@ -32,29 +32,56 @@ pub(in crate::cpu) fn attention<E: Element>(
     out: &mut [E],
     log_sum_exp: &mut [E],
 ) {
+    let lines = out.chunks_exact_mut(shape.output_columns()).zip(log_sum_exp.chunks_exact_mut(shape.heads));
+    for (t, (out, log_sums)) in lines.enumerate().take(visibility.len()) {
+        attend(shape, visibility, packed, t, out, log_sums);
+    }
+}
+
+/// The same for some rows.
+pub(in crate::cpu) fn attention_rows<E: Element>(
+    shape: AttentionShape,
+    visibility: &Visibility,
+    packed: &[E],
+    queries: &[u32],
+    out: &mut [E],
+) {
+    let mut log_sums = vec![E::default(); shape.heads];
+    for (&t, out) in queries.iter().zip(out.chunks_exact_mut(shape.output_columns())) {
+        attend(shape, visibility, packed, t as usize, out, &mut log_sums);
+    }
+}
+
+/// One row.
+fn attend<E: Element>(
+    shape: AttentionShape,
+    visibility: &Visibility,
+    packed: &[E],
+    t: usize,
+    out: &mut [E],
+    log_sums: &mut [E],
+) {
     let size = shape.head_size;
     let scale = E::from_f64(1.0 / (size as f64).sqrt());
-    for t in 0..visibility.len() {
-        let visible: Vec<usize> = visibility.row(t).iter().cloned().flatten().map(|row| row as usize).collect();
-        for head in 0..shape.heads {
-            let at = offsets(&shape, head);
-            let query = &packed[t * at.columns + at.query..][..size];
-            let scores: Vec<E> =
-                visible.iter().map(|&s| dot(query, &packed[s * at.columns + at.key..][..size]) * scale).collect();
-            let largest = scores.iter().copied().fold(scores[0], |a, b| if b > a { b } else { a });
-            let mut sum = E::default();
-            for &score in &scores {
-                sum += (score - largest).exp();
-            }
-            let log_sum = largest + sum.ln();
-            log_sum_exp[t * shape.heads + head] = log_sum;
-            let out = &mut out[t * shape.output_columns() + head * size..][..size];
-            out.fill(E::default());
-            for (&s, &score) in visible.iter().zip(&scores) {
-                let probability = (score - log_sum).exp();
-                for e in 0..size {
-                    out[e] += probability * packed[s * at.columns + at.value + e];
-                }
+    let visible: Vec<usize> = visibility.row(t).iter().cloned().flatten().map(|row| row as usize).collect();
+    for head in 0..shape.heads {
+        let at = offsets(&shape, head);
+        let query = &packed[t * at.columns + at.query..][..size];
+        let scores: Vec<E> =
+            visible.iter().map(|&s| dot(query, &packed[s * at.columns + at.key..][..size]) * scale).collect();
+        let largest = scores.iter().copied().fold(scores[0], |a, b| if b > a { b } else { a });
+        let mut sum = E::default();
+        for &score in &scores {
+            sum += (score - largest).exp();
+        }
+        let log_sum = largest + sum.ln();
+        log_sums[head] = log_sum;
+        let out = &mut out[head * size..][..size];
+        out.fill(E::default());
+        for (&s, &score) in visible.iter().zip(&scores) {
+            let probability = (score - log_sum).exp();
+            for e in 0..size {
+                out[e] += probability * packed[s * at.columns + at.value + e];
             }
         }
     }

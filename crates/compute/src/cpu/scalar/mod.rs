@@ -15,7 +15,7 @@ mod rows;
 #[cfg(test)]
 pub(super) mod gradients;
 
-pub(super) use attention::{attention, attention_backward};
+pub(super) use attention::{attention, attention_backward, attention_rows};
 pub(super) use elementwise::{
     Modulation, gated_add, gated_add_backward, modulate, modulate_backward, scale_add, silu, silu_backward, softmax,
     swiglu, swiglu_backward,
@@ -25,7 +25,7 @@ pub(super) use norm::{rms_norm, rms_norm_backward};
 pub(super) use optimiser::{adamw, sum_of_squares};
 pub(super) use products::{SMALLEST, linear, linear_backward_input, linear_backward_weight, linear_quantised};
 pub(super) use rope::{rope, rope_backward, rotation};
-pub(super) use rows::{gather, scatter_add};
+pub(super) use rows::{gather, scatter_add, write_rows};
 
 use crate::Element;
 

@@ -9,6 +9,13 @@ pub(in crate::cpu) fn gather<E: Element>(columns: usize, table: &[E], ids: &[u32
     }
 }
 
+/// `table[ids[i]] = rows[i]`, in the order of `i`.
+pub(in crate::cpu) fn write_rows<E: Element>(columns: usize, rows: &[E], ids: &[u32], table: &mut [E]) {
+    for (i, &id) in ids.iter().enumerate() {
+        table[id as usize * columns..][..columns].copy_from_slice(&rows[i * columns..][..columns]);
+    }
+}
+
 /// `d_table[ids[i]] += d_out[i]`, in the order of `i`.
 pub(in crate::cpu) fn scatter_add<E: Element>(columns: usize, d_out: &[E], ids: &[u32], d_table: &mut [E]) {
     for (i, &id) in ids.iter().enumerate() {

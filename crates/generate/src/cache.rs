@@ -1,0 +1,160 @@
+//! What is read again of a canvas at each step, and what is remembered from earlier ones.
+//!
+//! Where blocks see only what came before them, what is remembered of finished blocks is what they would say again, and
+//! later blocks need not be read: [`Cache::Exact`] (BD3-LM, 2503.09573, section 3.2). Where every position sees all
+//! others, every change changes everything a little; [`Cache::Prefix`] and [`Cache::Dual`] leave that out until the next
+//! refresh (Fast-dLLM, 2505.22618, section 3.1) and are approximations.
+
+use aquatint_diffusion::{Layout, SettingError, TokenId};
+use aquatint_network::{Memory, NetworkSpec};
+use std::fmt;
+use std::str::FromStr;
+
+/// What is remembered between the steps of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cache {
+    /// Nothing: every step reads the whole canvas.
+    None,
+    /// Finished blocks, for networks whose blocks see only earlier ones. The canvas is the same as without.
+    Exact,
+    /// What comes before the current block. Approximate.
+    Prefix,
+    /// Everything but the current block. Approximate.
+    Dual,
+}
+
+impl Cache {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::None, Self::Exact, Self::Prefix, Self::Dual];
+
+    /// What costs nothing: the exact one where the network allows it.
+    pub(crate) fn of(spec: &NetworkSpec) -> Self {
+        if Self::Exact.check(spec).is_ok() { Self::Exact } else { Self::None }
+    }
+
+    /// Refuses what a network cannot have.
+    pub(crate) fn check(self, spec: &NetworkSpec) -> Result<(), SettingError> {
+        let refuse = |allowed: &str, hint: &str| {
+            let (given, allowed, hint) = (self.to_string(), allowed.to_owned(), Some(hint.to_owned()));
+            Err(SettingError { parameter: "cache", given, allowed, hint })
+        };
+        let blocks = matches!(spec.attention, Layout::Block { .. });
+        match self {
+            Self::None => Ok(()),
+            _ if spec.self_conditioning => {
+                refuse("none", "the network reads its last belief, which changes everywhere at each step")
+            }
+            Self::Exact if blocks && spec.time_conditioning.is_some() => {
+                refuse("none", "the network is told the time, which changes what finished blocks say")
+            }
+            Self::Exact if !blocks => {
+                refuse("none, prefix, dual", "every position of this network sees all others; only blocks in order can be exact")
+            }
+            Self::Prefix | Self::Dual if blocks => {
+                refuse("none, exact", "blocks of this network see only earlier ones, so exact costs no more")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Exact => "exact",
+            Self::Prefix => "prefix",
+            Self::Dual => "dual",
+        })
+    }
+}
+
+impl FromStr for Cache {
+    type Err = SettingError;
+
+    fn from_str(name: &str) -> Result<Self, SettingError> {
+        Self::ALL.into_iter().find(|cache| cache.to_string() == name).ok_or_else(|| SettingError {
+            parameter: "cache",
+            given: format!("\"{name}\""),
+            allowed: "none, exact, prefix, dual".to_owned(),
+            hint: None,
+        })
+    }
+}
+
+/// What is remembered of one canvas, and how it was when it was read.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered {
+    pub(crate) memory: Memory,
+    /// The positions of the rows.
+    visible: Vec<usize>,
+    /// The token that each row had when it was read last; `None` for a row that never was.
+    tokens: Vec<Option<TokenId>>,
+    block: usize,
+    /// Steps since all rows were read.
+    age: usize,
+}
+
+/// What a step is about to read of a canvas.
+pub(crate) struct Look<'a> {
+    /// The positions that have rows, ascending, and the token of each.
+    pub(crate) visible: &'a [usize],
+    pub(crate) tokens: &'a [TokenId],
+    /// The current block: its number, its positions, and those of them that are asked for.
+    pub(crate) block: usize,
+    pub(crate) positions: &'a [usize],
+    pub(crate) asked: &'a [usize],
+}
+
+impl Remembered {
+    /// The rows to be read, ascending.
+    pub(crate) fn fresh(&mut self, cache: Cache, refresh: Option<usize>, layout: Layout, look: &Look<'_>) -> Vec<u32> {
+        if self.visible != look.visible {
+            *self = Self { visible: look.visible.to_vec(), tokens: vec![None; look.visible.len()], ..Self::default() };
+        }
+        let rows = 0..look.visible.len();
+        let due = self.memory.is_empty() || self.block != look.block || refresh.is_some_and(|steps| self.age >= steps);
+        let fresh: Vec<usize> = match (cache, layout) {
+            (Cache::Exact, Layout::Block { length }) => {
+                let block_of = |row: usize| row / length.max(1);
+                let current = look.asked.iter().filter_map(|position| look.visible.binary_search(position).ok());
+                let last = current.clone().map(block_of).max().unwrap_or(0);
+                let first = current.map(block_of).min().unwrap_or(0);
+                let changed = |row: &usize| self.tokens[*row] != Some(look.tokens[*row]);
+                let end = ((last + 1) * length.max(1)).min(rows.end);
+                let first = (0..end).find(changed).map_or(first, |row| block_of(row).min(first));
+                (first * length.max(1)..end).collect()
+            }
+            (Cache::Prefix | Cache::Dual, _) if !due => {
+                let first = look.positions.first().copied().unwrap_or(0);
+                let suffix = cache == Cache::Prefix;
+                let reads = |row: &usize| {
+                    let position = look.visible[*row];
+                    suffix && position >= first || look.positions.binary_search(&position).is_ok()
+                };
+                rows.filter(reads).collect()
+            }
+            _ => rows.collect(),
+        };
+        self.age = if fresh.len() == look.visible.len() { 1 } else { self.age + 1 };
+        self.block = look.block;
+        for &row in &fresh {
+            self.tokens[row] = Some(look.tokens[row]);
+        }
+        fresh.into_iter().map(|row| row as u32).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for cache in Cache::ALL {
+            assert_eq!(cache.to_string().parse(), Ok(cache));
+        }
+        let error = "half".parse::<Cache>().unwrap_err();
+        assert_eq!(error.to_string(), "`cache` is \"half\"; allowed: none, exact, prefix, dual");
+    }
+}

@@ -1,0 +1,185 @@
+//! What a network remembers of a sequence between two readings: the keys and values of its rows, layer by layer.
+//!
+//! Rows that are not read again answer others by what is remembered of them. Where nothing that they see has changed,
+//! that is what they would have answered (blocks in causal order: BD3-LM, 2503.09573); elsewhere it is an approximation
+//! (Fast-dLLM, 2505.22618). The network neither knows nor judges which it is.
+
+use crate::NetworkError;
+use crate::forward::Pass;
+use crate::reader::Reader;
+use crate::{NetworkInput, input::below};
+use aquatint_compute::{AttentionShape, Device, DeviceError, ReadRow, Tape, Value, Visibility};
+use std::any::Any;
+use std::ops::Range;
+
+/// What one network remembers of one sequence; made and filled by the network, for nobody else to look into.
+#[derive(Debug, Default)]
+pub struct Memory(Option<Box<dyn Any + Send + Sync>>);
+
+impl Memory {
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+/// Queries, keys and values of each row after they were turned, for each layer.
+struct Kept<D: Device> {
+    layers: Vec<D::Buffer>,
+    /// Which rows were ever read.
+    known: Vec<bool>,
+}
+
+/// One sequence of a batch that is read in part.
+struct Part<D: Device> {
+    kept: Kept<D>,
+    visibility: Visibility,
+    /// Its rows that are read, counted from its beginning, and where they stand among all that are read.
+    fresh: Vec<u32>,
+    place: Vec<u32>,
+}
+
+impl<D: Device> Reader<'_, D> {
+    /// See [`crate::Denoiser::denoise_again`].
+    pub(crate) fn denoise_again(
+        &self,
+        input: &NetworkInput<'_>,
+        fresh: &[u32],
+        memories: &mut [Memory],
+        rows: &[u32],
+        read: &ReadRow<'_>,
+    ) -> Result<(), NetworkError> {
+        input.check(self.spec)?;
+        for (parameter, given) in [("probabilities", input.probabilities.is_some()), ("belief", input.belief.is_some())] {
+            if given {
+                let reason = "what is read of a row has to be its token where other rows are remembered";
+                return Err(NetworkError::InputPart { parameter, given, reason });
+            }
+        }
+        below("fresh", fresh, input.visibility.len(), "the number of rows of `visibility`")?;
+        if let Some(index) = fresh.windows(2).position(|two| two[0] >= two[1]) {
+            return Err(NetworkError::Order { parameter: "fresh", index: index + 1 });
+        }
+        let sequences = input.visibility.sequences();
+        if memories.len() != sequences.len() {
+            let (given, expected) = (memories.len(), sequences.len());
+            return Err(NetworkError::InputLength { parameter: "memories", given, expected, reason: "one for each sequence" });
+        }
+        let asked = input.answering(self.spec, rows)?;
+        let asked = asked.iter().map(|&row| {
+            let place = fresh.binary_search(&row).map_err(|_| NetworkError::NotFresh { row })?;
+            Ok(place as u32)
+        });
+        let asked = asked.collect::<Result<Vec<u32>, NetworkError>>()?;
+        let mut parts = Vec::with_capacity(sequences.len());
+        for (sequence, memory) in sequences.iter().zip(&mut *memories) {
+            parts.push(self.part(input, sequence, fresh, std::mem::take(memory))?);
+        }
+        if !fresh.is_empty() {
+            self.run(input, fresh, &asked, &mut parts, read)?;
+        }
+        for (memory, mut part) in memories.iter_mut().zip(parts) {
+            for row in part.fresh {
+                part.kept.known[row as usize] = true;
+            }
+            *memory = Memory(Some(Box::new(part.kept)));
+        }
+        Ok(())
+    }
+
+    /// Lays out what is read and what is remembered of a sequence, and checks that nothing is missing.
+    fn part(
+        &self,
+        input: &NetworkInput<'_>,
+        sequence: &Range<u32>,
+        fresh: &[u32],
+        memory: Memory,
+    ) -> Result<Part<D>, NetworkError> {
+        let length = sequence.len();
+        let kept = match memory.0 {
+            Some(kept) => *kept.downcast::<Kept<D>>().map_err(|_| NetworkError::ForeignMemory)?,
+            None => {
+                let size = length * self.attention_shape().packed_columns();
+                let layers = (0..self.spec.layers).map(|_| self.parameters.device().zeros(size)).collect::<Result<_, _>>()?;
+                Kept { layers, known: vec![false; length] }
+            }
+        };
+        if kept.layers.len() != self.spec.layers || kept.known.len() != length {
+            return Err(NetworkError::ForeignMemory);
+        }
+        let places = fresh.partition_point(|&row| row < sequence.start)..fresh.partition_point(|&row| row < sequence.end);
+        let fresh: Vec<u32> = fresh[places.clone()].iter().map(|row| row - sequence.start).collect();
+        // Rows neither read nor remembered before each row: a range is whole where the count does not grow.
+        let mut there = kept.known.clone();
+        fresh.iter().for_each(|&row| there[row as usize] = true);
+        let mut missing = vec![0_u32];
+        missing.extend(there.iter().scan(0, |count, there| {
+            *count += u32::from(!there);
+            Some(*count)
+        }));
+        let shift = |range: &Range<u32>| match range.is_empty() {
+            true => 0..0,
+            false => range.start - sequence.start..range.end - sequence.start,
+        };
+        let intervals: Vec<[Range<u32>; 2]> =
+            sequence.clone().map(|row| input.visibility.row(row as usize).each_ref().map(shift)).collect();
+        for &row in &fresh {
+            let whole = |range: &Range<u32>| missing[range.start as usize] == missing[range.end as usize];
+            if !intervals[row as usize].iter().all(whole) {
+                return Err(NetworkError::Forgotten { row: row + sequence.start });
+            }
+        }
+        let visibility = Visibility::new(vec![0..length as u32], intervals)?;
+        Ok(Part { kept, visibility, fresh, place: (places.start as u32..places.end as u32).collect() })
+    }
+
+    fn attention_shape(&self) -> AttentionShape {
+        let spec = self.spec;
+        AttentionShape { heads: spec.heads, key_value_heads: spec.key_value_heads, head_size: spec.head_size }
+    }
+
+    fn run(
+        &self,
+        input: &NetworkInput<'_>,
+        fresh: &[u32],
+        asked: &[u32],
+        parts: &mut [Part<D>],
+        read: &ReadRow<'_>,
+    ) -> Result<(), NetworkError> {
+        let pick = |values: &[u32]| fresh.iter().map(|&row| values[row as usize]).collect::<Vec<u32>>();
+        let (tokens, positions, groups) = (pick(input.tokens), pick(input.positions), pick(&input.sequence_of_row()));
+        let asked_groups: Vec<u32> = asked.iter().map(|&row| groups[row as usize]).collect();
+        let input = NetworkInput { tokens: &tokens, positions: &positions, ..*input };
+        let (spec, wiring) = (self.spec, self.wiring);
+        let pass = Pass { spec, wiring, input, groups: &groups, asked_groups: &asked_groups, asked };
+        let mut tape = Tape::inferring(self.parameters);
+        let device = self.parameters.device();
+        let hidden = pass.hidden_with(&mut tape, &mut |tape, layer, shape, packed| {
+            attend(device, parts, tape, layer, shape, packed)
+        })?;
+        self.answer(&hidden, asked.len(), read)
+    }
+}
+
+/// Remembers the fresh rows of a layer, and lets them attend to all that is remembered.
+fn attend<'p, D: Device>(
+    device: &D,
+    parts: &mut [Part<D>],
+    tape: &mut Tape<'p, D>,
+    layer: usize,
+    shape: AttentionShape,
+    packed: &Value<D>,
+) -> Result<Value<D>, DeviceError> {
+    let (inputs, outputs) = (shape.packed_columns(), shape.output_columns());
+    let mut all = device.uninitialised(packed.rows() * outputs)?;
+    for part in parts.iter_mut().filter(|part| !part.fresh.is_empty()) {
+        let kept = &mut part.kept.layers[layer];
+        let mut rows = device.uninitialised(part.place.len() * inputs)?;
+        device.gather(inputs, packed.buffer(), &part.place, &mut rows);
+        device.write_rows(inputs, &rows, &part.fresh, kept);
+        let mut out = device.uninitialised(part.place.len() * outputs)?;
+        device.attention_rows(shape, &part.visibility, kept, &part.fresh, &mut out);
+        device.write_rows(outputs, &out, &part.place, &mut all);
+    }
+    Ok(tape.adopt(all, packed.rows(), outputs))
+}
