@@ -197,6 +197,15 @@ pub(crate) struct SamplingArguments {
     )]
     pub(crate) cfg_scale: Option<f64>,
 
+    /// What is remembered between steps: none, exact (networks with blocks in order; the same text for less work),
+    /// prefix or dual (all others; approximate) [default: exact where it can be, else none]
+    #[arg(long, value_name = "CACHE", help_heading = "Sampling")]
+    pub(crate) cache: Option<String>,
+
+    /// Read everything again after N steps, where the cache is approximate [default: at each block only]
+    #[arg(long, value_name = "N", requires = "cache", help_heading = "Sampling")]
+    pub(crate) cache_refresh: Option<usize>,
+
     /// Same seed, same text [default: drawn afresh and shown]
     #[arg(short = 's', long, value_name = "N", help_heading = "Sampling")]
     pub(crate) seed: Option<u64>,

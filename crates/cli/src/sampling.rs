@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::printer::Printer;
 use crate::wire;
 use aquatint_checkpoint::GenerationDefaults;
-use aquatint_generate::{GenerateError, Settings};
+use aquatint_generate::{Cache, GenerateError, Settings};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Open tokens of a continuation where neither the user nor the checkpoint says.
@@ -69,6 +69,8 @@ pub(crate) fn resolve(typed: &SamplingArguments, advised: &GenerationDefaults) -
         repetition_penalty: typed.repetition_penalty.or(advised.repetition_penalty).unwrap_or(1.0),
         // LLaDA's w is 0 where ours is 1 (log p = u + s (c - u) with s = w + 1).
         guidance_scale: typed.guidance_scale.or(typed.cfg_scale.map(|w| w + 1.0)).unwrap_or(1.0),
+        cache: typed.cache.clone(),
+        cache_refresh: typed.cache_refresh,
     };
     if let Some(name @ ("low_confidence" | "low-confidence" | "random")) = typed.remasking.as_deref() {
         let policy = if name == "random" { name } else { "confidence" };
@@ -109,6 +111,12 @@ fn build(shown: &wire::Settings, seed: u64) -> Result<Settings, Failure> {
     }
     if let Some(p) = shown.top_p {
         builder = builder.top_p(p);
+    }
+    if let Some(cache) = &shown.cache {
+        builder = builder.cache(cache.parse::<Cache>().map_err(GenerateError::Setting)?);
+    }
+    if let Some(steps) = shown.cache_refresh {
+        builder = builder.cache_refresh(steps);
     }
     Ok(builder.build()?)
 }

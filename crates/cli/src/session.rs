@@ -91,6 +91,7 @@ impl Session {
             filled: form.filled(vocabulary, &outcome.canvas),
             tokens: statistics.tokens,
             forward_passes: statistics.forward_passes,
+            rows_read: statistics.rows_read,
             tokens_per_forward: statistics.tokens_per_forward(),
             seconds: filled.seconds,
             tokens_per_second: rate(statistics.tokens, filled.seconds),

@@ -128,6 +128,7 @@ pub(crate) struct Outcome {
     /// Tokens written.
     pub(crate) tokens: usize,
     pub(crate) forward_passes: usize,
+    pub(crate) rows_read: usize,
     pub(crate) tokens_per_forward: f64,
     pub(crate) seconds: f64,
     pub(crate) tokens_per_second: f64,
@@ -150,6 +151,8 @@ pub(crate) struct Settings {
     pub(crate) top_p: Option<f64>,
     pub(crate) repetition_penalty: f64,
     pub(crate) guidance_scale: f64,
+    pub(crate) cache: Option<String>,
+    pub(crate) cache_refresh: Option<usize>,
 }
 
 impl std::fmt::Display for Settings {
