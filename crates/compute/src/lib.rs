@@ -9,7 +9,7 @@ mod parameters;
 mod tape;
 mod visibility;
 
-pub use cpu::{Buffer, Cpu, CpuPath, ParseNameError, Precision};
+pub use cpu::{Arithmetic, Buffer, Cpu, CpuPath, ParseNameError, Precision, peak};
 pub use device::{AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, RopeShape};
 pub use parameters::{Gradients, Parameters, WeightId};
 pub use tape::{Tape, Targets, Value};

@@ -7,6 +7,7 @@ mod device;
 mod fast;
 mod memory;
 mod path;
+mod peak;
 mod scalar;
 
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod agreement;
 
 pub use memory::Buffer;
 pub use path::{CpuPath, ParseNameError, Precision};
+pub use peak::{Arithmetic, peak};
 
 use crate::{DeviceError, Element};
 use fast::Fast;
