@@ -141,8 +141,7 @@ mod x86 {
         let (factor, ones) = black_box((_mm256_set1_epi8(1), _mm256_set1_epi16(1)));
         let mut sums = [_mm256_setzero_si256(); SUMS];
         for _ in 0..turns {
-            sums = sums
-                .map(|sum| _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(factor, sum), ones)));
+            sums = sums.map(|sum| _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(factor, sum), ones)));
         }
         black_box(sums);
     }
@@ -188,7 +187,9 @@ mod tests {
         for arithmetic in Arithmetic::ALL {
             assert_eq!(peak(CpuPath::Scalar, arithmetic, 1), None);
         }
-        for path in CpuPath::available().into_iter().filter(|path| cfg!(target_arch = "x86_64") && *path != CpuPath::Scalar) {
+        for path in
+            CpuPath::available().into_iter().filter(|path| cfg!(target_arch = "x86_64") && *path != CpuPath::Scalar)
+        {
             let measured = peak(path, Arithmetic::F32, 2).unwrap();
             assert!(measured.is_finite() && measured > 0.0, "{path}: {measured}");
         }
