@@ -5,8 +5,7 @@ Needs PyPI's torch, numpy, safetensors, tokenizers, sentencepiece and transforme
 `llama_cpp.sh` brings. The network has to be one that LLaDA could be: no QK-norm, a head of its own.
 
 The tokenizer has the 256 bytes, three special tokens and, since llama.cpp wants some, one merge; the other ids stand
-for nothing. The converter knows
-tokenizers by a checksum, so it is told the name of the pre-tokenizer here.
+for nothing. The converter knows tokenizers by a checksum, so it is told the name of the pre-tokenizer here.
 """
 
 import argparse

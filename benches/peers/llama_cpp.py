@@ -35,8 +35,10 @@ def main():
                "-t", str(arguments.threads)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
     found = TIMES.search(done.stdout + done.stderr)
-    if found is None:
-        sys.exit(f"{program} told no times:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    if done.returncode or found is None:
+        # It draws its progress with carriage returns; its last words are one line here.
+        words = (done.stdout + done.stderr)[-500:].split()
+        sys.exit(f"{program.name} ended with {done.returncode} and told no times: {' '.join(words)}")
     step, sampling = (float(figure) for figure in found.groups())
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     forward = step - sampling

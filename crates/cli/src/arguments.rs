@@ -397,7 +397,7 @@ pub(crate) struct BenchArguments {
     #[arg(long)]
     pub(crate) train: bool,
 
-    /// Also write N tokens behind length - N given ones, greedily by confidence
+    /// Also time a generation: the last N positions of the length are written, greedily by confidence
     #[arg(short, long, value_name = "N", conflicts_with = "train")]
     pub(crate) generate: Option<usize>,
 

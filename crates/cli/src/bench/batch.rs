@@ -46,11 +46,6 @@ impl Batch {
         })
     }
 
-    /// Positions in all.
-    pub(crate) fn rows(&self) -> usize {
-        self.tokens.len()
-    }
-
     /// What the network reads.
     pub(crate) fn input(&self) -> NetworkInput<'_> {
         NetworkInput {

@@ -281,10 +281,10 @@ mod tests {
             precision: precision.to_owned(),
             threads,
             start_up: Duration::from_millis(52),
-            times: Times::new(vec![median, 2.0 * median, 0.9 * median]).unwrap(),
+            times: Times::new(vec![median, 2.0 * median, 0.9 * median]),
             peak,
             generated: work.generation.as_ref().map(|_| Generated {
-                times: Times::new(vec![400.0]).unwrap(),
+                times: Times::new(vec![400.0]),
                 tokens: 96,
                 forward_passes: 12,
             }),

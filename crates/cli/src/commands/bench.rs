@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> Result<(), F
     let mut peaks = BTreeMap::new();
     for plan in &plans {
         printer.detail(format_args!("measuring {} on {}", name(plan.precision()), plan.device()));
-        let most = arithmetic(plan.precision()).and_then(|arithmetic| {
+        let most = arithmetics(plan.precision()).iter().find_map(|&arithmetic| {
             *peaks.entry((arithmetic, plan.threads())).or_insert_with(|| peak(plan.path(), arithmetic, plan.threads()))
         });
         report.rows.push(row(arguments, plan, &subject, &batch, generation, most)?);
@@ -156,13 +156,14 @@ fn describe(what: Generation) -> String {
     format!("{requests} x {tokens} tokens behind {prompt} given ones, {steps} steps{blocks}, greedily by confidence")
 }
 
-/// The processor's arithmetic that a precision is set against.
-fn arithmetic(precision: Precision) -> Option<Arithmetic> {
+/// The processor's arithmetic that a precision is set against: the first of these that the processor has.
+fn arithmetics(precision: Precision) -> &'static [Arithmetic] {
     match precision {
-        Precision::Auto | Precision::F32 => Some(Arithmetic::F32),
-        Precision::Bf16 => Some(Arithmetic::Bf16),
+        Precision::Auto | Precision::F32 => &[Arithmetic::F32],
+        // Without an instruction for them, rounded factors are multiplied as f32.
+        Precision::Bf16 => &[Arithmetic::Bf16, Arithmetic::F32],
         // Only the scalar path has it, and that is no measure of a processor.
-        Precision::F64 => None,
+        Precision::F64 => &[],
     }
 }
 
