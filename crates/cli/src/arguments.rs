@@ -69,6 +69,11 @@ pub(crate) enum Command {
     /// Measure a model
     #[command(subcommand, arg_required_else_help = true)]
     Eval(EvalCommand),
+    /// Measure speed and memory: a forward pass, a training step, a generation
+    ///
+    /// Each thing runs once before it counts. GFLOP/s count what has to be computed, whatever the kernels do, and are set
+    /// against what multiply-adds in registers reach on this processor. Weights of --config are random.
+    Bench(BenchArguments),
     /// Show what a model is: its network, size, vocabulary and defaults
     Show(ShowArguments),
     /// List the models at hand
@@ -367,6 +372,115 @@ pub(crate) struct LikelihoodArguments {
 
     #[command(flatten)]
     pub(crate) device: DeviceArguments,
+}
+
+/// What `bench` takes.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  aquatint bench\n  aquatint bench --precision f32,bf16 --threads 1,2\n  aquatint bench \
+                        --config benches/networks/llada-31m.json --generate 96 --steps 4 --block-length 32\n  aquatint bench \
+                        --train --batch 8 --breakdown"
+)]
+pub(crate) struct BenchArguments {
+    /// A folder or the name of a built-in model [default: the built-in model]
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+
+    /// Measure the network that this config.json describes, with random weights
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Positions of each sequence [default: 128, or as many as the model can read]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) length: Option<usize>,
+
+    /// Sequences that are read together
+    #[arg(short, long, value_name = "N", default_value_t = 1)]
+    pub(crate) batch: usize,
+
+    /// Positions of each sequence whose logits are wanted: all or N [default: all; half of them with --train]
+    #[arg(long, value_name = "N")]
+    pub(crate) rows: Option<Rows>,
+
+    /// Times that each thing runs
+    #[arg(short, long, value_name = "N", default_value_t = 10)]
+    pub(crate) repeat: usize,
+
+    /// Time a training step instead: forward, backward, clipping, AdamW
+    #[arg(long)]
+    pub(crate) train: bool,
+
+    /// Also time a generation: the last N positions of the length are written, greedily by confidence
+    #[arg(short, long, value_name = "N", conflicts_with = "train")]
+    pub(crate) generate: Option<usize>,
+
+    /// Denoising steps for each block of --generate [default: 4 tokens a step]
+    #[arg(long, value_name = "N", requires = "generate")]
+    pub(crate) steps: Option<usize>,
+
+    /// Positions that --generate fills together, block after block [default: all of them]
+    #[arg(long, value_name = "N", requires = "generate")]
+    pub(crate) block_length: Option<usize>,
+
+    /// What --generate remembers between steps: none, exact, prefix or dual; how far the approximate ones are off is
+    /// told [default: exact where it can be, else none]
+    #[arg(long, value_name = "CACHE", requires = "generate")]
+    pub(crate) cache: Option<String>,
+
+    /// Steps after which an approximate cache is made anew [default: at each block only]
+    #[arg(long, value_name = "N", requires = "cache")]
+    pub(crate) cache_refresh: Option<usize>,
+
+    /// Also tell the time of each operation
+    #[arg(long)]
+    pub(crate) breakdown: bool,
+
+    /// What goes to standard output: a table, or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: ReportFormat,
+
+    /// Write the JSON object to FILE, too
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Where to compute
+    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Computing")]
+    pub(crate) device: DeviceChoice,
+
+    /// Number formats of the arithmetic, separated by commas
+    #[arg(
+        long,
+        visible_alias = "dtype",
+        value_name = "PRECISION",
+        default_value = "auto",
+        value_delimiter = ',',
+        help_heading = "Computing"
+    )]
+    pub(crate) precision: Vec<Precision>,
+
+    /// Numbers of threads to use, separated by commas [default: one for each processor]
+    #[arg(short = 't', long, value_name = "N", value_delimiter = ',', help_heading = "Computing")]
+    pub(crate) threads: Vec<usize>,
+}
+
+/// How many positions of a sequence are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// Each.
+    All,
+    /// That many.
+    Count(usize),
+}
+
+impl std::str::FromStr for Rows {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            _ => text.parse().map(Self::Count).map_err(|_| "allowed: all, or a number of positions".to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

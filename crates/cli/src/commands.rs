@@ -1,5 +1,6 @@
 //! One module for each thing that people ask for.
 
+pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod generate;

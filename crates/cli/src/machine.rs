@@ -13,12 +13,25 @@ pub(crate) fn memory() -> Option<Memory> {
 }
 
 fn parse(text: &str) -> Option<Memory> {
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kibibytes * 1024)
-    };
-    Some(Memory { total: field("MemTotal:")?, available: field("MemAvailable:")? })
+    Some(Memory { total: field(text, "MemTotal:")?, available: field(text, "MemAvailable:")? })
+}
+
+/// The bytes that a line `NAME: COUNT kB` tells.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// The most memory that this process has held at once, since it began or [`forget_peak_memory`], where the system says.
+pub(crate) fn peak_memory() -> Option<u64> {
+    field(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
+/// Begins anew with what [`peak_memory`] tells; says whether the system did so.
+pub(crate) fn forget_peak_memory() -> bool {
+    // Linux, Documentation/filesystems/proc.rst: 5 sets the peak to what is held now.
+    std::fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
 /// Threads that may run at once.
@@ -70,6 +83,12 @@ mod tests {
         let text = "MemTotal:       16000000 kB\nMemFree:  1 kB\nMemAvailable:    8000000 kB\n";
         assert_eq!(parse(text), Some(Memory { total: 16_384_000_000, available: 8_192_000_000 }));
         assert_eq!(parse("MemTotal: many kB"), None);
+    }
+
+    #[test]
+    fn the_peak_is_told_where_memory_is() {
+        // A process that holds this text has held some memory.
+        assert_eq!(peak_memory().is_some(), cfg!(target_os = "linux"));
     }
 
     #[test]

@@ -68,6 +68,21 @@ impl Plan {
         Ok(Self { path, precision, threads, chosen })
     }
 
+    /// The instructions in use.
+    pub(crate) fn path(&self) -> CpuPath {
+        self.path
+    }
+
+    /// The precision, resolved.
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The number of threads.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// The device in words.
     pub(crate) fn device(&self) -> String {
         let threads = if self.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", self.threads) };
@@ -96,7 +111,7 @@ impl Plan {
     }
 
     /// What matrices are kept in.
-    fn format(&self) -> WeightFormat {
+    pub(crate) fn format(&self) -> WeightFormat {
         match self.precision {
             Precision::Bf16 => WeightFormat::Bf16,
             Precision::Int8 => WeightFormat::Int8,
@@ -124,7 +139,8 @@ impl Plan {
         })
     }
 
-    fn cpu(&self) -> Result<Cpu<f32>, Failure> {
+    /// The processor with this path, precision and number of threads; 64 bits are another device.
+    pub(crate) fn cpu(&self) -> Result<Cpu<f32>, Failure> {
         let cpu = Cpu::<f32>::new(self.path, self.threads).map_err(|error| Failure::of(&error))?;
         Ok(match self.precision {
             Precision::Bf16 => cpu.with_precision(aquatint_compute::Precision::Bf16),

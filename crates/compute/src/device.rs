@@ -219,6 +219,8 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     fn prepare(&self, shape: (usize, usize), w: &Self::Buffer, format: WeightFormat) -> Result<Self::Prepared, DeviceError>;
     /// Prepares a matrix that is quantised already.
     fn prepare_quantised(&self, matrix: Quantised) -> Result<Self::Prepared, DeviceError>;
+    /// Rows and columns of a prepared matrix: `(N, K)`.
+    fn prepared_shape(&self, w: &Self::Prepared) -> (usize, usize);
     /// As [`Device::linear`], with a prepared matrix.
     fn linear_prepared(
         &self,

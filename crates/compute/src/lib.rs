@@ -12,7 +12,7 @@ mod summary;
 mod tape;
 mod visibility;
 
-pub use cpu::{Buffer, Cpu, CpuPath, ParseNameError, Precision, Prepared};
+pub use cpu::{Arithmetic, Buffer, Cpu, CpuPath, ParseNameError, Precision, Prepared, peak};
 pub use device::{AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, ReadRow, RopeShape};
 pub use format::WeightFormat;
 pub use parameters::{Gradients, Parameters, WeightId};

@@ -101,6 +101,9 @@ impl<E: Element> Device for Cpu<E> {
     fn prepare_quantised(&self, matrix: Quantised) -> Result<Prepared<E>, DeviceError> {
         self.prepare_integers(matrix)
     }
+    fn prepared_shape(&self, w: &Prepared<E>) -> (usize, usize) {
+        w.shape()
+    }
     fn linear_prepared(
         &self,
         rows: usize,

@@ -7,6 +7,7 @@ mod device;
 mod fast;
 mod memory;
 mod path;
+mod peak;
 mod prepared;
 mod scalar;
 
@@ -17,6 +18,7 @@ pub use memory::Buffer;
 pub use fast::summarise;
 pub use path::{CpuPath, ParseNameError, Precision};
 pub use prepared::Prepared;
+pub use peak::{Arithmetic, peak};
 
 use crate::{DeviceError, Element};
 use fast::Fast;

@@ -1,0 +1,8 @@
+//! Measuring speed and memory: what is measured, how often, and how it is told.
+
+pub(crate) mod batch;
+pub(crate) mod measure;
+pub(crate) mod operations;
+pub(crate) mod report;
+pub(crate) mod subject;
+pub(crate) mod timed;

@@ -1,0 +1,97 @@
+//! What a network is given to read while it is timed: sequences of one length, of tokens that mean nothing.
+
+use aquatint_compute::{Visibility, VisibilityError};
+use aquatint_diffusion::{Key, TokenId};
+use aquatint_network::{LossRow, NetworkInput, NetworkSpec};
+use std::ops::Range;
+
+/// A batch of equal sequences.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) sequences: usize,
+    pub(crate) length: usize,
+    tokens: Vec<TokenId>,
+    positions: Vec<u32>,
+    pub(crate) visibility: Visibility,
+    times: Option<Vec<f32>>,
+    /// The rows whose logits are wanted, or whose tokens are to be learned.
+    pub(crate) asked: Vec<u32>,
+}
+
+impl Batch {
+    /// `sequences` of `length` positions each, `asked` of them asked for, spread evenly over the sequence.
+    pub(crate) fn new(
+        spec: &NetworkSpec,
+        sequences: usize,
+        length: usize,
+        asked: usize,
+    ) -> Result<Self, VisibilityError> {
+        let starts = (0..sequences).map(|sequence| (sequence * length) as u32);
+        let ranges: Vec<Range<u32>> = starts.clone().map(|start| start..start + length as u32).collect();
+        let intervals = spec.attention.intervals(length, &[]);
+        let shifted = |start: u32| {
+            let shift = move |range: &Range<u32>| range.start + start..range.end + start;
+            intervals.iter().map(move |[first, second]| [shift(first), shift(second)])
+        };
+        let visibility = Visibility::new(ranges, starts.clone().flat_map(shifted).collect())?;
+        let spread = |start: u32| (0..asked).map(move |index| start + (index * length / asked.max(1)) as u32);
+        Ok(Self {
+            sequences,
+            length,
+            tokens: tokens(spec, 0, sequences * length),
+            positions: (0..sequences).flat_map(|_| 0..length as u32).collect(),
+            visibility,
+            times: spec.time_conditioning.map(|_| vec![0.5; sequences]),
+            asked: starts.flat_map(spread).collect(),
+        })
+    }
+
+    /// What the network reads.
+    pub(crate) fn input(&self) -> NetworkInput<'_> {
+        NetworkInput {
+            tokens: &self.tokens,
+            probabilities: None,
+            positions: &self.positions,
+            visibility: &self.visibility,
+            times: self.times.as_deref(),
+            belief: None,
+        }
+    }
+
+    /// The asked rows as what is to be learned, each weighing alike.
+    pub(crate) fn targets(&self, spec: &NetworkSpec) -> Vec<LossRow> {
+        let weight = 1.0 / self.asked.len().max(1) as f64;
+        let targets = tokens(spec, 1, self.asked.len());
+        self.asked.iter().zip(targets).map(|(&row, target)| LossRow { row, target, weight }).collect()
+    }
+}
+
+/// Tokens drawn from the whole vocabulary but the mask.
+pub(crate) fn tokens(spec: &NetworkSpec, stream: u64, count: usize) -> Vec<TokenId> {
+    let mut draws = Key::new(0).fold(stream).at(0, 0);
+    let size = spec.vocabulary_size as u64;
+    let draw = |_| {
+        let token = draws.below(size);
+        // The mask's place goes to its neighbour; a vocabulary with a mask has two tokens or more.
+        let is_mask = spec.mask_token.is_some_and(|mask| u64::from(mask) == token);
+        if is_mask { ((token + 1) % size) as TokenId } else { token as TokenId }
+    };
+    (0..count).map(draw).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aquatint_diffusion::Layout;
+
+    #[test]
+    fn sequences_see_themselves_alone_and_asked_rows_are_spread() {
+        let spec = super::super::operations::tests::spec(Layout::Block { length: 4 });
+        let batch = Batch::new(&spec, 2, 8, 2).unwrap();
+        assert_eq!(batch.asked, [0, 4, 8, 12]);
+        assert_eq!(batch.visibility.row(9)[0], 8..12);
+        assert_eq!(batch.visibility.row(13)[0], 8..16);
+        assert_eq!(batch.input().positions[7..9], [7, 0]);
+        assert!(batch.input().tokens.iter().all(|token| Some(*token) != spec.mask_token));
+    }
+}

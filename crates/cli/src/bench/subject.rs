@@ -1,0 +1,149 @@
+//! The network that is measured: a model's, or one of any shape with random weights.
+
+use super::timed::{Clock, Timed};
+use crate::arguments::Precision;
+use crate::failure::Failure;
+use crate::model::{self, Plan};
+use aquatint_checkpoint::Checkpoint;
+use aquatint_compute::{Cpu, Device, WeightFormat};
+use aquatint_diffusion::Key;
+use aquatint_network::{Denoiser, Frozen, Network, NetworkError, NetworkSpec, TensorData, families};
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Standard deviation of a random matrix: the usual one, so that activations have their usual size.
+const DEVIATION: f64 = 0.02;
+
+/// What is measured.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    /// Its name for people.
+    pub(crate) name: String,
+    /// What the network is.
+    pub(crate) spec: NetworkSpec,
+    /// The model; weights are random where there is none.
+    checkpoint: Option<Checkpoint>,
+    /// Time that opening the model took.
+    opening: Duration,
+}
+
+/// A network ready to be measured as a denoiser.
+pub(crate) struct Ready {
+    pub(crate) denoiser: Box<dyn Denoiser>,
+    /// Time from nothing to the network; drawing random weights is left out.
+    pub(crate) start_up: Duration,
+    /// The time of each operation, where it is asked for.
+    pub(crate) clock: Option<Clock>,
+}
+
+impl Subject {
+    /// The network of a `config.json`, or of the named model, or of the built-in one.
+    pub(crate) fn open(model: Option<&str>, config: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = config else {
+            let begun = Instant::now();
+            let checkpoint = model::open(model)?;
+            let (name, spec) = (checkpoint.origin.to_string(), checkpoint.spec.clone());
+            return Ok(Self { name, spec, checkpoint: Some(checkpoint), opening: begun.elapsed() });
+        };
+        let unusable = |failure: Failure| failure.context(format!("`{}` is no usable config.json", path.display()));
+        let text = std::fs::read(path).map_err(|error| Failure::of_file("read", path, &error))?;
+        let config = serde_json::from_slice(&text).map_err(|error| unusable(Failure::of(&error)))?;
+        let spec = families::from_config(&config).map_err(|error| unusable(Failure::of(&error)))?;
+        Ok(Self { name: path.display().to_string(), spec, checkpoint: None, opening: Duration::ZERO })
+    }
+
+    /// Whether the weights are random.
+    pub(crate) fn is_random(&self) -> bool {
+        self.checkpoint.is_none()
+    }
+
+    /// The network as a denoiser in the precision of a plan, which is all that a forward pass and generation need.
+    pub(crate) fn denoiser(&self, plan: &Plan, breakdown: bool) -> Result<Ready, Failure> {
+        match plan.precision() {
+            Precision::F64 => self.ready(Cpu::<f64>::scalar(), plan.format(), breakdown),
+            _ => self.ready(plan.cpu()?, plan.format(), breakdown),
+        }
+    }
+
+    fn ready<D: Device>(&self, device: D, format: WeightFormat, breakdown: bool) -> Result<Ready, Failure> {
+        if breakdown {
+            let device = Timed::new(device);
+            let clock = device.clock();
+            let (network, start_up) = self.frozen(device, format)?;
+            return Ok(Ready { denoiser: Box::new(network), start_up, clock: Some(clock) });
+        }
+        let (network, start_up) = self.frozen(device, format)?;
+        Ok(Ready { denoiser: Box::new(network), start_up, clock: None })
+    }
+
+    /// The network as it is run, and the time that it took to get there.
+    fn frozen<D: Device>(&self, device: D, format: WeightFormat) -> Result<(Frozen<D>, Duration), Failure> {
+        self.timed(
+            |checkpoint| Ok(checkpoint.frozen(device.clone(), format)?),
+            |give| Ok(Frozen::new(device.clone(), self.spec.clone(), format, &mut |name| give(name).map(TensorData::Real))?),
+        )
+    }
+
+    /// The network as it learns, and the time that it took to get there.
+    pub(crate) fn network<D: Device>(&self, device: D) -> Result<(Network<D>, Duration), Failure> {
+        self.timed(
+            |checkpoint| Ok(checkpoint.network(device.clone())?),
+            |give| Ok(Network::from_weights(device.clone(), self.spec.clone(), give)?),
+        )
+    }
+
+    /// Builds a network from the model or from random weights; drawing them is not counted.
+    fn timed<N>(
+        &self,
+        load: impl FnOnce(&Checkpoint) -> Result<N, Failure>,
+        draw: impl FnOnce(&mut dyn FnMut(&str) -> Option<Vec<f32>>) -> Result<N, Failure>,
+    ) -> Result<(N, Duration), Failure> {
+        let begun = Instant::now();
+        let mut drawing = Duration::ZERO;
+        let network = match &self.checkpoint {
+            Some(checkpoint) => load(checkpoint)?,
+            None => {
+                let mut weights = RandomWeights::new(&self.spec);
+                draw(&mut |name| {
+                    let begun = Instant::now();
+                    let values = weights.draw(name);
+                    drawing += begun.elapsed();
+                    values
+                })?
+            }
+        };
+        Ok((network, self.opening + begun.elapsed().saturating_sub(drawing)))
+    }
+}
+
+/// Weights that nobody trained, one tensor at a time.
+struct RandomWeights {
+    /// Number and shape of each tensor.
+    tensors: HashMap<String, (u64, Vec<usize>)>,
+}
+
+impl RandomWeights {
+    fn new(spec: &NetworkSpec) -> Self {
+        let numbered = (0..).zip(families::native::tensors(spec));
+        Self { tensors: numbered.map(|(number, (name, shape))| (name, (number, shape))).collect() }
+    }
+
+    /// Matrices are uniform with mean 0, norms 1 and biases 0.
+    fn draw(&mut self, name: &str) -> Option<Vec<f32>> {
+        let (number, shape) = self.tensors.get(name)?;
+        let length = shape.iter().product();
+        if shape.len() == 1 {
+            return Some(vec![if name.ends_with("bias") { 0.0 } else { 1.0 }; length]);
+        }
+        let mut draws = Key::new(0).at(*number, 0);
+        let width = DEVIATION * 12f64.sqrt();
+        Some((0..length).map(|_| (width * (draws.uniform() - 0.5)) as f32).collect())
+    }
+}
+
+impl From<NetworkError> for Failure {
+    fn from(error: NetworkError) -> Self {
+        Self::advised(&error)
+    }
+}

@@ -1,0 +1,187 @@
+//! `aquatint bench`: how fast a network runs here, in how much memory.
+
+use crate::arguments::{BenchArguments, DeviceArguments, Precision, ReportFormat, Rows};
+use crate::bench::batch::Batch;
+use crate::bench::measure::{self, Generation};
+use crate::bench::operations;
+use crate::bench::report::{FORWARD, Report, Row, Work};
+use crate::bench::subject::Subject;
+use crate::failure::Failure;
+use crate::machine;
+use crate::model::Plan;
+use crate::printer::Printer;
+use crate::wire;
+use aquatint_compute::{Arithmetic, VisibilityError, peak};
+use aquatint_files::write_atomically;
+use aquatint_generate::{Cache, GenerateError};
+use aquatint_network::NetworkSpec;
+use clap::ValueEnum;
+use std::collections::BTreeMap;
+
+/// Positions of a sequence where the user does not say and the network can read as many.
+const LENGTH: usize = 128;
+/// Tokens that a step of generation commits where the user does not say.
+const TOKENS_PER_STEP: usize = 4;
+
+pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> Result<(), Failure> {
+    let plans = plans(arguments)?;
+    let subject = Subject::open(arguments.model.as_deref(), arguments.config.as_deref())?;
+    let spec = &subject.spec;
+    let (batch, generation) = work(arguments, spec)?;
+    let count = if arguments.train { operations::training_step } else { operations::forward };
+    let mut report = Report {
+        network: subject.name.clone(),
+        spec: spec.clone(),
+        random_weights: subject.is_random(),
+        work: Work {
+            name: if arguments.train { "training step" } else { FORWARD },
+            batch: batch.sequences,
+            length: batch.length,
+            asked: batch.asked.len(),
+            operations: count(spec, &batch.visibility, batch.asked.len()),
+            generation: generation.map(describe),
+        },
+        processor: machine::processor(),
+        path: plans.first().map_or_else(String::new, |plan| plan.path().to_string()),
+        rows: Vec::new(),
+    };
+    let mut peaks = BTreeMap::new();
+    for plan in &plans {
+        printer.detail(format_args!("measuring {} on {}", name(plan.precision()), plan.device()));
+        let most = arithmetics(plan.precision()).iter().find_map(|&arithmetic| {
+            *peaks.entry((arithmetic, plan.threads())).or_insert_with(|| peak(plan.path(), arithmetic, plan.threads()))
+        });
+        report.rows.push(row(arguments, plan, &subject, &batch, generation, most)?);
+    }
+    if let Some(path) = &arguments.out {
+        let text = wire::json(&report.json())?;
+        write_atomically(path, |out| writeln!(out, "{text}"))
+            .map_err(|error| Failure::of_file("write", path, &error))?;
+    }
+    match arguments.format {
+        ReportFormat::Json => printer.data_line(wire::json(&report.json())?),
+        ReportFormat::Human => printer.data(report.table()),
+    }
+}
+
+/// Everything about one precision and number of threads.
+fn row(
+    arguments: &BenchArguments,
+    plan: &Plan,
+    subject: &Subject,
+    batch: &Batch,
+    generation: Option<Generation>,
+    peak: Option<f64>,
+) -> Result<Row, Failure> {
+    // Where the system cannot forget the peak of the row before, that of this one is not known.
+    let fresh = machine::forget_peak_memory();
+    let (precision, threads) = (name(plan.precision()), plan.threads());
+    let mut row = if arguments.train {
+        let trained = measure::training(plan, subject, batch, arguments.repeat, arguments.breakdown)?;
+        let measure::Trained { times, start_up, spent } = trained;
+        Row { precision, threads, start_up, times, peak, generated: None, peak_memory: None, breakdown: spent }
+    } else {
+        let ready = subject.denoiser(plan, arguments.breakdown)?;
+        let times = measure::forward(ready.denoiser.as_ref(), batch, arguments.repeat, ready.clock.as_ref())?;
+        let breakdown = ready.clock.as_ref().map(|clock| clock.spent());
+        let generate = |what| measure::generation(ready.denoiser.as_ref(), what, arguments.repeat);
+        let generated = generation.map(generate).transpose()?;
+        let start_up = ready.start_up;
+        Row { precision, threads, start_up, times, peak, generated, peak_memory: None, breakdown }
+    };
+    row.peak_memory = if fresh { machine::peak_memory() } else { None };
+    Ok(row)
+}
+
+/// A plan for each precision and number of threads, in the order in which they were typed.
+fn plans(arguments: &BenchArguments) -> Result<Vec<Plan>, Failure> {
+    let threads: Vec<Option<usize>> = match &arguments.threads[..] {
+        [] => vec![None],
+        given => given.iter().copied().map(Some).collect(),
+    };
+    let pairs =
+        arguments.precision.iter().flat_map(|precision| threads.iter().map(move |threads| (precision, threads)));
+    let plan = |(&precision, &threads): (&Precision, &Option<usize>)| {
+        Plan::resolve(&DeviceArguments { device: arguments.device, precision, threads })
+    };
+    pairs.map(plan).collect()
+}
+
+/// What is read, and what is generated, after checking that the network can.
+fn work(arguments: &BenchArguments, spec: &NetworkSpec) -> Result<(Batch, Option<Generation>), Failure> {
+    let refuse = |parameter: &str, given: usize, allowed: String| -> Failure {
+        Failure::new(format!("`{parameter}` is {given}; allowed: {allowed}"))
+    };
+    let length = arguments.length.unwrap_or_else(|| LENGTH.min(spec.context_length));
+    if length == 0 || length > spec.context_length {
+        return Err(refuse(
+            "length",
+            length,
+            format!("1 to {}, which is all that the network reads", spec.context_length),
+        ));
+    }
+    if arguments.batch == 0 {
+        return Err(refuse("batch", 0, "1 or more".to_owned()));
+    }
+    if arguments.repeat == 0 {
+        return Err(refuse("repeat", 0, "1 or more".to_owned()));
+    }
+    if arguments.train && spec.vocabulary_size < 2 {
+        return Err(Failure::new("a vocabulary of one token leaves nothing to learn"));
+    }
+    let asked = match arguments.rows {
+        Some(Rows::Count(count)) if count == 0 || count > length => {
+            return Err(refuse("rows", count, format!("all, or 1 to {length}, the length")));
+        }
+        Some(Rows::Count(count)) => count,
+        Some(Rows::All) => length,
+        None if arguments.train => length.div_ceil(2),
+        None => length,
+    };
+    let generation = arguments.generate.map(|tokens| {
+        if tokens == 0 || tokens > length {
+            return Err(refuse("generate", tokens, format!("1 to {length}, the length")));
+        }
+        let block = arguments.block_length.unwrap_or(tokens);
+        let steps = arguments.steps.unwrap_or_else(|| block.div_ceil(TOKENS_PER_STEP).max(1));
+        let (requests, prompt, block_length) = (arguments.batch, length - tokens, arguments.block_length);
+        let cache = arguments.cache.as_deref().map(|name| name.parse::<Cache>().map_err(GenerateError::Setting));
+        let (cache, cache_refresh) = (cache.transpose()?, arguments.cache_refresh);
+        Ok(Generation { requests, prompt, tokens, steps, block_length, cache, cache_refresh })
+    });
+    let batch = Batch::new(spec, arguments.batch, length, asked)?;
+    Ok((batch, generation.transpose()?))
+}
+
+fn describe(what: Generation) -> String {
+    let Generation { requests, prompt, tokens, steps, block_length, cache, cache_refresh } = what;
+    let blocks = block_length.map_or_else(String::new, |length| format!(" in each block of {length}"));
+    let refresh = cache_refresh.map_or_else(String::new, |steps| format!(" made anew every {steps} steps"));
+    let cache = cache.map_or_else(String::new, |cache| format!(", cache {cache}{refresh}"));
+    format!(
+        "{requests} x {tokens} tokens behind {prompt} given ones, {steps} steps{blocks}, greedily by confidence{cache}"
+    )
+}
+
+/// The processor's arithmetic that a precision is set against: the first of these that the processor has.
+fn arithmetics(precision: Precision) -> &'static [Arithmetic] {
+    match precision {
+        Precision::Auto | Precision::F32 => &[Arithmetic::F32],
+        Precision::Int8 | Precision::Int4 => &[Arithmetic::Int8],
+        // Without an instruction for them, rounded factors are multiplied as f32.
+        Precision::Bf16 => &[Arithmetic::Bf16, Arithmetic::F32],
+        // Only the scalar path has it, and that is no measure of a processor.
+        Precision::F64 => &[],
+    }
+}
+
+/// The precision as it is typed.
+fn name(precision: Precision) -> String {
+    precision.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+impl From<VisibilityError> for Failure {
+    fn from(error: VisibilityError) -> Self {
+        Self::advised(&error)
+    }
+}
