@@ -258,7 +258,7 @@ def main():
             progress("")
             for contender in contenders:
                 for trouble in contender.troubles:
-                    print(f"{'failed once' if contender.times else 'left out'}: {contender.label} in {title}: {trouble}")
+                    print(f"{'failed in a round' if contender.times else 'left out'}: {contender.label} in {title}: {trouble}")
             results = [contender.result() for contender in contenders if contender.times]
             works.append(dict(work=name, title=title, threads=threads, results=results))
             tables.append(table(title, threads, results))

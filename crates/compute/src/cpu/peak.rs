@@ -117,7 +117,7 @@ impl Work {
 mod x86 {
     use super::SUMS;
     use std::arch::x86_64::{
-        __m512bh, _mm256_add_epi32, _mm256_fmadd_ps, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8,
+        __m512, __m512bh, _mm256_add_epi32, _mm256_fmadd_ps, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8,
         _mm256_set1_epi16, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm512_dpbf16_ps,
         _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_set1_epi8, _mm512_set1_ps, _mm512_setzero_ps,
         _mm512_setzero_si512,
@@ -159,7 +159,7 @@ mod x86 {
     #[target_feature(enable = "avx512f,avx512bf16")]
     pub(super) fn wide_bf16(turns: u32) {
         // SAFETY: both types are 512 bits without any that are invalid; as bf16 these are pairs of 0.5 and 0.
-        let factors = black_box([unsafe { std::mem::transmute::<_, __m512bh>(_mm512_set1_ps(0.5)) }; 2]);
+        let factors = black_box([unsafe { std::mem::transmute::<__m512, __m512bh>(_mm512_set1_ps(0.5)) }; 2]);
         let mut sums = [_mm512_setzero_ps(); SUMS];
         for _ in 0..turns {
             sums = sums.map(|sum| _mm512_dpbf16_ps(sum, factors[0], factors[1]));
