@@ -216,7 +216,12 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     /// [`Device::linear`], to the bit.
     fn format(&self) -> WeightFormat;
     /// Prepares a matrix `[N, K]` for products; `shape` is `(N, K)`.
-    fn prepare(&self, shape: (usize, usize), w: &Self::Buffer, format: WeightFormat) -> Result<Self::Prepared, DeviceError>;
+    fn prepare(
+        &self,
+        shape: (usize, usize),
+        w: &Self::Buffer,
+        format: WeightFormat,
+    ) -> Result<Self::Prepared, DeviceError>;
     /// Prepares a matrix that is quantised already.
     fn prepare_quantised(&self, matrix: Quantised) -> Result<Self::Prepared, DeviceError>;
     /// Rows and columns of a prepared matrix: `(N, K)`.

@@ -1,7 +1,7 @@
 //! The bound against closed forms, with predictors whose price is known.
 
-use aquatint_corpus::CanvasBatch;
 use aquatint_compute::ReadRow;
+use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Layout, Linear, Masked, TokenId};
 use aquatint_evaluate::{EvaluateError, Likelihood, Rule, likelihood};
 use aquatint_network::{Denoiser, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec};

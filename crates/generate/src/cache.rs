@@ -47,9 +47,10 @@ impl Cache {
             Self::Exact if blocks && spec.time_conditioning.is_some() => {
                 refuse("none", "the network is told the time, which changes what finished blocks say")
             }
-            Self::Exact if !blocks => {
-                refuse("none, prefix, dual", "every position of this network sees all others; only blocks in order can be exact")
-            }
+            Self::Exact if !blocks => refuse(
+                "none, prefix, dual",
+                "every position of this network sees all others; only blocks in order can be exact",
+            ),
             Self::Prefix | Self::Dual if blocks => {
                 refuse("none, exact", "blocks of this network see only earlier ones, so exact costs no more")
             }

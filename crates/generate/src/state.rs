@@ -8,8 +8,8 @@ use crate::request::{Outcome, Request, may_end};
 use crate::{Cache, GenerateError, belief::Belief};
 use aquatint_compute::{RowSummary, summarise};
 use aquatint_diffusion::{
-    Candidate, Canvas, Key, Kind, Layout, Process, Proposal, ProposalError, SettingError, Stability, StepPlan, Time, TokenId,
-    closed_by_end, guide, propose_believing,
+    Candidate, Canvas, Key, Kind, Layout, Process, Proposal, ProposalError, SettingError, Stability, StepPlan, Time,
+    TokenId, closed_by_end, guide, propose_believing,
 };
 use aquatint_network::{Memory, NetworkSpec};
 use std::ops::{ControlFlow, Range};
@@ -166,11 +166,13 @@ impl<'r> DecodeState<'r> {
             let belief = branch.belief.as_ref().map(|belief| belief.rows(&visible, known, spec.vocabulary_size));
             let time = time_shown(process, planned.from, noisy, visible.len());
             let fresh = (self.cache != Cache::None).then(|| {
-                let (block, positions, asked) = (self.block, self.blocks[self.block].as_slice(), branch.asked.as_slice());
+                let (block, positions, asked) =
+                    (self.block, self.blocks[self.block].as_slice(), branch.asked.as_slice());
                 let look = Look { visible: &visible, tokens: &tokens, block, positions, asked };
                 branch.remembered.fresh(self.cache, self.request.settings.cache_refresh, spec.attention, &look)
             });
-            let page = Page { tokens: &tokens, time, belief: belief.as_deref(), asked: &asked, fresh: fresh.as_deref() };
+            let page =
+                Page { tokens: &tokens, time, belief: belief.as_deref(), asked: &asked, fresh: fresh.as_deref() };
             branch.sequence = Some(reading.push(&page, std::mem::take(&mut branch.remembered.memory), spec));
             branch.rows.end = reading.asked();
             self.statistics.rows_read += fresh.as_ref().map_or(visible.len(), Vec::len);

@@ -121,8 +121,7 @@ impl<'p> Pass<'p> {
 }
 
 /// Attention over packed queries, keys and values.
-type Attend<'a, 'p, D> =
-    dyn FnMut(&mut Tape<'p, D>, AttentionShape, &Value<D>) -> Result<Value<D>, DeviceError> + 'a;
+type Attend<'a, 'p, D> = dyn FnMut(&mut Tape<'p, D>, AttentionShape, &Value<D>) -> Result<Value<D>, DeviceError> + 'a;
 
 /// One block. What the last one adds to rows that nobody asks for is never read: after its attention, only the asked
 /// rows go on.

@@ -50,7 +50,8 @@ impl<D: Device> Reader<'_, D> {
         read: &ReadRow<'_>,
     ) -> Result<(), NetworkError> {
         input.check(self.spec)?;
-        for (parameter, given) in [("probabilities", input.probabilities.is_some()), ("belief", input.belief.is_some())] {
+        for (parameter, given) in [("probabilities", input.probabilities.is_some()), ("belief", input.belief.is_some())]
+        {
             if given {
                 let reason = "what is read of a row has to be its token where other rows are remembered";
                 return Err(NetworkError::InputPart { parameter, given, reason });
@@ -63,7 +64,12 @@ impl<D: Device> Reader<'_, D> {
         let sequences = input.visibility.sequences();
         if memories.len() != sequences.len() {
             let (given, expected) = (memories.len(), sequences.len());
-            return Err(NetworkError::InputLength { parameter: "memories", given, expected, reason: "one for each sequence" });
+            return Err(NetworkError::InputLength {
+                parameter: "memories",
+                given,
+                expected,
+                reason: "one for each sequence",
+            });
         }
         let asked = input.answering(self.spec, rows)?;
         let asked = asked.iter().map(|&row| {
@@ -100,14 +106,16 @@ impl<D: Device> Reader<'_, D> {
             Some(kept) => *kept.downcast::<Kept<D>>().map_err(|_| NetworkError::ForeignMemory)?,
             None => {
                 let size = length * self.attention_shape().packed_columns();
-                let layers = (0..self.spec.layers).map(|_| self.parameters.device().zeros(size)).collect::<Result<_, _>>()?;
+                let layers =
+                    (0..self.spec.layers).map(|_| self.parameters.device().zeros(size)).collect::<Result<_, _>>()?;
                 Kept { layers, known: vec![false; length] }
             }
         };
         if kept.layers.len() != self.spec.layers || kept.known.len() != length {
             return Err(NetworkError::ForeignMemory);
         }
-        let places = fresh.partition_point(|&row| row < sequence.start)..fresh.partition_point(|&row| row < sequence.end);
+        let places =
+            fresh.partition_point(|&row| row < sequence.start)..fresh.partition_point(|&row| row < sequence.end);
         let fresh: Vec<u32> = fresh[places.clone()].iter().map(|row| row - sequence.start).collect();
         // Rows neither read nor remembered before each row: a range is whole where the count does not grow.
         let mut there = kept.known.clone();

@@ -14,7 +14,9 @@ fn blocks(lengths: &[usize]) -> (Example, Visibility) {
     for &length in lengths {
         let start = intervals.len() as u32;
         sequences.push(start..start + length as u32);
-        let shift = |two: [std::ops::Range<u32>; 2]| two.map(|r| if r.is_empty() { 0..0 } else { r.start + start..r.end + start });
+        let shift = |two: [std::ops::Range<u32>; 2]| {
+            two.map(|r| if r.is_empty() { 0..0 } else { r.start + start..r.end + start })
+        };
         intervals.extend(example.spec.attention.intervals(length, &[]).into_iter().map(shift));
     }
     (example, Visibility::new(sequences, intervals).unwrap())
@@ -87,8 +89,14 @@ fn what_cannot_be_answered_is_refused() {
         again(&network, &input, fresh, memories, rows).unwrap_err().to_string()
     };
     let empty = || [Memory::default()];
-    assert_eq!(told(&[0, 1, 2, 3], &mut empty(), &[5]), "row 5 has to answer but is not among the rows that are read (`fresh`)");
-    assert_eq!(told(&[4, 5, 6, 7], &mut empty(), &[5]), "row 4 sees a row that is neither read (`fresh`) nor remembered");
+    assert_eq!(
+        told(&[0, 1, 2, 3], &mut empty(), &[5]),
+        "row 5 has to answer but is not among the rows that are read (`fresh`)"
+    );
+    assert_eq!(
+        told(&[4, 5, 6, 7], &mut empty(), &[5]),
+        "row 4 sees a row that is neither read (`fresh`) nor remembered"
+    );
     assert_eq!(told(&[0, 2, 1, 3], &mut empty(), &[]), "`fresh` does not ascend at index 2");
     assert!(told(&[8], &mut empty(), &[]).starts_with("`fresh` has 8 at index 0; allowed: below 8"));
     assert!(told(&[0], &mut [], &[]).starts_with("`memories` has 0 entries; expected: 1"));
@@ -96,5 +104,8 @@ fn what_cannot_be_answered_is_refused() {
     let mut memories = empty();
     let input = NetworkInput { visibility: &long, ..longer.input() };
     again(&network, &input, &[0, 1, 2, 3], &mut memories, &[]).unwrap();
-    assert_eq!(told(&[0, 1, 2, 3], &mut memories, &[]), "the memory is of another network, or of a sequence of another length");
+    assert_eq!(
+        told(&[0, 1, 2, 3], &mut memories, &[]),
+        "the memory is of another network, or of a sequence of another length"
+    );
 }

@@ -260,7 +260,15 @@ mod tests {
     #[test]
     fn a_generation_fills_every_request_in_the_passes_of_its_plan() {
         let network = Network::new(Cpu::<f32>::scalar(), spec(Layout::Full), 0).unwrap();
-        let what = Generation { requests: 2, prompt: 4, tokens: 8, steps: 2, block_length: Some(4), cache: None, cache_refresh: None };
+        let what = Generation {
+            requests: 2,
+            prompt: 4,
+            tokens: 8,
+            steps: 2,
+            block_length: Some(4),
+            cache: None,
+            cache_refresh: None,
+        };
         let generated = generation(&network, what, 2).unwrap();
         assert_eq!((generated.tokens, generated.forward_passes, generated.times.all().len()), (16, 4, 2));
         assert_eq!((generated.tokens_per_forward(), generated.rows_read, generated.drift), (4.0, 2 * 4 * 12, None));
@@ -274,7 +282,15 @@ mod tests {
     fn without_a_mask_nothing_is_generated() {
         let spec = aquatint_network::NetworkSpec { mask_token: None, ..spec(Layout::Full) };
         let network = Network::new(Cpu::<f32>::scalar(), spec, 0).unwrap();
-        let what = Generation { requests: 1, prompt: 4, tokens: 8, steps: 2, block_length: None, cache: None, cache_refresh: None };
+        let what = Generation {
+            requests: 1,
+            prompt: 4,
+            tokens: 8,
+            steps: 2,
+            block_length: None,
+            cache: None,
+            cache_refresh: None,
+        };
         assert!(generation(&network, what, 1).unwrap_err().to_string().contains("knows no mask"));
     }
 }

@@ -81,7 +81,11 @@ impl Subject {
     fn frozen<D: Device>(&self, device: D, format: WeightFormat) -> Result<(Frozen<D>, Duration), Failure> {
         self.timed(
             |checkpoint| Ok(checkpoint.frozen(device.clone(), format)?),
-            |give| Ok(Frozen::new(device.clone(), self.spec.clone(), format, &mut |name| give(name).map(TensorData::Real))?),
+            |give| {
+                Ok(Frozen::new(device.clone(), self.spec.clone(), format, &mut |name| {
+                    give(name).map(TensorData::Real)
+                })?)
+            },
         )
     }
 

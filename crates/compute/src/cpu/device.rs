@@ -4,7 +4,8 @@ use super::fast::{f32s, f32s_mut};
 use super::scalar::{self, Modulation, Targets};
 use super::{Buffer, Cpu, Prepared};
 use crate::{
-    AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, Quantised, ReadRow, RopeShape, Visibility, WeightFormat,
+    AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, Quantised, ReadRow, RopeShape, Visibility,
+    WeightFormat,
 };
 
 impl<E: Element> Device for Cpu<E> {

@@ -14,11 +14,11 @@ mod scalar;
 #[cfg(test)]
 mod agreement;
 
-pub use memory::Buffer;
 pub use fast::summarise;
+pub use memory::Buffer;
 pub use path::{CpuPath, ParseNameError, Precision};
-pub use prepared::Prepared;
 pub use peak::{Arithmetic, peak};
+pub use prepared::Prepared;
 
 use crate::{DeviceError, Element};
 use fast::Fast;

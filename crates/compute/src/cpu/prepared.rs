@@ -1,7 +1,7 @@
 //! Matrices that the CPU multiplies by again and again.
 
-use super::{Buffer, Cpu, Precision, fast, scalar};
 use super::fast::{f32s, f32s_mut};
+use super::{Buffer, Cpu, Precision, fast, scalar};
 use crate::{Bits, DeviceError, Element, LinearShape, Quantised, ReadRow, WeightFormat};
 
 /// A matrix `[N, K]` in the order and the numbers in which the CPU multiplies by it.
@@ -58,12 +58,7 @@ impl<E: Element> Cpu<E> {
         }
     }
 
-    fn prepare_real(
-        &self,
-        shape: (usize, usize),
-        w: &[E],
-        precision: Precision,
-    ) -> Result<Prepared<E>, DeviceError> {
+    fn prepare_real(&self, shape: (usize, usize), w: &[E], precision: Precision) -> Result<Prepared<E>, DeviceError> {
         if let Some(fast) = &self.fast {
             return Ok(Prepared(Kept::Packed(fast.prepare(shape, f32s(w), precision)?)));
         }

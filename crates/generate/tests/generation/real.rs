@@ -88,10 +88,13 @@ fn an_exact_cache_changes_nothing_but_the_work() {
         |settings| settings.guidance_scale(1.5),
         |settings| settings.policy("threshold:0.03").repetition_penalty(1.3),
     ];
-    for (change, path) in changes.into_iter().flat_map(|change| CpuPath::available().into_iter().map(move |path| (change, path))) {
+    for (change, path) in
+        changes.into_iter().flat_map(|change| CpuPath::available().into_iter().map(move |path| (change, path)))
+    {
         let spec = small(|spec| spec.attention = Layout::Block { length: 4 });
         let network = Network::new(Cpu::<f32>::new(path, 2).unwrap(), spec, 1).unwrap();
-        let (with, without) = (fill(&network, &cached(Cache::Exact, change)), fill(&network, &cached(Cache::None, change)));
+        let (with, without) =
+            (fill(&network, &cached(Cache::Exact, change)), fill(&network, &cached(Cache::None, change)));
         for (index, (with, without)) in with.iter().zip(&without).enumerate() {
             assert_eq!(with.canvas, without.canvas, "{path}, request {index}");
             assert_eq!(with.reason, without.reason);

@@ -242,7 +242,8 @@ impl Fast {
                 (begin..end).step_by(each).map(move |start| (group, start..end.min(start + each)))
             })
             .collect();
-        let work: usize = items.iter().map(|(group, queries)| queries.len() * group.rows.len() * size * per_group).sum();
+        let work: usize =
+            items.iter().map(|(group, queries)| queries.len() * group.rows.len() * size * per_group).sum();
         self.pool.each(work, items, |(group, queries)| {
             let rows = &group.rows;
             let key = (shape.heads + group.key_value_head) * size;
@@ -264,7 +265,8 @@ impl Fast {
                     let mut begun = false;
                     for tile_start in rows.clone().step_by(TILE) {
                         let tile = tile_start..rows.end.min(tile_start + TILE);
-                        let visible: Vec<Seen> = chosen.iter().map(|&row| seen(visibility, row as usize, &tile)).collect();
+                        let visible: Vec<Seen> =
+                            chosen.iter().map(|&row| seen(visibility, row as usize, &tile)).collect();
                         if visible.iter().flatten().all(|range| range.0 == range.1) {
                             continue;
                         }
