@@ -6,11 +6,13 @@
 mod cpu;
 mod device;
 mod parameters;
+mod quantised;
 mod tape;
 mod visibility;
 
 pub use cpu::{Buffer, Cpu, CpuPath, ParseNameError, Precision};
 pub use device::{AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, RopeShape};
 pub use parameters::{Gradients, Parameters, WeightId};
+pub use quantised::{Bits, Quantised, QuantisedError};
 pub use tape::{Tape, Targets, Value};
 pub use visibility::{Visibility, VisibilityError};

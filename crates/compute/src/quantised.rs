@@ -1,0 +1,423 @@
+//! Matrices of small integers with one scale for each group of consecutive inputs of an output.
+//!
+//! Symmetric quantisation to nearest, without zero points: `w[n, k] ≈ values[n, k] * scales[n, k / group]`, every value
+//! at most half a scale from what it stands for. Eight bits take the scale `absmax / 127`. Four bits take -8 for the
+//! value of largest magnitude, of whichever sign it is, as `Q4_0` of llama.cpp does, since sixteen steps are too few to
+//! leave one unused; but the scale grows where the largest value of the other sign would be cut at 7 by more than half
+//! a step.
+
+use std::fmt;
+
+/// The largest magnitude of a weight that is quantised: beyond it a value times its scale could leave f32.
+const LARGEST: f32 = 1e38;
+/// Groups are told to kernels in units of so many inputs.
+const GROUP_UNIT: usize = 8;
+
+/// How many bits each integer takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Bits {
+    /// Integers from -8 to 7.
+    Four,
+    /// Integers from -127 to 127.
+    Eight,
+}
+
+impl Bits {
+    /// The number of bits.
+    pub fn count(self) -> usize {
+        match self {
+            Self::Four => 4,
+            Self::Eight => 8,
+        }
+    }
+
+    /// The smallest and the largest integer.
+    pub fn range(self) -> (i8, i8) {
+        match self {
+            Self::Four => (-8, 7),
+            Self::Eight => (-127, 127),
+        }
+    }
+
+    /// The scale of a group whose values span `low..=high`, `0.0` being within; `0.0` for a group of zeros.
+    fn scale(self, low: f32, high: f32) -> f32 {
+        let magnitude = match self {
+            Self::Eight => high.max(-low) / 127.0,
+            // -8 reaches half a step further than its own value, 7 as well: the other sign has room for 7.5 steps.
+            Self::Four => (high.max(-low) / 8.0).max(high.min(-low) / 7.5),
+        };
+        match (self, magnitude == 0.0 && low == 0.0 && high == 0.0) {
+            (_, true) => 0.0,
+            // A subnormal scale has too few bits to be divided by; values that small become zero.
+            (Self::Four, false) if high > -low => -magnitude.max(f32::MIN_POSITIVE),
+            (_, false) => magnitude.max(f32::MIN_POSITIVE),
+        }
+    }
+}
+
+impl fmt::Display for Bits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bits", self.count())
+    }
+}
+
+/// Why a matrix was not quantised, or quantised parts are no matrix.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum QuantisedError {
+    /// A matrix without outputs or without inputs.
+    #[error("a matrix of {outputs} outputs and {inputs} inputs cannot be quantised; allowed: at least 1 of each")]
+    Empty {
+        /// Rows of the matrix.
+        outputs: usize,
+        /// Columns of the matrix.
+        inputs: usize,
+    },
+    /// A group that does not divide the inputs of an output.
+    #[error(
+        "`group` is {group}; allowed: a divisor of {inputs} that is a multiple of {GROUP_UNIT}, or {inputs} (one scale for each output)"
+    )]
+    Group {
+        /// The group asked for.
+        group: usize,
+        /// Inputs of the matrix.
+        inputs: usize,
+    },
+    /// More or fewer values or scales than the matrix has room for.
+    #[error("`{parameter}` has {length} entries; allowed: {expected}")]
+    Length {
+        /// `values` or `scales`.
+        parameter: &'static str,
+        /// How many there are.
+        length: usize,
+        /// How many there have to be.
+        expected: usize,
+    },
+    /// A weight that is not a number, infinite, or too large for its scale.
+    #[error("`values[{index}]` is {value}; allowed: numbers from -{LARGEST:e} to {LARGEST:e}")]
+    Weight {
+        /// Where it stands, row-major.
+        index: usize,
+        /// What it is.
+        value: f32,
+    },
+    /// An integer that does not fit in the bits.
+    #[error("`values[{index}]` is {value}; allowed in {bits}: {} to {}", bits.range().0, bits.range().1)]
+    Value {
+        /// Where it stands, row-major.
+        index: usize,
+        /// What it is.
+        value: i8,
+        /// Bits of each integer.
+        bits: Bits,
+    },
+    /// A scale that is not a number, infinite, or so large that an integer times it is infinite.
+    #[error("`scales[{index}]` is {value}; allowed: numbers of magnitude up to {largest:e}")]
+    Scale {
+        /// Where it stands, row-major.
+        index: usize,
+        /// What it is.
+        value: f32,
+        /// The largest magnitude there may be.
+        largest: f32,
+    },
+}
+
+/// A matrix `[outputs, inputs]` of small integers, and a scale for each group of consecutive inputs of an output.
+///
+/// `w[n, k] = values[n, k] * scales[n, k / group]`. Symmetric, no zero points.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quantised {
+    bits: Bits,
+    outputs: usize,
+    inputs: usize,
+    group: usize,
+    values: Vec<i8>,
+    scales: Vec<f32>,
+}
+
+impl Quantised {
+    /// Rounds a row-major matrix `[outputs, inputs]`, each value to at most half a scale from itself.
+    ///
+    /// `group` is how many consecutive inputs share a scale; `None` is one scale for each output.
+    ///
+    /// # Errors
+    /// For an empty matrix, a group that does not fit, values of another number than the shape says, and values that
+    /// are not finite or beyond ±1e38.
+    pub fn of(
+        values: &[f32],
+        (outputs, inputs): (usize, usize),
+        bits: Bits,
+        group: Option<usize>,
+    ) -> Result<Self, QuantisedError> {
+        let group = group.unwrap_or(inputs);
+        check_shape((outputs, inputs), group, ("values", values.len()))?;
+        let mut integers = Vec::with_capacity(values.len());
+        let mut scales = Vec::with_capacity(values.len() / group);
+        let (lowest, highest) = bits.range();
+        for (index, group_values) in values.chunks_exact(group).enumerate() {
+            let (mut low, mut high, mut fine) = (0.0f32, 0.0f32, true);
+            for &value in group_values {
+                low = low.min(value);
+                high = high.max(value);
+                // `min` and `max` pass over what is not a number.
+                fine &= value.abs() <= LARGEST;
+            }
+            if !fine {
+                let within = group_values.iter().position(|v| !(v.abs() <= LARGEST)).unwrap_or(0);
+                return Err(QuantisedError::Weight { index: index * group + within, value: group_values[within] });
+            }
+            let scale = bits.scale(low, high);
+            scales.push(scale);
+            let divisor = if scale == 0.0 { 1.0 } else { scale };
+            integers.extend(
+                group_values.iter().map(|v| (v / divisor).round().clamp(f32::from(lowest), f32::from(highest)) as i8),
+            );
+        }
+        Ok(Self { bits, outputs, inputs, group, values: integers, scales })
+    }
+
+    /// Takes over integers, row-major `[outputs, inputs]`, and scales, row-major `[outputs, inputs / group]`.
+    ///
+    /// # Errors
+    /// When their numbers do not fit the shape, the group does not fit the inputs, an integer does not fit the bits, or
+    /// a scale times an integer would not be finite.
+    pub fn from_parts(
+        bits: Bits,
+        (outputs, inputs): (usize, usize),
+        group: usize,
+        values: Vec<i8>,
+        scales: Vec<f32>,
+    ) -> Result<Self, QuantisedError> {
+        check_shape((outputs, inputs), group, ("values", values.len()))?;
+        let expected = outputs * (inputs / group);
+        if scales.len() != expected {
+            return Err(QuantisedError::Length { parameter: "scales", length: scales.len(), expected });
+        }
+        let (lowest, highest) = bits.range();
+        let outside = |v: &i8| *v < lowest || *v > highest;
+        // Without a branch the check of a whole matrix is a few vector instructions.
+        if values.iter().fold(false, |any, v| any | outside(v)) {
+            let index = values.iter().position(outside).unwrap_or(0);
+            return Err(QuantisedError::Value { index, value: values[index], bits });
+        }
+        let largest = f32::MAX / f32::from(lowest).abs();
+        if let Some(index) = scales.iter().position(|s| !(s.abs() <= largest)) {
+            return Err(QuantisedError::Scale { index, value: scales[index], largest });
+        }
+        Ok(Self { bits, outputs, inputs, group, values, scales })
+    }
+
+    /// Bits of each integer.
+    pub fn bits(&self) -> Bits {
+        self.bits
+    }
+
+    /// Rows of the matrix.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Columns of the matrix.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// How many consecutive inputs share a scale: a divisor of the inputs, and a multiple of 8 or all inputs.
+    pub fn group(&self) -> usize {
+        self.group
+    }
+
+    /// The integers, row-major `[outputs, inputs]`; one byte each, whatever the bits.
+    pub fn values(&self) -> &[i8] {
+        &self.values
+    }
+
+    /// The scales, row-major `[outputs, inputs / group]`; all finite, of either sign, `0.0` for a group of zeros.
+    pub fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    /// What the integers stand for, row-major `[outputs, inputs]`; all finite.
+    pub fn dequantise(&self) -> Vec<f32> {
+        let groups = self.values.chunks_exact(self.group).zip(&self.scales);
+        let mut values = Vec::with_capacity(self.values.len());
+        for (integers, scale) in groups {
+            values.extend(integers.iter().map(|v| f32::from(*v) * scale));
+        }
+        values
+    }
+}
+
+fn check_shape(
+    (outputs, inputs): (usize, usize),
+    group: usize,
+    (parameter, length): (&'static str, usize),
+) -> Result<(), QuantisedError> {
+    if outputs == 0 || inputs == 0 {
+        return Err(QuantisedError::Empty { outputs, inputs });
+    }
+    let whole = group == inputs;
+    let unit = group > 0 && group.is_multiple_of(GROUP_UNIT) && inputs.is_multiple_of(group);
+    if !whole && !unit {
+        return Err(QuantisedError::Group { group, inputs });
+    }
+    // A shape read from a damaged file may be larger than any memory.
+    let expected = outputs.saturating_mul(inputs);
+    if length != expected {
+        return Err(QuantisedError::Length { parameter, length, expected });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Shapes with a group that fits them.
+    fn shapes() -> impl Strategy<Value = (usize, usize, Option<usize>)> {
+        prop_oneof![
+            (1usize..5, 1usize..40).prop_map(|(outputs, inputs)| (outputs, inputs, None)),
+            (1usize..5, 1usize..5, 1usize..4).prop_map(|(outputs, unit, groups)| (
+                outputs,
+                unit * 8 * groups,
+                Some(unit * 8)
+            )),
+        ]
+    }
+
+    fn matrices() -> impl Strategy<Value = (Vec<f32>, (usize, usize), Option<usize>)> {
+        // Magnitudes from subnormal to the largest allowed, all in one matrix or each alone.
+        let value = prop_oneof![
+            8 => -1.0f32..1.0,
+            1 => Just(0.0),
+            1 => (-45.0f32..38.0, any::<bool>()).prop_map(|(e, sign)| 10f32.powf(e) * if sign { 1.0 } else { -1.0 }),
+        ];
+        (shapes(), -30.0f32..30.0).prop_flat_map(move |((outputs, inputs, group), power)| {
+            prop::collection::vec(value.clone(), outputs * inputs).prop_map(move |values| {
+                let scaled = values.iter().map(|v| (v * 10f32.powf(power)).clamp(-LARGEST, LARGEST)).collect();
+                (scaled, (outputs, inputs), group)
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_is_at_most_half_a_scale_from_itself((values, shape, group) in matrices()) {
+            for bits in [Bits::Eight, Bits::Four] {
+                let quantised = Quantised::of(&values, shape, bits, group).unwrap();
+                let scales = quantised.scales().iter().flat_map(|s| std::iter::repeat_n(s, quantised.group()));
+                for ((original, back), scale) in values.iter().zip(quantised.dequantise()).zip(scales) {
+                    // The product itself is rounded once, to 24 bits of at most 127 scales.
+                    let allowed = f64::from(scale.abs()) * (0.5 + 128.0 / f64::from(1 << 23));
+                    let error = (f64::from(*original) - f64::from(back)).abs();
+                    prop_assert!(error <= allowed, "{bits}: {original:e} became {back:e} with the scale {scale:e}");
+                }
+            }
+        }
+
+        #[test]
+        fn the_parts_of_a_quantised_matrix_are_a_quantised_matrix((values, shape, group) in matrices()) {
+            for bits in [Bits::Eight, Bits::Four] {
+                let one = Quantised::of(&values, shape, bits, group).unwrap();
+                let parts = (one.values().to_vec(), one.scales().to_vec());
+                let again = Quantised::from_parts(bits, shape, one.group(), parts.0, parts.1).unwrap();
+                prop_assert!(again.dequantise().iter().all(|v| v.is_finite()));
+                prop_assert_eq!(again, one);
+            }
+        }
+
+        #[test]
+        fn what_is_not_a_finite_number_is_named_with_its_index(
+            (mut values, shape, group) in matrices(),
+            place in any::<prop::sample::Index>(),
+            bad in prop::sample::select(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 2e38]),
+        ) {
+            let place = place.index(values.len());
+            values[place] = bad;
+            let error = Quantised::of(&values, shape, Bits::Eight, group).unwrap_err();
+            let told = matches!(error, QuantisedError::Weight { index, value }
+                if index == place && value.to_bits() == bad.to_bits());
+            prop_assert!(told, "{error}");
+        }
+    }
+
+    #[test]
+    fn four_bits_take_minus_eight_for_the_largest_of_either_sign() {
+        let mut values = [0.25, -0.5, 0.0, 1.0, 0.125, 0.0, 0.0, 0.0];
+        for sign in [1.0, -1.0] {
+            values.iter_mut().for_each(|v| *v *= sign);
+            let quantised = Quantised::of(&values, (1, 8), Bits::Four, None).unwrap();
+            assert_eq!(quantised.values(), [-2, 4, 0, -8, -1, 0, 0, 0]);
+            assert_eq!(quantised.scales(), [-0.125 * values[3].signum()]);
+            assert_eq!(quantised.dequantise(), values);
+        }
+        // Nearly as large on the other side: with the scale 1/8 it would be cut at 7, almost a whole step away.
+        let quantised = Quantised::of(&[-1.0, 0.99], (1, 2), Bits::Four, None).unwrap();
+        assert_eq!(quantised.scales(), [0.99 / 7.5]);
+        assert_eq!(quantised.values(), [-8, 7]);
+    }
+
+    #[test]
+    fn a_group_of_zeros_has_the_scale_zero() {
+        let values = [[0.0; 8], [2.54; 8], [-0.0; 8], [0.0; 8]].concat();
+        for bits in [Bits::Eight, Bits::Four] {
+            let quantised = Quantised::of(&values, (2, 16), bits, Some(8)).unwrap();
+            for (index, scale) in quantised.scales().iter().enumerate() {
+                assert_eq!(*scale == 0.0, index != 1, "{bits}");
+                assert_eq!(quantised.values()[index * 8..][..8].iter().all(|v| *v == 0), index != 1, "{bits}");
+            }
+        }
+    }
+
+    #[test]
+    fn groups_divide_the_inputs_in_eights_or_are_all_of_them() {
+        let of =
+            |inputs: usize, group: Option<usize>| Quantised::of(&vec![1.0; inputs], (1, inputs), Bits::Four, group);
+        for (inputs, group) in [(7, None), (7, Some(7)), (24, Some(8)), (24, Some(24)), (64, Some(32))] {
+            assert_eq!(of(inputs, group).unwrap().group(), group.unwrap_or(inputs));
+        }
+        for (inputs, group) in [(24, 0), (24, 4), (24, 12), (24, 16), (24, 48), (7, 8)] {
+            assert_eq!(of(inputs, Some(group)).unwrap_err(), QuantisedError::Group { group, inputs });
+        }
+        assert_eq!(
+            of(48, Some(12)).unwrap_err().to_string(),
+            "`group` is 12; allowed: a divisor of 48 that is a multiple of 8, or 48 (one scale for each output)"
+        );
+    }
+
+    #[test]
+    fn damaged_parts_are_refused_with_what_is_allowed() {
+        let parts = |bits, shape, group, values: &[i8], scales: &[f32]| {
+            Quantised::from_parts(bits, shape, group, values.to_vec(), scales.to_vec()).map_err(|e| e.to_string())
+        };
+        let (values, scales) = ([3i8; 32], [0.5f32; 4]);
+        assert!(parts(Bits::Four, (2, 16), 8, &values, &scales).is_ok());
+        let cases = [
+            (parts(Bits::Four, (0, 16), 8, &[], &[]), "of 0 outputs and 16 inputs"),
+            (parts(Bits::Four, (2, 16), 8, &values[..31], &scales), "`values` has 31 entries; allowed: 32"),
+            (parts(Bits::Four, (usize::MAX, 16), 8, &values, &scales), "`values` has 32 entries; allowed: 184467"),
+            (parts(Bits::Four, (2, 16), 8, &values, &scales[..3]), "`scales` has 3 entries; allowed: 4"),
+            (parts(Bits::Four, (2, 16), 16, &values, &scales), "`scales` has 4 entries; allowed: 2"),
+            (parts(Bits::Four, (2, 16), 0, &values, &scales), "`group` is 0; allowed: a divisor of 16"),
+        ];
+        for (result, expected) in cases {
+            let error = result.unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+        for (bits, bad, expected) in [
+            (Bits::Four, 8, "`values[17]` is 8; allowed in 4 bits: -8 to 7"),
+            (Bits::Four, -9, "`values[17]` is -9; allowed in 4 bits: -8 to 7"),
+            (Bits::Eight, -128, "`values[17]` is -128; allowed in 8 bits: -127 to 127"),
+        ] {
+            let mut values = values;
+            values[17] = bad;
+            assert_eq!(parts(bits, (2, 16), 8, &values, &scales).unwrap_err(), expected);
+        }
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX / 4.0] {
+            let scales = [0.5, 0.5, bad, 0.5];
+            let error = parts(Bits::Four, (2, 16), 8, &values, &scales).unwrap_err();
+            assert!(error.starts_with(&format!("`scales[2]` is {bad}; allowed: numbers of magnitude")), "{error}");
+        }
+    }
+}
