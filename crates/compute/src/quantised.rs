@@ -163,7 +163,7 @@ impl Quantised {
                 fine &= value.abs() <= LARGEST;
             }
             if !fine {
-                let within = group_values.iter().position(|v| !(v.abs() <= LARGEST)).unwrap_or(0);
+                let within = group_values.iter().position(|v| !(-LARGEST..=LARGEST).contains(v)).unwrap_or(0);
                 return Err(QuantisedError::Weight { index: index * group + within, value: group_values[within] });
             }
             let scale = bits.scale(low, high);
@@ -201,7 +201,7 @@ impl Quantised {
             return Err(QuantisedError::Value { index, value: values[index], bits });
         }
         let largest = f32::MAX / f32::from(lowest).abs();
-        if let Some(index) = scales.iter().position(|s| !(s.abs() <= largest)) {
+        if let Some(index) = scales.iter().position(|s| !(-largest..=largest).contains(s)) {
             return Err(QuantisedError::Scale { index, value: scales[index], largest });
         }
         Ok(Self { bits, outputs, inputs, group, values, scales })

@@ -13,6 +13,7 @@ mod input;
 mod inventory;
 mod network;
 mod spec;
+mod tensor;
 mod time;
 mod wiring;
 
@@ -22,3 +23,4 @@ pub use input::{LossRow, NetworkInput};
 pub use inventory::Role;
 pub use network::{Network, Parameter, ParameterMut};
 pub use spec::NetworkSpec;
+pub use tensor::TensorData;
