@@ -1,5 +1,6 @@
 //! What can be wrong with a checkpoint, said so that it can be put right.
 
+use aquatint_compute::{Bits, QuantisedError};
 use aquatint_network::NetworkError;
 use aquatint_vocabulary::VocabularyError;
 use std::path::{Path, PathBuf};
@@ -85,8 +86,8 @@ pub enum CheckpointError {
         /// One of them.
         first: String,
     },
-    /// A tensor is kept in a type that is not a real number.
-    #[error("tensor `{name}` in `{file}` is of type {found}; allowed: F64, F32, F16, BF16")]
+    /// A tensor is kept in a type that it cannot have: weights and scales are real numbers, packed integers words.
+    #[error("tensor `{name}` in `{file}` is of type {found}; allowed: {allowed}")]
     WrongType {
         /// The tensor.
         name: String,
@@ -94,6 +95,56 @@ pub enum CheckpointError {
         file: String,
         /// Its type.
         found: String,
+        /// The types that it may have.
+        allowed: &'static str,
+    },
+    /// A weight or a scale is not a number, or infinite as f32.
+    #[error(
+        "tensor `{name}` in `{file}` has {value} at index {index}; allowed: finite numbers within the range of f32"
+    )]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// The file.
+        file: String,
+        /// Where it stands, row-major.
+        index: usize,
+        /// What it is.
+        value: f64,
+    },
+    /// `quantization_config` describes what is not read here.
+    #[error("`{key}` is {given}; allowed: {allowed} (in `{file}`)")]
+    Quantisation {
+        /// The file.
+        file: String,
+        /// The way to the key.
+        key: String,
+        /// Its value.
+        given: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// A tensor is kept as integers of a width that config.json does not describe.
+    #[error(
+        "tensor `{name}` in `{file}` is kept in {bits}, which the `quantization_config` of config.json does not describe; do the two belong together?"
+    )]
+    Undescribed {
+        /// The tensor.
+        name: String,
+        /// The file.
+        file: String,
+        /// Bits of its integers.
+        bits: Bits,
+    },
+    /// The parts of a quantised tensor are no matrix, or a matrix cannot be quantised as asked.
+    #[error("tensor `{name}` in `{file}`: {source}")]
+    Quantised {
+        /// The tensor.
+        name: String,
+        /// The file.
+        file: String,
+        /// Why not.
+        source: QuantisedError,
     },
     /// A tensor has another shape than the network's description says.
     #[error("tensor `{name}` in `{file}` has shape {found:?}; config.json asks for {expected:?}")]

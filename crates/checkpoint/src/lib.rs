@@ -16,13 +16,16 @@ pub mod builtin;
 mod error;
 mod folder;
 mod generation;
+mod quantisation;
+mod quantised;
 mod state;
 mod storage;
 mod weights;
 
 pub use error::CheckpointError;
-pub use folder::{Checkpoint, Origin, save};
+pub use folder::{Checkpoint, Origin, save, save_quantised};
 pub use generation::GenerationDefaults;
+pub use quantisation::{Quantisation, Scheme};
 pub use state::{RunState, save_state, state_file};
 pub use storage::Storage;
 pub use weights::{Exact, Tensor, Weights, write_weights};
