@@ -1,5 +1,6 @@
 //! What can be wrong with a checkpoint, said so that it can be put right.
 
+use crate::Quantisation;
 use aquatint_compute::{Bits, QuantisedError};
 use aquatint_network::NetworkError;
 use aquatint_vocabulary::VocabularyError;
@@ -165,6 +166,22 @@ pub enum CheckpointError {
         name: String,
         /// The shard named by the index.
         file: String,
+    },
+    /// A checkpoint of integers was to be quantised.
+    #[error("`{model}` is quantised already: {found}; quantise the model that it was made from")]
+    AlreadyQuantised {
+        /// The model.
+        model: String,
+        /// How.
+        found: Quantisation,
+    },
+    /// The head was to be quantised where it is the word vectors.
+    #[error(
+        "`head` cannot be quantised: that of `{model}` is tied to its word vectors, which stay; leave `head` as it is"
+    )]
+    TiedHead {
+        /// The model.
+        model: String,
     },
     /// Writing would mix two models in one folder.
     #[error("`{}` already holds another model (its {file} differs); choose another folder, or remove this one", folder.display())]

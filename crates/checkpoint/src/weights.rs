@@ -166,6 +166,16 @@ impl Weights {
         self.entries.get(name).map(|e| e.dtype.to_string())
     }
 
+    /// The narrowest type in which every real number can be written as it is read.
+    pub fn narrowest_storage(&self) -> Storage {
+        let all = |dtype| self.entries.values().all(|entry| entry.dtype == dtype);
+        match (all(Dtype::BF16), all(Dtype::F16)) {
+            (true, _) => Storage::Bf16,
+            (_, true) => Storage::F16,
+            _ => Storage::F32,
+        }
+    }
+
     /// Numbers in all tensors together, and bytes that they take in the files.
     pub fn size(&self) -> (u64, u64) {
         let numbers = self.entries.values().map(|e| e.shape.iter().product::<usize>() as u64).sum();

@@ -51,6 +51,7 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<(), Failure> {
         Command::Generate(arguments) => commands::generate::run(arguments, printer),
         Command::Train(arguments) => commands::train::run(arguments, printer),
         Command::Eval(EvalCommand::Likelihood(arguments)) => commands::likelihood::run(arguments, printer),
+        Command::Quantise(arguments) => commands::quantise::run(arguments, printer),
         Command::Show(arguments) => commands::show::run(arguments, printer),
         Command::List(arguments) => commands::list::run(arguments, printer),
         Command::Doctor(arguments) => commands::doctor::run(arguments, printer),

@@ -2,6 +2,7 @@
 
 mod generation;
 mod measuring;
+mod quantising;
 mod refusals;
 mod screens;
 mod support;

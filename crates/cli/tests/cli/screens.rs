@@ -12,7 +12,8 @@ fn help_of(arguments: &[&str]) -> String {
 #[test]
 fn help() {
     assert_snapshot!("help", help_of(&[]));
-    for command in ["run", "generate", "train", "eval likelihood", "show", "list", "doctor", "completions"] {
+    for command in ["run", "generate", "train", "eval likelihood", "quantize", "show", "list", "doctor", "completions"]
+    {
         assert_snapshot!(format!("help {command}").replace(' ', "_"), help_of(&command.split(' ').collect::<Vec<_>>()));
     }
 }
