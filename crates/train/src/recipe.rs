@@ -9,7 +9,7 @@ mod resolved;
 pub use resolved::{NetworkRecipe, OptimiserRecipe, Resolved};
 
 use crate::size::Size;
-use crate::{Overrides, RecipeError};
+use crate::{ByteSize, Overrides, RecipeError};
 use aquatint_checkpoint::Storage;
 use aquatint_diffusion::TimeSampling;
 use serde::{Deserialize, Serialize};
@@ -235,7 +235,7 @@ pub struct OptimiserOverrides {
     pub decay: Option<f64>,
     /// The learning rate at the end, as a share of the peak.
     pub floor: Option<f64>,
-    /// Recompute activations in the backward pass instead of keeping them.
+    /// Recompute all activations in the backward pass instead of keeping them; `run.activation_memory` says it finer.
     pub recompute: Option<bool>,
 }
 
@@ -267,6 +267,10 @@ pub struct Run {
     /// Threads of a CPU; all cores where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
+    /// The memory for what blocks keep for the backward pass, as in `"2GiB"`; of as many blocks as need be it is recomputed
+    /// instead, which changes no bit of the gradients. All is kept where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none", with = "optional_text")]
+    pub activation_memory: Option<ByteSize>,
     /// Type in which the model's weights are saved; the state keeps them without rounding.
     pub storage: Storage,
 }
@@ -285,6 +289,7 @@ impl Default for Run {
             sample_prompt: "Once upon a time".into(),
             device: "cpu".into(),
             threads: None,
+            activation_memory: None,
             storage: Storage::Bf16,
         }
     }
@@ -328,6 +333,29 @@ mod text {
         D: Deserializer<'de>,
     {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The same where nothing may be said.
+mod optional_text {
+    use serde::{Deserializer, Serializer};
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => serializer.collect_str(value),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+    where
+        T: FromStr,
+        T::Err: Display,
+        D: Deserializer<'de>,
+    {
+        super::text::deserialize(deserializer).map(Some)
     }
 }
 

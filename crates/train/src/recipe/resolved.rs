@@ -71,7 +71,7 @@ pub struct OptimiserRecipe {
     pub decay: f64,
     /// Learning rate at the end, as a share of the peak.
     pub floor: f64,
-    /// Recompute activations in the backward pass.
+    /// Recompute all activations in the backward pass.
     pub recompute: bool,
 }
 
@@ -237,6 +237,10 @@ impl Resolved {
             }
         }
         let r = &self.run;
+        if let (true, Some(budget)) = (o.recompute, r.activation_memory) {
+            let allowed = "nothing where `optimiser.recompute` is true, since then no block keeps its activations";
+            return wrong("run.activation_memory", budget.to_string(), allowed);
+        }
         for (key, value) in [
             ("run.steps", r.steps),
             ("run.log_every", r.log_every),
