@@ -1,6 +1,6 @@
 //! Models inside the binary, so that the first command works without a download.
 
-use crate::folder::{Checkpoint, Origin, parse_spec};
+use crate::folder::{Checkpoint, Origin, parse_config};
 use crate::weights::Weights;
 use crate::{CheckpointError, GenerationDefaults};
 use aquatint_vocabulary::Vocabulary;
@@ -38,8 +38,10 @@ pub(crate) fn find(name: &str) -> Option<&'static Files> {
 impl Files {
     pub(crate) fn load(&self) -> Result<Checkpoint, CheckpointError> {
         let file = |file: &str| format!("{} (built in)/{file}", self.name);
+        let (spec, quantisation) = parse_config(&file("config.json"), self.config)?;
         Ok(Checkpoint {
-            spec: parse_spec(&file("config.json"), self.config)?,
+            spec,
+            quantisation,
             weights: Weights::embedded(&file("model.safetensors"), self.weights)?,
             vocabulary: Vocabulary::from_json(self.tokenizer)?,
             generation: GenerationDefaults::parse(&file("generation_config.json"), self.generation, true)?,

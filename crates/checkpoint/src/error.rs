@@ -1,5 +1,7 @@
 //! What can be wrong with a checkpoint, said so that it can be put right.
 
+use crate::Quantisation;
+use aquatint_compute::{Bits, QuantisedError};
 use aquatint_network::NetworkError;
 use aquatint_vocabulary::VocabularyError;
 use std::path::{Path, PathBuf};
@@ -85,8 +87,8 @@ pub enum CheckpointError {
         /// One of them.
         first: String,
     },
-    /// A tensor is kept in a type that is not a real number.
-    #[error("tensor `{name}` in `{file}` is of type {found}; allowed: F64, F32, F16, BF16")]
+    /// A tensor is kept in a type that it cannot have: weights and scales are real numbers, packed integers words.
+    #[error("tensor `{name}` in `{file}` is of type {found}; allowed: {allowed}")]
     WrongType {
         /// The tensor.
         name: String,
@@ -94,6 +96,56 @@ pub enum CheckpointError {
         file: String,
         /// Its type.
         found: String,
+        /// The types that it may have.
+        allowed: &'static str,
+    },
+    /// A weight or a scale is not a number, or infinite as f32.
+    #[error(
+        "tensor `{name}` in `{file}` has {value} at index {index}; allowed: finite numbers within the range of f32"
+    )]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// The file.
+        file: String,
+        /// Where it stands, row-major.
+        index: usize,
+        /// What it is.
+        value: f64,
+    },
+    /// `quantization_config` describes what is not read here.
+    #[error("`{key}` is {given}; allowed: {allowed} (in `{file}`)")]
+    Quantisation {
+        /// The file.
+        file: String,
+        /// The way to the key.
+        key: String,
+        /// Its value.
+        given: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// A tensor is kept as integers of a width that config.json does not describe.
+    #[error(
+        "tensor `{name}` in `{file}` is kept in {bits}, which the `quantization_config` of config.json does not describe; do the two belong together?"
+    )]
+    Undescribed {
+        /// The tensor.
+        name: String,
+        /// The file.
+        file: String,
+        /// Bits of its integers.
+        bits: Bits,
+    },
+    /// The parts of a quantised tensor are no matrix, or a matrix cannot be quantised as asked.
+    #[error("tensor `{name}` in `{file}`: {source}")]
+    Quantised {
+        /// The tensor.
+        name: String,
+        /// The file.
+        file: String,
+        /// Why not.
+        source: QuantisedError,
     },
     /// A tensor has another shape than the network's description says.
     #[error("tensor `{name}` in `{file}` has shape {found:?}; config.json asks for {expected:?}")]
@@ -114,6 +166,22 @@ pub enum CheckpointError {
         name: String,
         /// The shard named by the index.
         file: String,
+    },
+    /// A checkpoint of integers was to be quantised.
+    #[error("`{model}` is quantised already: {found}; quantise the model that it was made from")]
+    AlreadyQuantised {
+        /// The model.
+        model: String,
+        /// How.
+        found: Quantisation,
+    },
+    /// The head was to be quantised where it is the word vectors.
+    #[error(
+        "`head` cannot be quantised: that of `{model}` is tied to its word vectors, which stay; leave `head` as it is"
+    )]
+    TiedHead {
+        /// The model.
+        model: String,
     },
     /// Writing would mix two models in one folder.
     #[error("`{}` already holds another model (its {file} differs); choose another folder, or remove this one", folder.display())]

@@ -5,12 +5,15 @@
 //! weights are the only file that changes when a model is saved again, and a kill at any moment leaves a folder that
 //! can be loaded.
 
+use crate::quantised::write_data;
 use crate::weights::{Tensor, Weights, write_weights};
-use crate::{CheckpointError, GenerationDefaults, Storage, builtin};
+use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, builtin};
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_files::write_atomically;
-use aquatint_network::{Frozen, Network, NetworkSpec, TensorData, families};
+use aquatint_network::{Frozen, Network, NetworkError, NetworkSpec, TensorData, families};
 use aquatint_vocabulary::Vocabulary;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Where a checkpoint came from.
@@ -36,6 +39,8 @@ impl std::fmt::Display for Origin {
 pub struct Checkpoint {
     /// What the network is.
     pub spec: NetworkSpec,
+    /// How its quantised matrices are kept, if some are.
+    pub quantisation: Option<Quantisation>,
     /// The numbers in it.
     pub weights: Weights,
     /// Text to tokens and back.
@@ -67,68 +72,76 @@ impl Checkpoint {
         };
         let name = |name: &str| folder.join(name).display().to_string();
         let config = read("config.json")?;
-        let spec = parse_spec(&name("config.json"), &config)?;
+        let (spec, quantisation) = parse_config(&name("config.json"), &config)?;
         let vocabulary = Vocabulary::from_json(&read("tokenizer.json")?)?;
         let generation = GenerationDefaults::load(folder, is_native(&config))?;
         let weights = Weights::open(folder)?;
-        Ok(Self { spec, weights, vocabulary, generation, origin: Origin::Folder(folder.to_path_buf()) })
+        Ok(Self { spec, quantisation, weights, vocabulary, generation, origin: Origin::Folder(folder.to_path_buf()) })
     }
 
-    /// The network with these weights on a device, to be trained further.
+    /// The network with these weights on a device, for learning and for belief in full; what is quantised is taken as the
+    /// real numbers that it stands for.
     ///
     /// # Errors
-    /// When a tensor is missing, has another shape or type, or there are tensors that the network has no place for.
+    /// As [`Checkpoint::build`].
     pub fn network<D: Device>(&self, device: D) -> Result<Network<D>, CheckpointError> {
-        self.check()?;
-        let mut failure = None;
-        let network = Network::from_weights(device, self.spec.clone(), &mut |name| self.give(name, &mut failure));
-        // The file's own trouble is the cause of whatever the network then says.
-        failure.map_or_else(|| Ok(network?), Err)
+        self.build(|weights| {
+            let mut real = |name: &str| weights(name).map(TensorData::into_real);
+            Network::from_weights(device, self.spec.clone(), &mut real)
+        })
     }
 
-    /// The network with these weights on a device, to be run; its matrices are kept in `format` only.
+    /// The network with these weights on a device, to be run: its matrices are kept in `format` only, and what is
+    /// quantised stays as it is.
     ///
     /// # Errors
-    /// As for [`Checkpoint::network`], and when a matrix cannot be quantised.
+    /// As [`Checkpoint::build`], and when a matrix cannot be quantised.
     pub fn frozen<D: Device>(&self, device: D, format: WeightFormat) -> Result<Frozen<D>, CheckpointError> {
-        self.check()?;
-        let mut failure = None;
-        let network = Frozen::new(device, self.spec.clone(), format, &mut |name| {
-            self.give(name, &mut failure).map(TensorData::Real)
-        });
-        failure.map_or_else(|| Ok(network?), Err)
+        self.build(|weights| Frozen::new(device, self.spec.clone(), format, weights))
     }
 
-    /// A first pass over the headers alone: a mismatch is told before anything large is read.
-    fn check(&self) -> Result<(), CheckpointError> {
+    /// What `build` makes of the weights, which it asks for by their names and gets as the files keep them.
+    ///
+    /// # Errors
+    /// When a tensor is missing, has another shape or type, or there are tensors that the network has no place for; when
+    /// a number is not finite or does not fit its bits; and what `build` says itself.
+    pub fn build<T>(
+        &self,
+        build: impl FnOnce(&mut dyn FnMut(&str) -> Option<TensorData>) -> Result<T, NetworkError>,
+    ) -> Result<T, CheckpointError> {
         let expected = families::native::tensors(&self.spec);
+        // A first pass over the headers alone: a mismatch is told before anything large is read.
         for (name, shape) in &expected {
-            match self.weights.shape(name) {
-                Some(found) if found != shape => self.weights.read_shaped(name, shape).map(|_| ())?,
-                Some(_) => {}
-                None => self.weights.read(name).map(|_| ())?,
-            }
+            self.weights.check(name, shape, self.quantisation.as_ref())?;
         }
-        let unknown: Vec<&str> = self.weights.names().filter(|n| !expected.iter().any(|(e, _)| e == n)).collect();
-        match unknown.first() {
-            Some(first) => Err(CheckpointError::UnknownTensors {
+        let places: BTreeSet<String> = expected.iter().flat_map(|(name, _)| self.weights.parts(name)).collect();
+        let unknown: Vec<&str> = self.weights.names().filter(|name| !places.contains(*name)).collect();
+        if let Some(first) = unknown.first() {
+            return Err(CheckpointError::UnknownTensors {
                 file: self.weights.origin().to_owned(),
                 count: unknown.len(),
                 first: (*first).to_owned(),
-            }),
-            None => Ok(()),
+            });
+        }
+        let shapes: BTreeMap<&str, &[usize]> = expected.iter().map(|(n, s)| (n.as_str(), s.as_slice())).collect();
+        let mut failure = None;
+        let built = build(&mut |name: &str| {
+            let shape = shapes.get(name)?;
+            let data = self.weights.read_data(name, shape, self.quantisation.as_ref());
+            data.map_err(|error| failure.get_or_insert(error)).ok()
+        });
+        // The file's own trouble is the cause of whatever the network then says.
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(built?),
         }
     }
 
-    /// The values of a tensor; what goes wrong for the first time is put aside.
-    fn give(&self, name: &str, failure: &mut Option<CheckpointError>) -> Option<Vec<f32>> {
-        match self.weights.read(name) {
-            Ok(values) => Some(values),
-            Err(error) => {
-                failure.get_or_insert(error);
-                None
-            }
-        }
+    /// Numbers in all weights together, and bytes that they take in the files.
+    pub fn size(&self) -> (u64, u64) {
+        let numbers = |shape: &[usize]| shape.iter().product::<usize>() as u64;
+        let numbers = families::native::tensors(&self.spec).iter().map(|(_, shape)| numbers(shape)).sum();
+        (numbers, self.weights.size().1)
     }
 }
 
@@ -144,10 +157,43 @@ pub fn save(
     tensors: &[Tensor<Vec<f32>>],
     storage: Storage,
 ) -> Result<(), CheckpointError> {
+    let config = describe(spec, storage, None);
+    write_folder(folder, &config, vocabulary, generation, |path| write_weights(path, tensors, storage))
+}
+
+/// Like [`save`] with weights of which some are quantised, as `quantisation` describes them.
+///
+/// # Errors
+/// When the folder holds a model of another description or vocabulary, or cannot be written.
+pub fn save_quantised(
+    folder: &Path,
+    spec: &NetworkSpec,
+    vocabulary: &Vocabulary,
+    generation: &GenerationDefaults,
+    (tensors, quantisation): (&[Tensor<TensorData>], &Quantisation),
+    storage: Storage,
+) -> Result<(), CheckpointError> {
+    let config = describe(spec, storage, Some(quantisation));
+    write_folder(folder, &config, vocabulary, generation, |path| write_data(path, tensors, storage))
+}
+
+/// A `config.json`.
+fn describe(spec: &NetworkSpec, storage: Storage, quantisation: Option<&Quantisation>) -> Value {
     let mut config = families::native::to_config(spec);
-    if let Some(map) = config.as_object_mut() {
-        map.insert("torch_dtype".to_owned(), storage.torch_name().into());
+    config["torch_dtype"] = storage.torch_name().into();
+    if let Some(quantisation) = quantisation {
+        config["quantization_config"] = quantisation.to_config();
     }
+    config
+}
+
+fn write_folder(
+    folder: &Path,
+    config: &Value,
+    vocabulary: &Vocabulary,
+    generation: &GenerationDefaults,
+    write_weights: impl FnOnce(&Path) -> Result<(), CheckpointError>,
+) -> Result<(), CheckpointError> {
     let json = |file: &str, value: serde_json::Result<Vec<u8>>| {
         let reason = |e: serde_json::Error| CheckpointError::Json { file: file.to_owned(), reason: e.to_string() };
         value.map_err(reason).map(|mut text| {
@@ -155,7 +201,7 @@ pub fn save(
             text
         })
     };
-    let description = json("config.json", serde_json::to_vec_pretty(&config))?;
+    let description = json("config.json", serde_json::to_vec_pretty(config))?;
     let generation = json("generation_config.json", serde_json::to_vec_pretty(generation))?;
     let tokenizer = vocabulary.to_json()?;
     let mut absent = Vec::new();
@@ -171,7 +217,7 @@ pub fn save(
     let put = |path: &Path, bytes: &[u8]| {
         write_atomically(path, |out| out.write_all(bytes)).map_err(|e| CheckpointError::io("write", path, e))
     };
-    write_weights(&folder.join("model.safetensors"), tensors, storage)?;
+    write_weights(&folder.join("model.safetensors"))?;
     put(&folder.join("generation_config.json"), &generation)?;
     // The description comes last: a folder has one only when everything that it describes is there.
     for (path, bytes) in absent {
@@ -180,14 +226,15 @@ pub fn save(
     Ok(())
 }
 
-pub(crate) fn parse_spec(file: &str, config: &[u8]) -> Result<NetworkSpec, CheckpointError> {
-    let config: serde_json::Value = serde_json::from_slice(config)
+/// What a `config.json` says of the network, and of how its matrices are kept.
+pub(crate) fn parse_config(file: &str, config: &[u8]) -> Result<(NetworkSpec, Option<Quantisation>), CheckpointError> {
+    let config: Value = serde_json::from_slice(config)
         .map_err(|e| CheckpointError::Json { file: file.to_owned(), reason: e.to_string() })?;
-    Ok(families::from_config(&config)?)
+    Ok((families::from_config(&config)?, Quantisation::from_config(file, &config)?))
 }
 
 /// Whether a description is of this project's own family, whose keys are all known.
 fn is_native(config: &[u8]) -> bool {
-    let config: serde_json::Value = serde_json::from_slice(config).unwrap_or_default();
-    config.get("model_type").and_then(serde_json::Value::as_str) == Some("aquatint")
+    let config: Value = serde_json::from_slice(config).unwrap_or_default();
+    config.get("model_type").and_then(Value::as_str) == Some("aquatint")
 }

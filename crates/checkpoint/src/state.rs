@@ -39,7 +39,7 @@ pub fn save_state<C: Serialize>(folder: &Path, counters: &C, tensors: &[Tensor<E
     let path = state_file(folder);
     let header = serde_json::to_string(&Header { version: VERSION, counters })
         .map_err(|e| CheckpointError::State { file: path.display().to_string(), reason: e.to_string() })?;
-    write_exact(&path, tensors, (KEY, header))
+    write_exact(&path, tensors, (KEY, &header))
 }
 
 impl<C: DeserializeOwned> RunState<C> {

@@ -55,22 +55,43 @@ impl Storage {
     }
 }
 
-/// Widens or rounds little-endian bytes of type `dtype` to f32; `None` for a type that is not a real number.
-pub(crate) fn decode(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
-    let pairs = |widen: fn([u8; 2]) -> f32| bytes.chunks_exact(2).map(|c| widen([c[0], c[1]])).collect();
+/// Why bytes are not real numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Undecodable {
+    /// Their type is not one of real numbers.
+    Type,
+    /// The value at this index is not a number, or infinite as f32.
+    NotFinite(usize, f64),
+}
+
+/// Values that are looked at while they are still in the nearest cache.
+const BLOCK: usize = 2048;
+
+/// Widens or rounds little-endian bytes of type `dtype` to f32, all of them finite.
+pub(crate) fn decode(dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, Undecodable> {
     match dtype {
-        Dtype::F32 => Some(bytes.chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect()),
-        Dtype::F16 => Some(pairs(|b| f16::from_le_bytes(b).to_f32())),
-        Dtype::BF16 => Some(pairs(|b| bf16::from_le_bytes(b).to_f32())),
-        Dtype::F64 => Some(decode_f64(bytes).into_iter().map(|v| v as f32).collect()),
-        _ => None,
+        Dtype::F32 => finite(bytes, f32::from_le_bytes),
+        Dtype::F16 => finite(bytes, |b| f16::from_le_bytes(b).to_f32()),
+        Dtype::BF16 => finite(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+        Dtype::F64 => finite(bytes, |b| f64::from_le_bytes(b) as f32),
+        _ => Err(Undecodable::Type),
     }
 }
 
-/// Little-endian f64.
-pub(crate) fn decode_f64(bytes: &[u8]) -> Vec<f64> {
-    let value = |c: &[u8]| f64::from_le_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]);
-    bytes.chunks_exact(8).map(value).collect()
+/// Decodes block by block and looks at each, so that a large tensor goes through memory once.
+fn finite<const WIDTH: usize>(bytes: &[u8], decode: impl Fn([u8; WIDTH]) -> f32) -> Result<Vec<f32>, Undecodable> {
+    let (numbers, _) = bytes.as_chunks::<WIDTH>();
+    let mut values = Vec::with_capacity(numbers.len());
+    for block in numbers.chunks(BLOCK) {
+        let start = values.len();
+        values.extend(block.iter().map(|number| decode(*number)));
+        // Without a branch for each value this is a few vector instructions.
+        if !values[start..].iter().fold(true, |all, value| all & value.is_finite()) {
+            let within = values[start..].iter().position(|value| !value.is_finite()).unwrap_or(0);
+            return Err(Undecodable::NotFinite(start + within, values[start + within].into()));
+        }
+    }
+    Ok(values)
 }
 
 impl fmt::Display for Storage {
@@ -118,8 +139,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_finite_is_told_with_its_index() {
+        for length in [1, BLOCK, BLOCK + 1, 3 * BLOCK] {
+            for (storage, bad) in
+                [(Storage::F32, f32::NAN), (Storage::F16, f32::INFINITY), (Storage::Bf16, -f32::INFINITY)]
+            {
+                for index in [0, length / 2, length - 1] {
+                    let mut values = vec![1.0; length];
+                    values[index] = bad;
+                    let error = decode(storage.dtype(), &storage.encode(&values)).unwrap_err();
+                    let Undecodable::NotFinite(told, value) = error else { panic!("{error:?}") };
+                    assert_eq!((told, value.to_string()), (index, bad.to_string()));
+                }
+            }
+        }
+        // Finite as f64, but no f32.
+        let bytes = [1.0f64, 1e300].map(f64::to_le_bytes).concat();
+        assert_eq!(decode(Dtype::F64, &bytes), Err(Undecodable::NotFinite(1, f64::INFINITY)));
+    }
+
+    #[test]
     fn integers_are_not_weights() {
-        assert!(decode(Dtype::I64, &[0; 8]).is_none());
+        assert_eq!(decode(Dtype::I64, &[0; 8]), Err(Undecodable::Type));
         assert!("int4".parse::<Storage>().unwrap_err().to_string().contains("allowed: f32, f16, bf16"));
     }
 }

@@ -4,7 +4,7 @@
 //! larger than memory can be opened.
 
 use crate::CheckpointError;
-use crate::storage::{Storage, decode, decode_f64};
+use crate::storage::{Storage, Undecodable, decode};
 use aquatint_files::{MappedFile, write_atomically};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -166,6 +166,16 @@ impl Weights {
         self.entries.get(name).map(|e| e.dtype.to_string())
     }
 
+    /// The narrowest type in which every real number can be written as it is read.
+    pub fn narrowest_storage(&self) -> Storage {
+        let all = |dtype| self.entries.values().all(|entry| entry.dtype == dtype);
+        match (all(Dtype::BF16), all(Dtype::F16)) {
+            (true, _) => Storage::Bf16,
+            (_, true) => Storage::F16,
+            _ => Storage::F32,
+        }
+    }
+
     /// Numbers in all tensors together, and bytes that they take in the files.
     pub fn size(&self) -> (u64, u64) {
         let numbers = self.entries.values().map(|e| e.shape.iter().product::<usize>() as u64).sum();
@@ -185,15 +195,53 @@ impl Weights {
     /// The values of a tensor, row-major, as f32.
     ///
     /// # Errors
-    /// When there is no such tensor, it is not of real numbers, or the file cannot be read.
+    /// When there is no such tensor, it is not of real numbers, or a value is not finite.
     pub fn read(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
         let (entry, file, bytes) = self.bytes(name)?;
-        let wrong = || CheckpointError::WrongType {
-            name: name.to_owned(),
-            file: file.to_owned(),
-            found: entry.dtype.to_string(),
-        };
-        decode(entry.dtype, bytes).ok_or_else(wrong)
+        decode(entry.dtype, bytes).map_err(|error| match error {
+            Undecodable::Type => wrong_type(name, file, entry.dtype, "F64, F32, F16, BF16"),
+            Undecodable::NotFinite(index, value) => {
+                CheckpointError::NotFinite { name: name.to_owned(), file: file.to_owned(), index, value }
+            }
+        })
+    }
+
+    /// The bytes of a tensor that has to have this type and shape.
+    pub(crate) fn raw(&self, name: &str, dtype: Dtype, expected: &[usize]) -> Result<&[u8], CheckpointError> {
+        let (entry, file, bytes) = self.bytes(name)?;
+        if entry.dtype != dtype {
+            let allowed = match dtype {
+                Dtype::I8 => "I8",
+                Dtype::I32 => "I32",
+                _ => "I64",
+            };
+            return Err(wrong_type(name, file, entry.dtype, allowed));
+        }
+        self.expect_shape(name, expected)?;
+        Ok(bytes)
+    }
+
+    /// Insists on a shape where the tensor exists.
+    pub(crate) fn expect_shape(&self, name: &str, expected: &[usize]) -> Result<(), CheckpointError> {
+        match self.entries.get(name) {
+            Some(entry) if entry.shape != expected => Err(CheckpointError::WrongShape {
+                name: name.to_owned(),
+                file: self.file_of(name).to_owned(),
+                found: entry.shape.clone(),
+                expected: expected.to_vec(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The type of a tensor.
+    pub(crate) fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.entries.get(name).map(|entry| entry.dtype)
+    }
+
+    /// The file that holds a tensor, or the first one, for messages.
+    pub(crate) fn file_of(&self, name: &str) -> &str {
+        self.entries.get(name).map_or_else(|| self.origin(), |entry| &self.sources[entry.source].name)
     }
 
     /// The values of a tensor that has to have this shape.
@@ -201,21 +249,18 @@ impl Weights {
     /// # Errors
     /// As [`Weights::read`], and when the shape is another.
     pub fn read_shaped(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, CheckpointError> {
-        match self.entries.get(name) {
-            Some(entry) if entry.shape != expected => Err(CheckpointError::WrongShape {
-                name: name.to_owned(),
-                file: self.sources[entry.source].name.clone(),
-                found: entry.shape.clone(),
-                expected: expected.to_vec(),
-            }),
-            _ => self.read(name),
-        }
+        self.expect_shape(name, expected)?;
+        self.read(name)
     }
 
-    /// The values of a tensor without rounding: f64 stays f64, everything else is exact in f64.
+    /// The values of a tensor bit for bit, whatever they are: f64 stays f64, everything else is exact in f64.
     pub(crate) fn read_exact(&self, name: &str) -> Result<Exact, CheckpointError> {
         let (entry, _, bytes) = self.bytes(name)?;
-        if entry.dtype == Dtype::F64 { Ok(Exact::F64(decode_f64(bytes))) } else { self.read(name).map(Exact::F32) }
+        match entry.dtype {
+            Dtype::F64 => Ok(Exact::F64(bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect())),
+            Dtype::F32 => Ok(Exact::F32(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect())),
+            _ => self.read(name).map(Exact::F32),
+        }
     }
 
     fn bytes(&self, name: &str) -> Result<(&Entry, &str, &[u8]), CheckpointError> {
@@ -228,6 +273,10 @@ impl Weights {
         // The header was checked against the file's length when it was opened.
         Ok((entry, &source.name, &source.bytes.all()[entry.start..entry.start + entry.length]))
     }
+}
+
+fn wrong_type(name: &str, file: &str, found: Dtype, allowed: &'static str) -> CheckpointError {
+    CheckpointError::WrongType { name: name.to_owned(), file: file.to_owned(), found: found.to_string(), allowed }
 }
 
 impl Bytes {
@@ -285,15 +334,14 @@ pub struct Tensor<V> {
 /// Writes weights to a safetensors file, atomically.
 pub fn write_weights(path: &Path, tensors: &[Tensor<Vec<f32>>], storage: Storage) -> Result<(), CheckpointError> {
     let parts = tensors.iter().map(|t| Part { name: &t.name, shape: &t.shape, dtype: storage.dtype() });
-    // `format = pt` is what other readers of safetensors files look for.
-    write(path, parts.collect(), ("format", "pt".to_owned()), |index| storage.encode(&tensors[index].values))
+    write(path, parts.collect(), FORMAT, |index| storage.encode(&tensors[index].values))
 }
 
 /// Writes tensors without rounding, with one piece of text in the header, atomically.
 pub(crate) fn write_exact(
     path: &Path,
     tensors: &[Tensor<Exact>],
-    metadata: (&str, String),
+    metadata: (&str, &str),
 ) -> Result<(), CheckpointError> {
     let parts = tensors.iter().map(|t| {
         let dtype = if matches!(t.values, Exact::F64(_)) { Dtype::F64 } else { Dtype::F32 };
@@ -305,17 +353,22 @@ pub(crate) fn write_exact(
     })
 }
 
-struct Part<'a> {
-    name: &'a str,
-    shape: &'a [usize],
-    dtype: Dtype,
+/// What other readers of safetensors files look for in the header.
+pub(crate) const FORMAT: (&str, &str) = ("format", "pt");
+
+/// What the header says of one tensor.
+pub(crate) struct Part<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) shape: &'a [usize],
+    pub(crate) dtype: Dtype,
 }
 
-/// Writes one tensor after another, so that only one at a time is there twice.
-fn write(
+/// Writes one tensor after another, so that only one at a time is there twice; `encode` gives the bytes of the tensor
+/// with an index.
+pub(crate) fn write(
     path: &Path,
     parts: Vec<Part>,
-    metadata: (&str, String),
+    metadata: (&str, &str),
     encode: impl Fn(usize) -> Vec<u8>,
 ) -> Result<(), CheckpointError> {
     let mut end = 0;
@@ -329,7 +382,7 @@ fn write(
         let info = TensorInfo { dtype: part.dtype, shape: part.shape.to_vec(), data_offsets: (start, end) };
         (part.name.to_owned(), info)
     });
-    let metadata = HashMap::from([(metadata.0.to_owned(), metadata.1)]);
+    let metadata = HashMap::from([(metadata.0.to_owned(), metadata.1.to_owned())]);
     let refused = |reason: String| CheckpointError::Header { file: path.display().to_string(), reason };
     let infos = infos.collect();
     let header = Metadata::new(Some(metadata), infos).map_err(|e| refused(e.to_string()))?;

@@ -1,9 +1,12 @@
 //! Whole checkpoint folders: what was saved can be loaded, and what is wrong with one is told.
 
-use aquatint_checkpoint::{Checkpoint, CheckpointError, GenerationDefaults, Storage, Tensor, builtin, save};
-use aquatint_compute::{Cpu, Device};
+use aquatint_checkpoint::{
+    Checkpoint, CheckpointError, GenerationDefaults, Quantisation, Scheme, Storage, Tensor, builtin, save,
+    save_quantised,
+};
+use aquatint_compute::{Bits, Cpu, Device, Quantised};
 use aquatint_diffusion::Layout;
-use aquatint_network::{Network, NetworkSpec};
+use aquatint_network::{Network, NetworkSpec, TensorData};
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::path::Path;
 
@@ -149,4 +152,106 @@ fn the_built_in_model_is_whole() {
     assert!(checkpoint.spec.vocabulary_size >= checkpoint.vocabulary.len());
     let (_, bytes) = checkpoint.weights.size();
     assert!(bytes < 15_000_000, "{bytes} bytes in the repository");
+}
+
+/// The weights of a random network, the matrices of its layers quantised.
+fn quantised(spec: &NetworkSpec, bits: Bits) -> Vec<Tensor<TensorData>> {
+    let quantise = |tensor: Tensor<Vec<f32>>| {
+        let values = match tensor.shape[..] {
+            [outputs, inputs] if tensor.name.starts_with("model.layers.") => {
+                TensorData::Quantised(Quantised::of(&tensor.values, (outputs, inputs), bits, None).unwrap())
+            }
+            _ => TensorData::Real(tensor.values),
+        };
+        Tensor { name: tensor.name, shape: tensor.shape, values }
+    };
+    tensors(spec, 1).into_iter().map(quantise).collect()
+}
+
+fn write_quantised(folder: &Path, spec: &NetworkSpec, bits: Bits) -> Quantisation {
+    let scheme = Scheme { bits, group: None, targets: vec!["Linear".to_owned()] };
+    let quantisation = Quantisation { schemes: vec![scheme], ignore: vec!["lm_head".to_owned()] };
+    let tensors = quantised(spec, bits);
+    let generation = GenerationDefaults::default();
+    save_quantised(folder, spec, &vocabulary(), &generation, (&tensors, &quantisation), Storage::F32).unwrap();
+    quantisation
+}
+
+#[test]
+fn a_quantised_model_is_read_as_it_was_written_and_learns_as_what_it_stands_for() {
+    let spec = spec(&vocabulary());
+    for bits in [Bits::Four, Bits::Eight] {
+        let folder = tempfile::tempdir().unwrap();
+        let quantisation = write_quantised(folder.path(), &spec, bits);
+        let checkpoint = Checkpoint::load(folder.path()).unwrap();
+        assert_eq!((&checkpoint.spec, checkpoint.quantisation.as_ref()), (&spec, Some(&quantisation)));
+        let mut expected = quantised(&spec, bits).into_iter();
+        let network = checkpoint.network(Cpu::<f32>::scalar()).unwrap();
+        for parameter in network.parameters() {
+            let tensor = expected.next().unwrap();
+            assert_eq!(parameter.name, tensor.name);
+            assert_eq!(network.device().download(parameter.value), tensor.values.into_real());
+        }
+        let read = |name: &str| checkpoint.build(|weights| Ok(weights(name))).unwrap().unwrap();
+        for tensor in quantised(&spec, bits) {
+            assert_eq!(read(&tensor.name), tensor.values);
+        }
+        let numbers: usize = tensors(&spec, 1).iter().map(|tensor| tensor.values.len()).sum();
+        assert_eq!(checkpoint.size().0, numbers as u64);
+        // A folder of the same network with real weights is another model.
+        assert!(matches!(write(folder.path(), &spec, 1), Err(CheckpointError::Occupied { file: "config.json", .. })));
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_quantised_folder_is_told_before_anything_is_read() {
+    let spec = spec(&vocabulary());
+    let folder = tempfile::tempdir().unwrap();
+    write_quantised(folder.path(), &spec, Bits::Four);
+    let config = folder.path().join("config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    for (from, to, expected) in [
+        ("\"pack-quantized\"", "\"marlin\"", "quantization_config.format` is \"marlin\""),
+        ("\"num_bits\": 4", "\"num_bits\": 2", "weights.num_bits` is 2; allowed: 4, 8"),
+        ("\"symmetric\": true", "\"symmetric\": false", "there are no zero points here"),
+        ("\"quantization_config\"", "\"quantisation_config\"", "quantisation_config"),
+    ] {
+        std::fs::write(&config, text.replace(from, to)).unwrap();
+        let error = fails(folder.path()).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let mut parsed: serde_json::Value = serde_json::from_str(&text).unwrap();
+    parsed["quantization_config"] = serde_json::Value::Null;
+    std::fs::write(&config, parsed.to_string()).unwrap();
+    let error = fails(folder.path());
+    assert!(matches!(&error, CheckpointError::Undescribed { bits: Bits::Four, .. }), "{error}");
+
+    // Zero points are tensors that nothing here has a place for.
+    std::fs::write(&config, text).unwrap();
+    let mut more = quantised(&spec, Bits::Four);
+    let zero = "model.layers.0.mlp.up_proj.weight_zero_point";
+    more.push(Tensor { name: zero.into(), shape: vec![1], values: TensorData::Real(vec![0.0]) });
+    let quantisation = Checkpoint::load(folder.path()).unwrap().quantisation.unwrap();
+    let generation = GenerationDefaults::default();
+    save_quantised(folder.path(), &spec, &vocabulary(), &generation, (&more, &quantisation), Storage::F32).unwrap();
+    let error = fails(folder.path());
+    assert!(matches!(&error, CheckpointError::UnknownTensors { first, .. } if first == zero), "{error}");
+}
+
+#[test]
+fn a_weight_that_is_not_finite_is_named_with_its_index_and_file() {
+    let spec = spec(&vocabulary());
+    for (storage, bad) in [(Storage::F32, f32::NAN), (Storage::Bf16, f32::INFINITY), (Storage::F16, 1e9)] {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &spec, 1).unwrap();
+        let path = folder.path().join("model.safetensors");
+        let mut damaged = tensors(&spec, 1);
+        let name = damaged[3].name.clone();
+        damaged[3].values[5] = bad;
+        aquatint_checkpoint::write_weights(&path, &damaged, storage).unwrap();
+        let error = fails(folder.path());
+        let told = matches!(&error, CheckpointError::NotFinite { name: n, file, index: 5, .. }
+            if *n == name && *file == path.display().to_string());
+        assert!(told, "{error}");
+    }
 }

@@ -74,6 +74,12 @@ pub(crate) enum Command {
     /// Each thing runs once before it counts. GFLOP/s count what has to be computed, whatever the kernels do, and are set
     /// against what multiply-adds in registers reach on this processor. Weights of --config are random.
     Bench(BenchArguments),
+    /// Write a model whose matrices are integers of 8 or 4 bits
+    ///
+    /// The matrices of the blocks are rounded to the nearest integer times a scale; word vectors and norms stay. The folder
+    /// is of Hugging Face shape, with tensors as compressed-tensors lays them out.
+    #[command(name = "quantize", visible_alias = "quantise")]
+    Quantise(QuantiseArguments),
     /// Show what a model is: its network, size, vocabulary and defaults
     Show(ShowArguments),
     /// List the models at hand
@@ -481,6 +487,44 @@ impl std::str::FromStr for Rows {
             _ => text.parse().map(Self::Count).map_err(|_| "allowed: all, or a number of positions".to_owned()),
         }
     }
+}
+
+/// What `quantize` takes.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  aquatint quantize tales --out runs/tales-8\n  aquatint quantize runs/big --bits 4 \
+                        --group 64 --head 8 --out runs/big-4"
+)]
+pub(crate) struct QuantiseArguments {
+    /// A folder or the name of a built-in model
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: String,
+
+    /// Bits of each integer: 8 or 4
+    #[arg(long, value_name = "BITS", default_value_t = 8)]
+    pub(crate) bits: u32,
+
+    /// Consecutive inputs that share a scale [default: all of an output in 8 bits, 32 in 4 bits]
+    #[arg(long, value_name = "N", alias = "group-size")]
+    pub(crate) group: Option<usize>,
+
+    /// What becomes of the head, where it is a matrix of its own
+    #[arg(long, value_name = "HEAD", default_value = "keep")]
+    pub(crate) head: HeadChoice,
+
+    /// The folder to write
+    #[arg(long, value_name = "DIR", alias = "out-dir")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum HeadChoice {
+    /// It stays as it is
+    #[default]
+    Keep,
+    /// 8 bits
+    #[value(name = "8")]
+    Eight,
 }
 
 #[derive(Debug, Args)]

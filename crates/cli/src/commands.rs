@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod generate;
 pub(crate) mod likelihood;
 pub(crate) mod list;
+pub(crate) mod quantise;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod train;

@@ -53,6 +53,7 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<(), Failure> {
         Command::Train(arguments) => commands::train::run(arguments, printer),
         Command::Eval(EvalCommand::Likelihood(arguments)) => commands::likelihood::run(arguments, printer),
         Command::Bench(arguments) => commands::bench::run(arguments, printer),
+        Command::Quantise(arguments) => commands::quantise::run(arguments, printer),
         Command::Show(arguments) => commands::show::run(arguments, printer),
         Command::List(arguments) => commands::list::run(arguments, printer),
         Command::Doctor(arguments) => commands::doctor::run(arguments, printer),

@@ -77,6 +77,9 @@ impl TrainingScreen {
             bytes(figures.parameters * 4),
             figures.device
         ));
+        if let (recomputed @ 1.., layers) = figures.recomputed {
+            self.line(&format!("activations of {recomputed} of {layers} blocks are recomputed to save memory"));
+        }
         if self.printer.draws() {
             let bar = ProgressBar::with_draw_target(Some(figures.steps), ProgressDrawTarget::stderr());
             // The template is a constant; were it wrong, the plain bar would do.

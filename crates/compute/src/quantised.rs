@@ -1,88 +1,130 @@
-//! Matrices of small integers with scales.
+//! Matrices of small integers with one scale for each group of consecutive inputs of an output.
 //!
-//! `w[n, k] ≈ values[n, k] · scales[n, k / group]`, symmetric: there are no zero points. With 8 bits values are in
-//! −127..=127 and the scale is the largest magnitude of a group over 127 (LLM.int8(), 2208.07339, section 2.1). With 4
-//! bits they are in −8..=7 and the scale is the value of largest magnitude over −8, so that all sixteen are used. Each
-//! value is off by at most half a scale, the largest positive one of a group of 4 bits by at most one.
+//! Symmetric quantisation to nearest, without zero points: `w[n, k] ≈ values[n, k] * scales[n, k / group]`, every value
+//! at most half a scale from what it stands for. Eight bits take the scale `absmax / 127`. Four bits take -8 for the
+//! value of largest magnitude, of whichever sign it is, as `Q4_0` of llama.cpp does, since sixteen steps are too few to
+//! leave one unused; but the scale grows where the largest value of the other sign would be cut at 7 by more than half
+//! a step.
 
-/// Bits of a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+use std::fmt;
+
+/// The largest magnitude of a weight that is quantised: beyond it a value times its scale could leave f32.
+const LARGEST: f32 = 1e38;
+/// Groups are told to kernels in units of so many inputs.
+const GROUP_UNIT: usize = 8;
+
+/// How many bits each integer takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Bits {
-    /// Values in −127..=127.
-    Eight,
-    /// Values in −8..=7.
+    /// Integers from -8 to 7.
     Four,
+    /// Integers from -127 to 127.
+    Eight,
 }
 
 impl Bits {
-    /// How many they are.
+    /// The number of bits.
     pub fn count(self) -> usize {
         match self {
-            Self::Eight => 8,
             Self::Four => 4,
+            Self::Eight => 8,
         }
     }
 
-    /// The smallest and the largest value.
+    /// The smallest and the largest integer.
     pub fn range(self) -> (i8, i8) {
         match self {
-            Self::Eight => (-127, 127),
             Self::Four => (-8, 7),
+            Self::Eight => (-127, 127),
+        }
+    }
+
+    /// The scale of a group whose values span `low..=high`, `0.0` being within; `0.0` for a group of zeros.
+    fn scale(self, low: f32, high: f32) -> f32 {
+        let magnitude = match self {
+            Self::Eight => high.max(-low) / 127.0,
+            // -8 reaches half a step further than its own value, 7 as well: the other sign has room for 7.5 steps.
+            Self::Four => (high.max(-low) / 8.0).max(high.min(-low) / 7.5),
+        };
+        match (self, magnitude == 0.0 && low == 0.0 && high == 0.0) {
+            (_, true) => 0.0,
+            // A subnormal scale has too few bits to be divided by; values that small become zero.
+            (Self::Four, false) if high > -low => -magnitude.max(f32::MIN_POSITIVE),
+            (_, false) => magnitude.max(f32::MIN_POSITIVE),
         }
     }
 }
 
-/// Groups that do not span a whole row are a multiple of this, because kernels read as many inputs at a time.
-const GROUP_STEP: usize = 8;
+impl fmt::Display for Bits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bits", self.count())
+    }
+}
 
-/// Why there is no such matrix.
+/// Why a matrix was not quantised, or quantised parts are no matrix.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum QuantisedError {
-    /// A group does not divide the inputs, or kernels cannot read it.
-    #[error("`group` is {group}; allowed: {inputs}, the number of inputs, or a divisor of it that is a multiple of 8")]
-    Group {
-        /// The group.
-        group: usize,
-        /// The inputs.
+    /// A matrix without outputs or without inputs.
+    #[error("a matrix of {outputs} outputs and {inputs} inputs cannot be quantised; allowed: at least 1 of each")]
+    Empty {
+        /// Rows of the matrix.
+        outputs: usize,
+        /// Columns of the matrix.
         inputs: usize,
     },
-    /// There are more or fewer entries than the shape says.
-    #[error("`{parameter}` has {given} entries; expected: {expected}")]
+    /// A group that does not divide the inputs of an output.
+    #[error(
+        "`group` is {group}; allowed: a divisor of {inputs} that is a multiple of {GROUP_UNIT}, or {inputs} (one scale for each output)"
+    )]
+    Group {
+        /// The group asked for.
+        group: usize,
+        /// Inputs of the matrix.
+        inputs: usize,
+    },
+    /// More or fewer values or scales than the matrix has room for.
+    #[error("`{parameter}` has {length} entries; allowed: {expected}")]
     Length {
-        /// Values or scales.
+        /// `values` or `scales`.
         parameter: &'static str,
-        /// Entries given.
-        given: usize,
-        /// Entries expected.
+        /// How many there are.
+        length: usize,
+        /// How many there have to be.
         expected: usize,
     },
-    /// A value to be quantised, or a scale, is not a finite number.
-    #[error("`{parameter}` has {given} at index {index}; allowed: finite numbers")]
-    NotFinite {
-        /// Values or scales.
-        parameter: &'static str,
-        /// The entry.
-        given: f32,
-        /// Where it stands.
+    /// A weight that is not a number, infinite, or too large for its scale.
+    #[error("`values[{index}]` is {value}; allowed: numbers from -{LARGEST:e} to {LARGEST:e}")]
+    Weight {
+        /// Where it stands, row-major.
         index: usize,
+        /// What it is.
+        value: f32,
     },
-    /// An integer is not in the range of its bits.
-    #[error("`values` has {given} at index {index}; allowed with {bits} bits: {lowest} to {highest}")]
-    Range {
-        /// The entry.
-        given: i8,
-        /// Where it stands.
+    /// An integer that does not fit in the bits.
+    #[error("`values[{index}]` is {value}; allowed in {bits}: {} to {}", bits.range().0, bits.range().1)]
+    Value {
+        /// Where it stands, row-major.
         index: usize,
-        /// The bits.
-        bits: usize,
-        /// The smallest value allowed.
-        lowest: i8,
-        /// The largest value allowed.
-        highest: i8,
+        /// What it is.
+        value: i8,
+        /// Bits of each integer.
+        bits: Bits,
+    },
+    /// A scale that is not a number, infinite, or so large that an integer times it is infinite.
+    #[error("`scales[{index}]` is {value}; allowed: numbers of magnitude up to {largest:e}")]
+    Scale {
+        /// Where it stands, row-major.
+        index: usize,
+        /// What it is.
+        value: f32,
+        /// The largest magnitude there may be.
+        largest: f32,
     },
 }
 
-/// A matrix `[N, K]` of small integers, with one scale for each group of consecutive inputs of an output.
+/// A matrix `[outputs, inputs]` of small integers, and a scale for each group of consecutive inputs of an output.
+///
+/// `w[n, k] = values[n, k] * scales[n, k / group]`. Symmetric, no zero points.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quantised {
     bits: Bits,
@@ -94,10 +136,13 @@ pub struct Quantised {
 }
 
 impl Quantised {
-    /// Quantises a row-major matrix `[outputs, inputs]`; without a group, all inputs of an output share a scale.
+    /// Rounds a row-major matrix `[outputs, inputs]`, each value to at most half a scale from itself.
+    ///
+    /// `group` is how many consecutive inputs share a scale; `None` is one scale for each output.
     ///
     /// # Errors
-    /// When the matrix has another length or an entry that is not finite, or the group cannot be.
+    /// For an empty matrix, a group that does not fit, values of another number than the shape says, and values that
+    /// are not finite or beyond ±1e38.
     pub fn of(
         values: &[f32],
         (outputs, inputs): (usize, usize),
@@ -105,51 +150,30 @@ impl Quantised {
         group: Option<usize>,
     ) -> Result<Self, QuantisedError> {
         let group = group.unwrap_or(inputs);
-        check_group(group, inputs)?;
-        check_length("values", values.len(), outputs * inputs)?;
-        check_finite("values", values)?;
+        check_shape((outputs, inputs), group, ("values", values.len()))?;
+        let mut integers = Vec::with_capacity(values.len());
+        let mut scales = Vec::with_capacity(values.len() / group);
         let (lowest, highest) = bits.range();
-        let (mut quantised, mut scales) = (Vec::with_capacity(values.len()), Vec::new());
-        for part in values.chunks(group.max(1)) {
-            let extreme = part.iter().fold(0.0_f32, |extreme, x| if x.abs() > extreme.abs() { *x } else { extreme });
-            let scale = match bits {
-                Bits::Eight => extreme.abs() / f32::from(highest),
-                Bits::Four => extreme / f32::from(lowest),
-            };
-            // A division, as the inverse of the smallest scales is beyond f32.
-            let quantise = |x: &f32| match scale {
-                0.0 => 0,
-                scale => nearest(x / scale).clamp(f32::from(lowest), f32::from(highest)) as i8,
-            };
-            quantised.extend(part.iter().map(quantise));
-            scales.push(scale);
-        }
-        Ok(Self { bits, outputs, inputs, group, values: quantised, scales })
-    }
-
-    /// A matrix of parts that were quantised elsewhere: row-major values `[outputs, inputs]` and scales
-    /// `[outputs, inputs / group]`.
-    ///
-    /// # Errors
-    /// When the group cannot be, a part has another length, a value is out of range or a scale is not finite.
-    pub fn from_parts(
-        bits: Bits,
-        (outputs, inputs): (usize, usize),
-        group: usize,
-        values: Vec<i8>,
-        scales: Vec<f32>,
-    ) -> Result<Self, QuantisedError> {
-        check_group(group, inputs)?;
-        check_length("values", values.len(), outputs * inputs)?;
-        check_length("scales", scales.len(), outputs * inputs.checked_div(group).unwrap_or(0))?;
-        check_finite("scales", &scales)?;
-        let (lowest, highest) = bits.range();
-        match values.iter().position(|value| !(lowest..=highest).contains(value)) {
-            Some(index) => {
-                Err(QuantisedError::Range { given: values[index], index, bits: bits.count(), lowest, highest })
+        for (index, group_values) in values.chunks_exact(group).enumerate() {
+            let (mut low, mut high, mut fine) = (0.0f32, 0.0f32, true);
+            for &value in group_values {
+                low = low.min(value);
+                high = high.max(value);
+                // `min` and `max` pass over what is not a number.
+                fine &= value.abs() <= LARGEST;
             }
-            None => Ok(Self { bits, outputs, inputs, group, values, scales }),
+            if !fine {
+                let within = group_values.iter().position(|v| !(-LARGEST..=LARGEST).contains(v)).unwrap_or(0);
+                return Err(QuantisedError::Weight { index: index * group + within, value: group_values[within] });
+            }
+            let scale = bits.scale(low, high);
+            scales.push(scale);
+            let divisor = if scale == 0.0 { 1.0 } else { scale };
+            integers.extend(
+                group_values.iter().map(|v| nearest(v / divisor).clamp(f32::from(lowest), f32::from(highest)) as i8),
+            );
         }
+        Ok(Self { bits, outputs, inputs, group, values: integers, scales })
     }
 
     /// Matrices one above the other, if all have the same bits, inputs and group; `None` for none at all.
@@ -166,59 +190,104 @@ impl Quantised {
         })
     }
 
-    /// The bits of a value.
+    /// Takes over integers, row-major `[outputs, inputs]`, and scales, row-major `[outputs, inputs / group]`.
+    ///
+    /// # Errors
+    /// When their numbers do not fit the shape, the group does not fit the inputs, an integer does not fit the bits, or
+    /// a scale times an integer would not be finite.
+    pub fn from_parts(
+        bits: Bits,
+        (outputs, inputs): (usize, usize),
+        group: usize,
+        values: Vec<i8>,
+        scales: Vec<f32>,
+    ) -> Result<Self, QuantisedError> {
+        check_shape((outputs, inputs), group, ("values", values.len()))?;
+        let expected = outputs * (inputs / group);
+        if scales.len() != expected {
+            return Err(QuantisedError::Length { parameter: "scales", length: scales.len(), expected });
+        }
+        let (lowest, highest) = bits.range();
+        let outside = |v: &i8| *v < lowest || *v > highest;
+        // Without a branch the check of a whole matrix is a few vector instructions.
+        if values.iter().fold(false, |any, v| any | outside(v)) {
+            let index = values.iter().position(outside).unwrap_or(0);
+            return Err(QuantisedError::Value { index, value: values[index], bits });
+        }
+        let largest = f32::MAX / f32::from(lowest).abs();
+        if let Some(index) = scales.iter().position(|s| !(-largest..=largest).contains(s)) {
+            return Err(QuantisedError::Scale { index, value: scales[index], largest });
+        }
+        Ok(Self { bits, outputs, inputs, group, values, scales })
+    }
+
+    /// Bits of each integer.
     pub fn bits(&self) -> Bits {
         self.bits
     }
-    /// `N`.
+
+    /// Rows of the matrix.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
-    /// `K`.
+
+    /// Columns of the matrix.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
-    /// Inputs that share a scale.
+
+    /// How many consecutive inputs share a scale: a divisor of the inputs, and a multiple of 8 or all inputs.
     pub fn group(&self) -> usize {
         self.group
     }
-    /// The integers, `[N, K]`.
+
+    /// The integers, row-major `[outputs, inputs]`; one byte each, whatever the bits.
     pub fn values(&self) -> &[i8] {
         &self.values
     }
-    /// The scales, `[N, K / group]`.
+
+    /// The scales, row-major `[outputs, inputs / group]`; all finite, of either sign, `0.0` for a group of zeros.
     pub fn scales(&self) -> &[f32] {
         &self.scales
     }
 
-    /// The matrix as real numbers, `[N, K]`.
+    /// What the integers stand for, row-major `[outputs, inputs]`; all finite.
     pub fn dequantise(&self) -> Vec<f32> {
-        let parts = self.values.chunks(self.group.max(1)).zip(&self.scales);
-        parts.flat_map(|(values, &scale)| values.iter().map(move |&value| f32::from(value) * scale)).collect()
+        let groups = self.values.chunks_exact(self.group).zip(&self.scales);
+        let mut values = Vec::with_capacity(self.values.len());
+        for (integers, scale) in groups {
+            values.extend(integers.iter().map(|v| f32::from(*v) * scale));
+        }
+        values
     }
 }
 
-/// The nearest integer, ties to even, of a number of magnitude below 2²²; a call of the system's function for each number
+fn check_shape(
+    (outputs, inputs): (usize, usize),
+    group: usize,
+    (parameter, length): (&'static str, usize),
+) -> Result<(), QuantisedError> {
+    if outputs == 0 || inputs == 0 {
+        return Err(QuantisedError::Empty { outputs, inputs });
+    }
+    let whole = group == inputs;
+    let unit = group > 0 && group.is_multiple_of(GROUP_UNIT) && inputs.is_multiple_of(group);
+    if !whole && !unit {
+        return Err(QuantisedError::Group { group, inputs });
+    }
+    // A shape read from a damaged file may be larger than any memory.
+    let expected = outputs.saturating_mul(inputs);
+    if length != expected {
+        return Err(QuantisedError::Length { parameter, length, expected });
+    }
+    Ok(())
+}
+
+/// The nearest integer, ties to even, of a number of magnitude below 2²². A call of the system's function for each weight
 /// would take most of the time.
 fn nearest(x: f32) -> f32 {
     const ROUNDER: f32 = 12_582_912.0;
     (x + ROUNDER) - ROUNDER
-}
-
-fn check_group(group: usize, inputs: usize) -> Result<(), QuantisedError> {
-    let divides = group == inputs || group > 0 && inputs.is_multiple_of(group) && group.is_multiple_of(GROUP_STEP);
-    if divides { Ok(()) } else { Err(QuantisedError::Group { group, inputs }) }
-}
-
-fn check_length(parameter: &'static str, given: usize, expected: usize) -> Result<(), QuantisedError> {
-    if given == expected { Ok(()) } else { Err(QuantisedError::Length { parameter, given, expected }) }
-}
-
-fn check_finite(parameter: &'static str, entries: &[f32]) -> Result<(), QuantisedError> {
-    match entries.iter().position(|entry| !entry.is_finite()) {
-        Some(index) => Err(QuantisedError::NotFinite { parameter, given: entries[index], index }),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -226,68 +295,151 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Shapes with a group that fits them.
+    fn shapes() -> impl Strategy<Value = (usize, usize, Option<usize>)> {
+        prop_oneof![
+            (1usize..5, 1usize..40).prop_map(|(outputs, inputs)| (outputs, inputs, None)),
+            (1usize..5, 1usize..5, 1usize..4).prop_map(|(outputs, unit, groups)| (
+                outputs,
+                unit * 8 * groups,
+                Some(unit * 8)
+            )),
+        ]
+    }
+
+    fn matrices() -> impl Strategy<Value = (Vec<f32>, (usize, usize), Option<usize>)> {
+        // Magnitudes from subnormal to the largest allowed, all in one matrix or each alone.
+        let value = prop_oneof![
+            8 => -1.0f32..1.0,
+            1 => Just(0.0),
+            1 => (-45.0f32..38.0, any::<bool>()).prop_map(|(e, sign)| 10f32.powf(e) * if sign { 1.0 } else { -1.0 }),
+        ];
+        (shapes(), -30.0f32..30.0).prop_flat_map(move |((outputs, inputs, group), power)| {
+            prop::collection::vec(value.clone(), outputs * inputs).prop_map(move |values| {
+                let scaled = values.iter().map(|v| (v * 10f32.powf(power)).clamp(-LARGEST, LARGEST)).collect();
+                (scaled, (outputs, inputs), group)
+            })
+        })
+    }
+
     proptest! {
         #[test]
-        fn values_are_off_by_half_a_scale(
-            values in prop::collection::vec(-3.0_f32..3.0, 96), four: bool, group in prop_oneof![Just(8), Just(16), Just(48)]
-        ) {
-            let bits = if four { Bits::Four } else { Bits::Eight };
-            let matrix = Quantised::of(&values, (2, 48), bits, Some(group)).unwrap();
-            for (i, (value, back)) in values.iter().zip(matrix.dequantise()).enumerate() {
-                // The scale of 4 bits is signed, and 8 of them would be needed where 7 is the largest value.
-                let (scale, half) = (matrix.scales()[i / group], if four { 1.0 } else { 0.5 });
-                prop_assert!((value - back).abs() <= half * scale.abs() * 1.001, "{value} became {back}");
-                if four && value / scale <= 7.0 {
-                    prop_assert!((value - back).abs() <= 0.5 * scale.abs() * 1.001, "{value} became {back}");
+        fn every_value_is_at_most_half_a_scale_from_itself((values, shape, group) in matrices()) {
+            for bits in [Bits::Eight, Bits::Four] {
+                let quantised = Quantised::of(&values, shape, bits, group).unwrap();
+                let scales = quantised.scales().iter().flat_map(|s| std::iter::repeat_n(s, quantised.group()));
+                for ((original, back), scale) in values.iter().zip(quantised.dequantise()).zip(scales) {
+                    // The product itself is rounded once, to 24 bits of at most 127 scales.
+                    let allowed = f64::from(scale.abs()) * (0.5 + 128.0 / f64::from(1 << 23));
+                    let error = (f64::from(*original) - f64::from(back)).abs();
+                    prop_assert!(error <= allowed, "{bits}: {original:e} became {back:e} with the scale {scale:e}");
                 }
             }
-            // The extreme of each group is met, and what was quantised stays as it is.
-            let again = Quantised::of(&matrix.dequantise(), (2, 48), bits, Some(group)).unwrap();
-            prop_assert_eq!(again.values(), matrix.values());
-            let parts = (matrix.values().to_vec(), matrix.scales().to_vec());
-            prop_assert_eq!(Quantised::from_parts(bits, (2, 48), group, parts.0, parts.1), Ok(matrix));
+        }
+
+        #[test]
+        fn the_parts_of_a_quantised_matrix_are_a_quantised_matrix((values, shape, group) in matrices()) {
+            for bits in [Bits::Eight, Bits::Four] {
+                let one = Quantised::of(&values, shape, bits, group).unwrap();
+                let parts = (one.values().to_vec(), one.scales().to_vec());
+                let again = Quantised::from_parts(bits, shape, one.group(), parts.0, parts.1).unwrap();
+                prop_assert!(again.dequantise().iter().all(|v| v.is_finite()));
+                prop_assert_eq!(again, one);
+            }
+        }
+
+        #[test]
+        fn what_is_not_a_finite_number_is_named_with_its_index(
+            (mut values, shape, group) in matrices(),
+            place in any::<prop::sample::Index>(),
+            bad in prop::sample::select(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 2e38]),
+        ) {
+            let place = place.index(values.len());
+            values[place] = bad;
+            let error = Quantised::of(&values, shape, Bits::Eight, group).unwrap_err();
+            let told = matches!(error, QuantisedError::Weight { index, value }
+                if index == place && value.to_bits() == bad.to_bits());
+            prop_assert!(told, "{error}");
         }
     }
 
     #[test]
-    fn groups_of_zeros_stay_zeros_and_tiny_numbers_do_not_overflow() {
-        let matrix = Quantised::of(&[0.0; 32], (2, 16), Bits::Four, Some(8)).unwrap();
-        assert_eq!((matrix.values(), matrix.scales()), (&[0; 32][..], &[0.0; 4][..]));
-        let tiny = Quantised::of(&[1e-40, -1e-40, 0.0, 1e-41], (1, 4), Bits::Eight, None).unwrap();
-        assert!(tiny.dequantise().iter().all(|x| x.abs() < 2e-40));
+    fn four_bits_take_minus_eight_for_the_largest_of_either_sign() {
+        let mut values = [0.25, -0.5, 0.0, 1.0, 0.125, 0.0, 0.0, 0.0];
+        for sign in [1.0, -1.0] {
+            values.iter_mut().for_each(|v| *v *= sign);
+            let quantised = Quantised::of(&values, (1, 8), Bits::Four, None).unwrap();
+            assert_eq!(quantised.values(), [-2, 4, 0, -8, -1, 0, 0, 0]);
+            assert_eq!(quantised.scales(), [-0.125 * values[3].signum()]);
+            assert_eq!(quantised.dequantise(), values);
+        }
+        // Nearly as large on the other side: with the scale 1/8 it would be cut at 7, almost a whole step away.
+        let quantised = Quantised::of(&[-1.0, 0.99], (1, 2), Bits::Four, None).unwrap();
+        assert_eq!(quantised.scales(), [0.99 / 7.5]);
+        assert_eq!(quantised.values(), [-8, 7]);
     }
 
     #[test]
-    fn what_cannot_be_is_told_with_what_can() {
-        let told = |result: Result<Quantised, QuantisedError>| result.unwrap_err().to_string();
-        let of = |values: &[f32], group| told(Quantised::of(values, (2, 16), Bits::Four, Some(group)));
-        for group in [0, 3, 4, 12, 32] {
-            let text = of(&[0.0; 32], group);
-            assert_eq!(
-                text,
-                format!(
-                    "`group` is {group}; allowed: 16, the number of inputs, or a divisor of it that is a multiple of 8"
-                )
-            );
+    fn a_group_of_zeros_has_the_scale_zero() {
+        let values = [[0.0; 8], [2.54; 8], [-0.0; 8], [0.0; 8]].concat();
+        for bits in [Bits::Eight, Bits::Four] {
+            let quantised = Quantised::of(&values, (2, 16), bits, Some(8)).unwrap();
+            for (index, scale) in quantised.scales().iter().enumerate() {
+                assert_eq!(*scale == 0.0, index != 1, "{bits}");
+                assert_eq!(quantised.values()[index * 8..][..8].iter().all(|v| *v == 0), index != 1, "{bits}");
+            }
         }
-        assert_eq!(of(&[0.0; 31], 8), "`values` has 31 entries; expected: 32");
-        let mut damaged = [0.0; 32];
-        damaged[5] = f32::NAN;
-        assert_eq!(of(&damaged, 8), "`values` has NaN at index 5; allowed: finite numbers");
-        damaged[5] = f32::INFINITY;
-        assert_eq!(of(&damaged, 8), "`values` has inf at index 5; allowed: finite numbers");
+    }
 
-        let parts = |bits, values: Vec<i8>, scales| told(Quantised::from_parts(bits, (2, 16), 8, values, scales));
-        assert_eq!(parts(Bits::Four, vec![0; 32], vec![1.0; 2]), "`scales` has 2 entries; expected: 4");
-        let mut values = vec![0; 32];
-        values[9] = 8;
+    #[test]
+    fn groups_divide_the_inputs_in_eights_or_are_all_of_them() {
+        let of =
+            |inputs: usize, group: Option<usize>| Quantised::of(&vec![1.0; inputs], (1, inputs), Bits::Four, group);
+        for (inputs, group) in [(7, None), (7, Some(7)), (24, Some(8)), (24, Some(24)), (64, Some(32))] {
+            assert_eq!(of(inputs, group).unwrap().group(), group.unwrap_or(inputs));
+        }
+        for (inputs, group) in [(24, 0), (24, 4), (24, 12), (24, 16), (24, 48), (7, 8)] {
+            assert_eq!(of(inputs, Some(group)).unwrap_err(), QuantisedError::Group { group, inputs });
+        }
         assert_eq!(
-            parts(Bits::Four, values.clone(), vec![1.0; 4]),
-            "`values` has 8 at index 9; allowed with 4 bits: -8 to 7"
+            of(48, Some(12)).unwrap_err().to_string(),
+            "`group` is 12; allowed: a divisor of 48 that is a multiple of 8, or 48 (one scale for each output)"
         );
-        values[9] = -128;
-        assert!(parts(Bits::Eight, values, vec![1.0; 4]).ends_with("allowed with 8 bits: -127 to 127"));
-        assert!(parts(Bits::Eight, vec![0; 32], vec![f32::NEG_INFINITY; 4]).starts_with("`scales` has -inf"));
+    }
+
+    #[test]
+    fn damaged_parts_are_refused_with_what_is_allowed() {
+        let parts = |bits, shape, group, values: &[i8], scales: &[f32]| {
+            Quantised::from_parts(bits, shape, group, values.to_vec(), scales.to_vec()).map_err(|e| e.to_string())
+        };
+        let (values, scales) = ([3i8; 32], [0.5f32; 4]);
+        assert!(parts(Bits::Four, (2, 16), 8, &values, &scales).is_ok());
+        let cases = [
+            (parts(Bits::Four, (0, 16), 8, &[], &[]), "of 0 outputs and 16 inputs"),
+            (parts(Bits::Four, (2, 16), 8, &values[..31], &scales), "`values` has 31 entries; allowed: 32"),
+            (parts(Bits::Four, (usize::MAX, 16), 8, &values, &scales), "`values` has 32 entries; allowed: 184467"),
+            (parts(Bits::Four, (2, 16), 8, &values, &scales[..3]), "`scales` has 3 entries; allowed: 4"),
+            (parts(Bits::Four, (2, 16), 16, &values, &scales), "`scales` has 4 entries; allowed: 2"),
+            (parts(Bits::Four, (2, 16), 0, &values, &scales), "`group` is 0; allowed: a divisor of 16"),
+        ];
+        for (result, expected) in cases {
+            let error = result.unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+        for (bits, bad, expected) in [
+            (Bits::Four, 8, "`values[17]` is 8; allowed in 4 bits: -8 to 7"),
+            (Bits::Four, -9, "`values[17]` is -9; allowed in 4 bits: -8 to 7"),
+            (Bits::Eight, -128, "`values[17]` is -128; allowed in 8 bits: -127 to 127"),
+        ] {
+            let mut values = values;
+            values[17] = bad;
+            assert_eq!(parts(bits, (2, 16), 8, &values, &scales).unwrap_err(), expected);
+        }
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX / 4.0] {
+            let scales = [0.5, 0.5, bad, 0.5];
+            let error = parts(Bits::Four, (2, 16), 8, &values, &scales).unwrap_err();
+            assert!(error.starts_with(&format!("`scales[2]` is {bad}; allowed: numbers of magnitude")), "{error}");
+        }
     }
 
     #[test]

@@ -139,18 +139,20 @@ pub struct Tape<'p, D: Device> {
     parameters: &'p Parameters<D>,
     records: Option<Vec<Record<'p, D>>>,
     slots: usize,
-    recompute: bool,
+    /// How many of the segments to come keep their inputs only.
+    recomputed: usize,
 }
 
 impl<'p, D: Device> Tape<'p, D> {
     /// A tape that keeps nothing.
     pub fn inferring(parameters: &'p Parameters<D>) -> Self {
-        Self { parameters, records: None, slots: 0, recompute: false }
+        Self { parameters, records: None, slots: 0, recomputed: 0 }
     }
 
-    /// A tape that can be run backward; with `recompute`, segments keep their inputs only.
-    pub fn recording(parameters: &'p Parameters<D>, recompute: bool) -> Self {
-        Self { parameters, records: Some(Vec::new()), slots: 0, recompute }
+    /// A tape that can be run backward. The first `recomputed` segments keep their inputs only: the backward reaches them
+    /// last, when what the others kept is free again.
+    pub fn recording(parameters: &'p Parameters<D>, recomputed: usize) -> Self {
+        Self { parameters, records: Some(Vec::new()), slots: 0, recomputed }
     }
 
     fn device(&self) -> &'p D {
@@ -414,16 +416,17 @@ impl<'p, D: Device> Tape<'p, D> {
         Ok(out)
     }
 
-    /// Runs a piece of network. When recording with recomputation, only `inputs` are kept and `run` is called again in
-    /// the backward; so it may depend on nothing else that changes.
+    /// Runs a piece of network. When recording and it is one of those to be recomputed, only `inputs` are kept and `run` is
+    /// called again in the backward; so it may depend on nothing else that changes.
     pub fn segment(
         &mut self,
         inputs: Vec<Value<D>>,
         run: impl Fn(&mut Self, &[Value<D>]) -> Result<Value<D>, DeviceError> + 'p,
     ) -> Result<Value<D>, DeviceError> {
-        if self.records.is_none() || !self.recompute {
+        if self.records.is_none() || self.recomputed == 0 {
             return run(self, &inputs);
         }
+        self.recomputed -= 1;
         let out = run(&mut Self::inferring(self.parameters), &inputs)?;
         self.slots += 1;
         let out = Value { slot: Some(self.slots - 1), ..out };

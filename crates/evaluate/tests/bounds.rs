@@ -61,7 +61,7 @@ impl<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync> Learner for Oracle<F> 
     fn gradient_norm(&self) -> f64 {
         0.0
     }
-    fn recompute_activations(&mut self, _: bool) {}
+    fn recompute_activations(&mut self, _: usize) {}
 }
 
 /// Canvases of 8 positions: one full, one of two documents and two positions of padding.

@@ -74,7 +74,8 @@ pub trait Learner: Denoiser {
     /// The Euclidean norm of all gradients together.
     fn gradient_norm(&self) -> f64;
 
-    /// Whether learning keeps each block's input only and runs the block again when its gradient is due: about a third
-    /// more arithmetic for a fraction of the memory, and the same gradients to the bit.
-    fn recompute_activations(&mut self, recompute: bool);
+    /// Of how many blocks, from the first, learning keeps the input only and runs the block again when its gradient is due:
+    /// about a third more arithmetic of theirs for a fraction of the memory, and the same gradients to the bit. More than
+    /// there are means all; [`Activations`](crate::Activations) says what a block's take.
+    fn recompute_activations(&mut self, layers: usize);
 }

@@ -5,6 +5,7 @@
 //! checkpoint descriptions.
 #![forbid(unsafe_code)]
 
+mod activations;
 mod denoiser;
 mod error;
 pub mod families;
@@ -20,6 +21,7 @@ mod tensor;
 mod time;
 mod wiring;
 
+pub use activations::Activations;
 pub use denoiser::{Denoiser, Learner};
 pub use error::NetworkError;
 pub use frozen::Frozen;

@@ -19,7 +19,7 @@ pub struct Network<D: Device> {
     gradients: Option<Gradients<D>>,
     /// What stands for each gradient until then: nothing.
     no_gradients: Vec<D::Buffer>,
-    recompute: bool,
+    recomputed: usize,
 }
 
 /// One parameter, to be read.
@@ -110,7 +110,7 @@ impl<D: Device> Network<D> {
             no_gradients.push(device.zeros(0)?);
         }
         let wiring = Wiring::new(&spec, &mut parameters, &index);
-        Ok(Self { spec, tensors, parameters, wiring, gradients: None, no_gradients, recompute: false })
+        Ok(Self { spec, tensors, parameters, wiring, gradients: None, no_gradients, recomputed: 0 })
     }
 
     /// Where the network lives.
@@ -184,13 +184,13 @@ impl<D: Device> Learner for Network<D> {
         if self.gradients.is_none() {
             self.gradients = Some(Gradients::zeros(&self.parameters)?);
         }
-        let Self { spec, wiring, parameters, gradients, recompute, .. } = self;
+        let Self { spec, wiring, parameters, gradients, recomputed, .. } = self;
         let (Some(gradients), false) = (gradients, asked.rows.is_empty()) else {
             input.check(spec)?;
             return Ok(Vec::new());
         };
         pass(spec, wiring, input, &asked.rows, |pass| {
-            let mut tape = Tape::recording(parameters, *recompute);
+            let mut tape = Tape::recording(parameters, *recomputed);
             let hidden = pass.hidden(&mut tape)?;
             Ok(tape.learn_cross_entropy(hidden, wiring.head, asked.targets(spec), gradients)?)
         })
@@ -206,7 +206,7 @@ impl<D: Device> Learner for Network<D> {
         self.gradients.as_ref().map_or(0.0, Gradients::norm)
     }
 
-    fn recompute_activations(&mut self, recompute: bool) {
-        self.recompute = recompute;
+    fn recompute_activations(&mut self, layers: usize) {
+        self.recomputed = layers;
     }
 }

@@ -1,35 +1,35 @@
-//! The values of a tensor on their way from a checkpoint to a network.
+//! The numbers of one weight as a checkpoint holds them.
 
 use aquatint_compute::Quantised;
 
-/// What a checkpoint holds of a tensor.
-#[derive(Debug, Clone)]
+/// One weight: real numbers, or small integers with scales.
+#[derive(Debug, Clone, PartialEq)]
 pub enum TensorData {
-    /// Real numbers, row-major.
+    /// Row-major values in the shape that the network's description gives the weight.
     Real(Vec<f32>),
-    /// A matrix of integers with scales.
+    /// A matrix as it was quantised; only weights of two dimensions are.
     Quantised(Quantised),
 }
 
 impl TensorData {
-    /// How many values there are.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Real(values) => values.len(),
-            Self::Quantised(matrix) => matrix.values().len(),
-        }
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The values as real numbers.
+    /// The real values, row-major; what was quantised is given back as what it stands for.
     pub fn into_real(self) -> Vec<f32> {
         match self {
             Self::Real(values) => values,
             Self::Quantised(matrix) => matrix.dequantise(),
         }
+    }
+
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Real(values) => values.len(),
+            Self::Quantised(matrix) => matrix.outputs() * matrix.inputs(),
+        }
+    }
+
+    /// Whether there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }

@@ -117,8 +117,8 @@ fn weights_that_cannot_be_are_refused_by_name() {
     };
     assert_eq!(
         told(WeightFormat::Int8, damaged),
-        "tensor `model.layers.1.mlp.down_proj.weight` cannot be quantised: `values` has NaN at index 3; allowed: finite \
-         numbers"
+        "tensor `model.layers.1.mlp.down_proj.weight` cannot be quantised: `values[3]` is NaN; allowed: numbers from \
+         -1e38 to 1e38"
     );
     let text = told(WeightFormat::Int4 { group: 12 }, |_, values| TensorData::Real(values));
     assert!(text.contains("cannot be quantised: `group` is 12; allowed:"), "{text}");

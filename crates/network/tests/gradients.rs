@@ -1,8 +1,8 @@
 //! Gradients of whole networks against finite differences in f64, and with recomputed activations.
 
-use aquatint_compute::{Cpu, Device};
-use aquatint_diffusion::Key;
-use aquatint_network::{Denoiser, Learner, Network};
+use aquatint_compute::{Cpu, Device, Visibility};
+use aquatint_diffusion::{Key, Layout};
+use aquatint_network::{Activations, Denoiser, Learner, LossRow, Network, NetworkInput, NetworkSpec};
 use aquatint_testing::{Comparison, Example};
 
 /// `Σ weight · cost`.
@@ -63,16 +63,76 @@ fn gradients_agree_with_finite_differences() {
 fn recomputed_activations_give_the_same_gradients_to_the_bit() {
     for name in Example::NAMES {
         let example = Example::named(name);
-        let learnt = |recompute| {
+        let learnt = |layers| {
             let mut network = example.network(Cpu::<f32>::scalar());
-            network.recompute_activations(recompute);
+            network.recompute_activations(layers);
             // Twice, so that what was collected before counts too.
             let first = network.learn(&example.input(), &example.rows).unwrap();
             let second = network.learn(&example.input(), &example.rows).unwrap();
             assert_eq!(first, second);
             (first, gradients(&network), network.gradient_norm())
         };
-        assert_eq!(learnt(false), learnt(true), "{name}");
+        let kept = learnt(0);
+        for layers in [1, 2, usize::MAX] {
+            assert_eq!(kept, learnt(layers), "{name}, {layers} layers recomputed");
+        }
+    }
+}
+
+#[test]
+fn the_memory_of_activations_is_what_the_estimate_says() {
+    for time in [None, Some(16)] {
+        let spec = NetworkSpec {
+            vocabulary_size: 64,
+            width: 64,
+            layers: 8,
+            heads: 4,
+            key_value_heads: 2,
+            head_size: 16,
+            feed_forward_width: 160,
+            norm_epsilon: 1e-6,
+            rope_theta: 1e4,
+            qk_norm: true,
+            tied_head: true,
+            time_conditioning: time,
+            self_conditioning: false,
+            context_length: 64,
+            attention: Layout::Full,
+            logit_shift: false,
+            mask_token: None,
+        };
+        let lengths = [48, 64, 40];
+        let rows: usize = lengths.iter().sum();
+        let tokens: Vec<u32> = (0..rows as u32).map(|row| row % 64).collect();
+        let positions: Vec<u32> = lengths.iter().flat_map(|length| 0..*length as u32).collect();
+        let visibility = Visibility::full(&lengths);
+        let times = [0.2, 0.5, 0.9];
+        let input = NetworkInput {
+            tokens: &tokens,
+            probabilities: None,
+            positions: &positions,
+            visibility: &visibility,
+            times: time.map(|_| times.as_slice()),
+            belief: None,
+        };
+        let asked: Vec<LossRow> = (0..rows as u32).map(|row| LossRow { row, target: row % 64, weight: 0.1 }).collect();
+        // The most bytes alive while learning, which is when the forward has ended: what blocks keep makes the difference.
+        let peak = |recomputed: usize| {
+            let device = Cpu::<f32>::scalar();
+            let mut network = Network::new(device.clone(), spec.clone(), 1).unwrap();
+            network.recompute_activations(recomputed);
+            network.learn(&input, &asked).unwrap();
+            device.peak_bytes() as f64
+        };
+        let activations = Activations::new(&spec, rows, lengths.len(), size_of::<f32>());
+        for recomputed in [1, 4] {
+            let measured = peak(0) - peak(recomputed);
+            let expected = (activations.bytes(0) - activations.bytes(recomputed)) as f64;
+            assert!(
+                (measured / expected - 1.0).abs() < 0.25,
+                "{recomputed} of 8 blocks recomputed, time {time:?}: {measured} bytes less, {expected} expected"
+            );
+        }
     }
 }
 

@@ -71,6 +71,8 @@ pub struct CorpusFigures {
 /// What begins.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StartFigures {
+    /// Blocks whose activations are recomputed in the backward pass, and blocks in all.
+    pub recomputed: (usize, usize),
     /// Numbers in the network.
     pub parameters: u64,
     /// Steps taken before, in a resumed run.

@@ -20,6 +20,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod byte_size;
 mod error;
 mod event;
 mod folder;
@@ -37,6 +38,7 @@ mod sample;
 mod size;
 mod trainer;
 
+pub use byte_size::{ByteSize, ParseByteSizeError};
 pub use error::{RecipeError, TrainError};
 pub use event::{CorpusFigures, Ending, StartFigures, StepFigures, Summary, TrainingEvent};
 pub use muon::Muon;

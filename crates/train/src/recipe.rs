@@ -4,8 +4,12 @@
 //! `size` and returns a [`Resolved`] recipe with nothing left to guess, which is printed and saved beside the run.
 //! A key that is not named here is refused.
 
+mod resolved;
+
+pub use resolved::{NetworkRecipe, OptimiserRecipe, Resolved};
+
 use crate::size::Size;
-use crate::{Overrides, RecipeError};
+use crate::{ByteSize, Overrides, RecipeError};
 use aquatint_checkpoint::Storage;
 use aquatint_diffusion::TimeSampling;
 use serde::{Deserialize, Serialize};
@@ -231,7 +235,7 @@ pub struct OptimiserOverrides {
     pub decay: Option<f64>,
     /// The learning rate at the end, as a share of the peak.
     pub floor: Option<f64>,
-    /// Recompute activations in the backward pass instead of keeping them.
+    /// Recompute all activations in the backward pass instead of keeping them; `run.activation_memory` says it finer.
     pub recompute: Option<bool>,
 }
 
@@ -263,6 +267,10 @@ pub struct Run {
     /// Threads of a CPU; all cores where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
+    /// The memory for what blocks keep for the backward pass, as in `"2GiB"`; of as many blocks as need be it is recomputed
+    /// instead, which changes no bit of the gradients. All is kept where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none", with = "optional_text")]
+    pub activation_memory: Option<ByteSize>,
     /// Type in which the model's weights are saved; the state keeps them without rounding.
     pub storage: Storage,
 }
@@ -281,103 +289,10 @@ impl Default for Run {
             sample_prompt: "Once upon a time".into(),
             device: "cpu".into(),
             threads: None,
+            activation_memory: None,
             storage: Storage::Bf16,
         }
     }
-}
-
-/// The network in full.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NetworkRecipe {
-    /// Columns of the residual stream.
-    pub width: usize,
-    /// Transformer blocks.
-    pub layers: usize,
-    /// Query heads.
-    pub heads: usize,
-    /// Key and value heads.
-    pub key_value_heads: usize,
-    /// Columns of one head.
-    pub head_size: usize,
-    /// Columns of the feed-forward part.
-    pub feed_forward_width: usize,
-    /// Base of the rotary frequencies.
-    pub rope_theta: f64,
-    /// RMS norm of every query and key.
-    pub qk_norm: bool,
-    /// One matrix for reading and predicting tokens.
-    pub tied_head: bool,
-    /// Features of the time, if the network is told it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub time_conditioning: Option<usize>,
-    /// Feeds the network its last belief.
-    pub self_conditioning: bool,
-}
-
-/// How the objective is minimised, in full.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OptimiserRecipe {
-    /// AdamW or Muon.
-    pub kind: OptimiserKind,
-    /// Peak learning rate.
-    pub learning_rate: f64,
-    /// Multiple of it for embeddings and head.
-    pub embedding_rate: f64,
-    /// Canvases of one step.
-    pub batch: usize,
-    /// Passes over which the batch is spread.
-    pub accumulate: usize,
-    /// AdamW's decay of the first moment.
-    pub beta1: f64,
-    /// AdamW's decay of the second moment.
-    pub beta2: f64,
-    /// AdamW's epsilon.
-    pub epsilon: f64,
-    /// Decoupled weight decay of matrices.
-    pub weight_decay: f64,
-    /// Muon's momentum.
-    pub momentum: f64,
-    /// Largest norm of the whole gradient; 0 for no clipping.
-    pub clip: f64,
-    /// Decay of the averaged weights; 0 for none.
-    pub ema: f64,
-    /// Shape of the learning rate.
-    pub pace: Pace,
-    /// Steps of warm-up.
-    pub warm_up: u64,
-    /// Last share of the steps, over which `wsd` decays.
-    pub decay: f64,
-    /// Learning rate at the end, as a share of the peak.
-    pub floor: f64,
-    /// Recompute activations in the backward pass.
-    pub recompute: bool,
-}
-
-/// A recipe with nothing left to guess.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Resolved {
-    /// The run's folder.
-    pub output: PathBuf,
-    /// The dial as it was set.
-    pub size: Size,
-    /// The seed.
-    pub seed: u64,
-    /// A checkpoint folder whose weights and tokenizer the run begins with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub initial: Option<PathBuf>,
-    /// What the model learns from.
-    pub data: Data,
-    /// The network.
-    pub network: NetworkRecipe,
-    /// What is minimised.
-    pub objective: Objective,
-    /// How it is minimised.
-    pub optimiser: OptimiserRecipe,
-    /// How long, how often, where.
-    pub run: Run,
 }
 
 impl Recipe {
@@ -399,159 +314,6 @@ impl Recipe {
         overrides.apply(&mut table)?;
         table.try_into().map_err(refused)
     }
-
-    /// Fills every gap from `size` and checks that the whole makes sense.
-    pub fn resolve(self) -> Result<Resolved, RecipeError> {
-        let dial = self.size.dial();
-        let (n, o) = (self.network, self.optimiser);
-        let width = n.width.unwrap_or(dial.width);
-        let head_size = n.head_size.unwrap_or(crate::size::HEAD_SIZE.min(width));
-        let heads = n.heads.unwrap_or(if n.width.is_some() { (width / head_size).max(1) } else { dial.heads });
-        let network = NetworkRecipe {
-            width,
-            layers: n.layers.unwrap_or(dial.layers),
-            heads,
-            key_value_heads: n.key_value_heads.unwrap_or(heads),
-            head_size,
-            feed_forward_width: n.feed_forward_width.unwrap_or_else(|| crate::size::feed_forward_width(width)),
-            rope_theta: n.rope_theta.unwrap_or(10_000.0),
-            qk_norm: n.qk_norm.unwrap_or(true),
-            tied_head: n.tied_head.unwrap_or(dial.tied_head),
-            time_conditioning: n.time_conditioning,
-            self_conditioning: n.self_conditioning.unwrap_or(false),
-        };
-        let optimiser = OptimiserRecipe {
-            kind: o.kind.unwrap_or_default(),
-            learning_rate: o.learning_rate.unwrap_or(dial.learning_rate),
-            embedding_rate: o.embedding_rate.unwrap_or(1.0),
-            batch: o.batch.unwrap_or(dial.batch),
-            accumulate: o.accumulate.unwrap_or(1),
-            beta1: o.beta1.unwrap_or(0.9),
-            beta2: o.beta2.unwrap_or(0.98),
-            epsilon: o.epsilon.unwrap_or(1e-8),
-            weight_decay: o.weight_decay.unwrap_or(0.1),
-            momentum: o.momentum.unwrap_or(0.95),
-            clip: o.clip.unwrap_or(1.0),
-            ema: o.ema.unwrap_or(0.999),
-            pace: o.pace.unwrap_or_default(),
-            warm_up: o.warm_up.unwrap_or((self.run.steps / 20).clamp(1, 500)),
-            decay: o.decay.unwrap_or(0.25),
-            floor: o.floor.unwrap_or(0.0),
-            recompute: o.recompute.unwrap_or(false),
-        };
-        let resolved = Resolved {
-            output: self.output,
-            size: self.size,
-            seed: self.seed,
-            initial: self.initial,
-            data: self.data,
-            network,
-            objective: self.objective,
-            optimiser,
-            run: self.run,
-        };
-        resolved.check()?;
-        Ok(resolved)
-    }
-}
-
-impl Resolved {
-    /// The recipe as TOML, as it is printed and saved.
-    pub fn to_toml(&self) -> Result<String, RecipeError> {
-        toml::to_string(self).map_err(|e| RecipeError::Parse { reason: e.to_string() })
-    }
-
-    /// Canvases of one pass.
-    pub fn canvases_per_pass(&self) -> usize {
-        self.optimiser.batch / self.optimiser.accumulate
-    }
-
-    /// Where packed tokens are kept.
-    pub fn cache(&self) -> PathBuf {
-        self.data.cache.clone().unwrap_or_else(|| self.output.join("tokens"))
-    }
-
-    fn check(&self) -> Result<(), RecipeError> {
-        let wrong =
-            |key: &'static str, given: String, allowed: &'static str| Err(RecipeError::Value { key, given, allowed });
-        let (n, o, t) = (&self.network, &self.optimiser, &self.objective.time_range);
-        if self.data.train.is_empty() {
-            return wrong("data.train", "[]".into(), "at least one source");
-        }
-        if self.data.valid.is_empty() {
-            return wrong("data.valid", "[]".into(), "at least one source of held-out text");
-        }
-        if self.data.canvas_length < 2 {
-            return wrong("data.canvas_length", self.data.canvas_length.to_string(), "2 or more");
-        }
-        for (key, value) in [
-            ("network.width", n.width),
-            ("network.layers", n.layers),
-            ("network.heads", n.heads),
-            ("network.feed_forward_width", n.feed_forward_width),
-            ("optimiser.batch", o.batch),
-        ] {
-            if value == 0 {
-                return wrong(key, "0".into(), "1 or more");
-            }
-        }
-        if n.key_value_heads == 0 || !n.heads.is_multiple_of(n.key_value_heads) {
-            return wrong("network.key_value_heads", n.key_value_heads.to_string(), "a divisor of `network.heads`");
-        }
-        if n.head_size == 0 || !n.head_size.is_multiple_of(2) {
-            return wrong("network.head_size", n.head_size.to_string(), "an even number, 2 or more");
-        }
-        if o.accumulate == 0 || !o.batch.is_multiple_of(o.accumulate) {
-            return wrong("optimiser.accumulate", o.accumulate.to_string(), "a divisor of `optimiser.batch`");
-        }
-        if !(0.0 <= t.0 && t.0 < t.1 && t.1 <= 1.0) {
-            return wrong(
-                "objective.time_range",
-                format!("[{}, {}]", t.0, t.1),
-                "two times in [0, 1], the earlier first",
-            );
-        }
-        let shares = [
-            ("objective.self_conditioning_probability", self.objective.self_conditioning_probability, 1.0),
-            ("optimiser.decay", o.decay, 1.0),
-            ("optimiser.floor", o.floor, 1.0),
-            ("optimiser.weight_decay", o.weight_decay, f64::MAX),
-            ("optimiser.clip", o.clip, f64::MAX),
-            ("optimiser.embedding_rate", o.embedding_rate, f64::MAX),
-            ("optimiser.learning_rate", o.learning_rate, f64::MAX),
-        ];
-        for (key, value, most) in shares {
-            if !(0.0..=most).contains(&value) {
-                return wrong(key, value.to_string(), if most == 1.0 { "a share in [0, 1]" } else { "0 or more" });
-            }
-        }
-        for (key, value) in [
-            ("optimiser.beta1", o.beta1),
-            ("optimiser.beta2", o.beta2),
-            ("optimiser.momentum", o.momentum),
-            ("optimiser.ema", o.ema),
-        ] {
-            if !(0.0..1.0).contains(&value) {
-                return wrong(key, value.to_string(), "0 or more and below 1");
-            }
-        }
-        let r = &self.run;
-        for (key, value) in [
-            ("run.steps", r.steps),
-            ("run.log_every", r.log_every),
-            ("run.validate_every", r.validate_every),
-            ("run.save_every", r.save_every),
-            ("run.validate_canvases", r.validate_canvases as u64),
-            ("run.validate_times", r.validate_times as u64),
-        ] {
-            if value == 0 {
-                return wrong(key, "0".into(), "1 or more");
-            }
-        }
-        aquatint_diffusion::schedule(&self.objective.schedule)
-            .map(|_| ())
-            .map_err(|e| RecipeError::Parse { reason: format!("`objective.schedule`: {e}") })
-    }
 }
 
 /// Types of other crates, written as their names.
@@ -571,6 +333,29 @@ mod text {
         D: Deserializer<'de>,
     {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The same where nothing may be said.
+mod optional_text {
+    use serde::{Deserializer, Serializer};
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => serializer.collect_str(value),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+    where
+        T: FromStr,
+        T::Err: Display,
+        D: Deserializer<'de>,
+    {
+        super::text::deserialize(deserializer).map(Some)
     }
 }
 

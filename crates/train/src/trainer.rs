@@ -16,7 +16,7 @@ use aquatint_checkpoint::{RunState, Tensor, save, save_state};
 use aquatint_compute::{Device, Element};
 use aquatint_corpus::CanvasBatch;
 use aquatint_evaluate::{Likelihood, Rows, likelihood};
-use aquatint_network::{Denoiser, Learner, Network, NetworkInput};
+use aquatint_network::{Activations, Denoiser, Learner, Network, NetworkInput};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -129,12 +129,14 @@ impl<D: Device> Trainer<'_, '_, D> {
     fn run(mut self, stop: &AtomicBool) -> Result<Summary, TrainError> {
         let run = &self.recipe.run;
         self.before = f64::from_bits(self.counters.seconds);
-        self.network.recompute_activations(self.recipe.optimiser.recompute);
+        let recomputed = self.recomputed();
+        self.network.recompute_activations(recomputed);
         (self.events)(TrainingEvent::Started(StartFigures {
             parameters: self.network.parameters().iter().map(|p| p.shape.iter().product::<usize>() as u64).sum(),
             step: self.counters.step,
             steps: run.steps,
             device: self.network.device().describe(),
+            recomputed: (recomputed, self.network.spec().layers),
         }));
         let mut gathered = Gathered::default();
         let mut failures = 0;
@@ -187,6 +189,19 @@ impl<D: Device> Trainer<'_, '_, D> {
         };
         (self.events)(TrainingEvent::Finished(&summary));
         Ok(summary)
+    }
+
+    /// Of how many blocks the activations are recomputed, so that a pass stays within its memory.
+    fn recomputed(&self) -> usize {
+        let recipe = self.recipe;
+        let (spec, canvases) = (self.network.spec(), recipe.canvases_per_pass());
+        let budget = match recipe.run.activation_memory {
+            _ if recipe.optimiser.recompute => return spec.layers,
+            None => return 0,
+            Some(budget) => budget.0,
+        };
+        let rows = canvases * recipe.data.canvas_length;
+        Activations::new(spec, rows, canvases, size_of::<D::Element>()).recomputed_within(budget)
     }
 
     fn seconds(&self) -> f64 {

@@ -25,7 +25,8 @@ fn one_dial_sets_the_rest_and_each_part_can_be_overridden() {
 
 #[test]
 fn a_resolved_recipe_says_everything_and_resolves_to_itself() {
-    let resolved = resolve(SMALL, &["optimiser.ema=0.9", "run.max_minutes=2.5"]).unwrap();
+    let resolved =
+        resolve(SMALL, &["optimiser.ema=0.9", "run.max_minutes=2.5", "run.activation_memory=1.5GiB"]).unwrap();
     let text = resolved.to_toml().unwrap();
     assert!(text.contains("learning_rate") && text.contains("feed_forward_width"), "{text}");
     assert_eq!(resolve(&text, &[]).unwrap(), resolved);
@@ -49,6 +50,10 @@ fn mistakes_are_told_with_their_place_or_what_is_allowed() {
         told(SMALL, &["objective.time_range=[0.5, 0.2]"]),
         "`objective.time_range` is [0.5, 0.2]; allowed: two times in [0, 1], the earlier first"
     );
+    let budget = told(SMALL, &["run.activation_memory=2GB"]);
+    assert!(budget.contains("\"2GB\" is no amount of memory; allowed: a number and one of the units"), "{budget}");
+    let twice = told(SMALL, &["run.activation_memory=2GiB", "optimiser.recompute=true"]);
+    assert!(twice.starts_with("`run.activation_memory` is 2GiB; allowed: nothing where"), "{twice}");
     assert!(told(SMALL, &["objective.schedule=square"]).contains("`objective.schedule`"));
     assert!(told("output = 'x'\n[data]\ntrain = []\nvalid = [{ path = 'b' }]", &[]).contains("`data.train`"));
 }

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::machine::{bytes, count};
 use crate::model;
 use crate::printer::Printer;
-use aquatint_checkpoint::Checkpoint;
+use aquatint_checkpoint::{Checkpoint, Quantisation, Scheme};
 use aquatint_network::families;
 use serde_json::{Value, json};
 
@@ -18,6 +18,7 @@ pub(crate) fn run(arguments: &ShowArguments, printer: &Printer) -> Result<(), Fa
                 "name": checkpoint.origin.to_string(),
                 "parameters": parameters,
                 "bytes": size,
+                "quantisation": checkpoint.quantisation.as_ref().map(kept),
                 "config": families::native::to_config(&checkpoint.spec),
                 "generation": checkpoint.generation,
             }))
@@ -26,17 +27,29 @@ pub(crate) fn run(arguments: &ShowArguments, printer: &Printer) -> Result<(), Fa
     }
 }
 
+/// How quantised matrices are kept, for scripts.
+fn kept(quantisation: &Quantisation) -> Value {
+    let scheme =
+        |scheme: &Scheme| json!({ "format": scheme.format(), "bits": scheme.bits.count(), "group": scheme.group });
+    quantisation.schemes.iter().map(scheme).collect()
+}
+
 /// Parameters, and bytes in the files.
 pub(crate) fn weight(checkpoint: &Checkpoint) -> (u64, u64) {
-    checkpoint.weights.size()
+    checkpoint.size()
 }
 
 /// The model in lines of name and value.
 pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
     let spec = &checkpoint.spec;
     let (parameters, size) = weight(checkpoint);
-    let storage = checkpoint.weights.names().next().and_then(|name| checkpoint.weights.storage(name));
-    let storage = storage.map_or_else(String::new, |storage| format!(" as {}", storage.to_lowercase()));
+    // Word vectors are never quantised; matrices that are have a line of their own.
+    let storage = checkpoint.weights.storage("model.embed_tokens.weight");
+    let storage = match (storage, &checkpoint.quantisation) {
+        (Some(storage), None) => format!(" as {}", storage.to_lowercase()),
+        (Some(storage), Some(_)) => format!(", what is not quantised as {}", storage.to_lowercase()),
+        (None, _) => String::new(),
+    };
     let heads = match spec.key_value_heads {
         same if same == spec.heads => format!("{} of {}", spec.heads, spec.head_size),
         fewer => format!("{} of {} over {fewer} keys and values", spec.heads, spec.head_size),
@@ -67,6 +80,9 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
         ("vocabulary", format!("{} tokens", spec.vocabulary_size)),
         ("context", format!("{} positions", spec.context_length)),
     ];
+    if let Some(quantisation) = &checkpoint.quantisation {
+        rows.insert(2, ("quantised", quantisation.to_string()));
+    }
     rows.push(("defaults", defaults(&checkpoint.generation)));
     rows.iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect()
 }

@@ -146,5 +146,29 @@ fn what_has_no_effect_is_said() {
     let seen = generate(&["The [[4]] saw.", "-n", "9"]).expect(0);
     assert!(seen.err.starts_with("warning: `--max-tokens` has no effect"), "{}", seen.err);
     let verbose = generate(&["The [[4]] saw.", "-v", "--threads", "1"]).expect(0).err;
-    assert!(verbose.contains("f32: every path has it") && verbose.contains("settings: 64 steps"), "{verbose}");
+    assert!(verbose.contains(": this processor has") && verbose.contains("settings: 64 steps"), "{verbose}");
+}
+
+#[test]
+fn numbers_of_any_size_fill_a_canvas() {
+    for precision in ["f32", "bf16", "int8"] {
+        let seen = generate(&["The [[4]] saw.", "--precision", precision, "--seed", "1", "-v"]).expect(0);
+        assert!(seen.out.starts_with("The ") && seen.err.contains("as asked for"), "{precision}: {}", seen.err);
+    }
+}
+
+#[test]
+fn a_cache_reads_fewer_rows_and_says_what_it_was() {
+    let of = |more: &[&str]| -> Value {
+        let fixed = ["The [[8]] saw.", "--block-length", "4", "--steps", "2", "--seed", "1", "--format", "json"];
+        serde_json::from_str(&generate(&[&fixed[..], more].concat()).expect(0).out).unwrap()
+    };
+    let (none, dual) = (of(&[]), of(&["--cache", "dual"]));
+    assert!(dual["rows_read"].as_u64() < none["rows_read"].as_u64(), "{dual} {none}");
+    assert_eq!((&none["settings"]["cache"], &dual["settings"]["cache"]), (&Value::Null, &"dual".into()));
+    assert_eq!(of(&["--cache", "dual", "--cache-refresh", "1"])["text"], none["text"]);
+    let refused = generate(&["The [[8]] saw.", "--cache", "exact"]).expect(2).err;
+    assert!(refused.contains("`cache` is exact; allowed: none, prefix, dual"), "{refused}");
+    let unknown = generate(&["The [[8]] saw.", "--cache", "half"]).expect(1).err;
+    assert!(unknown.contains("allowed: none, exact, prefix, dual"), "{unknown}");
 }

@@ -3,6 +3,7 @@
 mod benching;
 mod generation;
 mod measuring;
+mod quantising;
 mod refusals;
 mod screens;
 mod support;

@@ -12,7 +12,9 @@ fn help_of(arguments: &[&str]) -> String {
 #[test]
 fn help() {
     assert_snapshot!("help", help_of(&[]));
-    for command in ["run", "generate", "train", "eval likelihood", "bench", "show", "list", "doctor", "completions"] {
+    let commands =
+        ["run", "generate", "train", "eval likelihood", "bench", "quantize", "show", "list", "doctor", "completions"];
+    for command in commands {
         assert_snapshot!(format!("help {command}").replace(' ', "_"), help_of(&command.split(' ').collect::<Vec<_>>()));
     }
 }
@@ -55,7 +57,7 @@ fn doctor_says_which_path_is_taken_and_why() {
     for name in ["processor", "paths", "threads", "memory", "device", "precision", "model"] {
         assert!(seen.out.lines().any(|line| line.starts_with(name)), "no {name} in\n{}", seen.out);
     }
-    assert!(seen.out.contains("f32: every path has it"), "{}", seen.out);
+    assert!(seen.out.contains(": this processor has"), "{}", seen.out);
     let object: serde_json::Value =
         serde_json::from_str(&aquatint(&["doctor", "--format", "json"]).expect(0).out).unwrap();
     assert_eq!(object["healthy"], true);

@@ -88,6 +88,11 @@ impl<E: Element> Arena<E> {
         Some(storage)
     }
 
+    /// The most elements alive at one time.
+    pub(super) fn peak(&self) -> usize {
+        self.lock().peak
+    }
+
     fn put(&self, storage: Vec<E>) {
         let capacity = storage.len();
         let mut shelves = self.lock();

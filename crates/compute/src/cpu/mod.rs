@@ -58,6 +58,11 @@ impl<E: Element> Cpu<E> {
         self.precision
     }
 
+    /// The most bytes that buffers of this device took at one time since it was made.
+    pub fn peak_bytes(&self) -> usize {
+        self.arena.peak() * size_of::<E>()
+    }
+
     /// The number of threads.
     pub fn threads(&self) -> usize {
         self.fast.as_ref().map_or(1, Fast::threads)

@@ -236,7 +236,7 @@ impl<'p, D: Device> Tape<'p, D> {
         slots: &mut Slots<D>,
         gradients: &mut Gradients<D>,
     ) -> Result<(), DeviceError> {
-        let mut tape = Tape::recording(self.parameters, false);
+        let mut tape = Tape::recording(self.parameters, 0);
         // The slots of the inputs outside; the place in this list is the slot inside. One that is given twice stands
         // here once.
         let mut outside: Vec<usize> = Vec::new();

@@ -31,12 +31,13 @@ const REQUIRED: [&str; 14] = [
     "max_position_embeddings",
     "attention",
 ];
-/// Keys that may be there. The first four say nothing about the network and are left to their readers.
-const OPTIONAL: [&str; 8] = [
+/// Keys that may be there. The first five say nothing about the network and are left to their readers.
+const OPTIONAL: [&str; 9] = [
     "model_type",
     "architectures",
     "torch_dtype",
     "transformers_version",
+    "quantization_config",
     "hidden_act",
     "time_features",
     "logit_shift",

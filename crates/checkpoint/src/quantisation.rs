@@ -1,0 +1,404 @@
+//! `quantization_config` of a `config.json`: which matrices a checkpoint keeps as small integers, and how.
+//!
+//! The layout is that of compressed-tensors (github.com/vllm-project/compressed-tensors), which Hugging Face
+//! Transformers and vLLM read. Of its formats these two are read and written here, symmetric and without zero points:
+//!
+//! | format | bits | tensors of a module `X`: a matrix `[N, K]`, groups of `G` inputs |
+//! |---|---|---|
+//! | `int-quantized` | 8 | `X.weight` I8 `[N, K]`, `X.weight_scale` `[N, K / G]` |
+//! | `pack-quantized` | 4 | `X.weight_packed` I32 `[N, ⌈K / 8⌉]`, `X.weight_scale` `[N, K / G]`, `X.weight_shape` I64 `[N, K]` |
+//!
+//! A word holds eight values plus 8, the first in its lowest bits. A file may have both formats (`mixed-precision`). Which
+//! matrices are quantised the tensors' names say; `targets` and `ignore` are for other readers.
+
+use crate::CheckpointError;
+use aquatint_compute::Bits;
+use serde_json::{Map, Value, json};
+use std::fmt;
+
+/// `quant_method` of this layout.
+const METHOD: &str = "compressed-tensors";
+/// `format` where groups have formats of their own.
+const MIXED: &str = "mixed-precision";
+/// Keys of the description; those without a meaning for weights are for other readers.
+const KEYS: [&str; 11] = [
+    "quant_method",
+    "format",
+    "config_groups",
+    "ignore",
+    "quantization_status",
+    "kv_cache_scheme",
+    "global_compression_ratio",
+    "sparsity_config",
+    "transform_config",
+    "run_compressed",
+    "version",
+];
+/// Keys of one of `config_groups`.
+const GROUP_KEYS: [&str; 5] = ["targets", "weights", "input_activations", "output_activations", "format"];
+/// Keys of `weights` in a group; those after the first five do not change what a file holds.
+const WEIGHT_KEYS: [&str; 12] = [
+    "num_bits",
+    "type",
+    "symmetric",
+    "strategy",
+    "group_size",
+    "actorder",
+    "block_structure",
+    "dynamic",
+    "observer",
+    "observer_kwargs",
+    "scale_dtype",
+    "zp_dtype",
+];
+
+/// How a checkpoint's quantised matrices are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quantisation {
+    /// One for each number of bits that occurs.
+    pub schemes: Vec<Scheme>,
+    /// Modules that stay as they were, for other readers of the file.
+    pub ignore: Vec<String>,
+}
+
+/// How the matrices of one number of bits are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheme {
+    /// Bits of each integer.
+    pub bits: Bits,
+    /// How many consecutive inputs share a scale; `None` is one scale for each output.
+    pub group: Option<usize>,
+    /// Names or kinds of modules, for other readers of the file.
+    pub targets: Vec<String>,
+}
+
+impl Scheme {
+    /// The format's name.
+    pub fn format(&self) -> &'static str {
+        match self.bits {
+            Bits::Eight => "int-quantized",
+            Bits::Four => "pack-quantized",
+        }
+    }
+}
+
+/// `4 bits with a scale for each 32 inputs (pack-quantized)`
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with a scale for each ", self.bits)?;
+        match self.group {
+            Some(group) => write!(f, "{group} inputs")?,
+            None => f.write_str("output")?,
+        }
+        write!(f, " ({})", self.format())
+    }
+}
+
+impl fmt::Display for Quantisation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, scheme) in self.schemes.iter().enumerate() {
+            write!(f, "{}{scheme}", if index > 0 { ", " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl Quantisation {
+    /// The description that a `config.json` holds; `None` where it says nothing of quantisation.
+    ///
+    /// # Errors
+    /// When it describes what is not read here, naming the key.
+    pub fn from_config(file: &str, config: &Value) -> Result<Option<Self>, CheckpointError> {
+        match config.get("quantization_config") {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => Place { file, path: "quantization_config".to_owned(), value }.quantisation().map(Some),
+        }
+    }
+
+    /// The value of `quantization_config`.
+    pub fn to_config(&self) -> Value {
+        let groups = self.schemes.iter().enumerate().map(|(index, scheme)| {
+            let weights = json!({
+                "num_bits": scheme.bits.count(),
+                "type": "int",
+                "symmetric": true,
+                "strategy": if scheme.group.is_some() { "group" } else { "channel" },
+                "group_size": scheme.group,
+                "dynamic": false,
+            });
+            let group = json!({
+                "targets": scheme.targets,
+                "weights": weights,
+                "input_activations": null,
+                "output_activations": null,
+                "format": scheme.format(),
+            });
+            (format!("group_{index}"), group)
+        });
+        let format = match self.schemes.as_slice() {
+            [one] => one.format(),
+            _ => MIXED,
+        };
+        json!({
+            "quant_method": METHOD,
+            "format": format,
+            "quantization_status": "compressed",
+            "config_groups": groups.collect::<Map<_, _>>(),
+            "ignore": self.ignore,
+        })
+    }
+
+    /// How matrices of so many bits are kept, if there are any.
+    pub fn scheme(&self, bits: Bits) -> Option<&Scheme> {
+        self.schemes.iter().find(|scheme| scheme.bits == bits)
+    }
+}
+
+/// A value in a file, and the way there.
+struct Place<'a> {
+    file: &'a str,
+    path: String,
+    value: &'a Value,
+}
+
+impl<'a> Place<'a> {
+    fn refuse(&self, allowed: impl Into<String>) -> CheckpointError {
+        CheckpointError::Quantisation {
+            file: self.file.to_owned(),
+            key: self.path.clone(),
+            given: self.value.to_string(),
+            allowed: allowed.into(),
+        }
+    }
+
+    /// The value of a key; what is absent is null.
+    fn get(&self, key: &str) -> Place<'a> {
+        let value = self.value.get(key).unwrap_or(&Value::Null);
+        Place { file: self.file, path: format!("{}.{key}", self.path), value }
+    }
+
+    /// An object with no other keys than these.
+    fn object(&self, keys: &[&str]) -> Result<&'a Map<String, Value>, CheckpointError> {
+        let map = self.value.as_object().ok_or_else(|| self.refuse("an object"))?;
+        match map.keys().find(|key| !keys.contains(&key.as_str())) {
+            Some(key) => Err(self.get(key).refuse(format!("one of the keys {}", keys.join(", ")))),
+            None => Ok(map),
+        }
+    }
+
+    /// Insists on one of these strings.
+    fn one_of(&self, names: &[&str]) -> Result<&'a str, CheckpointError> {
+        let refuse = || self.refuse(names.join(", "));
+        self.value.as_str().filter(|name| names.contains(name)).ok_or_else(refuse)
+    }
+
+    /// Insists on one of these values, with the reason.
+    fn insist(&self, values: &[Value], reason: &str) -> Result<(), CheckpointError> {
+        if values.contains(self.value) {
+            return Ok(());
+        }
+        let names: Vec<String> = values.iter().map(ToString::to_string).collect();
+        Err(self.refuse(format!("{} ({reason})", names.join(", "))))
+    }
+
+    fn strings(&self) -> Result<Vec<String>, CheckpointError> {
+        let string = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| self.refuse("a list of names"));
+        match self.value {
+            Value::Null => Ok(Vec::new()),
+            Value::Array(values) => values.iter().map(string).collect(),
+            _ => Err(self.refuse("a list of names")),
+        }
+    }
+
+    fn quantisation(&self) -> Result<Quantisation, CheckpointError> {
+        self.object(&KEYS)?;
+        self.get("quant_method").one_of(&[METHOD])?;
+        let format = self.get("format").one_of(&["int-quantized", "pack-quantized", MIXED])?;
+        for key in ["kv_cache_scheme", "sparsity_config", "transform_config"] {
+            self.get(key).insist(&[Value::Null, json!({})], "weights alone are quantised here")?;
+        }
+        let groups = self.get("config_groups");
+        let map = groups.value.as_object().filter(|map| !map.is_empty());
+        let map = map.ok_or_else(|| groups.refuse("an object with at least one group"))?;
+        let mut schemes: Vec<Scheme> = Vec::new();
+        for name in map.keys() {
+            let group = groups.get(name);
+            let scheme = group.scheme(format)?;
+            if schemes.iter().any(|other| other.bits == scheme.bits) {
+                let weights = group.get("weights");
+                return Err(weights.get("num_bits").refuse("another number of bits than the groups before"));
+            }
+            schemes.push(scheme);
+        }
+        Ok(Quantisation { schemes, ignore: self.get("ignore").strings()? })
+    }
+
+    /// One of `config_groups`; `format` is that of the whole description.
+    fn scheme(&self, format: &str) -> Result<Scheme, CheckpointError> {
+        self.object(&GROUP_KEYS)?;
+        self.get("output_activations").insist(&[Value::Null], "what a product gives is not quantised here")?;
+        self.activations()?;
+        let weights = self.get("weights");
+        weights.object(&WEIGHT_KEYS)?;
+        weights.get("type").insist(&["int".into(), Value::Null], "only integers are read")?;
+        weights.get("symmetric").insist(&[true.into(), Value::Null], "there are no zero points here")?;
+        weights.get("block_structure").insist(&[Value::Null], "a scale is for inputs of one output")?;
+        weights.get("dynamic").insist(&[false.into(), Value::Null], "weights do not change")?;
+        let orders = [Value::Null, false.into(), "weight".into(), "static".into()];
+        weights.get("actorder").insist(&orders, "a group is of consecutive inputs")?;
+        let count = weights.get("num_bits");
+        let bits = match count.value.as_u64() {
+            Some(4) => Bits::Four,
+            // Eight bits are what the layout takes where nothing is said.
+            Some(8) => Bits::Eight,
+            None if count.value.is_null() => Bits::Eight,
+            _ => return Err(count.refuse("4, 8")),
+        };
+        let size = weights.get("group_size");
+        let group = match size.value.as_i64() {
+            Some(-1) => None,
+            Some(group) if group > 0 => usize::try_from(group).ok(),
+            None if size.value.is_null() => None,
+            _ => return Err(size.refuse("1 or more, -1, null")),
+        };
+        let strategy = weights.get("strategy");
+        match (strategy.value.as_str(), group) {
+            (Some("channel"), None) | (Some("group"), Some(_)) => {}
+            // Without a strategy the group's size says it, and without that it would be one scale for a whole tensor.
+            (None, Some(_)) if strategy.value.is_null() => {}
+            (None, None) if strategy.value.is_null() && !size.value.is_null() => {}
+            (Some("channel"), Some(_)) => return Err(size.refuse("null with the strategy \"channel\"")),
+            (Some("group"), None) => return Err(size.refuse("a number with the strategy \"group\"")),
+            _ => return Err(strategy.refuse("\"channel\", \"group\"")),
+        }
+        let scheme = Scheme { bits, group, targets: self.get("targets").strings()? };
+        let own = self.get("format");
+        let format = match own.value {
+            Value::Null => format,
+            _ => own.one_of(&["int-quantized", "pack-quantized"])?,
+        };
+        if format != scheme.format() {
+            return Err(count.refuse(match format {
+                "pack-quantized" => "4 with the format \"pack-quantized\"",
+                "int-quantized" => "8 with the format \"int-quantized\"",
+                _ => "any with a `format` in each group, since the description's is \"mixed-precision\"",
+            }));
+        }
+        Ok(scheme)
+    }
+
+    /// Activations as they are, or quantised to 8 bits row by row while the network runs, which is a device's affair.
+    fn activations(&self) -> Result<(), CheckpointError> {
+        let activations = self.get("input_activations");
+        if activations.value.is_null() {
+            return Ok(());
+        }
+        let reason = "activations are quantised to 8 bits while the network runs, or not at all";
+        activations.get("num_bits").insist(&[8.into()], reason)?;
+        activations.get("type").insist(&["int".into(), Value::Null], reason)?;
+        activations.get("symmetric").insist(&[true.into(), Value::Null], reason)?;
+        activations.get("dynamic").insist(&[true.into()], reason)?;
+        activations.get("strategy").insist(&["token".into(), Value::Null], reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(config: &Value) -> Result<Option<Quantisation>, CheckpointError> {
+        Quantisation::from_config("config.json", &json!({ "quantization_config": config }))
+    }
+
+    fn scheme(bits: Bits, group: Option<usize>, target: &str) -> Scheme {
+        Scheme { bits, group, targets: vec![target.to_owned()] }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for schemes in [
+            vec![scheme(Bits::Eight, None, "Linear")],
+            vec![scheme(Bits::Four, Some(32), "Linear")],
+            vec![scheme(Bits::Four, Some(64), "Linear"), scheme(Bits::Eight, None, "lm_head")],
+        ] {
+            let quantisation = Quantisation { schemes, ignore: vec!["lm_head".to_owned()] };
+            assert_eq!(parse(&quantisation.to_config()).unwrap(), Some(quantisation));
+        }
+        assert_eq!(parse(&Value::Null).unwrap(), None);
+        let words = Quantisation {
+            schemes: vec![scheme(Bits::Four, Some(32), "a"), scheme(Bits::Eight, None, "b")],
+            ignore: Vec::new(),
+        };
+        assert_eq!(
+            words.to_string(),
+            "4 bits with a scale for each 32 inputs (pack-quantized), 8 bits with a scale for each output (int-quantized)"
+        );
+    }
+
+    #[test]
+    fn what_others_write_is_read() {
+        // The keys that llm-compressor writes for W8A8 and W4A16.
+        let eight = json!({
+            "quant_method": "compressed-tensors", "format": "int-quantized", "quantization_status": "compressed",
+            "global_compression_ratio": 1.24, "ignore": ["lm_head"], "kv_cache_scheme": null,
+            "config_groups": {"group_0": {
+                "targets": ["Linear"], "output_activations": null,
+                "input_activations": {"num_bits": 8, "type": "int", "symmetric": true, "strategy": "token",
+                    "dynamic": true, "group_size": null, "observer": null, "observer_kwargs": {}},
+                "weights": {"num_bits": 8, "type": "int", "symmetric": true, "strategy": "channel", "dynamic": false,
+                    "actorder": null, "block_structure": null, "group_size": null, "observer": "minmax",
+                    "observer_kwargs": {}}}}
+        });
+        assert_eq!(parse(&eight).unwrap().unwrap().schemes, [scheme(Bits::Eight, None, "Linear")]);
+        let four = json!({
+            "quant_method": "compressed-tensors", "format": "pack-quantized", "sparsity_config": {}, "version": "0.11.0",
+            "config_groups": {"group_0": {"targets": ["Linear"], "format": "pack-quantized",
+                "weights": {"num_bits": 4, "group_size": 128, "actorder": "static", "zp_dtype": null}}}
+        });
+        assert_eq!(parse(&four).unwrap().unwrap().schemes, [scheme(Bits::Four, Some(128), "Linear")]);
+    }
+
+    #[test]
+    fn what_is_not_read_is_refused_with_its_key() {
+        let good = Quantisation { schemes: vec![scheme(Bits::Four, Some(32), "Linear")], ignore: Vec::new() };
+        let weights = "/config_groups/group_0/weights";
+        for (pointer, key, value, expected) in [
+            ("", "quant_method", json!("gptq"), "`quantization_config.quant_method` is \"gptq\"; allowed: compressed"),
+            ("", "quant_method", Value::Null, "quant_method` is null"),
+            ("", "format", json!("nvfp4-pack-quantized"), "allowed: int-quantized, pack-quantized, mixed-precision"),
+            ("", "format", json!("int-quantized"), "num_bits` is 4; allowed: 8 with the format \"int-quantized\""),
+            ("", "kv_cache_scheme", json!({"num_bits": 8}), "kv_cache_scheme"),
+            ("", "sparsity_config", json!({"format": "sparse-24-bitmask"}), "sparsity_config"),
+            ("", "config_groups", json!({}), "config_groups` is {}; allowed: an object with at least one group"),
+            ("", "ignore", json!("lm_head"), "allowed: a list of names"),
+            ("", "bits", json!(4), "quantization_config.bits` is 4; allowed: one of the keys quant_method, "),
+            ("/config_groups/group_0", "output_activations", json!({}), "output_activations"),
+            ("/config_groups/group_0", "input_activations", json!({"num_bits": 8, "dynamic": false}), "dynamic"),
+            ("/config_groups/group_0", "targets", json!([1]), "a list of names"),
+            (weights, "num_bits", json!(3), "config_groups.group_0.weights.num_bits` is 3; allowed: 4, 8"),
+            (weights, "type", json!("float"), "weights.type` is \"float\"; allowed: \"int\""),
+            (weights, "symmetric", json!(false), "symmetric` is false; allowed: true, null (there are no zero points"),
+            (weights, "group_size", json!(0), "group_size` is 0; allowed: 1 or more, -1, null"),
+            (weights, "group_size", Value::Null, "group_size` is null; allowed: a number with the strategy \"group\""),
+            (weights, "strategy", json!("tensor"), "strategy` is \"tensor\"; allowed: \"channel\", \"group\""),
+            (weights, "strategy", json!("channel"), "group_size` is 32; allowed: null with the strategy"),
+            (weights, "actorder", json!("group"), "actorder"),
+            (weights, "dynamic", json!(true), "weights.dynamic"),
+            (weights, "zero_point", json!(8), "weights.zero_point"),
+        ] {
+            let mut config = good.to_config();
+            config.pointer_mut(pointer).unwrap()[key] = value;
+            if key == "format" && pointer.is_empty() {
+                config["config_groups"]["group_0"]["format"] = Value::Null;
+            }
+            let error = parse(&config).unwrap_err().to_string();
+            assert!(error.contains(expected), "{key}: {error}");
+        }
+        let twice = Quantisation {
+            schemes: vec![scheme(Bits::Four, Some(32), "a"), scheme(Bits::Four, Some(64), "b")],
+            ignore: Vec::new(),
+        };
+        assert!(parse(&twice.to_config()).unwrap_err().to_string().contains("group_1.weights.num_bits` is 4"));
+        assert!(parse(&json!("int8")).unwrap_err().to_string().contains("allowed: an object"));
+    }
+}
