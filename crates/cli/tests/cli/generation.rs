@@ -146,5 +146,7 @@ fn what_has_no_effect_is_said() {
     let seen = generate(&["The [[4]] saw.", "-n", "9"]).expect(0);
     assert!(seen.err.starts_with("warning: `--max-tokens` has no effect"), "{}", seen.err);
     let verbose = generate(&["The [[4]] saw.", "-v", "--threads", "1"]).expect(0).err;
-    assert!(verbose.contains("f32: every path has it") && verbose.contains("settings: 64 steps"), "{verbose}");
+    // Which precision it is depends on the processor; that it is told, with the reason, does not.
+    let reason = verbose.lines().any(|line| line.contains("f32: ") || line.contains("bf16 products: "));
+    assert!(reason && verbose.contains("settings: 64 steps"), "{verbose}");
 }

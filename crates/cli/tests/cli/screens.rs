@@ -56,7 +56,9 @@ fn doctor_says_which_path_is_taken_and_why() {
     for name in ["processor", "paths", "threads", "memory", "device", "precision", "model"] {
         assert!(seen.out.lines().any(|line| line.starts_with(name)), "no {name} in\n{}", seen.out);
     }
-    assert!(seen.out.contains("f32: every path has it"), "{}", seen.out);
+    // Which precision it is depends on the processor; that it is told, with the reason, does not.
+    let precision = seen.out.lines().find(|line| line.starts_with("precision")).unwrap();
+    assert!(precision.contains("f32: ") || precision.contains("bf16 products: "), "{precision}");
     let object: serde_json::Value =
         serde_json::from_str(&aquatint(&["doctor", "--format", "json"]).expect(0).out).unwrap();
     assert_eq!(object["healthy"], true);
