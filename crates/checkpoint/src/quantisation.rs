@@ -8,7 +8,8 @@
 //! | `int-quantized` | 8 | `X.weight` I8 `[N, K]`, `X.weight_scale` `[N, K / G]` |
 //! | `pack-quantized` | 4 | `X.weight_packed` I32 `[N, ⌈K / 8⌉]`, `X.weight_scale` `[N, K / G]`, `X.weight_shape` I64 `[N, K]` |
 //!
-//! A word holds eight values plus 8, the first in its lowest bits. A file may have both formats (`mixed-precision`). Which
+//! A word holds eight values plus 8, the first in its lowest bits. Integers of 8 bits go from -127 to 127 here and from -128
+//! there, see [`Weights::read_data`](crate::Weights::read_data). A file may have both formats (`mixed-precision`). Which
 //! matrices are quantised the tensors' names say; `targets` and `ignore` are for other readers.
 
 use crate::CheckpointError;
@@ -21,7 +22,7 @@ const METHOD: &str = "compressed-tensors";
 /// `format` where groups have formats of their own.
 const MIXED: &str = "mixed-precision";
 /// Keys of the description; those without a meaning for weights are for other readers.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "quant_method",
     "format",
     "config_groups",
@@ -30,6 +31,7 @@ const KEYS: [&str; 11] = [
     "kv_cache_scheme",
     "global_compression_ratio",
     "sparsity_config",
+    "moe_sparsity_config",
     "transform_config",
     "run_compressed",
     "version",
@@ -214,7 +216,7 @@ impl<'a> Place<'a> {
         self.object(&KEYS)?;
         self.get("quant_method").one_of(&[METHOD])?;
         let format = self.get("format").one_of(&["int-quantized", "pack-quantized", MIXED])?;
-        for key in ["kv_cache_scheme", "sparsity_config", "transform_config"] {
+        for key in ["kv_cache_scheme", "sparsity_config", "moe_sparsity_config", "transform_config"] {
             self.get(key).insist(&[Value::Null, json!({})], "weights alone are quantised here")?;
         }
         let groups = self.get("config_groups");

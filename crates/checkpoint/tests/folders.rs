@@ -1,8 +1,8 @@
 //! Whole checkpoint folders: what was saved can be loaded, and what is wrong with one is told.
 
 use aquatint_checkpoint::{
-    Checkpoint, CheckpointError, GenerationDefaults, Quantisation, Scheme, Storage, Tensor, builtin, save,
-    save_quantised,
+    Checkpoint, CheckpointError, GenerationDefaults, Quantisation, QuantisePlan, Scheme, Storage, Tensor, builtin,
+    save, save_quantised,
 };
 use aquatint_compute::{Bits, Cpu, Device, Quantised};
 use aquatint_diffusion::Layout;
@@ -254,4 +254,40 @@ fn a_weight_that_is_not_finite_is_named_with_its_index_and_file() {
             if *n == name && *file == path.display().to_string());
         assert!(told, "{error}");
     }
+}
+
+#[test]
+fn a_head_of_its_own_may_have_more_bits_than_the_blocks() {
+    let spec = NetworkSpec { tied_head: false, time_conditioning: Some(8), ..spec(&vocabulary()) };
+    let source = tempfile::tempdir().unwrap();
+    write(source.path(), &spec, 1).unwrap();
+    let checkpoint = Checkpoint::load(source.path()).unwrap();
+    let outside = ["model.time_embedder.input_proj", "model.time_embedder.output_proj", "model.norm_modulation"];
+    for (bits, head, schemes, ignored) in [
+        (Bits::Four, true, vec![Bits::Four, Bits::Eight], 3),
+        (Bits::Eight, true, vec![Bits::Eight], 3),
+        (Bits::Four, false, vec![Bits::Four], 4),
+    ] {
+        let made = checkpoint.quantise(QuantisePlan { bits, group: None, head }).unwrap();
+        assert_eq!(made.quantisation.schemes.iter().map(|scheme| scheme.bits).collect::<Vec<_>>(), schemes);
+        assert_eq!(made.quantisation.ignore[..3], outside);
+        assert_eq!((made.quantisation.ignore.len(), made.storage), (ignored, Storage::F32));
+        assert!(made.errors.iter().all(|(_, error)| *error < 0.2), "{:?}", made.errors);
+
+        let folder = tempfile::tempdir().unwrap();
+        let weights = (made.tensors.as_slice(), &made.quantisation);
+        let generation = GenerationDefaults::default();
+        save_quantised(folder.path(), &spec, &vocabulary(), &generation, weights, made.storage).unwrap();
+        let again = Checkpoint::load(folder.path()).unwrap();
+        assert_eq!(again.quantisation.as_ref(), Some(&made.quantisation));
+        assert_eq!(again.weights.bits("lm_head.weight"), head.then_some(Bits::Eight));
+        assert_eq!(again.weights.bits("model.layers.0.modulation.weight"), Some(bits));
+        assert_eq!(again.weights.bits("model.embed_tokens.weight"), None);
+        again.network(Cpu::<f32>::scalar()).unwrap();
+        let error = again.quantise(QuantisePlan { bits, group: None, head }).unwrap_err();
+        assert!(matches!(error, CheckpointError::AlreadyQuantised { .. }), "{error}");
+    }
+    // Eight inputs cannot be told in sixteens.
+    let error = checkpoint.quantise(QuantisePlan { bits: Bits::Four, group: Some(16), head: false }).unwrap_err();
+    assert!(matches!(&error, CheckpointError::Quantised { name, .. } if name.contains("layers.0")), "{error}");
 }

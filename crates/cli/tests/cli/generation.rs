@@ -169,6 +169,6 @@ fn a_cache_reads_fewer_rows_and_says_what_it_was() {
     assert_eq!(of(&["--cache", "dual", "--cache-refresh", "1"])["text"], none["text"]);
     let refused = generate(&["The [[8]] saw.", "--cache", "exact"]).expect(2).err;
     assert!(refused.contains("`cache` is exact; allowed: none, prefix, dual"), "{refused}");
-    let unknown = generate(&["The [[8]] saw.", "--cache", "half"]).expect(1).err;
+    let unknown = generate(&["The [[8]] saw.", "--cache", "half"]).expect(2).err;
     assert!(unknown.contains("allowed: none, exact, prefix, dual"), "{unknown}");
 }
