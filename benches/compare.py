@@ -130,7 +130,8 @@ class Session:
         ask = ("--steps", str(STEPS), "--block-length", str(BLOCK))
         # Ways to write with fewer computed rows are contenders of their own here: another name, more flags.
         contenders = [self.ours("llada-31m", precision, threads, "--length", str(PROMPT + TOKENS), "--generate",
-                                str(TOKENS), *ask, name="aquatint, no cache") for precision in self.a.precisions]
+                                str(TOKENS), *ask, *more, name=name) for precision in self.a.precisions
+                      for name, more in (("aquatint, no cache", ()), ("aquatint, dual cache", ("--cache", "dual")))]
         for precision in ("f32", "bf16"):
             for cache in ("none", "dual"):
                 more = ("--prompt", str(PROMPT), "--tokens", str(TOKENS), "--cache", cache, *ask)
@@ -221,7 +222,7 @@ def parse():
     parser.add_argument("--peers", default=sys.executable, help="an interpreter that has torch")
     parser.add_argument("--compile", action="store_true", help="also run torch through torch.compile")
     parser.add_argument("--llama-cpp", type=pathlib.Path, help="the folder that peers/llama_cpp.sh filled")
-    parser.add_argument("--precisions", default="f32,bf16", type=lambda text: text.split(","), help="ours")
+    parser.add_argument("--precisions", default="f32,bf16,int8,int4", type=lambda text: text.split(","), help="ours")
     parser.add_argument("--threads", default="1,2", type=lambda text: [int(word) for word in text.split(",")])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=8)

@@ -144,6 +144,10 @@ impl Plan {
         let cpu = Cpu::<f32>::new(self.path, self.threads).map_err(|error| Failure::of(&error))?;
         Ok(match self.precision {
             Precision::Bf16 => cpu.with_precision(aquatint_compute::Precision::Bf16),
+            // Who takes integers for matrices has no use for attention in 32 bits.
+            Precision::Int8 | Precision::Int4 if self.path.multiplies_bf16() => {
+                cpu.with_precision(aquatint_compute::Precision::Bf16)
+            }
             _ => cpu,
         })
     }

@@ -325,8 +325,9 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         out: &mut Self::Buffer,
         log_sum_exp: &mut Self::Buffer,
     );
-    /// [`Device::attention`] of some rows only, ascending; `out` is `[queries, H E]`. Each row is what it would be among
-    /// all rows, to the bit.
+    /// Attention of some rows, ascending, that nobody learns from; `out` is `[queries, H E]`. Its two products are in the
+    /// device's precision, in f32 those of [`Device::attention`] to the bit. A row does not depend on which others are
+    /// asked for.
     fn attention_rows(
         &self,
         shape: AttentionShape,

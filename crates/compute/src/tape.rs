@@ -141,18 +141,20 @@ pub struct Tape<'p, D: Device> {
     slots: usize,
     /// How many of the segments to come keep their inputs only.
     recomputed: usize,
+    /// Whether a backward will follow, here or in a segment that runs again: its operations are then those of learning.
+    learning: bool,
 }
 
 impl<'p, D: Device> Tape<'p, D> {
     /// A tape that keeps nothing.
     pub fn inferring(parameters: &'p Parameters<D>) -> Self {
-        Self { parameters, records: None, slots: 0, recomputed: 0 }
+        Self { parameters, records: None, slots: 0, recomputed: 0, learning: false }
     }
 
     /// A tape that can be run backward. The first `recomputed` segments keep their inputs only: the backward reaches them
     /// last, when what the others kept is free again.
     pub fn recording(parameters: &'p Parameters<D>, recomputed: usize) -> Self {
-        Self { parameters, records: Some(Vec::new()), slots: 0, recomputed }
+        Self { parameters, records: Some(Vec::new()), slots: 0, recomputed, learning: true }
     }
 
     fn device(&self) -> &'p D {
@@ -332,6 +334,11 @@ impl<'p, D: Device> Tape<'p, D> {
         packed: &Value<D>,
     ) -> Result<Value<D>, DeviceError> {
         let mut out = self.device().uninitialised(packed.rows * shape.output_columns())?;
+        if !self.learning {
+            let all: Vec<u32> = (0..packed.rows as u32).collect();
+            self.device().attention_rows(shape, visibility, &packed.buffer, &all, &mut out);
+            return Ok(self.value(out, packed.rows, shape.output_columns(), false));
+        }
         let mut log_sum_exp = self.device().uninitialised(packed.rows * shape.heads)?;
         self.device().attention(shape, visibility, &packed.buffer, &mut out, &mut log_sum_exp);
         let out = self.value(out, packed.rows, shape.output_columns(), packed.slot.is_some());
@@ -427,7 +434,8 @@ impl<'p, D: Device> Tape<'p, D> {
             return run(self, &inputs);
         }
         self.recomputed -= 1;
-        let out = run(&mut Self::inferring(self.parameters), &inputs)?;
+        let mut forgetful = Self { learning: true, ..Self::inferring(self.parameters) };
+        let out = run(&mut forgetful, &inputs)?;
         self.slots += 1;
         let out = Value { slot: Some(self.slots - 1), ..out };
         self.note(&out, |out| Record::Segment { inputs, run: Rc::new(run), out });

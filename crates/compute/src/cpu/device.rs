@@ -249,7 +249,7 @@ impl<E: Element> Device for Cpu<E> {
         if let Some(fast) = &self.fast {
             return fast.attention_rows(shape, visibility, f32s(packed), queries, f32s_mut(out));
         }
-        scalar::attention_rows(shape, visibility, packed, queries, out);
+        scalar::attention_rows(shape, visibility, packed, queries, Self::rounding(self.precision), out);
     }
     fn attention_backward(
         &self,

@@ -5,11 +5,11 @@
 //! sequence: a row's result depends neither on its neighbours nor on how the rows are shared out.
 
 use super::kernel::{Kernel, Left, Output, Right};
-use super::pack::{Form, Matrix, pack_panel};
-use super::product::Shared;
+use super::pack::{Form, Matrix, pack_panel, pack_row};
+use super::product::{Shared, choose};
 use super::vector::{dot, exp, exponentials, largest, vectorised};
 use super::{Buffer, Fast};
-use crate::cpu::CpuPath;
+use crate::cpu::{CpuPath, Precision};
 use crate::{AttentionShape, Visibility};
 use std::ops::Range;
 
@@ -27,6 +27,7 @@ struct Group {
 /// What each kernel call of a task has in common.
 struct Lanes {
     kernel: Kernel,
+    form: Form,
     path: CpuPath,
     /// `E`.
     size: usize,
@@ -122,6 +123,11 @@ vectorised! {
 }
 
 impl Lanes {
+    /// Groups of a sum of so many elements.
+    fn groups(&self, elements: usize) -> usize {
+        elements.div_ceil(self.form.group())
+    }
+
     /// `size` columns of the packed matrix from `column` on, for the rows of a sequence.
     fn matrix<'a>(&self, data: &'a [f32], stride: usize, rows: &Range<usize>, column: usize) -> &'a [f32] {
         if rows.is_empty() {
@@ -133,11 +139,11 @@ impl Lanes {
     /// A right factor with one column for each row of a matrix: the sum goes over the head.
     fn across(&self, fast: &Fast, data: &[f32], stride: usize, rows: usize) -> Panels {
         let width = self.kernel.columns();
-        let panel_stride = self.size * width;
+        let panel_stride = self.groups(self.size) * width;
         let mut panels = fast.scratch(rows.div_ceil(width) * panel_stride);
         for (p, out) in panels.as_mut_slice().chunks_exact_mut(panel_stride).enumerate() {
             let place = (p * width, rows);
-            pack_panel(self.path, Form::Full, Matrix::columns(data, stride), (0, self.size), place, width, out);
+            pack_panel(self.path, self.form, Matrix::columns(data, stride), (0, self.size), place, width, out);
         }
         Panels { data: panels, panel_stride }
     }
@@ -145,11 +151,11 @@ impl Lanes {
     /// A right factor with one row for each row of a matrix: the sum goes over the rows.
     fn along(&self, fast: &Fast, data: &[f32], stride: usize, rows: usize) -> Panels {
         let width = self.kernel.columns();
-        let panel_stride = rows * width;
-        let mut panels = fast.scratch(self.padded * rows);
+        let panel_stride = self.groups(rows) * width;
+        let mut panels = fast.scratch(self.padded / width * panel_stride);
         for (p, out) in panels.as_mut_slice().chunks_exact_mut(panel_stride).enumerate() {
             let place = (p * width, self.size);
-            pack_panel(self.path, Form::Full, Matrix::rows(data, stride), (0, rows), place, width, out);
+            pack_panel(self.path, self.form, Matrix::rows(data, stride), (0, rows), place, width, out);
         }
         Panels { data: panels, panel_stride }
     }
@@ -174,10 +180,10 @@ impl Lanes {
 }
 
 impl Fast {
-    fn lanes(&self, shape: &AttentionShape) -> Lanes {
-        let kernel = if self.path == CpuPath::Avx512 { Kernel::WideF32 } else { Kernel::NarrowF32 };
+    fn lanes(&self, shape: &AttentionShape, precision: Precision) -> Lanes {
+        let (kernel, form) = choose(self.path, precision);
         let size = shape.head_size;
-        Lanes { kernel, path: self.path, size, padded: size.next_multiple_of(kernel.columns()) }
+        Lanes { kernel, form, path: self.path, size, padded: size.next_multiple_of(kernel.columns()) }
     }
 
     fn groups(shape: &AttentionShape, visibility: &Visibility) -> Vec<Group> {
@@ -199,7 +205,9 @@ impl Fast {
         log_sum_exp: &mut [f32],
     ) {
         let all: Vec<u32> = (0..visibility.len() as u32).collect();
-        self.attend(shape, visibility, packed, &all, out, log_sum_exp);
+        // What a backward will take up again is in full precision.
+        let lanes = self.lanes(&shape, Precision::F32);
+        self.attend(&lanes, shape, visibility, packed, &all, (out, log_sum_exp));
     }
 
     /// See [`crate::Device::attention_rows`].
@@ -212,20 +220,22 @@ impl Fast {
         out: &mut [f32],
     ) {
         let mut log_sum_exp = self.scratch(queries.len() * shape.heads);
-        self.attend(shape, visibility, packed, queries, out, log_sum_exp.as_mut_slice());
+        let lanes = self.lanes(&shape, self.precision);
+        self.attend(&lanes, shape, visibility, packed, queries, (out, log_sum_exp.as_mut_slice()));
     }
 
     /// Attention of the rows `order`, which ascend; results are in that order.
     fn attend(
         &self,
+        lanes: &Lanes,
         shape: AttentionShape,
         visibility: &Visibility,
         packed: &[f32],
         order: &[u32],
-        out: &mut [f32],
-        log_sum_exp: &mut [f32],
+        (out, log_sum_exp): (&mut [f32], &mut [f32]),
     ) {
-        let (lanes, columns, size) = (self.lanes(&shape), shape.packed_columns(), shape.head_size);
+        let (columns, size) = (shape.packed_columns(), shape.head_size);
+        let (head_groups, form) = (lanes.groups(size), lanes.form);
         let (per_group, scale) = (shape.heads / shape.key_value_heads, 1.0 / (size as f32).sqrt());
         assert!(out.len() >= order.len() * shape.output_columns(), "output too short");
         assert!(log_sum_exp.len() >= order.len() * shape.heads, "sums too short");
@@ -252,15 +262,16 @@ impl Fast {
             let values = lanes.along(self, lanes.matrix(packed, columns, rows, value), columns, rows.len());
             let mut scores = self.scratch(BLOCK * TILE);
             let mut sums = self.scratch(BLOCK * lanes.padded);
-            let mut gathered = self.scratch(BLOCK * size);
+            let mut gathered = self.scratch(BLOCK * head_groups);
+            let mut rounded = self.scratch(if form == Form::Full { 0 } else { BLOCK * TILE });
             for head in group.key_value_head * per_group..(group.key_value_head + 1) * per_group {
                 for start in queries.clone().step_by(BLOCK) {
                     let block = start..queries.end.min(start + BLOCK);
                     let chosen = &order[block.clone()];
-                    for (&row, out) in chosen.iter().zip(gathered.as_mut_slice().chunks_exact_mut(size)) {
-                        out.copy_from_slice(&packed[row as usize * columns + head * size..][..size]);
+                    for (&row, out) in chosen.iter().zip(gathered.as_mut_slice().chunks_exact_mut(head_groups)) {
+                        pack_row(self.path, form, &packed[row as usize * columns + head * size..][..size], out);
                     }
-                    let query = &gathered.as_slice()[..chosen.len() * size];
+                    let query = &gathered.as_slice()[..chosen.len() * head_groups];
                     let (mut greatest, mut total) = ([f32::NEG_INFINITY; BLOCK], [0.0_f32; BLOCK]);
                     let mut begun = false;
                     for tile_start in rows.clone().step_by(TILE) {
@@ -272,8 +283,9 @@ impl Fast {
                         }
                         let offset = tile_start - rows.start;
                         let (scores, sums) = (scores.as_mut_slice(), sums.as_mut_slice());
-                        let extent = (block.len(), tile.len(), size);
-                        lanes.multiply(extent, (query, size, 1), keys.at(offset * size), (scores, TILE, false));
+                        let extent = (block.len(), tile.len(), head_groups);
+                        let place = keys.at(offset * head_groups);
+                        lanes.multiply(extent, (query, head_groups, 1), place, (scores, TILE, false));
                         for (i, &seen) in visible.iter().enumerate() {
                             let row = &mut scores[i * TILE..][..tile.len()];
                             let (shift, sum) = soften(self.path, row, seen, scale, greatest[i]);
@@ -284,9 +296,18 @@ impl Fast {
                             }
                             (greatest[i], total[i]) = (shift, total[i] + sum);
                         }
-                        let extent = (block.len(), size, tile.len());
-                        let place = values.at(offset * lanes.kernel.columns());
-                        lanes.multiply(extent, (scores, TILE, 1), place, (sums, lanes.padded, begun));
+                        let probabilities = if form == Form::Full {
+                            &*scores
+                        } else {
+                            let rounded = rounded.as_mut_slice();
+                            for (row, out) in scores.chunks(TILE).zip(rounded.chunks_mut(TILE)).take(block.len()) {
+                                pack_row(self.path, form, &row[..tile.len()], &mut out[..lanes.groups(tile.len())]);
+                            }
+                            &*rounded
+                        };
+                        let extent = (block.len(), size, lanes.groups(tile.len()));
+                        let place = values.at(lanes.groups(offset) * lanes.kernel.columns());
+                        lanes.multiply(extent, (probabilities, TILE, 1), place, (sums, lanes.padded, begun));
                         begun = true;
                     }
                     for (i, row) in block.enumerate() {
@@ -317,7 +338,8 @@ impl Fast {
         d_out: &[f32],
         d_packed: &mut [f32],
     ) {
-        let (lanes, columns, size) = (self.lanes(&shape), shape.packed_columns(), shape.head_size);
+        let lanes = self.lanes(&shape, Precision::F32);
+        let (columns, size) = (shape.packed_columns(), shape.head_size);
         let (per_group, scale) = (shape.heads / shape.key_value_heads, 1.0 / (size as f32).sqrt());
         let out_columns = shape.output_columns();
         assert!(d_packed.len() >= visibility.len() * columns, "output too short");

@@ -38,6 +38,7 @@ pub(super) struct Fast {
     pool: Pool,
     arena: Arc<Arena<f32>>,
     path: CpuPath,
+    precision: Precision,
     kernel: Kernel,
     form: Form,
     rotations: KeptRotations,
@@ -47,12 +48,13 @@ impl Fast {
     /// For a path that is available and not scalar.
     pub(super) fn new(path: CpuPath, precision: Precision, threads: usize, arena: Arc<Arena<f32>>) -> Self {
         let (kernel, form) = product::choose(path, precision);
-        Self { pool: Pool::new(threads), arena, path, kernel, form, rotations: KeptRotations::default() }
+        Self { pool: Pool::new(threads), arena, path, precision, kernel, form, rotations: KeptRotations::default() }
     }
 
     /// The same with another precision of products.
     pub(super) fn with_precision(mut self, precision: Precision) -> Self {
         (self.kernel, self.form) = product::choose(self.path, precision);
+        self.precision = precision;
         self
     }
 

@@ -34,21 +34,23 @@ pub(in crate::cpu) fn attention<E: Element>(
 ) {
     let lines = out.chunks_exact_mut(shape.output_columns()).zip(log_sum_exp.chunks_exact_mut(shape.heads));
     for (t, (out, log_sums)) in lines.enumerate().take(visibility.len()) {
-        attend(shape, visibility, packed, t, out, log_sums);
+        attend(shape, visibility, packed, t, |value| value, (out, log_sums));
     }
 }
 
-/// The same for some rows.
+/// The same for some rows, with the factors of both products rounded: `round(p) round(v)` and `round(q) round(k)`, where
+/// `p = exp(s − max s)` before it is divided by the sum, which is of what was not rounded.
 pub(in crate::cpu) fn attention_rows<E: Element>(
     shape: AttentionShape,
     visibility: &Visibility,
     packed: &[E],
     queries: &[u32],
+    round: fn(E) -> E,
     out: &mut [E],
 ) {
     let mut log_sums = vec![E::default(); shape.heads];
     for (&t, out) in queries.iter().zip(out.chunks_exact_mut(shape.output_columns())) {
-        attend(shape, visibility, packed, t as usize, out, &mut log_sums);
+        attend(shape, visibility, packed, t as usize, round, (out, &mut log_sums));
     }
 }
 
@@ -58,31 +60,34 @@ fn attend<E: Element>(
     visibility: &Visibility,
     packed: &[E],
     t: usize,
-    out: &mut [E],
-    log_sums: &mut [E],
+    round: fn(E) -> E,
+    (out, log_sums): (&mut [E], &mut [E]),
 ) {
     let size = shape.head_size;
     let scale = E::from_f64(1.0 / (size as f64).sqrt());
     let visible: Vec<usize> = visibility.row(t).iter().cloned().flatten().map(|row| row as usize).collect();
+    let rounded = |place: usize| -> Vec<E> { packed[place..place + size].iter().map(|&value| round(value)).collect() };
     for head in 0..shape.heads {
         let at = offsets(&shape, head);
-        let query = &packed[t * at.columns + at.query..][..size];
+        let query = rounded(t * at.columns + at.query);
         let scores: Vec<E> =
-            visible.iter().map(|&s| dot(query, &packed[s * at.columns + at.key..][..size]) * scale).collect();
+            visible.iter().map(|&s| dot(&query, &rounded(s * at.columns + at.key)) * scale).collect();
         let largest = scores.iter().copied().fold(scores[0], |a, b| if b > a { b } else { a });
         let mut sum = E::default();
         for &score in &scores {
             sum += (score - largest).exp();
         }
-        let log_sum = largest + sum.ln();
-        log_sums[head] = log_sum;
+        log_sums[head] = largest + sum.ln();
         let out = &mut out[head * size..][..size];
         out.fill(E::default());
         for (&s, &score) in visible.iter().zip(&scores) {
-            let probability = (score - log_sum).exp();
-            for e in 0..size {
-                out[e] += probability * packed[s * at.columns + at.value + e];
+            let weight = round((score - largest).exp());
+            for (out, value) in out.iter_mut().zip(rounded(s * at.columns + at.value)) {
+                *out += weight * value;
             }
+        }
+        for out in out {
+            *out = *out / sum;
         }
     }
 }
