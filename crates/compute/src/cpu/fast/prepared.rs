@@ -5,7 +5,7 @@ use super::elementwise::gate;
 use super::integer::{IntegerRows, Integers};
 use super::kernel::Output;
 use super::pack::Matrix;
-use super::product::{BLOCK, Cut, Packed, Shared, choose};
+use super::product::{Cut, Packed, Shared, choose};
 use crate::cpu::{Buffer, Precision};
 use crate::{DeviceError, LinearShape, Quantised, ReadRow};
 
@@ -54,16 +54,15 @@ impl Prepared {
     /// `output` is writable at all these rows and columns, and nobody else writes there.
     unsafe fn block(
         &self,
-        fast: &Fast,
         left: &Left<'_>,
         (rows, columns): ((usize, usize), (usize, usize)),
-        scratch: &mut [f32],
+        strip: &[f32],
         output: Output,
     ) {
         // SAFETY: the caller vouches for the output.
         unsafe {
             match (self, left) {
-                (Self::Real(packed), Left::Real(a)) => packed.block(fast, *a, rows, columns, scratch, output),
+                (Self::Real(packed), Left::Real(a)) => packed.block(*a, rows, columns, strip, output),
                 (Self::Integer(packed), Left::Integer(a)) => packed.block(a, rows, columns, output),
                 _ => unreachable!("the left factor is made for the right one"),
             }
@@ -97,8 +96,17 @@ impl Fast {
 
     /// Scratch of a task in which the left factor is packed, where it is.
     fn strip(&self, left: &Left<'_>, w: &Prepared, tall: usize) -> Buffer<f32> {
-        let packs = matches!((left, w), (Left::Real(a), Prepared::Real(packed)) if packed.packs(*a));
-        self.scratch(if packs { tall * BLOCK } else { 0 })
+        self.scratch(match (left, w) {
+            (Left::Real(a), Prepared::Real(packed)) => packed.strip_len(*a, tall),
+            _ => 0,
+        })
+    }
+
+    /// Packs a task's rows of the left factor, where they are.
+    fn pack_left(&self, left: &Left<'_>, w: &Prepared, rows: (usize, usize), strip: &mut [f32]) {
+        if let (Left::Real(a), Prepared::Real(packed)) = (left, w) {
+            packed.pack_left(self, *a, rows, strip);
+        }
     }
 
     /// See [`crate::Device::linear_prepared`].
@@ -121,12 +129,13 @@ impl Fast {
         let cut = Cut::new(rows, outputs, w.panel_width(), self.pool.threads());
         let shared = Shared(out.as_mut_ptr());
         let scratch = || self.strip(&left, w, cut.tall);
-        self.pool.run(cut.tasks(), rows * outputs * inputs / 8, scratch, |scratch, task| {
+        self.pool.run(cut.tasks(), rows * outputs * inputs / 8, scratch, |strip, task| {
             let part = cut.part(task);
+            self.pack_left(&left, w, part.0, strip.as_mut_slice());
             let start = shared.address().wrapping_add(part.0.0 * outputs + part.1.0);
             let output = Output { start, row_stride: outputs, accumulate };
             // SAFETY: no other task has these rows and columns of `out`, which is borrowed for as long as tasks run.
-            unsafe { w.block(self, &left, part, scratch.as_mut_slice(), output) };
+            unsafe { w.block(&left, part, strip.as_slice(), output) };
         });
     }
 
@@ -176,6 +185,8 @@ impl Fast {
         };
         self.pool.run(cut.tasks(), rows * outputs * inputs / 4, scratch, |(strip, tiles), task| {
             let (rows, columns) = cut.part(task);
+            // One strip serves both: they have one shape and one format.
+            self.pack_left(&left, gate_weight, rows, strip.as_mut_slice());
             let (gates, ups) = tiles.as_mut_slice().split_at_mut(cut.tall * FUSED);
             for start in (columns.0..columns.1).step_by(FUSED) {
                 let part = (rows, (start, columns.1.min(start + FUSED)));
@@ -183,7 +194,7 @@ impl Fast {
                 for (weight, tile) in [(gate_weight, &mut *gates), (up_weight, &mut *ups)] {
                     let output = Output { start: tile.as_mut_ptr(), row_stride: FUSED, accumulate: false };
                     // SAFETY: the tile is this task's own and holds its rows of `FUSED` columns.
-                    unsafe { weight.block(self, &left, part, strip.as_mut_slice(), output) };
+                    unsafe { weight.block(&left, part, strip.as_slice(), output) };
                 }
                 for i in 0..rows.1 - rows.0 {
                     let place = (rows.0 + i) * outputs + start;

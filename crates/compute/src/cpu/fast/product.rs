@@ -11,7 +11,7 @@ use crate::DeviceError;
 use crate::cpu::Buffer;
 
 /// Groups of the sum in one block: a panel of 64 columns of it takes 128 KiB, an eighth of the second cache.
-pub(super) const BLOCK: usize = 512;
+const BLOCK: usize = 512;
 /// Rows of the output in a task, a multiple of the kernel's six.
 const TALL: usize = 96;
 /// The same where there are few rows.
@@ -132,14 +132,13 @@ impl Fast {
         let shared = Shared(out.as_mut_ptr());
         let work = m * n * (b.range.1 - b.range.0);
         let cut = Cut::new(m, n, b.panel_width(), self.pool.threads());
-        let scratch = || b.packs(a).then(|| self.scratch(cut.tall * BLOCK));
-        self.pool.run(cut.tasks(), work / 8, scratch, |scratch, task| {
+        let scratch = || self.scratch(b.strip_len(a, cut.tall));
+        self.pool.run(cut.tasks(), work / 8, scratch, |strip, task| {
             let (rows, columns) = cut.part(task);
-            let scratch = scratch.as_mut().map_or(&mut [][..], Buffer::as_mut_slice);
+            b.pack_left(self, a, rows, strip.as_mut_slice());
             let start = shared.address().wrapping_add(rows.0 * n + columns.0);
-            // SAFETY: no other task has these rows and columns of `out`, which is borrowed for as long as the tasks
-            // run, and the scratch is for this many rows.
-            unsafe { b.block(self, a, rows, columns, scratch, Output { start, row_stride: n, accumulate }) };
+            // SAFETY: no other task has these rows and columns of `out`, which is borrowed for as long as the tasks run.
+            unsafe { b.block(a, rows, columns, strip.as_slice(), Output { start, row_stride: n, accumulate }) };
         });
     }
 }
@@ -179,34 +178,58 @@ impl Cut {
 }
 
 impl Packed {
-    /// Whether a left factor has to be packed strip by strip.
-    pub(super) fn packs(&self, a: Matrix<'_>) -> bool {
+    /// Whether a left factor has to be packed, strip by strip.
+    fn packs(&self, a: Matrix<'_>) -> bool {
         self.form != Form::Full || a.transposed
     }
 
-    /// Writes (or adds) rows of the product, for columns that begin a panel, at `output`. `scratch` is for the rows'
-    /// share of one block of the sum, where the left factor has to be packed.
+    /// The blocks of the sum, each with its groups.
+    fn blocks(&self) -> impl Iterator<Item = ((usize, usize), usize)> + use<> {
+        let (range, group) = (self.range, self.kernel.group());
+        (range.0..range.1).step_by(BLOCK * group).map(move |start| {
+            let end = range.1.min(start + BLOCK * group);
+            ((start, end), (end - start).div_ceil(group))
+        })
+    }
+
+    /// What a strip of so many rows of a left factor takes when it is packed; nothing where it is read as it lies.
+    pub(super) fn strip_len(&self, a: Matrix<'_>, rows: usize) -> usize {
+        if self.packs(a) { rows * self.blocks().map(|(_, groups)| groups).sum::<usize>() } else { 0 }
+    }
+
+    /// Packs rows of a left factor, block after block of the sum, where that has to be.
+    pub(super) fn pack_left(&self, fast: &Fast, a: Matrix<'_>, rows: (usize, usize), strip: &mut [f32]) {
+        if self.packs(a) {
+            let mut place = 0;
+            for (range, groups) in self.blocks() {
+                pack_strip(fast.path, self.form, a, rows, range, &mut strip[place..]);
+                place += (rows.1 - rows.0) * groups;
+            }
+        }
+    }
+
+    /// Writes (or adds) rows of the product, for columns that begin a panel, at `output`. `strip` is what
+    /// [`Packed::pack_left`] made of these rows.
     ///
     /// # Safety
     /// `output` is writable at all these rows and columns, and nobody else writes there.
     pub(super) unsafe fn block(
         &self,
-        fast: &Fast,
         a: Matrix<'_>,
         rows: (usize, usize),
         columns: (usize, usize),
-        scratch: &mut [f32],
+        strip: &[f32],
         output: Output,
     ) {
-        let (width, group) = (self.kernel.columns(), self.kernel.group());
+        let (width, count) = (self.kernel.columns(), rows.1 - rows.0);
         let panels = self.columns.div_ceil(width);
-        let mut block_start = 0;
-        for start in (self.range.0..self.range.1).step_by(BLOCK * group) {
-            let range = (start, self.range.1.min(start + BLOCK * group));
-            let groups = (range.1 - range.0).div_ceil(group);
+        let (mut block_start, mut place) = (0, 0);
+        for (range, groups) in self.blocks() {
             let left = if self.packs(a) {
-                let (row_stride, group_stride) = pack_strip(fast.path, self.form, a, rows, range, scratch);
-                Left { start: scratch.as_ptr(), row_stride, group_stride }
+                let strip = &strip[place..place + count * groups];
+                place += count * groups;
+                let (row_stride, group_stride) = if a.transposed { (1, count) } else { (groups, 1) };
+                Left { start: strip.as_ptr(), row_stride, group_stride }
             } else {
                 let part = &a.data[rows.0 * a.stride + range.0..(rows.1 - 1) * a.stride + range.1];
                 Left { start: part.as_ptr(), row_stride: a.stride, group_stride: 1 }
@@ -216,9 +239,7 @@ impl Packed {
             let output = Output { accumulate: output.accumulate || range.0 > self.range.0, ..output };
             // SAFETY: the kernel's features were found when it was chosen; the left factor was sliced or packed to
             // `rows × groups`, the panels hold `groups` each, and the caller vouches for the output.
-            unsafe {
-                self.kernel.multiply((rows.1 - rows.0, columns.1 - columns.0, groups), left, right, output);
-            }
+            unsafe { self.kernel.multiply((count, columns.1 - columns.0, groups), left, right, output) };
             block_start += panels * width * groups;
         }
     }
