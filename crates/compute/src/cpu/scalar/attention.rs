@@ -70,8 +70,7 @@ fn attend<E: Element>(
     for head in 0..shape.heads {
         let at = offsets(&shape, head);
         let query = rounded(t * at.columns + at.query);
-        let scores: Vec<E> =
-            visible.iter().map(|&s| dot(&query, &rounded(s * at.columns + at.key)) * scale).collect();
+        let scores: Vec<E> = visible.iter().map(|&s| dot(&query, &rounded(s * at.columns + at.key)) * scale).collect();
         let largest = scores.iter().copied().fold(scores[0], |a, b| if b > a { b } else { a });
         let mut sum = E::default();
         for &score in &scores {
