@@ -2,6 +2,7 @@
 
 use aquatint_checkpoint::CheckpointError;
 use aquatint_compute::DeviceError;
+use aquatint_diffusion::SettingError;
 use aquatint_generate::GenerateError;
 use aquatint_vocabulary::{FormError, TemplateError, VocabularyError};
 
@@ -14,6 +15,9 @@ pub enum Error {
     /// The device cannot be used.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The process that the model undoes is not known, or the model lacks what it needs.
+    #[error(transparent)]
+    Process(#[from] SettingError),
     /// The template is not understood.
     #[error(transparent)]
     Template(#[from] TemplateError),

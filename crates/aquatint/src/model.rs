@@ -3,7 +3,7 @@
 use crate::Error;
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::{Cpu, CpuPath, WeightFormat};
-use aquatint_diffusion::{Linear, Masked, TokenId};
+use aquatint_diffusion::{Process, TokenId};
 use aquatint_generate::{DenoisingEvent, Outcome, Request, Settings, generate};
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Form, Role, Template};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub struct Model {
     checkpoint: Checkpoint,
     network: Box<dyn Denoiser>,
-    process: Masked,
+    process: Arc<dyn Process>,
     end: Option<TokenId>,
     forbidden: Vec<TokenId>,
 }
@@ -36,16 +36,15 @@ impl Model {
     /// A model from a checkpoint and its network on any device.
     ///
     /// # Errors
-    /// When the vocabulary has no mask token, without which there is no canvas.
+    /// When the model lacks what its process needs.
     pub fn new(checkpoint: Checkpoint, network: Box<dyn Denoiser>) -> Result<Self, Error> {
         let vocabulary = &checkpoint.vocabulary;
-        let mask = vocabulary.required(Role::Mask)?;
         let known = vocabulary.len() as TokenId;
         // A network may have more rows than the tokenizer has tokens; neither those nor special tokens are text.
         let beyond = known..checkpoint.spec.vocabulary_size as TokenId;
         let forbidden = (0..known).filter(|id| vocabulary.is_special(*id)).chain(beyond).collect();
         let end = vocabulary.role(Role::End);
-        Ok(Self { process: Masked::new(mask, Arc::new(Linear)), end, forbidden, checkpoint, network })
+        Ok(Self { process: checkpoint.spec.process()?, end, forbidden, checkpoint, network })
     }
 
     /// The checkpoint: its description, vocabulary and advice.
@@ -79,7 +78,8 @@ impl Model {
         events: &mut dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Outcome, Error> {
         let request = self.request(form, settings.clone());
-        let mut outcomes = generate(self.network.as_ref(), &self.process, &[request], &mut |_, event| events(event))?;
+        let mut outcomes =
+            generate(self.network.as_ref(), self.process.as_ref(), &[request], &mut |_, event| events(event))?;
         // One request gives one outcome.
         Ok(outcomes.remove(0))
     }

@@ -91,6 +91,19 @@ impl Checkpoint {
         })
     }
 
+    /// A network of another description on a device, with these weights where it has the same tensors and fresh ones, by
+    /// `seed`, where it has more; for learning on under another process.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::build`].
+    pub fn grown<D: Device>(&self, device: D, spec: NetworkSpec, seed: u64) -> Result<Network<D>, CheckpointError> {
+        let mut network = Network::new(device, spec, seed).map_err(CheckpointError::from)?;
+        self.build(|weights| {
+            network.load(&mut |name| weights(name).map(TensorData::into_real))?;
+            Ok(network)
+        })
+    }
+
     /// The network with these weights on a device, to be run: its matrices are kept in `format` only, and what is
     /// quantised stays as it is.
     ///

@@ -6,7 +6,7 @@ use aquatint_checkpoint::{
 };
 use aquatint_compute::{Bits, Cpu, Device, Quantised};
 use aquatint_diffusion::Layout;
-use aquatint_network::{Network, NetworkSpec, TensorData};
+use aquatint_network::{Network, NetworkSpec, ProcessSpec, TensorData};
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::path::Path;
 
@@ -33,6 +33,8 @@ fn spec(vocabulary: &Vocabulary) -> NetworkSpec {
         attention: Layout::Full,
         logit_shift: false,
         mask_token: vocabulary.role(Role::Mask),
+        word_vector_size: None,
+        process: ProcessSpec::default(),
     }
 }
 

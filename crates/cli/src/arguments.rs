@@ -156,7 +156,7 @@ pub(crate) struct SamplingArguments {
     pub(crate) block_length: Option<usize>,
 
     /// Which beliefs become final at a step: confidence, margin, entropy, random, ancestral, first-hitting,
-    /// threshold:P, entropy-bound:NATS
+    /// threshold:P, entropy-bound:NATS, last (all at the last step), auto (the model's own process)
     #[arg(long, value_name = "POLICY", help_heading = "Sampling")]
     pub(crate) policy: Option<String>,
 
@@ -216,6 +216,19 @@ pub(crate) struct SamplingArguments {
     /// Read everything again after N steps, where the cache is approximate [default: at each block only]
     #[arg(long, value_name = "N", requires = "cache", help_heading = "Sampling")]
     pub(crate) cache_refresh: Option<usize>,
+
+    /// How much of the noise at positions that stay open is drawn afresh at each step, from 0 to 1 [default: as the
+    /// model's process has it]
+    #[arg(allow_negative_numbers = true, long, value_name = "SHARE", help_heading = "Sampling")]
+    pub(crate) churn: Option<f64>,
+
+    /// Steps at the same time after each step, which draw the noise afresh (predictor-corrector) [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Sampling")]
+    pub(crate) correctors: Option<usize>,
+
+    /// Keep what the policy accepts open to the last step, and draw the rest anew
+    #[arg(long, help_heading = "Sampling")]
+    pub(crate) revise: bool,
 
     /// Same seed, same text [default: drawn afresh and shown]
     #[arg(short = 's', long, value_name = "N", help_heading = "Sampling")]
@@ -360,6 +373,10 @@ pub(crate) struct LikelihoodArguments {
     #[arg(long = "where", value_name = "FIELD=VALUE")]
     pub(crate) filter: Vec<String>,
 
+    /// Tokens at the beginning of each document that are given and cost nothing
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) given: usize,
+
     /// Times drawn for each canvas; more lower the standard error
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) samples: usize,
@@ -368,7 +385,7 @@ pub(crate) struct LikelihoodArguments {
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
 
-    /// Seed of the masks; same seed, same numbers
+    /// Seed of the noise; same seed, same numbers
     #[arg(short, long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
 

@@ -30,7 +30,8 @@ Type a text to have it continued, or a template: The [[3]] sat on the [[5]].
 \"\"\" begins and ends a text of several lines.
 
   /set NAME VALUE   change a setting: max-tokens, steps, block-length, policy, remasking,
-                    temperature, top-k, top-p, repetition-penalty, guidance-scale, seed;
+                    temperature, top-k, top-p, repetition-penalty, guidance-scale, churn,
+                    correctors, revise (true or false), seed;
                     VALUE default goes back to the model's own
   /show             show the model and the settings
   /clear            clear the screen
@@ -114,6 +115,9 @@ pub(crate) fn set(sampling: &mut SamplingArguments, name: &str, value: &str) -> 
             sampling.guidance_scale = read(name, value, NUMBER)?;
             sampling.cfg_scale = None;
         }
+        "churn" => sampling.churn = read(name, value, NUMBER)?,
+        "correctors" => sampling.correctors = read(name, value, COUNT)?,
+        "revise" => sampling.revise = read(name, value, "true, false")?.unwrap_or_default(),
         "seed" => sampling.seed = read(name, value, COUNT)?,
         _ => return Err(Failure::new(format!("unknown setting `{name}`")).hint("/help lists the settings")),
     }
@@ -160,9 +164,18 @@ mod tests {
 
     #[test]
     fn help_names_every_setting() {
-        for name in
-            ["max-tokens", "steps", "block-length", "policy", "remasking", "temperature", "top-k", "top-p", "seed"]
-        {
+        for name in [
+            "max-tokens",
+            "steps",
+            "block-length",
+            "policy",
+            "remasking",
+            "temperature",
+            "top-k",
+            "churn",
+            "revise",
+            "seed",
+        ] {
             assert!(HELP.contains(name), "{name}");
             assert!(set(&mut SamplingArguments::default(), name, "default").is_ok(), "{name}");
         }

@@ -31,6 +31,8 @@ pub(crate) enum Ink {
     Committed,
     /// Became final, or changed, in this step: bright.
     Fresh,
+    /// Still open, and shows a word that the next step may mend: dim.
+    Tentative,
     /// Still open: dim.
     Open,
 }
@@ -40,7 +42,7 @@ impl Ink {
         match self {
             Self::Given | Self::Committed => Style::new(),
             Self::Fresh => AnsiColor::BrightCyan.on_default().bold(),
-            Self::Open => Style::new().dimmed(),
+            Self::Tentative | Self::Open => Style::new().dimmed(),
         }
     }
 }
@@ -92,7 +94,7 @@ impl Line {
 
     fn push(&mut self, glyph: Glyph) {
         self.width += glyph.width;
-        self.open |= glyph.ink == Ink::Open;
+        self.open |= matches!(glyph.ink, Ink::Open | Ink::Tentative);
         match self.runs.last_mut() {
             Some((ink, text)) if *ink == glyph.ink => text.push_str(&glyph.text),
             _ => self.runs.push((glyph.ink, glyph.text)),
@@ -259,6 +261,13 @@ mod tests {
     #[test]
     fn wide_characters_count_two_columns() {
         assert_eq!(plain(&[known("日本語日本語", Ink::Given)], 5), ["日本", "語日", "本語"]);
+    }
+
+    #[test]
+    fn a_word_that_is_not_final_is_dim_as_wide_as_it_is_and_leaves_its_line_open() {
+        let line = &lay_out(&[known("a", Ink::Given), known(" fox", Ink::Tentative)], 40)[0];
+        assert_eq!((line.width(), line.is_open()), (5, true));
+        assert!(line.render(true).starts_with("a\u{1b}[2m fox"), "{:?}", line.render(true));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::printer::Printer;
 use crate::wire;
 use aquatint_checkpoint::GenerationDefaults;
+use aquatint_diffusion::{SettingError, TimeGrid};
 use aquatint_generate::{Cache, GenerateError, Settings};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -71,6 +72,10 @@ pub(crate) fn resolve(typed: &SamplingArguments, advised: &GenerationDefaults) -
         guidance_scale: typed.guidance_scale.or(typed.cfg_scale.map(|w| w + 1.0)).unwrap_or(1.0),
         cache: typed.cache.clone(),
         cache_refresh: typed.cache_refresh,
+        churn: typed.churn,
+        correctors: typed.correctors.unwrap_or(0),
+        revise: typed.revise,
+        time_grid: advised.time_grid.clone(),
     };
     if let Some(name @ ("low_confidence" | "low-confidence" | "random")) = typed.remasking.as_deref() {
         let policy = if name == "random" { name } else { "confidence" };
@@ -118,13 +123,28 @@ fn build(shown: &wire::Settings, seed: u64) -> Result<Settings, Failure> {
     if let Some(steps) = shown.cache_refresh {
         builder = builder.cache_refresh(steps);
     }
-    Ok(builder.build()?)
+    if let Some(churn) = shown.churn {
+        builder = builder.churn(churn);
+    }
+    if let Some(ranks) = &shown.time_grid {
+        let grid = TimeGrid::new(ranks.clone()).ok_or_else(|| {
+            Failure::new("the model's `time_grid` does not rise from 0 to 1").hint("mend its generation_config.json")
+        })?;
+        builder = builder.time_grid(grid);
+    }
+    Ok(builder.correctors(shown.correctors).revise(shown.revise).build()?)
 }
 
 /// A seed that nobody chose, short enough to be typed again.
 fn fresh_seed() -> u64 {
     // The standard library's hasher keys come from the operating system's randomness.
     RandomState::new().build_hasher().finish() >> 40
+}
+
+impl From<SettingError> for Failure {
+    fn from(error: SettingError) -> Self {
+        GenerateError::Setting(error).into()
+    }
 }
 
 impl From<GenerateError> for Failure {

@@ -65,6 +65,8 @@ impl<'v> CanvasView<'v> {
                 for change in *changes {
                     let cell = match change.kind {
                         ChangeKind::Renoised => Cell::Open,
+                        // Not final: the word that stands nearest for now.
+                        ChangeKind::Refined => self.known(change.position, change.token, Ink::Tentative),
                         ChangeKind::Committed | ChangeKind::Edited => {
                             self.fresh.push(change.position);
                             self.known(change.position, change.token, Ink::Fresh)

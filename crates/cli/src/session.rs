@@ -133,6 +133,7 @@ impl From<Error> for Failure {
         match error {
             Error::Checkpoint(error) => error.into(),
             Error::Device(error) => Self::of(&error),
+            Error::Process(error) => error.into(),
             Error::Template(error) => error.into(),
             Error::Form(error) => error.into(),
             Error::Vocabulary(error) => error.into(),

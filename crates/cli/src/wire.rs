@@ -89,6 +89,7 @@ impl Event {
                         ChangeKind::Committed => "committed",
                         ChangeKind::Edited => "edited",
                         ChangeKind::Renoised => "renoised",
+                        ChangeKind::Refined => "refined",
                     },
                     token: change.token,
                     text: vocabulary.token_text(change.token),
@@ -153,6 +154,10 @@ pub(crate) struct Settings {
     pub(crate) guidance_scale: f64,
     pub(crate) cache: Option<String>,
     pub(crate) cache_refresh: Option<usize>,
+    pub(crate) churn: Option<f64>,
+    pub(crate) correctors: usize,
+    pub(crate) revise: bool,
+    pub(crate) time_grid: Option<Vec<f64>>,
 }
 
 impl std::fmt::Display for Settings {
@@ -177,6 +182,15 @@ impl std::fmt::Display for Settings {
             if value != 1.0 {
                 write!(f, ", {name} {value}")?;
             }
+        }
+        if let Some(churn) = self.churn {
+            write!(f, ", churn {churn}")?;
+        }
+        if self.correctors > 0 {
+            write!(f, ", correctors {}", self.correctors)?;
+        }
+        if self.revise {
+            write!(f, ", revising")?;
         }
         Ok(())
     }

@@ -436,6 +436,17 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         gradients: Option<(&mut Self::Buffer, &mut Self::Buffer)>,
     ) -> Result<Vec<f64>, DeviceError>;
 
+    /// Any other cost of the rows of `hidden headᵀ`: hands each row of logits to `read`, which turns it into the gradient of
+    /// the cost; then overwrites `d_hidden` and accumulates `d_head`. `read` is called by any thread, in any order.
+    fn linear_learn_rows(
+        &self,
+        shape: LinearShape,
+        hidden: &Self::Buffer,
+        head: &Self::Buffer,
+        read: &ReadRow<'_>,
+        gradients: (&mut Self::Buffer, &mut Self::Buffer),
+    );
+
     // Optimisation ------------------------------------------------------------------------------------------------
 
     /// Sum of squares of all elements, in f64, in a fixed order.

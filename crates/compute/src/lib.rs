@@ -17,6 +17,6 @@ pub use device::{AdamW, AttentionShape, Device, DeviceError, Element, LinearShap
 pub use format::WeightFormat;
 pub use parameters::{Gradients, Parameters, WeightId};
 pub use quantised::{Bits, Quantised, QuantisedError};
-pub use summary::{RowSummary, summarise};
+pub use summary::{RowSummary, softmax_row, summarise};
 pub use tape::{Tape, Targets, Value};
 pub use visibility::{Visibility, VisibilityError};

@@ -1,6 +1,6 @@
 //! What a belief says at a glance.
 
-pub use crate::cpu::summarise;
+pub use crate::cpu::{softmax_row, summarise};
 
 /// The softmax of a row of logits, summed up; `−∞` is a token of probability 0.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,6 +1,6 @@
 //! The canvas: a row of positions of which some are given, some are to be filled, and the rest is padding.
 
-use crate::TokenId;
+use crate::{Points, TokenId};
 use std::ops::Range;
 
 /// What a position is for. It never changes.
@@ -79,11 +79,13 @@ enum Cell {
 /// A row of positions with the token that each one shows now.
 ///
 /// Given and padded positions cannot be written by any method: whoever tries gets [`CanvasError::Fixed`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Canvas {
     tokens: Vec<TokenId>,
     cells: Vec<Cell>,
     spans: Vec<Span>,
+    /// What open positions hold under a continuous process; all others hold their tokens' own points.
+    points: Option<Points>,
 }
 
 impl Canvas {
@@ -126,6 +128,23 @@ impl Canvas {
     /// The token that each position shows: final, given, or noise.
     pub fn tokens(&self) -> &[TokenId] {
         &self.tokens
+    }
+
+    /// The point that each position holds, under a continuous process.
+    pub fn points(&self) -> Option<&Points> {
+        self.points.as_ref()
+    }
+
+    /// Begins to hold points of `size` coordinates, each its token's own; `None` ends it.
+    pub fn hold_points(&mut self, size: Option<usize>) {
+        self.points = size.map(|size| Points::clean(self.tokens.len(), size));
+    }
+
+    /// Lets an open position hold a point; nothing happens at any other, or where no points are held.
+    pub fn hold(&mut self, position: usize, point: &[f32], evidence: f32) {
+        if let (true, Some(points)) = (self.is_open(position), &mut self.points) {
+            points.set(position, 0.0, point, evidence);
+        }
     }
 
     /// What a position is for; `None` beyond the end.
@@ -227,6 +246,9 @@ impl Canvas {
         }
         if let Some(token) = token {
             self.tokens[position] = token;
+        }
+        if let (true, Some(points)) = (to == Cell::Committed, &mut self.points) {
+            points.settle(position);
         }
         Ok(())
     }

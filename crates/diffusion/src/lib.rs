@@ -45,8 +45,10 @@ mod canvas;
 mod error;
 mod guidance;
 mod layout;
+mod marginal;
 pub mod objective;
 mod plan;
+mod points;
 pub mod policy;
 mod process;
 mod proposal;
@@ -56,16 +58,19 @@ mod schedule;
 mod shaping;
 mod stopping;
 mod time;
+mod time_density;
 mod time_sampling;
 
 pub use canvas::{Canvas, CanvasError, Kind, Span};
 pub use error::SettingError;
 pub use guidance::{guidance_scale, guide};
 pub use layout::{Intervals, Layout, PADDING_DOCUMENT, two_stream_intervals};
-pub use objective::{Corrupted, Term};
-pub use plan::{BlockPlan, PlannedStep, Step, StepPlan};
+pub use marginal::{Alphabet, Bridge, Marginal};
+pub use objective::{Corrupted, Cost, Term, Vectors};
+pub use plan::{BlockPlan, Pace, PlannedStep, Step, StepPlan};
+pub use points::{Points, Shown};
 pub use policy::{Commit, CommitPolicy};
-pub use process::{Masked, Process};
+pub use process::{Concentration, Gaussian, Level, Masked, Mixing, Noise, Process, Simplex, process};
 pub use proposal::{Belief, Candidate, Proposal, ProposalError, propose, propose_believing};
 pub use random::{Draws, Key};
 pub use remasking::Remasking;
@@ -73,6 +78,7 @@ pub use schedule::{Cosine, Linear, LogLinear, NoiseSchedule, Polynomial, schedul
 pub use shaping::Shaping;
 pub use stopping::{Stability, closed_by_end};
 pub use time::Time;
+pub use time_density::{TimeDensity, TimeGrid};
 pub use time_sampling::TimeSampling;
 
 /// A token's id in the joint vocabulary.

@@ -7,9 +7,19 @@
 //! - fixed count (LLaDA, 2502.09992): the number n of masks uniform on 1..L, weight L/n, whatever the
 //!   schedule: the same expectation as continuous time, and no variance from the number of masks.
 //!
+//! A process with another state pays otherwise for a belief: see [`Cost`].
+//!
 //! Deviations: none.
 
-use crate::{NoiseSchedule, Time, TokenId};
+mod cost;
+mod distance;
+mod ratio;
+
+pub use cost::{Cost, Vectors, divergence};
+pub use distance::Distance;
+pub use ratio::Ratio;
+
+use crate::{NoiseSchedule, Points, Time, TokenId};
 
 /// One corrupted position: what the network is asked there, and what its cost weighs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,8 +28,10 @@ pub struct Term {
     pub position: usize,
     /// The clean token.
     pub target: TokenId,
-    /// Factor of −log p(target) in the bound.
+    /// Factor of the cost in the bound.
     pub weight: f64,
+    /// What the belief about the position costs.
+    pub cost: Cost,
 }
 
 /// A noisy canvas with what it is asked.
@@ -27,18 +39,23 @@ pub struct Term {
 pub struct Corrupted {
     /// What the network reads.
     pub tokens: Vec<TokenId>,
-    /// The corrupted positions, ascending.
+    /// The points that it reads, under a continuous process.
+    pub points: Option<Points>,
+    /// The positions that cost something, ascending.
     pub terms: Vec<Term>,
-    /// The expected share of corrupted positions, which is what a network with time conditioning is told.
+    /// How noisy the canvas is, which is what a network with time conditioning is told: the share of corrupted positions
+    /// expected, or the time of a process that has no such share.
     pub noise: f64,
+    /// What the bound has besides the terms, in nats.
+    pub constant: f64,
 }
 
 impl Corrupted {
-    /// One sample of the bound in nats: `Σ weight · nll`, where `nll` holds −log p of each term's target, in order.
+    /// One sample of the bound in nats: the constant and `Σ weight · cost`, where `costs` holds each term's, in order.
     ///
     /// Terms without a cost count nothing.
-    pub fn bound(&self, nll: &[f64]) -> f64 {
-        self.terms.iter().zip(nll).map(|(term, nll)| term.weight * nll).sum()
+    pub fn bound(&self, costs: &[f64]) -> f64 {
+        self.constant + self.terms.iter().zip(costs).map(|(term, cost)| term.weight * cost).sum::<f64>()
     }
 }
 
@@ -48,8 +65,8 @@ pub fn discrete_weight(schedule: &dyn NoiseSchedule, step: usize, steps: usize) 
     if step >= steps {
         return None;
     }
-    let from = Time::clamped((step + 1) as f64 / steps as f64);
-    let to = Time::clamped(step as f64 / steps as f64);
+    let from = Time::nearest((step + 1) as f64 / steps as f64);
+    let to = Time::nearest(step as f64 / steps as f64);
     let (alpha_from, alpha_to) = (schedule.alpha(from), schedule.alpha(to));
     Some((from, steps as f64 * (alpha_to - alpha_from) / (1.0 - alpha_from)))
 }

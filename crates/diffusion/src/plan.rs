@@ -5,7 +5,7 @@
 //! from LLaDA (2502.09992), which divides evenly and gives the remainder to the first steps: the same under the linear
 //! schedule where the steps divide the count.
 
-use crate::{CommitPolicy, NoiseSchedule, Remasking, SettingError, Time};
+use crate::{CommitPolicy, NoiseSchedule, Remasking, SettingError, Time, TimeGrid};
 
 /// The steps of all blocks of one canvas.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +39,8 @@ pub struct PlannedStep {
     pub staying: f64,
     /// Probability that remasking takes a committed position back during the step.
     pub sigma: f64,
+    /// How much of the noise of positions that stay open is drawn afresh, from 0 to 1; the process's own way where `None`.
+    pub churn: Option<f64>,
 }
 
 /// One step as a policy sees it.
@@ -76,11 +78,27 @@ impl BlockPlan {
     }
 }
 
+/// How fast a canvas is to be filled, and on which way.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace<'a> {
+    /// Steps for each block, at most.
+    pub steps: usize,
+    /// The pace at which positions become final.
+    pub schedule: &'a dyn NoiseSchedule,
+    /// What becomes final.
+    pub policy: &'a dyn CommitPolicy,
+    /// What is taken back.
+    pub remasking: &'a Remasking,
+    /// The times that the steps lead to.
+    pub grid: &'a TimeGrid,
+    /// Steps after each but the last that stay at its time and draw the noise of what is open afresh (predictor-corrector).
+    pub correctors: usize,
+    /// See [`PlannedStep::churn`].
+    pub churn: Option<f64>,
+}
+
 impl StepPlan {
-    /// Plans at most `steps` steps for each block; `blocks` are the blocks' numbers of open positions.
-    ///
-    /// The policy may ask for another number of steps (see [`CommitPolicy::steps`]); under remasking it is what was
-    /// asked, since positions that are taken back need steps of their own.
+    /// Plans at most `steps` steps for each block, evenly over time.
     ///
     /// # Errors
     /// When `steps` is 0.
@@ -91,6 +109,19 @@ impl StepPlan {
         policy: &dyn CommitPolicy,
         remasking: &Remasking,
     ) -> Result<Self, SettingError> {
+        let grid = &TimeGrid::default();
+        Self::paced(blocks, &Pace { steps, schedule, policy, remasking, grid, correctors: 0, churn: None })
+    }
+
+    /// Plans the steps for each block; `blocks` are the blocks' numbers of open positions.
+    ///
+    /// The policy may ask for another number of steps (see [`CommitPolicy::steps`]); under remasking it is what was
+    /// asked, since positions that are taken back need steps of their own.
+    ///
+    /// # Errors
+    /// When `steps` is 0.
+    pub fn paced(blocks: &[usize], pace: &Pace<'_>) -> Result<Self, SettingError> {
+        let Pace { steps, policy, remasking, .. } = *pace;
         if steps == 0 {
             return Err(SettingError::new("steps", steps, "1 or more").with_hint("`steps` is per block"));
         }
@@ -103,8 +134,8 @@ impl StepPlan {
                     (_, true) => policy.steps(open, steps).max(1),
                     (_, false) => steps,
                 };
-                let block = BlockPlan::new(open, count, number, schedule, remasking);
-                number += count as u64;
+                let block = BlockPlan::new(open, count, number, pace);
+                number += block.steps.len() as u64;
                 block
             })
             .collect();
@@ -147,11 +178,12 @@ impl StepPlan {
 }
 
 impl BlockPlan {
-    fn new(open: usize, of: usize, first: u64, schedule: &dyn NoiseSchedule, remasking: &Remasking) -> Self {
-        let clock = |index: usize| Time::clamped(1.0 - index as f64 / of as f64);
+    fn new(open: usize, of: usize, first: u64, pace: &Pace<'_>) -> Self {
+        let Pace { schedule, remasking, grid, correctors, churn, .. } = *pace;
+        let clock = |index: usize| grid.time(1.0 - index as f64 / of as f64);
         let alpha = |clock: Time| remasking.alpha(schedule, clock);
         let mut left = open;
-        let steps = (0..of)
+        let steps: Vec<PlannedStep> = (0..of)
             .map(|index| {
                 let (start, end) = (clock(index), clock(index + 1));
                 let (from, to) = (alpha(start), alpha(end));
@@ -176,9 +208,27 @@ impl BlockPlan {
                     open_after: left,
                     staying,
                     sigma,
+                    churn,
                 }
             })
             .collect();
+        let steps = if correctors == 0 { steps } else { corrected(&steps, correctors, first) };
         Self { open, steps }
     }
+}
+
+/// The steps with so many correctors after each but the last.
+fn corrected(steps: &[PlannedStep], correctors: usize, first: u64) -> Vec<PlannedStep> {
+    let Some((last, walked)) = steps.split_last() else { return Vec::new() };
+    let with = |step: &PlannedStep| {
+        let held = PlannedStep { from: step.to, staying: 1.0, sigma: 0.0, churn: Some(1.0), ..*step };
+        std::iter::once(*step).chain(std::iter::repeat_n(held, correctors)).collect::<Vec<_>>()
+    };
+    let mut all: Vec<PlannedStep> = walked.iter().flat_map(with).collect();
+    all.push(*last);
+    let of = all.len();
+    for (index, step) in all.iter_mut().enumerate() {
+        (step.index, step.of, step.number) = (index, of, first + index as u64);
+    }
+    all
 }

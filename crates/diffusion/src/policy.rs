@@ -7,6 +7,7 @@ mod confidence;
 mod entropy;
 mod entropy_bound;
 mod first_hitting;
+mod last;
 mod margin;
 mod random;
 mod threshold;
@@ -16,6 +17,7 @@ pub use confidence::Confidence;
 pub use entropy::Entropy;
 pub use entropy_bound::EntropyBound;
 pub use first_hitting::{FirstHitting, hitting_time};
+pub use last::Last;
 pub use margin::Margin;
 pub use random::Random;
 pub use threshold::Threshold;
@@ -51,8 +53,8 @@ pub trait CommitPolicy: Debug + Send + Sync {
     }
 }
 
-/// The policy of a name: `confidence`, `margin`, `entropy`, `random`, `ancestral`, `first-hitting`, `threshold:τ`
-/// (0.9 where left out), `entropy-bound:γ` (0.1 where left out).
+/// The policy of a name: `confidence`, `margin`, `entropy`, `random`, `ancestral`, `first-hitting`, `last`,
+/// `threshold:τ` (0.9 where left out), `entropy-bound:γ` (0.1 where left out).
 ///
 /// # Errors
 /// When there is no such name or its number does not fit.
@@ -60,7 +62,7 @@ pub fn by_name(name: &str) -> Result<Arc<dyn CommitPolicy>, SettingError> {
     let named = Named::parse(
         "policy",
         name,
-        "confidence, margin, entropy, random, ancestral, first-hitting, threshold:PROBABILITY, entropy-bound:NATS",
+        "confidence, margin, entropy, random, ancestral, first-hitting, last, threshold:PROBABILITY, entropy-bound:NATS",
     );
     Ok(match named.word {
         "confidence" => named.plain(Arc::new(Confidence))?,
@@ -69,6 +71,7 @@ pub fn by_name(name: &str) -> Result<Arc<dyn CommitPolicy>, SettingError> {
         "random" => named.plain(Arc::new(Random))?,
         "ancestral" => named.plain(Arc::new(Ancestral))?,
         "first-hitting" => named.plain(Arc::new(FirstHitting))?,
+        "last" => named.plain(Arc::new(Last))?,
         "threshold" => Arc::new(Threshold::new(named.number(Some(0.9), "from 0 to 1", Threshold::allows)?)?),
         "entropy-bound" => {
             Arc::new(EntropyBound::new(named.number(Some(0.1), "of 0 or more", EntropyBound::allows)?)?)

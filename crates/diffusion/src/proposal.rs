@@ -25,6 +25,8 @@ pub struct Candidate {
 pub struct Proposal {
     positions: Vec<usize>,
     candidates: Vec<Candidate>,
+    /// The expected word vector of each position; empty where there are no word vectors.
+    expected: Vec<Vec<f32>>,
 }
 
 impl Proposal {
@@ -35,13 +37,27 @@ impl Proposal {
 
     /// Adds the candidate of a position, or replaces it.
     pub fn insert(&mut self, position: usize, candidate: Candidate) {
+        self.insert_expecting(position, candidate, Vec::new());
+    }
+
+    /// The same with the word vector that the belief expects.
+    pub fn insert_expecting(&mut self, position: usize, candidate: Candidate, expected: Vec<f32>) {
         match self.positions.binary_search(&position) {
-            Ok(index) => self.candidates[index] = candidate,
+            Ok(index) => {
+                self.candidates[index] = candidate;
+                self.expected[index] = expected;
+            }
             Err(index) => {
                 self.positions.insert(index, position);
                 self.candidates.insert(index, candidate);
+                self.expected.insert(index, expected);
             }
         }
+    }
+
+    /// The word vector that the belief about a position expects; empty where there is none.
+    pub fn expected(&self, position: usize) -> &[f32] {
+        self.positions.binary_search(&position).map_or(&[], |index| &self.expected[index])
     }
 
     /// The positions, ascending.

@@ -41,6 +41,10 @@ fn joined(low: u32, high: u32) -> u64 {
 pub(crate) enum Purpose {
     Commit = 0x636f_6d6d,
     Remask = 0x7265_6d61,
+    Begin = 0x6265_6769,
+    Hide = 0x6869_6465,
+    Walk = 0x7761_6c6b,
+    Renoise = 0x7265_6e6f,
 }
 
 /// The root of a family of draws: a seed, or a seed with a purpose folded in.
@@ -116,6 +120,40 @@ impl Draws {
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * self.uniform().ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform()).cos()
+    }
+
+    /// The logarithm of a gamma variable of this shape, which is above 0, and scale 1 (Marsaglia & Tsang, "A simple method
+    /// for generating gamma variables", 2000).
+    ///
+    /// A shape far below 1 gives values that no f64 holds; their logarithms are quite usual numbers.
+    pub fn log_gamma(&mut self, shape: f64) -> f64 {
+        if shape < 1.0 {
+            // G(a) = G(a + 1) · U^(1/a).
+            return self.log_gamma(shape + 1.0) + self.uniform().ln() / shape;
+        }
+        let d = shape - 1.0 / 3.0;
+        let c = 1.0 / (9.0 * d).sqrt();
+        loop {
+            let x = self.normal();
+            let v = (1.0 + c * x).powi(3);
+            if v > 0.0 && self.uniform().ln() < 0.5 * x * x + d * (1.0 - v + v.ln()) {
+                return d.ln() + v.ln();
+            }
+        }
+    }
+
+    /// The logarithms of a beta variable and of what it lacks to 1, each with all its digits. A shape of 0 is a certain 0,
+    /// or a certain 1 where it is the second.
+    pub fn log_beta(&mut self, first: f64, second: f64) -> (f64, f64) {
+        match (first > 0.0, second > 0.0) {
+            (false, _) => return (f64::NEG_INFINITY, 0.0),
+            (true, false) => return (0.0, f64::NEG_INFINITY),
+            (true, true) => {}
+        }
+        let (x, y) = (self.log_gamma(first), self.log_gamma(second));
+        let largest = x.max(y);
+        let sum = largest + ((x - largest).exp() + (y - largest).exp()).ln();
+        (x - sum, y - sum)
     }
 
     /// An index with probability proportional to its weight, by one uniform draw; `None` where no weight is positive.

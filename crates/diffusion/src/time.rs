@@ -25,7 +25,7 @@ impl Time {
     }
 
     /// The nearest point of `[0, 1]`, for values that arithmetic has pushed over the edge; not a number becomes noise.
-    pub(crate) fn clamped(value: f64) -> Self {
+    pub fn nearest(value: f64) -> Self {
         Self(if value.is_nan() { 1.0 } else { value.clamp(0.0, 1.0) })
     }
 

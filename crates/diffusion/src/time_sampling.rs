@@ -36,7 +36,7 @@ impl TimeSampling {
     /// The bound of a model on all times needs the range 0 to 1; on a narrower one, multiply the loss by its width to
     /// get the part of the bound that it covers.
     pub fn sample(self, n: usize, range: Range<f64>, draws: &mut Draws) -> Vec<Time> {
-        let place = |u: f64| Time::clamped(range.start + (range.end - range.start) * u);
+        let place = |u: f64| Time::nearest(range.start + (range.end - range.start) * u);
         match self {
             Self::Uniform => (0..n).map(|_| place(draws.uniform())).collect(),
             Self::LowDiscrepancy => {

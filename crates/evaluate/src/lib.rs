@@ -3,8 +3,10 @@
 
 mod error;
 mod likelihood;
+mod question;
 mod rows;
 
 pub use error::EvaluateError;
-pub use likelihood::{Likelihood, Rule, corrupt_evenly, likelihood};
+pub use likelihood::{Estimate, Likelihood, Rule, corrupt_evenly, likelihood};
+pub use question::{Asked, Question};
 pub use rows::{Rows, byte_lengths};

@@ -10,13 +10,18 @@
 //! of one canvas are stratified over 1..L, and neighbouring canvases begin at points that fill the interval evenly, so
 //! that no count is favoured by chance.
 //!
+//! A process with another bound is asked for its own ([`Process::probe`]) at times that are stratified in the same way, and
+//! a network with self-conditioning first for its belief without one, which it then reads: what it says is still a
+//! function of the noisy canvas alone, so that the bound stays one.
+//!
 //! Deviations: none from the bound. Every canvas is coded by itself: what a longer context could save is not counted,
 //! for either kind of model.
 
-use crate::{EvaluateError, Rows};
+use crate::{Asked, EvaluateError, Question, Rows};
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::{Corrupted, Draws, Key, Process, Time, TokenId, objective};
-use aquatint_network::{Denoiser, LossRow, NetworkInput};
+use aquatint_diffusion::{Corrupted, Cost, Draws, Key, Process, Time, TokenId, objective};
+use aquatint_network::Denoiser;
+use std::ops::Range;
 
 /// The golden ratio's fraction: its multiples fill [0, 1) as evenly as a sequence without end can.
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
@@ -30,6 +35,8 @@ pub enum Rule<'a> {
         process: &'a dyn Process,
         /// Noisy versions drawn of each canvas, at least 1.
         times: usize,
+        /// Tokens at the beginning of each document that are given and cost nothing.
+        prompt: usize,
     },
     /// Token by token: exact.
     Causal {
@@ -41,7 +48,7 @@ pub enum Rule<'a> {
 /// What a text costs under a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Likelihood {
-    /// Nats per token; for a masked model an upper bound.
+    /// Nats per token, in the meaning of `estimate`.
     pub nats_per_token: f64,
     /// Bits per byte of UTF-8 text.
     pub bits_per_byte: f64,
@@ -55,8 +62,25 @@ pub struct Likelihood {
     pub bytes: u64,
     /// Canvases measured.
     pub canvases: u64,
-    /// Masks drawn per canvas; `None` where the likelihood is exact.
-    pub time_samples: Option<usize>,
+    /// What the numbers say.
+    pub estimate: Estimate,
+}
+
+/// What a measured likelihood says of −log p(x).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Estimate {
+    /// It is that.
+    Exact,
+    /// In expectation it is at least that.
+    Bound {
+        /// Noisy versions drawn of each canvas.
+        times: usize,
+    },
+    /// Nothing: it is the cross-entropy at uniform times, which compares models of one process only.
+    CrossEntropy {
+        /// Noisy versions drawn of each canvas.
+        times: usize,
+    },
 }
 
 /// Measures canvases under a model. The same seed gives the same masks, whatever the batches' size.
@@ -81,31 +105,48 @@ pub fn likelihood<L: Denoiser + ?Sized>(
         Rule::Diffusion { times, .. } => times,
         Rule::Causal { .. } => 1,
     };
+    let prompt = match rule {
+        Rule::Diffusion { prompt, .. } => prompt,
+        Rule::Causal { .. } => 0,
+    };
     let key = Key::new(seed);
     let mut totals = Totals::default();
     let mut index = 0;
     for batch in batches {
         let rows = Rows::new(&batch?, &model.spec().attention)?;
         let mut costs = vec![0.0; rows.canvases.len()];
+        let canvas_of = |row: usize| rows.canvases.partition_point(|c| c.start <= row).saturating_sub(1);
         for time in 0..times {
             let question = match rule {
-                Rule::Causal { begin } => Question {
-                    input: rows.shifted(begin),
-                    shares: vec![0.0; rows.visibility.sequences().len()],
-                    asked: (0..rows.tokens.len()).map(|row| loss_row(&rows, row, 1.0)).collect(),
-                },
-                Rule::Diffusion { process, .. } => hide(&rows, process, index, (time, times), key),
+                Rule::Causal { begin } => causal(&rows, begin),
+                Rule::Diffusion { process, .. } => {
+                    let mut question = Question::new(&rows);
+                    let mut told = vec![None; rows.canvases.len()];
+                    for (part, noisy) in hide(&rows, &Noise { process, prompt }, index, (time, times), key) {
+                        let canvas = canvas_of(part.start);
+                        costs[canvas] += noisy.constant / times as f64;
+                        told[canvas] = Some(noisy.noise as f32);
+                        question.put(part, noisy);
+                    }
+                    // Empty canvases have no sequence.
+                    question.times = told.into_iter().flatten().collect();
+                    question
+                }
             };
-            for (row, nats) in question.asked.iter().zip(measure(model, &rows, &question)?) {
-                let canvas = rows.canvases.partition_point(|c| c.end <= row.row as usize);
-                costs[canvas] += row.weight * nats / times as f64;
+            let belief = question.belief(model, &rows)?;
+            for (row, nats) in question.asked.iter().zip(question.costs(model, &rows, belief.as_deref())?) {
+                costs[canvas_of(row.row as usize)] += row.weight * nats / times as f64;
             }
         }
         for (canvas, cost) in rows.canvases.iter().zip(&costs) {
-            if !canvas.is_empty() {
-                totals.add(canvas.len(), *cost);
+            let open = rows.open(canvas, canvas, prompt);
+            let tokens =
+                rows.tokens[canvas.clone()].iter().zip(open).filter_map(|(token, open)| open.then_some(*token));
+            let tokens: Vec<TokenId> = tokens.collect();
+            if !tokens.is_empty() {
+                totals.add(tokens.len(), *cost);
                 let length = |id: &TokenId| u64::from(byte_lengths.get(*id as usize).copied().unwrap_or(0));
-                totals.bytes += rows.tokens[canvas.clone()].iter().map(length).sum::<u64>();
+                totals.bytes += tokens.iter().map(length).sum::<u64>();
             }
         }
         index += rows.canvases.len() as u64;
@@ -113,69 +154,68 @@ pub fn likelihood<L: Denoiser + ?Sized>(
             return Err(EvaluateError::Stopped);
         }
     }
-    totals.finish(matches!(rule, Rule::Diffusion { .. }).then_some(times))
+    totals.finish(match rule {
+        Rule::Causal { .. } => Estimate::Exact,
+        Rule::Diffusion { process, .. } if process.is_bounded() => Estimate::Bound { times },
+        Rule::Diffusion { .. } => Estimate::CrossEntropy { times },
+    })
 }
 
-/// What a network is given and asked in one pass.
-#[derive(Debug)]
-struct Question {
-    input: Vec<TokenId>,
-    /// Share of masks of each sequence, which is what a network with time conditioning is told.
-    shares: Vec<f32>,
-    asked: Vec<LossRow>,
-}
-
-/// One pass with costs only.
-fn measure<L: Denoiser + ?Sized>(model: &L, rows: &Rows, question: &Question) -> Result<Vec<f64>, EvaluateError> {
-    let input = NetworkInput {
-        tokens: &question.input,
-        probabilities: None,
-        positions: &rows.positions,
-        visibility: &rows.visibility,
-        times: model.spec().time_conditioning.map(|_| question.shares.as_slice()),
-        belief: None,
-    };
-    Ok(model.measure(&input, &question.asked)?)
-}
-
-/// Corrupts each canvas at its `time`-th stratified time.
-fn hide(rows: &Rows, process: &dyn Process, index: u64, (time, times): (usize, usize), key: Key) -> Question {
-    let mut question = Question { input: rows.tokens.clone(), shares: Vec::new(), asked: Vec::new() };
+/// Corrupts each canvas at its `time`-th stratified time; its blocks, where it has some, at times that follow evenly.
+fn hide(
+    rows: &Rows,
+    rule: &Noise<'_>,
+    index: u64,
+    (time, times): (usize, usize),
+    key: Key,
+) -> Vec<(Range<usize>, Corrupted)> {
     let shift = key.at(u64::MAX, 0).uniform();
+    let mut hidden = Vec::new();
     for (canvas, at) in rows.canvases.iter().zip(index..) {
-        if canvas.is_empty() {
-            continue;
-        }
         let start = (at as f64 * GOLDEN + shift).fract();
-        // Time 0 hides nothing and would weigh infinitely; rounding above 1 means 1.
-        let t = Time::new(((time as f64 + start) / times as f64).max(f64::EPSILON)).unwrap_or(Time::NOISE);
-        let clean = &rows.tokens[canvas.clone()];
-        let noisy = corrupt_evenly(process, clean, t, &mut key.at(at, time as u64));
-        question.input[canvas.clone()].copy_from_slice(&noisy.tokens);
-        question.shares.push(noisy.noise as f32);
-        let rows = noisy.terms.iter();
-        question.asked.extend(rows.map(|term| LossRow {
-            row: (canvas.start + term.position) as u32,
-            target: term.target,
-            weight: term.weight,
-        }));
+        let draws = &mut key.at(at, time as u64);
+        for (number, part) in rows.parts(canvas).into_iter().enumerate().filter(|(_, part)| !part.is_empty()) {
+            let start = (start + number as f64 * GOLDEN).fract();
+            // Time 0 hides nothing and would weigh infinitely; rounding above 1 means 1.
+            let t = Time::new(((time as f64 + start) / times as f64).max(f64::EPSILON)).unwrap_or(Time::NOISE);
+            let open = rows.open(canvas, &part, rule.prompt);
+            hidden.push((part.clone(), corrupt_evenly(rule.process, &rows.tokens[part], &open, t, draws)));
+        }
     }
-    question
+    hidden
 }
 
-/// The noisy version of a clean canvas with the count of corrupted positions that a uniform time stands for; a process
+/// How a process is asked.
+struct Noise<'a> {
+    process: &'a dyn Process,
+    prompt: usize,
+}
+
+/// The noisy version of clean tokens with the count of corrupted positions that a uniform time stands for; a process
 /// without such a form draws the count too.
-pub fn corrupt_evenly(process: &dyn Process, clean: &[TokenId], t: Time, draws: &mut Draws) -> Corrupted {
-    let open = vec![true; clean.len()];
-    let count = objective::count_at(t, clean.len());
-    match process.corrupt_count(clean, &open, count, draws) {
+pub fn corrupt_evenly(
+    process: &dyn Process,
+    clean: &[TokenId],
+    open: &[bool],
+    t: Time,
+    draws: &mut Draws,
+) -> Corrupted {
+    let count = objective::count_at(t, open.iter().filter(|open| **open).count());
+    match process.corrupt_count(clean, open, count, draws) {
         Some(noisy) => noisy,
-        None => process.corrupt(clean, &open, t, draws),
+        None => process.probe(clean, open, t, draws),
     }
 }
 
-fn loss_row(rows: &Rows, row: usize, weight: f64) -> LossRow {
-    LossRow { row: row as u32, target: rows.tokens[row], weight }
+/// The causal question: each row's own token, given those before it.
+fn causal(rows: &Rows, begin: TokenId) -> Question {
+    let ask = |(row, &target): (u32, &TokenId)| Asked { row, target, weight: 1.0, cost: Cost::CrossEntropy };
+    Question {
+        tokens: rows.shifted(begin),
+        times: vec![0.0; rows.visibility.sequences().len()],
+        asked: (0u32..).zip(&rows.tokens).map(ask).collect(),
+        ..Question::default()
+    }
 }
 
 /// Tokens and cost of each canvas, from which the ratio and its error follow.
@@ -192,7 +232,7 @@ impl Totals {
 
     /// The ratio of sums `r = Σx / Σn`, with the usual error of a ratio estimator,
     /// `√(C/(C−1) Σ(x − r n)²) / Σn`.
-    fn finish(self, time_samples: Option<usize>) -> Result<Likelihood, EvaluateError> {
+    fn finish(self, estimate: Estimate) -> Result<Likelihood, EvaluateError> {
         if self.canvases.is_empty() {
             return Err(EvaluateError::Empty);
         }
@@ -211,7 +251,7 @@ impl Totals {
             tokens: tokens as u64,
             bytes: self.bytes,
             canvases: self.canvases.len() as u64,
-            time_samples,
+            estimate,
         })
     }
 }

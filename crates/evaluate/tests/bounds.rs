@@ -3,8 +3,8 @@
 use aquatint_compute::ReadRow;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Layout, Linear, Masked, TokenId};
-use aquatint_evaluate::{EvaluateError, Likelihood, Rule, likelihood};
-use aquatint_network::{Denoiser, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec};
+use aquatint_evaluate::{Estimate, EvaluateError, Likelihood, Rule, likelihood};
+use aquatint_network::{Denoiser, LossRow, NetworkError, NetworkInput, NetworkSpec, ProcessSpec};
 use std::sync::Arc;
 
 const SIZE: usize = 11;
@@ -36,6 +36,8 @@ fn oracle<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync>(attention: Layout
         attention,
         logit_shift: false,
         mask_token: Some(MASK),
+        word_vector_size: None,
+        process: ProcessSpec::default(),
     };
     Oracle { spec, price }
 }
@@ -51,17 +53,6 @@ impl<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync> Denoiser for Oracle<F>
     fn measure(&self, input: &NetworkInput, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
         Ok(rows.iter().map(|row| (self.price)(input, row)).collect())
     }
-}
-
-impl<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync> Learner for Oracle<F> {
-    fn learn(&mut self, input: &NetworkInput, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        self.measure(input, rows)
-    }
-    fn clear_gradients(&mut self) {}
-    fn gradient_norm(&self) -> f64 {
-        0.0
-    }
-    fn recompute_activations(&mut self, _: usize) {}
 }
 
 /// Canvases of 8 positions: one full, one of two documents and two positions of padding.
@@ -84,14 +75,14 @@ fn measure<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync>(
 #[test]
 fn knowing_nothing_costs_log_v_and_knowing_all_costs_nothing_whatever_the_masks() {
     let process = Masked::new(MASK, Arc::new(Linear));
-    let rule = Rule::Diffusion { process: &process, times: 3 };
+    let rule = Rule::Diffusion { process: &process, times: 3, prompt: 0 };
     let uniform = (SIZE as f64).ln();
     let guess = measure(&oracle(Layout::Full, move |_, _| uniform), rule, 1, batches(4)).unwrap();
     // Fixed counts leave no noise at all where every position costs the same.
     assert!((guess.nats_per_token - uniform).abs() < 1e-12);
     assert!((guess.perplexity - SIZE as f64).abs() < 1e-9);
     assert!(guess.standard_error < 1e-9);
-    assert_eq!((guess.tokens, guess.canvases, guess.time_samples), (4 * 14, 8, Some(3)));
+    assert_eq!((guess.tokens, guess.canvases, guess.estimate), (4 * 14, 8, Estimate::Bound { times: 3 }));
     // Eleven of the fourteen tokens are text of three bytes, three are ends of documents, which are no text.
     assert_eq!(guess.bytes, 4 * 33);
     let bits = 14.0 * uniform / std::f64::consts::LN_2 / 33.0;
@@ -104,7 +95,7 @@ fn knowing_nothing_costs_log_v_and_knowing_all_costs_nothing_whatever_the_masks(
 #[test]
 fn a_seed_gives_the_same_masks_in_batches_of_any_size() {
     let process = Masked::new(MASK, Arc::new(Linear));
-    let rule = Rule::Diffusion { process: &process, times: 2 };
+    let rule = Rule::Diffusion { process: &process, times: 2, prompt: 0 };
     // A price that depends on how much of the row's own canvas is hidden, so that other masks give another result.
     let model = oracle(Layout::Full, |input, row| {
         let sequence = input.visibility.sequences().iter().find(|s| s.contains(&row.row)).unwrap();
@@ -134,7 +125,7 @@ fn hidden_rows_read_the_mask_and_the_bound_is_without_bias() {
         f64::from(input.positions[row.row as usize])
     });
     let canvas = CanvasBatch { length: 8, tokens: vec![1, 2, 3, 4, 5, 6, 7, 8], documents: vec![0; 8] };
-    let rule = Rule::Diffusion { process: &process, times: 8 };
+    let rule = Rule::Diffusion { process: &process, times: 8, prompt: 0 };
     let measured = measure(&model, rule, 3, vec![canvas; 500]).unwrap();
     let off = (measured.nats_per_token - 3.5) / measured.standard_error;
     assert!(off.abs() < 4.0, "{} ± {}", measured.nats_per_token, measured.standard_error);
@@ -154,14 +145,14 @@ fn a_causal_model_reads_what_comes_before_and_is_asked_everything() {
     });
     let measured = measure(&model, Rule::Causal { begin: BEGIN }, 0, batches(1)).unwrap();
     assert!((measured.nats_per_token - 6.5).abs() < 1e-12);
-    assert_eq!(measured.time_samples, None);
+    assert_eq!(measured.estimate, Estimate::Exact);
 }
 
 #[test]
 fn nothing_to_measure_and_no_times_are_told() {
     let process = Masked::new(MASK, Arc::new(Linear));
     let model = oracle(Layout::Full, |_, _| 1.0);
-    let rule = |times| Rule::Diffusion { process: &process, times };
+    let rule = |times| Rule::Diffusion { process: &process, times, prompt: 0 };
     assert!(matches!(measure(&model, rule(1), 0, Vec::new()), Err(EvaluateError::Empty)));
     let error = measure(&model, rule(0), 0, batches(1)).unwrap_err().to_string();
     assert_eq!(error, "`time_samples` is 0; allowed: 1 or more");

@@ -41,7 +41,7 @@ impl Cache {
         let blocks = matches!(spec.attention, Layout::Block { .. });
         match self {
             Self::None => Ok(()),
-            _ if spec.self_conditioning => {
+            Self::Prefix | Self::Dual if !blocks && spec.self_conditioning => {
                 refuse("none", "the network reads its last belief, which changes everywhere at each step")
             }
             Self::Exact if blocks && spec.time_conditioning.is_some() => {
@@ -89,8 +89,8 @@ pub(crate) struct Remembered {
     pub(crate) memory: Memory,
     /// The positions of the rows.
     visible: Vec<usize>,
-    /// The token that each row had when it was read last; `None` for a row that never was.
-    tokens: Vec<Option<TokenId>>,
+    /// The token that each row had when it was read last, and whether it was final; `None` for a row that never was.
+    tokens: Vec<Option<(TokenId, bool)>>,
     block: usize,
     /// Steps since all rows were read.
     age: usize,
@@ -98,9 +98,10 @@ pub(crate) struct Remembered {
 
 /// What a step is about to read of a canvas.
 pub(crate) struct Look<'a> {
-    /// The positions that have rows, ascending, and the token of each.
+    /// The positions that have rows, ascending, the token of each, and whether it is final.
     pub(crate) visible: &'a [usize],
     pub(crate) tokens: &'a [TokenId],
+    pub(crate) is_final: &'a [bool],
     /// The current block: its number, its positions, and those of them that are asked for.
     pub(crate) block: usize,
     pub(crate) positions: &'a [usize],
@@ -121,7 +122,7 @@ impl Remembered {
                 let current = look.asked.iter().filter_map(|position| look.visible.binary_search(position).ok());
                 let last = current.clone().map(block_of).max().unwrap_or(0);
                 let first = current.map(block_of).min().unwrap_or(0);
-                let changed = |row: &usize| self.tokens[*row] != Some(look.tokens[*row]);
+                let changed = |row: &usize| self.tokens[*row] != Some((look.tokens[*row], look.is_final[*row]));
                 let end = ((last + 1) * length.max(1)).min(rows.end);
                 let first = (0..end).find(changed).map_or(first, |row| block_of(row).min(first));
                 (first * length.max(1)..end).collect()
@@ -140,7 +141,7 @@ impl Remembered {
         self.age = if fresh.len() == look.visible.len() { 1 } else { self.age + 1 };
         self.block = look.block;
         for &row in &fresh {
-            self.tokens[row] = Some(look.tokens[row]);
+            self.tokens[row] = Some((look.tokens[row], look.is_final[row]));
         }
         fresh.into_iter().map(|row| row as u32).collect()
     }

@@ -81,6 +81,8 @@ pub enum ChangeKind {
     Edited,
     /// It held a token and is open again.
     Renoised,
+    /// It is open and shows another token now.
+    Refined,
 }
 
 /// Why a request ended.

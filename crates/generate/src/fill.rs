@@ -5,7 +5,7 @@ use crate::event::DenoisingEvent;
 use crate::reading::Reading;
 use crate::request::{Outcome, Request};
 use crate::state::{DecodeState, Seen};
-use aquatint_diffusion::Process;
+use aquatint_diffusion::{Process, Vectors};
 use aquatint_network::Denoiser;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
@@ -26,6 +26,8 @@ pub fn generate(
     events: &mut dyn FnMut(usize, DenoisingEvent<'_>) -> ControlFlow<()>,
 ) -> Result<Vec<Outcome>, GenerateError> {
     let spec = denoiser.spec();
+    let vectors = denoiser.word_vectors()?;
+    let vectors = Vectors { size: spec.word_vector_size.unwrap_or(0), values: vectors.as_deref().unwrap_or_default() };
     let mut states: Vec<DecodeState<'_>> =
         requests.iter().map(|request| DecodeState::new(request, spec, process)).collect::<Result<_, _>>()?;
     for (index, state) in states.iter_mut().enumerate() {
@@ -42,7 +44,7 @@ pub fn generate(
         let mut memories = Vec::new();
         if !reading.is_empty() {
             memories = reading.read(denoiser, &|row, logits| {
-                if let Some(seen) = states.iter().find_map(|state| state.look(row, logits)) {
+                if let Some(seen) = states.iter().find_map(|state| state.look(row, logits, process, vectors)) {
                     // Each row comes once.
                     let _ = slots[row].set(seen);
                 }
@@ -51,7 +53,7 @@ pub fn generate(
         let mut seen: Vec<Option<Seen>> = slots.into_iter().map(OnceLock::into_inner).collect();
         for (index, state) in states.iter_mut().enumerate().filter(|(_, state)| state.is_running()) {
             state.remember(&mut memories);
-            state.advance(&mut seen, spec, process, &mut |event| events(index, event))?;
+            state.advance(&mut seen, spec, process, vectors, &mut |event| events(index, event))?;
         }
     }
     Ok(states.into_iter().map(DecodeState::into_outcome).collect())

@@ -5,7 +5,7 @@
 
 use crate::GenerateError;
 use aquatint_compute::{ReadRow, Visibility};
-use aquatint_diffusion::{Layout, Time, TokenId};
+use aquatint_diffusion::{Layout, Points, TokenId};
 use aquatint_network::{Denoiser, Memory, NetworkInput, NetworkSpec};
 use std::ops::Range;
 
@@ -14,8 +14,10 @@ use std::ops::Range;
 pub(crate) struct Page<'a> {
     /// `L`: the tokens that count, in order.
     pub(crate) tokens: &'a [TokenId],
-    /// How noisy they are.
-    pub(crate) time: Time,
+    /// What is held in their places, under a continuous process.
+    pub(crate) points: Option<&'a Points>,
+    /// How noisy they are, as the network is told.
+    pub(crate) time: f64,
     /// `[L, V]`: what the network believed at the last step; `None` at the first one.
     pub(crate) belief: Option<&'a [f32]>,
     /// Rows whose belief is wanted, ascending, in `0..L`.
@@ -31,6 +33,7 @@ pub(crate) struct Reading {
     positions: Vec<u32>,
     sequences: Vec<Range<u32>>,
     intervals: Vec<[Range<u32>; 2]>,
+    points: Option<Points>,
     times: Vec<f32>,
     belief: Vec<f32>,
     asked: Vec<u32>,
@@ -52,7 +55,10 @@ impl Reading {
         self.sequences.push(start..end);
         self.tokens.extend_from_slice(page.tokens);
         self.positions.extend(0..end - start);
-        self.times.push(page.time.value() as f32);
+        if let Some(points) = page.points {
+            self.points.get_or_insert_default().append(points);
+        }
+        self.times.push(page.time as f32);
         self.asked.extend(page.asked.iter().map(|row| row + start));
         if spec.self_conditioning {
             // A row of zeros is no belief at all.
@@ -88,7 +94,7 @@ impl Reading {
         let visibility = Visibility::new(self.sequences, self.intervals)?;
         let input = NetworkInput {
             tokens: &self.tokens,
-            probabilities: None,
+            points: self.points.as_ref(),
             positions: &self.positions,
             visibility: &visibility,
             times: spec.time_conditioning.is_some().then_some(self.times.as_slice()),

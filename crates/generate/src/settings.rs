@@ -1,16 +1,20 @@
 //! How a canvas is filled: checked once, when the settings are built.
 
 use crate::{Cache, GenerateError};
-use aquatint_diffusion::{CommitPolicy, Remasking, SettingError, Shaping, Stability, policy};
+use aquatint_diffusion::{CommitPolicy, Remasking, SettingError, Shaping, Stability, TimeGrid, policy};
 use std::sync::Arc;
 
-/// How a canvas is filled. [`Settings::builder`] makes others; the default is the policy `confidence` in 64 steps over
+/// The name of the process's own policy.
+const AUTO: &str = "auto";
+
+/// How a canvas is filled. [`Settings::builder`] makes others; the default is the process's own policy in 64 steps over
 /// the whole canvas, drawing from the belief as it is, with seed 0.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub(crate) steps: usize,
     pub(crate) block_length: Option<usize>,
-    pub(crate) policy: Arc<dyn CommitPolicy>,
+    /// `None` for the process's own.
+    pub(crate) policy: Option<Arc<dyn CommitPolicy>>,
     policy_name: String,
     pub(crate) remasking: Remasking,
     remasking_name: String,
@@ -19,6 +23,10 @@ pub struct Settings {
     pub(crate) stability: Option<Stability>,
     pub(crate) cache: Option<Cache>,
     pub(crate) cache_refresh: Option<usize>,
+    pub(crate) churn: Option<f64>,
+    pub(crate) correctors: usize,
+    pub(crate) revise: bool,
+    pub(crate) grid: TimeGrid,
     pub(crate) seed: u64,
 }
 
@@ -38,7 +46,7 @@ impl Settings {
         self.block_length
     }
 
-    /// The commit policy as it was named.
+    /// The commit policy as it was named; `auto` for the process's own.
     pub fn policy_name(&self) -> &str {
         &self.policy_name
     }
@@ -81,7 +89,7 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        SettingsBuilder::default().assemble(Arc::new(policy::Confidence), Remasking::None)
+        SettingsBuilder::default().assemble(None, Remasking::None)
     }
 }
 
@@ -97,6 +105,10 @@ pub struct SettingsBuilder {
     stability: Option<Stability>,
     cache: Option<Cache>,
     cache_refresh: Option<usize>,
+    churn: Option<f64>,
+    correctors: usize,
+    revise: bool,
+    grid: TimeGrid,
     seed: u64,
 }
 
@@ -105,13 +117,17 @@ impl Default for SettingsBuilder {
         Self {
             steps: 64,
             block_length: None,
-            policy: "confidence".to_owned(),
+            policy: AUTO.to_owned(),
             remasking: "none".to_owned(),
             shaping: Shaping::NONE,
             guidance_scale: 1.0,
             stability: None,
             cache: None,
             cache_refresh: None,
+            churn: None,
+            correctors: 0,
+            revise: false,
+            grid: TimeGrid::default(),
             seed: 0,
         }
     }
@@ -202,6 +218,36 @@ impl SettingsBuilder {
         self
     }
 
+    /// How much of the noise at positions that stay open is drawn afresh at each step, from 0 to 1; without it, as the
+    /// process itself has it.
+    #[must_use]
+    pub fn churn(mut self, churn: f64) -> Self {
+        self.churn = Some(churn);
+        self
+    }
+
+    /// Steps after each but the last that stay at its time and draw the noise afresh (predictor-corrector).
+    #[must_use]
+    pub fn correctors(mut self, steps: usize) -> Self {
+        self.correctors = steps;
+        self
+    }
+
+    /// What the policy accepts is shown and stays open, and the rest becomes pure noise again, up to the last step
+    /// (DiffusionGemma, 2608.00146).
+    #[must_use]
+    pub fn revise(mut self, revise: bool) -> Self {
+        self.revise = revise;
+        self
+    }
+
+    /// The times that the steps lead to; without it they are even.
+    #[must_use]
+    pub fn time_grid(mut self, grid: TimeGrid) -> Self {
+        self.grid = grid;
+        self
+    }
+
     /// Same seed, same canvas.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -231,13 +277,16 @@ impl SettingsBuilder {
         if self.cache_refresh == Some(0) {
             return refuse("cache_refresh", "0".into(), "1 or more", "leave it out to refresh at each block only");
         }
+        if let Some(churn) = self.churn.filter(|churn| !(0.0..=1.0).contains(churn)) {
+            return refuse("churn", churn.to_string(), "from 0 to 1", "1 predicts and draws all noise afresh");
+        }
         self.shaping.validate()?;
-        let policy = policy::by_name(&self.policy)?;
+        let policy = if self.policy == AUTO { None } else { Some(policy::by_name(&self.policy)?) };
         let remasking: Remasking = self.remasking.parse()?;
         Ok(self.assemble(policy, remasking))
     }
 
-    fn assemble(self, policy: Arc<dyn CommitPolicy>, remasking: Remasking) -> Settings {
+    fn assemble(self, policy: Option<Arc<dyn CommitPolicy>>, remasking: Remasking) -> Settings {
         Settings {
             steps: self.steps,
             block_length: self.block_length,
@@ -250,6 +299,10 @@ impl SettingsBuilder {
             stability: self.stability,
             cache: self.cache,
             cache_refresh: self.cache_refresh,
+            churn: self.churn,
+            correctors: self.correctors,
+            revise: self.revise,
+            grid: self.grid,
             seed: self.seed,
         }
     }

@@ -6,18 +6,20 @@ use crate::event::{Change, ChangeKind, DenoisingEvent, FinishReason, Statistics}
 use crate::reading::{Page, Reading};
 use crate::request::{Outcome, Request, may_end};
 use crate::{Cache, GenerateError, belief::Belief};
-use aquatint_compute::{RowSummary, summarise};
+use aquatint_compute::{RowSummary, softmax_row, summarise};
 use aquatint_diffusion::{
-    Candidate, Canvas, Key, Kind, Layout, Process, Proposal, ProposalError, SettingError, Stability, StepPlan, Time,
-    TokenId, closed_by_end, guide, propose_believing,
+    Candidate, Canvas, CommitPolicy, Key, Kind, Layout, Pace, Process, Proposal, ProposalError, SettingError,
+    Stability, StepPlan, TokenId, Vectors, closed_by_end, guide, policy, propose_believing,
 };
 use aquatint_network::{Memory, NetworkSpec};
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 /// Purposes of a request's draws, so that no two of them share their bits.
 const BEGIN: u64 = 0x0062_6567_696e;
 const PROPOSE: u64 = 0x7072_6f70;
 const HIDE: u64 = 0x6869_6465;
+const AGAIN: u64 = 0x6167_6169_6e;
 
 /// What one request needs between two steps.
 pub(crate) struct DecodeState<'r> {
@@ -29,6 +31,7 @@ pub(crate) struct DecodeState<'r> {
     /// The positions of each block.
     blocks: Vec<Vec<usize>>,
     plan: StepPlan,
+    policy: Arc<dyn CommitPolicy>,
     /// Current block and step within it; a block past the last means done.
     block: usize,
     step: usize,
@@ -49,8 +52,8 @@ pub(crate) struct DecodeState<'r> {
 
 /// What was seen of one row's logits.
 pub(crate) enum Seen {
-    /// What is proposed for its position.
-    Candidate(Result<Candidate, ProposalError>),
+    /// What is proposed for its position, and the word vector expected there.
+    Candidate(Result<Candidate, ProposalError>, Vec<f32>),
     /// The logits themselves, where a second reading or the next step needs them.
     Logits(Vec<f32>),
 }
@@ -83,8 +86,28 @@ impl<'r> DecodeState<'r> {
         let open = canvas.open_positions();
         let blocks = divide(&open, settings.block_length, spec.attention)?;
         let sizes: Vec<usize> = blocks.iter().map(Vec::len).collect();
-        let plan =
-            StepPlan::new(&sizes, settings.steps, process.schedule(), settings.policy.as_ref(), &settings.remasking)?;
+        if !process.revises() && (settings.correctors > 0 || settings.revise || settings.churn.is_some()) {
+            return Err(GenerateError::Setting(SettingError {
+                parameter: "churn, correctors and revise",
+                given: "set".to_owned(),
+                allowed: format!("nothing, since the process {} leaves open positions as they are", process.name()),
+                hint: Some("remasking takes back what is committed".to_owned()),
+            }));
+        }
+        let policy = match &settings.policy {
+            Some(policy) => Arc::clone(policy),
+            None => policy::by_name(process.policy())?,
+        };
+        let pace = Pace {
+            steps: settings.steps,
+            schedule: process.schedule(),
+            policy: policy.as_ref(),
+            remasking: &settings.remasking,
+            grid: &settings.grid,
+            correctors: settings.correctors,
+            churn: settings.churn,
+        };
+        let plan = StepPlan::paced(&sizes, &pace)?;
         let mut closable: Vec<TokenId> = process.noise_tokens().to_vec();
         closable.extend(request.forbidden.iter().copied().filter(|token| Some(*token) != request.end));
         let mut exact = closable.clone();
@@ -99,6 +122,7 @@ impl<'r> DecodeState<'r> {
             forbidden: [exact, closable],
             blocks,
             plan,
+            policy,
             block: 0,
             step: 0,
             stability: None,
@@ -143,11 +167,9 @@ impl<'r> DecodeState<'r> {
             if block_open.is_empty() {
                 continue;
             }
-            let shown = if branch.hides_given {
-                process.unconditional(&self.canvas, planned.number, self.key.fold(HIDE))
-            } else {
-                self.canvas.tokens().to_vec()
-            };
+            let shown = process.shown(&self.canvas, branch.hides_given, planned.number, self.key.fold(HIDE));
+            let points = &shown.points;
+            let shown = &shown.tokens;
             let visible = visible(&self.canvas, self.request.end);
             let is_noise = |position: usize| {
                 self.canvas.is_open(position) || branch.hides_given && self.canvas.kind(position) == Some(Kind::Given)
@@ -164,15 +186,23 @@ impl<'r> DecodeState<'r> {
             let asked: Vec<u32> = (0..).zip(&visible).filter(is_asked).map(|(row, _)| row).collect();
             let known = |position: usize| (!is_noise(position)).then(|| shown[position]);
             let belief = branch.belief.as_ref().map(|belief| belief.rows(&visible, known, spec.vocabulary_size));
-            let time = time_shown(process, planned.from, noisy, visible.len());
+            let time = process.told(planned.from, noisy, visible.len());
+            let points = points.as_ref().map(|points| points.of(&visible));
             let fresh = (self.cache != Cache::None).then(|| {
                 let (block, positions, asked) =
                     (self.block, self.blocks[self.block].as_slice(), branch.asked.as_slice());
-                let look = Look { visible: &visible, tokens: &tokens, block, positions, asked };
+                let is_final: Vec<bool> = visible.iter().map(|position| !is_noise(*position)).collect();
+                let look = Look { visible: &visible, tokens: &tokens, is_final: &is_final, block, positions, asked };
                 branch.remembered.fresh(self.cache, self.request.settings.cache_refresh, spec.attention, &look)
             });
-            let page =
-                Page { tokens: &tokens, time, belief: belief.as_deref(), asked: &asked, fresh: fresh.as_deref() };
+            let page = Page {
+                tokens: &tokens,
+                points: points.as_ref(),
+                time,
+                belief: belief.as_deref(),
+                asked: &asked,
+                fresh: fresh.as_deref(),
+            };
             branch.sequence = Some(reading.push(&page, std::mem::take(&mut branch.remembered.memory), spec));
             branch.rows.end = reading.asked();
             self.statistics.rows_read += fresh.as_ref().map_or(visible.len(), Vec::len);
@@ -190,14 +220,22 @@ impl<'r> DecodeState<'r> {
     }
 
     /// Looks at the logits of a row of the whole forward pass while they are there, if the row is this request's.
-    pub(crate) fn look(&self, row: usize, logits: &mut [f32]) -> Option<Seen> {
+    pub(crate) fn look(
+        &self,
+        row: usize,
+        logits: &mut [f32],
+        process: &dyn Process,
+        vectors: Vectors<'_>,
+    ) -> Option<Seen> {
         // A row of another length is no answer.
         let fits = self.is_running() && logits.len() == self.vocabulary_size;
         let branch = self.branches.iter().find(|branch| fits && branch.rows.contains(&row))?;
         if self.keeps_logits {
             return Some(Seen::Logits(logits.to_vec()));
         }
-        Some(Seen::Candidate(self.candidate(branch.asked[row - branch.rows.start], logits)))
+        let position = branch.asked[row - branch.rows.start];
+        let (candidate, expected) = self.candidate(position, logits, process, vectors);
+        Some(Seen::Candidate(candidate, expected))
     }
 
     /// Takes what was seen of the whole forward pass, commits what the policy chooses, and goes on to the next step.
@@ -206,12 +244,14 @@ impl<'r> DecodeState<'r> {
         seen: &mut [Option<Seen>],
         spec: &NetworkSpec,
         process: &dyn Process,
+        vectors: Vectors<'_>,
         tell: &mut dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<(), GenerateError> {
         let (block, index) = (self.block, self.step);
         let planned = self.plan.blocks()[block].steps()[index];
         let open = self.block_open();
-        let proposal = self.propose(seen, &open)?;
+        let proposal = self.propose(seen, &open, process, vectors)?;
+        let before: Vec<TokenId> = open.iter().map(|position| self.canvas.tokens()[*position]).collect();
         let mut changes = Vec::new();
 
         let committed: Vec<(usize, f64)> = self.blocks[block]
@@ -228,9 +268,13 @@ impl<'r> DecodeState<'r> {
         let chosen = if settled || step.is_last() {
             proposal.positions().to_vec()
         } else {
-            settings.policy.select(&step, &proposal, self.key).positions
+            self.policy.select(&step, &proposal, self.key).positions
         };
-        for position in chosen {
+        let revises = settings.revise && !settled && !step.is_last();
+        for &position in &chosen {
+            if revises {
+                break;
+            }
             if let Some(candidate) = proposal.candidate(position) {
                 self.canvas.commit(position, candidate.token)?;
                 self.certainty[position] = candidate.probability;
@@ -238,8 +282,21 @@ impl<'r> DecodeState<'r> {
                 changes.push(Change { position, token, confidence, kind: ChangeKind::Committed });
             }
         }
-        process.renoise(&mut self.canvas, &renoised, &step, self.key);
+        process.renoise(&mut self.canvas, &renoised, &step, self.key, vectors);
         process.advance(&mut self.canvas, &proposal, &step, self.key);
+        if revises {
+            self.accept(&chosen, &proposal, &step, process)?;
+        }
+        let refined = open
+            .iter()
+            .zip(before)
+            .filter(|(position, token)| self.canvas.is_open(**position) && self.canvas.tokens()[**position] != *token);
+        changes.extend(refined.map(|(&position, _)| Change {
+            position,
+            token: self.canvas.tokens()[position],
+            confidence: proposal.candidate(position).map_or(0.0, |candidate| candidate.probability),
+            kind: ChangeKind::Refined,
+        }));
         changes.extend(renoised.iter().map(|&position| Change {
             position,
             token: self.canvas.tokens()[position],
@@ -322,7 +379,32 @@ impl<'r> DecodeState<'r> {
         is_end(&self.canvas, self.request.end, position)
     }
 
-    fn propose(&self, seen: &[Option<Seen>], open: &[usize]) -> Result<Proposal, GenerateError> {
+    /// Shows what was accepted, and draws all that was not as pure noise.
+    fn accept(
+        &mut self,
+        accepted: &[usize],
+        proposal: &Proposal,
+        step: &aquatint_diffusion::Step,
+        process: &dyn Process,
+    ) -> Result<(), GenerateError> {
+        let rest: Vec<usize> =
+            proposal.positions().iter().copied().filter(|p| accepted.binary_search(p).is_err()).collect();
+        process.scatter(&mut self.canvas, &rest, step.planned.number, self.key.fold(AGAIN));
+        for &position in accepted {
+            if let Some(candidate) = proposal.candidate(position) {
+                self.canvas.show_noise(position, candidate.token)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn propose(
+        &self,
+        seen: &[Option<Seen>],
+        open: &[usize],
+        process: &dyn Process,
+        vectors: Vectors<'_>,
+    ) -> Result<Proposal, GenerateError> {
         let mut proposal = Proposal::new();
         let given = seen.iter().filter(|seen| seen.is_some()).count();
         let missing = || GenerateError::Logits { given, expected: seen.len() };
@@ -331,25 +413,51 @@ impl<'r> DecodeState<'r> {
             seen.get(row)?.as_ref()
         };
         for &position in open {
-            let candidate = match look(&self.branches[0], position).ok_or_else(missing)? {
-                Seen::Candidate(candidate) => *candidate,
+            let (candidate, expected) = match look(&self.branches[0], position).ok_or_else(missing)? {
+                Seen::Candidate(candidate, expected) => (*candidate, expected.clone()),
                 Seen::Logits(conditional) => {
                     let mut logits = conditional.clone();
                     if let Some(branch) = self.branches.get(1) {
                         let Some(Seen::Logits(unconditional)) = look(branch, position) else { return Err(missing()) };
                         guide(conditional, unconditional, self.request.settings.guidance_scale, &mut logits);
                     }
-                    self.candidate(position, &mut logits)
+                    self.candidate(position, &mut logits, process, vectors)
                 }
             };
             let candidate = candidate.map_err(|source| GenerateError::Belief { position, source })?;
-            proposal.insert(position, candidate);
+            proposal.insert_expecting(position, candidate, expected);
         }
         Ok(proposal)
     }
 
+    /// What is proposed for a position, and the word vector that is expected there, where there are word vectors.
+    fn candidate(
+        &self,
+        position: usize,
+        logits: &mut [f32],
+        process: &dyn Process,
+        vectors: Vectors<'_>,
+    ) -> (Result<Candidate, ProposalError>, Vec<f32>) {
+        let planned = self.plan.blocks()[self.block].steps()[self.step];
+        process.believe(self.canvas.tokens()[position], planned.from, logits);
+        let candidate = self.drawn(position, logits);
+        let mut expected = Vec::new();
+        if let (Ok(candidate), true) = (&candidate, vectors.size > 0) {
+            // A field is sharpened by the same temperature as a draw.
+            let temperature = self.request.settings.shaping.temperature as f32;
+            if temperature == 0.0 {
+                expected = vectors.of(candidate.likeliest).to_vec();
+            } else {
+                logits.iter_mut().for_each(|logit| *logit /= temperature);
+                softmax_row(logits);
+                expected = vectors.expected(logits);
+            }
+        }
+        (candidate, expected)
+    }
+
     /// Proposes a token for a position; tokens that are not allowed there lose their logits.
-    fn candidate(&self, position: usize, logits: &mut [f32]) -> Result<Candidate, ProposalError> {
+    fn drawn(&self, position: usize, logits: &mut [f32]) -> Result<Candidate, ProposalError> {
         for &token in &self.forbidden[usize::from(may_end(&self.canvas, position))] {
             if let Some(logit) = logits.get_mut(token as usize) {
                 // What is not allowed may be anything that a sound network says.
@@ -447,14 +555,4 @@ fn visible(canvas: &Canvas, end: Option<TokenId>) -> Vec<usize> {
 
 fn is_end(canvas: &Canvas, end: Option<TokenId>, position: usize) -> bool {
     canvas.is_committed(position) && Some(canvas.tokens()[position]) == end && may_end(canvas, position)
-}
-
-/// The time that a network is told. Where noise can be seen, it is the time at which as large a share of the canvas is
-/// noise on average, which is what the network was trained on, however much of the canvas is given; where it cannot, it
-/// is the plan's.
-fn time_shown(process: &dyn Process, planned: Time, noisy: usize, length: usize) -> Time {
-    if process.noise_tokens().is_empty() || length == 0 {
-        return planned;
-    }
-    process.schedule().time_at_alpha(1.0 - noisy as f64 / length as f64)
 }

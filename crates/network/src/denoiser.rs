@@ -46,20 +46,34 @@ pub trait Denoiser: Send + Sync {
         Ok(slots.into_iter().filter_map(OnceLock::into_inner).flatten().collect())
     }
 
+    /// The word vectors of a gaussian field, `[V, E]`; `None` for a network without.
+    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
+        Ok(None)
+    }
+
     /// The negative log-likelihood of each row's target, in nats; weights are not read.
     ///
     /// # Errors
     /// When a target cannot be: it is the mask, or beyond the vocabulary.
     fn measure(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        let asked = Asked::new(self.spec(), rows)?;
-        let costs: Vec<OnceLock<f64>> = rows.iter().map(|_| OnceLock::new()).collect();
-        self.denoise_each(input, &asked.rows, &|index, logits| {
-            let cost = summarise(logits).log_sum_exp - f64::from(logits[asked.ids[index] as usize]);
-            // Each index comes once.
-            let _ = costs[index].set(cost);
-        })?;
-        Ok(costs.into_iter().filter_map(OnceLock::into_inner).collect())
+        measure_each(self, input, rows)
     }
+}
+
+/// Measures by looking at each row's logits.
+pub(crate) fn measure_each<D: Denoiser + ?Sized>(
+    denoiser: &D,
+    input: &NetworkInput<'_>,
+    rows: &[LossRow],
+) -> Result<Vec<f64>, NetworkError> {
+    let asked = Asked::new(denoiser.spec(), rows)?;
+    let costs: Vec<OnceLock<f64>> = rows.iter().map(|_| OnceLock::new()).collect();
+    denoiser.denoise_each(input, &asked.rows, &|index, logits| {
+        let cost = summarise(logits).log_sum_exp - f64::from(logits[asked.ids[index] as usize]);
+        // Each index comes once.
+        let _ = costs[index].set(cost);
+    })?;
+    Ok(costs.into_iter().filter_map(OnceLock::into_inner).collect())
 }
 
 /// A denoiser that can be told what was true.
@@ -67,6 +81,16 @@ pub trait Learner: Denoiser {
     /// The negative log-likelihood of each row's target, in nats; adds the gradient of `Σ weight · cost` to what was
     /// collected since the gradients were last cleared.
     fn learn(&mut self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError>;
+
+    /// Any other cost of beliefs: hands each row's belief, `V` probabilities, to `cost`, which turns it into the gradient of
+    /// the row's cost with respect to the logits; adds the gradient of the sum to what was collected.
+    ///
+    /// `cost` is called by any thread, in any order; never all rows' beliefs are kept.
+    fn learn_beliefs(&mut self, input: &NetworkInput<'_>, rows: &[u32], cost: &ReadRow<'_>)
+    -> Result<(), NetworkError>;
+
+    /// Makes each word vector of a gaussian field one of length 1 again, after an update; nothing for other networks.
+    fn normalise_word_vectors(&mut self);
 
     /// Sets all gradients to zero.
     fn clear_gradients(&mut self);

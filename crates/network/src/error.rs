@@ -15,6 +15,9 @@ pub enum NetworkError {
         /// What is allowed.
         allowed: String,
     },
+    /// The process that a description names cannot be.
+    #[error(transparent)]
+    Process(#[from] aquatint_diffusion::SettingError),
     /// A description has a key that nothing here reads.
     #[error("the description has the unknown key `{key}`{}", similar.map_or(String::new(), |s| format!("; did you mean `{s}`?")))]
     UnknownKey {

@@ -1,7 +1,7 @@
 //! The one interpreter of a [`NetworkSpec`]: from rows to normed hidden rows, on a tape.
 //!
 //! ```text
-//! x = table[token]  |  probabilities · table            (+ norm(belief · table))
+//! x = table[token]  |  point · table  |  norm(W (signal · vectors[token] + rest))      (+ norm(belief · table))
 //! block:  x += gate₁ ⊙ out(attention(rope(qkv(modulate₁(norm(x))))))
 //!         x += gate₂ ⊙ down(swiglu(gate_up(modulate₂(norm(x)))))
 //! hidden = modulate(norm(x))       modulate(h) = h ⊙ (1 + scale) + shift
@@ -85,9 +85,30 @@ impl<'p> Pass<'p> {
 
     fn embed<D: Device>(&self, tape: &mut Tape<'p, D>) -> Result<Value<D>, DeviceError> {
         let wiring = self.wiring;
-        let x = match self.input.probabilities {
-            None => tape.gather(wiring.table, self.input.tokens)?,
-            Some(probabilities) => self.mixture(tape, probabilities)?,
+        let x = match (self.input.points, &wiring.field) {
+            (None, _) => tape.gather(wiring.table, self.input.tokens)?,
+            (Some(points), None) => {
+                let mut mixtures = points.rest.clone();
+                for (row, (&token, &signal)) in self.input.tokens.iter().zip(&points.signal).enumerate() {
+                    mixtures[row * points.size + token as usize] += signal;
+                }
+                self.mixture(tape, &mixtures)?
+            }
+            (Some(points), Some(field)) => {
+                // A row of one vector each: the only way in which the gradient reaches the vectors.
+                let size = self.spec.vocabulary_size;
+                let mut signals = vec![D::Element::default(); points.len() * size];
+                for (row, (&token, &signal)) in self.input.tokens.iter().zip(&points.signal).enumerate() {
+                    signals[row * size + token as usize] = D::Element::from_f64(f64::from(signal));
+                }
+                let signals = tape.constant(points.len(), &signals)?;
+                let own = tape.mixture(field.vectors, signals)?;
+                let rest: Vec<D::Element> = points.rest.iter().map(|&r| D::Element::from_f64(f64::from(r))).collect();
+                let rest = tape.constant(points.len(), &rest)?;
+                let point = tape.add(own, &rest)?;
+                let projected = tape.linear(&point, field.projection, None)?;
+                tape.rms_norm(&projected, field.norm, self.spec.norm_epsilon)?
+            }
         };
         match (wiring.belief_norm, self.input.belief) {
             (Some(norm), Some(belief)) => {
@@ -101,7 +122,7 @@ impl<'p> Pass<'p> {
 
     fn mixture<D: Device>(&self, tape: &mut Tape<'p, D>, probabilities: &[f32]) -> Result<Value<D>, DeviceError> {
         let rows: Vec<D::Element> = probabilities.iter().map(|&p| D::Element::from_f64(f64::from(p))).collect();
-        let rows = tape.constant(self.input.visibility.len(), &rows)?;
+        let rows = tape.constant(self.input.positions.len(), &rows)?;
         tape.mixture(self.wiring.table, rows)
     }
 

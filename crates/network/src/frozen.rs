@@ -130,6 +130,10 @@ impl<D: Device> Denoiser for Frozen<D> {
         self.reader().denoise_each(input, rows, read)
     }
 
+    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
+        self.reader().word_vectors()
+    }
+
     fn denoise_again(
         &self,
         input: &NetworkInput<'_>,

@@ -2,15 +2,18 @@
 
 use crate::{NetworkError, NetworkSpec};
 use aquatint_compute::Visibility;
+use aquatint_diffusion::Points;
 use std::ops::Range;
 
 /// A ragged batch of sequences, row after row, without padding. `T` is the number of rows, `B` of sequences.
 #[derive(Debug, Clone, Copy)]
 pub struct NetworkInput<'a> {
-    /// The token of each row, `T`; not read where `probabilities` are given, and may then be empty.
+    /// The token of each row, `T`.
     pub tokens: &'a [u32],
-    /// `[T, V]`: each row a mixture of word vectors instead of a token.
-    pub probabilities: Option<&'a [f32]>,
+    /// A point for each row, which is read in the token's place: `[T, V]`, mixtures of word vectors, which any network can
+    /// read; or `[T, E]` for a network of a gaussian field, which reads nothing else. A point may have a share of its
+    /// token's own (see [`Points`]).
+    pub points: Option<&'a Points>,
     /// The position of each row, `T`, below the network's context length.
     pub positions: &'a [u32],
     /// Which rows see which others.
@@ -38,14 +41,19 @@ impl NetworkInput<'_> {
     pub(crate) fn check(&self, spec: &NetworkSpec) -> Result<(), NetworkError> {
         let rows = self.visibility.len();
         let size = spec.vocabulary_size;
-        match self.probabilities {
-            None => {
-                length("tokens", self.tokens.len(), rows, "one for each row of `visibility`")?;
-                below("tokens", self.tokens, size, "the size of the vocabulary")?;
+        length("tokens", self.tokens.len(), rows, "one for each row of `visibility`")?;
+        below("tokens", self.tokens, size, "the size of the vocabulary")?;
+        match self.points {
+            Some(points) => {
+                length("points", points.len(), rows, "one for each row of `visibility`")?;
+                let expected = spec.word_vector_size.unwrap_or(size);
+                length("points", points.size, expected, "coordinates, as the network's space has")?;
             }
-            Some(given) => {
-                length("probabilities", given.len(), rows * size, "rows of `visibility` times the vocabulary")?;
+            None if spec.word_vector_size.is_some() => {
+                let reason = "the network reads points between its word vectors: give one for each row";
+                return Err(NetworkError::InputPart { parameter: "points", given: false, reason });
             }
+            None => {}
         }
         length("positions", self.positions.len(), rows, "one for each row of `visibility`")?;
         below("positions", self.positions, spec.context_length, "the context length of the network")?;

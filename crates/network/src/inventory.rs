@@ -15,6 +15,8 @@ pub enum Role {
     Matrix,
     /// Word vectors; also the head where the two are tied.
     Embedding,
+    /// Word vectors of length 1, between which a gaussian field lies.
+    UnitVectors,
     /// The head, where it is a matrix of its own.
     Head,
     /// A norm's weight or a bias.
@@ -67,6 +69,13 @@ pub(crate) fn tensors(spec: &NetworkSpec) -> Vec<Tensor> {
     add("model.embed_tokens.weight".into(), &[spec.vocabulary_size, width], Role::Embedding, normal);
     if spec.self_conditioning {
         add("model.self_conditioning_norm.weight".into(), &[width], Role::Vector, zero);
+    }
+    if let Some(size) = spec.word_vector_size {
+        // Of length 1 but for chance, which training takes away at once.
+        let unit = Beginning::Normal(1.0 / (size as f64).sqrt());
+        add("model.word_vectors.weight".into(), &[spec.vocabulary_size, size], Role::UnitVectors, unit);
+        add("model.field_proj.weight".into(), &[width, size], Role::Matrix, normal);
+        add("model.field_norm.weight".into(), &[width], Role::Vector, one);
     }
     if let Some(features) = spec.time_conditioning {
         add("model.time_embedder.input_proj.weight".into(), &[width, features], Role::Matrix, normal);

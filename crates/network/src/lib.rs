@@ -29,5 +29,5 @@ pub use input::{LossRow, NetworkInput};
 pub use inventory::Role;
 pub use memory::Memory;
 pub use network::{Network, Parameter, ParameterMut};
-pub use spec::NetworkSpec;
+pub use spec::{NetworkSpec, ProcessSpec};
 pub use tensor::TensorData;

@@ -6,7 +6,7 @@
 
 use crate::NetworkError;
 use crate::forward::Pass;
-use crate::reader::Reader;
+use crate::reader::{Evidence, Reader};
 use crate::{NetworkInput, input::below};
 use aquatint_compute::{AttentionShape, Device, DeviceError, ReadRow, Tape, Value, Visibility};
 use std::any::Any;
@@ -50,13 +50,6 @@ impl<D: Device> Reader<'_, D> {
         read: &ReadRow<'_>,
     ) -> Result<(), NetworkError> {
         input.check(self.spec)?;
-        for (parameter, given) in [("probabilities", input.probabilities.is_some()), ("belief", input.belief.is_some())]
-        {
-            if given {
-                let reason = "what is read of a row has to be its token where other rows are remembered";
-                return Err(NetworkError::InputPart { parameter, given, reason });
-            }
-        }
         below("fresh", fresh, input.visibility.len(), "the number of rows of `visibility`")?;
         if let Some(index) = fresh.windows(2).position(|two| two[0] >= two[1]) {
             return Err(NetworkError::Order { parameter: "fresh", index: index + 1 });
@@ -157,7 +150,18 @@ impl<D: Device> Reader<'_, D> {
         let pick = |values: &[u32]| fresh.iter().map(|&row| values[row as usize]).collect::<Vec<u32>>();
         let (tokens, positions, groups) = (pick(input.tokens), pick(input.positions), pick(&input.sequence_of_row()));
         let asked_groups: Vec<u32> = asked.iter().map(|&row| groups[row as usize]).collect();
-        let input = NetworkInput { tokens: &tokens, positions: &positions, ..*input };
+        let places: Vec<usize> = fresh.iter().map(|&row| row as usize).collect();
+        let points = input.points.map(|points| points.of(&places));
+        let size = self.spec.vocabulary_size;
+        let belief: Option<Vec<f32>> =
+            input.belief.map(|belief| places.iter().flat_map(|row| &belief[row * size..][..size]).copied().collect());
+        let input = NetworkInput {
+            tokens: &tokens,
+            positions: &positions,
+            points: points.as_ref(),
+            belief: belief.as_deref(),
+            ..*input
+        };
         let (spec, wiring) = (self.spec, self.wiring);
         let pass = Pass { spec, wiring, input, groups: &groups, asked_groups: &asked_groups, asked };
         let mut tape = Tape::inferring(self.parameters);
@@ -165,7 +169,8 @@ impl<D: Device> Reader<'_, D> {
         let hidden = pass.hidden_with(&mut tape, &mut |tape, layer, shape, packed| {
             attend(device, parts, tape, layer, shape, packed)
         })?;
-        self.answer(&hidden, asked.len(), read)
+        let evidence = Evidence::new(spec, self.parameters, wiring, &input, asked)?;
+        self.answer(&hidden, asked.len(), evidence.as_ref(), read)
     }
 }
 

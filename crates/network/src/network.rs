@@ -1,10 +1,11 @@
 //! A network on a device.
 
+use crate::denoiser::measure_each;
 use crate::inventory::{self, Beginning, Tensor};
-use crate::reader::{Asked, Reader, pass};
+use crate::reader::{Asked, Evidence, Reader, pass};
 use crate::wiring::Wiring;
 use crate::{Denoiser, Learner, LossRow, Memory, NetworkError, NetworkInput, NetworkSpec, Role};
-use aquatint_compute::{Device, Element, Gradients, Parameters, ReadRow, Tape};
+use aquatint_compute::{Device, Element, Gradients, Parameters, ReadRow, Tape, softmax_row};
 use aquatint_diffusion::Key;
 use std::collections::HashMap;
 
@@ -113,6 +114,24 @@ impl<D: Device> Network<D> {
         Ok(Self { spec, tensors, parameters, wiring, gradients: None, no_gradients, recomputed: 0 })
     }
 
+    /// Takes the weights that are given, by name, row-major; the others stay as they are.
+    ///
+    /// # Errors
+    /// When a tensor has another length.
+    pub fn load(&mut self, weights: &mut dyn FnMut(&str) -> Option<Vec<f32>>) -> Result<(), NetworkError> {
+        let device = self.parameters.device().clone();
+        for (tensor, value) in self.tensors.iter().zip(self.parameters.values_mut()) {
+            let Some(values) = weights(&tensor.name) else { continue };
+            if values.len() != tensor.shape.iter().product::<usize>() {
+                let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
+                return Err(NetworkError::TensorLength { name, given: values.len(), shape });
+            }
+            let values: Vec<D::Element> = values.into_iter().map(|v| D::Element::from_f64(f64::from(v))).collect();
+            device.write(value, &values);
+        }
+        Ok(())
+    }
+
     /// Where the network lives.
     pub fn device(&self) -> &D {
         self.parameters.device()
@@ -173,7 +192,15 @@ impl<D: Device> Denoiser for Network<D> {
         self.reader().denoise_again(input, fresh, memories, rows, read)
     }
 
+    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
+        self.reader().word_vectors()
+    }
+
     fn measure(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        if self.wiring.field.is_some() {
+            // What points speak for is added row by row.
+            return measure_each(self, input, rows);
+        }
         self.reader().measure(input, rows)
     }
 }
@@ -194,6 +221,58 @@ impl<D: Device> Learner for Network<D> {
             let hidden = pass.hidden(&mut tape)?;
             Ok(tape.learn_cross_entropy(hidden, wiring.head, asked.targets(spec), gradients)?)
         })
+    }
+
+    fn learn_beliefs(
+        &mut self,
+        input: &NetworkInput<'_>,
+        rows: &[u32],
+        cost: &ReadRow<'_>,
+    ) -> Result<(), NetworkError> {
+        if self.gradients.is_none() {
+            self.gradients = Some(Gradients::zeros(&self.parameters)?);
+        }
+        let Self { spec, wiring, parameters, gradients, recomputed, .. } = self;
+        let (Some(gradients), false) = (gradients, rows.is_empty()) else {
+            return input.check(spec);
+        };
+        pass(spec, wiring, input, rows, |pass| {
+            let mut tape = Tape::recording(parameters, *recomputed);
+            let hidden = pass.hidden(&mut tape)?;
+            let evidence = Evidence::new(spec, parameters, wiring, input, pass.asked)?;
+            let mask = spec.mask_token;
+            tape.learn_rows(
+                hidden,
+                wiring.head,
+                &|index, logits| {
+                    if let Some(mask) = mask {
+                        logits[mask as usize] = f32::NEG_INFINITY;
+                    }
+                    if let Some(evidence) = &evidence {
+                        evidence.add(index, logits);
+                    }
+                    softmax_row(logits);
+                    cost(index, logits);
+                },
+                gradients,
+            )?;
+            Ok(())
+        })
+    }
+
+    fn normalise_word_vectors(&mut self) {
+        let Some(size) = self.spec.word_vector_size else { return };
+        let device = self.parameters.device().clone();
+        for (tensor, value) in self.tensors.iter().zip(self.parameters.values_mut()) {
+            if tensor.role == Role::UnitVectors {
+                let mut vectors = device.download(value);
+                for vector in vectors.chunks_exact_mut(size) {
+                    let norm = vector.iter().map(|v| v.to_f64() * v.to_f64()).sum::<f64>().sqrt();
+                    vector.iter_mut().for_each(|v| *v = D::Element::from_f64(v.to_f64() / norm));
+                }
+                device.write(value, &vectors);
+            }
+        }
     }
 
     fn clear_gradients(&mut self) {

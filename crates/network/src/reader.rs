@@ -4,7 +4,7 @@ use crate::forward::Pass;
 use crate::input::below;
 use crate::wiring::Wiring;
 use crate::{LossRow, NetworkError, NetworkInput, NetworkSpec};
-use aquatint_compute::{Device, Parameters, ReadRow, Tape, Targets, Value};
+use aquatint_compute::{Device, Element, Parameters, ReadRow, Tape, Targets, Value};
 
 /// The parts of a network that inference reads.
 pub(crate) struct Reader<'a, D: Device> {
@@ -27,17 +27,32 @@ impl<D: Device> Reader<'_, D> {
         pass(self.spec, self.wiring, input, rows, |pass| {
             let mut tape = Tape::inferring(self.parameters);
             let hidden = pass.hidden(&mut tape)?;
-            self.answer(&hidden, rows.len(), read)
+            let evidence = Evidence::new(self.spec, self.parameters, self.wiring, input, pass.asked)?;
+            self.answer(&hidden, rows.len(), evidence.as_ref(), read)
         })
     }
 
+    /// The word vectors of a gaussian field, `[V, E]`.
+    pub(crate) fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
+        word_vectors(self.parameters, self.wiring)
+    }
+
     /// Hands out the logits of hidden rows.
-    pub(crate) fn answer(&self, hidden: &Value<D>, rows: usize, read: &ReadRow<'_>) -> Result<(), NetworkError> {
+    pub(crate) fn answer(
+        &self,
+        hidden: &Value<D>,
+        rows: usize,
+        evidence: Option<&Evidence>,
+        read: &ReadRow<'_>,
+    ) -> Result<(), NetworkError> {
         let mask = self.spec.mask_token;
         let head = self.parameters.prepared(self.wiring.head)?;
         self.parameters.device().linear_rows(rows, hidden.buffer(), head, &|index, logits| {
             if let Some(mask) = mask {
                 logits[mask as usize] = f32::NEG_INFINITY;
+            }
+            if let Some(evidence) = evidence {
+                evidence.add(index, logits);
             }
             read(index, logits);
         })?;
@@ -57,6 +72,72 @@ impl<D: Device> Reader<'_, D> {
             Ok(tape.cross_entropy(&hidden, self.wiring.head, asked.targets(self.spec))?)
         })
     }
+}
+
+fn word_vectors<D: Device>(parameters: &Parameters<D>, wiring: &Wiring) -> Result<Option<Vec<f32>>, NetworkError> {
+    let Some(field) = &wiring.field else { return Ok(None) };
+    let values = parameters.device().download(parameters.get(field.vectors)?);
+    Ok(Some(values.into_iter().map(|value| value.to_f64() as f32).collect()))
+}
+
+/// What the points of a gaussian field speak for by themselves, which is added to the logits: by Bayes' rule a point `z`
+/// of noise σ around `α e_v` speaks `α/σ² z · e_v` for token v (the output prior of Plaid, 2305.18619, section 3.3).
+/// The network learns what is beyond it. No gradient flows through it.
+pub(crate) struct Evidence {
+    size: usize,
+    vectors: Vec<f32>,
+    /// Of each asked row, `α/σ² z`; empty where nothing is to be added.
+    points: Vec<Vec<f32>>,
+}
+
+impl Evidence {
+    /// `None` for a network without word vectors.
+    pub(crate) fn new<D: Device>(
+        spec: &NetworkSpec,
+        parameters: &Parameters<D>,
+        wiring: &Wiring,
+        input: &NetworkInput<'_>,
+        asked: &[u32],
+    ) -> Result<Option<Self>, NetworkError> {
+        let (Some(size), Some(points)) = (spec.word_vector_size, input.points) else { return Ok(None) };
+        let Some(vectors) = word_vectors(parameters, wiring)? else { return Ok(None) };
+        let weighted = |&row: &u32| {
+            let (row, gain) = (row as usize, points.evidence[row as usize]);
+            if gain == 0.0 {
+                return Vec::new();
+            }
+            let own = &vectors[input.tokens[row] as usize * size..][..size];
+            let rest = points.rest(row);
+            own.iter().zip(rest).map(|(e, r)| gain * (points.signal[row] * e + r)).collect()
+        };
+        let points = asked.iter().map(weighted).collect();
+        Ok(Some(Self { size, vectors, points }))
+    }
+
+    /// Adds to the logits of the asked row of that index.
+    pub(crate) fn add(&self, index: usize, logits: &mut [f32]) {
+        let point = &self.points[index];
+        if point.is_empty() {
+            return;
+        }
+        for (logit, vector) in logits.iter_mut().zip(self.vectors.chunks_exact(self.size)) {
+            // −∞ stays what it is.
+            *logit += dot(point, vector);
+        }
+    }
+}
+
+/// A product of vectors, in lanes that the compiler makes vector instructions of.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 16];
+    let (a, b) = (a.chunks_exact(16), b.chunks_exact(16));
+    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(x, y)| x * y).sum();
+    for (a, b) in a.zip(b) {
+        for ((lane, x), y) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += x * y;
+        }
+    }
+    rest + lanes.iter().sum::<f32>()
 }
 
 /// Checks that an input fits and runs `with` on what a pass over `rows` needs.

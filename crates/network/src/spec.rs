@@ -1,7 +1,8 @@
 //! The one description of every transformer here.
 
 use crate::NetworkError;
-use aquatint_diffusion::Layout;
+use aquatint_diffusion::{Alphabet, Layout, Process, SettingError, process, schedule};
+use std::sync::Arc;
 
 /// What a network is, without its weights.
 ///
@@ -44,6 +45,27 @@ pub struct NetworkSpec {
     pub logit_shift: bool,
     /// The id that a masked position reads and that no belief has; `None` for a network that knows no mask.
     pub mask_token: Option<u32>,
+    /// `E`: coordinates of the word vectors of length 1 between which the points of a gaussian field lie; `None` for a
+    /// network that reads tokens.
+    pub word_vector_size: Option<usize>,
+    /// What it was trained to undo.
+    pub process: ProcessSpec,
+}
+
+/// How the canvases became noisy from which a network learnt, by name (see [`aquatint_diffusion::process`]). A causal
+/// network has one too; nobody asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessSpec {
+    /// The process, as in `masked` or `gaussian:64`.
+    pub name: String,
+    /// The noise schedule.
+    pub schedule: String,
+}
+
+impl Default for ProcessSpec {
+    fn default() -> Self {
+        Self { name: "masked".to_owned(), schedule: "linear".to_owned() }
+    }
 }
 
 impl NetworkSpec {
@@ -90,10 +112,28 @@ impl NetworkSpec {
         {
             return refuse("mask_token", mask, format!("below `vocabulary_size`, which is {}", self.vocabulary_size));
         }
+        if self.attention != Layout::Causal {
+            let process = self.process()?;
+            if process.vector_size() != self.word_vector_size {
+                let given = self.word_vector_size.map_or("nothing".to_owned(), |size| size.to_string());
+                let needed = process.vector_size().map_or("nothing".to_owned(), |size| size.to_string());
+                let allowed = format!("{needed}, as the process {} needs", process.name());
+                return refuse("word_vector_size", given, allowed);
+            }
+        }
         if self.mask_token.is_some() && self.vocabulary_size < 2 {
             return refuse("vocabulary_size", self.vocabulary_size, "2 or more where one of them is the mask");
         }
         Ok(())
+    }
+
+    /// The process of a network that has one.
+    ///
+    /// # Errors
+    /// When its name is not known, or the network lacks what the process needs.
+    pub fn process(&self) -> Result<Arc<dyn Process>, SettingError> {
+        let alphabet = Alphabet { size: self.vocabulary_size, mask: self.mask_token };
+        process(&self.process.name, alphabet, schedule(&self.process.schedule)?)
     }
 
     /// Number of parameters.

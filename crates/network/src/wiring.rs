@@ -11,8 +11,17 @@ pub(crate) struct Wiring {
     pub(crate) head: WeightId,
     pub(crate) norm: WeightId,
     pub(crate) belief_norm: Option<WeightId>,
+    pub(crate) field: Option<FieldWeights>,
     pub(crate) time: Option<TimeWeights>,
     pub(crate) layers: Vec<LayerWeights>,
+}
+
+/// What a network of a gaussian field reads its points with.
+#[derive(Debug)]
+pub(crate) struct FieldWeights {
+    pub(crate) vectors: WeightId,
+    pub(crate) projection: WeightId,
+    pub(crate) norm: WeightId,
 }
 
 /// A matrix and its bias.
@@ -54,6 +63,11 @@ impl Wiring {
             head: if spec.tied_head { table } else { find.weight("lm_head") },
             norm: find.weight("model.norm"),
             belief_norm: spec.self_conditioning.then(|| find.weight("model.self_conditioning_norm")),
+            field: spec.word_vector_size.map(|_| FieldWeights {
+                vectors: find.weight("model.word_vectors"),
+                projection: find.weight("model.field_proj"),
+                norm: find.weight("model.field_norm"),
+            }),
             time: spec.time_conditioning.map(|_| TimeWeights {
                 input: find.affine("model.time_embedder.input_proj"),
                 output: find.affine("model.time_embedder.output_proj"),
@@ -72,7 +86,8 @@ impl Wiring {
             let modulation = layer.modulation.map(|(weight, _)| weight);
             modulation.into_iter().chain([layer.query_key_value, layer.out, layer.gate, layer.up, layer.down])
         });
-        time.chain(layers).chain([self.head]).collect()
+        let field = self.field.iter().map(|field| field.projection);
+        field.chain(time).chain(layers).chain([self.head]).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Conventions that samplers and trainers rely on, and refusals.
 
 use aquatint_compute::{Cpu, Device, Element, Visibility};
+use aquatint_diffusion::Points;
 use aquatint_network::{Denoiser, Learner, LossRow, Network, NetworkInput, NetworkSpec, Role};
 use aquatint_testing::{Comparison, Example};
 
@@ -84,7 +85,12 @@ fn certain_probabilities_read_as_tokens() {
     for (row, &token) in example.tokens.iter().enumerate() {
         certain[row * size + token as usize] = 1.0;
     }
-    let mixed = NetworkInput { tokens: &[], probabilities: Some(&certain), ..example.input() };
+    let rows = example.tokens.len();
+    let mixtures = Points { size, signal: vec![0.0; rows], rest: certain, evidence: vec![0.0; rows] };
+    let mixed = NetworkInput { points: Some(&mixtures), ..example.input() };
+    let own = Points::clean(rows, size);
+    let owned = NetworkInput { points: Some(&own), ..example.input() };
+    assert_eq!(network.denoise(&owned, &[2, 7]).unwrap(), network.denoise(&mixed, &[2, 7]).unwrap());
     assert_eq!(network.denoise(&mixed, &[2, 7]).unwrap(), network.denoise(&example.input(), &[2, 7]).unwrap());
 }
 
@@ -236,8 +242,12 @@ fn inputs_that_do_not_fit_are_refused_in_words() {
             "`belief` is given; the network has no self-conditioning: leave it out",
         ),
         (
-            refuse(NetworkInput { probabilities: Some(&[0.0; 3]), ..input }, &[]),
-            "`probabilities` has 3 entries; expected: 154 (rows of `visibility` times the vocabulary)",
+            refuse(NetworkInput { points: Some(&Points::clean(3, 11)), ..input }, &[]),
+            "`points` has 3 entries; expected: 14 (one for each row of `visibility`)",
+        ),
+        (
+            refuse(NetworkInput { points: Some(&Points::clean(14, 3)), ..input }, &[]),
+            "`points` has 3 entries; expected: 11 (coordinates, as the network's space has)",
         ),
         (
             timed_network.denoise(&NetworkInput { times: None, ..timed.input() }, &[0]).unwrap_err().to_string(),

@@ -2,7 +2,7 @@
 
 use aquatint_compute::{Cpu, Device, Visibility};
 use aquatint_diffusion::{Key, Layout};
-use aquatint_network::{Activations, Denoiser, Learner, LossRow, Network, NetworkInput, NetworkSpec};
+use aquatint_network::{Activations, Denoiser, Learner, LossRow, Network, NetworkInput, NetworkSpec, ProcessSpec};
 use aquatint_testing::{Comparison, Example};
 
 /// `Σ weight · cost`.
@@ -100,6 +100,8 @@ fn the_memory_of_activations_is_what_the_estimate_says() {
             attention: Layout::Full,
             logit_shift: false,
             mask_token: None,
+            word_vector_size: None,
+            process: ProcessSpec { name: "uniform".to_owned(), ..ProcessSpec::default() },
         };
         let lengths = [48, 64, 40];
         let rows: usize = lengths.iter().sum();
@@ -109,7 +111,7 @@ fn the_memory_of_activations_is_what_the_estimate_says() {
         let times = [0.2, 0.5, 0.9];
         let input = NetworkInput {
             tokens: &tokens,
-            probabilities: None,
+            points: None,
             positions: &positions,
             visibility: &visibility,
             times: time.map(|_| times.as_slice()),

@@ -50,7 +50,7 @@ fn a_sequence_in_a_batch_is_read_as_if_it_were_alone_to_the_bit() {
                 let belief = columns(&example.belief);
                 let input = NetworkInput {
                     tokens: &example.tokens[rows.clone()],
-                    probabilities: None,
+                    points: None,
                     positions: &example.positions[rows.clone()],
                     visibility: &visibility,
                     times: example.times.as_ref().map(|times| &times[index..=index]),

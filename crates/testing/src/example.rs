@@ -2,8 +2,8 @@
 
 use crate::Golden;
 use aquatint_compute::{Device, Element, Visibility};
-use aquatint_diffusion::{Key, Layout, PADDING_DOCUMENT, two_stream_intervals};
-use aquatint_network::{LossRow, Network, NetworkInput, NetworkSpec};
+use aquatint_diffusion::{Key, Layout, PADDING_DOCUMENT, Points, two_stream_intervals};
+use aquatint_network::{LossRow, Network, NetworkInput, NetworkSpec, ProcessSpec};
 use serde_json::Value;
 use std::ops::Range;
 
@@ -14,8 +14,8 @@ pub struct Example {
     pub spec: NetworkSpec,
     /// The token of each row.
     pub tokens: Vec<u32>,
-    /// `[T, V]` instead of tokens.
-    pub probabilities: Option<Vec<f32>>,
+    /// Points instead of tokens.
+    pub points: Option<Points>,
     /// The position of each row.
     pub positions: Vec<u32>,
     /// What each row sees.
@@ -61,6 +61,8 @@ impl Example {
             attention: Layout::Full,
             logit_shift: false,
             mask_token: Some(10),
+            word_vector_size: None,
+            process: ProcessSpec::default(),
         };
         let mut example = Self::laid_out(plain, &[5, 3, 6], &[]);
         match name {
@@ -87,9 +89,9 @@ impl Example {
                 example.spec.time_conditioning = Some(4);
                 example.spec.self_conditioning = true;
                 example.times = Some(vec![0.125, 0.75, 0.5]);
-                example.probabilities = Some(example.simplex(4));
+                let mixtures = example.simplex(4);
+                example.points = Some(at_rest(mixtures, example.spec.vocabulary_size));
                 example.belief = Some(example.simplex(5));
-                example.tokens.clear();
             }
             "two-streams" => example = Self::two_streams(example.spec),
             "causal" => {
@@ -129,7 +131,7 @@ impl Example {
                 *token = spec.mask_token.unwrap_or(*token);
             }
         }
-        Self { spec, tokens, probabilities: None, positions, visibility, times: None, belief: None, rows: asked }
+        Self { spec, tokens, points: None, positions, visibility, times: None, belief: None, rows: asked }
     }
 
     /// Sequences of these lengths under any description: times and a belief are there where the description has a use for
@@ -161,7 +163,7 @@ impl Example {
         let visibility = Visibility::new(vec![whole], intervals).expect("the layout's own intervals");
         let positions = (0..length as u32).chain(0..length as u32).collect();
         let spec = NetworkSpec { attention: Layout::Block { length: block }, qk_norm: true, ..spec };
-        Self { spec, tokens, probabilities: None, positions, visibility, times: None, belief: None, rows }
+        Self { spec, tokens, points: None, positions, visibility, times: None, belief: None, rows }
     }
 
     /// A point of the simplex for each row.
@@ -193,12 +195,13 @@ impl Example {
             }
             None => Self::laid_out(spec.clone(), &list("lengths"), &documents).visibility,
         };
+        let size = spec.vocabulary_size;
         let optional = |name: &str| golden.has(name).then(|| golden.singles(name));
         let asked = golden.ids("rows").into_iter().zip(golden.ids("targets")).zip(golden.values("weights"));
         Self {
             spec,
             tokens: golden.ids("tokens"),
-            probabilities: optional("probabilities"),
+            points: optional("probabilities").map(|rest| at_rest(rest, size)),
             positions: golden.ids("positions"),
             visibility,
             times: optional("times"),
@@ -211,7 +214,7 @@ impl Example {
     pub fn input(&self) -> NetworkInput<'_> {
         NetworkInput {
             tokens: &self.tokens,
-            probabilities: self.probabilities.as_deref(),
+            points: self.points.as_ref(),
             positions: &self.positions,
             visibility: &self.visibility,
             times: self.times.as_deref(),
@@ -232,4 +235,10 @@ impl Example {
         }
         network
     }
+}
+
+/// Points without signal.
+fn at_rest(rest: Vec<f32>, size: usize) -> Points {
+    let rows = rest.len() / size;
+    Points { size, signal: vec![0.0; rows], rest, evidence: vec![0.0; rows] }
 }

@@ -5,7 +5,7 @@ use crate::recipe::{ObjectiveKind, Resolved, SourceRecipe};
 use crate::{RecipeError, TrainError};
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::{CanvasBatch, Canvases, Order, PADDING, Source, pack, sample};
-use aquatint_diffusion::TokenId;
+use aquatint_diffusion::{TimeGrid, TokenId};
 use aquatint_evaluate::byte_lengths;
 use aquatint_vocabulary::{Role, Vocabulary};
 
@@ -17,7 +17,7 @@ const VALIDATION_PASS: usize = 16;
 pub(crate) struct Material {
     pub(crate) vocabulary: Vocabulary,
     pub(crate) byte_lengths: Vec<u32>,
-    /// The mask, or the token that begins a document, as the objective needs.
+    /// What open positions show before the process draws it, or the token that begins a document, as the objective needs.
     pub(crate) special: TokenId,
     pub(crate) valid: Vec<CanvasBatch>,
     pub(crate) figures: CorpusFigures,
@@ -33,7 +33,8 @@ impl Material {
         let valid: Vec<Source> = data.valid.iter().map(source).collect();
         let vocabulary = vocabulary(recipe, &train, events)?;
         let special = match recipe.objective.kind {
-            ObjectiveKind::Masked => vocabulary.required(Role::Mask)?,
+            // Any token will do to lay a canvas out: the process draws what open positions show.
+            ObjectiveKind::Diffusion => vocabulary.role(Role::Mask).unwrap_or_default(),
             ObjectiveKind::Causal => vocabulary.required(Role::Begin)?,
         };
         let cache = recipe.cache();
@@ -81,9 +82,12 @@ impl Material {
         batch.tokens.iter().zip(&batch.documents).filter(|(_, d)| **d != PADDING).map(|(t, _)| length(t)).sum()
     }
 
-    /// What goes into `generation_config.json`: the ids by role. How to sample is for whoever has tried to say.
-    pub(crate) fn generation(&self) -> GenerationDefaults {
+    /// What goes into `generation_config.json`: the ids by role, the process's own policy and the times that it learnt. How
+    /// else to sample is for whoever has tried to say.
+    pub(crate) fn generation(&self, policy: Option<&str>, grid: Option<&TimeGrid>) -> GenerationDefaults {
         GenerationDefaults {
+            policy: policy.map(str::to_owned),
+            time_grid: grid.map(|grid| grid.ranks().to_vec()),
             mask_token_id: self.vocabulary.role(Role::Mask),
             eos_token_id: self.vocabulary.role(Role::End),
             pad_token_id: self.vocabulary.role(Role::Pad),

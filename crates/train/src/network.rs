@@ -5,14 +5,14 @@ use crate::material::Material;
 use crate::recipe::{ObjectiveKind, Resolved};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::Device;
-use aquatint_diffusion::Layout;
-use aquatint_network::{Network, NetworkSpec};
+use aquatint_network::{Network, NetworkError, NetworkSpec, ProcessSpec};
+use aquatint_vocabulary::Role;
 
 /// The network that a recipe describes, for a vocabulary.
-pub(crate) fn spec(recipe: &Resolved, material: &Material) -> NetworkSpec {
+pub(crate) fn spec(recipe: &Resolved, material: &Material) -> Result<NetworkSpec, TrainError> {
     let n = &recipe.network;
-    let masked = recipe.objective.kind == ObjectiveKind::Masked;
-    NetworkSpec {
+    let diffuses = recipe.objective.kind == ObjectiveKind::Diffusion;
+    let mut spec = NetworkSpec {
         vocabulary_size: material.vocabulary.len(),
         width: n.width,
         layers: n.layers,
@@ -27,15 +27,21 @@ pub(crate) fn spec(recipe: &Resolved, material: &Material) -> NetworkSpec {
         time_conditioning: n.time_conditioning,
         self_conditioning: n.self_conditioning,
         context_length: recipe.data.canvas_length,
-        attention: if masked { Layout::Full } else { Layout::Causal },
-        logit_shift: false,
-        mask_token: masked.then_some(material.special),
+        attention: n.attention,
+        logit_shift: n.logit_shift,
+        mask_token: material.vocabulary.role(Role::Mask).filter(|_| diffuses),
+        word_vector_size: None,
+        process: ProcessSpec { name: recipe.objective.process.clone(), schedule: recipe.objective.schedule.clone() },
+    };
+    if diffuses {
+        spec.word_vector_size = spec.process().map_err(NetworkError::from)?.vector_size();
     }
+    Ok(spec)
 }
 
 /// The network with its first weights on the device.
 pub(crate) fn build<D: Device>(recipe: &Resolved, material: &Material, device: D) -> Result<Network<D>, TrainError> {
-    let spec = spec(recipe, material);
+    let spec = spec(recipe, material)?;
     let Some(folder) = &recipe.initial else { return Ok(Network::new(device, spec, recipe.seed)?) };
     let checkpoint = Checkpoint::load(folder)?;
     let differs = |field, found: &dyn std::fmt::Debug, expected: &dyn std::fmt::Debug| TrainError::OtherNetwork {
@@ -56,15 +62,19 @@ pub(crate) fn build<D: Device>(recipe: &Resolved, material: &Material, device: D
     if let Some((field, found, expected)) = shapes.into_iter().find(|(_, found, expected)| found != expected) {
         return Err(differs(field, &found, &expected));
     }
-    let flags = [
-        ("qk_norm", a.qk_norm, b.qk_norm),
-        ("tied_head", a.tied_head, b.tied_head),
-        ("self_conditioning", a.self_conditioning, b.self_conditioning),
-        ("time_conditioning", a.time_conditioning.is_some(), b.time_conditioning.is_some()),
-    ];
+    let flags = [("qk_norm", a.qk_norm, b.qk_norm), ("tied_head", a.tied_head, b.tied_head)];
     if let Some((field, found, expected)) = flags.into_iter().find(|(_, found, expected)| found != expected) {
         return Err(differs(field, &found, &expected));
     }
-    // The layout, the context and the mask may change: that is how a causal model becomes a masked one.
-    Ok(Checkpoint { spec, ..checkpoint }.network(device)?)
+    let grows = [
+        ("self_conditioning", a.self_conditioning, b.self_conditioning),
+        ("time_conditioning", a.time_conditioning.is_some(), b.time_conditioning.is_some()),
+        ("word_vector_size", a.word_vector_size.is_some(), b.word_vector_size.is_some()),
+    ];
+    if let Some((field, found, expected)) = grows.into_iter().find(|(_, found, expected)| *found && !expected) {
+        return Err(differs(field, &found, &expected));
+    }
+    // The layout, the context, the mask and the process may change, and conditions begin as if they were not there: that
+    // is how a causal model becomes a masked one, and a masked one a field.
+    Ok(checkpoint.grown(device, spec, recipe.seed)?)
 }

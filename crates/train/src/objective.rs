@@ -1,11 +1,12 @@
 //! What a batch costs and which rows are asked, under each objective.
 //!
-//! Masked: the continuous-time bound (MDLM, 2406.07524, equation 10). With masking `bernoulli`, positions are hidden one
-//! by one as the process says at a time drawn for the canvas; with `fixed-count`, the share of positions that the time
-//! names is hidden (LLaDA, 2502.09992, equation 14): the same expectation, less noise, and no influence of the schedule.
-//! Every weight is divided by the number of tokens of the whole step, so that the loss is in nats per token whatever the
-//! batch, and multiplied by the width of `time_range`, so that a narrower range costs the part of the bound that it
-//! covers.
+//! Diffusion: what the process learns from ([`Process::corrupt`]), at times drawn for each canvas, or for each block where
+//! blocks become noisy one by one. With masking `bernoulli`, positions are hidden one by one as the process says; with
+//! `fixed-count`, the share of positions that the time names (LLaDA, 2502.09992, equation 14): the same expectation, less
+//! noise, and no influence of the schedule, where the process has such a form. Every weight is divided by the number of
+//! tokens of the whole step, so that the loss is in nats per token whatever the batch. Where it is a bound, it is multiplied
+//! by the width of `time_range`, so that a narrower range costs the part of the bound that it covers, and divided by the
+//! density of its time where times follow the cost ([`aquatint_diffusion::TimeDensity`]).
 //!
 //! Deviation: weights above `weight_limit` are cut to it for the gradient, never for the figures: a nearly clean canvas
 //! weighs 1/t, and a few of them would set the direction of a step. Where nothing is said nothing is cut.
@@ -13,15 +14,20 @@
 //! Causal: each token given those before it in its document.
 
 use crate::TrainError;
-use crate::recipe::{Masking, Objective, ObjectiveKind};
-use aquatint_diffusion::{Key, Masked, Process, Time, TokenId};
-use aquatint_evaluate::{Rows, Rule, corrupt_evenly};
-use aquatint_network::LossRow;
+use crate::recipe::{Masking, Objective, ObjectiveKind, Times};
+use aquatint_diffusion::{Corrupted, Cost, Draws, Key, Process, Time, TimeDensity, TokenId};
+use aquatint_evaluate::{Asked, Question, Rows, Rule, corrupt_evenly};
+use aquatint_network::NetworkSpec;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Streams of randomness under the run's seed.
 const TIMES: u64 = 1;
 const MASKS: u64 = 2;
 const BELIEFS: u64 = 3;
+const GIVEN: u64 = 4;
+/// The golden ratio's fraction: its multiples spread the times of a canvas's blocks evenly.
+const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
 /// An objective with what it needs.
 #[derive(Debug)]
@@ -33,29 +39,43 @@ pub(crate) struct Loss {
 
 #[derive(Debug)]
 enum Kind {
-    Diffusion(Box<dyn Process>),
+    Diffusion(Arc<dyn Process>),
     Causal { begin: TokenId },
 }
 
-/// What a network is given and asked for one pass.
+/// What one pass asks.
 #[derive(Debug, Clone)]
-pub(crate) struct Question {
-    pub(crate) input: Vec<TokenId>,
-    /// Share of masks expected, one per sequence.
-    pub(crate) times: Vec<f32>,
-    /// Asked rows with the weights that the gradient gets.
-    pub(crate) asked: Vec<LossRow>,
-    /// The weights of the bound itself.
+pub(crate) struct Batch {
+    /// With the weights that the gradient gets.
+    pub(crate) question: Question,
+    /// The weights of the objective itself.
     pub(crate) weights: Vec<f64>,
+    /// The rows of each time with that time.
+    pub(crate) parts: Vec<(Range<usize>, Time)>,
+}
+
+impl Batch {
+    /// The mean of what each part's rows cost, with the part's time.
+    pub(crate) fn surprise(&self, costs: &[f64]) -> Vec<(Time, f64)> {
+        let mut sums = vec![(0.0, 0usize); self.parts.len()];
+        for (asked, cost) in self.question.asked.iter().zip(costs) {
+            let part = self.parts.partition_point(|(rows, _)| rows.end <= asked.row as usize);
+            if let Some(sum) = sums.get_mut(part) {
+                *sum = (sum.0 + cost, sum.1 + 1);
+            }
+        }
+        let mean = |((_, time), (sum, count)): (&(Range<usize>, Time), (f64, usize))| {
+            (count > 0).then(|| (*time, sum / count as f64))
+        };
+        self.parts.iter().zip(sums).filter_map(mean).collect()
+    }
 }
 
 impl Loss {
-    /// `special` is the mask, or the token that begins a document.
-    pub(crate) fn new(recipe: &Objective, special: TokenId, seed: u64) -> Result<Self, TrainError> {
-        let schedule = aquatint_diffusion::schedule(&recipe.schedule)
-            .map_err(|e| crate::RecipeError::Parse { reason: format!("`objective.schedule`: {e}") })?;
+    /// `special` is the token that begins a document, where the objective is causal.
+    pub(crate) fn new(recipe: &Objective, spec: &NetworkSpec, special: TokenId, seed: u64) -> Result<Self, TrainError> {
         let kind = match recipe.kind {
-            ObjectiveKind::Masked => Kind::Diffusion(Box::new(Masked::new(special, schedule))),
+            ObjectiveKind::Diffusion => Kind::Diffusion(spec.process().map_err(aquatint_network::NetworkError::from)?),
             ObjectiveKind::Causal => Kind::Causal { begin: special },
         };
         Ok(Self { recipe: recipe.clone(), kind, key: Key::new(seed) })
@@ -72,16 +92,23 @@ impl Loss {
     /// How held-out text is measured under this objective.
     pub(crate) fn rule(&self, times: usize) -> Rule<'_> {
         match &self.kind {
-            Kind::Diffusion(process) => Rule::Diffusion { process: process.as_ref(), times },
+            Kind::Diffusion(process) => {
+                Rule::Diffusion { process: process.as_ref(), times, prompt: self.recipe.prompt }
+            }
             Kind::Causal { begin } => Rule::Causal { begin: *begin },
         }
     }
 
-    /// The times of a step's canvases: a function of the seed and the step alone.
-    pub(crate) fn times(&self, step: u64, canvases: usize) -> Vec<Time> {
-        let (low, high) = self.recipe.time_range;
+    /// Whether times are drawn where the cost rises.
+    pub(crate) fn follows_cost(&self) -> bool {
+        self.recipe.time_sampling == Times::Adaptive && self.process().is_some()
+    }
+
+    /// The ranks of a step's canvases among all times, in `[0, 1]`: a function of the seed and the step alone.
+    pub(crate) fn ranks(&self, step: u64, canvases: usize) -> Vec<f64> {
         let mut draws = self.key.fold(TIMES).at(0, step);
-        self.recipe.time_sampling.sample(canvases, low..high, &mut draws)
+        let times = self.recipe.time_sampling.spread().sample(canvases, 0.0..1.0, &mut draws);
+        times.into_iter().map(Time::value).collect()
     }
 
     /// Whether the pass that begins at canvas `first` of a step is one of the `share` that get a belief.
@@ -89,12 +116,20 @@ impl Loss {
         self.key.fold(BELIEFS).at(first as u64, step).uniform() < share
     }
 
-    /// Hides what one pass asks for. `first` is the index of its first canvas in the step, `times` are its canvases'
-    /// times and `tokens` is the number of tokens of the whole step.
-    pub(crate) fn question(&self, rows: &Rows, step: u64, first: usize, times: &[Time], tokens: usize) -> Question {
+    /// Hides what one pass asks for. `first` is the index of its first canvas in the step, `ranks` are its canvases'
+    /// and `tokens` is the number of tokens of the whole step.
+    pub(crate) fn batch(
+        &self,
+        rows: &Rows,
+        step: u64,
+        first: usize,
+        ranks: &[f64],
+        tokens: usize,
+        density: &TimeDensity,
+    ) -> Batch {
         match &self.kind {
             Kind::Causal { begin } => causal(rows, *begin, tokens),
-            Kind::Diffusion(process) => self.noisy(process.as_ref(), rows, step, first, times, tokens),
+            Kind::Diffusion(process) => self.noisy(process.as_ref(), rows, (step, first), ranks, tokens, density),
         }
     }
 
@@ -102,48 +137,80 @@ impl Loss {
         &self,
         process: &dyn Process,
         rows: &Rows,
-        step: u64,
-        first: usize,
-        times: &[Time],
+        (step, first): (u64, usize),
+        ranks: &[f64],
         tokens: usize,
-    ) -> Question {
-        let mut question =
-            Question { input: rows.tokens.clone(), times: Vec::new(), asked: Vec::new(), weights: Vec::new() };
+        density: &TimeDensity,
+    ) -> Batch {
+        let mut question = Question::new(rows);
+        let mut parts = Vec::new();
+        let mut weights = Vec::new();
         let (low, high) = self.recipe.time_range;
         let limit = self.recipe.weight_limit.unwrap_or(f64::INFINITY);
         let masks = self.key.fold(MASKS);
-        for (index, (canvas, &time)) in rows.canvases.iter().zip(times).enumerate() {
-            if canvas.is_empty() {
-                continue;
-            }
-            let clean = &rows.tokens[canvas.clone()];
+        let grid = density.grid();
+        let is_bound = process.learns_bound() || self.recipe.bound;
+        for (index, (canvas, &rank)) in rows.canvases.iter().zip(ranks).enumerate() {
             let mut draws = masks.at((first + index) as u64, step);
-            let noisy = match self.recipe.masking {
-                Masking::Bernoulli => process.corrupt(clean, &vec![true; clean.len()], time, &mut draws),
-                Masking::FixedCount => corrupt_evenly(process, clean, time, &mut draws),
-            };
-            question.input[canvas.clone()].copy_from_slice(&noisy.tokens);
-            question.times.push(noisy.noise as f32);
-            for term in noisy.terms {
-                let weight = term.weight * (high - low);
-                question.asked.push(LossRow {
-                    row: (canvas.start + term.position) as u32,
-                    target: term.target,
-                    weight: weight.min(limit) / tokens as f64,
-                });
-                question.weights.push(weight / tokens as f64);
+            let given = self.given(step, first + index, canvas.len());
+            let mut told = None;
+            for (number, part) in rows.parts(canvas).into_iter().enumerate().filter(|(_, part)| !part.is_empty()) {
+                let rank = low + (high - low) * (rank + number as f64 * GOLDEN).fract();
+                let (time, scale) = if self.follows_cost() {
+                    let time = grid.time(rank);
+                    (time, if is_bound { (high - low) / density.density(time) } else { 1.0 })
+                } else {
+                    (Time::nearest(rank), if is_bound { high - low } else { 1.0 })
+                };
+                let mut open = rows.open(canvas, &part, self.recipe.prompt);
+                let open_from = canvas.start + given;
+                open.iter_mut().enumerate().for_each(|(i, open)| *open &= part.start + i >= open_from);
+                let noisy = self.corrupt(process, &rows.tokens[part.clone()], &open, time, &mut draws);
+                told = Some(noisy.noise as f32);
+                let asked = question.asked.len();
+                question.put(part.clone(), noisy);
+                for asked in &mut question.asked[asked..] {
+                    let weight = asked.weight * scale;
+                    asked.weight = weight.min(limit) / tokens as f64;
+                    weights.push(weight / tokens as f64);
+                }
+                parts.push((part, time));
             }
+            question.times.extend(told);
         }
-        question
+        Batch { question, weights, parts }
+    }
+
+    fn corrupt(
+        &self,
+        process: &dyn Process,
+        clean: &[TokenId],
+        open: &[bool],
+        time: Time,
+        draws: &mut Draws,
+    ) -> Corrupted {
+        match self.recipe.masking {
+            _ if self.recipe.bound => process.probe(clean, open, time, draws),
+            Masking::FixedCount if process.counts() => corrupt_evenly(process, clean, open, time, draws),
+            _ => process.corrupt(clean, open, time, draws),
+        }
+    }
+
+    /// How many tokens at the beginning of a canvas are given in this step: in a share of the canvases any number.
+    fn given(&self, step: u64, canvas: usize, length: usize) -> usize {
+        let mut draws = self.key.fold(GIVEN).at(canvas as u64, step);
+        if draws.uniform() < self.recipe.given_share { draws.below(length as u64) as usize } else { 0 }
     }
 }
 
-fn causal(rows: &Rows, begin: TokenId, tokens: usize) -> Question {
+fn causal(rows: &Rows, begin: TokenId, tokens: usize) -> Batch {
     let weight = 1.0 / tokens as f64;
-    Question {
-        input: rows.shifted(begin),
+    let ask = |(row, &target): (u32, &TokenId)| Asked { row, target, weight, cost: Cost::CrossEntropy };
+    let question = Question {
+        tokens: rows.shifted(begin),
         times: vec![0.0; rows.visibility.sequences().len()],
-        asked: (0u32..).zip(&rows.tokens).map(|(row, &target)| LossRow { row, target, weight }).collect(),
-        weights: vec![weight; rows.tokens.len()],
-    }
+        asked: (0u32..).zip(&rows.tokens).map(ask).collect(),
+        ..Question::default()
+    };
+    Batch { question, weights: vec![weight; rows.tokens.len()], parts: Vec::new() }
 }

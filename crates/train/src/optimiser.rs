@@ -9,7 +9,7 @@ use crate::muon::{Muon, Scratch};
 use crate::recipe::{OptimiserKind, OptimiserRecipe};
 use aquatint_checkpoint::{CheckpointError, Exact, RunState, Tensor};
 use aquatint_compute::{AdamW, Device, DeviceError, Element};
-use aquatint_network::{Network, Role};
+use aquatint_network::{Learner, Network, Role};
 use std::collections::BTreeMap;
 
 /// What a rule remembers of one parameter.
@@ -73,7 +73,7 @@ impl<D: Device> Optimiser<D> {
                 Moments::AdamW { first, second } => {
                     let (factor, weight_decay) = match parameter.role {
                         Role::Matrix => (1.0, recipe.weight_decay),
-                        Role::Embedding | Role::Head => (recipe.embedding_rate, 0.0),
+                        Role::Embedding | Role::UnitVectors | Role::Head => (recipe.embedding_rate, 0.0),
                         Role::Vector => (1.0, 0.0),
                     };
                     let update = AdamW {
@@ -88,6 +88,7 @@ impl<D: Device> Optimiser<D> {
                 }
             }
         }
+        network.normalise_word_vectors();
         let decay = recipe.ema.min((1 + step) as f64 / (10 + step) as f64);
         for (parameter, average) in network.parameters().into_iter().zip(&mut self.average) {
             device.scale_add(1.0 - decay, parameter.value, decay, average);

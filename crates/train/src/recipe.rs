@@ -11,7 +11,7 @@ pub use resolved::{NetworkRecipe, OptimiserRecipe, Resolved};
 use crate::size::Size;
 use crate::{ByteSize, Overrides, RecipeError};
 use aquatint_checkpoint::Storage;
-use aquatint_diffusion::TimeSampling;
+use aquatint_diffusion::{Layout, TimeSampling};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -113,17 +113,49 @@ pub struct NetworkOverrides {
     pub time_conditioning: Option<usize>,
     /// Feeds the network its last belief as a mixture of word vectors.
     pub self_conditioning: Option<bool>,
+    /// Which positions see which others: `full` or `block:LENGTH`; a causal objective has its own.
+    #[serde(default, with = "optional_text")]
+    pub attention: Option<Layout>,
+    /// The row before a position answers for it, as in networks that began as causal ones.
+    pub logit_shift: Option<bool>,
 }
 
 /// What is minimised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ObjectiveKind {
-    /// The negative evidence lower bound of masked diffusion, in continuous time.
+    /// What the process learns from; for masked diffusion the negative evidence lower bound, in continuous time.
     #[default]
-    Masked,
+    #[serde(alias = "masked")]
+    Diffusion,
     /// The likelihood of each token given those before it: the autoregressive baseline and judge.
     Causal,
+}
+
+/// How the times of one batch are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Times {
+    /// Independent times.
+    Uniform,
+    /// Evenly spread over the batch.
+    #[default]
+    LowDiscrepancy,
+    /// Pairs that mirror each other.
+    Antithetic,
+    /// Evenly spread, and denser where the cost rises with time; the model's steps of sampling follow them, too.
+    Adaptive,
+}
+
+impl Times {
+    /// How ranks are spread over a batch.
+    pub(crate) fn spread(self) -> TimeSampling {
+        match self {
+            Self::Uniform => TimeSampling::Uniform,
+            Self::LowDiscrepancy | Self::Adaptive => TimeSampling::LowDiscrepancy,
+            Self::Antithetic => TimeSampling::Antithetic,
+        }
+    }
 }
 
 /// How the masks of one canvas are drawn.
@@ -142,14 +174,15 @@ pub enum Masking {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Objective {
-    /// Masked diffusion or the causal baseline.
+    /// Diffusion or the causal baseline.
     pub kind: ObjectiveKind,
+    /// The process by name: `masked`, `uniform`, `hybrid:0.2`, `gaussian:64`, `simplex`, …
+    pub process: String,
     /// The noise schedule's name: `linear`, `cosine`, `log-linear`, `polynomial:2`. It changes how times are spread
     /// over shares of masked positions, never the bound itself.
     pub schedule: String,
     /// How the times of one batch are spread.
-    #[serde(with = "text")]
-    pub time_sampling: TimeSampling,
+    pub time_sampling: Times,
     /// Earliest and latest time that is trained on. Validation always covers `[0, 1]`.
     pub time_range: (f64, f64),
     /// How masks are drawn.
@@ -157,20 +190,30 @@ pub struct Objective {
     /// Largest weight that a masked position gets in the gradient; the figures keep the bound's own weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_limit: Option<f64>,
-    /// In this share of the batches a network with self-conditioning gets its own belief as input.
+    /// In this share of the passes a network with self-conditioning gets its own belief as input.
     pub self_conditioning_probability: f64,
+    /// Learns from the process's bound where its usual cost is cross-entropy.
+    pub bound: bool,
+    /// So many tokens at the beginning of each document are always given and never learnt.
+    pub prompt: usize,
+    /// In this share of the canvases a beginning of any length is given, so that a model learns to continue what is sure.
+    pub given_share: f64,
 }
 
 impl Default for Objective {
     fn default() -> Self {
         Self {
-            kind: ObjectiveKind::Masked,
+            kind: ObjectiveKind::Diffusion,
+            process: "masked".into(),
             schedule: "linear".into(),
-            time_sampling: TimeSampling::LowDiscrepancy,
+            time_sampling: Times::LowDiscrepancy,
             time_range: (0.0, 1.0),
             masking: Masking::FixedCount,
             weight_limit: None,
             self_conditioning_probability: 0.5,
+            bound: false,
+            prompt: 0,
+            given_share: 0.0,
         }
     }
 }

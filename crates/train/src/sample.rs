@@ -31,7 +31,7 @@ pub(crate) fn fill(
     let mut canvas = Canvas::new();
     canvas.push_given(&prompt);
     canvas.push_open(open, end.is_some(), material.special);
-    let settings = Settings::builder().steps(open.div_ceil(2)).policy("confidence").top_p(TOP_P).seed(step).build()?;
+    let settings = Settings::builder().steps(open.div_ceil(2)).top_p(TOP_P).seed(step).build()?;
     let special = (0..vocabulary.len() as TokenId).filter(|id| vocabulary.is_special(*id) && Some(*id) != end);
     let request = Request { forbidden: special.collect(), ..Request::new(canvas, settings).with_end(end) };
     let outcomes = generate(denoiser, process, &[request], &mut |_, _| ControlFlow::Continue(()))?;

@@ -7,7 +7,7 @@
 use crate::event::{Ending, StartFigures, StepFigures, Summary, TrainingEvent};
 use crate::material::Material;
 use crate::metrics::Metrics;
-use crate::objective::{Loss, Question};
+use crate::objective::{Batch, Loss};
 use crate::optimiser::Optimiser;
 use crate::pace::pace;
 use crate::recipe::Resolved;
@@ -15,10 +15,12 @@ use crate::{TrainError, network, plot, sample};
 use aquatint_checkpoint::{RunState, Tensor, save, save_state};
 use aquatint_compute::{Device, Element};
 use aquatint_corpus::CanvasBatch;
+use aquatint_diffusion::{Cost, TimeDensity, Vectors};
 use aquatint_evaluate::{Likelihood, Rows, likelihood};
-use aquatint_network::{Activations, Denoiser, Learner, Network, NetworkInput};
+use aquatint_network::{Activations, Denoiser, Learner, Network};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -37,6 +39,9 @@ pub(crate) struct Counters {
     best: Option<(u64, u64)>,
     last: Option<LastMeasure>,
     skipped: u64,
+    /// Running costs over the times, where times follow them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    density: Vec<Option<u64>>,
     pub(crate) recipe: String,
 }
 
@@ -74,6 +79,7 @@ pub fn train<D: Device>(
         best: None,
         last: None,
         skipped: 0,
+        density: Vec::new(),
         recipe: recipe.to_toml()?,
     };
     if let Some(RunState { counters: saved, .. }) = &state {
@@ -83,7 +89,7 @@ pub fn train<D: Device>(
         optimiser.restore(&mut network, state)?;
     }
     let metrics = Metrics::open(&recipe.output, counters.step)?;
-    let loss = Loss::new(&recipe.objective, material.special, recipe.seed)?;
+    let loss = Loss::new(&recipe.objective, network.spec(), material.special, recipe.seed)?;
     Trainer {
         recipe,
         material,
@@ -111,6 +117,12 @@ struct Trainer<'a, 'e, D: Device> {
     /// When this process began to train, and seconds of training before it.
     begun: Instant,
     before: f64,
+}
+
+/// What the asked rows of a pass cost, and −log p of their clean tokens.
+struct Costs {
+    costs: Vec<f64>,
+    surprise: Vec<f64>,
 }
 
 /// Figures gathered since the last report.
@@ -214,29 +226,30 @@ impl<D: Device> Trainer<'_, '_, D> {
         let (step, batch) = (self.counters.step, self.recipe.optimiser.batch);
         let canvases = self.material.batch(step, batch)?;
         let tokens = canvases.filled();
-        let times = self.loss.times(step, batch);
+        let ranks = self.loss.ranks(step, batch);
+        let density = TimeDensity::from_costs(self.counters.density.iter().map(|bits| bits.map(f64::from_bits)));
+        let mut seen = Vec::new();
         let mut nats = 0.0;
         self.network.clear_gradients();
         let per_pass = self.recipe.canvases_per_pass();
         for first in (0..batch).step_by(per_pass) {
             let pass = part(&canvases, first, per_pass);
             let rows = Rows::new(&pass, &self.network.spec().attention)?;
-            let question = self.loss.question(&rows, step, first, &times[first..first + per_pass], tokens);
-            let belief = self.belief(&rows, &question, step, first)?;
-            let input = NetworkInput {
-                tokens: &question.input,
-                probabilities: None,
-                positions: &rows.positions,
-                visibility: &rows.visibility,
-                times: self.network.spec().time_conditioning.map(|_| question.times.as_slice()),
-                belief: belief.as_deref(),
-            };
-            let costs = self.network.learn(&input, &question.asked)?;
-            nats += question.weights.iter().zip(&costs).map(|(w, c)| w * c).sum::<f64>();
+            let asked = self.loss.batch(&rows, step, first, &ranks[first..first + per_pass], tokens, &density);
+            let belief = self.belief(&rows, &asked, step, first)?;
+            let Costs { costs, surprise } = self.learn(&rows, &asked, belief.as_deref())?;
+            seen.extend(asked.surprise(&surprise));
+            nats += asked.question.constant / tokens as f64;
+            nats += asked.weights.iter().zip(&costs).map(|(w, c)| w * c).sum::<f64>();
         }
         let norm = self.network.gradient_norm();
         let rate = self.recipe.optimiser.learning_rate * pace(&self.recipe.optimiser, step, self.recipe.run.steps);
         let finite = norm.is_finite() && nats.is_finite();
+        if finite && self.loss.follows_cost() {
+            let mut density = density;
+            density.observe(seen);
+            self.counters.density = density.costs().iter().map(|cost| cost.map(f64::to_bits)).collect();
+        }
         if finite {
             self.optimiser.update(&mut self.network, step + 1, rate, norm);
             gathered.nats += nats * tokens as f64;
@@ -254,45 +267,37 @@ impl<D: Device> Trainer<'_, '_, D> {
         Ok(finite)
     }
 
+    /// The costs of one pass, after which its gradient is collected.
+    fn learn(&mut self, rows: &Rows, batch: &Batch, belief: Option<&[f32]>) -> Result<Costs, TrainError> {
+        let question = &batch.question;
+        let spec = self.network.spec().clone();
+        let input = question.input(rows, &spec, belief);
+        if let Some(asked) = question.loss_rows().filter(|_| spec.word_vector_size.is_none()) {
+            let costs = self.network.learn(&input, &asked)?;
+            return Ok(Costs { surprise: costs.clone(), costs });
+        }
+        let values = self.network.word_vectors()?.unwrap_or_default();
+        let vectors = Vectors { size: spec.word_vector_size.unwrap_or(0), values: &values };
+        let slots: Vec<OnceLock<(f64, f64)>> = question.asked.iter().map(|_| OnceLock::new()).collect();
+        self.network.learn_beliefs(&input, &question.rows(), &|index, belief| {
+            let asked = &question.asked[index];
+            let surprise = Cost::CrossEntropy.value(asked.target, belief, vectors);
+            let cost = asked.cost.learn(asked.target, belief, vectors, asked.weight);
+            // Each index comes once.
+            let _ = slots[index].set((cost, surprise));
+        })?;
+        let (costs, surprise) = slots.into_iter().filter_map(OnceLock::into_inner).unzip();
+        Ok(Costs { costs, surprise })
+    }
+
     /// In a share of the passes, a network with self-conditioning first says what it believes without, and gets that as
-    /// an input from which no gradient flows back (Chen et al., 2208.04202, section 3). Rows that are not hidden are
-    /// believed to be what they are.
-    fn belief(
-        &self,
-        rows: &Rows,
-        question: &Question,
-        step: u64,
-        first: usize,
-    ) -> Result<Option<Vec<f32>>, TrainError> {
-        let spec = self.network.spec();
+    /// an input from which no gradient flows back (Chen et al., 2208.04202, section 3).
+    fn belief(&self, rows: &Rows, batch: &Batch, step: u64, first: usize) -> Result<Option<Vec<f32>>, TrainError> {
         let share = self.recipe.objective.self_conditioning_probability;
-        if !spec.self_conditioning || !self.loss.draws_belief(step, first, share) {
+        if !self.network.spec().self_conditioning || !self.loss.draws_belief(step, first, share) {
             return Ok(None);
         }
-        let input = NetworkInput {
-            tokens: &question.input,
-            probabilities: None,
-            positions: &rows.positions,
-            visibility: &rows.visibility,
-            times: spec.time_conditioning.map(|_| question.times.as_slice()),
-            belief: None,
-        };
-        let asked: Vec<u32> = question.asked.iter().map(|row| row.row).collect();
-        let size = spec.vocabulary_size;
-        let mut belief = vec![0.0; rows.tokens.len() * size];
-        for (row, &token) in rows.tokens.iter().enumerate() {
-            belief[row * size + token as usize] = 1.0;
-        }
-        let logits = self.network.denoise(&input, &asked)?;
-        for (&row, logits) in asked.iter().zip(logits.chunks_exact(size)) {
-            let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f64 = logits.iter().map(|l| f64::from(l - most).exp()).sum();
-            let place = &mut belief[row as usize * size..][..size];
-            for (probability, logit) in place.iter_mut().zip(logits) {
-                *probability = (f64::from(logit - most).exp() / sum) as f32;
-            }
-        }
-        Ok(Some(belief))
+        Ok(batch.question.belief(&self.network, rows)?)
     }
 
     fn report(&mut self, gathered: &mut Gathered) -> Result<(), TrainError> {
@@ -384,7 +389,9 @@ impl<D: Device> Trainer<'_, '_, D> {
         };
         let parameters = self.network.parameters();
         let tensors: Vec<_> = parameters.iter().map(|p| tensor(p.name, p.shape, p.value)).collect();
-        let generation = self.material.generation();
+        let density = TimeDensity::from_costs(self.counters.density.iter().map(|bits| bits.map(f64::from_bits)));
+        let grid = self.loss.follows_cost().then(|| density.grid());
+        let generation = self.material.generation(self.loss.process().map(|p| p.policy()), grid.as_ref());
         let spec = self.network.spec();
         save(folder, spec, &self.material.vocabulary, &generation, &tensors, self.recipe.run.storage)?;
         Ok(())

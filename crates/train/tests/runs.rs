@@ -136,7 +136,7 @@ fn the_first_loss_is_that_of_a_guess_and_the_last_is_below_the_unigram_entropy()
     let process = Masked::new(mask, Arc::new(Linear));
     let again = likelihood(
         &checkpoint.network(device()).unwrap(),
-        Rule::Diffusion { process: &process, times: 2 },
+        Rule::Diffusion { process: &process, times: 2, prompt: 0 },
         VALIDATION_SEED,
         &byte_lengths(&checkpoint.vocabulary),
         numbers.chunks(10).map(|numbers| canvases.batch(numbers)),

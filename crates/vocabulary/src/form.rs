@@ -34,7 +34,7 @@ enum Stretch {
 }
 
 /// A template laid out for a vocabulary: the canvas to fill, and how to read it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Form {
     canvas: Canvas,
     stretches: Vec<Stretch>,

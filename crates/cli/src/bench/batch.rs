@@ -50,7 +50,7 @@ impl Batch {
     pub(crate) fn input(&self) -> NetworkInput<'_> {
         NetworkInput {
             tokens: &self.tokens,
-            probabilities: None,
+            points: None,
             positions: &self.positions,
             visibility: &self.visibility,
             times: self.times.as_deref(),

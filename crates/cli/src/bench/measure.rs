@@ -7,11 +7,10 @@ use crate::arguments::Precision;
 use crate::failure::Failure;
 use crate::model::Plan;
 use aquatint_compute::{AdamW, Cpu, Device, DeviceError, summarise};
-use aquatint_diffusion::{Canvas, Linear, Masked};
+use aquatint_diffusion::Canvas;
 use aquatint_generate::{Cache, Drift, Drifting, Request, Settings, generate};
 use aquatint_network::{Denoiser, Learner, Network, NetworkError};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The optimiser's step that is timed; its numbers do not change what it costs.
@@ -189,10 +188,7 @@ pub(crate) struct Generated {
 /// When the network cannot fill a canvas so.
 pub(crate) fn generation(denoiser: &dyn Denoiser, what: Generation, repeat: usize) -> Result<Generated, Failure> {
     let spec = denoiser.spec();
-    let Some(mask) = spec.mask_token else {
-        return Err(Failure::new("the network knows no mask, so nothing can be generated with it"));
-    };
-    let process = Masked::new(mask, Arc::new(Linear));
+    let process = spec.process()?;
     let mut settings = Settings::builder().steps(what.steps).temperature(0.0);
     if let Some(length) = what.block_length {
         settings = settings.block_length(length);
@@ -207,11 +203,14 @@ pub(crate) fn generation(denoiser: &dyn Denoiser, what: Generation, repeat: usiz
     let request = |number: usize| {
         let mut canvas = Canvas::new();
         canvas.push_given(&tokens(spec, number as u64, what.prompt));
-        canvas.push_open(what.tokens, false, mask);
+        // What an open position holds before the process begins is read by nobody.
+        canvas.push_open(what.tokens, false, spec.mask_token.unwrap_or_default());
         Request::new(canvas, settings.clone())
     };
     let requests: Vec<Request> = (0..what.requests).map(request).collect();
-    let fill = |denoiser: &dyn Denoiser| generate(denoiser, &process, &requests, &mut |_, _| ControlFlow::Continue(()));
+    let fill = |denoiser: &dyn Denoiser| {
+        generate(denoiser, process.as_ref(), &requests, &mut |_, _| ControlFlow::Continue(()))
+    };
     let (mut written, mut passes, mut rows_read) = (0, 0, 0);
     let times = timed(repeat, None, || {
         let outcomes = fill(denoiser)?;
@@ -276,21 +275,5 @@ mod tests {
         // At each of two blocks once everything and once the block.
         assert_eq!(cached.rows_read, 2 * 2 * (12 + 4));
         assert_eq!(cached.drift.map(|drift| drift.rows > 0 && drift.largest < 1.0), Some(true));
-    }
-
-    #[test]
-    fn without_a_mask_nothing_is_generated() {
-        let spec = aquatint_network::NetworkSpec { mask_token: None, ..spec(Layout::Full) };
-        let network = Network::new(Cpu::<f32>::scalar(), spec, 0).unwrap();
-        let what = Generation {
-            requests: 1,
-            prompt: 4,
-            tokens: 8,
-            steps: 2,
-            block_length: None,
-            cache: None,
-            cache_refresh: None,
-        };
-        assert!(generation(&network, what, 1).unwrap_err().to_string().contains("knows no mask"));
     }
 }

@@ -68,6 +68,8 @@ pub(crate) mod tests {
             attention,
             logit_shift: false,
             mask_token: Some(10),
+            word_vector_size: None,
+            process: aquatint_network::ProcessSpec::default(),
         }
     }
 

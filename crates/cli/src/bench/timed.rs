@@ -225,6 +225,10 @@ impl<D: Device> Device for Timed<D> {
             shape: LinearShape, hidden: &D::Buffer, head: &D::Buffer, targets: &[u32], weights: &[f64],
             forbidden: Option<u32>, gradients: Option<(&mut D::Buffer, &mut D::Buffer)>,
         ) -> Result<Vec<f64>, DeviceError>;
+        fn linear_learn_rows(
+            shape: LinearShape, hidden: &D::Buffer, head: &D::Buffer, read: &ReadRow<'_>,
+            gradients: (&mut D::Buffer, &mut D::Buffer),
+        );
     }
 }
 
@@ -255,7 +259,7 @@ mod tests {
         assert!(spent.iter().all(|(_, spent)| spent.calls > 0));
         assert!(spent.iter().map(|(_, spent)| spent.time).sum::<Duration>() > Duration::ZERO);
         let calls = |name, product| spent.iter().find(|(o, _)| *o == Operation { name, product }).map(|(_, s)| s.calls);
-        assert_eq!(calls("attention", None), Some(2));
+        assert_eq!(calls("attention_rows", None), Some(2));
         assert_eq!(calls("linear_prepared", Some((8, 16))), Some(2));
         assert_eq!(calls("linear_rows", Some((8, 11))), Some(1));
 

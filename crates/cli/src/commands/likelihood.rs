@@ -7,12 +7,11 @@ use crate::printer::Printer;
 use crate::{environment, interrupt, wire};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_corpus::{Canvases, CorpusError, Source, pack};
-use aquatint_diffusion::{Layout, Linear, Masked};
-use aquatint_evaluate::{EvaluateError, Likelihood, Rule, byte_lengths, likelihood};
+use aquatint_diffusion::Layout;
+use aquatint_evaluate::{Estimate, EvaluateError, Likelihood, Rule, byte_lengths, likelihood};
 use aquatint_vocabulary::Role;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
-use std::sync::Arc;
 
 /// Canvases of one forward pass: enough to keep the processor busy, few enough for any memory.
 const BATCH: usize = 16;
@@ -26,8 +25,8 @@ pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<
     let rule = match checkpoint.spec.attention {
         Layout::Causal => Rule::Causal { begin: vocabulary.required(Role::Begin)? },
         Layout::Full | Layout::Block { .. } => {
-            process = Masked::new(vocabulary.required(Role::Mask)?, Arc::new(Linear));
-            Rule::Diffusion { process: &process, times: arguments.samples }
+            process = checkpoint.spec.process()?;
+            Rule::Diffusion { process: process.as_ref(), times: arguments.samples, prompt: arguments.given }
         }
     };
     let network = plan.network(&checkpoint)?;
@@ -104,10 +103,14 @@ pub(crate) fn short(measured: &Likelihood) -> String {
 }
 
 fn describe(measured: &Likelihood, seed: u64) -> String {
-    let how = match measured.time_samples {
-        Some(1) => format!("upper bound, 1 mask drawn for each canvas, seed {seed}"),
-        Some(times) => format!("upper bound, {times} masks drawn for each canvas, seed {seed}"),
-        None => "exact, token by token".to_owned(),
+    let drawn = |times| {
+        let versions = if times == 1 { "version" } else { "versions" };
+        format!("{times} noisy {versions} drawn of each canvas, seed {seed}")
+    };
+    let how = match measured.estimate {
+        Estimate::Exact => "exact, token by token".to_owned(),
+        Estimate::Bound { times } => format!("upper bound, {}", drawn(times)),
+        Estimate::CrossEntropy { times } => format!("no bound: cross-entropy over even times, {}", drawn(times)),
     };
     let relative = measured.standard_error / measured.nats_per_token;
     [
@@ -122,6 +125,10 @@ fn describe(measured: &Likelihood, seed: u64) -> String {
 }
 
 fn as_json(measured: &Likelihood, arguments: &LikelihoodArguments, checkpoint: &Checkpoint) -> serde_json::Value {
+    let times = match measured.estimate {
+        Estimate::Exact => None,
+        Estimate::Bound { times } | Estimate::CrossEntropy { times } => Some(times),
+    };
     json!({
         "model": checkpoint.origin.to_string(),
         "data": arguments.data,
@@ -132,8 +139,9 @@ fn as_json(measured: &Likelihood, arguments: &LikelihoodArguments, checkpoint: &
         "tokens": measured.tokens,
         "bytes": measured.bytes,
         "canvases": measured.canvases,
-        "time_samples": measured.time_samples,
-        "bound": measured.time_samples.is_some(),
+        "time_samples": times,
+        "bound": matches!(measured.estimate, Estimate::Bound { .. }),
+        "exact": measured.estimate == Estimate::Exact,
         "seed": arguments.seed,
     })
 }
@@ -175,14 +183,14 @@ mod tests {
             tokens: 1000,
             bytes: 2885,
             canvases: 4,
-            time_samples: Some(2),
+            estimate: Estimate::Bound { times: 2 },
         };
         assert_eq!(
             describe(&measured, 3),
             "nats/token  2.0000 ± 0.1000\nbits/byte   1.0000 ± 0.0500\nperplexity  7.389 ± 0.739\ntext        1000 \
-             tokens, 2885 bytes, 4 canvases\nmethod      upper bound, 2 masks drawn for each canvas, seed 3\n"
+             tokens, 2885 bytes, 4 canvases\nmethod      upper bound, 2 noisy versions drawn of each canvas, seed 3\n"
         );
-        let exact = describe(&Likelihood { time_samples: None, ..measured }, 3);
+        let exact = describe(&Likelihood { estimate: Estimate::Exact, ..measured }, 3);
         assert!(exact.ends_with("method      exact, token by token\n"), "{exact}");
     }
 }

@@ -35,7 +35,10 @@ fn a_generation_and_a_training_step_are_measured_too() {
     let result = &told["results"][0];
     assert_eq!(result["generation"]["tokens"], 24);
     assert_eq!(result["generation"]["forward_passes"], 6);
-    assert!(result["breakdown"].as_array().unwrap().iter().any(|line| line["operation"] == "attention"), "{result}");
+    assert!(
+        result["breakdown"].as_array().unwrap().iter().any(|line| line["operation"] == "attention_rows"),
+        "{result}"
+    );
     let told = bench(&["--train", "--breakdown"]);
     assert_eq!(told["work"]["rows"], 8);
     let breakdown = told["results"][0]["breakdown"].as_array().unwrap();

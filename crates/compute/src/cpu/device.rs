@@ -410,6 +410,23 @@ impl<E: Element> Device for Cpu<E> {
         Ok(scalar::linear_cross_entropy(shape, hidden, head, targets, Self::rounding(self.precision), gradients))
     }
 
+    fn linear_learn_rows(
+        &self,
+        shape: LinearShape,
+        hidden: &Buffer<E>,
+        head: &Buffer<E>,
+        read: &ReadRow<'_>,
+        (d_hidden, d_head): (&mut Buffer<E>, &mut Buffer<E>),
+    ) {
+        let (hidden, head) = (hidden.as_slice(), head.as_slice());
+        let (d_hidden, d_head) = (d_hidden.as_mut_slice(), d_head.as_mut_slice());
+        if let Some(fast) = &self.fast {
+            let gradients = (f32s_mut(d_hidden), f32s_mut(d_head));
+            return fast.linear_learn_rows(shape, f32s(hidden), f32s(head), read, gradients);
+        }
+        scalar::linear_learn_rows(shape, hidden, head, read, Self::rounding(self.precision), (d_hidden, d_head));
+    }
+
     fn sum_of_squares(&self, x: &Buffer<E>) -> f64 {
         let x = x.as_slice();
         if let Some(fast) = &self.fast {

@@ -163,6 +163,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "an interpreter ends where a system refuses")]
     fn an_impossible_size_is_an_error() {
         let error = Arena::<f32>::new().take(1 << 60).unwrap_err();
         assert!(matches!(error, DeviceError::OutOfMemory { .. }), "{error}");

@@ -14,7 +14,7 @@ mod scalar;
 #[cfg(test)]
 mod agreement;
 
-pub use fast::summarise;
+pub use fast::{softmax_row, summarise};
 pub use memory::Buffer;
 pub use path::{CpuPath, ParseNameError, Precision};
 pub use peak::{Arithmetic, peak};

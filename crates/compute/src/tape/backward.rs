@@ -1,7 +1,7 @@
 //! The backward of the tape: records in reverse, each the chain rule of one operation.
 
 use super::{Record, Segment, Tape, Value};
-use crate::{Device, DeviceError, Gradients, LinearShape, WeightId};
+use crate::{Device, DeviceError, Gradients, LinearShape, ReadRow, WeightId};
 
 /// What each row of a cross-entropy is scored against.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +51,25 @@ impl<'p, D: Device> Tape<'p, D> {
         let costs = costs?;
         self.backward(hidden, d_hidden, gradients)?;
         Ok(costs)
+    }
+
+    /// The gradient of any cost of `hidden headᵀ`, added to `gradients`: `read` is handed each row of logits and turns it into
+    /// its gradient. Uses the tape up.
+    pub fn learn_rows(
+        self,
+        hidden: Value<D>,
+        head: WeightId,
+        read: &ReadRow<'_>,
+        gradients: &mut Gradients<D>,
+    ) -> Result<(), DeviceError> {
+        let shape = self.loss_shape(&hidden, head);
+        let (device, parameters) = (self.device(), self.parameters);
+        let values = parameters.get(head)?;
+        let mut d_hidden = device.uninitialised(shape.rows * shape.inputs)?;
+        gradients.accumulate(parameters, head, |device, d_head| {
+            device.linear_learn_rows(shape, &hidden.buffer, values, read, (&mut d_hidden, d_head));
+        })?;
+        self.backward(hidden, d_hidden, gradients)
     }
 
     fn loss_shape(&self, hidden: &Value<D>, head: WeightId) -> LinearShape {

@@ -4,9 +4,11 @@
 //! An open position shows the mask until it is committed, and a committed token stays as it is ("carry-over"); both
 //! follow from the exact posterior, equation 6 of 2406.07524. Deviations: none.
 
-use crate::objective::{discrete_weight, fixed_count_weight};
+use super::walk::{each_committed, open_positions};
+use super::{Noise, Process};
+use crate::objective::{Cost, Vectors, discrete_weight, fixed_count_weight};
 use crate::remasking::staying;
-use crate::{Canvas, Corrupted, Draws, Key, NoiseSchedule, Process, Proposal, Step, Term, Time, TokenId};
+use crate::{Canvas, Corrupted, Draws, Key, NoiseSchedule, Proposal, Step, Term, Time, TokenId};
 use std::sync::Arc;
 
 /// The masked process with its mask token.
@@ -55,27 +57,22 @@ impl Masked {
         let mut terms = Vec::new();
         for position in hidden {
             tokens[position] = self.mask();
-            terms.push(Term { position, target: clean[position], weight });
+            terms.push(Term { position, target: clean[position], weight, cost: Cost::CrossEntropy });
         }
-        Corrupted { tokens, terms, noise }
+        Corrupted { tokens, points: None, terms, noise, constant: 0.0 }
     }
 
     /// Hides each open position with the probability that the time asks for.
     fn hide_at(&self, clean: &[TokenId], open: &[bool], alpha: f64, weight: f64, draws: &mut Draws) -> Corrupted {
         let noise = 1.0 - alpha;
-        let hidden: Vec<usize> = open_positions(clean, open).filter(|_| draws.uniform() < noise).collect();
+        let hidden: Vec<usize> = open_positions(clean.len(), open).filter(|_| draws.uniform() < noise).collect();
         self.hide(clean, hidden, noise, weight)
     }
 }
 
-/// The positions that may be corrupted.
-fn open_positions(clean: &[TokenId], open: &[bool]) -> impl Iterator<Item = usize> {
-    open.iter().take(clean.len()).enumerate().filter(|(_, open)| **open).map(|(position, _)| position)
-}
-
 impl Process for Masked {
-    fn name(&self) -> &'static str {
-        "masked"
+    fn name(&self) -> String {
+        "masked".to_owned()
     }
 
     fn schedule(&self) -> &dyn NoiseSchedule {
@@ -102,7 +99,7 @@ impl Process for Masked {
     }
 
     fn corrupt_count(&self, clean: &[TokenId], open: &[bool], count: usize, draws: &mut Draws) -> Option<Corrupted> {
-        let open: Vec<usize> = open_positions(clean, open).collect();
+        let open: Vec<usize> = open_positions(clean.len(), open).collect();
         let hidden: Vec<usize> = draws.choose(open.len(), count).into_iter().map(|index| open[index]).collect();
         let (noise, weight) = match hidden.len() {
             0 => (0.0, 0.0),
@@ -111,25 +108,31 @@ impl Process for Masked {
         Some(self.hide(clean, hidden, noise, weight))
     }
 
-    fn begin(&self, canvas: &mut Canvas, _: Key) {
-        for position in canvas.open_positions() {
-            // A position that the canvas itself calls open takes noise.
-            let _ = canvas.show_noise(position, self.mask());
-        }
+    fn revises(&self) -> bool {
+        false
     }
 
-    fn unconditional(&self, canvas: &Canvas, _: u64, _: Key) -> Vec<TokenId> {
-        let shown = |(position, token): (usize, &TokenId)| match canvas.kind(position) {
-            Some(crate::Kind::Given) => self.mask(),
-            _ => *token,
-        };
-        canvas.tokens().iter().enumerate().map(shown).collect()
+    fn counts(&self) -> bool {
+        true
     }
 
-    fn renoise(&self, canvas: &mut Canvas, positions: &[usize], _: &Step, _: Key) {
-        for &position in positions.iter().filter(|p| canvas.is_committed(**p)).collect::<Vec<_>>() {
+    fn policy(&self) -> &'static str {
+        "confidence"
+    }
+
+    fn told(&self, t: Time, noisy: usize, length: usize) -> f64 {
+        // The share of masks that there is, however much of the canvas is given: that is what training counts.
+        if length == 0 { 1.0 - self.schedule.alpha(t) } else { noisy as f64 / length as f64 }
+    }
+
+    fn noise(&self, _: &mut Draws) -> Noise {
+        Noise { token: self.mask(), point: None, evidence: 0.0 }
+    }
+
+    fn renoise(&self, canvas: &mut Canvas, positions: &[usize], step: &Step, key: Key, _: Vectors<'_>) {
+        each_committed(canvas, positions, step, key, |canvas, position, _| {
             let _ = canvas.reopen(position, self.mask());
-        }
+        });
     }
 
     fn advance(&self, _: &mut Canvas, _: &Proposal, _: &Step, _: Key) {

@@ -26,6 +26,6 @@ impl NoiseSchedule for Cosine {
     }
 
     fn time_at_alpha(&self, alpha: f64) -> Time {
-        Time::clamped((1.0 - alpha).clamp(0.0, 1.0).asin() / FRAC_PI_2)
+        Time::nearest((1.0 - alpha).clamp(0.0, 1.0).asin() / FRAC_PI_2)
     }
 }

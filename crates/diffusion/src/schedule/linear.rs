@@ -25,6 +25,6 @@ impl NoiseSchedule for Linear {
     }
 
     fn time_at_alpha(&self, alpha: f64) -> Time {
-        Time::clamped(1.0 - alpha)
+        Time::nearest(1.0 - alpha)
     }
 }

@@ -48,6 +48,6 @@ impl NoiseSchedule for LogLinear {
     }
 
     fn time_at_alpha(&self, alpha: f64) -> Time {
-        Time::clamped((1.0 - alpha) / (1.0 - self.epsilon))
+        Time::nearest((1.0 - alpha) / (1.0 - self.epsilon))
     }
 }

@@ -44,6 +44,6 @@ impl NoiseSchedule for Polynomial {
     }
 
     fn time_at_alpha(&self, alpha: f64) -> Time {
-        Time::clamped((1.0 - alpha).max(0.0).powf(1.0 / self.exponent))
+        Time::nearest((1.0 - alpha).max(0.0).powf(1.0 / self.exponent))
     }
 }

@@ -4,7 +4,7 @@
 use crate::oracle::{chi_square, chi_square_limit, index, mean, sequences};
 use aquatint_diffusion::policy::{self, CommitPolicy, hitting_time};
 use aquatint_diffusion::{
-    Canvas, Key, Kind, Masked, Process, Proposal, Remasking, Shaping, StepPlan, Time, propose, schedule,
+    Canvas, Key, Kind, Masked, Process, Proposal, Remasking, Shaping, StepPlan, Time, Vectors, propose, schedule,
 };
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ impl Filling {
             self.canvas.commit(position, candidate.token).unwrap();
             self.beliefs[position] = candidate.probability;
         }
-        self.process.renoise(&mut self.canvas, &taken, &step, self.key);
+        self.process.renoise(&mut self.canvas, &taken, &step, self.key, Vectors::default());
         self.process.advance(&mut self.canvas, &proposal, &step, self.key);
         true
     }

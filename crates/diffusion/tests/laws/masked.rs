@@ -1,7 +1,8 @@
 //! The masked process: corruption, exact posterior, prior.
 
 use aquatint_diffusion::{
-    Candidate, Canvas, Key, Masked, NoiseSchedule, Process, Proposal, Remasking, StepPlan, Time, policy, schedule,
+    Candidate, Canvas, Key, Masked, NoiseSchedule, Process, Proposal, Remasking, StepPlan, Time, Vectors, policy,
+    schedule,
 };
 use std::sync::Arc;
 
@@ -121,7 +122,7 @@ fn generation_begins_with_masks_and_leaves_what_is_given() {
     process.begin(&mut canvas, Key::new(0));
     assert_eq!(canvas.tokens(), [1, 2, MASK, MASK, 3, MASK]);
     canvas.commit(2, 1).unwrap();
-    assert_eq!(process.unconditional(&canvas, 0, Key::new(0)), [MASK, MASK, 1, MASK, 3, MASK]);
+    assert_eq!(process.shown(&canvas, true, 0, Key::new(0)).tokens, [MASK, MASK, 1, MASK, 3, MASK]);
 
     let policy = policy::by_name("confidence").unwrap();
     let plan = StepPlan::new(&[3], 3, schedule.as_ref(), policy.as_ref(), &Remasking::None).unwrap();
@@ -131,7 +132,7 @@ fn generation_begins_with_masks_and_leaves_what_is_given() {
     proposal.insert(3, candidate);
     process.advance(&mut canvas, &proposal, &step, Key::new(0));
     assert_eq!(canvas.tokens(), [1, 2, 1, MASK, 3, MASK]);
-    process.renoise(&mut canvas, &[0, 2, 3, 4, 77], &step, Key::new(0));
+    process.renoise(&mut canvas, &[0, 2, 3, 4, 77], &step, Key::new(0), Vectors::default());
     assert_eq!(canvas.tokens(), [1, 2, MASK, MASK, 3, MASK]);
     assert_eq!((process.noise_tokens(), canvas.open_positions()), ([MASK].as_slice(), vec![2, 3, 5]));
 }

@@ -187,6 +187,6 @@ fn names_lead_back_to_their_policies() {
     assert_eq!(
         policy::by_name("low_confidence").unwrap_err().to_string(),
         "`policy` is \"low_confidence\"; allowed: confidence, margin, entropy, random, ancestral, first-hitting, \
-         threshold:PROBABILITY, entropy-bound:NATS (its right name is `confidence`)"
+         last, threshold:PROBABILITY, entropy-bound:NATS (its right name is `confidence`)"
     );
 }

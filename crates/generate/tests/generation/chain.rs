@@ -3,7 +3,7 @@
 
 use aquatint_compute::ReadRow;
 use aquatint_diffusion::{Layout, Linear, Masked, TokenId};
-use aquatint_network::{Denoiser, NetworkError, NetworkInput, NetworkSpec};
+use aquatint_network::{Denoiser, NetworkError, NetworkInput, NetworkSpec, ProcessSpec};
 use std::sync::Arc;
 
 /// The mask's id in every vocabulary here.
@@ -106,6 +106,8 @@ pub(crate) fn spec(vocabulary_size: usize, attention: Layout) -> NetworkSpec {
         attention,
         logit_shift: false,
         mask_token: Some(MASK),
+        word_vector_size: None,
+        process: ProcessSpec::default(),
     }
 }
 

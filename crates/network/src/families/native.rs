@@ -2,11 +2,11 @@
 //! that is not read is refused, so that no setting is lost without a word.
 //!
 //! Tensors are named as in Llama checkpoints (`model.layers.0.self_attn.q_proj.weight`); what Llama has no name for is
-//! `model.time_embedder.*`, `model.layers.N.modulation.*`, `model.norm_modulation.*` and
-//! `model.self_conditioning_norm.weight`.
+//! `model.time_embedder.*`, `model.layers.N.modulation.*`, `model.norm_modulation.*`,
+//! `model.self_conditioning_norm.weight`, and of a gaussian field `model.word_vectors.weight` and `model.field_*`.
 
 use crate::inventory;
-use crate::{NetworkError, NetworkSpec};
+use crate::{NetworkError, NetworkSpec, ProcessSpec};
 use serde_json::{Map, Value, json};
 
 /// `model_type` of this family.
@@ -32,7 +32,7 @@ const REQUIRED: [&str; 14] = [
     "attention",
 ];
 /// Keys that may be there. The first five say nothing about the network and are left to their readers.
-const OPTIONAL: [&str; 9] = [
+const OPTIONAL: [&str; 12] = [
     "model_type",
     "architectures",
     "torch_dtype",
@@ -42,6 +42,9 @@ const OPTIONAL: [&str; 9] = [
     "time_features",
     "logit_shift",
     "mask_token_id",
+    "word_vector_size",
+    "diffusion_process",
+    "noise_schedule",
 ];
 
 /// Names and shapes of all tensors, in a stable order.
@@ -72,6 +75,9 @@ pub fn to_config(spec: &NetworkSpec) -> Value {
         "attention": spec.attention.to_string(),
         "logit_shift": spec.logit_shift,
         "mask_token_id": spec.mask_token,
+        "word_vector_size": spec.word_vector_size,
+        "diffusion_process": spec.process.name,
+        "noise_schedule": spec.process.schedule,
     })
 }
 
@@ -110,6 +116,11 @@ pub fn from_config(config: &Value) -> Result<NetworkSpec, NetworkError> {
         attention: layout(&map["attention"])?,
         logit_shift: optional(map, "logit_shift", flag)?.unwrap_or(false),
         mask_token: optional(map, "mask_token_id", token)?,
+        word_vector_size: optional(map, "word_vector_size", size)?,
+        process: ProcessSpec {
+            name: optional(map, "diffusion_process", name)?.unwrap_or_else(|| ProcessSpec::default().name),
+            schedule: optional(map, "noise_schedule", name)?.unwrap_or_else(|| ProcessSpec::default().schedule),
+        },
     };
     spec.validate()?;
     Ok(spec)
@@ -135,6 +146,10 @@ fn token(map: &Map<String, Value>, key: &'static str) -> Result<u32, NetworkErro
 
 fn number(map: &Map<String, Value>, key: &'static str) -> Result<f64, NetworkError> {
     map[key].as_f64().ok_or_else(|| wrong(key, &map[key], "a number"))
+}
+
+fn name(map: &Map<String, Value>, key: &'static str) -> Result<String, NetworkError> {
+    map[key].as_str().map(str::to_owned).ok_or_else(|| wrong(key, &map[key], "a name"))
 }
 
 fn flag(map: &Map<String, Value>, key: &'static str) -> Result<bool, NetworkError> {

@@ -1,8 +1,9 @@
 //! A recipe with every gap filled from the one dial, checked as a whole.
 
-use super::{Data, Objective, OptimiserKind, Pace, Recipe, Run};
+use super::{Data, Objective, ObjectiveKind, OptimiserKind, Pace, Recipe, Run};
 use crate::RecipeError;
 use crate::size::Size;
+use aquatint_diffusion::Layout;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -33,6 +34,11 @@ pub struct NetworkRecipe {
     pub time_conditioning: Option<usize>,
     /// Feeds the network its last belief.
     pub self_conditioning: bool,
+    /// Which positions see which others.
+    #[serde(with = "super::text")]
+    pub attention: Layout,
+    /// The row before a position answers for it.
+    pub logit_shift: bool,
 }
 
 /// How the objective is minimised, in full.
@@ -120,6 +126,11 @@ impl Recipe {
             tied_head: n.tied_head.unwrap_or(dial.tied_head),
             time_conditioning: n.time_conditioning,
             self_conditioning: n.self_conditioning.unwrap_or(false),
+            attention: match self.objective.kind {
+                ObjectiveKind::Causal => n.attention.unwrap_or(Layout::Causal),
+                ObjectiveKind::Diffusion => n.attention.unwrap_or(Layout::Full),
+            },
+            logit_shift: n.logit_shift.unwrap_or(false),
         };
         let optimiser = OptimiserRecipe {
             kind: o.kind.unwrap_or_default(),
@@ -252,6 +263,21 @@ impl Resolved {
             if value == 0 {
                 return wrong(key, "0".into(), "1 or more");
             }
+        }
+        let objective = &self.objective;
+        if !(0.0..=1.0).contains(&objective.given_share) {
+            return wrong("objective.given_share", objective.given_share.to_string(), "a share in [0, 1]");
+        }
+        if objective.prompt >= self.data.canvas_length {
+            return wrong("objective.prompt", objective.prompt.to_string(), "fewer than `data.canvas_length`");
+        }
+        if (n.attention == Layout::Causal) != (objective.kind == ObjectiveKind::Causal) {
+            let allowed = "\"full\" or \"block:LENGTH\" under diffusion, \"causal\" under a causal objective";
+            return wrong("network.attention", n.attention.to_string(), allowed);
+        }
+        if matches!(n.attention, Layout::Block { .. }) && n.time_conditioning.is_some() {
+            let allowed = "nothing where blocks have times of their own";
+            return wrong("network.time_conditioning", n.time_conditioning.unwrap_or(0).to_string(), allowed);
         }
         aquatint_diffusion::schedule(&self.objective.schedule)
             .map(|_| ())

@@ -30,7 +30,7 @@ use std::any::TypeId;
 use std::sync::Arc;
 
 pub(super) use prepared::Prepared;
-pub use summary::summarise;
+pub use summary::{softmax_row, summarise};
 
 /// What the fast paths need to run.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! One look at a row of logits, two passes of vector instructions.
 
-use super::vector::{belief_sums, largest, vectorised};
+use super::vector::{belief_sums, exponentials, largest, vectorised};
 use crate::RowSummary;
 use crate::cpu::CpuPath;
 use std::sync::OnceLock;
@@ -35,6 +35,27 @@ vectorised! {
 pub fn summarise(logits: &[f32]) -> RowSummary {
     static PATH: OnceLock<CpuPath> = OnceLock::new();
     on_path(*PATH.get_or_init(CpuPath::best), logits)
+}
+
+vectorised! {
+    /// Softmax in place; returns the sum of the exponentials, so that nothing finite is seen.
+    fn soften(logits: &mut [f32]) -> f32 {
+        let sum = exponentials(logits, 1.0, largest(logits, f32::NEG_INFINITY));
+        for p in logits {
+            *p /= sum;
+        }
+        sum
+    }
+}
+
+/// Turns one row of logits into probabilities on the fastest path of this processor; a row in which nothing is finite
+/// becomes zeros.
+pub fn softmax_row(logits: &mut [f32]) {
+    static PATH: OnceLock<CpuPath> = OnceLock::new();
+    let sum = soften(*PATH.get_or_init(CpuPath::best), logits);
+    if !(sum.is_finite() && sum > 0.0) {
+        logits.fill(0.0);
+    }
 }
 
 fn on_path(path: CpuPath, logits: &[f32]) -> RowSummary {
@@ -97,6 +118,9 @@ mod tests {
                 let second = (0..p.len()).filter(|i| *i != likeliest).map(|i| p[i]).fold(0.0, f64::max);
                 prop_assert!((summary.log_sum_exp - highest - total.ln()).abs() < 1e-5);
                 prop_assert!((summary.entropy - entropy).abs() < 1e-4, "{} {}", summary.entropy, entropy);
+                let mut softened = logits.clone();
+                soften(path, &mut softened);
+                prop_assert!(softened.iter().zip(&p).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6));
                 prop_assert!((summary.margin - (p[likeliest] - second)).abs() < 1e-5);
             }
         }

@@ -3,7 +3,7 @@
 //! `nll = ln Σ_v exp(l_v) − l_target` with `l = head h`; `∂(w · nll)/∂l = w (softmax(l) − onehot(target))`.
 
 use super::dot;
-use crate::{Element, LinearShape};
+use crate::{Element, LinearShape, ReadRow};
 
 /// What each chosen row is scored against.
 #[derive(Clone, Copy)]
@@ -59,4 +59,33 @@ pub(in crate::cpu) fn linear_cross_entropy<E: Element>(
         }
     }
     losses
+}
+
+/// Hands each row of logits to `read`, which turns it into the gradient; overwrites `d_hidden`, accumulates `d_head`.
+pub(in crate::cpu) fn linear_learn_rows<E: Element>(
+    shape: LinearShape,
+    hidden: &[E],
+    head: &[E],
+    read: &ReadRow<'_>,
+    round: fn(E) -> E,
+    (d_hidden, d_head): (&mut [E], &mut [E]),
+) {
+    let LinearShape { rows, inputs, outputs } = shape;
+    let rounded = |values: &[E]| values.iter().map(|&value| round(value)).collect::<Vec<E>>();
+    let (hidden, head) = (rounded(hidden), rounded(head));
+    for r in 0..rows {
+        let hidden = &hidden[r * inputs..][..inputs];
+        let logit = |v: usize| dot(hidden, &head[v * inputs..][..inputs]).to_f64() as f32;
+        let mut line: Vec<f32> = (0..outputs).map(logit).collect();
+        read(r, &mut line);
+        let d_hidden = &mut d_hidden[r * inputs..][..inputs];
+        d_hidden.fill(E::default());
+        for (v, d_logit) in line.into_iter().enumerate() {
+            let d_logit = round(E::from_f64(f64::from(d_logit)));
+            for k in 0..inputs {
+                d_hidden[k] += d_logit * head[v * inputs + k];
+                d_head[v * inputs + k] += d_logit * hidden[k];
+            }
+        }
+    }
 }
