@@ -222,7 +222,8 @@ pub(crate) struct SamplingArguments {
     #[arg(allow_negative_numbers = true, long, value_name = "SHARE", help_heading = "Sampling")]
     pub(crate) churn: Option<f64>,
 
-    /// Steps at the same time after each step, which draw the noise afresh (predictor-corrector) [default: 0]
+    /// Steps at the same time after each step, which draw a share of the noise afresh (predictor-corrector): --churn, or 0.2
+    /// [default: 0]
     #[arg(long, value_name = "N", help_heading = "Sampling")]
     pub(crate) correctors: Option<usize>,
 

@@ -7,6 +7,10 @@
 
 use crate::{CommitPolicy, NoiseSchedule, Remasking, SettingError, Time, TimeGrid};
 
+/// The share of the noise that a corrector draws afresh where nothing is said. The smaller it is the better the law of the
+/// time is kept, since positions that change together do not see each other change.
+const CORRECTION: f64 = 0.2;
+
 /// The steps of all blocks of one canvas.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepPlan {
@@ -91,7 +95,8 @@ pub struct Pace<'a> {
     pub remasking: &'a Remasking,
     /// The times that the steps lead to.
     pub grid: &'a TimeGrid,
-    /// Steps after each but the last that stay at its time and draw the noise of what is open afresh (predictor-corrector).
+    /// Steps after each but the last that stay at its time and draw some of the noise of what is open afresh
+    /// (predictor-corrector).
     pub correctors: usize,
     /// See [`PlannedStep::churn`].
     pub churn: Option<f64>,
@@ -212,16 +217,17 @@ impl BlockPlan {
                 }
             })
             .collect();
-        let steps = if correctors == 0 { steps } else { corrected(&steps, correctors, first) };
+        let steps = if correctors == 0 { steps } else { corrected(&steps, correctors, churn, first) };
         Self { open, steps }
     }
 }
 
 /// The steps with so many correctors after each but the last.
-fn corrected(steps: &[PlannedStep], correctors: usize, first: u64) -> Vec<PlannedStep> {
+fn corrected(steps: &[PlannedStep], correctors: usize, churn: Option<f64>, first: u64) -> Vec<PlannedStep> {
     let Some((last, walked)) = steps.split_last() else { return Vec::new() };
+    let share = churn.filter(|churn| *churn > 0.0).unwrap_or(CORRECTION);
     let with = |step: &PlannedStep| {
-        let held = PlannedStep { from: step.to, staying: 1.0, sigma: 0.0, churn: Some(1.0), ..*step };
+        let held = PlannedStep { from: step.to, staying: 1.0, sigma: 0.0, churn: Some(share), ..*step };
         std::iter::once(*step).chain(std::iter::repeat_n(held, correctors)).collect::<Vec<_>>()
     };
     let mut all: Vec<PlannedStep> = walked.iter().flat_map(with).collect();

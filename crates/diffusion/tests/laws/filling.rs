@@ -89,8 +89,17 @@ fn template(open: usize) -> Canvas {
     canvas
 }
 
-const POLICIES: [&str; 8] =
-    ["confidence", "margin", "entropy", "random", "ancestral", "first-hitting", "threshold:0.7", "entropy-bound:0.5"];
+const POLICIES: [&str; 9] = [
+    "confidence",
+    "margin",
+    "entropy",
+    "random",
+    "ancestral",
+    "first-hitting",
+    "threshold:0.7",
+    "entropy-bound:0.5",
+    "last",
+];
 const REMASKINGS: [&str; 5] = ["none", "cap:0.2", "rescale:0.5", "conf", "loop:0.1"];
 
 #[test]

@@ -1,15 +1,20 @@
 //! Laws of the mathematics: closed forms, exact enumerations and properties. Every random test has a fixed seed.
 
 mod canvas;
+mod costs;
 mod draws;
+mod fields;
 mod filling;
 mod layout;
 mod masked;
+mod mixing;
 mod objective;
 mod oracle;
 mod plan;
 mod policy;
 mod proposal;
 mod remasking;
+mod reverse;
 mod stopping;
+mod time_density;
 mod time_sampling;

@@ -4,8 +4,17 @@ use aquatint_diffusion::policy::{self, Confidence, EntropyBound, Threshold};
 use aquatint_diffusion::{Candidate, CommitPolicy, Key, PlannedStep, Proposal, Remasking, StepPlan, schedule};
 use proptest::prelude::*;
 
-const ALL: [&str; 8] =
-    ["confidence", "margin", "entropy", "random", "ancestral", "first-hitting", "threshold:0.9", "entropy-bound:0.1"];
+const ALL: [&str; 9] = [
+    "confidence",
+    "margin",
+    "entropy",
+    "random",
+    "ancestral",
+    "first-hitting",
+    "threshold:0.9",
+    "entropy-bound:0.1",
+    "last",
+];
 
 /// A step in the middle of a plan for `open` positions.
 fn middle(open: usize) -> PlannedStep {
@@ -47,6 +56,7 @@ proptest! {
                 "confidence" | "margin" | "entropy" | "random" => prop_assert_eq!(chosen.len(), commits),
                 "first-hitting" => prop_assert_eq!(chosen.len(), 1),
                 "ancestral" => {}
+                "last" => prop_assert!(chosen.is_empty()),
                 _ => prop_assert!(!chosen.is_empty(), "{} commits at least one", name),
             }
             let planned = PlannedStep { index: 4, of: 5, ..middle(proposal.len()) };
