@@ -104,7 +104,7 @@ impl<D: Device> Frozen<D> {
         let table = parameters.parts(wiring.table).to_vec();
         for part in 0..tensors.len() {
             if table.contains(&part) || !multiplied.contains(&part) {
-                let value = upload(&device, source.read(part)?.into_real())?;
+                let value = upload(&device, tensors[part].restored(source.read(part)?.into_real()))?;
                 parameters.set(part, value);
             }
         }

@@ -50,6 +50,17 @@ impl Tensor {
             _ => (1, self.shape.iter().product()),
         }
     }
+
+    /// Numbers that were stored, as a network has them: vectors of length 1 have it again, whatever was rounded.
+    pub(crate) fn restored(&self, mut values: Vec<f32>) -> Vec<f32> {
+        if self.role == Role::UnitVectors {
+            for vector in values.chunks_exact_mut(self.rows_and_columns().1) {
+                let length = vector.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+                vector.iter_mut().for_each(|v| *v = (f64::from(*v) / length) as f32);
+            }
+        }
+        values
+    }
 }
 
 /// Standard deviation of a fresh matrix.

@@ -6,8 +6,9 @@ use crate::reader::{Asked, Evidence, Reader, pass};
 use crate::wiring::Wiring;
 use crate::{Denoiser, Learner, LossRow, Memory, NetworkError, NetworkInput, NetworkSpec, Role};
 use aquatint_compute::{Device, Element, Gradients, Parameters, ReadRow, Tape, softmax_row};
-use aquatint_diffusion::Key;
+use aquatint_diffusion::{Cost, Key, Vectors};
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// A [`NetworkSpec`] with weights, on a device.
 #[derive(Debug)]
@@ -90,7 +91,7 @@ impl<D: Device> Network<D> {
                 let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
                 return Err(NetworkError::TensorLength { name, given: values.len(), shape });
             }
-            Ok(values.into_iter().map(|value| D::Element::from_f64(f64::from(value))).collect())
+            Ok(tensor.restored(values).into_iter().map(|value| D::Element::from_f64(f64::from(value))).collect())
         })
     }
 
@@ -126,8 +127,8 @@ impl<D: Device> Network<D> {
                 let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
                 return Err(NetworkError::TensorLength { name, given: values.len(), shape });
             }
-            let values: Vec<D::Element> = values.into_iter().map(|v| D::Element::from_f64(f64::from(v))).collect();
-            device.write(value, &values);
+            let values = tensor.restored(values).into_iter().map(|v| D::Element::from_f64(f64::from(v)));
+            device.write(value, &values.collect::<Vec<_>>());
         }
         Ok(())
     }
@@ -208,6 +209,16 @@ impl<D: Device> Denoiser for Network<D> {
 impl<D: Device> Learner for Network<D> {
     fn learn(&mut self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
         let asked = Asked::new(&self.spec, rows)?;
+        if self.wiring.field.is_some() {
+            // What points speak for is added row by row.
+            let costs: Vec<OnceLock<f64>> = rows.iter().map(|_| OnceLock::new()).collect();
+            self.learn_beliefs(input, &asked.rows, &|index, belief| {
+                let LossRow { target, weight, .. } = rows[index];
+                // Each index comes once.
+                let _ = costs[index].set(Cost::CrossEntropy.learn(target, belief, Vectors::default(), weight));
+            })?;
+            return Ok(costs.into_iter().filter_map(OnceLock::into_inner).collect());
+        }
         if self.gradients.is_none() {
             self.gradients = Some(Gradients::zeros(&self.parameters)?);
         }

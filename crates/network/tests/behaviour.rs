@@ -94,6 +94,30 @@ fn certain_probabilities_read_as_tokens() {
     assert_eq!(network.denoise(&mixed, &[2, 7]).unwrap(), network.denoise(&example.input(), &[2, 7]).unwrap());
 }
 
+/// Bayes' rule: noise σ around `α e_v` makes a point z speak `α/σ² z · e_v` for v.
+#[test]
+fn points_of_a_gaussian_field_speak_for_their_neighbours() {
+    let example = Example::named("gaussian-field");
+    let network = example.network(scalar());
+    let points = example.points.clone().unwrap();
+    let silent = Points { evidence: vec![0.0; points.len()], ..points.clone() };
+    let read =
+        |points: &Points| network.denoise(&NetworkInput { points: Some(points), ..example.input() }, &[4, 9]).unwrap();
+    let vectors = network.word_vectors().unwrap().unwrap();
+    let (with, without) = (read(&points), read(&silent));
+    for (index, row) in [4usize, 9].into_iter().enumerate() {
+        let own = &vectors[3 * example.tokens[row] as usize..][..3];
+        let point: Vec<f32> = own.iter().zip(points.rest(row)).map(|(e, r)| points.signal[row] * e + r).collect();
+        // The mask, which is the last, has no belief.
+        for token in 0..10 {
+            let dot: f32 = point.iter().zip(&vectors[3 * token..]).map(|(z, e)| z * e).sum();
+            let spoken = with[11 * index + token] - without[11 * index + token];
+            assert!((spoken - points.evidence[row] * dot).abs() < 1e-5, "row {row}, token {token}");
+        }
+    }
+    assert!(vectors.chunks(3).all(|e| (e.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-6));
+}
+
 #[test]
 fn a_fresh_network_begins_as_it_is_described() {
     let plain = Example::named("plain");

@@ -5,8 +5,15 @@ use aquatint_network::{Denoiser, Frozen, Network, NetworkError, Role, TensorData
 use aquatint_testing::Example;
 use std::collections::HashMap;
 
-const NAMES: [&str; 6] =
-    ["plain", "grouped-queries-and-documents", "time-conditioning", "self-conditioning", "causal", "two-streams"];
+const NAMES: [&str; 7] = [
+    "plain",
+    "grouped-queries-and-documents",
+    "time-conditioning",
+    "self-conditioning",
+    "causal",
+    "two-streams",
+    "gaussian-field",
+];
 
 /// The tensors of a network, by name.
 fn tensors<D: Device<Element = f32>>(network: &Network<D>) -> HashMap<String, Vec<f32>> {

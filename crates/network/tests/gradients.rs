@@ -1,7 +1,7 @@
 //! Gradients of whole networks against finite differences in f64, and with recomputed activations.
 
 use aquatint_compute::{Cpu, Device, Visibility};
-use aquatint_diffusion::{Key, Layout};
+use aquatint_diffusion::{Cost, Key, Layout, Vectors};
 use aquatint_network::{Activations, Denoiser, Learner, LossRow, Network, NetworkInput, NetworkSpec, ProcessSpec};
 use aquatint_testing::{Comparison, Example};
 
@@ -57,6 +57,58 @@ fn gradients_agree_with_finite_differences() {
         }
         comparison.finish();
     }
+}
+
+/// Beliefs are in 32 bits, so what is learnt from them is held against what is learnt from targets in 64.
+#[test]
+fn learning_from_beliefs_is_learning_from_their_cost() {
+    for name in Example::NAMES {
+        let example = Example::named(name);
+        let mut network = example.network(Cpu::<f64>::scalar());
+        network.learn(&example.input(), &example.rows).unwrap();
+        let expected = gradients(&network);
+        network.clear_gradients();
+        let rows: Vec<u32> = example.rows.iter().map(|row| row.row).collect();
+        network
+            .learn_beliefs(&example.input(), &rows, &|index, belief| {
+                let LossRow { target, weight, .. } = example.rows[index];
+                let _ = Cost::CrossEntropy.learn(target, belief, Vectors::default(), weight);
+            })
+            .unwrap();
+        let mut comparison = Comparison::new();
+        for ((parameter, expected), (_, got)) in expected.iter().zip(gradients(&network)) {
+            comparison.check(&format!("{name} {parameter}"), &got, expected, 1e-5);
+        }
+        comparison.finish();
+    }
+}
+
+/// What points speak for by themselves is no way for the gradient: differences are taken where they speak for nothing.
+#[test]
+fn gradients_of_a_gaussian_field_agree_with_finite_differences() {
+    let mut example = Example::named("gaussian-field");
+    example.points.as_mut().unwrap().evidence.fill(0.0);
+    let device = Cpu::<f64>::scalar();
+    let mut network = example.network(device.clone());
+    let costs = network.learn(&example.input(), &example.rows).unwrap();
+    let measured = network.measure(&example.input(), &example.rows).unwrap();
+    assert!(costs.iter().zip(&measured).all(|(a, b)| (a - b).abs() < 1e-5), "{costs:?} and {measured:?}");
+    let mut comparison = Comparison::new();
+    for (index, (parameter, gradient)) in gradients(&network).into_iter().enumerate() {
+        let original = device.download(network.parameters()[index].value);
+        let mut draws = Key::new(1).at(index as u64, 0);
+        let direction: Vec<f64> = original.iter().map(|_| draws.normal()).collect();
+        let mut at = |step: f64| {
+            let moved: Vec<f64> = original.iter().zip(&direction).map(|(v, d)| v + step * d).collect();
+            device.write(network.parameters_mut()[index].value, &moved);
+            loss(&network, &example)
+        };
+        let slope = (8.0 * (at(5e-3) - at(-5e-3)) - (at(1e-2) - at(-1e-2))) / 0.06;
+        let expected: f64 = direction.iter().zip(&gradient).map(|(d, g)| d * g).sum();
+        comparison.check(&parameter, &[expected], &[slope], 2e-3);
+        device.write(network.parameters_mut()[index].value, &original);
+    }
+    comparison.finish();
 }
 
 #[test]

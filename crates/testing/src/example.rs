@@ -3,7 +3,7 @@
 use crate::Golden;
 use aquatint_compute::{Device, Element, Visibility};
 use aquatint_diffusion::{Key, Layout, PADDING_DOCUMENT, Points, two_stream_intervals};
-use aquatint_network::{LossRow, Network, NetworkInput, NetworkSpec, ProcessSpec};
+use aquatint_network::{Learner, LossRow, Network, NetworkInput, NetworkSpec, ProcessSpec};
 use serde_json::Value;
 use std::ops::Range;
 
@@ -41,7 +41,7 @@ impl Example {
         "logit-shift",
     ];
 
-    /// One of the examples.
+    /// One of the examples; `gaussian-field` besides.
     pub fn named(name: &str) -> Self {
         let plain = NetworkSpec {
             vocabulary_size: 11,
@@ -92,6 +92,18 @@ impl Example {
                 let mixtures = example.simplex(4);
                 example.points = Some(at_rest(mixtures, example.spec.vocabulary_size));
                 example.belief = Some(example.simplex(5));
+            }
+            "gaussian-field" => {
+                example.spec.word_vector_size = Some(3);
+                example.spec.process.name = "gaussian:3".to_owned();
+                let mut draws = Key::new(9).at(0, 0);
+                let mut points = Points::clean(14, 3);
+                for row in 0..14 {
+                    let noise: Vec<f32> = (0..3).map(|_| draws.normal() as f32).collect();
+                    // One row holds no share of its word, and one speaks for nothing.
+                    points.set(row, row as f32 / 13.0, &noise, 0.25 * row as f32);
+                }
+                example.points = Some(points);
             }
             "two-streams" => example = Self::two_streams(example.spec),
             "causal" => {
@@ -233,6 +245,7 @@ impl Example {
                 (0..length).map(|_| D::Element::from_f64(centre + spread * draws.normal())).collect();
             device.write(parameter.value, &values);
         }
+        network.normalise_word_vectors();
         network
     }
 }

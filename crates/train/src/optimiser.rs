@@ -93,6 +93,10 @@ impl<D: Device> Optimiser<D> {
         for (parameter, average) in network.parameters().into_iter().zip(&mut self.average) {
             device.scale_add(1.0 - decay, parameter.value, decay, average);
         }
+        // A mean of unit vectors is shorter than they are.
+        self.exchange(network);
+        network.normalise_word_vectors();
+        self.exchange(network);
     }
 
     /// Exchanges the network's weights with their average; the same call undoes it. Nothing happens without an average.

@@ -272,7 +272,7 @@ impl<D: Device> Trainer<'_, '_, D> {
         let question = &batch.question;
         let spec = self.network.spec().clone();
         let input = question.input(rows, &spec, belief);
-        if let Some(asked) = question.loss_rows().filter(|_| spec.word_vector_size.is_none()) {
+        if let Some(asked) = question.loss_rows() {
             let costs = self.network.learn(&input, &asked)?;
             return Ok(Costs { surprise: costs.clone(), costs });
         }
