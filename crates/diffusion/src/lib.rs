@@ -66,7 +66,7 @@ pub use error::SettingError;
 pub use guidance::{guidance_scale, guide};
 pub use layout::{Intervals, Layout, PADDING_DOCUMENT, two_stream_intervals};
 pub use marginal::{Alphabet, Bridge, Marginal};
-pub use objective::{Corrupted, Cost, Term, Vectors};
+pub use objective::{Corrupted, Cost, Term, Vectors, divergence};
 pub use plan::{BlockPlan, Pace, PlannedStep, Step, StepPlan};
 pub use points::{Points, Shown};
 pub use policy::{Commit, CommitPolicy};

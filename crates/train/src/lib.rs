@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod byte_size;
+mod distillation;
 mod error;
 mod event;
 mod folder;

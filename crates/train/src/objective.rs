@@ -11,6 +11,9 @@
 //! Deviation: weights above `weight_limit` are cut to it for the gradient, never for the figures: a nearly clean canvas
 //! weighs 1/t, and a few of them would set the direction of a step. Where nothing is said nothing is cut.
 //!
+//! With masking `complementary` each canvas is there twice, and the second has masked what the first shows. Where the first
+//! shows nothing, neither does the second, so that the second's count is as even as the first's and both are the bound.
+//!
 //! Causal: each token given those before it in its document.
 
 use crate::TrainError;
@@ -99,6 +102,11 @@ impl Loss {
         }
     }
 
+    /// Whether each canvas is there twice, with masks that complement each other.
+    pub(crate) fn pairs(&self) -> bool {
+        self.recipe.masking == Masking::Complementary && self.process().is_some_and(Process::counts)
+    }
+
     /// Whether times are drawn where the cost rises.
     pub(crate) fn follows_cost(&self) -> bool {
         self.recipe.time_sampling == Times::Adaptive && self.process().is_some()
@@ -144,6 +152,8 @@ impl Loss {
     ) -> Batch {
         let mut question = Question::new(rows);
         let mut parts = Vec::new();
+        // What the canvas before hid, part by part.
+        let mut before: Vec<Vec<bool>> = Vec::new();
         let mut weights = Vec::new();
         let (low, high) = self.recipe.time_range;
         let limit = self.recipe.weight_limit.unwrap_or(f64::INFINITY);
@@ -165,7 +175,16 @@ impl Loss {
                 let mut open = rows.open(canvas, &part, self.recipe.prompt);
                 let open_from = canvas.start + given;
                 open.iter_mut().enumerate().for_each(|(i, open)| *open &= part.start + i >= open_from);
-                let noisy = self.corrupt(process, &rows.tokens[part.clone()], &open, time, &mut draws);
+                let clean = &rows.tokens[part.clone()];
+                let noisy = match before.get(number).filter(|_| self.pairs() && index % 2 == 1) {
+                    Some(hidden) => complement(process, clean, &open, hidden, &mut draws),
+                    None => None,
+                };
+                let noisy = noisy.unwrap_or_else(|| self.corrupt(process, clean, &open, time, &mut draws));
+                let mut hidden = vec![false; part.len()];
+                noisy.terms.iter().for_each(|term| hidden[term.position] = true);
+                before.resize(before.len().max(number + 1), Vec::new());
+                before[number] = hidden;
                 told = Some(noisy.noise as f32);
                 let asked = question.asked.len();
                 question.put(part.clone(), noisy);
@@ -191,7 +210,9 @@ impl Loss {
     ) -> Corrupted {
         match self.recipe.masking {
             _ if self.recipe.bound => process.probe(clean, open, time, draws),
-            Masking::FixedCount if process.counts() => corrupt_evenly(process, clean, open, time, draws),
+            Masking::FixedCount | Masking::Complementary if process.counts() => {
+                corrupt_evenly(process, clean, open, time, draws)
+            }
             _ => process.corrupt(clean, open, time, draws),
         }
     }
@@ -201,6 +222,25 @@ impl Loss {
         let mut draws = self.key.fold(GIVEN).at(canvas as u64, step);
         if draws.uniform() < self.recipe.given_share { draws.below(length as u64) as usize } else { 0 }
     }
+}
+
+/// The canvas with exactly that corrupted which was not before; `None` where nothing is left, or the process has no form of
+/// fixed count.
+fn complement(
+    process: &dyn Process,
+    clean: &[TokenId],
+    open: &[bool],
+    hidden: &[bool],
+    draws: &mut Draws,
+) -> Option<Corrupted> {
+    let all = open.iter().filter(|open| **open).count();
+    let rest: Vec<bool> = open.iter().zip(hidden).map(|(open, hidden)| *open && !hidden).collect();
+    let count = rest.iter().filter(|open| **open).count();
+    let mut noisy = process.corrupt_count(clean, &rest, count, draws).filter(|_| count > 0)?;
+    let share = count as f64 / all as f64;
+    noisy.terms.iter_mut().for_each(|term| term.weight /= share);
+    noisy.noise = share;
+    Some(noisy)
 }
 
 fn causal(rows: &Rows, begin: TokenId, tokens: usize) -> Batch {

@@ -37,6 +37,8 @@ pub struct Recipe {
     /// What is minimised.
     #[serde(default)]
     pub objective: Objective,
+    /// A teacher whose steps the model learns to take two at a time, instead of the objective.
+    pub distillation: Option<Distil>,
     /// How it is minimised.
     #[serde(default)]
     pub optimiser: OptimiserOverrides,
@@ -168,6 +170,9 @@ pub enum Masking {
     /// of the count expected. The same bound in expectation (reference: 2502.09992 appendix), with less noise.
     #[default]
     FixedCount,
+    /// The same, with each canvas twice in a step: the second time what was masked the first time is shown, and what was
+    /// shown is masked, so that every token is learnt at every step.
+    Complementary,
 }
 
 /// What is minimised, in detail.
@@ -216,6 +221,16 @@ impl Default for Objective {
             given_share: 0.0,
         }
     }
+}
+
+/// Into how few steps the model of `initial`, which is the first teacher, is distilled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Distil {
+    /// Steps in which the first teacher fills a canvas.
+    pub steps: usize,
+    /// How often they are halved, each time over an equal share of `run.steps`.
+    pub rounds: u64,
 }
 
 /// Which rule updates the matrices; embeddings and vectors always follow AdamW.

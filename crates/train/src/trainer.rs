@@ -4,6 +4,7 @@
 //! Step `k` is a function of the weights and moments before it, the recipe and `k` alone: order, times and masks come
 //! from counters and not from a generator's state. So a run that is saved and resumed takes the same steps, bit for bit.
 
+use crate::distillation::Distillation;
 use crate::event::{Ending, StartFigures, StepFigures, Summary, TrainingEvent};
 use crate::material::Material;
 use crate::metrics::Metrics;
@@ -12,14 +13,14 @@ use crate::optimiser::Optimiser;
 use crate::pace::pace;
 use crate::recipe::Resolved;
 use crate::{TrainError, network, plot, sample};
-use aquatint_checkpoint::{RunState, Tensor, save, save_state};
+use aquatint_checkpoint::{Checkpoint, RunState, Tensor, save, save_state};
 use aquatint_compute::{Device, Element};
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::{Cost, TimeDensity, Vectors};
-use aquatint_evaluate::{Likelihood, Rows, likelihood};
+use aquatint_diffusion::{Cost, TimeDensity, Vectors, divergence};
+use aquatint_evaluate::{Likelihood, Question, Rows, likelihood};
 use aquatint_network::{Activations, Denoiser, Learner, Network};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -42,6 +43,9 @@ pub(crate) struct Counters {
     /// Running costs over the times, where times follow them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     density: Vec<Option<u64>>,
+    /// Rounds of distillation that have begun after the first.
+    #[serde(default)]
+    round: u64,
     pub(crate) recipe: String,
 }
 
@@ -80,6 +84,7 @@ pub fn train<D: Device>(
         last: None,
         skipped: 0,
         density: Vec::new(),
+        round: 0,
         recipe: recipe.to_toml()?,
     };
     if let Some(RunState { counters: saved, .. }) = &state {
@@ -90,7 +95,19 @@ pub fn train<D: Device>(
     }
     let metrics = Metrics::open(&recipe.output, counters.step)?;
     let loss = Loss::new(&recipe.objective, network.spec(), material.special, recipe.seed)?;
+    let distillation = match (recipe.distillation, &recipe.initial) {
+        (Some(distil), Some(initial)) => {
+            let folder = match counters.round {
+                0 => initial.clone(),
+                round => teacher_folder(recipe, round),
+            };
+            let teacher = teacher(&folder, &network)?;
+            Some(Distillation::new(distil, teacher, recipe.objective.prompt, recipe.seed))
+        }
+        _ => None,
+    };
     Trainer {
+        distillation,
         recipe,
         material,
         network,
@@ -105,7 +122,27 @@ pub fn train<D: Device>(
     .run(stop)
 }
 
+/// Where the teacher of a later round is kept, so that a resumed run has the same.
+fn teacher_folder(recipe: &Resolved, round: u64) -> PathBuf {
+    recipe.output.join(format!("teacher-{round}"))
+}
+
+/// The network of a folder, which has to undo the same process as the student.
+fn teacher<D: Device>(folder: &Path, student: &Network<D>) -> Result<Box<dyn Denoiser>, TrainError> {
+    let checkpoint = Checkpoint::load(folder)?;
+    let (found, expected) = (&checkpoint.spec.process, &student.spec().process);
+    if found != expected {
+        return Err(TrainError::OtherNetwork {
+            field: "process",
+            found: format!("{found:?}"),
+            expected: format!("{expected:?}"),
+        });
+    }
+    Ok(Box::new(checkpoint.network(student.device().clone())?))
+}
+
 struct Trainer<'a, 'e, D: Device> {
+    distillation: Option<Distillation>,
     recipe: &'a Resolved,
     material: Material,
     network: Network<D>,
@@ -224,19 +261,27 @@ impl<D: Device> Trainer<'_, '_, D> {
     fn step(&mut self, gathered: &mut Gathered) -> Result<bool, TrainError> {
         let begun = Instant::now();
         let (step, batch) = (self.counters.step, self.recipe.optimiser.batch);
-        let canvases = self.material.batch(step, batch)?;
+        let canvases = match self.loss.pairs() {
+            true => twice(&self.material.batch(step, batch / 2)?),
+            false => self.material.batch(step, batch)?,
+        };
         let tokens = canvases.filled();
         let ranks = self.loss.ranks(step, batch);
         let density = TimeDensity::from_costs(self.counters.density.iter().map(|bits| bits.map(f64::from_bits)));
         let mut seen = Vec::new();
         let mut nats = 0.0;
+        self.change_teacher()?;
         self.network.clear_gradients();
         let per_pass = self.recipe.canvases_per_pass();
         for first in (0..batch).step_by(per_pass) {
             let pass = part(&canvases, first, per_pass);
             let rows = Rows::new(&pass, &self.network.spec().attention)?;
+            if self.distillation.is_some() {
+                nats += self.imitate(&rows, step, first)?;
+                continue;
+            }
             let asked = self.loss.batch(&rows, step, first, &ranks[first..first + per_pass], tokens, &density);
-            let belief = self.belief(&rows, &asked, step, first)?;
+            let belief = self.belief(&rows, &asked.question, step, first)?;
             let Costs { costs, surprise } = self.learn(&rows, &asked, belief.as_deref())?;
             seen.extend(asked.surprise(&surprise));
             nats += asked.question.constant / tokens as f64;
@@ -290,14 +335,57 @@ impl<D: Device> Trainer<'_, '_, D> {
         Ok(Costs { costs, surprise })
     }
 
+    /// Makes the averaged weights the teacher when a new round of distillation begins.
+    fn change_teacher(&mut self) -> Result<(), TrainError> {
+        let Some(distil) = self.recipe.distillation else { return Ok(()) };
+        let round = self.counters.step * distil.rounds / self.recipe.run.steps.max(1);
+        if round == self.counters.round {
+            return Ok(());
+        }
+        let folder = teacher_folder(self.recipe, round);
+        self.optimiser.exchange(&mut self.network);
+        let saved = self.save_model(&folder);
+        self.optimiser.exchange(&mut self.network);
+        saved?;
+        let teacher = teacher(&folder, &self.network)?;
+        if let Some(distillation) = &mut self.distillation {
+            distillation.teach_by(teacher);
+        }
+        self.counters.round = round;
+        Ok(())
+    }
+
+    /// Learns one pass from the teacher; the divergence of the pass's canvases, divided by the canvases of the step.
+    fn imitate(&mut self, rows: &Rows, step: u64, first: usize) -> Result<f64, TrainError> {
+        let (Some(distillation), Some(process)) = (&self.distillation, self.loss.process()) else { return Ok(0.0) };
+        let lesson = distillation.lesson(process, rows, (step, first), self.counters.round)?;
+        let belief = self.belief(rows, &lesson.question, step, first)?;
+        let spec = self.network.spec().clone();
+        let input = lesson.question.input(rows, &spec, belief.as_deref());
+        let canvases = self.recipe.optimiser.batch as f64;
+        let slots: Vec<OnceLock<f64>> = lesson.beliefs.iter().map(|_| OnceLock::new()).collect();
+        self.network.learn_beliefs(&input, &lesson.question.rows(), &|index, belief| {
+            let weight = lesson.weights[index] / canvases;
+            // Each index comes once.
+            let _ = slots[index].set(weight * divergence(&lesson.beliefs[index], belief, weight));
+        })?;
+        Ok(slots.into_iter().filter_map(OnceLock::into_inner).sum())
+    }
+
     /// In a share of the passes, a network with self-conditioning first says what it believes without, and gets that as
     /// an input from which no gradient flows back (Chen et al., 2208.04202, section 3).
-    fn belief(&self, rows: &Rows, batch: &Batch, step: u64, first: usize) -> Result<Option<Vec<f32>>, TrainError> {
+    fn belief(
+        &self,
+        rows: &Rows,
+        question: &Question,
+        step: u64,
+        first: usize,
+    ) -> Result<Option<Vec<f32>>, TrainError> {
         let share = self.recipe.objective.self_conditioning_probability;
         if !self.network.spec().self_conditioning || !self.loss.draws_belief(step, first, share) {
             return Ok(None);
         }
-        Ok(batch.question.belief(&self.network, rows)?)
+        Ok(question.belief(&self.network, rows)?)
     }
 
     fn report(&mut self, gathered: &mut Gathered) -> Result<(), TrainError> {
@@ -395,6 +483,16 @@ impl<D: Device> Trainer<'_, '_, D> {
         let spec = self.network.spec();
         save(folder, spec, &self.material.vocabulary, &generation, &tensors, self.recipe.run.storage)?;
         Ok(())
+    }
+}
+
+/// Each canvas two times, one after the other.
+fn twice(batch: &CanvasBatch) -> CanvasBatch {
+    let pairs = |row: std::slice::Chunks<'_, u32>| row.flat_map(|canvas| [canvas, canvas].concat()).collect();
+    CanvasBatch {
+        length: batch.length,
+        tokens: pairs(batch.tokens.chunks(batch.length)),
+        documents: pairs(batch.documents.chunks(batch.length)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A recipe with every gap filled from the one dial, checked as a whole.
 
-use super::{Data, Objective, ObjectiveKind, OptimiserKind, Pace, Recipe, Run};
+use super::{Data, Distil, Masking, Objective, ObjectiveKind, OptimiserKind, Pace, Recipe, Run};
 use crate::RecipeError;
 use crate::size::Size;
 use aquatint_diffusion::Layout;
@@ -100,6 +100,9 @@ pub struct Resolved {
     pub network: NetworkRecipe,
     /// What is minimised.
     pub objective: Objective,
+    /// A teacher whose steps the model learns to take two at a time, instead of the objective.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distillation: Option<Distil>,
     /// How it is minimised.
     pub optimiser: OptimiserRecipe,
     /// How long, how often, where.
@@ -159,6 +162,7 @@ impl Recipe {
             data: self.data,
             network,
             objective: self.objective,
+            distillation: self.distillation,
             optimiser,
             run: self.run,
         };
@@ -215,6 +219,23 @@ impl Resolved {
         }
         if o.accumulate == 0 || !o.batch.is_multiple_of(o.accumulate) {
             return wrong("optimiser.accumulate", o.accumulate.to_string(), "a divisor of `optimiser.batch`");
+        }
+        if self.objective.masking == Masking::Complementary && !self.canvases_per_pass().is_multiple_of(2) {
+            let given = self.canvases_per_pass().to_string();
+            return wrong("optimiser.batch", given, "an even number in each pass under complementary masks");
+        }
+        if let Some(distil) = self.distillation {
+            if self.initial.is_none() || self.objective.kind == ObjectiveKind::Causal {
+                return wrong("distillation", "set".into(), "with `initial`, the teacher, and a diffusion objective");
+            }
+            if distil.rounds == 0 || distil.rounds > 20 || distil.steps >> distil.rounds == 0 {
+                let given = format!("{} steps, {} rounds", distil.steps, distil.rounds);
+                return wrong("distillation", given, "1 round or more, and so many steps that each can halve them");
+            }
+        }
+        if n.time_conditioning.is_some() && matches!(n.attention, Layout::Block { .. }) {
+            let given = format!("{} under blocks", n.time_conditioning.unwrap_or(0));
+            return wrong("network.time_conditioning", given, "nothing, since each block has a time of its own");
         }
         if !(0.0 <= t.0 && t.0 < t.1 && t.1 <= 1.0) {
             return wrong(

@@ -1,70 +1,20 @@
 //! Whole runs of a tiny model on the sample that ships in the repository.
 
+use crate::support::{device, fingerprint, recipe, root, run};
 use aquatint_checkpoint::Checkpoint;
-use aquatint_compute::{Cpu, CpuPath, Precision};
+use aquatint_compute::Precision;
 use aquatint_corpus::{Canvases, Source, pack};
 use aquatint_diffusion::{Linear, Masked};
 use aquatint_evaluate::{Rule, byte_lengths, likelihood};
 use aquatint_train::{
-    Ending, Overrides, Recipe, Resolved, StepFigures, Summary, TrainError, TrainingEvent, VALIDATION_SEED, train,
+    Ending, Overrides, Recipe, Resolved, StepFigures, TrainError, TrainingEvent, VALIDATION_SEED, train,
 };
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How far, as a share, the costs of the first 30 steps may be apart in f32 and in bf16 products: twice what was measured.
 const BF16_TOLERANCE: f64 = 2e-4;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-/// A recipe small enough for a test, with the sample's valid part for both ends so that packing is quick.
-fn recipe(output: &Path, set: &[&str]) -> Resolved {
-    let sample = root().join("data/sample");
-    let text = format!(
-        "output = '{}'\nsize = '1m'\nseed = 7\n[data]\ntrain = [{{ path = '{sample}/train' }}]\n\
-         valid = [{{ path = '{sample}/valid' }}]\ncanvas_length = 32\nvocabulary_size = 320\nvocabulary_bytes = 100000\n\
-         [network]\nwidth = 32\nlayers = 2\nheads = 2\nhead_size = 16\n\
-         [optimiser]\nbatch = 8\nwarm_up = 10\nema = 0.9\n\
-         [run]\nsteps = 40\nlog_every = 5\nvalidate_every = 15\nvalidate_canvases = 8\nvalidate_times = 2\nsave_every = 20\n\
-         storage = 'f32'\n",
-        output.display(),
-        sample = sample.display(),
-    );
-    Recipe::parse(&text, &Overrides::parse(set).unwrap()).unwrap().resolve().unwrap()
-}
-
-fn device() -> Cpu<f32> {
-    Cpu::<f32>::new(CpuPath::best(), 2).unwrap()
-}
-
-/// Runs to the end and gives the figures on the way.
-fn run(recipe: &Resolved, resume: bool) -> Result<(Summary, Vec<StepFigures>), TrainError> {
-    let mut figures = Vec::new();
-    let summary = train(recipe, device(), resume, &AtomicBool::new(false), &mut |event| {
-        if let TrainingEvent::Step(step) = event {
-            figures.push(step);
-        }
-    })?;
-    Ok((summary, figures))
-}
-
-/// Every number of a run's folder that has to agree between two runs that are the same.
-fn fingerprint(folder: &Path) -> Vec<(String, Vec<u32>)> {
-    let mut all = Vec::new();
-    for (place, file) in
-        [("", "model.safetensors"), ("best/", "best/model.safetensors"), ("state/", "state/run.safetensors")]
-    {
-        let weights = aquatint_checkpoint::Weights::open_file(&folder.join(file)).unwrap();
-        for name in weights.names() {
-            let bits = weights.read(name).unwrap().into_iter().map(f32::to_bits).collect();
-            all.push((format!("{place}{name}"), bits));
-        }
-    }
-    assert!(all.len() > 20);
-    all
-}
 
 #[test]
 fn forty_steps_equal_twenty_a_kill_and_twenty_bit_for_bit() {

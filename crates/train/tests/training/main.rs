@@ -1,0 +1,5 @@
+//! Whole runs of tiny models on the sample that ships in the repository.
+
+mod processes;
+mod runs;
+mod support;
