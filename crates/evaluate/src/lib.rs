@@ -5,6 +5,7 @@ mod error;
 mod likelihood;
 mod question;
 mod rows;
+pub mod sudoku;
 
 pub use error::EvaluateError;
 pub use likelihood::{Estimate, Likelihood, Rule, corrupt_evenly, likelihood};
