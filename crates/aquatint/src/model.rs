@@ -3,7 +3,7 @@
 use crate::Error;
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::{Cpu, CpuPath, WeightFormat};
-use aquatint_diffusion::{Process, TokenId};
+use aquatint_diffusion::{Canvas, Process, TokenId};
 use aquatint_generate::{DenoisingEvent, Outcome, Request, Settings, generate};
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Form, Role, Template};
@@ -64,7 +64,12 @@ impl Model {
 
     /// The request that fills a form.
     pub fn request(&self, form: &Form, settings: Settings) -> Request {
-        Request::new(form.canvas().clone(), settings).with_end(self.end).with_forbidden(self.forbidden.clone())
+        self.request_for(form.canvas().clone(), settings)
+    }
+
+    /// The request that fills a canvas of this vocabulary.
+    pub fn request_for(&self, canvas: Canvas, settings: Settings) -> Request {
+        Request::new(canvas, settings).with_end(self.end).with_forbidden(self.forbidden.clone())
     }
 
     /// Fills a form and tells every step; `events` may break, which cancels.
@@ -78,10 +83,21 @@ impl Model {
         events: &mut dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Outcome, Error> {
         let request = self.request(form, settings.clone());
-        let mut outcomes =
-            generate(self.network.as_ref(), self.process.as_ref(), &[request], &mut |_, event| events(event))?;
+        let mut outcomes = self.serve(&[request], &mut |_, event| events(event))?;
         // One request gives one outcome.
         Ok(outcomes.remove(0))
+    }
+
+    /// Fills the canvases of any requests together; events come with the number of their request.
+    ///
+    /// # Errors
+    /// As [`Model::watch`].
+    pub fn serve(
+        &self,
+        requests: &[Request],
+        events: &mut dyn FnMut(usize, DenoisingEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Vec<Outcome>, Error> {
+        Ok(generate(self.network.as_ref(), self.process.as_ref(), requests, events)?)
     }
 
     /// The text of a filled form: every given character, and what was written in each open place.

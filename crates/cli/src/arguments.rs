@@ -354,6 +354,80 @@ pub(crate) struct TrainArguments {
 pub(crate) enum EvalCommand {
     /// Bound the likelihood of a text: nats per token, bits per byte, perplexity, each with its standard error
     Likelihood(LikelihoodArguments),
+    /// Have models solve Sudoku puzzles that none of them has seen
+    Sudoku(SudokuArguments),
+    /// Write Sudoku puzzles with their solutions, to train on
+    ///
+    /// Each line is a JSON object whose `text` holds 81 clues, `.` where nothing is given, and the 81 digits of the only
+    /// solution. No solution that is written to train on is ever asked by `eval sudoku`.
+    Puzzles(PuzzleArguments),
+}
+
+/// What `eval sudoku` takes.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  aquatint eval sudoku runs/sudoku/masked --policies random,confidence,margin\n  aquatint eval sudoku \
+                        runs/sudoku/masked runs/sudoku/gaussian --puzzles 200"
+)]
+pub(crate) struct SudokuArguments {
+    /// Folders of models that were trained on puzzles
+    #[arg(required = true, value_name = "MODEL")]
+    pub(crate) models: Vec<String>,
+
+    /// Puzzles to solve
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) puzzles: usize,
+
+    /// Policies to try, as in `generate`
+    #[arg(long, value_name = "POLICY", value_delimiter = ',', default_value = "auto")]
+    pub(crate) policies: Vec<String>,
+
+    /// Denoising steps
+    #[arg(long, value_name = "N", default_value_t = 81)]
+    pub(crate) steps: usize,
+
+    /// 0 takes the likeliest digit, 1 draws from the model's belief
+    #[arg(allow_negative_numbers = true, long, value_name = "T", default_value_t = 0.0)]
+    pub(crate) temperature: f64,
+
+    /// Fewest and most clues of a puzzle
+    #[arg(long, value_name = "FEWEST-MOST", default_value = "24-40")]
+    pub(crate) clues: String,
+
+    /// Seed of the puzzles and of the noise; same seed, same numbers
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// What goes to standard output: a table, or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: ReportFormat,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+/// What `eval puzzles` takes.
+#[derive(Debug, Args)]
+pub(crate) struct PuzzleArguments {
+    /// The file to write, JSON lines
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Puzzles to write
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) count: usize,
+
+    /// Write puzzles that are kept from training instead
+    #[arg(long)]
+    pub(crate) unseen: bool,
+
+    /// Fewest and most clues of a puzzle
+    #[arg(long, value_name = "FEWEST-MOST", default_value = "24-40")]
+    pub(crate) clues: String,
+
+    /// Seed of the puzzles
+    #[arg(short, long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
 #[derive(Debug, Args)]

@@ -9,4 +9,5 @@ pub(crate) mod list;
 pub(crate) mod quantise;
 pub(crate) mod run;
 pub(crate) mod show;
+pub(crate) mod sudoku;
 pub(crate) mod train;

@@ -52,6 +52,8 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<(), Failure> {
         Command::Generate(arguments) => commands::generate::run(arguments, printer),
         Command::Train(arguments) => commands::train::run(arguments, printer),
         Command::Eval(EvalCommand::Likelihood(arguments)) => commands::likelihood::run(arguments, printer),
+        Command::Eval(EvalCommand::Sudoku(arguments)) => commands::sudoku::run(arguments, printer),
+        Command::Eval(EvalCommand::Puzzles(arguments)) => commands::sudoku::write(arguments, printer),
         Command::Bench(arguments) => commands::bench::run(arguments, printer),
         Command::Quantise(arguments) => commands::quantise::run(arguments, printer),
         Command::Show(arguments) => commands::show::run(arguments, printer),
