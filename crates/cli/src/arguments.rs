@@ -354,6 +354,12 @@ pub(crate) struct TrainArguments {
 pub(crate) enum EvalCommand {
     /// Bound the likelihood of a text: nats per token, bits per byte, perplexity, each with its standard error
     Likelihood(LikelihoodArguments),
+    /// Hold models against each other: what they write in few and in many steps, judged by a causal model
+    ///
+    /// Each model writes texts on empty canvases. The judge says how likely they are; the entropy of the tokens within a text
+    /// says whether that is because they repeat themselves. Figures, tables and plots go to the folder of --out, and what is
+    /// there already is not measured again.
+    Compare(CompareArguments),
     /// Have models solve Sudoku puzzles that none of them has seen
     Sudoku(SudokuArguments),
     /// Write Sudoku puzzles with their solutions, to train on
@@ -361,6 +367,70 @@ pub(crate) enum EvalCommand {
     /// Each line is a JSON object whose `text` holds 81 clues, `.` where nothing is given, and the 81 digits of the only
     /// solution. No solution that is written to train on is ever asked by `eval sudoku`.
     Puzzles(PuzzleArguments),
+}
+
+/// What `eval compare` takes.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  aquatint eval compare runs/compare/masked runs/compare/gaussian --judge runs/compare/judge\n  aquatint \
+                        eval compare masked=runs/a field=runs/b --judge runs/judge --steps 4,16,64 --data \
+                        ../shared/data/stories-valid.jsonl.zst"
+)]
+pub(crate) struct CompareArguments {
+    /// Models, each a folder or NAME=FOLDER
+    #[arg(required = true, value_name = "MODEL")]
+    pub(crate) models: Vec<String>,
+
+    /// The causal model that judges
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) judge: String,
+
+    /// Denoising steps to try
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "4,8,16,32,64,128")]
+    pub(crate) steps: Vec<usize>,
+
+    /// Texts that each model writes at each number of steps
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) texts: usize,
+
+    /// Tokens of a text [default: as many as the model can read]
+    #[arg(long, value_name = "N")]
+    pub(crate) length: Option<usize>,
+
+    /// Held-out text, on which likelihoods are measured, too
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Canvases of held-out text to measure
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub(crate) limit: usize,
+
+    /// Times drawn for each canvas of held-out text
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) samples: usize,
+
+    /// The policy, as in `generate`
+    #[arg(long, value_name = "POLICY", default_value = "auto")]
+    pub(crate) policy: String,
+
+    /// 0 takes the likeliest token, 1 draws from the model's belief
+    #[arg(allow_negative_numbers = true, long, value_name = "T", default_value_t = 1.0)]
+    pub(crate) temperature: f64,
+
+    /// Seed of the texts; same seed, same texts
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// The folder of figures, tables, plots and samples
+    #[arg(long, value_name = "DIR", default_value = "compare")]
+    pub(crate) out: PathBuf,
+
+    /// What goes to standard output: tables, or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: ReportFormat,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
 }
 
 /// What `eval sudoku` takes.

@@ -5,6 +5,7 @@
 mod arguments;
 mod bench;
 mod commands;
+mod comparison;
 mod conversation;
 mod environment;
 mod failure;
@@ -52,6 +53,7 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<(), Failure> {
         Command::Generate(arguments) => commands::generate::run(arguments, printer),
         Command::Train(arguments) => commands::train::run(arguments, printer),
         Command::Eval(EvalCommand::Likelihood(arguments)) => commands::likelihood::run(arguments, printer),
+        Command::Eval(EvalCommand::Compare(arguments)) => commands::compare::run(arguments, printer),
         Command::Eval(EvalCommand::Sudoku(arguments)) => commands::sudoku::run(arguments, printer),
         Command::Eval(EvalCommand::Puzzles(arguments)) => commands::sudoku::write(arguments, printer),
         Command::Bench(arguments) => commands::bench::run(arguments, printer),

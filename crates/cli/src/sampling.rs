@@ -127,12 +127,16 @@ fn build(shown: &wire::Settings, seed: u64) -> Result<Settings, Failure> {
         builder = builder.churn(churn);
     }
     if let Some(ranks) = &shown.time_grid {
-        let grid = TimeGrid::new(ranks.clone()).ok_or_else(|| {
-            Failure::new("the model's `time_grid` does not rise from 0 to 1").hint("mend its generation_config.json")
-        })?;
-        builder = builder.time_grid(grid);
+        builder = builder.time_grid(grid(ranks.clone())?);
     }
     Ok(builder.correctors(shown.correctors).revise(shown.revise).build()?)
+}
+
+/// The times of a checkpoint's advice.
+pub(crate) fn grid(ranks: Vec<f64>) -> Result<TimeGrid, Failure> {
+    TimeGrid::new(ranks).ok_or_else(|| {
+        Failure::new("the model's `time_grid` does not rise from 0 to 1").hint("mend its generation_config.json")
+    })
 }
 
 /// A seed that nobody chose, short enough to be typed again.

@@ -12,6 +12,7 @@ use aquatint_evaluate::{Estimate, EvaluateError, Likelihood, Rule, byte_lengths,
 use aquatint_vocabulary::Role;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
+use std::path::Path;
 
 /// Canvases of one forward pass: enough to keep the processor busy, few enough for any memory.
 const BATCH: usize = 16;
@@ -30,7 +31,8 @@ pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<
         }
     };
     let network = plan.network(&checkpoint)?;
-    let canvases = canvases(arguments, &checkpoint, printer)?;
+    let text = Text { path: &arguments.data, field: arguments.field.as_deref(), filter: &arguments.filter };
+    let canvases = canvases(&text, &checkpoint, printer)?;
     let numbers = spread(canvases.len(), arguments.limit);
     printer.detail(format_args!("{} of {} canvases on {}", numbers.len(), canvases.len(), plan.device()));
 
@@ -54,13 +56,22 @@ pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<
     }
 }
 
+/// The text that is measured.
+pub(crate) struct Text<'a> {
+    pub(crate) path: &'a Path,
+    /// The field that holds it, where it is not the usual one.
+    pub(crate) field: Option<&'a str>,
+    /// FIELD=VALUE of each condition.
+    pub(crate) filter: &'a [String],
+}
+
 /// The text, packed once into the cache and laid out as the model was trained on.
-fn canvases(arguments: &LikelihoodArguments, checkpoint: &Checkpoint, printer: &Printer) -> Result<Canvases, Failure> {
-    let mut source = Source::new(&arguments.data);
-    if let Some(field) = &arguments.field {
-        source.field.clone_from(field);
+pub(crate) fn canvases(text: &Text<'_>, checkpoint: &Checkpoint, printer: &Printer) -> Result<Canvases, Failure> {
+    let mut source = Source::new(text.path);
+    if let Some(field) = text.field {
+        field.clone_into(&mut source.field);
     }
-    for pair in &arguments.filter {
+    for pair in text.filter {
         let Some((key, value)) = pair.split_once('=') else {
             return Err(Failure::new(format!("`--where` is {pair}; allowed: FIELD=VALUE")).hint("--where lang=en"));
         };
@@ -80,7 +91,7 @@ fn canvases(arguments: &LikelihoodArguments, checkpoint: &Checkpoint, printer: &
 }
 
 /// The first number of each of `limit` equal parts, or all numbers; the trainer picks its held-out canvases so, too.
-fn spread(count: u64, limit: Option<usize>) -> Vec<u64> {
+pub(crate) fn spread(count: u64, limit: Option<usize>) -> Vec<u64> {
     let limit = limit.map_or(count, |limit| (limit as u64).min(count));
     (0..limit).map(|index| index * count / limit).collect()
 }

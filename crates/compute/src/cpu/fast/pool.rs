@@ -122,7 +122,7 @@ impl Helpers {
         unsafe { *desk.turn.get() = Some(std::mem::transmute::<*const Turn<'_>, *const Turn<'static>>(turn)) };
         let closing = Closing(desk);
         let call = desk.state.load(Ordering::SeqCst) / CALL + 1;
-        desk.state.store(call * CALL | OPEN, Ordering::SeqCst);
+        desk.state.store((call * CALL) | OPEN, Ordering::SeqCst);
         for (thread, parked) in self.threads.iter().zip(&desk.parked).take(useful) {
             if parked.load(Ordering::SeqCst) {
                 thread.thread().unpark();

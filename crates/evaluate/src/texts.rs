@@ -1,0 +1,75 @@
+//! What written texts are worth to a judge, and how varied they are.
+//!
+//! The perplexity of a strong causal model over what another model writes falls as the texts become more likely, and falls
+//! as well where a model says the same again and again; so it is only ever read beside the entropy of the tokens within a
+//! text (as 2409.02908 insists, whose authors found published samplers that had merely become repetitive).
+
+use aquatint_corpus::{CanvasBatch, PADDING};
+use aquatint_diffusion::TokenId;
+use std::collections::{HashMap, HashSet};
+
+/// Texts as canvases of their own, cut to `length`, so many to a batch; for [`crate::likelihood`] under a judge.
+pub fn canvases_of(texts: &[Vec<TokenId>], length: usize, batch: usize) -> Vec<CanvasBatch> {
+    let length = length.max(1);
+    let laid_out = |texts: &[Vec<TokenId>]| {
+        let mut canvases = CanvasBatch { length, tokens: Vec::new(), documents: Vec::new() };
+        for (document, text) in (0u32..).zip(texts) {
+            let kept = text.len().min(length);
+            canvases.tokens.extend(&text[..kept]);
+            canvases.tokens.extend(std::iter::repeat_n(0, length - kept));
+            canvases.documents.extend(std::iter::repeat_n(document, kept));
+            canvases.documents.extend(std::iter::repeat_n(PADDING, length - kept));
+        }
+        canvases
+    };
+    texts.chunks(batch.max(1)).map(laid_out).collect()
+}
+
+/// `−Σ f ln f` over the tokens of one text, `f` their shares in it, in nats; 0 for a text without tokens.
+pub fn unigram_entropy(text: &[TokenId]) -> f64 {
+    let mut counts: HashMap<TokenId, usize> = HashMap::new();
+    text.iter().for_each(|token| *counts.entry(*token).or_default() += 1);
+    let mut counts: Vec<usize> = counts.into_values().collect();
+    // In a fixed order, so that the last bit does not hang on the map.
+    counts.sort_unstable();
+    let share = |count: usize| count as f64 / text.len() as f64;
+    counts.into_iter().map(|count| -share(count) * share(count).ln()).sum()
+}
+
+/// Of all pairs of neighbours in the texts, the share that are different from each other; 1 where there is none.
+pub fn distinct_bigrams(texts: &[Vec<TokenId>]) -> f64 {
+    let pairs = || texts.iter().flat_map(|text| text.windows(2));
+    let distinct: HashSet<&[TokenId]> = pairs().collect();
+    if distinct.is_empty() { 1.0 } else { distinct.len() as f64 / pairs().count() as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entropy_is_that_of_the_shares() {
+        assert_eq!(unigram_entropy(&[]), 0.0);
+        assert_eq!(unigram_entropy(&[7; 40]), 0.0);
+        let even: Vec<TokenId> = (0..32).collect();
+        assert!((unigram_entropy(&even) - 32f64.ln()).abs() < 1e-12);
+        let expected = -(0.75 * 0.75f64.ln() + 0.25 * 0.25f64.ln());
+        assert!((unigram_entropy(&[1, 1, 2, 1]) - expected).abs() < 1e-12);
+    }
+
+    #[test]
+    fn bigrams_are_counted_over_all_texts() {
+        assert_eq!(distinct_bigrams(&[vec![1], vec![]]), 1.0);
+        assert_eq!(distinct_bigrams(&[vec![1, 2, 3], vec![1, 2]]), 2.0 / 3.0);
+        assert_eq!(distinct_bigrams(&[vec![5; 11]]), 0.1);
+    }
+
+    #[test]
+    fn each_text_is_a_canvas_and_a_document() {
+        let batches = canvases_of(&[vec![1, 2, 3, 4], vec![5], vec![]], 3, 2);
+        assert_eq!(batches.len(), 2);
+        assert_eq!(batches[0].tokens, [1, 2, 3, 5, 0, 0]);
+        assert_eq!(batches[0].documents, [0, 0, 0, 1, PADDING, PADDING]);
+        assert_eq!((batches[1].filled(), batches[1].canvases()), (0, 1));
+    }
+}
