@@ -70,7 +70,7 @@ pub use objective::{Corrupted, Cost, Term, Vectors, divergence};
 pub use plan::{BlockPlan, Pace, PlannedStep, Step, StepPlan};
 pub use points::{Points, Shown};
 pub use policy::{Commit, CommitPolicy};
-pub use process::{Concentration, Gaussian, Level, Masked, Mixing, Noise, Process, Simplex, process};
+pub use process::{Concentration, Duo, Gaussian, Level, Masked, Mixing, Noise, Process, Simplex, process};
 pub use proposal::{Belief, Candidate, Proposal, ProposalError, propose, propose_believing};
 pub use random::{Draws, Key};
 pub use remasking::Remasking;

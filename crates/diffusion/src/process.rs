@@ -1,11 +1,13 @@
 //! Processes: how a clean canvas becomes noise, and what a noisy one becomes on the way back.
 
+mod duo;
 mod gaussian;
 mod masked;
 mod mixing;
 mod simplex;
 mod walk;
 
+pub use duo::Duo;
 pub use gaussian::{Gaussian, Level};
 pub use masked::Masked;
 pub use mixing::Mixing;
@@ -52,7 +54,8 @@ pub trait Process: Debug + Send + Sync {
         true
     }
 
-    /// The name of the policy that samples this process as its reverse process says.
+    /// The name of the policy that this process is sampled with where nobody says: the one that walks it back as it was
+    /// noised, or a better one.
     fn policy(&self) -> &'static str {
         "last"
     }
@@ -178,10 +181,11 @@ pub struct Noise {
 }
 
 /// All names.
-const ALLOWED: &str = "masked, uniform, uniform-posterior, hybrid:SHARE, gaussian:SIZE, simplex, simplex-argmax";
+const ALLOWED: &str =
+    "masked, uniform, uniform-posterior, duo:TEMPERATURE, hybrid:SHARE, gaussian:SIZE, simplex, simplex-argmax";
 
 /// The process of a name over an alphabet: `masked`, `uniform` (its belief leaves the shown token out, learnt from the
-/// bound), `uniform-posterior` (learnt from cross-entropy), `hybrid:p` (masks and, half way, a share p of random tokens),
+/// bound), `uniform-posterior` (learnt from cross-entropy), `duo:τ` (uniform, taught by soft tokens of temperature τ), `hybrid:p` (masks and, half way, a share p of random tokens),
 /// `gaussian:d` (word vectors of d coordinates), `simplex` (read as mixtures of word vectors), `simplex-argmax` (read as
 /// the likeliest token).
 ///
@@ -203,6 +207,11 @@ pub fn process(
         "masked" => named.plain(Arc::new(Masked::new(needs()?, schedule)))?,
         "uniform" => named.plain(Arc::new(Mixing::uniform(alphabet, schedule)))?,
         "uniform-posterior" => named.plain(Arc::new(Mixing::uniform(alphabet, schedule).with_posterior()))?,
+        "duo" => {
+            let fits = |temperature: f64| temperature > 0.0 && temperature <= 1.0;
+            let temperature = named.number(Some(Duo::TEMPERATURE), "above 0 and at most 1", fits)?;
+            Arc::new(Duo::new(alphabet, temperature, schedule))
+        }
         "hybrid" => {
             let share = named.number(Some(Mixing::SHARE), "above 0 and below 1", |share| share > 0.0 && share < 1.0)?;
             needs()?;

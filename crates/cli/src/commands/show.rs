@@ -6,7 +6,8 @@ use crate::machine::{bytes, count};
 use crate::model;
 use crate::printer::Printer;
 use aquatint_checkpoint::{Checkpoint, Quantisation, Scheme};
-use aquatint_network::families;
+use aquatint_diffusion::Layout;
+use aquatint_network::{NetworkSpec, families};
 use serde_json::{Value, json};
 
 pub(crate) fn run(arguments: &ShowArguments, printer: &Printer) -> Result<(), Failure> {
@@ -75,7 +76,8 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
         ("parameters", format!("{} ({}{storage}, {} in f32)", count(parameters), bytes(size), bytes(parameters * 4))),
         ("network", format!("{} layers, width {}, feed-forward {}", spec.layers, spec.width, spec.feed_forward_width)),
         ("heads", heads),
-        ("attention", format!("{:?}", spec.attention).to_lowercase()),
+        ("attention", spec.attention.to_string()),
+        ("process", process(spec)),
         ("extras", extras.join(", ")),
         ("vocabulary", format!("{} tokens", spec.vocabulary_size)),
         ("context", format!("{} positions", spec.context_length)),
@@ -87,13 +89,25 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
     rows.iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect()
 }
 
+/// What the network undoes.
+fn process(spec: &NetworkSpec) -> String {
+    match spec.attention {
+        Layout::Causal => "none: from left to right, token by token".to_owned(),
+        Layout::Full | Layout::Block { .. } => format!("{}, {} schedule", spec.process.name, spec.process.schedule),
+    }
+}
+
 /// The model's own sampling settings, ids left out.
 fn defaults(generation: &aquatint_checkpoint::GenerationDefaults) -> String {
     let Ok(Value::Object(map)) = serde_json::to_value(generation) else { return "none".to_owned() };
     let known: Vec<String> = map
         .iter()
         .filter(|(key, value)| !key.ends_with("_token_id") && !value.is_null() && !generation.others.contains_key(*key))
-        .map(|(key, value)| format!("{key} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        .map(|(key, value)| match value {
+            // Fifty numbers tell nobody anything.
+            Value::Array(_) => format!("{key} of its own"),
+            _ => format!("{key} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
+        })
         .collect();
     if known.is_empty() { "none".to_owned() } else { known.join(", ") }
 }

@@ -103,14 +103,14 @@ impl Mixing {
         }
     }
 
-    /// The canvas at a time, with the cost that `cost` gives each position for what it shows.
-    fn corrupted(
+    /// The canvas at a time, where `show` draws what the position of a clean token shows, with its cost in the bound.
+    pub(super) fn corrupted_as(
         &self,
         clean: &[TokenId],
         open: &[bool],
         t: Time,
         draws: &mut Draws,
-        cost: impl Fn(Time, Marginal, TokenId) -> (f64, Cost),
+        mut show: impl FnMut(usize, TokenId, &mut Draws) -> TokenId,
     ) -> Corrupted {
         let t = self.inside(t);
         let marginal = self.marginal(t);
@@ -118,10 +118,10 @@ impl Mixing {
         let mut terms = Vec::new();
         for position in open_positions(clean.len(), open) {
             let target = clean[position];
-            let shown = marginal.draw(target, draws);
+            let shown = show(position, target, draws);
             tokens[position] = shown;
-            let (weight, cost) = cost(t, marginal, shown);
-            terms.push(Term { position, target, weight, cost });
+            let cost = Cost::Ratio(Ratio { shown, marginal, posterior: self.posterior });
+            terms.push(Term { position, target, weight: self.rate(t, shown), cost });
         }
         Corrupted { tokens, points: None, terms, noise: 1.0 - self.schedule.alpha(t), constant: 0.0 }
     }
@@ -149,17 +149,16 @@ impl Process for Mixing {
     }
 
     fn corrupt(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
+        let mut noisy = self.probe(clean, open, t, draws);
         if self.posterior {
-            self.corrupted(clean, open, t, draws, |_, _, _| (1.0, Cost::CrossEntropy))
-        } else {
-            self.probe(clean, open, t, draws)
+            noisy.terms.iter_mut().for_each(|term| (term.weight, term.cost) = (1.0, Cost::CrossEntropy));
         }
+        noisy
     }
 
     fn probe(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
-        self.corrupted(clean, open, t, draws, |t, marginal, shown| {
-            (self.rate(t, shown), Cost::Ratio(Ratio { shown, marginal, posterior: self.posterior }))
-        })
+        let marginal = self.marginal(self.inside(t));
+        self.corrupted_as(clean, open, t, draws, |_, target, draws| marginal.draw(target, draws))
     }
 
     fn told(&self, t: Time, _: usize, _: usize) -> f64 {

@@ -3,7 +3,7 @@
 use crate::oracle::{chi_square, chi_square_limit, mean};
 use aquatint_diffusion::objective::Ratio;
 use aquatint_diffusion::{
-    Alphabet, Bridge, Cost, Key, Marginal, Masked, Mixing, NoiseSchedule, Process, Time, Vectors, process, schedule,
+    Alphabet, Bridge, Cost, Duo, Key, Marginal, Masked, Mixing, Process, Time, Vectors, process, schedule,
 };
 use std::sync::Arc;
 
@@ -236,7 +236,7 @@ fn every_name_leads_back_to_its_process() {
     for name in ["masked", "uniform", "uniform-posterior", "hybrid:0.3", "gaussian:32", "simplex", "simplex-argmax"] {
         assert_eq!(process(name, ALPHABET, schedule()).unwrap().name(), name);
     }
-    for wrong in ["", "mask", "masked:1", "hybrid:0", "hybrid:1", "gaussian:1", "gaussian:2.5", "simplex:3"] {
+    for wrong in ["", "mask", "masked:1", "duo:0", "hybrid:0", "hybrid:1", "gaussian:1", "gaussian:2.5", "simplex:3"] {
         assert!(process(wrong, ALPHABET, schedule()).is_err(), "{wrong} was taken");
     }
     let unmasked = Alphabet { mask: None, ..ALPHABET };
@@ -249,4 +249,50 @@ fn every_name_leads_back_to_its_process() {
     );
     let by_default: Arc<dyn Process> = process("hybrid", ALPHABET, schedule()).unwrap();
     assert_eq!(by_default.name(), format!("hybrid:{}", Mixing::SHARE));
+}
+
+/// Duo's map in closed form: of two coordinates the one with the signal is the larger with probability Φ(ratio/√2).
+#[test]
+fn the_signal_under_two_tokens_is_the_normal_law() {
+    let duo = Duo::new(Alphabet { size: 2, mask: None }, 0.1, schedule("linear").unwrap());
+    for ratio in [0.0f64, 0.3, 1.0, 2.5, 5.0] {
+        let expected = statrs::function::erf::erf(ratio / 2.0);
+        assert!((duo.alpha(ratio) - expected).abs() < 1e-5, "{ratio}: {} and {expected}", duo.alpha(ratio));
+        assert!((duo.ratio(expected) - ratio).abs() < 1e-3 || expected > 0.999, "{ratio}");
+    }
+}
+
+/// The likeliest coordinate has the law of uniform diffusion, however large the vocabulary and whatever the temperature.
+#[test]
+fn soft_tokens_have_uniform_diffusion_under_them() {
+    for (size, temperature) in [(4, 1e-3), (4, 0.3), (2000, 0.05)] {
+        let alphabet = Alphabet { size, mask: Some(1) };
+        let duo = Duo::new(alphabet, temperature, schedule("linear").unwrap());
+        for t in [0.2, 0.6, 0.9] {
+            let noisy = duo.corrupt(&[2; 20_000], &[true; 20_000], at(t), &mut Key::new(8).at(0, 0));
+            let points = noisy.points.unwrap();
+            let kept = noisy.tokens.iter().filter(|token| **token == 2).count() as f64 / 20_000.0;
+            let text = (size - 1) as f64;
+            let expected = 1.0 - t + t / text;
+            let error = (expected * (1.0 - expected) / 20_000.0).sqrt();
+            assert!((kept - expected).abs() < 4.0 * error, "{size} tokens at {t}: {kept}, not {expected}");
+            assert!(noisy.tokens.iter().all(|token| *token != 1), "the mask is no text");
+            for (position, &token) in noisy.tokens.iter().enumerate().take(200) {
+                let point = points.rest(position);
+                let total: f64 = point.iter().map(|p| f64::from(*p)).sum();
+                assert!((total - 1.0).abs() < 1e-5 && point.iter().all(|p| *p <= point[token as usize]));
+            }
+            // What is paid is the bound of uniform diffusion.
+            let uniform = Mixing::uniform(alphabet, schedule("linear").unwrap());
+            let term = noisy.terms[0];
+            assert_eq!(term.weight, uniform.rate(at(t), noisy.tokens[0]));
+            assert!(matches!(term.cost, Cost::Ratio(ratio) if ratio.marginal == uniform.marginal(at(t))));
+        }
+        let sure = |position: usize, noisy: &aquatint_diffusion::Corrupted| {
+            noisy.points.as_ref().unwrap().rest(position)[noisy.tokens[position] as usize]
+        };
+        let noisy = duo.corrupt(&[2; 500], &[true; 500], at(0.5), &mut Key::new(9).at(0, 0));
+        let mean = (0..500).map(|position| sure(position, &noisy)).sum::<f32>() / 500.0;
+        assert_eq!(mean > 0.95, temperature < 1e-2, "softness at {temperature}: {mean}");
+    }
 }
