@@ -526,6 +526,10 @@ pub(crate) struct LikelihoodArguments {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) samples: usize,
 
+    /// Measure a gaussian field along its probability flow in N steps, as a check on the bound
+    #[arg(long, value_name = "N", conflicts_with_all = ["samples", "given"])]
+    pub(crate) flow: Option<usize>,
+
     /// Measure N canvases only, spread evenly over the text
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,

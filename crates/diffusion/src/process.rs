@@ -49,6 +49,11 @@ pub trait Process: Debug + Send + Sync {
         None
     }
 
+    /// Signal and noise at a time, where points are gaussian around word vectors: all that a probability flow hangs on.
+    fn level(&self, _t: Time) -> Option<Level> {
+        None
+    }
+
     /// Whether an open position is written at every step, so that what it shows may be mended before it is final.
     fn revises(&self) -> bool {
         true

@@ -25,6 +25,12 @@ pub enum EvaluateError {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// Only a gaussian field has a probability flow.
+    #[error("the process {process} has no probability flow; measure its bound")]
+    NoFlow {
+        /// The model's process.
+        process: String,
+    },
     /// The reader of the canvases failed.
     #[error(transparent)]
     Corpus(#[from] aquatint_corpus::CorpusError),

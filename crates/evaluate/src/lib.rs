@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod flow;
 mod likelihood;
 mod question;
 mod rows;

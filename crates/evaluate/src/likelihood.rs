@@ -17,6 +17,7 @@
 //! Deviations: none from the bound. Every canvas is coded by itself: what a longer context could save is not counted,
 //! for either kind of model.
 
+use crate::flow;
 use crate::{Asked, EvaluateError, Question, Rows};
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Corrupted, Cost, Draws, Key, Process, Time, TokenId, objective};
@@ -37,6 +38,13 @@ pub enum Rule<'a> {
         times: usize,
         /// Tokens at the beginning of each document that are given and cost nothing.
         prompt: usize,
+    },
+    /// Along the probability flow of a gaussian field, in so many steps: a check on the bound.
+    Flow {
+        /// The gaussian field.
+        process: &'a dyn Process,
+        /// Steps, at least 1.
+        steps: usize,
     },
     /// Token by token: exact.
     Causal {
@@ -76,6 +84,11 @@ pub enum Estimate {
         /// Noisy versions drawn of each canvas.
         times: usize,
     },
+    /// In expectation it is at least that of the flow's own law, but for the error of so many steps.
+    Flow {
+        /// Steps along the flow.
+        steps: usize,
+    },
     /// Nothing: it is the cross-entropy at uniform times, which compares models of one process only.
     CrossEntropy {
         /// Noisy versions drawn of each canvas.
@@ -103,11 +116,14 @@ pub fn likelihood<L: Denoiser + ?Sized>(
             return Err(EvaluateError::Setting { name: "time_samples", given: 0, allowed: "1 or more" });
         }
         Rule::Diffusion { times, .. } => times,
-        Rule::Causal { .. } => 1,
+        Rule::Flow { steps: 0, .. } => {
+            return Err(EvaluateError::Setting { name: "flow", given: 0, allowed: "1 or more" });
+        }
+        Rule::Flow { .. } | Rule::Causal { .. } => 1,
     };
     let prompt = match rule {
         Rule::Diffusion { prompt, .. } => prompt,
-        Rule::Causal { .. } => 0,
+        Rule::Flow { .. } | Rule::Causal { .. } => 0,
     };
     let key = Key::new(seed);
     let mut totals = Totals::default();
@@ -118,6 +134,12 @@ pub fn likelihood<L: Denoiser + ?Sized>(
         let canvas_of = |row: usize| rows.canvases.partition_point(|c| c.start <= row).saturating_sub(1);
         for time in 0..times {
             let question = match rule {
+                Rule::Flow { process, steps } => {
+                    let asked = everything(&rows);
+                    let along = flow::costs(model, process, &rows, &asked, steps, key.fold(index))?;
+                    costs = along.ok_or_else(|| EvaluateError::NoFlow { process: process.name() })?;
+                    continue;
+                }
                 Rule::Causal { begin } => causal(&rows, begin),
                 Rule::Diffusion { process, .. } => {
                     let mut question = Question::new(&rows);
@@ -156,6 +178,7 @@ pub fn likelihood<L: Denoiser + ?Sized>(
     }
     totals.finish(match rule {
         Rule::Causal { .. } => Estimate::Exact,
+        Rule::Flow { steps, .. } => Estimate::Flow { steps },
         Rule::Diffusion { process, .. } if process.is_bounded() => Estimate::Bound { times },
         Rule::Diffusion { .. } => Estimate::CrossEntropy { times },
     })
@@ -204,6 +227,16 @@ pub fn corrupt_evenly(
     match process.corrupt_count(clean, open, count, draws) {
         Some(noisy) => noisy,
         None => process.probe(clean, open, t, draws),
+    }
+}
+
+/// Every row asked for its own token.
+fn everything(rows: &Rows) -> Question {
+    let ask = |row: usize| Asked { row: row as u32, target: rows.tokens[row], weight: 1.0, cost: Cost::CrossEntropy };
+    Question {
+        times: vec![0.0; rows.visibility.sequences().len()],
+        asked: rows.canvases.iter().flat_map(Clone::clone).map(ask).collect(),
+        ..Question::new(rows)
     }
 }
 

@@ -159,3 +159,78 @@ fn nothing_to_measure_and_no_times_are_told() {
     let stopped = likelihood(&model, rule(1), 0, &[], batches(2).into_iter().map(Ok), &mut |_| false);
     assert!(matches!(stopped, Err(EvaluateError::Stopped)));
 }
+
+/// Three words at the corners of a triangle, and how often each comes.
+const CORNERS: [f32; 6] = [1.0, 0.0, -0.5, 0.866_025_4, -0.5, -0.866_025_4];
+const SHARES: [f64; 3] = [0.6, 0.3, 0.1];
+
+/// What knows the law of a field of single words, and nothing else.
+struct Field(NetworkSpec);
+
+impl Denoiser for Field {
+    fn spec(&self) -> &NetworkSpec {
+        &self.0
+    }
+    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
+        Ok(Some(CORNERS.to_vec()))
+    }
+    fn denoise_each(&self, input: &NetworkInput, rows: &[u32], read: &ReadRow) -> Result<(), NetworkError> {
+        let points = input.points.unwrap();
+        for (index, &row) in rows.iter().enumerate() {
+            let own = &CORNERS[2 * input.tokens[row as usize] as usize..][..2];
+            let z = points.rest(row as usize).iter().zip(own).map(|(r, e)| points.signal[row as usize] * e + r);
+            let z: Vec<f32> = z.collect();
+            let evidence = points.evidence[row as usize];
+            let logit =
+                |v: usize| SHARES[v].ln() as f32 + evidence * (z[0] * CORNERS[2 * v] + z[1] * CORNERS[2 * v + 1]);
+            read(index, &mut [logit(0), logit(1), logit(2)]);
+        }
+        Ok(())
+    }
+}
+
+/// With the exact belief the flow's law is that of the text, so both bounds are its entropy.
+#[test]
+fn the_flow_of_an_exact_field_costs_the_entropy() {
+    let spec = NetworkSpec {
+        vocabulary_size: 3,
+        mask_token: None,
+        word_vector_size: Some(2),
+        process: ProcessSpec { name: "gaussian:2".to_owned(), ..ProcessSpec::default() },
+        ..oracle(Layout::Full, |_, _| 0.0).spec
+    };
+    let process = spec.process().unwrap();
+    // Canvases of one token, as often as the law has them.
+    let tokens: Vec<TokenId> = (0..600)
+        .map(|i| {
+            if i < 360 {
+                0
+            } else if i < 540 {
+                1
+            } else {
+                2
+            }
+        })
+        .collect();
+    let batch = CanvasBatch { length: 1, documents: (0..600).collect(), tokens };
+    let entropy: f64 = SHARES.iter().map(|p| -p * p.ln()).sum();
+    let measure = |rule| {
+        likelihood(&Field(spec.clone()), rule, 1, &[1; 3], std::iter::once(Ok(batch.clone())), &mut |_| true).unwrap()
+    };
+    let flow = measure(Rule::Flow { process: process.as_ref(), steps: 200 });
+    assert_eq!(flow.estimate, Estimate::Flow { steps: 200 });
+    let error = (flow.nats_per_token - entropy).abs();
+    assert!(error < 4.0 * flow.standard_error && flow.standard_error < 0.05, "{flow:?} for {entropy}");
+    let bound = measure(Rule::Diffusion { process: process.as_ref(), times: 400, prompt: 0 });
+    assert!((bound.nats_per_token - entropy).abs() < 0.03, "{bound:?} for {entropy}");
+    let masked = Masked::new(MASK, Arc::new(Linear));
+    let refused = likelihood(
+        &oracle(Layout::Full, |_, _| 0.0),
+        Rule::Flow { process: &masked, steps: 1 },
+        0,
+        &[1; SIZE],
+        batches(1).into_iter().map(Ok),
+        &mut |_| true,
+    );
+    assert_eq!(refused.unwrap_err().to_string(), "the process masked has no probability flow; measure its bound");
+}

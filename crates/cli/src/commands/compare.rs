@@ -222,7 +222,7 @@ fn measure(
         bits_per_byte: measured.bits_per_byte,
         estimate: match measured.estimate {
             Estimate::Exact => "exact",
-            Estimate::Bound { .. } => "bound",
+            Estimate::Bound { .. } | Estimate::Flow { .. } => "bound",
             Estimate::CrossEntropy { .. } => "cross-entropy",
         }
         .to_owned(),

@@ -27,7 +27,12 @@ pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<
         Layout::Causal => Rule::Causal { begin: vocabulary.required(Role::Begin)? },
         Layout::Full | Layout::Block { .. } => {
             process = checkpoint.spec.process()?;
-            Rule::Diffusion { process: process.as_ref(), times: arguments.samples, prompt: arguments.given }
+            match arguments.flow {
+                Some(steps) => Rule::Flow { process: process.as_ref(), steps },
+                None => {
+                    Rule::Diffusion { process: process.as_ref(), times: arguments.samples, prompt: arguments.given }
+                }
+            }
         }
     };
     let network = plan.network(&checkpoint)?;
@@ -120,6 +125,7 @@ fn describe(measured: &Likelihood, seed: u64) -> String {
     };
     let how = match measured.estimate {
         Estimate::Exact => "exact, token by token".to_owned(),
+        Estimate::Flow { steps } => format!("upper bound along the probability flow, {steps} steps, seed {seed}"),
         Estimate::Bound { times } => format!("upper bound, {}", drawn(times)),
         Estimate::CrossEntropy { times } => format!("no bound: cross-entropy over even times, {}", drawn(times)),
     };
@@ -137,7 +143,7 @@ fn describe(measured: &Likelihood, seed: u64) -> String {
 
 fn as_json(measured: &Likelihood, arguments: &LikelihoodArguments, checkpoint: &Checkpoint) -> serde_json::Value {
     let times = match measured.estimate {
-        Estimate::Exact => None,
+        Estimate::Exact | Estimate::Flow { .. } => None,
         Estimate::Bound { times } | Estimate::CrossEntropy { times } => Some(times),
     };
     json!({
@@ -151,7 +157,7 @@ fn as_json(measured: &Likelihood, arguments: &LikelihoodArguments, checkpoint: &
         "bytes": measured.bytes,
         "canvases": measured.canvases,
         "time_samples": times,
-        "bound": matches!(measured.estimate, Estimate::Bound { .. }),
+        "bound": matches!(measured.estimate, Estimate::Bound { .. } | Estimate::Flow { .. }),
         "exact": measured.estimate == Estimate::Exact,
         "seed": arguments.seed,
     })

@@ -140,6 +140,10 @@ impl Process for Gaussian {
         Some(self.size)
     }
 
+    fn level(&self, t: Time) -> Option<Level> {
+        Some(Level::at(t))
+    }
+
     fn learns_bound(&self) -> bool {
         false
     }

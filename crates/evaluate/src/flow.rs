@@ -1,0 +1,154 @@
+//! The likelihood of a gaussian field along its probability flow: a check on the bound.
+//!
+//! With λ = log(α²/σ²) the flow that carries the noise to the field without drawing anything is
+//!
+//! ```text
+//! dz/dλ = ½ (α x̂(z, λ) − α² z)
+//! ```
+//! (Song et al., 2011.13456, equation 13, in these units), and along it `d log p(z)/dλ = −div`, the trace of whose Jacobian is
+//! estimated by random signs ε as `ε · (x̂(z + hε) − x̂(z − hε))/2h` (Hutchinson's estimator; FFJORD, 1810.01367). From a
+//! draw of `q(z₀ | x)`
+//!
+//! ```text
+//! −log p(x) ≤ E [ log q(z₀ | x) − log p(z₀) − log p(x | z₀) ]
+//! ```
+//! The law here is the flow's own, not that of the draws, so that the two bounds agree as far as the belief is right.
+//!
+//! Deviation: second-order steps of a fixed width in λ, so that a bound is one but for their error, which falls with its
+//! square; differences of beliefs in 32 bits instead of derivatives.
+
+use crate::{EvaluateError, Question, Rows};
+use aquatint_compute::softmax_row;
+use aquatint_diffusion::{Cost, Draws, Key, Level, Points, Process, Time, Vectors};
+use aquatint_network::Denoiser;
+use std::sync::OnceLock;
+
+/// Half the distance over which a difference stands for a derivative.
+const REACH: f64 = 1e-2;
+
+/// A field on its way, over the rows that are asked.
+struct Flow<'a, L: ?Sized> {
+    model: &'a L,
+    process: &'a dyn Process,
+    rows: &'a Rows,
+    asked: &'a Question,
+    vectors: Vectors<'a>,
+}
+
+/// What each canvas of some rows costs along the flow in nats, `draws` of each; `None` where the process is no gaussian
+/// field.
+pub(crate) fn costs<L: Denoiser + ?Sized>(
+    model: &L,
+    process: &dyn Process,
+    rows: &Rows,
+    asked: &Question,
+    steps: usize,
+    key: Key,
+) -> Result<Option<Vec<f64>>, EvaluateError> {
+    let (Some(first), Some(last)) = (process.level(Time::CLEAN), process.level(Time::NOISE)) else { return Ok(None) };
+    let values = model.word_vectors()?.unwrap_or_default();
+    let vectors = Vectors { size: process.point_size().unwrap_or(0), values: &values };
+    let flow = Flow { model, process, rows, asked, vectors };
+    let canvas_of = |row: u32| rows.canvases.partition_point(|canvas| canvas.start <= row as usize).saturating_sub(1);
+    let canvases: Vec<usize> = asked.asked.iter().map(|asked| canvas_of(asked.row)).collect();
+    let mut costs = vec![0.0; rows.canvases.len()];
+    let mut draws = key.at(0, 0);
+    let tau = (2.0 * std::f64::consts::PI).ln();
+
+    // The clean end: log q(z | x) − log p(x | z).
+    let mut points: Vec<Vec<f64>> = Vec::with_capacity(asked.asked.len());
+    for (row, &canvas) in asked.asked.iter().zip(&canvases) {
+        let noise: Vec<f64> = (0..vectors.size).map(|_| draws.normal()).collect();
+        let log_density = |e: &f64| -0.5 * (e * e + tau) - first.sigma.ln();
+        costs[canvas] += noise.iter().map(log_density).sum::<f64>();
+        let word = vectors.of(row.target).iter().map(|e| f64::from(*e));
+        points.push(word.zip(&noise).map(|(e, n)| first.alpha * e + first.sigma * n).collect());
+    }
+    let question = flow.question(&points, Time::CLEAN, first);
+    for (cost, &canvas) in question.costs(model, rows, None)?.iter().zip(&canvases) {
+        costs[canvas] += cost;
+    }
+
+    // The way: log p(z at 0) = log p(z at 1) − ∫ div dλ, from noise to clean.
+    let width = (first.snr.ln() - last.snr.ln()) / steps as f64;
+    let time = |step: f64| Time::nearest(step / steps as f64);
+    for step in 0..steps {
+        let (now, middle) = (time(step as f64), time(step as f64 + 0.5));
+        let speed = flow.speed(&points, now)?;
+        let half = moved(&points, &speed, -0.5 * width);
+        let speed = flow.speed(&half, middle)?;
+        let divergence = flow.divergence(&half, middle, &mut draws)?;
+        for (divergence, &canvas) in divergence.iter().zip(&canvases) {
+            costs[canvas] += divergence * width;
+        }
+        points = moved(&points, &speed, -width);
+    }
+    for (point, &canvas) in points.iter().zip(&canvases) {
+        costs[canvas] += point.iter().map(|z| 0.5 * (z * z + tau)).sum::<f64>();
+    }
+    Ok(Some(costs))
+}
+
+fn moved(points: &[Vec<f64>], by: &[Vec<f64>], share: f64) -> Vec<Vec<f64>> {
+    points.iter().zip(by).map(|(p, d)| p.iter().zip(d).map(|(p, d)| p + share * d).collect()).collect()
+}
+
+impl<L: Denoiser + ?Sized> Flow<'_, L> {
+    /// The asked rows at these points.
+    fn question(&self, points: &[Vec<f64>], t: Time, level: Level) -> Question {
+        let size = self.vectors.size;
+        let mut all = Points::clean(self.rows.tokens.len(), size);
+        for (row, point) in self.asked.asked.iter().zip(points) {
+            let point: Vec<f32> = point.iter().map(|z| *z as f32).collect();
+            all.set(row.row as usize, 0.0, &point, level.evidence() as f32);
+        }
+        let mut question = self.asked.clone();
+        question.points = Some(all);
+        question.asked.iter_mut().for_each(|asked| asked.cost = Cost::CrossEntropy);
+        question.times = vec![self.process.told(t, 0, 1) as f32; question.times.len()];
+        question
+    }
+
+    /// The expected word vector of each asked row.
+    fn expected(&self, points: &[Vec<f64>], t: Time, level: Level) -> Result<Vec<Vec<f64>>, EvaluateError> {
+        let question = self.question(points, t, level);
+        let slots: Vec<OnceLock<Vec<f64>>> = points.iter().map(|_| OnceLock::new()).collect();
+        let input = question.input(self.rows, self.model.spec(), None);
+        self.model.denoise_each(&input, &question.rows(), &|index, logits| {
+            softmax_row(logits);
+            let mut mean = vec![0.0; self.vectors.size];
+            for (p, vector) in logits.iter().zip(self.vectors.values.chunks_exact(self.vectors.size.max(1))) {
+                mean.iter_mut().zip(vector).for_each(|(m, e)| *m += f64::from(*p) * f64::from(*e));
+            }
+            // Each index comes once.
+            let _ = slots[index].set(mean);
+        })?;
+        Ok(slots.into_iter().filter_map(OnceLock::into_inner).collect())
+    }
+
+    /// dz/dλ.
+    fn speed(&self, points: &[Vec<f64>], t: Time) -> Result<Vec<Vec<f64>>, EvaluateError> {
+        let Some(level) = self.process.level(t) else { return Ok(Vec::new()) };
+        let expected = self.expected(points, t, level)?;
+        let of = |(point, expected): (&Vec<f64>, &Vec<f64>)| {
+            let pair = point.iter().zip(expected);
+            pair.map(|(z, x)| 0.5 * (level.alpha * x - level.alpha * level.alpha * z)).collect()
+        };
+        Ok(points.iter().zip(&expected).map(of).collect())
+    }
+
+    /// One draw of each row's part of the divergence of dz/dλ.
+    fn divergence(&self, points: &[Vec<f64>], t: Time, draws: &mut Draws) -> Result<Vec<f64>, EvaluateError> {
+        let Some(level) = self.process.level(t) else { return Ok(Vec::new()) };
+        let mut sign = |_: &f64| if draws.uniform() < 0.5 { -1.0 } else { 1.0 };
+        let signs: Vec<Vec<f64>> = points.iter().map(|point| point.iter().map(&mut sign).collect()).collect();
+        let ahead = self.expected(&moved(points, &signs, REACH), t, level)?;
+        let behind = self.expected(&moved(points, &signs, -REACH), t, level)?;
+        let part = |((signs, ahead), behind): ((&Vec<f64>, &Vec<f64>), &Vec<f64>)| {
+            let pairs = signs.iter().zip(ahead.iter().zip(behind));
+            let trace: f64 = pairs.map(|(sign, (a, b))| sign * (a - b) / (2.0 * REACH)).sum();
+            0.5 * (level.alpha * trace - level.alpha * level.alpha * signs.len() as f64)
+        };
+        Ok(signs.iter().zip(&ahead).zip(&behind).map(part).collect())
+    }
+}
