@@ -170,7 +170,7 @@ impl<'r> DecodeState<'r> {
             let shown = process.shown(&self.canvas, branch.hides_given, planned.number, self.key.fold(HIDE));
             let points = &shown.points;
             let shown = &shown.tokens;
-            let visible = visible(&self.canvas, self.request.end);
+            let visible = window(visible(&self.canvas, self.request.end), &self.blocks[self.block], spec);
             let is_noise = |position: usize| {
                 self.canvas.is_open(position) || branch.hides_given && self.canvas.kind(position) == Some(Kind::Given)
             };
@@ -502,7 +502,9 @@ fn check(canvas: &Canvas, spec: &NetworkSpec) -> Result<(), GenerateError> {
     }
     let length = (0..canvas.len()).filter(|p| canvas.kind(*p) != Some(Kind::Padding)).count();
     let given: Vec<usize> = (0..canvas.len()).filter(|p| canvas.kind(*p) == Some(Kind::Given)).collect();
-    if length > spec.context_length {
+    // Blocks see only what came before them, so that the network may look at the last of it alone.
+    let slides = matches!(spec.attention, Layout::Block { length } if length <= spec.context_length);
+    if length > spec.context_length && !slides {
         let context_length = spec.context_length;
         return Err(GenerateError::TooLong { length, given: given.len(), context_length });
     }
@@ -551,6 +553,23 @@ fn visible(canvas: &Canvas, end: Option<TokenId>) -> Vec<usize> {
     };
     counts.retain(|position| !(is_end(canvas, end, *position) && followed(*position)));
     counts
+}
+
+/// The part of the visible positions that the network can read, around the last of a block: all of them where they fit, else
+/// a stretch that begins at the beginning of a block. It moves by half of what the network can read, so that what is
+/// remembered of it serves many blocks.
+fn window(visible: Vec<usize>, block: &[usize], spec: &NetworkSpec) -> Vec<usize> {
+    let Layout::Block { length } = spec.attention else { return visible };
+    if visible.len() <= spec.context_length {
+        return visible;
+    }
+    let last = block.last().copied().unwrap_or(0);
+    // Of the block in which the last position lies, all.
+    let end = visible.partition_point(|position| *position <= last).next_multiple_of(length);
+    let hop = (spec.context_length / 2 / length).max(1) * length;
+    let start = end.saturating_sub(spec.context_length).next_multiple_of(hop).min(end.saturating_sub(length));
+    let stop = (start + spec.context_length).min(visible.len());
+    visible[start..stop].to_vec()
 }
 
 fn is_end(canvas: &Canvas, end: Option<TokenId>, position: usize) -> bool {

@@ -103,6 +103,38 @@ fn an_exact_cache_changes_nothing_but_the_work() {
     }
 }
 
+/// A network of blocks writes on beyond what it can read at once, from the last of what it wrote.
+#[test]
+fn a_text_in_blocks_has_no_end() {
+    let spec = small(|spec| spec.attention = Layout::Block { length: 4 });
+    let context = spec.context_length;
+    let network = Network::new(Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), spec, 1).unwrap();
+    for (given, open) in [(3, context), (context + 6, 9), (0, 3 * context + 1)] {
+        let request = |cache| {
+            let mut canvas = Canvas::new();
+            canvas.push_given(&(0..given).map(|i| 2 + i as u32 % 30).collect::<Vec<u32>>());
+            canvas.push_open(open, false, MASK);
+            Request::new(canvas, Settings::builder().steps(3).seed(9).cache(cache).build().unwrap())
+        };
+        let (with, without) =
+            (&fill(&network, &[request(Cache::Exact)])[0], &fill(&network, &[request(Cache::None)])[0]);
+        assert_eq!(with.canvas, without.canvas, "{given} given, {open} open");
+        assert!(with.canvas.open_positions().is_empty());
+        assert!(with.statistics.rows_read < without.statistics.rows_read / 2, "the window moves seldom");
+    }
+    let full = Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), small(|_| {}), 1).unwrap();
+    let mut canvas = Canvas::new();
+    canvas.push_open(context + 1, false, MASK);
+    let refused =
+        generate(
+            &full,
+            &process(),
+            &[Request::new(canvas, Settings::default())],
+            &mut |_, _| ControlFlow::Continue(()),
+        );
+    assert!(refused.is_err(), "where every position sees all others there is no last of it");
+}
+
 #[test]
 fn a_cached_request_is_served_as_if_it_were_alone() {
     let full = Network::new(Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), small(|_| {}), 1).unwrap();
