@@ -19,7 +19,7 @@ use std::sync::Arc;
 const BEGIN: u64 = 0x0062_6567_696e;
 const PROPOSE: u64 = 0x7072_6f70;
 const HIDE: u64 = 0x6869_6465;
-const AGAIN: u64 = 0x6167_6169_6e;
+const AGAIN: u64 = 0x0061_6761_696e;
 
 /// What one request needs between two steps.
 pub(crate) struct DecodeState<'r> {

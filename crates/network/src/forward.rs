@@ -48,7 +48,7 @@ impl<'p> Pass<'p> {
     pub(crate) fn hidden_with<D: Device>(
         &self,
         tape: &mut Tape<'p, D>,
-        attend: &mut dyn FnMut(&mut Tape<'p, D>, usize, AttentionShape, &Value<D>) -> Result<Value<D>, DeviceError>,
+        attend: &mut AttendIn<'_, 'p, D>,
     ) -> Result<Value<D>, DeviceError> {
         let mut x = self.embed(tape)?;
         let condition = self.condition(tape)?;
@@ -140,6 +140,10 @@ impl<'p> Pass<'p> {
         Ok(Some(tape.silu(&outer)?))
     }
 }
+
+/// An attention that is told which layer it is in.
+type AttendIn<'a, 'p, D> =
+    dyn FnMut(&mut Tape<'p, D>, usize, AttentionShape, &Value<D>) -> Result<Value<D>, DeviceError> + 'a;
 
 /// Attention over packed queries, keys and values.
 type Attend<'a, 'p, D> = dyn FnMut(&mut Tape<'p, D>, AttentionShape, &Value<D>) -> Result<Value<D>, DeviceError> + 'a;

@@ -102,9 +102,9 @@ impl<D: Device> Frozen<D> {
         }
         let multiplied: Vec<usize> = products.iter().flat_map(|&id| parameters.parts(id).to_vec()).collect();
         let table = parameters.parts(wiring.table).to_vec();
-        for part in 0..tensors.len() {
+        for (part, tensor) in tensors.iter().enumerate() {
             if table.contains(&part) || !multiplied.contains(&part) {
-                let value = upload(&device, tensors[part].restored(source.read(part)?.into_real()))?;
+                let value = upload(&device, tensor.restored(source.read(part)?.into_real()))?;
                 parameters.set(part, value);
             }
         }

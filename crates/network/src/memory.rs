@@ -130,7 +130,8 @@ impl<D: Device> Reader<'_, D> {
                 return Err(NetworkError::Forgotten { row: row + sequence.start });
             }
         }
-        let visibility = Visibility::new(vec![0..length as u32], intervals)?;
+        let whole = 0..length as u32;
+        let visibility = Visibility::new(vec![whole], intervals)?;
         Ok(Part { kept, visibility, fresh, place: (places.start as u32..places.end as u32).collect() })
     }
 

@@ -17,7 +17,7 @@ type Evidence<'a> = &'a dyn Fn(&Canvas, usize, &PlannedStep, u32) -> f64;
 
 /// The exact posterior of one position's token.
 fn belief(canvas: &Canvas, position: usize, step: &PlannedStep, evidence: Evidence) -> Vec<f64> {
-    let mut belief = vec![0.0; 3];
+    let mut belief = [0.0; 3];
     for sequence in sequences(3, 2) {
         let seen: f64 = (0..2).map(|p| evidence(canvas, p, step, sequence[p])).product();
         belief[sequence[position] as usize] += LAW[index(&sequence, 3)] * seen;
