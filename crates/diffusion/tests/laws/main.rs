@@ -5,6 +5,7 @@ mod costs;
 mod draws;
 mod fields;
 mod filling;
+mod golden;
 mod layout;
 mod masked;
 mod mixing;
