@@ -1,7 +1,7 @@
 //! What a network is given to read while it is timed: sequences of one length, of tokens that mean nothing.
 
 use aquatint_compute::{Visibility, VisibilityError};
-use aquatint_diffusion::{Key, TokenId};
+use aquatint_diffusion::{Key, Points, TokenId};
 use aquatint_network::{LossRow, NetworkInput, NetworkSpec};
 use std::ops::Range;
 
@@ -11,6 +11,8 @@ pub(crate) struct Batch {
     pub(crate) sequences: usize,
     pub(crate) length: usize,
     tokens: Vec<TokenId>,
+    /// Of a gaussian field, which reads nothing else: points of pure noise.
+    points: Option<Points>,
     positions: Vec<u32>,
     pub(crate) visibility: Visibility,
     times: Option<Vec<f32>>,
@@ -39,6 +41,7 @@ impl Batch {
             sequences,
             length,
             tokens: tokens(spec, 0, sequences * length),
+            points: spec.word_vector_size.map(|size| noise(size, sequences * length)),
             positions: (0..sequences).flat_map(|_| 0..length as u32).collect(),
             visibility,
             times: spec.time_conditioning.map(|_| vec![0.5; sequences]),
@@ -50,7 +53,7 @@ impl Batch {
     pub(crate) fn input(&self) -> NetworkInput<'_> {
         NetworkInput {
             tokens: &self.tokens,
-            points: None,
+            points: self.points.as_ref(),
             positions: &self.positions,
             visibility: &self.visibility,
             times: self.times.as_deref(),
@@ -64,6 +67,13 @@ impl Batch {
         let targets = tokens(spec, 1, self.asked.len());
         self.asked.iter().zip(targets).map(|(&row, target)| LossRow { row, target, weight }).collect()
     }
+}
+
+/// Points of pure noise.
+fn noise(size: usize, count: usize) -> Points {
+    let mut draws = Key::new(0).fold(2).at(0, 0);
+    let rest = (0..count * size).map(|_| draws.normal() as f32).collect();
+    Points { size, signal: vec![0.0; count], rest, evidence: vec![1.0; count] }
 }
 
 /// Tokens drawn from the whole vocabulary but the mask.
@@ -93,5 +103,8 @@ mod tests {
         assert_eq!(batch.visibility.row(13)[0], 8..16);
         assert_eq!(batch.input().positions[7..9], [7, 0]);
         assert!(batch.input().tokens.iter().all(|token| Some(*token) != spec.mask_token));
+        let field = NetworkSpec { word_vector_size: Some(3), ..spec };
+        let points = Batch::new(&field, 2, 8, 2).unwrap();
+        assert_eq!(points.input().points.map(|points| (points.len(), points.size)), Some((16, 3)));
     }
 }

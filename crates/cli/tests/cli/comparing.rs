@@ -79,7 +79,7 @@ fn puzzles_are_written_learnt_and_asked() {
         format!("data.train=[{{path='{}'}}]", training.display()),
         format!("data.valid=[{{path='{}'}}]", unseen.display()),
     ];
-    let set = [&sets[0], &sets[1], "data.canvas_length=163", "data.vocabulary_size=261", "objective.prompt=81"];
+    let set = [&sets[0], &sets[1], "data.canvas_length=163", "data.vocabulary_size=260", "objective.prompt=81"];
     let model = trained("solver", &set);
     let arguments = ["eval", "sudoku", &model, "--puzzles", "5", "--steps", "3", "--policies", "confidence,random"];
     let seen = aquatint(&[&arguments[..], &["--format", "json"]].concat()).expect(0);
