@@ -8,7 +8,7 @@
 //! of threads. Lengths of buffers are the caller's duty (the tape's); a device may panic on a wrong one.
 
 use crate::{Quantised, QuantisedError, Visibility, WeightFormat};
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 /// Host element type of a device: `f32` in use, `f64` for specification and finite differences.
 pub trait Element:
@@ -74,6 +74,32 @@ pub enum DeviceError {
         /// Bytes asked for.
         bytes: usize,
     },
+    /// A GPU does not have that much memory left.
+    #[error(
+        "{device} has no room for {} more: {} of its {} are free; `--set run.activation_memory=2GiB` or `--set \
+         optimiser.recompute=true` shrinks training, `--precision int8` a model that is run, and `--device cpu` does without",
+        Binary(*asked), Binary(*free), Binary(*memory)
+    )]
+    GpuMemory {
+        /// The device asked.
+        device: String,
+        /// Bytes asked for.
+        asked: usize,
+        /// Bytes that were free.
+        free: usize,
+        /// Bytes that it has in all.
+        memory: usize,
+    },
+    /// A GPU's driver or library failed; the GPU answers nothing more.
+    #[error("{device} failed in {call}: {reason}")]
+    Gpu {
+        /// The device.
+        device: String,
+        /// What was called.
+        call: &'static str,
+        /// What was answered.
+        reason: String,
+    },
     /// The processor lacks what was asked for by name.
     #[error("`{asked}` is not available here; available: {available}")]
     Unavailable {
@@ -85,6 +111,21 @@ pub enum DeviceError {
     /// A matrix cannot be kept in integers.
     #[error(transparent)]
     Quantised(#[from] QuantisedError),
+}
+
+/// Bytes in the largest binary unit of which there is one.
+struct Binary(usize);
+
+impl fmt::Display for Binary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.0 as f64;
+        match self.0 {
+            0..1024 => write!(f, "{} B", self.0),
+            1024..0x10_0000 => write!(f, "{:.1} KiB", bytes / 1024.0),
+            0x10_0000..0x4000_0000 => write!(f, "{:.1} MiB", bytes / 1048576.0),
+            _ => write!(f, "{:.1} GiB", bytes / 1073741824.0),
+        }
+    }
 }
 
 /// Reads one row of a product: its index and its numbers, which may be changed in place.

@@ -4,6 +4,7 @@
 //! row with no padding; what sees what is told by [`Visibility`], so no operation knows about batches or masks.
 
 mod cpu;
+mod cuda;
 mod device;
 mod format;
 mod parameters;
@@ -13,6 +14,7 @@ mod tape;
 mod visibility;
 
 pub use cpu::{Arithmetic, Buffer, Cpu, CpuPath, ParseNameError, Precision, Prepared, peak};
+pub use cuda::{CompileError, Cuda, GpuBuffer, GpuError, GpuFacts, GpuMatrix};
 pub use device::{AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, ReadRow, RopeShape};
 pub use format::WeightFormat;
 pub use parameters::{Gradients, Parameters, WeightId};

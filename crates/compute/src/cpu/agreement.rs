@@ -9,13 +9,13 @@ use super::{Buffer, Cpu, CpuPath, Precision};
 use crate::{Device, LinearShape};
 use proptest::prelude::*;
 
-mod attention;
+pub(crate) mod attention;
 mod prepared;
 mod products;
-mod rows;
+pub(crate) mod rows;
 
 /// Unit of rounding of f32.
-const U: f64 = 1.0 / (1 << 24) as f64;
+pub(crate) const U: f64 = 1.0 / (1 << 24) as f64;
 
 /// The fast devices to be tested: each path with one, two and three threads.
 fn devices(precision: Precision) -> Vec<Cpu<f32>> {
@@ -26,12 +26,12 @@ fn devices(precision: Precision) -> Vec<Cpu<f32>> {
 }
 
 /// The specification, in f64.
-fn exact(precision: Precision) -> Cpu<f64> {
+pub(crate) fn exact(precision: Precision) -> Cpu<f64> {
     Cpu::<f64>::scalar().with_precision(precision)
 }
 
 /// The values as a buffer of the device.
-fn up<D: Device>(device: &D, values: &[f64]) -> D::Buffer {
+pub(crate) fn up<D: Device>(device: &D, values: &[f64]) -> D::Buffer {
     use crate::Element;
     let values: Vec<D::Element> = values.iter().map(|&value| D::Element::from_f64(value)).collect();
     device.upload(&values).unwrap()

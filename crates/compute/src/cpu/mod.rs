@@ -12,7 +12,10 @@ mod prepared;
 mod scalar;
 
 #[cfg(test)]
-mod agreement;
+pub(crate) mod agreement;
+
+#[cfg(test)]
+pub(crate) use scalar::gradients::{Numbers, random_visibility};
 
 pub use fast::{softmax_row, summarise};
 pub use memory::Buffer;

@@ -5,7 +5,7 @@ use super::*;
 use crate::{AttentionShape, Visibility};
 
 /// Output, sums, and the gradient of the packed matrix.
-fn run<D: Device>(
+pub(crate) fn run<D: Device>(
     device: &D,
     shape: AttentionShape,
     visibility: &Visibility,

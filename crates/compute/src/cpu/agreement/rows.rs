@@ -17,7 +17,13 @@ macro_rules! compare {
     }};
 }
 
-fn norms<D: Device>(device: &D, columns: usize, x: &[f64], weight: &[f64], gradient: &[f64]) -> Vec<D::Buffer> {
+pub(crate) fn norms<D: Device>(
+    device: &D,
+    columns: usize,
+    x: &[f64],
+    weight: &[f64],
+    gradient: &[f64],
+) -> Vec<D::Buffer> {
     let rows = x.len() / columns;
     let (x, weight, gradient) = (up(device, x), up(device, weight), up(device, gradient));
     let zeros = |len| device.zeros(len).unwrap();
@@ -31,7 +37,7 @@ fn norms<D: Device>(device: &D, columns: usize, x: &[f64], weight: &[f64], gradi
     vec![out, bare, inverse, d_x, d_weight]
 }
 
-fn turns<D: Device>(device: &D, shape: RopeShape, rows: usize, numbers: [&[f64]; 4]) -> Vec<D::Buffer> {
+pub(crate) fn turns<D: Device>(device: &D, shape: RopeShape, rows: usize, numbers: [&[f64]; 4]) -> Vec<D::Buffer> {
     let [packed, gradient, query, key] = numbers.map(|values| up(device, values));
     let positions: Vec<u32> = (0..rows as u32).map(|row| (row * 7) % 300).collect();
     let size = shape.attention.head_size;
@@ -48,7 +54,7 @@ fn turns<D: Device>(device: &D, shape: RopeShape, rows: usize, numbers: [&[f64];
     vec![out, plain, d_packed, d_plain, d_query, d_key]
 }
 
-fn gates<D: Device>(device: &D, width: usize, gate_up: &[f64], gradient: &[f64]) -> Vec<D::Buffer> {
+pub(crate) fn gates<D: Device>(device: &D, width: usize, gate_up: &[f64], gradient: &[f64]) -> Vec<D::Buffer> {
     let (x, d) = (up(device, gate_up), up(device, gradient));
     let zeros = |len| device.zeros(len).unwrap();
     let (mut out, mut d_x) = (zeros(gradient.len()), zeros(gate_up.len()));
@@ -63,7 +69,7 @@ fn gates<D: Device>(device: &D, width: usize, gate_up: &[f64], gradient: &[f64])
     vec![out, d_x, silu, d_silu, sum, soft]
 }
 
-fn modulations<D: Device>(device: &D, columns: usize, rows: usize, numbers: [&[f64]; 3]) -> Vec<D::Buffer> {
+pub(crate) fn modulations<D: Device>(device: &D, columns: usize, rows: usize, numbers: [&[f64]; 3]) -> Vec<D::Buffer> {
     let [x, modulation, gradient] = numbers.map(|values| up(device, values));
     let (stride, groups) = (3 * columns, device.len(&modulation) / (3 * columns));
     let group_of_row: Vec<u32> = (0..rows).map(|row| (row * groups / rows) as u32).collect();
@@ -79,7 +85,12 @@ fn modulations<D: Device>(device: &D, columns: usize, rows: usize, numbers: [&[f
 }
 
 /// Losses come back in f64; they are rounded into a buffer, so that one comparison serves everything.
-fn losses<D: Device>(device: &D, shape: LinearShape, numbers: [&[f64]; 2], targets: &[u32]) -> Vec<D::Buffer> {
+pub(crate) fn losses<D: Device>(
+    device: &D,
+    shape: LinearShape,
+    numbers: [&[f64]; 2],
+    targets: &[u32],
+) -> Vec<D::Buffer> {
     let [hidden, head] = numbers.map(|values| up(device, values));
     let weights: Vec<f64> = (0..shape.rows).map(|row| 0.25 + (row % 3) as f64).collect();
     let (mut d_hidden, mut d_head) =
@@ -91,7 +102,7 @@ fn losses<D: Device>(device: &D, shape: LinearShape, numbers: [&[f64]; 2], targe
     vec![up(device, &nll), d_hidden, d_head]
 }
 
-fn updates<D: Device>(device: &D, numbers: [&[f64]; 2], ids: &[u32], columns: usize) -> Vec<D::Buffer> {
+pub(crate) fn updates<D: Device>(device: &D, numbers: [&[f64]; 2], ids: &[u32], columns: usize) -> Vec<D::Buffer> {
     let [gradient, mut parameter] = numbers.map(|values| up(device, values));
     let len = device.len(&parameter);
     let (mut first, mut second) = (device.zeros(len).unwrap(), device.zeros(len).unwrap());

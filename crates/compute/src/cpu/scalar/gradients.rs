@@ -5,10 +5,10 @@ use crate::{AdamW, AttentionShape, LinearShape, RopeShape, Visibility};
 use proptest::prelude::*;
 
 /// Numbers in (−1, 1) from a seed (SplitMix64).
-pub(in crate::cpu) struct Numbers(pub(in crate::cpu) u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
-    pub(in crate::cpu) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -16,16 +16,16 @@ impl Numbers {
         z ^ (z >> 31)
     }
     /// Rounded to f32, so that both element types can hold them.
-    pub(in crate::cpu) fn many(&mut self, len: usize) -> Vec<f64> {
+    pub(crate) fn many(&mut self, len: usize) -> Vec<f64> {
         (0..len).map(|_| ((self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0) as f64).collect()
     }
-    pub(in crate::cpu) fn below(&mut self, limit: usize) -> u32 {
+    pub(crate) fn below(&mut self, limit: usize) -> u32 {
         (self.next() % limit as u64) as u32
     }
 }
 
 /// Sequences of these lengths whose rows see one or two random intervals.
-pub(in crate::cpu) fn random_visibility(lengths: &[usize], numbers: &mut Numbers) -> Visibility {
+pub(crate) fn random_visibility(lengths: &[usize], numbers: &mut Numbers) -> Visibility {
     let (mut sequences, mut rows, mut start) = (Vec::new(), Vec::new(), 0_u32);
     for &length in lengths {
         let end = start + length as u32;

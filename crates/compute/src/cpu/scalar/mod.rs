@@ -13,7 +13,7 @@ mod rope;
 mod rows;
 
 #[cfg(test)]
-pub(super) mod gradients;
+pub(crate) mod gradients;
 
 pub(super) use attention::{attention, attention_backward, attention_rows};
 pub(super) use elementwise::{

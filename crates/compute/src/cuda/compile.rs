@@ -1,0 +1,165 @@
+//! Kernels compiled at first use by NVRTC, NVIDIA's compiler as a library, and kept on disk.
+//!
+//! What is kept is machine code for one architecture, under a name made of the source, the compiler's version and the
+//! architecture: no driver is too old for it that knows the GPU, and a changed kernel is never mistaken for the old one.
+
+use super::kernels;
+use cudarc::nvrtc::{result, sys};
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+/// Why the kernels are not there.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The library is not there.
+    #[error("NVIDIA's run-time compiler (libnvrtc) was not found")]
+    Missing,
+    /// The compiler refused, in its words.
+    #[error("the kernels were not compiled for {architecture}: {log}")]
+    Refused {
+        /// Such as `sm_90`.
+        architecture: String,
+        /// What the compiler wrote.
+        log: String,
+    },
+}
+
+/// Whether the compiler can be loaded.
+pub(super) fn is_present() -> bool {
+    // SAFETY: loads the library, which runs its initialisers; it is NVIDIA's or nobody can help.
+    unsafe { sys::is_culib_present() }
+}
+
+/// The compiler's version.
+pub(super) fn version() -> Option<(i32, i32)> {
+    let (mut major, mut minor) = (0, 0);
+    if !is_present() {
+        return None;
+    }
+    // SAFETY: both places are valid for writing.
+    unsafe { sys::nvrtcVersion(&mut major, &mut minor) }.result().ok()?;
+    Some((major, minor))
+}
+
+/// Machine code of all kernels for an architecture such as `sm_90`: from the disk, or compiled and then kept there. A
+/// disk that cannot be written to costs time and nothing else.
+pub(super) fn machine_code(architecture: &str) -> Result<Vec<u8>, CompileError> {
+    let Some(version) = version() else { return Err(CompileError::Missing) };
+    let source = kernels::source();
+    let kept = folder().map(|folder| folder.join(name(&source, version, architecture)));
+    if let Some(code) = kept.as_deref().and_then(|path| fs::read(path).ok()) {
+        return Ok(code);
+    }
+    let code = compile(&source, architecture)?;
+    if let Some(path) = kept {
+        let _ = keep(&path, &code);
+    }
+    Ok(code)
+}
+
+/// Where the kernels of all GPUs of this user are kept.
+fn folder() -> Option<PathBuf> {
+    let base = match env::var_os("XDG_CACHE_HOME") {
+        Some(folder) if !folder.is_empty() => PathBuf::from(folder),
+        _ => PathBuf::from(env::var_os("HOME")?).join(".cache"),
+    };
+    Some(base.join("aquatint").join("kernels"))
+}
+
+fn name(source: &str, (major, minor): (i32, i32), architecture: &str) -> String {
+    // FNV-1a: a name, no secret, and the same in every build.
+    let hash = source
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    format!("{hash:016x}-nvrtc{major}.{minor}-{architecture}.cubin")
+}
+
+/// Written beside and then renamed: another process reads all of it or nothing.
+fn keep(path: &Path, code: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let beside = path.with_extension(format!("{}.part", std::process::id()));
+    fs::write(&beside, code)?;
+    fs::rename(&beside, path)
+}
+
+fn compile(source: &str, architecture: &str) -> Result<Vec<u8>, CompileError> {
+    let refused = |log: String| CompileError::Refused { architecture: architecture.to_owned(), log };
+    let text = CString::new(source).map_err(|error| refused(error.to_string()))?;
+    let program = result::create_program(&text, Some(c"aquatint.cu")).map_err(|error| refused(error.to_string()))?;
+    let options = [format!("--gpu-architecture={architecture}"), "--std=c++17".to_owned()];
+    // SAFETY: the program was made above, `text` outlives it, and it is destroyed once, below.
+    let compiled = unsafe { result::compile_program(program, &options) };
+    let code = match compiled {
+        Ok(()) => {
+            let mut bytes = 0;
+            // SAFETY: the program is compiled; the place is valid for writing.
+            let sized = unsafe { sys::nvrtcGetCUBINSize(program, &mut bytes) }.result();
+            let mut code = vec![0_u8; bytes];
+            // SAFETY: `code` has the room that was asked for.
+            let got = sized.and_then(|()| unsafe { sys::nvrtcGetCUBIN(program, code.as_mut_ptr().cast()) }.result());
+            got.map(|()| code).map_err(|error| refused(error.to_string()))
+        }
+        Err(error) => {
+            // SAFETY: the program is there, compiled or not.
+            let log = unsafe { result::get_program_log(program) }.unwrap_or_default();
+            let log: Vec<u8> = log.into_iter().map(|c| c as u8).filter(|&c| c != 0).collect();
+            Err(refused(format!("{error}\n{}", String::from_utf8_lossy(&log).trim_end())))
+        }
+    };
+    // SAFETY: made above and not used again. That it is gone is not worth failing for.
+    let _ = unsafe { result::destroy_program(program) };
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kernel_compiles_for_every_architecture() {
+        if !is_present() {
+            eprintln!("skipped: libnvrtc is not here (the package `nvidia-cuda-nvrtc` has it; see docs/GPU.md)");
+            return;
+        }
+        let source = kernels::source();
+        for architecture in ["sm_80", "sm_89", "sm_90", "sm_100"] {
+            let code = compile(&source, architecture).unwrap_or_else(|error| panic!("{error}"));
+            for name in kernels::NAMES {
+                let found = code.windows(name.len() + 6).any(|window| window == format!(".text.{name}").as_bytes());
+                assert!(found, "{name} is not in the code for {architecture}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_is_wrong_is_refused_with_the_place() {
+        if !is_present() {
+            eprintln!("skipped: libnvrtc is not here");
+            return;
+        }
+        let error = compile("extern \"C\" __global__ void k( {", "sm_90").unwrap_err().to_string();
+        assert!(error.contains("sm_90") && error.contains("aquatint.cu(1)"), "{error}");
+    }
+
+    #[test]
+    fn kept_code_is_named_by_source_compiler_and_architecture() {
+        let one = name("a", (13, 5), "sm_90");
+        assert_eq!(one, "af63dc4c8601ec8c-nvrtc13.5-sm_90.cubin");
+        assert_ne!(one, name("b", (13, 5), "sm_90"));
+        assert_ne!(one, name("a", (13, 0), "sm_90"));
+        assert_ne!(one, name("a", (13, 5), "sm_80"));
+    }
+
+    #[test]
+    fn what_was_kept_is_read_back() {
+        let folder = env::temp_dir().join(format!("aquatint-kernels-{}", std::process::id()));
+        let path = folder.join("x.cubin");
+        keep(&path, b"code").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"code");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

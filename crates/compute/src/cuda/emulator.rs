@@ -1,0 +1,200 @@
+//! A driver without a GPU, for tests: memory is the host's, kernels are compiled by a C++ compiler, products are loops.
+//! It remembers what was launched.
+
+use super::driver::{Address, Argument, ColumnMajor, Driver, DriverError, GpuFacts, Launch, Number, Product};
+use super::kernels;
+use libloading::Library;
+use std::collections::HashMap;
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock};
+
+type LaunchFunction = unsafe extern "C" fn(*const c_char, u32, u32, u32, *mut *mut c_void) -> c_int;
+
+/// What was asked of the driver, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Call {
+    Launch(&'static str, Launch),
+    Multiply(ColumnMajor),
+    Read(usize),
+}
+
+#[derive(Debug)]
+pub(super) struct Emulator {
+    facts: GpuFacts,
+    memory: Mutex<HashMap<Address, Vec<u128>>>,
+    calls: Mutex<Vec<Call>>,
+    /// Bytes that there are.
+    limit: usize,
+}
+
+/// The kernels for this processor, compiled once; `None` where there is no C++ compiler.
+fn library() -> Option<&'static Mutex<Library>> {
+    static LIBRARY: OnceLock<Option<Mutex<Library>>> = OnceLock::new();
+    let library = LIBRARY.get_or_init(|| {
+        let folder = std::env::temp_dir().join(format!("aquatint-emulator-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (source, object) = (folder.join("kernels.cpp"), folder.join("kernels.so"));
+        std::fs::write(&source, kernels::emulated_source()).unwrap();
+        let arguments = [
+            "-std=c++17",
+            "-O1",
+            "-U_FORTIFY_SOURCE",
+            "-fno-strict-aliasing",
+            "-ffp-contract=off",
+            "-shared",
+            "-fPIC",
+            "-w",
+        ];
+        let mut command = Command::new(std::env::var_os("CXX").map_or_else(|| PathBuf::from("c++"), PathBuf::from));
+        let output = command.args(arguments).arg(&source).arg("-o").arg(&object).output().ok()?;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // SAFETY: just made from our own source, which initialises nothing of others'.
+        let library = unsafe { Library::new(&object) }.unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        Some(Mutex::new(library))
+    });
+    library.as_ref()
+}
+
+impl Emulator {
+    /// `None`, said on standard error, where there is no C++ compiler.
+    pub(super) fn new(limit: usize) -> Option<Arc<Self>> {
+        if library().is_none() {
+            eprintln!("skipped: there is no C++ compiler here (`CXX` or `c++`) to emulate a GPU with");
+            return None;
+        }
+        let facts =
+            GpuFacts { ordinal: 0, name: "emulated".to_owned(), capability: (9, 0), memory: limit, driver: 13000 };
+        Some(Arc::new(Self { facts, memory: Mutex::default(), calls: Mutex::default(), limit }))
+    }
+
+    /// What was asked since the last time.
+    pub(super) fn calls(&self) -> Vec<Call> {
+        std::mem::take(&mut self.calls.lock().unwrap())
+    }
+
+    /// Bytes that are lent out.
+    pub(super) fn held(&self) -> usize {
+        self.memory.lock().unwrap().values().map(|memory| memory.len() * 16).sum()
+    }
+
+    fn record(&self, call: Call) {
+        self.calls.lock().unwrap().push(call);
+    }
+
+    /// That the bytes are within one piece of memory.
+    fn check(&self, at: Address, bytes: usize) {
+        let memory = self.memory.lock().unwrap();
+        let inside = |(&start, memory): (&Address, &Vec<u128>)| {
+            start <= at && at + bytes as u64 <= start + memory.len() as u64 * 16
+        };
+        assert!(memory.iter().any(inside), "{bytes} bytes at {at:#x} are not the device's");
+    }
+
+    fn values(&self, numbers: Number, at: Address, count: usize) -> Vec<f64> {
+        let width = if numbers == Number::F32 { 4 } else { 2 };
+        self.check(at, count * width);
+        // SAFETY: checked above.
+        let bytes = unsafe { std::slice::from_raw_parts(at as *const u8, count * width) };
+        match numbers {
+            Number::F32 => {
+                bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect()
+            }
+            Number::Bf16 => bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f64()).collect(),
+        }
+    }
+}
+
+impl Driver for Emulator {
+    fn facts(&self) -> &GpuFacts {
+        &self.facts
+    }
+    fn allocate(&self, bytes: usize) -> Result<Address, DriverError> {
+        let free = self.limit - self.held();
+        if bytes > free {
+            return Err(DriverError::OutOfMemory { asked: bytes, free });
+        }
+        // Not a number, so that who reads what nobody wrote is found out.
+        let mut memory = vec![u128::MAX; bytes.div_ceil(16)];
+        let at = memory.as_mut_ptr() as Address;
+        self.memory.lock().unwrap().insert(at, memory);
+        Ok(at)
+    }
+    fn free(&self, at: Address) {
+        assert!(self.memory.lock().unwrap().remove(&at).is_some(), "{at:#x} was given back twice");
+    }
+    fn write(&self, at: Address, bytes: &[u8]) -> Result<(), DriverError> {
+        self.check(at, bytes.len());
+        // SAFETY: checked above; the host's bytes are elsewhere.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at as *mut u8, bytes.len()) };
+        Ok(())
+    }
+    fn read(&self, at: Address, bytes: &mut [u8]) -> Result<(), DriverError> {
+        self.check(at, bytes.len());
+        self.record(Call::Read(bytes.len()));
+        // SAFETY: checked above; the host's bytes are elsewhere.
+        unsafe { std::ptr::copy_nonoverlapping(at as *const u8, bytes.as_mut_ptr(), bytes.len()) };
+        Ok(())
+    }
+    fn clear(&self, at: Address, bytes: usize) -> Result<(), DriverError> {
+        self.check(at, bytes);
+        // SAFETY: checked above.
+        unsafe { std::ptr::write_bytes(at as *mut u8, 0, bytes) };
+        Ok(())
+    }
+    fn launch(&self, kernel: &'static str, launch: Launch, arguments: &[Argument]) -> Result<(), DriverError> {
+        assert!(launch.blocks.0 > 0 && launch.blocks.1 > 0 && launch.blocks.1 <= 65_535, "{kernel}: {launch:?}");
+        assert!(launch.threads > 0 && launch.threads <= 1024 && launch.shared <= 99 << 10, "{kernel}: {launch:?}");
+        self.record(Call::Launch(kernel, launch));
+        // Each is read as the type that the kernel names; the widest has 8 bytes.
+        let mut values: Vec<u64> = arguments
+            .iter()
+            .map(|argument| match *argument {
+                Argument::Pointer(at) => at,
+                Argument::Int(value) => u64::from(value as u32),
+                Argument::Unsigned(value) => u64::from(value),
+                Argument::Long(value) => value as u64,
+                Argument::Float(value) => u64::from(value.to_bits()),
+            })
+            .collect();
+        let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|value| std::ptr::from_mut(value).cast()).collect();
+        let name = CString::new(kernel).unwrap();
+        let library = library().unwrap().lock().unwrap();
+        // SAFETY: the function has this type; arguments are as many and of the types that the kernel takes, or the test
+        // that calls it fails.
+        let unknown = unsafe {
+            let function = library.get::<LaunchFunction>(b"launch").unwrap();
+            function(name.as_ptr(), launch.blocks.0, launch.blocks.1, launch.threads, pointers.as_mut_ptr())
+        };
+        assert_eq!(unknown, 0, "there is no kernel `{kernel}`");
+        Ok(())
+    }
+    fn multiply(&self, product: &Product) -> Result<(), DriverError> {
+        let blas = product.column_major();
+        self.record(Call::Multiply(blas));
+        let [a_layout, b_layout, _] = blas.layouts();
+        let a = self.values(blas.numbers, product.right.at, a_layout.0 * a_layout.1);
+        let b = self.values(blas.numbers, product.left.at, b_layout.0 * b_layout.1);
+        let bias = product.bias.map(|at| self.values(Number::F32, at, blas.m));
+        self.check(product.out, blas.m * blas.n * 4);
+        let before = if blas.accumulate { self.values(Number::F32, product.out, blas.m * blas.n) } else { Vec::new() };
+        let at = |transposed: bool, leading: usize, row: usize, column: usize| {
+            if transposed { column + row * leading } else { row + column * leading }
+        };
+        let mut out = vec![0.0_f32; blas.m * blas.n];
+        for n in 0..blas.n {
+            for m in 0..blas.m {
+                let mut sum = bias.as_ref().map_or(0.0, |bias| bias[m]);
+                sum += before.get(m + n * blas.m).copied().unwrap_or_default();
+                for k in 0..blas.k {
+                    sum += a[at(blas.a_transposed, a_layout.0, m, k)] * b[at(blas.b_transposed, b_layout.0, k, n)];
+                }
+                out[m + n * blas.m] = sum as f32;
+            }
+        }
+        let bytes: Vec<u8> = out.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.write(product.out, &bytes)
+    }
+}

@@ -1,0 +1,54 @@
+// Small functions that several kernels share.
+#define WARP 32
+#define ALL_LANES 0xffffffffu
+
+DEVICE i64 element_index() { return i64(blockIdx.x) * blockDim.x + threadIdx.x; }
+
+// Rounds to the nearest bfloat16, ties to even; what is not a number stays that.
+DEVICE u16 to_bf16(float value) {
+    u32 bits = bits_of(value);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return u16((bits >> 16) | 0x40u);
+    return u16((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+DEVICE float from_bf16(u16 value) { return float_of(u32(value) << 16); }
+DEVICE u32 pair_bf16(float low, float high) { return u32(to_bf16(low)) | (u32(to_bf16(high)) << 16); }
+
+DEVICE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+DEVICE float silu_slope(float x) {
+    float s = sigmoid(x);
+    return s * (1.0f + x * (1.0f - s));
+}
+
+DEVICE float warp_sum(float value) {
+    for (int offset = WARP / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(ALL_LANES, value, offset);
+    return value;
+}
+DEVICE float warp_max(float value) {
+    for (int offset = WARP / 2; offset > 0; offset /= 2)
+        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, offset));
+    return value;
+}
+
+// The sum over all threads of a block of whole warps, in every thread.
+DEVICE float block_sum(float value) {
+    SHARED float parts[WARP];
+    int warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    value = warp_sum(value);
+    __syncthreads();
+    if (threadIdx.x % WARP == 0) parts[warp] = value;
+    __syncthreads();
+    float sum = 0.0f;
+    for (int i = 0; i < warps; i++) sum += parts[i];
+    return sum;
+}
+DEVICE float block_max(float value) {
+    SHARED float parts[WARP];
+    int warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    value = warp_max(value);
+    __syncthreads();
+    if (threadIdx.x % WARP == 0) parts[warp] = value;
+    __syncthreads();
+    float largest = parts[0];
+    for (int i = 1; i < warps; i++) largest = fmaxf(largest, parts[i]);
+    return largest;
+}

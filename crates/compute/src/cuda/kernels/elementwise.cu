@@ -1,0 +1,111 @@
+// One thread for one element: roundings, gates, activations, modulation.
+
+KERNEL round_to_bf16(i64 count, const float* x, u16* out) {
+    i64 i = element_index();
+    if (i < count) out[i] = to_bf16(x[i]);
+}
+
+KERNEL swiglu(i64 count, int width, const float* gate_up, float* out) {
+    i64 i = element_index();
+    if (i >= count) return;
+    i64 row = i / width, column = i % width;
+    float gate = gate_up[row * 2 * width + column], up = gate_up[row * 2 * width + width + column];
+    out[i] = gate * sigmoid(gate) * up;
+}
+
+KERNEL swiglu_halves(i64 count, const float* gate, const float* up, float* out) {
+    i64 i = element_index();
+    if (i < count) out[i] = gate[i] * sigmoid(gate[i]) * up[i];
+}
+
+KERNEL swiglu_backward(i64 count, int width, const float* gate_up, const float* d_out, float* d_gate_up) {
+    i64 i = element_index();
+    if (i >= count) return;
+    i64 at = (i / width) * 2 * width + i % width;
+    float gate = gate_up[at], up = gate_up[at + width], gradient = d_out[i];
+    d_gate_up[at] = gradient * up * silu_slope(gate);
+    d_gate_up[at + width] = gradient * gate * sigmoid(gate);
+}
+
+KERNEL silu(i64 count, const float* x, float* out) {
+    i64 i = element_index();
+    if (i < count) out[i] = x[i] * sigmoid(x[i]);
+}
+
+KERNEL silu_backward(i64 count, const float* x, const float* d_out, float* d_x) {
+    i64 i = element_index();
+    if (i < count) d_x[i] = d_out[i] * silu_slope(x[i]);
+}
+
+KERNEL modulate(i64 count, int columns, const u32* group_of_row, int stride, int shift, int scale, const float* x,
+                const float* modulation, float* out) {
+    i64 i = element_index();
+    if (i >= count) return;
+    const float* group = modulation + i64(group_of_row[i / columns]) * stride;
+    int column = i % columns;
+    out[i] = x[i] * (1.0f + group[scale + column]) + group[shift + column];
+}
+
+KERNEL modulate_backward(i64 count, int columns, const u32* group_of_row, int stride, int scale,
+                         const float* modulation, const float* d_out, float* d_x) {
+    i64 i = element_index();
+    if (i >= count) return;
+    d_x[i] = d_out[i] * (1.0f + modulation[i64(group_of_row[i / columns]) * stride + scale + i % columns]);
+}
+
+// `d_modulation[g, shift] += Σ d_out`, `d_modulation[g, scale] += Σ d_out x` over the rows of a group, in their order:
+// one column of blocks for each group, whose rows are `rows[ends[g - 1]..ends[g]]`. A negative shift is left out, and
+// then the sum is `Σ d_out x`: the gradient of a gate.
+KERNEL modulation_backward(int columns, const u32* rows, const u32* ends, const u32* groups, int stride, int shift,
+                           int scale, const float* x, const float* d_out, float* d_modulation) {
+    int column = blockIdx.y * blockDim.x + threadIdx.x;
+    if (column >= columns) return;
+    u32 first = blockIdx.x == 0 ? 0 : ends[blockIdx.x - 1], end = ends[blockIdx.x];
+    float sum = 0.0f, product = 0.0f;
+    for (u32 i = first; i < end; i++) {
+        i64 at = i64(rows[i]) * columns + column;
+        sum += d_out[at];
+        product += d_out[at] * x[at];
+    }
+    float* group = d_modulation + i64(groups[blockIdx.x]) * stride;
+    if (shift >= 0) group[shift + column] += sum;
+    group[scale + column] += product;
+}
+
+KERNEL gated_add(i64 count, int columns, const u32* group_of_row, int stride, int offset, const float* x,
+                 const float* modulation, float* residual) {
+    i64 i = element_index();
+    if (i >= count) return;
+    residual[i] += modulation[i64(group_of_row[i / columns]) * stride + offset + i % columns] * x[i];
+}
+
+KERNEL gated_add_backward(i64 count, int columns, const u32* group_of_row, int stride, int offset,
+                          const float* modulation, const float* d_out, float* d_x) {
+    i64 i = element_index();
+    if (i >= count) return;
+    d_x[i] = d_out[i] * modulation[i64(group_of_row[i / columns]) * stride + offset + i % columns];
+}
+
+// `y = a x + b y`; with `b = 0` the old `y` is not read, so that it may be uninitialised.
+KERNEL scale_add(i64 count, float a, const float* x, float b, float* y) {
+    i64 i = element_index();
+    if (i < count) y[i] = b == 0.0f ? a * x[i] : a * x[i] + b * y[i];
+}
+
+KERNEL add_bias(i64 count, int columns, const float* bias, float* out) {
+    i64 i = element_index();
+    if (i < count) out[i] += bias[i % columns];
+}
+
+// One AdamW update; the corrections are `1 − βᵏ`.
+KERNEL adamw(i64 count, float rate, float beta1, float beta2, float rest1, float rest2, float epsilon, float keep,
+             float correction1, float correction2, float gradient_scale, const float* gradient, float* first,
+             float* second, float* parameter) {
+    i64 i = element_index();
+    if (i >= count) return;
+    float g = gradient[i] * gradient_scale;
+    float m = first[i] * beta1 + g * rest1, v = second[i] * beta2 + g * g * rest2;
+    first[i] = m;
+    second[i] = v;
+    parameter[i] = parameter[i] * keep - m / correction1 / (sqrtf(v / correction2) + epsilon) * rate;
+}

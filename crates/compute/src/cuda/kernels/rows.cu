@@ -1,0 +1,230 @@
+// Rows of matrices: choosing them, norms, rotary positions, softmax, and sums over rows.
+
+KERNEL gather(i64 count, int columns, const float* table, const u32* ids, float* out) {
+    i64 i = element_index();
+    if (i < count) out[i] = table[i64(ids[i / columns]) * columns + i % columns];
+}
+
+// `table[ids[k]] = rows[sources[k]]`; the host has dropped all but the last of equal ids.
+KERNEL write_rows(i64 count, int columns, const float* rows, const u32* sources, const u32* ids, float* table) {
+    i64 i = element_index();
+    if (i >= count) return;
+    i64 k = i / columns, column = i % columns;
+    table[i64(ids[k]) * columns + column] = rows[i64(sources[k]) * columns + column];
+}
+
+// `d_table[ids[k]] += Σ d_out[rows[i]]` for `i` in `ends[k - 1]..ends[k]`, in that order: equal ids are gathered by the
+// host, so that no two threads add to one place and sums do not depend on which is first.
+KERNEL scatter_add(int columns, const u32* rows, const u32* ends, const u32* ids, const float* d_out, float* d_table) {
+    int column = blockIdx.y * blockDim.x + threadIdx.x;
+    if (column >= columns) return;
+    u32 first = blockIdx.x == 0 ? 0 : ends[blockIdx.x - 1], end = ends[blockIdx.x];
+    float* place = d_table + i64(ids[blockIdx.x]) * columns + column;
+    float sum = *place;
+    for (u32 i = first; i < end; i++) sum += d_out[i64(rows[i]) * columns + column];
+    *place = sum;
+}
+
+// `partial[p, c] = Σ` of a part of the rows of `x`.
+KERNEL sum_rows(int rows, int columns, const float* x, float* partial) {
+    int column = blockIdx.x * blockDim.x + threadIdx.x;
+    if (column >= columns) return;
+    float sum = 0.0f;
+    for (int row = blockIdx.y; row < rows; row += gridDim.y) sum += x[i64(row) * columns + column];
+    partial[i64(blockIdx.y) * columns + column] = sum;
+}
+
+// `out[c] += Σ_p partial[p, c]`.
+KERNEL add_partial(int parts, int columns, const float* partial, float* out) {
+    int column = blockIdx.x * blockDim.x + threadIdx.x;
+    if (column >= columns) return;
+    float sum = 0.0f;
+    for (int part = 0; part < parts; part++) sum += partial[i64(part) * columns + column];
+    out[column] += sum;
+}
+
+// One block for each row.
+KERNEL rms_norm(int columns, float epsilon, const float* x, const float* weight, float* out, float* inverse_rms) {
+    i64 row = blockIdx.x;
+    x += row * columns;
+    out += row * columns;
+    float squares = 0.0f;
+    for (int c = threadIdx.x; c < columns; c += blockDim.x) squares += x[c] * x[c];
+    float inverse = 1.0f / sqrtf(block_sum(squares) / columns + epsilon);
+    for (int c = threadIdx.x; c < columns; c += blockDim.x) out[c] = x[c] * inverse * (weight ? weight[c] : 1.0f);
+    if (threadIdx.x == 0) inverse_rms[row] = inverse;
+}
+
+KERNEL rms_norm_backward(int columns, const float* x, const float* weight, const float* inverse_rms,
+                         const float* d_out, int accumulate, float* d_x) {
+    i64 row = blockIdx.x;
+    x += row * columns;
+    d_out += row * columns;
+    d_x += row * columns;
+    float product = 0.0f;
+    for (int c = threadIdx.x; c < columns; c += blockDim.x) product += d_out[c] * (weight ? weight[c] : 1.0f) * x[c];
+    float inverse = inverse_rms[row];
+    float pull = inverse * inverse * inverse * block_sum(product) / columns;
+    for (int c = threadIdx.x; c < columns; c += blockDim.x) {
+        float gradient = inverse * d_out[c] * (weight ? weight[c] : 1.0f) - pull * x[c];
+        d_x[c] = accumulate ? d_x[c] + gradient : gradient;
+    }
+}
+
+// `partial[p, c] = Σ d_out x r` of a part of the rows.
+KERNEL rms_norm_backward_weight(int rows, int columns, const float* x, const float* inverse_rms, const float* d_out,
+                                float* partial) {
+    int column = blockIdx.x * blockDim.x + threadIdx.x;
+    if (column >= columns) return;
+    float sum = 0.0f;
+    for (int row = blockIdx.y; row < rows; row += gridDim.y) {
+        i64 at = i64(row) * columns + column;
+        sum += d_out[at] * x[at] * inverse_rms[row];
+    }
+    partial[i64(blockIdx.y) * columns + column] = sum;
+}
+
+// One block for each row, one warp for each head in turn. `turns` holds cosine and sine, `[positions, E/2, 2]`.
+KERNEL rope(int heads, int key_value_heads, int size, float epsilon, const u32* positions, const float* turns,
+            const float* packed, const float* query_norm, const float* key_norm, float* out) {
+    int lane = threadIdx.x % WARP, half = size / 2;
+    i64 row = blockIdx.x, columns = i64(heads + 2 * key_value_heads) * size;
+    const float* turn = turns + i64(positions[row]) * size;
+    for (int head = threadIdx.x / WARP; head < heads + 2 * key_value_heads; head += blockDim.x / WARP) {
+        const float* x = packed + row * columns + head * size;
+        float* y = out + row * columns + head * size;
+        if (head >= heads + key_value_heads) {
+            for (int e = lane; e < size; e += WARP) y[e] = x[e];
+            continue;
+        }
+        const float* weight = head < heads ? query_norm : key_norm;
+        float inverse = 1.0f;
+        if (weight) {
+            float squares = 0.0f;
+            for (int e = lane; e < size; e += WARP) squares += x[e] * x[e];
+            inverse = 1.0f / sqrtf(warp_sum(squares) / size + epsilon);
+        }
+        for (int pair = lane; pair < half; pair += WARP) {
+            float a = x[pair] * inverse * (weight ? weight[pair] : 1.0f);
+            float b = x[pair + half] * inverse * (weight ? weight[pair + half] : 1.0f);
+            float cosine = turn[2 * pair], sine = turn[2 * pair + 1];
+            y[pair] = a * cosine - b * sine;
+            y[pair + half] = a * sine + b * cosine;
+        }
+    }
+}
+
+// As above; keeps `1 / rms` of each query and key head, `[T, H + G]`, for the gradient of the norms' weights.
+KERNEL rope_backward(int heads, int key_value_heads, int size, float epsilon, const u32* positions,
+                     const float* turns, const float* packed, const float* query_norm, const float* key_norm,
+                     const float* d_out, float* d_packed, float* inverses) {
+    int lane = threadIdx.x % WARP, half = size / 2;
+    i64 row = blockIdx.x, columns = i64(heads + 2 * key_value_heads) * size;
+    const float* turn = turns + i64(positions[row]) * size;
+    for (int head = threadIdx.x / WARP; head < heads + 2 * key_value_heads; head += blockDim.x / WARP) {
+        const float* x = packed + row * columns + head * size;
+        const float* g = d_out + row * columns + head * size;
+        float* d = d_packed + row * columns + head * size;
+        if (head >= heads + key_value_heads) {
+            for (int e = lane; e < size; e += WARP) d[e] = g[e];
+            continue;
+        }
+        const float* weight = head < heads ? query_norm : key_norm;
+        float inverse = 1.0f, pull = 0.0f;
+        if (weight) {
+            float squares = 0.0f, product = 0.0f;
+            for (int pair = lane; pair < half; pair += WARP) {
+                float cosine = turn[2 * pair], sine = turn[2 * pair + 1];
+                float a = g[pair] * cosine + g[pair + half] * sine, b = g[pair + half] * cosine - g[pair] * sine;
+                squares += x[pair] * x[pair] + x[pair + half] * x[pair + half];
+                product += a * weight[pair] * x[pair] + b * weight[pair + half] * x[pair + half];
+            }
+            inverse = 1.0f / sqrtf(warp_sum(squares) / size + epsilon);
+            pull = inverse * inverse * inverse * warp_sum(product) / size;
+            if (lane == 0) inverses[row * (heads + key_value_heads) + head] = inverse;
+        }
+        for (int pair = lane; pair < half; pair += WARP) {
+            float cosine = turn[2 * pair], sine = turn[2 * pair + 1];
+            float a = g[pair] * cosine + g[pair + half] * sine, b = g[pair + half] * cosine - g[pair] * sine;
+            d[pair] = inverse * a * (weight ? weight[pair] : 1.0f) - pull * x[pair];
+            d[pair + half] = inverse * b * (weight ? weight[pair + half] : 1.0f) - pull * x[pair + half];
+        }
+    }
+}
+
+// `partial[p, e] = Σ turned gradient · x r` over a part of the rows and the heads `first..first + count`; one thread for
+// each element of a head.
+KERNEL rope_backward_weight(int rows, int heads, int key_value_heads, int size, int first, int count,
+                            const u32* positions, const float* turns, const float* packed, const float* inverses,
+                            const float* d_out, float* partial) {
+    int e = threadIdx.x, half = size / 2, pair = e % half;
+    if (e >= size) return;
+    i64 columns = i64(heads + 2 * key_value_heads) * size;
+    float sum = 0.0f;
+    for (int row = blockIdx.x; row < rows; row += gridDim.x) {
+        const float* turn = turns + i64(positions[row]) * size + 2 * pair;
+        for (int head = first; head < first + count; head++) {
+            const float* g = d_out + row * columns + head * size;
+            float turned = e < half ? g[pair] * turn[0] + g[pair + half] * turn[1]
+                                    : g[pair + half] * turn[0] - g[pair] * turn[1];
+            float inverse = inverses[i64(row) * (heads + key_value_heads) + head];
+            sum += turned * packed[row * columns + head * size + e] * inverse;
+        }
+    }
+    partial[i64(blockIdx.x) * size + e] = sum;
+}
+
+// Softmax of each row, in place; one block for each row.
+KERNEL softmax(int columns, float* x) {
+    x += i64(blockIdx.x) * columns;
+    float largest = -INFINITY;
+    for (int c = threadIdx.x; c < columns; c += blockDim.x) largest = fmaxf(largest, x[c]);
+    largest = block_max(largest);
+    float sum = 0.0f;
+    for (int c = threadIdx.x; c < columns; c += blockDim.x) {
+        x[c] = expf(x[c] - largest);
+        sum += x[c];
+    }
+    sum = block_sum(sum);
+    for (int c = threadIdx.x; c < columns; c += blockDim.x) x[c] = x[c] / sum;
+}
+
+// Softmax cross-entropy of each row of logits, in place: the loss, and where `weights` are given the logits' gradient.
+// The logit of `forbidden` is −∞.
+KERNEL cross_entropy(int columns, const u32* targets, u32 forbidden, const float* weights, float* logits,
+                     float* losses) {
+    float* row = logits + i64(blockIdx.x) * columns;
+    u32 target = targets[blockIdx.x];
+    float largest = -INFINITY;
+    for (int c = threadIdx.x; c < columns; c += blockDim.x)
+        if (u32(c) != forbidden) largest = fmaxf(largest, row[c]);
+    largest = block_max(largest);
+    float sum = 0.0f;
+    for (int c = threadIdx.x; c < columns; c += blockDim.x)
+        if (u32(c) != forbidden) sum += expf(row[c] - largest);
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) losses[blockIdx.x] = target == forbidden ? INFINITY : largest + logf(sum) - row[target];
+    if (!weights) return;
+    float weight = weights[blockIdx.x];
+    // The target's logit was read above by one thread, and is overwritten below by another.
+    __syncthreads();
+    for (int c = threadIdx.x; c < columns; c += blockDim.x) {
+        float probability = u32(c) == forbidden ? 0.0f : expf(row[c] - largest) / sum;
+        bool hit = u32(c) == target && target != forbidden;
+        row[c] = weight * (probability - (hit ? 1.0f : 0.0f));
+    }
+}
+
+// `partial[b] = Σ x²` of a part of the elements, in f64.
+KERNEL sum_of_squares(i64 count, const float* x, double* partial) {
+    SHARED double parts[256];
+    double sum = 0.0;
+    for (i64 i = element_index(); i < count; i += i64(gridDim.x) * blockDim.x) sum += double(x[i]) * double(x[i]);
+    parts[threadIdx.x] = sum;
+    __syncthreads();
+    for (int width = blockDim.x / 2; width > 0; width /= 2) {
+        if (int(threadIdx.x) < width) parts[threadIdx.x] += parts[threadIdx.x + width];
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) partial[blockIdx.x] = parts[0];
+}

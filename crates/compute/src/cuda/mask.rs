@@ -1,0 +1,95 @@
+//! What every row sees, on the GPU.
+
+use super::{Cuda, Memory};
+use crate::Visibility;
+use std::sync::{Arc, PoisonError};
+
+/// Masks that are kept: a step uses one or two of them in every block of its network.
+const KEPT: usize = 4;
+
+/// A visibility and its arrays.
+#[derive(Debug)]
+pub(super) struct Mask {
+    visibility: Visibility,
+    /// Two half-open intervals for each row: `[T, 4]`.
+    pub(super) intervals: Memory,
+    /// For each row the half-open interval of rows within which all are that see it: `[T, 2]`.
+    pub(super) readers: Memory,
+}
+
+impl Cuda {
+    /// The arrays of a visibility, from the last time or new.
+    pub(super) fn mask(&self, visibility: &Visibility) -> Arc<Mask> {
+        let mut masks = self.kept.masks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mask) = masks.iter().find(|mask| mask.visibility == *visibility) {
+            return Arc::clone(mask);
+        }
+        let rows = (0..visibility.len()).map(|row| visibility.row(row));
+        let intervals: Vec<u32> = rows.flat_map(|[a, b]| [a.start, a.end, b.start, b.end]).collect();
+        let mask = Arc::new(Mask {
+            visibility: visibility.clone(),
+            intervals: self.indices(&intervals),
+            readers: self.indices(&readers(visibility)),
+        });
+        if masks.len() == KEPT {
+            masks.remove(0);
+        }
+        masks.push(Arc::clone(&mask));
+        mask
+    }
+}
+
+/// First reader and one past the last of each row, `0, 0` where there is none.
+fn readers(visibility: &Visibility) -> Vec<u32> {
+    let rows = visibility.len();
+    let first = earliest(visibility, 0..rows);
+    let last = earliest(visibility, (0..rows).rev());
+    first.into_iter().zip(last).flat_map(|(first, last)| first.zip(last).map_or([0, 0], |(a, b)| [a, b + 1])).collect()
+}
+
+/// For each row the first of `readers` that sees it. Every row is reached once: those that are done are skipped by
+/// pointers to the next that is not, shortened on the way.
+fn earliest(visibility: &Visibility, readers: impl Iterator<Item = usize>) -> Vec<Option<u32>> {
+    let mut found = vec![None; visibility.len()];
+    let mut next: Vec<usize> = (0..=visibility.len()).collect();
+    fn open(next: &mut [usize], mut row: usize) -> usize {
+        while next[row] != row {
+            next[row] = next[next[row]];
+            row = next[row];
+        }
+        row
+    }
+    for reader in readers {
+        for interval in visibility.row(reader) {
+            let mut row = open(&mut next, interval.start as usize);
+            while row < interval.end as usize {
+                found[row] = Some(reader as u32);
+                next[row] = row + 1;
+                row = open(&mut next, row);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::{Numbers, random_visibility};
+
+    #[test]
+    fn readers_bound_all_rows_that_see_a_row() {
+        for seed in 0..50 {
+            let mut numbers = Numbers(seed);
+            let lengths = [1 + numbers.below(9) as usize, 1 + numbers.below(30) as usize];
+            let visibility = random_visibility(&lengths, &mut numbers);
+            let readers = readers(&visibility);
+            for row in 0..visibility.len() {
+                let sees = |reader: &u32| visibility.row(*reader as usize).iter().any(|i| i.contains(&(row as u32)));
+                let seeing: Vec<u32> = (0..visibility.len() as u32).filter(sees).collect();
+                let expected = seeing.first().zip(seeing.last()).map_or([0, 0], |(a, b)| [*a, b + 1]);
+                assert_eq!(readers[2 * row..][..2], expected, "seed {seed}, row {row}");
+            }
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! The real driver: CUDA's driver interface and cuBLASLt, loaded when a GPU is asked for.
+
+use super::compile::{self, CompileError};
+use super::driver::{Address, Argument, ColumnMajor, Driver, DriverError, GpuFacts, Launch, Number, Product};
+use super::kernels;
+use cudarc::cublaslt::{result as lt, sys as lt_sys};
+use cudarc::driver::{result as cuda, sys};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ffi::{CString, c_void};
+use std::fmt;
+use std::ptr::{from_mut, from_ref};
+use std::sync::{Mutex, PoisonError};
+
+/// The oldest driver that serves what is called here: the first for CUDA 12.
+const OLDEST: u32 = 12_000;
+/// Bytes that cuBLASLt may use beside the matrices; NVIDIA's advice for Hopper is 32 MiB.
+const WORKSPACE: usize = 32 << 20;
+/// Ways to multiply a shape that are timed against each other when it comes first.
+const CANDIDATES: usize = 8;
+/// Multiplications of a candidate that are timed.
+const TRIALS: usize = 3;
+
+/// Why there is no GPU to compute on.
+#[derive(Debug, thiserror::Error)]
+pub enum GpuError {
+    /// No driver is installed.
+    #[error("no NVIDIA driver was found (libcuda)")]
+    NoDriver,
+    /// The driver does not know what is called.
+    #[error("the NVIDIA driver is too old: it serves CUDA {}.{}; needed: 12.0 or newer", found / 1000, found % 1000 / 10)]
+    OldDriver {
+        /// What the driver serves: 11080 for 11.8.
+        found: u32,
+    },
+    /// There are fewer.
+    #[error("there is no GPU {asked}; there are {count}, counted from 0")]
+    NoSuchGpu {
+        /// The one asked for.
+        asked: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// A library besides the driver is missing.
+    #[error("the library {library} was not found")]
+    MissingLibrary {
+        /// Its name.
+        library: &'static str,
+    },
+    /// The kernels were not compiled.
+    #[error(transparent)]
+    Kernels(#[from] CompileError),
+    /// The driver or a library failed, in its words.
+    #[error("{call} failed: {reason}")]
+    Failed {
+        /// What was called.
+        call: &'static str,
+        /// What was answered.
+        reason: String,
+    },
+}
+
+fn failed(call: &'static str) -> impl Fn(cuda::DriverError) -> GpuError {
+    move |error| GpuError::Failed { call, reason: error.to_string() }
+}
+
+fn wrong<E: fmt::Display>(call: &'static str) -> impl Fn(E) -> DriverError {
+    move |error| DriverError::Failed { call, reason: error.to_string() }
+}
+
+/// Starts the driver and says what CUDA it serves.
+fn start() -> Result<u32, GpuError> {
+    // SAFETY: loads the driver's library, which runs its initialisers.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(GpuError::NoDriver);
+    }
+    cuda::init().map_err(failed("cuInit"))?;
+    let mut version = 0;
+    // SAFETY: the place is valid for writing.
+    unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(failed("cuDriverGetVersion"))?;
+    let found = version as u32;
+    if found < OLDEST { Err(GpuError::OldDriver { found }) } else { Ok(found) }
+}
+
+/// See [`super::Cuda::gpus`].
+pub(super) fn gpus() -> Result<Vec<GpuFacts>, GpuError> {
+    let driver = start()?;
+    let count = cuda::device::get_count().map_err(failed("cuDeviceGetCount"))?;
+    (0..count as usize).map(|ordinal| facts(ordinal, driver)).collect()
+}
+
+/// See [`super::Cuda::missing_libraries`].
+pub(super) fn missing_libraries() -> Vec<&'static str> {
+    // SAFETY: loads NVIDIA's library, which runs its initialisers.
+    let products = unsafe { lt_sys::is_culib_present() };
+    [("libcublasLt", products), ("libnvrtc", compile::is_present())]
+        .into_iter()
+        .filter_map(|(name, there)| (!there).then_some(name))
+        .collect()
+}
+
+fn facts(ordinal: usize, driver: u32) -> Result<GpuFacts, GpuError> {
+    use sys::CUdevice_attribute_enum as Attribute;
+    let device = cuda::device::get(ordinal as i32).map_err(failed("cuDeviceGet"))?;
+    // SAFETY: the device is one that the driver named.
+    let attribute = |which| unsafe { cuda::device::get_attribute(device, which) }.map(|value| value as u32);
+    let capability = || -> Result<_, cuda::DriverError> {
+        Ok((
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        ))
+    };
+    Ok(GpuFacts {
+        ordinal,
+        name: cuda::device::get_name(device).map_err(failed("cuDeviceGetName"))?,
+        capability: capability().map_err(failed("cuDeviceGetAttribute"))?,
+        // SAFETY: as above.
+        memory: unsafe { cuda::device::total_mem(device) }.map_err(failed("cuDeviceTotalMem"))?,
+        driver,
+    })
+}
+
+/// One GPU: its context, the one stream on which everything happens, the kernels, and how each shape is multiplied.
+pub(super) struct Nvidia {
+    facts: GpuFacts,
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    module: sys::CUmodule,
+    functions: HashMap<&'static str, sys::CUfunction>,
+    products: lt_sys::cublasLtHandle_t,
+    workspace: sys::CUdeviceptr,
+    ways: Mutex<HashMap<ColumnMajor, Way>>,
+}
+
+// SAFETY: CUDA's handles may be used by any thread once the context is current there, which every method sees to, and
+// both interfaces may be called by several threads at once; what is ours and changes is behind a mutex.
+unsafe impl Send for Nvidia {}
+// SAFETY: as above.
+unsafe impl Sync for Nvidia {}
+
+impl fmt::Debug for Nvidia {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nvidia").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}
+
+/// How products of one shape are computed.
+struct Way {
+    operation: lt_sys::cublasLtMatmulDesc_t,
+    /// Of A, B and D.
+    layouts: [lt_sys::cublasLtMatrixLayout_t; 3],
+    algorithm: lt_sys::cublasLtMatmulAlgo_t,
+}
+
+impl Nvidia {
+    pub(super) fn open(ordinal: usize) -> Result<Self, GpuError> {
+        let driver = start()?;
+        let count = cuda::device::get_count().map_err(failed("cuDeviceGetCount"))? as usize;
+        if ordinal >= count {
+            return Err(GpuError::NoSuchGpu { asked: ordinal, count });
+        }
+        if let Some(&library) = missing_libraries().first() {
+            return Err(GpuError::MissingLibrary { library });
+        }
+        let facts = facts(ordinal, driver)?;
+        let device = cuda::device::get(ordinal as i32).map_err(failed("cuDeviceGet"))?;
+        let code = compile::machine_code(&format!("sm_{}{}", facts.capability.0, facts.capability.1))?;
+        // SAFETY: the device is there; the context is released once, when this is dropped.
+        let context = unsafe { cuda::primary_ctx::retain(device) }.map_err(failed("cuDevicePrimaryCtxRetain"))?;
+        // SAFETY: the context was just made.
+        unsafe { cuda::ctx::set_current(context) }.map_err(failed("cuCtxSetCurrent"))?;
+        let stream = cuda::stream::create(cuda::stream::StreamKind::NonBlocking).map_err(failed("cuStreamCreate"))?;
+        // SAFETY: machine code for this GPU, whole, from its compiler.
+        let module = unsafe { cuda::module::load_data(code.as_ptr().cast()) }.map_err(failed("cuModuleLoadData"))?;
+        let mut functions = HashMap::new();
+        for name in kernels::NAMES {
+            let text = CString::new(name)
+                .map_err(|error| GpuError::Failed { call: "cuModuleGetFunction", reason: error.to_string() })?;
+            // SAFETY: the module is loaded, and stays so as long as its functions are kept.
+            let function =
+                unsafe { cuda::module::get_function(module, text) }.map_err(failed("cuModuleGetFunction"))?;
+            functions.insert(name, function);
+        }
+        let failed_product =
+            |error: lt::CublasError| GpuError::Failed { call: "cublasLtCreate", reason: error.to_string() };
+        let products = lt::create_handle().map_err(failed_product)?;
+        // SAFETY: freed once, when this is dropped.
+        let workspace = unsafe { cuda::malloc_sync(WORKSPACE) }.map_err(failed("cuMemAlloc"))?;
+        let ways = Mutex::default();
+        Ok(Self { facts, device, context, stream, module, functions, products, workspace, ways })
+    }
+
+    /// Makes this GPU the calling thread's.
+    fn enter(&self) -> Result<(), DriverError> {
+        // SAFETY: the context lives as long as `self`.
+        unsafe { cuda::ctx::set_current(self.context) }.map_err(wrong("cuCtxSetCurrent"))
+    }
+
+    /// Describes products of a shape, and chooses the fastest of several ways by timing them into memory of their own.
+    fn find_way(&self, shape: &ColumnMajor, product: &Product) -> Result<Way, lt::CublasError> {
+        use lt_sys::cublasLtMatmulDescAttributes_t as Attribute;
+        let (compute, single) = (lt_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, lt_sys::cudaDataType::CUDA_R_32F);
+        let factor = match shape.numbers {
+            Number::F32 => single,
+            Number::Bf16 => lt_sys::cudaDataType::CUDA_R_16BF,
+        };
+        let operation = lt::create_matmul_desc(compute, single)?;
+        let set = |attribute, value: &i32| {
+            // SAFETY: these attributes are 32-bit integers, and the place is read before the call returns.
+            unsafe { lt::set_matmul_desc_attribute(operation, attribute, from_ref(value).cast(), size_of::<i32>()) }
+        };
+        set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, &i32::from(shape.a_transposed))?;
+        set(Attribute::CUBLASLT_MATMUL_DESC_TRANSB, &i32::from(shape.b_transposed))?;
+        if shape.biased {
+            set(
+                Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE,
+                &(lt_sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS as i32),
+            )?;
+            self.set_bias(operation, product.bias.unwrap_or(0))?;
+        }
+        let [a, b, d] = shape.layouts();
+        let layout = |kind, (rows, columns): (usize, usize)| {
+            lt::create_matrix_layout(kind, rows as u64, columns as u64, rows as i64)
+        };
+        let layouts = [layout(factor, a)?, layout(factor, b)?, layout(single, d)?];
+        let preference = lt::create_matmul_pref()?;
+        // SAFETY: the attribute is a `size_t`; the place is read before the call returns.
+        unsafe {
+            lt::set_matmul_pref_attribute(
+                preference,
+                lt_sys::cublasLtMatmulPreferenceAttributes_t::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                from_ref(&WORKSPACE).cast(),
+                size_of::<usize>(),
+            )?;
+        }
+        let mut count = 0;
+        // SAFETY: a structure of numbers, for which zeros are values.
+        let mut results: [lt_sys::cublasLtMatmulHeuristicResult_t; CANDIDATES] = unsafe { std::mem::zeroed() };
+        // SAFETY: all handles were made above; `results` has room for as many as are asked for.
+        let asked = unsafe {
+            lt_sys::cublasLtMatmulAlgoGetHeuristic(
+                self.products,
+                operation,
+                layouts[0],
+                layouts[1],
+                layouts[2],
+                layouts[2],
+                preference,
+                CANDIDATES as i32,
+                results.as_mut_ptr(),
+                &mut count,
+            )
+        };
+        // SAFETY: made above and not used again.
+        unsafe { lt::destroy_matmul_pref(preference) }?;
+        asked.result()?;
+        let found: Vec<_> = results[..count as usize].iter().filter(|found| found.state.result().is_ok()).collect();
+        let Some(first) = found.first() else {
+            return Err(lt::CublasError(lt_sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED));
+        };
+        let mut way = Way { operation, layouts, algorithm: first.algo };
+        // Without room for a second result the first that is proposed has to do.
+        // SAFETY: freed below.
+        if let Ok(out) = unsafe { cuda::malloc_sync(shape.m * shape.n * size_of::<f32>()) } {
+            let mut best = f32::INFINITY;
+            for candidate in found {
+                let tried = Way { operation, layouts, algorithm: candidate.algo };
+                let trial = Product { out, accumulate: false, ..*product };
+                if let Some(time) = self.time(&tried, &trial)
+                    && time < best
+                {
+                    (best, way.algorithm) = (time, candidate.algo);
+                }
+            }
+            // SAFETY: allocated above; freeing waits for what uses it.
+            let _ = unsafe { cuda::free_sync(out) };
+        }
+        Ok(way)
+    }
+
+    /// Milliseconds of some multiplications after a first one; `None` where a way does not work.
+    fn time(&self, way: &Way, product: &Product) -> Option<f32> {
+        self.run(way, product).ok()?;
+        let event = || cuda::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT).ok();
+        let (start, end) = (event()?, event()?);
+        // SAFETY: both events and the stream are there, and the events are destroyed once.
+        unsafe {
+            cuda::event::record(start, self.stream).ok()?;
+            for _ in 0..TRIALS {
+                self.run(way, product).ok()?;
+            }
+            cuda::event::record(end, self.stream).ok()?;
+            cuda::event::synchronize(end).ok()?;
+            let time = cuda::event::elapsed(start, end).ok();
+            cuda::event::destroy(start).ok()?;
+            cuda::event::destroy(end).ok()?;
+            time
+        }
+    }
+
+    fn set_bias(&self, operation: lt_sys::cublasLtMatmulDesc_t, at: Address) -> Result<(), lt::CublasError> {
+        // SAFETY: the attribute is a device pointer; the place is read before the call returns.
+        unsafe {
+            lt::set_matmul_desc_attribute(
+                operation,
+                lt_sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                from_ref(&at).cast(),
+                size_of::<Address>(),
+            )
+        }
+    }
+
+    fn run(&self, way: &Way, product: &Product) -> Result<(), lt::CublasError> {
+        let (one, add) = (1.0_f32, if product.accumulate { 1.0_f32 } else { 0.0 });
+        // SAFETY: the way was made for this shape, the addresses are this device's, and there is room as the shape says;
+        // both factors are read before the call returns.
+        unsafe {
+            lt::matmul(
+                self.products,
+                way.operation,
+                from_ref(&one).cast(),
+                from_ref(&add).cast(),
+                product.right.at as *const c_void,
+                way.layouts[0],
+                product.left.at as *const c_void,
+                way.layouts[1],
+                product.out as *const c_void,
+                way.layouts[2],
+                product.out as *mut c_void,
+                way.layouts[2],
+                &way.algorithm,
+                self.workspace as *mut c_void,
+                WORKSPACE,
+                self.stream.cast(),
+            )
+        }
+    }
+}
+
+impl Driver for Nvidia {
+    fn facts(&self) -> &GpuFacts {
+        &self.facts
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<Address, DriverError> {
+        self.enter()?;
+        // SAFETY: whoever asked gives it back.
+        unsafe { cuda::malloc_sync(bytes) }.map_err(|error| match error.0 {
+            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+                let free = cuda::mem_get_info().map_or(0, |(free, _)| free);
+                DriverError::OutOfMemory { asked: bytes, free }
+            }
+            _ => wrong("cuMemAlloc")(error),
+        })
+    }
+
+    fn free(&self, at: Address) {
+        // A GPU that failed has nothing left to give back.
+        if self.enter().is_ok() {
+            // SAFETY: `at` is from `allocate`; freeing waits for what uses it.
+            let _ = unsafe { cuda::free_sync(at) };
+        }
+    }
+
+    fn write(&self, at: Address, bytes: &[u8]) -> Result<(), DriverError> {
+        self.enter()?;
+        // SAFETY: the caller has that much memory there. From pageable memory the driver copies before it returns.
+        unsafe { cuda::memcpy_htod_async(at, bytes, self.stream) }.map_err(wrong("cuMemcpyHtoD"))
+    }
+
+    fn read(&self, at: Address, bytes: &mut [u8]) -> Result<(), DriverError> {
+        self.enter()?;
+        // SAFETY: the caller has that much memory there; the bytes are not looked at before the stream is done.
+        unsafe {
+            cuda::memcpy_dtoh_async(bytes, at, self.stream).map_err(wrong("cuMemcpyDtoH"))?;
+            cuda::stream::synchronize(self.stream).map_err(wrong("cuStreamSynchronize"))
+        }
+    }
+
+    fn clear(&self, at: Address, bytes: usize) -> Result<(), DriverError> {
+        self.enter()?;
+        // SAFETY: the caller has that much memory there.
+        unsafe { cuda::memset_d8_async(at, 0, bytes, self.stream) }.map_err(wrong("cuMemsetD8"))
+    }
+
+    fn launch(&self, kernel: &'static str, launch: Launch, arguments: &[Argument]) -> Result<(), DriverError> {
+        self.enter()?;
+        let Some(&function) = self.functions.get(kernel) else {
+            return Err(DriverError::Failed { call: "cuLaunchKernel", reason: format!("there is no `{kernel}`") });
+        };
+        let mut arguments = arguments.to_vec();
+        let mut places: Vec<*mut c_void> = arguments
+            .iter_mut()
+            .map(|argument| match argument {
+                Argument::Pointer(value) => from_mut(value).cast(),
+                Argument::Int(value) => from_mut(value).cast(),
+                Argument::Unsigned(value) => from_mut(value).cast(),
+                Argument::Long(value) => from_mut(value).cast(),
+                Argument::Float(value) => from_mut(value).cast(),
+            })
+            .collect();
+        let Launch { blocks: (x, y), threads, shared } = launch;
+        // SAFETY: the arguments are those that the kernel takes, which tests see to for every kernel; they are copied
+        // before the call returns.
+        unsafe { cuda::launch_kernel(function, (x, y, 1), (threads, 1, 1), shared, self.stream, &mut places) }
+            .map_err(wrong("cuLaunchKernel"))
+    }
+
+    fn multiply(&self, product: &Product) -> Result<(), DriverError> {
+        self.enter()?;
+        let failed = wrong::<lt::CublasError>("cublasLtMatmul");
+        // Adding to the result is no matter of the way.
+        let shape = ColumnMajor { accumulate: false, ..product.column_major() };
+        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        let way = match ways.entry(shape) {
+            Entry::Occupied(way) => way.into_mut(),
+            Entry::Vacant(place) => place.insert(self.find_way(&shape, product).map_err(&failed)?),
+        };
+        if let Some(bias) = product.bias {
+            self.set_bias(way.operation, bias).map_err(&failed)?;
+        }
+        self.run(way, product).map_err(&failed)
+    }
+}
+
+impl Drop for Nvidia {
+    fn drop(&mut self) {
+        if self.enter().is_err() {
+            return;
+        }
+        let ways = self.ways.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: each was made once and nothing uses it any more; failures leave the process to end them.
+        unsafe {
+            let _ = cuda::stream::synchronize(self.stream);
+            for way in ways.values() {
+                let _ = lt::destroy_matmul_desc(way.operation);
+                for layout in way.layouts {
+                    let _ = lt::destroy_matrix_layout(layout);
+                }
+            }
+            let _ = lt::destroy_handle(self.products);
+            let _ = cuda::free_sync(self.workspace);
+            let _ = cuda::module::unload(self.module);
+            let _ = cuda::stream::destroy(self.stream);
+            let _ = cuda::primary_ctx::release(self.device);
+        }
+    }
+}
