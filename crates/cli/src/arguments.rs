@@ -5,6 +5,7 @@ use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -93,7 +94,8 @@ pub(crate) enum Command {
 /// Which model, where and in which precision.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct DeviceArguments {
-    /// Where to compute
+    /// Where to compute: auto (an NVIDIA GPU where one is ready, else the processor), cpu, cpu-scalar (the slow path that
+    /// defines what is right), cuda, cuda:N (GPU N, from 0)
     #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Computing")]
     pub(crate) device: DeviceChoice,
 
@@ -106,15 +108,40 @@ pub(crate) struct DeviceArguments {
     pub(crate) threads: Option<usize>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+/// Where to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum DeviceChoice {
-    /// The best that this machine has
+    /// A GPU where one is ready, else the processor.
     #[default]
     Auto,
-    /// The processor, on the fastest path that it knows
+    /// The processor, on the fastest path that it knows.
     Cpu,
-    /// The processor, on the slow path that defines what is right
+    /// The processor, on the slow path that defines what is right.
     CpuScalar,
+    /// An NVIDIA GPU, by its number.
+    Cuda(usize),
+}
+
+impl DeviceChoice {
+    /// What may be typed.
+    pub(crate) const ALLOWED: &str = "auto, cpu, cpu-scalar, cuda, cuda:N";
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(value: &str) -> Result<Self, Self::Err> {
+        match value {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cpu-scalar" => Ok(Self::CpuScalar),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => {
+                let number = value.strip_prefix("cuda:").and_then(|number| number.parse().ok());
+                number.map(Self::Cuda).ok_or_else(|| format!("allowed: {}", Self::ALLOWED))
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -615,7 +642,8 @@ pub(crate) struct BenchArguments {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 
-    /// Where to compute
+    /// Where to compute: auto (an NVIDIA GPU where one is ready, else the processor), cpu, cpu-scalar (the slow path that
+    /// defines what is right), cuda, cuda:N (GPU N, from 0)
     #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Computing")]
     pub(crate) device: DeviceChoice,
 
@@ -644,7 +672,7 @@ pub(crate) enum Rows {
     Count(usize),
 }
 
-impl std::str::FromStr for Rows {
+impl FromStr for Rows {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

@@ -10,6 +10,7 @@ mod conversation;
 mod environment;
 mod failure;
 mod frame;
+mod gpu;
 mod interrupt;
 mod live;
 mod machine;

@@ -1,7 +1,7 @@
 //! Whole networks against a second implementation in PyTorch and f64 (golden/README.md): logits, costs, every gradient,
 //! and the parameters after one and three steps of AdamW.
 
-use aquatint_compute::{AdamW, Cpu, CpuPath, Device, Element};
+use aquatint_compute::{AdamW, Cpu, CpuPath, Cuda, Device, Element};
 use aquatint_network::{Denoiser, Learner, Network};
 use aquatint_testing::{Comparison, Example, Golden};
 
@@ -85,4 +85,11 @@ fn the_specification_in_single_precision_agrees_with_pytorch() {
 #[test]
 fn the_fast_path_agrees_with_pytorch() {
     compare(&Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), 2e-5, 2e-5);
+}
+
+#[test]
+fn a_gpu_agrees_with_pytorch() {
+    for device in Cuda::tested() {
+        compare(&device, 2e-5, 2e-5);
+    }
 }

@@ -5,8 +5,8 @@ use super::subject::Subject;
 use super::timed::{Clock, Operation, Spent, Timed};
 use crate::arguments::Precision;
 use crate::failure::Failure;
-use crate::model::Plan;
-use aquatint_compute::{AdamW, Cpu, Device, DeviceError, summarise};
+use crate::model::{Plan, Work};
+use aquatint_compute::{AdamW, Device, DeviceError, summarise};
 use aquatint_diffusion::Canvas;
 use aquatint_generate::{Cache, Drift, Drifting, Request, Settings, generate};
 use aquatint_network::{Denoiser, Learner, Network, NetworkError};
@@ -93,15 +93,19 @@ pub(crate) fn training(
     repeat: usize,
     breakdown: bool,
 ) -> Result<Trained, Failure> {
-    match plan.precision() {
-        Precision::F64 => training_on(Cpu::<f64>::scalar(), subject, batch, repeat, breakdown),
-        Precision::Int8 | Precision::Int4 => {
-            Err(Failure::new("a network of integers does not learn").hint("leave out --train, or measure f32 or bf16"))
-        }
-        Precision::Auto | Precision::F32 | Precision::Bf16 => {
-            training_on(plan.cpu()?, subject, batch, repeat, breakdown)
+    struct Training<'a>(&'a Subject, &'a Batch, usize, bool);
+    impl Work for Training<'_> {
+        type Output = Trained;
+        fn on<D: Device>(self, device: D) -> Result<Trained, Failure> {
+            training_on(device, self.0, self.1, self.2, self.3)
         }
     }
+    if let Precision::Int8 | Precision::Int4 = plan.precision() {
+        return Err(
+            Failure::new("a network of integers does not learn").hint("leave out --train, or measure f32 or bf16")
+        );
+    }
+    plan.run(Training(subject, batch, repeat, breakdown))
 }
 
 fn training_on<D: Device>(
@@ -258,7 +262,8 @@ mod tests {
 
     #[test]
     fn a_generation_fills_every_request_in_the_passes_of_its_plan() {
-        let network = Network::new(Cpu::<f32>::scalar(), spec(Layout::Full), 0).unwrap();
+        let device = aquatint_compute::Cpu::<f32>::scalar();
+        let network = Network::new(device, spec(Layout::Full), 0).unwrap();
         let what = Generation {
             requests: 2,
             prompt: 4,

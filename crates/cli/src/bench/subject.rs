@@ -1,11 +1,10 @@
 //! The network that is measured: a model's, or one of any shape with random weights.
 
 use super::timed::{Clock, Timed};
-use crate::arguments::Precision;
 use crate::failure::Failure;
-use crate::model::{self, Plan};
+use crate::model::{self, Plan, Work};
 use aquatint_checkpoint::Checkpoint;
-use aquatint_compute::{Cpu, Device, WeightFormat};
+use aquatint_compute::{Device, WeightFormat};
 use aquatint_diffusion::Key;
 use aquatint_network::{Denoiser, Frozen, Network, NetworkError, NetworkSpec, TensorData, families};
 use std::collections::HashMap;
@@ -60,10 +59,14 @@ impl Subject {
 
     /// The network as a denoiser in the precision of a plan, which is all that a forward pass and generation need.
     pub(crate) fn denoiser(&self, plan: &Plan, breakdown: bool) -> Result<Ready, Failure> {
-        match plan.precision() {
-            Precision::F64 => self.ready(Cpu::<f64>::scalar(), plan.format(), breakdown),
-            _ => self.ready(plan.cpu()?, plan.format(), breakdown),
+        struct Readying<'a>(&'a Subject, WeightFormat, bool);
+        impl Work for Readying<'_> {
+            type Output = Ready;
+            fn on<D: Device>(self, device: D) -> Result<Ready, Failure> {
+                self.0.ready(device, self.1, self.2)
+            }
         }
+        plan.run(Readying(self, plan.format(), breakdown))
     }
 
     fn ready<D: Device>(&self, device: D, format: WeightFormat, breakdown: bool) -> Result<Ready, Failure> {

@@ -11,7 +11,7 @@ use crate::machine;
 use crate::model::Plan;
 use crate::printer::Printer;
 use crate::wire;
-use aquatint_compute::{Arithmetic, VisibilityError, peak};
+use aquatint_compute::VisibilityError;
 use aquatint_files::write_atomically;
 use aquatint_generate::{Cache, GenerateError};
 use aquatint_network::NetworkSpec;
@@ -42,15 +42,19 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> Result<(), F
             generation: generation.map(describe),
         },
         processor: machine::processor(),
-        path: plans.first().map_or_else(String::new, |plan| plan.path().to_string()),
+        path: plans.first().map_or_else(String::new, Plan::path),
         rows: Vec::new(),
     };
     let mut peaks = BTreeMap::new();
     for plan in &plans {
         printer.detail(format_args!("measuring {} on {}", name(plan.precision()), plan.device()));
-        let most = arithmetics(plan.precision()).iter().find_map(|&arithmetic| {
-            *peaks.entry((arithmetic, plan.threads())).or_insert_with(|| peak(plan.path(), arithmetic, plan.threads()))
-        });
+        if arguments.breakdown && plan.is_gpu() {
+            return Err(Failure::new(
+                "a GPU is not waited for after each operation, so that none has a time of its own",
+            )
+            .hint("leave out --breakdown, or look with NVIDIA's profiler (nsys)"));
+        }
+        let most = *peaks.entry((name(plan.precision()), plan.threads())).or_insert_with(|| plan.peak());
         report.rows.push(row(arguments, plan, &subject, &batch, generation, most)?);
     }
     if let Some(path) = &arguments.out {
@@ -161,18 +165,6 @@ fn describe(what: Generation) -> String {
     format!(
         "{requests} x {tokens} tokens behind {prompt} given ones, {steps} steps{blocks}, greedily by confidence{cache}"
     )
-}
-
-/// The processor's arithmetic that a precision is set against: the first of these that the processor has.
-fn arithmetics(precision: Precision) -> &'static [Arithmetic] {
-    match precision {
-        Precision::Auto | Precision::F32 => &[Arithmetic::F32],
-        Precision::Int8 | Precision::Int4 => &[Arithmetic::Int8],
-        // Without an instruction for them, rounded factors are multiplied as f32.
-        Precision::Bf16 => &[Arithmetic::Bf16, Arithmetic::F32],
-        // Only the scalar path has it, and that is no measure of a processor.
-        Precision::F64 => &[],
-    }
 }
 
 /// The precision as it is typed.

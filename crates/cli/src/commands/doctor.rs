@@ -3,8 +3,9 @@
 use crate::arguments::{DeviceArguments, DoctorArguments, ReportFormat};
 use crate::failure::Failure;
 use crate::printer::Printer;
-use crate::{machine, model};
+use crate::{gpu, machine, model};
 use aquatint_checkpoint::{Checkpoint, builtin};
+use aquatint_compute::{Cuda, GpuError};
 use serde_json::json;
 
 /// One thing looked at.
@@ -66,6 +67,7 @@ fn examine() -> Vec<Finding> {
                 |memory| format!("{}, {} available", machine::bytes(memory.total), machine::bytes(memory.available)),
             ),
         ),
+        gpus(),
         match &plan {
             Ok(plan) => Finding::good("device", plan.device()),
             Err(failure) => Finding { name: "device", value: "none".into(), trouble: Some(failure.to_string()) },
@@ -76,6 +78,37 @@ fn examine() -> Vec<Finding> {
         },
         built_in(),
     ]
+}
+
+/// The GPUs that the driver names, and what they lack.
+fn gpus() -> Finding {
+    let trouble = |error: &GpuError| {
+        let hint = gpu::hint(error).map_or_else(String::new, |hint| format!("; {hint}"));
+        Some(format!("{error}{hint}"))
+    };
+    let gpus = match Cuda::gpus() {
+        // Most machines have none, and nothing is wrong with them.
+        Err(GpuError::NoDriver) => return Finding::good("gpus", "none (no NVIDIA driver)"),
+        Err(error) => return Finding { name: "gpus", value: "unusable".to_owned(), trouble: trouble(&error) },
+        Ok(gpus) if gpus.is_empty() => return Finding::good("gpus", "none"),
+        Ok(gpus) => gpus,
+    };
+    let driver = gpus[0].driver;
+    let named: Vec<String> = gpus
+        .iter()
+        .map(|gpu| {
+            let (major, minor) = gpu.capability;
+            format!("cuda:{} {} (sm_{major}{minor}, {})", gpu.ordinal, gpu.name, machine::bytes(gpu.memory as u64))
+        })
+        .collect();
+    let value = format!("{}; driver for CUDA {}.{}", named.join(", "), driver / 1000, driver % 1000 / 10);
+    match Cuda::missing_libraries().first() {
+        Some(&library) => Finding { name: "gpus", value, trouble: trouble(&GpuError::MissingLibrary { library }) },
+        None => match Cuda::new(0) {
+            Ok(_) => Finding::good("gpus", value),
+            Err(error) => Finding { name: "gpus", value, trouble: trouble(&error) },
+        },
+    }
 }
 
 /// Opens the built-in model, which proves that the program is whole.

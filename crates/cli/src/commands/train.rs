@@ -8,7 +8,6 @@ use crate::printer::Printer;
 use crate::training::TrainingScreen;
 use aquatint_train::recipe::Resolved;
 use aquatint_train::{Ending, Overrides, Recipe, RecipeError, TrainError, TrainingEvent};
-use clap::ValueEnum;
 
 pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), Failure> {
     let overrides = Overrides::parse(&arguments.set)?;
@@ -57,13 +56,10 @@ fn device(arguments: &TrainArguments, recipe: &Resolved) -> Result<DeviceArgumen
     let mut device = arguments.device.clone();
     device.threads = recipe.run.threads;
     if device.device == DeviceChoice::Auto {
-        device.device = DeviceChoice::from_str(&recipe.run.device, false).map_err(|_| {
-            let known: Vec<String> = DeviceChoice::value_variants()
-                .iter()
-                .filter_map(|choice| Some(choice.to_possible_value()?.get_name().to_owned()))
-                .collect();
-            Failure::new(format!("`run.device` is \"{}\"; allowed: {}", recipe.run.device, known.join(", ")))
-        })?;
+        device.device =
+            recipe.run.device.parse().map_err(|allowed: String| {
+                Failure::new(format!("`run.device` is \"{}\"; {allowed}", recipe.run.device))
+            })?;
     }
     Ok(device)
 }

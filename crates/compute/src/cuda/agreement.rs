@@ -14,11 +14,7 @@ const MEMORY: usize = 1 << 30;
 
 /// The GPUs to be tested.
 fn devices(precision: Precision) -> Vec<Cuda> {
-    let mut devices: Vec<Cuda> = Emulator::new(MEMORY).map(|driver| Cuda::on(driver)).into_iter().collect();
-    if std::env::var_os("AQUATINT_GPU").is_some() {
-        devices.push(Cuda::new(0).unwrap_or_else(|error| panic!("AQUATINT_GPU is set: {error}")));
-    }
-    devices.into_iter().map(|device| device.with_precision(precision)).collect()
+    Cuda::tested().into_iter().map(|device| device.with_precision(precision)).collect()
 }
 
 fn down<D: Device>(device: &D, buffers: &[D::Buffer]) -> Vec<Vec<f64>> {

@@ -71,6 +71,7 @@ impl Emulator {
     }
 
     /// What was asked since the last time.
+    #[cfg(test)]
     pub(super) fn calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.calls.lock().unwrap())
     }

@@ -6,7 +6,7 @@ pub(super) fn source() -> String {
 }
 
 /// What is compiled for a processor, which tests do: every kernel behind one function that is called with its name.
-#[cfg(test)]
+#[cfg(any(test, feature = "emulator"))]
 pub(super) fn emulated_source() -> String {
     let mut text = [include_str!("kernels/emulated.h"), BODY.concat().as_str()].concat();
     text.push_str("extern \"C\" int launch(const char* name, u32 x, u32 y, u32 threads, void** arguments) {\n");

@@ -19,7 +19,7 @@ mod products;
 
 #[cfg(test)]
 mod agreement;
-#[cfg(test)]
+#[cfg(any(test, feature = "emulator"))]
 mod emulator;
 
 pub use compile::CompileError;
@@ -78,6 +78,21 @@ impl Cuda {
     /// When there is no such GPU, or something that it needs is missing or too old.
     pub fn new(ordinal: usize) -> Result<Self, GpuError> {
         Ok(Self::on(Arc::new(Nvidia::open(ordinal)?)))
+    }
+
+    /// The GPUs that tests are to use: an emulated one where there is a C++ compiler, and the first real one where
+    /// `AQUATINT_GPU` is set.
+    ///
+    /// # Panics
+    /// When `AQUATINT_GPU` is set and there is none.
+    #[cfg(any(test, feature = "emulator"))]
+    pub fn tested() -> Vec<Self> {
+        let mut devices: Vec<Self> =
+            emulator::Emulator::new(1 << 30).map(|driver| Self::on(driver)).into_iter().collect();
+        if std::env::var_os("AQUATINT_GPU").is_some() {
+            devices.push(Self::new(0).unwrap_or_else(|error| panic!("AQUATINT_GPU is set: {error}")));
+        }
+        devices
     }
 
     fn on(driver: Arc<dyn Driver>) -> Self {

@@ -1,0 +1,69 @@
+//! The GPU of this machine, if there is one: opening it, saying what is missing, and what it reaches at most.
+
+use crate::failure::Failure;
+use aquatint_compute::{Cuda, Device, DeviceError, GpuError};
+use std::time::Instant;
+
+/// Rows, columns and depth of the product that is timed for the peak: large enough for the largest GPUs.
+const PEAK_SIZE: usize = 8192;
+/// Products that are timed for it.
+const PEAK_REPEATS: usize = 5;
+
+/// Opens a GPU by its number.
+pub(crate) fn open(ordinal: usize) -> Result<Cuda, Failure> {
+    Cuda::new(ordinal).map_err(|error| {
+        let failure = Failure::of(&error);
+        match hint(&error) {
+            Some(hint) => failure.hint(hint),
+            None => failure.hint("--device cpu computes without it"),
+        }
+    })
+}
+
+/// The first GPU where there is one; the failure where there is one that cannot be used.
+pub(crate) fn if_ready() -> Result<Option<Cuda>, GpuError> {
+    match Cuda::gpus() {
+        Err(GpuError::NoDriver) => Ok(None),
+        Err(error) => Err(error),
+        Ok(gpus) if gpus.is_empty() => Ok(None),
+        Ok(_) => Cuda::new(0).map(Some),
+    }
+}
+
+/// What helps.
+pub(crate) fn hint(error: &GpuError) -> Option<String> {
+    match error {
+        GpuError::NoDriver => Some("install NVIDIA's driver, or leave out --device to use the processor".to_owned()),
+        GpuError::OldDriver { .. } => Some("install a newer NVIDIA driver; the CUDA toolkit is not needed".to_owned()),
+        GpuError::NoSuchGpu { count, .. } => {
+            Some(format!("--device cuda:N with N below {count}, or --device cpu; `aquatint doctor` lists them"))
+        }
+        GpuError::MissingLibrary { .. } | GpuError::Kernels(_) => Some(LIBRARIES.to_owned()),
+        GpuError::Failed { .. } => None,
+    }
+}
+
+/// Where the libraries come from.
+pub(crate) const LIBRARIES: &str = "it is part of the CUDA toolkit and of the packages nvidia-cublas and \
+    nvidia-cuda-nvrtc (pip install); put its folder into LD_LIBRARY_PATH";
+
+/// What large products reach in 10⁹ operations a second, in the device's precision.
+pub(crate) fn peak(gpu: &Cuda) -> Option<f64> {
+    let time = || -> Result<f64, DeviceError> {
+        let count = PEAK_SIZE * PEAK_SIZE;
+        let matrix = gpu.prepare((PEAK_SIZE, PEAK_SIZE), &gpu.zeros(count)?, gpu.format())?;
+        let (x, mut out) = (gpu.zeros(count)?, gpu.zeros(count)?);
+        let mut multiply = || gpu.linear_prepared(PEAK_SIZE, &x, &matrix, None, false, &mut out);
+        multiply();
+        let wait = gpu.zeros(1)?;
+        gpu.download(&wait);
+        let begun = Instant::now();
+        for _ in 0..PEAK_REPEATS {
+            multiply();
+        }
+        // All work is in one order, so that this waits for it.
+        gpu.download(&wait);
+        Ok(begun.elapsed().as_secs_f64() / PEAK_REPEATS as f64)
+    };
+    time().ok().map(|seconds| 2.0 * (PEAK_SIZE as f64).powi(3) / seconds / 1e9)
+}
