@@ -148,6 +148,49 @@ proptest! {
     }
 
     #[test]
+    fn attending_by_tiles(
+        lengths in prop::collection::vec(1..110_usize, 1..3),
+        half in prop_oneof![1..20_usize, Just(32_usize), Just(48), Just(64)],
+        key_value_heads in 1..3_usize,
+        ratio in 1..3_usize,
+        seed: u64,
+    ) {
+        let mut numbers = Numbers(seed);
+        let shape = AttentionShape { heads: key_value_heads * ratio, key_value_heads, head_size: 2 * half };
+        let visibility = random_visibility(&lengths, &mut numbers);
+        let packed = numbers.many(visibility.len() * shape.packed_columns());
+        let gradient = numbers.many(visibility.len() * shape.output_columns());
+        // Every factor is off by 2^-9 of itself: a score, of which there are E terms below 1 over √E, by about 2^-8, as
+        // is a weight then; sums are of n terms of random sign, and gradients of E more.
+        let (n, e) = ((visibility.len() * ratio) as f64, shape.head_size as f64);
+        let limit = (1.0 + n.sqrt()) * (1.0 + e.sqrt()) / 256.0;
+        let run = |device: &Cuda| attention::run(device, shape, &visibility, &packed, &gradient);
+        let exact = exact(Precision::F32);
+        let expected = down(&exact, &attention::run(&exact, shape, &visibility, &packed, &gradient));
+        let asked: Vec<u32> = (0..visibility.len() as u32).filter(|_| numbers.below(2) == 0).collect();
+        for device in devices(Precision::Bf16) {
+            let got = down(&device, &run(&device));
+            // The forward pass is a mean of values below 1 by weights that are off by little.
+            for (which, limit) in [(0, 0.04), (1, 0.04), (2, limit.min(0.5))] {
+                let greatest = expected[which].iter().fold(1.0_f64, |greatest, x| greatest.max(x.abs()));
+                for (i, (got, expected)) in got[which].iter().zip(&expected[which]).enumerate() {
+                    let error = (got - expected).abs();
+                    prop_assert!(error <= limit * greatest, "{which}[{i}] is {got}, not {expected}: off by {error:e}");
+                }
+            }
+            let rows = device.download(&asking(&device, shape, &visibility, &packed, &asked));
+            let columns = shape.output_columns();
+            for (row, &asked) in rows.chunks_exact(columns).zip(&asked) {
+                let all: Vec<f32> = got[0][asked as usize * columns..][..columns].iter().map(|&x| x as f32).collect();
+                for (one, all) in row.iter().zip(&all) {
+                    // A row with other neighbours goes through other tiles.
+                    prop_assert!((one - all).abs() < 0.02, "{one} {all}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn norming(rows in 1..70_usize, columns in 1..300_usize, seed: u64) {
         let mut numbers = Numbers(seed);
         let (x, gradient) = (numbers.many(rows * columns), numbers.many(rows * columns));

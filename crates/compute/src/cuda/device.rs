@@ -7,21 +7,17 @@ use crate::{
     AdamW, AttentionShape, Device, DeviceError, LinearShape, Quantised, ReadRow, RopeShape, Visibility, WeightFormat,
 };
 
-/// The largest head that the attention kernels take: what a lane keeps of it is an array of fixed length.
-const LARGEST_HEAD: usize = 256;
-/// Rows of attention of a block: one for each of its warps.
-const ATTENTION_ROWS: usize = 4;
 /// Blocks among which a sum of squares is cut.
 const SQUARE_PARTS: usize = 256;
 /// Stands for no forbidden id.
 const NO_ID: u32 = u32::MAX;
 
-fn place(buffer: &GpuBuffer) -> super::driver::Argument {
+pub(super) fn place(buffer: &GpuBuffer) -> super::driver::Argument {
     Pointer(buffer.at())
 }
 
 /// A null pointer where there is none.
-fn maybe(buffer: Option<&GpuBuffer>) -> super::driver::Argument {
+pub(super) fn maybe(buffer: Option<&GpuBuffer>) -> super::driver::Argument {
     Pointer(buffer.map_or(0, GpuBuffer::at))
 }
 
@@ -59,35 +55,6 @@ impl Cuda {
     /// Blocks that give each element of a row a thread, for so many rows.
     fn across(rows: usize, columns: usize) -> (u32, u32) {
         (rows as u32, columns.div_ceil(THREADS as usize) as u32)
-    }
-
-    /// # Panics
-    /// On a head that no kernel takes.
-    fn check_head(&self, shape: AttentionShape) {
-        assert!(shape.head_size <= LARGEST_HEAD, "`head_size` is {}; allowed on a GPU: up to 256", shape.head_size);
-    }
-
-    fn attention_arguments(&self, rows: usize, shape: AttentionShape, packed: &GpuBuffer) -> Vec<super::Argument> {
-        self.check_head(shape);
-        let scale = 1.0 / (shape.head_size as f64).sqrt();
-        let sizes = [int(rows), int(shape.heads), int(shape.key_value_heads), int(shape.head_size)];
-        sizes.into_iter().chain([Float(scale as f32), place(packed)]).collect()
-    }
-
-    fn attend(
-        &self,
-        shape: AttentionShape,
-        visibility: &Visibility,
-        packed: &GpuBuffer,
-        (rows, queries): (usize, u64),
-        (out, log_sum_exp): (&mut GpuBuffer, Option<&GpuBuffer>),
-    ) {
-        let mask = self.mask(visibility);
-        let mut arguments = self.attention_arguments(rows, shape, packed);
-        arguments.extend([Pointer(mask.intervals.at()), Pointer(queries), place(out), maybe(log_sum_exp)]);
-        let blocks = (rows.div_ceil(ATTENTION_ROWS) as u32, shape.heads as u32);
-        let shared = ATTENTION_ROWS * shape.head_size * size_of::<f32>();
-        self.launch("attention", blocks, 32 * ATTENTION_ROWS as u32, shared, &arguments);
     }
 
     fn rope_arguments(
@@ -310,7 +277,7 @@ impl Device for Cuda {
         d_norms: Option<(&mut GpuBuffer, &mut GpuBuffer)>,
     ) {
         let AttentionShape { heads, key_value_heads, head_size } = shape.attention;
-        self.check_head(shape.attention);
+        super::attention::check_head(shape.attention);
         let largest = positions.iter().copied().max().unwrap_or(0);
         let (turns, at, rows) = (self.turns(shape.theta, head_size, largest), self.indices(positions), positions.len());
         let inverses = self.scratch(rows * (heads + key_value_heads) * size_of::<f32>());
@@ -370,23 +337,8 @@ impl Device for Cuda {
         d_out: &GpuBuffer,
         d_packed: &mut GpuBuffer,
     ) {
-        let (rows, mask) = (visibility.len(), self.mask(visibility));
-        let delta = self.scratch(rows * shape.heads * size_of::<f32>());
-        let count = rows * shape.heads;
-        let (threads, per_block) = (THREADS, (THREADS / 32) as usize);
-        let arguments = [super::Argument::Long(count as i64), int(shape.head_size), place(out), place(d_out)];
-        let arguments: Vec<_> = arguments.into_iter().chain([Pointer(delta.at())]).collect();
-        self.launch("attention_delta", (count.div_ceil(per_block) as u32, 1), threads, 0, &arguments);
-
-        let first = self.attention_arguments(rows, shape, packed);
-        let last = [place(log_sum_exp), Pointer(delta.at()), place(d_out), place(d_packed)];
-        let (intervals, readers) = (Pointer(mask.intervals.at()), Pointer(mask.readers.at()));
-        let (threads, shared) = (32 * ATTENTION_ROWS as u32, ATTENTION_ROWS * 2 * shape.head_size * size_of::<f32>());
-        let blocks = |heads: usize| (rows.div_ceil(ATTENTION_ROWS) as u32, heads as u32);
-        let arguments: Vec<_> = first.iter().copied().chain([intervals]).chain(last).collect();
-        self.launch("attention_backward_queries", blocks(shape.heads), threads, shared, &arguments);
-        let arguments: Vec<_> = first.into_iter().chain([intervals, readers]).chain(last).collect();
-        self.launch("attention_backward_keys", blocks(shape.key_value_heads), threads, shared, &arguments);
+        let forward = super::attention::Forward { packed, out, log_sum_exp };
+        self.attend_back(shape, visibility, forward, d_out, d_packed);
     }
 
     fn swiglu(&self, width: usize, gate_up: &GpuBuffer, out: &mut GpuBuffer) {

@@ -147,7 +147,7 @@ impl Driver for Emulator {
     }
     fn launch(&self, kernel: &'static str, launch: Launch, arguments: &[Argument]) -> Result<(), DriverError> {
         assert!(launch.blocks.0 > 0 && launch.blocks.1 > 0 && launch.blocks.1 <= 65_535, "{kernel}: {launch:?}");
-        assert!(launch.threads > 0 && launch.threads <= 1024 && launch.shared <= 99 << 10, "{kernel}: {launch:?}");
+        assert!(launch.threads > 0 && launch.threads <= 1024 && launch.shared <= 96 << 10, "{kernel}: {launch:?}");
         self.record(Call::Launch(kernel, launch));
         // Each is read as the type that the kernel names; the widest has 8 bytes.
         let mut values: Vec<u64> = arguments

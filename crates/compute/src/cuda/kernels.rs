@@ -20,23 +20,30 @@ pub(super) fn emulated_source() -> String {
     text
 }
 
-const BODY: [&str; 5] = [
+const BODY: [&str; 6] = [
     include_str!("kernels/common.cuh"),
     include_str!("kernels/elementwise.cu"),
     include_str!("kernels/rows.cu"),
     include_str!("kernels/attention.cu"),
+    include_str!("kernels/tiles.cu"),
     include_str!("kernels/integers.cu"),
 ];
 
 /// Every kernel, so that all are there or none.
-pub(super) const NAMES: [&str; 34] = [
+pub(super) const NAMES: [&str; 40] = [
     "adamw",
     "add_bias",
     "add_partial",
     "attention",
     "attention_backward_keys",
+    "attention_backward_keys_tiles_128",
+    "attention_backward_keys_tiles_64",
     "attention_backward_queries",
+    "attention_backward_queries_tiles_128",
+    "attention_backward_queries_tiles_64",
     "attention_delta",
+    "attention_tiles_128",
+    "attention_tiles_64",
     "cross_entropy",
     "gated_add",
     "gated_add_backward",

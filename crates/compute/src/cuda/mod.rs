@@ -7,6 +7,7 @@
 //!
 //! What a kernel computes is tested without a GPU: [`emulator`] compiles the same source for the processor.
 
+mod attention;
 mod compile;
 mod device;
 mod driver;

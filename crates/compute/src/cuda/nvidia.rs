@@ -16,6 +16,8 @@ use std::sync::{Mutex, PoisonError};
 const OLDEST: u32 = 12_000;
 /// Bytes that cuBLASLt may use beside the matrices; NVIDIA's advice for Hopper is 32 MiB.
 const WORKSPACE: usize = 32 << 20;
+/// Bytes of shared memory that a block may ask for beside what its kernel has by itself: what every GPU since Ampere has.
+const SHARED: i32 = 96 << 10;
 /// Ways to multiply a shape that are timed against each other when it comes first.
 const CANDIDATES: usize = 8;
 /// Multiplications of a candidate that are timed.
@@ -180,6 +182,15 @@ impl Nvidia {
             // SAFETY: the module is loaded, and stays so as long as its functions are kept.
             let function =
                 unsafe { cuda::module::get_function(module, text) }.map_err(failed("cuModuleGetFunction"))?;
+            // SAFETY: the function is there.
+            unsafe {
+                cuda::function::set_function_attribute(
+                    function,
+                    sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                    SHARED,
+                )
+            }
+            .map_err(failed("cuFuncSetAttribute"))?;
             functions.insert(name, function);
         }
         let failed_product =

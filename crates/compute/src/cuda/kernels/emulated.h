@@ -147,6 +147,16 @@ DEVICE float float_of(u32 bits) {
     return value;
 }
 DEVICE void __syncthreads() { emulation::wait(emulation::block); }
+DEVICE int __syncthreads_or(int predicate) {
+    static int any;
+    if (predicate) any = 1;
+    emulation::wait(emulation::block);
+    int result = any;
+    emulation::wait(emulation::block);
+    any = 0;
+    emulation::wait(emulation::block);
+    return result;
+}
 DEVICE void __syncwarp() { emulation::wait(emulation::warps[emulation::current / emulation::LANES]); }
 DEVICE float __shfl_sync(u32, float value, u32 lane) { return float_of(emulation::exchange(bits_of(value), lane)); }
 DEVICE float __shfl_xor_sync(u32, float value, u32 mask) {
