@@ -30,6 +30,11 @@ pub(crate) fn if_ready() -> Result<Option<Cuda>, GpuError> {
     }
 }
 
+/// How many GPUs there are that a program could use.
+pub(crate) fn count() -> usize {
+    if Cuda::missing_libraries().is_empty() { Cuda::gpus().map_or(0, |gpus| gpus.len()) } else { 0 }
+}
+
 /// What helps.
 pub(crate) fn hint(error: &GpuError) -> Option<String> {
     match error {

@@ -7,7 +7,7 @@ use aquatint_checkpoint::{Checkpoint, CheckpointError, builtin};
 use aquatint_compute::{Arithmetic, Cpu, CpuPath, Cuda, Device, WeightFormat, peak};
 use aquatint_network::Denoiser;
 use aquatint_train::recipe::Resolved;
-use aquatint_train::{Summary, TrainingEvent, train};
+use aquatint_train::{Ranks, Summary, TrainingEvent, train_among};
 use std::sync::atomic::AtomicBool;
 
 /// Opens the named checkpoint, or the built-in one.
@@ -192,15 +192,17 @@ impl Plan {
         self.run(Freeze(checkpoint, self.format()))
     }
 
-    /// Trains on this device.
+    /// Trains on this device, as one rank of some.
     pub(crate) fn train(
         &self,
+        ranks: &dyn Ranks,
         recipe: &Resolved,
         resume: bool,
         stop: &AtomicBool,
         events: &mut dyn FnMut(TrainingEvent<'_>),
     ) -> Result<Summary, Failure> {
         struct Train<'a> {
+            ranks: &'a dyn Ranks,
             recipe: &'a Resolved,
             resume: bool,
             stop: &'a AtomicBool,
@@ -209,7 +211,7 @@ impl Plan {
         impl Work for Train<'_> {
             type Output = Summary;
             fn on<D: Device>(self, device: D) -> Result<Summary, Failure> {
-                Ok(train(self.recipe, device, self.resume, self.stop, self.events)?)
+                Ok(train_among(self.ranks, self.recipe, device, self.resume, self.stop, self.events)?)
             }
         }
         if let Precision::Int8 | Precision::Int4 = self.precision {
@@ -217,7 +219,7 @@ impl Plan {
             return Err(Failure::new(format!("`precision` is {given}; allowed for training: f32, bf16"))
                 .hint("train in bf16 and run the model in integers afterwards"));
         }
-        self.run(Train { recipe, resume, stop, events })
+        self.run(Train { ranks, recipe, resume, stop, events })
     }
 
     /// Does something on the device of this plan; 64 bits are another device.

@@ -72,6 +72,9 @@ pub enum TrainError {
     /// The device refused.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The ranks could not work together.
+    #[error(transparent)]
+    Parallel(#[from] crate::ParallelError),
     /// The operating system refused.
     #[error("could not {action} `{}`: {source}", path.display())]
     Io {

@@ -36,6 +36,11 @@ pub(crate) fn begin(recipe: &Resolved, resume: bool) -> Result<Option<RunState<C
     Ok(saved)
 }
 
+/// What a rank besides the first finds in the folder: the state of the run that is resumed.
+pub(crate) fn join(recipe: &Resolved, resume: bool) -> Result<Option<RunState<Counters>>, TrainError> {
+    Ok(if resume { Some(RunState::<Counters>::open(&recipe.output)?) } else { None })
+}
+
 /// A resumed run may change how long and how often (`run`), and the rates; not what it learns from, the network, or
 /// what the saved moments mean.
 fn same_run(folder: &Path, saved: &str, recipe: &Resolved) -> Result<(), TrainError> {

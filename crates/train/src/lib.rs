@@ -33,6 +33,7 @@ mod objective;
 mod optimiser;
 mod overrides;
 mod pace;
+mod parallel;
 mod plot;
 pub mod recipe;
 mod sample;
@@ -45,6 +46,7 @@ pub use event::{CorpusFigures, Ending, StartFigures, StepFigures, Summary, Train
 pub use muon::Muon;
 pub use overrides::Overrides;
 pub use pace::pace;
+pub use parallel::{Alone, Launch, LaunchError, ParallelError, Ranks, Ring};
 pub use recipe::{Recipe, Resolved};
 pub use size::Size;
-pub use trainer::{VALIDATION_SEED, train};
+pub use trainer::{VALIDATION_SEED, train, train_among};

@@ -11,15 +11,17 @@ use crate::metrics::Metrics;
 use crate::objective::{Batch, Loss};
 use crate::optimiser::Optimiser;
 use crate::pace::pace;
-use crate::recipe::Resolved;
+use crate::parallel::{Alone, ParallelError, Ranks, share};
+use crate::recipe::{Masking, Resolved};
 use crate::{TrainError, network, plot, sample};
 use aquatint_checkpoint::{Checkpoint, RunState, Tensor, save, save_state};
 use aquatint_compute::{Device, Element};
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::{Cost, TimeDensity, Vectors, divergence};
+use aquatint_diffusion::{Cost, Time, TimeDensity, Vectors, divergence};
 use aquatint_evaluate::{Likelihood, Question, Rows, likelihood};
 use aquatint_network::{Activations, Denoiser, Learner, Network};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,9 +73,37 @@ pub fn train<D: Device>(
     stop: &AtomicBool,
     events: &mut dyn FnMut(TrainingEvent<'_>),
 ) -> Result<Summary, TrainError> {
+    train_among(&Alone, recipe, device, resume, stop, events)
+}
+
+/// As [`train`], sharing each batch among ranks. Rank 0 alone writes the run's folder, which all have to see; it measures,
+/// samples and saves while the others wait. A rank that is asked to stop stops all.
+///
+/// # Errors
+/// As [`train`], and when a rank went away or the batch cannot be shared.
+pub fn train_among<D: Device>(
+    ranks: &dyn Ranks,
+    recipe: &Resolved,
+    device: D,
+    resume: bool,
+    stop: &AtomicBool,
+    events: &mut dyn FnMut(TrainingEvent<'_>),
+) -> Result<Summary, TrainError> {
+    let first = ranks.rank() == 0;
+    let pairs = recipe.objective.masking == Masking::Complementary;
+    let own = share(ranks, recipe.optimiser.batch, pairs)?;
     events(TrainingEvent::Recipe(recipe));
-    let state = crate::folder::begin(recipe, resume)?;
-    let material = Material::prepare(recipe, events)?;
+    // Rank 0 makes the folder and packs the texts; the others find both.
+    let prepare = |events: &mut dyn FnMut(TrainingEvent<'_>)| -> Result<_, TrainError> {
+        let state = if first { crate::folder::begin(recipe, resume)? } else { crate::folder::join(recipe, resume)? };
+        Ok((state, Material::prepare(recipe, events)?))
+    };
+    let ready = if first { Some(prepare(events)?) } else { None };
+    ranks.gather(Vec::new())?;
+    let (state, material) = match ready {
+        Some(ready) => ready,
+        None => prepare(events)?,
+    };
     let mut network = network::build(recipe, &material, device)?;
     let mut optimiser = Optimiser::new(&network, &recipe.optimiser)?;
     let mut counters = Counters {
@@ -93,7 +123,8 @@ pub fn train<D: Device>(
     if let Some(state) = &state {
         optimiser.restore(&mut network, state)?;
     }
-    let metrics = Metrics::open(&recipe.output, counters.step)?;
+    agree(ranks, counters.step)?;
+    let metrics = if first { Some(Metrics::open(&recipe.output, counters.step)?) } else { None };
     let loss = Loss::new(&recipe.objective, network.spec(), material.special, recipe.seed)?;
     let distillation = match (recipe.distillation, &recipe.initial) {
         (Some(distil), Some(initial)) => {
@@ -107,6 +138,8 @@ pub fn train<D: Device>(
         _ => None,
     };
     Trainer {
+        ranks,
+        own,
         distillation,
         recipe,
         material,
@@ -120,6 +153,19 @@ pub fn train<D: Device>(
         before: 0.0,
     }
     .run(stop)
+}
+
+/// That all ranks stand at the same step: a folder that is not the same for all would have them drift apart.
+fn agree(ranks: &dyn Ranks, step: u64) -> Result<(), TrainError> {
+    let steps = ranks.gather(step.to_le_bytes().to_vec())?;
+    match steps.iter().position(|other| *other != step.to_le_bytes()) {
+        None => Ok(()),
+        Some(rank) => Err(ParallelError::Other {
+            rank,
+            what: format!("is not at step {step}: the run's folder has to be one that all ranks see"),
+        }
+        .into()),
+    }
 }
 
 /// Where the teacher of a later round is kept, so that a resumed run has the same.
@@ -142,6 +188,9 @@ fn teacher<D: Device>(folder: &Path, student: &Network<D>) -> Result<Box<dyn Den
 }
 
 struct Trainer<'a, 'e, D: Device> {
+    ranks: &'a dyn Ranks,
+    /// The canvases of each step that this rank learns.
+    own: Range<usize>,
     distillation: Option<Distillation>,
     recipe: &'a Resolved,
     material: Material,
@@ -149,7 +198,8 @@ struct Trainer<'a, 'e, D: Device> {
     optimiser: Optimiser<D>,
     loss: Loss,
     counters: Counters,
-    metrics: Metrics,
+    /// Rank 0 keeps figures.
+    metrics: Option<Metrics>,
     events: &'a mut (dyn FnMut(TrainingEvent<'_>) + 'e),
     /// When this process began to train, and seconds of training before it.
     begun: Instant,
@@ -193,17 +243,17 @@ impl<D: Device> Trainer<'_, '_, D> {
             if self.counters.step >= run.steps {
                 break Ending::Complete;
             }
-            if stop.load(Ordering::Relaxed) {
-                break Ending::Interrupted;
-            }
-            if run.max_minutes.is_some_and(|minutes| self.begun.elapsed().as_secs_f64() >= 60.0 * minutes) {
-                break Ending::TimeUp;
+            if let Some(ending) = self.ending(stop)? {
+                break ending;
             }
             let finite = self.step(&mut gathered)?;
             let step = self.counters.step;
             failures = if finite { 0 } else { failures + 1 };
             if failures >= HOPELESS {
                 return Err(TrainError::Diverged { steps: failures, step });
+            }
+            if self.ranks.rank() > 0 {
+                continue;
             }
             if step.is_multiple_of(run.log_every) || step == run.steps {
                 self.report(&mut gathered)?;
@@ -218,15 +268,19 @@ impl<D: Device> Trainer<'_, '_, D> {
                 self.sample()?;
             }
         };
-        if gathered.steps > 0 {
-            self.report(&mut gathered)?;
+        if self.ranks.rank() == 0 {
+            if gathered.steps > 0 {
+                self.report(&mut gathered)?;
+            }
+            if self.counters.last.is_none_or(|last| last.step != self.counters.step) && ending != Ending::Interrupted {
+                self.validate()?;
+            }
+            self.save()?;
         }
-        if self.counters.last.is_none_or(|last| last.step != self.counters.step) && ending != Ending::Interrupted {
-            self.validate()?;
-        }
-        self.save()?;
         let seconds = self.seconds();
-        self.metrics.ending(self.counters.step, ending, seconds)?;
+        if let Some(metrics) = &mut self.metrics {
+            metrics.ending(self.counters.step, ending, seconds)?;
+        }
         let summary = Summary {
             ending,
             step: self.counters.step,
@@ -238,6 +292,21 @@ impl<D: Device> Trainer<'_, '_, D> {
         };
         (self.events)(TrainingEvent::Finished(&summary));
         Ok(summary)
+    }
+
+    /// Why the run ends before its last step, if it does: any rank may ask for it, and all end together.
+    fn ending(&self, stop: &AtomicBool) -> Result<Option<Ending>, TrainError> {
+        let late = |minutes| self.begun.elapsed().as_secs_f64() >= 60.0 * minutes;
+        let wish = match stop.load(Ordering::Relaxed) {
+            true => 2,
+            false => u8::from(self.recipe.run.max_minutes.is_some_and(late)),
+        };
+        let wishes = self.ranks.gather(vec![wish])?;
+        Ok(match wishes.into_iter().flatten().max() {
+            Some(2) => Some(Ending::Interrupted),
+            Some(1) => Some(Ending::TimeUp),
+            _ => None,
+        })
     }
 
     /// Of how many blocks the activations are recomputed, so that a pass stays within its memory.
@@ -273,20 +342,14 @@ impl<D: Device> Trainer<'_, '_, D> {
         self.change_teacher()?;
         self.network.clear_gradients();
         let per_pass = self.recipe.canvases_per_pass();
-        for first in (0..batch).step_by(per_pass) {
-            let pass = part(&canvases, first, per_pass);
-            let rows = Rows::new(&pass, &self.network.spec().attention)?;
-            if self.distillation.is_some() {
-                nats += self.imitate(&rows, step, first)?;
-                continue;
-            }
-            let asked = self.loss.batch(&rows, step, first, &ranks[first..first + per_pass], tokens, &density);
-            let belief = self.belief(&rows, &asked.question, step, first)?;
-            let Costs { costs, surprise } = self.learn(&rows, &asked, belief.as_deref())?;
-            seen.extend(asked.surprise(&surprise));
-            nats += asked.question.constant / tokens as f64;
-            nats += asked.weights.iter().zip(&costs).map(|(w, c)| w * c).sum::<f64>();
+        let mut first = self.own.start;
+        while first < self.own.end {
+            // Passes end where they do on one rank, since some draws are one for each pass.
+            let count = (per_pass - first % per_pass).min(self.own.end - first);
+            nats += self.pass(&part(&canvases, first, count), (step, first), tokens, &ranks, &density, &mut seen)?;
+            first += count;
         }
+        let (nats, seen) = self.meet(nats, seen)?;
         let norm = self.network.gradient_norm();
         let rate = self.recipe.optimiser.learning_rate * pace(&self.recipe.optimiser, step, self.recipe.run.steps);
         let finite = norm.is_finite() && nats.is_finite();
@@ -310,6 +373,67 @@ impl<D: Device> Trainer<'_, '_, D> {
         self.counters.step += 1;
         self.counters.tokens += tokens as u64;
         Ok(finite)
+    }
+
+    /// Learns one pass, whose first canvas is the step's `first`; what it costs per token of the whole step.
+    fn pass(
+        &mut self,
+        canvases: &CanvasBatch,
+        (step, first): (u64, usize),
+        tokens: usize,
+        ranks: &[f64],
+        density: &TimeDensity,
+        seen: &mut Vec<(Time, f64)>,
+    ) -> Result<f64, TrainError> {
+        let rows = Rows::new(canvases, &self.network.spec().attention)?;
+        if self.distillation.is_some() {
+            return self.imitate(&rows, step, first);
+        }
+        let ranks = &ranks[first..first + canvases.canvases()];
+        let asked = self.loss.batch(&rows, step, first, ranks, tokens, density);
+        let belief = self.belief(&rows, &asked.question, step, first)?;
+        let Costs { costs, surprise } = self.learn(&rows, &asked, belief.as_deref())?;
+        seen.extend(asked.surprise(&surprise));
+        let constant = asked.question.constant / tokens as f64;
+        Ok(constant + asked.weights.iter().zip(&costs).map(|(w, c)| w * c).sum::<f64>())
+    }
+
+    /// Makes the gradient, the cost and what was seen at which time those of all ranks.
+    fn meet(&mut self, nats: f64, seen: Vec<(Time, f64)>) -> Result<(f64, Vec<(Time, f64)>), TrainError> {
+        if self.ranks.size() == 1 {
+            return Ok((nats, seen));
+        }
+        let device = self.network.device().clone();
+        let mut flat: Vec<D::Element> = Vec::new();
+        for parameter in self.network.parameters() {
+            flat.extend(device.download(parameter.gradient));
+        }
+        if size_of::<D::Element>() <= size_of::<f32>() {
+            let mut single: Vec<f32> = flat.iter().map(|value| value.to_f64() as f32).collect();
+            self.ranks.sum_single(&mut single)?;
+            flat = single.into_iter().map(|value| D::Element::from_f64(value.into())).collect();
+        } else {
+            let mut wide: Vec<f64> = flat.iter().map(|value| value.to_f64()).collect();
+            self.ranks.sum(&mut wide)?;
+            flat = wide.into_iter().map(D::Element::from_f64).collect();
+        }
+        let mut rest = flat.as_slice();
+        for parameter in self.network.parameters_mut() {
+            let (values, after) = rest.split_at(device.len(parameter.value));
+            device.write(parameter.gradient, values);
+            rest = after;
+        }
+        let numbers = [nats].into_iter().chain(seen.iter().flat_map(|(time, cost)| [time.value(), *cost]));
+        let given = self.ranks.gather(numbers.flat_map(f64::to_le_bytes).collect())?;
+        let (mut total, mut all) = (0.0, Vec::new());
+        for bytes in given {
+            let number = |bytes: &[u8]| bytes.try_into().map_or(f64::NAN, f64::from_le_bytes);
+            let numbers: Vec<f64> = bytes.chunks_exact(size_of::<f64>()).map(number).collect();
+            let Some((nats, seen)) = numbers.split_first() else { continue };
+            total += nats;
+            all.extend(seen.chunks_exact(2).filter_map(|pair| Some((Time::new(pair[0]).ok()?, pair[1]))));
+        }
+        Ok((total, all))
     }
 
     /// The costs of one pass, after which its gradient is collected.
@@ -343,10 +467,13 @@ impl<D: Device> Trainer<'_, '_, D> {
             return Ok(());
         }
         let folder = teacher_folder(self.recipe, round);
-        self.optimiser.exchange(&mut self.network);
-        let saved = self.save_model(&folder);
-        self.optimiser.exchange(&mut self.network);
-        saved?;
+        if self.ranks.rank() == 0 {
+            self.optimiser.exchange(&mut self.network);
+            let saved = self.save_model(&folder);
+            self.optimiser.exchange(&mut self.network);
+            saved?;
+        }
+        self.ranks.gather(Vec::new())?;
         let teacher = teacher(&folder, &self.network)?;
         if let Some(distillation) = &mut self.distillation {
             distillation.teach_by(teacher);
@@ -382,7 +509,9 @@ impl<D: Device> Trainer<'_, '_, D> {
         first: usize,
     ) -> Result<Option<Vec<f32>>, TrainError> {
         let share = self.recipe.objective.self_conditioning_probability;
-        if !self.network.spec().self_conditioning || !self.loss.draws_belief(step, first, share) {
+        // One draw for a pass of the recipe, whichever part of it this rank learns.
+        let pass = first - first % self.recipe.canvases_per_pass();
+        if !self.network.spec().self_conditioning || !self.loss.draws_belief(step, pass, share) {
             return Ok(None);
         }
         Ok(question.belief(&self.network, rows)?)
@@ -406,7 +535,9 @@ impl<D: Device> Trainer<'_, '_, D> {
             seconds: self.seconds(),
             seconds_left: left * gathered.seconds / gathered.steps as f64,
         };
-        self.metrics.step(&figures)?;
+        if let Some(metrics) = &mut self.metrics {
+            metrics.step(&figures)?;
+        }
         (self.events)(TrainingEvent::Step(figures));
         Ok(())
     }
@@ -428,7 +559,9 @@ impl<D: Device> Trainer<'_, '_, D> {
                 self.save_model(&self.recipe.output.join("best"))?;
             }
             let seconds = self.seconds();
-            self.metrics.validation(step, &likelihood, seconds)?;
+            if let Some(metrics) = &mut self.metrics {
+                metrics.validation(step, &likelihood, seconds)?;
+            }
             (self.events)(TrainingEvent::Validated { step, likelihood: &likelihood, best });
             Ok(())
         });
@@ -464,7 +597,9 @@ impl<D: Device> Trainer<'_, '_, D> {
         self.optimiser.exchange(&mut self.network);
         saved?;
         let entropy = self.material.figures.unigram_entropy;
-        plot::draw(&self.recipe.output.join("loss.svg"), &self.metrics.training, &self.metrics.validation, entropy)?;
+        if let Some(metrics) = &self.metrics {
+            plot::draw(&self.recipe.output.join("loss.svg"), &metrics.training, &metrics.validation, entropy)?;
+        }
         (self.events)(TrainingEvent::Saved { step: self.counters.step, folder: &self.recipe.output });
         Ok(())
     }

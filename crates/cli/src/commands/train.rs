@@ -2,12 +2,12 @@
 
 use crate::arguments::{DeviceArguments, DeviceChoice, TrainArguments};
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::model::Plan;
 use crate::printer::Printer;
 use crate::training::TrainingScreen;
+use crate::{gpu, interrupt, machine};
 use aquatint_train::recipe::Resolved;
-use aquatint_train::{Ending, Overrides, Recipe, RecipeError, TrainError, TrainingEvent};
+use aquatint_train::{Alone, Ending, Launch, Overrides, Ranks, Recipe, RecipeError, Ring, TrainError, TrainingEvent};
 
 pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), Failure> {
     let overrides = Overrides::parse(&arguments.set)?;
@@ -24,16 +24,31 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
         recipe.run.threads = arguments.device.threads;
     }
     let recipe = recipe.resolve()?;
-    let plan = Plan::resolve(&device(arguments, &recipe)?)?;
+    let launch = Launch::from_environment(|name| std::env::var(name).ok()).map_err(|error| Failure::advised(&error))?;
+    let mut device = device(arguments, &recipe)?;
+    if let Some(launch) = &launch {
+        device = share_machine(device, launch);
+    }
+    let plan = Plan::resolve(&device)?;
     if arguments.dry_run {
         return printer.data(recipe.to_toml()?);
     }
+    let ranks: Box<dyn Ranks> = match &launch {
+        None => Box::new(Alone),
+        Some(launch) => Box::new(join(launch, &recipe)?),
+    };
+    interrupt::listen(|| {});
+    if ranks.rank() > 0 {
+        // The first rank speaks for all.
+        plan.train(ranks.as_ref(), &recipe, arguments.resume, interrupt::flag(), &mut |_| {})?;
+        return Ok(());
+    }
     printer.detail(plan.precision_reason());
     let mut screen = TrainingScreen::new(*printer);
-    interrupt::listen(|| {});
-    let summary = plan.train(&recipe, arguments.resume, interrupt::flag(), &mut |event: TrainingEvent<'_>| {
-        screen.show(&event);
-    });
+    let summary =
+        plan.train(ranks.as_ref(), &recipe, arguments.resume, interrupt::flag(), &mut |event: TrainingEvent<'_>| {
+            screen.show(&event);
+        });
     screen.clear();
     let summary = summary?;
     printer.data_line(recipe.output.display())?;
@@ -43,6 +58,27 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
             .hint(resume_hint(arguments))
             .negative()),
     }
+}
+
+/// Meets the other ranks, which have to have the same recipe but for where each computes.
+fn join(launch: &Launch, recipe: &Resolved) -> Result<Ring, Failure> {
+    let mut common = recipe.clone();
+    common.run.threads = None;
+    Ring::join(launch, common.to_toml()?.as_bytes()).map_err(|error| Failure::advised(&error))
+}
+
+/// What a rank takes of its machine: the GPU of its local number, or its part of the processor.
+fn share_machine(mut device: DeviceArguments, launch: &Launch) -> DeviceArguments {
+    let own = launch.local_rank;
+    device.device = match device.device {
+        DeviceChoice::Cuda(0) => DeviceChoice::Cuda(own),
+        DeviceChoice::Auto if gpu::count() > own => DeviceChoice::Cuda(own),
+        device => device,
+    };
+    if device.threads.is_none() {
+        device.threads = launch.local_size.map(|ranks| (machine::threads() / ranks.max(1)).max(1));
+    }
+    device
 }
 
 /// The command that goes on with the run.
