@@ -78,3 +78,69 @@ fn ctrl_c_saves_and_the_run_goes_on() {
     let seen = aquatint(&["train", text(&path), "--resume", "--set", &steps]).expect(0);
     assert!(seen.err.contains(&format!("done: step {}", step + 2)), "{}", seen.err);
 }
+
+/// Starts each rank as a process of its own, as a launcher does; what each printed.
+fn ranks(recipe: &std::path::Path, size: usize, more: &[&str]) -> Vec<std::process::Output> {
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let start = |rank: usize| {
+        let mut command = program();
+        command.args(["train", text(recipe), "--threads", "1"]).args(more);
+        command.env("RANK", rank.to_string()).env("WORLD_SIZE", size.to_string());
+        command.env("LOCAL_WORLD_SIZE", size.to_string()).env("LOCAL_RANK", rank.to_string());
+        command.env("MASTER_PORT", port.to_string());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let started: Vec<_> = (0..size).map(start).collect();
+    started.into_iter().map(|child| child.wait_with_output().unwrap()).collect()
+}
+
+/// The losses of a run's folder.
+fn losses(folder: &std::path::Path) -> Vec<f64> {
+    let lines = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    let values = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    values.filter_map(|value| value["loss"].as_f64()).collect()
+}
+
+#[test]
+fn processes_that_share_their_batches_have_the_loss_of_one() {
+    let path = recipe("ranks");
+    let set = ["--set", "run.steps=6", "--set", "run.log_every=1", "--set", "optimiser.batch=4"];
+    let alone = room("ranks").join("alone");
+    let arguments: Vec<&str> = ["train", text(&path), "--out", text(&alone)].into_iter().chain(set).collect();
+    aquatint(&arguments).expect(0);
+    let expected = losses(&alone);
+    assert_eq!(expected.len(), 6);
+    for size in [2, 4] {
+        let folder = room("ranks").join(size.to_string());
+        let more: Vec<&str> = ["--out", text(&folder)].into_iter().chain(set).collect();
+        let seen = ranks(&path, size, &more);
+        for (rank, seen) in seen.iter().enumerate() {
+            assert!(seen.status.success(), "{}", String::from_utf8_lossy(&seen.stderr));
+            assert_eq!(seen.stdout.is_empty(), rank > 0, "only the first rank speaks");
+        }
+        for (got, expected) in losses(&folder).iter().zip(&expected) {
+            assert!((got - expected).abs() < 1e-3 * expected, "{size} ranks: {got}, not {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_rank_with_another_recipe_is_refused() {
+    let path = recipe("other-ranks");
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let start = |rank: &str, seed: &str| {
+        let mut command = program();
+        command.args(["train", text(&path), "-q", "--set", seed]).env("RANK", rank).env("WORLD_SIZE", "2");
+        command.env("MASTER_PORT", port.to_string()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    for (child, expected) in [(start("0", "seed=1"), "rank 1 has another recipe"), (start("1", "seed=2"), "refuses")] {
+        let seen = child.wait_with_output().unwrap();
+        let error = String::from_utf8_lossy(&seen.stderr).into_owned();
+        assert!(seen.status.code() == Some(2) && error.contains(expected), "{error}");
+        assert!(error.contains("hint: start all ranks with the same program"), "{error}");
+    }
+    let mut alone = program();
+    alone.args(["train", text(&path)]).env("RANK", "3").env("WORLD_SIZE", "2");
+    let error = String::from_utf8_lossy(&alone.output().unwrap().stderr).into_owned();
+    assert!(error.contains("`RANK` is \"3\"; allowed: 0 to 1"), "{error}");
+}
