@@ -1,6 +1,7 @@
-"""Time one forward pass of a peer: PyTorch on the CPU, with the logits of all positions.
+"""Time one forward pass of a peer: PyTorch, with the logits of all positions.
 
 Run with:  python benches/peers/forward.py --network llada-31m --precision bf16 --threads 1 --length 128 --repeat 10
+On a GPU: --device cuda --compile --network shape-8b --precision bf16 --batch 16 --length 1024
 Needs PyPI's torch. Prints one line of JSON; `rows_of_logits` says for how many positions the head was computed.
 """
 
@@ -17,7 +18,7 @@ def main():
     arguments = parser.parse_args()
     network, autocast = prepare(arguments, arguments.length)
     run = torch.compile(network) if arguments.compile else network
-    tokens = torch.randint(0, network.config["vocab_size"], (arguments.batch, arguments.length))
+    tokens = torch.randint(0, network.config["vocab_size"], (arguments.batch, arguments.length), device=arguments.device)
 
     def forward():
         with torch.inference_mode(), autocast:

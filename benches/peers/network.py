@@ -116,6 +116,7 @@ def add_arguments(parser, network, **numbers):
     parser.add_argument("--precision", choices=PRECISIONS, default="f32")
     parser.add_argument("--compile", action="store_true", help="through torch.compile, which needs a C++ compiler")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     for name, value in numbers.items():
         parser.add_argument("--" + name.replace("_", "-"), type=int, default=value)
 
@@ -132,17 +133,25 @@ def prepare(arguments, length):
     network = Network(config, length)
     if arguments.precision == "bf16":
         network = network.to(torch.bfloat16)
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16-autocast")
-    return network, autocast
+    autocast = torch.autocast(arguments.device, torch.bfloat16, enabled=arguments.precision == "bf16-autocast")
+    return network.to(arguments.device), autocast
+
+
+def wait():
+    """A GPU is asked and not waited for: what is timed has to wait."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def milliseconds(repeat, work):
     """Times of `repeat` runs, after one that does not count."""
     work()
+    wait()
     times = []
     for _ in range(repeat):
         start = time.perf_counter()
         work()
+        wait()
         times.append(1e3 * (time.perf_counter() - start))
     return times
 
@@ -150,8 +159,10 @@ def milliseconds(repeat, work):
 def report(arguments, times, **figures):
     """Prints one line of JSON."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if arguments.device == "cuda":
+        peak = torch.cuda.max_memory_allocated() / 2**20
     name = "torch compiled" if arguments.compile else "torch"
     line = dict(peer=name, version=torch.__version__, network=arguments.network, precision=arguments.precision,
-                threads=arguments.threads, median_ms=statistics.median(times), best_ms=min(times), times_ms=times,
+                threads=arguments.threads, device=arguments.device, median_ms=statistics.median(times), best_ms=min(times), times_ms=times,
                 peak_mib=peak)
     print(json.dumps(line | figures))

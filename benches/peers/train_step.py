@@ -1,7 +1,8 @@
-"""Time one training step of a peer: PyTorch on the CPU, on the network and the batch that Aquatint is measured on.
+"""Time one training step of a peer: PyTorch, on the network and the batch that Aquatint is measured on.
 
 Run with:  python benches/peers/train_step.py --network width-512 --precision bf16-autocast --threads 2 \
                --batch 8 --length 256 --repeat 5
+On a GPU: --device cuda --compile --network shape-150m --precision bf16-autocast --batch 16 --length 1024
 Needs PyPI's torch. Prints one line of JSON.
 
 The step: masked diffusion with half of the positions masked, the head only at masked rows (as we do), cross-entropy,
@@ -26,8 +27,8 @@ def main():
     hidden = torch.compile(network.hidden) if arguments.compile else network.hidden
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
     mask = network.config["mask_token_id"]
-    tokens = torch.randint(0, mask, (arguments.batch, arguments.length))
-    masked = torch.rand(arguments.batch, arguments.length) < 0.5
+    tokens = torch.randint(0, mask, (arguments.batch, arguments.length), device=arguments.device)
+    masked = torch.rand(arguments.batch, arguments.length, device=arguments.device) < 0.5
     noisy = tokens.masked_fill(masked, mask)
 
     def step():

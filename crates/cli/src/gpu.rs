@@ -1,5 +1,6 @@
 //! The GPU of this machine, if there is one: opening it, saying what is missing, and what it reaches at most.
 
+use crate::environment;
 use crate::failure::Failure;
 use aquatint_compute::{Cuda, Device, DeviceError, GpuError};
 use std::time::Instant;
@@ -11,7 +12,7 @@ const PEAK_REPEATS: usize = 5;
 
 /// Opens a GPU by its number.
 pub(crate) fn open(ordinal: usize) -> Result<Cuda, Failure> {
-    Cuda::new(ordinal).map_err(|error| {
+    ready(ordinal).map_err(|error| {
         let failure = Failure::of(&error);
         match hint(&error) {
             Some(hint) => failure.hint(hint),
@@ -20,13 +21,18 @@ pub(crate) fn open(ordinal: usize) -> Result<Cuda, Failure> {
     })
 }
 
+/// Opens a GPU with the kernels of this user's last time.
+pub(crate) fn ready(ordinal: usize) -> Result<Cuda, GpuError> {
+    Cuda::new(ordinal, Some(&environment::cache().join("kernels")))
+}
+
 /// The first GPU where there is one; the failure where there is one that cannot be used.
 pub(crate) fn if_ready() -> Result<Option<Cuda>, GpuError> {
     match Cuda::gpus() {
         Err(GpuError::NoDriver) => Ok(None),
         Err(error) => Err(error),
         Ok(gpus) if gpus.is_empty() => Ok(None),
-        Ok(_) => Cuda::new(0).map(Some),
+        Ok(_) => ready(0).map(Some),
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn check(repository: &Repository) -> Findings {
                 findings.push(format!("{}: `dbg!` was left here", place(&file.path, number)));
             }
         }
-        if file.is_test() || file.is_in(&EXEMPT) {
+        if file.is_test() || file.is_in(&EXEMPT) || is_for_tests(repository, &file.path) {
             continue;
         }
         for (number, line) in without_tests(&file.text).lines().enumerate() {
@@ -41,6 +41,23 @@ pub(super) fn check(repository: &Repository) -> Findings {
         }
     }
     findings
+}
+
+/// Whether a file's module, or one that it lies in, is compiled for tests only.
+fn is_for_tests(repository: &Repository, path: &str) -> bool {
+    let Some((folder, name)) = path.trim_end_matches(".rs").rsplit_once('/') else { return false };
+    let parents = [format!("{folder}/mod.rs"), format!("{folder}/lib.rs"), format!("{folder}.rs")];
+    let Some(parent) = parents.iter().filter(|parent| *parent != path).find_map(|parent| repository.file(parent))
+    else {
+        return false;
+    };
+    let lines: Vec<&str> = parent.text.lines().map(str::trim).collect();
+    let declared = |line: &&str| line.ends_with(&format!("mod {name};"));
+    let gated = lines
+        .iter()
+        .position(declared)
+        .is_some_and(|at| at > 0 && lines[at - 1].starts_with("#[cfg(") && lines[at - 1].contains("test"));
+    gated || is_for_tests(repository, &parent.path)
 }
 
 #[cfg(test)]
@@ -68,6 +85,12 @@ mod tests {
             ("crates/network/src/lib.rs", in_test),
         ];
         assert_eq!(check(&files(&clean)), Findings::new());
+        let module = [
+            ("crates/a/src/b/mod.rs", "mod c;\n#[cfg(any(test, feature = \"d\"))]\nmod e;\n"),
+            ("crates/a/src/b/c.rs", prints),
+            ("crates/a/src/b/e.rs", prints),
+        ];
+        assert_eq!(check(&files(&module)).len(), 1);
         assert_eq!(check(&files(&[("crates/cli/src/main.rs", debugs), ("crates/a/tests/b.rs", debugs)])).len(), 2);
     }
 }

@@ -104,7 +104,7 @@ fn gpus() -> Finding {
     let value = format!("{}; driver for CUDA {}.{}", named.join(", "), driver / 1000, driver % 1000 / 10);
     match Cuda::missing_libraries().first() {
         Some(&library) => Finding { name: "gpus", value, trouble: trouble(&GpuError::MissingLibrary { library }) },
-        None => match Cuda::new(0) {
+        None => match gpu::ready(0) {
             Ok(_) => Finding::good("gpus", value),
             Err(error) => Finding { name: "gpus", value, trouble: trouble(&error) },
         },

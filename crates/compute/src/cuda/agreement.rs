@@ -347,7 +347,7 @@ fn no_gpu_is_an_error_that_says_what_is_missing() {
         return;
     }
     // A machine may have one without being asked to test it.
-    if let Err(error) = Cuda::new(0) {
+    if let Err(error) = Cuda::new(0, None) {
         assert!(!error.to_string().is_empty());
     }
     assert_eq!(

@@ -6,8 +6,8 @@
 use super::kernels;
 use cudarc::nvrtc::{result, sys};
 use std::ffi::CString;
-use std::path::{Path, PathBuf};
-use std::{env, fs, io};
+use std::path::Path;
+use std::{fs, io};
 
 /// Why the kernels are not there.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +42,12 @@ pub(super) fn version() -> Option<(i32, i32)> {
     Some((major, minor))
 }
 
-/// Machine code of all kernels for an architecture such as `sm_90`: from the disk, or compiled and then kept there. A
-/// disk that cannot be written to costs time and nothing else.
-pub(super) fn machine_code(architecture: &str) -> Result<Vec<u8>, CompileError> {
+/// Machine code of all kernels for an architecture such as `sm_90`: from `folder`, or compiled and then kept there. A disk
+/// that cannot be written to costs time and nothing else.
+pub(super) fn machine_code(architecture: &str, folder: Option<&Path>) -> Result<Vec<u8>, CompileError> {
     let Some(version) = version() else { return Err(CompileError::Missing) };
     let source = kernels::source();
-    let kept = folder().map(|folder| folder.join(name(&source, version, architecture)));
+    let kept = folder.map(|folder| folder.join(name(&source, version, architecture)));
     if let Some(code) = kept.as_deref().and_then(|path| fs::read(path).ok()) {
         return Ok(code);
     }
@@ -56,15 +56,6 @@ pub(super) fn machine_code(architecture: &str) -> Result<Vec<u8>, CompileError> 
         let _ = keep(&path, &code);
     }
     Ok(code)
-}
-
-/// Where the kernels of all GPUs of this user are kept.
-fn folder() -> Option<PathBuf> {
-    let base = match env::var_os("XDG_CACHE_HOME") {
-        Some(folder) if !folder.is_empty() => PathBuf::from(folder),
-        _ => PathBuf::from(env::var_os("HOME")?).join(".cache"),
-    };
-    Some(base.join("aquatint").join("kernels"))
 }
 
 fn name(source: &str, (major, minor): (i32, i32), architecture: &str) -> String {
@@ -155,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_was_kept_is_read_back() {
-        let folder = env::temp_dir().join(format!("aquatint-kernels-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("aquatint-kernels-{}", std::process::id()));
         let path = folder.join("x.cubin");
         keep(&path, b"code").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"code");

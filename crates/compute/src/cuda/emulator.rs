@@ -1,6 +1,7 @@
 //! A driver without a GPU, for tests: memory is the host's, kernels are compiled by a C++ compiler, products are loops.
 //! It remembers what was launched.
 
+use super::Cuda;
 use super::driver::{Address, Argument, ColumnMajor, Driver, DriverError, GpuFacts, Launch, Number, Product};
 use super::kernels;
 use libloading::Library;
@@ -56,6 +57,21 @@ fn library() -> Option<&'static Mutex<Library>> {
         Some(Mutex::new(library))
     });
     library.as_ref()
+}
+
+impl Cuda {
+    /// The GPUs that tests are to use: an emulated one where there is a C++ compiler, and the first real one where
+    /// `AQUATINT_GPU` is set.
+    ///
+    /// # Panics
+    /// When `AQUATINT_GPU` is set and there is none.
+    pub fn tested() -> Vec<Self> {
+        let mut devices: Vec<Self> = Emulator::new(1 << 30).map(|driver| Self::on(driver)).into_iter().collect();
+        if std::env::var_os("AQUATINT_GPU").is_some() {
+            devices.push(Self::new(0, None).unwrap_or_else(|error| panic!("AQUATINT_GPU is set: {error}")));
+        }
+        devices
+    }
 }
 
 impl Emulator {

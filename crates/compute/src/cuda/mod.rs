@@ -35,6 +35,7 @@ use mask::Mask;
 use memory::{Memory, Pool};
 use nvidia::Nvidia;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Threads of a block where nothing speaks for another number.
@@ -73,27 +74,12 @@ impl Cuda {
         nvidia::missing_libraries()
     }
 
-    /// Opens a GPU: compiles the kernels for it, or takes them from the disk.
+    /// Opens a GPU: compiles the kernels for it, or takes them from `folder`, where they are kept.
     ///
     /// # Errors
     /// When there is no such GPU, or something that it needs is missing or too old.
-    pub fn new(ordinal: usize) -> Result<Self, GpuError> {
-        Ok(Self::on(Arc::new(Nvidia::open(ordinal)?)))
-    }
-
-    /// The GPUs that tests are to use: an emulated one where there is a C++ compiler, and the first real one where
-    /// `AQUATINT_GPU` is set.
-    ///
-    /// # Panics
-    /// When `AQUATINT_GPU` is set and there is none.
-    #[cfg(any(test, feature = "emulator"))]
-    pub fn tested() -> Vec<Self> {
-        let mut devices: Vec<Self> =
-            emulator::Emulator::new(1 << 30).map(|driver| Self::on(driver)).into_iter().collect();
-        if std::env::var_os("AQUATINT_GPU").is_some() {
-            devices.push(Self::new(0).unwrap_or_else(|error| panic!("AQUATINT_GPU is set: {error}")));
-        }
-        devices
+    pub fn new(ordinal: usize, folder: Option<&Path>) -> Result<Self, GpuError> {
+        Ok(Self::on(Arc::new(Nvidia::open(ordinal, folder)?)))
     }
 
     fn on(driver: Arc<dyn Driver>) -> Self {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::{CString, c_void};
 use std::fmt;
+use std::path::Path;
 use std::ptr::{from_mut, from_ref};
 use std::sync::{Mutex, PoisonError};
 
@@ -156,7 +157,7 @@ struct Way {
 }
 
 impl Nvidia {
-    pub(super) fn open(ordinal: usize) -> Result<Self, GpuError> {
+    pub(super) fn open(ordinal: usize, folder: Option<&Path>) -> Result<Self, GpuError> {
         let driver = start()?;
         let count = cuda::device::get_count().map_err(failed("cuDeviceGetCount"))? as usize;
         if ordinal >= count {
@@ -167,7 +168,7 @@ impl Nvidia {
         }
         let facts = facts(ordinal, driver)?;
         let device = cuda::device::get(ordinal as i32).map_err(failed("cuDeviceGet"))?;
-        let code = compile::machine_code(&format!("sm_{}{}", facts.capability.0, facts.capability.1))?;
+        let code = compile::machine_code(&format!("sm_{}{}", facts.capability.0, facts.capability.1), folder)?;
         // SAFETY: the device is there; the context is released once, when this is dropped.
         let context = unsafe { cuda::primary_ctx::retain(device) }.map_err(failed("cuDevicePrimaryCtxRetain"))?;
         // SAFETY: the context was just made.
