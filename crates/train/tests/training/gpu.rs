@@ -1,0 +1,54 @@
+//! A run on a GPU: its losses are the processor's, and a resumed one is the same to the bit.
+
+use crate::support::{fingerprint, recipe, run};
+use aquatint_compute::Cuda;
+use aquatint_train::{Resolved, StepFigures, TrainingEvent, train};
+use std::sync::atomic::AtomicBool;
+
+/// Small, as an emulated GPU is slow.
+const SET: [&str; 6] = [
+    "data.canvas_length=16",
+    "optimiser.batch=2",
+    "optimiser.kind=muon",
+    "run.log_every=1",
+    "run.validate_canvases=1",
+    "run.validate_times=1",
+];
+
+fn run_on(device: &Cuda, recipe: &Resolved, resume: bool) -> Vec<StepFigures> {
+    let mut figures = Vec::new();
+    train(recipe, device.clone(), resume, &AtomicBool::new(false), &mut |event| {
+        if let TrainingEvent::Step(step) = event {
+            figures.push(step);
+        }
+    })
+    .unwrap();
+    figures
+}
+
+#[test]
+fn a_run_on_a_gpu_is_that_on_the_processor_and_resumes_exactly() {
+    for device in Cuda::tested() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |name: &str, steps: &str, pace: &str| {
+            recipe(&folder.path().join(name), &[&SET[..], &[steps, pace]].concat())
+        };
+        // A pace that does not know where the run ends.
+        let constant = "optimiser.pace=constant";
+        let (_, expected) = run(&of("cpu", "run.steps=4", constant), false).unwrap();
+        let whole = of("gpu", "run.steps=4", constant);
+        let got = run_on(&device, &whole, false);
+        assert_eq!(got.len(), 4);
+        for (got, expected) in got.iter().zip(&expected) {
+            let error = (got.loss - expected.loss).abs() / expected.loss;
+            assert!(error < 1e-4, "step {}: {} and {}", got.step, got.loss, expected.loss);
+        }
+        let half = of("half", "run.steps=2", constant);
+        run_on(&device, &half, false);
+        run_on(&device, &of("half", "run.steps=4", constant), true);
+        let state = |folder: &std::path::Path| -> Vec<_> {
+            fingerprint(folder).into_iter().filter(|(name, _)| name.starts_with("state/")).collect()
+        };
+        assert!(state(&whole.output) == state(&half.output), "the resumed run ends elsewhere");
+    }
+}
