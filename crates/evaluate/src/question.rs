@@ -87,7 +87,8 @@ impl Question {
     }
 
     /// What a network with self-conditioning believes without a belief, `[T, V]`, as it is to be fed back (Chen et al.,
-    /// 2208.04202, section 3): rows that are not asked are believed to be what they are. `None` for other networks.
+    /// 2208.04202, section 3): rows that are not asked are believed to be what they are, or nothing where blocks see
+    /// only earlier ones. `None` for other networks.
     ///
     /// # Errors
     /// When the network refuses.
@@ -98,8 +99,10 @@ impl Question {
         }
         let size = spec.vocabulary_size;
         let mut belief = vec![0.0; rows.tokens.len() * size];
-        for (row, &token) in rows.tokens.iter().enumerate() {
-            belief[row * size + token as usize] = 1.0;
+        if spec.is_sure_of_known() {
+            for (row, &token) in rows.tokens.iter().enumerate() {
+                belief[row * size + token as usize] = 1.0;
+            }
         }
         let asked = self.rows();
         let slots: Vec<OnceLock<Vec<f32>>> = asked.iter().map(|_| OnceLock::new()).collect();

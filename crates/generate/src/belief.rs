@@ -1,7 +1,8 @@
 //! Self-conditioning: the last belief, fed back as a mixture of word vectors (Analog Bits, 2208.04202, section 3).
 //!
-//! A noisy row gets the belief of the step before, a row that is known a belief that is sure of its token; that is what
-//! a network with self-conditioning is trained on. At the first step there is no belief at all.
+//! A noisy row gets the belief of the step before, a row that is known a belief that is sure of its token, or none where
+//! blocks see only earlier ones; that is what a network with self-conditioning is trained on. At the first step there is
+//! no belief at all.
 
 use aquatint_diffusion::TokenId;
 
@@ -9,6 +10,8 @@ use aquatint_diffusion::TokenId;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Belief {
     positions: Vec<usize>,
+    /// `V`.
+    vocabulary_size: usize,
     /// `[positions, V]`.
     probabilities: Vec<f32>,
 }
@@ -22,21 +25,23 @@ impl Belief {
             let total: f64 = row.iter().map(|logit| f64::from(logit - most).exp()).sum();
             row.iter_mut().for_each(|logit| *logit = (f64::from(*logit - most).exp() / total) as f32);
         }
-        Self { positions, probabilities }
+        Self { positions, vocabulary_size, probabilities }
     }
 
-    /// `[visible, V]`: the belief of each visible position. `known` gives the token of a position that is not noise. A
-    /// position that became noise since has no belief yet, which is a row of zeros.
+    /// `[visible, V]`: the belief of each visible position. `known` gives the token of a position that is not noise,
+    /// which the belief is sure of or silent about. A position that became noise since has no belief yet, which is a row
+    /// of zeros.
     pub(crate) fn rows(
         &self,
         visible: &[usize],
         known: impl Fn(usize) -> Option<TokenId>,
-        vocabulary_size: usize,
+        is_sure_of_known: bool,
     ) -> Vec<f32> {
+        let vocabulary_size = self.vocabulary_size;
         let mut rows = vec![0.0; visible.len() * vocabulary_size];
         for (row, &position) in rows.chunks_mut(vocabulary_size.max(1)).zip(visible) {
             if let Some(token) = known(position) {
-                if let Some(probability) = row.get_mut(token as usize) {
+                if let Some(probability) = row.get_mut(token as usize).filter(|_| is_sure_of_known) {
                     *probability = 1.0;
                 }
             } else if let Ok(index) = self.positions.binary_search(&position) {
@@ -55,6 +60,8 @@ mod tests {
     fn rows_are_sure_of_what_is_known_and_empty_where_nothing_was_believed() {
         let belief = Belief::new(vec![1, 3], vec![0.0, 0.0, 1000.0, 0.0], 2);
         let known = |position| (position == 0).then_some(1);
-        assert_eq!(belief.rows(&[0, 1, 2, 3], known, 2), [0.0, 1.0, 0.5, 0.5, 0.0, 0.0, 1.0, 0.0]);
+        assert_eq!(belief.rows(&[0, 1, 2, 3], known, true), [0.0, 1.0, 0.5, 0.5, 0.0, 0.0, 1.0, 0.0]);
+        let known = |position| (position < 2).then_some(1);
+        assert_eq!(belief.rows(&[0, 1, 2, 3], known, false), [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
     }
 }

@@ -174,9 +174,15 @@ impl<'r> DecodeState<'r> {
             let is_noise = |position: usize| {
                 self.canvas.is_open(position) || branch.hides_given && self.canvas.kind(position) == Some(Kind::Given)
             };
-            // The belief that is fed back covers every noisy position, not only those that this step may fill.
+            // The belief that is fed back covers every noisy position that the current block sees, not only those that
+            // this step may fill.
             branch.asked = if spec.self_conditioning {
-                visible.iter().copied().filter(|position| is_noise(*position)).collect()
+                let end = match spec.attention {
+                    Layout::Block { .. } => self.blocks[self.block].last().map_or(0, |last| last + 1),
+                    _ => self.canvas.len(),
+                };
+                let is_asked = |position: &usize| *position < end && is_noise(*position);
+                visible.iter().copied().filter(is_asked).collect()
             } else {
                 block_open.clone()
             };
@@ -185,7 +191,7 @@ impl<'r> DecodeState<'r> {
             let is_asked = |(_, position): &(u32, &usize)| branch.asked.binary_search(position).is_ok();
             let asked: Vec<u32> = (0..).zip(&visible).filter(is_asked).map(|(row, _)| row).collect();
             let known = |position: usize| (!is_noise(position)).then(|| shown[position]);
-            let belief = branch.belief.as_ref().map(|belief| belief.rows(&visible, known, spec.vocabulary_size));
+            let belief = branch.belief.as_ref().map(|belief| belief.rows(&visible, known, spec.is_sure_of_known()));
             let time = process.told(planned.from, noisy, visible.len());
             let points = points.as_ref().map(|points| points.of(&visible));
             let fresh = (self.cache != Cache::None).then(|| {

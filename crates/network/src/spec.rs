@@ -69,6 +69,13 @@ impl Default for ProcessSpec {
 }
 
 impl NetworkSpec {
+    /// Whether a belief is sure of the rows that are known, or empty there. Where blocks see only what came before
+    /// them it is empty: what finished blocks say must not depend on whether a belief came along, or nobody could
+    /// remember it.
+    pub fn is_sure_of_known(&self) -> bool {
+        !matches!(self.attention, Layout::Block { .. })
+    }
+
     /// Refuses a description that no network can have, and says what is allowed.
     pub fn validate(&self) -> Result<(), NetworkError> {
         let sizes = [

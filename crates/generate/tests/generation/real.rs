@@ -1,10 +1,10 @@
 //! A small real network: the promises that hold for a denoiser in closed form hold for arithmetic in f32 as well.
 
 use crate::chain::{END, MASK, process, spec};
-use aquatint_compute::{Cpu, CpuPath};
+use aquatint_compute::{Cpu, CpuPath, Device};
 use aquatint_diffusion::{Canvas, Layout};
 use aquatint_generate::{Cache, Drifting, Outcome, Request, Settings, SettingsBuilder, generate};
-use aquatint_network::{Denoiser, Network, NetworkSpec};
+use aquatint_network::{Denoiser, Network, NetworkSpec, Role};
 use std::ops::ControlFlow;
 
 fn small(change: impl Fn(&mut NetworkSpec)) -> NetworkSpec {
@@ -88,19 +88,38 @@ fn an_exact_cache_changes_nothing_but_the_work() {
         |settings| settings.guidance_scale(1.5),
         |settings| settings.policy("threshold:0.03").repetition_penalty(1.3),
     ];
-    for (change, path) in
-        changes.into_iter().flat_map(|change| CpuPath::available().into_iter().map(move |path| (change, path)))
-    {
-        let spec = small(|spec| spec.attention = Layout::Block { length: 4 });
-        let network = Network::new(Cpu::<f32>::new(path, 2).unwrap(), spec, 1).unwrap();
+    for (change, path, self_conditioning) in changes.into_iter().flat_map(|change| {
+        let paths = CpuPath::available().into_iter();
+        paths.flat_map(move |path| [false, true].map(|self_conditioning| (change, path, self_conditioning)))
+    }) {
+        let spec = small(|spec| {
+            spec.attention = Layout::Block { length: 4 };
+            spec.self_conditioning = self_conditioning;
+        });
+        let network = listening(Network::new(Cpu::<f32>::new(path, 2).unwrap(), spec, 1).unwrap());
         let (with, without) =
             (fill(&network, &cached(Cache::Exact, change)), fill(&network, &cached(Cache::None, change)));
         for (index, (with, without)) in with.iter().zip(&without).enumerate() {
-            assert_eq!(with.canvas, without.canvas, "{path}, request {index}");
+            assert_eq!(with.canvas, without.canvas, "{path}, request {index}, self-conditioning {self_conditioning}");
             assert_eq!(with.reason, without.reason);
             assert!(with.statistics.rows_read < without.statistics.rows_read);
         }
     }
+}
+
+/// A fresh network hardly listens to other rows and not at all to its belief; this one does to both.
+fn listening(mut network: Network<Cpu<f32>>) -> Network<Cpu<f32>> {
+    let device = network.device().clone();
+    for parameter in network.parameters_mut() {
+        let mut values = device.download(parameter.value);
+        if parameter.name.contains("self_conditioning_norm") {
+            values.fill(1.0);
+        } else if parameter.role == Role::Matrix {
+            values.iter_mut().for_each(|value| *value *= 8.0);
+        }
+        device.write(parameter.value, &values);
+    }
+    network
 }
 
 /// A network of blocks writes on beyond what it can read at once, from the last of what it wrote.
