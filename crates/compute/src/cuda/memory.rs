@@ -1,12 +1,25 @@
-//! Buffers on a GPU, kept for the next of their size: a training step takes the same ones again and again, and asking
-//! the driver each time would cost more than many kernels.
+//! Buffers on a GPU, kept for the next that fits: a training step takes much the same ones again and again, and asking
+//! the driver each time would cost more than many kernels. Steps are not quite alike, as another number of rows is noisy
+//! in each, so that what is kept serves up to half its size, or each number of rows would keep buffers of its own.
 
 use super::driver::{Address, Driver, DriverError};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Sizes are rounded up to a multiple of this, so that nearly equal ones share their memory.
+/// The smallest size, in bytes.
 const GRAIN: usize = 512;
+
+/// Sizes are rounded up to so many between a power of two and the next.
+const CLASSES: usize = 8;
+
+/// A buffer that is kept serves down to this share of its size.
+const WASTE: usize = 2;
+
+/// The size that a buffer of so many bytes gets: at most an eighth more, from the grain on.
+fn rounded(bytes: usize) -> usize {
+    let bytes = bytes.max(1);
+    bytes.next_multiple_of(GRAIN.max(bytes.next_power_of_two() / 2 / CLASSES))
+}
 
 /// Memory of one GPU: what is lent out returns here.
 #[derive(Debug)]
@@ -17,10 +30,34 @@ pub(super) struct Pool {
 
 #[derive(Debug, Default)]
 struct Free {
-    of_size: HashMap<usize, Vec<Address>>,
+    /// Never an empty list.
+    of_size: BTreeMap<usize, Vec<Address>>,
     /// Bytes lent out and kept, and the most there were.
     held: usize,
     peak: usize,
+}
+
+impl Free {
+    /// The smallest buffer that is kept and holds `size` bytes, if it is not much too large.
+    fn lend(&mut self, size: usize) -> Option<(usize, Address)> {
+        let (&size, _) = self.of_size.range(size..=WASTE * size).next()?;
+        self.remove(size)
+    }
+
+    /// The largest buffer that is kept and does not hold `size` bytes.
+    fn largest_below(&mut self, size: usize) -> Option<(usize, Address)> {
+        let (&size, _) = self.of_size.range(..size).next_back()?;
+        self.remove(size)
+    }
+
+    fn remove(&mut self, size: usize) -> Option<(usize, Address)> {
+        let places = self.of_size.get_mut(&size)?;
+        let at = places.pop()?;
+        if places.is_empty() {
+            self.of_size.remove(&size);
+        }
+        Some((size, at))
+    }
 }
 
 impl Pool {
@@ -30,14 +67,19 @@ impl Pool {
 
     /// Memory for so many bytes, of any value. When the GPU has none left, all that is kept unused is given back first.
     pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Result<Memory, DriverError> {
-        let size = bytes.max(1).next_multiple_of(GRAIN);
+        let size = rounded(bytes);
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = free.of_size.get_mut(&size).and_then(Vec::pop) {
+        if let Some((size, at)) = free.lend(size) {
             return Ok(Memory { at, size, pool: Arc::clone(self) });
+        }
+        // One that is too small makes room, so that there are no more buffers than are in use at one time.
+        if let Some((size, at)) = free.largest_below(size) {
+            self.driver.free(at);
+            free.held -= size;
         }
         let at = match self.driver.allocate(size) {
             Err(DriverError::OutOfMemory { .. }) => {
-                for (size, places) in free.of_size.drain().collect::<Vec<_>>() {
+                for (size, places) in std::mem::take(&mut free.of_size) {
                     for at in places {
                         self.driver.free(at);
                         free.held -= size;
@@ -61,7 +103,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         let free = self.free.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for at in free.of_size.drain().flat_map(|(_, places)| places) {
+        for at in std::mem::take(&mut free.of_size).into_values().flatten() {
             self.driver.free(at);
         }
     }
@@ -99,5 +141,33 @@ pub struct GpuBuffer {
 impl GpuBuffer {
     pub(super) fn at(&self) -> Address {
         self.memory.at()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::emulator::Emulator;
+    use super::*;
+    use crate::cpu::Numbers;
+
+    /// Steps of training ask for another number of rows each time.
+    #[test]
+    fn a_thousand_steps_of_unlike_sizes_hold_little_more_than_one_needs() {
+        const WIDTH: usize = 1024;
+        let Some(driver) = Emulator::new(1 << 30) else { return };
+        let pool = Pool::new(driver);
+        let mut numbers = Numbers(5);
+        let (mut needed, mut after_hundred) = (0, 0);
+        for step in 0..1000 {
+            let rows = 1 + numbers.below(1000) as usize;
+            let sizes = [300 * WIDTH, 4 * rows * WIDTH, 4 * rows * WIDTH, 12 * rows * WIDTH, 4 * rows];
+            needed = needed.max(sizes.iter().sum());
+            let _taken: Vec<Memory> = sizes.iter().map(|&bytes| pool.take(bytes).unwrap()).collect();
+            if step == 100 {
+                after_hundred = pool.peak();
+            }
+        }
+        assert!(pool.peak() <= 2 * needed, "{} bytes are held for {needed}", pool.peak());
+        assert!(pool.peak() <= after_hundred + after_hundred / 4, "{after_hundred} and then {}", pool.peak());
     }
 }

@@ -52,3 +52,27 @@ fn a_run_on_a_gpu_is_that_on_the_processor_and_resumes_exactly() {
         assert!(state(&whole.output) == state(&half.output), "the resumed run ends elsewhere");
     }
 }
+
+/// Steps ask about other numbers of rows each, which must not make memory grow; a real GPU shows it over a thousand.
+#[test]
+fn many_steps_on_a_gpu_take_no_more_memory_than_a_few() {
+    for device in Cuda::tested() {
+        let emulated = device.facts().name == "emulated";
+        let (few, steps) = if emulated { (2, 6) } else { (20, 1000) };
+        let folder = tempfile::tempdir().unwrap();
+        let steps = format!("run.steps={steps}");
+        let recipe = recipe(&folder.path().join("run"), &[&SET[..], &[&steps]].concat());
+        let mut peak_after_few = 0;
+        train(&recipe, device.clone(), false, &AtomicBool::new(false), &mut |event| {
+            if let TrainingEvent::Step(step) = event
+                && step.step == few
+            {
+                peak_after_few = device.peak_bytes();
+            }
+        })
+        .unwrap();
+        assert!(peak_after_few > 0);
+        let peak = device.peak_bytes();
+        assert!(peak <= peak_after_few + peak_after_few / 2, "{peak_after_few} bytes and then {peak}");
+    }
+}
