@@ -12,6 +12,7 @@ use std::fmt;
 use std::path::Path;
 use std::ptr::{from_mut, from_ref};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The oldest driver that serves what is called here: the first for CUDA 12.
 const OLDEST: u32 = 12_000;
@@ -273,9 +274,9 @@ impl Nvidia {
         };
         let mut way = Way { operation, layouts, algorithm: first.algo };
         // Without room for a second result the first that is proposed has to do.
-        // SAFETY: freed below.
+        // SAFETY: given back below.
         if let Ok(out) = unsafe { cuda::malloc_sync(shape.m * shape.n * size_of::<f32>()) } {
-            let mut best = f32::INFINITY;
+            let mut best = Duration::MAX;
             for candidate in found {
                 let tried = Way { operation, layouts, algorithm: candidate.algo };
                 let trial = Product { out, accumulate: false, ..*product };
@@ -285,30 +286,28 @@ impl Nvidia {
                     (best, way.algorithm) = (time, candidate.algo);
                 }
             }
-            // SAFETY: allocated above; freeing waits for what uses it.
-            let _ = unsafe { cuda::free_sync(out) };
+            self.free(out);
         }
         Ok(way)
     }
 
-    /// Milliseconds of some multiplications after a first one; `None` where a way does not work.
-    fn time(&self, way: &Way, product: &Product) -> Option<f32> {
+    /// What some multiplications take after a first one; `None` where a way does not work. By the host's clock, since
+    /// the driver's events are read by another call in newer drivers than in older ones.
+    fn time(&self, way: &Way, product: &Product) -> Option<Duration> {
         self.run(way, product).ok()?;
-        let event = || cuda::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT).ok();
-        let (start, end) = (event()?, event()?);
-        // SAFETY: both events and the stream are there, and the events are destroyed once.
-        unsafe {
-            cuda::event::record(start, self.stream).ok()?;
-            for _ in 0..TRIALS {
-                self.run(way, product).ok()?;
-            }
-            cuda::event::record(end, self.stream).ok()?;
-            cuda::event::synchronize(end).ok()?;
-            let time = cuda::event::elapsed(start, end).ok();
-            cuda::event::destroy(start).ok()?;
-            cuda::event::destroy(end).ok()?;
-            time
+        self.wait().ok()?;
+        let start = Instant::now();
+        for _ in 0..TRIALS {
+            self.run(way, product).ok()?;
         }
+        self.wait().ok()?;
+        Some(start.elapsed())
+    }
+
+    /// Waits for all that was asked so far.
+    fn wait(&self) -> Result<(), DriverError> {
+        // SAFETY: the stream lives as long as `self`.
+        unsafe { cuda::stream::synchronize(self.stream) }.map_err(wrong("cuStreamSynchronize"))
     }
 
     fn set_bias(&self, operation: lt_sys::cublasLtMatmulDesc_t, at: Address) -> Result<(), lt::CublasError> {
@@ -369,8 +368,8 @@ impl Driver for Nvidia {
 
     fn free(&self, at: Address) {
         // A GPU that failed has nothing left to give back.
-        if self.enter().is_ok() {
-            // SAFETY: `at` is from `allocate`; freeing waits for what uses it.
+        if self.enter().is_ok() && self.wait().is_ok() {
+            // SAFETY: `at` is memory of this GPU, and nothing uses it any more.
             let _ = unsafe { cuda::free_sync(at) };
         }
     }
@@ -384,10 +383,8 @@ impl Driver for Nvidia {
     fn read(&self, at: Address, bytes: &mut [u8]) -> Result<(), DriverError> {
         self.enter()?;
         // SAFETY: the caller has that much memory there; the bytes are not looked at before the stream is done.
-        unsafe {
-            cuda::memcpy_dtoh_async(bytes, at, self.stream).map_err(wrong("cuMemcpyDtoH"))?;
-            cuda::stream::synchronize(self.stream).map_err(wrong("cuStreamSynchronize"))
-        }
+        unsafe { cuda::memcpy_dtoh_async(bytes, at, self.stream) }.map_err(wrong("cuMemcpyDtoH"))?;
+        self.wait()
     }
 
     fn clear(&self, at: Address, bytes: usize) -> Result<(), DriverError> {
@@ -441,10 +438,10 @@ impl Drop for Nvidia {
         if self.enter().is_err() {
             return;
         }
+        let _ = self.wait();
         let ways = self.ways.get_mut().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: each was made once and nothing uses it any more; failures leave the process to end them.
         unsafe {
-            let _ = cuda::stream::synchronize(self.stream);
             for way in ways.values() {
                 let _ = lt::destroy_matmul_desc(way.operation);
                 for layout in way.layouts {
