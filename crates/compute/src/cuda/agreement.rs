@@ -6,7 +6,7 @@ use super::emulator::{Call, Emulator};
 use super::*;
 use crate::cpu::agreement::{U, attention, exact, rows, up};
 use crate::cpu::{Numbers, random_visibility};
-use crate::{AttentionShape, Bits, Device, Element, LinearShape, Quantised, RopeShape, WeightFormat};
+use crate::{AttentionShape, Bits, Device, Element, LinearShape, Quantised, RopeShape, Visibility, WeightFormat};
 use proptest::prelude::*;
 
 /// Memory of the emulated GPU.
@@ -135,15 +135,11 @@ proptest! {
         ratio in 1..3_usize,
         seed: u64,
     ) {
-        let mut numbers = Numbers(seed);
         let shape = AttentionShape { heads: key_value_heads * ratio, key_value_heads, head_size: 2 * half };
-        let visibility = random_visibility(&lengths, &mut numbers);
-        let packed = numbers.many(visibility.len() * shape.packed_columns());
-        let gradient = numbers.many(visibility.len() * shape.output_columns());
+        let Attended { visibility, packed, gradient, asked } = Attended::random(shape, &lengths, seed);
         let (n, e) = ((visibility.len() * ratio) as f64, shape.head_size as f64);
         let limit = 8.0 * (e + n).sqrt() * e.sqrt() * (1.0 + n).sqrt() * U;
         compare!(Precision::F32, limit, |device: &_| attention::run(device, shape, &visibility, &packed, &gradient))?;
-        let asked: Vec<u32> = (0..visibility.len() as u32).filter(|_| numbers.below(2) == 0).collect();
         compare!(Precision::F32, limit, |device: &_| vec![asking(device, shape, &visibility, &packed, &asked)])?;
     }
 
@@ -155,16 +151,12 @@ proptest! {
         ratio in 1..3_usize,
         seed: u64,
     ) {
-        let mut numbers = Numbers(seed);
         let shape = AttentionShape { heads: key_value_heads * ratio, key_value_heads, head_size: 2 * half };
-        let visibility = random_visibility(&lengths, &mut numbers);
-        let packed = numbers.many(visibility.len() * shape.packed_columns());
-        let gradient = numbers.many(visibility.len() * shape.output_columns());
+        let Attended { visibility, packed, gradient, asked } = Attended::random(shape, &lengths, seed);
         // Every factor is off by at most 2^-9 of itself, and a sum of many by less: of what is compared, half a hundredth.
         let run = |device: &Cuda| attention::run(device, shape, &visibility, &packed, &gradient);
         let exact = exact(Precision::F32);
         let expected = down(&exact, &attention::run(&exact, shape, &visibility, &packed, &gradient));
-        let asked: Vec<u32> = (0..visibility.len() as u32).filter(|_| numbers.below(2) == 0).collect();
         for device in devices(Precision::Bf16) {
             let got = down(&device, &run(&device));
             for (which, limit) in [(0, 0.006), (1, 0.002), (2, 0.01)] {
@@ -255,10 +247,29 @@ fn writing<D: Device>(device: &D, table: &[f64], ids: &[u32], columns: usize) ->
     table
 }
 
+/// What attention is given, and the rows that are asked for where not all are.
+struct Attended {
+    visibility: Visibility,
+    packed: Vec<f64>,
+    gradient: Vec<f64>,
+    asked: Vec<u32>,
+}
+
+impl Attended {
+    fn random(shape: AttentionShape, lengths: &[usize], seed: u64) -> Self {
+        let mut numbers = Numbers(seed);
+        let visibility = random_visibility(lengths, &mut numbers);
+        let packed = numbers.many(visibility.len() * shape.packed_columns());
+        let gradient = numbers.many(visibility.len() * shape.output_columns());
+        let asked = (0..visibility.len() as u32).filter(|_| numbers.below(2) == 0).collect();
+        Self { visibility, packed, gradient, asked }
+    }
+}
+
 fn asking<D: Device>(
     device: &D,
     shape: AttentionShape,
-    visibility: &crate::Visibility,
+    visibility: &Visibility,
     packed: &[f64],
     asked: &[u32],
 ) -> D::Buffer {
@@ -275,7 +286,7 @@ fn emulated(memory: usize) -> Option<(Arc<Emulator>, Cuda)> {
 #[test]
 fn a_step_again_asks_for_no_more_memory() {
     let Some((driver, device)) = emulated(MEMORY) else { return };
-    let visibility = crate::Visibility::full(&[9, 5]);
+    let visibility = Visibility::full(&[9, 5]);
     let shape = AttentionShape { heads: 2, key_value_heads: 1, head_size: 4 };
     let step = || {
         let packed = device.upload(&vec![0.5; 14 * 16]).unwrap();
@@ -313,7 +324,7 @@ fn memory_that_is_kept_is_given_back_before_any_is_missing() {
 fn attention_runs_a_row_and_head_in_each_warp_and_nothing_of_all_pairs() {
     let Some((driver, device)) = emulated(MEMORY) else { return };
     let shape = AttentionShape { heads: 6, key_value_heads: 2, head_size: 8 };
-    let visibility = crate::Visibility::full(&[30]);
+    let visibility = Visibility::full(&[30]);
     let packed = device.zeros(30 * shape.packed_columns()).unwrap();
     let (mut out, mut sums) = (device.zeros(30 * 48).unwrap(), device.zeros(180).unwrap());
     driver.calls();
@@ -384,5 +395,5 @@ fn a_head_that_no_kernel_takes_is_refused() {
     let shape = AttentionShape { heads: 1, key_value_heads: 1, head_size: 258 };
     let packed = device.zeros(3 * 258).unwrap();
     let (mut out, mut sums) = (device.zeros(258).unwrap(), device.zeros(1).unwrap());
-    device.attention(shape, &crate::Visibility::full(&[1]), &packed, &mut out, &mut sums);
+    device.attention(shape, &Visibility::full(&[1]), &packed, &mut out, &mut sums);
 }

@@ -19,36 +19,33 @@ DEVICE float silu_slope(float x) {
     return s * (1.0f + x * (1.0f - s));
 }
 
-DEVICE float warp_sum(float value) {
-    for (int offset = WARP / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(ALL_LANES, value, offset);
-    return value;
-}
-DEVICE float warp_max(float value) {
+struct Sum {
+    DEVICE float of(float a, float b) { return a + b; }
+};
+struct Largest {
+    DEVICE float of(float a, float b) { return fmaxf(a, b); }
+};
+
+template <class Fold> DEVICE float warp_fold(float value) {
     for (int offset = WARP / 2; offset > 0; offset /= 2)
-        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, offset));
+        value = Fold::of(value, __shfl_xor_sync(ALL_LANES, value, offset));
     return value;
 }
 
-// The sum over all threads of a block of whole warps, in every thread.
-DEVICE float block_sum(float value) {
+// Over all threads of a block of whole warps, in every thread.
+template <class Fold> DEVICE float block_fold(float value) {
     SHARED float parts[WARP];
     int warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
-    value = warp_sum(value);
+    value = warp_fold<Fold>(value);
     __syncthreads();
     if (threadIdx.x % WARP == 0) parts[warp] = value;
     __syncthreads();
-    float sum = 0.0f;
-    for (int i = 0; i < warps; i++) sum += parts[i];
-    return sum;
+    float all = parts[0];
+    for (int i = 1; i < warps; i++) all = Fold::of(all, parts[i]);
+    return all;
 }
-DEVICE float block_max(float value) {
-    SHARED float parts[WARP];
-    int warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
-    value = warp_max(value);
-    __syncthreads();
-    if (threadIdx.x % WARP == 0) parts[warp] = value;
-    __syncthreads();
-    float largest = parts[0];
-    for (int i = 1; i < warps; i++) largest = fmaxf(largest, parts[i]);
-    return largest;
-}
+
+DEVICE float warp_sum(float value) { return warp_fold<Sum>(value); }
+DEVICE float warp_max(float value) { return warp_fold<Largest>(value); }
+DEVICE float block_sum(float value) { return block_fold<Sum>(value); }
+DEVICE float block_max(float value) { return block_fold<Largest>(value); }
