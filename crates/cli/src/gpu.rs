@@ -5,8 +5,9 @@ use crate::failure::Failure;
 use aquatint_compute::{Cuda, Device, DeviceError, GpuError};
 use std::time::Instant;
 
-/// Rows, columns and depth of the product that is timed for the peak: large enough for the largest GPUs.
-const PEAK_SIZE: usize = 8192;
+/// Rows, inputs and outputs of the product that is timed for the peak: large enough for the largest GPUs, and with so
+/// many outputs that rounding the input counts for little.
+const PEAK: (usize, usize, usize) = (4096, 4096, 32768);
 /// Products that are timed for it.
 const PEAK_REPEATS: usize = 5;
 
@@ -46,6 +47,7 @@ pub(crate) fn hint(error: &GpuError) -> Option<String> {
     match error {
         GpuError::NoDriver => Some("install NVIDIA's driver, or leave out --device to use the processor".to_owned()),
         GpuError::OldDriver { .. } => Some("install a newer NVIDIA driver; the CUDA toolkit is not needed".to_owned()),
+        GpuError::OldGpu { .. } => Some("leave out --device, or say --device cpu, to use the processor".to_owned()),
         GpuError::NoSuchGpu { count, .. } => {
             Some(format!("--device cuda:N with N below {count}, or --device cpu; `aquatint doctor` lists them"))
         }
@@ -60,11 +62,15 @@ pub(crate) const LIBRARIES: &str = "it is part of the CUDA toolkit and of the pa
 
 /// What large products reach in 10⁹ operations a second, in the device's precision.
 pub(crate) fn peak(gpu: &Cuda) -> Option<f64> {
+    let (rows, inputs, outputs) = PEAK;
+    // A GPU that multiplies zeros gets less warm, and is faster than with anything else.
+    let unlike = |count: usize| -> Vec<f32> {
+        (0..count as u32).map(|i| i.wrapping_mul(0x9e37_79b9) as f32 / u32::MAX as f32 - 0.5).collect()
+    };
     let time = || -> Result<f64, DeviceError> {
-        let count = PEAK_SIZE * PEAK_SIZE;
-        let matrix = gpu.prepare((PEAK_SIZE, PEAK_SIZE), &gpu.zeros(count)?, gpu.format())?;
-        let (x, mut out) = (gpu.zeros(count)?, gpu.zeros(count)?);
-        let mut multiply = || gpu.linear_prepared(PEAK_SIZE, &x, &matrix, None, false, &mut out);
+        let matrix = gpu.prepare((outputs, inputs), &gpu.upload(&unlike(outputs * inputs))?, gpu.format())?;
+        let (x, mut out) = (gpu.upload(&unlike(rows * inputs))?, gpu.zeros(rows * outputs)?);
+        let mut multiply = || gpu.linear_prepared(rows, &x, &matrix, None, false, &mut out);
         multiply();
         let wait = gpu.zeros(1)?;
         gpu.download(&wait);
@@ -76,5 +82,5 @@ pub(crate) fn peak(gpu: &Cuda) -> Option<f64> {
         gpu.download(&wait);
         Ok(begun.elapsed().as_secs_f64() / PEAK_REPEATS as f64)
     };
-    time().ok().map(|seconds| 2.0 * (PEAK_SIZE as f64).powi(3) / seconds / 1e9)
+    time().ok().map(|seconds| 2.0 * (rows * inputs * outputs) as f64 / seconds / 1e9)
 }

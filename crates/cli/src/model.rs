@@ -258,8 +258,8 @@ impl Place {
     fn multiplies_bf16(&self) -> bool {
         match self {
             Self::Processor { path, .. } => path.multiplies_bf16(),
-            // Ampere was the first to.
-            Self::Gpu(gpu) => gpu.facts().capability >= (8, 0),
+            // Others are not opened.
+            Self::Gpu(_) => true,
         }
     }
 }

@@ -370,6 +370,14 @@ fn no_gpu_is_an_error_that_says_what_is_missing() {
 }
 
 #[test]
+fn a_gpu_without_bf16_is_refused() {
+    let of = |capability| GpuFacts { ordinal: 0, name: "Old GPU".to_owned(), capability, memory: 1, driver: 13000 };
+    let refusal = nvidia::new_enough(of((7, 5))).unwrap_err().to_string();
+    assert_eq!(refusal, "Old GPU is too old: its compute capability is 7.5; needed: 8.0 (Ampere) or newer");
+    assert!([(8, 0), (8, 9), (10, 0)].map(of).into_iter().all(|facts| nvidia::new_enough(facts).is_ok()));
+}
+
+#[test]
 fn a_matrix_of_quantised_parts_is_the_same_as_one_quantised_here() {
     let Some((_, device)) = emulated(MEMORY) else { return };
     let values: Vec<f32> = (0..64).map(|i| (i as f32 - 20.0) / 7.0).collect();

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// The oldest driver that serves what is called here: the first for CUDA 12.
 const OLDEST: u32 = 12_000;
+/// The oldest compute capability whose tensor cores multiply bf16: Ampere's.
+const OLDEST_GPU: (u32, u32) = (8, 0);
 /// Bytes that cuBLASLt may use beside the matrices; NVIDIA's advice for Hopper is 32 MiB.
 const WORKSPACE: usize = 32 << 20;
 /// Bytes of shared memory that a block may ask for beside what its kernel has by itself: what every GPU since Ampere has.
@@ -36,6 +38,14 @@ pub enum GpuError {
     OldDriver {
         /// What the driver serves: 11080 for 11.8.
         found: u32,
+    },
+    /// The GPU has no instructions for products in bf16.
+    #[error("{name} is too old: its compute capability is {}.{}; needed: 8.0 (Ampere) or newer", capability.0, capability.1)]
+    OldGpu {
+        /// Its name.
+        name: String,
+        /// Its compute capability.
+        capability: (u32, u32),
     },
     /// There are fewer.
     #[error("there is no GPU {asked}; there are {count}, counted from 0")]
@@ -124,6 +134,14 @@ fn facts(ordinal: usize, driver: u32) -> Result<GpuFacts, GpuError> {
     })
 }
 
+/// Refuses a GPU for which the kernels cannot be compiled.
+pub(super) fn new_enough(facts: GpuFacts) -> Result<GpuFacts, GpuError> {
+    match facts.capability {
+        capability if capability < OLDEST_GPU => Err(GpuError::OldGpu { name: facts.name, capability }),
+        _ => Ok(facts),
+    }
+}
+
 /// One GPU: its context, the one stream on which everything happens, the kernels, and how each shape is multiplied.
 pub(super) struct Nvidia {
     facts: GpuFacts,
@@ -167,7 +185,7 @@ impl Nvidia {
         if let Some(&library) = missing_libraries().first() {
             return Err(GpuError::MissingLibrary { library });
         }
-        let facts = facts(ordinal, driver)?;
+        let facts = new_enough(facts(ordinal, driver)?)?;
         let device = cuda::device::get(ordinal as i32).map_err(failed("cuDeviceGet"))?;
         let code = compile::machine_code(&format!("sm_{}{}", facts.capability.0, facts.capability.1), folder)?;
         // SAFETY: the device is there; the context is released once, when this is dropped.
