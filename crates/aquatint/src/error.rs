@@ -4,7 +4,7 @@ use aquatint_checkpoint::CheckpointError;
 use aquatint_compute::DeviceError;
 use aquatint_diffusion::SettingError;
 use aquatint_generate::GenerateError;
-use aquatint_vocabulary::{FormError, TemplateError, VocabularyError};
+use aquatint_vocabulary::{TemplateCanvasError, TemplateError, VocabularyError};
 
 /// Why a model could not be opened or a canvas not be filled.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,7 @@ pub enum Error {
     Template(#[from] TemplateError),
     /// The template does not fit the model.
     #[error(transparent)]
-    Form(#[from] FormError),
+    TemplateCanvas(#[from] TemplateCanvasError),
     /// The vocabulary lacks something.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),

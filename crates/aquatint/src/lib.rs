@@ -13,7 +13,7 @@
 //! assert!(text.starts_with("The ") && text.ends_with(" sat on the mat."));
 //!
 //! // A text without an open place is continued; every step can be watched.
-//! let form = model.form("Once upon a time", 16)?;
+//! let form = model.lay_out("Once upon a time", 16)?;
 //! let mut steps = 0;
 //! let outcome = model.watch(&form, &settings, &mut |event| {
 //!     steps += usize::from(matches!(event, DenoisingEvent::Step { .. }));
@@ -41,6 +41,6 @@ pub use aquatint_vocabulary as vocabulary;
 
 pub use aquatint_diffusion::Canvas;
 pub use aquatint_generate::{DenoisingEvent, FinishReason, Outcome, Settings, Statistics};
-pub use aquatint_vocabulary::{Form, Template};
+pub use aquatint_vocabulary::{Template, TemplateCanvas};
 pub use error::Error;
 pub use model::Model;

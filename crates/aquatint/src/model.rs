@@ -6,7 +6,7 @@ use aquatint_compute::{Cpu, CpuPath, WeightFormat};
 use aquatint_diffusion::{Canvas, Process, TokenId};
 use aquatint_generate::{DenoisingEvent, Outcome, Request, Settings, generate};
 use aquatint_network::Denoiser;
-use aquatint_vocabulary::{Form, Role, Template};
+use aquatint_vocabulary::{Role, Template, TemplateCanvas};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -56,14 +56,14 @@ impl Model {
     ///
     /// # Errors
     /// When the template is not understood or asks for more than text.
-    pub fn form(&self, template: &str, continuation: usize) -> Result<Form, Error> {
+    pub fn lay_out(&self, template: &str, continuation: usize) -> Result<TemplateCanvas, Error> {
         let template = Template::parse(template)?;
         let template = if template.has_holes() { template } else { template.continued(continuation, true) };
-        Ok(template.form(&self.checkpoint.vocabulary)?)
+        Ok(template.lay_out(&self.checkpoint.vocabulary)?)
     }
 
     /// The request that fills a form.
-    pub fn request(&self, form: &Form, settings: Settings) -> Request {
+    pub fn request(&self, form: &TemplateCanvas, settings: Settings) -> Request {
         self.request_for(form.canvas().clone(), settings)
     }
 
@@ -78,7 +78,7 @@ impl Model {
     /// When the canvas does not fit the model, or the network fails.
     pub fn watch(
         &self,
-        form: &Form,
+        form: &TemplateCanvas,
         settings: &Settings,
         events: &mut dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Outcome, Error> {
@@ -101,7 +101,7 @@ impl Model {
     }
 
     /// The text of a filled form: every given character, and what was written in each open place.
-    pub fn text(&self, form: &Form, outcome: &Outcome) -> String {
+    pub fn text(&self, form: &TemplateCanvas, outcome: &Outcome) -> String {
         form.text(&self.checkpoint.vocabulary, &outcome.canvas)
     }
 
@@ -111,9 +111,9 @@ impl Model {
     /// # Errors
     /// As [`Model::form`] and [`Model::watch`].
     pub fn fill(&self, template: &str, settings: &Settings) -> Result<String, Error> {
-        let given = self.form(template, 0)?.canvas().len();
+        let given = self.lay_out(template, 0)?.canvas().len();
         let room = self.checkpoint.spec.context_length.saturating_sub(given).max(1);
-        let form = self.form(template, self.checkpoint.generation.max_new_tokens.unwrap_or(128).min(room))?;
+        let form = self.lay_out(template, self.checkpoint.generation.max_new_tokens.unwrap_or(128).min(room))?;
         let outcome = self.watch(&form, settings, &mut |_| ControlFlow::Continue(()))?;
         Ok(self.text(&form, &outcome))
     }

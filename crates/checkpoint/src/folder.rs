@@ -10,7 +10,7 @@ use crate::weights::{Tensor, Weights, write_weights};
 use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, builtin};
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_files::write_atomically;
-use aquatint_network::{Frozen, Network, NetworkError, NetworkSpec, TensorData, families};
+use aquatint_network::{InferenceNetwork, Network, NetworkError, NetworkSpec, TensorData, families};
 use aquatint_vocabulary::Vocabulary;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,8 +109,8 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`Checkpoint::build`], and when a matrix cannot be quantised.
-    pub fn frozen<D: Device>(&self, device: D, format: WeightFormat) -> Result<Frozen<D>, CheckpointError> {
-        self.build(|weights| Frozen::new(device, self.spec.clone(), format, weights))
+    pub fn frozen<D: Device>(&self, device: D, format: WeightFormat) -> Result<InferenceNetwork<D>, CheckpointError> {
+        self.build(|weights| InferenceNetwork::new(device, self.spec.clone(), format, weights))
     }
 
     /// What `build` makes of the weights, which it asks for by their names and gets as the files keep them.

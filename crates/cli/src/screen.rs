@@ -3,13 +3,13 @@
 use crate::frame::{Cell, Ink};
 use aquatint_diffusion::{Kind, TokenId};
 use aquatint_generate::{ChangeKind, DenoisingEvent};
-use aquatint_vocabulary::{Form, Vocabulary};
+use aquatint_vocabulary::{TemplateCanvas, Vocabulary};
 
 /// What a canvas looks like at this moment.
 #[derive(Debug)]
 pub(crate) struct CanvasView<'v> {
     vocabulary: &'v Vocabulary,
-    form: &'v Form,
+    form: &'v TemplateCanvas,
     /// `None` where nothing is shown: padding, and what lies behind an end token.
     cells: Vec<Option<Cell>>,
     fresh: Vec<usize>,
@@ -20,7 +20,7 @@ pub(crate) struct CanvasView<'v> {
 
 impl<'v> CanvasView<'v> {
     /// Empty until the first event.
-    pub(crate) fn new(vocabulary: &'v Vocabulary, form: &'v Form) -> Self {
+    pub(crate) fn new(vocabulary: &'v Vocabulary, form: &'v TemplateCanvas) -> Self {
         Self {
             vocabulary,
             form,

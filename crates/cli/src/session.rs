@@ -6,10 +6,10 @@ use crate::model::{self, Plan};
 use crate::printer::Printer;
 use crate::sampling::Resolved;
 use crate::wire;
-use aquatint::{DenoisingEvent, Error, Form, Model, Outcome};
+use aquatint::{DenoisingEvent, Error, Model, Outcome, TemplateCanvas};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_diffusion::{Canvas, Kind};
-use aquatint_vocabulary::{FormError, TemplateError, VocabularyError};
+use aquatint_vocabulary::{TemplateCanvasError, TemplateError, VocabularyError};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -53,8 +53,8 @@ impl Session {
     }
 
     /// Lays out what was typed: a template as it stands, any other text with open positions behind it.
-    pub(crate) fn form(&self, typed: &str, resolved: &Resolved) -> Result<Form, Failure> {
-        let unfinished = self.model.form(typed, 0)?;
+    pub(crate) fn lay_out(&self, typed: &str, resolved: &Resolved) -> Result<TemplateCanvas, Failure> {
+        let unfinished = self.model.lay_out(typed, 0)?;
         if !unfinished.canvas().open_positions().is_empty() {
             return Ok(unfinished);
         }
@@ -64,13 +64,13 @@ impl Session {
             true => resolved.max_tokens,
             false => resolved.max_tokens.min(room.max(1)),
         };
-        Ok(self.model.form(typed, count)?)
+        Ok(self.model.lay_out(typed, count)?)
     }
 
     /// Fills a form. `events` may break, which cancels.
     pub(crate) fn fill(
         &self,
-        form: &Form,
+        form: &TemplateCanvas,
         resolved: &Resolved,
         printer: &Printer,
         events: &mut dyn FnMut(&DenoisingEvent<'_>) -> ControlFlow<()>,
@@ -83,7 +83,7 @@ impl Session {
     }
 
     /// The result for scripts.
-    pub(crate) fn report(&self, form: &Form, filled: &Filled, resolved: &Resolved) -> wire::Outcome {
+    pub(crate) fn report(&self, form: &TemplateCanvas, filled: &Filled, resolved: &Resolved) -> wire::Outcome {
         let vocabulary = &self.checkpoint().vocabulary;
         let (outcome, statistics) = (&filled.outcome, &filled.outcome.statistics);
         wire::Outcome {
@@ -135,7 +135,7 @@ impl From<Error> for Failure {
             Error::Device(error) => Self::of(&error),
             Error::Process(error) => error.into(),
             Error::Template(error) => error.into(),
-            Error::Form(error) => error.into(),
+            Error::TemplateCanvas(error) => error.into(),
             Error::Vocabulary(error) => error.into(),
             Error::Generate(error) => error.into(),
         }
@@ -153,8 +153,8 @@ impl From<TemplateError> for Failure {
     }
 }
 
-impl From<FormError> for Failure {
-    fn from(error: FormError) -> Self {
+impl From<TemplateCanvasError> for Failure {
+    fn from(error: TemplateCanvasError) -> Self {
         Self::advised(&error)
     }
 }

@@ -1,6 +1,6 @@
 //! The canvas: a row of positions of which some are given, some are to be filled, and the rest is padding.
 
-use crate::{Points, TokenId};
+use crate::{ContinuousState, TokenId};
 use std::ops::Range;
 
 /// What a position is for. It never changes.
@@ -85,7 +85,7 @@ pub struct Canvas {
     cells: Vec<Cell>,
     spans: Vec<Span>,
     /// What open positions hold under a continuous process; all others hold their tokens' own points.
-    points: Option<Points>,
+    points: Option<ContinuousState>,
 }
 
 impl Canvas {
@@ -131,19 +131,19 @@ impl Canvas {
     }
 
     /// The point that each position holds, under a continuous process.
-    pub fn points(&self) -> Option<&Points> {
+    pub fn points(&self) -> Option<&ContinuousState> {
         self.points.as_ref()
     }
 
     /// Begins to hold points of `size` coordinates, each its token's own; `None` ends it.
     pub fn hold_points(&mut self, size: Option<usize>) {
-        self.points = size.map(|size| Points::clean(self.tokens.len(), size));
+        self.points = size.map(|size| ContinuousState::clean(self.tokens.len(), size));
     }
 
     /// Lets an open position hold a point; nothing happens at any other, or where no points are held.
-    pub fn hold(&mut self, position: usize, point: &[f32], evidence: f32) {
+    pub fn hold(&mut self, position: usize, point: &[f32], prior_logit_scale: f32) {
         if let (true, Some(points)) = (self.is_open(position), &mut self.points) {
-            points.set(position, 0.0, point, evidence);
+            points.set(position, 0.0, point, prior_logit_scale);
         }
     }
 

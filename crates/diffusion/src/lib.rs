@@ -42,13 +42,13 @@
 #![forbid(unsafe_code)]
 
 mod canvas;
+mod continuous_state;
 mod error;
 mod guidance;
 mod layout;
 mod marginal;
 pub mod objective;
 mod plan;
-mod points;
 pub mod policy;
 mod process;
 mod proposal;
@@ -62,16 +62,16 @@ mod time_density;
 mod time_sampling;
 
 pub use canvas::{Canvas, CanvasError, Kind, Span};
+pub use continuous_state::{ContinuousState, NoisyInput};
 pub use error::SettingError;
 pub use guidance::{guidance_scale, guide};
 pub use layout::{Intervals, Layout, PADDING_DOCUMENT, two_stream_intervals};
 pub use marginal::{Alphabet, Bridge, Marginal};
-pub use objective::{Corrupted, Cost, Term, Vectors, divergence};
-pub use plan::{BlockPlan, Pace, PlannedStep, Step, StepPlan};
-pub use points::{Points, Shown};
+pub use objective::{Corrupted, Cost, LossTerm, Vectors, divergence};
+pub use plan::{BlockPlan, PlanSettings, PlannedStep, Step, StepPlan};
 pub use policy::{Commit, CommitPolicy};
 pub use process::{Concentration, Duo, Gaussian, Level, Masked, Mixing, Noise, Process, Simplex, process};
-pub use proposal::{Belief, Candidate, Proposal, ProposalError, propose, propose_believing};
+pub use proposal::{Candidate, LogitsSummary, Proposal, ProposalError, propose, propose_from_summary};
 pub use random::{Draws, Key};
 pub use remasking::Remasking;
 pub use schedule::{Cosine, Linear, LogLinear, NoiseSchedule, Polynomial, schedule};

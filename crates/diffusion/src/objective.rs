@@ -19,11 +19,11 @@ pub use cost::{Cost, Vectors, divergence};
 pub use distance::Distance;
 pub use ratio::Ratio;
 
-use crate::{NoiseSchedule, Points, Time, TokenId};
+use crate::{ContinuousState, NoiseSchedule, Time, TokenId};
 
 /// One corrupted position: what the network is asked there, and what its cost weighs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Term {
+pub struct LossTerm {
     /// The position.
     pub position: usize,
     /// The clean token.
@@ -40,9 +40,9 @@ pub struct Corrupted {
     /// What the network reads.
     pub tokens: Vec<TokenId>,
     /// The points that it reads, under a continuous process.
-    pub points: Option<Points>,
+    pub points: Option<ContinuousState>,
     /// The positions that cost something, ascending.
-    pub terms: Vec<Term>,
+    pub terms: Vec<LossTerm>,
     /// How noisy the canvas is, which is what a network with time conditioning is told: the share of corrupted positions
     /// expected, or the time of a process that has no such share.
     pub noise: f64,

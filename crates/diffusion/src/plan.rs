@@ -84,10 +84,10 @@ impl BlockPlan {
 
 /// How fast a canvas is to be filled, and on which way.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace<'a> {
+pub struct PlanSettings<'a> {
     /// Steps for each block, at most.
     pub steps: usize,
-    /// The pace at which positions become final.
+    /// How fast positions become final.
     pub schedule: &'a dyn NoiseSchedule,
     /// What becomes final.
     pub policy: &'a dyn CommitPolicy,
@@ -115,7 +115,10 @@ impl StepPlan {
         remasking: &Remasking,
     ) -> Result<Self, SettingError> {
         let grid = &TimeGrid::default();
-        Self::paced(blocks, &Pace { steps, schedule, policy, remasking, grid, correctors: 0, churn: None })
+        Self::with_settings(
+            blocks,
+            &PlanSettings { steps, schedule, policy, remasking, grid, correctors: 0, churn: None },
+        )
     }
 
     /// Plans the steps for each block; `blocks` are the blocks' numbers of open positions.
@@ -125,8 +128,8 @@ impl StepPlan {
     ///
     /// # Errors
     /// When `steps` is 0.
-    pub fn paced(blocks: &[usize], pace: &Pace<'_>) -> Result<Self, SettingError> {
-        let Pace { steps, policy, remasking, .. } = *pace;
+    pub fn with_settings(blocks: &[usize], settings: &PlanSettings<'_>) -> Result<Self, SettingError> {
+        let PlanSettings { steps, policy, remasking, .. } = *settings;
         if steps == 0 {
             return Err(SettingError::new("steps", steps, "1 or more").with_hint("`steps` is per block"));
         }
@@ -139,7 +142,7 @@ impl StepPlan {
                     (_, true) => policy.steps(open, steps).max(1),
                     (_, false) => steps,
                 };
-                let block = BlockPlan::new(open, count, number, pace);
+                let block = BlockPlan::new(open, count, number, settings);
                 number += block.steps.len() as u64;
                 block
             })
@@ -183,8 +186,8 @@ impl StepPlan {
 }
 
 impl BlockPlan {
-    fn new(open: usize, of: usize, first: u64, pace: &Pace<'_>) -> Self {
-        let Pace { schedule, remasking, grid, correctors, churn, .. } = *pace;
+    fn new(open: usize, of: usize, first: u64, settings: &PlanSettings<'_>) -> Self {
+        let PlanSettings { schedule, remasking, grid, correctors, churn, .. } = *settings;
         let clock = |index: usize| grid.time(1.0 - index as f64 / of as f64);
         let alpha = |clock: Time| remasking.alpha(schedule, clock);
         let mut left = open;

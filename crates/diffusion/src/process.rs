@@ -17,7 +17,8 @@ use crate::error::Named;
 use crate::objective::Vectors;
 use crate::random::Purpose;
 use crate::{
-    Alphabet, Canvas, Corrupted, Draws, Key, Kind, NoiseSchedule, Proposal, SettingError, Shown, Step, Time, TokenId,
+    Alphabet, Canvas, Corrupted, Draws, Key, Kind, NoiseSchedule, NoisyInput, Proposal, SettingError, Step, Time,
+    TokenId,
 };
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -65,7 +66,7 @@ pub trait Process: Debug + Send + Sync {
         "last"
     }
 
-    /// Whether what [`Process::probe`] costs is a bound on −log p(x).
+    /// Whether what [`Process::corrupt_for_bound`] costs is a bound on −log p(x).
     fn is_bounded(&self) -> bool {
         true
     }
@@ -76,7 +77,7 @@ pub trait Process: Debug + Send + Sync {
     }
 
     /// Whether there is a form with a fixed count of corrupted positions, see [`Process::corrupt_count`].
-    fn counts(&self) -> bool {
+    fn has_fixed_count(&self) -> bool {
         false
     }
 
@@ -87,11 +88,11 @@ pub trait Process: Debug + Send + Sync {
 
     /// The same with what it costs in measuring: the expectation over uniform times is the bound in nats, where
     /// [`Process::is_bounded`].
-    fn probe(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
+    fn corrupt_for_bound(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
         self.corrupt(clean, open, t, draws)
     }
 
-    /// As [`Process::probe`] for one step of the exact bound in discrete time: (step, steps), counted from 0, which
+    /// As [`Process::corrupt_for_bound`] for one step of the exact bound in discrete time: (step, steps), counted from 0, which
     /// ends clean; the expectation over uniform steps is the bound. `None` where the process has no such form.
     fn corrupt_discrete(
         &self,
@@ -103,7 +104,7 @@ pub trait Process: Debug + Send + Sync {
         None
     }
 
-    /// As [`Process::probe`] with exactly `count` corrupted positions, every set equally likely; the expectation over
+    /// As [`Process::corrupt_for_bound`] with exactly `count` corrupted positions, every set equally likely; the expectation over
     /// counts uniform on 1 to the number of open positions is the same bound, with less variance. `None` where the
     /// process has no such form.
     fn corrupt_count(
@@ -118,10 +119,10 @@ pub trait Process: Debug + Send + Sync {
 
     /// The time that a network is told when the plan's clock shows `t` and `noisy` of `length` positions are not final:
     /// what [`Corrupted::noise`] was in training.
-    fn told(&self, t: Time, noisy: usize, length: usize) -> f64;
+    fn network_time(&self, t: Time, noisy: usize, length: usize) -> f64;
 
     /// Turns what a network says of a position that shows a token at a time into its belief about the clean token.
-    fn believe(&self, _shown: TokenId, _t: Time, _logits: &mut [f32]) {}
+    fn posterior_logits(&self, _shown: TokenId, _t: Time, _logits: &mut [f32]) {}
 
     /// One draw of pure noise.
     fn noise(&self, draws: &mut Draws) -> Noise;
@@ -134,7 +135,7 @@ pub trait Process: Debug + Send + Sync {
             // A position that the canvas itself calls open takes noise.
             let _ = canvas.show_noise(position, noise.token);
             if let Some(point) = noise.point {
-                canvas.hold(position, &point, noise.evidence);
+                canvas.hold(position, &point, noise.prior_logit_scale);
             }
         }
     }
@@ -148,7 +149,7 @@ pub trait Process: Debug + Send + Sync {
 
     /// What a network reads of the canvas; with `hidden` given positions, which is what the unconditional branch of guidance
     /// reads. Closed positions and padding are left as they are.
-    fn shown(&self, canvas: &Canvas, hidden: bool, step: u64, key: Key) -> Shown {
+    fn network_input(&self, canvas: &Canvas, hidden: bool, step: u64, key: Key) -> NoisyInput {
         show(self, canvas, hidden, step, key)
     }
 
@@ -160,15 +161,15 @@ pub trait Process: Debug + Send + Sync {
 }
 
 /// Tokens and points of a canvas, with pure noise at given positions where they are hidden.
-fn show<P: Process + ?Sized>(process: &P, canvas: &Canvas, hidden: bool, step: u64, key: Key) -> Shown {
-    let mut shown = Shown { tokens: canvas.tokens().to_vec(), points: canvas.points().cloned() };
+fn show<P: Process + ?Sized>(process: &P, canvas: &Canvas, hidden: bool, step: u64, key: Key) -> NoisyInput {
+    let mut shown = NoisyInput { tokens: canvas.tokens().to_vec(), points: canvas.points().cloned() };
     let given = |position: &usize| canvas.kind(*position) == Some(Kind::Given);
     let key = key.fold(Purpose::Hide as u64);
     for position in (0..canvas.len()).filter(|position| hidden && given(position)) {
         let noise = process.noise(&mut key.at(position as u64, step));
         shown.tokens[position] = noise.token;
         if let (Some(points), Some(point)) = (&mut shown.points, noise.point) {
-            points.set(position, 0.0, &point, noise.evidence);
+            points.set(position, 0.0, &point, noise.prior_logit_scale);
         }
     }
     shown
@@ -181,8 +182,8 @@ pub struct Noise {
     pub token: TokenId,
     /// The point held, under a continuous process.
     pub point: Option<Vec<f32>>,
-    /// See [`crate::Points::evidence`].
-    pub evidence: f32,
+    /// See [`crate::ContinuousState::prior_logit_scale`].
+    pub prior_logit_scale: f32,
 }
 
 /// All names.

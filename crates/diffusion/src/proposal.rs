@@ -129,16 +129,16 @@ pub fn propose(
             *logit = f32::NEG_INFINITY;
         }
     }
-    let belief = Belief::of(&logits).ok_or(ProposalError::NothingAllowed)?;
-    propose_believing(&belief, &logits, shaping, repeated, draws)
+    let belief = LogitsSummary::of(&logits).ok_or(ProposalError::NothingAllowed)?;
+    propose_from_summary(&belief, &logits, shaping, repeated, draws)
 }
 
 /// As [`propose`], from logits that are numbers, −∞ where a token is forbidden, with what somebody already knows of them.
 ///
 /// # Errors
 /// When no token is left.
-pub fn propose_believing(
-    belief: &Belief,
+pub fn propose_from_summary(
+    belief: &LogitsSummary,
     logits: &[f32],
     shaping: &Shaping,
     repeated: &[TokenId],
@@ -170,7 +170,7 @@ pub fn propose_believing(
 
 /// What a belief, the softmax of logits at temperature 1, comes down to.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Belief {
+pub struct LogitsSummary {
     /// The likeliest token, the first of several.
     pub likeliest: usize,
     /// `ln Σ e^l`.
@@ -181,7 +181,7 @@ pub struct Belief {
     pub margin: f64,
 }
 
-impl Belief {
+impl LogitsSummary {
     /// The belief of some logits, `None` if none is finite; `−∞` is a token of probability 0.
     pub fn of(logits: &[f32]) -> Option<Self> {
         let logits: Vec<f64> = logits.iter().map(|l| f64::from(*l)).collect();

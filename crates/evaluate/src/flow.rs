@@ -17,9 +17,9 @@
 //! Deviation: second-order steps of a fixed width in λ, so that a bound is one but for their error, which falls with its
 //! square; differences of beliefs in 32 bits instead of derivatives.
 
-use crate::{EvaluateError, Question, Rows};
+use crate::{EvaluateError, NoisyBatch, PackedBatch};
 use aquatint_compute::softmax_row;
-use aquatint_diffusion::{Cost, Draws, Key, Level, Points, Process, Time, Vectors};
+use aquatint_diffusion::{ContinuousState, Cost, Draws, Key, Level, Process, Time, Vectors};
 use aquatint_network::Denoiser;
 use std::sync::OnceLock;
 
@@ -30,8 +30,8 @@ const REACH: f64 = 1e-2;
 struct Flow<'a, L: ?Sized> {
     model: &'a L,
     process: &'a dyn Process,
-    rows: &'a Rows,
-    asked: &'a Question,
+    rows: &'a PackedBatch,
+    asked: &'a NoisyBatch,
     vectors: Vectors<'a>,
 }
 
@@ -40,8 +40,8 @@ struct Flow<'a, L: ?Sized> {
 pub(crate) fn costs<L: Denoiser + ?Sized>(
     model: &L,
     process: &dyn Process,
-    rows: &Rows,
-    asked: &Question,
+    rows: &PackedBatch,
+    asked: &NoisyBatch,
     steps: usize,
     key: Key,
 ) -> Result<Option<Vec<f64>>, EvaluateError> {
@@ -95,17 +95,17 @@ fn moved(points: &[Vec<f64>], by: &[Vec<f64>], share: f64) -> Vec<Vec<f64>> {
 
 impl<L: Denoiser + ?Sized> Flow<'_, L> {
     /// The asked rows at these points.
-    fn question(&self, points: &[Vec<f64>], t: Time, level: Level) -> Question {
+    fn question(&self, points: &[Vec<f64>], t: Time, level: Level) -> NoisyBatch {
         let size = self.vectors.size;
-        let mut all = Points::clean(self.rows.tokens.len(), size);
+        let mut all = ContinuousState::clean(self.rows.tokens.len(), size);
         for (row, point) in self.asked.asked.iter().zip(points) {
             let point: Vec<f32> = point.iter().map(|z| *z as f32).collect();
-            all.set(row.row as usize, 0.0, &point, level.evidence() as f32);
+            all.set(row.row as usize, 0.0, &point, level.prior_logit_scale() as f32);
         }
         let mut question = self.asked.clone();
         question.points = Some(all);
         question.asked.iter_mut().for_each(|asked| asked.cost = Cost::CrossEntropy);
-        question.times = vec![self.process.told(t, 0, 1) as f32; question.times.len()];
+        question.times = vec![self.process.network_time(t, 0, 1) as f32; question.times.len()];
         question
     }
 
@@ -114,7 +114,7 @@ impl<L: Denoiser + ?Sized> Flow<'_, L> {
         let question = self.question(points, t, level);
         let slots: Vec<OnceLock<Vec<f64>>> = points.iter().map(|_| OnceLock::new()).collect();
         let input = question.input(self.rows, self.model.spec(), None);
-        self.model.denoise_each(&input, &question.rows(), &|index, logits| {
+        self.model.forward_rows(&input, &question.rows(), &|index, logits| {
             softmax_row(logits);
             let mut mean = vec![0.0; self.vectors.size];
             for (p, vector) in logits.iter().zip(self.vectors.values.chunks_exact(self.vectors.size.max(1))) {

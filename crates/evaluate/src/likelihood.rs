@@ -10,7 +10,7 @@
 //! of one canvas are stratified over 1..L, and neighbouring canvases begin at points that fill the interval evenly, so
 //! that no count is favoured by chance.
 //!
-//! A process with another bound is asked for its own ([`Process::probe`]) at times that are stratified in the same way, and
+//! A process with another bound is asked for its own ([`Process::corrupt_for_bound`]) at times that are stratified in the same way, and
 //! a network with self-conditioning first for its belief without one, which it then reads: what it says is still a
 //! function of the noisy canvas alone, so that the bound stays one.
 //!
@@ -18,7 +18,7 @@
 //! for either kind of model.
 
 use crate::flow;
-use crate::{Asked, EvaluateError, Question, Rows};
+use crate::{EvaluateError, NoisyBatch, PackedBatch, RowTerm};
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Corrupted, Cost, Draws, Key, Process, Time, TokenId, objective};
 use aquatint_network::Denoiser;
@@ -129,7 +129,7 @@ pub fn likelihood<L: Denoiser + ?Sized>(
     let mut totals = Totals::default();
     let mut index = 0;
     for batch in batches {
-        let rows = Rows::new(&batch?, &model.spec().attention)?;
+        let rows = PackedBatch::new(&batch?, &model.spec().attention)?;
         let mut costs = vec![0.0; rows.canvases.len()];
         let canvas_of = |row: usize| rows.canvases.partition_point(|c| c.start <= row).saturating_sub(1);
         for time in 0..times {
@@ -142,7 +142,7 @@ pub fn likelihood<L: Denoiser + ?Sized>(
                 }
                 Rule::Causal { begin } => causal(&rows, begin),
                 Rule::Diffusion { process, .. } => {
-                    let mut question = Question::new(&rows);
+                    let mut question = NoisyBatch::new(&rows);
                     let mut told = vec![None; rows.canvases.len()];
                     for (part, noisy) in hide(&rows, &Noise { process, prompt }, index, (time, times), key) {
                         let canvas = canvas_of(part.start);
@@ -155,7 +155,7 @@ pub fn likelihood<L: Denoiser + ?Sized>(
                     question
                 }
             };
-            let belief = question.belief(model, &rows)?;
+            let belief = question.self_conditioning(model, &rows)?;
             for (row, nats) in question.asked.iter().zip(question.costs(model, &rows, belief.as_deref())?) {
                 costs[canvas_of(row.row as usize)] += row.weight * nats / times as f64;
             }
@@ -186,7 +186,7 @@ pub fn likelihood<L: Denoiser + ?Sized>(
 
 /// Corrupts each canvas at its `time`-th stratified time; its blocks, where it has some, at times that follow evenly.
 fn hide(
-    rows: &Rows,
+    rows: &PackedBatch,
     rule: &Noise<'_>,
     index: u64,
     (time, times): (usize, usize),
@@ -226,28 +226,28 @@ pub fn corrupt_evenly(
     let count = objective::count_at(t, open.iter().filter(|open| **open).count());
     match process.corrupt_count(clean, open, count, draws) {
         Some(noisy) => noisy,
-        None => process.probe(clean, open, t, draws),
+        None => process.corrupt_for_bound(clean, open, t, draws),
     }
 }
 
 /// Every row asked for its own token.
-fn everything(rows: &Rows) -> Question {
-    let ask = |row: usize| Asked { row: row as u32, target: rows.tokens[row], weight: 1.0, cost: Cost::CrossEntropy };
-    Question {
+fn everything(rows: &PackedBatch) -> NoisyBatch {
+    let ask = |row: usize| RowTerm { row: row as u32, target: rows.tokens[row], weight: 1.0, cost: Cost::CrossEntropy };
+    NoisyBatch {
         times: vec![0.0; rows.visibility.sequences().len()],
         asked: rows.canvases.iter().flat_map(Clone::clone).map(ask).collect(),
-        ..Question::new(rows)
+        ..NoisyBatch::new(rows)
     }
 }
 
 /// The causal question: each row's own token, given those before it.
-fn causal(rows: &Rows, begin: TokenId) -> Question {
-    let ask = |(row, &target): (u32, &TokenId)| Asked { row, target, weight: 1.0, cost: Cost::CrossEntropy };
-    Question {
+fn causal(rows: &PackedBatch, begin: TokenId) -> NoisyBatch {
+    let ask = |(row, &target): (u32, &TokenId)| RowTerm { row, target, weight: 1.0, cost: Cost::CrossEntropy };
+    NoisyBatch {
         tokens: rows.shifted(begin),
         times: vec![0.0; rows.visibility.sequences().len()],
         asked: (0u32..).zip(&rows.tokens).map(ask).collect(),
-        ..Question::default()
+        ..NoisyBatch::default()
     }
 }
 

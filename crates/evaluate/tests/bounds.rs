@@ -46,11 +46,11 @@ impl<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync> Denoiser for Oracle<F>
     fn spec(&self) -> &NetworkSpec {
         &self.spec
     }
-    fn denoise_each(&self, _: &NetworkInput, rows: &[u32], read: &ReadRow) -> Result<(), NetworkError> {
+    fn forward_rows(&self, _: &NetworkInput, rows: &[u32], read: &ReadRow) -> Result<(), NetworkError> {
         (0..rows.len()).for_each(|index| read(index, &mut [0.0; SIZE]));
         Ok(())
     }
-    fn measure(&self, input: &NetworkInput, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+    fn nll(&self, input: &NetworkInput, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
         Ok(rows.iter().map(|row| (self.price)(input, row)).collect())
     }
 }
@@ -174,13 +174,13 @@ impl Denoiser for Field {
     fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
         Ok(Some(CORNERS.to_vec()))
     }
-    fn denoise_each(&self, input: &NetworkInput, rows: &[u32], read: &ReadRow) -> Result<(), NetworkError> {
+    fn forward_rows(&self, input: &NetworkInput, rows: &[u32], read: &ReadRow) -> Result<(), NetworkError> {
         let points = input.points.unwrap();
         for (index, &row) in rows.iter().enumerate() {
             let own = &CORNERS[2 * input.tokens[row as usize] as usize..][..2];
-            let z = points.rest(row as usize).iter().zip(own).map(|(r, e)| points.signal[row as usize] * e + r);
+            let z = points.offset(row as usize).iter().zip(own).map(|(r, e)| points.clean_weight[row as usize] * e + r);
             let z: Vec<f32> = z.collect();
-            let evidence = points.evidence[row as usize];
+            let evidence = points.prior_logit_scale[row as usize];
             let logit =
                 |v: usize| SHARES[v].ln() as f32 + evidence * (z[0] * CORNERS[2 * v] + z[1] * CORNERS[2 * v + 1]);
             read(index, &mut [logit(0), logit(1), logit(2)]);

@@ -6,7 +6,7 @@
 //! refresh (Fast-dLLM, 2505.22618, section 3.1) and are approximations.
 
 use aquatint_diffusion::{Layout, SettingError, TokenId};
-use aquatint_network::{Memory, NetworkSpec};
+use aquatint_network::{KvCache, NetworkSpec};
 use std::fmt;
 use std::str::FromStr;
 
@@ -85,8 +85,8 @@ impl FromStr for Cache {
 
 /// What is remembered of one canvas, and how it was when it was read.
 #[derive(Debug, Default)]
-pub(crate) struct Remembered {
-    pub(crate) memory: Memory,
+pub(crate) struct CacheState {
+    pub(crate) kv_cache: KvCache,
     /// The positions of the rows.
     visible: Vec<usize>,
     /// The token that each row had when it was read last, and whether it was final; `None` for a row that never was.
@@ -97,7 +97,7 @@ pub(crate) struct Remembered {
 }
 
 /// What a step is about to read of a canvas.
-pub(crate) struct Look<'a> {
+pub(crate) struct CacheQuery<'a> {
     /// The positions that have rows, ascending, the token of each, and whether it is final.
     pub(crate) visible: &'a [usize],
     pub(crate) tokens: &'a [TokenId],
@@ -108,15 +108,22 @@ pub(crate) struct Look<'a> {
     pub(crate) asked: &'a [usize],
 }
 
-impl Remembered {
+impl CacheState {
     /// The rows to be read, ascending.
-    pub(crate) fn fresh(&mut self, cache: Cache, refresh: Option<usize>, layout: Layout, look: &Look<'_>) -> Vec<u32> {
+    pub(crate) fn rows_to_compute(
+        &mut self,
+        cache: Cache,
+        refresh: Option<usize>,
+        layout: Layout,
+        look: &CacheQuery<'_>,
+    ) -> Vec<u32> {
         if self.visible != look.visible {
             *self = Self { visible: look.visible.to_vec(), tokens: vec![None; look.visible.len()], ..Self::default() };
         }
         let rows = 0..look.visible.len();
-        let due = self.memory.is_empty() || self.block != look.block || refresh.is_some_and(|steps| self.age >= steps);
-        let fresh: Vec<usize> = match (cache, layout) {
+        let due =
+            self.kv_cache.is_empty() || self.block != look.block || refresh.is_some_and(|steps| self.age >= steps);
+        let rows_to_compute: Vec<usize> = match (cache, layout) {
             (Cache::Exact, Layout::Block { length }) => {
                 let block_of = |row: usize| row / length.max(1);
                 let current = look.asked.iter().filter_map(|position| look.visible.binary_search(position).ok());
@@ -138,12 +145,12 @@ impl Remembered {
             }
             _ => rows.collect(),
         };
-        self.age = if fresh.len() == look.visible.len() { 1 } else { self.age + 1 };
+        self.age = if rows_to_compute.len() == look.visible.len() { 1 } else { self.age + 1 };
         self.block = look.block;
-        for &row in &fresh {
+        for &row in &rows_to_compute {
             self.tokens[row] = Some((look.tokens[row], look.is_final[row]));
         }
-        fresh.into_iter().map(|row| row as u32).collect()
+        rows_to_compute.into_iter().map(|row| row as u32).collect()
     }
 }
 

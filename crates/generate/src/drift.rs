@@ -1,7 +1,7 @@
 //! How far an approximate cache is from the truth: both are read, and compared row by row.
 
 use aquatint_compute::ReadRow;
-use aquatint_network::{Denoiser, Memory, NetworkError, NetworkInput, NetworkSpec};
+use aquatint_network::{Denoiser, KvCache, NetworkError, NetworkInput, NetworkSpec};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// What a cache changed in the beliefs that a request was filled by.
@@ -49,24 +49,24 @@ impl Denoiser for Drifting<'_> {
         self.denoiser.spec()
     }
 
-    fn denoise_each(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
-        self.denoiser.denoise_each(input, rows, read)
+    fn forward_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
+        self.denoiser.forward_rows(input, rows, read)
     }
 
-    fn denoise_again(
+    fn forward_cached(
         &self,
         input: &NetworkInput<'_>,
-        fresh: &[u32],
-        memories: &mut [Memory],
+        rows_to_compute: &[u32],
+        kv_caches: &mut [KvCache],
         rows: &[u32],
         read: &ReadRow<'_>,
     ) -> Result<(), NetworkError> {
         let truths: Vec<OnceLock<Vec<f64>>> = rows.iter().map(|_| OnceLock::new()).collect();
-        self.denoiser.denoise_each(input, rows, &|index, logits| {
+        self.denoiser.forward_rows(input, rows, &|index, logits| {
             // Each index comes once.
             let _ = truths[index].set(softmax(logits));
         })?;
-        self.denoiser.denoise_again(input, fresh, memories, rows, &|index, logits| {
+        self.denoiser.forward_cached(input, rows_to_compute, kv_caches, rows, &|index, logits| {
             if let Some(truth) = truths[index].get() {
                 let belief = softmax(logits);
                 let distance = truth.iter().zip(&belief).map(|(p, q)| (p - q).abs()).sum::<f64>() / 2.0;

@@ -43,7 +43,7 @@ pub enum GenerateError {
     },
     /// Nothing can be drawn from a belief.
     #[error("the model's belief at position {position} cannot be used")]
-    Belief {
+    Proposal {
         /// The position.
         position: usize,
         /// Why not.
@@ -75,10 +75,10 @@ impl GenerateError {
             Self::TooLong { .. } => Some("shorten the given text".to_owned()),
             Self::NothingOpen => Some("leave a place open, as in `The [[3]] sat.`".to_owned()),
             Self::ForeignToken { .. } => Some("the tokenizer and the weights do not belong together".to_owned()),
-            Self::Belief { source: ProposalError::NotANumber { .. }, .. } => {
+            Self::Proposal { source: ProposalError::NotANumber { .. }, .. } => {
                 Some("the checkpoint is broken; take an earlier one".to_owned())
             }
-            Self::Belief { .. } => Some("forbid fewer tokens".to_owned()),
+            Self::Proposal { .. } => Some("forbid fewer tokens".to_owned()),
             Self::Causal => {
                 Some("such a model is a baseline to measure with; choose a diffusion model to generate".to_owned())
             }

@@ -2,9 +2,9 @@
 
 use crate::GenerateError;
 use crate::event::DenoisingEvent;
-use crate::reading::Reading;
+use crate::forward_batch::ForwardBatch;
 use crate::request::{Outcome, Request};
-use crate::state::{DecodeState, Seen};
+use crate::state::{DecodeState, RowResult};
 use aquatint_diffusion::{Process, Vectors};
 use aquatint_network::Denoiser;
 use std::ops::ControlFlow;
@@ -34,25 +34,25 @@ pub fn generate(
         state.start(&mut |event| events(index, event));
     }
     while states.iter().any(DecodeState::is_running) {
-        let mut reading = Reading::default();
+        let mut batch = ForwardBatch::default();
         for state in states.iter_mut().filter(|state| state.is_running()) {
-            state.read(&mut reading, spec, process);
+            state.read(&mut batch, spec, process);
         }
         // Each row is looked at while its logits are there, and what was seen waits in its slot.
-        let slots: Vec<OnceLock<Seen>> = (0..reading.asked()).map(|_| OnceLock::new()).collect();
+        let slots: Vec<OnceLock<RowResult>> = (0..batch.asked()).map(|_| OnceLock::new()).collect();
         // Where all blocks are full and only remasking is left to do, there is nothing to read.
-        let mut memories = Vec::new();
-        if !reading.is_empty() {
-            memories = reading.read(denoiser, &|row, logits| {
-                if let Some(seen) = states.iter().find_map(|state| state.look(row, logits, process, vectors)) {
+        let mut kv_caches = Vec::new();
+        if !batch.is_empty() {
+            kv_caches = batch.read(denoiser, &|row, logits| {
+                if let Some(seen) = states.iter().find_map(|state| state.process_row(row, logits, process, vectors)) {
                     // Each row comes once.
                     let _ = slots[row].set(seen);
                 }
             })?;
         }
-        let mut seen: Vec<Option<Seen>> = slots.into_iter().map(OnceLock::into_inner).collect();
+        let mut seen: Vec<Option<RowResult>> = slots.into_iter().map(OnceLock::into_inner).collect();
         for (index, state) in states.iter_mut().enumerate().filter(|(_, state)| state.is_running()) {
-            state.remember(&mut memories);
+            state.remember(&mut kv_caches);
             state.advance(&mut seen, spec, process, vectors, &mut |event| events(index, event))?;
         }
     }

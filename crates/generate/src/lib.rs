@@ -13,13 +13,13 @@
 //! 6. Logit shifts belong to the network; nothing here knows of them.
 #![forbid(unsafe_code)]
 
-mod belief;
 mod cache;
 mod drift;
 mod error;
 mod event;
 mod fill;
-mod reading;
+mod forward_batch;
+mod previous_prediction;
 mod request;
 mod settings;
 mod state;

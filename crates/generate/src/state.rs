@@ -1,17 +1,17 @@
 //! The state of one request while its canvas is filled. Everything that a request needs is here; policies, processes
 //! and networks hold nothing of it, so any number of unlike requests share them.
 
-use crate::cache::{Look, Remembered};
+use crate::cache::{CacheQuery, CacheState};
 use crate::event::{Change, ChangeKind, DenoisingEvent, FinishReason, Statistics};
-use crate::reading::{Page, Reading};
+use crate::forward_batch::{ForwardBatch, SequenceInput};
 use crate::request::{Outcome, Request, may_end};
-use crate::{Cache, GenerateError, belief::Belief};
+use crate::{Cache, GenerateError, previous_prediction::PreviousPrediction};
 use aquatint_compute::{RowSummary, softmax_row, summarise};
 use aquatint_diffusion::{
-    Candidate, Canvas, CommitPolicy, Key, Kind, Layout, Pace, Process, Proposal, ProposalError, SettingError,
-    Stability, StepPlan, TokenId, Vectors, closed_by_end, guide, policy, propose_believing,
+    Candidate, Canvas, CommitPolicy, Key, Kind, Layout, PlanSettings, Process, Proposal, ProposalError, SettingError,
+    Stability, StepPlan, TokenId, Vectors, closed_by_end, guide, policy, propose_from_summary,
 };
-use aquatint_network::{Memory, NetworkSpec};
+use aquatint_network::{KvCache, NetworkSpec};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub(crate) struct DecodeState<'r> {
     /// Current block and step within it; a block past the last means done.
     block: usize,
     step: usize,
-    /// Belief in each position's token when it was committed.
+    /// Probability of each position's token when it was committed.
     certainty: Vec<f64>,
     stability: Option<Stability>,
     /// The conditional branch, and the unconditional one where the request is guided.
@@ -51,7 +51,7 @@ pub(crate) struct DecodeState<'r> {
 }
 
 /// What was seen of one row's logits.
-pub(crate) enum Seen {
+pub(crate) enum RowResult {
     /// What is proposed for its position, and the word vector expected there.
     Candidate(Result<Candidate, ProposalError>, Vec<f32>),
     /// The logits themselves, where a second reading or the next step needs them.
@@ -63,11 +63,11 @@ pub(crate) enum Seen {
 struct Branch {
     hides_given: bool,
     /// The last belief, for networks with self-conditioning.
-    belief: Option<Belief>,
+    belief: Option<PreviousPrediction>,
     /// Canvas positions whose logits were asked for in this step, ascending.
     asked: Vec<usize>,
     /// What is remembered of the canvas, where something is, and its number in the forward pass of this step.
-    remembered: Remembered,
+    remembered: CacheState,
     sequence: Option<usize>,
     /// Where the branch's logits lie among those of the whole forward pass, in rows.
     rows: Range<usize>,
@@ -98,7 +98,7 @@ impl<'r> DecodeState<'r> {
             Some(policy) => Arc::clone(policy),
             None => policy::by_name(process.policy())?,
         };
-        let pace = Pace {
+        let pace = PlanSettings {
             steps: settings.steps,
             schedule: process.schedule(),
             policy: policy.as_ref(),
@@ -107,7 +107,7 @@ impl<'r> DecodeState<'r> {
             correctors: settings.correctors,
             churn: settings.churn,
         };
-        let plan = StepPlan::paced(&sizes, &pace)?;
+        let plan = StepPlan::with_settings(&sizes, &pace)?;
         let mut closable: Vec<TokenId> = process.noise_tokens().to_vec();
         closable.extend(request.forbidden.iter().copied().filter(|token| Some(*token) != request.end));
         let mut exact = closable.clone();
@@ -152,7 +152,7 @@ impl<'r> DecodeState<'r> {
     }
 
     /// Adds what the network is to read for this step. A step without an open position in its block reads nothing.
-    pub(crate) fn read(&mut self, reading: &mut Reading, spec: &NetworkSpec, process: &dyn Process) {
+    pub(crate) fn read(&mut self, batch: &mut ForwardBatch, spec: &NetworkSpec, process: &dyn Process) {
         let block_open = self.block_open();
         let planned = self.plan.blocks()[self.block].steps()[self.step];
         if self.request.settings.shaping.repetition_penalty != 1.0 {
@@ -161,13 +161,13 @@ impl<'r> DecodeState<'r> {
             self.repeated = known.map(|position| self.canvas.tokens()[position]).collect();
         }
         for branch in &mut self.branches {
-            branch.rows = reading.asked()..reading.asked();
+            branch.rows = batch.asked()..batch.asked();
             branch.sequence = None;
             branch.asked.clear();
             if block_open.is_empty() {
                 continue;
             }
-            let shown = process.shown(&self.canvas, branch.hides_given, planned.number, self.key.fold(HIDE));
+            let shown = process.network_input(&self.canvas, branch.hides_given, planned.number, self.key.fold(HIDE));
             let points = &shown.points;
             let shown = &shown.tokens;
             let visible = window(visible(&self.canvas, self.request.end), &self.blocks[self.block], spec);
@@ -192,62 +192,68 @@ impl<'r> DecodeState<'r> {
             let asked: Vec<u32> = (0..).zip(&visible).filter(is_asked).map(|(row, _)| row).collect();
             let known = |position: usize| (!is_noise(position)).then(|| shown[position]);
             let belief = branch.belief.as_ref().map(|belief| belief.rows(&visible, known, spec.is_sure_of_known()));
-            let time = process.told(planned.from, noisy, visible.len());
+            let time = process.network_time(planned.from, noisy, visible.len());
             let points = points.as_ref().map(|points| points.of(&visible));
-            let fresh = (self.cache != Cache::None).then(|| {
+            let rows_to_compute = (self.cache != Cache::None).then(|| {
                 let (block, positions, asked) =
                     (self.block, self.blocks[self.block].as_slice(), branch.asked.as_slice());
                 let is_final: Vec<bool> = visible.iter().map(|position| !is_noise(*position)).collect();
-                let look = Look { visible: &visible, tokens: &tokens, is_final: &is_final, block, positions, asked };
-                branch.remembered.fresh(self.cache, self.request.settings.cache_refresh, spec.attention, &look)
+                let look =
+                    CacheQuery { visible: &visible, tokens: &tokens, is_final: &is_final, block, positions, asked };
+                branch.remembered.rows_to_compute(
+                    self.cache,
+                    self.request.settings.cache_refresh,
+                    spec.attention,
+                    &look,
+                )
             });
-            let page = Page {
+            let page = SequenceInput {
                 tokens: &tokens,
                 points: points.as_ref(),
                 time,
-                belief: belief.as_deref(),
+                self_conditioning: belief.as_deref(),
                 asked: &asked,
-                fresh: fresh.as_deref(),
+                rows_to_compute: rows_to_compute.as_deref(),
             };
-            branch.sequence = Some(reading.push(&page, std::mem::take(&mut branch.remembered.memory), spec));
-            branch.rows.end = reading.asked();
-            self.statistics.rows_read += fresh.as_ref().map_or(visible.len(), Vec::len);
+            branch.sequence = Some(batch.push(&page, std::mem::take(&mut branch.remembered.kv_cache), spec));
+            branch.rows.end = batch.asked();
+            self.statistics.rows_read += rows_to_compute.as_ref().map_or(visible.len(), Vec::len);
             self.statistics.forward_passes += 1;
         }
     }
 
     /// Takes back what is remembered after a forward pass.
-    pub(crate) fn remember(&mut self, memories: &mut [Memory]) {
+    pub(crate) fn remember(&mut self, kv_caches: &mut [KvCache]) {
         for branch in self.branches.iter_mut().filter(|_| self.cache != Cache::None) {
-            if let Some(memory) = branch.sequence.and_then(|sequence| memories.get_mut(sequence)) {
-                branch.remembered.memory = std::mem::take(memory);
+            if let Some(kv_cache) = branch.sequence.and_then(|sequence| kv_caches.get_mut(sequence)) {
+                branch.remembered.kv_cache = std::mem::take(kv_cache);
             }
         }
     }
 
     /// Looks at the logits of a row of the whole forward pass while they are there, if the row is this request's.
-    pub(crate) fn look(
+    pub(crate) fn process_row(
         &self,
         row: usize,
         logits: &mut [f32],
         process: &dyn Process,
         vectors: Vectors<'_>,
-    ) -> Option<Seen> {
+    ) -> Option<RowResult> {
         // A row of another length is no answer.
         let fits = self.is_running() && logits.len() == self.vocabulary_size;
         let branch = self.branches.iter().find(|branch| fits && branch.rows.contains(&row))?;
         if self.keeps_logits {
-            return Some(Seen::Logits(logits.to_vec()));
+            return Some(RowResult::Logits(logits.to_vec()));
         }
         let position = branch.asked[row - branch.rows.start];
         let (candidate, expected) = self.candidate(position, logits, process, vectors);
-        Some(Seen::Candidate(candidate, expected))
+        Some(RowResult::Candidate(candidate, expected))
     }
 
     /// Takes what was seen of the whole forward pass, commits what the policy chooses, and goes on to the next step.
     pub(crate) fn advance(
         &mut self,
-        seen: &mut [Option<Seen>],
+        seen: &mut [Option<RowResult>],
         spec: &NetworkSpec,
         process: &dyn Process,
         vectors: Vectors<'_>,
@@ -406,7 +412,7 @@ impl<'r> DecodeState<'r> {
 
     fn propose(
         &self,
-        seen: &[Option<Seen>],
+        seen: &[Option<RowResult>],
         open: &[usize],
         process: &dyn Process,
         vectors: Vectors<'_>,
@@ -420,17 +426,19 @@ impl<'r> DecodeState<'r> {
         };
         for &position in open {
             let (candidate, expected) = match look(&self.branches[0], position).ok_or_else(missing)? {
-                Seen::Candidate(candidate, expected) => (*candidate, expected.clone()),
-                Seen::Logits(conditional) => {
+                RowResult::Candidate(candidate, expected) => (*candidate, expected.clone()),
+                RowResult::Logits(conditional) => {
                     let mut logits = conditional.clone();
                     if let Some(branch) = self.branches.get(1) {
-                        let Some(Seen::Logits(unconditional)) = look(branch, position) else { return Err(missing()) };
+                        let Some(RowResult::Logits(unconditional)) = look(branch, position) else {
+                            return Err(missing());
+                        };
                         guide(conditional, unconditional, self.request.settings.guidance_scale, &mut logits);
                     }
                     self.candidate(position, &mut logits, process, vectors)
                 }
             };
-            let candidate = candidate.map_err(|source| GenerateError::Belief { position, source })?;
+            let candidate = candidate.map_err(|source| GenerateError::Proposal { position, source })?;
             proposal.insert_expecting(position, candidate, expected);
         }
         Ok(proposal)
@@ -445,7 +453,7 @@ impl<'r> DecodeState<'r> {
         vectors: Vectors<'_>,
     ) -> (Result<Candidate, ProposalError>, Vec<f32>) {
         let planned = self.plan.blocks()[self.block].steps()[self.step];
-        process.believe(self.canvas.tokens()[position], planned.from, logits);
+        process.posterior_logits(self.canvas.tokens()[position], planned.from, logits);
         let candidate = self.drawn(position, logits);
         let mut expected = Vec::new();
         if let (Ok(candidate), true) = (&candidate, vectors.size > 0) {
@@ -479,24 +487,24 @@ impl<'r> DecodeState<'r> {
         }
         let likeliest = summary.likeliest.ok_or(ProposalError::NothingAllowed)?;
         let RowSummary { log_sum_exp, entropy, margin, .. } = summary;
-        let belief = aquatint_diffusion::Belief { likeliest, log_sum_exp, entropy, margin };
+        let belief = aquatint_diffusion::LogitsSummary { likeliest, log_sum_exp, entropy, margin };
         let number = self.plan.blocks()[self.block].steps()[self.step].number;
         let mut draws = self.key.fold(PROPOSE).at(position as u64, number);
-        propose_believing(&belief, logits, &self.request.settings.shaping, &self.repeated, &mut draws)
+        propose_from_summary(&belief, logits, &self.request.settings.shaping, &self.repeated, &mut draws)
     }
 
     /// Keeps each branch's belief for the next step, where the network wants it.
-    fn feed_back(&mut self, seen: &mut [Option<Seen>], spec: &NetworkSpec) {
+    fn feed_back(&mut self, seen: &mut [Option<RowResult>], spec: &NetworkSpec) {
         if !spec.self_conditioning {
             return;
         }
         for branch in self.branches.iter_mut().filter(|branch| !branch.asked.is_empty()) {
             let rows = seen[branch.rows.clone()].iter_mut().map(Option::take);
             let kept = rows.flat_map(|seen| match seen {
-                Some(Seen::Logits(logits)) => logits,
+                Some(RowResult::Logits(logits)) => logits,
                 _ => Vec::new(),
             });
-            branch.belief = Some(Belief::new(branch.asked.clone(), kept.collect(), spec.vocabulary_size));
+            branch.belief = Some(PreviousPrediction::new(branch.asked.clone(), kept.collect(), spec.vocabulary_size));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What samplers and trainers know of a network.
 
-use crate::reader::Asked;
-use crate::{LossRow, Memory, NetworkError, NetworkInput, NetworkSpec};
+use crate::reader::RowTargets;
+use crate::{KvCache, LossRow, NetworkError, NetworkInput, NetworkSpec};
 use aquatint_compute::{ReadRow, summarise};
 use std::sync::OnceLock;
 
@@ -15,31 +15,31 @@ pub trait Denoiser: Send + Sync {
     ///
     /// Shifts are undone, and the logit of the mask is −∞, because a clean token is never the mask (MDLM, 2406.07524,
     /// section 3.2.3). A row's answer does not depend on the other sequences of the batch.
-    fn denoise_each(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError>;
+    fn forward_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError>;
 
-    /// As [`Denoiser::denoise_each`], reading only the rows `fresh`, which ascend and hold all of `rows`; of the others it
-    /// takes what `memories`, one for each sequence, hold from earlier readings, and what is read is remembered for the
+    /// As [`Denoiser::forward_rows`], reading only the rows `rows_to_compute`, which ascend and hold all of `rows`; of the others it
+    /// takes what `kv_caches`, one for each sequence, hold from earlier readings, and what is read is remembered for the
     /// next one. A denoiser that remembers nothing reads everything.
     ///
     /// # Errors
     /// When a row that is asked for is not read, one that is read sees one that is neither read nor remembered, or a
     /// memory is of another network or of a sequence of another length.
-    fn denoise_again(
+    fn forward_cached(
         &self,
         input: &NetworkInput<'_>,
-        fresh: &[u32],
-        memories: &mut [Memory],
+        rows_to_compute: &[u32],
+        kv_caches: &mut [KvCache],
         rows: &[u32],
         read: &ReadRow<'_>,
     ) -> Result<(), NetworkError> {
-        let _ = (fresh, memories);
-        self.denoise_each(input, rows, read)
+        let _ = (rows_to_compute, kv_caches);
+        self.forward_rows(input, rows, read)
     }
 
     /// All these logits, `[rows, V]`, in the order asked.
-    fn denoise(&self, input: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
+    fn forward(&self, input: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
         let slots: Vec<OnceLock<Vec<f32>>> = rows.iter().map(|_| OnceLock::new()).collect();
-        self.denoise_each(input, rows, &|index, logits| {
+        self.forward_rows(input, rows, &|index, logits| {
             // Each index comes once.
             let _ = slots[index].set(logits.to_vec());
         })?;
@@ -55,20 +55,20 @@ pub trait Denoiser: Send + Sync {
     ///
     /// # Errors
     /// When a target cannot be: it is the mask, or beyond the vocabulary.
-    fn measure(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        measure_each(self, input, rows)
+    fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        nll_from_logits(self, input, rows)
     }
 }
 
 /// Measures by looking at each row's logits.
-pub(crate) fn measure_each<D: Denoiser + ?Sized>(
+pub(crate) fn nll_from_logits<D: Denoiser + ?Sized>(
     denoiser: &D,
     input: &NetworkInput<'_>,
     rows: &[LossRow],
 ) -> Result<Vec<f64>, NetworkError> {
-    let asked = Asked::new(denoiser.spec(), rows)?;
+    let asked = RowTargets::new(denoiser.spec(), rows)?;
     let costs: Vec<OnceLock<f64>> = rows.iter().map(|_| OnceLock::new()).collect();
-    denoiser.denoise_each(input, &asked.rows, &|index, logits| {
+    denoiser.forward_rows(input, &asked.rows, &|index, logits| {
         let cost = summarise(logits).log_sum_exp - f64::from(logits[asked.ids[index] as usize]);
         // Each index comes once.
         let _ = costs[index].set(cost);
@@ -80,14 +80,18 @@ pub(crate) fn measure_each<D: Denoiser + ?Sized>(
 pub trait Learner: Denoiser {
     /// The negative log-likelihood of each row's target, in nats; adds the gradient of `Σ weight · cost` to what was
     /// collected since the gradients were last cleared.
-    fn learn(&mut self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError>;
+    fn forward_backward(&mut self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError>;
 
     /// Any other cost of beliefs: hands each row's belief, `V` probabilities, to `cost`, which turns it into the gradient of
     /// the row's cost with respect to the logits; adds the gradient of the sum to what was collected.
     ///
     /// `cost` is called by any thread, in any order; never all rows' beliefs are kept.
-    fn learn_beliefs(&mut self, input: &NetworkInput<'_>, rows: &[u32], cost: &ReadRow<'_>)
-    -> Result<(), NetworkError>;
+    fn forward_backward_with(
+        &mut self,
+        input: &NetworkInput<'_>,
+        rows: &[u32],
+        cost: &ReadRow<'_>,
+    ) -> Result<(), NetworkError>;
 
     /// Makes each word vector of a gaussian field one of length 1 again, after an update; nothing for other networks.
     fn normalise_word_vectors(&mut self);

@@ -113,20 +113,20 @@ pub enum NetworkError {
         index: usize,
     },
     /// A row is asked for that is not read.
-    #[error("row {row} has to answer but is not among the rows that are read (`fresh`)")]
-    NotFresh {
+    #[error("row {row} has to answer but is not among the rows that are read (`rows_to_compute`)")]
+    NotComputed {
         /// The row that answers.
         row: u32,
     },
     /// A row sees another one of which nothing is known.
-    #[error("row {row} sees a row that is neither read (`fresh`) nor remembered")]
-    Forgotten {
+    #[error("row {row} sees a row that is neither read (`rows_to_compute`) nor remembered")]
+    NotCached {
         /// The row that sees.
         row: u32,
     },
     /// A memory does not fit.
     #[error("the memory is of another network, or of a sequence of another length")]
-    ForeignMemory,
+    ForeignKvCache,
     /// What rows see cannot be.
     #[error(transparent)]
     Visibility(#[from] VisibilityError),

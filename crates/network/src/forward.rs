@@ -11,7 +11,7 @@
 //! 3, adaLN-Zero; the order of the six parts is shift, scale, gate of attention, then of the feed-forward layer).
 
 use crate::time::features;
-use crate::wiring::{LayerWeights, Wiring};
+use crate::weight_index::{LayerWeights, WeightIndex};
 use crate::{NetworkInput, NetworkSpec};
 use aquatint_compute::{AttentionShape, Device, DeviceError, Element, RopeShape, Tape, Value, Visibility, WeightId};
 
@@ -19,7 +19,7 @@ use aquatint_compute::{AttentionShape, Device, DeviceError, Element, RopeShape, 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pass<'p> {
     pub(crate) spec: &'p NetworkSpec,
-    pub(crate) wiring: &'p Wiring,
+    pub(crate) weight_index: &'p WeightIndex,
     pub(crate) input: NetworkInput<'p>,
     /// The sequence of each row.
     pub(crate) groups: &'p [u32],
@@ -62,7 +62,7 @@ impl<'p> Pass<'p> {
     fn layers(&self) -> impl Iterator<Item = Layer<'p>> + use<'p> {
         let pass = *self;
         let last = pass.spec.layers - 1;
-        let layers = pass.wiring.layers.iter().enumerate();
+        let layers = pass.weight_index.layers.iter().enumerate();
         layers.map(move |(index, weights)| Layer { pass, weights, last: index == last })
     }
 
@@ -73,8 +73,8 @@ impl<'p> Pass<'p> {
         condition: Option<Value<D>>,
     ) -> Result<Value<D>, DeviceError> {
         let spec = self.spec;
-        let hidden = tape.rms_norm(x, self.wiring.norm, spec.norm_epsilon)?;
-        match (&self.wiring.time, condition) {
+        let hidden = tape.rms_norm(x, self.weight_index.norm, spec.norm_epsilon)?;
+        match (&self.weight_index.time, condition) {
             (Some(time), Some(condition)) => {
                 let modulation = tape.linear(&condition, time.norm_modulation.0, Some(time.norm_modulation.1))?;
                 tape.modulate(&hidden, &modulation, self.asked_groups, (0, spec.width))
@@ -84,12 +84,12 @@ impl<'p> Pass<'p> {
     }
 
     fn embed<D: Device>(&self, tape: &mut Tape<'p, D>) -> Result<Value<D>, DeviceError> {
-        let wiring = self.wiring;
-        let x = match (self.input.points, &wiring.field) {
-            (None, _) => tape.gather(wiring.table, self.input.tokens)?,
+        let weight_index = self.weight_index;
+        let x = match (self.input.points, &weight_index.field) {
+            (None, _) => tape.gather(weight_index.table, self.input.tokens)?,
             (Some(points), None) => {
-                let mut mixtures = points.rest.clone();
-                for (row, (&token, &signal)) in self.input.tokens.iter().zip(&points.signal).enumerate() {
+                let mut mixtures = points.offset.clone();
+                for (row, (&token, &signal)) in self.input.tokens.iter().zip(&points.clean_weight).enumerate() {
                     mixtures[row * points.size + token as usize] += signal;
                 }
                 self.mixture(tape, &mixtures)?
@@ -98,19 +98,19 @@ impl<'p> Pass<'p> {
                 // A row of one vector each: the only way in which the gradient reaches the vectors.
                 let size = self.spec.vocabulary_size;
                 let mut signals = vec![D::Element::default(); points.len() * size];
-                for (row, (&token, &signal)) in self.input.tokens.iter().zip(&points.signal).enumerate() {
+                for (row, (&token, &signal)) in self.input.tokens.iter().zip(&points.clean_weight).enumerate() {
                     signals[row * size + token as usize] = D::Element::from_f64(f64::from(signal));
                 }
                 let signals = tape.constant(points.len(), &signals)?;
                 let own = tape.mixture(field.vectors, signals)?;
-                let rest: Vec<D::Element> = points.rest.iter().map(|&r| D::Element::from_f64(f64::from(r))).collect();
+                let rest: Vec<D::Element> = points.offset.iter().map(|&r| D::Element::from_f64(f64::from(r))).collect();
                 let rest = tape.constant(points.len(), &rest)?;
                 let point = tape.add(own, &rest)?;
                 let projected = tape.linear(&point, field.projection, None)?;
                 tape.rms_norm(&projected, field.norm, self.spec.norm_epsilon)?
             }
         };
-        match (wiring.belief_norm, self.input.belief) {
+        match (weight_index.belief_norm, self.input.self_conditioning) {
             (Some(norm), Some(belief)) => {
                 let mixture = self.mixture(tape, belief)?;
                 let believed = tape.rms_norm(&mixture, norm, self.spec.norm_epsilon)?;
@@ -123,13 +123,13 @@ impl<'p> Pass<'p> {
     fn mixture<D: Device>(&self, tape: &mut Tape<'p, D>, probabilities: &[f32]) -> Result<Value<D>, DeviceError> {
         let rows: Vec<D::Element> = probabilities.iter().map(|&p| D::Element::from_f64(f64::from(p))).collect();
         let rows = tape.constant(self.input.positions.len(), &rows)?;
-        tape.mixture(self.wiring.table, rows)
+        tape.mixture(self.weight_index.table, rows)
     }
 
     /// What each sequence is conditioned on.
     fn condition<D: Device>(&self, tape: &mut Tape<'p, D>) -> Result<Option<Value<D>>, DeviceError> {
         let (Some(weights), Some(size), Some(times)) =
-            (&self.wiring.time, self.spec.time_conditioning, self.input.times)
+            (&self.weight_index.time, self.spec.time_conditioning, self.input.times)
         else {
             return Ok(None);
         };

@@ -2,7 +2,7 @@
 
 use crate::{NetworkError, NetworkSpec};
 use aquatint_compute::Visibility;
-use aquatint_diffusion::Points;
+use aquatint_diffusion::ContinuousState;
 use std::ops::Range;
 
 /// A ragged batch of sequences, row after row, without padding. `T` is the number of rows, `B` of sequences.
@@ -12,8 +12,8 @@ pub struct NetworkInput<'a> {
     pub tokens: &'a [u32],
     /// A point for each row, which is read in the token's place: `[T, V]`, mixtures of word vectors, which any network can
     /// read; or `[T, E]` for a network of a gaussian field, which reads nothing else. A point may have a share of its
-    /// token's own (see [`Points`]).
-    pub points: Option<&'a Points>,
+    /// token's own (see [`ContinuousState`]).
+    pub points: Option<&'a ContinuousState>,
     /// The position of each row, `T`, below the network's context length.
     pub positions: &'a [u32],
     /// Which rows see which others.
@@ -22,7 +22,7 @@ pub struct NetworkInput<'a> {
     pub times: Option<&'a [f32]>,
     /// `[T, V]`: what was believed of each row at the last step, a row of zeros where nothing was. Only for a network with
     /// self-conditioning; none at all is the same as all zeros.
-    pub belief: Option<&'a [f32]>,
+    pub self_conditioning: Option<&'a [f32]>,
 }
 
 /// A row whose clean token is known.
@@ -71,12 +71,12 @@ impl NetworkInput<'_> {
                 return Err(NetworkError::InputPart { parameter: "times", given: true, reason });
             }
         }
-        if let Some(belief) = self.belief {
+        if let Some(belief) = self.self_conditioning {
             if !spec.self_conditioning {
                 let reason = "the network has no self-conditioning: leave it out";
-                return Err(NetworkError::InputPart { parameter: "belief", given: true, reason });
+                return Err(NetworkError::InputPart { parameter: "self_conditioning", given: true, reason });
             }
-            length("belief", belief.len(), rows * size, "rows of `visibility` times the vocabulary")?;
+            length("self_conditioning", belief.len(), rows * size, "rows of `visibility` times the vocabulary")?;
         }
         Ok(())
     }

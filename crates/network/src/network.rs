@@ -1,10 +1,10 @@
 //! A network on a device.
 
-use crate::denoiser::measure_each;
-use crate::inventory::{self, Beginning, Tensor};
-use crate::reader::{Asked, Evidence, Reader, pass};
-use crate::wiring::Wiring;
-use crate::{Denoiser, Learner, LossRow, Memory, NetworkError, NetworkInput, NetworkSpec, Role};
+use crate::denoiser::nll_from_logits;
+use crate::reader::{Evidence, Reader, RowTargets, pass};
+use crate::tensor_list::{self, Init, Tensor};
+use crate::weight_index::WeightIndex;
+use crate::{Denoiser, KvCache, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Role};
 use aquatint_compute::{Device, Element, Gradients, Parameters, ReadRow, Tape, softmax_row};
 use aquatint_diffusion::{Cost, Key, Vectors};
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ pub struct Network<D: Device> {
     spec: NetworkSpec,
     tensors: Vec<Tensor>,
     parameters: Parameters<D>,
-    wiring: Wiring,
+    weight_index: WeightIndex,
     /// Made when the network first learns.
     gradients: Option<Gradients<D>>,
     /// What stands for each gradient until then: nothing.
@@ -65,9 +65,9 @@ impl<D: Device> Network<D> {
         Self::build(device, spec, |tensor, _| {
             stream += 1;
             let length = tensor.shape.iter().product();
-            Ok(match tensor.beginning {
-                Beginning::Constant(value) => vec![D::Element::from_f64(value); length],
-                Beginning::Normal(deviation) => {
+            Ok(match tensor.init {
+                Init::Constant(value) => vec![D::Element::from_f64(value); length],
+                Init::Normal(deviation) => {
                     let mut draws = key.fold(stream).at(0, 0);
                     (0..length).map(|_| D::Element::from_f64(deviation * draws.normal())).collect()
                 }
@@ -101,7 +101,7 @@ impl<D: Device> Network<D> {
         mut values: impl FnMut(&Tensor, usize) -> Result<Vec<D::Element>, NetworkError>,
     ) -> Result<Self, NetworkError> {
         spec.validate()?;
-        let tensors = inventory::tensors(&spec);
+        let tensors = tensor_list::tensors(&spec);
         let mut parameters = Parameters::new(device.clone());
         let mut no_gradients = Vec::with_capacity(tensors.len());
         let mut index = HashMap::with_capacity(tensors.len());
@@ -111,8 +111,8 @@ impl<D: Device> Network<D> {
             index.insert(tensor.name.as_str(), parameters.add(rows, columns, value));
             no_gradients.push(device.zeros(0)?);
         }
-        let wiring = Wiring::new(&spec, &mut parameters, &index);
-        Ok(Self { spec, tensors, parameters, wiring, gradients: None, no_gradients, recomputed: 0 })
+        let weight_index = WeightIndex::new(&spec, &mut parameters, &index);
+        Ok(Self { spec, tensors, parameters, weight_index, gradients: None, no_gradients, recomputed: 0 })
     }
 
     /// Takes the weights that are given, by name, row-major; the others stay as they are.
@@ -139,7 +139,7 @@ impl<D: Device> Network<D> {
     }
 
     fn reader(&self) -> Reader<'_, D> {
-        Reader { spec: &self.spec, parameters: &self.parameters, wiring: &self.wiring }
+        Reader { spec: &self.spec, parameters: &self.parameters, weight_index: &self.weight_index }
     }
 
     /// All parameters, in a stable order, one for each tensor of a checkpoint.
@@ -178,41 +178,41 @@ impl<D: Device> Denoiser for Network<D> {
         &self.spec
     }
 
-    fn denoise_each(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
-        self.reader().denoise_each(input, rows, read)
+    fn forward_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
+        self.reader().forward_rows(input, rows, read)
     }
 
-    fn denoise_again(
+    fn forward_cached(
         &self,
         input: &NetworkInput<'_>,
-        fresh: &[u32],
-        memories: &mut [Memory],
+        rows_to_compute: &[u32],
+        kv_caches: &mut [KvCache],
         rows: &[u32],
         read: &ReadRow<'_>,
     ) -> Result<(), NetworkError> {
-        self.reader().denoise_again(input, fresh, memories, rows, read)
+        self.reader().forward_cached(input, rows_to_compute, kv_caches, rows, read)
     }
 
     fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
         self.reader().word_vectors()
     }
 
-    fn measure(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        if self.wiring.field.is_some() {
+    fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        if self.weight_index.field.is_some() {
             // What points speak for is added row by row.
-            return measure_each(self, input, rows);
+            return nll_from_logits(self, input, rows);
         }
-        self.reader().measure(input, rows)
+        self.reader().nll(input, rows)
     }
 }
 
 impl<D: Device> Learner for Network<D> {
-    fn learn(&mut self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        let asked = Asked::new(&self.spec, rows)?;
-        if self.wiring.field.is_some() {
+    fn forward_backward(&mut self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        let asked = RowTargets::new(&self.spec, rows)?;
+        if self.weight_index.field.is_some() {
             // What points speak for is added row by row.
             let costs: Vec<OnceLock<f64>> = rows.iter().map(|_| OnceLock::new()).collect();
-            self.learn_beliefs(input, &asked.rows, &|index, belief| {
+            self.forward_backward_with(input, &asked.rows, &|index, belief| {
                 let LossRow { target, weight, .. } = rows[index];
                 // Each index comes once.
                 let _ = costs[index].set(Cost::CrossEntropy.learn(target, belief, Vectors::default(), weight));
@@ -222,19 +222,19 @@ impl<D: Device> Learner for Network<D> {
         if self.gradients.is_none() {
             self.gradients = Some(Gradients::zeros(&self.parameters)?);
         }
-        let Self { spec, wiring, parameters, gradients, recomputed, .. } = self;
+        let Self { spec, weight_index, parameters, gradients, recomputed, .. } = self;
         let (Some(gradients), false) = (gradients, asked.rows.is_empty()) else {
             input.check(spec)?;
             return Ok(Vec::new());
         };
-        pass(spec, wiring, input, &asked.rows, |pass| {
+        pass(spec, weight_index, input, &asked.rows, |pass| {
             let mut tape = Tape::recording(parameters, *recomputed);
             let hidden = pass.hidden(&mut tape)?;
-            Ok(tape.learn_cross_entropy(hidden, wiring.head, asked.targets(spec), gradients)?)
+            Ok(tape.learn_cross_entropy(hidden, weight_index.head, asked.targets(spec), gradients)?)
         })
     }
 
-    fn learn_beliefs(
+    fn forward_backward_with(
         &mut self,
         input: &NetworkInput<'_>,
         rows: &[u32],
@@ -243,18 +243,18 @@ impl<D: Device> Learner for Network<D> {
         if self.gradients.is_none() {
             self.gradients = Some(Gradients::zeros(&self.parameters)?);
         }
-        let Self { spec, wiring, parameters, gradients, recomputed, .. } = self;
+        let Self { spec, weight_index, parameters, gradients, recomputed, .. } = self;
         let (Some(gradients), false) = (gradients, rows.is_empty()) else {
             return input.check(spec);
         };
-        pass(spec, wiring, input, rows, |pass| {
+        pass(spec, weight_index, input, rows, |pass| {
             let mut tape = Tape::recording(parameters, *recomputed);
             let hidden = pass.hidden(&mut tape)?;
-            let evidence = Evidence::new(spec, parameters, wiring, input, pass.asked)?;
+            let evidence = Evidence::new(spec, parameters, weight_index, input, pass.asked)?;
             let mask = spec.mask_token;
             tape.learn_rows(
                 hidden,
-                wiring.head,
+                weight_index.head,
                 &|index, logits| {
                     if let Some(mask) = mask {
                         logits[mask as usize] = f32::NEG_INFINITY;

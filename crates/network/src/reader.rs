@@ -2,7 +2,7 @@
 
 use crate::forward::Pass;
 use crate::input::below;
-use crate::wiring::Wiring;
+use crate::weight_index::WeightIndex;
 use crate::{LossRow, NetworkError, NetworkInput, NetworkSpec};
 use aquatint_compute::{Device, Element, Parameters, ReadRow, Tape, Targets, Value};
 
@@ -10,12 +10,12 @@ use aquatint_compute::{Device, Element, Parameters, ReadRow, Tape, Targets, Valu
 pub(crate) struct Reader<'a, D: Device> {
     pub(crate) spec: &'a NetworkSpec,
     pub(crate) parameters: &'a Parameters<D>,
-    pub(crate) wiring: &'a Wiring,
+    pub(crate) weight_index: &'a WeightIndex,
 }
 
 impl<D: Device> Reader<'_, D> {
-    /// See [`crate::Denoiser::denoise_each`].
-    pub(crate) fn denoise_each(
+    /// See [`crate::Denoiser::forward_rows`].
+    pub(crate) fn forward_rows(
         &self,
         input: &NetworkInput<'_>,
         rows: &[u32],
@@ -24,17 +24,17 @@ impl<D: Device> Reader<'_, D> {
         if rows.is_empty() {
             return input.check(self.spec);
         }
-        pass(self.spec, self.wiring, input, rows, |pass| {
+        pass(self.spec, self.weight_index, input, rows, |pass| {
             let mut tape = Tape::inferring(self.parameters);
             let hidden = pass.hidden(&mut tape)?;
-            let evidence = Evidence::new(self.spec, self.parameters, self.wiring, input, pass.asked)?;
+            let evidence = Evidence::new(self.spec, self.parameters, self.weight_index, input, pass.asked)?;
             self.answer(&hidden, rows.len(), evidence.as_ref(), read)
         })
     }
 
     /// The word vectors of a gaussian field, `[V, E]`.
     pub(crate) fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
-        word_vectors(self.parameters, self.wiring)
+        word_vectors(self.parameters, self.weight_index)
     }
 
     /// Hands out the logits of hidden rows.
@@ -46,7 +46,7 @@ impl<D: Device> Reader<'_, D> {
         read: &ReadRow<'_>,
     ) -> Result<(), NetworkError> {
         let mask = self.spec.mask_token;
-        let head = self.parameters.prepared(self.wiring.head)?;
+        let head = self.parameters.prepared(self.weight_index.head)?;
         self.parameters.device().linear_rows(rows, hidden.buffer(), head, &|index, logits| {
             if let Some(mask) = mask {
                 logits[mask as usize] = f32::NEG_INFINITY;
@@ -59,23 +59,26 @@ impl<D: Device> Reader<'_, D> {
         Ok(())
     }
 
-    /// See [`crate::Denoiser::measure`].
-    pub(crate) fn measure(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        let asked = Asked::new(self.spec, rows)?;
+    /// See [`crate::Denoiser::nll`].
+    pub(crate) fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        let asked = RowTargets::new(self.spec, rows)?;
         if asked.rows.is_empty() {
             input.check(self.spec)?;
             return Ok(Vec::new());
         }
-        pass(self.spec, self.wiring, input, &asked.rows, |pass| {
+        pass(self.spec, self.weight_index, input, &asked.rows, |pass| {
             let mut tape = Tape::inferring(self.parameters);
             let hidden = pass.hidden(&mut tape)?;
-            Ok(tape.cross_entropy(&hidden, self.wiring.head, asked.targets(self.spec))?)
+            Ok(tape.cross_entropy(&hidden, self.weight_index.head, asked.targets(self.spec))?)
         })
     }
 }
 
-fn word_vectors<D: Device>(parameters: &Parameters<D>, wiring: &Wiring) -> Result<Option<Vec<f32>>, NetworkError> {
-    let Some(field) = &wiring.field else { return Ok(None) };
+fn word_vectors<D: Device>(
+    parameters: &Parameters<D>,
+    weight_index: &WeightIndex,
+) -> Result<Option<Vec<f32>>, NetworkError> {
+    let Some(field) = &weight_index.field else { return Ok(None) };
     let values = parameters.device().download(parameters.get(field.vectors)?);
     Ok(Some(values.into_iter().map(|value| value.to_f64() as f32).collect()))
 }
@@ -95,20 +98,20 @@ impl Evidence {
     pub(crate) fn new<D: Device>(
         spec: &NetworkSpec,
         parameters: &Parameters<D>,
-        wiring: &Wiring,
+        weight_index: &WeightIndex,
         input: &NetworkInput<'_>,
         asked: &[u32],
     ) -> Result<Option<Self>, NetworkError> {
         let (Some(size), Some(points)) = (spec.word_vector_size, input.points) else { return Ok(None) };
-        let Some(vectors) = word_vectors(parameters, wiring)? else { return Ok(None) };
+        let Some(vectors) = word_vectors(parameters, weight_index)? else { return Ok(None) };
         let weighted = |&row: &u32| {
-            let (row, gain) = (row as usize, points.evidence[row as usize]);
+            let (row, gain) = (row as usize, points.prior_logit_scale[row as usize]);
             if gain == 0.0 {
                 return Vec::new();
             }
             let own = &vectors[input.tokens[row] as usize * size..][..size];
-            let rest = points.rest(row);
-            own.iter().zip(rest).map(|(e, r)| gain * (points.signal[row] * e + r)).collect()
+            let rest = points.offset(row);
+            own.iter().zip(rest).map(|(e, r)| gain * (points.clean_weight[row] * e + r)).collect()
         };
         let points = asked.iter().map(weighted).collect();
         Ok(Some(Self { size, vectors, points }))
@@ -143,7 +146,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 /// Checks that an input fits and runs `with` on what a pass over `rows` needs.
 pub(crate) fn pass<R>(
     spec: &NetworkSpec,
-    wiring: &Wiring,
+    weight_index: &WeightIndex,
     input: &NetworkInput<'_>,
     rows: &[u32],
     with: impl FnOnce(Pass<'_>) -> Result<R, NetworkError>,
@@ -152,17 +155,17 @@ pub(crate) fn pass<R>(
     let asked = input.answering(spec, rows)?;
     let groups = input.sequence_of_row();
     let asked_groups: Vec<u32> = asked.iter().map(|&row| groups[row as usize]).collect();
-    with(Pass { spec, wiring, input: *input, groups: &groups, asked_groups: &asked_groups, asked: &asked })
+    with(Pass { spec, weight_index, input: *input, groups: &groups, asked_groups: &asked_groups, asked: &asked })
 }
 
 /// Rows, targets and weights apart.
-pub(crate) struct Asked {
+pub(crate) struct RowTargets {
     pub(crate) rows: Vec<u32>,
     pub(crate) ids: Vec<u32>,
     weights: Vec<f64>,
 }
 
-impl Asked {
+impl RowTargets {
     /// Takes them apart after checking that the targets can be.
     pub(crate) fn new(spec: &NetworkSpec, rows: &[LossRow]) -> Result<Self, NetworkError> {
         if let Some(LossRow { row, target, .. }) = rows.iter().find(|row| Some(row.target) == spec.mask_token) {

@@ -145,7 +145,7 @@ impl NetworkSpec {
 
     /// Number of parameters.
     pub fn parameter_count(&self) -> usize {
-        crate::inventory::tensors(self).iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum()
+        crate::tensor_list::tensors(self).iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Conventions that samplers and trainers rely on, and refusals.
 
 use aquatint_compute::{Cpu, Device, Element, Visibility};
-use aquatint_diffusion::Points;
+use aquatint_diffusion::ContinuousState;
 use aquatint_network::{Denoiser, Learner, LossRow, Network, NetworkInput, NetworkSpec, Role};
 use aquatint_testing::{Comparison, Example};
 
@@ -22,8 +22,8 @@ fn a_cost_is_minus_the_logarithm_of_the_belief_and_no_belief_has_the_mask() {
         let example = Example::named(name);
         let network = example.network(scalar());
         let rows: Vec<u32> = example.rows.iter().map(|row| row.row).collect();
-        let logits = network.denoise(&example.input(), &rows).unwrap();
-        let costs = network.measure(&example.input(), &example.rows).unwrap();
+        let logits = network.forward(&example.input(), &rows).unwrap();
+        let costs = network.nll(&example.input(), &example.rows).unwrap();
         let beliefs = logits.chunks_exact(example.spec.vocabulary_size).map(softmax);
         let mut expected = Vec::new();
         for (row, belief) in example.rows.iter().zip(beliefs) {
@@ -43,12 +43,12 @@ fn rows_answer_in_the_order_in_which_they_are_asked() {
     let example = Example::named("plain");
     let network = example.network(scalar());
     let size = example.spec.vocabulary_size;
-    let asked = network.denoise(&example.input(), &[4, 0, 13, 4]).unwrap();
+    let asked = network.forward(&example.input(), &[4, 0, 13, 4]).unwrap();
     for (answer, row) in asked.chunks_exact(size).zip([4, 0, 13, 4]) {
-        assert_eq!(answer, network.denoise(&example.input(), &[row]).unwrap());
+        assert_eq!(answer, network.forward(&example.input(), &[row]).unwrap());
     }
-    assert!(network.denoise(&example.input(), &[]).unwrap().is_empty());
-    assert!(network.measure(&example.input(), &[]).unwrap().is_empty());
+    assert!(network.forward(&example.input(), &[]).unwrap().is_empty());
+    assert!(network.nll(&example.input(), &[]).unwrap().is_empty());
 }
 
 #[test]
@@ -59,8 +59,8 @@ fn under_a_logit_shift_the_row_before_answers_where_it_is_seen() {
     let straight = plain.network(scalar());
     // Sequences of 5, 3 and 6 rows: the first row of each has none before it.
     for (asked, answering) in [(0, 0), (1, 0), (4, 3), (5, 5), (6, 5), (8, 8), (13, 12)] {
-        let given = shifted.denoise(&example.input(), &[asked]).unwrap();
-        assert_eq!(given, straight.denoise(&plain.input(), &[answering]).unwrap(), "row {asked}");
+        let given = shifted.forward(&example.input(), &[asked]).unwrap();
+        assert_eq!(given, straight.forward(&plain.input(), &[answering]).unwrap(), "row {asked}");
     }
 }
 
@@ -69,11 +69,11 @@ fn a_belief_of_zeros_is_no_belief() {
     let example = Example::named("self-conditioning");
     let network = example.network(scalar());
     let zeros = vec![0.0; example.visibility.len() * example.spec.vocabulary_size];
-    let with = NetworkInput { belief: Some(&zeros), ..example.input() };
-    let without = NetworkInput { belief: None, ..example.input() };
-    assert_eq!(network.denoise(&with, &[1, 6]).unwrap(), network.denoise(&without, &[1, 6]).unwrap());
+    let with = NetworkInput { self_conditioning: Some(&zeros), ..example.input() };
+    let without = NetworkInput { self_conditioning: None, ..example.input() };
+    assert_eq!(network.forward(&with, &[1, 6]).unwrap(), network.forward(&without, &[1, 6]).unwrap());
     // And one that is there counts.
-    assert_ne!(network.denoise(&with, &[1]).unwrap(), network.denoise(&example.input(), &[1]).unwrap());
+    assert_ne!(network.forward(&with, &[1]).unwrap(), network.forward(&example.input(), &[1]).unwrap());
 }
 
 #[test]
@@ -86,12 +86,13 @@ fn certain_probabilities_read_as_tokens() {
         certain[row * size + token as usize] = 1.0;
     }
     let rows = example.tokens.len();
-    let mixtures = Points { size, signal: vec![0.0; rows], rest: certain, evidence: vec![0.0; rows] };
+    let mixtures =
+        ContinuousState { size, clean_weight: vec![0.0; rows], offset: certain, prior_logit_scale: vec![0.0; rows] };
     let mixed = NetworkInput { points: Some(&mixtures), ..example.input() };
-    let own = Points::clean(rows, size);
+    let own = ContinuousState::clean(rows, size);
     let owned = NetworkInput { points: Some(&own), ..example.input() };
-    assert_eq!(network.denoise(&owned, &[2, 7]).unwrap(), network.denoise(&mixed, &[2, 7]).unwrap());
-    assert_eq!(network.denoise(&mixed, &[2, 7]).unwrap(), network.denoise(&example.input(), &[2, 7]).unwrap());
+    assert_eq!(network.forward(&owned, &[2, 7]).unwrap(), network.forward(&mixed, &[2, 7]).unwrap());
+    assert_eq!(network.forward(&mixed, &[2, 7]).unwrap(), network.forward(&example.input(), &[2, 7]).unwrap());
 }
 
 /// Bayes' rule: noise σ around `α e_v` makes a point z speak `α/σ² z · e_v` for v.
@@ -100,19 +101,21 @@ fn points_of_a_gaussian_field_speak_for_their_neighbours() {
     let example = Example::named("gaussian-field");
     let network = example.network(scalar());
     let points = example.points.clone().unwrap();
-    let silent = Points { evidence: vec![0.0; points.len()], ..points.clone() };
-    let read =
-        |points: &Points| network.denoise(&NetworkInput { points: Some(points), ..example.input() }, &[4, 9]).unwrap();
+    let silent = ContinuousState { prior_logit_scale: vec![0.0; points.len()], ..points.clone() };
+    let read = |points: &ContinuousState| {
+        network.forward(&NetworkInput { points: Some(points), ..example.input() }, &[4, 9]).unwrap()
+    };
     let vectors = network.word_vectors().unwrap().unwrap();
     let (with, without) = (read(&points), read(&silent));
     for (index, row) in [4usize, 9].into_iter().enumerate() {
         let own = &vectors[3 * example.tokens[row] as usize..][..3];
-        let point: Vec<f32> = own.iter().zip(points.rest(row)).map(|(e, r)| points.signal[row] * e + r).collect();
+        let point: Vec<f32> =
+            own.iter().zip(points.offset(row)).map(|(e, r)| points.clean_weight[row] * e + r).collect();
         // The mask, which is the last, has no belief.
         for token in 0..10 {
             let dot: f32 = point.iter().zip(&vectors[3 * token..]).map(|(z, e)| z * e).sum();
             let spoken = with[11 * index + token] - without[11 * index + token];
-            assert!((spoken - points.evidence[row] * dot).abs() < 1e-5, "row {row}, token {token}");
+            assert!((spoken - points.prior_logit_scale[row] * dot).abs() < 1e-5, "row {row}, token {token}");
         }
     }
     assert!(vectors.chunks(3).all(|e| (e.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-6));
@@ -161,7 +164,7 @@ fn a_fresh_network_begins_as_it_is_described() {
 
     // An untrained belief is nearly uniform.
     let rows: Vec<LossRow> = plain.rows.clone();
-    let costs = network.measure(&plain.input(), &rows).unwrap();
+    let costs = network.nll(&plain.input(), &rows).unwrap();
     let mean = costs.iter().sum::<f64>() / costs.len() as f64;
     assert!((mean - 210f64.ln()).abs() < 0.15, "{mean}");
 }
@@ -171,15 +174,15 @@ fn conditions_begin_without_effect() {
     for name in ["time-conditioning", "self-conditioning"] {
         let example = Example::named(name);
         let mut network = Network::new(scalar(), example.spec.clone(), 5).unwrap();
-        let before = network.denoise(&example.input(), &[0, 9]).unwrap();
+        let before = network.forward(&example.input(), &[0, 9]).unwrap();
         let plain = NetworkInput {
             times: example.times.as_ref().map(|_| &[0.1, 0.1, 0.1][..]),
-            belief: None,
+            self_conditioning: None,
             ..example.input()
         };
-        assert_eq!(before, network.denoise(&plain, &[0, 9]).unwrap(), "{name}");
+        assert_eq!(before, network.forward(&plain, &[0, 9]).unwrap(), "{name}");
         // But they have a gradient from the first step.
-        network.learn(&example.input(), &example.rows).unwrap();
+        network.forward_backward(&example.input(), &example.rows).unwrap();
         let condition = ["model.layers.0.modulation.bias", "model.self_conditioning_norm.weight"];
         let squares: Vec<f64> = network
             .parameters()
@@ -202,7 +205,7 @@ fn weights_go_out_and_come_back() {
     };
     let copy = Network::from_weights(Cpu::<f32>::scalar(), example.spec.clone(), &mut weights).unwrap();
     let rows = [3, 11];
-    assert_eq!(network.denoise(&example.input(), &rows).unwrap(), copy.denoise(&example.input(), &rows).unwrap());
+    assert_eq!(network.forward(&example.input(), &rows).unwrap(), copy.forward(&example.input(), &rows).unwrap());
     let refuse = |weights: &mut dyn FnMut(&str) -> Option<Vec<f32>>| {
         Network::from_weights(Cpu::<f32>::scalar(), example.spec.clone(), weights).unwrap_err().to_string()
     };
@@ -221,7 +224,7 @@ fn weights_go_out_and_come_back() {
 fn changed_parameters_count_at_once() {
     let example = Example::named("plain");
     let mut network = example.network(scalar());
-    let before = network.denoise(&example.input(), &[0]).unwrap();
+    let before = network.forward(&example.input(), &[0]).unwrap();
     for name in ["self_attn.k_proj", "mlp.up_proj", "lm_head"] {
         let device = scalar();
         for parameter in network.parameters_mut() {
@@ -230,7 +233,7 @@ fn changed_parameters_count_at_once() {
                 device.write(parameter.value, &halved);
             }
         }
-        assert_ne!(before, network.denoise(&example.input(), &[0]).unwrap(), "{name}");
+        assert_ne!(before, network.forward(&example.input(), &[0]).unwrap(), "{name}");
     }
 }
 
@@ -241,7 +244,7 @@ fn inputs_that_do_not_fit_are_refused_in_words() {
     let network = example.network(Cpu::<f32>::scalar());
     let timed_network = timed.network(Cpu::<f32>::scalar());
     let input = example.input();
-    let refuse = |input: NetworkInput<'_>, rows: &[u32]| network.denoise(&input, rows).unwrap_err().to_string();
+    let refuse = |input: NetworkInput<'_>, rows: &[u32]| network.forward(&input, rows).unwrap_err().to_string();
     let short = Visibility::full(&[2]);
     let cases = [
         (
@@ -262,35 +265,35 @@ fn inputs_that_do_not_fit_are_refused_in_words() {
             "`times` is given; the network is not conditioned on time: leave it out",
         ),
         (
-            refuse(NetworkInput { belief: Some(&[0.0; 154]), ..input }, &[]),
-            "`belief` is given; the network has no self-conditioning: leave it out",
+            refuse(NetworkInput { self_conditioning: Some(&[0.0; 154]), ..input }, &[]),
+            "`self_conditioning` is given; the network has no self-conditioning: leave it out",
         ),
         (
-            refuse(NetworkInput { points: Some(&Points::clean(3, 11)), ..input }, &[]),
+            refuse(NetworkInput { points: Some(&ContinuousState::clean(3, 11)), ..input }, &[]),
             "`points` has 3 entries; expected: 14 (one for each row of `visibility`)",
         ),
         (
-            refuse(NetworkInput { points: Some(&Points::clean(14, 3)), ..input }, &[]),
+            refuse(NetworkInput { points: Some(&ContinuousState::clean(14, 3)), ..input }, &[]),
             "`points` has 3 entries; expected: 11 (coordinates, as the network's space has)",
         ),
         (
-            timed_network.denoise(&NetworkInput { times: None, ..timed.input() }, &[0]).unwrap_err().to_string(),
+            timed_network.forward(&NetworkInput { times: None, ..timed.input() }, &[0]).unwrap_err().to_string(),
             "`times` is missing; the network is conditioned on time: give one for each sequence",
         ),
         (
             timed_network
-                .denoise(&NetworkInput { times: Some(&[0.5]), ..timed.input() }, &[0])
+                .forward(&NetworkInput { times: Some(&[0.5]), ..timed.input() }, &[0])
                 .unwrap_err()
                 .to_string(),
             "`times` has 1 entries; expected: 3 (one for each sequence)",
         ),
         (
-            network.measure(&input, &[LossRow { row: 2, target: 10, weight: 1.0 }]).unwrap_err().to_string(),
+            network.nll(&input, &[LossRow { row: 2, target: 10, weight: 1.0 }]).unwrap_err().to_string(),
             "the target of row 2 is 10, the mask's id; a clean token is never the mask (is there a mask token in the \
              text?)",
         ),
         (
-            network.measure(&input, &[LossRow { row: 2, target: 12, weight: 1.0 }]).unwrap_err().to_string(),
+            network.nll(&input, &[LossRow { row: 2, target: 12, weight: 1.0 }]).unwrap_err().to_string(),
             "`targets` has 12 at index 0; allowed: below 11 (the size of the vocabulary)",
         ),
     ];
@@ -306,7 +309,7 @@ fn a_network_that_has_not_learnt_has_no_gradients() {
     network.clear_gradients();
     assert_eq!(network.gradient_norm(), 0.0);
     assert!(network.parameters().iter().all(|p| network.device().len(p.gradient) == 0));
-    network.learn(&example.input(), &example.rows).unwrap();
+    network.forward_backward(&example.input(), &example.rows).unwrap();
     assert!(network.parameters().iter().all(|p| network.device().len(p.gradient) == network.device().len(p.value)));
     let norm: f64 = network
         .parameters()

@@ -29,9 +29,9 @@ fn compare<D: Device>(device: &D, tolerance: f64, after_steps: f64) {
             }
         }
         // Logits come out in f32 whatever the device computes in.
-        let logits: Vec<f64> = network.denoise(&example.input(), &rows).unwrap().into_iter().map(f64::from).collect();
+        let logits: Vec<f64> = network.forward(&example.input(), &rows).unwrap().into_iter().map(f64::from).collect();
         comparison.check(&format!("{case} logits"), &logits, &expected, tolerance.max(1e-7));
-        let measured = network.measure(&example.input(), &example.rows).unwrap();
+        let measured = network.nll(&example.input(), &example.rows).unwrap();
         comparison.check(&format!("{case} measured costs"), &measured, golden.values("costs"), tolerance);
 
         let mut moments: Vec<(D::Buffer, D::Buffer)> = network
@@ -42,7 +42,7 @@ fn compare<D: Device>(device: &D, tolerance: f64, after_steps: f64) {
             .collect();
         for step in 1..=3 {
             network.clear_gradients();
-            let costs = network.learn(&example.input(), &example.rows).unwrap();
+            let costs = network.forward_backward(&example.input(), &example.rows).unwrap();
             if step == 1 {
                 comparison.check(&format!("{case} costs"), &costs, golden.values("costs"), tolerance);
                 for parameter in network.parameters() {

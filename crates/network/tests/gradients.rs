@@ -7,7 +7,7 @@ use aquatint_testing::{Comparison, Example};
 
 /// `Σ weight · cost`.
 fn loss(network: &Network<Cpu<f64>>, example: &Example) -> f64 {
-    let costs = network.measure(&example.input(), &example.rows).unwrap();
+    let costs = network.nll(&example.input(), &example.rows).unwrap();
     example.rows.iter().zip(costs).map(|(row, cost)| row.weight * cost).sum()
 }
 
@@ -23,8 +23,8 @@ fn gradients_agree_with_finite_differences() {
         let example = Example::named(name);
         let device = Cpu::<f64>::scalar();
         let mut network = example.network(device.clone());
-        let costs = network.learn(&example.input(), &example.rows).unwrap();
-        assert_eq!(costs, network.measure(&example.input(), &example.rows).unwrap(), "{name}");
+        let costs = network.forward_backward(&example.input(), &example.rows).unwrap();
+        assert_eq!(costs, network.nll(&example.input(), &example.rows).unwrap(), "{name}");
         let mut comparison = Comparison::new();
         for (index, (parameter, gradient)) in gradients(&network).into_iter().enumerate() {
             let original = device.download(network.parameters()[index].value);
@@ -65,12 +65,12 @@ fn learning_from_beliefs_is_learning_from_their_cost() {
     for name in Example::NAMES {
         let example = Example::named(name);
         let mut network = example.network(Cpu::<f64>::scalar());
-        network.learn(&example.input(), &example.rows).unwrap();
+        network.forward_backward(&example.input(), &example.rows).unwrap();
         let expected = gradients(&network);
         network.clear_gradients();
         let rows: Vec<u32> = example.rows.iter().map(|row| row.row).collect();
         network
-            .learn_beliefs(&example.input(), &rows, &|index, belief| {
+            .forward_backward_with(&example.input(), &rows, &|index, belief| {
                 let LossRow { target, weight, .. } = example.rows[index];
                 let _ = Cost::CrossEntropy.learn(target, belief, Vectors::default(), weight);
             })
@@ -87,11 +87,11 @@ fn learning_from_beliefs_is_learning_from_their_cost() {
 #[test]
 fn gradients_of_a_gaussian_field_agree_with_finite_differences() {
     let mut example = Example::named("gaussian-field");
-    example.points.as_mut().unwrap().evidence.fill(0.0);
+    example.points.as_mut().unwrap().prior_logit_scale.fill(0.0);
     let device = Cpu::<f64>::scalar();
     let mut network = example.network(device.clone());
-    let costs = network.learn(&example.input(), &example.rows).unwrap();
-    let measured = network.measure(&example.input(), &example.rows).unwrap();
+    let costs = network.forward_backward(&example.input(), &example.rows).unwrap();
+    let measured = network.nll(&example.input(), &example.rows).unwrap();
     assert!(costs.iter().zip(&measured).all(|(a, b)| (a - b).abs() < 1e-5), "{costs:?} and {measured:?}");
     let mut comparison = Comparison::new();
     for (index, (parameter, gradient)) in gradients(&network).into_iter().enumerate() {
@@ -119,8 +119,8 @@ fn recomputed_activations_give_the_same_gradients_to_the_bit() {
             let mut network = example.network(Cpu::<f32>::scalar());
             network.recompute_activations(layers);
             // Twice, so that what was collected before counts too.
-            let first = network.learn(&example.input(), &example.rows).unwrap();
-            let second = network.learn(&example.input(), &example.rows).unwrap();
+            let first = network.forward_backward(&example.input(), &example.rows).unwrap();
+            let second = network.forward_backward(&example.input(), &example.rows).unwrap();
             assert_eq!(first, second);
             (first, gradients(&network), network.gradient_norm())
         };
@@ -167,7 +167,7 @@ fn the_memory_of_activations_is_what_the_estimate_says() {
             positions: &positions,
             visibility: &visibility,
             times: time.map(|_| times.as_slice()),
-            belief: None,
+            self_conditioning: None,
         };
         let asked: Vec<LossRow> = (0..rows as u32).map(|row| LossRow { row, target: row % 64, weight: 0.1 }).collect();
         // The most bytes alive while learning, which is when the forward has ended: what blocks keep makes the difference.
@@ -175,7 +175,7 @@ fn the_memory_of_activations_is_what_the_estimate_says() {
             let device = Cpu::<f32>::scalar();
             let mut network = Network::new(device.clone(), spec.clone(), 1).unwrap();
             network.recompute_activations(recomputed);
-            network.learn(&input, &asked).unwrap();
+            network.forward_backward(&input, &asked).unwrap();
             device.peak_bytes() as f64
         };
         let activations = Activations::new(&spec, rows, lengths.len(), size_of::<f32>());
@@ -194,9 +194,9 @@ fn the_memory_of_activations_is_what_the_estimate_says() {
 fn gradients_collect_until_they_are_cleared() {
     let example = Example::named("plain");
     let mut network = example.network(Cpu::<f64>::scalar());
-    network.learn(&example.input(), &example.rows).unwrap();
+    network.forward_backward(&example.input(), &example.rows).unwrap();
     let (once, norm) = (gradients(&network), network.gradient_norm());
-    network.learn(&example.input(), &example.rows).unwrap();
+    network.forward_backward(&example.input(), &example.rows).unwrap();
     let mut comparison = Comparison::new();
     for ((name, once), (_, twice)) in once.iter().zip(gradients(&network)) {
         let doubled: Vec<f64> = once.iter().map(|v| 2.0 * v).collect();
@@ -206,7 +206,7 @@ fn gradients_collect_until_they_are_cleared() {
     comparison.finish();
     network.clear_gradients();
     assert_eq!(network.gradient_norm(), 0.0);
-    network.learn(&example.input(), &example.rows).unwrap();
+    network.forward_backward(&example.input(), &example.rows).unwrap();
     assert_eq!(gradients(&network), once);
 }
 
@@ -214,11 +214,11 @@ fn gradients_collect_until_they_are_cleared() {
 fn halves_of_a_batch_add_up_to_the_whole() {
     let example = Example::named("plain");
     let mut whole = example.network(Cpu::<f64>::scalar());
-    whole.learn(&example.input(), &example.rows).unwrap();
+    whole.forward_backward(&example.input(), &example.rows).unwrap();
     let mut parts = example.network(Cpu::<f64>::scalar());
     let (front, back) = example.rows.split_at(3);
-    parts.learn(&example.input(), front).unwrap();
-    parts.learn(&example.input(), back).unwrap();
+    parts.forward_backward(&example.input(), front).unwrap();
+    parts.forward_backward(&example.input(), back).unwrap();
     let mut comparison = Comparison::new();
     for ((name, whole), (_, parts)) in gradients(&whole).iter().zip(gradients(&parts)) {
         comparison.check(name, &parts, whole, 1e-12);

@@ -35,7 +35,7 @@ fn a_sequence_in_a_batch_is_read_as_if_it_were_alone_to_the_bit() {
             let network = example.network(device.clone());
             let size = example.spec.vocabulary_size;
             let all: Vec<u32> = (0..example.visibility.len() as u32).collect();
-            let together = network.denoise(&example.input(), &all).unwrap();
+            let together = network.forward(&example.input(), &all).unwrap();
             for (index, sequence) in example.visibility.sequences().iter().enumerate() {
                 let rows = sequence.start as usize..sequence.end as usize;
                 let alone = |row: usize| example.visibility.row(row).clone();
@@ -47,17 +47,17 @@ fn a_sequence_in_a_batch_is_read_as_if_it_were_alone_to_the_bit() {
                 let visibility = Visibility::new(vec![whole], intervals).unwrap();
                 let columns =
                     |all: &Option<Vec<f32>>| all.as_ref().map(|all| all[rows.start * size..rows.end * size].to_vec());
-                let belief = columns(&example.belief);
+                let belief = columns(&example.self_conditioning);
                 let input = NetworkInput {
                     tokens: &example.tokens[rows.clone()],
                     points: None,
                     positions: &example.positions[rows.clone()],
                     visibility: &visibility,
                     times: example.times.as_ref().map(|times| &times[index..=index]),
-                    belief: belief.as_deref(),
+                    self_conditioning: belief.as_deref(),
                 };
                 let asked: Vec<u32> = (0..rows.len() as u32).collect();
-                let given = network.denoise(&input, &asked).unwrap();
+                let given = network.forward(&input, &asked).unwrap();
                 assert_eq!(
                     given,
                     together[rows.start * size..rows.end * size],
@@ -65,7 +65,7 @@ fn a_sequence_in_a_batch_is_read_as_if_it_were_alone_to_the_bit() {
                     device.describe()
                 );
                 // Nor does it matter which other rows are asked for.
-                let last = network.denoise(&input, &asked[rows.len() - 1..]).unwrap();
+                let last = network.forward(&input, &asked[rows.len() - 1..]).unwrap();
                 assert_eq!(last, given[(rows.len() - 1) * size..], "{name}, {index}, {}", device.describe());
             }
         }
@@ -78,7 +78,7 @@ fn the_number_of_threads_changes_nothing() {
         let example = large(name);
         let learnt = |threads| {
             let mut network = example.network(Cpu::<f32>::new(CpuPath::best(), threads).unwrap());
-            let costs = network.learn(&example.input(), &example.rows).unwrap();
+            let costs = network.forward_backward(&example.input(), &example.rows).unwrap();
             let device = network.device();
             let gradients: Vec<Vec<f32>> = network.parameters().iter().map(|p| device.download(p.gradient)).collect();
             (costs, gradients)
@@ -95,8 +95,8 @@ fn the_fast_path_agrees_with_the_specification() {
         let example = large(name);
         let mut exact = example.network(Cpu::<f64>::scalar());
         let mut fast = example.network(Cpu::<f32>::new(CpuPath::best(), 2).unwrap());
-        let expected = exact.learn(&example.input(), &example.rows).unwrap();
-        let costs = fast.learn(&example.input(), &example.rows).unwrap();
+        let expected = exact.forward_backward(&example.input(), &example.rows).unwrap();
+        let costs = fast.forward_backward(&example.input(), &example.rows).unwrap();
         let mut comparison = Comparison::new();
         comparison.check(&format!("{name} costs"), &costs, &expected, 1e-4);
         for (exact_one, fast_one) in exact.parameters().iter().zip(fast.parameters()) {

@@ -2,7 +2,7 @@
 
 use crate::Golden;
 use aquatint_compute::{Device, Element, Visibility};
-use aquatint_diffusion::{Key, Layout, PADDING_DOCUMENT, Points, two_stream_intervals};
+use aquatint_diffusion::{ContinuousState, Key, Layout, PADDING_DOCUMENT, two_stream_intervals};
 use aquatint_network::{Learner, LossRow, Network, NetworkInput, NetworkSpec, ProcessSpec};
 use serde_json::Value;
 use std::ops::Range;
@@ -15,7 +15,7 @@ pub struct Example {
     /// The token of each row.
     pub tokens: Vec<u32>,
     /// Points instead of tokens.
-    pub points: Option<Points>,
+    pub points: Option<ContinuousState>,
     /// The position of each row.
     pub positions: Vec<u32>,
     /// What each row sees.
@@ -23,7 +23,7 @@ pub struct Example {
     /// The time of each sequence.
     pub times: Option<Vec<f32>>,
     /// `[T, V]`: the last belief.
-    pub belief: Option<Vec<f32>>,
+    pub self_conditioning: Option<Vec<f32>>,
     /// What is asked.
     pub rows: Vec<LossRow>,
 }
@@ -83,7 +83,7 @@ impl Example {
                 let mut belief = example.simplex(3);
                 // Nothing is believed of the second sequence.
                 belief[5 * 11..8 * 11].fill(0.0);
-                example.belief = Some(belief);
+                example.self_conditioning = Some(belief);
             }
             "probability-rows" => {
                 example.spec.time_conditioning = Some(4);
@@ -91,13 +91,13 @@ impl Example {
                 example.times = Some(vec![0.125, 0.75, 0.5]);
                 let mixtures = example.simplex(4);
                 example.points = Some(at_rest(mixtures, example.spec.vocabulary_size));
-                example.belief = Some(example.simplex(5));
+                example.self_conditioning = Some(example.simplex(5));
             }
             "gaussian-field" => {
                 example.spec.word_vector_size = Some(3);
                 example.spec.process.name = "gaussian:3".to_owned();
                 let mut draws = Key::new(9).at(0, 0);
-                let mut points = Points::clean(14, 3);
+                let mut points = ContinuousState::clean(14, 3);
                 for row in 0..14 {
                     let noise: Vec<f32> = (0..3).map(|_| draws.normal() as f32).collect();
                     // One row holds no share of its word, and one speaks for nothing.
@@ -143,7 +143,7 @@ impl Example {
                 *token = spec.mask_token.unwrap_or(*token);
             }
         }
-        Self { spec, tokens, points: None, positions, visibility, times: None, belief: None, rows: asked }
+        Self { spec, tokens, points: None, positions, visibility, times: None, self_conditioning: None, rows: asked }
     }
 
     /// Sequences of these lengths under any description: times and a belief are there where the description has a use for
@@ -156,7 +156,7 @@ impl Example {
         let mut example = Self::laid_out(spec, lengths, &documents);
         let times = (1..=lengths.len()).map(|i| i as f32 / lengths.len() as f32);
         example.times = example.spec.time_conditioning.map(|_| times.collect());
-        example.belief = example.spec.self_conditioning.then(|| example.simplex(6));
+        example.self_conditioning = example.spec.self_conditioning.then(|| example.simplex(6));
         example
     }
 
@@ -175,7 +175,7 @@ impl Example {
         let visibility = Visibility::new(vec![whole], intervals).expect("the layout's own intervals");
         let positions = (0..length as u32).chain(0..length as u32).collect();
         let spec = NetworkSpec { attention: Layout::Block { length: block }, qk_norm: true, ..spec };
-        Self { spec, tokens, points: None, positions, visibility, times: None, belief: None, rows }
+        Self { spec, tokens, points: None, positions, visibility, times: None, self_conditioning: None, rows }
     }
 
     /// A point of the simplex for each row.
@@ -217,7 +217,7 @@ impl Example {
             positions: golden.ids("positions"),
             visibility,
             times: optional("times"),
-            belief: optional("belief"),
+            self_conditioning: optional("belief"),
             rows: asked.map(|((row, target), &weight)| LossRow { row, target, weight }).collect(),
         }
     }
@@ -230,7 +230,7 @@ impl Example {
             positions: &self.positions,
             visibility: &self.visibility,
             times: self.times.as_deref(),
-            belief: self.belief.as_deref(),
+            self_conditioning: self.self_conditioning.as_deref(),
         }
     }
 
@@ -251,7 +251,7 @@ impl Example {
 }
 
 /// Points without signal.
-fn at_rest(rest: Vec<f32>, size: usize) -> Points {
-    let rows = rest.len() / size;
-    Points { size, signal: vec![0.0; rows], rest, evidence: vec![0.0; rows] }
+fn at_rest(offset: Vec<f32>, size: usize) -> ContinuousState {
+    let rows = offset.len() / size;
+    ContinuousState { size, clean_weight: vec![0.0; rows], offset, prior_logit_scale: vec![0.0; rows] }
 }

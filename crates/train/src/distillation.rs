@@ -15,10 +15,10 @@ use crate::TrainError;
 use crate::recipe::Distil;
 use aquatint_compute::softmax_row;
 use aquatint_diffusion::{
-    Canvas, Corrupted, Draws, Key, Pace, PlannedStep, Process, Proposal, Remasking, Shaping, StepPlan, TimeGrid,
-    Vectors, policy, propose,
+    Canvas, Corrupted, Draws, Key, PlanSettings, PlannedStep, Process, Proposal, Remasking, Shaping, StepPlan,
+    TimeGrid, Vectors, policy, propose,
 };
-use aquatint_evaluate::{Question, Rows};
+use aquatint_evaluate::{NoisyBatch, PackedBatch};
 use aquatint_network::Denoiser;
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -36,7 +36,7 @@ pub(crate) struct Distillation {
 
 /// What a student is asked, and what its teacher believes there.
 pub(crate) struct Lesson {
-    pub(crate) question: Question,
+    pub(crate) question: NoisyBatch,
     /// Of each asked row, as the student's own softmax should be.
     pub(crate) beliefs: Vec<Vec<f32>>,
     /// What each row weighs before it is divided by the number of canvases of the step.
@@ -72,13 +72,13 @@ impl Distillation {
     pub(crate) fn lesson(
         &self,
         process: &dyn Process,
-        rows: &Rows,
+        rows: &PackedBatch,
         (step, first): (u64, usize),
         round: u64,
     ) -> Result<Lesson, TrainError> {
         let values = self.teacher.word_vectors()?.unwrap_or_default();
         let vectors = Vectors { size: process.vector_size().unwrap_or(0), values: &values };
-        let (mut question, mut later) = (Question::new(rows), Question::new(rows));
+        let (mut question, mut later) = (NoisyBatch::new(rows), NoisyBatch::new(rows));
         let mut walks = Vec::new();
         let mut weights = Vec::new();
         for (index, canvas) in rows.canvases.iter().enumerate() {
@@ -92,7 +92,7 @@ impl Distillation {
                 };
                 let noisy = process.corrupt(&rows.tokens[part.clone()], &open, steps[0].from, &mut draws);
                 let positions: Vec<usize> = noisy.terms.iter().map(|term| term.position).collect();
-                told = Some((noisy.noise, process.told(steps[1].from, positions.len(), part.len())));
+                told = Some((noisy.noise, process.network_time(steps[1].from, positions.len(), part.len())));
                 weights.extend(positions.iter().map(|_| 1.0 / positions.len() as f64));
                 let canvas = laid_out(process, &noisy, &rows.tokens[part.clone()], vectors);
                 question.put(part.clone(), Corrupted { constant: 0.0, ..noisy });
@@ -114,8 +114,8 @@ impl Distillation {
             let first_beliefs = &mut beliefs[asked..asked + count];
             left.extend(walk.advance(process, first_beliefs, vectors)?.into_iter().map(|index| asked + index));
             asked += count;
-            let shown = process.shown(&walk.canvas, false, 0, self.key);
-            let terms = question.asked[asked - count..asked].iter().map(|asked| aquatint_diffusion::Term {
+            let shown = process.network_input(&walk.canvas, false, 0, self.key);
+            let terms = question.asked[asked - count..asked].iter().map(|asked| aquatint_diffusion::LossTerm {
                 position: asked.row as usize - walk.part.start,
                 target: asked.target,
                 weight: asked.weight,
@@ -135,14 +135,14 @@ impl Distillation {
             let position = question.asked[index].row as usize - walk.part.start;
             let mut belief = match second.next_if(|(open, _)| *open == index) {
                 Some((_, mut logits)) => {
-                    process.believe(walk.canvas.tokens()[position], walk.steps[1].from, &mut logits);
+                    process.posterior_logits(walk.canvas.tokens()[position], walk.steps[1].from, &mut logits);
                     logits
                 }
                 None => belief,
             };
             // What the student's process will add to its words by itself is taken out of them.
             let mut evidence = vec![0.0; belief.len()];
-            process.believe(question.tokens[walk.part.start + position], walk.steps[0].from, &mut evidence);
+            process.posterior_logits(question.tokens[walk.part.start + position], walk.steps[0].from, &mut evidence);
             belief.iter_mut().zip(evidence).for_each(|(logit, evidence)| *logit -= evidence);
             softmax_row(&mut belief);
             targets.push(belief);
@@ -162,7 +162,7 @@ impl Distillation {
             return Ok(None);
         }
         let policy = policy::by_name(process.policy()).map_err(aquatint_network::NetworkError::from)?;
-        let pace = Pace {
+        let settings = PlanSettings {
             steps: 2 * self.student_steps(round),
             schedule: process.schedule(),
             policy: policy.as_ref(),
@@ -172,7 +172,7 @@ impl Distillation {
             // Of a field, the flow; a discrete process walks as it does.
             churn: Some(0.0),
         };
-        let plan = StepPlan::paced(&[open], &pace).map_err(aquatint_network::NetworkError::from)?;
+        let plan = StepPlan::with_settings(&[open], &settings).map_err(aquatint_network::NetworkError::from)?;
         let planned = plan.blocks()[0].steps();
         let pairs = planned.len() / 2;
         let pair = draws.below(pairs as u64) as usize;
@@ -180,12 +180,12 @@ impl Distillation {
     }
 
     /// What the teacher says of the asked rows, as logits.
-    fn read(&self, question: &Question, rows: &Rows) -> Result<Vec<Vec<f32>>, TrainError> {
+    fn read(&self, question: &NoisyBatch, rows: &PackedBatch) -> Result<Vec<Vec<f32>>, TrainError> {
         let asked = question.rows();
-        let belief = question.belief(self.teacher.as_ref(), rows)?;
+        let belief = question.self_conditioning(self.teacher.as_ref(), rows)?;
         let input = question.input(rows, self.teacher.spec(), belief.as_deref());
         let slots: Vec<OnceLock<Vec<f32>>> = asked.iter().map(|_| OnceLock::new()).collect();
-        self.teacher.denoise_each(&input, &asked, &|index, logits| {
+        self.teacher.forward_rows(&input, &asked, &|index, logits| {
             // Each index comes once.
             let _ = slots[index].set(logits.to_vec());
         })?;
@@ -205,10 +205,10 @@ impl Walk {
         let [planned, _] = self.steps;
         let mut proposal = Proposal::new();
         for (&position, logits) in self.open.iter().zip(logits.iter_mut()) {
-            process.believe(self.canvas.tokens()[position], planned.from, logits);
+            process.posterior_logits(self.canvas.tokens()[position], planned.from, logits);
             let candidate = propose(logits, &Shaping::NONE, process.noise_tokens(), &[], &mut self.draws);
             let candidate =
-                candidate.map_err(|source| aquatint_generate::GenerateError::Belief { position, source })?;
+                candidate.map_err(|source| aquatint_generate::GenerateError::Proposal { position, source })?;
             let mut belief = logits.clone();
             softmax_row(&mut belief);
             let expected = if vectors.size > 0 { vectors.expected(&belief) } else { Vec::new() };
@@ -243,10 +243,10 @@ fn laid_out(process: &dyn Process, noisy: &Corrupted, clean: &[u32], vectors: Ve
         for term in &noisy.terms {
             let position = term.position;
             // The canvas knows no words: a share of a word's own point becomes a point like any other.
-            let own = vectors.of(clean[position]).iter().map(|e| points.signal[position] * e);
+            let own = vectors.of(clean[position]).iter().map(|e| points.clean_weight[position] * e);
             let own = own.chain(std::iter::repeat(0.0));
-            let point: Vec<f32> = points.rest(position).iter().zip(own).map(|(rest, own)| rest + own).collect();
-            canvas.hold(position, &point, points.evidence[position]);
+            let point: Vec<f32> = points.offset(position).iter().zip(own).map(|(rest, own)| rest + own).collect();
+            canvas.hold(position, &point, points.prior_logit_scale[position]);
         }
     }
     canvas

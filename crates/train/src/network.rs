@@ -1,15 +1,15 @@
 //! From a recipe to a network: its description, and its first weights, random or another model's.
 
 use crate::TrainError;
-use crate::material::Material;
 use crate::recipe::{ObjectiveKind, Resolved};
+use crate::train_data::TrainData;
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::Device;
 use aquatint_network::{Network, NetworkError, NetworkSpec, ProcessSpec};
 use aquatint_vocabulary::Role;
 
 /// The network that a recipe describes, for a vocabulary.
-pub(crate) fn spec(recipe: &Resolved, material: &Material) -> Result<NetworkSpec, TrainError> {
+pub(crate) fn spec(recipe: &Resolved, material: &TrainData) -> Result<NetworkSpec, TrainError> {
     let n = &recipe.network;
     let diffuses = recipe.objective.kind == ObjectiveKind::Diffusion;
     let mut spec = NetworkSpec {
@@ -40,7 +40,7 @@ pub(crate) fn spec(recipe: &Resolved, material: &Material) -> Result<NetworkSpec
 }
 
 /// The network with its first weights on the device.
-pub(crate) fn build<D: Device>(recipe: &Resolved, material: &Material, device: D) -> Result<Network<D>, TrainError> {
+pub(crate) fn build<D: Device>(recipe: &Resolved, material: &TrainData, device: D) -> Result<Network<D>, TrainError> {
     let spec = spec(recipe, material)?;
     let Some(folder) = &recipe.initial else { return Ok(Network::new(device, spec, recipe.seed)?) };
     let checkpoint = Checkpoint::load(folder)?;

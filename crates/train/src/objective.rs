@@ -19,7 +19,7 @@
 use crate::TrainError;
 use crate::recipe::{Masking, Objective, ObjectiveKind, Times};
 use aquatint_diffusion::{Corrupted, Cost, Draws, Key, Process, Time, TimeDensity, TokenId};
-use aquatint_evaluate::{Asked, Question, Rows, Rule, corrupt_evenly};
+use aquatint_evaluate::{NoisyBatch, PackedBatch, RowTerm, Rule, corrupt_evenly};
 use aquatint_network::NetworkSpec;
 use std::ops::Range;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ enum Kind {
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
     /// With the weights that the gradient gets.
-    pub(crate) question: Question,
+    pub(crate) question: NoisyBatch,
     /// The weights of the objective itself.
     pub(crate) weights: Vec<f64>,
     /// The rows of each time with that time.
@@ -104,7 +104,7 @@ impl Loss {
 
     /// Whether each canvas is there twice, with masks that complement each other.
     pub(crate) fn pairs(&self) -> bool {
-        self.recipe.masking == Masking::Complementary && self.process().is_some_and(Process::counts)
+        self.recipe.masking == Masking::Complementary && self.process().is_some_and(Process::has_fixed_count)
     }
 
     /// Whether times are drawn where the cost rises.
@@ -113,7 +113,7 @@ impl Loss {
     }
 
     /// The ranks of a step's canvases among all times, in `[0, 1]`: a function of the seed and the step alone.
-    pub(crate) fn ranks(&self, step: u64, canvases: usize) -> Vec<f64> {
+    pub(crate) fn time_quantiles(&self, step: u64, canvases: usize) -> Vec<f64> {
         let mut draws = self.key.fold(TIMES).at(0, step);
         let times = self.recipe.time_sampling.spread().sample(canvases, 0.0..1.0, &mut draws);
         times.into_iter().map(Time::value).collect()
@@ -128,7 +128,7 @@ impl Loss {
     /// and `tokens` is the number of tokens of the whole step.
     pub(crate) fn batch(
         &self,
-        rows: &Rows,
+        rows: &PackedBatch,
         step: u64,
         first: usize,
         ranks: &[f64],
@@ -144,13 +144,13 @@ impl Loss {
     fn noisy(
         &self,
         process: &dyn Process,
-        rows: &Rows,
+        rows: &PackedBatch,
         (step, first): (u64, usize),
         ranks: &[f64],
         tokens: usize,
         density: &TimeDensity,
     ) -> Batch {
-        let mut question = Question::new(rows);
+        let mut question = NoisyBatch::new(rows);
         let mut parts = Vec::new();
         // What the canvas before hid, part by part.
         let mut before: Vec<Vec<bool>> = Vec::new();
@@ -209,8 +209,8 @@ impl Loss {
         draws: &mut Draws,
     ) -> Corrupted {
         match self.recipe.masking {
-            _ if self.recipe.bound => process.probe(clean, open, time, draws),
-            Masking::FixedCount | Masking::Complementary if process.counts() => {
+            _ if self.recipe.bound => process.corrupt_for_bound(clean, open, time, draws),
+            Masking::FixedCount | Masking::Complementary if process.has_fixed_count() => {
                 corrupt_evenly(process, clean, open, time, draws)
             }
             _ => process.corrupt(clean, open, time, draws),
@@ -243,14 +243,14 @@ fn complement(
     Some(noisy)
 }
 
-fn causal(rows: &Rows, begin: TokenId, tokens: usize) -> Batch {
+fn causal(rows: &PackedBatch, begin: TokenId, tokens: usize) -> Batch {
     let weight = 1.0 / tokens as f64;
-    let ask = |(row, &target): (u32, &TokenId)| Asked { row, target, weight, cost: Cost::CrossEntropy };
-    let question = Question {
+    let ask = |(row, &target): (u32, &TokenId)| RowTerm { row, target, weight, cost: Cost::CrossEntropy };
+    let question = NoisyBatch {
         tokens: rows.shifted(begin),
         times: vec![0.0; rows.visibility.sequences().len()],
         asked: (0u32..).zip(&rows.tokens).map(ask).collect(),
-        ..Question::default()
+        ..NoisyBatch::default()
     };
     Batch { question, weights: vec![weight; rows.tokens.len()], parts: Vec::new() }
 }

@@ -94,13 +94,13 @@ impl<D: Device> Optimiser<D> {
             device.scale_add(1.0 - decay, parameter.value, decay, average);
         }
         // A mean of unit vectors is shorter than they are.
-        self.exchange(network);
+        self.swap_ema(network);
         network.normalise_word_vectors();
-        self.exchange(network);
+        self.swap_ema(network);
     }
 
     /// Exchanges the network's weights with their average; the same call undoes it. Nothing happens without an average.
-    pub(crate) fn exchange(&mut self, network: &mut Network<D>) {
+    pub(crate) fn swap_ema(&mut self, network: &mut Network<D>) {
         for (parameter, average) in network.parameters_mut().into_iter().zip(&mut self.average) {
             std::mem::swap(parameter.value, average);
         }
@@ -178,7 +178,7 @@ mod tests {
             let mut comparison = Comparison::new();
             for step in 1..=3 {
                 network.clear_gradients();
-                network.learn(&example.input(), &example.rows).unwrap();
+                network.forward_backward(&example.input(), &example.rows).unwrap();
                 let norm = network.gradient_norm();
                 optimiser.update(&mut network, step, 0.01, norm);
                 if step != 2 {

@@ -91,17 +91,25 @@ pub trait Ranks: Send + Sync {
     ///
     /// # Errors
     /// When a rank went away.
-    fn sum(&self, values: &mut [f64]) -> Result<(), ParallelError>;
-    /// As [`Ranks::sum`], in single precision.
+    fn all_reduce(&self, values: &mut [f64]) -> Result<(), ParallelError>;
+    /// As [`Ranks::all_reduce`], in single precision.
     ///
     /// # Errors
     /// When a rank went away.
-    fn sum_single(&self, values: &mut [f32]) -> Result<(), ParallelError>;
-    /// What each rank gives, in the order of the ranks. Also a meeting: nobody leaves before all have come.
+    fn all_reduce_single(&self, values: &mut [f32]) -> Result<(), ParallelError>;
+    /// The bytes of each rank, in the order of the ranks. It returns on no rank before all ranks have called it.
     ///
     /// # Errors
     /// When a rank went away.
-    fn gather(&self, mine: Vec<u8>) -> Result<Vec<Vec<u8>>, ParallelError>;
+    fn all_gather(&self, mine: Vec<u8>) -> Result<Vec<Vec<u8>>, ParallelError>;
+}
+
+/// Returns on no rank before all ranks have called it.
+///
+/// # Errors
+/// When a rank went away.
+pub(crate) fn barrier(ranks: &dyn Ranks) -> Result<(), ParallelError> {
+    ranks.all_gather(Vec::new()).map(drop)
 }
 
 /// One rank, which has nobody to talk to.
@@ -115,13 +123,13 @@ impl Ranks for Alone {
     fn size(&self) -> usize {
         1
     }
-    fn sum(&self, _: &mut [f64]) -> Result<(), ParallelError> {
+    fn all_reduce(&self, _: &mut [f64]) -> Result<(), ParallelError> {
         Ok(())
     }
-    fn sum_single(&self, _: &mut [f32]) -> Result<(), ParallelError> {
+    fn all_reduce_single(&self, _: &mut [f32]) -> Result<(), ParallelError> {
         Ok(())
     }
-    fn gather(&self, mine: Vec<u8>) -> Result<Vec<Vec<u8>>, ParallelError> {
+    fn all_gather(&self, mine: Vec<u8>) -> Result<Vec<Vec<u8>>, ParallelError> {
         Ok(vec![mine])
     }
 }
@@ -149,13 +157,13 @@ mod tests {
         fn size(&self) -> usize {
             self.1
         }
-        fn sum(&self, _: &mut [f64]) -> Result<(), ParallelError> {
+        fn all_reduce(&self, _: &mut [f64]) -> Result<(), ParallelError> {
             Ok(())
         }
-        fn sum_single(&self, _: &mut [f32]) -> Result<(), ParallelError> {
+        fn all_reduce_single(&self, _: &mut [f32]) -> Result<(), ParallelError> {
             Ok(())
         }
-        fn gather(&self, _: Vec<u8>) -> Result<Vec<Vec<u8>>, ParallelError> {
+        fn all_gather(&self, _: Vec<u8>) -> Result<Vec<Vec<u8>>, ParallelError> {
             Ok(Vec::new())
         }
     }

@@ -247,7 +247,7 @@ pub enum OptimiserKind {
 /// The shape of the learning rate over a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Pace {
+pub enum LrSchedule {
     /// Warm-up, stable, then linear decay over the last share.
     #[default]
     Wsd,
@@ -286,7 +286,7 @@ pub struct OptimiserOverrides {
     /// Decay of the averaged weights; 0 for none.
     pub ema: Option<f64>,
     /// `wsd`, `cosine` or `constant`.
-    pub pace: Option<Pace>,
+    pub lr_schedule: Option<LrSchedule>,
     /// Steps of linear warm-up.
     pub warm_up: Option<u64>,
     /// The last share of the steps, over which `wsd` decays.

@@ -1,8 +1,8 @@
 //! A sample canvas now and then: figures say how much was learnt, a text says what.
 
 use crate::TrainError;
-use crate::material::Material;
 use crate::recipe::Resolved;
+use crate::train_data::TrainData;
 use aquatint_diffusion::{Canvas, Process, TokenId};
 use aquatint_generate::{Request, Settings, generate};
 use aquatint_network::Denoiser;
@@ -19,7 +19,7 @@ pub(crate) fn fill(
     denoiser: &dyn Denoiser,
     process: &dyn Process,
     recipe: &Resolved,
-    material: &Material,
+    material: &TrainData,
     step: u64,
 ) -> Result<String, TrainError> {
     let vocabulary = &material.vocabulary;

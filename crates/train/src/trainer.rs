@@ -6,19 +6,19 @@
 
 use crate::distillation::Distillation;
 use crate::event::{Ending, StartFigures, StepFigures, Summary, TrainingEvent};
-use crate::material::Material;
+use crate::lr_schedule::learning_rate_factor;
 use crate::metrics::Metrics;
 use crate::objective::{Batch, Loss};
 use crate::optimiser::Optimiser;
-use crate::pace::pace;
-use crate::parallel::{Alone, ParallelError, Ranks, share};
+use crate::parallel::{Alone, ParallelError, Ranks, barrier, share};
 use crate::recipe::{Masking, Resolved};
+use crate::train_data::TrainData;
 use crate::{TrainError, network, plot, sample};
 use aquatint_checkpoint::{Checkpoint, RunState, Tensor, save, save_state};
 use aquatint_compute::{Device, Element};
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Cost, Time, TimeDensity, Vectors, divergence};
-use aquatint_evaluate::{Likelihood, Question, Rows, likelihood};
+use aquatint_evaluate::{Likelihood, NoisyBatch, PackedBatch, likelihood};
 use aquatint_network::{Activations, Denoiser, Learner, Network};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -96,10 +96,10 @@ pub fn train_among<D: Device>(
     // Rank 0 makes the folder and packs the texts; the others find both.
     let prepare = |events: &mut dyn FnMut(TrainingEvent<'_>)| -> Result<_, TrainError> {
         let state = if first { crate::folder::begin(recipe, resume)? } else { crate::folder::join(recipe, resume)? };
-        Ok((state, Material::prepare(recipe, events)?))
+        Ok((state, TrainData::prepare(recipe, events)?))
     };
     let ready = if first { Some(prepare(events)?) } else { None };
-    ranks.gather(Vec::new())?;
+    barrier(ranks)?;
     let (state, material) = match ready {
         Some(ready) => ready,
         None => prepare(events)?,
@@ -157,7 +157,7 @@ pub fn train_among<D: Device>(
 
 /// That all ranks stand at the same step: a folder that is not the same for all would have them drift apart.
 fn agree(ranks: &dyn Ranks, step: u64) -> Result<(), TrainError> {
-    let steps = ranks.gather(step.to_le_bytes().to_vec())?;
+    let steps = ranks.all_gather(step.to_le_bytes().to_vec())?;
     match steps.iter().position(|other| *other != step.to_le_bytes()) {
         None => Ok(()),
         Some(rank) => Err(ParallelError::Other {
@@ -193,7 +193,7 @@ struct Trainer<'a, 'e, D: Device> {
     own: Range<usize>,
     distillation: Option<Distillation>,
     recipe: &'a Resolved,
-    material: Material,
+    material: TrainData,
     network: Network<D>,
     optimiser: Optimiser<D>,
     loss: Loss,
@@ -301,7 +301,7 @@ impl<D: Device> Trainer<'_, '_, D> {
             true => 2,
             false => u8::from(self.recipe.run.max_minutes.is_some_and(late)),
         };
-        let wishes = self.ranks.gather(vec![wish])?;
+        let wishes = self.ranks.all_gather(vec![wish])?;
         Ok(match wishes.into_iter().flatten().max() {
             Some(2) => Some(Ending::Interrupted),
             Some(1) => Some(Ending::TimeUp),
@@ -335,7 +335,7 @@ impl<D: Device> Trainer<'_, '_, D> {
             false => self.material.batch(step, batch)?,
         };
         let tokens = canvases.filled();
-        let ranks = self.loss.ranks(step, batch);
+        let ranks = self.loss.time_quantiles(step, batch);
         let density = TimeDensity::from_costs(self.counters.density.iter().map(|bits| bits.map(f64::from_bits)));
         let mut seen = Vec::new();
         let mut nats = 0.0;
@@ -349,9 +349,10 @@ impl<D: Device> Trainer<'_, '_, D> {
             nats += self.pass(&part(&canvases, first, count), (step, first), tokens, &ranks, &density, &mut seen)?;
             first += count;
         }
-        let (nats, seen) = self.meet(nats, seen)?;
+        let (nats, seen) = self.all_reduce_gradients(nats, seen)?;
         let norm = self.network.gradient_norm();
-        let rate = self.recipe.optimiser.learning_rate * pace(&self.recipe.optimiser, step, self.recipe.run.steps);
+        let rate = self.recipe.optimiser.learning_rate
+            * learning_rate_factor(&self.recipe.optimiser, step, self.recipe.run.steps);
         let finite = norm.is_finite() && nats.is_finite();
         if finite && self.loss.follows_cost() {
             let mut density = density;
@@ -385,7 +386,7 @@ impl<D: Device> Trainer<'_, '_, D> {
         density: &TimeDensity,
         seen: &mut Vec<(Time, f64)>,
     ) -> Result<f64, TrainError> {
-        let rows = Rows::new(canvases, &self.network.spec().attention)?;
+        let rows = PackedBatch::new(canvases, &self.network.spec().attention)?;
         if self.distillation.is_some() {
             return self.imitate(&rows, step, first);
         }
@@ -399,7 +400,11 @@ impl<D: Device> Trainer<'_, '_, D> {
     }
 
     /// Makes the gradient, the cost and what was seen at which time those of all ranks.
-    fn meet(&mut self, nats: f64, seen: Vec<(Time, f64)>) -> Result<(f64, Vec<(Time, f64)>), TrainError> {
+    fn all_reduce_gradients(
+        &mut self,
+        nats: f64,
+        seen: Vec<(Time, f64)>,
+    ) -> Result<(f64, Vec<(Time, f64)>), TrainError> {
         if self.ranks.size() == 1 {
             return Ok((nats, seen));
         }
@@ -410,11 +415,11 @@ impl<D: Device> Trainer<'_, '_, D> {
         }
         if size_of::<D::Element>() <= size_of::<f32>() {
             let mut single: Vec<f32> = flat.iter().map(|value| value.to_f64() as f32).collect();
-            self.ranks.sum_single(&mut single)?;
+            self.ranks.all_reduce_single(&mut single)?;
             flat = single.into_iter().map(|value| D::Element::from_f64(value.into())).collect();
         } else {
             let mut wide: Vec<f64> = flat.iter().map(|value| value.to_f64()).collect();
-            self.ranks.sum(&mut wide)?;
+            self.ranks.all_reduce(&mut wide)?;
             flat = wide.into_iter().map(D::Element::from_f64).collect();
         }
         let mut rest = flat.as_slice();
@@ -424,7 +429,7 @@ impl<D: Device> Trainer<'_, '_, D> {
             rest = after;
         }
         let numbers = [nats].into_iter().chain(seen.iter().flat_map(|(time, cost)| [time.value(), *cost]));
-        let given = self.ranks.gather(numbers.flat_map(f64::to_le_bytes).collect())?;
+        let given = self.ranks.all_gather(numbers.flat_map(f64::to_le_bytes).collect())?;
         let (mut total, mut all) = (0.0, Vec::new());
         for bytes in given {
             let number = |bytes: &[u8]| bytes.try_into().map_or(f64::NAN, f64::from_le_bytes);
@@ -437,18 +442,18 @@ impl<D: Device> Trainer<'_, '_, D> {
     }
 
     /// The costs of one pass, after which its gradient is collected.
-    fn learn(&mut self, rows: &Rows, batch: &Batch, belief: Option<&[f32]>) -> Result<Costs, TrainError> {
+    fn learn(&mut self, rows: &PackedBatch, batch: &Batch, belief: Option<&[f32]>) -> Result<Costs, TrainError> {
         let question = &batch.question;
         let spec = self.network.spec().clone();
         let input = question.input(rows, &spec, belief);
         if let Some(asked) = question.loss_rows() {
-            let costs = self.network.learn(&input, &asked)?;
+            let costs = self.network.forward_backward(&input, &asked)?;
             return Ok(Costs { surprise: costs.clone(), costs });
         }
         let values = self.network.word_vectors()?.unwrap_or_default();
         let vectors = Vectors { size: spec.word_vector_size.unwrap_or(0), values: &values };
         let slots: Vec<OnceLock<(f64, f64)>> = question.asked.iter().map(|_| OnceLock::new()).collect();
-        self.network.learn_beliefs(&input, &question.rows(), &|index, belief| {
+        self.network.forward_backward_with(&input, &question.rows(), &|index, belief| {
             let asked = &question.asked[index];
             let surprise = Cost::CrossEntropy.value(asked.target, belief, vectors);
             let cost = asked.cost.learn(asked.target, belief, vectors, asked.weight);
@@ -468,12 +473,12 @@ impl<D: Device> Trainer<'_, '_, D> {
         }
         let folder = teacher_folder(self.recipe, round);
         if self.ranks.rank() == 0 {
-            self.optimiser.exchange(&mut self.network);
+            self.optimiser.swap_ema(&mut self.network);
             let saved = self.save_model(&folder);
-            self.optimiser.exchange(&mut self.network);
+            self.optimiser.swap_ema(&mut self.network);
             saved?;
         }
-        self.ranks.gather(Vec::new())?;
+        barrier(self.ranks)?;
         let teacher = teacher(&folder, &self.network)?;
         if let Some(distillation) = &mut self.distillation {
             distillation.teach_by(teacher);
@@ -483,7 +488,7 @@ impl<D: Device> Trainer<'_, '_, D> {
     }
 
     /// Learns one pass from the teacher; the divergence of the pass's canvases, divided by the canvases of the step.
-    fn imitate(&mut self, rows: &Rows, step: u64, first: usize) -> Result<f64, TrainError> {
+    fn imitate(&mut self, rows: &PackedBatch, step: u64, first: usize) -> Result<f64, TrainError> {
         let (Some(distillation), Some(process)) = (&self.distillation, self.loss.process()) else { return Ok(0.0) };
         let lesson = distillation.lesson(process, rows, (step, first), self.counters.round)?;
         let belief = self.belief(rows, &lesson.question, step, first)?;
@@ -491,7 +496,7 @@ impl<D: Device> Trainer<'_, '_, D> {
         let input = lesson.question.input(rows, &spec, belief.as_deref());
         let canvases = self.recipe.optimiser.batch as f64;
         let slots: Vec<OnceLock<f64>> = lesson.beliefs.iter().map(|_| OnceLock::new()).collect();
-        self.network.learn_beliefs(&input, &lesson.question.rows(), &|index, belief| {
+        self.network.forward_backward_with(&input, &lesson.question.rows(), &|index, belief| {
             let weight = lesson.weights[index] / canvases;
             // Each index comes once.
             let _ = slots[index].set(weight * divergence(&lesson.beliefs[index], belief, weight));
@@ -503,8 +508,8 @@ impl<D: Device> Trainer<'_, '_, D> {
     /// an input from which no gradient flows back (Chen et al., 2208.04202, section 3).
     fn belief(
         &self,
-        rows: &Rows,
-        question: &Question,
+        rows: &PackedBatch,
+        question: &NoisyBatch,
         step: u64,
         first: usize,
     ) -> Result<Option<Vec<f32>>, TrainError> {
@@ -514,7 +519,7 @@ impl<D: Device> Trainer<'_, '_, D> {
         if !self.network.spec().self_conditioning || !self.loss.draws_belief(step, pass, share) {
             return Ok(None);
         }
-        Ok(question.belief(&self.network, rows)?)
+        Ok(question.self_conditioning(&self.network, rows)?)
     }
 
     fn report(&mut self, gathered: &mut Gathered) -> Result<(), TrainError> {
@@ -544,7 +549,7 @@ impl<D: Device> Trainer<'_, '_, D> {
 
     /// Measures the held-out canvases under the averaged weights and keeps the best model.
     fn validate(&mut self) -> Result<(), TrainError> {
-        self.optimiser.exchange(&mut self.network);
+        self.optimiser.swap_ema(&mut self.network);
         let measured = self.measure();
         let outcome = measured.and_then(|likelihood| {
             let (nats, step) = (likelihood.nats_per_token, self.counters.step);
@@ -565,7 +570,7 @@ impl<D: Device> Trainer<'_, '_, D> {
             (self.events)(TrainingEvent::Validated { step, likelihood: &likelihood, best });
             Ok(())
         });
-        self.optimiser.exchange(&mut self.network);
+        self.optimiser.swap_ema(&mut self.network);
         outcome
     }
 
@@ -579,9 +584,9 @@ impl<D: Device> Trainer<'_, '_, D> {
     /// Fills a canvas under the averaged weights. A causal model fills none: it has no process to walk back.
     fn sample(&mut self) -> Result<(), TrainError> {
         let Some(process) = self.loss.process() else { return Ok(()) };
-        self.optimiser.exchange(&mut self.network);
+        self.optimiser.swap_ema(&mut self.network);
         let text = sample::fill(&self.network, process, self.recipe, &self.material, self.counters.step);
-        self.optimiser.exchange(&mut self.network);
+        self.optimiser.swap_ema(&mut self.network);
         (self.events)(TrainingEvent::Sampled { step: self.counters.step, text: &text? });
         Ok(())
     }
@@ -592,9 +597,9 @@ impl<D: Device> Trainer<'_, '_, D> {
         let state = self.optimiser.state(&mut self.network);
         save_state(&self.recipe.output, &self.counters, &state)?;
         drop(state);
-        self.optimiser.exchange(&mut self.network);
+        self.optimiser.swap_ema(&mut self.network);
         let saved = self.save_model(&self.recipe.output);
-        self.optimiser.exchange(&mut self.network);
+        self.optimiser.swap_ema(&mut self.network);
         saved?;
         let entropy = self.material.figures.unigram_entropy;
         if let Some(metrics) = &self.metrics {

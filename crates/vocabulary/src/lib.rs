@@ -9,17 +9,17 @@
 mod bytes;
 mod chat;
 mod error;
-mod form;
 mod learn;
 mod role;
 mod template;
+mod template_canvas;
 mod vocabulary;
 
 pub use chat::{ChatError, ChatTemplate, Message};
 pub use error::VocabularyError;
-pub use form::{Form, FormError};
 pub use role::Role;
 pub use template::{Piece, Template, TemplateError, TemplateProblem};
+pub use template_canvas::{TemplateCanvas, TemplateCanvasError};
 pub use vocabulary::Vocabulary;
 
 /// Index of a token in the vocabulary and in the rows of a network's embedding.

@@ -1,7 +1,7 @@
 //! The template language: what is read, what is refused and how, and that every given character survives.
 
 use aquatint_diffusion::{Canvas, Kind};
-use aquatint_vocabulary::{Form, FormError, Piece, Role, Template, TemplateProblem, Vocabulary};
+use aquatint_vocabulary::{Piece, Role, Template, TemplateCanvas, TemplateCanvasError, TemplateProblem, Vocabulary};
 use proptest::prelude::*;
 use std::sync::OnceLock;
 
@@ -116,12 +116,12 @@ fn what_no_number_can_hold_is_refused() {
     assert_eq!((nested.problem, nested.column), (TemplateProblem::Unclosed, 3));
 }
 
-fn form(source: &str) -> Form {
-    Template::parse(source).unwrap().form(vocabulary()).unwrap()
+fn form(source: &str) -> TemplateCanvas {
+    Template::parse(source).unwrap().lay_out(vocabulary()).unwrap()
 }
 
 /// Writes the tokens of `fillings` into the holes; what is longer than its hole is cut, what is shorter closed.
-fn fill(form: &Form, fillings: &[&str]) -> Canvas {
+fn fill(form: &TemplateCanvas, fillings: &[&str]) -> Canvas {
     let mut canvas = form.canvas().clone();
     for (span, filling) in form.canvas().spans().iter().zip(fillings) {
         let tokens = vocabulary().encode(filling).unwrap();
@@ -169,8 +169,8 @@ fn a_blank_before_a_hole_is_there_once_whatever_the_tokens_begin_with() {
 
 #[test]
 fn pictures_wait_for_models_that_know_them() {
-    let error = Template::parse("A fox. [[picture]]").unwrap().form(vocabulary()).unwrap_err();
-    assert!(matches!(error, FormError::TextOnly { medium: "picture" }));
+    let error = Template::parse("A fox. [[picture]]").unwrap().lay_out(vocabulary()).unwrap_err();
+    assert!(matches!(error, TemplateCanvasError::TextOnly { medium: "picture" }));
     assert_eq!(
         error.to_string(),
         "the template asks for a picture, and this model knows text only; choose a model with picture codes"

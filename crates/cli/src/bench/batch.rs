@@ -1,7 +1,7 @@
 //! What a network is given to read while it is timed: sequences of one length, of tokens that mean nothing.
 
 use aquatint_compute::{Visibility, VisibilityError};
-use aquatint_diffusion::{Key, Points, TokenId};
+use aquatint_diffusion::{ContinuousState, Key, TokenId};
 use aquatint_network::{LossRow, NetworkInput, NetworkSpec};
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ pub(crate) struct Batch {
     pub(crate) length: usize,
     tokens: Vec<TokenId>,
     /// Of a gaussian field, which reads nothing else: points of pure noise.
-    points: Option<Points>,
+    points: Option<ContinuousState>,
     positions: Vec<u32>,
     pub(crate) visibility: Visibility,
     times: Option<Vec<f32>>,
@@ -57,7 +57,7 @@ impl Batch {
             positions: &self.positions,
             visibility: &self.visibility,
             times: self.times.as_deref(),
-            belief: None,
+            self_conditioning: None,
         }
     }
 
@@ -70,10 +70,10 @@ impl Batch {
 }
 
 /// Points of pure noise.
-fn noise(size: usize, count: usize) -> Points {
+fn noise(size: usize, count: usize) -> ContinuousState {
     let mut draws = Key::new(0).fold(2).at(0, 0);
     let rest = (0..count * size).map(|_| draws.normal() as f32).collect();
-    Points { size, signal: vec![0.0; count], rest, evidence: vec![1.0; count] }
+    ContinuousState { size, clean_weight: vec![0.0; count], offset: rest, prior_logit_scale: vec![1.0; count] }
 }
 
 /// Tokens drawn from the whole vocabulary but the mask.

@@ -72,7 +72,7 @@ pub(crate) fn forward(
     clock: Option<&Clock>,
 ) -> Result<Times, NetworkError> {
     timed(repeat, clock, || {
-        denoiser.denoise_each(&batch.input(), &batch.asked, &|_, logits| {
+        denoiser.forward_rows(&batch.input(), &batch.asked, &|_, logits| {
             std::hint::black_box(summarise(logits));
         })
     })
@@ -143,7 +143,7 @@ fn steps<D: Device>(
     timed(repeat, clock, || {
         step += 1;
         network.clear_gradients();
-        network.learn(&batch.input(), &targets)?;
+        network.forward_backward(&batch.input(), &targets)?;
         let norm = network.gradient_norm();
         let scale = if norm > CLIP { CLIP / norm } else { 1.0 };
         for (parameter, (first, second)) in network.parameters_mut().into_iter().zip(&mut moments) {

@@ -6,7 +6,7 @@ use crate::model::{self, Plan, Work};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_diffusion::Key;
-use aquatint_network::{Denoiser, Frozen, Network, NetworkError, NetworkSpec, TensorData, families};
+use aquatint_network::{Denoiser, InferenceNetwork, Network, NetworkError, NetworkSpec, TensorData, families};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -81,11 +81,11 @@ impl Subject {
     }
 
     /// The network as it is run, and the time that it took to get there.
-    fn frozen<D: Device>(&self, device: D, format: WeightFormat) -> Result<(Frozen<D>, Duration), Failure> {
+    fn frozen<D: Device>(&self, device: D, format: WeightFormat) -> Result<(InferenceNetwork<D>, Duration), Failure> {
         self.timed(
             |checkpoint| Ok(checkpoint.frozen(device.clone(), format)?),
             |give| {
-                Ok(Frozen::new(device.clone(), self.spec.clone(), format, &mut |name| {
+                Ok(InferenceNetwork::new(device.clone(), self.spec.clone(), format, &mut |name| {
                     give(name).map(TensorData::Real)
                 })?)
             },

@@ -253,8 +253,8 @@ mod tests {
 
         let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
         clock.clear();
-        let seen = watched.denoise(&batch.input(), &batch.asked).unwrap();
-        assert_eq!(bits(seen), bits(plain.denoise(&batch.input(), &batch.asked).unwrap()));
+        let seen = watched.forward(&batch.input(), &batch.asked).unwrap();
+        assert_eq!(bits(seen), bits(plain.forward(&batch.input(), &batch.asked).unwrap()));
         let spent = clock.spent();
         assert!(spent.iter().all(|(_, spent)| spent.calls > 0));
         assert!(spent.iter().map(|(_, spent)| spent.time).sum::<Duration>() > Duration::ZERO);
@@ -263,8 +263,8 @@ mod tests {
         assert_eq!(calls("linear_prepared", Some((8, 16))), Some(2));
         assert_eq!(calls("linear_rows", Some((8, 11))), Some(1));
 
-        let costs = watched.learn(&batch.input(), &targets).unwrap();
-        assert_eq!(costs, plain.learn(&batch.input(), &targets).unwrap());
+        let costs = watched.forward_backward(&batch.input(), &targets).unwrap();
+        assert_eq!(costs, plain.forward_backward(&batch.input(), &targets).unwrap());
         assert_eq!(watched.gradient_norm().to_bits(), plain.gradient_norm().to_bits());
         assert!(clock.spent().iter().any(|(operation, _)| operation.name == "attention_backward"));
     }

@@ -18,7 +18,7 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     let typed = typed(arguments)?;
     let session = Session::open(arguments.model.as_deref(), &arguments.device, printer)?;
     let resolved = sampling::resolve(&arguments.sampling, &session.checkpoint().generation)?;
-    let form = session.form(&typed, &resolved)?;
+    let form = session.lay_out(&typed, &resolved)?;
     if arguments.sampling.max_tokens.is_some() && Template::parse(&typed)?.has_holes() {
         printer.warn("`--max-tokens` has no effect: the template says how many tokens are open");
     }

@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &RunArguments, printer: &Printer) -> Result<(), Fai
 /// Fills one template or continues one text, drawing it where it can be drawn.
 fn answer(session: &Session, typed: &str, sampling: &SamplingArguments, printer: &Printer) -> Result<(), Failure> {
     let resolved = sampling::resolve(sampling, &session.checkpoint().generation)?;
-    let form = session.form(typed, &resolved)?;
+    let form = session.lay_out(typed, &resolved)?;
     let mut view = CanvasView::new(&session.checkpoint().vocabulary, &form);
     let mut live = printer.draws().then(|| LiveCanvas::new(*printer));
     interrupt::reset();

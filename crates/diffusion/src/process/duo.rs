@@ -14,7 +14,9 @@
 
 use super::{Mixing, Noise, Process};
 use crate::objective::Vectors;
-use crate::{Alphabet, Canvas, Corrupted, Draws, Key, NoiseSchedule, Points, Proposal, Shown, Step, Time, TokenId};
+use crate::{
+    Alphabet, Canvas, ContinuousState, Corrupted, Draws, Key, NoiseSchedule, NoisyInput, Proposal, Step, Time, TokenId,
+};
 use statrs::function::erf::{erfc, erfc_inv};
 use std::f64::consts::{PI, SQRT_2};
 use std::sync::Arc;
@@ -123,7 +125,7 @@ impl Process for Duo {
     }
 
     fn corrupt(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
-        let mut points = Points::clean(clean.len(), self.alphabet.size);
+        let mut points = ContinuousState::clean(clean.len(), self.alphabet.size);
         // A ratio's deviation is 1; the paper's σ̃ is 1/√(1 + ratio²).
         let ratio = self.ratio(self.schedule().alpha(t));
         let sharpness = 1.0 / (self.temperature * (1.0 + ratio * ratio).sqrt());
@@ -142,24 +144,24 @@ impl Process for Duo {
         Corrupted { points: Some(points), ..noisy }
     }
 
-    fn probe(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
-        self.uniform.probe(clean, open, t, draws)
+    fn corrupt_for_bound(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
+        self.uniform.corrupt_for_bound(clean, open, t, draws)
     }
 
-    fn told(&self, t: Time, noisy: usize, length: usize) -> f64 {
-        self.uniform.told(t, noisy, length)
+    fn network_time(&self, t: Time, noisy: usize, length: usize) -> f64 {
+        self.uniform.network_time(t, noisy, length)
     }
 
-    fn believe(&self, shown: TokenId, t: Time, logits: &mut [f32]) {
-        self.uniform.believe(shown, t, logits);
+    fn posterior_logits(&self, shown: TokenId, t: Time, logits: &mut [f32]) {
+        self.uniform.posterior_logits(shown, t, logits);
     }
 
     fn noise(&self, draws: &mut Draws) -> Noise {
         self.uniform.noise(draws)
     }
 
-    fn shown(&self, canvas: &Canvas, hidden: bool, step: u64, key: Key) -> Shown {
-        self.uniform.shown(canvas, hidden, step, key)
+    fn network_input(&self, canvas: &Canvas, hidden: bool, step: u64, key: Key) -> NoisyInput {
+        self.uniform.network_input(canvas, hidden, step, key)
     }
 
     fn renoise(&self, canvas: &mut Canvas, positions: &[usize], step: &Step, key: Key, vectors: Vectors<'_>) {

@@ -20,7 +20,9 @@
 use super::walk::{each_committed, each_open, open_positions};
 use super::{Noise, Process};
 use crate::objective::{Cost, Distance, Vectors};
-use crate::{Alphabet, Canvas, Corrupted, Draws, Key, NoiseSchedule, Points, Proposal, Step, Term, Time, TokenId};
+use crate::{
+    Alphabet, Canvas, ContinuousState, Corrupted, Draws, Key, LossTerm, NoiseSchedule, Proposal, Step, Time, TokenId,
+};
 use std::sync::Arc;
 
 /// log SNR at time 0 and at time 1. At the first, word vectors of length 1 are 14 deviations apart; at the second a point
@@ -61,7 +63,7 @@ impl Level {
     }
 
     /// α/σ²: the logit that a unit of `z · e_v` speaks for token v.
-    pub fn evidence(&self) -> f64 {
+    pub fn prior_logit_scale(&self) -> f64 {
         self.alpha / (self.sigma * self.sigma)
     }
 
@@ -103,12 +105,12 @@ impl Gaussian {
         (weight, cost): (f64, Cost),
     ) -> Corrupted {
         let level = Level::at(t);
-        let mut points = Points::clean(clean.len(), self.size);
+        let mut points = ContinuousState::clean(clean.len(), self.size);
         let mut terms = Vec::new();
         for position in open_positions(clean.len(), open) {
             let noise: Vec<f32> = (0..self.size).map(|_| (level.sigma * draws.normal()) as f32).collect();
-            points.set(position, level.alpha as f32, &noise, level.evidence() as f32);
-            terms.push(Term { position, target: clean[position], weight, cost });
+            points.set(position, level.alpha as f32, &noise, level.prior_logit_scale() as f32);
+            terms.push(LossTerm { position, target: clean[position], weight, cost });
         }
         Corrupted { tokens: clean.to_vec(), points: Some(points), terms, noise: t.value(), constant: 0.0 }
     }
@@ -152,7 +154,7 @@ impl Process for Gaussian {
         self.corrupted(clean, open, t, draws, (1.0, Cost::CrossEntropy))
     }
 
-    fn probe(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
+    fn corrupt_for_bound(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
         let (t, term) = if t.value() < CLEAN_END {
             (Time::CLEAN, (1.0 / CLEAN_END, Cost::CrossEntropy))
         } else {
@@ -163,7 +165,7 @@ impl Process for Gaussian {
         Corrupted { constant: self.prior() * corrupted.terms.len() as f64, ..corrupted }
     }
 
-    fn told(&self, t: Time, _: usize, _: usize) -> f64 {
+    fn network_time(&self, t: Time, _: usize, _: usize) -> f64 {
         t.value()
     }
 
@@ -171,7 +173,11 @@ impl Process for Gaussian {
         let level = Level::at(Time::NOISE);
         // The point of no word, far out where all are alike.
         let point = (0..self.size).map(|_| draws.normal() as f32).collect();
-        Noise { token: self.alphabet.draw(draws), point: Some(point), evidence: level.evidence() as f32 }
+        Noise {
+            token: self.alphabet.draw(draws),
+            point: Some(point),
+            prior_logit_scale: level.prior_logit_scale() as f32,
+        }
     }
 
     fn renoise(&self, canvas: &mut Canvas, positions: &[usize], step: &Step, key: Key, vectors: Vectors<'_>) {
@@ -180,7 +186,7 @@ impl Process for Gaussian {
             let token = canvas.tokens()[position];
             let point = self.fresh(level, vectors.of(token), draws);
             let _ = canvas.reopen(position, token);
-            canvas.hold(position, &point, level.evidence() as f32);
+            canvas.hold(position, &point, level.prior_logit_scale() as f32);
         });
     }
 
@@ -194,8 +200,8 @@ impl Process for Gaussian {
             let walk = |(index, z): (usize, &f32)| {
                 later.step(&earlier, f64::from(*z), at(index), deviation, draws.normal()) as f32
             };
-            let point: Vec<f32> = points.rest(position).iter().enumerate().map(walk).collect();
-            canvas.hold(position, &point, earlier.evidence() as f32);
+            let point: Vec<f32> = points.offset(position).iter().enumerate().map(walk).collect();
+            canvas.hold(position, &point, earlier.prior_logit_scale() as f32);
             let _ = canvas.show_noise(position, candidate.likeliest);
         });
     }

@@ -8,7 +8,7 @@ use super::walk::{each_committed, open_positions};
 use super::{Noise, Process};
 use crate::objective::{Cost, Vectors, discrete_weight, fixed_count_weight};
 use crate::remasking::staying;
-use crate::{Canvas, Corrupted, Draws, Key, NoiseSchedule, Proposal, Step, Term, Time, TokenId};
+use crate::{Canvas, Corrupted, Draws, Key, LossTerm, NoiseSchedule, Proposal, Step, Time, TokenId};
 use std::sync::Arc;
 
 /// The masked process with its mask token.
@@ -57,7 +57,7 @@ impl Masked {
         let mut terms = Vec::new();
         for position in hidden {
             tokens[position] = self.mask();
-            terms.push(Term { position, target: clean[position], weight, cost: Cost::CrossEntropy });
+            terms.push(LossTerm { position, target: clean[position], weight, cost: Cost::CrossEntropy });
         }
         Corrupted { tokens, points: None, terms, noise, constant: 0.0 }
     }
@@ -112,7 +112,7 @@ impl Process for Masked {
         false
     }
 
-    fn counts(&self) -> bool {
+    fn has_fixed_count(&self) -> bool {
         true
     }
 
@@ -120,13 +120,13 @@ impl Process for Masked {
         "confidence"
     }
 
-    fn told(&self, t: Time, noisy: usize, length: usize) -> f64 {
+    fn network_time(&self, t: Time, noisy: usize, length: usize) -> f64 {
         // The share of masks that there is, however much of the canvas is given: that is what training counts.
         if length == 0 { 1.0 - self.schedule.alpha(t) } else { noisy as f64 / length as f64 }
     }
 
     fn noise(&self, _: &mut Draws) -> Noise {
-        Noise { token: self.mask(), point: None, evidence: 0.0 }
+        Noise { token: self.mask(), point: None, prior_logit_scale: 0.0 }
     }
 
     fn renoise(&self, canvas: &mut Canvas, positions: &[usize], step: &Step, key: Key, _: Vectors<'_>) {

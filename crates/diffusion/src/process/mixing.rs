@@ -17,7 +17,7 @@ use super::walk::{each_committed, each_open, open_positions};
 use super::{Noise, Process};
 use crate::objective::{Cost, Ratio, Vectors};
 use crate::{
-    Alphabet, Bridge, Canvas, Corrupted, Draws, Key, Marginal, NoiseSchedule, Proposal, Step, Term, Time, TokenId,
+    Alphabet, Bridge, Canvas, Corrupted, Draws, Key, LossTerm, Marginal, NoiseSchedule, Proposal, Step, Time, TokenId,
 };
 use std::sync::Arc;
 
@@ -121,7 +121,7 @@ impl Mixing {
             let shown = show(position, target, draws);
             tokens[position] = shown;
             let cost = Cost::Ratio(Ratio { shown, marginal, posterior: self.posterior });
-            terms.push(Term { position, target, weight: self.rate(t, shown), cost });
+            terms.push(LossTerm { position, target, weight: self.rate(t, shown), cost });
         }
         Corrupted { tokens, points: None, terms, noise: 1.0 - self.schedule.alpha(t), constant: 0.0 }
     }
@@ -149,23 +149,23 @@ impl Process for Mixing {
     }
 
     fn corrupt(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
-        let mut noisy = self.probe(clean, open, t, draws);
+        let mut noisy = self.corrupt_for_bound(clean, open, t, draws);
         if self.posterior {
             noisy.terms.iter_mut().for_each(|term| (term.weight, term.cost) = (1.0, Cost::CrossEntropy));
         }
         noisy
     }
 
-    fn probe(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
+    fn corrupt_for_bound(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
         let marginal = self.marginal(self.inside(t));
         self.corrupted_as(clean, open, t, draws, |_, target, draws| marginal.draw(target, draws))
     }
 
-    fn told(&self, t: Time, _: usize, _: usize) -> f64 {
+    fn network_time(&self, t: Time, _: usize, _: usize) -> f64 {
         1.0 - self.schedule.alpha(t)
     }
 
-    fn believe(&self, shown: TokenId, t: Time, logits: &mut [f32]) {
+    fn posterior_logits(&self, shown: TokenId, t: Time, logits: &mut [f32]) {
         if let (false, Some(logit)) = (self.posterior, logits.get_mut(shown as usize)) {
             let evidence = self.marginal(self.inside(t)).evidence(shown);
             if evidence.is_finite() {
@@ -177,7 +177,7 @@ impl Process for Mixing {
     fn noise(&self, draws: &mut Draws) -> Noise {
         // What token is noised out of existence does not matter.
         let token = self.marginal(Time::NOISE).draw(0, draws);
-        Noise { token, point: None, evidence: 0.0 }
+        Noise { token, point: None, prior_logit_scale: 0.0 }
     }
 
     fn renoise(&self, canvas: &mut Canvas, positions: &[usize], step: &Step, key: Key, _: Vectors<'_>) {

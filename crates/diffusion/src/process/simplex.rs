@@ -16,7 +16,9 @@
 use super::walk::{each_committed, each_open, open_positions};
 use super::{Noise, Process};
 use crate::objective::{Cost, Vectors};
-use crate::{Alphabet, Canvas, Corrupted, Draws, Key, NoiseSchedule, Points, Proposal, Step, Term, Time, TokenId};
+use crate::{
+    Alphabet, Canvas, ContinuousState, Corrupted, Draws, Key, LossTerm, NoiseSchedule, Proposal, Step, Time, TokenId,
+};
 use std::sync::Arc;
 
 /// Spread before `HOLD` and at time 1, and the time up to which it is held (2609.35553, section 5.1, "cst-lin").
@@ -172,7 +174,7 @@ impl Process for Simplex {
     fn corrupt(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
         let concentration = self.concentration(t);
         let mut tokens = clean.to_vec();
-        let mut points = (!self.argmax).then(|| Points::clean(clean.len(), self.alphabet.size));
+        let mut points = (!self.argmax).then(|| ContinuousState::clean(clean.len(), self.alphabet.size));
         let mut terms = Vec::new();
         for position in open_positions(clean.len(), open) {
             let target = clean[position];
@@ -181,21 +183,21 @@ impl Process for Simplex {
             if let Some(points) = &mut points {
                 points.set(position, 0.0, &point, 0.0);
             }
-            terms.push(Term { position, target, weight: 1.0, cost: Cost::CrossEntropy });
+            terms.push(LossTerm { position, target, weight: 1.0, cost: Cost::CrossEntropy });
         }
         Corrupted { tokens, points, terms, noise: t.value(), constant: 0.0 }
     }
 
-    fn told(&self, t: Time, _: usize, _: usize) -> f64 {
+    fn network_time(&self, t: Time, _: usize, _: usize) -> f64 {
         t.value()
     }
 
     fn noise(&self, draws: &mut Draws) -> Noise {
         let point = self.draw(0, self.concentration(Time::NOISE), draws);
-        Noise { token: likeliest(&point), point: Some(point), evidence: 0.0 }
+        Noise { token: likeliest(&point), point: Some(point), prior_logit_scale: 0.0 }
     }
 
-    fn shown(&self, canvas: &Canvas, hidden: bool, step: u64, key: Key) -> crate::Shown {
+    fn network_input(&self, canvas: &Canvas, hidden: bool, step: u64, key: Key) -> crate::NoisyInput {
         let mut shown = super::show(self, canvas, hidden, step, key);
         if self.argmax {
             shown.points = None;
@@ -217,7 +219,7 @@ impl Process for Simplex {
         let churn = step.planned.churn.unwrap_or(1.0);
         each_open(canvas, proposal, step, key, |canvas, position, candidate, draws| {
             let Some(points) = canvas.points() else { return };
-            let point = self.step(points.rest(position), candidate.token, times, churn, draws);
+            let point = self.step(points.offset(position), candidate.token, times, churn, draws);
             canvas.hold(position, &point, 0.0);
             let _ = canvas.show_noise(position, likeliest(&point));
         });

@@ -85,11 +85,13 @@ fn an_exact_belief_about_a_gaussian_field_costs_the_entropy() {
         let t = at((f64::from(part) + 0.5) / 30_000.0);
         let mut bound = 0.0;
         for clean in 0..3u32 {
-            let noisy = process.probe(&[clean], &[true], t, &mut Key::new(u64::from(clean)).at(0, u64::from(part)));
+            let noisy =
+                process.corrupt_for_bound(&[clean], &[true], t, &mut Key::new(u64::from(clean)).at(0, u64::from(part)));
             let points = noisy.points.as_ref().unwrap();
             let own = &VECTORS[2 * clean as usize..][..2];
-            let point: Vec<f32> = points.rest(0).iter().zip(own).map(|(rest, e)| points.signal[0] * e + rest).collect();
-            let belief = gaussian_belief(&point, points.evidence[0]);
+            let point: Vec<f32> =
+                points.offset(0).iter().zip(own).map(|(rest, e)| points.clean_weight[0] * e + rest).collect();
+            let belief = gaussian_belief(&point, points.prior_logit_scale[0]);
             let costs: Vec<f64> = noisy.terms.iter().map(|term| term.cost.value(clean, &belief, vectors())).collect();
             bound += LAW[clean as usize] * noisy.bound(&costs);
         }
@@ -108,7 +110,11 @@ fn fields_learn_from_cross_entropy_and_say_so() {
         assert_eq!(noisy.terms.iter().map(|term| term.position).collect::<Vec<_>>(), [0, 2]);
         assert!(!process.learns_bound());
         let points = noisy.points.unwrap();
-        assert_eq!((points.signal[1], points.rest(1).iter().sum::<f32>()), (1.0, 0.0), "what is closed is clean");
+        assert_eq!(
+            (points.clean_weight[1], points.offset(1).iter().sum::<f32>()),
+            (1.0, 0.0),
+            "what is closed is clean"
+        );
     }
     assert!(gaussian().is_bounded() && !simplex().is_bounded());
 }

@@ -110,7 +110,7 @@ fn gaussian_levels_and_steps() {
     for case in cases("gaussian") {
         let what = case.to_string();
         let (later, earlier) = (Level::at(at(&case["later"])), Level::at(at(&case["earlier"])));
-        let got = [later.alpha, later.sigma, later.evidence(), later.ancestral(&earlier)];
+        let got = [later.alpha, later.sigma, later.prior_logit_scale(), later.ancestral(&earlier)];
         let expected = ["alpha", "sigma", "evidence", "deviation"].map(|name| number(&case[name]));
         close(&what, &got, &expected, 1e-9);
         let step = |v| later.step(&earlier, number(&case["point"]), number(&case["clean"]), v, 0.0);

@@ -135,7 +135,7 @@ fn evidence_turns_a_leave_one_out_belief_into_the_posterior() {
         for shown in TEXT {
             let (alone, posterior) = beliefs(marginal, shown);
             let mut logits: Vec<f32> = alone.iter().map(|p| p.ln()).collect();
-            mixing.believe(shown, at(0.35), &mut logits);
+            mixing.posterior_logits(shown, at(0.35), &mut logits);
             let total: f32 = logits.iter().map(|l| l.exp()).sum();
             for (logit, expected) in logits.iter().zip(&posterior) {
                 assert!((logit.exp() / total - expected).abs() < 1e-6, "{mixing:?}");
@@ -197,8 +197,8 @@ fn an_exact_belief_costs_the_entropy() {
             let t = at((f64::from(part) + 0.5) / f64::from(parts));
             for (draw, clean) in TEXT.into_iter().enumerate() {
                 let mut draws = Key::new(draw as u64).at(0, part as u64);
-                let noisy = process.probe(&[clean], &[true], t, &mut draws);
-                let cost = |term: &aquatint_diffusion::Term| {
+                let noisy = process.corrupt_for_bound(&[clean], &[true], t, &mut draws);
+                let cost = |term: &aquatint_diffusion::LossTerm| {
                     let (alone, posterior) = match term.cost {
                         Cost::Ratio(ratio) => beliefs(ratio.marginal, noisy.tokens[0]),
                         _ => beliefs(Marginal { alpha: 0.0, text: 0.0, masked: 1.0, alphabet: ALPHABET }, 1),
@@ -278,7 +278,7 @@ fn soft_tokens_have_uniform_diffusion_under_them() {
             assert!((kept - expected).abs() < 4.0 * error, "{size} tokens at {t}: {kept}, not {expected}");
             assert!(noisy.tokens.iter().all(|token| *token != 1), "the mask is no text");
             for (position, &token) in noisy.tokens.iter().enumerate().take(200) {
-                let point = points.rest(position);
+                let point = points.offset(position);
                 let total: f64 = point.iter().map(|p| f64::from(*p)).sum();
                 assert!((total - 1.0).abs() < 1e-5 && point.iter().all(|p| *p <= point[token as usize]));
             }
@@ -289,7 +289,7 @@ fn soft_tokens_have_uniform_diffusion_under_them() {
             assert!(matches!(term.cost, Cost::Ratio(ratio) if ratio.marginal == uniform.marginal(at(t))));
         }
         let sure = |position: usize, noisy: &aquatint_diffusion::Corrupted| {
-            noisy.points.as_ref().unwrap().rest(position)[noisy.tokens[position] as usize]
+            noisy.points.as_ref().unwrap().offset(position)[noisy.tokens[position] as usize]
         };
         let noisy = duo.corrupt(&[2; 500], &[true; 500], at(0.5), &mut Key::new(9).at(0, 0));
         let mean = (0..500).map(|position| sure(position, &noisy)).sum::<f32>() / 500.0;

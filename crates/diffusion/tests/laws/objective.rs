@@ -90,7 +90,7 @@ fn with_exact_beliefs_every_estimator_gives_the_likelihood() {
     let joint = Joint::random(45);
     let process = process("linear", MASK);
     let price = |corrupted: &Corrupted| {
-        let cost = |t: &aquatint_diffusion::Term| joint.nll(&corrupted.tokens, t.position, t.target);
+        let cost = |t: &aquatint_diffusion::LossTerm| joint.nll(&corrupted.tokens, t.position, t.target);
         corrupted.bound(&corrupted.terms.iter().map(cost).collect::<Vec<_>>())
     };
     for (index, clean) in [[0, 1, 2], [2, 2, 0]].into_iter().enumerate() {

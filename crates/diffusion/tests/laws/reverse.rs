@@ -2,7 +2,7 @@
 
 use crate::oracle::{chi_square, chi_square_limit, index, sequences};
 use aquatint_diffusion::{
-    Alphabet, Candidate, Canvas, Draws, Key, Mixing, Pace, PlannedStep, Process, Proposal, Remasking, StepPlan,
+    Alphabet, Candidate, Canvas, Draws, Key, Mixing, PlanSettings, PlannedStep, Process, Proposal, Remasking, StepPlan,
     TimeGrid, Vectors, policy, process, schedule,
 };
 
@@ -47,7 +47,7 @@ fn walk(
     process.begin(&mut canvas, key);
     let policy = policy::by_name(process.policy()).unwrap();
     let (remasking, grid) = (Remasking::None, TimeGrid::default());
-    let pace = Pace {
+    let pace = PlanSettings {
         steps,
         schedule: process.schedule(),
         policy: policy.as_ref(),
@@ -56,7 +56,7 @@ fn walk(
         correctors,
         churn,
     };
-    let plan = StepPlan::paced(&[2], &pace).unwrap();
+    let plan = StepPlan::with_settings(&[2], &pace).unwrap();
     for planned in plan.blocks()[0].steps() {
         let step = planned.with(2, 0);
         let mut proposal = Proposal::new();
@@ -111,9 +111,9 @@ fn gaussian_walks_follow_the_law() {
     let vectors = Vectors { size: 3, values: &VECTORS };
     let evidence = |canvas: &Canvas, position: usize, _: &PlannedStep, clean: u32| {
         let points = canvas.points().unwrap();
-        let dot: f32 = points.rest(position).iter().zip(vectors.of(clean)).map(|(z, e)| z * e).sum();
+        let dot: f32 = points.offset(position).iter().zip(vectors.of(clean)).map(|(z, e)| z * e).sum();
         // Against the longest that is likely, so that no product is beyond all numbers.
-        f64::from(points.evidence[position] * (dot - 1.0)).exp()
+        f64::from(points.prior_logit_scale[position] * (dot - 1.0)).exp()
     };
     check("ancestral", process.as_ref(), (150, None, 0), &evidence);
     check("DDIM", process.as_ref(), (150, Some(0.0), 0), &evidence);
@@ -124,7 +124,7 @@ fn simplex_walks_follow_the_law() {
     let field = aquatint_diffusion::Simplex::new(ALPHABET, schedule("linear").unwrap());
     // The Dirichlet densities around two tokens differ by the tokens' coordinates to the power of the token's share.
     let evidence = |canvas: &Canvas, position: usize, step: &PlannedStep, clean: u32| {
-        let p = f64::from(canvas.points().unwrap().rest(position)[clean as usize]);
+        let p = f64::from(canvas.points().unwrap().offset(position)[clean as usize]);
         p.max(1e-300).powf(field.concentration(step.from).token)
     };
     check("no churn", &field, (100, Some(0.0), 0), &evidence);
@@ -141,16 +141,21 @@ fn what_is_hidden_is_noise() {
         canvas.push_given(&[1; 40]);
         canvas.push_open(2, false, 0);
         process.begin(&mut canvas, Key::new(0));
-        let (open, hidden) =
-            (process.shown(&canvas, false, 3, Key::new(1)), process.shown(&canvas, true, 3, Key::new(1)));
+        let (open, hidden) = (
+            process.network_input(&canvas, false, 3, Key::new(1)),
+            process.network_input(&canvas, true, 3, Key::new(1)),
+        );
         assert_eq!(open.tokens[..40], [1; 40], "{name}");
         assert!(hidden.tokens[..40] != [1; 40] || hidden.points.is_some(), "{name}");
         assert_eq!(open.tokens[40..], hidden.tokens[40..], "{name}");
         if let (Some(open), Some(hidden)) = (open.points, hidden.points) {
-            assert!(open.signal[..40].iter().all(|s| *s == 1.0) && hidden.signal[..40].iter().all(|s| *s == 0.0));
-            assert_eq!(open.rest(40), hidden.rest(40), "{name}");
+            assert!(
+                open.clean_weight[..40].iter().all(|s| *s == 1.0)
+                    && hidden.clean_weight[..40].iter().all(|s| *s == 0.0)
+            );
+            assert_eq!(open.offset(40), hidden.offset(40), "{name}");
         }
-        let again = process.shown(&canvas, true, 3, Key::new(1));
+        let again = process.network_input(&canvas, true, 3, Key::new(1));
         assert_eq!(hidden.tokens, again.tokens, "{name}: a seed gives the same noise");
     }
 }

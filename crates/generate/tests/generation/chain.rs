@@ -74,7 +74,7 @@ impl Denoiser for Chain {
         &self.spec
     }
 
-    fn denoise_each(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
+    fn forward_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
         let mut beliefs = Vec::new();
         for sequence in input.visibility.sequences() {
             beliefs.extend(self.beliefs(&input.tokens[sequence.start as usize..sequence.end as usize]));

@@ -45,15 +45,15 @@ impl Denoiser for Listener {
         &self.spec
     }
 
-    fn denoise_each(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
+    fn forward_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
         self.heard.lock().unwrap().push(Heard {
             tokens: input.tokens.to_vec(),
             positions: input.positions.to_vec(),
             times: input.times.map(<[f32]>::to_vec),
-            belief: input.belief.map(<[f32]>::to_vec),
+            belief: input.self_conditioning.map(<[f32]>::to_vec),
             rows: rows.to_vec(),
         });
-        self.chain.denoise_each(input, rows, read)
+        self.chain.forward_rows(input, rows, read)
     }
 }
 

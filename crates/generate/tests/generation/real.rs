@@ -177,8 +177,11 @@ fn a_cache_that_is_made_anew_at_each_step_drifts_nowhere() {
         fill(&watched, &cached(cache, change));
         watched.drift()
     };
-    let fresh = drift(Cache::Dual, |settings| settings.block_length(6).cache_refresh(1));
-    assert!(fresh.rows > 10 && fresh.largest == 0.0 && fresh.flipped == 0.0, "{fresh:?}");
+    let rows_to_compute = drift(Cache::Dual, |settings| settings.block_length(6).cache_refresh(1));
+    assert!(
+        rows_to_compute.rows > 10 && rows_to_compute.largest == 0.0 && rows_to_compute.flipped == 0.0,
+        "{rows_to_compute:?}"
+    );
     let stale = drift(Cache::Dual, |settings| settings.block_length(6));
     assert!(stale.mean > 0.0 && stale.mean <= stale.largest && stale.largest <= 1.0, "{stale:?}");
     let prefix = drift(Cache::Prefix, |settings| settings.block_length(6));

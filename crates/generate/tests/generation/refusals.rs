@@ -15,7 +15,7 @@ impl Denoiser for Constant {
         &self.0
     }
 
-    fn denoise_each(&self, _: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
+    fn forward_rows(&self, _: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
         (0..rows.len()).for_each(|index| read(index, &mut self.1.clone()));
         Ok(())
     }

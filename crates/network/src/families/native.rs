@@ -5,7 +5,7 @@
 //! `model.time_embedder.*`, `model.layers.N.modulation.*`, `model.norm_modulation.*`,
 //! `model.self_conditioning_norm.weight`, and of a gaussian field `model.word_vectors.weight` and `model.field_*`.
 
-use crate::inventory;
+use crate::tensor_list;
 use crate::{NetworkError, NetworkSpec, ProcessSpec};
 use serde_json::{Map, Value, json};
 
@@ -49,7 +49,7 @@ const OPTIONAL: [&str; 12] = [
 
 /// Names and shapes of all tensors, in a stable order.
 pub fn tensors(spec: &NetworkSpec) -> Vec<(String, Vec<usize>)> {
-    inventory::tensors(spec).into_iter().map(|tensor| (tensor.name, tensor.shape)).collect()
+    tensor_list::tensors(spec).into_iter().map(|tensor| (tensor.name, tensor.shape)).collect()
 }
 
 /// A description as `config.json` holds it.

@@ -192,13 +192,13 @@ impl Ranks for Ring {
     fn size(&self) -> usize {
         self.size
     }
-    fn sum(&self, values: &mut [f64]) -> Result<(), ParallelError> {
+    fn all_reduce(&self, values: &mut [f64]) -> Result<(), ParallelError> {
         self.sum_all(values)
     }
-    fn sum_single(&self, values: &mut [f32]) -> Result<(), ParallelError> {
+    fn all_reduce_single(&self, values: &mut [f32]) -> Result<(), ParallelError> {
         self.sum_all(values)
     }
-    fn gather(&self, mine: Vec<u8>) -> Result<Vec<Vec<u8>>, ParallelError> {
+    fn all_gather(&self, mine: Vec<u8>) -> Result<Vec<Vec<u8>>, ParallelError> {
         let mut all = vec![Vec::new(); self.size];
         let mut passing = mine.clone();
         all[self.rank] = mine;
@@ -367,9 +367,9 @@ mod tests {
             let value = |rank: usize, i: usize| ((i * 7919 + rank * 104_729) % 1000) as f32 / 7.0 - 60.0;
             let sums = ranks(size, |ring| {
                 let mut values: Vec<f32> = (0..length).map(|i| value(ring.rank(), i)).collect();
-                ring.sum_single(&mut values).unwrap();
+                ring.all_reduce_single(&mut values).unwrap();
                 let mut wide: Vec<f64> = (0..length).map(|i| f64::from(value(ring.rank(), i))).collect();
-                ring.sum(&mut wide).unwrap();
+                ring.all_reduce(&mut wide).unwrap();
                 (values, wide)
             });
             for (single, wide) in &sums {
@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn what_ranks_give_comes_in_their_order() {
         for size in [2, 3, 4] {
-            let all = ranks(size, |ring| ring.gather(vec![ring.rank() as u8; ring.rank() * 70_000]).unwrap());
+            let all = ranks(size, |ring| ring.all_gather(vec![ring.rank() as u8; ring.rank() * 70_000]).unwrap());
             for given in all {
                 for (rank, given) in given.iter().enumerate() {
                     assert_eq!(given, &vec![rank as u8; rank * 70_000]);
@@ -397,7 +397,7 @@ mod tests {
 
     #[test]
     fn a_rank_that_goes_away_is_an_error_and_no_waiting_for_ever() {
-        let ends = ranks(3, |ring| if ring.rank() == 1 { None } else { Some(ring.gather(vec![1]).map(drop)) });
+        let ends = ranks(3, |ring| if ring.rank() == 1 { None } else { Some(ring.all_gather(vec![1]).map(drop)) });
         for end in ends.into_iter().flatten() {
             let error = end.unwrap_err().to_string();
             assert!(error.contains("lost its neighbour"), "{error}");

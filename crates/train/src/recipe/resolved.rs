@@ -1,6 +1,6 @@
 //! A recipe with every gap filled from the one dial, checked as a whole.
 
-use super::{Data, Distil, Masking, Objective, ObjectiveKind, OptimiserKind, Pace, Recipe, Run};
+use super::{Data, Distil, LrSchedule, Masking, Objective, ObjectiveKind, OptimiserKind, Recipe, Run};
 use crate::RecipeError;
 use crate::size::Size;
 use aquatint_diffusion::Layout;
@@ -70,7 +70,7 @@ pub struct OptimiserRecipe {
     /// Decay of the averaged weights; 0 for none.
     pub ema: f64,
     /// Shape of the learning rate.
-    pub pace: Pace,
+    pub lr_schedule: LrSchedule,
     /// Steps of warm-up.
     pub warm_up: u64,
     /// Last share of the steps, over which `wsd` decays.
@@ -148,7 +148,7 @@ impl Recipe {
             momentum: o.momentum.unwrap_or(0.95),
             clip: o.clip.unwrap_or(1.0),
             ema: o.ema.unwrap_or(0.999),
-            pace: o.pace.unwrap_or_default(),
+            lr_schedule: o.lr_schedule.unwrap_or_default(),
             warm_up: o.warm_up.unwrap_or((self.run.steps / 20).clamp(1, 500)),
             decay: o.decay.unwrap_or(0.25),
             floor: o.floor.unwrap_or(0.0),

@@ -30,11 +30,11 @@ fn run_on(device: &Cuda, recipe: &Resolved, resume: bool) -> Vec<StepFigures> {
 fn a_run_on_a_gpu_is_that_on_the_processor_and_resumes_exactly() {
     for device in Cuda::tested() {
         let folder = tempfile::tempdir().unwrap();
-        let of = |name: &str, steps: &str, pace: &str| {
-            recipe(&folder.path().join(name), &[&SET[..], &[steps, pace]].concat())
+        let of = |name: &str, steps: &str, schedule: &str| {
+            recipe(&folder.path().join(name), &[&SET[..], &[steps, schedule]].concat())
         };
-        // A pace that does not know where the run ends.
-        let constant = "optimiser.pace=constant";
+        // A schedule that does not know where the run ends.
+        let constant = "optimiser.lr_schedule=constant";
         let (_, expected) = run(&of("cpu", "run.steps=4", constant), false).unwrap();
         let whole = of("gpu", "run.steps=4", constant);
         let got = run_on(&device, &whole, false);

@@ -25,7 +25,7 @@ pub enum Role {
 
 /// What a parameter begins as.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Beginning {
+pub(crate) enum Init {
     /// All elements alike.
     Constant(f64),
     /// Normal with mean 0 and this standard deviation.
@@ -39,7 +39,7 @@ pub(crate) struct Tensor {
     /// Rows and columns, or the length of a vector.
     pub(crate) shape: Vec<usize>,
     pub(crate) role: Role,
-    pub(crate) beginning: Beginning,
+    pub(crate) init: Init,
 }
 
 impl Tensor {
@@ -69,13 +69,13 @@ const DEVIATION: f64 = 0.02;
 /// All tensors of a network, in their stable order.
 pub(crate) fn tensors(spec: &NetworkSpec) -> Vec<Tensor> {
     let mut all = Vec::new();
-    let mut add = |name: String, shape: &[usize], role, beginning| {
-        all.push(Tensor { name, shape: shape.to_vec(), role, beginning });
+    let mut add = |name: String, shape: &[usize], role, init| {
+        all.push(Tensor { name, shape: shape.to_vec(), role, init });
     };
     let (width, head) = (spec.width, spec.head_size);
-    let normal = Beginning::Normal(DEVIATION);
-    let residual = Beginning::Normal(DEVIATION / (2.0 * spec.layers as f64).sqrt());
-    let (one, zero) = (Beginning::Constant(1.0), Beginning::Constant(0.0));
+    let normal = Init::Normal(DEVIATION);
+    let residual = Init::Normal(DEVIATION / (2.0 * spec.layers as f64).sqrt());
+    let (one, zero) = (Init::Constant(1.0), Init::Constant(0.0));
 
     add("model.embed_tokens.weight".into(), &[spec.vocabulary_size, width], Role::Embedding, normal);
     if spec.self_conditioning {
@@ -83,7 +83,7 @@ pub(crate) fn tensors(spec: &NetworkSpec) -> Vec<Tensor> {
     }
     if let Some(size) = spec.word_vector_size {
         // Of length 1 but for chance, which training takes away at once.
-        let unit = Beginning::Normal(1.0 / (size as f64).sqrt());
+        let unit = Init::Normal(1.0 / (size as f64).sqrt());
         add("model.word_vectors.weight".into(), &[spec.vocabulary_size, size], Role::UnitVectors, unit);
         add("model.field_proj.weight".into(), &[width, size], Role::Matrix, normal);
         add("model.field_norm.weight".into(), &[width], Role::Vector, one);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 /// The weights of a network by their use.
 #[derive(Debug)]
-pub(crate) struct Wiring {
+pub(crate) struct WeightIndex {
     pub(crate) table: WeightId,
     pub(crate) head: WeightId,
     pub(crate) norm: WeightId,
@@ -49,7 +49,7 @@ pub(crate) struct LayerWeights {
     pub(crate) down: WeightId,
 }
 
-impl Wiring {
+impl WeightIndex {
     /// Declares the weights; `index` finds parameters by name and holds all that the description asks for.
     pub(crate) fn new<D: Device>(
         spec: &NetworkSpec,
@@ -78,7 +78,7 @@ impl Wiring {
     }
 }
 
-impl Wiring {
+impl WeightIndex {
     /// The weights that products read when nothing is learned, the head last.
     pub(crate) fn products(&self) -> Vec<WeightId> {
         let time = self.time.iter().flat_map(|time| [time.input.0, time.output.0, time.norm_modulation.0]);

@@ -8,7 +8,7 @@ use aquatint_diffusion::TokenId;
 
 /// What a network believed at the noisy positions of a canvas.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Belief {
+pub(crate) struct PreviousPrediction {
     positions: Vec<usize>,
     /// `V`.
     vocabulary_size: usize,
@@ -16,7 +16,7 @@ pub(crate) struct Belief {
     probabilities: Vec<f32>,
 }
 
-impl Belief {
+impl PreviousPrediction {
     /// The softmax of each row of logits `[positions, V]`; the positions ascend.
     pub(crate) fn new(positions: Vec<usize>, logits: Vec<f32>, vocabulary_size: usize) -> Self {
         let mut probabilities = logits;
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn rows_are_sure_of_what_is_known_and_empty_where_nothing_was_believed() {
-        let belief = Belief::new(vec![1, 3], vec![0.0, 0.0, 1000.0, 0.0], 2);
+        let belief = PreviousPrediction::new(vec![1, 3], vec![0.0, 0.0, 1000.0, 0.0], 2);
         let known = |position| (position == 0).then_some(1);
         assert_eq!(belief.rows(&[0, 1, 2, 3], known, true), [0.0, 1.0, 0.5, 0.5, 0.0, 0.0, 1.0, 0.0]);
         let known = |position| (position < 2).then_some(1);

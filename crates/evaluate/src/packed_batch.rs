@@ -10,7 +10,7 @@ use std::ops::Range;
 /// earlier ones, noise included, each canvas has its rows twice: those that become noisy, and behind them the clean ones
 /// that later blocks see (BD3-LM, 2503.09573, section 4.1).
 #[derive(Debug, Clone)]
-pub struct Rows {
+pub struct PackedBatch {
     /// The clean token of each row.
     pub tokens: Vec<TokenId>,
     /// Position of each row in its canvas.
@@ -25,7 +25,7 @@ pub struct Rows {
     block: Option<usize>,
 }
 
-impl Rows {
+impl PackedBatch {
     /// Lays the canvases out under a layout.
     pub fn new(batch: &CanvasBatch, layout: &Layout) -> Result<Self, EvaluateError> {
         let capacity = batch.tokens.len();

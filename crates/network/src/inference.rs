@@ -1,18 +1,18 @@
 //! A network that will learn nothing more: each matrix is kept in one form only, that in which it is multiplied.
 
-use crate::inventory::{self, Tensor};
 use crate::reader::Reader;
-use crate::wiring::Wiring;
-use crate::{Denoiser, Memory, NetworkError, NetworkInput, NetworkSpec, TensorData};
+use crate::tensor_list::{self, Tensor};
+use crate::weight_index::WeightIndex;
+use crate::{Denoiser, KvCache, NetworkError, NetworkInput, NetworkSpec, TensorData};
 use aquatint_compute::{Device, DeviceError, Element, Parameters, Quantised, ReadRow, WeightFormat};
 use std::collections::HashMap;
 
 /// A [`NetworkSpec`] with weights that stay as they are, on a device.
 #[derive(Debug)]
-pub struct Frozen<D: Device> {
+pub struct InferenceNetwork<D: Device> {
     spec: NetworkSpec,
     parameters: Parameters<D>,
-    wiring: Wiring,
+    weight_index: WeightIndex,
 }
 
 /// Where the tensors come from; each is asked for by name when it is its turn, so that no more than one matrix is ever
@@ -59,7 +59,7 @@ impl Source<'_> {
     }
 }
 
-impl<D: Device> Frozen<D> {
+impl<D: Device> InferenceNetwork<D> {
     /// A network whose matrices are kept in `format`; those that are quantised already stay as they are. With four
     /// bits, the head has eight: what it loses, nothing behind it makes good.
     ///
@@ -73,19 +73,19 @@ impl<D: Device> Frozen<D> {
         weights: &mut dyn FnMut(&str) -> Option<TensorData>,
     ) -> Result<Self, NetworkError> {
         spec.validate()?;
-        let tensors = inventory::tensors(&spec);
+        let tensors = tensor_list::tensors(&spec);
         let mut parameters = Parameters::new(device.clone());
         let mut index = HashMap::with_capacity(tensors.len());
         for tensor in &tensors {
             let (rows, columns) = tensor.rows_and_columns();
             index.insert(tensor.name.as_str(), parameters.add(rows, columns, device.zeros(0)?));
         }
-        let wiring = Wiring::new(&spec, &mut parameters, &index);
+        let weight_index = WeightIndex::new(&spec, &mut parameters, &index);
         let mut source = Source { tensors: &tensors, give: weights };
-        let products = wiring.products();
+        let products = weight_index.products();
         for &id in &products {
             let format = match format {
-                WeightFormat::Int4 { .. } if id == wiring.head => WeightFormat::Int8,
+                WeightFormat::Int4 { .. } if id == weight_index.head => WeightFormat::Int8,
                 format => format,
             };
             let kept = match source.stack(parameters.parts(id))? {
@@ -101,14 +101,14 @@ impl<D: Device> Frozen<D> {
             })?;
         }
         let multiplied: Vec<usize> = products.iter().flat_map(|&id| parameters.parts(id).to_vec()).collect();
-        let table = parameters.parts(wiring.table).to_vec();
+        let table = parameters.parts(weight_index.table).to_vec();
         for (part, tensor) in tensors.iter().enumerate() {
             if table.contains(&part) || !multiplied.contains(&part) {
                 let value = upload(&device, tensor.restored(source.read(part)?.into_real()))?;
                 parameters.set(part, value);
             }
         }
-        Ok(Self { spec, parameters, wiring })
+        Ok(Self { spec, parameters, weight_index })
     }
 
     /// The device.
@@ -117,32 +117,32 @@ impl<D: Device> Frozen<D> {
     }
 
     fn reader(&self) -> Reader<'_, D> {
-        Reader { spec: &self.spec, parameters: &self.parameters, wiring: &self.wiring }
+        Reader { spec: &self.spec, parameters: &self.parameters, weight_index: &self.weight_index }
     }
 }
 
-impl<D: Device> Denoiser for Frozen<D> {
+impl<D: Device> Denoiser for InferenceNetwork<D> {
     fn spec(&self) -> &NetworkSpec {
         &self.spec
     }
 
-    fn denoise_each(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
-        self.reader().denoise_each(input, rows, read)
+    fn forward_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
+        self.reader().forward_rows(input, rows, read)
     }
 
     fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
         self.reader().word_vectors()
     }
 
-    fn denoise_again(
+    fn forward_cached(
         &self,
         input: &NetworkInput<'_>,
-        fresh: &[u32],
-        memories: &mut [Memory],
+        rows_to_compute: &[u32],
+        kv_caches: &mut [KvCache],
         rows: &[u32],
         read: &ReadRow<'_>,
     ) -> Result<(), NetworkError> {
-        self.reader().denoise_again(input, fresh, memories, rows, read)
+        self.reader().forward_cached(input, rows_to_compute, kv_caches, rows, read)
     }
 }
 

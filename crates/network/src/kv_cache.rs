@@ -14,9 +14,9 @@ use std::ops::Range;
 
 /// What one network remembers of one sequence; made and filled by the network, for nobody else to look into.
 #[derive(Debug, Default)]
-pub struct Memory(Option<Box<dyn Any + Send + Sync>>);
+pub struct KvCache(Option<Box<dyn Any + Send + Sync>>);
 
-impl Memory {
+impl KvCache {
     /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
@@ -35,30 +35,30 @@ struct Part<D: Device> {
     kept: Kept<D>,
     visibility: Visibility,
     /// Its rows that are read, counted from its beginning, and where they stand among all that are read.
-    fresh: Vec<u32>,
+    rows_to_compute: Vec<u32>,
     place: Vec<u32>,
 }
 
 impl<D: Device> Reader<'_, D> {
-    /// See [`crate::Denoiser::denoise_again`].
-    pub(crate) fn denoise_again(
+    /// See [`crate::Denoiser::forward_cached`].
+    pub(crate) fn forward_cached(
         &self,
         input: &NetworkInput<'_>,
-        fresh: &[u32],
-        memories: &mut [Memory],
+        rows_to_compute: &[u32],
+        kv_caches: &mut [KvCache],
         rows: &[u32],
         read: &ReadRow<'_>,
     ) -> Result<(), NetworkError> {
         input.check(self.spec)?;
-        below("fresh", fresh, input.visibility.len(), "the number of rows of `visibility`")?;
-        if let Some(index) = fresh.windows(2).position(|two| two[0] >= two[1]) {
-            return Err(NetworkError::Order { parameter: "fresh", index: index + 1 });
+        below("rows_to_compute", rows_to_compute, input.visibility.len(), "the number of rows of `visibility`")?;
+        if let Some(index) = rows_to_compute.windows(2).position(|two| two[0] >= two[1]) {
+            return Err(NetworkError::Order { parameter: "rows_to_compute", index: index + 1 });
         }
         let sequences = input.visibility.sequences();
-        if memories.len() != sequences.len() {
-            let (given, expected) = (memories.len(), sequences.len());
+        if kv_caches.len() != sequences.len() {
+            let (given, expected) = (kv_caches.len(), sequences.len());
             return Err(NetworkError::InputLength {
-                parameter: "memories",
+                parameter: "kv_caches",
                 given,
                 expected,
                 reason: "one for each sequence",
@@ -66,22 +66,22 @@ impl<D: Device> Reader<'_, D> {
         }
         let asked = input.answering(self.spec, rows)?;
         let asked = asked.iter().map(|&row| {
-            let place = fresh.binary_search(&row).map_err(|_| NetworkError::NotFresh { row })?;
+            let place = rows_to_compute.binary_search(&row).map_err(|_| NetworkError::NotComputed { row })?;
             Ok(place as u32)
         });
         let asked = asked.collect::<Result<Vec<u32>, NetworkError>>()?;
         let mut parts = Vec::with_capacity(sequences.len());
-        for (sequence, memory) in sequences.iter().zip(&mut *memories) {
-            parts.push(self.part(input, sequence, fresh, std::mem::take(memory))?);
+        for (sequence, memory) in sequences.iter().zip(&mut *kv_caches) {
+            parts.push(self.part(input, sequence, rows_to_compute, std::mem::take(memory))?);
         }
-        if !fresh.is_empty() {
-            self.run(input, fresh, &asked, &mut parts, read)?;
+        if !rows_to_compute.is_empty() {
+            self.run(input, rows_to_compute, &asked, &mut parts, read)?;
         }
-        for (memory, mut part) in memories.iter_mut().zip(parts) {
-            for row in part.fresh {
+        for (memory, mut part) in kv_caches.iter_mut().zip(parts) {
+            for row in part.rows_to_compute {
                 part.kept.known[row as usize] = true;
             }
-            *memory = Memory(Some(Box::new(part.kept)));
+            *memory = KvCache(Some(Box::new(part.kept)));
         }
         Ok(())
     }
@@ -91,12 +91,12 @@ impl<D: Device> Reader<'_, D> {
         &self,
         input: &NetworkInput<'_>,
         sequence: &Range<u32>,
-        fresh: &[u32],
-        memory: Memory,
+        rows_to_compute: &[u32],
+        memory: KvCache,
     ) -> Result<Part<D>, NetworkError> {
         let length = sequence.len();
         let kept = match memory.0 {
-            Some(kept) => *kept.downcast::<Kept<D>>().map_err(|_| NetworkError::ForeignMemory)?,
+            Some(kept) => *kept.downcast::<Kept<D>>().map_err(|_| NetworkError::ForeignKvCache)?,
             None => {
                 let size = length * self.attention_shape().packed_columns();
                 let layers =
@@ -105,14 +105,15 @@ impl<D: Device> Reader<'_, D> {
             }
         };
         if kept.layers.len() != self.spec.layers || kept.known.len() != length {
-            return Err(NetworkError::ForeignMemory);
+            return Err(NetworkError::ForeignKvCache);
         }
-        let places =
-            fresh.partition_point(|&row| row < sequence.start)..fresh.partition_point(|&row| row < sequence.end);
-        let fresh: Vec<u32> = fresh[places.clone()].iter().map(|row| row - sequence.start).collect();
+        let places = rows_to_compute.partition_point(|&row| row < sequence.start)
+            ..rows_to_compute.partition_point(|&row| row < sequence.end);
+        let rows_to_compute: Vec<u32> =
+            rows_to_compute[places.clone()].iter().map(|row| row - sequence.start).collect();
         // Rows neither read nor remembered before each row: a range is whole where the count does not grow.
         let mut there = kept.known.clone();
-        fresh.iter().for_each(|&row| there[row as usize] = true);
+        rows_to_compute.iter().for_each(|&row| there[row as usize] = true);
         let mut missing = vec![0_u32];
         missing.extend(there.iter().scan(0, |count, there| {
             *count += u32::from(!there);
@@ -124,15 +125,15 @@ impl<D: Device> Reader<'_, D> {
         };
         let intervals: Vec<[Range<u32>; 2]> =
             sequence.clone().map(|row| input.visibility.row(row as usize).each_ref().map(shift)).collect();
-        for &row in &fresh {
+        for &row in &rows_to_compute {
             let whole = |range: &Range<u32>| missing[range.start as usize] == missing[range.end as usize];
             if !intervals[row as usize].iter().all(whole) {
-                return Err(NetworkError::Forgotten { row: row + sequence.start });
+                return Err(NetworkError::NotCached { row: row + sequence.start });
             }
         }
         let whole = 0..length as u32;
         let visibility = Visibility::new(vec![whole], intervals)?;
-        Ok(Part { kept, visibility, fresh, place: (places.start as u32..places.end as u32).collect() })
+        Ok(Part { kept, visibility, rows_to_compute, place: (places.start as u32..places.end as u32).collect() })
     }
 
     fn attention_shape(&self) -> AttentionShape {
@@ -143,39 +144,40 @@ impl<D: Device> Reader<'_, D> {
     fn run(
         &self,
         input: &NetworkInput<'_>,
-        fresh: &[u32],
+        rows_to_compute: &[u32],
         asked: &[u32],
         parts: &mut [Part<D>],
         read: &ReadRow<'_>,
     ) -> Result<(), NetworkError> {
-        let pick = |values: &[u32]| fresh.iter().map(|&row| values[row as usize]).collect::<Vec<u32>>();
+        let pick = |values: &[u32]| rows_to_compute.iter().map(|&row| values[row as usize]).collect::<Vec<u32>>();
         let (tokens, positions, groups) = (pick(input.tokens), pick(input.positions), pick(&input.sequence_of_row()));
         let asked_groups: Vec<u32> = asked.iter().map(|&row| groups[row as usize]).collect();
-        let places: Vec<usize> = fresh.iter().map(|&row| row as usize).collect();
+        let places: Vec<usize> = rows_to_compute.iter().map(|&row| row as usize).collect();
         let points = input.points.map(|points| points.of(&places));
         let size = self.spec.vocabulary_size;
-        let belief: Option<Vec<f32>> =
-            input.belief.map(|belief| places.iter().flat_map(|row| &belief[row * size..][..size]).copied().collect());
+        let belief: Option<Vec<f32>> = input
+            .self_conditioning
+            .map(|belief| places.iter().flat_map(|row| &belief[row * size..][..size]).copied().collect());
         let input = NetworkInput {
             tokens: &tokens,
             positions: &positions,
             points: points.as_ref(),
-            belief: belief.as_deref(),
+            self_conditioning: belief.as_deref(),
             ..*input
         };
-        let (spec, wiring) = (self.spec, self.wiring);
-        let pass = Pass { spec, wiring, input, groups: &groups, asked_groups: &asked_groups, asked };
+        let (spec, weight_index) = (self.spec, self.weight_index);
+        let pass = Pass { spec, weight_index, input, groups: &groups, asked_groups: &asked_groups, asked };
         let mut tape = Tape::inferring(self.parameters);
         let device = self.parameters.device();
         let hidden = pass.hidden_with(&mut tape, &mut |tape, layer, shape, packed| {
             attend(device, parts, tape, layer, shape, packed)
         })?;
-        let evidence = Evidence::new(spec, self.parameters, wiring, &input, asked)?;
+        let evidence = Evidence::new(spec, self.parameters, weight_index, &input, asked)?;
         self.answer(&hidden, asked.len(), evidence.as_ref(), read)
     }
 }
 
-/// Remembers the fresh rows of a layer, and lets them attend to all that is remembered.
+/// Remembers the computed rows of a layer, and lets them attend to all that is remembered.
 fn attend<'p, D: Device>(
     device: &D,
     parts: &mut [Part<D>],
@@ -186,13 +188,13 @@ fn attend<'p, D: Device>(
 ) -> Result<Value<D>, DeviceError> {
     let (inputs, outputs) = (shape.packed_columns(), shape.output_columns());
     let mut all = device.uninitialised(packed.rows() * outputs)?;
-    for part in parts.iter_mut().filter(|part| !part.fresh.is_empty()) {
+    for part in parts.iter_mut().filter(|part| !part.rows_to_compute.is_empty()) {
         let kept = &mut part.kept.layers[layer];
         let mut rows = device.uninitialised(part.place.len() * inputs)?;
         device.gather(inputs, packed.buffer(), &part.place, &mut rows);
-        device.write_rows(inputs, &rows, &part.fresh, kept);
+        device.write_rows(inputs, &rows, &part.rows_to_compute, kept);
         let mut out = device.uninitialised(part.place.len() * outputs)?;
-        device.attention_rows(shape, &part.visibility, kept, &part.fresh, &mut out);
+        device.attention_rows(shape, &part.visibility, kept, &part.rows_to_compute, &mut out);
         device.write_rows(outputs, &out, &part.place, &mut all);
     }
     Ok(tape.adopt(all, packed.rows(), outputs))

@@ -2,7 +2,7 @@
 
 use aquatint_compute::{Cpu, CpuPath, Visibility};
 use aquatint_diffusion::Layout;
-use aquatint_network::{Denoiser, Memory, Network, NetworkError, NetworkInput, NetworkSpec};
+use aquatint_network::{Denoiser, KvCache, Network, NetworkError, NetworkInput, NetworkSpec};
 use aquatint_testing::Example;
 use std::sync::Mutex;
 
@@ -25,12 +25,12 @@ fn blocks(lengths: &[usize]) -> (Example, Visibility) {
 fn again(
     network: &dyn Denoiser,
     input: &NetworkInput<'_>,
-    fresh: &[u32],
-    memories: &mut [Memory],
+    rows_to_compute: &[u32],
+    kv_caches: &mut [KvCache],
     rows: &[u32],
 ) -> Result<Vec<Vec<f32>>, NetworkError> {
     let answers = Mutex::new(vec![Vec::new(); rows.len()]);
-    network.denoise_again(input, fresh, memories, rows, &|index, logits| {
+    network.forward_cached(input, rows_to_compute, kv_caches, rows, &|index, logits| {
         answers.lock().unwrap()[index] = logits.to_vec();
     })?;
     Ok(answers.into_inner().unwrap())
@@ -45,22 +45,22 @@ fn reading_block_after_block_is_reading_everything_to_the_bit() {
         let network: Network<Cpu<f32>> = example.network(Cpu::<f32>::new(path, 2).unwrap());
         let size = example.spec.vocabulary_size;
         let all: Vec<u32> = (0..visibility.len() as u32).collect();
-        let truth = network.denoise(&input, &all).unwrap();
-        let mut memories: Vec<Memory> = lengths.iter().map(|_| Memory::default()).collect();
+        let truth = network.forward(&input, &all).unwrap();
+        let mut kv_caches: Vec<KvCache> = lengths.iter().map(|_| KvCache::default()).collect();
         for block in 0..4_u32 {
             let of_block = |row: &u32| {
                 let sequence = visibility.sequences().iter().find(|rows| rows.contains(row)).unwrap();
                 (row - sequence.start) / 4 == block
             };
-            let fresh: Vec<u32> = all.iter().copied().filter(of_block).collect();
-            // Asked out of order, and not for all that is read.
-            let asked: Vec<u32> = fresh.iter().rev().step_by(2).copied().collect();
-            let answers = again(&network, &input, &fresh, &mut memories, &asked).unwrap();
+            let rows_to_compute: Vec<u32> = all.iter().copied().filter(of_block).collect();
+            // RowTargets out of order, and not for all that is read.
+            let asked: Vec<u32> = rows_to_compute.iter().rev().step_by(2).copied().collect();
+            let answers = again(&network, &input, &rows_to_compute, &mut kv_caches, &asked).unwrap();
             for (row, answer) in asked.iter().zip(answers) {
                 assert_eq!(answer, truth[*row as usize * size..][..size], "{path}: row {row}");
             }
         }
-        assert!(memories.iter().all(|memory| !memory.is_empty()));
+        assert!(kv_caches.iter().all(|memory| !memory.is_empty()));
     }
 }
 
@@ -69,15 +69,15 @@ fn a_row_that_is_not_read_keeps_what_it_was() {
     let example = Example::named("plain");
     let network: Network<Cpu<f32>> = example.network(Cpu::<f32>::new(CpuPath::best(), 1).unwrap());
     let all: Vec<u32> = (0..example.visibility.len() as u32).collect();
-    let mut memories: Vec<Memory> = example.visibility.sequences().iter().map(|_| Memory::default()).collect();
-    let truth = again(&network, &example.input(), &all, &mut memories, &all).unwrap();
-    assert_eq!(truth.concat(), network.denoise(&example.input(), &all).unwrap());
+    let mut kv_caches: Vec<KvCache> = example.visibility.sequences().iter().map(|_| KvCache::default()).collect();
+    let truth = again(&network, &example.input(), &all, &mut kv_caches, &all).unwrap();
+    assert_eq!(truth.concat(), network.forward(&example.input(), &all).unwrap());
     // Another token in a row that is not read again: nobody notices. In one that is read: everybody who sees it does.
     let mut tokens = example.tokens.clone();
     tokens[0] = (tokens[0] + 1) % 3;
     let changed = NetworkInput { tokens: &tokens, ..example.input() };
-    assert_eq!(again(&network, &changed, &all[1..], &mut memories, &[1]).unwrap()[0], truth[1]);
-    assert_ne!(again(&network, &changed, &all, &mut memories, &[1]).unwrap()[0], truth[1]);
+    assert_eq!(again(&network, &changed, &all[1..], &mut kv_caches, &[1]).unwrap()[0], truth[1]);
+    assert_ne!(again(&network, &changed, &all, &mut kv_caches, &[1]).unwrap()[0], truth[1]);
 }
 
 #[test]
@@ -85,27 +85,27 @@ fn what_cannot_be_answered_is_refused() {
     let (example, visibility) = blocks(&[8]);
     let input = NetworkInput { visibility: &visibility, ..example.input() };
     let network: Network<Cpu<f32>> = example.network(Cpu::<f32>::new(CpuPath::best(), 1).unwrap());
-    let told = |fresh: &[u32], memories: &mut [Memory], rows: &[u32]| {
-        again(&network, &input, fresh, memories, rows).unwrap_err().to_string()
+    let told = |rows_to_compute: &[u32], kv_caches: &mut [KvCache], rows: &[u32]| {
+        again(&network, &input, rows_to_compute, kv_caches, rows).unwrap_err().to_string()
     };
-    let empty = || [Memory::default()];
+    let empty = || [KvCache::default()];
     assert_eq!(
         told(&[0, 1, 2, 3], &mut empty(), &[5]),
-        "row 5 has to answer but is not among the rows that are read (`fresh`)"
+        "row 5 has to answer but is not among the rows that are read (`rows_to_compute`)"
     );
     assert_eq!(
         told(&[4, 5, 6, 7], &mut empty(), &[5]),
-        "row 4 sees a row that is neither read (`fresh`) nor remembered"
+        "row 4 sees a row that is neither read (`rows_to_compute`) nor remembered"
     );
-    assert_eq!(told(&[0, 2, 1, 3], &mut empty(), &[]), "`fresh` does not ascend at index 2");
-    assert!(told(&[8], &mut empty(), &[]).starts_with("`fresh` has 8 at index 0; allowed: below 8"));
-    assert!(told(&[0], &mut [], &[]).starts_with("`memories` has 0 entries; expected: 1"));
+    assert_eq!(told(&[0, 2, 1, 3], &mut empty(), &[]), "`rows_to_compute` does not ascend at index 2");
+    assert!(told(&[8], &mut empty(), &[]).starts_with("`rows_to_compute` has 8 at index 0; allowed: below 8"));
+    assert!(told(&[0], &mut [], &[]).starts_with("`kv_caches` has 0 entries; expected: 1"));
     let (longer, long) = blocks(&[12]);
-    let mut memories = empty();
+    let mut kv_caches = empty();
     let input = NetworkInput { visibility: &long, ..longer.input() };
-    again(&network, &input, &[0, 1, 2, 3], &mut memories, &[]).unwrap();
+    again(&network, &input, &[0, 1, 2, 3], &mut kv_caches, &[]).unwrap();
     assert_eq!(
-        told(&[0, 1, 2, 3], &mut memories, &[]),
+        told(&[0, 1, 2, 3], &mut kv_caches, &[]),
         "the memory is of another network, or of a sequence of another length"
     );
 }

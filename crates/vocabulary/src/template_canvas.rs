@@ -14,7 +14,7 @@ use std::ops::Range;
 /// Why a template cannot become a canvas of a vocabulary.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum FormError {
+pub enum TemplateCanvasError {
     /// The vocabulary has no codes for pictures or sounds.
     #[error("the template asks for a {medium}, and this model knows text only; choose a model with {medium} codes")]
     TextOnly {
@@ -35,7 +35,7 @@ enum Stretch {
 
 /// A template laid out for a vocabulary: the canvas to fill, and how to read it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Form {
+pub struct TemplateCanvas {
     canvas: Canvas,
     stretches: Vec<Stretch>,
 }
@@ -46,7 +46,7 @@ impl Template {
     /// # Errors
     /// When the vocabulary has no mask token or cannot encode the text, or when the template asks for a picture or a
     /// sound.
-    pub fn form(&self, vocabulary: &Vocabulary) -> Result<Form, FormError> {
+    pub fn lay_out(&self, vocabulary: &Vocabulary) -> Result<TemplateCanvas, TemplateCanvasError> {
         let mask = vocabulary.required(Role::Mask)?;
         let (mut canvas, mut stretches) = (Canvas::new(), Vec::new());
         let pieces = self.pieces();
@@ -67,15 +67,15 @@ impl Template {
                     let owes_blank = index.checked_sub(1).and_then(owed).is_some();
                     stretches.push(Stretch::Open { positions: start..start + count, owes_blank });
                 }
-                Piece::Picture { .. } => return Err(FormError::TextOnly { medium: "picture" }),
-                Piece::Sound { .. } => return Err(FormError::TextOnly { medium: "sound" }),
+                Piece::Picture { .. } => return Err(TemplateCanvasError::TextOnly { medium: "picture" }),
+                Piece::Sound { .. } => return Err(TemplateCanvasError::TextOnly { medium: "sound" }),
             }
         }
-        Ok(Form { canvas, stretches })
+        Ok(TemplateCanvas { canvas, stretches })
     }
 }
 
-impl Form {
+impl TemplateCanvas {
     /// The canvas, all of whose open positions are noise.
     pub fn canvas(&self) -> &Canvas {
         &self.canvas

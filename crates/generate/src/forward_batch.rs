@@ -5,48 +5,48 @@
 
 use crate::GenerateError;
 use aquatint_compute::{ReadRow, Visibility};
-use aquatint_diffusion::{Layout, Points, TokenId};
-use aquatint_network::{Denoiser, Memory, NetworkInput, NetworkSpec};
+use aquatint_diffusion::{ContinuousState, Layout, TokenId};
+use aquatint_network::{Denoiser, KvCache, NetworkInput, NetworkSpec};
 use std::ops::Range;
 
 /// What the network is to read of one canvas.
 #[derive(Debug)]
-pub(crate) struct Page<'a> {
+pub(crate) struct SequenceInput<'a> {
     /// `L`: the tokens that count, in order.
     pub(crate) tokens: &'a [TokenId],
     /// What is held in their places, under a continuous process.
-    pub(crate) points: Option<&'a Points>,
+    pub(crate) points: Option<&'a ContinuousState>,
     /// How noisy they are, as the network is told.
     pub(crate) time: f64,
     /// `[L, V]`: what the network believed at the last step; `None` at the first one.
-    pub(crate) belief: Option<&'a [f32]>,
+    pub(crate) self_conditioning: Option<&'a [f32]>,
     /// Rows whose belief is wanted, ascending, in `0..L`.
     pub(crate) asked: &'a [u32],
     /// Rows that are read, ascending, with what is remembered of the others; `None` if nothing is remembered.
-    pub(crate) fresh: Option<&'a [u32]>,
+    pub(crate) rows_to_compute: Option<&'a [u32]>,
 }
 
 /// The rows of one forward pass.
 #[derive(Debug, Default)]
-pub(crate) struct Reading {
+pub(crate) struct ForwardBatch {
     tokens: Vec<TokenId>,
     positions: Vec<u32>,
     sequences: Vec<Range<u32>>,
     intervals: Vec<[Range<u32>; 2]>,
-    points: Option<Points>,
+    points: Option<ContinuousState>,
     times: Vec<f32>,
-    belief: Vec<f32>,
+    self_conditioning: Vec<f32>,
     asked: Vec<u32>,
-    fresh: Vec<u32>,
+    rows_to_compute: Vec<u32>,
     /// One for each sequence.
-    memories: Vec<Memory>,
+    kv_caches: Vec<KvCache>,
     /// Whether any of them is of use.
     remembers: bool,
 }
 
-impl Reading {
+impl ForwardBatch {
     /// Appends a canvas with what is remembered of it; returns its number.
-    pub(crate) fn push(&mut self, page: &Page<'_>, memory: Memory, spec: &NetworkSpec) -> usize {
+    pub(crate) fn push(&mut self, page: &SequenceInput<'_>, kv_cache: KvCache, spec: &NetworkSpec) -> usize {
         let start = self.tokens.len() as u32;
         let end = start + page.tokens.len() as u32;
         let shift = |range: Range<u32>| range.start + start..range.end + start;
@@ -63,18 +63,18 @@ impl Reading {
         if spec.self_conditioning {
             // A row of zeros is no belief at all.
             let rows = page.tokens.len() * spec.vocabulary_size;
-            match page.belief {
-                Some(belief) => self.belief.extend_from_slice(belief),
-                None => self.belief.resize(self.belief.len() + rows, 0.0),
+            match page.self_conditioning {
+                Some(belief) => self.self_conditioning.extend_from_slice(belief),
+                None => self.self_conditioning.resize(self.self_conditioning.len() + rows, 0.0),
             }
         }
-        match page.fresh {
-            Some(fresh) => self.fresh.extend(fresh.iter().map(|row| row + start)),
-            None => self.fresh.extend(start..end),
+        match page.rows_to_compute {
+            Some(rows_to_compute) => self.rows_to_compute.extend(rows_to_compute.iter().map(|row| row + start)),
+            None => self.rows_to_compute.extend(start..end),
         }
-        self.remembers |= page.fresh.is_some();
-        self.memories.push(memory);
-        self.memories.len() - 1
+        self.remembers |= page.rows_to_compute.is_some();
+        self.kv_caches.push(kv_cache);
+        self.kv_caches.len() - 1
     }
 
     /// Rows asked for so far.
@@ -89,7 +89,7 @@ impl Reading {
 
     /// Hands the logits of each asked row of all canvases to `read`, with its number in the order of pushing; returns
     /// what is remembered of each canvas.
-    pub(crate) fn read(mut self, denoiser: &dyn Denoiser, read: &ReadRow<'_>) -> Result<Vec<Memory>, GenerateError> {
+    pub(crate) fn read(mut self, denoiser: &dyn Denoiser, read: &ReadRow<'_>) -> Result<Vec<KvCache>, GenerateError> {
         let spec = denoiser.spec();
         let visibility = Visibility::new(self.sequences, self.intervals)?;
         let input = NetworkInput {
@@ -98,13 +98,13 @@ impl Reading {
             positions: &self.positions,
             visibility: &visibility,
             times: spec.time_conditioning.is_some().then_some(self.times.as_slice()),
-            belief: spec.self_conditioning.then_some(self.belief.as_slice()),
+            self_conditioning: spec.self_conditioning.then_some(self.self_conditioning.as_slice()),
         };
         if self.remembers {
-            denoiser.denoise_again(&input, &self.fresh, &mut self.memories, &self.asked, read)?;
+            denoiser.forward_cached(&input, &self.rows_to_compute, &mut self.kv_caches, &self.asked, read)?;
         } else {
-            denoiser.denoise_each(&input, &self.asked, read)?;
+            denoiser.forward_rows(&input, &self.asked, read)?;
         }
-        Ok(self.memories)
+        Ok(self.kv_caches)
     }
 }

@@ -14,7 +14,7 @@ const VALIDATION_PASS: usize = 16;
 
 /// Everything that a run reads.
 #[derive(Debug)]
-pub(crate) struct Material {
+pub(crate) struct TrainData {
     pub(crate) vocabulary: Vocabulary,
     pub(crate) byte_lengths: Vec<u32>,
     /// What open positions show before the process draws it, or the token that begins a document, as the objective needs.
@@ -25,7 +25,7 @@ pub(crate) struct Material {
     order: Order,
 }
 
-impl Material {
+impl TrainData {
     /// Trains or reads the vocabulary, packs the texts where they are not packed yet, picks the held-out canvases.
     pub(crate) fn prepare(recipe: &Resolved, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Self, TrainError> {
         let data = &recipe.data;
