@@ -9,6 +9,7 @@ mod invariants;
 mod printing;
 mod purity;
 mod recipes;
+mod shared_builds;
 mod token_ids;
 mod unsafe_code;
 
@@ -27,13 +28,14 @@ struct Rule {
     check: fn(&Repository) -> Findings,
 }
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     Rule { name: "arrows", runs: false, check: arrows::check },
     Rule { name: "descriptions", runs: false, check: descriptions::check },
     Rule { name: "headers", runs: false, check: headers::check },
     Rule { name: "invariants", runs: false, check: invariants::check },
     Rule { name: "printing", runs: false, check: printing::check },
     Rule { name: "purity", runs: false, check: purity::check },
+    Rule { name: "shared-builds", runs: false, check: shared_builds::check },
     Rule { name: "token-ids", runs: false, check: token_ids::check },
     Rule { name: "unsafe-code", runs: false, check: unsafe_code::check },
     Rule { name: "recipes", runs: true, check: recipes::check },

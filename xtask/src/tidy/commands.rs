@@ -29,7 +29,7 @@ enum Fence {
 
 /// A command of a document.
 #[derive(Debug, PartialEq, Eq)]
-struct NoisyInput {
+struct Command {
     place: String,
     fence: Fence,
     words: String,
@@ -63,7 +63,7 @@ pub(super) fn check(repository: &Repository) -> Findings {
 }
 
 /// The commands of a document.
-fn commands(path: &str, text: &str) -> Result<Vec<NoisyInput>, String> {
+fn commands(path: &str, text: &str) -> Result<Vec<Command>, String> {
     let mut shown = Vec::new();
     let mut fence: Option<Option<Fence>> = None;
     for (number, line) in text.lines().enumerate() {
@@ -83,7 +83,7 @@ fn commands(path: &str, text: &str) -> Result<Vec<NoisyInput>, String> {
             }
             (None, Some(Some(fence))) => {
                 if let Some(words) = line.strip_prefix("$ ") {
-                    shown.push(NoisyInput { place: place(path, number), fence, words: words.trim().to_owned() });
+                    shown.push(Command { place: place(path, number), fence, words: words.trim().to_owned() });
                 }
             }
             (None, _) => {}
@@ -93,7 +93,7 @@ fn commands(path: &str, text: &str) -> Result<Vec<NoisyInput>, String> {
 }
 
 /// What to run for a command; `None` where reading was enough.
-fn way(shown: &NoisyInput, ci: &str) -> Result<Option<String>, String> {
+fn way(shown: &Command, ci: &str) -> Result<Option<String>, String> {
     let words = &shown.words;
     let is_training = words.strip_prefix(PROGRAM).is_some_and(|rest| rest.starts_with("train "));
     match shown.fence {
@@ -116,7 +116,7 @@ fn way_of_example(text: &str) -> Option<&str> {
 
 /// Runs a command and says what went wrong.
 fn run(root: &Path, place: &str, command: &str) -> Option<String> {
-    shell::run(root, command).err().map(|told| format!("{place}: `{command}` {told}"))
+    shell::run(root, command).err().map(|reason| format!("{place}: `{command}` {reason}"))
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ fn check_with(repository: &Repository, dry_run: fn(&Path, &str) -> Result<(), St
         return vec![format!("{FOLDER} has no recipe")];
     }
     let failed = recipes.into_iter().filter_map(|recipe| {
-        let told = dry_run(&repository.root, recipe).err()?;
-        Some(format!("{recipe}: its dry run {told}"))
+        let reason = dry_run(&repository.root, recipe).err()?;
+        Some(format!("{recipe}: its dry run {reason}"))
     });
     failed.collect()
 }
