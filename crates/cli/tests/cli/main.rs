@@ -2,6 +2,7 @@
 
 mod benching;
 mod comparing;
+mod fixtures;
 mod generation;
 mod measuring;
 mod quantising;

@@ -80,7 +80,7 @@ fn ctrl_c_saves_and_the_run_goes_on() {
 }
 
 /// Starts each rank as a process of its own, as a launcher does; what each printed.
-fn ranks(recipe: &std::path::Path, size: usize, more: &[&str]) -> Vec<std::process::Output> {
+pub(crate) fn ranks(recipe: &std::path::Path, size: usize, more: &[&str]) -> Vec<std::process::Output> {
     let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let start = |rank: usize| {
         let mut command = program();
