@@ -38,12 +38,8 @@ impl Model {
     /// # Errors
     /// When the model lacks what its process needs.
     pub fn new(checkpoint: Checkpoint, network: Box<dyn Denoiser>) -> Result<Self, Error> {
-        let vocabulary = &checkpoint.vocabulary;
-        let known = vocabulary.len() as TokenId;
-        // A network may have more rows than the tokenizer has tokens; neither those nor special tokens are text.
-        let beyond = known..checkpoint.spec.vocabulary_size as TokenId;
-        let forbidden = (0..known).filter(|id| vocabulary.is_special(*id)).chain(beyond).collect();
-        let end = vocabulary.role(Role::End);
+        let forbidden = checkpoint.vocabulary.non_text_tokens(checkpoint.spec.vocabulary_size);
+        let end = checkpoint.vocabulary.role(Role::End);
         Ok(Self { process: checkpoint.spec.process()?, end, forbidden, checkpoint, network })
     }
 

@@ -6,10 +6,8 @@
 //! each position carries the number of its document, and attention stays within equal numbers.
 
 use crate::{CorpusError, Packed, Shard};
+use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_vocabulary::TokenId;
-
-/// The document number of a position that holds no document.
-pub const PADDING: u32 = u32::MAX;
 
 /// So many canvases wait for more documents at a time. More would waste less, but mix documents from further apart.
 const OPEN: usize = 64;
@@ -22,7 +20,7 @@ pub struct CanvasBatch {
     /// B·L tokens, canvas by canvas. Padding positions hold `0`, whatever token that is: their document says that they
     /// are padding.
     pub tokens: Vec<TokenId>,
-    /// B·L document numbers, counted through the batch so that no two documents of it share one; [`PADDING`] behind a
+    /// B·L document numbers, counted through the batch so that no two documents of it share one; [`PADDING_DOCUMENT`] behind a
     /// canvas's last document.
     pub documents: Vec<u32>,
 }
@@ -35,7 +33,7 @@ impl CanvasBatch {
 
     /// How many positions are no padding.
     pub fn filled(&self) -> usize {
-        self.documents.iter().filter(|&&document| document != PADDING).count()
+        self.documents.iter().filter(|&&document| document != PADDING_DOCUMENT).count()
     }
 }
 
@@ -120,8 +118,11 @@ impl Canvases {
     /// When a number is not below [`Canvases::len`], or a shard is damaged.
     pub fn batch(&self, numbers: &[u64]) -> Result<CanvasBatch, CorpusError> {
         let positions = numbers.len() * self.length;
-        let mut batch =
-            CanvasBatch { length: self.length, tokens: vec![0; positions], documents: vec![PADDING; positions] };
+        let mut batch = CanvasBatch {
+            length: self.length,
+            tokens: vec![0; positions],
+            documents: vec![PADDING_DOCUMENT; positions],
+        };
         let mut document = 0;
         for (row, &number) in numbers.iter().enumerate() {
             let (laid, index) = self.find(number)?;

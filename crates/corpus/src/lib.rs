@@ -15,7 +15,7 @@ mod sample;
 mod shard;
 mod source;
 
-pub use canvases::{CanvasBatch, Canvases, PADDING};
+pub use canvases::{CanvasBatch, Canvases};
 pub use error::CorpusError;
 pub use order::Order;
 pub use pack::{Packed, Packing, pack};

@@ -1,6 +1,7 @@
 //! Packing and canvases: nothing lost, nothing torn, nothing done twice.
 
-use aquatint_corpus::{Canvases, CorpusError, PADDING, Packed, Source, pack};
+use aquatint_corpus::{Canvases, CorpusError, Packed, Source, pack};
+use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_vocabulary::{Role, Vocabulary};
 use proptest::prelude::*;
 use std::path::Path;
@@ -129,11 +130,11 @@ proptest! {
         let mut whole = 0;
         for (tokens, documents) in batch.tokens.chunks(length).zip(batch.documents.chunks(length)) {
             // Numbers rise by one and padding is behind everything.
-            prop_assert!(documents.windows(2).all(|pair| pair[1] == pair[0] || pair[1] == pair[0].wrapping_add(1) || pair[1] == PADDING));
-            prop_assert!(documents[0] != PADDING);
+            prop_assert!(documents.windows(2).all(|pair| pair[1] == pair[0] || pair[1] == pair[0].wrapping_add(1) || pair[1] == PADDING_DOCUMENT));
+            prop_assert!(documents[0] != PADDING_DOCUMENT);
             for position in 0..length {
                 let last = position + 1 == length || documents[position + 1] != documents[position];
-                if documents[position] != PADDING {
+                if documents[position] != PADDING_DOCUMENT {
                     // An end token closes its document, and a document stops early only at the canvas's end.
                     prop_assert!((tokens[position] == end) <= last);
                     prop_assert!(!last || tokens[position] == end || position + 1 == length);
@@ -141,7 +142,7 @@ proptest! {
                 }
             }
             // Only stretches that fill a canvas lack their end: nothing that fits is torn.
-            if tokens[length - 1] != end && documents[length - 1] != PADDING {
+            if tokens[length - 1] != end && documents[length - 1] != PADDING_DOCUMENT {
                 prop_assert!(documents.iter().all(|&document| document == documents[0]));
             }
         }

@@ -24,7 +24,7 @@ use crate::{ContinuousState, NoiseSchedule, Time, TokenId};
 /// One corrupted position: what the network is asked there, and what its cost weighs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossTerm {
-    /// The position.
+    /// The position in its canvas, or in a batch its row.
     pub position: usize,
     /// The clean token.
     pub target: TokenId,

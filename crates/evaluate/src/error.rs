@@ -1,6 +1,5 @@
 //! Why a model could not be measured.
 
-use aquatint_compute::VisibilityError;
 use aquatint_network::NetworkError;
 
 /// Why a model could not be measured.
@@ -9,9 +8,6 @@ pub enum EvaluateError {
     /// The network refused.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// The canvases' documents are not one after another.
-    #[error(transparent)]
-    Visibility(#[from] VisibilityError),
     /// There is no token to measure.
     #[error("there is no text to measure; the file or folder is empty, or nothing in it was kept")]
     Empty,

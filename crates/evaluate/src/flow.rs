@@ -17,11 +17,11 @@
 //! Deviation: second-order steps of a fixed width in λ, so that a bound is one but for their error, which falls with its
 //! square; differences of beliefs in 32 bits instead of derivatives.
 
-use crate::{EvaluateError, NoisyBatch, PackedBatch};
+use crate::EvaluateError;
+use aquatint_batch::{NoisyBatch, PackedBatch};
 use aquatint_compute::softmax_row;
 use aquatint_diffusion::{ContinuousState, Cost, Draws, Key, Level, Process, Time, Vectors};
-use aquatint_network::Denoiser;
-use std::sync::OnceLock;
+use aquatint_network::{Denoiser, RowSlots};
 
 /// Half the distance over which a difference stands for a derivative.
 const REACH: f64 = 1e-2;
@@ -49,19 +49,18 @@ pub(crate) fn costs<L: Denoiser + ?Sized>(
     let values = model.word_vectors()?.unwrap_or_default();
     let vectors = Vectors { size: process.point_size().unwrap_or(0), values: &values };
     let flow = Flow { model, process, rows, asked, vectors };
-    let canvas_of = |row: u32| rows.canvases.partition_point(|canvas| canvas.start <= row as usize).saturating_sub(1);
-    let canvases: Vec<usize> = asked.asked.iter().map(|asked| canvas_of(asked.row)).collect();
+    let canvases: Vec<usize> = asked.terms.iter().map(|term| rows.canvas_of(term.position)).collect();
     let mut costs = vec![0.0; rows.canvases.len()];
     let mut draws = key.at(0, 0);
     let tau = (2.0 * std::f64::consts::PI).ln();
 
     // The clean end: log q(z | x) − log p(x | z).
-    let mut points: Vec<Vec<f64>> = Vec::with_capacity(asked.asked.len());
-    for (row, &canvas) in asked.asked.iter().zip(&canvases) {
+    let mut points: Vec<Vec<f64>> = Vec::with_capacity(asked.terms.len());
+    for (term, &canvas) in asked.terms.iter().zip(&canvases) {
         let noise: Vec<f64> = (0..vectors.size).map(|_| draws.normal()).collect();
         let log_density = |e: &f64| -0.5 * (e * e + tau) - first.sigma.ln();
         costs[canvas] += noise.iter().map(log_density).sum::<f64>();
-        let word = vectors.of(row.target).iter().map(|e| f64::from(*e));
+        let word = vectors.of(term.target).iter().map(|e| f64::from(*e));
         points.push(word.zip(&noise).map(|(e, n)| first.alpha * e + first.sigma * n).collect());
     }
     let question = flow.question(&points, Time::CLEAN, first);
@@ -98,13 +97,13 @@ impl<L: Denoiser + ?Sized> Flow<'_, L> {
     fn question(&self, points: &[Vec<f64>], t: Time, level: Level) -> NoisyBatch {
         let size = self.vectors.size;
         let mut all = ContinuousState::clean(self.rows.tokens.len(), size);
-        for (row, point) in self.asked.asked.iter().zip(points) {
+        for (term, point) in self.asked.terms.iter().zip(points) {
             let point: Vec<f32> = point.iter().map(|z| *z as f32).collect();
-            all.set(row.row as usize, 0.0, &point, level.prior_logit_scale() as f32);
+            all.set(term.position, 0.0, &point, level.prior_logit_scale() as f32);
         }
         let mut question = self.asked.clone();
         question.points = Some(all);
-        question.asked.iter_mut().for_each(|asked| asked.cost = Cost::CrossEntropy);
+        question.terms.iter_mut().for_each(|term| term.cost = Cost::CrossEntropy);
         question.times = vec![self.process.network_time(t, 0, 1) as f32; question.times.len()];
         question
     }
@@ -112,7 +111,7 @@ impl<L: Denoiser + ?Sized> Flow<'_, L> {
     /// The expected word vector of each asked row.
     fn expected(&self, points: &[Vec<f64>], t: Time, level: Level) -> Result<Vec<Vec<f64>>, EvaluateError> {
         let question = self.question(points, t, level);
-        let slots: Vec<OnceLock<Vec<f64>>> = points.iter().map(|_| OnceLock::new()).collect();
+        let slots = RowSlots::new(points.len());
         let input = question.input(self.rows, self.model.spec(), None);
         self.model.forward_rows(&input, &question.rows(), &|index, logits| {
             softmax_row(logits);
@@ -120,10 +119,9 @@ impl<L: Denoiser + ?Sized> Flow<'_, L> {
             for (p, vector) in logits.iter().zip(self.vectors.values.chunks_exact(self.vectors.size.max(1))) {
                 mean.iter_mut().zip(vector).for_each(|(m, e)| *m += f64::from(*p) * f64::from(*e));
             }
-            // Each index comes once.
-            let _ = slots[index].set(mean);
+            slots.set(index, mean);
         })?;
-        Ok(slots.into_iter().filter_map(OnceLock::into_inner).collect())
+        Ok(slots.into_vec()?)
     }
 
     /// dz/dλ.

@@ -17,15 +17,13 @@
 //! Deviations: none from the bound. Every canvas is coded by itself: what a longer context could save is not counted,
 //! for either kind of model.
 
+use crate::EvaluateError;
 use crate::flow;
-use crate::{EvaluateError, NoisyBatch, PackedBatch, RowTerm};
+use aquatint_batch::{NoisyBatch, PackedBatch, corrupt_evenly, golden_point, stratified_time};
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::{Corrupted, Cost, Draws, Key, Process, Time, TokenId, objective};
+use aquatint_diffusion::{Corrupted, Cost, Key, LossTerm, Process, TokenId};
 use aquatint_network::Denoiser;
 use std::ops::Range;
-
-/// The golden ratio's fraction: its multiples fill [0, 1) as evenly as a sequence without end can.
-const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
 /// How a model is asked for the price of a text.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +96,7 @@ pub enum Estimate {
 
 /// Measures canvases under a model. The same seed gives the same masks, whatever the batches' size.
 ///
-/// `byte_lengths` are the bytes that each id of the vocabulary stands for (see [`crate::byte_lengths`]). `progress` is
+/// `byte_lengths` are the bytes that each id of the vocabulary stands for ([`Vocabulary::byte_lengths`](aquatint_vocabulary::Vocabulary::byte_lengths)). `progress` is
 /// told the canvases done after every batch and returns whether to go on.
 ///
 /// # Errors
@@ -129,9 +127,8 @@ pub fn likelihood<L: Denoiser + ?Sized>(
     let mut totals = Totals::default();
     let mut index = 0;
     for batch in batches {
-        let rows = PackedBatch::new(&batch?, &model.spec().attention)?;
+        let rows = PackedBatch::new(&batch?, model.spec().attention)?;
         let mut costs = vec![0.0; rows.canvases.len()];
-        let canvas_of = |row: usize| rows.canvases.partition_point(|c| c.start <= row).saturating_sub(1);
         for time in 0..times {
             let question = match rule {
                 Rule::Flow { process, steps } => {
@@ -140,12 +137,12 @@ pub fn likelihood<L: Denoiser + ?Sized>(
                     costs = along.ok_or_else(|| EvaluateError::NoFlow { process: process.name() })?;
                     continue;
                 }
-                Rule::Causal { begin } => causal(&rows, begin),
+                Rule::Causal { begin } => NoisyBatch::causal(&rows, begin, 1.0),
                 Rule::Diffusion { process, .. } => {
                     let mut question = NoisyBatch::new(&rows);
                     let mut told = vec![None; rows.canvases.len()];
                     for (part, noisy) in hide(&rows, &Noise { process, prompt }, index, (time, times), key) {
-                        let canvas = canvas_of(part.start);
+                        let canvas = rows.canvas_of(part.start);
                         costs[canvas] += noisy.constant / times as f64;
                         told[canvas] = Some(noisy.noise as f32);
                         question.put(part, noisy);
@@ -156,8 +153,8 @@ pub fn likelihood<L: Denoiser + ?Sized>(
                 }
             };
             let belief = question.self_conditioning(model, &rows)?;
-            for (row, nats) in question.asked.iter().zip(question.costs(model, &rows, belief.as_deref())?) {
-                costs[canvas_of(row.row as usize)] += row.weight * nats / times as f64;
+            for (term, nats) in question.terms.iter().zip(question.costs(model, &rows, belief.as_deref())?) {
+                costs[rows.canvas_of(term.position)] += term.weight * nats / times as f64;
             }
         }
         for (canvas, cost) in rows.canvases.iter().zip(&costs) {
@@ -195,12 +192,10 @@ fn hide(
     let shift = key.at(u64::MAX, 0).uniform();
     let mut hidden = Vec::new();
     for (canvas, at) in rows.canvases.iter().zip(index..) {
-        let start = (at as f64 * GOLDEN + shift).fract();
+        let start = golden_point(shift, at);
         let draws = &mut key.at(at, time as u64);
         for (number, part) in rows.parts(canvas).into_iter().enumerate().filter(|(_, part)| !part.is_empty()) {
-            let start = (start + number as f64 * GOLDEN).fract();
-            // Time 0 hides nothing and would weigh infinitely; rounding above 1 means 1.
-            let t = Time::new(((time as f64 + start) / times as f64).max(f64::EPSILON)).unwrap_or(Time::NOISE);
+            let t = stratified_time(golden_point(start, number as u64), time, times);
             let open = rows.open(canvas, &part, rule.prompt);
             hidden.push((part.clone(), corrupt_evenly(rule.process, &rows.tokens[part], &open, t, draws)));
         }
@@ -214,40 +209,14 @@ struct Noise<'a> {
     prompt: usize,
 }
 
-/// The noisy version of clean tokens with the count of corrupted positions that a uniform time stands for; a process
-/// without such a form draws the count too.
-pub fn corrupt_evenly(
-    process: &dyn Process,
-    clean: &[TokenId],
-    open: &[bool],
-    t: Time,
-    draws: &mut Draws,
-) -> Corrupted {
-    let count = objective::count_at(t, open.iter().filter(|open| **open).count());
-    match process.corrupt_count(clean, open, count, draws) {
-        Some(noisy) => noisy,
-        None => process.corrupt_for_bound(clean, open, t, draws),
-    }
-}
-
-/// Every row asked for its own token.
+/// Every row that may become noisy, with its own token as target.
 fn everything(rows: &PackedBatch) -> NoisyBatch {
-    let ask = |row: usize| RowTerm { row: row as u32, target: rows.tokens[row], weight: 1.0, cost: Cost::CrossEntropy };
+    let term =
+        |position: usize| LossTerm { position, target: rows.tokens[position], weight: 1.0, cost: Cost::CrossEntropy };
     NoisyBatch {
         times: vec![0.0; rows.visibility.sequences().len()],
-        asked: rows.canvases.iter().flat_map(Clone::clone).map(ask).collect(),
+        terms: rows.canvases.iter().flat_map(Clone::clone).map(term).collect(),
         ..NoisyBatch::new(rows)
-    }
-}
-
-/// The causal question: each row's own token, given those before it.
-fn causal(rows: &PackedBatch, begin: TokenId) -> NoisyBatch {
-    let ask = |(row, &target): (u32, &TokenId)| RowTerm { row, target, weight: 1.0, cost: Cost::CrossEntropy };
-    NoisyBatch {
-        tokens: rows.shifted(begin),
-        times: vec![0.0; rows.visibility.sequences().len()],
-        asked: (0u32..).zip(&rows.tokens).map(ask).collect(),
-        ..NoisyBatch::default()
     }
 }
 

@@ -4,8 +4,8 @@
 //! as well where a model says the same again and again; so it is only ever read beside the entropy of the tokens within a
 //! text (as 2409.02908 insists, whose authors found published samplers that had merely become repetitive).
 
-use aquatint_corpus::{CanvasBatch, PADDING};
-use aquatint_diffusion::TokenId;
+use aquatint_corpus::CanvasBatch;
+use aquatint_diffusion::{PADDING_DOCUMENT, TokenId};
 use std::collections::{HashMap, HashSet};
 
 /// Texts as canvases of their own, cut to `length`, so many to a batch; for [`crate::likelihood`] under a judge.
@@ -18,7 +18,7 @@ pub fn canvases_of(texts: &[Vec<TokenId>], length: usize, batch: usize) -> Vec<C
             canvases.tokens.extend(&text[..kept]);
             canvases.tokens.extend(std::iter::repeat_n(0, length - kept));
             canvases.documents.extend(std::iter::repeat_n(document, kept));
-            canvases.documents.extend(std::iter::repeat_n(PADDING, length - kept));
+            canvases.documents.extend(std::iter::repeat_n(PADDING_DOCUMENT, length - kept));
         }
         canvases
     };
@@ -69,7 +69,7 @@ mod tests {
         let batches = canvases_of(&[vec![1, 2, 3, 4], vec![5], vec![]], 3, 2);
         assert_eq!(batches.len(), 2);
         assert_eq!(batches[0].tokens, [1, 2, 3, 5, 0, 0]);
-        assert_eq!(batches[0].documents, [0, 0, 0, 1, PADDING, PADDING]);
+        assert_eq!(batches[0].documents, [0, 0, 0, 1, PADDING_DOCUMENT, PADDING_DOCUMENT]);
         assert_eq!((batches[1].filled(), batches[1].canvases()), (0, 1));
     }
 }

@@ -1,6 +1,5 @@
 //! Why a request cannot be served.
 
-use aquatint_compute::VisibilityError;
 use aquatint_diffusion::{CanvasError, ProposalError, SettingError};
 use aquatint_network::NetworkError;
 
@@ -55,9 +54,6 @@ pub enum GenerateError {
     /// The canvas refused a write, which no policy should bring about.
     #[error("the canvas refused a write")]
     Canvas(#[from] CanvasError),
-    /// The rows of a forward pass do not fit together, which no canvas should bring about.
-    #[error("the rows of a forward pass do not fit together")]
-    Rows(#[from] VisibilityError),
     /// The network failed.
     #[error("the network failed")]
     Network(#[from] NetworkError),
@@ -82,7 +78,7 @@ impl GenerateError {
             Self::Causal => {
                 Some("such a model is a baseline to measure with; choose a diffusion model to generate".to_owned())
             }
-            Self::Canvas(_) | Self::Logits { .. } | Self::Rows(_) | Self::Network(_) => None,
+            Self::Canvas(_) | Self::Logits { .. } | Self::Network(_) => None,
         }
     }
 }

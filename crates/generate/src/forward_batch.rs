@@ -4,10 +4,9 @@
 //! without gaps, so the network reads each canvas as it would read that text alone.
 
 use crate::GenerateError;
-use aquatint_compute::{ReadRow, Visibility};
-use aquatint_diffusion::{ContinuousState, Layout, TokenId};
-use aquatint_network::{Denoiser, KvCache, NetworkInput, NetworkSpec};
-use std::ops::Range;
+use aquatint_compute::ReadRow;
+use aquatint_diffusion::{ContinuousState, TokenId};
+use aquatint_network::{Denoiser, KvCache, NetworkInput, NetworkSpec, RowLayout};
 
 /// What the network is to read of one canvas.
 #[derive(Debug)]
@@ -30,9 +29,7 @@ pub(crate) struct SequenceInput<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct ForwardBatch {
     tokens: Vec<TokenId>,
-    positions: Vec<u32>,
-    sequences: Vec<Range<u32>>,
-    intervals: Vec<[Range<u32>; 2]>,
+    rows: RowLayout,
     points: Option<ContinuousState>,
     times: Vec<f32>,
     self_conditioning: Vec<f32>,
@@ -47,14 +44,9 @@ pub(crate) struct ForwardBatch {
 impl ForwardBatch {
     /// Appends a canvas with what is remembered of it; returns its number.
     pub(crate) fn push(&mut self, page: &SequenceInput<'_>, kv_cache: KvCache, spec: &NetworkSpec) -> usize {
-        let start = self.tokens.len() as u32;
-        let end = start + page.tokens.len() as u32;
-        let shift = |range: Range<u32>| range.start + start..range.end + start;
-        let layout: Layout = spec.attention;
-        self.intervals.extend(layout.intervals(page.tokens.len(), &[]).into_iter().map(|two| two.map(shift)));
-        self.sequences.push(start..end);
+        let rows = self.rows.push(spec.attention, page.tokens.len(), &[]);
+        let (start, end) = (rows.start as u32, rows.end as u32);
         self.tokens.extend_from_slice(page.tokens);
-        self.positions.extend(0..end - start);
         if let Some(points) = page.points {
             self.points.get_or_insert_default().append(points);
         }
@@ -84,18 +76,18 @@ impl ForwardBatch {
 
     /// Whether nothing was pushed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.sequences.is_empty()
+        self.rows.sequences() == 0
     }
 
     /// Hands the logits of each asked row of all canvases to `read`, with its number in the order of pushing; returns
     /// what is remembered of each canvas.
     pub(crate) fn read(mut self, denoiser: &dyn Denoiser, read: &ReadRow<'_>) -> Result<Vec<KvCache>, GenerateError> {
         let spec = denoiser.spec();
-        let visibility = Visibility::new(self.sequences, self.intervals)?;
+        let (positions, visibility) = self.rows.finish()?;
         let input = NetworkInput {
             tokens: &self.tokens,
             points: self.points.as_ref(),
-            positions: &self.positions,
+            positions: &positions,
             visibility: &visibility,
             times: spec.time_conditioning.is_some().then_some(self.times.as_slice()),
             self_conditioning: spec.self_conditioning.then_some(self.self_conditioning.as_slice()),

@@ -130,6 +130,14 @@ pub enum NetworkError {
     /// What rows see cannot be.
     #[error(transparent)]
     Visibility(#[from] VisibilityError),
+    /// A denoiser left rows out.
+    #[error("the network answered for {given} rows where {expected} were asked for")]
+    Unanswered {
+        /// Rows answered for.
+        given: usize,
+        /// Rows asked for.
+        expected: usize,
+    },
     /// A row is to be learnt whose clean token is the mask.
     #[error(
         "the target of row {row} is {target}, the mask's id; a clean token is never the mask (is there a mask token in the text?)"

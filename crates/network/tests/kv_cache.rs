@@ -2,7 +2,7 @@
 
 use aquatint_compute::{Cpu, CpuPath, Visibility};
 use aquatint_diffusion::Layout;
-use aquatint_network::{Denoiser, KvCache, Network, NetworkError, NetworkInput, NetworkSpec};
+use aquatint_network::{Denoiser, KvCache, Network, NetworkError, NetworkInput, NetworkSpec, RowLayout};
 use aquatint_testing::Example;
 use std::sync::Mutex;
 
@@ -10,16 +10,9 @@ use std::sync::Mutex;
 fn blocks(lengths: &[usize]) -> (Example, Visibility) {
     let spec = NetworkSpec { attention: Layout::Block { length: 4 }, ..Example::named("plain").spec };
     let example = Example::ragged(spec, lengths);
-    let (mut sequences, mut intervals) = (Vec::new(), Vec::new());
-    for &length in lengths {
-        let start = intervals.len() as u32;
-        sequences.push(start..start + length as u32);
-        let shift = |two: [std::ops::Range<u32>; 2]| {
-            two.map(|r| if r.is_empty() { 0..0 } else { r.start + start..r.end + start })
-        };
-        intervals.extend(example.spec.attention.intervals(length, &[]).into_iter().map(shift));
-    }
-    (example, Visibility::new(sequences, intervals).unwrap())
+    let mut rows = RowLayout::default();
+    lengths.iter().for_each(|&length| drop(rows.push(example.spec.attention, length, &[])));
+    (example, rows.finish().unwrap().1)
 }
 
 fn again(

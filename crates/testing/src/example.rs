@@ -2,10 +2,9 @@
 
 use crate::Golden;
 use aquatint_compute::{Device, Element, Visibility};
-use aquatint_diffusion::{ContinuousState, Key, Layout, PADDING_DOCUMENT, two_stream_intervals};
-use aquatint_network::{Learner, LossRow, Network, NetworkInput, NetworkSpec, ProcessSpec};
+use aquatint_diffusion::{ContinuousState, Key, Layout, PADDING_DOCUMENT};
+use aquatint_network::{Learner, LossRow, Network, NetworkInput, NetworkSpec, ProcessSpec, RowLayout};
 use serde_json::Value;
-use std::ops::Range;
 
 /// A description, an input that fits it, and what there is to learn.
 #[derive(Debug, Clone)]
@@ -123,16 +122,12 @@ impl Example {
     fn laid_out(spec: NetworkSpec, lengths: &[usize], documents: &[u32]) -> Self {
         let mut draws = Key::new(7).at(0, 0);
         let ids = spec.vocabulary_size as u64 - 1;
-        let (mut sequences, mut rows, mut positions) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rows = RowLayout::default();
         for &length in lengths {
-            let start = rows.len();
-            let inside = documents.get(start..start + length).unwrap_or(&[]);
-            let shift = |range: Range<u32>| range.start + start as u32..range.end + start as u32;
-            rows.extend(spec.attention.intervals(length, inside).into_iter().map(|two| two.map(shift)));
-            sequences.push(start as u32..(start + length) as u32);
-            positions.extend(0..length as u32);
+            let inside = documents.get(rows.rows()..rows.rows() + length).unwrap_or(&[]);
+            rows.push(spec.attention, length, inside);
         }
-        let visibility = Visibility::new(sequences, rows).expect("the layout's own intervals");
+        let (positions, visibility) = rows.finish().expect("the layout's own intervals");
         let mut tokens: Vec<u32> = positions.iter().map(|_| draws.below(ids) as u32).collect();
         let mut asked = Vec::new();
         for (row, token) in (0u32..).zip(&mut tokens) {
@@ -170,10 +165,7 @@ impl Example {
         let rows = (0..length as u32).filter(|&row| tokens[row as usize] == 10);
         let rows = rows.map(|row| LossRow { row, target: clean[row as usize], weight: 0.5 + f64::from(row) / 8.0 });
         let rows: Vec<LossRow> = rows.collect();
-        let intervals = two_stream_intervals(length, block, &[]);
-        let whole = 0..2 * length as u32;
-        let visibility = Visibility::new(vec![whole], intervals).expect("the layout's own intervals");
-        let positions = (0..length as u32).chain(0..length as u32).collect();
+        let (positions, visibility) = two_streams(length, block);
         let spec = NetworkSpec { attention: Layout::Block { length: block }, qk_norm: true, ..spec };
         Self { spec, tokens, points: None, positions, visibility, times: None, self_conditioning: None, rows }
     }
@@ -199,12 +191,7 @@ impl Example {
         let spec = aquatint_network::families::from_config(&about["config"]).expect("a valid description");
         let documents: Vec<u32> = list("documents").iter().map(|&document| document as u32).collect();
         let visibility = match about["two_streams"].as_array() {
-            Some(two) => {
-                let (length, block) = (whole(&two[0]), whole(&two[1]));
-                let canvas = 0..2 * length as u32;
-                Visibility::new(vec![canvas], two_stream_intervals(length, block, &[]))
-                    .expect("the layout's own intervals")
-            }
+            Some(two) => two_streams(whole(&two[0]), whole(&two[1])).1,
             None => Self::laid_out(spec.clone(), &list("lengths"), &documents).visibility,
         };
         let size = spec.vocabulary_size;
@@ -248,6 +235,13 @@ impl Example {
         network.normalise_word_vectors();
         network
     }
+}
+
+/// The rows of one canvas in two streams.
+fn two_streams(length: usize, block: usize) -> (Vec<u32>, Visibility) {
+    let mut rows = RowLayout::default();
+    rows.push_two_streams(block, length, &[]);
+    rows.finish().expect("the layout's own intervals")
 }
 
 /// Points without signal.

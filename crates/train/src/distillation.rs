@@ -13,15 +13,14 @@
 
 use crate::TrainError;
 use crate::recipe::Distil;
+use aquatint_batch::{NoisyBatch, PackedBatch};
 use aquatint_compute::softmax_row;
 use aquatint_diffusion::{
-    Canvas, Corrupted, Draws, Key, PlanSettings, PlannedStep, Process, Proposal, Remasking, Shaping, StepPlan,
-    TimeGrid, Vectors, policy, propose,
+    Canvas, Corrupted, Draws, Key, LossTerm, PlanSettings, PlannedStep, Process, Proposal, Remasking, Shaping,
+    StepPlan, TimeGrid, Vectors, policy, propose,
 };
-use aquatint_evaluate::{NoisyBatch, PackedBatch};
-use aquatint_network::Denoiser;
+use aquatint_network::{Denoiser, RowSlots};
 use std::ops::Range;
-use std::sync::OnceLock;
 
 /// Stream of randomness under the run's seed.
 const LESSONS: u64 = 5;
@@ -115,12 +114,9 @@ impl Distillation {
             left.extend(walk.advance(process, first_beliefs, vectors)?.into_iter().map(|index| asked + index));
             asked += count;
             let shown = process.network_input(&walk.canvas, false, 0, self.key);
-            let terms = question.asked[asked - count..asked].iter().map(|asked| aquatint_diffusion::LossTerm {
-                position: asked.row as usize - walk.part.start,
-                target: asked.target,
-                weight: asked.weight,
-                cost: asked.cost,
-            });
+            let terms = question.terms[asked - count..asked]
+                .iter()
+                .map(|term| LossTerm { position: term.position - walk.part.start, ..*term });
             let terms = terms.filter(|term| walk.canvas.is_open(term.position)).collect();
             later.put(
                 walk.part.clone(),
@@ -132,7 +128,7 @@ impl Distillation {
         let mut second = left.into_iter().zip(second).peekable();
         let mut targets = Vec::with_capacity(beliefs.len());
         for (belief, (index, walk)) in beliefs.into_iter().zip(&mut walk_of) {
-            let position = question.asked[index].row as usize - walk.part.start;
+            let position = question.terms[index].position - walk.part.start;
             let mut belief = match second.next_if(|(open, _)| *open == index) {
                 Some((_, mut logits)) => {
                     process.posterior_logits(walk.canvas.tokens()[position], walk.steps[1].from, &mut logits);
@@ -184,12 +180,9 @@ impl Distillation {
         let asked = question.rows();
         let belief = question.self_conditioning(self.teacher.as_ref(), rows)?;
         let input = question.input(rows, self.teacher.spec(), belief.as_deref());
-        let slots: Vec<OnceLock<Vec<f32>>> = asked.iter().map(|_| OnceLock::new()).collect();
-        self.teacher.forward_rows(&input, &asked, &|index, logits| {
-            // Each index comes once.
-            let _ = slots[index].set(logits.to_vec());
-        })?;
-        Ok(slots.into_iter().filter_map(OnceLock::into_inner).collect())
+        let slots = RowSlots::new(asked.len());
+        self.teacher.forward_rows(&input, &asked, &|index, logits| slots.set(index, logits.to_vec()))?;
+        Ok(slots.into_vec()?)
     }
 }
 

@@ -18,8 +18,9 @@
 
 use crate::TrainError;
 use crate::recipe::{Masking, Objective, ObjectiveKind, Times};
-use aquatint_diffusion::{Corrupted, Cost, Draws, Key, Process, Time, TimeDensity, TokenId};
-use aquatint_evaluate::{NoisyBatch, PackedBatch, RowTerm, Rule, corrupt_evenly};
+use aquatint_batch::{NoisyBatch, PackedBatch, corrupt_evenly, golden_point};
+use aquatint_diffusion::{Corrupted, Draws, Key, Process, Time, TimeDensity, TokenId};
+use aquatint_evaluate::Rule;
 use aquatint_network::NetworkSpec;
 use std::ops::Range;
 use std::sync::Arc;
@@ -29,8 +30,6 @@ const TIMES: u64 = 1;
 const MASKS: u64 = 2;
 const BELIEFS: u64 = 3;
 const GIVEN: u64 = 4;
-/// The golden ratio's fraction: its multiples spread the times of a canvas's blocks evenly.
-const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
 /// An objective with what it needs.
 #[derive(Debug)]
@@ -61,8 +60,8 @@ impl Batch {
     /// The mean of what each part's rows cost, with the part's time.
     pub(crate) fn surprise(&self, costs: &[f64]) -> Vec<(Time, f64)> {
         let mut sums = vec![(0.0, 0usize); self.parts.len()];
-        for (asked, cost) in self.question.asked.iter().zip(costs) {
-            let part = self.parts.partition_point(|(rows, _)| rows.end <= asked.row as usize);
+        for (term, cost) in self.question.terms.iter().zip(costs) {
+            let part = self.parts.partition_point(|(rows, _)| rows.end <= term.position);
             if let Some(sum) = sums.get_mut(part) {
                 *sum = (sum.0 + cost, sum.1 + 1);
             }
@@ -165,7 +164,7 @@ impl Loss {
             let given = self.given(step, first + index, canvas.len());
             let mut told = None;
             for (number, part) in rows.parts(canvas).into_iter().enumerate().filter(|(_, part)| !part.is_empty()) {
-                let rank = low + (high - low) * (rank + number as f64 * GOLDEN).fract();
+                let rank = low + (high - low) * golden_point(rank, number as u64);
                 let (time, scale) = if self.follows_cost() {
                     let time = grid.time(rank);
                     (time, if is_bound { (high - low) / density.density(time) } else { 1.0 })
@@ -186,11 +185,11 @@ impl Loss {
                 before.resize(before.len().max(number + 1), Vec::new());
                 before[number] = hidden;
                 told = Some(noisy.noise as f32);
-                let asked = question.asked.len();
+                let terms = question.terms.len();
                 question.put(part.clone(), noisy);
-                for asked in &mut question.asked[asked..] {
-                    let weight = asked.weight * scale;
-                    asked.weight = weight.min(limit) / tokens as f64;
+                for term in &mut question.terms[terms..] {
+                    let weight = term.weight * scale;
+                    term.weight = weight.min(limit) / tokens as f64;
                     weights.push(weight / tokens as f64);
                 }
                 parts.push((part, time));
@@ -245,12 +244,9 @@ fn complement(
 
 fn causal(rows: &PackedBatch, begin: TokenId, tokens: usize) -> Batch {
     let weight = 1.0 / tokens as f64;
-    let ask = |(row, &target): (u32, &TokenId)| RowTerm { row, target, weight, cost: Cost::CrossEntropy };
-    let question = NoisyBatch {
-        tokens: rows.shifted(begin),
-        times: vec![0.0; rows.visibility.sequences().len()],
-        asked: (0u32..).zip(&rows.tokens).map(ask).collect(),
-        ..NoisyBatch::default()
-    };
-    Batch { question, weights: vec![weight; rows.tokens.len()], parts: Vec::new() }
+    Batch {
+        question: NoisyBatch::causal(rows, begin, weight),
+        weights: vec![weight; rows.tokens.len()],
+        parts: Vec::new(),
+    }
 }

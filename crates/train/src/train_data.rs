@@ -4,9 +4,8 @@ use crate::event::{CorpusFigures, TrainingEvent};
 use crate::recipe::{ObjectiveKind, Resolved, SourceRecipe};
 use crate::{RecipeError, TrainError};
 use aquatint_checkpoint::GenerationDefaults;
-use aquatint_corpus::{CanvasBatch, Canvases, Order, PADDING, Source, pack, sample};
-use aquatint_diffusion::{TimeGrid, TokenId};
-use aquatint_evaluate::byte_lengths;
+use aquatint_corpus::{CanvasBatch, Canvases, Order, Source, pack, sample};
+use aquatint_diffusion::{PADDING_DOCUMENT, TimeGrid, TokenId};
 use aquatint_vocabulary::{Role, Vocabulary};
 
 /// Held-out canvases of one pass: few enough for any memory that can train.
@@ -56,7 +55,7 @@ impl TrainData {
                 return Err(TrainError::TooLittle { key, canvases, length, needed });
             }
         }
-        let byte_lengths = byte_lengths(&vocabulary);
+        let byte_lengths = vocabulary.byte_lengths();
         let valid = spread(&held_out, recipe.run.validate_canvases)?;
         let figures = CorpusFigures {
             vocabulary: vocabulary.len(),
@@ -79,7 +78,7 @@ impl TrainData {
     /// Bytes of text in a batch.
     pub(crate) fn bytes(&self, batch: &CanvasBatch) -> u64 {
         let length = |token: &TokenId| u64::from(self.byte_lengths.get(*token as usize).copied().unwrap_or(0));
-        batch.tokens.iter().zip(&batch.documents).filter(|(_, d)| **d != PADDING).map(|(t, _)| length(t)).sum()
+        batch.tokens.iter().zip(&batch.documents).filter(|(_, d)| **d != PADDING_DOCUMENT).map(|(t, _)| length(t)).sum()
     }
 
     /// What goes into `generation_config.json`: the ids by role, the process's own policy and the times that it learnt. How
@@ -149,7 +148,7 @@ fn spread(canvases: &Canvases, count: usize) -> Result<Vec<CanvasBatch>, TrainEr
 fn unigram_entropy(batches: &[CanvasBatch], size: usize) -> f64 {
     let mut counts = vec![0u64; size];
     for batch in batches {
-        for (token, _) in batch.tokens.iter().zip(&batch.documents).filter(|(_, d)| **d != PADDING) {
+        for (token, _) in batch.tokens.iter().zip(&batch.documents).filter(|(_, d)| **d != PADDING_DOCUMENT) {
             if let Some(count) = counts.get_mut(*token as usize) {
                 *count += 1;
             }

@@ -14,16 +14,16 @@ use crate::parallel::{Alone, ParallelError, Ranks, barrier, share};
 use crate::recipe::{Masking, Resolved};
 use crate::train_data::TrainData;
 use crate::{TrainError, network, plot, sample};
+use aquatint_batch::{NoisyBatch, PackedBatch};
 use aquatint_checkpoint::{Checkpoint, RunState, Tensor, save, save_state};
 use aquatint_compute::{Device, Element};
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Cost, Time, TimeDensity, Vectors, divergence};
-use aquatint_evaluate::{Likelihood, NoisyBatch, PackedBatch, likelihood};
-use aquatint_network::{Activations, Denoiser, Learner, Network};
+use aquatint_evaluate::{Likelihood, likelihood};
+use aquatint_network::{Activations, Denoiser, Learner, Network, RowSlots};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -386,7 +386,7 @@ impl<D: Device> Trainer<'_, '_, D> {
         density: &TimeDensity,
         seen: &mut Vec<(Time, f64)>,
     ) -> Result<f64, TrainError> {
-        let rows = PackedBatch::new(canvases, &self.network.spec().attention)?;
+        let rows = PackedBatch::new(canvases, self.network.spec().attention)?;
         if self.distillation.is_some() {
             return self.imitate(&rows, step, first);
         }
@@ -452,15 +452,14 @@ impl<D: Device> Trainer<'_, '_, D> {
         }
         let values = self.network.word_vectors()?.unwrap_or_default();
         let vectors = Vectors { size: spec.word_vector_size.unwrap_or(0), values: &values };
-        let slots: Vec<OnceLock<(f64, f64)>> = question.asked.iter().map(|_| OnceLock::new()).collect();
+        let slots = RowSlots::new(question.terms.len());
         self.network.forward_backward_with(&input, &question.rows(), &|index, belief| {
-            let asked = &question.asked[index];
-            let surprise = Cost::CrossEntropy.value(asked.target, belief, vectors);
-            let cost = asked.cost.learn(asked.target, belief, vectors, asked.weight);
-            // Each index comes once.
-            let _ = slots[index].set((cost, surprise));
+            let term = &question.terms[index];
+            let surprise = Cost::CrossEntropy.value(term.target, belief, vectors);
+            let cost = term.cost.learn(term.target, belief, vectors, term.weight);
+            slots.set(index, (cost, surprise));
         })?;
-        let (costs, surprise) = slots.into_iter().filter_map(OnceLock::into_inner).unzip();
+        let (costs, surprise) = slots.into_vec()?.into_iter().unzip();
         Ok(Costs { costs, surprise })
     }
 
@@ -495,13 +494,12 @@ impl<D: Device> Trainer<'_, '_, D> {
         let spec = self.network.spec().clone();
         let input = lesson.question.input(rows, &spec, belief.as_deref());
         let canvases = self.recipe.optimiser.batch as f64;
-        let slots: Vec<OnceLock<f64>> = lesson.beliefs.iter().map(|_| OnceLock::new()).collect();
+        let slots = RowSlots::new(lesson.beliefs.len());
         self.network.forward_backward_with(&input, &lesson.question.rows(), &|index, belief| {
             let weight = lesson.weights[index] / canvases;
-            // Each index comes once.
-            let _ = slots[index].set(weight * divergence(&lesson.beliefs[index], belief, weight));
+            slots.set(index, weight * divergence(&lesson.beliefs[index], belief, weight));
         })?;
-        Ok(slots.into_iter().filter_map(OnceLock::into_inner).sum())
+        Ok(slots.into_vec()?.into_iter().sum())
     }
 
     /// In a share of the passes, a network with self-conditioning first says what it believes without, and gets that as

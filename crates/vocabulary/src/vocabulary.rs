@@ -208,6 +208,21 @@ impl Vocabulary {
         self.bytes.as_ref()?.get(id as usize).cloned()
     }
 
+    /// Bytes of text that each id stands for, 0 for special tokens; all 0 where the tokenizer is not byte-level.
+    pub fn byte_lengths(&self) -> Vec<u32> {
+        match &self.bytes {
+            Some(table) => table.iter().map(|bytes| bytes.len() as u32).collect(),
+            None => vec![0; self.len()],
+        }
+    }
+
+    /// The ids that a network with `size` rows of logits must not write as text: special tokens, and ids beyond this
+    /// vocabulary.
+    pub fn non_text_tokens(&self, size: usize) -> Vec<TokenId> {
+        let known = self.len() as TokenId;
+        (0..known).filter(|id| self.is_special(*id)).chain(known..size as TokenId).collect()
+    }
+
     /// How many UTF-8 bytes of text these tokens stand for; special tokens stand for none. `None` where the tokenizer is
     /// not byte-level or a token does not exist. This is the denominator of bits per byte.
     pub fn bytes_of(&self, tokens: &[TokenId]) -> Option<u64> {

@@ -1,9 +1,8 @@
 //! What a network is given to read while it is timed: sequences of one length, of tokens that mean nothing.
 
-use aquatint_compute::{Visibility, VisibilityError};
+use aquatint_compute::Visibility;
 use aquatint_diffusion::{ContinuousState, Key, TokenId};
-use aquatint_network::{LossRow, NetworkInput, NetworkSpec};
-use std::ops::Range;
+use aquatint_network::{LossRow, NetworkError, NetworkInput, NetworkSpec, RowLayout};
 
 /// A batch of equal sequences.
 #[derive(Debug)]
@@ -22,30 +21,20 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// `sequences` of `length` positions each, `asked` of them asked for, spread evenly over the sequence.
-    pub(crate) fn new(
-        spec: &NetworkSpec,
-        sequences: usize,
-        length: usize,
-        asked: usize,
-    ) -> Result<Self, VisibilityError> {
-        let starts = (0..sequences).map(|sequence| (sequence * length) as u32);
-        let ranges: Vec<Range<u32>> = starts.clone().map(|start| start..start + length as u32).collect();
-        let intervals = spec.attention.intervals(length, &[]);
-        let shifted = |start: u32| {
-            let shift = move |range: &Range<u32>| range.start + start..range.end + start;
-            intervals.iter().map(move |[first, second]| [shift(first), shift(second)])
-        };
-        let visibility = Visibility::new(ranges, starts.clone().flat_map(shifted).collect())?;
-        let spread = |start: u32| (0..asked).map(move |index| start + (index * length / asked.max(1)) as u32);
+    pub(crate) fn new(spec: &NetworkSpec, sequences: usize, length: usize, asked: usize) -> Result<Self, NetworkError> {
+        let mut rows = RowLayout::default();
+        let starts: Vec<usize> = (0..sequences).map(|_| rows.push(spec.attention, length, &[]).start).collect();
+        let (positions, visibility) = rows.finish()?;
+        let spread = |start: usize| (0..asked).map(move |index| (start + index * length / asked.max(1)) as u32);
         Ok(Self {
             sequences,
             length,
             tokens: tokens(spec, 0, sequences * length),
             points: spec.word_vector_size.map(|size| noise(size, sequences * length)),
-            positions: (0..sequences).flat_map(|_| 0..length as u32).collect(),
+            positions,
             visibility,
             times: spec.time_conditioning.map(|_| vec![0.5; sequences]),
-            asked: starts.flat_map(spread).collect(),
+            asked: starts.into_iter().flat_map(spread).collect(),
         })
     }
 

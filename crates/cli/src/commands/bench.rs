@@ -11,7 +11,6 @@ use crate::machine;
 use crate::model::Plan;
 use crate::printer::Printer;
 use crate::wire;
-use aquatint_compute::VisibilityError;
 use aquatint_files::write_atomically;
 use aquatint_generate::{Cache, GenerateError};
 use aquatint_network::NetworkSpec;
@@ -170,10 +169,4 @@ fn describe(what: Generation) -> String {
 /// The precision as it is typed.
 fn name(precision: Precision) -> String {
     precision.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-}
-
-impl From<VisibilityError> for Failure {
-    fn from(error: VisibilityError) -> Self {
-        Self::advised(&error)
-    }
 }

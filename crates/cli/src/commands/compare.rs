@@ -10,7 +10,7 @@ use crate::{interrupt, wire};
 use aquatint::{Canvas, Model, Settings};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_diffusion::{Layout, TokenId};
-use aquatint_evaluate::{Estimate, Rule, byte_lengths, canvases_of, distinct_bigrams, likelihood, unigram_entropy};
+use aquatint_evaluate::{Estimate, Rule, canvases_of, distinct_bigrams, likelihood, unigram_entropy};
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::Role;
 use std::ops::ControlFlow;
@@ -204,7 +204,7 @@ fn measure(
     let process = checkpoint.spec.process()?;
     let rule = Rule::Diffusion { process: process.as_ref(), times: arguments.samples, prompt: 0 };
     let network = plan.network(checkpoint)?;
-    let lengths = byte_lengths(&checkpoint.vocabulary);
+    let lengths = checkpoint.vocabulary.byte_lengths();
     let batches = numbers.chunks(BATCH).map(|numbers| held_out.batch(numbers));
     let measured =
         likelihood(network.as_ref(), rule, arguments.seed, &lengths, batches, &mut |_| !interrupt::pressed())?;
@@ -259,7 +259,7 @@ impl Judge {
         let length = (2 * length).min(self.checkpoint.spec.context_length);
         let batches = canvases_of(&tokens, length, BATCH).into_iter().map(Ok);
         let rule = Rule::Causal { begin: self.begin };
-        let lengths = byte_lengths(vocabulary);
+        let lengths = vocabulary.byte_lengths();
         let judged = likelihood(self.network.as_ref(), rule, 0, &lengths, batches, &mut |_| !interrupt::pressed())?;
         Ok((judged.perplexity, judged.tokens))
     }

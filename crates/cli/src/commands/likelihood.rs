@@ -8,7 +8,7 @@ use crate::{environment, interrupt, wire};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_corpus::{Canvases, CorpusError, Source, pack};
 use aquatint_diffusion::Layout;
-use aquatint_evaluate::{Estimate, EvaluateError, Likelihood, Rule, byte_lengths, likelihood};
+use aquatint_evaluate::{Estimate, EvaluateError, Likelihood, Rule, likelihood};
 use aquatint_vocabulary::Role;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<
     let bar = printer.draws().then(|| progress(numbers.len() as u64));
     interrupt::listen(|| {});
     let batches = numbers.chunks(BATCH).map(|numbers| canvases.batch(numbers));
-    let lengths = byte_lengths(vocabulary);
+    let lengths = vocabulary.byte_lengths();
     let measured = likelihood(network.as_ref(), rule, arguments.seed, &lengths, batches, &mut |done| {
         if let Some(bar) = &bar {
             bar.set_position(done);

@@ -5,7 +5,7 @@ use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::Precision;
 use aquatint_corpus::{Canvases, Source, pack};
 use aquatint_diffusion::{Linear, Masked};
-use aquatint_evaluate::{Rule, byte_lengths, likelihood};
+use aquatint_evaluate::{Rule, likelihood};
 use aquatint_train::{
     Ending, Overrides, Recipe, Resolved, StepFigures, TrainError, TrainingEvent, VALIDATION_SEED, train,
 };
@@ -88,7 +88,7 @@ fn the_first_loss_is_that_of_a_guess_and_the_last_is_below_the_unigram_entropy()
         &checkpoint.network(device()).unwrap(),
         Rule::Diffusion { process: &process, times: 2, prompt: 0 },
         VALIDATION_SEED,
-        &byte_lengths(&checkpoint.vocabulary),
+        &checkpoint.vocabulary.byte_lengths(),
         numbers.chunks(10).map(|numbers| canvases.batch(numbers)),
         &mut |_| true,
     )

@@ -1,47 +1,44 @@
 //! What a network is given of some canvases and asked about them in one pass, and what its answers cost.
 
-use crate::{EvaluateError, PackedBatch};
+use crate::PackedBatch;
 use aquatint_compute::softmax_row;
-use aquatint_diffusion::{ContinuousState, Corrupted, Cost, TokenId, Vectors};
-use aquatint_network::{Denoiser, LossRow, NetworkInput, NetworkSpec};
+use aquatint_diffusion::{ContinuousState, Corrupted, Cost, LossTerm, TokenId, Vectors};
+use aquatint_network::{Denoiser, LossRow, NetworkError, NetworkInput, NetworkSpec, RowSlots};
 use std::ops::Range;
-use std::sync::OnceLock;
 
-/// A row that is asked for.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RowTerm {
-    /// The row.
-    pub row: u32,
-    /// Its clean token.
-    pub target: TokenId,
-    /// What its cost weighs.
-    pub weight: f64,
-    /// How its belief is paid for.
-    pub cost: Cost,
-}
-
-/// The noisy rows of some canvases.
+/// The noisy rows of a [`PackedBatch`] and the terms of their loss.
 #[derive(Debug, Clone, Default)]
 pub struct NoisyBatch {
-    /// The token that each row shows.
+    /// The token that each row shows, `T`.
     pub tokens: Vec<TokenId>,
     /// The points that rows hold, under a continuous process.
     pub points: Option<ContinuousState>,
-    /// What a network with time conditioning is told, one for each sequence.
+    /// The time of each sequence, for a network with time conditioning.
     pub times: Vec<f32>,
-    /// What is asked.
-    pub asked: Vec<RowTerm>,
-    /// What the bound has besides, in nats.
+    /// The rows that cost something; the position of a term is its row in the batch.
+    pub terms: Vec<LossTerm>,
+    /// What the bound has besides the terms, in nats.
     pub constant: f64,
 }
 
 impl NoisyBatch {
-    /// Nothing asked yet of rows that show their clean tokens.
+    /// Clean rows without a term.
     pub fn new(rows: &PackedBatch) -> Self {
         Self { tokens: rows.tokens.clone(), ..Self::default() }
     }
 
-    /// Puts the noise of a part of a canvas at its rows and asks what it costs.
+    /// The causal objective: each row's own token, given those before it in its document. Every term weighs `weight`.
+    pub fn causal(rows: &PackedBatch, begin: TokenId, weight: f64) -> Self {
+        let term = |(position, &target)| LossTerm { position, target, weight, cost: Cost::CrossEntropy };
+        Self {
+            tokens: rows.shifted(begin),
+            times: vec![0.0; rows.visibility.sequences().len()],
+            terms: rows.tokens.iter().enumerate().map(term).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Puts the noise of a part of a canvas at its rows, with its terms and its constant.
     pub fn put(&mut self, part: Range<usize>, noisy: Corrupted) {
         self.tokens[part.clone()].copy_from_slice(&noisy.tokens);
         if let Some(points) = noisy.points {
@@ -57,15 +54,11 @@ impl NoisyBatch {
             }
         }
         self.constant += noisy.constant;
-        self.asked.extend(noisy.terms.into_iter().map(|term| RowTerm {
-            row: (part.start + term.position) as u32,
-            target: term.target,
-            weight: term.weight,
-            cost: term.cost,
-        }));
+        let shifted = |term: LossTerm| LossTerm { position: part.start + term.position, ..term };
+        self.terms.extend(noisy.terms.into_iter().map(shifted));
     }
 
-    /// What the network reads.
+    /// What the network reads; `self_conditioning` is `[T, V]`.
     pub fn input<'a>(
         &'a self,
         rows: &'a PackedBatch,
@@ -82,23 +75,24 @@ impl NoisyBatch {
         }
     }
 
-    /// The rows that are asked for.
+    /// The rows of the terms, in their order.
     pub fn rows(&self) -> Vec<u32> {
-        self.asked.iter().map(|asked| asked.row).collect()
+        self.terms.iter().map(|term| term.position as u32).collect()
     }
 
-    /// The rows with targets and weights, where each is paid for by −log p of the network's own belief.
+    /// The rows with targets and weights, where each costs −log p of the network's own prediction; `None` where one costs
+    /// something else.
     pub fn loss_rows(&self) -> Option<Vec<LossRow>> {
-        let plain = |asked: &RowTerm| {
-            let RowTerm { row, target, weight, cost } = *asked;
-            (cost == Cost::CrossEntropy).then_some(LossRow { row, target, weight })
+        let plain = |term: &LossTerm| {
+            let LossTerm { position, target, weight, cost } = *term;
+            (cost == Cost::CrossEntropy).then_some(LossRow { row: position as u32, target, weight })
         };
-        self.asked.iter().map(plain).collect()
+        self.terms.iter().map(plain).collect()
     }
 
-    /// What a network with self-conditioning believes without a belief, `[T, V]`, as it is to be fed back (Chen et al.,
-    /// 2208.04202, section 3): rows that are not asked are believed to be what they are, or nothing where blocks see
-    /// only earlier ones. `None` for other networks.
+    /// What a network with self-conditioning predicts without a prediction, `[T, V]`, as it is to be fed back (Chen et al.,
+    /// 2208.04202, section 3): rows without a term are predicted to be what they are, or nothing where blocks see only
+    /// earlier ones. `None` for other networks.
     ///
     /// # Errors
     /// When the network refuses.
@@ -106,7 +100,7 @@ impl NoisyBatch {
         &self,
         model: &D,
         rows: &PackedBatch,
-    ) -> Result<Option<Vec<f32>>, EvaluateError> {
+    ) -> Result<Option<Vec<f32>>, NetworkError> {
         let spec = model.spec();
         if !spec.self_conditioning {
             return Ok(None);
@@ -118,22 +112,18 @@ impl NoisyBatch {
                 prediction[row * size + token as usize] = 1.0;
             }
         }
-        let asked = self.rows();
-        let slots: Vec<OnceLock<Vec<f32>>> = asked.iter().map(|_| OnceLock::new()).collect();
-        model.forward_rows(&self.input(rows, spec, None), &asked, &|index, logits| {
+        let slots = RowSlots::new(self.terms.len());
+        model.forward_rows(&self.input(rows, spec, None), &self.rows(), &|index, logits| {
             softmax_row(logits);
-            // Each index comes once.
-            let _ = slots[index].set(logits.to_vec());
+            slots.set(index, logits.to_vec());
         })?;
-        for (row, slot) in asked.into_iter().zip(slots) {
-            if let Some(probabilities) = slot.into_inner() {
-                prediction[row as usize * size..][..size].copy_from_slice(&probabilities);
-            }
+        for (term, probabilities) in self.terms.iter().zip(slots.into_vec()?) {
+            prediction[term.position * size..][..size].copy_from_slice(&probabilities);
         }
         Ok(Some(prediction))
     }
 
-    /// The cost of each asked row, in the order asked; not weighted.
+    /// The cost of each term in nats, in their order; not weighted.
     ///
     /// # Errors
     /// When the network refuses.
@@ -142,19 +132,19 @@ impl NoisyBatch {
         model: &D,
         rows: &PackedBatch,
         self_conditioning: Option<&[f32]>,
-    ) -> Result<Vec<f64>, EvaluateError> {
+    ) -> Result<Vec<f64>, NetworkError> {
         let input = self.input(rows, model.spec(), self_conditioning);
         if let Some(rows) = self.loss_rows() {
-            return Ok(model.nll(&input, &rows)?);
+            return model.nll(&input, &rows);
         }
         let values = model.word_vectors()?.unwrap_or_default();
         let vectors = Vectors { size: model.spec().word_vector_size.unwrap_or(0), values: &values };
-        let costs: Vec<OnceLock<f64>> = self.asked.iter().map(|_| OnceLock::new()).collect();
+        let costs = RowSlots::new(self.terms.len());
         model.forward_rows(&input, &self.rows(), &|index, logits| {
             softmax_row(logits);
-            // Each index comes once.
-            let _ = costs[index].set(self.asked[index].cost.value(self.asked[index].target, logits, vectors));
+            let term = &self.terms[index];
+            costs.set(index, term.cost.value(term.target, logits, vectors));
         })?;
-        Ok(costs.into_iter().filter_map(OnceLock::into_inner).collect())
+        costs.into_vec()
     }
 }

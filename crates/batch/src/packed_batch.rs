@@ -1,0 +1,159 @@
+//! From canvases to the rows that a network reads: padding is dropped, documents do not see each other.
+
+use aquatint_compute::Visibility;
+use aquatint_corpus::CanvasBatch;
+use aquatint_diffusion::{Layout, PADDING_DOCUMENT, TokenId};
+use aquatint_network::{NetworkError, RowLayout};
+use std::ops::Range;
+
+/// The positions of some canvases that hold a token, one row each, canvas after canvas. Of a network whose blocks see only
+/// earlier ones, noise included, each canvas has its rows twice: those that become noisy, and behind them the clean ones
+/// that later blocks see (BD3-LM, 2503.09573, section 4.1).
+#[derive(Debug, Clone)]
+pub struct PackedBatch {
+    /// The clean token of each row, `T`.
+    pub tokens: Vec<TokenId>,
+    /// Position of each row in its canvas, `T`.
+    pub positions: Vec<u32>,
+    /// Whether a row is the first of its document in its canvas, `T`.
+    pub first: Vec<bool>,
+    /// What each row sees.
+    pub visibility: Visibility,
+    /// The rows of each canvas that may become noisy; empty for a canvas of padding alone.
+    pub canvases: Vec<Range<usize>>,
+    /// Positions of a block, where blocks become noisy one by one.
+    block: Option<usize>,
+}
+
+impl PackedBatch {
+    /// Lays the canvases out under a layout. A canvas of padding alone has no rows and no sequence.
+    ///
+    /// # Errors
+    /// When there are more rows than an index can count.
+    pub fn new(batch: &CanvasBatch, layout: Layout) -> Result<Self, NetworkError> {
+        let capacity = batch.tokens.len();
+        let mut rows = RowLayout::default();
+        let mut tokens = Vec::with_capacity(capacity);
+        let (mut first, mut canvases) = (Vec::with_capacity(capacity), Vec::new());
+        let block = match layout {
+            Layout::Block { length } => Some(length),
+            Layout::Full | Layout::Causal => None,
+        };
+        let length = batch.length.max(1);
+        for (canvas, documents) in batch.tokens.chunks(length).zip(batch.documents.chunks(length)) {
+            // Padding lies at the tail.
+            let used = documents.iter().position(|d| *d == PADDING_DOCUMENT).unwrap_or(documents.len());
+            let documents = &documents[..used];
+            canvases.push(tokens.len()..tokens.len() + used);
+            if used == 0 {
+                continue;
+            }
+            let copies = match block {
+                Some(block) => rows.push_two_streams(block, used, documents).len() / used,
+                None => rows.push(layout, used, documents).len() / used,
+            };
+            for _ in 0..copies {
+                tokens.extend_from_slice(&canvas[..used]);
+                first.extend((0..used).map(|i| i == 0 || documents[i] != documents[i - 1]));
+            }
+        }
+        let (positions, visibility) = rows.finish()?;
+        Ok(Self { tokens, positions, first, visibility, canvases, block })
+    }
+
+    /// The number of the canvas that a row belongs to.
+    pub fn canvas_of(&self, row: usize) -> usize {
+        self.canvases.partition_point(|canvas| canvas.start <= row).saturating_sub(1)
+    }
+
+    /// The parts of a canvas that become noisy each at a time of its own: its blocks, counted from the beginning of each
+    /// document, or all of it.
+    pub fn parts(&self, canvas: &Range<usize>) -> Vec<Range<usize>> {
+        let Some(block) = self.block else { return vec![canvas.clone()] };
+        let mut parts: Vec<Range<usize>> = Vec::new();
+        for row in canvas.clone() {
+            match parts.last_mut() {
+                Some(part) if !self.first[row] && part.len() < block.max(1) => part.end = row + 1,
+                _ => parts.push(row..row + 1),
+            }
+        }
+        parts
+    }
+
+    /// Which rows of a part may become noisy: all but the first `prompt` of each document in its canvas.
+    pub fn open(&self, canvas: &Range<usize>, part: &Range<usize>, prompt: usize) -> Vec<bool> {
+        let mut inside = 0;
+        let mut open = Vec::with_capacity(part.len());
+        for row in canvas.start..part.end {
+            inside = if self.first[row] { 0 } else { inside + 1 };
+            if row >= part.start {
+                open.push(inside >= prompt);
+            }
+        }
+        open
+    }
+
+    /// What a causal network reads: each row the token before it, the first row of a document the `begin` token. The
+    /// row's own token is then what it has to predict, given all those before it and nothing else.
+    pub fn shifted(&self, begin: TokenId) -> Vec<TokenId> {
+        let before = std::iter::once(begin).chain(self.tokens.iter().copied());
+        before
+            .zip(&self.first)
+            .map(|(token, first)| if *first { begin } else { token })
+            .take(self.tokens.len())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A full canvas of 4, one of two documents with padding, one of padding alone, and one of 2 tokens.
+    fn canvases() -> CanvasBatch {
+        let none = PADDING_DOCUMENT;
+        CanvasBatch {
+            length: 4,
+            tokens: vec![1, 2, 3, 4, 5, 6, 7, 0, 0, 0, 0, 0, 8, 9, 0, 0],
+            documents: vec![0, 0, 0, 0, 1, 1, 2, none, none, none, none, none, 3, 3, none, none],
+        }
+    }
+
+    #[test]
+    fn padding_has_no_row_and_documents_do_not_see_each_other() {
+        let packed = PackedBatch::new(&canvases(), Layout::Full).unwrap();
+        assert_eq!(packed.tokens, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(packed.positions, [0, 1, 2, 3, 0, 1, 2, 0, 1]);
+        assert_eq!(packed.canvases, [0..4, 4..7, 7..7, 7..9]);
+        assert_eq!(packed.visibility.sequences(), [0..4, 4..7, 7..9]);
+        assert_eq!(packed.visibility.row(5)[0], 4..6);
+        assert_eq!(packed.visibility.row(6)[0], 6..7);
+        let of: Vec<usize> = (0..9).map(|row| packed.canvas_of(row)).collect();
+        // The canvas without rows owns none.
+        assert_eq!(of, [0, 0, 0, 0, 1, 1, 1, 3, 3]);
+    }
+
+    #[test]
+    fn blocks_have_their_rows_twice_and_begin_anew_with_each_document() {
+        let packed = PackedBatch::new(&canvases(), Layout::Block { length: 2 }).unwrap();
+        assert_eq!(packed.canvases, [0..4, 8..11, 14..14, 14..16]);
+        assert_eq!(packed.tokens[8..14], [5, 6, 7, 5, 6, 7]);
+        assert_eq!(packed.parts(&(0..4)), [0..2, 2..4]);
+        assert_eq!(packed.parts(&(8..11)), [8..10, 10..11]);
+        // The second block of the first canvas sees itself and the clean first block.
+        assert_eq!(packed.visibility.row(2), &[2..4, 4..6]);
+    }
+
+    #[test]
+    fn a_prompt_counts_from_the_beginning_of_each_document() {
+        let packed = PackedBatch::new(&canvases(), Layout::Full).unwrap();
+        assert_eq!(packed.open(&(4..7), &(4..7), 1), [false, true, false]);
+        assert_eq!(packed.open(&(0..4), &(2..4), 3), [false, true]);
+    }
+
+    #[test]
+    fn shifted_rows_read_the_token_before_them_in_their_document() {
+        let packed = PackedBatch::new(&canvases(), Layout::Causal).unwrap();
+        assert_eq!(packed.shifted(99), [99, 1, 2, 3, 99, 5, 99, 99, 8]);
+    }
+}
