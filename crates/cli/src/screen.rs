@@ -67,7 +67,7 @@ impl<'v> CanvasView<'v> {
                         ChangeKind::Renoised => Cell::Open,
                         // Not final: the word that stands nearest for now.
                         ChangeKind::Refined => self.known(change.position, change.token, Ink::Tentative),
-                        ChangeKind::Committed | ChangeKind::Edited => {
+                        ChangeKind::Committed => {
                             self.fresh.push(change.position);
                             self.known(change.position, change.token, Ink::Fresh)
                         }

@@ -87,7 +87,6 @@ impl Event {
                     position: change.position,
                     kind: match change.kind {
                         ChangeKind::Committed => "committed",
-                        ChangeKind::Edited => "edited",
                         ChangeKind::Renoised => "renoised",
                         ChangeKind::Refined => "refined",
                     },

@@ -47,7 +47,7 @@ pub enum CanvasError {
         kind: Kind,
     },
     /// The position already holds a final token.
-    #[error("position {position} is committed; edit or reopen it instead")]
+    #[error("position {position} is committed; reopen it first")]
     Committed {
         /// The position.
         position: usize,
@@ -101,7 +101,7 @@ impl Canvas {
     }
 
     /// Adds a span of `count` open positions at the end; `approximate` where an end token may close it early. They show
-    /// `noise` until [`crate::Process::begin`] draws their first state.
+    /// `noise` until the process's `begin` draws their first state.
     pub fn push_open(&mut self, count: usize, approximate: bool, noise: TokenId) {
         let start = self.tokens.len();
         self.tokens.resize(start + count, noise);
@@ -204,14 +204,6 @@ impl Canvas {
     /// When the position is not open any more, or never was.
     pub fn commit(&mut self, position: usize, token: TokenId) -> Result<(), CanvasError> {
         self.write(position, Cell::Noisy, Cell::Committed, Some(token))
-    }
-
-    /// Puts another token in the place of a final one.
-    ///
-    /// # Errors
-    /// When the position has no final token.
-    pub fn edit(&mut self, position: usize, token: TokenId) -> Result<(), CanvasError> {
-        self.write(position, Cell::Committed, Cell::Committed, Some(token))
     }
 
     /// Takes a final token back; the position shows `noise` and is open again.

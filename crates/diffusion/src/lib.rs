@@ -2,7 +2,7 @@
 //!
 //! A [`Canvas`] is a row of positions, given, open or padding. A [`Process`] says how clean becomes noisy and how to walk
 //! back; a [`NoiseSchedule`] how fast; a [`Layout`] who sees whom; a [`StepPlan`] in how many steps; a [`CommitPolicy`]
-//! which beliefs become final at each of them, and [`Remasking`] which are taken back. Slices and seeds only: there are
+//! which beliefs become final at each of them, and [`Remasking`] which are taken back; a [`ReverseStep`] does all of it once. Slices and seeds only: there are
 //! no tensors, files, clocks or hidden state here, and every random draw is a function of (seed, position, step).
 //!
 //! One position after another, with a belief that is the same everywhere:
@@ -10,28 +10,33 @@
 //! ```
 //! use aquatint_diffusion::*;
 //!
-//! let schedule = schedule("linear")?;
-//! let (policy, remasking) = (policy::by_name("confidence")?, Remasking::None);
-//! let process = Masked::new(2, schedule.clone());
+//! let process = process("masked", Alphabet { size: 3, mask: Some(2) }, schedule("linear")?)?;
+//! let (policy, remasking) = (process.policy(), Remasking::None);
 //! let mut canvas = Canvas::new();
 //! canvas.push_given(&[1]);
-//! canvas.push_open(3, false, process.mask());
+//! canvas.push_open(3, false, 2);
 //!
 //! let key = Key::new(7);
 //! process.begin(&mut canvas, key);
-//! let plan = StepPlan::new(&[3], 3, schedule.as_ref(), policy.as_ref(), &remasking)?;
-//! for planned in plan.blocks()[0].steps() {
-//!     let open = canvas.open_positions();
-//!     let step = planned.with(open.len(), 0);
+//! let plan = StepPlan::new(&[3], 3, process.schedule(), policy.as_ref(), &remasking)?;
+//! for &planned in plan.blocks()[0].steps() {
 //!     let mut proposal = Proposal::new();
-//!     for position in open {
+//!     for position in canvas.open_positions() {
 //!         let draws = &mut key.at(position as u64, planned.number);
 //!         let logits = [0.1, 0.3, 0.0];
 //!         proposal.insert(position, propose(&logits, &Shaping::NONE, process.noise_tokens(), &[], draws)?);
 //!     }
-//!     for position in policy.select(&step, &proposal, key).positions {
-//!         canvas.commit(position, proposal.candidate(position).expect("it was proposed").token)?;
-//!     }
+//!     let step = ReverseStep {
+//!         process: process.as_ref(),
+//!         policy: policy.as_ref(),
+//!         remasking: &remasking,
+//!         vectors: Vectors::default(),
+//!         planned,
+//!         key,
+//!         settled: false,
+//!         revise: false,
+//!     };
+//!     step.take(&mut canvas, &proposal, &[])?;
 //! }
 //! assert_eq!(canvas.tokens()[0], 1);
 //! assert!(canvas.open_positions().is_empty());
@@ -56,6 +61,7 @@ mod random;
 mod remasking;
 mod schedule;
 mod shaping;
+mod step;
 mod stopping;
 mod time;
 mod time_density;
@@ -70,12 +76,15 @@ pub use marginal::{Alphabet, Bridge, Marginal};
 pub use objective::{Corrupted, Cost, LossTerm, Vectors, divergence};
 pub use plan::{BlockPlan, PlanSettings, PlannedStep, Step, StepPlan};
 pub use policy::{Commit, CommitPolicy};
-pub use process::{Concentration, Duo, Gaussian, Level, Masked, Mixing, Noise, Process, Simplex, process};
+pub use process::{
+    Concentration, Duo, Gaussian, Level, Masked, Mixing, Noise, Process, ProcessKind, ProcessSpec, Simplex, process,
+};
 pub use proposal::{Candidate, LogitsSummary, Proposal, ProposalError, propose, propose_from_summary};
 pub use random::{Draws, Key};
 pub use remasking::Remasking;
-pub use schedule::{Cosine, Linear, LogLinear, NoiseSchedule, Polynomial, schedule};
+pub use schedule::{Cosine, Linear, LogLinear, NoiseSchedule, Polynomial, ScheduleSpec, schedule};
 pub use shaping::Shaping;
+pub use step::{ReverseStep, StepChanges};
 pub use stopping::{Stability, closed_by_end};
 pub use time::Time;
 pub use time_density::{TimeDensity, TimeGrid};

@@ -1,9 +1,8 @@
-//! What the cost of a corrupted position weighs, under three estimators of one bound.
+//! What the cost of a corrupted position weighs, under two estimators of one bound.
 //!
 //! For a masked process the bound on −log p(x) is `E Σ_masked weight · −log p(xᵢ | the rest)`, with
 //! - continuous time (MDLM, 2406.07524, equation 10): t uniform, weight −α′(t)/(1 − α(t)), see
 //!   [`crate::NoiseSchedule::weight`];
-//! - discrete time, exact for T steps (the same, equation 8): step uniform, weight T (α_s − α_t)/(1 − α_t);
 //! - fixed count (LLaDA, 2502.09992): the number n of masks uniform on 1..L, weight L/n, whatever the
 //!   schedule: the same expectation as continuous time, and no variance from the number of masks.
 //!
@@ -19,7 +18,7 @@ pub use cost::{Cost, Vectors, divergence};
 pub use distance::Distance;
 pub use ratio::Ratio;
 
-use crate::{ContinuousState, NoiseSchedule, Time, TokenId};
+use crate::{ContinuousState, Time, TokenId};
 
 /// One corrupted position: what the network is asked there, and what its cost weighs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,18 +56,6 @@ impl Corrupted {
     pub fn bound(&self, costs: &[f64]) -> f64 {
         self.constant + self.terms.iter().zip(costs).map(|(term, cost)| term.weight * cost).sum::<f64>()
     }
-}
-
-/// Time and weight of step `step` of `steps` in discrete time: the step leads from time (step + 1)/steps, at which the
-/// canvas is corrupted, to step/steps. `None` where there is no such step.
-pub fn discrete_weight(schedule: &dyn NoiseSchedule, step: usize, steps: usize) -> Option<(Time, f64)> {
-    if step >= steps {
-        return None;
-    }
-    let from = Time::nearest((step + 1) as f64 / steps as f64);
-    let to = Time::nearest(step as f64 / steps as f64);
-    let (alpha_from, alpha_to) = (schedule.alpha(from), schedule.alpha(to));
-    Some((from, steps as f64 * (alpha_to - alpha_from) / (1.0 - alpha_from)))
 }
 
 /// Weight of each of `count` masks among `length` open positions, `length / count`.

@@ -37,9 +37,10 @@ pub struct Commit {
 
 /// A rule for what becomes final.
 ///
-/// Every policy commits the whole proposal at a last step, so that nothing is left open.
+/// Every policy commits the whole proposal at a last step, so that nothing is left open. All methods are required, so that
+/// a policy that wraps another one cannot forget to pass a question on.
 pub trait CommitPolicy: Debug + Send + Sync {
-    /// The name under which [`by_name`] finds this policy again, its number included.
+    /// Its name, its number included; one of those here is found again by [`by_name`] under it.
     fn name(&self) -> String;
 
     /// Chooses among the positions of the proposal. What is drawn for a position depends on the key, the position and
@@ -48,9 +49,7 @@ pub trait CommitPolicy: Debug + Send + Sync {
 
     /// How many steps to plan for a block of `open` positions where `asked` are asked for: no more than can commit
     /// something.
-    fn steps(&self, open: usize, asked: usize) -> usize {
-        asked.min(open)
-    }
+    fn steps(&self, open: usize, asked: usize) -> usize;
 }
 
 /// The policy of a name: `confidence`, `margin`, `entropy`, `random`, `ancestral`, `first-hitting`, `last`,
@@ -86,6 +85,11 @@ fn highest(proposal: &Proposal, count: usize, score: impl Fn(usize, &Candidate) 
     let mut scored: Vec<(f64, usize)> = proposal.iter().map(|(p, candidate)| (score(p, candidate), p)).collect();
     scored.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     ascending(scored.into_iter().take(count).map(|(_, position)| position))
+}
+
+/// The steps of a policy that commits at least one position at each.
+fn one_at_least(open: usize, asked: usize) -> usize {
+    asked.min(open)
 }
 
 /// How many positions a counting policy commits.

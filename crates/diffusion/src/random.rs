@@ -38,6 +38,7 @@ fn joined(low: u32, high: u32) -> u64 {
 /// What a draw inside this crate is for, so that no two uses at one position and step share their bits. Proposals are
 /// drawn from the caller's own key.
 #[derive(Debug, Clone, Copy)]
+#[repr(u64)]
 pub(crate) enum Purpose {
     Commit = 0x636f_6d6d,
     Remask = 0x7265_6d61,
@@ -45,6 +46,7 @@ pub(crate) enum Purpose {
     Hide = 0x6869_6465,
     Walk = 0x7761_6c6b,
     Renoise = 0x7265_6e6f,
+    Again = 0x0061_6761_696e,
 }
 
 /// The root of a family of draws: a seed, or a seed with a purpose folded in.

@@ -55,6 +55,21 @@ impl Remasking {
     /// η of the paper's runs.
     pub const ETA: f64 = 0.02;
 
+    /// Refuses an η that no rule can have.
+    ///
+    /// # Errors
+    /// When η is outside 0 to 1.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        match *self {
+            Self::Cap { eta } | Self::Rescale { eta } | Self::Conf { eta } | Self::Loop { eta }
+                if !(0.0..=1.0).contains(&eta) =>
+            {
+                Err(SettingError::new("remasking", self, ALLOWED).with_hint("ETA is a number from 0 to 1"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether nothing is ever taken back.
     pub fn is_none(&self) -> bool {
         matches!(self, Self::None)

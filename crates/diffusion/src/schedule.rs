@@ -4,13 +4,14 @@ mod cosine;
 mod linear;
 mod log_linear;
 mod polynomial;
+mod spec;
 
 pub use cosine::Cosine;
 pub use linear::Linear;
 pub use log_linear::LogLinear;
 pub use polynomial::Polynomial;
+pub use spec::ScheduleSpec;
 
-use crate::error::Named;
 use crate::{SettingError, Time};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -29,30 +30,18 @@ pub trait NoiseSchedule: Debug + Send + Sync {
 
     /// The weight of a masked position's cost in the continuous-time bound, −α′(t) / (1 − α(t)) (MDLM, 2406.07524,
     /// equation 10); positive, infinite at t = 0.
-    fn weight(&self, t: Time) -> f64 {
-        -self.alpha_derivative(t) / (1.0 - self.alpha(t))
-    }
+    fn weight(&self, t: Time) -> f64;
 
     /// The time at which α has the given value; the nearest end where it never has it.
     fn time_at_alpha(&self, alpha: f64) -> Time;
 }
 
-/// The schedule of a name: `linear`, `cosine`, `log-linear` (ε = 0.001) or `log-linear:ε`, `polynomial:p`.
+/// The schedule of a name, as [`ScheduleSpec`] reads it.
 ///
 /// # Errors
 /// When there is no such name or its number does not fit.
 pub fn schedule(name: &str) -> Result<Arc<dyn NoiseSchedule>, SettingError> {
-    let named = Named::parse("schedule", name, "linear, cosine, log-linear, log-linear:EPSILON, polynomial:EXPONENT");
-    Ok(match named.word {
-        "linear" => named.plain(Arc::new(Linear))?,
-        "cosine" => named.plain(Arc::new(Cosine))?,
-        "log-linear" => {
-            let epsilon = named.number(Some(LogLinear::EPSILON), "in [0, 1)", LogLinear::allows)?;
-            Arc::new(LogLinear::new(epsilon)?)
-        }
-        "polynomial" => Arc::new(Polynomial::new(named.number(None, "above 0", Polynomial::allows)?)?),
-        _ => return Err(named.refuse()),
-    })
+    name.parse::<ScheduleSpec>()?.build()
 }
 
 #[cfg(test)]

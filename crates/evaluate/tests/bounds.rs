@@ -2,7 +2,7 @@
 
 use aquatint_compute::ReadRow;
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::{Layout, Linear, Masked, TokenId};
+use aquatint_diffusion::{Layout, Linear, Masked, ProcessKind, TokenId};
 use aquatint_evaluate::{Estimate, EvaluateError, Likelihood, Rule, likelihood};
 use aquatint_network::{Denoiser, LossRow, NetworkError, NetworkInput, NetworkSpec, ProcessSpec};
 use std::sync::Arc;
@@ -196,7 +196,7 @@ fn the_flow_of_an_exact_field_costs_the_entropy() {
         vocabulary_size: 3,
         mask_token: None,
         word_vector_size: Some(2),
-        process: ProcessSpec { name: "gaussian:2".to_owned(), ..ProcessSpec::default() },
+        process: ProcessSpec { kind: ProcessKind::Gaussian { size: 2 }, ..ProcessSpec::default() },
         ..oracle(Layout::Full, |_, _| 0.0).spec
     };
     let process = spec.process().unwrap();

@@ -77,8 +77,6 @@ pub struct Change {
 pub enum ChangeKind {
     /// It was open and holds a token now.
     Committed,
-    /// It held a token and holds another one now.
-    Edited,
     /// It held a token and is open again.
     Renoised,
     /// It is open and shows another token now.

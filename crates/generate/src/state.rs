@@ -8,8 +8,8 @@ use crate::request::{Outcome, Request, may_end};
 use crate::{Cache, GenerateError, previous_prediction::PreviousPrediction};
 use aquatint_compute::{RowSummary, softmax_row, summarise};
 use aquatint_diffusion::{
-    Candidate, Canvas, CommitPolicy, Key, Kind, Layout, PlanSettings, Process, Proposal, ProposalError, SettingError,
-    Stability, StepPlan, TokenId, Vectors, closed_by_end, guide, policy, propose_from_summary,
+    Candidate, Canvas, CommitPolicy, Key, Kind, Layout, PlanSettings, Process, Proposal, ProposalError, ReverseStep,
+    SettingError, Stability, StepPlan, TokenId, Vectors, closed_by_end, guide, propose_from_summary,
 };
 use aquatint_network::{KvCache, NetworkSpec};
 use std::ops::{ControlFlow, Range};
@@ -19,7 +19,6 @@ use std::sync::Arc;
 const BEGIN: u64 = 0x0062_6567_696e;
 const PROPOSE: u64 = 0x7072_6f70;
 const HIDE: u64 = 0x6869_6465;
-const AGAIN: u64 = 0x0061_6761_696e;
 
 /// What one request needs between two steps.
 pub(crate) struct DecodeState<'r> {
@@ -96,7 +95,7 @@ impl<'r> DecodeState<'r> {
         }
         let policy = match &settings.policy {
             Some(policy) => Arc::clone(policy),
-            None => policy::by_name(process.policy())?,
+            None => process.policy(),
         };
         let pace = PlanSettings {
             steps: settings.steps,
@@ -263,58 +262,40 @@ impl<'r> DecodeState<'r> {
         let planned = self.plan.blocks()[block].steps()[index];
         let open = self.block_open();
         let proposal = self.propose(seen, &open, process, vectors)?;
-        let before: Vec<TokenId> = open.iter().map(|position| self.canvas.tokens()[*position]).collect();
-        let mut changes = Vec::new();
-
         let committed: Vec<(usize, f64)> = self.blocks[block]
             .iter()
             .filter(|position| self.canvas.is_committed(**position) && !self.is_end(**position))
             .map(|position| (*position, self.certainty[*position]))
             .collect();
         let settings = &self.request.settings;
-        let step = planned.with(open.len(), 0);
-        let renoised = settings.remasking.select(&step, &committed, self.key);
-        let step = planned.with(open.len(), renoised.len());
-
-        let settled = self.stability.as_mut().is_some_and(|stability| stability.settled(&proposal));
-        let chosen = if settled || step.is_last() {
-            proposal.positions().to_vec()
-        } else {
-            self.policy.select(&step, &proposal, self.key).positions
+        let step = ReverseStep {
+            process,
+            policy: self.policy.as_ref(),
+            remasking: &settings.remasking,
+            vectors,
+            planned,
+            key: self.key,
+            settled: self.stability.as_mut().is_some_and(|stability| stability.settled(&proposal)),
+            revise: settings.revise,
         };
-        let revises = settings.revise && !settled && !step.is_last();
-        for &position in &chosen {
-            if revises {
-                break;
-            }
-            if let Some(candidate) = proposal.candidate(position) {
-                self.canvas.commit(position, candidate.token)?;
-                self.certainty[position] = candidate.probability;
-                let (token, confidence) = (candidate.token, candidate.probability);
-                changes.push(Change { position, token, confidence, kind: ChangeKind::Committed });
-            }
+        let changed = step.take(&mut self.canvas, &proposal, &committed)?;
+        let certainty = |position: usize| proposal.candidate(position).map_or(0.0, |candidate| candidate.probability);
+        for &position in &changed.committed {
+            self.certainty[position] = certainty(position);
         }
-        process.renoise(&mut self.canvas, &renoised, &step, self.key, vectors);
-        process.advance(&mut self.canvas, &proposal, &step, self.key);
-        if revises {
-            self.accept(&chosen, &proposal, &step, process)?;
-        }
-        let refined = open
-            .iter()
-            .zip(before)
-            .filter(|(position, token)| self.canvas.is_open(**position) && self.canvas.tokens()[**position] != *token);
-        changes.extend(refined.map(|(&position, _)| Change {
+        let change = |position: usize, kind: ChangeKind, confidence: f64| Change {
             position,
             token: self.canvas.tokens()[position],
-            confidence: proposal.candidate(position).map_or(0.0, |candidate| candidate.probability),
-            kind: ChangeKind::Refined,
-        }));
-        changes.extend(renoised.iter().map(|&position| Change {
-            position,
-            token: self.canvas.tokens()[position],
-            confidence: self.certainty[position],
-            kind: ChangeKind::Renoised,
-        }));
+            confidence,
+            kind,
+        };
+        let (committed, refined) = (changed.committed.into_iter(), changed.refined.into_iter());
+        let mut changes: Vec<Change> = committed
+            .map(|position| change(position, ChangeKind::Committed, certainty(position)))
+            .chain(refined.map(|position| change(position, ChangeKind::Refined, certainty(position))))
+            .collect();
+        let renoised = changed.renoised.into_iter();
+        changes.extend(renoised.map(|position| change(position, ChangeKind::Renoised, self.certainty[position])));
         changes.sort_by_key(|change| change.position);
         let closed = self.request.end.map_or_else(Vec::new, |end| closed_by_end(&self.canvas, end));
         for &position in &closed {
@@ -389,25 +370,6 @@ impl<'r> DecodeState<'r> {
     /// Whether a committed end token closes a span here.
     fn is_end(&self, position: usize) -> bool {
         is_end(&self.canvas, self.request.end, position)
-    }
-
-    /// Shows what was accepted, and draws all that was not as pure noise.
-    fn accept(
-        &mut self,
-        accepted: &[usize],
-        proposal: &Proposal,
-        step: &aquatint_diffusion::Step,
-        process: &dyn Process,
-    ) -> Result<(), GenerateError> {
-        let rest: Vec<usize> =
-            proposal.positions().iter().copied().filter(|p| accepted.binary_search(p).is_err()).collect();
-        process.scatter(&mut self.canvas, &rest, step.planned.number, self.key.fold(AGAIN));
-        for &position in accepted {
-            if let Some(candidate) = proposal.candidate(position) {
-                self.canvas.show_noise(position, candidate.token)?;
-            }
-        }
-        Ok(())
     }
 
     fn propose(

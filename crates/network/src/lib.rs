@@ -24,6 +24,7 @@ mod time;
 mod weight_index;
 
 pub use activations::Activations;
+pub use aquatint_diffusion::ProcessSpec;
 pub use denoiser::{Denoiser, Learner};
 pub use error::NetworkError;
 pub use inference::InferenceNetwork;
@@ -32,6 +33,6 @@ pub use kv_cache::KvCache;
 pub use network::{Network, Parameter, ParameterMut};
 pub use row_layout::RowLayout;
 pub use row_slots::RowSlots;
-pub use spec::{NetworkSpec, ProcessSpec};
+pub use spec::NetworkSpec;
 pub use tensor::TensorData;
 pub use tensor_list::Role;

@@ -1,7 +1,7 @@
 //! The one description of every transformer here.
 
 use crate::NetworkError;
-use aquatint_diffusion::{Alphabet, Layout, Process, SettingError, process, schedule};
+use aquatint_diffusion::{Alphabet, Layout, Process, ProcessSpec, SettingError};
 use std::sync::Arc;
 
 /// What a network is, without its weights.
@@ -50,22 +50,6 @@ pub struct NetworkSpec {
     pub word_vector_size: Option<usize>,
     /// What it was trained to undo.
     pub process: ProcessSpec,
-}
-
-/// How the canvases became noisy from which a network learnt, by name (see [`aquatint_diffusion::process`]). A causal
-/// network has one too; nobody asks for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProcessSpec {
-    /// The process, as in `masked` or `gaussian:64`.
-    pub name: String,
-    /// The noise schedule.
-    pub schedule: String,
-}
-
-impl Default for ProcessSpec {
-    fn default() -> Self {
-        Self { name: "masked".to_owned(), schedule: "linear".to_owned() }
-    }
 }
 
 impl NetworkSpec {
@@ -137,10 +121,10 @@ impl NetworkSpec {
     /// The process of a network that has one.
     ///
     /// # Errors
-    /// When its name is not known, or the network lacks what the process needs.
+    /// When a number of its settings does not fit, or the network lacks what the process needs.
     pub fn process(&self) -> Result<Arc<dyn Process>, SettingError> {
         let alphabet = Alphabet { size: self.vocabulary_size, mask: self.mask_token };
-        process(&self.process.name, alphabet, schedule(&self.process.schedule)?)
+        self.process.build(alphabet)
     }
 
     /// Number of parameters.

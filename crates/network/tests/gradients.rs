@@ -1,7 +1,7 @@
 //! Gradients of whole networks against finite differences in f64, and with recomputed activations.
 
 use aquatint_compute::{Cpu, Device, Visibility};
-use aquatint_diffusion::{Cost, Key, Layout, Vectors};
+use aquatint_diffusion::{Cost, Key, Layout, ProcessKind, Vectors};
 use aquatint_network::{Activations, Denoiser, Learner, LossRow, Network, NetworkInput, NetworkSpec, ProcessSpec};
 use aquatint_testing::{Comparison, Example};
 
@@ -153,7 +153,7 @@ fn the_memory_of_activations_is_what_the_estimate_says() {
             logit_shift: false,
             mask_token: None,
             word_vector_size: None,
-            process: ProcessSpec { name: "uniform".to_owned(), ..ProcessSpec::default() },
+            process: ProcessSpec { kind: ProcessKind::Uniform, ..ProcessSpec::default() },
         };
         let lengths = [48, 64, 40];
         let rows: usize = lengths.iter().sum();

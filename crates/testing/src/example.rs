@@ -2,7 +2,7 @@
 
 use crate::Golden;
 use aquatint_compute::{Device, Element, Visibility};
-use aquatint_diffusion::{ContinuousState, Key, Layout, PADDING_DOCUMENT};
+use aquatint_diffusion::{ContinuousState, Key, Layout, PADDING_DOCUMENT, ProcessKind};
 use aquatint_network::{Learner, LossRow, Network, NetworkInput, NetworkSpec, ProcessSpec, RowLayout};
 use serde_json::Value;
 
@@ -94,7 +94,7 @@ impl Example {
             }
             "gaussian-field" => {
                 example.spec.word_vector_size = Some(3);
-                example.spec.process.name = "gaussian:3".to_owned();
+                example.spec.process.kind = ProcessKind::Gaussian { size: 3 };
                 let mut draws = Key::new(9).at(0, 0);
                 let mut points = ContinuousState::clean(14, 3);
                 for row in 0..14 {

@@ -16,8 +16,8 @@ use crate::recipe::Distil;
 use aquatint_batch::{NoisyBatch, PackedBatch};
 use aquatint_compute::softmax_row;
 use aquatint_diffusion::{
-    Canvas, Corrupted, Draws, Key, LossTerm, PlanSettings, PlannedStep, Process, Proposal, Remasking, Shaping,
-    StepPlan, TimeGrid, Vectors, policy, propose,
+    Canvas, Corrupted, Draws, Key, LossTerm, PlanSettings, PlannedStep, Process, Proposal, Remasking, ReverseStep,
+    Shaping, StepPlan, TimeGrid, Vectors, propose,
 };
 use aquatint_network::{Denoiser, RowSlots};
 use std::ops::Range;
@@ -157,7 +157,7 @@ impl Distillation {
         if open == 0 {
             return Ok(None);
         }
-        let policy = policy::by_name(process.policy()).map_err(aquatint_network::NetworkError::from)?;
+        let policy = process.policy();
         let settings = PlanSettings {
             steps: 2 * self.student_steps(round),
             schedule: process.schedule(),
@@ -207,15 +207,10 @@ impl Walk {
             let expected = if vectors.size > 0 { vectors.expected(&belief) } else { Vec::new() };
             proposal.insert_expecting(position, candidate, expected);
         }
-        let step = planned.with(self.open.len(), 0);
-        let key = Key::new(self.draws.next_u64());
-        let policy = policy::by_name(process.policy()).map_err(aquatint_network::NetworkError::from)?;
-        for position in policy.select(&step, &proposal, key).positions {
-            if let Some(candidate) = proposal.candidate(position) {
-                self.canvas.commit(position, candidate.token).map_err(aquatint_generate::GenerateError::from)?;
-            }
-        }
-        process.advance(&mut self.canvas, &proposal, &step, key);
+        let (policy, key) = (process.policy(), Key::new(self.draws.next_u64()));
+        let (policy, remasking) = (policy.as_ref(), &Remasking::None);
+        let step = ReverseStep { process, policy, remasking, vectors, planned, key, settled: false, revise: false };
+        step.take(&mut self.canvas, &proposal, &[]).map_err(aquatint_generate::GenerateError::from)?;
         let is_open = |(_, position): &(usize, &usize)| self.canvas.is_open(**position);
         Ok(self.open.iter().enumerate().filter(is_open).map(|(index, _)| index).collect())
     }

@@ -31,7 +31,10 @@ pub(crate) fn spec(recipe: &Resolved, material: &TrainData) -> Result<NetworkSpe
         logit_shift: n.logit_shift,
         mask_token: material.vocabulary.role(Role::Mask).filter(|_| diffuses),
         word_vector_size: None,
-        process: ProcessSpec { name: recipe.objective.process.clone(), schedule: recipe.objective.schedule.clone() },
+        process: ProcessSpec {
+            kind: recipe.objective.process.parse().map_err(NetworkError::from)?,
+            schedule: recipe.objective.schedule.parse().map_err(NetworkError::from)?,
+        },
     };
     if diffuses {
         spec.word_vector_size = spec.process().map_err(NetworkError::from)?.vector_size();

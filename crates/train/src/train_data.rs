@@ -83,9 +83,9 @@ impl TrainData {
 
     /// What goes into `generation_config.json`: the ids by role, the process's own policy and the times that it learnt. How
     /// else to sample is for whoever has tried to say.
-    pub(crate) fn generation(&self, policy: Option<&str>, grid: Option<&TimeGrid>) -> GenerationDefaults {
+    pub(crate) fn generation(&self, policy: Option<String>, grid: Option<&TimeGrid>) -> GenerationDefaults {
         GenerationDefaults {
-            policy: policy.map(str::to_owned),
+            policy,
             time_grid: grid.map(|grid| grid.ranks().to_vec()),
             mask_token_id: self.vocabulary.role(Role::Mask),
             eos_token_id: self.vocabulary.role(Role::End),

@@ -180,8 +180,8 @@ fn teacher<D: Device>(folder: &Path, student: &Network<D>) -> Result<Box<dyn Den
     if found != expected {
         return Err(TrainError::OtherNetwork {
             field: "process",
-            found: format!("{found:?}"),
-            expected: format!("{expected:?}"),
+            found: format!("{} ({})", found.kind, found.schedule),
+            expected: format!("{} ({})", expected.kind, expected.schedule),
         });
     }
     Ok(Box::new(checkpoint.network(student.device().clone())?))
@@ -617,7 +617,7 @@ impl<D: Device> Trainer<'_, '_, D> {
         let tensors: Vec<_> = parameters.iter().map(|p| tensor(p.name, p.shape, p.value)).collect();
         let density = TimeDensity::from_costs(self.counters.density.iter().map(|bits| bits.map(f64::from_bits)));
         let grid = self.loss.follows_cost().then(|| density.grid());
-        let generation = self.material.generation(self.loss.process().map(|p| p.policy()), grid.as_ref());
+        let generation = self.material.generation(self.loss.process().map(|p| p.policy().name()), grid.as_ref());
         let spec = self.network.spec();
         save(folder, spec, &self.material.vocabulary, &generation, &tensors, self.recipe.run.storage)?;
         Ok(())

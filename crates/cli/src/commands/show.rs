@@ -93,7 +93,7 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
 fn process(spec: &NetworkSpec) -> String {
     match spec.attention {
         Layout::Causal => "none: from left to right, token by token".to_owned(),
-        Layout::Full | Layout::Block { .. } => format!("{}, {} schedule", spec.process.name, spec.process.schedule),
+        Layout::Full | Layout::Block { .. } => format!("{}, {} schedule", spec.process.kind, spec.process.schedule),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Commit by confidence (MaskGIT, 2202.04200; LLaDA, 2502.09992, calls it low-confidence remasking, though nothing
 //! is ever taken back). Deviation: confidence is always that of the belief itself, before temperature and cuts.
 
-use super::{CommitPolicy, count, highest};
+use super::{CommitPolicy, count, highest, one_at_least};
 use crate::{Commit, Key, Proposal, Step};
 
 /// Commits the planned number of positions whose drawn tokens are the most probable.
@@ -15,5 +15,9 @@ impl CommitPolicy for Confidence {
 
     fn select(&self, step: &Step, proposal: &Proposal, _: Key) -> Commit {
         highest(proposal, count(step, proposal), |_, candidate| candidate.probability)
+    }
+
+    fn steps(&self, open: usize, asked: usize) -> usize {
+        one_at_least(open, asked)
     }
 }

@@ -1,6 +1,6 @@
 //! Commit by entropy, the lowest first (Dream, 2508.15487). Deviations: none.
 
-use super::{CommitPolicy, count, highest};
+use super::{CommitPolicy, count, highest, one_at_least};
 use crate::{Commit, Key, Proposal, Step};
 
 /// Commits the planned number of positions whose beliefs have the lowest entropies.
@@ -14,5 +14,9 @@ impl CommitPolicy for Entropy {
 
     fn select(&self, step: &Step, proposal: &Proposal, _: Key) -> Commit {
         highest(proposal, count(step, proposal), |_, candidate| -candidate.entropy)
+    }
+
+    fn steps(&self, open: usize, asked: usize) -> usize {
+        one_at_least(open, asked)
     }
 }

@@ -5,7 +5,7 @@
 //! together loses. γ = 0 commits one position, and those of entropy 0; γ = ∞ all at once. Deviations: none (entropy is
 //! the only error proxy here).
 
-use super::{CommitPolicy, ascending, everything};
+use super::{CommitPolicy, ascending, everything, one_at_least};
 use crate::{Commit, Key, Proposal, SettingError, Step};
 
 /// Commits the surest positions whose entropies without the largest sum up to γ nats at most.
@@ -51,5 +51,9 @@ impl CommitPolicy for EntropyBound {
             fits
         });
         ascending(within.map(|(_, position)| position))
+    }
+
+    fn steps(&self, open: usize, asked: usize) -> usize {
+        one_at_least(open, asked)
     }
 }

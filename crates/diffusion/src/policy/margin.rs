@@ -1,6 +1,6 @@
 //! Commit by margin: the likeliest token against the second (2502.06768). Deviations: none.
 
-use super::{CommitPolicy, count, highest};
+use super::{CommitPolicy, count, highest, one_at_least};
 use crate::{Commit, Key, Proposal, Step};
 
 /// Commits the planned number of positions of the largest margins.
@@ -14,5 +14,9 @@ impl CommitPolicy for Margin {
 
     fn select(&self, step: &Step, proposal: &Proposal, _: Key) -> Commit {
         highest(proposal, count(step, proposal), |_, candidate| candidate.margin)
+    }
+
+    fn steps(&self, open: usize, asked: usize) -> usize {
+        one_at_least(open, asked)
     }
 }

@@ -1,7 +1,7 @@
 //! Commit at random: the planned number of positions, every set equally likely. The order of the training objective, and
 //! the baseline that every other policy has to beat.
 
-use super::{CommitPolicy, count, highest, uniform};
+use super::{CommitPolicy, count, highest, one_at_least, uniform};
 use crate::{Commit, Key, Proposal, Step};
 
 /// Commits the planned number of positions, whatever their beliefs.
@@ -15,5 +15,9 @@ impl CommitPolicy for Random {
 
     fn select(&self, step: &Step, proposal: &Proposal, key: Key) -> Commit {
         highest(proposal, count(step, proposal), |position, _| uniform(key, position, step))
+    }
+
+    fn steps(&self, open: usize, asked: usize) -> usize {
+        one_at_least(open, asked)
     }
 }

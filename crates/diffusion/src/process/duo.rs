@@ -12,10 +12,11 @@
 //! Deviation: what coordinates beyond the 64 largest would add to the softmax is left out: nothing at the τ of the paper,
 //! 10⁻³.
 
-use super::{Mixing, Noise, Process};
+use super::{Level, Mixing, Noise, Process};
 use crate::objective::Vectors;
 use crate::{
-    Alphabet, Canvas, ContinuousState, Corrupted, Draws, Key, NoiseSchedule, NoisyInput, Proposal, Step, Time, TokenId,
+    Alphabet, Canvas, CommitPolicy, ContinuousState, Corrupted, Draws, Key, NoiseSchedule, Proposal, Step, Time,
+    TokenId,
 };
 use statrs::function::erf::{erfc, erfc_inv};
 use std::f64::consts::{PI, SQRT_2};
@@ -124,6 +125,42 @@ impl Process for Duo {
         self.uniform.noise_tokens()
     }
 
+    fn point_size(&self) -> Option<usize> {
+        self.uniform.point_size()
+    }
+
+    fn reads_points(&self) -> bool {
+        self.uniform.reads_points()
+    }
+
+    fn vector_size(&self) -> Option<usize> {
+        self.uniform.vector_size()
+    }
+
+    fn level(&self, t: Time) -> Option<Level> {
+        self.uniform.level(t)
+    }
+
+    fn revises(&self) -> bool {
+        self.uniform.revises()
+    }
+
+    fn policy(&self) -> Arc<dyn CommitPolicy> {
+        self.uniform.policy()
+    }
+
+    fn is_bounded(&self) -> bool {
+        self.uniform.is_bounded()
+    }
+
+    fn learns_bound(&self) -> bool {
+        self.uniform.learns_bound()
+    }
+
+    fn has_fixed_count(&self) -> bool {
+        self.uniform.has_fixed_count()
+    }
+
     fn corrupt(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
         let mut points = ContinuousState::clean(clean.len(), self.alphabet.size);
         // A ratio's deviation is 1; the paper's σ̃ is 1/√(1 + ratio²).
@@ -148,20 +185,20 @@ impl Process for Duo {
         self.uniform.corrupt_for_bound(clean, open, t, draws)
     }
 
+    fn corrupt_count(&self, clean: &[TokenId], open: &[bool], count: usize, draws: &mut Draws) -> Option<Corrupted> {
+        self.uniform.corrupt_count(clean, open, count, draws)
+    }
+
     fn network_time(&self, t: Time, noisy: usize, length: usize) -> f64 {
         self.uniform.network_time(t, noisy, length)
     }
 
-    fn posterior_logits(&self, shown: TokenId, t: Time, logits: &mut [f32]) {
-        self.uniform.posterior_logits(shown, t, logits);
+    fn evidence(&self, shown: TokenId, t: Time) -> Option<f32> {
+        self.uniform.evidence(shown, t)
     }
 
     fn noise(&self, draws: &mut Draws) -> Noise {
         self.uniform.noise(draws)
-    }
-
-    fn network_input(&self, canvas: &Canvas, hidden: bool, step: u64, key: Key) -> NoisyInput {
-        self.uniform.network_input(canvas, hidden, step, key)
     }
 
     fn renoise(&self, canvas: &mut Canvas, positions: &[usize], step: &Step, key: Key, vectors: Vectors<'_>) {

@@ -20,8 +20,10 @@
 use super::walk::{each_committed, each_open, open_positions};
 use super::{Noise, Process};
 use crate::objective::{Cost, Distance, Vectors};
+use crate::policy::Last;
 use crate::{
-    Alphabet, Canvas, ContinuousState, Corrupted, Draws, Key, LossTerm, NoiseSchedule, Proposal, Step, Time, TokenId,
+    Alphabet, Canvas, CommitPolicy, ContinuousState, Corrupted, Draws, Key, LossTerm, NoiseSchedule, Proposal, Step,
+    Time, TokenId,
 };
 use std::sync::Arc;
 
@@ -138,6 +140,10 @@ impl Process for Gaussian {
         Some(self.size)
     }
 
+    fn reads_points(&self) -> bool {
+        true
+    }
+
     fn vector_size(&self) -> Option<usize> {
         Some(self.size)
     }
@@ -146,7 +152,23 @@ impl Process for Gaussian {
         Some(Level::at(t))
     }
 
+    fn revises(&self) -> bool {
+        true
+    }
+
+    fn policy(&self) -> Arc<dyn CommitPolicy> {
+        Arc::new(Last)
+    }
+
+    fn is_bounded(&self) -> bool {
+        true
+    }
+
     fn learns_bound(&self) -> bool {
+        false
+    }
+
+    fn has_fixed_count(&self) -> bool {
         false
     }
 
@@ -165,8 +187,16 @@ impl Process for Gaussian {
         Corrupted { constant: self.prior() * corrupted.terms.len() as f64, ..corrupted }
     }
 
+    fn corrupt_count(&self, _: &[TokenId], _: &[bool], _: usize, _: &mut Draws) -> Option<Corrupted> {
+        None
+    }
+
     fn network_time(&self, t: Time, _: usize, _: usize) -> f64 {
         t.value()
+    }
+
+    fn evidence(&self, _: TokenId, _: Time) -> Option<f32> {
+        None
     }
 
     fn noise(&self, draws: &mut Draws) -> Noise {

@@ -5,10 +5,11 @@
 //! follow from the exact posterior, equation 6 of 2406.07524. Deviations: none.
 
 use super::walk::{each_committed, open_positions};
-use super::{Noise, Process};
-use crate::objective::{Cost, Vectors, discrete_weight, fixed_count_weight};
+use super::{Level, Noise, Process};
+use crate::objective::{Cost, Vectors, fixed_count_weight};
+use crate::policy::Confidence;
 use crate::remasking::staying;
-use crate::{Canvas, Corrupted, Draws, Key, LossTerm, NoiseSchedule, Proposal, Step, Time, TokenId};
+use crate::{Canvas, CommitPolicy, Corrupted, Draws, Key, LossTerm, NoiseSchedule, Proposal, Step, Time, TokenId};
 use std::sync::Arc;
 
 /// The masked process with its mask token.
@@ -83,19 +84,48 @@ impl Process for Masked {
         &self.mask
     }
 
+    fn point_size(&self) -> Option<usize> {
+        None
+    }
+
+    fn reads_points(&self) -> bool {
+        false
+    }
+
+    fn vector_size(&self) -> Option<usize> {
+        None
+    }
+
+    fn level(&self, _: Time) -> Option<Level> {
+        None
+    }
+
+    fn revises(&self) -> bool {
+        false
+    }
+
+    fn policy(&self) -> Arc<dyn CommitPolicy> {
+        Arc::new(Confidence)
+    }
+
+    fn is_bounded(&self) -> bool {
+        true
+    }
+
+    fn learns_bound(&self) -> bool {
+        true
+    }
+
+    fn has_fixed_count(&self) -> bool {
+        true
+    }
+
     fn corrupt(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
         self.hide_at(clean, open, self.schedule.alpha(t), self.schedule.weight(t), draws)
     }
 
-    fn corrupt_discrete(
-        &self,
-        clean: &[TokenId],
-        open: &[bool],
-        (step, steps): (usize, usize),
-        draws: &mut Draws,
-    ) -> Option<Corrupted> {
-        let (from, weight) = discrete_weight(self.schedule(), step, steps)?;
-        Some(self.hide_at(clean, open, self.schedule.alpha(from), weight, draws))
+    fn corrupt_for_bound(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
+        self.corrupt(clean, open, t, draws)
     }
 
     fn corrupt_count(&self, clean: &[TokenId], open: &[bool], count: usize, draws: &mut Draws) -> Option<Corrupted> {
@@ -108,21 +138,13 @@ impl Process for Masked {
         Some(self.hide(clean, hidden, noise, weight))
     }
 
-    fn revises(&self) -> bool {
-        false
-    }
-
-    fn has_fixed_count(&self) -> bool {
-        true
-    }
-
-    fn policy(&self) -> &'static str {
-        "confidence"
-    }
-
     fn network_time(&self, t: Time, noisy: usize, length: usize) -> f64 {
         // The share of masks that there is, however much of the canvas is given: that is what training counts.
         if length == 0 { 1.0 - self.schedule.alpha(t) } else { noisy as f64 / length as f64 }
+    }
+
+    fn evidence(&self, _: TokenId, _: Time) -> Option<f32> {
+        None
     }
 
     fn noise(&self, _: &mut Draws) -> Noise {

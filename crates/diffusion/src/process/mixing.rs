@@ -14,10 +14,12 @@
 //! Deviation: times within 10⁻⁶ of either end are moved there by so much, since rates are infinite at the ends.
 
 use super::walk::{each_committed, each_open, open_positions};
-use super::{Noise, Process};
+use super::{Level, Noise, Process};
 use crate::objective::{Cost, Ratio, Vectors};
+use crate::policy::Last;
 use crate::{
-    Alphabet, Bridge, Canvas, Corrupted, Draws, Key, LossTerm, Marginal, NoiseSchedule, Proposal, Step, Time, TokenId,
+    Alphabet, Bridge, Canvas, CommitPolicy, Corrupted, Draws, Key, LossTerm, Marginal, NoiseSchedule, Proposal, Step,
+    Time, TokenId,
 };
 use std::sync::Arc;
 
@@ -144,6 +146,38 @@ impl Process for Mixing {
         &self.masks
     }
 
+    fn point_size(&self) -> Option<usize> {
+        None
+    }
+
+    fn reads_points(&self) -> bool {
+        false
+    }
+
+    fn vector_size(&self) -> Option<usize> {
+        None
+    }
+
+    fn level(&self, _: Time) -> Option<Level> {
+        None
+    }
+
+    fn revises(&self) -> bool {
+        true
+    }
+
+    fn policy(&self) -> Arc<dyn CommitPolicy> {
+        Arc::new(Last)
+    }
+
+    fn is_bounded(&self) -> bool {
+        true
+    }
+
+    fn has_fixed_count(&self) -> bool {
+        false
+    }
+
     fn learns_bound(&self) -> bool {
         !self.posterior
     }
@@ -161,17 +195,20 @@ impl Process for Mixing {
         self.corrupted_as(clean, open, t, draws, |_, target, draws| marginal.draw(target, draws))
     }
 
+    fn corrupt_count(&self, _: &[TokenId], _: &[bool], _: usize, _: &mut Draws) -> Option<Corrupted> {
+        None
+    }
+
     fn network_time(&self, t: Time, _: usize, _: usize) -> f64 {
         1.0 - self.schedule.alpha(t)
     }
 
-    fn posterior_logits(&self, shown: TokenId, t: Time, logits: &mut [f32]) {
-        if let (false, Some(logit)) = (self.posterior, logits.get_mut(shown as usize)) {
-            let evidence = self.marginal(self.inside(t)).evidence(shown);
-            if evidence.is_finite() {
-                *logit += evidence.ln() as f32;
-            }
+    fn evidence(&self, shown: TokenId, t: Time) -> Option<f32> {
+        if self.posterior {
+            return None;
         }
+        let evidence = self.marginal(self.inside(t)).evidence(shown);
+        evidence.is_finite().then(|| evidence.ln() as f32)
     }
 
     fn noise(&self, draws: &mut Draws) -> Noise {

@@ -14,10 +14,12 @@
 //! draws instead of one for each token, but for what is left of the stick at 10⁻⁹.
 
 use super::walk::{each_committed, each_open, open_positions};
-use super::{Noise, Process};
+use super::{Level, Noise, Process};
 use crate::objective::{Cost, Vectors};
+use crate::policy::Last;
 use crate::{
-    Alphabet, Canvas, ContinuousState, Corrupted, Draws, Key, LossTerm, NoiseSchedule, Proposal, Step, Time, TokenId,
+    Alphabet, Canvas, CommitPolicy, ContinuousState, Corrupted, Draws, Key, LossTerm, NoiseSchedule, Proposal, Step,
+    Time, TokenId,
 };
 use std::sync::Arc;
 
@@ -163,6 +165,30 @@ impl Process for Simplex {
         Some(self.alphabet.size)
     }
 
+    fn reads_points(&self) -> bool {
+        !self.argmax
+    }
+
+    fn vector_size(&self) -> Option<usize> {
+        None
+    }
+
+    fn level(&self, _: Time) -> Option<Level> {
+        None
+    }
+
+    fn revises(&self) -> bool {
+        true
+    }
+
+    fn policy(&self) -> Arc<dyn CommitPolicy> {
+        Arc::new(Last)
+    }
+
+    fn has_fixed_count(&self) -> bool {
+        false
+    }
+
     fn is_bounded(&self) -> bool {
         false
     }
@@ -188,21 +214,25 @@ impl Process for Simplex {
         Corrupted { tokens, points, terms, noise: t.value(), constant: 0.0 }
     }
 
+    fn corrupt_for_bound(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
+        self.corrupt(clean, open, t, draws)
+    }
+
+    fn corrupt_count(&self, _: &[TokenId], _: &[bool], _: usize, _: &mut Draws) -> Option<Corrupted> {
+        None
+    }
+
     fn network_time(&self, t: Time, _: usize, _: usize) -> f64 {
         t.value()
+    }
+
+    fn evidence(&self, _: TokenId, _: Time) -> Option<f32> {
+        None
     }
 
     fn noise(&self, draws: &mut Draws) -> Noise {
         let point = self.draw(0, self.concentration(Time::NOISE), draws);
         Noise { token: likeliest(&point), point: Some(point), prior_logit_scale: 0.0 }
-    }
-
-    fn network_input(&self, canvas: &Canvas, hidden: bool, step: u64, key: Key) -> crate::NoisyInput {
-        let mut shown = super::show(self, canvas, hidden, step, key);
-        if self.argmax {
-            shown.points = None;
-        }
-        shown
     }
 
     fn renoise(&self, canvas: &mut Canvas, positions: &[usize], step: &Step, key: Key, _: Vectors<'_>) {

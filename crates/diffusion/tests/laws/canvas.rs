@@ -6,14 +6,13 @@ use proptest::prelude::*;
 #[derive(Debug, Clone, Copy)]
 enum Action {
     Commit,
-    Edit,
     Reopen,
     Close,
     ShowNoise,
 }
 
 fn actions() -> impl Strategy<Value = Vec<(Action, usize, u32)>> {
-    let kinds = [Action::Commit, Action::Edit, Action::Reopen, Action::Close, Action::ShowNoise];
+    let kinds = [Action::Commit, Action::Reopen, Action::Close, Action::ShowNoise];
     prop::collection::vec((prop::sample::select(kinds.to_vec()), 0usize..24, 0u32..9), 0..200)
 }
 
@@ -42,7 +41,6 @@ proptest! {
             let kind = canvas.kind(position);
             let result = match action {
                 Action::Commit => canvas.commit(position, token),
-                Action::Edit => canvas.edit(position, token),
                 Action::Reopen => canvas.reopen(position, token),
                 Action::Close => canvas.close(position),
                 Action::ShowNoise => canvas.show_noise(position, token),
@@ -71,7 +69,6 @@ proptest! {
             let before = canvas.clone();
             let result = match action {
                 Action::Commit => canvas.commit(position, token),
-                Action::Edit => canvas.edit(position, token),
                 Action::Reopen => canvas.reopen(position, token),
                 Action::Close => canvas.close(position),
                 Action::ShowNoise => canvas.show_noise(position, token),
@@ -89,11 +86,10 @@ fn an_open_position_goes_through_its_stages() {
     canvas.push_given(&[5]);
     canvas.push_open(2, true, 9);
     assert_eq!(canvas.tokens(), [5, 9, 9]);
-    assert_eq!(canvas.edit(1, 3), Err(CanvasError::Uncommitted { position: 1 }));
+    assert_eq!(canvas.reopen(1, 3), Err(CanvasError::Uncommitted { position: 1 }));
     canvas.commit(1, 3).unwrap();
     assert_eq!(canvas.commit(1, 4), Err(CanvasError::Committed { position: 1 }));
     assert_eq!((canvas.committed_positions(), canvas.open_positions()), (vec![1], vec![2]));
-    canvas.edit(1, 4).unwrap();
     canvas.reopen(1, 9).unwrap();
     assert_eq!((canvas.tokens(), canvas.open_positions()), ([5, 9, 9].as_slice(), vec![1, 2]));
     canvas.close(2).unwrap();

@@ -4,7 +4,8 @@
 use crate::oracle::{chi_square, chi_square_limit, index, mean, sequences};
 use aquatint_diffusion::policy::{self, CommitPolicy, hitting_time};
 use aquatint_diffusion::{
-    Canvas, Key, Kind, Masked, Process, Proposal, Remasking, Shaping, StepPlan, Time, Vectors, propose, schedule,
+    Alphabet, Canvas, Key, Kind, Process, Proposal, Remasking, ReverseStep, Shaping, StepPlan, Time, Vectors, process,
+    propose, schedule,
 };
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ fn logits(shown: &[u32], position: usize) -> [f32; 3] {
 /// One canvas on its way.
 struct Filling {
     canvas: Canvas,
-    process: Masked,
+    process: Arc<dyn Process>,
     plan: StepPlan,
     policy: Arc<dyn CommitPolicy>,
     remasking: Remasking,
@@ -39,7 +40,7 @@ struct Filling {
 impl Filling {
     fn new(mut canvas: Canvas, policy: &str, remasking: &str, steps: usize, seed: u64) -> Self {
         let schedule = schedule("linear").unwrap();
-        let process = Masked::new(MASK, Arc::clone(&schedule));
+        let process = process("masked", Alphabet { size: 3, mask: Some(MASK) }, Arc::clone(&schedule)).unwrap();
         let (policy, remasking) = (policy::by_name(policy).unwrap(), remasking.parse().unwrap());
         let open = canvas.open_positions().len();
         let plan = StepPlan::new(&[open], steps, schedule.as_ref(), policy.as_ref(), &remasking).unwrap();
@@ -54,22 +55,25 @@ impl Filling {
         self.next += 1;
         let committed: Vec<(usize, f64)> =
             self.canvas.committed_positions().into_iter().map(|p| (p, self.beliefs[p])).collect();
-        let open = self.canvas.open_positions();
-        let taken = self.remasking.select(&planned.with(open.len(), 0), &committed, self.key);
-        let step = planned.with(open.len(), taken.len());
         let mut proposal = Proposal::new();
-        for position in open {
+        for position in self.canvas.open_positions() {
             let draws = &mut self.key.at(position as u64, planned.number);
             let logits = logits(self.canvas.tokens(), position);
             proposal.insert(position, propose(&logits, &Shaping::NONE, &[MASK], &[], draws).unwrap());
         }
-        for position in self.policy.select(&step, &proposal, self.key).positions {
-            let candidate = proposal.candidate(position).unwrap();
-            self.canvas.commit(position, candidate.token).unwrap();
-            self.beliefs[position] = candidate.probability;
+        let step = ReverseStep {
+            process: self.process.as_ref(),
+            policy: self.policy.as_ref(),
+            remasking: &self.remasking,
+            vectors: Vectors::default(),
+            planned,
+            key: self.key,
+            settled: false,
+            revise: false,
+        };
+        for position in step.take(&mut self.canvas, &proposal, &committed).unwrap().committed {
+            self.beliefs[position] = proposal.candidate(position).unwrap().probability;
         }
-        self.process.renoise(&mut self.canvas, &taken, &step, self.key, Vectors::default());
-        self.process.advance(&mut self.canvas, &proposal, &step, self.key);
         true
     }
 

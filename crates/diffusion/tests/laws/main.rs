@@ -16,6 +16,7 @@ mod policy;
 mod proposal;
 mod remasking;
 mod reverse;
+mod step;
 mod stopping;
 mod time_density;
 mod time_sampling;

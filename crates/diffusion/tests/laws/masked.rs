@@ -113,7 +113,8 @@ fn the_posterior_leads_from_marginal_to_marginal() {
 
 #[test]
 fn generation_begins_with_masks_and_leaves_what_is_given() {
-    let (process, schedule) = process("linear");
+    let (masked, schedule) = process("linear");
+    let process: &dyn Process = &masked;
     let mut canvas = Canvas::new();
     canvas.push_given(&[1, 2]);
     canvas.push_open(2, false, 0);

@@ -3,7 +3,7 @@
 use crate::oracle::{chi_square, chi_square_limit, mean};
 use aquatint_diffusion::objective::Ratio;
 use aquatint_diffusion::{
-    Alphabet, Bridge, Cost, Duo, Key, Marginal, Masked, Mixing, Process, Time, Vectors, process, schedule,
+    Alphabet, Bridge, Cost, Duo, Key, Marginal, Masked, Mixing, Process, ProcessKind, Time, Vectors, process, schedule,
 };
 use std::sync::Arc;
 
@@ -135,7 +135,7 @@ fn evidence_turns_a_leave_one_out_belief_into_the_posterior() {
         for shown in TEXT {
             let (alone, posterior) = beliefs(marginal, shown);
             let mut logits: Vec<f32> = alone.iter().map(|p| p.ln()).collect();
-            mixing.posterior_logits(shown, at(0.35), &mut logits);
+            (&mixing as &dyn Process).posterior_logits(shown, at(0.35), &mut logits);
             let total: f32 = logits.iter().map(|l| l.exp()).sum();
             for (logit, expected) in logits.iter().zip(&posterior) {
                 assert!((logit.exp() / total - expected).abs() < 1e-6, "{mixing:?}");
@@ -233,8 +233,15 @@ fn a_small_share_of_random_tokens_is_masked_diffusion() {
 #[test]
 fn every_name_leads_back_to_its_process() {
     let schedule = || schedule("linear").unwrap();
-    for name in ["masked", "uniform", "uniform-posterior", "hybrid:0.3", "gaussian:32", "simplex", "simplex-argmax"] {
+    let masking = ["masked", "hybrid:0.3"];
+    let others = ["uniform", "uniform-posterior", "duo:0.01", "gaussian:32", "simplex", "simplex-argmax"];
+    for name in masking.into_iter().chain(others) {
         assert_eq!(process(name, ALPHABET, schedule()).unwrap().name(), name);
+        assert_eq!(name.parse::<ProcessKind>().unwrap().to_string(), name);
+    }
+    for kind in [ProcessKind::Duo { temperature: f64::NAN }, ProcessKind::Gaussian { size: 1 }] {
+        let error = kind.build(ALPHABET, schedule()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("`process` is \"{kind}\"; allowed: masked, uniform")), "{error}");
     }
     for wrong in ["", "mask", "masked:1", "duo:0", "hybrid:0", "hybrid:1", "gaussian:1", "gaussian:2.5", "simplex:3"] {
         assert!(process(wrong, ALPHABET, schedule()).is_err(), "{wrong} was taken");

@@ -1,7 +1,7 @@
-//! The three estimators of the bound against closed forms and against each other (oracles 1, 2 and 4c).
+//! The estimators of the bound against closed forms and against each other (oracles 1, 2 and 4c).
 
-use crate::oracle::{Joint, LENGTH, MASK, TOKENS, mean, sequences, variance};
-use aquatint_diffusion::objective::{count_at, discrete_weight};
+use crate::oracle::{Joint, LENGTH, MASK, mean, variance};
+use aquatint_diffusion::objective::count_at;
 use aquatint_diffusion::{Corrupted, Key, Masked, Process, Time, TimeSampling, schedule};
 
 const NAMES: [&str; 4] = ["linear", "cosine", "polynomial:2", "polynomial:0.5"];
@@ -25,15 +25,6 @@ fn expected_weights_of_a_token_add_up_to_one() {
         let at = |t: f64| Time::new(t).unwrap();
         let continuous = integral(|t| schedule.weight(at(t)) * (1.0 - schedule.alpha(at(t))));
         assert!((continuous - 1.0).abs() < 1e-6, "{name}: {continuous}");
-        for steps in [1, 2, 7, 100] {
-            let expected = |step| {
-                let (from, weight) = discrete_weight(schedule.as_ref(), step, steps).unwrap();
-                weight * (1.0 - schedule.alpha(from)) / steps as f64
-            };
-            let discrete: f64 = (0..steps).map(expected).sum();
-            assert!((discrete - 1.0).abs() < 1e-12, "{name} in {steps} steps: {discrete}");
-        }
-        assert_eq!(discrete_weight(schedule.as_ref(), 3, 3), None);
     }
     // With ε a share of the tokens is never masked.
     let schedule = schedule("log-linear:0.01").unwrap();
@@ -108,52 +99,6 @@ fn with_exact_beliefs_every_estimator_gives_the_likelihood() {
         }
         assert!(variance(&fixed) < variance(&bernoulli) / 4.0);
     }
-}
-
-/// The expected bound of discrete time by enumeration of all sets of masks.
-fn discrete_bound(joint: &Joint, clean: &[u32], name: &str, steps: usize) -> f64 {
-    let schedule = schedule(name).unwrap();
-    let mut total = 0.0;
-    for step in 0..steps {
-        let (from, weight) = discrete_weight(schedule.as_ref(), step, steps).unwrap();
-        let noise = 1.0 - schedule.alpha(from);
-        for set in sequences(2, LENGTH) {
-            let shown: Vec<u32> = clean.iter().zip(&set).map(|(t, m)| if *m == 1 { MASK } else { *t }).collect();
-            let masks = set.iter().filter(|m| **m == 1).count() as i32;
-            let chance = noise.powi(masks) * (1.0 - noise).powi(LENGTH as i32 - masks);
-            let costs = (0..LENGTH).filter(|i| set[*i] == 1).map(|i| joint.nll(&shown, i, clean[i]));
-            total += chance * weight / steps as f64 * costs.sum::<f64>();
-        }
-    }
-    total
-}
-
-/// More steps give a tighter bound on the whole, and infinitely many give the continuous one, here −log p.
-#[test]
-fn the_discrete_bound_falls_to_the_continuous_one() {
-    let joint = Joint::random(47);
-    let average = |name: &str, steps: usize| -> f64 {
-        let price = |clean: Vec<u32>| joint.probability(&clean) * discrete_bound(&joint, &clean, name, steps);
-        sequences(TOKENS, LENGTH).map(price).sum()
-    };
-    let entropy: f64 = sequences(TOKENS, LENGTH).map(|x| -joint.probability(&x) * joint.probability(&x).ln()).sum();
-    for name in ["linear", "cosine"] {
-        let bounds: Vec<f64> = [1, 2, 4, 8, 16, 256].into_iter().map(|steps| average(name, steps)).collect();
-        assert!(bounds.windows(2).all(|pair| pair[0] > pair[1]), "{name}: {bounds:?}");
-        assert!(bounds[5] > entropy && bounds[5] - entropy < 0.02, "{name}: {} against {entropy}", bounds[5]);
-    }
-}
-
-#[test]
-fn discrete_corruption_uses_the_time_and_weight_of_its_step() {
-    let process = process("polynomial:2", MASK);
-    let (from, weight) = discrete_weight(process.schedule(), 1, 4).unwrap();
-    assert_eq!(from.value(), 0.5);
-    // 4 (1/4 − 1/16) / (1/4)
-    assert!((weight - 3.0).abs() < 1e-12);
-    let corrupted = process.corrupt_discrete(&[1; 64], &[true; 64], (1, 4), &mut Key::new(48).at(0, 0)).unwrap();
-    assert!(!corrupted.terms.is_empty() && corrupted.terms.iter().all(|term| term.weight == weight));
-    assert!(process.corrupt_discrete(&[1], &[true], (4, 4), &mut Key::new(48).at(0, 0)).is_none());
 }
 
 #[test]

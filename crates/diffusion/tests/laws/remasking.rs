@@ -100,6 +100,12 @@ fn names_lead_back_to_their_rules() {
     for wrong in ["", "cap", "cap:2", "cap:-0.1", "cap:NaN", "none:1", "loop:x"] {
         assert!(wrong.parse::<Remasking>().is_err(), "{wrong} was taken");
     }
+    assert_eq!(Remasking::Conf { eta: 1.0 }.validate(), Ok(()));
+    assert_eq!(
+        Remasking::Cap { eta: f64::NAN }.validate().unwrap_err().to_string(),
+        "`remasking` is cap:NaN; allowed: none, cap:ETA, rescale:ETA, conf, conf:ETA, loop, loop:ETA (ETA is a number \
+         from 0 to 1)"
+    );
     assert_eq!(
         "low-confidence".parse::<Remasking>().unwrap_err().to_string(),
         "`remasking` is \"low-confidence\"; allowed: none, cap:ETA, rescale:ETA, conf, conf:ETA, loop, loop:ETA \

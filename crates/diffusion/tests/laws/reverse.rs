@@ -2,8 +2,8 @@
 
 use crate::oracle::{chi_square, chi_square_limit, index, sequences};
 use aquatint_diffusion::{
-    Alphabet, Candidate, Canvas, Draws, Key, Mixing, PlanSettings, PlannedStep, Process, Proposal, Remasking, StepPlan,
-    TimeGrid, Vectors, policy, process, schedule,
+    Alphabet, Candidate, Canvas, Draws, Key, Mixing, PlanSettings, PlannedStep, Process, Proposal, Remasking,
+    ReverseStep, StepPlan, TimeGrid, Vectors, process, schedule,
 };
 
 /// Words at right angles, so that a gaussian field has as many coordinates as there are words.
@@ -45,7 +45,7 @@ fn walk(
     let mut canvas = Canvas::new();
     canvas.push_open(2, false, 0);
     process.begin(&mut canvas, key);
-    let policy = policy::by_name(process.policy()).unwrap();
+    let policy = process.policy();
     let (remasking, grid) = (Remasking::None, TimeGrid::default());
     let pace = PlanSettings {
         steps,
@@ -57,19 +57,18 @@ fn walk(
         churn,
     };
     let plan = StepPlan::with_settings(&[2], &pace).unwrap();
-    for planned in plan.blocks()[0].steps() {
-        let step = planned.with(2, 0);
+    for &planned in plan.blocks()[0].steps() {
         let mut proposal = Proposal::new();
         for position in canvas.open_positions() {
-            let belief = belief(&canvas, position, planned, evidence);
+            let belief = belief(&canvas, position, &planned, evidence);
             let draws = &mut key.fold(9).at(position as u64, planned.number);
             let expected = belief.iter().map(|p| *p as f32).collect();
             proposal.insert_expecting(position, candidate(&belief, draws), expected);
         }
-        for position in policy.select(&step, &proposal, key).positions {
-            canvas.commit(position, proposal.candidate(position).unwrap().token).unwrap();
-        }
-        process.advance(&mut canvas, &proposal, &step, key);
+        let (policy, remasking, vectors) = (policy.as_ref(), &remasking, Vectors::default());
+        let (settled, revise) = (false, false);
+        let step = ReverseStep { process, policy, remasking, vectors, planned, key, settled, revise };
+        step.take(&mut canvas, &proposal, &[]).unwrap();
     }
     assert!(canvas.open_positions().is_empty());
     index(canvas.tokens(), 3)

@@ -173,9 +173,7 @@ impl Replay {
                     assert!((0.0..=1.0).contains(&change.confidence), "{change:?}");
                     match change.kind {
                         ChangeKind::Committed => assert_eq!(self.tokens[change.position], MASK),
-                        ChangeKind::Edited | ChangeKind::Refined => {
-                            panic!("nothing of this process mends what it shows")
-                        }
+                        ChangeKind::Refined => panic!("nothing of this process mends what it shows"),
                         ChangeKind::Renoised => assert_ne!(self.tokens[change.position], MASK),
                     }
                     assert_eq!(change.token == MASK, change.kind == ChangeKind::Renoised);

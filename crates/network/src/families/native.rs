@@ -7,7 +7,9 @@
 
 use crate::tensor_list;
 use crate::{NetworkError, NetworkSpec, ProcessSpec};
+use aquatint_diffusion::SettingError;
 use serde_json::{Map, Value, json};
+use std::str::FromStr;
 
 /// `model_type` of this family.
 pub const MODEL_TYPE: &str = "aquatint";
@@ -76,8 +78,8 @@ pub fn to_config(spec: &NetworkSpec) -> Value {
         "logit_shift": spec.logit_shift,
         "mask_token_id": spec.mask_token,
         "word_vector_size": spec.word_vector_size,
-        "diffusion_process": spec.process.name,
-        "noise_schedule": spec.process.schedule,
+        "diffusion_process": spec.process.kind.to_string(),
+        "noise_schedule": spec.process.schedule.to_string(),
     })
 }
 
@@ -118,8 +120,8 @@ pub fn from_config(config: &Value) -> Result<NetworkSpec, NetworkError> {
         mask_token: optional(map, "mask_token_id", token)?,
         word_vector_size: optional(map, "word_vector_size", size)?,
         process: ProcessSpec {
-            name: optional(map, "diffusion_process", name)?.unwrap_or_else(|| ProcessSpec::default().name),
-            schedule: optional(map, "noise_schedule", name)?.unwrap_or_else(|| ProcessSpec::default().schedule),
+            kind: optional(map, "diffusion_process", parsed)?.unwrap_or_default(),
+            schedule: optional(map, "noise_schedule", parsed)?.unwrap_or_default(),
         },
     };
     spec.validate()?;
@@ -148,8 +150,9 @@ fn number(map: &Map<String, Value>, key: &'static str) -> Result<f64, NetworkErr
     map[key].as_f64().ok_or_else(|| wrong(key, &map[key], "a number"))
 }
 
-fn name(map: &Map<String, Value>, key: &'static str) -> Result<String, NetworkError> {
-    map[key].as_str().map(str::to_owned).ok_or_else(|| wrong(key, &map[key], "a name"))
+/// A setting by its name.
+fn parsed<T: FromStr<Err = SettingError>>(map: &Map<String, Value>, key: &'static str) -> Result<T, NetworkError> {
+    Ok(map[key].as_str().ok_or_else(|| wrong(key, &map[key], "a name"))?.parse()?)
 }
 
 fn flag(map: &Map<String, Value>, key: &'static str) -> Result<bool, NetworkError> {
