@@ -105,7 +105,7 @@ impl Model {
     /// checkpoint advises, 128 where it does not, fewer where the model cannot read as far.
     ///
     /// # Errors
-    /// As [`Model::form`] and [`Model::watch`].
+    /// As [`Model::lay_out`] and [`Model::watch`].
     pub fn fill(&self, template: &str, settings: &Settings) -> Result<String, Error> {
         let given = self.lay_out(template, 0)?.canvas().len();
         let room = self.checkpoint.spec.context_length.saturating_sub(given).max(1);
