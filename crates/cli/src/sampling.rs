@@ -52,7 +52,7 @@ pub(crate) fn resolve(typed: &SamplingArguments, advised: &GenerationDefaults) -
         (Some(threshold), _) => format!("threshold:{threshold}"),
         (None, Some(bound)) => format!("entropy-bound:{bound}"),
         (None, None) => {
-            typed.policy.clone().or_else(|| advised.policy.clone()).unwrap_or_else(|| neutral.policy_name().to_owned())
+            typed.policy.clone().or_else(|| advised.policy.clone()).unwrap_or_else(|| neutral.policy_name())
         }
     };
     let shown = wire::Settings {
@@ -63,7 +63,7 @@ pub(crate) fn resolve(typed: &SamplingArguments, advised: &GenerationDefaults) -
             .remasking
             .clone()
             .or_else(|| advised.remasking.clone())
-            .unwrap_or_else(|| neutral.remasking_name().to_owned()),
+            .unwrap_or_else(|| neutral.remasking().to_string()),
         temperature: typed.temperature.or(advised.temperature).unwrap_or(1.0),
         top_k: typed.top_k.or(advised.top_k),
         top_p: typed.top_p.or(advised.top_p),
@@ -102,8 +102,8 @@ pub(crate) fn resolve(typed: &SamplingArguments, advised: &GenerationDefaults) -
 fn build(shown: &wire::Settings, seed: u64) -> Result<Settings, Failure> {
     let mut builder = Settings::builder()
         .steps(shown.steps)
-        .policy(&shown.policy)
-        .remasking(&shown.remasking)
+        .policy_named(&shown.policy)
+        .remasking_named(&shown.remasking)
         .temperature(shown.temperature)
         .repetition_penalty(shown.repetition_penalty)
         .guidance_scale(shown.guidance_scale)

@@ -15,9 +15,7 @@ pub struct Settings {
     pub(crate) block_length: Option<usize>,
     /// `None` for the process's own.
     pub(crate) policy: Option<Arc<dyn CommitPolicy>>,
-    policy_name: String,
     pub(crate) remasking: Remasking,
-    remasking_name: String,
     pub(crate) shaping: Shaping,
     pub(crate) guidance_scale: f64,
     pub(crate) stability: Option<Stability>,
@@ -46,14 +44,14 @@ impl Settings {
         self.block_length
     }
 
-    /// The commit policy as it was named; `auto` for the process's own.
-    pub fn policy_name(&self) -> &str {
-        &self.policy_name
+    /// The commit policy's name; `auto` for the process's own.
+    pub fn policy_name(&self) -> String {
+        self.policy.as_ref().map_or_else(|| AUTO.to_owned(), |policy| policy.name())
     }
 
-    /// The remasking rule as it was named.
-    pub fn remasking_name(&self) -> &str {
-        &self.remasking_name
+    /// The remasking rule.
+    pub fn remasking(&self) -> &Remasking {
+        &self.remasking
     }
 
     /// How tokens are drawn from a belief.
@@ -93,13 +91,20 @@ impl Default for Settings {
     }
 }
 
+/// A setting as a value, or by a name that is looked up when everything is checked.
+#[derive(Debug, Clone)]
+enum Choice<T> {
+    Given(T),
+    Named(String),
+}
+
 /// Collects settings and checks them all in [`SettingsBuilder::build`].
 #[derive(Debug, Clone)]
 pub struct SettingsBuilder {
     steps: usize,
     block_length: Option<usize>,
-    policy: String,
-    remasking: String,
+    policy: Choice<Arc<dyn CommitPolicy>>,
+    remasking: Choice<Remasking>,
     shaping: Shaping,
     guidance_scale: f64,
     stability: Option<Stability>,
@@ -117,8 +122,8 @@ impl Default for SettingsBuilder {
         Self {
             steps: 64,
             block_length: None,
-            policy: AUTO.to_owned(),
-            remasking: "none".to_owned(),
+            policy: Choice::Named(AUTO.to_owned()),
+            remasking: Choice::Given(Remasking::None),
             shaping: Shaping::NONE,
             guidance_scale: 1.0,
             stability: None,
@@ -148,17 +153,31 @@ impl SettingsBuilder {
         self
     }
 
-    /// Which beliefs become final at a step, by name: see [`aquatint_diffusion::policy::by_name`].
+    /// Which beliefs become final at a step: one of [`aquatint_diffusion::policy`], or one of your own.
     #[must_use]
-    pub fn policy(mut self, name: &str) -> Self {
-        name.clone_into(&mut self.policy);
+    pub fn policy(mut self, policy: Arc<dyn CommitPolicy>) -> Self {
+        self.policy = Choice::Given(policy);
         self
     }
 
-    /// Which tokens are taken back, by name: `none`, `cap:0.02`, … (ReMDM).
+    /// The same by name: see [`aquatint_diffusion::policy::by_name`]; `auto` for the process's own.
     #[must_use]
-    pub fn remasking(mut self, name: &str) -> Self {
-        name.clone_into(&mut self.remasking);
+    pub fn policy_named(mut self, name: &str) -> Self {
+        self.policy = Choice::Named(name.to_owned());
+        self
+    }
+
+    /// Which tokens are taken back (ReMDM).
+    #[must_use]
+    pub fn remasking(mut self, remasking: Remasking) -> Self {
+        self.remasking = Choice::Given(remasking);
+        self
+    }
+
+    /// The same by name: `none`, `cap:0.02`, …
+    #[must_use]
+    pub fn remasking_named(mut self, name: &str) -> Self {
+        self.remasking = Choice::Named(name.to_owned());
         self
     }
 
@@ -281,8 +300,16 @@ impl SettingsBuilder {
             return refuse("churn", churn.to_string(), "from 0 to 1", "1 predicts and draws all noise afresh");
         }
         self.shaping.validate()?;
-        let policy = if self.policy == AUTO { None } else { Some(policy::by_name(&self.policy)?) };
-        let remasking: Remasking = self.remasking.parse()?;
+        let policy = match &self.policy {
+            Choice::Named(name) if name == AUTO => None,
+            Choice::Named(name) => Some(policy::by_name(name)?),
+            Choice::Given(policy) => Some(Arc::clone(policy)),
+        };
+        let remasking: Remasking = match &self.remasking {
+            Choice::Named(name) => name.parse()?,
+            Choice::Given(remasking) => *remasking,
+        };
+        remasking.validate()?;
         Ok(self.assemble(policy, remasking))
     }
 
@@ -291,9 +318,7 @@ impl SettingsBuilder {
             steps: self.steps,
             block_length: self.block_length,
             policy,
-            policy_name: self.policy,
             remasking,
-            remasking_name: self.remasking,
             shaping: self.shaping,
             guidance_scale: self.guidance_scale,
             stability: self.stability,

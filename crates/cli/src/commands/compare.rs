@@ -101,8 +101,10 @@ fn setting(
 /// Writes texts on empty canvases and has them judged.
 fn write(model: &Model, setting: Setting, judge: &Judge, out: &Path) -> Result<Written, Failure> {
     let vocabulary = &model.checkpoint().vocabulary;
-    let mut settings =
-        Settings::builder().steps(setting.steps.unwrap_or(1)).policy(&setting.policy).temperature(setting.temperature);
+    let mut settings = Settings::builder()
+        .steps(setting.steps.unwrap_or(1))
+        .policy_named(&setting.policy)
+        .temperature(setting.temperature);
     if let Some(ranks) = model.checkpoint().generation.time_grid.clone() {
         settings = settings.time_grid(crate::sampling::grid(ranks)?);
     }

@@ -83,7 +83,7 @@ fn solve(model: &Model, policy: &str, puzzles: &[Puzzle], arguments: &SudokuArgu
         let request = |(index, puzzle): (usize, &Puzzle)| -> Result<_, Failure> {
             let settings = Settings::builder()
                 .steps(arguments.steps)
-                .policy(policy)
+                .policy_named(policy)
                 .temperature(arguments.temperature)
                 .seed(arguments.seed + (batch * BATCH + index) as u64)
                 .build()?;

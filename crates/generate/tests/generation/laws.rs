@@ -36,7 +36,7 @@ fn texts_follow_the_law_of_the_data_when_filled_one_by_one() {
     for policy in ["random", "first-hitting", "entropy", "margin"] {
         let requests: Vec<Request> = (0..DRAWS)
             .map(|seed| {
-                let settings = Settings::builder().steps(LENGTH).policy(policy).seed(seed).build().unwrap();
+                let settings = Settings::builder().steps(LENGTH).policy_named(policy).seed(seed).build().unwrap();
                 Request::new(open(LENGTH), settings)
             })
             .collect();
@@ -94,8 +94,8 @@ impl Described {
         canvas.push_padding(self.padding, MASK);
         let mut builder = Settings::builder()
             .steps(self.steps)
-            .policy(self.policy)
-            .remasking(self.remasking)
+            .policy_named(self.policy)
+            .remasking_named(self.remasking)
             .temperature(self.temperature)
             .guidance_scale(self.guidance)
             .repetition_penalty(self.penalty)
@@ -286,7 +286,7 @@ fn without_an_end_token_a_span_is_filled_to_its_length() {
 
 #[test]
 fn a_sure_model_needs_one_forward_pass_under_a_threshold() {
-    let settings = Settings::builder().steps(4).policy("threshold:0.9").build().unwrap();
+    let settings = Settings::builder().steps(4).policy_named("threshold:0.9").build().unwrap();
     let outcome = fill(&counting(5), &[Request::new(open(4), settings)]).remove(0);
     assert_eq!(outcome.tokens, [2, 3, 4, 5]);
     assert_eq!((outcome.statistics.forward_passes, outcome.statistics.steps), (1, 1));

@@ -32,9 +32,10 @@ fn unlike() -> Vec<Request> {
         let settings = change(Settings::builder().steps(5).seed(u64::from(given)).build().unwrap());
         Request::new(canvas, settings).with_end(Some(END))
     };
-    let guided = |_| Settings::builder().steps(4).guidance_scale(2.0).policy("margin").seed(3).build().unwrap();
-    let remasked = |_| Settings::builder().steps(9).remasking("cap:0.2").policy("ancestral").build().unwrap();
-    let blocks = |_| Settings::builder().steps(2).block_length(4).policy("entropy").top_k(5).build().unwrap();
+    let guided = |_| Settings::builder().steps(4).guidance_scale(2.0).policy_named("margin").seed(3).build().unwrap();
+    let remasked =
+        |_| Settings::builder().steps(9).remasking_named("cap:0.2").policy_named("ancestral").build().unwrap();
+    let blocks = |_| Settings::builder().steps(2).block_length(4).policy_named("entropy").top_k(5).build().unwrap();
     vec![
         request(1, 7, false, |settings| settings),
         request(9, 11, true, guided),
@@ -84,9 +85,9 @@ fn cached(cache: Cache, change: fn(SettingsBuilder) -> SettingsBuilder) -> Vec<R
 fn an_exact_cache_changes_nothing_but_the_work() {
     let changes: [fn(SettingsBuilder) -> SettingsBuilder; 4] = [
         |settings| settings,
-        |settings| settings.policy("ancestral").remasking("cap:0.3").steps(6),
+        |settings| settings.policy_named("ancestral").remasking_named("cap:0.3").steps(6),
         |settings| settings.guidance_scale(1.5),
-        |settings| settings.policy("threshold:0.03").repetition_penalty(1.3),
+        |settings| settings.policy_named("threshold:0.03").repetition_penalty(1.3),
     ];
     for (change, path, self_conditioning) in changes.into_iter().flat_map(|change| {
         let paths = CpuPath::available().into_iter();

@@ -114,8 +114,8 @@ fn settings_name_what_is_wrong_with_them() {
         "`guidance_scale` is -1; allowed: 0 or more | 1 is neutral, 2 a usual value"
     );
     assert_eq!(of(|b| b.temperature(-0.1)), "`temperature` is -0.1; allowed: 0 or more | 0 takes the likeliest token");
-    assert!(of(|b| b.policy("best")).starts_with("`policy` is \"best\"; allowed: confidence, margin"));
-    assert!(of(|b| b.remasking("cap:2")).starts_with("`remasking` is \"cap:2\"; allowed: none, cap:ETA"));
+    assert!(of(|b| b.policy_named("best")).starts_with("`policy` is \"best\"; allowed: confidence, margin"));
+    assert!(of(|b| b.remasking_named("cap:2")).starts_with("`remasking` is \"cap:2\"; allowed: none, cap:ETA"));
     assert!(of(|b| b.top_p(0.0)).starts_with("`top_p` is 0; allowed"));
     assert!(of(|b| b.top_k(0)).starts_with("`top_k` is 0; allowed"));
 }
