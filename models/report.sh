@@ -13,11 +13,11 @@ model=${1:?model} text=${2:?text} prompt=${3:-Once upon a time}
 cargo build --release --quiet -p aquatint-cli
 program=target/release/aquatint
 
-printf '### What it is\n\n```text\n'
+printf '### Description\n\n```text\n'
 "$program" show "$model"
-printf '```\n\n### What it reached\n\n```text\n'
+printf '```\n\n### Likelihood\n\n```text\n'
 "$program" eval likelihood --model "$model" --data "$text" --seed 0 --quiet
-printf '```\n\n### Ten samples, seeds 0 to 9, none chosen\n\n'
+printf '```\n\n### Ten samples, seeds 0 to 9, unselected\n\n'
 # The words are the prompt's and the model's own: nothing of them may be read as markup.
 for seed in 0 1 2 3 4 5 6 7 8 9; do
     printf '**Seed %d**\n\n```text\n' "$seed"

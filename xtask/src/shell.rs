@@ -27,8 +27,8 @@ pub(crate) fn run(root: &Path, command: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn last_error(told: &str) -> String {
-    let lines: Vec<&str> = told.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+fn last_error(output: &str) -> String {
+    let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let start = lines.iter().rposition(|line| line.starts_with("error")).unwrap_or(lines.len().saturating_sub(QUOTED));
     lines[start..].iter().take(QUOTED).copied().collect::<Vec<_>>().join(" / ")
 }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn success_silence_and_failure_are_told_apart() {
+    fn success_silence_and_failure_are_distinguished() {
         let run = |command| run(&std::env::temp_dir(), command);
         assert_eq!(run("echo one"), Ok(()));
         assert_eq!(run("true").unwrap_err(), "printed nothing");

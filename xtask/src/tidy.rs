@@ -12,6 +12,7 @@ mod recipes;
 mod shared_builds;
 mod token_ids;
 mod unsafe_code;
+mod words;
 
 use crate::repository::Repository;
 use std::time::Instant;
@@ -28,7 +29,7 @@ struct Rule {
     check: fn(&Repository) -> Findings,
 }
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     Rule { name: "arrows", runs: false, check: arrows::check },
     Rule { name: "descriptions", runs: false, check: descriptions::check },
     Rule { name: "headers", runs: false, check: headers::check },
@@ -38,6 +39,7 @@ const RULES: [Rule; 11] = [
     Rule { name: "shared-builds", runs: false, check: shared_builds::check },
     Rule { name: "token-ids", runs: false, check: token_ids::check },
     Rule { name: "unsafe-code", runs: false, check: unsafe_code::check },
+    Rule { name: "words", runs: false, check: words::check },
     Rule { name: "recipes", runs: true, check: recipes::check },
     Rule { name: "commands", runs: true, check: commands::check },
 ];

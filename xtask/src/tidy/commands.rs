@@ -46,7 +46,7 @@ pub(super) fn check(repository: &Repository) -> Findings {
     }
     let ci = repository.file(CI).map_or("", |file| &file.text);
     for shown in &shown {
-        match way(shown, ci) {
+        match to_run(shown, ci) {
             Ok(None) => {}
             Ok(Some(command)) => findings.extend(run(&repository.root, &shown.place, &command)),
             Err(finding) => findings.push(finding),
@@ -54,7 +54,7 @@ pub(super) fn check(repository: &Repository) -> Findings {
     }
     for example in repository.packages.iter().flat_map(|package| &package.examples) {
         let Some(file) = repository.file(example) else { continue };
-        findings.extend(match way_of_example(&file.text) {
+        findings.extend(match command_of_example(&file.text) {
             Some(command) => run(&repository.root, example, command),
             None => Some(format!("{example}: its header does not say \"{RUN_WITH}command`\"")),
         });
@@ -93,7 +93,7 @@ fn commands(path: &str, text: &str) -> Result<Vec<Command>, String> {
 }
 
 /// What to run for a command; `None` where reading was enough.
-fn way(shown: &Command, ci: &str) -> Result<Option<String>, String> {
+fn to_run(shown: &Command, ci: &str) -> Result<Option<String>, String> {
     let words = &shown.words;
     let is_training = words.strip_prefix(PROGRAM).is_some_and(|rest| rest.starts_with("train "));
     match shown.fence {
@@ -108,7 +108,7 @@ fn way(shown: &Command, ci: &str) -> Result<Option<String>, String> {
 }
 
 /// The command by which an example is run.
-fn way_of_example(text: &str) -> Option<&str> {
+fn command_of_example(text: &str) -> Option<&str> {
     let mut header = text.lines().take_while(|line| line.starts_with("//!"));
     let (_, command) = header.find_map(|line| line.split_once(RUN_WITH))?;
     command.split_once('`').map(|(command, _)| command)
@@ -148,13 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn long_commands_are_checked_another_way() {
+    fn long_commands_are_checked_without_running_them() {
         let shown = commands("A.md", PAGE).unwrap();
         let ci = "section tests cargo test --release\n";
-        assert_eq!(way(&shown[2], ci), Ok(None));
-        assert!(way(&shown[2], "cargo test\n").is_err());
-        assert_eq!(way(&shown[3], ci), Ok(Some("cargo run --release -- train a.toml --dry-run".into())));
-        assert_eq!(way(&shown[4], ci), Ok(Some("cargo run --release -- eval x --data y --help".into())));
+        assert_eq!(to_run(&shown[2], ci), Ok(None));
+        assert!(to_run(&shown[2], "cargo test\n").is_err());
+        assert_eq!(to_run(&shown[3], ci), Ok(Some("cargo run --release -- train a.toml --dry-run".into())));
+        assert_eq!(to_run(&shown[4], ci), Ok(Some("cargo run --release -- eval x --data y --help".into())));
     }
 
     #[test]
