@@ -2,8 +2,8 @@
 
 use crate::PackedBatch;
 use aquatint_compute::softmax_row;
-use aquatint_diffusion::{ContinuousState, Corrupted, Cost, LossTerm, TokenId, Vectors};
-use aquatint_network::{Denoiser, LossRow, NetworkError, NetworkInput, NetworkSpec, RowSlots};
+use aquatint_diffusion::{ContinuousState, Corrupted, Cost, LossTerm, TokenId};
+use aquatint_network::{Denoiser, LossRow, NetworkError, NetworkInput, NetworkSpec, RowSlots, WholeRows};
 use std::ops::Range;
 
 /// The noisy rows of a [`PackedBatch`] and the terms of their loss.
@@ -137,14 +137,6 @@ impl NoisyBatch {
         if let Some(rows) = self.loss_rows() {
             return model.nll(&input, &rows);
         }
-        let values = model.word_vectors()?.unwrap_or_default();
-        let vectors = Vectors { size: model.spec().word_vector_size.unwrap_or(0), values: &values };
-        let costs = RowSlots::new(self.terms.len());
-        model.forward_rows(&input, &self.rows(), &|index, logits| {
-            softmax_row(logits);
-            let term = &self.terms[index];
-            costs.set(index, term.cost.value(term.target, logits, vectors));
-        })?;
-        costs.into_vec()
+        model.costs(&input, &self.terms)
     }
 }

@@ -1,5 +1,6 @@
 //! Proposals: for each open position the token that would be written there, and how sure the belief is.
 
+use crate::random::categorical;
 use crate::{Draws, Shaping, TokenId};
 
 /// What a belief proposes for one position.
@@ -144,6 +145,21 @@ pub fn propose_from_summary(
     repeated: &[TokenId],
     draws: &mut Draws,
 ) -> Result<Candidate, ProposalError> {
+    let uniform = if shaping.temperature == 0.0 { 0.0 } else { draws.uniform() };
+    propose_at(belief, logits, shaping, repeated, uniform)
+}
+
+/// The same, decided by a uniform number in [0, 1), which is not looked at where the temperature is 0.
+///
+/// # Errors
+/// When no token is left.
+pub fn propose_at(
+    belief: &LogitsSummary,
+    logits: &[f32],
+    shaping: &Shaping,
+    repeated: &[TokenId],
+    uniform: f64,
+) -> Result<Candidate, ProposalError> {
     let candidate = |token: usize| Candidate {
         token: token as TokenId,
         probability: (f64::from(logits[token]) - belief.log_sum_exp).exp(),
@@ -165,7 +181,7 @@ pub fn propose_from_summary(
             }
         }
     }
-    draw(&shaped, shaping, draws).map(candidate).ok_or(ProposalError::NothingAllowed)
+    draw(&shaped, shaping, uniform).map(candidate).ok_or(ProposalError::NothingAllowed)
 }
 
 /// What a belief, the softmax of logits at temperature 1, comes down to.
@@ -210,7 +226,7 @@ impl LogitsSummary {
 /// Tokens that are less likely than this beside the likeliest change no sum in f64.
 const NEGLIGIBLE: f64 = -40.0;
 
-fn draw(logits: &[f64], shaping: &Shaping, draws: &mut Draws) -> Option<usize> {
+fn draw(logits: &[f64], shaping: &Shaping, uniform: f64) -> Option<usize> {
     let highest = argmax(logits)?;
     if shaping.temperature == 0.0 {
         return Some(highest);
@@ -222,7 +238,7 @@ fn draw(logits: &[f64], shaping: &Shaping, draws: &mut Draws) -> Option<usize> {
         likely.map(|(index, l)| (index, ((l - top) / shaping.temperature).exp())).collect();
     shaping.cut(&mut kept);
     let weights: Vec<f64> = kept.iter().map(|(_, weight)| *weight).collect();
-    draws.categorical(&weights).map(|index| kept[index].0)
+    categorical(&weights, uniform).map(|index| kept[index].0)
 }
 
 /// Index of the largest finite value, the first one of several.

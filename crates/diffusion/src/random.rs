@@ -162,21 +162,7 @@ impl Draws {
     ///
     /// Weights that are negative or no number count as 0.
     pub fn categorical(&mut self, weights: &[f64]) -> Option<usize> {
-        let usable = |w: &f64| if *w > 0.0 { *w } else { 0.0 };
-        let total: f64 = weights.iter().map(usable).sum();
-        let mut left = self.uniform() * total;
-        let mut last = None;
-        for (index, weight) in weights.iter().map(usable).enumerate() {
-            if weight > 0.0 {
-                last = Some(index);
-                left -= weight;
-                if left < 0.0 {
-                    break;
-                }
-            }
-        }
-        // Where rounding lets the walk run past the end, the last index that has any weight is meant.
-        last
+        categorical(weights, self.uniform())
     }
 
     /// An index with probability proportional to `exp` of its log weight, by the Gumbel-max trick: one draw for each.
@@ -206,6 +192,25 @@ impl Draws {
         }
         chosen
     }
+}
+
+/// An index with probability proportional to its weight, decided by a uniform number: see [`Draws::categorical`].
+pub(crate) fn categorical(weights: &[f64], uniform: f64) -> Option<usize> {
+    let usable = |w: &f64| if *w > 0.0 { *w } else { 0.0 };
+    let total: f64 = weights.iter().map(usable).sum();
+    let mut left = uniform * total;
+    let mut last = None;
+    for (index, weight) in weights.iter().map(usable).enumerate() {
+        if weight > 0.0 {
+            last = Some(index);
+            left -= weight;
+            if left < 0.0 {
+                break;
+            }
+        }
+    }
+    // Where rounding lets the walk run past the end, the last index that has any weight is meant.
+    last
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::EvaluateError;
 use aquatint_batch::{NoisyBatch, PackedBatch};
 use aquatint_compute::softmax_row;
 use aquatint_diffusion::{ContinuousState, Cost, Draws, Key, Level, Process, Time, Vectors};
-use aquatint_network::{Denoiser, RowSlots};
+use aquatint_network::{Denoiser, RowSlots, WholeRows};
 
 /// Half the distance over which a difference stands for a derivative.
 const REACH: f64 = 1e-2;

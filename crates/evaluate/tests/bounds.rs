@@ -2,9 +2,12 @@
 
 use aquatint_compute::ReadRow;
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::{Layout, Linear, Masked, ProcessKind, TokenId};
+use aquatint_diffusion::{Layout, Linear, LossTerm, Masked, ProcessKind, TokenId, Vectors};
 use aquatint_evaluate::{Estimate, EvaluateError, Likelihood, Rule, likelihood};
-use aquatint_network::{Denoiser, LossRow, NetworkError, NetworkInput, NetworkSpec, ProcessSpec};
+use aquatint_network::{
+    Denoiser, ForwardPass, HostDenoiser, LossRow, NetworkError, NetworkInput, NetworkSpec, ProcessSpec, RowAnswer,
+    RowQuery, answer_on_host,
+};
 use std::sync::Arc;
 
 const SIZE: usize = 11;
@@ -46,9 +49,26 @@ impl<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync> Denoiser for Oracle<F>
     fn spec(&self) -> &NetworkSpec {
         &self.spec
     }
-    fn forward_rows(&self, _: &NetworkInput, rows: &[u32], read: &ReadRow) -> Result<(), NetworkError> {
-        (0..rows.len()).for_each(|index| read(index, &mut [0.0; SIZE]));
-        Ok(())
+    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
+        Ok(None)
+    }
+    fn forward(
+        &self,
+        _: ForwardPass<'_>,
+        queries: &[RowQuery<'_>],
+        read: &ReadRow<'_>,
+    ) -> Result<Vec<RowAnswer>, NetworkError> {
+        answer_on_host(queries, SIZE, Vectors::default(), read, |rows, read| {
+            (0..rows.len()).for_each(|index| read(index, &mut [0.0; SIZE]));
+            Ok(())
+        })
+    }
+    fn costs(&self, input: &NetworkInput, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {
+        let row = |term: &LossTerm| LossRow { row: term.position as u32, target: term.target, weight: term.weight };
+        self.nll(input, &terms.iter().map(row).collect::<Vec<LossRow>>())
+    }
+    fn kv_cache_bytes(&self, _: usize) -> usize {
+        0
     }
     fn nll(&self, input: &NetworkInput, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
         Ok(rows.iter().map(|row| (self.price)(input, row)).collect())
@@ -167,14 +187,14 @@ const SHARES: [f64; 3] = [0.6, 0.3, 0.1];
 /// What knows the law of a field of single words, and nothing else.
 struct Field(NetworkSpec);
 
-impl Denoiser for Field {
-    fn spec(&self) -> &NetworkSpec {
+impl HostDenoiser for Field {
+    fn host_spec(&self) -> &NetworkSpec {
         &self.0
     }
-    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
-        Ok(Some(CORNERS.to_vec()))
+    fn host_word_vectors(&self) -> Option<Vec<f32>> {
+        Some(CORNERS.to_vec())
     }
-    fn forward_rows(&self, input: &NetworkInput, rows: &[u32], read: &ReadRow) -> Result<(), NetworkError> {
+    fn host_rows(&self, input: &NetworkInput, rows: &[u32], read: &ReadRow) -> Result<(), NetworkError> {
         let points = input.points.unwrap();
         for (index, &row) in rows.iter().enumerate() {
             let own = &CORNERS[2 * input.tokens[row as usize] as usize..][..2];

@@ -1,8 +1,12 @@
 //! How far an approximate cache is from the truth: both are read, and compared row by row.
 
 use aquatint_compute::ReadRow;
-use aquatint_network::{Denoiser, KvCache, NetworkError, NetworkInput, NetworkSpec};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use aquatint_diffusion::{LossTerm, Vectors};
+use aquatint_network::{
+    Denoiser, ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec, RowAnswer, RowQuery, RowSlots, WholeRows,
+    answer_on_host,
+};
+use std::sync::{Mutex, PoisonError};
 
 /// What a cache changed in the beliefs that a request was filled by.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -42,6 +46,15 @@ impl<'a> Drifting<'a> {
         let rows = sums.rows.max(1) as f64;
         Drift { mean: sums.mean / rows, flipped: sums.flipped / rows, ..sums }
     }
+
+    fn compare(&self, truth: &[f64], belief: &[f64]) {
+        let distance = truth.iter().zip(belief).map(|(p, q)| (p - q).abs()).sum::<f64>() / 2.0;
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        sums.rows += 1;
+        sums.mean += distance;
+        sums.largest = sums.largest.max(distance);
+        sums.flipped += f64::from(u8::from(likeliest(truth) != likeliest(belief)));
+    }
 }
 
 impl Denoiser for Drifting<'_> {
@@ -49,35 +62,45 @@ impl Denoiser for Drifting<'_> {
         self.denoiser.spec()
     }
 
-    fn forward_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
-        self.denoiser.forward_rows(input, rows, read)
+    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
+        self.denoiser.word_vectors()
     }
 
-    fn forward_cached(
+    fn forward(
         &self,
-        input: &NetworkInput<'_>,
-        rows_to_compute: &[u32],
-        kv_caches: &mut [KvCache],
-        rows: &[u32],
+        pass: ForwardPass<'_>,
+        queries: &[RowQuery<'_>],
         read: &ReadRow<'_>,
-    ) -> Result<(), NetworkError> {
-        let truths: Vec<OnceLock<Vec<f64>>> = rows.iter().map(|_| OnceLock::new()).collect();
-        self.denoiser.forward_rows(input, rows, &|index, logits| {
-            // Each index comes once.
-            let _ = truths[index].set(softmax(logits));
-        })?;
-        self.denoiser.forward_cached(input, rows_to_compute, kv_caches, rows, &|index, logits| {
-            if let Some(truth) = truths[index].get() {
-                let belief = softmax(logits);
-                let distance = truth.iter().zip(&belief).map(|(p, q)| (p - q).abs()).sum::<f64>() / 2.0;
-                let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-                sums.rows += 1;
-                sums.mean += distance;
-                sums.largest = sums.largest.max(distance);
-                sums.flipped += f64::from(u8::from(likeliest(truth) != likeliest(&belief)));
-            }
-            read(index, logits);
+    ) -> Result<Vec<RowAnswer>, NetworkError> {
+        let ForwardPass { input, cached: Some(cached) } = pass else {
+            return self.denoiser.forward(pass, queries, read);
+        };
+        let values = self.word_vectors()?.unwrap_or_default();
+        let vectors = Vectors { size: self.spec().word_vector_size.unwrap_or(0), values: &values };
+        answer_on_host(queries, self.spec().vocabulary_size, vectors, read, |rows, read| {
+            let truths = RowSlots::new(rows.len());
+            self.denoiser.forward_rows(input, rows, &|index, logits| {
+                truths.set(index, softmax(logits));
+            })?;
+            self.denoiser.forward_cached(input, cached, rows, &|index, logits| {
+                if let Some(truth) = truths.get(index) {
+                    self.compare(truth, &softmax(logits));
+                }
+                read(index, logits);
+            })
         })
+    }
+
+    fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        self.denoiser.nll(input, rows)
+    }
+
+    fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {
+        self.denoiser.costs(input, terms)
+    }
+
+    fn kv_cache_bytes(&self, rows: usize) -> usize {
+        self.denoiser.kv_cache_bytes(rows)
     }
 }
 

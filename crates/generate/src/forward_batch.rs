@@ -6,7 +6,7 @@
 use crate::GenerateError;
 use aquatint_compute::ReadRow;
 use aquatint_diffusion::{ContinuousState, TokenId};
-use aquatint_network::{Denoiser, KvCache, NetworkInput, NetworkSpec, RowLayout};
+use aquatint_network::{CachedRows, Denoiser, KvCache, NetworkInput, NetworkSpec, RowLayout, WholeRows};
 
 /// What the network is to read of one canvas.
 #[derive(Debug)]
@@ -93,7 +93,8 @@ impl ForwardBatch {
             self_conditioning: spec.self_conditioning.then_some(self.self_conditioning.as_slice()),
         };
         if self.remembers {
-            denoiser.forward_cached(&input, &self.rows_to_compute, &mut self.kv_caches, &self.asked, read)?;
+            let cached = CachedRows { rows_to_compute: &self.rows_to_compute, kv_caches: &mut self.kv_caches };
+            denoiser.forward_cached(&input, cached, &self.asked, read)?;
         } else {
             denoiser.forward_rows(&input, &self.asked, read)?;
         }

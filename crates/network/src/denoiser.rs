@@ -1,109 +1,204 @@
-//! What samplers and trainers know of a network.
+//! What samplers know of a network.
+//!
+//! Every method of [`Denoiser`] is required, so that a wrapper which forgets to delegate one does not compile. Whole rows
+//! of logits are asked for by name, through [`WholeRows`].
 
 use crate::reader::RowTargets;
-use crate::{KvCache, LossRow, NetworkError, NetworkInput, NetworkSpec};
-use aquatint_compute::{ReadRow, summarise};
-use std::sync::OnceLock;
+use crate::row_query::{Ask, RowAnswer, RowQuery, answer_on_host};
+use crate::{KvCache, LossRow, NetworkError, NetworkInput, NetworkSpec, RowSlots};
+use aquatint_compute::{ReadRow, softmax_row, summarise};
+use aquatint_diffusion::{LossTerm, Vectors};
+
+/// One forward pass: what is read, and what is taken from earlier passes.
+#[derive(Debug)]
+pub struct ForwardPass<'a> {
+    /// The batch.
+    pub input: &'a NetworkInput<'a>,
+    /// Where only some rows are computed; without it all are, and nothing is remembered.
+    pub cached: Option<CachedRows<'a>>,
+}
+
+/// Which rows of a batch are computed, and what is remembered of the others.
+#[derive(Debug)]
+pub struct CachedRows<'a> {
+    /// The rows that are computed, ascending. Their keys and values are remembered for the next pass.
+    pub rows_to_compute: &'a [u32],
+    /// One for each sequence.
+    pub kv_caches: &'a mut [KvCache],
+}
 
 /// Says what it believes the clean canvas is.
 pub trait Denoiser: Send + Sync {
     /// What the network is.
     fn spec(&self) -> &NetworkSpec;
 
-    /// Hands the logits of the clean token at each of `rows` to `read` while they are there: the index among `rows` and
-    /// `V` logits, which may be changed. It is called by any thread, in any order; never all rows' logits are kept.
-    ///
-    /// Shifts are undone, and the logit of the mask is −∞, because a clean token is never the mask (MDLM, 2406.07524,
-    /// section 3.2.3). A row's answer does not depend on the other sequences of the batch.
-    fn forward_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError>;
-
-    /// As [`Denoiser::forward_rows`], reading only the rows `rows_to_compute`, which ascend and hold all of `rows`; of the others it
-    /// takes what `kv_caches`, one for each sequence, hold from earlier readings, and what is read is remembered for the
-    /// next one. A denoiser that remembers nothing reads everything.
+    /// The word vectors of a gaussian field, `[V, E]`; `None` for a network without.
     ///
     /// # Errors
-    /// When a row that is asked for is not read, one that is read sees one that is neither read nor remembered, or a
-    /// memory is of another network or of a sequence of another length.
-    fn forward_cached(
+    /// When the device fails.
+    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError>;
+
+    /// Answers queries about the logits of the clean token at some rows, in the order of the queries, which may be of any
+    /// kinds and several of one row. Only whole rows that are asked for ([`Ask::WholeRow`]) go to `read`, with the index of
+    /// their query; it may change them, and is called by any thread, in any order. Never all rows' logits are kept.
+    ///
+    /// Shifts are undone, and the logit of the mask is −∞, because a clean token is never the mask (MDLM, 2406.07524,
+    /// section 3.2.3). A row's answer depends neither on the other sequences of the batch nor on the other queries.
+    ///
+    /// A denoiser that remembers nothing computes all rows, whatever the pass says.
+    ///
+    /// # Errors
+    /// When the input does not fit the network, a row that is asked for is not computed, one that is computed sees one that
+    /// is neither computed nor remembered, or a cache is of another network or of a longer sequence.
+    fn forward(
         &self,
-        input: &NetworkInput<'_>,
-        rows_to_compute: &[u32],
-        kv_caches: &mut [KvCache],
-        rows: &[u32],
+        pass: ForwardPass<'_>,
+        queries: &[RowQuery<'_>],
         read: &ReadRow<'_>,
-    ) -> Result<(), NetworkError> {
-        let _ = (rows_to_compute, kv_caches);
-        self.forward_rows(input, rows, read)
-    }
-
-    /// All these logits, `[rows, V]`, in the order asked.
-    fn forward(&self, input: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
-        let slots: Vec<OnceLock<Vec<f32>>> = rows.iter().map(|_| OnceLock::new()).collect();
-        self.forward_rows(input, rows, &|index, logits| {
-            // Each index comes once.
-            let _ = slots[index].set(logits.to_vec());
-        })?;
-        Ok(slots.into_iter().filter_map(OnceLock::into_inner).flatten().collect())
-    }
-
-    /// The word vectors of a gaussian field, `[V, E]`; `None` for a network without.
-    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
-        Ok(None)
-    }
+    ) -> Result<Vec<RowAnswer>, NetworkError>;
 
     /// The negative log-likelihood of each row's target, in nats; weights are not read.
     ///
     /// # Errors
-    /// When a target cannot be: it is the mask, or beyond the vocabulary.
-    fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        nll_from_logits(self, input, rows)
+    /// When the input does not fit the network, or a target cannot be: it is the mask, or beyond the vocabulary.
+    fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError>;
+
+    /// What the belief at each term's row costs by the term's own [`Cost`](aquatint_diffusion::Cost); the position of a
+    /// term is its row in the batch, its weight is not read.
+    ///
+    /// # Errors
+    /// As [`Denoiser::nll`].
+    fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError>;
+
+    /// Bytes that a [`KvCache`] of so many rows takes; 0 for a denoiser that remembers nothing.
+    fn kv_cache_bytes(&self, rows: usize) -> usize;
+}
+
+/// Whole rows of logits, by name: for guidance, constraints, teachers, or whoever wants to see all of them. Every
+/// [`Denoiser`] has it and none implements it.
+pub trait WholeRows: Denoiser {
+    /// Hands the logits of the clean token at each of `rows` to `read` while they are there: the index among `rows` and
+    /// `V` logits, which may be changed. It is called by any thread, in any order; never all rows' logits are kept.
+    ///
+    /// # Errors
+    /// As [`Denoiser::forward`].
+    fn forward_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
+        self.forward(ForwardPass { input, cached: None }, &whole(rows), read).map(drop)
+    }
+
+    /// The same, computing only some rows; all of `rows` have to be among them.
+    ///
+    /// # Errors
+    /// As [`Denoiser::forward`].
+    fn forward_cached(
+        &self,
+        input: &NetworkInput<'_>,
+        cached: CachedRows<'_>,
+        rows: &[u32],
+        read: &ReadRow<'_>,
+    ) -> Result<(), NetworkError> {
+        self.forward(ForwardPass { input, cached: Some(cached) }, &whole(rows), read).map(drop)
+    }
+
+    /// All these logits, `[rows, V]`, in the order asked.
+    ///
+    /// # Errors
+    /// As [`Denoiser::forward`].
+    fn logits(&self, input: &NetworkInput<'_>, rows: &[u32]) -> Result<Vec<f32>, NetworkError> {
+        let slots = RowSlots::new(rows.len());
+        self.forward_rows(input, rows, &|index, logits| {
+            slots.set(index, logits.to_vec());
+        })?;
+        Ok(slots.into_vec()?.concat())
     }
 }
 
-/// Measures by looking at each row's logits.
-pub(crate) fn nll_from_logits<D: Denoiser + ?Sized>(
+impl<D: Denoiser + ?Sized> WholeRows for D {}
+
+fn whole(rows: &[u32]) -> Vec<RowQuery<'static>> {
+    rows.iter().map(|&row| RowQuery { row, ask: Ask::WholeRow }).collect()
+}
+
+/// A denoiser whose logits are made on the host, such as a belief in closed form: it has only to hand them over, and is a
+/// [`Denoiser`] by that. It remembers nothing.
+pub trait HostDenoiser: Send + Sync {
+    /// What the network is, or would be.
+    fn host_spec(&self) -> &NetworkSpec;
+
+    /// The word vectors of a gaussian field, `[V, E]`; `None` without.
+    fn host_word_vectors(&self) -> Option<Vec<f32>>;
+
+    /// Hands the logits at each of `rows` to `read`, once: the index among `rows` and `V` logits.
+    ///
+    /// # Errors
+    /// When the input does not fit.
+    fn host_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError>;
+}
+
+impl<H: HostDenoiser> Denoiser for H {
+    fn spec(&self) -> &NetworkSpec {
+        self.host_spec()
+    }
+
+    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
+        Ok(self.host_word_vectors())
+    }
+
+    fn forward(
+        &self,
+        pass: ForwardPass<'_>,
+        queries: &[RowQuery<'_>],
+        read: &ReadRow<'_>,
+    ) -> Result<Vec<RowAnswer>, NetworkError> {
+        let (spec, values) = (self.host_spec(), self.host_word_vectors().unwrap_or_default());
+        let vectors = Vectors { size: spec.word_vector_size.unwrap_or(0), values: &values };
+        answer_on_host(queries, spec.vocabulary_size, vectors, read, |rows, read| {
+            self.host_rows(pass.input, rows, read)
+        })
+    }
+
+    fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        nll_on_host(self, input, rows)
+    }
+
+    fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {
+        costs_on_host(self, input, terms)
+    }
+
+    fn kv_cache_bytes(&self, _: usize) -> usize {
+        0
+    }
+}
+
+/// [`Denoiser::nll`] from whole rows.
+pub(crate) fn nll_on_host<D: Denoiser + ?Sized>(
     denoiser: &D,
     input: &NetworkInput<'_>,
     rows: &[LossRow],
 ) -> Result<Vec<f64>, NetworkError> {
     let asked = RowTargets::new(denoiser.spec(), rows)?;
-    let costs: Vec<OnceLock<f64>> = rows.iter().map(|_| OnceLock::new()).collect();
+    let costs = RowSlots::new(rows.len());
     denoiser.forward_rows(input, &asked.rows, &|index, logits| {
         let cost = summarise(logits).log_sum_exp - f64::from(logits[asked.ids[index] as usize]);
-        // Each index comes once.
-        let _ = costs[index].set(cost);
+        costs.set(index, cost);
     })?;
-    Ok(costs.into_iter().filter_map(OnceLock::into_inner).collect())
+    costs.into_vec()
 }
 
-/// A denoiser that can be told what was true.
-pub trait Learner: Denoiser {
-    /// The negative log-likelihood of each row's target, in nats; adds the gradient of `Σ weight · cost` to what was
-    /// collected since the gradients were last cleared.
-    fn forward_backward(&mut self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError>;
-
-    /// Any other cost of beliefs: hands each row's belief, `V` probabilities, to `cost`, which turns it into the gradient of
-    /// the row's cost with respect to the logits; adds the gradient of the sum to what was collected.
-    ///
-    /// `cost` is called by any thread, in any order; never all rows' beliefs are kept.
-    fn forward_backward_with(
-        &mut self,
-        input: &NetworkInput<'_>,
-        rows: &[u32],
-        cost: &ReadRow<'_>,
-    ) -> Result<(), NetworkError>;
-
-    /// Makes each word vector of a gaussian field one of length 1 again, after an update; nothing for other networks.
-    fn normalise_word_vectors(&mut self);
-
-    /// Sets all gradients to zero.
-    fn clear_gradients(&mut self);
-
-    /// The Euclidean norm of all gradients together.
-    fn gradient_norm(&self) -> f64;
-
-    /// Of how many blocks, from the first, learning keeps the input only and runs the block again when its gradient is due:
-    /// about a third more arithmetic of theirs for a fraction of the memory, and the same gradients to the bit. More than
-    /// there are means all; [`Activations`](crate::Activations) says what a block's take.
-    fn recompute_activations(&mut self, layers: usize);
+/// [`Denoiser::costs`] from whole rows.
+pub(crate) fn costs_on_host<D: Denoiser + ?Sized>(
+    denoiser: &D,
+    input: &NetworkInput<'_>,
+    terms: &[LossTerm],
+) -> Result<Vec<f64>, NetworkError> {
+    let asked = RowTargets::of_terms(denoiser.spec(), terms)?;
+    let values = denoiser.word_vectors()?.unwrap_or_default();
+    let vectors = Vectors { size: denoiser.spec().word_vector_size.unwrap_or(0), values: &values };
+    let costs = RowSlots::new(terms.len());
+    denoiser.forward_rows(input, &asked.rows, &|index, logits| {
+        softmax_row(logits);
+        let LossTerm { target, cost, .. } = terms[index];
+        costs.set(index, cost.value(target, logits, vectors));
+    })?;
+    costs.into_vec()
 }

@@ -1,10 +1,13 @@
 //! A network that will learn nothing more: each matrix is kept in one form only, that in which it is multiplied.
 
+use crate::denoiser::{costs_on_host, nll_on_host};
 use crate::reader::Reader;
+use crate::row_query::{RowAnswer, RowQuery};
 use crate::tensor_list::{self, Tensor};
 use crate::weight_index::WeightIndex;
-use crate::{Denoiser, KvCache, NetworkError, NetworkInput, NetworkSpec, TensorData};
+use crate::{Denoiser, ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec, TensorData};
 use aquatint_compute::{Device, DeviceError, Element, Parameters, Quantised, ReadRow, WeightFormat};
+use aquatint_diffusion::LossTerm;
 use std::collections::HashMap;
 
 /// A [`NetworkSpec`] with weights that stay as they are, on a device.
@@ -126,23 +129,29 @@ impl<D: Device> Denoiser for InferenceNetwork<D> {
         &self.spec
     }
 
-    fn forward_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
-        self.reader().forward_rows(input, rows, read)
-    }
-
     fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
         self.reader().word_vectors()
     }
 
-    fn forward_cached(
+    fn forward(
         &self,
-        input: &NetworkInput<'_>,
-        rows_to_compute: &[u32],
-        kv_caches: &mut [KvCache],
-        rows: &[u32],
+        pass: ForwardPass<'_>,
+        queries: &[RowQuery<'_>],
         read: &ReadRow<'_>,
-    ) -> Result<(), NetworkError> {
-        self.reader().forward_cached(input, rows_to_compute, kv_caches, rows, read)
+    ) -> Result<Vec<RowAnswer>, NetworkError> {
+        self.reader().forward(pass, queries, read)
+    }
+
+    fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        nll_on_host(self, input, rows)
+    }
+
+    fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {
+        costs_on_host(self, input, terms)
+    }
+
+    fn kv_cache_bytes(&self, rows: usize) -> usize {
+        self.reader().kv_cache_bytes(rows)
     }
 }
 

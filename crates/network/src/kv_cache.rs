@@ -4,9 +4,10 @@
 //! that is what they would have answered (blocks in causal order: BD3-LM, 2503.09573); elsewhere it is an approximation
 //! (Fast-dLLM, 2505.22618). The network neither knows nor judges which it is.
 
-use crate::NetworkError;
 use crate::forward::Pass;
 use crate::reader::{Evidence, Reader};
+use crate::row_query::{RowAnswer, RowQuery};
+use crate::{CachedRows, NetworkError};
 use crate::{NetworkInput, input::below};
 use aquatint_compute::{AttentionShape, Device, DeviceError, ReadRow, Tape, Value, Visibility};
 use std::any::Any;
@@ -40,15 +41,16 @@ struct Part<D: Device> {
 }
 
 impl<D: Device> Reader<'_, D> {
-    /// See [`crate::Denoiser::forward_cached`].
+    /// The part of [`crate::Denoiser::forward`] that computes some rows only; `rows` are those of the queries.
     pub(crate) fn forward_cached(
         &self,
         input: &NetworkInput<'_>,
-        rows_to_compute: &[u32],
-        kv_caches: &mut [KvCache],
+        cached: CachedRows<'_>,
         rows: &[u32],
+        queries: &[RowQuery<'_>],
         read: &ReadRow<'_>,
-    ) -> Result<(), NetworkError> {
+    ) -> Result<Vec<RowAnswer>, NetworkError> {
+        let CachedRows { rows_to_compute, kv_caches } = cached;
         input.check(self.spec)?;
         below("rows_to_compute", rows_to_compute, input.visibility.len(), "the number of rows of `visibility`")?;
         if let Some(index) = rows_to_compute.windows(2).position(|two| two[0] >= two[1]) {
@@ -74,8 +76,10 @@ impl<D: Device> Reader<'_, D> {
         for (sequence, memory) in sequences.iter().zip(&mut *kv_caches) {
             parts.push(self.part(input, sequence, rows_to_compute, std::mem::take(memory))?);
         }
+        let mut answers = Vec::new();
         if !rows_to_compute.is_empty() {
-            self.run(input, rows_to_compute, &asked, &mut parts, read)?;
+            let (hidden, evidence) = self.run(input, rows_to_compute, &asked, &mut parts)?;
+            answers = self.answer(&hidden, evidence.as_ref(), queries, read)?;
         }
         for (memory, mut part) in kv_caches.iter_mut().zip(parts) {
             for row in part.rows_to_compute {
@@ -83,7 +87,7 @@ impl<D: Device> Reader<'_, D> {
             }
             *memory = KvCache(Some(Box::new(part.kept)));
         }
-        Ok(())
+        Ok(answers)
     }
 
     /// Lays out what is read and what is remembered of a sequence, and checks that nothing is missing.
@@ -136,6 +140,11 @@ impl<D: Device> Reader<'_, D> {
         Ok(Part { kept, visibility, rows_to_compute, place: (places.start as u32..places.end as u32).collect() })
     }
 
+    /// See [`crate::Denoiser::kv_cache_bytes`].
+    pub(crate) fn kv_cache_bytes(&self, rows: usize) -> usize {
+        self.spec.layers * rows * self.attention_shape().packed_columns() * size_of::<D::Element>()
+    }
+
     fn attention_shape(&self) -> AttentionShape {
         let spec = self.spec;
         AttentionShape { heads: spec.heads, key_value_heads: spec.key_value_heads, head_size: spec.head_size }
@@ -147,8 +156,7 @@ impl<D: Device> Reader<'_, D> {
         rows_to_compute: &[u32],
         asked: &[u32],
         parts: &mut [Part<D>],
-        read: &ReadRow<'_>,
-    ) -> Result<(), NetworkError> {
+    ) -> Result<(Value<D>, Option<Evidence>), NetworkError> {
         let pick = |values: &[u32]| rows_to_compute.iter().map(|&row| values[row as usize]).collect::<Vec<u32>>();
         let (tokens, positions, groups) = (pick(input.tokens), pick(input.positions), pick(&input.sequence_of_row()));
         let asked_groups: Vec<u32> = asked.iter().map(|&row| groups[row as usize]).collect();
@@ -173,7 +181,7 @@ impl<D: Device> Reader<'_, D> {
             attend(device, parts, tape, layer, shape, packed)
         })?;
         let evidence = Evidence::new(spec, self.parameters, weight_index, &input, asked)?;
-        self.answer(&hidden, asked.len(), evidence.as_ref(), read)
+        Ok((hidden, evidence))
     }
 }
 

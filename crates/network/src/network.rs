@@ -1,14 +1,14 @@
 //! A network on a device.
 
-use crate::denoiser::nll_from_logits;
+use crate::denoiser::{costs_on_host, nll_on_host};
 use crate::reader::{Evidence, Reader, RowTargets, pass};
+use crate::row_query::{RowAnswer, RowQuery};
 use crate::tensor_list::{self, Init, Tensor};
 use crate::weight_index::WeightIndex;
-use crate::{Denoiser, KvCache, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Role};
+use crate::{Denoiser, ForwardPass, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Role, RowSlots};
 use aquatint_compute::{Device, Element, Gradients, Parameters, ReadRow, Tape, softmax_row};
-use aquatint_diffusion::{Cost, Key, Vectors};
+use aquatint_diffusion::{Cost, Key, LossTerm, Vectors};
 use std::collections::HashMap;
-use std::sync::OnceLock;
 
 /// A [`NetworkSpec`] with weights, on a device.
 #[derive(Debug)]
@@ -178,31 +178,33 @@ impl<D: Device> Denoiser for Network<D> {
         &self.spec
     }
 
-    fn forward_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
-        self.reader().forward_rows(input, rows, read)
-    }
-
-    fn forward_cached(
-        &self,
-        input: &NetworkInput<'_>,
-        rows_to_compute: &[u32],
-        kv_caches: &mut [KvCache],
-        rows: &[u32],
-        read: &ReadRow<'_>,
-    ) -> Result<(), NetworkError> {
-        self.reader().forward_cached(input, rows_to_compute, kv_caches, rows, read)
-    }
-
     fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
         self.reader().word_vectors()
+    }
+
+    fn forward(
+        &self,
+        pass: ForwardPass<'_>,
+        queries: &[RowQuery<'_>],
+        read: &ReadRow<'_>,
+    ) -> Result<Vec<RowAnswer>, NetworkError> {
+        self.reader().forward(pass, queries, read)
     }
 
     fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
         if self.weight_index.field.is_some() {
             // What points speak for is added row by row.
-            return nll_from_logits(self, input, rows);
+            return nll_on_host(self, input, rows);
         }
         self.reader().nll(input, rows)
+    }
+
+    fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {
+        costs_on_host(self, input, terms)
+    }
+
+    fn kv_cache_bytes(&self, rows: usize) -> usize {
+        self.reader().kv_cache_bytes(rows)
     }
 }
 
@@ -211,13 +213,11 @@ impl<D: Device> Learner for Network<D> {
         let asked = RowTargets::new(&self.spec, rows)?;
         if self.weight_index.field.is_some() {
             // What points speak for is added row by row.
-            let costs: Vec<OnceLock<f64>> = rows.iter().map(|_| OnceLock::new()).collect();
-            self.forward_backward_with(input, &asked.rows, &|index, belief| {
-                let LossRow { target, weight, .. } = rows[index];
-                // Each index comes once.
-                let _ = costs[index].set(Cost::CrossEntropy.learn(target, belief, Vectors::default(), weight));
-            })?;
-            return Ok(costs.into_iter().filter_map(OnceLock::into_inner).collect());
+            let term = |&LossRow { row, target, weight }: &LossRow| {
+                let cost = Cost::CrossEntropy;
+                LossTerm { position: row as usize, target, weight, cost }
+            };
+            return self.forward_backward_costs(input, &rows.iter().map(term).collect::<Vec<LossTerm>>());
         }
         if self.gradients.is_none() {
             self.gradients = Some(Gradients::zeros(&self.parameters)?);
@@ -232,6 +232,22 @@ impl<D: Device> Learner for Network<D> {
             let hidden = pass.hidden(&mut tape)?;
             Ok(tape.learn_cross_entropy(hidden, weight_index.head, asked.targets(spec), gradients)?)
         })
+    }
+
+    fn forward_backward_costs(
+        &mut self,
+        input: &NetworkInput<'_>,
+        terms: &[LossTerm],
+    ) -> Result<Vec<f64>, NetworkError> {
+        let asked = RowTargets::of_terms(&self.spec, terms)?;
+        let values = self.word_vectors()?.unwrap_or_default();
+        let vectors = Vectors { size: self.spec.word_vector_size.unwrap_or(0), values: &values };
+        let costs = RowSlots::new(terms.len());
+        self.forward_backward_with(input, &asked.rows, &|index, belief| {
+            let LossTerm { target, weight, cost, .. } = terms[index];
+            costs.set(index, cost.learn(target, belief, vectors, weight));
+        })?;
+        costs.into_vec()
     }
 
     fn forward_backward_with(

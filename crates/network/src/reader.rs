@@ -1,10 +1,12 @@
-//! What a network does when it learns nothing: beliefs, and what they cost where the truth is known.
+//! What a network does when it learns nothing: answers about rows, and what beliefs cost where the truth is known.
 
 use crate::forward::Pass;
 use crate::input::below;
+use crate::row_query::{Ask, RowAnswer, RowQuery, answer_on_host};
 use crate::weight_index::WeightIndex;
-use crate::{LossRow, NetworkError, NetworkInput, NetworkSpec};
+use crate::{ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec};
 use aquatint_compute::{Device, Element, Parameters, ReadRow, Tape, Targets, Value};
+use aquatint_diffusion::{LossTerm, Vectors};
 
 /// The parts of a network that inference reads.
 pub(crate) struct Reader<'a, D: Device> {
@@ -14,21 +16,27 @@ pub(crate) struct Reader<'a, D: Device> {
 }
 
 impl<D: Device> Reader<'_, D> {
-    /// See [`crate::Denoiser::forward_rows`].
-    pub(crate) fn forward_rows(
+    /// See [`crate::Denoiser::forward`].
+    pub(crate) fn forward(
         &self,
-        input: &NetworkInput<'_>,
-        rows: &[u32],
+        given: ForwardPass<'_>,
+        queries: &[RowQuery<'_>],
         read: &ReadRow<'_>,
-    ) -> Result<(), NetworkError> {
-        if rows.is_empty() {
-            return input.check(self.spec);
+    ) -> Result<Vec<RowAnswer>, NetworkError> {
+        let ForwardPass { input, cached } = given;
+        let rows: Vec<u32> = queries.iter().map(|query| query.row).collect();
+        if let Some(cached) = cached {
+            return self.forward_cached(input, cached, &rows, queries, read);
         }
-        pass(self.spec, self.weight_index, input, rows, |pass| {
+        if rows.is_empty() {
+            input.check(self.spec)?;
+            return Ok(Vec::new());
+        }
+        pass(self.spec, self.weight_index, input, &rows, |pass| {
             let mut tape = Tape::inferring(self.parameters);
             let hidden = pass.hidden(&mut tape)?;
             let evidence = Evidence::new(self.spec, self.parameters, self.weight_index, input, pass.asked)?;
-            self.answer(&hidden, rows.len(), evidence.as_ref(), read)
+            self.answer(&hidden, evidence.as_ref(), queries, read)
         })
     }
 
@@ -37,26 +45,31 @@ impl<D: Device> Reader<'_, D> {
         word_vectors(self.parameters, self.weight_index)
     }
 
-    /// Hands out the logits of hidden rows.
+    /// Answers queries from hidden rows, one for each.
     pub(crate) fn answer(
         &self,
         hidden: &Value<D>,
-        rows: usize,
         evidence: Option<&Evidence>,
+        queries: &[RowQuery<'_>],
         read: &ReadRow<'_>,
-    ) -> Result<(), NetworkError> {
+    ) -> Result<Vec<RowAnswer>, NetworkError> {
         let mask = self.spec.mask_token;
         let head = self.parameters.prepared(self.weight_index.head)?;
-        self.parameters.device().linear_rows(rows, hidden.buffer(), head, &|index, logits| {
-            if let Some(mask) = mask {
-                logits[mask as usize] = f32::NEG_INFINITY;
-            }
-            if let Some(evidence) = evidence {
-                evidence.add(index, logits);
-            }
-            read(index, logits);
-        })?;
-        Ok(())
+        let expects = queries.iter().any(|query| matches!(query.ask, Ask::DrawExpecting(_)));
+        let values = if expects { self.word_vectors()?.unwrap_or_default() } else { Vec::new() };
+        let vectors = Vectors { size: self.spec.word_vector_size.unwrap_or(0), values: &values };
+        answer_on_host(queries, self.spec.vocabulary_size, vectors, read, |rows, read| {
+            self.parameters.device().linear_rows(rows.len(), hidden.buffer(), head, &|index, logits| {
+                if let Some(mask) = mask {
+                    logits[mask as usize] = f32::NEG_INFINITY;
+                }
+                if let Some(evidence) = evidence {
+                    evidence.add(index, logits);
+                }
+                read(index, logits);
+            })?;
+            Ok(())
+        })
     }
 
     /// See [`crate::Denoiser::nll`].
@@ -166,6 +179,12 @@ pub(crate) struct RowTargets {
 }
 
 impl RowTargets {
+    /// The same of terms, whose positions are rows.
+    pub(crate) fn of_terms(spec: &NetworkSpec, terms: &[LossTerm]) -> Result<Self, NetworkError> {
+        let row = |term: &LossTerm| LossRow { row: term.position as u32, target: term.target, weight: term.weight };
+        Self::new(spec, &terms.iter().map(row).collect::<Vec<LossRow>>())
+    }
+
     /// Takes them apart after checking that the targets can be.
     pub(crate) fn new(spec: &NetworkSpec, rows: &[LossRow]) -> Result<Self, NetworkError> {
         if let Some(LossRow { row, target, .. }) = rows.iter().find(|row| Some(row.target) == spec.mask_token) {

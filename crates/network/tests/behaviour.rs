@@ -2,7 +2,7 @@
 
 use aquatint_compute::{Cpu, Device, Element, Visibility};
 use aquatint_diffusion::ContinuousState;
-use aquatint_network::{Denoiser, Learner, LossRow, Network, NetworkInput, NetworkSpec, Role};
+use aquatint_network::{Denoiser, Learner, LossRow, Network, NetworkInput, NetworkSpec, Role, WholeRows};
 use aquatint_testing::{Comparison, Example};
 
 fn scalar() -> Cpu<f64> {
@@ -22,7 +22,7 @@ fn a_cost_is_minus_the_logarithm_of_the_belief_and_no_belief_has_the_mask() {
         let example = Example::named(name);
         let network = example.network(scalar());
         let rows: Vec<u32> = example.rows.iter().map(|row| row.row).collect();
-        let logits = network.forward(&example.input(), &rows).unwrap();
+        let logits = network.logits(&example.input(), &rows).unwrap();
         let costs = network.nll(&example.input(), &example.rows).unwrap();
         let beliefs = logits.chunks_exact(example.spec.vocabulary_size).map(softmax);
         let mut expected = Vec::new();
@@ -43,11 +43,11 @@ fn rows_answer_in_the_order_in_which_they_are_asked() {
     let example = Example::named("plain");
     let network = example.network(scalar());
     let size = example.spec.vocabulary_size;
-    let asked = network.forward(&example.input(), &[4, 0, 13, 4]).unwrap();
+    let asked = network.logits(&example.input(), &[4, 0, 13, 4]).unwrap();
     for (answer, row) in asked.chunks_exact(size).zip([4, 0, 13, 4]) {
-        assert_eq!(answer, network.forward(&example.input(), &[row]).unwrap());
+        assert_eq!(answer, network.logits(&example.input(), &[row]).unwrap());
     }
-    assert!(network.forward(&example.input(), &[]).unwrap().is_empty());
+    assert!(network.logits(&example.input(), &[]).unwrap().is_empty());
     assert!(network.nll(&example.input(), &[]).unwrap().is_empty());
 }
 
@@ -59,8 +59,8 @@ fn under_a_logit_shift_the_row_before_answers_where_it_is_seen() {
     let straight = plain.network(scalar());
     // Sequences of 5, 3 and 6 rows: the first row of each has none before it.
     for (asked, answering) in [(0, 0), (1, 0), (4, 3), (5, 5), (6, 5), (8, 8), (13, 12)] {
-        let given = shifted.forward(&example.input(), &[asked]).unwrap();
-        assert_eq!(given, straight.forward(&plain.input(), &[answering]).unwrap(), "row {asked}");
+        let given = shifted.logits(&example.input(), &[asked]).unwrap();
+        assert_eq!(given, straight.logits(&plain.input(), &[answering]).unwrap(), "row {asked}");
     }
 }
 
@@ -71,9 +71,9 @@ fn a_belief_of_zeros_is_no_belief() {
     let zeros = vec![0.0; example.visibility.len() * example.spec.vocabulary_size];
     let with = NetworkInput { self_conditioning: Some(&zeros), ..example.input() };
     let without = NetworkInput { self_conditioning: None, ..example.input() };
-    assert_eq!(network.forward(&with, &[1, 6]).unwrap(), network.forward(&without, &[1, 6]).unwrap());
+    assert_eq!(network.logits(&with, &[1, 6]).unwrap(), network.logits(&without, &[1, 6]).unwrap());
     // And one that is there counts.
-    assert_ne!(network.forward(&with, &[1]).unwrap(), network.forward(&example.input(), &[1]).unwrap());
+    assert_ne!(network.logits(&with, &[1]).unwrap(), network.logits(&example.input(), &[1]).unwrap());
 }
 
 #[test]
@@ -91,8 +91,8 @@ fn certain_probabilities_read_as_tokens() {
     let mixed = NetworkInput { points: Some(&mixtures), ..example.input() };
     let own = ContinuousState::clean(rows, size);
     let owned = NetworkInput { points: Some(&own), ..example.input() };
-    assert_eq!(network.forward(&owned, &[2, 7]).unwrap(), network.forward(&mixed, &[2, 7]).unwrap());
-    assert_eq!(network.forward(&mixed, &[2, 7]).unwrap(), network.forward(&example.input(), &[2, 7]).unwrap());
+    assert_eq!(network.logits(&owned, &[2, 7]).unwrap(), network.logits(&mixed, &[2, 7]).unwrap());
+    assert_eq!(network.logits(&mixed, &[2, 7]).unwrap(), network.logits(&example.input(), &[2, 7]).unwrap());
 }
 
 /// Bayes' rule: noise σ around `α e_v` makes a point z speak `α/σ² z · e_v` for v.
@@ -103,7 +103,7 @@ fn points_of_a_gaussian_field_speak_for_their_neighbours() {
     let points = example.points.clone().unwrap();
     let silent = ContinuousState { prior_logit_scale: vec![0.0; points.len()], ..points.clone() };
     let read = |points: &ContinuousState| {
-        network.forward(&NetworkInput { points: Some(points), ..example.input() }, &[4, 9]).unwrap()
+        network.logits(&NetworkInput { points: Some(points), ..example.input() }, &[4, 9]).unwrap()
     };
     let vectors = network.word_vectors().unwrap().unwrap();
     let (with, without) = (read(&points), read(&silent));
@@ -174,13 +174,13 @@ fn conditions_begin_without_effect() {
     for name in ["time-conditioning", "self-conditioning"] {
         let example = Example::named(name);
         let mut network = Network::new(scalar(), example.spec.clone(), 5).unwrap();
-        let before = network.forward(&example.input(), &[0, 9]).unwrap();
+        let before = network.logits(&example.input(), &[0, 9]).unwrap();
         let plain = NetworkInput {
             times: example.times.as_ref().map(|_| &[0.1, 0.1, 0.1][..]),
             self_conditioning: None,
             ..example.input()
         };
-        assert_eq!(before, network.forward(&plain, &[0, 9]).unwrap(), "{name}");
+        assert_eq!(before, network.logits(&plain, &[0, 9]).unwrap(), "{name}");
         // But they have a gradient from the first step.
         network.forward_backward(&example.input(), &example.rows).unwrap();
         let condition = ["model.layers.0.modulation.bias", "model.self_conditioning_norm.weight"];
@@ -205,7 +205,7 @@ fn weights_go_out_and_come_back() {
     };
     let copy = Network::from_weights(Cpu::<f32>::scalar(), example.spec.clone(), &mut weights).unwrap();
     let rows = [3, 11];
-    assert_eq!(network.forward(&example.input(), &rows).unwrap(), copy.forward(&example.input(), &rows).unwrap());
+    assert_eq!(network.logits(&example.input(), &rows).unwrap(), copy.logits(&example.input(), &rows).unwrap());
     let refuse = |weights: &mut dyn FnMut(&str) -> Option<Vec<f32>>| {
         Network::from_weights(Cpu::<f32>::scalar(), example.spec.clone(), weights).unwrap_err().to_string()
     };
@@ -224,7 +224,7 @@ fn weights_go_out_and_come_back() {
 fn changed_parameters_count_at_once() {
     let example = Example::named("plain");
     let mut network = example.network(scalar());
-    let before = network.forward(&example.input(), &[0]).unwrap();
+    let before = network.logits(&example.input(), &[0]).unwrap();
     for name in ["self_attn.k_proj", "mlp.up_proj", "lm_head"] {
         let device = scalar();
         for parameter in network.parameters_mut() {
@@ -233,7 +233,7 @@ fn changed_parameters_count_at_once() {
                 device.write(parameter.value, &halved);
             }
         }
-        assert_ne!(before, network.forward(&example.input(), &[0]).unwrap(), "{name}");
+        assert_ne!(before, network.logits(&example.input(), &[0]).unwrap(), "{name}");
     }
 }
 
@@ -244,7 +244,7 @@ fn inputs_that_do_not_fit_are_refused_in_words() {
     let network = example.network(Cpu::<f32>::scalar());
     let timed_network = timed.network(Cpu::<f32>::scalar());
     let input = example.input();
-    let refuse = |input: NetworkInput<'_>, rows: &[u32]| network.forward(&input, rows).unwrap_err().to_string();
+    let refuse = |input: NetworkInput<'_>, rows: &[u32]| network.logits(&input, rows).unwrap_err().to_string();
     let short = Visibility::full(&[2]);
     let cases = [
         (
@@ -277,14 +277,11 @@ fn inputs_that_do_not_fit_are_refused_in_words() {
             "`points` has 3 entries; expected: 11 (coordinates, as the network's space has)",
         ),
         (
-            timed_network.forward(&NetworkInput { times: None, ..timed.input() }, &[0]).unwrap_err().to_string(),
+            timed_network.logits(&NetworkInput { times: None, ..timed.input() }, &[0]).unwrap_err().to_string(),
             "`times` is missing; the network is conditioned on time: give one for each sequence",
         ),
         (
-            timed_network
-                .forward(&NetworkInput { times: Some(&[0.5]), ..timed.input() }, &[0])
-                .unwrap_err()
-                .to_string(),
+            timed_network.logits(&NetworkInput { times: Some(&[0.5]), ..timed.input() }, &[0]).unwrap_err().to_string(),
             "`times` has 1 entries; expected: 3 (one for each sequence)",
         ),
         (

@@ -2,7 +2,7 @@
 //! and the parameters after one and three steps of AdamW.
 
 use aquatint_compute::{AdamW, Cpu, CpuPath, Cuda, Device, Element};
-use aquatint_network::{Denoiser, Learner, Network};
+use aquatint_network::{Denoiser, Learner, Network, WholeRows};
 use aquatint_testing::{Comparison, Example, Golden};
 
 const CASES: [&str; 6] = ["plain", "grouped_documents", "time_conditioning", "beliefs", "two_streams", "causal"];
@@ -29,7 +29,7 @@ fn compare<D: Device>(device: &D, tolerance: f64, after_steps: f64) {
             }
         }
         // Logits come out in f32 whatever the device computes in.
-        let logits: Vec<f64> = network.forward(&example.input(), &rows).unwrap().into_iter().map(f64::from).collect();
+        let logits: Vec<f64> = network.logits(&example.input(), &rows).unwrap().into_iter().map(f64::from).collect();
         comparison.check(&format!("{case} logits"), &logits, &expected, tolerance.max(1e-7));
         let measured = network.nll(&example.input(), &example.rows).unwrap();
         comparison.check(&format!("{case} measured costs"), &measured, golden.values("costs"), tolerance);

@@ -1,7 +1,7 @@
 //! A frozen network is the network it was made of, in the numbers that were asked for.
 
 use aquatint_compute::{Bits, Cpu, CpuPath, Device, Precision, Quantised, WeightFormat};
-use aquatint_network::{Denoiser, InferenceNetwork, Network, NetworkError, Role, TensorData};
+use aquatint_network::{Denoiser, InferenceNetwork, Network, NetworkError, Role, TensorData, WholeRows};
 use aquatint_testing::Example;
 use std::collections::HashMap;
 
@@ -49,8 +49,8 @@ fn real_numbers_stay_what_they_are_to_the_bit() {
             let frozen = frozen(&example, &device, precision.into(), |_, values| TensorData::Real(values)).unwrap();
             let input = example.input();
             assert_eq!(
-                frozen.forward(&input, &rows(&example)).unwrap(),
-                network.forward(&input, &rows(&example)).unwrap(),
+                frozen.logits(&input, &rows(&example)).unwrap(),
+                network.logits(&input, &rows(&example)).unwrap(),
                 "{name}, {path}, {precision}"
             );
             let costs = (frozen.nll(&input, &example.rows).unwrap(), network.nll(&input, &example.rows).unwrap());
@@ -64,7 +64,7 @@ fn integers_believe_nearly_the_same() {
     for name in NAMES {
         let example = Example::named(name);
         let device = Cpu::<f32>::new(CpuPath::best(), 2).unwrap();
-        let truth = example.network(device.clone()).forward(&example.input(), &rows(&example)).unwrap();
+        let truth = example.network(device.clone()).logits(&example.input(), &rows(&example)).unwrap();
         let spread = truth.iter().filter(|l| l.is_finite()).fold(0.0_f32, |most, l| most.max(l.abs()));
         for (format, share) in [(WeightFormat::Int8, 0.1), (WeightFormat::Int4 { group: 8 }, 0.6)] {
             // Sizes of the examples are no multiples of eight everywhere; those that are serve.
@@ -72,7 +72,7 @@ fn integers_believe_nearly_the_same() {
                 assert!(matches!(format, WeightFormat::Int4 { .. }));
                 continue;
             };
-            let given = frozen.forward(&example.input(), &rows(&example)).unwrap();
+            let given = frozen.logits(&example.input(), &rows(&example)).unwrap();
             let error = truth.iter().zip(&given).filter(|(a, _)| a.is_finite()).map(|(a, b)| (a - b).abs());
             let largest = error.fold(0.0_f32, f32::max);
             assert!(largest > 0.0 && largest < share * spread, "{name}, {format}: {largest} of {spread}");
@@ -101,10 +101,9 @@ fn what_is_quantised_in_a_file_stays_as_it_is() {
     };
     // The head and everything else are real, so that the matrices alone are in integers; asking for integers changes
     // the head, too.
-    let read =
-        |format| frozen(&example, &device, format, quantise).unwrap().forward(&example.input(), &[0, 3]).unwrap();
+    let read = |format| frozen(&example, &device, format, quantise).unwrap().logits(&example.input(), &[0, 3]).unwrap();
     let from_reals = frozen(&example, &device, WeightFormat::Int8, |_, values| TensorData::Real(values)).unwrap();
-    assert_eq!(read(WeightFormat::Int8), from_reals.forward(&example.input(), &[0, 3]).unwrap());
+    assert_eq!(read(WeightFormat::Int8), from_reals.logits(&example.input(), &[0, 3]).unwrap());
     assert_ne!(read(WeightFormat::F32), read(WeightFormat::Int8));
 }
 

@@ -1,7 +1,7 @@
 //! What may not matter does not: the other sequences of a batch, the number of threads, the path of the processor.
 
 use aquatint_compute::{Cpu, CpuPath, Device, Visibility};
-use aquatint_network::{Denoiser, Learner, NetworkInput, NetworkSpec};
+use aquatint_network::{Learner, NetworkInput, NetworkSpec, WholeRows};
 use aquatint_testing::{Comparison, Example};
 
 /// An example that the fast paths find worth their while: many rows, ragged, none of its sizes a power of two.
@@ -35,7 +35,7 @@ fn a_sequence_in_a_batch_is_read_as_if_it_were_alone_to_the_bit() {
             let network = example.network(device.clone());
             let size = example.spec.vocabulary_size;
             let all: Vec<u32> = (0..example.visibility.len() as u32).collect();
-            let together = network.forward(&example.input(), &all).unwrap();
+            let together = network.logits(&example.input(), &all).unwrap();
             for (index, sequence) in example.visibility.sequences().iter().enumerate() {
                 let rows = sequence.start as usize..sequence.end as usize;
                 let alone = |row: usize| example.visibility.row(row).clone();
@@ -57,7 +57,7 @@ fn a_sequence_in_a_batch_is_read_as_if_it_were_alone_to_the_bit() {
                     self_conditioning: belief.as_deref(),
                 };
                 let asked: Vec<u32> = (0..rows.len() as u32).collect();
-                let given = network.forward(&input, &asked).unwrap();
+                let given = network.logits(&input, &asked).unwrap();
                 assert_eq!(
                     given,
                     together[rows.start * size..rows.end * size],
@@ -65,7 +65,7 @@ fn a_sequence_in_a_batch_is_read_as_if_it_were_alone_to_the_bit() {
                     device.describe()
                 );
                 // Nor does it matter which other rows are asked for.
-                let last = network.forward(&input, &asked[rows.len() - 1..]).unwrap();
+                let last = network.logits(&input, &asked[rows.len() - 1..]).unwrap();
                 assert_eq!(last, given[(rows.len() - 1) * size..], "{name}, {index}, {}", device.describe());
             }
         }

@@ -2,7 +2,9 @@
 
 use aquatint_compute::{Cpu, CpuPath, Visibility};
 use aquatint_diffusion::Layout;
-use aquatint_network::{Denoiser, KvCache, Network, NetworkError, NetworkInput, NetworkSpec, RowLayout};
+use aquatint_network::{
+    CachedRows, Denoiser, KvCache, Network, NetworkError, NetworkInput, NetworkSpec, RowLayout, WholeRows,
+};
 use aquatint_testing::Example;
 use std::sync::Mutex;
 
@@ -23,7 +25,7 @@ fn again(
     rows: &[u32],
 ) -> Result<Vec<Vec<f32>>, NetworkError> {
     let answers = Mutex::new(vec![Vec::new(); rows.len()]);
-    network.forward_cached(input, rows_to_compute, kv_caches, rows, &|index, logits| {
+    network.forward_cached(input, CachedRows { rows_to_compute, kv_caches }, rows, &|index, logits| {
         answers.lock().unwrap()[index] = logits.to_vec();
     })?;
     Ok(answers.into_inner().unwrap())
@@ -38,7 +40,7 @@ fn reading_block_after_block_is_reading_everything_to_the_bit() {
         let network: Network<Cpu<f32>> = example.network(Cpu::<f32>::new(path, 2).unwrap());
         let size = example.spec.vocabulary_size;
         let all: Vec<u32> = (0..visibility.len() as u32).collect();
-        let truth = network.forward(&input, &all).unwrap();
+        let truth = network.logits(&input, &all).unwrap();
         let mut kv_caches: Vec<KvCache> = lengths.iter().map(|_| KvCache::default()).collect();
         for block in 0..4_u32 {
             let of_block = |row: &u32| {
@@ -64,7 +66,7 @@ fn a_row_that_is_not_read_keeps_what_it_was() {
     let all: Vec<u32> = (0..example.visibility.len() as u32).collect();
     let mut kv_caches: Vec<KvCache> = example.visibility.sequences().iter().map(|_| KvCache::default()).collect();
     let truth = again(&network, &example.input(), &all, &mut kv_caches, &all).unwrap();
-    assert_eq!(truth.concat(), network.forward(&example.input(), &all).unwrap());
+    assert_eq!(truth.concat(), network.logits(&example.input(), &all).unwrap());
     // Another token in a row that is not read again: nobody notices. In one that is read: everybody who sees it does.
     let mut tokens = example.tokens.clone();
     tokens[0] = (tokens[0] + 1) % 3;

@@ -19,7 +19,7 @@ use aquatint_diffusion::{
     Canvas, Corrupted, Draws, Key, LossTerm, PlanSettings, PlannedStep, Process, Proposal, Remasking, ReverseStep,
     Shaping, StepPlan, TimeGrid, Vectors, propose,
 };
-use aquatint_network::{Denoiser, RowSlots};
+use aquatint_network::{Denoiser, RowSlots, WholeRows};
 use std::ops::Range;
 
 /// Stream of randomness under the run's seed.

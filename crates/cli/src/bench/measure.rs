@@ -6,10 +6,10 @@ use super::timed::{Clock, Operation, Spent, Timed};
 use crate::arguments::Precision;
 use crate::failure::Failure;
 use crate::model::{Plan, Work};
-use aquatint_compute::{AdamW, Device, DeviceError, summarise};
+use aquatint_compute::{AdamW, Device, DeviceError};
 use aquatint_diffusion::Canvas;
 use aquatint_generate::{Cache, Drift, Drifting, Request, Settings, generate};
-use aquatint_network::{Denoiser, Learner, Network, NetworkError};
+use aquatint_network::{Ask, Denoiser, ForwardPass, Learner, Network, NetworkError, RowQuery};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -71,10 +71,12 @@ pub(crate) fn forward(
     repeat: usize,
     clock: Option<&Clock>,
 ) -> Result<Times, NetworkError> {
+    let input = batch.input();
+    let ask = |&row: &u32| RowQuery { row, ask: Ask::Summary { best: 0 } };
+    let queries: Vec<RowQuery<'_>> = batch.asked.iter().map(ask).collect();
     timed(repeat, clock, || {
-        denoiser.forward_rows(&batch.input(), &batch.asked, &|_, logits| {
-            std::hint::black_box(summarise(logits));
-        })
+        let pass = ForwardPass { input: &input, cached: None };
+        denoiser.forward(pass, &queries, &|_, _| {}).map(|answers| drop(std::hint::black_box(answers)))
     })
 }
 

@@ -239,7 +239,7 @@ mod tests {
     use crate::bench::operations::tests::spec;
     use aquatint_compute::Cpu;
     use aquatint_diffusion::Layout;
-    use aquatint_network::{Denoiser, Learner, Network};
+    use aquatint_network::{Learner, Network, WholeRows};
 
     #[test]
     fn the_clock_changes_no_bit_and_notes_every_operation() {
@@ -253,8 +253,8 @@ mod tests {
 
         let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
         clock.clear();
-        let seen = watched.forward(&batch.input(), &batch.asked).unwrap();
-        assert_eq!(bits(seen), bits(plain.forward(&batch.input(), &batch.asked).unwrap()));
+        let seen = watched.logits(&batch.input(), &batch.asked).unwrap();
+        assert_eq!(bits(seen), bits(plain.logits(&batch.input(), &batch.asked).unwrap()));
         let spent = clock.spent();
         assert!(spent.iter().all(|(_, spent)| spent.calls > 0));
         assert!(spent.iter().map(|(_, spent)| spent.time).sum::<Duration>() > Duration::ZERO);

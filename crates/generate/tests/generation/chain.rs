@@ -3,7 +3,7 @@
 
 use aquatint_compute::ReadRow;
 use aquatint_diffusion::{Layout, Linear, Masked, TokenId};
-use aquatint_network::{Denoiser, NetworkError, NetworkInput, NetworkSpec, ProcessSpec};
+use aquatint_network::{HostDenoiser, NetworkError, NetworkInput, NetworkSpec, ProcessSpec};
 use std::sync::Arc;
 
 /// The mask's id in every vocabulary here.
@@ -69,12 +69,16 @@ impl Chain {
     }
 }
 
-impl Denoiser for Chain {
-    fn spec(&self) -> &NetworkSpec {
+impl HostDenoiser for Chain {
+    fn host_spec(&self) -> &NetworkSpec {
         &self.spec
     }
 
-    fn forward_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
+    fn host_word_vectors(&self) -> Option<Vec<f32>> {
+        None
+    }
+
+    fn host_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
         let mut beliefs = Vec::new();
         for sequence in input.visibility.sequences() {
             beliefs.extend(self.beliefs(&input.tokens[sequence.start as usize..sequence.end as usize]));

@@ -4,7 +4,7 @@ use crate::chain::{Chain, MASK, process, spec};
 use aquatint_compute::ReadRow;
 use aquatint_diffusion::{Canvas, Layout};
 use aquatint_generate::{Request, Settings, generate};
-use aquatint_network::{Denoiser, NetworkError, NetworkInput, NetworkSpec};
+use aquatint_network::{HostDenoiser, NetworkError, NetworkInput, NetworkSpec};
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 
@@ -40,12 +40,16 @@ impl Listener {
     }
 }
 
-impl Denoiser for Listener {
-    fn spec(&self) -> &NetworkSpec {
+impl HostDenoiser for Listener {
+    fn host_spec(&self) -> &NetworkSpec {
         &self.spec
     }
 
-    fn forward_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
+    fn host_word_vectors(&self) -> Option<Vec<f32>> {
+        None
+    }
+
+    fn host_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
         self.heard.lock().unwrap().push(Heard {
             tokens: input.tokens.to_vec(),
             positions: input.positions.to_vec(),
@@ -53,7 +57,7 @@ impl Denoiser for Listener {
             belief: input.self_conditioning.map(<[f32]>::to_vec),
             rows: rows.to_vec(),
         });
-        self.chain.forward_rows(input, rows, read)
+        self.chain.host_rows(input, rows, read)
     }
 }
 

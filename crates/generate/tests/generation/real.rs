@@ -2,9 +2,9 @@
 
 use crate::chain::{END, MASK, process, spec};
 use aquatint_compute::{Cpu, CpuPath, Device};
-use aquatint_diffusion::{Canvas, Layout};
+use aquatint_diffusion::{Canvas, Layout, ProcessKind};
 use aquatint_generate::{Cache, Drifting, Outcome, Request, Settings, SettingsBuilder, generate};
-use aquatint_network::{Denoiser, Network, NetworkSpec, Role};
+use aquatint_network::{Denoiser, Network, NetworkSpec, ProcessSpec, Role};
 use std::ops::ControlFlow;
 
 fn small(change: impl Fn(&mut NetworkSpec)) -> NetworkSpec {
@@ -106,6 +106,25 @@ fn an_exact_cache_changes_nothing_but_the_work() {
             assert!(with.statistics.rows_read < without.statistics.rows_read);
         }
     }
+}
+
+/// A watched field is the field: nothing that the loop asks a denoiser for gets lost in the watcher.
+#[test]
+fn watching_a_gaussian_field_changes_no_token() {
+    let spec = small(|spec| {
+        spec.mask_token = None;
+        spec.word_vector_size = Some(4);
+        spec.process = ProcessSpec { kind: ProcessKind::Gaussian { size: 4 }, ..ProcessSpec::default() };
+    });
+    let process = spec.process().unwrap();
+    let network = listening(Network::new(Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), spec, 1).unwrap());
+    let requests = cached(Cache::Dual, |settings| settings.steps(6));
+    let fill = |denoiser: &dyn Denoiser| {
+        generate(denoiser, process.as_ref(), &requests, &mut |_, _| ControlFlow::Continue(())).unwrap()
+    };
+    let watched = Drifting::new(&network);
+    assert_eq!(fill(&watched), fill(&network));
+    assert!(watched.drift().rows > 0);
 }
 
 /// A fresh network hardly listens to other rows and not at all to its belief; this one does to both.

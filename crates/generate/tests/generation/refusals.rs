@@ -4,18 +4,22 @@ use crate::chain::{Chain, MASK, process, spec};
 use aquatint_compute::ReadRow;
 use aquatint_diffusion::{Canvas, Layout};
 use aquatint_generate::{GenerateError, Request, Settings, SettingsBuilder, generate};
-use aquatint_network::{Denoiser, NetworkError, NetworkInput, NetworkSpec};
+use aquatint_network::{Denoiser, HostDenoiser, NetworkError, NetworkInput, NetworkSpec};
 use std::ops::ControlFlow;
 
 /// A network that answers every row with the same logits.
 struct Constant(NetworkSpec, Vec<f32>);
 
-impl Denoiser for Constant {
-    fn spec(&self) -> &NetworkSpec {
+impl HostDenoiser for Constant {
+    fn host_spec(&self) -> &NetworkSpec {
         &self.0
     }
 
-    fn forward_rows(&self, _: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
+    fn host_word_vectors(&self) -> Option<Vec<f32>> {
+        None
+    }
+
+    fn host_rows(&self, _: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
         (0..rows.len()).for_each(|index| read(index, &mut self.1.clone()));
         Ok(())
     }

@@ -1,0 +1,54 @@
+//! What trainers know of a network.
+
+use crate::{Denoiser, LossRow, NetworkError, NetworkInput};
+use aquatint_compute::ReadRow;
+use aquatint_diffusion::LossTerm;
+
+/// A denoiser that can be told what was true.
+pub trait Learner: Denoiser {
+    /// The negative log-likelihood of each row's target, in nats; adds the gradient of `Σ weight · cost` to what was
+    /// collected since the gradients were last cleared.
+    ///
+    /// # Errors
+    /// As [`Denoiser::nll`], and when the device lacks the memory.
+    fn forward_backward(&mut self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError>;
+
+    /// What the belief at each term's row costs by the term's own [`Cost`](aquatint_diffusion::Cost); adds the gradient of
+    /// `Σ weight · cost` to what was collected. The position of a term is its row in the batch.
+    ///
+    /// # Errors
+    /// As [`Learner::forward_backward`].
+    fn forward_backward_costs(
+        &mut self,
+        input: &NetworkInput<'_>,
+        terms: &[LossTerm],
+    ) -> Result<Vec<f64>, NetworkError>;
+
+    /// Any other cost of beliefs: hands each row's belief, `V` probabilities, to `cost`, which turns it into the gradient of
+    /// the row's cost with respect to the logits; adds the gradient of the sum to what was collected.
+    ///
+    /// `cost` is called by any thread, in any order; never all rows' beliefs are kept.
+    ///
+    /// # Errors
+    /// When the input does not fit the network, or the device lacks the memory.
+    fn forward_backward_with(
+        &mut self,
+        input: &NetworkInput<'_>,
+        rows: &[u32],
+        cost: &ReadRow<'_>,
+    ) -> Result<(), NetworkError>;
+
+    /// Makes each word vector of a gaussian field one of length 1 again, after an update; nothing for other networks.
+    fn normalise_word_vectors(&mut self);
+
+    /// Sets all gradients to zero.
+    fn clear_gradients(&mut self);
+
+    /// The Euclidean norm of all gradients together.
+    fn gradient_norm(&self) -> f64;
+
+    /// Of how many blocks, from the first, learning keeps the input only and runs the block again when its gradient is due:
+    /// about a third more arithmetic of theirs for a fraction of the memory, and the same gradients to the bit. More than
+    /// there are means all; [`Activations`](crate::Activations) says what a block's take.
+    fn recompute_activations(&mut self, layers: usize);
+}
