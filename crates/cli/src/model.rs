@@ -7,7 +7,7 @@ use aquatint_checkpoint::{Checkpoint, CheckpointError, builtin};
 use aquatint_compute::{Arithmetic, Cpu, CpuPath, Cuda, Device, WeightFormat, peak};
 use aquatint_network::Denoiser;
 use aquatint_train::recipe::Resolved;
-use aquatint_train::{Ranks, Summary, TrainingEvent, train_among};
+use aquatint_train::{Ranks, Summary, Training, TrainingEvent};
 use std::sync::atomic::AtomicBool;
 
 /// Opens the named checkpoint, or the built-in one.
@@ -211,7 +211,8 @@ impl Plan {
         impl Work for Train<'_> {
             type Output = Summary;
             fn on<D: Device>(self, device: D) -> Result<Summary, Failure> {
-                Ok(train_among(self.ranks, self.recipe, device, self.resume, self.stop, self.events)?)
+                let training = Training::new(self.recipe).ranks(self.ranks).resume(self.resume).stop(self.stop);
+                Ok(training.run(device, self.events)?)
             }
         }
         if let Precision::Int8 | Precision::Int4 = self.precision {

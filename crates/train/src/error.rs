@@ -19,6 +19,24 @@ pub enum RecipeError {
         /// Why not.
         source: std::io::Error,
     },
+    /// A recipe that another one extends cannot be read.
+    #[error("could not read the recipe `{}`, which `{}` extends: {source}", path.display(), by.display())]
+    Base {
+        /// The file.
+        path: PathBuf,
+        /// Which recipe names it.
+        by: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Recipes that extend each other without an end.
+    #[error("`extends` leads from {}; allowed: {allowed}", route(chain))]
+    Chain {
+        /// The files, each extending the next.
+        chain: Vec<PathBuf>,
+        /// What is allowed.
+        allowed: &'static str,
+    },
     /// It is not TOML, has an unknown key, or a value of the wrong kind.
     #[error("the recipe cannot be understood: {reason}")]
     Parse {
@@ -100,12 +118,18 @@ pub enum TrainError {
         folder: PathBuf,
     },
     /// The recipe of a resumed run differs where it must not.
-    #[error("the run in `{}` was started with another `{key}`; resume it with the recipe that it was started with, or choose another `output`", folder.display())]
+    #[error("the run in `{}` has another recipe: {}; resume it with the recipe that it was started with, or choose another `output`", folder.display(), all(differences))]
     OtherRecipe {
         /// The run's folder.
         folder: PathBuf,
-        /// What differs.
-        key: &'static str,
+        /// What differs, in the order of the keys.
+        differences: Vec<Difference>,
+    },
+    /// What an objective counted cannot be saved, or was counted by another objective.
+    #[error("what the objective counted cannot be kept: {reason}")]
+    ObjectiveState {
+        /// Why not.
+        reason: String,
     },
     /// The texts give not even one canvas.
     #[error(
@@ -120,14 +144,6 @@ pub enum TrainError {
         length: usize,
         /// Canvases needed.
         needed: usize,
-    },
-    /// The vocabulary lacks a token that the objective needs.
-    #[error("the vocabulary has no {role} token, which the {objective} objective needs")]
-    Role {
-        /// The missing role.
-        role: &'static str,
-        /// The objective.
-        objective: &'static str,
     },
     /// The loss left the numbers.
     #[error(
@@ -159,4 +175,25 @@ pub enum TrainError {
         /// Why not.
         reason: String,
     },
+}
+
+fn route(chain: &[PathBuf]) -> String {
+    chain.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(" to ")
+}
+
+/// A key of a recipe that is not what it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The key, named with dots.
+    pub key: String,
+    /// Its value in the saved run, as TOML; `None` where it was not set.
+    pub saved: Option<String>,
+    /// Its value in the recipe given, likewise.
+    pub given: Option<String>,
+}
+
+fn all(differences: &[Difference]) -> String {
+    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "unset".to_owned());
+    let each = |d: &Difference| format!("`{}` is {} there and {} here", d.key, shown(&d.saved), shown(&d.given));
+    differences.iter().map(each).collect::<Vec<_>>().join(", ")
 }

@@ -100,8 +100,9 @@ pub struct StepFigures {
     pub tokens_per_second: f64,
     /// Tokens seen since the run's first step.
     pub tokens: u64,
-    /// Epochs seen since the run's first step.
-    pub epochs: f64,
+    /// Epochs of the recipe's texts since the run's first step; `None` where the objective brings its own canvases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
     /// Seconds of training since the run's first step, over all its processes.
     pub seconds: f64,
     /// Seconds left at this speed.

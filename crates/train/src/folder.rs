@@ -8,13 +8,14 @@
 //! ```
 
 use crate::TrainError;
+use crate::counters::Counters;
 use crate::recipe::Resolved;
-use crate::trainer::Counters;
+use crate::resume::same_run;
 use aquatint_checkpoint::{RunState, state_file};
 use aquatint_files::write_atomically;
-use std::path::Path;
 
-/// Makes the folder ready: opens the state of the run that is resumed, refuses to overwrite one that is not.
+/// Makes the folder ready: opens the state of the run that is resumed, refuses to overwrite one that is not, and to go on
+/// under another recipe. Nothing is written before all of that is decided.
 pub(crate) fn begin(recipe: &Resolved, resume: bool) -> Result<Option<RunState<Counters>>, TrainError> {
     let folder = &recipe.output;
     let saved = if state_file(folder).is_file() { Some(RunState::<Counters>::open(folder)?) } else { None };
@@ -39,24 +40,4 @@ pub(crate) fn begin(recipe: &Resolved, resume: bool) -> Result<Option<RunState<C
 /// What a rank besides the first finds in the folder: the state of the run that is resumed.
 pub(crate) fn join(recipe: &Resolved, resume: bool) -> Result<Option<RunState<Counters>>, TrainError> {
     Ok(if resume { Some(RunState::<Counters>::open(&recipe.output)?) } else { None })
-}
-
-/// A resumed run may change how long and how often (`run`), and the rates; not what it learns from, the network, or
-/// what the saved moments mean.
-fn same_run(folder: &Path, saved: &str, recipe: &Resolved) -> Result<(), TrainError> {
-    let old: Resolved = toml::from_str(saved).map_err(|e| crate::RecipeError::Parse { reason: e.to_string() })?;
-    let (a, b) = (&old, recipe);
-    let differs = [
-        ("seed", a.seed != b.seed),
-        ("data", a.data != b.data),
-        ("network", a.network != b.network),
-        ("objective.kind", a.objective.kind != b.objective.kind),
-        ("optimiser.kind", a.optimiser.kind != b.optimiser.kind),
-        ("optimiser.ema", (a.optimiser.ema > 0.0) != (b.optimiser.ema > 0.0)),
-        ("optimiser.batch", a.optimiser.batch != b.optimiser.batch),
-    ];
-    match differs.iter().find(|(_, differs)| *differs) {
-        Some((key, _)) => Err(TrainError::OtherRecipe { folder: folder.to_path_buf(), key }),
-        None => Ok(()),
-    }
 }

@@ -21,32 +21,40 @@
 #![forbid(unsafe_code)]
 
 mod byte_size;
-mod distillation;
+mod counters;
 mod error;
 mod event;
 mod folder;
 mod lr_schedule;
 mod metrics;
+mod model;
 mod muon;
 mod network;
 mod objective;
+mod objectives;
 mod optimiser;
 mod overrides;
 mod parallel;
 mod plot;
 pub mod recipe;
+mod resume;
 mod sample;
 mod size;
 mod train_data;
 mod trainer;
+mod training;
+mod vocabulary;
 
 pub use byte_size::{ByteSize, ParseByteSizeError};
-pub use error::{RecipeError, TrainError};
+pub use error::{Difference, RecipeError, TrainError};
 pub use event::{CorpusFigures, Ending, StartFigures, StepFigures, Summary, TrainingEvent};
 pub use lr_schedule::learning_rate_factor;
 pub use muon::Muon;
+pub use objective::{BeginObjective, Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
 pub use overrides::Overrides;
 pub use parallel::{Alone, Launch, LaunchError, ParallelError, Ranks, Ring};
 pub use recipe::{Recipe, Resolved};
 pub use size::Size;
-pub use trainer::{VALIDATION_SEED, train, train_among};
+pub use train_data::{TrainData, VALIDATION_SEED};
+pub use trainer::train;
+pub use training::Training;

@@ -2,18 +2,17 @@
 
 use crate::TrainError;
 use crate::recipe::{ObjectiveKind, Resolved};
-use crate::train_data::TrainData;
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::Device;
 use aquatint_network::{Network, NetworkError, NetworkSpec, ProcessSpec};
-use aquatint_vocabulary::Role;
+use aquatint_vocabulary::{Role, Vocabulary};
 
 /// The network that a recipe describes, for a vocabulary.
-pub(crate) fn spec(recipe: &Resolved, material: &TrainData) -> Result<NetworkSpec, TrainError> {
+pub(crate) fn spec(recipe: &Resolved, vocabulary: &Vocabulary) -> Result<NetworkSpec, TrainError> {
     let n = &recipe.network;
     let diffuses = recipe.objective.kind == ObjectiveKind::Diffusion;
     let mut spec = NetworkSpec {
-        vocabulary_size: material.vocabulary.len(),
+        vocabulary_size: vocabulary.len(),
         width: n.width,
         layers: n.layers,
         heads: n.heads,
@@ -29,7 +28,7 @@ pub(crate) fn spec(recipe: &Resolved, material: &TrainData) -> Result<NetworkSpe
         context_length: recipe.data.canvas_length,
         attention: n.attention,
         logit_shift: n.logit_shift,
-        mask_token: material.vocabulary.role(Role::Mask).filter(|_| diffuses),
+        mask_token: vocabulary.role(Role::Mask).filter(|_| diffuses),
         word_vector_size: None,
         process: ProcessSpec {
             kind: recipe.objective.process.parse().map_err(NetworkError::from)?,
@@ -43,8 +42,7 @@ pub(crate) fn spec(recipe: &Resolved, material: &TrainData) -> Result<NetworkSpe
 }
 
 /// The network with its first weights on the device.
-pub(crate) fn build<D: Device>(recipe: &Resolved, material: &TrainData, device: D) -> Result<Network<D>, TrainError> {
-    let spec = spec(recipe, material)?;
+pub(crate) fn build<D: Device>(recipe: &Resolved, spec: NetworkSpec, device: D) -> Result<Network<D>, TrainError> {
     let Some(folder) = &recipe.initial else { return Ok(Network::new(device, spec, recipe.seed)?) };
     let checkpoint = Checkpoint::load(folder)?;
     let differs = |field, found: &dyn std::fmt::Debug, expected: &dyn std::fmt::Debug| TrainError::OtherNetwork {

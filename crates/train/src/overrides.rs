@@ -16,28 +16,30 @@ struct Override {
 
 impl Overrides {
     /// Reads `key=value` pairs. A value that is not TOML (a bare word) is a string.
+    ///
+    /// # Errors
+    /// When a pair has no `=`, or its key an empty part.
     pub fn parse<S: AsRef<str>>(pairs: &[S]) -> Result<Self, RecipeError> {
         pairs.iter().map(|pair| pair.as_ref().parse()).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether nothing is overridden.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Each override as it is shown, and as a table that holds nothing else. Whether the key exists is for the recipe to
+    /// judge.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (String, Table)> {
+        self.0.iter().map(|Override { path, value }| {
+            let nest = |inner: Value, name: &String| Value::Table([(name.clone(), inner)].into_iter().collect());
+            let table = match path.iter().rev().fold(value.clone(), nest) {
+                Value::Table(table) => table,
+                // A path has at least one name.
+                _ => Table::new(),
+            };
+            (format!("{}={value}", path.join(".")), table)
+        })
     }
 
-    /// Sets each key in `table`, making the tables on its way. Whether the key exists is for the recipe to judge.
-    pub(crate) fn apply(&self, table: &mut Table) -> Result<(), RecipeError> {
-        for Override { path, value } in &self.0 {
-            let refused = |reason: &'static str| RecipeError::Override { given: path.join("."), reason };
-            let Some((last, parents)) = path.split_last() else { return Err(refused("a key is needed")) };
-            let mut here = &mut *table;
-            for name in parents {
-                let inner = here.entry(name.clone()).or_insert_with(|| Value::Table(Table::new()));
-                here = inner.as_table_mut().ok_or_else(|| refused("a part of the key before a dot is no table"))?;
-            }
-            here.insert(last.clone(), value.clone());
-        }
-        Ok(())
+    /// The key of each override, name by name.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &[String]> {
+        self.0.iter().map(|one| one.path.as_slice())
     }
 }
 

@@ -8,18 +8,21 @@ use std::path::Path;
 /// Points drawn at most; a longer run is averaged over equal stretches.
 const POINTS: usize = 400;
 
-/// Draws the two curves and, as a dashed line, the unigram entropy. A curve without points is left out.
+/// Draws the two curves and, as a dashed line, the unigram entropy where there is one. A curve without points is left out.
 pub(crate) fn draw(
     path: &Path,
     training: &[(u64, f64)],
     validation: &[(u64, f64)],
-    unigram_entropy: f64,
+    unigram_entropy: Option<f64>,
 ) -> Result<(), TrainError> {
     let training = thin(training);
     let last = training.iter().chain(validation).map(|p| p.0).max().unwrap_or(1).max(1);
-    let values = || training.iter().chain(validation).map(|p| p.1).filter(|v| v.is_finite());
-    let top = values().fold(unigram_entropy, f64::max);
-    let bottom = values().fold(unigram_entropy, f64::min);
+    let values = || training.iter().chain(validation).map(|p| p.1).chain(unigram_entropy).filter(|v| v.is_finite());
+    // An empty plot shows nothing, at any height.
+    let (top, bottom) = match values().reduce(f64::max).zip(values().reduce(f64::min)) {
+        Some(ends) => ends,
+        None => (1.0, 0.0),
+    };
     let margin = 0.05 * (top - bottom).max(0.1);
     let mut svg = String::new();
     let plot = |e: DrawingAreaErrorKind<_>| TrainError::Plot { path: path.to_path_buf(), reason: e.to_string() };
@@ -36,9 +39,11 @@ pub(crate) fn draw(
         let grey = RGBColor(0x8a, 0x8a, 0x8a);
         let blue = RGBColor(0x9c, 0xb4, 0xcc);
         let ink = RGBColor(0x1f, 0x3a, 0x5f);
-        let entropy = DashedLineSeries::new([(0, unigram_entropy), (last, unigram_entropy)], 6, 6, grey.into());
         let key = |colour: RGBColor| move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2));
-        chart.draw_series(entropy).map_err(plot)?.label("unigram entropy").legend(key(grey));
+        if let Some(entropy) = unigram_entropy {
+            let line = DashedLineSeries::new([(0, entropy), (last, entropy)], 6, 6, grey.into());
+            chart.draw_series(line).map_err(plot)?.label("unigram entropy").legend(key(grey));
+        }
         if !training.is_empty() {
             let line = LineSeries::new(training.iter().copied(), blue.stroke_width(1));
             chart.draw_series(line).map_err(plot)?.label("training batches").legend(key(blue));
@@ -82,13 +87,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("loss.svg");
         let training: Vec<(u64, f64)> = (1..=5000).map(|step| (step, 8.0 / (step as f64).sqrt() + 3.0)).collect();
-        draw(&path, &training, &[(100, 5.0), (5000, 3.2)], 6.5).unwrap();
+        draw(&path, &training, &[(100, 5.0), (5000, 3.2)], Some(6.5)).unwrap();
         let svg = std::fs::read_to_string(&path).unwrap();
         assert_eq!(svg.matches("held-out text").count(), 1);
         assert!(svg.starts_with("<svg") && svg.len() < 60_000, "{} bytes", svg.len());
         assert_eq!(thin(&training).len(), 385);
         assert_eq!(thin(&[(1, 2.0), (2, 4.0)]), [(1, 2.0), (2, 4.0)]);
         // A run that has not measured anything yet has an empty plot, not an error.
-        draw(&path, &[], &[], 6.5).unwrap();
+        draw(&path, &[], &[], Some(6.5)).unwrap();
+        draw(&path, &[], &[], None).unwrap();
     }
 }

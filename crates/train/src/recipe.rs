@@ -2,8 +2,9 @@
 //!
 //! [`Recipe`] is what people write: most of it may be left out. [`Recipe::resolve`] fills every gap from the one dial
 //! `size` and returns a [`Resolved`] recipe with nothing left to guess, which is printed and saved beside the run.
-//! A key that is not named here is refused.
+//! A key that is not named here is refused. A recipe may say only what differs from another, which it names by `extends`.
 
+mod extends;
 mod resolved;
 
 pub use resolved::{NetworkRecipe, OptimiserRecipe, Resolved};
@@ -11,11 +12,12 @@ pub use resolved::{NetworkRecipe, OptimiserRecipe, Resolved};
 use crate::size::Size;
 use crate::{ByteSize, Overrides, RecipeError};
 use aquatint_checkpoint::Storage;
+use aquatint_corpus::Source;
 use aquatint_diffusion::{Layout, TimeSampling};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// What people write. Paths are relative to the folder in which the program is started.
+/// What people write. Paths are relative to the folder in which the program is started, but for that of `extends`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
@@ -36,7 +38,7 @@ pub struct Recipe {
     pub network: NetworkOverrides,
     /// What is minimised.
     #[serde(default)]
-    pub objective: Objective,
+    pub objective: ObjectiveRecipe,
     /// A teacher whose steps the model learns to take two at a time, instead of the objective.
     pub distillation: Option<Distil>,
     /// How it is minimised.
@@ -52,8 +54,10 @@ pub struct Recipe {
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// Where the texts come from.
+    #[serde(default)]
     pub train: Vec<SourceRecipe>,
     /// Held-out texts: they are measured, never learnt.
+    #[serde(default)]
     pub valid: Vec<SourceRecipe>,
     /// Positions of a canvas.
     #[serde(default = "defaults::canvas_length")]
@@ -72,6 +76,20 @@ pub struct Data {
     pub cache: Option<PathBuf>,
 }
 
+impl Data {
+    /// That there are texts to learn from and to measure.
+    pub(crate) fn require_sources(&self) -> Result<(), RecipeError> {
+        let sources = [
+            ("data.train", &self.train, "at least one source"),
+            ("data.valid", &self.valid, "at least one source of held-out text"),
+        ];
+        match sources.into_iter().find(|(_, sources, _)| sources.is_empty()) {
+            Some((key, _, allowed)) => Err(RecipeError::Value { key, given: "[]".into(), allowed }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// One source of texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,6 +105,14 @@ pub struct SourceRecipe {
     /// How many times the source is seen in one epoch.
     #[serde(default = "defaults::repeat")]
     pub repeat: u32,
+}
+
+impl SourceRecipe {
+    /// The source as it is read.
+    pub(crate) fn source(&self) -> Source {
+        let Self { path, field, filter, repeat } = self.clone();
+        Source { path, field, filter, repeat }
+    }
 }
 
 /// Overrides of the network that `size` describes.
@@ -178,7 +204,7 @@ pub enum Masking {
 /// What is minimised, in detail.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Objective {
+pub struct ObjectiveRecipe {
     /// Diffusion or the causal baseline.
     pub kind: ObjectiveKind,
     /// The process by name: `masked`, `uniform`, `hybrid:0.2`, `gaussian:64`, `simplex`, …
@@ -205,7 +231,7 @@ pub struct Objective {
     pub given_share: f64,
 }
 
-impl Default for Objective {
+impl Default for ObjectiveRecipe {
     fn default() -> Self {
         Self {
             kind: ObjectiveKind::Diffusion,
@@ -354,23 +380,21 @@ impl Default for Run {
 }
 
 impl Recipe {
-    /// Reads a recipe file and applies `--set key=value` overrides.
+    /// Reads a recipe file over those that it extends (`extends = "base.toml"`, relative to the file), and applies
+    /// `--set key=value` overrides. Keys of the extending recipe win, tables are merged, arrays are replaced.
+    ///
+    /// # Errors
+    /// When a file cannot be read or understood, an override does not fit, or the chain of files has a circle or no end.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, RecipeError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.to_path_buf(), source })?;
-        Self::parse(&text, overrides)
+        extends::load(path, overrides)
     }
 
-    /// Reads a recipe's text and applies overrides.
+    /// Reads a recipe's text, which extends nothing, and applies overrides.
+    ///
+    /// # Errors
+    /// When it cannot be understood, or an override does not fit.
     pub fn parse(text: &str, overrides: &Overrides) -> Result<Self, RecipeError> {
-        let refused = |e: toml::de::Error| RecipeError::Parse { reason: e.to_string().trim_end().to_owned() };
-        if overrides.is_empty() {
-            return toml::from_str(text).map_err(refused);
-        }
-        // Once for the line and column of what is wrong in the file itself, once with the overrides.
-        let mut table: toml::Table = toml::from_str(text).map_err(refused)?;
-        overrides.apply(&mut table)?;
-        table.try_into().map_err(refused)
+        extends::parse(text, overrides)
     }
 }
 

@@ -2,11 +2,10 @@
 
 use crate::TrainError;
 use crate::recipe::Resolved;
-use crate::train_data::TrainData;
 use aquatint_diffusion::{Canvas, Process, TokenId};
 use aquatint_generate::{Request, Settings, generate};
 use aquatint_network::Denoiser;
-use aquatint_vocabulary::Role;
+use aquatint_vocabulary::{Role, Vocabulary};
 use std::ops::ControlFlow;
 
 /// Open positions behind the prompt, where the canvas has room for them.
@@ -19,10 +18,9 @@ pub(crate) fn fill(
     denoiser: &dyn Denoiser,
     process: &dyn Process,
     recipe: &Resolved,
-    material: &TrainData,
+    vocabulary: &Vocabulary,
     step: u64,
 ) -> Result<String, TrainError> {
-    let vocabulary = &material.vocabulary;
     let end = vocabulary.role(Role::End);
     let mut prompt = vocabulary.encode(&recipe.run.sample_prompt)?;
     // At least one position is left to fill.
@@ -30,7 +28,8 @@ pub(crate) fn fill(
     let open = OPEN.min(recipe.data.canvas_length - prompt.len());
     let mut canvas = Canvas::new();
     canvas.push_given(&prompt);
-    canvas.push_open(open, end.is_some(), material.special);
+    // Any token will do to lay the canvas out: the process draws what open positions hold.
+    canvas.push_open(open, end.is_some(), vocabulary.role(Role::Mask).unwrap_or_default());
     let settings = Settings::builder().steps(open.div_ceil(2)).top_p(TOP_P).seed(step).build()?;
     let special = (0..vocabulary.len() as TokenId).filter(|id| vocabulary.is_special(*id) && Some(*id) != end);
     let request = Request { forbidden: special.collect(), ..Request::new(canvas, settings).with_end(end) };

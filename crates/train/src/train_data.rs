@@ -1,53 +1,51 @@
-//! What a run learns from, made ready: the vocabulary, the packed texts, the held-out canvases.
+//! The texts that a recipe names, made ready: packed canvases to learn from, and held-out ones to measure.
 
+use crate::TrainError;
 use crate::event::{CorpusFigures, TrainingEvent};
-use crate::recipe::{ObjectiveKind, Resolved, SourceRecipe};
-use crate::{RecipeError, TrainError};
-use aquatint_checkpoint::GenerationDefaults;
-use aquatint_corpus::{CanvasBatch, Canvases, Order, Source, pack, sample};
-use aquatint_diffusion::{PADDING_DOCUMENT, TimeGrid, TokenId};
-use aquatint_vocabulary::{Role, Vocabulary};
+use crate::recipe::{Resolved, SourceRecipe};
+use aquatint_corpus::{CanvasBatch, Canvases, Order, Source, pack};
+use aquatint_diffusion::PADDING_DOCUMENT;
+use aquatint_evaluate::{Likelihood, Rule, likelihood};
+use aquatint_network::Denoiser;
+use aquatint_vocabulary::Vocabulary;
 
 /// Held-out canvases of one pass: few enough for any memory that can train.
 const VALIDATION_PASS: usize = 16;
+/// The held-out text is measured with masks of this seed, at every validation and in every run.
+pub const VALIDATION_SEED: u64 = 0;
 
-/// Everything that a run reads.
+/// The packed texts of a run.
 #[derive(Debug)]
-pub(crate) struct TrainData {
-    pub(crate) vocabulary: Vocabulary,
-    pub(crate) byte_lengths: Vec<u32>,
-    /// What open positions show before the process draws it, or the token that begins a document, as the objective needs.
-    pub(crate) special: TokenId,
-    pub(crate) valid: Vec<CanvasBatch>,
-    pub(crate) figures: CorpusFigures,
+pub struct TrainData {
     canvases: Canvases,
     order: Order,
+    valid: Vec<CanvasBatch>,
+    byte_lengths: Vec<u32>,
+    figures: CorpusFigures,
 }
 
 impl TrainData {
-    /// Trains or reads the vocabulary, packs the texts where they are not packed yet, picks the held-out canvases.
-    pub(crate) fn prepare(recipe: &Resolved, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Self, TrainError> {
+    /// Packs the texts where they are not packed yet, and picks the held-out canvases.
+    pub(crate) fn prepare(
+        recipe: &Resolved,
+        vocabulary: &Vocabulary,
+        events: &mut dyn FnMut(TrainingEvent<'_>),
+    ) -> Result<Self, TrainError> {
         let data = &recipe.data;
-        let train: Vec<Source> = data.train.iter().map(source).collect();
-        let valid: Vec<Source> = data.valid.iter().map(source).collect();
-        let vocabulary = vocabulary(recipe, &train, events)?;
-        let special = match recipe.objective.kind {
-            // Any token will do to lay a canvas out: the process draws what open positions show.
-            ObjectiveKind::Diffusion => vocabulary.role(Role::Mask).unwrap_or_default(),
-            ObjectiveKind::Causal => vocabulary.required(Role::Begin)?,
-        };
+        data.require_sources()?;
         let cache = recipe.cache();
-        let mut lay = |sources: &[Source], what: &str| {
+        let mut lay = |sources: &[SourceRecipe], what: &str| {
             let mut told = false;
-            let packed = pack(sources, &vocabulary, &cache, &mut |_| {
+            let sources: Vec<Source> = sources.iter().map(SourceRecipe::source).collect();
+            let packed = pack(&sources, vocabulary, &cache, &mut |_| {
                 if !std::mem::replace(&mut told, true) {
                     events(TrainingEvent::Preparing(what));
                 }
             })?;
             Canvases::new(packed, data.canvas_length)
         };
-        let canvases = lay(&train, "packing the texts into tokens")?;
-        let held_out = lay(&valid, "packing the held-out texts into tokens")?;
+        let canvases = lay(&data.train, "packing the texts into tokens")?;
+        let held_out = lay(&data.valid, "packing the held-out texts into tokens")?;
         for (key, canvases, needed) in [("data.train", &canvases, recipe.optimiser.batch), ("data.valid", &held_out, 1)]
         {
             if canvases.len() < needed as u64 {
@@ -55,7 +53,6 @@ impl TrainData {
                 return Err(TrainError::TooLittle { key, canvases, length, needed });
             }
         }
-        let byte_lengths = vocabulary.byte_lengths();
         let valid = spread(&held_out, recipe.run.validate_canvases)?;
         let figures = CorpusFigures {
             vocabulary: vocabulary.len(),
@@ -67,74 +64,30 @@ impl TrainData {
         };
         events(TrainingEvent::Corpus(figures));
         let order = Order::new(recipe.seed, canvases.len())?;
-        Ok(Self { vocabulary, byte_lengths, special, valid, figures, canvases, order })
+        Ok(Self { canvases, order, valid, byte_lengths: vocabulary.byte_lengths(), figures })
     }
 
-    /// The canvases of a step.
-    pub(crate) fn batch(&self, step: u64, size: usize) -> Result<CanvasBatch, TrainError> {
-        Ok(self.canvases.batch(&self.order.batch(step, size))?)
+    /// What there is.
+    pub fn figures(&self) -> CorpusFigures {
+        self.figures
     }
 
-    /// Bytes of text in a batch.
-    pub(crate) fn bytes(&self, batch: &CanvasBatch) -> u64 {
-        let length = |token: &TokenId| u64::from(self.byte_lengths.get(*token as usize).copied().unwrap_or(0));
-        batch.tokens.iter().zip(&batch.documents).filter(|(_, d)| **d != PADDING_DOCUMENT).map(|(t, _)| length(t)).sum()
+    /// So many canvases for a step: a function of the recipe's seed and the step alone.
+    ///
+    /// # Errors
+    /// When the packed texts cannot be read.
+    pub fn batch(&self, step: u64, canvases: usize) -> Result<CanvasBatch, TrainError> {
+        Ok(self.canvases.batch(&self.order.batch(step, canvases))?)
     }
 
-    /// What goes into `generation_config.json`: the ids by role, the process's own policy and the times that it learnt. How
-    /// else to sample is for whoever has tried to say.
-    pub(crate) fn generation(&self, policy: Option<String>, grid: Option<&TimeGrid>) -> GenerationDefaults {
-        GenerationDefaults {
-            policy,
-            time_grid: grid.map(|grid| grid.ranks().to_vec()),
-            mask_token_id: self.vocabulary.role(Role::Mask),
-            eos_token_id: self.vocabulary.role(Role::End),
-            pad_token_id: self.vocabulary.role(Role::Pad),
-            bos_token_id: self.vocabulary.role(Role::Begin),
-            ..GenerationDefaults::default()
-        }
+    /// What the held-out canvases cost under a model, with the same noise at every validation and in every run.
+    ///
+    /// # Errors
+    /// When the network refuses.
+    pub fn likelihood(&self, model: &dyn Denoiser, rule: Rule<'_>) -> Result<Likelihood, TrainError> {
+        let batches = self.valid.iter().cloned().map(Ok);
+        Ok(likelihood(model, rule, VALIDATION_SEED, &self.byte_lengths, batches, &mut |_| true)?)
     }
-}
-
-fn source(recipe: &SourceRecipe) -> Source {
-    Source {
-        path: recipe.path.clone(),
-        field: recipe.field.clone(),
-        filter: recipe.filter.clone(),
-        repeat: recipe.repeat,
-    }
-}
-
-/// The vocabulary that the recipe names, or that of the model the run begins with, or that of this very run when it
-/// was begun before, or a new one.
-fn vocabulary(
-    recipe: &Resolved,
-    sources: &[Source],
-    events: &mut dyn FnMut(TrainingEvent<'_>),
-) -> Result<Vocabulary, TrainError> {
-    let data = &recipe.data;
-    if let Some(path) = &data.vocabulary {
-        return Ok(Vocabulary::from_file(path)?);
-    }
-    if let Some(folder) = &recipe.initial {
-        return Ok(Vocabulary::from_file(&folder.join("tokenizer.json"))?);
-    }
-    let own = recipe.output.join("tokenizer.json");
-    if own.is_file() {
-        return Ok(Vocabulary::from_file(&own)?);
-    }
-    events(TrainingEvent::Preparing("training a vocabulary"));
-    let texts = sample(sources, data.vocabulary_bytes)?;
-    let vocabulary = Vocabulary::train(texts.into_iter(), data.vocabulary_size)?;
-    if vocabulary.len() > data.vocabulary_size {
-        return Err(RecipeError::Value {
-            key: "data.vocabulary_size",
-            given: data.vocabulary_size.to_string(),
-            allowed: "at least as many as there are bytes and special tokens",
-        }
-        .into());
-    }
-    Ok(vocabulary)
 }
 
 /// Up to `count` canvases, spread evenly, in passes.

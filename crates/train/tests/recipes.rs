@@ -1,6 +1,8 @@
 //! What people may write in a recipe, and what they are told when they may not.
 
 use aquatint_train::{Overrides, Recipe, RecipeError, Resolved, Size};
+use proptest::prelude::*;
+use std::path::{Path, PathBuf};
 
 const SMALL: &str = "output = 'runs/x'\n[data]\ntrain = [{ path = 'a' }]\nvalid = [{ path = 'b' }]\n";
 
@@ -58,16 +60,167 @@ fn mistakes_are_told_with_their_place_or_what_is_allowed() {
     assert!(told("output = 'x'\n[data]\ntrain = []\nvalid = [{ path = 'b' }]", &[]).contains("`data.train`"));
 }
 
-#[test]
-fn the_recipes_of_this_repository_can_be_followed() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
-    let mut count = 0;
+/// Every recipe below a folder.
+fn recipes(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|e| e == "toml") {
-            Recipe::load(&path, &Overrides::default()).unwrap().resolve().unwrap();
-            count += 1;
+        if path.is_dir() {
+            all.extend(recipes(&path));
+        } else if path.extension().is_some_and(|e| e == "toml") {
+            all.push(path);
         }
     }
-    assert!(count >= 2);
+    all
+}
+
+#[test]
+fn the_recipes_of_this_repository_can_be_followed_in_a_fresh_clone() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let all = recipes(&root.join("recipes"));
+    let (bases, whole): (Vec<_>, Vec<_>) = all.into_iter().partition(|path| path.ends_with("base.toml"));
+    assert!(bases.len() == 2 && whole.len() >= 18, "{bases:?} {whole:?}");
+    for path in whole {
+        let recipe = Recipe::load(&path, &Overrides::default()).unwrap().resolve().unwrap();
+        for source in recipe.data.train.iter().chain(&recipe.data.valid) {
+            // What is not here is made by the program, in a folder for runs.
+            let made = source.path.starts_with("runs");
+            assert!(made || root.join(&source.path).exists(), "{}: {}", path.display(), source.path.display());
+        }
+    }
+}
+
+/// Writes recipe files into a folder.
+fn files(texts: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in texts {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+fn load(folder: &tempfile::TempDir, name: &str, set: &[&str]) -> Result<Resolved, RecipeError> {
+    Recipe::load(&folder.path().join(name), &Overrides::parse(set).unwrap())?.resolve()
+}
+
+#[test]
+fn a_recipe_extends_another_beside_it() {
+    let folder = files(&[
+        ("base.toml", &format!("{SMALL}[run]\nsteps = 10\nlog_every = 3\n")),
+        ("deep/middle.toml", "extends = '../base.toml'\nsize = '1m'\n[run]\nsteps = 20\n[optimiser]\nbatch = 2\n"),
+        ("deep/child.toml", "extends = 'middle.toml'\noutput = 'runs/child'\ndata.train = [{ path = 'c' }]\n"),
+    ]);
+    let child = load(&folder, "deep/child.toml", &[]).unwrap();
+    assert_eq!((child.size, child.output.as_path()), (Size::OneMillion, Path::new("runs/child")));
+    assert_eq!((child.run.steps, child.run.log_every, child.optimiser.batch), (20, 3, 2));
+    // An array is replaced, the table around it is not.
+    assert_eq!((child.data.train[0].path.as_path(), child.data.train.len()), (Path::new("c"), 1));
+    assert_eq!(child.data.valid[0].path, Path::new("b"));
+    let set = ["run.steps=30", "optimiser={ accumulate = 2 }"];
+    let child = load(&folder, "deep/child.toml", &set).unwrap();
+    // What is set is set as a whole.
+    assert_eq!((child.run.steps, child.optimiser.batch, child.optimiser.accumulate), (30, 32, 2));
+}
+
+#[test]
+fn mistakes_are_told_with_the_file_that_holds_them() {
+    let folder = files(&[
+        ("base.toml", &format!("{SMALL}[run]\nsteps = 10\nstep = 5\n")),
+        ("child.toml", "extends = 'base.toml'\nsize = '1m'\n"),
+        ("broken.toml", "extends = 'base.toml'\nsize = \n"),
+        ("grandchild.toml", "extends = 'child.toml'\n\n[network]\nwidth = 'large'\n"),
+        ("orphan.toml", "extends = 'nowhere.toml'\n"),
+        ("number.toml", "extends = 3\n"),
+        ("one.toml", "extends = 'two.toml'\n"),
+        ("two.toml", "extends = './one.toml'\n"),
+    ]);
+    let told = |name: &str, set: &[&str]| {
+        let folder_name = format!("{}/", folder.path().display());
+        load(&folder, name, set).unwrap_err().to_string().replace(&folder_name, "")
+    };
+    let unknown = told("child.toml", &[]);
+    assert!(unknown.contains("in `base.toml`, which it extends: TOML parse error at line 6, column 1\n"), "{unknown}");
+    assert!(unknown.contains("\n6 | step = 5\n  | ^^^^\nunknown field `step`, expected one of `steps`"), "{unknown}");
+    assert!(told("broken.toml", &[]).starts_with("the recipe cannot be understood: TOML parse error at line 2"));
+    let kind = told("grandchild.toml", &["run={ steps = 1 }"]);
+    assert!(kind.starts_with("the recipe cannot be understood: TOML parse error at line 4, column 9\n"), "{kind}");
+    assert!(kind.ends_with("invalid type: string \"large\", expected usize"), "{kind}");
+    let set = told("child.toml", &["run={ steps = 1 }", "seed=-1"]);
+    assert!(set.starts_with("the recipe cannot be understood: `--set seed=-1`: "), "{set}");
+    assert!(
+        told("orphan.toml", &[]).starts_with("could not read the recipe `nowhere.toml`, which `orphan.toml` extends")
+    );
+    assert!(told("number.toml", &[]).contains("line 1, column 11"));
+    assert_eq!(
+        told("one.toml", &[]),
+        "`extends` leads from `one.toml` to `two.toml` to `./one.toml`; allowed: a chain without a circle"
+    );
+    let long: Vec<(String, String)> =
+        (0..9).map(|i| (format!("{i}.toml"), format!("extends = '{}.toml'\n", i + 1))).collect();
+    let folder = files(&long.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect::<Vec<_>>());
+    let deep = load(&folder, "0.toml", &[]).unwrap_err();
+    assert!(matches!(&deep, RecipeError::Chain { chain, .. } if chain.len() == 9), "{deep}");
+    let text = resolve("extends = 'base.toml'", &[]).unwrap_err().to_string();
+    assert!(text.starts_with("`extends` is base.toml; allowed: in a file"), "{text}");
+}
+
+/// Keys with values that make sense together, whichever of them are there.
+const KEYS: [&str; 10] = [
+    "size=1m",
+    "seed=9",
+    "run.steps=77",
+    "run.sample_prompt='A fox'",
+    "run.activation_memory=3MiB",
+    "optimiser.batch=6",
+    "optimiser.kind=adamw",
+    "objective.time_range=[0.25, 0.75]",
+    "objective.process=uniform",
+    "network.layers=2",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_recipe_cut_into_files_is_the_same_recipe(
+        homes in prop::collection::vec(0usize..4, KEYS.len()),
+        shadows in prop::collection::vec(0usize..4, KEYS.len()),
+    ) {
+        // File 0 is the last base. A key in a file is also set, to something else, in those below it.
+        let mut tables = vec![toml::Table::new(); 4];
+        for ((pair, home), shadow) in KEYS.iter().zip(&homes).zip(&shadows) {
+            let (key, value) = pair.split_once('=').unwrap();
+            let value: toml::Value = toml::from_str::<toml::Table>(&format!("x = {value}"))
+                .map_or_else(|_| toml::Value::String(value.into()), |mut table| table.remove("x").unwrap());
+            let mut put = |file: usize, value: toml::Value| {
+                let (table, name) = key.split_once('.').unwrap_or(("", key));
+                match table {
+                    "" => tables[file].insert(name.into(), value),
+                    _ => tables[file]
+                        .entry(table)
+                        .or_insert_with(|| toml::Table::new().into())
+                        .as_table_mut()
+                        .unwrap()
+                        .insert(name.into(), value),
+                };
+            };
+            put(*home, value);
+            if shadow < home {
+                put(*shadow, "what the files above it hide".into());
+            }
+        }
+        let small: toml::Table = toml::from_str(SMALL).unwrap();
+        for (key, value) in small {
+            tables[0].insert(key, value);
+        }
+        let mut texts = Vec::new();
+        for (file, table) in tables.into_iter().enumerate() {
+            let extends = if file > 0 { format!("extends = '{}.toml'\n", file - 1) } else { String::new() };
+            texts.push((format!("{file}.toml"), extends + &table.to_string()));
+        }
+        let folder = files(&texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect::<Vec<_>>());
+        prop_assert_eq!(load(&folder, "3.toml", &[]).unwrap(), resolve(SMALL, &KEYS).unwrap());
+    }
 }

@@ -1,6 +1,6 @@
 //! A recipe with every gap filled from the one dial, checked as a whole.
 
-use super::{Data, Distil, LrSchedule, Masking, Objective, ObjectiveKind, OptimiserKind, Recipe, Run};
+use super::{Data, Distil, LrSchedule, Masking, ObjectiveKind, ObjectiveRecipe, OptimiserKind, Recipe, Run};
 use crate::RecipeError;
 use crate::size::Size;
 use aquatint_diffusion::Layout;
@@ -99,7 +99,7 @@ pub struct Resolved {
     /// The network.
     pub network: NetworkRecipe,
     /// What is minimised.
-    pub objective: Objective,
+    pub objective: ObjectiveRecipe,
     /// A teacher whose steps the model learns to take two at a time, instead of the objective.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distillation: Option<Distil>,
@@ -111,7 +111,22 @@ pub struct Resolved {
 
 impl Recipe {
     /// Fills every gap from `size` and checks that the whole makes sense.
+    ///
+    /// # Errors
+    /// When a value makes no sense, by itself or beside the others.
     pub fn resolve(self) -> Result<Resolved, RecipeError> {
+        self.data.require_sources()?;
+        let resolved = self.resolve_without_corpus()?;
+        (crate::objectives::of(&resolved).check)(&resolved)?;
+        Ok(resolved)
+    }
+
+    /// As [`Recipe::resolve`], for an objective that is given as a value ([`crate::Training::objective`]) and may bring its
+    /// own canvases: nothing is asked of `data.train` and `data.valid`, nor for the recipe's own objective.
+    ///
+    /// # Errors
+    /// When a value makes no sense, by itself or beside the others.
+    pub fn resolve_without_corpus(self) -> Result<Resolved, RecipeError> {
         let dial = self.size.dial();
         let (n, o) = (self.network, self.optimiser);
         let width = n.width.unwrap_or(dial.width);
@@ -173,6 +188,9 @@ impl Recipe {
 
 impl Resolved {
     /// The recipe as TOML, as it is printed and saved.
+    ///
+    /// # Errors
+    /// When TOML has no form for a value.
     pub fn to_toml(&self) -> Result<String, RecipeError> {
         toml::to_string(self).map_err(|e| RecipeError::Parse { reason: e.to_string() })
     }
@@ -191,12 +209,6 @@ impl Resolved {
         let wrong =
             |key: &'static str, given: String, allowed: &'static str| Err(RecipeError::Value { key, given, allowed });
         let (n, o, t) = (&self.network, &self.optimiser, &self.objective.time_range);
-        if self.data.train.is_empty() {
-            return wrong("data.train", "[]".into(), "at least one source");
-        }
-        if self.data.valid.is_empty() {
-            return wrong("data.valid", "[]".into(), "at least one source of held-out text");
-        }
         if self.data.canvas_length < 2 {
             return wrong("data.canvas_length", self.data.canvas_length.to_string(), "2 or more");
         }
@@ -223,15 +235,6 @@ impl Resolved {
         if self.objective.masking == Masking::Complementary && !self.canvases_per_pass().is_multiple_of(2) {
             let given = self.canvases_per_pass().to_string();
             return wrong("optimiser.batch", given, "an even number in each pass under complementary masks");
-        }
-        if let Some(distil) = self.distillation {
-            if self.initial.is_none() || self.objective.kind == ObjectiveKind::Causal {
-                return wrong("distillation", "set".into(), "with `initial`, the teacher, and a diffusion objective");
-            }
-            if distil.rounds == 0 || distil.rounds > 20 || distil.steps >> distil.rounds == 0 {
-                let given = format!("{} steps, {} rounds", distil.steps, distil.rounds);
-                return wrong("distillation", given, "1 round or more, and so many steps that each can halve them");
-            }
         }
         if n.time_conditioning.is_some() && matches!(n.attention, Layout::Block { .. }) {
             let given = format!("{} under blocks", n.time_conditioning.unwrap_or(0));
@@ -295,10 +298,6 @@ impl Resolved {
         if (n.attention == Layout::Causal) != (objective.kind == ObjectiveKind::Causal) {
             let allowed = "\"full\" or \"block:LENGTH\" under diffusion, \"causal\" under a causal objective";
             return wrong("network.attention", n.attention.to_string(), allowed);
-        }
-        if matches!(n.attention, Layout::Block { .. }) && n.time_conditioning.is_some() {
-            let allowed = "nothing where blocks have times of their own";
-            return wrong("network.time_conditioning", n.time_conditioning.unwrap_or(0).to_string(), allowed);
         }
         aquatint_diffusion::schedule(&self.objective.schedule)
             .map(|_| ())

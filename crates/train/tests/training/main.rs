@@ -1,7 +1,9 @@
 //! Whole runs of tiny models on the sample that ships in the repository.
 
 mod gpu;
+mod own_objective;
 mod processes;
 mod ranks;
+mod resuming;
 mod runs;
 mod support;

@@ -1,10 +1,9 @@
 //! Several ranks against one: the same losses, the same weights, from the same batches.
 
 use crate::support::{device, fingerprint, recipe, run};
-use aquatint_train::{Launch, ParallelError, Resolved, Ring, StepFigures, TrainError, TrainingEvent, train_among};
+use aquatint_train::{Launch, ParallelError, Resolved, Ring, StepFigures, TrainError, Training, TrainingEvent};
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::thread;
 
 fn free_port() -> u16 {
@@ -18,7 +17,7 @@ fn run_among(size: usize, recipe: &Resolved, resume: bool) -> Result<Vec<StepFig
         let address = "127.0.0.1".to_owned();
         let ring = Ring::join(&Launch { rank, size, local_rank: rank, local_size: Some(size), address, port }, b"")?;
         let mut figures = Vec::new();
-        train_among(&ring, recipe, device(), resume, &AtomicBool::new(false), &mut |event| {
+        Training::new(recipe).ranks(&ring).resume(resume).run(device(), &mut |event| {
             if let TrainingEvent::Step(step) = event {
                 figures.push(step);
             }

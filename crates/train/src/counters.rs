@@ -1,0 +1,83 @@
+//! What a run counts; saved with its state. Real numbers are kept as their bits, so that nothing is rounded.
+
+use crate::objective::ObjectiveState;
+use aquatint_evaluate::Likelihood;
+use serde::{Deserialize, Serialize};
+
+/// What a run counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Counters {
+    pub(crate) step: u64,
+    pub(crate) tokens: u64,
+    seconds: u64,
+    best: Option<(u64, u64)>,
+    last: Option<LastMeasure>,
+    /// Steps whose gradient was not finite.
+    pub(crate) skipped: u64,
+    /// What the objective counts.
+    pub(crate) objective: ObjectiveState,
+    /// The whole recipe, as TOML.
+    pub(crate) recipe: String,
+}
+
+/// The last measurement of the held-out text.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LastMeasure {
+    nats_per_token: u64,
+    bits_per_byte: u64,
+    step: u64,
+}
+
+impl Counters {
+    /// Of a run that has not taken a step.
+    pub(crate) fn new(recipe: String) -> Self {
+        Self {
+            step: 0,
+            tokens: 0,
+            seconds: 0f64.to_bits(),
+            best: None,
+            last: None,
+            skipped: 0,
+            objective: ObjectiveState::default(),
+            recipe,
+        }
+    }
+
+    /// Seconds of training, over all the run's processes.
+    pub(crate) fn seconds(&self) -> f64 {
+        f64::from_bits(self.seconds)
+    }
+
+    pub(crate) fn set_seconds(&mut self, seconds: f64) {
+        self.seconds = seconds.to_bits();
+    }
+
+    /// Takes note of a measurement at the present step; whether it is the best so far.
+    pub(crate) fn measured(&mut self, likelihood: &Likelihood) -> bool {
+        let (nats, step) = (likelihood.nats_per_token, self.step);
+        let (nats_per_token, bits_per_byte) = (nats.to_bits(), likelihood.bits_per_byte.to_bits());
+        self.last = Some(LastMeasure { nats_per_token, bits_per_byte, step });
+        let best = self.best.is_none_or(|(bits, _)| nats < f64::from_bits(bits));
+        if best {
+            self.best = Some((nats_per_token, step));
+        }
+        best
+    }
+
+    /// Whether the held-out text was measured at the present step.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.last.is_some_and(|last| last.step == self.step)
+    }
+
+    /// The best measurement in nats per token, and its step.
+    pub(crate) fn best(&self) -> Option<(f64, u64)> {
+        self.best.map(|(bits, step)| (f64::from_bits(bits), step))
+    }
+
+    /// The last measurement in nats per token and bits per byte.
+    pub(crate) fn last(&self) -> Option<(f64, f64)> {
+        self.last.map(|last| (f64::from_bits(last.nats_per_token), f64::from_bits(last.bits_per_byte)))
+    }
+}

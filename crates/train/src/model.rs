@@ -1,0 +1,83 @@
+//! The model of a run: a network, what its optimiser remembers, and what it is saved with.
+
+use crate::TrainError;
+use crate::objective::{Objective, TrainedModel};
+use crate::optimiser::Optimiser;
+use aquatint_checkpoint::{Checkpoint, GenerationDefaults, Storage, Tensor, save};
+use aquatint_compute::{Device, Element};
+use aquatint_network::{Denoiser, Network};
+use aquatint_vocabulary::{Role, Vocabulary};
+use std::path::Path;
+
+/// A network that learns.
+pub(crate) struct Model<'a, D: Device> {
+    pub(crate) network: Network<D>,
+    pub(crate) optimiser: Optimiser<D>,
+    pub(crate) vocabulary: &'a Vocabulary,
+    /// Type in which weights are saved.
+    pub(crate) storage: Storage,
+}
+
+impl<D: Device> Model<'_, D> {
+    /// Numbers in the network.
+    pub(crate) fn parameters(&self) -> u64 {
+        self.network.parameters().iter().map(|p| p.shape.iter().product::<usize>() as u64).sum()
+    }
+
+    /// Does something while the network has its averaged weights.
+    pub(crate) fn with_average<T>(&mut self, work: impl FnOnce(&Self) -> T) -> T {
+        self.optimiser.swap_ema(&mut self.network);
+        let done = work(self);
+        self.optimiser.swap_ema(&mut self.network);
+        done
+    }
+
+    /// Saves the weights that the network has at the moment.
+    pub(crate) fn save(&self, folder: &Path, objective: &dyn Objective) -> Result<(), TrainError> {
+        self.save_described(folder, &|defaults| objective.describe_generation(defaults))
+    }
+
+    fn save_described(&self, folder: &Path, describe: &dyn Fn(&mut GenerationDefaults)) -> Result<(), TrainError> {
+        let device = self.network.device();
+        let tensor = |name: &str, shape: &[usize], buffer| {
+            let values = device.download(buffer).into_iter().map(|v| v.to_f64() as f32).collect();
+            Tensor { name: name.to_owned(), shape: shape.to_vec(), values }
+        };
+        let parameters = self.network.parameters();
+        let tensors: Vec<_> = parameters.iter().map(|p| tensor(p.name, p.shape, p.value)).collect();
+        let mut generation = generation(self.vocabulary);
+        describe(&mut generation);
+        save(folder, self.network.spec(), self.vocabulary, &generation, &tensors, self.storage)?;
+        Ok(())
+    }
+}
+
+impl<D: Device> TrainedModel for Model<'_, D> {
+    fn denoiser(&self) -> &dyn Denoiser {
+        &self.network
+    }
+
+    fn save_average(&mut self, folder: &Path, describe: &dyn Fn(&mut GenerationDefaults)) -> Result<(), TrainError> {
+        self.with_average(|model| model.save_described(folder, describe))
+    }
+
+    fn open(&self, folder: &Path) -> Result<Box<dyn Denoiser>, TrainError> {
+        open(folder, self.network.device())
+    }
+}
+
+/// The model of a folder on a device.
+pub(crate) fn open<D: Device>(folder: &Path, device: &D) -> Result<Box<dyn Denoiser>, TrainError> {
+    Ok(Box::new(Checkpoint::load(folder)?.network(device.clone())?))
+}
+
+/// What `generation_config.json` says of every model: the ids by role. How to sample is for whoever has tried to say.
+fn generation(vocabulary: &Vocabulary) -> GenerationDefaults {
+    GenerationDefaults {
+        mask_token_id: vocabulary.role(Role::Mask),
+        eos_token_id: vocabulary.role(Role::End),
+        pad_token_id: vocabulary.role(Role::Pad),
+        bos_token_id: vocabulary.role(Role::Begin),
+        ..GenerationDefaults::default()
+    }
+}

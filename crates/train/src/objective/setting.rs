@@ -1,0 +1,62 @@
+//! What an objective is made from, before the first step.
+
+use super::{Objective, ObjectiveState};
+use crate::recipe::Resolved;
+use crate::train_data::TrainData;
+use crate::{TrainError, TrainingEvent};
+use aquatint_network::{Denoiser, NetworkSpec};
+use aquatint_vocabulary::Vocabulary;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Makes an objective for a run.
+pub type BeginObjective<'a> = dyn Fn(&mut Setting<'_>) -> Result<Box<dyn Objective>, TrainError> + 'a;
+
+/// Opens the model of a folder on the device of the run.
+pub(crate) type OpenModel<'a> = dyn Fn(&Path) -> Result<Box<dyn Denoiser>, TrainError> + 'a;
+
+/// What an objective is made from.
+pub struct Setting<'a> {
+    /// The recipe.
+    pub recipe: &'a Resolved,
+    /// The network that is trained.
+    pub spec: &'a NetworkSpec,
+    /// Its tokens.
+    pub vocabulary: &'a Vocabulary,
+    pub(crate) saved: Option<&'a ObjectiveState>,
+    pub(crate) open: &'a OpenModel<'a>,
+    pub(crate) events: &'a mut (dyn FnMut(TrainingEvent<'_>) + 'a),
+    pub(crate) train_data: Option<Arc<TrainData>>,
+}
+
+impl Setting<'_> {
+    /// The texts that the recipe names, packed when they are first asked for. An objective that never asks needs none.
+    ///
+    /// # Errors
+    /// When there are none, or too few for one step.
+    pub fn train_data(&mut self) -> Result<Arc<TrainData>, TrainError> {
+        if let Some(data) = &self.train_data {
+            return Ok(Arc::clone(data));
+        }
+        let data = Arc::new(TrainData::prepare(self.recipe, self.vocabulary, self.events)?);
+        self.train_data = Some(Arc::clone(&data));
+        Ok(data)
+    }
+
+    /// What the objective of a resumed run had counted; `None` in a new run.
+    ///
+    /// # Errors
+    /// When another objective counted it.
+    pub fn saved<T: DeserializeOwned>(&self) -> Result<Option<T>, TrainError> {
+        self.saved.map(ObjectiveState::read).transpose()
+    }
+
+    /// Opens the model of a folder, a teacher say, on the device of the run.
+    ///
+    /// # Errors
+    /// When there is none, or the device lacks the memory.
+    pub fn open(&self, folder: &Path) -> Result<Box<dyn Denoiser>, TrainError> {
+        (self.open)(folder)
+    }
+}

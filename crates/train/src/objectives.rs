@@ -1,0 +1,31 @@
+//! The objectives that a recipe can ask for: one file and one line for each.
+
+mod bound;
+mod causal;
+mod diffusion;
+mod distillation;
+mod self_conditioning;
+
+use crate::RecipeError;
+use crate::TrainError;
+use crate::objective::{Objective, Setting};
+use crate::recipe::Resolved;
+
+/// An objective that a recipe can ask for.
+pub(crate) struct Registered {
+    /// Whether a recipe asks for it.
+    pub(crate) is_asked: fn(&Resolved) -> bool,
+    /// What a recipe that asks for it has to say besides.
+    pub(crate) check: fn(&Resolved) -> Result<(), RecipeError>,
+    /// Makes it.
+    pub(crate) begin: fn(&mut Setting<'_>) -> Result<Box<dyn Objective>, TrainError>,
+}
+
+/// The first that a recipe asks for is the one that it gets; every recipe asks for the last.
+const REGISTRY: [Registered; 3] = [distillation::REGISTERED, causal::REGISTERED, bound::REGISTERED];
+
+/// The objective of a recipe.
+pub(crate) fn of(recipe: &Resolved) -> &'static Registered {
+    static ALL: [Registered; REGISTRY.len()] = REGISTRY;
+    ALL.iter().find(|registered| (registered.is_asked)(recipe)).unwrap_or(&ALL[REGISTRY.len() - 1])
+}

@@ -1,0 +1,262 @@
+//! The bound, or what a process learns from in its place ([`Process::corrupt`]), at times drawn for each canvas, or for each
+//! block where blocks become noisy one by one.
+//!
+//! With masking `bernoulli`, positions are hidden one by one as the process says; with `fixed-count`, the share of positions
+//! that the time names (LLaDA, 2502.09992, equation 14): the same expectation, less noise, and no influence of the
+//! schedule, where the process has such a form. Every weight is divided by the number of tokens of the whole step, so that
+//! the loss is in nats per token whatever the batch. Where it is a bound, it is multiplied by the width of `time_range`, so
+//! that a narrower range costs the part of the bound that it covers, and divided by the density of its time where times
+//! follow the cost ([`TimeDensity`]).
+//!
+//! Deviation: weights above `weight_limit` are cut to it for the gradient, never for the figures: a nearly clean canvas
+//! weighs 1/t, and a few of them would set the direction of a step. Where nothing is said nothing is cut.
+//!
+//! With masking `complementary` each canvas is there twice, and the second has masked what the first shows. Where the first
+//! shows nothing, neither does the second, so that the second's count is as even as the first's and both are the bound.
+
+use super::Registered;
+use super::diffusion::Diffusion;
+use crate::TrainError;
+use crate::objective::{Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
+use crate::recipe::Masking;
+use aquatint_batch::{NoisyBatch, corrupt_evenly, golden_point};
+use aquatint_checkpoint::GenerationDefaults;
+use aquatint_corpus::CanvasBatch;
+use aquatint_diffusion::{Corrupted, Cost, Draws, Process, Time, TimeDensity, TokenId, Vectors};
+use aquatint_evaluate::Likelihood;
+use aquatint_network::{Denoiser, Learner, RowSlots};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// Streams of randomness under the run's seed.
+const TIMES: u64 = 1;
+const MASKS: u64 = 2;
+const GIVEN: u64 = 4;
+
+pub(super) const REGISTERED: Registered =
+    Registered { is_asked: |_| true, check: |_| Ok(()), begin: |setting| Ok(Box::new(Bound::begin(setting)?)) };
+
+#[derive(Debug)]
+struct Bound {
+    diffusion: Diffusion,
+    /// What was paid at which times, where times follow the cost.
+    density: TimeDensity,
+}
+
+/// What the run's state keeps.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Counted {
+    /// The running cost of each part of the times, as bits; nothing where times do not follow the cost.
+    density: Vec<Option<u64>>,
+}
+
+/// What one pass asks.
+#[derive(Debug, Clone)]
+struct Noisy {
+    /// With the weights that the gradient gets.
+    batch: NoisyBatch,
+    /// The weights of the objective itself.
+    weights: Vec<f64>,
+    /// The rows of each time with that time.
+    parts: Vec<(Range<usize>, Time)>,
+}
+
+/// What the asked rows of a pass cost, and −log p of their clean tokens.
+struct Costs {
+    costs: Vec<f64>,
+    cross_entropy: Vec<f64>,
+}
+
+impl Bound {
+    fn begin(setting: &mut Setting<'_>) -> Result<Self, TrainError> {
+        let density = match setting.saved::<Counted>()? {
+            Some(saved) => TimeDensity::from_costs(saved.density.into_iter().map(|bits| bits.map(f64::from_bits))),
+            None => TimeDensity::new(),
+        };
+        Ok(Self { diffusion: Diffusion::begin(setting)?, density })
+    }
+
+    /// The places of a step's canvases among all times, in `[0, 1]`: a function of the seed and the step alone.
+    fn time_quantiles(&self, step: u64, canvases: usize) -> Vec<f64> {
+        let mut draws = self.diffusion.key.fold(TIMES).at(0, step);
+        let times = self.diffusion.recipe.time_sampling.spread().sample(canvases, 0.0..1.0, &mut draws);
+        times.into_iter().map(Time::value).collect()
+    }
+
+    /// Hides what a pass asks for.
+    fn corrupt_pass(&self, pass: &Pass<'_>) -> Noisy {
+        let (rows, recipe, process) = (pass.rows, &self.diffusion.recipe, self.diffusion.process.as_ref());
+        let mut batch = NoisyBatch::new(rows);
+        let mut parts = Vec::new();
+        // What the canvas before hid, part by part.
+        let mut before: Vec<Vec<bool>> = Vec::new();
+        let mut weights = Vec::new();
+        let (low, high) = recipe.time_range;
+        let limit = recipe.weight_limit.unwrap_or(f64::INFINITY);
+        let tokens = pass.tokens as f64;
+        let masks = self.diffusion.key.fold(MASKS);
+        let grid = self.density.grid();
+        let is_bound = process.learns_bound() || recipe.bound;
+        let quantiles = self.time_quantiles(pass.step, pass.canvases);
+        for (index, (canvas, &quantile)) in rows.canvases.iter().zip(&quantiles[pass.first..]).enumerate() {
+            let mut draws = masks.at((pass.first + index) as u64, pass.step);
+            let given = self.given(pass.step, pass.first + index, canvas.len());
+            let mut network_time = None;
+            for (number, part) in rows.parts(canvas).into_iter().enumerate().filter(|(_, part)| !part.is_empty()) {
+                let quantile = low + (high - low) * golden_point(quantile, number as u64);
+                let (time, scale) = if self.diffusion.follows_cost() {
+                    let time = grid.time(quantile);
+                    (time, if is_bound { (high - low) / self.density.density(time) } else { 1.0 })
+                } else {
+                    (Time::nearest(quantile), if is_bound { high - low } else { 1.0 })
+                };
+                let mut open = rows.open(canvas, &part, recipe.prompt);
+                let open_from = canvas.start + given;
+                open.iter_mut().enumerate().for_each(|(i, open)| *open &= part.start + i >= open_from);
+                let clean = &rows.tokens[part.clone()];
+                let noisy = match before.get(number).filter(|_| self.diffusion.pairs() && index % 2 == 1) {
+                    Some(hidden) => complement(process, clean, &open, hidden, &mut draws),
+                    None => None,
+                };
+                let noisy = noisy.unwrap_or_else(|| self.corrupt(clean, &open, time, &mut draws));
+                let mut hidden = vec![false; part.len()];
+                noisy.terms.iter().for_each(|term| hidden[term.position] = true);
+                before.resize(before.len().max(number + 1), Vec::new());
+                before[number] = hidden;
+                network_time = Some(noisy.noise as f32);
+                let terms = batch.terms.len();
+                batch.put(part.clone(), noisy);
+                for term in &mut batch.terms[terms..] {
+                    let weight = term.weight * scale;
+                    term.weight = weight.min(limit) / tokens;
+                    weights.push(weight / tokens);
+                }
+                parts.push((part, time));
+            }
+            batch.times.extend(network_time);
+        }
+        Noisy { batch, weights, parts }
+    }
+
+    fn corrupt(&self, clean: &[TokenId], open: &[bool], time: Time, draws: &mut Draws) -> Corrupted {
+        let (recipe, process) = (&self.diffusion.recipe, self.diffusion.process.as_ref());
+        match recipe.masking {
+            _ if recipe.bound => process.corrupt_for_bound(clean, open, time, draws),
+            Masking::FixedCount | Masking::Complementary if process.has_fixed_count() => {
+                corrupt_evenly(process, clean, open, time, draws)
+            }
+            _ => process.corrupt(clean, open, time, draws),
+        }
+    }
+
+    /// How many tokens at the beginning of a canvas are given in this step: in a share of the canvases any number.
+    fn given(&self, step: u64, canvas: usize, length: usize) -> usize {
+        let mut draws = self.diffusion.key.fold(GIVEN).at(canvas as u64, step);
+        if draws.uniform() < self.diffusion.recipe.given_share { draws.below(length as u64) as usize } else { 0 }
+    }
+}
+
+impl Noisy {
+    /// The mean of what each part's rows cost, with the part's time.
+    fn mean_costs(&self, costs: &[f64]) -> Vec<(Time, f64)> {
+        let mut sums = vec![(0.0, 0usize); self.parts.len()];
+        for (term, cost) in self.batch.terms.iter().zip(costs) {
+            let part = self.parts.partition_point(|(rows, _)| rows.end <= term.position);
+            if let Some(sum) = sums.get_mut(part) {
+                *sum = (sum.0 + cost, sum.1 + 1);
+            }
+        }
+        let mean = |((_, time), (sum, count)): (&(Range<usize>, Time), (f64, usize))| {
+            (count > 0).then(|| (*time, sum / count as f64))
+        };
+        self.parts.iter().zip(sums).filter_map(mean).collect()
+    }
+
+    /// The costs of the pass, after which its gradient is collected.
+    fn forward_backward(
+        &self,
+        pass: &Pass<'_>,
+        model: &mut dyn Learner,
+        prediction: Option<&[f32]>,
+    ) -> Result<Costs, TrainError> {
+        let batch = &self.batch;
+        let spec = model.spec().clone();
+        let input = batch.input(pass.rows, &spec, prediction);
+        if let Some(asked) = batch.loss_rows() {
+            let costs = model.forward_backward(&input, &asked)?;
+            return Ok(Costs { cross_entropy: costs.clone(), costs });
+        }
+        let values = model.word_vectors()?.unwrap_or_default();
+        let vectors = Vectors { size: spec.word_vector_size.unwrap_or(0), values: &values };
+        let slots = RowSlots::new(batch.terms.len());
+        model.forward_backward_with(&input, &batch.rows(), &|index, probabilities| {
+            let term = &batch.terms[index];
+            let cross_entropy = Cost::CrossEntropy.value(term.target, probabilities, vectors);
+            let cost = term.cost.learn(term.target, probabilities, vectors, term.weight);
+            slots.set(index, (cost, cross_entropy));
+        })?;
+        let (costs, cross_entropy) = slots.into_vec()?.into_iter().unzip();
+        Ok(Costs { costs, cross_entropy })
+    }
+}
+
+impl Objective for Bound {
+    fn process(&self) -> Option<&dyn Process> {
+        Some(self.diffusion.process.as_ref())
+    }
+
+    fn batch(&mut self, step: Step<'_>, _: &mut dyn TrainedModel) -> Result<CanvasBatch, TrainError> {
+        self.diffusion.batch(step)
+    }
+
+    fn forward_backward(&mut self, pass: &Pass<'_>, model: &mut dyn Learner) -> Result<PassCost, TrainError> {
+        let noisy = self.corrupt_pass(pass);
+        let prediction = self.diffusion.self_conditioning.predict(model, pass, &noisy.batch)?;
+        let Costs { costs, cross_entropy } = noisy.forward_backward(pass, model, prediction.as_deref())?;
+        let constant = noisy.batch.constant / pass.tokens as f64;
+        let nats = constant + noisy.weights.iter().zip(&costs).map(|(w, c)| w * c).sum::<f64>();
+        let observed = noisy.mean_costs(&cross_entropy);
+        Ok(PassCost { nats, observed: observed.into_iter().flat_map(|(time, cost)| [time.value(), cost]).collect() })
+    }
+
+    fn observe(&mut self, observed: &[f64]) {
+        if self.diffusion.follows_cost() {
+            let pairs = observed.chunks_exact(2);
+            self.density.observe(pairs.filter_map(|pair| Some((Time::new(pair[0]).ok()?, pair[1]))));
+        }
+    }
+
+    fn validate(&self, model: &dyn Denoiser) -> Result<Option<Likelihood>, TrainError> {
+        self.diffusion.validate(model)
+    }
+
+    fn describe_generation(&self, defaults: &mut GenerationDefaults) {
+        self.diffusion.describe_generation(defaults, &self.density);
+    }
+
+    fn state(&self) -> Result<ObjectiveState, TrainError> {
+        let follows = self.diffusion.follows_cost();
+        let costs = self.density.costs().iter().filter(|_| follows);
+        ObjectiveState::new(&Counted { density: costs.map(|cost| cost.map(f64::to_bits)).collect() })
+    }
+}
+
+/// The canvas with exactly that corrupted which was not before; `None` where nothing is left, or the process has no form of
+/// fixed count.
+fn complement(
+    process: &dyn Process,
+    clean: &[TokenId],
+    open: &[bool],
+    hidden: &[bool],
+    draws: &mut Draws,
+) -> Option<Corrupted> {
+    let all = open.iter().filter(|open| **open).count();
+    let rest: Vec<bool> = open.iter().zip(hidden).map(|(open, hidden)| *open && !hidden).collect();
+    let count = rest.iter().filter(|open| **open).count();
+    let mut noisy = process.corrupt_count(clean, &rest, count, draws).filter(|_| count > 0)?;
+    let share = count as f64 / all as f64;
+    noisy.terms.iter_mut().for_each(|term| term.weight /= share);
+    noisy.noise = share;
+    Some(noisy)
+}

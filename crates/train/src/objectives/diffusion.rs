@@ -1,0 +1,79 @@
+//! What the objectives of diffusion share: a process, the recipe's canvases, the held-out bound.
+
+use super::self_conditioning::SelfConditioning;
+use crate::TrainError;
+use crate::objective::{Setting, Step};
+use crate::recipe::{Masking, ObjectiveRecipe, Times};
+use crate::train_data::TrainData;
+use aquatint_checkpoint::GenerationDefaults;
+use aquatint_corpus::CanvasBatch;
+use aquatint_diffusion::{Key, Process, TimeDensity};
+use aquatint_evaluate::{Likelihood, Rule};
+use aquatint_network::{Denoiser, NetworkError};
+use std::sync::Arc;
+
+/// A process and what it is learnt from.
+#[derive(Debug)]
+pub(super) struct Diffusion {
+    pub(super) process: Arc<dyn Process>,
+    pub(super) recipe: ObjectiveRecipe,
+    /// The run's randomness.
+    pub(super) key: Key,
+    pub(super) self_conditioning: SelfConditioning,
+    data: Arc<TrainData>,
+    validate_times: usize,
+}
+
+impl Diffusion {
+    pub(super) fn begin(setting: &mut Setting<'_>) -> Result<Self, TrainError> {
+        let recipe = setting.recipe;
+        Ok(Self {
+            process: setting.spec.process().map_err(NetworkError::from)?,
+            recipe: recipe.objective.clone(),
+            key: Key::new(recipe.seed),
+            self_conditioning: SelfConditioning::new(recipe),
+            data: setting.train_data()?,
+            validate_times: recipe.run.validate_times,
+        })
+    }
+
+    /// Whether each canvas is there twice, with masks that complement each other.
+    pub(super) fn pairs(&self) -> bool {
+        self.recipe.masking == Masking::Complementary && self.process.has_fixed_count()
+    }
+
+    /// Whether times are drawn where the cost rises.
+    pub(super) fn follows_cost(&self) -> bool {
+        self.recipe.time_sampling == Times::Adaptive
+    }
+
+    /// The canvases of a step.
+    pub(super) fn batch(&self, step: Step<'_>) -> Result<CanvasBatch, TrainError> {
+        match self.pairs() {
+            true => Ok(twice(&self.data.batch(step.number, step.canvases / 2)?)),
+            false => self.data.batch(step.number, step.canvases),
+        }
+    }
+
+    /// The held-out bound.
+    pub(super) fn validate(&self, model: &dyn Denoiser) -> Result<Option<Likelihood>, TrainError> {
+        let (process, times) = (self.process.as_ref(), self.validate_times);
+        self.data.likelihood(model, Rule::Diffusion { process, times, prompt: self.recipe.prompt }).map(Some)
+    }
+
+    /// The process's own policy, and the times that training found.
+    pub(super) fn describe_generation(&self, defaults: &mut GenerationDefaults, density: &TimeDensity) {
+        defaults.policy = Some(self.process.policy().name());
+        defaults.time_grid = self.follows_cost().then(|| density.grid().ranks().to_vec());
+    }
+}
+
+/// Each canvas two times, one after the other.
+fn twice(batch: &CanvasBatch) -> CanvasBatch {
+    let pairs = |row: std::slice::Chunks<'_, u32>| row.flat_map(|canvas| [canvas, canvas].concat()).collect();
+    CanvasBatch {
+        length: batch.length,
+        tokens: pairs(batch.tokens.chunks(batch.length)),
+        documents: pairs(batch.documents.chunks(batch.length)),
+    }
+}

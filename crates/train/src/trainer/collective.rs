@@ -1,0 +1,82 @@
+//! What the ranks of a run do together: they add their gradients and costs, and agree on where they stand and when to end.
+
+use crate::TrainError;
+use crate::event::Ending;
+use crate::parallel::{ParallelError, Ranks};
+use aquatint_compute::{Device, Element};
+use aquatint_network::Network;
+
+/// Makes the gradient that of all ranks, in the precision of the device.
+pub(super) fn all_reduce_gradients<D: Device>(ranks: &dyn Ranks, network: &mut Network<D>) -> Result<(), TrainError> {
+    if ranks.size() == 1 {
+        return Ok(());
+    }
+    let device = network.device().clone();
+    let mut flat: Vec<D::Element> = Vec::new();
+    for parameter in network.parameters() {
+        flat.extend(device.download(parameter.gradient));
+    }
+    if size_of::<D::Element>() <= size_of::<f32>() {
+        let mut single: Vec<f32> = flat.iter().map(|value| value.to_f64() as f32).collect();
+        ranks.all_reduce_single(&mut single)?;
+        flat = single.into_iter().map(|value| D::Element::from_f64(value.into())).collect();
+    } else {
+        let mut wide: Vec<f64> = flat.iter().map(|value| value.to_f64()).collect();
+        ranks.all_reduce(&mut wide)?;
+        flat = wide.into_iter().map(D::Element::from_f64).collect();
+    }
+    let mut rest = flat.as_slice();
+    for parameter in network.parameters_mut() {
+        let (values, after) = rest.split_at(device.len(parameter.value));
+        device.write(parameter.gradient, values);
+        rest = after;
+    }
+    Ok(())
+}
+
+/// The cost of a step on all ranks, and what all of them observed, in the order of the ranks.
+pub(super) fn all_reduce_costs(
+    ranks: &dyn Ranks,
+    nats: f64,
+    observed: Vec<f64>,
+) -> Result<(f64, Vec<f64>), TrainError> {
+    if ranks.size() == 1 {
+        return Ok((nats, observed));
+    }
+    let mine = [nats].into_iter().chain(observed).flat_map(f64::to_le_bytes).collect();
+    let (mut total, mut all) = (0.0, Vec::new());
+    for bytes in ranks.all_gather(mine)? {
+        let number = |bytes: &[u8]| bytes.try_into().map_or(f64::NAN, f64::from_le_bytes);
+        let mut numbers = bytes.chunks_exact(size_of::<f64>()).map(number);
+        total += numbers.next().unwrap_or(f64::NAN);
+        all.extend(numbers);
+    }
+    Ok((total, all))
+}
+
+/// That all ranks stand at the same step: a folder that is not the same for all would have them drift apart.
+pub(crate) fn agree_on_step(ranks: &dyn Ranks, step: u64) -> Result<(), TrainError> {
+    let steps = ranks.all_gather(step.to_le_bytes().to_vec())?;
+    match steps.iter().position(|other| *other != step.to_le_bytes()) {
+        None => Ok(()),
+        Some(rank) => Err(ParallelError::Other {
+            rank,
+            what: format!("is not at step {step}: the run's folder has to be one that all ranks see"),
+        }
+        .into()),
+    }
+}
+
+/// Why all ranks end, if one of them wishes to: an interruption goes before the end of its time.
+pub(super) fn agree_on_ending(ranks: &dyn Ranks, wish: Option<Ending>) -> Result<Option<Ending>, TrainError> {
+    let wish = match wish {
+        Some(Ending::Interrupted) => 2,
+        Some(Ending::TimeUp | Ending::Complete) => 1,
+        None => 0,
+    };
+    Ok(match ranks.all_gather(vec![wish])?.into_iter().flatten().max() {
+        Some(2) => Some(Ending::Interrupted),
+        Some(1) => Some(Ending::TimeUp),
+        _ => None,
+    })
+}

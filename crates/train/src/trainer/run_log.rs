@@ -1,0 +1,144 @@
+//! What a run tells: figures over some steps, events, `metrics.jsonl`, the plot, the clock.
+
+use super::step::StepOutcome;
+use crate::TrainError;
+use crate::counters::Counters;
+use crate::event::{CorpusFigures, Ending, StepFigures, Summary, TrainingEvent};
+use crate::metrics::Metrics;
+use crate::plot;
+use aquatint_evaluate::Likelihood;
+use std::path::Path;
+use std::time::Instant;
+
+/// Everything that a run tells.
+pub(crate) struct RunLog<'a> {
+    events: &'a mut (dyn FnMut(TrainingEvent<'_>) + 'a),
+    /// Rank 0 keeps figures.
+    metrics: Option<Metrics>,
+    /// Of the recipe's texts, where the objective learns from them.
+    corpus: Option<CorpusFigures>,
+    /// When this process began to train, and seconds of training before it.
+    begun: Instant,
+    before: f64,
+    since: SinceReport,
+}
+
+/// Figures gathered since the last report.
+#[derive(Debug, Default)]
+struct SinceReport {
+    nats: f64,
+    tokens: u64,
+    bytes: u64,
+    steps: u64,
+    seconds: f64,
+    norm: f64,
+    learning_rate: f64,
+}
+
+impl<'a> RunLog<'a> {
+    pub(crate) fn new(
+        counters: &Counters,
+        metrics: Option<Metrics>,
+        corpus: Option<CorpusFigures>,
+        events: &'a mut (dyn FnMut(TrainingEvent<'_>) + 'a),
+    ) -> Self {
+        Self {
+            events,
+            metrics,
+            corpus,
+            begun: Instant::now(),
+            before: counters.seconds(),
+            since: SinceReport::default(),
+        }
+    }
+
+    pub(super) fn event(&mut self, event: TrainingEvent<'_>) {
+        (self.events)(event);
+    }
+
+    /// Seconds of training over all the run's processes.
+    pub(super) fn seconds(&self) -> f64 {
+        self.before + self.begun.elapsed().as_secs_f64()
+    }
+
+    /// Minutes of this process.
+    pub(super) fn minutes(&self) -> f64 {
+        self.begun.elapsed().as_secs_f64() / 60.0
+    }
+
+    /// Counts a step in.
+    pub(super) fn add(&mut self, step: &StepOutcome) {
+        let since = &mut self.since;
+        since.seconds += step.seconds;
+        if step.finite {
+            since.nats += step.nats * step.tokens as f64;
+            since.tokens += step.tokens;
+            since.bytes += step.bytes;
+            since.steps += 1;
+            (since.norm, since.learning_rate) = (step.norm, step.learning_rate);
+        }
+    }
+
+    /// Tells the figures of the steps since the last report, if there were any.
+    pub(super) fn report(&mut self, counters: &Counters, steps: u64) -> Result<(), TrainError> {
+        let since = std::mem::take(&mut self.since);
+        if since.tokens == 0 {
+            return Ok(());
+        }
+        let left = steps.saturating_sub(counters.step) as f64;
+        let figures = StepFigures {
+            step: counters.step,
+            loss: since.nats / since.tokens as f64,
+            bits_per_byte: since.nats / std::f64::consts::LN_2 / since.bytes.max(1) as f64,
+            gradient_norm: since.norm,
+            learning_rate: since.learning_rate,
+            tokens_per_second: since.tokens as f64 / since.seconds,
+            tokens: counters.tokens,
+            epochs: self.corpus.map(|corpus| counters.tokens as f64 / corpus.train_tokens.max(1) as f64),
+            seconds: self.seconds(),
+            seconds_left: left * since.seconds / since.steps as f64,
+        };
+        if let Some(metrics) = &mut self.metrics {
+            metrics.step(&figures)?;
+        }
+        self.event(TrainingEvent::Step(figures));
+        Ok(())
+    }
+
+    pub(super) fn validated(&mut self, step: u64, likelihood: &Likelihood, best: bool) -> Result<(), TrainError> {
+        let seconds = self.seconds();
+        if let Some(metrics) = &mut self.metrics {
+            metrics.validation(step, likelihood, seconds)?;
+        }
+        self.event(TrainingEvent::Validated { step, likelihood, best });
+        Ok(())
+    }
+
+    /// Draws the plot and tells that everything is on the disk.
+    pub(super) fn saved(&mut self, step: u64, folder: &Path) -> Result<(), TrainError> {
+        if let Some(metrics) = &self.metrics {
+            let entropy = self.corpus.map(|corpus| corpus.unigram_entropy);
+            plot::draw(&folder.join("loss.svg"), &metrics.training, &metrics.validation, entropy)?;
+        }
+        self.event(TrainingEvent::Saved { step, folder });
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self, counters: &Counters, ending: Ending) -> Result<Summary, TrainError> {
+        let seconds = self.seconds();
+        if let Some(metrics) = &mut self.metrics {
+            metrics.ending(counters.step, ending, seconds)?;
+        }
+        let summary = Summary {
+            ending,
+            step: counters.step,
+            tokens: counters.tokens,
+            seconds,
+            best: counters.best(),
+            last: counters.last().map(|(nats, _)| nats),
+            bits_per_byte: counters.last().map(|(_, bits)| bits),
+        };
+        self.event(TrainingEvent::Finished(&summary));
+        Ok(summary)
+    }
+}

@@ -1,0 +1,99 @@
+//! One step: its canvases go through the network pass by pass, ranks add their gradients, the optimiser updates.
+
+use super::collective::{all_reduce_costs, all_reduce_gradients};
+use crate::TrainError;
+use crate::lr_schedule::learning_rate_factor;
+use crate::model::Model;
+use crate::objective::{Objective, Pass, Step};
+use crate::parallel::Ranks;
+use crate::recipe::Resolved;
+use aquatint_batch::PackedBatch;
+use aquatint_compute::Device;
+use aquatint_corpus::CanvasBatch;
+use aquatint_diffusion::PADDING_DOCUMENT;
+use aquatint_network::{Denoiser, Learner};
+use std::ops::Range;
+use std::time::Instant;
+
+/// What all steps of a run have in common.
+pub(super) struct StepSettings<'a> {
+    pub(super) ranks: &'a dyn Ranks,
+    /// The canvases of each step that this rank learns.
+    pub(super) own: Range<usize>,
+    pub(super) recipe: &'a Resolved,
+    /// Bytes of text that each token stands for.
+    pub(super) byte_lengths: &'a [u32],
+}
+
+/// What a step was.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StepOutcome {
+    /// Whether the gradient was finite; the step changed nothing where it was not.
+    pub(crate) finite: bool,
+    /// The loss, in nats per token.
+    pub(crate) nats: f64,
+    pub(crate) tokens: u64,
+    pub(crate) bytes: u64,
+    /// The gradient's, before clipping.
+    pub(crate) norm: f64,
+    pub(crate) learning_rate: f64,
+    pub(crate) seconds: f64,
+}
+
+impl StepSettings<'_> {
+    /// Takes step `number`, counted from 0.
+    pub(super) fn take<D: Device>(
+        &self,
+        objective: &mut dyn Objective,
+        model: &mut Model<'_, D>,
+        number: u64,
+    ) -> Result<StepOutcome, TrainError> {
+        let begun = Instant::now();
+        let batch = self.recipe.optimiser.batch;
+        let canvases = objective.batch(Step { number, canvases: batch, ranks: self.ranks }, model)?;
+        let tokens = canvases.filled();
+        model.network.clear_gradients();
+        let (mut nats, mut observed) = (0.0, Vec::new());
+        let per_pass = self.recipe.canvases_per_pass();
+        let mut first = self.own.start;
+        while first < self.own.end {
+            // Passes end where they do on one rank, since some draws are one for each pass.
+            let count = (per_pass - first % per_pass).min(self.own.end - first);
+            let rows = PackedBatch::new(&part(&canvases, first, count), model.network.spec().attention)?;
+            let pass = Pass { step: number, first, canvases: batch, tokens, rows: &rows };
+            let cost = objective.forward_backward(&pass, &mut model.network)?;
+            nats += cost.nats;
+            observed.extend(cost.observed);
+            first += count;
+        }
+        all_reduce_gradients(self.ranks, &mut model.network)?;
+        let (nats, observed) = all_reduce_costs(self.ranks, nats, observed)?;
+        let norm = model.network.gradient_norm();
+        let optimiser = &self.recipe.optimiser;
+        let learning_rate = optimiser.learning_rate * learning_rate_factor(optimiser, number, self.recipe.run.steps);
+        let finite = norm.is_finite() && nats.is_finite();
+        if finite {
+            objective.observe(&observed);
+            model.optimiser.update(&mut model.network, number + 1, learning_rate, norm);
+        }
+        let bytes = self.bytes(&canvases);
+        let seconds = begun.elapsed().as_secs_f64();
+        Ok(StepOutcome { finite, nats, tokens: tokens as u64, bytes, norm, learning_rate, seconds })
+    }
+
+    /// Bytes of text in a batch.
+    fn bytes(&self, batch: &CanvasBatch) -> u64 {
+        let length = |token: &u32| u64::from(self.byte_lengths.get(*token as usize).copied().unwrap_or(0));
+        batch.tokens.iter().zip(&batch.documents).filter(|(_, d)| **d != PADDING_DOCUMENT).map(|(t, _)| length(t)).sum()
+    }
+}
+
+/// Some canvases of a batch.
+fn part(batch: &CanvasBatch, first: usize, count: usize) -> CanvasBatch {
+    let range = first * batch.length..(first + count) * batch.length;
+    CanvasBatch {
+        length: batch.length,
+        tokens: batch.tokens[range.clone()].to_vec(),
+        documents: batch.documents[range].to_vec(),
+    }
+}

@@ -1,0 +1,43 @@
+//! The vocabulary of a run: the recipe's, another model's, its own from before, or a new one.
+
+use crate::recipe::{Resolved, SourceRecipe};
+use crate::{RecipeError, TrainError, TrainingEvent};
+use aquatint_corpus::{Source, sample};
+use aquatint_vocabulary::Vocabulary;
+
+/// The vocabulary that the recipe names, or that of the model the run begins with, or that of this very run when it
+/// was begun before, or a new one.
+pub(crate) fn of(recipe: &Resolved, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Vocabulary, TrainError> {
+    let data = &recipe.data;
+    if let Some(path) = &data.vocabulary {
+        return Ok(Vocabulary::from_file(path)?);
+    }
+    if let Some(folder) = &recipe.initial {
+        return Ok(Vocabulary::from_file(&folder.join("tokenizer.json"))?);
+    }
+    let own = recipe.output.join("tokenizer.json");
+    if own.is_file() {
+        return Ok(Vocabulary::from_file(&own)?);
+    }
+    if data.train.is_empty() {
+        return Err(RecipeError::Value {
+            key: "data.vocabulary",
+            given: "unset".into(),
+            allowed: "a `tokenizer.json`, where there are no texts to train one on",
+        }
+        .into());
+    }
+    events(TrainingEvent::Preparing("training a vocabulary"));
+    let sources: Vec<Source> = data.train.iter().map(SourceRecipe::source).collect();
+    let texts = sample(&sources, data.vocabulary_bytes)?;
+    let vocabulary = Vocabulary::train(texts.into_iter(), data.vocabulary_size)?;
+    if vocabulary.len() > data.vocabulary_size {
+        return Err(RecipeError::Value {
+            key: "data.vocabulary_size",
+            given: data.vocabulary_size.to_string(),
+            allowed: "at least as many as there are bytes and special tokens",
+        }
+        .into());
+    }
+    Ok(vocabulary)
+}
