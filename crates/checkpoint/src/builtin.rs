@@ -1,9 +1,10 @@
 //! Models inside the binary, so that the first command works without a download.
 
-use crate::folder::{Checkpoint, Origin, parse_config};
+use crate::folder::{Checkpoint, Config, Origin};
 use crate::weights::Weights;
 use crate::{CheckpointError, GenerationDefaults};
 use aquatint_vocabulary::Vocabulary;
+use serde_json::Value;
 
 /// The model that is used where none is named.
 pub const DEFAULT: &str = "tales";
@@ -38,13 +39,15 @@ pub(crate) fn find(name: &str) -> Option<&'static Files> {
 impl Files {
     pub(crate) fn load(&self) -> Result<Checkpoint, CheckpointError> {
         let file = |file: &str| format!("{} (built in)/{file}", self.name);
-        let (spec, quantisation) = parse_config(&file("config.json"), self.config)?;
+        let Config { family, spec, quantisation, .. } = Config::parse(&file("config.json"), self.config)?;
         Ok(Checkpoint {
+            family,
             spec,
             quantisation,
             weights: Weights::embedded(&file("model.safetensors"), self.weights)?,
             vocabulary: Vocabulary::from_json(self.tokenizer)?,
-            generation: GenerationDefaults::parse(&file("generation_config.json"), self.generation, true)?,
+            generation: GenerationDefaults::parse(&file("generation_config.json"), self.generation, family)?,
+            tokenizer_config: Value::Null,
             origin: Origin::Builtin(self.name),
         })
     }

@@ -1,5 +1,6 @@
 //! A checkpoint as a folder of Hugging Face shape: `config.json`, `model.safetensors` (or shards and their index),
-//! `tokenizer.json`, `generation_config.json`.
+//! `tokenizer.json`, `tokenizer_config.json`, `generation_config.json`. What its keys and tensors are called is up to its
+//! [family](aquatint_network::families).
 //!
 //! Each file is replaced by one rename. A folder whose description or vocabulary differ is never written into, so the
 //! weights are the only file that changes when a model is saved again, and a kill at any moment leaves a folder that
@@ -10,9 +11,10 @@ use crate::weights::{Tensor, Weights, write_weights};
 use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, builtin};
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_files::write_atomically;
-use aquatint_network::{InferenceNetwork, Network, NetworkError, NetworkSpec, TensorData, families};
-use aquatint_vocabulary::Vocabulary;
-use serde_json::Value;
+use aquatint_network::families::{self, Family, Object, TokenRoles};
+use aquatint_network::{InferenceNetwork, Network, NetworkError, NetworkSpec, Role, TensorData};
+use aquatint_vocabulary::{ChatError, ChatTemplate, Role as VocabularyRole, Vocabulary};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -37,6 +39,8 @@ impl std::fmt::Display for Origin {
 /// A model that can be run: its description, its weights (read when asked for), its vocabulary, its makers' advice.
 #[derive(Debug)]
 pub struct Checkpoint {
+    /// Whose words its files are in.
+    pub family: &'static dyn Family,
     /// What the network is.
     pub spec: NetworkSpec,
     /// How its quantised matrices are kept, if some are.
@@ -47,6 +51,8 @@ pub struct Checkpoint {
     pub vocabulary: Vocabulary,
     /// How to sample where the user says nothing.
     pub generation: GenerationDefaults,
+    /// Its `tokenizer_config.json`; null where there is none.
+    pub(crate) tokenizer_config: Value,
     /// Where it came from.
     pub origin: Origin,
 }
@@ -71,12 +77,49 @@ impl Checkpoint {
             std::fs::read(&path).map_err(|e| CheckpointError::io("read", &path, e))
         };
         let name = |name: &str| folder.join(name).display().to_string();
-        let config = read("config.json")?;
-        let (spec, quantisation) = parse_config(&name("config.json"), &config)?;
-        let vocabulary = Vocabulary::from_json(&read("tokenizer.json")?)?;
-        let generation = GenerationDefaults::load(folder, is_native(&config))?;
+        let config = Config::parse(&name("config.json"), &read("config.json")?)?;
+        let mut vocabulary = Vocabulary::from_json(&read("tokenizer.json")?)?;
+        let tokenizer_config = match read("tokenizer_config.json") {
+            Ok(text) => parse_json(&name("tokenizer_config.json"), &text)?,
+            Err(CheckpointError::MissingFile { .. }) => Value::Null,
+            Err(error) => return Err(error),
+        };
+        vocabulary.assign_roles(&tokenizer_config)?;
+        let TokenRoles { mask, end, pad, begin } = config.roles;
+        vocabulary.assign_roles(&json!({
+            "mask_token_id": mask, "eos_token_id": end, "pad_token_id": pad, "bos_token_id": begin,
+        }))?;
+        let generation = GenerationDefaults::load(folder, config.family)?;
         let weights = Weights::open(folder)?;
-        Ok(Self { spec, quantisation, weights, vocabulary, generation, origin: Origin::Folder(folder.to_path_buf()) })
+        let Config { family, spec, quantisation, .. } = config;
+        let origin = Origin::Folder(folder.to_path_buf());
+        Ok(Self { family, spec, quantisation, weights, vocabulary, generation, tokenizer_config, origin })
+    }
+
+    /// The template of conversations: the one in `tokenizer_config.json`, or its family's.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn chat_template(&self) -> Result<ChatTemplate, ChatError> {
+        match (ChatTemplate::from_config(&self.tokenizer_config), self.family.chat_template()) {
+            (Err(ChatError::Missing), Some(source)) => {
+                let token = |role| self.vocabulary.role(role).map(|id| self.vocabulary.token_text(id));
+                let text = |role| token(role).unwrap_or_default();
+                ChatTemplate::new(source, &text(VocabularyRole::Begin), &text(VocabularyRole::End))
+            }
+            (template, _) => template,
+        }
+    }
+
+    /// What is written beside the weights when this model is saved in another form.
+    pub fn description(&self) -> Description<'_> {
+        Description {
+            family: self.family,
+            spec: &self.spec,
+            vocabulary: &self.vocabulary,
+            generation: &self.generation,
+            tokenizer_config: Some(&self.tokenizer_config).filter(|config| !config.is_null()),
+        }
     }
 
     /// The network with these weights on a device, for learning and for belief in full; what is quantised is taken as the
@@ -122,12 +165,14 @@ impl Checkpoint {
         &self,
         build: impl FnOnce(&mut dyn FnMut(&str) -> Option<TensorData>) -> Result<T, NetworkError>,
     ) -> Result<T, CheckpointError> {
-        let expected = families::native::tensors(&self.spec);
+        let file_name = |name: &str| families::file_name(self.family, name);
+        let expected = self.spec.tensors();
         // A first pass over the headers alone: a mismatch is told before anything large is read.
-        for (name, shape) in &expected {
-            self.weights.check(name, shape, self.quantisation.as_ref())?;
+        for tensor in &expected {
+            self.weights.check(&file_name(&tensor.name), &tensor.shape, self.quantisation.as_ref())?;
         }
-        let places: BTreeSet<String> = expected.iter().flat_map(|(name, _)| self.weights.parts(name)).collect();
+        let parts = expected.iter().flat_map(|tensor| self.weights.parts(&file_name(&tensor.name)));
+        let places: BTreeSet<String> = parts.collect();
         let unknown: Vec<&str> = self.weights.names().filter(|name| !places.contains(*name)).collect();
         if let Some(first) = unknown.first() {
             return Err(CheckpointError::UnknownTensors {
@@ -136,11 +181,11 @@ impl Checkpoint {
                 first: (*first).to_owned(),
             });
         }
-        let shapes: BTreeMap<&str, &[usize]> = expected.iter().map(|(n, s)| (n.as_str(), s.as_slice())).collect();
+        let shapes: BTreeMap<&str, &[usize]> = expected.iter().map(|t| (t.name.as_str(), t.shape.as_slice())).collect();
         let mut failure = None;
         let built = build(&mut |name: &str| {
             let shape = shapes.get(name)?;
-            let data = self.weights.read_data(name, shape, self.quantisation.as_ref());
+            let data = self.weights.read_data(&file_name(name), shape, self.quantisation.as_ref());
             data.map_err(|error| failure.get_or_insert(error)).ok()
         });
         // The file's own trouble is the cause of whatever the network then says.
@@ -152,61 +197,103 @@ impl Checkpoint {
 
     /// Numbers in all weights together, and bytes that they take in the files.
     pub fn size(&self) -> (u64, u64) {
-        let numbers = |shape: &[usize]| shape.iter().product::<usize>() as u64;
-        let numbers = families::native::tensors(&self.spec).iter().map(|(_, shape)| numbers(shape)).sum();
-        (numbers, self.weights.size().1)
+        (self.spec.parameter_count() as u64, self.weights.size().1)
+    }
+
+    /// The type in which word vectors are kept, which are never quantised, as safetensors calls it.
+    pub fn storage(&self) -> Option<String> {
+        let table = self.spec.tensors().into_iter().find(|tensor| tensor.role == Role::Embedding)?;
+        self.weights.storage(&families::file_name(self.family, &table.name))
+    }
+}
+
+/// What a checkpoint folder holds besides weights.
+#[derive(Debug, Clone, Copy)]
+pub struct Description<'a> {
+    /// In whose words.
+    pub family: &'static dyn Family,
+    /// What the network is.
+    pub spec: &'a NetworkSpec,
+    /// Text to tokens and back.
+    pub vocabulary: &'a Vocabulary,
+    /// How to sample.
+    pub generation: &'a GenerationDefaults,
+    /// `tokenizer_config.json`, where there is to be one.
+    pub tokenizer_config: Option<&'a Value>,
+}
+
+impl<'a> Description<'a> {
+    /// A model of this project's own family.
+    pub fn native(spec: &'a NetworkSpec, vocabulary: &'a Vocabulary, generation: &'a GenerationDefaults) -> Self {
+        Self { family: &families::native::Native, spec, vocabulary, generation, tokenizer_config: None }
+    }
+
+    /// Its `config.json`, but for how weights are kept.
+    ///
+    /// # Errors
+    /// When the family has no words for the network.
+    pub fn config(&self) -> Result<Value, NetworkError> {
+        let role = |role| self.vocabulary.role(role);
+        let roles = TokenRoles {
+            mask: role(VocabularyRole::Mask),
+            end: role(VocabularyRole::End),
+            pad: role(VocabularyRole::Pad),
+            begin: role(VocabularyRole::Begin),
+        };
+        families::to_config(self.family, self.spec, &roles)
+    }
+
+    /// What the family's files call tensors that have these names here.
+    fn named<V>(&self, tensors: &'a [Tensor<V>]) -> Vec<Tensor<&'a V>> {
+        let named = tensors.iter().map(|tensor| Tensor {
+            name: families::file_name(self.family, &tensor.name),
+            shape: tensor.shape.clone(),
+            values: &tensor.values,
+        });
+        named.collect()
     }
 }
 
 /// Writes a checkpoint folder, or replaces the weights and the advice in one that holds the same model.
 ///
 /// # Errors
-/// When the folder holds a model of another description or vocabulary, or cannot be written.
+/// When the folder holds a model of another description or vocabulary, the family has no words for the network, or the
+/// folder cannot be written.
 pub fn save(
     folder: &Path,
-    spec: &NetworkSpec,
-    vocabulary: &Vocabulary,
-    generation: &GenerationDefaults,
+    description: &Description<'_>,
     tensors: &[Tensor<Vec<f32>>],
     storage: Storage,
 ) -> Result<(), CheckpointError> {
-    let config = describe(spec, storage, None);
-    write_folder(folder, &config, vocabulary, generation, |path| write_weights(path, tensors, storage))
+    let tensors = description.named(tensors);
+    write_folder(folder, description, (storage, None), |path| write_weights(path, &tensors, storage))
 }
 
 /// Like [`save`] with weights of which some are quantised, as `quantisation` describes them.
 ///
 /// # Errors
-/// When the folder holds a model of another description or vocabulary, or cannot be written.
+/// As [`save`].
 pub fn save_quantised(
     folder: &Path,
-    spec: &NetworkSpec,
-    vocabulary: &Vocabulary,
-    generation: &GenerationDefaults,
+    description: &Description<'_>,
     (tensors, quantisation): (&[Tensor<TensorData>], &Quantisation),
     storage: Storage,
 ) -> Result<(), CheckpointError> {
-    let config = describe(spec, storage, Some(quantisation));
-    write_folder(folder, &config, vocabulary, generation, |path| write_data(path, tensors, storage))
-}
-
-/// A `config.json`.
-fn describe(spec: &NetworkSpec, storage: Storage, quantisation: Option<&Quantisation>) -> Value {
-    let mut config = families::native::to_config(spec);
-    config["torch_dtype"] = storage.torch_name().into();
-    if let Some(quantisation) = quantisation {
-        config["quantization_config"] = quantisation.to_config();
-    }
-    config
+    let tensors = description.named(tensors);
+    write_folder(folder, description, (storage, Some(quantisation)), |path| write_data(path, &tensors, storage))
 }
 
 fn write_folder(
     folder: &Path,
-    config: &Value,
-    vocabulary: &Vocabulary,
-    generation: &GenerationDefaults,
+    description: &Description<'_>,
+    (storage, quantisation): (Storage, Option<&Quantisation>),
     write_weights: impl FnOnce(&Path) -> Result<(), CheckpointError>,
 ) -> Result<(), CheckpointError> {
+    let mut config = description.config()?;
+    config["torch_dtype"] = storage.torch_name().into();
+    if let Some(quantisation) = quantisation {
+        config["quantization_config"] = quantisation.to_config();
+    }
     let json = |file: &str, value: serde_json::Result<Vec<u8>>| {
         let reason = |e: serde_json::Error| CheckpointError::Json { file: file.to_owned(), reason: e.to_string() };
         value.map_err(reason).map(|mut text| {
@@ -214,11 +301,19 @@ fn write_folder(
             text
         })
     };
-    let description = json("config.json", serde_json::to_vec_pretty(config))?;
-    let generation = json("generation_config.json", serde_json::to_vec_pretty(generation))?;
-    let tokenizer = vocabulary.to_json()?;
+    let generation = description.generation.to_file(description.family);
+    let generation = json("generation_config.json", generation.and_then(|value| serde_json::to_vec_pretty(&value)))?;
+    let config = json("config.json", serde_json::to_vec_pretty(&config))?;
+    let tokenizer = description.vocabulary.to_json()?;
+    let tokenizer_config = description.tokenizer_config.map(serde_json::to_vec_pretty);
+    let tokenizer_config = tokenizer_config.map(|text| json("tokenizer_config.json", text)).transpose()?;
     let mut absent = Vec::new();
-    for (file, bytes) in [("tokenizer.json", &tokenizer), ("config.json", &description)] {
+    let files = [
+        ("tokenizer.json", Some(&tokenizer)),
+        ("tokenizer_config.json", tokenizer_config.as_ref()),
+        ("config.json", Some(&config)),
+    ];
+    for (file, bytes) in files.into_iter().filter_map(|(file, bytes)| Some((file, bytes?))) {
         let path = folder.join(file);
         match std::fs::read(&path) {
             Ok(there) if there == *bytes => {}
@@ -239,15 +334,25 @@ fn write_folder(
     Ok(())
 }
 
-/// What a `config.json` says of the network, and of how its matrices are kept.
-pub(crate) fn parse_config(file: &str, config: &[u8]) -> Result<(NetworkSpec, Option<Quantisation>), CheckpointError> {
-    let config: Value = serde_json::from_slice(config)
-        .map_err(|e| CheckpointError::Json { file: file.to_owned(), reason: e.to_string() })?;
-    Ok((families::from_config(&config)?, Quantisation::from_config(file, &config)?))
+/// What a `config.json` says.
+pub(crate) struct Config {
+    pub(crate) family: &'static dyn Family,
+    pub(crate) spec: NetworkSpec,
+    pub(crate) quantisation: Option<Quantisation>,
+    roles: TokenRoles,
 }
 
-/// Whether a description is of this project's own family, whose keys are all known.
-fn is_native(config: &[u8]) -> bool {
-    let config: Value = serde_json::from_slice(config).unwrap_or_default();
-    config.get("model_type").and_then(Value::as_str) == Some("aquatint")
+impl Config {
+    pub(crate) fn parse(file: &str, text: &[u8]) -> Result<Self, CheckpointError> {
+        let config = parse_json(file, text)?;
+        let family = families::of_config(&config)?;
+        let roles = family.roles(config.as_object().unwrap_or(&Object::new()));
+        let (spec, quantisation) = (families::from_config(&config)?, Quantisation::from_config(file, &config)?);
+        Ok(Self { family, spec, quantisation, roles })
+    }
+}
+
+fn parse_json(file: &str, text: &[u8]) -> Result<Value, CheckpointError> {
+    serde_json::from_slice(text)
+        .map_err(|error| CheckpointError::Json { file: file.to_owned(), reason: error.to_string() })
 }

@@ -1,7 +1,9 @@
 //! `generation_config.json`: the ids that end, pad and mask, and how its makers advise to sample from a model.
 
 use crate::CheckpointError;
+use aquatint_network::families::{Family, Object};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::Path;
 
 /// How a model is best sampled from, where the user says nothing else.
@@ -74,42 +76,63 @@ fn one_or_first<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opt
 }
 
 impl GenerationDefaults {
-    /// Reads the file's text; `strict` refuses keys that this project does not know.
-    pub fn parse(file: &str, text: &[u8], strict: bool) -> Result<Self, CheckpointError> {
+    /// Reads the file's text as its family understands it.
+    ///
+    /// # Errors
+    /// When it is no JSON of that shape, a value cannot be, or a key is unknown to a family that knows all of its own.
+    pub fn parse(file: &str, text: &[u8], family: &dyn Family) -> Result<Self, CheckpointError> {
         let refused = |reason: String| CheckpointError::Json { file: file.to_owned(), reason };
-        let parsed: Self = serde_json::from_slice(text).map_err(|e| refused(e.to_string()))?;
-        match parsed.others.keys().next().filter(|_| strict) {
-            Some(key) => Err(refused(format!("unknown key `{key}`"))),
+        let object: Object = serde_json::from_slice(text).map_err(|e| refused(e.to_string()))?;
+        Self::from_object(family, object).map_err(refused)
+    }
+
+    fn from_object(family: &dyn Family, object: Object) -> Result<Self, String> {
+        let ours = family.read_generation(object).map_err(|e| e.to_string())?;
+        let parsed: Self = serde_json::from_value(Value::Object(ours)).map_err(|e| e.to_string())?;
+        match parsed.others.keys().next().filter(|_| !family.keeps_other_generation_keys()) {
+            Some(key) => Err(format!("unknown key `{key}`")),
             None => Ok(parsed),
         }
     }
 
-    /// Reads `generation_config.json` in a folder; a folder without one has no advice to give.
-    pub(crate) fn load(folder: &Path, strict: bool) -> Result<Self, CheckpointError> {
+    /// Reads `generation_config.json` in a folder; where there is none, what the family advises.
+    pub(crate) fn load(folder: &Path, family: &dyn Family) -> Result<Self, CheckpointError> {
         let path = folder.join("generation_config.json");
+        let file = path.display().to_string();
         match std::fs::read(&path) {
-            Ok(text) => Self::parse(&path.display().to_string(), &text, strict),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Ok(text) => Self::parse(&file, &text, family),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Self::from_object(family, Object::new()).map_err(|reason| CheckpointError::Json { file, reason })
+            }
             Err(error) => Err(CheckpointError::io("read", &path, error)),
         }
+    }
+
+    /// The file's contents in the words of a family.
+    pub(crate) fn to_file(&self, family: &dyn Family) -> serde_json::Result<Value> {
+        Ok(match serde_json::to_value(self)? {
+            Value::Object(ours) => Value::Object(family.write_generation(ours)),
+            other => other,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aquatint_network::families::{llada::Llada, native::Native};
 
     #[test]
     fn known_keys_round_trip_and_unknown_ones_are_refused_where_they_are_ours() {
         let text = br#"{"mask_token_id": 3, "eos_token_id": [7, 8], "temperature": 0.7, "top_p": 0.95}"#;
-        let defaults = GenerationDefaults::parse("g", text, true).unwrap();
+        let defaults = GenerationDefaults::parse("g", text, &Native).unwrap();
         assert_eq!((defaults.mask_token_id, defaults.eos_token_id), (Some(3), Some(7)));
         let again = serde_json::to_vec(&defaults).unwrap();
-        assert_eq!(GenerationDefaults::parse("g", &again, true).unwrap(), defaults);
+        assert_eq!(GenerationDefaults::parse("g", &again, &Native).unwrap(), defaults);
 
         let foreign = br#"{"transformers_version": "5.1", "eos_token_id": 2}"#;
-        assert_eq!(GenerationDefaults::parse("g", foreign, false).unwrap().others.len(), 1);
-        let error = GenerationDefaults::parse("g", foreign, true).unwrap_err().to_string();
+        assert_eq!(GenerationDefaults::parse("g", foreign, &Llada).unwrap().others.len(), 1);
+        let error = GenerationDefaults::parse("g", foreign, &Native).unwrap_err().to_string();
         assert_eq!(error, "`g` cannot be understood: unknown key `transformers_version`");
     }
 }

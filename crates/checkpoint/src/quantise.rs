@@ -1,16 +1,14 @@
 //! From a checkpoint of real numbers to one whose large matrices are small integers.
 //!
-//! The matrices of the blocks are quantised to nearest, which needs no data. Word vectors, norms, biases and the few
-//! matrices outside the blocks stay: they are a small part of a large model and hurt most. The head may be quantised to
+//! The matrices of the layers are quantised to nearest, which needs no data. Word vectors, norms, biases and the few
+//! matrices outside the layers stay: they are a small part of a large model and hurt most. The head may be quantised to
 //! 8 bits, where it is a matrix of its own.
 
 use crate::weights::Tensor;
 use crate::{Checkpoint, CheckpointError, Quantisation, Scheme, Storage};
 use aquatint_compute::{Bits, Quantised};
-use aquatint_network::{TensorData, families};
+use aquatint_network::{Role, TensorData, TensorSpec, families};
 
-/// Names of the matrices of blocks begin with this.
-const BLOCKS: &str = "model.layers.";
 /// The head's module.
 const HEAD: &str = "lm_head";
 /// What `Linear` modules are called in the description; names of single modules go before it.
@@ -30,13 +28,13 @@ pub struct QuantisePlan {
 /// A checkpoint's weights after quantisation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuantisedWeights {
-    /// All weights, in the order of the description.
+    /// All weights, in the order of the description and by their names here.
     pub tensors: Vec<Tensor<TensorData>>,
     /// How the quantised ones are kept.
     pub quantisation: Quantisation,
     /// The type of the others, which loses nothing.
     pub storage: Storage,
-    /// The relative error `‖w − q‖ / ‖w‖` of each quantised weight, by name.
+    /// The relative error `‖w − q‖ / ‖w‖` of each quantised weight, by its name here.
     pub errors: Vec<(String, f64)>,
 }
 
@@ -53,33 +51,39 @@ impl Checkpoint {
                 found: quantisation.clone(),
             });
         }
-        if plan.head && self.spec.tied_head {
+        if plan.head && self.spec.head.tied {
             return Err(CheckpointError::TiedHead { model: self.origin.to_string() });
         }
+        // What the family's files call a module.
+        let module = |name: &str| {
+            let name = families::file_name(self.family, &format!("{name}.weight"));
+            name.trim_end_matches(".weight").to_owned()
+        };
         let blocks = Scheme { bits: plan.bits, group: plan.group, targets: vec![LINEAR.to_owned()] };
         // One number of bits has one scheme, so an 8-bit head follows 8-bit blocks.
         let apart = plan.head && plan.bits != Bits::Eight;
-        let head = Scheme { bits: Bits::Eight, group: None, targets: vec![HEAD.to_owned()] };
-        let scheme_of = |name: &str| match name.strip_suffix(".weight") {
-            Some(HEAD) if apart => Some(&head),
-            Some(HEAD) if plan.head => Some(&blocks),
-            Some(module) if module.starts_with(BLOCKS) => Some(&blocks),
+        let head = Scheme { bits: Bits::Eight, group: None, targets: vec![module(HEAD)] };
+        let scheme_of = |tensor: &TensorSpec| match (tensor.role, tensor.layer) {
+            (Role::Head, _) if apart => Some(&head),
+            (Role::Head, _) if plan.head => Some(&blocks),
+            (Role::Matrix, Some(_)) => Some(&blocks),
             _ => None,
         };
         let (mut tensors, mut errors, mut ignore) = (Vec::new(), Vec::new(), Vec::new());
-        let expected = families::native::tensors(&self.spec);
         let mut failure = None;
         self.build(|weights| {
-            for (name, shape) in expected {
+            for tensor in self.spec.tensors() {
+                let scheme = scheme_of(&tensor);
+                let TensorSpec { name, shape, role, .. } = tensor;
                 let Some(data) = weights(&name) else { break };
                 let (TensorData::Real(values), &[outputs, inputs]) = (&data, &shape[..]) else {
                     tensors.push(Tensor { name, shape, values: data });
                     continue;
                 };
-                let Some(scheme) = scheme_of(&name) else {
-                    ignore.extend(
-                        name.strip_suffix(".weight").filter(|m| !m.ends_with("embed_tokens")).map(str::to_owned),
-                    );
+                let Some(scheme) = scheme else {
+                    if role != Role::Embedding {
+                        ignore.push(module(name.trim_end_matches(".weight")));
+                    }
                     tensors.push(Tensor { name, shape, values: data });
                     continue;
                 };
@@ -89,6 +93,7 @@ impl Checkpoint {
                         tensors.push(Tensor { name, shape, values: TensorData::Quantised(matrix) });
                     }
                     Err(source) => {
+                        let name = families::file_name(self.family, &name);
                         let file = self.weights.file_of(&name).to_owned();
                         failure = Some(CheckpointError::Quantised { name, file, source });
                         break;
@@ -100,8 +105,8 @@ impl Checkpoint {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        if self.spec.tied_head {
-            ignore.push(HEAD.to_owned());
+        if self.spec.head.tied {
+            ignore.push(module(HEAD));
         }
         let schemes = if apart { vec![blocks, head] } else { vec![blocks] };
         Ok(QuantisedWeights {

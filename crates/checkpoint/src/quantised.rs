@@ -215,11 +215,15 @@ impl Piece<'_> {
 
 /// Writes weights of which some are quantised to a safetensors file, atomically. Real ones are rounded to `storage`;
 /// scales stay f32, so that every value is read as it was quantised.
-pub(crate) fn write_data(path: &Path, tensors: &[Tensor<TensorData>], storage: Storage) -> Result<(), CheckpointError> {
+pub(crate) fn write_data(
+    path: &Path,
+    tensors: &[Tensor<&TensorData>],
+    storage: Storage,
+) -> Result<(), CheckpointError> {
     let mut pieces = Vec::new();
     for tensor in tensors {
         let name = |suffix: &str| format!("{}{suffix}", tensor.name);
-        match &tensor.values {
+        match tensor.values {
             TensorData::Real(values) => {
                 pieces.push((name(""), tensor.shape.clone(), Piece::Real(values, storage)));
             }
@@ -254,7 +258,8 @@ mod tests {
     fn written(matrix: &Quantised) -> (tempfile::TempDir, Weights) {
         let folder = tempfile::tempdir().unwrap();
         let shape = vec![matrix.outputs(), matrix.inputs()];
-        let tensor = Tensor { name: "x.weight".into(), shape, values: TensorData::Quantised(matrix.clone()) };
+        let values = TensorData::Quantised(matrix.clone());
+        let tensor = Tensor { name: "x.weight".into(), shape, values: &values };
         write_data(&folder.path().join("model.safetensors"), &[tensor], Storage::Bf16).unwrap();
         let weights = Weights::open(folder.path()).unwrap();
         (folder, weights)

@@ -114,7 +114,7 @@ mod tests {
     fn another_safetensors_file_is_no_state() {
         let folder = tempfile::tempdir().unwrap();
         let path = state_file(folder.path());
-        crate::write_weights(&path, &[], crate::Storage::F32).unwrap();
+        crate::write_weights::<Vec<f32>>(&path, &[], crate::Storage::F32).unwrap();
         let error = RunState::<Counters>::open(folder.path()).unwrap_err().to_string();
         assert!(error.contains("not written by a training run"), "{error}");
     }

@@ -332,9 +332,13 @@ pub struct Tensor<V> {
 }
 
 /// Writes weights to a safetensors file, atomically.
-pub fn write_weights(path: &Path, tensors: &[Tensor<Vec<f32>>], storage: Storage) -> Result<(), CheckpointError> {
+pub fn write_weights<V: AsRef<[f32]>>(
+    path: &Path,
+    tensors: &[Tensor<V>],
+    storage: Storage,
+) -> Result<(), CheckpointError> {
     let parts = tensors.iter().map(|t| Part { name: &t.name, shape: &t.shape, dtype: storage.dtype() });
-    write(path, parts.collect(), FORMAT, |index| storage.encode(&tensors[index].values))
+    write(path, parts.collect(), FORMAT, |index| storage.encode(tensors[index].values.as_ref()))
 }
 
 /// Writes tensors without rounding, with one piece of text in the header, atomically.

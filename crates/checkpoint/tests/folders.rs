@@ -1,12 +1,13 @@
 //! Whole checkpoint folders: what was saved can be loaded, and what is wrong with one is told.
 
 use aquatint_checkpoint::{
-    Checkpoint, CheckpointError, GenerationDefaults, Quantisation, QuantisePlan, Scheme, Storage, Tensor, builtin,
-    save, save_quantised,
+    Checkpoint, CheckpointError, Description, GenerationDefaults, Quantisation, QuantisePlan, Scheme, Storage, Tensor,
+    builtin, save, save_quantised,
 };
 use aquatint_compute::{Bits, Cpu, Device, Quantised};
-use aquatint_diffusion::Layout;
-use aquatint_network::{Network, NetworkSpec, ProcessSpec, TensorData};
+use aquatint_network::{
+    AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, Network, NetworkSpec, NormSpec, TensorData,
+};
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::path::Path;
 
@@ -15,26 +16,13 @@ fn vocabulary() -> Vocabulary {
 }
 
 fn spec(vocabulary: &Vocabulary) -> NetworkSpec {
+    let attention = AttentionSpec { qk_norm: Some(NormSpec::default()), ..AttentionSpec::new(2, 1, 4) };
+    let layer = LayerSpec::new(attention, FeedForwardSpec::new(12));
     NetworkSpec {
-        vocabulary_size: vocabulary.len(),
-        width: 8,
-        layers: 1,
-        heads: 2,
-        key_value_heads: 1,
-        head_size: 4,
-        feed_forward_width: 12,
-        norm_epsilon: 1e-6,
-        rope_theta: 1e4,
-        qk_norm: true,
-        tied_head: true,
-        time_conditioning: None,
-        self_conditioning: false,
+        head: HeadSpec { tied: true, ..HeadSpec::default() },
         context_length: 16,
-        attention: Layout::Full,
-        logit_shift: false,
         mask_token: vocabulary.role(Role::Mask),
-        word_vector_size: None,
-        process: ProcessSpec::default(),
+        ..NetworkSpec::new(vocabulary.len(), 8, vec![layer])
     }
 }
 
@@ -54,7 +42,8 @@ fn tensors(spec: &NetworkSpec, seed: u64) -> Vec<Tensor<Vec<f32>>> {
 fn write(folder: &Path, spec: &NetworkSpec, seed: u64) -> Result<(), CheckpointError> {
     let vocabulary = vocabulary();
     let generation = GenerationDefaults { mask_token_id: spec.mask_token, ..GenerationDefaults::default() };
-    save(folder, spec, &vocabulary, &generation, &tensors(spec, seed), Storage::F32)
+    let description = Description::native(spec, &vocabulary, &generation);
+    save(folder, &description, &tensors(spec, seed), Storage::F32)
 }
 
 fn fails(folder: &Path) -> CheckpointError {
@@ -89,7 +78,7 @@ fn a_folder_of_another_model_is_never_written_into() {
     let spec = spec(&vocabulary());
     write(folder.path(), &spec, 1).unwrap();
     let before = std::fs::read(folder.path().join("model.safetensors")).unwrap();
-    let deeper = NetworkSpec { layers: 2, ..spec };
+    let deeper = NetworkSpec { layers: vec![spec.layers[0]; 2], ..spec };
     let error = write(folder.path(), &deeper, 1).unwrap_err();
     assert!(matches!(error, CheckpointError::Occupied { file: "config.json", .. }), "{error}");
     assert_eq!(std::fs::read(folder.path().join("model.safetensors")).unwrap(), before);
@@ -175,7 +164,9 @@ fn write_quantised(folder: &Path, spec: &NetworkSpec, bits: Bits) -> Quantisatio
     let quantisation = Quantisation { schemes: vec![scheme], ignore: vec!["lm_head".to_owned()] };
     let tensors = quantised(spec, bits);
     let generation = GenerationDefaults::default();
-    save_quantised(folder, spec, &vocabulary(), &generation, (&tensors, &quantisation), Storage::F32).unwrap();
+    let vocabulary = vocabulary();
+    let description = Description::native(spec, &vocabulary, &generation);
+    save_quantised(folder, &description, (&tensors, &quantisation), Storage::F32).unwrap();
     quantisation
 }
 
@@ -235,7 +226,9 @@ fn what_is_wrong_with_a_quantised_folder_is_told_before_anything_is_read() {
     more.push(Tensor { name: zero.into(), shape: vec![1], values: TensorData::Real(vec![0.0]) });
     let quantisation = Checkpoint::load(folder.path()).unwrap().quantisation.unwrap();
     let generation = GenerationDefaults::default();
-    save_quantised(folder.path(), &spec, &vocabulary(), &generation, (&more, &quantisation), Storage::F32).unwrap();
+    let vocabulary = vocabulary();
+    let description = Description::native(&spec, &vocabulary, &generation);
+    save_quantised(folder.path(), &description, (&more, &quantisation), Storage::F32).unwrap();
     let error = fails(folder.path());
     assert!(matches!(&error, CheckpointError::UnknownTensors { first, .. } if first == zero), "{error}");
 }
@@ -260,7 +253,7 @@ fn a_weight_that_is_not_finite_is_named_with_its_index_and_file() {
 
 #[test]
 fn a_head_of_its_own_may_have_more_bits_than_the_blocks() {
-    let spec = NetworkSpec { tied_head: false, time_conditioning: Some(8), ..spec(&vocabulary()) };
+    let spec = NetworkSpec { head: HeadSpec::default(), time_conditioning: Some(8), ..spec(&vocabulary()) };
     let source = tempfile::tempdir().unwrap();
     write(source.path(), &spec, 1).unwrap();
     let checkpoint = Checkpoint::load(source.path()).unwrap();
@@ -278,8 +271,7 @@ fn a_head_of_its_own_may_have_more_bits_than_the_blocks() {
 
         let folder = tempfile::tempdir().unwrap();
         let weights = (made.tensors.as_slice(), &made.quantisation);
-        let generation = GenerationDefaults::default();
-        save_quantised(folder.path(), &spec, &vocabulary(), &generation, weights, made.storage).unwrap();
+        save_quantised(folder.path(), &checkpoint.description(), weights, made.storage).unwrap();
         let again = Checkpoint::load(folder.path()).unwrap();
         assert_eq!(again.quantisation.as_ref(), Some(&made.quantisation));
         assert_eq!(again.weights.bits("lm_head.weight"), head.then_some(Bits::Eight));

@@ -2,7 +2,6 @@
 
 pub(crate) mod batch;
 pub(crate) mod measure;
-pub(crate) mod operations;
 pub(crate) mod report;
 pub(crate) mod subject;
 pub(crate) mod timed;

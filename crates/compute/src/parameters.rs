@@ -29,7 +29,7 @@ struct Weight<D: Device> {
 pub struct Parameters<D: Device> {
     device: D,
     values: Vec<D::Buffer>,
-    /// Rows and columns of each; a vector is one row.
+    /// Rows and columns of each.
     shapes: Vec<(usize, usize)>,
     weights: Vec<Weight<D>>,
 }
@@ -217,16 +217,23 @@ impl<D: Device> Gradients<D> {
                 device.linear_backward_weight(shape, d_out, x, d_w, None);
             });
         };
-        let [d_w, d_bias] = self.pair(parameters, id, bias);
-        parameters.device.linear_backward_weight(shape, d_out, x, d_w, Some(d_bias));
-        Ok(())
+        if parameters.parts(id).len() == 1 && parameters.parts(bias).len() == 1 {
+            let [d_w, d_bias] = self.pair(parameters, id, bias);
+            parameters.device.linear_backward_weight(shape, d_out, x, d_w, Some(d_bias));
+            return Ok(());
+        }
+        let mut d_bias = parameters.device.zeros(shape.outputs)?;
+        self.accumulate(parameters, id, |device, d_w| {
+            device.linear_backward_weight(shape, d_out, x, d_w, Some(&mut d_bias));
+        })?;
+        self.accumulate(parameters, bias, |device, whole| device.scale_add(1.0, &d_bias, 1.0, whole))
     }
 
     /// The gradients of two different weights that are no stacks.
     pub(crate) fn pair(&mut self, parameters: &Parameters<D>, a: WeightId, b: WeightId) -> [&mut D::Buffer; 2] {
         let part = |id: WeightId| match parameters.weights[id.0].parts[..] {
             [part] => part,
-            _ => unreachable!("biases and head norms are never stacked"),
+            _ => unreachable!("head norms, and biases that are accumulated with their matrix, are no stacks"),
         };
         self.buffers
             .get_disjoint_mut([part(a), part(b)])

@@ -5,8 +5,8 @@ use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Layout, Linear, LossTerm, Masked, ProcessKind, TokenId, Vectors};
 use aquatint_evaluate::{Estimate, EvaluateError, Likelihood, Rule, likelihood};
 use aquatint_network::{
-    Denoiser, ForwardPass, HostDenoiser, LossRow, NetworkError, NetworkInput, NetworkSpec, ProcessSpec, RowAnswer,
-    RowQuery, answer_on_host,
+    AttentionSpec, Denoiser, FeedForwardSpec, ForwardPass, HostDenoiser, LayerSpec, LossRow, NetworkError,
+    NetworkInput, NetworkSpec, ProcessSpec, RowAnswer, RowQuery, answer_on_host,
 };
 use std::sync::Arc;
 
@@ -22,25 +22,10 @@ struct Oracle<F> {
 
 fn oracle<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync>(attention: Layout, price: F) -> Oracle<F> {
     let spec = NetworkSpec {
-        vocabulary_size: SIZE,
-        width: 4,
-        layers: 1,
-        heads: 1,
-        key_value_heads: 1,
-        head_size: 4,
-        feed_forward_width: 4,
-        norm_epsilon: 1e-6,
-        rope_theta: 1e4,
-        qk_norm: false,
-        tied_head: true,
-        time_conditioning: None,
-        self_conditioning: false,
         context_length: 64,
         attention,
-        logit_shift: false,
         mask_token: Some(MASK),
-        word_vector_size: None,
-        process: ProcessSpec::default(),
+        ..NetworkSpec::new(SIZE, 4, vec![LayerSpec::new(AttentionSpec::new(1, 1, 4), FeedForwardSpec::new(4))])
     };
     Oracle { spec, price }
 }

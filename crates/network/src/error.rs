@@ -40,7 +40,13 @@ pub enum NetworkError {
         /// The value given.
         given: String,
         /// The families known.
-        allowed: &'static str,
+        allowed: String,
+    },
+    /// A description has something that a family's `config.json` has no words for.
+    #[error("a config.json of the family \"{family}\" cannot say all of this network; save it as another family")]
+    Inexpressible {
+        /// The family.
+        family: &'static str,
     },
     /// A tensor is not among the weights given.
     #[error("tensor `{name}` is missing; the description asks for {count} tensors, do the two belong together?")]

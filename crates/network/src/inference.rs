@@ -3,12 +3,10 @@
 use crate::denoiser::{costs_on_host, nll_on_host};
 use crate::reader::Reader;
 use crate::row_query::{RowAnswer, RowQuery};
-use crate::tensor_list::{self, Tensor};
 use crate::weight_index::WeightIndex;
-use crate::{Denoiser, ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec, TensorData};
+use crate::{Denoiser, ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec, TensorData, TensorSpec};
 use aquatint_compute::{Device, DeviceError, Element, Parameters, Quantised, ReadRow, WeightFormat};
 use aquatint_diffusion::LossTerm;
-use std::collections::HashMap;
 
 /// A [`NetworkSpec`] with weights that stay as they are, on a device.
 #[derive(Debug)]
@@ -21,7 +19,7 @@ pub struct InferenceNetwork<D: Device> {
 /// Where the tensors come from; each is asked for by name when it is its turn, so that no more than one matrix is ever
 /// there twice.
 struct Source<'a> {
-    tensors: &'a [Tensor],
+    tensors: &'a [TensorSpec],
     give: &'a mut dyn FnMut(&str) -> Option<TensorData>,
 }
 
@@ -76,19 +74,13 @@ impl<D: Device> InferenceNetwork<D> {
         weights: &mut dyn FnMut(&str) -> Option<TensorData>,
     ) -> Result<Self, NetworkError> {
         spec.validate()?;
-        let tensors = tensor_list::tensors(&spec);
         let mut parameters = Parameters::new(device.clone());
-        let mut index = HashMap::with_capacity(tensors.len());
-        for tensor in &tensors {
-            let (rows, columns) = tensor.rows_and_columns();
-            index.insert(tensor.name.as_str(), parameters.add(rows, columns, device.zeros(0)?));
-        }
-        let weight_index = WeightIndex::new(&spec, &mut parameters, &index);
+        let (tensors, weight_index) = WeightIndex::declare(&spec, &mut parameters)?;
         let mut source = Source { tensors: &tensors, give: weights };
-        let products = weight_index.products();
-        for &id in &products {
+        let products = &weight_index.products;
+        for &id in products {
             let format = match format {
-                WeightFormat::Int4 { .. } if id == weight_index.head => WeightFormat::Int8,
+                WeightFormat::Int4 { .. } if id == weight_index.head.matrix => WeightFormat::Int8,
                 format => format,
             };
             let kept = match source.stack(parameters.parts(id))? {
@@ -104,7 +96,7 @@ impl<D: Device> InferenceNetwork<D> {
             })?;
         }
         let multiplied: Vec<usize> = products.iter().flat_map(|&id| parameters.parts(id).to_vec()).collect();
-        let table = parameters.parts(weight_index.table).to_vec();
+        let table = parameters.parts(weight_index.embedding.table).to_vec();
         for (part, tensor) in tensors.iter().enumerate() {
             if table.contains(&part) || !multiplied.contains(&part) {
                 let value = upload(&device, tensor.restored(source.read(part)?.into_real()))?;

@@ -84,7 +84,7 @@ impl NetworkInput<'_> {
     /// For each asked row, the row that answers for it: itself, or under a logit shift the one before, if it sees it.
     pub(crate) fn answering(&self, spec: &NetworkSpec, rows: &[u32]) -> Result<Vec<u32>, NetworkError> {
         below("rows", rows, self.visibility.len(), "the number of rows of `visibility`")?;
-        if !spec.logit_shift {
+        if !spec.head.logit_shift {
             return Ok(rows.to_vec());
         }
         let sees = |row: u32, other: u32| self.visibility.row(row as usize).iter().any(|seen| seen.contains(&other));

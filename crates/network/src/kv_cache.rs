@@ -102,13 +102,13 @@ impl<D: Device> Reader<'_, D> {
         let kept = match memory.0 {
             Some(kept) => *kept.downcast::<Kept<D>>().map_err(|_| NetworkError::ForeignKvCache)?,
             None => {
-                let size = length * self.attention_shape().packed_columns();
-                let layers =
-                    (0..self.spec.layers).map(|_| self.parameters.device().zeros(size)).collect::<Result<_, _>>()?;
+                let columns = self.spec.layers.iter().map(|layer| layer.attention.shape().packed_columns());
+                let device = self.parameters.device();
+                let layers = columns.map(|columns| device.zeros(length * columns)).collect::<Result<_, _>>()?;
                 Kept { layers, known: vec![false; length] }
             }
         };
-        if kept.layers.len() != self.spec.layers || kept.known.len() != length {
+        if kept.layers.len() != self.spec.layers.len() || kept.known.len() != length {
             return Err(NetworkError::ForeignKvCache);
         }
         let places = rows_to_compute.partition_point(|&row| row < sequence.start)
@@ -142,12 +142,8 @@ impl<D: Device> Reader<'_, D> {
 
     /// See [`crate::Denoiser::kv_cache_bytes`].
     pub(crate) fn kv_cache_bytes(&self, rows: usize) -> usize {
-        self.spec.layers * rows * self.attention_shape().packed_columns() * size_of::<D::Element>()
-    }
-
-    fn attention_shape(&self) -> AttentionShape {
-        let spec = self.spec;
-        AttentionShape { heads: spec.heads, key_value_heads: spec.key_value_heads, head_size: spec.head_size }
+        let columns = self.spec.layers.iter().map(|layer| layer.attention.shape().packed_columns());
+        rows * columns.sum::<usize>() * size_of::<D::Element>()
     }
 
     fn run(

@@ -2,7 +2,7 @@
 //!
 //! A [`NetworkSpec`] says what a network is; [`Network`] runs it on a [`Device`](aquatint_compute::Device). Samplers see
 //! a [`Denoiser`], trainers a [`Learner`]; conventions about masks and shifted logits end here. [`families`] translates
-//! checkpoint descriptions.
+//! checkpoints of others.
 #![forbid(unsafe_code)]
 
 mod activations;
@@ -13,19 +13,19 @@ mod forward;
 mod inference;
 mod input;
 mod kv_cache;
+mod layers;
 mod learner;
 mod network;
+mod operations;
 mod reader;
 mod row_layout;
 mod row_query;
 mod row_slots;
 mod spec;
 mod tensor;
-mod tensor_list;
-mod time;
 mod weight_index;
 
-pub use activations::Activations;
+pub use activations::{Activations, LayerActivations};
 pub use aquatint_diffusion::ProcessSpec;
 pub use denoiser::{CachedRows, Denoiser, ForwardPass, HostDenoiser, WholeRows};
 pub use error::NetworkError;
@@ -37,6 +37,5 @@ pub use network::{Network, Parameter, ParameterMut};
 pub use row_layout::RowLayout;
 pub use row_query::{Ask, DrawnRow, LogitsSummary, RowAnswer, RowDraw, RowQuery, RowSummary, Sampling, answer_on_host};
 pub use row_slots::RowSlots;
-pub use spec::NetworkSpec;
-pub use tensor::TensorData;
-pub use tensor_list::Role;
+pub use spec::{Activation, AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, NetworkSpec, NormSpec, RopeSpec};
+pub use tensor::{Role, TensorData, TensorSpec};

@@ -3,18 +3,19 @@
 use crate::denoiser::{costs_on_host, nll_on_host};
 use crate::reader::{Evidence, Reader, RowTargets, pass};
 use crate::row_query::{RowAnswer, RowQuery};
-use crate::tensor_list::{self, Init, Tensor};
+use crate::tensor::Init;
 use crate::weight_index::WeightIndex;
-use crate::{Denoiser, ForwardPass, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Role, RowSlots};
+use crate::{
+    Denoiser, ForwardPass, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Role, RowSlots, TensorSpec,
+};
 use aquatint_compute::{Device, Element, Gradients, Parameters, ReadRow, Tape, softmax_row};
 use aquatint_diffusion::{Cost, Key, LossTerm, Vectors};
-use std::collections::HashMap;
 
 /// A [`NetworkSpec`] with weights, on a device.
 #[derive(Debug)]
 pub struct Network<D: Device> {
     spec: NetworkSpec,
-    tensors: Vec<Tensor>,
+    tensors: Vec<TensorSpec>,
     parameters: Parameters<D>,
     weight_index: WeightIndex,
     /// Made when the network first learns.
@@ -64,7 +65,7 @@ impl<D: Device> Network<D> {
         let mut stream = 0;
         Self::build(device, spec, |tensor, _| {
             stream += 1;
-            let length = tensor.shape.iter().product();
+            let length = tensor.len();
             Ok(match tensor.init {
                 Init::Constant(value) => vec![D::Element::from_f64(value); length],
                 Init::Normal(deviation) => {
@@ -87,7 +88,7 @@ impl<D: Device> Network<D> {
         Self::build(device, spec, |tensor, count| {
             let missing = || NetworkError::MissingTensor { name: tensor.name.clone(), count };
             let values = weights(&tensor.name).ok_or_else(missing)?;
-            if values.len() != tensor.shape.iter().product::<usize>() {
+            if values.len() != tensor.len() {
                 let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
                 return Err(NetworkError::TensorLength { name, given: values.len(), shape });
             }
@@ -98,20 +99,16 @@ impl<D: Device> Network<D> {
     fn build(
         device: D,
         spec: NetworkSpec,
-        mut values: impl FnMut(&Tensor, usize) -> Result<Vec<D::Element>, NetworkError>,
+        mut values: impl FnMut(&TensorSpec, usize) -> Result<Vec<D::Element>, NetworkError>,
     ) -> Result<Self, NetworkError> {
         spec.validate()?;
-        let tensors = tensor_list::tensors(&spec);
         let mut parameters = Parameters::new(device.clone());
+        let (tensors, weight_index) = WeightIndex::declare(&spec, &mut parameters)?;
         let mut no_gradients = Vec::with_capacity(tensors.len());
-        let mut index = HashMap::with_capacity(tensors.len());
-        for tensor in &tensors {
-            let value = device.upload(&values(tensor, tensors.len())?)?;
-            let (rows, columns) = tensor.rows_and_columns();
-            index.insert(tensor.name.as_str(), parameters.add(rows, columns, value));
+        for (index, tensor) in tensors.iter().enumerate() {
+            parameters.set(index, device.upload(&values(tensor, tensors.len())?)?);
             no_gradients.push(device.zeros(0)?);
         }
-        let weight_index = WeightIndex::new(&spec, &mut parameters, &index);
         Ok(Self { spec, tensors, parameters, weight_index, gradients: None, no_gradients, recomputed: 0 })
     }
 
@@ -123,7 +120,7 @@ impl<D: Device> Network<D> {
         let device = self.parameters.device().clone();
         for (tensor, value) in self.tensors.iter().zip(self.parameters.values_mut()) {
             let Some(values) = weights(&tensor.name) else { continue };
-            if values.len() != tensor.shape.iter().product::<usize>() {
+            if values.len() != tensor.len() {
                 let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
                 return Err(NetworkError::TensorLength { name, given: values.len(), shape });
             }
@@ -147,7 +144,7 @@ impl<D: Device> Network<D> {
         let gradients = self.gradients.as_ref().map_or(&self.no_gradients[..], Gradients::buffers);
         let buffers = self.parameters.values().iter().zip(gradients);
         let all = self.tensors.iter().zip(buffers);
-        all.map(|(Tensor { name, shape, role, .. }, (value, gradient))| Parameter {
+        all.map(|(TensorSpec { name, shape, role, .. }, (value, gradient))| Parameter {
             name,
             shape,
             role: *role,
@@ -162,7 +159,7 @@ impl<D: Device> Network<D> {
         let gradients = self.gradients.as_mut().map_or(&mut self.no_gradients[..], Gradients::buffers_mut);
         let buffers = self.parameters.values_mut().iter_mut().zip(gradients);
         let all = self.tensors.iter().zip(buffers);
-        all.map(|(Tensor { name, shape, role, .. }, (value, gradient))| ParameterMut {
+        all.map(|(TensorSpec { name, shape, role, .. }, (value, gradient))| ParameterMut {
             name,
             shape,
             role: *role,
@@ -192,7 +189,7 @@ impl<D: Device> Denoiser for Network<D> {
     }
 
     fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        if self.weight_index.field.is_some() {
+        if self.weight_index.embedding.field.is_some() {
             // What points speak for is added row by row.
             return nll_on_host(self, input, rows);
         }
@@ -211,7 +208,7 @@ impl<D: Device> Denoiser for Network<D> {
 impl<D: Device> Learner for Network<D> {
     fn forward_backward(&mut self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
         let asked = RowTargets::new(&self.spec, rows)?;
-        if self.weight_index.field.is_some() {
+        if self.weight_index.embedding.field.is_some() {
             // What points speak for is added row by row.
             let term = |&LossRow { row, target, weight }: &LossRow| {
                 let cost = Cost::CrossEntropy;
@@ -230,7 +227,7 @@ impl<D: Device> Learner for Network<D> {
         pass(spec, weight_index, input, &asked.rows, |pass| {
             let mut tape = Tape::recording(parameters, *recomputed);
             let hidden = pass.hidden(&mut tape)?;
-            Ok(tape.learn_cross_entropy(hidden, weight_index.head, asked.targets(spec), gradients)?)
+            Ok(tape.learn_cross_entropy(hidden, weight_index.head.matrix, asked.targets(spec), gradients)?)
         })
     }
 
@@ -270,7 +267,7 @@ impl<D: Device> Learner for Network<D> {
             let mask = spec.mask_token;
             tape.learn_rows(
                 hidden,
-                weight_index.head,
+                weight_index.head.matrix,
                 &|index, logits| {
                     if let Some(mask) = mask {
                         logits[mask as usize] = f32::NEG_INFINITY;

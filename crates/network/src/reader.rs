@@ -54,7 +54,7 @@ impl<D: Device> Reader<'_, D> {
         read: &ReadRow<'_>,
     ) -> Result<Vec<RowAnswer>, NetworkError> {
         let mask = self.spec.mask_token;
-        let head = self.parameters.prepared(self.weight_index.head)?;
+        let head = self.parameters.prepared(self.weight_index.head.matrix)?;
         let expects = queries.iter().any(|query| matches!(query.ask, Ask::DrawExpecting(_)));
         let values = if expects { self.word_vectors()?.unwrap_or_default() } else { Vec::new() };
         let vectors = Vectors { size: self.spec.word_vector_size.unwrap_or(0), values: &values };
@@ -82,7 +82,7 @@ impl<D: Device> Reader<'_, D> {
         pass(self.spec, self.weight_index, input, &asked.rows, |pass| {
             let mut tape = Tape::inferring(self.parameters);
             let hidden = pass.hidden(&mut tape)?;
-            Ok(tape.cross_entropy(&hidden, self.weight_index.head, asked.targets(self.spec))?)
+            Ok(tape.cross_entropy(&hidden, self.weight_index.head.matrix, asked.targets(self.spec))?)
         })
     }
 }
@@ -91,7 +91,7 @@ fn word_vectors<D: Device>(
     parameters: &Parameters<D>,
     weight_index: &WeightIndex,
 ) -> Result<Option<Vec<f32>>, NetworkError> {
-    let Some(field) = &weight_index.field else { return Ok(None) };
+    let Some(field) = &weight_index.embedding.field else { return Ok(None) };
     let values = parameters.device().download(parameters.get(field.vectors)?);
     Ok(Some(values.into_iter().map(|value| value.to_f64() as f32).collect()))
 }

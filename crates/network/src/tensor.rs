@@ -1,6 +1,76 @@
-//! The numbers of one weight as a checkpoint holds them.
+//! One tensor of a network: what it is, and its numbers as a checkpoint holds them.
 
 use aquatint_compute::Quantised;
+
+/// What a parameter is for; optimisers treat them differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// A matrix that maps activations to activations.
+    Matrix,
+    /// Word vectors; also the head where the two are tied.
+    Embedding,
+    /// Word vectors of length 1, between which a gaussian field lies.
+    UnitVectors,
+    /// The head, where it is a matrix of its own.
+    Head,
+    /// A norm's weight or a bias.
+    Vector,
+}
+
+/// What a parameter begins as.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Init {
+    /// All elements alike.
+    Constant(f64),
+    /// Normal with mean 0 and this standard deviation.
+    Normal(f64),
+}
+
+/// One tensor of a network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorSpec {
+    /// Its name here; what files call it is up to their [family](crate::families).
+    pub name: String,
+    /// Rows and columns, or the length of a vector.
+    pub shape: Vec<usize>,
+    /// What it is for.
+    pub role: Role,
+    /// The layer that it is of.
+    pub layer: Option<usize>,
+    /// What it begins as.
+    pub(crate) init: Init,
+}
+
+impl TensorSpec {
+    /// How many values it has.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no value.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Rows and columns; a vector is one column, so that vectors can be stacked.
+    pub(crate) fn rows_and_columns(&self) -> (usize, usize) {
+        match self.shape[..] {
+            [rows, columns] => (rows, columns),
+            _ => (self.len(), 1),
+        }
+    }
+
+    /// Numbers that were stored, as a network has them: vectors of length 1 have it again, whatever was rounded.
+    pub(crate) fn restored(&self, mut values: Vec<f32>) -> Vec<f32> {
+        if self.role == Role::UnitVectors {
+            for vector in values.chunks_exact_mut(self.rows_and_columns().1) {
+                let length = vector.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+                vector.iter_mut().for_each(|v| *v = (f64::from(*v) / length) as f32);
+            }
+        }
+        values
+    }
+}
 
 /// One weight: real numbers, or small integers with scales.
 #[derive(Debug, Clone, PartialEq)]

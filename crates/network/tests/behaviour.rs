@@ -2,7 +2,10 @@
 
 use aquatint_compute::{Cpu, Device, Element, Visibility};
 use aquatint_diffusion::ContinuousState;
-use aquatint_network::{Denoiser, Learner, LossRow, Network, NetworkInput, NetworkSpec, Role, WholeRows};
+use aquatint_network::{
+    AttentionSpec, Denoiser, FeedForwardSpec, HeadSpec, LayerSpec, Learner, LossRow, Network, NetworkInput,
+    NetworkSpec, NormSpec, Role, WholeRows,
+};
 use aquatint_testing::{Comparison, Example};
 
 fn scalar() -> Cpu<f64> {
@@ -55,7 +58,7 @@ fn rows_answer_in_the_order_in_which_they_are_asked() {
 fn under_a_logit_shift_the_row_before_answers_where_it_is_seen() {
     let example = Example::named("logit-shift");
     let shifted = example.network(scalar());
-    let plain = Example { spec: NetworkSpec { logit_shift: false, ..example.spec.clone() }, ..example.clone() };
+    let plain = Example { spec: NetworkSpec { head: HeadSpec::default(), ..example.spec.clone() }, ..example.clone() };
     let straight = plain.network(scalar());
     // Sequences of 5, 3 and 6 rows: the first row of each has none before it.
     for (asked, answering) in [(0, 0), (1, 0), (4, 3), (5, 5), (6, 5), (8, 8), (13, 12)] {
@@ -124,16 +127,12 @@ fn points_of_a_gaussian_field_speak_for_their_neighbours() {
 #[test]
 fn a_fresh_network_begins_as_it_is_described() {
     let plain = Example::named("plain");
+    let attention = AttentionSpec { qk_norm: Some(NormSpec::default()), ..AttentionSpec::new(6, 3, 16) };
     let spec = NetworkSpec {
         width: 96,
-        layers: 8,
-        feed_forward_width: 192,
+        layers: vec![LayerSpec::new(attention, FeedForwardSpec::new(192)); 8],
         vocabulary_size: 211,
         mask_token: Some(210),
-        heads: 6,
-        key_value_heads: 3,
-        head_size: 16,
-        qk_norm: true,
         ..plain.spec.clone()
     };
     let network = Network::new(scalar(), spec.clone(), 3).unwrap();

@@ -1,8 +1,11 @@
 //! Gradients of whole networks against finite differences in f64, and with recomputed activations.
 
 use aquatint_compute::{Cpu, Device, Visibility};
-use aquatint_diffusion::{Cost, Key, Layout, ProcessKind, Vectors};
-use aquatint_network::{Activations, Denoiser, Learner, LossRow, Network, NetworkInput, NetworkSpec, ProcessSpec};
+use aquatint_diffusion::{Cost, Key, ProcessKind, Vectors};
+use aquatint_network::{
+    Activations, AttentionSpec, Denoiser, FeedForwardSpec, HeadSpec, LayerSpec, Learner, LossRow, Network,
+    NetworkInput, NetworkSpec, NormSpec, ProcessSpec,
+};
 use aquatint_testing::{Comparison, Example};
 
 /// `Σ weight · cost`.
@@ -134,26 +137,13 @@ fn recomputed_activations_give_the_same_gradients_to_the_bit() {
 #[test]
 fn the_memory_of_activations_is_what_the_estimate_says() {
     for time in [None, Some(16)] {
+        let attention = AttentionSpec { qk_norm: Some(NormSpec::default()), ..AttentionSpec::new(4, 2, 16) };
         let spec = NetworkSpec {
-            vocabulary_size: 64,
-            width: 64,
-            layers: 8,
-            heads: 4,
-            key_value_heads: 2,
-            head_size: 16,
-            feed_forward_width: 160,
-            norm_epsilon: 1e-6,
-            rope_theta: 1e4,
-            qk_norm: true,
-            tied_head: true,
+            head: HeadSpec { tied: true, ..HeadSpec::default() },
             time_conditioning: time,
-            self_conditioning: false,
             context_length: 64,
-            attention: Layout::Full,
-            logit_shift: false,
-            mask_token: None,
-            word_vector_size: None,
             process: ProcessSpec { kind: ProcessKind::Uniform, ..ProcessSpec::default() },
+            ..NetworkSpec::new(64, 64, vec![LayerSpec::new(attention, FeedForwardSpec::new(160)); 8])
         };
         let lengths = [48, 64, 40];
         let rows: usize = lengths.iter().sum();

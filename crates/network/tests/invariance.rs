@@ -1,18 +1,19 @@
 //! What may not matter does not: the other sequences of a batch, the number of threads, the path of the processor.
 
 use aquatint_compute::{Cpu, CpuPath, Device, Visibility};
-use aquatint_network::{Learner, NetworkInput, NetworkSpec, WholeRows};
+use aquatint_network::{AttentionSpec, FeedForwardSpec, LayerSpec, Learner, NetworkInput, NetworkSpec, WholeRows};
 use aquatint_testing::{Comparison, Example};
 
 /// An example that the fast paths find worth their while: many rows, ragged, none of its sizes a power of two.
 fn large(name: &str) -> Example {
     let small = Example::named(name);
+    let sized = |layer: &LayerSpec| LayerSpec {
+        attention: AttentionSpec { heads: 6, key_value_heads: 3, head_size: 12, ..layer.attention },
+        feed_forward: FeedForwardSpec { width: 100, ..layer.feed_forward },
+    };
     let spec = NetworkSpec {
         width: 72,
-        heads: 6,
-        key_value_heads: 3,
-        head_size: 12,
-        feed_forward_width: 100,
+        layers: small.spec.layers.iter().map(sized).collect(),
         context_length: 64,
         vocabulary_size: 301,
         mask_token: small.spec.mask_token.map(|_| 300),

@@ -3,7 +3,10 @@
 use crate::Golden;
 use aquatint_compute::{Device, Element, Visibility};
 use aquatint_diffusion::{ContinuousState, Key, Layout, PADDING_DOCUMENT, ProcessKind};
-use aquatint_network::{Learner, LossRow, Network, NetworkInput, NetworkSpec, ProcessSpec, RowLayout};
+use aquatint_network::{
+    AttentionSpec, FeedForwardSpec, LayerSpec, Learner, LossRow, Network, NetworkInput, NetworkSpec, NormSpec,
+    RowLayout,
+};
 use serde_json::Value;
 
 /// A description, an input that fits it, and what there is to learn.
@@ -29,7 +32,7 @@ pub struct Example {
 
 impl Example {
     /// The names that [`Example::named`] knows.
-    pub const NAMES: [&str; 8] = [
+    pub const NAMES: [&str; 9] = [
         "plain",
         "grouped-queries-and-documents",
         "time-conditioning",
@@ -38,37 +41,23 @@ impl Example {
         "two-streams",
         "causal",
         "logit-shift",
+        "biases",
     ];
 
     /// One of the examples; `gaussian-field` besides.
     pub fn named(name: &str) -> Self {
-        let plain = NetworkSpec {
-            vocabulary_size: 11,
-            width: 8,
-            layers: 2,
-            heads: 2,
-            key_value_heads: 2,
-            head_size: 4,
-            feed_forward_width: 12,
-            norm_epsilon: 1e-6,
-            rope_theta: 10000.0,
-            qk_norm: false,
-            tied_head: false,
-            time_conditioning: None,
-            self_conditioning: false,
-            context_length: 16,
-            attention: Layout::Full,
-            logit_shift: false,
-            mask_token: Some(10),
-            word_vector_size: None,
-            process: ProcessSpec::default(),
-        };
+        let layer = LayerSpec::new(AttentionSpec::new(2, 2, 4), FeedForwardSpec::new(12));
+        let plain = NetworkSpec { context_length: 16, mask_token: Some(10), ..NetworkSpec::new(11, 8, vec![layer; 2]) };
         let mut example = Self::laid_out(plain, &[5, 3, 6], &[]);
         match name {
             "plain" => {}
             "grouped-queries-and-documents" => {
-                let spec =
-                    NetworkSpec { heads: 4, qk_norm: true, head_size: 6, tied_head: true, ..example.spec.clone() };
+                let mut spec = example.spec.clone();
+                spec.head.tied = true;
+                let qk_norm = Some(NormSpec::default());
+                each_attention(&mut spec, |attention| {
+                    *attention = AttentionSpec { qk_norm, ..AttentionSpec::new(4, 2, 6) }
+                });
                 let padding = PADDING_DOCUMENT;
                 example = Self::laid_out(spec, &[6, 5], &[0, 0, 0, 1, 1, padding, 2, 3, 3, 3, padding]);
             }
@@ -78,7 +67,7 @@ impl Example {
             }
             "self-conditioning" => {
                 example.spec.self_conditioning = true;
-                example.spec.tied_head = true;
+                example.spec.head.tied = true;
                 let mut belief = example.simplex(3);
                 // Nothing is believed of the second sequence.
                 belief[5 * 11..8 * 11].fill(0.0);
@@ -110,8 +99,13 @@ impl Example {
                 example = Self::laid_out(spec, &[5, 3, 6], &[]);
             }
             "logit-shift" => {
-                example.spec.logit_shift = true;
-                example.spec.qk_norm = true;
+                example.spec.head.logit_shift = true;
+                each_attention(&mut example.spec, |attention| attention.qk_norm = Some(NormSpec::default()));
+            }
+            "biases" => {
+                each_attention(&mut example.spec, |attention| {
+                    *attention = AttentionSpec { qkv_bias: true, ..AttentionSpec::new(4, 2, 4) };
+                });
             }
             other => panic!("no example is called {other}"),
         }
@@ -166,7 +160,8 @@ impl Example {
         let rows = rows.map(|row| LossRow { row, target: clean[row as usize], weight: 0.5 + f64::from(row) / 8.0 });
         let rows: Vec<LossRow> = rows.collect();
         let (positions, visibility) = two_streams(length, block);
-        let spec = NetworkSpec { attention: Layout::Block { length: block }, qk_norm: true, ..spec };
+        let mut spec = NetworkSpec { attention: Layout::Block { length: block }, ..spec };
+        each_attention(&mut spec, |attention| attention.qk_norm = Some(NormSpec::default()));
         Self { spec, tokens, points: None, positions, visibility, times: None, self_conditioning: None, rows }
     }
 
@@ -248,4 +243,8 @@ fn two_streams(length: usize, block: usize) -> (Vec<u32>, Visibility) {
 fn at_rest(offset: Vec<f32>, size: usize) -> ContinuousState {
     let rows = offset.len() / size;
     ContinuousState { size, clean_weight: vec![0.0; rows], offset, prior_logit_scale: vec![0.0; rows] }
+}
+
+fn each_attention(spec: &mut NetworkSpec, change: impl Fn(&mut AttentionSpec)) {
+    spec.layers.iter_mut().for_each(|layer| change(&mut layer.attention));
 }

@@ -3,7 +3,7 @@
 use crate::TrainError;
 use crate::objective::{Objective, TrainedModel};
 use crate::optimiser::Optimiser;
-use aquatint_checkpoint::{Checkpoint, GenerationDefaults, Storage, Tensor, save};
+use aquatint_checkpoint::{Checkpoint, Description, GenerationDefaults, Storage, Tensor, save};
 use aquatint_compute::{Device, Element};
 use aquatint_network::{Denoiser, Network};
 use aquatint_vocabulary::{Role, Vocabulary};
@@ -47,7 +47,8 @@ impl<D: Device> Model<'_, D> {
         let tensors: Vec<_> = parameters.iter().map(|p| tensor(p.name, p.shape, p.value)).collect();
         let mut generation = generation(self.vocabulary);
         describe(&mut generation);
-        save(folder, self.network.spec(), self.vocabulary, &generation, &tensors, self.storage)?;
+        let description = Description::native(self.network.spec(), self.vocabulary, &generation);
+        save(folder, &description, &tensors, self.storage)?;
         Ok(())
     }
 }

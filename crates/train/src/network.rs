@@ -4,36 +4,34 @@ use crate::TrainError;
 use crate::recipe::{ObjectiveKind, Resolved};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::Device;
-use aquatint_network::{Network, NetworkError, NetworkSpec, ProcessSpec};
+use aquatint_network::{
+    AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, Network, NetworkError, NetworkSpec, NormSpec, ProcessSpec,
+    RopeSpec,
+};
 use aquatint_vocabulary::{Role, Vocabulary};
 
 /// The network that a recipe describes, for a vocabulary.
 pub(crate) fn spec(recipe: &Resolved, vocabulary: &Vocabulary) -> Result<NetworkSpec, TrainError> {
     let n = &recipe.network;
     let diffuses = recipe.objective.kind == ObjectiveKind::Diffusion;
+    let attention = AttentionSpec {
+        rope: RopeSpec { theta: n.rope_theta },
+        qk_norm: n.qk_norm.then(NormSpec::default),
+        ..AttentionSpec::new(n.heads, n.key_value_heads, n.head_size)
+    };
+    let layer = LayerSpec::new(attention, FeedForwardSpec::new(n.feed_forward_width));
     let mut spec = NetworkSpec {
-        vocabulary_size: vocabulary.len(),
-        width: n.width,
-        layers: n.layers,
-        heads: n.heads,
-        key_value_heads: n.key_value_heads,
-        head_size: n.head_size,
-        feed_forward_width: n.feed_forward_width,
-        norm_epsilon: 1e-6,
-        rope_theta: n.rope_theta,
-        qk_norm: n.qk_norm,
-        tied_head: n.tied_head,
+        head: HeadSpec { tied: n.tied_head, logit_shift: n.logit_shift },
         time_conditioning: n.time_conditioning,
         self_conditioning: n.self_conditioning,
         context_length: recipe.data.canvas_length,
         attention: n.attention,
-        logit_shift: n.logit_shift,
         mask_token: vocabulary.role(Role::Mask).filter(|_| diffuses),
-        word_vector_size: None,
         process: ProcessSpec {
             kind: recipe.objective.process.parse().map_err(NetworkError::from)?,
             schedule: recipe.objective.schedule.parse().map_err(NetworkError::from)?,
         },
+        ..NetworkSpec::new(vocabulary.len(), n.width, vec![layer; n.layers])
     };
     if diffuses {
         spec.word_vector_size = spec.process().map_err(NetworkError::from)?.vector_size();
@@ -54,18 +52,28 @@ pub(crate) fn build<D: Device>(recipe: &Resolved, spec: NetworkSpec, device: D) 
     let shapes = [
         ("vocabulary_size", a.vocabulary_size, b.vocabulary_size),
         ("width", a.width, b.width),
-        ("layers", a.layers, b.layers),
-        ("heads", a.heads, b.heads),
-        ("key_value_heads", a.key_value_heads, b.key_value_heads),
-        ("head_size", a.head_size, b.head_size),
-        ("feed_forward_width", a.feed_forward_width, b.feed_forward_width),
+        ("layers", a.layers.len(), b.layers.len()),
     ];
-    if let Some((field, found, expected)) = shapes.into_iter().find(|(_, found, expected)| found != expected) {
+    let layers = a.layers.iter().zip(&b.layers).flat_map(|(a, b)| {
+        let (c, d) = (a.attention, b.attention);
+        [
+            ("heads", c.heads, d.heads),
+            ("key_value_heads", c.key_value_heads, d.key_value_heads),
+            ("head_size", c.head_size, d.head_size),
+            ("feed_forward_width", a.feed_forward.width, b.feed_forward.width),
+        ]
+    });
+    if let Some((field, found, expected)) =
+        shapes.into_iter().chain(layers).find(|(_, found, expected)| found != expected)
+    {
         return Err(differs(field, &found, &expected));
     }
-    let flags = [("qk_norm", a.qk_norm, b.qk_norm), ("tied_head", a.tied_head, b.tied_head)];
-    if let Some((field, found, expected)) = flags.into_iter().find(|(_, found, expected)| found != expected) {
-        return Err(differs(field, &found, &expected));
+    let options = |spec: &NetworkSpec| spec.layers.iter().flat_map(LayerSpec::options).collect::<Vec<_>>();
+    if options(a) != options(b) {
+        return Err(differs("options of layers", &options(a), &options(b)));
+    }
+    if a.head.tied != b.head.tied {
+        return Err(differs("tied_head", &a.head.tied, &b.head.tied));
     }
     let grows = [
         ("self_conditioning", a.self_conditioning, b.self_conditioning),

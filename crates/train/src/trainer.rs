@@ -68,7 +68,7 @@ impl<D: Device> Trainer<'_, D> {
             step: self.counters.step,
             steps: run.steps,
             device: self.model.network.device().describe(),
-            recomputed: (recomputed, self.model.network.spec().layers),
+            recomputed: (recomputed, self.model.network.spec().layers.len()),
         }));
         let mut failures = 0;
         let ending = loop {
@@ -124,7 +124,7 @@ impl<D: Device> Trainer<'_, D> {
         let recipe = self.recipe;
         let (spec, canvases) = (self.model.network.spec(), recipe.canvases_per_pass());
         let budget = match recipe.run.activation_memory {
-            _ if recipe.optimiser.recompute => return spec.layers,
+            _ if recipe.optimiser.recompute => return spec.layers.len(),
             None => return 0,
             Some(budget) => budget.0,
         };

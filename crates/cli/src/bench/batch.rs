@@ -79,13 +79,21 @@ pub(crate) fn tokens(spec: &NetworkSpec, stream: u64, count: usize) -> Vec<Token
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use aquatint_diffusion::Layout;
+    use aquatint_network::{AttentionSpec, FeedForwardSpec, LayerSpec, NormSpec};
+
+    /// A small network with a mask.
+    pub(crate) fn spec(attention: Layout) -> NetworkSpec {
+        let heads = AttentionSpec { qk_norm: Some(NormSpec::default()), ..AttentionSpec::new(4, 2, 2) };
+        let layer = LayerSpec::new(heads, FeedForwardSpec::new(12));
+        NetworkSpec { context_length: 16, attention, mask_token: Some(10), ..NetworkSpec::new(11, 8, vec![layer; 2]) }
+    }
 
     #[test]
     fn sequences_see_themselves_alone_and_asked_rows_are_spread() {
-        let spec = super::super::operations::tests::spec(Layout::Block { length: 4 });
+        let spec = spec(Layout::Block { length: 4 });
         let batch = Batch::new(&spec, 2, 8, 2).unwrap();
         assert_eq!(batch.asked, [0, 4, 8, 12]);
         assert_eq!(batch.visibility.row(9)[0], 8..12);

@@ -252,7 +252,7 @@ impl Generated {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::operations::tests::spec;
+    use crate::bench::batch::tests::spec;
     use aquatint_diffusion::Layout;
 
     #[test]

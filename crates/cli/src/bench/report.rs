@@ -4,7 +4,7 @@ use super::measure::{Generated, Times};
 use super::timed::{Operation, Spent};
 use crate::machine::{bytes, count};
 use aquatint_generate::Drift;
-use aquatint_network::{NetworkSpec, families};
+use aquatint_network::NetworkSpec;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use std::time::Duration;
 pub(crate) struct Report {
     pub(crate) network: String,
     pub(crate) spec: NetworkSpec,
+    /// The description in its family's words.
+    pub(crate) config: Value,
     pub(crate) random_weights: bool,
     pub(crate) work: Work,
     pub(crate) processor: Option<String>,
@@ -117,7 +119,7 @@ impl Report {
                     "{}: {} parameters, {} layers of width {}, {} tokens{weights}",
                     self.network,
                     count(spec.parameter_count() as u64),
-                    spec.layers,
+                    spec.layers.len(),
                     spec.width,
                     spec.vocabulary_size
                 ),
@@ -239,7 +241,7 @@ impl Report {
             "processor": self.processor,
             "path": self.path,
             "network": { "name": self.network, "parameters": self.spec.parameter_count(),
-                "random_weights": self.random_weights, "config": families::native::to_config(&self.spec) },
+                "random_weights": self.random_weights, "config": self.config },
             "work": { "name": work.name, "batch": work.batch, "length": work.length, "rows": work.asked,
                 "operations": work.operations, "generation": work.generation },
             "results": rows,
@@ -290,7 +292,7 @@ fn threads(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::operations::tests::spec;
+    use crate::bench::batch::tests::spec;
     use aquatint_diffusion::Layout;
 
     fn report(work: Work) -> Report {
@@ -314,6 +316,7 @@ mod tests {
         Report {
             network: "tiny.json".to_owned(),
             spec: spec(Layout::Full),
+            config: json!({ "hidden_size": 8 }),
             random_weights: true,
             work,
             processor: Some("A Fine Processor".to_owned()),

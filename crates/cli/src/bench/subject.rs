@@ -6,7 +6,9 @@ use crate::model::{self, Plan, Work};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_diffusion::Key;
-use aquatint_network::{Denoiser, InferenceNetwork, Network, NetworkError, NetworkSpec, TensorData, families};
+use aquatint_network::families::{self, Object};
+use aquatint_network::{Denoiser, InferenceNetwork, Network, NetworkError, NetworkSpec, TensorData};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -21,10 +23,17 @@ pub(crate) struct Subject {
     pub(crate) name: String,
     /// What the network is.
     pub(crate) spec: NetworkSpec,
-    /// The model; weights are random where there is none.
-    checkpoint: Option<Checkpoint>,
+    /// The model, or the description of one whose weights are random.
+    source: Source,
     /// Time that opening the model took.
     opening: Duration,
+}
+
+/// What a network is made of.
+#[derive(Debug)]
+enum Source {
+    Checkpoint(Box<Checkpoint>),
+    Config(Value),
 }
 
 /// A network ready to be measured as a denoiser.
@@ -43,18 +52,30 @@ impl Subject {
             let begun = Instant::now();
             let checkpoint = model::open(model)?;
             let (name, spec) = (checkpoint.origin.to_string(), checkpoint.spec.clone());
-            return Ok(Self { name, spec, checkpoint: Some(checkpoint), opening: begun.elapsed() });
+            return Ok(Self { name, spec, source: Source::Checkpoint(Box::new(checkpoint)), opening: begun.elapsed() });
         };
         let unusable = |failure: Failure| failure.context(format!("`{}` is no usable config.json", path.display()));
         let text = std::fs::read(path).map_err(|error| Failure::of_file("read", path, &error))?;
         let config = serde_json::from_slice(&text).map_err(|error| unusable(Failure::of(&error)))?;
         let spec = families::from_config(&config).map_err(|error| unusable(Failure::of(&error)))?;
-        Ok(Self { name: path.display().to_string(), spec, checkpoint: None, opening: Duration::ZERO })
+        Ok(Self { name: path.display().to_string(), spec, source: Source::Config(config), opening: Duration::ZERO })
     }
 
     /// Whether the weights are random.
     pub(crate) fn is_random(&self) -> bool {
-        self.checkpoint.is_none()
+        matches!(self.source, Source::Config(_))
+    }
+
+    /// The description in its family's words.
+    pub(crate) fn config(&self) -> Result<Value, Failure> {
+        match &self.source {
+            Source::Checkpoint(checkpoint) => Ok(checkpoint.description().config()?),
+            Source::Config(config) => {
+                let family = families::of_config(config)?;
+                let roles = family.roles(config.as_object().unwrap_or(&Object::new()));
+                Ok(families::to_config(family, &self.spec, &roles)?)
+            }
+        }
     }
 
     /// The network as a denoiser in the precision of a plan, which is all that a forward pass and generation need.
@@ -108,9 +129,9 @@ impl Subject {
     ) -> Result<(N, Duration), Failure> {
         let begun = Instant::now();
         let mut drawing = Duration::ZERO;
-        let network = match &self.checkpoint {
-            Some(checkpoint) => load(checkpoint)?,
-            None => {
+        let network = match &self.source {
+            Source::Checkpoint(checkpoint) => load(checkpoint)?,
+            Source::Config(_) => {
                 let mut weights = RandomWeights::new(&self.spec);
                 draw(&mut |name| {
                     let begun = Instant::now();
@@ -132,8 +153,8 @@ struct RandomWeights {
 
 impl RandomWeights {
     fn new(spec: &NetworkSpec) -> Self {
-        let numbered = (0..).zip(families::native::tensors(spec));
-        Self { tensors: numbered.map(|(number, (name, shape))| (name, (number, shape))).collect() }
+        let numbered = (0..).zip(spec.tensors());
+        Self { tensors: numbered.map(|(number, tensor)| (tensor.name, (number, tensor.shape))).collect() }
     }
 
     /// Matrices are uniform with mean 0, norms 1 and biases 0.

@@ -236,7 +236,7 @@ impl<D: Device> Device for Timed<D> {
 mod tests {
     use super::*;
     use crate::bench::batch::Batch;
-    use crate::bench::operations::tests::spec;
+    use crate::bench::batch::tests::spec;
     use aquatint_compute::Cpu;
     use aquatint_diffusion::Layout;
     use aquatint_network::{Learner, Network, WholeRows};

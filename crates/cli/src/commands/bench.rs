@@ -3,7 +3,6 @@
 use crate::arguments::{BenchArguments, DeviceArguments, Precision, ReportFormat, Rows};
 use crate::bench::batch::Batch;
 use crate::bench::measure::{self, Generation};
-use crate::bench::operations;
 use crate::bench::report::{FORWARD, Report, Row, Work};
 use crate::bench::subject::Subject;
 use crate::failure::Failure;
@@ -27,17 +26,20 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> Result<(), F
     let subject = Subject::open(arguments.model.as_deref(), arguments.config.as_deref())?;
     let spec = &subject.spec;
     let (batch, generation) = work(arguments, spec)?;
-    let count = if arguments.train { operations::training_step } else { operations::forward };
+    // By the usual convention the gradients of both factors of a product cost as much as the product each, so a step is
+    // three forward passes. What is computed again to save memory does not count.
+    let passes = if arguments.train { 3 } else { 1 };
     let mut report = Report {
         network: subject.name.clone(),
         spec: spec.clone(),
+        config: subject.config()?,
         random_weights: subject.is_random(),
         work: Work {
             name: if arguments.train { "training step" } else { FORWARD },
             batch: batch.sequences,
             length: batch.length,
             asked: batch.asked.len(),
-            operations: count(spec, &batch.visibility, batch.asked.len()),
+            operations: passes * spec.operations(&batch.visibility, batch.asked.len()),
             generation: generation.map(describe),
         },
         processor: machine::processor(),

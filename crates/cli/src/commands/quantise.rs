@@ -27,10 +27,9 @@ pub(crate) fn run(arguments: &QuantiseArguments, printer: &Printer) -> Result<()
     let group = arguments.group.or((bits == Bits::Four).then_some(GROUP_OF_FOUR_BITS));
     let plan = QuantisePlan { bits, group, head: arguments.head == HeadChoice::Eight };
     let quantised = checkpoint.quantise(plan)?;
-    let Checkpoint { spec, vocabulary, generation, .. } = &checkpoint;
     std::fs::create_dir_all(&arguments.out).map_err(|error| Failure::of_file("make", &arguments.out, &error))?;
     let weights = (quantised.tensors.as_slice(), &quantised.quantisation);
-    save_quantised(&arguments.out, spec, vocabulary, generation, weights, quantised.storage)?;
+    save_quantised(&arguments.out, &checkpoint.description(), weights, quantised.storage)?;
 
     let written = Checkpoint::load(&arguments.out)?;
     printer.status(format_args!("{:<12}{}", "quantised", quantised.quantisation));

@@ -7,7 +7,7 @@ use crate::model;
 use crate::printer::Printer;
 use aquatint_checkpoint::{Checkpoint, Quantisation, Scheme};
 use aquatint_diffusion::Layout;
-use aquatint_network::{NetworkSpec, families};
+use aquatint_network::{LayerSpec, NetworkSpec};
 use serde_json::{Value, json};
 
 pub(crate) fn run(arguments: &ShowArguments, printer: &Printer) -> Result<(), Failure> {
@@ -20,7 +20,7 @@ pub(crate) fn run(arguments: &ShowArguments, printer: &Printer) -> Result<(), Fa
                 "parameters": parameters,
                 "bytes": size,
                 "quantisation": checkpoint.quantisation.as_ref().map(kept),
-                "config": families::native::to_config(&checkpoint.spec),
+                "config": checkpoint.description().config()?,
                 "generation": checkpoint.generation,
             }))
         }
@@ -44,22 +44,28 @@ pub(crate) fn weight(checkpoint: &Checkpoint) -> (u64, u64) {
 pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
     let spec = &checkpoint.spec;
     let (parameters, size) = weight(checkpoint);
-    // Word vectors are never quantised; matrices that are have a line of their own.
-    let storage = checkpoint.weights.storage("model.embed_tokens.weight");
-    let storage = match (storage, &checkpoint.quantisation) {
+    // Matrices that are quantised have a line of their own.
+    let storage = match (checkpoint.storage(), &checkpoint.quantisation) {
         (Some(storage), None) => format!(" as {}", storage.to_lowercase()),
         (Some(storage), Some(_)) => format!(", what is not quantised as {}", storage.to_lowercase()),
         (None, _) => String::new(),
     };
-    let heads = match spec.key_value_heads {
-        same if same == spec.heads => format!("{} of {}", spec.heads, spec.head_size),
-        fewer => format!("{} of {} over {fewer} keys and values", spec.heads, spec.head_size),
-    };
-    let mut extras = Vec::new();
-    if spec.qk_norm {
-        extras.push("query-key norm".to_owned());
+    let heads = each_layer(spec, |layer| {
+        let attention = layer.attention;
+        let queries = format!("{} of {}", attention.heads, attention.head_size);
+        match attention.key_value_heads {
+            same if same == attention.heads => queries,
+            fewer => format!("{queries} over {fewer} keys and values"),
+        }
+    });
+    let feed_forward = each_layer(spec, |layer| layer.feed_forward.width.to_string());
+    let mut extras: Vec<String> = Vec::new();
+    for option in spec.layers.iter().flat_map(LayerSpec::options) {
+        if !extras.iter().any(|extra| extra == option) {
+            extras.push(option.to_owned());
+        }
     }
-    if spec.tied_head {
+    if spec.head.tied {
         extras.push("tied head".to_owned());
     }
     if let Some(features) = spec.time_conditioning {
@@ -74,7 +80,7 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
     let mut rows = vec![
         ("model", checkpoint.origin.to_string()),
         ("parameters", format!("{} ({}{storage}, {} in f32)", count(parameters), bytes(size), bytes(parameters * 4))),
-        ("network", format!("{} layers, width {}, feed-forward {}", spec.layers, spec.width, spec.feed_forward_width)),
+        ("network", format!("{} layers, width {}, feed-forward {feed_forward}", spec.layers.len(), spec.width)),
         ("heads", heads),
         ("attention", spec.attention.to_string()),
         ("process", process(spec)),
@@ -87,6 +93,13 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
     }
     rows.push(("defaults", defaults(&checkpoint.generation)));
     rows.iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect()
+}
+
+/// What is said of layers, once for neighbours of which the same is said.
+fn each_layer(spec: &NetworkSpec, say: impl Fn(&LayerSpec) -> String) -> String {
+    let mut all: Vec<String> = spec.layers.iter().map(say).collect();
+    all.dedup();
+    all.join(", then ")
 }
 
 /// What the network undoes.

@@ -3,7 +3,9 @@
 
 use aquatint_compute::ReadRow;
 use aquatint_diffusion::{Layout, Linear, Masked, TokenId};
-use aquatint_network::{HostDenoiser, NetworkError, NetworkInput, NetworkSpec, ProcessSpec};
+use aquatint_network::{
+    AttentionSpec, FeedForwardSpec, HostDenoiser, LayerSpec, NetworkError, NetworkInput, NetworkSpec,
+};
 use std::sync::Arc;
 
 /// The mask's id in every vocabulary here.
@@ -93,25 +95,14 @@ impl HostDenoiser for Chain {
 /// A description with this vocabulary; the sizes of a network that does not exist are all 1.
 pub(crate) fn spec(vocabulary_size: usize, attention: Layout) -> NetworkSpec {
     NetworkSpec {
-        vocabulary_size,
-        width: 1,
-        layers: 1,
-        heads: 1,
-        key_value_heads: 1,
-        head_size: 1,
-        feed_forward_width: 1,
-        norm_epsilon: 1e-6,
-        rope_theta: 10_000.0,
-        qk_norm: false,
-        tied_head: false,
-        time_conditioning: None,
-        self_conditioning: false,
         context_length: 32,
         attention,
-        logit_shift: false,
         mask_token: Some(MASK),
-        word_vector_size: None,
-        process: ProcessSpec::default(),
+        ..NetworkSpec::new(
+            vocabulary_size,
+            1,
+            vec![LayerSpec::new(AttentionSpec::new(1, 1, 1), FeedForwardSpec::new(1))],
+        )
     }
 }
 

@@ -4,20 +4,15 @@ use crate::chain::{END, MASK, process, spec};
 use aquatint_compute::{Cpu, CpuPath, Device};
 use aquatint_diffusion::{Canvas, Layout, ProcessKind};
 use aquatint_generate::{Cache, Drifting, Outcome, Request, Settings, SettingsBuilder, generate};
-use aquatint_network::{Denoiser, Network, NetworkSpec, ProcessSpec, Role};
+use aquatint_network::{
+    AttentionSpec, Denoiser, FeedForwardSpec, LayerSpec, Network, NetworkSpec, NormSpec, ProcessSpec, Role,
+};
 use std::ops::ControlFlow;
 
 fn small(change: impl Fn(&mut NetworkSpec)) -> NetworkSpec {
-    let mut spec = NetworkSpec {
-        width: 32,
-        layers: 2,
-        heads: 2,
-        key_value_heads: 1,
-        head_size: 16,
-        feed_forward_width: 48,
-        qk_norm: true,
-        ..spec(40, Layout::Full)
-    };
+    let attention = AttentionSpec { qk_norm: Some(NormSpec::default()), ..AttentionSpec::new(2, 1, 16) };
+    let layers = vec![LayerSpec::new(attention, FeedForwardSpec::new(48)); 2];
+    let mut spec = NetworkSpec { width: 32, layers, ..spec(40, Layout::Full) };
     change(&mut spec);
     spec
 }

@@ -1,16 +1,117 @@
-//! Checkpoint families: for each, how its `config.json` reads as a [`NetworkSpec`] and what its tensors are called.
+//! Families of checkpoints. Each file here has everything about one of them: how its `config.json` reads as a
+//! [`NetworkSpec`] and back, what its files call tensors, which tokens have a role, and how its makers sample and chat.
+//! Nothing about a family stands anywhere else.
+//!
+//! To add one: write its file, and its line in [`FAMILIES`].
 
+mod config;
+pub mod llada;
 pub mod native;
 
 use crate::{NetworkError, NetworkSpec};
+use serde_json::{Map, Value};
+use std::fmt::Debug;
 
-/// The description in a `config.json`, whichever known family it is of.
-pub fn from_config(config: &serde_json::Value) -> Result<NetworkSpec, NetworkError> {
-    match config.get("model_type").and_then(serde_json::Value::as_str) {
-        Some(native::MODEL_TYPE) => native::from_config(config),
-        other => Err(NetworkError::Family {
-            given: other.map_or_else(|| "missing".to_owned(), |name| format!("\"{name}\"")),
-            allowed: "\"aquatint\"",
-        }),
+/// An object of a JSON file.
+pub type Object = Map<String, Value>;
+
+/// All families.
+pub const FAMILIES: [&dyn Family; 2] = [&native::Native, &llada::Llada];
+
+/// One family of checkpoints. Paths of tensors are given without `.weight` or `.bias`.
+pub trait Family: Debug + Send + Sync {
+    /// `model_type` in its `config.json`.
+    fn model_type(&self) -> &'static str;
+
+    /// The description in a `config.json`.
+    ///
+    /// # Errors
+    /// When a key is unknown, missing or has a value that the family or the networks here do not have.
+    fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError>;
+
+    /// A description as its `config.json` holds it, as far as the family can say it; [`to_config`] checks that it can.
+    fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object;
+
+    /// What its files call modules where that differs: pairs of the name here and the name there, with `*` for the number
+    /// of a layer.
+    fn names(&self) -> &'static [(&'static str, &'static str)];
+
+    /// The ids of tokens that have a role, as its `config.json` says or as the family has them; none where the
+    /// tokenizer's names of special tokens say it.
+    fn roles(&self, config: &Object) -> TokenRoles;
+
+    /// The keys of its `generation_config.json` in the words of this project, completed by how its makers sample; keys that
+    /// mean nothing here stay. A folder without that file has an empty object.
+    ///
+    /// # Errors
+    /// When a key has a value that it cannot have.
+    fn read_generation(&self, file: Object) -> Result<Object, NetworkError>;
+
+    /// Whether keys of its `generation_config.json` that mean nothing here are kept; they are refused otherwise.
+    fn keeps_other_generation_keys(&self) -> bool;
+
+    /// The reverse of [`Family::read_generation`].
+    fn write_generation(&self, settings: Object) -> Object;
+
+    /// Its chat template in Jinja, for folders whose `tokenizer_config.json` has none.
+    fn chat_template(&self) -> Option<&'static str>;
+}
+
+/// Ids of tokens that mean something to a network rather than to its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TokenRoles {
+    /// Stands at a position that is still noise.
+    pub mask: Option<u32>,
+    /// Ends a text.
+    pub end: Option<u32>,
+    /// Fills a canvas behind its last text.
+    pub pad: Option<u32>,
+    /// Begins a text.
+    pub begin: Option<u32>,
+}
+
+/// The family of a `config.json`.
+///
+/// # Errors
+/// When its `model_type` is not known here.
+pub fn of_config(config: &Value) -> Result<&'static dyn Family, NetworkError> {
+    let given = config.get("model_type").and_then(Value::as_str);
+    let known = FAMILIES.into_iter().find(|family| Some(family.model_type()) == given);
+    known.ok_or_else(|| NetworkError::Family {
+        given: given.map_or_else(|| "missing".to_owned(), |name| format!("\"{name}\"")),
+        allowed: FAMILIES.map(|family| format!("\"{}\"", family.model_type())).join(", "),
+    })
+}
+
+/// The description in a `config.json`, whichever family it is of.
+///
+/// # Errors
+/// When the family is not known, or refuses it.
+pub fn from_config(config: &Value) -> Result<NetworkSpec, NetworkError> {
+    let family = of_config(config)?;
+    let spec = family.read_config(config.as_object().unwrap_or(&Object::new()))?;
+    spec.validate()?;
+    Ok(spec)
+}
+
+/// A description as a family's `config.json` holds it.
+///
+/// # Errors
+/// When the family has no words for something in it.
+pub fn to_config(family: &dyn Family, spec: &NetworkSpec, roles: &TokenRoles) -> Result<Value, NetworkError> {
+    let config = Value::Object(family.write_config(spec, roles));
+    let told = from_config(&config)?;
+    if told == *spec { Ok(config) } else { Err(NetworkError::Inexpressible { family: family.model_type() }) }
+}
+
+/// What a family's files call the tensor that has this name here.
+pub fn file_name(family: &dyn Family, name: &str) -> String {
+    let (module, kind) = name.rsplit_once('.').unwrap_or((name, ""));
+    let number = module.split('.').find(|part| part.parse::<usize>().is_ok());
+    let pattern: Vec<&str> = module.split('.').map(|part| if Some(part) == number { "*" } else { part }).collect();
+    let pattern = pattern.join(".");
+    match family.names().iter().find(|(here, _)| *here == pattern) {
+        Some((_, there)) => format!("{}.{kind}", there.replace('*', number.unwrap_or_default())),
+        None => name.to_owned(),
     }
 }

@@ -1,18 +1,19 @@
 //! This project's own family. `config.json` has the names that Hugging Face configurations use where one exists; a key
 //! that is not read is refused, so that no setting is lost without a word.
 //!
-//! Tensors are named as in Llama checkpoints (`model.layers.0.self_attn.q_proj.weight`); what Llama has no name for is
-//! `model.time_embedder.*`, `model.layers.N.modulation.*`, `model.norm_modulation.*`,
-//! `model.self_conditioning_norm.weight`, and of a gaussian field `model.word_vectors.weight` and `model.field_*`.
+//! Tensors have the names that they have here, those of Llama checkpoints (`model.layers.0.self_attn.q_proj.weight`).
 
-use crate::tensor_list;
-use crate::{NetworkError, NetworkSpec, ProcessSpec};
-use aquatint_diffusion::SettingError;
-use serde_json::{Map, Value, json};
-use std::str::FromStr;
+use super::config::{Config, wrong};
+use super::{Family, Object, TokenRoles};
+use crate::{
+    AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, NetworkError, NetworkSpec, NormSpec, ProcessSpec, RopeSpec,
+};
+use aquatint_diffusion::Layout;
+use serde_json::{Value, json};
 
-/// `model_type` of this family.
-pub const MODEL_TYPE: &str = "aquatint";
+/// See the module.
+#[derive(Debug)]
+pub struct Native;
 
 const ARCHITECTURE: &str = "AquatintForMaskedDiffusion";
 
@@ -49,137 +50,109 @@ const OPTIONAL: [&str; 12] = [
     "noise_schedule",
 ];
 
-/// Names and shapes of all tensors, in a stable order.
-pub fn tensors(spec: &NetworkSpec) -> Vec<(String, Vec<usize>)> {
-    tensor_list::tensors(spec).into_iter().map(|tensor| (tensor.name, tensor.shape)).collect()
-}
-
-/// A description as `config.json` holds it.
-pub fn to_config(spec: &NetworkSpec) -> Value {
-    json!({
-        "model_type": MODEL_TYPE,
-        "architectures": [ARCHITECTURE],
-        "vocab_size": spec.vocabulary_size,
-        "hidden_size": spec.width,
-        "num_hidden_layers": spec.layers,
-        "num_attention_heads": spec.heads,
-        "num_key_value_heads": spec.key_value_heads,
-        "head_dim": spec.head_size,
-        "intermediate_size": spec.feed_forward_width,
-        "hidden_act": "silu",
-        "rms_norm_eps": spec.norm_epsilon,
-        "rope_theta": spec.rope_theta,
-        "qk_norm": spec.qk_norm,
-        "tie_word_embeddings": spec.tied_head,
-        "time_features": spec.time_conditioning,
-        "self_conditioning": spec.self_conditioning,
-        "max_position_embeddings": spec.context_length,
-        "attention": spec.attention.to_string(),
-        "logit_shift": spec.logit_shift,
-        "mask_token_id": spec.mask_token,
-        "word_vector_size": spec.word_vector_size,
-        "diffusion_process": spec.process.kind.to_string(),
-        "noise_schedule": spec.process.schedule.to_string(),
-    })
-}
-
-/// The description that a `config.json` holds.
-///
-/// # Errors
-/// When a key is unknown, missing or has a value that it cannot have.
-pub fn from_config(config: &Value) -> Result<NetworkSpec, NetworkError> {
-    let Some(map) = config.as_object() else {
-        return Err(wrong("config.json", config, "an object"));
-    };
-    if let Some(key) = map.keys().find(|key| !known().any(|name| name == key.as_str())) {
-        return Err(NetworkError::UnknownKey { key: key.clone(), similar: similar(key) });
+impl Family for Native {
+    fn model_type(&self) -> &'static str {
+        "aquatint"
     }
-    if let Some(&key) = REQUIRED.iter().find(|key| !map.contains_key(**key)) {
-        return Err(NetworkError::MissingKey { key, keys: REQUIRED.join(", ") });
+
+    fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
+        let config = Config(config);
+        config.check_keys(&REQUIRED, &OPTIONAL)?;
+        config.insist("hidden_act", &json!("silu"))?;
+        let norm = NormSpec::Rms { epsilon: config.number("rms_norm_eps")? };
+        let sizes =
+            [config.size("num_attention_heads")?, config.size("num_key_value_heads")?, config.size("head_dim")?];
+        let layer = LayerSpec::new(
+            AttentionSpec {
+                norm,
+                rope: RopeSpec { theta: config.number("rope_theta")? },
+                qk_norm: config.flag("qk_norm")?.then_some(norm),
+                ..AttentionSpec::new(sizes[0], sizes[1], sizes[2])
+            },
+            FeedForwardSpec { norm, ..FeedForwardSpec::new(config.size("intermediate_size")?) },
+        );
+        let layers = vec![layer; config.size("num_hidden_layers")?];
+        Ok(NetworkSpec {
+            norm,
+            head: HeadSpec {
+                tied: config.flag("tie_word_embeddings")?,
+                logit_shift: config.optional("logit_shift", Config::flag)?.unwrap_or(false),
+            },
+            time_conditioning: config.optional("time_features", Config::size)?,
+            self_conditioning: config.flag("self_conditioning")?,
+            context_length: config.size("max_position_embeddings")?,
+            attention: layout(config.value("attention"))?,
+            mask_token: config.optional("mask_token_id", Config::token)?,
+            word_vector_size: config.optional("word_vector_size", Config::size)?,
+            process: ProcessSpec {
+                kind: config.optional("diffusion_process", Config::setting)?.unwrap_or_default(),
+                schedule: config.optional("noise_schedule", Config::setting)?.unwrap_or_default(),
+            },
+            ..NetworkSpec::new(config.size("vocab_size")?, config.size("hidden_size")?, layers)
+        })
     }
-    if let Some(given) = map.get("hidden_act").filter(|act| act.as_str() != Some("silu")) {
-        return Err(wrong("hidden_act", given, "\"silu\""));
+
+    fn write_config(&self, spec: &NetworkSpec, _: &TokenRoles) -> Object {
+        let layer = spec.layers.first();
+        let attention = layer.map(|layer| layer.attention);
+        let config = json!({
+            "model_type": self.model_type(),
+            "architectures": [ARCHITECTURE],
+            "vocab_size": spec.vocabulary_size,
+            "hidden_size": spec.width,
+            "num_hidden_layers": spec.layers.len(),
+            "num_attention_heads": attention.map(|attention| attention.heads),
+            "num_key_value_heads": attention.map(|attention| attention.key_value_heads),
+            "head_dim": attention.map(|attention| attention.head_size),
+            "intermediate_size": layer.map(|layer| layer.feed_forward.width),
+            "hidden_act": "silu",
+            "rms_norm_eps": spec.norm.epsilon(),
+            "rope_theta": attention.map(|attention| attention.rope.theta),
+            "qk_norm": attention.is_some_and(|attention| attention.qk_norm.is_some()),
+            "tie_word_embeddings": spec.head.tied,
+            "time_features": spec.time_conditioning,
+            "self_conditioning": spec.self_conditioning,
+            "max_position_embeddings": spec.context_length,
+            "attention": spec.attention.to_string(),
+            "logit_shift": spec.head.logit_shift,
+            "mask_token_id": spec.mask_token,
+            "word_vector_size": spec.word_vector_size,
+            "diffusion_process": spec.process.kind.to_string(),
+            "noise_schedule": spec.process.schedule.to_string(),
+        });
+        match config {
+            Value::Object(config) => config,
+            _ => Object::new(),
+        }
     }
-    let spec = NetworkSpec {
-        vocabulary_size: size(map, "vocab_size")?,
-        width: size(map, "hidden_size")?,
-        layers: size(map, "num_hidden_layers")?,
-        heads: size(map, "num_attention_heads")?,
-        key_value_heads: size(map, "num_key_value_heads")?,
-        head_size: size(map, "head_dim")?,
-        feed_forward_width: size(map, "intermediate_size")?,
-        norm_epsilon: number(map, "rms_norm_eps")?,
-        rope_theta: number(map, "rope_theta")?,
-        qk_norm: flag(map, "qk_norm")?,
-        tied_head: flag(map, "tie_word_embeddings")?,
-        time_conditioning: optional(map, "time_features", size)?,
-        self_conditioning: flag(map, "self_conditioning")?,
-        context_length: size(map, "max_position_embeddings")?,
-        attention: layout(&map["attention"])?,
-        logit_shift: optional(map, "logit_shift", flag)?.unwrap_or(false),
-        mask_token: optional(map, "mask_token_id", token)?,
-        word_vector_size: optional(map, "word_vector_size", size)?,
-        process: ProcessSpec {
-            kind: optional(map, "diffusion_process", parsed)?.unwrap_or_default(),
-            schedule: optional(map, "noise_schedule", parsed)?.unwrap_or_default(),
-        },
-    };
-    spec.validate()?;
-    Ok(spec)
-}
 
-fn known() -> impl Iterator<Item = &'static str> {
-    REQUIRED.into_iter().chain(OPTIONAL)
-}
+    fn names(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
 
-fn wrong(parameter: &'static str, given: &Value, allowed: &str) -> NetworkError {
-    NetworkError::Spec { parameter, given: given.to_string(), allowed: allowed.to_owned() }
-}
+    /// Its tokenizers name their special tokens.
+    fn roles(&self, _: &Object) -> TokenRoles {
+        TokenRoles::default()
+    }
 
-fn size(map: &Map<String, Value>, key: &'static str) -> Result<usize, NetworkError> {
-    let refuse = || wrong(key, &map[key], "a whole number, 1 or more");
-    map[key].as_u64().and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0).ok_or_else(refuse)
-}
+    fn read_generation(&self, file: Object) -> Result<Object, NetworkError> {
+        Ok(file)
+    }
 
-fn token(map: &Map<String, Value>, key: &'static str) -> Result<u32, NetworkError> {
-    let refuse = || wrong(key, &map[key], "a token's id, or null");
-    map[key].as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(refuse)
-}
+    fn keeps_other_generation_keys(&self) -> bool {
+        false
+    }
 
-fn number(map: &Map<String, Value>, key: &'static str) -> Result<f64, NetworkError> {
-    map[key].as_f64().ok_or_else(|| wrong(key, &map[key], "a number"))
-}
+    fn write_generation(&self, settings: Object) -> Object {
+        settings
+    }
 
-/// A setting by its name.
-fn parsed<T: FromStr<Err = SettingError>>(map: &Map<String, Value>, key: &'static str) -> Result<T, NetworkError> {
-    Ok(map[key].as_str().ok_or_else(|| wrong(key, &map[key], "a name"))?.parse()?)
-}
-
-fn flag(map: &Map<String, Value>, key: &'static str) -> Result<bool, NetworkError> {
-    map[key].as_bool().ok_or_else(|| wrong(key, &map[key], "true or false"))
-}
-
-/// A key that may be absent or null.
-fn optional<T>(
-    map: &Map<String, Value>,
-    key: &'static str,
-    read: impl Fn(&Map<String, Value>, &'static str) -> Result<T, NetworkError>,
-) -> Result<Option<T>, NetworkError> {
-    match map.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(_) => read(map, key).map(Some),
+    fn chat_template(&self) -> Option<&'static str> {
+        None
     }
 }
 
-fn layout(given: &Value) -> Result<aquatint_diffusion::Layout, NetworkError> {
+fn layout(given: &Value) -> Result<Layout, NetworkError> {
     let refuse = || wrong("attention", given, "\"full\", \"causal\", \"block:LENGTH\"");
     given.as_str().and_then(|name| name.parse().ok()).ok_or_else(refuse)
-}
-
-/// The known key that shares the most with an unknown one, if it shares most of it.
-fn similar(key: &str) -> Option<&'static str> {
-    let words = |name: &str| name.split('_').map(str::to_owned).collect::<Vec<_>>();
-    let asked = words(key);
-    let shared = |name: &str| words(name).iter().filter(|word| asked.contains(word)).count();
-    known().max_by_key(|name| shared(name)).filter(|name| 2 * shared(name) >= asked.len() && shared(name) > 0)
 }

@@ -1,38 +1,37 @@
-//! The one description of every transformer here.
+//! The one description of every transformer here: a list of layers, and what stands before, beside and behind them.
 
-use crate::NetworkError;
+mod attention;
+mod feed_forward;
+mod head;
+mod layer;
+mod norm;
+
+pub use attention::{AttentionSpec, RopeSpec};
+pub use feed_forward::{Activation, FeedForwardSpec};
+pub use head::HeadSpec;
+pub use layer::LayerSpec;
+pub use norm::NormSpec;
+
+use crate::{NetworkError, TensorSpec, weight_index};
 use aquatint_diffusion::{Alphabet, Layout, Process, ProcessSpec, SettingError};
 use std::sync::Arc;
 
-/// What a network is, without its weights.
+/// What a network is, without its weights: a pre-norm transformer of any layers.
 ///
-/// A pre-norm transformer: RMS norms (Zhang & Sennrich, 1910.07467), rotary positions (Su et al., 2104.09864), grouped
-/// queries (Ainslie et al., 2305.13245), SwiGLU (Shazeer, 2002.05202), no biases. Options are named below.
+/// Begin with [`NetworkSpec::new`] and set what differs, so that a description needs no change when options are added.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetworkSpec {
     /// `V`: ids of the joint vocabulary.
     pub vocabulary_size: usize,
     /// `D`: columns of the residual stream.
     pub width: usize,
-    /// Number of blocks.
-    pub layers: usize,
-    /// `H`: query heads.
-    pub heads: usize,
-    /// `G`: key/value heads, a divisor of `heads`.
-    pub key_value_heads: usize,
-    /// `E`: columns per head, even.
-    pub head_size: usize,
-    /// `F`: columns of the feed-forward layer.
-    pub feed_forward_width: usize,
-    /// Added to the mean square under the root of every norm.
-    pub norm_epsilon: f64,
-    /// Base of the rotary frequencies.
-    pub rope_theta: f64,
-    /// RMS norm of each head's query and key before they are turned.
-    pub qk_norm: bool,
-    /// The head is the embedding table.
-    pub tied_head: bool,
-    /// Blocks are modulated by the time (adaLN-Zero: Peebles & Xie, 2212.09748, section 3.2), which is told as that many
+    /// The layers, from the first to the last.
+    pub layers: Vec<LayerSpec>,
+    /// The norm outside the layers: of the last hidden rows, of believed word vectors and of projected points.
+    pub norm: NormSpec,
+    /// From hidden rows to logits.
+    pub head: HeadSpec,
+    /// Layers are modulated by the time (adaLN-Zero: Peebles & Xie, 2212.09748, section 3.2), which is told as that many
     /// sinusoidal features, an even number.
     pub time_conditioning: Option<usize>,
     /// The last belief is read as a mixture of word vectors (Chen et al., 2208.04202).
@@ -41,8 +40,6 @@ pub struct NetworkSpec {
     pub context_length: usize,
     /// Which positions see which others.
     pub attention: Layout,
-    /// The row before a position answers for it, as in networks that began as causal ones (Dream, 2508.15487).
-    pub logit_shift: bool,
     /// The id that a masked position reads and that no belief has; `None` for a network that knows no mask.
     pub mask_token: Option<u32>,
     /// `E`: coordinates of the word vectors of length 1 between which the points of a gaussian field lie; `None` for a
@@ -53,6 +50,25 @@ pub struct NetworkSpec {
 }
 
 impl NetworkSpec {
+    /// These layers with full attention over 2048 positions and all else as is usual: a head of its own, no conditions, no
+    /// mask, the default process.
+    pub fn new(vocabulary_size: usize, width: usize, layers: Vec<LayerSpec>) -> Self {
+        Self {
+            vocabulary_size,
+            width,
+            layers,
+            norm: NormSpec::default(),
+            head: HeadSpec::default(),
+            time_conditioning: None,
+            self_conditioning: false,
+            context_length: 2048,
+            attention: Layout::Full,
+            mask_token: None,
+            word_vector_size: None,
+            process: ProcessSpec::default(),
+        }
+    }
+
     /// Whether a belief is sure of the rows that are known, or empty there. Where blocks see only what came before
     /// them it is empty: what finished blocks say must not depend on whether a belief came along, or nobody could
     /// remember it.
@@ -60,36 +76,17 @@ impl NetworkSpec {
         !matches!(self.attention, Layout::Block { .. })
     }
 
-    /// Refuses a description that no network can have, and says what is allowed.
+    /// Refuses a description that no network can have.
+    ///
+    /// # Errors
+    /// With the parameter, its value and what is allowed.
     pub fn validate(&self) -> Result<(), NetworkError> {
-        let sizes = [
-            ("vocabulary_size", self.vocabulary_size),
-            ("width", self.width),
-            ("layers", self.layers),
-            ("heads", self.heads),
-            ("key_value_heads", self.key_value_heads),
-            ("head_size", self.head_size),
-            ("feed_forward_width", self.feed_forward_width),
-            ("context_length", self.context_length),
-        ];
-        for (parameter, size) in sizes {
-            if size == 0 || size > i32::MAX as usize {
-                return refuse(parameter, size, "1 or more, and no more than 2147483647");
-            }
-        }
-        if !self.heads.is_multiple_of(self.key_value_heads) {
-            let allowed = format!("a divisor of `heads`, which is {}", self.heads);
-            return refuse("key_value_heads", self.key_value_heads, allowed);
-        }
-        if !self.head_size.is_multiple_of(2) {
-            return refuse("head_size", self.head_size, "an even number, because positions turn pairs");
-        }
-        if !(self.norm_epsilon >= 0.0 && self.norm_epsilon < 1.0) {
-            return refuse("norm_epsilon", self.norm_epsilon, "0 or more and below 1 (1e-6 is usual)");
-        }
-        if !(self.rope_theta > 1.0 && self.rope_theta.is_finite()) {
-            return refuse("rope_theta", self.rope_theta, "more than 1 (10000 is usual)");
-        }
+        check_size("vocabulary_size", self.vocabulary_size)?;
+        check_size("width", self.width)?;
+        check_size("layers", self.layers.len())?;
+        check_size("context_length", self.context_length)?;
+        self.layers.iter().try_for_each(LayerSpec::validate)?;
+        self.norm.validate()?;
         if let Some(features) = self.time_conditioning
             && (features == 0 || !features.is_multiple_of(2) || features > 1 << 20)
         {
@@ -127,10 +124,23 @@ impl NetworkSpec {
         self.process.build(alphabet)
     }
 
+    /// All tensors, in a stable order.
+    pub fn tensors(&self) -> Vec<TensorSpec> {
+        weight_index::tensors(self)
+    }
+
     /// Number of parameters.
     pub fn parameter_count(&self) -> usize {
-        crate::tensor_list::tensors(self).iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum()
+        self.tensors().iter().map(TensorSpec::len).sum()
     }
+}
+
+/// Refuses a size of 0 and one that no device counts.
+fn check_size(parameter: &'static str, size: usize) -> Result<(), NetworkError> {
+    if size == 0 || size > i32::MAX as usize {
+        return refuse(parameter, size, "1 or more, and no more than 2147483647");
+    }
+    Ok(())
 }
 
 fn refuse<T>(parameter: &'static str, given: impl ToString, allowed: impl Into<String>) -> Result<T, NetworkError> {

@@ -1,0 +1,82 @@
+//! Reading the keys of a `config.json`.
+
+use super::Object;
+use crate::NetworkError;
+use aquatint_diffusion::SettingError;
+use serde_json::Value;
+use std::str::FromStr;
+
+/// The keys of a `config.json`, each asked for by what it holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Config<'a>(pub(super) &'a Object);
+
+impl Config<'_> {
+    /// Refuses keys that are in neither list, and the lack of one of the first.
+    pub(super) fn check_keys(&self, required: &[&'static str], optional: &[&'static str]) -> Result<(), NetworkError> {
+        let known = || required.iter().chain(optional).copied();
+        if let Some(key) = self.0.keys().find(|key| !known().any(|name| name == key.as_str())) {
+            return Err(NetworkError::UnknownKey { key: key.clone(), similar: similar(key, known()) });
+        }
+        match required.iter().find(|key| !self.0.contains_key(**key)) {
+            Some(key) => Err(NetworkError::MissingKey { key, keys: required.join(", ") }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses every value of a key but one; a key that is absent has it.
+    pub(super) fn insist(&self, key: &'static str, allowed: &Value) -> Result<(), NetworkError> {
+        match self.0.get(key).filter(|given| *given != allowed) {
+            Some(given) => Err(wrong(key, given, &allowed.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn size(&self, key: &'static str) -> Result<usize, NetworkError> {
+        let size = self.value(key).as_u64().and_then(|size| usize::try_from(size).ok());
+        size.filter(|size| *size > 0).ok_or_else(|| wrong(key, self.value(key), "a whole number, 1 or more"))
+    }
+
+    pub(super) fn token(&self, key: &'static str) -> Result<u32, NetworkError> {
+        let id = self.value(key).as_u64().and_then(|id| u32::try_from(id).ok());
+        id.ok_or_else(|| wrong(key, self.value(key), "a token's id, or null"))
+    }
+
+    pub(super) fn number(&self, key: &'static str) -> Result<f64, NetworkError> {
+        self.value(key).as_f64().ok_or_else(|| wrong(key, self.value(key), "a number"))
+    }
+
+    /// A setting by its name.
+    pub(super) fn setting<T: FromStr<Err = SettingError>>(&self, key: &'static str) -> Result<T, NetworkError> {
+        Ok(self.value(key).as_str().ok_or_else(|| wrong(key, self.value(key), "a name"))?.parse()?)
+    }
+
+    pub(super) fn flag(&self, key: &'static str) -> Result<bool, NetworkError> {
+        self.value(key).as_bool().ok_or_else(|| wrong(key, self.value(key), "true or false"))
+    }
+
+    /// A key that may be absent or null.
+    pub(super) fn optional<T>(
+        &self,
+        key: &'static str,
+        read: impl Fn(&Self, &'static str) -> Result<T, NetworkError>,
+    ) -> Result<Option<T>, NetworkError> {
+        if self.value(key).is_null() { Ok(None) } else { read(self, key).map(Some) }
+    }
+
+    /// The value of a key; null where there is none.
+    pub(super) fn value(&self, key: &str) -> &Value {
+        self.0.get(key).unwrap_or(&Value::Null)
+    }
+}
+
+pub(super) fn wrong(parameter: &'static str, given: &Value, allowed: &str) -> NetworkError {
+    NetworkError::Spec { parameter, given: given.to_string(), allowed: allowed.to_owned() }
+}
+
+/// The known key that shares the most with an unknown one, if it shares most of it.
+fn similar(key: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    let words = |name: &str| name.split('_').map(str::to_owned).collect::<Vec<_>>();
+    let asked = words(key);
+    let shared = |name: &str| words(name).iter().filter(|word| asked.contains(word)).count();
+    known.max_by_key(|name| shared(name)).filter(|name| 2 * shared(name) >= asked.len() && shared(name) > 0)
+}

@@ -1,0 +1,230 @@
+//! LLaDA (2502.09992), LLaDA 1.5 and iLLaDA, as ML-GSAI publish them: keys of OLMo, full attention, no shift.
+//!
+//! Read against `modeling_llada.py` and `configuration_llada.py` of GSAI-ML/LLaDA-8B-Instruct.
+
+use super::config::{Config, wrong};
+use super::{Family, Object, TokenRoles};
+use crate::{
+    AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, NetworkError, NetworkSpec, NormSpec, ProcessSpec, RopeSpec,
+};
+use aquatint_diffusion::{Layout, ProcessKind, ScheduleSpec};
+use serde_json::{Value, json};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Llada;
+
+const ARCHITECTURE: &str = "LLaDAModelLM";
+
+/// Keys that have to be there.
+const REQUIRED: [&str; 7] =
+    ["vocab_size", "d_model", "n_layers", "n_heads", "rms_norm_eps", "rope_theta", "max_sequence_length"];
+
+/// Keys that choose among parts of OLMo, with the one choice that is LLaDA's.
+fn fixed() -> [(&'static str, Value); 12] {
+    [
+        ("block_type", json!("llama")),
+        ("block_group_size", json!(1)),
+        ("activation_type", json!("silu")),
+        ("layer_norm_type", json!("rms")),
+        ("layer_norm_with_affine", json!(true)),
+        ("bias_for_layer_norm", json!(false)),
+        ("attention_layer_norm", json!(false)),
+        ("input_emb_norm", json!(false)),
+        ("include_bias", json!(false)),
+        ("alibi", json!(false)),
+        ("rope", json!(true)),
+        ("scale_logits", json!(false)),
+    ]
+}
+
+/// Keys that are read where they are there.
+const READ: [&str; 10] = [
+    "embedding_size",
+    "n_kv_heads",
+    "multi_query_attention",
+    "mlp_hidden_size",
+    "mlp_ratio",
+    "include_qkv_bias",
+    "weight_tying",
+    "mask_token_id",
+    "eos_token_id",
+    "pad_token_id",
+];
+
+/// Keys that say nothing about what the network computes.
+const OTHERS: [&str; 21] = [
+    "model_type",
+    "architectures",
+    "auto_map",
+    "torch_dtype",
+    "dtype",
+    "transformers_version",
+    "_name_or_path",
+    "quantization_config",
+    "alibi_bias_max",
+    "attention_dropout",
+    "residual_dropout",
+    "embedding_dropout",
+    "attention_layer_norm_with_affine",
+    "flash_attention",
+    "rope_full_precision",
+    "init_cutoff_factor",
+    "init_device",
+    "init_fn",
+    "init_std",
+    "precision",
+    "use_cache",
+];
+
+/// As ML-GSAI's `generate.py` is run: 128 positions in blocks of 32, one step for each, the likeliest tokens of which the
+/// model is most confident.
+const SAMPLING: [(&str, u64); 3] = [("gen_length", 128), ("block_length", 32), ("steps", 128)];
+
+/// As dllm (ZHZisZZ, ca17675) mends it; what the hub's says differs by the blanks of a generation prompt.
+const CHAT_TEMPLATE: &str = "{{ bos_token }}{% for message in messages %}\
+     {{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim + '<|eot_id|>' }}\
+     {% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}";
+
+impl Family for Llada {
+    fn model_type(&self) -> &'static str {
+        "llada"
+    }
+
+    fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
+        let config = Config(config);
+        let fixed = fixed();
+        let known: Vec<&'static str> =
+            READ.into_iter().chain(OTHERS).chain(fixed.iter().map(|(key, _)| *key)).collect();
+        config.check_keys(&REQUIRED, &known)?;
+        fixed.iter().try_for_each(|(key, value)| config.insist(key, value))?;
+        if config.optional("multi_query_attention", Config::flag)? == Some(true) {
+            return Err(wrong("multi_query_attention", &json!(true), "false or null; `n_kv_heads` says it"));
+        }
+        let (width, heads) = (config.size("d_model")?, config.size("n_heads")?);
+        if !width.is_multiple_of(heads) {
+            return Err(wrong(
+                "n_heads",
+                config.value("n_heads"),
+                &format!("a divisor of `d_model`, which is {width}"),
+            ));
+        }
+        let norm = NormSpec::Rms { epsilon: config.number("rms_norm_eps")? };
+        let key_value_heads = config.optional("n_kv_heads", Config::size)?.unwrap_or(heads);
+        let inner = match config.optional("mlp_hidden_size", Config::size)? {
+            Some(size) => size,
+            None => width * config.size("mlp_ratio")?,
+        };
+        let layer = LayerSpec::new(
+            AttentionSpec {
+                norm,
+                rope: RopeSpec { theta: config.number("rope_theta")? },
+                qkv_bias: config.optional("include_qkv_bias", Config::flag)?.unwrap_or(false),
+                ..AttentionSpec::new(heads, key_value_heads, width / heads)
+            },
+            FeedForwardSpec { norm, ..FeedForwardSpec::new(inner) },
+        );
+        // The table may have rows for more ids than there are tokens.
+        let vocabulary_size = match config.optional("embedding_size", Config::size)? {
+            Some(size) => size,
+            None => config.size("vocab_size")?,
+        };
+        Ok(NetworkSpec {
+            norm,
+            head: HeadSpec {
+                tied: config.optional("weight_tying", Config::flag)?.unwrap_or(false),
+                ..HeadSpec::default()
+            },
+            context_length: config.size("max_sequence_length")?,
+            attention: Layout::Full,
+            mask_token: config.optional("mask_token_id", Config::token)?,
+            process: ProcessSpec { kind: ProcessKind::Masked, schedule: ScheduleSpec::Linear },
+            ..NetworkSpec::new(vocabulary_size, width, vec![layer; config.size("n_layers")?])
+        })
+    }
+
+    fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object {
+        let mut config = Object::from_iter(fixed().map(|(key, value)| (key.to_owned(), value)));
+        let keys = json!({
+            "model_type": self.model_type(),
+            "architectures": [ARCHITECTURE],
+            "vocab_size": spec.vocabulary_size,
+            "embedding_size": spec.vocabulary_size,
+            "d_model": spec.width,
+            "n_layers": spec.layers.len(),
+            "n_heads": spec.layers.first().map(|layer| layer.attention.heads),
+            "n_kv_heads": spec.layers.first().map(|layer| layer.attention.key_value_heads),
+            "multi_query_attention": null,
+            "mlp_hidden_size": spec.layers.first().map(|layer| layer.feed_forward.width),
+            "rms_norm_eps": spec.norm.epsilon(),
+            "rope_theta": spec.layers.first().map(|layer| layer.attention.rope.theta),
+            "include_qkv_bias": spec.layers.first().map(|layer| layer.attention.qkv_bias),
+            "weight_tying": spec.head.tied,
+            "max_sequence_length": spec.context_length,
+            "mask_token_id": spec.mask_token,
+            "eos_token_id": roles.end,
+            "pad_token_id": roles.pad,
+        });
+        if let Value::Object(keys) = keys {
+            config.extend(keys);
+        }
+        config
+    }
+
+    fn names(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("model.embed_tokens", "model.transformer.wte"),
+            ("model.layers.*.input_layernorm", "model.transformer.blocks.*.attn_norm"),
+            ("model.layers.*.self_attn.q_proj", "model.transformer.blocks.*.q_proj"),
+            ("model.layers.*.self_attn.k_proj", "model.transformer.blocks.*.k_proj"),
+            ("model.layers.*.self_attn.v_proj", "model.transformer.blocks.*.v_proj"),
+            ("model.layers.*.self_attn.o_proj", "model.transformer.blocks.*.attn_out"),
+            ("model.layers.*.post_attention_layernorm", "model.transformer.blocks.*.ff_norm"),
+            ("model.layers.*.mlp.gate_proj", "model.transformer.blocks.*.ff_proj"),
+            ("model.layers.*.mlp.up_proj", "model.transformer.blocks.*.up_proj"),
+            ("model.layers.*.mlp.down_proj", "model.transformer.blocks.*.ff_out"),
+            ("model.norm", "model.transformer.ln_f"),
+            ("lm_head", "model.transformer.ff_out"),
+        ]
+    }
+
+    fn roles(&self, config: &Object) -> TokenRoles {
+        let id = |key: &str| config.get(key).and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
+        TokenRoles { mask: id("mask_token_id"), end: id("eos_token_id"), pad: id("pad_token_id"), begin: None }
+    }
+
+    /// `gen_length` positions are filled in all by `steps` steps, which its blocks share.
+    fn read_generation(&self, mut file: Object) -> Result<Object, NetworkError> {
+        for (key, usual) in SAMPLING {
+            file.entry(key).or_insert_with(|| usual.into());
+        }
+        let config = Config(&file);
+        let [length, block, steps] = [config.size("gen_length")?, config.size("block_length")?, config.size("steps")?];
+        file.shift_remove("gen_length");
+        file.insert("max_new_tokens".to_owned(), length.into());
+        file.insert("steps".to_owned(), steps.div_ceil(length.div_ceil(block)).into());
+        file.entry("policy").or_insert_with(|| "confidence".into());
+        file.entry("temperature").or_insert_with(|| 0.0.into());
+        Ok(file)
+    }
+
+    fn keeps_other_generation_keys(&self) -> bool {
+        true
+    }
+
+    fn write_generation(&self, mut settings: Object) -> Object {
+        let number = |key: &str| settings.get(key).and_then(Value::as_u64);
+        if let (Some(length), Some(block), Some(steps)) =
+            (number("max_new_tokens"), number("block_length"), number("steps"))
+        {
+            settings.shift_remove("max_new_tokens");
+            settings.insert("gen_length".to_owned(), length.into());
+            settings.insert("steps".to_owned(), (steps * length.div_ceil(block)).into());
+        }
+        settings
+    }
+
+    fn chat_template(&self) -> Option<&'static str> {
+        Some(CHAT_TEMPLATE)
+    }
+}

@@ -1,0 +1,97 @@
+//! Where the parts of a network declare their tensors and the weights that operations read of them.
+
+use crate::tensor::Init;
+use crate::{Role, TensorSpec};
+use aquatint_compute::{Device, DeviceError, Parameters, WeightId};
+
+/// A matrix and its bias.
+pub(crate) type Affine = (WeightId, WeightId);
+
+/// Standard deviation of a fresh matrix.
+const DEVIATION: f64 = 0.02;
+
+/// Collects tensors in their stable order, and keeps a place among the parameters for each.
+pub(crate) struct Declaration<'a, D: Device> {
+    parameters: &'a mut Parameters<D>,
+    tensors: Vec<TensorSpec>,
+    products: Vec<WeightId>,
+    layer: Option<usize>,
+}
+
+impl<'a, D: Device> Declaration<'a, D> {
+    /// No tensors yet.
+    pub(crate) fn new(parameters: &'a mut Parameters<D>) -> Self {
+        Self { parameters, tensors: Vec::new(), products: Vec::new(), layer: None }
+    }
+
+    /// The tensors, and the weights that products read when nothing is learned.
+    pub(crate) fn finish(self) -> (Vec<TensorSpec>, Vec<WeightId>) {
+        (self.tensors, self.products)
+    }
+
+    /// What `declare` declares is of the layer of this index; names begin with it.
+    pub(crate) fn within<T>(
+        &mut self,
+        layer: usize,
+        declare: impl FnOnce(&mut Self) -> Result<T, DeviceError>,
+    ) -> Result<T, DeviceError> {
+        self.layer = Some(layer);
+        let declared = declare(self);
+        self.layer = None;
+        declared
+    }
+
+    /// A tensor; the index of its parameter.
+    pub(crate) fn tensor(&mut self, name: &str, shape: &[usize], role: Role, init: Init) -> Result<usize, DeviceError> {
+        let name = self.layer.map_or_else(|| name.to_owned(), |layer| format!("model.layers.{layer}.{name}"));
+        let tensor = TensorSpec { name, shape: shape.to_vec(), role, layer: self.layer, init };
+        let (rows, columns) = tensor.rows_and_columns();
+        let place = self.parameters.device().zeros(0)?;
+        self.tensors.push(tensor);
+        Ok(self.parameters.add(rows, columns, place))
+    }
+
+    /// A matrix that maps activations to activations.
+    pub(crate) fn matrix(&mut self, module: &str, shape: [usize; 2], init: Init) -> Result<usize, DeviceError> {
+        self.tensor(&format!("{module}.weight"), &shape, Role::Matrix, init)
+    }
+
+    /// A norm's weight or a bias, all of one value.
+    pub(crate) fn vector(&mut self, name: &str, length: usize, value: f64) -> Result<usize, DeviceError> {
+        self.tensor(name, &[length], Role::Vector, Init::Constant(value))
+    }
+
+    /// A product with its bias.
+    pub(crate) fn affine(&mut self, module: &str, shape: [usize; 2], init: Init) -> Result<Affine, DeviceError> {
+        let weight = self.matrix(module, shape, init)?;
+        let bias = self.vector(&format!("{module}.bias"), shape[0], 0.0)?;
+        Ok((self.product(&[weight]), self.weight(&[bias])))
+    }
+
+    /// What operations read: these parameters stacked by rows.
+    pub(crate) fn weight(&mut self, parts: &[usize]) -> WeightId {
+        self.parameters.weight(parts)
+    }
+
+    /// The same, read by a product when nothing is learned.
+    pub(crate) fn product(&mut self, parts: &[usize]) -> WeightId {
+        let weight = self.weight(parts);
+        self.multiplied(weight);
+        weight
+    }
+
+    /// Notes that a product reads a weight when nothing is learned.
+    pub(crate) fn multiplied(&mut self, weight: WeightId) {
+        self.products.push(weight);
+    }
+}
+
+impl Init {
+    /// Of a matrix or a table.
+    pub(crate) const MATRIX: Self = Self::Normal(DEVIATION);
+
+    /// Of a matrix that writes into the residual stream, one of two in each of `layers` layers.
+    pub(crate) fn residual(layers: usize) -> Self {
+        Self::Normal(DEVIATION / (2.0 * layers as f64).sqrt())
+    }
+}

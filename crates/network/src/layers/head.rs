@@ -1,0 +1,68 @@
+//! Behind the layers: the last norm, modulated by the time, and the head.
+//!
+//! `model.norm_modulation.*` has no name in Llama checkpoints.
+
+use super::modulation::{self, Half};
+use super::{Affine, Declaration};
+use crate::tensor::Init;
+use crate::{NetworkSpec, Role};
+use aquatint_compute::{Device, DeviceError, Tape, Value, WeightId};
+
+/// Parts of the last norm's modulation: shift and scale.
+const PARTS: usize = 2;
+
+/// The weights behind the layers.
+#[derive(Debug)]
+pub(crate) struct HeadWeights {
+    modulation: Option<Affine>,
+    norm: WeightId,
+    /// `[V, D]`.
+    pub(crate) matrix: WeightId,
+}
+
+impl HeadWeights {
+    /// `table` is the embedding table, which a tied head is.
+    pub(crate) fn declare<D: Device>(
+        declaration: &mut Declaration<'_, D>,
+        spec: &NetworkSpec,
+        table: WeightId,
+    ) -> Result<Self, DeviceError> {
+        let width = spec.width;
+        let modulation = match spec.time_conditioning {
+            Some(_) => {
+                Some(declaration.affine("model.norm_modulation", [PARTS * width, width], Init::Constant(0.0))?)
+            }
+            None => None,
+        };
+        let norm = spec.norm.declare(declaration, "model.norm", width, 1.0)?;
+        let matrix = if spec.head.tied {
+            declaration.multiplied(table);
+            table
+        } else {
+            let shape = [spec.vocabulary_size, width];
+            let head = declaration.tensor("lm_head.weight", &shape, Role::Head, Init::MATRIX)?;
+            declaration.product(&[head])
+        };
+        Ok(Self { modulation, norm, matrix })
+    }
+
+    /// Hidden rows, ready for the head; `groups` is the sequence of each.
+    pub(crate) fn forward<'p, D: Device>(
+        &self,
+        tape: &mut Tape<'p, D>,
+        spec: &NetworkSpec,
+        x: &Value<D>,
+        groups: &'p [u32],
+        condition: Option<&Value<D>>,
+    ) -> Result<Value<D>, DeviceError> {
+        let hidden = spec.norm.forward(tape, x, self.norm)?;
+        let modulation = modulation::forward(tape, self.modulation, condition)?;
+        Half { modulation: modulation.as_ref(), groups, part: 0, width: spec.width }.modulate(tape, hidden)
+    }
+
+    /// Operations of `asked` rows in `sequences` sequences.
+    pub(crate) fn operations(spec: &NetworkSpec, sequences: u64, asked: u64) -> u64 {
+        let modulation = spec.time_conditioning.map_or(0, |_| 2 * sequences * (PARTS * spec.width * spec.width) as u64);
+        modulation + 2 * asked * (spec.width * spec.vocabulary_size) as u64
+    }
+}

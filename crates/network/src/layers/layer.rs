@@ -1,0 +1,106 @@
+//! A layer: `x += gate₁ ⊙ out(attention(modulate₁(norm(x))))`, then `x += gate₂ ⊙ down(activation(modulate₂(norm(x))))`.
+//!
+//! `modulation.*` has no name in Llama checkpoints.
+
+use super::attention::AttentionWeights;
+use super::feed_forward::FeedForwardWeights;
+use super::modulation::{self, Half, PARTS, PARTS_OF_HALF};
+use super::{Affine, Attend, Declaration};
+use crate::tensor::Init;
+use crate::{LayerSpec, NetworkSpec};
+use aquatint_compute::{Device, DeviceError, Tape, Value};
+
+/// The weights of one layer.
+#[derive(Debug)]
+pub(crate) struct LayerWeights {
+    modulation: Option<Affine>,
+    attention: AttentionWeights,
+    feed_forward: FeedForwardWeights,
+}
+
+/// What a pass through a layer reads besides weights and the stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LayerPass<'p> {
+    /// The position of each row.
+    pub(crate) positions: &'p [u32],
+    /// The sequence of each row.
+    pub(crate) groups: &'p [u32],
+    /// In the last layer, the rows that are asked for and the sequence of each. What that layer adds to others is never
+    /// read: after its attention, only the asked rows go on.
+    pub(crate) asked: Option<(&'p [u32], &'p [u32])>,
+}
+
+impl LayerSpec {
+    pub(crate) fn declare<D: Device>(
+        &self,
+        declaration: &mut Declaration<'_, D>,
+        network: &NetworkSpec,
+    ) -> Result<LayerWeights, DeviceError> {
+        let (width, residual) = (network.width, Init::residual(network.layers.len()));
+        let modulation = match network.time_conditioning {
+            Some(_) => Some(declaration.affine("modulation", [PARTS * width, width], Init::Constant(0.0))?),
+            None => None,
+        };
+        let attention = self.attention.declare(declaration, width, residual)?;
+        let feed_forward = self.feed_forward.declare(declaration, width, residual)?;
+        Ok(LayerWeights { modulation, attention, feed_forward })
+    }
+
+    /// `inputs` are the residual stream and, with time conditioning, the condition.
+    pub(crate) fn forward<'p, D: Device>(
+        &self,
+        tape: &mut Tape<'p, D>,
+        weights: &LayerWeights,
+        pass: LayerPass<'p>,
+        inputs: &[Value<D>],
+        attend: &mut Attend<'_, 'p, D>,
+    ) -> Result<Value<D>, DeviceError> {
+        let modulation = modulation::forward(tape, weights.modulation, inputs.get(1))?;
+        let mut x = inputs[0].clone();
+        let mut half = Half { modulation: modulation.as_ref(), groups: pass.groups, part: 0, width: x.columns() };
+        let h = self.attention.norm.forward(tape, &x, weights.attention.norm)?;
+        let h = half.modulate(tape, h)?;
+        let mut attended = self.attention.forward(tape, &weights.attention, h, pass.positions, attend)?;
+        if let Some((asked, groups)) = pass.asked {
+            x = tape.rows(&x, asked)?;
+            attended = tape.rows(&attended, asked)?;
+            half.groups = groups;
+        }
+        let x = half.add(tape, &attended, weights.attention.out, x)?;
+        drop(attended);
+
+        half.part = PARTS_OF_HALF;
+        let h = self.feed_forward.norm.forward(tape, &x, weights.feed_forward.norm)?;
+        let h = half.modulate(tape, h)?;
+        let inner = self.feed_forward.forward(tape, &weights.feed_forward, &h)?;
+        drop(h);
+        half.add(tape, &inner, weights.feed_forward.down, x)
+    }
+
+    /// Elements that learning keeps of each row, and of each sequence: with time, each half is also kept modulated and
+    /// before its gate, and a sequence has a row of modulations.
+    pub(crate) fn kept(&self, network: &NetworkSpec) -> (usize, usize) {
+        let width = network.width;
+        let row = self.attention.kept(width) + self.feed_forward.kept(width);
+        match network.time_conditioning {
+            Some(_) => (row + 4 * width, PARTS * width),
+            None => (row, 0),
+        }
+    }
+
+    /// Operations of `rows` rows in `sequences` sequences that see `pairs` rows in all, of which `asked` go on after
+    /// attention.
+    pub(crate) fn operations(
+        &self,
+        network: &NetworkSpec,
+        (rows, sequences, pairs): (u64, u64, u64),
+        asked: u64,
+    ) -> u64 {
+        let width = network.width;
+        let modulation = network.time_conditioning.map_or(0, |_| 2 * sequences * (PARTS * width * width) as u64);
+        modulation
+            + self.attention.operations(width, rows, pairs)
+            + self.attention.operations_out(width, asked)
+            + self.feed_forward.operations(width, asked)
+    }
+}

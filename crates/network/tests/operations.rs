@@ -1,0 +1,41 @@
+//! The count of operations beside counts by hand.
+
+use aquatint_compute::Visibility;
+use aquatint_diffusion::Layout;
+use aquatint_network::{AttentionSpec, FeedForwardSpec, LayerSpec, NetworkSpec, NormSpec, RowLayout};
+
+/// A small network with grouped queries.
+fn spec() -> NetworkSpec {
+    let attention = AttentionSpec { qk_norm: Some(NormSpec::default()), ..AttentionSpec::new(4, 2, 2) };
+    NetworkSpec::new(11, 8, vec![LayerSpec::new(attention, FeedForwardSpec::new(12)); 2])
+}
+
+#[test]
+fn operations_agree_with_a_count_by_hand() {
+    // 10 rows in 2 sequences, 6 of them asked for; queries, keys and values are 8 x 16, the way back 8 x 8, gate, up and
+    // down 8 x 12 each.
+    let first_layer = 2 * 10 * (128 + 64 + 3 * 96);
+    let last_layer = 2 * 10 * 128 + 2 * 6 * (64 + 3 * 96);
+    // Each of 10 rows sees 5, with 8 columns in scores and mixture, in 2 layers.
+    let attention = 2 * 4 * 10 * 5 * 8;
+    let head = 2 * 6 * 8 * 11;
+    let by_hand = first_layer + last_layer + attention + head;
+    let visibility = Visibility::full(&[5, 5]);
+    assert_eq!(spec().operations(&visibility, 6), by_hand);
+    // Two products for the condition of each sequence, six parts of each layer and two of the last norm.
+    let timed = NetworkSpec { time_conditioning: Some(4), ..spec() };
+    let time = 2 * 2 * 8 * (4 + 8 + (2 * 6 + 2) * 8);
+    assert_eq!(timed.operations(&visibility, 6), by_hand + time);
+}
+
+#[test]
+fn with_all_rows_asked_every_matrix_counts_for_every_row() {
+    let mut rows = RowLayout::default();
+    rows.push(Layout::Block { length: 2 }, 4, &[]);
+    let (_, visibility) = rows.finish().unwrap();
+    let vectors = 2 * (2 * 8 + 2 * 2) + 8;
+    let table = 11 * 8;
+    let matrices = (spec().parameter_count() - vectors - table) as u64;
+    // Two rows see 2 and two see 4.
+    assert_eq!(spec().operations(&visibility, 4), 2 * 4 * matrices + 2 * 4 * 8 * 12);
+}
