@@ -1,8 +1,8 @@
 //! Whatever a model can fail with, from the crate where it happened.
 
+use crate::Hint;
 use aquatint_checkpoint::CheckpointError;
 use aquatint_compute::DeviceError;
-use aquatint_diffusion::SettingError;
 use aquatint_generate::GenerateError;
 use aquatint_vocabulary::{TemplateCanvasError, TemplateError, VocabularyError};
 
@@ -15,9 +15,6 @@ pub enum Error {
     /// The device cannot be used.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// The process that the model undoes is not known, or the model lacks what it needs.
-    #[error(transparent)]
-    Process(#[from] SettingError),
     /// The template is not understood.
     #[error(transparent)]
     Template(#[from] TemplateError),
@@ -30,4 +27,17 @@ pub enum Error {
     /// The settings or the canvas were refused, or the network failed.
     #[error(transparent)]
     Generate(#[from] GenerateError),
+}
+
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Checkpoint(error) => error.hint(),
+            Self::Template(error) => error.hint(),
+            Self::TemplateCanvas(error) => error.hint(),
+            Self::Vocabulary(error) => error.hint(),
+            Self::Generate(error) => error.hint(),
+            Self::Device(_) => None,
+        }
+    }
 }

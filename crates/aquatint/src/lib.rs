@@ -26,21 +26,28 @@
 //! ```
 //!
 //! [`Model`] is the short way. The crates it stands on are here whole: the mathematics in [`diffusion`], the loop in
-//! [`generate`], networks and devices in [`network`] and [`compute`], files in [`checkpoint`], text in [`vocabulary`].
+//! [`generate`], training in [`train`], measuring in [`evaluate`], networks and devices in [`network`] and [`compute`], files
+//! in [`checkpoint`] and [`corpus`], text in [`vocabulary`]. What went wrong stands in an error's message, what helps in its
+//! [`Hint`].
 #![forbid(unsafe_code)]
 
 mod error;
+mod hint;
 mod model;
 
 pub use aquatint_checkpoint as checkpoint;
 pub use aquatint_compute as compute;
+pub use aquatint_corpus as corpus;
 pub use aquatint_diffusion as diffusion;
+pub use aquatint_evaluate as evaluate;
 pub use aquatint_generate as generate;
 pub use aquatint_network as network;
+pub use aquatint_train as train;
 pub use aquatint_vocabulary as vocabulary;
 
 pub use aquatint_diffusion::Canvas;
 pub use aquatint_generate::{DenoisingEvent, FinishReason, Outcome, Settings, Statistics};
 pub use aquatint_vocabulary::{Template, TemplateCanvas};
 pub use error::Error;
+pub use hint::Hint;
 pub use model::Model;

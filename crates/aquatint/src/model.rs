@@ -4,7 +4,7 @@ use crate::Error;
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::{Cpu, CpuPath, WeightFormat};
 use aquatint_diffusion::{Canvas, Process, TokenId};
-use aquatint_generate::{DenoisingEvent, Outcome, Request, Settings, generate};
+use aquatint_generate::{DenoisingEvent, GenerateError, Outcome, Request, Settings, generate};
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Role, Template, TemplateCanvas};
 use std::ops::ControlFlow;
@@ -40,7 +40,13 @@ impl Model {
     pub fn new(checkpoint: Checkpoint, network: Box<dyn Denoiser>) -> Result<Self, Error> {
         let forbidden = checkpoint.vocabulary.non_text_tokens(checkpoint.spec.vocabulary_size);
         let end = checkpoint.vocabulary.role(Role::End);
-        Ok(Self { process: checkpoint.spec.process()?, end, forbidden, checkpoint, network })
+        Ok(Self {
+            process: checkpoint.spec.process().map_err(GenerateError::Setting)?,
+            end,
+            forbidden,
+            checkpoint,
+            network,
+        })
     }
 
     /// The checkpoint: its description, vocabulary and advice.

@@ -10,9 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// Neither a folder nor the name of a built-in model.
-    #[error(
-        "no checkpoint `{name}`: it is neither a folder here nor a built-in model (built in: {builtin}); give the path of a folder with config.json and model.safetensors"
-    )]
+    #[error("no checkpoint `{name}`: it is neither a folder here nor a built-in model (built in: {builtin})")]
     Unknown {
         /// What was asked for.
         name: String,
@@ -20,7 +18,7 @@ pub enum CheckpointError {
         builtin: String,
     },
     /// A file that every checkpoint has is not there.
-    #[error("`{}` is missing; a checkpoint folder holds config.json, model.safetensors (or model.safetensors.index.json) and tokenizer.json", path.display())]
+    #[error("`{}` is missing", path.display())]
     MissingFile {
         /// The absent file.
         path: PathBuf,
@@ -36,9 +34,7 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// A safetensors file ends before its header says so, or goes on after it.
-    #[error(
-        "`{file}` has {actual} bytes where its header asks for {expected}; it was probably cut short while it was copied or downloaded: fetch it again"
-    )]
+    #[error("`{file}` has {actual} bytes where its header asks for {expected}")]
     Truncated {
         /// The file.
         file: String,
@@ -64,9 +60,7 @@ pub enum CheckpointError {
         reason: String,
     },
     /// A tensor that the network needs is not in the files.
-    #[error(
-        "tensor `{name}` is missing in `{file}`, which has {count} tensors; do config.json and the weights belong together?"
-    )]
+    #[error("tensor `{name}` is missing in `{file}`, which has {count} tensors")]
     MissingTensor {
         /// The tensor.
         name: String,
@@ -77,7 +71,7 @@ pub enum CheckpointError {
     },
     /// Tensors that the network has no place for.
     #[error(
-        "`{file}` has {count} tensors that the network described by config.json has no place for, the first being `{first}`; do the two belong together?"
+        "`{file}` has {count} tensors that the network described by config.json has no place for, the first being `{first}`"
     )]
     UnknownTensors {
         /// The file.
@@ -127,7 +121,7 @@ pub enum CheckpointError {
     },
     /// A tensor is kept as integers of a width that config.json does not describe.
     #[error(
-        "tensor `{name}` in `{file}` is kept in {bits}, which the `quantization_config` of config.json does not describe; do the two belong together?"
+        "tensor `{name}` in `{file}` is kept in {bits}, which the `quantization_config` of config.json does not describe"
     )]
     Undescribed {
         /// The tensor.
@@ -148,7 +142,7 @@ pub enum CheckpointError {
         source: QuantisedError,
     },
     /// A tensor has another shape than the network's description says.
-    #[error("tensor `{name}` in `{file}` has shape {found:?}; config.json asks for {expected:?}")]
+    #[error("tensor `{name}` in `{file}` has shape {found:?}")]
     WrongShape {
         /// The tensor.
         name: String,
@@ -168,7 +162,7 @@ pub enum CheckpointError {
         file: String,
     },
     /// A checkpoint of integers was to be quantised.
-    #[error("`{model}` is quantised already: {found}; quantise the model that it was made from")]
+    #[error("`{model}` is quantised already: {found}")]
     AlreadyQuantised {
         /// The model.
         model: String,
@@ -176,15 +170,13 @@ pub enum CheckpointError {
         found: Quantisation,
     },
     /// The head was to be quantised where it is the word vectors.
-    #[error(
-        "`head` cannot be quantised: that of `{model}` is tied to its word vectors, which stay; leave `head` as it is"
-    )]
+    #[error("`head` cannot be quantised: that of `{model}` is tied to its word vectors, which stay")]
     TiedHead {
         /// The model.
         model: String,
     },
     /// Writing would mix two models in one folder.
-    #[error("`{}` already holds another model (its {file} differs); choose another folder, or remove this one", folder.display())]
+    #[error("`{}` already holds another model (its {file} differs)", folder.display())]
     Occupied {
         /// The folder.
         folder: PathBuf,
@@ -214,6 +206,28 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Unknown { .. } => "give the path of a folder with config.json and model.safetensors",
+            Self::MissingFile { .. } => {
+                "a checkpoint folder holds config.json, model.safetensors (or model.safetensors.index.json) and \
+                 tokenizer.json"
+            }
+            Self::Truncated { .. } => "it was probably cut short while it was copied or downloaded: fetch it again",
+            Self::MissingTensor { .. } => "do config.json and the weights belong together?",
+            Self::UnknownTensors { .. } | Self::Undescribed { .. } => "do the two belong together?",
+            Self::WrongShape { expected, .. } => return Some(format!("config.json asks for {expected:?}")),
+            Self::AlreadyQuantised { .. } => "quantise the model that it was made from",
+            Self::TiedHead { .. } => "leave `head` as it is",
+            Self::Occupied { .. } => "choose another folder, or remove this one",
+            Self::Vocabulary(error) => return error.hint(),
+            Self::Network(error) => return error.hint(),
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
     /// An operating system's refusal with the path that it is about.
     pub(crate) fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
         if action == "read" && source.kind() == std::io::ErrorKind::NotFound {

@@ -1,5 +1,6 @@
 //! What a command fails with: a message, its causes, a hint and an exit code.
 
+use aquatint::Hint;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -56,25 +57,13 @@ impl Failure {
         failure
     }
 
-    /// An error of a library that says what to do after a semicolon; what is allowed stays with the message.
-    pub(crate) fn advised(error: &dyn Error) -> Self {
-        let mut failure = Self::of(error);
-        if failure.hint.is_none()
-            && let Some((what, advice)) = failure.message.rsplit_once("; ")
-            && !advice.starts_with("allowed")
-        {
-            (failure.message, failure.hint) = (what.to_owned(), Some(advice.to_owned()));
-        }
-        failure
-    }
-
     /// Puts `message` in front and makes what was the message its first cause.
     pub(crate) fn context(mut self, message: impl Into<String>) -> Self {
         self.causes.insert(0, std::mem::replace(&mut self.message, message.into()));
         self
     }
 
-    /// Says what to do next; the last hint given wins.
+    /// Says what to do next in place of what was said before.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -123,6 +112,20 @@ fn disk_hint(error: &io::Error) -> Option<&'static str> {
         io::ErrorKind::PermissionDenied => Some("choose a place that you may write to"),
         _ => None,
     }
+}
+
+/// A library's error with its causes and its hint; ends with exit code 2.
+impl<E: Error + Hint> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let hint = error.hint();
+        Self::of(&error).maybe_hint(hint)
+    }
+}
+
+/// A library's error and its hint in one line.
+pub(crate) fn in_one_line<E: Error + Hint>(error: &E) -> String {
+    let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
+    format!("{error}{hint}")
 }
 
 /// `error: …`, one line `  caused by: …` for each cause, a blank line and `hint: …`.

@@ -3,7 +3,7 @@
 use crate::arguments::{DeviceArguments, DeviceChoice, Precision};
 use crate::failure::Failure;
 use crate::{gpu, machine};
-use aquatint_checkpoint::{Checkpoint, CheckpointError, builtin};
+use aquatint_checkpoint::{Checkpoint, builtin};
 use aquatint_compute::{Arithmetic, Cpu, CpuPath, Cuda, Device, WeightFormat, peak};
 use aquatint_network::Denoiser;
 use aquatint_train::recipe::Resolved;
@@ -262,11 +262,5 @@ impl Place {
             // Others are not opened.
             Self::Gpu(_) => true,
         }
-    }
-}
-
-impl From<CheckpointError> for Failure {
-    fn from(error: CheckpointError) -> Self {
-        Self::advised(&error)
     }
 }

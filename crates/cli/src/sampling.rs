@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::printer::Printer;
 use crate::wire;
 use aquatint_checkpoint::GenerationDefaults;
-use aquatint_diffusion::{SettingError, TimeGrid};
+use aquatint_diffusion::TimeGrid;
 use aquatint_generate::{Cache, GenerateError, Settings};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -143,17 +143,4 @@ pub(crate) fn grid(ranks: Vec<f64>) -> Result<TimeGrid, Failure> {
 fn fresh_seed() -> u64 {
     // The standard library's hasher keys come from the operating system's randomness.
     RandomState::new().build_hasher().finish() >> 40
-}
-
-impl From<SettingError> for Failure {
-    fn from(error: SettingError) -> Self {
-        GenerateError::Setting(error).into()
-    }
-}
-
-impl From<GenerateError> for Failure {
-    fn from(error: GenerateError) -> Self {
-        let hint = error.hint();
-        Self::of(&error).maybe_hint(hint)
-    }
 }

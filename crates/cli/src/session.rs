@@ -6,10 +6,9 @@ use crate::model::{self, Plan};
 use crate::printer::Printer;
 use crate::sampling::Resolved;
 use crate::wire;
-use aquatint::{DenoisingEvent, Error, Model, Outcome, TemplateCanvas};
+use aquatint::{DenoisingEvent, Model, Outcome, TemplateCanvas};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_diffusion::{Canvas, Kind};
-use aquatint_vocabulary::{TemplateCanvasError, TemplateError, VocabularyError};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -126,41 +125,4 @@ fn given(canvas: &Canvas) -> usize {
 
 fn rate(tokens: usize, seconds: f64) -> f64 {
     if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Checkpoint(error) => error.into(),
-            Error::Device(error) => Self::of(&error),
-            Error::Process(error) => error.into(),
-            Error::Template(error) => error.into(),
-            Error::TemplateCanvas(error) => error.into(),
-            Error::Vocabulary(error) => error.into(),
-            Error::Generate(error) => error.into(),
-        }
-    }
-}
-
-impl From<TemplateError> for Failure {
-    fn from(error: TemplateError) -> Self {
-        let text = error.to_string();
-        // The error draws a caret under the place and ends in its hint, which has a place of its own here.
-        match text.split_once("\n  hint: ") {
-            Some((what, hint)) => Self::new(what).hint(hint),
-            None => Self::new(text),
-        }
-    }
-}
-
-impl From<TemplateCanvasError> for Failure {
-    fn from(error: TemplateCanvasError) -> Self {
-        Self::advised(&error)
-    }
-}
-
-impl From<VocabularyError> for Failure {
-    fn from(error: VocabularyError) -> Self {
-        Self::advised(&error)
-    }
 }

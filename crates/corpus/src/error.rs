@@ -18,7 +18,7 @@ pub enum CorpusError {
         source: std::io::Error,
     },
     /// The name of a file does not say how to read it.
-    #[error("`path` is `{}`, which is none of .txt, .jsonl, .jsonl.zst and .parquet; rename or convert it", path.display())]
+    #[error("`path` is `{}`, which is none of .txt, .jsonl, .jsonl.zst and .parquet", path.display())]
     UnknownKind {
         /// The file.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum CorpusError {
         reason: String,
     },
     /// A row or table has no field of the name asked for.
-    #[error("row {row} of `{}` has no `{field}`; it has {}; name the one that holds the text as `field`", path.display(), list(present))]
+    #[error("row {row} of `{}` has no `{field}`; it has {}", path.display(), list(present))]
     MissingField {
         /// The file.
         path: PathBuf,
@@ -66,15 +66,17 @@ pub enum CorpusError {
         path: PathBuf,
         /// Why.
         reason: String,
+        /// What to look at, where something was filtered out.
+        hint: Option<&'static str>,
     },
     /// A file is not a token shard.
-    #[error("`{}` is not a token shard; remove it and pack again", path.display())]
+    #[error("`{}` is not a token shard", path.display())]
     NotAShard {
         /// The file.
         path: PathBuf,
     },
     /// A shard of another version of the format.
-    #[error("`{}` is a token shard of version {found} and this program reads version {supported}; remove it and pack again", path.display())]
+    #[error("`{}` is a token shard of version {found} and this program reads version {supported}", path.display())]
     ShardVersion {
         /// The file.
         path: PathBuf,
@@ -84,7 +86,7 @@ pub enum CorpusError {
         supported: u32,
     },
     /// A shard is shorter than it says, or contradicts itself.
-    #[error("the token shard `{}` is damaged: {reason}; remove it and pack again", path.display())]
+    #[error("the token shard `{}` is damaged: {reason}", path.display())]
     DamagedShard {
         /// The file.
         path: PathBuf,
@@ -92,13 +94,13 @@ pub enum CorpusError {
         reason: String,
     },
     /// The length of a canvas is not possible.
-    #[error("`canvas_length` is {given}; it must be between 2 and 2147483647")]
+    #[error("`canvas_length` is {given}")]
     CanvasLength {
         /// The length asked for.
         given: usize,
     },
     /// A canvas of that number does not exist.
-    #[error("canvas {given} was asked for; there are {count}")]
+    #[error("canvas {given} was asked for")]
     NoSuchCanvas {
         /// The number asked for.
         given: u64,
@@ -106,7 +108,7 @@ pub enum CorpusError {
         count: u64,
     },
     /// The number of canvases to order is zero.
-    #[error("there are no canvases to put in order; the corpus is empty")]
+    #[error("there are no canvases to put in order")]
     NothingToOrder,
     /// The tokenizer refused.
     #[error(transparent)]
@@ -114,6 +116,24 @@ pub enum CorpusError {
 }
 
 impl CorpusError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::UnknownKind { .. } => "rename or convert it",
+            Self::MissingField { .. } => "name the one that holds the text as `field`",
+            Self::Empty { hint, .. } => (*hint)?,
+            Self::NotAShard { .. } | Self::ShardVersion { .. } | Self::DamagedShard { .. } => {
+                "remove it and pack again"
+            }
+            Self::CanvasLength { .. } => "it must be between 2 and 2147483647",
+            Self::NoSuchCanvas { count, .. } => return Some(format!("there are {count}")),
+            Self::NothingToOrder => "the corpus is empty",
+            Self::Vocabulary(error) => return error.hint(),
+            Self::Io { .. } | Self::EmptyFolder { .. } | Self::Row { .. } | Self::Parquet { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
+
     /// An error of the operating system at `path`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();

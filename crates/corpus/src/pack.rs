@@ -161,11 +161,11 @@ fn stream(
         }
     }
     if writer.counts().documents == 0 {
-        let reason = match passages.left_out() {
-            0 => "every text is empty".to_owned(),
-            rows => format!("the filter left all {rows} rows out; compare its values with the file's"),
+        let (reason, hint) = match passages.left_out() {
+            0 => ("every text is empty".to_owned(), None),
+            rows => (format!("the filter left all {rows} rows out"), Some("compare its values with the file's")),
         };
-        return Err(CorpusError::Empty { path: source.path.clone(), reason }.into());
+        return Err(CorpusError::Empty { path: source.path.clone(), reason, hint }.into());
     }
     Ok((passages.replaced(), passages.left_out()))
 }

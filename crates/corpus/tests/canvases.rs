@@ -93,7 +93,8 @@ fn empty_documents_are_left_out_and_an_empty_corpus_is_refused() {
     assert_eq!(packed(std::slice::from_ref(&source), folder.path())[0].shard.documents(), 1);
     let said = |source: Source| {
         let error = pack(&[source], vocabulary(), &folder.path().join("shards"), &mut |_| {}).unwrap_err();
-        error.to_string().replace(&*folder.path().to_string_lossy(), "DIR")
+        let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
+        format!("{error}{hint}").replace(&*folder.path().to_string_lossy(), "DIR")
     };
     assert_eq!(
         said(jsonl(folder.path(), &[String::new()])),

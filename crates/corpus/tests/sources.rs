@@ -142,7 +142,11 @@ fn bytes_that_are_not_utf8_are_replaced_and_counted() {
 fn bad_sources_are_named_with_the_row_and_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let said = |source: &Source| failure(source).to_string().replace(&*folder.path().to_string_lossy(), "DIR");
+    let said = |source: &Source| {
+        let error = failure(source);
+        let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
+        format!("{error}{hint}").replace(&*folder.path().to_string_lossy(), "DIR")
+    };
     assert!(said(&Source::new(path("none.txt"))).starts_with("could not read `DIR/none.txt`: "));
     assert_eq!(said(&Source::new(folder.path())), "there is no .txt, .jsonl, .jsonl.zst or .parquet file under `DIR`");
     std::fs::write(path("a.csv"), "x").unwrap();

@@ -9,7 +9,7 @@ pub enum EvaluateError {
     #[error(transparent)]
     Network(#[from] NetworkError),
     /// There is no token to measure.
-    #[error("there is no text to measure; the file or folder is empty, or nothing in it was kept")]
+    #[error("there is no text to measure")]
     Empty,
     /// A setting outside of what makes sense.
     #[error("`{name}` is {given}; allowed: {allowed}")]
@@ -22,7 +22,7 @@ pub enum EvaluateError {
         allowed: &'static str,
     },
     /// Only a gaussian field has a probability flow.
-    #[error("the process {process} has no probability flow; measure its bound")]
+    #[error("the process {process} has no probability flow")]
     NoFlow {
         /// The model's process.
         process: String,
@@ -33,4 +33,17 @@ pub enum EvaluateError {
     /// It was asked to stop.
     #[error("stopped before the end")]
     Stopped,
+}
+
+impl EvaluateError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Empty => Some("the file or folder is empty, or nothing in it was kept".to_owned()),
+            Self::NoFlow { .. } => Some("measure its bound".to_owned()),
+            Self::Network(error) => error.hint(),
+            Self::Corpus(error) => error.hint(),
+            Self::Setting { .. } | Self::Stopped => None,
+        }
+    }
 }

@@ -237,5 +237,7 @@ fn the_flow_of_an_exact_field_costs_the_entropy() {
         batches(1).into_iter().map(Ok),
         &mut |_| true,
     );
-    assert_eq!(refused.unwrap_err().to_string(), "the process masked has no probability flow; measure its bound");
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.to_string(), "the process masked has no probability flow");
+    assert_eq!(refused.hint().unwrap(), "measure its bound");
 }

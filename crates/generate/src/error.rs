@@ -78,7 +78,8 @@ impl GenerateError {
             Self::Causal => {
                 Some("such a model is a baseline to measure with; choose a diffusion model to generate".to_owned())
             }
-            Self::Canvas(_) | Self::Logits { .. } | Self::Network(_) => None,
+            Self::Network(error) => error.hint(),
+            Self::Canvas(_) | Self::Logits { .. } => None,
         }
     }
 }

@@ -19,7 +19,7 @@ pub enum NetworkError {
     #[error(transparent)]
     Process(#[from] aquatint_diffusion::SettingError),
     /// A description has a key that nothing here reads.
-    #[error("the description has the unknown key `{key}`{}", similar.map_or(String::new(), |s| format!("; did you mean `{s}`?")))]
+    #[error("the description has the unknown key `{key}`")]
     UnknownKey {
         /// The key.
         key: String,
@@ -27,7 +27,7 @@ pub enum NetworkError {
         similar: Option<&'static str>,
     },
     /// A description lacks a key.
-    #[error("the description lacks the key `{key}`; a description of this family has {keys}")]
+    #[error("the description lacks the key `{key}`")]
     MissingKey {
         /// The key.
         key: &'static str,
@@ -49,7 +49,7 @@ pub enum NetworkError {
         family: &'static str,
     },
     /// A tensor is not among the weights given.
-    #[error("tensor `{name}` is missing; the description asks for {count} tensors, do the two belong together?")]
+    #[error("tensor `{name}` is missing")]
     MissingTensor {
         /// The tensor.
         name: String,
@@ -145,9 +145,7 @@ pub enum NetworkError {
         expected: usize,
     },
     /// A row is to be learnt whose clean token is the mask.
-    #[error(
-        "the target of row {row} is {target}, the mask's id; a clean token is never the mask (is there a mask token in the text?)"
-    )]
+    #[error("the target of row {row} is {target}, the mask's id")]
     MaskTarget {
         /// The row.
         row: u32,
@@ -157,4 +155,21 @@ pub enum NetworkError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+}
+
+impl NetworkError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownKey { similar, .. } => similar.map(|similar| format!("did you mean `{similar}`?")),
+            Self::MissingKey { keys, .. } => Some(format!("a description of this family has {keys}")),
+            Self::MissingTensor { count, .. } => {
+                Some(format!("the description asks for {count} tensors, do the two belong together?"))
+            }
+            Self::MaskTarget { .. } => {
+                Some("a clean token is never the mask (is there a mask token in the text?)".to_owned())
+            }
+            _ => None,
+        }
+    }
 }

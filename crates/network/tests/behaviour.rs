@@ -3,7 +3,7 @@
 use aquatint_compute::{Cpu, Device, Element, Visibility};
 use aquatint_diffusion::ContinuousState;
 use aquatint_network::{
-    AttentionSpec, Denoiser, FeedForwardSpec, HeadSpec, LayerSpec, Learner, LossRow, Network, NetworkInput,
+    AttentionSpec, Denoiser, FeedForwardSpec, HeadSpec, LayerSpec, Learner, LossRow, Network, NetworkError, NetworkInput,
     NetworkSpec, NormSpec, Role, WholeRows,
 };
 use aquatint_testing::{Comparison, Example};
@@ -17,6 +17,12 @@ fn softmax(logits: &[f32]) -> Vec<f64> {
     let weights: Vec<f64> = logits.iter().map(|l| f64::from(l - most).exp()).collect();
     let sum: f64 = weights.iter().sum();
     weights.iter().map(|w| w / sum).collect()
+}
+
+/// An error with its hint.
+fn told(error: &NetworkError) -> String {
+    let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
+    format!("{error}{hint}")
 }
 
 #[test]
@@ -206,7 +212,7 @@ fn weights_go_out_and_come_back() {
     let rows = [3, 11];
     assert_eq!(network.logits(&example.input(), &rows).unwrap(), copy.logits(&example.input(), &rows).unwrap());
     let refuse = |weights: &mut dyn FnMut(&str) -> Option<Vec<f32>>| {
-        Network::from_weights(Cpu::<f32>::scalar(), example.spec.clone(), weights).unwrap_err().to_string()
+        told(&Network::from_weights(Cpu::<f32>::scalar(), example.spec.clone(), weights).unwrap_err())
     };
     assert_eq!(
         refuse(&mut |name| if name.ends_with("1.mlp.up_proj.weight") { None } else { weights(name) }),
@@ -284,7 +290,7 @@ fn inputs_that_do_not_fit_are_refused_in_words() {
             "`times` has 1 entries; expected: 3 (one for each sequence)",
         ),
         (
-            network.nll(&input, &[LossRow { row: 2, target: 10, weight: 1.0 }]).unwrap_err().to_string(),
+            told(&network.nll(&input, &[LossRow { row: 2, target: 10, weight: 1.0 }]).unwrap_err()),
             "the target of row 2 is 10, the mask's id; a clean token is never the mask (is there a mask token in the \
              text?)",
         ),

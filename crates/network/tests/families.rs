@@ -11,7 +11,9 @@ fn config(spec: &NetworkSpec) -> Value {
 }
 
 fn refusal(config: &Value) -> String {
-    families::from_config(config).unwrap_err().to_string()
+    let error = families::from_config(config).unwrap_err();
+    let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
+    format!("{error}{hint}")
 }
 
 #[test]

@@ -104,7 +104,7 @@ pub enum TrainError {
         source: std::io::Error,
     },
     /// A new run would overwrite another one.
-    #[error("`{}` already holds a run at step {step}; go on with it by `--resume`, or choose another `output`", folder.display())]
+    #[error("`{}` already holds a run at step {step}", folder.display())]
     Exists {
         /// The run's folder.
         folder: PathBuf,
@@ -112,13 +112,13 @@ pub enum TrainError {
         step: u64,
     },
     /// There is nothing to resume.
-    #[error("`{}` holds no run to resume; start one without `--resume`", folder.display())]
+    #[error("`{}` holds no run to resume", folder.display())]
     NothingToResume {
         /// The run's folder.
         folder: PathBuf,
     },
     /// The recipe of a resumed run differs where it must not.
-    #[error("the run in `{}` has another recipe: {}; resume it with the recipe that it was started with, or choose another `output`", folder.display(), all(differences))]
+    #[error("the run in `{}` has another recipe: {}", folder.display(), all(differences))]
     OtherRecipe {
         /// The run's folder.
         folder: PathBuf,
@@ -132,9 +132,7 @@ pub enum TrainError {
         reason: String,
     },
     /// The texts give not even one canvas.
-    #[error(
-        "`{key}` gives {canvases} canvases of {length} tokens, {needed} are needed; add text or make `data.canvas_length` or `optimiser.batch` smaller"
-    )]
+    #[error("`{key}` gives {canvases} canvases of {length} tokens, {needed} are needed")]
     TooLittle {
         /// `data.train` or `data.valid`.
         key: &'static str,
@@ -146,9 +144,7 @@ pub enum TrainError {
         needed: usize,
     },
     /// The loss left the numbers.
-    #[error(
-        "the gradient was not finite in {steps} steps one after another (last at step {step}); lower `optimiser.learning_rate` or raise `optimiser.warm_up`"
-    )]
+    #[error("the gradient was not finite in {steps} steps one after another (last at step {step})")]
     Diverged {
         /// How many steps.
         steps: u64,
@@ -156,9 +152,7 @@ pub enum TrainError {
         step: u64,
     },
     /// The initial checkpoint describes another network than the recipe.
-    #[error(
-        "`initial` holds another network: its {field} is {found}, the recipe's {expected}; leave out the overrides or change them"
-    )]
+    #[error("`initial` holds another network: its {field} is {found}, the recipe's {expected}")]
     OtherNetwork {
         /// What differs.
         field: &'static str,
@@ -196,4 +190,29 @@ fn all(differences: &[Difference]) -> String {
     let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "unset".to_owned());
     let each = |d: &Difference| format!("`{}` is {} there and {} here", d.key, shown(&d.saved), shown(&d.given));
     differences.iter().map(each).collect::<Vec<_>>().join(", ")
+}
+
+impl TrainError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Exists { .. } => "go on with it by `--resume`, or choose another `output`",
+            Self::NothingToResume { .. } => "start one without `--resume`",
+            Self::OtherRecipe { .. } => {
+                "resume it with the recipe that it was started with, or choose another `output`"
+            }
+            Self::TooLittle { .. } => "add text or make `data.canvas_length` or `optimiser.batch` smaller",
+            Self::Diverged { .. } => "lower `optimiser.learning_rate` or raise `optimiser.warm_up`",
+            Self::OtherNetwork { .. } => "leave out the overrides or change them",
+            Self::Checkpoint(error) => return error.hint(),
+            Self::Corpus(error) => return error.hint(),
+            Self::Evaluate(error) => return error.hint(),
+            Self::Generate(error) => return error.hint(),
+            Self::Network(error) => return error.hint(),
+            Self::Vocabulary(error) => return error.hint(),
+            Self::Parallel(error) => return error.hint(),
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
 }

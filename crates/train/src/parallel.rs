@@ -20,9 +20,7 @@ use std::ops::Range;
 #[derive(Debug, thiserror::Error)]
 pub enum ParallelError {
     /// Nobody answers where the ranks are to meet.
-    #[error(
-        "rank {rank} found nobody at {address} within {seconds} s ({reason}); check that rank 0 runs and that `MASTER_ADDR` and `MASTER_PORT` name its machine"
-    )]
+    #[error("rank {rank} found nobody at {address} within {seconds} s ({reason})")]
     NoMeeting {
         /// Who looked.
         rank: usize,
@@ -34,7 +32,7 @@ pub enum ParallelError {
         reason: String,
     },
     /// Rank 0 cannot listen.
-    #[error("rank 0 cannot listen at {address} ({reason}); choose another `MASTER_PORT`")]
+    #[error("rank 0 cannot listen at {address} ({reason})")]
     NoListener {
         /// Where.
         address: String,
@@ -42,7 +40,7 @@ pub enum ParallelError {
         reason: String,
     },
     /// Some ranks did not come.
-    #[error("{came} of {size} ranks came within {seconds} s; start all of them, on the same recipe")]
+    #[error("{came} of {size} ranks came within {seconds} s")]
     Missing {
         /// How many came, rank 0 included.
         came: usize,
@@ -52,7 +50,7 @@ pub enum ParallelError {
         seconds: u64,
     },
     /// Another rank does something else.
-    #[error("rank {rank} {what}; start all ranks with the same program, recipe and number of ranks")]
+    #[error("rank {rank} {what}")]
     Other {
         /// Which.
         rank: usize,
@@ -60,7 +58,7 @@ pub enum ParallelError {
         what: String,
     },
     /// A rank went away.
-    #[error("rank {rank} lost its neighbour, rank {neighbour}: {reason}; what was saved before can be resumed")]
+    #[error("rank {rank} lost its neighbour, rank {neighbour}: {reason}")]
     Lost {
         /// Who says so.
         rank: usize,
@@ -79,6 +77,23 @@ pub enum ParallelError {
         /// What it has to be a multiple of.
         multiple: usize,
     },
+}
+
+impl ParallelError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoMeeting { .. } => {
+                "check that rank 0 runs and that `MASTER_ADDR` and `MASTER_PORT` name its machine"
+            }
+            Self::NoListener { .. } => "choose another `MASTER_PORT`",
+            Self::Missing { .. } => "start all of them, on the same recipe",
+            Self::Other { .. } => "start all ranks with the same program, recipe and number of ranks",
+            Self::Lost { .. } => "what was saved before can be resumed",
+            Self::Share { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
 }
 
 /// The ranks as one of them sees them.

@@ -31,15 +31,13 @@ impl Message {
 #[non_exhaustive]
 pub enum ChatError {
     /// The template is not Jinja that can be read.
-    #[error("the chat template cannot be read: {reason}; check `chat_template` in tokenizer_config.json")]
+    #[error("the chat template cannot be read: {reason}")]
     Malformed {
         /// What the reader said, with the line.
         reason: String,
     },
     /// The configuration has no template.
-    #[error(
-        "the model has no chat template (`chat_template` in tokenizer_config.json); complete text instead of chatting"
-    )]
+    #[error("the model has no chat template (`chat_template` in tokenizer_config.json)")]
     Missing,
     /// The template refused the conversation by `raise_exception`.
     #[error("the chat template refuses the conversation: {reason}")]
@@ -53,6 +51,17 @@ pub enum ChatError {
         /// What went wrong, with the line.
         reason: String,
     },
+}
+
+impl ChatError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Malformed { .. } => Some("check `chat_template` in tokenizer_config.json".to_owned()),
+            Self::Missing => Some("complete text instead of chatting".to_owned()),
+            Self::Refused { .. } | Self::Failed { .. } => None,
+        }
+    }
 }
 
 /// A conversation's template, read once.

@@ -8,8 +8,7 @@ use std::path::PathBuf;
 pub enum VocabularyError {
     /// The size asked for cannot hold the bytes and the special tokens.
     #[error(
-        "`vocabulary_size` is {given}; it must be between {smallest} (256 bytes and the special tokens) and {largest}; \
-         4096 suits a few megabytes of text, 32768 a few gigabytes"
+        "`vocabulary_size` is {given}; it must be between {smallest} (256 bytes and the special tokens) and {largest}"
     )]
     Size {
         /// The size asked for.
@@ -20,10 +19,10 @@ pub enum VocabularyError {
         largest: usize,
     },
     /// There was no text to train on.
-    #[error("there is no text to train a vocabulary on; check the sources and their filters")]
+    #[error("there is no text to train a vocabulary on")]
     NoText,
     /// The bytes are not a tokenizer in the Hugging Face form.
-    #[error("this is not a `tokenizer.json` that can be read: {reason}; export the model's fast tokenizer again")]
+    #[error("this is not a `tokenizer.json` that can be read: {reason}")]
     Malformed {
         /// What the reader said.
         reason: String,
@@ -39,9 +38,7 @@ pub enum VocabularyError {
         source: std::io::Error,
     },
     /// A configuration names a token that the vocabulary does not have.
-    #[error(
-        "`{key}` is {given}, which the vocabulary does not have; tokenizer.json and its configuration do not belong together"
-    )]
+    #[error("`{key}` is {given}, which the vocabulary does not have")]
     UnknownToken {
         /// Key in the configuration, for example `mask_token`.
         key: String,
@@ -49,7 +46,7 @@ pub enum VocabularyError {
         given: String,
     },
     /// A token of a role is needed that the vocabulary does not have.
-    #[error("the vocabulary has no {role} token; its usual name is `{}`", role.token())]
+    #[error("the vocabulary has no {role} token")]
     MissingRole {
         /// The role.
         role: Role,
@@ -60,4 +57,18 @@ pub enum VocabularyError {
         /// What it said.
         reason: String,
     },
+}
+
+impl VocabularyError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Size { .. } => Some("4096 suits a few megabytes of text, 32768 a few gigabytes".to_owned()),
+            Self::NoText => Some("check the sources and their filters".to_owned()),
+            Self::Malformed { .. } => Some("export the model's fast tokenizer again".to_owned()),
+            Self::UnknownToken { .. } => Some("tokenizer.json and its configuration do not belong together".to_owned()),
+            Self::MissingRole { role } => Some(format!("its usual name is `{}`", role.token())),
+            Self::Io { .. } | Self::Tokenizer { .. } => None,
+        }
+    }
 }

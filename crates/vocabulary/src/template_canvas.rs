@@ -16,7 +16,7 @@ use std::ops::Range;
 #[non_exhaustive]
 pub enum TemplateCanvasError {
     /// The vocabulary has no codes for pictures or sounds.
-    #[error("the template asks for a {medium}, and this model knows text only; choose a model with {medium} codes")]
+    #[error("the template asks for a {medium}, and this model knows text only")]
     TextOnly {
         /// `picture` or `sound`.
         medium: &'static str,
@@ -24,6 +24,16 @@ pub enum TemplateCanvasError {
     /// The tokenizer refused, or lacks a mask token.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
+}
+
+impl TemplateCanvasError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::TextOnly { medium } => Some(format!("choose a model with {medium} codes")),
+            Self::Vocabulary(error) => error.hint(),
+        }
+    }
 }
 
 /// A stretch of the result.

@@ -113,16 +113,21 @@ fn a_configuration_assigns_roles_and_must_name_tokens_that_exist() {
     assert_eq!(Role::ALL.map(|role| vocabulary.role(role)), [Some(2), Some(3), Some(2), Some(1), None, None]);
     let error = vocabulary.assign_roles(&serde_json::json!({"eos_token_id": 512})).unwrap_err();
     assert_eq!(
-        error.to_string(),
-        "`eos_token_id` is 512, which the vocabulary does not have; tokenizer.json and its configuration do not belong \
-         together"
+        (error.to_string().as_str(), error.hint().unwrap().as_str()),
+        (
+            "`eos_token_id` is 512, which the vocabulary does not have",
+            "tokenizer.json and its configuration do not belong together"
+        )
     );
     assert!(vocabulary.assign_roles(&serde_json::json!({"mask_token": "<nope>"})).is_err());
 }
 
 #[test]
 fn bad_input_is_refused_with_a_hint() {
-    let train = |text: &str, size| Vocabulary::train(std::iter::once(text.to_owned()), size).unwrap_err().to_string();
+    let train = |text: &str, size| {
+        let error = Vocabulary::train(std::iter::once(text.to_owned()), size).unwrap_err();
+        format!("{error}; {}", error.hint().unwrap())
+    };
     assert_eq!(
         train(TALE, 259),
         "`vocabulary_size` is 259; it must be between 260 (256 bytes and the special tokens) and 4194304; 4096 suits a \

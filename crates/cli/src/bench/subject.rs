@@ -7,7 +7,7 @@ use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_diffusion::Key;
 use aquatint_network::families::{self, Object};
-use aquatint_network::{Denoiser, InferenceNetwork, Network, NetworkError, NetworkSpec, TensorData};
+use aquatint_network::{Denoiser, InferenceNetwork, Network, NetworkSpec, TensorData};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;
@@ -167,11 +167,5 @@ impl RandomWeights {
         let mut draws = Key::new(0).at(*number, 0);
         let width = DEVIATION * 12f64.sqrt();
         Some((0..length).map(|_| (width * (draws.uniform() - 0.5)) as f32).collect())
-    }
-}
-
-impl From<NetworkError> for Failure {
-    fn from(error: NetworkError) -> Self {
-        Self::advised(&error)
     }
 }

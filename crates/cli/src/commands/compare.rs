@@ -1,7 +1,7 @@
 //! `aquatint eval compare`: models beside each other, under one judge.
 
 use crate::arguments::{CompareArguments, ReportFormat};
-use crate::commands::likelihood::{Text, canvases, spread};
+use crate::commands::likelihood::{Text, canvases, spread, stopped};
 use crate::comparison::{Comparison, Measured, Setting, Written};
 use crate::failure::Failure;
 use crate::model::{self, Plan};
@@ -11,6 +11,7 @@ use aquatint::{Canvas, Model, Settings};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_diffusion::{Layout, TokenId};
 use aquatint_evaluate::{Estimate, Rule, canvases_of, distinct_bigrams, likelihood, unigram_entropy};
+use aquatint_generate::GenerateError;
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::Role;
 use std::ops::ControlFlow;
@@ -203,13 +204,14 @@ fn measure(
     let text = Text { path: data, field: None, filter: &[] };
     let held_out = canvases(&text, checkpoint, printer)?;
     let numbers = spread(held_out.len(), Some(arguments.limit));
-    let process = checkpoint.spec.process()?;
+    let process = checkpoint.spec.process().map_err(GenerateError::Setting)?;
     let rule = Rule::Diffusion { process: process.as_ref(), times: arguments.samples, prompt: 0 };
     let network = plan.network(checkpoint)?;
     let lengths = checkpoint.vocabulary.byte_lengths();
     let batches = numbers.chunks(BATCH).map(|numbers| held_out.batch(numbers));
     let measured =
-        likelihood(network.as_ref(), rule, arguments.seed, &lengths, batches, &mut |_| !interrupt::pressed())?;
+        likelihood(network.as_ref(), rule, arguments.seed, &lengths, batches, &mut |_| !interrupt::pressed())
+            .map_err(stopped)?;
     printer.note(format_args!("{name}: {}", super::likelihood::short(&measured)));
     comparison.likelihoods.push(Measured {
         model: name.to_owned(),
@@ -262,7 +264,8 @@ impl Judge {
         let batches = canvases_of(&tokens, length, BATCH).into_iter().map(Ok);
         let rule = Rule::Causal { begin: self.begin };
         let lengths = vocabulary.byte_lengths();
-        let judged = likelihood(self.network.as_ref(), rule, 0, &lengths, batches, &mut |_| !interrupt::pressed())?;
+        let judged = likelihood(self.network.as_ref(), rule, 0, &lengths, batches, &mut |_| !interrupt::pressed())
+            .map_err(stopped)?;
         Ok((judged.perplexity, judged.tokens))
     }
 }

@@ -6,9 +6,10 @@ use crate::model::{self, Plan};
 use crate::printer::Printer;
 use crate::{environment, interrupt, wire};
 use aquatint_checkpoint::Checkpoint;
-use aquatint_corpus::{Canvases, CorpusError, Source, pack};
+use aquatint_corpus::{Canvases, Source, pack};
 use aquatint_diffusion::Layout;
 use aquatint_evaluate::{Estimate, EvaluateError, Likelihood, Rule, likelihood};
+use aquatint_generate::GenerateError;
 use aquatint_vocabulary::Role;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
@@ -26,7 +27,7 @@ pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<
     let rule = match checkpoint.spec.attention {
         Layout::Causal => Rule::Causal { begin: vocabulary.required(Role::Begin)? },
         Layout::Full | Layout::Block { .. } => {
-            process = checkpoint.spec.process()?;
+            process = checkpoint.spec.process().map_err(GenerateError::Setting)?;
             match arguments.flow {
                 Some(steps) => Rule::Flow { process: process.as_ref(), steps },
                 None => {
@@ -54,7 +55,7 @@ pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let measured = measured?;
+    let measured = measured.map_err(stopped)?;
     match arguments.format {
         ReportFormat::Json => printer.data_line(wire::json(&as_json(&measured, arguments, &checkpoint))?),
         ReportFormat::Human => printer.data(describe(&measured, arguments.seed)),
@@ -163,18 +164,11 @@ fn as_json(measured: &Likelihood, arguments: &LikelihoodArguments, checkpoint: &
     })
 }
 
-impl From<EvaluateError> for Failure {
-    fn from(error: EvaluateError) -> Self {
-        match error {
-            EvaluateError::Stopped => Self::of(&error).negative(),
-            _ => Self::advised(&error),
-        }
-    }
-}
-
-impl From<CorpusError> for Failure {
-    fn from(error: CorpusError) -> Self {
-        Self::advised(&error)
+/// A measurement that was interrupted is no wrong input.
+pub(crate) fn stopped(error: EvaluateError) -> Failure {
+    match error {
+        EvaluateError::Stopped => Failure::from(error).negative(),
+        _ => error.into(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `aquatint list`: the models at hand, built in and in folders.
 
 use crate::arguments::{ListArguments, ReportFormat};
-use crate::failure::Failure;
+use crate::failure::{Failure, in_one_line};
 use crate::machine::{bytes, count};
 use crate::printer::Printer;
 use aquatint_checkpoint::{Checkpoint, CheckpointError, builtin};
@@ -21,7 +21,7 @@ pub(crate) fn run(arguments: &ListArguments, printer: &Printer) -> Result<(), Fa
     let mut add = |name: &str, opened: Result<Checkpoint, CheckpointError>| match opened {
         Ok(checkpoint) => entries.push(entry(name, &checkpoint)),
         // One broken model is no reason to hide the others.
-        Err(error) => printer.warn(format_args!("`{name}` is left out: {error}")),
+        Err(error) => printer.warn(format_args!("`{name}` is left out: {}", in_one_line(&error))),
     };
     for name in builtin::names() {
         add(name, Checkpoint::open(name));

@@ -7,7 +7,7 @@ use crate::printer::Printer;
 use crate::training::TrainingScreen;
 use crate::{gpu, interrupt, machine};
 use aquatint_train::recipe::Resolved;
-use aquatint_train::{Alone, Ending, Launch, Overrides, Ranks, Recipe, RecipeError, Ring, TrainError, TrainingEvent};
+use aquatint_train::{Alone, Ending, Launch, Overrides, Ranks, Recipe, RecipeError, Ring, TrainingEvent};
 
 pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), Failure> {
     let overrides = Overrides::parse(&arguments.set)?;
@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
         recipe.run.threads = arguments.device.threads;
     }
     let recipe = recipe.resolve()?;
-    let launch = Launch::from_environment(|name| std::env::var(name).ok()).map_err(|error| Failure::advised(&error))?;
+    let launch = Launch::from_environment(|name| std::env::var(name).ok())?;
     let mut device = device(arguments, &recipe)?;
     if let Some(launch) = &launch {
         device = share_machine(device, launch);
@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
 fn join(launch: &Launch, recipe: &Resolved) -> Result<Ring, Failure> {
     let mut common = recipe.clone();
     common.run.threads = None;
-    Ring::join(launch, common.to_toml()?.as_bytes()).map_err(|error| Failure::advised(&error))
+    Ok(Ring::join(launch, common.to_toml()?.as_bytes())?)
 }
 
 /// What a rank takes of its machine: the GPU of its local number, or its part of the processor.
@@ -98,16 +98,4 @@ fn device(arguments: &TrainArguments, recipe: &Resolved) -> Result<DeviceArgumen
             })?;
     }
     Ok(device)
-}
-
-impl From<RecipeError> for Failure {
-    fn from(error: RecipeError) -> Self {
-        Self::advised(&error)
-    }
-}
-
-impl From<TrainError> for Failure {
-    fn from(error: TrainError) -> Self {
-        Self::advised(&error)
-    }
 }

@@ -37,15 +37,23 @@ pub enum LaunchError {
         allowed: String,
     },
     /// A variable that others need beside them.
-    #[error(
-        "the environment variable `{missing}` is not set, but `{there}` is; set it, or start by a launcher (torchrun, mpirun, srun)"
-    )]
+    #[error("the environment variable `{missing}` is not set, but `{there}` is")]
     Missing {
         /// Which is needed.
         missing: &'static str,
         /// Which asks for it.
         there: &'static str,
     },
+}
+
+impl LaunchError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { .. } => Some("set it, or start by a launcher (torchrun, mpirun, srun)".to_owned()),
+            Self::Value { .. } => None,
+        }
+    }
 }
 
 /// The names that one launcher uses.

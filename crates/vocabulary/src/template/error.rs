@@ -29,7 +29,8 @@ pub enum TemplateProblem {
 }
 
 impl TemplateProblem {
-    fn hint(&self) -> String {
+    /// What the user can do about it.
+    pub fn hint(&self) -> String {
         match self {
             Self::Unclosed => "close it with `]]`, or write `\\[[` for the two characters themselves".to_owned(),
             Self::Nothing => "say how many tokens: `[[3]]`, or `[[~8]]` for at most eight".to_owned(),
@@ -62,8 +63,7 @@ impl fmt::Display for TemplateProblem {
     }
 }
 
-/// A problem with its place. Its text has four lines: the problem, the line of the template, a caret under the place,
-/// and a hint.
+/// A problem with its place. Its text has three lines: the problem, the line of the template, and a caret under the place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateError {
     /// What is wrong.
@@ -108,6 +108,11 @@ impl TemplateError {
             excerpt: format!("{lead}{shown}{more}"),
         }
     }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(self.problem.hint())
+    }
 }
 
 impl fmt::Display for TemplateError {
@@ -118,8 +123,7 @@ impl fmt::Display for TemplateError {
             _ => writeln!(formatter, "{problem} (line {line}, column {column} of the template)")?,
         }
         writeln!(formatter, "  {excerpt}")?;
-        writeln!(formatter, "  {:indent$}{}", "", "^".repeat(*carets))?;
-        write!(formatter, "  hint: {}", problem.hint())
+        write!(formatter, "  {:indent$}{}", "", "^".repeat(*carets))
     }
 }
 
