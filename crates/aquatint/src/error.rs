@@ -1,12 +1,15 @@
 //! Whatever a model can fail with, from the crate where it happened.
 
 use crate::Hint;
+use crate::runtime::RuntimeError;
 use aquatint_checkpoint::CheckpointError;
 use aquatint_compute::DeviceError;
+use aquatint_evaluate::EvaluateError;
 use aquatint_generate::GenerateError;
+use aquatint_train::TrainError;
 use aquatint_vocabulary::{TemplateCanvasError, TemplateError, VocabularyError};
 
-/// Why a model could not be opened or a canvas not be filled.
+/// Why a model could not be opened, trained, measured or asked to fill a canvas.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The checkpoint cannot be used.
@@ -15,6 +18,9 @@ pub enum Error {
     /// The device cannot be used.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// There is no such place to compute.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
     /// The template is not understood.
     #[error(transparent)]
     Template(#[from] TemplateError),
@@ -27,6 +33,12 @@ pub enum Error {
     /// The settings or the canvas were refused, or the network failed.
     #[error(transparent)]
     Generate(#[from] GenerateError),
+    /// The model or the text could not be measured.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// The run could not begin or go on.
+    #[error(transparent)]
+    Train(#[from] TrainError),
 }
 
 impl Hint for Error {
@@ -37,7 +49,10 @@ impl Hint for Error {
             Self::TemplateCanvas(error) => error.hint(),
             Self::Vocabulary(error) => error.hint(),
             Self::Generate(error) => error.hint(),
-            Self::Device(_) => None,
+            Self::Device(error) => error.hint(),
+            Self::Runtime(error) => error.hint(),
+            Self::Evaluate(error) => Hint::hint(error),
+            Self::Train(error) => error.hint(),
         }
     }
 }

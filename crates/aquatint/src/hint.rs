@@ -1,6 +1,7 @@
 //! What helps, beside what went wrong: errors say the one in their message and the other by [`Hint`].
 
 use aquatint_checkpoint::CheckpointError;
+use aquatint_compute::DeviceError;
 use aquatint_corpus::CorpusError;
 use aquatint_evaluate::EvaluateError;
 use aquatint_generate::GenerateError;
@@ -29,7 +30,6 @@ hints!(
     ChatError,
     CheckpointError,
     CorpusError,
-    EvaluateError,
     GenerateError,
     LaunchError,
     NetworkError,
@@ -39,6 +39,37 @@ hints!(
     TrainError,
     VocabularyError,
 );
+
+/// What to do about the failures of a disk that people meet most.
+impl Hint for std::io::Error {
+    fn hint(&self) -> Option<String> {
+        use std::io::ErrorKind;
+        let hint = match self.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                "the disk is full; free some space or choose a folder on another disk, then run the same command again"
+            }
+            ErrorKind::PermissionDenied => "choose a place that you may write to",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+impl Hint for EvaluateError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { source, .. } => source.hint(),
+            _ => Self::hint(self),
+        }
+    }
+}
+
+impl Hint for DeviceError {
+    /// What a device lacks, and what to do about it, stands in one message.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
 
 impl Hint for RecipeError {
     /// A refused recipe names the key, its value and what is allowed, all in its message.

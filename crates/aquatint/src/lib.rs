@@ -34,6 +34,7 @@
 mod error;
 mod hint;
 mod model;
+pub mod runtime;
 
 pub use aquatint_checkpoint as checkpoint;
 pub use aquatint_compute as compute;

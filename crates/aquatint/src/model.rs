@@ -1,8 +1,8 @@
 //! A model that fills templates: a checkpoint, its network on a device, and what its tokenizer says about special tokens.
 
 use crate::Error;
+use crate::runtime::{DeviceChoice, Runtime, RuntimeSettings};
 use aquatint_checkpoint::Checkpoint;
-use aquatint_compute::{Cpu, CpuPath, WeightFormat};
 use aquatint_diffusion::{Canvas, Process, TokenId};
 use aquatint_generate::{DenoisingEvent, GenerateError, Outcome, Request, Settings, generate};
 use aquatint_network::Denoiser;
@@ -20,17 +20,14 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens a folder or a built-in model by its name, on the fastest path of this processor.
+    /// Opens a folder or a built-in model by its name, on the fastest path of this processor; on any other device by
+    /// [`Runtime::open`].
     ///
     /// # Errors
     /// When there is no such model or its files cannot be used.
     pub fn open(name: &str) -> Result<Self, Error> {
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let checkpoint = Checkpoint::open(name)?;
-        let path = CpuPath::best();
-        let format = if path.multiplies_bf16() { WeightFormat::Bf16 } else { WeightFormat::F32 };
-        let network = checkpoint.frozen(Cpu::<f32>::new(path, threads)?, format)?;
-        Self::new(checkpoint, Box::new(network))
+        let settings = RuntimeSettings { device: DeviceChoice::Cpu, ..RuntimeSettings::default() };
+        Runtime::new(&settings)?.open(name)
     }
 
     /// A model from a checkpoint and its network on any device.

@@ -1,6 +1,7 @@
 //! What people type, as clap sees it: raw values only. Each command resolves them against the checkpoint's defaults.
 
 use crate::printer::ColorChoice;
+use aquatint::runtime::DeviceChoice;
 use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -108,42 +109,7 @@ pub(crate) struct DeviceArguments {
     pub(crate) threads: Option<usize>,
 }
 
-/// Where to compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum DeviceChoice {
-    /// A GPU where one is ready, else the processor.
-    #[default]
-    Auto,
-    /// The processor, on the fastest path that it knows.
-    Cpu,
-    /// The processor, on the slow path that defines what is right.
-    CpuScalar,
-    /// An NVIDIA GPU, by its number.
-    Cuda(usize),
-}
-
-impl DeviceChoice {
-    /// What may be typed.
-    pub(crate) const ALLOWED: &str = "auto, cpu, cpu-scalar, cuda, cuda:N";
-}
-
-impl FromStr for DeviceChoice {
-    type Err = String;
-
-    fn from_str(value: &str) -> Result<Self, Self::Err> {
-        match value {
-            "auto" => Ok(Self::Auto),
-            "cpu" => Ok(Self::Cpu),
-            "cpu-scalar" => Ok(Self::CpuScalar),
-            "cuda" => Ok(Self::Cuda(0)),
-            _ => {
-                let number = value.strip_prefix("cuda:").and_then(|number| number.parse().ok());
-                number.map(Self::Cuda).ok_or_else(|| format!("allowed: {}", Self::ALLOWED))
-            }
-        }
-    }
-}
-
+/// As [`aquatint::runtime::Precision`], with what `--help` says of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Precision {
     /// bf16 where the processor has instructions for it, else f32

@@ -89,28 +89,17 @@ impl Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             failure.ending = Ending::Silent;
         }
-        failure.maybe_hint(disk_hint(error))
+        failure.maybe_hint(error.hint())
     }
 
     /// A failed read or write of the file `path`.
     pub(crate) fn of_file(action: &str, path: &std::path::Path, error: &io::Error) -> Self {
-        Self::of(error).context(format!("could not {action} `{}`", path.display())).maybe_hint(disk_hint(error))
+        Self::of(error).context(format!("could not {action} `{}`", path.display())).maybe_hint(error.hint())
     }
 
     /// How the process ends.
     pub(crate) fn ending(&self) -> Ending {
         self.ending
-    }
-}
-
-/// What to do about the failures of a disk that people meet most.
-fn disk_hint(error: &io::Error) -> Option<&'static str> {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
-            "the disk is full; free some space or choose a folder on another disk, then run the same command again",
-        ),
-        io::ErrorKind::PermissionDenied => Some("choose a place that you may write to"),
-        _ => None,
     }
 }
 

@@ -5,12 +5,10 @@
 mod arguments;
 mod bench;
 mod commands;
-mod comparison;
 mod conversation;
 mod environment;
 mod failure;
 mod frame;
-mod gpu;
 mod interrupt;
 mod live;
 mod machine;

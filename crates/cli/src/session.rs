@@ -2,7 +2,7 @@
 
 use crate::arguments::DeviceArguments;
 use crate::failure::Failure;
-use crate::model::{self, Plan};
+use crate::model;
 use crate::printer::Printer;
 use crate::sampling::Resolved;
 use crate::wire;
@@ -27,18 +27,18 @@ pub(crate) struct Filled {
 impl Session {
     /// Opens a model and builds its network.
     pub(crate) fn open(model: Option<&str>, device: &DeviceArguments, printer: &Printer) -> Result<Self, Failure> {
-        let plan = Plan::resolve(device)?;
+        let runtime = device.runtime()?;
         let checkpoint = model::open(model)?;
         let begun = Instant::now();
-        let network = plan.network(&checkpoint)?;
+        let network = runtime.network(&checkpoint)?;
         printer.detail(format_args!(
             "model {} in {:.2} s on {}; {}",
             checkpoint.origin,
             begun.elapsed().as_secs_f64(),
-            plan.device(),
-            plan.precision_reason()
+            runtime.describe_device(),
+            runtime.describe_precision()
         ));
-        Ok(Self { model: Model::new(checkpoint, network)?, device: plan.device() })
+        Ok(Self { model: Model::new(checkpoint, network)?, device: runtime.describe_device() })
     }
 
     /// Where the model came from, and its vocabulary and defaults.

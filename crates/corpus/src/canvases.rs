@@ -138,6 +138,11 @@ impl Canvases {
         Ok(batch)
     }
 
+    /// The first number of each of `limit` equal parts, or all numbers where there is no limit or are fewer canvases.
+    pub fn spread(&self, limit: Option<usize>) -> Vec<u64> {
+        spread(self.len(), limit)
+    }
+
     /// The shard and the canvas within it of a number.
     fn find(&self, number: u64) -> Result<(&Laid, usize), CorpusError> {
         let mut rest = number;
@@ -150,6 +155,11 @@ impl Canvases {
         }
         Err(CorpusError::NoSuchCanvas { given: number, count: self.len() })
     }
+}
+
+fn spread(count: u64, limit: Option<usize>) -> Vec<u64> {
+    let limit = limit.map_or(count, |limit| (limit as u64).min(count));
+    (0..limit).map(|index| index * count / limit).collect()
 }
 
 /// A canvas that still has room.
@@ -203,4 +213,17 @@ fn lay(packed: Packed, length: usize) -> Laid {
     laid.segments = segments;
     laid.ends = ends;
     laid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canvases_are_spread_evenly() {
+        assert_eq!(spread(10, None), (0..10).collect::<Vec<_>>());
+        assert_eq!(spread(10, Some(3)), [0, 3, 6]);
+        assert_eq!(spread(2, Some(5)), [0, 1]);
+        assert_eq!(spread(0, Some(5)), [0u64; 0]);
+    }
 }

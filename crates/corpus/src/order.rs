@@ -42,11 +42,6 @@ impl Order {
         self.permute(place / self.count, place % self.count)
     }
 
-    /// How many epochs are complete before `step` of batches of `size`, with the fraction of the current one.
-    pub fn epochs(&self, step: u64, size: usize) -> f64 {
-        step as f64 * size as f64 / self.count as f64
-    }
-
     fn permute(&self, epoch: u64, index: u64) -> u64 {
         let bits = u64::BITS - (self.count - 1).leading_zeros();
         let half = bits.div_ceil(2);

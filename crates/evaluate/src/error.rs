@@ -1,6 +1,9 @@
 //! Why a model could not be measured.
 
+use aquatint_generate::GenerateError;
 use aquatint_network::NetworkError;
+use aquatint_vocabulary::VocabularyError;
+use std::path::PathBuf;
 
 /// Why a model could not be measured.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +33,54 @@ pub enum EvaluateError {
     /// The reader of the canvases failed.
     #[error(transparent)]
     Corpus(#[from] aquatint_corpus::CorpusError),
+    /// A canvas could not be filled.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// The tokenizer refused, or lacks a token.
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyError),
+    /// A judge sees what comes after.
+    #[error("the judge `{model}` is no causal model")]
+    NotCausal {
+        /// The judge.
+        model: String,
+    },
+    /// A causal model was to write.
+    #[error("`{model}` is a causal model, which writes on no canvas")]
+    CausalWriter {
+        /// The model.
+        model: String,
+    },
+    /// The cells of a puzzle are not one token each.
+    #[error("81 cells are {tokens} tokens of this model's vocabulary")]
+    Cells {
+        /// Tokens of 81 cells.
+        tokens: usize,
+    },
+    /// The operating system refused.
+    #[error("could not {action} `{}`", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file of figures is not one.
+    #[error("`{}` cannot be understood", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A plot could not be drawn.
+    #[error("no plot was drawn: {reason}")]
+    Plot {
+        /// Why not.
+        reason: String,
+    },
     /// It was asked to stop.
     #[error("stopped before the end")]
     Stopped,
@@ -43,7 +94,16 @@ impl EvaluateError {
             Self::NoFlow { .. } => Some("measure its bound".to_owned()),
             Self::Network(error) => error.hint(),
             Self::Corpus(error) => error.hint(),
-            Self::Setting { .. } | Self::Stopped => None,
+            Self::Generate(error) => error.hint(),
+            Self::Vocabulary(error) => error.hint(),
+            Self::NotCausal { .. } => {
+                Some("train one with objective.kind = \"causal\": see recipes/compare/judge.toml".to_owned())
+            }
+            Self::CausalWriter { .. } => Some("name it with --judge, or leave it out".to_owned()),
+            Self::Cells { .. } => {
+                Some("a model for Sudoku has one token for each character: see recipes/sudoku".to_owned())
+            }
+            Self::Setting { .. } | Self::Io { .. } | Self::Json { .. } | Self::Plot { .. } | Self::Stopped => None,
         }
     }
 }

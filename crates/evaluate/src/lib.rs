@@ -1,12 +1,21 @@
-//! What a model is worth: likelihood, in units that compare across vocabularies.
+//! What a model is worth: likelihood, in units that compare across vocabularies ([`HeldOut`], [`likelihood()`]); what it
+//! writes, under a causal judge ([`Compare`]); and puzzles, where every answer can be checked ([`sudoku`]).
 #![forbid(unsafe_code)]
 
+mod comparison;
 mod error;
 mod flow;
+mod held_out;
+mod judge;
 mod likelihood;
 pub mod sudoku;
 mod texts;
+mod writer;
 
+pub use comparison::{Compare, CompareEvent, CompareSettings, Comparison, Contestant, Measured, Setting, Written};
 pub use error::EvaluateError;
+pub use held_out::{HeldOut, HeldOutEvent, MeasureSettings};
+pub use judge::{Judge, Judgement};
 pub use likelihood::{Estimate, Likelihood, Rule, likelihood};
 pub use texts::{canvases_of, distinct_bigrams, unigram_entropy};
+pub use writer::Writer;

@@ -3,8 +3,8 @@
 use aquatint_compute::{Cpu, Device, Element, Visibility};
 use aquatint_diffusion::ContinuousState;
 use aquatint_network::{
-    AttentionSpec, Denoiser, FeedForwardSpec, HeadSpec, LayerSpec, Learner, LossRow, Network, NetworkError, NetworkInput,
-    NetworkSpec, NormSpec, Role, WholeRows,
+    AttentionSpec, Denoiser, FeedForwardSpec, HeadSpec, LayerSpec, Learner, LossRow, Network, NetworkError,
+    NetworkInput, NetworkSpec, NormSpec, Role, WholeRows,
 };
 use aquatint_testing::{Comparison, Example};
 

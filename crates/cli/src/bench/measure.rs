@@ -3,9 +3,8 @@
 use super::batch::{Batch, tokens};
 use super::subject::Subject;
 use super::timed::{Clock, Operation, Spent, Timed};
-use crate::arguments::Precision;
 use crate::failure::Failure;
-use crate::model::{Plan, Work};
+use aquatint::runtime::{DeviceTask, Precision, Runtime};
 use aquatint_compute::{AdamW, Device, DeviceError};
 use aquatint_diffusion::Canvas;
 use aquatint_generate::{Cache, Drift, Drifting, GenerateError, Request, Settings, generate};
@@ -87,27 +86,28 @@ pub(crate) struct Trained {
     pub(crate) spent: Option<Vec<(Operation, Spent)>>,
 }
 
-/// Times a training step in the precision of a plan: forward, backward, clipping, AdamW.
+/// Times a training step in the precision of a runtime: forward, backward, clipping, AdamW.
 pub(crate) fn training(
-    plan: &Plan,
+    runtime: &Runtime,
     subject: &Subject,
     batch: &Batch,
     repeat: usize,
     breakdown: bool,
 ) -> Result<Trained, Failure> {
     struct Training<'a>(&'a Subject, &'a Batch, usize, bool);
-    impl Work for Training<'_> {
+    impl DeviceTask for Training<'_> {
         type Output = Trained;
-        fn on<D: Device>(self, device: D) -> Result<Trained, Failure> {
+        type Error = Failure;
+        fn run<D: Device>(self, device: D) -> Result<Trained, Failure> {
             training_on(device, self.0, self.1, self.2, self.3)
         }
     }
-    if let Precision::Int8 | Precision::Int4 = plan.precision() {
+    if let Precision::Int8 | Precision::Int4 = runtime.precision() {
         return Err(
             Failure::new("a network of integers does not learn").hint("leave out --train, or measure f32 or bf16")
         );
     }
-    plan.run(Training(subject, batch, repeat, breakdown))
+    runtime.run(Training(subject, batch, repeat, breakdown))
 }
 
 fn training_on<D: Device>(

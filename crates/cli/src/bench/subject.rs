@@ -2,7 +2,8 @@
 
 use super::timed::{Clock, Timed};
 use crate::failure::Failure;
-use crate::model::{self, Plan, Work};
+use crate::model;
+use aquatint::runtime::{DeviceTask, Runtime};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_diffusion::Key;
@@ -78,16 +79,17 @@ impl Subject {
         }
     }
 
-    /// The network as a denoiser in the precision of a plan, which is all that a forward pass and generation need.
-    pub(crate) fn denoiser(&self, plan: &Plan, breakdown: bool) -> Result<Ready, Failure> {
+    /// The network as a denoiser in the precision of a runtime, which is all that a forward pass and generation need.
+    pub(crate) fn denoiser(&self, runtime: &Runtime, breakdown: bool) -> Result<Ready, Failure> {
         struct Readying<'a>(&'a Subject, WeightFormat, bool);
-        impl Work for Readying<'_> {
+        impl DeviceTask for Readying<'_> {
             type Output = Ready;
-            fn on<D: Device>(self, device: D) -> Result<Ready, Failure> {
+            type Error = Failure;
+            fn run<D: Device>(self, device: D) -> Result<Ready, Failure> {
                 self.0.ready(device, self.1, self.2)
             }
         }
-        plan.run(Readying(self, plan.format(), breakdown))
+        runtime.run(Readying(self, runtime.format(), breakdown))
     }
 
     fn ready<D: Device>(&self, device: D, format: WeightFormat, breakdown: bool) -> Result<Ready, Failure> {

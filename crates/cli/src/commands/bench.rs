@@ -7,13 +7,12 @@ use crate::bench::report::{FORWARD, Report, Row, Work};
 use crate::bench::subject::Subject;
 use crate::failure::Failure;
 use crate::machine;
-use crate::model::Plan;
 use crate::printer::Printer;
 use crate::wire;
+use aquatint::runtime::Runtime;
 use aquatint_files::write_atomically;
 use aquatint_generate::{Cache, GenerateError};
 use aquatint_network::NetworkSpec;
-use clap::ValueEnum;
 use std::collections::BTreeMap;
 
 /// Positions of a sequence where the user does not say and the network can read as many.
@@ -22,7 +21,7 @@ const LENGTH: usize = 128;
 const TOKENS_PER_STEP: usize = 4;
 
 pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> Result<(), Failure> {
-    let plans = plans(arguments)?;
+    let runtimes = runtimes(arguments)?;
     let subject = Subject::open(arguments.model.as_deref(), arguments.config.as_deref())?;
     let spec = &subject.spec;
     let (batch, generation) = work(arguments, spec)?;
@@ -43,20 +42,20 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> Result<(), F
             generation: generation.map(describe),
         },
         processor: machine::processor(),
-        path: plans.first().map_or_else(String::new, Plan::path),
+        path: runtimes.first().map_or_else(String::new, Runtime::path),
         rows: Vec::new(),
     };
     let mut peaks = BTreeMap::new();
-    for plan in &plans {
-        printer.detail(format_args!("measuring {} on {}", name(plan.precision()), plan.device()));
-        if arguments.breakdown && plan.is_gpu() {
+    for runtime in &runtimes {
+        printer.detail(format_args!("measuring {} on {}", runtime.precision(), runtime.describe_device()));
+        if arguments.breakdown && runtime.is_gpu() {
             return Err(Failure::new(
                 "a GPU is not waited for after each operation, so that none has a time of its own",
             )
             .hint("leave out --breakdown, or look with NVIDIA's profiler (nsys)"));
         }
-        let most = *peaks.entry((name(plan.precision()), plan.threads())).or_insert_with(|| plan.peak());
-        report.rows.push(row(arguments, plan, &subject, &batch, generation, most)?);
+        let most = *peaks.entry((runtime.precision(), runtime.threads())).or_insert_with(|| runtime.peak());
+        report.rows.push(row(arguments, runtime, &subject, &batch, generation, most)?);
     }
     if let Some(path) = &arguments.out {
         let text = wire::json(&report.json())?;
@@ -72,7 +71,7 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> Result<(), F
 /// Everything about one precision and number of threads.
 fn row(
     arguments: &BenchArguments,
-    plan: &Plan,
+    runtime: &Runtime,
     subject: &Subject,
     batch: &Batch,
     generation: Option<Generation>,
@@ -80,13 +79,13 @@ fn row(
 ) -> Result<Row, Failure> {
     // Where the system cannot forget the peak of the row before, that of this one is not known.
     let fresh = machine::forget_peak_memory();
-    let (precision, threads) = (name(plan.precision()), plan.threads());
+    let (precision, threads) = (runtime.precision().to_string(), runtime.threads());
     let mut row = if arguments.train {
-        let trained = measure::training(plan, subject, batch, arguments.repeat, arguments.breakdown)?;
+        let trained = measure::training(runtime, subject, batch, arguments.repeat, arguments.breakdown)?;
         let measure::Trained { times, start_up, spent } = trained;
         Row { precision, threads, start_up, times, peak, generated: None, peak_memory: None, breakdown: spent }
     } else {
-        let ready = subject.denoiser(plan, arguments.breakdown)?;
+        let ready = subject.denoiser(runtime, arguments.breakdown)?;
         let times = measure::forward(ready.denoiser.as_ref(), batch, arguments.repeat, ready.clock.as_ref())?;
         let breakdown = ready.clock.as_ref().map(|clock| clock.spent());
         let generate = |what| measure::generation(ready.denoiser.as_ref(), what, arguments.repeat);
@@ -98,18 +97,18 @@ fn row(
     Ok(row)
 }
 
-/// A plan for each precision and number of threads, in the order in which they were typed.
-fn plans(arguments: &BenchArguments) -> Result<Vec<Plan>, Failure> {
+/// A runtime for each precision and number of threads, in the order in which they were typed.
+fn runtimes(arguments: &BenchArguments) -> Result<Vec<Runtime>, Failure> {
     let threads: Vec<Option<usize>> = match &arguments.threads[..] {
         [] => vec![None],
         given => given.iter().copied().map(Some).collect(),
     };
     let pairs =
         arguments.precision.iter().flat_map(|precision| threads.iter().map(move |threads| (precision, threads)));
-    let plan = |(&precision, &threads): (&Precision, &Option<usize>)| {
-        Plan::resolve(&DeviceArguments { device: arguments.device, precision, threads })
+    let runtime = |(&precision, &threads): (&Precision, &Option<usize>)| {
+        DeviceArguments { device: arguments.device, precision, threads }.runtime()
     };
-    pairs.map(plan).collect()
+    pairs.map(runtime).collect()
 }
 
 /// What is read, and what is generated, after checking that the network can.
@@ -166,9 +165,4 @@ fn describe(what: Generation) -> String {
     format!(
         "{requests} x {tokens} tokens behind {prompt} given ones, {steps} steps{blocks}, greedily by confidence{cache}"
     )
-}
-
-/// The precision as it is typed.
-fn name(precision: Precision) -> String {
-    precision.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }

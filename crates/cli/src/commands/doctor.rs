@@ -1,9 +1,10 @@
 //! `aquatint doctor`: what this machine can do and which path will be taken.
 
 use crate::arguments::{DeviceArguments, DoctorArguments, ReportFormat};
-use crate::failure::Failure;
+use crate::failure::{Failure, in_one_line};
 use crate::printer::Printer;
-use crate::{gpu, machine, model};
+use crate::{environment, machine};
+use aquatint::runtime;
 use aquatint_checkpoint::{Checkpoint, builtin};
 use aquatint_compute::{Cuda, GpuError};
 use serde_json::json;
@@ -52,14 +53,14 @@ pub(crate) fn run(arguments: &DoctorArguments, printer: &Printer) -> Result<(), 
 fn examine() -> Vec<Finding> {
     let path = aquatint_compute::CpuPath::best();
     let paths: Vec<String> = aquatint_compute::CpuPath::available().iter().map(ToString::to_string).collect();
-    let plan = model::Plan::resolve(&DeviceArguments::default());
+    let runtime = DeviceArguments::default().runtime();
     let memory = machine::memory();
     vec![
         Finding::good("version", env!("CARGO_PKG_VERSION")),
         Finding::good("system", format!("{} on {}", std::env::consts::OS, std::env::consts::ARCH)),
         Finding::good("processor", machine::processor().unwrap_or_else(|| "unknown".to_owned())),
         Finding::good("paths", format!("{} (available: {})", path, paths.join(", "))),
-        Finding::good("threads", machine::threads().to_string()),
+        Finding::good("threads", runtime::processors().to_string()),
         Finding::good(
             "memory",
             memory.map_or_else(
@@ -68,12 +69,12 @@ fn examine() -> Vec<Finding> {
             ),
         ),
         gpus(),
-        match &plan {
-            Ok(plan) => Finding::good("device", plan.device()),
+        match &runtime {
+            Ok(runtime) => Finding::good("device", runtime.describe_device()),
             Err(failure) => Finding { name: "device", value: "none".into(), trouble: Some(failure.to_string()) },
         },
-        match &plan {
-            Ok(plan) => Finding::good("precision", plan.precision_reason()),
+        match &runtime {
+            Ok(runtime) => Finding::good("precision", runtime.describe_precision()),
             Err(_) => Finding::good("precision", "none"),
         },
         built_in(),
@@ -82,10 +83,7 @@ fn examine() -> Vec<Finding> {
 
 /// The GPUs that the driver names, and what they lack.
 fn gpus() -> Finding {
-    let trouble = |error: &GpuError| {
-        let hint = gpu::hint(error).map_or_else(String::new, |hint| format!("; {hint}"));
-        Some(format!("{error}{hint}"))
-    };
+    let trouble = |error: &GpuError| Some(in_one_line(error));
     let gpus = match Cuda::gpus() {
         // Most machines have none, and nothing is wrong with them.
         Err(GpuError::NoDriver) => return Finding::good("gpus", "none (no NVIDIA driver)"),
@@ -104,7 +102,7 @@ fn gpus() -> Finding {
     let value = format!("{}; driver for CUDA {}.{}", named.join(", "), driver / 1000, driver % 1000 / 10);
     match Cuda::missing_libraries().first() {
         Some(&library) => Finding { name: "gpus", value, trouble: trouble(&GpuError::MissingLibrary { library }) },
-        None => match gpu::ready(0) {
+        None => match Cuda::new(0, Some(&environment::kernels())) {
             Ok(_) => Finding::good("gpus", value),
             Err(error) => Finding { name: "gpus", value, trouble: trouble(&error) },
         },

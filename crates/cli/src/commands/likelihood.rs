@@ -2,51 +2,35 @@
 
 use crate::arguments::{LikelihoodArguments, ReportFormat};
 use crate::failure::Failure;
-use crate::model::{self, Plan};
 use crate::printer::Printer;
-use crate::{environment, interrupt, wire};
+use crate::{environment, interrupt, model, wire};
 use aquatint_checkpoint::Checkpoint;
-use aquatint_corpus::{Canvases, Source, pack};
-use aquatint_diffusion::Layout;
-use aquatint_evaluate::{Estimate, EvaluateError, Likelihood, Rule, likelihood};
-use aquatint_generate::GenerateError;
-use aquatint_vocabulary::Role;
+use aquatint_corpus::Source;
+use aquatint_evaluate::{Estimate, EvaluateError, HeldOut, HeldOutEvent, Likelihood, MeasureSettings};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
-use std::path::Path;
-
-/// Canvases of one forward pass: enough to keep the processor busy, few enough for any memory.
-const BATCH: usize = 16;
 
 pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<(), Failure> {
-    let plan = Plan::resolve(&arguments.device)?;
+    let runtime = arguments.device.runtime()?;
     let checkpoint = model::open(arguments.model.as_deref())?;
-    let vocabulary = &checkpoint.vocabulary;
-    let process;
-    // Token by token for causal networks, by what it sees through noise for all others.
-    let rule = match checkpoint.spec.attention {
-        Layout::Causal => Rule::Causal { begin: vocabulary.required(Role::Begin)? },
-        Layout::Full | Layout::Block { .. } => {
-            process = checkpoint.spec.process().map_err(GenerateError::Setting)?;
-            match arguments.flow {
-                Some(steps) => Rule::Flow { process: process.as_ref(), steps },
-                None => {
-                    Rule::Diffusion { process: process.as_ref(), times: arguments.samples, prompt: arguments.given }
-                }
-            }
-        }
-    };
-    let network = plan.network(&checkpoint)?;
-    let text = Text { path: &arguments.data, field: arguments.field.as_deref(), filter: &arguments.filter };
-    let canvases = canvases(&text, &checkpoint, printer)?;
-    let numbers = spread(canvases.len(), arguments.limit);
-    printer.detail(format_args!("{} of {} canvases on {}", numbers.len(), canvases.len(), plan.device()));
+    let network = runtime.network(&checkpoint)?;
+    let (vocabulary, length) = (&checkpoint.vocabulary, checkpoint.spec.context_length);
+    let tell = &mut |event| prepare(event, printer);
+    let held_out = HeldOut::open(source(arguments)?, vocabulary, length, &environment::tokens(), tell)?;
+    let count = held_out.canvases().spread(arguments.limit).len();
+    let all = held_out.canvases().len();
+    printer.detail(format_args!("{count} of {all} canvases on {}", runtime.describe_device()));
 
-    let bar = printer.draws().then(|| progress(numbers.len() as u64));
+    let settings = MeasureSettings {
+        limit: arguments.limit,
+        times: arguments.samples,
+        prompt: arguments.given,
+        flow: arguments.flow,
+        seed: arguments.seed,
+    };
+    let bar = printer.draws().then(|| progress(count as u64));
     interrupt::listen(|| {});
-    let batches = numbers.chunks(BATCH).map(|numbers| canvases.batch(numbers));
-    let lengths = vocabulary.byte_lengths();
-    let measured = likelihood(network.as_ref(), rule, arguments.seed, &lengths, batches, &mut |done| {
+    let measured = held_out.measure(network.as_ref(), vocabulary, &settings, &mut |done| {
         if let Some(bar) = &bar {
             bar.set_position(done);
         }
@@ -63,43 +47,26 @@ pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<
 }
 
 /// The text that is measured.
-pub(crate) struct Text<'a> {
-    pub(crate) path: &'a Path,
-    /// The field that holds it, where it is not the usual one.
-    pub(crate) field: Option<&'a str>,
-    /// FIELD=VALUE of each condition.
-    pub(crate) filter: &'a [String],
-}
-
-/// The text, packed once into the cache and laid out as the model was trained on.
-pub(crate) fn canvases(text: &Text<'_>, checkpoint: &Checkpoint, printer: &Printer) -> Result<Canvases, Failure> {
-    let mut source = Source::new(text.path);
-    if let Some(field) = text.field {
+fn source(arguments: &LikelihoodArguments) -> Result<Source, Failure> {
+    let mut source = Source::new(&arguments.data);
+    if let Some(field) = &arguments.field {
         field.clone_into(&mut source.field);
     }
-    for pair in text.filter {
+    for pair in &arguments.filter {
         let Some((key, value)) = pair.split_once('=') else {
             return Err(Failure::new(format!("`--where` is {pair}; allowed: FIELD=VALUE")).hint("--where lang=en"));
         };
         source.filter.insert(key.to_owned(), value.to_owned());
     }
-    let mut told = false;
-    let packed = pack(&[source], &checkpoint.vocabulary, &environment::cache().join("tokens"), &mut |_| {
-        if !std::mem::replace(&mut told, true) {
-            printer.note("packing the text into tokens");
-        }
-    })?;
-    let replaced: u64 = packed.iter().map(|packed| packed.shard.replaced()).sum();
-    if replaced > 0 {
-        printer.warn(crate::training::replaced(replaced, "text"));
-    }
-    Ok(Canvases::new(packed, checkpoint.spec.context_length)?)
+    Ok(source)
 }
 
-/// The first number of each of `limit` equal parts, or all numbers; the trainer picks its held-out canvases so, too.
-pub(crate) fn spread(count: u64, limit: Option<usize>) -> Vec<u64> {
-    let limit = limit.map_or(count, |limit| (limit as u64).min(count));
-    (0..limit).map(|index| index * count / limit).collect()
+/// Tells how text is made ready.
+pub(crate) fn prepare(event: HeldOutEvent, printer: &Printer) {
+    match event {
+        HeldOutEvent::Packing => printer.note("packing the text into tokens"),
+        HeldOutEvent::Replaced(bytes) => printer.warn(crate::training::replaced(bytes, "text")),
+    }
 }
 
 fn progress(length: u64) -> ProgressBar {
@@ -165,7 +132,7 @@ fn as_json(measured: &Likelihood, arguments: &LikelihoodArguments, checkpoint: &
 }
 
 /// A measurement that was interrupted is no wrong input.
-pub(crate) fn stopped(error: EvaluateError) -> Failure {
+fn stopped(error: EvaluateError) -> Failure {
     match error {
         EvaluateError::Stopped => Failure::from(error).negative(),
         _ => error.into(),
@@ -175,14 +142,6 @@ pub(crate) fn stopped(error: EvaluateError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn canvases_are_spread_evenly() {
-        assert_eq!(spread(10, None), (0..10).collect::<Vec<_>>());
-        assert_eq!(spread(10, Some(3)), [0, 3, 6]);
-        assert_eq!(spread(2, Some(5)), [0, 1]);
-        assert_eq!(spread(0, Some(5)), [0u64; 0]);
-    }
 
     #[test]
     fn a_bound_says_that_it_is_one() {

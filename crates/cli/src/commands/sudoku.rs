@@ -2,20 +2,14 @@
 
 use crate::arguments::{PuzzleArguments, ReportFormat, SudokuArguments};
 use crate::failure::Failure;
-use crate::model::{self, Plan};
 use crate::printer::Printer;
-use crate::{interrupt, wire};
-use aquatint::{Canvas, Model, Settings};
-use aquatint_evaluate::sudoku::{Answer, Grid, Part, Puzzle, Puzzles, Scores};
-use aquatint_vocabulary::Role;
+use crate::{interrupt, model, wire};
+use aquatint_evaluate::sudoku::{ExamResult, ExamSettings, Part, Puzzle, Puzzles, examine};
+use aquatint_evaluate::{EvaluateError, Writer};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::ops::{ControlFlow, RangeInclusive};
-use std::time::Instant;
-
-/// Puzzles that are solved together.
-const BATCH: usize = 32;
+use std::ops::RangeInclusive;
 
 /// What one model reached under one policy.
 #[derive(Debug, Serialize)]
@@ -31,18 +25,42 @@ struct Line {
     forward_passes_per_puzzle: f64,
 }
 
+impl Line {
+    fn new(model: String, policy: &str, result: &ExamResult) -> Self {
+        let scores = &result.scores;
+        Self {
+            model,
+            policy: policy.to_owned(),
+            puzzles: scores.puzzles,
+            solved: scores.solved,
+            solve_rate: scores.solve_rate(),
+            cell_rate: scores.cell_rate(),
+            well_formed: scores.well_formed,
+            seconds_per_puzzle: result.seconds_per_puzzle,
+            forward_passes_per_puzzle: result.forward_passes_per_puzzle,
+        }
+    }
+}
+
 pub(crate) fn run(arguments: &SudokuArguments, printer: &Printer) -> Result<(), Failure> {
-    let plan = Plan::resolve(&arguments.device)?;
+    let runtime = arguments.device.runtime()?;
     let puzzles: Vec<Puzzle> =
         Puzzles::new(arguments.seed, Part::Unseen, clues(&arguments.clues)?).take(arguments.puzzles).collect();
     interrupt::listen(|| {});
     let mut lines = Vec::new();
     for name in &arguments.models {
         let checkpoint = model::open(Some(name))?;
-        let network = plan.network(&checkpoint)?;
-        let model = Model::new(checkpoint, network)?;
+        let network = runtime.network(&checkpoint)?;
+        let writer = Writer::new(network.as_ref(), &checkpoint.vocabulary)?;
         for policy in &arguments.policies {
-            let line = solve(&model, policy, &puzzles, arguments)?;
+            let settings = ExamSettings {
+                steps: arguments.steps,
+                policy: policy.clone(),
+                temperature: arguments.temperature,
+                seed: arguments.seed,
+            };
+            let result = examine(&writer, &puzzles, &settings, interrupt::flag()).map_err(stopped)?;
+            let line = Line::new(checkpoint.origin.to_string(), policy, &result);
             printer.note(format_args!("{name}, {policy}: {} of {} solved", line.solved, line.puzzles));
             lines.push(line);
         }
@@ -75,61 +93,11 @@ pub(crate) fn write(arguments: &PuzzleArguments, printer: &Printer) -> Result<()
     Ok(())
 }
 
-fn solve(model: &Model, policy: &str, puzzles: &[Puzzle], arguments: &SudokuArguments) -> Result<Line, Failure> {
-    let mut scores = Scores::default();
-    let mut passes = 0;
-    let begun = Instant::now();
-    for (batch, puzzles) in puzzles.chunks(BATCH).enumerate() {
-        let request = |(index, puzzle): (usize, &Puzzle)| -> Result<_, Failure> {
-            let settings = Settings::builder()
-                .steps(arguments.steps)
-                .policy_named(policy)
-                .temperature(arguments.temperature)
-                .seed(arguments.seed + (batch * BATCH + index) as u64)
-                .build()?;
-            Ok(model.request_for(canvas(model, puzzle)?, settings))
-        };
-        let requests = puzzles.iter().enumerate().map(request).collect::<Result<Vec<_>, _>>()?;
-        let go_on = || if interrupt::pressed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-        let outcomes = model.serve(&requests, &mut |_, _| go_on())?;
-        if interrupt::pressed() {
-            return Err(Failure::new("stopped before all puzzles were asked").negative());
-        }
-        for (puzzle, outcome) in puzzles.iter().zip(&outcomes) {
-            let written = &outcome.canvas.tokens()[Grid::CELLS..2 * Grid::CELLS];
-            scores.add(Answer::of(puzzle, &model.checkpoint().vocabulary.decode(written)));
-            passes += outcome.statistics.forward_passes;
-        }
+fn stopped(error: EvaluateError) -> Failure {
+    match error {
+        EvaluateError::Stopped => Failure::new("stopped before all puzzles were asked").negative(),
+        _ => error.into(),
     }
-    let count = scores.puzzles.max(1) as f64;
-    Ok(Line {
-        model: model.checkpoint().origin.to_string(),
-        policy: policy.to_owned(),
-        puzzles: scores.puzzles,
-        solved: scores.solved,
-        solve_rate: scores.solve_rate(),
-        cell_rate: scores.cell_rate(),
-        well_formed: scores.well_formed,
-        seconds_per_puzzle: begun.elapsed().as_secs_f64() / count,
-        forward_passes_per_puzzle: passes as f64 / count,
-    })
-}
-
-/// The clues, 81 open positions, and the end that every document has.
-fn canvas(model: &Model, puzzle: &Puzzle) -> Result<Canvas, Failure> {
-    let vocabulary = &model.checkpoint().vocabulary;
-    let clues = vocabulary.encode(&puzzle.clues.to_string())?;
-    if clues.len() != Grid::CELLS {
-        return Err(Failure::new(format!("81 cells are {} tokens of this model's vocabulary", clues.len()))
-            .hint("a model for Sudoku has one token for each character: see recipes/sudoku"));
-    }
-    let mut canvas = Canvas::new();
-    canvas.push_given(&clues);
-    canvas.push_open(Grid::CELLS, false, vocabulary.role(Role::Mask).unwrap_or_default());
-    if let Some(end) = vocabulary.role(Role::End) {
-        canvas.push_given(&[end]);
-    }
-    Ok(canvas)
 }
 
 /// Reads a range such as 24-40.

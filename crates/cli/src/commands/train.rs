@@ -1,13 +1,13 @@
 //! `aquatint train`: from a recipe to a run folder.
 
-use crate::arguments::{DeviceArguments, DeviceChoice, TrainArguments};
+use crate::arguments::TrainArguments;
 use crate::failure::Failure;
-use crate::model::Plan;
+use crate::interrupt;
 use crate::printer::Printer;
 use crate::training::TrainingScreen;
-use crate::{gpu, interrupt, machine};
+use aquatint::runtime::{DeviceChoice, Runtime, RuntimeSettings};
 use aquatint_train::recipe::Resolved;
-use aquatint_train::{Alone, Ending, Launch, Overrides, Ranks, Recipe, RecipeError, Ring, TrainingEvent};
+use aquatint_train::{Alone, Ending, Launch, Overrides, Ranks, Recipe, RecipeError, Ring, Training, TrainingEvent};
 
 pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), Failure> {
     let overrides = Overrides::parse(&arguments.set)?;
@@ -25,11 +25,11 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
     }
     let recipe = recipe.resolve()?;
     let launch = Launch::from_environment(|name| std::env::var(name).ok())?;
-    let mut device = device(arguments, &recipe)?;
+    let mut settings = settings(arguments, &recipe)?;
     if let Some(launch) = &launch {
-        device = share_machine(device, launch);
+        settings = settings.for_rank(launch);
     }
-    let plan = Plan::resolve(&device)?;
+    let runtime = Runtime::new(&settings)?;
     if arguments.dry_run {
         return printer.data(recipe.to_toml()?);
     }
@@ -38,17 +38,15 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
         Some(launch) => Box::new(join(launch, &recipe)?),
     };
     interrupt::listen(|| {});
+    let training = Training::new(&recipe).ranks(ranks.as_ref()).resume(arguments.resume).stop(interrupt::flag());
     if ranks.rank() > 0 {
         // The first rank speaks for all.
-        plan.train(ranks.as_ref(), &recipe, arguments.resume, interrupt::flag(), &mut |_| {})?;
+        runtime.train(training, &mut |_| {})?;
         return Ok(());
     }
-    printer.detail(plan.precision_reason());
+    printer.detail(runtime.describe_precision());
     let mut screen = TrainingScreen::new(*printer);
-    let summary =
-        plan.train(ranks.as_ref(), &recipe, arguments.resume, interrupt::flag(), &mut |event: TrainingEvent<'_>| {
-            screen.show(&event);
-        });
+    let summary = runtime.train(training, &mut |event: TrainingEvent<'_>| screen.show(&event));
     screen.clear();
     let summary = summary?;
     printer.data_line(recipe.output.display())?;
@@ -67,35 +65,19 @@ fn join(launch: &Launch, recipe: &Resolved) -> Result<Ring, Failure> {
     Ok(Ring::join(launch, common.to_toml()?.as_bytes())?)
 }
 
-/// What a rank takes of its machine: the GPU of its local number, or its part of the processor.
-fn share_machine(mut device: DeviceArguments, launch: &Launch) -> DeviceArguments {
-    let own = launch.local_rank;
-    device.device = match device.device {
-        DeviceChoice::Cuda(0) => DeviceChoice::Cuda(own),
-        DeviceChoice::Auto if gpu::count() > own => DeviceChoice::Cuda(own),
-        device => device,
-    };
-    if device.threads.is_none() {
-        device.threads = launch.local_size.map(|ranks| (machine::threads() / ranks.max(1)).max(1));
-    }
-    device
-}
-
 /// The command that goes on with the run.
 fn resume_hint(arguments: &TrainArguments) -> String {
     let out = arguments.out.as_ref().map_or_else(String::new, |out| format!(" --out {}", out.display()));
     format!("aquatint train {}{out} --resume goes on", arguments.recipe.display())
 }
 
-/// The device: what was typed, else what the recipe says.
-fn device(arguments: &TrainArguments, recipe: &Resolved) -> Result<DeviceArguments, Failure> {
-    let mut device = arguments.device.clone();
-    device.threads = recipe.run.threads;
-    if device.device == DeviceChoice::Auto {
-        device.device =
-            recipe.run.device.parse().map_err(|allowed: String| {
-                Failure::new(format!("`run.device` is \"{}\"; {allowed}", recipe.run.device))
-            })?;
+/// The device: what was typed, else what the recipe says. Threads that were typed are in the recipe already.
+fn settings(arguments: &TrainArguments, recipe: &Resolved) -> Result<RuntimeSettings, Failure> {
+    let typed = RuntimeSettings { threads: recipe.run.threads, ..arguments.device.settings() };
+    if typed.device != DeviceChoice::Auto {
+        return Ok(typed);
     }
-    Ok(device)
+    let named = RuntimeSettings::for_recipe(recipe)
+        .map_err(|allowed| Failure::new(format!("`run.device` is \"{}\"; {allowed}", recipe.run.device)))?;
+    Ok(RuntimeSettings { device: named.device, ..typed })
 }

@@ -1,8 +1,8 @@
 //! The GPU of this machine, if there is one: opening it, saying what is missing, and what it reaches at most.
 
-use crate::environment;
-use crate::failure::Failure;
+use crate::Hint;
 use aquatint_compute::{Cuda, Device, DeviceError, GpuError};
+use std::path::Path;
 use std::time::Instant;
 
 /// Rows, inputs and outputs of the product that is timed for the peak: large enough for the largest GPUs, and with so
@@ -11,57 +11,42 @@ const PEAK: (usize, usize, usize) = (4096, 4096, 32768);
 /// Products that are timed for it.
 const PEAK_REPEATS: usize = 5;
 
-/// Opens a GPU by its number.
-pub(crate) fn open(ordinal: usize) -> Result<Cuda, Failure> {
-    ready(ordinal).map_err(|error| {
-        let failure = Failure::of(&error);
-        match hint(&error) {
-            Some(hint) => failure.hint(hint),
-            None => failure.hint("--device cpu computes without it"),
-        }
-    })
-}
-
-/// Opens a GPU with the kernels of this user's last time.
-pub(crate) fn ready(ordinal: usize) -> Result<Cuda, GpuError> {
-    Cuda::new(ordinal, Some(&environment::cache().join("kernels")))
-}
-
 /// The first GPU where there is one; the failure where there is one that cannot be used.
-pub(crate) fn if_ready() -> Result<Option<Cuda>, GpuError> {
+pub(super) fn if_ready(kernels: Option<&Path>) -> Result<Option<Cuda>, GpuError> {
     match Cuda::gpus() {
         Err(GpuError::NoDriver) => Ok(None),
         Err(error) => Err(error),
         Ok(gpus) if gpus.is_empty() => Ok(None),
-        Ok(_) => ready(0).map(Some),
+        Ok(_) => Cuda::new(0, kernels).map(Some),
     }
 }
 
 /// How many GPUs there are that a program could use.
-pub(crate) fn count() -> usize {
+pub fn count() -> usize {
     if Cuda::missing_libraries().is_empty() { Cuda::gpus().map_or(0, |gpus| gpus.len()) } else { 0 }
 }
 
-/// What helps.
-pub(crate) fn hint(error: &GpuError) -> Option<String> {
-    match error {
-        GpuError::NoDriver => Some("install NVIDIA's driver, or leave out --device to use the processor".to_owned()),
-        GpuError::OldDriver { .. } => Some("install a newer NVIDIA driver; the CUDA toolkit is not needed".to_owned()),
-        GpuError::OldGpu { .. } => Some("leave out --device, or say --device cpu, to use the processor".to_owned()),
-        GpuError::NoSuchGpu { count, .. } => {
-            Some(format!("--device cuda:N with N below {count}, or --device cpu; `aquatint doctor` lists them"))
+impl Hint for GpuError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoDriver => Some("install NVIDIA's driver, or leave out --device to use the processor".to_owned()),
+            Self::OldDriver { .. } => Some("install a newer NVIDIA driver; the CUDA toolkit is not needed".to_owned()),
+            Self::OldGpu { .. } => Some("leave out --device, or say --device cpu, to use the processor".to_owned()),
+            Self::NoSuchGpu { count, .. } => {
+                Some(format!("--device cuda:N with N below {count}, or --device cpu; `aquatint doctor` lists them"))
+            }
+            Self::MissingLibrary { .. } | Self::Kernels(_) => Some(LIBRARIES.to_owned()),
+            Self::Failed { .. } => None,
         }
-        GpuError::MissingLibrary { .. } | GpuError::Kernels(_) => Some(LIBRARIES.to_owned()),
-        GpuError::Failed { .. } => None,
     }
 }
 
 /// Where the libraries come from.
-pub(crate) const LIBRARIES: &str = "it is part of the CUDA toolkit and of the packages nvidia-cublas and \
+const LIBRARIES: &str = "it is part of the CUDA toolkit and of the packages nvidia-cublas and \
     nvidia-cuda-nvrtc (pip install); put its folder into LD_LIBRARY_PATH";
 
 /// What large products reach in 10⁹ operations a second, in the device's precision.
-pub(crate) fn peak(gpu: &Cuda) -> Option<f64> {
+pub(super) fn peak(gpu: &Cuda) -> Option<f64> {
     let (rows, inputs, outputs) = PEAK;
     // A GPU that multiplies zeros gets less warm, and is faster than with anything else.
     let unlike = |count: usize| -> Vec<f32> {

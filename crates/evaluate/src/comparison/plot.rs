@@ -14,7 +14,7 @@ const INKS: [RGBColor; 7] = [
 ];
 
 /// A named curve.
-type Curve = (String, Vec<(f64, f64)>);
+pub(super) type Curve = (String, Vec<(f64, f64)>);
 
 /// One line for each curve, over steps on a logarithmic axis, the values on one as well or on a straight one; as SVG.
 /// Curves without points are left out.

@@ -1,0 +1,373 @@
+//! Where models compute: the device, its precision and its threads, chosen once and used by everything.
+//!
+//! ```
+//! use aquatint::runtime::{DeviceChoice, Precision, Runtime, RuntimeSettings};
+//!
+//! # fn main() -> Result<(), aquatint::Error> {
+//! // The fastest device of this machine, in its own precision.
+//! let runtime = Runtime::new(&RuntimeSettings::default())?;
+//! assert!(runtime.threads() >= 1);
+//!
+//! // The path that defines what is right, in 64 bits.
+//! let exact = RuntimeSettings {
+//!     device: DeviceChoice::CpuScalar,
+//!     precision: Precision::F64,
+//!     ..RuntimeSettings::default()
+//! };
+//! let runtime = Runtime::new(&exact)?;
+//! assert_eq!(runtime.describe_device(), "cpu, scalar path, 1 thread");
+//! let model = runtime.open("tales")?;
+//! # assert!(!model.checkpoint().vocabulary.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+mod gpu;
+mod settings;
+
+pub use error::RuntimeError;
+pub use gpu::count as usable_gpus;
+pub use settings::{DeviceChoice, ParseDeviceError, Precision, RuntimeSettings};
+
+use crate::{Error, Model};
+use aquatint_checkpoint::Checkpoint;
+use aquatint_compute::{Arithmetic, Cpu, CpuPath, Cuda, Device, DeviceError, WeightFormat, peak};
+use aquatint_network::Denoiser;
+use aquatint_train::{Summary, Training, TrainingEvent};
+
+/// A device with its precision, ready for any number of models.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    place: Place,
+    precision: Precision,
+    /// Whether someone asked for this precision.
+    chosen: bool,
+    /// Why there is no GPU in it, where nobody said which device and one was found.
+    passed_over: Option<String>,
+}
+
+/// Where a runtime computes.
+#[derive(Debug, Clone)]
+enum Place {
+    Processor { path: CpuPath, threads: usize },
+    Gpu(Cuda),
+}
+
+/// Something that is done on whichever device a runtime has.
+pub trait DeviceTask {
+    /// What it gives.
+    type Output;
+    /// Why it may fail.
+    type Error: From<DeviceError>;
+
+    /// Does it on this device.
+    ///
+    /// # Errors
+    /// When it cannot be done.
+    fn run<D: Device>(self, device: D) -> Result<Self::Output, Self::Error>;
+}
+
+/// Processors that this program may use.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+impl Runtime {
+    /// Holds what is asked against what this machine has.
+    ///
+    /// # Errors
+    /// When there is no such device, it cannot be used, or it lacks the precision.
+    pub fn new(settings: &RuntimeSettings) -> Result<Self, RuntimeError> {
+        let threads = match settings.threads {
+            Some(0) => return Err(RuntimeError::Threads),
+            Some(threads) => threads,
+            None => processors(),
+        };
+        let kernels = settings.kernel_cache.as_deref();
+        let wide = settings.precision == Precision::F64;
+        let mut passed_over = None;
+        let place = match settings.device {
+            // The scalar path is the specification: plain loops on one thread.
+            DeviceChoice::CpuScalar => Place::Processor { path: CpuPath::Scalar, threads: 1 },
+            DeviceChoice::Auto if wide => Place::Processor { path: CpuPath::Scalar, threads: 1 },
+            DeviceChoice::Cpu if wide => return Err(RuntimeError::Wide { device: "cpu" }),
+            DeviceChoice::Cuda(_) if wide => return Err(RuntimeError::Wide { device: "cuda" }),
+            DeviceChoice::Cuda(ordinal) => Place::Gpu(Cuda::new(ordinal, kernels)?),
+            DeviceChoice::Auto => match gpu::if_ready(kernels) {
+                Ok(Some(gpu)) => Place::Gpu(gpu),
+                Ok(None) => Place::processor(threads),
+                Err(error) => {
+                    passed_over = Some(error.to_string());
+                    Place::processor(threads)
+                }
+            },
+            DeviceChoice::Cpu => Place::processor(threads),
+        };
+        let chosen = settings.precision != Precision::Auto;
+        let precision = match settings.precision {
+            // Where it is slower than f32 or only imitated, nobody asked for its rounding.
+            Precision::Auto if place.multiplies_bf16() => Precision::Bf16,
+            Precision::Auto => Precision::F32,
+            precision => precision,
+        };
+        Ok(Self { place, precision, chosen, passed_over })
+    }
+
+    /// The precision, resolved: never [`Precision::Auto`].
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The number of threads that compute; on a GPU the processor only asks.
+    pub fn threads(&self) -> usize {
+        match &self.place {
+            Place::Processor { threads, .. } => *threads,
+            Place::Gpu(_) => 1,
+        }
+    }
+
+    /// Whether a GPU computes.
+    pub fn is_gpu(&self) -> bool {
+        matches!(self.place, Place::Gpu(_))
+    }
+
+    /// The instructions of the processor, or the name of the GPU.
+    pub fn path(&self) -> String {
+        match &self.place {
+            Place::Processor { path, .. } => path.to_string(),
+            Place::Gpu(gpu) => gpu.facts().name.clone(),
+        }
+    }
+
+    /// What the device reaches at most in 10⁹ operations a second, where that is known. It is measured, which takes a
+    /// moment.
+    pub fn peak(&self) -> Option<f64> {
+        match &self.place {
+            Place::Processor { path, threads } => {
+                let arithmetics: &[Arithmetic] = match self.precision {
+                    Precision::Auto | Precision::F32 => &[Arithmetic::F32],
+                    Precision::Int8 | Precision::Int4 => &[Arithmetic::Int8],
+                    // Without an instruction for them, rounded factors are multiplied as f32.
+                    Precision::Bf16 => &[Arithmetic::Bf16, Arithmetic::F32],
+                    // Only the scalar path has it, and that is no measure of a processor.
+                    Precision::F64 => &[],
+                };
+                arithmetics.iter().find_map(|&arithmetic| peak(*path, arithmetic, *threads))
+            }
+            Place::Gpu(gpu) => gpu::peak(&self.ready(gpu)),
+        }
+    }
+
+    /// The device in words.
+    pub fn describe_device(&self) -> String {
+        match &self.place {
+            Place::Processor { path, threads: 1 } => format!("cpu, {path} path, 1 thread"),
+            Place::Processor { path, threads } => format!("cpu, {path} path, {threads} threads"),
+            Place::Gpu(gpu) => {
+                let (facts, (major, minor)) = (gpu.facts(), gpu.facts().capability);
+                format!("cuda:{}, {}, sm_{major}{minor}", facts.ordinal, facts.name)
+            }
+        }
+    }
+
+    /// The precision in words, and why it is that one.
+    pub fn describe_precision(&self) -> String {
+        let device = if self.is_gpu() { "GPU" } else { "processor" };
+        let reason = match (self.precision, self.chosen) {
+            (Precision::Bf16, true) => "bf16 products, as asked for".to_owned(),
+            (Precision::Bf16, false) => format!("bf16 products: this {device} has instructions for them"),
+            (Precision::Int8, _) => "8-bit integers, as asked for".to_owned(),
+            (Precision::Int4, _) => "4-bit integers, as asked for".to_owned(),
+            (Precision::F64, _) => "f64, as asked for; only the slow scalar path has it".to_owned(),
+            (_, true) => "f32, as asked for".to_owned(),
+            (_, false) => format!("f32: this {device} has no instructions for bf16"),
+        };
+        match &self.passed_over {
+            Some(why) => format!("{reason}; no GPU: {why}"),
+            None => reason,
+        }
+    }
+
+    /// What matrices are kept in.
+    pub fn format(&self) -> WeightFormat {
+        match self.precision {
+            Precision::Bf16 => WeightFormat::Bf16,
+            Precision::Int8 => WeightFormat::Int8,
+            Precision::Int4 => WeightFormat::Int4 { group: WeightFormat::DEFAULT_GROUP },
+            Precision::Auto | Precision::F32 | Precision::F64 => WeightFormat::F32,
+        }
+    }
+
+    /// The network of a checkpoint for inference, its matrices in this runtime's numbers.
+    ///
+    /// # Errors
+    /// When the weights cannot be read or quantised, or the device lacks the memory.
+    pub fn network(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Denoiser>, Error> {
+        struct Prepare<'a>(&'a Checkpoint, WeightFormat);
+        impl DeviceTask for Prepare<'_> {
+            type Output = Box<dyn Denoiser>;
+            type Error = Error;
+            fn run<D: Device>(self, device: D) -> Result<Self::Output, Error> {
+                Ok(Box::new(self.0.frozen(device, self.1)?))
+            }
+        }
+        self.run(Prepare(checkpoint, self.format()))
+    }
+
+    /// Opens a folder or a built-in model by its name.
+    ///
+    /// # Errors
+    /// When there is no such model, its files cannot be used, or the device lacks the memory.
+    pub fn open(&self, name: &str) -> Result<Model, Error> {
+        let checkpoint = Checkpoint::open(name)?;
+        let network = self.network(&checkpoint)?;
+        Model::new(checkpoint, network)
+    }
+
+    /// Takes the steps of a run that are left.
+    ///
+    /// ```no_run
+    /// use aquatint::runtime::{Runtime, RuntimeSettings};
+    /// use aquatint::train::{Overrides, Recipe, Training, TrainingEvent};
+    /// use std::path::Path;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let recipe = Recipe::load(Path::new("recipes/smoke.toml"), &Overrides::default())?.resolve()?;
+    /// let runtime = Runtime::new(&RuntimeSettings::for_recipe(&recipe)?)?;
+    /// runtime.train(Training::new(&recipe), &mut |event| {
+    ///     if let TrainingEvent::Step(figures) = event {
+    ///         println!("step {}: {:.3} nats per token", figures.step, figures.loss);
+    ///     }
+    /// })?;
+    /// let model = runtime.open(&recipe.output.display().to_string())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the precision is one of integers, and as [`Training::run`].
+    pub fn train(&self, training: Training<'_>, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Summary, Error> {
+        struct Train<'a, 'e>(Training<'a>, &'e mut dyn FnMut(TrainingEvent<'_>));
+        impl DeviceTask for Train<'_, '_> {
+            type Output = Summary;
+            type Error = Error;
+            fn run<D: Device>(self, device: D) -> Result<Summary, Error> {
+                Ok(self.0.run(device, self.1)?)
+            }
+        }
+        if let Precision::Int8 | Precision::Int4 = self.precision {
+            return Err(RuntimeError::Training { given: self.precision }.into());
+        }
+        self.run(Train(training, events))
+    }
+
+    /// Does something on this device; 64 bits are another device.
+    ///
+    /// # Errors
+    /// When the task fails.
+    pub fn run<T: DeviceTask>(&self, task: T) -> Result<T::Output, T::Error> {
+        match &self.place {
+            Place::Processor { .. } if self.precision == Precision::F64 => task.run(Cpu::<f64>::scalar()),
+            Place::Processor { path, threads } => {
+                task.run(Cpu::<f32>::new(*path, *threads)?.with_precision(self.products()))
+            }
+            Place::Gpu(gpu) => task.run(self.ready(gpu)),
+        }
+    }
+
+    fn ready(&self, gpu: &Cuda) -> Cuda {
+        gpu.clone().with_precision(self.products())
+    }
+
+    /// What both factors of products are rounded to.
+    fn products(&self) -> aquatint_compute::Precision {
+        match self.precision {
+            Precision::Bf16 => aquatint_compute::Precision::Bf16,
+            // Where matrices are integers, attention in 32 bits is of no use.
+            Precision::Int8 | Precision::Int4 if self.place.multiplies_bf16() => aquatint_compute::Precision::Bf16,
+            _ => aquatint_compute::Precision::F32,
+        }
+    }
+}
+
+impl Place {
+    fn processor(threads: usize) -> Self {
+        let path = CpuPath::best();
+        Self::Processor { path, threads: if path == CpuPath::Scalar { 1 } else { threads } }
+    }
+
+    fn multiplies_bf16(&self) -> bool {
+        match self {
+            Self::Processor { path, .. } => path.multiplies_bf16(),
+            // Others are not opened.
+            Self::Gpu(_) => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Hint;
+
+    fn cpu(precision: Precision, threads: Option<usize>) -> RuntimeSettings {
+        RuntimeSettings { device: DeviceChoice::Cpu, precision, threads, kernel_cache: None }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_a_hint() {
+        let refused = |settings: &RuntimeSettings| {
+            let error = Runtime::new(settings).unwrap_err();
+            (error.to_string(), error.hint().unwrap())
+        };
+        assert_eq!(
+            refused(&cpu(Precision::Auto, Some(0))),
+            ("`threads` is 0; allowed: 1 or more".to_owned(), "leave it out to use every processor".to_owned())
+        );
+        let (message, hint) = refused(&cpu(Precision::F64, None));
+        assert_eq!(message, "`precision` is f64; allowed on the device `cpu`: f32, bf16, int8, int4");
+        assert!(hint.contains("--device cpu-scalar"));
+    }
+
+    #[test]
+    fn a_precision_decides_what_matrices_are_kept_in_and_why() {
+        let bf16 = CpuPath::best().multiplies_bf16();
+        let auto = Runtime::new(&cpu(Precision::Auto, Some(2))).unwrap();
+        assert_eq!(auto.precision(), if bf16 { Precision::Bf16 } else { Precision::F32 });
+        assert!(auto.describe_precision().contains("this processor has"));
+        let int4 = Runtime::new(&cpu(Precision::Int4, Some(2))).unwrap();
+        assert_eq!(int4.format(), WeightFormat::Int4 { group: WeightFormat::DEFAULT_GROUP });
+        assert_eq!(int4.describe_precision(), "4-bit integers, as asked for");
+        let wide = RuntimeSettings { precision: Precision::F64, ..RuntimeSettings::default() };
+        let wide = Runtime::new(&wide).unwrap();
+        assert_eq!((wide.path().as_str(), wide.threads(), wide.is_gpu()), ("scalar", 1, false));
+    }
+
+    #[test]
+    fn a_task_gets_the_device_that_was_asked_for() {
+        struct Describe;
+        impl DeviceTask for Describe {
+            type Output = (String, usize);
+            type Error = DeviceError;
+            fn run<D: Device>(self, device: D) -> Result<Self::Output, DeviceError> {
+                Ok((device.describe(), size_of::<D::Element>()))
+            }
+        }
+        let run = |settings: &RuntimeSettings| Runtime::new(settings).unwrap().run(Describe).unwrap();
+        let wide = RuntimeSettings { device: DeviceChoice::CpuScalar, ..cpu(Precision::F64, None) };
+        assert_eq!(run(&wide).1, 8);
+        assert_eq!(run(&cpu(Precision::F32, Some(1))).1, 4);
+    }
+
+    #[test]
+    fn integers_do_not_learn() {
+        let text = "output = 'x'\n[data]\ntrain = [{ path = 'a' }]\nvalid = [{ path = 'b' }]\n";
+        let recipe = aquatint_train::Recipe::parse(text, &aquatint_train::Overrides::default()).unwrap();
+        let recipe = recipe.resolve().unwrap();
+        let runtime = Runtime::new(&cpu(Precision::Int8, Some(1))).unwrap();
+        let error = runtime.train(Training::new(&recipe), &mut |_| {}).unwrap_err();
+        assert_eq!(error.to_string(), "`precision` is int8; allowed for training: f32, bf16");
+        assert_eq!(error.hint().unwrap(), "train in bf16 and run the model in integers afterwards");
+    }
+}

@@ -1,0 +1,39 @@
+//! Why there is no place to compute.
+
+use super::Precision;
+use crate::Hint;
+use aquatint_compute::GpuError;
+
+/// Why a [`Runtime`](super::Runtime) cannot be, or cannot do what it is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// No thread is to compute.
+    #[error("`threads` is 0; allowed: 1 or more")]
+    Threads,
+    /// 64 bits are asked of a device that has only 32.
+    #[error("`precision` is f64; allowed on the device `{device}`: f32, bf16, int8, int4")]
+    Wide {
+        /// The device.
+        device: &'static str,
+    },
+    /// A network of integers was to learn.
+    #[error("`precision` is {given}; allowed for training: f32, bf16")]
+    Training {
+        /// The precision.
+        given: Precision,
+    },
+    /// The GPU cannot be used.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+}
+
+impl Hint for RuntimeError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Threads => "leave it out to use every processor".to_owned(),
+            Self::Wide { .. } => "add --device cpu-scalar, the slow path that computes in 64 bits".to_owned(),
+            Self::Training { .. } => "train in bf16 and run the model in integers afterwards".to_owned(),
+            Self::Gpu(error) => error.hint().unwrap_or_else(|| "--device cpu computes without it".to_owned()),
+        })
+    }
+}

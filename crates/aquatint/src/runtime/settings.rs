@@ -1,0 +1,155 @@
+//! What can be asked of the place where a model computes.
+
+use aquatint_train::Launch;
+use aquatint_train::recipe::Resolved;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DeviceChoice {
+    /// A GPU where one is ready, else the processor.
+    #[default]
+    Auto,
+    /// The processor, on the fastest path that it knows.
+    Cpu,
+    /// The processor, on the slow path that defines what is right.
+    CpuScalar,
+    /// An NVIDIA GPU, by its number from 0.
+    Cuda(usize),
+}
+
+impl DeviceChoice {
+    /// The names of all choices.
+    pub const ALLOWED: &str = "auto, cpu, cpu-scalar, cuda, cuda:N";
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::CpuScalar => f.write_str("cpu-scalar"),
+            Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+        }
+    }
+}
+
+/// A name that is none of [`DeviceChoice::ALLOWED`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("allowed: {}", DeviceChoice::ALLOWED)]
+pub struct ParseDeviceError;
+
+impl FromStr for DeviceChoice {
+    type Err = ParseDeviceError;
+
+    fn from_str(name: &str) -> Result<Self, ParseDeviceError> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cpu-scalar" => Ok(Self::CpuScalar),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => {
+                let ordinal = name.strip_prefix("cuda:").and_then(|ordinal| ordinal.parse().ok());
+                ordinal.map(Self::Cuda).ok_or(ParseDeviceError)
+            }
+        }
+    }
+}
+
+/// Number format of the products and of the matrices in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Precision {
+    /// bf16 where the device has instructions for it, else f32.
+    #[default]
+    Auto,
+    /// 32 bits.
+    F32,
+    /// Products of factors rounded to 16 bits (bfloat16), sums in 32.
+    Bf16,
+    /// Matrices as integers of 8 bits with a scale for each output.
+    Int8,
+    /// Matrices as integers of 4 bits with a scale for 32 of them; the head has 8.
+    Int4,
+    /// 64 bits, on the scalar path only.
+    F64,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+            Self::Int4 => "int4",
+            Self::F64 => "f64",
+        })
+    }
+}
+
+/// What is asked of a [`Runtime`](super::Runtime). By default it finds everything out itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct RuntimeSettings {
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// In which numbers.
+    pub precision: Precision,
+    /// Threads of the processor; one for each processor where nothing is said.
+    pub threads: Option<usize>,
+    /// Where a GPU's compiled kernels are kept, so that they are compiled once; nowhere where nothing is said.
+    pub kernel_cache: Option<PathBuf>,
+}
+
+impl RuntimeSettings {
+    /// What a recipe says of its device and threads.
+    ///
+    /// # Errors
+    /// When its `run.device` names no device.
+    pub fn for_recipe(recipe: &Resolved) -> Result<Self, ParseDeviceError> {
+        Ok(Self { device: recipe.run.device.parse()?, threads: recipe.run.threads, ..Self::default() })
+    }
+
+    /// What one rank takes of its machine: the GPU of its local number where a GPU is used, or its share of the processors.
+    #[must_use]
+    pub fn for_rank(mut self, launch: &Launch) -> Self {
+        let own = launch.local_rank;
+        self.device = match self.device {
+            DeviceChoice::Cuda(0) => DeviceChoice::Cuda(own),
+            DeviceChoice::Auto if super::gpu::count() > own => DeviceChoice::Cuda(own),
+            device => device,
+        };
+        if self.threads.is_none() {
+            self.threads = launch.local_size.map(|ranks| (super::processors() / ranks.max(1)).max(1));
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_choice_is_read_back_by_its_name() {
+        for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::CpuScalar, DeviceChoice::Cuda(3)] {
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+        }
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+        for wrong in ["tpu", "cuda:", "cuda:x", "CPU"] {
+            assert_eq!(wrong.parse::<DeviceChoice>(), Err(ParseDeviceError), "{wrong}");
+        }
+        assert_eq!(ParseDeviceError.to_string(), "allowed: auto, cpu, cpu-scalar, cuda, cuda:N");
+    }
+
+    #[test]
+    fn ranks_of_one_machine_share_its_processors_and_take_a_gpu_each() {
+        let launch = Launch { rank: 5, size: 8, local_rank: 1, local_size: Some(2), address: "a".into(), port: 1 };
+        let alike = RuntimeSettings { device: DeviceChoice::Cuda(0), ..RuntimeSettings::default() };
+        let own = alike.for_rank(&launch);
+        assert_eq!((own.device, own.threads), (DeviceChoice::Cuda(1), Some((super::super::processors() / 2).max(1))));
+        let asked = RuntimeSettings { device: DeviceChoice::Cpu, threads: Some(3), ..RuntimeSettings::default() };
+        assert_eq!(asked.clone().for_rank(&launch), asked);
+    }
+}

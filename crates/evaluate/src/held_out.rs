@@ -1,0 +1,110 @@
+//! Held-out text and what it costs under a model of any kind.
+
+use crate::{EvaluateError, Likelihood, Rule, likelihood};
+use aquatint_corpus::{CanvasBatch, Canvases, CorpusError, Source, pack};
+use aquatint_diffusion::Layout;
+use aquatint_generate::GenerateError;
+use aquatint_network::Denoiser;
+use aquatint_vocabulary::{Role, Vocabulary};
+use std::path::Path;
+
+/// Canvases of one forward pass: enough to keep the processor busy, few enough for any memory.
+const BATCH: usize = 16;
+
+/// Text laid out as canvases of a model's length.
+#[derive(Debug)]
+pub struct HeldOut {
+    canvases: Canvases,
+}
+
+/// What happens while text is made ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldOutEvent {
+    /// The text is packed into tokens, which is done once for the same text.
+    Packing,
+    /// So many bytes were no UTF-8 and were replaced.
+    Replaced(u64),
+}
+
+/// How a model is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MeasureSettings {
+    /// Canvases that are measured, spread evenly over the text; all of them where nothing is said.
+    pub limit: Option<usize>,
+    /// Noisy versions drawn of each canvas, at least 1.
+    pub times: usize,
+    /// Tokens at the beginning of each document that are given and cost nothing.
+    pub prompt: usize,
+    /// Steps along the probability flow of a gaussian field, to be measured instead of the bound.
+    pub flow: Option<usize>,
+    /// Same seed, same noise.
+    pub seed: u64,
+}
+
+impl HeldOut {
+    /// Packs a source into `cache`, where it is not packed yet, and lays it out in canvases of `length` positions.
+    ///
+    /// # Errors
+    /// When the text cannot be read or has no document.
+    pub fn open(
+        source: Source,
+        vocabulary: &Vocabulary,
+        length: usize,
+        cache: &Path,
+        events: &mut dyn FnMut(HeldOutEvent),
+    ) -> Result<Self, EvaluateError> {
+        let mut told = false;
+        let packed = pack(&[source], vocabulary, cache, &mut |_| {
+            if !std::mem::replace(&mut told, true) {
+                events(HeldOutEvent::Packing);
+            }
+        })?;
+        let replaced: u64 = packed.iter().map(|packed| packed.shard.replaced()).sum();
+        if replaced > 0 {
+            events(HeldOutEvent::Replaced(replaced));
+        }
+        Ok(Self { canvases: Canvases::new(packed, length)? })
+    }
+
+    /// All canvases.
+    pub fn canvases(&self) -> &Canvases {
+        &self.canvases
+    }
+
+    /// The canvases that are measured under a limit, in passes.
+    fn batches(&self, limit: Option<usize>) -> impl Iterator<Item = Result<CanvasBatch, CorpusError>> {
+        let numbers = self.canvases.spread(limit);
+        let passes: Vec<Vec<u64>> = numbers.chunks(BATCH).map(<[u64]>::to_vec).collect();
+        passes.into_iter().map(|numbers| self.canvases.batch(&numbers))
+    }
+
+    /// Measures a network: token by token where it is causal, by what it sees through noise otherwise. `progress` is told
+    /// the canvases done and returns whether to go on.
+    ///
+    /// # Errors
+    /// As [`likelihood`], and when the vocabulary or the process lacks what the network needs.
+    pub fn measure<D: Denoiser + ?Sized>(
+        &self,
+        denoiser: &D,
+        vocabulary: &Vocabulary,
+        settings: &MeasureSettings,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Likelihood, EvaluateError> {
+        let spec = denoiser.spec();
+        let process;
+        let rule = match spec.attention {
+            Layout::Causal => Rule::Causal { begin: vocabulary.required(Role::Begin)? },
+            Layout::Full | Layout::Block { .. } => {
+                process = spec.process().map_err(GenerateError::Setting)?;
+                match settings.flow {
+                    Some(steps) => Rule::Flow { process: process.as_ref(), steps },
+                    None => {
+                        Rule::Diffusion { process: process.as_ref(), times: settings.times, prompt: settings.prompt }
+                    }
+                }
+            }
+        };
+        let batches = self.batches(settings.limit);
+        likelihood(denoiser, rule, settings.seed, &vocabulary.byte_lengths(), batches, progress)
+    }
+}

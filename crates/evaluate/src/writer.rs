@@ -1,0 +1,69 @@
+//! A diffusion model that fills canvases to be measured by what it writes.
+
+use crate::EvaluateError;
+use aquatint_diffusion::{Canvas, Process, TokenId};
+use aquatint_generate::{GenerateError, Outcome, Request, Settings, generate};
+use aquatint_network::Denoiser;
+use aquatint_vocabulary::{Role, Vocabulary};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A model's network, process and vocabulary.
+pub struct Writer<'a> {
+    denoiser: &'a dyn Denoiser,
+    process: Arc<dyn Process>,
+    vocabulary: &'a Vocabulary,
+    forbidden: Vec<TokenId>,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer of a network and the vocabulary that it was trained on.
+    ///
+    /// # Errors
+    /// When the network is causal or lacks what its process needs.
+    pub fn new(denoiser: &'a dyn Denoiser, vocabulary: &'a Vocabulary) -> Result<Self, EvaluateError> {
+        let spec = denoiser.spec();
+        if spec.attention == aquatint_diffusion::Layout::Causal {
+            return Err(GenerateError::Causal.into());
+        }
+        let process = spec.process().map_err(GenerateError::Setting)?;
+        let forbidden = vocabulary.non_text_tokens(spec.vocabulary_size);
+        Ok(Self { denoiser, process, vocabulary, forbidden })
+    }
+
+    /// The network.
+    pub fn denoiser(&self) -> &'a dyn Denoiser {
+        self.denoiser
+    }
+
+    /// What the network undoes.
+    pub fn process(&self) -> &dyn Process {
+        self.process.as_ref()
+    }
+
+    /// Text to tokens and back.
+    pub fn vocabulary(&self) -> &'a Vocabulary {
+        self.vocabulary
+    }
+
+    /// What an open position holds before the process draws it.
+    pub fn blank(&self) -> TokenId {
+        self.vocabulary.role(Role::Mask).unwrap_or_default()
+    }
+
+    /// The request that fills a canvas with text.
+    pub fn request(&self, canvas: Canvas, settings: Settings) -> Request {
+        Request::new(canvas, settings).with_end(self.vocabulary.role(Role::End)).with_forbidden(self.forbidden.clone())
+    }
+
+    /// Fills the canvases of some requests together; `stop` is looked at in every step.
+    ///
+    /// # Errors
+    /// When a canvas does not fit the model, the network fails, or it was told to stop.
+    pub fn fill(&self, requests: &[Request], stop: &AtomicBool) -> Result<Vec<Outcome>, EvaluateError> {
+        let go_on = || if stop.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let outcomes = generate(self.denoiser, self.process.as_ref(), requests, &mut |_, _| go_on())?;
+        if stop.load(Ordering::SeqCst) { Err(EvaluateError::Stopped) } else { Ok(outcomes) }
+    }
+}
