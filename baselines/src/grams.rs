@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-/// So many n-grams are sorted at a time before they are merged with the others.
+/// N-grams that are sorted at a time before they are merged with the others.
 const CHUNK: usize = 1 << 25;
 
 /// Distinct n-grams in ascending order, and how often each counts.
@@ -37,17 +37,17 @@ impl Grams {
     fn of(mut keys: Vec<u64>) -> Self {
         keys.sort_unstable();
         let mut counts: Vec<u32> = Vec::new();
-        let mut kept = 0;
+        let mut distinct = 0;
         for at in 0..keys.len() {
-            if at > 0 && keys[at] == keys[kept - 1] {
-                counts[kept - 1] += 1;
+            if at > 0 && keys[at] == keys[distinct - 1] {
+                counts[distinct - 1] += 1;
             } else {
-                keys[kept] = keys[at];
+                keys[distinct] = keys[at];
                 counts.push(1);
-                kept += 1;
+                distinct += 1;
             }
         }
-        keys.truncate(kept);
+        keys.truncate(distinct);
         keys.shrink_to_fit();
         counts.shrink_to_fit();
         Self { keys, counts }

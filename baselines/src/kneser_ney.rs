@@ -1,7 +1,7 @@
 //! An n-gram model with interpolated modified Kneser-Ney smoothing.
 //!
 //! Chen and Goodman, *An Empirical Study of Smoothing Techniques for Language Modeling* (1999), section 3: three
-//! discounts per order, estimated from the counts of counts; lower orders count in how many contexts a symbol was seen,
+//! discounts per order, estimated from the counts of counts; lower orders count in how many contexts a symbol occurs,
 //! not how often. The unigrams are interpolated with the uniform distribution, so nothing is impossible.
 //!
 //! Deviation: documents follow each other in one stream with an end symbol behind each, and a context may reach into
@@ -52,7 +52,7 @@ struct Level {
     discounts: Discounts,
 }
 
-/// What a context says: how much it has seen, and how much of that it gives to shorter ones.
+/// What a context says: its count, and the share of it that goes to shorter ones.
 #[derive(Debug, Clone, Copy)]
 struct Context {
     total: f64,
@@ -114,18 +114,18 @@ impl KneserNey {
             let gram = &gram[gram.len() - length..];
             let before = key(&gram[..length - 1], self.symbols);
             let context = *known.entry(before).or_insert_with(|| level.context(before, self.symbols));
-            // A longer context is not seen either.
+            // A longer context does not occur either.
             let Some(context) = context else { break };
             let count = level.grams.get(key(gram, self.symbols));
-            let seen = f64::from(count) - discount(level.discounts, count);
-            probability = (seen.max(0.0) + context.given_away * probability) / context.total;
+            let discounted = f64::from(count) - discount(level.discounts, count);
+            probability = (discounted.max(0.0) + context.given_away * probability) / context.total;
         }
         probability
     }
 }
 
 impl Level {
-    /// What a context says, if it was ever seen.
+    /// What a context says, if it occurred.
     fn context(&self, before: u64, symbols: u64) -> Option<Context> {
         let counts = &self.grams.counts[self.grams.after(before, symbols)];
         let total = counts.iter().map(|&count| f64::from(count)).sum();
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn fresh(model: &KneserNey) -> Vec<HashMap<u64, Option<Context>>> {
+    fn empty_contexts(model: &KneserNey) -> Vec<HashMap<u64, Option<Context>>> {
         vec![HashMap::new(); model.levels.len()]
     }
 
@@ -174,7 +174,7 @@ mod tests {
         ) {
             let model = KneserNey::train(stream, 3, 5, 4).unwrap();
             let total: f64 = (0..5)
-                .map(|last| model.probability(&[context[0], context[1], last], &mut fresh(&model)))
+                .map(|last| model.probability(&[context[0], context[1], last], &mut empty_contexts(&model)))
                 .sum();
             prop_assert!((total - 1.0).abs() < 1e-12, "{total}");
         }
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_learnt_as_far_as_the_order_reaches() {
+    fn a_pattern_is_learned_as_far_as_the_order_reaches() {
         let stream: Vec<u32> = (0..3000).map(|i| [0, 0, 1, 0, 1, 1][i % 6]).collect();
         let bits = |order| {
             let cost = KneserNey::train(stream.clone(), order, 3, 2).unwrap().cost(&stream);
@@ -216,7 +216,7 @@ mod tests {
         assert!(model.levels[1].discounts.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-15));
         // Continuations: 0 after {1, 2}, 1 after {0}, 2 after {0}; n1 = 2, n2 = 1, Y = 1/2: D1 = 1/2, D2 = 2.
         // P(1) = (1 - 1/2 + (2 + 1/2 + 1/2)/3) / 4 = 3/8. P(1|0) = (2 - 2 + (2 + 1/3) 3/8) / 3 = 7/24.
-        let probability = model.probability(&[0, 1], &mut fresh(&model));
+        let probability = model.probability(&[0, 1], &mut empty_contexts(&model));
         assert!((probability - 7.0 / 24.0).abs() < 1e-15, "{probability}");
         assert_eq!(model.sizes(), [3, 4]);
     }

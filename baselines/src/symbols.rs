@@ -61,11 +61,12 @@ impl Unit {
     }
 }
 
-/// Is told a passage, and whether a document ends with it.
-type Tell<'a> = &'a mut dyn FnMut(&str, bool) -> Result<(), Box<dyn Error>>;
+/// Receives a passage, and whether a document ends with it.
+type ReceivePassage<'a> = &'a mut dyn FnMut(&str, bool) -> Result<(), Box<dyn Error>>;
 
-/// Tells the passages of all sources, in order, and whether a document ends with each. Empty documents are left out.
-pub(crate) fn each_passage(sources: &[SourceRecipe], tell: Tell<'_>) -> Result<(), Box<dyn Error>> {
+/// Passes on the passages of all sources, in order, and whether a document ends with each. Empty documents are left
+/// out.
+pub(crate) fn each_passage(sources: &[SourceRecipe], receive: ReceivePassage<'_>) -> Result<(), Box<dyn Error>> {
     for recipe in sources {
         let SourceRecipe { path, field, filter, .. } = recipe.clone();
         let source = Source { path, field, filter, repeat: 1 };
@@ -74,7 +75,7 @@ pub(crate) fn each_passage(sources: &[SourceRecipe], tell: Tell<'_>) -> Result<(
             let passage = passage?;
             is_empty &= passage.text.is_empty();
             if !is_empty {
-                tell(&passage.text, passage.ends_document)?;
+                receive(&passage.text, passage.ends_document)?;
             }
             is_empty |= passage.ends_document;
         }

@@ -2,14 +2,14 @@
 //!
 //! A document longer than a canvas is cut into consecutive canvases; what is left of it, and every shorter document,
 //! shares canvases with others. Each goes where it leaves the least room among the canvases that are still open (best
-//! fit), which keeps padding to a few percent without ever tearing a short document in two. No document sees another:
-//! each position carries the number of its document, and attention stays within equal numbers.
+//! fit), which keeps padding to a few percent without ever tearing a short document in two. No document attends to
+//! another: each position carries the number of its document, and attention stays within equal numbers.
 
 use crate::{CorpusError, Packed, Shard};
 use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_vocabulary::TokenId;
 
-/// So many canvases wait for more documents at a time. More would waste less, but mix documents from further apart.
+/// Canvases that wait for more documents at a time. More would waste less, but mix documents from further apart.
 const OPEN: usize = 64;
 
 /// Rows of tokens ready for a network.
@@ -20,8 +20,8 @@ pub struct CanvasBatch {
     /// B·L tokens, canvas by canvas. Padding positions hold `0`, whatever token that is: their document says that they
     /// are padding.
     pub tokens: Vec<TokenId>,
-    /// B·L document numbers, counted through the batch so that no two documents of it share one; [`PADDING_DOCUMENT`] behind a
-    /// canvas's last document.
+    /// B·L document numbers, counted through the batch so that no two documents of it share one; [`PADDING_DOCUMENT`]
+    /// behind a canvas's last document.
     pub documents: Vec<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! What can be wrong with a corpus, said so that it can be put right.
+//! Errors of a corpus; each message says how to correct it.
 
 use aquatint_vocabulary::VocabularyError;
 use std::path::{Path, PathBuf};
@@ -39,14 +39,14 @@ pub enum CorpusError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A row or table has no field of the name asked for.
+    /// A row or table has no field of the requested name.
     #[error("row {row} of `{}` has no `{field}`; it has {}", path.display(), list(present))]
     MissingField {
         /// The file.
         path: PathBuf,
         /// Number of the row, from 1.
         row: u64,
-        /// The field asked for.
+        /// The requested field.
         field: String,
         /// The fields that are there.
         present: Vec<String>,
@@ -96,13 +96,13 @@ pub enum CorpusError {
     /// The length of a canvas is not possible.
     #[error("`canvas_length` is {given}")]
     CanvasLength {
-        /// The length asked for.
+        /// The requested length.
         given: usize,
     },
     /// A canvas of that number does not exist.
     #[error("canvas {given} was asked for")]
     NoSuchCanvas {
-        /// The number asked for.
+        /// The requested number.
         given: u64,
         /// How many there are.
         count: u64,
@@ -143,12 +143,12 @@ impl CorpusError {
 
 /// Names in backticks, joined by commas; the first few of many.
 fn list(names: &[String]) -> String {
-    const SHOWN: usize = 12;
+    const LISTED: usize = 12;
     if names.is_empty() {
         return "no field at all".to_owned();
     }
-    let mut text: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
-    if names.len() > SHOWN {
+    let mut text: Vec<String> = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
+    if names.len() > LISTED {
         text.push("…".to_owned());
     }
     text.join(", ")

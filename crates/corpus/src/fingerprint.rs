@@ -1,6 +1,6 @@
 //! What a shard was packed from, in 64 bits: FNV-1a over the vocabulary, the way of reading and the files' bytes.
 //!
-//! Bytes and not dates: a copied or freshly cloned corpus is the same corpus, and a run resumed elsewhere finds that.
+//! File dates do not count: a copied or freshly cloned corpus is the same corpus.
 
 use crate::{CorpusError, Source};
 use aquatint_vocabulary::Vocabulary;

@@ -1,8 +1,8 @@
-//! Texts as canvases to learn from.
+//! Texts as canvases for training.
 //!
 //! A [`Source`] streams documents out of files; [`pack`] turns each source once into a memory-mapped [`Shard`] of
 //! tokens; [`Canvases`] lays a shard's documents into rows of fixed length; [`Order`] says which row comes when, as a
-//! pure function of a seed, so that a run can stop anywhere and go on as if it had not.
+//! pure function of a seed, so that an interrupted run continues with the same canvases.
 #![forbid(unsafe_code)]
 
 mod canvases;

@@ -1,10 +1,10 @@
-//! The order in which canvases are seen: a new permutation for each epoch, computed and not stored.
+//! The order of the training canvases: a new permutation for each epoch, computed and not stored.
 //!
 //! A permutation of 0..n is a Feistel network over the next even number of bits (Luby and Rackoff 1988: a few rounds of
 //! any keyed function permute), walked until it lands inside 0..n (Black and Rogaway 2002, "cycle walking": a
 //! restriction of a permutation to a subset is a permutation). Position `k` of the whole training is thus a pure
-//! function of the seed and `k`, and a run that stopped anywhere goes on with its next canvas. The keyed function is
-//! the finaliser of SplitMix64; it mixes well and promises no secrecy, which nobody needs here.
+//! function of the seed and `k`, and a run that stopped anywhere continues with its next canvas. The keyed function is
+//! the finaliser of SplitMix64; it mixes well; secrecy is not needed here.
 
 use crate::CorpusError;
 
@@ -80,8 +80,8 @@ mod tests {
         #[test]
         fn every_epoch_is_a_permutation(seed in any::<u64>(), count in 1u64..400, epoch in 0u64..4) {
             let order = Order::new(seed, count).unwrap();
-            let seen: BTreeSet<u64> = (epoch * count..(epoch + 1) * count).map(|place| order.at(place)).collect();
-            prop_assert_eq!(seen, (0..count).collect::<BTreeSet<_>>());
+            let visited: BTreeSet<u64> = (epoch * count..(epoch + 1) * count).map(|place| order.at(place)).collect();
+            prop_assert_eq!(visited, (0..count).collect::<BTreeSet<_>>());
         }
 
         #[test]

@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Text is encoded in parts of about this many bytes: enough to keep every thread busy, few enough to stay in cache.
 const PART: usize = 1 << 14;
-/// So many bytes of text are encoded at a time, on all threads.
+/// Bytes of text that are encoded at a time, on all threads.
 const BATCH: usize = 4 << 20;
 
 /// A source as a shard.
@@ -17,7 +17,7 @@ const BATCH: usize = 4 << 20;
 pub struct Packed {
     /// Its tokens.
     pub shard: Shard,
-    /// How many times it is seen in one epoch.
+    /// How many times it is repeated in one epoch.
     pub repeat: u32,
     /// Whether the shard was there already.
     pub reused: bool,
@@ -38,7 +38,7 @@ pub struct Packing {
 
 /// Packs each source into a shard in `folder`, in order; the end token of `vocabulary` closes every document. A shard
 /// that was packed from the same files in the same way is used as it is, and a damaged one is packed again. `progress`
-/// hears about every few megabytes.
+/// is called every few megabytes.
 ///
 /// Empty documents are left out. A shard appears under its name only when it is whole.
 ///

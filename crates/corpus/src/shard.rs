@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_and_damaged_files_are_told_apart() {
+    fn foreign_and_damaged_files_have_different_errors() {
         let whole = written(300, &[vec![1, 2, 3], vec![4]]);
         assert!(matches!(opened(b"PAR1 something else"), Err(CorpusError::NotAShard { .. })));
         let mut newer = whole.clone();

@@ -20,9 +20,9 @@ pub struct Source {
     /// text files.
     pub field: String,
     /// Keep only rows whose fields have these values, for example `lang` = `en`; a number is compared as it is written.
-    /// Text files have no fields: none is kept where a filter is given.
+    /// Text files have no fields: a filter excludes them all.
     pub filter: BTreeMap<String, String>,
-    /// How many times the source is seen in one epoch.
+    /// How many times the source is repeated in one epoch.
     pub repeat: u32,
 }
 
@@ -58,7 +58,7 @@ impl Kind {
 }
 
 impl Source {
-    /// Everything under `path`, texts in the field `text`, seen once in an epoch.
+    /// Everything under `path`, texts in the field `text`, once in an epoch.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), field: "text".to_owned(), filter: BTreeMap::new(), repeat: 1 }
     }
@@ -116,7 +116,7 @@ impl Source {
     }
 }
 
-/// What was met on the way.
+/// What reading has counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Runs of bytes that were no UTF-8, each replaced by U+FFFD.

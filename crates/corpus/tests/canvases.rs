@@ -167,7 +167,7 @@ fn short_documents_share_canvases_with_little_padding() {
 }
 
 #[test]
-fn sources_are_repeated_as_asked() {
+fn sources_are_repeated_as_configured() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut sources = [jsonl(folder.path(), &["abc".into()]), jsonl(other.path(), &["\u{1}".repeat(40)])];
     sources[0].repeat = 3;

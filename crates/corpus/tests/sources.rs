@@ -182,7 +182,7 @@ fn bad_sources_are_named_with_the_row_and_a_hint() {
 }
 
 #[test]
-fn a_sample_is_taken_from_everywhere_and_has_about_the_size_asked_for() {
+fn a_sample_covers_all_documents_and_has_about_the_requested_size() {
     let folder = tempfile::tempdir().unwrap();
     let mut file = std::fs::File::create(folder.path().join("a.jsonl")).unwrap();
     for document in 0..20 {

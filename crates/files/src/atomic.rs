@@ -23,8 +23,8 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
     temporary.as_file().sync_all()?;
     // A temporary file is private to its owner; the finished one gets the permissions that the user's mask allows.
     let permissions = {
-        let probe = tempfile::Builder::new().prefix(".mode-").make_in(folder, |path| File::create_new(path))?;
-        probe.as_file().metadata()?.permissions()
+        let sample = tempfile::Builder::new().prefix(".mode-").make_in(folder, |path| File::create_new(path))?;
+        sample.as_file().metadata()?.permissions()
     };
     temporary.as_file().set_permissions(permissions)?;
     temporary.persist(path).map_err(|error| error.error)?;

@@ -73,7 +73,7 @@ pub struct ChatTemplate {
 }
 
 const NAME: &str = "chat";
-/// Marks an error of `raise_exception`, so that it can be told from a failure of the template.
+/// Marks an error of `raise_exception`, to distinguish it from a failure of the template.
 const REFUSAL: &str = "\u{1}refused\u{1}";
 
 impl ChatTemplate {
@@ -118,7 +118,7 @@ impl ChatTemplate {
     /// The text of a conversation; with `add_generation_prompt` it ends where the model's answer begins. Encode it by
     /// [`crate::Vocabulary::encode_marked`].
     ///
-    /// What people say is put into the text as it is: a message that contains the name of a special token counts as that
+    /// Messages are put into the text unchanged: a message that contains the name of a special token counts as that
     /// token when it is encoded, as everywhere in this ecosystem.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What can be wrong with a vocabulary, said so that it can be put right.
+//! Errors of a vocabulary; each message says how to correct it.
 
 use crate::Role;
 use std::path::PathBuf;
@@ -6,12 +6,12 @@ use std::path::PathBuf;
 /// Why a vocabulary could not be trained, read, written or used.
 #[derive(Debug, thiserror::Error)]
 pub enum VocabularyError {
-    /// The size asked for cannot hold the bytes and the special tokens.
+    /// The requested size cannot hold the bytes and the special tokens.
     #[error(
         "`vocabulary_size` is {given}; it must be between {smallest} (256 bytes and the special tokens) and {largest}"
     )]
     Size {
-        /// The size asked for.
+        /// The requested size.
         given: usize,
         /// The smallest size that holds every byte and every special token.
         smallest: usize,

@@ -20,12 +20,12 @@ use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior, Tokeni
 const PIECES: &str =
     r"'(?:s|t|re|ve|m|ll|d)(?!\p{L})| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|[\r\n]+|[^\S\r\n]+(?!\S)|[^\S\r\n]+";
 
-/// Pairs seen less often than this are not merged: a pair seen once is no pattern.
+/// Pairs with a lower count are not merged: a pair that occurs once is no pattern.
 const MINIMUM_FREQUENCY: u64 = 2;
 
 /// The smallest size: every byte and every special token.
 const SMALLEST: usize = 256 + Role::TRAINED.len();
-/// The largest size. Nothing needs more, and an embedding of that height does not fit a machine that asks for it.
+/// The largest size. Nothing needs more, and an embedding of that height does not fit into memory.
 const LARGEST: usize = 1 << 22;
 
 /// Trains a tokenizer of `size` tokens, special ones included; fewer where the text has fewer repeated pairs.
@@ -39,7 +39,7 @@ pub(crate) fn learn(texts: impl Iterator<Item = String> + Send, size: usize) -> 
     let failed = |error: tokenizers::Error| VocabularyError::Tokenizer { reason: error.to_string() };
     let cut =
         Split::new(SplitPattern::Regex(PIECES.to_owned()), SplitDelimiterBehavior::Isolated, false).map_err(failed)?;
-    // No prefix space (the text is kept as it is) and no second cut by the alphabet's own rule.
+    // No prefix space (the text stays as it is) and no second cut by the alphabet's own rule.
     let alphabet = ByteLevel::new(false, false, false);
     let mut tokenizer = Tokenizer::new(BPE::default());
     tokenizer
@@ -58,10 +58,10 @@ pub(crate) fn learn(texts: impl Iterator<Item = String> + Send, size: usize) -> 
             .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
             .build(),
     );
-    let mut seen = false;
-    let texts = texts.inspect(|text| seen |= !text.is_empty());
+    let mut has_text = false;
+    let texts = texts.inspect(|text| has_text |= !text.is_empty());
     tokenizer.train(&mut trainer, texts).map_err(failed)?;
-    if !seen {
+    if !has_text {
         return Err(VocabularyError::NoText);
     }
     Ok(tokenizer)

@@ -1,9 +1,8 @@
 //! Text to tokens and back.
 //!
-//! A [`Vocabulary`] is any `tokenizer.json` in the Hugging Face form, or a byte-level BPE trained here from raw text;
-//! tokens with a meaning of their own (mask, end, …) are found by [`Role`] and never by a literal id. On top of it
-//! stand the two languages in which people say what they want: chat messages ([`ChatTemplate`]) and canvas templates
-//! ([`Template`]).
+//! A [`Vocabulary`] is any `tokenizer.json` in Hugging Face format, or a byte-level BPE trained here from raw text;
+//! tokens with a meaning of their own (mask, end, …) are found by [`Role`] and never by a literal id. Two
+//! languages are built on it: chat messages ([`ChatTemplate`]) and canvas templates ([`Template`]).
 #![forbid(unsafe_code)]
 
 mod bytes;

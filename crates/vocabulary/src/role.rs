@@ -1,4 +1,4 @@
-//! Tokens that mean something to the process rather than to the text, found by the names that makers of models use.
+//! Special tokens by role, recognised by the names that are usual in published models.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Role {
-    /// Stands at a position that is still noise.
+    /// Marks a position that is still noise.
     Mask,
     /// Ends a document or an answer.
     End,

@@ -1,4 +1,4 @@
-//! The language in which people write a canvas: text with holes.
+//! The template language: text with holes.
 //!
 //! ```text
 //! The [[3]] sat on the [[~8]].     three open tokens; at most eight, closed early by an end token
@@ -15,7 +15,7 @@ pub use error::{TemplateError, TemplateProblem};
 
 use std::ops::Range;
 
-/// A span longer than this is a slip of the finger rather than a wish.
+/// A longer span is taken for a typing error.
 const LONGEST: usize = 1 << 20;
 
 /// One stretch of a template.
@@ -43,7 +43,7 @@ pub enum Piece {
     },
 }
 
-/// A canvas as people write it.
+/// A canvas as text with holes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Template {
     pieces: Vec<Piece>,
@@ -53,7 +53,7 @@ impl Template {
     /// Reads a template.
     ///
     /// # Errors
-    /// When a hole is not closed or says something that is not understood; the error shows the place.
+    /// When a hole is not closed or its content is unknown; the error shows the place.
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
         let mut pieces = Vec::new();
         let mut text = String::new();

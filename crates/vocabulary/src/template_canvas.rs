@@ -1,11 +1,11 @@
 //! A template as a canvas, and the canvas back as text.
 //!
 //! A tokenizer gives a word its blank in front: after `The` a model expects ` cat`, one token, and a lone blank hardly
-//! ever. The blank at the end of a given text before a hole, as in `The [[3]] sat`, would be such a lone token and would
-//! push every model off its path (the usual result is two blanks). So the canvas does not hold it: the hole *owes* a
-//! blank, and reading pays it, from the first token if that begins with one and as a character of its own if not. Given
-//! text is read back from the template and never from tokens, so every given character stands in the result exactly,
-//! whatever the tokenizer does to it and whatever the model says.
+//! ever. The blank at the end of a given text before a hole, as in `The [[3]] sat`, would be such a lone token and
+//! would push every model off its path (the usual result is two blanks). So the canvas does not hold it: the hole
+//! *owes* a blank, and reading pays it, from the first token if that begins with one and as a character of its own if
+//! not. Given text is read back from the template and never from tokens, so every given character stands in the result
+//! exactly, whatever the tokenizer does to it and whatever the model says.
 
 use crate::{Piece, Role, Template, TokenId, Vocabulary, VocabularyError};
 use aquatint_diffusion::Canvas;
@@ -91,21 +91,21 @@ impl TemplateCanvas {
         &self.canvas
     }
 
-    /// Whether the text at `position` begins with a blank even if its token does not; who draws a canvas token by token
-    /// puts one in front then.
+    /// Whether the text at `position` begins with a blank even if its token does not; code that draws a canvas
+    /// token by token puts one in front.
     pub fn owes_blank(&self, position: usize) -> bool {
         self.stretches.iter().any(
             |stretch| matches!(stretch, Stretch::Open { positions, owes_blank: true } if positions.start == position),
         )
     }
 
-    /// The text of a canvas that was begun from this form: every given character as it was given, and in each hole the
-    /// text of its final tokens. Positions without a final token, or fallen away behind an end token, have no text.
+    /// The text of a canvas that began as this template canvas: every given character as it was given, and in each hole
+    /// the text of its final tokens. Open and closed positions have no text.
     pub fn text(&self, vocabulary: &Vocabulary, canvas: &Canvas) -> String {
         self.parts(vocabulary, canvas).concat()
     }
 
-    /// What stands in each hole, in order, without the blank that was given in front of it.
+    /// The text of each hole, in order, without the blank that was given in front of it.
     pub fn filled(&self, vocabulary: &Vocabulary, canvas: &Canvas) -> Vec<String> {
         let holes = self.stretches.iter().filter_map(|stretch| match stretch {
             Stretch::Open { positions, owes_blank } => Some((positions, owes_blank)),

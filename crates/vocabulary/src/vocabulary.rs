@@ -38,7 +38,7 @@ impl Vocabulary {
         Self::from_json(to_json(&tokenizer)?.as_slice())
     }
 
-    /// Reads a `tokenizer.json` in the Hugging Face form. Roles are recognised by the usual names of special tokens;
+    /// Reads a `tokenizer.json` in Hugging Face format. Roles are recognised by the usual names of special tokens;
     /// [`Vocabulary::assign_roles`] reads a model's own configuration.
     ///
     /// # Errors
@@ -106,9 +106,9 @@ impl Vocabulary {
         to_json(&self.marked)
     }
 
-    /// Takes roles from a model's own configuration: `mask_token`, `eos_token`, `pad_token` and `bos_token` (text, or an
-    /// object with `content`) of a `tokenizer_config.json`, and `mask_token_id`, `eos_token_id` … (a number, or a list
-    /// of which the first counts) of a `config.json` or `generation_config.json`. Other keys are somebody else's.
+    /// Takes roles from a model's own configuration: `mask_token`, `eos_token`, `pad_token` and `bos_token` (text, or
+    /// an object with `content`) of a `tokenizer_config.json`, and `mask_token_id`, `eos_token_id` … (a number, or a
+    /// list of which the first counts) of a `config.json` or `generation_config.json`. Other keys are ignored.
     ///
     /// # Errors
     /// When a token is named that this vocabulary does not have.
@@ -138,7 +138,7 @@ impl Vocabulary {
         self.roles.get(&role).copied()
     }
 
-    /// The token of a role that cannot be done without.
+    /// The token of a role that the caller requires.
     ///
     /// # Errors
     /// When this vocabulary has none.
@@ -223,8 +223,8 @@ impl Vocabulary {
         (0..known).filter(|id| self.is_special(*id)).chain(known..size as TokenId).collect()
     }
 
-    /// How many UTF-8 bytes of text these tokens stand for; special tokens stand for none. `None` where the tokenizer is
-    /// not byte-level or a token does not exist. This is the denominator of bits per byte.
+    /// How many UTF-8 bytes of text these tokens stand for; special tokens stand for none. `None` where the tokenizer
+    /// is not byte-level or a token does not exist. This is the denominator of bits per byte.
     pub fn bytes_of(&self, tokens: &[TokenId]) -> Option<u64> {
         let table = self.bytes.as_ref()?;
         tokens.iter().map(|&id| table.get(id as usize).map(|bytes| bytes.len() as u64)).sum()

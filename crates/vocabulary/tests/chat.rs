@@ -61,7 +61,7 @@ fn the_configuration_names_template_and_tokens() {
 }
 
 #[test]
-fn broken_templates_are_told_with_the_line() {
+fn errors_of_templates_name_the_line() {
     let error = ChatTemplate::new("a\n{% if %}", "", "").unwrap_err().to_string();
     assert!(error.starts_with("the chat template cannot be read: ") && error.contains("(line 2)"), "{error}");
     let template = ChatTemplate::new("\n{{ messages.nope.nope }}", "", "").unwrap();

@@ -25,7 +25,7 @@ fn open(count: usize, approximate: bool) -> Piece {
 }
 
 #[test]
-fn every_form_of_hole_is_read() {
+fn every_kind_of_hole_is_parsed() {
     assert_eq!(
         pieces("The [[3]] sat on the [[~8]]."),
         [text("The "), open(3, false), text(" sat on the "), open(8, true), text(".")]
@@ -94,7 +94,7 @@ fn errors_point_at_the_column() {
 }
 
 #[test]
-fn long_lines_are_shown_around_the_place() {
+fn long_lines_are_cut_around_the_error() {
     let long = format!("{}[[x]]{}", "a".repeat(100), "b".repeat(100));
     let error = Template::parse(&long).unwrap_err();
     assert_eq!((error.line, error.column), (1, 101));
@@ -117,14 +117,14 @@ fn what_no_number_can_hold_is_refused() {
     assert_eq!((nested.problem, nested.column), (TemplateProblem::Unclosed, 3));
 }
 
-fn form(source: &str) -> TemplateCanvas {
+fn lay_out(source: &str) -> TemplateCanvas {
     Template::parse(source).unwrap().lay_out(vocabulary()).unwrap()
 }
 
 /// Writes the tokens of `fillings` into the holes; what is longer than its hole is cut, what is shorter closed.
-fn fill(form: &TemplateCanvas, fillings: &[&str]) -> Canvas {
-    let mut canvas = form.canvas().clone();
-    for (span, filling) in form.canvas().spans().iter().zip(fillings) {
+fn fill(laid_out: &TemplateCanvas, fillings: &[&str]) -> Canvas {
+    let mut canvas = laid_out.canvas().clone();
+    for (span, filling) in laid_out.canvas().spans().iter().zip(fillings) {
         let tokens = vocabulary().encode(filling).unwrap();
         for (offset, position) in span.positions.clone().enumerate() {
             match tokens.get(offset) {
@@ -138,9 +138,9 @@ fn fill(form: &TemplateCanvas, fillings: &[&str]) -> Canvas {
 
 #[test]
 fn a_template_becomes_given_and_open_positions() {
-    let form = form("The [[2]] said[[~4]]");
+    let laid_out = lay_out("The [[2]] said[[~4]]");
     let mask = vocabulary().role(Role::Mask).unwrap();
-    let canvas = form.canvas();
+    let canvas = laid_out.canvas();
     let spans: Vec<_> = canvas.spans().iter().map(|span| (span.positions.len(), span.approximate)).collect();
     assert_eq!(spans, [(2, false), (4, true)]);
     let given: Vec<u32> = (0..canvas.len())
@@ -152,20 +152,20 @@ fn a_template_becomes_given_and_open_positions() {
     for span in canvas.spans() {
         assert!(canvas.tokens()[span.positions.clone()].iter().all(|&token| token == mask));
     }
-    assert!(form.owes_blank(canvas.spans()[0].positions.start));
-    assert!(!form.owes_blank(canvas.spans()[1].positions.start));
+    assert!(laid_out.owes_blank(canvas.spans()[0].positions.start));
+    assert!(!laid_out.owes_blank(canvas.spans()[1].positions.start));
 }
 
 #[test]
 fn a_blank_before_a_hole_is_there_once_whatever_the_tokens_begin_with() {
-    let form = form("The [[3]] sat, [[2]].");
+    let laid_out = lay_out("The [[3]] sat, [[2]].");
     for (first, second) in [(" cook", " and"), ("cook", "and"), (" cook", "and")] {
-        let canvas = fill(&form, &[first, second]);
-        assert_eq!(form.text(vocabulary(), &canvas), "The cook sat, and.");
-        assert_eq!(form.filled(vocabulary(), &canvas), ["cook", "and"]);
+        let canvas = fill(&laid_out, &[first, second]);
+        assert_eq!(laid_out.text(vocabulary(), &canvas), "The cook sat, and.");
+        assert_eq!(laid_out.filled(vocabulary(), &canvas), ["cook", "and"]);
     }
-    assert_eq!(form.text(vocabulary(), form.canvas()), "The  sat, .");
-    assert_eq!(form.text(vocabulary(), &fill(&form, &["  x", ""])), "The  x sat, .");
+    assert_eq!(laid_out.text(vocabulary(), laid_out.canvas()), "The  sat, .");
+    assert_eq!(laid_out.text(vocabulary(), &fill(&laid_out, &["  x", ""])), "The  x sat, .");
 }
 
 #[test]
@@ -209,12 +209,12 @@ proptest! {
         parts in prop::collection::vec("([a-z .]|é|狐|\u{301}|\n){0,8}", 1..5),
         fillings in prop::collection::vec("( ?[a-z]{0,4}|é|\u{301}){0,2}", 5),
     ) {
-        let form = form(&parts.join("[[9]]"));
+        let laid_out = lay_out(&parts.join("[[9]]"));
         let fillings: Vec<&str> = fillings.iter().map(String::as_str).collect();
-        let canvas = fill(&form, &fillings);
-        let filled = form.filled(vocabulary(), &canvas);
+        let canvas = fill(&laid_out, &fillings);
+        let filled = laid_out.filled(vocabulary(), &canvas);
         let expected: Vec<&str> = parts.iter().zip(filled.iter().map(String::as_str).chain([""])).flat_map(|(a, b)| [a.as_str(), b]).collect();
-        prop_assert_eq!(form.text(vocabulary(), &canvas), expected.concat());
+        prop_assert_eq!(laid_out.text(vocabulary(), &canvas), expected.concat());
         // Where the whole hole was filled, its text is what was written, but for the one blank that was given already.
         for ((part, filling), filled) in parts.iter().zip(&fillings).zip(&filled) {
             if vocabulary().encode(filling).unwrap().len() <= 9 {

@@ -54,9 +54,9 @@ impl fmt::Display for TemplateProblem {
             Self::Unknown => formatter.write_str("the hole is not understood"),
             Self::Count { given, largest } => {
                 // More digits than fit a line say no more than the first few.
-                let shown: String = given.chars().take(24).collect();
-                let more = if shown.len() < given.len() { "…" } else { "" };
-                write!(formatter, "the number of tokens is {shown}{more}; it must be between 1 and {largest}")
+                let start: String = given.chars().take(24).collect();
+                let more = if start.len() < given.len() { "…" } else { "" };
+                write!(formatter, "the number of tokens is {start}{more}; it must be between 1 and {largest}")
             }
             Self::NoFile { word } => write!(formatter, "the {word} has no file"),
         }
@@ -94,7 +94,7 @@ impl TemplateError {
         if skipped > 0 {
             lead.insert(0, '…');
         }
-        let shown: String = rest.chars().take(AFTER).map(visible).collect();
+        let tail: String = rest.chars().take(AFTER).map(visible).collect();
         let hole: String = source[range.clone()].chars().take(AFTER).map(visible).collect();
         let more = if rest.chars().nth(AFTER).is_some() { "…" } else { "" };
         let head = &source[..range.start];
@@ -105,7 +105,7 @@ impl TemplateError {
             column: before.len() + 1,
             indent: lead.width(),
             carets: hole.width(),
-            excerpt: format!("{lead}{shown}{more}"),
+            excerpt: format!("{lead}{tail}{more}"),
         }
     }
 
