@@ -96,7 +96,8 @@ impl Model {
         requests: &[Request],
         events: &mut dyn FnMut(usize, DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Vec<Outcome>, Error> {
-        Ok(generate(self.network.as_ref(), self.process.as_ref(), requests, events)?)
+        let outcomes = generate(self.network.as_ref(), self.process.as_ref(), requests, events).into_iter();
+        Ok(outcomes.collect::<Result<_, _>>()?)
     }
 
     /// The text of a filled form: every given character, and what was written in each open place.

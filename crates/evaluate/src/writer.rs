@@ -63,7 +63,8 @@ impl<'a> Writer<'a> {
     /// When a canvas does not fit the model, the network fails, or it was told to stop.
     pub fn fill(&self, requests: &[Request], stop: &AtomicBool) -> Result<Vec<Outcome>, EvaluateError> {
         let go_on = || if stop.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-        let outcomes = generate(self.denoiser, self.process.as_ref(), requests, &mut |_, _| go_on())?;
+        let outcomes = generate(self.denoiser, self.process.as_ref(), requests, &mut |_, _| go_on());
+        let outcomes: Vec<Outcome> = outcomes.into_iter().collect::<Result<_, _>>()?;
         if stop.load(Ordering::SeqCst) { Err(EvaluateError::Stopped) } else { Ok(outcomes) }
     }
 }

@@ -1,10 +1,12 @@
 //! Why a request cannot be served.
 
+use crate::{Demand, Limits};
 use aquatint_diffusion::{CanvasError, ProposalError, SettingError};
 use aquatint_network::NetworkError;
+use std::sync::Arc;
 
-/// What [`crate::generate`] and the builder of [`crate::Settings`] refuse, and what they can fail with.
-#[derive(Debug, thiserror::Error)]
+/// What an [`Engine`](crate::Engine) and the builder of [`crate::Settings`] refuse, and what a request can fail with.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum GenerateError {
     /// A setting has a value that it cannot have.
     #[error("`{}` is {}; allowed: {}", .0.parameter, .0.given, .0.allowed)]
@@ -32,13 +34,19 @@ pub enum GenerateError {
         /// Size of the vocabulary.
         vocabulary_size: usize,
     },
-    /// The network did not answer for each row asked.
-    #[error("the network answered for {given} rows where {expected} were asked for")]
-    Logits {
-        /// Rows answered for.
-        given: usize,
-        /// Rows asked for.
-        expected: usize,
+    /// The request takes more than the engine's limits.
+    #[error("the request takes {demand}; the limits are {} rows and {} bytes", limits.rows, limits.bytes)]
+    BeyondLimits {
+        /// What it takes.
+        demand: Demand,
+        /// The limits.
+        limits: Limits,
+    },
+    /// The network answered something else than it was asked.
+    #[error("the network did not answer what it was asked about position {position}")]
+    OtherAnswer {
+        /// The position.
+        position: usize,
     },
     /// Nothing can be drawn from a belief.
     #[error("the model's belief at position {position} cannot be used")]
@@ -54,9 +62,9 @@ pub enum GenerateError {
     /// The canvas refused a write, which no policy should bring about.
     #[error("the canvas refused a write")]
     Canvas(#[from] CanvasError),
-    /// The network failed.
+    /// The network failed: the same error for all whose canvases it was reading.
     #[error("the network failed")]
-    Network(#[from] NetworkError),
+    Network(#[source] Arc<NetworkError>),
 }
 
 impl GenerateError {
@@ -78,8 +86,9 @@ impl GenerateError {
             Self::Causal => {
                 Some("such a model is a baseline to measure with; choose a diffusion model to generate".to_owned())
             }
+            Self::BeyondLimits { .. } => Some("leave fewer positions open, or raise the limits".to_owned()),
             Self::Network(error) => error.hint(),
-            Self::Canvas(_) | Self::Logits { .. } => None,
+            Self::Canvas(_) | Self::OtherAnswer { .. } => None,
         }
     }
 }
@@ -87,5 +96,11 @@ impl GenerateError {
 impl From<SettingError> for GenerateError {
     fn from(error: SettingError) -> Self {
         Self::Setting(error)
+    }
+}
+
+impl From<NetworkError> for GenerateError {
+    fn from(error: NetworkError) -> Self {
+        Self::Network(Arc::new(error))
     }
 }

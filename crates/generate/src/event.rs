@@ -2,10 +2,15 @@
 //!
 //! For each request the events follow the grammar
 //! `Started (BlockStarted Step* BlockCommitted)* Finished`; a request that is cancelled may leave a block without its
-//! `BlockCommitted`, and `Finished` still comes last. Replaying all changes over the canvas of `Started` gives the
-//! canvas of the outcome.
+//! `BlockCommitted`, and `Finished` still comes last, alone where the request was still waiting. A request that fails
+//! ends with its error and without `Finished`. Replaying all changes over the canvas of `Started` gives the canvas of the
+//! outcome.
 
 use aquatint_diffusion::{Canvas, TokenId};
+use std::ops::ControlFlow;
+
+/// Hears the events of one request; breaks to cancel it.
+pub(crate) type Listener<'a> = dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()> + 'a;
 
 /// One thing that happened to one request.
 #[derive(Debug, Clone, Copy)]

@@ -3,10 +3,11 @@
 //! Only what counts is laid out: padding and what lies behind an end token have no row, and positions are numbered
 //! without gaps, so the network reads each canvas as it would read that text alone.
 
-use crate::GenerateError;
-use aquatint_compute::ReadRow;
 use aquatint_diffusion::{ContinuousState, TokenId};
-use aquatint_network::{CachedRows, Denoiser, KvCache, NetworkInput, NetworkSpec, RowLayout, WholeRows};
+use aquatint_network::{
+    Ask, CachedRows, Denoiser, ForwardPass, KvCache, NetworkError, NetworkInput, NetworkSpec, RowAnswer, RowLayout,
+    RowQuery, RowSlots,
+};
 
 /// What the network is to read of one canvas.
 #[derive(Debug)]
@@ -17,12 +18,39 @@ pub(crate) struct SequenceInput<'a> {
     pub(crate) points: Option<&'a ContinuousState>,
     /// How noisy they are, as the network is told.
     pub(crate) time: f64,
-    /// `[L, V]`: what the network believed at the last step; `None` at the first one.
+    /// `[L, V]`: what the network said at the last step; `None` at the first one.
     pub(crate) self_conditioning: Option<&'a [f32]>,
-    /// Rows whose belief is wanted, ascending, in `0..L`.
+    /// Rows that are asked, ascending, in `0..L`.
     pub(crate) asked: &'a [u32],
-    /// Rows that are read, ascending, with what is remembered of the others; `None` if nothing is remembered.
+    /// Rows that are computed, ascending, with what is remembered of the others; `None` if nothing is remembered.
     pub(crate) rows_to_compute: Option<&'a [u32]>,
+}
+
+/// The answer about one row.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// What was asked of it.
+    Row(RowAnswer),
+    /// All of it.
+    Logits(Vec<f32>),
+}
+
+impl Answer {
+    /// The whole row, where it was asked for.
+    pub(crate) fn logits(&self) -> Option<&[f32]> {
+        match self {
+            Self::Logits(logits) => Some(logits),
+            Self::Row(_) => None,
+        }
+    }
+
+    /// The same, leaving nothing behind.
+    pub(crate) fn take_logits(&mut self) -> Vec<f32> {
+        match self {
+            Self::Logits(logits) => std::mem::take(logits),
+            Self::Row(_) => Vec::new(),
+        }
+    }
 }
 
 /// The rows of one forward pass.
@@ -43,45 +71,49 @@ pub(crate) struct ForwardBatch {
 
 impl ForwardBatch {
     /// Appends a canvas with what is remembered of it; returns its number.
-    pub(crate) fn push(&mut self, page: &SequenceInput<'_>, kv_cache: KvCache, spec: &NetworkSpec) -> usize {
-        let rows = self.rows.push(spec.attention, page.tokens.len(), &[]);
+    pub(crate) fn push(&mut self, sequence: &SequenceInput<'_>, kv_cache: KvCache, spec: &NetworkSpec) -> usize {
+        let rows = self.rows.push(spec.attention, sequence.tokens.len(), &[]);
         let (start, end) = (rows.start as u32, rows.end as u32);
-        self.tokens.extend_from_slice(page.tokens);
-        if let Some(points) = page.points {
+        self.tokens.extend_from_slice(sequence.tokens);
+        if let Some(points) = sequence.points {
             self.points.get_or_insert_default().append(points);
         }
-        self.times.push(page.time as f32);
-        self.asked.extend(page.asked.iter().map(|row| row + start));
+        self.times.push(sequence.time as f32);
+        self.asked.extend(sequence.asked.iter().map(|row| row + start));
         if spec.self_conditioning {
-            // A row of zeros is no belief at all.
-            let rows = page.tokens.len() * spec.vocabulary_size;
-            match page.self_conditioning {
-                Some(belief) => self.self_conditioning.extend_from_slice(belief),
+            // A row of zeros is no prediction at all.
+            let rows = sequence.tokens.len() * spec.vocabulary_size;
+            match sequence.self_conditioning {
+                Some(previous) => self.self_conditioning.extend_from_slice(previous),
                 None => self.self_conditioning.resize(self.self_conditioning.len() + rows, 0.0),
             }
         }
-        match page.rows_to_compute {
+        match sequence.rows_to_compute {
             Some(rows_to_compute) => self.rows_to_compute.extend(rows_to_compute.iter().map(|row| row + start)),
             None => self.rows_to_compute.extend(start..end),
         }
-        self.remembers |= page.rows_to_compute.is_some();
+        self.remembers |= sequence.rows_to_compute.is_some();
         self.kv_caches.push(kv_cache);
         self.kv_caches.len() - 1
     }
 
-    /// Rows asked for so far.
+    /// Rows asked so far.
     pub(crate) fn asked(&self) -> usize {
         self.asked.len()
     }
 
     /// Whether nothing was pushed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows.sequences() == 0
+        self.kv_caches.is_empty()
     }
 
-    /// Hands the logits of each asked row of all canvases to `read`, with its number in the order of pushing; returns
-    /// what is remembered of each canvas.
-    pub(crate) fn read(mut self, denoiser: &dyn Denoiser, read: &ReadRow<'_>) -> Result<Vec<KvCache>, GenerateError> {
+    /// Asks each asked row of all canvases, in the order of pushing; returns the answers, and what is remembered of each
+    /// canvas.
+    pub(crate) fn run(
+        mut self,
+        denoiser: &dyn Denoiser,
+        asks: &[Ask<'_>],
+    ) -> Result<(Vec<Answer>, Vec<KvCache>), NetworkError> {
         let spec = denoiser.spec();
         let (positions, visibility) = self.rows.finish()?;
         let input = NetworkInput {
@@ -92,12 +124,29 @@ impl ForwardBatch {
             times: spec.time_conditioning.is_some().then_some(self.times.as_slice()),
             self_conditioning: spec.self_conditioning.then_some(self.self_conditioning.as_slice()),
         };
-        if self.remembers {
-            let cached = CachedRows { rows_to_compute: &self.rows_to_compute, kv_caches: &mut self.kv_caches };
-            denoiser.forward_cached(&input, cached, &self.asked, read)?;
-        } else {
-            denoiser.forward_rows(&input, &self.asked, read)?;
+        let cached = self
+            .remembers
+            .then_some(CachedRows { rows_to_compute: &self.rows_to_compute, kv_caches: &mut self.kv_caches });
+        let queries: Vec<RowQuery<'_>> =
+            self.asked.iter().zip(asks).map(|(&row, &ask)| RowQuery { row, ask }).collect();
+        // Whole rows are kept, in the order of their queries.
+        let whole: Vec<usize> = (0..asks.len()).filter(|index| asks[*index] == Ask::WholeRow).collect();
+        let logits = RowSlots::new(whole.len());
+        let answers = denoiser.forward(ForwardPass { input: &input, cached }, &queries, &|index, row| {
+            // A row of another length is no answer.
+            if let (Ok(slot), true) = (whole.binary_search(&index), row.len() == spec.vocabulary_size) {
+                logits.set(slot, row.to_vec());
+            }
+        })?;
+        let (given, expected) = (answers.len(), queries.len());
+        if given != expected {
+            return Err(NetworkError::Unanswered { given, expected });
         }
-        Ok(self.kv_caches)
+        let mut logits = logits.into_vec()?.into_iter();
+        let mut answer = |(ask, answer): (&Ask<'_>, RowAnswer)| match ask {
+            Ask::WholeRow => logits.next().map_or(Answer::Row(answer), Answer::Logits),
+            _ => Answer::Row(answer),
+        };
+        Ok((asks.iter().zip(answers).map(&mut answer).collect(), self.kv_caches))
     }
 }

@@ -1,8 +1,9 @@
 //! The generation loop: plan, denoise, propose, commit, tell.
 //!
-//! A [`Request`] is a canvas with [`Settings`]; [`generate`] fills any number of unlike requests together and returns an
-//! [`Outcome`] for each, the same as it would have been alone. Whatever happens on the way is told as
-//! [`DenoisingEvent`]s, which a terminal, a server, a trace file and a test all read.
+//! A [`Request`] is a canvas with [`Settings`]; an [`Engine`] fills any number of unlike requests together, which may join
+//! and leave at every step, and returns an [`Outcome`] for each, the same as it would have been alone; [`generate`] does
+//! so for a closed batch. Whatever happens on the way is told as [`DenoisingEvent`]s, which a terminal, a server, a trace
+//! file and a test all read.
 //!
 //! Traps of this field, decided here once and for all:
 //! 1. The guidance scale is neutral at 1: `log p = u + s (c - u)`.
@@ -13,21 +14,31 @@
 //! 6. Logit shifts belong to the network; nothing here knows of them.
 #![forbid(unsafe_code)]
 
+mod admission;
+mod branch;
 mod cache;
 mod drift;
+mod engine;
 mod error;
 mod event;
-mod fill;
 mod forward_batch;
-mod previous_prediction;
+mod generate;
+mod guidance;
+mod limits;
+mod model;
+mod proposal;
 mod request;
+mod request_state;
+mod self_conditioning;
 mod settings;
-mod state;
+mod visible;
 
 pub use cache::Cache;
 pub use drift::{Drift, Drifting};
+pub use engine::{Ended, Engine, RequestId};
 pub use error::GenerateError;
 pub use event::{Change, ChangeKind, DenoisingEvent, FinishReason, Statistics};
-pub use fill::generate;
+pub use generate::generate;
+pub use limits::{Demand, Limits};
 pub use request::{Outcome, Request};
 pub use settings::{Settings, SettingsBuilder};

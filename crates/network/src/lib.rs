@@ -35,7 +35,9 @@ pub use kv_cache::KvCache;
 pub use learner::Learner;
 pub use network::{Network, Parameter, ParameterMut};
 pub use row_layout::RowLayout;
-pub use row_query::{Ask, DrawnRow, LogitsSummary, RowAnswer, RowDraw, RowQuery, RowSummary, Sampling, answer_on_host};
+pub use row_query::{
+    Ask, DrawnRow, LogitsSummary, RowAnswer, RowDraw, RowQuery, RowSummary, Sampling, answer_on_host, answer_row,
+};
 pub use row_slots::RowSlots;
 pub use spec::{Activation, AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, NetworkSpec, NormSpec, RopeSpec};
 pub use tensor::{Role, TensorData, TensorSpec};

@@ -114,13 +114,18 @@ pub fn answer_on_host(
     rows(&asked, &|index, logits| {
         // A row of another length answers nothing but to whoever reads it whole.
         if logits.len() == size || queries[index].ask == Ask::WholeRow {
-            answers.set(index, answer(queries[index].ask, index, logits, vectors, read));
+            let ask = queries[index].ask;
+            if ask == Ask::WholeRow {
+                read(index, logits);
+            }
+            answers.set(index, answer_row(ask, logits, vectors));
         }
     })?;
     answers.into_vec()
 }
 
-fn answer(ask: Ask<'_>, index: usize, logits: &mut [f32], vectors: Vectors<'_>, read: &ReadRow<'_>) -> RowAnswer {
+/// Answers about one row of logits, which it spoils: for whoever has combined rows on the host, such as guidance.
+pub fn answer_row(ask: Ask<'_>, logits: &mut [f32], vectors: Vectors<'_>) -> RowAnswer {
     match ask {
         Ask::Summary { best } => RowAnswer::Summary(summarise_row(logits, best)),
         Ask::Draw(draw) => RowAnswer::Drawn(draw_row(logits, &draw)),
@@ -134,10 +139,7 @@ fn answer(ask: Ask<'_>, index: usize, logits: &mut [f32], vectors: Vectors<'_>, 
             };
             RowAnswer::Expecting(drawn, expected)
         }
-        Ask::WholeRow => {
-            read(index, logits);
-            RowAnswer::Read
-        }
+        Ask::WholeRow => RowAnswer::Read,
     }
 }
 

@@ -33,6 +33,6 @@ pub(crate) fn fill(
     let settings = Settings::builder().steps(open.div_ceil(2)).top_p(TOP_P).seed(step).build()?;
     let special = (0..vocabulary.len() as TokenId).filter(|id| vocabulary.is_special(*id) && Some(*id) != end);
     let request = Request { forbidden: special.collect(), ..Request::new(canvas, settings).with_end(end) };
-    let outcomes = generate(denoiser, process, &[request], &mut |_, _| ControlFlow::Continue(()))?;
-    Ok(outcomes.iter().map(|outcome| vocabulary.decode(&outcome.tokens)).collect())
+    let outcomes = generate(denoiser, process, &[request], &mut |_, _| ControlFlow::Continue(()));
+    outcomes.into_iter().map(|outcome| Ok(vocabulary.decode(&outcome?.tokens))).collect()
 }

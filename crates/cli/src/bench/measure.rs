@@ -215,7 +215,8 @@ pub(crate) fn generation(denoiser: &dyn Denoiser, what: Generation, repeat: usiz
     };
     let requests: Vec<Request> = (0..what.requests).map(request).collect();
     let fill = |denoiser: &dyn Denoiser| {
-        generate(denoiser, process.as_ref(), &requests, &mut |_, _| ControlFlow::Continue(()))
+        let outcomes = generate(denoiser, process.as_ref(), &requests, &mut |_, _| ControlFlow::Continue(()));
+        outcomes.into_iter().collect::<Result<Vec<_>, _>>()
     };
     let (mut written, mut passes, mut rows_read) = (0, 0, 0);
     let times = timed(repeat, None, || {

@@ -35,7 +35,9 @@ impl Listener {
     }
 
     fn hear(self, canvas: Canvas, settings: Settings) -> Vec<Heard> {
-        generate(&self, &process(), &[Request::new(canvas, settings)], &mut |_, _| ControlFlow::Continue(())).unwrap();
+        let request = Request::new(canvas, settings);
+        let mut outcomes = generate(&self, &process(), &[request], &mut |_, _| ControlFlow::Continue(()));
+        outcomes.remove(0).unwrap();
         self.heard.into_inner().unwrap()
     }
 }
@@ -108,7 +110,8 @@ fn what_fell_away_is_not_read_and_positions_have_no_gap() {
     let listener = Listener::new(|_| {});
     // Token 1 ends; at temperature 0 the lowest of two equally likely ids wins, so the first span ends at once.
     let request = Request::new(canvas, settings).with_end(Some(1));
-    let outcome = generate(&listener, &process(), &[request], &mut |_, _| ControlFlow::Continue(())).unwrap().remove(0);
+    let mut outcomes = generate(&listener, &process(), &[request], &mut |_, _| ControlFlow::Continue(()));
+    let outcome = outcomes.remove(0).unwrap();
     assert_eq!(outcome.tokens, [2, 2]);
     let last = listener.heard.into_inner().unwrap().pop().unwrap();
     assert_eq!((last.tokens, last.positions, last.rows), (vec![2, MASK], vec![0, 1], vec![1]));

@@ -1,22 +1,20 @@
 //! What the loop promises, checked with a denoiser in closed form.
 
 use crate::chain::{Chain, END, MASK, process};
+use crate::described::{Described, Replay, described};
 use aquatint_diffusion::{Canvas, Kind, TokenId};
-use aquatint_generate::{ChangeKind, DenoisingEvent, FinishReason, Outcome, Request, Settings, generate};
+use aquatint_generate::{DenoisingEvent, FinishReason, Outcome, Request, Settings, generate};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-
-const POLICIES: [&str; 8] =
-    ["confidence", "margin", "entropy", "random", "ancestral", "first-hitting", "threshold:0.6", "entropy-bound:0.5"];
-const REMASKINGS: [&str; 5] = ["none", "cap:0.3", "rescale:0.5", "conf:0.9", "loop:0.3"];
 
 fn silent(_: usize, _: DenoisingEvent<'_>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
 fn fill(chain: &Chain, requests: &[Request]) -> Vec<Outcome> {
-    generate(chain, &process(), requests, &mut silent).expect("the requests are good")
+    let outcomes = generate(chain, &process(), requests, &mut silent).into_iter();
+    outcomes.collect::<Result<_, _>>().expect("the requests are good")
 }
 
 fn open(count: usize) -> Canvas {
@@ -65,138 +63,6 @@ fn end_tokens(outcome: &Outcome) -> usize {
     outcome.canvas.len() - outcome.tokens.len()
 }
 
-/// One request as a test describes it.
-#[derive(Debug, Clone)]
-struct Described {
-    before: Vec<TokenId>,
-    count: usize,
-    approximate: bool,
-    between: Vec<TokenId>,
-    second: usize,
-    padding: usize,
-    block: Option<usize>,
-    steps: usize,
-    policy: &'static str,
-    remasking: &'static str,
-    temperature: f64,
-    guidance: f64,
-    penalty: f64,
-    seed: u64,
-}
-
-impl Described {
-    fn request(&self) -> Request {
-        let mut canvas = Canvas::new();
-        canvas.push_given(&self.before);
-        canvas.push_open(self.count, self.approximate, MASK);
-        canvas.push_given(&self.between);
-        canvas.push_open(self.second, false, MASK);
-        canvas.push_padding(self.padding, MASK);
-        let mut builder = Settings::builder()
-            .steps(self.steps)
-            .policy_named(self.policy)
-            .remasking_named(self.remasking)
-            .temperature(self.temperature)
-            .guidance_scale(self.guidance)
-            .repetition_penalty(self.penalty)
-            .seed(self.seed);
-        if let Some(length) = self.block {
-            builder = builder.block_length(length);
-        }
-        Request::new(canvas, builder.build().expect("good settings")).with_end(Some(END))
-    }
-}
-
-fn described() -> impl Strategy<Value = Described> {
-    let tokens = || prop::collection::vec(2..6u32, 0..4);
-    let canvas = (tokens(), 1..6usize, any::<bool>(), tokens(), 0..4usize, 0..3usize);
-    let way = (any::<bool>(), 1..9usize, prop::sample::select(&POLICIES[..]), prop::sample::select(&REMASKINGS[..]));
-    let draw = (
-        prop::sample::select(vec![0.0, 0.7, 1.0]),
-        prop::sample::select(vec![1.0, 2.5]),
-        prop::sample::select(vec![1.0, 1.3]),
-        any::<u64>(),
-    );
-    (canvas, way, draw).prop_map(|(canvas, (blocks, steps, policy, remasking), draw)| {
-        let (before, count, approximate, between, second, padding) = canvas;
-        let (temperature, guidance, penalty, seed) = draw;
-        // One block, or as many as there are open positions: both always divide.
-        let block = blocks.then_some(1);
-        #[rustfmt::skip]
-        let described = Described {
-            before, count, approximate, between, second, padding, block, steps, policy, remasking, temperature,
-            guidance, penalty, seed,
-        };
-        described
-    })
-}
-
-/// Checks the events of one request against the grammar and replays them over the canvas.
-#[derive(Default)]
-struct Replay {
-    stage: Stage,
-    tokens: Vec<TokenId>,
-    closed: Vec<usize>,
-    block: Option<usize>,
-    step: usize,
-    reason: Option<FinishReason>,
-    passes: usize,
-}
-
-#[derive(Debug, Default, PartialEq, Clone, Copy)]
-enum Stage {
-    #[default]
-    Nothing,
-    Between,
-    InBlock,
-    Finished,
-}
-
-impl Replay {
-    fn follow(&mut self, event: DenoisingEvent<'_>) {
-        match event {
-            DenoisingEvent::Started { canvas, forward_passes } => {
-                assert_eq!(self.stage, Stage::Nothing);
-                self.tokens = canvas.tokens().to_vec();
-                self.passes = forward_passes;
-                self.stage = Stage::Between;
-            }
-            DenoisingEvent::BlockStarted { block, of, positions, .. } => {
-                assert_eq!(self.stage, Stage::Between);
-                assert!(block < of && self.block.is_none_or(|before| before < block) && !positions.is_empty());
-                (self.block, self.step, self.stage) = (Some(block), 0, Stage::InBlock);
-            }
-            DenoisingEvent::Step { block, step, of, changes, closed, open } => {
-                assert_eq!((self.stage, Some(block), step), (Stage::InBlock, self.block, self.step));
-                assert!(step < of && changes.is_sorted_by(|a, b| a.position < b.position) && closed.is_sorted());
-                for change in changes {
-                    assert!((0.0..=1.0).contains(&change.confidence), "{change:?}");
-                    match change.kind {
-                        ChangeKind::Committed => assert_eq!(self.tokens[change.position], MASK),
-                        ChangeKind::Refined => panic!("nothing of this process mends what it shows"),
-                        ChangeKind::Renoised => assert_ne!(self.tokens[change.position], MASK),
-                    }
-                    assert_eq!(change.token == MASK, change.kind == ChangeKind::Renoised);
-                    self.tokens[change.position] = change.token;
-                }
-                self.closed.extend(closed);
-                assert!(open <= self.tokens.len());
-                self.step += 1;
-            }
-            DenoisingEvent::BlockCommitted { block, .. } => {
-                assert_eq!((self.stage, Some(block)), (Stage::InBlock, self.block));
-                self.stage = Stage::Between;
-            }
-            DenoisingEvent::Finished { reason, statistics } => {
-                assert_ne!(self.stage, Stage::Finished);
-                assert!(reason == FinishReason::Cancelled || self.stage == Stage::Between);
-                assert!(statistics.forward_passes <= self.passes);
-                (self.stage, self.reason) = (Stage::Finished, Some(reason));
-            }
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -209,7 +75,8 @@ proptest! {
         let together = generate(&chain, &process(), &requests, &mut |index, event| {
             replays[index].follow(event);
             ControlFlow::Continue(())
-        }).unwrap();
+        });
+        let together: Vec<Outcome> = together.into_iter().collect::<Result<_, _>>().unwrap();
         for ((request, outcome), replay) in requests.iter().zip(&together).zip(&replays) {
             let alone = fill(&chain, std::slice::from_ref(request));
             prop_assert_eq!(&alone[0], outcome);
@@ -338,8 +205,8 @@ fn a_cancelled_request_leaves_the_others_alone() {
             ControlFlow::Continue(())
         }
         _ => ControlFlow::Continue(()),
-    })
-    .unwrap();
+    });
+    let outcomes: Vec<Outcome> = outcomes.into_iter().collect::<Result<_, _>>().unwrap();
     assert_eq!(finished, 2);
     assert_eq!((outcomes[0].reason, outcomes[0].tokens.len()), (FinishReason::Cancelled, 2));
     assert_eq!(outcomes[0].canvas.open_positions().len(), 4);
@@ -349,6 +216,7 @@ fn a_cancelled_request_leaves_the_others_alone() {
 #[test]
 fn breaking_at_the_very_first_event_reads_nothing() {
     let request = Request::new(open(3), Settings::default());
-    let outcome = generate(&Chain::mixed(4), &process(), &[request], &mut |_, _| ControlFlow::Break(())).unwrap();
+    let outcomes = generate(&Chain::mixed(4), &process(), &[request], &mut |_, _| ControlFlow::Break(()));
+    let outcome: Vec<Outcome> = outcomes.into_iter().collect::<Result<_, _>>().unwrap();
     assert_eq!((outcome[0].reason, outcome[0].statistics.forward_passes), (FinishReason::Cancelled, 0));
 }

@@ -2,6 +2,8 @@
 
 mod chain;
 mod conditioning;
+mod described;
+mod engine;
 mod laws;
 mod real;
 mod refusals;

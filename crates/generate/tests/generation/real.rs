@@ -2,11 +2,14 @@
 
 use crate::chain::{END, MASK, process, spec};
 use aquatint_compute::{Cpu, CpuPath, Device};
-use aquatint_diffusion::{Canvas, Layout, ProcessKind};
-use aquatint_generate::{Cache, Drifting, Outcome, Request, Settings, SettingsBuilder, generate};
+use aquatint_diffusion::{Canvas, Layout, Process, ProcessKind};
+use aquatint_generate::{
+    Cache, Drifting, Engine, GenerateError, Limits, Outcome, Request, Settings, SettingsBuilder, generate,
+};
 use aquatint_network::{
     AttentionSpec, Denoiser, FeedForwardSpec, LayerSpec, Network, NetworkSpec, NormSpec, ProcessSpec, Role,
 };
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 fn small(change: impl Fn(&mut NetworkSpec)) -> NetworkSpec {
@@ -40,8 +43,12 @@ fn unlike() -> Vec<Request> {
     ]
 }
 
+fn filled(network: &dyn Denoiser, process: &dyn Process, requests: &[Request]) -> Result<Vec<Outcome>, GenerateError> {
+    generate(network, process, requests, &mut |_, _| ControlFlow::Continue(())).into_iter().collect()
+}
+
 fn fill(network: &dyn Denoiser, requests: &[Request]) -> Vec<Outcome> {
-    generate(network, &process(), requests, &mut |_, _| ControlFlow::Continue(())).unwrap()
+    filled(network, &process(), requests).unwrap()
 }
 
 #[test]
@@ -114,9 +121,7 @@ fn watching_a_gaussian_field_changes_no_token() {
     let process = spec.process().unwrap();
     let network = listening(Network::new(Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), spec, 1).unwrap());
     let requests = cached(Cache::Dual, |settings| settings.steps(6));
-    let fill = |denoiser: &dyn Denoiser| {
-        generate(denoiser, process.as_ref(), &requests, &mut |_, _| ControlFlow::Continue(())).unwrap()
-    };
+    let fill = |denoiser: &dyn Denoiser| filled(denoiser, process.as_ref(), &requests).unwrap();
     let watched = Drifting::new(&network);
     assert_eq!(fill(&watched), fill(&network));
     assert!(watched.drift().rows > 0);
@@ -159,13 +164,7 @@ fn a_text_in_blocks_has_no_end() {
     let full = Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), small(|_| {}), 1).unwrap();
     let mut canvas = Canvas::new();
     canvas.push_open(context + 1, false, MASK);
-    let refused =
-        generate(
-            &full,
-            &process(),
-            &[Request::new(canvas, Settings::default())],
-            &mut |_, _| ControlFlow::Continue(()),
-        );
+    let refused = filled(&full, &process(), &[Request::new(canvas, Settings::default())]);
     assert!(refused.is_err(), "where every position sees all others there is no last of it");
 }
 
@@ -208,7 +207,7 @@ fn a_cache_that_cannot_be_is_refused_with_what_can() {
     let told = |change: fn(&mut NetworkSpec), cache| {
         let network = Network::new(Cpu::<f32>::scalar(), small(change), 1).unwrap();
         let requests = cached(cache, |settings| settings);
-        generate(&network, &process(), &requests, &mut |_, _| ControlFlow::Continue(())).unwrap_err().to_string()
+        filled(&network, &process(), &requests).unwrap_err().to_string()
     };
     assert_eq!(told(|_| {}, Cache::Exact), "`cache` is exact; allowed: none, prefix, dual");
     let blocks = |spec: &mut NetworkSpec| spec.attention = Layout::Block { length: 4 };
@@ -220,4 +219,65 @@ fn a_cache_that_cannot_be_is_refused_with_what_can() {
     };
     assert_eq!(told(timed, Cache::Exact), "`cache` is exact; allowed: none");
     assert!(Settings::builder().cache_refresh(0).build().is_err());
+}
+
+/// What is remembered belongs to the request: one that joins brings nothing, one that leaves takes nothing along.
+#[test]
+fn a_joining_request_neither_finds_nor_disturbs_what_others_remember() {
+    let blocks = small(|spec| spec.attention = Layout::Block { length: 4 });
+    for (spec, cache) in [(small(|_| {}), Cache::Prefix), (small(|_| {}), Cache::Dual), (blocks, Cache::Exact)] {
+        let network = Network::new(Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), spec, 1).unwrap();
+        let network = listening(network);
+        let requests = [
+            cached(cache, |settings| settings),
+            cached(cache, |settings| settings.guidance_scale(1.5)),
+            cached(Cache::None, |settings| settings.policy_named("random")),
+        ]
+        .concat();
+        let process = process();
+        let mut engine = Engine::borrowing(&network, &process, Limits::default()).unwrap();
+        let mut left = requests.iter();
+        let mut outcomes = BTreeMap::new();
+        let leaver = engine.submit(requests[0].clone()).unwrap();
+        for step in 0.. {
+            // Two more before each step, in the order of their numbers; the first leaves soon.
+            for request in left.by_ref().take(2) {
+                engine.submit(request.clone()).unwrap();
+            }
+            if step == 2 {
+                assert!(engine.cancel(leaver));
+            }
+            let ended = engine.step(&mut |_, _| ControlFlow::Continue(()));
+            outcomes.extend(ended.into_iter().map(|ended| (ended.id, ended.outcome.unwrap())));
+            if engine.is_idle() {
+                break;
+            }
+        }
+        outcomes.remove(&leaver);
+        assert_eq!(outcomes.len(), requests.len());
+        for (request, outcome) in requests.iter().zip(outcomes.values()) {
+            assert_eq!(&fill(&network, std::slice::from_ref(request))[0], outcome, "{cache}");
+        }
+    }
+}
+
+#[test]
+fn bytes_in_flight_count_what_is_kept_for_a_request() {
+    let process = process();
+    let demand = |change: fn(&mut NetworkSpec), request: &Request| {
+        let network = Network::new(Cpu::<f32>::scalar(), small(change), 1).unwrap();
+        let engine = Engine::borrowing(&network, &process, Limits::default()).unwrap();
+        (engine.demand(request).unwrap(), network.kv_cache_bytes(21))
+    };
+    // 3 given and 18 open positions over 40 tokens, in two layers of 16 columns for keys and as many for values.
+    let plain = &cached(Cache::None, |settings| settings)[0];
+    let (none, _) = demand(|_| {}, plain);
+    assert_eq!((none.rows, none.bytes), (21, 0));
+    let (dual, kv_cache) = demand(|_| {}, &cached(Cache::Dual, |settings| settings)[0]);
+    assert_eq!((dual.rows, dual.bytes), (21, kv_cache));
+    assert!(kv_cache >= 21 * 2 * 2 * 16 * 4);
+    let (guided, _) = demand(|_| {}, &cached(Cache::None, |settings| settings.guidance_scale(2.0))[0]);
+    assert_eq!((guided.rows, guided.bytes), (2 * 21, 2 * 21 * 40 * 4));
+    let (conditioned, _) = demand(|spec| spec.self_conditioning = true, plain);
+    assert_eq!((conditioned.rows, conditioned.bytes), (21, 3 * 21 * 40 * 4));
 }

@@ -26,8 +26,8 @@ impl HostDenoiser for Constant {
 }
 
 fn refused(denoiser: &dyn Denoiser, request: Request) -> String {
-    let error = generate(denoiser, &process(), &[request], &mut |_, _| ControlFlow::Continue(())).unwrap_err();
-    shown(&error)
+    let mut outcomes = generate(denoiser, &process(), &[request], &mut |_, _| ControlFlow::Continue(()));
+    shown(&outcomes.remove(0).unwrap_err())
 }
 
 fn shown(error: &GenerateError) -> String {
@@ -97,7 +97,7 @@ fn a_broken_network_is_found_out() {
         "the model's belief at position 1 cannot be used <- the logit of token 1 is not a finite number | the checkpoint \
          is broken; take an earlier one"
     );
-    assert_eq!(of(vec![0.0, 0.0]), "the network answered for 0 rows where 2 were asked for");
+    assert_eq!(of(vec![0.0, 0.0]), "the network failed <- the network answered for 0 rows where 2 were asked for");
     let forbidding = Request::new(canvas(0, 1), Settings::default()).with_forbidden(vec![1, 2]);
     assert!(refused(&Constant(spec(3, Layout::Full), vec![0.0; 3]), forbidding).ends_with("forbid fewer tokens"));
 }

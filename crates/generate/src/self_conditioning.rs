@@ -1,12 +1,28 @@
-//! Self-conditioning: the last belief, fed back as a mixture of word vectors (Analog Bits, 2208.04202, section 3).
+//! Self-conditioning: the prediction of the last step, fed back as a mixture of word vectors (Analog Bits, 2208.04202,
+//! section 3).
 //!
-//! A noisy row gets the belief of the step before, a row that is known a belief that is sure of its token, or none where
+//! A noisy row gets the prediction of the step before, a row that is known one that is sure of its token, or none where
 //! blocks see only earlier ones; that is what a network with self-conditioning is trained on. At the first step there is
-//! no belief at all.
+//! none at all.
 
-use aquatint_diffusion::TokenId;
+use aquatint_diffusion::{Layout, TokenId};
 
-/// What a network believed at the noisy positions of a canvas.
+/// The positions whose logits are fed back, ascending: every noisy one that the current block sees, not only those that
+/// this step may fill.
+pub(crate) fn fed_back(
+    visible: &[usize],
+    block: &[usize],
+    layout: Layout,
+    is_noise: impl Fn(usize) -> bool,
+) -> Vec<usize> {
+    let end = match layout {
+        Layout::Block { .. } => block.last().map_or(0, |last| last + 1),
+        Layout::Full | Layout::Causal => usize::MAX,
+    };
+    visible.iter().copied().filter(|position| *position < end && is_noise(*position)).collect()
+}
+
+/// What a network said at the noisy positions of a canvas.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PreviousPrediction {
     positions: Vec<usize>,
@@ -28,8 +44,8 @@ impl PreviousPrediction {
         Self { positions, vocabulary_size, probabilities }
     }
 
-    /// `[visible, V]`: the belief of each visible position. `known` gives the token of a position that is not noise,
-    /// which the belief is sure of or silent about. A position that became noise since has no belief yet, which is a row
+    /// `[visible, V]`: the prediction of each visible position. `known` gives the token of a position that is not noise,
+    /// which the prediction is sure of or silent about. A position that became noise since has none yet, which is a row
     /// of zeros.
     pub(crate) fn rows(
         &self,
@@ -57,11 +73,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_sure_of_what_is_known_and_empty_where_nothing_was_believed() {
-        let belief = PreviousPrediction::new(vec![1, 3], vec![0.0, 0.0, 1000.0, 0.0], 2);
+    fn rows_are_sure_of_what_is_known_and_empty_where_nothing_was_said() {
+        let previous = PreviousPrediction::new(vec![1, 3], vec![0.0, 0.0, 1000.0, 0.0], 2);
         let known = |position| (position == 0).then_some(1);
-        assert_eq!(belief.rows(&[0, 1, 2, 3], known, true), [0.0, 1.0, 0.5, 0.5, 0.0, 0.0, 1.0, 0.0]);
+        assert_eq!(previous.rows(&[0, 1, 2, 3], known, true), [0.0, 1.0, 0.5, 0.5, 0.0, 0.0, 1.0, 0.0]);
         let known = |position| (position < 2).then_some(1);
-        assert_eq!(belief.rows(&[0, 1, 2, 3], known, false), [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+        assert_eq!(previous.rows(&[0, 1, 2, 3], known, false), [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn blocks_feed_back_what_they_see_and_no_later_block() {
+        let noise = |position| position > 1;
+        assert_eq!(fed_back(&[0, 1, 2, 4, 5, 8], &[4, 5], Layout::Block { length: 4 }, noise), [2, 4, 5]);
+        assert_eq!(fed_back(&[0, 1, 2, 4, 5, 8], &[4, 5], Layout::Full, noise), [2, 4, 5, 8]);
     }
 }

@@ -1,0 +1,118 @@
+//! Whether a request can be served, and what serving it takes: all that is decided before its first step.
+
+use crate::limits::Demand;
+use crate::model::Model;
+use crate::{Cache, GenerateError, Request};
+use aquatint_diffusion::{Canvas, CommitPolicy, Kind, Layout, PlanSettings, SettingError, StepPlan};
+use aquatint_network::NetworkSpec;
+use std::sync::Arc;
+
+/// A request that can be served, with its plan. It holds no noise yet, so that one that waits takes little memory.
+pub(crate) struct Admission {
+    pub(crate) request: Request,
+    /// The open positions of each block.
+    pub(crate) blocks: Vec<Vec<usize>>,
+    pub(crate) plan: StepPlan,
+    pub(crate) policy: Arc<dyn CommitPolicy>,
+    pub(crate) cache: Cache,
+    pub(crate) demand: Demand,
+}
+
+impl Admission {
+    /// Checks a request against the network and plans its steps.
+    pub(crate) fn new(request: Request, model: &Model<'_>) -> Result<Self, GenerateError> {
+        let (settings, spec, process) = (&request.settings, model.spec(), model.process);
+        check(&request.canvas, spec)?;
+        let cache = settings.cache.unwrap_or_else(|| Cache::of(spec));
+        cache.check(spec)?;
+        let blocks = divide(&request.canvas.open_positions(), settings.block_length, spec.attention)?;
+        if !process.revises() && (settings.correctors > 0 || settings.revise || settings.churn.is_some()) {
+            return Err(GenerateError::Setting(SettingError {
+                parameter: "churn, correctors and revise",
+                given: "set".to_owned(),
+                allowed: format!("nothing, since the process {} leaves open positions as they are", process.name()),
+                hint: Some("remasking takes back what is committed".to_owned()),
+            }));
+        }
+        let policy = settings.policy.clone().unwrap_or_else(|| process.policy());
+        let sizes: Vec<usize> = blocks.iter().map(Vec::len).collect();
+        let plan = PlanSettings {
+            steps: settings.steps,
+            schedule: process.schedule(),
+            policy: policy.as_ref(),
+            remasking: &settings.remasking,
+            grid: &settings.grid,
+            correctors: settings.correctors,
+            churn: settings.churn,
+        };
+        let plan = StepPlan::with_settings(&sizes, &plan)?;
+        let demand = demand(&request, cache, model);
+        Ok(Self { request, blocks, plan, policy, cache, demand })
+    }
+}
+
+/// Whether the network can take this canvas.
+fn check(canvas: &Canvas, spec: &NetworkSpec) -> Result<(), GenerateError> {
+    if spec.attention == Layout::Causal {
+        return Err(GenerateError::Causal);
+    }
+    let length = readable(canvas);
+    let given: Vec<usize> = (0..canvas.len()).filter(|p| canvas.kind(*p) == Some(Kind::Given)).collect();
+    // Blocks see only what came before them, so that the network may look at the last of it alone.
+    let slides = matches!(spec.attention, Layout::Block { length } if length <= spec.context_length);
+    if length > spec.context_length && !slides {
+        let context_length = spec.context_length;
+        return Err(GenerateError::TooLong { length, given: given.len(), context_length });
+    }
+    if canvas.open_positions().is_empty() {
+        return Err(GenerateError::NothingOpen);
+    }
+    match given.into_iter().find(|position| canvas.tokens()[*position] as usize >= spec.vocabulary_size) {
+        Some(position) => Err(GenerateError::ForeignToken {
+            position,
+            token: canvas.tokens()[position],
+            vocabulary_size: spec.vocabulary_size,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Positions that are no padding.
+fn readable(canvas: &Canvas) -> usize {
+    (0..canvas.len()).filter(|p| canvas.kind(*p) != Some(Kind::Padding)).count()
+}
+
+/// The open positions of each block: those of the settings where every position sees all others, those of the layout
+/// where blocks are what the network was trained on.
+fn divide(open: &[usize], block_length: Option<usize>, layout: Layout) -> Result<Vec<Vec<usize>>, GenerateError> {
+    let Layout::Block { length } = layout else {
+        return Ok(StepPlan::divide(open, block_length)?.into_iter().map(<[usize]>::to_vec).collect());
+    };
+    if let Some(given) = block_length.filter(|given| *given != length) {
+        return Err(GenerateError::Setting(SettingError {
+            parameter: "block_length",
+            given: given.to_string(),
+            allowed: length.to_string(),
+            hint: Some("the network was trained on blocks of this length; leave it out".to_owned()),
+        }));
+    }
+    Ok(open.chunk_by(|a, b| a / length.max(1) == b / length.max(1)).map(<[usize]>::to_vec).collect())
+}
+
+/// What a request takes at most.
+fn demand(request: &Request, cache: Cache, model: &Model<'_>) -> Demand {
+    let spec = model.spec();
+    let length = readable(&request.canvas).min(spec.context_length);
+    let branches = if request.settings.is_guided() { 2 } else { 1 };
+    // Whole rows of the vocabulary: logits that are kept; with self-conditioning also the prediction, and its rows in the pass.
+    let whole = match (spec.self_conditioning, request.settings.is_guided()) {
+        (true, _) => 3,
+        (false, guided) => usize::from(guided),
+    };
+    // The points that the canvas holds and those in the pass.
+    let points = 2 * model.process.point_size().unwrap_or(0);
+    let numbers = whole.saturating_mul(spec.vocabulary_size).saturating_add(points);
+    let cached = if cache == Cache::None { 0 } else { model.denoiser.kv_cache_bytes(length) };
+    let bytes = length.saturating_mul(numbers).saturating_mul(size_of::<f32>()).saturating_add(cached);
+    Demand { rows: branches * length, bytes: bytes.saturating_mul(branches) }
+}

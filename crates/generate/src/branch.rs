@@ -1,0 +1,137 @@
+//! One reading of a canvas at each step: what the network is given of it, and what it is asked.
+
+use crate::Cache;
+use crate::cache::{CacheQuery, CacheState};
+use crate::forward_batch::{Answer, ForwardBatch, SequenceInput};
+use crate::model::Model;
+use crate::self_conditioning::{PreviousPrediction, fed_back};
+use crate::visible::{visible, window};
+use aquatint_diffusion::{Canvas, Key, Kind, PlannedStep, TokenId};
+use aquatint_network::KvCache;
+use std::ops::Range;
+
+/// The purpose of the noise behind which what is given is hidden, among a request's draws.
+const HIDE: u64 = 0x6869_6465;
+
+/// A canvas as it stands at a step, with the step.
+#[derive(Clone, Copy)]
+pub(crate) struct StepView<'a> {
+    pub(crate) canvas: &'a Canvas,
+    /// The token that closes approximate spans.
+    pub(crate) end: Option<TokenId>,
+    pub(crate) key: Key,
+    /// The current block: its number, its positions, and those of them that are open, which are not none.
+    pub(crate) block: usize,
+    pub(crate) positions: &'a [usize],
+    pub(crate) open: &'a [usize],
+    pub(crate) planned: &'a PlannedStep,
+    pub(crate) cache: Cache,
+    pub(crate) cache_refresh: Option<usize>,
+}
+
+/// A reading of the canvas: as it is, or with what is given hidden.
+#[derive(Default)]
+pub(crate) struct Branch {
+    hides_given: bool,
+    /// What the network said at the last step, where it has self-conditioning.
+    previous: Option<PreviousPrediction>,
+    /// Canvas positions whose logits are asked for in this step, ascending.
+    asked: Vec<usize>,
+    cache_state: CacheState,
+    /// Its number in the forward pass of this step.
+    sequence: Option<usize>,
+    /// Where its answers lie among those of the whole forward pass.
+    answers: Range<usize>,
+}
+
+impl Branch {
+    /// A reading without a past.
+    pub(crate) fn new(hides_given: bool) -> Self {
+        Self { hides_given, ..Self::default() }
+    }
+
+    /// The positions that are asked for in this step.
+    pub(crate) fn asked(&self) -> &[usize] {
+        &self.asked
+    }
+
+    /// Whether the forward pass of this step has the reading.
+    pub(crate) fn is_read(&self) -> bool {
+        self.sequence.is_some()
+    }
+
+    /// Reads nothing in this step.
+    pub(crate) fn skip(&mut self) {
+        self.sequence = None;
+        self.asked.clear();
+        self.answers = 0..0;
+    }
+
+    /// Adds the reading to a forward pass; returns how many rows are computed.
+    pub(crate) fn read(&mut self, view: &StepView<'_>, batch: &mut ForwardBatch, model: &Model<'_>) -> usize {
+        let (spec, canvas) = (model.spec(), view.canvas);
+        let input = model.process.network_input(canvas, self.hides_given, view.planned.number, view.key.fold(HIDE));
+        let visible = window(visible(canvas, view.end), view.positions, spec);
+        let is_noise = |position: usize| {
+            canvas.is_open(position) || self.hides_given && canvas.kind(position) == Some(Kind::Given)
+        };
+        self.asked = if spec.self_conditioning {
+            fed_back(&visible, view.positions, spec.attention, is_noise)
+        } else {
+            view.open.to_vec()
+        };
+        let noisy = visible.iter().filter(|position| is_noise(**position)).count();
+        let tokens: Vec<TokenId> = visible.iter().map(|position| input.tokens[*position]).collect();
+        let is_asked = |(_, position): &(u32, &usize)| self.asked.binary_search(position).is_ok();
+        let asked: Vec<u32> = (0..).zip(&visible).filter(is_asked).map(|(row, _)| row).collect();
+        let known = |position: usize| (!is_noise(position)).then(|| input.tokens[position]);
+        let previous = self.previous.as_ref();
+        let previous = previous.map(|previous| previous.rows(&visible, known, spec.is_sure_of_known()));
+        let rows_to_compute = (view.cache != Cache::None).then(|| {
+            let is_final: Vec<bool> = visible.iter().map(|position| !is_noise(*position)).collect();
+            let query = CacheQuery {
+                visible: &visible,
+                tokens: &tokens,
+                is_final: &is_final,
+                block: view.block,
+                positions: view.positions,
+                asked: &self.asked,
+            };
+            self.cache_state.rows_to_compute(view.cache, view.cache_refresh, spec.attention, &query)
+        });
+        let points = input.points.as_ref().map(|points| points.of(&visible));
+        let sequence = SequenceInput {
+            tokens: &tokens,
+            points: points.as_ref(),
+            time: model.process.network_time(view.planned.from, noisy, visible.len()),
+            self_conditioning: previous.as_deref(),
+            asked: &asked,
+            rows_to_compute: rows_to_compute.as_deref(),
+        };
+        let first = batch.asked();
+        self.sequence = Some(batch.push(&sequence, std::mem::take(&mut self.cache_state.kv_cache), spec));
+        self.answers = first..batch.asked();
+        rows_to_compute.map_or(visible.len(), |rows| rows.len())
+    }
+
+    /// Takes back what is remembered after a forward pass.
+    pub(crate) fn remember(&mut self, kv_caches: &mut [KvCache]) {
+        if let Some(kv_cache) = self.sequence.and_then(|sequence| kv_caches.get_mut(sequence)) {
+            self.cache_state.kv_cache = std::mem::take(kv_cache);
+        }
+    }
+
+    /// The answer about a position, among those of the whole forward pass; `None` where it was not asked for.
+    pub(crate) fn answer<'a>(&self, answers: &'a [Answer], position: usize) -> Option<&'a Answer> {
+        answers.get(self.answers.start + self.asked.binary_search(&position).ok()?)
+    }
+
+    /// Keeps what was said for the next step.
+    pub(crate) fn feed_back(&mut self, answers: &mut [Answer], vocabulary_size: usize) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let logits = answers[self.answers.clone()].iter_mut().flat_map(Answer::take_logits).collect();
+        self.previous = Some(PreviousPrediction::new(self.asked.clone(), logits, vocabulary_size));
+    }
+}

@@ -1,0 +1,85 @@
+//! Proposing: what is asked of a row of logits, and the candidate that its answer is.
+
+use crate::GenerateError;
+use crate::model::Model;
+use crate::request::{Request, may_end};
+use crate::visible::visible;
+use aquatint_diffusion::{Candidate, Canvas, Key, PlannedStep, ProposalError, TokenId};
+use aquatint_network::{Ask, DrawnRow, RowAnswer, RowDraw, Sampling};
+
+/// The purpose of these draws among a request's.
+const PROPOSE: u64 = 0x7072_6f70;
+
+/// How the candidates of one request are drawn.
+pub(crate) struct Proposer {
+    /// Tokens never proposed: in exact spans, and in those that an end token may close.
+    forbidden: [Vec<TokenId>; 2],
+    /// Tokens that the repetition penalty is for in this step.
+    repeated: Vec<TokenId>,
+    sampling: Sampling,
+    key: Key,
+}
+
+impl Proposer {
+    /// Draws under the key of a request.
+    pub(crate) fn new(request: &Request, model: &Model<'_>, key: Key) -> Self {
+        let mut closable: Vec<TokenId> = model.process.noise_tokens().to_vec();
+        closable.extend(request.forbidden.iter().copied().filter(|token| Some(*token) != request.end));
+        let mut exact = closable.clone();
+        exact.extend(request.end);
+        let shaping = &request.settings.shaping;
+        let sampling = Sampling {
+            repetition_penalty: shaping.repetition_penalty,
+            temperature: shaping.temperature,
+            top_k: shaping.top_k,
+            top_p: shaping.top_p,
+        };
+        Self { forbidden: [exact, closable], repeated: Vec::new(), sampling, key: key.fold(PROPOSE) }
+    }
+
+    /// Notes what is on the canvas at the beginning of a step.
+    pub(crate) fn begin_step(&mut self, canvas: &Canvas, end: Option<TokenId>) {
+        if self.sampling.repetition_penalty != 1.0 {
+            let known = visible(canvas, end).into_iter().filter(|position| !canvas.is_open(*position));
+            self.repeated = known.map(|position| canvas.tokens()[position]).collect();
+        }
+    }
+
+    /// What is asked of the row of an open position.
+    pub(crate) fn ask(&self, canvas: &Canvas, position: usize, planned: &PlannedStep, model: &Model<'_>) -> Ask<'_> {
+        let shown = canvas.tokens()[position];
+        let draw = RowDraw {
+            bonus: model.process.evidence(shown, planned.from).map(|evidence| (shown, evidence)),
+            forbidden: &self.forbidden[usize::from(may_end(canvas, position))],
+            repeated: &self.repeated,
+            sampling: self.sampling,
+            uniform: self.key.at(position as u64, planned.number).uniform(),
+        };
+        if model.vectors.size > 0 { Ask::DrawExpecting(draw) } else { Ask::Draw(draw) }
+    }
+}
+
+/// The candidate of a position and the word vector that is expected there, empty where there are no word vectors.
+pub(crate) fn candidate(position: usize, answer: RowAnswer) -> Result<(Candidate, Vec<f32>), GenerateError> {
+    let (drawn, expected) = match answer {
+        RowAnswer::Drawn(drawn) => (drawn, Vec::new()),
+        RowAnswer::Expecting(drawn, expected) => (drawn, expected),
+        RowAnswer::Summary(_) | RowAnswer::Read => return Err(GenerateError::OtherAnswer { position }),
+    };
+    match drawn_candidate(&drawn) {
+        Ok(candidate) => Ok((candidate, expected)),
+        Err(source) => Err(GenerateError::Proposal { position, source }),
+    }
+}
+
+fn drawn_candidate(drawn: &DrawnRow) -> Result<Candidate, ProposalError> {
+    let summary = drawn.summary;
+    if let Some(token) = summary.broken {
+        return Err(ProposalError::NotANumber { token: token as TokenId });
+    }
+    let (Some((token, probability)), Some(likeliest)) = (drawn.token, summary.likeliest) else {
+        return Err(ProposalError::NothingAllowed);
+    };
+    let (entropy, margin, likeliest) = (summary.entropy, summary.margin, likeliest as TokenId);
+    Ok(Candidate { token, probability, entropy, margin, likeliest })
+}

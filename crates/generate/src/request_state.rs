@@ -1,0 +1,290 @@
+//! The state of one request while its canvas is filled. Everything that a request needs is here; policies, processes
+//! and networks hold nothing of it, so any number of unlike requests share them.
+
+use crate::GenerateError;
+use crate::admission::Admission;
+use crate::branch::{Branch, StepView};
+use crate::event::{Change, ChangeKind, DenoisingEvent, FinishReason, Listener, Statistics};
+use crate::forward_batch::{Answer, ForwardBatch};
+use crate::guidance::{branches, guided};
+use crate::limits::Demand;
+use crate::model::Model;
+use crate::proposal::{Proposer, candidate};
+use crate::request::{Outcome, kept};
+use crate::visible::is_end;
+use aquatint_diffusion::{
+    Canvas, Key, Kind, PlannedStep, Proposal, ReverseStep, Stability, StepChanges, closed_by_end,
+};
+use aquatint_network::{Ask, KvCache, answer_row};
+use std::ops::ControlFlow;
+
+/// The purpose of the first noise among a request's draws.
+const BEGIN: u64 = 0x0062_6567_696e;
+
+/// What one request needs between two steps.
+pub(crate) struct RequestState {
+    admission: Admission,
+    key: Key,
+    canvas: Canvas,
+    /// Current block and step within it; a block past the last means done.
+    block: usize,
+    step: usize,
+    /// Probability of each position's token when it was committed.
+    certainty: Vec<f64>,
+    stability: Option<Stability>,
+    branches: Vec<Branch>,
+    proposer: Proposer,
+    /// Whether whole rows are needed: for a second reading, or for the next step.
+    keeps_logits: bool,
+    statistics: Statistics,
+    reason: Option<FinishReason>,
+}
+
+impl RequestState {
+    /// The canvas in pure noise.
+    pub(crate) fn new(admission: Admission, model: &Model<'_>) -> Self {
+        let (request, spec) = (&admission.request, model.spec());
+        let key = Key::new(request.settings.seed);
+        let mut canvas = request.canvas.clone();
+        model.process.begin(&mut canvas, key.fold(BEGIN));
+        let guided = request.settings.is_guided();
+        Self {
+            key,
+            certainty: vec![0.0; canvas.len()],
+            canvas,
+            block: 0,
+            step: 0,
+            stability: None,
+            branches: branches(guided),
+            proposer: Proposer::new(request, model, key),
+            keeps_logits: guided || spec.self_conditioning,
+            statistics: Statistics::default(),
+            reason: None,
+            admission,
+        }
+    }
+
+    /// What it takes at most.
+    pub(crate) fn demand(&self) -> Demand {
+        self.admission.demand
+    }
+
+    /// Whether there is more to do.
+    pub(crate) fn is_running(&self) -> bool {
+        self.reason.is_none()
+    }
+
+    /// Whether the forward pass of this step reads its canvas: not where its block is full and only remasking is left.
+    pub(crate) fn is_read(&self) -> bool {
+        self.branches.iter().any(Branch::is_read)
+    }
+
+    /// Tells that the work begins and enters the first block.
+    pub(crate) fn start(&mut self, tell: &mut Listener<'_>) {
+        let forward_passes = self.admission.plan.total_forwards() * self.branches.len();
+        let flow = tell(DenoisingEvent::Started { canvas: &self.canvas, forward_passes });
+        let flow = if flow.is_continue() { self.enter(tell) } else { flow };
+        if flow.is_break() {
+            self.cancel(tell);
+        }
+    }
+
+    /// Ends the request as it stands.
+    pub(crate) fn cancel(&mut self, tell: &mut Listener<'_>) {
+        self.finish(FinishReason::Cancelled, tell);
+    }
+
+    /// Adds what the network is to read for this step. A step without an open position in its block reads nothing.
+    pub(crate) fn read(&mut self, batch: &mut ForwardBatch, model: &Model<'_>) {
+        let open = self.block_open();
+        let (request, planned) = (&self.admission.request, self.planned());
+        self.proposer.begin_step(&self.canvas, request.end);
+        let view = StepView {
+            canvas: &self.canvas,
+            end: request.end,
+            key: self.key,
+            block: self.block,
+            positions: &self.admission.blocks[self.block],
+            open: &open,
+            planned: &planned,
+            cache: self.admission.cache,
+            cache_refresh: request.settings.cache_refresh,
+        };
+        for branch in &mut self.branches {
+            if open.is_empty() {
+                branch.skip();
+            } else {
+                self.statistics.rows_read += branch.read(&view, batch, model);
+                self.statistics.forward_passes += 1;
+            }
+        }
+    }
+
+    /// What is asked of the rows that were added, in their order.
+    pub(crate) fn asks<'s>(&'s self, model: &'s Model<'s>) -> impl Iterator<Item = Ask<'s>> {
+        let planned = self.planned();
+        let positions = self.branches.iter().flat_map(|branch| branch.asked().iter().copied());
+        positions.map(move |position| match self.keeps_logits {
+            true => Ask::WholeRow,
+            false => self.proposer.ask(&self.canvas, position, &planned, model),
+        })
+    }
+
+    /// Takes back what is remembered after a forward pass.
+    pub(crate) fn remember(&mut self, kv_caches: &mut [KvCache]) {
+        self.branches.iter_mut().for_each(|branch| branch.remember(kv_caches));
+    }
+
+    /// Takes the answers of the whole forward pass, takes a step back in time, and goes on to the next one.
+    pub(crate) fn advance(
+        &mut self,
+        answers: &mut [Answer],
+        model: &Model<'_>,
+        tell: &mut Listener<'_>,
+    ) -> Result<(), GenerateError> {
+        let (block, index, planned) = (self.block, self.step, self.planned());
+        let proposal = self.propose(answers, &planned, model)?;
+        let certain: Vec<(usize, f64)> = self.admission.blocks[block]
+            .iter()
+            .filter(|position| self.canvas.is_committed(**position) && !self.is_end(**position))
+            .map(|position| (*position, self.certainty[*position]))
+            .collect();
+        let settings = &self.admission.request.settings;
+        let step = ReverseStep {
+            process: model.process,
+            policy: self.admission.policy.as_ref(),
+            remasking: &settings.remasking,
+            vectors: model.vectors,
+            planned,
+            key: self.key,
+            settled: self.stability.as_mut().is_some_and(|stability| stability.settled(&proposal)),
+            revise: settings.revise,
+        };
+        let changed = step.take(&mut self.canvas, &proposal, &certain)?;
+        let changes = self.changes(&changed, &proposal);
+        let end = self.admission.request.end;
+        let closed = end.map_or_else(Vec::new, |end| closed_by_end(&self.canvas, end));
+        for &position in &closed {
+            self.canvas.close(position)?;
+        }
+        if model.spec().self_conditioning {
+            self.branches.iter_mut().for_each(|branch| branch.feed_back(answers, model.spec().vocabulary_size));
+        }
+
+        self.step += 1;
+        self.statistics.steps += 1;
+        let open = self.canvas.open_positions().len();
+        let of = planned.of;
+        let mut flow = tell(DenoisingEvent::Step { block, step: index, of, changes: &changes, closed: &closed, open });
+        if flow.is_continue() && self.is_block_done() {
+            flow = tell(DenoisingEvent::BlockCommitted { block, of: self.admission.blocks.len() });
+            self.block += 1;
+            if flow.is_continue() {
+                flow = self.enter(tell);
+            }
+        }
+        if flow.is_break() && self.is_running() {
+            self.cancel(tell);
+        }
+        Ok(())
+    }
+
+    /// The filled canvas.
+    pub(crate) fn into_outcome(self) -> Outcome {
+        let reason = self.reason.unwrap_or(FinishReason::Cancelled);
+        Outcome::new(self.canvas, self.admission.request.end, reason, self.statistics)
+    }
+
+    /// The step that comes next.
+    fn planned(&self) -> PlannedStep {
+        self.admission.plan.blocks()[self.block].steps()[self.step]
+    }
+
+    /// Enters the next block that has something open, or finishes.
+    fn enter(&mut self, tell: &mut Listener<'_>) -> ControlFlow<()> {
+        let of = self.admission.blocks.len();
+        while self.block < of && self.block_open().is_empty() {
+            self.block += 1;
+        }
+        if self.block == of {
+            let closes_last = |span: &aquatint_diffusion::Span| span.positions.clone().any(|p| self.is_end(p));
+            let reason = match self.canvas.spans().last() {
+                Some(span) if closes_last(span) => FinishReason::End,
+                _ => FinishReason::Filled,
+            };
+            self.finish(reason, tell);
+            return ControlFlow::Continue(());
+        }
+        self.step = 0;
+        self.stability.clone_from(&self.admission.request.settings.stability);
+        let positions = self.block_open();
+        let (block, steps) = (self.block, self.admission.plan.blocks()[self.block].steps().len());
+        tell(DenoisingEvent::BlockStarted { block, of, positions: &positions, steps })
+    }
+
+    fn finish(&mut self, reason: FinishReason, tell: &mut Listener<'_>) {
+        let written = |position: &&usize| self.canvas.kind(**position) == Some(Kind::Open);
+        self.statistics.tokens = kept(&self.canvas, self.admission.request.end).iter().filter(written).count();
+        self.reason = Some(reason);
+        // Nothing is left to stop.
+        let _ = tell(DenoisingEvent::Finished { reason, statistics: self.statistics });
+    }
+
+    /// A block is done when nothing of it is open and no later step would take anything back.
+    fn is_block_done(&self) -> bool {
+        let left = &self.admission.plan.blocks()[self.block].steps()[self.step..];
+        left.is_empty() || self.block_open().is_empty() && left.iter().all(|step| step.sigma == 0.0)
+    }
+
+    fn block_open(&self) -> Vec<usize> {
+        let positions = self.admission.blocks[self.block].iter().copied();
+        positions.filter(|position| self.canvas.is_open(*position)).collect()
+    }
+
+    /// Whether a committed end token closes a span here.
+    fn is_end(&self, position: usize) -> bool {
+        is_end(&self.canvas, self.admission.request.end, position)
+    }
+
+    /// A candidate for each open position of the block.
+    fn propose(&self, answers: &[Answer], planned: &PlannedStep, model: &Model<'_>) -> Result<Proposal, GenerateError> {
+        let mut proposal = Proposal::new();
+        for position in self.block_open() {
+            let mut of = self.branches.iter().map(|branch| branch.answer(answers, position));
+            let answer = match (of.next().flatten(), of.next().flatten()) {
+                (Some(Answer::Row(answer)), _) => answer.clone(),
+                (Some(Answer::Logits(conditional)), unconditional) => {
+                    let scale = self.admission.request.settings.guidance_scale;
+                    let unconditional = unconditional.and_then(Answer::logits);
+                    let mut logits = guided(conditional, unconditional, scale);
+                    let ask = self.proposer.ask(&self.canvas, position, planned, model);
+                    answer_row(ask, &mut logits, model.vectors)
+                }
+                (None, _) => return Err(GenerateError::OtherAnswer { position }),
+            };
+            let (candidate, expected) = candidate(position, answer)?;
+            proposal.insert_expecting(position, candidate, expected);
+        }
+        Ok(proposal)
+    }
+
+    /// What a step changed, by ascending position, and remembers how certain the committed tokens are.
+    fn changes(&mut self, changed: &StepChanges, proposal: &Proposal) -> Vec<Change> {
+        let confidence = |position: usize| proposal.candidate(position).map_or(0.0, |candidate| candidate.probability);
+        for &position in &changed.committed {
+            self.certainty[position] = confidence(position);
+        }
+        let change = |position: usize, kind: ChangeKind, confidence: f64| Change {
+            position,
+            token: self.canvas.tokens()[position],
+            confidence,
+            kind,
+        };
+        let committed = changed.committed.iter().map(|&p| change(p, ChangeKind::Committed, confidence(p)));
+        let refined = changed.refined.iter().map(|&p| change(p, ChangeKind::Refined, confidence(p)));
+        let renoised = changed.renoised.iter().map(|&p| change(p, ChangeKind::Renoised, self.certainty[p]));
+        let mut changes: Vec<Change> = committed.chain(refined).chain(renoised).collect();
+        changes.sort_by_key(|change| change.position);
+        changes
+    }
+}

@@ -1,0 +1,44 @@
+//! Which positions of a canvas the network reads.
+
+use crate::request::may_end;
+use aquatint_diffusion::{Canvas, Kind, Layout, TokenId};
+use aquatint_network::NetworkSpec;
+
+/// The positions that the network reads, ascending: all but padding, what fell away behind an end token, and an end
+/// token that has text after it, which no network has seen in the middle of a text.
+pub(crate) fn visible(canvas: &Canvas, end: Option<TokenId>) -> Vec<usize> {
+    let mut counts: Vec<usize> = (0..canvas.len())
+        .filter(|position| canvas.kind(*position) != Some(Kind::Padding) && !canvas.is_closed(*position))
+        .collect();
+    let last = counts.last().copied();
+    let followed = |position: usize| {
+        // Only an end that has closed its span is sure to stay one; before that it may stand between open positions.
+        let span = canvas.spans().iter().find(|span| span.positions.contains(&position));
+        span.is_some_and(|span| (position + 1..span.positions.end).all(|p| canvas.is_closed(p)))
+            && Some(position) != last
+    };
+    counts.retain(|position| !(is_end(canvas, end, *position) && followed(*position)));
+    counts
+}
+
+/// The part of the visible positions that the network can read, around the last of a block: all of them where they fit, else
+/// a stretch that begins at the beginning of a block. It moves by half of what the network can read, so that what is
+/// remembered of it serves many blocks.
+pub(crate) fn window(visible: Vec<usize>, block: &[usize], spec: &NetworkSpec) -> Vec<usize> {
+    let Layout::Block { length } = spec.attention else { return visible };
+    if visible.len() <= spec.context_length {
+        return visible;
+    }
+    let last = block.last().copied().unwrap_or(0);
+    // Of the block in which the last position lies, all.
+    let end = visible.partition_point(|position| *position <= last).next_multiple_of(length);
+    let hop = (spec.context_length / 2 / length).max(1) * length;
+    let start = end.saturating_sub(spec.context_length).next_multiple_of(hop).min(end.saturating_sub(length));
+    let stop = (start + spec.context_length).min(visible.len());
+    visible[start..stop].to_vec()
+}
+
+/// Whether a committed end token closes a span here.
+pub(crate) fn is_end(canvas: &Canvas, end: Option<TokenId>, position: usize) -> bool {
+    canvas.is_committed(position) && Some(canvas.tokens()[position]) == end && may_end(canvas, position)
+}
