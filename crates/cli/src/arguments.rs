@@ -14,7 +14,7 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
 
-/// Trains, runs and measures language diffusion models: text grows on a canvas, many words at a time.
+/// Trains, runs and evaluates diffusion language models
 #[derive(Debug, Parser)]
 #[command(
     name = "aquatint",
@@ -24,7 +24,7 @@ const STYLES: Styles = Styles::styled()
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    after_help = "Begin with:\n  aquatint run\n  aquatint generate \"Once upon a time\" --seed 7\n  aquatint generate \"The \
+    after_help = "Examples:\n  aquatint run\n  aquatint generate \"Once upon a time\" --seed 7\n  aquatint generate \"The \
                   [[3]] sat on the [[5]].\""
 )]
 pub(crate) struct Arguments {
@@ -38,11 +38,11 @@ pub(crate) struct Arguments {
 /// Flags that every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct OutputArguments {
-    /// Say nothing on standard error but errors
+    /// Print nothing but errors on standard error
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
     pub(crate) quiet: bool,
 
-    /// Also say what was resolved, and why
+    /// Also print which settings were resolved, and why
     #[arg(short, long, global = true, help_heading = "Output")]
     pub(crate) verbose: bool,
 
@@ -53,40 +53,42 @@ pub(crate) struct OutputArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Complete a text or fill templates in a conversation with a model
+    /// Complete texts and fill templates interactively
     ///
-    /// Without PROMPT it asks for one after the other; /help says what can be typed. Input from a pipe is one prompt.
+    /// Without PROMPT the program reads prompts from the terminal; type /help for its commands. Piped input is one
+    /// prompt.
     Run(RunArguments),
-    /// Fill a canvas: continue a text, or fill the open places of a template
+    /// Continue a text, or fill the holes of a template
     ///
-    /// A text without [[ ]] is continued by --max-tokens tokens at most. In a template, [[3]] stands for three open tokens
-    /// and [[~8]] for at most eight, which the model may close early; \[[ is a literal [[. Every given character stays.
-    /// What is not set by a flag comes from the model's generation_config.json.
+    /// A text without [[ ]] is continued by at most --max-tokens tokens. In a template, [[3]] is a hole of three tokens
+    /// and [[~8]] one of at most eight, which the model may end early; \[[ is a literal [[. Given characters never
+    /// change. Settings without a flag come from the model's generation_config.json.
     Generate(GenerateArguments),
-    /// Train a model as a recipe says
+    /// Train a model from a recipe
     ///
-    /// Everything is written to the run folder: the model in Hugging Face shape, the state for --resume, metrics.jsonl and
-    /// the loss curve. Ctrl-C saves and leaves; --resume goes on from there, bit for bit.
+    /// The run folder gets the model in Hugging Face layout, the state for --resume, metrics.jsonl and the loss curve.
+    /// Ctrl-C saves and exits; --resume continues from there, bit for bit.
     Train(TrainArguments),
-    /// Measure a model
+    /// Evaluate models
     #[command(subcommand, arg_required_else_help = true)]
     Eval(EvalCommand),
-    /// Measure speed and memory: a forward pass, a training step, a generation
+    /// Measure speed and memory of a forward pass, a training step or a generation
     ///
-    /// Each thing runs once before it counts. GFLOP/s count what has to be computed, whatever the kernels do, and are set
-    /// against what multiply-adds in registers reach on this processor. Weights of --config are random.
+    /// Each measurement has one warm-up run. GFLOP/s count the operations of the network, whatever the kernels do, and
+    /// are compared with the peak of multiply-adds in registers on this processor. With --config the weights are
+    /// random.
     Bench(BenchArguments),
-    /// Write a model whose matrices are integers of 8 or 4 bits
+    /// Quantise a model to 8 or 4 bits
     ///
-    /// The matrices of the blocks are rounded to the nearest integer times a scale; word vectors and norms stay. The folder
-    /// is of Hugging Face shape, with tensors as compressed-tensors lays them out.
+    /// The matrices of the blocks become integers with scales, rounded to nearest; embeddings and norms stay. The
+    /// folder has Hugging Face layout, with tensors in the compressed-tensors format.
     #[command(name = "quantize", visible_alias = "quantise")]
     Quantise(QuantiseArguments),
-    /// Show what a model is: its network, size, vocabulary and defaults
+    /// Show a model's network, size, vocabulary and default settings
     Show(ShowArguments),
-    /// List the models at hand
+    /// List the available models
     List(ListArguments),
-    /// Say what this machine can do and which path will be taken
+    /// Show what this machine supports and which device will be used
     Doctor(DoctorArguments),
     /// Print a completion script for a shell
     Completions(CompletionsArguments),
@@ -95,16 +97,16 @@ pub(crate) enum Command {
 /// Which model, where and in which precision.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct DeviceArguments {
-    /// Where to compute: auto (an NVIDIA GPU where one is ready, else the processor), cpu, cpu-scalar (the slow path that
-    /// defines what is right), cuda, cuda:N (GPU N, from 0)
+    /// Device: auto (an NVIDIA GPU if one is ready, else the CPU), cpu, cpu-scalar (slow; the reference for all
+    /// others), cuda, cuda:N (GPU N, from 0)
     #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Computing")]
     pub(crate) device: DeviceChoice,
 
-    /// Number format of the products
+    /// Number format of matrix products
     #[arg(long, visible_alias = "dtype", value_name = "PRECISION", default_value = "auto", help_heading = "Computing")]
     pub(crate) precision: Precision,
 
-    /// Threads to use [default: one for each processor]
+    /// Number of threads [default: one per processor]
     #[arg(short = 't', long, value_name = "N", help_heading = "Computing")]
     pub(crate) threads: Option<usize>,
 }
@@ -112,25 +114,25 @@ pub(crate) struct DeviceArguments {
 /// As [`aquatint::runtime::Precision`], with what `--help` says of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Precision {
-    /// bf16 where the processor has instructions for it, else f32
+    /// bf16 if the processor has instructions for it, else f32
     #[default]
     Auto,
     /// 32 bits
     F32,
-    /// Products of factors rounded to 16 bits (bfloat16), sums in 32
+    /// Factors rounded to 16 bits (bfloat16), sums in 32 bits
     Bf16,
-    /// Matrices as integers of 8 bits with a scale for each output
+    /// Matrices as 8-bit integers with a scale per output
     Int8,
-    /// Matrices as integers of 4 bits with a scale for 32 of them; the head has 8
+    /// Matrices as 4-bit integers with a scale per 32 inputs; the head has 8 bits
     Int4,
-    /// 64 bits, on the scalar path only
+    /// 64 bits, only on cpu-scalar
     F64,
 }
 
 /// How a canvas is filled. What is not given comes from the model's `generation_config.json`.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct SamplingArguments {
-    /// Tokens to write when a text is continued
+    /// Maximum number of tokens when a text is continued
     #[arg(
         short = 'n',
         long,
@@ -140,16 +142,16 @@ pub(crate) struct SamplingArguments {
     )]
     pub(crate) max_tokens: Option<usize>,
 
-    /// Denoising steps for each block
+    /// Denoising steps per block
     #[arg(long, value_name = "N", aliases = ["num-inference-steps", "diffusion-steps"], help_heading = "Sampling")]
     pub(crate) steps: Option<usize>,
 
-    /// Open positions that are filled together, block after block [default: all of them]
+    /// Open positions that are filled together, block after block [default: all]
     #[arg(long, value_name = "N", alias = "block-size", help_heading = "Sampling")]
     pub(crate) block_length: Option<usize>,
 
-    /// Which beliefs become final at a step: confidence, margin, entropy, random, ancestral, first-hitting,
-    /// threshold:P, entropy-bound:NATS, last (all at the last step), auto (the model's own process)
+    /// Commit policy, which tokens become final at a step: confidence, margin, entropy, random, ancestral,
+    /// first-hitting, threshold:P, entropy-bound:NATS, last (all at the last step), auto (that of the model's process)
     #[arg(long, value_name = "POLICY", help_heading = "Sampling")]
     pub(crate) policy: Option<String>,
 
@@ -167,31 +169,31 @@ pub(crate) struct SamplingArguments {
     )]
     pub(crate) entropy_bound: Option<f64>,
 
-    /// Take tokens back and look again (ReMDM): none, cap:ETA, rescale:ETA, conf:ETA, loop:ETA
+    /// Remask committed tokens (ReMDM): none, cap:ETA, rescale:ETA, conf:ETA, loop:ETA
     #[arg(long, value_name = "RULE", help_heading = "Sampling")]
     pub(crate) remasking: Option<String>,
 
-    /// 0 takes the likeliest token, 1 draws from the model's belief
+    /// Sampling temperature: 0 takes the likeliest token, 1 samples from the model's prediction
     #[arg(allow_negative_numbers = true, long, value_name = "T", alias = "temp", help_heading = "Sampling")]
     pub(crate) temperature: Option<f64>,
 
-    /// Draw among the K likeliest tokens only
+    /// Sample among the K likeliest tokens
     #[arg(long, value_name = "K", help_heading = "Sampling")]
     pub(crate) top_k: Option<usize>,
 
-    /// Draw among the likeliest tokens that hold P of the probability
+    /// Sample among the likeliest tokens whose probabilities sum to P
     #[arg(allow_negative_numbers = true, long, value_name = "P", help_heading = "Sampling")]
     pub(crate) top_p: Option<f64>,
 
-    /// Make tokens that are on the canvas already less likely; 1 is neutral
+    /// Penalty for tokens that are already on the canvas; 1 is neutral
     #[arg(allow_negative_numbers = true, long, value_name = "R", alias = "repeat-penalty", help_heading = "Sampling")]
     pub(crate) repetition_penalty: Option<f64>,
 
-    /// Push the belief away from that without the given text; 1 is neutral
+    /// Classifier-free guidance by the given text; 1 is neutral
     #[arg(allow_negative_numbers = true, long, value_name = "S", help_heading = "Sampling")]
     pub(crate) guidance_scale: Option<f64>,
 
-    /// The same in LLaDA's convention: W is S - 1, 0 is neutral
+    /// Guidance in LLaDA's convention: W is S - 1, 0 is neutral
     #[arg(
         allow_negative_numbers = true,
         long,
@@ -201,30 +203,30 @@ pub(crate) struct SamplingArguments {
     )]
     pub(crate) cfg_scale: Option<f64>,
 
-    /// What is remembered between steps: none, exact (networks with blocks in order; the same text for less work),
-    /// prefix or dual (all others; approximate) [default: exact where it can be, else none]
+    /// KV cache: none, exact (block diffusion; the same text for less work), prefix or dual (other models; approximate)
+    /// [default: exact where possible, else none]
     #[arg(long, value_name = "CACHE", help_heading = "Sampling")]
     pub(crate) cache: Option<String>,
 
-    /// Read everything again after N steps, where the cache is approximate [default: at each block only]
+    /// Recompute an approximate cache after N steps [default: at each block only]
     #[arg(long, value_name = "N", requires = "cache", help_heading = "Sampling")]
     pub(crate) cache_refresh: Option<usize>,
 
-    /// How much of the noise at positions that stay open is drawn afresh at each step, from 0 to 1 [default: as the
-    /// model's process has it]
+    /// Share of the noise at open positions that each step draws again, from 0 to 1 [default: that of the model's
+    /// process]
     #[arg(allow_negative_numbers = true, long, value_name = "SHARE", help_heading = "Sampling")]
     pub(crate) churn: Option<f64>,
 
-    /// Steps at the same time after each step, which draw a share of the noise afresh (predictor-corrector): --churn, or 0.2
+    /// Corrector steps after each step (predictor-corrector), which draw a share of the noise again: --churn, or 0.2
     /// [default: 0]
     #[arg(long, value_name = "N", help_heading = "Sampling")]
     pub(crate) correctors: Option<usize>,
 
-    /// Keep what the policy accepts open to the last step, and draw the rest anew
+    /// Keep accepted positions open until the last step, and draw all others again
     #[arg(long, help_heading = "Sampling")]
     pub(crate) revise: bool,
 
-    /// Same seed, same text [default: drawn afresh and shown]
+    /// Random seed; the same seed gives the same text [default: random, and printed]
     #[arg(short = 's', long, value_name = "N", help_heading = "Sampling")]
     pub(crate) seed: Option<u64>,
 }
@@ -236,23 +238,23 @@ pub(crate) struct SamplingArguments {
                         the [[5]].\" --steps 8\n  echo \"A fox\" | aquatint generate - --format json"
 )]
 pub(crate) struct GenerateArguments {
-    /// Text to continue or template to fill; `-` reads it from standard input
+    /// Text to continue or template to fill; `-` reads standard input
     #[arg(value_name = "TEMPLATE", required_unless_present = "prompt")]
     pub(crate) template: Option<String>,
 
-    /// The same as TEMPLATE
+    /// Same as TEMPLATE
     #[arg(short, long, value_name = "TEMPLATE", conflicts_with = "template")]
     pub(crate) prompt: Option<String>,
 
-    /// A folder or the name of a built-in model [default: the built-in model]
+    /// Model folder or name of a built-in model [default: the built-in model]
     #[arg(short, long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
 
-    /// What goes to standard output: the text, one JSON object, or one JSON object for each event
+    /// Output format: the text, one JSON object, or one JSON object per event
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: Format,
 
-    /// Write every step to FILE as JSON lines
+    /// Write all events to FILE as JSON lines
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
 
@@ -289,19 +291,19 @@ pub(crate) enum ReportFormat {
     after_help = "Examples:\n  aquatint run\n  aquatint run tales \"Once upon a time\"\n  echo \"A fox\" | aquatint run"
 )]
 pub(crate) struct RunArguments {
-    /// A folder or the name of a built-in model [default: the built-in model]
+    /// Model folder or name of a built-in model [default: the built-in model]
     #[arg(value_name = "MODEL")]
     pub(crate) model: Option<String>,
 
-    /// Answer this one prompt and leave
+    /// Answer this prompt and exit
     #[arg(value_name = "PROMPT")]
     pub(crate) words: Option<String>,
 
-    /// The same as MODEL
+    /// Same as MODEL
     #[arg(short = 'm', long = "model", value_name = "MODEL", conflicts_with = "model")]
     pub(crate) model_flag: Option<String>,
 
-    /// The same as PROMPT
+    /// Same as PROMPT
     #[arg(short, long, value_name = "PROMPT", conflicts_with = "words")]
     pub(crate) prompt: Option<String>,
 
@@ -319,23 +321,23 @@ pub(crate) struct RunArguments {
                         run.steps=2000\n  aquatint train recipes/tales.toml --out runs/tales --resume"
 )]
 pub(crate) struct TrainArguments {
-    /// The recipe, a TOML file
+    /// Recipe, a TOML file
     #[arg(value_name = "RECIPE")]
     pub(crate) recipe: PathBuf,
 
-    /// Go on with the run in the run folder
+    /// Continue the run in the run folder
     #[arg(long)]
     pub(crate) resume: bool,
 
-    /// Print the recipe with every gap filled, and leave
+    /// Print the resolved recipe and exit
     #[arg(long, conflicts_with = "resume")]
     pub(crate) dry_run: bool,
 
-    /// Change one key of the recipe; may be repeated
+    /// Override a key of the recipe; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
 
-    /// The run folder [default: the recipe's `output`]
+    /// Run folder [default: the recipe's `output`]
     #[arg(long, value_name = "DIR", alias = "out-dir")]
     pub(crate) out: Option<PathBuf>,
 
@@ -345,20 +347,20 @@ pub(crate) struct TrainArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EvalCommand {
-    /// Bound the likelihood of a text: nats per token, bits per byte, perplexity, each with its standard error
+    /// Measure the likelihood of a text: nats per token, bits per byte, perplexity, with standard errors
     Likelihood(LikelihoodArguments),
-    /// Hold models against each other: what they write in few and in many steps, judged by a causal model
+    /// Compare models: the texts they generate at several numbers of steps, judged by a causal model
     ///
-    /// Each model writes texts on empty canvases. The judge says how likely they are; the entropy of the tokens within a text
-    /// says whether that is because they repeat themselves. Figures, tables and plots go to the folder of --out, and what is
-    /// there already is not measured again.
+    /// Each model generates texts from empty canvases. The judge measures their perplexity, which repetition lowers,
+    /// too; so the entropy of the tokens within a text is measured as well. Figures, tables and plots go to --out, and
+    /// figures that are there already are not measured again.
     Compare(CompareArguments),
-    /// Have models solve Sudoku puzzles that none of them has seen
+    /// Solve Sudoku puzzles that are not in the training data
     Sudoku(SudokuArguments),
-    /// Write Sudoku puzzles with their solutions, to train on
+    /// Write Sudoku puzzles with their solutions as training data
     ///
-    /// Each line is a JSON object whose `text` holds 81 clues, `.` where nothing is given, and the 81 digits of the only
-    /// solution. No solution that is written to train on is ever asked by `eval sudoku`.
+    /// Each line is a JSON object whose `text` has 81 clues, `.` for an empty cell, and the 81 digits of the only
+    /// solution. `eval sudoku` uses no solution of the training data.
     Puzzles(PuzzleArguments),
 }
 
@@ -370,55 +372,55 @@ pub(crate) enum EvalCommand {
                         ../shared/data/stories-valid.jsonl.zst"
 )]
 pub(crate) struct CompareArguments {
-    /// Models, each a folder or NAME=FOLDER
+    /// Models, each FOLDER or NAME=FOLDER
     #[arg(required = true, value_name = "MODEL")]
     pub(crate) models: Vec<String>,
 
-    /// The causal model that judges
+    /// Causal model that judges the texts
     #[arg(long, value_name = "MODEL")]
     pub(crate) judge: String,
 
-    /// Denoising steps to try
+    /// Numbers of denoising steps
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "4,8,16,32,64,128")]
     pub(crate) steps: Vec<usize>,
 
-    /// Texts that each model writes at each number of steps
+    /// Texts per model and number of steps
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub(crate) texts: usize,
 
-    /// Tokens of a text [default: as many as the model can read]
+    /// Tokens per text [default: the model's context length]
     #[arg(long, value_name = "N")]
     pub(crate) length: Option<usize>,
 
-    /// Held-out text, on which likelihoods are measured, too
+    /// Held-out text whose likelihood is measured, too
     #[arg(short, long, value_name = "FILE")]
     pub(crate) data: Option<PathBuf>,
 
-    /// Canvases of held-out text to measure
+    /// Number of canvases of held-out text
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub(crate) limit: usize,
 
-    /// Times drawn for each canvas of held-out text
+    /// Diffusion times drawn per canvas of held-out text
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) samples: usize,
 
-    /// The policy, as in `generate`
+    /// Commit policy, as in `generate`
     #[arg(long, value_name = "POLICY", default_value = "auto")]
     pub(crate) policy: String,
 
-    /// 0 takes the likeliest token, 1 draws from the model's belief
+    /// Sampling temperature: 0 takes the likeliest token, 1 samples from the model's prediction
     #[arg(allow_negative_numbers = true, long, value_name = "T", default_value_t = 1.0)]
     pub(crate) temperature: f64,
 
-    /// Seed of the texts; same seed, same texts
+    /// Random seed; the same seed gives the same texts
     #[arg(short, long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
 
-    /// The folder of figures, tables, plots and samples
+    /// Folder for figures, tables, plots and samples
     #[arg(long, value_name = "DIR", default_value = "compare")]
     pub(crate) out: PathBuf,
 
-    /// What goes to standard output: tables, or one JSON object
+    /// Output format: tables or one JSON object
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: ReportFormat,
 
@@ -433,15 +435,15 @@ pub(crate) struct CompareArguments {
                         runs/sudoku/masked runs/sudoku/gaussian --puzzles 200"
 )]
 pub(crate) struct SudokuArguments {
-    /// Folders of models that were trained on puzzles
+    /// Folders of models trained on puzzles
     #[arg(required = true, value_name = "MODEL")]
     pub(crate) models: Vec<String>,
 
-    /// Puzzles to solve
+    /// Number of puzzles
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(crate) puzzles: usize,
 
-    /// Policies to try, as in `generate`
+    /// Commit policies, as in `generate`
     #[arg(long, value_name = "POLICY", value_delimiter = ',', default_value = "auto")]
     pub(crate) policies: Vec<String>,
 
@@ -449,19 +451,19 @@ pub(crate) struct SudokuArguments {
     #[arg(long, value_name = "N", default_value_t = 81)]
     pub(crate) steps: usize,
 
-    /// 0 takes the likeliest digit, 1 draws from the model's belief
+    /// Sampling temperature: 0 takes the likeliest digit, 1 samples from the model's prediction
     #[arg(allow_negative_numbers = true, long, value_name = "T", default_value_t = 0.0)]
     pub(crate) temperature: f64,
 
-    /// Fewest and most clues of a puzzle
+    /// Minimum and maximum number of clues
     #[arg(long, value_name = "FEWEST-MOST", default_value = "24-40")]
     pub(crate) clues: String,
 
-    /// Seed of the puzzles and of the noise; same seed, same numbers
+    /// Random seed of the puzzles and the noise
     #[arg(short, long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
 
-    /// What goes to standard output: a table, or one JSON object
+    /// Output format: a table or one JSON object
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: ReportFormat,
 
@@ -472,66 +474,66 @@ pub(crate) struct SudokuArguments {
 /// What `eval puzzles` takes.
 #[derive(Debug, Args)]
 pub(crate) struct PuzzleArguments {
-    /// The file to write, JSON lines
+    /// File to write, JSON lines
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 
-    /// Puzzles to write
+    /// Number of puzzles
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub(crate) count: usize,
 
-    /// Write puzzles that are kept from training instead
+    /// Write puzzles that are reserved for evaluation instead
     #[arg(long)]
     pub(crate) unseen: bool,
 
-    /// Fewest and most clues of a puzzle
+    /// Minimum and maximum number of clues
     #[arg(long, value_name = "FEWEST-MOST", default_value = "24-40")]
     pub(crate) clues: String,
 
-    /// Seed of the puzzles
+    /// Random seed of the puzzles
     #[arg(short, long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct LikelihoodArguments {
-    /// A folder or the name of a built-in model [default: the built-in model]
+    /// Model folder or name of a built-in model [default: the built-in model]
     #[arg(short, long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
 
-    /// The text to measure: a file or a folder (.txt, .jsonl, .jsonl.zst, .parquet)
+    /// Text to measure: a file or a folder (.txt, .jsonl, .jsonl.zst, .parquet)
     #[arg(short, long, value_name = "FILE")]
     pub(crate) data: PathBuf,
 
-    /// The field or column that holds the text [default: text]
+    /// Field or column with the text [default: text]
     #[arg(long, value_name = "NAME")]
     pub(crate) field: Option<String>,
 
-    /// Keep only rows whose field has this value; may be repeated
+    /// Only rows whose field has this value; may be repeated
     #[arg(long = "where", value_name = "FIELD=VALUE")]
     pub(crate) filter: Vec<String>,
 
-    /// Tokens at the beginning of each document that are given and cost nothing
+    /// Number of tokens at the start of each document that are given and not measured
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) given: usize,
 
-    /// Times drawn for each canvas; more lower the standard error
+    /// Diffusion times drawn per canvas; more of them lower the standard error
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) samples: usize,
 
-    /// Measure a gaussian field along its probability flow in N steps, as a check on the bound
+    /// Measure gaussian diffusion along its probability flow in N steps, as a check of the bound
     #[arg(long, value_name = "N", conflicts_with_all = ["samples", "given"])]
     pub(crate) flow: Option<usize>,
 
-    /// Measure N canvases only, spread evenly over the text
+    /// Measure only N canvases, spread evenly over the text
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
 
-    /// Seed of the noise; same seed, same numbers
+    /// Random seed of the noise; the same seed gives the same figures
     #[arg(short, long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
 
-    /// What goes to standard output: lines to read, or one JSON object
+    /// Output format: text or one JSON object
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: ReportFormat,
 
@@ -547,73 +549,73 @@ pub(crate) struct LikelihoodArguments {
                         --train --batch 8 --breakdown"
 )]
 pub(crate) struct BenchArguments {
-    /// A folder or the name of a built-in model [default: the built-in model]
+    /// Model folder or name of a built-in model [default: the built-in model]
     #[arg(value_name = "MODEL")]
     pub(crate) model: Option<String>,
 
-    /// Measure the network that this config.json describes, with random weights
+    /// Measure the network of this config.json, with random weights
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Positions of each sequence [default: 128, or as many as the model can read]
+    /// Positions per sequence [default: 128, or the context length if it is shorter]
     #[arg(short, long, value_name = "N")]
     pub(crate) length: Option<usize>,
 
-    /// Sequences that are read together
+    /// Sequences per batch
     #[arg(short, long, value_name = "N", default_value_t = 1)]
     pub(crate) batch: usize,
 
-    /// Positions of each sequence whose logits are wanted: all or N [default: all; half of them with --train]
+    /// Positions per sequence whose logits are computed: all or N [default: all; half of them with --train]
     #[arg(long, value_name = "N")]
     pub(crate) rows: Option<Rows>,
 
-    /// Times that each thing runs
+    /// Runs per measurement
     #[arg(short, long, value_name = "N", default_value_t = 10)]
     pub(crate) repeat: usize,
 
-    /// Time a training step instead: forward, backward, clipping, AdamW
+    /// Measure a training step instead: forward, backward, clipping, AdamW
     #[arg(long)]
     pub(crate) train: bool,
 
-    /// Also time a generation: the last N positions of the length are written, greedily by confidence
+    /// Also measure a generation: the last N positions are filled, greedily by confidence
     #[arg(short, long, value_name = "N", conflicts_with = "train")]
     pub(crate) generate: Option<usize>,
 
-    /// Denoising steps for each block of --generate [default: 4 tokens a step]
+    /// Denoising steps per block of --generate [default: 4 tokens per step]
     #[arg(long, value_name = "N", requires = "generate")]
     pub(crate) steps: Option<usize>,
 
-    /// Positions that --generate fills together, block after block [default: all of them]
+    /// Block length of --generate [default: all open positions]
     #[arg(long, value_name = "N", requires = "generate")]
     pub(crate) block_length: Option<usize>,
 
-    /// What --generate remembers between steps: none, exact, prefix or dual; how far the approximate ones are off is
-    /// told [default: exact where it can be, else none]
+    /// KV cache of --generate: none, exact, prefix or dual; the drift of the approximate ones is printed [default:
+    /// exact where possible, else none]
     #[arg(long, value_name = "CACHE", requires = "generate")]
     pub(crate) cache: Option<String>,
 
-    /// Steps after which an approximate cache is made anew [default: at each block only]
+    /// Recompute an approximate cache after N steps [default: at each block only]
     #[arg(long, value_name = "N", requires = "cache")]
     pub(crate) cache_refresh: Option<usize>,
 
-    /// Also tell the time of each operation
+    /// Also print the time of each operation
     #[arg(long)]
     pub(crate) breakdown: bool,
 
-    /// What goes to standard output: a table, or one JSON object
+    /// Output format: a table or one JSON object
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: ReportFormat,
 
-    /// Write the JSON object to FILE, too
+    /// Also write the JSON object to FILE
     #[arg(short, long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 
-    /// Where to compute: auto (an NVIDIA GPU where one is ready, else the processor), cpu, cpu-scalar (the slow path that
-    /// defines what is right), cuda, cuda:N (GPU N, from 0)
+    /// Device: auto (an NVIDIA GPU if one is ready, else the CPU), cpu, cpu-scalar (slow; the reference for all
+    /// others), cuda, cuda:N (GPU N, from 0)
     #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Computing")]
     pub(crate) device: DeviceChoice,
 
-    /// Number formats of the arithmetic, separated by commas
+    /// Number formats of matrix products, separated by commas
     #[arg(
         long,
         visible_alias = "dtype",
@@ -624,7 +626,7 @@ pub(crate) struct BenchArguments {
     )]
     pub(crate) precision: Vec<Precision>,
 
-    /// Numbers of threads to use, separated by commas [default: one for each processor]
+    /// Numbers of threads, separated by commas [default: one per processor]
     #[arg(short = 't', long, value_name = "N", value_delimiter = ',', help_heading = "Computing")]
     pub(crate) threads: Vec<usize>,
 }
@@ -656,30 +658,30 @@ impl FromStr for Rows {
                         --group 64 --head 8 --out runs/big-4"
 )]
 pub(crate) struct QuantiseArguments {
-    /// A folder or the name of a built-in model
+    /// Model folder or name of a built-in model
     #[arg(value_name = "MODEL")]
     pub(crate) model: String,
 
-    /// Bits of each integer: 8 or 4
+    /// Bits per integer: 8 or 4
     #[arg(long, value_name = "BITS", default_value_t = 8)]
     pub(crate) bits: u32,
 
-    /// Consecutive inputs that share a scale [default: all of an output in 8 bits, 32 in 4 bits]
+    /// Consecutive inputs that share a scale [default: all inputs of an output for 8 bits, 32 for 4 bits]
     #[arg(long, value_name = "N", alias = "group-size")]
     pub(crate) group: Option<usize>,
 
-    /// What becomes of the head, where it is a matrix of its own
+    /// Output head, if it is untied: keep it, or quantise it to 8 bits
     #[arg(long, value_name = "HEAD", default_value = "keep")]
     pub(crate) head: HeadChoice,
 
-    /// The folder to write
+    /// Folder to write
     #[arg(long, value_name = "DIR", alias = "out-dir")]
     pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum HeadChoice {
-    /// It stays as it is
+    /// Leave it unchanged
     #[default]
     Keep,
     /// 8 bits
@@ -689,29 +691,29 @@ pub(crate) enum HeadChoice {
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowArguments {
-    /// A folder or the name of a built-in model [default: the built-in model]
+    /// Model folder or name of a built-in model [default: the built-in model]
     #[arg(value_name = "MODEL")]
     pub(crate) model: Option<String>,
 
-    /// What goes to standard output: lines to read, or one JSON object
+    /// Output format: text or one JSON object
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: ReportFormat,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArguments {
-    /// Folders to look for models in
+    /// Folders to search for models
     #[arg(value_name = "DIR", default_value = "runs")]
     pub(crate) folders: Vec<PathBuf>,
 
-    /// What goes to standard output: lines to read, or one JSON object
+    /// Output format: text or one JSON object
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: ReportFormat,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArguments {
-    /// What goes to standard output: lines to read, or one JSON object
+    /// Output format: text or one JSON object
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: ReportFormat,
 }
