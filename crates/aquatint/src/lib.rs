@@ -26,7 +26,7 @@
 //! ```
 //!
 //! [`Model`] is the short way. The crates it stands on are here whole: the mathematics in [`diffusion`], the loop in
-//! [`generate`], training in [`train`], measuring in [`evaluate`], networks and devices in [`network`] and [`compute`], files
+//! [`generate`], training in [`train`] and [`batch`], measuring in [`evaluate`], networks and devices in [`network`] and [`compute`], files
 //! in [`checkpoint`] and [`corpus`], text in [`vocabulary`]. What went wrong stands in an error's message, what helps in its
 //! [`Hint`].
 #![forbid(unsafe_code)]
@@ -36,6 +36,7 @@ mod hint;
 mod model;
 pub mod runtime;
 
+pub use aquatint_batch as batch;
 pub use aquatint_checkpoint as checkpoint;
 pub use aquatint_compute as compute;
 pub use aquatint_corpus as corpus;

@@ -3,18 +3,22 @@
 use crate::Error;
 use crate::runtime::{DeviceChoice, Runtime, RuntimeSettings};
 use aquatint_checkpoint::Checkpoint;
-use aquatint_diffusion::{Canvas, Process, TokenId};
+use aquatint_corpus::Source;
+use aquatint_diffusion::{Canvas, Layout, Process, TokenId};
+use aquatint_evaluate::{HeldOut, HeldOutEvent, Likelihood, MeasureSettings, Writer};
 use aquatint_generate::{DenoisingEvent, GenerateError, Outcome, Request, Settings, generate};
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Role, Template, TemplateCanvas};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A loaded model.
 pub struct Model {
     checkpoint: Checkpoint,
     network: Box<dyn Denoiser>,
-    process: Arc<dyn Process>,
+    /// What the network undoes; a causal one undoes nothing.
+    process: Option<Arc<dyn Process>>,
     end: Option<TokenId>,
     forbidden: Vec<TokenId>,
 }
@@ -30,25 +34,80 @@ impl Model {
         Runtime::new(&settings)?.open(name)
     }
 
-    /// A model from a checkpoint and its network on any device.
+    /// A model from a checkpoint and its network on any device. A causal one can be measured, but fills no canvas.
     ///
     /// # Errors
     /// When the model lacks what its process needs.
     pub fn new(checkpoint: Checkpoint, network: Box<dyn Denoiser>) -> Result<Self, Error> {
         let forbidden = checkpoint.vocabulary.non_text_tokens(checkpoint.spec.vocabulary_size);
         let end = checkpoint.vocabulary.role(Role::End);
-        Ok(Self {
-            process: checkpoint.spec.process().map_err(GenerateError::Setting)?,
-            end,
-            forbidden,
-            checkpoint,
-            network,
-        })
+        let process = match checkpoint.spec.attention {
+            Layout::Causal => None,
+            Layout::Full | Layout::Block { .. } => Some(checkpoint.spec.process().map_err(GenerateError::Setting)?),
+        };
+        Ok(Self { process, end, forbidden, checkpoint, network })
     }
 
     /// The checkpoint: its description, vocabulary and advice.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// The network.
+    pub fn denoiser(&self) -> &dyn Denoiser {
+        self.network.as_ref()
+    }
+
+    /// Held-out text as canvases of this model's length, packed into the folder `cache` once.
+    ///
+    /// # Errors
+    /// When the text cannot be read or has no document.
+    pub fn held_out(
+        &self,
+        source: Source,
+        cache: &Path,
+        events: &mut dyn FnMut(HeldOutEvent),
+    ) -> Result<HeldOut, Error> {
+        Ok(HeldOut::open(source, &self.checkpoint.vocabulary, self.checkpoint.spec.context_length, cache, events)?)
+    }
+
+    /// What held-out text costs under this model, a causal one included; `progress` is told the canvases done and returns
+    /// whether to go on.
+    ///
+    /// ```
+    /// use aquatint::Model;
+    /// use aquatint::corpus::Source;
+    /// use aquatint::evaluate::MeasureSettings;
+    ///
+    /// # fn main() -> Result<(), aquatint::Error> {
+    /// # let valid = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/sample/valid");
+    /// # let cache = std::env::temp_dir().join("aquatint-doctest");
+    /// let model = Model::open("tales")?;
+    /// let held_out = model.held_out(Source::new(valid), &cache, &mut |_| {})?;
+    /// let settings = MeasureSettings { limit: Some(2), ..MeasureSettings::default() };
+    /// let likelihood = model.measure(&held_out, &settings, &mut |_| true)?;
+    /// assert!(likelihood.bits_per_byte > 0.5 && likelihood.bits_per_byte < 8.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`HeldOut::measure`].
+    pub fn measure(
+        &self,
+        held_out: &HeldOut,
+        settings: &MeasureSettings,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Likelihood, Error> {
+        Ok(held_out.measure(self.network.as_ref(), &self.checkpoint.vocabulary, settings, progress)?)
+    }
+
+    /// This model as a writer of texts and puzzles that are measured.
+    ///
+    /// # Errors
+    /// When the network is causal.
+    pub fn writer(&self) -> Result<Writer<'_>, Error> {
+        Ok(Writer::new(self.network.as_ref(), &self.checkpoint.vocabulary)?)
     }
 
     /// Lays out a template as it stands; a text without an open place is continued by about `continuation` tokens.
@@ -96,7 +155,8 @@ impl Model {
         requests: &[Request],
         events: &mut dyn FnMut(usize, DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Vec<Outcome>, Error> {
-        let outcomes = generate(self.network.as_ref(), self.process.as_ref(), requests, events).into_iter();
+        let Some(process) = &self.process else { return Err(GenerateError::Causal.into()) };
+        let outcomes = generate(self.network.as_ref(), process.as_ref(), requests, events).into_iter();
         Ok(outcomes.collect::<Result<_, _>>()?)
     }
 

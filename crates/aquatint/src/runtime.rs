@@ -33,7 +33,7 @@ pub use settings::{DeviceChoice, ParseDeviceError, Precision, RuntimeSettings};
 use crate::{Error, Model};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::{Arithmetic, Cpu, CpuPath, Cuda, Device, DeviceError, WeightFormat, peak};
-use aquatint_network::Denoiser;
+use aquatint_network::{Denoiser, Learner};
 use aquatint_train::{Summary, Training, TrainingEvent};
 
 /// A device with its precision, ready for any number of models.
@@ -215,6 +215,58 @@ impl Runtime {
         self.run(Prepare(checkpoint, self.format()))
     }
 
+    /// The network of a checkpoint for learning; its device is hidden behind the trait.
+    ///
+    /// ```
+    /// use aquatint::batch::{NoisyBatch, PackedBatch};
+    /// use aquatint::checkpoint::Checkpoint;
+    /// use aquatint::corpus::CanvasBatch;
+    /// use aquatint::diffusion::{Key, Time};
+    /// use aquatint::runtime::{DeviceChoice, Runtime, RuntimeSettings};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cpu = RuntimeSettings { device: DeviceChoice::Cpu, ..RuntimeSettings::default() };
+    /// let checkpoint = Checkpoint::open("tales")?;
+    /// let mut learner = Runtime::new(&cpu)?.learner(&checkpoint)?;
+    ///
+    /// // A text half of which is noise, and the gradient of what the network says of that half.
+    /// let tokens = checkpoint.vocabulary.encode("Once upon a time there was a fox.")?;
+    /// let length = tokens.len();
+    /// let canvases = CanvasBatch { length, tokens, documents: vec![0; length] };
+    /// let rows = PackedBatch::new(&canvases, checkpoint.spec.attention)?;
+    /// let process = checkpoint.spec.process()?;
+    /// let mut batch = NoisyBatch::new(&rows);
+    /// let noisy = process.corrupt(&rows.tokens, &vec![true; length], Time::nearest(0.5), &mut Key::new(7).at(0, 0));
+    /// batch.put(0..length, noisy);
+    /// let costs = learner.forward_backward_costs(&batch.input(&rows, &checkpoint.spec, None), &batch.terms)?;
+    /// assert_eq!(costs.len(), batch.terms.len());
+    /// assert!(learner.gradient_norm() > 0.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the precision is one of integers, the weights cannot be read, or the device lacks the memory.
+    pub fn learner(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Learner>, Error> {
+        struct Load<'a>(&'a Checkpoint);
+        impl DeviceTask for Load<'_> {
+            type Output = Box<dyn Learner>;
+            type Error = Error;
+            fn run<D: Device>(self, device: D) -> Result<Self::Output, Error> {
+                Ok(Box::new(self.0.network(device)?))
+            }
+        }
+        self.check_training()?;
+        self.run(Load(checkpoint))
+    }
+
+    fn check_training(&self) -> Result<(), RuntimeError> {
+        match self.precision {
+            Precision::Int8 | Precision::Int4 => Err(RuntimeError::Training { given: self.precision }),
+            Precision::Auto | Precision::F32 | Precision::Bf16 | Precision::F64 => Ok(()),
+        }
+    }
+
     /// Opens a folder or a built-in model by its name.
     ///
     /// # Errors
@@ -256,9 +308,7 @@ impl Runtime {
                 Ok(self.0.run(device, self.1)?)
             }
         }
-        if let Precision::Int8 | Precision::Int4 = self.precision {
-            return Err(RuntimeError::Training { given: self.precision }.into());
-        }
+        self.check_training()?;
         self.run(Train(training, events))
     }
 

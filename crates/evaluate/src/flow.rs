@@ -26,12 +26,12 @@ use aquatint_network::{Denoiser, RowSlots, WholeRows};
 /// Half the distance over which a difference stands for a derivative.
 const REACH: f64 = 1e-2;
 
-/// A field on its way, over the rows that are asked.
+/// A field on its way, over the rows that have a term.
 struct Flow<'a, L: ?Sized> {
     model: &'a L,
     process: &'a dyn Process,
     rows: &'a PackedBatch,
-    asked: &'a NoisyBatch,
+    clean: &'a NoisyBatch,
     vectors: Vectors<'a>,
 }
 
@@ -41,30 +41,30 @@ pub(crate) fn costs<L: Denoiser + ?Sized>(
     model: &L,
     process: &dyn Process,
     rows: &PackedBatch,
-    asked: &NoisyBatch,
+    clean: &NoisyBatch,
     steps: usize,
     key: Key,
 ) -> Result<Option<Vec<f64>>, EvaluateError> {
     let (Some(first), Some(last)) = (process.level(Time::CLEAN), process.level(Time::NOISE)) else { return Ok(None) };
     let values = model.word_vectors()?.unwrap_or_default();
     let vectors = Vectors { size: process.point_size().unwrap_or(0), values: &values };
-    let flow = Flow { model, process, rows, asked, vectors };
-    let canvases: Vec<usize> = asked.terms.iter().map(|term| rows.canvas_of(term.position)).collect();
+    let flow = Flow { model, process, rows, clean, vectors };
+    let canvases: Vec<usize> = clean.terms.iter().map(|term| rows.canvas_of(term.position)).collect();
     let mut costs = vec![0.0; rows.canvases.len()];
     let mut draws = key.at(0, 0);
     let tau = (2.0 * std::f64::consts::PI).ln();
 
     // The clean end: log q(z | x) − log p(x | z).
-    let mut points: Vec<Vec<f64>> = Vec::with_capacity(asked.terms.len());
-    for (term, &canvas) in asked.terms.iter().zip(&canvases) {
+    let mut points: Vec<Vec<f64>> = Vec::with_capacity(clean.terms.len());
+    for (term, &canvas) in clean.terms.iter().zip(&canvases) {
         let noise: Vec<f64> = (0..vectors.size).map(|_| draws.normal()).collect();
         let log_density = |e: &f64| -0.5 * (e * e + tau) - first.sigma.ln();
         costs[canvas] += noise.iter().map(log_density).sum::<f64>();
         let word = vectors.of(term.target).iter().map(|e| f64::from(*e));
         points.push(word.zip(&noise).map(|(e, n)| first.alpha * e + first.sigma * n).collect());
     }
-    let question = flow.question(&points, Time::CLEAN, first);
-    for (cost, &canvas) in question.costs(model, rows, None)?.iter().zip(&canvases) {
+    let noisy = flow.noisy(&points, Time::CLEAN, first);
+    for (cost, &canvas) in noisy.costs(model, rows, None)?.iter().zip(&canvases) {
         costs[canvas] += cost;
     }
 
@@ -93,27 +93,27 @@ fn moved(points: &[Vec<f64>], by: &[Vec<f64>], share: f64) -> Vec<Vec<f64>> {
 }
 
 impl<L: Denoiser + ?Sized> Flow<'_, L> {
-    /// The asked rows at these points.
-    fn question(&self, points: &[Vec<f64>], t: Time, level: Level) -> NoisyBatch {
+    /// The rows with a term, at these points.
+    fn noisy(&self, points: &[Vec<f64>], t: Time, level: Level) -> NoisyBatch {
         let size = self.vectors.size;
         let mut all = ContinuousState::clean(self.rows.tokens.len(), size);
-        for (term, point) in self.asked.terms.iter().zip(points) {
+        for (term, point) in self.clean.terms.iter().zip(points) {
             let point: Vec<f32> = point.iter().map(|z| *z as f32).collect();
             all.set(term.position, 0.0, &point, level.prior_logit_scale() as f32);
         }
-        let mut question = self.asked.clone();
-        question.points = Some(all);
-        question.terms.iter_mut().for_each(|term| term.cost = Cost::CrossEntropy);
-        question.times = vec![self.process.network_time(t, 0, 1) as f32; question.times.len()];
-        question
+        let mut noisy = self.clean.clone();
+        noisy.points = Some(all);
+        noisy.terms.iter_mut().for_each(|term| term.cost = Cost::CrossEntropy);
+        noisy.times = vec![self.process.network_time(t, 0, 1) as f32; noisy.times.len()];
+        noisy
     }
 
-    /// The expected word vector of each asked row.
+    /// The expected word vector of each row with a term.
     fn expected(&self, points: &[Vec<f64>], t: Time, level: Level) -> Result<Vec<Vec<f64>>, EvaluateError> {
-        let question = self.question(points, t, level);
+        let noisy = self.noisy(points, t, level);
         let slots = RowSlots::new(points.len());
-        let input = question.input(self.rows, self.model.spec(), None);
-        self.model.forward_rows(&input, &question.rows(), &|index, logits| {
+        let input = noisy.input(self.rows, self.model.spec(), None);
+        self.model.forward_rows(&input, &noisy.rows(), &|index, logits| {
             softmax_row(logits);
             let mut mean = vec![0.0; self.vectors.size];
             for (p, vector) in logits.iter().zip(self.vectors.values.chunks_exact(self.vectors.size.max(1))) {

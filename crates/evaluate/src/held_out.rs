@@ -41,6 +41,13 @@ pub struct MeasureSettings {
     pub seed: u64,
 }
 
+impl Default for MeasureSettings {
+    /// All canvases, one noisy version of each, nothing given.
+    fn default() -> Self {
+        Self { limit: None, times: 1, prompt: 0, flow: None, seed: 0 }
+    }
+}
+
 impl HeldOut {
     /// Packs a source into `cache`, where it is not packed yet, and lays it out in canvases of `length` positions.
     ///

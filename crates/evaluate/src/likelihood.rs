@@ -130,30 +130,30 @@ pub fn likelihood<L: Denoiser + ?Sized>(
         let rows = PackedBatch::new(&batch?, model.spec().attention)?;
         let mut costs = vec![0.0; rows.canvases.len()];
         for time in 0..times {
-            let question = match rule {
+            let batch = match rule {
                 Rule::Flow { process, steps } => {
-                    let asked = everything(&rows);
-                    let along = flow::costs(model, process, &rows, &asked, steps, key.fold(index))?;
+                    let clean = everything(&rows);
+                    let along = flow::costs(model, process, &rows, &clean, steps, key.fold(index))?;
                     costs = along.ok_or_else(|| EvaluateError::NoFlow { process: process.name() })?;
                     continue;
                 }
                 Rule::Causal { begin } => NoisyBatch::causal(&rows, begin, 1.0),
                 Rule::Diffusion { process, .. } => {
-                    let mut question = NoisyBatch::new(&rows);
-                    let mut told = vec![None; rows.canvases.len()];
+                    let mut batch = NoisyBatch::new(&rows);
+                    let mut times_of = vec![None; rows.canvases.len()];
                     for (part, noisy) in hide(&rows, &Noise { process, prompt }, index, (time, times), key) {
                         let canvas = rows.canvas_of(part.start);
                         costs[canvas] += noisy.constant / times as f64;
-                        told[canvas] = Some(noisy.noise as f32);
-                        question.put(part, noisy);
+                        times_of[canvas] = Some(noisy.noise as f32);
+                        batch.put(part, noisy);
                     }
                     // Empty canvases have no sequence.
-                    question.times = told.into_iter().flatten().collect();
-                    question
+                    batch.times = times_of.into_iter().flatten().collect();
+                    batch
                 }
             };
-            let belief = question.self_conditioning(model, &rows)?;
-            for (term, nats) in question.terms.iter().zip(question.costs(model, &rows, belief.as_deref())?) {
+            let prediction = batch.self_conditioning(model, &rows)?;
+            for (term, nats) in batch.terms.iter().zip(batch.costs(model, &rows, prediction.as_deref())?) {
                 costs[rows.canvas_of(term.position)] += term.weight * nats / times as f64;
             }
         }

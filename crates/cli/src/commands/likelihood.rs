@@ -4,9 +4,10 @@ use crate::arguments::{LikelihoodArguments, ReportFormat};
 use crate::failure::Failure;
 use crate::printer::Printer;
 use crate::{environment, interrupt, model, wire};
+use aquatint::{Error, Model};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_corpus::Source;
-use aquatint_evaluate::{Estimate, EvaluateError, HeldOut, HeldOutEvent, Likelihood, MeasureSettings};
+use aquatint_evaluate::{Estimate, EvaluateError, HeldOutEvent, Likelihood, MeasureSettings};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
@@ -14,9 +15,9 @@ pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<
     let runtime = arguments.device.runtime()?;
     let checkpoint = model::open(arguments.model.as_deref())?;
     let network = runtime.network(&checkpoint)?;
-    let (vocabulary, length) = (&checkpoint.vocabulary, checkpoint.spec.context_length);
+    let model = Model::new(checkpoint, network)?;
     let tell = &mut |event| prepare(event, printer);
-    let held_out = HeldOut::open(source(arguments)?, vocabulary, length, &environment::tokens(), tell)?;
+    let held_out = model.held_out(source(arguments)?, &environment::tokens(), tell)?;
     let count = held_out.canvases().spread(arguments.limit).len();
     let all = held_out.canvases().len();
     printer.detail(format_args!("{count} of {all} canvases on {}", runtime.describe_device()));
@@ -30,7 +31,7 @@ pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<
     };
     let bar = printer.draws().then(|| progress(count as u64));
     interrupt::listen(|| {});
-    let measured = held_out.measure(network.as_ref(), vocabulary, &settings, &mut |done| {
+    let measured = model.measure(&held_out, &settings, &mut |done| {
         if let Some(bar) = &bar {
             bar.set_position(done);
         }
@@ -41,7 +42,7 @@ pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<
     }
     let measured = measured.map_err(stopped)?;
     match arguments.format {
-        ReportFormat::Json => printer.data_line(wire::json(&as_json(&measured, arguments, &checkpoint))?),
+        ReportFormat::Json => printer.data_line(wire::json(&as_json(&measured, arguments, model.checkpoint()))?),
         ReportFormat::Human => printer.data(describe(&measured, arguments.seed)),
     }
 }
@@ -132,9 +133,9 @@ fn as_json(measured: &Likelihood, arguments: &LikelihoodArguments, checkpoint: &
 }
 
 /// A measurement that was interrupted is no wrong input.
-fn stopped(error: EvaluateError) -> Failure {
+fn stopped(error: Error) -> Failure {
     match error {
-        EvaluateError::Stopped => Failure::from(error).negative(),
+        Error::Evaluate(EvaluateError::Stopped) => Failure::from(error).negative(),
         _ => error.into(),
     }
 }

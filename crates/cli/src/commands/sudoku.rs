@@ -4,8 +4,9 @@ use crate::arguments::{PuzzleArguments, ReportFormat, SudokuArguments};
 use crate::failure::Failure;
 use crate::printer::Printer;
 use crate::{interrupt, model, wire};
+use aquatint::Model;
+use aquatint_evaluate::EvaluateError;
 use aquatint_evaluate::sudoku::{ExamResult, ExamSettings, Part, Puzzle, Puzzles, examine};
-use aquatint_evaluate::{EvaluateError, Writer};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -51,7 +52,8 @@ pub(crate) fn run(arguments: &SudokuArguments, printer: &Printer) -> Result<(), 
     for name in &arguments.models {
         let checkpoint = model::open(Some(name))?;
         let network = runtime.network(&checkpoint)?;
-        let writer = Writer::new(network.as_ref(), &checkpoint.vocabulary)?;
+        let model = Model::new(checkpoint, network)?;
+        let writer = model.writer()?;
         for policy in &arguments.policies {
             let settings = ExamSettings {
                 steps: arguments.steps,
@@ -60,7 +62,7 @@ pub(crate) fn run(arguments: &SudokuArguments, printer: &Printer) -> Result<(), 
                 seed: arguments.seed,
             };
             let result = examine(&writer, &puzzles, &settings, interrupt::flag()).map_err(stopped)?;
-            let line = Line::new(checkpoint.origin.to_string(), policy, &result);
+            let line = Line::new(model.checkpoint().origin.to_string(), policy, &result);
             printer.note(format_args!("{name}, {policy}: {} of {} solved", line.solved, line.puzzles));
             lines.push(line);
         }
