@@ -121,8 +121,8 @@ impl Model {
     }
 
     /// The request that fills a form.
-    pub fn request(&self, form: &TemplateCanvas, settings: Settings) -> Request {
-        self.request_for(form.canvas().clone(), settings)
+    pub fn request(&self, template_canvas: &TemplateCanvas, settings: Settings) -> Request {
+        self.request_for(template_canvas.canvas().clone(), settings)
     }
 
     /// The request that fills a canvas of this vocabulary.
@@ -136,11 +136,11 @@ impl Model {
     /// When the canvas does not fit the model, or the network fails.
     pub fn watch(
         &self,
-        form: &TemplateCanvas,
+        template_canvas: &TemplateCanvas,
         settings: &Settings,
         events: &mut dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Outcome, Error> {
-        let request = self.request(form, settings.clone());
+        let request = self.request(template_canvas, settings.clone());
         let mut outcomes = self.serve(&[request], &mut |_, event| events(event))?;
         // One request gives one outcome.
         Ok(outcomes.remove(0))
@@ -161,8 +161,8 @@ impl Model {
     }
 
     /// The text of a filled form: every given character, and what was written in each open place.
-    pub fn text(&self, form: &TemplateCanvas, outcome: &Outcome) -> String {
-        form.text(&self.checkpoint.vocabulary, &outcome.canvas)
+    pub fn text(&self, template_canvas: &TemplateCanvas, outcome: &Outcome) -> String {
+        template_canvas.text(&self.checkpoint.vocabulary, &outcome.canvas)
     }
 
     /// Fills a template and returns its text. A text without an open place is continued by as many tokens as the
@@ -173,9 +173,10 @@ impl Model {
     pub fn fill(&self, template: &str, settings: &Settings) -> Result<String, Error> {
         let given = self.lay_out(template, 0)?.canvas().len();
         let room = self.checkpoint.spec.context_length.saturating_sub(given).max(1);
-        let form = self.lay_out(template, self.checkpoint.generation.max_new_tokens.unwrap_or(128).min(room))?;
-        let outcome = self.watch(&form, settings, &mut |_| ControlFlow::Continue(()))?;
-        Ok(self.text(&form, &outcome))
+        let template_canvas =
+            self.lay_out(template, self.checkpoint.generation.max_new_tokens.unwrap_or(128).min(room))?;
+        let outcome = self.watch(&template_canvas, settings, &mut |_| ControlFlow::Continue(()))?;
+        Ok(self.text(&template_canvas, &outcome))
     }
 }
 

@@ -209,7 +209,7 @@ impl Runtime {
             type Output = Box<dyn Denoiser>;
             type Error = Error;
             fn run<D: Device>(self, device: D) -> Result<Self::Output, Error> {
-                Ok(Box::new(self.0.frozen(device, self.1)?))
+                Ok(Box::new(self.0.inference_network(device, self.1)?))
             }
         }
         self.run(Prepare(checkpoint, self.format()))
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_precision_decides_what_matrices_are_kept_in_and_why() {
+    fn a_precision_decides_the_weight_format_and_says_why() {
         let bf16 = CpuPath::best().multiplies_bf16();
         let auto = Runtime::new(&cpu(Precision::Auto, Some(2))).unwrap();
         assert_eq!(auto.precision(), if bf16 { Precision::Bf16 } else { Precision::F32 });
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_gets_the_device_that_was_asked_for() {
+    fn a_task_gets_the_requested_device() {
         struct Describe;
         impl DeviceTask for Describe {
             type Output = (String, usize);

@@ -152,7 +152,11 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`Checkpoint::build`], and when a matrix cannot be quantised.
-    pub fn frozen<D: Device>(&self, device: D, format: WeightFormat) -> Result<InferenceNetwork<D>, CheckpointError> {
+    pub fn inference_network<D: Device>(
+        &self,
+        device: D,
+        format: WeightFormat,
+    ) -> Result<InferenceNetwork<D>, CheckpointError> {
         self.build(|weights| InferenceNetwork::new(device, self.spec.clone(), format, weights))
     }
 

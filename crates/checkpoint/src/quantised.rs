@@ -119,15 +119,15 @@ impl Weights {
             return self.raw(name, Dtype::I8, &[outputs, inputs]);
         }
         let shape = format!("{name}{SHAPE}");
-        let told = self.raw(&shape, Dtype::I64, &[2])?;
-        let told = told.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes));
+        let stated = self.raw(&shape, Dtype::I64, &[2])?;
+        let stated = stated.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes));
         // What is negative is not any size there is.
-        let told: Vec<usize> = told.map(|size| usize::try_from(size).unwrap_or(usize::MAX)).collect();
-        if told != [outputs, inputs] {
+        let stated: Vec<usize> = stated.map(|size| usize::try_from(size).unwrap_or(usize::MAX)).collect();
+        if stated != [outputs, inputs] {
             return Err(CheckpointError::WrongShape {
                 name: name.to_owned(),
                 file: self.file_of(&shape).to_owned(),
-                found: told,
+                found: stated,
                 expected: vec![outputs, inputs],
             });
         }
@@ -331,7 +331,7 @@ mod tests {
     type Bytes<'a> = (&'a str, Dtype, Vec<usize>, Vec<u8>);
 
     /// What is told of a file with these tensors, read as `x.weight` of the shape `[2, 16]` in groups of 8.
-    fn told(bits: Bits, tensors: &[Bytes], group: usize) -> String {
+    fn stated(bits: Bits, tensors: &[Bytes], group: usize) -> String {
         let folder = tempfile::tempdir().unwrap();
         let parts = tensors.iter().map(|(name, dtype, shape, _)| Part { name, shape, dtype: *dtype }).collect();
         write(&folder.path().join("model.safetensors"), parts, FORMAT, |index| tensors[index].3.clone()).unwrap();
@@ -423,7 +423,7 @@ mod tests {
             ),
         ];
         for (bits, tensors, group, expected) in cases {
-            let error = told(bits, &tensors, group);
+            let error = stated(bits, &tensors, group);
             assert!(error.starts_with(&expected), "{error}\nexpected\n{expected}");
         }
     }

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_is_told_with_its_index() {
+    fn what_is_not_finite_is_reported_with_its_index() {
         for length in [1, BLOCK, BLOCK + 1, 3 * BLOCK] {
             for (storage, bad) in
                 [(Storage::F32, f32::NAN), (Storage::F16, f32::INFINITY), (Storage::Bf16, -f32::INFINITY)]
@@ -148,8 +148,8 @@ mod tests {
                     let mut values = vec![1.0; length];
                     values[index] = bad;
                     let error = decode(storage.dtype(), &storage.encode(&values)).unwrap_err();
-                    let Undecodable::NotFinite(told, value) = error else { panic!("{error:?}") };
-                    assert_eq!((told, value.to_string()), (index, bad.to_string()));
+                    let Undecodable::NotFinite(at, value) = error else { panic!("{error:?}") };
+                    assert_eq!((at, value.to_string()), (index, bad.to_string()));
                 }
             }
         }

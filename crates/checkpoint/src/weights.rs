@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_cut_at_any_byte_is_told_as_truncated() {
+    fn a_file_cut_at_any_byte_is_reported_as_truncated() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         write_weights(&path, &tensors(), Storage::Bf16).unwrap();
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn other_troubles_are_told_apart() {
+    fn other_troubles_have_different_errors() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         assert!(matches!(Weights::open(folder.path()), Err(CheckpointError::MissingFile { .. })));

@@ -85,7 +85,7 @@ fn a_folder_of_another_model_is_never_written_into() {
 }
 
 #[test]
-fn what_is_wrong_with_a_folder_is_told() {
+fn what_is_wrong_with_a_folder_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let spec = spec(&vocabulary());
     let fresh = || {
@@ -197,7 +197,7 @@ fn a_quantised_model_is_read_as_it_was_written_and_learns_as_what_it_stands_for(
 }
 
 #[test]
-fn what_is_wrong_with_a_quantised_folder_is_told_before_anything_is_read() {
+fn what_is_wrong_with_a_quantised_folder_is_reported_before_anything_is_read() {
     let spec = spec(&vocabulary());
     let folder = tempfile::tempdir().unwrap();
     write_quantised(folder.path(), &spec, Bits::Four);
@@ -245,9 +245,9 @@ fn a_weight_that_is_not_finite_is_named_with_its_index_and_file() {
         damaged[3].values[5] = bad;
         aquatint_checkpoint::write_weights(&path, &damaged, storage).unwrap();
         let error = fails(folder.path());
-        let told = matches!(&error, CheckpointError::NotFinite { name: n, file, index: 5, .. }
+        let named = matches!(&error, CheckpointError::NotFinite { name: n, file, index: 5, .. }
             if *n == name && *file == path.display().to_string());
-        assert!(told, "{error}");
+        assert!(named, "{error}");
     }
 }
 

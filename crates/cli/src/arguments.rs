@@ -747,7 +747,7 @@ mod tests {
     }
 
     #[test]
-    fn two_ways_to_say_the_same_thing_exclude_each_other() {
+    fn two_flags_for_the_same_setting_exclude_each_other() {
         for pair in [["--threshold=0.9", "--policy=random"], ["--cfg-scale=1", "--guidance-scale=2"]] {
             assert!(Arguments::try_parse_from(["aquatint", "generate", "a", pair[0], pair[1]]).is_err(), "{pair:?}");
         }

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_peak_is_told_where_memory_is() {
+    fn the_peak_is_reported_where_memory_is() {
         // A process that holds this text has held some memory.
         assert_eq!(peak_memory().is_some(), cfg!(target_os = "linux"));
     }

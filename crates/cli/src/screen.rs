@@ -9,7 +9,7 @@ use aquatint_vocabulary::{TemplateCanvas, Vocabulary};
 #[derive(Debug)]
 pub(crate) struct CanvasView<'v> {
     vocabulary: &'v Vocabulary,
-    form: &'v TemplateCanvas,
+    template_canvas: &'v TemplateCanvas,
     /// `None` where nothing is shown: padding, and what lies behind an end token.
     cells: Vec<Option<Cell>>,
     fresh: Vec<usize>,
@@ -20,10 +20,10 @@ pub(crate) struct CanvasView<'v> {
 
 impl<'v> CanvasView<'v> {
     /// Empty until the first event.
-    pub(crate) fn new(vocabulary: &'v Vocabulary, form: &'v TemplateCanvas) -> Self {
+    pub(crate) fn new(vocabulary: &'v Vocabulary, template_canvas: &'v TemplateCanvas) -> Self {
         Self {
             vocabulary,
-            form,
+            template_canvas,
             cells: Vec::new(),
             fresh: Vec::new(),
             status: String::new(),
@@ -106,7 +106,7 @@ impl<'v> CanvasView<'v> {
         let mut bytes = self.vocabulary.token_bytes(token).unwrap_or_else(|| {
             if self.vocabulary.is_special(token) { Vec::new() } else { self.vocabulary.token_text(token).into_bytes() }
         });
-        if self.form.owes_blank(position) && bytes.first() != Some(&b' ') {
+        if self.template_canvas.owes_blank(position) && bytes.first() != Some(&b' ') {
             bytes.insert(0, b' ');
         }
         Cell::Known { bytes, ink }

@@ -69,25 +69,30 @@ impl Session {
     /// Fills a form. `events` may break, which cancels.
     pub(crate) fn fill(
         &self,
-        form: &TemplateCanvas,
+        template_canvas: &TemplateCanvas,
         resolved: &Resolved,
         printer: &Printer,
         events: &mut dyn FnMut(&DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Filled, Failure> {
-        let open = form.canvas().open_positions().len();
+        let open = template_canvas.canvas().open_positions().len();
         let settings = resolved.settings_for(open, printer)?;
         let begun = Instant::now();
-        let outcome = self.model.watch(form, &settings, &mut |event| events(&event))?;
+        let outcome = self.model.watch(template_canvas, &settings, &mut |event| events(&event))?;
         Ok(Filled { outcome, seconds: begun.elapsed().as_secs_f64() })
     }
 
     /// The result for scripts.
-    pub(crate) fn report(&self, form: &TemplateCanvas, filled: &Filled, resolved: &Resolved) -> wire::Outcome {
+    pub(crate) fn report(
+        &self,
+        template_canvas: &TemplateCanvas,
+        filled: &Filled,
+        resolved: &Resolved,
+    ) -> wire::Outcome {
         let vocabulary = &self.checkpoint().vocabulary;
         let (outcome, statistics) = (&filled.outcome, &filled.outcome.statistics);
         wire::Outcome {
-            text: form.text(vocabulary, &outcome.canvas),
-            filled: form.filled(vocabulary, &outcome.canvas),
+            text: template_canvas.text(vocabulary, &outcome.canvas),
+            filled: template_canvas.filled(vocabulary, &outcome.canvas),
             tokens: statistics.tokens,
             forward_passes: statistics.forward_passes,
             rows_read: statistics.rows_read,

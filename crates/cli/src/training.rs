@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_are_told_as_a_clock() {
+    fn seconds_are_printed_as_a_clock() {
         assert_eq!([0.0, 59.9, 185.0, 7620.0].map(clock), ["0s", "59s", "3m05s", "2h07m"]);
         assert_eq!([f64::INFINITY, f64::NAN, -1.0].map(clock), ["?", "0s", "0s"]);
     }

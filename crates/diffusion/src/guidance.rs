@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn a_larger_scale_moves_away_from_the_unconditional_belief() {
+    fn a_larger_scale_moves_away_from_the_unconditional_prediction() {
         let mut out = [0.0f32; 2];
         guide(&[2.0, 1.0], &[1.0, 2.0], 3.0, &mut out);
         assert_eq!(out, [4.0, -1.0]);

@@ -83,24 +83,24 @@ pub struct Bridge {
     later: Marginal,
     earlier: Marginal,
     /// `α(later) / α(earlier)`.
-    kept: f64,
+    retained: f64,
 }
 
 impl Bridge {
     /// Between two times of one process.
     pub fn new(later: Marginal, earlier: Marginal) -> Self {
-        let kept = if earlier.alpha > 0.0 { (later.alpha / earlier.alpha).min(1.0) } else { 1.0 };
-        Self { later, earlier, kept }
+        let retained = if earlier.alpha > 0.0 { (later.alpha / earlier.alpha).min(1.0) } else { 1.0 };
+        Self { later, earlier, retained }
     }
 
     /// Probability that noise writes the token between the two times.
     fn noise(&self, token: TokenId) -> f64 {
-        (self.later.noise(token) - self.kept * self.earlier.noise(token)).max(0.0)
+        (self.later.noise(token) - self.retained * self.earlier.noise(token)).max(0.0)
     }
 
     /// `q(z_later | z_earlier) q(z_earlier | clean)`: the posterior of the earlier token but for its norm.
     fn weight(&self, shown: TokenId, clean: TokenId, token: TokenId) -> f64 {
-        let arrived = self.noise(shown) + if token == shown { self.kept } else { 0.0 };
+        let arrived = self.noise(shown) + if token == shown { self.retained } else { 0.0 };
         arrived * self.earlier.probability(token, clean)
     }
 

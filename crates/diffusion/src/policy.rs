@@ -47,9 +47,9 @@ pub trait CommitPolicy: Debug + Send + Sync {
     /// the step only.
     fn select(&self, step: &Step, proposal: &Proposal, key: Key) -> Commit;
 
-    /// How many steps to plan for a block of `open` positions where `asked` are asked for: no more than can commit
+    /// How many steps to plan for a block of `open` positions where `requested` are asked for: no more than can commit
     /// something.
-    fn steps(&self, open: usize, asked: usize) -> usize;
+    fn steps(&self, open: usize, requested: usize) -> usize;
 }
 
 /// The policy of a name: `confidence`, `margin`, `entropy`, `random`, `ancestral`, `first-hitting`, `last`,
@@ -88,8 +88,8 @@ fn highest(proposal: &Proposal, count: usize, score: impl Fn(usize, &Candidate) 
 }
 
 /// The steps of a policy that commits at least one position at each.
-fn one_at_least(open: usize, asked: usize) -> usize {
-    asked.min(open)
+fn one_at_least(open: usize, requested: usize) -> usize {
+    requested.min(open)
 }
 
 /// How many positions a counting policy commits.

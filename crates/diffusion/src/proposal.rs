@@ -130,8 +130,8 @@ pub fn propose(
             *logit = f32::NEG_INFINITY;
         }
     }
-    let belief = LogitsSummary::of(&logits).ok_or(ProposalError::NothingAllowed)?;
-    propose_from_summary(&belief, &logits, shaping, repeated, draws)
+    let summary = LogitsSummary::of(&logits).ok_or(ProposalError::NothingAllowed)?;
+    propose_from_summary(&summary, &logits, shaping, repeated, draws)
 }
 
 /// As [`propose`], from logits that are numbers, −∞ where a token is forbidden, with what somebody already knows of them.
@@ -139,14 +139,14 @@ pub fn propose(
 /// # Errors
 /// When no token is left.
 pub fn propose_from_summary(
-    belief: &LogitsSummary,
+    summary: &LogitsSummary,
     logits: &[f32],
     shaping: &Shaping,
     repeated: &[TokenId],
     draws: &mut Draws,
 ) -> Result<Candidate, ProposalError> {
     let uniform = if shaping.temperature == 0.0 { 0.0 } else { draws.uniform() };
-    propose_at(belief, logits, shaping, repeated, uniform)
+    propose_at(summary, logits, shaping, repeated, uniform)
 }
 
 /// The same, decided by a uniform number in [0, 1), which is not looked at where the temperature is 0.
@@ -154,7 +154,7 @@ pub fn propose_from_summary(
 /// # Errors
 /// When no token is left.
 pub fn propose_at(
-    belief: &LogitsSummary,
+    summary: &LogitsSummary,
     logits: &[f32],
     shaping: &Shaping,
     repeated: &[TokenId],
@@ -162,13 +162,13 @@ pub fn propose_at(
 ) -> Result<Candidate, ProposalError> {
     let candidate = |token: usize| Candidate {
         token: token as TokenId,
-        probability: (f64::from(logits[token]) - belief.log_sum_exp).exp(),
-        entropy: belief.entropy,
-        margin: belief.margin,
-        likeliest: belief.likeliest as TokenId,
+        probability: (f64::from(logits[token]) - summary.log_sum_exp).exp(),
+        entropy: summary.entropy,
+        margin: summary.margin,
+        likeliest: summary.likeliest as TokenId,
     };
     if shaping.temperature == 0.0 && shaping.repetition_penalty == 1.0 {
-        return Ok(candidate(belief.likeliest));
+        return Ok(candidate(summary.likeliest));
     }
     let mut shaped: Vec<f64> = logits.iter().map(|l| f64::from(*l)).collect();
     if shaping.repetition_penalty != 1.0 {
@@ -234,11 +234,11 @@ fn draw(logits: &[f64], shaping: &Shaping, uniform: f64) -> Option<usize> {
     let top = logits[highest];
     let least = top + NEGLIGIBLE * shaping.temperature;
     let likely = logits.iter().enumerate().filter(|(_, l)| **l >= least && l.is_finite());
-    let mut kept: Vec<(usize, f64)> =
+    let mut retained: Vec<(usize, f64)> =
         likely.map(|(index, l)| (index, ((l - top) / shaping.temperature).exp())).collect();
-    shaping.cut(&mut kept);
-    let weights: Vec<f64> = kept.iter().map(|(_, weight)| *weight).collect();
-    categorical(&weights, uniform).map(|index| kept[index].0)
+    shaping.cut(&mut retained);
+    let weights: Vec<f64> = retained.iter().map(|(_, weight)| *weight).collect();
+    categorical(&weights, uniform).map(|index| retained[index].0)
 }
 
 /// Index of the largest finite value, the first one of several.

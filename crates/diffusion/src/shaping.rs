@@ -64,11 +64,11 @@ impl Shaping {
             loop {
                 bring_forward(candidates, sorted);
                 let mut held = 0.0;
-                let kept = candidates[..sorted].iter().position(|c| {
+                let retained = candidates[..sorted].iter().position(|c| {
                     held += c.1;
                     held >= wanted
                 });
-                match kept {
+                match retained {
                     Some(last) => break candidates.truncate(last + 1),
                     None if sorted == candidates.len() => break,
                     None => sorted = (sorted * 8).min(candidates.len()),

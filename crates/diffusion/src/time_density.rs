@@ -43,9 +43,9 @@ impl TimeDensity {
     }
 
     /// Takes the mean costs per position that a batch had at its times.
-    pub fn observe(&mut self, seen: impl IntoIterator<Item = (Time, f64)>) {
+    pub fn observe(&mut self, observed: impl IntoIterator<Item = (Time, f64)>) {
         let mut sums = [(0.0, 0usize); Self::BINS];
-        for (t, cost) in seen {
+        for (t, cost) in observed {
             let bin = ((t.value() * Self::BINS as f64) as usize).min(Self::BINS - 1);
             if cost.is_finite() {
                 sums[bin] = (sums[bin].0 + cost, sums[bin].1 + 1);

@@ -60,9 +60,9 @@ impl HeldOut {
         cache: &Path,
         events: &mut dyn FnMut(HeldOutEvent),
     ) -> Result<Self, EvaluateError> {
-        let mut told = false;
+        let mut warned = false;
         let packed = pack(&[source], vocabulary, cache, &mut |_| {
-            if !std::mem::replace(&mut told, true) {
+            if !std::mem::replace(&mut warned, true) {
                 events(HeldOutEvent::Packing);
             }
         })?;

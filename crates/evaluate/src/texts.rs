@@ -14,11 +14,11 @@ pub fn canvases_of(texts: &[Vec<TokenId>], length: usize, batch: usize) -> Vec<C
     let laid_out = |texts: &[Vec<TokenId>]| {
         let mut canvases = CanvasBatch { length, tokens: Vec::new(), documents: Vec::new() };
         for (document, text) in (0u32..).zip(texts) {
-            let kept = text.len().min(length);
-            canvases.tokens.extend(&text[..kept]);
-            canvases.tokens.extend(std::iter::repeat_n(0, length - kept));
-            canvases.documents.extend(std::iter::repeat_n(document, kept));
-            canvases.documents.extend(std::iter::repeat_n(PADDING_DOCUMENT, length - kept));
+            let retained = text.len().min(length);
+            canvases.tokens.extend(&text[..retained]);
+            canvases.tokens.extend(std::iter::repeat_n(0, length - retained));
+            canvases.documents.extend(std::iter::repeat_n(document, retained));
+            canvases.documents.extend(std::iter::repeat_n(PADDING_DOCUMENT, length - retained));
         }
         canvases
     };

@@ -137,7 +137,7 @@ fn hidden_rows_read_the_mask_and_the_bound_is_without_bias() {
 }
 
 #[test]
-fn a_causal_model_reads_what_comes_before_and_is_asked_everything() {
+fn a_causal_model_reads_what_comes_before_and_is_measured_everywhere() {
     let clean = [1, 2, 3, 4, 5, 6, 7, 8, 3, 3, 8, 2, 2, 8];
     let begins = [0, 8, 11];
     let model = oracle(Layout::Causal, move |input, row| {
@@ -154,7 +154,7 @@ fn a_causal_model_reads_what_comes_before_and_is_asked_everything() {
 }
 
 #[test]
-fn nothing_to_measure_and_no_times_are_told() {
+fn nothing_to_measure_and_no_times_are_reported() {
     let process = Masked::new(MASK, Arc::new(Linear));
     let model = oracle(Layout::Full, |_, _| 1.0);
     let rule = |times| Rule::Diffusion { process: &process, times, prompt: 0 };

@@ -18,7 +18,7 @@ fn every_puzzle_has_exactly_its_solution() {
 }
 
 #[test]
-fn clues_are_as_many_as_asked_for_where_that_can_be() {
+fn clues_are_as_many_as_requested_where_possible() {
     let counts: Vec<usize> =
         Puzzles::new(3, Part::Training, 50..=50).take(50).map(|puzzle| puzzle.clues.filled()).collect();
     assert!(counts.iter().all(|count| *count == 50), "{counts:?}");
@@ -70,7 +70,7 @@ fn what_is_against_the_rule_has_no_solution() {
 fn answers_are_counted_cell_by_cell() {
     let puzzle = puzzles(6, Part::Unseen, 1)[0];
     let right = Answer::of(&puzzle, &puzzle.solution.to_string());
-    assert!(right.solved && right.right == right.asked && right.asked == 81 - puzzle.clues.filled());
+    assert!(right.solved && right.right == right.requested && right.requested == 81 - puzzle.clues.filled());
     let empty = (0..81).find(|cell| puzzle.clues.get(*cell) == 0).unwrap();
     let digit = puzzle.solution.get(empty) % 9 + 1;
     let mut text = puzzle.solution.to_string();

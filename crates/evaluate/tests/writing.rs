@@ -101,7 +101,7 @@ fn only_causal_models_judge_and_only_others_write() {
 }
 
 #[test]
-fn what_was_compared_is_kept_and_not_written_again() {
+fn what_was_compared_is_retained_and_not_written_again() {
     let vocabulary = vocabulary("abc", 260);
     let a = token(&vocabulary, "a");
     let network = known(Layout::Full, &vocabulary, move |_| Some(a));
@@ -185,7 +185,7 @@ fn a_model_that_writes_ones_solves_nothing_and_is_right_where_a_one_belongs() {
     let scores = examine(&writer, &[puzzle], &exam(), &NEVER).unwrap().scores;
     let ones = puzzle.solution.to_string().matches('1').count() - puzzle.clues.to_string().matches('1').count();
     assert_eq!(
-        (scores.solved, scores.well_formed, scores.right, scores.asked),
+        (scores.solved, scores.well_formed, scores.right, scores.requested),
         (0, 1, ones, 81 - puzzle.clues.filled())
     );
 }

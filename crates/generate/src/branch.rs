@@ -36,7 +36,7 @@ pub(crate) struct Branch {
     /// What the network said at the last step, where it has self-conditioning.
     previous: Option<PreviousPrediction>,
     /// Canvas positions whose logits are asked for in this step, ascending.
-    asked: Vec<usize>,
+    requested: Vec<usize>,
     cache_state: CacheState,
     /// Its number in the forward pass of this step.
     sequence: Option<usize>,
@@ -51,8 +51,8 @@ impl Branch {
     }
 
     /// The positions that are asked for in this step.
-    pub(crate) fn asked(&self) -> &[usize] {
-        &self.asked
+    pub(crate) fn requested(&self) -> &[usize] {
+        &self.requested
     }
 
     /// Whether the forward pass of this step has the reading.
@@ -63,7 +63,7 @@ impl Branch {
     /// Reads nothing in this step.
     pub(crate) fn skip(&mut self) {
         self.sequence = None;
-        self.asked.clear();
+        self.requested.clear();
         self.answers = 0..0;
     }
 
@@ -75,15 +75,15 @@ impl Branch {
         let is_noise = |position: usize| {
             canvas.is_open(position) || self.hides_given && canvas.kind(position) == Some(Kind::Given)
         };
-        self.asked = if spec.self_conditioning {
+        self.requested = if spec.self_conditioning {
             fed_back(&visible, view.positions, spec.attention, is_noise)
         } else {
             view.open.to_vec()
         };
         let noisy = visible.iter().filter(|position| is_noise(**position)).count();
         let tokens: Vec<TokenId> = visible.iter().map(|position| input.tokens[*position]).collect();
-        let is_asked = |(_, position): &(u32, &usize)| self.asked.binary_search(position).is_ok();
-        let asked: Vec<u32> = (0..).zip(&visible).filter(is_asked).map(|(row, _)| row).collect();
+        let is_requested = |(_, position): &(u32, &usize)| self.requested.binary_search(position).is_ok();
+        let requested: Vec<u32> = (0..).zip(&visible).filter(is_requested).map(|(row, _)| row).collect();
         let known = |position: usize| (!is_noise(position)).then(|| input.tokens[position]);
         let previous = self.previous.as_ref();
         let previous = previous.map(|previous| previous.rows(&visible, known, spec.is_sure_of_known()));
@@ -95,7 +95,7 @@ impl Branch {
                 is_final: &is_final,
                 block: view.block,
                 positions: view.positions,
-                asked: &self.asked,
+                requested: &self.requested,
             };
             self.cache_state.rows_to_compute(view.cache, view.cache_refresh, spec.attention, &query)
         });
@@ -105,17 +105,17 @@ impl Branch {
             points: points.as_ref(),
             time: model.process.network_time(view.planned.from, noisy, visible.len()),
             self_conditioning: previous.as_deref(),
-            asked: &asked,
+            requested: &requested,
             rows_to_compute: rows_to_compute.as_deref(),
         };
-        let first = batch.asked();
+        let first = batch.requested();
         self.sequence = Some(batch.push(&sequence, std::mem::take(&mut self.cache_state.kv_cache), spec));
-        self.answers = first..batch.asked();
+        self.answers = first..batch.requested();
         rows_to_compute.map_or(visible.len(), |rows| rows.len())
     }
 
     /// Takes back what is remembered after a forward pass.
-    pub(crate) fn remember(&mut self, kv_caches: &mut [KvCache]) {
+    pub(crate) fn cache(&mut self, kv_caches: &mut [KvCache]) {
         if let Some(kv_cache) = self.sequence.and_then(|sequence| kv_caches.get_mut(sequence)) {
             self.cache_state.kv_cache = std::mem::take(kv_cache);
         }
@@ -123,15 +123,15 @@ impl Branch {
 
     /// The answer about a position, among those of the whole forward pass; `None` where it was not asked for.
     pub(crate) fn answer<'a>(&self, answers: &'a [Answer], position: usize) -> Option<&'a Answer> {
-        answers.get(self.answers.start + self.asked.binary_search(&position).ok()?)
+        answers.get(self.answers.start + self.requested.binary_search(&position).ok()?)
     }
 
     /// Keeps what was said for the next step.
     pub(crate) fn feed_back(&mut self, answers: &mut [Answer], vocabulary_size: usize) {
-        if self.asked.is_empty() {
+        if self.requested.is_empty() {
             return;
         }
         let logits = answers[self.answers.clone()].iter_mut().flat_map(Answer::take_logits).collect();
-        self.previous = Some(PreviousPrediction::new(self.asked.clone(), logits, vocabulary_size));
+        self.previous = Some(PreviousPrediction::new(self.requested.clone(), logits, vocabulary_size));
     }
 }

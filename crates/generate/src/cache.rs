@@ -105,7 +105,7 @@ pub(crate) struct CacheQuery<'a> {
     /// The current block: its number, its positions, and those of them that are asked for.
     pub(crate) block: usize,
     pub(crate) positions: &'a [usize],
-    pub(crate) asked: &'a [usize],
+    pub(crate) requested: &'a [usize],
 }
 
 impl CacheState {
@@ -115,40 +115,41 @@ impl CacheState {
         cache: Cache,
         refresh: Option<usize>,
         layout: Layout,
-        look: &CacheQuery<'_>,
+        query: &CacheQuery<'_>,
     ) -> Vec<u32> {
-        if self.visible != look.visible {
-            *self = Self { visible: look.visible.to_vec(), tokens: vec![None; look.visible.len()], ..Self::default() };
+        if self.visible != query.visible {
+            *self =
+                Self { visible: query.visible.to_vec(), tokens: vec![None; query.visible.len()], ..Self::default() };
         }
-        let rows = 0..look.visible.len();
+        let rows = 0..query.visible.len();
         let due =
-            self.kv_cache.is_empty() || self.block != look.block || refresh.is_some_and(|steps| self.age >= steps);
+            self.kv_cache.is_empty() || self.block != query.block || refresh.is_some_and(|steps| self.age >= steps);
         let rows_to_compute: Vec<usize> = match (cache, layout) {
             (Cache::Exact, Layout::Block { length }) => {
                 let block_of = |row: usize| row / length.max(1);
-                let current = look.asked.iter().filter_map(|position| look.visible.binary_search(position).ok());
+                let current = query.requested.iter().filter_map(|position| query.visible.binary_search(position).ok());
                 let last = current.clone().map(block_of).max().unwrap_or(0);
                 let first = current.map(block_of).min().unwrap_or(0);
-                let changed = |row: &usize| self.tokens[*row] != Some((look.tokens[*row], look.is_final[*row]));
+                let changed = |row: &usize| self.tokens[*row] != Some((query.tokens[*row], query.is_final[*row]));
                 let end = ((last + 1) * length.max(1)).min(rows.end);
                 let first = (0..end).find(changed).map_or(first, |row| block_of(row).min(first));
                 (first * length.max(1)..end).collect()
             }
             (Cache::Prefix | Cache::Dual, _) if !due => {
-                let first = look.positions.first().copied().unwrap_or(0);
+                let first = query.positions.first().copied().unwrap_or(0);
                 let suffix = cache == Cache::Prefix;
                 let reads = |row: &usize| {
-                    let position = look.visible[*row];
-                    suffix && position >= first || look.positions.binary_search(&position).is_ok()
+                    let position = query.visible[*row];
+                    suffix && position >= first || query.positions.binary_search(&position).is_ok()
                 };
                 rows.filter(reads).collect()
             }
             _ => rows.collect(),
         };
-        self.age = if rows_to_compute.len() == look.visible.len() { 1 } else { self.age + 1 };
-        self.block = look.block;
+        self.age = if rows_to_compute.len() == query.visible.len() { 1 } else { self.age + 1 };
+        self.block = query.block;
         for &row in &rows_to_compute {
-            self.tokens[row] = Some((look.tokens[row], look.is_final[row]));
+            self.tokens[row] = Some((query.tokens[row], query.is_final[row]));
         }
         rows_to_compute.into_iter().map(|row| row as u32).collect()
     }

@@ -47,13 +47,13 @@ impl<'a> Drifting<'a> {
         Drift { mean: sums.mean / rows, flipped: sums.flipped / rows, ..sums }
     }
 
-    fn compare(&self, truth: &[f64], belief: &[f64]) {
-        let distance = truth.iter().zip(belief).map(|(p, q)| (p - q).abs()).sum::<f64>() / 2.0;
+    fn compare(&self, truth: &[f64], prediction: &[f64]) {
+        let distance = truth.iter().zip(prediction).map(|(p, q)| (p - q).abs()).sum::<f64>() / 2.0;
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         sums.rows += 1;
         sums.mean += distance;
         sums.largest = sums.largest.max(distance);
-        sums.flipped += f64::from(u8::from(likeliest(truth) != likeliest(belief)));
+        sums.flipped += f64::from(u8::from(likeliest(truth) != likeliest(prediction)));
     }
 }
 
@@ -111,6 +111,6 @@ fn softmax(logits: &[f32]) -> Vec<f64> {
     weights.into_iter().map(|weight| weight / total).collect()
 }
 
-fn likeliest(belief: &[f64]) -> usize {
-    (0..belief.len()).fold(0, |best, i| if belief[i] > belief[best] { i } else { best })
+fn likeliest(prediction: &[f64]) -> usize {
+    (0..prediction.len()).fold(0, |best, i| if prediction[i] > prediction[best] { i } else { best })
 }

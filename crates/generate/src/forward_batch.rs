@@ -21,7 +21,7 @@ pub(crate) struct SequenceInput<'a> {
     /// `[L, V]`: what the network said at the last step; `None` at the first one.
     pub(crate) self_conditioning: Option<&'a [f32]>,
     /// Rows that are asked, ascending, in `0..L`.
-    pub(crate) asked: &'a [u32],
+    pub(crate) requested: &'a [u32],
     /// Rows that are computed, ascending, with what is remembered of the others; `None` if nothing is remembered.
     pub(crate) rows_to_compute: Option<&'a [u32]>,
 }
@@ -61,7 +61,7 @@ pub(crate) struct ForwardBatch {
     points: Option<ContinuousState>,
     times: Vec<f32>,
     self_conditioning: Vec<f32>,
-    asked: Vec<u32>,
+    requested: Vec<u32>,
     rows_to_compute: Vec<u32>,
     /// One for each sequence.
     kv_caches: Vec<KvCache>,
@@ -79,7 +79,7 @@ impl ForwardBatch {
             self.points.get_or_insert_default().append(points);
         }
         self.times.push(sequence.time as f32);
-        self.asked.extend(sequence.asked.iter().map(|row| row + start));
+        self.requested.extend(sequence.requested.iter().map(|row| row + start));
         if spec.self_conditioning {
             // A row of zeros is no prediction at all.
             let rows = sequence.tokens.len() * spec.vocabulary_size;
@@ -98,8 +98,8 @@ impl ForwardBatch {
     }
 
     /// Rows asked so far.
-    pub(crate) fn asked(&self) -> usize {
-        self.asked.len()
+    pub(crate) fn requested(&self) -> usize {
+        self.requested.len()
     }
 
     /// Whether nothing was pushed.
@@ -128,7 +128,7 @@ impl ForwardBatch {
             .remembers
             .then_some(CachedRows { rows_to_compute: &self.rows_to_compute, kv_caches: &mut self.kv_caches });
         let queries: Vec<RowQuery<'_>> =
-            self.asked.iter().zip(asks).map(|(&row, &ask)| RowQuery { row, ask }).collect();
+            self.requested.iter().zip(asks).map(|(&row, &ask)| RowQuery { row, ask }).collect();
         // Whole rows are kept, in the order of their queries.
         let whole: Vec<usize> = (0..asks.len()).filter(|index| asks[*index] == Ask::WholeRow).collect();
         let logits = RowSlots::new(whole.len());

@@ -10,7 +10,7 @@ use crate::guidance::{branches, guided};
 use crate::limits::Demand;
 use crate::model::Model;
 use crate::proposal::{Proposer, candidate};
-use crate::request::{Outcome, kept};
+use crate::request::{Outcome, retained};
 use crate::visible::is_end;
 use aquatint_diffusion::{
     Canvas, Key, Kind, PlannedStep, Proposal, ReverseStep, Stability, StepChanges, closed_by_end,
@@ -123,7 +123,7 @@ impl RequestState {
     /// What is asked of the rows that were added, in their order.
     pub(crate) fn asks<'s>(&'s self, model: &'s Model<'s>) -> impl Iterator<Item = Ask<'s>> {
         let planned = self.planned();
-        let positions = self.branches.iter().flat_map(|branch| branch.asked().iter().copied());
+        let positions = self.branches.iter().flat_map(|branch| branch.requested().iter().copied());
         positions.map(move |position| match self.keeps_logits {
             true => Ask::WholeRow,
             false => self.proposer.ask(&self.canvas, position, &planned, model),
@@ -131,8 +131,8 @@ impl RequestState {
     }
 
     /// Takes back what is remembered after a forward pass.
-    pub(crate) fn remember(&mut self, kv_caches: &mut [KvCache]) {
-        self.branches.iter_mut().for_each(|branch| branch.remember(kv_caches));
+    pub(crate) fn cache(&mut self, kv_caches: &mut [KvCache]) {
+        self.branches.iter_mut().for_each(|branch| branch.cache(kv_caches));
     }
 
     /// Takes the answers of the whole forward pass, takes a step back in time, and goes on to the next one.
@@ -224,7 +224,7 @@ impl RequestState {
 
     fn finish(&mut self, reason: FinishReason, tell: &mut Listener<'_>) {
         let written = |position: &&usize| self.canvas.kind(**position) == Some(Kind::Open);
-        self.statistics.tokens = kept(&self.canvas, self.admission.request.end).iter().filter(written).count();
+        self.statistics.tokens = retained(&self.canvas, self.admission.request.end).iter().filter(written).count();
         self.reason = Some(reason);
         // Nothing is left to stop.
         let _ = tell(DenoisingEvent::Finished { reason, statistics: self.statistics });

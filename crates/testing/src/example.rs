@@ -68,10 +68,10 @@ impl Example {
             "self-conditioning" => {
                 example.spec.self_conditioning = true;
                 example.spec.head.tied = true;
-                let mut belief = example.simplex(3);
+                let mut prediction = example.simplex(3);
                 // Nothing is believed of the second sequence.
-                belief[5 * 11..8 * 11].fill(0.0);
-                example.self_conditioning = Some(belief);
+                prediction[5 * 11..8 * 11].fill(0.0);
+                example.self_conditioning = Some(prediction);
             }
             "probability-rows" => {
                 example.spec.time_conditioning = Some(4);
@@ -123,16 +123,25 @@ impl Example {
         }
         let (positions, visibility) = rows.finish().expect("the layout's own intervals");
         let mut tokens: Vec<u32> = positions.iter().map(|_| draws.below(ids) as u32).collect();
-        let mut asked = Vec::new();
+        let mut requested = Vec::new();
         for (row, token) in (0u32..).zip(&mut tokens) {
             let padding = documents.get(row as usize) == Some(&PADDING_DOCUMENT);
             if (spec.mask_token.is_none() || draws.uniform() < 0.6) && !padding {
                 let target = draws.below(ids) as u32;
-                asked.push(LossRow { row, target, weight: 0.25 + draws.uniform() });
+                requested.push(LossRow { row, target, weight: 0.25 + draws.uniform() });
                 *token = spec.mask_token.unwrap_or(*token);
             }
         }
-        Self { spec, tokens, points: None, positions, visibility, times: None, self_conditioning: None, rows: asked }
+        Self {
+            spec,
+            tokens,
+            points: None,
+            positions,
+            visibility,
+            times: None,
+            self_conditioning: None,
+            rows: requested,
+        }
     }
 
     /// Sequences of these lengths under any description: times and a belief are there where the description has a use for
@@ -191,7 +200,7 @@ impl Example {
         };
         let size = spec.vocabulary_size;
         let optional = |name: &str| golden.has(name).then(|| golden.singles(name));
-        let asked = golden.ids("rows").into_iter().zip(golden.ids("targets")).zip(golden.values("weights"));
+        let requested = golden.ids("rows").into_iter().zip(golden.ids("targets")).zip(golden.values("weights"));
         Self {
             spec,
             tokens: golden.ids("tokens"),
@@ -200,7 +209,7 @@ impl Example {
             visibility,
             times: optional("times"),
             self_conditioning: optional("belief"),
-            rows: asked.map(|((row, target), &weight)| LossRow { row, target, weight }).collect(),
+            rows: requested.map(|((row, target), &weight)| LossRow { row, target, weight }).collect(),
         }
     }
 

@@ -33,13 +33,13 @@ impl Metrics {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io("read")(error)),
             _ => String::new(),
         };
-        let (mut training, mut validation, mut kept) = (Vec::new(), Vec::new(), String::new());
+        let (mut training, mut validation, mut retained) = (Vec::new(), Vec::new(), String::new());
         for line in text.lines() {
             // A line cut short by a kill is no figure.
             let Ok(value) = serde_json::from_str::<Value>(line) else { continue };
             let Some(at) = value["step"].as_u64().filter(|at| *at <= step) else { continue };
-            kept.push_str(line);
-            kept.push('\n');
+            retained.push_str(line);
+            retained.push('\n');
             if let Some(loss) = value["loss"].as_f64() {
                 training.push((at, loss));
             }
@@ -47,7 +47,7 @@ impl Metrics {
                 validation.push((at, nats));
             }
         }
-        write_atomically(&path, |out| out.write_all(kept.as_bytes())).map_err(io("write"))?;
+        write_atomically(&path, |out| out.write_all(retained.as_bytes())).map_err(io("write"))?;
         let file = OpenOptions::new().append(true).open(&path).map_err(io("write"))?;
         Ok(Self { path, file, training, validation })
     }

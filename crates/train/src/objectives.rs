@@ -14,7 +14,7 @@ use crate::recipe::Resolved;
 /// An objective that a recipe can ask for.
 pub(crate) struct Registered {
     /// Whether a recipe asks for it.
-    pub(crate) is_asked: fn(&Resolved) -> bool,
+    pub(crate) is_requested: fn(&Resolved) -> bool,
     /// What a recipe that asks for it has to say besides.
     pub(crate) check: fn(&Resolved) -> Result<(), RecipeError>,
     /// Makes it.
@@ -27,5 +27,5 @@ const REGISTRY: [Registered; 3] = [distillation::REGISTERED, causal::REGISTERED,
 /// The objective of a recipe.
 pub(crate) fn of(recipe: &Resolved) -> &'static Registered {
     static ALL: [Registered; REGISTRY.len()] = REGISTRY;
-    ALL.iter().find(|registered| (registered.is_asked)(recipe)).unwrap_or(&ALL[REGISTRY.len() - 1])
+    ALL.iter().find(|registered| (registered.is_requested)(recipe)).unwrap_or(&ALL[REGISTRY.len() - 1])
 }

@@ -35,10 +35,10 @@ impl TrainData {
         data.require_sources()?;
         let cache = recipe.cache();
         let mut lay = |sources: &[SourceRecipe], what: &str| {
-            let mut told = false;
+            let mut warned = false;
             let sources: Vec<Source> = sources.iter().map(SourceRecipe::source).collect();
             let packed = pack(&sources, vocabulary, &cache, &mut |_| {
-                if !std::mem::replace(&mut told, true) {
+                if !std::mem::replace(&mut warned, true) {
                     events(TrainingEvent::Preparing(what));
                 }
             })?;

@@ -35,29 +35,29 @@ fn a_resolved_recipe_says_everything_and_resolves_to_itself() {
 }
 
 #[test]
-fn mistakes_are_told_with_their_place_or_what_is_allowed() {
-    let told = |text: &str, set: &[&str]| resolve(text, set).unwrap_err().to_string();
-    let unknown = told(&format!("{SMALL}[run]\nstep = 5\n"), &[]);
+fn mistakes_are_reported_with_their_place_or_what_is_allowed() {
+    let message = |text: &str, set: &[&str]| resolve(text, set).unwrap_err().to_string();
+    let unknown = message(&format!("{SMALL}[run]\nstep = 5\n"), &[]);
     assert!(unknown.contains("unknown field `step`") && unknown.contains("line 6"), "{unknown}");
-    assert!(told(SMALL, &["optimiser.lr=1"]).contains("unknown field `lr`"));
-    assert!(told(SMALL, &["size=5m"]).contains("`150m`"));
-    assert!(told(SMALL, &["nonsense"]).contains("expected key=value"));
-    assert!(told(SMALL, &["output.x=1"]).contains("no table"));
-    assert!(told(SMALL, &["optimiser.schedule=wsd"]).contains("unknown field"));
+    assert!(message(SMALL, &["optimiser.lr=1"]).contains("unknown field `lr`"));
+    assert!(message(SMALL, &["size=5m"]).contains("`150m`"));
+    assert!(message(SMALL, &["nonsense"]).contains("expected key=value"));
+    assert!(message(SMALL, &["output.x=1"]).contains("no table"));
+    assert!(message(SMALL, &["optimiser.schedule=wsd"]).contains("unknown field"));
     assert_eq!(
-        told(SMALL, &["optimiser.accumulate=3"]),
+        message(SMALL, &["optimiser.accumulate=3"]),
         "`optimiser.accumulate` is 3; allowed: a divisor of `optimiser.batch`"
     );
     assert_eq!(
-        told(SMALL, &["objective.time_range=[0.5, 0.2]"]),
+        message(SMALL, &["objective.time_range=[0.5, 0.2]"]),
         "`objective.time_range` is [0.5, 0.2]; allowed: two times in [0, 1], the earlier first"
     );
-    let budget = told(SMALL, &["run.activation_memory=2GB"]);
+    let budget = message(SMALL, &["run.activation_memory=2GB"]);
     assert!(budget.contains("\"2GB\" is no amount of memory; allowed: a number and one of the units"), "{budget}");
-    let twice = told(SMALL, &["run.activation_memory=2GiB", "optimiser.recompute=true"]);
+    let twice = message(SMALL, &["run.activation_memory=2GiB", "optimiser.recompute=true"]);
     assert!(twice.starts_with("`run.activation_memory` is 2GiB; allowed: nothing where"), "{twice}");
-    assert!(told(SMALL, &["objective.schedule=square"]).contains("`objective.schedule`"));
-    assert!(told("output = 'x'\n[data]\ntrain = []\nvalid = [{ path = 'b' }]", &[]).contains("`data.train`"));
+    assert!(message(SMALL, &["objective.schedule=square"]).contains("`objective.schedule`"));
+    assert!(message("output = 'x'\n[data]\ntrain = []\nvalid = [{ path = 'b' }]", &[]).contains("`data.train`"));
 }
 
 /// Every recipe below a folder.
@@ -125,7 +125,7 @@ fn a_recipe_extends_another_beside_it() {
 }
 
 #[test]
-fn mistakes_are_told_with_the_file_that_holds_them() {
+fn mistakes_are_reported_with_the_file_that_holds_them() {
     let folder = files(&[
         ("base.toml", &format!("{SMALL}[run]\nsteps = 10\nstep = 5\n")),
         ("child.toml", "extends = 'base.toml'\nsize = '1m'\n"),
@@ -136,25 +136,26 @@ fn mistakes_are_told_with_the_file_that_holds_them() {
         ("one.toml", "extends = 'two.toml'\n"),
         ("two.toml", "extends = './one.toml'\n"),
     ]);
-    let told = |name: &str, set: &[&str]| {
+    let message = |name: &str, set: &[&str]| {
         let folder_name = format!("{}/", folder.path().display());
         load(&folder, name, set).unwrap_err().to_string().replace(&folder_name, "")
     };
-    let unknown = told("child.toml", &[]);
+    let unknown = message("child.toml", &[]);
     assert!(unknown.contains("in `base.toml`, which it extends: TOML parse error at line 6, column 1\n"), "{unknown}");
     assert!(unknown.contains("\n6 | step = 5\n  | ^^^^\nunknown field `step`, expected one of `steps`"), "{unknown}");
-    assert!(told("broken.toml", &[]).starts_with("the recipe cannot be understood: TOML parse error at line 2"));
-    let kind = told("grandchild.toml", &["run={ steps = 1 }"]);
+    assert!(message("broken.toml", &[]).starts_with("the recipe cannot be understood: TOML parse error at line 2"));
+    let kind = message("grandchild.toml", &["run={ steps = 1 }"]);
     assert!(kind.starts_with("the recipe cannot be understood: TOML parse error at line 4, column 9\n"), "{kind}");
     assert!(kind.ends_with("invalid type: string \"large\", expected usize"), "{kind}");
-    let set = told("child.toml", &["run={ steps = 1 }", "seed=-1"]);
+    let set = message("child.toml", &["run={ steps = 1 }", "seed=-1"]);
     assert!(set.starts_with("the recipe cannot be understood: `--set seed=-1`: "), "{set}");
     assert!(
-        told("orphan.toml", &[]).starts_with("could not read the recipe `nowhere.toml`, which `orphan.toml` extends")
+        message("orphan.toml", &[])
+            .starts_with("could not read the recipe `nowhere.toml`, which `orphan.toml` extends")
     );
-    assert!(told("number.toml", &[]).contains("line 1, column 11"));
+    assert!(message("number.toml", &[]).contains("line 1, column 11"));
     assert_eq!(
-        told("one.toml", &[]),
+        message("one.toml", &[]),
         "`extends` leads from `one.toml` to `two.toml` to `./one.toml`; allowed: a chain without a circle"
     );
     let long: Vec<(String, String)> =

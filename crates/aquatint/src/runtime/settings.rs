@@ -149,7 +149,7 @@ mod tests {
         let alike = RuntimeSettings { device: DeviceChoice::Cuda(0), ..RuntimeSettings::default() };
         let own = alike.for_rank(&launch);
         assert_eq!((own.device, own.threads), (DeviceChoice::Cuda(1), Some((super::super::processors() / 2).max(1))));
-        let asked = RuntimeSettings { device: DeviceChoice::Cpu, threads: Some(3), ..RuntimeSettings::default() };
-        assert_eq!(asked.clone().for_rank(&launch), asked);
+        let requested = RuntimeSettings { device: DeviceChoice::Cpu, threads: Some(3), ..RuntimeSettings::default() };
+        assert_eq!(requested.clone().for_rank(&launch), requested);
     }
 }

@@ -16,16 +16,21 @@ pub(crate) struct Batch {
     pub(crate) visibility: Visibility,
     times: Option<Vec<f32>>,
     /// The rows whose logits are wanted, or whose tokens are to be learned.
-    pub(crate) asked: Vec<u32>,
+    pub(crate) requested: Vec<u32>,
 }
 
 impl Batch {
-    /// `sequences` of `length` positions each, `asked` of them asked for, spread evenly over the sequence.
-    pub(crate) fn new(spec: &NetworkSpec, sequences: usize, length: usize, asked: usize) -> Result<Self, NetworkError> {
+    /// `sequences` of `length` positions each, `requested` of them asked for, spread evenly over the sequence.
+    pub(crate) fn new(
+        spec: &NetworkSpec,
+        sequences: usize,
+        length: usize,
+        requested: usize,
+    ) -> Result<Self, NetworkError> {
         let mut rows = RowLayout::default();
         let starts: Vec<usize> = (0..sequences).map(|_| rows.push(spec.attention, length, &[]).start).collect();
         let (positions, visibility) = rows.finish()?;
-        let spread = |start: usize| (0..asked).map(move |index| (start + index * length / asked.max(1)) as u32);
+        let spread = |start: usize| (0..requested).map(move |index| (start + index * length / requested.max(1)) as u32);
         Ok(Self {
             sequences,
             length,
@@ -34,7 +39,7 @@ impl Batch {
             positions,
             visibility,
             times: spec.time_conditioning.map(|_| vec![0.5; sequences]),
-            asked: starts.into_iter().flat_map(spread).collect(),
+            requested: starts.into_iter().flat_map(spread).collect(),
         })
     }
 
@@ -52,9 +57,9 @@ impl Batch {
 
     /// The asked rows as what is to be learned, each weighing alike.
     pub(crate) fn targets(&self, spec: &NetworkSpec) -> Vec<LossRow> {
-        let weight = 1.0 / self.asked.len().max(1) as f64;
-        let targets = tokens(spec, 1, self.asked.len());
-        self.asked.iter().zip(targets).map(|(&row, target)| LossRow { row, target, weight }).collect()
+        let weight = 1.0 / self.requested.len().max(1) as f64;
+        let targets = tokens(spec, 1, self.requested.len());
+        self.requested.iter().zip(targets).map(|(&row, target)| LossRow { row, target, weight }).collect()
     }
 }
 
@@ -92,10 +97,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn sequences_see_themselves_alone_and_asked_rows_are_spread() {
+    fn sequences_see_themselves_alone_and_requested_rows_are_spread() {
         let spec = spec(Layout::Block { length: 4 });
         let batch = Batch::new(&spec, 2, 8, 2).unwrap();
-        assert_eq!(batch.asked, [0, 4, 8, 12]);
+        assert_eq!(batch.requested, [0, 4, 8, 12]);
         assert_eq!(batch.visibility.row(9)[0], 8..12);
         assert_eq!(batch.visibility.row(13)[0], 8..16);
         assert_eq!(batch.input().positions[7..9], [7, 0]);

@@ -72,7 +72,7 @@ pub(crate) fn forward(
 ) -> Result<Times, NetworkError> {
     let input = batch.input();
     let ask = |&row: &u32| RowQuery { row, ask: Ask::Summary { best: 0 } };
-    let queries: Vec<RowQuery<'_>> = batch.asked.iter().map(ask).collect();
+    let queries: Vec<RowQuery<'_>> = batch.requested.iter().map(ask).collect();
     timed(repeat, clock, || {
         let pass = ForwardPass { input: &input, cached: None };
         denoiser.forward(pass, &queries, &|_, _| {}).map(|answers| drop(std::hint::black_box(answers)))

@@ -30,7 +30,7 @@ pub(crate) struct Work {
     pub(crate) batch: usize,
     pub(crate) length: usize,
     /// Rows of the whole batch with logits or targets.
-    pub(crate) asked: usize,
+    pub(crate) requested: usize,
     pub(crate) operations: u64,
     /// The generation in words.
     pub(crate) generation: Option<String>,
@@ -131,7 +131,7 @@ impl Report {
                     work.name,
                     work.batch,
                     work.length,
-                    work.asked,
+                    work.requested,
                     if self.is_training() { "a target" } else { "logits" },
                     work.operations as f64 / 1e9
                 ),
@@ -242,7 +242,7 @@ impl Report {
             "path": self.path,
             "network": { "name": self.network, "parameters": self.spec.parameter_count(),
                 "random_weights": self.random_weights, "config": self.config },
-            "work": { "name": work.name, "batch": work.batch, "length": work.length, "rows": work.asked,
+            "work": { "name": work.name, "batch": work.batch, "length": work.length, "rows": work.requested,
                 "operations": work.operations, "generation": work.generation },
             "results": rows,
         })
@@ -326,11 +326,11 @@ mod tests {
     }
 
     fn forward() -> Work {
-        Work { name: FORWARD, batch: 1, length: 128, asked: 128, operations: 6_000_000_000, generation: None }
+        Work { name: FORWARD, batch: 1, length: 128, requested: 128, operations: 6_000_000_000, generation: None }
     }
 
     #[test]
-    fn a_forward_pass_is_told_in_a_table() {
+    fn a_forward_pass_is_reported_in_a_table() {
         insta::assert_snapshot!(report(forward()).table());
     }
 
@@ -341,8 +341,8 @@ mod tests {
     }
 
     #[test]
-    fn a_training_step_with_its_operations_is_told_in_tables() {
-        let mut report = report(Work { name: "training step", asked: 64, ..forward() });
+    fn a_training_step_with_its_operations_is_reported_in_tables() {
+        let mut report = report(Work { name: "training step", requested: 64, ..forward() });
         report.rows.truncate(1);
         let spent = |calls, milliseconds| Spent { calls, time: Duration::from_millis(milliseconds) };
         report.rows[0].breakdown = Some(vec![
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn scripts_are_told_the_same_figures() {
+    fn scripts_get_the_same_figures() {
         let json = report(forward()).json();
         let first = &json["results"][0];
         assert_eq!(first["time"]["median_ms"], 60.0);

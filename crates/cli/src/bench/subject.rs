@@ -96,17 +96,21 @@ impl Subject {
         if breakdown {
             let device = Timed::new(device);
             let clock = device.clock();
-            let (network, start_up) = self.frozen(device, format)?;
+            let (network, start_up) = self.inference_network(device, format)?;
             return Ok(Ready { denoiser: Box::new(network), start_up, clock: Some(clock) });
         }
-        let (network, start_up) = self.frozen(device, format)?;
+        let (network, start_up) = self.inference_network(device, format)?;
         Ok(Ready { denoiser: Box::new(network), start_up, clock: None })
     }
 
     /// The network as it is run, and the time that it took to get there.
-    fn frozen<D: Device>(&self, device: D, format: WeightFormat) -> Result<(InferenceNetwork<D>, Duration), Failure> {
+    fn inference_network<D: Device>(
+        &self,
+        device: D,
+        format: WeightFormat,
+    ) -> Result<(InferenceNetwork<D>, Duration), Failure> {
         self.timed(
-            |checkpoint| Ok(checkpoint.frozen(device.clone(), format)?),
+            |checkpoint| Ok(checkpoint.inference_network(device.clone(), format)?),
             |give| {
                 Ok(InferenceNetwork::new(device.clone(), self.spec.clone(), format, &mut |name| {
                     give(name).map(TensorData::Real)

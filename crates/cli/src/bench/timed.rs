@@ -253,8 +253,8 @@ mod tests {
 
         let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
         clock.clear();
-        let seen = watched.logits(&batch.input(), &batch.asked).unwrap();
-        assert_eq!(bits(seen), bits(plain.logits(&batch.input(), &batch.asked).unwrap()));
+        let observed = watched.logits(&batch.input(), &batch.requested).unwrap();
+        assert_eq!(bits(observed), bits(plain.logits(&batch.input(), &batch.requested).unwrap()));
         let spent = clock.spent();
         assert!(spent.iter().all(|(_, spent)| spent.calls > 0));
         assert!(spent.iter().map(|(_, spent)| spent.time).sum::<Duration>() > Duration::ZERO);

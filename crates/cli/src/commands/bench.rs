@@ -37,8 +37,8 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> Result<(), F
             name: if arguments.train { "training step" } else { FORWARD },
             batch: batch.sequences,
             length: batch.length,
-            asked: batch.asked.len(),
-            operations: passes * spec.operations(&batch.visibility, batch.asked.len()),
+            requested: batch.requested.len(),
+            operations: passes * spec.operations(&batch.visibility, batch.requested.len()),
             generation: generation.map(describe),
         },
         processor: machine::processor(),
@@ -133,7 +133,7 @@ fn work(arguments: &BenchArguments, spec: &NetworkSpec) -> Result<(Batch, Option
     if arguments.train && spec.vocabulary_size < 2 {
         return Err(Failure::new("a vocabulary of one token leaves nothing to learn"));
     }
-    let asked = match arguments.rows {
+    let requested = match arguments.rows {
         Some(Rows::Count(count)) if count == 0 || count > length => {
             return Err(refuse("rows", count, format!("all, or 1 to {length}, the length")));
         }
@@ -153,7 +153,7 @@ fn work(arguments: &BenchArguments, spec: &NetworkSpec) -> Result<(Batch, Option
         let (cache, cache_refresh) = (cache.transpose()?, arguments.cache_refresh);
         Ok(Generation { requests, prompt, tokens, steps, block_length, cache, cache_refresh })
     });
-    let batch = Batch::new(spec, arguments.batch, length, asked)?;
+    let batch = Batch::new(spec, arguments.batch, length, requested)?;
     Ok((batch, generation.transpose()?))
 }
 

@@ -18,18 +18,18 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     let typed = typed(arguments)?;
     let session = Session::open(arguments.model.as_deref(), &arguments.device, printer)?;
     let resolved = sampling::resolve(&arguments.sampling, &session.checkpoint().generation)?;
-    let form = session.lay_out(&typed, &resolved)?;
+    let template_canvas = session.lay_out(&typed, &resolved)?;
     if arguments.sampling.max_tokens.is_some() && Template::parse(&typed)?.has_holes() {
         printer.warn("`--max-tokens` has no effect: the template says how many tokens are open");
     }
     printer.detail(format_args!("settings: {}", resolved.shown));
     let vocabulary = &session.checkpoint().vocabulary;
     let mut trace = arguments.trace.as_deref().map(Trace::create).transpose()?;
-    let mut view = CanvasView::new(vocabulary, &form);
+    let mut view = CanvasView::new(vocabulary, &template_canvas);
     let mut live = printer.draws().then(|| LiveCanvas::new(*printer));
     let mut trouble = None;
     interrupt::listen(|| {});
-    let filled = session.fill(&form, &resolved, printer, &mut |event| {
+    let filled = session.fill(&template_canvas, &resolved, printer, &mut |event| {
         let mut tell = || -> Result<(), Failure> {
             if trace.is_some() || arguments.format == Format::Jsonl {
                 let line = wire::Event::of(event, vocabulary).line()?;
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     if let Some(failure) = trouble {
         return Err(failure);
     }
-    let outcome = session.report(&form, &filled, &resolved);
+    let outcome = session.report(&template_canvas, &filled, &resolved);
     match arguments.format {
         Format::Human => printer.text(&outcome.text)?,
         Format::Json => printer.data_line(wire::json(&outcome)?)?,

@@ -31,11 +31,11 @@ pub(crate) fn run(arguments: &RunArguments, printer: &Printer) -> Result<(), Fai
 /// Fills one template or continues one text, drawing it where it can be drawn.
 fn answer(session: &Session, typed: &str, sampling: &SamplingArguments, printer: &Printer) -> Result<(), Failure> {
     let resolved = sampling::resolve(sampling, &session.checkpoint().generation)?;
-    let form = session.lay_out(typed, &resolved)?;
-    let mut view = CanvasView::new(&session.checkpoint().vocabulary, &form);
+    let template_canvas = session.lay_out(typed, &resolved)?;
+    let mut view = CanvasView::new(&session.checkpoint().vocabulary, &template_canvas);
     let mut live = printer.draws().then(|| LiveCanvas::new(*printer));
     interrupt::reset();
-    let filled = session.fill(&form, &resolved, printer, &mut |event| {
+    let filled = session.fill(&template_canvas, &resolved, printer, &mut |event| {
         if let Some(live) = &mut live
             && view.follow(event)
         {
@@ -48,7 +48,7 @@ fn answer(session: &Session, typed: &str, sampling: &SamplingArguments, printer:
         live.clear();
     }
     let filled = filled?;
-    let outcome = session.report(&form, &filled, &resolved);
+    let outcome = session.report(&template_canvas, &filled, &resolved);
     printer.text(&outcome.text)?;
     printer.note(closing_line(&outcome));
     if interrupt::pressed() {

@@ -19,7 +19,7 @@ pub(crate) fn run(arguments: &ShowArguments, printer: &Printer) -> Result<(), Fa
                 "name": checkpoint.origin.to_string(),
                 "parameters": parameters,
                 "bytes": size,
-                "quantisation": checkpoint.quantisation.as_ref().map(kept),
+                "quantisation": checkpoint.quantisation.as_ref().map(description),
                 "config": checkpoint.description().config()?,
                 "generation": checkpoint.generation,
             }))
@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &ShowArguments, printer: &Printer) -> Result<(), Fa
 }
 
 /// How quantised matrices are kept, for scripts.
-fn kept(quantisation: &Quantisation) -> Value {
+fn description(quantisation: &Quantisation) -> Value {
     let scheme =
         |scheme: &Scheme| json!({ "format": scheme.format(), "bits": scheme.bits.count(), "group": scheme.group });
     quantisation.schemes.iter().map(scheme).collect()

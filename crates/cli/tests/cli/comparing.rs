@@ -13,7 +13,7 @@ fn trained(name: &str, set: &[&str]) -> String {
 }
 
 #[test]
-fn models_are_compared_under_a_judge_and_what_was_measured_is_kept() {
+fn models_are_compared_under_a_judge_and_figures_are_saved() {
     let judge = trained("judge", &["objective.kind=causal"]);
     let field = trained("field", &["objective.process=simplex", "network.self_conditioning=true"]);
     let out = room("compared");
@@ -63,7 +63,7 @@ fn models_are_compared_under_a_judge_and_what_was_measured_is_kept() {
 }
 
 #[test]
-fn puzzles_are_written_learnt_and_asked() {
+fn puzzles_are_written_learned_and_solved() {
     let room = room("sudoku");
     let write = |name: &str, more: &[&str]| {
         let path = room.join(name);
@@ -82,9 +82,9 @@ fn puzzles_are_written_learnt_and_asked() {
     let set = [&sets[0], &sets[1], "data.canvas_length=163", "data.vocabulary_size=260", "objective.prompt=81"];
     let model = trained("solver", &set);
     let arguments = ["eval", "sudoku", &model, "--puzzles", "5", "--steps", "3", "--policies", "confidence,random"];
-    let seen = aquatint(&[&arguments[..], &["--format", "json"]].concat()).expect(0);
-    let told: Value = serde_json::from_str(&seen.out).unwrap();
-    let results = told["results"].as_array().unwrap();
+    let output = aquatint(&[&arguments[..], &["--format", "json"]].concat()).expect(0);
+    let report: Value = serde_json::from_str(&output.out).unwrap();
+    let results = report["results"].as_array().unwrap();
     assert_eq!((results.len(), &results[1]["policy"], &results[0]["puzzles"]), (2, &"random".into(), &5.into()));
     assert!(results.iter().all(|r| (0.0..=1.0).contains(&r["cell_rate"].as_f64().unwrap())));
     let refused = aquatint(&["eval", "sudoku", crate::support::model(), "--puzzles", "1"]).expect(2).err;
@@ -100,8 +100,8 @@ fn a_field_settles_while_it_is_watched() {
     assert!(shown.contains("gaussian:8"), "{shown}");
     let arguments =
         ["generate", "The fox", "-m", &field, "--steps", "6", "-n", "8", "--seed", "1", "--format", "jsonl"];
-    let seen = aquatint(&arguments).expect(0);
-    let events: Vec<Value> = seen.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let output = aquatint(&arguments).expect(0);
+    let events: Vec<Value> = output.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let kinds = |event: &Value| -> Vec<String> {
         let changes = event["changes"].as_array().map_or(&[][..], Vec::as_slice);
         changes.iter().map(|change| change["kind"].as_str().unwrap().to_owned()).collect()
@@ -117,6 +117,6 @@ fn a_field_settles_while_it_is_watched() {
     let churned = ["generate", "The fox", "-m", &field, "--churn", "0", "--correctors", "1", "--steps", "3", "-n", "8"];
     aquatint(&churned).expect(0);
     let refused = ["generate", "The fox", "-m", crate::support::model(), "--churn", "0.5", "-n", "4"];
-    let told = aquatint(&refused).expect(2).err;
-    assert!(told.contains("leaves open positions as they are"), "{told}");
+    let report = aquatint(&refused).expect(2).err;
+    assert!(report.contains("leaves open positions as they are"), "{report}");
 }

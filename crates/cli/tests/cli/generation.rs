@@ -4,7 +4,7 @@ use crate::support::{aquatint, copy_of_model, model, piped, program, room, text}
 use serde_json::Value;
 use std::process::Stdio;
 
-fn generate(arguments: &[&str]) -> crate::support::Seen {
+fn generate(arguments: &[&str]) -> crate::support::ProgramOutput {
     aquatint(&[&["generate", "-m", model()], arguments].concat())
 }
 
@@ -29,8 +29,8 @@ fn the_seed_that_nobody_chose_is_shown_and_makes_the_text_again() {
 
 #[test]
 fn every_given_character_stays() {
-    let seen = generate(&["The [[3]] saw the [[2]]. ", "--seed", "3"]).expect(0);
-    let text = seen.out.strip_suffix('\n').unwrap();
+    let output = generate(&["The [[3]] saw the [[2]]. ", "--seed", "3"]).expect(0);
+    let text = output.out.strip_suffix('\n').unwrap();
     assert!(text.starts_with("The ") && text.contains(" saw the ") && text.ends_with(". "), "{text:?}");
     let literal = generate(&["\\[[3]] [[1]]", "--seed", "3"]).expect(0);
     assert!(literal.out.starts_with("[[3]] "), "{}", literal.out);
@@ -38,9 +38,9 @@ fn every_given_character_stays() {
 
 #[test]
 fn one_json_object_holds_text_tokens_forward_passes_and_seconds() {
-    let seen = generate(&["The fox", "-n", "8", "--seed", "7", "--steps", "4", "--format", "json", "-q"]).expect(0);
-    assert_eq!((seen.out.lines().count(), seen.err.as_str()), (1, ""));
-    let object = json(&seen.out);
+    let output = generate(&["The fox", "-n", "8", "--seed", "7", "--steps", "4", "--format", "json", "-q"]).expect(0);
+    assert_eq!((output.out.lines().count(), output.err.as_str()), (1, ""));
+    let object = json(&output.out);
     assert!(object["text"].as_str().unwrap().starts_with("The fox"));
     assert_eq!((&object["forward_passes"], &object["seed"]), (&Value::from(4), &Value::from(7)));
     assert!(object["tokens"].as_u64().unwrap() <= 8 && object["seconds"].as_f64().unwrap() > 0.0);
@@ -52,9 +52,9 @@ fn one_json_object_holds_text_tokens_forward_passes_and_seconds() {
 fn jsonl_and_trace_tell_the_same_events_and_end_in_the_result() {
     let trace = room("trace").join("trace.jsonl");
     let arguments = ["The [[4]] saw.", "--seed", "7", "--steps", "2", "--format", "jsonl", "--trace", text(&trace)];
-    let seen = generate(&arguments).expect(0);
+    let output = generate(&arguments).expect(0);
     let written = std::fs::read_to_string(&trace).unwrap();
-    assert_eq!(seen.out, written);
+    assert_eq!(output.out, written);
     let events: Vec<Value> = written.lines().map(json).collect();
     let names: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
     assert_eq!(names, ["started", "block_started", "step", "step", "block_committed", "finished", "result"]);
@@ -65,8 +65,8 @@ fn jsonl_and_trace_tell_the_same_events_and_end_in_the_result() {
 
 #[test]
 fn the_closing_line_is_on_standard_error() {
-    let seen = generate(&["The [[4]] saw.", "--seed", "7", "--steps", "2"]).expect(0);
-    let line = seen.err.lines().last().unwrap();
+    let output = generate(&["The [[4]] saw.", "--seed", "7", "--steps", "2"]).expect(0);
+    let line = output.err.lines().last().unwrap();
     assert!(line.starts_with("4 tokens, 2 forward passes (2.00 tokens each), "), "{line}");
     assert!(line.ends_with(" tokens/s, seed 7"), "{line}");
     assert_eq!(generate(&["The [[4]] saw.", "-q"]).expect(0).err, "");
@@ -75,8 +75,8 @@ fn the_closing_line_is_on_standard_error() {
 #[test]
 fn guidance_reads_twice_and_the_other_convention_is_one_less() {
     let of = |flag, value| {
-        let seen = generate(&["The [[4]] saw.", "--seed", "7", "--steps", "2", flag, value, "--format", "json"]);
-        json(&seen.expect(0).out)
+        let output = generate(&["The [[4]] saw.", "--seed", "7", "--steps", "2", flag, value, "--format", "json"]);
+        json(&output.expect(0).out)
     };
     assert_eq!(of("--guidance-scale", "2")["forward_passes"], 4);
     assert_eq!(of("--guidance-scale", "2")["text"], of("--cfg-scale", "1")["text"]);
@@ -106,12 +106,12 @@ fn defaults_come_from_the_checkpoint_and_flags_win() {
 
 #[test]
 fn standard_input_is_a_template_too() {
-    let seen = piped(&["generate", "-", "-m", model(), "-n", "4", "--seed", "1"], "The fox\n".as_bytes()).expect(0);
-    assert_eq!(seen.out, generate(&["The fox", "-n", "4", "--seed", "1"]).out);
+    let output = piped(&["generate", "-", "-m", model(), "-n", "4", "--seed", "1"], "The fox\n".as_bytes()).expect(0);
+    assert_eq!(output.out, generate(&["The fox", "-n", "4", "--seed", "1"]).out);
     let run = piped(&["run", model(), "-n", "4", "--seed", "1"], "The fox\n".as_bytes()).expect(0);
-    assert_eq!(run.out, seen.out);
+    assert_eq!(run.out, output.out);
     let once = aquatint(&["run", model(), "The fox", "-n", "4", "--seed", "1"]).expect(0);
-    assert_eq!(once.out, seen.out);
+    assert_eq!(once.out, output.out);
     let latin = piped(&["generate", "-", "-m", model()], b"caf\xe9").expect(2);
     assert!(latin.err.contains("hint: convert it to UTF-8 first"), "{}", latin.err);
 }
@@ -143,8 +143,8 @@ fn colour_only_where_it_is_wanted() {
 
 #[test]
 fn what_has_no_effect_is_said() {
-    let seen = generate(&["The [[4]] saw.", "-n", "9"]).expect(0);
-    assert!(seen.err.starts_with("warning: `--max-tokens` has no effect"), "{}", seen.err);
+    let output = generate(&["The [[4]] saw.", "-n", "9"]).expect(0);
+    assert!(output.err.starts_with("warning: `--max-tokens` has no effect"), "{}", output.err);
     let verbose = generate(&["The [[4]] saw.", "-v", "--threads", "1"]).expect(0).err;
     assert!(verbose.contains(": this processor has") && verbose.contains("settings: 64 steps"), "{verbose}");
 }
@@ -152,8 +152,8 @@ fn what_has_no_effect_is_said() {
 #[test]
 fn numbers_of_any_size_fill_a_canvas() {
     for precision in ["f32", "bf16", "int8"] {
-        let seen = generate(&["The [[4]] saw.", "--precision", precision, "--seed", "1", "-v"]).expect(0);
-        assert!(seen.out.starts_with("The ") && seen.err.contains("as asked for"), "{precision}: {}", seen.err);
+        let output = generate(&["The [[4]] saw.", "--precision", precision, "--seed", "1", "-v"]).expect(0);
+        assert!(output.out.starts_with("The ") && output.err.contains("as asked for"), "{precision}: {}", output.err);
     }
 }
 

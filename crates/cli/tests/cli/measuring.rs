@@ -6,10 +6,10 @@ use std::path::Path;
 
 fn measure(more: &[&str]) -> Value {
     let data = room("model").join("valid");
-    let seen =
+    let output =
         aquatint(&[&["eval", "likelihood", "-m", model(), "-d", text(&data), "--format", "json"], more].concat())
             .expect(0);
-    serde_json::from_str(&seen.out).unwrap()
+    serde_json::from_str(&output.out).unwrap()
 }
 
 #[test]
@@ -44,20 +44,20 @@ fn the_scalar_path_in_64_bits_measures_the_same() {
 fn what_was_not_utf8_is_counted() {
     let path = room("latin").join("a.txt");
     std::fs::write(&path, [crate::support::story(20).as_bytes(), b"caf\xe9 \xff"].concat()).unwrap();
-    let seen = aquatint(&["eval", "likelihood", "-m", model(), "-d", text(&path)]).expect(0);
-    assert!(seen.err.contains("warning: 2 bytes of the text were no UTF-8 and were replaced"), "{}", seen.err);
-    assert!(seen.out.starts_with("nats/token  "), "{}", seen.out);
+    let output = aquatint(&["eval", "likelihood", "-m", model(), "-d", text(&path)]).expect(0);
+    assert!(output.err.contains("warning: 2 bytes of the text were no UTF-8 and were replaced"), "{}", output.err);
+    assert!(output.out.starts_with("nats/token  "), "{}", output.out);
 }
 
 #[test]
 fn nothing_to_measure_is_refused() {
     let path = room("nothing").join("a.txt");
     std::fs::write(&path, "").unwrap();
-    let seen = aquatint(&["eval", "likelihood", "-m", model(), "-d", text(&path), "-q"]).expect(2);
-    assert!(seen.err.starts_with("error: "), "{}", seen.err);
-    let seen = aquatint(&["eval", "likelihood", "-m", model(), "-d", "nowhere.txt", "-q"]).expect(2);
-    assert!(seen.err.contains("nowhere.txt"), "{}", seen.err);
+    let output = aquatint(&["eval", "likelihood", "-m", model(), "-d", text(&path), "-q"]).expect(2);
+    assert!(output.err.starts_with("error: "), "{}", output.err);
+    let output = aquatint(&["eval", "likelihood", "-m", model(), "-d", "nowhere.txt", "-q"]).expect(2);
+    assert!(output.err.contains("nowhere.txt"), "{}", output.err);
     let data = room("model").join("valid");
-    let seen = aquatint(&["eval", "likelihood", "-m", model(), "-d", text(&data), "--where", "lang"]).expect(2);
-    assert!(seen.err.contains("allowed: FIELD=VALUE"), "{}", seen.err);
+    let output = aquatint(&["eval", "likelihood", "-m", model(), "-d", text(&data), "--where", "lang"]).expect(2);
+    assert!(output.err.contains("allowed: FIELD=VALUE"), "{}", output.err);
 }

@@ -27,7 +27,7 @@ fn compare(out: &std::path::Path, quantised: usize) {
 }
 
 #[test]
-fn a_quantised_model_is_shown_and_is_the_same_model_within_half_a_step() {
+fn a_quantised_model_is_described_and_is_the_same_model_within_half_a_step() {
     let outs = [
         ("8", None, "8 bits with a scale for each output (int-quantized)"),
         ("4", Some("16"), "4 bits with a scale for each 16 inputs (pack-quantized)"),
@@ -36,11 +36,11 @@ fn a_quantised_model_is_shown_and_is_the_same_model_within_half_a_step() {
         let out = room("quantised").join(bits);
         let mut arguments = vec!["quantize", model(), "--bits", bits, "--out", text(&out)];
         arguments.extend(group.map(|group| ["--group", group]).into_iter().flatten());
-        let seen = aquatint(&arguments).expect(0);
-        assert_eq!(seen.out.trim_end(), text(&out));
-        assert!(seen.err.starts_with(&format!("quantised   {words}\nthe rest    bf16\nsize ")), "{}", seen.err);
+        let output = aquatint(&arguments).expect(0);
+        assert_eq!(output.out.trim_end(), text(&out));
+        assert!(output.err.starts_with(&format!("quantised   {words}\nthe rest    bf16\nsize ")), "{}", output.err);
         for kind in ["q_proj", "o_proj", "down_proj"] {
-            assert!(seen.err.lines().any(|line| line.starts_with(kind) && line.ends_with(" %")), "{}", seen.err);
+            assert!(output.err.lines().any(|line| line.starts_with(kind) && line.ends_with(" %")), "{}", output.err);
         }
         // Four matrices of the attention and three of the feed-forward part.
         compare(&out, 7);
@@ -62,9 +62,9 @@ fn a_quantised_model_is_shown_and_is_the_same_model_within_half_a_step() {
 fn what_cannot_be_quantised_is_refused_and_nothing_is_written() {
     let out = room("unquantised").join("out");
     let refused = |arguments: &[&str]| {
-        let seen = aquatint(&[&["quantize", model(), "--out", text(&out)], arguments].concat()).expect(2);
+        let output = aquatint(&[&["quantize", model(), "--out", text(&out)], arguments].concat()).expect(2);
         assert!(!out.exists(), "{arguments:?}");
-        seen.err
+        output.err
     };
     assert!(refused(&["--bits", "5"]).starts_with("error: `bits` is 5; allowed: 4, 8"));
     // The width is 16: the group of 32 that is taken where nothing is said does not fit.
@@ -77,7 +77,7 @@ fn what_cannot_be_quantised_is_refused_and_nothing_is_written() {
 
     let model = std::path::Path::new(model());
     let before = fs::read(model.join("model.safetensors")).unwrap();
-    let seen = aquatint(&["quantize", "tales", "--out", text(model)]).expect(2);
-    assert!(seen.err.contains("already holds a model\n\nhint: choose another folder"), "{}", seen.err);
+    let output = aquatint(&["quantize", "tales", "--out", text(model)]).expect(2);
+    assert!(output.err.contains("already holds a model\n\nhint: choose another folder"), "{}", output.err);
     assert_eq!(fs::read(model.join("model.safetensors")).unwrap(), before);
 }

@@ -6,9 +6,9 @@ use std::fs;
 /// Runs the program, which has to refuse, and returns its words with the room's path taken out.
 #[track_caller]
 fn refused(arguments: &[&str]) -> String {
-    let seen = aquatint(arguments).expect(2);
-    assert_eq!(seen.out, "", "a refusal prints no data");
-    seen.err.replace(text(room("").as_path()).trim_end_matches('/'), "ROOM")
+    let output = aquatint(arguments).expect(2);
+    assert_eq!(output.out, "", "a refusal prints no data");
+    output.err.replace(text(room("").as_path()).trim_end_matches('/'), "ROOM")
 }
 
 #[test]
@@ -117,11 +117,15 @@ fn a_corpus_without_text() {
     let path = recipe("empty");
     fs::write(room("empty").join("train").join("a.txt"), "").unwrap();
     // What comes before the refusal is progress.
-    let seen = aquatint(&["train", text(&path), "-q"]).expect(2);
-    assert!(seen.err.starts_with("error: ") && !seen.err.contains("panicked"), "{}", seen.err);
+    let output = aquatint(&["train", text(&path), "-q"]).expect(2);
+    assert!(output.err.starts_with("error: ") && !output.err.contains("panicked"), "{}", output.err);
     fs::remove_file(room("empty").join("train").join("a.txt")).unwrap();
-    let seen = aquatint(&["train", text(&path), "-q"]).expect(2);
-    assert!(seen.err.starts_with("error: there is no .txt, .jsonl, .jsonl.zst or .parquet file under"), "{}", seen.err);
+    let output = aquatint(&["train", text(&path), "-q"]).expect(2);
+    assert!(
+        output.err.starts_with("error: there is no .txt, .jsonl, .jsonl.zst or .parquet file under"),
+        "{}",
+        output.err
+    );
 }
 
 #[test]
@@ -142,6 +146,10 @@ fn a_full_disk() {
     assert!(words.starts_with("error: could not write to standard output\n  caused by: "), "{words}");
     assert!(words.contains("hint: the disk is full"), "{words}");
 
-    let seen = aquatint(&["generate", "The [[2]].", "-m", model(), "--trace", "/dev/full"]).expect(2);
-    assert!(seen.err.starts_with("error: could not write `/dev/full`") && seen.out.starts_with("The "), "{}", seen.err);
+    let output = aquatint(&["generate", "The [[2]].", "-m", model(), "--trace", "/dev/full"]).expect(2);
+    assert!(
+        output.err.starts_with("error: could not write `/dev/full`") && output.out.starts_with("The "),
+        "{}",
+        output.err
+    );
 }

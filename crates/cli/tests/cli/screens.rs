@@ -5,8 +5,8 @@ use insta::assert_snapshot;
 
 /// The help of a command, without blanks at the ends of lines.
 fn help_of(arguments: &[&str]) -> String {
-    let seen = aquatint(&[arguments, &["--help"]].concat()).expect(0);
-    seen.out.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    let output = aquatint(&[arguments, &["--help"]].concat()).expect(0);
+    output.out.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 #[test]
@@ -21,8 +21,8 @@ fn help() {
 
 #[test]
 fn no_command_shows_help_and_is_an_error() {
-    let seen = aquatint(&[]).expect(2);
-    assert!(seen.err.contains("Usage: aquatint"), "{}", seen.err);
+    let output = aquatint(&[]).expect(2);
+    assert!(output.err.contains("Usage: aquatint"), "{}", output.err);
 }
 
 #[test]
@@ -45,19 +45,19 @@ fn list_finds_models_in_folders_and_says_what_is_broken() {
     let copy = crate::support::copy_of_model("listed/good");
     std::fs::create_dir_all(folder.join("bad")).unwrap();
     std::fs::write(folder.join("bad").join("config.json"), "{").unwrap();
-    let seen = aquatint(&["list", text(&folder)]).expect(0);
-    assert!(seen.out.lines().any(|line| line.starts_with(text(&copy))), "{}", seen.out);
-    assert!(seen.out.starts_with("NAME ") && seen.out.contains("\ntales "), "{}", seen.out);
-    assert!(seen.err.starts_with("warning: ") && seen.err.contains("bad"), "{}", seen.err);
+    let output = aquatint(&["list", text(&folder)]).expect(0);
+    assert!(output.out.lines().any(|line| line.starts_with(text(&copy))), "{}", output.out);
+    assert!(output.out.starts_with("NAME ") && output.out.contains("\ntales "), "{}", output.out);
+    assert!(output.err.starts_with("warning: ") && output.err.contains("bad"), "{}", output.err);
 }
 
 #[test]
 fn doctor_says_which_path_is_taken_and_why() {
-    let seen = aquatint(&["doctor"]).expect(0);
+    let output = aquatint(&["doctor"]).expect(0);
     for name in ["processor", "paths", "threads", "memory", "device", "precision", "model"] {
-        assert!(seen.out.lines().any(|line| line.starts_with(name)), "no {name} in\n{}", seen.out);
+        assert!(output.out.lines().any(|line| line.starts_with(name)), "no {name} in\n{}", output.out);
     }
-    assert!(seen.out.contains(": this processor has"), "{}", seen.out);
+    assert!(output.out.contains(": this processor has"), "{}", output.out);
     let object: serde_json::Value =
         serde_json::from_str(&aquatint(&["doctor", "--format", "json"]).expect(0).out).unwrap();
     assert_eq!(object["healthy"], true);

@@ -7,13 +7,13 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// What a run of the program left behind.
-pub(crate) struct Seen {
+pub(crate) struct ProgramOutput {
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-impl Seen {
+impl ProgramOutput {
     /// Insists on an exit code, showing everything where it is another.
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Self {
@@ -22,7 +22,7 @@ impl Seen {
     }
 }
 
-impl From<Output> for Seen {
+impl From<Output> for ProgramOutput {
     fn from(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
@@ -40,12 +40,12 @@ pub(crate) fn program() -> Command {
 }
 
 /// Runs the program with these arguments.
-pub(crate) fn aquatint(arguments: &[&str]) -> Seen {
+pub(crate) fn aquatint(arguments: &[&str]) -> ProgramOutput {
     program().args(arguments).output().expect("the program starts").into()
 }
 
 /// Runs the program with these arguments and standard input.
-pub(crate) fn piped(arguments: &[&str], input: &[u8]) -> Seen {
+pub(crate) fn piped(arguments: &[&str], input: &[u8]) -> ProgramOutput {
     let mut child = program()
         .args(arguments)
         .stdin(Stdio::piped())
@@ -105,8 +105,8 @@ pub(crate) fn model() -> &'static str {
     static MODEL: OnceLock<String> = OnceLock::new();
     MODEL.get_or_init(|| {
         let recipe = recipe("model");
-        let seen = aquatint(&["train", text(&recipe), "--threads", "1"]).expect(0);
-        seen.out.trim_end().to_owned()
+        let output = aquatint(&["train", text(&recipe), "--threads", "1"]).expect(0);
+        output.out.trim_end().to_owned()
     })
 }
 

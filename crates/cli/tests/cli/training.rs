@@ -1,15 +1,15 @@
 //! `train`: what it prints, what it leaves, and how it is interrupted.
 
-use crate::support::{Seen, aquatint, program, recipe, room, text};
+use crate::support::{ProgramOutput, aquatint, program, recipe, room, text};
 
 #[test]
 fn a_run_prints_its_recipe_and_figures_and_leaves_a_model() {
     let path = recipe("run");
-    let seen = aquatint(&["train", text(&path), "--threads", "1", "--set", "run.steps=3"]).expect(0);
+    let output = aquatint(&["train", text(&path), "--threads", "1", "--set", "run.steps=3"]).expect(0);
     let run = room("run").join("run");
-    assert_eq!(seen.out.trim_end(), text(&run));
+    assert_eq!(output.out.trim_end(), text(&run));
     for line in ["[optimiser]", "corpus: ", "network: ", "step 3  loss ", "step 3  held out: ", "done: step 3, "] {
-        assert!(seen.err.lines().any(|seen| seen.starts_with(line)), "no line {line:?} in\n{}", seen.err);
+        assert!(output.err.lines().any(|output| output.starts_with(line)), "no line {line:?} in\n{}", output.err);
     }
     let files = ["config.json", "model.safetensors", "tokenizer.json", "generation_config.json", "metrics.jsonl"];
     for file in files {
@@ -25,24 +25,24 @@ fn a_run_prints_its_recipe_and_figures_and_leaves_a_model() {
 #[test]
 fn a_dry_run_prints_the_whole_recipe_and_leaves_nothing() {
     let path = recipe("dry");
-    let seen = aquatint(&["train", text(&path), "--dry-run", "--set", "run.steps=7"]).expect(0);
+    let output = aquatint(&["train", text(&path), "--dry-run", "--set", "run.steps=7"]).expect(0);
     for line in ["steps = 7", "[optimiser]", "feed_forward_width = 32"] {
-        assert!(seen.out.lines().any(|seen| seen == line), "no line {line:?} in\n{}", seen.out);
+        assert!(output.out.lines().any(|output| output == line), "no line {line:?} in\n{}", output.out);
     }
-    assert_eq!(seen.err, "");
+    assert_eq!(output.err, "");
     assert!(!room("dry").join("run").exists());
     // What is printed is a recipe, and the same one.
     let printed = room("dry").join("printed.toml");
-    std::fs::write(&printed, &seen.out).unwrap();
-    assert_eq!(aquatint(&["train", text(&printed), "--dry-run"]).expect(0).out, seen.out);
+    std::fs::write(&printed, &output.out).unwrap();
+    assert_eq!(aquatint(&["train", text(&printed), "--dry-run"]).expect(0).out, output.out);
 }
 
 #[test]
-fn another_folder_can_be_asked_for() {
+fn another_folder_can_be_requested() {
     let path = recipe("elsewhere");
     let out = room("elsewhere").join("other");
-    let seen = aquatint(&["train", text(&path), "--out", text(&out), "--set", "run.steps=1", "-q"]).expect(0);
-    assert_eq!(seen.out.trim_end(), text(&out));
+    let output = aquatint(&["train", text(&path), "--out", text(&out), "--set", "run.steps=1", "-q"]).expect(0);
+    assert_eq!(output.out.trim_end(), text(&out));
     assert!(out.join("model.safetensors").is_file() && !room("elsewhere").join("run").exists());
 }
 
@@ -51,8 +51,8 @@ fn bytes_that_are_no_utf8_are_counted() {
     let path = recipe("bytes");
     let file = room("bytes").join("train").join("b.txt");
     std::fs::write(file, b"The caf\xe9 was shut.").unwrap();
-    let seen = aquatint(&["train", text(&path), "--set", "run.steps=1"]).expect(0);
-    assert!(seen.err.contains("warning: 1 byte of the corpus was no UTF-8"), "{}", seen.err);
+    let output = aquatint(&["train", text(&path), "--set", "run.steps=1"]).expect(0);
+    assert!(output.err.contains("warning: 1 byte of the corpus was no UTF-8"), "{}", output.err);
 }
 
 #[cfg(unix)]
@@ -67,16 +67,16 @@ fn ctrl_c_saves_and_the_run_goes_on() {
     assert!(lines.any(|line| line.starts_with("step 2 ")), "the run does not begin");
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let last: Vec<String> = lines.collect();
-    let seen = Seen::from(child.wait_with_output().unwrap());
-    assert_eq!(seen.code, 1, "{last:#?}");
+    let output = ProgramOutput::from(child.wait_with_output().unwrap());
+    assert_eq!(output.code, 1, "{last:#?}");
     let error = last.iter().find(|line| line.starts_with("error: ")).expect("an interruption is told");
     assert!(error.starts_with("error: interrupted at step ") && error.ends_with("; the run is saved"), "{error}");
     assert!(last.last().unwrap().ends_with("--resume goes on"), "{last:#?}");
 
     let step: u64 = error.split(' ').nth(4).unwrap().trim_end_matches(';').parse().unwrap();
     let steps = format!("run.steps={}", step + 2);
-    let seen = aquatint(&["train", text(&path), "--resume", "--set", &steps]).expect(0);
-    assert!(seen.err.contains(&format!("done: step {}", step + 2)), "{}", seen.err);
+    let output = aquatint(&["train", text(&path), "--resume", "--set", &steps]).expect(0);
+    assert!(output.err.contains(&format!("done: step {}", step + 2)), "{}", output.err);
 }
 
 /// Starts each rank as a process of its own, as a launcher does; what each printed.
@@ -113,10 +113,10 @@ fn processes_that_share_their_batches_have_the_loss_of_one() {
     for size in [2, 4] {
         let folder = room("ranks").join(size.to_string());
         let more: Vec<&str> = ["--out", text(&folder)].into_iter().chain(set).collect();
-        let seen = ranks(&path, size, &more);
-        for (rank, seen) in seen.iter().enumerate() {
-            assert!(seen.status.success(), "{}", String::from_utf8_lossy(&seen.stderr));
-            assert_eq!(seen.stdout.is_empty(), rank > 0, "only the first rank speaks");
+        let output = ranks(&path, size, &more);
+        for (rank, output) in output.iter().enumerate() {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            assert_eq!(output.stdout.is_empty(), rank > 0, "only the first rank speaks");
         }
         for (got, expected) in losses(&folder).iter().zip(&expected) {
             assert!((got - expected).abs() < 1e-3 * expected, "{size} ranks: {got}, not {expected}");
@@ -134,9 +134,9 @@ fn a_rank_with_another_recipe_is_refused() {
         command.env("MASTER_PORT", port.to_string()).stderr(std::process::Stdio::piped()).spawn().unwrap()
     };
     for (child, expected) in [(start("0", "seed=1"), "rank 1 has another recipe"), (start("1", "seed=2"), "refuses")] {
-        let seen = child.wait_with_output().unwrap();
-        let error = String::from_utf8_lossy(&seen.stderr).into_owned();
-        assert!(seen.status.code() == Some(2) && error.contains(expected), "{error}");
+        let output = child.wait_with_output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && error.contains(expected), "{error}");
         assert!(error.contains("hint: start all ranks with the same program"), "{error}");
     }
     let mut alone = program();

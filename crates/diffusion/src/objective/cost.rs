@@ -19,9 +19,9 @@ impl<'a> Vectors<'a> {
     }
 
     /// `Σ p(v) e_v`: what a belief expects the vector to be.
-    pub fn expected(&self, belief: &[f32]) -> Vec<f32> {
+    pub fn expected(&self, prediction: &[f32]) -> Vec<f32> {
         let mut mean = vec![0.0f64; self.size];
-        for (p, vector) in belief.iter().zip(self.values.chunks_exact(self.size.max(1))) {
+        for (p, vector) in prediction.iter().zip(self.values.chunks_exact(self.size.max(1))) {
             // Most of a vocabulary is out of the question.
             if *p > 1e-9 {
                 mean.iter_mut().zip(vector).for_each(|(m, e)| *m += f64::from(*p) * f64::from(*e));
@@ -44,31 +44,31 @@ pub enum Cost {
 
 impl Cost {
     /// The cost of a belief, probabilities over the vocabulary, in nats (a distance has no unit; its weight gives it one).
-    pub fn value(&self, target: TokenId, belief: &[f32], vectors: Vectors<'_>) -> f64 {
+    pub fn value(&self, target: TokenId, prediction: &[f32], vectors: Vectors<'_>) -> f64 {
         match self {
-            Self::CrossEntropy => -probability(belief, target).ln(),
-            Self::Ratio(ratio) => ratio.value(target, belief),
-            Self::Distance(distance) => distance.value(target, belief, vectors),
+            Self::CrossEntropy => -probability(prediction, target).ln(),
+            Self::Ratio(ratio) => ratio.value(target, prediction),
+            Self::Distance(distance) => distance.value(target, prediction, vectors),
         }
     }
 
     /// The same; turns the belief into the gradient of `weight · cost` with respect to the logits whose softmax it is.
-    pub fn learn(&self, target: TokenId, belief: &mut [f32], vectors: Vectors<'_>, weight: f64) -> f64 {
-        let value = self.value(target, belief, vectors);
+    pub fn learn(&self, target: TokenId, prediction: &mut [f32], vectors: Vectors<'_>, weight: f64) -> f64 {
+        let value = self.value(target, prediction, vectors);
         match self {
             Self::CrossEntropy => {
-                belief.iter_mut().for_each(|p| *p = (f64::from(*p) * weight) as f32);
-                if let Some(p) = belief.get_mut(target as usize) {
+                prediction.iter_mut().for_each(|p| *p = (f64::from(*p) * weight) as f32);
+                if let Some(p) = prediction.get_mut(target as usize) {
                     *p -= weight as f32;
                 }
             }
             Self::Ratio(ratio) => {
-                let slopes = ratio.slopes(target, belief);
-                chain(belief, &slopes, weight);
+                let slopes = ratio.slopes(target, prediction);
+                chain(prediction, &slopes, weight);
             }
             Self::Distance(distance) => {
-                let slopes = distance.slopes(target, belief, vectors);
-                chain(belief, &slopes, weight);
+                let slopes = distance.slopes(target, prediction, vectors);
+                chain(prediction, &slopes, weight);
             }
         }
         value
@@ -90,14 +90,14 @@ pub fn divergence(teacher: &[f32], student: &mut [f32], weight: f64) -> f64 {
 }
 
 /// A probability that is never 0, so that its logarithm is a number.
-fn probability(belief: &[f32], token: TokenId) -> f64 {
-    f64::from(belief.get(token as usize).copied().unwrap_or(0.0)).max(f64::from(f32::MIN_POSITIVE))
+fn probability(prediction: &[f32], token: TokenId) -> f64 {
+    f64::from(prediction.get(token as usize).copied().unwrap_or(0.0)).max(f64::from(f32::MIN_POSITIVE))
 }
 
 /// The chain rule of the softmax: from slopes `∂/∂p` to `weight · p (slope − Σ p slope)`.
-fn chain(belief: &mut [f32], slopes: &[f64], weight: f64) {
-    let mean: f64 = belief.iter().zip(slopes).map(|(p, slope)| f64::from(*p) * slope).sum();
-    for (p, slope) in belief.iter_mut().zip(slopes) {
+fn chain(prediction: &mut [f32], slopes: &[f64], weight: f64) {
+    let mean: f64 = prediction.iter().zip(slopes).map(|(p, slope)| f64::from(*p) * slope).sum();
+    for (p, slope) in prediction.iter_mut().zip(slopes) {
         *p = (weight * f64::from(*p) * (slope - mean)) as f32;
     }
 }

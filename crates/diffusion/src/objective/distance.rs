@@ -16,18 +16,18 @@ pub struct Distance;
 
 impl Distance {
     /// `‖Σ p(v) e_v − e_clean‖²`.
-    pub fn value(self, clean: TokenId, belief: &[f32], vectors: Vectors<'_>) -> f64 {
-        self.error(clean, belief, vectors).iter().map(|d| d * d).sum()
+    pub fn value(self, clean: TokenId, prediction: &[f32], vectors: Vectors<'_>) -> f64 {
+        self.error(clean, prediction, vectors).iter().map(|d| d * d).sum()
     }
 
-    fn error(self, clean: TokenId, belief: &[f32], vectors: Vectors<'_>) -> Vec<f64> {
-        let expected = vectors.expected(belief);
+    fn error(self, clean: TokenId, prediction: &[f32], vectors: Vectors<'_>) -> Vec<f64> {
+        let expected = vectors.expected(prediction);
         expected.iter().zip(vectors.of(clean)).map(|(mean, e)| f64::from(*mean) - f64::from(*e)).collect()
     }
 
     /// Its slopes with respect to the probabilities, `2 (x̂ − e) · e_v`.
-    pub(crate) fn slopes(self, clean: TokenId, belief: &[f32], vectors: Vectors<'_>) -> Vec<f64> {
-        let error: Vec<f32> = self.error(clean, belief, vectors).into_iter().map(|d| d as f32).collect();
+    pub(crate) fn slopes(self, clean: TokenId, prediction: &[f32], vectors: Vectors<'_>) -> Vec<f64> {
+        let error: Vec<f32> = self.error(clean, prediction, vectors).into_iter().map(|d| d as f32).collect();
         let dot = |vector: &[f32]| error.iter().zip(vector).map(|(d, e)| d * e).sum::<f32>();
         vectors.values.chunks_exact(vectors.size.max(1)).map(|vector| 2.0 * f64::from(dot(vector))).collect()
     }

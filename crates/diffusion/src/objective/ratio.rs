@@ -31,11 +31,11 @@ pub struct Ratio {
 
 impl Ratio {
     /// The cost of a belief for the clean token.
-    pub fn value(&self, clean: TokenId, belief: &[f32]) -> f64 {
+    pub fn value(&self, clean: TokenId, prediction: &[f32]) -> f64 {
         let Marginal { alpha, text, .. } = self.marginal;
-        let norm = self.norm(belief);
+        let norm = self.norm(prediction);
         let p = |token: TokenId| {
-            let p = f64::from(belief.get(token as usize).copied().unwrap_or(0.0));
+            let p = f64::from(prediction.get(token as usize).copied().unwrap_or(0.0));
             if self.posterior && token == self.shown { p / self.marginal.evidence(token) / norm } else { p / norm }
         };
         let law =
@@ -45,7 +45,7 @@ impl Ratio {
 
         // Tokens that are neither clean nor shown have q = text: excess = Σ [α p − text · log(1 + α p / text)].
         let (mut mass, mut logarithms) = (0.0, 0.0);
-        for (first, group) in belief.chunks(FACTORS).enumerate() {
+        for (first, group) in prediction.chunks(FACTORS).enumerate() {
             let mut product = 1.0;
             for (index, p) in group.iter().enumerate() {
                 let token = (first * FACTORS + index) as TokenId;
@@ -76,26 +76,26 @@ impl Ratio {
     }
 
     /// The norm of the belief once the shown token's evidence is taken out of it; 1 where there is none in it.
-    fn norm(&self, belief: &[f32]) -> f64 {
+    fn norm(&self, prediction: &[f32]) -> f64 {
         if !self.posterior {
             return 1.0;
         }
-        let p = f64::from(belief.get(self.shown as usize).copied().unwrap_or(0.0));
+        let p = f64::from(prediction.get(self.shown as usize).copied().unwrap_or(0.0));
         (1.0 - p + p / self.marginal.evidence(self.shown)).max(f64::MIN_POSITIVE)
     }
 
     /// The slopes of the cost with respect to the probabilities of a leave-one-out belief.
-    pub(crate) fn slopes(&self, clean: TokenId, belief: &[f32]) -> Vec<f64> {
+    pub(crate) fn slopes(&self, clean: TokenId, prediction: &[f32]) -> Vec<f64> {
         let Marginal { alpha, text, .. } = self.marginal;
         let shown = self.marginal.probability(self.shown, clean);
-        let a = |token: usize| self.marginal.noise(token as TokenId) + alpha * f64::from(belief[token]);
+        let a = |token: usize| self.marginal.noise(token as TokenId) + alpha * f64::from(prediction[token]);
         let mut slopes: Vec<f64> =
-            belief.iter().map(|p| -alpha * text / (shown * (text + alpha * f64::from(*p)))).collect();
+            prediction.iter().map(|p| -alpha * text / (shown * (text + alpha * f64::from(*p)))).collect();
         if text == 0.0 {
             slopes.fill(0.0);
         }
         let named = [Some(clean), Some(self.shown), self.marginal.alphabet.mask];
-        for token in named.into_iter().flatten().map(|token| token as usize).filter(|token| *token < belief.len()) {
+        for token in named.into_iter().flatten().map(|token| token as usize).filter(|token| *token < prediction.len()) {
             let q = self.marginal.probability(token as TokenId, clean);
             slopes[token] = if q > 0.0 { -alpha * q / (shown * a(token)) } else { 0.0 };
         }

@@ -21,8 +21,8 @@ impl CommitPolicy for Ancestral {
         ascending(positions.filter(|p| uniform(key, *p, step) >= step.planned.staying))
     }
 
-    fn steps(&self, _: usize, asked: usize) -> usize {
+    fn steps(&self, _: usize, requested: usize) -> usize {
         // More steps than positions are no waste here: they keep two positions from falling into one step.
-        asked
+        requested
     }
 }

@@ -16,7 +16,7 @@ impl CommitPolicy for Entropy {
         highest(proposal, count(step, proposal), |_, candidate| -candidate.entropy)
     }
 
-    fn steps(&self, open: usize, asked: usize) -> usize {
-        one_at_least(open, asked)
+    fn steps(&self, open: usize, requested: usize) -> usize {
+        one_at_least(open, requested)
     }
 }

@@ -53,7 +53,7 @@ impl CommitPolicy for EntropyBound {
         ascending(within.map(|(_, position)| position))
     }
 
-    fn steps(&self, open: usize, asked: usize) -> usize {
-        one_at_least(open, asked)
+    fn steps(&self, open: usize, requested: usize) -> usize {
+        one_at_least(open, requested)
     }
 }

@@ -17,7 +17,7 @@ impl CommitPolicy for Last {
         if step.is_last() { everything(proposal) } else { Commit::default() }
     }
 
-    fn steps(&self, _: usize, asked: usize) -> usize {
-        asked
+    fn steps(&self, _: usize, requested: usize) -> usize {
+        requested
     }
 }

@@ -16,7 +16,7 @@ impl CommitPolicy for Margin {
         highest(proposal, count(step, proposal), |_, candidate| candidate.margin)
     }
 
-    fn steps(&self, open: usize, asked: usize) -> usize {
-        one_at_least(open, asked)
+    fn steps(&self, open: usize, requested: usize) -> usize {
+        one_at_least(open, requested)
     }
 }

@@ -17,7 +17,7 @@ impl CommitPolicy for Random {
         highest(proposal, count(step, proposal), |position, _| uniform(key, position, step))
     }
 
-    fn steps(&self, open: usize, asked: usize) -> usize {
-        one_at_least(open, asked)
+    fn steps(&self, open: usize, requested: usize) -> usize {
+        one_at_least(open, requested)
     }
 }

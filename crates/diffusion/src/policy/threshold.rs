@@ -44,7 +44,7 @@ impl CommitPolicy for Threshold {
         if commit.positions.is_empty() { highest(proposal, 1, |_, c| c.probability) } else { commit }
     }
 
-    fn steps(&self, open: usize, asked: usize) -> usize {
-        one_at_least(open, asked)
+    fn steps(&self, open: usize, requested: usize) -> usize {
+        one_at_least(open, requested)
     }
 }

@@ -77,8 +77,8 @@ impl Level {
     /// The point at an earlier level, from the one here, the expected clean one, and noise of deviation `v`.
     pub fn step(&self, earlier: &Self, point: f64, expected: f64, v: f64, noise: f64) -> f64 {
         let implied = (point - self.alpha * expected) / self.sigma;
-        let kept = (earlier.sigma * earlier.sigma - v * v).max(0.0).sqrt();
-        earlier.alpha * expected + kept * implied + v * noise
+        let retained = (earlier.sigma * earlier.sigma - v * v).max(0.0).sqrt();
+        earlier.alpha * expected + retained * implied + v * noise
     }
 }
 

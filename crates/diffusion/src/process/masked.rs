@@ -31,23 +31,23 @@ impl Masked {
     }
 
     /// The exact law of a position at time `to`, given what it shows at the later time `from` and the belief about the
-    /// clean token: `belief` and the result are indexed by token and cover the whole vocabulary, mask included.
+    /// clean token: `prediction` and the result are indexed by token and cover the whole vocabulary, mask included.
     ///
     /// A masked position stays masked with probability `(1 − α_to)/(1 − α_from)` and follows the belief otherwise; any
     /// other token stays for certain (2406.07524, equations 6 and 7).
-    pub fn posterior(&self, current: TokenId, belief: &[f64], from: Time, to: Time) -> Vec<f64> {
+    pub fn posterior(&self, current: TokenId, prediction: &[f64], from: Time, to: Time) -> Vec<f64> {
         let point = |law: &mut Vec<f64>, token: TokenId, mass: f64| {
             if let Some(p) = law.get_mut(token as usize) {
                 *p += mass;
             }
         };
-        let mut law = vec![0.0; belief.len()];
+        let mut law = vec![0.0; prediction.len()];
         if current != self.mask() {
             point(&mut law, current, 1.0);
             return law;
         }
         let stays = staying(self.schedule.alpha(from), self.schedule.alpha(to), 0.0);
-        law.iter_mut().zip(belief).for_each(|(p, b)| *p = (1.0 - stays) * b);
+        law.iter_mut().zip(prediction).for_each(|(p, b)| *p = (1.0 - stays) * b);
         point(&mut law, self.mask(), stays);
         law
     }

@@ -116,8 +116,8 @@ impl Simplex {
             token: (earlier.token - rho * later.token).max(0.0),
             text: (earlier.text - rho * later.text).max(0.0),
         };
-        let (log_kept, log_fresh) = draws.log_beta(rho * later.total(), left.total());
-        if log_kept > f64::NEG_INFINITY {
+        let (log_retained, log_fresh) = draws.log_beta(rho * later.total(), left.total());
+        if log_retained > f64::NEG_INFINITY {
             let each = later.text / self.alphabet.text() as f64;
             let mut thinned: Vec<(usize, f64)> = Vec::new();
             for (index, p) in point.iter().enumerate().filter(|(_, p)| **p > 0.0) {
@@ -128,7 +128,7 @@ impl Simplex {
             let largest = thinned.iter().map(|(_, log)| *log).fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = thinned.iter().map(|(_, log)| (log - largest).exp()).sum();
             for (index, log) in thinned {
-                moved[index] += (log_kept + log - largest - sum.ln()).exp();
+                moved[index] += (log_retained + log - largest - sum.ln()).exp();
             }
         }
         if log_fresh > f64::NEG_INFINITY {

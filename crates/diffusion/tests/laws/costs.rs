@@ -42,7 +42,7 @@ fn gradients_agree_with_finite_differences() {
                 let cost = Cost::Ratio(Ratio { shown, marginal, posterior: false });
                 let mut gradient = softmax(&logits);
                 let value = cost.learn(clean, &mut gradient, vectors, 1.5) * 1.5;
-                let priced = |belief: &[f32]| 1.5 * cost.value(clean, belief, vectors);
+                let priced = |prediction: &[f32]| 1.5 * cost.value(clean, prediction, vectors);
                 assert_eq!(value, priced(&softmax(&logits)));
                 logits[4] = -40.0;
                 check(&format!("{mixing:?}, {shown} shown, {clean} clean"), &logits, &gradient, &priced);
@@ -54,17 +54,19 @@ fn gradients_agree_with_finite_differences() {
         for cost in [Cost::CrossEntropy, Cost::Distance(Distance)] {
             let mut gradient = softmax(&logits);
             let _ = cost.learn(clean, &mut gradient, vectors, 0.5);
-            check(&format!("{cost:?}"), &logits, &gradient, &|belief| 0.5 * cost.value(clean, belief, vectors));
+            check(&format!("{cost:?}"), &logits, &gradient, &|prediction| 0.5 * cost.value(clean, prediction, vectors));
         }
         let teacher = softmax(&(0..SIZE).map(|_| draws.normal()).collect::<Vec<_>>());
         let mut gradient = softmax(&logits);
         let _ = divergence(&teacher, &mut gradient, 2.0);
-        check("divergence", &logits, &gradient, &|belief| 2.0 * divergence(&teacher, &mut belief.to_vec(), 1.0));
+        check("divergence", &logits, &gradient, &|prediction| {
+            2.0 * divergence(&teacher, &mut prediction.to_vec(), 1.0)
+        });
     }
 }
 
 #[test]
-fn a_right_belief_costs_nothing_and_an_even_one_what_it_should() {
+fn a_right_prediction_costs_nothing_and_an_even_one_what_it_should() {
     let vectors = Vectors { size: 2, values: &[1.0, 0.0, 0.0, 1.0] };
     assert_eq!(Distance.value(0, &[1.0, 0.0], vectors), 0.0);
     assert!((Distance.value(0, &[0.5, 0.5], vectors) - 0.5).abs() < 1e-12);

@@ -45,8 +45,8 @@ fn a_level_keeps_the_variance_and_its_ratio_falls_along_a_straight_line_of_logar
 fn steps_lead_from_level_to_level() {
     for (s, t) in [(0.0, 0.1), (0.3, 0.5), (0.5, 1.0)] {
         let (later, earlier) = (Level::at(at(t)), Level::at(at(s)));
-        let kept = later.alpha / earlier.alpha;
-        let between = later.sigma.powi(2) - (kept * earlier.sigma).powi(2);
+        let retained = later.alpha / earlier.alpha;
+        let between = later.sigma.powi(2) - (retained * earlier.sigma).powi(2);
         let posterior = between.sqrt() * earlier.sigma / later.sigma;
         assert!((later.ancestral(&earlier) - posterior).abs() < 1e-12);
         let e = 0.7;
@@ -60,14 +60,14 @@ fn steps_lead_from_level_to_level() {
             assert!((spread - earlier.sigma.powi(2)).abs() < 1e-12, "from {t} to {s} by {deviation}");
         }
         // Bayes' rule again, for the mean.
-        let (z, gain) = (0.4, kept * earlier.sigma.powi(2) / later.sigma.powi(2));
+        let (z, gain) = (0.4, retained * earlier.sigma.powi(2) / later.sigma.powi(2));
         let mean = gain * z + earlier.alpha * between / later.sigma.powi(2) * e;
         assert!((later.step(&earlier, z, e, posterior, 0.0) - mean).abs() < 1e-12);
     }
 }
 
 /// The posterior of the word, given a point.
-fn gaussian_belief(point: &[f32], evidence: f32) -> Vec<f32> {
+fn gaussian_prediction(point: &[f32], evidence: f32) -> Vec<f32> {
     let dot = |v: usize| point.iter().zip(&VECTORS[2 * v..]).map(|(z, e)| z * e).sum::<f32>();
     let weights: Vec<f64> = (0..3).map(|v| LAW[v] * f64::from(evidence * dot(v)).exp()).collect();
     let total: f64 = weights.iter().sum();
@@ -77,7 +77,7 @@ fn gaussian_belief(point: &[f32], evidence: f32) -> Vec<f32> {
 /// With the exact belief the bound of the gaussian field is the entropy of the law, as mutual information has it (Guo,
 /// Shamai and Verdú, "Mutual information and minimum mean-square error in Gaussian channels", 2005).
 #[test]
-fn an_exact_belief_about_a_gaussian_field_costs_the_entropy() {
+fn an_exact_prediction_about_a_gaussian_field_costs_the_entropy() {
     let entropy: f64 = LAW.iter().map(|p| -p * p.ln()).sum();
     let process = gaussian();
     let mut samples = Vec::new();
@@ -91,8 +91,9 @@ fn an_exact_belief_about_a_gaussian_field_costs_the_entropy() {
             let own = &VECTORS[2 * clean as usize..][..2];
             let point: Vec<f32> =
                 points.offset(0).iter().zip(own).map(|(rest, e)| points.clean_weight[0] * e + rest).collect();
-            let belief = gaussian_belief(&point, points.prior_logit_scale[0]);
-            let costs: Vec<f64> = noisy.terms.iter().map(|term| term.cost.value(clean, &belief, vectors())).collect();
+            let prediction = gaussian_prediction(&point, points.prior_logit_scale[0]);
+            let costs: Vec<f64> =
+                noisy.terms.iter().map(|term| term.cost.value(clean, &prediction, vectors())).collect();
             bound += LAW[clean as usize] * noisy.bound(&costs);
         }
         samples.push(bound);
@@ -127,11 +128,11 @@ fn check_moments(what: &str, concentration: Concentration, draw: &mut dyn FnMut(
     let each = concentration.text / 3.0 / total;
     let expected = [each + concentration.token / total, each, each];
     for (token, expected) in expected.into_iter().enumerate() {
-        let seen: Vec<f64> = points.iter().map(|point| f64::from(point[token])).collect();
-        let (average, error) = mean(&seen);
+        let observed: Vec<f64> = points.iter().map(|point| f64::from(point[token])).collect();
+        let (average, error) = mean(&observed);
         assert!((average - expected).abs() < 4.0 * error, "{what}: token {token} {average} ± {error}, not {expected}");
         let spread = expected * (1.0 - expected) / (total + 1.0);
-        let squares: Vec<f64> = seen.iter().map(|p| (p - expected).powi(2)).collect();
+        let squares: Vec<f64> = observed.iter().map(|p| (p - expected).powi(2)).collect();
         let (average, error) = (mean(&squares).0, (variance(&squares) / squares.len() as f64).sqrt());
         assert!((average - spread).abs() < 4.0 * error, "{what}: spread of {token} {average} ± {error}, not {spread}");
     }

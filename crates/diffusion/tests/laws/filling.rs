@@ -13,14 +13,14 @@ const MASK: u32 = 2;
 
 /// A belief in token 1 that depends on what is shown, and is consistent with no joint law, so that the order in which
 /// positions are filled shows in the result.
-fn belief(shown: &[u32], position: usize) -> f64 {
+fn prediction(shown: &[u32], position: usize) -> f64 {
     let sum: usize =
         shown.iter().enumerate().map(|(i, t)| (i + 2) * (*t as usize + 1) * if *t == MASK { 5 } else { 1 }).sum();
     0.1 + 0.8 * ((sum * 7 + position * 3) % 11) as f64 / 10.0
 }
 
 fn logits(shown: &[u32], position: usize) -> [f32; 3] {
-    let p = belief(shown, position);
+    let p = prediction(shown, position);
     // The mask has a logit too; it has to be forbidden, not merely unlikely.
     [(1.0 - p).ln() as f32, p.ln() as f32, 1.0]
 }
@@ -32,7 +32,7 @@ struct Filling {
     plan: StepPlan,
     policy: Arc<dyn CommitPolicy>,
     remasking: Remasking,
-    beliefs: Vec<f64>,
+    predictions: Vec<f64>,
     key: Key,
     next: usize,
 }
@@ -45,8 +45,8 @@ impl Filling {
         let open = canvas.open_positions().len();
         let plan = StepPlan::new(&[open], steps, schedule.as_ref(), policy.as_ref(), &remasking).unwrap();
         process.begin(&mut canvas, Key::new(seed));
-        let beliefs = vec![0.0; canvas.len()];
-        Self { canvas, process, plan, policy, remasking, beliefs, key: Key::new(seed), next: 0 }
+        let predictions = vec![0.0; canvas.len()];
+        Self { canvas, process, plan, policy, remasking, predictions, key: Key::new(seed), next: 0 }
     }
 
     /// Takes one step; false when there is none left.
@@ -54,7 +54,7 @@ impl Filling {
         let Some(&planned) = self.plan.blocks()[0].steps().get(self.next) else { return false };
         self.next += 1;
         let committed: Vec<(usize, f64)> =
-            self.canvas.committed_positions().into_iter().map(|p| (p, self.beliefs[p])).collect();
+            self.canvas.committed_positions().into_iter().map(|p| (p, self.predictions[p])).collect();
         let mut proposal = Proposal::new();
         for position in self.canvas.open_positions() {
             let draws = &mut self.key.at(position as u64, planned.number);
@@ -72,7 +72,7 @@ impl Filling {
             revise: false,
         };
         for position in step.take(&mut self.canvas, &proposal, &committed).unwrap().committed {
-            self.beliefs[position] = proposal.candidate(position).unwrap().probability;
+            self.predictions[position] = proposal.candidate(position).unwrap().probability;
         }
         true
     }
@@ -163,7 +163,7 @@ fn one_by_one() -> Vec<f64> {
         let along = |order: &[usize; 3]| {
             let mut shown = [MASK; 3];
             let chance = |position: &usize| {
-                let p = belief(&shown, *position);
+                let p = prediction(&shown, *position);
                 shown[*position] = result[*position];
                 if result[*position] == 1 { p } else { 1.0 - p }
             };

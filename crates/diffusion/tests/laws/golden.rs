@@ -71,15 +71,15 @@ fn discrete_processes() {
             continue;
         }
         // A belief that has not looked at what is shown, one that has, and the step back that both stand for.
-        let belief = numbers(&case["belief"]);
-        let weights: Vec<f64> = (0u32..).zip(&belief).map(|(x, p)| p * later.probability(shown, x)).collect();
+        let prediction = numbers(&case["belief"]);
+        let weights: Vec<f64> = (0u32..).zip(&prediction).map(|(x, p)| p * later.probability(shown, x)).collect();
         let total: f64 = weights.iter().sum();
         let looked: Vec<f64> = weights.iter().map(|w| w / total).collect();
         close(&what, &looked, &numbers(&case["looked"]), 1e-9);
         let evidence = later.evidence(shown);
         if evidence.is_finite() {
             let raised = |(x, p): (u32, &f64)| if x == shown { p * evidence } else { *p };
-            let raised: Vec<f64> = (0u32..).zip(&belief).map(raised).collect();
+            let raised: Vec<f64> = (0u32..).zip(&prediction).map(raised).collect();
             let total: f64 = raised.iter().sum();
             close(&what, &raised.iter().map(|p| p / total).collect::<Vec<_>>(), &looked, 1e-9);
         }
@@ -90,9 +90,9 @@ fn discrete_processes() {
         close(&what, &step, &numbers(&case["believed_posterior"]), 1e-9);
         // The integrand of the bound; a mask's is the cross-entropy with its weight.
         let expected = number(&case["integrand"]);
-        let padded: Vec<f32> = belief.iter().map(|p| *p as f32).chain([0.0]).collect();
+        let padded: Vec<f32> = prediction.iter().map(|p| *p as f32).chain([0.0]).collect();
         let got = if case["process"] == "masked" {
-            rate(shown) * later.alpha / later.masked * -belief[clean as usize].ln()
+            rate(shown) * later.alpha / later.masked * -prediction[clean as usize].ln()
         } else {
             rate(shown) * Ratio { shown, marginal: later, posterior: false }.value(clean, &padded)
         };
@@ -137,8 +137,8 @@ fn simplex_concentrations_and_logarithms_of_beta_draws() {
         let variances = numbers(&case["variance"]);
         for (token, (mean, variance)) in mean.iter().zip(&variances).enumerate() {
             let squares: Vec<f64> = points.iter().map(|point| (f64::from(point[token]) - mean).powi(2)).collect();
-            let (seen, error) = crate::oracle::mean(&squares);
-            assert!((seen - variance).abs() < 4.5 * error, "token {token}: {seen} ± {error}, not {variance}");
+            let (observed, error) = crate::oracle::mean(&squares);
+            assert!((observed - variance).abs() < 4.5 * error, "token {token}: {observed} ± {error}, not {variance}");
         }
     }
     for case in cases("log_beta") {

@@ -69,14 +69,14 @@ fn the_posterior_is_the_one_of_bayes() {
                 _ => 0.0,
             };
             for x in 0..MASK {
-                let mut belief = [0.0; 5];
-                belief[x as usize] = 1.0;
+                let mut prediction = [0.0; 5];
+                prediction[x as usize] = 1.0;
                 for shown in [x, MASK] {
                     let evidence = kernel(x, shown, alpha_t);
                     if evidence == 0.0 {
                         continue;
                     }
-                    let law = process.posterior(shown, &belief, at(t), at(s));
+                    let law = process.posterior(shown, &prediction, at(t), at(s));
                     assert!((law.iter().sum::<f64>() - 1.0).abs() < 1e-12);
                     for z in 0..=MASK {
                         let exact = kernel(z, shown, alpha_t / alpha_s) * kernel(x, z, alpha_s) / evidence;
@@ -91,18 +91,18 @@ fn the_posterior_is_the_one_of_bayes() {
 /// Averaging the posterior over what time t shows gives back the forward law of time s, for a soft belief too.
 #[test]
 fn the_posterior_leads_from_marginal_to_marginal() {
-    let belief = [0.5, 0.3, 0.15, 0.05, 0.0];
+    let prediction = [0.5, 0.3, 0.15, 0.05, 0.0];
     for name in NAMES {
         let (process, schedule) = process(name);
         let (s, t) = (at(0.35), at(0.8));
         let marginal = |alpha: f64| {
-            let mut law = belief.map(|p| alpha * p);
+            let mut law = prediction.map(|p| alpha * p);
             law[MASK as usize] = 1.0 - alpha;
             law
         };
         let mut reached = [0.0; 5];
         for (shown, mass) in marginal(schedule.alpha(t)).iter().enumerate() {
-            let law = process.posterior(shown as u32, &belief, t, s);
+            let law = process.posterior(shown as u32, &prediction, t, s);
             reached.iter_mut().zip(law).for_each(|(r, p)| *r += mass * p);
         }
         for (r, e) in reached.iter().zip(marginal(schedule.alpha(s))) {

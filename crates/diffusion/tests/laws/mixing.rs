@@ -49,7 +49,7 @@ fn marginals_are_laws_and_clean_and_noise_at_the_ends() {
 }
 
 #[test]
-fn the_share_of_a_hybrid_is_that_of_random_tokens_half_way() {
+fn the_share_of_a_hybrid_is_that_of_random_tokens_at_half_noise() {
     let half = Mixing::hybrid(ALPHABET, 0.2, schedule("linear").unwrap()).marginal(at(0.5));
     assert!((3.0 * half.text - 0.2).abs() < 1e-12 && (half.alpha - half.masked).abs() < 1e-12);
 }
@@ -121,7 +121,7 @@ fn draws_follow_marginals_and_bridges() {
 }
 
 /// The belief that knows the law and has looked at `shown`, or has not.
-fn beliefs(marginal: Marginal, shown: u32) -> (Vec<f32>, Vec<f32>) {
+fn predictions(marginal: Marginal, shown: u32) -> (Vec<f32>, Vec<f32>) {
     let alone = LAW.map(|p| p as f32).to_vec();
     let joint: Vec<f64> = (0..4).map(|x| LAW[x as usize] * marginal.probability(shown, x)).collect();
     let total: f64 = joint.iter().sum();
@@ -129,11 +129,11 @@ fn beliefs(marginal: Marginal, shown: u32) -> (Vec<f32>, Vec<f32>) {
 }
 
 #[test]
-fn evidence_turns_a_leave_one_out_belief_into_the_posterior() {
+fn evidence_turns_a_leave_one_out_prediction_into_the_posterior() {
     for mixing in mixings("linear") {
         let marginal = mixing.marginal(at(0.35));
         for shown in TEXT {
-            let (alone, posterior) = beliefs(marginal, shown);
+            let (alone, posterior) = predictions(marginal, shown);
             let mut logits: Vec<f32> = alone.iter().map(|p| p.ln()).collect();
             (&mixing as &dyn Process).posterior_logits(shown, at(0.35), &mut logits);
             let total: f32 = logits.iter().map(|l| l.exp()).sum();
@@ -149,7 +149,7 @@ fn evidence_turns_a_leave_one_out_belief_into_the_posterior() {
 #[test]
 fn the_cost_is_the_divergence_of_short_steps() {
     let step = 1e-5;
-    let belief: [f32; 4] = [0.15, 0.0, 0.6, 0.25];
+    let prediction: [f32; 4] = [0.15, 0.0, 0.6, 0.25];
     for mixing in SCHEDULES.into_iter().flat_map(mixings) {
         for t in [0.2, 0.5, 0.8] {
             let (later, earlier) = (mixing.marginal(at(t)), mixing.marginal(at(t - step)));
@@ -160,7 +160,7 @@ fn the_cost_is_the_divergence_of_short_steps() {
                     let mut posterior = [0.0; 4];
                     let mut norm = 0.0;
                     for x in TEXT {
-                        let weight = f64::from(belief[x as usize]) * later.probability(shown, x);
+                        let weight = f64::from(prediction[x as usize]) * later.probability(shown, x);
                         norm += weight;
                         posterior[x as usize] = weight as f32;
                         believed.iter_mut().zip(bridge.posterior(shown, x)).for_each(|(b, p)| *b += weight * p);
@@ -170,7 +170,7 @@ fn the_cost_is_the_divergence_of_short_steps() {
                     let divergence: f64 = terms.map(|(p, b)| p * (p / (b / norm)).ln()).sum();
                     let rate = mixing.rate(at(t), shown);
                     let alone = Ratio { shown, marginal: later, posterior: false };
-                    let cost = rate * alone.value(clean, &belief);
+                    let cost = rate * alone.value(clean, &prediction);
                     let error = (divergence / step - cost).abs();
                     assert!(error < 2e-3 * cost + 1e-6, "{mixing:?} at {t}: {} and {cost}", divergence / step);
                     let total: f32 = posterior.iter().sum();
@@ -185,7 +185,7 @@ fn the_cost_is_the_divergence_of_short_steps() {
 
 /// With the exact belief the bound is the entropy of the law, whatever the process, its schedule and the belief's form.
 #[test]
-fn an_exact_belief_costs_the_entropy() {
+fn an_exact_prediction_costs_the_entropy() {
     let entropy: f64 = LAW.iter().filter(|p| **p > 0.0).map(|p| -p * p.ln()).sum();
     let parts = 4000;
     let names = ["masked", "uniform", "uniform-posterior", "hybrid:0.1", "hybrid:0.5"];
@@ -200,8 +200,8 @@ fn an_exact_belief_costs_the_entropy() {
                 let noisy = process.corrupt_for_bound(&[clean], &[true], t, &mut draws);
                 let cost = |term: &aquatint_diffusion::LossTerm| {
                     let (alone, posterior) = match term.cost {
-                        Cost::Ratio(ratio) => beliefs(ratio.marginal, noisy.tokens[0]),
-                        _ => beliefs(Marginal { alpha: 0.0, text: 0.0, masked: 1.0, alphabet: ALPHABET }, 1),
+                        Cost::Ratio(ratio) => predictions(ratio.marginal, noisy.tokens[0]),
+                        _ => predictions(Marginal { alpha: 0.0, text: 0.0, masked: 1.0, alphabet: ALPHABET }, 1),
                     };
                     term.cost.value(clean, if looked { &posterior } else { &alone }, Vectors::default())
                 };
@@ -221,11 +221,11 @@ fn a_small_share_of_random_tokens_is_masked_diffusion() {
     let schedule = || schedule("linear").unwrap();
     let hybrid = Mixing::hybrid(ALPHABET, 1e-9, schedule());
     let masked = Masked::new(1, schedule());
-    let belief = [0.2, 0.0, 0.5, 0.3];
+    let prediction = [0.2, 0.0, 0.5, 0.3];
     for t in [0.3, 0.7] {
         let ratio = Ratio { shown: 1, marginal: hybrid.marginal(at(t)), posterior: false };
-        let cost = hybrid.rate(at(t), 1) * ratio.value(2, &belief);
-        let expected = masked.schedule().weight(at(t)) * -f64::from(belief[2]).ln();
+        let cost = hybrid.rate(at(t), 1) * ratio.value(2, &prediction);
+        let expected = masked.schedule().weight(at(t)) * -f64::from(prediction[2]).ln();
         assert!((cost / expected - 1.0).abs() < 1e-3, "{cost} and {expected}");
     }
 }
@@ -278,11 +278,11 @@ fn soft_tokens_have_uniform_diffusion_under_them() {
         for t in [0.2, 0.6, 0.9] {
             let noisy = duo.corrupt(&[2; 20_000], &[true; 20_000], at(t), &mut Key::new(8).at(0, 0));
             let points = noisy.points.unwrap();
-            let kept = noisy.tokens.iter().filter(|token| **token == 2).count() as f64 / 20_000.0;
+            let retained = noisy.tokens.iter().filter(|token| **token == 2).count() as f64 / 20_000.0;
             let text = (size - 1) as f64;
             let expected = 1.0 - t + t / text;
             let error = (expected * (1.0 - expected) / 20_000.0).sqrt();
-            assert!((kept - expected).abs() < 4.0 * error, "{size} tokens at {t}: {kept}, not {expected}");
+            assert!((retained - expected).abs() < 4.0 * error, "{size} tokens at {t}: {retained}, not {expected}");
             assert!(noisy.tokens.iter().all(|token| *token != 1), "the mask is no text");
             for (position, &token) in noisy.tokens.iter().enumerate().take(200) {
                 let point = points.offset(position);

@@ -77,7 +77,7 @@ fn a_perfect_predictor_costs_nothing() {
 /// Oracle 2, and more: with exact beliefs the chain rule makes the bound tight in any order, so every estimator has the
 /// expectation −log p(x); the fixed count has the lower variance.
 #[test]
-fn with_exact_beliefs_every_estimator_gives_the_likelihood() {
+fn with_exact_predictions_every_estimator_gives_the_likelihood() {
     let joint = Joint::random(45);
     let process = process("linear", MASK);
     let price = |corrupted: &Corrupted| {
@@ -103,10 +103,10 @@ fn with_exact_beliefs_every_estimator_gives_the_likelihood() {
 
 #[test]
 fn evenly_spread_times_give_every_count_equally_often() {
-    let mut seen = [0; 11];
+    let mut observed = [0; 11];
     for k in 0..1000 {
-        seen[count_at(Time::new((f64::from(k) + 0.5) / 1000.0).unwrap(), 10)] += 1;
+        observed[count_at(Time::new((f64::from(k) + 0.5) / 1000.0).unwrap(), 10)] += 1;
     }
-    assert_eq!((seen[0], &seen[1..]), (0, [100; 10].as_slice()));
+    assert_eq!((observed[0], &observed[1..]), (0, [100; 10].as_slice()));
     assert_eq!((count_at(Time::CLEAN, 10), count_at(Time::NOISE, 10)), (1, 10));
 }

@@ -45,20 +45,20 @@ impl Joint {
     }
 
     /// The exact belief about one position, given what the canvas shows.
-    pub(crate) fn belief(&self, shown: &[u32], position: usize) -> [f64; TOKENS] {
-        let mut belief = [0.0; TOKENS];
+    pub(crate) fn prediction(&self, shown: &[u32], position: usize) -> [f64; TOKENS] {
+        let mut prediction = [0.0; TOKENS];
         for sequence in sequences(TOKENS, LENGTH) {
             let agrees = |(token, shown): (&u32, &u32)| *shown == MASK || token == shown;
             if sequence.iter().zip(shown).all(agrees) {
-                belief[sequence[position] as usize] += self.probability(&sequence);
+                prediction[sequence[position] as usize] += self.probability(&sequence);
             }
         }
-        let total: f64 = belief.iter().sum();
-        belief.map(|p| p / total)
+        let total: f64 = prediction.iter().sum();
+        prediction.map(|p| p / total)
     }
 
     pub(crate) fn nll(&self, shown: &[u32], position: usize, target: u32) -> f64 {
-        -self.belief(shown, position)[target as usize].ln()
+        -self.prediction(shown, position)[target as usize].ln()
     }
 }
 

@@ -144,7 +144,7 @@ fn confident_positions_may_be_committed_together() {
         joint.iter_mut().for_each(|p| *p *= (1.0 - mass) / total);
         joint[best] += mass;
         let digit = |sequence: usize, position: usize| sequence / tokens.pow(position as u32) % tokens;
-        let belief = |known: &[Option<usize>], position: usize| {
+        let prediction = |known: &[Option<usize>], position: usize| {
             let mut law = vec![0.0; tokens];
             for (sequence, p) in joint.iter().enumerate() {
                 if known.iter().enumerate().all(|(i, k)| k.is_none_or(|k| digit(sequence, i) == k)) {
@@ -156,7 +156,7 @@ fn confident_positions_may_be_committed_together() {
             let token = (0..tokens).max_by(|a, b| law[*a].total_cmp(&law[*b])).unwrap();
             (token, law[token])
         };
-        let together: Vec<(usize, f64)> = (0..n).map(|position| belief(&[None; 3], position)).collect();
+        let together: Vec<(usize, f64)> = (0..n).map(|position| prediction(&[None; 3], position)).collect();
         let epsilon = 1.0 / (n + 1) as f64;
         let lowest = together.iter().map(|(_, p)| *p).fold(1.0, f64::min);
         if lowest <= 1.0 - epsilon {
@@ -176,7 +176,7 @@ fn confident_positions_may_be_committed_together() {
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let mut known = [None; 3];
             for position in order {
-                known[position] = Some(belief(&known, position).0);
+                known[position] = Some(prediction(&known, position).0);
             }
             let one_by_one: Vec<usize> = known.into_iter().flatten().collect();
             assert_eq!(one_by_one, together.iter().map(|(token, _)| *token).collect::<Vec<_>>());

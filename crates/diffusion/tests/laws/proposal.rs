@@ -21,7 +21,7 @@ fn frequencies(logits: &[f32], shaping: &Shaping, forbidden: &[u32], repeated: &
 }
 
 #[test]
-fn draws_follow_the_shaped_belief() {
+fn draws_follow_the_shaped_prediction() {
     let p = [0.4, 0.3, 0.2, 0.08, 0.02];
     let cases: [(Shaping, &[u32], [f64; 5]); 7] = [
         (Shaping::NONE, &[], p),
@@ -35,12 +35,12 @@ fn draws_follow_the_shaped_belief() {
     for (shaping, forbidden, weights) in cases {
         let observed = frequencies(&logits(&p), &shaping, forbidden, &[], 40_000);
         let total: f64 = weights.iter().sum();
-        let kept: Vec<usize> = (0..5).filter(|i| weights[*i] > 0.0).collect();
-        assert_eq!(kept.iter().map(|i| observed[*i]).sum::<usize>(), 40_000, "{shaping:?} drew what was cut");
-        let observed: Vec<usize> = kept.iter().map(|i| observed[*i]).collect();
-        let expected: Vec<f64> = kept.iter().map(|i| weights[*i] / total).collect();
+        let retained: Vec<usize> = (0..5).filter(|i| weights[*i] > 0.0).collect();
+        assert_eq!(retained.iter().map(|i| observed[*i]).sum::<usize>(), 40_000, "{shaping:?} drew what was cut");
+        let observed: Vec<usize> = retained.iter().map(|i| observed[*i]).collect();
+        let expected: Vec<f64> = retained.iter().map(|i| weights[*i] / total).collect();
         let statistic = chi_square(&observed, &expected);
-        assert!(statistic < chi_square_limit(kept.len() - 1), "{shaping:?}: {statistic}");
+        assert!(statistic < chi_square_limit(retained.len() - 1), "{shaping:?}: {statistic}");
     }
 }
 
@@ -54,7 +54,7 @@ fn the_repetition_penalty_lowers_logits_of_either_sign_once() {
 }
 
 #[test]
-fn certainty_is_that_of_the_unshaped_belief() {
+fn certainty_is_that_of_the_unshaped_prediction() {
     let p: [f64; 4] = [0.5, 0.25, 0.15, 0.1];
     let entropy: f64 = p.iter().map(|p| -p * p.ln()).sum();
     let shaping = Shaping { temperature: 0.3, top_k: Some(1), top_p: Some(0.1), repetition_penalty: 3.0 };
@@ -82,7 +82,7 @@ fn temperature_zero_takes_the_likeliest_and_the_lower_id_of_two() {
 }
 
 #[test]
-fn broken_beliefs_are_refused() {
+fn broken_predictions_are_refused() {
     let propose =
         |logits: &[f32], forbidden: &[u32]| propose(logits, &Shaping::NONE, forbidden, &[], &mut Key::new(0).at(0, 0));
     assert_eq!(propose(&[0.0, f32::NAN], &[]), Err(ProposalError::NotANumber { token: 1 }));
@@ -130,7 +130,7 @@ proptest! {
     }
 
     #[test]
-    fn a_proposal_is_kept_in_the_order_of_positions(positions in prop::collection::vec(0usize..40, 0..60)) {
+    fn a_proposal_is_in_the_order_of_positions(positions in prop::collection::vec(0usize..40, 0..60)) {
         let mut proposal = Proposal::new();
         for (token, position) in positions.iter().enumerate() {
             let token = token as u32;

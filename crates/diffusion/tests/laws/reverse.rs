@@ -16,20 +16,20 @@ const LAW: [f64; 9] = [0.3, 0.02, 0.08, 0.02, 0.2, 0.03, 0.1, 0.05, 0.2];
 type Evidence<'a> = &'a dyn Fn(&Canvas, usize, &PlannedStep, u32) -> f64;
 
 /// The exact posterior of one position's token.
-fn belief(canvas: &Canvas, position: usize, step: &PlannedStep, evidence: Evidence) -> Vec<f64> {
-    let mut belief = [0.0; 3];
+fn prediction(canvas: &Canvas, position: usize, step: &PlannedStep, evidence: Evidence) -> Vec<f64> {
+    let mut prediction = [0.0; 3];
     for sequence in sequences(3, 2) {
-        let seen: f64 = (0..2).map(|p| evidence(canvas, p, step, sequence[p])).product();
-        belief[sequence[position] as usize] += LAW[index(&sequence, 3)] * seen;
+        let observed: f64 = (0..2).map(|p| evidence(canvas, p, step, sequence[p])).product();
+        prediction[sequence[position] as usize] += LAW[index(&sequence, 3)] * observed;
     }
-    let total: f64 = belief.iter().sum();
-    belief.iter().map(|p| p / total).collect()
+    let total: f64 = prediction.iter().sum();
+    prediction.iter().map(|p| p / total).collect()
 }
 
-fn candidate(belief: &[f64], draws: &mut Draws) -> Candidate {
-    let token = draws.categorical(belief).unwrap();
-    let likeliest = (0..3).fold(0, |best, i| if belief[i] > belief[best] { i } else { best }) as u32;
-    Candidate { token: token as u32, probability: belief[token], entropy: 0.0, margin: 0.0, likeliest }
+fn candidate(prediction: &[f64], draws: &mut Draws) -> Candidate {
+    let token = draws.categorical(prediction).unwrap();
+    let likeliest = (0..3).fold(0, |best, i| if prediction[i] > prediction[best] { i } else { best }) as u32;
+    Candidate { token: token as u32, probability: prediction[token], entropy: 0.0, margin: 0.0, likeliest }
 }
 
 /// Walks back from noise and returns the index of what was written.
@@ -47,7 +47,7 @@ fn walk(
     process.begin(&mut canvas, key);
     let policy = process.policy();
     let (remasking, grid) = (Remasking::None, TimeGrid::default());
-    let pace = PlanSettings {
+    let settings = PlanSettings {
         steps,
         schedule: process.schedule(),
         policy: policy.as_ref(),
@@ -56,14 +56,14 @@ fn walk(
         correctors,
         churn,
     };
-    let plan = StepPlan::with_settings(&[2], &pace).unwrap();
+    let plan = StepPlan::with_settings(&[2], &settings).unwrap();
     for &planned in plan.blocks()[0].steps() {
         let mut proposal = Proposal::new();
         for position in canvas.open_positions() {
-            let belief = belief(&canvas, position, &planned, evidence);
+            let prediction = prediction(&canvas, position, &planned, evidence);
             let draws = &mut key.fold(9).at(position as u64, planned.number);
-            let expected = belief.iter().map(|p| *p as f32).collect();
-            proposal.insert_expecting(position, candidate(&belief, draws), expected);
+            let expected = prediction.iter().map(|p| *p as f32).collect();
+            proposal.insert_expecting(position, candidate(&prediction, draws), expected);
         }
         let (policy, remasking, vectors) = (policy.as_ref(), &remasking, Vectors::default());
         let (settled, revise) = (false, false);

@@ -23,8 +23,8 @@ impl CommitPolicy for Untidy {
         Commit { positions: backwards.clone().chain(backwards).chain([1_000, 0]).collect() }
     }
 
-    fn steps(&self, _: usize, asked: usize) -> usize {
-        asked
+    fn steps(&self, _: usize, requested: usize) -> usize {
+        requested
     }
 }
 

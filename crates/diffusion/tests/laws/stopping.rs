@@ -54,7 +54,7 @@ fn proposal(likeliest: &[(usize, u32)], entropy: f64) -> Proposal {
 }
 
 #[test]
-fn beliefs_have_settled_after_enough_equal_and_confident_proposals() {
+fn predictions_have_settled_after_enough_equal_and_confident_proposals() {
     let mut watch = Stability::new(2, 0.01).unwrap();
     assert!(!watch.settled(&proposal(&[(1, 5), (2, 6)], 0.001)));
     assert!(!watch.settled(&proposal(&[(1, 5), (2, 6)], 0.001)));

@@ -7,7 +7,7 @@ fn at(t: f64) -> Time {
 }
 
 /// A density that has seen a cost of this course.
-fn seen(cost: impl Fn(f64) -> f64) -> TimeDensity {
+fn observed(cost: impl Fn(f64) -> f64) -> TimeDensity {
     let mut density = TimeDensity::new();
     for _ in 0..3 {
         density.observe((0..500).map(|i| f64::from(i) / 500.0 + 0.001).map(|t| (at(t), cost(t))));
@@ -16,7 +16,7 @@ fn seen(cost: impl Fn(f64) -> f64) -> TimeDensity {
 }
 
 #[test]
-fn nothing_seen_is_even() {
+fn no_observation_is_even() {
     let density = TimeDensity::new();
     for t in [0.0, 0.3, 1.0] {
         assert!((density.density(at(t)) - 1.0).abs() < 1e-12);
@@ -27,7 +27,7 @@ fn nothing_seen_is_even() {
 #[test]
 fn times_are_where_the_cost_rises() {
     // It rises from 0 to 5 between 0.4 and 0.6 alone.
-    let density = seen(|t| 25.0 * (t - 0.4).clamp(0.0, 0.2));
+    let density = observed(|t| 25.0 * (t - 0.4).clamp(0.0, 0.2));
     let inside = |low: f64, high: f64| {
         let ranks = (0..1000).map(|i| density.grid().time((f64::from(i) + 0.5) / 1000.0).value());
         ranks.filter(|t| (low..high).contains(t)).count()
@@ -40,7 +40,7 @@ fn times_are_where_the_cost_rises() {
 
 #[test]
 fn the_grid_is_the_densitys_own() {
-    let density = seen(|t| t * t);
+    let density = observed(|t| t * t);
     let grid = density.grid();
     for t in [0.11, 0.35, 0.77] {
         // The derivative of the rank is the density.
@@ -58,8 +58,8 @@ fn the_grid_is_the_densitys_own() {
 }
 
 #[test]
-fn costs_are_kept_between_runs() {
-    let density = seen(|t| t);
+fn costs_are_saved_between_runs() {
+    let density = observed(|t| t);
     assert_eq!(TimeDensity::from_costs(density.costs().iter().copied()), density);
     let mut broken = density.clone();
     broken.observe([(at(0.5), f64::NAN), (at(0.5), f64::INFINITY)]);

@@ -48,12 +48,12 @@ impl Grid {
 
     /// Whether no digit stands twice in a row, a column or a box.
     pub fn is_valid(&self) -> bool {
-        let mut seen = [[0u16; 9]; 3];
+        let mut observed = [[0u16; 9]; 3];
         (0..Self::CELLS).filter(|cell| self.0[*cell] > 0).all(|cell| {
             let bit = 1u16 << self.0[cell];
-            units(cell).into_iter().zip(&mut seen).all(|(unit, seen)| {
-                let fresh = seen[unit] & bit == 0;
-                seen[unit] |= bit;
+            units(cell).into_iter().zip(&mut observed).all(|(unit, observed)| {
+                let fresh = observed[unit] & bit == 0;
+                observed[unit] |= bit;
                 fresh
             })
         })

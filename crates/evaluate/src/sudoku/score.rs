@@ -10,7 +10,7 @@ pub struct Answer {
     /// Cells without a clue that are right.
     pub right: usize,
     /// Cells without a clue.
-    pub asked: usize,
+    pub requested: usize,
     /// It is a full grid, right or wrong.
     pub well_formed: bool,
 }
@@ -18,15 +18,15 @@ pub struct Answer {
 impl Answer {
     /// Holds the digits that were written against the only solution.
     pub fn of(puzzle: &Puzzle, written: &str) -> Self {
-        let asked = Grid::CELLS - puzzle.clues.filled();
+        let requested = Grid::CELLS - puzzle.clues.filled();
         match written.parse::<Grid>() {
             Ok(grid) => {
                 let right = (0..Grid::CELLS)
                     .filter(|cell| puzzle.clues.get(*cell) == 0 && grid.get(*cell) == puzzle.solution.get(*cell));
                 let well_formed = grid.filled() == Grid::CELLS;
-                Self { solved: grid == puzzle.solution, right: right.count(), asked, well_formed }
+                Self { solved: grid == puzzle.solution, right: right.count(), requested, well_formed }
             }
-            Err(_) => Self { solved: false, right: 0, asked, well_formed: false },
+            Err(_) => Self { solved: false, right: 0, requested, well_formed: false },
         }
     }
 }
@@ -41,7 +41,7 @@ pub struct Scores {
     /// Cells that are right, of those without a clue.
     pub right: usize,
     /// Cells without a clue.
-    pub asked: usize,
+    pub requested: usize,
     /// Answers that are full grids.
     pub well_formed: usize,
 }
@@ -52,7 +52,7 @@ impl Scores {
         self.puzzles += 1;
         self.solved += usize::from(answer.solved);
         self.right += answer.right;
-        self.asked += answer.asked;
+        self.requested += answer.requested;
         self.well_formed += usize::from(answer.well_formed);
     }
 
@@ -63,6 +63,6 @@ impl Scores {
 
     /// Share of the cells without a clue that are right.
     pub fn cell_rate(&self) -> f64 {
-        self.right as f64 / self.asked.max(1) as f64
+        self.right as f64 / self.requested.max(1) as f64
     }
 }

@@ -43,7 +43,7 @@ impl Chain {
     }
 
     /// The belief about each position given all tokens that are no mask.
-    pub(crate) fn beliefs(&self, tokens: &[TokenId]) -> Vec<Vec<f64>> {
+    pub(crate) fn predictions(&self, tokens: &[TokenId]) -> Vec<Vec<f64>> {
         let size = self.start.len();
         let allows = |position: usize, token: usize| tokens[position] == MASK || tokens[position] as usize == token;
         let mut forward = vec![self.start.clone()];
@@ -81,12 +81,12 @@ impl HostDenoiser for Chain {
     }
 
     fn host_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
-        let mut beliefs = Vec::new();
+        let mut predictions = Vec::new();
         for sequence in input.visibility.sequences() {
-            beliefs.extend(self.beliefs(&input.tokens[sequence.start as usize..sequence.end as usize]));
+            predictions.extend(self.predictions(&input.tokens[sequence.start as usize..sequence.end as usize]));
         }
         for (index, row) in rows.iter().enumerate() {
-            read(index, &mut beliefs[*row as usize].iter().map(|p| p.ln() as f32).collect::<Vec<f32>>());
+            read(index, &mut predictions[*row as usize].iter().map(|p| p.ln() as f32).collect::<Vec<f32>>());
         }
         Ok(())
     }

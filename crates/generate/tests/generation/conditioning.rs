@@ -14,7 +14,7 @@ struct Heard {
     tokens: Vec<u32>,
     positions: Vec<u32>,
     times: Option<Vec<f32>>,
-    belief: Option<Vec<f32>>,
+    prediction: Option<Vec<f32>>,
     rows: Vec<u32>,
 }
 
@@ -56,7 +56,7 @@ impl HostDenoiser for Listener {
             tokens: input.tokens.to_vec(),
             positions: input.positions.to_vec(),
             times: input.times.map(<[f32]>::to_vec),
-            belief: input.self_conditioning.map(<[f32]>::to_vec),
+            prediction: input.self_conditioning.map(<[f32]>::to_vec),
             rows: rows.to_vec(),
         });
         self.chain.host_rows(input, rows, read)
@@ -73,12 +73,12 @@ fn canvas() -> Canvas {
 #[test]
 fn a_network_without_conditioning_hears_of_neither() {
     let heard = Listener::new(|_| {}).hear(canvas(), Settings::builder().steps(3).build().unwrap());
-    assert!(heard.iter().all(|heard| heard.times.is_none() && heard.belief.is_none()));
+    assert!(heard.iter().all(|heard| heard.times.is_none() && heard.prediction.is_none()));
     assert_eq!(heard.iter().map(|heard| heard.rows.len()).collect::<Vec<_>>(), [3, 2, 1]);
 }
 
 #[test]
-fn the_time_told_is_the_share_of_noise_on_the_canvas() {
+fn the_network_time_is_the_share_of_noise_on_the_canvas() {
     let settings = Settings::builder().steps(3).block_length(1).build().unwrap();
     let heard = Listener::new(|spec| spec.time_conditioning = Some(8)).hear(canvas(), settings);
     let times: Vec<f32> = heard.iter().flat_map(|heard| heard.times.clone().unwrap()).collect();
@@ -86,17 +86,17 @@ fn the_time_told_is_the_share_of_noise_on_the_canvas() {
 }
 
 #[test]
-fn the_last_belief_comes_back_sure_of_what_is_known() {
+fn the_last_prediction_comes_back_sure_of_what_is_known() {
     let settings = Settings::builder().steps(3).block_length(1).build().unwrap();
     let heard = Listener::new(|spec| spec.self_conditioning = true).hear(canvas(), settings);
-    assert_eq!(heard[0].belief, Some(vec![0.0; 12]));
+    assert_eq!(heard[0].prediction, Some(vec![0.0; 12]));
     // One belief for each noisy position, also those of later blocks.
     assert_eq!(heard[0].rows, [1, 2, 3]);
     let row = |token: u32| (0..3).map(|t| if t == token { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
     let noise = vec![0.0, 0.5, 0.5];
     let expected = [row(2), row(heard[1].tokens[1]), noise.clone(), noise].concat();
-    let belief = heard[1].belief.clone().unwrap();
-    assert!(belief.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6), "{belief:?} is not {expected:?}");
+    let prediction = heard[1].prediction.clone().unwrap();
+    assert!(prediction.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6), "{prediction:?} is not {expected:?}");
 }
 
 #[test]

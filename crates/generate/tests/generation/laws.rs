@@ -48,8 +48,8 @@ fn texts_follow_the_law_of_the_data_when_filled_one_by_one() {
         let mut cells = 0.0;
         for text in (0..27u32).map(|n| vec![n / 9 + 1, n / 3 % 3 + 1, n % 3 + 1]) {
             let expected = chain.probability(&text) * draws;
-            let seen = counts.remove(&text).unwrap_or(0.0);
-            chi += (seen - expected).powi(2) / expected;
+            let observed = counts.remove(&text).unwrap_or(0.0);
+            chi += (observed - expected).powi(2) / expected;
             cells += 1.0;
         }
         assert!(counts.is_empty(), "texts that cannot be: {counts:?}");
@@ -161,7 +161,7 @@ fn a_sure_model_needs_one_forward_pass_under_a_threshold() {
 }
 
 #[test]
-fn a_settled_belief_is_committed_at_once() {
+fn a_settled_prediction_is_committed_at_once() {
     let stability = aquatint_diffusion::Stability::new(1, 0.1).unwrap();
     let settings = Settings::builder().steps(8).stability(stability).build().unwrap();
     let outcome = fill(&counting(20), &[Request::new(open(8), settings)]).remove(0);
@@ -170,7 +170,7 @@ fn a_settled_belief_is_committed_at_once() {
 }
 
 #[test]
-fn guidance_moves_away_from_the_belief_without_the_given_text() {
+fn guidance_moves_away_from_the_prediction_without_the_given_text() {
     // After 2 the chain prefers 3 a little; 4 is what it prefers less often without the given text than with it.
     let start = vec![0.0, 0.0, 1.0, 0.0, 0.0];
     let next = |row: usize| match row {

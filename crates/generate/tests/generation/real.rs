@@ -204,26 +204,26 @@ fn a_cache_that_is_made_anew_at_each_step_drifts_nowhere() {
 
 #[test]
 fn a_cache_that_cannot_be_is_refused_with_what_can() {
-    let told = |change: fn(&mut NetworkSpec), cache| {
+    let message = |change: fn(&mut NetworkSpec), cache| {
         let network = Network::new(Cpu::<f32>::scalar(), small(change), 1).unwrap();
         let requests = cached(cache, |settings| settings);
         filled(&network, &process(), &requests).unwrap_err().to_string()
     };
-    assert_eq!(told(|_| {}, Cache::Exact), "`cache` is exact; allowed: none, prefix, dual");
+    assert_eq!(message(|_| {}, Cache::Exact), "`cache` is exact; allowed: none, prefix, dual");
     let blocks = |spec: &mut NetworkSpec| spec.attention = Layout::Block { length: 4 };
-    assert_eq!(told(blocks, Cache::Dual), "`cache` is dual; allowed: none, exact");
-    assert_eq!(told(|spec| spec.self_conditioning = true, Cache::Dual), "`cache` is dual; allowed: none");
+    assert_eq!(message(blocks, Cache::Dual), "`cache` is dual; allowed: none, exact");
+    assert_eq!(message(|spec| spec.self_conditioning = true, Cache::Dual), "`cache` is dual; allowed: none");
     let timed = |spec: &mut NetworkSpec| {
         spec.attention = Layout::Block { length: 4 };
         spec.time_conditioning = Some(8);
     };
-    assert_eq!(told(timed, Cache::Exact), "`cache` is exact; allowed: none");
+    assert_eq!(message(timed, Cache::Exact), "`cache` is exact; allowed: none");
     assert!(Settings::builder().cache_refresh(0).build().is_err());
 }
 
 /// What is remembered belongs to the request: one that joins brings nothing, one that leaves takes nothing along.
 #[test]
-fn a_joining_request_neither_finds_nor_disturbs_what_others_remember() {
+fn a_joining_request_neither_finds_nor_disturbs_what_others_cache() {
     let blocks = small(|spec| spec.attention = Layout::Block { length: 4 });
     for (spec, cache) in [(small(|_| {}), Cache::Prefix), (small(|_| {}), Cache::Dual), (blocks, Cache::Exact)] {
         let network = Network::new(Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), spec, 1).unwrap();
@@ -262,7 +262,7 @@ fn a_joining_request_neither_finds_nor_disturbs_what_others_remember() {
 }
 
 #[test]
-fn bytes_in_flight_count_what_is_kept_for_a_request() {
+fn bytes_in_flight_count_what_is_retained_for_a_request() {
     let process = process();
     let demand = |change: fn(&mut NetworkSpec), request: &Request| {
         let network = Network::new(Cpu::<f32>::scalar(), small(change), 1).unwrap();

@@ -44,7 +44,7 @@ fn canvas(given: usize, open: usize) -> Canvas {
 }
 
 #[test]
-fn canvases_that_the_network_cannot_take_are_refused_with_a_way_out() {
+fn canvases_that_the_network_cannot_take_are_refused_with_what_is_allowed() {
     let chain = Chain::mixed(4);
     let of = |given, open| refused(&chain, Request::new(canvas(given, open), Settings::default()));
     assert_eq!(

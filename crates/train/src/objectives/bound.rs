@@ -34,7 +34,7 @@ const MASKS: u64 = 2;
 const GIVEN: u64 = 4;
 
 pub(super) const REGISTERED: Registered =
-    Registered { is_asked: |_| true, check: |_| Ok(()), begin: |setting| Ok(Box::new(Bound::begin(setting)?)) };
+    Registered { is_requested: |_| true, check: |_| Ok(()), begin: |setting| Ok(Box::new(Bound::begin(setting)?)) };
 
 #[derive(Debug)]
 struct Bound {
@@ -183,8 +183,8 @@ impl Noisy {
         let batch = &self.batch;
         let spec = model.spec().clone();
         let input = batch.input(pass.rows, &spec, prediction);
-        if let Some(asked) = batch.loss_rows() {
-            let costs = model.forward_backward(&input, &asked)?;
+        if let Some(requested) = batch.loss_rows() {
+            let costs = model.forward_backward(&input, &requested)?;
             return Ok(Costs { cross_entropy: costs.clone(), costs });
         }
         let values = model.word_vectors()?.unwrap_or_default();

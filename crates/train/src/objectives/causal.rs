@@ -16,7 +16,7 @@ use aquatint_vocabulary::Role;
 use std::sync::Arc;
 
 pub(super) const REGISTERED: Registered = Registered {
-    is_asked: |recipe| recipe.objective.kind == ObjectiveKind::Causal,
+    is_requested: |recipe| recipe.objective.kind == ObjectiveKind::Causal,
     check: |_| Ok(()),
     begin: |setting| Ok(Box::new(Causal::begin(setting)?)),
 };

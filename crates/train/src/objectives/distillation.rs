@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 const LESSONS: u64 = 5;
 
 pub(super) const REGISTERED: Registered = Registered {
-    is_asked: |recipe| recipe.distillation.is_some(),
+    is_requested: |recipe| recipe.distillation.is_some(),
     check,
     begin: |setting| Ok(Box::new(Distillation::begin(setting)?)),
 };

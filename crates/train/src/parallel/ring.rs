@@ -249,13 +249,13 @@ fn host(launch: &Launch, me: Introduction, patience: Duration) -> Result<String,
         guests.iter().map(|guest| guest.as_ref().map_or_else(String::new, |(_, ip, port)| place(*ip, *port))).collect();
     for (rank, guest) in guests.iter_mut().enumerate() {
         let Some((stream, ..)) = guest else { continue };
-        let told = match &refused {
+        let result = match &refused {
             Some(error) => answer(stream, true, &error.to_string()),
             // Rank 0 is where this one called; an empty address says so.
             None if rank + 1 == size => answer(stream, false, &format!(":{}", me.port)),
             None => answer(stream, false, &places[rank + 1]),
         };
-        if let (Err(error), None) = (told, &refused) {
+        if let (Err(error), None) = (result, &refused) {
             return Err(ParallelError::Lost { rank: 0, neighbour: rank, reason: error.to_string() });
         }
     }

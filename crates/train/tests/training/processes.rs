@@ -203,14 +203,14 @@ fn what_is_measured_says_what_it_is() {
     for (process, expected) in [("uniform", true), ("simplex", false)] {
         let folder = tempfile::tempdir().unwrap();
         let process = format!("objective.process={process}");
-        let mut seen = None;
+        let mut observed = None;
         let recipe = recipe(folder.path(), &[&process, "run.steps=2"]);
         train(&recipe, device(), false, &AtomicBool::new(false), &mut |event| {
             if let TrainingEvent::Validated { likelihood, .. } = event {
-                seen = Some(likelihood.estimate);
+                observed = Some(likelihood.estimate);
             }
         })
         .unwrap();
-        assert_eq!(matches!(seen, Some(Estimate::Bound { .. })), expected, "{process}: {seen:?}");
+        assert_eq!(matches!(observed, Some(Estimate::Bound { .. })), expected, "{process}: {observed:?}");
     }
 }

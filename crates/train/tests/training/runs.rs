@@ -142,7 +142,7 @@ fn a_budget_for_activations_changes_no_bit() {
         .unwrap();
         (recomputed.unwrap(), fingerprint(&recipe.output))
     };
-    let (none, kept) = of("kept", &[]);
+    let (none, retained) = of("kept", &[]);
     assert_eq!(none, (0, 2));
     for (name, set, expected) in [
         ("plenty", "run.activation_memory=1GiB", (0, 2)),
@@ -152,7 +152,7 @@ fn a_budget_for_activations_changes_no_bit() {
     ] {
         let (recomputed, weights) = of(name, &[set]);
         assert_eq!(recomputed, expected, "{name}");
-        assert!(weights == kept, "{name}");
+        assert!(weights == retained, "{name}");
     }
 }
 
@@ -196,7 +196,7 @@ fn with_products_in_bf16_the_costs_lie_on_those_in_f32() {
 }
 
 #[test]
-fn a_network_that_is_told_its_belief_learns_to_read_it() {
+fn a_network_that_reads_its_prediction_learns_from_it() {
     let folder = tempfile::tempdir().unwrap();
     let cache = format!("data.cache={}", folder.path().join("tokens").display());
     let of = |name: &str, share: &str| {
@@ -275,7 +275,7 @@ fn a_run_begins_with_another_models_weights() {
 }
 
 #[test]
-fn too_little_text_is_told() {
+fn too_little_text_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("little.txt");
     std::fs::write(&text, "A very short story.").unwrap();

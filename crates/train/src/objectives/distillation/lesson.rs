@@ -78,16 +78,16 @@ impl Teacher<'_> {
             }
         }
         let mut first = self.logits(&noisy, rows)?;
-        let mut asked = 0;
+        let mut requested = 0;
         // The asked rows that are open at the second step, by their index among all.
         let mut left = Vec::new();
         for walk in &mut walks {
             let count = walk.open.len();
-            let logits = &mut first[asked..asked + count];
-            left.extend(walk.advance(process, logits, vectors)?.into_iter().map(|index| asked + index));
-            asked += count;
+            let logits = &mut first[requested..requested + count];
+            left.extend(walk.advance(process, logits, vectors)?.into_iter().map(|index| requested + index));
+            requested += count;
             let read = process.network_input(&walk.canvas, false, 0, self.key);
-            let terms = noisy.terms[asked - count..asked].iter();
+            let terms = noisy.terms[requested - count..requested].iter();
             let terms = terms.map(|term| LossTerm { position: term.position - walk.part.start, ..*term });
             let terms = terms.filter(|term| walk.canvas.is_open(term.position)).collect();
             later.put(
@@ -144,11 +144,11 @@ impl Teacher<'_> {
 
     /// The teacher's logits of the asked rows.
     fn logits(&self, noisy: &NoisyBatch, rows: &PackedBatch) -> Result<Vec<Vec<f32>>, TrainError> {
-        let asked = noisy.rows();
+        let requested = noisy.rows();
         let prediction = noisy.self_conditioning(self.network, rows)?;
         let input = noisy.input(rows, self.network.spec(), prediction.as_deref());
-        let slots = RowSlots::new(asked.len());
-        self.network.forward_rows(&input, &asked, &|index, logits| slots.set(index, logits.to_vec()))?;
+        let slots = RowSlots::new(requested.len());
+        self.network.forward_rows(&input, &requested, &|index, logits| slots.set(index, logits.to_vec()))?;
         Ok(slots.into_vec()?)
     }
 }
