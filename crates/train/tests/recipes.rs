@@ -141,8 +141,8 @@ fn mistakes_are_reported_with_the_file_that_holds_them() {
         load(&folder, name, set).unwrap_err().to_string().replace(&folder_name, "")
     };
     let unknown = message("child.toml", &[]);
-    assert!(unknown.contains("in `base.toml`, which it extends: TOML parse error at line 6, column 1\n"), "{unknown}");
-    assert!(unknown.contains("\n6 | step = 5\n  | ^^^^\nunknown field `step`, expected one of `steps`"), "{unknown}");
+    assert!(unknown.contains("in `base.toml`, which it extends: TOML parse error at line 7, column 1\n"), "{unknown}");
+    assert!(unknown.contains("\n7 | step = 5\n  | ^^^^\nunknown field `step`, expected one of `steps`"), "{unknown}");
     assert!(message("broken.toml", &[]).starts_with("the recipe cannot be understood: TOML parse error at line 2"));
     let kind = message("grandchild.toml", &["run={ steps = 1 }"]);
     assert!(kind.starts_with("the recipe cannot be understood: TOML parse error at line 4, column 9\n"), "{kind}");
