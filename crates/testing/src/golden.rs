@@ -6,9 +6,9 @@ use aquatint_network::Network;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// One `golden/NAME/fixture.safetensors`: named tensors, and what the script says of them as JSON.
+/// One golden file: named tensors, and what the script that made it says of them as JSON.
 #[derive(Debug, Clone)]
 pub struct Golden {
     tensors: BTreeMap<String, (Vec<usize>, Vec<f64>)>,
@@ -17,10 +17,19 @@ pub struct Golden {
 }
 
 impl Golden {
-    /// Reads a golden file of the repository by the name of its folder.
+    /// Reads `golden/NAME/fixture.safetensors` of the repository.
     pub fn load(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(name).join("fixture.safetensors");
-        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self::read(&Self::folder(name).join("fixture.safetensors"))
+    }
+
+    /// The folder of golden files of that name in the repository.
+    pub fn folder(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(name)
+    }
+
+    /// Reads a golden file.
+    pub fn read(path: &Path) -> Self {
+        let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let (_, header) = SafeTensors::read_metadata(&bytes).expect("a safetensors header");
         let about = header.metadata().as_ref().and_then(|map| map.get("about")).map(String::as_str).unwrap_or("null");
         let about = serde_json::from_str(about).expect("JSON under the key `about`");
@@ -30,6 +39,9 @@ impl Golden {
             let values = match view.dtype() {
                 Dtype::F64 => numbers(data, f64::from_le_bytes),
                 Dtype::F32 => numbers(data, |bytes| f64::from(f32::from_le_bytes(bytes))),
+                Dtype::BF16 => {
+                    numbers(data, |bytes| f64::from(f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)))
+                }
                 Dtype::I64 => numbers(data, |bytes| i64::from_le_bytes(bytes) as f64),
                 other => panic!("{name} is of type {other:?}"),
             };
