@@ -2,6 +2,7 @@
 
 mod benching;
 mod comparing;
+mod families;
 mod fixtures;
 mod generation;
 mod measuring;

@@ -1,0 +1,68 @@
+//! Checkpoints of other families are used as their makers publish them.
+
+use crate::support::{aquatint, room, story, text};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+fn llada() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/llada")
+}
+
+#[test]
+fn a_llada_is_shown_measured_and_fills_canvases() {
+    let model = llada();
+    let shown = aquatint(&["show", text(&model)]).expect(0).out;
+    for line in [
+        "network     3 layers, width 64, feed-forward 160",
+        "heads       4 of 16",
+        "attention   full",
+        "process     masked, linear schedule",
+        "vocabulary  384 tokens",
+        "context     256 positions",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} in\n{shown}");
+    }
+    assert!(shown.contains("max_new_tokens 32") && shown.contains("policy confidence"), "{shown}");
+    let json: Value = serde_json::from_str(&aquatint(&["show", text(&model), "--format", "json"]).expect(0).out).unwrap();
+    let config: Value = serde_json::from_slice(&std::fs::read(model.join("config.json")).unwrap()).unwrap();
+    for (key, value) in json["config"].as_object().unwrap() {
+        assert_eq!(*value, config[key], "{key}");
+    }
+
+    let generate = |more: &[&str]| {
+        let arguments = [&["generate", "The [[3]] ran.", "-m", text(&model), "--seed", "1"], more].concat();
+        aquatint(&arguments).expect(0).out
+    };
+    let filled = generate(&[]);
+    assert!(filled.starts_with("The ") && filled.trim_end().ends_with(" ran."), "{filled}");
+    assert_eq!(filled, generate(&["--device", "cpu-scalar"]));
+
+    let data = room("llada").join("a.txt");
+    std::fs::write(&data, story(20)).unwrap();
+    let arguments = ["eval", "likelihood", "-m", text(&model), "-d", text(&data), "--format", "json", "--limit", "4"];
+    let measured: Value = serde_json::from_str(&aquatint(&arguments).expect(0).out).unwrap();
+    // It never learnt anything.
+    assert!(measured["nats_per_token"].as_f64().unwrap() > 3.0, "{measured}");
+}
+
+#[test]
+fn a_quantised_llada_stays_one() {
+    let out = room("llada-quantised").join("8");
+    let seen = aquatint(&["quantize", text(&llada()), "--bits", "8", "--out", text(&out)]).expect(0);
+    assert!(seen.err.lines().any(|line| line.starts_with("gate_proj") && line.ends_with(" %")), "{}", seen.err);
+    let read = |folder: &Path, file: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(folder.join(file)).unwrap()).unwrap()
+    };
+    let config = read(&out, "config.json");
+    assert_eq!(config["model_type"], json!("llada"));
+    assert_eq!(config["eos_token_id"], read(&llada(), "config.json")["eos_token_id"]);
+    assert_eq!(config["quantization_config"]["ignore"], json!(["model.transformer.ff_out"]));
+    assert_eq!(read(&out, "tokenizer_config.json"), read(&llada(), "tokenizer_config.json"));
+    let (written, original) = (read(&out, "generation_config.json"), read(&llada(), "generation_config.json"));
+    for (key, value) in original.as_object().unwrap() {
+        assert_eq!(written[key], *value, "{key}");
+    }
+    let shown = aquatint(&["show", text(&out)]).expect(0).out;
+    assert!(shown.contains("\nquantised   8 bits with a scale for each output"), "{shown}");
+    aquatint(&["generate", "The fox", "-m", text(&out), "-n", "4", "--seed", "1"]).expect(0);
+}
