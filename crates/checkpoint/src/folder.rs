@@ -229,7 +229,7 @@ pub struct Description<'a> {
 impl<'a> Description<'a> {
     /// A model of this project's own family.
     pub fn native(spec: &'a NetworkSpec, vocabulary: &'a Vocabulary, generation: &'a GenerationDefaults) -> Self {
-        Self { family: &families::native::Native, spec, vocabulary, generation, tokenizer_config: None }
+        Self { family: families::NATIVE, spec, vocabulary, generation, tokenizer_config: None }
     }
 
     /// Its `config.json`, but for how weights are kept.

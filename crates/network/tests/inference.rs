@@ -5,7 +5,7 @@ use aquatint_network::{Denoiser, InferenceNetwork, Network, NetworkError, Role, 
 use aquatint_testing::Example;
 use std::collections::HashMap;
 
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "plain",
     "grouped-queries-and-documents",
     "time-conditioning",
@@ -13,6 +13,7 @@ const NAMES: [&str; 7] = [
     "causal",
     "two-streams",
     "gaussian-field",
+    "biases",
 ];
 
 /// The tensors of a network, by name.

@@ -23,7 +23,8 @@ fn a_llada_is_shown_measured_and_fills_canvases() {
         assert!(shown.lines().any(|shown| shown == line), "{line} in\n{shown}");
     }
     assert!(shown.contains("max_new_tokens 32") && shown.contains("policy confidence"), "{shown}");
-    let json: Value = serde_json::from_str(&aquatint(&["show", text(&model), "--format", "json"]).expect(0).out).unwrap();
+    let json: Value =
+        serde_json::from_str(&aquatint(&["show", text(&model), "--format", "json"]).expect(0).out).unwrap();
     let config: Value = serde_json::from_slice(&std::fs::read(model.join("config.json")).unwrap()).unwrap();
     for (key, value) in json["config"].as_object().unwrap() {
         assert_eq!(*value, config[key], "{key}");

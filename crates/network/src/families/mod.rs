@@ -16,9 +16,12 @@ use std::fmt::Debug;
 pub type Object = Map<String, Value>;
 
 /// All families.
-pub const FAMILIES: [&dyn Family; 2] = [&native::Native, &llada::Llada];
+pub const FAMILIES: [&dyn Family; 2] = [NATIVE, &llada::Llada];
 
-/// One family of checkpoints. Paths of tensors are given without `.weight` or `.bias`.
+/// The family of the models that are trained here.
+pub const NATIVE: &dyn Family = &native::Native;
+
+/// One family of checkpoints. Modules are tensors without `.weight` or `.bias`.
 pub trait Family: Debug + Send + Sync {
     /// `model_type` in its `config.json`.
     fn model_type(&self) -> &'static str;
