@@ -66,7 +66,7 @@ fn compare_on<D: Device>(device: D, words: &str, comparison: &mut Comparison) {
     for (name, prefixes) in [("llada", &["plain", "padded", "padded_right"][..]), ("illada", &["plain"])] {
         let (checkpoint, golden) = (open(name), logits(name));
         let learns = checkpoint.network(device.clone()).unwrap();
-        let runs = checkpoint.159:    ) -> Result<InferenceNetwork<D>, CheckpointError> {(device.clone(), WeightFormat::F32).unwrap();
+        let runs = checkpoint.inference_network(device.clone(), WeightFormat::F32).unwrap();
         for prefix in prefixes {
             compare(&learns, &golden, prefix, &format!("{name} on {words}, learning,"), comparison);
             compare(&runs, &golden, prefix, &format!("{name} on {words}, running,"), comparison);
