@@ -1,4 +1,5 @@
-//! A model that fills templates: a checkpoint, its network on a device, and what its tokenizer says about special tokens.
+//! A model that fills templates: a checkpoint, its network on a device, and what its tokenizer says about special
+//! tokens.
 
 use crate::Error;
 use crate::runtime::{DeviceChoice, Runtime, RuntimeSettings};
@@ -71,8 +72,8 @@ impl Model {
         Ok(HeldOut::open(source, &self.checkpoint.vocabulary, self.checkpoint.spec.context_length, cache, events)?)
     }
 
-    /// What held-out text costs under this model, a causal one included; `progress` is told the canvases done and returns
-    /// whether to go on.
+    /// What held-out text costs under this model, a causal one included; `progress` receives the canvases done and
+    /// returns whether to go on.
     ///
     /// ```
     /// use aquatint::Model;
@@ -130,7 +131,7 @@ impl Model {
         Request::new(canvas, settings).with_end(self.end).with_forbidden(self.forbidden.clone())
     }
 
-    /// Fills a form and tells every step; `events` may break, which cancels.
+    /// Fills a form and reports every step; `events` may break, which cancels.
     ///
     /// # Errors
     /// When the canvas does not fit the model, or the network fails.

@@ -43,7 +43,7 @@ pub struct Runtime {
     precision: Precision,
     /// Whether someone asked for this precision.
     chosen: bool,
-    /// Why there is no GPU in it, where nobody said which device and one was found.
+    /// Why there is no GPU in it, where the device was chosen automatically and a GPU was found.
     passed_over: Option<String>,
 }
 
@@ -106,7 +106,7 @@ impl Runtime {
         };
         let chosen = settings.precision != Precision::Auto;
         let precision = match settings.precision {
-            // Where it is slower than f32 or only imitated, nobody asked for its rounding.
+            // Where it is slower than f32 or only imitated, its rounding would have no benefit.
             Precision::Auto if place.multiplies_bf16() => Precision::Bf16,
             Precision::Auto => Precision::F32,
             precision => precision,

@@ -1,6 +1,6 @@
 //! A checkpoint as a folder of Hugging Face shape: `config.json`, `model.safetensors` (or shards and their index),
-//! `tokenizer.json`, `tokenizer_config.json`, `generation_config.json`. What its keys and tensors are called is up to its
-//! [family](aquatint_network::families).
+//! `tokenizer.json`, `tokenizer_config.json`, `generation_config.json`. What its keys and tensors are called is up to
+//! its [family](aquatint_network::families).
 //!
 //! Each file is replaced by one rename. A folder whose description or vocabulary differ is never written into, so the
 //! weights are the only file that changes when a model is saved again, and a kill at any moment leaves a folder that
@@ -122,8 +122,8 @@ impl Checkpoint {
         }
     }
 
-    /// The network with these weights on a device, for learning and for belief in full; what is quantised is taken as the
-    /// real numbers that it stands for.
+    /// The network with these weights on a device, for learning and for prediction in full; what is quantised is taken
+    /// as the real numbers that it stands for.
     ///
     /// # Errors
     /// As [`Checkpoint::build`].
@@ -134,8 +134,8 @@ impl Checkpoint {
         })
     }
 
-    /// A network of another description on a device, with these weights where it has the same tensors and fresh ones, by
-    /// `seed`, where it has more; for learning on under another process.
+    /// A network of another description on a device, with these weights where it has the same tensors and fresh ones,
+    /// by `seed`, where it has more; for learning on under another process.
     ///
     /// # Errors
     /// As [`Checkpoint::build`].
@@ -163,15 +163,15 @@ impl Checkpoint {
     /// What `build` makes of the weights, which it asks for by their names and gets as the files keep them.
     ///
     /// # Errors
-    /// When a tensor is missing, has another shape or type, or there are tensors that the network has no place for; when
-    /// a number is not finite or does not fit its bits; and what `build` says itself.
+    /// When a tensor is missing, has another shape or type, or there are tensors that the network has no place for;
+    /// when a number is not finite or does not fit its bits; and what `build` says itself.
     pub fn build<T>(
         &self,
         build: impl FnOnce(&mut dyn FnMut(&str) -> Option<TensorData>) -> Result<T, NetworkError>,
     ) -> Result<T, CheckpointError> {
         let file_name = |name: &str| families::file_name(self.family, name);
         let expected = self.spec.tensors();
-        // A first pass over the headers alone: a mismatch is told before anything large is read.
+        // A first pass over the headers alone: a mismatch is reported before anything large is read.
         for tensor in &expected {
             self.weights.check(&file_name(&tensor.name), &tensor.shape, self.quantisation.as_ref())?;
         }

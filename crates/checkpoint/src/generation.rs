@@ -33,7 +33,7 @@ pub struct GenerationDefaults {
     /// Open positions of a continuation where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_new_tokens: Option<usize>,
-    /// Which beliefs become final: a commit policy's name.
+    /// Which predictions become final: a commit policy's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
     /// The ranks of evenly spaced times, from 0 to 1, along which steps are spread: see

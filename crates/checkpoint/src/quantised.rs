@@ -38,7 +38,7 @@ impl Weights {
     /// Checks from the headers alone that a weight is there, with its scales, in this shape.
     ///
     /// # Errors
-    /// As [`Weights::read_data`], but for what only the numbers tell.
+    /// As [`Weights::read_data`], except for errors that only the values show.
     pub(crate) fn check(
         &self,
         name: &str,
@@ -57,8 +57,8 @@ impl Weights {
 
     /// A weight of this shape as the files keep it: real numbers, or integers as `quantisation` describes them.
     ///
-    /// Of 8 bits, -128 is taken as -127: compressed-tensors divides by `absmax / 127.5`, so that -128 stands where a weight
-    /// was -127.5 scales, as near to the one as to the other, while products want a range that is symmetric.
+    /// Of 8 bits, -128 is taken as -127: compressed-tensors divides by `absmax / 127.5`, so that -128 stands where a
+    /// weight was -127.5 scales, as near to the one as to the other, while products want a range that is symmetric.
     ///
     /// # Errors
     /// When a tensor is missing or has another type or shape, a group does not fit, or a number is not finite or does
@@ -330,7 +330,7 @@ mod tests {
     /// A tensor in bytes.
     type Bytes<'a> = (&'a str, Dtype, Vec<usize>, Vec<u8>);
 
-    /// What is told of a file with these tensors, read as `x.weight` of the shape `[2, 16]` in groups of 8.
+    /// The error of a file with these tensors, read as `x.weight` of the shape `[2, 16]` in groups of 8.
     fn stated(bits: Bits, tensors: &[Bytes], group: usize) -> String {
         let folder = tempfile::tempdir().unwrap();
         let parts = tensors.iter().map(|(name, dtype, shape, _)| Part { name, shape, dtype: *dtype }).collect();

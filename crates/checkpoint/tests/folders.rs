@@ -1,4 +1,4 @@
-//! Whole checkpoint folders: what was saved can be loaded, and what is wrong with one is told.
+//! Whole checkpoint folders: what was saved can be loaded, and errors of a folder are reported.
 
 use aquatint_checkpoint::{
     Checkpoint, CheckpointError, Description, GenerationDefaults, Quantisation, QuantisePlan, Scheme, Storage, Tensor,
@@ -281,7 +281,7 @@ fn a_head_of_its_own_may_have_more_bits_than_the_blocks() {
         let error = again.quantise(QuantisePlan { bits, group: None, head }).unwrap_err();
         assert!(matches!(error, CheckpointError::AlreadyQuantised { .. }), "{error}");
     }
-    // Eight inputs cannot be told in sixteens.
+    // Eight inputs do not divide into groups of sixteen.
     let error = checkpoint.quantise(QuantisePlan { bits: Bits::Four, group: Some(16), head: false }).unwrap_err();
     assert!(matches!(&error, CheckpointError::Quantised { name, .. } if name.contains("layers.0")), "{error}");
 }

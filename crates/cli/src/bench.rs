@@ -1,4 +1,4 @@
-//! Measuring speed and memory: what is measured, how often, and how it is told.
+//! Measuring speed and memory: what is measured, how often, and how it is reported.
 
 pub(crate) mod batch;
 pub(crate) mod measure;

@@ -1,4 +1,4 @@
-//! What this machine is, as far as the operating system tells.
+//! What this machine is, as far as the operating system reports it.
 
 /// Bytes of memory in all and available, where the system says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ fn parse(text: &str) -> Option<Memory> {
     Some(Memory { total: field(text, "MemTotal:")?, available: field(text, "MemAvailable:")? })
 }
 
-/// The bytes that a line `NAME: COUNT kB` tells.
+/// The bytes of a line `NAME: COUNT kB`.
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -28,7 +28,7 @@ pub(crate) fn peak_memory() -> Option<u64> {
     field(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
-/// Begins anew with what [`peak_memory`] tells; says whether the system did so.
+/// Resets what [`peak_memory`] reports; returns whether the system did so.
 pub(crate) fn forget_peak_memory() -> bool {
     // Linux, Documentation/filesystems/proc.rst: 5 sets the peak to what is held now.
     std::fs::write("/proc/self/clear_refs", "5").is_ok()

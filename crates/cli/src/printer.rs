@@ -112,7 +112,7 @@ impl Printer {
 
     /// Writes raw text to standard error without a line end, for prompts and drawings.
     pub(crate) fn draw(&self, text: &str) {
-        // A standard error that cannot be written to leaves nobody to tell.
+        // A standard error that cannot be written to cannot report its own failure.
         let mut err = io::stderr().lock();
         let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
     }

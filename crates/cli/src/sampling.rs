@@ -139,7 +139,7 @@ pub(crate) fn grid(ranks: Vec<f64>) -> Result<TimeGrid, Failure> {
     })
 }
 
-/// A seed that nobody chose, short enough to be typed again.
+/// A seed drawn at random, short enough to be typed again.
 fn fresh_seed() -> u64 {
     // The standard library's hasher keys come from the operating system's randomness.
     RandomState::new().build_hasher().finish() >> 40

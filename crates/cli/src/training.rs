@@ -6,7 +6,7 @@ use aquatint_train::{CorpusFigures, StartFigures, StepFigures, Summary, Training
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 
-/// Listens to a run and tells of it on standard error.
+/// Prints the events of a run on standard error.
 pub(crate) struct TrainingScreen {
     printer: Printer,
     bar: Option<ProgressBar>,
@@ -42,7 +42,7 @@ impl TrainingScreen {
                 self.pause(|printer| printer.warn(format!("step {step} was left out: its gradient was not finite")));
             }
             TrainingEvent::Finished(summary) => self.finished(summary),
-            // A newer trainer may tell more than this screen knows to draw.
+            // A newer trainer may report more than this screen can draw.
             _ => {}
         }
     }

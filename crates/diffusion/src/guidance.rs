@@ -1,15 +1,16 @@
-//! Classifier-free guidance on the belief about clean tokens (SMDM, 2410.18514; LLaDA, 2502.09992).
+//! Classifier-free guidance on the prediction about clean tokens (SMDM, 2410.18514; LLaDA, 2502.09992).
 //!
 //! `log p = u + s (c − u)` up to a constant, with c and u the logits with and without the condition; s = 1 changes
 //! nothing. Others count from 0: their `cfg_scale` w is s = w + 1, see [`guidance_scale`].
 
 /// Writes the guided logits of one or several rows into `out`: `u + s (c − u)` for each entry.
 ///
-/// A token that the conditional belief excludes (−∞) stays excluded at any scale. Entries beyond the shortest of the
-/// three slices are not touched.
+/// A token that the conditional prediction excludes (−∞) stays excluded at any scale. Entries beyond the shortest of
+/// the three slices are not touched.
 pub fn guide(conditional: &[f32], unconditional: &[f32], scale: f64, out: &mut [f32]) {
     for ((out, &c), &u) in out.iter_mut().zip(conditional).zip(unconditional) {
-        // Where one of the two is −∞ the formula is ∞ − ∞; the condition has the last word. What is not a number stays so.
+        // Where one of the two is −∞ the formula is ∞ − ∞; the condition has the last word. What is not a number stays
+        // so.
         let excluded = c == f32::NEG_INFINITY || (u == f32::NEG_INFINITY && c.is_finite());
         *out = if scale == 1.0 || excluded { c } else { (f64::from(u) + scale * (f64::from(c) - f64::from(u))) as f32 };
     }

@@ -1,11 +1,12 @@
 //! The mathematics of diffusion over tokens.
 //!
-//! A [`Canvas`] is a row of positions, given, open or padding. A [`Process`] says how clean becomes noisy and how to walk
-//! back; a [`NoiseSchedule`] how fast; a [`Layout`] who sees whom; a [`StepPlan`] in how many steps; a [`CommitPolicy`]
-//! which beliefs become final at each of them, and [`Remasking`] which are taken back; a [`ReverseStep`] does all of it once. Slices and seeds only: there are
-//! no tensors, files, clocks or hidden state here, and every random draw is a function of (seed, position, step).
+//! A [`Canvas`] is a row of positions, given, open or padding. A [`Process`] says how clean becomes noisy and how to
+//! walk back; a [`NoiseSchedule`] how fast; a [`Layout`] which positions attend to which; a [`StepPlan`] in how many
+//! steps; a [`CommitPolicy`] which predictions become final at each of them, and [`Remasking`] which are taken back; a
+//! [`ReverseStep`] does all of it once. Slices and seeds only: there are no tensors, files, clocks or hidden state
+//! here, and every random draw is a function of (seed, position, step).
 //!
-//! One position after another, with a belief that is the same everywhere:
+//! One position after another, with a prediction that is the same everywhere:
 //!
 //! ```
 //! use aquatint_diffusion::*;

@@ -1,10 +1,10 @@
 //! The law of one token under a discrete process, whatever stationary noise it mixes in.
 //!
 //! A token is untouched with probability α and replaced by noise otherwise:
-//! `q(j | x) = α 1[j = x] + b(j)`, where `b` gives every token of text the same probability and the mask one of its own.
-//! Masked diffusion is the case without the first (MDLM, 2406.07524), uniform diffusion the case without the second
-//! (UDLM, 2412.10193), and GIDD (2503.04482) mixes both. Steps between two times follow from Bayes' rule alone, so one
-//! file serves all of them. Deviations: none.
+//! `q(j | x) = α 1[j = x] + b(j)`, where `b` gives every token of text the same probability and the mask one of its
+//! own. Masked diffusion is the case without the first (MDLM, 2406.07524), uniform diffusion the case without the
+//! second (UDLM, 2412.10193), and GIDD (2503.04482) mixes both. Steps between two times follow from Bayes' rule alone,
+//! so one file serves all of them. Deviations: none.
 
 use crate::{Draws, TokenId};
 
@@ -69,7 +69,7 @@ impl Marginal {
 
     /// How much likelier the shown token is if it is the clean one than if another is, `1 + α / b`.
     ///
-    /// A belief that was learnt from the bound is about a position without looking at what it shows (leave-one-out:
+    /// A prediction that was trained by the bound is about a position without looking at what it shows (leave-one-out:
     /// `p(xᵢ | z without zᵢ)`); times this factor at the shown token it is the posterior `p(xᵢ | z)`, and the other way
     /// round. Infinite where noise never writes the token.
     pub fn evidence(&self, shown: TokenId) -> f64 {
@@ -104,8 +104,8 @@ impl Bridge {
         arrived * self.earlier.probability(token, clean)
     }
 
-    /// The law of the token at the earlier time, given what is shown at the later one and the clean token, over the whole
-    /// vocabulary (UDLM, 2412.10193, equation 7; Duo's code writes it as one fraction).
+    /// The law of the token at the earlier time, given what is shown at the later one and the clean token, over the
+    /// whole vocabulary (UDLM, 2412.10193, equation 7; Duo's code writes it as one fraction).
     pub fn posterior(&self, shown: TokenId, clean: TokenId) -> Vec<f64> {
         let mut law: Vec<f64> =
             (0..self.later.alphabet.size).map(|token| self.weight(shown, clean, token as TokenId)).collect();
@@ -114,8 +114,8 @@ impl Bridge {
         law
     }
 
-    /// Draws the token at the earlier time, from the posterior with one draw of the four cases that there are: it is what
-    /// is shown, or the clean token, or the mask, or any other.
+    /// Draws the token at the earlier time, from the posterior with one draw of the four cases that there are: it is
+    /// what is shown, or the clean token, or the mask, or any other.
     pub fn draw(&self, shown: TokenId, clean: TokenId, draws: &mut Draws) -> TokenId {
         let alphabet = self.earlier.alphabet;
         let weight = |token| self.weight(shown, clean, token);

@@ -6,7 +6,7 @@
 //! - fixed count (LLaDA, 2502.09992): the number n of masks uniform on 1..L, weight L/n, whatever the
 //!   schedule: the same expectation as continuous time, and no variance from the number of masks.
 //!
-//! A process with another state pays otherwise for a belief: see [`Cost`].
+//! A process with another state pays otherwise for a prediction: see [`Cost`].
 //!
 //! Deviations: none.
 
@@ -29,7 +29,7 @@ pub struct LossTerm {
     pub target: TokenId,
     /// Factor of the cost in the bound.
     pub weight: f64,
-    /// What the belief about the position costs.
+    /// What the prediction about the position costs.
     pub cost: Cost,
 }
 
@@ -42,8 +42,8 @@ pub struct Corrupted {
     pub points: Option<ContinuousState>,
     /// The positions that cost something, ascending.
     pub terms: Vec<LossTerm>,
-    /// How noisy the canvas is, which is what a network with time conditioning is told: the share of corrupted positions
-    /// expected, or the time of a process that has no such share.
+    /// How noisy the canvas is, which is the input of a network with time conditioning: the share of corrupted
+    /// positions expected, or the time of a process that has no such share.
     pub noise: f64,
     /// What the bound has besides the terms, in nats.
     pub constant: f64,
@@ -63,8 +63,8 @@ pub fn fixed_count_weight(length: usize, count: usize) -> f64 {
     length as f64 / count as f64
 }
 
-/// The number of masks among `length` open positions that a uniform time stands for: `⌈t · length⌉`, so that every count
-/// from 1 to `length` is equally likely. Times spread evenly give counts spread evenly.
+/// The number of masks among `length` open positions that a uniform time stands for: `⌈t · length⌉`, so that every
+/// count from 1 to `length` is equally likely. Times spread evenly give counts spread evenly.
 pub fn count_at(t: Time, length: usize) -> usize {
     ((t.value() * length as f64).ceil() as usize).clamp(1, length.max(1))
 }

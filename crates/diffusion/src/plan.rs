@@ -1,14 +1,14 @@
 //! Step plans: into which blocks and steps the filling of a canvas is divided, and how many positions each step leaves.
 //!
-//! A step leads from an earlier α to a later one; after it, `⌊open · (1 − α)⌋` positions are left open, so the counts of
-//! committed positions add up to the open ones whatever the schedule, and none is left after the last step. Deviation
-//! from LLaDA (2502.09992), which divides evenly and gives the remainder to the first steps: the same under the linear
-//! schedule where the steps divide the count.
+//! A step leads from an earlier α to a later one; after it, `⌊open · (1 − α)⌋` positions are left open, so the counts
+//! of committed positions add up to the open ones whatever the schedule, and none is left after the last step.
+//! Deviation from LLaDA (2502.09992), which divides evenly and gives the remainder to the first steps: the same under
+//! the linear schedule where the steps divide the count.
 
 use crate::{CommitPolicy, NoiseSchedule, Remasking, SettingError, Time, TimeGrid};
 
-/// The share of the noise that a corrector draws afresh where nothing is said. The smaller it is the better the law of the
-/// time is kept, since positions that change together do not see each other change.
+/// The share of the noise that a corrector draws again where nothing is said. The smaller it is the better the law of
+/// the time is kept, since positions that change together do not see each other change.
 const CORRECTION: f64 = 0.2;
 
 /// The steps of all blocks of one canvas.
@@ -43,7 +43,8 @@ pub struct PlannedStep {
     pub staying: f64,
     /// Probability that remasking takes a committed position back during the step.
     pub sigma: f64,
-    /// How much of the noise of positions that stay open is drawn afresh, from 0 to 1; the process's own way where `None`.
+    /// How much of the noise of positions that stay open is drawn again, from 0 to 1; the process's own way where
+    /// `None`.
     pub churn: Option<f64>,
 }
 
@@ -95,7 +96,7 @@ pub struct PlanSettings<'a> {
     pub remasking: &'a Remasking,
     /// The times that the steps lead to.
     pub grid: &'a TimeGrid,
-    /// Steps after each but the last that stay at its time and draw some of the noise of what is open afresh
+    /// Steps after each but the last that stay at its time and draw some of the noise of what is open again
     /// (predictor-corrector).
     pub correctors: usize,
     /// See [`PlannedStep::churn`].

@@ -37,8 +37,8 @@ pub struct Commit {
 
 /// A rule for what becomes final.
 ///
-/// Every policy commits the whole proposal at a last step, so that nothing is left open. All methods are required, so that
-/// a policy that wraps another one cannot forget to pass a question on.
+/// Every policy commits the whole proposal at a last step, so that nothing is left open. All methods are required, so
+/// that a policy that wraps another one cannot forget to delegate a method.
 pub trait CommitPolicy: Debug + Send + Sync {
     /// Its name, its number included; one of those here is found again by [`by_name`] under it.
     fn name(&self) -> String;

@@ -32,7 +32,7 @@ use std::sync::Arc;
 /// points of a continuous space keeps them with the canvas, and one whose uncommitted positions change at every step
 /// changes them in [`Process::advance`].
 ///
-/// Every method is required, so that a process that wraps another one cannot forget to pass a question on. What follows
+/// Every method is required, so that a process that wraps another one cannot forget to delegate a method. What follows
 /// from these methods is written once, on the trait object: [`begin`](#method.begin), [`scatter`](#method.scatter),
 /// [`network_input`](#method.network_input), [`posterior_logits`](#method.posterior_logits).
 pub trait Process: Debug + Send + Sync {
@@ -49,7 +49,8 @@ pub trait Process: Debug + Send + Sync {
     /// Coordinates of the points that positions hold; `None` where they hold tokens.
     fn point_size(&self) -> Option<usize>;
 
-    /// Whether a network reads the points that positions hold; `false` where there are none, or only their tokens are read.
+    /// Whether a network reads the points that positions hold; `false` where there are none, or only their tokens are
+    /// read.
     fn reads_points(&self) -> bool;
 
     /// Coordinates of the word vectors that the network has to have for this process; `None` where it needs none.
@@ -61,7 +62,7 @@ pub trait Process: Debug + Send + Sync {
     /// Whether an open position is written at every step, so that what it shows may be mended before it is final.
     fn revises(&self) -> bool;
 
-    /// The policy that this process is sampled with where nobody says: the one that walks it back as it was noised, or a
+    /// The policy that this process is sampled with by default: the one that walks it back as it was noised, or a
     /// better one.
     fn policy(&self) -> Arc<dyn CommitPolicy>;
 
@@ -74,7 +75,7 @@ pub trait Process: Debug + Send + Sync {
     /// Whether there is a form with a fixed count of corrupted positions, see [`Process::corrupt_count`].
     fn has_fixed_count(&self) -> bool;
 
-    /// Draws the noisy canvas of time `t` for a clean one, with what each position's belief costs in learning.
+    /// Draws the noisy canvas of time `t` for a clean one, with what each position's prediction costs in learning.
     ///
     /// `open` says which positions may be corrupted; positions beyond its end may not.
     fn corrupt(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted;
@@ -83,23 +84,24 @@ pub trait Process: Debug + Send + Sync {
     /// [`Process::is_bounded`].
     fn corrupt_for_bound(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted;
 
-    /// As [`Process::corrupt_for_bound`] with exactly `count` corrupted positions, every set equally likely; the expectation over
-    /// counts uniform on 1 to the number of open positions is the same bound, with less variance. `None` where the
-    /// process has no such form.
+    /// As [`Process::corrupt_for_bound`] with exactly `count` corrupted positions, every set equally likely; the
+    /// expectation over counts uniform on 1 to the number of open positions is the same bound, with less variance.
+    /// `None` where the process has no such form.
     fn corrupt_count(&self, clean: &[TokenId], open: &[bool], count: usize, draws: &mut Draws) -> Option<Corrupted>;
 
-    /// The time that a network is told when the plan's clock shows `t` and `noisy` of `length` positions are not final:
-    /// what [`Corrupted::noise`] was in training.
+    /// The time that the network is conditioned on when the plan's clock shows `t` and `noisy` of `length` positions
+    /// are not final: what [`Corrupted::noise`] was in training.
     fn network_time(&self, t: Time, noisy: usize, length: usize) -> f64;
 
-    /// What is to be added to the logit of the token that a position shows at a time, to turn what a network says without
-    /// looking at that token into its belief about the clean one; `None` where the network has looked.
+    /// What is to be added to the logit of the token that a position shows at a time, to turn what a network says
+    /// without looking at that token into its prediction about the clean one; `None` where the network has looked.
     fn evidence(&self, shown: TokenId, t: Time) -> Option<f32>;
 
     /// One draw of pure noise.
     fn noise(&self, draws: &mut Draws) -> Noise;
 
-    /// Takes committed positions back into the noise of the step's earlier end. Positions without a final token are left.
+    /// Takes committed positions back into the noise of the step's earlier end. Positions without a final token are
+    /// left.
     fn renoise(&self, canvas: &mut Canvas, positions: &[usize], step: &Step, key: Key, vectors: Vectors<'_>);
 
     /// What the positions of the proposal that are still open look like at the end of a step, after its commits.
@@ -127,8 +129,8 @@ impl dyn Process + '_ {
         }
     }
 
-    /// What a network reads of the canvas; with `hidden` given positions, which is what the unconditional branch of guidance
-    /// reads. Closed positions and padding are left as they are.
+    /// What a network reads of the canvas; with `hidden` given positions, which is what the unconditional branch of
+    /// guidance reads. Closed positions and padding are left as they are.
     pub fn network_input(&self, canvas: &Canvas, hidden: bool, step: u64, key: Key) -> NoisyInput {
         let points = canvas.points().filter(|_| self.reads_points()).cloned();
         let mut input = NoisyInput { tokens: canvas.tokens().to_vec(), points };
@@ -144,7 +146,7 @@ impl dyn Process + '_ {
         input
     }
 
-    /// Turns what a network says of a position that shows a token at a time into its belief about the clean token.
+    /// Turns what a network says of a position that shows a token at a time into its prediction about the clean token.
     pub fn posterior_logits(&self, shown: TokenId, t: Time, logits: &mut [f32]) {
         if let (Some(evidence), Some(logit)) = (self.evidence(shown, t), logits.get_mut(shown as usize)) {
             *logit += evidence;

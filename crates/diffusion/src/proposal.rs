@@ -1,11 +1,11 @@
-//! Proposals: for each open position the token that would be written there, and how sure the belief is.
+//! Proposals: for each open position the token that would be written there, and how sure the prediction is.
 
 use crate::random::categorical;
 use crate::{Draws, Shaping, TokenId};
 
-/// What a belief proposes for one position.
+/// What a prediction proposes for one position.
 ///
-/// Probability, entropy and margin are those of the belief itself at temperature 1 over the tokens that are not
+/// Probability, entropy and margin are those of the prediction itself at temperature 1 over the tokens that are not
 /// forbidden, before penalty, top-k and top-p: shaping says how to draw, not how sure the network is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
@@ -13,7 +13,7 @@ pub struct Candidate {
     pub token: TokenId,
     /// Probability of the token drawn.
     pub probability: f64,
-    /// Entropy of the belief, in nats.
+    /// Entropy of the prediction, in nats.
     pub entropy: f64,
     /// Probability of the likeliest token less that of the second.
     pub margin: f64,
@@ -41,7 +41,7 @@ impl Proposal {
         self.insert_expecting(position, candidate, Vec::new());
     }
 
-    /// The same with the word vector that the belief expects.
+    /// The same with the word vector that the prediction expects.
     pub fn insert_expecting(&mut self, position: usize, candidate: Candidate, expected: Vec<f32>) {
         match self.positions.binary_search(&position) {
             Ok(index) => {
@@ -56,7 +56,7 @@ impl Proposal {
         }
     }
 
-    /// The word vector that the belief about a position expects; empty where there is none.
+    /// The word vector that the prediction about a position expects; empty where there is none.
     pub fn expected(&self, position: usize) -> &[f32] {
         self.positions.binary_search(&position).map_or(&[], |index| &self.expected[index])
     }
@@ -108,9 +108,9 @@ pub enum ProposalError {
 
 /// Draws a candidate for one position from its logits, of which there is one per token of the vocabulary.
 ///
-/// `forbidden` tokens are never proposed (noise tokens, say) and have no part in the belief; `repeated` are the tokens
-/// that the repetition penalty is for, duplicates counting once. One uniform draw in f64 is used, none at temperature 0;
-/// among equally likely tokens temperature 0 takes the lowest id.
+/// `forbidden` tokens are never proposed (noise tokens, say) and have no part in the prediction; `repeated` are the
+/// tokens that the repetition penalty is for, duplicates counting once. One uniform draw in f64 is used, none at
+/// temperature 0; among equally likely tokens temperature 0 takes the lowest id.
 ///
 /// # Errors
 /// When a logit is not a number or plus infinity, or no token is left.
@@ -134,7 +134,7 @@ pub fn propose(
     propose_from_summary(&summary, &logits, shaping, repeated, draws)
 }
 
-/// As [`propose`], from logits that are numbers, −∞ where a token is forbidden, with what somebody already knows of them.
+/// As [`propose`], from logits that are numbers, −∞ where a token is forbidden, with a summary that is known already.
 ///
 /// # Errors
 /// When no token is left.
@@ -184,7 +184,7 @@ pub fn propose_at(
     draw(&shaped, shaping, uniform).map(candidate).ok_or(ProposalError::NothingAllowed)
 }
 
-/// What a belief, the softmax of logits at temperature 1, comes down to.
+/// What a prediction, the softmax of logits at temperature 1, comes down to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LogitsSummary {
     /// The likeliest token, the first of several.
@@ -198,7 +198,7 @@ pub struct LogitsSummary {
 }
 
 impl LogitsSummary {
-    /// The belief of some logits, `None` if none is finite; `−∞` is a token of probability 0.
+    /// The prediction of some logits, `None` if none is finite; `−∞` is a token of probability 0.
     pub fn of(logits: &[f32]) -> Option<Self> {
         let logits: Vec<f64> = logits.iter().map(|l| f64::from(*l)).collect();
         let likeliest = argmax(&logits)?;
@@ -217,7 +217,7 @@ impl LogitsSummary {
                 second = *p;
             }
         }
-        // −Σ p log p with log p = (logit − highest) − log total; rounding may push a certain belief just below 0.
+        // −Σ p log p with log p = (logit − highest) − log total; rounding may push a certain prediction just below 0.
         let entropy = (total.ln() - mean).max(0.0);
         Some(Self { likeliest, log_sum_exp: highest + total.ln(), entropy, margin: first - second })
     }

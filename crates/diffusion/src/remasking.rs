@@ -4,8 +4,9 @@
 //! masked with probability `(1 − α_s − σ α_t)/(1 − α_t)`, which leaves the marginal law of every time as it is for any
 //! `0 ≤ σ ≤ σ_max = min(1, (1 − α_s)/α_t)`. Section 4.1 gives the choices of σ, section 4.2 the loop.
 //!
-//! Deviations: `loop` never exceeds σ_max, where the paper trusts its η; under `conf` a masked position uses the reverse
-//! step without remasking, as the paper's η of 0 for masked positions says. Nothing given or padded is ever touched.
+//! Deviations: `loop` never exceeds σ_max, where the paper trusts its η; under `conf` a masked position uses the
+//! reverse step without remasking, as the paper's η of 0 for masked positions says. Nothing given or padded is ever
+//! touched.
 
 use crate::error::Named;
 use crate::random::Purpose;
@@ -107,7 +108,7 @@ impl Remasking {
     }
 
     /// The probability of being taken back in this step for each of some committed positions, of which `probabilities`
-    /// holds the belief in their tokens when they were committed.
+    /// holds the prediction in their tokens when they were committed.
     pub fn chances(&self, step: &Step, probabilities: &[f64]) -> Vec<f64> {
         let sigma = step.planned.sigma;
         match self {
@@ -120,9 +121,9 @@ impl Remasking {
         }
     }
 
-    /// Which of the committed positions are taken back in this step; `committed` pairs each one with the belief in its
-    /// token when it was committed. Each position's draw depends on the key, the position and the step only. Nothing is
-    /// taken back in a last step.
+    /// Which of the committed positions are taken back in this step; `committed` pairs each one with the prediction in
+    /// its token when it was committed. Each position's draw depends on the key, the position and the step only.
+    /// Nothing is taken back in a last step.
     pub fn select(&self, step: &Step, committed: &[(usize, f64)], key: Key) -> Vec<usize> {
         if self.is_none() || step.is_last() {
             return Vec::new();

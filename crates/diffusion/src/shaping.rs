@@ -1,8 +1,8 @@
-//! Shaping: how a belief is sharpened or cut before a token is drawn from it.
+//! Shaping: how a prediction is sharpened or cut before a token is drawn from it.
 
 use crate::SettingError;
 
-/// How a belief is changed before a token is drawn. The order is: repetition penalty, temperature, top-k, top-p.
+/// How a prediction is changed before a token is drawn. The order is: repetition penalty, temperature, top-k, top-p.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shaping {
     /// Divisor of the logits, 0 or more; at 0 the likeliest token is taken.
@@ -18,7 +18,7 @@ pub struct Shaping {
 }
 
 impl Shaping {
-    /// The belief as it is.
+    /// The prediction as it is.
     pub const NONE: Self = Self { temperature: 1.0, top_k: None, top_p: None, repetition_penalty: 1.0 };
 
     /// Checks every number.

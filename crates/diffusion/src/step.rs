@@ -2,7 +2,7 @@
 //!
 //! Before it stands the proposal, one candidate for each open position, drawn where the logits are (see
 //! [`crate::propose`]). Everything after it is here, once: a generation loop, distillation and tests of laws all take
-//! this step. It is a function of the canvas, the proposal and a key; nothing is remembered between two steps.
+//! this step. It is a function of the canvas, the proposal and a key; it has no state between two steps.
 
 use crate::random::Purpose;
 use crate::{

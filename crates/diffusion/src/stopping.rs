@@ -2,8 +2,8 @@
 
 use crate::{Canvas, Proposal, SettingError, TokenId};
 
-/// The positions that fall away because an end token stands before them: in each approximate span, those behind the first
-/// committed end token that has nothing open before it in its span. Already closed ones are left out. Ascending.
+/// The positions that fall away because an end token stands before them: in each approximate span, those behind the
+/// first committed end token that has nothing open before it in its span. Already closed ones are left out. Ascending.
 ///
 /// An end token with open positions before it closes nothing yet: what is written there may still need the room.
 pub fn closed_by_end(canvas: &Canvas, end: TokenId) -> Vec<usize> {
@@ -18,10 +18,10 @@ pub fn closed_by_end(canvas: &Canvas, end: TokenId) -> Vec<usize> {
     closed
 }
 
-/// Watches whether the beliefs of one request have settled: the likeliest token of every position that is still open has
-/// been the same for some proposals in a row, and their mean entropy is low (DiffusionGemma, 2608.00146).
+/// Watches whether the predictions of one request have settled: the likeliest token of every position that is still
+/// open has been the same for some proposals in a row, and their mean entropy is low (DiffusionGemma, 2608.00146).
 ///
-/// State of a request: one for each, begun anew for each block.
+/// State of a request: one for each, reset at each block.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stability {
     patience: usize,

@@ -1,9 +1,9 @@
 //! Where along the times a process pays: times for training and for sampling that follow the cost.
 //!
-//! The cost of a belief hardly changes over most times and falls steeply over some; a density `q(t) ∝ max(0, dL/dt)` puts
-//! training where it is still to be learnt and steps of sampling where something is decided (time warping: CDCD,
-//! 2211.15089, section 3.3; SDM, 2609.35553, section 4). With times drawn so, the cost rises evenly with the rank of the
-//! time, and for a gaussian field the variance of the bound is least (RePlaid, 2605.18530).
+//! The cost of a prediction hardly changes over most times and falls steeply over some; a density `q(t) ∝ max(0,
+//! dL/dt)` puts training where it is still to be learned and steps of sampling where something is decided (time
+//! warping: CDCD, 2211.15089, section 3.3; SDM, 2609.35553, section 4). With times drawn so, the cost rises evenly with
+//! the rank of the time, and for a gaussian field the variance of the bound is least (RePlaid, 2605.18530).
 //!
 //! Deviation: a share of the density stays even, so that no time is ever given up.
 

@@ -1,7 +1,8 @@
 //! Models held against each other: what they write in few and in many steps, under one judge.
 //!
-//! The figures are kept in a folder, and what is there already is not measured again. Perplexity under the judge is read
-//! beside the entropy of the tokens within a text, which says whether texts are likely because they repeat themselves.
+//! The figures are kept in a folder, and what is there already is not measured again. Perplexity under the judge is
+//! read beside the entropy of the tokens within a text, which says whether texts are likely because they repeat
+//! themselves.
 
 mod plot;
 mod record;
@@ -137,7 +138,7 @@ impl<'a> Compare<'a> {
     /// Measures a model, as far as its figures are not there yet; everything measured is saved at once.
     ///
     /// # Errors
-    /// When a text cannot be read, the model cannot fill its canvases, the folder cannot be written, or it was told to
+    /// When a text cannot be read, the model cannot fill its canvases, the folder cannot be written, or it was asked to
     /// stop; what was measured before is kept.
     pub fn run(
         &mut self,

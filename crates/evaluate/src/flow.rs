@@ -5,17 +5,18 @@
 //! ```text
 //! dz/dλ = ½ (α x̂(z, λ) − α² z)
 //! ```
-//! (Song et al., 2011.13456, equation 13, in these units), and along it `d log p(z)/dλ = −div`, the trace of whose Jacobian is
-//! estimated by random signs ε as `ε · (x̂(z + hε) − x̂(z − hε))/2h` (Hutchinson's estimator; FFJORD, 1810.01367). From a
-//! draw of `q(z₀ | x)`
+//! (Song et al., 2011.13456, equation 13, in these units), and along it `d log p(z)/dλ = −div`, the trace of whose
+//! Jacobian is estimated by random signs ε as `ε · (x̂(z + hε) − x̂(z − hε))/2h` (Hutchinson's estimator; FFJORD,
+//! 1810.01367). From a draw of `q(z₀ | x)`
 //!
 //! ```text
 //! −log p(x) ≤ E [ log q(z₀ | x) − log p(z₀) − log p(x | z₀) ]
 //! ```
-//! The law here is the flow's own, not that of the draws, so that the two bounds agree as far as the belief is right.
+//! The law here is the flow's own, not that of the draws, so that the two bounds agree as far as the prediction is
+//! right.
 //!
-//! Deviation: second-order steps of a fixed width in λ, so that a bound is one but for their error, which falls with its
-//! square; differences of beliefs in 32 bits instead of derivatives.
+//! Deviation: second-order steps of a fixed width in λ, so that a bound is one but for their error, which falls with
+//! its square; differences of predictions in 32 bits instead of derivatives.
 
 use crate::EvaluateError;
 use aquatint_batch::{NoisyBatch, PackedBatch};

@@ -85,8 +85,8 @@ impl HeldOut {
         passes.into_iter().map(|numbers| self.canvases.batch(&numbers))
     }
 
-    /// Measures a network: token by token where it is causal, by what it sees through noise otherwise. `progress` is told
-    /// the canvases done and returns whether to go on.
+    /// Measures a network: token by token where it is causal, by what it sees through noise otherwise. `progress`
+    /// receives the canvases done and returns whether to go on.
     ///
     /// # Errors
     /// As [`likelihood`], and when the vocabulary or the process lacks what the network needs.

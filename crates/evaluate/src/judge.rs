@@ -49,7 +49,7 @@ impl<'a> Judge<'a> {
     /// Judges texts of up to `length` tokens of their writer's.
     ///
     /// # Errors
-    /// When a text cannot be encoded, there is none, the network fails, or it was told to stop.
+    /// When a text cannot be encoded, there is none, the network fails, or it was cancelled.
     pub fn judge(&self, texts: &[String], length: usize, stop: &AtomicBool) -> Result<Judgement, EvaluateError> {
         let tokens = texts.iter().map(|text| self.vocabulary.encode(text)).collect::<Result<Vec<_>, _>>()?;
         // A text may be more tokens of the judge's than of its writer's; what the judge cannot read is cut off.

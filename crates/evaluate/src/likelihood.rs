@@ -10,9 +10,9 @@
 //! of one canvas are stratified over 1..L, and neighbouring canvases begin at points that fill the interval evenly, so
 //! that no count is favoured by chance.
 //!
-//! A process with another bound is asked for its own ([`Process::corrupt_for_bound`]) at times that are stratified in the same way, and
-//! a network with self-conditioning first for its belief without one, which it then reads: what it says is still a
-//! function of the noisy canvas alone, so that the bound stays one.
+//! A process with another bound is asked for its own ([`Process::corrupt_for_bound`]) at times that are stratified in
+//! the same way, and a network with self-conditioning first for its prediction without one, which it then reads: what
+//! it says is still a function of the noisy canvas alone, so that the bound stays one.
 //!
 //! Deviations: none from the bound. Every canvas is coded by itself: what a longer context could save is not counted,
 //! for either kind of model.
@@ -96,8 +96,9 @@ pub enum Estimate {
 
 /// Measures canvases under a model. The same seed gives the same masks, whatever the batches' size.
 ///
-/// `byte_lengths` are the bytes that each id of the vocabulary stands for ([`Vocabulary::byte_lengths`](aquatint_vocabulary::Vocabulary::byte_lengths)). `progress` is
-/// told the canvases done after every batch and returns whether to go on.
+/// `byte_lengths` are the bytes that each id of the vocabulary stands for
+/// ([`Vocabulary::byte_lengths`](aquatint_vocabulary::Vocabulary::byte_lengths)). `progress` is receives the number of
+/// canvases done after every batch and returns whether to go on.
 ///
 /// # Errors
 /// When the network or the reader fails, there is nothing to measure, or `progress` says to stop.

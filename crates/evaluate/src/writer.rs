@@ -60,7 +60,7 @@ impl<'a> Writer<'a> {
     /// Fills the canvases of some requests together; `stop` is looked at in every step.
     ///
     /// # Errors
-    /// When a canvas does not fit the model, the network fails, or it was told to stop.
+    /// When a canvas does not fit the model, the network fails, or it was cancelled.
     pub fn fill(&self, requests: &[Request], stop: &AtomicBool) -> Result<Vec<Outcome>, EvaluateError> {
         let go_on = || if stop.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         let outcomes = generate(self.denoiser, self.process.as_ref(), requests, &mut |_, _| go_on());

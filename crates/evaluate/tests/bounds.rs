@@ -14,7 +14,7 @@ const SIZE: usize = 11;
 const MASK: TokenId = 10;
 const BEGIN: TokenId = 9;
 
-/// A predictor that is told what to answer: −log p of a row, from what it reads.
+/// A predictor with given answers: −log p of a row, from what it reads.
 struct Oracle<F> {
     spec: NetworkSpec,
     price: F,
@@ -194,7 +194,7 @@ impl HostDenoiser for Field {
     }
 }
 
-/// With the exact belief the flow's law is that of the text, so both bounds are its entropy.
+/// With the exact prediction the flow's law is that of the text, so both bounds are its entropy.
 #[test]
 fn the_flow_of_an_exact_field_costs_the_entropy() {
     let spec = NetworkSpec {

@@ -114,7 +114,7 @@ impl Branch {
         rows_to_compute.map_or(visible.len(), |rows| rows.len())
     }
 
-    /// Takes back what is remembered after a forward pass.
+    /// Takes the KV cache back after a forward pass.
     pub(crate) fn cache(&mut self, kv_caches: &mut [KvCache]) {
         if let Some(kv_cache) = self.sequence.and_then(|sequence| kv_caches.get_mut(sequence)) {
             self.cache_state.kv_cache = std::mem::take(kv_cache);

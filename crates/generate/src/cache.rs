@@ -1,16 +1,16 @@
-//! What is read again of a canvas at each step, and what is remembered from earlier ones.
+//! Which rows of a canvas are computed at each step, and what is cached from earlier steps.
 //!
-//! Where blocks see only what came before them, what is remembered of finished blocks is what they would say again, and
+//! Where blocks see only what came before them, the cached rows of finished blocks are what they would be again, and
 //! later blocks need not be read: [`Cache::Exact`] (BD3-LM, 2503.09573, section 3.2). Where every position sees all
-//! others, every change changes everything a little; [`Cache::Prefix`] and [`Cache::Dual`] leave that out until the next
-//! refresh (Fast-dLLM, 2505.22618, section 3.1) and are approximations.
+//! others, every change changes everything a little; [`Cache::Prefix`] and [`Cache::Dual`] leave that out until the
+//! next refresh (Fast-dLLM, 2505.22618, section 3.1) and are approximations.
 
 use aquatint_diffusion::{Layout, SettingError, TokenId};
 use aquatint_network::{KvCache, NetworkSpec};
 use std::fmt;
 use std::str::FromStr;
 
-/// What is remembered between the steps of a request.
+/// What is cached between the steps of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cache {
     /// Nothing: every step reads the whole canvas.
@@ -83,7 +83,7 @@ impl FromStr for Cache {
     }
 }
 
-/// What is remembered of one canvas, and how it was when it was read.
+/// The cache of one canvas, and the canvas as it was then.
 #[derive(Debug, Default)]
 pub(crate) struct CacheState {
     pub(crate) kv_cache: KvCache,

@@ -8,10 +8,10 @@ use aquatint_network::{
 };
 use std::sync::{Mutex, PoisonError};
 
-/// What a cache changed in the beliefs that a request was filled by.
+/// What a cache changed in the predictions that a request was filled by.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Drift {
-    /// Beliefs compared.
+    /// Predictions compared.
     pub rows: usize,
     /// Mean of the total variation distances `½ Σ |p − q|`, in 0..=1.
     pub mean: f64,
@@ -21,8 +21,8 @@ pub struct Drift {
     pub flipped: f64,
 }
 
-/// A denoiser that reads everything as well wherever it is asked to read a part, answers by the part, and keeps count of
-/// the difference.
+/// A denoiser that reads everything as well wherever it is asked to read a part, answers by the part, and keeps count
+/// of the difference.
 pub struct Drifting<'a> {
     denoiser: &'a dyn Denoiser,
     sums: Mutex<Drift>,

@@ -48,7 +48,7 @@ pub enum GenerateError {
         /// The position.
         position: usize,
     },
-    /// Nothing can be drawn from a belief.
+    /// Nothing can be drawn from a prediction.
     #[error("the model's belief at position {position} cannot be used")]
     Proposal {
         /// The position.

@@ -1,10 +1,10 @@
-//! What a running generation tells: the only way in which progress leaves this crate.
+//! Events of a running generation: the only output of this crate while it runs.
 //!
 //! For each request the events follow the grammar
 //! `Started (BlockStarted Step* BlockCommitted)* Finished`; a request that is cancelled may leave a block without its
 //! `BlockCommitted`, and `Finished` still comes last, alone where the request was still waiting. A request that fails
-//! ends with its error and without `Finished`. Replaying all changes over the canvas of `Started` gives the canvas of the
-//! outcome.
+//! ends with its error and without `Finished`. Replaying all changes over the canvas of `Started` gives the canvas of
+//! the outcome.
 
 use aquatint_diffusion::{Canvas, TokenId};
 use std::ops::ControlFlow;
@@ -71,7 +71,7 @@ pub struct Change {
     pub position: usize,
     /// The token now there; the mask where the position was renoised.
     pub token: TokenId,
-    /// Probability of the token in the model's belief at temperature 1, in `[0, 1]`.
+    /// Probability of the token in the model's prediction at temperature 1, in `[0, 1]`.
     pub confidence: f64,
     /// What was done.
     pub kind: ChangeKind,
@@ -123,7 +123,7 @@ pub struct Statistics {
     pub tokens: usize,
     /// Times that the network read the canvas; a guided step counts two, since it reads it with and without the given.
     pub forward_passes: usize,
-    /// Rows read in all of them together: fewer than passes times positions where some are remembered.
+    /// Rows read in all of them together: fewer than passes times positions where some are cached.
     pub rows_read: usize,
     /// Steps of denoising over all blocks.
     pub steps: usize,

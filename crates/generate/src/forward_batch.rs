@@ -16,13 +16,13 @@ pub(crate) struct SequenceInput<'a> {
     pub(crate) tokens: &'a [TokenId],
     /// What is held in their places, under a continuous process.
     pub(crate) points: Option<&'a ContinuousState>,
-    /// How noisy they are, as the network is told.
+    /// How noisy they are: the network's time input.
     pub(crate) time: f64,
     /// `[L, V]`: what the network said at the last step; `None` at the first one.
     pub(crate) self_conditioning: Option<&'a [f32]>,
     /// Rows that are asked, ascending, in `0..L`.
     pub(crate) requested: &'a [u32],
-    /// Rows that are computed, ascending, with what is remembered of the others; `None` if nothing is remembered.
+    /// Rows that are computed, ascending, with the KV cache of the others; `None` without a cache.
     pub(crate) rows_to_compute: Option<&'a [u32]>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct ForwardBatch {
 }
 
 impl ForwardBatch {
-    /// Appends a canvas with what is remembered of it; returns its number.
+    /// Appends a canvas with its KV cache; returns its index.
     pub(crate) fn push(&mut self, sequence: &SequenceInput<'_>, kv_cache: KvCache, spec: &NetworkSpec) -> usize {
         let rows = self.rows.push(spec.attention, sequence.tokens.len(), &[]);
         let (start, end) = (rows.start as u32, rows.end as u32);
@@ -107,8 +107,8 @@ impl ForwardBatch {
         self.kv_caches.is_empty()
     }
 
-    /// Asks each asked row of all canvases, in the order of pushing; returns the answers, and what is remembered of each
-    /// canvas.
+    /// Queries the requested rows of all canvases, in the order of pushing; returns the answers, and the KV cache of
+    /// each canvas.
     pub(crate) fn run(
         mut self,
         denoiser: &dyn Denoiser,

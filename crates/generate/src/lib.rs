@@ -1,14 +1,14 @@
-//! The generation loop: plan, denoise, propose, commit, tell.
+//! The sampling loop: plan, forward pass, proposal, commit, events.
 //!
-//! A [`Request`] is a canvas with [`Settings`]; an [`Engine`] fills any number of unlike requests together, which may join
-//! and leave at every step, and returns an [`Outcome`] for each, the same as it would have been alone; [`generate`] does
-//! so for a closed batch. Whatever happens on the way is told as [`DenoisingEvent`]s, which a terminal, a server, a trace
-//! file and a test all read.
+//! A [`Request`] is a canvas with [`Settings`]; an [`Engine`] fills any number of unlike requests together, which may
+//! join and leave at every step, and returns an [`Outcome`] for each, the same as it would have been alone;
+//! [`generate`] does so for a closed batch. Progress is reported as [`DenoisingEvent`]s, which a terminal, a server, a
+//! trace file and a test all read.
 //!
 //! Traps of this field, decided here once and for all:
 //! 1. The guidance scale is neutral at 1: `log p = u + s (c - u)`.
 //! 2. Steps count up from 0 and time runs from 1 (noise) to 0 (clean).
-//! 3. `steps` is per block; [`DenoisingEvent::Started`] tells the forward passes in all.
+//! 3. `steps` is per block; [`DenoisingEvent::Started`] gives the number of forward passes.
 //! 4. Tokens are drawn in f64, by counters keyed with (seed, position, step).
 //! 5. Confidence is the probability at temperature 1, whatever the shaping.
 //! 6. Logit shifts belong to the network; nothing here knows of them.

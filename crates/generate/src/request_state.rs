@@ -130,7 +130,7 @@ impl RequestState {
         })
     }
 
-    /// Takes back what is remembered after a forward pass.
+    /// Takes the KV cache back after a forward pass.
     pub(crate) fn cache(&mut self, kv_caches: &mut [KvCache]) {
         self.branches.iter_mut().for_each(|branch| branch.cache(kv_caches));
     }
@@ -268,7 +268,7 @@ impl RequestState {
         Ok(proposal)
     }
 
-    /// What a step changed, by ascending position, and remembers how certain the committed tokens are.
+    /// What a step changed, by ascending position, and stores how certain the committed tokens are.
     fn changes(&mut self, changed: &StepChanges, proposal: &Proposal) -> Vec<Change> {
         let confidence = |position: usize| proposal.candidate(position).map_or(0.0, |candidate| candidate.probability);
         for &position in &changed.committed {

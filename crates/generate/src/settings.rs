@@ -8,7 +8,7 @@ use std::sync::Arc;
 const AUTO: &str = "auto";
 
 /// How a canvas is filled. [`Settings::builder`] makes others; the default is the process's own policy in 64 steps over
-/// the whole canvas, drawing from the belief as it is, with seed 0.
+/// the whole canvas, drawing from the prediction as it is, with seed 0.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub(crate) steps: usize,
@@ -54,7 +54,7 @@ impl Settings {
         &self.remasking
     }
 
-    /// How tokens are drawn from a belief.
+    /// How tokens are drawn from a prediction.
     pub fn shaping(&self) -> &Shaping {
         &self.shaping
     }
@@ -64,12 +64,12 @@ impl Settings {
         self.guidance_scale
     }
 
-    /// What is remembered between steps; `None` for what costs nothing: the exact cache where the network allows it.
+    /// The KV cache; `None` for the exact one where the network allows it, else none.
     pub fn cache(&self) -> Option<Cache> {
         self.cache
     }
 
-    /// Steps after which an approximate cache is made anew; at the beginning of a block it always is.
+    /// Steps after which an approximate cache is recomputed; at the beginning of a block it always is.
     pub fn cache_refresh(&self) -> Option<usize> {
         self.cache_refresh
     }
@@ -153,7 +153,7 @@ impl SettingsBuilder {
         self
     }
 
-    /// Which beliefs become final at a step: one of [`aquatint_diffusion::policy`], or one of your own.
+    /// Which predictions become final at a step: one of [`aquatint_diffusion::policy`], or one of your own.
     #[must_use]
     pub fn policy(mut self, policy: Arc<dyn CommitPolicy>) -> Self {
         self.policy = Choice::Given(policy);
@@ -181,7 +181,7 @@ impl SettingsBuilder {
         self
     }
 
-    /// 0 takes the likeliest token, 1 draws from the belief.
+    /// 0 takes the likeliest token, 1 draws from the prediction.
     #[must_use]
     pub fn temperature(mut self, temperature: f64) -> Self {
         self.shaping.temperature = temperature;
@@ -216,14 +216,14 @@ impl SettingsBuilder {
         self
     }
 
-    /// Fills the rest of a block at once when its beliefs are sure and have stopped to change.
+    /// Fills the rest of a block at once when its predictions are sure and have stopped to change.
     #[must_use]
     pub fn stability(mut self, stability: Stability) -> Self {
         self.stability = Some(stability);
         self
     }
 
-    /// What is remembered between steps. Without it, what costs nothing: the exact cache where the network allows it.
+    /// The KV cache. Default: the exact one where the network allows it, else none.
     #[must_use]
     pub fn cache(mut self, cache: Cache) -> Self {
         self.cache = Some(cache);
@@ -237,7 +237,7 @@ impl SettingsBuilder {
         self
     }
 
-    /// How much of the noise at positions that stay open is drawn afresh at each step, from 0 to 1; without it, as the
+    /// How much of the noise at positions that stay open is drawn again at each step, from 0 to 1; without it, as the
     /// process itself has it.
     #[must_use]
     pub fn churn(mut self, churn: f64) -> Self {
@@ -245,7 +245,7 @@ impl SettingsBuilder {
         self
     }
 
-    /// Steps after each but the last that stay at its time and draw the noise afresh (predictor-corrector).
+    /// Steps after each but the last that stay at its time and draw the noise again (predictor-corrector).
     #[must_use]
     pub fn correctors(mut self, steps: usize) -> Self {
         self.correctors = steps;

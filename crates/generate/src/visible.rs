@@ -21,9 +21,9 @@ pub(crate) fn visible(canvas: &Canvas, end: Option<TokenId>) -> Vec<usize> {
     counts
 }
 
-/// The part of the visible positions that the network can read, around the last of a block: all of them where they fit, else
-/// a stretch that begins at the beginning of a block. It moves by half of what the network can read, so that what is
-/// remembered of it serves many blocks.
+/// The part of the visible positions that the network can read, around the last of a block: all of them where they fit,
+/// else a stretch that begins at the beginning of a block. It moves by half of what the network can read, so that what
+/// is cached of it serves many blocks.
 pub(crate) fn window(visible: Vec<usize>, block: &[usize], spec: &NetworkSpec) -> Vec<usize> {
     let Layout::Block { length } = spec.attention else { return visible };
     if visible.len() <= spec.context_length {

@@ -1,4 +1,4 @@
-//! Approximate equality of many tensors that tells all of them, not the first that differs.
+//! Approximate equality of many tensors that reports all of them, not only the first that differs.
 
 use std::fmt;
 
@@ -15,8 +15,8 @@ impl Comparison {
         Self::default()
     }
 
-    /// Compares `given` with `expected`: the largest difference may be `tolerance` times the largest expected magnitude,
-    /// or times 1 where that is smaller than 1. Whatever is no number differs, unless the same is expected.
+    /// Compares `given` with `expected`: the largest difference may be `tolerance` times the largest expected
+    /// magnitude, or times 1 where that is smaller than 1. Whatever is no number differs, unless the same is expected.
     pub fn check(&mut self, name: &str, given: &[f64], expected: &[f64], tolerance: f64) {
         let wanted =
             expected.iter().filter(|value| value.is_finite()).fold(0.0f64, |most, value| most.max(value.abs()));

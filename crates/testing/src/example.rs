@@ -24,7 +24,7 @@ pub struct Example {
     pub visibility: Visibility,
     /// The time of each sequence.
     pub times: Option<Vec<f32>>,
-    /// `[T, V]`: the last belief.
+    /// `[T, V]`: the last prediction.
     pub self_conditioning: Option<Vec<f32>>,
     /// What is asked.
     pub rows: Vec<LossRow>,
@@ -69,7 +69,7 @@ impl Example {
                 example.spec.self_conditioning = true;
                 example.spec.head.tied = true;
                 let mut prediction = example.simplex(3);
-                // Nothing is believed of the second sequence.
+                // Nothing is predicted of the second sequence.
                 prediction[5 * 11..8 * 11].fill(0.0);
                 example.self_conditioning = Some(prediction);
             }
@@ -144,8 +144,8 @@ impl Example {
         }
     }
 
-    /// Sequences of these lengths under any description: times and a belief are there where the description has a use for
-    /// them, and every third document is cut in two.
+    /// Sequences of these lengths under any description: times and a prediction are there where the description has a
+    /// use for them, and every third document is cut in two.
     pub fn ragged(spec: NetworkSpec, lengths: &[usize]) -> Self {
         let documents: Vec<u32> = (0u32..)
             .zip(lengths)

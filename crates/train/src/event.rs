@@ -1,4 +1,4 @@
-//! What a run tells while it goes on. The library never prints: a terminal, a page and a test all read these.
+//! Events of a training run. The library never prints: a terminal, a page and a test all read these.
 
 use crate::recipe::Resolved;
 use aquatint_evaluate::Likelihood;
@@ -64,7 +64,7 @@ pub struct CorpusFigures {
     /// Bytes that were no UTF-8 and were replaced.
     pub replaced_bytes: u64,
     /// Entropy of single held-out tokens in nats: what a model that knows only frequencies would pay. A run that does
-    /// not fall below it has learnt nothing of language.
+    /// not fall below it has learned nothing of language.
     pub unigram_entropy: f64,
 }
 

@@ -1,4 +1,4 @@
-//! The model of a run: a network, what its optimiser remembers, and what it is saved with.
+//! The model of a run: a network, its optimiser's state, and what it is saved with.
 
 use crate::TrainError;
 use crate::objective::{Objective, TrainedModel};

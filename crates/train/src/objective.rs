@@ -1,8 +1,8 @@
 //! What a run minimises: where its canvases come from, what a pass costs and in which direction its gradient points.
 //!
-//! The trainer knows nothing else of an objective. It asks for the canvases of a step, hands them over pass by pass, adds
-//! up what they cost, and saves what the objective counts. An objective of a recipe is one file in `objectives/` and one
-//! line in the registry there; any other is given as a value:
+//! The trainer knows nothing else of an objective. It asks for the canvases of a step, hands them over pass by pass,
+//! adds up what they cost, and saves what the objective counts. An objective of a recipe is one file in `objectives/`
+//! and one line in the registry there; any other is given as a value:
 //!
 //! ```
 //! use aquatint_checkpoint::GenerationDefaults;
@@ -86,14 +86,15 @@ use std::path::Path;
 
 /// What a run minimises.
 ///
-/// Everything is a function of the recipe, the step and what [`Objective::state`] saves, so that a resumed run takes the
-/// same steps; and on all ranks the same, but for the passes that each learns.
+/// Everything is a function of the recipe, the step and what [`Objective::state`] saves, so that a resumed run takes
+/// the same steps; and on all ranks the same, but for the passes that each learns.
 pub trait Objective {
-    /// The process by which the model fills canvases; `None` for a model that fills none. Sample canvases are filled by it.
+    /// The process by which the model fills canvases; `None` for a model that fills none. Sample canvases are filled by
+    /// it.
     fn process(&self) -> Option<&dyn Process>;
 
-    /// The canvases of a step, those of all ranks together: from the corpus, or of the objective's own making. What else a
-    /// step needs (a new teacher) is made ready here, too.
+    /// The canvases of a step, those of all ranks together: from the corpus, or of the objective's own making. What
+    /// else a step needs (a new teacher) is made ready here, too.
     ///
     /// # Errors
     /// When there are none, or a model cannot be saved or opened.
@@ -106,8 +107,8 @@ pub trait Objective {
     /// When the network refuses.
     fn forward_backward(&mut self, pass: &Pass<'_>, model: &mut dyn Learner) -> Result<PassCost, TrainError>;
 
-    /// Takes note of what all ranks observed in a step, in the order of its canvases. Not called for a step whose gradient
-    /// was not finite.
+    /// Takes note of what all ranks observed in a step, in the order of its canvases. Not called for a step whose
+    /// gradient was not finite.
     fn observe(&mut self, observed: &[f64]);
 
     /// Measures held-out text under a model; `None` where there is nothing to measure.
@@ -137,7 +138,7 @@ pub struct Step<'a> {
     pub ranks: &'a dyn Ranks,
 }
 
-/// Some of a step's canvases, which are learnt at once.
+/// Some of a step's canvases, which are processed in one pass.
 #[derive(Debug, Clone, Copy)]
 pub struct Pass<'a> {
     /// The step, counted from 0.

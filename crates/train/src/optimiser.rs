@@ -12,7 +12,7 @@ use aquatint_compute::{AdamW, Device, DeviceError, Element};
 use aquatint_network::{Learner, Network, Role};
 use std::collections::BTreeMap;
 
-/// What a rule remembers of one parameter.
+/// The state of a rule for one parameter.
 #[derive(Debug)]
 enum Moments<D: Device> {
     AdamW { first: D::Buffer, second: D::Buffer },

@@ -1,9 +1,9 @@
 //! Data-parallel training: several processes (ranks) with the same weights, each learning its share of every batch.
 //!
-//! Order, times and noise are functions of the seed, the step and a canvas's number in the global batch, so that no rank
-//! needs to tell another what it draws; what is exchanged is the sum of gradients and a few figures. Sums are made in one
-//! order and then copied, so that all ranks hold the same bits and take the same step. The loss of a step is that of one
-//! rank up to the order of additions.
+//! Order, times and noise are functions of the seed, the step and a canvas's number in the global batch, so that no
+//! rank needs to send another its random draws; what is exchanged is the sum of gradients and a few figures. Sums are
+//! made in one order and then copied, so that all ranks hold the same bits and take the same step. The loss of a step
+//! is that of one rank up to the order of additions.
 //!
 //! Source: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training", 2006.15704, section 3.
 //! Deviation: gradients are exchanged after the backward pass and not during it.
@@ -22,7 +22,7 @@ pub enum ParallelError {
     /// Nobody answers where the ranks are to meet.
     #[error("rank {rank} found nobody at {address} within {seconds} s ({reason})")]
     NoMeeting {
-        /// Who looked.
+        /// The rank that noticed.
         rank: usize,
         /// Where.
         address: String,
@@ -60,9 +60,9 @@ pub enum ParallelError {
     /// A rank went away.
     #[error("rank {rank} lost its neighbour, rank {neighbour}: {reason}")]
     Lost {
-        /// Who says so.
+        /// The rank that says so.
         rank: usize,
-        /// Who went.
+        /// The rank that left.
         neighbour: usize,
         /// In the system's words.
         reason: String,
@@ -127,7 +127,7 @@ pub(crate) fn barrier(ranks: &dyn Ranks) -> Result<(), ParallelError> {
     ranks.all_gather(Vec::new()).map(drop)
 }
 
-/// One rank, which has nobody to talk to.
+/// One rank, which has no peers.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Alone;
 

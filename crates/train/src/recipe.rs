@@ -2,7 +2,8 @@
 //!
 //! [`Recipe`] is what people write: most of it may be left out. [`Recipe::resolve`] fills every gap from the one dial
 //! `size` and returns a [`Resolved`] recipe with nothing left to guess, which is printed and saved beside the run.
-//! A key that is not named here is refused. A recipe may say only what differs from another, which it names by `extends`.
+//! A key that is not named here is refused. A recipe may say only what differs from another, which it names by
+//! `extends`.
 
 mod extends;
 mod resolved;
@@ -56,7 +57,7 @@ pub struct Data {
     /// Where the texts come from.
     #[serde(default)]
     pub train: Vec<SourceRecipe>,
-    /// Held-out texts: they are measured, never learnt.
+    /// Held-out texts: for evaluation, never for training.
     #[serde(default)]
     pub valid: Vec<SourceRecipe>,
     /// Positions of a canvas.
@@ -139,7 +140,7 @@ pub struct NetworkOverrides {
     pub tied_head: Option<bool>,
     /// Tells the network the time through this many sinusoidal features.
     pub time_conditioning: Option<usize>,
-    /// Feeds the network its last belief as a mixture of word vectors.
+    /// Feeds the network its last prediction as a mixture of word vectors.
     pub self_conditioning: Option<bool>,
     /// Which positions see which others: `full` or `block:LENGTH`; a causal objective has its own.
     #[serde(default, with = "optional_text")]
@@ -196,8 +197,8 @@ pub enum Masking {
     /// of the count expected. The same bound in expectation (reference: 2502.09992 appendix), with less noise.
     #[default]
     FixedCount,
-    /// The same, with each canvas twice in a step: the second time what was masked the first time is shown, and what was
-    /// shown is masked, so that every token is learnt at every step.
+    /// The same, with each canvas twice in a step: the second time what was masked the first time is shown, and what
+    /// was shown is masked, so that every token is learned at every step.
     Complementary,
 }
 
@@ -221,13 +222,14 @@ pub struct ObjectiveRecipe {
     /// Largest weight that a masked position gets in the gradient; the figures keep the bound's own weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_limit: Option<f64>,
-    /// In this share of the passes a network with self-conditioning gets its own belief as input.
+    /// In this share of the passes a network with self-conditioning gets its own prediction as input.
     pub self_conditioning_probability: f64,
     /// Learns from the process's bound where its usual cost is cross-entropy.
     pub bound: bool,
-    /// So many tokens at the beginning of each document are always given and never learnt.
+    /// So many tokens at the beginning of each document are always given and have no loss.
     pub prompt: usize,
-    /// In this share of the canvases a beginning of any length is given, so that a model learns to continue what is sure.
+    /// In this share of the canvases a beginning of any length is given, so that a model learns to continue what is
+    /// sure.
     pub given_share: f64,
 }
 
@@ -351,8 +353,8 @@ pub struct Run {
     /// Threads of a CPU; all cores where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
-    /// The memory for what blocks keep for the backward pass, as in `"2GiB"`; of as many blocks as need be it is recomputed
-    /// instead, which changes no bit of the gradients. All is kept where nothing is said.
+    /// The memory for what blocks keep for the backward pass, as in `"2GiB"`; of as many blocks as need be it is
+    /// recomputed instead, which changes no bit of the gradients. All is kept where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none", with = "optional_text")]
     pub activation_memory: Option<ByteSize>,
     /// Type in which the model's weights are saved; the state keeps them without rounding.
@@ -384,7 +386,8 @@ impl Recipe {
     /// `--set key=value` overrides. Keys of the extending recipe win, tables are merged, arrays are replaced.
     ///
     /// # Errors
-    /// When a file cannot be read or understood, an override does not fit, or the chain of files has a circle or no end.
+    /// When a file cannot be read or understood, an override does not fit, or the chain of files has a circle or no
+    /// end.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, RecipeError> {
         extends::load(path, overrides)
     }

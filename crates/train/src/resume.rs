@@ -1,5 +1,5 @@
-//! Whether a saved run may go on under a recipe. Everything in a recipe has to be what it was, but for the keys of a list:
-//! a key that somebody adds to recipes is compared unless it is put on that list.
+//! Whether a saved run may go on under a recipe. Everything in a recipe has to be what it was, but for the keys of a
+//! list: a key that is added to recipes is compared unless it is put on that list.
 
 use crate::TrainError;
 use crate::error::Difference;
@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// What a resumed run may change, with everything under it: where it lies, how long and how often, by which rate, and how
-/// a batch is spread over time and memory. None of it changes what is minimised or what the saved moments mean.
+/// What a resumed run may change, with everything under it: where it lies, how long and how often, by which rate, and
+/// how a batch is spread over time and memory. None of it changes what is minimised or what the saved moments mean.
 const MAY_CHANGE: [&str; 11] = [
     "output",
     "data.cache",

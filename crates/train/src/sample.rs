@@ -1,4 +1,4 @@
-//! A sample canvas now and then: figures say how much was learnt, a text says what.
+//! A sample canvas now and then: figures say how much was learned, a text shows what.
 
 use crate::TrainError;
 use crate::recipe::Resolved;

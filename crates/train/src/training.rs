@@ -1,4 +1,4 @@
-//! A run set up: who takes part, what is learnt from, the network and its optimiser, new or as they were saved.
+//! A run set up: ranks, training data, the network and its optimiser, new or as they were saved.
 
 use crate::counters::Counters;
 use crate::metrics::Metrics;
@@ -51,8 +51,8 @@ impl<'a> Training<'a> {
         Self { resume, ..self }
     }
 
-    /// Shares each batch among ranks. Rank 0 alone writes the run's folder, which all have to see; it measures, samples and
-    /// saves while the others wait.
+    /// Shares each batch among ranks. Rank 0 alone writes the run's folder, which all have to see; it measures, samples
+    /// and saves while the others wait.
     #[must_use]
     pub fn ranks(self, ranks: &'a dyn Ranks) -> Self {
         Self { ranks, ..self }
@@ -64,8 +64,8 @@ impl<'a> Training<'a> {
         Self { stop, ..self }
     }
 
-    /// Minimises an objective of one's own in place of the recipe's. What the recipe says under `objective` still describes
-    /// the network: whether it is causal, and which process it undoes.
+    /// Minimises an objective of one's own in place of the recipe's. What the recipe says under `objective` still
+    /// describes the network: whether it is causal, and which process it undoes.
     #[must_use]
     pub fn objective(self, begin: &'a BeginObjective<'a>) -> Self {
         Self { objective: Some(begin), ..self }
@@ -74,8 +74,8 @@ impl<'a> Training<'a> {
     /// Takes the steps of the recipe that are left.
     ///
     /// # Errors
-    /// When the recipe does not fit the texts or the folder, the texts cannot be read, the disk is full, the gradient stays
-    /// infinite, a rank went away or the batch cannot be shared. What was saved before stays.
+    /// When the recipe does not fit the texts or the folder, the texts cannot be read, the disk is full, the gradient
+    /// stays infinite, a rank went away or the batch cannot be shared. What was saved before stays.
     pub fn run<D: Device>(self, device: D, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Summary, TrainError> {
         let Self { recipe, ranks, .. } = self;
         let first = ranks.rank() == 0;

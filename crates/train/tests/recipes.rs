@@ -1,4 +1,4 @@
-//! What people may write in a recipe, and what they are told when they may not.
+//! What a recipe may contain, and the messages for what it may not.
 
 use aquatint_train::{Overrides, Recipe, RecipeError, Resolved, Size};
 use proptest::prelude::*;

@@ -55,7 +55,7 @@ impl Batch {
         }
     }
 
-    /// The asked rows as what is to be learned, each weighing alike.
+    /// The requested rows as what is to be learned, each weighing alike.
     pub(crate) fn targets(&self, spec: &NetworkSpec) -> Vec<LossRow> {
         let weight = 1.0 / self.requested.len().max(1) as f64;
         let targets = tokens(spec, 1, self.requested.len());

@@ -63,7 +63,7 @@ fn timed<E>(repeat: usize, clock: Option<&Clock>, mut work: impl FnMut() -> Resu
     Ok(Times::new(milliseconds))
 }
 
-/// Times a forward pass with the logits of the asked rows, each looked at for what is proposed and how sure it is.
+/// Times a forward pass with the logits of the requested rows, each looked at for what is proposed and how sure it is.
 pub(crate) fn forward(
     denoiser: &dyn Denoiser,
     batch: &Batch,
@@ -168,7 +168,7 @@ pub(crate) struct Generation {
     pub(crate) steps: usize,
     /// Open positions that are filled together.
     pub(crate) block_length: Option<usize>,
-    /// What is remembered between steps.
+    /// The KV cache.
     pub(crate) cache: Option<Cache>,
     /// Steps after which everything is read again.
     pub(crate) cache_refresh: Option<usize>,
@@ -209,7 +209,7 @@ pub(crate) fn generation(denoiser: &dyn Denoiser, what: Generation, repeat: usiz
     let request = |number: usize| {
         let mut canvas = Canvas::new();
         canvas.push_given(&tokens(spec, number as u64, what.prompt));
-        // What an open position holds before the process begins is read by nobody.
+        // What an open position holds before the process begins is never read.
         canvas.push_open(what.tokens, false, spec.mask_token.unwrap_or_default());
         Request::new(canvas, settings.clone())
     };

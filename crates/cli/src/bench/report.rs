@@ -207,7 +207,8 @@ impl Report {
                 "tokens_per_second": generated.tokens_per_second(),
                 "tokens_per_forward": generated.tokens_per_forward(),
                 "rows_read": generated.rows_read,
-                // Total variation between beliefs with the cache and without, and the share of other likeliest tokens.
+                // Total variation between predictions with the cache and without, and the share of other likeliest
+                // tokens.
                 "drift": generated.drift.map(|drift| json!({
                     "beliefs": drift.rows, "mean": drift.mean, "largest": drift.largest, "flipped": drift.flipped,
                 })),

@@ -151,7 +151,7 @@ impl Subject {
     }
 }
 
-/// Weights that nobody trained, one tensor at a time.
+/// Untrained weights, one tensor at a time.
 struct RandomWeights {
     /// Number and shape of each tensor.
     tensors: HashMap<String, (u64, Vec<usize>)>,

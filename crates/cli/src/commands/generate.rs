@@ -105,8 +105,8 @@ pub(crate) fn read_input() -> Result<String, Failure> {
     Ok(text)
 }
 
-/// A trace file: lines of JSON, written to a temporary file beside the target that is renamed when whole, so that nobody
-/// reads half a trace. What is no ordinary file (a pipe, a terminal) is written to directly.
+/// A trace file: lines of JSON, written to a temporary file beside the target that is renamed when whole, so that no
+/// reader reads half a trace. What is no ordinary file (a pipe, a terminal) is written to directly.
 struct Trace {
     path: PathBuf,
     part: Option<PathBuf>,

@@ -117,7 +117,7 @@ fn defaults(generation: &aquatint_checkpoint::GenerationDefaults) -> String {
         .iter()
         .filter(|(key, value)| !key.ends_with("_token_id") && !value.is_null() && !generation.others.contains_key(*key))
         .map(|(key, value)| match value {
-            // Fifty numbers tell nobody anything.
+            // Fifty numbers are no help.
             Value::Array(_) => format!("{key} of its own"),
             _ => format!("{key} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
         })

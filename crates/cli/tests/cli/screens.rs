@@ -1,4 +1,4 @@
-//! The screens: help, and what the commands that only tell have to say.
+//! The screens: help, and the output of the commands that only report.
 
 use crate::support::{aquatint, model, text};
 use insta::assert_snapshot;

@@ -1,4 +1,4 @@
-//! What the belief about one position costs, and how the cost changes with the logits.
+//! What the prediction about one position costs, and how the cost changes with the logits.
 
 use super::{Distance, Ratio};
 use crate::TokenId;
@@ -18,7 +18,7 @@ impl<'a> Vectors<'a> {
         self.values.get(token as usize * self.size..(token as usize + 1) * self.size).unwrap_or_default()
     }
 
-    /// `Σ p(v) e_v`: what a belief expects the vector to be.
+    /// `Σ p(v) e_v`: what a prediction expects the vector to be.
     pub fn expected(&self, prediction: &[f32]) -> Vec<f32> {
         let mut mean = vec![0.0f64; self.size];
         for (p, vector) in prediction.iter().zip(self.values.chunks_exact(self.size.max(1))) {
@@ -31,19 +31,20 @@ impl<'a> Vectors<'a> {
     }
 }
 
-/// How a belief is paid for.
+/// How a prediction is paid for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Cost {
     /// −log p(target).
     CrossEntropy,
-    /// How far the ratios of the marginals under the belief are from the true ones.
+    /// How far the ratios of the marginals under the prediction are from the true ones.
     Ratio(Ratio),
     /// The squared distance between the expected word vector and the true one.
     Distance(Distance),
 }
 
 impl Cost {
-    /// The cost of a belief, probabilities over the vocabulary, in nats (a distance has no unit; its weight gives it one).
+    /// The cost of a prediction, probabilities over the vocabulary, in nats (a distance has no unit; its weight gives
+    /// it one).
     pub fn value(&self, target: TokenId, prediction: &[f32], vectors: Vectors<'_>) -> f64 {
         match self {
             Self::CrossEntropy => -probability(prediction, target).ln(),
@@ -52,7 +53,8 @@ impl Cost {
         }
     }
 
-    /// The same; turns the belief into the gradient of `weight · cost` with respect to the logits whose softmax it is.
+    /// The same; turns the prediction into the gradient of `weight · cost` with respect to the logits whose softmax it
+    /// is.
     pub fn learn(&self, target: TokenId, prediction: &mut [f32], vectors: Vectors<'_>, weight: f64) -> f64 {
         let value = self.value(target, prediction, vectors);
         match self {
@@ -75,8 +77,8 @@ impl Cost {
     }
 }
 
-/// `KL(teacher ‖ student)` of two beliefs in nats; turns the student's into the gradient of `weight` times it with respect
-/// to its logits.
+/// `KL(teacher ‖ student)` of two predictions in nats; turns the student's into the gradient of `weight` times it with
+/// respect to its logits.
 pub fn divergence(teacher: &[f32], student: &mut [f32], weight: f64) -> f64 {
     let mut value = 0.0;
     for (q, p) in teacher.iter().zip(student.iter_mut()) {

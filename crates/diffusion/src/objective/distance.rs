@@ -1,7 +1,7 @@
 //! The cost of a gaussian field: the squared distance between the expected word vector and the true one.
 //!
 //! The continuous-time bound of a gaussian process is `−½ ∫ SNR′(t) E‖e_x − x̂(z_t, t)‖² dt` beside its ends (VDM,
-//! 2107.00630, equation 17), where the network's word vector is the mean of its belief, `x̂ = Σ p(v) e_v` (score
+//! 2107.00630, equation 17), where the network's word vector is the mean of its prediction, `x̂ = Σ p(v) e_v` (score
 //! interpolation: CDCD, 2211.15089, section 3.1; Plaid, 2305.18619). The weight of the term holds `−½ SNR′(t)`.
 //!
 //! Deviation: the gradient reaches the word vectors through the noisy points that the network reads, not through the

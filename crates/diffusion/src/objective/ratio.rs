@@ -1,21 +1,21 @@
-//! The cost of a discrete process whose noise writes tokens: the continuous-time bound of UDLM (2412.10193, equation 18)
-//! and GIDD (2503.04482, theorem 3.1), which are one formula.
+//! The cost of a discrete process whose noise writes tokens: the continuous-time bound of UDLM (2412.10193, equation
+//! 18) and GIDD (2503.04482, theorem 3.1), which are one formula.
 //!
-//! With `q(j)` the marginal of the clean token, `a(j)` that of the belief, and z the token shown, the bound integrates
-//! `r(z) Σ_{j ≠ z} R_j φ(log S_j − log R_j)`, `R = q/q(z)`, `S = a/a(z)`, `φ(u) = e^u − 1 − u`. Since q and a are laws,
-//! the sum is
+//! With `q(j)` the marginal of the clean token, `a(j)` that of the prediction, and z the token shown, the bound
+//! integrates `r(z) Σ_{j ≠ z} R_j φ(log S_j − log R_j)`, `R = q/q(z)`, `S = a/a(z)`, `φ(u) = e^u − 1 − u`. Since q and
+//! a are laws, the sum is
 //!
 //! ```text
 //! (1 / q(z)) · [ KL(q ‖ a) + IS(q(z) ‖ a(z)) ]          IS(x ‖ y) = x/y − 1 − log(x/y)
 //! ```
 //! in which every part is at least 0. `r(z)` is the rate at which noise writes z, and the weight of the term.
 //!
-//! The belief in the formula is about the position without looking at it (leave-one-out); see [`Marginal::evidence`].
-//! Deviations: none.
+//! The prediction in the formula is about the position without looking at it (leave-one-out); see
+//! [`Marginal::evidence`]. Deviations: none.
 
 use crate::{Marginal, TokenId};
 
-/// Logarithms of so many factors are taken at once; their product cannot overflow, since beliefs sum to 1.
+/// Logarithms of so many factors are taken at once; their product cannot overflow, since predictions sum to 1.
 const FACTORS: usize = 8;
 
 /// What is shown at a position, under which law.
@@ -25,12 +25,12 @@ pub struct Ratio {
     pub shown: TokenId,
     /// The law of the time.
     pub marginal: Marginal,
-    /// Whether the belief has looked at the shown token, as one does that was learnt from cross-entropy.
+    /// Whether the prediction has looked at the shown token, as one does that was trained by cross-entropy.
     pub posterior: bool,
 }
 
 impl Ratio {
-    /// The cost of a belief for the clean token.
+    /// The cost of a prediction for the clean token.
     pub fn value(&self, clean: TokenId, prediction: &[f32]) -> f64 {
         let Marginal { alpha, text, .. } = self.marginal;
         let norm = self.norm(prediction);
@@ -75,7 +75,7 @@ impl Ratio {
         (divergence + ratio - 1.0 - ratio.ln()) / q
     }
 
-    /// The norm of the belief once the shown token's evidence is taken out of it; 1 where there is none in it.
+    /// The norm of the prediction once the shown token's evidence is taken out of it; 1 where there is none in it.
     fn norm(&self, prediction: &[f32]) -> f64 {
         if !self.posterior {
             return 1.0;
@@ -84,7 +84,7 @@ impl Ratio {
         (1.0 - p + p / self.marginal.evidence(self.shown)).max(f64::MIN_POSITIVE)
     }
 
-    /// The slopes of the cost with respect to the probabilities of a leave-one-out belief.
+    /// The slopes of the cost with respect to the probabilities of a leave-one-out prediction.
     pub(crate) fn slopes(&self, clean: TokenId, prediction: &[f32]) -> Vec<f64> {
         let Marginal { alpha, text, .. } = self.marginal;
         let shown = self.marginal.probability(self.shown, clean);

@@ -1,5 +1,5 @@
 //! Ancestral sampling: each position becomes final with the probability that the reverse process gives it, whatever its
-//! belief (MDLM, 2406.07524, equation 7; with remasking ReMDM, 2503.00307). Deviations: none.
+//! prediction (MDLM, 2406.07524, equation 7; with remasking ReMDM, 2503.00307). Deviations: none.
 
 use super::{CommitPolicy, ascending, everything, uniform};
 use crate::{Commit, Key, Proposal, Step};

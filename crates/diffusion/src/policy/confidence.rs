@@ -1,5 +1,5 @@
 //! Commit by confidence (MaskGIT, 2202.04200; LLaDA, 2502.09992, calls it low-confidence remasking, though nothing
-//! is ever taken back). Deviation: confidence is always that of the belief itself, before temperature and cuts.
+//! is ever taken back). Deviation: confidence is always that of the prediction itself, before temperature and cuts.
 
 use super::{CommitPolicy, count, highest, one_at_least};
 use crate::{Commit, Key, Proposal, Step};

@@ -3,7 +3,7 @@
 use super::{CommitPolicy, count, highest, one_at_least};
 use crate::{Commit, Key, Proposal, Step};
 
-/// Commits the planned number of positions whose beliefs have the lowest entropies.
+/// Commits the planned number of positions whose predictions have the lowest entropies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Entropy;
 

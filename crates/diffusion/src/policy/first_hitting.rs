@@ -1,9 +1,9 @@
-//! First-hitting sampling: one position for each step, at the very times at which the reverse process in continuous time
-//! would unmask one (2409.02908; BD3-LM, 2503.09573, uses it). The law is that of ancestral sampling with infinitely many
-//! steps, at one forward pass per token.
+//! First-hitting sampling: one position for each step, at the very times at which the reverse process in continuous
+//! time would unmask one (2409.02908; BD3-LM, 2503.09573, uses it). The law is that of ancestral sampling with
+//! infinitely many steps, at one forward pass per token.
 //!
-//! Deviation: the plan's times are handed to the network, not the hitting times; the exact belief of a masked process
-//! does not depend on the time (RADD, 2406.03736). [`hitting_time`] draws them for whoever wants them.
+//! Deviation: the plan's times are handed to the network, not the hitting times; the exact prediction of a masked
+//! process does not depend on the time (RADD, 2406.03736). [`hitting_time`] draws them for whoever wants them.
 
 use super::{CommitPolicy, everything, highest, uniform};
 use crate::{Commit, Draws, Key, NoiseSchedule, Proposal, Step, Time};

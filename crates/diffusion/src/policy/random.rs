@@ -1,10 +1,10 @@
-//! Commit at random: the planned number of positions, every set equally likely. The order of the training objective, and
-//! the baseline that every other policy has to beat.
+//! Commit at random: the planned number of positions, every set equally likely. The order of the training objective,
+//! and the baseline that every other policy has to beat.
 
 use super::{CommitPolicy, count, highest, one_at_least, uniform};
 use crate::{Commit, Key, Proposal, Step};
 
-/// Commits the planned number of positions, whatever their beliefs.
+/// Commits the planned number of positions, whatever their predictions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Random;
 

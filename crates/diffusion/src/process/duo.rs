@@ -1,16 +1,17 @@
 //! Uniform diffusion taught through the gaussian noise that is under it: Duo's curriculum.
 //!
-//! The likeliest coordinate of a one-hot vector with gaussian noise, `α̃ x + σ̃ ε`, is the clean token or any other with equal
-//! probability: uniform diffusion, with `α = T(α̃)` (Duo, 2506.10892, section 3.1, equation 9). Training may show a network more
-//! than that one token, `softmax((α̃ x + σ̃ ε)/τ)` as a mixture of word vectors (section 4.1), which falls in variance and goes
-//! back to the token itself as τ goes to 0. What is learnt, measured and sampled is uniform diffusion.
+//! The likeliest coordinate of a one-hot vector with gaussian noise, `α̃ x + σ̃ ε`, is the clean token or any other
+//! with equal probability: uniform diffusion, with `α = T(α̃)` (Duo, 2506.10892, section 3.1, equation 9). Training may
+//! show a network more than that one token, `softmax((α̃ x + σ̃ ε)/τ)` as a mixture of word vectors (section 4.1),
+//! which falls in variance and goes back to the token itself as τ goes to 0. What is learned, measured and sampled is
+//! uniform diffusion.
 //!
-//! Only the ratio α̃/σ̃ counts; it follows from α by a table over `T`, an integral over the normal density. The softmax is over
-//! the largest 64 of the noisy coordinates, which are drawn as order statistics and not as a vocabulary of normals (Duo's
-//! sequel, 2602.21185, appendix, draws them so).
+//! Only the ratio α̃/σ̃ counts; it follows from α by a table over `T`, an integral over the normal density. The softmax
+//! is over the largest 64 of the noisy coordinates, which are drawn as order statistics and not as a vocabulary of
+//! normals (Duo's sequel, 2602.21185, appendix, draws them so).
 //!
-//! Deviation: what coordinates beyond the 64 largest would add to the softmax is left out: nothing at the τ of the paper,
-//! 10⁻³.
+//! Deviation: what coordinates beyond the 64 largest would add to the softmax is left out: nothing at the τ of the
+//! paper, 10⁻³.
 
 use super::{Level, Mixing, Noise, Process};
 use crate::objective::Vectors;
@@ -87,8 +88,8 @@ impl Duo {
     }
 }
 
-/// `T` at multiples of the step, until it is 1: `(N P − 1)/(N − 1)`, where P is the probability that `ratio + ε₁` is the
-/// largest of N coordinates, `P = ∫ φ(z) Φ(z + ratio)^(N−1) dz`.
+/// `T` at multiples of the step, until it is 1: `(N P − 1)/(N − 1)`, where P is the probability that `ratio + ε₁` is
+/// the largest of N coordinates, `P = ∫ φ(z) Φ(z + ratio)^(N−1) dz`.
 fn survival(count: usize) -> Vec<f64> {
     let others = count as f64 - 1.0;
     let z = |index: usize| index as f64 * STEP - FAR;

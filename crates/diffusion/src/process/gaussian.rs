@@ -1,19 +1,20 @@
 //! The gaussian field: each open position holds a point near a word vector.
 //!
 //! `z_t = α_t e(x) + σ_t ε` with word vectors of length 1, variance preserving, `log(α²/σ²)` linear in time from 6 at
-//! t = 0 to −7 at t = 1 (Plaid, 2305.18619, section 3; CDCD, 2211.15089, section 3). The network believes in tokens and
-//! its word vector is the mean of the belief (score interpolation); it learns from cross-entropy, evenly over what
+//! t = 0 to −7 at t = 1 (Plaid, 2305.18619, section 3; CDCD, 2211.15089, section 3). The network predicts in tokens and
+//! its word vector is the mean of the prediction (score interpolation); it learns from cross-entropy, evenly over what
 //! [`crate::TimeDensity`] makes of the times, or from the bound:
 //!
 //! ```text
-//! −log p(x) ≤ KL(q(z_1 | x) ‖ N(0, 1)) − ½ ∫ SNR′(t) E‖e(x) − x̂(z_t, t)‖² dt − E log p(x | z_0)      (VDM, 2107.00630, eq. 11)
+//! −log p(x) ≤ KL(q(z_1 | x) ‖ N(0, 1)) − ½ ∫ SNR′(t) E‖e(x) − x̂(z_t, t)‖² dt − E log p(x | z_0)      (VDM,
+//! 2107.00630, eq. 11)
 //! ```
-//! A seventh of the times stands for the last part. A schedule that is learnt to even out the variance is the same as a
-//! density of times over a fixed one, since the bound depends on its ends only (VDM, section 5.1).
+//! A seventh of the times stands for the last part. A schedule that is learned to even out the variance is the same as
+//! a density of times over a fixed one, since the bound depends on its ends only (VDM, section 5.1).
 //!
-//! Each step back is `z_s = α_s x̂ + √(σ_s² − v²) ε̂ + v ε`, ε̂ the noise that the belief implies: v = 0 is DDIM (2010.02502,
-//! equation 12), the posterior's own deviation is ancestral sampling, which is the default, and v = κ σ_s with churn κ
-//! reaches fresh noise at 1.
+//! Each step back is `z_s = α_s x̂ + √(σ_s² − v²) ε̂ + v ε`, ε̂ the noise that the prediction implies: v = 0 is DDIM
+//! (2010.02502, equation 12), the posterior's own deviation is ancestral sampling, which is the default, and v = κ σ_s
+//! with churn κ reaches fresh noise at 1.
 //!
 //! Deviations: none from the bound.
 
@@ -27,8 +28,8 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// log SNR at time 0 and at time 1. At the first, word vectors of length 1 are 14 deviations apart; at the second a point
-/// says less than a thousandth of a nat.
+/// log SNR at time 0 and at time 1. At the first, word vectors of length 1 are 14 deviations apart; at the second a
+/// point says less than a thousandth of a nat.
 const LOG_SNR: (f64, f64) = (6.0, -7.0);
 /// The share of the times of a probe that measures the clean end.
 const CLEAN_END: f64 = 1.0 / 7.0;
@@ -69,7 +70,8 @@ impl Level {
         self.alpha / (self.sigma * self.sigma)
     }
 
-    /// The deviation of the posterior of `z` at an earlier level, given it here and the clean point (ancestral sampling).
+    /// The deviation of the posterior of `z` at an earlier level, given it here and the clean point (ancestral
+    /// sampling).
     pub fn ancestral(&self, earlier: &Self) -> f64 {
         earlier.sigma * (1.0 - self.snr / earlier.snr).max(0.0).sqrt()
     }

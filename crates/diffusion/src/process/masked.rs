@@ -30,11 +30,11 @@ impl Masked {
         self.mask[0]
     }
 
-    /// The exact law of a position at time `to`, given what it shows at the later time `from` and the belief about the
-    /// clean token: `prediction` and the result are indexed by token and cover the whole vocabulary, mask included.
+    /// The exact law of a position at time `to`, given what it shows at the later time `from` and the prediction about
+    /// the clean token: `prediction` and the result are indexed by token and cover the whole vocabulary, mask included.
     ///
-    /// A masked position stays masked with probability `(1 − α_to)/(1 − α_from)` and follows the belief otherwise; any
-    /// other token stays for certain (2406.07524, equations 6 and 7).
+    /// A masked position stays masked with probability `(1 − α_to)/(1 − α_from)` and follows the prediction otherwise;
+    /// any other token stays for certain (2406.07524, equations 6 and 7).
     pub fn posterior(&self, current: TokenId, prediction: &[f64], from: Time, to: Time) -> Vec<f64> {
         let point = |law: &mut Vec<f64>, token: TokenId, mass: f64| {
             if let Some(p) = law.get_mut(token as usize) {

@@ -2,14 +2,14 @@
 //!
 //! Uniform: a token is clean with probability α(t) and any token of text otherwise (UDLM, 2412.10193; Duo, 2506.10892).
 //! Mixture (GIDD, 2503.04482, section 3.3, with γ = 1): with τ = 1 − α(t) of the schedule, `c = B √(τ(1−τ))`,
-//! `B = 2p/(1−p)`, a token is clean with probability (1−τ)/(1+c), masked with τ/(1+c) and any token with c/(1+c), which is
-//! p at τ = ½.
+//! `B = 2p/(1−p)`, a token is clean with probability (1−τ)/(1+c), masked with τ/(1+c) and any token with c/(1+c), which
+//! is p at τ = ½.
 //!
-//! A network that learns from the bound believes without looking at the shown token (leave-one-out), one that learns from
-//! cross-entropy is a posterior; [`Marginal::evidence`] is between the two. Each step back draws a clean token from the
-//! posterior and then the bridge to it, which in law is the same as drawing from the bridge of the mean. With churn κ the
-//! step is, with probability κ, fresh noise over the drawn token instead: predict and renoise at κ = 1 (Ψ-samplers,
-//! 2602.21185; DiffusionGemma, 2608.00146).
+//! A network that learns from the bound predicts without looking at the shown token (leave-one-out), one that learns
+//! from cross-entropy is a posterior; [`Marginal::evidence`] is between the two. Each step back draws a clean token
+//! from the posterior and then the bridge to it, which in law is the same as drawing from the bridge of the mean. With
+//! churn κ the step is, with probability κ, fresh noise over the drawn token instead: predict and renoise at κ = 1
+//! (Ψ-samplers, 2602.21185; DiffusionGemma, 2608.00146).
 //!
 //! Deviation: times within 10⁻⁶ of either end are moved there by so much, since rates are infinite at the ends.
 
@@ -54,7 +54,7 @@ impl Mixing {
         Self { alphabet, schedule, amplitude, share, posterior: false, masks }
     }
 
-    /// The same, learnt from cross-entropy.
+    /// The same, trained by cross-entropy.
     #[must_use]
     pub fn with_posterior(self) -> Self {
         Self { posterior: true, ..self }

@@ -1,17 +1,17 @@
 //! The simplex field: each open position holds a law over the vocabulary, drawn from a Dirichlet law around its token.
 //!
 //! `P_t ~ Dir(c_t (α_t e_x + (1 − α_t) π))`, π even over the tokens of text (SDM, 2609.35553, section 3). The spread
-//! `ν = 1/(c + 1)` is ν₀ up to time l and linear to ν₁ from there. The network reads the word vectors' mean under P, or the
-//! vector of the likeliest token, and learns from cross-entropy. That is no bound.
+//! `ν = 1/(c + 1)` is ν₀ up to time l and linear to ν₁ from there. The network reads the word vectors' mean under P, or
+//! the vector of the likeliest token, and learns from cross-entropy. That is no bound.
 //!
-//! A step back draws a clean token and moves a share of the point, so that the Dirichlet law of the earlier time holds for
-//! any churn κ (the same, equation 9): with `r = min(1, b_s/b_t)`, `b = c (1 − α)`, `ρ = (1 − κ) r`,
+//! A step back draws a clean token and moves a share of the point, so that the Dirichlet law of the earlier time holds
+//! for any churn κ (the same, equation 9): with `r = min(1, b_s/b_t)`, `b = c (1 − α)`, `ρ = (1 − κ) r`,
 //! `P_s = W · norm(B ⊙ P_t) + (1 − W) U`, `B_i ~ Beta(ρ β_i, (1 − ρ) β_i)`, `W ~ Beta(ρ c_t, c_s − ρ c_t)`,
-//! `U ~ Dir(β_s − ρ β_t)`. κ = 1, which draws P_s afresh, is the default, as it is the best in the paper.
+//! `U ~ Dir(β_s − ρ β_t)`. κ = 1, which draws  again, is the default, as it is the best in the paper.
 //!
-//! Deviation: an even Dirichlet law over a vocabulary, whose single shapes are some ten-thousandths, is drawn by breaking a
-//! stick (Sethuraman, "A constructive definition of Dirichlet priors", 1994): exactly the same law with some dozens of
-//! draws instead of one for each token, but for what is left of the stick at 10⁻⁹.
+//! Deviation: an even Dirichlet law over a vocabulary, whose single shapes are some ten-thousandths, is drawn by
+//! breaking a stick (Sethuraman, "A constructive definition of Dirichlet priors", 1994): exactly the same law with some
+//! dozens of draws instead of one for each token, but for what is left of the stick at 10⁻⁹.
 
 use super::walk::{each_committed, each_open, open_positions};
 use super::{Level, Noise, Process};

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// How the canvases became noisy from which a network learnt. A causal network has one too, which is not used.
+/// How the canvases became noisy that a network was trained on. A causal network has one too, which is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ProcessSpec {
     /// The process.
@@ -32,9 +32,9 @@ pub enum ProcessKind {
     /// `masked`: tokens become the mask.
     #[default]
     Masked,
-    /// `uniform`: tokens become other tokens; the belief leaves the shown token out and is learnt from the bound.
+    /// `uniform`: tokens become other tokens; the prediction leaves the shown token out and is trained by the bound.
     Uniform,
-    /// `uniform-posterior`: the same, learnt from cross-entropy.
+    /// `uniform-posterior`: the same, trained by cross-entropy.
     UniformPosterior,
     /// `duo:τ`: uniform, taught by soft tokens.
     Duo {

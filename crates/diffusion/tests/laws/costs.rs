@@ -1,4 +1,4 @@
-//! Costs of beliefs: their gradients against finite differences.
+//! Costs of predictions: their gradients against finite differences.
 
 use aquatint_diffusion::objective::{Distance, Ratio, divergence};
 use aquatint_diffusion::{Alphabet, Cost, Key, Mixing, Time, Vectors, schedule};
@@ -19,7 +19,7 @@ fn check(what: &str, logits: &[f64], gradient: &[f32], value: &dyn Fn(&[f32]) ->
             moved[token] += by;
             value(&softmax(&moved))
         };
-        // Values of beliefs in 32 bits: four points, so that the step may be long.
+        // Values of predictions in 32 bits: four points, so that the step may be long.
         let slope = (8.0 * (at(step) - at(-step)) - (at(2.0 * step) - at(-2.0 * step))) / (12.0 * step);
         let got = f64::from(gradient[token]);
         assert!((got - slope).abs() < 2e-3 * (1.0 + slope.abs()), "{what}, token {token}: {got} and {slope}");

@@ -1,4 +1,5 @@
-//! Gaussian and simplex fields: levels, steps back, the law of what they draw, and a bound that an exact belief makes tight.
+//! Gaussian and simplex fields: levels, steps back, the law of what they draw, and a bound that an exact prediction
+//! makes tight.
 
 use crate::oracle::{mean, variance};
 use aquatint_diffusion::{
@@ -39,8 +40,8 @@ fn a_level_keeps_the_variance_and_its_ratio_falls_along_a_straight_line_of_logar
     }
 }
 
-/// From `N(α_t e, σ_t²)` every step of whatever deviation leads to `N(α_s e, σ_s²)`; ancestral sampling has that of Bayes'
-/// rule.
+/// From `N(α_t e, σ_t²)` every step of whatever deviation leads to `N(α_s e, σ_s²)`; ancestral sampling has that of
+/// Bayes' rule.
 #[test]
 fn steps_lead_from_level_to_level() {
     for (s, t) in [(0.0, 0.1), (0.3, 0.5), (0.5, 1.0)] {
@@ -74,8 +75,8 @@ fn gaussian_prediction(point: &[f32], evidence: f32) -> Vec<f32> {
     weights.iter().map(|w| (w / total) as f32).collect()
 }
 
-/// With the exact belief the bound of the gaussian field is the entropy of the law, as mutual information has it (Guo,
-/// Shamai and Verdú, "Mutual information and minimum mean-square error in Gaussian channels", 2005).
+/// With the exact prediction the bound of the gaussian field is the entropy of the law, as mutual information has it
+/// (Guo, Shamai and Verdú, "Mutual information and minimum mean-square error in Gaussian channels", 2005).
 #[test]
 fn an_exact_prediction_about_a_gaussian_field_costs_the_entropy() {
     let entropy: f64 = LAW.iter().map(|p| -p * p.ln()).sum();

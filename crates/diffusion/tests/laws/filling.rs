@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 const MASK: u32 = 2;
 
-/// A belief in token 1 that depends on what is shown, and is consistent with no joint law, so that the order in which
-/// positions are filled shows in the result.
+/// A prediction in token 1 that depends on what is shown, and is consistent with no joint law, so that the order in
+/// which positions are filled shows in the result.
 fn prediction(shown: &[u32], position: usize) -> f64 {
     let sum: usize =
         shown.iter().enumerate().map(|(i, t)| (i + 2) * (*t as usize + 1) * if *t == MASK { 5 } else { 1 }).sum();

@@ -70,21 +70,21 @@ fn discrete_processes() {
         if case["belief"].is_null() || case["looked"].is_null() {
             continue;
         }
-        // A belief that has not looked at what is shown, one that has, and the step back that both stand for.
+        // A prediction without the evidence of the shown token, one with it, and the step back that both stand for.
         let prediction = numbers(&case["belief"]);
         let weights: Vec<f64> = (0u32..).zip(&prediction).map(|(x, p)| p * later.probability(shown, x)).collect();
         let total: f64 = weights.iter().sum();
-        let looked: Vec<f64> = weights.iter().map(|w| w / total).collect();
-        close(&what, &looked, &numbers(&case["looked"]), 1e-9);
+        let informed: Vec<f64> = weights.iter().map(|w| w / total).collect();
+        close(&what, &informed, &numbers(&case["looked"]), 1e-9);
         let evidence = later.evidence(shown);
         if evidence.is_finite() {
             let raised = |(x, p): (u32, &f64)| if x == shown { p * evidence } else { *p };
             let raised: Vec<f64> = (0u32..).zip(&prediction).map(raised).collect();
             let total: f64 = raised.iter().sum();
-            close(&what, &raised.iter().map(|p| p / total).collect::<Vec<_>>(), &looked, 1e-9);
+            close(&what, &raised.iter().map(|p| p / total).collect::<Vec<_>>(), &informed, 1e-9);
         }
         let mut step = vec![0.0; size as usize];
-        for (x, p) in (0u32..).zip(&looked) {
+        for (x, p) in (0u32..).zip(&informed) {
             step.iter_mut().zip(bridge.posterior(shown, x)).for_each(|(sum, q)| *sum += p * q);
         }
         close(&what, &step, &numbers(&case["believed_posterior"]), 1e-9);
@@ -98,7 +98,7 @@ fn discrete_processes() {
         };
         close(&what, &[got], &[expected], 2e-4);
         if case["process"] != "masked" {
-            let padded: Vec<f32> = looked.iter().map(|p| *p as f32).chain([0.0]).collect();
+            let padded: Vec<f32> = informed.iter().map(|p| *p as f32).chain([0.0]).collect();
             let got = rate(shown) * Ratio { shown, marginal: later, posterior: true }.value(clean, &padded);
             close(&what, &[got], &[expected], 3e-4);
         }

@@ -1,4 +1,4 @@
-//! Layouts against the plain definition of who sees whom.
+//! Layouts against the plain definition of attention masks.
 
 use aquatint_diffusion::{Intervals, Layout, PADDING_DOCUMENT, two_stream_intervals};
 use proptest::prelude::*;

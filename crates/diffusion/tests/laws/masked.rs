@@ -88,7 +88,7 @@ fn the_posterior_is_the_one_of_bayes() {
     }
 }
 
-/// Averaging the posterior over what time t shows gives back the forward law of time s, for a soft belief too.
+/// Averaging the posterior over what time t shows gives back the forward law of time s, for a soft prediction too.
 #[test]
 fn the_posterior_leads_from_marginal_to_marginal() {
     let prediction = [0.5, 0.3, 0.15, 0.05, 0.0];

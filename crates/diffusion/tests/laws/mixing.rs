@@ -1,4 +1,5 @@
-//! Uniform diffusion and its mixture with masks: marginals, rates, bridges, and a bound that an exact belief makes tight.
+//! Uniform diffusion and its mixture with masks: marginals, rates, bridges, and a bound that an exact prediction makes
+//! tight.
 
 use crate::oracle::{chi_square, chi_square_limit, mean};
 use aquatint_diffusion::objective::Ratio;
@@ -120,7 +121,7 @@ fn draws_follow_marginals_and_bridges() {
     }
 }
 
-/// The belief that knows the law and has looked at `shown`, or has not.
+/// The exact prediction without and with the evidence of `shown`.
 fn predictions(marginal: Marginal, shown: u32) -> (Vec<f32>, Vec<f32>) {
     let alone = LAW.map(|p| p as f32).to_vec();
     let joint: Vec<f64> = (0..4).map(|x| LAW[x as usize] * marginal.probability(shown, x)).collect();
@@ -144,8 +145,8 @@ fn evidence_turns_a_leave_one_out_prediction_into_the_posterior() {
     }
 }
 
-/// The cost's integrand is the divergence of the true step back from the believed one, per unit of time, and does not
-/// depend on the form of the belief.
+/// The cost's integrand is the divergence of the true step back from the predicted one, per unit of time, and does not
+/// depend on the form of the prediction.
 #[test]
 fn the_cost_is_the_divergence_of_short_steps() {
     let step = 1e-5;
@@ -174,8 +175,8 @@ fn the_cost_is_the_divergence_of_short_steps() {
                     let error = (divergence / step - cost).abs();
                     assert!(error < 2e-3 * cost + 1e-6, "{mixing:?} at {t}: {} and {cost}", divergence / step);
                     let total: f32 = posterior.iter().sum();
-                    let looked = Ratio { posterior: true, ..alone };
-                    let again = rate * looked.value(clean, &posterior.map(|p| p / total));
+                    let informed = Ratio { posterior: true, ..alone };
+                    let again = rate * informed.value(clean, &posterior.map(|p| p / total));
                     assert!((again - cost).abs() < 1e-4 * cost + 1e-6, "{mixing:?} at {t}: {again} and {cost}");
                 }
             }
@@ -183,7 +184,8 @@ fn the_cost_is_the_divergence_of_short_steps() {
     }
 }
 
-/// With the exact belief the bound is the entropy of the law, whatever the process, its schedule and the belief's form.
+/// With the exact prediction the bound is the entropy of the law, whatever the process, its schedule and the
+/// prediction's form.
 #[test]
 fn an_exact_prediction_costs_the_entropy() {
     let entropy: f64 = LAW.iter().filter(|p| **p > 0.0).map(|p| -p * p.ln()).sum();
@@ -191,7 +193,7 @@ fn an_exact_prediction_costs_the_entropy() {
     let names = ["masked", "uniform", "uniform-posterior", "hybrid:0.1", "hybrid:0.5"];
     for (name, noise) in names.into_iter().flat_map(|name| SCHEDULES.map(|noise| (name, noise))) {
         let process = process(name, ALPHABET, schedule(noise).unwrap()).unwrap();
-        let looked = name == "uniform-posterior";
+        let informed = name == "uniform-posterior";
         let mut samples = Vec::new();
         for part in 0..parts {
             let t = at((f64::from(part) + 0.5) / f64::from(parts));
@@ -203,7 +205,7 @@ fn an_exact_prediction_costs_the_entropy() {
                         Cost::Ratio(ratio) => predictions(ratio.marginal, noisy.tokens[0]),
                         _ => predictions(Marginal { alpha: 0.0, text: 0.0, masked: 1.0, alphabet: ALPHABET }, 1),
                     };
-                    term.cost.value(clean, if looked { &posterior } else { &alone }, Vectors::default())
+                    term.cost.value(clean, if informed { &posterior } else { &alone }, Vectors::default())
                 };
                 let costs: Vec<f64> = noisy.terms.iter().map(cost).collect();
                 samples.push(3.0 * LAW[clean as usize] * noisy.bound(&costs));
@@ -269,7 +271,8 @@ fn the_signal_under_two_tokens_is_the_normal_law() {
     }
 }
 
-/// The likeliest coordinate has the law of uniform diffusion, however large the vocabulary and whatever the temperature.
+/// The likeliest coordinate has the law of uniform diffusion, however large the vocabulary and whatever the
+/// temperature.
 #[test]
 fn soft_tokens_have_uniform_diffusion_under_them() {
     for (size, temperature) in [(4, 1e-3), (4, 0.3), (2000, 0.05)] {

@@ -74,8 +74,8 @@ fn a_perfect_predictor_costs_nothing() {
     assert_eq!((corrupted.terms.len(), corrupted.bound(&[0.0; 3])), (3, 0.0));
 }
 
-/// Oracle 2, and more: with exact beliefs the chain rule makes the bound tight in any order, so every estimator has the
-/// expectation −log p(x); the fixed count has the lower variance.
+/// Oracle 2, and more: with exact predictions the chain rule makes the bound tight in any order, so every estimator has
+/// the expectation −log p(x); the fixed count has the lower variance.
 #[test]
 fn with_exact_predictions_every_estimator_gives_the_likelihood() {
     let joint = Joint::random(45);

@@ -44,7 +44,7 @@ impl Joint {
         self.probabilities[index(sequence, TOKENS)]
     }
 
-    /// The exact belief about one position, given what the canvas shows.
+    /// The exact prediction about one position, given what the canvas shows.
     pub(crate) fn prediction(&self, shown: &[u32], position: usize) -> [f64; TOKENS] {
         let mut prediction = [0.0; TOKENS];
         for sequence in sequences(TOKENS, LENGTH) {

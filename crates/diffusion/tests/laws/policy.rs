@@ -26,7 +26,7 @@ fn middle(open: usize) -> PlannedStep {
 fn proposal(candidates: &[(f64, f64, f64)]) -> Proposal {
     let mut proposal = Proposal::new();
     for (index, (probability, entropy, margin)) in candidates.iter().copied().enumerate() {
-        // Positions with gaps, so that nobody takes an index for a position.
+        // Positions with gaps, so that an index is not mistaken for a position.
         proposal.insert(3 * index + 1, Candidate { token: 0, probability, entropy, margin, likeliest: 0 });
     }
     proposal
@@ -128,8 +128,8 @@ proptest! {
     }
 }
 
-/// Oracle 7: where all n positions have a belief above 1 − ε and (n + 1) ε ≤ 1, the likeliest tokens committed together
-/// are those committed one after another. The threshold policy with τ = 1 − ε commits them together.
+/// Oracle 7: where all n positions have a prediction above 1 − ε and (n + 1) ε ≤ 1, the likeliest tokens committed
+/// together are those committed one after another. The threshold policy with τ = 1 − ε commits them together.
 #[test]
 fn confident_positions_may_be_committed_together() {
     let (n, tokens) = (3usize, 3usize);

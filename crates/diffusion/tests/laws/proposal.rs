@@ -1,4 +1,4 @@
-//! Proposals: what is drawn, and how sure the belief is said to be.
+//! Proposals: what is drawn, and how sure the prediction is said to be.
 
 use crate::oracle::{chi_square, chi_square_limit};
 use aquatint_diffusion::{Candidate, Key, Proposal, ProposalError, Shaping, propose};

@@ -1,4 +1,5 @@
-//! Whole walks back with exact beliefs: whatever the process, what is written follows the law of the text (oracle 5).
+//! Whole walks back with exact predictions: whatever the process, what is written follows the law of the text (oracle
+//! 5).
 
 use crate::oracle::{chi_square, chi_square_limit, index, sequences};
 use aquatint_diffusion::{
@@ -74,7 +75,7 @@ fn walk(
     index(canvas.tokens(), 3)
 }
 
-/// Holds 4,000 walks against the law. Two positions move at once from beliefs about one, so steps have to be short.
+/// Holds 4,000 walks against the law. Two positions move at once from predictions about one, so steps have to be short.
 fn check(what: &str, process: &dyn Process, settings: (usize, Option<f64>, usize), evidence: Evidence) {
     let (steps, churn, correctors) = settings;
     let mut counts = [0; 9];

@@ -1,4 +1,4 @@
-//! Stopping: by an end token, and by beliefs that have settled.
+//! Stopping: by an end token, and by predictions that have settled.
 
 use aquatint_diffusion::{Candidate, Canvas, Proposal, Stability, closed_by_end};
 
@@ -61,7 +61,7 @@ fn predictions_have_settled_after_enough_equal_and_confident_proposals() {
     assert!(watch.settled(&proposal(&[(1, 5), (2, 6)], 0.001)));
     // A position that was committed has left; the others are the same.
     assert!(watch.settled(&proposal(&[(2, 6)], 0.001)));
-    // A changed mind begins the count anew.
+    // A changed proposal restarts the count.
     assert!(!watch.settled(&proposal(&[(2, 7)], 0.001)));
     assert!(!watch.settled(&proposal(&[(2, 7)], 0.001)));
     assert!(!watch.settled(&proposal(&[(2, 7)], 0.5)), "not confident");

@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-/// Inks that are told apart on white, also by those who see few colours (Okabe & Ito).
+/// Colours that can be distinguished on white, also by people with colour blindness (Okabe & Ito).
 const INKS: [RGBColor; 7] = [
     RGBColor(0x00, 0x72, 0xb2),
     RGBColor(0xd5, 0x5e, 0x00),

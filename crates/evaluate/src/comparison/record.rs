@@ -62,7 +62,7 @@ pub struct Setting {
     pub temperature: f64,
     /// The first text's seed.
     pub seed: u64,
-    /// Who judged.
+    /// The judge.
     pub judge: String,
 }
 

@@ -38,7 +38,7 @@ pub struct ExamResult {
 /// Has a model solve puzzles; `stop` is looked at in every step.
 ///
 /// # Errors
-/// When the vocabulary has no token for each character, the model cannot fill its canvas, or it was told to stop.
+/// When the vocabulary has no token for each character, the model cannot fill its canvas, or it was cancelled.
 pub fn examine(
     writer: &Writer<'_>,
     puzzles: &[Puzzle],

@@ -1,5 +1,5 @@
-//! A denoiser in closed form: texts are a Markov chain, whose belief about any masked position given all others is known
-//! exactly by the forward-backward recursion. It plays the network that has learnt its data perfectly.
+//! A denoiser in closed form: texts are a Markov chain, whose prediction about any masked position given all others is
+//! known exactly by the forward-backward recursion. It plays the network that has learned its data perfectly.
 
 use aquatint_compute::ReadRow;
 use aquatint_diffusion::{Layout, Linear, Masked, TokenId};
@@ -42,7 +42,7 @@ impl Chain {
         text.windows(2).fold(first, |p, pair| p * self.next[pair[0] as usize][pair[1] as usize])
     }
 
-    /// The belief about each position given all tokens that are no mask.
+    /// The prediction about each position given all tokens that are no mask.
     pub(crate) fn predictions(&self, tokens: &[TokenId]) -> Vec<Vec<f64>> {
         let size = self.start.len();
         let allows = |position: usize, token: usize| tokens[position] == MASK || tokens[position] as usize == token;

@@ -1,4 +1,4 @@
-//! What the network is told besides the tokens: the time, and its last belief.
+//! The network's inputs beside the tokens: the time, and its previous prediction.
 
 use crate::chain::{Chain, MASK, process, spec};
 use aquatint_compute::ReadRow;
@@ -29,7 +29,7 @@ impl Listener {
     fn new(change: impl Fn(&mut NetworkSpec)) -> Self {
         let mut spec = spec(3, Layout::Full);
         change(&mut spec);
-        // Both tokens are equally likely everywhere, so every belief is (0, 1/2, 1/2).
+        // Both tokens are equally likely everywhere, so every prediction is (0, 1/2, 1/2).
         let even = vec![0.0, 0.5, 0.5];
         Self { chain: Chain::new(even.clone(), vec![even; 3]), spec, heard: Mutex::new(Vec::new()) }
     }
@@ -90,7 +90,7 @@ fn the_last_prediction_comes_back_sure_of_what_is_known() {
     let settings = Settings::builder().steps(3).block_length(1).build().unwrap();
     let heard = Listener::new(|spec| spec.self_conditioning = true).hear(canvas(), settings);
     assert_eq!(heard[0].prediction, Some(vec![0.0; 12]));
-    // One belief for each noisy position, also those of later blocks.
+    // One prediction for each noisy position, also those of later blocks.
     assert_eq!(heard[0].rows, [1, 2, 3]);
     let row = |token: u32| (0..3).map(|t| if t == token { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
     let noise = vec![0.0, 0.5, 0.5];

@@ -54,14 +54,15 @@ impl Described {
 pub(crate) fn described() -> impl Strategy<Value = Described> {
     let tokens = || prop::collection::vec(2..6u32, 0..4);
     let canvas = (tokens(), 1..6usize, any::<bool>(), tokens(), 0..4usize, 0..3usize);
-    let way = (any::<bool>(), 1..9usize, prop::sample::select(&POLICIES[..]), prop::sample::select(&REMASKINGS[..]));
+    let sampling =
+        (any::<bool>(), 1..9usize, prop::sample::select(&POLICIES[..]), prop::sample::select(&REMASKINGS[..]));
     let draw = (
         prop::sample::select(vec![0.0, 0.7, 1.0]),
         prop::sample::select(vec![1.0, 2.5]),
         prop::sample::select(vec![1.0, 1.3]),
         any::<u64>(),
     );
-    (canvas, way, draw).prop_map(|(canvas, (blocks, steps, policy, remasking), draw)| {
+    (canvas, sampling, draw).prop_map(|(canvas, (blocks, steps, policy, remasking), draw)| {
         let (before, count, approximate, between, second, padding) = canvas;
         let (temperature, guidance, penalty, seed) = draw;
         // One block, or as many as there are open positions: both always divide.

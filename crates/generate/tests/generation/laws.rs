@@ -23,9 +23,9 @@ fn open(count: usize) -> Canvas {
     canvas
 }
 
-/// Filling one position at a time with exact beliefs draws texts from the exact law, whatever chooses the order, as long
-/// as the choice does not look at the tokens drawn. `confidence` does: it prefers positions that drew something likely,
-/// and its texts are likelier than those of the law.
+/// Filling one position at a time with exact predictions draws texts from the exact law, whatever chooses the order, as
+/// long as the choice does not look at the tokens drawn. `confidence` does: it prefers positions that drew something
+/// likely, and its texts are likelier than those of the law.
 #[test]
 fn texts_follow_the_law_of_the_data_when_filled_one_by_one() {
     const LENGTH: usize = 3;
@@ -66,7 +66,8 @@ fn end_tokens(outcome: &Outcome) -> usize {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Alone or in a batch of unlike requests, the same canvas; given stays, nothing is left open, the events tell all.
+    /// Alone or in a batch of unlike requests, the same canvas; given stays, nothing is left open, the events describe
+    /// every change.
     #[test]
     fn every_request_is_served_as_if_it_were_alone(described in prop::collection::vec(described(), 1..5)) {
         let chain = Chain::mixed(6);

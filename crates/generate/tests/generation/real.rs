@@ -127,7 +127,7 @@ fn watching_a_gaussian_field_changes_no_token() {
     assert!(watched.drift().rows > 0);
 }
 
-/// A fresh network hardly listens to other rows and not at all to its belief; this one does to both.
+/// A fresh network hardly listens to other rows and not at all to its prediction; this one does to both.
 fn listening(mut network: Network<Cpu<f32>>) -> Network<Cpu<f32>> {
     let device = network.device().clone();
     for parameter in network.parameters_mut() {
@@ -173,7 +173,7 @@ fn a_cached_request_is_served_as_if_it_were_alone() {
     let full = Network::new(Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), small(|_| {}), 1).unwrap();
     for cache in [Cache::Prefix, Cache::Dual] {
         let requests = cached(cache, |settings| settings.block_length(6).cache_refresh(2));
-        // Beside one that remembers nothing.
+        // Beside one without a cache.
         let together = fill(&full, &[requests.clone(), cached(Cache::None, |settings| settings)].concat());
         for (request, outcome) in requests.iter().zip(&together) {
             assert_eq!(&fill(&full, std::slice::from_ref(request))[0], outcome, "{cache}");
@@ -221,7 +221,7 @@ fn a_cache_that_cannot_be_is_refused_with_what_can() {
     assert!(Settings::builder().cache_refresh(0).build().is_err());
 }
 
-/// What is remembered belongs to the request: one that joins brings nothing, one that leaves takes nothing along.
+/// A cache belongs to its request: one that joins brings nothing, one that leaves takes nothing along.
 #[test]
 fn a_joining_request_neither_finds_nor_disturbs_what_others_cache() {
     let blocks = small(|spec| spec.attention = Layout::Block { length: 4 });

@@ -1,18 +1,19 @@
-//! The bound, or what a process learns from in its place ([`Process::corrupt`]), at times drawn for each canvas, or for each
-//! block where blocks become noisy one by one.
+//! The bound, or what a process learns from in its place ([`Process::corrupt`]), at times drawn for each canvas, or for
+//! each block where blocks become noisy one by one.
 //!
-//! With masking `bernoulli`, positions are hidden one by one as the process says; with `fixed-count`, the share of positions
-//! that the time names (LLaDA, 2502.09992, equation 14): the same expectation, less noise, and no influence of the
-//! schedule, where the process has such a form. Every weight is divided by the number of tokens of the whole step, so that
-//! the loss is in nats per token whatever the batch. Where it is a bound, it is multiplied by the width of `time_range`, so
-//! that a narrower range costs the part of the bound that it covers, and divided by the density of its time where times
-//! follow the cost ([`TimeDensity`]).
+//! With masking `bernoulli`, positions are hidden one by one as the process says; with `fixed-count`, the share of
+//! positions that the time names (LLaDA, 2502.09992, equation 14): the same expectation, less noise, and no influence
+//! of the schedule, where the process has such a form. Every weight is divided by the number of tokens of the whole
+//! step, so that the loss is in nats per token whatever the batch. Where it is a bound, it is multiplied by the width
+//! of `time_range`, so that a narrower range costs the part of the bound that it covers, and divided by the density of
+//! its time where times follow the cost ([`TimeDensity`]).
 //!
 //! Deviation: weights above `weight_limit` are cut to it for the gradient, never for the figures: a nearly clean canvas
 //! weighs 1/t, and a few of them would set the direction of a step. Where nothing is said nothing is cut.
 //!
-//! With masking `complementary` each canvas is there twice, and the second has masked what the first shows. Where the first
-//! shows nothing, neither does the second, so that the second's count is as even as the first's and both are the bound.
+//! With masking `complementary` each canvas is there twice, and the second has masked what the first shows. Where the
+//! first shows nothing, neither does the second, so that the second's count is as even as the first's and both are the
+//! bound.
 
 use super::Registered;
 use super::diffusion::Diffusion;
@@ -62,7 +63,7 @@ struct Noisy {
     parts: Vec<(Range<usize>, Time)>,
 }
 
-/// What the asked rows of a pass cost, and −log p of their clean tokens.
+/// What the requested rows of a pass cost, and −log p of their clean tokens.
 struct Costs {
     costs: Vec<f64>,
     cross_entropy: Vec<f64>,
@@ -242,8 +243,8 @@ impl Objective for Bound {
     }
 }
 
-/// The canvas with exactly that corrupted which was not before; `None` where nothing is left, or the process has no form of
-/// fixed count.
+/// The canvas with exactly that corrupted which was not before; `None` where nothing is left, or the process has no
+/// form of fixed count.
 fn complement(
     process: &dyn Process,
     clean: &[TokenId],

@@ -12,7 +12,7 @@ use aquatint_evaluate::{Likelihood, Rule};
 use aquatint_network::{Denoiser, NetworkError};
 use std::sync::Arc;
 
-/// A process and what it is learnt from.
+/// A process and its training cost.
 #[derive(Debug)]
 pub(super) struct Diffusion {
     pub(super) process: Arc<dyn Process>,

@@ -1,13 +1,13 @@
-//! Distillation into fewer steps: a student learns to believe at once what its teacher believes two steps later.
+//! Distillation into fewer steps: a student learns to predict at once what its teacher predicts two steps later.
 //!
-//! From a canvas that is noisy at the beginning of one of the student's `S` steps, the teacher takes two of its `2S` along
-//! the process's own walk back; the student learns its belief about every position from the noisy canvas alone, by
-//! `KL(teacher ‖ student)`. A position that the teacher makes final in its first step is believed as it was then. After a
-//! round the student is the teacher of the next, with half as many steps.
+//! From a canvas that is noisy at the beginning of one of the student's `S` steps, the teacher takes two of its `2S`
+//! along the process's own walk back; the student learns its prediction about every position from the noisy canvas
+//! alone, by `KL(teacher ‖ student)`. A position that the teacher makes final in its first step is predicted as it was
+//! then. After a round the student is the teacher of the next, with half as many steps.
 //!
-//! For masked diffusion that is self-distillation through time (SDTT, 2410.21035, section 3); for a field, where the walk
-//! without churn is the probability flow, it is progressive distillation (Salimans & Ho, 2202.00512) of the belief, which
-//! makes it consistent along the flow (consistency models, 2303.01469).
+//! For masked diffusion that is self-distillation through time (SDTT, 2410.21035, section 3); for a field, where the
+//! walk without churn is the probability flow, it is progressive distillation (Salimans & Ho, 2202.00512) of the
+//! prediction, which makes it consistent along the flow (consistency models, 2303.01469).
 //!
 //! Deviation: all positions of a canvas weigh alike, and each canvas as much as any other, whatever its time.
 

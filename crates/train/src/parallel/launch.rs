@@ -1,9 +1,9 @@
-//! What the usual launchers put into the environment: who this process is among how many, and where they meet.
+//! What the usual launchers put into the environment: rank, number of ranks and address of the rendezvous.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The port where nobody names one: `torchrun`'s.
+/// The default port: `torchrun`'s.
 const PORT: u16 = 29500;
 
 /// This process among others.

@@ -1,9 +1,9 @@
 //! Ranks on a ring of TCP connections, each sending to the next and hearing from the one before.
 //!
-//! A sum is cut into as many parts as there are ranks. Each part goes round once and is added to at every rank, beginning
-//! at the rank after its own, and then goes round again as it is: `2 (n − 1) / n` of the data pass each connection, and
-//! every rank ends with the same bits (Patarasu & Yuan, "Bandwidth optimal all-reduce algorithms for clusters of
-//! workstations", J. Parallel Distrib. Comput. 69, 2009, section 3).
+//! A sum is cut into as many parts as there are ranks. Each part goes round once and is added to at every rank,
+//! beginning at the rank after its own, and then goes round again as it is: `2 (n − 1) / n` of the data pass each
+//! connection, and every rank ends with the same bits (Patarasu & Yuan, "Bandwidth optimal all-reduce algorithms for
+//! clusters of workstations", J. Parallel Distrib. Comput. 69, 2009, section 3).
 
 use super::{Launch, ParallelError, Ranks};
 use std::io::{self, Read, Write};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const MEETING: Duration = Duration::from_secs(60);
 /// How long a rank waits for another that is at work: rank 0 measures, samples and saves alone.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
-/// The first bytes of everybody who belongs here: a name and the number of this way of speaking.
+/// The first bytes of every rank: a name and the version of this protocol.
 const GREETING: [u8; 8] = *b"aquatin1";
 /// Bytes of an introduction: greeting, rank, size, what is done, port.
 const INTRODUCTION: usize = 8 + 4 * 8;
@@ -75,7 +75,7 @@ impl Introduction {
         GREETING.into_iter().chain(numbers.into_iter().flat_map(u64::to_le_bytes)).collect()
     }
 
-    /// `None` where somebody else called.
+    /// `None` where the caller is no rank of this run.
     fn read(from: &mut TcpStream) -> io::Result<Option<Self>> {
         let mut bytes = [0; INTRODUCTION];
         from.read_exact(&mut bytes)?;
@@ -211,7 +211,7 @@ impl Ranks for Ring {
     }
 }
 
-/// Rank 0: hears who comes, and tells each where the next one listens. Gives its own next one's place.
+/// Rank 0: accepts the ranks, and sends each the address of the next. Gives its own next one's place.
 fn host(launch: &Launch, me: Introduction, patience: Duration) -> Result<String, ParallelError> {
     let (address, size) = (format!("{}:{}", launch.address, launch.port), launch.size);
     // On all of its addresses: the name by which others know this machine may not be one of its own.
@@ -305,7 +305,7 @@ fn ask(launch: &Launch, me: Introduction, patience: Duration) -> Result<String, 
     }
 }
 
-/// Calls until somebody answers or the time is up.
+/// Connects until there is an answer or the time is up.
 fn connect(address: &str, deadline: Instant) -> io::Result<TcpStream> {
     loop {
         match TcpStream::connect(address) {

@@ -1,11 +1,11 @@
 //! `extends = "base.toml"`: a recipe that says only what differs from another.
 //!
 //! The path is relative to the file that names it, and the base may extend another file in turn. Keys of the extending
-//! recipe win; tables are merged key by key, everything else, arrays too, is replaced as a whole. `--set` comes last. A key
-//! of a base cannot be taken back, only set to something else.
+//! recipe win; tables are merged key by key, everything else, arrays too, is replaced as a whole. `--set` comes last. A
+//! key of a base cannot be taken back, only set to something else.
 //!
-//! Whatever is wrong is shown with its file, line and column: each text is parsed at an offset of its own, so that the span
-//! of a key or a value says where it came from.
+//! Whatever is wrong is shown with its file, line and column: each text is parsed at an offset of its own, so that the
+//! span of a key or a value says where it came from.
 
 use super::Recipe;
 use crate::{Overrides, RecipeError};
@@ -37,7 +37,7 @@ enum Origin {
 /// Reads a recipe file over those that it extends.
 pub(super) fn load(path: &Path, overrides: &Overrides) -> Result<Recipe, RecipeError> {
     let mut sources = Vec::new();
-    // As they are named in messages, and as they are told apart.
+    // As they are named in messages, and as they are compared.
     let (mut chain, mut files): (Vec<PathBuf>, Vec<PathBuf>) = (Vec::new(), Vec::new());
     let mut next = Some(path.to_path_buf());
     while let Some(path) = next {
@@ -122,8 +122,8 @@ fn merge<'i>(under: &mut DeTable<'i>, over: DeTable<'i>) {
     }
 }
 
-/// Puts the one value of `set`, which is `depth` keys deep, in place of what is there; false where a table is needed on the
-/// way and something else is found.
+/// Puts the one value of `set`, which is `depth` keys deep, in place of what is there; false where a table is needed on
+/// the way and something else is found.
 fn replace<'i>(whole: &mut DeTable<'i>, set: DeTable<'i>, depth: usize) -> bool {
     for (key, value) in set {
         match whole.get_mut(key.get_ref().as_ref()).map(Spanned::get_mut) {

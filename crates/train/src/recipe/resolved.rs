@@ -29,10 +29,10 @@ pub struct NetworkRecipe {
     pub qk_norm: bool,
     /// One matrix for reading and predicting tokens.
     pub tied_head: bool,
-    /// Features of the time, if the network is told it.
+    /// Features of the time, for a network with time conditioning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_conditioning: Option<usize>,
-    /// Feeds the network its last belief.
+    /// Feeds the network its last prediction.
     pub self_conditioning: bool,
     /// Which positions see which others.
     #[serde(with = "super::text")]
@@ -121,8 +121,8 @@ impl Recipe {
         Ok(resolved)
     }
 
-    /// As [`Recipe::resolve`], for an objective that is given as a value ([`crate::Training::objective`]) and may bring its
-    /// own canvases: nothing is asked of `data.train` and `data.valid`, nor for the recipe's own objective.
+    /// As [`Recipe::resolve`], for an objective that is given as a value ([`crate::Training::objective`]) and may bring
+    /// its own canvases: nothing is asked of `data.train` and `data.valid`, nor for the recipe's own objective.
     ///
     /// # Errors
     /// When a value makes no sense, by itself or beside the others.

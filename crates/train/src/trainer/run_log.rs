@@ -1,4 +1,4 @@
-//! What a run tells: figures over some steps, events, `metrics.jsonl`, the plot, the clock.
+//! What a run reports: figures over some steps, events, `metrics.jsonl`, the plot, the clock.
 
 use super::step::StepOutcome;
 use crate::TrainError;
@@ -10,7 +10,7 @@ use aquatint_evaluate::Likelihood;
 use std::path::Path;
 use std::time::Instant;
 
-/// Everything that a run tells.
+/// Everything that a run reports.
 pub(crate) struct RunLog<'a> {
     events: &'a mut (dyn FnMut(TrainingEvent<'_>) + 'a),
     /// Rank 0 keeps figures.
@@ -114,7 +114,7 @@ impl<'a> RunLog<'a> {
         Ok(())
     }
 
-    /// Draws the plot and tells that everything is on the disk.
+    /// Draws the plot and reports that everything is on the disk.
     pub(super) fn saved(&mut self, step: u64, folder: &Path) -> Result<(), TrainError> {
         if let Some(metrics) = &self.metrics {
             let entropy = self.corpus.map(|corpus| corpus.unigram_entropy);

@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const LENGTH: usize = 8;
 const LETTERS: [TokenId; 4] = [10, 11, 12, 13];
 
-/// Canvases that it draws itself, letter after letter; learnt from left to right. The letters that cost the most come more
-/// often, so that what it counts decides what it draws.
+/// Canvases that it draws itself, letter after letter; trained by left to right. The letters that cost the most come
+/// more often, so that what it counts decides what it draws.
 struct Alphabet {
     begin: TokenId,
     key: Key,

@@ -1,4 +1,5 @@
-//! The same trainer under every process: it learns, goes on where it was stopped, and leaves a model that fills canvases.
+//! The same trainer under every process: it learns, goes on where it was stopped, and leaves a model that fills
+//! canvases.
 
 use crate::support::{device, fingerprint, recipe, run};
 use aquatint_checkpoint::Checkpoint;
@@ -147,8 +148,8 @@ fn a_student_learns_to_take_two_steps_at_once() {
             "optimiser.learning_rate=1e-3",
         ];
         let (summary, figures) = run(&recipe(&student, &set), false).unwrap();
-        // A walk that is drawn leaves the teacher's later belief unsure, and no student can be surer; masks and the flow of a
-        // gaussian field leave little to chance. The second round begins with another teacher.
+        // A walk that is drawn leaves the teacher's later prediction unsure, and no student can be surer; masks and the
+        // flow of a gaussian field leave little to chance. The second round begins with another teacher.
         let (first, last) = (figures[4].loss, figures[7].loss);
         let learns = ["masked", "gaussian:8"].iter().any(|name| process.ends_with(name));
         assert!(first > 0.0 && last < if learns { first } else { 1.3 * first }, "{process}: {first} to {last}");
@@ -183,7 +184,7 @@ fn a_student_learns_to_take_two_steps_at_once() {
 
 #[test]
 fn complementary_masks_cost_the_same_bound() {
-    // Nothing is learnt: the mean of the costs is that of either form, and the pairs' has less noise.
+    // There is no training: the mean of the costs is that of either form, and the pairs' has less noise.
     let costs = |masking: &str| {
         let folder = tempfile::tempdir().unwrap();
         let masking = format!("objective.masking={masking}");

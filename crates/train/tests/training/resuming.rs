@@ -1,4 +1,4 @@
-//! A run goes on under its own recipe only: another one is refused before anything is learnt or written.
+//! A run goes on under its own recipe only: another one is refused before anything is trained or written.
 
 use crate::support::{recipe, run};
 use aquatint_train::{Difference, TrainError};

@@ -13,7 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How far, as a share, the costs of the first 30 steps may be apart in f32 and in bf16 products: twice what was measured.
+/// How far, as a share, the costs of the first 30 steps may be apart in f32 and in bf16 products: twice what was
+/// measured.
 const BF16_TOLERANCE: f64 = 2e-4;
 
 #[test]
@@ -215,14 +216,14 @@ fn a_network_that_reads_its_prediction_learns_from_it() {
     let (never, always) = (of("never", "0"), of("always", "1"));
     let (_, without) = run(&never, false).unwrap();
     let (_, with) = run(&always, false).unwrap();
-    // The norm of the believed word vectors begins at 0, so the first belief changes nothing; its gradient does.
+    // The norm of the predicted word vectors begins at 0, so the first prediction changes nothing; its gradient does.
     assert_eq!(without[0].loss, with[0].loss);
     assert!(without[39].loss != with[39].loss);
     assert!(with[39].loss < with[0].loss - 0.3, "{} at first, {} at last", with[0].loss, with[39].loss);
     assert!(norm(&never).iter().all(|weight| *weight == 0.0), "no belief was ever given");
     assert!(norm(&always).iter().all(|weight| *weight != 0.0), "a belief was given at every step");
 
-    // Which passes get a belief is a function of the step: stopped and resumed, the run is the same.
+    // Which passes get a prediction is a function of the step: stopped and resumed, the run is the same.
     let (straight, broken) = (of("straight", "0.5"), of("broken", "0.5"));
     run(&straight, false).unwrap();
     let stop = AtomicBool::new(false);

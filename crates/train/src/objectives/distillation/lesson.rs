@@ -1,5 +1,5 @@
-//! One lesson: a canvas becomes noisy, the teacher takes two steps back, and what it then predicts is the target of the one
-//! step that the student takes.
+//! One lesson: a canvas becomes noisy, the teacher takes two steps back, and what it then predicts is the target of the
+//! one step that the student takes.
 
 use crate::TrainError;
 use crate::objective::Pass;
@@ -28,7 +28,7 @@ pub(super) struct Teacher<'a> {
 /// What a student is asked, and what its teacher predicts there.
 pub(super) struct Lesson {
     pub(super) noisy: NoisyBatch,
-    /// Of each asked row, `V` probabilities, as the student's own softmax should be.
+    /// Of each requested row, `V` probabilities, as the student's own softmax should be.
     pub(super) targets: Vec<Vec<f32>>,
     /// What each row weighs before it is divided by the number of canvases of the step.
     pub(super) weights: Vec<f64>,
@@ -79,7 +79,7 @@ impl Teacher<'_> {
         }
         let mut first = self.logits(&noisy, rows)?;
         let mut requested = 0;
-        // The asked rows that are open at the second step, by their index among all.
+        // The requested rows that are open at the second step, by their index among all.
         let mut left = Vec::new();
         for walk in &mut walks {
             let count = walk.open.len();
@@ -142,7 +142,7 @@ impl Teacher<'_> {
         Ok(Some([planned[2 * pair], planned[2 * pair + 1]]))
     }
 
-    /// The teacher's logits of the asked rows.
+    /// The teacher's logits of the requested rows.
     fn logits(&self, noisy: &NoisyBatch, rows: &PackedBatch) -> Result<Vec<Vec<f32>>, TrainError> {
         let requested = noisy.rows();
         let prediction = noisy.self_conditioning(self.network, rows)?;
@@ -154,8 +154,8 @@ impl Teacher<'_> {
 }
 
 impl Walk {
-    /// Takes the first step; adds the process's evidence to the teacher's logits and returns the indices of the rows that are left
-    /// open.
+    /// Takes the first step; adds the process's evidence to the teacher's logits and returns the indices of the rows
+    /// that are left open.
     fn advance(
         &mut self,
         process: &dyn Process,
