@@ -59,6 +59,9 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Opens a folder, or a built-in model by its name. A folder of that name wins.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`]; and when there is neither a folder nor a built-in model of that name.
     pub fn open(name: &str) -> Result<Self, CheckpointError> {
         let path = Path::new(name);
         if path.is_dir() {
@@ -71,6 +74,9 @@ impl Checkpoint {
     }
 
     /// Opens a checkpoint folder.
+    ///
+    /// # Errors
+    /// When a file is missing, cannot be read or parsed, or contradicts another one.
     pub fn load(folder: &Path) -> Result<Self, CheckpointError> {
         let read = |name: &str| {
             let path = folder.join(name);

@@ -35,6 +35,9 @@ pub fn state_file(folder: &Path) -> PathBuf {
 }
 
 /// Saves the state of the run in `folder`, atomically.
+///
+/// # Errors
+/// When the counters cannot be written as JSON, or the file cannot be written.
 pub fn save_state<C: Serialize>(folder: &Path, counters: &C, tensors: &[Tensor<Exact>]) -> Result<(), CheckpointError> {
     let path = state_file(folder);
     let header = serde_json::to_string(&Header { version: VERSION, counters })
@@ -43,7 +46,10 @@ pub fn save_state<C: Serialize>(folder: &Path, counters: &C, tensors: &[Tensor<E
 }
 
 impl<C: DeserializeOwned> RunState<C> {
-    /// Opens the state of the run in `folder`; tensors are read when asked for.
+    /// Opens the state of the run in `folder`; tensors are read on demand.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is damaged, or is of another version.
     pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let path = state_file(folder);
         let tensors = Weights::open_file(&path)?;
@@ -66,6 +72,9 @@ impl<C> RunState<C> {
     }
 
     /// The values of a tensor of `length` numbers, exactly as they were.
+    ///
+    /// # Errors
+    /// When the tensor is missing or has another length.
     pub fn tensor(&self, name: &str, length: usize) -> Result<Exact, CheckpointError> {
         let values = self.tensors.read_exact(name)?;
         if values.len() != length {

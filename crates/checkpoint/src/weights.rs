@@ -47,6 +47,9 @@ struct Entry {
 
 impl Weights {
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names, in a folder.
+    ///
+    /// # Errors
+    /// When a file is missing, cannot be read, or is no safetensors file; when two shards have a tensor of one name.
     pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let index = folder.join("model.safetensors.index.json");
         if index.is_file() {
@@ -57,13 +60,19 @@ impl Weights {
     }
 
     /// Opens one safetensors file.
+    ///
+    /// # Errors
+    /// When it cannot be read or is no safetensors file.
     pub fn open_file(path: &Path) -> Result<Self, CheckpointError> {
         let mut weights = Self { sources: Vec::new(), entries: BTreeMap::new() };
         weights.add_file(path)?;
         Ok(weights)
     }
 
-    /// A safetensors file that is part of the binary; `name` is what errors call it.
+    /// A safetensors file that is part of the binary; `name` is its name in errors.
+    ///
+    /// # Errors
+    /// When the bytes are no safetensors file.
     pub fn embedded(name: &str, bytes: &'static [u8]) -> Result<Self, CheckpointError> {
         let mut weights = Self { sources: Vec::new(), entries: BTreeMap::new() };
         weights.add(name.to_owned(), Bytes::Embedded(bytes))?;
@@ -332,6 +341,9 @@ pub struct Tensor<V> {
 }
 
 /// Writes weights to a safetensors file, atomically.
+///
+/// # Errors
+/// When the file cannot be written.
 pub fn write_weights<V: AsRef<[f32]>>(
     path: &Path,
     tensors: &[Tensor<V>],

@@ -28,13 +28,13 @@ fn compare(model: &dyn Denoiser, golden: &Golden, prefix: &str, words: &str, com
     let &[sequences, length] = golden.shape(&format!("{prefix}.ids")) else { panic!("rows of ids") };
     let all = golden.ids(&format!("{prefix}.ids"));
     let hidden = format!("{prefix}.attention_mask");
-    let seen: Vec<bool> = match golden.has(&hidden) {
-        true => golden.values(&hidden).iter().map(|&seen| seen == 1.0).collect(),
+    let observed: Vec<bool> = match golden.has(&hidden) {
+        true => golden.values(&hidden).iter().map(|&observed| observed == 1.0).collect(),
         false => vec![true; all.len()],
     };
     let (mut tokens, mut positions, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
     for sequence in 0..sequences {
-        let inside: Vec<usize> = (0..length).filter(|place| seen[sequence * length + place]).collect();
+        let inside: Vec<usize> = (0..length).filter(|place| observed[sequence * length + place]).collect();
         tokens.extend(inside.iter().map(|place| all[sequence * length + place]));
         positions.extend(0..inside.len() as u32);
         lengths.push(inside.len());
@@ -55,7 +55,8 @@ fn compare(model: &dyn Denoiser, golden: &Golden, prefix: &str, words: &str, com
     let text = |row: &[f64]| row.iter().enumerate().filter(|(id, _)| Some(*id) != mask).map(|(_, v)| *v).collect();
     let given: Vec<f64> = given.into_iter().map(f64::from).collect();
     let given: Vec<f64> = given.chunks(size).flat_map(|row| -> Vec<f64> { text(row) }).collect();
-    let expected = golden.values(&format!("{prefix}.logits")).chunks(size).zip(&seen).filter(|(_, seen)| **seen);
+    let expected =
+        golden.values(&format!("{prefix}.logits")).chunks(size).zip(&observed).filter(|(_, observed)| **observed);
     let expected: Vec<f64> = expected.flat_map(|(row, _)| -> Vec<f64> { text(row) }).collect();
     // The reference's tolerance is absolute, a comparison's is of the largest magnitude.
     let largest = expected.iter().fold(1.0f64, |most, value| most.max(value.abs()));
@@ -126,7 +127,7 @@ fn a_model_saved_in_bf16_is_a_llada_folder_with_the_logits_of_the_reference() {
 }
 
 #[test]
-fn a_quantised_llada_is_read_back_and_believes_about_the_same() {
+fn a_quantised_llada_is_read_back_and_predicts_about_the_same() {
     let checkpoint = open("llada");
     for (bits, group) in [(Bits::Eight, None), (Bits::Four, Some(16))] {
         let made = checkpoint.quantise(QuantisePlan { bits, group, head: true }).unwrap();

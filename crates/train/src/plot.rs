@@ -19,10 +19,7 @@ pub(crate) fn draw(
     let last = training.iter().chain(validation).map(|p| p.0).max().unwrap_or(1).max(1);
     let values = || training.iter().chain(validation).map(|p| p.1).chain(unigram_entropy).filter(|v| v.is_finite());
     // An empty plot shows nothing, at any height.
-    let (top, bottom) = match values().reduce(f64::max).zip(values().reduce(f64::min)) {
-        Some(ends) => ends,
-        None => (1.0, 0.0),
-    };
+    let (top, bottom) = values().reduce(f64::max).zip(values().reduce(f64::min)).unwrap_or((1.0, 0.0));
     let margin = 0.05 * (top - bottom).max(0.1);
     let mut svg = String::new();
     let plot = |e: DrawingAreaErrorKind<_>| TrainError::Plot { path: path.to_path_buf(), reason: e.to_string() };

@@ -49,8 +49,8 @@ fn a_llada_is_shown_measured_and_fills_canvases() {
 #[test]
 fn a_quantised_llada_stays_one() {
     let out = room("llada-quantised").join("8");
-    let seen = aquatint(&["quantize", text(&llada()), "--bits", "8", "--out", text(&out)]).expect(0);
-    assert!(seen.err.lines().any(|line| line.starts_with("gate_proj") && line.ends_with(" %")), "{}", seen.err);
+    let output = aquatint(&["quantize", text(&llada()), "--bits", "8", "--out", text(&out)]).expect(0);
+    assert!(output.err.lines().any(|line| line.starts_with("gate_proj") && line.ends_with(" %")), "{}", output.err);
     let read = |folder: &Path, file: &str| -> Value {
         serde_json::from_slice(&std::fs::read(folder.join(file)).unwrap()).unwrap()
     };
