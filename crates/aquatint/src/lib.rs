@@ -1,4 +1,4 @@
-//! Language diffusion models: open a model, fill a canvas.
+//! Language diffusion models: open one, fill a canvas, train and measure.
 //!
 //! ```
 //! use aquatint::{DenoisingEvent, Model, Settings};
@@ -25,10 +25,13 @@
 //! # }
 //! ```
 //!
-//! [`Model`] is the short way. The crates it stands on are here whole: the mathematics in [`diffusion`], the loop in
-//! [`generate`], training in [`train`] and [`batch`], measuring in [`evaluate`], networks and devices in [`network`] and [`compute`], files
-//! in [`checkpoint`] and [`corpus`], text in [`vocabulary`]. What went wrong stands in an error's message, what helps in its
-//! [`Hint`].
+//! [`Model`] is the short way: it fills canvases, serves requests as they come ([`Model::engine`]) and measures text
+//! ([`Model::measure`]). A [`Runtime`](runtime::Runtime) chooses the device and the precision, opens models on it and trains
+//! them. An error's message says what went wrong, its [`Hint`] what helps.
+//!
+//! The crates under it are here whole: the mathematics in [`diffusion`], the loop in [`generate`], training in [`train`] and
+//! [`batch`], measuring in [`evaluate`], networks and devices in [`network`] and [`compute`], files in [`checkpoint`] and
+//! [`corpus`], text in [`vocabulary`].
 #![forbid(unsafe_code)]
 
 mod error;

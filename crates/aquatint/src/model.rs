@@ -7,7 +7,7 @@ use aquatint_checkpoint::Checkpoint;
 use aquatint_corpus::Source;
 use aquatint_diffusion::{Canvas, Layout, Process, TokenId};
 use aquatint_evaluate::{HeldOut, HeldOutEvent, Likelihood, MeasureSettings, Writer};
-use aquatint_generate::{DenoisingEvent, GenerateError, Outcome, Request, Settings, generate};
+use aquatint_generate::{DenoisingEvent, Engine, GenerateError, Limits, Outcome, Request, Settings, generate};
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Role, Template, TemplateCanvas};
 use std::ops::ControlFlow;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// A loaded model.
 pub struct Model {
     checkpoint: Checkpoint,
-    network: Box<dyn Denoiser>,
+    network: Arc<dyn Denoiser>,
     /// What the network undoes; a causal one undoes nothing.
     process: Option<Arc<dyn Process>>,
     end: Option<TokenId>,
@@ -46,7 +46,7 @@ impl Model {
             Layout::Causal => None,
             Layout::Full | Layout::Block { .. } => Some(checkpoint.spec.process().map_err(GenerateError::Setting)?),
         };
-        Ok(Self { process, end, forbidden, checkpoint, network })
+        Ok(Self { process, end, forbidden, checkpoint, network: Arc::from(network) })
     }
 
     /// The checkpoint: its description, vocabulary and advice.
@@ -159,6 +159,43 @@ impl Model {
         let Some(process) = &self.process else { return Err(GenerateError::Causal.into()) };
         let outcomes = generate(self.network.as_ref(), process.as_ref(), requests, events).into_iter();
         Ok(outcomes.collect::<Result<_, _>>()?)
+    }
+
+    /// An engine for requests that come and go: they join and leave between steps, and each gets what it would get alone. It
+    /// shares this model's network and can be moved into a thread of its own.
+    ///
+    /// ```
+    /// use aquatint::generate::Limits;
+    /// use aquatint::{Model, Settings};
+    /// use std::ops::ControlFlow;
+    ///
+    /// # fn main() -> Result<(), aquatint::Error> {
+    /// let model = Model::open("tales")?;
+    /// let settings = |seed| Settings::builder().steps(4).seed(seed).build();
+    /// let (first, second) = (model.lay_out("The [[4]] sat.", 0)?, model.lay_out("A fox [[8]].", 0)?);
+    ///
+    /// let mut engine = model.engine(Limits::default())?;
+    /// engine.submit(model.request(&first, settings(1)?))?;
+    /// engine.step(&mut |_, _| ControlFlow::Continue(()));
+    /// // The second request joins while the first is under way.
+    /// let id = engine.submit(model.request(&second, settings(2)?))?;
+    /// let mut ended = Vec::new();
+    /// while !engine.is_idle() {
+    ///     ended.extend(engine.step(&mut |_, _| ControlFlow::Continue(())));
+    /// }
+    /// let of_second = ended.into_iter().find(|ended| ended.id == id).map(|ended| ended.outcome);
+    /// let joined = of_second.expect("every request ends")?;
+    /// let alone = model.watch(&second, &settings(2)?, &mut |_| ControlFlow::Continue(()))?;
+    /// assert_eq!(model.text(&second, &joined), model.text(&second, &alone));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the network is causal.
+    pub fn engine(&self, limits: Limits) -> Result<Engine<'static>, Error> {
+        let Some(process) = &self.process else { return Err(GenerateError::Causal.into()) };
+        Ok(Engine::new(self.network.clone(), process.clone(), limits)?)
     }
 
     /// The text of a filled form: every given character, and what was written in each open place.

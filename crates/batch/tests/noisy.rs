@@ -79,7 +79,8 @@ fn points_of_a_field_are_held_at_noisy_rows_and_others_are_clean() {
     let rows = PackedBatch::new(&canvases(), Layout::Full).unwrap();
     let process = Gaussian::new(Alphabet { size: SIZE, mask: None }, 3, Arc::new(Linear));
     let part = rows.canvases[1].clone();
-    let noisy = process.corrupt(&rows.tokens[part.clone()], &[true; 3], Time::nearest(0.5), &mut Key::new(1).at(0, 0));
+    let draws = &mut Key::new(1).at(0, 0);
+    let noisy = process.corrupt_for_bound(&rows.tokens[part.clone()], &[true; 3], Time::nearest(0.5), draws);
     let expected = noisy.points.clone().unwrap();
     let mut batch = NoisyBatch::new(&rows);
     batch.put(part, noisy);

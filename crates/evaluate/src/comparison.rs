@@ -268,8 +268,8 @@ impl<'a> Compare<'a> {
         data: &Path,
         events: &mut dyn FnMut(CompareEvent<'_>),
     ) -> Result<(), EvaluateError> {
-        let (shown, settings) = (data.display().to_string(), self.settings);
-        if self.comparison.measured(contestant.folder, &shown, settings.canvases, settings.times).is_some() {
+        let (path, settings) = (data.display().to_string(), self.settings);
+        if self.comparison.measured(contestant.folder, &path, settings.canvases, settings.times).is_some() {
             return Ok(());
         }
         let held_out = self.held_out(contestant, data, events)?;
@@ -289,7 +289,7 @@ impl<'a> Compare<'a> {
             folder: contestant.folder.to_owned(),
             process: writer.process().name(),
             parameters: writer.denoiser().spec().parameter_count(),
-            data: shown,
+            data: path,
             canvases: settings.canvases,
             times: settings.times,
             nats_per_token: likelihood.nats_per_token,
