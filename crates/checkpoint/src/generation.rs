@@ -37,7 +37,7 @@ pub struct GenerationDefaults {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
     /// The ranks of evenly spaced times, from 0 to 1, along which steps are spread: see
-    /// [`aquatint_diffusion::TimeGrid`].
+    /// `aquatint_diffusion::TimeGrid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_grid: Option<Vec<f64>>,
     /// Whether committed positions may be noised again: a remasking schedule's name.

@@ -17,8 +17,8 @@ impl NetworkSpec {
         let (rows, asked) = (visibility.len() as u64, asked as u64);
         let sequences = visibility.sequences().len() as u64;
         // Pairs of rows of which the first sees the second.
-        let seen = (0..visibility.len()).flat_map(|row| visibility.row(row));
-        let pairs: u64 = seen.map(|seen| u64::from(seen.end - seen.start)).sum();
+        let visible = (0..visibility.len()).flat_map(|row| visibility.row(row));
+        let pairs: u64 = visible.map(|range| u64::from(range.end - range.start)).sum();
         let last = self.layers.len().saturating_sub(1);
         let layers = self.layers.iter().enumerate().map(|(index, layer)| {
             layer.operations(self, (rows, sequences, pairs), if index == last { asked } else { rows })

@@ -3,7 +3,7 @@
 use crate::NetworkError;
 use std::sync::OnceLock;
 
-/// A slot for the result of each row of a pass: rows are read by any thread in any order ([`crate::Denoiser::forward_rows`]),
+/// A slot for the result of each row of a pass: rows are read by any thread in any order ([`crate::WholeRows::forward_rows`]),
 /// each of them once, and their results are wanted in the order asked.
 #[derive(Debug)]
 pub struct RowSlots<T>(Vec<OnceLock<T>>);

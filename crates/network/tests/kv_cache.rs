@@ -13,7 +13,9 @@ fn blocks(lengths: &[usize]) -> (Example, Visibility) {
     let spec = NetworkSpec { attention: Layout::Block { length: 4 }, ..Example::named("plain").spec };
     let example = Example::ragged(spec, lengths);
     let mut rows = RowLayout::default();
-    lengths.iter().for_each(|&length| drop(rows.push(example.spec.attention, length, &[])));
+    for &length in lengths {
+        rows.push(example.spec.attention, length, &[]);
+    }
     (example, rows.finish().unwrap().1)
 }
 
