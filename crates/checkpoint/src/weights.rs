@@ -49,7 +49,7 @@ impl Weights {
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names, in a folder.
     ///
     /// # Errors
-    /// When a file is missing, cannot be read, or is no safetensors file; when two shards have a tensor of one name.
+    /// When a file is missing, cannot be read, or is no safetensors file.
     pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let index = folder.join("model.safetensors.index.json");
         if index.is_file() {
