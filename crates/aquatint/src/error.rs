@@ -9,7 +9,7 @@ use aquatint_generate::GenerateError;
 use aquatint_train::TrainError;
 use aquatint_vocabulary::{TemplateCanvasError, TemplateError, VocabularyError};
 
-/// Why a model could not be opened, trained, measured or asked to fill a canvas.
+/// Why a model could not be opened, trained, measured or run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The checkpoint cannot be used.

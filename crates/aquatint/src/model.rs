@@ -114,14 +114,14 @@ impl Model {
     /// Lays out a template as it stands; a text without an open place is continued by about `continuation` tokens.
     ///
     /// # Errors
-    /// When the template is not understood or asks for more than text.
+    /// When the template is invalid or needs more than text.
     pub fn lay_out(&self, template: &str, continuation: usize) -> Result<TemplateCanvas, Error> {
         let template = Template::parse(template)?;
         let template = if template.has_holes() { template } else { template.continued(continuation, true) };
         Ok(template.lay_out(&self.checkpoint.vocabulary)?)
     }
 
-    /// The request that fills a form.
+    /// The request that fills a template canvas.
     pub fn request(&self, template_canvas: &TemplateCanvas, settings: Settings) -> Request {
         self.request_for(template_canvas.canvas().clone(), settings)
     }
@@ -131,7 +131,7 @@ impl Model {
         Request::new(canvas, settings).with_end(self.end).with_forbidden(self.forbidden.clone())
     }
 
-    /// Fills a form and reports every step; `events` may break, which cancels.
+    /// Fills a template canvas and reports every step; `events` may break, which cancels.
     ///
     /// # Errors
     /// When the canvas does not fit the model, or the network fails.
@@ -161,8 +161,8 @@ impl Model {
         Ok(outcomes.collect::<Result<_, _>>()?)
     }
 
-    /// An engine for requests that come and go: they join and leave between steps, and each gets what it would get alone. It
-    /// shares this model's network and can be moved into a thread of its own.
+    /// An engine for requests that come and go: they join and leave between steps, and each gets what it would get
+    /// alone. It shares this model's network and can be moved into a thread of its own.
     ///
     /// ```
     /// use aquatint::generate::Limits;
@@ -198,7 +198,7 @@ impl Model {
         Ok(Engine::new(self.network.clone(), process.clone(), limits)?)
     }
 
-    /// The text of a filled form: every given character, and what was written in each open place.
+    /// The text of a filled template canvas: every given character, and what was written in each open place.
     pub fn text(&self, template_canvas: &TemplateCanvas, outcome: &Outcome) -> String {
         template_canvas.text(&self.checkpoint.vocabulary, &outcome.canvas)
     }

@@ -41,7 +41,7 @@ use aquatint_train::{Summary, Training, TrainingEvent};
 pub struct Runtime {
     place: Place,
     precision: Precision,
-    /// Whether someone asked for this precision.
+    /// Whether the precision was set explicitly.
     chosen: bool,
     /// Why there is no GPU in it, where the device was chosen automatically and a GPU was found.
     passed_over: Option<String>,
@@ -74,7 +74,7 @@ pub fn processors() -> usize {
 }
 
 impl Runtime {
-    /// Holds what is asked against what this machine has.
+    /// Compares the settings with what this machine has.
     ///
     /// # Errors
     /// When there is no such device, it cannot be used, or it lacks the precision.
@@ -119,7 +119,7 @@ impl Runtime {
         self.precision
     }
 
-    /// The number of threads that compute; on a GPU the processor only asks.
+    /// The number of threads that compute; on a GPU the processor only launches.
     pub fn threads(&self) -> usize {
         match &self.place {
             Place::Processor { threads, .. } => *threads,

@@ -1,4 +1,4 @@
-//! What a network is given of some canvases and asked about them in one pass, and what its answers cost.
+//! The input and the loss terms of some canvases in one pass, and what predictions cost.
 
 use crate::PackedBatch;
 use aquatint_compute::softmax_row;
@@ -80,8 +80,8 @@ impl NoisyBatch {
         self.terms.iter().map(|term| term.position as u32).collect()
     }
 
-    /// The rows with targets and weights, where each costs −log p of the network's own prediction; `None` where one costs
-    /// something else.
+    /// The rows with targets and weights, where each costs −log p of the network's own prediction; `None` where one
+    /// costs something else.
     pub fn loss_rows(&self) -> Option<Vec<LossRow>> {
         let plain = |term: &LossTerm| {
             let LossTerm { position, target, weight, cost } = *term;
@@ -90,9 +90,9 @@ impl NoisyBatch {
         self.terms.iter().map(plain).collect()
     }
 
-    /// What a network with self-conditioning predicts without a prediction, `[T, V]`, as it is to be fed back (Chen et al.,
-    /// 2208.04202, section 3): rows without a term are predicted to be what they are, or nothing where blocks see only
-    /// earlier ones. `None` for other networks.
+    /// What a network with self-conditioning predicts without a prediction, `[T, V]`, as it is to be fed back (Chen et
+    /// al., 2208.04202, section 3): rows without a term are predicted to be what they are, or nothing where blocks see
+    /// only earlier ones. `None` for other networks.
     ///
     /// # Errors
     /// When the network refuses.

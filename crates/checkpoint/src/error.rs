@@ -12,7 +12,7 @@ pub enum CheckpointError {
     /// Neither a folder nor the name of a built-in model.
     #[error("no checkpoint `{name}`: it is neither a folder here nor a built-in model (built in: {builtin})")]
     Unknown {
-        /// What was asked for.
+        /// What was requested.
         name: String,
         /// Names of the models in the binary.
         builtin: String,
@@ -38,7 +38,7 @@ pub enum CheckpointError {
     Truncated {
         /// The file.
         file: String,
-        /// Bytes that the header asks for.
+        /// Bytes that the header claims.
         expected: u64,
         /// Bytes there are.
         actual: u64,
@@ -131,7 +131,7 @@ pub enum CheckpointError {
         /// Bits of its integers.
         bits: Bits,
     },
-    /// The parts of a quantised tensor are no matrix, or a matrix cannot be quantised as asked.
+    /// The parts of a quantised tensor are no matrix, or a matrix cannot be quantised as requested.
     #[error("tensor `{name}` in `{file}`: {source}")]
     Quantised {
         /// The tensor.
@@ -150,7 +150,7 @@ pub enum CheckpointError {
         file: String,
         /// Its shape.
         found: Vec<usize>,
-        /// The shape the description asks for.
+        /// The shape that the description requires.
         expected: Vec<usize>,
     },
     /// The index of a sharded checkpoint says that a tensor lies where it does not.
@@ -191,10 +191,10 @@ pub enum CheckpointError {
         /// Why not.
         reason: String,
     },
-    /// A storage type was asked for that does not exist.
+    /// The requested storage type does not exist.
     #[error("unknown storage type `{given}`; allowed: f32, f16, bf16")]
     Storage {
-        /// What was asked for.
+        /// What was requested.
         given: String,
     },
     /// The tokenizer refused.

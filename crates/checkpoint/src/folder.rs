@@ -36,7 +36,7 @@ impl std::fmt::Display for Origin {
     }
 }
 
-/// A model that can be run: its description, its weights (read when asked for), its vocabulary, its makers' advice.
+/// A model that can be run: its description, its weights (read on demand), its vocabulary, its makers' advice.
 #[derive(Debug)]
 pub struct Checkpoint {
     /// Whose words its files are in.
@@ -166,7 +166,7 @@ impl Checkpoint {
         self.build(|weights| InferenceNetwork::new(device, self.spec.clone(), format, weights))
     }
 
-    /// What `build` makes of the weights, which it asks for by their names and gets as the files keep them.
+    /// What `build` makes of the weights, which it reads by name, as they are in the files.
     ///
     /// # Errors
     /// When a tensor is missing, has another shape or type, or there are tensors that the network has no place for;

@@ -1,6 +1,6 @@
 //! Named tensors in safetensors files: one file, shards with an index, or bytes inside the binary.
 //!
-//! Headers are read when a checkpoint is opened, tensors one by one when they are asked for, from a memory map: a model
+//! Headers are read when a checkpoint is opened, tensors one by one on demand, from a memory map: a model
 //! larger than memory can be opened.
 
 use crate::CheckpointError;
@@ -16,7 +16,7 @@ const PREFIX: u64 = 8;
 /// A header beyond this is damage, not description.
 const LONGEST_HEADER: u64 = 100_000_000;
 
-/// Tensors that lie in files and are read when asked for.
+/// Tensors in files, read on demand.
 #[derive(Debug)]
 pub struct Weights {
     sources: Vec<Source>,

@@ -631,7 +631,7 @@ pub(crate) struct BenchArguments {
     pub(crate) threads: Vec<usize>,
 }
 
-/// How many positions of a sequence are asked for.
+/// Positions of a sequence whose logits are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rows {
     /// Each.

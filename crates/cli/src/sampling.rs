@@ -23,15 +23,15 @@ pub(crate) struct Resolved {
     pub(crate) seed: u64,
     /// Open tokens of a continuation.
     pub(crate) max_tokens: usize,
-    /// Whether someone asked for that many, or it is a default that may be shortened to fit the model.
+    /// Whether that many were set explicitly, or it is a default that may be shortened to fit the model.
     pub(crate) max_tokens_given: bool,
-    /// Whether someone asked for this block length, or it is the checkpoint's advice.
+    /// Whether this block length was set explicitly, or it is the checkpoint's advice.
     block_length_given: bool,
 }
 
 impl Resolved {
     /// The settings for a canvas with that many open positions. A block length that was only advised and does not
-    /// divide them is left out; one that was asked for stays, and is refused with the nearest that do.
+    /// divide them is left out; one that was set explicitly stays, and is refused with the nearest that do.
     pub(crate) fn settings_for(&self, open: usize, printer: &Printer) -> Result<Settings, Failure> {
         match self.shown.block_length {
             Some(length) if !self.block_length_given && length < open && !open.is_multiple_of(length.max(1)) => {

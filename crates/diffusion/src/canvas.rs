@@ -14,7 +14,7 @@ pub enum Kind {
     Padding,
 }
 
-/// A run of open positions that were asked for together.
+/// A run of open positions that were requested together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     /// Its positions.
@@ -185,7 +185,7 @@ impl Canvas {
         (0..self.cells.len()).filter(|p| self.cells[*p] == cell).collect()
     }
 
-    /// The spans of open positions in reading order, as they were asked for.
+    /// The spans of open positions in reading order, as they were requested.
     pub fn spans(&self) -> &[Span] {
         &self.spans
     }
@@ -214,8 +214,8 @@ impl Canvas {
         self.write(position, Cell::Committed, Cell::Noisy, Some(noise))
     }
 
-    /// Lets a position fall away because its span ended before it, whether it has a final token or not. It keeps showing
-    /// what it showed.
+    /// Lets a position fall away because its span ended before it, whether it has a final token or not. It keeps
+    /// showing what it showed.
     ///
     /// # Errors
     /// When the position is given, padding, or already closed.

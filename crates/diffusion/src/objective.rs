@@ -20,7 +20,7 @@ pub use ratio::Ratio;
 
 use crate::{ContinuousState, Time, TokenId};
 
-/// One corrupted position: what the network is asked there, and what its cost weighs.
+/// One corrupted position: its clean token, its cost and the weight of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossTerm {
     /// The position in its canvas, or in a batch its row.
@@ -33,7 +33,7 @@ pub struct LossTerm {
     pub cost: Cost,
 }
 
-/// A noisy canvas with what it is asked.
+/// A noisy canvas with its loss terms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Corrupted {
     /// What the network reads.

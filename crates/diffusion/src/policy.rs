@@ -47,7 +47,7 @@ pub trait CommitPolicy: Debug + Send + Sync {
     /// the step only.
     fn select(&self, step: &Step, proposal: &Proposal, key: Key) -> Commit;
 
-    /// How many steps to plan for a block of `open` positions where `requested` are asked for: no more than can commit
+    /// How many steps to plan for a block of `open` positions where `requested` are requested: no more than can commit
     /// something.
     fn steps(&self, open: usize, requested: usize) -> usize;
 }

@@ -30,7 +30,7 @@ const SAMPLES: usize = 4;
 /// What the yardstick is called.
 const PEOPLE: &str = "text of people";
 
-/// What all models of a comparison are asked.
+/// The settings that all models of a comparison share.
 #[derive(Debug, Clone)]
 pub struct CompareSettings {
     /// Denoising steps to try.

@@ -81,7 +81,7 @@ pub enum EvaluateError {
         /// Why not.
         reason: String,
     },
-    /// It was asked to stop.
+    /// It was cancelled.
     #[error("stopped before the end")]
     Stopped,
 }

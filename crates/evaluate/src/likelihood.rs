@@ -10,7 +10,7 @@
 //! of one canvas are stratified over 1..L, and neighbouring canvases begin at points that fill the interval evenly, so
 //! that no count is favoured by chance.
 //!
-//! A process with another bound is asked for its own ([`Process::corrupt_for_bound`]) at times that are stratified in
+//! A process with another bound has its own ([`Process::corrupt_for_bound`]) at times that are stratified in
 //! the same way, and a network with self-conditioning first for its prediction without one, which it then reads: what
 //! it says is still a function of the noisy canvas alone, so that the bound stays one.
 //!
@@ -25,7 +25,7 @@ use aquatint_diffusion::{Corrupted, Cost, Key, LossTerm, Process, TokenId};
 use aquatint_network::Denoiser;
 use std::ops::Range;
 
-/// How a model is asked for the price of a text.
+/// How the cost of a text is measured.
 #[derive(Debug, Clone, Copy)]
 pub enum Rule<'a> {
     /// By noise that it has to see through: an upper bound, estimated.
@@ -204,7 +204,7 @@ fn hide(
     hidden
 }
 
-/// How a process is asked.
+/// The noise of a process.
 struct Noise<'a> {
     process: &'a dyn Process,
     prompt: usize,

@@ -1,4 +1,4 @@
-//! One reading of a canvas at each step: what the network is given of it, and what it is asked.
+//! One reading of a canvas at each step: the network's input, and the queries.
 
 use crate::Cache;
 use crate::cache::{CacheQuery, CacheState};
@@ -35,7 +35,7 @@ pub(crate) struct Branch {
     hides_given: bool,
     /// What the network said at the last step, where it has self-conditioning.
     previous: Option<PreviousPrediction>,
-    /// Canvas positions whose logits are asked for in this step, ascending.
+    /// Canvas positions whose logits are needed in this step, ascending.
     requested: Vec<usize>,
     cache_state: CacheState,
     /// Its number in the forward pass of this step.
@@ -50,7 +50,7 @@ impl Branch {
         Self { hides_given, ..Self::default() }
     }
 
-    /// The positions that are asked for in this step.
+    /// The positions whose logits are needed in this step.
     pub(crate) fn requested(&self) -> &[usize] {
         &self.requested
     }
@@ -121,7 +121,7 @@ impl Branch {
         }
     }
 
-    /// The answer about a position, among those of the whole forward pass; `None` where it was not asked for.
+    /// The answer about a position, among those of the whole forward pass; `None` where there was no query.
     pub(crate) fn answer<'a>(&self, answers: &'a [Answer], position: usize) -> Option<&'a Answer> {
         answers.get(self.answers.start + self.requested.binary_search(&position).ok()?)
     }

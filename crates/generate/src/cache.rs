@@ -102,7 +102,7 @@ pub(crate) struct CacheQuery<'a> {
     pub(crate) visible: &'a [usize],
     pub(crate) tokens: &'a [TokenId],
     pub(crate) is_final: &'a [bool],
-    /// The current block: its number, its positions, and those of them that are asked for.
+    /// The current block: its number, its positions, and those of them whose logits are needed.
     pub(crate) block: usize,
     pub(crate) positions: &'a [usize],
     pub(crate) requested: &'a [usize],

@@ -21,7 +21,7 @@ pub struct Drift {
     pub flipped: f64,
 }
 
-/// A denoiser that reads everything as well wherever it is asked to read a part, answers by the part, and keeps count
+/// A denoiser that also runs the whole forward pass wherever it is asked for a part, answers by the part, and counts
 /// of the difference.
 pub struct Drifting<'a> {
     denoiser: &'a dyn Denoiser,
@@ -40,7 +40,7 @@ impl<'a> Drifting<'a> {
         Self { denoiser, sums: Mutex::default() }
     }
 
-    /// What was seen so far.
+    /// The measurements so far.
     pub fn drift(&self) -> Drift {
         let sums = *self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         let rows = sums.rows.max(1) as f64;

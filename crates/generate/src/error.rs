@@ -42,7 +42,7 @@ pub enum GenerateError {
         /// The limits.
         limits: Limits,
     },
-    /// The network answered something else than it was asked.
+    /// The network's answer does not match the query.
     #[error("the network did not answer what it was asked about position {position}")]
     OtherAnswer {
         /// The position.

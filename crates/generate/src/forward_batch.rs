@@ -20,7 +20,7 @@ pub(crate) struct SequenceInput<'a> {
     pub(crate) time: f64,
     /// `[L, V]`: what the network said at the last step; `None` at the first one.
     pub(crate) self_conditioning: Option<&'a [f32]>,
-    /// Rows that are asked, ascending, in `0..L`.
+    /// Rows whose logits are needed, ascending, in `0..L`.
     pub(crate) requested: &'a [u32],
     /// Rows that are computed, ascending, with the KV cache of the others; `None` without a cache.
     pub(crate) rows_to_compute: Option<&'a [u32]>,
@@ -29,14 +29,14 @@ pub(crate) struct SequenceInput<'a> {
 /// The answer about one row.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// What was asked of it.
+    /// The query.
     Row(RowAnswer),
     /// All of it.
     Logits(Vec<f32>),
 }
 
 impl Answer {
-    /// The whole row, where it was asked for.
+    /// The whole row, where the query is for it.
     pub(crate) fn logits(&self) -> Option<&[f32]> {
         match self {
             Self::Logits(logits) => Some(logits),
@@ -97,7 +97,7 @@ impl ForwardBatch {
         self.kv_caches.len() - 1
     }
 
-    /// Rows asked so far.
+    /// Rows queried so far.
     pub(crate) fn requested(&self) -> usize {
         self.requested.len()
     }

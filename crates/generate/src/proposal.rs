@@ -1,4 +1,4 @@
-//! Proposing: what is asked of a row of logits, and the candidate that its answer is.
+//! Proposals: the query for a row of logits, and the candidate from its answer.
 
 use crate::GenerateError;
 use crate::model::Model;
@@ -45,7 +45,7 @@ impl Proposer {
         }
     }
 
-    /// What is asked of the row of an open position.
+    /// The query for the row of an open position.
     pub(crate) fn ask(&self, canvas: &Canvas, position: usize, planned: &PlannedStep, model: &Model<'_>) -> Ask<'_> {
         let shown = canvas.tokens()[position];
         let draw = RowDraw {

@@ -1,4 +1,4 @@
-//! What is asked for and what comes back.
+//! Requests and their outcomes.
 
 use crate::{FinishReason, Settings, Statistics};
 use aquatint_diffusion::{Canvas, Kind, TokenId};

@@ -120,7 +120,7 @@ impl RequestState {
         }
     }
 
-    /// What is asked of the rows that were added, in their order.
+    /// The queries for the rows that were added, in their order.
     pub(crate) fn asks<'s>(&'s self, model: &'s Model<'s>) -> impl Iterator<Item = Ask<'s>> {
         let planned = self.planned();
         let positions = self.branches.iter().flat_map(|branch| branch.requested().iter().copied());

@@ -5,7 +5,7 @@ use aquatint_diffusion::{Canvas, Kind, Layout, TokenId};
 use aquatint_network::NetworkSpec;
 
 /// The positions that the network reads, ascending: all but padding, what fell away behind an end token, and an end
-/// token that has text after it, which no network has seen in the middle of a text.
+/// token that has text after it, which is in the middle of no training text.
 pub(crate) fn visible(canvas: &Canvas, end: Option<TokenId>) -> Vec<usize> {
     let mut counts: Vec<usize> = (0..canvas.len())
         .filter(|position| canvas.kind(*position) != Some(Kind::Padding) && !canvas.is_closed(*position))

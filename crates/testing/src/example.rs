@@ -26,7 +26,7 @@ pub struct Example {
     pub times: Option<Vec<f32>>,
     /// `[T, V]`: the last prediction.
     pub self_conditioning: Option<Vec<f32>>,
-    /// What is asked.
+    /// The rows with a loss.
     pub rows: Vec<LossRow>,
 }
 
@@ -112,7 +112,7 @@ impl Example {
         example
     }
 
-    /// Sequences of these lengths; about half of the rows are masked and asked for.
+    /// Sequences of these lengths; about half of the rows are masked and have a loss.
     fn laid_out(spec: NetworkSpec, lengths: &[usize], documents: &[u32]) -> Self {
         let mut draws = Key::new(7).at(0, 0);
         let ids = spec.vocabulary_size as u64 - 1;

@@ -98,7 +98,7 @@ pub struct StepFigures {
     pub learning_rate: f64,
     /// Tokens (masked or not) per second.
     pub tokens_per_second: f64,
-    /// Tokens seen since the run's first step.
+    /// Tokens trained on since the run's first step.
     pub tokens: u64,
     /// Epochs of the recipe's texts since the run's first step; `None` where the objective brings its own canvases.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,7 +114,7 @@ pub struct StepFigures {
 pub enum Ending {
     /// All its steps were taken.
     Complete,
-    /// It was asked to stop.
+    /// It was cancelled.
     Interrupted,
     /// `run.max_minutes` are over.
     TimeUp,
@@ -127,7 +127,7 @@ pub struct Summary {
     pub ending: Ending,
     /// Steps taken.
     pub step: u64,
-    /// Tokens seen.
+    /// Tokens trained on.
     pub tokens: u64,
     /// Seconds of training over all its processes.
     pub seconds: f64,

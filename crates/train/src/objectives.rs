@@ -13,15 +13,15 @@ use crate::recipe::Resolved;
 
 /// An objective that a recipe can ask for.
 pub(crate) struct Registered {
-    /// Whether a recipe asks for it.
+    /// Whether a recipe names it.
     pub(crate) is_requested: fn(&Resolved) -> bool,
-    /// What a recipe that asks for it has to say besides.
+    /// What a recipe that names it needs besides.
     pub(crate) check: fn(&Resolved) -> Result<(), RecipeError>,
     /// Makes it.
     pub(crate) begin: fn(&mut Setting<'_>) -> Result<Box<dyn Objective>, TrainError>,
 }
 
-/// The first that a recipe asks for is the one that it gets; every recipe asks for the last.
+/// The first that matches a recipe is used; the last matches every recipe.
 const REGISTRY: [Registered; 3] = [distillation::REGISTERED, causal::REGISTERED, bound::REGISTERED];
 
 /// The objective of a recipe.

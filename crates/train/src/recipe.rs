@@ -103,7 +103,7 @@ pub struct SourceRecipe {
     /// Keep only rows whose fields have these values, for example `where = { lang = "en" }`.
     #[serde(default, rename = "where", skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub filter: std::collections::BTreeMap<String, String>,
-    /// How many times the source is seen in one epoch.
+    /// How many times the source is repeated in one epoch.
     #[serde(default = "defaults::repeat")]
     pub repeat: u32,
 }

@@ -1,7 +1,8 @@
 //! The loop: step after step, and every so often a look at held-out text, a sample, a save, a line of figures.
 //!
 //! Step `k` is a function of the weights and moments before it, the recipe and `k` alone: order, times and masks come
-//! from counters and not from a generator's state. So a run that is saved and resumed takes the same steps, bit for bit.
+//! from counters and not from a generator's state. So a run that is saved and resumed takes the same steps, bit for
+//! bit.
 
 mod collective;
 mod run_log;
@@ -28,7 +29,7 @@ use step::StepSettings;
 /// So many gradients in a row that are not finite end a run.
 const HOPELESS: u64 = 20;
 
-/// Takes the steps of a recipe that are left. `stop` is looked at between two steps; a run that is asked to stop is
+/// Takes the steps of a recipe that are left. `stop` is read between two steps; a run that is to stop is
 /// saved first.
 ///
 /// # Errors

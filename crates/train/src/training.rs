@@ -17,7 +17,7 @@ use aquatint_vocabulary::Vocabulary;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// A run that is never asked to stop.
+/// A run that is never stopped.
 static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// A run as it is to be taken. [`train`](crate::train) is the short form for most.
@@ -58,7 +58,7 @@ impl<'a> Training<'a> {
         Self { ranks, ..self }
     }
 
-    /// Looked at between two steps; a run that is asked to stop is saved first. A rank that is asked stops all.
+    /// Looked at between two steps; a run that is to stop is saved first. One rank stops all.
     #[must_use]
     pub fn stop(self, stop: &'a AtomicBool) -> Self {
         Self { stop, ..self }

@@ -13,7 +13,7 @@ use minijinja::{Environment, Error, ErrorKind, context};
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Who speaks: `system`, `user`, `assistant`, or what else the template knows.
+    /// The speaker: `system`, `user`, `assistant`, or what else the template knows.
     pub role: String,
     /// What is said.
     pub content: String,

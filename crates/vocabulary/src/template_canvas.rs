@@ -54,7 +54,7 @@ impl Template {
     /// Lays this template out as a canvas: given tokens, and open positions that hold the mask token.
     ///
     /// # Errors
-    /// When the vocabulary has no mask token or cannot encode the text, or when the template asks for a picture or a
+    /// When the vocabulary has no mask token or cannot encode the text, or when the template has a picture or a
     /// sound.
     pub fn lay_out(&self, vocabulary: &Vocabulary) -> Result<TemplateCanvas, TemplateCanvasError> {
         let mask = vocabulary.required(Role::Mask)?;

@@ -4,13 +4,13 @@ use super::Precision;
 use crate::Hint;
 use aquatint_compute::GpuError;
 
-/// Why a [`Runtime`](super::Runtime) cannot be, or cannot do what it is asked.
+/// Why a [`Runtime`](super::Runtime) cannot be, or cannot do what was requested.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
     /// No thread is to compute.
     #[error("`threads` is 0; allowed: 1 or more")]
     Threads,
-    /// 64 bits are asked of a device that has only 32.
+    /// 64 bits were requested of a device that has only 32.
     #[error("`precision` is f64; allowed on the device `{device}`: f32, bf16, int8, int4")]
     Wide {
         /// The device.

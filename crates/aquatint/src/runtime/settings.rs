@@ -1,4 +1,4 @@
-//! What can be asked of the place where a model computes.
+//! Settings of the device.
 
 use aquatint_train::Launch;
 use aquatint_train::recipe::Resolved;
@@ -89,7 +89,7 @@ impl fmt::Display for Precision {
     }
 }
 
-/// What is asked of a [`Runtime`](super::Runtime). By default it finds everything out itself.
+/// The settings of a [`Runtime`](super::Runtime). By default it finds everything out itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct RuntimeSettings {
     /// Where to compute.
@@ -111,7 +111,8 @@ impl RuntimeSettings {
         Ok(Self { device: recipe.run.device.parse()?, threads: recipe.run.threads, ..Self::default() })
     }
 
-    /// What one rank takes of its machine: the GPU of its local number where a GPU is used, or its share of the processors.
+    /// What one rank takes of its machine: the GPU of its local number where a GPU is used, or its share of the
+    /// processors.
     #[must_use]
     pub fn for_rank(mut self, launch: &Launch) -> Self {
         let own = launch.local_rank;

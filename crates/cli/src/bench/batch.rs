@@ -20,7 +20,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// `sequences` of `length` positions each, `requested` of them asked for, spread evenly over the sequence.
+    /// `sequences` of `length` positions each, `requested` of them with logits, spread evenly over the sequence.
     pub(crate) fn new(
         spec: &NetworkSpec,
         sequences: usize,

@@ -42,7 +42,7 @@ pub(crate) struct Ready {
     pub(crate) denoiser: Box<dyn Denoiser>,
     /// Time from nothing to the network; drawing random weights is left out.
     pub(crate) start_up: Duration,
-    /// The time of each operation, where it is asked for.
+    /// The time of each operation, where it is requested.
     pub(crate) clock: Option<Clock>,
 }
 

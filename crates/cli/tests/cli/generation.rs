@@ -98,7 +98,7 @@ fn defaults_come_from_the_checkpoint_and_flags_win() {
     };
     assert_eq!((&of(&[])["settings"]["policy"], &of(&[])["forward_passes"]), (&"random".into(), &3.into()));
     assert_eq!(of(&["--steps", "2", "--policy", "margin"])["settings"]["policy"], "margin");
-    // A block length that is only advised gives way; one that is asked for is insisted on.
+    // A block length that is only advised gives way; one that is set explicitly stays.
     config["block_length"] = 4.into();
     std::fs::write(&path, config.to_string()).unwrap();
     assert_eq!(of(&[])["forward_passes"], 3);

@@ -57,7 +57,7 @@ pub(crate) fn piped(arguments: &[&str], input: &[u8]) -> ProgramOutput {
     child.wait_with_output().expect("the program ends").into()
 }
 
-/// A folder for these tests, empty when the first test asks for it.
+/// A folder for these tests, emptied on first use.
 pub(crate) fn room(name: &str) -> PathBuf {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     let root = ROOT.get_or_init(|| {

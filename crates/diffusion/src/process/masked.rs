@@ -63,7 +63,7 @@ impl Masked {
         Corrupted { tokens, points: None, terms, noise, constant: 0.0 }
     }
 
-    /// Hides each open position with the probability that the time asks for.
+    /// Hides each open position with the probability of the time.
     fn hide_at(&self, clean: &[TokenId], open: &[bool], alpha: f64, weight: f64, draws: &mut Draws) -> Corrupted {
         let noise = 1.0 - alpha;
         let hidden: Vec<usize> = open_positions(clean.len(), open).filter(|_| draws.uniform() < noise).collect();

@@ -6,7 +6,7 @@ fn at(t: f64) -> Time {
     Time::new(t).unwrap()
 }
 
-/// A density that has seen a cost of this course.
+/// A density that has observed a cost of this shape.
 fn observed(cost: impl Fn(f64) -> f64) -> TimeDensity {
     let mut density = TimeDensity::new();
     for _ in 0..3 {

@@ -29,7 +29,7 @@ pub struct Measured {
     pub parameters: usize,
     /// The text.
     pub data: String,
-    /// Canvases of it that were asked for.
+    /// Canvases of it that were requested.
     pub canvases: usize,
     /// Noisy versions drawn of each canvas.
     pub times: usize,

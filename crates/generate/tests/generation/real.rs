@@ -110,7 +110,7 @@ fn an_exact_cache_changes_nothing_but_the_work() {
     }
 }
 
-/// A watched field is the field: nothing that the loop asks a denoiser for gets lost in the watcher.
+/// A watched field is the field: the watcher delegates every method that the loop calls.
 #[test]
 fn watching_a_gaussian_field_changes_no_token() {
     let spec = small(|spec| {

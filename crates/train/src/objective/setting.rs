@@ -31,7 +31,7 @@ pub struct Setting<'a> {
 }
 
 impl Setting<'_> {
-    /// The texts that the recipe names, packed when they are first asked for. An objective that never asks needs none.
+    /// The texts that the recipe names, packed on first use. An objective that never uses them needs none.
     ///
     /// # Errors
     /// When there are none, or too few for one step.

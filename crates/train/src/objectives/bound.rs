@@ -52,7 +52,7 @@ struct Counted {
     density: Vec<Option<u64>>,
 }
 
-/// What one pass asks.
+/// The loss terms of one pass.
 #[derive(Debug, Clone)]
 struct Noisy {
     /// With the weights that the gradient gets.
@@ -85,7 +85,7 @@ impl Bound {
         times.into_iter().map(Time::value).collect()
     }
 
-    /// Hides what a pass asks for.
+    /// Corrupts the canvases of a pass.
     fn corrupt_pass(&self, pass: &Pass<'_>) -> Noisy {
         let (rows, recipe, process) = (pass.rows, &self.diffusion.recipe, self.diffusion.process.as_ref());
         let mut batch = NoisyBatch::new(rows);

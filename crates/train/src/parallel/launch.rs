@@ -41,7 +41,7 @@ pub enum LaunchError {
     Missing {
         /// Which is needed.
         missing: &'static str,
-        /// Which asks for it.
+        /// The variable that requires it.
         there: &'static str,
     },
 }

@@ -122,7 +122,7 @@ impl Recipe {
     }
 
     /// As [`Recipe::resolve`], for an objective that is given as a value ([`crate::Training::objective`]) and may bring
-    /// its own canvases: nothing is asked of `data.train` and `data.valid`, nor for the recipe's own objective.
+    /// its own canvases: `data.train` and `data.valid` may be missing, nor for the recipe's own objective.
     ///
     /// # Errors
     /// When a value makes no sense, by itself or beside the others.

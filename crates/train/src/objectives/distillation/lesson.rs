@@ -25,7 +25,7 @@ pub(super) struct Teacher<'a> {
     pub(super) prompt: usize,
 }
 
-/// What a student is asked, and what its teacher predicts there.
+/// The rows of a student, and what its teacher predicts there.
 pub(super) struct Lesson {
     pub(super) noisy: NoisyBatch,
     /// Of each requested row, `V` probabilities, as the student's own softmax should be.
@@ -40,12 +40,12 @@ struct Walk {
     canvas: Canvas,
     steps: [PlannedStep; 2],
     draws: Draws,
-    /// The positions of the part that are asked.
+    /// The positions of the part with a loss term.
     open: Vec<usize>,
 }
 
 impl Teacher<'_> {
-    /// What the canvases of a pass are asked.
+    /// The lesson of the canvases of a pass.
     pub(super) fn lesson(&self, pass: &Pass<'_>) -> Result<Lesson, TrainError> {
         let (rows, process) = (pass.rows, self.process);
         let values = self.network.word_vectors()?.unwrap_or_default();
