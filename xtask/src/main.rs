@@ -1,4 +1,4 @@
-//! Tasks of the project that are no part of the program: `cargo xtask tidy` checks what the compiler cannot.
+//! Project tasks: `cargo xtask tidy` checks what the compiler and the tests cannot.
 //!
 //! This crate may print and exit, like the program itself; nothing that is shipped depends on it.
 #![forbid(unsafe_code)]
@@ -13,8 +13,8 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask tidy [--reading]
 
-tidy        every rule of the house that no test can see; see xtask/src/tidy/
---reading   only the rules that read files; leaves out those that run commands";
+tidy        check all rules of xtask/src/tidy/
+--reading   only the rules that read files, not those that run commands";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

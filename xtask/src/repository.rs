@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Folders that hold nothing of ours: what was built, what was trained.
 const NOT_OURS: [&str; 3] = ["target", "runs", "node_modules"];
 
-/// Everything a rule may look at.
+/// Everything that a rule reads.
 #[derive(Debug, Default)]
 pub(crate) struct Repository {
     pub(crate) root: PathBuf,

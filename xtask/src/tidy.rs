@@ -1,5 +1,4 @@
-//! The rules of the house that no test of a crate can see. One file a rule, each with a test that it fails where it
-//! should.
+//! Rules that no test of a crate can check. One file per rule, each with a test that the rule fails where it should.
 
 mod arrows;
 mod commands;
@@ -17,7 +16,7 @@ mod words;
 use crate::repository::Repository;
 use std::time::Instant;
 
-/// What is wrong, each with its place.
+/// Violations, each with its place.
 type Findings = Vec<String>;
 
 /// A rule and its name, by which ARCHITECTURE.md cites it.

@@ -7,7 +7,7 @@
 //! | `console long` | takes minutes: a `train` command is run with `--dry-run`, any other must stand in `.ci/run` |
 //! | `console elsewhere` | needs what is not in the repository: a `train` command is run with `--dry-run`, of any other the program must know the command and its flags |
 //!
-//! What was printed is not compared: the last digits of a belief differ between processors, and then so may a story.
+//! The output is not compared: the last digits of a prediction differ between processors, and then the text may, too.
 //! An example is run as its header says behind "Run with:".
 
 use super::{Findings, place};

@@ -1,4 +1,4 @@
-//! `unsafe` stands in the kernels of `compute` and at one place of `files`, and the compiler is told so everywhere else.
+//! `unsafe` is only in the kernels of `compute` and at one place of `files`; every other crate forbids it.
 
 use super::{Findings, place};
 use crate::repository::Repository;
