@@ -4,7 +4,7 @@ use aquatint_checkpoint::{
     Checkpoint, CheckpointError, Description, GenerationDefaults, Quantisation, QuantisePlan, Scheme, Storage, Tensor,
     builtin, save, save_quantised,
 };
-use aquatint_compute::{Bits, Cpu, Device, Quantised};
+use aquatint_compute::{Bits, Cpu, Memory, Quantised};
 use aquatint_network::{
     AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, Network, NetworkSpec, NormSpec, TensorData,
 };

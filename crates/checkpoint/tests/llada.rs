@@ -1,7 +1,7 @@
 //! LLaDA's folders against what its own code makes of them (golden/llada/README.md): logits, words, conversations.
 
 use aquatint_checkpoint::{Checkpoint, QuantisePlan, Storage, Tensor, save, save_quantised};
-use aquatint_compute::{Bits, Cpu, CpuPath, Cuda, Device, Visibility, WeightFormat};
+use aquatint_compute::{Bits, Cpu, CpuPath, Cuda, Device, Memory, Visibility, WeightFormat};
 use aquatint_network::{Denoiser, NetworkInput, TensorData, WholeRows};
 use aquatint_testing::{Comparison, Golden};
 use aquatint_vocabulary::{Message, Role};

@@ -1,8 +1,10 @@
 //! Devices and the closed set of fused operations on which every network here runs.
 //!
-//! Everything is a row-major matrix in a flat [`Device::Buffer`]. A ragged batch of sequences is laid out row after
+//! Everything is a row-major matrix in a flat [`Memory::Buffer`]. A ragged batch of sequences is laid out row after
 //! row with no padding; what sees what is told by [`Visibility`], so no operation knows about batches or masks.
 
+#[cfg(test)]
+mod agreement;
 mod cpu;
 mod cuda;
 mod device;
@@ -14,11 +16,18 @@ mod tape;
 mod visibility;
 
 pub use cpu::{Arithmetic, Buffer, Cpu, CpuPath, ParseNameError, Precision, Prepared, peak};
-pub use cuda::{CompileError, Cuda, GpuBuffer, GpuError, GpuFacts, GpuMatrix};
-pub use device::{AdamW, AttentionShape, Device, DeviceError, Element, LinearShape, ReadRow, RopeShape};
+pub use cuda::{CompileError, Cuda, GpuBuffer, GpuError, GpuFacts, GpuIndices, GpuMatrix, GpuVisibility};
+pub use device::{
+    AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionRows, AttentionShape, BackwardInput,
+    BackwardWeight, Columns, CostKind, DType, Device, DeviceError, DrawnRow, Element, Elementwise, Evidence, Head,
+    HeadNormGradients, HeadNorms, Linear, LinearOperands, LinearShape, LogitRows, Logits, Loss, LossGradients,
+    LossRows, Memory, Modulation, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands, RatioCost, ReadRow,
+    RmsNorm, RmsNormBackward, Rope, RopeShape, RowCost, RowDraw, RowSummary, Rows, Sampling, ShiftScale,
+    SwigluOperands, Targets, TokenVectors, WriteRows,
+};
 pub use format::WeightFormat;
 pub use parameters::{Gradients, Parameters, WeightId};
 pub use quantised::{Bits, Quantised, QuantisedError};
-pub use summary::{RowSummary, softmax_row, summarise};
-pub use tape::{Tape, Targets, Value};
+pub use summary::{LogitsSummary, draw_row, softmax_row, summarise, summarise_row};
+pub use tape::{LogitHead, Tape, Value};
 pub use visibility::{Visibility, VisibilityError};

@@ -6,9 +6,11 @@
 //! to the parts. Nobody outside sees stacks: names, optimisers and files know parameters only.
 //!
 //! When nothing is learned, products read a weight as the device prepared it, once. Where nothing ever will be, the
-//! prepared form is all that there is of a weight: see [`Parameters::keep`].
+//! prepared form is all that there is of a weight: see [`Parameters::keep`]. A parameter that is not trainable has no
+//! gradient, and a weight all of whose parts are such is multiplied in its prepared form in learning too, forward and back
+//! to its input.
 
-use crate::{Device, DeviceError, LinearShape, Quantised, WeightFormat};
+use crate::{BackwardWeight, Device, DeviceError, HeadNorms, LinearShape, Part, Quantised, WeightFormat};
 use std::sync::OnceLock;
 
 /// Which weight of a [`Parameters`] an operation reads.
@@ -31,20 +33,46 @@ pub struct Parameters<D: Device> {
     values: Vec<D::Buffer>,
     /// Rows and columns of each.
     shapes: Vec<(usize, usize)>,
+    trainable: Vec<bool>,
     weights: Vec<Weight<D>>,
 }
 
 impl<D: Device> Parameters<D> {
     /// No parameters yet.
     pub fn new(device: D) -> Self {
-        Self { device, values: Vec::new(), shapes: Vec::new(), weights: Vec::new() }
+        Self { device, values: Vec::new(), shapes: Vec::new(), trainable: Vec::new(), weights: Vec::new() }
     }
 
     /// Adds a parameter of `rows × columns` values and returns its index.
     pub fn add(&mut self, rows: usize, columns: usize, value: D::Buffer) -> usize {
         self.values.push(value);
         self.shapes.push((rows, columns));
+        self.trainable.push(true);
         self.values.len() - 1
+    }
+
+    /// Says whether a parameter is learnt; all are where nothing is said. Gradients are made for those that are when they
+    /// are made.
+    pub fn set_trainable(&mut self, index: usize, trainable: bool) {
+        self.trainable[index] = trainable;
+    }
+
+    /// Whether a parameter is learnt.
+    pub fn is_trainable(&self, index: usize) -> bool {
+        self.trainable[index]
+    }
+
+    /// Whether any part of a weight is learnt.
+    pub fn trains(&self, id: WeightId) -> bool {
+        self.weights[id.0].parts.iter().any(|&part| self.trainable[part])
+    }
+
+    /// The norms of query and key heads.
+    pub(crate) fn head_norms(
+        &self,
+        ids: Option<(WeightId, WeightId)>,
+    ) -> Result<Option<HeadNorms<'_, D::Buffer>>, DeviceError> {
+        ids.map(|(query, key)| Ok(HeadNorms { query: self.get(query)?, key: self.get(key)? })).transpose()
     }
 
     /// Declares the weight that operations read: these parameters, which have equally many columns, stacked by rows.
@@ -84,12 +112,23 @@ impl<D: Device> Parameters<D> {
         (weight.rows, weight.parts.first().map_or(0, |&part| self.shapes[part].1))
     }
 
+    /// The one parameter of a weight, if it is learnt.
+    fn alone(&self, id: WeightId) -> Option<usize> {
+        match self.weights[id.0].parts[..] {
+            [part] if self.trainable[part] => Some(part),
+            _ => None,
+        }
+    }
+
     /// The parameters that a weight stacks.
     pub fn parts(&self, id: WeightId) -> &[usize] {
         &self.weights[id.0].parts
     }
 
     /// Prepares a weight from real numbers that need not be kept.
+    ///
+    /// # Errors
+    /// When the format cannot hold the weight, or the device lacks the memory.
     pub fn keep(&self, id: WeightId, values: &D::Buffer, format: WeightFormat) -> Result<(), DeviceError> {
         let prepared = self.device.prepare(self.shape(id), values, format)?;
         self.weights[id.0].prepared.get_or_init(|| prepared);
@@ -97,13 +136,19 @@ impl<D: Device> Parameters<D> {
     }
 
     /// Prepares a weight from integers that need not be kept.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn keep_quantised(&self, id: WeightId, matrix: Quantised) -> Result<(), DeviceError> {
         let prepared = self.device.prepare_quantised(matrix)?;
         self.weights[id.0].prepared.get_or_init(|| prepared);
         Ok(())
     }
 
-    /// A weight as products read it that nobody learns from.
+    /// A weight as products read it that do not learn it.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn prepared(&self, id: WeightId) -> Result<&D::Prepared, DeviceError> {
         let weight = &self.weights[id.0];
         if let Some(prepared) = weight.prepared.get() {
@@ -115,6 +160,9 @@ impl<D: Device> Parameters<D> {
     }
 
     /// The values of a weight.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn get(&self, id: WeightId) -> Result<&D::Buffer, DeviceError> {
         let weight = &self.weights[id.0];
         if let [part] = weight.parts[..] {
@@ -124,20 +172,19 @@ impl<D: Device> Parameters<D> {
             return Ok(stacked);
         }
         let (rows, columns) = self.shape(id);
-        let mut stacked = self.device.zeros(rows * columns)?;
+        let mut stacked = self.device.uninitialised(rows * columns)?;
         let mut start = 0;
         for &part in &weight.parts {
-            let end = start + self.shapes[part].0 as u32;
-            let ids: Vec<u32> = (start..end).collect();
-            self.device.scatter_add(columns, &self.values[part], &ids, &mut stacked);
-            start = end;
+            let len = self.shapes[part].0 * columns;
+            self.device.copy(Part { buffer: &self.values[part], first: 0, len }, &mut stacked, start);
+            start += len;
         }
         // Another thread may have been faster: both made the same.
         Ok(weight.stacked.get_or_init(|| stacked))
     }
 }
 
-/// Gradients of all parameters, each of its parameter's length.
+/// Gradients of all parameters, each of its parameter's length; of length 0 where the parameter is not trainable.
 #[derive(Debug)]
 pub struct Gradients<D: Device> {
     device: D,
@@ -146,9 +193,13 @@ pub struct Gradients<D: Device> {
 
 impl<D: Device> Gradients<D> {
     /// Gradients of zero.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn zeros(parameters: &Parameters<D>) -> Result<Self, DeviceError> {
         let device = parameters.device.clone();
-        let buffers = parameters.shapes.iter().map(|(rows, columns)| device.zeros(rows * columns));
+        let lengths = parameters.shapes.iter().zip(&parameters.trainable);
+        let buffers = lengths.map(|(&(rows, columns), &learnt)| device.zeros(if learnt { rows * columns } else { 0 }));
         let buffers = buffers.collect::<Result<_, _>>()?;
         Ok(Self { device, buffers })
     }
@@ -175,68 +226,93 @@ impl<D: Device> Gradients<D> {
         self.buffers.iter().map(|buffer| self.device.sum_of_squares(buffer)).sum::<f64>().sqrt()
     }
 
-    /// Hands `add` a buffer of the weight's whole shape to accumulate into, and each part its share of the result.
+    /// Hands `add` a buffer of the weight's whole shape to accumulate into, and each part its share of the result; nothing
+    /// happens where no part is learnt.
     pub(crate) fn accumulate(
         &mut self,
         parameters: &Parameters<D>,
         id: WeightId,
         add: impl FnOnce(&D, &mut D::Buffer),
     ) -> Result<(), DeviceError> {
-        let device = &self.device;
-        let parts = &parameters.weights[id.0].parts;
-        if let [part] = parts[..] {
-            add(device, &mut self.buffers[part]);
+        if !parameters.trains(id) {
             return Ok(());
         }
-        let (rows, columns) = parameters.shape(id);
-        let mut whole = device.zeros(rows * columns)?;
-        add(device, &mut whole);
-        let mut start = 0;
-        for &part in parts {
-            let length = parameters.shapes[part].0 as u32;
-            let ids: Vec<u32> = (start..start + length).collect();
-            let mut share = device.uninitialised(ids.len() * columns)?;
-            device.gather(columns, &whole, &ids, &mut share);
-            device.scale_add(1.0, &share, 1.0, &mut self.buffers[part]);
-            start += length;
-        }
-        Ok(())
+        let mut whole = self.lend(parameters, id)?;
+        add(&self.device, &mut whole);
+        self.take_back(parameters, id, whole)
+    }
+
+    /// The same for two different weights at once, of which one may be learnt and the other not.
+    pub(crate) fn accumulate_pair(
+        &mut self,
+        parameters: &Parameters<D>,
+        (a, b): (WeightId, WeightId),
+        add: impl FnOnce(&D, &mut D::Buffer, &mut D::Buffer),
+    ) -> Result<(), DeviceError> {
+        let (mut first, mut second) = (self.lend(parameters, a)?, self.lend(parameters, b)?);
+        add(&self.device, &mut first, &mut second);
+        self.take_back(parameters, a, first)?;
+        self.take_back(parameters, b, second)
     }
 
     /// Gradient of a product with a weight, and of its bias.
     pub(crate) fn accumulate_linear(
         &mut self,
         parameters: &Parameters<D>,
-        shape: LinearShape,
         (id, bias): (WeightId, Option<WeightId>),
-        d_out: &D::Buffer,
-        x: &D::Buffer,
+        operands: BackwardWeight<'_, D::Buffer>,
     ) -> Result<(), DeviceError> {
-        let Some(bias) = bias else {
-            return self.accumulate(parameters, id, |device, d_w| {
-                device.linear_backward_weight(shape, d_out, x, d_w, None);
-            });
-        };
-        if parameters.parts(id).len() == 1 && parameters.parts(bias).len() == 1 {
-            let [d_w, d_bias] = self.pair(parameters, id, bias);
-            parameters.device.linear_backward_weight(shape, d_out, x, d_w, Some(d_bias));
-            return Ok(());
+        match (parameters.trains(id), bias.filter(|bias| parameters.trains(*bias))) {
+            (_, None) => self.accumulate(parameters, id, |device, d_weight| {
+                device.linear_backward_weight(operands, d_weight, None);
+            }),
+            (true, Some(bias)) => self.accumulate_pair(parameters, (id, bias), |device, d_weight, d_bias| {
+                device.linear_backward_weight(operands, d_weight, Some(d_bias));
+            }),
+            (false, Some(bias)) => {
+                // A product without inputs: the bias alone.
+                let shape = LinearShape { inputs: 0, ..operands.shape };
+                let mut nothing = self.device.zeros(0)?;
+                self.accumulate(parameters, bias, |device, d_bias| {
+                    let operands = BackwardWeight { shape, ..operands };
+                    device.linear_backward_weight(operands, &mut nothing, Some(d_bias));
+                })
+            }
         }
-        let mut d_bias = parameters.device.zeros(shape.outputs)?;
-        self.accumulate(parameters, id, |device, d_w| {
-            device.linear_backward_weight(shape, d_out, x, d_w, Some(&mut d_bias));
-        })?;
-        self.accumulate(parameters, bias, |device, whole| device.scale_add(1.0, &d_bias, 1.0, whole))
     }
 
-    /// The gradients of two different weights that are no stacks.
-    pub(crate) fn pair(&mut self, parameters: &Parameters<D>, a: WeightId, b: WeightId) -> [&mut D::Buffer; 2] {
-        let part = |id: WeightId| match parameters.weights[id.0].parts[..] {
-            [part] => part,
-            _ => unreachable!("head norms, and biases that are accumulated with their matrix, are no stacks"),
-        };
-        self.buffers
-            .get_disjoint_mut([part(a), part(b)])
-            .expect("a weight, its bias and the two head norms are distinct")
+    /// The gradient of a weight, to be added to and brought back: that of its one parameter, or zeros for several and for
+    /// one that is not learnt.
+    pub(crate) fn lend(&mut self, parameters: &Parameters<D>, id: WeightId) -> Result<D::Buffer, DeviceError> {
+        if let Some(part) = parameters.alone(id) {
+            return Ok(std::mem::replace(&mut self.buffers[part], self.device.zeros(0)?));
+        }
+        let (rows, columns) = parameters.shape(id);
+        self.device.zeros(rows * columns)
+    }
+
+    /// Takes back what was lent; each of several parts gets its share.
+    pub(crate) fn take_back(
+        &mut self,
+        parameters: &Parameters<D>,
+        id: WeightId,
+        whole: D::Buffer,
+    ) -> Result<(), DeviceError> {
+        if let Some(part) = parameters.alone(id) {
+            self.buffers[part] = whole;
+            return Ok(());
+        }
+        let (_, columns) = parameters.shape(id);
+        let mut first = 0;
+        for &part in parameters.parts(id) {
+            let len = parameters.shapes[part].0 * columns;
+            if parameters.trainable[part] {
+                let mut share = self.device.uninitialised(len)?;
+                self.device.copy(Part { buffer: &whole, first, len }, &mut share, 0);
+                self.device.scale_add(1.0, &share, 1.0, &mut self.buffers[part]);
+            }
+            first += len;
+        }
+        Ok(())
     }
 }

@@ -357,9 +357,9 @@ mod tests {
             let place = place.index(values.len());
             values[place] = bad;
             let error = Quantised::of(&values, shape, Bits::Eight, group).unwrap_err();
-            let told = matches!(error, QuantisedError::Weight { index, value }
+            let named = matches!(error, QuantisedError::Weight { index, value }
                 if index == place && value.to_bits() == bad.to_bits());
-            prop_assert!(told, "{error}");
+            prop_assert!(named, "{error}");
         }
     }
 

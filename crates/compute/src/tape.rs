@@ -11,9 +11,12 @@
 
 mod backward;
 
-pub use backward::Targets;
+pub use backward::LogitHead;
 
-use crate::{AttentionShape, Device, DeviceError, LinearShape, Parameters, RopeShape, Visibility, WeightId};
+use crate::{
+    AttentionOperands, AttentionRows, AttentionShape, BackwardInput, Device, DeviceError, LinearOperands, LinearShape,
+    Modulation, Parameters, PreparedOperands, RmsNorm, Rope, RopeShape, ShiftScale, SwigluOperands, WeightId,
+};
 use std::rc::Rc;
 
 /// A row-major matrix on the device.
@@ -54,7 +57,7 @@ type Segment<'p, D> = Rc<dyn Fn(&mut Tape<'p, D>, &[Value<D>]) -> Result<Value<D
 enum Record<'p, D: Device> {
     Gather {
         table: WeightId,
-        ids: &'p [u32],
+        ids: &'p D::Indices,
         out: usize,
     },
     Mixture {
@@ -65,7 +68,7 @@ enum Record<'p, D: Device> {
     },
     Rows {
         x: usize,
-        ids: &'p [u32],
+        ids: &'p D::Indices,
         rows: usize,
         columns: usize,
         out: usize,
@@ -86,14 +89,14 @@ enum Record<'p, D: Device> {
     },
     Rope {
         shape: RopeShape,
-        positions: &'p [u32],
+        positions: &'p D::Indices,
         packed: Value<D>,
         norms: Option<(WeightId, WeightId)>,
         out: usize,
     },
     Attention {
         shape: AttentionShape,
-        visibility: &'p Visibility,
+        visible: &'p D::Visible,
         packed: Value<D>,
         output: Value<D>,
         log_sum_exp: D::Buffer,
@@ -109,15 +112,15 @@ enum Record<'p, D: Device> {
     Modulate {
         x: Value<D>,
         modulation: Value<D>,
-        groups: &'p [u32],
-        offsets: (usize, usize),
+        groups: &'p D::Indices,
+        at: ShiftScale,
         out: usize,
     },
     GatedAdd {
         x: Value<D>,
         modulation: Value<D>,
-        groups: &'p [u32],
-        offset: usize,
+        groups: &'p D::Indices,
+        gate: usize,
         residual: Option<usize>,
         out: usize,
     },
@@ -162,6 +165,9 @@ impl<'p, D: Device> Tape<'p, D> {
     }
 
     /// A constant of `rows` rows.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn constant(&mut self, rows: usize, values: &[D::Element]) -> Result<Value<D>, DeviceError> {
         let columns = values.len().checked_div(rows).unwrap_or(0);
         Ok(Value { buffer: Rc::new(self.device().upload(values)?), rows, columns, slot: None })
@@ -201,31 +207,42 @@ impl<'p, D: Device> Tape<'p, D> {
     }
 
     /// Rows of a table by id: `[ids, columns]`.
-    pub fn gather(&mut self, table: WeightId, ids: &'p [u32]) -> Result<Value<D>, DeviceError> {
-        let (_, columns) = self.parameters.shape(table);
-        let mut out = self.device().uninitialised(ids.len() * columns)?;
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn gather(&mut self, table: WeightId, ids: &'p D::Indices) -> Result<Value<D>, DeviceError> {
+        let (rows, (_, columns)) = (self.device().count(ids), self.parameters.shape(table));
+        let mut out = self.device().uninitialised(rows * columns)?;
         self.device().gather(columns, self.parameters.get(table)?, ids, &mut out);
-        let out = self.value(out, ids.len(), columns, true);
+        let out = self.value(out, rows, columns, self.parameters.trains(table));
         self.note(&out, |out| Record::Gather { table, ids, out });
         Ok(out)
     }
 
     /// Mixtures of a table's rows: probabilities `[T, V]` (constant: no gradient flows to them) times table `[V, D]`.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn mixture(&mut self, table: WeightId, probabilities: Value<D>) -> Result<Value<D>, DeviceError> {
         let (outputs, inputs) = self.parameters.shape(table);
         let shape = LinearShape { rows: probabilities.rows, inputs, outputs };
         let mut out = self.device().uninitialised(shape.rows * inputs)?;
-        self.device().linear_backward_input(shape, &probabilities.buffer, self.parameters.get(table)?, false, &mut out);
-        let out = self.value(out, shape.rows, inputs, true);
+        let (d_out, weight) = (&*probabilities.buffer, self.parameters.get(table)?);
+        self.device().linear_backward_input(BackwardInput { shape, d_out, weight, accumulate: false }, &mut out);
+        let out = self.value(out, shape.rows, inputs, self.parameters.trains(table));
         self.note(&out, |out| Record::Mixture { table, shape, probabilities, out });
         Ok(out)
     }
 
     /// Chosen rows of a value.
-    pub fn rows(&mut self, x: &Value<D>, ids: &'p [u32]) -> Result<Value<D>, DeviceError> {
-        let mut out = self.device().uninitialised(ids.len() * x.columns)?;
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn rows(&mut self, x: &Value<D>, ids: &'p D::Indices) -> Result<Value<D>, DeviceError> {
+        let rows = self.device().count(ids);
+        let mut out = self.device().uninitialised(rows * x.columns)?;
         self.device().gather(x.columns, &x.buffer, ids, &mut out);
-        let out = self.value(out, ids.len(), x.columns, x.slot.is_some());
+        let out = self.value(out, rows, x.columns, x.slot.is_some());
         if let Some(slot) = x.slot {
             self.note(&out, |out| Record::Rows { x: slot, ids, rows: x.rows, columns: x.columns, out });
         }
@@ -233,28 +250,39 @@ impl<'p, D: Device> Tape<'p, D> {
     }
 
     /// `x wᵀ (+ bias)`.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn linear(&mut self, x: &Value<D>, weight: WeightId, bias: Option<WeightId>) -> Result<Value<D>, DeviceError> {
         let shape = self.linear_shape(x, weight);
         let mut out = self.device().uninitialised(x.rows * shape.outputs)?;
         self.multiply(shape, x, (weight, bias), false, &mut out)?;
-        let out = self.value(out, x.rows, shape.outputs, true);
+        let trains = self.parameters.trains(weight) || bias.is_some_and(|bias| self.parameters.trains(bias));
+        let out = self.value(out, x.rows, shape.outputs, x.slot.is_some() || trains);
         self.note(&out, |out| Record::Linear { x: x.clone(), weight, bias, shape, residual: None, out });
         Ok(out)
     }
 
     /// `residual + x wᵀ`.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn linear_add(&mut self, x: &Value<D>, weight: WeightId, residual: Value<D>) -> Result<Value<D>, DeviceError> {
         let shape = self.linear_shape(x, weight);
         let slot = residual.slot;
         let mut out = self.own(residual)?;
         self.multiply(shape, x, (weight, None), true, &mut out)?;
-        let out = self.value(out, x.rows, shape.outputs, true);
+        let differentiable = x.slot.is_some() || slot.is_some() || self.parameters.trains(weight);
+        let out = self.value(out, x.rows, shape.outputs, differentiable);
         self.note(&out, |out| Record::Linear { x: x.clone(), weight, bias: None, shape, residual: slot, out });
         Ok(out)
     }
 
     /// `silu(x gateᵀ) · (x upᵀ)`. `stacked` is the gate above what it is for, and `apart` the two on their own: one
     /// product is what a backward wants, and a fused one needs no memory for what is in between.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn linear_swiglu(
         &mut self,
         x: &Value<D>,
@@ -268,7 +296,7 @@ impl<'p, D: Device> Tape<'p, D> {
         let (gate, up) = (self.parameters.prepared(apart.0)?, self.parameters.prepared(apart.1)?);
         let (width, _) = self.parameters.shape(apart.0);
         let mut out = self.device().uninitialised(x.rows * width)?;
-        self.device().linear_swiglu(x.rows, &x.buffer, gate, up, &mut out);
+        self.device().linear_swiglu(SwigluOperands { rows: x.rows, x: &*x.buffer, gate, up }, &mut out);
         Ok(self.value(out, x.rows, width, false))
     }
 
@@ -277,7 +305,7 @@ impl<'p, D: Device> Tape<'p, D> {
         LinearShape { rows: x.rows, inputs, outputs }
     }
 
-    /// A product with a weight: as it is where a backward will read it too, else as it was prepared once.
+    /// A product with a weight: as it is where it is learnt, else as it was prepared once.
     fn multiply(
         &self,
         shape: LinearShape,
@@ -287,64 +315,74 @@ impl<'p, D: Device> Tape<'p, D> {
         out: &mut D::Buffer,
     ) -> Result<(), DeviceError> {
         let bias = bias.map(|bias| self.parameters.get(bias)).transpose()?;
-        if self.records.is_some() {
-            self.device().linear(shape, &x.buffer, self.parameters.get(weight)?, bias, accumulate, out);
+        let x = &*x.buffer;
+        if self.records.is_some() && self.parameters.trains(weight) {
+            let weight = self.parameters.get(weight)?;
+            self.device().linear(LinearOperands { shape, x, weight, bias, accumulate }, out);
         } else {
             let weight = self.parameters.prepared(weight)?;
-            self.device().linear_prepared(x.rows, &x.buffer, weight, bias, accumulate, out);
+            self.device().linear_prepared(PreparedOperands { rows: shape.rows, x, weight, bias, accumulate }, out);
         }
         Ok(())
     }
 
     /// RMS norm of each row, with a weight.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn rms_norm(&mut self, x: &Value<D>, weight: WeightId, epsilon: f64) -> Result<Value<D>, DeviceError> {
         let mut out = self.device().uninitialised(x.rows * x.columns)?;
         let mut inverse_rms = self.device().uninitialised(x.rows)?;
-        let w = self.parameters.get(weight)?;
-        self.device().rms_norm(x.columns, epsilon, &x.buffer, Some(w), &mut out, &mut inverse_rms);
-        let out = self.value(out, x.rows, x.columns, true);
+        let operands =
+            RmsNorm { columns: x.columns, epsilon, x: &*x.buffer, weight: Some(self.parameters.get(weight)?) };
+        self.device().rms_norm(operands, &mut out, &mut inverse_rms);
+        let out = self.value(out, x.rows, x.columns, x.slot.is_some() || self.parameters.trains(weight));
         self.note(&out, |out| Record::RmsNorm { x: x.clone(), weight, inverse_rms, out });
         Ok(out)
     }
 
     /// Per-head norm (where weights are given) and rotation of packed queries and keys.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn rope(
         &mut self,
         shape: RopeShape,
-        positions: &'p [u32],
+        positions: &'p D::Indices,
         packed: &Value<D>,
         norms: Option<(WeightId, WeightId)>,
     ) -> Result<Value<D>, DeviceError> {
         let mut out = self.device().uninitialised(packed.rows * packed.columns)?;
-        let weights = match norms {
-            Some((query, key)) => Some((self.parameters.get(query)?, self.parameters.get(key)?)),
-            None => None,
-        };
-        self.device().rope(shape, positions, &packed.buffer, weights, &mut out);
-        let out = self.value(out, packed.rows, packed.columns, packed.slot.is_some() || norms.is_some());
+        let weights = self.parameters.head_norms(norms)?;
+        self.device().rope(Rope { shape, positions, packed: &*packed.buffer, norms: weights }, &mut out);
+        let trains = norms.is_some_and(|(query, key)| self.parameters.trains(query) || self.parameters.trains(key));
+        let out = self.value(out, packed.rows, packed.columns, packed.slot.is_some() || trains);
         self.note(&out, |out| Record::Rope { shape, positions, packed: packed.clone(), norms, out });
         Ok(out)
     }
 
     /// Attention over packed queries, keys and values.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn attention(
         &mut self,
         shape: AttentionShape,
-        visibility: &'p Visibility,
+        visible: &'p D::Visible,
         packed: &Value<D>,
     ) -> Result<Value<D>, DeviceError> {
         let mut out = self.device().uninitialised(packed.rows * shape.output_columns())?;
         if !self.learning {
-            let all: Vec<u32> = (0..packed.rows as u32).collect();
-            self.device().attention_rows(shape, visibility, &packed.buffer, &all, &mut out);
+            self.device().attention_rows(AttentionRows::packed(shape, visible, &packed.buffer), &mut out);
             return Ok(self.value(out, packed.rows, shape.output_columns(), false));
         }
         let mut log_sum_exp = self.device().uninitialised(packed.rows * shape.heads)?;
-        self.device().attention(shape, visibility, &packed.buffer, &mut out, &mut log_sum_exp);
+        let operands = AttentionOperands { shape, visible, packed: &*packed.buffer };
+        self.device().attention(operands, &mut out, &mut log_sum_exp);
         let out = self.value(out, packed.rows, shape.output_columns(), packed.slot.is_some());
         self.note(&out, |_| Record::Attention {
             shape,
-            visibility,
+            visible,
             packed: packed.clone(),
             output: out.clone(),
             log_sum_exp,
@@ -353,6 +391,9 @@ impl<'p, D: Device> Tape<'p, D> {
     }
 
     /// `silu(gate) · up` of packed `[gate, up]`.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn swiglu(&mut self, gate_up: &Value<D>) -> Result<Value<D>, DeviceError> {
         let width = gate_up.columns / 2;
         let mut out = self.device().uninitialised(gate_up.rows * width)?;
@@ -363,6 +404,9 @@ impl<'p, D: Device> Tape<'p, D> {
     }
 
     /// `x σ(x)`.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn silu(&mut self, x: &Value<D>) -> Result<Value<D>, DeviceError> {
         let mut out = self.device().uninitialised(x.rows * x.columns)?;
         self.device().silu(&x.buffer, &mut out);
@@ -371,42 +415,55 @@ impl<'p, D: Device> Tape<'p, D> {
         Ok(out)
     }
 
-    /// `x · (1 + scale) + shift`; `offsets` are the columns of `modulation` at which shift and scale begin.
+    /// `x · (1 + scale) + shift`, with shift and scale at columns of the `modulation` of each row's group.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn modulate(
         &mut self,
         x: &Value<D>,
         modulation: &Value<D>,
-        groups: &'p [u32],
-        offsets: (usize, usize),
+        groups: &'p D::Indices,
+        at: ShiftScale,
     ) -> Result<Value<D>, DeviceError> {
         let mut out = self.device().uninitialised(x.rows * x.columns)?;
-        let stride = modulation.columns;
-        self.device().modulate(x.columns, groups, stride, offsets, &x.buffer, &modulation.buffer, &mut out);
+        self.device().modulate(Self::modulation(x, modulation, groups), at, &mut out);
         let out = self.value(out, x.rows, x.columns, x.slot.is_some() || modulation.slot.is_some());
-        self.note(&out, |out| Record::Modulate { x: x.clone(), modulation: modulation.clone(), groups, offsets, out });
+        self.note(&out, |out| Record::Modulate { x: x.clone(), modulation: modulation.clone(), groups, at, out });
         Ok(out)
     }
 
-    /// `residual + gate · x`; `offset` is the column of `modulation` at which the gate begins.
+    fn modulation<'a>(
+        x: &'a Value<D>,
+        modulation: &'a Value<D>,
+        groups: &'a D::Indices,
+    ) -> Modulation<'a, D::Buffer, D::Indices> {
+        let (columns, stride) = (x.columns, modulation.columns);
+        Modulation { columns, groups, stride, x: &x.buffer, modulation: &modulation.buffer }
+    }
+
+    /// `residual + gate · x`; `gate` is the column of `modulation` at which the gate begins.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn gated_add(
         &mut self,
         x: &Value<D>,
         modulation: &Value<D>,
-        groups: &'p [u32],
-        offset: usize,
+        groups: &'p D::Indices,
+        gate: usize,
         residual: Value<D>,
     ) -> Result<Value<D>, DeviceError> {
         let slot = residual.slot;
         let mut out = self.own(residual)?;
-        let stride = modulation.columns;
-        self.device().gated_add(x.columns, groups, stride, offset, &x.buffer, &modulation.buffer, &mut out);
+        self.device().gated_add(Self::modulation(x, modulation, groups), gate, &mut out);
         let differentiable = slot.is_some() || x.slot.is_some() || modulation.slot.is_some();
         let out = self.value(out, x.rows, x.columns, differentiable);
         self.note(&out, |out| Record::GatedAdd {
             x: x.clone(),
             modulation: modulation.clone(),
             groups,
-            offset,
+            gate,
             residual: slot,
             out,
         });
@@ -414,6 +471,9 @@ impl<'p, D: Device> Tape<'p, D> {
     }
 
     /// `x + y`.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn add(&mut self, x: Value<D>, y: &Value<D>) -> Result<Value<D>, DeviceError> {
         let (rows, columns, slot) = (x.rows, x.columns, x.slot);
         let mut out = self.own(x)?;
@@ -425,6 +485,9 @@ impl<'p, D: Device> Tape<'p, D> {
 
     /// Runs a piece of network. When recording and it is one of those to be recomputed, only `inputs` are kept and `run` is
     /// called again in the backward; so it may depend on nothing else that changes.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn segment(
         &mut self,
         inputs: Vec<Value<D>>,

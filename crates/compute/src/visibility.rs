@@ -51,6 +51,10 @@ pub enum VisibilityError {
 
 impl Visibility {
     /// Checks and keeps the intervals of each row; `sequences` are the row ranges of the batch's sequences, in order.
+    ///
+    /// # Errors
+    /// When the sequences leave a gap, there are more or fewer rows than they hold, or an interval is empty, leaves its
+    /// sequence or overlaps the other one.
     pub fn new(sequences: Vec<Range<u32>>, rows: Vec<[Range<u32>; 2]>) -> Result<Self, VisibilityError> {
         let mut expected = 0;
         for (index, sequence) in sequences.iter().enumerate() {

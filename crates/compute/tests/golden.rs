@@ -1,6 +1,10 @@
 //! Every operation of a device against PyTorch in f64 (golden/operations/make.py), forward and backward.
 
-use aquatint_compute::{AdamW, AttentionShape, Cpu, CpuPath, Device, Element, LinearShape, RopeShape, Visibility};
+use aquatint_compute::{
+    AdamW, AdamWState, AttentionBackward, AttentionOperands, AttentionShape, BackwardInput, BackwardWeight, Cpu,
+    CpuPath, Device, Element, Head, HeadNormGradients, HeadNorms, LinearOperands, LinearShape, LossGradients, LossRows,
+    Modulation, RmsNorm, RmsNormBackward, Rope, RopeShape, ShiftScale, Targets, Visibility, softmax_row,
+};
 use aquatint_testing::{Comparison, Golden};
 use std::ops::Range;
 
@@ -52,35 +56,44 @@ impl<D: Device> Check<D> {
         self.comparison.check(name, &given, self.golden.values(name), self.tolerance);
     }
 
+    fn indices(&self, name: &str) -> D::Indices {
+        self.device.upload_indices(&self.golden.ids(name)).unwrap()
+    }
+
     fn products(&mut self) {
         let device = self.device.clone();
         let shape = LinearShape { rows: ROWS, inputs: COLUMNS, outputs: 5 };
-        let (x, w, d_out) = (self.get("linear.x"), self.get("linear.w"), self.get("linear.d_out"));
+        let (x, weight, d_out) = (self.get("linear.x"), self.get("linear.w"), self.get("linear.d_out"));
         let bias = self.get("linear.bias");
         for accumulate in [false, true] {
             let before = if accumulate { 1.0 } else { 0.0 };
             let mut out = self.ones("linear.out");
-            device.linear(shape, &x, &w, Some(&bias), accumulate, &mut out);
+            let operands = LinearOperands { shape, x: &x, weight: &weight, bias: Some(&bias), accumulate };
+            device.linear(operands, &mut out);
             self.compare("linear.out", &out, before);
             let mut d_x = self.ones("linear.x");
-            device.linear_backward_input(shape, &d_out, &w, accumulate, &mut d_x);
+            let operands = BackwardInput { shape, d_out: &d_out, weight: &weight, accumulate };
+            device.linear_backward_input(operands, &mut d_x);
             self.compare("linear.d_x", &d_x, before);
         }
         let (mut d_w, mut d_bias) = (self.ones("linear.w"), self.ones("linear.bias"));
-        device.linear_backward_weight(shape, &d_out, &x, &mut d_w, Some(&mut d_bias));
+        let operands = BackwardWeight { shape, d_out: &d_out, x: &x };
+        device.linear_backward_weight(operands, &mut d_w, Some(&mut d_bias));
         self.accumulated("linear.d_w", &d_w);
         self.accumulated("linear.d_bias", &d_bias);
 
         let shape = LinearShape { rows: ROWS, inputs: COLUMNS, outputs: 6 };
         let (p, table) = (self.get("mixture.p"), self.get("mixture.table"));
         let mut out = self.output("mixture.out");
-        device.linear_backward_input(shape, &p, &table, false, &mut out);
+        let operands = BackwardInput { shape, d_out: &p, weight: &table, accumulate: false };
+        device.linear_backward_input(operands, &mut out);
         self.same("mixture.out", &out);
         let mut d_table = self.ones("mixture.table");
-        device.linear_backward_weight(shape, &p, &self.get("mixture.d_out"), &mut d_table, None);
+        let operands = BackwardWeight { shape, d_out: &p, x: &self.get("mixture.d_out") };
+        device.linear_backward_weight(operands, &mut d_table, None);
         self.accumulated("mixture.d_table", &d_table);
 
-        let ids = self.golden.ids("gather.ids");
+        let ids = self.indices("gather.ids");
         let mut out = self.output("gather.out");
         device.gather(COLUMNS, &self.get("gather.table"), &ids, &mut out);
         self.same("gather.out", &out);
@@ -94,16 +107,19 @@ impl<D: Device> Check<D> {
         for (name, weighted) in [("rms_norm", true), ("rms_norm_plain", false)] {
             let x = self.get(&format!("{name}.x"));
             let weight = weighted.then(|| self.get("rms_norm.weight"));
+            let weight = weight.as_ref();
             let mut out = self.output(&format!("{name}.out"));
             let mut inverse_rms = device.zeros(ROWS).unwrap();
-            device.rms_norm(COLUMNS, 1e-3, &x, weight.as_ref(), &mut out, &mut inverse_rms);
+            let operands = RmsNorm { columns: COLUMNS, epsilon: 1e-3, x: &x, weight };
+            device.rms_norm(operands, &mut out, &mut inverse_rms);
             self.same(&format!("{name}.out"), &out);
             let d_out = self.get(&format!("{name}.d_out"));
             for accumulate in [false, true] {
                 let mut d_x = self.ones(&format!("{name}.x"));
                 let mut d_weight = weighted.then(|| self.ones("rms_norm.weight"));
-                let d_w = d_weight.as_mut();
-                device.rms_norm_backward(COLUMNS, &x, weight.as_ref(), &inverse_rms, &d_out, accumulate, &mut d_x, d_w);
+                let (inverse_rms, d_out) = (&inverse_rms, &d_out);
+                let operands = RmsNormBackward { columns: COLUMNS, x: &x, weight, inverse_rms, d_out, accumulate };
+                device.rms_norm_backward(operands, &mut d_x, d_weight.as_mut());
                 self.compare(&format!("{name}.d_x"), &d_x, if accumulate { 1.0 } else { 0.0 });
                 if let Some(d_weight) = d_weight {
                     self.accumulated("rms_norm.d_weight", &d_weight);
@@ -115,19 +131,20 @@ impl<D: Device> Check<D> {
     fn positions(&mut self) {
         let device = self.device.clone();
         let shape = RopeShape { attention: SHAPE, theta: 500.0, epsilon: 1e-3 };
-        let positions = self.golden.ids("rope.positions");
+        let positions = self.indices("rope.positions");
         for (name, normed) in [("rope", false), ("rope_normed", true)] {
             let packed = self.get(&format!("{name}.packed"));
             let weights = normed.then(|| (self.get("rope_normed.query"), self.get("rope_normed.key")));
-            let norms = weights.as_ref().map(|(query, key)| (query, key));
+            let norms = weights.as_ref().map(|(query, key)| HeadNorms { query, key });
+            let operands = || Rope { shape, positions: &positions, packed: &packed, norms };
             let mut out = self.output(&format!("{name}.out"));
-            device.rope(shape, &positions, &packed, norms, &mut out);
+            device.rope(operands(), &mut out);
             self.same(&format!("{name}.out"), &out);
             let mut d_packed = self.output(&format!("{name}.packed"));
             let mut d_weights = normed.then(|| (self.ones("rope_normed.query"), self.ones("rope_normed.key")));
-            let d_norms = d_weights.as_mut().map(|(query, key)| (query, key));
+            let d_norms = d_weights.as_mut().map(|(query, key)| HeadNormGradients { query, key });
             let d_out = self.get(&format!("{name}.d_out"));
-            device.rope_backward(shape, &positions, &packed, norms, &d_out, &mut d_packed, d_norms);
+            device.rope_backward(operands(), &d_out, &mut d_packed, d_norms);
             self.same(&format!("{name}.d_packed"), &d_packed);
             if let Some((d_query, d_key)) = d_weights {
                 self.accumulated("rope_normed.d_query", &d_query);
@@ -140,13 +157,17 @@ impl<D: Device> Check<D> {
         let device = self.device.clone();
         for (name, visibility) in visibilities() {
             let packed = self.get(&format!("attention_{name}.packed"));
+            let visible = device.upload_visibility(&visibility).unwrap();
+            let forward = || AttentionOperands { shape: SHAPE, visible: &visible, packed: &packed };
             let mut out = self.output(&format!("attention_{name}.out"));
             let mut log_sum_exp = device.zeros(visibility.len() * SHAPE.heads).unwrap();
-            device.attention(SHAPE, &visibility, &packed, &mut out, &mut log_sum_exp);
+            device.attention(forward(), &mut out, &mut log_sum_exp);
             self.same(&format!("attention_{name}.out"), &out);
             let d_out = self.get(&format!("attention_{name}.d_out"));
             let mut d_packed = self.output(&format!("attention_{name}.packed"));
-            device.attention_backward(SHAPE, &visibility, &packed, &out, &log_sum_exp, &d_out, &mut d_packed);
+            let operands =
+                AttentionBackward { forward: forward(), out: &out, log_sum_exp: &log_sum_exp, d_out: &d_out };
+            device.attention_backward(operands, &mut d_packed);
             self.same(&format!("attention_{name}.d_packed"), &d_packed);
         }
     }
@@ -169,10 +190,6 @@ impl<D: Device> Check<D> {
         device.silu_backward(&x, &self.get("silu.d_out"), &mut d_x);
         self.same("silu.d_x", &d_x);
 
-        let mut logits = self.get("softmax.x");
-        device.softmax(COLUMNS, &mut logits);
-        self.same("softmax.out", &logits);
-
         // Three times x less twice x is x, and so is once x where the other operand must not be read.
         let mut y = self.get("silu.x");
         device.scale_add(3.0, &x, -2.0, &mut y);
@@ -180,29 +197,37 @@ impl<D: Device> Check<D> {
         let mut y = self.filled("silu.x", f64::NAN);
         device.scale_add(1.0, &x, 0.0, &mut y);
         self.same("silu.x", &y);
+
+        // Rows of probabilities are the host's, in f32.
+        let mut logits: Vec<f32> = self.golden.values("softmax.x").iter().map(|&v| v as f32).collect();
+        logits.chunks_exact_mut(COLUMNS).for_each(softmax_row);
+        let probabilities: Vec<f64> = logits.into_iter().map(f64::from).collect();
+        self.comparison.check("softmax.out", &probabilities, self.golden.values("softmax.out"), 1e-6);
     }
 
     fn modulation(&mut self) {
         let device = self.device.clone();
-        let groups = self.golden.ids("modulate.groups");
-        let (stride, offsets) = (3 * COLUMNS, (2 * COLUMNS, COLUMNS));
+        let groups = self.indices("modulate.groups");
+        let (stride, at) = (3 * COLUMNS, ShiftScale { shift: 2 * COLUMNS, scale: COLUMNS });
         let (x, modulation) = (self.get("modulate.x"), self.get("modulate.modulation"));
+        let operands = || Modulation { columns: COLUMNS, groups: &groups, stride, x: &x, modulation: &modulation };
         let mut out = self.output("modulate.out");
-        device.modulate(COLUMNS, &groups, stride, offsets, &x, &modulation, &mut out);
+        device.modulate(operands(), at, &mut out);
         self.same("modulate.out", &out);
         let (mut d_x, mut d_m) = (self.output("modulate.x"), self.ones("modulate.modulation"));
         let d_out = self.get("modulate.d_out");
-        device.modulate_backward(COLUMNS, &groups, stride, offsets, &x, &modulation, &d_out, &mut d_x, &mut d_m);
+        device.modulate_backward(operands(), at, &d_out, &mut d_x, &mut d_m);
         self.same("modulate.d_x", &d_x);
         self.accumulated("modulate.d_modulation", &d_m);
 
         let (x, modulation) = (self.get("gated_add.x"), self.get("gated_add.modulation"));
+        let operands = || Modulation { columns: COLUMNS, groups: &groups, stride, x: &x, modulation: &modulation };
         let mut residual = self.get("gated_add.residual");
-        device.gated_add(COLUMNS, &groups, stride, COLUMNS, &x, &modulation, &mut residual);
+        device.gated_add(operands(), COLUMNS, &mut residual);
         self.same("gated_add.out", &residual);
         let (mut d_x, mut d_m) = (self.output("gated_add.x"), self.ones("gated_add.modulation"));
         let d_out = self.get("gated_add.d_out");
-        device.gated_add_backward(COLUMNS, &groups, stride, COLUMNS, &x, &modulation, &d_out, &mut d_x, &mut d_m);
+        device.gated_add_backward(operands(), COLUMNS, &d_out, &mut d_x, &mut d_m);
         self.same("gated_add.d_x", &d_x);
         self.accumulated("gated_add.d_modulation", &d_m);
     }
@@ -212,16 +237,18 @@ impl<D: Device> Check<D> {
         let shape = LinearShape { rows: ROWS, inputs: COLUMNS, outputs: 9 };
         for (name, forbidden) in [("cross_entropy", None), ("cross_entropy_forbidden", Some(2))] {
             let (hidden, head) = (self.get(&format!("{name}.hidden")), self.get(&format!("{name}.head")));
-            let targets = self.golden.ids(&format!("{name}.targets"));
+            let ids = self.golden.ids(&format!("{name}.targets"));
             let weights = self.golden.values(&format!("{name}.weights")).to_vec();
             let expected = self.golden.values(&format!("{name}.costs")).to_vec();
             let costs = |gradients| {
-                device.linear_cross_entropy(shape, &hidden, &head, &targets, &weights, forbidden, gradients).unwrap()
+                let rows = LossRows { shape, hidden: &hidden, head: Head::Values(&head), forbidden, evidence: None };
+                let targets = Targets { ids: &ids, weights: &weights };
+                device.linear_cross_entropy(rows, targets, gradients).unwrap()
             };
             self.comparison.check(&format!("{name} alone"), &costs(None), &expected, self.tolerance);
             let (mut d_hidden, mut d_head) =
                 (self.output(&format!("{name}.hidden")), self.ones(&format!("{name}.head")));
-            let with = costs(Some((&mut d_hidden, &mut d_head)));
+            let with = costs(Some(LossGradients { hidden: &mut d_hidden, head: Some(&mut d_head) }));
             self.comparison.check(&format!("{name}.costs"), &with, &expected, self.tolerance);
             self.same(&format!("{name}.d_hidden"), &d_hidden);
             self.accumulated(&format!("{name}.d_head"), &d_head);
@@ -238,7 +265,8 @@ impl<D: Device> Check<D> {
             // The gradient comes four times too large, and the update scales it back.
             let mut gradient = device.zeros(length).unwrap();
             device.scale_add(4.0, &self.get(&format!("adamw.gradient{step}")), 1.0, &mut gradient);
-            device.adamw(adamw, 0.25, &gradient, &mut first, &mut second, &mut parameter);
+            let state = AdamWState { first: &mut first, second: &mut second, parameter: &mut parameter };
+            device.adamw(adamw, 0.25, &gradient, state);
             self.same(&format!("adamw.after{step}"), &parameter);
         }
         let squares: f64 = self.golden.values("adamw.start").iter().map(|v| v * v).sum();

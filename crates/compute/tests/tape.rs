@@ -1,6 +1,6 @@
 //! What the tape keeps, what it frees, and how gradients meet where a value is used twice.
 
-use aquatint_compute::{Cpu, Device, Gradients, Parameters, Tape, Value, WeightId};
+use aquatint_compute::{Bits, Cpu, Gradients, Memory, Parameters, Quantised, Tape, Value, WeightId};
 
 const COLUMNS: usize = 8;
 
@@ -32,23 +32,21 @@ fn values(value: &Value<Cpu<f64>>) -> Vec<f64> {
 #[test]
 fn memory_is_freed_with_the_last_handle_unless_the_backward_needs_it() {
     let (parameters, [table, norm, _]) = parameters();
-    const IDS: &[u32] = &[1, 5, 0];
-    let reuses = |mut tape: Tape<'_, Cpu<f64>>| {
-        let x = tape.gather(table, IDS).unwrap();
+    let ids = vec![1, 5, 0];
+    for (mut tape, reuses) in [(Tape::inferring(&parameters), true), (Tape::recording(&parameters, 0), false)] {
+        let x = tape.gather(table, &ids).unwrap();
         let before = address(&x);
         let normed = tape.rms_norm(&x, norm, 1e-6).unwrap();
         drop(x);
-        let again = tape.gather(table, IDS).unwrap();
-        (address(&again) == before, normed.rows())
-    };
-    assert_eq!(reuses(Tape::inferring(&parameters)), (true, 3));
-    assert_eq!(reuses(Tape::recording(&parameters, 0)), (false, 3));
+        let again = tape.gather(table, &ids).unwrap();
+        assert_eq!((address(&again) == before, normed.rows()), (reuses, 3));
+    }
 }
 
 #[test]
-fn adding_happens_in_place_unless_somebody_else_looks() {
+fn adding_happens_in_place_unless_somebody_else_holds_the_value() {
     let (parameters, [table, ..]) = parameters();
-    let ids = [4, 2];
+    let ids = vec![4, 2];
     let mut tape = Tape::inferring(&parameters);
     let y = tape.gather(table, &ids).unwrap();
     let x = tape.gather(table, &ids).unwrap();
@@ -56,22 +54,22 @@ fn adding_happens_in_place_unless_somebody_else_looks() {
     let sum = tape.add(x, &y).unwrap();
     assert_eq!((address(&sum), values(&sum)), (before, twice.clone()));
 
-    let seen = tape.gather(table, &ids).unwrap();
-    let sum = tape.add(seen.clone(), &y).unwrap();
-    assert_ne!(address(&sum), address(&seen));
-    assert_eq!((values(&sum), values(&seen)), (twice, values(&y)));
+    let held = tape.gather(table, &ids).unwrap();
+    let sum = tape.add(held.clone(), &y).unwrap();
+    assert_ne!(address(&sum), address(&held));
+    assert_eq!((values(&sum), values(&held)), (twice, values(&y)));
 }
 
 #[test]
 fn a_value_used_twice_collects_both_gradients() {
     let (parameters, [table, ..]) = parameters();
     let device = parameters.device().clone();
-    let ids = [3, 3, 1];
+    let (ids, chosen) = (vec![3, 3, 1], vec![0, 2, 2]);
     let mut gradients = Gradients::zeros(&parameters).unwrap();
     let mut tape = Tape::recording(&parameters, 0);
     let x = tape.gather(table, &ids).unwrap();
     let sum = tape.add(x.clone(), &x).unwrap();
-    let chosen = tape.rows(&sum, &[0, 2, 2]).unwrap();
+    let chosen = tape.rows(&sum, &chosen).unwrap();
     let d = device.upload(&[1.0; 3 * COLUMNS]).unwrap();
     tape.backward(chosen, d, &mut gradients).unwrap();
     // Row 3 of the table is row 0 of x and counts twice; row 1 is row 2 of x, which is chosen twice.
@@ -94,7 +92,7 @@ fn a_stack_is_its_parts_and_gives_each_its_gradient() {
     device.write(&mut parameters.values_mut()[3], &[0.25; 5 * COLUMNS]);
     assert_eq!(device.download(parameters.get(stack).unwrap()), parts(&parameters));
 
-    let ids = [0, 2];
+    let ids = vec![0, 2];
     let mut gradients = Gradients::zeros(&parameters).unwrap();
     for _ in 0..2 {
         let mut tape = Tape::recording(&parameters, 0);
@@ -118,7 +116,7 @@ fn a_stack_is_its_parts_and_gives_each_its_gradient() {
 fn a_segment_keeps_its_inputs_only_and_runs_again_for_the_backward() {
     let (parameters, [table, norm, _]) = parameters();
     let device = parameters.device().clone();
-    let ids = [1, 2, 5];
+    let ids = vec![1, 2, 5];
     let runs = std::cell::Cell::new(0);
     let learn = |recomputed: usize| {
         runs.set(0);
@@ -142,10 +140,75 @@ fn a_segment_keeps_its_inputs_only_and_runs_again_for_the_backward() {
         tape.backward(y, device.upload(&seed).unwrap(), &mut gradients).unwrap();
         (runs.get(), gradients.buffers().iter().map(|g| device.download(g)).collect::<Vec<_>>())
     };
-    let (once, kept) = learn(0);
+    let (once, stored) = learn(0);
     assert_eq!(once, 3);
     for (segments, again) in [(1, 1), (2, 2), (3, 3), (usize::MAX, 3)] {
-        assert_eq!(learn(segments), (3 + again, kept.clone()));
+        assert_eq!(learn(segments), (3 + again, stored.clone()));
     }
-    assert!(kept[0].iter().any(|g| *g != 0.0) && kept[1].iter().any(|g| *g != 0.0));
+    assert!(stored[0].iter().any(|g| *g != 0.0) && stored[1].iter().any(|g| *g != 0.0));
+}
+
+/// Two products, the second with a bias, on a network whose first product is frozen or not.
+fn chain(
+    parameters: &Parameters<Cpu<f64>>,
+    ids: &<Cpu<f64> as Memory>::Indices,
+    [table, first, second, bias]: [WeightId; 4],
+) -> Vec<Vec<f64>> {
+    let device = parameters.device().clone();
+    let mut gradients = Gradients::zeros(parameters).unwrap();
+    let mut tape = Tape::recording(parameters, 0);
+    let x = tape.gather(table, ids).unwrap();
+    let h = tape.linear(&x, first, None).unwrap();
+    let out = tape.linear(&h, second, Some(bias)).unwrap();
+    let seed: Vec<f64> = (0..out.rows() * out.columns()).map(|i| (i as f64).cos()).collect();
+    tape.backward(out, device.upload(&seed).unwrap(), &mut gradients).unwrap();
+    gradients.buffers().iter().map(|gradient| device.download(gradient)).collect()
+}
+
+#[test]
+fn what_is_not_trainable_has_no_gradient_and_lets_others_pass() {
+    let device = Cpu::<f64>::scalar();
+    let mut parameters = Parameters::new(device.clone());
+    let mut add = |rows: usize, columns: usize| {
+        let values: Vec<f64> = (0..rows * columns).map(|i| ((i * 29 + rows) % 13) as f64 / 6.0 - 1.0).collect();
+        parameters.add(rows, columns, device.upload(&values).unwrap())
+    };
+    let parts = [add(5, 4), add(3, 4), add(2, 4), add(6, 5), add(1, 6)];
+    let weights = [&parts[..1], &parts[1..3], &parts[3..4], &parts[4..]].map(|parts| parameters.weight(parts));
+    let ids = vec![4, 1, 1];
+    let all = chain(&parameters, &ids, weights);
+    assert!(all.iter().all(|gradient| gradient.iter().any(|g| *g != 0.0)));
+    // Every choice of what is learnt: its gradients are those that it had when all were.
+    for choice in 0..32_usize {
+        let learnt = |part: usize| choice >> part & 1 == 1;
+        for part in 0..5 {
+            parameters.set_trainable(parts[part], learnt(part));
+        }
+        for (part, (got, expected)) in chain(&parameters, &ids, weights).iter().zip(&all).enumerate() {
+            assert_eq!(parameters.is_trainable(parts[part]), learnt(part));
+            assert_eq!(got, if learnt(part) { expected } else { &[][..] }, "parameter {part} of choice {choice:05b}");
+        }
+    }
+}
+
+#[test]
+fn gradients_pass_through_a_quantised_weight() {
+    let device = Cpu::<f64>::scalar();
+    let mut parameters = Parameters::new(device.clone());
+    let table = parameters.add(3, 8, device.upload(&[0.5; 24]).unwrap());
+    let untrained = parameters.add(4, 8, device.zeros(0).unwrap());
+    let (table, weight) = (parameters.weight(&[table]), parameters.weight(&[untrained]));
+    parameters.set_trainable(untrained, false);
+    let values: Vec<f32> = (0..32).map(|i| (i as f32).sin()).collect();
+    let matrix = Quantised::of(&values, (4, 8), Bits::Eight, None).unwrap();
+    parameters.keep_quantised(weight, matrix.clone()).unwrap();
+    let ids = vec![2];
+    let mut gradients = Gradients::zeros(&parameters).unwrap();
+    let mut tape = Tape::recording(&parameters, 0);
+    let x = tape.gather(table, &ids).unwrap();
+    let out = tape.linear(&x, weight, None).unwrap();
+    tape.backward(out, device.upload(&[1.0, 0.0, -2.0, 0.0]).unwrap(), &mut gradients).unwrap();
+    let row = |n: usize| matrix.dequantise()[n * 8..][..8].iter().map(|w| f64::from(*w)).collect::<Vec<f64>>();
+    let expected: Vec<f64> = row(0).iter().zip(row(2)).map(|(a, b)| a - 2.0 * b).collect();
+    assert_eq!(device.download(&gradients.buffers()[0])[16..], expected);
 }

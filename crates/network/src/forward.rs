@@ -11,18 +11,47 @@
 use crate::layers::LayerPass;
 use crate::weight_index::WeightIndex;
 use crate::{NetworkInput, NetworkSpec};
-use aquatint_compute::{AttentionShape, Device, DeviceError, Tape, Value, Visibility};
+use aquatint_compute::{AttentionShape, Device, DeviceError, Tape, Value};
+
+/// The lists of a pass on the device: uploaded once for all layers.
+#[derive(Debug)]
+pub(crate) struct PassIndices<D: Device> {
+    tokens: D::Indices,
+    positions: D::Indices,
+    /// The sequence of each row.
+    groups: D::Indices,
+    /// The rows whose hidden state is wanted.
+    asked: D::Indices,
+    /// The sequence of each asked row.
+    asked_groups: D::Indices,
+}
+
+impl<D: Device> PassIndices<D> {
+    /// `groups` is the sequence of each row, `asked` are the rows whose hidden state is wanted.
+    pub(crate) fn new(
+        device: &D,
+        input: &NetworkInput<'_>,
+        groups: &[u32],
+        asked: &[u32],
+    ) -> Result<Self, DeviceError> {
+        let asked_groups: Vec<u32> = asked.iter().map(|&row| groups[row as usize]).collect();
+        Ok(Self {
+            tokens: device.upload_indices(input.tokens)?,
+            positions: device.upload_indices(input.positions)?,
+            groups: device.upload_indices(groups)?,
+            asked: device.upload_indices(asked)?,
+            asked_groups: device.upload_indices(&asked_groups)?,
+        })
+    }
+}
 
 /// What one pass reads besides weights. Lives as long as the tape.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pass<'p> {
+#[derive(Debug)]
+pub(crate) struct Pass<'p, D: Device> {
     pub(crate) spec: &'p NetworkSpec,
     pub(crate) weight_index: &'p WeightIndex,
     pub(crate) input: NetworkInput<'p>,
-    /// The sequence of each row.
-    pub(crate) groups: &'p [u32],
-    /// The sequence of each asked row.
-    pub(crate) asked_groups: &'p [u32],
+    pub(crate) indices: &'p PassIndices<D>,
     /// The rows whose hidden state is wanted.
     pub(crate) asked: &'p [u32],
 }
@@ -31,48 +60,48 @@ pub(crate) struct Pass<'p> {
 type AttendIn<'a, 'p, D> =
     dyn FnMut(&mut Tape<'p, D>, usize, AttentionShape, &Value<D>) -> Result<Value<D>, DeviceError> + 'a;
 
-impl<'p> Pass<'p> {
+impl<'p, D: Device> Pass<'p, D> {
     /// The hidden state of the asked rows, ready for the head.
-    pub(crate) fn hidden<D: Device>(&self, tape: &mut Tape<'p, D>) -> Result<Value<D>, DeviceError> {
-        let Self { spec, weight_index, .. } = *self;
-        let mut x = weight_index.embedding.forward(tape, spec, &self.input)?;
+    pub(crate) fn hidden(&self, tape: &mut Tape<'p, D>, visible: &'p D::Visible) -> Result<Value<D>, DeviceError> {
+        let Self { spec, weight_index, indices, .. } = *self;
+        let mut x = weight_index.embedding.forward(tape, spec, &self.input, &indices.tokens)?;
         let condition = self.condition(tape)?;
-        let visibility: &'p Visibility = self.input.visibility;
         for (index, (layer, weights)) in spec.layers.iter().zip(&weight_index.layers).enumerate() {
             let pass = self.layer(index);
             let inputs = std::iter::once(x).chain(condition.clone()).collect();
             x = tape.segment(inputs, move |tape, inputs| {
-                let mut attend = |tape: &mut Tape<'p, D>, shape, packed: &_| tape.attention(shape, visibility, packed);
+                let mut attend = |tape: &mut Tape<'p, D>, shape, packed: &_| tape.attention(shape, visible, packed);
                 layer.forward(tape, weights, pass, inputs, &mut attend)
             })?;
         }
-        weight_index.head.forward(tape, spec, &x, self.asked_groups, condition.as_ref())
+        weight_index.head.forward(tape, spec, &x, &indices.asked_groups, condition.as_ref())
     }
 
     /// The same with another attention, which is told the layer; for inference.
-    pub(crate) fn hidden_with<D: Device>(
+    pub(crate) fn hidden_with(
         &self,
         tape: &mut Tape<'p, D>,
         attend: &mut AttendIn<'_, 'p, D>,
     ) -> Result<Value<D>, DeviceError> {
-        let Self { spec, weight_index, .. } = *self;
-        let mut x = weight_index.embedding.forward(tape, spec, &self.input)?;
+        let Self { spec, weight_index, indices, .. } = *self;
+        let mut x = weight_index.embedding.forward(tape, spec, &self.input, &indices.tokens)?;
         let condition = self.condition(tape)?;
         for (index, (layer, weights)) in spec.layers.iter().zip(&weight_index.layers).enumerate() {
             let inputs: Vec<Value<D>> = std::iter::once(x).chain(condition.clone()).collect();
             let mut attend = |tape: &mut Tape<'p, D>, shape, packed: &_| attend(tape, index, shape, packed);
             x = layer.forward(tape, weights, self.layer(index), &inputs, &mut attend)?;
         }
-        weight_index.head.forward(tape, spec, &x, self.asked_groups, condition.as_ref())
+        weight_index.head.forward(tape, spec, &x, &indices.asked_groups, condition.as_ref())
     }
 
-    fn layer(&self, index: usize) -> LayerPass<'p> {
-        let asked = (index + 1 == self.spec.layers.len()).then_some((self.asked, self.asked_groups));
-        LayerPass { positions: self.input.positions, groups: self.groups, asked }
+    fn layer(&self, index: usize) -> LayerPass<'p, D> {
+        let PassIndices { positions, groups, asked, asked_groups, .. } = self.indices;
+        let asked = (index + 1 == self.spec.layers.len()).then_some((asked, asked_groups));
+        LayerPass { positions, groups, asked }
     }
 
     /// What each sequence is conditioned on.
-    fn condition<D: Device>(&self, tape: &mut Tape<'p, D>) -> Result<Option<Value<D>>, DeviceError> {
+    fn condition(&self, tape: &mut Tape<'p, D>) -> Result<Option<Value<D>>, DeviceError> {
         match (&self.weight_index.time, self.input.times) {
             (Some(time), Some(times)) => Ok(Some(time.forward(tape, times)?)),
             _ => Ok(None),

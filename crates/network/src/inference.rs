@@ -1,6 +1,6 @@
 //! A network that will learn nothing more: each matrix is kept in one form only, that in which it is multiplied.
 
-use crate::denoiser::{costs_on_host, nll_on_host};
+use crate::denoiser::nll_on_host;
 use crate::reader::Reader;
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::weight_index::WeightIndex;
@@ -103,6 +103,8 @@ impl<D: Device> InferenceNetwork<D> {
                 parameters.set(part, value);
             }
         }
+        // What is prepared only has no values to learn.
+        (0..tensors.len()).for_each(|part| parameters.set_trainable(part, false));
         Ok(Self { spec, parameters, weight_index })
     }
 
@@ -139,7 +141,7 @@ impl<D: Device> Denoiser for InferenceNetwork<D> {
     }
 
     fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {
-        costs_on_host(self, input, terms)
+        self.reader().costs(input, terms)
     }
 
     fn kv_cache_bytes(&self, rows: usize) -> usize {

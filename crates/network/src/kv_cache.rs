@@ -4,12 +4,14 @@
 //! that is what they would have answered (blocks in causal order: BD3-LM, 2503.09573); elsewhere it is an approximation
 //! (Fast-dLLM, 2505.22618). The network neither knows nor judges which it is.
 
-use crate::forward::Pass;
+use crate::forward::{Pass, PassIndices};
 use crate::reader::{Evidence, Reader};
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::{CachedRows, NetworkError};
 use crate::{NetworkInput, input::below};
-use aquatint_compute::{AttentionShape, Device, DeviceError, ReadRow, Tape, Value, Visibility};
+use aquatint_compute::{
+    AttentionRows, AttentionShape, Columns, Device, DeviceError, ReadRow, Rows, Tape, Value, Visibility, WriteRows,
+};
 use std::any::Any;
 use std::ops::Range;
 
@@ -24,7 +26,7 @@ impl KvCache {
     }
 }
 
-/// Queries, keys and values of each row after they were turned, for each layer.
+/// Keys and values of each row after they were turned, for each layer.
 struct Kept<D: Device> {
     layers: Vec<D::Buffer>,
     /// Which rows were ever read.
@@ -34,10 +36,12 @@ struct Kept<D: Device> {
 /// One sequence of a batch that is read in part.
 struct Part<D: Device> {
     kept: Kept<D>,
-    visibility: Visibility,
-    /// Its rows that are read, counted from its beginning, and where they stand among all that are read.
+    visible: D::Visible,
+    /// Its rows that are read, counted from its beginning, here and on the device, and the first of them among all that are
+    /// read.
     rows_to_compute: Vec<u32>,
-    place: Vec<u32>,
+    indices: D::Indices,
+    first: usize,
 }
 
 impl<D: Device> Reader<'_, D> {
@@ -102,7 +106,7 @@ impl<D: Device> Reader<'_, D> {
         let kept = match memory.0 {
             Some(kept) => *kept.downcast::<Kept<D>>().map_err(|_| NetworkError::ForeignKvCache)?,
             None => {
-                let columns = self.spec.layers.iter().map(|layer| layer.attention.shape().packed_columns());
+                let columns = self.spec.layers.iter().map(|layer| layer.attention.shape().key_value_columns());
                 let device = self.parameters.device();
                 let layers = columns.map(|columns| device.zeros(length * columns)).collect::<Result<_, _>>()?;
                 Kept { layers, known: vec![false; length] }
@@ -136,13 +140,15 @@ impl<D: Device> Reader<'_, D> {
             }
         }
         let whole = 0..length as u32;
-        let visibility = Visibility::new(vec![whole], intervals)?;
-        Ok(Part { kept, visibility, rows_to_compute, place: (places.start as u32..places.end as u32).collect() })
+        let device = self.parameters.device();
+        let visible = device.upload_visibility(&Visibility::new(vec![whole], intervals)?)?;
+        let indices = device.upload_indices(&rows_to_compute)?;
+        Ok(Part { kept, visible, rows_to_compute, indices, first: places.start })
     }
 
     /// See [`crate::Denoiser::kv_cache_bytes`].
     pub(crate) fn kv_cache_bytes(&self, rows: usize) -> usize {
-        let columns = self.spec.layers.iter().map(|layer| layer.attention.shape().packed_columns());
+        let columns = self.spec.layers.iter().map(|layer| layer.attention.shape().key_value_columns());
         rows * columns.sum::<usize>() * size_of::<D::Element>()
     }
 
@@ -152,10 +158,9 @@ impl<D: Device> Reader<'_, D> {
         rows_to_compute: &[u32],
         asked: &[u32],
         parts: &mut [Part<D>],
-    ) -> Result<(Value<D>, Option<Evidence>), NetworkError> {
+    ) -> Result<(Value<D>, Option<Evidence<'_, D>>), NetworkError> {
         let pick = |values: &[u32]| rows_to_compute.iter().map(|&row| values[row as usize]).collect::<Vec<u32>>();
         let (tokens, positions, groups) = (pick(input.tokens), pick(input.positions), pick(&input.sequence_of_row()));
-        let asked_groups: Vec<u32> = asked.iter().map(|&row| groups[row as usize]).collect();
         let places: Vec<usize> = rows_to_compute.iter().map(|&row| row as usize).collect();
         let points = input.points.map(|points| points.of(&places));
         let size = self.spec.vocabulary_size;
@@ -170,13 +175,14 @@ impl<D: Device> Reader<'_, D> {
             ..*input
         };
         let (spec, weight_index) = (self.spec, self.weight_index);
-        let pass = Pass { spec, weight_index, input, groups: &groups, asked_groups: &asked_groups, asked };
-        let mut tape = Tape::inferring(self.parameters);
         let device = self.parameters.device();
+        let indices = PassIndices::new(device, &input, &groups, asked)?;
+        let pass = Pass { spec, weight_index, input, indices: &indices, asked };
+        let mut tape = Tape::inferring(self.parameters);
         let hidden = pass.hidden_with(&mut tape, &mut |tape, layer, shape, packed| {
             attend(device, parts, tape, layer, shape, packed)
         })?;
-        let evidence = Evidence::new(spec, self.parameters, weight_index, &input, asked)?;
+        let evidence = self.evidence(&input, asked)?;
         Ok((hidden, evidence))
     }
 }
@@ -194,12 +200,21 @@ fn attend<'p, D: Device>(
     let mut all = device.uninitialised(packed.rows() * outputs)?;
     for part in parts.iter_mut().filter(|part| !part.rows_to_compute.is_empty()) {
         let kept = &mut part.kept.layers[layer];
-        let mut rows = device.uninitialised(part.place.len() * inputs)?;
-        device.gather(inputs, packed.buffer(), &part.place, &mut rows);
-        device.write_rows(inputs, &rows, &part.rows_to_compute, kept);
-        let mut out = device.uninitialised(part.place.len() * outputs)?;
-        device.attention_rows(shape, &part.visibility, kept, &part.rows_to_compute, &mut out);
-        device.write_rows(outputs, &out, &part.place, &mut all);
+        let columns = shape.key_value_columns();
+        let packed =
+            |first: usize| Columns { buffer: packed.buffer(), stride: inputs, first: part.first * inputs + first };
+        device.write_rows(WriteRows { columns, rows: packed(outputs), ids: &part.indices }, kept);
+        let mut out = device.uninitialised(part.rows_to_compute.len() * outputs)?;
+        let operands = AttentionRows {
+            shape,
+            visible: &part.visible,
+            rows: Rows::At(&part.indices),
+            queries: packed(0),
+            keys_values: Columns::all(kept, columns),
+        };
+        device.attention_rows(operands, &mut out);
+        let whole = aquatint_compute::Part { buffer: &out, first: 0, len: device.len(&out) };
+        device.copy(whole, &mut all, part.first * outputs);
     }
     Ok(tape.adopt(all, packed.rows(), outputs))
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod activations;
+mod answer;
 mod denoiser;
 mod error;
 pub mod families;
@@ -26,6 +27,7 @@ mod tensor;
 mod weight_index;
 
 pub use activations::{Activations, LayerActivations};
+pub use aquatint_compute::{DrawnRow, LogitsSummary, RowDraw, RowSummary, Sampling};
 pub use aquatint_diffusion::ProcessSpec;
 pub use denoiser::{CachedRows, Denoiser, ForwardPass, HostDenoiser, WholeRows};
 pub use error::NetworkError;
@@ -35,9 +37,7 @@ pub use kv_cache::KvCache;
 pub use learner::Learner;
 pub use network::{Network, Parameter, ParameterMut};
 pub use row_layout::RowLayout;
-pub use row_query::{
-    Ask, DrawnRow, LogitsSummary, RowAnswer, RowDraw, RowQuery, RowSummary, Sampling, answer_on_host, answer_row,
-};
+pub use row_query::{Ask, RowAnswer, RowQuery, answer_on_host, answer_row};
 pub use row_slots::RowSlots;
 pub use spec::{Activation, AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, NetworkSpec, NormSpec, RopeSpec};
 pub use tensor::{Role, TensorData, TensorSpec};

@@ -1,15 +1,13 @@
 //! A network on a device.
 
-use crate::denoiser::{costs_on_host, nll_on_host};
-use crate::reader::{Evidence, Reader, RowTargets, pass};
+use crate::denoiser::nll_on_host;
+use crate::reader::{Reader, RowTargets, pass, row_cost};
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::tensor::Init;
 use crate::weight_index::WeightIndex;
-use crate::{
-    Denoiser, ForwardPass, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Role, RowSlots, TensorSpec,
-};
-use aquatint_compute::{Device, Element, Gradients, Parameters, ReadRow, Tape, softmax_row};
-use aquatint_diffusion::{Cost, Key, LossTerm, Vectors};
+use crate::{Denoiser, ForwardPass, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Role, TensorSpec};
+use aquatint_compute::{Device, Element, Gradients, Parameters, ReadRow, RowCost, Tape, softmax_row};
+use aquatint_diffusion::{Cost, Key, LossTerm};
 
 /// A [`NetworkSpec`] with weights, on a device.
 #[derive(Debug)]
@@ -170,6 +168,26 @@ impl<D: Device> Network<D> {
     }
 }
 
+impl<D: Device> Network<D> {
+    /// What learning reads, the gradients that it adds to, and how many layers are recomputed; `None` where no row is
+    /// asked, after the input was checked.
+    fn learning(&mut self, input: &NetworkInput<'_>, rows: usize) -> Result<Option<Learning<'_, D>>, NetworkError> {
+        if rows == 0 {
+            input.check(&self.spec)?;
+            return Ok(None);
+        }
+        let Self { spec, weight_index, parameters, gradients, recomputed, .. } = self;
+        let gradients = match gradients {
+            Some(gradients) => gradients,
+            none => none.insert(Gradients::zeros(parameters)?),
+        };
+        Ok(Some((Reader { spec, parameters, weight_index }, gradients, *recomputed)))
+    }
+}
+
+/// See [`Network::learning`].
+type Learning<'a, D> = (Reader<'a, D>, &'a mut Gradients<D>, usize);
+
 impl<D: Device> Denoiser for Network<D> {
     fn spec(&self) -> &NetworkSpec {
         &self.spec
@@ -197,7 +215,7 @@ impl<D: Device> Denoiser for Network<D> {
     }
 
     fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {
-        costs_on_host(self, input, terms)
+        self.reader().costs(input, terms)
     }
 
     fn kv_cache_bytes(&self, rows: usize) -> usize {
@@ -216,18 +234,11 @@ impl<D: Device> Learner for Network<D> {
             };
             return self.forward_backward_costs(input, &rows.iter().map(term).collect::<Vec<LossTerm>>());
         }
-        if self.gradients.is_none() {
-            self.gradients = Some(Gradients::zeros(&self.parameters)?);
-        }
-        let Self { spec, weight_index, parameters, gradients, recomputed, .. } = self;
-        let (Some(gradients), false) = (gradients, asked.rows.is_empty()) else {
-            input.check(spec)?;
-            return Ok(Vec::new());
-        };
-        pass(spec, weight_index, input, &asked.rows, |pass| {
-            let mut tape = Tape::recording(parameters, *recomputed);
-            let hidden = pass.hidden(&mut tape)?;
-            Ok(tape.learn_cross_entropy(hidden, weight_index.head.matrix, asked.targets(spec), gradients)?)
+        let Some((reader, gradients, recomputed)) = self.learning(input, rows.len())? else { return Ok(Vec::new()) };
+        pass(&reader, input, &asked.rows, |pass, visible| {
+            let mut tape = Tape::recording(reader.parameters, recomputed);
+            let hidden = pass.hidden(&mut tape, visible)?;
+            Ok(tape.learn_cross_entropy(hidden, reader.logit_head(None), asked.targets(), gradients)?)
         })
     }
 
@@ -237,14 +248,15 @@ impl<D: Device> Learner for Network<D> {
         terms: &[LossTerm],
     ) -> Result<Vec<f64>, NetworkError> {
         let asked = RowTargets::of_terms(&self.spec, terms)?;
-        let values = self.word_vectors()?.unwrap_or_default();
-        let vectors = Vectors { size: self.spec.word_vector_size.unwrap_or(0), values: &values };
-        let costs = RowSlots::new(terms.len());
-        self.forward_backward_with(input, &asked.rows, &|index, belief| {
-            let LossTerm { target, weight, cost, .. } = terms[index];
-            costs.set(index, cost.learn(target, belief, vectors, weight));
-        })?;
-        costs.into_vec()
+        let costs: Vec<RowCost> = terms.iter().map(row_cost).collect();
+        let Some((reader, gradients, recomputed)) = self.learning(input, terms.len())? else { return Ok(Vec::new()) };
+        pass(&reader, input, &asked.rows, |pass, visible| {
+            let mut tape = Tape::recording(reader.parameters, recomputed);
+            let hidden = pass.hidden(&mut tape, visible)?;
+            let evidence = reader.evidence(input, pass.asked)?;
+            let (head, vectors) = (reader.logit_head(evidence.as_ref()), reader.token_vectors()?);
+            Ok(tape.learn_costs(hidden, head, &costs, vectors, gradients)?)
+        })
     }
 
     fn forward_backward_with(
@@ -253,34 +265,16 @@ impl<D: Device> Learner for Network<D> {
         rows: &[u32],
         cost: &ReadRow<'_>,
     ) -> Result<(), NetworkError> {
-        if self.gradients.is_none() {
-            self.gradients = Some(Gradients::zeros(&self.parameters)?);
-        }
-        let Self { spec, weight_index, parameters, gradients, recomputed, .. } = self;
-        let (Some(gradients), false) = (gradients, rows.is_empty()) else {
-            return input.check(spec);
-        };
-        pass(spec, weight_index, input, rows, |pass| {
-            let mut tape = Tape::recording(parameters, *recomputed);
-            let hidden = pass.hidden(&mut tape)?;
-            let evidence = Evidence::new(spec, parameters, weight_index, input, pass.asked)?;
-            let mask = spec.mask_token;
-            tape.learn_rows(
-                hidden,
-                weight_index.head.matrix,
-                &|index, logits| {
-                    if let Some(mask) = mask {
-                        logits[mask as usize] = f32::NEG_INFINITY;
-                    }
-                    if let Some(evidence) = &evidence {
-                        evidence.add(index, logits);
-                    }
-                    softmax_row(logits);
-                    cost(index, logits);
-                },
-                gradients,
-            )?;
-            Ok(())
+        let Some((reader, gradients, recomputed)) = self.learning(input, rows.len())? else { return Ok(()) };
+        pass(&reader, input, rows, |pass, visible| {
+            let mut tape = Tape::recording(reader.parameters, recomputed);
+            let hidden = pass.hidden(&mut tape, visible)?;
+            let evidence = reader.evidence(input, pass.asked)?;
+            let read = |index: usize, logits: &mut [f32]| {
+                softmax_row(logits);
+                cost(index, logits);
+            };
+            Ok(tape.learn_rows(hidden, reader.logit_head(evidence.as_ref()), &read, gradients)?)
         })
     }
 

@@ -1,12 +1,14 @@
 //! What a network does when it learns nothing: answers about rows, and what beliefs cost where the truth is known.
 
-use crate::forward::Pass;
+use crate::forward::{Pass, PassIndices};
 use crate::input::below;
-use crate::row_query::{Ask, RowAnswer, RowQuery, answer_on_host};
+use crate::row_query::{RowAnswer, RowQuery};
 use crate::weight_index::WeightIndex;
 use crate::{ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec};
-use aquatint_compute::{Device, Element, Parameters, ReadRow, Tape, Targets, Value};
-use aquatint_diffusion::{LossTerm, Vectors};
+use aquatint_compute::{
+    CostKind, Device, Element, LogitHead, Parameters, RatioCost, ReadRow, RowCost, Tape, Targets, TokenVectors,
+};
+use aquatint_diffusion::{Cost, Distance, LossTerm, Marginal, Ratio};
 
 /// The parts of a network that inference reads.
 pub(crate) struct Reader<'a, D: Device> {
@@ -32,10 +34,10 @@ impl<D: Device> Reader<'_, D> {
             input.check(self.spec)?;
             return Ok(Vec::new());
         }
-        pass(self.spec, self.weight_index, input, &rows, |pass| {
+        pass(self, input, &rows, |pass, visible| {
             let mut tape = Tape::inferring(self.parameters);
-            let hidden = pass.hidden(&mut tape)?;
-            let evidence = Evidence::new(self.spec, self.parameters, self.weight_index, input, pass.asked)?;
+            let hidden = pass.hidden(&mut tape, visible)?;
+            let evidence = self.evidence(input, pass.asked)?;
             self.answer(&hidden, evidence.as_ref(), queries, read)
         })
     }
@@ -45,31 +47,44 @@ impl<D: Device> Reader<'_, D> {
         word_vectors(self.parameters, self.weight_index)
     }
 
-    /// Answers queries from hidden rows, one for each.
-    pub(crate) fn answer(
-        &self,
-        hidden: &Value<D>,
-        evidence: Option<&Evidence>,
-        queries: &[RowQuery<'_>],
-        read: &ReadRow<'_>,
-    ) -> Result<Vec<RowAnswer>, NetworkError> {
-        let mask = self.spec.mask_token;
-        let head = self.parameters.prepared(self.weight_index.head.matrix)?;
-        let expects = queries.iter().any(|query| matches!(query.ask, Ask::DrawExpecting(_)));
-        let values = if expects { self.word_vectors()?.unwrap_or_default() } else { Vec::new() };
-        let vectors = Vectors { size: self.spec.word_vector_size.unwrap_or(0), values: &values };
-        answer_on_host(queries, self.spec.vocabulary_size, vectors, read, |rows, read| {
-            self.parameters.device().linear_rows(rows.len(), hidden.buffer(), head, &|index, logits| {
-                if let Some(mask) = mask {
-                    logits[mask as usize] = f32::NEG_INFINITY;
-                }
-                if let Some(evidence) = evidence {
-                    evidence.add(index, logits);
-                }
-                read(index, logits);
-            })?;
-            Ok(())
+    /// See [`crate::Denoiser::costs`].
+    pub(crate) fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {
+        let asked = RowTargets::of_terms(self.spec, terms)?;
+        if asked.rows.is_empty() {
+            input.check(self.spec)?;
+            return Ok(Vec::new());
+        }
+        let costs: Vec<RowCost> = terms.iter().map(row_cost).collect();
+        pass(self, input, &asked.rows, |pass, visible| {
+            let mut tape = Tape::inferring(self.parameters);
+            let hidden = pass.hidden(&mut tape, visible)?;
+            let evidence = self.evidence(input, pass.asked)?;
+            let (head, vectors) = (self.logit_head(evidence.as_ref()), self.token_vectors()?);
+            Ok(tape.costs(&hidden, head, &costs, vectors)?)
         })
+    }
+
+    /// What points speak for at the asked rows.
+    pub(crate) fn evidence(
+        &self,
+        input: &NetworkInput<'_>,
+        asked: &[u32],
+    ) -> Result<Option<Evidence<'_, D>>, NetworkError> {
+        Evidence::new(self.spec, self.parameters, self.weight_index, input, asked)
+    }
+
+    /// The word vectors of a gaussian field on the device.
+    pub(crate) fn token_vectors(&self) -> Result<Option<TokenVectors<'_, D::Buffer>>, NetworkError> {
+        let (Some(size), Some(field)) = (self.spec.word_vector_size, &self.weight_index.embedding.field) else {
+            return Ok(None);
+        };
+        Ok(Some(TokenVectors { size, values: self.parameters.get(field.vectors)? }))
+    }
+
+    /// How logits are made of hidden rows.
+    pub(crate) fn logit_head<'e>(&self, evidence: Option<&'e Evidence<'_, D>>) -> LogitHead<'e, D::Buffer> {
+        let (weight, forbidden) = (self.weight_index.head.matrix, self.spec.mask_token);
+        LogitHead { weight, forbidden, evidence: evidence.map(Evidence::operands) }
     }
 
     /// See [`crate::Denoiser::nll`].
@@ -79,10 +94,10 @@ impl<D: Device> Reader<'_, D> {
             input.check(self.spec)?;
             return Ok(Vec::new());
         }
-        pass(self.spec, self.weight_index, input, &asked.rows, |pass| {
+        pass(self, input, &asked.rows, |pass, visible| {
             let mut tape = Tape::inferring(self.parameters);
-            let hidden = pass.hidden(&mut tape)?;
-            Ok(tape.cross_entropy(&hidden, self.weight_index.head.matrix, asked.targets(self.spec))?)
+            let hidden = pass.hidden(&mut tape, visible)?;
+            Ok(tape.cross_entropy(&hidden, self.logit_head(None), asked.targets())?)
         })
     }
 }
@@ -99,76 +114,73 @@ fn word_vectors<D: Device>(
 /// What the points of a gaussian field speak for by themselves, which is added to the logits: by Bayes' rule a point `z`
 /// of noise σ around `α e_v` speaks `α/σ² z · e_v` for token v (the output prior of Plaid, 2305.18619, section 3.3).
 /// The network learns what is beyond it. No gradient flows through it.
-pub(crate) struct Evidence {
-    size: usize,
-    vectors: Vec<f32>,
-    /// Of each asked row, `α/σ² z`; empty where nothing is to be added.
-    points: Vec<Vec<f32>>,
+pub(crate) struct Evidence<'a, D: Device> {
+    pub(crate) size: usize,
+    pub(crate) vectors: &'a D::Buffer,
+    /// `α/σ² z` of each asked row, zeros where nothing is to be added.
+    pub(crate) points: D::Buffer,
 }
 
-impl Evidence {
+impl<'a, D: Device> Evidence<'a, D> {
     /// `None` for a network without word vectors.
-    pub(crate) fn new<D: Device>(
+    pub(crate) fn new(
         spec: &NetworkSpec,
-        parameters: &Parameters<D>,
+        parameters: &'a Parameters<D>,
         weight_index: &WeightIndex,
         input: &NetworkInput<'_>,
         asked: &[u32],
     ) -> Result<Option<Self>, NetworkError> {
-        let (Some(size), Some(points)) = (spec.word_vector_size, input.points) else { return Ok(None) };
-        let Some(vectors) = word_vectors(parameters, weight_index)? else { return Ok(None) };
-        let weighted = |&row: &u32| {
-            let (row, gain) = (row as usize, points.prior_logit_scale[row as usize]);
-            if gain == 0.0 {
-                return Vec::new();
-            }
-            let own = &vectors[input.tokens[row] as usize * size..][..size];
-            let rest = points.offset(row);
-            own.iter().zip(rest).map(|(e, r)| gain * (points.clean_weight[row] * e + r)).collect()
+        let field = &weight_index.embedding.field;
+        let (Some(size), Some(points), Some(field)) = (spec.word_vector_size, input.points, field) else {
+            return Ok(None);
         };
-        let points = asked.iter().map(weighted).collect();
-        Ok(Some(Self { size, vectors, points }))
+        let (device, vectors) = (parameters.device(), parameters.get(field.vectors)?);
+        let tokens: Vec<u32> = asked.iter().map(|&row| input.tokens[row as usize]).collect();
+        let mut own = device.uninitialised(tokens.len() * size)?;
+        device.gather(size, vectors, &device.upload_indices(&tokens)?, &mut own);
+        let own: Vec<f32> = device.download(&own).into_iter().map(|value| value.to_f64() as f32).collect();
+        let mut weighted = Vec::with_capacity(own.len());
+        for (&row, own) in asked.iter().zip(own.chunks_exact(size)) {
+            let (row, gain) = (row as usize, points.prior_logit_scale[row as usize]);
+            let point = own.iter().zip(points.offset(row)).map(|(e, r)| gain * (points.clean_weight[row] * e + r));
+            weighted.extend(point.map(|z| D::Element::from_f64(if gain == 0.0 { 0.0 } else { f64::from(z) })));
+        }
+        Ok(Some(Self { size, vectors, points: device.upload(&weighted)? }))
     }
 
-    /// Adds to the logits of the asked row of that index.
-    pub(crate) fn add(&self, index: usize, logits: &mut [f32]) {
-        let point = &self.points[index];
-        if point.is_empty() {
-            return;
-        }
-        for (logit, vector) in logits.iter_mut().zip(self.vectors.chunks_exact(self.size)) {
-            // −∞ stays what it is.
-            *logit += dot(point, vector);
-        }
+    /// As the device reads it.
+    pub(crate) fn operands(&self) -> aquatint_compute::Evidence<'_, D::Buffer> {
+        aquatint_compute::Evidence { size: self.size, points: &self.points, vectors: self.vectors }
     }
-}
-
-/// A product of vectors, in lanes that the compiler makes vector instructions of.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 16];
-    let (a, b) = (a.chunks_exact(16), b.chunks_exact(16));
-    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(x, y)| x * y).sum();
-    for (a, b) in a.zip(b) {
-        for ((lane, x), y) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += x * y;
-        }
-    }
-    rest + lanes.iter().sum::<f32>()
 }
 
 /// Checks that an input fits and runs `with` on what a pass over `rows` needs.
-pub(crate) fn pass<R>(
-    spec: &NetworkSpec,
-    weight_index: &WeightIndex,
+pub(crate) fn pass<D: Device, R>(
+    reader: &Reader<'_, D>,
     input: &NetworkInput<'_>,
     rows: &[u32],
-    with: impl FnOnce(Pass<'_>) -> Result<R, NetworkError>,
+    with: impl FnOnce(Pass<'_, D>, &D::Visible) -> Result<R, NetworkError>,
 ) -> Result<R, NetworkError> {
+    let Reader { spec, parameters, weight_index } = *reader;
     input.check(spec)?;
     let asked = input.answering(spec, rows)?;
-    let groups = input.sequence_of_row();
-    let asked_groups: Vec<u32> = asked.iter().map(|&row| groups[row as usize]).collect();
-    with(Pass { spec, weight_index, input: *input, groups: &groups, asked_groups: &asked_groups, asked: &asked })
+    let device = parameters.device();
+    let indices = PassIndices::new(device, input, &input.sequence_of_row(), &asked)?;
+    let visible = device.upload_visibility(input.visibility)?;
+    with(Pass { spec, weight_index, input: *input, indices: &indices, asked: &asked }, &visible)
+}
+
+/// What a term costs, as a device reads it.
+pub(crate) fn row_cost(term: &LossTerm) -> RowCost {
+    let kind = match term.cost {
+        Cost::CrossEntropy => CostKind::CrossEntropy,
+        Cost::Ratio(Ratio { shown, marginal, posterior }) => {
+            let Marginal { alpha, text, masked, alphabet } = marginal;
+            CostKind::Ratio(RatioCost { shown, alpha, text, masked, mask: alphabet.mask, posterior })
+        }
+        Cost::Distance(Distance) => CostKind::Distance,
+    };
+    RowCost { target: term.target, weight: term.weight, kind }
 }
 
 /// Rows, targets and weights apart.
@@ -196,7 +208,7 @@ impl RowTargets {
         Ok(Self { rows, ids, weights })
     }
 
-    pub(crate) fn targets(&self, spec: &NetworkSpec) -> Targets<'_> {
-        Targets { ids: &self.ids, weights: &self.weights, forbidden: spec.mask_token }
+    pub(crate) fn targets(&self) -> Targets<'_> {
+        Targets { ids: &self.ids, weights: &self.weights }
     }
 }

@@ -1,6 +1,6 @@
 //! Conventions that samplers and trainers rely on, and refusals.
 
-use aquatint_compute::{Cpu, Device, Element, Visibility};
+use aquatint_compute::{Cpu, Element, Memory, Optimiser, Visibility};
 use aquatint_diffusion::ContinuousState;
 use aquatint_network::{
     AttentionSpec, Denoiser, FeedForwardSpec, HeadSpec, LayerSpec, Learner, LossRow, Network, NetworkError,

@@ -1,7 +1,7 @@
 //! Whole networks against a second implementation in PyTorch and f64 (golden/README.md): logits, costs, every gradient,
 //! and the parameters after one and three steps of AdamW.
 
-use aquatint_compute::{AdamW, Cpu, CpuPath, Cuda, Device, Element};
+use aquatint_compute::{AdamW, AdamWState, Cpu, CpuPath, Cuda, Device, Element};
 use aquatint_network::{Denoiser, Learner, Network, WholeRows};
 use aquatint_testing::{Comparison, Example, Golden};
 
@@ -62,7 +62,8 @@ fn compare<D: Device>(device: &D, tolerance: f64, after_steps: f64) {
                 step,
             };
             for (parameter, (first, second)) in network.parameters_mut().into_iter().zip(&mut moments) {
-                device.adamw(adamw, 1.0, parameter.gradient, first, second, parameter.value);
+                let state = AdamWState { first, second, parameter: parameter.value };
+                device.adamw(adamw, 1.0, parameter.gradient, state);
             }
             if step != 2 {
                 golden.check_parameters(&format!("adamw{step}"), &network, after_steps, &mut comparison);

@@ -1,6 +1,6 @@
 //! Gradients of whole networks against finite differences in f64, and with recomputed activations.
 
-use aquatint_compute::{Cpu, Device, Visibility};
+use aquatint_compute::{Cpu, Device, Memory, Visibility};
 use aquatint_diffusion::{Cost, Key, ProcessKind, Vectors};
 use aquatint_network::{
     Activations, AttentionSpec, Denoiser, FeedForwardSpec, HeadSpec, LayerSpec, Learner, LossRow, Network,

@@ -1,6 +1,6 @@
 //! What may not matter does not: the other sequences of a batch, the number of threads, the path of the processor.
 
-use aquatint_compute::{Cpu, CpuPath, Device, Visibility};
+use aquatint_compute::{Cpu, CpuPath, Memory, Visibility};
 use aquatint_network::{AttentionSpec, FeedForwardSpec, LayerSpec, Learner, NetworkInput, NetworkSpec, WholeRows};
 use aquatint_testing::{Comparison, Example};
 

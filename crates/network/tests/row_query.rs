@@ -145,7 +145,7 @@ fn an_inference_network_expects_the_same_word_vectors() {
     let values = |name: &str| {
         let parameters = learner.parameters();
         let parameter = parameters.iter().find(|parameter| parameter.name == name)?;
-        Some(TensorData::Real(aquatint_compute::Device::download(&device, parameter.value)))
+        Some(TensorData::Real(aquatint_compute::Memory::download(&device, parameter.value)))
     };
     let inference =
         InferenceNetwork::new(device.clone(), example.spec.clone(), format, &mut |name| values(name)).unwrap();

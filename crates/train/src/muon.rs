@@ -14,7 +14,7 @@
 //! composed of products that every device has, because it is one part in ten of a step at the smallest sizes and less
 //! above.
 
-use aquatint_compute::{Device, DeviceError, LinearShape};
+use aquatint_compute::{BackwardInput, BackwardWeight, Device, DeviceError, LinearOperands, LinearShape};
 
 const COEFFICIENTS: (f64, f64, f64) = (3.4445, -4.7750, 2.0315);
 const ITERATIONS: usize = 5;
@@ -66,20 +66,25 @@ impl<D: Device> Scratch<D> {
         let (rows, columns) = (self.rows, self.columns);
         let small = rows.min(columns);
         let square = LinearShape { rows: small, inputs: small, outputs: small };
+        let linear = |shape, x: &D::Buffer, weight: &D::Buffer, out: &mut D::Buffer| {
+            device.linear(LinearOperands { shape, x, weight, bias: None, accumulate: false }, out);
+        };
         for _ in 0..ITERATIONS {
             if rows <= columns {
                 let shape = LinearShape { rows, inputs: columns, outputs: rows };
-                device.linear(shape, &self.x, &self.x, None, false, &mut self.gram);
-                device.linear(square, &self.gram, &self.gram, None, false, &mut self.polynomial);
+                linear(shape, &self.x, &self.x, &mut self.gram);
+                linear(square, &self.gram, &self.gram, &mut self.polynomial);
                 device.scale_add(b, &self.gram, c, &mut self.polynomial);
-                device.linear_backward_input(shape, &self.polynomial, &self.x, false, &mut self.next);
+                let operands = BackwardInput { shape, d_out: &self.polynomial, weight: &self.x, accumulate: false };
+                device.linear_backward_input(operands, &mut self.next);
             } else {
                 let shape = LinearShape { rows, inputs: columns, outputs: columns };
                 device.clear(&mut self.gram);
-                device.linear_backward_weight(shape, &self.x, &self.x, &mut self.gram, None);
-                device.linear(square, &self.gram, &self.gram, None, false, &mut self.polynomial);
+                let operands = BackwardWeight { shape, d_out: &self.x, x: &self.x };
+                device.linear_backward_weight(operands, &mut self.gram, None);
+                linear(square, &self.gram, &self.gram, &mut self.polynomial);
                 device.scale_add(b, &self.gram, c, &mut self.polynomial);
-                device.linear(shape, &self.x, &self.polynomial, None, false, &mut self.next);
+                linear(shape, &self.x, &self.polynomial, &mut self.next);
             }
             device.scale_add(a, &self.x, 1.0, &mut self.next);
             std::mem::swap(&mut self.x, &mut self.next);
@@ -110,7 +115,7 @@ impl<D: Device> Scratch<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aquatint_compute::Cpu;
+    use aquatint_compute::{Cpu, Memory};
 
     fn matrix(rows: usize, columns: usize) -> Vec<f64> {
         (0..rows * columns).map(|i| ((i * 7919 + 13) % 101) as f64 / 50.0 - 1.0).collect()

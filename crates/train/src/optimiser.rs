@@ -8,7 +8,7 @@
 use crate::muon::{Muon, Scratch};
 use crate::recipe::{OptimiserKind, OptimiserRecipe};
 use aquatint_checkpoint::{CheckpointError, Exact, RunState, Tensor};
-use aquatint_compute::{AdamW, Device, DeviceError, Element};
+use aquatint_compute::{AdamW, AdamWState, Device, DeviceError, Element};
 use aquatint_network::{Learner, Network, Role};
 use std::collections::BTreeMap;
 
@@ -84,7 +84,8 @@ impl<D: Device> Optimiser<D> {
                         weight_decay,
                         step,
                     };
-                    device.adamw(update, gradient_scale, parameter.gradient, first, second, parameter.value);
+                    let state = AdamWState { first, second, parameter: parameter.value };
+                    device.adamw(update, gradient_scale, parameter.gradient, state);
                 }
             }
         }

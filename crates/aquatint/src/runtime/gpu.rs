@@ -1,7 +1,7 @@
 //! The GPU of this machine, if there is one: opening it, saying what is missing, and what it reaches at most.
 
 use crate::Hint;
-use aquatint_compute::{Cuda, Device, DeviceError, GpuError};
+use aquatint_compute::{Cuda, DeviceError, GpuError, Linear, Memory, PreparedOperands};
 use std::path::Path;
 use std::time::Instant;
 
@@ -55,7 +55,10 @@ pub(super) fn peak(gpu: &Cuda) -> Option<f64> {
     let time = || -> Result<f64, DeviceError> {
         let matrix = gpu.prepare((outputs, inputs), &gpu.upload(&unlike(outputs * inputs))?, gpu.format())?;
         let (x, mut out) = (gpu.upload(&unlike(rows * inputs))?, gpu.zeros(rows * outputs)?);
-        let mut multiply = || gpu.linear_prepared(rows, &x, &matrix, None, false, &mut out);
+        let mut multiply = || {
+            let operands = PreparedOperands { rows, x: &x, weight: &matrix, bias: None, accumulate: false };
+            gpu.linear_prepared(operands, &mut out);
+        };
         multiply();
         let wait = gpu.zeros(1)?;
         gpu.download(&wait);

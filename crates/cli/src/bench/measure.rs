@@ -5,7 +5,7 @@ use super::subject::Subject;
 use super::timed::{Clock, Operation, Spent, Timed};
 use crate::failure::Failure;
 use aquatint::runtime::{DeviceTask, Precision, Runtime};
-use aquatint_compute::{AdamW, Device, DeviceError};
+use aquatint_compute::{AdamW, AdamWState, Device, DeviceError};
 use aquatint_diffusion::Canvas;
 use aquatint_generate::{Cache, Drift, Drifting, GenerateError, Request, Settings, generate};
 use aquatint_network::{Ask, Denoiser, ForwardPass, Learner, Network, NetworkError, RowQuery};
@@ -149,7 +149,8 @@ fn steps<D: Device>(
         let norm = network.gradient_norm();
         let scale = if norm > CLIP { CLIP / norm } else { 1.0 };
         for (parameter, (first, second)) in network.parameters_mut().into_iter().zip(&mut moments) {
-            device.adamw(AdamW { step, ..ADAMW }, scale, parameter.gradient, first, second, parameter.value);
+            let state = AdamWState { first, second, parameter: parameter.value };
+            device.adamw(AdamW { step, ..ADAMW }, scale, parameter.gradient, state);
         }
         Ok(())
     })

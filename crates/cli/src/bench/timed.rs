@@ -1,7 +1,11 @@
 //! A device that hands every operation to another one and notes how long it took.
 
 use aquatint_compute::{
-    AdamW, AttentionShape, Device, DeviceError, LinearShape, Quantised, ReadRow, RopeShape, Visibility, WeightFormat,
+    AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionRows, BackwardInput, BackwardWeight,
+    DType, Device, DeviceError, DrawnRow, Elementwise, HeadNormGradients, Linear, LinearOperands, LinearShape,
+    LogitRows, Logits, Loss, LossGradients, LossRows, Memory, Modulation, Norm, Optimiser, Part, PreparedBackwardInput,
+    PreparedOperands, Quantised, ReadRow, RmsNorm, RmsNormBackward, Rope, RowCost, RowDraw, RowSummary, ShiftScale,
+    SwigluOperands, Targets, TokenVectors, Visibility, WeightFormat, WriteRows,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,15 +72,6 @@ impl<D> Timed<D> {
         self.clock.clone()
     }
 
-    /// Times a product with a prepared matrix.
-    fn product<R>(&self, name: &'static str, w: &D::Prepared, work: impl FnOnce(&D) -> R) -> R
-    where
-        D: Device,
-    {
-        let (outputs, inputs) = self.device.prepared_shape(w);
-        self.time(name, Some((inputs, outputs)), work)
-    }
-
     fn time<R>(&self, name: &'static str, product: Option<(usize, usize)>, work: impl FnOnce(&D) -> R) -> R {
         let begun = Instant::now();
         let result = work(&self.device);
@@ -85,26 +80,37 @@ impl<D> Timed<D> {
     }
 }
 
-/// Writes each operation as a call of the same one with a note of its time, under its own name; where the first
-/// parameter is the shape of a product, that is noted, too.
+/// Writes each operation as a call of the same one with a note of its time, under its own name, and of inputs and outputs
+/// where it is a product: what stands behind `of` says them, given the device.
 macro_rules! timed {
-    ($(fn $name:ident($shape:ident: LinearShape $(, $argument:ident: $type:ty)* $(,)?) $(-> $result:ty)?;)*) => {$(
-        fn $name(&self, $shape: LinearShape $(, $argument: $type)*) $(-> $result)? {
-            let product = Some(($shape.inputs, $shape.outputs));
-            self.time(stringify!($name), product, |device| device.$name($shape $(, $argument)*))
-        }
-    )*};
-    (plain: $(fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?;)*) => {$(
+    ($(fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $(, of $product:expr)?;)*) => {$(
         fn $name(&self $(, $argument: $type)*) $(-> $result)? {
-            self.time(stringify!($name), None, |device| device.$name($($argument),*))
+            let product = timed!(product self.device $(, $product)?);
+            self.time(stringify!($name), product, |device| device.$name($($argument),*))
         }
     )*};
+    (product $device:expr) => { None };
+    (product $device:expr, $product:expr) => { Some($product(&$device)) };
 }
 
-impl<D: Device> Device for Timed<D> {
+/// Inputs and outputs of a product.
+fn of_shape<D>(shape: LinearShape) -> impl FnOnce(&D) -> (usize, usize) {
+    move |_| (shape.inputs, shape.outputs)
+}
+
+/// Inputs and outputs of a product with a prepared matrix.
+fn of_matrix<D: Device>(weight: &D::Prepared) -> impl FnOnce(&D) -> (usize, usize) {
+    |device| {
+        let (outputs, inputs) = device.prepared_shape(weight);
+        (inputs, outputs)
+    }
+}
+
+impl<D: Device> Memory for Timed<D> {
     type Element = D::Element;
     type Buffer = D::Buffer;
-    type Prepared = D::Prepared;
+    type Indices = D::Indices;
+    type Visible = D::Visible;
 
     fn describe(&self) -> String {
         self.device.describe()
@@ -112,123 +118,139 @@ impl<D: Device> Device for Timed<D> {
     fn len(&self, buffer: &D::Buffer) -> usize {
         self.device.len(buffer)
     }
-    fn format(&self) -> WeightFormat {
-        self.device.format()
+    fn dtype(&self, buffer: &D::Buffer) -> DType {
+        self.device.dtype(buffer)
     }
-    fn prepared_shape(&self, w: &D::Prepared) -> (usize, usize) {
-        self.device.prepared_shape(w)
+    fn count(&self, indices: &D::Indices) -> usize {
+        self.device.count(indices)
     }
-    fn linear_prepared(
-        &self,
-        rows: usize,
-        x: &D::Buffer,
-        w: &D::Prepared,
-        bias: Option<&D::Buffer>,
-        accumulate: bool,
-        out: &mut D::Buffer,
-    ) {
-        self.product("linear_prepared", w, |device| device.linear_prepared(rows, x, w, bias, accumulate, out));
-    }
-    fn linear_swiglu(&self, rows: usize, x: &D::Buffer, gate: &D::Prepared, up: &D::Prepared, out: &mut D::Buffer) {
-        self.product("linear_swiglu", gate, |device| device.linear_swiglu(rows, x, gate, up, out));
-    }
-    fn linear_rows(
-        &self,
-        rows: usize,
-        hidden: &D::Buffer,
-        head: &D::Prepared,
-        read: &ReadRow<'_>,
-    ) -> Result<(), DeviceError> {
-        self.product("linear_rows", head, |device| device.linear_rows(rows, hidden, head, read))
-    }
-
     timed! {
-        plain:
         fn zeros(len: usize) -> Result<D::Buffer, DeviceError>;
         fn uninitialised(len: usize) -> Result<D::Buffer, DeviceError>;
+        fn uninitialised_as(dtype: DType, len: usize) -> Result<D::Buffer, DeviceError>;
         fn upload(values: &[D::Element]) -> Result<D::Buffer, DeviceError>;
         fn write(buffer: &mut D::Buffer, values: &[D::Element]);
         fn download(buffer: &D::Buffer) -> Vec<D::Element>;
         fn clear(buffer: &mut D::Buffer);
-        fn gather(columns: usize, table: &D::Buffer, ids: &[u32], out: &mut D::Buffer);
-        fn write_rows(columns: usize, rows: &D::Buffer, ids: &[u32], table: &mut D::Buffer);
-        fn prepare(shape: (usize, usize), w: &D::Buffer, format: WeightFormat) -> Result<D::Prepared, DeviceError>;
+        fn convert(from: &D::Buffer, to: &mut D::Buffer);
+        fn copy(from: Part<'_, D::Buffer>, to: &mut D::Buffer, first: usize);
+        fn upload_indices(values: &[u32]) -> Result<D::Indices, DeviceError>;
+        fn upload_visibility(visibility: &Visibility) -> Result<D::Visible, DeviceError>;
+    }
+}
+
+impl<D: Device> Linear for Timed<D> {
+    type Prepared = D::Prepared;
+
+    fn format(&self) -> WeightFormat {
+        self.device.format()
+    }
+    fn prepared_shape(&self, weight: &D::Prepared) -> (usize, usize) {
+        self.device.prepared_shape(weight)
+    }
+    timed! {
+        fn linear(operands: LinearOperands<'_, D::Buffer>, out: &mut D::Buffer), of of_shape(operands.shape);
+        fn linear_backward_input(operands: BackwardInput<'_, D::Buffer>, d_x: &mut D::Buffer),
+            of of_shape(operands.shape);
+        fn linear_backward_weight(
+            operands: BackwardWeight<'_, D::Buffer>, d_weight: &mut D::Buffer, d_bias: Option<&mut D::Buffer>,
+        ), of of_shape(operands.shape);
+        fn prepare(
+            shape: (usize, usize), weight: &D::Buffer, format: WeightFormat,
+        ) -> Result<D::Prepared, DeviceError>;
         fn prepare_quantised(matrix: Quantised) -> Result<D::Prepared, DeviceError>;
-        fn scatter_add(columns: usize, d_out: &D::Buffer, ids: &[u32], d_table: &mut D::Buffer);
-        fn rms_norm(
-            columns: usize, epsilon: f64, x: &D::Buffer, weight: Option<&D::Buffer>, out: &mut D::Buffer,
-            inverse_rms: &mut D::Buffer,
-        );
+        fn linear_prepared(operands: PreparedOperands<'_, D::Buffer, D::Prepared>, out: &mut D::Buffer),
+            of of_matrix::<D>(operands.weight);
+        fn linear_prepared_backward_input(
+            operands: PreparedBackwardInput<'_, D::Buffer, D::Prepared>, d_x: &mut D::Buffer,
+        ), of of_matrix::<D>(operands.weight);
+        fn linear_swiglu(operands: SwigluOperands<'_, D::Buffer, D::Prepared>, out: &mut D::Buffer),
+            of of_matrix::<D>(operands.gate);
+    }
+}
+
+impl<D: Device> Norm for Timed<D> {
+    timed! {
+        fn rms_norm(operands: RmsNorm<'_, D::Buffer>, out: &mut D::Buffer, inverse_rms: &mut D::Buffer);
         fn rms_norm_backward(
-            columns: usize, x: &D::Buffer, weight: Option<&D::Buffer>, inverse_rms: &D::Buffer, d_out: &D::Buffer,
-            accumulate: bool, d_x: &mut D::Buffer, d_weight: Option<&mut D::Buffer>,
+            operands: RmsNormBackward<'_, D::Buffer>, d_x: &mut D::Buffer, d_weight: Option<&mut D::Buffer>,
         );
-        fn rope(
-            shape: RopeShape, positions: &[u32], packed: &D::Buffer, norms: Option<(&D::Buffer, &D::Buffer)>,
-            out: &mut D::Buffer,
-        );
+        fn rope(operands: Rope<'_, D::Buffer, D::Indices>, out: &mut D::Buffer);
         fn rope_backward(
-            shape: RopeShape, positions: &[u32], packed: &D::Buffer, norms: Option<(&D::Buffer, &D::Buffer)>,
-            d_out: &D::Buffer, d_packed: &mut D::Buffer, d_norms: Option<(&mut D::Buffer, &mut D::Buffer)>,
+            operands: Rope<'_, D::Buffer, D::Indices>, d_out: &D::Buffer, d_packed: &mut D::Buffer,
+            d_norms: Option<HeadNormGradients<'_, D::Buffer>>,
         );
+    }
+}
+
+impl<D: Device> Attention for Timed<D> {
+    timed! {
         fn attention(
-            shape: AttentionShape, visibility: &Visibility, packed: &D::Buffer, out: &mut D::Buffer,
-            log_sum_exp: &mut D::Buffer,
+            operands: AttentionOperands<'_, D::Buffer, D::Visible>, out: &mut D::Buffer, log_sum_exp: &mut D::Buffer,
         );
-        fn attention_rows(
-            shape: AttentionShape, visibility: &Visibility, packed: &D::Buffer, queries: &[u32], out: &mut D::Buffer,
-        );
-        fn attention_backward(
-            shape: AttentionShape, visibility: &Visibility, packed: &D::Buffer, out: &D::Buffer,
-            log_sum_exp: &D::Buffer, d_out: &D::Buffer, d_packed: &mut D::Buffer,
-        );
+        fn attention_rows(operands: AttentionRows<'_, D::Buffer, D::Indices, D::Visible>, out: &mut D::Buffer);
+        fn attention_backward(operands: AttentionBackward<'_, D::Buffer, D::Visible>, d_packed: &mut D::Buffer);
+    }
+}
+
+impl<D: Device> Elementwise for Timed<D> {
+    timed! {
+        fn gather(columns: usize, table: &D::Buffer, ids: &D::Indices, out: &mut D::Buffer);
+        fn write_rows(operands: WriteRows<'_, D::Buffer, D::Indices>, table: &mut D::Buffer);
+        fn scatter_add(columns: usize, d_out: &D::Buffer, ids: &D::Indices, d_table: &mut D::Buffer);
         fn swiglu(width: usize, gate_up: &D::Buffer, out: &mut D::Buffer);
         fn swiglu_backward(width: usize, gate_up: &D::Buffer, d_out: &D::Buffer, d_gate_up: &mut D::Buffer);
         fn silu(x: &D::Buffer, out: &mut D::Buffer);
         fn silu_backward(x: &D::Buffer, d_out: &D::Buffer, d_x: &mut D::Buffer);
-        fn modulate(
-            columns: usize, group_of_row: &[u32], stride: usize, offsets: (usize, usize), x: &D::Buffer,
-            modulation: &D::Buffer, out: &mut D::Buffer,
-        );
+        fn modulate(operands: Modulation<'_, D::Buffer, D::Indices>, at: ShiftScale, out: &mut D::Buffer);
         fn modulate_backward(
-            columns: usize, group_of_row: &[u32], stride: usize, offsets: (usize, usize), x: &D::Buffer,
-            modulation: &D::Buffer, d_out: &D::Buffer, d_x: &mut D::Buffer, d_modulation: &mut D::Buffer,
+            operands: Modulation<'_, D::Buffer, D::Indices>, at: ShiftScale, d_out: &D::Buffer, d_x: &mut D::Buffer,
+            d_modulation: &mut D::Buffer,
         );
-        fn gated_add(
-            columns: usize, group_of_row: &[u32], stride: usize, offset: usize, x: &D::Buffer, modulation: &D::Buffer,
-            residual: &mut D::Buffer,
-        );
+        fn gated_add(operands: Modulation<'_, D::Buffer, D::Indices>, gate: usize, residual: &mut D::Buffer);
         fn gated_add_backward(
-            columns: usize, group_of_row: &[u32], stride: usize, offset: usize, x: &D::Buffer, modulation: &D::Buffer,
-            d_out: &D::Buffer, d_x: &mut D::Buffer, d_modulation: &mut D::Buffer,
+            operands: Modulation<'_, D::Buffer, D::Indices>, gate: usize, d_out: &D::Buffer, d_x: &mut D::Buffer,
+            d_modulation: &mut D::Buffer,
         );
         fn scale_add(a: f64, x: &D::Buffer, b: f64, y: &mut D::Buffer);
-        fn softmax(columns: usize, x: &mut D::Buffer);
-        fn sum_of_squares(x: &D::Buffer) -> f64;
-        fn adamw(
-            step: AdamW, gradient_scale: f64, gradient: &D::Buffer, first: &mut D::Buffer, second: &mut D::Buffer,
-            parameter: &mut D::Buffer,
-        );
     }
+}
+
+impl<D: Device> Logits for Timed<D> {
     timed! {
-        fn linear(
-            shape: LinearShape, x: &D::Buffer, w: &D::Buffer, bias: Option<&D::Buffer>, accumulate: bool,
-            out: &mut D::Buffer,
-        );
-        fn linear_backward_input(
-            shape: LinearShape, d_out: &D::Buffer, w: &D::Buffer, accumulate: bool, d_x: &mut D::Buffer,
-        );
-        fn linear_backward_weight(
-            shape: LinearShape, d_out: &D::Buffer, x: &D::Buffer, d_w: &mut D::Buffer, d_bias: Option<&mut D::Buffer>,
-        );
+        fn linear_rows(
+            logits: LogitRows<'_, D::Buffer, D::Prepared>, read: &ReadRow<'_>,
+        ) -> Result<(), DeviceError>, of of_matrix::<D>(logits.head);
+        fn summarise_rows(
+            logits: LogitRows<'_, D::Buffer, D::Prepared>, best: usize,
+        ) -> Result<Vec<RowSummary>, DeviceError>, of of_matrix::<D>(logits.head);
+        fn draw_rows(
+            logits: LogitRows<'_, D::Buffer, D::Prepared>, draws: &[RowDraw<'_>],
+        ) -> Result<Vec<DrawnRow>, DeviceError>, of of_matrix::<D>(logits.head);
+    }
+}
+
+impl<D: Device> Loss for Timed<D> {
+    timed! {
         fn linear_cross_entropy(
-            shape: LinearShape, hidden: &D::Buffer, head: &D::Buffer, targets: &[u32], weights: &[f64],
-            forbidden: Option<u32>, gradients: Option<(&mut D::Buffer, &mut D::Buffer)>,
-        ) -> Result<Vec<f64>, DeviceError>;
+            logits: LossRows<'_, D::Buffer, D::Prepared>, targets: Targets<'_>,
+            gradients: Option<LossGradients<'_, D::Buffer>>,
+        ) -> Result<Vec<f64>, DeviceError>, of of_shape(logits.shape);
+        fn linear_cost_rows(
+            logits: LossRows<'_, D::Buffer, D::Prepared>, costs: &[RowCost],
+            vectors: Option<TokenVectors<'_, D::Buffer>>, gradients: Option<LossGradients<'_, D::Buffer>>,
+        ) -> Result<Vec<f64>, DeviceError>, of of_shape(logits.shape);
         fn linear_learn_rows(
-            shape: LinearShape, hidden: &D::Buffer, head: &D::Buffer, read: &ReadRow<'_>,
-            gradients: (&mut D::Buffer, &mut D::Buffer),
-        );
+            logits: LossRows<'_, D::Buffer, D::Prepared>, read: &ReadRow<'_>,
+            gradients: LossGradients<'_, D::Buffer>,
+        ) -> Result<(), DeviceError>, of of_shape(logits.shape);
+    }
+}
+
+impl<D: Device> Optimiser for Timed<D> {
+    timed! {
+        fn sum_of_squares(x: &D::Buffer) -> f64;
+        fn adamw(step: AdamW, gradient_scale: f64, gradient: &D::Buffer, state: AdamWState<'_, D::Buffer>);
     }
 }
 

@@ -4,7 +4,9 @@
 //! its first touch, which costs more than many an operation on it; so a buffer that is dropped goes back to its arena,
 //! and the arena hands it out again. What it keeps is bounded by what was once alive at the same time.
 
-use crate::{DeviceError, Element};
+use crate::{DType, DeviceError, Element};
+use half::bf16;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,25 +21,89 @@ const SLACK_DIVISOR: usize = 4;
 pub struct Buffer<E: Element> {
     storage: Vec<E>,
     start: usize,
+    /// In elements of `dtype`.
     len: usize,
+    dtype: DType,
     arena: Arc<Arena<E>>,
 }
 
 impl<E: Element> Buffer<E> {
     /// The elements.
+    ///
+    /// # Panics
+    /// On a buffer of other numbers than the element type.
     pub fn as_slice(&self) -> &[E] {
+        self.expect(E::DTYPE);
         &self.storage[self.start..self.start + self.len]
     }
 
     /// The elements, to be changed.
+    ///
+    /// # Panics
+    /// On a buffer of other numbers than the element type.
     pub fn as_mut_slice(&mut self) -> &mut [E] {
+        self.expect(E::DTYPE);
         &mut self.storage[self.start..self.start + self.len]
     }
+
+    /// The elements of a buffer of bf16.
+    ///
+    /// # Panics
+    /// On a buffer of other numbers.
+    pub fn as_bf16(&self) -> &[bf16] {
+        self.expect(DType::Bf16);
+        let words = &self.storage[self.start..self.start + words::<E>(self.dtype, self.len)];
+        // SAFETY: the words hold at least `len` halves, which may have any bits and need less alignment.
+        unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), self.len) }
+    }
+
+    /// The elements of a buffer of bf16, to be changed.
+    ///
+    /// # Panics
+    /// On a buffer of other numbers.
+    pub fn as_mut_bf16(&mut self) -> &mut [bf16] {
+        self.expect(DType::Bf16);
+        let words = &mut self.storage[self.start..self.start + words::<E>(self.dtype, self.len)];
+        // SAFETY: as above, and any bits are an element.
+        unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), self.len) }
+    }
+
+    /// The elements, widened where they are not the element type.
+    pub(super) fn to_elements(&self) -> Cow<'_, [E]> {
+        match self.dtype {
+            DType::Bf16 => self.as_bf16().iter().map(|value| E::from_f64(value.to_f64())).collect(),
+            _ => Cow::Borrowed(self.as_slice()),
+        }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The numbers that it holds.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    fn expect(&self, dtype: DType) {
+        assert!(self.dtype == dtype, "a buffer of {:?} is read as {dtype:?}", self.dtype);
+    }
+}
+
+/// Elements of the arena that hold so many numbers.
+fn words<E>(dtype: DType, len: usize) -> usize {
+    (len * dtype.bytes()).div_ceil(size_of::<E>())
 }
 
 impl<E: Element> fmt::Debug for Buffer<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Buffer").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("Buffer").field("len", &self.len).field("dtype", &self.dtype).finish_non_exhaustive()
     }
 }
 
@@ -51,7 +117,7 @@ impl<E: Element> Drop for Buffer<E> {
 #[derive(Debug)]
 struct Shelves<E> {
     free: BTreeMap<usize, Vec<Vec<E>>>,
-    kept: usize,
+    retained: usize,
     alive: usize,
     peak: usize,
 }
@@ -64,18 +130,24 @@ pub(super) struct Arena<E> {
 
 impl<E: Element> Arena<E> {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { shelves: Mutex::new(Shelves { free: BTreeMap::new(), kept: 0, alive: 0, peak: 0 }) })
+        Arc::new(Self { shelves: Mutex::new(Shelves { free: BTreeMap::new(), retained: 0, alive: 0, peak: 0 }) })
     }
 
     /// A buffer whose elements have any value, aligned to a cache line.
     pub(super) fn take(self: &Arc<Self>, len: usize) -> Result<Buffer<E>, DeviceError> {
-        let capacity = size_class(len + ALIGNMENT / size_of::<E>());
+        self.take_as(E::DTYPE, len)
+    }
+
+    /// The same of other numbers.
+    pub(super) fn take_as(self: &Arc<Self>, dtype: DType, len: usize) -> Result<Buffer<E>, DeviceError> {
+        let words = words::<E>(dtype, len);
+        let capacity = size_class(words + ALIGNMENT / size_of::<E>());
         let storage = match self.reuse(capacity) {
             Some(storage) => storage,
             None => fresh(capacity)?,
         };
-        let start = storage.as_ptr().align_offset(ALIGNMENT).min(storage.len() - len);
-        Ok(Buffer { storage, start, len, arena: Arc::clone(self) })
+        let start = storage.as_ptr().align_offset(ALIGNMENT).min(storage.len() - words);
+        Ok(Buffer { storage, start, len, dtype, arena: Arc::clone(self) })
     }
 
     /// Memory of this capacity that lies free; counts it as alive either way.
@@ -84,7 +156,7 @@ impl<E: Element> Arena<E> {
         shelves.alive += capacity;
         shelves.peak = shelves.peak.max(shelves.alive);
         let storage = shelves.free.get_mut(&capacity)?.pop()?;
-        shelves.kept -= capacity;
+        shelves.retained -= capacity;
         Some(storage)
     }
 
@@ -97,18 +169,18 @@ impl<E: Element> Arena<E> {
         let capacity = storage.len();
         let mut shelves = self.lock();
         shelves.alive -= capacity;
-        shelves.kept += capacity;
+        shelves.retained += capacity;
         shelves.free.entry(capacity).or_default().push(storage);
         let limit = shelves.peak + shelves.peak / SLACK_DIVISOR;
         let mut surplus = Vec::new();
-        while shelves.alive + shelves.kept > limit {
+        while shelves.alive + shelves.retained > limit {
             let Some(mut shelf) = shelves.free.last_entry() else { break };
             let capacity = *shelf.key();
             surplus.extend(shelf.get_mut().pop());
             if shelf.get().is_empty() {
                 shelf.remove();
             }
-            shelves.kept -= capacity;
+            shelves.retained -= capacity;
         }
         // The system's own bookkeeping of `surplus` needs no lock of ours.
         drop(shelves);
@@ -151,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn memory_kept_is_bounded_by_what_was_alive_at_once() {
+    fn retained_memory_is_bounded_by_what_was_alive_at_once() {
         let arena = Arena::<f64>::new();
         for len in (1..200).map(|i| i * 997) {
             drop(arena.take(len).unwrap());
             let shelves = arena.lock();
             assert_eq!(shelves.alive, 0);
-            assert!(shelves.kept <= shelves.peak + shelves.peak / SLACK_DIVISOR);
-            assert_eq!(shelves.kept, shelves.free.iter().map(|(size, shelf)| size * shelf.len()).sum::<usize>());
+            assert!(shelves.retained <= shelves.peak + shelves.peak / SLACK_DIVISOR);
+            assert_eq!(shelves.retained, shelves.free.iter().map(|(size, shelf)| size * shelf.len()).sum::<usize>());
         }
     }
 

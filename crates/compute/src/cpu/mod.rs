@@ -3,8 +3,11 @@
 //! [`scalar`] is the specification of every operation, for any element type. The fast paths serve `f32` and are chosen
 //! at run time; whatever path runs, a result does not depend on the number of threads.
 
+mod cost;
 mod device;
+mod evidence;
 mod fast;
+mod logits;
 mod memory;
 mod path;
 mod peak;
@@ -12,12 +15,10 @@ mod prepared;
 mod scalar;
 
 #[cfg(test)]
-pub(crate) mod agreement;
-
-#[cfg(test)]
 pub(crate) use scalar::gradients::{Numbers, random_visibility};
 
 pub use fast::{softmax_row, summarise};
+pub use logits::{draw_row, summarise_row};
 pub use memory::Buffer;
 pub use path::{CpuPath, ParseNameError, Precision};
 pub use peak::{Arithmetic, peak};
@@ -82,7 +83,10 @@ impl<E: Element> Cpu<E> {
 }
 
 impl Cpu<f32> {
-    /// A device that uses this path (an error if the processor lacks it) and this many threads (at least one).
+    /// A device that uses this path and this many threads (at least one).
+    ///
+    /// # Errors
+    /// When the processor lacks the path.
     pub fn new(path: CpuPath, threads: usize) -> Result<Self, DeviceError> {
         path.require()?;
         let mut cpu = Self::scalar();

@@ -66,7 +66,7 @@ impl CpuPath {
             return Ok(());
         }
         let available: Vec<String> = Self::available().iter().map(ToString::to_string).collect();
-        Err(DeviceError::Unavailable { asked: self.to_string(), available: available.join(", ") })
+        Err(DeviceError::Unavailable { requested: self.to_string(), available: available.join(", ") })
     }
 }
 

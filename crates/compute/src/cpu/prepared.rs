@@ -2,16 +2,21 @@
 
 use super::fast::{f32s, f32s_mut};
 use super::{Buffer, Cpu, Precision, fast, scalar};
-use crate::{Bits, DeviceError, Element, LinearShape, Quantised, ReadRow, WeightFormat};
+use crate::{
+    BackwardInput, Bits, DType, DeviceError, Element, LinearOperands, LinearShape, Memory, PreparedBackwardInput,
+    PreparedOperands, Quantised, SwigluOperands, WeightFormat,
+};
+use std::borrow::Cow;
 
 /// A matrix `[N, K]` in the order and the numbers in which the CPU multiplies by it.
 #[derive(Debug)]
-pub struct Prepared<E: Element>(Kept<E>);
+pub struct Prepared<E: Element>(pub(super) PreparedKind<E>);
 
+/// The forms of a prepared matrix.
 #[derive(Debug)]
-enum Kept<E: Element> {
-    /// As the specification reads it.
-    Real { values: Buffer<E>, shape: (usize, usize), precision: Precision },
+pub(super) enum PreparedKind<E: Element> {
+    /// As the specification reads it, in the element type or in bf16.
+    Real { values: Buffer<E>, shape: (usize, usize) },
     /// As the specification reads it.
     Quantised(Quantised),
     /// Packed for the kernels.
@@ -22,118 +27,118 @@ impl<E: Element> Prepared<E> {
     /// Rows and columns of the matrix: `(N, K)`.
     pub fn shape(&self) -> (usize, usize) {
         match &self.0 {
-            Kept::Real { shape, .. } => *shape,
-            Kept::Quantised(matrix) => (matrix.outputs(), matrix.inputs()),
-            Kept::Packed(packed) => packed.shape(),
+            PreparedKind::Real { shape, .. } => *shape,
+            PreparedKind::Quantised(matrix) => (matrix.outputs(), matrix.inputs()),
+            PreparedKind::Packed(packed) => packed.shape(),
         }
     }
 
     /// Bytes that it takes.
     pub fn bytes(&self) -> usize {
         match &self.0 {
-            Kept::Real { values, .. } => size_of_val(values.as_slice()),
-            Kept::Quantised(matrix) => matrix.values().len() + size_of_val(matrix.scales()),
-            Kept::Packed(packed) => packed.bytes(),
+            PreparedKind::Real { values, .. } => values.len() * values.dtype().bytes(),
+            PreparedKind::Quantised(matrix) => matrix.values().len() + size_of_val(matrix.scales()),
+            PreparedKind::Packed(packed) => packed.bytes(),
         }
     }
 }
 
+/// The precision of products with real numbers of this type.
+fn precision(dtype: DType) -> Precision {
+    if dtype == DType::Bf16 { Precision::Bf16 } else { Precision::F32 }
+}
+
 impl<E: Element> Cpu<E> {
-    /// See [`crate::Device::prepare`].
+    /// See [`crate::Linear::prepare`].
     pub(super) fn prepare_matrix(
         &self,
         shape: (usize, usize),
-        w: &[E],
+        w: &Buffer<E>,
         format: WeightFormat,
     ) -> Result<Prepared<E>, DeviceError> {
         let quantise = |bits, group| {
-            let values: Vec<f32> = w.iter().map(|value| value.to_f64() as f32).collect();
+            let values: Vec<f32> = w.as_slice().iter().map(|value| value.to_f64() as f32).collect();
             self.prepare_integers(Quantised::of(&values, shape, bits, group)?)
         };
         match format {
-            WeightFormat::F32 => self.prepare_real(shape, w, Precision::F32),
-            WeightFormat::Bf16 => self.prepare_real(shape, w, Precision::Bf16),
+            WeightFormat::F32 => self.prepare_real(shape, w, E::DTYPE),
+            WeightFormat::Bf16 => self.prepare_real(shape, w, DType::Bf16),
             WeightFormat::Int8 => quantise(Bits::Eight, None),
             WeightFormat::Int4 { group } => quantise(Bits::Four, Some(group)),
         }
     }
 
-    fn prepare_real(&self, shape: (usize, usize), w: &[E], precision: Precision) -> Result<Prepared<E>, DeviceError> {
+    fn prepare_real(&self, shape: (usize, usize), w: &Buffer<E>, dtype: DType) -> Result<Prepared<E>, DeviceError> {
         if let Some(fast) = &self.fast {
-            return Ok(Prepared(Kept::Packed(fast.prepare(shape, f32s(w), precision)?)));
+            return Ok(Prepared(PreparedKind::Packed(fast.prepare(shape, f32s(w.as_slice()), precision(dtype))?)));
         }
-        let mut values = self.arena.take(w.len())?;
-        values.as_mut_slice().copy_from_slice(w);
-        Ok(Prepared(Kept::Real { values, shape, precision }))
+        let mut values = self.uninitialised_as(dtype, w.len())?;
+        self.convert(w, &mut values);
+        Ok(Prepared(PreparedKind::Real { values, shape }))
     }
 
-    /// See [`crate::Device::prepare_quantised`].
+    /// See [`crate::Linear::prepare_quantised`].
     pub(super) fn prepare_integers(&self, matrix: Quantised) -> Result<Prepared<E>, DeviceError> {
         Ok(Prepared(match &self.fast {
-            Some(fast) => Kept::Packed(fast.prepare_quantised(&matrix)?),
-            None => Kept::Quantised(matrix),
+            Some(fast) => PreparedKind::Packed(fast.prepare_quantised(&matrix)?),
+            None => PreparedKind::Quantised(matrix),
         }))
     }
 
-    /// See [`crate::Device::linear_prepared`].
-    pub(super) fn multiply_prepared(
-        &self,
-        rows: usize,
-        x: &[E],
-        w: &Prepared<E>,
-        bias: Option<&[E]>,
-        accumulate: bool,
-        out: &mut [E],
-    ) {
-        match (&w.0, &self.fast) {
-            (Kept::Real { values, shape: (outputs, inputs), precision }, _) => {
+    /// See [`crate::Linear::linear_prepared`].
+    pub(super) fn multiply_prepared(&self, operands: PreparedOperands<'_, [E], Prepared<E>>, out: &mut [E]) {
+        let PreparedOperands { rows, x, weight, bias, accumulate } = operands;
+        match (&weight.0, &self.fast) {
+            (PreparedKind::Real { values, shape: (outputs, inputs) }, _) => {
                 let shape = LinearShape { rows, inputs: *inputs, outputs: *outputs };
-                scalar::linear(shape, x, values.as_slice(), bias, accumulate, Self::rounding(*precision), out);
+                let weight: &[E] = &values.to_elements();
+                let round = Self::rounding(precision(values.dtype()));
+                scalar::linear(LinearOperands { shape, x, weight, bias, accumulate }, round, out);
             }
-            (Kept::Quantised(matrix), _) => scalar::linear_quantised(rows, x, matrix, bias, accumulate, out),
-            (Kept::Packed(packed), Some(fast)) => {
-                fast.linear_prepared(rows, f32s(x), packed, bias.map(f32s), accumulate, f32s_mut(out));
+            (PreparedKind::Quantised(matrix), _) => scalar::linear_quantised(rows, x, matrix, bias, accumulate, out),
+            (PreparedKind::Packed(weight), Some(fast)) => {
+                let (x, bias) = (f32s(x), bias.map(f32s));
+                fast.linear_prepared(PreparedOperands { rows, x, weight, bias, accumulate }, f32s_mut(out));
             }
-            (Kept::Packed(_), None) => unreachable!("only a device with a fast path packs"),
+            (PreparedKind::Packed(_), None) => unreachable!("only a device with a fast path packs"),
         }
     }
 
-    /// See [`crate::Device::linear_rows`].
-    pub(super) fn read_rows(
-        &self,
-        rows: usize,
-        hidden: &[E],
-        head: &Prepared<E>,
-        read: &ReadRow<'_>,
-    ) -> Result<(), DeviceError> {
-        if let (Kept::Packed(head), Some(fast)) = (&head.0, &self.fast) {
-            return fast.linear_rows(rows, f32s(hidden), head, read);
+    /// See [`crate::Linear::linear_prepared_backward_input`].
+    pub(super) fn multiply_prepared_back(&self, operands: PreparedBackwardInput<'_, [E], Prepared<E>>, d_x: &mut [E]) {
+        let PreparedBackwardInput { rows, d_out, weight, accumulate } = operands;
+        if let (PreparedKind::Packed(weight), Some(fast)) = (&weight.0, &self.fast) {
+            let operands = PreparedBackwardInput { rows, d_out: f32s(d_out), weight, accumulate };
+            return fast.linear_prepared_backward_input(operands, f32s_mut(d_x));
         }
-        let (outputs, inputs) = head.shape();
-        let mut out = vec![E::default(); outputs];
-        for row in 0..rows {
-            self.multiply_prepared(1, &hidden[row * inputs..][..inputs], head, None, false, &mut out);
-            let mut numbers: Vec<f32> = out.iter().map(|value| value.to_f64() as f32).collect();
-            read(row, &mut numbers);
-        }
-        Ok(())
+        let (outputs, inputs) = weight.shape();
+        let (values, round) = self.stands_for(weight);
+        let shape = LinearShape { rows, inputs, outputs };
+        scalar::linear_backward_input(BackwardInput { shape, d_out, weight: &values, accumulate }, round, d_x);
     }
 
-    /// See [`crate::Device::linear_swiglu`].
-    pub(super) fn multiply_swiglu(
-        &self,
-        rows: usize,
-        x: &[E],
-        (gate, up): (&Prepared<E>, &Prepared<E>),
-        out: &mut [E],
-    ) {
-        if let (Kept::Packed(gate), Kept::Packed(up), Some(fast)) = (&gate.0, &up.0, &self.fast) {
-            return fast.linear_swiglu(rows, f32s(x), (gate, up), f32s_mut(out));
+    /// What a matrix of the specification stands for in its backward, and how factors are rounded there.
+    pub(super) fn stands_for<'a>(&self, weight: &'a Prepared<E>) -> (Cow<'a, [E]>, fn(E) -> E) {
+        match &weight.0 {
+            PreparedKind::Real { values, .. } => (values.to_elements(), Self::rounding(precision(values.dtype()))),
+            PreparedKind::Quantised(matrix) => {
+                let values = matrix.dequantise().into_iter().map(|value| E::from_f64(f64::from(value)));
+                (values.collect(), Self::rounding(self.precision))
+            }
+            PreparedKind::Packed(_) => unreachable!("only a device with a fast path packs"),
+        }
+    }
+
+    /// See [`crate::Linear::linear_swiglu`].
+    pub(super) fn multiply_swiglu(&self, operands: SwigluOperands<'_, [E], Prepared<E>>, out: &mut [E]) {
+        let SwigluOperands { rows, x, gate, up } = operands;
+        if let (PreparedKind::Packed(gate), PreparedKind::Packed(up), Some(fast)) = (&gate.0, &up.0, &self.fast) {
+            return fast.linear_swiglu(SwigluOperands { rows, x: f32s(x), gate, up }, f32s_mut(out));
         }
         let width = gate.shape().0;
         let mut halves = [vec![E::default(); rows * width], vec![E::default(); rows * width]];
         for (weight, half) in [gate, up].into_iter().zip(&mut halves) {
-            self.multiply_prepared(rows, x, weight, None, false, half);
+            self.multiply_prepared(PreparedOperands { rows, x, weight, bias: None, accumulate: false }, half);
         }
         let lines = halves[0].chunks(width.max(1)).zip(halves[1].chunks(width.max(1)));
         let gate_up: Vec<E> = lines.flat_map(|(gate, up)| [gate, up].concat()).collect();

@@ -3,11 +3,10 @@
 //! In bf16 heads of up to 128 are multiplied by tensor cores, 64 rows in a block; all others, and f32, one row and head in
 //! a warp. Neither ever keeps a matrix of all pairs.
 
-use super::device::{maybe, place};
-use super::driver::Argument::{self, Float, Long, Pointer};
-use super::products::int;
-use super::{Cuda, GpuBuffer, THREADS};
-use crate::{AttentionShape, Precision, Visibility};
+use super::arguments::{In, Out};
+use super::kernels::{AttentionDelta, AttentionKeysBackward, AttentionOf, AttentionQueriesBackward, AttentionTiles};
+use super::{Cuda, GpuBuffer, GpuVisibility, THREADS, int};
+use crate::{AttentionBackward, AttentionOperands, AttentionShape, Columns, Precision};
 
 /// The largest head: what a lane keeps of it is an array of fixed length.
 const LARGEST_HEAD: usize = 256;
@@ -24,37 +23,27 @@ pub(super) fn check_head(shape: AttentionShape) {
     assert!(shape.head_size <= LARGEST_HEAD, "`head_size` is {}; allowed on a GPU: up to 256", shape.head_size);
 }
 
-/// What the forward pass left.
-pub(super) struct Forward<'a> {
-    pub(super) packed: &'a GpuBuffer,
-    pub(super) out: &'a GpuBuffer,
-    pub(super) log_sum_exp: &'a GpuBuffer,
-}
-
-/// The kernels that serve one size of heads by tiles.
+/// The kernels that serve heads of up to a size by tiles.
 #[derive(Clone, Copy)]
 struct Tiles {
     /// Elements to which heads are padded.
     elements: usize,
-    forward: &'static str,
-    queries: &'static str,
-    keys: &'static str,
+    /// Which of the kernels that take the same, counted from those that have no tiles.
+    variant: usize,
 }
 
-const TILES: [Tiles; 2] = [
-    Tiles {
-        elements: 64,
-        forward: "attention_tiles_64",
-        queries: "attention_backward_queries_tiles_64",
-        keys: "attention_backward_keys_tiles_64",
-    },
-    Tiles {
-        elements: 128,
-        forward: "attention_tiles_128",
-        queries: "attention_backward_queries_tiles_128",
-        keys: "attention_backward_keys_tiles_128",
-    },
-];
+const TILES: [Tiles; 2] = [Tiles { elements: 64, variant: 1 }, Tiles { elements: 128, variant: 2 }];
+
+/// Queries, and the keys and values that they see.
+pub(super) struct Attended<'a> {
+    pub(super) shape: AttentionShape,
+    pub(super) visible: &'a GpuVisibility,
+    /// How many queries there are, and which rows they are where they are not all.
+    pub(super) count: usize,
+    pub(super) rows: In<u32>,
+    pub(super) queries: Columns<'a, GpuBuffer>,
+    pub(super) keys_values: Columns<'a, GpuBuffer>,
+}
 
 impl Tiles {
     /// Bytes of a block's rows, of tiles, and of tiles transposed.
@@ -82,36 +71,55 @@ impl Cuda {
         TILES.iter().find(fits).copied()
     }
 
-    /// Heads and sizes, the scale, and the packed matrix.
-    fn sizes(shape: AttentionShape, packed: &GpuBuffer) -> [Argument; 5] {
-        let scale = 1.0 / (shape.head_size as f64).sqrt();
-        let heads = (int(shape.heads), int(shape.key_value_heads));
-        [heads.0, heads.1, int(shape.head_size), Float(scale as f32), place(packed)]
-    }
-
-    /// Attention of `count` rows, all or those at `queries`.
-    pub(super) fn attend(
-        &self,
-        shape: AttentionShape,
-        visibility: &Visibility,
-        packed: &GpuBuffer,
-        (count, queries): (usize, u64),
-        (out, log_sum_exp): (&mut GpuBuffer, Option<&GpuBuffer>),
-    ) {
-        let mask = self.mask(visibility);
-        let last = [Pointer(mask.intervals.at()), Pointer(queries), place(out), maybe(log_sum_exp)];
-        let sizes = Self::sizes(shape, packed);
+    /// Attention of some rows.
+    pub(super) fn attend(&self, attended: Attended<'_>, out: Out<f32>, log_sum_exp: Out<f32>) {
+        let Attended { shape, visible, count, rows, queries, keys_values } = attended;
+        let AttentionShape { heads, key_value_heads, head_size } = shape;
+        let (query_stride, stride) = (int(queries.stride), int(keys_values.stride));
+        let queries = queries.buffer.input::<f32>().skip(queries.first);
+        let keys_values = keys_values.buffer.input::<f32>().skip(keys_values.first);
+        let (intervals, scale) = (visible.intervals(), scale(shape));
+        let (heads, key_value_heads, size) = (int(heads), int(key_value_heads), int(head_size));
         match self.tiles(shape) {
             Some(tiles) => {
-                let rows = [int(visibility.len()), int(count)];
-                let arguments: Vec<_> = rows.into_iter().chain(sizes).chain(last).collect();
                 let blocks = by_tiles(count, shape.heads);
-                self.launch(tiles.forward, blocks, ATTENTION_THREADS, tiles.shared(1, 2, 1), &arguments);
+                let (all, count) = (int(visible.len()), int(count));
+                let kernel = AttentionTiles {
+                    rows: all,
+                    count,
+                    heads,
+                    key_value_heads,
+                    size,
+                    scale,
+                    queries,
+                    query_stride,
+                    keys_values,
+                    stride,
+                    intervals,
+                    requested: rows,
+                    out,
+                    log_sum_exp,
+                };
+                self.launch(tiles.variant - 1, kernel, blocks, ATTENTION_THREADS, tiles.shared(1, 2, 1));
             }
             None => {
-                let arguments: Vec<_> = [int(count)].into_iter().chain(sizes).chain(last).collect();
-                let shared = WARPS * shape.head_size * size_of::<f32>();
-                self.launch("attention", by_rows(count, shape.heads), ATTENTION_THREADS, shared, &arguments);
+                let (blocks, shared) = (by_rows(count, shape.heads), WARPS * head_size * size_of::<f32>());
+                let kernel = AttentionOf {
+                    count: int(count),
+                    heads,
+                    key_value_heads,
+                    size,
+                    scale,
+                    queries,
+                    query_stride,
+                    keys_values,
+                    stride,
+                    intervals,
+                    rows,
+                    out,
+                    log_sum_exp,
+                };
+                self.launch(0, kernel, blocks, ATTENTION_THREADS, shared);
             }
         }
     }
@@ -119,41 +127,66 @@ impl Cuda {
     /// The gradient of the packed matrix, which it overwrites.
     pub(super) fn attend_back(
         &self,
-        shape: AttentionShape,
-        visibility: &Visibility,
-        forward: Forward<'_>,
-        d_out: &GpuBuffer,
+        operands: AttentionBackward<'_, GpuBuffer, GpuVisibility>,
         d_packed: &mut GpuBuffer,
     ) {
-        let (rows, mask) = (visibility.len(), self.mask(visibility));
+        let AttentionBackward { forward, out, log_sum_exp, d_out } = operands;
+        let AttentionOperands { shape, visible, packed } = forward;
+        let rows = visible.len();
         let count = rows * shape.heads;
-        let delta = self.scratch(count * size_of::<f32>());
-        let sizes = [Long(count as i64), int(shape.head_size)];
-        let places = [place(forward.out), place(d_out), Pointer(delta.at())];
-        let arguments: Vec<_> = sizes.into_iter().chain(places).collect();
+        let delta = self.scratch::<f32>(count);
         let blocks = count.div_ceil((THREADS / 32) as usize) as u32;
-        self.launch("attention_delta", (blocks, 1), THREADS, 0, &arguments);
+        let (size, scale) = (int(shape.head_size), scale(shape));
+        let kernel =
+            AttentionDelta { count: count as i64, size, out: out.input(), d_out: d_out.input(), delta: delta.output() };
+        self.launch(0, kernel, (blocks, 1), THREADS, 0);
 
-        let first: Vec<_> = [int(rows)].into_iter().chain(Self::sizes(shape, forward.packed)).collect();
-        let last = [place(forward.log_sum_exp), Pointer(delta.at()), place(d_out), place(d_packed)];
-        let (intervals, readers) = (Pointer(mask.intervals.at()), Pointer(mask.readers.at()));
-        let of_queries: Vec<_> = first.iter().copied().chain([intervals]).chain(last).collect();
-        let of_keys: Vec<_> = first.into_iter().chain([intervals, readers]).chain(last).collect();
+        let (heads, key_value_heads) = (int(shape.heads), int(shape.key_value_heads));
+        let (packed, log_sum_exp, delta) = (packed.input(), log_sum_exp.input(), delta.input());
+        let (intervals, d_out, d_packed) = (visible.intervals(), d_out.input(), d_packed.output());
+        let of_queries = AttentionQueriesBackward {
+            rows: int(rows),
+            heads,
+            key_value_heads,
+            size,
+            scale,
+            packed,
+            intervals,
+            log_sum_exp,
+            delta,
+            d_out,
+            d_packed,
+        };
+        let of_keys = AttentionKeysBackward {
+            rows: int(rows),
+            heads,
+            key_value_heads,
+            size,
+            scale,
+            packed,
+            intervals,
+            readers: self.readers(visible),
+            log_sum_exp,
+            delta,
+            d_out,
+            d_packed,
+        };
         let (heads, groups) = (shape.heads, shape.key_value_heads);
         match self.tiles(shape) {
             Some(tiles) => {
-                let shared = (tiles.shared(2, 2, 1), tiles.shared(2, 2, 2));
-                self.launch(tiles.queries, by_tiles(rows, heads), ATTENTION_THREADS, shared.0, &of_queries);
-                self.launch(tiles.keys, by_tiles(rows, groups), ATTENTION_THREADS, shared.1, &of_keys);
+                let (variant, shared) = (tiles.variant, (tiles.shared(2, 2, 1), tiles.shared(2, 2, 2)));
+                self.launch(variant, of_queries, by_tiles(rows, heads), ATTENTION_THREADS, shared.0);
+                self.launch(variant, of_keys, by_tiles(rows, groups), ATTENTION_THREADS, shared.1);
             }
             None => {
                 let shared = WARPS * 2 * shape.head_size * size_of::<f32>();
-                let launch = |kernel, heads, arguments: &[Argument]| {
-                    self.launch(kernel, by_rows(rows, heads), ATTENTION_THREADS, shared, arguments);
-                };
-                launch("attention_backward_queries", heads, &of_queries);
-                launch("attention_backward_keys", groups, &of_keys);
+                self.launch(0, of_queries, by_rows(rows, heads), ATTENTION_THREADS, shared);
+                self.launch(0, of_keys, by_rows(rows, groups), ATTENTION_THREADS, shared);
             }
         }
     }
+}
+
+fn scale(shape: AttentionShape) -> f32 {
+    (1.0 / (shape.head_size as f64).sqrt()) as f32
 }

@@ -47,12 +47,12 @@ pub(super) fn version() -> Option<(i32, i32)> {
 pub(super) fn machine_code(architecture: &str, folder: Option<&Path>) -> Result<Vec<u8>, CompileError> {
     let Some(version) = version() else { return Err(CompileError::Missing) };
     let source = kernels::source();
-    let kept = folder.map(|folder| folder.join(name(&source, version, architecture)));
-    if let Some(code) = kept.as_deref().and_then(|path| fs::read(path).ok()) {
+    let retained = folder.map(|folder| folder.join(name(&source, version, architecture)));
+    if let Some(code) = retained.as_deref().and_then(|path| fs::read(path).ok()) {
         return Ok(code);
     }
     let code = compile(&source, architecture)?;
-    if let Some(path) = kept {
+    if let Some(path) = retained {
         let _ = keep(&path, &code);
     }
     Ok(code)
@@ -118,7 +118,7 @@ mod tests {
         let source = kernels::source();
         for architecture in ["sm_80", "sm_89", "sm_90", "sm_100"] {
             let code = compile(&source, architecture).unwrap_or_else(|error| panic!("{error}"));
-            for name in kernels::NAMES {
+            for name in kernels::names() {
                 let found = code.windows(name.len() + 6).any(|window| window == format!(".text.{name}").as_bytes());
                 assert!(found, "{name} is not in the code for {architecture}");
             }
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn kept_code_is_named_by_source_compiler_and_architecture() {
+    fn stored_code_is_named_by_source_compiler_and_architecture() {
         let one = name("a", (13, 5), "sm_90");
         assert_eq!(one, "af63dc4c8601ec8c-nvrtc13.5-sm_90.cubin");
         assert_ne!(one, name("b", (13, 5), "sm_90"));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_is_read_back() {
+    fn what_was_stored_is_read_back() {
         let folder = std::env::temp_dir().join(format!("aquatint-kernels-{}", std::process::id()));
         let path = folder.join("x.cubin");
         keep(&path, b"code").unwrap();

@@ -3,6 +3,8 @@
 //! All of it happens in the order of the calls, as on one stream; only reading waits. The one real driver is
 //! [`super::nvidia::Nvidia`]; tests put an emulation in its place, so that kernels and host logic run without a GPU.
 
+use super::arguments::Argument;
+use crate::DType;
 use std::fmt::Debug;
 
 /// Where something lies in the device's memory.
@@ -27,21 +29,11 @@ pub struct GpuFacts {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum DriverError {
     /// There is not that much memory left.
-    #[error("the GPU has no {asked} bytes left; {free} are free")]
-    OutOfMemory { asked: usize, free: usize },
+    #[error("the GPU has no {requested} bytes left; {free} are free")]
+    OutOfMemory { requested: usize, free: usize },
     /// Anything else, in the driver's words.
     #[error("{call} failed: {reason}")]
     Failed { call: &'static str, reason: String },
-}
-
-/// One argument of a kernel, of the type that its source names.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Argument {
-    Pointer(Address),
-    Int(i32),
-    Unsigned(u32),
-    Long(i64),
-    Float(f32),
 }
 
 /// `blocks` of `threads` each, with that many bytes of shared memory for each block.
@@ -50,13 +42,6 @@ pub(super) struct Launch {
     pub(super) blocks: (u32, u32),
     pub(super) threads: u32,
     pub(super) shared: u32,
-}
-
-/// In which numbers factors of a product are kept; the result is in f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Number {
-    F32,
-    Bf16,
 }
 
 /// A factor: where it lies, and whether it is read with rows and columns exchanged.
@@ -69,7 +54,8 @@ pub(super) struct Factor {
 /// `out[rows, columns] = left[rows, depth] right[depth, columns] (+ bias[columns]) (+ out)`, all row-major.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Product {
-    pub(super) numbers: Number,
+    /// Of both factors: f32 or bf16; the result is f32.
+    pub(super) dtype: DType,
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) depth: usize,
@@ -83,7 +69,7 @@ pub(super) struct Product {
 /// The same product in the order of BLAS: `D[m, n] = op(A)[m, k] op(B)[k, n]`, all column-major, the bias along `m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct ColumnMajor {
-    pub(super) numbers: Number,
+    pub(super) dtype: DType,
     pub(super) m: usize,
     pub(super) n: usize,
     pub(super) k: usize,
@@ -106,7 +92,7 @@ impl Product {
     /// `left`, and each is transposed exactly where it was before.
     pub(super) fn column_major(&self) -> ColumnMajor {
         ColumnMajor {
-            numbers: self.numbers,
+            dtype: self.dtype,
             m: self.columns,
             n: self.rows,
             k: self.depth,
@@ -132,7 +118,7 @@ pub(super) trait Driver: Debug + Send + Sync {
     fn read(&self, at: Address, bytes: &mut [u8]) -> Result<(), DriverError>;
     /// Sets bytes to zero.
     fn clear(&self, at: Address, bytes: usize) -> Result<(), DriverError>;
-    /// Runs a kernel.
+    /// Runs a kernel with arguments of the types that it takes.
     fn launch(&self, kernel: &'static str, launch: Launch, arguments: &[Argument]) -> Result<(), DriverError>;
     /// Multiplies.
     fn multiply(&self, product: &Product) -> Result<(), DriverError>;
@@ -147,7 +133,7 @@ mod tests {
         // x wᵀ with x [5, 3] and w [7, 3].
         let factor = |transposed| Factor { at: 0, transposed };
         let product = Product {
-            numbers: Number::F32,
+            dtype: DType::F32,
             rows: 5,
             columns: 7,
             depth: 3,

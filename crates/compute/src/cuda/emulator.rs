@@ -2,15 +2,18 @@
 //! It remembers what was launched.
 
 use super::Cuda;
-use super::driver::{Address, Argument, ColumnMajor, Driver, DriverError, GpuFacts, Launch, Number, Product};
+use super::arguments::Argument;
+use super::driver::{Address, ColumnMajor, Driver, DriverError, GpuFacts, Launch, Product};
 use super::kernels;
+use crate::DType;
 use libloading::Library;
 use std::collections::HashMap;
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 
+type SignatureFunction = unsafe extern "C" fn(*const c_char) -> *const c_char;
 type LaunchFunction = unsafe extern "C" fn(*const c_char, u32, u32, u32, *mut *mut c_void) -> c_int;
 
 /// What was asked of the driver, in order.
@@ -31,6 +34,9 @@ pub(super) struct Emulator {
 }
 
 /// The kernels for this processor, compiled once; `None` where there is no C++ compiler.
+///
+/// # Panics
+/// Under `CI` where there is none: what is not tested must not look as if it were.
 fn library() -> Option<&'static Mutex<Library>> {
     static LIBRARY: OnceLock<Option<Mutex<Library>>> = OnceLock::new();
     let library = LIBRARY.get_or_init(|| {
@@ -49,7 +55,11 @@ fn library() -> Option<&'static Mutex<Library>> {
             "-w",
         ];
         let mut command = Command::new(std::env::var_os("CXX").map_or_else(|| PathBuf::from("c++"), PathBuf::from));
-        let output = command.args(arguments).arg(&source).arg("-o").arg(&object).output().ok()?;
+        let output = command.args(arguments).arg(&source).arg("-o").arg(&object).output();
+        if let (Err(error), true) = (&output, std::env::var_os("CI").is_some()) {
+            panic!("CI is set, and there is no C++ compiler (`CXX` or `c++`) to emulate a GPU with: {error}");
+        }
+        let output = output.ok()?;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         // SAFETY: just made from our own source, which initialises nothing of others'.
         let library = unsafe { Library::new(&object) }.unwrap();
@@ -59,6 +69,18 @@ fn library() -> Option<&'static Mutex<Library>> {
     library.as_ref()
 }
 
+/// The types that a kernel's source says it takes; `None` for what is none.
+pub(super) fn signature(kernel: &str) -> Option<String> {
+    let name = CString::new(kernel).ok()?;
+    let library = library()?.lock().unwrap();
+    // SAFETY: the function has this type, and what it returns ends with a zero and stays.
+    unsafe {
+        let function = library.get::<SignatureFunction>(b"signature").unwrap();
+        let text = function(name.as_ptr());
+        (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+    }
+}
+
 impl Cuda {
     /// The GPUs that tests are to use: an emulated one where there is a C++ compiler, and the first real one where
     /// `AQUATINT_GPU` is set.
@@ -66,9 +88,13 @@ impl Cuda {
     /// # Panics
     /// When `AQUATINT_GPU` is set and there is none.
     pub fn tested() -> Vec<Self> {
+        // Opening a GPU takes a second, and compiling its kernels some more: once in a process, and kept on disk.
+        static REAL: OnceLock<Cuda> = OnceLock::new();
         let mut devices: Vec<Self> = Emulator::new(1 << 30).map(|driver| Self::on(driver)).into_iter().collect();
         if std::env::var_os("AQUATINT_GPU").is_some() {
-            devices.push(Self::new(0, None).unwrap_or_else(|error| panic!("AQUATINT_GPU is set: {error}")));
+            let folder = std::env::temp_dir().join("aquatint-kernels");
+            let open = || Self::new(0, Some(&folder)).unwrap_or_else(|error| panic!("AQUATINT_GPU is set: {error}"));
+            devices.push(REAL.get_or_init(open).clone());
         }
         devices
     }
@@ -110,16 +136,17 @@ impl Emulator {
         assert!(memory.iter().any(inside), "{bytes} bytes at {at:#x} are not the device's");
     }
 
-    fn values(&self, numbers: Number, at: Address, count: usize) -> Vec<f64> {
-        let width = if numbers == Number::F32 { 4 } else { 2 };
+    fn values(&self, dtype: DType, at: Address, count: usize) -> Vec<f64> {
+        let width = dtype.bytes();
         self.check(at, count * width);
         // SAFETY: checked above.
         let bytes = unsafe { std::slice::from_raw_parts(at as *const u8, count * width) };
-        match numbers {
-            Number::F32 => {
+        match dtype {
+            DType::F32 => {
                 bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect()
             }
-            Number::Bf16 => bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f64()).collect(),
+            DType::Bf16 => bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f64()).collect(),
+            DType::F64 | DType::U32 | DType::U8 => panic!("products are of f32 or bf16, not of {dtype:?}"),
         }
     }
 }
@@ -131,7 +158,7 @@ impl Driver for Emulator {
     fn allocate(&self, bytes: usize) -> Result<Address, DriverError> {
         let free = self.limit - self.held();
         if bytes > free {
-            return Err(DriverError::OutOfMemory { asked: bytes, free });
+            return Err(DriverError::OutOfMemory { requested: bytes, free });
         }
         // Not a number, so that who reads what nobody wrote is found out.
         let mut memory = vec![u128::MAX; bytes.div_ceil(16)];
@@ -164,23 +191,20 @@ impl Driver for Emulator {
     fn launch(&self, kernel: &'static str, launch: Launch, arguments: &[Argument]) -> Result<(), DriverError> {
         assert!(launch.blocks.0 > 0 && launch.blocks.1 > 0 && launch.blocks.1 <= 65_535, "{kernel}: {launch:?}");
         assert!(launch.threads > 0 && launch.threads <= 1024 && launch.shared <= 96 << 10, "{kernel}: {launch:?}");
+        let types: Vec<&str> = arguments.iter().map(|argument| argument.type_name).collect();
+        let (given, taken) = (types.join(", "), signature(kernel));
+        if taken.as_deref() != Some(given.as_str()) {
+            let taken = taken.map_or("is no kernel".to_owned(), |taken| format!("takes ({taken})"));
+            let reason = format!("`{kernel}` {taken}; given: ({given})");
+            return Err(DriverError::Failed { call: "launch", reason });
+        }
         self.record(Call::Launch(kernel, launch));
-        // Each is read as the type that the kernel names; the widest has 8 bytes.
-        let mut values: Vec<u64> = arguments
-            .iter()
-            .map(|argument| match *argument {
-                Argument::Pointer(at) => at,
-                Argument::Int(value) => u64::from(value as u32),
-                Argument::Unsigned(value) => u64::from(value),
-                Argument::Long(value) => value as u64,
-                Argument::Float(value) => u64::from(value.to_bits()),
-            })
-            .collect();
+        // Each is read as the type that the kernel names, from its lowest byte on.
+        let mut values: Vec<u64> = arguments.iter().map(|argument| argument.bits).collect();
         let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|value| std::ptr::from_mut(value).cast()).collect();
         let name = CString::new(kernel).unwrap();
         let library = library().unwrap().lock().unwrap();
-        // SAFETY: the function has this type; arguments are as many and of the types that the kernel takes, or the test
-        // that calls it fails.
+        // SAFETY: the function has this type; arguments are as many and of the types that the kernel takes.
         let unknown = unsafe {
             let function = library.get::<LaunchFunction>(b"launch").unwrap();
             function(name.as_ptr(), launch.blocks.0, launch.blocks.1, launch.threads, pointers.as_mut_ptr())
@@ -192,11 +216,11 @@ impl Driver for Emulator {
         let blas = product.column_major();
         self.record(Call::Multiply(blas));
         let [a_layout, b_layout, _] = blas.layouts();
-        let a = self.values(blas.numbers, product.right.at, a_layout.0 * a_layout.1);
-        let b = self.values(blas.numbers, product.left.at, b_layout.0 * b_layout.1);
-        let bias = product.bias.map(|at| self.values(Number::F32, at, blas.m));
+        let a = self.values(blas.dtype, product.right.at, a_layout.0 * a_layout.1);
+        let b = self.values(blas.dtype, product.left.at, b_layout.0 * b_layout.1);
+        let bias = product.bias.map(|at| self.values(DType::F32, at, blas.m));
         self.check(product.out, blas.m * blas.n * 4);
-        let before = if blas.accumulate { self.values(Number::F32, product.out, blas.m * blas.n) } else { Vec::new() };
+        let before = if blas.accumulate { self.values(DType::F32, product.out, blas.m * blas.n) } else { Vec::new() };
         let at = |transposed: bool, leading: usize, row: usize, column: usize| {
             if transposed { column + row * leading } else { row + column * leading }
         };

@@ -1,8 +1,9 @@
 //! Matrices of small integers.
 
-use super::driver::Argument;
-use super::products::int;
-use super::{Cuda, Memory};
+use super::arguments::{In, Out};
+use super::kernels::{Dequantise, MultiplyIntegers, QuantiseRows};
+use super::memory::GpuBuffer;
+use super::{Cuda, int};
 use crate::{Bits, DeviceError, Quantised};
 
 /// Inputs that a lane multiplies at a time; rows are padded to a multiple of them.
@@ -20,8 +21,8 @@ pub(super) struct Integers {
     stride: usize,
     group: usize,
     four_bits: bool,
-    values: Memory,
-    scales: Memory,
+    values: GpuBuffer,
+    scales: GpuBuffer,
 }
 
 impl Integers {
@@ -44,9 +45,7 @@ impl Integers {
                 }
             }
         }
-        let (values, scales) = (device.take(bytes.len())?, device.take(size_of_val(matrix.scales()))?);
-        device.copy(values.at(), &bytes);
-        device.copy(scales.at(), matrix.scales());
+        let (values, scales) = (device.store(&bytes)?, device.store(matrix.scales())?);
         Ok(Self { shape: (outputs, inputs), stride, group, four_bits, values, scales })
     }
 
@@ -60,32 +59,47 @@ impl Cuda {
     pub(super) fn multiply_integers(
         &self,
         rows: usize,
-        x: u64,
-        w: &Integers,
-        bias: Option<u64>,
-        accumulate: bool,
-        out: u64,
+        (x, weight): (In<f32>, &Integers),
+        (bias, accumulate): (Option<In<f32>>, bool),
+        out: Out<f32>,
     ) {
-        let (outputs, inputs) = w.shape;
-        let (rounded, scales) = (self.scratch(rows * w.stride), self.scratch(rows * size_of::<f32>()));
-        let (to, of) = (Argument::Pointer(rounded.at()), Argument::Pointer(scales.at()));
-        let arguments = [int(inputs), int(w.stride), Argument::Pointer(x), to, of];
-        self.launch("quantise_rows", (rows as u32, 1), 128, 0, &arguments);
-        let arguments = [
-            int(rows),
-            int(outputs),
-            int(w.stride),
-            int(w.group),
-            Argument::Int(i32::from(w.four_bits)),
-            to,
-            of,
-            Argument::Pointer(w.values.at()),
-            Argument::Pointer(w.scales.at()),
-            Argument::Pointer(bias.unwrap_or(0)),
-            Argument::Int(i32::from(accumulate)),
-            Argument::Pointer(out),
-        ];
+        let ((outputs, inputs), stride) = (weight.shape, int(weight.stride));
+        let (rounded, x_scales) = (self.scratch::<u8>(rows * weight.stride), self.scratch::<f32>(rows));
+        let kernel =
+            QuantiseRows { columns: int(inputs), stride, x, out: Out::new(rounded.at()), scales: x_scales.output() };
+        self.launch(0, kernel, (rows as u32, 1), 128, 0);
+        let kernel = MultiplyIntegers {
+            rows: int(rows),
+            outputs: int(outputs),
+            stride,
+            group: int(weight.group),
+            four_bits: i32::from(weight.four_bits),
+            x: In::new(rounded.at()),
+            x_scales: x_scales.input(),
+            w: weight.values.input(),
+            w_scales: weight.scales.input(),
+            bias: bias.unwrap_or(In::none()),
+            accumulate: i32::from(accumulate),
+            out,
+        };
         let blocks = (outputs.div_ceil(OUTPUTS_AT_ONCE) as u32, rows.div_ceil(ROWS_AT_ONCE) as u32);
-        self.launch("multiply_integers", blocks, 32 * OUTPUTS_AT_ONCE as u32, 0, &arguments);
+        self.launch(0, kernel, blocks, 32 * OUTPUTS_AT_ONCE as u32, 0);
+    }
+
+    /// What a matrix of integers stands for.
+    pub(super) fn dequantise(&self, weight: &Integers) -> GpuBuffer {
+        let (outputs, inputs) = weight.shape;
+        let values = self.scratch::<f32>(outputs * inputs);
+        self.each(outputs * inputs, |count| Dequantise {
+            count,
+            columns: int(inputs),
+            stride: int(weight.stride),
+            group: int(weight.group),
+            four_bits: i32::from(weight.four_bits),
+            w: weight.values.input(),
+            scales: weight.scales.input(),
+            out: values.output(),
+        });
+        values
     }
 }

@@ -1,74 +1,177 @@
-//! The kernels' source, and their names.
+//! The kernels: their source, and the arguments of each.
+
+use super::arguments::{In, Out, kernels};
+use half::bf16;
 
 /// What is compiled for a GPU.
 pub(super) fn source() -> String {
     [include_str!("kernels/prelude.cuh"), BODY.concat().as_str()].concat()
 }
 
-/// What is compiled for a processor, which tests do: every kernel behind one function that is called with its name.
+/// What is compiled for a processor, which tests do: every kernel behind one function that is called with its name, and
+/// another that tells what it takes.
 #[cfg(any(test, feature = "emulator"))]
 pub(super) fn emulated_source() -> String {
     let mut text = [include_str!("kernels/emulated.h"), BODY.concat().as_str()].concat();
     text.push_str("extern \"C\" int launch(const char* name, u32 x, u32 y, u32 threads, void** arguments) {\n");
-    for name in NAMES {
+    for name in names() {
         text.push_str(&format!(
             "    if (!strcmp(name, \"{name}\")) {{ launch_blocks([](void** from) {{ emulation::unpack({name}, from); }}, \
              x, y, threads, arguments); return 0; }}\n"
         ));
     }
-    text.push_str("    return 1;\n}\n");
+    text.push_str("    return 1;\n}\nextern \"C\" const char* signature(const char* name) {\n");
+    for name in names() {
+        text.push_str(&format!("    if (!strcmp(name, \"{name}\")) return emulation::signature({name});\n"));
+    }
+    text.push_str("    return nullptr;\n}\n");
     text
 }
 
-const BODY: [&str; 6] = [
+const BODY: [&str; 8] = [
     include_str!("kernels/common.cuh"),
     include_str!("kernels/elementwise.cu"),
     include_str!("kernels/rows.cu"),
+    include_str!("kernels/losses.cu"),
+    include_str!("kernels/logits.cu"),
     include_str!("kernels/attention.cu"),
     include_str!("kernels/tiles.cu"),
     include_str!("kernels/integers.cu"),
 ];
 
 /// Every kernel, so that all are there or none.
-pub(super) const NAMES: [&str; 40] = [
-    "adamw",
-    "add_bias",
-    "add_partial",
-    "attention",
-    "attention_backward_keys",
-    "attention_backward_keys_tiles_128",
-    "attention_backward_keys_tiles_64",
-    "attention_backward_queries",
-    "attention_backward_queries_tiles_128",
-    "attention_backward_queries_tiles_64",
-    "attention_delta",
-    "attention_tiles_128",
-    "attention_tiles_64",
-    "cross_entropy",
-    "gated_add",
-    "gated_add_backward",
-    "gather",
-    "modulate",
-    "modulate_backward",
-    "modulation_backward",
-    "multiply_integers",
-    "quantise_rows",
-    "rms_norm",
-    "rms_norm_backward",
-    "rms_norm_backward_weight",
-    "rope",
-    "rope_backward",
-    "rope_backward_weight",
-    "round_to_bf16",
-    "scale_add",
-    "scatter_add",
-    "silu",
-    "silu_backward",
-    "softmax",
-    "sum_of_squares",
-    "sum_rows",
-    "swiglu",
-    "swiglu_backward",
-    "swiglu_halves",
-    "write_rows",
-];
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    ALL.iter().flat_map(|(names, _)| names.iter().copied())
+}
+
+kernels! {
+    /// See `elementwise.cu`; so for all up to [`AdamWUpdate`].
+    RoundToBf16 = round_to_bf16 { count: i64, x: In<f32>, out: Out<bf16> }
+    WidenBf16 = widen_bf16 { count: i64, x: In<bf16>, out: Out<f32> }
+    Swiglu = swiglu { count: i64, width: i32, gate_up: In<f32>, out: Out<f32> }
+    SwigluHalves = swiglu_halves { count: i64, gate: In<f32>, up: In<f32>, out: Out<f32> }
+    SwigluBackward = swiglu_backward { count: i64, width: i32, gate_up: In<f32>, d_out: In<f32>, d_gate_up: Out<f32> }
+    Silu = silu { count: i64, x: In<f32>, out: Out<f32> }
+    SiluBackward = silu_backward { count: i64, x: In<f32>, d_out: In<f32>, d_x: Out<f32> }
+    Modulate = modulate {
+        count: i64, columns: i32, groups: In<u32>, stride: i32, shift: i32, scale: i32, x: In<f32>,
+        modulation: In<f32>, out: Out<f32>,
+    }
+    ModulateBackward = modulate_backward {
+        count: i64, columns: i32, groups: In<u32>, stride: i32, scale: i32, modulation: In<f32>, d_out: In<f32>,
+        d_x: Out<f32>,
+    }
+    ModulationBackward = modulation_backward {
+        columns: i32, rows: In<u32>, ends: In<u32>, groups: In<u32>, stride: i32, shift: i32, scale: i32, x: In<f32>,
+        d_out: In<f32>, d_modulation: Out<f32>,
+    }
+    GatedAdd = gated_add {
+        count: i64, columns: i32, groups: In<u32>, stride: i32, gate: i32, x: In<f32>, modulation: In<f32>,
+        residual: Out<f32>,
+    }
+    GatedAddBackward = gated_add_backward {
+        count: i64, columns: i32, groups: In<u32>, stride: i32, gate: i32, modulation: In<f32>, d_out: In<f32>,
+        d_x: Out<f32>,
+    }
+    ScaleAdd = scale_add { count: i64, a: f32, x: In<f32>, b: f32, y: Out<f32> }
+    AddBias = add_bias { count: i64, columns: i32, bias: In<f32>, out: Out<f32> }
+    AdamWUpdate = adamw {
+        count: i64, rate: f32, beta1: f32, beta2: f32, rest1: f32, rest2: f32, epsilon: f32, keep: f32,
+        correction1: f32, correction2: f32, gradient_scale: f32, gradient: In<f32>, first: Out<f32>, second: Out<f32>,
+        parameter: Out<f32>,
+    }
+
+    /// See `rows.cu`; so for all up to [`SumOfSquares`].
+    Gather = gather { count: i64, columns: i32, table: In<f32>, ids: In<u32>, out: Out<f32> }
+    WriteRowsOf = write_rows {
+        count: i64, columns: i32, rows: In<f32>, stride: i32, sources: In<u32>, ids: In<u32>, table: Out<f32>,
+    }
+    ScatterAdd = scatter_add {
+        columns: i32, rows: In<u32>, ends: In<u32>, ids: In<u32>, d_out: In<f32>, d_table: Out<f32>,
+    }
+    SumRows = sum_rows { rows: i32, columns: i32, x: In<f32>, partial: Out<f32> }
+    AddPartial = add_partial { parts: i32, columns: i32, partial: In<f32>, out: Out<f32> }
+    RmsNormRows = rms_norm {
+        columns: i32, epsilon: f32, x: In<f32>, weight: In<f32>, out: Out<f32>, inverse_rms: Out<f32>,
+    }
+    RmsNormRowsBackward = rms_norm_backward {
+        columns: i32, x: In<f32>, weight: In<f32>, inverse_rms: In<f32>, d_out: In<f32>, accumulate: i32,
+        d_x: Out<f32>,
+    }
+    RmsNormWeightBackward = rms_norm_backward_weight {
+        rows: i32, columns: i32, x: In<f32>, inverse_rms: In<f32>, d_out: In<f32>, partial: Out<f32>,
+    }
+    RopeRows = rope {
+        heads: i32, key_value_heads: i32, size: i32, epsilon: f32, positions: In<u32>, table: In<f32>, packed: In<f32>,
+        query_norm: In<f32>, key_norm: In<f32>, out: Out<f32>,
+    }
+    RopeRowsBackward = rope_backward {
+        heads: i32, key_value_heads: i32, size: i32, epsilon: f32, positions: In<u32>, table: In<f32>, packed: In<f32>,
+        query_norm: In<f32>, key_norm: In<f32>, d_out: In<f32>, d_packed: Out<f32>, inverses: Out<f32>,
+    }
+    RopeWeightBackward = rope_backward_weight {
+        rows: i32, heads: i32, key_value_heads: i32, size: i32, first: i32, count: i32, positions: In<u32>,
+        table: In<f32>, packed: In<f32>, inverses: In<f32>, d_out: In<f32>, partial: Out<f32>,
+    }
+    SumOfSquares = sum_of_squares { count: i64, x: In<f32>, partial: Out<f64> }
+
+    /// See `losses.cu`; so for all up to [`CostRows`].
+    Softmax = softmax { columns: i32, x: Out<f32> }
+    ForbidToken = forbid_token { rows: i64, columns: i32, token: u32, logits: Out<f32> }
+    CrossEntropy = cross_entropy {
+        columns: i32, targets: In<u32>, forbidden: u32, weights: In<f32>, logits: Out<f32>, losses: Out<f32>,
+    }
+    DistanceError = distance_error {
+        size: i32, targets: In<u32>, vectors: In<f32>, expected: Out<f32>, costs: Out<f64>,
+    }
+    CostRows = cost_rows {
+        columns: i32, kinds: In<u32>, numbers: In<f64>, dots: In<f32>, learns: i32, probabilities: Out<f32>,
+        costs: Out<f64>,
+    }
+
+    /// See `logits.cu`; so for all up to [`DrawRows`].
+    AdjustRows = adjust_rows {
+        columns: i32, bonus_tokens: In<u32>, bonuses: In<f32>, forbidden: In<u32>, lists: In<u32>, logits: Out<f32>,
+        tokens: Out<u32>,
+    }
+    SummariseRows = summarise_rows {
+        columns: i32, logits: In<f32>, count: i32, numbers: Out<f64>, tokens: Out<u32>, best: Out<u32>,
+        probabilities: Out<f64>,
+    }
+    DrawRows = draw_rows {
+        columns: i32, logits: In<f32>, repeated: In<u32>, lists: In<u32>, top_k: In<u32>, numbers: In<f64>,
+        summaries: In<f64>, tokens: Out<u32>, probabilities: Out<f64>,
+    }
+
+    /// See `attention.cu` and `tiles.cu`; so for all up to [`AttentionKeysBackward`].
+    AttentionOf = attention {
+        count: i32, heads: i32, key_value_heads: i32, size: i32, scale: f32, queries: In<f32>, query_stride: i32,
+        keys_values: In<f32>, stride: i32, intervals: In<u32>, rows: In<u32>, out: Out<f32>, log_sum_exp: Out<f32>,
+    }
+    AttentionTiles = attention_tiles_64 | attention_tiles_128 {
+        rows: i32, count: i32, heads: i32, key_value_heads: i32, size: i32, scale: f32, queries: In<f32>,
+        query_stride: i32, keys_values: In<f32>, stride: i32, intervals: In<u32>, requested: In<u32>, out: Out<f32>,
+        log_sum_exp: Out<f32>,
+    }
+    AttentionDelta = attention_delta { count: i64, size: i32, out: In<f32>, d_out: In<f32>, delta: Out<f32> }
+    AttentionQueriesBackward =
+        attention_backward_queries | attention_backward_queries_tiles_64 | attention_backward_queries_tiles_128 {
+        rows: i32, heads: i32, key_value_heads: i32, size: i32, scale: f32, packed: In<f32>, intervals: In<u32>,
+        log_sum_exp: In<f32>, delta: In<f32>, d_out: In<f32>, d_packed: Out<f32>,
+    }
+    AttentionKeysBackward =
+        attention_backward_keys | attention_backward_keys_tiles_64 | attention_backward_keys_tiles_128 {
+        rows: i32, heads: i32, key_value_heads: i32, size: i32, scale: f32, packed: In<f32>, intervals: In<u32>,
+        readers: In<u32>, log_sum_exp: In<f32>, delta: In<f32>, d_out: In<f32>, d_packed: Out<f32>,
+    }
+
+    /// See `integers.cu`; so for those that follow.
+    QuantiseRows = quantise_rows { columns: i32, stride: i32, x: In<f32>, out: Out<i8>, scales: Out<f32> }
+    MultiplyIntegers = multiply_integers {
+        rows: i32, outputs: i32, stride: i32, group: i32, four_bits: i32, x: In<i8>, x_scales: In<f32>, w: In<u8>,
+        w_scales: In<f32>, bias: In<f32>, accumulate: i32, out: Out<f32>,
+    }
+    Dequantise = dequantise {
+        count: i64, columns: i32, stride: i32, group: i32, four_bits: i32, w: In<u8>, scales: In<f32>, out: Out<f32>,
+    }
+}

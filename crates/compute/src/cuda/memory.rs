@@ -2,7 +2,11 @@
 //! the driver each time would cost more than many kernels. Steps are not quite alike, as another number of rows is noisy
 //! in each, so that what is kept serves up to half its size, or each number of rows would keep buffers of its own.
 
+use super::Plain;
+use super::arguments::{In, Out};
 use super::driver::{Address, Driver, DriverError};
+use crate::DType;
+use half::bf16;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,7 +25,7 @@ fn rounded(bytes: usize) -> usize {
     bytes.next_multiple_of(GRAIN.max(bytes.next_power_of_two() / 2 / CLASSES))
 }
 
-/// Memory of one GPU: what is lent out returns here.
+/// Allocation of one GPU: what is lent out returns here.
 #[derive(Debug)]
 pub(super) struct Pool {
     driver: Arc<dyn Driver>,
@@ -65,12 +69,12 @@ impl Pool {
         Arc::new(Self { driver, free: Mutex::default() })
     }
 
-    /// Memory for so many bytes, of any value. When the GPU has none left, all that is kept unused is given back first.
-    pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Result<Memory, DriverError> {
+    /// Allocation for so many bytes, of any value. When the GPU has none left, all that is kept unused is given back first.
+    pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Result<Allocation, DriverError> {
         let size = rounded(bytes);
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((size, at)) = free.lend(size) {
-            return Ok(Memory { at, size, pool: Arc::clone(self) });
+            return Ok(Allocation { at, size, pool: Arc::clone(self) });
         }
         // One that is too small makes room, so that there are no more buffers than are in use at one time.
         if let Some((size, at)) = free.largest_below(size) {
@@ -91,7 +95,7 @@ impl Pool {
         };
         free.held += size;
         free.peak = free.peak.max(free.held);
-        Ok(Memory { at, size, pool: Arc::clone(self) })
+        Ok(Allocation { at, size, pool: Arc::clone(self) })
     }
 
     /// The most bytes that were taken from the driver at one time.
@@ -112,35 +116,82 @@ impl Drop for Pool {
 /// Some memory of a GPU, which returns to its pool. Whoever takes it next runs after whoever used it before: all work is
 /// in one order.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct Allocation {
     at: Address,
     size: usize,
     pool: Arc<Pool>,
 }
 
-impl Memory {
+impl Allocation {
     pub(super) fn at(&self) -> Address {
         self.at
     }
 }
 
-impl Drop for Memory {
+impl Drop for Allocation {
     fn drop(&mut self) {
         let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
         free.of_size.entry(self.size).or_default().push(self.at);
     }
 }
 
-/// A flat array of f32 on a GPU.
+/// Types that buffers hold.
+pub(super) trait Stored: Plain {
+    const DTYPE: DType;
+}
+impl Stored for f32 {
+    const DTYPE: DType = DType::F32;
+}
+impl Stored for f64 {
+    const DTYPE: DType = DType::F64;
+}
+impl Stored for bf16 {
+    const DTYPE: DType = DType::Bf16;
+}
+impl Stored for u32 {
+    const DTYPE: DType = DType::U32;
+}
+impl Stored for u8 {
+    const DTYPE: DType = DType::U8;
+}
+
+/// A flat array on a GPU.
 #[derive(Debug)]
 pub struct GpuBuffer {
-    pub(super) memory: Memory,
-    pub(super) len: usize,
+    allocation: Allocation,
+    len: usize,
+    dtype: DType,
 }
 
 impl GpuBuffer {
+    pub(super) fn new(allocation: Allocation, dtype: DType, len: usize) -> Self {
+        Self { allocation, len, dtype }
+    }
     pub(super) fn at(&self) -> Address {
-        self.memory.at()
+        self.allocation.at()
+    }
+    /// Number of elements.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+    /// What it holds.
+    pub(super) fn dtype(&self) -> DType {
+        self.dtype
+    }
+    /// Where it lies, to be read.
+    ///
+    /// # Panics
+    /// On a buffer of other numbers.
+    pub(super) fn input<T: Stored>(&self) -> In<T> {
+        self.output().input()
+    }
+    /// Where it lies, to be written.
+    ///
+    /// # Panics
+    /// On a buffer of other numbers.
+    pub(super) fn output<T: Stored>(&self) -> Out<T> {
+        assert!(self.dtype == T::DTYPE, "a buffer of {:?} is taken for one of {:?}", self.dtype, T::DTYPE);
+        Out::new(self.at())
     }
 }
 
@@ -162,7 +213,7 @@ mod tests {
             let rows = 1 + numbers.below(1000) as usize;
             let sizes = [300 * WIDTH, 4 * rows * WIDTH, 4 * rows * WIDTH, 12 * rows * WIDTH, 4 * rows];
             needed = needed.max(sizes.iter().sum());
-            let _taken: Vec<Memory> = sizes.iter().map(|&bytes| pool.take(bytes).unwrap()).collect();
+            let _taken: Vec<Allocation> = sizes.iter().map(|&bytes| pool.take(bytes).unwrap()).collect();
             if step == 100 {
                 after_hundred = pool.peak();
             }

@@ -7,32 +7,40 @@
 //!
 //! What a kernel computes is tested without a GPU: [`emulator`] compiles the same source for the processor.
 
+mod arguments;
 mod attention;
 mod compile;
 mod device;
 mod driver;
+mod indices;
 mod integers;
 mod kernels;
-mod mask;
+mod logits;
 mod memory;
 mod nvidia;
+mod prepared;
 mod products;
+mod sums;
+mod visible;
 
-#[cfg(test)]
-mod agreement;
 #[cfg(any(test, feature = "emulator"))]
 mod emulator;
+#[cfg(test)]
+mod tests;
 
 pub use compile::CompileError;
 pub use driver::GpuFacts;
+pub use indices::GpuIndices;
 pub use memory::GpuBuffer;
 pub use nvidia::GpuError;
-pub use products::GpuMatrix;
+pub use prepared::GpuMatrix;
+pub use visible::GpuVisibility;
 
 use crate::{DeviceError, Precision};
-use driver::{Argument, Driver, DriverError, Launch};
-use mask::Mask;
-use memory::{Memory, Pool};
+use arguments::Kernel;
+use driver::{Driver, DriverError, Launch};
+use half::bf16;
+use memory::{Allocation, Pool, Stored};
 use nvidia::Nvidia;
 use std::collections::HashMap;
 use std::path::Path;
@@ -46,19 +54,12 @@ const THREADS: u32 = 256;
 pub struct Cuda {
     driver: Arc<dyn Driver>,
     pool: Arc<Pool>,
-    kept: Arc<Kept>,
+    rope_tables: Arc<RopeTables>,
     precision: Precision,
 }
 
-/// Cosines and sines of one base and head size: for how many positions, and where.
-type Turns = (usize, Arc<Memory>);
-
-/// What operations leave on the GPU for the next ones.
-#[derive(Debug, Default)]
-struct Kept {
-    turns: Mutex<HashMap<(u64, usize), Turns>>,
-    masks: Mutex<Vec<Arc<Mask>>>,
-}
+/// Tables of cosines and sines by the bits of the base and the head size: for how many positions, and the table.
+type RopeTables = Mutex<HashMap<(u64, usize), (usize, Arc<GpuBuffer>)>>;
 
 impl Cuda {
     /// The GPUs that are there, in the driver's order.
@@ -84,7 +85,7 @@ impl Cuda {
 
     fn on(driver: Arc<dyn Driver>) -> Self {
         let pool = Pool::new(Arc::clone(&driver));
-        Self { driver, pool, kept: Arc::default(), precision: Precision::F32 }
+        Self { driver, pool, rope_tables: Arc::default(), precision: Precision::F32 }
     }
 
     /// The same device with its products in another precision.
@@ -115,39 +116,56 @@ impl Cuda {
     /// The driver's failure as the device's.
     fn failure(&self, error: DriverError) -> DeviceError {
         match error {
-            DriverError::OutOfMemory { asked, free } => {
-                DeviceError::GpuMemory { device: self.name(), asked, free, memory: self.facts().memory }
+            DriverError::OutOfMemory { requested, free } => {
+                DeviceError::GpuMemory { device: self.name(), requested, free, memory: self.facts().memory }
             }
             DriverError::Failed { call, reason } => DeviceError::Gpu { device: self.name(), call, reason },
         }
     }
 
-    fn take(&self, bytes: usize) -> Result<Memory, DeviceError> {
+    /// A buffer of any values.
+    fn take<T: Stored>(&self, len: usize) -> Result<GpuBuffer, DeviceError> {
+        let bytes = len * size_of::<T>();
+        Ok(GpuBuffer::new(self.allocate(bytes)?, T::DTYPE, len))
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<Allocation, DeviceError> {
         self.pool.take(bytes).map_err(|error| self.failure(error))
     }
 
-    /// Memory for the time of one operation.
+    /// A buffer for the time of one operation.
     ///
     /// # Panics
-    /// When there is none left, as an operation has no other way to say so.
-    fn scratch(&self, bytes: usize) -> Memory {
-        self.take(bytes).unwrap_or_else(|error| panic!("{error}"))
+    /// When there is no memory left, as an operation has no other way to say so.
+    fn scratch<T: Stored>(&self, len: usize) -> GpuBuffer {
+        self.take::<T>(len).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// What the host knows, on the GPU.
-    fn indices(&self, values: &[u32]) -> Memory {
-        let memory = self.scratch(size_of_val(values));
-        self.copy(memory.at(), values);
-        memory
+    fn store<T: Stored>(&self, values: &[T]) -> Result<GpuBuffer, DeviceError> {
+        let buffer = self.take::<T>(values.len())?;
+        self.copy_in(buffer.at(), values);
+        Ok(buffer)
     }
 
-    fn copy<T: Plain>(&self, at: u64, values: &[T]) {
-        self.must(self.driver.write(at, bytes(values)));
+    /// # Panics
+    /// As for scratch.
+    fn must_store<T: Stored>(&self, values: &[T]) -> GpuBuffer {
+        self.store(values).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn copy_in<T: Plain>(&self, at: u64, values: &[T]) {
+        // What a driver makes of no bytes is not written down.
+        if !values.is_empty() {
+            self.must(self.driver.write(at, bytes(values)));
+        }
     }
 
     fn fetch<T: Plain>(&self, at: u64, count: usize) -> Vec<T> {
         let mut values = vec![T::default(); count];
-        self.must(self.driver.read(at, bytes_mut(&mut values)));
+        if count > 0 {
+            self.must(self.driver.read(at, bytes_mut(&mut values)));
+        }
         values
     }
 
@@ -157,30 +175,33 @@ impl Cuda {
         done.unwrap_or_else(|error| panic!("{}", self.failure(error)));
     }
 
-    /// One thread for each of `count` elements, whose number is the kernel's first argument.
-    fn each(&self, kernel: &'static str, count: usize, arguments: &[Argument]) {
-        let blocks = count.div_ceil(THREADS as usize) as u32;
-        let arguments: Vec<Argument> = [Argument::Long(count as i64)].iter().chain(arguments).copied().collect();
-        self.launch(kernel, (blocks, 1), THREADS, 0, &arguments);
+    /// One thread for each of `count` elements, whose number is one of the kernel's arguments.
+    fn each<K: Kernel>(&self, count: usize, kernel: impl FnOnce(i64) -> K) {
+        self.launch(0, kernel(count as i64), (count.div_ceil(THREADS as usize) as u32, 1), THREADS, 0);
     }
 
-    /// Blocks of so many threads; nothing happens where there are none.
-    fn launch(&self, kernel: &'static str, blocks: (u32, u32), threads: u32, shared: usize, arguments: &[Argument]) {
+    /// One block of [`THREADS`] for each of `count` rows.
+    fn by_row<K: Kernel>(&self, count: usize, kernel: K) {
+        self.launch(0, kernel, (count as u32, 1), THREADS, 0);
+    }
+
+    /// Blocks of so many threads, of one of the kernels that take these arguments; nothing happens where there are none.
+    fn launch<K: Kernel>(&self, variant: usize, kernel: K, blocks: (u32, u32), threads: u32, shared: usize) {
         if blocks.0 == 0 || blocks.1 == 0 {
             return;
         }
         let launch = Launch { blocks, threads, shared: shared as u32 };
-        self.must(self.driver.launch(kernel, launch, arguments));
+        self.must(self.driver.launch(K::NAMES[variant], launch, &kernel.arguments()));
     }
 
     /// Cosine and sine of every pair of elements of a head at the positions up to `largest`: `[positions, E/2, 2]`.
-    fn turns(&self, theta: f64, size: usize, largest: u32) -> Arc<Memory> {
-        let mut kept = self.kept.turns.lock().unwrap_or_else(PoisonError::into_inner);
+    fn rope_table(&self, theta: f64, size: usize, largest: u32) -> Arc<GpuBuffer> {
+        let mut tables = self.rope_tables.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (theta.to_bits(), size);
-        if let Some((positions, turns)) = kept.get(&key)
+        if let Some((positions, table)) = tables.get(&key)
             && *positions > largest as usize
         {
-            return Arc::clone(turns);
+            return Arc::clone(table);
         }
         let positions = (largest as usize + 1).next_power_of_two().max(64);
         let mut values = Vec::with_capacity(positions * size);
@@ -190,12 +211,15 @@ impl Cuda {
                 values.extend([angle.cos() as f32, angle.sin() as f32]);
             }
         }
-        let memory = self.scratch(size_of_val(values.as_slice()));
-        self.copy(memory.at(), &values);
-        let memory = Arc::new(memory);
-        kept.insert(key, (positions, Arc::clone(&memory)));
-        memory
+        let table = Arc::new(self.must_store(&values));
+        tables.insert(key, (positions, Arc::clone(&table)));
+        table
     }
+}
+
+/// A count as a kernel takes it.
+fn int(count: usize) -> i32 {
+    count as i32
 }
 
 /// Types whose every pattern of bytes is a value and that have no padding.
@@ -204,6 +228,7 @@ impl Plain for f32 {}
 impl Plain for f64 {}
 impl Plain for u32 {}
 impl Plain for u8 {}
+impl Plain for bf16 {}
 
 fn bytes<T: Plain>(values: &[T]) -> &[u8] {
     // SAFETY: a `Plain` type has no padding, and a byte no alignment.

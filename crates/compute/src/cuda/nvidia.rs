@@ -1,8 +1,11 @@
 //! The real driver: CUDA's driver interface and cuBLASLt, loaded when a GPU is asked for.
 
+use super::THREADS;
+use super::arguments::{Argument, In, Kernel, Out};
 use super::compile::{self, CompileError};
-use super::driver::{Address, Argument, ColumnMajor, Driver, DriverError, GpuFacts, Launch, Number, Product};
-use super::kernels;
+use super::driver::{Address, ColumnMajor, Driver, DriverError, GpuFacts, Launch, Product};
+use super::kernels::{self, AddBias};
+use crate::DType;
 use cudarc::cublaslt::{result as lt, sys as lt_sys};
 use cudarc::driver::{result as cuda, sys};
 use std::collections::HashMap;
@@ -22,10 +25,12 @@ const OLDEST_GPU: (u32, u32) = (8, 0);
 const WORKSPACE: usize = 32 << 20;
 /// Bytes of shared memory that a block may ask for beside what its kernel has by itself: what every GPU since Ampere has.
 const SHARED: i32 = 96 << 10;
-/// Ways to multiply a shape that are timed against each other when it comes first.
+/// Algorithms that are timed against each other when the first shape of a class comes.
 const CANDIDATES: usize = 8;
 /// Multiplications of a candidate that are timed.
 const TRIALS: usize = 3;
+/// Plans that are kept: another number of rows is noisy in each step of training.
+const MOST_PLANS: usize = 4096;
 
 /// Why there is no GPU to compute on.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +53,10 @@ pub enum GpuError {
         capability: (u32, u32),
     },
     /// There are fewer.
-    #[error("there is no GPU {asked}; there are {count}, counted from 0")]
+    #[error("there is no GPU {requested}; there are {count}, counted from 0")]
     NoSuchGpu {
         /// The one asked for.
-        asked: usize,
+        requested: usize,
         /// How many there are.
         count: usize,
     },
@@ -142,7 +147,7 @@ pub(super) fn new_enough(facts: GpuFacts) -> Result<GpuFacts, GpuError> {
     }
 }
 
-/// One GPU: its context, the one stream on which everything happens, the kernels, and how each shape is multiplied.
+/// One GPU: its context, the one stream on which everything happens, the kernels, and how products are computed.
 pub(super) struct Nvidia {
     facts: GpuFacts,
     device: sys::CUdevice,
@@ -152,7 +157,7 @@ pub(super) struct Nvidia {
     functions: HashMap<&'static str, sys::CUfunction>,
     products: lt_sys::cublasLtHandle_t,
     workspace: sys::CUdeviceptr,
-    ways: Mutex<HashMap<ColumnMajor, Way>>,
+    plans: Mutex<MatmulPlans>,
 }
 
 // SAFETY: CUDA's handles may be used by any thread once the context is current there, which every method sees to, and
@@ -167,12 +172,41 @@ impl fmt::Debug for Nvidia {
     }
 }
 
+/// How products are computed.
+#[derive(Default)]
+struct MatmulPlans {
+    of_shape: HashMap<ColumnMajor, MatmulPlan>,
+    /// What was fastest for the first shape of each class.
+    fastest: HashMap<ColumnMajor, lt_sys::cublasLtMatmulAlgo_t>,
+}
+
+/// Stands for all shapes that are near enough to be multiplied alike. Rows that are asked for are as many at one step and a
+/// few more at the next; to time algorithms for each number of them takes longer than the steps.
+fn class(shape: &ColumnMajor) -> ColumnMajor {
+    let near = |size: usize| size.next_multiple_of((size.next_power_of_two() / 16).max(16));
+    ColumnMajor { n: near(shape.n), k: near(shape.k), ..*shape }
+}
+
 /// How products of one shape are computed.
-struct Way {
+struct MatmulPlan {
     operation: lt_sys::cublasLtMatmulDesc_t,
     /// Of A, B and D.
     layouts: [lt_sys::cublasLtMatrixLayout_t; 3],
     algorithm: lt_sys::cublasLtMatmulAlgo_t,
+}
+
+impl MatmulPlan {
+    /// Gives back what describes it.
+    fn destroy(self) {
+        // SAFETY: each was made once and is not used again; a product that still runs has read them. Failures leave the
+        // process to end them.
+        unsafe {
+            let _ = lt::destroy_matmul_desc(self.operation);
+            for layout in self.layouts {
+                let _ = lt::destroy_matrix_layout(layout);
+            }
+        }
+    }
 }
 
 impl Nvidia {
@@ -180,7 +214,7 @@ impl Nvidia {
         let driver = start()?;
         let count = cuda::device::get_count().map_err(failed("cuDeviceGetCount"))? as usize;
         if ordinal >= count {
-            return Err(GpuError::NoSuchGpu { asked: ordinal, count });
+            return Err(GpuError::NoSuchGpu { requested: ordinal, count });
         }
         if let Some(&library) = missing_libraries().first() {
             return Err(GpuError::MissingLibrary { library });
@@ -196,7 +230,7 @@ impl Nvidia {
         // SAFETY: machine code for this GPU, whole, from its compiler.
         let module = unsafe { cuda::module::load_data(code.as_ptr().cast()) }.map_err(failed("cuModuleLoadData"))?;
         let mut functions = HashMap::new();
-        for name in kernels::NAMES {
+        for name in kernels::names() {
             let text = CString::new(name)
                 .map_err(|error| GpuError::Failed { call: "cuModuleGetFunction", reason: error.to_string() })?;
             // SAFETY: the module is loaded, and stays so as long as its functions are kept.
@@ -218,8 +252,8 @@ impl Nvidia {
         let products = lt::create_handle().map_err(failed_product)?;
         // SAFETY: freed once, when this is dropped.
         let workspace = unsafe { cuda::malloc_sync(WORKSPACE) }.map_err(failed("cuMemAlloc"))?;
-        let ways = Mutex::default();
-        Ok(Self { facts, device, context, stream, module, functions, products, workspace, ways })
+        let plans = Mutex::default();
+        Ok(Self { facts, device, context, stream, module, functions, products, workspace, plans })
     }
 
     /// Makes this GPU the calling thread's.
@@ -228,13 +262,22 @@ impl Nvidia {
         unsafe { cuda::ctx::set_current(self.context) }.map_err(wrong("cuCtxSetCurrent"))
     }
 
-    /// Describes products of a shape, and chooses the fastest of several ways by timing them into memory of their own.
-    fn find_way(&self, shape: &ColumnMajor, product: &Product) -> Result<Way, lt::CublasError> {
+    /// Describes products of a shape, with the algorithm of its class where that takes the shape, or else with the fastest of
+    /// several, which are timed into memory of their own.
+    fn plan(
+        &self,
+        shape: &ColumnMajor,
+        product: &Product,
+        fastest: &mut HashMap<ColumnMajor, lt_sys::cublasLtMatmulAlgo_t>,
+    ) -> Result<MatmulPlan, lt::CublasError> {
         use lt_sys::cublasLtMatmulDescAttributes_t as Attribute;
         let (compute, single) = (lt_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, lt_sys::cudaDataType::CUDA_R_32F);
-        let factor = match shape.numbers {
-            Number::F32 => single,
-            Number::Bf16 => lt_sys::cudaDataType::CUDA_R_16BF,
+        let factor = match shape.dtype {
+            DType::F32 => single,
+            DType::Bf16 => lt_sys::cudaDataType::CUDA_R_16BF,
+            DType::F64 | DType::U32 | DType::U8 => {
+                return Err(lt::CublasError(lt_sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED));
+            }
         };
         let operation = lt::create_matmul_desc(compute, single)?;
         let set = |attribute, value: &i32| {
@@ -255,6 +298,12 @@ impl Nvidia {
             lt::create_matrix_layout(kind, rows as u64, columns as u64, rows as i64)
         };
         let layouts = [layout(factor, a)?, layout(factor, b)?, layout(single, d)?];
+        if let Some(algorithm) = fastest.get(&class(shape)) {
+            let plan = MatmulPlan { operation, layouts, algorithm: *algorithm };
+            if self.takes(&plan) {
+                return Ok(plan);
+            }
+        }
         let preference = lt::create_matmul_pref()?;
         // SAFETY: the attribute is a `size_t`; the place is read before the call returns.
         unsafe {
@@ -269,7 +318,7 @@ impl Nvidia {
         // SAFETY: a structure of numbers, for which zeros are values.
         let mut results: [lt_sys::cublasLtMatmulHeuristicResult_t; CANDIDATES] = unsafe { std::mem::zeroed() };
         // SAFETY: all handles were made above; `results` has room for as many as are asked for.
-        let asked = unsafe {
+        let requested = unsafe {
             lt_sys::cublasLtMatmulAlgoGetHeuristic(
                 self.products,
                 operation,
@@ -285,38 +334,51 @@ impl Nvidia {
         };
         // SAFETY: made above and not used again.
         unsafe { lt::destroy_matmul_pref(preference) }?;
-        asked.result()?;
+        requested.result()?;
         let found: Vec<_> = results[..count as usize].iter().filter(|found| found.state.result().is_ok()).collect();
         let Some(first) = found.first() else {
             return Err(lt::CublasError(lt_sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED));
         };
-        let mut way = Way { operation, layouts, algorithm: first.algo };
+        let mut plan = MatmulPlan { operation, layouts, algorithm: first.algo };
         // Without room for a second result the first that is proposed has to do.
         // SAFETY: given back below.
         if let Ok(out) = unsafe { cuda::malloc_sync(shape.m * shape.n * size_of::<f32>()) } {
             let mut best = Duration::MAX;
             for candidate in found {
-                let tried = Way { operation, layouts, algorithm: candidate.algo };
+                let tried = MatmulPlan { operation, layouts, algorithm: candidate.algo };
                 let trial = Product { out, accumulate: false, ..*product };
                 if let Some(time) = self.time(&tried, &trial)
                     && time < best
                 {
-                    (best, way.algorithm) = (time, candidate.algo);
+                    (best, plan.algorithm) = (time, candidate.algo);
                 }
             }
             self.free(out);
         }
-        Ok(way)
+        fastest.insert(class(shape), plan.algorithm);
+        Ok(plan)
     }
 
-    /// What some multiplications take after a first one; `None` where a way does not work. By the host's clock, since
+    /// Whether an algorithm that was chosen for one shape multiplies this one.
+    fn takes(&self, plan: &MatmulPlan) -> bool {
+        // SAFETY: a structure of numbers, for which zeros are values.
+        let mut result: lt_sys::cublasLtMatmulHeuristicResult_t = unsafe { std::mem::zeroed() };
+        let [a, b, d] = plan.layouts;
+        // SAFETY: all handles are there; the result is written before the call returns.
+        let checked = unsafe {
+            lt_sys::cublasLtMatmulAlgoCheck(self.products, plan.operation, a, b, d, d, &plan.algorithm, &mut result)
+        };
+        checked.result().is_ok() && result.state.result().is_ok() && result.workspaceSize <= WORKSPACE
+    }
+
+    /// What some multiplications take after a first one; `None` where a plan does not work. By the host's clock, since
     /// the driver's events are read by another call in newer drivers than in older ones.
-    fn time(&self, way: &Way, product: &Product) -> Option<Duration> {
-        self.run(way, product).ok()?;
+    fn time(&self, plan: &MatmulPlan, product: &Product) -> Option<Duration> {
+        self.run(plan, product).ok()?;
         self.wait().ok()?;
         let start = Instant::now();
         for _ in 0..TRIALS {
-            self.run(way, product).ok()?;
+            self.run(plan, product).ok()?;
         }
         self.wait().ok()?;
         Some(start.elapsed())
@@ -340,30 +402,42 @@ impl Nvidia {
         }
     }
 
-    fn run(&self, way: &Way, product: &Product) -> Result<(), lt::CublasError> {
+    fn run(&self, plan: &MatmulPlan, product: &Product) -> Result<(), lt::CublasError> {
         let (one, add) = (1.0_f32, if product.accumulate { 1.0_f32 } else { 0.0 });
-        // SAFETY: the way was made for this shape, the addresses are this device's, and there is room as the shape says;
+        // SAFETY: the plan was made for this shape, the addresses are this device's, and there is room as the shape says;
         // both factors are read before the call returns.
         unsafe {
             lt::matmul(
                 self.products,
-                way.operation,
+                plan.operation,
                 from_ref(&one).cast(),
                 from_ref(&add).cast(),
                 product.right.at as *const c_void,
-                way.layouts[0],
+                plan.layouts[0],
                 product.left.at as *const c_void,
-                way.layouts[1],
+                plan.layouts[1],
                 product.out as *const c_void,
-                way.layouts[2],
+                plan.layouts[2],
                 product.out as *mut c_void,
-                way.layouts[2],
-                &way.algorithm,
+                plan.layouts[2],
+                &plan.algorithm,
                 self.workspace as *mut c_void,
                 WORKSPACE,
                 self.stream.cast(),
             )
         }
+    }
+}
+
+impl Nvidia {
+    /// Where the library has no algorithm with the bias in it, that is added afterwards.
+    fn multiply_and_add(&self, product: &Product, bias: Address) -> Result<(), DriverError> {
+        self.multiply(&Product { bias: None, ..*product })?;
+        let count = product.rows * product.columns;
+        let launch = Launch { blocks: (count.div_ceil(THREADS as usize) as u32, 1), threads: THREADS, shared: 0 };
+        let (columns, bias, out) = (product.columns as i32, In::new(bias), Out::new(product.out));
+        let kernel = AddBias { count: count as i64, columns, bias, out };
+        self.launch(AddBias::NAMES[0], launch, &kernel.arguments())
     }
 }
 
@@ -378,7 +452,7 @@ impl Driver for Nvidia {
         unsafe { cuda::malloc_sync(bytes) }.map_err(|error| match error.0 {
             sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
                 let free = cuda::mem_get_info().map_or(0, |(free, _)| free);
-                DriverError::OutOfMemory { asked: bytes, free }
+                DriverError::OutOfMemory { requested: bytes, free }
             }
             _ => wrong("cuMemAlloc")(error),
         })
@@ -416,19 +490,11 @@ impl Driver for Nvidia {
         let Some(&function) = self.functions.get(kernel) else {
             return Err(DriverError::Failed { call: "cuLaunchKernel", reason: format!("there is no `{kernel}`") });
         };
-        let mut arguments = arguments.to_vec();
-        let mut places: Vec<*mut c_void> = arguments
-            .iter_mut()
-            .map(|argument| match argument {
-                Argument::Pointer(value) => from_mut(value).cast(),
-                Argument::Int(value) => from_mut(value).cast(),
-                Argument::Unsigned(value) => from_mut(value).cast(),
-                Argument::Long(value) => from_mut(value).cast(),
-                Argument::Float(value) => from_mut(value).cast(),
-            })
-            .collect();
+        // The host counts from the lowest byte, so that each is read from where its bits begin.
+        let mut bits: Vec<u64> = arguments.iter().map(|argument| argument.bits).collect();
+        let mut places: Vec<*mut c_void> = bits.iter_mut().map(|bits| from_mut(bits).cast()).collect();
         let Launch { blocks: (x, y), threads, shared } = launch;
-        // SAFETY: the arguments are those that the kernel takes, which tests see to for every kernel; they are copied
+        // SAFETY: the arguments are those that the kernel takes, which a test sees to for every kernel; they are copied
         // before the call returns.
         unsafe { cuda::launch_kernel(function, (x, y, 1), (threads, 1, 1), shared, self.stream, &mut places) }
             .map_err(wrong("cuLaunchKernel"))
@@ -437,17 +503,28 @@ impl Driver for Nvidia {
     fn multiply(&self, product: &Product) -> Result<(), DriverError> {
         self.enter()?;
         let failed = wrong::<lt::CublasError>("cublasLtMatmul");
-        // Adding to the result is no matter of the way.
+        // Adding to the result is no matter of the plan.
         let shape = ColumnMajor { accumulate: false, ..product.column_major() };
-        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
-        let way = match ways.entry(shape) {
-            Entry::Occupied(way) => way.into_mut(),
-            Entry::Vacant(place) => place.insert(self.find_way(&shape, product).map_err(&failed)?),
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let MatmulPlans { of_shape, fastest } = &mut *plans;
+        if of_shape.len() >= MOST_PLANS && !of_shape.contains_key(&shape) {
+            of_shape.drain().for_each(|(_, plan)| plan.destroy());
+        }
+        let plan = match of_shape.entry(shape) {
+            Entry::Occupied(plan) => plan.into_mut(),
+            Entry::Vacant(place) => match (self.plan(&shape, product, fastest), product.bias) {
+                (Ok(plan), _) => place.insert(plan),
+                (Err(error), Some(bias)) if error.0 == lt_sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED => {
+                    drop(plans);
+                    return self.multiply_and_add(product, bias);
+                }
+                (Err(error), _) => return Err(failed(error)),
+            },
         };
         if let Some(bias) = product.bias {
-            self.set_bias(way.operation, bias).map_err(&failed)?;
+            self.set_bias(plan.operation, bias).map_err(&failed)?;
         }
-        self.run(way, product).map_err(&failed)
+        self.run(plan, product).map_err(&failed)
     }
 }
 
@@ -457,15 +534,10 @@ impl Drop for Nvidia {
             return;
         }
         let _ = self.wait();
-        let ways = self.ways.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let plans = self.plans.get_mut().unwrap_or_else(PoisonError::into_inner);
+        plans.of_shape.drain().for_each(|(_, plan)| plan.destroy());
         // SAFETY: each was made once and nothing uses it any more; failures leave the process to end them.
         unsafe {
-            for way in ways.values() {
-                let _ = lt::destroy_matmul_desc(way.operation);
-                for layout in way.layouts {
-                    let _ = lt::destroy_matrix_layout(layout);
-                }
-            }
             let _ = lt::destroy_handle(self.products);
             let _ = cuda::free_sync(self.workspace);
             let _ = cuda::module::unload(self.module);

@@ -1,82 +1,143 @@
 //! The backward of the tape: records in reverse, each the chain rule of one operation.
 
 use super::{Record, Segment, Tape, Value};
-use crate::{Device, DeviceError, Gradients, LinearShape, ReadRow, WeightId};
+use crate::{
+    AttentionBackward, AttentionOperands, BackwardInput, BackwardWeight, Device, DeviceError, Evidence, Gradients,
+    Head, HeadNormGradients, LinearShape, LossGradients, LossRows, PreparedBackwardInput, ReadRow, RmsNormBackward,
+    Rope, RowCost, Targets, TokenVectors, WeightId,
+};
 
-/// What each row of a cross-entropy is scored against.
-#[derive(Debug, Clone, Copy)]
-pub struct Targets<'a> {
-    /// The true id of each row.
-    pub ids: &'a [u32],
-    /// What each row's cost weighs in the gradient.
-    pub weights: &'a [f64],
-    /// An id whose logit is −∞.
+/// How logits are made of hidden rows.
+#[derive(Debug)]
+pub struct LogitHead<'a, B> {
+    /// The head.
+    pub weight: WeightId,
+    /// A token whose logit is −∞: the mask.
     pub forbidden: Option<u32>,
+    /// What is added beside the head.
+    pub evidence: Option<Evidence<'a, B>>,
 }
 
 /// Gradients of values by slot, while the backward runs.
-type Slots<D> = Vec<Option<<D as Device>::Buffer>>;
+type Slots<D> = Vec<Option<<D as crate::Memory>::Buffer>>;
 
 impl<'p, D: Device> Tape<'p, D> {
-    /// Softmax cross-entropy of `hidden headᵀ`: the negative log-likelihood of each row, in nats.
+    /// Softmax cross-entropy of each row, in nats.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn cross_entropy(
         &self,
         hidden: &Value<D>,
-        head: WeightId,
+        head: LogitHead<'_, D::Buffer>,
         targets: Targets<'_>,
     ) -> Result<Vec<f64>, DeviceError> {
-        let Targets { ids, weights, forbidden } = targets;
-        let (shape, head) = (self.loss_shape(hidden, head), self.parameters.get(head)?);
-        self.device().linear_cross_entropy(shape, &hidden.buffer, head, ids, weights, forbidden, None)
+        self.device().linear_cross_entropy(self.loss_rows(hidden, head)?, targets, None)
     }
 
     /// The same, and the gradient of the weighted sum of the costs, added to `gradients`; uses the tape up.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn learn_cross_entropy(
         self,
         hidden: Value<D>,
-        head: WeightId,
+        head: LogitHead<'_, D::Buffer>,
         targets: Targets<'_>,
         gradients: &mut Gradients<D>,
     ) -> Result<Vec<f64>, DeviceError> {
-        let Targets { ids, weights, forbidden } = targets;
-        let shape = self.loss_shape(&hidden, head);
-        let (device, parameters) = (self.device(), self.parameters);
-        let values = parameters.get(head)?;
-        let mut d_hidden = device.uninitialised(shape.rows * shape.inputs)?;
-        let mut costs = Ok(Vec::new());
-        gradients.accumulate(parameters, head, |device, d_head| {
-            let wanted = Some((&mut d_hidden, d_head));
-            costs = device.linear_cross_entropy(shape, &hidden.buffer, values, ids, weights, forbidden, wanted);
-        })?;
-        let costs = costs?;
-        self.backward(hidden, d_hidden, gradients)?;
-        Ok(costs)
+        self.learn(hidden, head, gradients, |device, rows, wanted| {
+            device.linear_cross_entropy(rows, targets, Some(wanted))
+        })
     }
 
-    /// The gradient of any cost of `hidden headᵀ`, added to `gradients`: `read` is handed each row of logits and turns it into
-    /// its gradient. Uses the tape up.
+    /// What each row costs, each in its own way; `vectors` where one is a distance.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn costs(
+        &self,
+        hidden: &Value<D>,
+        head: LogitHead<'_, D::Buffer>,
+        costs: &[RowCost],
+        vectors: Option<TokenVectors<'_, D::Buffer>>,
+    ) -> Result<Vec<f64>, DeviceError> {
+        self.device().linear_cost_rows(self.loss_rows(hidden, head)?, costs, vectors, None)
+    }
+
+    /// The same, and the gradient of the weighted sum of the costs, added to `gradients`; uses the tape up.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn learn_costs(
+        self,
+        hidden: Value<D>,
+        head: LogitHead<'_, D::Buffer>,
+        costs: &[RowCost],
+        vectors: Option<TokenVectors<'_, D::Buffer>>,
+        gradients: &mut Gradients<D>,
+    ) -> Result<Vec<f64>, DeviceError> {
+        self.learn(hidden, head, gradients, |device, rows, wanted| {
+            device.linear_cost_rows(rows, costs, vectors, Some(wanted))
+        })
+    }
+
+    /// The gradient of any cost, added to `gradients`: `read` is handed each row of logits and turns it into its gradient.
+    /// Uses the tape up.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn learn_rows(
         self,
         hidden: Value<D>,
-        head: WeightId,
+        head: LogitHead<'_, D::Buffer>,
         read: &ReadRow<'_>,
         gradients: &mut Gradients<D>,
     ) -> Result<(), DeviceError> {
-        let shape = self.loss_shape(&hidden, head);
-        let (device, parameters) = (self.device(), self.parameters);
-        let values = parameters.get(head)?;
-        let mut d_hidden = device.uninitialised(shape.rows * shape.inputs)?;
-        gradients.accumulate(parameters, head, |device, d_head| {
-            device.linear_learn_rows(shape, &hidden.buffer, values, read, (&mut d_hidden, d_head));
-        })?;
-        self.backward(hidden, d_hidden, gradients)
+        self.learn(hidden, head, gradients, |device, rows, wanted| device.linear_learn_rows(rows, read, wanted))
     }
 
-    fn loss_shape(&self, hidden: &Value<D>, head: WeightId) -> LinearShape {
-        LinearShape { rows: hidden.rows, inputs: hidden.columns, outputs: self.parameters.shape(head).0 }
+    /// Learns a loss, and then all that led to it.
+    fn learn<R>(
+        self,
+        hidden: Value<D>,
+        head: LogitHead<'_, D::Buffer>,
+        gradients: &mut Gradients<D>,
+        loss: impl FnOnce(&D, LossRows<'_, D::Buffer, D::Prepared>, LossGradients<'_, D::Buffer>) -> Result<R, DeviceError>,
+    ) -> Result<R, DeviceError> {
+        let (device, parameters, weight) = (self.device(), self.parameters, head.weight);
+        let rows = self.loss_rows(&hidden, head)?;
+        let mut d_hidden = device.uninitialised(rows.shape.rows * rows.shape.inputs)?;
+        let result = if parameters.trains(weight) {
+            let mut d_head = gradients.lend(parameters, weight)?;
+            let result = loss(device, rows, LossGradients { hidden: &mut d_hidden, head: Some(&mut d_head) });
+            gradients.take_back(parameters, weight, d_head)?;
+            result?
+        } else {
+            loss(device, rows, LossGradients { hidden: &mut d_hidden, head: None })?
+        };
+        self.backward(hidden, d_hidden, gradients)?;
+        Ok(result)
+    }
+
+    fn loss_rows<'a>(
+        &'a self,
+        hidden: &'a Value<D>,
+        head: LogitHead<'a, D::Buffer>,
+    ) -> Result<LossRows<'a, D::Buffer, D::Prepared>, DeviceError> {
+        let LogitHead { weight, forbidden, evidence } = head;
+        let shape = LinearShape { rows: hidden.rows, inputs: hidden.columns, outputs: self.parameters.shape(weight).0 };
+        let head = match self.parameters.trains(weight) {
+            true => Head::Values(self.parameters.get(weight)?),
+            false => Head::Prepared(self.parameters.prepared(weight)?),
+        };
+        Ok(LossRows { shape, hidden: &hidden.buffer, head, forbidden, evidence })
     }
 
     /// Adds to `gradients` those of a scalar whose gradient with respect to `output` is `d_output`; uses the tape up.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
     pub fn backward(
         self,
         output: Value<D>,
@@ -118,7 +179,8 @@ impl<'p, D: Device> Tape<'p, D> {
             }
             Record::Mixture { table, shape, probabilities, .. } => {
                 gradients.accumulate(parameters, table, |device, d_table| {
-                    device.linear_backward_weight(shape, &probabilities.buffer, &d_out, d_table, None);
+                    let operands = BackwardWeight { shape, d_out: &*probabilities.buffer, x: &d_out };
+                    device.linear_backward_weight(operands, d_table, None);
                 })?;
             }
             Record::Rows { x, ids, rows, columns, .. } => {
@@ -130,10 +192,19 @@ impl<'p, D: Device> Tape<'p, D> {
                 slots[x] = Some(d_x);
             }
             Record::Linear { x, weight, bias, shape, residual, .. } => {
-                gradients.accumulate_linear(parameters, shape, (weight, bias), &d_out, &x.buffer)?;
+                let operands = BackwardWeight { shape, d_out: &d_out, x: &*x.buffer };
+                gradients.accumulate_linear(parameters, (weight, bias), operands)?;
                 if let Some(slot) = x.slot {
                     let (mut d_x, accumulate) = self.slot(slots, slot, shape.rows * shape.inputs)?;
-                    device.linear_backward_input(shape, &d_out, parameters.get(weight)?, accumulate, &mut d_x);
+                    let d_out = &d_out;
+                    if parameters.trains(weight) {
+                        let weight = parameters.get(weight)?;
+                        device.linear_backward_input(BackwardInput { shape, d_out, weight, accumulate }, &mut d_x);
+                    } else {
+                        let (rows, weight) = (shape.rows, parameters.prepared(weight)?);
+                        let operands = PreparedBackwardInput { rows, d_out, weight, accumulate };
+                        device.linear_prepared_backward_input(operands, &mut d_x);
+                    }
                     slots[slot] = Some(d_x);
                 }
                 self.give(slots, residual, d_out);
@@ -145,47 +216,46 @@ impl<'p, D: Device> Tape<'p, D> {
                     Some(slot) => self.slot(slots, slot, x.rows * x.columns)?,
                     None => (device.uninitialised(x.rows * x.columns)?, false),
                 };
-                gradients.accumulate(parameters, weight, |device, d_w| {
-                    device.rms_norm_backward(
-                        x.columns,
-                        &x.buffer,
-                        Some(w),
-                        &inverse_rms,
-                        &d_out,
-                        accumulate,
-                        &mut d_x,
-                        Some(d_w),
-                    );
-                })?;
+                let operands = RmsNormBackward {
+                    columns: x.columns,
+                    x: &*x.buffer,
+                    weight: Some(w),
+                    inverse_rms: &inverse_rms,
+                    d_out: &d_out,
+                    accumulate,
+                };
+                if parameters.trains(weight) {
+                    gradients.accumulate(parameters, weight, |device, d_w| {
+                        device.rms_norm_backward(operands, &mut d_x, Some(d_w));
+                    })?;
+                } else {
+                    device.rms_norm_backward(operands, &mut d_x, None);
+                }
                 if let Some(slot) = x.slot {
                     slots[slot] = Some(d_x);
                 }
             }
             Record::Rope { shape, positions, packed, norms, .. } => {
                 let mut d_packed = device.uninitialised(packed.rows * packed.columns)?;
-                let x = &packed.buffer;
-                match norms {
+                let weights = parameters.head_norms(norms)?;
+                let operands = Rope { shape, positions, packed: &*packed.buffer, norms: weights };
+                match norms.filter(|(query, key)| parameters.trains(*query) || parameters.trains(*key)) {
                     Some((query, key)) => {
-                        let weights = Some((parameters.get(query)?, parameters.get(key)?));
-                        let [d_query, d_key] = gradients.pair(parameters, query, key);
-                        let d_norms = Some((d_query, d_key));
-                        device.rope_backward(shape, positions, x, weights, &d_out, &mut d_packed, d_norms);
+                        gradients.accumulate_pair(parameters, (query, key), |device, query, key| {
+                            let d_norms = Some(HeadNormGradients { query, key });
+                            device.rope_backward(operands, &d_out, &mut d_packed, d_norms);
+                        })?
                     }
-                    None => device.rope_backward(shape, positions, x, None, &d_out, &mut d_packed, None),
+                    None => device.rope_backward(operands, &d_out, &mut d_packed, None),
                 }
                 self.give(slots, packed.slot, d_packed);
             }
-            Record::Attention { shape, visibility, packed, output, log_sum_exp } => {
+            Record::Attention { shape, visible, packed, output, log_sum_exp } => {
                 let mut d_packed = device.uninitialised(packed.rows * packed.columns)?;
-                device.attention_backward(
-                    shape,
-                    visibility,
-                    &packed.buffer,
-                    &output.buffer,
-                    &log_sum_exp,
-                    &d_out,
-                    &mut d_packed,
-                );
+                let forward = AttentionOperands { shape, visible, packed: &*packed.buffer };
+                let operands =
+                    AttentionBackward { forward, out: &output.buffer, log_sum_exp: &log_sum_exp, d_out: &d_out };
+                device.attention_backward(operands, &mut d_packed);
                 self.give(slots, packed.slot, d_packed);
             }
             Record::Swiglu { gate_up, .. } => {
@@ -198,37 +268,19 @@ impl<'p, D: Device> Tape<'p, D> {
                 device.silu_backward(&x.buffer, &d_out, &mut d_x);
                 self.give(slots, x.slot, d_x);
             }
-            Record::Modulate { x, modulation, groups, offsets, .. } => {
+            Record::Modulate { x, modulation, groups, at, .. } => {
                 let mut d_x = device.uninitialised(x.rows * x.columns)?;
                 let mut d_modulation = self.sum(slots, &modulation)?;
-                device.modulate_backward(
-                    x.columns,
-                    groups,
-                    modulation.columns,
-                    offsets,
-                    &x.buffer,
-                    &modulation.buffer,
-                    &d_out,
-                    &mut d_x,
-                    &mut d_modulation,
-                );
+                let operands = Self::modulation(&x, &modulation, groups);
+                device.modulate_backward(operands, at, &d_out, &mut d_x, &mut d_modulation);
                 self.keep(slots, &modulation, d_modulation);
                 self.give(slots, x.slot, d_x);
             }
-            Record::GatedAdd { x, modulation, groups, offset, residual, .. } => {
+            Record::GatedAdd { x, modulation, groups, gate, residual, .. } => {
                 let mut d_x = device.uninitialised(x.rows * x.columns)?;
                 let mut d_modulation = self.sum(slots, &modulation)?;
-                device.gated_add_backward(
-                    x.columns,
-                    groups,
-                    modulation.columns,
-                    offset,
-                    &x.buffer,
-                    &modulation.buffer,
-                    &d_out,
-                    &mut d_x,
-                    &mut d_modulation,
-                );
+                let operands = Self::modulation(&x, &modulation, groups);
+                device.gated_add_backward(operands, gate, &d_out, &mut d_x, &mut d_modulation);
                 self.keep(slots, &modulation, d_modulation);
                 self.give(slots, x.slot, d_x);
                 self.give(slots, residual, d_out);

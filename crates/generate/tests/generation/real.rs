@@ -1,7 +1,7 @@
 //! A small real network: the promises that hold for a denoiser in closed form hold for arithmetic in f32 as well.
 
 use crate::chain::{END, MASK, process, spec};
-use aquatint_compute::{Cpu, CpuPath, Device};
+use aquatint_compute::{Cpu, CpuPath, Memory};
 use aquatint_diffusion::{Canvas, Layout, Process, ProcessKind};
 use aquatint_generate::{
     Cache, Drifting, Engine, GenerateError, Limits, Outcome, Request, Settings, SettingsBuilder, generate,

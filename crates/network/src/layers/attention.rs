@@ -52,7 +52,7 @@ impl AttentionSpec {
         tape: &mut Tape<'p, D>,
         weights: &AttentionWeights,
         h: Value<D>,
-        positions: &'p [u32],
+        positions: &'p D::Indices,
         attend: &mut Attend<'_, 'p, D>,
     ) -> Result<Value<D>, DeviceError> {
         let attention = self.shape();

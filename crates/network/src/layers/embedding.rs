@@ -58,15 +58,16 @@ impl EmbeddingWeights {
         Ok(Self { table, self_conditioning_norm, field })
     }
 
-    /// The rows of an input as the first layer reads them.
+    /// The rows of an input as the first layer reads them; `tokens` are its own on the device.
     pub(crate) fn forward<'p, D: Device>(
         &self,
         tape: &mut Tape<'p, D>,
         spec: &NetworkSpec,
         input: &NetworkInput<'p>,
+        tokens: &'p D::Indices,
     ) -> Result<Value<D>, DeviceError> {
         let x = match (input.points, &self.field) {
-            (None, _) => tape.gather(self.table, input.tokens)?,
+            (None, _) => tape.gather(self.table, tokens)?,
             (Some(points), None) => {
                 let mut mixtures = points.offset.clone();
                 for (row, (&token, &signal)) in input.tokens.iter().zip(&points.clean_weight).enumerate() {

@@ -52,7 +52,7 @@ impl HeadWeights {
         tape: &mut Tape<'p, D>,
         spec: &NetworkSpec,
         x: &Value<D>,
-        groups: &'p [u32],
+        groups: &'p D::Indices,
         condition: Option<&Value<D>>,
     ) -> Result<Value<D>, DeviceError> {
         let hidden = spec.norm.forward(tape, x, self.norm)?;

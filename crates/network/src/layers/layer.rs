@@ -19,16 +19,22 @@ pub(crate) struct LayerWeights {
 }
 
 /// What a pass through a layer reads besides weights and the stream.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LayerPass<'p> {
+pub(crate) struct LayerPass<'p, D: Device> {
     /// The position of each row.
-    pub(crate) positions: &'p [u32],
+    pub(crate) positions: &'p D::Indices,
     /// The sequence of each row.
-    pub(crate) groups: &'p [u32],
+    pub(crate) groups: &'p D::Indices,
     /// In the last layer, the rows that are asked for and the sequence of each. What that layer adds to others is never
     /// read: after its attention, only the asked rows go on.
-    pub(crate) asked: Option<(&'p [u32], &'p [u32])>,
+    pub(crate) asked: Option<(&'p D::Indices, &'p D::Indices)>,
 }
+
+impl<D: Device> Clone for LayerPass<'_, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<D: Device> Copy for LayerPass<'_, D> {}
 
 impl LayerSpec {
     pub(crate) fn declare<D: Device>(
@@ -51,7 +57,7 @@ impl LayerSpec {
         &self,
         tape: &mut Tape<'p, D>,
         weights: &LayerWeights,
-        pass: LayerPass<'p>,
+        pass: LayerPass<'p, D>,
         inputs: &[Value<D>],
         attend: &mut Attend<'_, 'p, D>,
     ) -> Result<Value<D>, DeviceError> {

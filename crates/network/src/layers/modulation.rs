@@ -2,7 +2,7 @@
 //! 2212.09748, figure 3, adaLN-Zero).
 
 use super::Affine;
-use aquatint_compute::{Device, DeviceError, Tape, Value, WeightId};
+use aquatint_compute::{Device, DeviceError, ShiftScale, Tape, Value, WeightId};
 
 /// Parts of a layer's modulation, `width` columns each: shift, scale and gate of attention, then of the feed-forward part.
 pub(super) const PARTS: usize = 6;
@@ -14,7 +14,7 @@ pub(super) struct Half<'p, 'm, D: Device> {
     /// `[groups, PARTS · width]`.
     pub(super) modulation: Option<&'m Value<D>>,
     /// The row of the modulation for each row of the stream.
-    pub(super) groups: &'p [u32],
+    pub(super) groups: &'p D::Indices,
     /// The first of the parts that are this half's.
     pub(super) part: usize,
     /// Columns of the stream.
@@ -26,8 +26,8 @@ impl<'p, D: Device> Half<'p, '_, D> {
     pub(super) fn modulate(&self, tape: &mut Tape<'p, D>, h: Value<D>) -> Result<Value<D>, DeviceError> {
         match self.modulation {
             Some(modulation) => {
-                let offsets = (self.part * self.width, (self.part + 1) * self.width);
-                tape.modulate(&h, modulation, self.groups, offsets)
+                let at = ShiftScale { shift: self.part * self.width, scale: (self.part + 1) * self.width };
+                tape.modulate(&h, modulation, self.groups, at)
             }
             None => Ok(h),
         }

@@ -5,12 +5,12 @@
 //! sequence: a row's result depends neither on its neighbours nor on how the rows are shared out.
 
 use super::kernel::{Kernel, Left, Output, Right};
-use super::pack::{Form, Matrix, pack_panel, pack_row};
+use super::pack::{Matrix, Packing, pack_panel, pack_row};
 use super::product::{Shared, choose};
 use super::vector::{dot, exp, exponentials, largest, vectorised};
 use super::{Buffer, Fast};
 use crate::cpu::{CpuPath, Precision};
-use crate::{AttentionShape, Visibility};
+use crate::{AttentionBackward, AttentionOperands, AttentionRows, AttentionShape, Rows, Visibility};
 use std::ops::Range;
 
 /// Keys of a tile, a multiple of every panel.
@@ -27,7 +27,7 @@ struct Group {
 /// What each kernel call of a task has in common.
 struct Lanes {
     kernel: Kernel,
-    form: Form,
+    packing: Packing,
     path: CpuPath,
     /// `E`.
     size: usize,
@@ -48,9 +48,9 @@ impl Panels {
 }
 
 /// The visible part of a tile for one row: two ranges in order, relative to the tile; both may be empty.
-type Seen = [(usize, usize); 2];
+type VisibleRanges = [(usize, usize); 2];
 
-fn seen(visibility: &Visibility, row: usize, tile: &Range<usize>) -> Seen {
+fn ranges(visibility: &Visibility, row: usize, tile: &Range<usize>) -> VisibleRanges {
     let [first, second] = visibility.row(row);
     let clip = |range: &Range<u32>| {
         let (start, end) = ((range.start as usize).max(tile.start), (range.end as usize).min(tile.end));
@@ -62,9 +62,9 @@ fn seen(visibility: &Visibility, row: usize, tile: &Range<usize>) -> Seen {
 
 /// Sets what no range covers to zero.
 #[inline(always)]
-fn clear_unseen(row: &mut [f32], seen: Seen) {
+fn clear_outside(row: &mut [f32], ranges: VisibleRanges) {
     let mut done = 0;
-    for (start, end) in seen {
+    for (start, end) in ranges {
         if start < end {
             row[done..start].fill(0.0);
             done = end;
@@ -76,33 +76,33 @@ fn clear_unseen(row: &mut [f32], seen: Seen) {
 vectorised! {
     /// Turns the scores of one row into `exp(scale · score − m)` where they are seen and 0 elsewhere; `m` is the
     /// largest so far. Returns `m` and the sum.
-    fn soften(scores: &mut [f32], seen: Seen, scale: f32, earlier: f32) -> (f32, f32) {
+    fn soften(scores: &mut [f32], ranges: VisibleRanges, scale: f32, earlier: f32) -> (f32, f32) {
         let mut greatest = f32::NEG_INFINITY;
-        for (start, end) in seen {
+        for (start, end) in ranges {
             greatest = largest(&scores[start..end], greatest);
         }
         let shift = if greatest * scale > earlier { greatest * scale } else { earlier };
         let mut sum = 0.0;
-        for (start, end) in seen {
+        for (start, end) in ranges {
             sum += exponentials(&mut scores[start..end], scale, shift);
         }
-        clear_unseen(scores, seen);
+        clear_outside(scores, ranges);
         (shift, sum)
     }
 }
 
 vectorised! {
     /// Turns scores into probabilities, and the gradients of probabilities into those of the unscaled scores.
-    fn harden(scores: &mut [f32], gradients: &mut [f32], seen: Seen, scale: f32, log_sum: f32, delta: f32) {
-        for (start, end) in seen {
+    fn harden(scores: &mut [f32], gradients: &mut [f32], ranges: VisibleRanges, scale: f32, log_sum: f32, delta: f32) {
+        for (start, end) in ranges {
             for (score, gradient) in scores[start..end].iter_mut().zip(&mut gradients[start..end]) {
                 let probability = exp(score.mul_add(scale, -log_sum));
                 *score = probability;
                 *gradient = probability * (*gradient - delta) * scale;
             }
         }
-        clear_unseen(scores, seen);
-        clear_unseen(gradients, seen);
+        clear_outside(scores, ranges);
+        clear_outside(gradients, ranges);
     }
 }
 
@@ -125,7 +125,7 @@ vectorised! {
 impl Lanes {
     /// Groups of a sum of so many elements.
     fn groups(&self, elements: usize) -> usize {
-        elements.div_ceil(self.form.group())
+        elements.div_ceil(self.packing.group())
     }
 
     /// `size` columns of the packed matrix from `column` on, for the rows of a sequence.
@@ -143,7 +143,7 @@ impl Lanes {
         let mut panels = fast.scratch(rows.div_ceil(width) * panel_stride);
         for (p, out) in panels.as_mut_slice().chunks_exact_mut(panel_stride).enumerate() {
             let place = (p * width, rows);
-            pack_panel(self.path, self.form, Matrix::columns(data, stride), (0, self.size), place, width, out);
+            pack_panel(self.path, self.packing, Matrix::columns(data, stride), (0, self.size), place, width, out);
         }
         Panels { data: panels, panel_stride }
     }
@@ -155,7 +155,7 @@ impl Lanes {
         let mut panels = fast.scratch(self.padded / width * panel_stride);
         for (p, out) in panels.as_mut_slice().chunks_exact_mut(panel_stride).enumerate() {
             let place = (p * width, self.size);
-            pack_panel(self.path, self.form, Matrix::rows(data, stride), (0, rows), place, width, out);
+            pack_panel(self.path, self.packing, Matrix::rows(data, stride), (0, rows), place, width, out);
         }
         Panels { data: panels, panel_stride }
     }
@@ -181,9 +181,9 @@ impl Lanes {
 
 impl Fast {
     fn lanes(&self, shape: &AttentionShape, precision: Precision) -> Lanes {
-        let (kernel, form) = choose(self.path, precision);
+        let (kernel, packing) = choose(self.path, precision);
         let size = shape.head_size;
-        Lanes { kernel, form, path: self.path, size, padded: size.next_multiple_of(kernel.columns()) }
+        Lanes { kernel, packing, path: self.path, size, padded: size.next_multiple_of(kernel.columns()) }
     }
 
     fn groups(shape: &AttentionShape, visibility: &Visibility) -> Vec<Group> {
@@ -195,47 +195,50 @@ impl Fast {
             .collect()
     }
 
-    /// See [`crate::Device::attention`].
+    /// See [`crate::Attention::attention`].
     pub(in crate::cpu) fn attention(
         &self,
-        shape: AttentionShape,
-        visibility: &Visibility,
-        packed: &[f32],
+        operands: AttentionOperands<'_, [f32], Visibility>,
         out: &mut [f32],
         log_sum_exp: &mut [f32],
     ) {
-        let all: Vec<u32> = (0..visibility.len() as u32).collect();
+        let AttentionOperands { shape, visible, packed } = operands;
         // What a backward will take up again is in full precision.
         let lanes = self.lanes(&shape, Precision::F32);
-        self.attend(&lanes, shape, visibility, packed, &all, (out, log_sum_exp));
+        self.attend(&lanes, AttentionRows::packed(shape, visible, packed), out, log_sum_exp);
     }
 
-    /// See [`crate::Device::attention_rows`].
+    /// See [`crate::Attention::attention_rows`].
     pub(in crate::cpu) fn attention_rows(
         &self,
-        shape: AttentionShape,
-        visibility: &Visibility,
-        packed: &[f32],
-        queries: &[u32],
+        operands: AttentionRows<'_, [f32], [u32], Visibility>,
         out: &mut [f32],
     ) {
-        let mut log_sum_exp = self.scratch(queries.len() * shape.heads);
+        let shape = operands.shape;
+        let mut log_sum_exp = self.scratch(out.len() / shape.head_size.max(1));
         let lanes = self.lanes(&shape, self.precision);
-        self.attend(&lanes, shape, visibility, packed, queries, (out, log_sum_exp.as_mut_slice()));
+        self.attend(&lanes, operands, out, log_sum_exp.as_mut_slice());
     }
 
-    /// Attention of the rows `order`, which ascend; results are in that order.
+    /// Attention of some rows; results are in the order of the queries.
     fn attend(
         &self,
         lanes: &Lanes,
-        shape: AttentionShape,
-        visibility: &Visibility,
-        packed: &[f32],
-        order: &[u32],
-        (out, log_sum_exp): (&mut [f32], &mut [f32]),
+        operands: AttentionRows<'_, [f32], [u32], Visibility>,
+        out: &mut [f32],
+        log_sum_exp: &mut [f32],
     ) {
-        let (columns, size) = (shape.packed_columns(), shape.head_size);
-        let (head_groups, form) = (lanes.groups(size), lanes.form);
+        let AttentionRows { shape, visible: visibility, rows, queries: requested, keys_values } = operands;
+        let all: Vec<u32>;
+        let order = match rows {
+            Rows::At(rows) => rows,
+            Rows::All => {
+                all = (0..visibility.len() as u32).collect();
+                &all
+            }
+        };
+        let size = shape.head_size;
+        let (head_groups, packing) = (lanes.groups(size), lanes.packing);
         let (per_group, scale) = (shape.heads / shape.key_value_heads, 1.0 / (size as f32).sqrt());
         assert!(out.len() >= order.len() * shape.output_columns(), "output too short");
         assert!(log_sum_exp.len() >= order.len() * shape.heads, "sums too short");
@@ -256,28 +259,30 @@ impl Fast {
             items.iter().map(|(group, queries)| queries.len() * group.rows.len() * size * per_group).sum();
         self.pool.each(work, items, |(group, queries)| {
             let rows = &group.rows;
-            let key = (shape.heads + group.key_value_head) * size;
+            let (data, columns) = (keys_values.buffer, keys_values.stride);
+            let key = keys_values.first + group.key_value_head * size;
             let value = key + shape.key_value_heads * size;
-            let keys = lanes.across(self, lanes.matrix(packed, columns, rows, key), columns, rows.len());
-            let values = lanes.along(self, lanes.matrix(packed, columns, rows, value), columns, rows.len());
+            let keys = lanes.across(self, lanes.matrix(data, columns, rows, key), columns, rows.len());
+            let values = lanes.along(self, lanes.matrix(data, columns, rows, value), columns, rows.len());
             let mut scores = self.scratch(BLOCK * TILE);
             let mut sums = self.scratch(BLOCK * lanes.padded);
             let mut gathered = self.scratch(BLOCK * head_groups);
-            let mut rounded = self.scratch(if form == Form::Full { 0 } else { BLOCK * TILE });
+            let mut rounded = self.scratch(if packing == Packing::Full { 0 } else { BLOCK * TILE });
             for head in group.key_value_head * per_group..(group.key_value_head + 1) * per_group {
                 for start in queries.clone().step_by(BLOCK) {
                     let block = start..queries.end.min(start + BLOCK);
                     let chosen = &order[block.clone()];
-                    for (&row, out) in chosen.iter().zip(gathered.as_mut_slice().chunks_exact_mut(head_groups)) {
-                        pack_row(self.path, form, &packed[row as usize * columns + head * size..][..size], out);
+                    for (query, out) in block.clone().zip(gathered.as_mut_slice().chunks_exact_mut(head_groups)) {
+                        let place = query * requested.stride + requested.first + head * size;
+                        pack_row(self.path, packing, &requested.buffer[place..][..size], out);
                     }
                     let query = &gathered.as_slice()[..chosen.len() * head_groups];
                     let (mut greatest, mut total) = ([f32::NEG_INFINITY; BLOCK], [0.0_f32; BLOCK]);
                     let mut begun = false;
                     for tile_start in rows.clone().step_by(TILE) {
                         let tile = tile_start..rows.end.min(tile_start + TILE);
-                        let visible: Vec<Seen> =
-                            chosen.iter().map(|&row| seen(visibility, row as usize, &tile)).collect();
+                        let visible: Vec<VisibleRanges> =
+                            chosen.iter().map(|&row| ranges(visibility, row as usize, &tile)).collect();
                         if visible.iter().flatten().all(|range| range.0 == range.1) {
                             continue;
                         }
@@ -286,9 +291,9 @@ impl Fast {
                         let extent = (block.len(), tile.len(), head_groups);
                         let place = keys.at(offset * head_groups);
                         lanes.multiply(extent, (query, head_groups, 1), place, (scores, TILE, false));
-                        for (i, &seen) in visible.iter().enumerate() {
+                        for (i, &ranges) in visible.iter().enumerate() {
                             let row = &mut scores[i * TILE..][..tile.len()];
-                            let (shift, sum) = soften(self.path, row, seen, scale, greatest[i]);
+                            let (shift, sum) = soften(self.path, row, ranges, scale, greatest[i]);
                             if begun && shift > greatest[i] {
                                 let factor = (greatest[i] - shift).exp();
                                 rescale(self.path, &mut sums[i * lanes.padded..][..lanes.padded], factor);
@@ -296,12 +301,12 @@ impl Fast {
                             }
                             (greatest[i], total[i]) = (shift, total[i] + sum);
                         }
-                        let probabilities = if form == Form::Full {
+                        let probabilities = if packing == Packing::Full {
                             &*scores
                         } else {
                             let rounded = rounded.as_mut_slice();
                             for (row, out) in scores.chunks(TILE).zip(rounded.chunks_mut(TILE)).take(block.len()) {
-                                pack_row(self.path, form, &row[..tile.len()], &mut out[..lanes.groups(tile.len())]);
+                                pack_row(self.path, packing, &row[..tile.len()], &mut out[..lanes.groups(tile.len())]);
                             }
                             &*rounded
                         };
@@ -326,18 +331,14 @@ impl Fast {
         });
     }
 
-    /// See [`crate::Device::attention_backward`].
-    #[expect(clippy::too_many_arguments, reason = "the operands of one fused operation")]
+    /// See [`crate::Attention::attention_backward`].
     pub(in crate::cpu) fn attention_backward(
         &self,
-        shape: AttentionShape,
-        visibility: &Visibility,
-        packed: &[f32],
-        out: &[f32],
-        log_sum_exp: &[f32],
-        d_out: &[f32],
+        operands: AttentionBackward<'_, [f32], Visibility>,
         d_packed: &mut [f32],
     ) {
+        let AttentionBackward { forward, out, log_sum_exp, d_out } = operands;
+        let AttentionOperands { shape, visible: visibility, packed } = forward;
         let lanes = self.lanes(&shape, Precision::F32);
         let (columns, size) = (shape.packed_columns(), shape.head_size);
         let (per_group, scale) = (shape.heads / shape.key_value_heads, 1.0 / (size as f32).sqrt());
@@ -383,7 +384,8 @@ impl Fast {
                     let mut begun = false;
                     for tile_start in rows.clone().step_by(TILE) {
                         let tile = tile_start..rows.end.min(tile_start + TILE);
-                        let visible: Vec<Seen> = block.clone().map(|row| seen(visibility, row, &tile)).collect();
+                        let visible: Vec<VisibleRanges> =
+                            block.clone().map(|row| ranges(visibility, row, &tile)).collect();
                         if visible.iter().flatten().all(|range| range.0 == range.1) {
                             continue;
                         }
@@ -393,11 +395,11 @@ impl Fast {
                         lanes.multiply(extent, (query, columns, 1), keys.at(offset * size), (scores, TILE, false));
                         let left = (gradient, out_columns, 1);
                         lanes.multiply(extent, left, values.at(offset * size), (gradients, TILE, false));
-                        for (i, &seen) in visible.iter().enumerate() {
+                        for (i, &ranges) in visible.iter().enumerate() {
                             let log_sum = log_sum_exp[(start + i) * shape.heads + head];
                             let (score, gradient) =
                                 (&mut scores[i * TILE..][..tile.len()], &mut gradients[i * TILE..][..tile.len()]);
-                            harden(self.path, score, gradient, seen, scale, log_sum, delta[i]);
+                            harden(self.path, score, gradient, ranges, scale, log_sum, delta[i]);
                         }
                         let extent = (tile.len(), size, block.len());
                         let d_value = &mut d_values.as_mut_slice()[offset * lanes.padded..];

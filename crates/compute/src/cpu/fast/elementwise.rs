@@ -1,8 +1,8 @@
-//! Gates, activations, modulation and the row softmax.
+//! Gates, activations and modulation.
 
 use super::Fast;
-use super::vector::{exponentials, largest, sigmoid, vectorised};
-use crate::cpu::scalar::Modulation;
+use super::vector::{sigmoid, vectorised};
+use crate::{Modulation, ShiftScale};
 
 /// Elements of a task where there are no rows.
 pub(super) const PART: usize = 16_384;
@@ -94,20 +94,8 @@ vectorised! {
     }
 }
 
-vectorised! {
-    fn softmax_rows(columns: usize, x: &mut [f32]) {
-        for row in x.chunks_exact_mut(columns) {
-            let shift = largest(row, f32::NEG_INFINITY);
-            let inverse = 1.0 / exponentials(row, 1.0, shift);
-            for x in row {
-                *x *= inverse;
-            }
-        }
-    }
-}
-
 impl Fast {
-    /// See [`crate::Device::swiglu`].
+    /// See [`crate::Elementwise::swiglu`].
     pub(in crate::cpu) fn swiglu(&self, width: usize, gate_up: &[f32], out: &mut [f32]) {
         let part = Self::rows_of_task(width) * width;
         let work = 8 * out.len();
@@ -120,7 +108,7 @@ impl Fast {
         });
     }
 
-    /// See [`crate::Device::swiglu_backward`].
+    /// See [`crate::Elementwise::swiglu_backward`].
     pub(in crate::cpu) fn swiglu_backward(&self, width: usize, gate_up: &[f32], d_out: &[f32], d_gate_up: &mut [f32]) {
         let part = Self::rows_of_task(width) * width;
         let items = gate_up.chunks(2 * part).zip(d_out.chunks(part)).zip(d_gate_up.chunks_mut(2 * part)).collect();
@@ -129,114 +117,89 @@ impl Fast {
         });
     }
 
-    /// See [`crate::Device::silu`].
+    /// See [`crate::Elementwise::silu`].
     pub(in crate::cpu) fn silu(&self, x: &[f32], out: &mut [f32]) {
         let items = x.chunks(PART).zip(out.chunks_mut(PART)).collect();
         self.pool.each(8 * x.len(), items, |(x, out)| silu_part(self.path, x, out));
     }
 
-    /// See [`crate::Device::silu_backward`].
+    /// See [`crate::Elementwise::silu_backward`].
     pub(in crate::cpu) fn silu_backward(&self, x: &[f32], d_out: &[f32], d_x: &mut [f32]) {
         let items = x.chunks(PART).zip(d_out.chunks(PART)).zip(d_x.chunks_mut(PART)).collect();
         self.pool.each(8 * x.len(), items, |((x, d_out), d_x)| silu_part_backward(self.path, x, d_out, d_x));
     }
 
-    /// See [`crate::Device::modulate`].
-    pub(in crate::cpu) fn modulate(
-        &self,
-        shape: Modulation<'_>,
-        offsets: (usize, usize),
-        x: &[f32],
-        modulation: &[f32],
-        out: &mut [f32],
-    ) {
-        self.each_row(shape, out, |row, out| {
-            let (shift, scale) = (shape.at(row, offsets.0), shape.at(row, offsets.1));
-            let (shift, scale) = (&modulation[shift..][..shape.columns], &modulation[scale..][..shape.columns]);
-            modulate_row(self.path, &x[row * shape.columns..][..shape.columns], shift, scale, out);
+    /// See [`crate::Elementwise::modulate`].
+    pub(in crate::cpu) fn modulate(&self, operands: Modulation<'_, [f32], [u32]>, at: ShiftScale, out: &mut [f32]) {
+        let Modulation { columns, x, modulation, .. } = operands;
+        self.each_row(columns, out, |row, out| {
+            let (shift, scale) = (operands.at(row, at.shift), operands.at(row, at.scale));
+            let (shift, scale) = (&modulation[shift..][..columns], &modulation[scale..][..columns]);
+            modulate_row(self.path, &x[row * columns..][..columns], shift, scale, out);
         });
     }
 
-    /// See [`crate::Device::modulate_backward`].
-    #[expect(clippy::too_many_arguments, reason = "the operands of one fused operation")]
+    /// See [`crate::Elementwise::modulate_backward`].
     pub(in crate::cpu) fn modulate_backward(
         &self,
-        shape: Modulation<'_>,
-        offsets: (usize, usize),
-        x: &[f32],
-        modulation: &[f32],
+        operands: Modulation<'_, [f32], [u32]>,
+        at: ShiftScale,
         d_out: &[f32],
         d_x: &mut [f32],
         d_modulation: &mut [f32],
     ) {
-        let columns = shape.columns;
-        self.each_row(shape, d_x, |row, d_x| {
-            let scale = &modulation[shape.at(row, offsets.1)..][..columns];
+        let Modulation { columns, x, modulation, .. } = operands;
+        self.each_row(columns, d_x, |row, d_x| {
+            let scale = &modulation[operands.at(row, at.scale)..][..columns];
             times_row(self.path, &d_out[row * columns..][..columns], scale, 1.0, d_x);
         });
-        self.each_group(shape, d_modulation, |row, sums| {
+        self.each_group(&operands, d_modulation, |row, sums| {
             let (x, d_out) = (&x[row * columns..][..columns], &d_out[row * columns..][..columns]);
-            for (sum, &d) in sums[offsets.0..][..columns].iter_mut().zip(d_out) {
+            for (sum, &d) in sums[at.shift..][..columns].iter_mut().zip(d_out) {
                 *sum += d;
             }
-            add_products(self.path, d_out, x, &mut sums[offsets.1..][..columns]);
+            add_products(self.path, d_out, x, &mut sums[at.scale..][..columns]);
         });
     }
 
-    /// See [`crate::Device::gated_add`].
-    pub(in crate::cpu) fn gated_add(
-        &self,
-        shape: Modulation<'_>,
-        offset: usize,
-        x: &[f32],
-        modulation: &[f32],
-        residual: &mut [f32],
-    ) {
-        self.each_row(shape, residual, |row, residual| {
-            let gate = &modulation[shape.at(row, offset)..][..shape.columns];
-            add_products(self.path, &x[row * shape.columns..][..shape.columns], gate, residual);
+    /// See [`crate::Elementwise::gated_add`].
+    pub(in crate::cpu) fn gated_add(&self, operands: Modulation<'_, [f32], [u32]>, gate: usize, residual: &mut [f32]) {
+        let Modulation { columns, x, modulation, .. } = operands;
+        self.each_row(columns, residual, |row, residual| {
+            let gate = &modulation[operands.at(row, gate)..][..columns];
+            add_products(self.path, &x[row * columns..][..columns], gate, residual);
         });
     }
 
-    /// See [`crate::Device::gated_add_backward`].
-    #[expect(clippy::too_many_arguments, reason = "the operands of one fused operation")]
+    /// See [`crate::Elementwise::gated_add_backward`].
     pub(in crate::cpu) fn gated_add_backward(
         &self,
-        shape: Modulation<'_>,
-        offset: usize,
-        x: &[f32],
-        modulation: &[f32],
+        operands: Modulation<'_, [f32], [u32]>,
+        gate: usize,
         d_out: &[f32],
         d_x: &mut [f32],
         d_modulation: &mut [f32],
     ) {
-        let columns = shape.columns;
-        self.each_row(shape, d_x, |row, d_x| {
-            let gate = &modulation[shape.at(row, offset)..][..columns];
+        let Modulation { columns, x, modulation, .. } = operands;
+        self.each_row(columns, d_x, |row, d_x| {
+            let gate = &modulation[operands.at(row, gate)..][..columns];
             times_row(self.path, &d_out[row * columns..][..columns], gate, 0.0, d_x);
         });
-        self.each_group(shape, d_modulation, |row, sums| {
+        self.each_group(&operands, d_modulation, |row, sums| {
             let (x, d_out) = (&x[row * columns..][..columns], &d_out[row * columns..][..columns]);
-            add_products(self.path, d_out, x, &mut sums[offset..][..columns]);
+            add_products(self.path, d_out, x, &mut sums[gate..][..columns]);
         });
     }
 
-    /// See [`crate::Device::scale_add`].
+    /// See [`crate::Elementwise::scale_add`].
     pub(in crate::cpu) fn scale_add(&self, a: f64, x: &[f32], b: f64, y: &mut [f32]) {
         let items = x.chunks(PART).zip(y.chunks_mut(PART)).collect();
         self.pool.each(x.len(), items, |(x, y)| scale_add_part(self.path, a as f32, x, b as f32, y));
     }
 
-    /// See [`crate::Device::softmax`].
-    pub(in crate::cpu) fn softmax(&self, columns: usize, x: &mut [f32]) {
-        let work = 6 * x.len();
-        let items = x.chunks_mut(Self::rows_of_task(columns) * columns).collect();
-        self.pool.each(work, items, |x| softmax_rows(self.path, columns, x));
-    }
-
     /// Runs a task for each row of an output, several rows to a thread.
-    fn each_row(&self, shape: Modulation<'_>, out: &mut [f32], task: impl Fn(usize, &mut [f32]) + Sync) {
-        let (columns, rows) = (shape.columns, Self::rows_of_task(shape.columns));
+    fn each_row(&self, columns: usize, out: &mut [f32], task: impl Fn(usize, &mut [f32]) + Sync) {
+        let rows = Self::rows_of_task(columns);
         let work = 2 * out.len();
         let items = out.chunks_mut(rows * columns).enumerate().collect();
         self.pool.each(work, items, |(part, out): (usize, &mut [f32])| {
@@ -247,11 +210,16 @@ impl Fast {
     }
 
     /// Runs a task for each row, in order, with the row of the modulation's gradient that it adds to.
-    fn each_group(&self, shape: Modulation<'_>, sums: &mut [f32], task: impl Fn(usize, &mut [f32]) + Sync) {
-        let items = sums.chunks_exact_mut(shape.stride).enumerate().collect();
-        let work = 2 * shape.group_of_row.len() * shape.columns;
+    fn each_group(
+        &self,
+        operands: &Modulation<'_, [f32], [u32]>,
+        sums: &mut [f32],
+        task: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        let items = sums.chunks_exact_mut(operands.stride).enumerate().collect();
+        let work = 2 * operands.groups.len() * operands.columns;
         self.pool.each(work, items, |(group, sums): (usize, &mut [f32])| {
-            for (row, &of_row) in shape.group_of_row.iter().enumerate() {
+            for (row, &of_row) in operands.groups.iter().enumerate() {
                 if of_row as usize == group {
                     task(row, sums);
                 }

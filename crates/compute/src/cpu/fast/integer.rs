@@ -101,6 +101,28 @@ impl Integers {
     pub(super) fn panel_width(&self) -> usize {
         self.width()
     }
+    /// The columns of one panel back as rows of the whole sum: each integer times its scale.
+    pub(super) fn unpack_panel(&self, panel: usize, out: &mut [f32]) {
+        let width = self.width();
+        let group = self.inputs / self.groups.max(1);
+        let packed = &self.words.as_slice()[panel * self.stride()..][..self.stride()];
+        for (g, packed) in packed.chunks_exact(2 * width + self.group_words()).enumerate() {
+            let (scales, words) = (&packed[..width], &packed[2 * width..]);
+            for (j, row) in out.chunks_exact_mut(self.inputs).enumerate() {
+                for (k, value) in row[g * group..(g + 1) * group].iter_mut().enumerate() {
+                    let integer = match self.bits {
+                        Bits::Eight => byte(words[k / QUAD * width + j], k % QUAD) as i8,
+                        Bits::Four => {
+                            let (octet, place) = (k / (2 * QUAD), k % (2 * QUAD));
+                            let both = byte(words[octet * width + j], place % QUAD);
+                            (if place < QUAD { both & 0x0f } else { both >> 4 }) as i8 - 8
+                        }
+                    };
+                    *value = f32::from(integer) * scales[j];
+                }
+            }
+        }
+    }
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(self.words.as_slice())
@@ -225,6 +247,11 @@ fn pack_panel(packed: &Integers, matrix: &Quantised, panel: usize, out: &mut [f3
 /// Up to four values in bytes, raised; those that are missing are 0.
 fn four(values: &[i8], raise: i8) -> [u8; QUAD] {
     std::array::from_fn(|i| (values.get(i).copied().unwrap_or(0) + raise) as u8)
+}
+
+/// One of the bytes of a word, the lowest first.
+fn byte(word: f32, place: usize) -> u8 {
+    word.to_bits().to_le_bytes()[place]
 }
 
 fn word(bits: i32) -> f32 {

@@ -1,10 +1,13 @@
 //! Softmax cross-entropy and other costs of a linear head, some rows at a time.
 
-use super::Fast;
 use super::pack::Matrix;
 use super::vector::{exponentials, largest, vectorised};
-use crate::cpu::scalar::Targets;
-use crate::{LinearShape, ReadRow};
+use super::{Fast, Prepared, softmax_row};
+use crate::cpu::{cost, evidence};
+use crate::{
+    DeviceError, Head, LinearShape, LossGradients, LossRows, PreparedBackwardInput, PreparedOperands, ReadRow, RowCost,
+    Targets,
+};
 
 /// Logits that are there at a time: 16 MiB, half of a usual third cache.
 const LOGITS_AT_A_TIME: usize = 4 << 20;
@@ -28,66 +31,128 @@ vectorised! {
     }
 }
 
+/// Rows that are paid for.
+pub(in crate::cpu) type Paid<'a> = LossRows<'a, [f32], Prepared>;
+
 impl Fast {
-    /// See [`crate::Device::linear_cross_entropy`].
+    /// See [`crate::Loss::linear_cross_entropy`].
     pub(in crate::cpu) fn linear_cross_entropy(
         &self,
-        shape: LinearShape,
-        hidden: &[f32],
-        head: &[f32],
+        rows: Paid<'_>,
         targets: Targets<'_>,
-        gradients: Option<(&mut [f32], &mut [f32])>,
-    ) -> Vec<f64> {
-        let learns = gradients.is_some();
-        self.look_at_rows(shape, hidden, head, gradients, |row, line| {
-            self.score(line, targets.ids[row], targets.weights[row], targets.forbidden, learns)
+        gradients: Option<LossGradients<'_, [f32]>>,
+    ) -> Result<Vec<f64>, DeviceError> {
+        let (learns, forbidden) = (gradients.is_some(), rows.forbidden);
+        self.pay_rows(rows, gradients, |row, line| {
+            self.score(line, targets.ids[row], targets.weights[row], forbidden, learns)
         })
     }
 
-    /// See [`crate::Device::linear_learn_rows`].
-    pub(in crate::cpu) fn linear_learn_rows(
+    /// See [`crate::Loss::linear_cost_rows`].
+    pub(in crate::cpu) fn linear_cost_rows(
         &self,
-        shape: LinearShape,
-        hidden: &[f32],
-        head: &[f32],
-        read: &ReadRow<'_>,
-        gradients: (&mut [f32], &mut [f32]),
-    ) {
-        self.look_at_rows(shape, hidden, head, Some(gradients), |row, line| read(row, line));
+        rows: Paid<'_>,
+        costs: &[RowCost],
+        vectors: Option<cost::Vectors<'_, f32>>,
+        gradients: Option<LossGradients<'_, [f32]>>,
+    ) -> Result<Vec<f64>, DeviceError> {
+        let learns = gradients.is_some();
+        self.pay_rows(rows, gradients, |row, line| {
+            softmax_row(line);
+            if learns { cost::learn(&costs[row], line, vectors) } else { cost::value(&costs[row], line, vectors) }
+        })
     }
 
-    /// What `look` says of each row of `hidden headᵀ`, which it turns into its gradient where gradients are asked for:
-    /// `d_hidden` is overwritten, `d_head` accumulated.
-    fn look_at_rows<R: Send>(
+    /// See [`crate::Loss::linear_learn_rows`].
+    pub(in crate::cpu) fn linear_learn_rows(
+        &self,
+        rows: Paid<'_>,
+        read: &ReadRow<'_>,
+        gradients: LossGradients<'_, [f32]>,
+    ) -> Result<(), DeviceError> {
+        self.pay_rows(rows, Some(gradients), |row, line| read(row, line)).map(|_| ())
+    }
+
+    /// What `pay` says of each row of logits, which it turns into its gradient where gradients are asked for.
+    fn pay_rows<R: Send>(
+        &self,
+        rows: Paid<'_>,
+        gradients: Option<LossGradients<'_, [f32]>>,
+        pay: impl Fn(usize, &mut [f32]) -> R + Sync,
+    ) -> Result<Vec<R>, DeviceError> {
+        let LossRows { shape, hidden, head, forbidden, evidence } = rows;
+        let pay = |row: usize, line: &mut [f32]| {
+            evidence::add(forbidden, evidence, row, line);
+            pay(row, line)
+        };
+        match head {
+            Head::Values(head) => Ok(self.pay_values(shape, hidden, head, gradients, pay)),
+            Head::Prepared(head) => self.pay_prepared(shape, hidden, head, gradients, pay),
+        }
+    }
+
+    fn pay_values<R: Send>(
         &self,
         shape: LinearShape,
         hidden: &[f32],
         head: &[f32],
-        mut gradients: Option<(&mut [f32], &mut [f32])>,
-        look: impl Fn(usize, &mut [f32]) -> R + Sync,
+        mut gradients: Option<LossGradients<'_, [f32]>>,
+        pay: impl Fn(usize, &mut [f32]) -> R + Sync,
     ) -> Vec<R> {
         let LinearShape { rows, inputs, outputs } = shape;
-        let at_a_time = (LOGITS_AT_A_TIME / outputs.max(1)).clamp(ROWS_AT_A_TIME.0, ROWS_AT_A_TIME.1);
+        let at_a_time = rows_at_a_time(outputs);
         let forward = self.pack_scratch(Matrix::columns(head, inputs), (0, inputs), outputs);
         let backward = gradients.is_some().then(|| self.pack_scratch(Matrix::rows(head, inputs), (0, outputs), inputs));
         let mut logits = self.scratch(at_a_time.min(rows) * outputs);
-        let mut seen = Vec::with_capacity(rows);
+        let mut paid = Vec::with_capacity(rows);
         for start in (0..rows).step_by(at_a_time) {
             let count = at_a_time.min(rows - start);
             let hidden = &hidden[start * inputs..][..count * inputs];
             let logits = &mut logits.as_mut_slice()[..count * outputs];
             self.multiply(count, Matrix::rows(hidden, inputs), &forward, false, logits);
             let lines = logits.chunks_exact_mut(outputs).enumerate().collect();
-            let look = |(i, line): (usize, &mut [f32])| look(start + i, line);
-            seen.extend(self.pool.map(8 * count * outputs, lines, look));
-            if let (Some((d_hidden, d_head)), Some(backward)) = (&mut gradients, &backward) {
-                let d_hidden = &mut d_hidden[start * inputs..][..count * inputs];
+            let pay = |(i, line): (usize, &mut [f32])| pay(start + i, line);
+            paid.extend(self.pool.map(8 * count * outputs, lines, pay));
+            if let (Some(gradients), Some(backward)) = (&mut gradients, &backward) {
+                let d_hidden = &mut gradients.hidden[start * inputs..][..count * inputs];
                 self.multiply(count, Matrix::rows(logits, outputs), backward, false, d_hidden);
-                let (a, b) = (Matrix::columns(logits, outputs), Matrix::rows(hidden, inputs));
-                self.product((outputs, inputs, count), a, b, true, d_head);
+                if let Some(d_head) = gradients.head.as_deref_mut() {
+                    let (a, b) = (Matrix::columns(logits, outputs), Matrix::rows(hidden, inputs));
+                    self.product((outputs, inputs, count), a, b, true, d_head);
+                }
             }
         }
-        seen
+        paid
+    }
+
+    fn pay_prepared<R: Send>(
+        &self,
+        shape: LinearShape,
+        hidden: &[f32],
+        head: &Prepared,
+        mut gradients: Option<LossGradients<'_, [f32]>>,
+        pay: impl Fn(usize, &mut [f32]) -> R + Sync,
+    ) -> Result<Vec<R>, DeviceError> {
+        let LinearShape { rows, inputs, outputs } = shape;
+        let at_a_time = rows_at_a_time(outputs);
+        let mut logits = self.arena.take(at_a_time.min(rows) * outputs)?;
+        let mut paid = Vec::with_capacity(rows);
+        for start in (0..rows).step_by(at_a_time) {
+            let count = at_a_time.min(rows - start);
+            let x = &hidden[start * inputs..][..count * inputs];
+            let logits = &mut logits.as_mut_slice()[..count * outputs];
+            let operands = PreparedOperands { rows: count, x, weight: head, bias: None, accumulate: false };
+            self.linear_prepared(operands, logits);
+            let lines = logits.chunks_exact_mut(outputs).enumerate().collect();
+            let pay = |(i, line): (usize, &mut [f32])| pay(start + i, line);
+            paid.extend(self.pool.map(8 * count * outputs, lines, pay));
+            if let Some(gradients) = &mut gradients {
+                let d_hidden = &mut gradients.hidden[start * inputs..][..count * inputs];
+                let operands = PreparedBackwardInput { rows: count, d_out: &*logits, weight: head, accumulate: false };
+                self.linear_prepared_backward_input(operands, d_hidden);
+            }
+        }
+        Ok(paid)
     }
 
     /// The negative log-likelihood of one row; where asked, turns its logits into their gradient.
@@ -106,4 +171,8 @@ impl Fast {
         }
         f64::from(shift) + f64::from(sum).ln() - truth
     }
+}
+
+fn rows_at_a_time(outputs: usize) -> usize {
+    (LOGITS_AT_A_TIME / outputs.max(1)).clamp(ROWS_AT_A_TIME.0, ROWS_AT_A_TIME.1)
 }

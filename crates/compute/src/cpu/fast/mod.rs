@@ -21,14 +21,15 @@ mod vector;
 
 use super::memory::Arena;
 use super::{Buffer, CpuPath, Precision};
-use crate::{Element, LinearShape};
+use crate::{BackwardInput, BackwardWeight, Element, LinearOperands, LinearShape};
 use kernel::Kernel;
-use pack::{Form, Matrix};
+use pack::{Matrix, Packing};
 use pool::Pool;
-use rope::KeptRotations;
+use rope::SavedRotations;
 use std::any::TypeId;
 use std::sync::Arc;
 
+pub(super) use loss::Paid;
 pub(super) use prepared::Prepared;
 pub use summary::{softmax_row, summarise};
 
@@ -40,20 +41,20 @@ pub(super) struct Fast {
     path: CpuPath,
     precision: Precision,
     kernel: Kernel,
-    form: Form,
-    rotations: KeptRotations,
+    packing: Packing,
+    rotations: SavedRotations,
 }
 
 impl Fast {
     /// For a path that is available and not scalar.
     pub(super) fn new(path: CpuPath, precision: Precision, threads: usize, arena: Arc<Arena<f32>>) -> Self {
-        let (kernel, form) = product::choose(path, precision);
-        Self { pool: Pool::new(threads), arena, path, precision, kernel, form, rotations: KeptRotations::default() }
+        let (kernel, packing) = product::choose(path, precision);
+        Self { pool: Pool::new(threads), arena, path, precision, kernel, packing, rotations: SavedRotations::default() }
     }
 
     /// The same with another precision of products.
     pub(super) fn with_precision(mut self, precision: Precision) -> Self {
-        (self.kernel, self.form) = product::choose(self.path, precision);
+        (self.kernel, self.packing) = product::choose(self.path, precision);
         self.precision = precision;
         self
     }
@@ -72,19 +73,12 @@ impl Fast {
         }
     }
 
-    /// See [`crate::Device::linear`].
-    pub(super) fn linear(
-        &self,
-        shape: LinearShape,
-        x: &[f32],
-        w: &[f32],
-        bias: Option<&[f32]>,
-        accumulate: bool,
-        out: &mut [f32],
-    ) {
+    /// See [`crate::Linear::linear`].
+    pub(super) fn linear(&self, operands: LinearOperands<'_, [f32]>, out: &mut [f32]) {
+        let LinearOperands { shape, x, weight, bias, accumulate } = operands;
         let LinearShape { rows, inputs, outputs } = shape;
         let accumulate = self.begin(shape, bias, accumulate, out);
-        let (a, b) = (Matrix::rows(x, inputs), Matrix::columns(w, inputs));
+        let (a, b) = (Matrix::rows(x, inputs), Matrix::columns(weight, inputs));
         self.product((rows, outputs, inputs), a, b, accumulate, out);
     }
 
@@ -108,30 +102,21 @@ impl Fast {
         }
     }
 
-    /// See [`crate::Device::linear_backward_input`].
-    pub(super) fn linear_backward_input(
-        &self,
-        shape: LinearShape,
-        d_out: &[f32],
-        w: &[f32],
-        accumulate: bool,
-        d_x: &mut [f32],
-    ) {
-        let LinearShape { rows, inputs, outputs } = shape;
-        let (a, b) = (Matrix::rows(d_out, outputs), Matrix::rows(w, inputs));
+    /// See [`crate::Linear::linear_backward_input`].
+    pub(super) fn linear_backward_input(&self, operands: BackwardInput<'_, [f32]>, d_x: &mut [f32]) {
+        let BackwardInput { shape: LinearShape { rows, inputs, outputs }, d_out, weight, accumulate } = operands;
+        let (a, b) = (Matrix::rows(d_out, outputs), Matrix::rows(weight, inputs));
         self.product((rows, inputs, outputs), a, b, accumulate, d_x);
     }
 
-    /// See [`crate::Device::linear_backward_weight`].
+    /// See [`crate::Linear::linear_backward_weight`].
     pub(super) fn linear_backward_weight(
         &self,
-        shape: LinearShape,
-        d_out: &[f32],
-        x: &[f32],
+        operands: BackwardWeight<'_, [f32]>,
         d_w: &mut [f32],
         d_bias: Option<&mut [f32]>,
     ) {
-        let LinearShape { rows, inputs, outputs } = shape;
+        let BackwardWeight { shape: LinearShape { rows, inputs, outputs }, d_out, x } = operands;
         if let Some(d_bias) = d_bias {
             for row in d_out.chunks_exact(outputs).take(rows) {
                 for (sum, &d) in d_bias.iter_mut().zip(row) {

@@ -2,14 +2,15 @@
 
 use super::Fast;
 use super::vector::{dot, dot3, vectorised};
+use crate::{RmsNorm, RmsNormBackward};
 
 vectorised! {
     /// Norms some rows.
-    fn norm_rows(columns: usize, epsilon: f32, x: &[f32], weight: Option<&[f32]>, out: &mut [f32], kept: &mut [f32]) {
+    fn norm_rows(columns: usize, epsilon: f32, x: &[f32], weight: Option<&[f32]>, out: &mut [f32], retained: &mut [f32]) {
         let rows = x.chunks_exact(columns).zip(out.chunks_exact_mut(columns));
-        for ((x, out), kept) in rows.zip(kept) {
+        for ((x, out), retained) in rows.zip(retained) {
             let inverse = 1.0 / (dot(x, x) / columns as f32 + epsilon).sqrt();
-            *kept = inverse;
+            *retained = inverse;
             match weight {
                 Some(weight) => {
                     for ((out, &x), &weight) in out.iter_mut().zip(x).zip(weight) {
@@ -72,36 +73,24 @@ vectorised! {
 }
 
 impl Fast {
-    /// See [`crate::Device::rms_norm`].
-    pub(in crate::cpu) fn rms_norm(
-        &self,
-        columns: usize,
-        epsilon: f64,
-        x: &[f32],
-        weight: Option<&[f32]>,
-        out: &mut [f32],
-        inverse_rms: &mut [f32],
-    ) {
+    /// See [`crate::Norm::rms_norm`].
+    pub(in crate::cpu) fn rms_norm(&self, operands: RmsNorm<'_, [f32]>, out: &mut [f32], inverse_rms: &mut [f32]) {
+        let RmsNorm { columns, epsilon, x, weight } = operands;
         let rows = Self::rows_of_task(columns);
         let parts = x.chunks(rows * columns).zip(out.chunks_mut(rows * columns)).zip(inverse_rms.chunks_mut(rows));
-        self.pool.each(2 * x.len(), parts.collect(), |((x, out), kept)| {
-            norm_rows(self.path, columns, epsilon as f32, x, weight, out, kept);
+        self.pool.each(2 * x.len(), parts.collect(), |((x, out), retained)| {
+            norm_rows(self.path, columns, epsilon as f32, x, weight, out, retained);
         });
     }
 
-    /// See [`crate::Device::rms_norm_backward`].
-    #[expect(clippy::too_many_arguments, reason = "the operands of one fused operation")]
+    /// See [`crate::Norm::rms_norm_backward`].
     pub(in crate::cpu) fn rms_norm_backward(
         &self,
-        columns: usize,
-        x: &[f32],
-        weight: Option<&[f32]>,
-        inverse_rms: &[f32],
-        d_out: &[f32],
-        accumulate: bool,
+        operands: RmsNormBackward<'_, [f32]>,
         d_x: &mut [f32],
         d_weight: Option<&mut [f32]>,
     ) {
+        let RmsNormBackward { columns, x, weight, inverse_rms, d_out, accumulate } = operands;
         let rows = Self::rows_of_task(columns);
         let (tasks, part) = (inverse_rms.len().div_ceil(rows), if d_weight.is_some() { columns } else { 0 });
         let mut sums = self.scratch(tasks * part);

@@ -3,7 +3,7 @@
 use super::Fast;
 use super::elementwise::PART;
 use super::vector::vectorised;
-use crate::AdamW;
+use crate::{AdamW, AdamWState};
 
 /// Partial sums of squares side by side.
 const LANES: usize = 32;
@@ -36,7 +36,7 @@ struct Factors {
     correction1: f32,
     correction2: f32,
     epsilon: f32,
-    kept: f32,
+    retained: f32,
     rate: f32,
 }
 
@@ -48,26 +48,24 @@ vectorised! {
             *first = *first * f.beta1 + g * f.rest1;
             *second = *second * f.beta2 + g * g * f.rest2;
             let step = *first * f.correction1 / ((*second * f.correction2).sqrt() + f.epsilon);
-            *parameter = *parameter * f.kept - step * f.rate;
+            *parameter = *parameter * f.retained - step * f.rate;
         }
     }
 }
 
 impl Fast {
-    /// See [`crate::Device::sum_of_squares`].
+    /// See [`crate::Optimiser::sum_of_squares`].
     pub(in crate::cpu) fn sum_of_squares(&self, x: &[f32]) -> f64 {
         self.pool.map(x.len(), x.chunks(PART).collect(), |part| squares(self.path, part)).iter().sum()
     }
 
-    /// See [`crate::Device::adamw`].
+    /// See [`crate::Optimiser::adamw`].
     pub(in crate::cpu) fn adamw(
         &self,
         step: AdamW,
         gradient_scale: f64,
         gradient: &[f32],
-        first: &mut [f32],
-        second: &mut [f32],
-        parameter: &mut [f32],
+        AdamWState { first, second, parameter }: AdamWState<'_, [f32]>,
     ) {
         let factors = Factors {
             gradient: gradient_scale as f32,
@@ -78,7 +76,7 @@ impl Fast {
             correction1: (1.0 / (1.0 - step.beta1.powf(step.step as f64))) as f32,
             correction2: (1.0 / (1.0 - step.beta2.powf(step.step as f64))) as f32,
             epsilon: step.epsilon as f32,
-            kept: (1.0 - step.learning_rate * step.weight_decay) as f32,
+            retained: (1.0 - step.learning_rate * step.weight_decay) as f32,
             rate: step.learning_rate as f32,
         };
         let moments = first.chunks_mut(PART).zip(second.chunks_mut(PART));

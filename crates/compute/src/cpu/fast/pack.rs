@@ -27,7 +27,7 @@ impl<'a> Matrix<'a> {
 
 /// What becomes of the elements of a factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum Packing {
     /// They stay as they are.
     Full,
     /// They are rounded to bf16 but stay f32: for kernels without bf16 instructions.
@@ -36,13 +36,23 @@ pub(super) enum Form {
     Paired,
 }
 
-impl Form {
+impl Packing {
     /// Elements in 32 bits.
     pub(super) fn group(self) -> usize {
         match self {
             Self::Full | Self::Rounded => 1,
             Self::Paired => 2,
         }
+    }
+
+    /// The elements of a group.
+    pub(super) fn unpack(self, word: f32, out: &mut [f32]) {
+        let bits = word.to_bits();
+        let elements = match self {
+            Self::Full | Self::Rounded => [word, 0.0],
+            Self::Paired => [f32::from_bits(bits << 16), f32::from_bits(bits & 0xffff_0000)],
+        };
+        out.copy_from_slice(&elements[..out.len()]);
     }
 }
 
@@ -63,15 +73,15 @@ fn pair(first: f32, second: f32) -> f32 {
 
 vectorised! {
     /// Packs row after row: `out[g] = (row[2 g], row[2 g + 1])`, or the elements one by one.
-    pub(super) fn pack_row(form: Form, row: &[f32], out: &mut [f32]) {
-        match form {
-            Form::Full => out.copy_from_slice(row),
-            Form::Rounded => {
+    pub(super) fn pack_row(packing: Packing, row: &[f32], out: &mut [f32]) {
+        match packing {
+            Packing::Full => out.copy_from_slice(row),
+            Packing::Rounded => {
                 for (out, &x) in out.iter_mut().zip(row) {
                     *out = f32::from_bits(rounded_bits(x));
                 }
             }
-            Form::Paired => {
+            Packing::Paired => {
                 let pairs = row.chunks_exact(2);
                 if let ([last], Some(out)) = (pairs.remainder(), out.last_mut()) {
                     *out = pair(*last, 0.0);
@@ -88,7 +98,7 @@ vectorised! {
     /// Packs columns `columns.0..columns.1` group after group, for the groups of `range` (elements of the sum):
     /// `out[g · width + j] = (row 2 g, row 2 g + 1)` of column `j`, or one row; pads to the width with zeros.
     fn pack_rows(
-        form: Form,
+        packing: Packing,
         matrix: Matrix<'_>,
         range: (usize, usize),
         columns: (usize, usize),
@@ -98,24 +108,24 @@ vectorised! {
         let Matrix { data, stride, .. } = matrix;
         let filled = columns.1 - columns.0;
         for (g, out) in out.chunks_exact_mut(width).enumerate() {
-            let k = range.0 + g * form.group();
+            let k = range.0 + g * packing.group();
             let (out, padding) = out.split_at_mut(filled);
             padding.fill(0.0);
             let first = &data[k * stride + columns.0..][..filled];
-            match form {
-                Form::Full => out.copy_from_slice(first),
-                Form::Rounded => {
+            match packing {
+                Packing::Full => out.copy_from_slice(first),
+                Packing::Rounded => {
                     for (out, &x) in out.iter_mut().zip(first) {
                         *out = f32::from_bits(rounded_bits(x));
                     }
                 }
-                Form::Paired if k + 1 < range.1 => {
+                Packing::Paired if k + 1 < range.1 => {
                     let second = &data[(k + 1) * stride + columns.0..][..filled];
                     for ((out, &x), &y) in out.iter_mut().zip(first).zip(second) {
                         *out = pair(x, y);
                     }
                 }
-                Form::Paired => {
+                Packing::Paired => {
                     for (out, &x) in out.iter_mut().zip(first) {
                         *out = pair(x, 0.0);
                     }
@@ -131,8 +141,8 @@ const STRIPE: usize = 16;
 vectorised! {
     /// Packs columns that are rows in memory: `out[g · width + j] = row j, group g`, for the groups of `range`
     /// (elements of the sum); `rows` holds as many rows as the panel has columns.
-    fn pack_columns(form: Form, data: &[f32], stride: usize, range: (usize, usize), width: usize, out: &mut [f32]) {
-        let group = form.group();
+    fn pack_columns(packing: Packing, data: &[f32], stride: usize, range: (usize, usize), width: usize, out: &mut [f32]) {
+        let group = packing.group();
         let columns = if range.1 == range.0 { 0 } else { (data.len() + stride - range.1) / stride };
         let mut staged = [0.0_f32; STRIPE];
         for (stripe, block) in out.chunks_mut(STRIPE * width).enumerate() {
@@ -144,14 +154,14 @@ vectorised! {
             }
             for j in 0..columns.min(width) {
                 let row = &data[j * stride + start..j * stride + end];
-                match form {
-                    Form::Full => staged[..row.len()].copy_from_slice(row),
-                    Form::Rounded => {
+                match packing {
+                    Packing::Full => staged[..row.len()].copy_from_slice(row),
+                    Packing::Rounded => {
                         for (out, &x) in staged.iter_mut().zip(row) {
                             *out = f32::from_bits(rounded_bits(x));
                         }
                     }
-                    Form::Paired => {
+                    Packing::Paired => {
                         let pairs = row.chunks_exact(2);
                         if let [last] = pairs.remainder() {
                             staged[groups - 1] = pair(*last, 0.0);
@@ -173,7 +183,7 @@ vectorised! {
 /// `out[group][width]`, padded with zeros.
 pub(super) fn pack_panel(
     path: CpuPath,
-    form: Form,
+    packing: Packing,
     matrix: Matrix<'_>,
     range: (usize, usize),
     (column, columns): (usize, usize),
@@ -184,30 +194,30 @@ pub(super) fn pack_panel(
     let Matrix { data, stride, transposed } = matrix;
     if transposed {
         let end = (column + filled - 1) * stride + range.1;
-        pack_columns(path, form, &data[column * stride..end], stride, range, width, out);
+        pack_columns(path, packing, &data[column * stride..end], stride, range, width, out);
         return;
     }
-    pack_rows(path, form, matrix, range, (column, column + filled), width, out);
+    pack_rows(path, packing, matrix, range, (column, column + filled), width, out);
 }
 
 /// Packs rows `rows.0..rows.1` of the left factor for the sum over `range`; returns the strides of rows and groups.
 pub(super) fn pack_strip(
     path: CpuPath,
-    form: Form,
+    packing: Packing,
     matrix: Matrix<'_>,
     rows: (usize, usize),
     range: (usize, usize),
     out: &mut [f32],
 ) -> (usize, usize) {
     let Matrix { data, stride, transposed } = matrix;
-    let (count, groups) = (rows.1 - rows.0, (range.1 - range.0).div_ceil(form.group()));
+    let (count, groups) = (rows.1 - rows.0, (range.1 - range.0).div_ceil(packing.group()));
     if transposed {
-        pack_rows(path, form, matrix, range, rows, count, &mut out[..groups * count]);
+        pack_rows(path, packing, matrix, range, rows, count, &mut out[..groups * count]);
         (1, count)
     } else {
         for (i, out) in out.chunks_exact_mut(groups).take(count).enumerate() {
             let row = (rows.0 + i) * stride;
-            pack_row(path, form, &data[row + range.0..row + range.1], out);
+            pack_row(path, packing, &data[row + range.0..row + range.1], out);
         }
         (groups, 1)
     }
@@ -232,19 +242,19 @@ mod tests {
     }
 
     #[test]
-    fn panels_and_strips_hold_each_element_where_the_kernels_look_for_it() {
+    fn panels_and_strips_hold_each_element_where_the_kernels_read_it() {
         let (sum, across, width) = (37, 21, 16);
         let element = |k: usize, j: usize| (k * 3 + j) as f32;
         let natural: Vec<f32> = (0..sum * across).map(|i| element(i / across, i % across)).collect();
         let turned: Vec<f32> = (0..sum * across).map(|i| element(i % sum, i / sum)).collect();
         let range = (4_usize, 37_usize);
-        for form in [Form::Full, Form::Rounded, Form::Paired] {
-            let groups = (range.1 - range.0).div_ceil(form.group());
+        for packing in [Packing::Full, Packing::Rounded, Packing::Paired] {
+            let groups = (range.1 - range.0).div_ceil(packing.group());
             let expected = |g: usize, j: usize| {
-                let k = range.0 + g * form.group();
+                let k = range.0 + g * packing.group();
                 let second = if k + 1 < range.1 { element(k + 1, j) } else { 0.0 };
-                match form {
-                    Form::Paired => pair(element(k, j), second).to_bits(),
+                match packing {
+                    Packing::Paired => pair(element(k, j), second).to_bits(),
                     _ => element(k, j).to_bits(),
                 }
             };
@@ -252,19 +262,23 @@ mod tests {
                 for matrix in [Matrix::rows(&natural, across), Matrix::columns(&turned, sum)] {
                     for column in [0, 16] {
                         let mut out = vec![f32::NAN; groups * width];
-                        pack_panel(path, form, matrix, range, (column, across), width, &mut out);
+                        pack_panel(path, packing, matrix, range, (column, across), width, &mut out);
                         for (i, x) in out.iter().enumerate() {
                             let (g, j) = (i / width, column + i % width);
-                            assert_eq!(x.to_bits(), if j < across { expected(g, j) } else { 0 }, "{form:?} {g} {j}");
+                            assert_eq!(x.to_bits(), if j < across { expected(g, j) } else { 0 }, "{packing:?} {g} {j}");
                         }
                     }
                 }
                 for matrix in [Matrix::rows(&turned, sum), Matrix::columns(&natural, across)] {
                     let mut out = vec![f32::NAN; groups * 5];
-                    let (rows, by_group) = pack_strip(path, form, matrix, (3, 8), range, &mut out);
+                    let (rows, by_group) = pack_strip(path, packing, matrix, (3, 8), range, &mut out);
                     for g in 0..groups {
                         for i in 0..5 {
-                            assert_eq!(out[i * rows + g * by_group].to_bits(), expected(g, 3 + i), "{form:?} {g} {i}");
+                            assert_eq!(
+                                out[i * rows + g * by_group].to_bits(),
+                                expected(g, 3 + i),
+                                "{packing:?} {g} {i}"
+                            );
                         }
                     }
                 }

@@ -51,13 +51,13 @@ unsafe impl Sync for Desk {}
 impl Desk {
     /// The life of a helper.
     fn serve(&self, index: usize) {
-        let mut seen = 0;
+        let mut observed = 0;
         let mut spins = 0;
         while !self.stopped.load(Ordering::SeqCst) {
             let state = self.state.load(Ordering::SeqCst);
-            if state & OPEN != 0 && state / CALL != seen {
+            if state & OPEN != 0 && state / CALL != observed {
                 if self.state.compare_exchange(state, state + 1, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                    (seen, spins) = (state / CALL, 0);
+                    (observed, spins) = (state / CALL, 0);
                     // SAFETY: the caller waits for everybody who has joined before the turn goes out of scope.
                     let turn = unsafe { (*self.turn.get()).map(|turn| &*turn) };
                     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| turn.map(|turn| turn()))) {
@@ -72,7 +72,7 @@ impl Desk {
                 self.parked[index].store(true, Ordering::SeqCst);
                 // Whoever opened a call before this line is seen here, whoever opens one after it sees the flag.
                 let state = self.state.load(Ordering::SeqCst);
-                if !(state & OPEN != 0 && state / CALL != seen || self.stopped.load(Ordering::SeqCst)) {
+                if !(state & OPEN != 0 && state / CALL != observed || self.stopped.load(Ordering::SeqCst)) {
                     std::thread::park();
                 }
                 self.parked[index].store(false, Ordering::SeqCst);

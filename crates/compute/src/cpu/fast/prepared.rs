@@ -6,8 +6,11 @@ use super::integer::{IntegerRows, Integers};
 use super::kernel::Output;
 use super::pack::Matrix;
 use super::product::{Cut, Packed, Shared, choose};
+use crate::cpu::evidence;
 use crate::cpu::{Buffer, Precision};
-use crate::{DeviceError, LinearShape, Quantised, ReadRow};
+use crate::{
+    DeviceError, LinearShape, LogitRows, PreparedBackwardInput, PreparedOperands, Quantised, ReadRow, SwigluOperands,
+};
 
 /// A matrix `[N, K]` packed for the kernels.
 #[derive(Debug)]
@@ -109,16 +112,9 @@ impl Fast {
         }
     }
 
-    /// See [`crate::Device::linear_prepared`].
-    pub(in crate::cpu) fn linear_prepared(
-        &self,
-        rows: usize,
-        x: &[f32],
-        w: &Prepared,
-        bias: Option<&[f32]>,
-        accumulate: bool,
-        out: &mut [f32],
-    ) {
+    /// See [`crate::Linear::linear_prepared`].
+    pub(in crate::cpu) fn linear_prepared(&self, operands: PreparedOperands<'_, [f32], Prepared>, out: &mut [f32]) {
+        let PreparedOperands { rows, x, weight: w, bias, accumulate } = operands;
         let (outputs, inputs) = w.shape();
         let out = &mut out[..rows * outputs];
         let accumulate = self.begin(LinearShape { rows, inputs, outputs }, bias, accumulate, out);
@@ -139,36 +135,74 @@ impl Fast {
         });
     }
 
-    /// See [`crate::Device::linear_rows`].
+    /// See [`crate::Linear::linear_prepared_backward_input`]: some outputs at a time are brought back into rows, which
+    /// are then a right factor as any other.
+    pub(in crate::cpu) fn linear_prepared_backward_input(
+        &self,
+        operands: PreparedBackwardInput<'_, [f32], Prepared>,
+        d_x: &mut [f32],
+    ) {
+        let PreparedBackwardInput { rows, d_out, weight, accumulate } = operands;
+        let (outputs, inputs) = weight.shape();
+        let d_x = &mut d_x[..rows * inputs];
+        if outputs == 0 && !accumulate {
+            d_x.fill(0.0);
+        }
+        let chosen = match weight {
+            Prepared::Real(packed) => packed.chosen(),
+            Prepared::Integer(_) => (self.kernel, self.packing),
+        };
+        // Whole panels, so that what is unpacked begins with one.
+        let width = weight.panel_width();
+        let at_a_time = (UNPACKED_AT_A_TIME / inputs.max(1) / width).max(1) * width;
+        let mut values = self.scratch(at_a_time.min(outputs) * inputs);
+        for start in (0..outputs).step_by(at_a_time) {
+            let count = at_a_time.min(outputs - start);
+            let values = &mut values.as_mut_slice()[..count * inputs];
+            let lines = values.chunks_mut((width * inputs).max(1)).enumerate().collect();
+            self.pool.each(count * inputs, lines, |(i, lines): (usize, &mut [f32])| match weight {
+                Prepared::Real(packed) => packed.unpack_panel(start / width + i, lines),
+                Prepared::Integer(packed) => packed.unpack_panel(start / width + i, lines),
+            });
+            let packed = match self.pack(chosen, Matrix::rows(values, inputs), (0, count), inputs) {
+                Ok(packed) => packed,
+                // As for all scratch.
+                Err(error) => panic!("{error}"),
+            };
+            let left = Matrix { data: &d_out[start..], stride: outputs, transposed: false };
+            self.multiply(rows, left, &packed, accumulate || start > 0, d_x);
+        }
+    }
+
+    /// See [`crate::Logits::linear_rows`].
     pub(in crate::cpu) fn linear_rows(
         &self,
-        rows: usize,
-        hidden: &[f32],
-        head: &Prepared,
+        logits: LogitRows<'_, [f32], Prepared>,
         read: &ReadRow<'_>,
     ) -> Result<(), DeviceError> {
+        let LogitRows { rows, hidden, head, forbidden, evidence } = logits;
         let (outputs, inputs) = head.shape();
         let at_a_time = (NUMBERS_AT_A_TIME / outputs.max(1)).clamp(ROWS_AT_A_TIME.0, ROWS_AT_A_TIME.1);
         let mut numbers = self.arena.take(at_a_time.min(rows) * outputs)?;
         for start in (0..rows).step_by(at_a_time) {
             let count = at_a_time.min(rows - start);
             let numbers = &mut numbers.as_mut_slice()[..count * outputs];
-            self.linear_prepared(count, &hidden[start * inputs..][..count * inputs], head, None, false, numbers);
+            let x = &hidden[start * inputs..][..count * inputs];
+            let operands = PreparedOperands { rows: count, x, weight: head, bias: None, accumulate: false };
+            self.linear_prepared(operands, numbers);
             let lines = numbers.chunks_exact_mut(outputs.max(1)).enumerate().collect();
-            self.pool.each(8 * count * outputs, lines, |(i, line): (usize, &mut [f32])| read(start + i, line));
+            self.pool.each(8 * count * outputs, lines, |(i, line): (usize, &mut [f32])| {
+                evidence::add(forbidden, evidence, start + i, line);
+                read(start + i, line);
+            });
         }
         Ok(())
     }
 
-    /// See [`crate::Device::linear_swiglu`]: each task makes its columns of both products in the cache and multiplies
+    /// See [`crate::Linear::linear_swiglu`]: each task makes its columns of both products in the cache and multiplies
     /// them there.
-    pub(in crate::cpu) fn linear_swiglu(
-        &self,
-        rows: usize,
-        x: &[f32],
-        (gate_weight, up_weight): (&Prepared, &Prepared),
-        out: &mut [f32],
-    ) {
+    pub(in crate::cpu) fn linear_swiglu(&self, operands: SwigluOperands<'_, [f32], Prepared>, out: &mut [f32]) {
+        let SwigluOperands { rows, x, gate: gate_weight, up: up_weight } = operands;
         let (outputs, inputs) = gate_weight.shape();
         assert_eq!(up_weight.shape(), (outputs, inputs), "the gate and what it is for have one shape");
         let out = &mut out[..rows * outputs];
@@ -206,6 +240,9 @@ impl Fast {
         });
     }
 }
+
+/// Numbers of a matrix that are brought back into rows at a time: 8 MiB.
+const UNPACKED_AT_A_TIME: usize = 2 << 20;
 
 /// Numbers that are there at a time when rows are read one by one: 8 MiB, a part of the third cache.
 const NUMBERS_AT_A_TIME: usize = 2 << 20;

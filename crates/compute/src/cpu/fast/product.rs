@@ -6,7 +6,7 @@
 
 use super::Fast;
 use super::kernel::{Kernel, Left, Output, Right};
-use super::pack::{Form, Matrix, pack_panel, pack_strip};
+use super::pack::{Matrix, Packing, pack_panel, pack_strip};
 use crate::DeviceError;
 use crate::cpu::Buffer;
 
@@ -24,7 +24,7 @@ const PACKED_AT_A_TIME: usize = 2 << 20;
 pub(in crate::cpu) struct Packed {
     panels: Buffer<f32>,
     kernel: Kernel,
-    form: Form,
+    packing: Packing,
     /// Elements of the sum it is for.
     range: (usize, usize),
     columns: usize,
@@ -42,6 +42,25 @@ impl Packed {
     /// Columns of a panel.
     pub(super) fn panel_width(&self) -> usize {
         self.kernel.columns()
+    }
+    /// The kernel and the form it is packed for.
+    pub(super) fn chosen(&self) -> (Kernel, Packing) {
+        (self.kernel, self.packing)
+    }
+    /// The columns of one panel back as rows of the whole sum, as they are multiplied; `out` ends with the last column.
+    pub(super) fn unpack_panel(&self, panel: usize, out: &mut [f32]) {
+        let (width, panels) = (self.kernel.columns(), self.columns.div_ceil(self.kernel.columns()));
+        let (length, mut block_start) = (self.range.1 - self.range.0, 0);
+        for ((start, end), groups) in self.blocks() {
+            let packed = &self.panels.as_slice()[block_start + panel * width * groups..][..width * groups];
+            for (j, row) in out.chunks_exact_mut(length).enumerate() {
+                let row = &mut row[start - self.range.0..end - self.range.0];
+                for (elements, line) in row.chunks_mut(self.packing.group()).zip(packed.chunks_exact(width)) {
+                    self.packing.unpack(line[j], elements);
+                }
+            }
+            block_start += panels * width * groups;
+        }
     }
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> usize {
@@ -91,7 +110,7 @@ impl Fast {
 
     /// Packs a right factor for the time of one operation.
     pub(super) fn pack_scratch(&self, matrix: Matrix<'_>, range: (usize, usize), columns: usize) -> Packed {
-        match self.pack((self.kernel, self.form), matrix, range, columns) {
+        match self.pack((self.kernel, self.packing), matrix, range, columns) {
             Ok(packed) => packed,
             // As for all scratch.
             Err(error) => panic!("{error}"),
@@ -101,7 +120,7 @@ impl Fast {
     /// Packs the rows `range` of a right factor with `columns` columns.
     pub(super) fn pack(
         &self,
-        (kernel, form): (Kernel, Form),
+        (kernel, packing): (Kernel, Packing),
         matrix: Matrix<'_>,
         range: (usize, usize),
         columns: usize,
@@ -120,9 +139,9 @@ impl Fast {
             }
         }
         self.pool.each((range.1 - range.0) * columns, items, |(start, end, column, out)| {
-            pack_panel(self.path, form, matrix, (start, end), (column, columns), width, out);
+            pack_panel(self.path, packing, matrix, (start, end), (column, columns), width, out);
         });
-        Ok(Packed { panels, kernel, form, range, columns })
+        Ok(Packed { panels, kernel, packing, range, columns })
     }
 
     /// `out = a[:, range] b[range, :] (+ out)` for a packed `b`.
@@ -180,7 +199,7 @@ impl Cut {
 impl Packed {
     /// Whether a left factor has to be packed, strip by strip.
     fn packs(&self, a: Matrix<'_>) -> bool {
-        self.form != Form::Full || a.transposed
+        self.packing != Packing::Full || a.transposed
     }
 
     /// The blocks of the sum, each with its groups.
@@ -202,7 +221,7 @@ impl Packed {
         if self.packs(a) {
             let mut place = 0;
             for (range, groups) in self.blocks() {
-                pack_strip(fast.path, self.form, a, rows, range, &mut strip[place..]);
+                pack_strip(fast.path, self.packing, a, rows, range, &mut strip[place..]);
                 place += (rows.1 - rows.0) * groups;
             }
         }
@@ -246,13 +265,13 @@ impl Packed {
 }
 
 /// The kernel and the form of its factors for a path and a precision.
-pub(super) fn choose(path: crate::CpuPath, precision: crate::Precision) -> (Kernel, Form) {
+pub(super) fn choose(path: crate::CpuPath, precision: crate::Precision) -> (Kernel, Packing) {
     use crate::{CpuPath, Precision};
     match (path, precision) {
-        (CpuPath::Avx512, Precision::Bf16) if path.multiplies_bf16() => (Kernel::WideBf16, Form::Paired),
-        (CpuPath::Avx512, Precision::Bf16) => (Kernel::WideF32, Form::Rounded),
-        (CpuPath::Avx512, Precision::F32) => (Kernel::WideF32, Form::Full),
-        (_, Precision::Bf16) => (Kernel::NarrowF32, Form::Rounded),
-        (_, Precision::F32) => (Kernel::NarrowF32, Form::Full),
+        (CpuPath::Avx512, Precision::Bf16) if path.multiplies_bf16() => (Kernel::WideBf16, Packing::Paired),
+        (CpuPath::Avx512, Precision::Bf16) => (Kernel::WideF32, Packing::Rounded),
+        (CpuPath::Avx512, Precision::F32) => (Kernel::WideF32, Packing::Full),
+        (_, Precision::Bf16) => (Kernel::NarrowF32, Packing::Rounded),
+        (_, Precision::F32) => (Kernel::NarrowF32, Packing::Full),
     }
 }

@@ -3,12 +3,12 @@
 use super::Fast;
 use super::norm::add_parts;
 use super::vector::{dot, dot3, vectorised};
-use crate::RopeShape;
 use crate::cpu::scalar::rotation;
+use crate::{HeadNormGradients, HeadNorms, Rope, RopeShape};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Positions up to here get a table that is kept.
-const KEPT_POSITIONS: usize = 1 << 16;
+const SAVED_POSITIONS: usize = 1 << 16;
 
 /// Cosines and sines of each pair, for positions `0..`.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Rotations {
 }
 
 /// The table made last, kept from call to call.
-pub(super) type KeptRotations = Arc<Mutex<Option<Arc<Rotations>>>>;
+pub(super) type SavedRotations = Arc<Mutex<Option<Arc<Rotations>>>>;
 
 impl Rotations {
     fn new(shape: &RopeShape, positions: impl ExactSizeIterator<Item = u32>) -> Self {
@@ -56,12 +56,12 @@ struct Rows<'a> {
 
 /// The norm's weight for a head, and whether the head is turned at all (a value is not).
 #[inline(always)]
-fn head_weight<'a>(shape: &RopeShape, head: usize, norms: Option<(&'a [f32], &'a [f32])>) -> Option<&'a [f32]> {
-    norms.map(|(query, key)| if head < shape.attention.heads { query } else { key })
+fn head_weight<'a>(shape: &RopeShape, head: usize, norms: Option<HeadNorms<'a, [f32]>>) -> Option<&'a [f32]> {
+    norms.map(|norms| if head < shape.attention.heads { norms.query } else { norms.key })
 }
 
 vectorised! {
-    fn turn_rows(shape: &RopeShape, norms: Option<(&[f32], &[f32])>, rows: &Rows<'_>, out: &mut [f32]) {
+    fn turn_rows(shape: &RopeShape, norms: Option<HeadNorms<'_, [f32]>>, rows: &Rows<'_>, out: &mut [f32]) {
         let attention = &shape.attention;
         let (columns, size) = (attention.packed_columns(), attention.head_size);
         let turned = attention.heads + attention.key_value_heads;
@@ -101,7 +101,7 @@ vectorised! {
     /// `d_norms` (query's, then key's) is overwritten with the sum over these rows; empty without norms.
     fn turn_rows_backward(
         shape: &RopeShape,
-        norms: Option<(&[f32], &[f32])>,
+        norms: Option<HeadNorms<'_, [f32]>>,
         rows: &Rows<'_>,
         d_out: &[f32],
         d_packed: &mut [f32],
@@ -146,33 +146,27 @@ impl Fast {
     /// A table that turns by these positions, and the entry of each.
     fn rotations(&self, shape: &RopeShape, positions: &[u32]) -> (Arc<Rotations>, Vec<u32>) {
         let needed = positions.iter().max().map_or(0, |&last| last as usize + 1);
-        if needed > KEPT_POSITIONS {
+        if needed > SAVED_POSITIONS {
             let table = Rotations::new(shape, positions.iter().copied());
             return (Arc::new(table), (0..positions.len() as u32).collect());
         }
-        let mut kept = self.rotations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut retained = self.rotations.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |table: &&Arc<Rotations>| {
             table.theta == shape.theta && table.head_size == shape.attention.head_size && table.positions >= needed
         };
-        let table = match kept.as_ref().filter(fits) {
+        let table = match retained.as_ref().filter(fits) {
             Some(table) => Arc::clone(table),
             None => {
                 let count = needed.next_power_of_two().max(256) as u32;
-                Arc::clone(kept.insert(Arc::new(Rotations::new(shape, 0..count))))
+                Arc::clone(retained.insert(Arc::new(Rotations::new(shape, 0..count))))
             }
         };
         (table, positions.to_vec())
     }
 
-    /// See [`crate::Device::rope`].
-    pub(in crate::cpu) fn rope(
-        &self,
-        shape: RopeShape,
-        positions: &[u32],
-        packed: &[f32],
-        norms: Option<(&[f32], &[f32])>,
-        out: &mut [f32],
-    ) {
+    /// See [`crate::Norm::rope`].
+    pub(in crate::cpu) fn rope(&self, operands: Rope<'_, [f32], [u32]>, out: &mut [f32]) {
+        let Rope { shape, positions, packed, norms } = operands;
         let columns = shape.attention.packed_columns();
         let rows = Self::rows_of_task(columns);
         let (table, entries) = self.rotations(&shape, positions);
@@ -182,18 +176,15 @@ impl Fast {
         });
     }
 
-    /// See [`crate::Device::rope_backward`].
-    #[expect(clippy::too_many_arguments, reason = "the operands of one fused operation")]
+    /// See [`crate::Norm::rope_backward`].
     pub(in crate::cpu) fn rope_backward(
         &self,
-        shape: RopeShape,
-        positions: &[u32],
-        packed: &[f32],
-        norms: Option<(&[f32], &[f32])>,
+        operands: Rope<'_, [f32], [u32]>,
         d_out: &[f32],
         d_packed: &mut [f32],
-        d_norms: Option<(&mut [f32], &mut [f32])>,
+        d_norms: Option<HeadNormGradients<'_, [f32]>>,
     ) {
+        let Rope { shape, positions, packed, norms } = operands;
         let (columns, size) = (shape.attention.packed_columns(), shape.attention.head_size);
         let rows = Self::rows_of_task(columns);
         let (table, entries) = self.rotations(&shape, positions);
@@ -212,12 +203,12 @@ impl Fast {
         self.pool.each(6 * packed.len(), items, |(rows, d_out, d_packed, d_norms)| {
             turn_rows_backward(self.path, &shape, norms, &rows, d_out, d_packed, d_norms);
         });
-        if let Some((d_query, d_key)) = d_norms
+        if let Some(d_norms) = d_norms
             && part > 0
         {
             for sums in sums.as_slice().chunks_exact(2 * size) {
-                add_parts(&sums[..size], d_query);
-                add_parts(&sums[size..], d_key);
+                add_parts(&sums[..size], d_norms.query);
+                add_parts(&sums[size..], d_norms.key);
             }
         }
     }

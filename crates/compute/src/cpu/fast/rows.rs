@@ -11,7 +11,7 @@ impl Fast {
         (16_384 / columns.max(1)).max(1)
     }
 
-    /// See [`crate::Device::gather`].
+    /// See [`crate::Elementwise::gather`].
     pub(in crate::cpu) fn gather(&self, columns: usize, table: &[f32], ids: &[u32], out: &mut [f32]) {
         if columns == 0 {
             return;
@@ -25,7 +25,7 @@ impl Fast {
         });
     }
 
-    /// See [`crate::Device::scatter_add`]; each task has some rows of the table and looks through all ids.
+    /// See [`crate::Elementwise::scatter_add`]; each task has some rows of the table and looks through all ids.
     pub(in crate::cpu) fn scatter_add(&self, columns: usize, d_out: &[f32], ids: &[u32], d_table: &mut [f32]) {
         if columns == 0 || d_table.is_empty() {
             return;

@@ -1,7 +1,7 @@
 //! One look at a row of logits, two passes of vector instructions.
 
-use super::vector::{belief_sums, exponentials, largest, vectorised};
-use crate::RowSummary;
+use super::vector::{exponentials, largest, softmax_sums, vectorised};
+use crate::LogitsSummary;
 use crate::cpu::CpuPath;
 use std::sync::OnceLock;
 
@@ -19,7 +19,7 @@ vectorised! {
 vectorised! {
     /// `Σ e^d` and `Σ d e^d` with `d = l − highest`.
     fn sums(logits: &[f32], highest: f32) -> (f32, f32) {
-        belief_sums(logits, highest)
+        softmax_sums(logits, highest)
     }
 }
 
@@ -32,7 +32,7 @@ vectorised! {
 }
 
 /// Sums up one row of logits on the fastest path of this processor; a few parts in a million off the truth.
-pub fn summarise(logits: &[f32]) -> RowSummary {
+pub fn summarise(logits: &[f32]) -> LogitsSummary {
     static PATH: OnceLock<CpuPath> = OnceLock::new();
     on_path(*PATH.get_or_init(CpuPath::best), logits)
 }
@@ -58,18 +58,11 @@ pub fn softmax_row(logits: &mut [f32]) {
     }
 }
 
-fn on_path(path: CpuPath, logits: &[f32]) -> RowSummary {
-    let nothing = RowSummary {
-        likeliest: None,
-        highest: f64::NEG_INFINITY,
-        log_sum_exp: f64::NEG_INFINITY,
-        entropy: 0.0,
-        margin: 0.0,
-        broken: None,
-    };
+fn on_path(path: CpuPath, logits: &[f32]) -> LogitsSummary {
+    let nothing = LogitsSummary::NOTHING;
     let (highest, sound) = extremes(path, logits);
     if !sound {
-        return RowSummary { broken: logits.iter().position(|l| l.is_nan() || *l == f32::INFINITY), ..nothing };
+        return LogitsSummary { broken: logits.iter().position(|l| l.is_nan() || *l == f32::INFINITY), ..nothing };
     }
     let Some(likeliest) = first(path, logits, highest).filter(|_| highest.is_finite()) else { return nothing };
     let (mut total, mut mean) = (0.0_f64, 0.0_f64);
@@ -81,7 +74,7 @@ fn on_path(path: CpuPath, logits: &[f32]) -> RowSummary {
     let (before, after) = (&logits[..likeliest], &logits[likeliest + 1..]);
     let second = extremes(path, before).0.max(extremes(path, after).0);
     let log_total = total.ln();
-    RowSummary {
+    LogitsSummary {
         likeliest: Some(likeliest),
         highest: f64::from(highest),
         log_sum_exp: f64::from(highest) + log_total,

@@ -189,7 +189,7 @@ pub(super) fn exponentials(x: &mut [f32], scale: f32, shift: f32) -> f32 {
 
 /// `Σ e^d` and `Σ d e^d` with `d = x[i] − highest`, which is no more than 0; −∞ adds nothing to either.
 #[inline(always)]
-pub(super) fn belief_sums(x: &[f32], highest: f32) -> (f32, f32) {
+pub(super) fn softmax_sums(x: &[f32], highest: f32) -> (f32, f32) {
     let (mut sums, mut weighted) = ([0.0; LANES], [0.0; LANES]);
     let mut add = |lane: usize, x: f32| {
         let d = if x - highest < -87.0 { -87.0 } else { x - highest };

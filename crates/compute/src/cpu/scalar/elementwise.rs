@@ -1,10 +1,10 @@
-//! Gates, activations, modulation and the row softmax.
+//! Gates, activations and modulation.
 //!
 //! SwiGLU: Shazeer, 2002.05202, eq. 5. Modulation and gates of time conditioning: adaLN-Zero of Peebles & Xie,
 //! 2212.09748, section 3.2. `silu'(x) = σ(x) (1 + x (1 − σ(x)))`.
 
 use super::sigmoid;
-use crate::Element;
+use crate::{Element, Modulation, ShiftScale};
 
 /// `out = silu(gate) · up`.
 pub(in crate::cpu) fn swiglu<E: Element>(width: usize, gate_up: &[E], out: &mut [E]) {
@@ -48,36 +48,13 @@ fn silu_slope<E: Element>(x: E) -> E {
     s * (one + x * (one - s))
 }
 
-/// Which columns of which row of the modulation matrix belong to a row of the activations.
-#[derive(Clone, Copy)]
-pub(in crate::cpu) struct Modulation<'a> {
-    /// `D`.
-    pub(in crate::cpu) columns: usize,
-    /// Row of the modulation matrix for each row of the activations.
-    pub(in crate::cpu) group_of_row: &'a [u32],
-    /// Columns of the modulation matrix.
-    pub(in crate::cpu) stride: usize,
-}
-
-impl Modulation<'_> {
-    /// Where the `columns` values that belong to `row` begin, for the column range that begins at `offset`.
-    pub(in crate::cpu) fn at(&self, row: usize, offset: usize) -> usize {
-        self.group_of_row[row] as usize * self.stride + offset
-    }
-}
-
-/// `out = x · (1 + scale[g]) + shift[g]`; `offsets` are those of shift and scale.
-pub(in crate::cpu) fn modulate<E: Element>(
-    shape: Modulation<'_>,
-    offsets: (usize, usize),
-    x: &[E],
-    modulation: &[E],
-    out: &mut [E],
-) {
-    for row in 0..shape.group_of_row.len() {
-        let (shift, scale) = (shape.at(row, offsets.0), shape.at(row, offsets.1));
-        for c in 0..shape.columns {
-            let i = row * shape.columns + c;
+/// `out = x · (1 + scale[g]) + shift[g]`.
+pub(in crate::cpu) fn modulate<E: Element>(operands: Modulation<'_, [E], [u32]>, at: ShiftScale, out: &mut [E]) {
+    let Modulation { columns, groups, x, modulation, .. } = operands;
+    for row in 0..groups.len() {
+        let (shift, scale) = (operands.at(row, at.shift), operands.at(row, at.scale));
+        for c in 0..columns {
+            let i = row * columns + c;
             out[i] = x[i] * (E::from_f64(1.0) + modulation[scale + c]) + modulation[shift + c];
         }
     }
@@ -85,18 +62,17 @@ pub(in crate::cpu) fn modulate<E: Element>(
 
 /// Gradients of [`modulate`]: overwrites `d_x`, accumulates `d_modulation`.
 pub(in crate::cpu) fn modulate_backward<E: Element>(
-    shape: Modulation<'_>,
-    offsets: (usize, usize),
-    x: &[E],
-    modulation: &[E],
+    operands: Modulation<'_, [E], [u32]>,
+    at: ShiftScale,
     d_out: &[E],
     d_x: &mut [E],
     d_modulation: &mut [E],
 ) {
-    for row in 0..shape.group_of_row.len() {
-        let (shift, scale) = (shape.at(row, offsets.0), shape.at(row, offsets.1));
-        for c in 0..shape.columns {
-            let i = row * shape.columns + c;
+    let Modulation { columns, groups, x, modulation, .. } = operands;
+    for row in 0..groups.len() {
+        let (shift, scale) = (operands.at(row, at.shift), operands.at(row, at.scale));
+        for c in 0..columns {
+            let i = row * columns + c;
             d_x[i] = d_out[i] * (E::from_f64(1.0) + modulation[scale + c]);
             d_modulation[shift + c] += d_out[i];
             d_modulation[scale + c] += d_out[i] * x[i];
@@ -105,17 +81,12 @@ pub(in crate::cpu) fn modulate_backward<E: Element>(
 }
 
 /// `residual += gate[g] · x`.
-pub(in crate::cpu) fn gated_add<E: Element>(
-    shape: Modulation<'_>,
-    offset: usize,
-    x: &[E],
-    modulation: &[E],
-    residual: &mut [E],
-) {
-    for row in 0..shape.group_of_row.len() {
-        let gate = shape.at(row, offset);
-        for c in 0..shape.columns {
-            let i = row * shape.columns + c;
+pub(in crate::cpu) fn gated_add<E: Element>(operands: Modulation<'_, [E], [u32]>, gate: usize, residual: &mut [E]) {
+    let Modulation { columns, groups, x, modulation, .. } = operands;
+    for row in 0..groups.len() {
+        let gate = operands.at(row, gate);
+        for c in 0..columns {
+            let i = row * columns + c;
             residual[i] += modulation[gate + c] * x[i];
         }
     }
@@ -123,18 +94,17 @@ pub(in crate::cpu) fn gated_add<E: Element>(
 
 /// Gradients of [`gated_add`]: overwrites `d_x`, accumulates `d_modulation`.
 pub(in crate::cpu) fn gated_add_backward<E: Element>(
-    shape: Modulation<'_>,
-    offset: usize,
-    x: &[E],
-    modulation: &[E],
+    operands: Modulation<'_, [E], [u32]>,
+    gate: usize,
     d_out: &[E],
     d_x: &mut [E],
     d_modulation: &mut [E],
 ) {
-    for row in 0..shape.group_of_row.len() {
-        let gate = shape.at(row, offset);
-        for c in 0..shape.columns {
-            let i = row * shape.columns + c;
+    let Modulation { columns, groups, x, modulation, .. } = operands;
+    for row in 0..groups.len() {
+        let gate = operands.at(row, gate);
+        for c in 0..columns {
+            let i = row * columns + c;
             d_x[i] = d_out[i] * modulation[gate + c];
             d_modulation[gate + c] += d_out[i] * x[i];
         }
@@ -146,20 +116,5 @@ pub(in crate::cpu) fn scale_add<E: Element>(a: f64, x: &[E], b: f64, y: &mut [E]
     let (a, zero, b) = (E::from_f64(a), b == 0.0, E::from_f64(b));
     for (y, &x) in y.iter_mut().zip(x) {
         *y = if zero { a * x } else { a * x + b * *y };
-    }
-}
-
-/// Softmax of each row, in place; the largest element is subtracted first.
-pub(in crate::cpu) fn softmax<E: Element>(columns: usize, x: &mut [E]) {
-    for row in x.chunks_exact_mut(columns) {
-        let largest = row.iter().copied().fold(row[0], |a, b| if b > a { b } else { a });
-        let mut sum = E::default();
-        for x in row.iter_mut() {
-            *x = (*x - largest).exp();
-            sum += *x;
-        }
-        for x in row {
-            *x = *x / sum;
-        }
     }
 }

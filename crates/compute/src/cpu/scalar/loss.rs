@@ -1,91 +1,152 @@
-//! Softmax cross-entropy of a linear head at chosen rows.
+//! What rows of logits of a linear head cost, and the gradients of hidden rows and head.
 //!
-//! `nll = ln Σ_v exp(l_v) − l_target` with `l = head h`; `∂(w · nll)/∂l = w (softmax(l) − onehot(target))`.
+//! Softmax cross-entropy: `nll = ln Σ_v exp(l_v) − l_target` with `l = head h`; `∂(w · nll)/∂l = w (softmax(l) −
+//! onehot(target))`. What other costs are stands in [`crate::cpu::cost`].
 
-use super::dot;
-use crate::{Element, LinearShape, ReadRow};
+use super::{dot, linear, linear_backward_input, linear_quantised};
+use crate::cpu::cost;
+use crate::{
+    BackwardInput, Element, Evidence, LinearOperands, LinearShape, LossGradients, Quantised, ReadRow, RowCost, Targets,
+};
+use std::borrow::Cow;
 
-/// What each chosen row is scored against.
-#[derive(Clone, Copy)]
-pub(in crate::cpu) struct Targets<'a> {
-    /// The true id of each row.
-    pub(in crate::cpu) ids: &'a [u32],
-    /// The weight of each row's loss in the gradient.
-    pub(in crate::cpu) weights: &'a [f64],
-    /// An id whose logit is −∞. A row whose target it is costs +∞, and its gradient lacks the target's term.
+/// The head of a loss.
+pub(in crate::cpu) enum ScalarHead<'a, E: Element> {
+    /// Real numbers; both factors of each product are rounded first.
+    Real { values: Cow<'a, [E]>, round: fn(E) -> E },
+    /// Integers for the forward pass, and what they stand for with how it is rounded for the backward.
+    Quantised { matrix: &'a Quantised, values: Cow<'a, [E]>, round: fn(E) -> E },
+}
+
+/// Rows that are paid for.
+pub(in crate::cpu) struct ScalarLoss<'a, E: Element> {
+    pub(in crate::cpu) shape: LinearShape,
+    pub(in crate::cpu) hidden: &'a [E],
+    pub(in crate::cpu) head: ScalarHead<'a, E>,
     pub(in crate::cpu) forbidden: Option<u32>,
+    pub(in crate::cpu) evidence: Option<Evidence<'a, [E]>>,
 }
 
-/// The negative log-likelihood of each row; overwrites `d_hidden` and accumulates `d_head` where they are given.
+impl<E: Element> ScalarLoss<'_, E> {
+    /// What `pay` says of each row of logits, which it turns into the gradient where there are gradients to be made:
+    /// overwrites that of the hidden rows and accumulates that of the head.
+    fn each(
+        &self,
+        mut gradients: Option<LossGradients<'_, [E]>>,
+        mut pay: impl FnMut(usize, &mut [E]) -> f64,
+    ) -> Vec<f64> {
+        let LinearShape { rows, inputs, outputs } = self.shape;
+        let mut costs = Vec::with_capacity(rows);
+        let mut line = vec![E::default(); outputs];
+        for r in 0..rows {
+            let x = &self.hidden[r * inputs..][..inputs];
+            self.forward(x, &mut line);
+            if let Some(token) = self.forbidden {
+                line[token as usize] = E::from_f64(f64::NEG_INFINITY);
+            }
+            if let Some(evidence) = &self.evidence {
+                let point = &evidence.points[r * evidence.size..][..evidence.size];
+                for (logit, vector) in line.iter_mut().zip(evidence.vectors.chunks_exact(evidence.size)) {
+                    *logit += dot(point, vector);
+                }
+            }
+            costs.push(pay(r, &mut line));
+            if let Some(gradients) = &mut gradients {
+                let d_head = gradients.head.as_deref_mut();
+                self.backward(x, &line, &mut gradients.hidden[r * inputs..][..inputs], d_head);
+            }
+        }
+        costs
+    }
+
+    fn forward(&self, x: &[E], out: &mut [E]) {
+        match &self.head {
+            ScalarHead::Real { values, round } => {
+                let shape = LinearShape { rows: 1, ..self.shape };
+                linear(LinearOperands { shape, x, weight: values, bias: None, accumulate: false }, *round, out);
+            }
+            ScalarHead::Quantised { matrix, .. } => linear_quantised(1, x, matrix, None, false, out),
+        }
+    }
+
+    fn backward(&self, x: &[E], d_out: &[E], d_x: &mut [E], d_head: Option<&mut [E]>) {
+        let (ScalarHead::Real { values, round } | ScalarHead::Quantised { values, round, .. }) = &self.head;
+        let shape = LinearShape { rows: 1, ..self.shape };
+        linear_backward_input(BackwardInput { shape, d_out, weight: values, accumulate: false }, *round, d_x);
+        let Some(d_head) = d_head else { return };
+        for (&d, d_row) in d_out.iter().zip(d_head.chunks_exact_mut(self.shape.inputs)) {
+            for (sum, &x) in d_row.iter_mut().zip(x) {
+                *sum += round(d) * round(x);
+            }
+        }
+    }
+}
+
+/// The negative log-likelihood of each target. A row whose target is forbidden costs +∞, and its gradient lacks the
+/// target's term.
 pub(in crate::cpu) fn linear_cross_entropy<E: Element>(
-    shape: LinearShape,
-    hidden: &[E],
-    head: &[E],
+    loss: ScalarLoss<'_, E>,
     targets: Targets<'_>,
-    round: fn(E) -> E,
-    mut gradients: Option<(&mut [E], &mut [E])>,
+    gradients: Option<LossGradients<'_, [E]>>,
 ) -> Vec<f64> {
-    let LinearShape { rows, inputs, outputs } = shape;
-    let rounded = |values: &[E]| values.iter().map(|&value| round(value)).collect::<Vec<E>>();
-    let (hidden, head) = (rounded(hidden), rounded(head));
-    let allowed = |v: usize| targets.forbidden.is_none_or(|id| id as usize != v);
-    let mut losses = Vec::with_capacity(rows);
-    for r in 0..rows {
-        let hidden = &hidden[r * inputs..][..inputs];
-        let logits: Vec<E> = (0..outputs).map(|v| dot(hidden, &head[v * inputs..][..inputs])).collect();
-        let mut largest = None;
-        for v in (0..outputs).filter(|&v| allowed(v)) {
-            largest = Some(largest.map_or(logits[v], |best| if logits[v] > best { logits[v] } else { best }));
+    let learns = gradients.is_some();
+    let forbidden = loss.forbidden;
+    loss.each(gradients, |row, logits| {
+        let target = targets.ids[row];
+        let truth = logits[target as usize];
+        let mut largest = logits[0];
+        for &logit in &*logits {
+            largest = if logit > largest { logit } else { largest };
         }
-        let largest = largest.unwrap_or_default();
         let mut sum = E::default();
-        for v in (0..outputs).filter(|&v| allowed(v)) {
-            sum += (logits[v] - largest).exp();
+        for &logit in &*logits {
+            sum += (logit - largest).exp();
         }
-        let target = targets.ids[r] as usize;
-        losses.push(if allowed(target) { (largest + sum.ln() - logits[target]).to_f64() } else { f64::INFINITY });
-
-        let Some((d_hidden, d_head)) = gradients.as_mut() else { continue };
-        let weight = E::from_f64(targets.weights[r]);
-        let d_hidden = &mut d_hidden[r * inputs..][..inputs];
-        d_hidden.fill(E::default());
-        for v in (0..outputs).filter(|&v| allowed(v)) {
-            let hit = E::from_f64(if v == target { 1.0 } else { 0.0 });
-            let d_logit = round(weight * ((logits[v] - largest).exp() / sum - hit));
-            for k in 0..inputs {
-                d_hidden[k] += d_logit * head[v * inputs + k];
-                d_head[v * inputs + k] += d_logit * hidden[k];
+        if learns {
+            let weight = E::from_f64(targets.weights[row]);
+            for (v, logit) in logits.iter_mut().enumerate() {
+                let hit = v == target as usize && forbidden != Some(target);
+                *logit = weight * ((*logit - largest).exp() / sum - E::from_f64(f64::from(u8::from(hit))));
             }
         }
-    }
-    losses
+        (largest + sum.ln() - truth).to_f64()
+    })
 }
 
-/// Hands each row of logits to `read`, which turns it into the gradient; overwrites `d_hidden`, accumulates `d_head`.
-pub(in crate::cpu) fn linear_learn_rows<E: Element>(
-    shape: LinearShape,
-    hidden: &[E],
-    head: &[E],
-    read: &ReadRow<'_>,
-    round: fn(E) -> E,
-    (d_hidden, d_head): (&mut [E], &mut [E]),
-) {
-    let LinearShape { rows, inputs, outputs } = shape;
-    let rounded = |values: &[E]| values.iter().map(|&value| round(value)).collect::<Vec<E>>();
-    let (hidden, head) = (rounded(hidden), rounded(head));
-    for r in 0..rows {
-        let hidden = &hidden[r * inputs..][..inputs];
-        let logit = |v: usize| dot(hidden, &head[v * inputs..][..inputs]).to_f64() as f32;
-        let mut line: Vec<f32> = (0..outputs).map(logit).collect();
-        read(r, &mut line);
-        let d_hidden = &mut d_hidden[r * inputs..][..inputs];
-        d_hidden.fill(E::default());
-        for (v, d_logit) in line.into_iter().enumerate() {
-            let d_logit = round(E::from_f64(f64::from(d_logit)));
-            for k in 0..inputs {
-                d_hidden[k] += d_logit * head[v * inputs + k];
-                d_head[v * inputs + k] += d_logit * hidden[k];
-            }
+/// What each row's softmax costs.
+pub(in crate::cpu) fn linear_cost_rows<E: Element>(
+    loss: ScalarLoss<'_, E>,
+    costs: &[RowCost],
+    vectors: Option<cost::Vectors<'_, E>>,
+    gradients: Option<LossGradients<'_, [E]>>,
+) -> Vec<f64> {
+    let learns = gradients.is_some();
+    loss.each(gradients, |row, line| {
+        let largest = line.iter().copied().fold(line[0], |a, b| if b > a { b } else { a });
+        let mut sum = E::default();
+        for p in &mut *line {
+            *p = (*p - largest).exp();
+            sum += *p;
         }
-    }
+        for p in &mut *line {
+            *p = *p / sum;
+        }
+        if learns { cost::learn(&costs[row], line, vectors) } else { cost::value(&costs[row], line, vectors) }
+    })
+}
+
+/// Hands each row of logits to `read`, which turns it into the gradient.
+pub(in crate::cpu) fn linear_learn_rows<E: Element>(
+    loss: ScalarLoss<'_, E>,
+    read: &ReadRow<'_>,
+    gradients: LossGradients<'_, [E]>,
+) {
+    loss.each(Some(gradients), |row, line| {
+        let mut numbers: Vec<f32> = line.iter().map(|value| value.to_f64() as f32).collect();
+        read(row, &mut numbers);
+        for (value, number) in line.iter_mut().zip(numbers) {
+            *value = E::from_f64(f64::from(number));
+        }
+        0.0
+    });
 }

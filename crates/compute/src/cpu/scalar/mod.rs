@@ -17,10 +17,9 @@ pub(crate) mod gradients;
 
 pub(super) use attention::{attention, attention_backward, attention_rows};
 pub(super) use elementwise::{
-    Modulation, gated_add, gated_add_backward, modulate, modulate_backward, scale_add, silu, silu_backward, softmax,
-    swiglu, swiglu_backward,
+    gated_add, gated_add_backward, modulate, modulate_backward, scale_add, silu, silu_backward, swiglu, swiglu_backward,
 };
-pub(super) use loss::{Targets, linear_cross_entropy, linear_learn_rows};
+pub(super) use loss::{ScalarHead, ScalarLoss, linear_cost_rows, linear_cross_entropy, linear_learn_rows};
 pub(super) use norm::{rms_norm, rms_norm_backward};
 pub(super) use optimiser::{adamw, sum_of_squares};
 pub(super) use products::{SMALLEST, linear, linear_backward_input, linear_backward_weight, linear_quantised};

@@ -3,17 +3,11 @@
 //! With `r = 1 / sqrt(mean(x²) + ε)` and `y = r x w`: `∂L/∂x = r (w ⊙ g) − x r³ mean(w ⊙ g ⊙ x)`,
 //! `∂L/∂w = Σ_rows r x ⊙ g`.
 
-use crate::Element;
+use crate::{Element, RmsNorm, RmsNormBackward};
 
 /// `out = x · r · weight` for each row; keeps `r`.
-pub(in crate::cpu) fn rms_norm<E: Element>(
-    columns: usize,
-    epsilon: f64,
-    x: &[E],
-    weight: Option<&[E]>,
-    out: &mut [E],
-    inverse_rms: &mut [E],
-) {
+pub(in crate::cpu) fn rms_norm<E: Element>(operands: RmsNorm<'_, [E]>, out: &mut [E], inverse_rms: &mut [E]) {
+    let RmsNorm { columns, epsilon, x, weight } = operands;
     for (t, inverse) in inverse_rms.iter_mut().enumerate() {
         let row = t * columns..(t + 1) * columns;
         *inverse = normalise(epsilon, &x[row.clone()], weight, &mut out[row]);
@@ -21,21 +15,16 @@ pub(in crate::cpu) fn rms_norm<E: Element>(
 }
 
 /// Gradients of [`rms_norm`].
-#[expect(clippy::too_many_arguments, reason = "the operands of one fused operation")]
 pub(in crate::cpu) fn rms_norm_backward<E: Element>(
-    columns: usize,
-    x: &[E],
-    weight: Option<&[E]>,
-    inverse_rms: &[E],
-    d_out: &[E],
-    accumulate: bool,
+    operands: RmsNormBackward<'_, [E]>,
     d_x: &mut [E],
     mut d_weight: Option<&mut [E]>,
 ) {
+    let RmsNormBackward { columns, x, weight, inverse_rms, d_out, accumulate } = operands;
     for (t, &inverse) in inverse_rms.iter().enumerate() {
         let row = t * columns..(t + 1) * columns;
-        let d_weight = d_weight.as_deref_mut();
-        normalise_backward(&x[row.clone()], weight, inverse, &d_out[row.clone()], accumulate, &mut d_x[row], d_weight);
+        let line = NormedRow { x: &x[row.clone()], weight, inverse, d_out: &d_out[row.clone()] };
+        normalise_backward(line, accumulate, &mut d_x[row], d_weight.as_deref_mut());
     }
 }
 
@@ -53,16 +42,22 @@ pub(super) fn normalise<E: Element>(epsilon: f64, x: &[E], weight: Option<&[E]>,
     inverse
 }
 
+/// A row that was normed, and the gradient of what it became.
+pub(super) struct NormedRow<'a, E> {
+    pub(super) x: &'a [E],
+    pub(super) weight: Option<&'a [E]>,
+    pub(super) inverse: E,
+    pub(super) d_out: &'a [E],
+}
+
 /// Gradients of one row.
 pub(super) fn normalise_backward<E: Element>(
-    x: &[E],
-    weight: Option<&[E]>,
-    inverse: E,
-    d_out: &[E],
+    row: NormedRow<'_, E>,
     accumulate: bool,
     d_x: &mut [E],
     d_weight: Option<&mut [E]>,
 ) {
+    let NormedRow { x, weight, inverse, d_out } = row;
     let weighted = |c: usize| weight.map_or(d_out[c], |weight| d_out[c] * weight[c]);
     let mut product = E::default();
     for (c, &x) in x.iter().enumerate() {

@@ -4,20 +4,12 @@
 //! rounding to bfloat16 for products in bfloat16. Sums are kept in the element type.
 
 use super::dot;
-use crate::{Element, LinearShape, Quantised};
+use crate::{BackwardInput, BackwardWeight, Element, LinearOperands, LinearShape, Quantised};
 
 /// `out = x wᵀ (+ bias) (+ out)`.
-pub(in crate::cpu) fn linear<E: Element>(
-    shape: LinearShape,
-    x: &[E],
-    w: &[E],
-    bias: Option<&[E]>,
-    accumulate: bool,
-    round: fn(E) -> E,
-    out: &mut [E],
-) {
-    let LinearShape { rows, inputs, outputs } = shape;
-    let (x, w) = (rounded(x, round), rounded(w, round));
+pub(in crate::cpu) fn linear<E: Element>(operands: LinearOperands<'_, [E]>, round: fn(E) -> E, out: &mut [E]) {
+    let LinearOperands { shape: LinearShape { rows, inputs, outputs }, x, weight, bias, accumulate } = operands;
+    let (x, w) = (rounded(x, round), rounded(weight, round));
     for t in 0..rows {
         for n in 0..outputs {
             let mut sum = dot(&x[t * inputs..][..inputs], &w[n * inputs..][..inputs]);
@@ -71,15 +63,12 @@ pub(in crate::cpu) fn linear_quantised<E: Element>(
 
 /// `d_x = d_out w (+ d_x)`.
 pub(in crate::cpu) fn linear_backward_input<E: Element>(
-    shape: LinearShape,
-    d_out: &[E],
-    w: &[E],
-    accumulate: bool,
+    operands: BackwardInput<'_, [E]>,
     round: fn(E) -> E,
     d_x: &mut [E],
 ) {
-    let LinearShape { rows, inputs, outputs } = shape;
-    let (d_out, w) = (rounded(d_out, round), rounded(w, round));
+    let BackwardInput { shape: LinearShape { rows, inputs, outputs }, d_out, weight, accumulate } = operands;
+    let (d_out, w) = (rounded(d_out, round), rounded(weight, round));
     for t in 0..rows {
         for k in 0..inputs {
             let mut sum = E::default();
@@ -94,14 +83,12 @@ pub(in crate::cpu) fn linear_backward_input<E: Element>(
 
 /// `d_w += d_outᵀ x`, `d_bias += Σ_rows d_out`; the bias' sum is never rounded.
 pub(in crate::cpu) fn linear_backward_weight<E: Element>(
-    shape: LinearShape,
-    d_out: &[E],
-    x: &[E],
+    operands: BackwardWeight<'_, [E]>,
     round: fn(E) -> E,
     d_w: &mut [E],
     d_bias: Option<&mut [E]>,
 ) {
-    let LinearShape { rows, inputs, outputs } = shape;
+    let BackwardWeight { shape: LinearShape { rows, inputs, outputs }, d_out, x } = operands;
     if let Some(d_bias) = d_bias {
         for n in 0..outputs {
             let mut sum = E::default();

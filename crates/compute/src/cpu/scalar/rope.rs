@@ -4,8 +4,8 @@
 //! The pair of elements `i` and `i + E/2` (the "half" convention of Hugging Face checkpoints, not the interleaved one
 //! of the paper) turns by `position · theta^(-2i/E)`. The backward pass turns back by the same angle.
 
-use super::norm::{normalise, normalise_backward};
-use crate::{Element, RopeShape};
+use super::norm::{NormedRow, normalise, normalise_backward};
+use crate::{Element, HeadNormGradients, HeadNorms, Rope, RopeShape};
 
 /// Cosine and sine of the angle by which pair `pair` turns at `position`; computed in f64.
 pub(in crate::cpu) fn rotation(shape: &RopeShape, position: u32, pair: usize) -> (f64, f64) {
@@ -15,13 +15,8 @@ pub(in crate::cpu) fn rotation(shape: &RopeShape, position: u32, pair: usize) ->
 }
 
 /// Normed and turned queries and keys, copied values.
-pub(in crate::cpu) fn rope<E: Element>(
-    shape: RopeShape,
-    positions: &[u32],
-    packed: &[E],
-    norms: Option<(&[E], &[E])>,
-    out: &mut [E],
-) {
+pub(in crate::cpu) fn rope<E: Element>(operands: Rope<'_, [E], [u32]>, out: &mut [E]) {
+    let Rope { shape, positions, packed, norms } = operands;
     let attention = shape.attention;
     let (columns, size) = (attention.packed_columns(), attention.head_size);
     for (t, &position) in positions.iter().enumerate() {
@@ -45,14 +40,12 @@ pub(in crate::cpu) fn rope<E: Element>(
 
 /// Gradients of [`rope`].
 pub(in crate::cpu) fn rope_backward<E: Element>(
-    shape: RopeShape,
-    positions: &[u32],
-    packed: &[E],
-    norms: Option<(&[E], &[E])>,
+    operands: Rope<'_, [E], [u32]>,
     d_out: &[E],
     d_packed: &mut [E],
-    mut d_norms: Option<(&mut [E], &mut [E])>,
+    mut d_norms: Option<HeadNormGradients<'_, [E]>>,
 ) {
+    let Rope { shape, positions, packed, norms } = operands;
     let attention = shape.attention;
     let (columns, size) = (attention.packed_columns(), attention.head_size);
     let mut turned = vec![E::default(); size];
@@ -70,8 +63,10 @@ pub(in crate::cpu) fn rope_backward<E: Element>(
             match weight {
                 Some(weight) => {
                     let inverse = normalise(shape.epsilon, x, None, &mut unused);
-                    let d_weight = d_norms.as_mut().map(|d| if head < attention.heads { &mut *d.0 } else { &mut *d.1 });
-                    normalise_backward(x, Some(weight), inverse, &turned, false, d_x, d_weight);
+                    let d_weight =
+                        d_norms.as_mut().map(|d| if head < attention.heads { &mut *d.query } else { &mut *d.key });
+                    let row = NormedRow { x, weight: Some(weight), inverse, d_out: &turned };
+                    normalise_backward(row, false, d_x, d_weight);
                 }
                 None => d_x.copy_from_slice(&turned),
             }
@@ -81,12 +76,12 @@ pub(in crate::cpu) fn rope_backward<E: Element>(
 
 /// `None` for a value head, which is copied; else the norm's weight, if there is one.
 #[expect(clippy::option_option, reason = "whether the head turns, and whether it is normed first")]
-fn head_weight<'a, E>(shape: &RopeShape, head: usize, norms: Option<(&'a [E], &'a [E])>) -> Option<Option<&'a [E]>> {
+fn head_weight<'a, E>(shape: &RopeShape, head: usize, norms: Option<HeadNorms<'a, [E]>>) -> Option<Option<&'a [E]>> {
     let attention = &shape.attention;
     if head < attention.heads {
-        Some(norms.map(|norms| norms.0))
+        Some(norms.map(|norms| norms.query))
     } else if head < attention.heads + attention.key_value_heads {
-        Some(norms.map(|norms| norms.1))
+        Some(norms.map(|norms| norms.key))
     } else {
         None
     }

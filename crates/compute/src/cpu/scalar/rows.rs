@@ -1,6 +1,6 @@
 //! Choosing rows of a matrix, and the gradient of the choice.
 
-use crate::Element;
+use crate::{Element, WriteRows};
 
 /// `out[i] = table[ids[i]]`.
 pub(in crate::cpu) fn gather<E: Element>(columns: usize, table: &[E], ids: &[u32], out: &mut [E]) {
@@ -10,9 +10,11 @@ pub(in crate::cpu) fn gather<E: Element>(columns: usize, table: &[E], ids: &[u32
 }
 
 /// `table[ids[i]] = rows[i]`, in the order of `i`.
-pub(in crate::cpu) fn write_rows<E: Element>(columns: usize, rows: &[E], ids: &[u32], table: &mut [E]) {
+pub(in crate::cpu) fn write_rows<E: Element>(operands: WriteRows<'_, [E], [u32]>, table: &mut [E]) {
+    let WriteRows { columns, rows, ids } = operands;
     for (i, &id) in ids.iter().enumerate() {
-        table[id as usize * columns..][..columns].copy_from_slice(&rows[i * columns..][..columns]);
+        let row = &rows.buffer[i * rows.stride + rows.first..][..columns];
+        table[id as usize * columns..][..columns].copy_from_slice(row);
     }
 }
 

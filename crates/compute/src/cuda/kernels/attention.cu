@@ -16,19 +16,21 @@ DEVICE bool sees(const u32* interval, u32 row) {
     return (row >= interval[0] && row < interval[1]) || (row >= interval[2] && row < interval[3]);
 }
 
-// `queries` are the rows that are asked for, or null for all; `log_sum_exp` may be null.
-KERNEL attention(int count, int heads, int key_value_heads, int size, float scale, const float* packed,
-                 const u32* intervals, const u32* queries, float* out, float* log_sum_exp) {
+// `rows` says which row each query is, or is null where they are all; queries, and keys with values, are `query_stride`
+// and `stride` apart; `log_sum_exp` may be null.
+KERNEL attention(int count, int heads, int key_value_heads, int size, float scale, const float* queries,
+                 int query_stride, const float* keys_values, int stride, const u32* intervals, const u32* rows,
+                 float* out, float* log_sum_exp) {
     DYNAMIC_SHARED(float, shared);
     int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, head = blockIdx.y;
     i64 asked = i64(blockIdx.x) * (blockDim.x / WARP) + warp;
     if (asked >= count) return;
-    i64 row = queries ? queries[asked] : asked, columns = i64(heads + 2 * key_value_heads) * size;
+    i64 row = rows ? rows[asked] : asked, columns = stride;
     int group = head / (heads / key_value_heads);
-    const float* keys = packed + i64(heads + group) * size;
-    const float* values = packed + i64(heads + key_value_heads + group) * size;
+    const float* keys = keys_values + i64(group) * size;
+    const float* values = keys_values + i64(key_value_heads + group) * size;
     float* query = shared + warp * size;
-    for (int e = lane; e < size; e += WARP) query[e] = packed[row * columns + head * size + e];
+    for (int e = lane; e < size; e += WARP) query[e] = queries[asked * query_stride + head * size + e];
     __syncwarp();
     float best = -INFINITY, sum = 0.0f, kept[PER_LANE] = {};
     for (int part = 0; part < 2; part++) {

@@ -45,6 +45,25 @@ template <class Fold> DEVICE float block_fold(float value) {
     return all;
 }
 
+// The sum over a block of 256 threads in f64, in every thread, in an order that never changes.
+DEVICE double block_total(double value) {
+    SHARED double parts[256];
+    __syncthreads();
+    parts[threadIdx.x] = value;
+    __syncthreads();
+    for (int width = 128; width > 0; width /= 2) {
+        if (int(threadIdx.x) < width) parts[threadIdx.x] += parts[threadIdx.x + width];
+        __syncthreads();
+    }
+    return parts[0];
+}
+
+// Finite numbers as integers of the same order.
+DEVICE i64 order_of(double value) {
+    i64 bits = bits_of(value);
+    return bits < 0 ? bits ^ 0x7fffffffffffffffll : bits;
+}
+
 DEVICE float warp_sum(float value) { return warp_fold<Sum>(value); }
 DEVICE float warp_max(float value) { return warp_fold<Largest>(value); }
 DEVICE float block_sum(float value) { return block_fold<Sum>(value); }

@@ -5,6 +5,11 @@ KERNEL round_to_bf16(i64 count, const float* x, u16* out) {
     if (i < count) out[i] = to_bf16(x[i]);
 }
 
+KERNEL widen_bf16(i64 count, const u16* x, float* out) {
+    i64 i = element_index();
+    if (i < count) out[i] = from_bf16(x[i]);
+}
+
 KERNEL swiglu(i64 count, int width, const float* gate_up, float* out) {
     i64 i = element_index();
     if (i >= count) return;

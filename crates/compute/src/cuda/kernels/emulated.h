@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 #include <ucontext.h>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@ typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
 typedef long long i64;
+typedef unsigned long long u64;
 
 #define KERNEL static void
 #define DEVICE static inline
@@ -126,6 +128,33 @@ template <class... A, size_t... I> void call(void (*kernel)(A...), void** from, 
 template <class... A> void unpack(void (*kernel)(A...), void** from) {
     call(kernel, from, std::index_sequence_for<A...>());
 }
+// How a type is written in the source of a kernel.
+template <class T> struct Name;
+#define NAME(type) template <> struct Name<type> { static const char* of() { return #type; } }
+NAME(int);
+NAME(u32);
+NAME(i64);
+NAME(float);
+NAME(const float*);
+NAME(float*);
+NAME(const double*);
+NAME(double*);
+NAME(const u32*);
+NAME(u32*);
+NAME(const u16*);
+NAME(u16*);
+NAME(const u8*);
+NAME(u8*);
+NAME(const signed char*);
+NAME(signed char*);
+template <class... A> const char* signature(void (*)(A...)) {
+    static std::string text;
+    if (text.empty()) {
+        const char* names[] = {Name<A>::of()...};
+        for (const char* name : names) text += text.empty() ? name : std::string(", ") + name;
+    }
+    return text.c_str();
+}
 static u32 exchange(u32 word, u32 lane) {
     u32 first = current / LANES * LANES;
     words[current] = word;
@@ -139,6 +168,11 @@ static u32 exchange(u32 word, u32 lane) {
 DEVICE u32 bits_of(float value) {
     u32 bits;
     memcpy(&bits, &value, 4);
+    return bits;
+}
+DEVICE i64 bits_of(double value) {
+    i64 bits;
+    memcpy(&bits, &value, 8);
     return bits;
 }
 DEVICE float float_of(u32 bits) {

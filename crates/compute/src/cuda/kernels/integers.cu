@@ -14,6 +14,22 @@ KERNEL quantise_rows(int columns, int stride, const float* x, signed char* out, 
     if (threadIdx.x == 0) scales[blockIdx.x] = largest / 127.0f;
 }
 
+// What the integers of `multiply_integers` stand for, `[outputs, columns]`.
+KERNEL dequantise(i64 count, int columns, int stride, int group, int four_bits, const u8* w, const float* scales,
+                  float* out) {
+    i64 i = element_index();
+    if (i >= count) return;
+    i64 output = i / columns;
+    int k = i % columns, groups = (stride + group - 1) / group, integer;
+    if (four_bits) {
+        u8 both = w[(output * stride + k / 8 * 8) / 2 + k % 4];
+        integer = int(k % 8 < 4 ? both & 15 : both >> 4) - 8;
+    } else {
+        integer = int((signed char)(w[output * stride + k]));
+    }
+    out[i] = integer * scales[output * groups + k / group];
+}
+
 #define ROWS_AT_ONCE 8
 
 // One warp for one output of eight rows: each lane multiplies eight inputs at a time, which are of one group.

@@ -3,6 +3,7 @@ typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
 typedef long long i64;
+typedef unsigned long long u64;
 
 #define KERNEL extern "C" __global__ void
 #define DEVICE static __device__ __forceinline__
@@ -15,6 +16,7 @@ typedef long long i64;
 #define INFINITY __int_as_float(0x7f800000)
 
 DEVICE u32 bits_of(float value) { return __float_as_uint(value); }
+DEVICE i64 bits_of(double value) { return __double_as_longlong(value); }
 DEVICE float float_of(u32 bits) { return __uint_as_float(bits); }
 
 // D += A B for one warp: A 16×16 and B 16×8 in bfloat16, D 16×8 in f32, in the fragments of the PTX ISA, section

@@ -1,16 +1,17 @@
-// Rows of matrices: choosing them, norms, rotary positions, softmax, and sums over rows.
+// Rows of matrices: choosing them, norms, rotary positions, and sums over rows.
 
 KERNEL gather(i64 count, int columns, const float* table, const u32* ids, float* out) {
     i64 i = element_index();
     if (i < count) out[i] = table[i64(ids[i / columns]) * columns + i % columns];
 }
 
-// `table[ids[k]] = rows[sources[k]]`; the host has dropped all but the last of equal ids.
-KERNEL write_rows(i64 count, int columns, const float* rows, const u32* sources, const u32* ids, float* table) {
+// `table[ids[k]] = rows[sources[k]]`; the host has dropped all but the last of equal ids. Rows are `stride` apart.
+KERNEL write_rows(i64 count, int columns, const float* rows, int stride, const u32* sources, const u32* ids,
+                  float* table) {
     i64 i = element_index();
     if (i >= count) return;
     i64 k = i / columns, column = i % columns;
-    table[i64(ids[k]) * columns + column] = rows[i64(sources[k]) * columns + column];
+    table[i64(ids[k]) * columns + column] = rows[i64(sources[k]) * stride + column];
 }
 
 // `d_table[ids[k]] += Σ d_out[rows[i]]` for `i` in `ends[k - 1]..ends[k]`, in that order: equal ids are gathered by the
@@ -84,12 +85,12 @@ KERNEL rms_norm_backward_weight(int rows, int columns, const float* x, const flo
     partial[i64(blockIdx.y) * columns + column] = sum;
 }
 
-// One block for each row, one warp for each head in turn. `turns` holds cosine and sine, `[positions, E/2, 2]`.
-KERNEL rope(int heads, int key_value_heads, int size, float epsilon, const u32* positions, const float* turns,
+// One block for each row, one warp for each head in turn. `table` holds cosine and sine, `[positions, E/2, 2]`.
+KERNEL rope(int heads, int key_value_heads, int size, float epsilon, const u32* positions, const float* table,
             const float* packed, const float* query_norm, const float* key_norm, float* out) {
     int lane = threadIdx.x % WARP, half = size / 2;
     i64 row = blockIdx.x, columns = i64(heads + 2 * key_value_heads) * size;
-    const float* turn = turns + i64(positions[row]) * size;
+    const float* turn = table + i64(positions[row]) * size;
     for (int head = threadIdx.x / WARP; head < heads + 2 * key_value_heads; head += blockDim.x / WARP) {
         const float* x = packed + row * columns + head * size;
         float* y = out + row * columns + head * size;
@@ -116,11 +117,11 @@ KERNEL rope(int heads, int key_value_heads, int size, float epsilon, const u32* 
 
 // As above; keeps `1 / rms` of each query and key head, `[T, H + G]`, for the gradient of the norms' weights.
 KERNEL rope_backward(int heads, int key_value_heads, int size, float epsilon, const u32* positions,
-                     const float* turns, const float* packed, const float* query_norm, const float* key_norm,
+                     const float* table, const float* packed, const float* query_norm, const float* key_norm,
                      const float* d_out, float* d_packed, float* inverses) {
     int lane = threadIdx.x % WARP, half = size / 2;
     i64 row = blockIdx.x, columns = i64(heads + 2 * key_value_heads) * size;
-    const float* turn = turns + i64(positions[row]) * size;
+    const float* turn = table + i64(positions[row]) * size;
     for (int head = threadIdx.x / WARP; head < heads + 2 * key_value_heads; head += blockDim.x / WARP) {
         const float* x = packed + row * columns + head * size;
         const float* g = d_out + row * columns + head * size;
@@ -155,14 +156,14 @@ KERNEL rope_backward(int heads, int key_value_heads, int size, float epsilon, co
 // `partial[p, e] = Σ turned gradient · x r` over a part of the rows and the heads `first..first + count`; one thread for
 // each element of a head.
 KERNEL rope_backward_weight(int rows, int heads, int key_value_heads, int size, int first, int count,
-                            const u32* positions, const float* turns, const float* packed, const float* inverses,
+                            const u32* positions, const float* table, const float* packed, const float* inverses,
                             const float* d_out, float* partial) {
     int e = threadIdx.x, half = size / 2, pair = e % half;
     if (e >= size) return;
     i64 columns = i64(heads + 2 * key_value_heads) * size;
     float sum = 0.0f;
     for (int row = blockIdx.x; row < rows; row += gridDim.x) {
-        const float* turn = turns + i64(positions[row]) * size + 2 * pair;
+        const float* turn = table + i64(positions[row]) * size + 2 * pair;
         for (int head = first; head < first + count; head++) {
             const float* g = d_out + row * columns + head * size;
             float turned = e < half ? g[pair] * turn[0] + g[pair + half] * turn[1]
@@ -172,47 +173,6 @@ KERNEL rope_backward_weight(int rows, int heads, int key_value_heads, int size, 
         }
     }
     partial[i64(blockIdx.x) * size + e] = sum;
-}
-
-// Softmax of each row, in place; one block for each row.
-KERNEL softmax(int columns, float* x) {
-    x += i64(blockIdx.x) * columns;
-    float largest = -INFINITY;
-    for (int c = threadIdx.x; c < columns; c += blockDim.x) largest = fmaxf(largest, x[c]);
-    largest = block_max(largest);
-    float sum = 0.0f;
-    for (int c = threadIdx.x; c < columns; c += blockDim.x) {
-        x[c] = expf(x[c] - largest);
-        sum += x[c];
-    }
-    sum = block_sum(sum);
-    for (int c = threadIdx.x; c < columns; c += blockDim.x) x[c] = x[c] / sum;
-}
-
-// Softmax cross-entropy of each row of logits, in place: the loss, and where `weights` are given the logits' gradient.
-// The logit of `forbidden` is −∞.
-KERNEL cross_entropy(int columns, const u32* targets, u32 forbidden, const float* weights, float* logits,
-                     float* losses) {
-    float* row = logits + i64(blockIdx.x) * columns;
-    u32 target = targets[blockIdx.x];
-    float largest = -INFINITY;
-    for (int c = threadIdx.x; c < columns; c += blockDim.x)
-        if (u32(c) != forbidden) largest = fmaxf(largest, row[c]);
-    largest = block_max(largest);
-    float sum = 0.0f;
-    for (int c = threadIdx.x; c < columns; c += blockDim.x)
-        if (u32(c) != forbidden) sum += expf(row[c] - largest);
-    sum = block_sum(sum);
-    if (threadIdx.x == 0) losses[blockIdx.x] = target == forbidden ? INFINITY : largest + logf(sum) - row[target];
-    if (!weights) return;
-    float weight = weights[blockIdx.x];
-    // The target's logit was read above by one thread, and is overwritten below by another.
-    __syncthreads();
-    for (int c = threadIdx.x; c < columns; c += blockDim.x) {
-        float probability = u32(c) == forbidden ? 0.0f : expf(row[c] - largest) / sum;
-        bool hit = u32(c) == target && target != forbidden;
-        row[c] = weight * (probability - (hit ? 1.0f : 0.0f));
-    }
 }
 
 // `partial[b] = Σ x²` of a part of the elements, in f64.

@@ -90,14 +90,14 @@ struct Seen {
     u32 first, end;
 };
 
-DEVICE Seen look(int count, const u32* intervals, const u32* queries) {
+DEVICE Seen look(int count, const u32* intervals, const u32* asked) {
     SHARED u32 firsts[TILE_ROWS], ends[TILE_ROWS];
     Seen seen;
     int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     for (int i = 0; i < 2; i++) {
         seen.place[i] = i64(blockIdx.x) * TILE_ROWS + warp * 16 + lane / 4 + 8 * i;
         bool there = seen.place[i] < count;
-        seen.row[i] = !there ? 0 : queries ? queries[seen.place[i]] : seen.place[i];
+        seen.row[i] = !there ? 0 : asked ? asked[seen.place[i]] : seen.place[i];
         u32 first = 0xffffffffu, end = 0;
         for (int part = 0; part < 4; part++) seen.interval[i][part] = there ? intervals[seen.row[i] * 4 + part] : 0;
         for (int part = 0; part < 4; part += 2) {
@@ -136,26 +136,26 @@ DEVICE bool any_sees(const Seen& seen, u32 start) {
 
 template <int E>
 DEVICE void attend_tiles(int rows, int count, int heads, int key_value_heads, int size, float scale,
-                         const float* packed, const u32* intervals, const u32* queries, float* out,
-                         float* log_sum_exp) {
+                         const float* queries, int query_stride, const float* keys_values, int stride,
+                         const u32* intervals, const u32* asked, float* out, float* log_sum_exp) {
     DYNAMIC_SHARED(u16, shared);
     u16 *mine = shared, *keys = mine + TILE_ROWS * (E + PAD), *values = keys + TILE * (E + PAD);
     u16* turned = values + TILE * (E + PAD);
     int lane = threadIdx.x % WARP, head = blockIdx.y, group = head / (heads / key_value_heads);
-    i64 columns = i64(heads + 2 * key_value_heads) * size;
-    Seen seen = look(count, intervals, queries);
+    i64 columns = stride;
+    Seen seen = look(count, intervals, asked);
     for (int i = threadIdx.x; i < TILE_ROWS * E; i += blockDim.x) {
         i64 place = i64(blockIdx.x) * TILE_ROWS + i / E;
         int e = i % E;
         float value = 0.0f;
-        if (place < count && e < size) value = packed[(queries ? queries[place] : place) * columns + head * size + e];
+        if (place < count && e < size) value = queries[place * query_stride + head * size + e];
         mine[i / E * (E + PAD) + e] = to_bf16(value);
     }
     float best[2] = {-INFINITY, -INFINITY}, sum[2] = {0.0f, 0.0f}, kept[E / 8][4] = {};
     for (u32 start = seen.first; start < seen.end; start += TILE) {
         if (!any_sees(seen, start)) continue;
-        load_rows<E>(keys, TILE, packed + i64(heads + group) * size, columns, start, rows, size);
-        load_rows<E>(values, TILE, packed + i64(heads + key_value_heads + group) * size, columns, start, rows, size);
+        load_rows<E>(keys, TILE, keys_values + i64(group) * size, columns, start, rows, size);
+        load_rows<E>(values, TILE, keys_values + i64(key_value_heads + group) * size, columns, start, rows, size);
         __syncthreads();
         transpose<E>(turned, values);
         __syncthreads();
@@ -324,10 +324,10 @@ DEVICE void backward_key_tiles(int rows, int heads, int key_value_heads, int siz
 
 #define ATTENTION_KERNELS(E)                                                                                           \
     KERNEL attention_tiles_##E(int rows, int count, int heads, int key_value_heads, int size, float scale,             \
-                               const float* packed, const u32* intervals, const u32* queries, float* out,             \
-                               float* log_sum_exp) {                                                                   \
-        attend_tiles<E>(rows, count, heads, key_value_heads, size, scale, packed, intervals, queries, out,            \
-                        log_sum_exp);                                                                                  \
+                               const float* queries, int query_stride, const float* keys_values, int stride,           \
+                               const u32* intervals, const u32* asked, float* out, float* log_sum_exp) {               \
+        attend_tiles<E>(rows, count, heads, key_value_heads, size, scale, queries, query_stride, keys_values, stride,  \
+                        intervals, asked, out, log_sum_exp);                                                           \
     }                                                                                                                  \
     KERNEL attention_backward_queries_tiles_##E(                                                                       \
         int rows, int heads, int key_value_heads, int size, float scale, const float* packed, const u32* intervals,    \

@@ -1,41 +1,44 @@
 //! What every row sees, on the GPU.
 
-use super::{Cuda, Memory};
-use crate::Visibility;
-use std::sync::{Arc, PoisonError};
+use super::arguments::In;
+use super::{Cuda, GpuBuffer};
+use crate::{DeviceError, Visibility};
+use std::sync::OnceLock;
 
-/// Masks that are kept: a step uses one or two of them in every block of its network.
-const KEPT: usize = 4;
-
-/// A visibility and its arrays.
+/// A visibility on a GPU.
 #[derive(Debug)]
-pub(super) struct Mask {
+pub struct GpuVisibility {
     visibility: Visibility,
     /// Two half-open intervals for each row: `[T, 4]`.
-    pub(super) intervals: Memory,
-    /// For each row the half-open interval of rows within which all are that see it: `[T, 2]`.
-    pub(super) readers: Memory,
+    intervals: GpuBuffer,
+    /// See [`Cuda::readers`]; made for the first backward.
+    readers: OnceLock<GpuBuffer>,
+}
+
+impl GpuVisibility {
+    pub(super) fn new(device: &Cuda, visibility: &Visibility) -> Result<Self, DeviceError> {
+        let rows = (0..visibility.len()).map(|row| visibility.row(row));
+        let intervals: Vec<u32> = rows.flat_map(|[a, b]| [a.start, a.end, b.start, b.end]).collect();
+        let intervals = device.store(&intervals)?;
+        Ok(Self { visibility: visibility.clone(), intervals, readers: OnceLock::new() })
+    }
+
+    /// `T`.
+    pub(super) fn len(&self) -> usize {
+        self.visibility.len()
+    }
+
+    /// Two half-open intervals for each row: `[T, 4]`.
+    pub(super) fn intervals(&self) -> In<u32> {
+        self.intervals.input()
+    }
 }
 
 impl Cuda {
-    /// The arrays of a visibility, from the last time or new.
-    pub(super) fn mask(&self, visibility: &Visibility) -> Arc<Mask> {
-        let mut masks = self.kept.masks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mask) = masks.iter().find(|mask| mask.visibility == *visibility) {
-            return Arc::clone(mask);
-        }
-        let rows = (0..visibility.len()).map(|row| visibility.row(row));
-        let intervals: Vec<u32> = rows.flat_map(|[a, b]| [a.start, a.end, b.start, b.end]).collect();
-        let mask = Arc::new(Mask {
-            visibility: visibility.clone(),
-            intervals: self.indices(&intervals),
-            readers: self.indices(&readers(visibility)),
-        });
-        if masks.len() == KEPT {
-            masks.remove(0);
-        }
-        masks.push(Arc::clone(&mask));
-        mask
+    /// For each row the half-open interval of rows within which all are that see it: `[T, 2]`.
+    pub(super) fn readers(&self, visible: &GpuVisibility) -> In<u32> {
+        // Another thread may have been faster: both made the same.
+        visible.readers.get_or_init(|| self.must_store(&readers(&visible.visibility))).input()
     }
 }
 

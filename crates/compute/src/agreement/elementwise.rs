@@ -1,0 +1,107 @@
+//! Choosing rows, gates, activations and modulation.
+
+use super::*;
+use crate::{Columns, Modulation, ShiftScale, WriteRows};
+
+struct Gates {
+    width: usize,
+    gate_up: Vec<f64>,
+    gradient: Vec<f64>,
+}
+
+impl Operation for Gates {
+    fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
+        let (x, d) = (up(device, &self.gate_up), up(device, &self.gradient));
+        let zeros = |len| device.zeros(len).unwrap();
+        let (mut out, mut d_x) = (zeros(self.gradient.len()), zeros(self.gate_up.len()));
+        device.swiglu(self.width, &x, &mut out);
+        device.swiglu_backward(self.width, &x, &d, &mut d_x);
+        let (mut silu, mut d_silu, mut sum) =
+            (zeros(self.gradient.len()), zeros(self.gradient.len()), up(device, &self.gradient));
+        device.silu(&d, &mut silu);
+        device.silu_backward(&d, &d, &mut d_silu);
+        device.scale_add(0.5, &out, -2.0, &mut sum);
+        vec![out, d_x, silu, d_silu, sum]
+    }
+}
+
+struct Modulations {
+    columns: usize,
+    rows: usize,
+    x: Vec<f64>,
+    modulation: Vec<f64>,
+    gradient: Vec<f64>,
+}
+
+impl Operation for Modulations {
+    fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
+        let &Self { columns, rows, .. } = self;
+        let [x, modulation, d_out] = [&self.x, &self.modulation, &self.gradient].map(|values| up(device, values));
+        let (stride, groups) = (3 * columns, self.modulation.len() / (3 * columns));
+        let group_of_row: Vec<u32> = (0..rows).map(|row| (row * groups / rows) as u32).collect();
+        let groups = device.upload_indices(&group_of_row).unwrap();
+        let zeros = |len| device.zeros(len).unwrap();
+        let (mut out, mut d_x, mut d_gated) = (zeros(rows * columns), zeros(rows * columns), zeros(rows * columns));
+        let (mut d_modulation, mut residual) = (zeros(self.modulation.len()), zeros(rows * columns));
+        let operands = || Modulation { columns, groups: &groups, stride, x: &x, modulation: &modulation };
+        let (at, gate) = (ShiftScale { shift: 0, scale: columns }, 2 * columns);
+        device.modulate(operands(), at, &mut out);
+        device.modulate_backward(operands(), at, &d_out, &mut d_x, &mut d_modulation);
+        device.gated_add(operands(), gate, &mut residual);
+        device.gated_add_backward(operands(), gate, &d_out, &mut d_gated, &mut d_modulation);
+        vec![out, d_x, residual, d_gated, d_modulation]
+    }
+}
+
+/// Rows that are gathered and added back, and rows that differ, cut out of wider ones and written to places of which some
+/// are the same.
+struct Chosen {
+    columns: usize,
+    table: Vec<f64>,
+    ids: Vec<u32>,
+}
+
+impl Operation for Chosen {
+    fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
+        let (columns, count) = (self.columns, self.ids.len());
+        let (mut table, ids) = (up(device, &self.table), device.upload_indices(&self.ids).unwrap());
+        let (mut gathered, mut scattered) =
+            (device.zeros(count * columns).unwrap(), device.zeros(self.table.len()).unwrap());
+        device.gather(columns, &table, &ids, &mut gathered);
+        device.scatter_add(columns, &gathered, &ids, &mut scattered);
+        let wide: Vec<f64> = (0..count * (columns + 3)).map(|i| i as f64 + 0.5).collect();
+        let (wide, stride) = (up(device, &wide), columns + 3);
+        let rows = Columns { buffer: &wide, stride, first: 2 };
+        device.write_rows(WriteRows { columns, rows, ids: &ids }, &mut table);
+        vec![gathered, scattered, table]
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
+    fn swiglu_silu_and_sums(rows in 1..40_usize, width in 1..300_usize, seed: u64) {
+        let mut numbers = Numbers(seed);
+        let (gate_up, gradient) = (numbers.many(rows * 2 * width), numbers.many(rows * width));
+        agree(&Gates { width, gate_up, gradient }, Precision::F32, within(width, 4.0))?;
+    }
+
+    #[test]
+    fn modulation(rows in 1..60_usize, columns in 1..200_usize, groups in 1..4_usize, seed: u64) {
+        let mut numbers = Numbers(seed);
+        let (x, gradient) = (numbers.many(rows * columns), numbers.many(rows * columns));
+        let modulation = numbers.many(groups * 3 * columns);
+        let operation = Modulations { columns, rows, x, modulation, gradient };
+        agree(&operation, Precision::F32, within(rows, 4.0))?;
+    }
+
+    #[test]
+    fn gather_scatter_and_write(rows in 1..60_usize, columns in 1..200_usize, requested in 1..100_usize, seed: u64) {
+        let mut numbers = Numbers(seed);
+        let table = numbers.many(rows * columns);
+        let ids: Vec<u32> = (0..requested).map(|_| numbers.below(rows)).collect();
+        // A row that is asked for again and again adds up to `asked` times it.
+        agree(&Chosen { columns, table, ids }, Precision::F32, within(requested, 4.0 * requested as f64))?;
+    }
+}

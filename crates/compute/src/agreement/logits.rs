@@ -1,0 +1,117 @@
+//! Rows of logits: summaries, draws and whole rows. Logits are sums of small integers over eight, which every device makes
+//! exactly: draws can then be compared token by token, and equal logits are frequent.
+
+use super::*;
+use crate::{Evidence, LogitRows, LogitsSummary, RowDraw, Sampling, WeightFormat};
+use std::sync::OnceLock;
+
+struct Rows {
+    rows: usize,
+    outputs: usize,
+    hidden: Vec<f64>,
+    head: Vec<f64>,
+    points: Vec<f64>,
+    vectors: Vec<f64>,
+    forbidden: Option<u32>,
+    lists: [Vec<u32>; 2],
+    draws: Vec<(Option<(u32, f32)>, Sampling, f64)>,
+    best: usize,
+}
+
+/// Inputs of a row, and coordinates of a vector.
+const INPUTS: usize = 6;
+const SIZE: usize = 3;
+
+impl Rows {
+    fn random(rows: usize, outputs: usize, numbers: &mut Numbers) -> Self {
+        let mut small = |len: usize| (0..len).map(|_| f64::from(numbers.below(7)) - 3.0).collect::<Vec<f64>>();
+        let (mut hidden, head) = (small(rows * INPUTS), small(outputs * INPUTS));
+        let (mut points, vectors) = (small(rows * SIZE), small(outputs * SIZE));
+        points.iter_mut().for_each(|x| *x /= 8.0);
+        points[..SIZE].fill(0.0);
+        hidden.iter_mut().for_each(|x| *x /= 8.0);
+        if numbers.below(4) == 0 {
+            let place = numbers.below(hidden.len()) as usize;
+            hidden[place] = f64::NAN;
+        }
+        let lists = [0, 1].map(|_| (0..numbers.below(20)).map(|_| numbers.below(outputs + 2)).collect());
+        let draws = (0..rows).map(|_| {
+            let bonus = (numbers.below(3) == 0).then(|| (numbers.below(outputs), 1.25));
+            let sampling = Sampling {
+                repetition_penalty: [1.0, 1.5, 0.5][numbers.below(3) as usize],
+                temperature: [0.0, 0.7, 1.0, 2.0][numbers.below(4) as usize],
+                top_k: [None, Some(1), Some(5), Some(1000)][numbers.below(4) as usize],
+                top_p: [None, Some(0.3), Some(0.9), Some(1.0)][numbers.below(4) as usize],
+            };
+            (bonus, sampling, (f64::from(numbers.below(1 << 20)) + 0.5) / f64::from(1 << 20))
+        });
+        let draws = draws.collect();
+        let forbidden = (numbers.below(2) == 0).then(|| numbers.below(outputs));
+        let best = numbers.below(9) as usize;
+        Self { rows, outputs, hidden, head, points, vectors, forbidden, lists, draws, best }
+    }
+
+    fn draws(&self) -> Vec<RowDraw<'_>> {
+        let [forbidden, repeated] = &self.lists;
+        let draw = |(row, &(bonus, sampling, uniform)): (usize, &(Option<(u32, f32)>, Sampling, f64))| RowDraw {
+            bonus,
+            forbidden: if row % 2 == 0 { forbidden } else { &[] },
+            repeated,
+            sampling,
+            uniform,
+        };
+        self.draws.iter().enumerate().map(draw).collect()
+    }
+}
+
+/// A summary as numbers; −1 for nothing.
+fn numbers_of(summary: &LogitsSummary) -> [f64; 6] {
+    let place = |token: Option<usize>| token.map_or(-1.0, |token| token as f64);
+    let LogitsSummary { likeliest, highest, log_sum_exp, entropy, margin, broken } = *summary;
+    [place(likeliest), highest, log_sum_exp, entropy, margin, place(broken)]
+}
+
+impl Operation for Rows {
+    fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
+        let [hidden, head, points, vectors] =
+            [&self.hidden, &self.head, &self.points, &self.vectors].map(|values| up(device, values));
+        let head = device.prepare((self.outputs, INPUTS), &head, WeightFormat::F32).unwrap();
+        let logits = || LogitRows {
+            rows: self.rows,
+            hidden: &hidden,
+            head: &head,
+            forbidden: self.forbidden,
+            evidence: Some(Evidence { size: SIZE, points: &points, vectors: &vectors }),
+        };
+        let mut summaries = Vec::new();
+        for row in device.summarise_rows(logits(), self.best).unwrap() {
+            summaries.extend(numbers_of(&row.summary));
+            let pad = std::iter::repeat_n((u32::MAX, 0.0), self.best - row.best.len());
+            summaries.extend(row.best.into_iter().chain(pad).flat_map(|(token, p)| [f64::from(token), p]));
+        }
+        let mut drawn = Vec::new();
+        for row in device.draw_rows(logits(), &self.draws()).unwrap() {
+            drawn.extend(numbers_of(&row.summary));
+            let (token, probability) = row.token.map_or((-1.0, 0.0), |(token, p)| (f64::from(token), p));
+            drawn.extend([token, probability]);
+        }
+        let lines: Vec<_> = (0..self.rows).map(|_| OnceLock::new()).collect();
+        let read = |row: usize, line: &mut [f32]| lines[row].set(line.to_vec()).unwrap();
+        device.linear_rows(logits(), &read).unwrap();
+        let whole = lines.iter().flat_map(|line| line.get().unwrap());
+        // Not a number is told as one that no logit is.
+        let whole: Vec<f64> = whole.map(|&l| if l.is_nan() { 1e30 } else { f64::from(l) }).collect();
+        [summaries, drawn, whole].map(|values| up(device, &values)).into()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
+    fn summaries_and_draws(rows in 1..7_usize, outputs in 2..300_usize, seed: u64) {
+        let rows = Rows::random(rows, outputs, &mut Numbers(seed));
+        // Exponentials are f32, a few parts in a million off; tokens are whole numbers, and may not be off at all.
+        agree(&rows, Precision::F32, Limits { cpu: |_, _| 1e-4, gpu: Some(1e-4) })?;
+    }
+}

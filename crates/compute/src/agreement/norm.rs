@@ -1,0 +1,91 @@
+//! Norms and rotary positions.
+
+use super::*;
+use crate::{AttentionShape, HeadNormGradients, HeadNorms, RmsNorm, RmsNormBackward, Rope, RopeShape};
+
+struct Norms {
+    columns: usize,
+    x: Vec<f64>,
+    weight: Vec<f64>,
+    gradient: Vec<f64>,
+}
+
+impl Operation for Norms {
+    fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
+        let (columns, rows) = (self.columns, self.x.len() / self.columns);
+        let [x, weight, d_out] = [&self.x, &self.weight, &self.gradient].map(|values| up(device, values));
+        let zeros = |len| device.zeros(len).unwrap();
+        let (mut out, mut inverse_rms, mut bare) = (zeros(rows * columns), zeros(rows), zeros(rows * columns));
+        let forward = |weight| RmsNorm { columns, epsilon: 1e-2, x: &x, weight };
+        device.rms_norm(forward(None), &mut bare, &mut inverse_rms);
+        device.rms_norm(forward(Some(&weight)), &mut out, &mut inverse_rms);
+        let (mut d_x, mut d_weight) = (zeros(rows * columns), zeros(columns));
+        let backward = |weight, accumulate| RmsNormBackward {
+            columns,
+            x: &x,
+            weight,
+            inverse_rms: &inverse_rms,
+            d_out: &d_out,
+            accumulate,
+        };
+        device.rms_norm_backward(backward(Some(&weight), false), &mut d_x, Some(&mut d_weight));
+        device.rms_norm_backward(backward(None, true), &mut d_x, None);
+        vec![out, bare, inverse_rms, d_x, d_weight]
+    }
+}
+
+struct Rotations {
+    shape: RopeShape,
+    rows: usize,
+    packed: Vec<f64>,
+    gradient: Vec<f64>,
+    norms: [Vec<f64>; 2],
+}
+
+impl Operation for Rotations {
+    fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
+        let &Self { shape, rows, .. } = self;
+        let (packed, d_out) = (up(device, &self.packed), up(device, &self.gradient));
+        let [query, key] = self.norms.each_ref().map(|values| up(device, values));
+        let positions: Vec<u32> = (0..rows as u32).map(|row| (row * 7) % 300).collect();
+        let positions = device.upload_indices(&positions).unwrap();
+        let size = shape.attention.head_size;
+        let zeros = |len| device.zeros(len).unwrap();
+        let len = rows * shape.attention.packed_columns();
+        let (mut out, mut plain, mut d_packed, mut d_plain) = (zeros(len), zeros(len), zeros(len), zeros(len));
+        let (mut d_query, mut d_key) = (zeros(size), zeros(size));
+        let norms = Some(HeadNorms { query: &query, key: &key });
+        let operands = |norms| Rope { shape, positions: &positions, packed: &packed, norms };
+        device.rope(operands(norms), &mut out);
+        device.rope(operands(None), &mut plain);
+        let d_norms = Some(HeadNormGradients { query: &mut d_query, key: &mut d_key });
+        device.rope_backward(operands(norms), &d_out, &mut d_packed, d_norms);
+        device.rope_backward(operands(None), &d_out, &mut d_plain, None);
+        vec![out, plain, d_packed, d_plain, d_query, d_key]
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
+    fn rms_norm(rows in 1..70_usize, columns in 1..300_usize, seed: u64) {
+        let mut numbers = Numbers(seed);
+        let (x, gradient) = (numbers.many(rows * columns), numbers.many(rows * columns));
+        let operation = Norms { columns, x, weight: numbers.many(columns), gradient };
+        // The inverse RMS is at most 10 = 1/√1e-2, and its cube multiplies a gradient.
+        agree(&operation, Precision::F32, within(columns + rows, 200.0))?;
+    }
+
+    #[test]
+    fn rope(rows in 1..60_usize, half in 1..40_usize, groups in 1..3_usize, ratio in 1..3_usize, seed: u64) {
+        let mut numbers = Numbers(seed);
+        let attention = AttentionShape { heads: groups * ratio, key_value_heads: groups, head_size: 2 * half };
+        let shape = RopeShape { attention, theta: 1e4, epsilon: 1e-2 };
+        let len = rows * attention.packed_columns();
+        let (packed, gradient) = (numbers.many(len), numbers.many(len));
+        let norms = [numbers.many(2 * half), numbers.many(2 * half)];
+        let operation = Rotations { shape, rows, packed, gradient, norms };
+        agree(&operation, Precision::F32, within(rows * groups * ratio + 2 * half, 400.0))?;
+    }
+}

@@ -1,0 +1,120 @@
+//! Rows, gates, activations and modulation.
+
+use crate::cpu::fast::{f32s, f32s_mut};
+use crate::cpu::{Buffer, Cpu, scalar};
+use crate::{Columns, Element, Elementwise, Modulation, ShiftScale, WriteRows};
+
+/// The same with the groups as a slice.
+fn on_slices<'a, E: Element>(operands: Modulation<'a, Buffer<E>, Vec<u32>>) -> Modulation<'a, [E], [u32]> {
+    let Modulation { columns, groups, stride, x, modulation } = operands.map(Buffer::as_slice);
+    Modulation { columns, groups: groups.as_slice(), stride, x, modulation }
+}
+
+impl<E: Element> Elementwise for Cpu<E> {
+    fn gather(&self, columns: usize, table: &Buffer<E>, ids: &Vec<u32>, out: &mut Buffer<E>) {
+        let (table, out) = (table.as_slice(), out.as_mut_slice());
+        match &self.fast {
+            Some(fast) => fast.gather(columns, f32s(table), ids, f32s_mut(out)),
+            None => scalar::gather(columns, table, ids, out),
+        }
+    }
+    fn write_rows(&self, operands: WriteRows<'_, Buffer<E>, Vec<u32>>, table: &mut Buffer<E>) {
+        let WriteRows { columns, rows: Columns { buffer, stride, first }, ids } = operands;
+        let rows = Columns { buffer: buffer.as_slice(), stride, first };
+        // A copy is as fast as memory on any path.
+        scalar::write_rows(WriteRows { columns, rows, ids: ids.as_slice() }, table.as_mut_slice());
+    }
+    fn scatter_add(&self, columns: usize, d_out: &Buffer<E>, ids: &Vec<u32>, d_table: &mut Buffer<E>) {
+        let (d_out, d_table) = (d_out.as_slice(), d_table.as_mut_slice());
+        match &self.fast {
+            Some(fast) => fast.scatter_add(columns, f32s(d_out), ids, f32s_mut(d_table)),
+            None => scalar::scatter_add(columns, d_out, ids, d_table),
+        }
+    }
+
+    fn swiglu(&self, width: usize, gate_up: &Buffer<E>, out: &mut Buffer<E>) {
+        let (gate_up, out) = (gate_up.as_slice(), out.as_mut_slice());
+        match &self.fast {
+            Some(fast) => fast.swiglu(width, f32s(gate_up), f32s_mut(out)),
+            None => scalar::swiglu(width, gate_up, out),
+        }
+    }
+    fn swiglu_backward(&self, width: usize, gate_up: &Buffer<E>, d_out: &Buffer<E>, d_gate_up: &mut Buffer<E>) {
+        let (gate_up, d_out, d_gate_up) = (gate_up.as_slice(), d_out.as_slice(), d_gate_up.as_mut_slice());
+        match &self.fast {
+            Some(fast) => fast.swiglu_backward(width, f32s(gate_up), f32s(d_out), f32s_mut(d_gate_up)),
+            None => scalar::swiglu_backward(width, gate_up, d_out, d_gate_up),
+        }
+    }
+    fn silu(&self, x: &Buffer<E>, out: &mut Buffer<E>) {
+        let (x, out) = (x.as_slice(), out.as_mut_slice());
+        match &self.fast {
+            Some(fast) => fast.silu(f32s(x), f32s_mut(out)),
+            None => scalar::silu(x, out),
+        }
+    }
+    fn silu_backward(&self, x: &Buffer<E>, d_out: &Buffer<E>, d_x: &mut Buffer<E>) {
+        let (x, d_out, d_x) = (x.as_slice(), d_out.as_slice(), d_x.as_mut_slice());
+        match &self.fast {
+            Some(fast) => fast.silu_backward(f32s(x), f32s(d_out), f32s_mut(d_x)),
+            None => scalar::silu_backward(x, d_out, d_x),
+        }
+    }
+    fn modulate(&self, operands: Modulation<'_, Buffer<E>, Vec<u32>>, at: ShiftScale, out: &mut Buffer<E>) {
+        let (operands, out) = (on_slices(operands), out.as_mut_slice());
+        match &self.fast {
+            Some(fast) => fast.modulate(operands.map(f32s), at, f32s_mut(out)),
+            None => scalar::modulate(operands, at, out),
+        }
+    }
+    fn modulate_backward(
+        &self,
+        operands: Modulation<'_, Buffer<E>, Vec<u32>>,
+        at: ShiftScale,
+        d_out: &Buffer<E>,
+        d_x: &mut Buffer<E>,
+        d_modulation: &mut Buffer<E>,
+    ) {
+        let (operands, d_out) = (on_slices(operands), d_out.as_slice());
+        let (d_x, d_modulation) = (d_x.as_mut_slice(), d_modulation.as_mut_slice());
+        match &self.fast {
+            Some(fast) => {
+                let (d_x, d_modulation) = (f32s_mut(d_x), f32s_mut(d_modulation));
+                fast.modulate_backward(operands.map(f32s), at, f32s(d_out), d_x, d_modulation);
+            }
+            None => scalar::modulate_backward(operands, at, d_out, d_x, d_modulation),
+        }
+    }
+    fn gated_add(&self, operands: Modulation<'_, Buffer<E>, Vec<u32>>, gate: usize, residual: &mut Buffer<E>) {
+        let (operands, residual) = (on_slices(operands), residual.as_mut_slice());
+        match &self.fast {
+            Some(fast) => fast.gated_add(operands.map(f32s), gate, f32s_mut(residual)),
+            None => scalar::gated_add(operands, gate, residual),
+        }
+    }
+    fn gated_add_backward(
+        &self,
+        operands: Modulation<'_, Buffer<E>, Vec<u32>>,
+        gate: usize,
+        d_out: &Buffer<E>,
+        d_x: &mut Buffer<E>,
+        d_modulation: &mut Buffer<E>,
+    ) {
+        let (operands, d_out) = (on_slices(operands), d_out.as_slice());
+        let (d_x, d_modulation) = (d_x.as_mut_slice(), d_modulation.as_mut_slice());
+        match &self.fast {
+            Some(fast) => {
+                let (d_x, d_modulation) = (f32s_mut(d_x), f32s_mut(d_modulation));
+                fast.gated_add_backward(operands.map(f32s), gate, f32s(d_out), d_x, d_modulation);
+            }
+            None => scalar::gated_add_backward(operands, gate, d_out, d_x, d_modulation),
+        }
+    }
+    fn scale_add(&self, a: f64, x: &Buffer<E>, b: f64, y: &mut Buffer<E>) {
+        let (x, y) = (x.as_slice(), y.as_mut_slice());
+        match &self.fast {
+            Some(fast) => fast.scale_add(a, f32s(x), b, f32s_mut(y)),
+            None => scalar::scale_add(a, x, b, y),
+        }
+    }
+}

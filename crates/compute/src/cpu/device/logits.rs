@@ -1,0 +1,72 @@
+//! Rows of logits, each looked at while it is there.
+
+use crate::cpu::fast::f32s;
+use crate::cpu::prepared::PreparedKind;
+use crate::cpu::{Buffer, Cpu, Prepared, draw_row, evidence, summarise_row};
+use crate::{
+    DeviceError, DrawnRow, Element, Evidence, LogitRows, Logits, PreparedOperands, ReadRow, RowDraw, RowSummary,
+};
+use std::sync::OnceLock;
+
+impl<E: Element> Logits for Cpu<E> {
+    fn linear_rows(
+        &self,
+        logits: LogitRows<'_, Buffer<E>, Prepared<E>>,
+        read: &ReadRow<'_>,
+    ) -> Result<(), DeviceError> {
+        let LogitRows { rows, hidden, head, forbidden, evidence } = logits;
+        let (hidden, evidence) = (hidden.as_slice(), evidence.map(|evidence| evidence.map(Buffer::as_slice)));
+        if let (PreparedKind::Packed(head), Some(fast)) = (&head.0, &self.fast) {
+            let (hidden, evidence) = (f32s(hidden), evidence.map(|evidence| evidence.map(f32s)));
+            return fast.linear_rows(LogitRows { rows, hidden, head, forbidden, evidence }, read);
+        }
+        let narrow = |values: &[E]| values.iter().map(|value| value.to_f64() as f32).collect::<Vec<f32>>();
+        let narrowed = evidence.map(|Evidence { size, points, vectors }| (size, narrow(points), narrow(vectors)));
+        let evidence =
+            narrowed.as_ref().map(|(size, points, vectors)| Evidence { size: *size, points: &**points, vectors });
+        let (outputs, inputs) = head.shape();
+        let mut out = vec![E::default(); outputs];
+        for row in 0..rows {
+            let x = &hidden[row * inputs..][..inputs];
+            let operands = PreparedOperands { rows: 1, x, weight: head, bias: None, accumulate: false };
+            self.multiply_prepared(operands, &mut out);
+            let mut numbers = narrow(&out);
+            evidence::add(forbidden, evidence, row, &mut numbers);
+            read(row, &mut numbers);
+        }
+        Ok(())
+    }
+
+    fn summarise_rows(
+        &self,
+        logits: LogitRows<'_, Buffer<E>, Prepared<E>>,
+        count: usize,
+    ) -> Result<Vec<RowSummary>, DeviceError> {
+        self.collect(logits, |_, logits| summarise_row(logits, count))
+    }
+
+    fn draw_rows(
+        &self,
+        logits: LogitRows<'_, Buffer<E>, Prepared<E>>,
+        draws: &[RowDraw<'_>],
+    ) -> Result<Vec<DrawnRow>, DeviceError> {
+        assert_eq!(logits.rows, draws.len(), "as many draws as rows");
+        self.collect(logits, |row, logits| draw_row(logits, &draws[row]))
+    }
+}
+
+impl<E: Element> Cpu<E> {
+    /// What `look` says of each row.
+    fn collect<R: Send + Sync>(
+        &self,
+        logits: LogitRows<'_, Buffer<E>, Prepared<E>>,
+        process: impl Fn(usize, &mut [f32]) -> R + Sync,
+    ) -> Result<Vec<R>, DeviceError> {
+        let results: Vec<OnceLock<R>> = (0..logits.rows).map(|_| OnceLock::new()).collect();
+        self.linear_rows(logits, &|row, logits| {
+            // Each row comes once.
+            let _ = results[row].set(process(row, logits));
+        })?;
+        Ok(results.into_iter().filter_map(OnceLock::into_inner).collect())
+    }
+}

@@ -1,0 +1,80 @@
+//! Buffers, lists and visibilities in the memory of the host.
+
+use crate::cpu::{Buffer, Cpu};
+use crate::{DType, DeviceError, Element, Memory, Part, Visibility};
+use half::bf16;
+
+impl<E: Element> Memory for Cpu<E> {
+    type Element = E;
+    type Buffer = Buffer<E>;
+    type Indices = Vec<u32>;
+    type Visible = Visibility;
+
+    fn describe(&self) -> String {
+        let threads = match self.threads() {
+            1 => "1 thread".to_owned(),
+            threads => format!("{threads} threads"),
+        };
+        format!("cpu ({}, products in {}, {threads})", self.path, self.precision)
+    }
+
+    fn zeros(&self, len: usize) -> Result<Buffer<E>, DeviceError> {
+        let mut buffer = self.arena.take(len)?;
+        self.clear(&mut buffer);
+        Ok(buffer)
+    }
+    fn uninitialised(&self, len: usize) -> Result<Buffer<E>, DeviceError> {
+        self.arena.take(len)
+    }
+    fn uninitialised_as(&self, dtype: DType, len: usize) -> Result<Buffer<E>, DeviceError> {
+        assert!(dtype == E::DTYPE || dtype == DType::Bf16, "there are no buffers of {dtype:?} on this device");
+        self.arena.take_as(dtype, len)
+    }
+    fn upload(&self, values: &[E]) -> Result<Buffer<E>, DeviceError> {
+        let mut buffer = self.arena.take(values.len())?;
+        self.write(&mut buffer, values);
+        Ok(buffer)
+    }
+    fn write(&self, buffer: &mut Buffer<E>, values: &[E]) {
+        buffer.as_mut_slice().copy_from_slice(values);
+    }
+    fn download(&self, buffer: &Buffer<E>) -> Vec<E> {
+        buffer.to_elements().into_owned()
+    }
+    fn len(&self, buffer: &Buffer<E>) -> usize {
+        buffer.len()
+    }
+    fn dtype(&self, buffer: &Buffer<E>) -> DType {
+        buffer.dtype()
+    }
+    fn clear(&self, buffer: &mut Buffer<E>) {
+        buffer.as_mut_slice().fill(E::default());
+    }
+    fn convert(&self, from: &Buffer<E>, to: &mut Buffer<E>) {
+        let values = from.to_elements();
+        assert_eq!(values.len(), to.len(), "a buffer is overwritten by as many elements as it has");
+        match to.dtype() {
+            DType::Bf16 => {
+                for (to, from) in to.as_mut_bf16().iter_mut().zip(values.iter()) {
+                    // Through f32, as the f64 conversion of `half` looks at the upper 32 bits only.
+                    *to = bf16::from_f32(from.to_f64() as f32);
+                }
+            }
+            _ => to.as_mut_slice().copy_from_slice(&values),
+        }
+    }
+    fn copy(&self, from: Part<'_, Buffer<E>>, to: &mut Buffer<E>, first: usize) {
+        let values = &from.buffer.as_slice()[from.first..][..from.len];
+        to.as_mut_slice()[first..][..from.len].copy_from_slice(values);
+    }
+
+    fn upload_indices(&self, values: &[u32]) -> Result<Vec<u32>, DeviceError> {
+        Ok(values.to_vec())
+    }
+    fn count(&self, indices: &Vec<u32>) -> usize {
+        indices.len()
+    }
+    fn upload_visibility(&self, visibility: &Visibility) -> Result<Visibility, DeviceError> {
+        Ok(visibility.clone())
+    }
+}

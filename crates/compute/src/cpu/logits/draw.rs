@@ -1,0 +1,180 @@
+//! One token of a row: penalty, temperature, top-k (Fan et al., 1805.04833), top-p (Holtzman et al., 1904.09751), and the
+//! token at which the running sum passes a uniform share of the whole. All in f64: categorical draws in f32 lower the
+//! temperature silently (2409.02908).
+
+use crate::cpu::summarise;
+use crate::{DrawnRow, LogitsSummary, RowDraw, Sampling};
+
+/// Tokens that are less likely than this beside the likeliest change no sum in f64.
+const NEGLIGIBLE: f64 = -40.0;
+/// Candidates that are sorted at first for top-p.
+const SORTED_AT_FIRST: usize = 64;
+
+/// Draws one token from a row of logits, which it changes: forbidden tokens lose theirs.
+pub fn draw_row(logits: &mut [f32], row: &RowDraw<'_>) -> DrawnRow {
+    if let Some((token, bonus)) = row.bonus
+        && let Some(logit) = logits.get_mut(token as usize)
+    {
+        *logit += bonus;
+    }
+    for &token in row.forbidden {
+        let Some(logit) = logits.get_mut(token as usize) else { continue };
+        // What is forbidden may be anything that a sound network says.
+        if logit.is_nan() || *logit == f32::INFINITY {
+            let summary = LogitsSummary { broken: Some(token as usize), ..LogitsSummary::NOTHING };
+            return DrawnRow { summary, token: None };
+        }
+        *logit = f32::NEG_INFINITY;
+    }
+    let summary = summarise(logits);
+    let token = summary.likeliest.and_then(|likeliest| token(logits, likeliest, row));
+    let probability = |token: usize| (f64::from(logits[token]) - summary.log_sum_exp).exp();
+    DrawnRow { summary, token: token.map(|token| (token as u32, probability(token))) }
+}
+
+fn token(logits: &[f32], likeliest: usize, row: &RowDraw<'_>) -> Option<usize> {
+    let Sampling { repetition_penalty, temperature, .. } = row.sampling;
+    if temperature == 0.0 && repetition_penalty == 1.0 {
+        return Some(likeliest);
+    }
+    let mut shaped: Vec<f64> = logits.iter().map(|logit| f64::from(*logit)).collect();
+    if repetition_penalty != 1.0 {
+        let mut repeated = row.repeated.to_vec();
+        repeated.sort_unstable();
+        repeated.dedup();
+        for token in repeated {
+            if let Some(logit) = shaped.get_mut(token as usize) {
+                let penalised = *logit > 0.0;
+                *logit = if penalised { *logit / repetition_penalty } else { *logit * repetition_penalty };
+            }
+        }
+    }
+    let highest = argmax(&shaped)?;
+    if temperature == 0.0 {
+        return Some(highest);
+    }
+    let top = shaped[highest];
+    let least = top + NEGLIGIBLE * temperature;
+    let likely = shaped.iter().enumerate().filter(|(_, logit)| **logit >= least && logit.is_finite());
+    let mut retained: Vec<(usize, f64)> =
+        likely.map(|(index, logit)| (index, ((logit - top) / temperature).exp())).collect();
+    cut(&row.sampling, &mut retained);
+    categorical(&retained, row.uniform)
+}
+
+/// Index of the largest finite value, the first one of several.
+fn argmax(values: &[f64]) -> Option<usize> {
+    let mut best: Option<usize> = None;
+    for (index, value) in values.iter().enumerate() {
+        if value.is_finite() && best.is_none_or(|b| *value > values[b]) {
+            best = Some(index);
+        }
+    }
+    best
+}
+
+/// Leaves of the candidates, pairs of a token and its weight, those that top-k and top-p keep.
+fn cut(sampling: &Sampling, candidates: &mut Vec<(usize, f64)>) {
+    if let Some(k) = sampling.top_k.filter(|k| *k < candidates.len()) {
+        bring_forward(candidates, k.max(1));
+        candidates.truncate(k.max(1));
+    }
+    if let Some(share) = sampling.top_p.filter(|p| *p < 1.0) {
+        let wanted = share * candidates.iter().map(|c| c.1).sum::<f64>();
+        // Sorting a whole vocabulary for a handful of tokens would cost more than the rest of the step.
+        let mut sorted = SORTED_AT_FIRST.min(candidates.len());
+        loop {
+            bring_forward(candidates, sorted);
+            let mut held = 0.0;
+            let retained = candidates[..sorted].iter().position(|c| {
+                held += c.1;
+                held >= wanted
+            });
+            match retained {
+                Some(last) => break candidates.truncate(last + 1),
+                None if sorted == candidates.len() => break,
+                None => sorted = (sorted * 8).min(candidates.len()),
+            }
+        }
+    }
+}
+
+/// Sorts the `count` largest weights to the front; equal ones by index, so that nothing depends on the input's order.
+fn bring_forward(candidates: &mut [(usize, f64)], count: usize) {
+    let order = |a: &(usize, f64), b: &(usize, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    if count < candidates.len() {
+        candidates.select_nth_unstable_by(count, order);
+    }
+    candidates[..count].sort_unstable_by(order);
+}
+
+/// The candidate at which the running sum of weights passes a share of the whole.
+fn categorical(candidates: &[(usize, f64)], share: f64) -> Option<usize> {
+    let total: f64 = candidates.iter().map(|c| c.1).sum();
+    let mut left = share * total;
+    let mut last = None;
+    for (token, weight) in candidates.iter().filter(|c| c.1 > 0.0) {
+        last = Some(*token);
+        left -= weight;
+        if left < 0.0 {
+            break;
+        }
+    }
+    // Where rounding lets the walk run past the end, the last token that has any weight is meant.
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Sampling = Sampling { repetition_penalty: 1.0, temperature: 1.0, top_k: None, top_p: None };
+
+    fn drawn(logits: &[f32], sampling: Sampling, forbidden: &[u32], repeated: &[u32], uniform: f64) -> DrawnRow {
+        draw_row(&mut logits.to_vec(), &RowDraw { bonus: None, forbidden, repeated, sampling, uniform })
+    }
+
+    #[test]
+    fn each_token_has_its_share_of_the_uniform_numbers() {
+        let logits: Vec<f32> = [0.1_f32, 0.4, 0.2, 0.3].iter().map(|p| p.ln()).collect();
+        let counts = |sampling| {
+            let mut counts = [0; 4];
+            for i in 0..1000 {
+                let uniform = (f64::from(i) + 0.5) / 1000.0;
+                counts[drawn(&logits, sampling, &[], &[], uniform).token.unwrap().0 as usize] += 1;
+            }
+            counts
+        };
+        assert_eq!(counts(PLAIN), [100, 400, 200, 300]);
+        let near = |counts: [i32; 4], expected: [i32; 4]| counts.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 1);
+        assert!(near(counts(Sampling { top_k: Some(2), ..PLAIN }), [0, 571, 0, 429]));
+        assert!(near(counts(Sampling { top_p: Some(0.75), ..PLAIN }), [0, 444, 222, 333]));
+        assert!(near(counts(Sampling { temperature: 0.5, ..PLAIN }), [33, 533, 133, 300]));
+    }
+
+    #[test]
+    fn a_penalty_counts_once_and_forbidden_tokens_have_no_part() {
+        let greedy = Sampling { temperature: 0.0, repetition_penalty: 2.0, ..PLAIN };
+        assert_eq!(drawn(&[1.0, 3.0, 2.0], greedy, &[], &[1, 1, 1], 0.5).token.unwrap().0, 2);
+        assert_eq!(drawn(&[1.0, 3.0, 2.0], greedy, &[2], &[1, 1, 1], 0.5).token.unwrap().0, 1);
+        let row = drawn(&[1.0, 3.0, 2.0], PLAIN, &[1], &[], 0.5);
+        assert_eq!(row.summary.likeliest, Some(2));
+        let all = drawn(&[1.0, 3.0], PLAIN, &[0, 1, 7], &[], 0.5);
+        assert_eq!((all.token, all.summary.likeliest, all.summary.broken), (None, None, None));
+        let broken = drawn(&[1.0, f32::NAN, 2.0], PLAIN, &[2, 1], &[], 0.5);
+        assert_eq!((broken.token, broken.summary.broken), (None, Some(1)));
+    }
+
+    #[test]
+    fn a_bonus_comes_before_everything_else() {
+        let row = RowDraw {
+            bonus: Some((0, 5.0)),
+            forbidden: &[],
+            repeated: &[],
+            sampling: Sampling { temperature: 0.0, ..PLAIN },
+            uniform: 0.5,
+        };
+        assert_eq!(draw_row(&mut [1.0, 3.0], &row).token.unwrap().0, 0);
+        assert_eq!(draw_row(&mut [1.0, 3.0], &RowDraw { forbidden: &[0], ..row }).token.unwrap().0, 1);
+    }
+}

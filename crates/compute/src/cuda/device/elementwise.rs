@@ -1,0 +1,172 @@
+//! Rows, gates, activations and modulation.
+
+use crate::cuda::kernels::{
+    self, Gather, ModulateBackward, ModulationBackward, ScatterAdd, Silu, SiluBackward, Swiglu, SwigluBackward,
+    WriteRowsOf,
+};
+use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, int};
+use crate::{Elementwise, Modulation, ShiftScale, WriteRows};
+
+/// Blocks that give each element of a row a thread, for so many rows.
+fn across(rows: usize, columns: usize) -> (u32, u32) {
+    (rows as u32, columns.div_ceil(THREADS as usize) as u32)
+}
+
+impl Elementwise for Cuda {
+    fn gather(&self, columns: usize, table: &GpuBuffer, ids: &GpuIndices, out: &mut GpuBuffer) {
+        self.each(ids.len() * columns, |count| Gather {
+            count,
+            columns: int(columns),
+            table: table.input(),
+            ids: ids.input(),
+            out: out.output(),
+        });
+    }
+    fn write_rows(&self, operands: WriteRows<'_, GpuBuffer, GpuIndices>, table: &mut GpuBuffer) {
+        let WriteRows { columns, rows, ids } = operands;
+        let last = self.last(ids);
+        self.each(last.ids.len() * columns, |count| WriteRowsOf {
+            count,
+            columns: int(columns),
+            rows: rows.buffer.input().skip(rows.first),
+            stride: int(rows.stride),
+            sources: last.places.input(),
+            ids: last.ids.input(),
+            table: table.output(),
+        });
+    }
+    fn scatter_add(&self, columns: usize, d_out: &GpuBuffer, ids: &GpuIndices, d_table: &mut GpuBuffer) {
+        let groups = self.grouped(ids);
+        let kernel = ScatterAdd {
+            columns: int(columns),
+            rows: groups.rows.input(),
+            ends: groups.ends.input(),
+            ids: groups.ids.input(),
+            d_out: d_out.input(),
+            d_table: d_table.output(),
+        };
+        self.launch(0, kernel, across(groups.ids.len(), columns), THREADS, 0);
+    }
+
+    fn swiglu(&self, width: usize, gate_up: &GpuBuffer, out: &mut GpuBuffer) {
+        let (width, gate_up) = (int(width), gate_up.input());
+        self.each(out.len(), |count| Swiglu { count, width, gate_up, out: out.output() });
+    }
+    fn swiglu_backward(&self, width: usize, gate_up: &GpuBuffer, d_out: &GpuBuffer, d_gate_up: &mut GpuBuffer) {
+        self.each(d_out.len(), |count| SwigluBackward {
+            count,
+            width: int(width),
+            gate_up: gate_up.input(),
+            d_out: d_out.input(),
+            d_gate_up: d_gate_up.output(),
+        });
+    }
+    fn silu(&self, x: &GpuBuffer, out: &mut GpuBuffer) {
+        self.each(x.len(), |count| Silu { count, x: x.input(), out: out.output() });
+    }
+    fn silu_backward(&self, x: &GpuBuffer, d_out: &GpuBuffer, d_x: &mut GpuBuffer) {
+        self.each(x.len(), |count| SiluBackward { count, x: x.input(), d_out: d_out.input(), d_x: d_x.output() });
+    }
+    fn modulate(&self, operands: Modulation<'_, GpuBuffer, GpuIndices>, at: ShiftScale, out: &mut GpuBuffer) {
+        let Modulation { columns, groups, stride, x, modulation } = operands;
+        self.each(groups.len() * columns, |count| kernels::Modulate {
+            count,
+            columns: int(columns),
+            groups: groups.input(),
+            stride: int(stride),
+            shift: int(at.shift),
+            scale: int(at.scale),
+            x: x.input(),
+            modulation: modulation.input(),
+            out: out.output(),
+        });
+    }
+    fn modulate_backward(
+        &self,
+        operands: Modulation<'_, GpuBuffer, GpuIndices>,
+        at: ShiftScale,
+        d_out: &GpuBuffer,
+        d_x: &mut GpuBuffer,
+        d_modulation: &mut GpuBuffer,
+    ) {
+        let Modulation { columns, groups, stride, modulation, .. } = operands;
+        self.each(groups.len() * columns, |count| ModulateBackward {
+            count,
+            columns: int(columns),
+            groups: groups.input(),
+            stride: int(stride),
+            scale: int(at.scale),
+            modulation: modulation.input(),
+            d_out: d_out.input(),
+            d_x: d_x.output(),
+        });
+        self.add_to_modulation(operands, (int(at.shift), at.scale), d_out, d_modulation);
+    }
+    fn gated_add(&self, operands: Modulation<'_, GpuBuffer, GpuIndices>, gate: usize, residual: &mut GpuBuffer) {
+        let Modulation { columns, groups, stride, x, modulation } = operands;
+        self.each(groups.len() * columns, |count| kernels::GatedAdd {
+            count,
+            columns: int(columns),
+            groups: groups.input(),
+            stride: int(stride),
+            gate: int(gate),
+            x: x.input(),
+            modulation: modulation.input(),
+            residual: residual.output(),
+        });
+    }
+    fn gated_add_backward(
+        &self,
+        operands: Modulation<'_, GpuBuffer, GpuIndices>,
+        gate: usize,
+        d_out: &GpuBuffer,
+        d_x: &mut GpuBuffer,
+        d_modulation: &mut GpuBuffer,
+    ) {
+        let Modulation { columns, groups, stride, modulation, .. } = operands;
+        self.each(groups.len() * columns, |count| kernels::GatedAddBackward {
+            count,
+            columns: int(columns),
+            groups: groups.input(),
+            stride: int(stride),
+            gate: int(gate),
+            modulation: modulation.input(),
+            d_out: d_out.input(),
+            d_x: d_x.output(),
+        });
+        self.add_to_modulation(operands, (NO_SHIFT, gate), d_out, d_modulation);
+    }
+    fn scale_add(&self, a: f64, x: &GpuBuffer, b: f64, y: &mut GpuBuffer) {
+        self.scale_into(a, x.input(), b, y.output(), y.len());
+    }
+}
+
+/// Where the gradient of a gate has no shift beside it.
+const NO_SHIFT: i32 = -1;
+
+impl Cuda {
+    /// Adds the gradients of shift and scale, or of a gate.
+    fn add_to_modulation(
+        &self,
+        operands: Modulation<'_, GpuBuffer, GpuIndices>,
+        (shift, scale): (i32, usize),
+        d_out: &GpuBuffer,
+        d_modulation: &mut GpuBuffer,
+    ) {
+        let Modulation { columns, groups, stride, x, .. } = operands;
+        let groups = self.grouped(groups);
+        let kernel = ModulationBackward {
+            columns: int(columns),
+            rows: groups.rows.input(),
+            ends: groups.ends.input(),
+            groups: groups.ids.input(),
+            stride: int(stride),
+            shift,
+            scale: int(scale),
+            x: x.input(),
+            d_out: d_out.input(),
+            d_modulation: d_modulation.output(),
+        };
+        self.launch(0, kernel, across(groups.ids.len(), columns), THREADS, 0);
+    }
+}

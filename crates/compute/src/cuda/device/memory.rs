@@ -1,0 +1,92 @@
+//! Buffers, lists and visibilities on a GPU.
+
+use crate::cuda::kernels::{RoundToBf16, WidenBf16};
+use crate::cuda::{Cuda, GpuBuffer, GpuIndices, GpuVisibility};
+use crate::{DType, DeviceError, Memory, Part, Visibility};
+use half::bf16;
+
+impl Memory for Cuda {
+    type Element = f32;
+    type Buffer = GpuBuffer;
+    type Indices = GpuIndices;
+    type Visible = GpuVisibility;
+
+    fn describe(&self) -> String {
+        let (facts, name) = (self.facts(), self.name());
+        let (major, minor) = facts.capability;
+        format!("{name} ({}, sm_{major}{minor}, products in {})", facts.name, self.precision)
+    }
+
+    fn zeros(&self, len: usize) -> Result<GpuBuffer, DeviceError> {
+        let mut buffer = self.uninitialised(len)?;
+        self.clear(&mut buffer);
+        Ok(buffer)
+    }
+    fn uninitialised(&self, len: usize) -> Result<GpuBuffer, DeviceError> {
+        self.take::<f32>(len)
+    }
+    fn uninitialised_as(&self, dtype: DType, len: usize) -> Result<GpuBuffer, DeviceError> {
+        match dtype {
+            DType::F32 => self.take::<f32>(len),
+            DType::Bf16 => self.take::<bf16>(len),
+            DType::F64 | DType::U32 | DType::U8 => panic!("there are no buffers of {dtype:?} to compute on"),
+        }
+    }
+    fn upload(&self, values: &[f32]) -> Result<GpuBuffer, DeviceError> {
+        self.store(values)
+    }
+    fn write(&self, buffer: &mut GpuBuffer, values: &[f32]) {
+        assert_eq!(buffer.len(), values.len(), "a buffer is overwritten by as many values as it has");
+        self.copy_in(buffer.output::<f32>().0, values);
+    }
+    fn download(&self, buffer: &GpuBuffer) -> Vec<f32> {
+        match buffer.dtype() {
+            DType::Bf16 => self.fetch::<bf16>(buffer.at(), buffer.len()).into_iter().map(bf16::to_f32).collect(),
+            _ => self.fetch(buffer.input::<f32>().0, buffer.len()),
+        }
+    }
+    fn len(&self, buffer: &GpuBuffer) -> usize {
+        buffer.len()
+    }
+    fn dtype(&self, buffer: &GpuBuffer) -> DType {
+        buffer.dtype()
+    }
+    fn clear(&self, buffer: &mut GpuBuffer) {
+        // What a driver makes of no bytes is not written down.
+        if buffer.len() > 0 {
+            self.must(self.driver.clear(buffer.at(), buffer.len() * buffer.dtype().bytes()));
+        }
+    }
+    fn convert(&self, from: &GpuBuffer, to: &mut GpuBuffer) {
+        let count = from.len();
+        assert_eq!(count, to.len(), "a buffer is overwritten by as many elements as it has");
+        match (from.dtype(), to.dtype()) {
+            (DType::F32, DType::Bf16) => {
+                self.each(count, |count| RoundToBf16 { count, x: from.input(), out: to.output() });
+            }
+            (DType::Bf16, DType::F32) => {
+                self.each(count, |count| WidenBf16 { count, x: from.input(), out: to.output() });
+            }
+            (DType::Bf16, DType::Bf16) => {
+                let halves: Vec<bf16> = self.fetch(from.at(), count);
+                self.copy_in(to.at(), &halves);
+            }
+            _ => self.scale_into(1.0, from.input(), 0.0, to.output(), count),
+        }
+    }
+    fn copy(&self, from: Part<'_, GpuBuffer>, to: &mut GpuBuffer, first: usize) {
+        assert!(from.first + from.len <= from.buffer.len() && first + from.len <= to.len(), "a part of a buffer");
+        let x = from.buffer.input::<f32>().skip(from.first);
+        self.scale_into(1.0, x, 0.0, to.output::<f32>().skip(first), from.len);
+    }
+
+    fn upload_indices(&self, values: &[u32]) -> Result<GpuIndices, DeviceError> {
+        GpuIndices::new(self, values)
+    }
+    fn count(&self, indices: &GpuIndices) -> usize {
+        indices.len()
+    }
+    fn upload_visibility(&self, visibility: &Visibility) -> Result<GpuVisibility, DeviceError> {
+        GpuVisibility::new(self, visibility)
+    }
+}

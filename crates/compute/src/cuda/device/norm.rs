@@ -1,0 +1,137 @@
+//! Norms and positions.
+
+use crate::cuda::arguments::In;
+use crate::cuda::attention::check_head;
+use crate::cuda::kernels::{
+    RmsNormRows, RmsNormRowsBackward, RmsNormWeightBackward, RopeRows, RopeRowsBackward, RopeWeightBackward,
+};
+use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, int};
+use crate::{AttentionShape, HeadNormGradients, HeadNorms, Norm, RmsNorm, RmsNormBackward, Rope};
+
+/// A null pointer where there is none.
+fn maybe(buffer: Option<&GpuBuffer>) -> In<f32> {
+    buffer.map_or(In::none(), GpuBuffer::input)
+}
+
+fn both(norms: Option<HeadNorms<'_, GpuBuffer>>) -> (In<f32>, In<f32>) {
+    (maybe(norms.map(|norms| norms.query)), maybe(norms.map(|norms| norms.key)))
+}
+
+impl Norm for Cuda {
+    fn rms_norm(&self, operands: RmsNorm<'_, GpuBuffer>, out: &mut GpuBuffer, inverse_rms: &mut GpuBuffer) {
+        let RmsNorm { columns, epsilon, x, weight } = operands;
+        self.by_row(
+            inverse_rms.len(),
+            RmsNormRows {
+                columns: int(columns),
+                epsilon: epsilon as f32,
+                x: x.input(),
+                weight: maybe(weight),
+                out: out.output(),
+                inverse_rms: inverse_rms.output(),
+            },
+        );
+    }
+    fn rms_norm_backward(
+        &self,
+        operands: RmsNormBackward<'_, GpuBuffer>,
+        d_x: &mut GpuBuffer,
+        d_weight: Option<&mut GpuBuffer>,
+    ) {
+        let RmsNormBackward { columns, x, weight, inverse_rms, d_out, accumulate } = operands;
+        let rows = inverse_rms.len();
+        let (x, inverse_rms, d_out) = (x.input(), inverse_rms.input(), d_out.input());
+        self.by_row(
+            rows,
+            RmsNormRowsBackward {
+                columns: int(columns),
+                x,
+                weight: maybe(weight),
+                inverse_rms,
+                d_out,
+                accumulate: i32::from(accumulate),
+                d_x: d_x.output(),
+            },
+        );
+        if let Some(d_weight) = d_weight {
+            self.add_parts(rows, columns, d_weight.output(), |partial, blocks| {
+                let (rows, columns) = (int(rows), int(columns));
+                let kernel = RmsNormWeightBackward { rows, columns, x, inverse_rms, d_out, partial };
+                self.launch(0, kernel, blocks, THREADS, 0);
+            });
+        }
+    }
+    fn rope(&self, operands: Rope<'_, GpuBuffer, GpuIndices>, out: &mut GpuBuffer) {
+        let Rope { shape, positions, packed, norms } = operands;
+        let AttentionShape { heads, key_value_heads, head_size } = shape.attention;
+        let table = self.rope_table(shape.theta, head_size, positions.largest());
+        let (query_norm, key_norm) = both(norms);
+        self.by_row(
+            positions.len(),
+            RopeRows {
+                heads: int(heads),
+                key_value_heads: int(key_value_heads),
+                size: int(head_size),
+                epsilon: shape.epsilon as f32,
+                positions: positions.input(),
+                table: table.input(),
+                packed: packed.input(),
+                query_norm,
+                key_norm,
+                out: out.output(),
+            },
+        );
+    }
+    fn rope_backward(
+        &self,
+        operands: Rope<'_, GpuBuffer, GpuIndices>,
+        d_out: &GpuBuffer,
+        d_packed: &mut GpuBuffer,
+        d_norms: Option<HeadNormGradients<'_, GpuBuffer>>,
+    ) {
+        let Rope { shape, positions, packed, norms } = operands;
+        check_head(shape.attention);
+        let AttentionShape { heads, key_value_heads, head_size } = shape.attention;
+        let (table, rows) = (self.rope_table(shape.theta, head_size, positions.largest()), positions.len());
+        let inverses = self.scratch::<f32>(rows * (heads + key_value_heads));
+        let (query_norm, key_norm) = both(norms);
+        let (positions, table, packed, d_out) = (positions.input(), table.input(), packed.input(), d_out.input());
+        self.by_row(
+            rows,
+            RopeRowsBackward {
+                heads: int(heads),
+                key_value_heads: int(key_value_heads),
+                size: int(head_size),
+                epsilon: shape.epsilon as f32,
+                positions,
+                table,
+                packed,
+                query_norm,
+                key_norm,
+                d_out,
+                d_packed: d_packed.output(),
+                inverses: inverses.output(),
+            },
+        );
+        let (Some(_), Some(HeadNormGradients { query, key })) = (norms, d_norms) else { return };
+        for (d_weight, first, count) in [(query, 0, heads), (key, heads, key_value_heads)] {
+            self.add_parts(rows, head_size, d_weight.output(), |partial, (_, parts)| {
+                let kernel = RopeWeightBackward {
+                    rows: int(rows),
+                    heads: int(heads),
+                    key_value_heads: int(key_value_heads),
+                    size: int(head_size),
+                    first: int(first),
+                    count: int(count),
+                    positions,
+                    table,
+                    packed,
+                    inverses: inverses.input(),
+                    d_out,
+                    partial,
+                };
+                self.launch(0, kernel, (parts, 1), THREADS, 0);
+            });
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! Rows of logits, some at a time: made, reduced or paid for where they are, and handed to the host where it wants them.
+
+use super::arguments::In;
+use super::kernels::{
+    AdjustRows, CostRows, CrossEntropy, DistanceError, DrawRows, ForbidToken, Softmax, SummariseRows,
+};
+use super::memory::GpuBuffer;
+use super::prepared::GpuMatrix;
+use super::products::{Extent, Operand};
+use super::{Cuda, THREADS, int};
+use crate::{
+    CostKind, DType, DeviceError, DrawnRow, Evidence, Head, LinearShape, LogitRows, LogitsSummary, LossGradients,
+    LossRows, ReadRow, RowCost, RowDraw, RowSummary, Targets, TokenVectors,
+};
+use std::collections::HashMap;
+use std::num::NonZero;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+/// Bytes of logits that are there at one time.
+const LOGITS: usize = 256 << 20;
+/// Stands for no token.
+const NO_TOKEN: u32 = u32::MAX;
+
+/// Some rows of logits, where they lie.
+struct Part<'a> {
+    rows: Range<usize>,
+    logits: &'a GpuBuffer,
+}
+
+impl Part<'_> {
+    fn count(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+impl Cuda {
+    /// Rows of logits that are there at one time: a multiple of 64, so that each part begins at an aligned place.
+    fn rows_at_once(columns: usize) -> usize {
+        (LOGITS / (columns.max(1) * size_of::<f32>()) / 64).max(1) * 64
+    }
+
+    /// Adds what there is beside the head, and takes away what no row may be.
+    fn finish(
+        &self,
+        columns: usize,
+        part: &Part<'_>,
+        forbidden: Option<u32>,
+        evidence: Option<Evidence<'_, GpuBuffer>>,
+    ) {
+        let (rows, logits) = (part.count(), part.logits.output::<f32>());
+        if let Some(Evidence { size, points, vectors }) = evidence {
+            let points = Operand::plain(points.input::<f32>().skip(part.rows.start * size));
+            let extent = Extent { rows, columns, depth: size, bias: None, accumulate: true };
+            self.multiply(extent, DType::F32, points, Operand::of(vectors).transposed(), logits);
+        }
+        if let Some(token) = forbidden {
+            // After the evidence, which may be anything where the mask has a vector.
+            let blocks = (rows.div_ceil(THREADS as usize) as u32, 1);
+            self.launch(0, ForbidToken { rows: rows as i64, columns: int(columns), token, logits }, blocks, THREADS, 0);
+        }
+    }
+
+    /// Each part of the rows.
+    fn each_part(
+        &self,
+        rows: LogitRows<'_, GpuBuffer, GpuMatrix>,
+        mut process: impl FnMut(Part<'_>),
+    ) -> Result<(), DeviceError> {
+        let LogitRows { rows, hidden, head, forbidden, evidence } = rows;
+        let (outputs, inputs) = head.shape();
+        let most = Self::rows_at_once(outputs).min(rows);
+        let logits = self.take::<f32>(most * outputs)?;
+        for first in (0..rows).step_by(most.max(1)) {
+            let part = Part { rows: first..rows.min(first + most), logits: &logits };
+            let x = hidden.input::<f32>().skip(first * inputs);
+            self.multiply_prepared(part.count(), (x, head), (None, false), logits.output());
+            self.finish(outputs, &part, forbidden, evidence);
+            process(part);
+        }
+        Ok(())
+    }
+
+    /// See [`crate::Logits::linear_rows`].
+    pub(super) fn read_rows(
+        &self,
+        rows: LogitRows<'_, GpuBuffer, GpuMatrix>,
+        read: &ReadRow<'_>,
+    ) -> Result<(), DeviceError> {
+        let (outputs, _) = rows.head.shape();
+        self.each_part(rows, |part| {
+            let mut numbers: Vec<f32> = self.fetch(part.logits.at(), part.count() * outputs);
+            read_all(part.rows.start, outputs, &mut numbers, read);
+        })
+    }
+
+    /// See [`crate::Logits::summarise_rows`].
+    pub(super) fn summarise(
+        &self,
+        rows: LogitRows<'_, GpuBuffer, GpuMatrix>,
+        best: usize,
+    ) -> Result<Vec<RowSummary>, DeviceError> {
+        let (columns, _) = rows.head.shape();
+        let mut summaries = Vec::with_capacity(rows.rows);
+        self.each_part(rows, |part| {
+            let glance = self.glance(columns, &part, self.must_store(&vec![NO_TOKEN; 2 * part.count()]), best);
+            let (found, weighed) = (part.count() * best, part.count() * best);
+            let tokens: Vec<u32> = self.fetch(glance.best.at(), found);
+            let probabilities: Vec<f64> = self.fetch(glance.probabilities.at(), weighed);
+            for (row, summary) in self.summaries(&glance, part.count()).into_iter().enumerate() {
+                let of_row = row * best..(row + 1) * best;
+                let pairs = tokens[of_row.clone()].iter().copied().zip(probabilities[of_row].iter().copied());
+                let best = pairs.take_while(|(token, p)| *token != NO_TOKEN && *p > 0.0).collect();
+                summaries.push(RowSummary { summary, best });
+            }
+        })?;
+        Ok(summaries)
+    }
+
+    /// Reduces the rows of a part; the second of two `tokens` of a row is one that is known to be broken.
+    fn glance(&self, columns: usize, part: &Part<'_>, tokens: GpuBuffer, best: usize) -> Glance {
+        let rows = part.count();
+        let numbers = self.scratch::<f64>(4 * rows);
+        let (found, probabilities) = (self.scratch::<u32>(best * rows), self.scratch::<f64>(best * rows));
+        let kernel = SummariseRows {
+            columns: int(columns),
+            logits: part.logits.input(),
+            count: int(best),
+            numbers: numbers.output(),
+            tokens: tokens.output(),
+            best: found.output(),
+            probabilities: probabilities.output(),
+        };
+        self.by_row(rows, kernel);
+        Glance { numbers, tokens, best: found, probabilities }
+    }
+
+    /// What was seen, on the host.
+    fn summaries(&self, glance: &Glance, rows: usize) -> Vec<LogitsSummary> {
+        let numbers: Vec<f64> = self.fetch(glance.numbers.at(), 4 * rows);
+        let tokens: Vec<u32> = self.fetch(glance.tokens.at(), 2 * rows);
+        let token = |token: u32| (token != NO_TOKEN).then_some(token as usize);
+        let rows = numbers.chunks_exact(4).zip(tokens.chunks_exact(2));
+        rows.map(|(numbers, tokens)| LogitsSummary {
+            likeliest: token(tokens[0]),
+            highest: numbers[0],
+            log_sum_exp: numbers[1],
+            entropy: numbers[2],
+            margin: numbers[3],
+            broken: token(tokens[1]),
+        })
+        .collect()
+    }
+
+    /// See [`crate::Logits::draw_rows`].
+    pub(super) fn draw(
+        &self,
+        rows: LogitRows<'_, GpuBuffer, GpuMatrix>,
+        draws: &[RowDraw<'_>],
+    ) -> Result<Vec<DrawnRow>, DeviceError> {
+        assert_eq!(rows.rows, draws.len(), "as many draws as rows");
+        let (columns, _) = rows.head.shape();
+        let mut lists = TokenLists::default();
+        let forbidden: Vec<u32> = draws.iter().flat_map(|draw| lists.bounds(draw.forbidden, false)).collect();
+        let repeated: Vec<u32> = draws.iter().flat_map(|draw| lists.bounds(draw.repeated, true)).collect();
+        let bonus = draws.iter().map(|draw| draw.bonus.unwrap_or((NO_TOKEN, 0.0)));
+        let (bonus_tokens, bonuses): (Vec<u32>, Vec<f32>) = bonus.unzip();
+        let top_k = draws.iter().map(|draw| draw.sampling.top_k.map_or(0, |k| k.clamp(1, columns.max(1)) as u32));
+        let numbers = draws.iter().flat_map(|draw| {
+            let sampling = &draw.sampling;
+            [sampling.repetition_penalty, sampling.temperature, sampling.top_p.unwrap_or(1.0), draw.uniform]
+        });
+        let (top_k, numbers): (Vec<u32>, Vec<f64>) = (top_k.collect(), numbers.collect());
+        let (forbidden, repeated, lists) =
+            (self.store(&forbidden)?, self.store(&repeated)?, self.store(&lists.tokens)?);
+        let (bonus_tokens, bonuses) = (self.store(&bonus_tokens)?, self.store(&bonuses)?);
+        let (top_k, numbers) = (self.store(&top_k)?, self.store(&numbers)?);
+        let mut drawn = Vec::with_capacity(draws.len());
+        self.each_part(rows, |part| {
+            let (first, count) = (part.rows.start, part.count());
+            let tokens = self.scratch::<u32>(2 * count);
+            self.by_row(
+                count,
+                AdjustRows {
+                    columns: int(columns),
+                    bonus_tokens: bonus_tokens.input().skip(first),
+                    bonuses: bonuses.input().skip(first),
+                    forbidden: forbidden.input().skip(2 * first),
+                    lists: lists.input(),
+                    logits: part.logits.output(),
+                    tokens: tokens.output(),
+                },
+            );
+            let glance = self.glance(columns, &part, tokens, 0);
+            let summaries = self.summaries(&glance, count);
+            let probabilities = self.scratch::<f64>(count);
+            let kernel = DrawRows {
+                columns: int(columns),
+                logits: part.logits.input(),
+                repeated: repeated.input().skip(2 * first),
+                lists: lists.input(),
+                top_k: top_k.input().skip(first),
+                numbers: numbers.input().skip(4 * first),
+                summaries: glance.numbers.input(),
+                tokens: glance.tokens.output(),
+                probabilities: probabilities.output(),
+            };
+            let shared = columns.div_ceil(32) * size_of::<u32>();
+            self.launch(0, kernel, (count as u32, 1), THREADS, shared);
+            let tokens: Vec<u32> = self.fetch(glance.tokens.at(), 2 * count);
+            let probabilities: Vec<f64> = self.fetch(probabilities.at(), count);
+            let found = tokens.chunks_exact(2).zip(probabilities);
+            for (summary, (tokens, probability)) in summaries.into_iter().zip(found) {
+                let token = (tokens[0] != NO_TOKEN).then_some((tokens[0], probability));
+                drawn.push(DrawnRow { summary, token });
+            }
+        })?;
+        Ok(drawn)
+    }
+
+    /// The logits of some rows at a time, turned by `pay` into their gradient in place, which is then multiplied back.
+    fn pay_rows(
+        &self,
+        rows: LossRows<'_, GpuBuffer, GpuMatrix>,
+        gradients: Option<LossGradients<'_, GpuBuffer>>,
+        mut pay: impl FnMut(Part<'_>),
+    ) -> Result<(), DeviceError> {
+        let LossRows { shape: LinearShape { rows, inputs, outputs }, hidden, head, forbidden, evidence } = rows;
+        let most = Self::rows_at_once(outputs).min(rows);
+        let logits = self.take::<f32>(most * outputs)?;
+        let dtype = self.precision.dtype();
+        // The head is rounded once for all parts.
+        let rounded = match head {
+            Head::Values(head) => Some(self.factor(Operand::of(head), outputs * inputs, dtype)),
+            Head::Prepared(_) => None,
+        };
+        for first in (0..rows).step_by(most.max(1)) {
+            let part = Part { rows: first..rows.min(first + most), logits: &logits };
+            let shape = LinearShape { rows: part.count(), inputs, outputs };
+            let x = hidden.input::<f32>().skip(first * inputs);
+            match (&head, &rounded) {
+                (Head::Prepared(head), _) => {
+                    self.multiply_prepared(shape.rows, (x, head), (None, false), logits.output());
+                }
+                (Head::Values(_), Some((head, _))) => {
+                    self.forward(shape, dtype, (Operand::plain(x), *head), (None, false), logits.output());
+                }
+                (Head::Values(_), None) => unreachable!("a head of values is rounded above"),
+            }
+            self.finish(outputs, &part, forbidden, evidence);
+            pay(part);
+            let Some(LossGradients { hidden: d_hidden, head: d_head }) = &gradients else { continue };
+            let (d_logits, d_x) = (logits.input::<f32>(), d_hidden.output::<f32>().skip(first * inputs));
+            match (&head, &rounded) {
+                (Head::Prepared(head), _) => self.multiply_prepared_back(shape.rows, (d_logits, head), false, d_x),
+                (Head::Values(_), Some((head, _))) => {
+                    self.backward_input(shape, dtype, (Operand::plain(d_logits), *head), false, d_x);
+                }
+                (Head::Values(_), None) => unreachable!("as above"),
+            }
+            if let Some(d_head) = d_head {
+                self.backward_weight(shape, Operand::plain(d_logits), Operand::plain(x), d_head.output());
+            }
+        }
+        Ok(())
+    }
+
+    /// See [`crate::Loss::linear_cross_entropy`].
+    pub(super) fn cross_entropy(
+        &self,
+        rows: LossRows<'_, GpuBuffer, GpuMatrix>,
+        targets: Targets<'_>,
+        gradients: Option<LossGradients<'_, GpuBuffer>>,
+    ) -> Result<Vec<f64>, DeviceError> {
+        let LinearShape { rows: count, outputs, .. } = rows.shape;
+        let losses = self.take::<f32>(count)?;
+        let weights: Vec<f32> = targets.weights.iter().map(|&weight| weight as f32).collect();
+        let (ids, weights) = (self.store(targets.ids)?, self.store(&weights)?);
+        let (learns, forbidden) = (gradients.is_some(), rows.forbidden.unwrap_or(NO_TOKEN));
+        self.pay_rows(rows, gradients, |part| {
+            let first = part.rows.start;
+            self.by_row(
+                part.count(),
+                CrossEntropy {
+                    columns: int(outputs),
+                    targets: ids.input().skip(first),
+                    forbidden,
+                    weights: if learns { weights.input().skip(first) } else { In::none() },
+                    logits: part.logits.output(),
+                    losses: losses.output().skip(first),
+                },
+            );
+        })?;
+        Ok(self.fetch::<f32>(losses.at(), count).into_iter().map(f64::from).collect())
+    }
+
+    /// See [`crate::Loss::linear_cost_rows`].
+    pub(super) fn cost_rows(
+        &self,
+        rows: LossRows<'_, GpuBuffer, GpuMatrix>,
+        costs: &[RowCost],
+        vectors: Option<TokenVectors<'_, GpuBuffer>>,
+        gradients: Option<LossGradients<'_, GpuBuffer>>,
+    ) -> Result<Vec<f64>, DeviceError> {
+        let LinearShape { rows: count, outputs, .. } = rows.shape;
+        assert_eq!(count, costs.len(), "as many costs as rows");
+        let targets: Vec<u32> = costs.iter().map(|cost| cost.target).collect();
+        let (kinds, numbers): (Vec<_>, Vec<_>) = costs.iter().map(encoded).unzip();
+        let (kinds, numbers, targets) =
+            (self.store(&kinds.concat())?, self.store(&numbers.concat())?, self.store(&targets)?);
+        let paid = self.take::<f64>(count)?;
+        let distances = costs.iter().any(|cost| cost.kind == CostKind::Distance);
+        let vectors = vectors.filter(|_| distances);
+        assert!(vectors.is_some() || !distances, "a distance is measured between vectors");
+        let learns = gradients.is_some();
+        self.pay_rows(rows, gradients, |part| {
+            let (first, rows) = (part.rows.start, part.count());
+            let (p, costs) = (part.logits.output::<f32>(), paid.output::<f64>().skip(first));
+            self.by_row(rows, Softmax { columns: int(outputs), x: p });
+            let dots = vectors.as_ref().map(|TokenVectors { size, values }| {
+                let error = self.scratch::<f32>(rows * size);
+                let extent = Extent { rows, columns: *size, depth: outputs, bias: None, accumulate: false };
+                let mixture = Operand::plain(p.input());
+                self.multiply(extent, DType::F32, mixture, Operand::of(values), error.output());
+                self.by_row(
+                    rows,
+                    DistanceError {
+                        size: int(*size),
+                        targets: targets.input().skip(first),
+                        vectors: values.input(),
+                        expected: error.output(),
+                        costs,
+                    },
+                );
+                let dots = self.scratch::<f32>(if learns { rows * outputs } else { 0 });
+                if learns {
+                    let extent = Extent { rows, columns: outputs, depth: *size, bias: None, accumulate: false };
+                    let (error, vectors) = (Operand::of(&error), Operand::of(values).transposed());
+                    self.multiply(extent, DType::F32, error, vectors, dots.output());
+                }
+                dots
+            });
+            self.by_row(
+                rows,
+                CostRows {
+                    columns: int(outputs),
+                    kinds: kinds.input().skip(5 * first),
+                    numbers: numbers.input().skip(4 * first),
+                    dots: dots.as_ref().map_or(In::none(), GpuBuffer::input),
+                    learns: i32::from(learns),
+                    probabilities: p,
+                    costs,
+                },
+            );
+        })?;
+        Ok(self.fetch(paid.at(), count))
+    }
+
+    /// See [`crate::Loss::linear_learn_rows`].
+    pub(super) fn learn_rows(
+        &self,
+        rows: LossRows<'_, GpuBuffer, GpuMatrix>,
+        read: &ReadRow<'_>,
+        gradients: LossGradients<'_, GpuBuffer>,
+    ) -> Result<(), DeviceError> {
+        let columns = rows.shape.outputs;
+        self.pay_rows(rows, Some(gradients), |part| {
+            let mut numbers: Vec<f32> = self.fetch(part.logits.at(), part.count() * columns);
+            read_all(part.rows.start, columns, &mut numbers, read);
+            self.copy_in(part.logits.at(), &numbers);
+        })
+    }
+}
+
+/// What was seen of some rows: see [`SummariseRows`].
+struct Glance {
+    numbers: GpuBuffer,
+    tokens: GpuBuffer,
+    best: GpuBuffer,
+    probabilities: GpuBuffer,
+}
+
+/// A cost as [`CostRows`] reads it: kind, target, shown token, mask, whether it was looked at; weight, α, text, masked.
+fn encoded(cost: &RowCost) -> ([u32; 5], [f64; 4]) {
+    match cost.kind {
+        CostKind::CrossEntropy => ([0, cost.target, NO_TOKEN, NO_TOKEN, 0], [cost.weight, 0.0, 0.0, 0.0]),
+        CostKind::Ratio(ratio) => (
+            [1, cost.target, ratio.shown, ratio.mask.unwrap_or(NO_TOKEN), u32::from(ratio.posterior)],
+            [cost.weight, ratio.alpha, ratio.text, ratio.masked],
+        ),
+        CostKind::Distance => ([2, cost.target, NO_TOKEN, NO_TOKEN, 0], [cost.weight, 0.0, 0.0, 0.0]),
+    }
+}
+
+/// Lists of tokens one behind the other; one that several rows share is there once.
+#[derive(Debug, Default)]
+struct TokenLists {
+    tokens: Vec<u32>,
+    known: HashMap<(*const u32, usize, bool), [u32; 2]>,
+}
+
+impl TokenLists {
+    /// Where a list begins and ends; sorted where asked.
+    fn bounds(&mut self, list: &[u32], sorted: bool) -> [u32; 2] {
+        let Self { tokens, known } = self;
+        *known.entry((list.as_ptr(), list.len(), sorted)).or_insert_with(|| {
+            let first = tokens.len();
+            tokens.extend(list);
+            if sorted {
+                tokens[first..].sort_unstable();
+            }
+            [first as u32, tokens.len() as u32]
+        })
+    }
+}
+
+/// Hands out rows to as many threads as there are processors.
+fn read_all(first: usize, columns: usize, numbers: &mut [f32], read: &ReadRow<'_>) {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let lines = Mutex::new(numbers.chunks_mut(columns.max(1)).enumerate());
+    let next = || lines.lock().unwrap_or_else(PoisonError::into_inner).next();
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((index, line)) = next() {
+                    read(first + index, line);
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,104 @@
+//! Matrices that a GPU multiplies by again and again.
+
+use super::Cuda;
+use super::arguments::{In, Out};
+use super::integers::Integers;
+use super::memory::GpuBuffer;
+use super::products::Operand;
+use crate::{DType, DeviceError, LinearShape, Memory, Quantised, WeightFormat};
+
+/// A matrix `[N, K]` on a GPU, in the numbers in which it multiplies.
+#[derive(Debug)]
+pub struct GpuMatrix(MatrixKind);
+
+#[derive(Debug)]
+enum MatrixKind {
+    /// f32 or bf16.
+    Real {
+        values: GpuBuffer,
+        shape: (usize, usize),
+    },
+    Integers(Integers),
+}
+
+impl GpuMatrix {
+    /// Rows and columns: `(N, K)`.
+    pub(super) fn shape(&self) -> (usize, usize) {
+        match &self.0 {
+            MatrixKind::Real { shape, .. } => *shape,
+            MatrixKind::Integers(matrix) => matrix.shape(),
+        }
+    }
+
+    fn product(&self, rows: usize) -> LinearShape {
+        let (outputs, inputs) = self.shape();
+        LinearShape { rows, inputs, outputs }
+    }
+}
+
+impl Cuda {
+    /// See [`crate::Linear::prepare`].
+    pub(super) fn prepare_matrix(
+        &self,
+        shape: (usize, usize),
+        weight: &GpuBuffer,
+        format: WeightFormat,
+    ) -> Result<GpuMatrix, DeviceError> {
+        let quantise = |bits, group| -> Result<GpuMatrix, DeviceError> {
+            self.prepare_integers(&Quantised::of(&self.download(weight), shape, bits, group)?)
+        };
+        let dtype = match format {
+            WeightFormat::Int8 => return quantise(crate::Bits::Eight, None),
+            WeightFormat::Int4 { group } => return quantise(crate::Bits::Four, Some(group)),
+            WeightFormat::F32 => DType::F32,
+            WeightFormat::Bf16 => DType::Bf16,
+        };
+        let mut values = self.uninitialised_as(dtype, weight.len())?;
+        self.convert(weight, &mut values);
+        Ok(GpuMatrix(MatrixKind::Real { values, shape }))
+    }
+
+    /// See [`crate::Linear::prepare_quantised`].
+    pub(super) fn prepare_integers(&self, matrix: &Quantised) -> Result<GpuMatrix, DeviceError> {
+        Ok(GpuMatrix(MatrixKind::Integers(Integers::new(self, matrix)?)))
+    }
+
+    /// `out = x wᵀ (+ bias) (+ out)`.
+    pub(super) fn multiply_prepared(
+        &self,
+        rows: usize,
+        (x, weight): (In<f32>, &GpuMatrix),
+        (bias, accumulate): (Option<In<f32>>, bool),
+        out: Out<f32>,
+    ) {
+        match &weight.0 {
+            MatrixKind::Real { values, .. } => {
+                let factors = (Operand::plain(x), Operand::of(values));
+                self.forward(weight.product(rows), values.dtype(), factors, (bias, accumulate), out);
+            }
+            MatrixKind::Integers(matrix) => self.multiply_integers(rows, (x, matrix), (bias, accumulate), out),
+        }
+    }
+
+    /// `d_x = d_out w (+ d_x)`.
+    pub(super) fn multiply_prepared_back(
+        &self,
+        rows: usize,
+        (d_out, weight): (In<f32>, &GpuMatrix),
+        accumulate: bool,
+        d_x: Out<f32>,
+    ) {
+        let shape = weight.product(rows);
+        match &weight.0 {
+            MatrixKind::Real { values, .. } => {
+                let factors = (Operand::plain(d_out), Operand::of(values));
+                self.backward_input(shape, values.dtype(), factors, accumulate, d_x);
+            }
+            MatrixKind::Integers(matrix) => {
+                let values = self.dequantise(matrix);
+                let factors = (Operand::plain(d_out), Operand::of(&values));
+                self.backward_input(shape, self.precision.dtype(), factors, accumulate, d_x);
+            }
+        }
+    }
+}

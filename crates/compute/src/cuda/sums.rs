@@ -1,0 +1,28 @@
+//! Sums over rows: parts of the rows first, then the parts, in an order that never changes.
+
+use super::arguments::{In, Out};
+use super::kernels::{AddPartial, SumRows};
+use super::{Cuda, THREADS, int};
+
+/// Parts into which a sum over rows is cut: enough for every multiprocessor to have some.
+const PARTS: usize = 512;
+
+impl Cuda {
+    /// `out[c] += Σ_rows x[r, c]`.
+    pub(super) fn add_rows(&self, rows: usize, columns: usize, x: In<f32>, out: Out<f32>) {
+        self.add_parts(rows, columns, out, |partial, blocks| {
+            let kernel = SumRows { rows: int(rows), columns: int(columns), x, partial };
+            self.launch(0, kernel, blocks, THREADS, 0);
+        });
+    }
+
+    /// Sums of parts of the rows by `sum`, which is told where to put them and its blocks, added to `out`.
+    pub(super) fn add_parts(&self, rows: usize, columns: usize, out: Out<f32>, sum: impl Fn(Out<f32>, (u32, u32))) {
+        let parts = rows.min(PARTS);
+        let partial = self.scratch::<f32>(parts * columns);
+        let across = columns.div_ceil(THREADS as usize) as u32;
+        sum(partial.output(), (across, parts as u32));
+        let kernel = AddPartial { parts: int(parts), columns: int(columns), partial: partial.input(), out };
+        self.launch(0, kernel, (across, 1), THREADS, 0);
+    }
+}

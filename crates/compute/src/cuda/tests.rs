@@ -1,0 +1,210 @@
+//! What is asked of the driver: memory, launches and products, and what is refused.
+
+use super::arguments::{Argument, Typed};
+use super::driver::Launch;
+use super::emulator::{Call, Emulator};
+use super::*;
+use crate::{
+    Attention, AttentionBackward, AttentionOperands, AttentionShape, Bits, Linear, LinearOperands, LinearShape, Memory,
+    Optimiser, PreparedOperands, Quantised, Visibility, WeightFormat,
+};
+
+/// Memory of the emulated GPU.
+const MEMORY: usize = 1 << 30;
+
+fn emulated(memory: usize) -> Option<(Arc<Emulator>, Cuda)> {
+    let driver = Emulator::new(memory)?;
+    Some((Arc::clone(&driver), Cuda::on(driver)))
+}
+
+#[test]
+fn a_step_again_asks_for_no_more_memory() {
+    let Some((driver, device)) = emulated(MEMORY) else { return };
+    let visibility = Visibility::full(&[9, 5]);
+    let shape = AttentionShape { heads: 2, key_value_heads: 1, head_size: 4 };
+    let step = || {
+        let packed = device.upload(&vec![0.5; 14 * 16]).unwrap();
+        let visible = device.upload_visibility(&visibility).unwrap();
+        let (mut out, mut sums) = (device.zeros(14 * 8).unwrap(), device.zeros(28).unwrap());
+        let mut gradient = device.uninitialised(14 * 16).unwrap();
+        let forward = || AttentionOperands { shape, visible: &visible, packed: &packed };
+        device.attention(forward(), &mut out, &mut sums);
+        let operands = AttentionBackward { forward: forward(), out: &out, log_sum_exp: &sums, d_out: &out };
+        device.attention_backward(operands, &mut gradient);
+        device.sum_of_squares(&gradient)
+    };
+    let first = step();
+    // A buffer that served something smaller is missed once.
+    (0..4).for_each(|_| assert_eq!(step(), first));
+    let held = driver.held();
+    for _ in 0..100 {
+        assert_eq!(step(), first);
+    }
+    assert_eq!(driver.held(), held);
+    assert!(device.peak_bytes() >= held);
+    drop(device);
+    assert_eq!(driver.held(), 0);
+}
+
+#[test]
+fn unused_memory_is_given_back_before_any_is_missing() {
+    let Some((_, device)) = emulated(1 << 20) else { return };
+    drop(device.zeros(200_000).unwrap());
+    // Another size, for which there is room only without the first.
+    drop(device.zeros(250_000).unwrap());
+    let error = device.zeros(1 << 20).unwrap_err().to_string();
+    let expected = "cuda:0 has no room for 4.0 MiB more: 1.0 MiB of its 1.0 MiB are free; `--set run.activation_memory";
+    assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
+fn attention_runs_a_row_and_head_in_each_warp_and_nothing_of_all_pairs() {
+    let Some((driver, device)) = emulated(MEMORY) else { return };
+    let shape = AttentionShape { heads: 6, key_value_heads: 2, head_size: 8 };
+    let visibility = Visibility::full(&[30]);
+    let packed = device.zeros(30 * shape.packed_columns()).unwrap();
+    let (mut out, mut sums) = (device.zeros(30 * 48).unwrap(), device.zeros(180).unwrap());
+    let visible = device.upload_visibility(&visibility).unwrap();
+    driver.calls();
+    device.attention(AttentionOperands { shape, visible: &visible, packed: &packed }, &mut out, &mut sums);
+    let launch = Launch { blocks: (8, 6), threads: 128, shared: 4 * 8 * 4 };
+    assert_eq!(driver.calls(), [Call::Launch("attention", launch)]);
+}
+
+#[test]
+fn bf16_rounds_both_factors_and_multiplies_once() {
+    let Some((driver, device)) = emulated(MEMORY) else { return };
+    let device = device.with_precision(Precision::Bf16);
+    let (x, w) = (device.upload(&[1.0; 6]).unwrap(), device.upload(&[1.0; 15]).unwrap());
+    let mut out = device.zeros(10).unwrap();
+    driver.calls();
+    let shape = LinearShape { rows: 2, inputs: 3, outputs: 5 };
+    device.linear(LinearOperands { shape, x: &x, weight: &w, bias: None, accumulate: false }, &mut out);
+    let names: Vec<String> = driver
+        .calls()
+        .iter()
+        .map(|call| match call {
+            Call::Launch(name, _) => (*name).to_owned(),
+            Call::Multiply(blas) => format!("{:?} {}×{}×{}", blas.dtype, blas.m, blas.n, blas.k),
+            Call::Read(_) => "read".to_owned(),
+        })
+        .collect();
+    assert_eq!(names, ["round_to_bf16", "round_to_bf16", "Bf16 5×2×3"]);
+    assert_eq!(device.download(&out), [3.0; 10]);
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    if std::env::var_os("AQUATINT_GPU").is_none() {
+        // A machine may have a GPU without being asked to test it; each refusal names what is missing.
+        let named = match Cuda::new(usize::MAX, None) {
+            Err(GpuError::NoDriver) => "no NVIDIA driver was found (libcuda)".to_owned(),
+            Err(GpuError::NoSuchGpu { requested, count }) => {
+                format!("there is no GPU {requested}; there are {count}, counted from 0")
+            }
+            // A driver that is there and fails says why in its own words.
+            Err(GpuError::Failed { call, reason }) => format!("{call} failed: {reason}"),
+            other => panic!("a GPU of that number was opened, or refused for another reason: {other:?}"),
+        };
+        assert_eq!(Cuda::new(usize::MAX, None).unwrap_err().to_string(), named);
+    }
+    assert_eq!(
+        GpuError::OldDriver { found: 11080 }.to_string(),
+        "the NVIDIA driver is too old: it serves CUDA 11.8; needed: 12.0 or newer"
+    );
+}
+
+#[test]
+fn a_gpu_without_bf16_is_refused() {
+    let of = |capability| GpuFacts { ordinal: 0, name: "Old GPU".to_owned(), capability, memory: 1, driver: 13000 };
+    let refusal = nvidia::new_enough(of((7, 5))).unwrap_err().to_string();
+    assert_eq!(refusal, "Old GPU is too old: its compute capability is 7.5; needed: 8.0 (Ampere) or newer");
+    assert!([(8, 0), (8, 9), (10, 0)].map(of).into_iter().all(|facts| nvidia::new_enough(facts).is_ok()));
+}
+
+#[test]
+fn a_matrix_of_quantised_parts_is_the_same_as_one_quantised_here() {
+    let Some((_, device)) = emulated(MEMORY) else { return };
+    let values: Vec<f32> = (0..64).map(|i| (i as f32 - 20.0) / 7.0).collect();
+    let matrix = Quantised::of(&values, (4, 16), Bits::Four, Some(8)).unwrap();
+    let (x, w) = (device.upload(&values[..32]).unwrap(), device.upload(&values).unwrap());
+    let both = [
+        device.prepare_quantised(matrix).unwrap(),
+        device.prepare((4, 16), &w, WeightFormat::Int4 { group: 8 }).unwrap(),
+    ];
+    let outs = both.map(|matrix| {
+        let mut out = device.zeros(8).unwrap();
+        let operands = PreparedOperands { rows: 2, x: &x, weight: &matrix, bias: None, accumulate: false };
+        device.linear_prepared(operands, &mut out);
+        device.download(&out)
+    });
+    assert_eq!(outs[0], outs[1]);
+    assert!(outs[0].iter().any(|&value| value != 0.0));
+}
+
+#[test]
+fn a_head_that_no_kernel_takes_is_refused() {
+    let Some((_, device)) = emulated(MEMORY) else { return };
+    let shape = AttentionShape { heads: 1, key_value_heads: 1, head_size: 258 };
+    let packed = device.zeros(3 * 258).unwrap();
+    let visible = device.upload_visibility(&Visibility::full(&[1])).unwrap();
+    let (mut out, mut sums) = (device.zeros(258).unwrap(), device.zeros(1).unwrap());
+    let attend = std::panic::AssertUnwindSafe(|| {
+        device.attention(AttentionOperands { shape, visible: &visible, packed: &packed }, &mut out, &mut sums);
+    });
+    let refusal = std::panic::catch_unwind(attend).unwrap_err();
+    let refusal = refusal.downcast_ref::<String>().unwrap();
+    assert_eq!(refusal, "`head_size` is 258; allowed on a GPU: up to 256");
+}
+
+#[test]
+fn every_kernel_takes_what_is_declared() {
+    if Emulator::new(MEMORY).is_none() {
+        return;
+    }
+    for (names, types) in kernels::ALL {
+        for name in *names {
+            assert_eq!(emulator::signature(name).as_deref(), Some(types.join(", ").as_str()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn arguments_of_another_number_or_type_are_refused() {
+    let Some(driver) = Emulator::new(MEMORY) else { return };
+    let launch = Launch { blocks: (1, 1), threads: 32, shared: 0 };
+    let (x, out) = (arguments::In::<f32>::none().argument(), arguments::Out::<f32>::none().argument());
+    let refusal = |kernel, list: &[Argument]| driver.launch(kernel, launch, list).unwrap_err().to_string();
+    assert_eq!(
+        refusal("silu", &[0_i32.argument(), x, out]),
+        "launch failed: `silu` takes (i64, const float*, float*); given: (int, const float*, float*)"
+    );
+    assert!(refusal("silu", &[0_i64.argument(), x]).ends_with("given: (i64, const float*)"));
+    assert!(refusal("silu", &[0_i64.argument(), out, out]).ends_with("given: (i64, float*, float*)"));
+    assert_eq!(refusal("silly", &[]), "launch failed: `silly` is no kernel; given: ()");
+    // No bytes are touched, as there are no elements.
+    driver.launch("silu", launch, &[0_i64.argument(), x, out]).unwrap();
+}
+
+#[test]
+fn only_results_cross_the_bus() {
+    use crate::{LogitRows, Logits, RowDraw, Sampling};
+    let Some((driver, device)) = emulated(MEMORY) else { return };
+    let (rows, outputs) = (3, 500);
+    let hidden = device.upload(&[0.5; 3 * 4]).unwrap();
+    let head =
+        device.prepare((outputs, 4), &device.upload(&vec![0.25; outputs * 4]).unwrap(), WeightFormat::F32).unwrap();
+    let logits = || LogitRows { rows, hidden: &hidden, head: &head, forbidden: None, evidence: None };
+    let read = || -> usize {
+        let bytes = |call: Call| if let Call::Read(bytes) = call { bytes } else { 0 };
+        driver.calls().into_iter().map(bytes).sum()
+    };
+    read();
+    let sampling = Sampling { repetition_penalty: 1.0, temperature: 1.0, top_k: None, top_p: None };
+    let draw = RowDraw { bonus: None, forbidden: &[], repeated: &[], sampling, uniform: 0.5 };
+    device.draw_rows(logits(), &vec![draw; rows]).unwrap();
+    // Four numbers of a summary and a probability, and twice two tokens.
+    assert_eq!(read(), rows * (5 * 8 + 4 * 4));
+    device.summarise_rows(logits(), 2).unwrap();
+    assert_eq!(read(), rows * (4 * 8 + 2 * 4 + 2 * (8 + 4)));
+}

@@ -1,0 +1,102 @@
+//! Choosing rows, gates, activations and modulation.
+
+use super::memory::{Columns, Memory};
+
+/// What [`Elementwise::write_rows`] reads.
+#[derive(Debug)]
+pub struct WriteRows<'a, B: ?Sized, I: ?Sized> {
+    /// Columns that are written.
+    pub columns: usize,
+    /// The rows, one for each id.
+    pub rows: Columns<'a, B>,
+    /// Where they go.
+    pub ids: &'a I,
+}
+
+/// Which columns of which row of a modulation matrix belong to the rows of activations, and what they act on.
+#[derive(Debug)]
+pub struct Modulation<'a, B: ?Sized, I: ?Sized> {
+    /// `D`: columns of the activations.
+    pub columns: usize,
+    /// Row of the modulation matrix for each row of the activations.
+    pub groups: &'a I,
+    /// Columns of the modulation matrix.
+    pub stride: usize,
+    /// `[T, D]`.
+    pub x: &'a B,
+    /// `[groups, stride]`.
+    pub modulation: &'a B,
+}
+
+impl<'a, B: ?Sized, I: ?Sized> Modulation<'a, B, I> {
+    /// The same with other views of the buffers.
+    pub(crate) fn map<C: ?Sized>(self, view: impl Fn(&'a B) -> &'a C) -> Modulation<'a, C, I> {
+        let Self { columns, groups, stride, x, modulation } = self;
+        Modulation { columns, groups, stride, x: view(x), modulation: view(modulation) }
+    }
+}
+
+impl<B: ?Sized> Modulation<'_, B, [u32]> {
+    /// Where the `columns` values that belong to `row` begin, for the column range that begins at `offset`.
+    pub(crate) fn at(&self, row: usize, offset: usize) -> usize {
+        self.groups[row] as usize * self.stride + offset
+    }
+}
+
+/// The columns of a modulation matrix at which shift and scale begin, `D` each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShiftScale {
+    /// Of the shift.
+    pub shift: usize,
+    /// Of the scale.
+    pub scale: usize,
+}
+
+/// Everything that takes rows or elements one by one.
+pub trait Elementwise: Memory {
+    /// `out[i] = table[ids[i]]`; table `[V, D]`, out `[ids, D]`. Also gathers chosen rows of an activation.
+    fn gather(&self, columns: usize, table: &Self::Buffer, ids: &Self::Indices, out: &mut Self::Buffer);
+    /// `table[ids[i]] = rows[i]`, in the order of `i`; the reverse of [`Elementwise::gather`]. Rows of the table have
+    /// `columns` columns.
+    fn write_rows(&self, operands: WriteRows<'_, Self::Buffer, Self::Indices>, table: &mut Self::Buffer);
+    /// `d_table[ids[i]] += d_out[i]`, in the order of `i`.
+    fn scatter_add(&self, columns: usize, d_out: &Self::Buffer, ids: &Self::Indices, d_table: &mut Self::Buffer);
+
+    /// `out = silu(gate) · up`; `gate_up` is `[T, 2 F]` (gate, then up), out `[T, F]`, `F` the width.
+    fn swiglu(&self, width: usize, gate_up: &Self::Buffer, out: &mut Self::Buffer);
+    /// Gradient of [`Elementwise::swiglu`].
+    fn swiglu_backward(&self, width: usize, gate_up: &Self::Buffer, d_out: &Self::Buffer, d_gate_up: &mut Self::Buffer);
+    /// `out = x σ(x)`.
+    fn silu(&self, x: &Self::Buffer, out: &mut Self::Buffer);
+    /// Gradient of [`Elementwise::silu`].
+    fn silu_backward(&self, x: &Self::Buffer, d_out: &Self::Buffer, d_x: &mut Self::Buffer);
+    /// `out = x · (1 + scale[g]) + shift[g]`, `g` the group of the row.
+    fn modulate(&self, operands: Modulation<'_, Self::Buffer, Self::Indices>, at: ShiftScale, out: &mut Self::Buffer);
+    /// Gradients of [`Elementwise::modulate`]: overwrites `d_x`, accumulates `d_modulation`.
+    fn modulate_backward(
+        &self,
+        operands: Modulation<'_, Self::Buffer, Self::Indices>,
+        at: ShiftScale,
+        d_out: &Self::Buffer,
+        d_x: &mut Self::Buffer,
+        d_modulation: &mut Self::Buffer,
+    );
+    /// `residual += gate[g] · x`; the gate begins at column `gate`.
+    fn gated_add(
+        &self,
+        operands: Modulation<'_, Self::Buffer, Self::Indices>,
+        gate: usize,
+        residual: &mut Self::Buffer,
+    );
+    /// Gradients of [`Elementwise::gated_add`] for `x` (overwritten) and the gate (accumulated); the residual's passes on.
+    fn gated_add_backward(
+        &self,
+        operands: Modulation<'_, Self::Buffer, Self::Indices>,
+        gate: usize,
+        d_out: &Self::Buffer,
+        d_x: &mut Self::Buffer,
+        d_modulation: &mut Self::Buffer,
+    );
+    /// `y = a x + b y`; with `b = 0` the old `y` is not read.
+    fn scale_add(&self, a: f64, x: &Self::Buffer, b: f64, y: &mut Self::Buffer);
+}

@@ -1,0 +1,146 @@
+//! Norms of rows and heads, and rotary positions.
+
+use super::{AttentionShape, Memory};
+
+/// What [`Norm::rms_norm`] reads.
+#[derive(Debug)]
+pub struct RmsNorm<'a, B: ?Sized> {
+    /// `D`: columns of a row.
+    pub columns: usize,
+    /// Added to the mean of squares.
+    pub epsilon: f64,
+    /// `[T, D]`.
+    pub x: &'a B,
+    /// `[D]`; without it the factor is 1.
+    pub weight: Option<&'a B>,
+}
+
+impl<'a, B: ?Sized> RmsNorm<'a, B> {
+    /// The same with other views of the buffers.
+    pub(crate) fn map<C: ?Sized>(self, view: impl Fn(&'a B) -> &'a C) -> RmsNorm<'a, C> {
+        let Self { columns, epsilon, x, weight } = self;
+        RmsNorm { columns, epsilon, x: view(x), weight: weight.map(view) }
+    }
+}
+
+/// What [`Norm::rms_norm_backward`] reads.
+#[derive(Debug)]
+pub struct RmsNormBackward<'a, B: ?Sized> {
+    /// `D`: columns of a row.
+    pub columns: usize,
+    /// `[T, D]`.
+    pub x: &'a B,
+    /// `[D]`; without it the factor is 1.
+    pub weight: Option<&'a B>,
+    /// `[T]`, as the forward pass left it.
+    pub inverse_rms: &'a B,
+    /// `[T, D]`.
+    pub d_out: &'a B,
+    /// Whether to add to the gradient of the input that is there.
+    pub accumulate: bool,
+}
+
+impl<'a, B: ?Sized> RmsNormBackward<'a, B> {
+    /// The same with other views of the buffers.
+    pub(crate) fn map<C: ?Sized>(self, view: impl Fn(&'a B) -> &'a C) -> RmsNormBackward<'a, C> {
+        let Self { columns, x, weight, inverse_rms, d_out, accumulate } = self;
+        let (x, weight, inverse_rms, d_out) = (view(x), weight.map(&view), view(inverse_rms), view(d_out));
+        RmsNormBackward { columns, x, weight, inverse_rms, d_out, accumulate }
+    }
+}
+
+/// Rotary embedding and per-head norm of queries and keys.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RopeShape {
+    /// Heads and sizes.
+    pub attention: AttentionShape,
+    /// Base of the geometric frequencies: pair `i` (elements `i` and `i + E/2`) turns by `position · theta^(-2i/E)`.
+    pub theta: f64,
+    /// Epsilon of the per-head RMS norm, used when its weights are given.
+    pub epsilon: f64,
+}
+
+/// Weights of the norms of query and key heads, `[E]` each.
+#[derive(Debug)]
+pub struct HeadNorms<'a, B: ?Sized> {
+    /// Of queries.
+    pub query: &'a B,
+    /// Of keys.
+    pub key: &'a B,
+}
+
+impl<B: ?Sized> Clone for HeadNorms<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<B: ?Sized> Copy for HeadNorms<'_, B> {}
+
+impl<'a, B: ?Sized> HeadNorms<'a, B> {
+    /// The same with other views of the buffers.
+    pub(crate) fn map<C: ?Sized>(self, view: impl Fn(&'a B) -> &'a C) -> HeadNorms<'a, C> {
+        HeadNorms { query: view(self.query), key: view(self.key) }
+    }
+}
+
+/// Gradients of [`HeadNorms`], which are added to.
+#[derive(Debug)]
+pub struct HeadNormGradients<'a, B: ?Sized> {
+    /// Of queries.
+    pub query: &'a mut B,
+    /// Of keys.
+    pub key: &'a mut B,
+}
+
+impl<'a, B: ?Sized> HeadNormGradients<'a, B> {
+    /// The same with other views of the buffers.
+    pub(crate) fn map<C: ?Sized>(self, view: impl Fn(&'a mut B) -> &'a mut C) -> HeadNormGradients<'a, C> {
+        HeadNormGradients { query: view(self.query), key: view(self.key) }
+    }
+}
+
+/// What [`Norm::rope`] reads.
+#[derive(Debug)]
+pub struct Rope<'a, B: ?Sized, I: ?Sized> {
+    /// Heads, sizes and frequencies.
+    pub shape: RopeShape,
+    /// `T` positions.
+    pub positions: &'a I,
+    /// `[T, (H + 2 G) E]`.
+    pub packed: &'a B,
+    /// Where heads are normed before they turn.
+    pub norms: Option<HeadNorms<'a, B>>,
+}
+
+impl<'a, B: ?Sized, I: ?Sized> Rope<'a, B, I> {
+    /// The same with other views of the buffers.
+    pub(crate) fn map<C: ?Sized>(self, view: impl Fn(&'a B) -> &'a C) -> Rope<'a, C, I> {
+        let Self { shape, positions, packed, norms } = self;
+        Rope { shape, positions, packed: view(packed), norms: norms.map(|norms| norms.map(view)) }
+    }
+}
+
+/// Norms and positions.
+pub trait Norm: Memory {
+    /// RMS norm of each row: `out = x / rms(x) · weight`, `inverse_rms[T] = 1 / sqrt(mean(x²) + ε)` kept for the
+    /// backward pass.
+    fn rms_norm(&self, operands: RmsNorm<'_, Self::Buffer>, out: &mut Self::Buffer, inverse_rms: &mut Self::Buffer);
+    /// Gradients of [`Norm::rms_norm`]: overwrites `d_x` (adds when `accumulate`), accumulates `d_weight`.
+    fn rms_norm_backward(
+        &self,
+        operands: RmsNormBackward<'_, Self::Buffer>,
+        d_x: &mut Self::Buffer,
+        d_weight: Option<&mut Self::Buffer>,
+    );
+    /// Per-head RMS norm of queries and keys (where weights are given) and rotation by position; values are copied. `out`
+    /// is `[T, (H + 2 G) E]`.
+    fn rope(&self, operands: Rope<'_, Self::Buffer, Self::Indices>, out: &mut Self::Buffer);
+    /// Gradients of [`Norm::rope`]: overwrites `d_packed`, accumulates `d_norms`.
+    fn rope_backward(
+        &self,
+        operands: Rope<'_, Self::Buffer, Self::Indices>,
+        d_out: &Self::Buffer,
+        d_packed: &mut Self::Buffer,
+        d_norms: Option<HeadNormGradients<'_, Self::Buffer>>,
+    );
+}

@@ -1,0 +1,115 @@
+//! How a network answers what is asked of rows: each kind of query by one operation of the device, so that no more comes to
+//! the host than was asked for.
+
+use crate::reader::{Evidence, Reader};
+use crate::row_query::{Ask, RowAnswer, RowQuery, answer_on_host};
+use crate::{NetworkError, RowSlots};
+use aquatint_compute::{Device, DeviceError, LogitRows, ReadRow, RowDraw, Value};
+use aquatint_diffusion::Vectors;
+
+/// The queries of one kind, their hidden rows, and the points of what is added to their logits. Buffers are there where
+/// there are other queries too; without them all rows are meant.
+struct Kind<D: Device> {
+    queries: Vec<usize>,
+    hidden: Option<D::Buffer>,
+    points: Option<D::Buffer>,
+}
+
+/// What all queries of a pass are answered from.
+struct Rows<'a, D: Device> {
+    reader: &'a Reader<'a, D>,
+    hidden: &'a Value<D>,
+    evidence: Option<&'a Evidence<'a, D>>,
+}
+
+impl<D: Device> Rows<'_, D> {
+    /// The rows of some of `count` queries.
+    fn select(&self, queries: Vec<usize>, count: usize) -> Result<Kind<D>, DeviceError> {
+        if queries.len() == count {
+            return Ok(Kind { queries, hidden: None, points: None });
+        }
+        let device = self.reader.parameters.device();
+        let rows: Vec<u32> = queries.iter().map(|&query| query as u32).collect();
+        let rows = device.upload_indices(&rows)?;
+        let gather = |columns: usize, buffer: &D::Buffer| {
+            let mut part = device.uninitialised(queries.len() * columns)?;
+            device.gather(columns, buffer, &rows, &mut part);
+            Ok::<_, DeviceError>(part)
+        };
+        let hidden = Some(gather(self.hidden.columns(), self.hidden.buffer())?);
+        let points = self.evidence.map(|evidence| gather(evidence.size, &evidence.points)).transpose()?;
+        Ok(Kind { queries, hidden, points })
+    }
+
+    fn logits<'a>(&'a self, kind: &'a Kind<D>) -> Result<LogitRows<'a, D::Buffer, D::Prepared>, DeviceError> {
+        let evidence = self.evidence.map(|evidence| {
+            let points = kind.points.as_ref().unwrap_or(&evidence.points);
+            aquatint_compute::Evidence { size: evidence.size, points, vectors: evidence.vectors }
+        });
+        Ok(LogitRows {
+            rows: kind.queries.len(),
+            hidden: kind.hidden.as_ref().unwrap_or(self.hidden.buffer()),
+            head: self.reader.parameters.prepared(self.reader.weight_index.head.matrix)?,
+            forbidden: self.reader.spec.mask_token,
+            evidence,
+        })
+    }
+}
+
+impl<D: Device> Reader<'_, D> {
+    /// Answers queries from hidden rows, one for each.
+    pub(crate) fn answer(
+        &self,
+        hidden: &Value<D>,
+        evidence: Option<&Evidence<'_, D>>,
+        queries: &[RowQuery<'_>],
+        read: &ReadRow<'_>,
+    ) -> Result<Vec<RowAnswer>, NetworkError> {
+        let device = self.parameters.device();
+        let rows = Rows { reader: self, hidden, evidence };
+        let of = |wanted: fn(&Ask<'_>) -> bool| -> Vec<usize> {
+            (0..queries.len()).filter(|&index| wanted(&queries[index].ask)).collect()
+        };
+        let answers = RowSlots::new(queries.len());
+
+        let summaries = of(|ask| matches!(ask, Ask::Summary { .. }));
+        if !summaries.is_empty() {
+            let kind = rows.select(summaries, queries.len())?;
+            let wanted = |index: usize| if let Ask::Summary { best } = queries[index].ask { best } else { 0 };
+            let most = kind.queries.iter().map(|&index| wanted(index)).max().unwrap_or(0);
+            let found = device.summarise_rows(rows.logits(&kind)?, most)?;
+            for (&index, mut summary) in kind.queries.iter().zip(found) {
+                summary.best.truncate(wanted(index));
+                answers.set(index, RowAnswer::Summary(summary));
+            }
+        }
+
+        let draws = of(|ask| matches!(ask, Ask::Draw(_)));
+        if !draws.is_empty() {
+            let kind = rows.select(draws, queries.len())?;
+            let draw = |&index: &usize| if let Ask::Draw(draw) = queries[index].ask { Some(draw) } else { None };
+            let draws: Vec<RowDraw<'_>> = kind.queries.iter().filter_map(draw).collect();
+            let drawn = device.draw_rows(rows.logits(&kind)?, &draws)?;
+            for (&index, drawn) in kind.queries.iter().zip(drawn) {
+                answers.set(index, RowAnswer::Drawn(drawn));
+            }
+        }
+
+        let whole = of(|ask| matches!(ask, Ask::DrawExpecting(_) | Ask::WholeRow));
+        if !whole.is_empty() {
+            let expects = whole.iter().any(|&index| queries[index].ask != Ask::WholeRow);
+            let values = if expects { self.word_vectors()?.unwrap_or_default() } else { Vec::new() };
+            let vectors = Vectors { size: self.spec.word_vector_size.unwrap_or(0), values: &values };
+            let kind = rows.select(whole, queries.len())?;
+            let asked: Vec<RowQuery<'_>> = kind.queries.iter().map(|&index| queries[index]).collect();
+            let read = |index: usize, logits: &mut [f32]| read(kind.queries[index], logits);
+            let found = answer_on_host(&asked, self.spec.vocabulary_size, vectors, &read, |_, read| {
+                Ok(device.linear_rows(rows.logits(&kind)?, read)?)
+            })?;
+            for (&index, answer) in kind.queries.iter().zip(found) {
+                answers.set(index, answer);
+            }
+        }
+        answers.into_vec()
+    }
+}
