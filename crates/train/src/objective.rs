@@ -25,7 +25,7 @@
 //!     }
 //!     fn batch(&mut self, step: Step<'_>, _: &mut dyn TrainedModel) -> Result<CanvasBatch, TrainError> {
 //!         let length = 4;
-//!         let tokens = (0..step.canvases * length).map(|place| (step.number as u32 + place as u32) % 10).collect();
+//!         let tokens = (0..step.canvases * length).map(|place| 20 + (step.number as u32 + place as u32) % 10).collect();
 //!         let documents = (0..step.canvases * length).map(|place| (place / length) as u32).collect();
 //!         Ok(CanvasBatch { length, tokens, documents })
 //!     }
