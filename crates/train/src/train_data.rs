@@ -92,9 +92,7 @@ impl TrainData {
 
 /// Up to `count` canvases, spread evenly, in passes.
 fn spread(canvases: &Canvases, count: usize) -> Result<Vec<CanvasBatch>, TrainError> {
-    let count = (count as u64).min(canvases.len());
-    let numbers: Vec<u64> = (0..count).map(|i| i * canvases.len() / count).collect();
-    numbers.chunks(VALIDATION_PASS).map(|numbers| Ok(canvases.batch(numbers)?)).collect()
+    canvases.spread(Some(count)).chunks(VALIDATION_PASS).map(|numbers| Ok(canvases.batch(numbers)?)).collect()
 }
 
 /// Entropy of single tokens in nats, from their own frequencies.
