@@ -181,8 +181,8 @@ fn what_is_not_trainable_has_no_gradient_and_lets_others_pass() {
     // Every choice of what is learnt: its gradients are those that it had when all were.
     for choice in 0..32_usize {
         let learnt = |part: usize| choice >> part & 1 == 1;
-        for part in 0..5 {
-            parameters.set_trainable(parts[part], learnt(part));
+        for (part, &id) in parts.iter().enumerate() {
+            parameters.set_trainable(id, learnt(part));
         }
         for (part, (got, expected)) in chain(&parameters, &ids, weights).iter().zip(&all).enumerate() {
             assert_eq!(parameters.is_trainable(parts[part]), learnt(part));

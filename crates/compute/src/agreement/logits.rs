@@ -5,6 +5,9 @@ use super::*;
 use crate::{Evidence, LogitRows, LogitsSummary, RowDraw, Sampling, WeightFormat};
 use std::sync::OnceLock;
 
+/// A token and what is added to its logit.
+type Bonus = Option<(u32, f32)>;
+
 struct Rows {
     rows: usize,
     outputs: usize,
@@ -14,7 +17,7 @@ struct Rows {
     vectors: Vec<f64>,
     forbidden: Option<u32>,
     lists: [Vec<u32>; 2],
-    draws: Vec<(Option<(u32, f32)>, Sampling, f64)>,
+    draws: Vec<(Bonus, Sampling, f64)>,
     best: usize,
 }
 
@@ -53,7 +56,7 @@ impl Rows {
 
     fn draws(&self) -> Vec<RowDraw<'_>> {
         let [forbidden, repeated] = &self.lists;
-        let draw = |(row, &(bonus, sampling, uniform)): (usize, &(Option<(u32, f32)>, Sampling, f64))| RowDraw {
+        let draw = |(row, &(bonus, sampling, uniform)): (usize, &(Bonus, Sampling, f64))| RowDraw {
             bonus,
             forbidden: if row % 2 == 0 { forbidden } else { &[] },
             repeated,

@@ -23,6 +23,9 @@ pub(super) enum PreparedKind<E: Element> {
     Packed(fast::Prepared),
 }
 
+/// How a factor of a product is rounded.
+type Rounding<E> = fn(E) -> E;
+
 impl<E: Element> Prepared<E> {
     /// Rows and columns of the matrix: `(N, K)`.
     pub fn shape(&self) -> (usize, usize) {
@@ -117,8 +120,8 @@ impl<E: Element> Cpu<E> {
         scalar::linear_backward_input(BackwardInput { shape, d_out, weight: &values, accumulate }, round, d_x);
     }
 
-    /// What a matrix of the specification stands for in its backward, and how factors are rounded there.
-    pub(super) fn stands_for<'a>(&self, weight: &'a Prepared<E>) -> (Cow<'a, [E]>, fn(E) -> E) {
+    /// The values of a matrix of the specification in its backward, and how factors are rounded there.
+    pub(super) fn stands_for<'a>(&self, weight: &'a Prepared<E>) -> (Cow<'a, [E]>, Rounding<E>) {
         match &weight.0 {
             PreparedKind::Real { values, .. } => (values.to_elements(), Self::rounding(precision(values.dtype()))),
             PreparedKind::Quantised(matrix) => {
