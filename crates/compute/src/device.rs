@@ -126,9 +126,9 @@ pub enum DeviceError {
     /// The device does not have that much memory.
     #[error("the device `{device}` could not give {bytes} bytes")]
     OutOfMemory {
-        /// The device asked.
+        /// The device.
         device: String,
-        /// Bytes asked for.
+        /// The requested bytes.
         bytes: usize,
     },
     /// A GPU does not have that much memory left.
@@ -138,9 +138,9 @@ pub enum DeviceError {
         Binary(*requested), Binary(*free), Binary(*memory)
     )]
     GpuMemory {
-        /// The device asked.
+        /// The device.
         device: String,
-        /// Bytes asked for.
+        /// The requested bytes.
         requested: usize,
         /// Bytes that were free.
         free: usize,
@@ -157,10 +157,10 @@ pub enum DeviceError {
         /// What was answered.
         reason: String,
     },
-    /// The processor lacks what was asked for by name.
+    /// The processor lacks what was requested by name.
     #[error("`{requested}` is not available here; available: {available}")]
     Unavailable {
-        /// What was asked for.
+        /// What was requested.
         requested: String,
         /// What there is.
         available: String,

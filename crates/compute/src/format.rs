@@ -21,7 +21,7 @@ pub enum WeightFormat {
 }
 
 impl WeightFormat {
-    /// Inputs that share a scale where nobody says how many.
+    /// Default number of inputs that share a scale.
     pub const DEFAULT_GROUP: usize = 32;
 }
 

@@ -1,7 +1,7 @@
 //! Devices and the closed set of fused operations on which every network here runs.
 //!
 //! Everything is a row-major matrix in a flat [`Memory::Buffer`]. A ragged batch of sequences is laid out row after
-//! row with no padding; what sees what is told by [`Visibility`], so no operation knows about batches or masks.
+//! row with no padding; [`Visibility`] defines attention, so no operation knows about batches or masks.
 
 #[cfg(test)]
 mod agreement;

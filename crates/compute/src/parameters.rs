@@ -7,8 +7,8 @@
 //!
 //! When nothing is learned, products read a weight as the device prepared it, once. Where nothing ever will be, the
 //! prepared form is all that there is of a weight: see [`Parameters::keep`]. A parameter that is not trainable has no
-//! gradient, and a weight all of whose parts are such is multiplied in its prepared form in learning too, forward and back
-//! to its input.
+//! gradient, and a weight all of whose parts are such is multiplied in its prepared form in learning too, forward and
+//! back to its input.
 
 use crate::{BackwardWeight, Device, DeviceError, HeadNorms, LinearShape, Part, Quantised, WeightFormat};
 use std::sync::OnceLock;
@@ -51,18 +51,18 @@ impl<D: Device> Parameters<D> {
         self.values.len() - 1
     }
 
-    /// Says whether a parameter is learnt; all are where nothing is said. Gradients are made for those that are when they
-    /// are made.
+    /// Says whether a parameter is learned; all are where nothing is said. Gradients are made for those that are when
+    /// they are made.
     pub fn set_trainable(&mut self, index: usize, trainable: bool) {
         self.trainable[index] = trainable;
     }
 
-    /// Whether a parameter is learnt.
+    /// Whether a parameter is learned.
     pub fn is_trainable(&self, index: usize) -> bool {
         self.trainable[index]
     }
 
-    /// Whether any part of a weight is learnt.
+    /// Whether any part of a weight is learned.
     pub fn trains(&self, id: WeightId) -> bool {
         self.weights[id.0].parts.iter().any(|&part| self.trainable[part])
     }
@@ -92,7 +92,7 @@ impl<D: Device> Parameters<D> {
         &self.values
     }
 
-    /// The values, to be changed; what was made of them is made anew when it is next read.
+    /// The values, to be changed; what was made of them is recomputed when it is next read.
     pub fn values_mut(&mut self) -> &mut [D::Buffer] {
         for weight in &mut self.weights {
             weight.stacked.take();
@@ -112,7 +112,7 @@ impl<D: Device> Parameters<D> {
         (weight.rows, weight.parts.first().map_or(0, |&part| self.shapes[part].1))
     }
 
-    /// The one parameter of a weight, if it is learnt.
+    /// The one parameter of a weight, if it is learned.
     fn alone(&self, id: WeightId) -> Option<usize> {
         match self.weights[id.0].parts[..] {
             [part] if self.trainable[part] => Some(part),
@@ -226,8 +226,8 @@ impl<D: Device> Gradients<D> {
         self.buffers.iter().map(|buffer| self.device.sum_of_squares(buffer)).sum::<f64>().sqrt()
     }
 
-    /// Hands `add` a buffer of the weight's whole shape to accumulate into, and each part its share of the result; nothing
-    /// happens where no part is learnt.
+    /// Hands `add` a buffer of the weight's whole shape to accumulate into, and each part its share of the result;
+    /// nothing happens where no part is learned.
     pub(crate) fn accumulate(
         &mut self,
         parameters: &Parameters<D>,
@@ -242,7 +242,7 @@ impl<D: Device> Gradients<D> {
         self.take_back(parameters, id, whole)
     }
 
-    /// The same for two different weights at once, of which one may be learnt and the other not.
+    /// The same for two different weights at once, of which one may be learned and the other not.
     pub(crate) fn accumulate_pair(
         &mut self,
         parameters: &Parameters<D>,
@@ -281,8 +281,8 @@ impl<D: Device> Gradients<D> {
         }
     }
 
-    /// The gradient of a weight, to be added to and brought back: that of its one parameter, or zeros for several and for
-    /// one that is not learnt.
+    /// The gradient of a weight, to be added to and brought back: that of its one parameter, or zeros for several and
+    /// for one that is not learned.
     pub(crate) fn lend(&mut self, parameters: &Parameters<D>, id: WeightId) -> Result<D::Buffer, DeviceError> {
         if let Some(part) = parameters.alone(id) {
             return Ok(std::mem::replace(&mut self.buffers[part], self.device.zeros(0)?));

@@ -10,7 +10,7 @@ use std::fmt;
 
 /// The largest magnitude of a weight that is quantised: beyond it a value times its scale could leave f32.
 const LARGEST: f32 = 1e38;
-/// Groups are told to kernels in units of so many inputs.
+/// Kernels get the size of groups in units of this many inputs.
 const GROUP_UNIT: usize = 8;
 
 /// How many bits each integer takes.
@@ -77,7 +77,7 @@ pub enum QuantisedError {
         "`group` is {group}; allowed: a divisor of {inputs} that is a multiple of {GROUP_UNIT}, or {inputs} (one scale for each output)"
     )]
     Group {
-        /// The group asked for.
+        /// The requested group.
         group: usize,
         /// Inputs of the matrix.
         inputs: usize,
@@ -283,8 +283,8 @@ fn check_shape(
     Ok(())
 }
 
-/// The nearest integer, ties to even, of a number of magnitude below 2²². A call of the system's function for each weight
-/// would take most of the time.
+/// The nearest integer, ties to even, of a number of magnitude below 2²². A call of the system's function for each
+/// weight would take most of the time.
 fn nearest(x: f32) -> f32 {
     const ROUNDER: f32 = 12_582_912.0;
     (x + ROUNDER) - ROUNDER

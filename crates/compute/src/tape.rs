@@ -3,7 +3,7 @@
 //!
 //! A [`Value`] is a counted handle. When inferring, the last handle that goes out of scope frees the memory, so that
 //! ownership in the caller is the plan of memory; when recording, the notes hold handles of exactly what the backward
-//! reads. An operation that adds to a value works in place when nobody else holds it.
+//! reads. An operation that adds to a value works in place when it holds the only reference.
 //!
 //! Reverse accumulation as in Griewank & Walther, "Evaluating derivatives", chapter 3; recomputed segments as in
 //! Chen et al., 1604.06174: only the inputs of a segment are kept, and the segment runs again, recorded, when the
@@ -137,7 +137,7 @@ enum Record<'p, D: Device> {
     },
 }
 
-/// Runs operations, and remembers them if it was asked to.
+/// Runs operations, and records them for a backward pass if it is to.
 pub struct Tape<'p, D: Device> {
     parameters: &'p Parameters<D>,
     records: Option<Vec<Record<'p, D>>>,
@@ -154,8 +154,8 @@ impl<'p, D: Device> Tape<'p, D> {
         Self { parameters, records: None, slots: 0, recomputed: 0, learning: false }
     }
 
-    /// A tape that can be run backward. The first `recomputed` segments keep their inputs only: the backward reaches them
-    /// last, when what the others kept is free again.
+    /// A tape that can be run backward. The first `recomputed` segments keep their inputs only: the backward reaches
+    /// them last, when what the others kept is free again.
     pub fn recording(parameters: &'p Parameters<D>, recomputed: usize) -> Self {
         Self { parameters, records: Some(Vec::new()), slots: 0, recomputed, learning: true }
     }
@@ -194,7 +194,7 @@ impl<'p, D: Device> Tape<'p, D> {
         }
     }
 
-    /// The memory of a value to add to: its own if nobody else holds it, else a copy.
+    /// The memory of a value to add to: its own if this is the only reference, else a copy.
     fn own(&self, value: Value<D>) -> Result<D::Buffer, DeviceError> {
         match Rc::try_unwrap(value.buffer) {
             Ok(buffer) => Ok(buffer),
@@ -305,7 +305,7 @@ impl<'p, D: Device> Tape<'p, D> {
         LinearShape { rows: x.rows, inputs, outputs }
     }
 
-    /// A product with a weight: as it is where it is learnt, else as it was prepared once.
+    /// A product with a weight: as it is where it is learned, else as it was prepared once.
     fn multiply(
         &self,
         shape: LinearShape,
@@ -483,8 +483,8 @@ impl<'p, D: Device> Tape<'p, D> {
         Ok(out)
     }
 
-    /// Runs a piece of network. When recording and it is one of those to be recomputed, only `inputs` are kept and `run` is
-    /// called again in the backward; so it may depend on nothing else that changes.
+    /// Runs a piece of network. When recording and it is one of those to be recomputed, only `inputs` are kept and
+    /// `run` is called again in the backward; so it may depend on nothing else that changes.
     ///
     /// # Errors
     /// When the device lacks the memory.

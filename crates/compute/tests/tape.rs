@@ -178,7 +178,7 @@ fn what_is_not_trainable_has_no_gradient_and_lets_others_pass() {
     let ids = vec![4, 1, 1];
     let all = chain(&parameters, &ids, weights);
     assert!(all.iter().all(|gradient| gradient.iter().any(|g| *g != 0.0)));
-    // Every choice of what is learnt: its gradients are those that it had when all were.
+    // Every choice of what is learned: its gradients are those that it had when all were.
     for choice in 0..32_usize {
         let learnt = |part: usize| choice >> part & 1 == 1;
         for (part, &id) in parts.iter().enumerate() {

@@ -10,7 +10,7 @@ use crate::{
 /// Rows of an emulated GPU.
 const EMULATED: usize = 140;
 
-/// What attention is given, and the rows that are asked for where not all are.
+/// Inputs of attention, and the rows to compute where not all are.
 struct Attended {
     shape: AttentionShape,
     visibility: Visibility,
@@ -45,7 +45,7 @@ impl Operation for Attended {
     }
 }
 
-/// All rows of the packed matrix, and those asked for whose keys and values lie in a cache.
+/// All rows of the packed matrix, and the rows to compute with keys and values in a cache.
 struct Requested<'a>(&'a Attended);
 
 impl Operation for Requested<'_> {
@@ -77,8 +77,8 @@ impl Operation for Requested<'_> {
     }
 }
 
-/// Values are below 1 and scores below √E, so that a probability is relatively off by a few √E u plus the sums' rounding; a
-/// gradient of a key is a sum over the queries of terms below 2 E.
+/// Values are below 1 and scores below √E, so that a probability is relatively off by a few √E u plus the sums'
+/// rounding; a gradient of a key is a sum over the queries of terms below 2 E.
 fn limits(attended: &Attended) -> Limits<impl Fn(usize, usize) -> f64> {
     let (n, e) = (attended.visibility.len() as f64, attended.shape.head_size as f64);
     let n = n * (attended.shape.heads / attended.shape.key_value_heads) as f64;
@@ -124,7 +124,7 @@ proptest! {
         // A weight is rounded to 8 bits beside another maximum than the specification's: off by twice 2^-9 of it.
         let greatest = attended.packed.iter().fold(0.0_f64, |greatest, x| greatest.max(x.abs()));
         agree(&Requested(&attended), Precision::Bf16, Limits { cpu: |_, _| greatest / 200.0, gpu: None })?;
-        // And no row depends on which others are asked for.
+        // And no row depends on which others are computed.
         for device in processors(Precision::Bf16) {
             let results = Requested(&attended).run(&device);
             let mut picked = device.zeros(results[1].len()).unwrap();
@@ -175,7 +175,8 @@ proptest! {
         let shape = AttentionShape { heads: key_value_heads * ratio, key_value_heads, head_size: 2 * half };
         let visibility = random_visibility(&lengths, &mut numbers);
         let attended = Attended::random(shape, visibility, &mut numbers, 2);
-        // Every factor is off by at most 2^-9 of itself, and a sum of many by less: of what is compared, half a hundredth.
+        // Every factor is off by at most 2^-9 of itself, and a sum of many by less: of what is compared, half a
+        // hundredth.
         let exact = exact(Precision::F32);
         let expected = down(&exact, &attended.run(&exact));
         for device in gpus(Precision::Bf16) {

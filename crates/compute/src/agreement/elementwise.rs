@@ -53,8 +53,8 @@ impl Operation for Modulations {
     }
 }
 
-/// Rows that are gathered and added back, and rows that differ, cut out of wider ones and written to places of which some
-/// are the same.
+/// Rows that are gathered and added back, and rows that differ, cut out of wider ones and written to places of which
+/// some are the same.
 struct Chosen {
     columns: usize,
     table: Vec<f64>,
@@ -101,7 +101,7 @@ proptest! {
         let mut numbers = Numbers(seed);
         let table = numbers.many(rows * columns);
         let ids: Vec<u32> = (0..requested).map(|_| numbers.below(rows)).collect();
-        // A row that is asked for again and again adds up to `asked` times it.
+        // A row that occurs several times adds up to `asked` times it.
         agree(&Chosen { columns, table, ids }, Precision::F32, within(requested, 4.0 * requested as f64))?;
     }
 }

@@ -1,5 +1,5 @@
-//! Rows of logits: summaries, draws and whole rows. Logits are sums of small integers over eight, which every device makes
-//! exactly: draws can then be compared token by token, and equal logits are frequent.
+//! Rows of logits: summaries, draws and whole rows. Logits are sums of small integers over eight, which every device
+//! makes exactly: draws can then be compared token by token, and equal logits are frequent.
 
 use super::*;
 use crate::{Evidence, LogitRows, LogitsSummary, RowDraw, Sampling, WeightFormat};
@@ -102,7 +102,7 @@ impl Operation for Rows {
         let read = |row: usize, line: &mut [f32]| lines[row].set(line.to_vec()).unwrap();
         device.linear_rows(logits(), &read).unwrap();
         let whole = lines.iter().flat_map(|line| line.get().unwrap());
-        // Not a number is told as one that no logit is.
+        // Not a number becomes a value that no logit has.
         let whole: Vec<f64> = whole.map(|&l| if l.is_nan() { 1e30 } else { f64::from(l) }).collect();
         [summaries, drawn, whole].map(|values| up(device, &values)).into()
     }

@@ -1,13 +1,13 @@
 //! What the probabilities of one row cost, and the gradient with respect to the logits whose softmax they are.
 //!
-//! The ratio cost, with `q(j)` the marginal of the clean token, `a(j)` that of the belief and z the token shown, is
+//! The ratio cost, with `q(j)` the marginal of the clean token, `a(j)` that of the prediction and z the token shown, is
 //!
 //! ```text
 //! (1 / q(z)) · [ KL(q ‖ a) + IS(q(z) ‖ a(z)) ]          IS(x ‖ y) = x/y − 1 − log(x/y)
 //! ```
 //! the integrand of the bound of UDLM (2412.10193, equation 18) and GIDD (2503.04482, theorem 3.1) but for the rate at
-//! which noise writes z, which is part of the weight. The distance cost is that of score interpolation (CDCD, 2211.15089,
-//! section 3.1). Tests of the crate that knows both compare them with what the processes say, to the bit.
+//! which noise writes z, which is part of the weight. The distance cost is that of score interpolation (CDCD,
+//! 2211.15089, section 3.1). Tests of the crate that knows both compare them with what the processes say, to the bit.
 
 use crate::{CostKind, Element, RatioCost, RowCost};
 

@@ -92,7 +92,7 @@ impl Work {
             let run = |expected: usize| {
                 arrived.fetch_add(1, Ordering::AcqRel);
                 let begun = Instant::now();
-                // Those that come late would find the processor half empty; nobody waits for long.
+                // A late thread would find the processor half empty; no wait is long.
                 while arrived.load(Ordering::Acquire) < expected && begun.elapsed() < Duration::from_millis(20) {
                     std::hint::spin_loop();
                 }

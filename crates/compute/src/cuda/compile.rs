@@ -1,7 +1,8 @@
 //! Kernels compiled at first use by NVRTC, NVIDIA's compiler as a library, and kept on disk.
 //!
 //! What is kept is machine code for one architecture, under a name made of the source, the compiler's version and the
-//! architecture: no driver is too old for it that knows the GPU, and a changed kernel is never mistaken for the old one.
+//! architecture: no driver is too old for it that knows the GPU, and a changed kernel is never mistaken for the old
+//! one.
 
 use super::kernels;
 use cudarc::nvrtc::{result, sys};
@@ -27,7 +28,7 @@ pub enum CompileError {
 
 /// Whether the compiler can be loaded.
 pub(super) fn is_present() -> bool {
-    // SAFETY: loads the library, which runs its initialisers; it is NVIDIA's or nobody can help.
+    // SAFETY: loads the library, which runs its initialisers; NVIDIA's are trusted.
     unsafe { sys::is_culib_present() }
 }
 
@@ -42,8 +43,8 @@ pub(super) fn version() -> Option<(i32, i32)> {
     Some((major, minor))
 }
 
-/// Machine code of all kernels for an architecture such as `sm_90`: from `folder`, or compiled and then kept there. A disk
-/// that cannot be written to costs time and nothing else.
+/// Machine code of all kernels for an architecture such as `sm_90`: from `folder`, or compiled and then kept there. A
+/// disk that cannot be written to costs time and nothing else.
 pub(super) fn machine_code(architecture: &str, folder: Option<&Path>) -> Result<Vec<u8>, CompileError> {
     let Some(version) = version() else { return Err(CompileError::Missing) };
     let source = kernels::source();
@@ -89,7 +90,7 @@ fn compile(source: &str, architecture: &str) -> Result<Vec<u8>, CompileError> {
             // SAFETY: the program is compiled; the place is valid for writing.
             let sized = unsafe { sys::nvrtcGetCUBINSize(program, &mut bytes) }.result();
             let mut code = vec![0_u8; bytes];
-            // SAFETY: `code` has the room that was asked for.
+            // SAFETY: `code` has the requested size.
             let got = sized.and_then(|()| unsafe { sys::nvrtcGetCUBIN(program, code.as_mut_ptr().cast()) }.result());
             got.map(|()| code).map_err(|error| refused(error.to_string()))
         }

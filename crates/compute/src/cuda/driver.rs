@@ -1,4 +1,4 @@
-//! The little that is asked of a GPU's driver: memory, launches, products.
+//! The interface of a GPU's driver: memory, launches, products.
 //!
 //! All of it happens in the order of the calls, as on one stream; only reading waits. The one real driver is
 //! [`super::nvidia::Nvidia`]; tests put an emulation in its place, so that kernels and host logic run without a GPU.
@@ -114,7 +114,7 @@ pub(super) trait Driver: Debug + Send + Sync {
     fn free(&self, at: Address);
     /// Copies from the host; the bytes may be changed as soon as the call returns.
     fn write(&self, at: Address, bytes: &[u8]) -> Result<(), DriverError>;
-    /// Waits for all that was asked before, and copies to the host.
+    /// Waits for all earlier work, and copies to the host.
     fn read(&self, at: Address, bytes: &mut [u8]) -> Result<(), DriverError>;
     /// Sets bytes to zero.
     fn clear(&self, at: Address, bytes: usize) -> Result<(), DriverError>;

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 type SignatureFunction = unsafe extern "C" fn(*const c_char) -> *const c_char;
 type LaunchFunction = unsafe extern "C" fn(*const c_char, u32, u32, u32, *mut *mut c_void) -> c_int;
 
-/// What was asked of the driver, in order.
+/// Calls of the driver, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Call {
     Launch(&'static str, Launch),
@@ -112,7 +112,7 @@ impl Emulator {
         Some(Arc::new(Self { facts, memory: Mutex::default(), calls: Mutex::default(), limit }))
     }
 
-    /// What was asked since the last time.
+    /// Calls since the last time.
     #[cfg(test)]
     pub(super) fn calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.calls.lock().unwrap())
@@ -160,7 +160,7 @@ impl Driver for Emulator {
         if bytes > free {
             return Err(DriverError::OutOfMemory { requested: bytes, free });
         }
-        // Not a number, so that who reads what nobody wrote is found out.
+        // Not a number, so that a read of unwritten memory is found.
         let mut memory = vec![u128::MAX; bytes.div_ceil(16)];
         let at = memory.as_mut_ptr() as Address;
         self.memory.lock().unwrap().insert(at, memory);

@@ -1,4 +1,4 @@
-//! Lists of rows on a GPU, with what the host makes of them when it is first asked for.
+//! Lists of rows on a GPU, with what the host derives from them on first use.
 
 use super::arguments::In;
 use super::{Cuda, GpuBuffer};

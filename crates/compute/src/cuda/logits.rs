@@ -1,4 +1,5 @@
-//! Rows of logits, some at a time: made, reduced or paid for where they are, and handed to the host where it wants them.
+//! Rows of logits, some at a time: made, reduced or paid for where they are, and handed to the host where it wants
+//! them.
 
 use super::arguments::In;
 use super::kernels::{
@@ -401,7 +402,7 @@ struct TokenLists {
 }
 
 impl TokenLists {
-    /// Where a list begins and ends; sorted where asked.
+    /// Where a list begins and ends; sorted on request.
     fn bounds(&mut self, list: &[u32], sorted: bool) -> [u32; 2] {
         let Self { tokens, known } = self;
         *known.entry((list.as_ptr(), list.len(), sorted)).or_insert_with(|| {

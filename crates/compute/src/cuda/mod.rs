@@ -1,6 +1,6 @@
 //! NVIDIA GPUs.
 //!
-//! Nothing of CUDA is needed to build this: the driver, cuBLASLt and NVRTC are loaded when a GPU is asked for. Products
+//! Nothing of CUDA is needed to build this: the driver, cuBLASLt and NVRTC are loaded when a GPU is opened. Products
 //! are cuBLASLt's; everything else is CUDA C++ in `kernels/`, compiled at first use. Activations, gradients and master
 //! weights are f32 in memory; in the precision bf16 both factors of a product are rounded to bf16 before it, as on the
 //! CPU, and its sums are f32. All work of a device is in one order.
@@ -185,7 +185,8 @@ impl Cuda {
         self.launch(0, kernel, (count as u32, 1), THREADS, 0);
     }
 
-    /// Blocks of so many threads, of one of the kernels that take these arguments; nothing happens where there are none.
+    /// Blocks of so many threads, of one of the kernels that take these arguments; nothing happens where there are
+    /// none.
     fn launch<K: Kernel>(&self, variant: usize, kernel: K, blocks: (u32, u32), threads: u32, shared: usize) {
         if blocks.0 == 0 || blocks.1 == 0 {
             return;

@@ -1,4 +1,4 @@
-//! The real driver: CUDA's driver interface and cuBLASLt, loaded when a GPU is asked for.
+//! The real driver: CUDA's driver interface and cuBLASLt, loaded when a GPU is opened.
 
 use super::THREADS;
 use super::arguments::{Argument, In, Kernel, Out};
@@ -23,7 +23,8 @@ const OLDEST: u32 = 12_000;
 const OLDEST_GPU: (u32, u32) = (8, 0);
 /// Bytes that cuBLASLt may use beside the matrices; NVIDIA's advice for Hopper is 32 MiB.
 const WORKSPACE: usize = 32 << 20;
-/// Bytes of shared memory that a block may ask for beside what its kernel has by itself: what every GPU since Ampere has.
+/// Bytes of shared memory that a block may ask for beside what its kernel has by itself: what every GPU since Ampere
+/// has.
 const SHARED: i32 = 96 << 10;
 /// Algorithms that are timed against each other when the first shape of a class comes.
 const CANDIDATES: usize = 8;
@@ -55,7 +56,7 @@ pub enum GpuError {
     /// There are fewer.
     #[error("there is no GPU {requested}; there are {count}, counted from 0")]
     NoSuchGpu {
-        /// The one asked for.
+        /// The requested one.
         requested: usize,
         /// How many there are.
         count: usize,
@@ -180,8 +181,8 @@ struct MatmulPlans {
     fastest: HashMap<ColumnMajor, lt_sys::cublasLtMatmulAlgo_t>,
 }
 
-/// Stands for all shapes that are near enough to be multiplied alike. Rows that are asked for are as many at one step and a
-/// few more at the next; to time algorithms for each number of them takes longer than the steps.
+/// Stands for all shapes that are near enough to be multiplied alike. Rows that are asked for are as many at one step
+/// and a few more at the next; to time algorithms for each number of them takes longer than the steps.
 fn class(shape: &ColumnMajor) -> ColumnMajor {
     let near = |size: usize| size.next_multiple_of((size.next_power_of_two() / 16).max(16));
     ColumnMajor { n: near(shape.n), k: near(shape.k), ..*shape }
@@ -262,8 +263,8 @@ impl Nvidia {
         unsafe { cuda::ctx::set_current(self.context) }.map_err(wrong("cuCtxSetCurrent"))
     }
 
-    /// Describes products of a shape, with the algorithm of its class where that takes the shape, or else with the fastest of
-    /// several, which are timed into memory of their own.
+    /// Describes products of a shape, with the algorithm of its class where that takes the shape, or else with the
+    /// fastest of several, which are timed into memory of their own.
     fn plan(
         &self,
         shape: &ColumnMajor,
@@ -317,7 +318,7 @@ impl Nvidia {
         let mut count = 0;
         // SAFETY: a structure of numbers, for which zeros are values.
         let mut results: [lt_sys::cublasLtMatmulHeuristicResult_t; CANDIDATES] = unsafe { std::mem::zeroed() };
-        // SAFETY: all handles were made above; `results` has room for as many as are asked for.
+        // SAFETY: all handles were made above; `results` has room for the requested number.
         let requested = unsafe {
             lt_sys::cublasLtMatmulAlgoGetHeuristic(
                 self.products,
@@ -384,7 +385,7 @@ impl Nvidia {
         Some(start.elapsed())
     }
 
-    /// Waits for all that was asked so far.
+    /// Waits for all work so far.
     fn wait(&self) -> Result<(), DriverError> {
         // SAFETY: the stream lives as long as `self`.
         unsafe { cuda::stream::synchronize(self.stream) }.map_err(wrong("cuStreamSynchronize"))
@@ -404,8 +405,8 @@ impl Nvidia {
 
     fn run(&self, plan: &MatmulPlan, product: &Product) -> Result<(), lt::CublasError> {
         let (one, add) = (1.0_f32, if product.accumulate { 1.0_f32 } else { 0.0 });
-        // SAFETY: the plan was made for this shape, the addresses are this device's, and there is room as the shape says;
-        // both factors are read before the call returns.
+        // SAFETY: the plan was made for this shape, the addresses are this device's, and there is room as the shape
+        // says; both factors are read before the call returns.
         unsafe {
             lt::matmul(
                 self.products,

@@ -16,7 +16,7 @@ impl Cuda {
         });
     }
 
-    /// Sums of parts of the rows by `sum`, which is told where to put them and its blocks, added to `out`.
+    /// Sums of parts of the rows by `sum`, which receives their place and its blocks, added to `out`.
     pub(super) fn add_parts(&self, rows: usize, columns: usize, out: Out<f32>, sum: impl Fn(Out<f32>, (u32, u32))) {
         let parts = rows.min(PARTS);
         let partial = self.scratch::<f32>(parts * columns);

@@ -1,4 +1,4 @@
-//! What is asked of the driver: memory, launches and products, and what is refused.
+//! Calls of the driver: memory, launches and products, and what is refused.
 
 use super::arguments::{Argument, Typed};
 use super::driver::Launch;

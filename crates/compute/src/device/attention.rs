@@ -112,15 +112,17 @@ impl<'a, B: ?Sized, V: ?Sized> AttentionBackward<'a, B, V> {
 
 /// Attention.
 pub trait Attention: Memory {
-    /// `softmax(q kᵀ / √E) v` over the visible rows, `[T, H E]`; never keeps an L × L matrix. `log_sum_exp` is `[T, H]`.
+    /// `softmax(q kᵀ / √E) v` over the visible rows, `[T, H E]`; never keeps an L × L matrix. `log_sum_exp` is `[T,
+    /// H]`.
     fn attention(
         &self,
         operands: AttentionOperands<'_, Self::Buffer, Self::Visible>,
         out: &mut Self::Buffer,
         log_sum_exp: &mut Self::Buffer,
     );
-    /// Attention of some rows that nobody learns from; `out` is `[R, H E]`. Its two products are in the device's
-    /// precision, in f32 those of [`Attention::attention`] to the bit. A row does not depend on which others are asked for.
+    /// Attention of some rows, for inference; `out` is `[R, H E]`. Its two products are in the device's
+    /// precision, in f32 those of [`Attention::attention`] to the bit. A row does not depend on which others are
+    /// computed.
     fn attention_rows(
         &self,
         operands: AttentionRows<'_, Self::Buffer, Self::Indices, Self::Visible>,

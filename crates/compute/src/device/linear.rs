@@ -126,8 +126,8 @@ pub trait Linear: Memory {
 
     /// `out = x wᵀ (+ bias) (+ out if accumulate)`; out `[T, N]`.
     fn linear(&self, operands: LinearOperands<'_, Self::Buffer>, out: &mut Self::Buffer);
-    /// `d_x = d_out w (+ d_x if accumulate)`, `[T, K]`; also the mixture of word vectors: probabilities `[T, V]` times a
-    /// table `[V, D]`.
+    /// `d_x = d_out w (+ d_x if accumulate)`, `[T, K]`; also the mixture of word vectors: probabilities `[T, V]` times
+    /// a table `[V, D]`.
     fn linear_backward_input(&self, operands: BackwardInput<'_, Self::Buffer>, d_x: &mut Self::Buffer);
     /// `d_weight += d_outᵀ x`, `d_bias += Σ_rows d_out`.
     fn linear_backward_weight(
@@ -137,7 +137,7 @@ pub trait Linear: Memory {
         d_bias: Option<&mut Self::Buffer>,
     );
 
-    /// The numbers in which this device keeps a matrix when nothing else is asked for; its products are then those of
+    /// The numbers in which this device keeps a matrix by default; its products are then those of
     /// [`Linear::linear`], to the bit.
     fn format(&self) -> WeightFormat;
     /// Prepares a matrix `[N, K]` for products; `shape` is `(N, K)`.
@@ -160,8 +160,8 @@ pub trait Linear: Memory {
     /// As [`Linear::linear`], with a prepared matrix.
     fn linear_prepared(&self, operands: PreparedOperands<'_, Self::Buffer, Self::Prepared>, out: &mut Self::Buffer);
     /// `d_x = d_out w (+ d_x if accumulate)` with what a prepared matrix stands for, in its numbers where they are real
-    /// and in the device's precision where they are integers; the rounding of the input of a product with integers counts
-    /// as no change.
+    /// and in the device's precision where they are integers; the rounding of the input of a product with integers
+    /// counts as no change.
     fn linear_prepared_backward_input(
         &self,
         operands: PreparedBackwardInput<'_, Self::Buffer, Self::Prepared>,

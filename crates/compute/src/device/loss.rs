@@ -3,7 +3,7 @@
 use super::logits::{Evidence, ReadRow};
 use super::{DeviceError, Linear, LinearShape};
 
-/// The head of a loss: as it is, or prepared where nobody learns it.
+/// The head of a loss: as it is, or prepared where it is not trained.
 #[derive(Debug)]
 pub enum Head<'a, B: ?Sized, P: ?Sized> {
     /// `[V, D]`, read by the backward too.
@@ -32,7 +32,7 @@ pub struct LossRows<'a, B: ?Sized, P: ?Sized> {
 pub struct LossGradients<'a, B: ?Sized> {
     /// `[R, D]`, overwritten.
     pub hidden: &'a mut B,
-    /// `[V, D]`, added to; `None` where the head is not learnt.
+    /// `[V, D]`, added to; `None` where the head is not learned.
     pub head: Option<&'a mut B>,
 }
 
@@ -74,9 +74,9 @@ pub enum CostKind {
     Distance,
 }
 
-/// The law of what a position shows, for [`CostKind::Ratio`]: `(KL(q ‖ a) + IS(q(z) ‖ a(z))) / q(z)` with q the marginal of
-/// the target, a that of `p`, z what is shown and `IS(x ‖ y) = x/y − 1 − ln(x/y)` (UDLM, 2412.10193, equation 18; GIDD,
-/// 2503.04482, theorem 3.1). A marginal is `α` at the clean token and `text` or `masked` beside it.
+/// The law of what a position shows, for [`CostKind::Ratio`]: `(KL(q ‖ a) + IS(q(z) ‖ a(z))) / q(z)` with q the
+/// marginal of the target, a that of `p`, z what is shown and `IS(x ‖ y) = x/y − 1 − ln(x/y)` (UDLM, 2412.10193,
+/// equation 18; GIDD, 2503.04482, theorem 3.1). A marginal is `α` at the clean token and `text` or `masked` beside it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RatioCost {
     /// The token shown.
@@ -89,7 +89,8 @@ pub struct RatioCost {
     pub masked: f64,
     /// The mask.
     pub mask: Option<u32>,
-    /// Whether `p` has looked at the shown token; its gradient is then that of a belief that has not.
+    /// Whether `p` is a posterior, which includes the evidence of the shown token; its gradient is then that of the
+    /// leave-one-out prediction.
     pub posterior: bool,
 }
 
@@ -104,7 +105,7 @@ pub struct TokenVectors<'a, B: ?Sized> {
 
 /// Losses over rows of `hidden headᵀ`, never keeping the `R × V` logits whole.
 ///
-/// Where gradients are asked for they are those of `Σ weight[i] · cost[i]`.
+/// Requested gradients are those of `Σ weight[i] · cost[i]`.
 pub trait Loss: Linear {
     /// Softmax cross-entropy: the negative log-likelihood of each target, in nats.
     ///
@@ -129,8 +130,8 @@ pub trait Loss: Linear {
         gradients: Option<LossGradients<'_, Self::Buffer>>,
     ) -> Result<Vec<f64>, DeviceError>;
 
-    /// Any other cost: hands each row of logits to `read`, which turns it into the gradient of the cost. `read` is called
-    /// by any thread, in any order.
+    /// Any other cost: hands each row of logits to `read`, which turns it into the gradient of the cost. `read` is
+    /// called by any thread, in any order.
     ///
     /// # Errors
     /// When the device lacks the memory.

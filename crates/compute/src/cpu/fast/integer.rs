@@ -277,7 +277,7 @@ impl Integers {
     /// Writes (or adds) `rows` of the product, for the columns `columns` that begin a panel, at `output`.
     ///
     /// # Safety
-    /// `output` is writable at all these rows and columns, and nobody else writes there.
+    /// `output` is writable at all these rows and columns, and no other thread writes there.
     pub(super) unsafe fn block(
         &self,
         left: &IntegerRows,

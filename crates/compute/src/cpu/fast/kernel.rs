@@ -56,7 +56,7 @@ impl Output {
     /// Writes (or adds) the first rows and columns of a tile.
     ///
     /// # Safety
-    /// The output is writable there, and nobody else writes there.
+    /// The output is writable there, and no other thread writes there.
     pub(super) unsafe fn write(self, tile: &[f32; ROWS * WIDEST], (height, filled): (usize, usize)) {
         for (i, row) in tile.chunks_exact(WIDEST).take(height).enumerate() {
             // SAFETY: the caller vouches for these rows and columns.
@@ -89,7 +89,7 @@ impl Kernel {
     ///
     /// # Safety
     /// The processor has the kernel's instructions; `left` is readable at all `rows × groups`, `right` for all panels
-    /// that hold a column (whole, padded), `output` writable at `rows × columns`, and nobody else writes there.
+    /// that hold a column (whole, padded), `output` writable at `rows × columns`, and no other thread writes there.
     pub(super) unsafe fn multiply(
         self,
         (rows, columns, groups): (usize, usize, usize),

@@ -73,7 +73,7 @@ impl Fast {
         self.pay_rows(rows, Some(gradients), |row, line| read(row, line)).map(|_| ())
     }
 
-    /// What `pay` says of each row of logits, which it turns into its gradient where gradients are asked for.
+    /// What `pay` says of each row of logits, which it turns into its gradient where gradients are requested.
     fn pay_rows<R: Send>(
         &self,
         rows: Paid<'_>,
@@ -155,7 +155,7 @@ impl Fast {
         Ok(paid)
     }
 
-    /// The negative log-likelihood of one row; where asked, turns its logits into their gradient.
+    /// The negative log-likelihood of one row; on request, turns its logits into their gradient.
     fn score(&self, logits: &mut [f32], target: u32, weight: f64, forbidden: Option<u32>, gradient: bool) -> f64 {
         let target = target as usize;
         if let Some(id) = forbidden {

@@ -33,7 +33,7 @@ struct Rows<'a> {
     inverse_rms: &'a [f32],
     d_out: &'a [f32],
     d_x: &'a mut [f32],
-    /// Sum over these rows; empty where nobody asks for it.
+    /// Sum over these rows; empty where it is not needed.
     d_weight: &'a mut [f32],
 }
 

@@ -1,4 +1,4 @@
-//! Brings the factors of a product into the order in which the kernels read them, rounding on the way where asked.
+//! Brings the factors of a product into the order in which the kernels read them, rounding on the way where requested.
 
 use super::vector::vectorised;
 use crate::cpu::CpuPath;

@@ -2,8 +2,8 @@
 //!
 //! The calling thread takes part; helpers wait for work, first spinning, since the next operation of a forward pass
 //! comes within microseconds, then parked. Tasks are claimed one by one, so which thread runs a task is left to chance,
-//! and no result may depend on it: a task writes what no other task touches, and sums over tasks are taken by the caller
-//! in the order of the tasks.
+//! and no result may depend on it: a task writes what no other task touches, and sums over tasks are taken by the
+//! caller in the order of the tasks.
 //!
 //! A helper that comes late does not join a call that is closing, so that a thread which the system does not run holds
 //! nobody up.
@@ -99,7 +99,7 @@ impl Drop for Closing<'_> {
         let mut spins = 0;
         while self.0.state.load(Ordering::SeqCst) & JOINED != 0 {
             spins += 1;
-            // Who has joined and is not run by the system needs this processor.
+            // A thread that has joined and is not scheduled needs this processor.
             if spins % SPINS == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
         }
     }

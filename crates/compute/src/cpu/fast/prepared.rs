@@ -54,7 +54,7 @@ impl Prepared {
     /// See [`Packed::block`] and [`Integers::block`].
     ///
     /// # Safety
-    /// `output` is writable at all these rows and columns, and nobody else writes there.
+    /// `output` is writable at all these rows and columns, and no other thread writes there.
     unsafe fn block(
         &self,
         left: &Left<'_>,

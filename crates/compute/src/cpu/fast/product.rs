@@ -156,7 +156,8 @@ impl Fast {
             let (rows, columns) = cut.part(task);
             b.pack_left(self, a, rows, strip.as_mut_slice());
             let start = shared.address().wrapping_add(rows.0 * n + columns.0);
-            // SAFETY: no other task has these rows and columns of `out`, which is borrowed for as long as the tasks run.
+            // SAFETY: no other task has these rows and columns of `out`, which is borrowed for as long as the tasks
+            // run.
             unsafe { b.block(a, rows, columns, strip.as_slice(), Output { start, row_stride: n, accumulate }) };
         });
     }
@@ -231,7 +232,7 @@ impl Packed {
     /// [`Packed::pack_left`] made of these rows.
     ///
     /// # Safety
-    /// `output` is writable at all these rows and columns, and nobody else writes there.
+    /// `output` is writable at all these rows and columns, and no other thread writes there.
     pub(super) unsafe fn block(
         &self,
         a: Matrix<'_>,

@@ -78,7 +78,7 @@ fn on_path(path: CpuPath, logits: &[f32]) -> LogitsSummary {
         likeliest: Some(likeliest),
         highest: f64::from(highest),
         log_sum_exp: f64::from(highest) + log_total,
-        // −Σ p ln p with ln p = d − ln Σ e^d; rounding may push a certain belief just below 0.
+        // −Σ p ln p with ln p = d − ln Σ e^d; rounding may push a certain prediction just below 0.
         entropy: (log_total - mean / total).max(0.0),
         margin: (1.0 - (f64::from(second) - f64::from(highest)).exp()) / total,
         broken: None,

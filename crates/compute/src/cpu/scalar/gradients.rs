@@ -304,7 +304,7 @@ proptest! {
                 text,
                 masked: if masked { 0.2 } else { 0.0 },
                 mask,
-                // The slope of a belief that has looked is by definition another one's.
+                // The slope of a posterior is by definition that of the leave-one-out prediction.
                 posterior: false,
             };
             let kind = [CostKind::CrossEntropy, CostKind::Distance, CostKind::Ratio(ratio)][which];
