@@ -16,7 +16,7 @@ pub struct ContinuousState {
     /// `[L, size]`: the rest.
     pub offset: Vec<f32>,
     /// `[L]`: the logit that a unit of the product of a point with a token's own point speaks for that token, as Bayes'
-    /// rule has it for gaussian noise (α/σ²); 0 where nothing is to be added to what the network says.
+    /// rule has it for gaussian noise (α/σ²); 0 where nothing is to be added to the network's logits.
     pub prior_logit_scale: Vec<f32>,
 }
 

@@ -149,7 +149,7 @@ pub fn propose_from_summary(
     propose_at(summary, logits, shaping, repeated, uniform)
 }
 
-/// The same, decided by a uniform number in [0, 1), which is not looked at where the temperature is 0.
+/// The same, decided by a uniform number in [0, 1), which is not used where the temperature is 0.
 ///
 /// # Errors
 /// When no token is left.

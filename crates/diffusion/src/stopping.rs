@@ -46,7 +46,7 @@ impl Stability {
         Ok(Self { patience, mean_entropy, last: Vec::new(), unchanged: 0 })
     }
 
-    /// Looks at the proposal of a step for all positions that are open, and says whether they may be committed at once.
+    /// Takes the proposal of a step for all open positions; returns whether they may be committed at once.
     pub fn settled(&mut self, proposal: &Proposal) -> bool {
         let now: Vec<(usize, TokenId)> = proposal.iter().map(|(p, candidate)| (p, candidate.likeliest)).collect();
         // A position that was committed in between has left; one that was taken back is new, and counts as a change.

@@ -58,7 +58,7 @@ fn check(canvas: &Canvas, spec: &NetworkSpec) -> Result<(), GenerateError> {
     }
     let length = readable(canvas);
     let given: Vec<usize> = (0..canvas.len()).filter(|p| canvas.kind(*p) == Some(Kind::Given)).collect();
-    // Blocks see only what came before them, so that the network may look at the last of it alone.
+    // Blocks see only what came before them, so that the network may read the last of it alone.
     let slides = matches!(spec.attention, Layout::Block { length } if length <= spec.context_length);
     if length > spec.context_length && !slides {
         let context_length = spec.context_length;

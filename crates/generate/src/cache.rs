@@ -42,11 +42,12 @@ impl Cache {
         match self {
             Self::None => Ok(()),
             Self::Prefix | Self::Dual if !blocks && spec.self_conditioning => {
-                refuse("none", "the network reads its last belief, which changes everywhere at each step")
+                refuse("none", "the network reads its previous prediction, which changes everywhere at each step")
             }
-            Self::Exact if blocks && spec.time_conditioning.is_some() => {
-                refuse("none", "the network is told the time, which changes what finished blocks say")
-            }
+            Self::Exact if blocks && spec.time_conditioning.is_some() => refuse(
+                "none",
+                "the network is conditioned on time, which changes the keys and values of finished blocks",
+            ),
             Self::Exact if !blocks => refuse(
                 "none, prefix, dual",
                 "every position of this network sees all others; only blocks in order can be exact",

@@ -157,7 +157,7 @@ impl<'a> Engine<'a> {
             Ok((mut answers, mut kv_caches)) => {
                 let model = model(&self.denoiser, &self.process, &self.word_vectors);
                 for (id, state) in &mut self.running {
-                    state.cache(&mut kv_caches);
+                    state.take_caches(&mut kv_caches);
                     if let Err(error) = state.advance(&mut answers, &model, &mut |event| events(*id, event)) {
                         failed.push((*id, error));
                     }

@@ -55,13 +55,13 @@ pub struct Outcome {
 impl Outcome {
     /// Collects what counts on a canvas.
     pub(crate) fn new(canvas: Canvas, end: Option<TokenId>, reason: FinishReason, statistics: Statistics) -> Self {
-        let tokens = retained(&canvas, end).into_iter().map(|position| canvas.tokens()[position]).collect();
+        let tokens = result_positions(&canvas, end).into_iter().map(|position| canvas.tokens()[position]).collect();
         Self { canvas, tokens, reason, statistics }
     }
 }
 
 /// The positions whose tokens are part of the result, ascending.
-pub(crate) fn retained(canvas: &Canvas, end: Option<TokenId>) -> Vec<usize> {
+pub(crate) fn result_positions(canvas: &Canvas, end: Option<TokenId>) -> Vec<usize> {
     let counts = |position: &usize| match canvas.kind(*position) {
         Some(Kind::Given) => true,
         Some(Kind::Open) => {

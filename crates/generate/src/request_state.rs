@@ -10,7 +10,7 @@ use crate::guidance::{branches, guided};
 use crate::limits::Demand;
 use crate::model::Model;
 use crate::proposal::{Proposer, candidate};
-use crate::request::{Outcome, retained};
+use crate::request::{Outcome, result_positions};
 use crate::visible::is_end;
 use aquatint_diffusion::{
     Canvas, Key, Kind, PlannedStep, Proposal, ReverseStep, Stability, StepChanges, closed_by_end,
@@ -80,18 +80,18 @@ impl RequestState {
     }
 
     /// Tells that the work begins and enters the first block.
-    pub(crate) fn start(&mut self, tell: &mut Listener<'_>) {
+    pub(crate) fn start(&mut self, report: &mut Listener<'_>) {
         let forward_passes = self.admission.plan.total_forwards() * self.branches.len();
-        let flow = tell(DenoisingEvent::Started { canvas: &self.canvas, forward_passes });
-        let flow = if flow.is_continue() { self.enter(tell) } else { flow };
+        let flow = report(DenoisingEvent::Started { canvas: &self.canvas, forward_passes });
+        let flow = if flow.is_continue() { self.enter(report) } else { flow };
         if flow.is_break() {
-            self.cancel(tell);
+            self.cancel(report);
         }
     }
 
     /// Ends the request as it stands.
-    pub(crate) fn cancel(&mut self, tell: &mut Listener<'_>) {
-        self.finish(FinishReason::Cancelled, tell);
+    pub(crate) fn cancel(&mut self, report: &mut Listener<'_>) {
+        self.finish(FinishReason::Cancelled, report);
     }
 
     /// Adds what the network is to read for this step. A step without an open position in its block reads nothing.
@@ -140,7 +140,7 @@ impl RequestState {
         &mut self,
         answers: &mut [Answer],
         model: &Model<'_>,
-        tell: &mut Listener<'_>,
+        report: &mut Listener<'_>,
     ) -> Result<(), GenerateError> {
         let (block, index, planned) = (self.block, self.step, self.planned());
         let proposal = self.propose(answers, &planned, model)?;
@@ -175,16 +175,17 @@ impl RequestState {
         self.statistics.steps += 1;
         let open = self.canvas.open_positions().len();
         let of = planned.of;
-        let mut flow = tell(DenoisingEvent::Step { block, step: index, of, changes: &changes, closed: &closed, open });
+        let mut flow =
+            report(DenoisingEvent::Step { block, step: index, of, changes: &changes, closed: &closed, open });
         if flow.is_continue() && self.is_block_done() {
-            flow = tell(DenoisingEvent::BlockCommitted { block, of: self.admission.blocks.len() });
+            flow = report(DenoisingEvent::BlockCommitted { block, of: self.admission.blocks.len() });
             self.block += 1;
             if flow.is_continue() {
-                flow = self.enter(tell);
+                flow = self.enter(report);
             }
         }
         if flow.is_break() && self.is_running() {
-            self.cancel(tell);
+            self.cancel(report);
         }
         Ok(())
     }
@@ -201,7 +202,7 @@ impl RequestState {
     }
 
     /// Enters the next block that has something open, or finishes.
-    fn enter(&mut self, tell: &mut Listener<'_>) -> ControlFlow<()> {
+    fn enter(&mut self, report: &mut Listener<'_>) -> ControlFlow<()> {
         let of = self.admission.blocks.len();
         while self.block < of && self.block_open().is_empty() {
             self.block += 1;
@@ -212,22 +213,23 @@ impl RequestState {
                 Some(span) if closes_last(span) => FinishReason::End,
                 _ => FinishReason::Filled,
             };
-            self.finish(reason, tell);
+            self.finish(reason, report);
             return ControlFlow::Continue(());
         }
         self.step = 0;
         self.stability.clone_from(&self.admission.request.settings.stability);
         let positions = self.block_open();
         let (block, steps) = (self.block, self.admission.plan.blocks()[self.block].steps().len());
-        tell(DenoisingEvent::BlockStarted { block, of, positions: &positions, steps })
+        report(DenoisingEvent::BlockStarted { block, of, positions: &positions, steps })
     }
 
-    fn finish(&mut self, reason: FinishReason, tell: &mut Listener<'_>) {
+    fn finish(&mut self, reason: FinishReason, report: &mut Listener<'_>) {
         let written = |position: &&usize| self.canvas.kind(**position) == Some(Kind::Open);
-        self.statistics.tokens = retained(&self.canvas, self.admission.request.end).iter().filter(written).count();
+        self.statistics.tokens =
+            result_positions(&self.canvas, self.admission.request.end).iter().filter(written).count();
         self.reason = Some(reason);
         // Nothing is left to stop.
-        let _ = tell(DenoisingEvent::Finished { reason, statistics: self.statistics });
+        let _ = report(DenoisingEvent::Finished { reason, statistics: self.statistics });
     }
 
     /// A block is done when nothing of it is open and no later step would take anything back.

@@ -230,7 +230,7 @@ fn a_request_that_fails_ends_alone_with_its_own_error() {
         let sick = Guest { request: Request::new(canvas, settings), joins: 1, leaves: None };
         let guests = [well(1), sick, well(2)];
         let served = serve(&patient, Limits::NONE, &guests);
-        assert_eq!(served[1].0.as_ref().unwrap_err(), "the model's belief at position 1 cannot be used");
+        assert_eq!(served[1].0.as_ref().unwrap_err(), "the model's prediction at position 1 cannot be used");
         assert!(!served[1].1.iter().any(|event| event.starts_with("Finished")), "{:?}", served[1].1);
         for index in [0, 2] {
             assert_eq!(served[index], alone(&patient, &guests[index]));

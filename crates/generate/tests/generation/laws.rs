@@ -48,8 +48,8 @@ fn texts_follow_the_law_of_the_data_when_filled_one_by_one() {
         let mut cells = 0.0;
         for text in (0..27u32).map(|n| vec![n / 9 + 1, n / 3 % 3 + 1, n % 3 + 1]) {
             let expected = chain.probability(&text) * draws;
-            let observed = counts.remove(&text).unwrap_or(0.0);
-            chi += (observed - expected).powi(2) / expected;
+            let count = counts.remove(&text).unwrap_or(0.0);
+            chi += (count - expected).powi(2) / expected;
             cells += 1.0;
         }
         assert!(counts.is_empty(), "texts that cannot be: {counts:?}");

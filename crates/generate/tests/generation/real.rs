@@ -204,20 +204,20 @@ fn a_cache_that_is_made_anew_at_each_step_drifts_nowhere() {
 
 #[test]
 fn a_cache_that_cannot_be_is_refused_with_what_can() {
-    let message = |change: fn(&mut NetworkSpec), cache| {
+    let refusal = |change: fn(&mut NetworkSpec), cache| {
         let network = Network::new(Cpu::<f32>::scalar(), small(change), 1).unwrap();
         let requests = cached(cache, |settings| settings);
         filled(&network, &process(), &requests).unwrap_err().to_string()
     };
-    assert_eq!(message(|_| {}, Cache::Exact), "`cache` is exact; allowed: none, prefix, dual");
+    assert_eq!(refusal(|_| {}, Cache::Exact), "`cache` is exact; allowed: none, prefix, dual");
     let blocks = |spec: &mut NetworkSpec| spec.attention = Layout::Block { length: 4 };
-    assert_eq!(message(blocks, Cache::Dual), "`cache` is dual; allowed: none, exact");
-    assert_eq!(message(|spec| spec.self_conditioning = true, Cache::Dual), "`cache` is dual; allowed: none");
+    assert_eq!(refusal(blocks, Cache::Dual), "`cache` is dual; allowed: none, exact");
+    assert_eq!(refusal(|spec| spec.self_conditioning = true, Cache::Dual), "`cache` is dual; allowed: none");
     let timed = |spec: &mut NetworkSpec| {
         spec.attention = Layout::Block { length: 4 };
         spec.time_conditioning = Some(8);
     };
-    assert_eq!(message(timed, Cache::Exact), "`cache` is exact; allowed: none");
+    assert_eq!(refusal(timed, Cache::Exact), "`cache` is exact; allowed: none");
     assert!(Settings::builder().cache_refresh(0).build().is_err());
 }
 

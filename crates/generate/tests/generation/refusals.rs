@@ -27,10 +27,10 @@ impl HostDenoiser for Constant {
 
 fn refused(denoiser: &dyn Denoiser, request: Request) -> String {
     let mut outcomes = generate(denoiser, &process(), &[request], &mut |_, _| ControlFlow::Continue(()));
-    shown(&outcomes.remove(0).unwrap_err())
+    message(&outcomes.remove(0).unwrap_err())
 }
 
-fn shown(error: &GenerateError) -> String {
+fn message(error: &GenerateError) -> String {
     let source = std::error::Error::source(error).map(|source| format!(" <- {source}")).unwrap_or_default();
     let hint = error.hint().map(|hint| format!(" | {hint}")).unwrap_or_default();
     format!("{error}{source}{hint}")
@@ -94,7 +94,7 @@ fn a_broken_network_is_found_out() {
     };
     assert_eq!(
         of(vec![0.0, f32::NAN, 0.0]),
-        "the model's belief at position 1 cannot be used <- the logit of token 1 is not a finite number | the checkpoint \
+        "the model's prediction at position 1 cannot be used <- the logit of token 1 is not a finite number | the checkpoint \
          is broken; take an earlier one"
     );
     assert_eq!(of(vec![0.0, 0.0]), "the network failed <- the network answered for 0 rows where 2 were asked for");
@@ -104,7 +104,8 @@ fn a_broken_network_is_found_out() {
 
 #[test]
 fn settings_name_what_is_wrong_with_them() {
-    let of = |change: fn(SettingsBuilder) -> SettingsBuilder| shown(&change(Settings::builder()).build().unwrap_err());
+    let of =
+        |change: fn(SettingsBuilder) -> SettingsBuilder| message(&change(Settings::builder()).build().unwrap_err());
     assert_eq!(
         of(|b| b.steps(0)),
         "`steps` is 0; allowed: 1 or more | as many steps as open positions fill them one by one"
