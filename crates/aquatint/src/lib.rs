@@ -25,6 +25,48 @@
 //! # }
 //! ```
 //!
+//! A policy of your own is a value like those that are here:
+//!
+//! ```
+//! use aquatint::diffusion::{Commit, CommitPolicy, Key, Proposal, Step};
+//! use aquatint::{DenoisingEvent, Model, Settings};
+//! use std::ops::ControlFlow;
+//! use std::sync::Arc;
+//!
+//! /// Fills from left to right.
+//! #[derive(Debug)]
+//! struct LeftToRight;
+//!
+//! impl CommitPolicy for LeftToRight {
+//!     fn name(&self) -> String {
+//!         "left-to-right".to_owned()
+//!     }
+//!
+//!     fn select(&self, step: &Step, proposal: &Proposal, _: Key) -> Commit {
+//!         Commit { positions: proposal.positions()[..step.commits].to_vec() }
+//!     }
+//!
+//!     fn steps(&self, open: usize, requested: usize) -> usize {
+//!         requested.min(open)
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), aquatint::Error> {
+//! let model = Model::open("tales")?;
+//! let settings = Settings::builder().steps(12).policy(Arc::new(LeftToRight)).seed(7).build()?;
+//! let template_canvas = model.lay_out("Once upon a time, [[12]]", 0)?;
+//! let mut order = Vec::new();
+//! model.watch(&template_canvas, &settings, &mut |event| {
+//!     if let DenoisingEvent::Step { changes, .. } = event {
+//!         order.extend(changes.iter().map(|change| change.position));
+//!     }
+//!     ControlFlow::Continue(())
+//! })?;
+//! assert!(order.len() == 12 && order.is_sorted());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! [`Model`] is the short way: it fills canvases, serves requests as they come ([`Model::engine`]) and measures text
 //! ([`Model::measure`]). A [`Runtime`](runtime::Runtime) chooses the device and the precision, opens models on it and trains
 //! them. An error's message says what went wrong, its [`Hint`] what helps.

@@ -115,7 +115,7 @@ impl Branch {
     }
 
     /// Takes the KV cache back after a forward pass.
-    pub(crate) fn cache(&mut self, kv_caches: &mut [KvCache]) {
+    pub(crate) fn take_cache(&mut self, kv_caches: &mut [KvCache]) {
         if let Some(kv_cache) = self.sequence.and_then(|sequence| kv_caches.get_mut(sequence)) {
             self.cache_state.kv_cache = std::mem::take(kv_cache);
         }

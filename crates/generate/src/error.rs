@@ -49,7 +49,7 @@ pub enum GenerateError {
         position: usize,
     },
     /// Nothing can be drawn from a prediction.
-    #[error("the model's belief at position {position} cannot be used")]
+    #[error("the model's prediction at position {position} cannot be used")]
     Proposal {
         /// The position.
         position: usize,

@@ -131,8 +131,8 @@ impl RequestState {
     }
 
     /// Takes the KV cache back after a forward pass.
-    pub(crate) fn cache(&mut self, kv_caches: &mut [KvCache]) {
-        self.branches.iter_mut().for_each(|branch| branch.cache(kv_caches));
+    pub(crate) fn take_caches(&mut self, kv_caches: &mut [KvCache]) {
+        self.branches.iter_mut().for_each(|branch| branch.take_cache(kv_caches));
     }
 
     /// Takes the answers of the whole forward pass, takes a step back in time, and goes on to the next one.

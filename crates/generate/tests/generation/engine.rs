@@ -3,11 +3,13 @@
 use crate::chain::{Chain, END, MASK, process};
 use crate::described::{Replay, described};
 use aquatint_compute::ReadRow;
-use aquatint_diffusion::{Canvas, Process, ProposalError, TokenId};
+use aquatint_diffusion::{Canvas, LossTerm, Process, ProposalError, TokenId};
 use aquatint_generate::{
     DenoisingEvent, Ended, Engine, FinishReason, GenerateError, Limits, Outcome, Request, RequestId, Settings,
 };
-use aquatint_network::{Denoiser, HostDenoiser, NetworkError, NetworkInput, NetworkSpec};
+use aquatint_network::{
+    Ask, Denoiser, ForwardPass, HostDenoiser, LossRow, NetworkError, NetworkInput, NetworkSpec, RowAnswer, RowQuery,
+};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -312,6 +314,51 @@ fn what_could_never_fit_is_refused_with_its_numbers() {
     assert_eq!((fits.to_string(), engine.waiting()), ("0".to_owned(), 1), "a refused request takes no number");
     let mut engine = Engine::borrowing(&chain, &process, Limits { rows: 100, bytes: 479 }).unwrap();
     assert!(matches!(engine.submit(open(8, 0, "random", 2.0)), Err(GenerateError::BeyondLimits { .. })));
+}
+
+/// A denoiser that answers something else than it is asked.
+struct Deaf(Chain);
+
+impl Denoiser for Deaf {
+    fn spec(&self) -> &NetworkSpec {
+        self.0.spec()
+    }
+
+    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
+        self.0.word_vectors()
+    }
+
+    fn forward(
+        &self,
+        pass: ForwardPass<'_>,
+        queries: &[RowQuery<'_>],
+        read: &ReadRow<'_>,
+    ) -> Result<Vec<RowAnswer>, NetworkError> {
+        let summary = |query: &RowQuery<'_>| RowQuery { row: query.row, ask: Ask::Summary { best: 1 } };
+        self.0.forward(pass, &queries.iter().map(summary).collect::<Vec<_>>(), read)
+    }
+
+    fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        self.0.nll(input, rows)
+    }
+
+    fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {
+        self.0.costs(input, terms)
+    }
+
+    fn kv_cache_bytes(&self, rows: usize) -> usize {
+        self.0.kv_cache_bytes(rows)
+    }
+}
+
+#[test]
+fn an_answer_to_another_query_is_an_error() {
+    let deaf = Deaf(Chain::mixed(6));
+    let drawn = alone(&deaf, &Guest { request: open(3, 1, "random", 1.0), joins: 0, leaves: None });
+    assert_eq!(drawn.0.unwrap_err(), "the network did not answer what it was asked about position 2");
+    // Of a guided request whole rows are asked for, and none comes.
+    let whole = alone(&deaf, &Guest { request: open(3, 1, "random", 2.0), joins: 0, leaves: None });
+    assert_eq!(whole.0.unwrap_err(), "the network failed");
 }
 
 /// A scheduler's thread owns the engine; requests come to it and outcomes leave it through channels.
