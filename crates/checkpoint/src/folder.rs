@@ -12,7 +12,9 @@ use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, builtin}
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_files::write_atomically;
 use aquatint_network::families::{self, Family, Object, TokenRoles};
-use aquatint_network::{InferenceNetwork, Network, NetworkError, NetworkSpec, Role, TensorData};
+use aquatint_network::{
+    InferenceNetwork, Learner, Network, NetworkError, NetworkSpec, ParameterInfo, Role, TensorData,
+};
 use aquatint_vocabulary::{ChatError, ChatTemplate, Role as VocabularyRole, Vocabulary};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -215,6 +217,33 @@ impl Checkpoint {
         let table = self.spec.tensors().into_iter().find(|tensor| tensor.role == Role::Embedding)?;
         self.weights.storage(&families::file_name(self.family, &table.name))
     }
+
+    /// Writes a folder that holds this model with the weights that a learner has, whatever its device.
+    ///
+    /// # Errors
+    /// As [`save`], and when the device fails.
+    pub fn save_learner(&self, folder: &Path, learner: &dyn Learner, storage: Storage) -> Result<(), CheckpointError> {
+        let description = Description {
+            family: self.family,
+            spec: learner.spec(),
+            vocabulary: &self.vocabulary,
+            generation: &self.generation,
+            tokenizer_config: Some(&self.tokenizer_config).filter(|config| !config.is_null()),
+        };
+        save(folder, &description, &tensors_of(learner)?, storage)
+    }
+}
+
+/// The weights of a network that learns, as they are at the moment, whatever its device.
+///
+/// # Errors
+/// When the device fails.
+pub fn tensors_of(learner: &dyn Learner) -> Result<Vec<Tensor<Vec<f32>>>, CheckpointError> {
+    let read = |ParameterInfo { name, shape, .. }: ParameterInfo| {
+        let values = learner.read_parameter(&name)?;
+        Ok(Tensor { name, shape, values })
+    };
+    learner.parameter_list().into_iter().map(read).collect()
 }
 
 /// What a checkpoint folder holds besides weights.

@@ -101,6 +101,19 @@ impl<D: Device> Parameters<D> {
         &mut self.values
     }
 
+    /// The values of the parameters that are learnt, to be changed; what was made of them is made anew when it is next read,
+    /// and what was made of others stays.
+    pub fn trained_values_mut(&mut self) -> impl Iterator<Item = &mut D::Buffer> {
+        let trainable = &self.trainable;
+        for weight in &mut self.weights {
+            if weight.parts.iter().any(|&part| trainable[part]) {
+                weight.stacked.take();
+                weight.prepared.take();
+            }
+        }
+        self.values.iter_mut().zip(trainable).filter_map(|(value, trainable)| trainable.then_some(value))
+    }
+
     /// Sets the values of a parameter whose place was kept with nothing in it.
     pub fn set(&mut self, index: usize, value: D::Buffer) {
         self.values[index] = value;

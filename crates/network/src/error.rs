@@ -56,6 +56,14 @@ pub enum NetworkError {
         /// How many the description asks for.
         count: usize,
     },
+    /// There is no parameter of that name.
+    #[error("the network has no parameter `{name}` among its {count}")]
+    UnknownParameter {
+        /// The name.
+        name: String,
+        /// Parameters that there are.
+        count: usize,
+    },
     /// A tensor has another number of values than the description says.
     #[error("tensor `{name}` has {given} values; its shape is {shape:?}")]
     TensorLength {
@@ -130,8 +138,8 @@ pub enum NetworkError {
         /// The row that sees.
         row: u32,
     },
-    /// A memory does not fit.
-    #[error("the memory is of another network, or of a sequence of another length")]
+    /// A KV cache does not fit.
+    #[error("the KV cache is of another network, or of a longer sequence")]
     ForeignKvCache,
     /// What rows see cannot be.
     #[error(transparent)]

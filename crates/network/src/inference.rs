@@ -1,12 +1,14 @@
 //! A network that will learn nothing more: each matrix is kept in one form only, that in which it is multiplied.
 
 use crate::denoiser::nll_on_host;
+use crate::kv_cache::KvPool;
 use crate::reader::Reader;
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::weight_index::WeightIndex;
 use crate::{Denoiser, ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec, TensorData, TensorSpec};
 use aquatint_compute::{Device, DeviceError, Element, Parameters, Quantised, ReadRow, WeightFormat};
 use aquatint_diffusion::LossTerm;
+use std::sync::Arc;
 
 /// A [`NetworkSpec`] with weights that stay as they are, on a device.
 #[derive(Debug)]
@@ -14,6 +16,8 @@ pub struct InferenceNetwork<D: Device> {
     spec: NetworkSpec,
     parameters: Parameters<D>,
     weight_index: WeightIndex,
+    /// What is remembered of sequences.
+    pool: Arc<KvPool<D>>,
 }
 
 /// Where the tensors come from; each is asked for by name when it is its turn, so that no more than one matrix is ever
@@ -105,7 +109,8 @@ impl<D: Device> InferenceNetwork<D> {
         }
         // What is prepared only has no values to learn.
         (0..tensors.len()).for_each(|part| parameters.set_trainable(part, false));
-        Ok(Self { spec, parameters, weight_index })
+        let pool = KvPool::of(parameters.device(), &spec);
+        Ok(Self { spec, parameters, weight_index, pool })
     }
 
     /// The device.
@@ -114,7 +119,8 @@ impl<D: Device> InferenceNetwork<D> {
     }
 
     fn reader(&self) -> Reader<'_, D> {
-        Reader { spec: &self.spec, parameters: &self.parameters, weight_index: &self.weight_index }
+        let Self { spec, parameters, weight_index, pool } = self;
+        Reader { spec, parameters, weight_index, pool }
     }
 }
 
@@ -145,7 +151,7 @@ impl<D: Device> Denoiser for InferenceNetwork<D> {
     }
 
     fn kv_cache_bytes(&self, rows: usize) -> usize {
-        self.reader().kv_cache_bytes(rows)
+        self.pool.bytes(rows)
     }
 }
 

@@ -1,220 +1,348 @@
-//! What a network remembers of a sequence between two readings: the keys and values of its rows, layer by layer.
+//! What a network remembers of sequences between two passes: the keys and values of their rows, layer by layer.
 //!
-//! Rows that are not read again answer others by what is remembered of them. Where nothing that they see has changed,
+//! Rows that are not computed again answer others by what is remembered of them. Where nothing that they see has changed,
 //! that is what they would have answered (blocks in causal order: BD3-LM, 2503.09573); elsewhere it is an approximation
 //! (Fast-dLLM, 2505.22618). The network neither knows nor judges which it is.
+//!
+//! The rows of all sequences lie in one pool, a buffer for each layer, so that one launch attends for all of them. A
+//! [`KvCache`] is a claim to some neighbouring rows of the pool; who drops it gives them back.
 
-use crate::forward::{Pass, PassIndices};
-use crate::reader::{Evidence, Reader};
-use crate::row_query::{RowAnswer, RowQuery};
-use crate::{CachedRows, NetworkError};
-use crate::{NetworkInput, input::below};
-use aquatint_compute::{
-    AttentionRows, AttentionShape, Columns, Device, DeviceError, ReadRow, Rows, Tape, Value, Visibility, WriteRows,
-};
-use std::any::Any;
-use std::ops::Range;
+use crate::NetworkSpec;
+use aquatint_compute::{AttentionShape, Device, DeviceError, Part};
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// What one network remembers of one sequence; made and filled by the network, for nobody else to look into.
+/// Rooms are multiples of so many rows, so that a sequence that grows seldom moves.
+const ROOM: usize = 32;
+
+/// What one network remembers of one sequence: made and filled by the network, for nobody else to look into.
+///
+/// The sequence may grow from pass to pass.
 #[derive(Debug, Default)]
-pub struct KvCache(Option<Box<dyn Any + Send + Sync>>);
+pub struct KvCache(Option<Claim>);
 
 impl KvCache {
     /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
+
+    /// Rows that there is room for.
+    pub fn rows(&self) -> usize {
+        self.0.as_ref().map_or(0, |claim| claim.rows)
+    }
+
+    /// Bytes that the keys and values of these rows take on the device, in all layers.
+    pub fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |claim| claim.bytes)
+    }
 }
 
-/// Keys and values of each row after they were turned, for each layer.
-struct Kept<D: Device> {
+/// A claim to rows of a pool, which are given back with it.
+#[derive(Debug)]
+struct Claim {
+    pool: Weak<dyn Release>,
+    slot: usize,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.release(self.slot);
+        }
+    }
+}
+
+/// The side of a pool that claims know, whatever its device.
+trait Release: Debug + Send + Sync {
+    /// Takes rows back.
+    fn release(&self, slot: usize);
+}
+
+/// The keys and values that a network remembers, of all sequences.
+#[derive(Debug)]
+pub(crate) struct KvPool<D: Device> {
+    device: D,
+    /// Columns of each layer's buffer: `2 G E`, keys, then values.
+    columns: Vec<usize>,
+    rows: Mutex<PoolRows<D>>,
+}
+
+/// The rows of a pool and who has which.
+#[derive(Debug)]
+pub(crate) struct PoolRows<D: Device> {
+    /// Of each layer, at least `capacity` rows; none while nobody claims any.
     layers: Vec<D::Buffer>,
-    /// Which rows were ever read.
+    capacity: usize,
+    slots: Vec<Option<Slot>>,
+}
+
+/// The rows of one sequence.
+#[derive(Debug)]
+struct Slot {
+    start: usize,
+    room: usize,
+    /// Which rows of the sequence were ever computed; as many as it had when it was last read.
     known: Vec<bool>,
 }
 
-/// One sequence of a batch that is read in part.
-struct Part<D: Device> {
-    kept: Kept<D>,
-    visible: D::Visible,
-    /// Its rows that are read, counted from its beginning, here and on the device, and the first of them among all that are
-    /// read.
-    rows_to_compute: Vec<u32>,
-    indices: D::Indices,
-    first: usize,
-}
-
-impl<D: Device> Reader<'_, D> {
-    /// The part of [`crate::Denoiser::forward`] that computes some rows only; `rows` are those of the queries.
-    pub(crate) fn forward_cached(
-        &self,
-        input: &NetworkInput<'_>,
-        cached: CachedRows<'_>,
-        rows: &[u32],
-        queries: &[RowQuery<'_>],
-        read: &ReadRow<'_>,
-    ) -> Result<Vec<RowAnswer>, NetworkError> {
-        let CachedRows { rows_to_compute, kv_caches } = cached;
-        input.check(self.spec)?;
-        below("rows_to_compute", rows_to_compute, input.visibility.len(), "the number of rows of `visibility`")?;
-        if let Some(index) = rows_to_compute.windows(2).position(|two| two[0] >= two[1]) {
-            return Err(NetworkError::Order { parameter: "rows_to_compute", index: index + 1 });
-        }
-        let sequences = input.visibility.sequences();
-        if kv_caches.len() != sequences.len() {
-            let (given, expected) = (kv_caches.len(), sequences.len());
-            return Err(NetworkError::InputLength {
-                parameter: "kv_caches",
-                given,
-                expected,
-                reason: "one for each sequence",
-            });
-        }
-        let asked = input.answering(self.spec, rows)?;
-        let asked = asked.iter().map(|&row| {
-            let place = rows_to_compute.binary_search(&row).map_err(|_| NetworkError::NotComputed { row })?;
-            Ok(place as u32)
-        });
-        let asked = asked.collect::<Result<Vec<u32>, NetworkError>>()?;
-        let mut parts = Vec::with_capacity(sequences.len());
-        for (sequence, memory) in sequences.iter().zip(&mut *kv_caches) {
-            parts.push(self.part(input, sequence, rows_to_compute, std::mem::take(memory))?);
-        }
-        let mut answers = Vec::new();
-        if !rows_to_compute.is_empty() {
-            let (hidden, evidence) = self.run(input, rows_to_compute, &asked, &mut parts)?;
-            answers = self.answer(&hidden, evidence.as_ref(), queries, read)?;
-        }
-        for (memory, mut part) in kv_caches.iter_mut().zip(parts) {
-            for row in part.rows_to_compute {
-                part.kept.known[row as usize] = true;
-            }
-            *memory = KvCache(Some(Box::new(part.kept)));
-        }
-        Ok(answers)
+impl<D: Device> KvPool<D> {
+    /// A pool without memory, for the layers of a network.
+    pub(crate) fn of(device: &D, spec: &NetworkSpec) -> Arc<Self> {
+        let layers: Vec<AttentionShape> = spec.layers.iter().map(|layer| layer.attention.shape()).collect();
+        Self::new(device.clone(), &layers)
     }
 
-    /// Lays out what is read and what is remembered of a sequence, and checks that nothing is missing.
-    fn part(
-        &self,
-        input: &NetworkInput<'_>,
-        sequence: &Range<u32>,
-        rows_to_compute: &[u32],
-        memory: KvCache,
-    ) -> Result<Part<D>, NetworkError> {
-        let length = sequence.len();
-        let kept = match memory.0 {
-            Some(kept) => *kept.downcast::<Kept<D>>().map_err(|_| NetworkError::ForeignKvCache)?,
+    /// The same for layers of these shapes.
+    fn new(device: D, layers: &[AttentionShape]) -> Arc<Self> {
+        let columns = layers.iter().map(AttentionShape::key_value_columns).collect();
+        let rows = Mutex::new(PoolRows { layers: Vec::new(), capacity: 0, slots: Vec::new() });
+        Arc::new(Self { device, columns, rows })
+    }
+
+    /// The rows, for one pass. No claim may be dropped meanwhile.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, PoolRows<D>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes that a sequence of so many rows takes.
+    pub(crate) fn bytes(&self, length: usize) -> usize {
+        length.next_multiple_of(ROOM) * self.columns.iter().sum::<usize>() * size_of::<D::Element>()
+    }
+
+    /// The slot of a sequence that has `length` rows now; a new one where nothing is remembered of it. `None` if what is
+    /// remembered is of another network or of a longer sequence.
+    pub(crate) fn slot(
+        self: &Arc<Self>,
+        rows: &mut PoolRows<D>,
+        cache: &mut KvCache,
+        length: usize,
+    ) -> Result<Option<usize>, DeviceError> {
+        let slot = match &cache.0 {
+            Some(claim) if !std::ptr::addr_eq(claim.pool.as_ptr(), Arc::as_ptr(self)) => return Ok(None),
+            Some(claim) => {
+                let slot = claim.slot;
+                if rows.known(slot).len() > length {
+                    return Ok(None);
+                }
+                rows.extend(self, slot, length)?;
+                slot
+            }
+            None => rows.claim(self, length)?,
+        };
+        let room = rows.slots[slot].as_ref().map_or(0, |slot| slot.room);
+        match &mut cache.0 {
+            Some(claim) => (claim.rows, claim.bytes) = (room, self.bytes(room)),
+            empty => {
+                let pool: Weak<Self> = Arc::downgrade(self);
+                *empty = Some(Claim { pool, slot, rows: room, bytes: self.bytes(room) });
+            }
+        }
+        Ok(Some(slot))
+    }
+}
+
+impl<D: Device> Release for KvPool<D> {
+    fn release(&self, slot: usize) {
+        let mut rows = self.lock();
+        rows.slots[slot] = None;
+        if rows.slots.iter().all(Option::is_none) {
+            *rows = PoolRows { layers: Vec::new(), capacity: 0, slots: Vec::new() };
+        }
+    }
+}
+
+impl<D: Device> PoolRows<D> {
+    /// Keys and values of a layer, `[capacity, 2 G E]`.
+    pub(crate) fn layer(&mut self, layer: usize) -> &mut D::Buffer {
+        &mut self.layers[layer]
+    }
+
+    /// The first row of a sequence in the pool.
+    pub(crate) fn start(&self, slot: usize) -> usize {
+        self.slots[slot].as_ref().map_or(0, |slot| slot.start)
+    }
+
+    /// Which rows of a sequence were computed.
+    pub(crate) fn known(&self, slot: usize) -> &[bool] {
+        self.slots[slot].as_ref().map_or(&[], |slot| &slot.known)
+    }
+
+    /// Says that rows of a sequence were computed, or that what they hold is no longer of use.
+    pub(crate) fn set_known(&mut self, slot: usize, rows: &[u32], known: bool) {
+        if let Some(slot) = &mut self.slots[slot] {
+            rows.iter().for_each(|&row| slot.known[row as usize] = known);
+        }
+    }
+
+    /// Rows for a new sequence.
+    fn claim(&mut self, pool: &KvPool<D>, length: usize) -> Result<usize, DeviceError> {
+        let room = length.next_multiple_of(ROOM);
+        let start = self.place(pool, room)?;
+        self.erase(pool, start, room)?;
+        let slot = Slot { start, room, known: vec![false; length] };
+        match self.slots.iter().position(Option::is_none) {
+            Some(free) => {
+                self.slots[free] = Some(slot);
+                Ok(free)
+            }
             None => {
-                let columns = self.spec.layers.iter().map(|layer| layer.attention.shape().key_value_columns());
-                let device = self.parameters.device();
-                let layers = columns.map(|columns| device.zeros(length * columns)).collect::<Result<_, _>>()?;
-                Kept { layers, known: vec![false; length] }
-            }
-        };
-        if kept.layers.len() != self.spec.layers.len() || kept.known.len() != length {
-            return Err(NetworkError::ForeignKvCache);
-        }
-        let places = rows_to_compute.partition_point(|&row| row < sequence.start)
-            ..rows_to_compute.partition_point(|&row| row < sequence.end);
-        let rows_to_compute: Vec<u32> =
-            rows_to_compute[places.clone()].iter().map(|row| row - sequence.start).collect();
-        // Rows neither read nor remembered before each row: a range is whole where the count does not grow.
-        let mut there = kept.known.clone();
-        rows_to_compute.iter().for_each(|&row| there[row as usize] = true);
-        let mut missing = vec![0_u32];
-        missing.extend(there.iter().scan(0, |count, there| {
-            *count += u32::from(!there);
-            Some(*count)
-        }));
-        let shift = |range: &Range<u32>| match range.is_empty() {
-            true => 0..0,
-            false => range.start - sequence.start..range.end - sequence.start,
-        };
-        let intervals: Vec<[Range<u32>; 2]> =
-            sequence.clone().map(|row| input.visibility.row(row as usize).each_ref().map(shift)).collect();
-        for &row in &rows_to_compute {
-            let whole = |range: &Range<u32>| missing[range.start as usize] == missing[range.end as usize];
-            if !intervals[row as usize].iter().all(whole) {
-                return Err(NetworkError::NotCached { row: row + sequence.start });
+                self.slots.push(Some(slot));
+                Ok(self.slots.len() - 1)
             }
         }
-        let whole = 0..length as u32;
-        let device = self.parameters.device();
-        let visible = device.upload_visibility(&Visibility::new(vec![whole], intervals)?)?;
-        let indices = device.upload_indices(&rows_to_compute)?;
-        Ok(Part { kept, visible, rows_to_compute, indices, first: places.start })
     }
 
-    /// See [`crate::Denoiser::kv_cache_bytes`].
-    pub(crate) fn kv_cache_bytes(&self, rows: usize) -> usize {
-        let columns = self.spec.layers.iter().map(|layer| layer.attention.shape().key_value_columns());
-        rows * columns.sum::<usize>() * size_of::<D::Element>()
+    /// Lets a sequence grow, in another place where it has no room.
+    fn extend(&mut self, pool: &KvPool<D>, slot: usize, length: usize) -> Result<(), DeviceError> {
+        let Some(Slot { start, room, .. }) = self.slots[slot] else { return Ok(()) };
+        if length > room {
+            // Half as much again, so that a sequence that grows row by row is moved a few times only.
+            let larger = length.max(room + room / 2).next_multiple_of(ROOM);
+            let place = self.place(pool, larger)?;
+            for (buffer, columns) in self.layers.iter_mut().zip(&pool.columns) {
+                let mut moved = pool.device.zeros(larger * columns)?;
+                pool.device.copy(Part { buffer, first: start * columns, len: room * columns }, &mut moved, 0);
+                pool.device.copy(Part { buffer: &moved, first: 0, len: larger * columns }, buffer, place * columns);
+            }
+            if let Some(slot) = &mut self.slots[slot] {
+                (slot.start, slot.room) = (place, larger);
+            }
+        }
+        if let Some(slot) = &mut self.slots[slot] {
+            slot.known.resize(length, false);
+        }
+        Ok(())
     }
 
-    fn run(
-        &self,
-        input: &NetworkInput<'_>,
-        rows_to_compute: &[u32],
-        asked: &[u32],
-        parts: &mut [Part<D>],
-    ) -> Result<(Value<D>, Option<Evidence<'_, D>>), NetworkError> {
-        let pick = |values: &[u32]| rows_to_compute.iter().map(|&row| values[row as usize]).collect::<Vec<u32>>();
-        let (tokens, positions, groups) = (pick(input.tokens), pick(input.positions), pick(&input.sequence_of_row()));
-        let places: Vec<usize> = rows_to_compute.iter().map(|&row| row as usize).collect();
-        let points = input.points.map(|points| points.of(&places));
-        let size = self.spec.vocabulary_size;
-        let belief: Option<Vec<f32>> = input
-            .self_conditioning
-            .map(|belief| places.iter().flat_map(|row| &belief[row * size..][..size]).copied().collect());
-        let input = NetworkInput {
-            tokens: &tokens,
-            positions: &positions,
-            points: points.as_ref(),
-            self_conditioning: belief.as_deref(),
-            ..*input
-        };
-        let (spec, weight_index) = (self.spec, self.weight_index);
-        let device = self.parameters.device();
-        let indices = PassIndices::new(device, &input, &groups, asked)?;
-        let pass = Pass { spec, weight_index, input, indices: &indices, asked };
-        let mut tape = Tape::inferring(self.parameters);
-        let hidden = pass.hidden_with(&mut tape, &mut |tape, layer, shape, packed| {
-            attend(device, parts, tape, layer, shape, packed)
-        })?;
-        let evidence = self.evidence(&input, asked)?;
-        Ok((hidden, evidence))
+    /// The first row of the first gap that is large enough; the pool grows where there is none.
+    fn place(&mut self, pool: &KvPool<D>, room: usize) -> Result<usize, DeviceError> {
+        let mut taken: Vec<(usize, usize)> =
+            self.slots.iter().flatten().map(|slot| (slot.start, slot.start + slot.room)).collect();
+        taken.sort_unstable();
+        let mut start = 0;
+        for (first, end) in taken {
+            if first - start >= room {
+                return Ok(start);
+            }
+            start = end;
+        }
+        if start + room > self.capacity {
+            self.grow(pool, (start + room).max(self.capacity + self.capacity / 2))?;
+        }
+        Ok(start)
+    }
+
+    /// Makes the pool larger, layer by layer, so that no more than one of them is there twice.
+    fn grow(&mut self, pool: &KvPool<D>, capacity: usize) -> Result<(), DeviceError> {
+        for (layer, columns) in pool.columns.iter().enumerate() {
+            let mut larger = pool.device.uninitialised(capacity * columns)?;
+            match self.layers.get_mut(layer) {
+                Some(buffer) => {
+                    pool.device.copy(Part { buffer, first: 0, len: self.capacity * columns }, &mut larger, 0);
+                    *buffer = larger;
+                }
+                None => self.layers.push(larger),
+            }
+        }
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    /// Zeros where another sequence may have left what is no number: an unseen row weighs nothing, but 0 · NaN is NaN.
+    fn erase(&mut self, pool: &KvPool<D>, start: usize, room: usize) -> Result<(), DeviceError> {
+        for (buffer, columns) in self.layers.iter_mut().zip(&pool.columns) {
+            let zeros = pool.device.zeros(room * columns)?;
+            pool.device.copy(Part { buffer: &zeros, first: 0, len: room * columns }, buffer, start * columns);
+        }
+        Ok(())
     }
 }
 
-/// Remembers the computed rows of a layer, and lets them attend to all that is remembered.
-fn attend<'p, D: Device>(
-    device: &D,
-    parts: &mut [Part<D>],
-    tape: &mut Tape<'p, D>,
-    layer: usize,
-    shape: AttentionShape,
-    packed: &Value<D>,
-) -> Result<Value<D>, DeviceError> {
-    let (inputs, outputs) = (shape.packed_columns(), shape.output_columns());
-    let mut all = device.uninitialised(packed.rows() * outputs)?;
-    for part in parts.iter_mut().filter(|part| !part.rows_to_compute.is_empty()) {
-        let kept = &mut part.kept.layers[layer];
-        let columns = shape.key_value_columns();
-        let packed =
-            |first: usize| Columns { buffer: packed.buffer(), stride: inputs, first: part.first * inputs + first };
-        device.write_rows(WriteRows { columns, rows: packed(outputs), ids: &part.indices }, kept);
-        let mut out = device.uninitialised(part.rows_to_compute.len() * outputs)?;
-        let operands = AttentionRows {
-            shape,
-            visible: &part.visible,
-            rows: Rows::At(&part.indices),
-            queries: packed(0),
-            keys_values: Columns::all(kept, columns),
-        };
-        device.attention_rows(operands, &mut out);
-        let whole = aquatint_compute::Part { buffer: &out, first: 0, len: device.len(&out) };
-        device.copy(whole, &mut all, part.first * outputs);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aquatint_compute::{Cpu, Memory};
+
+    fn pool() -> Arc<KvPool<Cpu<f32>>> {
+        let shape = AttentionShape { heads: 14, key_value_heads: 1, head_size: 2 };
+        KvPool::new(Cpu::<f32>::scalar(), &[shape, AttentionShape { key_value_heads: 2, ..shape }])
     }
-    Ok(tape.adopt(all, packed.rows(), outputs))
+
+    /// Gives a sequence its length and writes a number into all of its rows.
+    fn fill(pool: &Arc<KvPool<Cpu<f32>>>, cache: &mut KvCache, length: usize, value: f32) {
+        let mut rows = pool.lock();
+        let slot = pool.slot(&mut rows, cache, length).unwrap().unwrap();
+        let start = rows.start(slot);
+        for (layer, columns) in pool.columns.iter().enumerate() {
+            let values = pool.device.upload(&vec![value; length * columns]).unwrap();
+            let part = Part { buffer: &values, first: 0, len: length * columns };
+            pool.device.copy(part, rows.layer(layer), start * columns);
+        }
+    }
+
+    /// The numbers of a sequence in both layers.
+    fn read(pool: &Arc<KvPool<Cpu<f32>>>, cache: &mut KvCache, length: usize) -> Vec<f32> {
+        let mut rows = pool.lock();
+        let slot = pool.slot(&mut rows, cache, length).unwrap().unwrap();
+        let start = rows.start(slot);
+        let layer = |(layer, columns): (usize, &usize)| {
+            let all = pool.device.download(rows.layer(layer));
+            all[start * columns..(start + length) * columns].to_vec()
+        };
+        pool.columns.iter().enumerate().map(layer).collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn only_keys_and_values_are_counted_and_given_back() {
+        let pool = pool();
+        let (mut one, mut two) = (KvCache::default(), KvCache::default());
+        fill(&pool, &mut one, 40, 1.0);
+        // Two key-value columns for each of 2 elements, in layers of one and two heads, f32.
+        assert_eq!((one.rows(), one.bytes()), (64, 64 * (4 + 8) * 4));
+        assert_eq!(pool.bytes(40), one.bytes());
+        fill(&pool, &mut two, 3, 2.0);
+        assert_eq!(pool.lock().capacity, 96);
+        drop(one);
+        assert_eq!(pool.lock().capacity, 96);
+        // What was given back is taken again, and nothing is left in it.
+        let mut three = KvCache::default();
+        assert!(read(&pool, &mut three, 33).iter().all(|value| *value == 0.0));
+        assert_eq!(pool.lock().capacity, 96);
+        drop((two, three));
+        assert!(pool.lock().layers.is_empty());
+    }
+
+    #[test]
+    fn sequences_that_grow_keep_what_they_had() {
+        let pool = pool();
+        let mut caches: Vec<KvCache> = (0..4).map(|_| KvCache::default()).collect();
+        for round in 1..8 {
+            for (index, cache) in caches.iter_mut().enumerate() {
+                let before = (round - 1) * (9 + index);
+                if round > 1 {
+                    assert!(read(&pool, cache, before).iter().all(|value| *value == (10 * index + round) as f32));
+                }
+                fill(&pool, cache, round * (9 + index), (10 * index + round + 1) as f32);
+            }
+        }
+        let mut ends: Vec<usize> = pool.lock().slots.iter().flatten().map(|slot| slot.start).collect();
+        ends.sort_unstable();
+        ends.dedup();
+        assert_eq!(ends.len(), 4);
+    }
+
+    #[test]
+    fn a_claim_to_another_pool_or_of_a_longer_sequence_is_none() {
+        let (pool, other) = (pool(), pool());
+        let mut cache = KvCache::default();
+        fill(&pool, &mut cache, 8, 1.0);
+        assert_eq!(pool.slot(&mut pool.lock(), &mut cache, 7).unwrap(), None);
+        assert_eq!(other.slot(&mut other.lock(), &mut cache, 8).unwrap(), None);
+        // A pool that is gone wants nothing back.
+        drop(pool);
+        drop(cache);
+    }
 }

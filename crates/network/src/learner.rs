@@ -1,6 +1,8 @@
-//! What trainers know of a network.
+//! What trainers know of a network, without knowing its device: a `Box<dyn Learner>` is a network on any, with its parameters
+//! as numbers on the host.
 
-use crate::{Denoiser, LossRow, NetworkError, NetworkInput};
+use crate::parameter_group::ParameterGroup;
+use crate::{Denoiser, LossRow, NetworkError, NetworkInput, Role};
 use aquatint_compute::ReadRow;
 use aquatint_diffusion::LossTerm;
 
@@ -51,4 +53,49 @@ pub trait Learner: Denoiser {
     /// about a third more arithmetic of theirs for a fraction of the memory, and the same gradients to the bit. More than
     /// there are means all; [`Activations`](crate::Activations) says what a block's take.
     fn recompute_activations(&mut self, layers: usize);
+
+    /// One line for people: the device, its precision, its threads.
+    fn describe_device(&self) -> String;
+
+    /// All parameters, in a stable order, one for each tensor of a checkpoint.
+    fn parameter_list(&self) -> Vec<ParameterInfo>;
+
+    /// Says which parameters learn, and how fast: each by the first group that chooses it, and as ever where none does. What
+    /// gradients were collected is forgotten. Returns how many parameters each group got, so that one that got none can be
+    /// refused.
+    #[must_use]
+    fn set_groups(&mut self, groups: &[ParameterGroup]) -> Vec<usize>;
+
+    /// The values of a parameter, row-major.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    fn read_parameter(&self, name: &str) -> Result<Vec<f32>, NetworkError>;
+
+    /// Replaces the values of a parameter.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it has another length.
+    fn write_parameter(&mut self, name: &str, values: &[f32]) -> Result<(), NetworkError>;
+
+    /// The gradient of a parameter, row-major; empty before the network first learns, and where the parameter does not.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    fn read_gradient(&self, name: &str) -> Result<Vec<f32>, NetworkError>;
+}
+
+/// One parameter, whatever the device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParameterInfo {
+    /// Its name in a checkpoint.
+    pub name: String,
+    /// Rows and columns, or the length of a vector.
+    pub shape: Vec<usize>,
+    /// What it is for.
+    pub role: Role,
+    /// Whether it learns.
+    pub trainable: bool,
+    /// Factor of its learning rate.
+    pub learning_rate_factor: f64,
 }

@@ -7,6 +7,7 @@
 
 mod activations;
 mod answer;
+mod cached_pass;
 mod denoiser;
 mod error;
 pub mod families;
@@ -18,6 +19,7 @@ mod layers;
 mod learner;
 mod network;
 mod operations;
+mod parameter_group;
 mod reader;
 mod row_layout;
 mod row_query;
@@ -34,8 +36,9 @@ pub use error::NetworkError;
 pub use inference::InferenceNetwork;
 pub use input::{LossRow, NetworkInput};
 pub use kv_cache::KvCache;
-pub use learner::Learner;
+pub use learner::{Learner, ParameterInfo};
 pub use network::{Network, Parameter, ParameterMut};
+pub use parameter_group::{ParameterGroup, ParameterPattern, RoleError};
 pub use row_layout::RowLayout;
 pub use row_query::{Ask, RowAnswer, RowQuery, answer_on_host, answer_row};
 pub use row_slots::RowSlots;

@@ -1,6 +1,9 @@
 //! A network on a device.
 
 use crate::denoiser::nll_on_host;
+use crate::kv_cache::KvPool;
+use crate::learner::ParameterInfo;
+use crate::parameter_group::{ParameterGroup, Training, assign};
 use crate::reader::{Reader, RowTargets, pass, row_cost};
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::tensor::Init;
@@ -8,6 +11,7 @@ use crate::weight_index::WeightIndex;
 use crate::{Denoiser, ForwardPass, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Role, TensorSpec};
 use aquatint_compute::{Device, Element, Gradients, Parameters, ReadRow, RowCost, Tape, softmax_row};
 use aquatint_diffusion::{Cost, Key, LossTerm};
+use std::sync::Arc;
 
 /// A [`NetworkSpec`] with weights, on a device.
 #[derive(Debug)]
@@ -21,6 +25,10 @@ pub struct Network<D: Device> {
     /// What stands for each gradient until then: nothing.
     no_gradients: Vec<D::Buffer>,
     recomputed: usize,
+    /// What is remembered of sequences.
+    pool: Arc<KvPool<D>>,
+    /// How each parameter learns.
+    training: Vec<Training>,
 }
 
 /// One parameter, to be read.
@@ -32,9 +40,13 @@ pub struct Parameter<'a, D: Device> {
     pub shape: &'a [usize],
     /// What it is for.
     pub role: Role,
+    /// Whether it learns.
+    pub trainable: bool,
+    /// Factor of its learning rate.
+    pub learning_rate_factor: f64,
     /// Its values.
     pub value: &'a D::Buffer,
-    /// Its gradient; of length 0 before the network first learns.
+    /// Its gradient; of length 0 before the network first learns, and where the parameter does not.
     pub gradient: &'a D::Buffer,
 }
 
@@ -47,9 +59,13 @@ pub struct ParameterMut<'a, D: Device> {
     pub shape: &'a [usize],
     /// What it is for.
     pub role: Role,
+    /// Whether it learns.
+    pub trainable: bool,
+    /// Factor of its learning rate.
+    pub learning_rate_factor: f64,
     /// Its values.
     pub value: &'a mut D::Buffer,
-    /// Its gradient; of length 0 before the network first learns.
+    /// Its gradient; of length 0 before the network first learns, and where the parameter does not.
     pub gradient: &'a mut D::Buffer,
 }
 
@@ -107,7 +123,19 @@ impl<D: Device> Network<D> {
             parameters.set(index, device.upload(&values(tensor, tensors.len())?)?);
             no_gradients.push(device.zeros(0)?);
         }
-        Ok(Self { spec, tensors, parameters, weight_index, gradients: None, no_gradients, recomputed: 0 })
+        let pool = KvPool::of(parameters.device(), &spec);
+        let training = vec![Training::DEFAULT; tensors.len()];
+        Ok(Self {
+            spec,
+            tensors,
+            parameters,
+            weight_index,
+            gradients: None,
+            no_gradients,
+            recomputed: 0,
+            pool,
+            training,
+        })
     }
 
     /// Takes the weights that are given, by name, row-major; the others stay as they are.
@@ -134,18 +162,21 @@ impl<D: Device> Network<D> {
     }
 
     fn reader(&self) -> Reader<'_, D> {
-        Reader { spec: &self.spec, parameters: &self.parameters, weight_index: &self.weight_index }
+        let Self { spec, parameters, weight_index, pool, .. } = self;
+        Reader { spec, parameters, weight_index, pool }
     }
 
     /// All parameters, in a stable order, one for each tensor of a checkpoint.
     pub fn parameters(&self) -> Vec<Parameter<'_, D>> {
         let gradients = self.gradients.as_ref().map_or(&self.no_gradients[..], Gradients::buffers);
         let buffers = self.parameters.values().iter().zip(gradients);
-        let all = self.tensors.iter().zip(buffers);
-        all.map(|(TensorSpec { name, shape, role, .. }, (value, gradient))| Parameter {
+        let all = self.tensors.iter().zip(&self.training).zip(buffers);
+        all.map(|((TensorSpec { name, shape, role, .. }, training), (value, gradient))| Parameter {
             name,
             shape,
             role: *role,
+            trainable: training.trainable,
+            learning_rate_factor: training.learning_rate_factor,
             value,
             gradient,
         })
@@ -156,15 +187,47 @@ impl<D: Device> Network<D> {
     pub fn parameters_mut(&mut self) -> Vec<ParameterMut<'_, D>> {
         let gradients = self.gradients.as_mut().map_or(&mut self.no_gradients[..], Gradients::buffers_mut);
         let buffers = self.parameters.values_mut().iter_mut().zip(gradients);
-        let all = self.tensors.iter().zip(buffers);
-        all.map(|(TensorSpec { name, shape, role, .. }, (value, gradient))| ParameterMut {
+        let all = self.tensors.iter().zip(&self.training).zip(buffers);
+        all.map(|((TensorSpec { name, shape, role, .. }, training), (value, gradient))| ParameterMut {
             name,
             shape,
             role: *role,
+            trainable: training.trainable,
+            learning_rate_factor: training.learning_rate_factor,
             value,
             gradient,
         })
         .collect()
+    }
+
+    /// The parameters that learn, in the same order, to be updated. What was prepared of the others stays prepared.
+    pub fn trained_parameters_mut(&mut self) -> Vec<ParameterMut<'_, D>> {
+        let gradients = self.gradients.as_mut().map_or(&mut self.no_gradients[..], Gradients::buffers_mut);
+        let all = self.tensors.iter().zip(&self.training).zip(gradients);
+        let trained = all.filter(|((_, training), _)| training.trainable);
+        let values = self.parameters.trained_values_mut();
+        trained
+            .zip(values)
+            .map(|(((TensorSpec { name, shape, role, .. }, training), gradient), value)| ParameterMut {
+                name,
+                shape,
+                role: *role,
+                trainable: training.trainable,
+                learning_rate_factor: training.learning_rate_factor,
+                value,
+                gradient,
+            })
+            .collect()
+    }
+
+    /// The index of a parameter.
+    fn find(&self, name: &str) -> Result<usize, NetworkError> {
+        let found = self.tensors.iter().position(|tensor| tensor.name == name);
+        found.ok_or_else(|| NetworkError::UnknownParameter { name: name.to_owned(), count: self.tensors.len() })
+    }
+
+    fn download(&self, buffer: &D::Buffer) -> Vec<f32> {
+        self.device().download(buffer).into_iter().map(|value| value.to_f64() as f32).collect()
     }
 }
 
@@ -176,12 +239,12 @@ impl<D: Device> Network<D> {
             input.check(&self.spec)?;
             return Ok(None);
         }
-        let Self { spec, weight_index, parameters, gradients, recomputed, .. } = self;
+        let Self { spec, weight_index, parameters, gradients, recomputed, pool, .. } = self;
         let gradients = match gradients {
             Some(gradients) => gradients,
             none => none.insert(Gradients::zeros(parameters)?),
         };
-        Ok(Some((Reader { spec, parameters, weight_index }, gradients, *recomputed)))
+        Ok(Some((Reader { spec, parameters, weight_index, pool }, gradients, *recomputed)))
     }
 }
 
@@ -219,7 +282,7 @@ impl<D: Device> Denoiser for Network<D> {
     }
 
     fn kv_cache_bytes(&self, rows: usize) -> usize {
-        self.reader().kv_cache_bytes(rows)
+        self.pool.bytes(rows)
     }
 }
 
@@ -281,14 +344,14 @@ impl<D: Device> Learner for Network<D> {
     fn normalise_word_vectors(&mut self) {
         let Some(size) = self.spec.word_vector_size else { return };
         let device = self.parameters.device().clone();
-        for (tensor, value) in self.tensors.iter().zip(self.parameters.values_mut()) {
-            if tensor.role == Role::UnitVectors {
-                let mut vectors = device.download(value);
+        for parameter in self.trained_parameters_mut() {
+            if parameter.role == Role::UnitVectors {
+                let mut vectors = device.download(parameter.value);
                 for vector in vectors.chunks_exact_mut(size) {
                     let norm = vector.iter().map(|v| v.to_f64() * v.to_f64()).sum::<f64>().sqrt();
                     vector.iter_mut().for_each(|v| *v = D::Element::from_f64(v.to_f64() / norm));
                 }
-                device.write(value, &vectors);
+                device.write(parameter.value, &vectors);
             }
         }
     }
@@ -305,5 +368,47 @@ impl<D: Device> Learner for Network<D> {
 
     fn recompute_activations(&mut self, layers: usize) {
         self.recomputed = layers;
+    }
+
+    fn describe_device(&self) -> String {
+        self.device().describe()
+    }
+
+    fn parameter_list(&self) -> Vec<ParameterInfo> {
+        let all = self.tensors.iter().zip(&self.training);
+        all.map(|(TensorSpec { name, shape, role, .. }, training)| ParameterInfo {
+            name: name.clone(),
+            shape: shape.clone(),
+            role: *role,
+            trainable: training.trainable,
+            learning_rate_factor: training.learning_rate_factor,
+        })
+        .collect()
+    }
+
+    fn set_groups(&mut self, groups: &[ParameterGroup]) -> Vec<usize> {
+        let (training, counts) = assign(groups, self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.role)));
+        for (index, training) in training.iter().enumerate() {
+            self.parameters.set_trainable(index, training.trainable);
+        }
+        // Gradients are made again for those that learn.
+        self.gradients = None;
+        self.training = training;
+        counts
+    }
+
+    fn read_parameter(&self, name: &str) -> Result<Vec<f32>, NetworkError> {
+        Ok(self.download(&self.parameters.values()[self.find(name)?]))
+    }
+
+    fn write_parameter(&mut self, name: &str, values: &[f32]) -> Result<(), NetworkError> {
+        self.find(name)?;
+        self.load(&mut |tensor| (tensor == name).then(|| values.to_vec()))
+    }
+
+    fn read_gradient(&self, name: &str) -> Result<Vec<f32>, NetworkError> {
+        let index = self.find(name)?;
+        let gradients = self.gradients.as_ref().map_or(&self.no_gradients[..], Gradients::buffers);
+        Ok(self.download(&gradients[index]))
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::forward::{Pass, PassIndices};
 use crate::input::below;
+use crate::kv_cache::KvPool;
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::weight_index::WeightIndex;
 use crate::{ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec};
@@ -9,12 +10,15 @@ use aquatint_compute::{
     CostKind, Device, Element, LogitHead, Parameters, RatioCost, ReadRow, RowCost, Tape, Targets, TokenVectors,
 };
 use aquatint_diffusion::{Cost, Distance, LossTerm, Marginal, Ratio};
+use std::sync::Arc;
 
 /// The parts of a network that inference reads.
 pub(crate) struct Reader<'a, D: Device> {
     pub(crate) spec: &'a NetworkSpec,
     pub(crate) parameters: &'a Parameters<D>,
     pub(crate) weight_index: &'a WeightIndex,
+    /// What is remembered of sequences.
+    pub(crate) pool: &'a Arc<KvPool<D>>,
 }
 
 impl<D: Device> Reader<'_, D> {
@@ -161,7 +165,7 @@ pub(crate) fn pass<D: Device, R>(
     rows: &[u32],
     with: impl FnOnce(Pass<'_, D>, &D::Visible) -> Result<R, NetworkError>,
 ) -> Result<R, NetworkError> {
-    let Reader { spec, parameters, weight_index } = *reader;
+    let Reader { spec, parameters, weight_index, .. } = *reader;
     input.check(spec)?;
     let asked = input.answering(spec, rows)?;
     let device = parameters.device();

@@ -101,8 +101,94 @@ fn what_cannot_be_answered_is_refused() {
     let mut kv_caches = empty();
     let input = NetworkInput { visibility: &long, ..longer.input() };
     again(&network, &input, &[0, 1, 2, 3], &mut kv_caches, &[]).unwrap();
-    assert_eq!(
-        told(&[0, 1, 2, 3], &mut kv_caches, &[]),
-        "the memory is of another network, or of a sequence of another length"
-    );
+    assert_eq!(told(&[0, 1, 2, 3], &mut kv_caches, &[]), "the KV cache is of another network, or of a longer sequence");
+}
+
+/// Rows of a batch that was cut out of a larger one: a part of each chosen sequence.
+struct Cut {
+    tokens: Vec<u32>,
+    positions: Vec<u32>,
+    visibility: Visibility,
+    /// Where each row stands in the larger batch.
+    origin: Vec<u32>,
+}
+
+impl Cut {
+    /// The first `length` rows of each of these sequences, or all where there are fewer.
+    fn new(example: &Example, visibility: &Visibility, chosen: &[usize], length: usize) -> Self {
+        let mut rows = RowLayout::default();
+        let mut origin = Vec::new();
+        for &index in chosen {
+            let sequence = visibility.sequences()[index].clone();
+            let length = length.min(sequence.len());
+            rows.push(example.spec.attention, length, &[]);
+            origin.extend(sequence.take(length));
+        }
+        let (positions, visibility) = rows.finish().unwrap();
+        let tokens = origin.iter().map(|&row| example.tokens[row as usize]).collect();
+        Self { tokens, positions, visibility, origin }
+    }
+
+    fn input(&self) -> NetworkInput<'_> {
+        let Self { tokens, positions, visibility, .. } = self;
+        NetworkInput { tokens, positions, visibility, points: None, times: None, self_conditioning: None }
+    }
+
+    /// Reads the rows from `first` of each sequence on and compares them with the truth of the larger batch.
+    fn check(&self, network: &dyn Denoiser, kv_caches: &mut [KvCache], first: usize, truth: &[f32]) {
+        let sequences = self.visibility.sequences().iter();
+        let rows: Vec<u32> = sequences.flat_map(|rows| rows.clone().skip(first)).collect();
+        let answers = again(network, &self.input(), &rows, kv_caches, &rows).unwrap();
+        let size = network.spec().vocabulary_size;
+        for (row, answer) in rows.iter().zip(answers) {
+            assert_eq!(answer, truth[self.origin[*row as usize] as usize * size..][..size], "row {row}");
+        }
+    }
+}
+
+#[test]
+fn sequences_grow_and_leave_and_lie_in_any_order_and_are_read_as_if_alone() {
+    let lengths = [70, 24, 132, 8];
+    let (example, visibility) = blocks(&lengths);
+    let example = Example { spec: NetworkSpec { context_length: 256, ..example.spec }, ..example };
+    let whole = NetworkInput { visibility: &visibility, ..example.input() };
+    for path in CpuPath::available() {
+        let network: Network<Cpu<f32>> = example.network(Cpu::<f32>::new(path, 2).unwrap());
+        let all: Vec<u32> = (0..visibility.len() as u32).collect();
+        let truth = network.logits(&whole, &all).unwrap();
+        let fresh = |count| -> Vec<KvCache> { (0..count).map(|_| KvCache::default()).collect() };
+        // The first of them goes when it has filled its room; a later one takes that.
+        let mut first = fresh(1);
+        Cut::new(&example, &visibility, &[1], 24).check(&network, &mut first, 0, &truth);
+        let mut growing = fresh(2);
+        Cut::new(&example, &visibility, &[0, 2], 20).check(&network, &mut growing, 0, &truth);
+        drop(first);
+        let mut late = fresh(1);
+        Cut::new(&example, &visibility, &[3], 8).check(&network, &mut late, 0, &truth);
+        let taken: usize = growing.iter().map(KvCache::bytes).sum();
+        // Grown block by block, with the last that came first in the batch.
+        for length in (24..=132).step_by(4) {
+            let mut caches: Vec<KvCache> = late.drain(..).chain(growing.drain(..)).collect();
+            let cut = Cut::new(&example, &visibility, &[3, 0, 2], length);
+            cut.check(&network, &mut caches, if length == 24 { 4 } else { length - 4 }, &truth);
+            growing = caches.split_off(1);
+            late = caches;
+        }
+        assert!(growing.iter().map(KvCache::bytes).sum::<usize>() > taken);
+        assert!(growing[1].rows() >= 132);
+    }
+}
+
+#[test]
+fn a_cache_holds_keys_and_values_and_nothing_else() {
+    let (example, visibility) = blocks(&[8]);
+    let input = NetworkInput { visibility: &visibility, ..example.input() };
+    let network: Network<Cpu<f32>> = example.network(Cpu::<f32>::new(CpuPath::best(), 1).unwrap());
+    let mut caches = [KvCache::default()];
+    assert_eq!((caches[0].rows(), caches[0].bytes()), (0, 0));
+    again(&network, &input, &[0, 1, 2, 3], &mut caches, &[]).unwrap();
+    let columns = |layer: &aquatint_network::LayerSpec| 2 * layer.attention.key_value_heads * layer.attention.head_size;
+    let columns: usize = example.spec.layers.iter().map(columns).sum();
+    assert_eq!(caches[0].bytes(), caches[0].rows() * columns * size_of::<f32>());
+    assert_eq!(network.kv_cache_bytes(8), caches[0].bytes());
 }

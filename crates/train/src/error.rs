@@ -103,6 +103,19 @@ pub enum TrainError {
         /// Why not.
         source: std::io::Error,
     },
+    /// A group of the optimiser chooses no parameter that is left.
+    #[error(
+        "`optimiser.groups` chooses nothing by `{pattern}`: no parameter has such a name or role, or earlier groups have them all; one is called `{example}`"
+    )]
+    EmptyGroup {
+        /// The pattern.
+        pattern: String,
+        /// The name of a parameter.
+        example: String,
+    },
+    /// Nothing is left to learn.
+    #[error("`optimiser.groups` leaves no parameter trainable; a run needs at least one")]
+    NothingTrains,
     /// A new run would overwrite another one.
     #[error("`{}` already holds a run at step {step}", folder.display())]
     Exists {

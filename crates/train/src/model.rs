@@ -3,8 +3,8 @@
 use crate::TrainError;
 use crate::objective::{Objective, TrainedModel};
 use crate::optimiser::Optimiser;
-use aquatint_checkpoint::{Checkpoint, Description, GenerationDefaults, Storage, Tensor, save};
-use aquatint_compute::{Device, Element};
+use aquatint_checkpoint::{Checkpoint, Description, GenerationDefaults, Storage, save, tensors_of};
+use aquatint_compute::Device;
 use aquatint_network::{Denoiser, Network};
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::path::Path;
@@ -38,13 +38,7 @@ impl<D: Device> Model<'_, D> {
     }
 
     fn save_described(&self, folder: &Path, describe: &dyn Fn(&mut GenerationDefaults)) -> Result<(), TrainError> {
-        let device = self.network.device();
-        let tensor = |name: &str, shape: &[usize], buffer| {
-            let values = device.download(buffer).into_iter().map(|v| v.to_f64() as f32).collect();
-            Tensor { name: name.to_owned(), shape: shape.to_vec(), values }
-        };
-        let parameters = self.network.parameters();
-        let tensors: Vec<_> = parameters.iter().map(|p| tensor(p.name, p.shape, p.value)).collect();
+        let tensors = tensors_of(&self.network)?;
         let mut generation = generation(self.vocabulary);
         describe(&mut generation);
         let description = Description::native(self.network.spec(), self.vocabulary, &generation);

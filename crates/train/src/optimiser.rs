@@ -1,14 +1,18 @@
 //! Which rule updates which parameter, the moments that the rules keep, and the averaged weights.
 //!
+//! Parameters are divided into groups: what does not learn has no moments and no average, and each group has a factor of
+//! the learning rate (`embedding_rate` is that of word vectors and head).
+//!
 //! Matrices inside the blocks follow Muon or AdamW with decoupled weight decay; word vectors, head and vectors (norms,
 //! biases) follow AdamW without decay, because pulling a rare word's vector to zero between two of its uses is no
 //! regularisation. The average is `e ← β e + (1 − β) w` with `β = min(ema, (1 + step) / (10 + step))`, so that the
 //! first random weights do not linger in it.
 
+use crate::TrainError;
 use crate::muon::{Muon, Scratch};
 use crate::recipe::{OptimiserKind, OptimiserRecipe};
 use aquatint_checkpoint::{CheckpointError, Exact, RunState, Tensor};
-use aquatint_compute::{AdamW, AdamWState, Device, DeviceError, Element};
+use aquatint_compute::{AdamW, AdamWState, Device, Element};
 use aquatint_network::{Learner, Network, Role};
 use std::collections::BTreeMap;
 
@@ -23,17 +27,21 @@ enum Moments<D: Device> {
 #[derive(Debug)]
 pub(crate) struct Optimiser<D: Device> {
     recipe: OptimiserRecipe,
+    /// Of each parameter that learns.
     moments: Vec<Moments<D>>,
     scratch: BTreeMap<(usize, usize), Scratch<D>>,
+    /// Of each parameter that learns; none where no averages are kept.
     average: Vec<D::Buffer>,
 }
 
 impl<D: Device> Optimiser<D> {
-    pub(crate) fn new(network: &Network<D>, recipe: &OptimiserRecipe) -> Result<Self, DeviceError> {
+    /// Divides the network's parameters into the groups of the recipe, and remembers nothing yet of those that learn.
+    pub(crate) fn new(network: &mut Network<D>, recipe: &OptimiserRecipe) -> Result<Self, TrainError> {
+        group(network, recipe)?;
         let device = network.device();
         let mut optimiser =
             Self { recipe: recipe.clone(), moments: Vec::new(), scratch: BTreeMap::new(), average: Vec::new() };
-        for parameter in network.parameters() {
+        for parameter in network.parameters().into_iter().filter(|parameter| parameter.trainable) {
             let length = device.len(parameter.value);
             let moments = match (recipe.kind, parameter.role, parameter.shape) {
                 (OptimiserKind::Muon, Role::Matrix, &[rows, columns]) => {
@@ -60,24 +68,23 @@ impl<D: Device> Optimiser<D> {
         let recipe = &self.recipe;
         let gradient_scale = if recipe.clip > 0.0 && norm > recipe.clip { recipe.clip / norm } else { 1.0 };
         let device = network.device().clone();
-        for (parameter, moments) in network.parameters_mut().into_iter().zip(&mut self.moments) {
+        for (parameter, moments) in network.trained_parameters_mut().into_iter().zip(&mut self.moments) {
+            let learning_rate = rate * parameter.learning_rate_factor;
             match moments {
                 Moments::Muon { momentum } => {
                     let shape = (parameter.shape[0], parameter.shape[1]);
-                    let update =
-                        Muon { learning_rate: rate, momentum: recipe.momentum, weight_decay: recipe.weight_decay };
+                    let update = Muon { learning_rate, momentum: recipe.momentum, weight_decay: recipe.weight_decay };
                     if let Some(scratch) = self.scratch.get_mut(&shape) {
                         scratch.update(&device, update, gradient_scale, parameter.gradient, momentum, parameter.value);
                     }
                 }
                 Moments::AdamW { first, second } => {
-                    let (factor, weight_decay) = match parameter.role {
-                        Role::Matrix => (1.0, recipe.weight_decay),
-                        Role::Embedding | Role::UnitVectors | Role::Head => (recipe.embedding_rate, 0.0),
-                        Role::Vector => (1.0, 0.0),
+                    let weight_decay = match parameter.role {
+                        Role::Matrix => recipe.weight_decay,
+                        Role::Embedding | Role::UnitVectors | Role::Head | Role::Vector => 0.0,
                     };
                     let update = AdamW {
-                        learning_rate: rate * factor,
+                        learning_rate,
                         beta1: recipe.beta1,
                         beta2: recipe.beta2,
                         epsilon: recipe.epsilon,
@@ -91,7 +98,8 @@ impl<D: Device> Optimiser<D> {
         }
         network.normalise_word_vectors();
         let decay = recipe.ema.min((1 + step) as f64 / (10 + step) as f64);
-        for (parameter, average) in network.parameters().into_iter().zip(&mut self.average) {
+        let trained = network.parameters().into_iter().filter(|parameter| parameter.trainable);
+        for (parameter, average) in trained.zip(&mut self.average) {
             device.scale_add(1.0 - decay, parameter.value, decay, average);
         }
         // A mean of unit vectors is shorter than they are.
@@ -102,7 +110,7 @@ impl<D: Device> Optimiser<D> {
 
     /// Exchanges the network's weights with their average; the same call undoes it. Nothing happens without an average.
     pub(crate) fn swap_ema(&mut self, network: &mut Network<D>) {
-        for (parameter, average) in network.parameters_mut().into_iter().zip(&mut self.average) {
+        for (parameter, average) in network.trained_parameters_mut().into_iter().zip(&mut self.average) {
             std::mem::swap(parameter.value, average);
         }
     }
@@ -110,19 +118,22 @@ impl<D: Device> Optimiser<D> {
     /// The buffers to save, each with the name that it is saved under.
     fn buffers<'a>(&'a mut self, network: &'a mut Network<D>) -> Vec<(String, Vec<usize>, &'a mut D::Buffer)> {
         let mut buffers = Vec::new();
-        let mut averages = self.average.iter_mut();
-        for (parameter, moments) in network.parameters_mut().into_iter().zip(&mut self.moments) {
+        let (mut moments, mut averages) = (self.moments.iter_mut(), self.average.iter_mut());
+        for parameter in network.parameters_mut() {
             let named = |prefix: &str| format!("{prefix}.{}", parameter.name);
             let shape = parameter.shape.to_vec();
-            match moments {
-                Moments::AdamW { first, second } => {
-                    buffers.push((named("first"), shape.clone(), first));
-                    buffers.push((named("second"), shape.clone(), second));
+            if parameter.trainable {
+                match moments.next() {
+                    Some(Moments::AdamW { first, second }) => {
+                        buffers.push((named("first"), shape.clone(), first));
+                        buffers.push((named("second"), shape.clone(), second));
+                    }
+                    Some(Moments::Muon { momentum }) => buffers.push((named("momentum"), shape.clone(), momentum)),
+                    None => {}
                 }
-                Moments::Muon { momentum } => buffers.push((named("momentum"), shape.clone(), momentum)),
-            }
-            if let Some(average) = averages.next() {
-                buffers.push((named("average"), shape.clone(), average));
+                if let Some(average) = averages.next() {
+                    buffers.push((named("average"), shape.clone(), average));
+                }
             }
             buffers.push((named("value"), shape, parameter.value));
         }
@@ -148,6 +159,22 @@ impl<D: Device> Optimiser<D> {
     }
 }
 
+/// Says to a network how each of its parameters learns.
+fn group<D: Device>(network: &mut Network<D>, recipe: &OptimiserRecipe) -> Result<(), TrainError> {
+    let counts = network.set_groups(&recipe.parameter_groups()?);
+    let parameters = network.parameters();
+    // What `embedding_rate` is for comes after the recipe's own groups, and may find nothing.
+    if let Some((empty, _)) = recipe.groups.iter().zip(counts).find(|(_, count)| *count == 0) {
+        let example = parameters.iter().find(|parameter| parameter.role == Role::Matrix).or(parameters.first());
+        let example = example.map(|parameter| parameter.name.to_owned()).unwrap_or_default();
+        return Err(TrainError::EmptyGroup { pattern: empty.parameters.clone(), example });
+    }
+    match parameters.iter().any(|parameter| parameter.trainable) {
+        true => Ok(()),
+        false => Err(TrainError::NothingTrains),
+    }
+}
+
 /// Values of a device's type as they are saved: f32 as f32, wider ones as f64.
 fn exact<E: Element>(values: &[E]) -> Exact {
     if size_of::<E>() <= size_of::<f32>() {
@@ -161,9 +188,73 @@ fn exact<E: Element>(values: &[E]) -> Exact {
 mod tests {
     use super::*;
     use crate::{Overrides, Recipe};
-    use aquatint_compute::Cpu;
+    use aquatint_compute::{Cpu, Memory};
     use aquatint_network::Learner;
     use aquatint_testing::{Comparison, Example, Golden};
+
+    #[test]
+    fn what_does_not_learn_has_no_moments_and_no_average_and_stays_to_the_bit() {
+        let text = "output = 'x'\n[data]\ntrain = [{ path = 'a' }]\nvalid = [{ path = 'b' }]\n\
+            [optimiser]\nema = 0.9\nembedding_rate = 0.5\n\
+            [[optimiser.groups]]\nparameters = 'model.layers.0.*'\ntrainable = false\n\
+            [[optimiser.groups]]\nparameters = '*.mlp.*'\nrate = 0.25\n";
+        let recipe = Recipe::parse(text, &Overrides::default()).unwrap().resolve().unwrap().optimiser;
+        let example = Example::named("plain");
+        let mut network: Network<Cpu<f32>> = example.network(Cpu::<f32>::scalar());
+        let mut optimiser = Optimiser::new(&mut network, &recipe).unwrap();
+        let bits = |network: &Network<Cpu<f32>>| -> Vec<(String, bool, Vec<u32>)> {
+            let device = network.device();
+            let of = |p: aquatint_network::Parameter<'_, Cpu<f32>>| {
+                let values = device.download(p.value).into_iter().map(f32::to_bits).collect();
+                (p.name.to_owned(), p.trainable, values)
+            };
+            network.parameters().into_iter().map(of).collect()
+        };
+        let before = bits(&network);
+        for step in 1..=3 {
+            network.clear_gradients();
+            network.forward_backward(&example.input(), &example.rows).unwrap();
+            let norm = network.gradient_norm();
+            optimiser.update(&mut network, step, 0.01, norm);
+        }
+        for ((name, trainable, before), (_, _, after)) in before.iter().zip(bits(&network)) {
+            assert_eq!(*trainable, !name.starts_with("model.layers.0."), "{name}");
+            assert_eq!(*before != after, *trainable, "{name}");
+        }
+        let factor = |name: &str| {
+            network.parameters().into_iter().find(|p| p.name.contains(name)).map(|p| p.learning_rate_factor)
+        };
+        assert_eq!(factor("embed_tokens"), Some(0.5));
+        assert_eq!(factor("layers.1.mlp.up"), Some(0.25));
+        assert_eq!(factor("layers.1.self_attn.q"), Some(1.0));
+        let learnt: usize = before.iter().filter(|(_, trainable, _)| *trainable).map(|(_, _, v)| v.len()).sum();
+        let device = network.device().clone();
+        assert_eq!(optimiser.average.iter().map(|average| device.len(average)).sum::<usize>(), learnt);
+        let moments = |moments: &Moments<Cpu<f32>>| match moments {
+            Moments::AdamW { first, second } => (device.len(first) + device.len(second)) / 2,
+            Moments::Muon { momentum } => device.len(momentum),
+        };
+        assert_eq!(optimiser.moments.iter().map(moments).sum::<usize>(), learnt);
+    }
+
+    #[test]
+    fn groups_that_choose_nothing_and_runs_that_learn_nothing_are_refused() {
+        let refused = |pattern: &str| {
+            let text = format!(
+                "output = 'x'\n[data]\ntrain = [{{ path = 'a' }}]\nvalid = [{{ path = 'b' }}]\n\
+                 [[optimiser.groups]]\nparameters = '{pattern}'\ntrainable = false\n"
+            );
+            let recipe = Recipe::parse(&text, &Overrides::default()).unwrap().resolve().unwrap().optimiser;
+            let mut network: Network<Cpu<f32>> = Example::named("plain").network(Cpu::<f32>::scalar());
+            Optimiser::new(&mut network, &recipe).unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused("model.layer.*"),
+            "`optimiser.groups` chooses nothing by `model.layer.*`: no parameter has such a name or role, or earlier \
+             groups have them all; one is called `model.layers.0.self_attn.q_proj.weight`"
+        );
+        assert_eq!(refused("*"), "`optimiser.groups` leaves no parameter trainable; a run needs at least one");
+    }
 
     #[test]
     fn parameters_after_one_and_three_steps_of_muon_agree_with_the_reference() {
@@ -175,7 +266,7 @@ mod tests {
             let example = Example::golden(&golden);
             let mut network = Network::new(Cpu::<f64>::scalar(), example.spec.clone(), 0).unwrap();
             golden.write_parameters("parameter", &mut network);
-            let mut optimiser = Optimiser::new(&network, &recipe).unwrap();
+            let mut optimiser = Optimiser::new(&mut network, &recipe).unwrap();
             let mut comparison = Comparison::new();
             for step in 1..=3 {
                 network.clear_gradients();

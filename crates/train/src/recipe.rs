@@ -6,8 +6,10 @@
 //! `extends`.
 
 mod extends;
+mod groups;
 mod resolved;
 
+pub use groups::GroupRecipe;
 pub use resolved::{NetworkRecipe, OptimiserRecipe, Resolved};
 
 use crate::size::Size;
@@ -323,6 +325,9 @@ pub struct OptimiserOverrides {
     pub floor: Option<f64>,
     /// Recompute all activations in the backward pass instead of keeping them; `run.activation_memory` says it finer.
     pub recompute: Option<bool>,
+    /// Parameters that learn otherwise than the rest, or not at all: `[[optimiser.groups]]`.
+    #[serde(default)]
+    pub groups: Vec<GroupRecipe>,
 }
 
 /// How long, how often, where.

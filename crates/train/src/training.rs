@@ -90,7 +90,7 @@ impl<'a> Training<'a> {
             None => self.prepare(&device, events)?,
         };
         let mut network = network::build(recipe, spec, device)?;
-        let mut optimiser = Optimiser::new(&network, &recipe.optimiser)?;
+        let mut optimiser = Optimiser::new(&mut network, &recipe.optimiser)?;
         let mut counters = Counters::new(recipe.to_toml()?);
         if let Some(state) = &state {
             counters = state.counters.clone();

@@ -32,6 +32,9 @@ fn a_resolved_recipe_says_everything_and_resolves_to_itself() {
     let text = resolved.to_toml().unwrap();
     assert!(text.contains("learning_rate") && text.contains("feed_forward_width"), "{text}");
     assert_eq!(resolve(&text, &[]).unwrap(), resolved);
+    let group = "[[optimiser.groups]]\nparameters = 'model.layers.*'\ntrainable = false\n";
+    let resolved = resolve(&format!("{SMALL}{group}"), &[]).unwrap();
+    assert_eq!(resolve(&resolved.to_toml().unwrap(), &[]).unwrap(), resolved);
 }
 
 #[test]
@@ -52,6 +55,21 @@ fn mistakes_are_reported_with_their_place_or_what_is_allowed() {
         message(SMALL, &["objective.time_range=[0.5, 0.2]"]),
         "`objective.time_range` is [0.5, 0.2]; allowed: two times in [0, 1], the earlier first"
     );
+    let group = |text: &str| message(&format!("{SMALL}[[optimiser.groups]]\n{text}"), &[]);
+    assert_eq!(
+        group("parameters = 'role:heads'"),
+        "`optimiser.groups.parameters` is \"role:heads\"; allowed: a name with `*`, or role:matrix, role:embedding, \
+         role:unit-vectors, role:head, role:vector"
+    );
+    assert_eq!(
+        group("parameters = '*'\nrate = 0"),
+        "`optimiser.groups.rate` is 0; allowed: above 0; `trainable = false` leaves parameters as they are"
+    );
+    assert_eq!(
+        group("parameters = '*.bias'\nrate = 0.5\ntrainable = false"),
+        "`optimiser.groups.rate` is 0.5 for `*.bias`; allowed: nothing where `trainable` is false"
+    );
+    assert!(group("parameter = '*'").contains("unknown field `parameter`"));
     let budget = message(SMALL, &["run.activation_memory=2GB"]);
     assert!(budget.contains("\"2GB\" is no amount of memory; allowed: a number and one of the units"), "{budget}");
     let twice = message(SMALL, &["run.activation_memory=2GiB", "optimiser.recompute=true"]);

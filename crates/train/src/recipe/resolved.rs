@@ -1,6 +1,8 @@
 //! A recipe with every gap filled from the one dial, checked as a whole.
 
-use super::{Data, Distil, LrSchedule, Masking, ObjectiveKind, ObjectiveRecipe, OptimiserKind, Recipe, Run};
+use super::{
+    Data, Distil, GroupRecipe, LrSchedule, Masking, ObjectiveKind, ObjectiveRecipe, OptimiserKind, Recipe, Run,
+};
 use crate::RecipeError;
 use crate::size::Size;
 use aquatint_diffusion::Layout;
@@ -79,6 +81,9 @@ pub struct OptimiserRecipe {
     pub floor: f64,
     /// Recompute all activations in the backward pass.
     pub recompute: bool,
+    /// Parameters that learn otherwise than the rest, or not at all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupRecipe>,
 }
 
 /// A recipe with nothing left to guess.
@@ -168,6 +173,7 @@ impl Recipe {
             decay: o.decay.unwrap_or(0.25),
             floor: o.floor.unwrap_or(0.0),
             recompute: o.recompute.unwrap_or(false),
+            groups: o.groups,
         };
         let resolved = Resolved {
             output: self.output,
@@ -271,6 +277,7 @@ impl Resolved {
                 return wrong(key, value.to_string(), "0 or more and below 1");
             }
         }
+        o.parameter_groups()?;
         let r = &self.run;
         if let (true, Some(budget)) = (o.recompute, r.activation_memory) {
             let allowed = "nothing where `optimiser.recompute` is true, since then no block keeps its activations";

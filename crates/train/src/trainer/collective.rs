@@ -27,7 +27,7 @@ pub(super) fn all_reduce_gradients<D: Device>(ranks: &dyn Ranks, network: &mut N
     }
     let mut rest = flat.as_slice();
     for parameter in network.parameters_mut() {
-        let (values, after) = rest.split_at(device.len(parameter.value));
+        let (values, after) = rest.split_at(device.len(parameter.gradient));
         device.write(parameter.gradient, values);
         rest = after;
     }

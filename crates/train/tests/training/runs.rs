@@ -282,3 +282,48 @@ fn too_little_text_is_reported() {
     let error = run(&wanted, false).unwrap_err();
     assert!(matches!(error, TrainError::TooLittle { key: "data.train", .. }), "{error}");
 }
+
+/// A model goes on learning from another's weights with most of it left as it is.
+#[test]
+fn what_a_group_freezes_stays_to_the_bit_and_the_run_resumes_exactly() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    run(&recipe(&path("base"), &["run.steps=10"]), false).unwrap();
+    let base = path("base").display().to_string();
+    let set = [
+        format!("initial={base}"),
+        "run.steps=30".to_owned(),
+        "run.save_every=10".to_owned(),
+        "optimiser.groups=[{ parameters = \"model.layers.0.*\", trainable = false }, \
+         { parameters = \"role:embedding\", trainable = false }, { parameters = \"*.mlp.*\", rate = 0.5 }]"
+            .to_owned(),
+    ];
+    let set: Vec<&str> = set.iter().map(String::as_str).collect();
+    run(&recipe(&path("whole"), &set), false).unwrap();
+    let wanted = recipe(&path("broken"), &set);
+    let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        train(&wanted, device(), false, &AtomicBool::new(false), &mut |event| {
+            if let TrainingEvent::Step(StepFigures { step: 15, .. }) = event {
+                std::panic::resume_unwind(Box::new("killed"));
+            }
+        })
+    }));
+    assert!(stopped.is_err());
+    run(&wanted, true).unwrap();
+    assert!(fingerprint(&path("whole")) == fingerprint(&path("broken")));
+
+    let numbers = fingerprint(&path("whole"));
+    let of = |name: &str| numbers.iter().find(|(known, _)| known == name).map(|(_, values)| values);
+    let base = aquatint_checkpoint::Weights::open_file(&path("base").join("model.safetensors")).unwrap();
+    let mut kept = 0;
+    for name in base.names() {
+        let frozen = name.starts_with("model.layers.0.") || name.contains("embed_tokens");
+        let before: Vec<u32> = base.read(name).unwrap().into_iter().map(f32::to_bits).collect();
+        assert_eq!(of(name) == Some(&before), frozen, "{name}");
+        assert_eq!(of(&format!("state/average.{name}")).is_none(), frozen, "{name}");
+        let moments = ["first", "second", "momentum"].map(|kind| of(&format!("state/{kind}.{name}")));
+        assert_eq!(moments.iter().all(Option::is_none), frozen, "{name}");
+        kept += usize::from(frozen);
+    }
+    assert!(kept > 5);
+}

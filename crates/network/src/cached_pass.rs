@@ -1,0 +1,239 @@
+//! A pass that computes some rows only, and takes the keys and values of the others from what is remembered of them.
+
+use crate::forward::{Pass, PassIndices};
+use crate::input::below;
+use crate::kv_cache::PoolRows;
+use crate::reader::Reader;
+use crate::row_query::{RowAnswer, RowQuery};
+use crate::{CachedRows, NetworkError, NetworkInput};
+use aquatint_compute::{
+    AttentionRows, AttentionShape, Columns, Device, DeviceError, ReadRow, Rows, Tape, Value, Visibility, WriteRows,
+};
+use std::ops::Range;
+
+/// One sequence of a batch that is computed in part.
+struct Part {
+    slot: usize,
+    /// Its rows in the batch.
+    sequence: Range<u32>,
+    /// Those that are computed, counted from its beginning.
+    rows_to_compute: Vec<u32>,
+    /// The first of them among all that are computed.
+    first: u32,
+}
+
+/// What attention over the pool reads besides keys, values and queries: uploaded once for all layers.
+struct PoolIndices<D: Device> {
+    visible: D::Visible,
+    /// The rows of the pool that are computed, ascending.
+    rows: D::Indices,
+    /// Which of the computed rows of the batch each of them is, where the pool has them in another order.
+    order: Option<D::Indices>,
+}
+
+impl<D: Device> Reader<'_, D> {
+    /// The part of [`crate::Denoiser::forward`] that computes some rows only; `rows` are those of the queries.
+    pub(crate) fn forward_cached(
+        &self,
+        input: &NetworkInput<'_>,
+        cached: CachedRows<'_>,
+        rows: &[u32],
+        queries: &[RowQuery<'_>],
+        read: &ReadRow<'_>,
+    ) -> Result<Vec<RowAnswer>, NetworkError> {
+        let CachedRows { rows_to_compute, kv_caches } = cached;
+        input.check(self.spec)?;
+        below("rows_to_compute", rows_to_compute, input.visibility.len(), "the number of rows of `visibility`")?;
+        if let Some(index) = rows_to_compute.windows(2).position(|two| two[0] >= two[1]) {
+            return Err(NetworkError::Order { parameter: "rows_to_compute", index: index + 1 });
+        }
+        let sequences = input.visibility.sequences();
+        if kv_caches.len() != sequences.len() {
+            let (given, expected) = (kv_caches.len(), sequences.len());
+            return Err(NetworkError::InputLength {
+                parameter: "kv_caches",
+                given,
+                expected,
+                reason: "one for each sequence",
+            });
+        }
+        let asked = input.answering(self.spec, rows)?;
+        let asked = asked.iter().map(|&row| {
+            let place = rows_to_compute.binary_search(&row).map_err(|_| NetworkError::NotComputed { row })?;
+            Ok(place as u32)
+        });
+        let asked = asked.collect::<Result<Vec<u32>, NetworkError>>()?;
+        let mut pool = self.pool.lock();
+        let mut parts = Vec::with_capacity(sequences.len());
+        for (sequence, kv_cache) in sequences.iter().zip(&mut *kv_caches) {
+            let slot = self.pool.slot(&mut pool, kv_cache, sequence.len())?.ok_or(NetworkError::ForeignKvCache)?;
+            let part = Part::new(slot, sequence, rows_to_compute);
+            part.check(input.visibility, pool.known(slot))?;
+            parts.push(part);
+        }
+        if rows_to_compute.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Should the device fail, what it wrote is of no use.
+        parts.iter().for_each(|part| pool.set_known(part.slot, &part.rows_to_compute, false));
+        let computed = Computed::new(input, rows_to_compute, self.spec.vocabulary_size);
+        let input = computed.input(input);
+        let device = self.parameters.device();
+        let indices = PassIndices::new(device, &input, &computed.groups, &asked)?;
+        let pool_indices = pool_indices(device, &pool, &parts, &computed.visibility)?;
+        let pass = Pass { spec: self.spec, weight_index: self.weight_index, input, indices: &indices, asked: &asked };
+        let mut tape = Tape::inferring(self.parameters);
+        let hidden = pass.hidden_with(&mut tape, &mut |tape, layer, shape, packed| {
+            attend(device, pool.layer(layer), &pool_indices, tape, shape, packed)
+        })?;
+        parts.iter().for_each(|part| pool.set_known(part.slot, &part.rows_to_compute, true));
+        // What is asked of the rows needs the pool no more.
+        drop(pool);
+        let evidence = self.evidence(&input, &asked)?;
+        self.answer(&hidden, evidence.as_ref(), queries, read)
+    }
+}
+
+impl Part {
+    fn new(slot: usize, sequence: &Range<u32>, rows_to_compute: &[u32]) -> Self {
+        let first = rows_to_compute.partition_point(|&row| row < sequence.start);
+        let end = rows_to_compute.partition_point(|&row| row < sequence.end);
+        let own = rows_to_compute[first..end].iter().map(|row| row - sequence.start);
+        Self { slot, sequence: sequence.clone(), rows_to_compute: own.collect(), first: first as u32 }
+    }
+
+    /// That each computed row sees only rows that are computed or remembered.
+    fn check(&self, visibility: &Visibility, known: &[bool]) -> Result<(), NetworkError> {
+        let mut there = known.to_vec();
+        self.rows_to_compute.iter().for_each(|&row| there[row as usize] = true);
+        // Rows neither computed nor remembered before each row: a range is whole where the count does not grow.
+        let mut missing = vec![0_u32];
+        missing.extend(there.iter().scan(0, |count, there| {
+            *count += u32::from(!there);
+            Some(*count)
+        }));
+        let start = self.sequence.start;
+        let at = |row: u32| missing[(row - start) as usize];
+        let whole = |range: &Range<u32>| range.is_empty() || at(range.start) == at(range.end);
+        let rows = self.rows_to_compute.iter().map(|row| row + start);
+        match rows.into_iter().find(|&row| !visibility.row(row as usize).iter().all(whole)) {
+            Some(row) => Err(NetworkError::NotCached { row }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The rows of an input that are computed, picked out.
+struct Computed<'a> {
+    tokens: Vec<u32>,
+    positions: Vec<u32>,
+    groups: Vec<u32>,
+    points: Option<aquatint_diffusion::ContinuousState>,
+    self_conditioning: Option<Vec<f32>>,
+    /// Of the whole input.
+    visibility: &'a Visibility,
+}
+
+impl<'a> Computed<'a> {
+    fn new(input: &NetworkInput<'a>, rows_to_compute: &[u32], vocabulary_size: usize) -> Self {
+        let pick = |values: &[u32]| rows_to_compute.iter().map(|&row| values[row as usize]).collect::<Vec<u32>>();
+        let rows: Vec<usize> = rows_to_compute.iter().map(|&row| row as usize).collect();
+        let row_of = |all: &'a [f32], row: usize| &all[row * vocabulary_size..][..vocabulary_size];
+        Self {
+            tokens: pick(input.tokens),
+            positions: pick(input.positions),
+            groups: pick(&input.sequence_of_row()),
+            points: input.points.map(|points| points.of(&rows)),
+            self_conditioning: input
+                .self_conditioning
+                .map(|all| rows.iter().flat_map(|&row| row_of(all, row)).copied().collect()),
+            visibility: input.visibility,
+        }
+    }
+
+    /// The input of these rows alone.
+    fn input<'b>(&'b self, whole: &NetworkInput<'b>) -> NetworkInput<'b> {
+        NetworkInput {
+            tokens: &self.tokens,
+            positions: &self.positions,
+            points: self.points.as_ref(),
+            self_conditioning: self.self_conditioning.as_deref(),
+            ..*whole
+        }
+    }
+}
+
+/// What the sequences of a batch see, in the rows of the pool.
+fn pool_indices<D: Device>(
+    device: &D,
+    pool: &PoolRows<D>,
+    parts: &[Part],
+    visibility: &Visibility,
+) -> Result<PoolIndices<D>, NetworkError> {
+    let mut parts: Vec<(usize, &Part)> = parts
+        .iter()
+        .filter(|part| !part.rows_to_compute.is_empty())
+        .map(|part| (pool.start(part.slot), part))
+        .collect();
+    parts.sort_by_key(|(start, _)| *start);
+    let (mut sequences, mut intervals, mut rows, mut order) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (start, part) in parts {
+        let (end, start) = (intervals.len() as u32, start as u32);
+        if end < start {
+            // Rows of others, which nobody reads in this pass.
+            sequences.push(end..start);
+            intervals.extend((end..start).map(|row| [row..row + 1, 0..0]));
+        }
+        let own = &part.sequence;
+        let moved = |range: &Range<u32>| match range.is_empty() {
+            true => 0..0,
+            false => range.start - own.start + start..range.end - own.start + start,
+        };
+        sequences.push(start..start + own.len() as u32);
+        intervals.extend(own.clone().map(|row| visibility.row(row as usize).each_ref().map(moved)));
+        rows.extend(part.rows_to_compute.iter().map(|row| row + start));
+        order.extend(part.first..part.first + part.rows_to_compute.len() as u32);
+    }
+    Ok(PoolIndices {
+        visible: device.upload_visibility(&Visibility::new(sequences, intervals)?)?,
+        rows: device.upload_indices(&rows)?,
+        order: (!order.is_sorted()).then(|| device.upload_indices(&order)).transpose()?,
+    })
+}
+
+/// Remembers the computed rows of a layer, and lets them attend to all that is remembered; one launch for all sequences.
+fn attend<'p, D: Device>(
+    device: &D,
+    keys_values: &mut D::Buffer,
+    indices: &PoolIndices<D>,
+    tape: &mut Tape<'p, D>,
+    shape: AttentionShape,
+    packed: &Value<D>,
+) -> Result<Value<D>, DeviceError> {
+    let (inputs, outputs, columns) = (shape.packed_columns(), shape.output_columns(), shape.key_value_columns());
+    let sorted = match &indices.order {
+        Some(order) => {
+            let mut sorted = device.uninitialised(packed.rows() * inputs)?;
+            device.gather(inputs, packed.buffer(), order, &mut sorted);
+            Some(sorted)
+        }
+        None => None,
+    };
+    let buffer = sorted.as_ref().unwrap_or(packed.buffer());
+    let part = |first| Columns { buffer, stride: inputs, first };
+    device.write_rows(WriteRows { columns, rows: part(outputs), ids: &indices.rows }, keys_values);
+    let mut out = device.uninitialised(packed.rows() * outputs)?;
+    let operands = AttentionRows {
+        shape,
+        visible: &indices.visible,
+        rows: Rows::At(&indices.rows),
+        queries: part(0),
+        keys_values: Columns::all(keys_values, columns),
+    };
+    device.attention_rows(operands, &mut out);
+    if let Some(order) = &indices.order {
+        let sorted = std::mem::replace(&mut out, device.uninitialised(packed.rows() * outputs)?);
+        device.write_rows(WriteRows { columns: outputs, rows: Columns::all(&sorted, outputs), ids: order }, &mut out);
+    }
+    Ok(tape.adopt(out, packed.rows(), outputs))
+}

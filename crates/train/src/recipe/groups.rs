@@ -1,0 +1,63 @@
+//! Groups of parameters that learn otherwise than the rest, or not at all.
+
+use super::OptimiserRecipe;
+use crate::RecipeError;
+use aquatint_network::{ParameterGroup, ParameterPattern, Role};
+use serde::{Deserialize, Serialize};
+
+/// How some parameters learn; each belongs to the first group that chooses it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupRecipe {
+    /// Which parameters: a name, where `*` stands for any run of characters, or `role:NAME`.
+    pub parameters: String,
+    /// Whether they learn at all. What does not has no gradient, no moments and no average.
+    #[serde(default = "learns")]
+    pub trainable: bool,
+    /// Their learning rate as a multiple of `learning_rate`, 1 where nothing is said; `embedding_rate` is not counted in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+}
+
+fn learns() -> bool {
+    true
+}
+
+impl OptimiserRecipe {
+    /// The groups: those of the recipe, then what `embedding_rate` is for.
+    ///
+    /// # Errors
+    /// When a group is not understood.
+    pub(crate) fn parameter_groups(&self) -> Result<Vec<ParameterGroup>, RecipeError> {
+        let embeddings = [Role::Embedding, Role::UnitVectors, Role::Head].map(|role| ParameterGroup {
+            parameters: ParameterPattern::of_role(role),
+            trainable: true,
+            learning_rate_factor: self.embedding_rate,
+        });
+        let own = self.groups.iter().map(GroupRecipe::group).collect::<Result<Vec<_>, _>>()?;
+        Ok(own.into_iter().chain(embeddings).collect())
+    }
+}
+
+impl GroupRecipe {
+    fn group(&self) -> Result<ParameterGroup, RecipeError> {
+        let wrong = |key, given: String, allowed| Err(RecipeError::Value { key, given, allowed });
+        let Ok(parameters) = self.parameters.parse::<ParameterPattern>() else {
+            let allowed = "a name with `*`, or role:matrix, role:embedding, role:unit-vectors, role:head, role:vector";
+            return wrong("optimiser.groups.parameters", format!("\"{}\"", self.parameters), allowed);
+        };
+        match self.rate {
+            Some(rate) if !self.trainable => {
+                let given = format!("{rate} for `{}`", self.parameters);
+                wrong("optimiser.groups.rate", given, "nothing where `trainable` is false")
+            }
+            Some(rate) if !(rate.is_finite() && rate > 0.0) => {
+                let allowed = "above 0; `trainable = false` leaves parameters as they are";
+                wrong("optimiser.groups.rate", rate.to_string(), allowed)
+            }
+            rate => {
+                Ok(ParameterGroup { parameters, trainable: self.trainable, learning_rate_factor: rate.unwrap_or(1.0) })
+            }
+        }
+    }
+}
