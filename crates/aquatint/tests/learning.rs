@@ -41,12 +41,17 @@ fn batch(checkpoint: &Checkpoint) -> (PackedBatch, NoisyBatch) {
 
 /// Three steps of steepest descent on what is not frozen; the cost before each of them.
 fn descend(learner: &mut dyn Learner, rows: &PackedBatch, batch: &NoisyBatch) -> Vec<f64> {
-    let frozen = |parameters: &str| ParameterGroup {
+    let inference_network = |parameters: &str| ParameterGroup {
         parameters: parameters.parse().unwrap(),
         trainable: false,
         learning_rate_factor: 1.0,
     };
-    assert!(learner.set_groups(&[frozen("model.layers.0.*"), frozen("role:embedding")]).iter().all(|count| *count > 0));
+    assert!(
+        learner
+            .set_groups(&[inference_network("model.layers.0.*"), inference_network("role:embedding")])
+            .iter()
+            .all(|count| *count > 0)
+    );
     let spec = learner.spec().clone();
     let input = batch.input(rows, &spec, None);
     let mut all = Vec::new();
@@ -88,8 +93,8 @@ fn a_learner_learns_the_same_on_any_device_and_is_saved_as_a_model() {
         for parameter in learner.parameter_list() {
             let values = learner.read_parameter(&parameter.name).unwrap();
             assert_eq!(again.read_parameter(&parameter.name).unwrap(), values, "{}", parameter.name);
-            let kept = before.read_parameter(&parameter.name).unwrap() == values;
-            assert_eq!(kept, !parameter.trainable, "{}", parameter.name);
+            let retained = before.read_parameter(&parameter.name).unwrap() == values;
+            assert_eq!(retained, !parameter.trainable, "{}", parameter.name);
         }
     }
 }

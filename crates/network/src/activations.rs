@@ -1,4 +1,5 @@
-//! What learning keeps of each layer for its backward, and how many layers have to be run again to stay within a budget.
+//! What learning keeps of each layer for its backward, and how many layers have to be run again to stay within a
+//! budget.
 
 use crate::NetworkSpec;
 
@@ -13,20 +14,23 @@ pub struct Activations {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LayerActivations {
     /// Where it keeps everything that its backward reads.
-    pub kept: u64,
+    pub retained: u64,
     /// Where it keeps its input only.
     pub recomputed: u64,
 }
 
 impl Activations {
     /// Counted from the description, for `rows` rows in `sequences` sequences on a device whose elements have
-    /// `element_bytes` bytes; what allocators round up is not counted. The last layer, which goes on with the asked rows
-    /// only after its attention, is counted like the others.
+    /// `element_bytes` bytes; what allocators round up is not counted. The last layer, which goes on with the requested
+    /// rows only after its attention, is counted like the others.
     pub fn new(spec: &NetworkSpec, rows: usize, sequences: usize, element_bytes: usize) -> Self {
         let bytes = |elements: usize| (elements * element_bytes) as u64;
         let layers = spec.layers.iter().map(|layer| {
-            let (row, sequence) = layer.kept(spec);
-            LayerActivations { kept: bytes(rows * row + sequences * sequence), recomputed: bytes(rows * spec.width) }
+            let (row, sequence) = layer.retained(spec);
+            LayerActivations {
+                retained: bytes(rows * row + sequences * sequence),
+                recomputed: bytes(rows * spec.width),
+            }
         });
         Self { layers: layers.collect() }
     }
@@ -40,8 +44,8 @@ impl Activations {
 
     /// Bytes of all layers, so many of them recomputed.
     pub fn bytes(&self, recomputed: usize) -> u64 {
-        let (recomputed, kept) = self.layers.split_at(recomputed.min(self.layers.len()));
-        recomputed.iter().map(|layer| layer.recomputed).chain(kept.iter().map(|layer| layer.kept)).sum()
+        let (recomputed, retained) = self.layers.split_at(recomputed.min(self.layers.len()));
+        recomputed.iter().map(|layer| layer.recomputed).chain(retained.iter().map(|layer| layer.retained)).sum()
     }
 }
 
@@ -51,7 +55,7 @@ mod tests {
 
     #[test]
     fn as_few_layers_are_recomputed_as_the_budget_asks_for() {
-        let activations = Activations { layers: vec![LayerActivations { kept: 100, recomputed: 10 }; 4] };
+        let activations = Activations { layers: vec![LayerActivations { retained: 100, recomputed: 10 }; 4] };
         for (budget, recomputed) in [(u64::MAX, 0), (400, 0), (399, 1), (310, 1), (309, 2), (40, 4), (39, 4), (0, 4)] {
             assert_eq!(activations.recomputed_within(budget), recomputed, "{budget} bytes");
         }

@@ -1,5 +1,5 @@
-//! How a network answers what is asked of rows: each kind of query by one operation of the device, so that no more comes to
-//! the host than was asked for.
+//! How a network answers row queries: each kind of query by one operation of the device, so that no more
+//! comes to the host than was requested.
 
 use crate::reader::{Evidence, Reader};
 use crate::row_query::{Ask, RowAnswer, RowQuery, answer_on_host};
@@ -101,9 +101,9 @@ impl<D: Device> Reader<'_, D> {
             let values = if expects { self.word_vectors()?.unwrap_or_default() } else { Vec::new() };
             let vectors = Vectors { size: self.spec.word_vector_size.unwrap_or(0), values: &values };
             let kind = rows.select(whole, queries.len())?;
-            let asked: Vec<RowQuery<'_>> = kind.queries.iter().map(|&index| queries[index]).collect();
+            let requested: Vec<RowQuery<'_>> = kind.queries.iter().map(|&index| queries[index]).collect();
             let read = |index: usize, logits: &mut [f32]| read(kind.queries[index], logits);
-            let found = answer_on_host(&asked, self.spec.vocabulary_size, vectors, &read, |_, read| {
+            let found = answer_on_host(&requested, self.spec.vocabulary_size, vectors, &read, |_, read| {
                 Ok(device.linear_rows(rows.logits(&kind)?, read)?)
             })?;
             for (&index, answer) in kind.queries.iter().zip(found) {

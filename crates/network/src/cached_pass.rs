@@ -57,12 +57,12 @@ impl<D: Device> Reader<'_, D> {
                 reason: "one for each sequence",
             });
         }
-        let asked = input.answering(self.spec, rows)?;
-        let asked = asked.iter().map(|&row| {
+        let requested = input.answering(self.spec, rows)?;
+        let requested = requested.iter().map(|&row| {
             let place = rows_to_compute.binary_search(&row).map_err(|_| NetworkError::NotComputed { row })?;
             Ok(place as u32)
         });
-        let asked = asked.collect::<Result<Vec<u32>, NetworkError>>()?;
+        let requested = requested.collect::<Result<Vec<u32>, NetworkError>>()?;
         let mut pool = self.pool.lock();
         let mut parts = Vec::with_capacity(sequences.len());
         for (sequence, kv_cache) in sequences.iter().zip(&mut *kv_caches) {
@@ -79,9 +79,10 @@ impl<D: Device> Reader<'_, D> {
         let computed = Computed::new(input, rows_to_compute, self.spec.vocabulary_size);
         let input = computed.input(input);
         let device = self.parameters.device();
-        let indices = PassIndices::new(device, &input, &computed.groups, &asked)?;
+        let indices = PassIndices::new(device, &input, &computed.groups, &requested)?;
         let pool_indices = pool_indices(device, &pool, &parts, &computed.visibility)?;
-        let pass = Pass { spec: self.spec, weight_index: self.weight_index, input, indices: &indices, asked: &asked };
+        let pass =
+            Pass { spec: self.spec, weight_index: self.weight_index, input, indices: &indices, requested: &requested };
         let mut tape = Tape::inferring(self.parameters);
         let hidden = pass.hidden_with(&mut tape, &mut |tape, layer, shape, packed| {
             attend(device, pool.layer(layer), &pool_indices, tape, shape, packed)
@@ -89,7 +90,7 @@ impl<D: Device> Reader<'_, D> {
         parts.iter().for_each(|part| pool.set_known(part.slot, &part.rows_to_compute, true));
         // What is asked of the rows needs the pool no more.
         drop(pool);
-        let evidence = self.evidence(&input, &asked)?;
+        let evidence = self.evidence(&input, &requested)?;
         self.answer(&hidden, evidence.as_ref(), queries, read)
     }
 }
@@ -201,7 +202,8 @@ fn pool_indices<D: Device>(
     })
 }
 
-/// Remembers the computed rows of a layer, and lets them attend to all that is remembered; one launch for all sequences.
+/// Caches the computed rows of a layer, and lets them attend to all cached rows; one launch for all
+/// sequences.
 fn attend<'p, D: Device>(
     device: &D,
     keys_values: &mut D::Buffer,

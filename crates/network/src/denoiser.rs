@@ -1,7 +1,7 @@
 //! What samplers know of a network.
 //!
-//! Every method of [`Denoiser`] is required, so that a wrapper which forgets to delegate one does not compile. Whole rows
-//! of logits are asked for by name, through [`WholeRows`].
+//! Every method of [`Denoiser`] is required, so that a wrapper which forgets to delegate one does not compile. Whole
+//! rows of logits are asked for by name, through [`WholeRows`].
 
 use crate::reader::RowTargets;
 use crate::row_query::{Ask, RowAnswer, RowQuery, answer_on_host};
@@ -27,7 +27,7 @@ pub struct CachedRows<'a> {
     pub kv_caches: &'a mut [KvCache],
 }
 
-/// Says what it believes the clean canvas is.
+/// Predicts the clean canvas.
 pub trait Denoiser: Send + Sync {
     /// What the network is.
     fn spec(&self) -> &NetworkSpec;
@@ -38,9 +38,10 @@ pub trait Denoiser: Send + Sync {
     /// When the device fails.
     fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError>;
 
-    /// Answers queries about the logits of the clean token at some rows, in the order of the queries, which may be of any
-    /// kinds and several of one row. Only whole rows that are asked for ([`Ask::WholeRow`]) go to `read`, with the index of
-    /// their query; it may change them, and is called by any thread, in any order. Never all rows' logits are kept.
+    /// Answers queries about the logits of the clean token at some rows, in the order of the queries, which may be of
+    /// any kinds and several of one row. Only whole rows that are asked for ([`Ask::WholeRow`]) go to `read`, with the
+    /// index of their query; it may change them, and is called by any thread, in any order. Never all rows' logits are
+    /// kept.
     ///
     /// Shifts are undone, and the logit of the mask is −∞, because a clean token is never the mask (MDLM, 2406.07524,
     /// section 3.2.3). A row's answer depends neither on the other sequences of the batch nor on the other queries.
@@ -48,8 +49,8 @@ pub trait Denoiser: Send + Sync {
     /// A denoiser that remembers nothing computes all rows, whatever the pass says.
     ///
     /// # Errors
-    /// When the input does not fit the network, a row that is asked for is not computed, one that is computed sees one that
-    /// is neither computed nor remembered, or a cache is of another network or of a longer sequence.
+    /// When the input does not fit the network, a row that is asked for is not computed, one that is computed sees one
+    /// that is neither computed nor cached, or a cache is of another network or of a longer sequence.
     fn forward(
         &self,
         pass: ForwardPass<'_>,
@@ -63,8 +64,8 @@ pub trait Denoiser: Send + Sync {
     /// When the input does not fit the network, or a target cannot be: it is the mask, or beyond the vocabulary.
     fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError>;
 
-    /// What the belief at each term's row costs by the term's own [`Cost`](aquatint_diffusion::Cost); the position of a
-    /// term is its row in the batch, its weight is not read.
+    /// What the prediction at each term's row costs by the term's own [`Cost`](aquatint_diffusion::Cost); the position
+    /// of a term is its row in the batch, its weight is not read.
     ///
     /// # Errors
     /// As [`Denoiser::nll`].
@@ -119,8 +120,8 @@ fn whole(rows: &[u32]) -> Vec<RowQuery<'static>> {
     rows.iter().map(|&row| RowQuery { row, ask: Ask::WholeRow }).collect()
 }
 
-/// A denoiser whose logits are made on the host, such as a belief in closed form: it has only to hand them over, and is a
-/// [`Denoiser`] by that. It remembers nothing.
+/// A denoiser whose logits are made on the host, such as a prediction in closed form: it has only to hand them over,
+/// and is a [`Denoiser`] by that. It has no KV cache.
 pub trait HostDenoiser: Send + Sync {
     /// What the network is, or would be.
     fn host_spec(&self) -> &NetworkSpec;
@@ -176,10 +177,10 @@ pub(crate) fn nll_on_host<D: Denoiser + ?Sized>(
     input: &NetworkInput<'_>,
     rows: &[LossRow],
 ) -> Result<Vec<f64>, NetworkError> {
-    let asked = RowTargets::new(denoiser.spec(), rows)?;
+    let requested = RowTargets::new(denoiser.spec(), rows)?;
     let costs = RowSlots::new(rows.len());
-    denoiser.forward_rows(input, &asked.rows, &|index, logits| {
-        let cost = summarise(logits).log_sum_exp - f64::from(logits[asked.ids[index] as usize]);
+    denoiser.forward_rows(input, &requested.rows, &|index, logits| {
+        let cost = summarise(logits).log_sum_exp - f64::from(logits[requested.ids[index] as usize]);
         costs.set(index, cost);
     })?;
     costs.into_vec()
@@ -191,11 +192,11 @@ pub(crate) fn costs_on_host<D: Denoiser + ?Sized>(
     input: &NetworkInput<'_>,
     terms: &[LossTerm],
 ) -> Result<Vec<f64>, NetworkError> {
-    let asked = RowTargets::of_terms(denoiser.spec(), terms)?;
+    let requested = RowTargets::of_terms(denoiser.spec(), terms)?;
     let values = denoiser.word_vectors()?.unwrap_or_default();
     let vectors = Vectors { size: denoiser.spec().word_vector_size.unwrap_or(0), values: &values };
     let costs = RowSlots::new(terms.len());
-    denoiser.forward_rows(input, &asked.rows, &|index, logits| {
+    denoiser.forward_rows(input, &requested.rows, &|index, logits| {
         softmax_row(logits);
         let LossTerm { target, cost, .. } = terms[index];
         costs.set(index, cost.value(target, logits, vectors));

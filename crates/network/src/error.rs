@@ -152,7 +152,7 @@ pub enum NetworkError {
         /// Rows asked for.
         expected: usize,
     },
-    /// A row is to be learnt whose clean token is the mask.
+    /// A row is to be learned whose clean token is the mask.
     #[error("the target of row {row} is {target}, the mask's id")]
     MaskTarget {
         /// The row.

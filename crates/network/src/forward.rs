@@ -21,26 +21,26 @@ pub(crate) struct PassIndices<D: Device> {
     /// The sequence of each row.
     groups: D::Indices,
     /// The rows whose hidden state is wanted.
-    asked: D::Indices,
-    /// The sequence of each asked row.
-    asked_groups: D::Indices,
+    requested: D::Indices,
+    /// The sequence of each requested row.
+    requested_groups: D::Indices,
 }
 
 impl<D: Device> PassIndices<D> {
-    /// `groups` is the sequence of each row, `asked` are the rows whose hidden state is wanted.
+    /// `groups` is the sequence of each row, `requested` are the rows whose hidden state is wanted.
     pub(crate) fn new(
         device: &D,
         input: &NetworkInput<'_>,
         groups: &[u32],
-        asked: &[u32],
+        requested: &[u32],
     ) -> Result<Self, DeviceError> {
-        let asked_groups: Vec<u32> = asked.iter().map(|&row| groups[row as usize]).collect();
+        let requested_groups: Vec<u32> = requested.iter().map(|&row| groups[row as usize]).collect();
         Ok(Self {
             tokens: device.upload_indices(input.tokens)?,
             positions: device.upload_indices(input.positions)?,
             groups: device.upload_indices(groups)?,
-            asked: device.upload_indices(asked)?,
-            asked_groups: device.upload_indices(&asked_groups)?,
+            requested: device.upload_indices(requested)?,
+            requested_groups: device.upload_indices(&requested_groups)?,
         })
     }
 }
@@ -53,7 +53,7 @@ pub(crate) struct Pass<'p, D: Device> {
     pub(crate) input: NetworkInput<'p>,
     pub(crate) indices: &'p PassIndices<D>,
     /// The rows whose hidden state is wanted.
-    pub(crate) asked: &'p [u32],
+    pub(crate) requested: &'p [u32],
 }
 
 /// An attention that is told which layer it is in.
@@ -61,7 +61,7 @@ type AttendIn<'a, 'p, D> =
     dyn FnMut(&mut Tape<'p, D>, usize, AttentionShape, &Value<D>) -> Result<Value<D>, DeviceError> + 'a;
 
 impl<'p, D: Device> Pass<'p, D> {
-    /// The hidden state of the asked rows, ready for the head.
+    /// The hidden state of the requested rows, ready for the head.
     pub(crate) fn hidden(&self, tape: &mut Tape<'p, D>, visible: &'p D::Visible) -> Result<Value<D>, DeviceError> {
         let Self { spec, weight_index, indices, .. } = *self;
         let mut x = weight_index.embedding.forward(tape, spec, &self.input, &indices.tokens)?;
@@ -74,7 +74,7 @@ impl<'p, D: Device> Pass<'p, D> {
                 layer.forward(tape, weights, pass, inputs, &mut attend)
             })?;
         }
-        weight_index.head.forward(tape, spec, &x, &indices.asked_groups, condition.as_ref())
+        weight_index.head.forward(tape, spec, &x, &indices.requested_groups, condition.as_ref())
     }
 
     /// The same with another attention, which is told the layer; for inference.
@@ -91,13 +91,13 @@ impl<'p, D: Device> Pass<'p, D> {
             let mut attend = |tape: &mut Tape<'p, D>, shape, packed: &_| attend(tape, index, shape, packed);
             x = layer.forward(tape, weights, self.layer(index), &inputs, &mut attend)?;
         }
-        weight_index.head.forward(tape, spec, &x, &indices.asked_groups, condition.as_ref())
+        weight_index.head.forward(tape, spec, &x, &indices.requested_groups, condition.as_ref())
     }
 
     fn layer(&self, index: usize) -> LayerPass<'p, D> {
-        let PassIndices { positions, groups, asked, asked_groups, .. } = self.indices;
-        let asked = (index + 1 == self.spec.layers.len()).then_some((asked, asked_groups));
-        LayerPass { positions, groups, asked }
+        let PassIndices { positions, groups, requested, requested_groups, .. } = self.indices;
+        let requested = (index + 1 == self.spec.layers.len()).then_some((requested, requested_groups));
+        LayerPass { positions, groups, requested }
     }
 
     /// What each sequence is conditioned on.

@@ -87,11 +87,11 @@ impl<D: Device> InferenceNetwork<D> {
                 WeightFormat::Int4 { .. } if id == weight_index.head.matrix => WeightFormat::Int8,
                 format => format,
             };
-            let kept = match source.stack(parameters.parts(id))? {
+            let retained = match source.stack(parameters.parts(id))? {
                 TensorData::Quantised(matrix) => parameters.keep_quantised(id, matrix),
                 TensorData::Real(values) => parameters.keep(id, &upload(&device, values)?, format),
             };
-            kept.map_err(|error| match error {
+            retained.map_err(|error| match error {
                 DeviceError::Quantised(source) => {
                     let name = tensors[parameters.parts(id)[0]].name.clone();
                     NetworkError::Quantised { name, source }

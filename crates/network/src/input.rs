@@ -10,9 +10,9 @@ use std::ops::Range;
 pub struct NetworkInput<'a> {
     /// The token of each row, `T`.
     pub tokens: &'a [u32],
-    /// A point for each row, which is read in the token's place: `[T, V]`, mixtures of word vectors, which any network can
-    /// read; or `[T, E]` for a network of a gaussian field, which reads nothing else. A point may have a share of its
-    /// token's own (see [`ContinuousState`]).
+    /// A point for each row, which is read in the token's place: `[T, V]`, mixtures of word vectors, which any network
+    /// can read; or `[T, E]` for a network of a gaussian field, which reads nothing else. A point may have a share of
+    /// its token's own (see [`ContinuousState`]).
     pub points: Option<&'a ContinuousState>,
     /// The position of each row, `T`, below the network's context length.
     pub positions: &'a [u32],
@@ -20,8 +20,8 @@ pub struct NetworkInput<'a> {
     pub visibility: &'a Visibility,
     /// The time of each sequence, `B`; for a network with time conditioning, and for no other.
     pub times: Option<&'a [f32]>,
-    /// `[T, V]`: what was believed of each row at the last step, a row of zeros where nothing was. Only for a network with
-    /// self-conditioning; none at all is the same as all zeros.
+    /// `[T, V]`: what was predicted of each row at the last step, a row of zeros where nothing was. Only for a network
+    /// with self-conditioning; none at all is the same as all zeros.
     pub self_conditioning: Option<&'a [f32]>,
 }
 
@@ -71,23 +71,25 @@ impl NetworkInput<'_> {
                 return Err(NetworkError::InputPart { parameter: "times", given: true, reason });
             }
         }
-        if let Some(belief) = self.self_conditioning {
+        if let Some(prediction) = self.self_conditioning {
             if !spec.self_conditioning {
                 let reason = "the network has no self-conditioning: leave it out";
                 return Err(NetworkError::InputPart { parameter: "self_conditioning", given: true, reason });
             }
-            length("self_conditioning", belief.len(), rows * size, "rows of `visibility` times the vocabulary")?;
+            length("self_conditioning", prediction.len(), rows * size, "rows of `visibility` times the vocabulary")?;
         }
         Ok(())
     }
 
-    /// For each asked row, the row that answers for it: itself, or under a logit shift the one before, if it sees it.
+    /// For each requested row, the row that answers for it: itself, or under a logit shift the one before, if it sees
+    /// it.
     pub(crate) fn answering(&self, spec: &NetworkSpec, rows: &[u32]) -> Result<Vec<u32>, NetworkError> {
         below("rows", rows, self.visibility.len(), "the number of rows of `visibility`")?;
         if !spec.head.logit_shift {
             return Ok(rows.to_vec());
         }
-        let sees = |row: u32, other: u32| self.visibility.row(row as usize).iter().any(|seen| seen.contains(&other));
+        let sees =
+            |row: u32, other: u32| self.visibility.row(row as usize).iter().any(|visible| visible.contains(&other));
         let before = |&row: &u32| row.checked_sub(1).filter(|before| sees(row, *before)).unwrap_or(row);
         Ok(rows.iter().map(before).collect())
     }

@@ -1,5 +1,5 @@
-//! What trainers know of a network, without knowing its device: a `Box<dyn Learner>` is a network on any, with its parameters
-//! as numbers on the host.
+//! What trainers know of a network, without knowing its device: a `Box<dyn Learner>` is a network on any, with its
+//! parameters as numbers on the host.
 
 use crate::parameter_group::ParameterGroup;
 use crate::{Denoiser, LossRow, NetworkError, NetworkInput, Role};
@@ -15,8 +15,8 @@ pub trait Learner: Denoiser {
     /// As [`Denoiser::nll`], and when the device lacks the memory.
     fn forward_backward(&mut self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError>;
 
-    /// What the belief at each term's row costs by the term's own [`Cost`](aquatint_diffusion::Cost); adds the gradient of
-    /// `Σ weight · cost` to what was collected. The position of a term is its row in the batch.
+    /// What the prediction at each term's row costs by the term's own [`Cost`](aquatint_diffusion::Cost); adds the
+    /// gradient of `Σ weight · cost` to what was collected. The position of a term is its row in the batch.
     ///
     /// # Errors
     /// As [`Learner::forward_backward`].
@@ -26,10 +26,10 @@ pub trait Learner: Denoiser {
         terms: &[LossTerm],
     ) -> Result<Vec<f64>, NetworkError>;
 
-    /// Any other cost of beliefs: hands each row's belief, `V` probabilities, to `cost`, which turns it into the gradient of
-    /// the row's cost with respect to the logits; adds the gradient of the sum to what was collected.
+    /// Any other cost of predictions: hands each row's prediction, `V` probabilities, to `cost`, which turns it into
+    /// the gradient of the row's cost with respect to the logits; adds the gradient of the sum to what was collected.
     ///
-    /// `cost` is called by any thread, in any order; never all rows' beliefs are kept.
+    /// `cost` is called by any thread, in any order; never all rows' predictions are kept.
     ///
     /// # Errors
     /// When the input does not fit the network, or the device lacks the memory.
@@ -49,9 +49,9 @@ pub trait Learner: Denoiser {
     /// The Euclidean norm of all gradients together.
     fn gradient_norm(&self) -> f64;
 
-    /// Of how many blocks, from the first, learning keeps the input only and runs the block again when its gradient is due:
-    /// about a third more arithmetic of theirs for a fraction of the memory, and the same gradients to the bit. More than
-    /// there are means all; [`Activations`](crate::Activations) says what a block's take.
+    /// Of how many blocks, from the first, learning keeps the input only and runs the block again when its gradient is
+    /// due: about a third more arithmetic of theirs for a fraction of the memory, and the same gradients to the bit.
+    /// More than there are means all; [`Activations`](crate::Activations) says what a block's take.
     fn recompute_activations(&mut self, layers: usize);
 
     /// One line for people: the device, its precision, its threads.
@@ -60,9 +60,9 @@ pub trait Learner: Denoiser {
     /// All parameters, in a stable order, one for each tensor of a checkpoint.
     fn parameter_list(&self) -> Vec<ParameterInfo>;
 
-    /// Says which parameters learn, and how fast: each by the first group that chooses it, and as ever where none does. What
-    /// gradients were collected is forgotten. Returns how many parameters each group got, so that one that got none can be
-    /// refused.
+    /// Says which parameters learn, and how fast: each by the first group that chooses it, and as ever where none does.
+    /// What gradients were collected is forgotten. Returns how many parameters each group got, so that one that got
+    /// none can be refused.
     #[must_use]
     fn set_groups(&mut self, groups: &[ParameterGroup]) -> Vec<usize>;
 

@@ -1,8 +1,9 @@
-//! One description of a transformer, and the one interpreter that runs it on any device, for belief and for learning.
+//! One description of a transformer, and the one interpreter that runs it on any device, for prediction and for
+//! learning.
 //!
-//! A [`NetworkSpec`] says what a network is; [`Network`] runs it on a [`Device`](aquatint_compute::Device). Samplers see
-//! a [`Denoiser`], trainers a [`Learner`]; conventions about masks and shifted logits end here. [`families`] translates
-//! checkpoints of others.
+//! A [`NetworkSpec`] says what a network is; [`Network`] runs it on a [`Device`](aquatint_compute::Device). Samplers
+//! see a [`Denoiser`], trainers a [`Learner`]; conventions about masks and shifted logits end here. [`families`]
+//! translates checkpoints of others.
 #![forbid(unsafe_code)]
 
 mod activations;

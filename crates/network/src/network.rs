@@ -288,7 +288,7 @@ impl<D: Device> Denoiser for Network<D> {
 
 impl<D: Device> Learner for Network<D> {
     fn forward_backward(&mut self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        let asked = RowTargets::new(&self.spec, rows)?;
+        let requested = RowTargets::new(&self.spec, rows)?;
         if self.weight_index.embedding.field.is_some() {
             // What points speak for is added row by row.
             let term = |&LossRow { row, target, weight }: &LossRow| {
@@ -298,10 +298,10 @@ impl<D: Device> Learner for Network<D> {
             return self.forward_backward_costs(input, &rows.iter().map(term).collect::<Vec<LossTerm>>());
         }
         let Some((reader, gradients, recomputed)) = self.learning(input, rows.len())? else { return Ok(Vec::new()) };
-        pass(&reader, input, &asked.rows, |pass, visible| {
+        pass(&reader, input, &requested.rows, |pass, visible| {
             let mut tape = Tape::recording(reader.parameters, recomputed);
             let hidden = pass.hidden(&mut tape, visible)?;
-            Ok(tape.learn_cross_entropy(hidden, reader.logit_head(None), asked.targets(), gradients)?)
+            Ok(tape.learn_cross_entropy(hidden, reader.logit_head(None), requested.targets(), gradients)?)
         })
     }
 
@@ -310,13 +310,13 @@ impl<D: Device> Learner for Network<D> {
         input: &NetworkInput<'_>,
         terms: &[LossTerm],
     ) -> Result<Vec<f64>, NetworkError> {
-        let asked = RowTargets::of_terms(&self.spec, terms)?;
+        let requested = RowTargets::of_terms(&self.spec, terms)?;
         let costs: Vec<RowCost> = terms.iter().map(row_cost).collect();
         let Some((reader, gradients, recomputed)) = self.learning(input, terms.len())? else { return Ok(Vec::new()) };
-        pass(&reader, input, &asked.rows, |pass, visible| {
+        pass(&reader, input, &requested.rows, |pass, visible| {
             let mut tape = Tape::recording(reader.parameters, recomputed);
             let hidden = pass.hidden(&mut tape, visible)?;
-            let evidence = reader.evidence(input, pass.asked)?;
+            let evidence = reader.evidence(input, pass.requested)?;
             let (head, vectors) = (reader.logit_head(evidence.as_ref()), reader.token_vectors()?);
             Ok(tape.learn_costs(hidden, head, &costs, vectors, gradients)?)
         })
@@ -332,7 +332,7 @@ impl<D: Device> Learner for Network<D> {
         pass(&reader, input, rows, |pass, visible| {
             let mut tape = Tape::recording(reader.parameters, recomputed);
             let hidden = pass.hidden(&mut tape, visible)?;
-            let evidence = reader.evidence(input, pass.asked)?;
+            let evidence = reader.evidence(input, pass.requested)?;
             let read = |index: usize, logits: &mut [f32]| {
                 softmax_row(logits);
                 cost(index, logits);

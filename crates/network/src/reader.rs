@@ -1,4 +1,4 @@
-//! What a network does when it learns nothing: answers about rows, and what beliefs cost where the truth is known.
+//! What a network does when it learns nothing: answers about rows, and what predictions cost where the truth is known.
 
 use crate::forward::{Pass, PassIndices};
 use crate::input::below;
@@ -41,7 +41,7 @@ impl<D: Device> Reader<'_, D> {
         pass(self, input, &rows, |pass, visible| {
             let mut tape = Tape::inferring(self.parameters);
             let hidden = pass.hidden(&mut tape, visible)?;
-            let evidence = self.evidence(input, pass.asked)?;
+            let evidence = self.evidence(input, pass.requested)?;
             self.answer(&hidden, evidence.as_ref(), queries, read)
         })
     }
@@ -53,28 +53,28 @@ impl<D: Device> Reader<'_, D> {
 
     /// See [`crate::Denoiser::costs`].
     pub(crate) fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {
-        let asked = RowTargets::of_terms(self.spec, terms)?;
-        if asked.rows.is_empty() {
+        let requested = RowTargets::of_terms(self.spec, terms)?;
+        if requested.rows.is_empty() {
             input.check(self.spec)?;
             return Ok(Vec::new());
         }
         let costs: Vec<RowCost> = terms.iter().map(row_cost).collect();
-        pass(self, input, &asked.rows, |pass, visible| {
+        pass(self, input, &requested.rows, |pass, visible| {
             let mut tape = Tape::inferring(self.parameters);
             let hidden = pass.hidden(&mut tape, visible)?;
-            let evidence = self.evidence(input, pass.asked)?;
+            let evidence = self.evidence(input, pass.requested)?;
             let (head, vectors) = (self.logit_head(evidence.as_ref()), self.token_vectors()?);
             Ok(tape.costs(&hidden, head, &costs, vectors)?)
         })
     }
 
-    /// What points speak for at the asked rows.
+    /// What points speak for at the requested rows.
     pub(crate) fn evidence(
         &self,
         input: &NetworkInput<'_>,
-        asked: &[u32],
+        requested: &[u32],
     ) -> Result<Option<Evidence<'_, D>>, NetworkError> {
-        Evidence::new(self.spec, self.parameters, self.weight_index, input, asked)
+        Evidence::new(self.spec, self.parameters, self.weight_index, input, requested)
     }
 
     /// The word vectors of a gaussian field on the device.
@@ -93,15 +93,15 @@ impl<D: Device> Reader<'_, D> {
 
     /// See [`crate::Denoiser::nll`].
     pub(crate) fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        let asked = RowTargets::new(self.spec, rows)?;
-        if asked.rows.is_empty() {
+        let requested = RowTargets::new(self.spec, rows)?;
+        if requested.rows.is_empty() {
             input.check(self.spec)?;
             return Ok(Vec::new());
         }
-        pass(self, input, &asked.rows, |pass, visible| {
+        pass(self, input, &requested.rows, |pass, visible| {
             let mut tape = Tape::inferring(self.parameters);
             let hidden = pass.hidden(&mut tape, visible)?;
-            Ok(tape.cross_entropy(&hidden, self.logit_head(None), asked.targets())?)
+            Ok(tape.cross_entropy(&hidden, self.logit_head(None), requested.targets())?)
         })
     }
 }
@@ -115,13 +115,13 @@ fn word_vectors<D: Device>(
     Ok(Some(values.into_iter().map(|value| value.to_f64() as f32).collect()))
 }
 
-/// What the points of a gaussian field speak for by themselves, which is added to the logits: by Bayes' rule a point `z`
-/// of noise σ around `α e_v` speaks `α/σ² z · e_v` for token v (the output prior of Plaid, 2305.18619, section 3.3).
-/// The network learns what is beyond it. No gradient flows through it.
+/// What the points of a gaussian field speak for by themselves, which is added to the logits: by Bayes' rule a point
+/// `z` of noise σ around `α e_v` speaks `α/σ² z · e_v` for token v (the output prior of Plaid, 2305.18619, section
+/// 3.3). The network learns what is beyond it. No gradient flows through it.
 pub(crate) struct Evidence<'a, D: Device> {
     pub(crate) size: usize,
     pub(crate) vectors: &'a D::Buffer,
-    /// `α/σ² z` of each asked row, zeros where nothing is to be added.
+    /// `α/σ² z` of each requested row, zeros where nothing is to be added.
     pub(crate) points: D::Buffer,
 }
 
@@ -132,19 +132,19 @@ impl<'a, D: Device> Evidence<'a, D> {
         parameters: &'a Parameters<D>,
         weight_index: &WeightIndex,
         input: &NetworkInput<'_>,
-        asked: &[u32],
+        requested: &[u32],
     ) -> Result<Option<Self>, NetworkError> {
         let field = &weight_index.embedding.field;
         let (Some(size), Some(points), Some(field)) = (spec.word_vector_size, input.points, field) else {
             return Ok(None);
         };
         let (device, vectors) = (parameters.device(), parameters.get(field.vectors)?);
-        let tokens: Vec<u32> = asked.iter().map(|&row| input.tokens[row as usize]).collect();
+        let tokens: Vec<u32> = requested.iter().map(|&row| input.tokens[row as usize]).collect();
         let mut own = device.uninitialised(tokens.len() * size)?;
         device.gather(size, vectors, &device.upload_indices(&tokens)?, &mut own);
         let own: Vec<f32> = device.download(&own).into_iter().map(|value| value.to_f64() as f32).collect();
         let mut weighted = Vec::with_capacity(own.len());
-        for (&row, own) in asked.iter().zip(own.chunks_exact(size)) {
+        for (&row, own) in requested.iter().zip(own.chunks_exact(size)) {
             let (row, gain) = (row as usize, points.prior_logit_scale[row as usize]);
             let point = own.iter().zip(points.offset(row)).map(|(e, r)| gain * (points.clean_weight[row] * e + r));
             weighted.extend(point.map(|z| D::Element::from_f64(if gain == 0.0 { 0.0 } else { f64::from(z) })));
@@ -167,11 +167,11 @@ pub(crate) fn pass<D: Device, R>(
 ) -> Result<R, NetworkError> {
     let Reader { spec, parameters, weight_index, .. } = *reader;
     input.check(spec)?;
-    let asked = input.answering(spec, rows)?;
+    let requested = input.answering(spec, rows)?;
     let device = parameters.device();
-    let indices = PassIndices::new(device, input, &input.sequence_of_row(), &asked)?;
+    let indices = PassIndices::new(device, input, &input.sequence_of_row(), &requested)?;
     let visible = device.upload_visibility(input.visibility)?;
-    with(Pass { spec, weight_index, input: *input, indices: &indices, asked: &asked }, &visible)
+    with(Pass { spec, weight_index, input: *input, indices: &indices, requested: &requested }, &visible)
 }
 
 /// What a term costs, as a device reads it.

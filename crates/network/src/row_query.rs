@@ -44,11 +44,11 @@ pub enum RowAnswer {
     Read,
 }
 
-/// Answers queries from whole rows of logits on the host: for denoisers that have no device, and for wrappers that look at
-/// every row.
+/// Answers queries from whole rows of logits on the host: for denoisers that have no device, and for wrappers that look
+/// at every row.
 ///
-/// `rows` hands each whole row over, once, in any order, from any thread: the index among the rows that it is given, and
-/// its logits, `size` of them.
+/// `rows` hands each whole row over, once, in any order, from any thread: the index among the rows that it is given,
+/// and its logits, `size` of them.
 ///
 /// # Errors
 /// When `rows` fails, or does not hand over each row at its full length.
@@ -59,9 +59,9 @@ pub fn answer_on_host(
     read: &ReadRow<'_>,
     rows: impl FnOnce(&[u32], &ReadRow<'_>) -> Result<(), NetworkError>,
 ) -> Result<Vec<RowAnswer>, NetworkError> {
-    let asked: Vec<u32> = queries.iter().map(|query| query.row).collect();
+    let requested: Vec<u32> = queries.iter().map(|query| query.row).collect();
     let answers = RowSlots::new(queries.len());
-    rows(&asked, &|index, logits| {
+    rows(&requested, &|index, logits| {
         // A row of another length answers nothing but to whoever reads it whole.
         if logits.len() == size || queries[index].ask == Ask::WholeRow {
             let ask = queries[index].ask;

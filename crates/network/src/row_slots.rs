@@ -3,8 +3,8 @@
 use crate::NetworkError;
 use std::sync::OnceLock;
 
-/// A slot for the result of each row of a pass: rows are read by any thread in any order ([`crate::WholeRows::forward_rows`]),
-/// each of them once, and their results are wanted in the order asked.
+/// A slot for the result of each row of a pass: rows are read by any thread in any order
+/// ([`crate::WholeRows::forward_rows`]), each of them once, and their results are wanted in the order asked.
 #[derive(Debug)]
 pub struct RowSlots<T>(Vec<OnceLock<T>>);
 
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_a_result_is_told() {
+    fn a_row_without_a_result_is_reported() {
         let slots = RowSlots::new(3);
         slots.set(1, ());
         let error = slots.into_vec().unwrap_err();

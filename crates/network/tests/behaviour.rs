@@ -20,25 +20,25 @@ fn softmax(logits: &[f32]) -> Vec<f64> {
 }
 
 /// An error with its hint.
-fn told(error: &NetworkError) -> String {
+fn message(error: &NetworkError) -> String {
     let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
     format!("{error}{hint}")
 }
 
 #[test]
-fn a_cost_is_minus_the_logarithm_of_the_belief_and_no_belief_has_the_mask() {
+fn a_cost_is_minus_the_logarithm_of_the_prediction_and_no_prediction_has_the_mask() {
     for name in Example::NAMES {
         let example = Example::named(name);
         let network = example.network(scalar());
         let rows: Vec<u32> = example.rows.iter().map(|row| row.row).collect();
         let logits = network.logits(&example.input(), &rows).unwrap();
         let costs = network.nll(&example.input(), &example.rows).unwrap();
-        let beliefs = logits.chunks_exact(example.spec.vocabulary_size).map(softmax);
+        let predictions = logits.chunks_exact(example.spec.vocabulary_size).map(softmax);
         let mut expected = Vec::new();
-        for (row, belief) in example.rows.iter().zip(beliefs) {
-            expected.push(-belief[row.target as usize].ln());
+        for (row, prediction) in example.rows.iter().zip(predictions) {
+            expected.push(-prediction[row.target as usize].ln());
             if let Some(mask) = example.spec.mask_token {
-                assert_eq!(belief[mask as usize], 0.0);
+                assert_eq!(prediction[mask as usize], 0.0);
             }
         }
         let mut comparison = Comparison::new();
@@ -48,12 +48,12 @@ fn a_cost_is_minus_the_logarithm_of_the_belief_and_no_belief_has_the_mask() {
 }
 
 #[test]
-fn rows_answer_in_the_order_in_which_they_are_asked() {
+fn rows_answer_in_the_order_of_their_queries() {
     let example = Example::named("plain");
     let network = example.network(scalar());
     let size = example.spec.vocabulary_size;
-    let asked = network.logits(&example.input(), &[4, 0, 13, 4]).unwrap();
-    for (answer, row) in asked.chunks_exact(size).zip([4, 0, 13, 4]) {
+    let requested = network.logits(&example.input(), &[4, 0, 13, 4]).unwrap();
+    for (answer, row) in requested.chunks_exact(size).zip([4, 0, 13, 4]) {
         assert_eq!(answer, network.logits(&example.input(), &[row]).unwrap());
     }
     assert!(network.logits(&example.input(), &[]).unwrap().is_empty());
@@ -61,20 +61,20 @@ fn rows_answer_in_the_order_in_which_they_are_asked() {
 }
 
 #[test]
-fn under_a_logit_shift_the_row_before_answers_where_it_is_seen() {
+fn under_a_logit_shift_the_row_before_answers_where_it_is_visible() {
     let example = Example::named("logit-shift");
     let shifted = example.network(scalar());
     let plain = Example { spec: NetworkSpec { head: HeadSpec::default(), ..example.spec.clone() }, ..example.clone() };
     let straight = plain.network(scalar());
     // Sequences of 5, 3 and 6 rows: the first row of each has none before it.
-    for (asked, answering) in [(0, 0), (1, 0), (4, 3), (5, 5), (6, 5), (8, 8), (13, 12)] {
-        let given = shifted.logits(&example.input(), &[asked]).unwrap();
-        assert_eq!(given, straight.logits(&plain.input(), &[answering]).unwrap(), "row {asked}");
+    for (requested, answering) in [(0, 0), (1, 0), (4, 3), (5, 5), (6, 5), (8, 8), (13, 12)] {
+        let given = shifted.logits(&example.input(), &[requested]).unwrap();
+        assert_eq!(given, straight.logits(&plain.input(), &[answering]).unwrap(), "row {requested}");
     }
 }
 
 #[test]
-fn a_belief_of_zeros_is_no_belief() {
+fn a_prediction_of_zeros_is_no_prediction() {
     let example = Example::named("self-conditioning");
     let network = example.network(scalar());
     let zeros = vec![0.0; example.visibility.len() * example.spec.vocabulary_size];
@@ -120,7 +120,7 @@ fn points_of_a_gaussian_field_speak_for_their_neighbours() {
         let own = &vectors[3 * example.tokens[row] as usize..][..3];
         let point: Vec<f32> =
             own.iter().zip(points.offset(row)).map(|(e, r)| points.clean_weight[row] * e + r).collect();
-        // The mask, which is the last, has no belief.
+        // The mask, which is the last, has no prediction.
         for token in 0..10 {
             let dot: f32 = point.iter().zip(&vectors[3 * token..]).map(|(z, e)| z * e).sum();
             let spoken = with[11 * index + token] - without[11 * index + token];
@@ -167,7 +167,7 @@ fn a_fresh_network_begins_as_it_is_described() {
     let wide = network.parameters().iter().flat_map(|p| network.device().download(p.value)).collect::<Vec<_>>();
     assert!(wide.iter().zip(values(&single(3))).all(|(&wide, narrow)| wide as f32 == narrow));
 
-    // An untrained belief is nearly uniform.
+    // An untrained prediction is nearly uniform.
     let rows: Vec<LossRow> = plain.rows.clone();
     let costs = network.nll(&plain.input(), &rows).unwrap();
     let mean = costs.iter().sum::<f64>() / costs.len() as f64;
@@ -212,7 +212,7 @@ fn weights_go_out_and_come_back() {
     let rows = [3, 11];
     assert_eq!(network.logits(&example.input(), &rows).unwrap(), copy.logits(&example.input(), &rows).unwrap());
     let refuse = |weights: &mut dyn FnMut(&str) -> Option<Vec<f32>>| {
-        told(&Network::from_weights(Cpu::<f32>::scalar(), example.spec.clone(), weights).unwrap_err())
+        message(&Network::from_weights(Cpu::<f32>::scalar(), example.spec.clone(), weights).unwrap_err())
     };
     assert_eq!(
         refuse(&mut |name| if name.ends_with("1.mlp.up_proj.weight") { None } else { weights(name) }),
@@ -290,7 +290,7 @@ fn inputs_that_do_not_fit_are_refused_in_words() {
             "`times` has 1 entries; expected: 3 (one for each sequence)",
         ),
         (
-            told(&network.nll(&input, &[LossRow { row: 2, target: 10, weight: 1.0 }]).unwrap_err()),
+            message(&network.nll(&input, &[LossRow { row: 2, target: 10, weight: 1.0 }]).unwrap_err()),
             "the target of row 2 is 10, the mask's id; a clean token is never the mask (is there a mask token in the \
              text?)",
         ),

@@ -63,8 +63,8 @@ fn a_draw_is_the_proposal_of_the_same_row_to_the_bit() {
         let Sampling { repetition_penalty, temperature, top_k, top_p } = sampling;
         let shaping = Shaping { temperature, top_k, top_p, repetition_penalty };
         let (log_sum_exp, entropy, margin) = (summary.log_sum_exp, summary.entropy, summary.margin);
-        let belief = LogitsSummary { likeliest, log_sum_exp, entropy, margin };
-        let expected = propose_at(&belief, &shown, &shaping, &repeated, uniform).unwrap();
+        let prediction = LogitsSummary { likeliest, log_sum_exp, entropy, margin };
+        let expected = propose_at(&prediction, &shown, &shaping, &repeated, uniform).unwrap();
         let (token, probability) = drawn.token.unwrap();
         assert_eq!((token, probability.to_bits()), (expected.token, expected.probability.to_bits()), "seed {seed}");
     }
@@ -122,10 +122,10 @@ fn a_cost_is_that_of_the_process_to_the_bit() {
                 }),
             };
             let weight = draws.uniform();
-            let mut belief = logits.clone();
-            softmax_row(&mut belief);
-            let value = cost.learn(target, &mut belief, Vectors { size: coordinates, values: &vectors }, weight);
-            expected.push((value, belief));
+            let mut prediction = logits.clone();
+            softmax_row(&mut prediction);
+            let value = cost.learn(target, &mut prediction, Vectors { size: coordinates, values: &vectors }, weight);
+            expected.push((value, prediction));
             costs.push(RowCost { target, weight, kind });
             rows.push(logits);
         }

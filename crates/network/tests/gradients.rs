@@ -62,9 +62,9 @@ fn gradients_agree_with_finite_differences() {
     }
 }
 
-/// Beliefs are in 32 bits, so what is learnt from them is held against what is learnt from targets in 64.
+/// Predictions are in 32 bits, so what is trained by them is held against what is trained by targets in 64.
 #[test]
-fn learning_from_beliefs_is_learning_from_their_cost() {
+fn learning_from_predictions_is_learning_from_their_cost() {
     for name in Example::NAMES {
         let example = Example::named(name);
         let mut network = example.network(Cpu::<f64>::scalar());
@@ -73,9 +73,9 @@ fn learning_from_beliefs_is_learning_from_their_cost() {
         network.clear_gradients();
         let rows: Vec<u32> = example.rows.iter().map(|row| row.row).collect();
         network
-            .forward_backward_with(&example.input(), &rows, &|index, belief| {
+            .forward_backward_with(&example.input(), &rows, &|index, prediction| {
                 let LossRow { target, weight, .. } = example.rows[index];
-                let _ = Cost::CrossEntropy.learn(target, belief, Vectors::default(), weight);
+                let _ = Cost::CrossEntropy.learn(target, prediction, Vectors::default(), weight);
             })
             .unwrap();
         let mut comparison = Comparison::new();
@@ -127,9 +127,9 @@ fn recomputed_activations_give_the_same_gradients_to_the_bit() {
             assert_eq!(first, second);
             (first, gradients(&network), network.gradient_norm())
         };
-        let kept = learnt(0);
+        let retained = learnt(0);
         for layers in [1, 2, usize::MAX] {
-            assert_eq!(kept, learnt(layers), "{name}, {layers} layers recomputed");
+            assert_eq!(retained, learnt(layers), "{name}, {layers} layers recomputed");
         }
     }
 }
@@ -159,13 +159,15 @@ fn the_memory_of_activations_is_what_the_estimate_says() {
             times: time.map(|_| times.as_slice()),
             self_conditioning: None,
         };
-        let asked: Vec<LossRow> = (0..rows as u32).map(|row| LossRow { row, target: row % 64, weight: 0.1 }).collect();
-        // The most bytes alive while learning, which is when the forward has ended: what blocks keep makes the difference.
+        let requested: Vec<LossRow> =
+            (0..rows as u32).map(|row| LossRow { row, target: row % 64, weight: 0.1 }).collect();
+        // The most bytes alive while learning, which is when the forward has ended: what blocks keep makes the
+        // difference.
         let peak = |recomputed: usize| {
             let device = Cpu::<f32>::scalar();
             let mut network = Network::new(device.clone(), spec.clone(), 1).unwrap();
             network.recompute_activations(recomputed);
-            network.forward_backward(&input, &asked).unwrap();
+            network.forward_backward(&input, &requested).unwrap();
             device.peak_bytes() as f64
         };
         let activations = Activations::new(&spec, rows, lengths.len(), size_of::<f32>());

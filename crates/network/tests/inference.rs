@@ -22,7 +22,7 @@ fn tensors<D: Device<Element = f32>>(network: &Network<D>) -> HashMap<String, Ve
     parameters.map(|parameter| (parameter.name.to_owned(), network.device().download(parameter.value))).collect()
 }
 
-fn frozen(
+fn inference_network(
     example: &Example,
     device: &Cpu<f32>,
     format: WeightFormat,
@@ -47,21 +47,23 @@ fn real_numbers_stay_what_they_are_to_the_bit() {
         for precision in [Precision::F32, Precision::Bf16] {
             let device = Cpu::<f32>::new(path, 2).unwrap().with_precision(precision);
             let network = example.network(device.clone());
-            let frozen = frozen(&example, &device, precision.into(), |_, values| TensorData::Real(values)).unwrap();
+            let inference_network =
+                inference_network(&example, &device, precision.into(), |_, values| TensorData::Real(values)).unwrap();
             let input = example.input();
             assert_eq!(
-                frozen.logits(&input, &rows(&example)).unwrap(),
+                inference_network.logits(&input, &rows(&example)).unwrap(),
                 network.logits(&input, &rows(&example)).unwrap(),
                 "{name}, {path}, {precision}"
             );
-            let costs = (frozen.nll(&input, &example.rows).unwrap(), network.nll(&input, &example.rows).unwrap());
+            let costs =
+                (inference_network.nll(&input, &example.rows).unwrap(), network.nll(&input, &example.rows).unwrap());
             assert!(costs.0.iter().zip(&costs.1).all(|(a, b)| (a - b).abs() < 1e-5), "{name}, {path}, {precision}");
         }
     }
 }
 
 #[test]
-fn integers_believe_nearly_the_same() {
+fn integers_predict_nearly_the_same() {
     for name in NAMES {
         let example = Example::named(name);
         let device = Cpu::<f32>::new(CpuPath::best(), 2).unwrap();
@@ -69,11 +71,13 @@ fn integers_believe_nearly_the_same() {
         let spread = truth.iter().filter(|l| l.is_finite()).fold(0.0_f32, |most, l| most.max(l.abs()));
         for (format, share) in [(WeightFormat::Int8, 0.1), (WeightFormat::Int4 { group: 8 }, 0.6)] {
             // Sizes of the examples are no multiples of eight everywhere; those that are serve.
-            let Ok(frozen) = frozen(&example, &device, format, |_, values| TensorData::Real(values)) else {
+            let Ok(inference_network) =
+                inference_network(&example, &device, format, |_, values| TensorData::Real(values))
+            else {
                 assert!(matches!(format, WeightFormat::Int4 { .. }));
                 continue;
             };
-            let given = frozen.logits(&example.input(), &rows(&example)).unwrap();
+            let given = inference_network.logits(&example.input(), &rows(&example)).unwrap();
             let error = truth.iter().zip(&given).filter(|(a, _)| a.is_finite()).map(|(a, b)| (a - b).abs());
             let largest = error.fold(0.0_f32, f32::max);
             assert!(largest > 0.0 && largest < share * spread, "{name}, {format}: {largest} of {spread}");
@@ -102,8 +106,11 @@ fn what_is_quantised_in_a_file_stays_as_it_is() {
     };
     // The head and everything else are real, so that the matrices alone are in integers; asking for integers changes
     // the head, too.
-    let read = |format| frozen(&example, &device, format, quantise).unwrap().logits(&example.input(), &[0, 3]).unwrap();
-    let from_reals = frozen(&example, &device, WeightFormat::Int8, |_, values| TensorData::Real(values)).unwrap();
+    let read = |format| {
+        inference_network(&example, &device, format, quantise).unwrap().logits(&example.input(), &[0, 3]).unwrap()
+    };
+    let from_reals =
+        inference_network(&example, &device, WeightFormat::Int8, |_, values| TensorData::Real(values)).unwrap();
     assert_eq!(read(WeightFormat::Int8), from_reals.logits(&example.input(), &[0, 3]).unwrap());
     assert_ne!(read(WeightFormat::F32), read(WeightFormat::Int8));
 }
@@ -112,8 +119,8 @@ fn what_is_quantised_in_a_file_stays_as_it_is() {
 fn weights_that_cannot_be_are_refused_by_name() {
     let example = Example::named("plain");
     let device = Cpu::<f32>::new(CpuPath::best(), 1).unwrap();
-    let told = |format, change: fn(&str, Vec<f32>) -> TensorData| {
-        frozen(&example, &device, format, change).unwrap_err().to_string()
+    let message = |format, change: fn(&str, Vec<f32>) -> TensorData| {
+        inference_network(&example, &device, format, change).unwrap_err().to_string()
     };
     let damaged = |name: &str, mut values: Vec<f32>| {
         if name == "model.layers.1.mlp.down_proj.weight" {
@@ -122,15 +129,15 @@ fn weights_that_cannot_be_are_refused_by_name() {
         TensorData::Real(values)
     };
     assert_eq!(
-        told(WeightFormat::Int8, damaged),
+        message(WeightFormat::Int8, damaged),
         "tensor `model.layers.1.mlp.down_proj.weight` cannot be quantised: `values[3]` is NaN; allowed: numbers from \
          -1e38 to 1e38"
     );
-    let text = told(WeightFormat::Int4 { group: 12 }, |_, values| TensorData::Real(values));
+    let text = message(WeightFormat::Int4 { group: 12 }, |_, values| TensorData::Real(values));
     assert!(text.contains("cannot be quantised: `group` is 12; allowed:"), "{text}");
     let short = |name: &str, values: Vec<f32>| match name {
         "model.norm.weight" => TensorData::Real(values[1..].to_vec()),
         _ => TensorData::Real(values),
     };
-    assert!(told(WeightFormat::F32, short).starts_with("tensor `model.norm.weight` has"));
+    assert!(message(WeightFormat::F32, short).starts_with("tensor `model.norm.weight` has"));
 }

@@ -48,17 +48,17 @@ fn a_sequence_in_a_batch_is_read_as_if_it_were_alone_to_the_bit() {
                 let visibility = Visibility::new(vec![whole], intervals).unwrap();
                 let columns =
                     |all: &Option<Vec<f32>>| all.as_ref().map(|all| all[rows.start * size..rows.end * size].to_vec());
-                let belief = columns(&example.self_conditioning);
+                let prediction = columns(&example.self_conditioning);
                 let input = NetworkInput {
                     tokens: &example.tokens[rows.clone()],
                     points: None,
                     positions: &example.positions[rows.clone()],
                     visibility: &visibility,
                     times: example.times.as_ref().map(|times| &times[index..=index]),
-                    self_conditioning: belief.as_deref(),
+                    self_conditioning: prediction.as_deref(),
                 };
-                let asked: Vec<u32> = (0..rows.len() as u32).collect();
-                let given = network.logits(&input, &asked).unwrap();
+                let requested: Vec<u32> = (0..rows.len() as u32).collect();
+                let given = network.logits(&input, &requested).unwrap();
                 assert_eq!(
                     given,
                     together[rows.start * size..rows.end * size],
@@ -66,7 +66,7 @@ fn a_sequence_in_a_batch_is_read_as_if_it_were_alone_to_the_bit() {
                     device.describe()
                 );
                 // Nor does it matter which other rows are asked for.
-                let last = network.logits(&input, &asked[rows.len() - 1..]).unwrap();
+                let last = network.logits(&input, &requested[rows.len() - 1..]).unwrap();
                 assert_eq!(last, given[(rows.len() - 1) * size..], "{name}, {index}, {}", device.describe());
             }
         }

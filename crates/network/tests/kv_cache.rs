@@ -51,9 +51,9 @@ fn reading_block_after_block_is_reading_everything_to_the_bit() {
             };
             let rows_to_compute: Vec<u32> = all.iter().copied().filter(of_block).collect();
             // RowTargets out of order, and not for all that is read.
-            let asked: Vec<u32> = rows_to_compute.iter().rev().step_by(2).copied().collect();
-            let answers = again(&network, &input, &rows_to_compute, &mut kv_caches, &asked).unwrap();
-            for (row, answer) in asked.iter().zip(answers) {
+            let requested: Vec<u32> = rows_to_compute.iter().rev().step_by(2).copied().collect();
+            let answers = again(&network, &input, &rows_to_compute, &mut kv_caches, &requested).unwrap();
+            for (row, answer) in requested.iter().zip(answers) {
                 assert_eq!(answer, truth[*row as usize * size..][..size], "{path}: row {row}");
             }
         }
@@ -82,26 +82,29 @@ fn what_cannot_be_answered_is_refused() {
     let (example, visibility) = blocks(&[8]);
     let input = NetworkInput { visibility: &visibility, ..example.input() };
     let network: Network<Cpu<f32>> = example.network(Cpu::<f32>::new(CpuPath::best(), 1).unwrap());
-    let told = |rows_to_compute: &[u32], kv_caches: &mut [KvCache], rows: &[u32]| {
+    let message = |rows_to_compute: &[u32], kv_caches: &mut [KvCache], rows: &[u32]| {
         again(&network, &input, rows_to_compute, kv_caches, rows).unwrap_err().to_string()
     };
     let empty = || [KvCache::default()];
     assert_eq!(
-        told(&[0, 1, 2, 3], &mut empty(), &[5]),
+        message(&[0, 1, 2, 3], &mut empty(), &[5]),
         "row 5 has to answer but is not among the rows that are read (`rows_to_compute`)"
     );
     assert_eq!(
-        told(&[4, 5, 6, 7], &mut empty(), &[5]),
+        message(&[4, 5, 6, 7], &mut empty(), &[5]),
         "row 4 sees a row that is neither read (`rows_to_compute`) nor remembered"
     );
-    assert_eq!(told(&[0, 2, 1, 3], &mut empty(), &[]), "`rows_to_compute` does not ascend at index 2");
-    assert!(told(&[8], &mut empty(), &[]).starts_with("`rows_to_compute` has 8 at index 0; allowed: below 8"));
-    assert!(told(&[0], &mut [], &[]).starts_with("`kv_caches` has 0 entries; expected: 1"));
+    assert_eq!(message(&[0, 2, 1, 3], &mut empty(), &[]), "`rows_to_compute` does not ascend at index 2");
+    assert!(message(&[8], &mut empty(), &[]).starts_with("`rows_to_compute` has 8 at index 0; allowed: below 8"));
+    assert!(message(&[0], &mut [], &[]).starts_with("`kv_caches` has 0 entries; expected: 1"));
     let (longer, long) = blocks(&[12]);
     let mut kv_caches = empty();
     let input = NetworkInput { visibility: &long, ..longer.input() };
     again(&network, &input, &[0, 1, 2, 3], &mut kv_caches, &[]).unwrap();
-    assert_eq!(told(&[0, 1, 2, 3], &mut kv_caches, &[]), "the KV cache is of another network, or of a longer sequence");
+    assert_eq!(
+        message(&[0, 1, 2, 3], &mut kv_caches, &[]),
+        "the KV cache is of another network, or of a longer sequence"
+    );
 }
 
 /// Rows of a batch that was cut out of a larger one: a part of each chosen sequence.

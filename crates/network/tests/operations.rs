@@ -12,8 +12,8 @@ fn spec() -> NetworkSpec {
 
 #[test]
 fn operations_agree_with_a_count_by_hand() {
-    // 10 rows in 2 sequences, 6 of them asked for; queries, keys and values are 8 x 16, the way back 8 x 8, gate, up and
-    // down 8 x 12 each.
+    // 10 rows in 2 sequences, 6 of them asked for; queries, keys and values are 8 x 16, the way back 8 x 8, gate, up
+    // and down 8 x 12 each.
     let first_layer = 2 * 10 * (128 + 64 + 3 * 96);
     let last_layer = 2 * 10 * 128 + 2 * 6 * (64 + 3 * 96);
     // Each of 10 rows sees 5, with 8 columns in scores and mixture, in 2 layers.
@@ -29,7 +29,7 @@ fn operations_agree_with_a_count_by_hand() {
 }
 
 #[test]
-fn with_all_rows_asked_every_matrix_counts_for_every_row() {
+fn with_all_rows_requested_every_matrix_counts_for_every_row() {
     let mut rows = RowLayout::default();
     rows.push(Layout::Block { length: 2 }, 4, &[]);
     let (_, visibility) = rows.finish().unwrap();

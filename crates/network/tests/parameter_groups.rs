@@ -20,7 +20,7 @@ fn gradients(network: &mut dyn Learner, example: &Example) -> Vec<(String, Vec<f
 
 #[test]
 fn what_learns_has_the_gradient_that_it_always_had_and_what_does_not_has_none() {
-    let frozen = [
+    let inference_network = [
         &["model.layers.0.*"][..],
         &["*.self_attn.q_proj.weight", "*.gate_proj.weight"],
         &["role:matrix"],
@@ -32,7 +32,7 @@ fn what_learns_has_the_gradient_that_it_always_had_and_what_does_not_has_none() 
             let example = Example::named(name);
             let mut network: Network<Cpu<f32>> = example.network(Cpu::<f32>::new(path, 2).unwrap());
             let before = gradients(&mut network, &example);
-            for patterns in frozen {
+            for patterns in inference_network {
                 let groups: Vec<ParameterGroup> = patterns.iter().map(|pattern| group(pattern, false, 1.0)).collect();
                 let _ = network.set_groups(&groups);
                 let mut sum = 0.0;
@@ -59,7 +59,7 @@ fn what_learns_has_the_gradient_that_it_always_had_and_what_does_not_has_none() 
 }
 
 #[test]
-fn a_frozen_network_takes_less_memory_for_gradients() {
+fn a_inference_network_takes_less_memory_for_gradients() {
     let example = Example::named("plain");
     let mut network: Network<Cpu<f32>> = example.network(Cpu::<f32>::new(CpuPath::best(), 1).unwrap());
     let numbers = |network: &Network<Cpu<f32>>| -> usize {

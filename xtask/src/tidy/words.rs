@@ -10,9 +10,6 @@ use crate::rust::{is_name, without_words};
 /// Where the list itself stands.
 const LIST: &str = "xtask/src/tidy/words.rs";
 
-/// Crates whose names are still being replaced.
-const NOT_YET: [&str; 1] = ["crates/network/"];
-
 /// Words and what to say instead.
 const REPLACED: [(&str, &str); 27] = [
     ("asked", "requested, rows, targets"),
@@ -46,7 +43,7 @@ const REPLACED: [(&str, &str); 27] = [
 
 pub(super) fn check(repository: &Repository) -> Findings {
     let mut findings = Findings::new();
-    for file in repository.ending(".rs").filter(|file| !file.is_in(&NOT_YET)) {
+    for file in repository.ending(".rs") {
         for (number, line) in without_words(&file.text).lines().enumerate() {
             for name in line.split(|c| !is_name(c)).filter(|name| !name.is_empty()) {
                 for part in parts(name) {

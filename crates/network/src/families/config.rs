@@ -76,7 +76,7 @@ pub(super) fn wrong(parameter: &'static str, given: &Value, allowed: &str) -> Ne
 /// The known key that shares the most with an unknown one, if it shares most of it.
 fn similar(key: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let words = |name: &str| name.split('_').map(str::to_owned).collect::<Vec<_>>();
-    let asked = words(key);
-    let shared = |name: &str| words(name).iter().filter(|word| asked.contains(word)).count();
-    known.max_by_key(|name| shared(name)).filter(|name| 2 * shared(name) >= asked.len() && shared(name) > 0)
+    let requested = words(key);
+    let shared = |name: &str| words(name).iter().filter(|word| requested.contains(word)).count();
+    known.max_by_key(|name| shared(name)).filter(|name| 2 * shared(name) >= requested.len() && shared(name) > 0)
 }

@@ -35,16 +35,16 @@ pub trait Family: Debug + Send + Sync {
     /// A description as its `config.json` holds it, as far as the family can say it; [`to_config`] checks that it can.
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object;
 
-    /// What its files call modules where that differs: pairs of the name here and the name there, with `*` for the number
-    /// of a layer.
+    /// What its files call modules where that differs: pairs of the name here and the name there, with `*` for the
+    /// number of a layer.
     fn names(&self) -> &'static [(&'static str, &'static str)];
 
     /// The ids of tokens that have a role, as its `config.json` says or as the family has them; none where the
     /// tokenizer's names of special tokens say it.
     fn roles(&self, config: &Object) -> TokenRoles;
 
-    /// The keys of its `generation_config.json` in the words of this project, completed by how its makers sample; keys that
-    /// mean nothing here stay. A folder without that file has an empty object.
+    /// The keys of its `generation_config.json` in the words of this project, completed by how its makers sample; keys
+    /// that mean nothing here stay. A folder without that file has an empty object.
     ///
     /// # Errors
     /// When a key has a value that it cannot have.
@@ -103,8 +103,8 @@ pub fn from_config(config: &Value) -> Result<NetworkSpec, NetworkError> {
 /// When the family has no words for something in it.
 pub fn to_config(family: &dyn Family, spec: &NetworkSpec, roles: &TokenRoles) -> Result<Value, NetworkError> {
     let config = Value::Object(family.write_config(spec, roles));
-    let told = from_config(&config)?;
-    if told == *spec { Ok(config) } else { Err(NetworkError::Inexpressible { family: family.model_type() }) }
+    let parsed = from_config(&config)?;
+    if parsed == *spec { Ok(config) } else { Err(NetworkError::Inexpressible { family: family.model_type() }) }
 }
 
 /// What a family's files call the tensor that has this name here.

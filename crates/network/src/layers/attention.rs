@@ -68,9 +68,9 @@ impl AttentionSpec {
 
     /// Elements that a row keeps for the backward: queries, keys and values before and after they are turned, what
     /// attention gives, and each head's log-sum-exp.
-    pub(super) fn kept(&self, width: usize) -> usize {
+    pub(super) fn retained(&self, width: usize) -> usize {
         let shape = self.shape();
-        self.norm.kept(width) + 2 * shape.packed_columns() + shape.output_columns() + self.heads
+        self.norm.retained(width) + 2 * shape.packed_columns() + shape.output_columns() + self.heads
     }
 
     /// Operations up to and with attention, of `rows` rows that see `pairs` rows in all.

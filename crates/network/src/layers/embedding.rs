@@ -92,8 +92,8 @@ impl EmbeddingWeights {
             }
         };
         match (self.self_conditioning_norm, input.self_conditioning) {
-            (Some(norm), Some(belief)) => {
-                let mixture = self.mixture(tape, input.positions.len(), belief)?;
+            (Some(norm), Some(prediction)) => {
+                let mixture = self.mixture(tape, input.positions.len(), prediction)?;
                 let believed = spec.norm.forward(tape, &mixture, norm)?;
                 tape.add(x, &believed)
             }

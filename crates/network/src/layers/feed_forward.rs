@@ -50,8 +50,8 @@ impl FeedForwardSpec {
     }
 
     /// Elements that a row keeps for the backward: gate and value side by side, and their product.
-    pub(super) fn kept(&self, width: usize) -> usize {
-        self.norm.kept(width) + 3 * self.width
+    pub(super) fn retained(&self, width: usize) -> usize {
+        self.norm.retained(width) + 3 * self.width
     }
 
     /// Operations of `rows` rows.

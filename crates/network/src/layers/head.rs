@@ -60,9 +60,9 @@ impl HeadWeights {
         Half { modulation: modulation.as_ref(), groups, part: 0, width: spec.width }.modulate(tape, hidden)
     }
 
-    /// Operations of `asked` rows in `sequences` sequences.
-    pub(crate) fn operations(spec: &NetworkSpec, sequences: u64, asked: u64) -> u64 {
+    /// Operations of `requested` rows in `sequences` sequences.
+    pub(crate) fn operations(spec: &NetworkSpec, sequences: u64, requested: u64) -> u64 {
         let modulation = spec.time_conditioning.map_or(0, |_| 2 * sequences * (PARTS * spec.width * spec.width) as u64);
-        modulation + 2 * asked * (spec.width * spec.vocabulary_size) as u64
+        modulation + 2 * requested * (spec.width * spec.vocabulary_size) as u64
     }
 }

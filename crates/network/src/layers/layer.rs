@@ -1,4 +1,5 @@
-//! A layer: `x += gate₁ ⊙ out(attention(modulate₁(norm(x))))`, then `x += gate₂ ⊙ down(activation(modulate₂(norm(x))))`.
+//! A layer: `x += gate₁ ⊙ out(attention(modulate₁(norm(x))))`, then `x += gate₂ ⊙
+//! down(activation(modulate₂(norm(x))))`.
 //!
 //! `modulation.*` has no name in Llama checkpoints.
 
@@ -25,8 +26,8 @@ pub(crate) struct LayerPass<'p, D: Device> {
     /// The sequence of each row.
     pub(crate) groups: &'p D::Indices,
     /// In the last layer, the rows that are asked for and the sequence of each. What that layer adds to others is never
-    /// read: after its attention, only the asked rows go on.
-    pub(crate) asked: Option<(&'p D::Indices, &'p D::Indices)>,
+    /// read: after its attention, only the requested rows go on.
+    pub(crate) requested: Option<(&'p D::Indices, &'p D::Indices)>,
 }
 
 impl<D: Device> Clone for LayerPass<'_, D> {
@@ -67,9 +68,9 @@ impl LayerSpec {
         let h = self.attention.norm.forward(tape, &x, weights.attention.norm)?;
         let h = half.modulate(tape, h)?;
         let mut attended = self.attention.forward(tape, &weights.attention, h, pass.positions, attend)?;
-        if let Some((asked, groups)) = pass.asked {
-            x = tape.rows(&x, asked)?;
-            attended = tape.rows(&attended, asked)?;
+        if let Some((requested, groups)) = pass.requested {
+            x = tape.rows(&x, requested)?;
+            attended = tape.rows(&attended, requested)?;
             half.groups = groups;
         }
         let x = half.add(tape, &attended, weights.attention.out, x)?;
@@ -85,28 +86,28 @@ impl LayerSpec {
 
     /// Elements that learning keeps of each row, and of each sequence: with time, each half is also kept modulated and
     /// before its gate, and a sequence has a row of modulations.
-    pub(crate) fn kept(&self, network: &NetworkSpec) -> (usize, usize) {
+    pub(crate) fn retained(&self, network: &NetworkSpec) -> (usize, usize) {
         let width = network.width;
-        let row = self.attention.kept(width) + self.feed_forward.kept(width);
+        let row = self.attention.retained(width) + self.feed_forward.retained(width);
         match network.time_conditioning {
             Some(_) => (row + 4 * width, PARTS * width),
             None => (row, 0),
         }
     }
 
-    /// Operations of `rows` rows in `sequences` sequences that see `pairs` rows in all, of which `asked` go on after
-    /// attention.
+    /// Operations of `rows` rows in `sequences` sequences that see `pairs` rows in all, of which `requested` go on
+    /// after attention.
     pub(crate) fn operations(
         &self,
         network: &NetworkSpec,
         (rows, sequences, pairs): (u64, u64, u64),
-        asked: u64,
+        requested: u64,
     ) -> u64 {
         let width = network.width;
         let modulation = network.time_conditioning.map_or(0, |_| 2 * sequences * (PARTS * width * width) as u64);
         modulation
             + self.attention.operations(width, rows, pairs)
-            + self.attention.operations_out(width, asked)
-            + self.feed_forward.operations(width, asked)
+            + self.attention.operations_out(width, requested)
+            + self.feed_forward.operations(width, requested)
     }
 }

@@ -34,7 +34,7 @@ impl NormSpec {
     }
 
     /// Elements that a row keeps for the backward: what came in, its inverse root mean square, and what goes out.
-    pub(super) fn kept(&self, width: usize) -> usize {
+    pub(super) fn retained(&self, width: usize) -> usize {
         match self {
             Self::Rms { .. } => width + 1 + width,
         }

@@ -27,20 +27,20 @@ pub struct NetworkSpec {
     pub width: usize,
     /// The layers, from the first to the last.
     pub layers: Vec<LayerSpec>,
-    /// The norm outside the layers: of the last hidden rows, of believed word vectors and of projected points.
+    /// The norm outside the layers: of the last hidden rows, of predicted word vectors and of projected points.
     pub norm: NormSpec,
     /// From hidden rows to logits.
     pub head: HeadSpec,
-    /// Layers are modulated by the time (adaLN-Zero: Peebles & Xie, 2212.09748, section 3.2), which is told as that many
-    /// sinusoidal features, an even number.
+    /// Layers are modulated by the time (adaLN-Zero: Peebles & Xie, 2212.09748, section 3.2), which is told as that
+    /// many sinusoidal features, an even number.
     pub time_conditioning: Option<usize>,
-    /// The last belief is read as a mixture of word vectors (Chen et al., 2208.04202).
+    /// The last prediction is read as a mixture of word vectors (Chen et al., 2208.04202).
     pub self_conditioning: bool,
     /// The largest number of positions.
     pub context_length: usize,
     /// Which positions see which others.
     pub attention: Layout,
-    /// The id that a masked position reads and that no belief has; `None` for a network that knows no mask.
+    /// The id that a masked position reads and that no prediction has; `None` for a network that knows no mask.
     pub mask_token: Option<u32>,
     /// `E`: coordinates of the word vectors of length 1 between which the points of a gaussian field lie; `None` for a
     /// network that reads tokens.
@@ -50,8 +50,8 @@ pub struct NetworkSpec {
 }
 
 impl NetworkSpec {
-    /// These layers with full attention over 2048 positions and all else as is usual: a head of its own, no conditions, no
-    /// mask, the default process.
+    /// These layers with full attention over 2048 positions and all else as is usual: a head of its own, no conditions,
+    /// no mask, the default process.
     pub fn new(vocabulary_size: usize, width: usize, layers: Vec<LayerSpec>) -> Self {
         Self {
             vocabulary_size,
@@ -69,8 +69,8 @@ impl NetworkSpec {
         }
     }
 
-    /// Whether a belief is sure of the rows that are known, or empty there. Where blocks see only what came before
-    /// them it is empty: what finished blocks say must not depend on whether a belief came along, or nobody could
+    /// Whether a prediction is sure of the rows that are known, or empty there. Where blocks see only what came before
+    /// them it is empty: what finished blocks say must not depend on whether a prediction came along, or nobody could
     /// remember it.
     pub fn is_sure_of_known(&self) -> bool {
         !matches!(self.attention, Layout::Block { .. })
