@@ -1,4 +1,5 @@
-//! Every recipe can be followed: `aquatint train --dry-run` reads and resolves it.
+//! Every recipe can be followed: `aquatint train --dry-run` reads and resolves it. A `base.toml` is what others extend and
+//! is read with them.
 
 use super::Findings;
 use crate::repository::Repository;
@@ -6,14 +7,15 @@ use crate::shell;
 use std::path::Path;
 
 const FOLDER: &str = "recipes/";
+const BASE: &str = "/base.toml";
 
 pub(super) fn check(repository: &Repository) -> Findings {
     check_with(repository, dry_run)
 }
 
 fn check_with(repository: &Repository, dry_run: fn(&Path, &str) -> Result<(), String>) -> Findings {
-    let recipes: Vec<&str> =
-        repository.ending(".toml").filter(|file| file.is_in(&[FOLDER])).map(|file| file.path.as_str()).collect();
+    let all = repository.ending(".toml").filter(|file| file.is_in(&[FOLDER])).map(|file| file.path.as_str());
+    let recipes: Vec<&str> = all.filter(|path| !path.ends_with(BASE)).collect();
     if recipes.is_empty() {
         return vec![format!("{FOLDER} has no recipe")];
     }
@@ -41,5 +43,10 @@ mod tests {
         };
         assert_eq!(check_with(&repository, refuse_b), ["recipes/b.toml: its dry run failed: unknown key"]);
         assert_eq!(check_with(&files(&[]), refuse_b).len(), 1);
+        let base = files(&[("recipes/a.toml", ""), ("recipes/sudoku/base.toml", "")]);
+        let refuse_base = |_: &Path, recipe: &str| {
+            if recipe.contains("base") { Err("failed: no output".into()) } else { Ok(()) }
+        };
+        assert!(check_with(&base, refuse_base).is_empty());
     }
 }
