@@ -337,7 +337,8 @@ mod tests {
         write(&folder.path().join("model.safetensors"), parts, FORMAT, |index| tensors[index].3.clone()).unwrap();
         let weights = Weights::open(folder.path()).unwrap();
         let described = described(bits, Some(group));
-        let error = weights.read_data("x.weight", &[2, 16], Some(&described)).unwrap_err().to_string();
+        let error = weights.read_data("x.weight", &[2, 16], Some(&described)).unwrap_err();
+        let error = error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}; {hint}"));
         let path = folder.path().display().to_string();
         error.replace(&format!("{path}/"), "").replace(&format!("{path}\\"), "")
     }
