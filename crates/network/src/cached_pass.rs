@@ -80,7 +80,7 @@ impl<D: Device> Reader<'_, D> {
         let input = computed.input(input);
         let device = self.parameters.device();
         let indices = PassIndices::new(device, &input, &computed.groups, &requested)?;
-        let pool_indices = pool_indices(device, &pool, &parts, &computed.visibility)?;
+        let pool_indices = pool_indices(device, &pool, &parts, computed.visibility)?;
         let pass =
             Pass { spec: self.spec, weight_index: self.weight_index, input, indices: &indices, requested: &requested };
         let mut tape = Tape::inferring(self.parameters);
