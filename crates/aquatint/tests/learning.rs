@@ -39,16 +39,16 @@ fn batch(checkpoint: &Checkpoint) -> (PackedBatch, NoisyBatch) {
     (rows, batch)
 }
 
-/// Three steps of steepest descent on what is not frozen; the cost before each of them.
+/// Three steps of steepest descent on what is trainable; the cost before each of them.
 fn descend(learner: &mut dyn Learner, rows: &PackedBatch, batch: &NoisyBatch) -> Vec<f64> {
-    let inference_network = |parameters: &str| ParameterGroup {
+    let untrained = |parameters: &str| ParameterGroup {
         parameters: parameters.parse().unwrap(),
         trainable: false,
         learning_rate_factor: 1.0,
     };
     assert!(
         learner
-            .set_groups(&[inference_network("model.layers.0.*"), inference_network("role:embedding")])
+            .set_groups(&[untrained("model.layers.0.*"), untrained("role:embedding")])
             .iter()
             .all(|count| *count > 0)
     );
@@ -93,8 +93,8 @@ fn a_learner_learns_the_same_on_any_device_and_is_saved_as_a_model() {
         for parameter in learner.parameter_list() {
             let values = learner.read_parameter(&parameter.name).unwrap();
             assert_eq!(again.read_parameter(&parameter.name).unwrap(), values, "{}", parameter.name);
-            let retained = before.read_parameter(&parameter.name).unwrap() == values;
-            assert_eq!(retained, !parameter.trainable, "{}", parameter.name);
+            let unchanged = before.read_parameter(&parameter.name).unwrap() == values;
+            assert_eq!(unchanged, !parameter.trainable, "{}", parameter.name);
         }
     }
 }

@@ -24,8 +24,7 @@ fn forty_steps_equal_twenty_a_kill_and_twenty_bit_for_bit() {
         let (straight, broken) = (folder.path().join("straight"), folder.path().join("broken"));
         run(&recipe(&straight, extra), false).unwrap();
 
-        // On two threads, which change no bit. A kill at step 27 leaves what was saved at step 20: a panic inside the
-        // event stream is as sudden.
+        // On two threads, which change no bit. A kill at step 27 leaves what was saved at step 20: a panic inside the event stream is as sudden.
         let wanted = recipe(&broken, extra);
         let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             train(&wanted, threads(2), false, &AtomicBool::new(false), &mut |event| {
@@ -316,15 +315,15 @@ fn what_a_group_freezes_stays_to_the_bit_and_the_run_resumes_exactly() {
     let numbers = fingerprint(&path("whole"));
     let of = |name: &str| numbers.iter().find(|(known, _)| known == name).map(|(_, values)| values);
     let base = aquatint_checkpoint::Weights::open_file(&path("base").join("model.safetensors")).unwrap();
-    let mut retained = 0;
+    let mut unchanged = 0;
     for name in base.names() {
-        let inference_network = name.starts_with("model.layers.0.") || name.contains("embed_tokens");
+        let untrained = name.starts_with("model.layers.0.") || name.contains("embed_tokens");
         let before: Vec<u32> = base.read(name).unwrap().into_iter().map(f32::to_bits).collect();
-        assert_eq!(of(name) == Some(&before), inference_network, "{name}");
-        assert_eq!(of(&format!("state/average.{name}")).is_none(), inference_network, "{name}");
+        assert_eq!(of(name) == Some(&before), untrained, "{name}");
+        assert_eq!(of(&format!("state/average.{name}")).is_none(), untrained, "{name}");
         let moments = ["first", "second", "momentum"].map(|kind| of(&format!("state/{kind}.{name}")));
-        assert_eq!(moments.iter().all(Option::is_none), inference_network, "{name}");
-        retained += usize::from(inference_network);
+        assert_eq!(moments.iter().all(Option::is_none), untrained, "{name}");
+        unchanged += usize::from(untrained);
     }
-    assert!(retained > 5);
+    assert!(unchanged > 5);
 }
