@@ -89,8 +89,9 @@ impl Operation for Rows {
         let mut summaries = Vec::new();
         for row in device.summarise_rows(logits(), self.best).unwrap() {
             summaries.extend(numbers_of(&row.summary));
-            let pad = std::iter::repeat_n((u32::MAX, 0.0), self.best - row.best.len());
-            summaries.extend(row.best.into_iter().chain(pad).flat_map(|(token, p)| [f64::from(token), p]));
+            let missing = std::iter::repeat_n([-1.0, 0.0], self.best - row.best.len());
+            let best = row.best.into_iter().map(|(token, p)| [f64::from(token), p]);
+            summaries.extend(best.chain(missing).flatten());
         }
         let mut drawn = Vec::new();
         for row in device.draw_rows(logits(), &self.draws()).unwrap() {
@@ -103,7 +104,7 @@ impl Operation for Rows {
         device.linear_rows(logits(), &read).unwrap();
         let whole = lines.iter().flat_map(|line| line.get().unwrap());
         // Not a number becomes a value that no logit has.
-        let whole: Vec<f64> = whole.map(|&l| if l.is_nan() { 1e30 } else { f64::from(l) }).collect();
+        let whole: Vec<f64> = whole.map(|&l| if l.is_nan() { 1000.0 } else { f64::from(l) }).collect();
         [summaries, drawn, whole].map(|values| up(device, &values)).into()
     }
 }
