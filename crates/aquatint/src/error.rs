@@ -1,4 +1,4 @@
-//! Whatever a model can fail with, from the crate where it happened.
+//! The errors of a model, each from the crate where it happened.
 
 use crate::Hint;
 use crate::runtime::RuntimeError;

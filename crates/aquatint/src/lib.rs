@@ -13,13 +13,13 @@
 //! assert!(text.starts_with("The ") && text.ends_with(" sat on the mat."));
 //!
 //! // A text without an open place is continued; every step can be watched.
-//! let form = model.lay_out("Once upon a time", 16)?;
+//! let template_canvas = model.lay_out("Once upon a time", 16)?;
 //! let mut steps = 0;
-//! let outcome = model.watch(&form, &settings, &mut |event| {
+//! let outcome = model.watch(&template_canvas, &settings, &mut |event| {
 //!     steps += usize::from(matches!(event, DenoisingEvent::Step { .. }));
 //!     ControlFlow::Continue(())
 //! })?;
-//! assert!(model.text(&form, &outcome).starts_with("Once upon a time"));
+//! assert!(model.text(&template_canvas, &outcome).starts_with("Once upon a time"));
 //! assert_eq!(steps, outcome.statistics.steps);
 //! # Ok(())
 //! # }

@@ -23,7 +23,7 @@ fn about(name: &str) -> Value {
 }
 
 /// The logits of sequences that are the rows of `PREFIX.ids` without what its mask hides, beside `PREFIX.logits`. The mask
-/// token itself, which no belief has here, is left out.
+/// token itself, which no prediction has here, is left out.
 fn compare(model: &dyn Denoiser, golden: &Golden, prefix: &str, words: &str, comparison: &mut Comparison) {
     let &[sequences, length] = golden.shape(&format!("{prefix}.ids")) else { panic!("rows of ids") };
     let all = golden.ids(&format!("{prefix}.ids"));

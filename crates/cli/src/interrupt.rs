@@ -8,7 +8,7 @@ static PRESSED: AtomicUsize = AtomicUsize::new(0);
 static WAITING: AtomicBool = AtomicBool::new(false);
 static LISTENING: OnceLock<bool> = OnceLock::new();
 
-/// Whoever presses this often does not want to wait for the end of a step.
+/// After so many presses the program does not wait for the end of the step.
 const PATIENCE: usize = 3;
 
 /// Begins to catch Ctrl-C and polite requests to end, and forgets earlier ones. At a prompt (see [`waiting`]) `remind`

@@ -1,5 +1,5 @@
 //! The program `aquatint`: arguments become resolved values, values become one call of a library, and what the library
-//! tells becomes text. Nothing but this crate prints, reads the environment or exits.
+//! returns becomes text. Nothing but this crate prints, reads the environment or exits.
 #![forbid(unsafe_code)]
 
 mod arguments;

@@ -18,7 +18,7 @@ pub(crate) struct Session {
     device: String,
 }
 
-/// A filled form with what it took.
+/// A filled template canvas with what it took.
 pub(crate) struct Filled {
     pub(crate) outcome: Outcome,
     pub(crate) seconds: f64,
@@ -57,7 +57,7 @@ impl Session {
         if !unfinished.canvas().open_positions().is_empty() {
             return Ok(unfinished);
         }
-        // Without a wish of the user's the text is continued as far as the model can read.
+        // Where no length was set, the text is continued as far as the model can read.
         let room = self.checkpoint().spec.context_length.saturating_sub(unfinished.canvas().len());
         let count = match resolved.max_tokens_given {
             true => resolved.max_tokens,
@@ -66,7 +66,7 @@ impl Session {
         Ok(self.model.lay_out(typed, count)?)
     }
 
-    /// Fills a form. `events` may break, which cancels.
+    /// Fills a template canvas. `events` may break, which cancels.
     pub(crate) fn fill(
         &self,
         template_canvas: &TemplateCanvas,

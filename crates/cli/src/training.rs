@@ -18,7 +18,7 @@ impl TrainingScreen {
         Self { printer, bar: None }
     }
 
-    /// Tells of one event.
+    /// Reports one event.
     pub(crate) fn show(&mut self, event: &TrainingEvent<'_>) {
         match event {
             TrainingEvent::Recipe(recipe) => {

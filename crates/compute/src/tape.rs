@@ -497,8 +497,8 @@ impl<'p, D: Device> Tape<'p, D> {
             return run(self, &inputs);
         }
         self.recomputed -= 1;
-        let mut forgetful = Self { learning: true, ..Self::inferring(self.parameters) };
-        let out = run(&mut forgetful, &inputs)?;
+        let mut unrecorded = Self { learning: true, ..Self::inferring(self.parameters) };
+        let out = run(&mut unrecorded, &inputs)?;
         self.slots += 1;
         let out = Value { slot: Some(self.slots - 1), ..out };
         self.note(&out, |out| Record::Segment { inputs, run: Rc::new(run), out });

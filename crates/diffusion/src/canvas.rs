@@ -78,7 +78,7 @@ enum Cell {
 
 /// A row of positions with the token that each one shows now.
 ///
-/// Given and padded positions cannot be written by any method: whoever tries gets [`CanvasError::Fixed`].
+/// Given and padded positions cannot be written by any method: an attempt returns [`CanvasError::Fixed`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Canvas {
     tokens: Vec<TokenId>,

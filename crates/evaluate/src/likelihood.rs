@@ -97,7 +97,7 @@ pub enum Estimate {
 /// Measures canvases under a model. The same seed gives the same masks, whatever the batches' size.
 ///
 /// `byte_lengths` are the bytes that each id of the vocabulary stands for
-/// ([`Vocabulary::byte_lengths`](aquatint_vocabulary::Vocabulary::byte_lengths)). `progress` is receives the number of
+/// ([`Vocabulary::byte_lengths`](aquatint_vocabulary::Vocabulary::byte_lengths)). `progress` receives the number of
 /// canvases done after every batch and returns whether to go on.
 ///
 /// # Errors

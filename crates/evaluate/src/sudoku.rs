@@ -1,4 +1,4 @@
-//! Sudoku: text whose truth can be checked, and that is wrong when one character is. Whoever fills it well has planned.
+//! Sudoku: text whose truth can be checked, and that is wrong when one character is. A model that fills it well has planned.
 //!
 //! A puzzle is a document of 162 characters: the 81 cells as they are given, row by row, `.` where nothing is, and then the
 //! 81 digits of the one solution. A model is given the first half and asked for the second, so that the order in which it

@@ -40,7 +40,7 @@ type Listener<'a> = dyn FnMut(RequestId, DenoisingEvent<'_>) -> ControlFlow<()> 
 ///
 /// Each step reads the canvases of all running requests in one forward pass. What a request gets is what it would have got
 /// alone, as every draw depends on the request's own seed, the position and the step only. Requests that do not fit
-/// beside the running ones wait; they are let in in the order in which they came, and none overtakes another.
+/// beside the running ones wait; they are admitted in the order in which they came, and none overtakes another.
 ///
 /// An engine owns its network and process, and then it can be moved into the thread of a scheduler; or it borrows them.
 pub struct Engine<'a> {
@@ -140,12 +140,12 @@ impl<'a> Engine<'a> {
         self.running.iter().fold(Demand::default(), |sum, (_, state)| sum.plus(state.demand()))
     }
 
-    /// Takes one step of every running request: ends those that were cancelled, lets in those that wait and fit, reads all
+    /// Takes one step of every running request: ends those that were cancelled, admits those that wait and fit, reads all
     /// canvases in one forward pass, and moves each. Returns the requests that ended.
     ///
     /// `events` hears everything as it happens; when it breaks, the request of that event is cancelled at once and the
     /// others go on. A request that fails ends alone, with its own error. Where the forward pass itself fails, all whose
-    /// canvases it read end with that error; whoever waits goes on waiting.
+    /// canvases it read end with that error; waiting requests go on waiting.
     pub fn step(&mut self, events: &mut Listener<'_>) -> Vec<Ended> {
         let mut ended = Vec::new();
         self.end_cancelled(events, &mut ended);

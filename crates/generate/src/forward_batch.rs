@@ -65,8 +65,8 @@ pub(crate) struct ForwardBatch {
     rows_to_compute: Vec<u32>,
     /// One for each sequence.
     kv_caches: Vec<KvCache>,
-    /// Whether any of them is of use.
-    remembers: bool,
+    /// Whether any of them is used.
+    is_cached: bool,
 }
 
 impl ForwardBatch {
@@ -92,7 +92,7 @@ impl ForwardBatch {
             Some(rows_to_compute) => self.rows_to_compute.extend(rows_to_compute.iter().map(|row| row + start)),
             None => self.rows_to_compute.extend(start..end),
         }
-        self.remembers |= sequence.rows_to_compute.is_some();
+        self.is_cached |= sequence.rows_to_compute.is_some();
         self.kv_caches.push(kv_cache);
         self.kv_caches.len() - 1
     }
@@ -125,7 +125,7 @@ impl ForwardBatch {
             self_conditioning: spec.self_conditioning.then_some(self.self_conditioning.as_slice()),
         };
         let cached = self
-            .remembers
+            .is_cached
             .then_some(CachedRows { rows_to_compute: &self.rows_to_compute, kv_caches: &mut self.kv_caches });
         let queries: Vec<RowQuery<'_>> =
             self.requested.iter().zip(asks).map(|(&row, &ask)| RowQuery { row, ask }).collect();

@@ -79,7 +79,7 @@ impl RequestState {
         self.branches.iter().any(Branch::is_read)
     }
 
-    /// Tells that the work begins and enters the first block.
+    /// Reports that the work begins and enters the first block.
     pub(crate) fn start(&mut self, report: &mut Listener<'_>) {
         let forward_passes = self.admission.plan.total_forwards() * self.branches.len();
         let flow = report(DenoisingEvent::Started { canvas: &self.canvas, forward_passes });

@@ -1,4 +1,4 @@
-//! A pass that computes some rows only, and takes the keys and values of the others from what is remembered of them.
+//! A pass that computes some rows only, and takes the keys and values of the others from the KV cache.
 
 use crate::forward::{Pass, PassIndices};
 use crate::input::below;
@@ -103,11 +103,11 @@ impl Part {
         Self { slot, sequence: sequence.clone(), rows_to_compute: own.collect(), first: first as u32 }
     }
 
-    /// That each computed row sees only rows that are computed or remembered.
+    /// That each computed row sees only rows that are computed or cached.
     fn check(&self, visibility: &Visibility, known: &[bool]) -> Result<(), NetworkError> {
         let mut there = known.to_vec();
         self.rows_to_compute.iter().for_each(|&row| there[row as usize] = true);
-        // Rows neither computed nor remembered before each row: a range is whole where the count does not grow.
+        // Rows neither computed nor cached before each row: a range is whole where the count does not grow.
         let mut missing = vec![0_u32];
         missing.extend(there.iter().scan(0, |count, there| {
             *count += u32::from(!there);

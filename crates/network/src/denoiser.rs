@@ -9,19 +9,19 @@ use crate::{KvCache, LossRow, NetworkError, NetworkInput, NetworkSpec, RowSlots}
 use aquatint_compute::{ReadRow, softmax_row, summarise};
 use aquatint_diffusion::{LossTerm, Vectors};
 
-/// One forward pass: what is read, and what is taken from earlier passes.
+/// One forward pass: its batch, and the KV caches that it uses.
 #[derive(Debug)]
 pub struct ForwardPass<'a> {
     /// The batch.
     pub input: &'a NetworkInput<'a>,
-    /// Where only some rows are computed; without it all are, and nothing is remembered.
+    /// Where only some rows are computed; without it all are, and nothing is cached.
     pub cached: Option<CachedRows<'a>>,
 }
 
-/// Which rows of a batch are computed, and what is remembered of the others.
+/// Which rows of a batch are computed, and the KV caches of the others.
 #[derive(Debug)]
 pub struct CachedRows<'a> {
-    /// The rows that are computed, ascending. Their keys and values are remembered for the next pass.
+    /// The rows that are computed, ascending. Their keys and values are cached for the next pass.
     pub rows_to_compute: &'a [u32],
     /// One for each sequence.
     pub kv_caches: &'a mut [KvCache],
@@ -46,7 +46,7 @@ pub trait Denoiser: Send + Sync {
     /// Shifts are undone, and the logit of the mask is −∞, because a clean token is never the mask (MDLM, 2406.07524,
     /// section 3.2.3). A row's answer depends neither on the other sequences of the batch nor on the other queries.
     ///
-    /// A denoiser that remembers nothing computes all rows, whatever the pass says.
+    /// A denoiser without a KV cache computes all rows, whatever the pass says.
     ///
     /// # Errors
     /// When the input does not fit the network, a row that is asked for is not computed, one that is computed sees one
@@ -71,12 +71,12 @@ pub trait Denoiser: Send + Sync {
     /// As [`Denoiser::nll`].
     fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError>;
 
-    /// Bytes that a [`KvCache`] of so many rows takes; 0 for a denoiser that remembers nothing.
+    /// Bytes that a [`KvCache`] of so many rows takes; 0 for a denoiser without one.
     fn kv_cache_bytes(&self, rows: usize) -> usize;
 }
 
-/// Whole rows of logits, by name: for guidance, constraints, teachers, or whoever wants to see all of them. Every
-/// [`Denoiser`] has it and none implements it.
+/// Whole rows of logits, by name: for guidance, constraints and teachers. Every [`Denoiser`] has these methods and none
+/// implements them.
 pub trait WholeRows: Denoiser {
     /// Hands the logits of the clean token at each of `rows` to `read` while they are there: the index among `rows` and
     /// `V` logits, which may be changed. It is called by any thread, in any order; never all rows' logits are kept.

@@ -133,7 +133,7 @@ pub enum NetworkError {
         row: u32,
     },
     /// A row sees another one of which nothing is known.
-    #[error("row {row} sees a row that is neither read (`rows_to_compute`) nor remembered")]
+    #[error("row {row} sees a row that is neither computed (`rows_to_compute`) nor cached")]
     NotCached {
         /// The row that sees.
         row: u32,

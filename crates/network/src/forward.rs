@@ -56,7 +56,7 @@ pub(crate) struct Pass<'p, D: Device> {
     pub(crate) requested: &'p [u32],
 }
 
-/// An attention that is told which layer it is in.
+/// An attention that takes the index of its layer.
 type AttendIn<'a, 'p, D> =
     dyn FnMut(&mut Tape<'p, D>, usize, AttentionShape, &Value<D>) -> Result<Value<D>, DeviceError> + 'a;
 
@@ -77,7 +77,7 @@ impl<'p, D: Device> Pass<'p, D> {
         weight_index.head.forward(tape, spec, &x, &indices.requested_groups, condition.as_ref())
     }
 
-    /// The same with another attention, which is told the layer; for inference.
+    /// The same with another attention, which takes the index of its layer; for inference.
     pub(crate) fn hidden_with(
         &self,
         tape: &mut Tape<'p, D>,

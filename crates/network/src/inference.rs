@@ -16,7 +16,7 @@ pub struct InferenceNetwork<D: Device> {
     spec: NetworkSpec,
     parameters: Parameters<D>,
     weight_index: WeightIndex,
-    /// What is remembered of sequences.
+    /// The KV caches of all sequences.
     pool: Arc<KvPool<D>>,
 }
 

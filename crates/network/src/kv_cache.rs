@@ -1,11 +1,11 @@
-//! What a network remembers of sequences between two passes: the keys and values of their rows, layer by layer.
+//! The KV cache: keys and values of the rows of sequences, layer by layer, from one pass to the next.
 //!
-//! Rows that are not computed again answer others by what is remembered of them. Where nothing that they see has changed,
-//! that is what they would have answered (blocks in causal order: BD3-LM, 2503.09573); elsewhere it is an approximation
-//! (Fast-dLLM, 2505.22618). The network neither knows nor judges which it is.
+//! Other rows attend to the cached keys and values of a row that is not computed again. Where nothing that the row sees has
+//! changed, these are exact (blocks in causal order: BD3-LM, 2503.09573); elsewhere they are an approximation (Fast-dLLM,
+//! 2505.22618). The network does not know which.
 //!
 //! The rows of all sequences lie in one pool, a buffer for each layer, so that one launch attends for all of them. A
-//! [`KvCache`] is a claim to some neighbouring rows of the pool; who drops it gives them back.
+//! [`KvCache`] is a claim to some neighbouring rows of the pool, which are given back when it is dropped.
 
 use crate::NetworkSpec;
 use aquatint_compute::{AttentionShape, Device, DeviceError, Part};
@@ -15,14 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// Rooms are multiples of so many rows, so that a sequence that grows seldom moves.
 const ROOM: usize = 32;
 
-/// What one network remembers of one sequence: made and filled by the network, for nobody else to look into.
+/// The keys and values of one sequence in one network, which makes and fills it; to all others it is opaque.
 ///
 /// The sequence may grow from pass to pass.
 #[derive(Debug, Default)]
 pub struct KvCache(Option<Claim>);
 
 impl KvCache {
-    /// Whether nothing is remembered.
+    /// Whether nothing is cached.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -61,7 +61,7 @@ trait Release: Debug + Send + Sync {
     fn release(&self, slot: usize);
 }
 
-/// The keys and values that a network remembers, of all sequences.
+/// The cached keys and values of all sequences of a network.
 #[derive(Debug)]
 pub(crate) struct KvPool<D: Device> {
     device: D,
@@ -112,8 +112,8 @@ impl<D: Device> KvPool<D> {
         length.next_multiple_of(ROOM) * self.columns.iter().sum::<usize>() * size_of::<D::Element>()
     }
 
-    /// The slot of a sequence that has `length` rows now; a new one where nothing is remembered of it. `None` if what is
-    /// remembered is of another network or of a longer sequence.
+    /// The slot of a sequence that has `length` rows now; a new one where nothing of it is cached. `None` if the
+    /// cache is of another network or of a longer sequence.
     pub(crate) fn slot(
         self: &Arc<Self>,
         rows: &mut PoolRows<D>,

@@ -6,7 +6,7 @@ use crate::{Denoiser, LossRow, NetworkError, NetworkInput, Role};
 use aquatint_compute::ReadRow;
 use aquatint_diffusion::LossTerm;
 
-/// A denoiser that can be told what was true.
+/// A denoiser that can be trained.
 pub trait Learner: Denoiser {
     /// The negative log-likelihood of each row's target, in nats; adds the gradient of `Σ weight · cost` to what was
     /// collected since the gradients were last cleared.
@@ -60,8 +60,8 @@ pub trait Learner: Denoiser {
     /// All parameters, in a stable order, one for each tensor of a checkpoint.
     fn parameter_list(&self) -> Vec<ParameterInfo>;
 
-    /// Says which parameters learn, and how fast: each by the first group that chooses it, and as ever where none does.
-    /// What gradients were collected is forgotten. Returns how many parameters each group got, so that one that got
+    /// Says which parameters learn, and how fast: each by the first group that chooses it, and by default where none does.
+    /// Collected gradients are dropped. Returns how many parameters each group got, so that one that got
     /// none can be refused.
     #[must_use]
     fn set_groups(&mut self, groups: &[ParameterGroup]) -> Vec<usize>;

@@ -1,5 +1,5 @@
-//! One description of a transformer, and the one interpreter that runs it on any device, for prediction and for
-//! learning.
+//! One description of a transformer, and the one interpreter that runs it on any device, for inference and for
+//! training.
 //!
 //! A [`NetworkSpec`] says what a network is; [`Network`] runs it on a [`Device`](aquatint_compute::Device). Samplers
 //! see a [`Denoiser`], trainers a [`Learner`]; conventions about masks and shifted logits end here. [`families`]

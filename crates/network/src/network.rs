@@ -25,7 +25,7 @@ pub struct Network<D: Device> {
     /// What stands for each gradient until then: nothing.
     no_gradients: Vec<D::Buffer>,
     recomputed: usize,
-    /// What is remembered of sequences.
+    /// The KV caches of all sequences.
     pool: Arc<KvPool<D>>,
     /// How each parameter learns.
     training: Vec<Training>,

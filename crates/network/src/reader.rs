@@ -17,7 +17,7 @@ pub(crate) struct Reader<'a, D: Device> {
     pub(crate) spec: &'a NetworkSpec,
     pub(crate) parameters: &'a Parameters<D>,
     pub(crate) weight_index: &'a WeightIndex,
-    /// What is remembered of sequences.
+    /// The KV caches of all sequences.
     pub(crate) pool: &'a Arc<KvPool<D>>,
 }
 

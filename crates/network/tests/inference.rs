@@ -1,4 +1,4 @@
-//! A frozen network is the network it was made of, in the numbers that were asked for.
+//! An inference network is the network that it was made of, in the numbers that were requested.
 
 use aquatint_compute::{Bits, Cpu, CpuPath, Device, Precision, Quantised, WeightFormat};
 use aquatint_network::{Denoiser, InferenceNetwork, Network, NetworkError, Role, TensorData, WholeRows};

@@ -1,4 +1,4 @@
-//! What is remembered of a sequence answers as if it had been read again, wherever nothing that it sees has changed.
+//! Cached rows answer as if they had been computed again, wherever nothing that they see has changed.
 
 use aquatint_compute::{Cpu, CpuPath, Visibility};
 use aquatint_diffusion::Layout;
@@ -92,7 +92,7 @@ fn what_cannot_be_answered_is_refused() {
     );
     assert_eq!(
         message(&[4, 5, 6, 7], &mut empty(), &[5]),
-        "row 4 sees a row that is neither read (`rows_to_compute`) nor remembered"
+        "row 4 sees a row that is neither computed (`rows_to_compute`) nor cached"
     );
     assert_eq!(message(&[0, 2, 1, 3], &mut empty(), &[]), "`rows_to_compute` does not ascend at index 2");
     assert!(message(&[8], &mut empty(), &[]).starts_with("`rows_to_compute` has 8 at index 0; allowed: below 8"));

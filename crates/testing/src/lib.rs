@@ -1,5 +1,5 @@
 //! For tests only: tiny networks of every kind, golden files made by a reference implementation, and equality that says
-//! where it fails. Panics are its errors: whoever calls it is a test.
+//! where it fails. It reports errors by panics: only tests call it.
 #![forbid(unsafe_code)]
 
 mod closeness;

@@ -35,7 +35,7 @@ pub(crate) struct Optimiser<D: Device> {
 }
 
 impl<D: Device> Optimiser<D> {
-    /// Divides the network's parameters into the groups of the recipe, and remembers nothing yet of those that learn.
+    /// Divides the network's parameters into the groups of the recipe; the moments of those that learn begin at zero.
     pub(crate) fn new(network: &mut Network<D>, recipe: &OptimiserRecipe) -> Result<Self, TrainError> {
         group(network, recipe)?;
         let device = network.device();

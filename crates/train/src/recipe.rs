@@ -140,7 +140,7 @@ pub struct NetworkOverrides {
     pub qk_norm: Option<bool>,
     /// One matrix for reading and predicting tokens.
     pub tied_head: Option<bool>,
-    /// Tells the network the time through this many sinusoidal features.
+    /// Conditions the network on the time, read as this many sinusoidal features.
     pub time_conditioning: Option<usize>,
     /// Feeds the network its last prediction as a mixture of word vectors.
     pub self_conditioning: Option<bool>,

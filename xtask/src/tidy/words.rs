@@ -11,12 +11,13 @@ use crate::rust::{is_name, without_words};
 const LIST: &str = "xtask/src/tidy/words.rs";
 
 /// Words and what to say instead.
-const REPLACED: [(&str, &str); 27] = [
+const REPLACED: [(&str, &str); 30] = [
     ("asked", "requested, rows, targets"),
     ("attending", "attention"),
     ("belief", "logits, prediction, probabilities, self_conditioning"),
     ("beliefs", "logits, predictions, probabilities"),
     ("believe", "predict"),
+    ("believed", "predicted"),
     ("believes", "predicts"),
     ("believing", "predicting"),
     ("form", "template_canvas, format, kind"),
@@ -34,11 +35,13 @@ const REPLACED: [(&str, &str); 27] = [
     ("paced", "scheduled"),
     ("question", "batch, query"),
     ("remembered", "cached"),
+    ("remembers", "caches, is_cached"),
     ("seen", "visible, read, observed"),
     ("told", "reported, message, time"),
     ("turning", "rope"),
     ("way", "plan, algorithm, path"),
     ("ways", "plans, algorithms, paths"),
+    ("wiring", "weight_index"),
 ];
 
 pub(super) fn check(repository: &Repository) -> Findings {

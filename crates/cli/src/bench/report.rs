@@ -210,7 +210,7 @@ impl Report {
                 // Total variation between predictions with the cache and without, and the share of other likeliest
                 // tokens.
                 "drift": generated.drift.map(|drift| json!({
-                    "beliefs": drift.rows, "mean": drift.mean, "largest": drift.largest, "flipped": drift.flipped,
+                    "predictions": drift.rows, "mean": drift.mean, "largest": drift.largest, "flipped": drift.flipped,
                 })),
             })
         };

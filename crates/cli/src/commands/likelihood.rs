@@ -62,7 +62,7 @@ fn source(arguments: &LikelihoodArguments) -> Result<Source, Failure> {
     Ok(source)
 }
 
-/// Tells how text is made ready.
+/// Reports how text is made ready.
 pub(crate) fn prepare(event: HeldOutEvent, printer: &Printer) {
     match event {
         HeldOutEvent::Packing => printer.note("packing the text into tokens"),

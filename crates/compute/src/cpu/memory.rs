@@ -187,7 +187,7 @@ impl<E: Element> Arena<E> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelves<E>> {
-        // Whoever panicked while holding the lock left the counts whole: no step in between can fail.
+        // A panic under the lock leaves the counts whole: no step in between can fail.
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

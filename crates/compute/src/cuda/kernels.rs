@@ -9,7 +9,7 @@ pub(super) fn source() -> String {
 }
 
 /// What is compiled for a processor, which tests do: every kernel behind one function that is called with its name, and
-/// another that tells what it takes.
+/// another that returns the types that it takes.
 #[cfg(any(test, feature = "emulator"))]
 pub(super) fn emulated_source() -> String {
     let mut text = [include_str!("kernels/emulated.h"), BODY.concat().as_str()].concat();

@@ -113,8 +113,8 @@ impl Drop for Pool {
     }
 }
 
-/// Some memory of a GPU, which returns to its pool. Whoever takes it next runs after whoever used it before: all work is
-/// in one order.
+/// Some memory of a GPU, which returns to its pool. Its next user runs after its last one: all work is in one
+/// order.
 #[derive(Debug)]
 pub(super) struct Allocation {
     at: Address,

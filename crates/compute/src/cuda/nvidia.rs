@@ -449,7 +449,7 @@ impl Driver for Nvidia {
 
     fn allocate(&self, bytes: usize) -> Result<Address, DriverError> {
         self.enter()?;
-        // SAFETY: whoever asked gives it back.
+        // SAFETY: the caller gives the memory back.
         unsafe { cuda::malloc_sync(bytes) }.map_err(|error| match error.0 {
             sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
                 let free = cuda::mem_get_info().map_or(0, |(free, _)| free);

@@ -152,7 +152,7 @@ impl<'p, D: Device> Tape<'p, D> {
         self.unwind(&mut slots, gradients)
     }
 
-    /// Runs the records in reverse. Whatever a record holds is freed as soon as it is done.
+    /// Runs the records in reverse. A record frees what it holds as soon as it is done.
     fn unwind(mut self, slots: &mut Slots<D>, gradients: &mut Gradients<D>) -> Result<(), DeviceError> {
         let records = self.records.take().unwrap_or_default();
         for record in records.into_iter().rev() {

@@ -157,17 +157,17 @@ fn the_cost_is_the_divergence_of_short_steps() {
             let bridge = Bridge::new(later, earlier);
             for clean in TEXT {
                 for shown in (0..4).filter(|shown| later.probability(*shown, clean) > 0.0) {
-                    let mut believed = [0.0; 4];
+                    let mut predicted = [0.0; 4];
                     let mut posterior = [0.0; 4];
                     let mut norm = 0.0;
                     for x in TEXT {
                         let weight = f64::from(prediction[x as usize]) * later.probability(shown, x);
                         norm += weight;
                         posterior[x as usize] = weight as f32;
-                        believed.iter_mut().zip(bridge.posterior(shown, x)).for_each(|(b, p)| *b += weight * p);
+                        predicted.iter_mut().zip(bridge.posterior(shown, x)).for_each(|(b, p)| *b += weight * p);
                     }
                     let exact = bridge.posterior(shown, clean);
-                    let terms = exact.iter().zip(believed).filter(|(p, _)| **p > 0.0);
+                    let terms = exact.iter().zip(predicted).filter(|(p, _)| **p > 0.0);
                     let divergence: f64 = terms.map(|(p, b)| p * (p / (b / norm)).ln()).sum();
                     let rate = mixing.rate(at(t), shown);
                     let alone = Ratio { shown, marginal: later, posterior: false };

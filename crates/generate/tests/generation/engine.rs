@@ -1,4 +1,4 @@
-//! What the engine promises: whoever joins, leaves, waits or fails, each request gets what it would have got alone.
+//! The laws of the engine: whichever requests join, leave, wait or fail, each gets what it would have got alone.
 
 use crate::chain::{Chain, END, MASK, process};
 use crate::described::{Replay, described};

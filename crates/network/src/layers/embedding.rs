@@ -1,5 +1,5 @@
-//! Before the layers: `x = table[token]  |  point · table  |  norm(W (signal · vectors[token] + rest))`, and with
-//! self-conditioning `+ norm(belief · table)`.
+//! Before the layers: `x = table[token]  |  point · table  |  norm(W (clean_weight · vectors[token] + offset))`, and with
+//! self-conditioning `+ norm(prediction · table)`.
 //!
 //! `model.self_conditioning_norm.weight`, `model.word_vectors.weight` and `model.field_*` have no name in Llama
 //! checkpoints.
@@ -70,23 +70,23 @@ impl EmbeddingWeights {
             (None, _) => tape.gather(self.table, tokens)?,
             (Some(points), None) => {
                 let mut mixtures = points.offset.clone();
-                for (row, (&token, &signal)) in input.tokens.iter().zip(&points.clean_weight).enumerate() {
-                    mixtures[row * points.size + token as usize] += signal;
+                for (row, (&token, &weight)) in input.tokens.iter().zip(&points.clean_weight).enumerate() {
+                    mixtures[row * points.size + token as usize] += weight;
                 }
                 self.mixture(tape, input.positions.len(), &mixtures)?
             }
             (Some(points), Some(field)) => {
                 // A row of one vector each: the only way in which the gradient reaches the vectors.
                 let size = spec.vocabulary_size;
-                let mut signals = vec![D::Element::default(); points.len() * size];
-                for (row, (&token, &signal)) in input.tokens.iter().zip(&points.clean_weight).enumerate() {
-                    signals[row * size + token as usize] = D::Element::from_f64(f64::from(signal));
+                let mut weights = vec![D::Element::default(); points.len() * size];
+                for (row, (&token, &weight)) in input.tokens.iter().zip(&points.clean_weight).enumerate() {
+                    weights[row * size + token as usize] = D::Element::from_f64(f64::from(weight));
                 }
-                let signals = tape.constant(points.len(), &signals)?;
-                let own = tape.mixture(field.vectors, signals)?;
-                let rest: Vec<D::Element> = points.offset.iter().map(|&r| D::Element::from_f64(f64::from(r))).collect();
-                let rest = tape.constant(points.len(), &rest)?;
-                let point = tape.add(own, &rest)?;
+                let weights = tape.constant(points.len(), &weights)?;
+                let own = tape.mixture(field.vectors, weights)?;
+                let offset = points.offset.iter().map(|&offset| D::Element::from_f64(f64::from(offset)));
+                let offset = tape.constant(points.len(), &offset.collect::<Vec<D::Element>>())?;
+                let point = tape.add(own, &offset)?;
                 let projected = tape.linear(&point, field.projection, None)?;
                 spec.norm.forward(tape, &projected, field.norm)?
             }
@@ -94,8 +94,8 @@ impl EmbeddingWeights {
         match (self.self_conditioning_norm, input.self_conditioning) {
             (Some(norm), Some(prediction)) => {
                 let mixture = self.mixture(tape, input.positions.len(), prediction)?;
-                let believed = spec.norm.forward(tape, &mixture, norm)?;
-                tape.add(x, &believed)
+                let predicted = spec.norm.forward(tape, &mixture, norm)?;
+                tape.add(x, &predicted)
             }
             _ => Ok(x),
         }

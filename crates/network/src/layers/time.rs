@@ -1,6 +1,6 @@
 //! Time conditioning: what each sequence is conditioned on, `silu(W₂ silu(W₁ features(time) + b₁) + b₂)`.
 //!
-//! Times are told as sinusoidal features: Vaswani et al., 1706.03762, section 3.5, of the time in thousandths as in DiT
+//! Times are read as sinusoidal features: Vaswani et al., 1706.03762, section 3.5, of the time in thousandths as in DiT
 //! (2212.09748): `[cos(1000 t f₀) …, sin(1000 t f₀) …]` with `fᵢ = 10000^(−i / (features / 2))`. `model.time_embedder.*`
 //! has no name in Llama checkpoints.
 

@@ -31,7 +31,7 @@ pub struct NetworkSpec {
     pub norm: NormSpec,
     /// From hidden rows to logits.
     pub head: HeadSpec,
-    /// Layers are modulated by the time (adaLN-Zero: Peebles & Xie, 2212.09748, section 3.2), which is told as that
+    /// Layers are modulated by the time (adaLN-Zero: Peebles & Xie, 2212.09748, section 3.2), which is read as that
     /// many sinusoidal features, an even number.
     pub time_conditioning: Option<usize>,
     /// The last prediction is read as a mixture of word vectors (Chen et al., 2208.04202).
@@ -70,8 +70,8 @@ impl NetworkSpec {
     }
 
     /// Whether a prediction is sure of the rows that are known, or empty there. Where blocks see only what came before
-    /// them it is empty: what finished blocks say must not depend on whether a prediction came along, or nobody could
-    /// remember it.
+    /// them it is empty: the keys and values of finished blocks must not depend on a prediction, or they could not be
+    /// cached.
     pub fn is_sure_of_known(&self) -> bool {
         !matches!(self.attention, Layout::Block { .. })
     }

@@ -227,7 +227,7 @@ fn host(launch: &Launch, me: Introduction, patience: Duration) -> Result<String,
             break;
         };
         let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
-        // Whoever does not speak as we do is no rank: a scanner of ports, say.
+        // A peer that introduces itself otherwise is no rank: a scanner of ports, say.
         let (Ok(Some(guest)), Ok(from)) = (Introduction::read(&mut stream), stream.peer_addr()) else { continue };
         let rank = guest.rank as usize;
         let what = if guest.size != me.size {

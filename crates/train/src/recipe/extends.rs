@@ -4,7 +4,7 @@
 //! recipe win; tables are merged key by key, everything else, arrays too, is replaced as a whole. `--set` comes last. A
 //! key of a base cannot be taken back, only set to something else.
 //!
-//! Whatever is wrong is shown with its file, line and column: each text is parsed at an offset of its own, so that the
+//! A mistake is shown with its file, line and column: each text is parsed at an offset of its own, so that the
 //! span of a key or a value says where it came from.
 
 use super::Recipe;
@@ -26,7 +26,7 @@ struct Source {
 }
 
 enum Origin {
-    /// The recipe itself; whoever reads it knows its name.
+    /// The recipe itself, whose name the reader knows.
     Recipe,
     /// One that is extended.
     Base { path: PathBuf },

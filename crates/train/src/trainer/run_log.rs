@@ -79,7 +79,7 @@ impl<'a> RunLog<'a> {
         }
     }
 
-    /// Tells the figures of the steps since the last report, if there were any.
+    /// Reports the figures of the steps since the last report, if there were any.
     pub(super) fn report(&mut self, counters: &Counters, steps: u64) -> Result<(), TrainError> {
         let since = std::mem::take(&mut self.since);
         if since.tokens == 0 {
