@@ -1,5 +1,6 @@
 //! How far an approximate cache is from the truth: both are read, and compared row by row.
 
+use crate::prediction::softmax;
 use aquatint_compute::ReadRow;
 use aquatint_diffusion::{LossTerm, Vectors};
 use aquatint_network::{
@@ -21,8 +22,8 @@ pub struct Drift {
     pub flipped: f64,
 }
 
-/// A denoiser that also runs the whole forward pass wherever it is asked for a part, answers by the part, and counts
-/// of the difference.
+/// A denoiser that also computes all rows wherever a cached pass computes some, answers by the cached pass, and measures the
+/// difference.
 pub struct Drifting<'a> {
     denoiser: &'a dyn Denoiser,
     sums: Mutex<Drift>,
@@ -102,13 +103,6 @@ impl Denoiser for Drifting<'_> {
     fn kv_cache_bytes(&self, rows: usize) -> usize {
         self.denoiser.kv_cache_bytes(rows)
     }
-}
-
-fn softmax(logits: &[f32]) -> Vec<f64> {
-    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let weights: Vec<f64> = logits.iter().map(|l| f64::from(l - highest).exp()).collect();
-    let total: f64 = weights.iter().sum();
-    weights.into_iter().map(|weight| weight / total).collect()
 }
 
 fn likeliest(prediction: &[f64]) -> usize {

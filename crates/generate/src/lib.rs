@@ -26,6 +26,7 @@ mod generate;
 mod guidance;
 mod limits;
 mod model;
+mod prediction;
 mod proposal;
 mod request;
 mod request_state;

@@ -5,6 +5,7 @@
 //! blocks see only earlier ones; that is what a network with self-conditioning is trained on. At the first step there is
 //! none at all.
 
+use crate::prediction::softmax;
 use aquatint_diffusion::{Layout, TokenId};
 
 /// The positions whose logits are fed back, ascending: every noisy one that the current block sees, not only those that
@@ -37,9 +38,8 @@ impl PreviousPrediction {
     pub(crate) fn new(positions: Vec<usize>, logits: Vec<f32>, vocabulary_size: usize) -> Self {
         let mut probabilities = logits;
         for row in probabilities.chunks_mut(vocabulary_size.max(1)) {
-            let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let total: f64 = row.iter().map(|logit| f64::from(logit - most).exp()).sum();
-            row.iter_mut().for_each(|logit| *logit = (f64::from(*logit - most).exp() / total) as f32);
+            let prediction = softmax(row);
+            row.iter_mut().zip(prediction).for_each(|(logit, probability)| *logit = probability as f32);
         }
         Self { positions, vocabulary_size, probabilities }
     }
