@@ -26,7 +26,8 @@ pub(super) fn all_reduce_gradients<D: Device>(ranks: &dyn Ranks, network: &mut N
         flat = wide.into_iter().map(D::Element::from_f64).collect();
     }
     let mut rest = flat.as_slice();
-    for parameter in network.parameters_mut() {
+    // Frozen parameters have no gradient, and what was prepared of them stays.
+    for parameter in network.trained_parameters_mut() {
         let (values, after) = rest.split_at(device.len(parameter.gradient));
         device.write(parameter.gradient, values);
         rest = after;
