@@ -17,9 +17,9 @@ const LINEAR: &str = "Linear";
 /// How a checkpoint is to be quantised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuantisePlan {
-    /// Bits of the integers in blocks.
+    /// Bits of the integers in layers.
     pub bits: Bits,
-    /// How many consecutive inputs share a scale in blocks; `None` is one scale for each output.
+    /// How many consecutive inputs share a scale in layers; `None` is one scale for each output.
     pub group: Option<usize>,
     /// Whether the head is quantised to 8 bits as well.
     pub head: bool,
@@ -59,14 +59,14 @@ impl Checkpoint {
             let name = families::file_name(self.family, &format!("{name}.weight"));
             name.trim_end_matches(".weight").to_owned()
         };
-        let blocks = Scheme { bits: plan.bits, group: plan.group, targets: vec![LINEAR.to_owned()] };
-        // One number of bits has one scheme, so an 8-bit head follows 8-bit blocks.
+        let layers = Scheme { bits: plan.bits, group: plan.group, targets: vec![LINEAR.to_owned()] };
+        // One number of bits has one scheme, so an 8-bit head follows 8-bit layers.
         let apart = plan.head && plan.bits != Bits::Eight;
         let head = Scheme { bits: Bits::Eight, group: None, targets: vec![module(HEAD)] };
         let scheme_of = |tensor: &TensorSpec| match (tensor.role, tensor.layer) {
             (Role::Head, _) if apart => Some(&head),
-            (Role::Head, _) if plan.head => Some(&blocks),
-            (Role::Matrix, Some(_)) => Some(&blocks),
+            (Role::Head, _) if plan.head => Some(&layers),
+            (Role::Matrix, Some(_)) => Some(&layers),
             _ => None,
         };
         let (mut tensors, mut errors, mut ignore) = (Vec::new(), Vec::new(), Vec::new());
@@ -108,7 +108,7 @@ impl Checkpoint {
         if self.spec.head.tied {
             ignore.push(module(HEAD));
         }
-        let schemes = if apart { vec![blocks, head] } else { vec![blocks] };
+        let schemes = if apart { vec![layers, head] } else { vec![layers] };
         Ok(QuantisedWeights {
             tensors,
             quantisation: Quantisation { schemes, ignore },

@@ -80,7 +80,7 @@ pub(crate) enum Command {
     Bench(BenchArguments),
     /// Quantise a model to 8 or 4 bits
     ///
-    /// The matrices of the blocks become integers with scales, rounded to nearest; embeddings and norms stay. The
+    /// The matrices of the layers become integers with scales, rounded to nearest; embeddings and norms stay. The
     /// folder has Hugging Face layout, with tensors in the compressed-tensors format.
     #[command(name = "quantize", visible_alias = "quantise")]
     Quantise(QuantiseArguments),

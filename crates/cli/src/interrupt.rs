@@ -1,4 +1,4 @@
-//! Ctrl-C as a flag that long work looks at between two steps.
+//! Ctrl-C as a flag that long work reads between two steps.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -78,7 +78,7 @@ impl TrainingScreen {
             figures.device
         ));
         if let (recomputed @ 1.., layers) = figures.recomputed {
-            self.line(&format!("activations of {recomputed} of {layers} blocks are recomputed to save memory"));
+            self.line(&format!("activations of {recomputed} of {layers} layers are recomputed to save memory"));
         }
         if self.printer.draws() {
             let bar = ProgressBar::with_draw_target(Some(figures.steps), ProgressDrawTarget::stderr());

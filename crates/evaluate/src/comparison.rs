@@ -117,7 +117,7 @@ pub struct Compare<'a> {
 }
 
 impl<'a> Compare<'a> {
-    /// Goes on with what a folder has. `cache` holds packed tokens; `stop` is looked at in every step.
+    /// Goes on with what a folder has. `cache` holds packed tokens; `stop` is read in every step.
     ///
     /// # Errors
     /// When the folder's figures cannot be read.

@@ -57,7 +57,7 @@ impl<'a> Writer<'a> {
         Request::new(canvas, settings).with_end(self.vocabulary.role(Role::End)).with_forbidden(self.forbidden.clone())
     }
 
-    /// Fills the canvases of some requests together; `stop` is looked at in every step.
+    /// Fills the canvases of some requests together; `stop` is read in every step.
     ///
     /// # Errors
     /// When a canvas does not fit the model, the network fails, or it was cancelled.

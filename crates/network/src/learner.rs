@@ -49,9 +49,9 @@ pub trait Learner: Denoiser {
     /// The Euclidean norm of all gradients together.
     fn gradient_norm(&self) -> f64;
 
-    /// Of how many blocks, from the first, learning keeps the input only and runs the block again when its gradient is
+    /// Of how many layers, from the first, training keeps the input only and runs the layer again when its gradient is
     /// due: about a third more arithmetic of theirs for a fraction of the memory, and the same gradients to the bit.
-    /// More than there are means all; [`Activations`](crate::Activations) says what a block's take.
+    /// More than there are means all; [`Activations`](crate::Activations) counts the bytes of each.
     fn recompute_activations(&mut self, layers: usize);
 
     /// One line for people: the device, its precision, its threads.

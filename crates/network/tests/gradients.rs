@@ -176,7 +176,7 @@ fn the_memory_of_activations_is_what_the_estimate_says() {
             let expected = (activations.bytes(0) - activations.bytes(recomputed)) as f64;
             assert!(
                 (measured / expected - 1.0).abs() < 0.25,
-                "{recomputed} of 8 blocks recomputed, time {time:?}: {measured} bytes less, {expected} expected"
+                "{recomputed} of 8 layers recomputed, time {time:?}: {measured} bytes less, {expected} expected"
             );
         }
     }

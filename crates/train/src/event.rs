@@ -71,7 +71,7 @@ pub struct CorpusFigures {
 /// What begins.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StartFigures {
-    /// Blocks whose activations are recomputed in the backward pass, and blocks in all.
+    /// Layers whose activations are recomputed in the backward pass, and layers in all.
     pub recomputed: (usize, usize),
     /// Numbers in the network.
     pub parameters: u64,

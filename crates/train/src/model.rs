@@ -66,7 +66,7 @@ pub(crate) fn open<D: Device>(folder: &Path, device: &D) -> Result<Box<dyn Denoi
     Ok(Box::new(Checkpoint::load(folder)?.network(device.clone())?))
 }
 
-/// What `generation_config.json` says of every model: the ids by role. How to sample is for whoever has tried to say.
+/// What `generation_config.json` says of every model: the ids by role. Advice on sampling is added by the objective.
 fn generation(vocabulary: &Vocabulary) -> GenerationDefaults {
     GenerationDefaults {
         mask_token_id: vocabulary.role(Role::Mask),

@@ -1,4 +1,4 @@
-//! Muon: momentum, orthogonalised, for the matrices inside the blocks.
+//! Muon: momentum, orthogonalised, for the matrices inside the layers.
 //!
 //! Jordan et al. 2024 (the Newton–Schulz iteration of fifth order with coefficients 3.4445, −4.7750, 2.0315 and
 //! Nesterov momentum); Liu et al., 2502.16982, equation 4: the update is scaled by `0.2 √max(rows, columns)`, which gives

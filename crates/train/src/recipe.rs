@@ -269,7 +269,7 @@ pub struct Distil {
 pub enum OptimiserKind {
     /// AdamW with decoupled decay for everything.
     Adamw,
-    /// Muon for the matrices inside the blocks.
+    /// Muon for the matrices inside the layers.
     #[default]
     Muon,
 }
@@ -358,8 +358,8 @@ pub struct Run {
     /// Threads of a CPU; all cores where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
-    /// The memory for what blocks keep for the backward pass, as in `"2GiB"`; of as many blocks as need be it is
-    /// recomputed instead, which changes no bit of the gradients. All is kept where nothing is said.
+    /// The memory for the activations that layers keep for the backward pass, as in `"2GiB"`; as many layers as need be
+    /// recompute theirs instead, which changes no bit of the gradients. Without it all are kept.
     #[serde(skip_serializing_if = "Option::is_none", with = "optional_text")]
     pub activation_memory: Option<ByteSize>,
     /// Type in which the model's weights are saved; the state keeps them without rounding.

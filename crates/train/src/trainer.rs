@@ -120,7 +120,7 @@ impl<D: Device> Trainer<'_, D> {
         collective::agree_on_ending(self.ranks, wish)
     }
 
-    /// Of how many blocks the activations are recomputed, so that a pass stays within its memory.
+    /// Of how many layers the activations are recomputed, so that a pass stays within its memory.
     fn recomputed(&self) -> usize {
         let recipe = self.recipe;
         let (spec, canvases) = (self.model.network.spec(), recipe.canvases_per_pass());

@@ -58,7 +58,7 @@ impl<'a> Training<'a> {
         Self { ranks, ..self }
     }
 
-    /// Looked at between two steps; a run that is to stop is saved first. One rank stops all.
+    /// Read between two steps; a run that is to stop is saved first. One rank stops all.
     #[must_use]
     pub fn stop(self, stop: &'a AtomicBool) -> Self {
         Self { stop, ..self }

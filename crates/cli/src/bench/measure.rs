@@ -63,7 +63,7 @@ fn timed<E>(repeat: usize, clock: Option<&Clock>, mut work: impl FnMut() -> Resu
     Ok(Times::new(milliseconds))
 }
 
-/// Times a forward pass with the logits of the requested rows, each looked at for what is proposed and how sure it is.
+/// Times a forward pass with the logits of the requested rows, each reduced to its summary.
 pub(crate) fn forward(
     denoiser: &dyn Denoiser,
     batch: &Batch,

@@ -12,7 +12,7 @@ use aquatint_train::{Alone, Ending, Launch, Overrides, Ranks, Recipe, RecipeErro
 pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), Failure> {
     let overrides = Overrides::parse(&arguments.set)?;
     let mut recipe = Recipe::load(&arguments.recipe, &overrides).map_err(|error| {
-        // Which file is wrong is for whoever knows its name to say.
+        // Some of these errors name the file, the others do not know it.
         let named = matches!(error, RecipeError::Read { .. } | RecipeError::Override { .. });
         let failure = Failure::from(error);
         if named { failure } else { failure.context(format!("`{}` is no usable recipe", arguments.recipe.display())) }

@@ -1,4 +1,4 @@
-//! `bench`: what it measures, what it refuses. How long anything took is never looked at.
+//! `bench`: what it measures, what it refuses. No test reads how long anything took.
 
 use crate::support::{aquatint, model, room, text};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! What is done to a row of logits before anybody looks at it.
+//! What is done to a row of logits before it is read.
 
 use crate::Evidence;
 

@@ -35,7 +35,7 @@ pub struct ExamResult {
     pub forward_passes_per_puzzle: f64,
 }
 
-/// Has a model solve puzzles; `stop` is looked at in every step.
+/// Has a model solve puzzles; `stop` is read in every step.
 ///
 /// # Errors
 /// When the vocabulary has no token for each character, the model cannot fill its canvas, or it was cancelled.

@@ -25,7 +25,7 @@ pub(crate) struct LayerPass<'p, D: Device> {
     pub(crate) positions: &'p D::Indices,
     /// The sequence of each row.
     pub(crate) groups: &'p D::Indices,
-    /// In the last layer, the rows that are asked for and the sequence of each. What that layer adds to others is never
+    /// In the last layer, the requested rows and the sequence of each. The output of that layer at other rows is never
     /// read: after its attention, only the requested rows go on.
     pub(crate) requested: Option<(&'p D::Indices, &'p D::Indices)>,
 }

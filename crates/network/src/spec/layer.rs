@@ -6,7 +6,7 @@ use crate::NetworkError;
 /// A layer: attention, then a feed-forward part, each behind its norm and added to the residual stream.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LayerSpec {
-    /// How rows look at each other.
+    /// How rows attend to each other.
     pub attention: AttentionSpec,
     /// What is made of each row by itself.
     pub feed_forward: FeedForwardSpec,

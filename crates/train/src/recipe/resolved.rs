@@ -127,7 +127,8 @@ impl Recipe {
     }
 
     /// As [`Recipe::resolve`], for an objective that is given as a value ([`crate::Training::objective`]) and may bring
-    /// its own canvases: `data.train` and `data.valid` may be missing, nor for the recipe's own objective.
+    /// its own canvases: `data.train` and `data.valid` may be missing, and what the recipe's own objective needs is
+    /// not checked.
     ///
     /// # Errors
     /// When a value makes no sense, by itself or beside the others.
@@ -280,7 +281,7 @@ impl Resolved {
         o.parameter_groups()?;
         let r = &self.run;
         if let (true, Some(budget)) = (o.recompute, r.activation_memory) {
-            let allowed = "nothing where `optimiser.recompute` is true, since then no block keeps its activations";
+            let allowed = "nothing where `optimiser.recompute` is true, since then no layer keeps its activations";
             return wrong("run.activation_memory", budget.to_string(), allowed);
         }
         for (key, value) in [
