@@ -43,47 +43,93 @@ pub(crate) fn spec(recipe: &Resolved, vocabulary: &Vocabulary) -> Result<Network
 pub(crate) fn build<D: Device>(recipe: &Resolved, spec: NetworkSpec, device: D) -> Result<Network<D>, TrainError> {
     let Some(folder) = &recipe.initial else { return Ok(Network::new(device, spec, recipe.seed)?) };
     let checkpoint = Checkpoint::load(folder)?;
-    let differs = |field, found: &dyn std::fmt::Debug, expected: &dyn std::fmt::Debug| TrainError::OtherNetwork {
-        field,
-        found: format!("{found:?}"),
-        expected: format!("{expected:?}"),
-    };
-    let (a, b) = (&checkpoint.spec, &spec);
-    let shapes = [
-        ("vocabulary_size", a.vocabulary_size, b.vocabulary_size),
-        ("width", a.width, b.width),
-        ("layers", a.layers.len(), b.layers.len()),
-    ];
-    let layers = a.layers.iter().zip(&b.layers).flat_map(|(a, b)| {
-        let (c, d) = (a.attention, b.attention);
-        [
-            ("heads", c.heads, d.heads),
-            ("key_value_heads", c.key_value_heads, d.key_value_heads),
-            ("head_size", c.head_size, d.head_size),
-            ("feed_forward_width", a.feed_forward.width, b.feed_forward.width),
-        ]
-    });
-    if let Some((field, found, expected)) =
-        shapes.into_iter().chain(layers).find(|(_, found, expected)| found != expected)
-    {
-        return Err(differs(field, &found, &expected));
-    }
-    let options = |spec: &NetworkSpec| spec.layers.iter().flat_map(LayerSpec::options).collect::<Vec<_>>();
-    if options(a) != options(b) {
-        return Err(differs("options of layers", &options(a), &options(b)));
-    }
-    if a.head.tied != b.head.tied {
-        return Err(differs("tied_head", &a.head.tied, &b.head.tied));
-    }
-    let grows = [
-        ("self_conditioning", a.self_conditioning, b.self_conditioning),
-        ("time_conditioning", a.time_conditioning.is_some(), b.time_conditioning.is_some()),
-        ("word_vector_size", a.word_vector_size.is_some(), b.word_vector_size.is_some()),
-    ];
-    if let Some((field, found, expected)) = grows.into_iter().find(|(_, found, expected)| *found && !expected) {
-        return Err(differs(field, &found, &expected));
+    if let Some((field, found, expected)) = difference(&checkpoint.spec, &spec) {
+        return Err(TrainError::OtherNetwork { field, found, expected });
     }
     // The layout, the context, the mask and the process may change, and conditions begin as if they were not there: that
     // is how a causal model becomes a masked one, and a masked one a field.
     Ok(checkpoint.grown(device, spec, recipe.seed)?)
+}
+
+/// What keeps a network from beginning with the weights of another: the setting, its value there and here.
+fn difference(there: &NetworkSpec, here: &NetworkSpec) -> Option<(&'static str, String, String)> {
+    let of = |spec: &NetworkSpec| {
+        vec![
+            ("vocabulary_size", spec.vocabulary_size.to_string()),
+            ("width", spec.width.to_string()),
+            ("layers", spec.layers.len().to_string()),
+            ("tied_head", spec.head.tied.to_string()),
+            ("norm_epsilon", spec.norm.epsilon().to_string()),
+        ]
+    };
+    let of_layer = |layer: &LayerSpec| {
+        let AttentionSpec { norm, heads, key_value_heads, head_size, rope, qk_norm, qkv_bias } = layer.attention;
+        vec![
+            ("heads", heads.to_string()),
+            ("key_value_heads", key_value_heads.to_string()),
+            ("head_size", head_size.to_string()),
+            ("feed_forward_width", layer.feed_forward.width.to_string()),
+            ("rope_theta", rope.theta.to_string()),
+            ("qk_norm", qk_norm.is_some().to_string()),
+            ("qkv_bias", qkv_bias.to_string()),
+            ("norm_epsilon", norm.epsilon().to_string()),
+        ]
+    };
+    let settings = |spec: &NetworkSpec| [of(spec), spec.layers.iter().flat_map(of_layer).collect()].concat();
+    let pairs = settings(there).into_iter().zip(settings(here));
+    let named = pairs.map(|((name, there), (_, here))| (name, there, here)).find(|(_, there, here)| there != here);
+    // An option of layers that has no name above counts, too.
+    let text = |spec: &NetworkSpec| format!("{:?}", spec.layers);
+    let any = || (there.layers != here.layers).then(|| ("layers", text(there), text(here)));
+    let lost = || {
+        let grows = [
+            ("self_conditioning", there.self_conditioning, here.self_conditioning),
+            ("time_conditioning", there.time_conditioning.is_some(), here.time_conditioning.is_some()),
+            ("word_vector_size", there.word_vector_size.is_some(), here.word_vector_size.is_some()),
+        ];
+        let lost = grows.into_iter().find(|(_, there, here)| *there && !here);
+        lost.map(|(name, there, here)| (name, there.to_string(), here.to_string()))
+    };
+    named.or_else(any).or_else(lost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> NetworkSpec {
+        let attention = AttentionSpec { qk_norm: Some(NormSpec::default()), ..AttentionSpec::new(4, 2, 8) };
+        let layer = LayerSpec::new(attention, FeedForwardSpec::new(48));
+        NetworkSpec { mask_token: Some(1), ..NetworkSpec::new(300, 32, vec![layer; 2]) }
+    }
+
+    #[test]
+    fn weights_of_a_network_that_computes_something_else_are_refused_by_the_name_of_the_setting() {
+        let changes: [(&str, fn(&mut NetworkSpec)); 11] = [
+            ("vocabulary_size", |spec| spec.vocabulary_size = 301),
+            ("layers", |spec| spec.layers.truncate(1)),
+            ("tied_head", |spec| spec.head.tied = true),
+            ("norm_epsilon", |spec| spec.norm = NormSpec::Rms { epsilon: 1e-5 }),
+            ("heads", |spec| spec.layers[1].attention.heads = 2),
+            ("rope_theta", |spec| spec.layers[1].attention.rope.theta = 500_000.0),
+            ("qk_norm", |spec| spec.layers[0].attention.qk_norm = None),
+            ("qkv_bias", |spec| spec.layers[0].attention.qkv_bias = true),
+            ("layers", |spec| spec.layers[1].feed_forward.norm = NormSpec::Rms { epsilon: 1e-5 }),
+            ("self_conditioning", |spec| spec.self_conditioning = true),
+            ("time_conditioning", |spec| spec.time_conditioning = Some(8)),
+        ];
+        for (name, change) in changes {
+            let mut there = spec();
+            change(&mut there);
+            assert_eq!(difference(&there, &spec()).map(|(name, ..)| name), Some(name));
+        }
+    }
+
+    #[test]
+    fn a_process_a_layout_and_conditions_may_be_added() {
+        let mut here = spec();
+        (here.attention, here.context_length, here.mask_token) = (aquatint_diffusion::Layout::Causal, 64, None);
+        (here.self_conditioning, here.time_conditioning, here.word_vector_size) = (true, Some(8), Some(16));
+        assert_eq!(difference(&spec(), &here), None);
+    }
 }
