@@ -97,7 +97,7 @@ impl Branch {
                 positions: view.positions,
                 requested: &self.requested,
             };
-            self.cache_state.rows_to_compute(view.cache, view.cache_refresh, spec.attention, &query)
+            self.cache_state.rows_to_compute(view.cache, view.cache_refresh, spec, &query)
         });
         let points = input.points.as_ref().map(|points| points.of(&visible));
         let sequence = SequenceInput {

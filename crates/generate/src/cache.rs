@@ -110,12 +110,13 @@ pub(crate) struct CacheQuery<'a> {
 }
 
 impl CacheState {
-    /// The rows to be read, ascending.
+    /// The rows to be computed, ascending. Those whose hidden states give the requested logits are among them: under a
+    /// logit shift also the row before a block, which the block's first position is answered by.
     pub(crate) fn rows_to_compute(
         &mut self,
         cache: Cache,
         refresh: Option<usize>,
-        layout: Layout,
+        spec: &NetworkSpec,
         query: &CacheQuery<'_>,
     ) -> Vec<u32> {
         if self.visible != query.visible {
@@ -123,12 +124,13 @@ impl CacheState {
                 Self { visible: query.visible.to_vec(), tokens: vec![None; query.visible.len()], ..Self::default() };
         }
         let rows = 0..query.visible.len();
+        let row_of = |position: &usize| query.visible.binary_search(position).ok();
         let due =
             self.kv_cache.is_empty() || self.block != query.block || refresh.is_some_and(|steps| self.age >= steps);
-        let rows_to_compute: Vec<usize> = match (cache, layout) {
+        let mut rows_to_compute: Vec<usize> = match (cache, spec.attention) {
             (Cache::Exact, Layout::Block { length }) => {
                 let block_of = |row: usize| row / length.max(1);
-                let current = query.requested.iter().filter_map(|position| query.visible.binary_search(position).ok());
+                let current = query.requested.iter().filter_map(row_of);
                 let last = current.clone().map(block_of).max().unwrap_or(0);
                 let first = current.map(block_of).min().unwrap_or(0);
                 let changed = |row: &usize| self.tokens[*row] != Some((query.tokens[*row], query.is_final[*row]));
@@ -147,6 +149,11 @@ impl CacheState {
             }
             _ => rows.collect(),
         };
+        // The layouts of canvases let every row see the one before it.
+        let answering = |row: usize| spec.head.answering_row(row as u32, |_| true) as usize;
+        rows_to_compute.extend(query.requested.iter().filter_map(row_of).map(answering));
+        rows_to_compute.sort_unstable();
+        rows_to_compute.dedup();
         self.age = if rows_to_compute.len() == query.visible.len() { 1 } else { self.age + 1 };
         self.block = query.block;
         for &row in &rows_to_compute {

@@ -21,7 +21,8 @@ pub struct ForwardPass<'a> {
 /// Which rows of a batch are computed, and the KV caches of the others.
 #[derive(Debug)]
 pub struct CachedRows<'a> {
-    /// The rows that are computed, ascending. Their keys and values are cached for the next pass.
+    /// The rows that are computed, ascending, and with them the [`answering_row`](crate::HeadSpec::answering_row) of each
+    /// query. Their keys and values are cached for the next pass.
     pub rows_to_compute: &'a [u32],
     /// One for each sequence.
     pub kv_caches: &'a mut [KvCache],

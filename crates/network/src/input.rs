@@ -85,13 +85,9 @@ impl NetworkInput<'_> {
     /// it.
     pub(crate) fn answering(&self, spec: &NetworkSpec, rows: &[u32]) -> Result<Vec<u32>, NetworkError> {
         below("rows", rows, self.visibility.len(), "the number of rows of `visibility`")?;
-        if !spec.head.logit_shift {
-            return Ok(rows.to_vec());
-        }
         let sees =
             |row: u32, other: u32| self.visibility.row(row as usize).iter().any(|visible| visible.contains(&other));
-        let before = |&row: &u32| row.checked_sub(1).filter(|before| sees(row, *before)).unwrap_or(row);
-        Ok(rows.iter().map(before).collect())
+        Ok(rows.iter().map(|&row| spec.head.answering_row(row, |before| sees(row, before))).collect())
     }
 
     /// The sequence of each row.

@@ -91,19 +91,24 @@ fn an_exact_cache_changes_nothing_but_the_work() {
         |settings| settings.guidance_scale(1.5),
         |settings| settings.policy_named("threshold:0.03").repetition_penalty(1.3),
     ];
-    for (change, path, self_conditioning) in changes.into_iter().flat_map(|change| {
+    let networks = [(false, false), (true, false), (false, true), (true, true)];
+    for (change, path, (self_conditioning, logit_shift)) in changes.into_iter().flat_map(|change| {
         let paths = CpuPath::available().into_iter();
-        paths.flat_map(move |path| [false, true].map(|self_conditioning| (change, path, self_conditioning)))
+        paths.flat_map(move |path| networks.map(|network| (change, path, network)))
     }) {
         let spec = small(|spec| {
             spec.attention = Layout::Block { length: 4 };
             spec.self_conditioning = self_conditioning;
+            spec.head.logit_shift = logit_shift;
         });
         let network = listening(Network::new(Cpu::<f32>::new(path, 2).unwrap(), spec, 1).unwrap());
         let (with, without) =
             (fill(&network, &cached(Cache::Exact, change)), fill(&network, &cached(Cache::None, change)));
         for (index, (with, without)) in with.iter().zip(&without).enumerate() {
-            assert_eq!(with.canvas, without.canvas, "{path}, request {index}, self-conditioning {self_conditioning}");
+            assert_eq!(
+                with.canvas, without.canvas,
+                "{path}, request {index}, self-conditioning {self_conditioning}, logit shift {logit_shift}"
+            );
             assert_eq!(with.reason, without.reason);
             assert!(with.statistics.rows_read < without.statistics.rows_read);
         }
@@ -145,18 +150,24 @@ fn listening(mut network: Network<Cpu<f32>>) -> Network<Cpu<f32>> {
 /// A network of blocks writes on beyond what it can read at once, from the last of what it wrote.
 #[test]
 fn a_text_in_blocks_has_no_end() {
-    let spec = small(|spec| spec.attention = Layout::Block { length: 4 });
-    let context = spec.context_length;
-    let network = Network::new(Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), spec, 1).unwrap();
-    for (given, open) in [(3, context), (context + 6, 9), (0, 3 * context + 1)] {
+    let network = |logit_shift| {
+        let spec = small(|spec| {
+            spec.attention = Layout::Block { length: 4 };
+            spec.head.logit_shift = logit_shift;
+        });
+        Network::new(Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), spec, 1).unwrap()
+    };
+    let (plain, shifted) = (network(false), network(true));
+    let context = plain.spec().context_length;
+    let lengths = [(3, context), (context + 6, 9), (0, 3 * context + 1)];
+    for (network, (given, open)) in [&plain, &shifted].into_iter().flat_map(|network| lengths.map(|l| (network, l))) {
         let request = |cache| {
             let mut canvas = Canvas::new();
             canvas.push_given(&(0..given).map(|i| 2 + i as u32 % 30).collect::<Vec<u32>>());
             canvas.push_open(open, false, MASK);
             Request::new(canvas, Settings::builder().steps(3).seed(9).cache(cache).build().unwrap())
         };
-        let (with, without) =
-            (&fill(&network, &[request(Cache::Exact)])[0], &fill(&network, &[request(Cache::None)])[0]);
+        let (with, without) = (&fill(network, &[request(Cache::Exact)])[0], &fill(network, &[request(Cache::None)])[0]);
         assert_eq!(with.canvas, without.canvas, "{given} given, {open} open");
         assert!(with.canvas.open_positions().is_empty());
         assert!(with.statistics.rows_read < without.statistics.rows_read / 2, "the window moves seldom");
@@ -170,36 +181,72 @@ fn a_text_in_blocks_has_no_end() {
 
 #[test]
 fn a_cached_request_is_served_as_if_it_were_alone() {
-    let full = Network::new(Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), small(|_| {}), 1).unwrap();
-    for cache in [Cache::Prefix, Cache::Dual] {
-        let requests = cached(cache, |settings| settings.block_length(6).cache_refresh(2));
+    let spec = |logit_shift| small(|spec| spec.head.logit_shift = logit_shift);
+    for (cache, logit_shift) in
+        [(Cache::Prefix, false), (Cache::Dual, false), (Cache::Prefix, true), (Cache::Dual, true)]
+    {
+        let full = Network::new(Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), spec(logit_shift), 1).unwrap();
+        let guided = cached(cache, |settings| settings.block_length(6).guidance_scale(1.5));
+        let requests = [cached(cache, |settings| settings.block_length(6).cache_refresh(2)), guided].concat();
         // Beside one without a cache.
         let together = fill(&full, &[requests.clone(), cached(Cache::None, |settings| settings)].concat());
         for (request, outcome) in requests.iter().zip(&together) {
-            assert_eq!(&fill(&full, std::slice::from_ref(request))[0], outcome, "{cache}");
+            assert_eq!(&fill(&full, std::slice::from_ref(request))[0], outcome, "{cache}, logit shift {logit_shift}");
+            assert!(outcome.canvas.open_positions().is_empty());
         }
         let plain = fill(&full, &cached(Cache::None, |settings| settings.block_length(6)));
         assert!(together[0].statistics.rows_read < plain[0].statistics.rows_read);
     }
 }
 
+/// The row before a block answers for the block's first position, so it is computed with the block while that position
+/// is open; position 0 has none.
+#[test]
+fn under_a_logit_shift_a_cached_block_costs_one_row_more() {
+    let rows = |attention, cache, logit_shift| {
+        let spec = small(|spec| {
+            spec.attention = attention;
+            spec.head.logit_shift = logit_shift;
+        });
+        let network = Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), spec, 1).unwrap();
+        let mut canvas = Canvas::new();
+        canvas.push_open(12, false, MASK);
+        let settings = Settings::builder().steps(3).block_length(4).cache(cache).policy_named("last");
+        fill(&network, &[Request::new(canvas, settings.build().unwrap())])[0].statistics.rows_read
+    };
+    // Three blocks of three steps, the first of which reads everything.
+    let dual = 3 * (12 + 2 * 4);
+    assert_eq!(rows(Layout::Full, Cache::Dual, false), dual);
+    assert_eq!(rows(Layout::Full, Cache::Dual, true), dual + 2 * 2);
+    let prefix = 3 * 12 + 2 * (12 + 8 + 4);
+    assert_eq!(rows(Layout::Full, Cache::Prefix, false), prefix);
+    assert_eq!(rows(Layout::Full, Cache::Prefix, true), prefix + 2 * 2);
+    // The first step after a block reads that block once more, as it is final now.
+    let exact = 3 * 3 * 4 + 2 * 4;
+    assert_eq!(rows(Layout::Block { length: 4 }, Cache::Exact, false), exact);
+    assert_eq!(rows(Layout::Block { length: 4 }, Cache::Exact, true), exact + 2 * 2);
+}
+
 #[test]
 fn a_cache_that_is_made_anew_at_each_step_drifts_nowhere() {
-    let full = Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), small(|_| {}), 1).unwrap();
-    let drift = |cache, change: fn(SettingsBuilder) -> SettingsBuilder| {
-        let watched = Drifting::new(&full);
-        fill(&watched, &cached(cache, change));
-        watched.drift()
-    };
-    let rows_to_compute = drift(Cache::Dual, |settings| settings.block_length(6).cache_refresh(1));
-    assert!(
-        rows_to_compute.rows > 10 && rows_to_compute.largest == 0.0 && rows_to_compute.flipped == 0.0,
-        "{rows_to_compute:?}"
-    );
-    let stale = drift(Cache::Dual, |settings| settings.block_length(6));
-    assert!(stale.mean > 0.0 && stale.mean <= stale.largest && stale.largest <= 1.0, "{stale:?}");
-    let prefix = drift(Cache::Prefix, |settings| settings.block_length(6));
-    assert!(prefix.mean > 0.0 && prefix.mean <= stale.mean, "{prefix:?} {stale:?}");
+    for logit_shift in [false, true] {
+        let spec = small(|spec| spec.head.logit_shift = logit_shift);
+        let full = Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), spec, 1).unwrap();
+        let drift = |cache, change: fn(SettingsBuilder) -> SettingsBuilder| {
+            let watched = Drifting::new(&full);
+            fill(&watched, &cached(cache, change));
+            watched.drift()
+        };
+        let rows_to_compute = drift(Cache::Dual, |settings| settings.block_length(6).cache_refresh(1));
+        assert!(
+            rows_to_compute.rows > 10 && rows_to_compute.largest == 0.0 && rows_to_compute.flipped == 0.0,
+            "{rows_to_compute:?}"
+        );
+        let stale = drift(Cache::Dual, |settings| settings.block_length(6));
+        assert!(stale.mean > 0.0 && stale.mean <= stale.largest && stale.largest <= 1.0, "{stale:?}");
+        let prefix = drift(Cache::Prefix, |settings| settings.block_length(6));
+        assert!(prefix.mean > 0.0 && prefix.mean <= stale.mean, "{prefix:?} {stale:?}");
+    }
 }
 
 #[test]
@@ -224,8 +271,13 @@ fn a_cache_that_cannot_be_is_refused_with_what_can() {
 /// A cache belongs to its request: one that joins brings nothing, one that leaves takes nothing along.
 #[test]
 fn a_joining_request_neither_finds_nor_disturbs_what_others_cache() {
-    let blocks = small(|spec| spec.attention = Layout::Block { length: 4 });
-    for (spec, cache) in [(small(|_| {}), Cache::Prefix), (small(|_| {}), Cache::Dual), (blocks, Cache::Exact)] {
+    let full = |logit_shift| small(|spec| spec.head.logit_shift = logit_shift);
+    let blocks = |logit_shift| NetworkSpec { attention: Layout::Block { length: 4 }, ..full(logit_shift) };
+    let networks = [false, true].into_iter().flat_map(|logit_shift| {
+        let (full, blocks) = (full(logit_shift), blocks(logit_shift));
+        [(full.clone(), Cache::Prefix), (full, Cache::Dual), (blocks, Cache::Exact)]
+    });
+    for (spec, cache) in networks {
         let network = Network::new(Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), spec, 1).unwrap();
         let network = listening(network);
         let requests = [
