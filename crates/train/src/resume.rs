@@ -10,10 +10,11 @@ use toml::{Table, Value};
 
 /// What a resumed run may change, with everything under it: where it lies, how long and how often, by which rate, and
 /// how a batch is spread over time and memory. None of it changes what is minimised or what the saved moments mean.
-const MAY_CHANGE: [&str; 11] = [
+///
+/// Not `run.storage`: the models that lie in the folder are replaced only by models with the same `config.json`.
+const MAY_CHANGE: [&str; 22] = [
     "output",
     "data.cache",
-    "run",
     "optimiser.accumulate",
     "optimiser.decay",
     "optimiser.embedding_rate",
@@ -22,6 +23,18 @@ const MAY_CHANGE: [&str; 11] = [
     "optimiser.lr_schedule",
     "optimiser.recompute",
     "optimiser.warm_up",
+    "run.activation_memory",
+    "run.device",
+    "run.log_every",
+    "run.max_minutes",
+    "run.sample_every",
+    "run.sample_prompt",
+    "run.save_every",
+    "run.steps",
+    "run.threads",
+    "run.validate_canvases",
+    "run.validate_every",
+    "run.validate_times",
 ];
 
 /// Refuses a recipe under which the run in `folder`, whose recipe was `saved`, would become another one.
@@ -108,6 +121,9 @@ mod tests {
             "data.cache=elsewhere",
             "run.steps=7",
             "run.device=cuda",
+            "run.threads=1",
+            "run.max_minutes=1.5",
+            "run.activation_memory=1MiB",
             "optimiser.learning_rate=0.5",
             "optimiser.lr_schedule=cosine",
             "optimiser.accumulate=2",

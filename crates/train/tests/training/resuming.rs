@@ -31,6 +31,7 @@ fn another_recipe_is_refused_key_by_key_and_nothing_is_written() {
         ("objective.weight_limit=5.0", "objective.weight_limit", None, Some("5.0")),
         ("optimiser.beta2=0.95", "optimiser.beta2", Some("0.98"), Some("0.95")),
         ("network.layers=3", "network.layers", Some("2"), Some("3")),
+        ("run.storage=f16", "run.storage", Some("\"f32\""), Some("\"f16\"")),
     ] {
         let error = run(&recipe(folder.path(), &["run.steps=8", set]), true).unwrap_err();
         let TrainError::OtherRecipe { differences, .. } = &error else { panic!("{set}: {error}") };
