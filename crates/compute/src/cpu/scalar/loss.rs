@@ -4,9 +4,10 @@
 //! onehot(target))`. What other costs are stands in [`crate::cpu::cost`].
 
 use super::{dot, linear, linear_backward_input, linear_quantised};
-use crate::cpu::cost;
+use crate::cpu::{cost, softmax_row};
 use crate::{
-    BackwardInput, Element, Evidence, LinearOperands, LinearShape, LossGradients, Quantised, ReadRow, RowCost, Targets,
+    BackwardInput, DType, Element, Evidence, LinearOperands, LinearShape, LossGradients, Quantised, ReadRow, RowCost,
+    Targets,
 };
 use std::borrow::Cow;
 
@@ -122,17 +123,28 @@ pub(in crate::cpu) fn linear_cost_rows<E: Element>(
 ) -> Vec<f64> {
     let learns = gradients.is_some();
     loss.each(gradients, |row, line| {
-        let largest = line.iter().copied().fold(line[0], |a, b| if b > a { b } else { a });
-        let mut sum = E::default();
-        for p in &mut *line {
-            *p = (*p - largest).exp();
-            sum += *p;
-        }
-        for p in &mut *line {
-            *p = *p / sum;
-        }
+        softmax(line);
         if learns { cost::learn(&costs[row], line, vectors) } else { cost::value(&costs[row], line, vectors) }
     })
+}
+
+/// Softmax of a row; of f32 it is that of [`softmax_row`], so that a cost is the same to the bit wherever it is made.
+fn softmax<E: Element>(line: &mut [E]) {
+    if E::DTYPE == DType::F32 {
+        let mut numbers: Vec<f32> = line.iter().map(|value| value.to_f64() as f32).collect();
+        softmax_row(&mut numbers);
+        line.iter_mut().zip(numbers).for_each(|(value, number)| *value = E::from_f64(f64::from(number)));
+        return;
+    }
+    let largest = line.iter().copied().fold(line[0], |a, b| if b > a { b } else { a });
+    let mut sum = E::default();
+    for p in &mut *line {
+        *p = (*p - largest).exp();
+        sum += *p;
+    }
+    for p in &mut *line {
+        *p = *p / sum;
+    }
 }
 
 /// Hands each row of logits to `read`, which turns it into the gradient.
