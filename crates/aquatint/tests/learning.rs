@@ -58,7 +58,7 @@ fn descend(learner: &mut dyn Learner, rows: &PackedBatch, batch: &NoisyBatch) ->
     for _ in 0..3 {
         learner.clear_gradients();
         let costs = learner.forward_backward_costs(&input, &batch.terms).unwrap();
-        all.push(costs.iter().zip(&batch.terms).map(|(cost, term)| cost * term.weight).sum());
+        all.push(costs.iter().zip(&batch.terms).map(|(row, term)| row.cost * term.weight).sum());
         for parameter in learner.parameter_list().into_iter().filter(|parameter| parameter.trainable) {
             let mut values = learner.read_parameter(&parameter.name).unwrap();
             let gradient = learner.read_gradient(&parameter.name).unwrap();

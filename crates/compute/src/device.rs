@@ -24,7 +24,7 @@ pub use linear::{
     SwigluOperands,
 };
 pub use logits::{DrawnRow, Evidence, LogitRows, Logits, ReadRow, RowDraw, RowSummary, Sampling};
-pub use loss::{CostKind, Head, Loss, LossGradients, LossRows, RatioCost, RowCost, Targets, TokenVectors};
+pub use loss::{CostKind, Head, Loss, LossGradients, LossRows, RatioCost, RowCost, RowLoss, Targets, TokenVectors};
 pub use memory::{Columns, Memory, Part};
 pub use norm::{HeadNormGradients, HeadNorms, Norm, RmsNorm, RmsNormBackward, Rope, RopeShape};
 pub use optimiser::{AdamW, AdamWState, Optimiser};

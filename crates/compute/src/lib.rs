@@ -22,7 +22,7 @@ pub use device::{
     BackwardWeight, Columns, CostKind, DType, Device, DeviceError, DrawnRow, Element, Elementwise, Evidence, Head,
     HeadNormGradients, HeadNorms, Linear, LinearOperands, LinearShape, LogitRows, Logits, Loss, LossGradients,
     LossRows, Memory, Modulation, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands, RatioCost, ReadRow,
-    RmsNorm, RmsNormBackward, Rope, RopeShape, RowCost, RowDraw, RowSummary, Rows, Sampling, ShiftScale,
+    RmsNorm, RmsNormBackward, Rope, RopeShape, RowCost, RowDraw, RowLoss, RowSummary, Rows, Sampling, ShiftScale,
     SwigluOperands, Targets, TokenVectors, WriteRows,
 };
 pub use format::WeightFormat;

@@ -1,6 +1,5 @@
 //! A network that will learn nothing more: each matrix is kept in one form only, that in which it is multiplied.
 
-use crate::denoiser::nll_on_host;
 use crate::kv_cache::KvPool;
 use crate::reader::Reader;
 use crate::row_query::{RowAnswer, RowQuery};
@@ -143,7 +142,7 @@ impl<D: Device> Denoiser for InferenceNetwork<D> {
     }
 
     fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        nll_on_host(self, input, rows)
+        self.reader().nll_by_row(input, rows)
     }
 
     fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {

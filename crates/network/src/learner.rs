@@ -3,7 +3,7 @@
 
 use crate::parameter_group::ParameterGroup;
 use crate::{Denoiser, LossRow, NetworkError, NetworkInput, Role};
-use aquatint_compute::ReadRow;
+use aquatint_compute::{ReadRow, RowLoss};
 use aquatint_diffusion::LossTerm;
 
 /// A denoiser that can be trained.
@@ -15,8 +15,9 @@ pub trait Learner: Denoiser {
     /// As [`Denoiser::nll`], and when the device lacks the memory.
     fn forward_backward(&mut self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError>;
 
-    /// What the prediction at each term's row costs by the term's own [`Cost`](aquatint_diffusion::Cost); adds the
-    /// gradient of `Σ weight · cost` to what was collected. The position of a term is its row in the batch.
+    /// What the prediction at each term's row costs by the term's own [`Cost`](aquatint_diffusion::Cost), and the
+    /// negative log-likelihood of its target; adds the gradient of `Σ weight · cost` to what was collected. The position
+    /// of a term is its row in the batch. It is made where the logits are: a row brings two numbers to the host.
     ///
     /// # Errors
     /// As [`Learner::forward_backward`].
@@ -24,9 +25,9 @@ pub trait Learner: Denoiser {
         &mut self,
         input: &NetworkInput<'_>,
         terms: &[LossTerm],
-    ) -> Result<Vec<f64>, NetworkError>;
+    ) -> Result<Vec<RowLoss>, NetworkError>;
 
-    /// Any other cost of predictions: hands each row's prediction, `V` probabilities, to `cost`, which turns it into
+    /// A cost that is none of those, such as the divergence from a teacher: hands each row's prediction, `V` probabilities, to `cost`, which turns it into
     /// the gradient of the row's cost with respect to the logits; adds the gradient of the sum to what was collected.
     ///
     /// `cost` is called by any thread, in any order; never all rows' predictions are kept.

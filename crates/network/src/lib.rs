@@ -30,7 +30,7 @@ mod tensor;
 mod weight_index;
 
 pub use activations::{Activations, LayerActivations};
-pub use aquatint_compute::{DrawnRow, LogitsSummary, RowDraw, RowSummary, Sampling};
+pub use aquatint_compute::{DrawnRow, LogitsSummary, RowDraw, RowLoss, RowSummary, Sampling};
 pub use aquatint_diffusion::ProcessSpec;
 pub use denoiser::{CachedRows, Denoiser, ForwardPass, HostDenoiser, WholeRows};
 pub use error::NetworkError;

@@ -1,6 +1,5 @@
 //! A network on a device.
 
-use crate::denoiser::nll_on_host;
 use crate::kv_cache::KvPool;
 use crate::learner::ParameterInfo;
 use crate::parameter_group::{ParameterGroup, Training, assign};
@@ -9,7 +8,7 @@ use crate::row_query::{RowAnswer, RowQuery};
 use crate::tensor::Init;
 use crate::weight_index::WeightIndex;
 use crate::{Denoiser, ForwardPass, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Role, TensorSpec};
-use aquatint_compute::{Device, Element, Gradients, Parameters, ReadRow, RowCost, Tape, softmax_row};
+use aquatint_compute::{Device, Element, Gradients, Parameters, ReadRow, RowCost, RowLoss, Tape, softmax_row};
 use aquatint_diffusion::{Cost, Key, LossTerm};
 use std::sync::Arc;
 
@@ -272,7 +271,7 @@ impl<D: Device> Denoiser for Network<D> {
     fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
         if self.weight_index.embedding.field.is_some() {
             // What points speak for is added row by row.
-            return nll_on_host(self, input, rows);
+            return self.reader().nll_by_row(input, rows);
         }
         self.reader().nll(input, rows)
     }
@@ -295,7 +294,8 @@ impl<D: Device> Learner for Network<D> {
                 let cost = Cost::CrossEntropy;
                 LossTerm { position: row as usize, target, weight, cost }
             };
-            return self.forward_backward_costs(input, &rows.iter().map(term).collect::<Vec<LossTerm>>());
+            let costs = self.forward_backward_costs(input, &rows.iter().map(term).collect::<Vec<LossTerm>>())?;
+            return Ok(costs.into_iter().map(|row| row.cost).collect());
         }
         let Some((reader, gradients, recomputed)) = self.learning(input, rows.len())? else { return Ok(Vec::new()) };
         pass(&reader, input, &requested.rows, |pass, visible| {
@@ -309,7 +309,7 @@ impl<D: Device> Learner for Network<D> {
         &mut self,
         input: &NetworkInput<'_>,
         terms: &[LossTerm],
-    ) -> Result<Vec<f64>, NetworkError> {
+    ) -> Result<Vec<RowLoss>, NetworkError> {
         let requested = RowTargets::of_terms(&self.spec, terms)?;
         let costs: Vec<RowCost> = terms.iter().map(row_cost).collect();
         let Some((reader, gradients, recomputed)) = self.learning(input, terms.len())? else { return Ok(Vec::new()) };

@@ -7,7 +7,8 @@ use crate::row_query::{RowAnswer, RowQuery};
 use crate::weight_index::WeightIndex;
 use crate::{ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec};
 use aquatint_compute::{
-    CostKind, Device, Element, LogitHead, Parameters, RatioCost, ReadRow, RowCost, Tape, Targets, TokenVectors,
+    CostKind, Device, Element, LogitHead, LogitRows, Parameters, RatioCost, ReadRow, RowCost, Tape, Targets,
+    TokenVectors,
 };
 use aquatint_diffusion::{Cost, Distance, LossTerm, Marginal, Ratio};
 use std::sync::Arc;
@@ -64,7 +65,7 @@ impl<D: Device> Reader<'_, D> {
             let hidden = pass.hidden(&mut tape, visible)?;
             let evidence = self.evidence(input, pass.requested)?;
             let (head, vectors) = (self.logit_head(evidence.as_ref()), self.token_vectors()?);
-            Ok(tape.costs(&hidden, head, &costs, vectors)?)
+            Ok(tape.costs(&hidden, head, &costs, vectors)?.into_iter().map(|row| row.cost).collect())
         })
     }
 
@@ -102,6 +103,28 @@ impl<D: Device> Reader<'_, D> {
             let mut tape = Tape::inferring(self.parameters);
             let hidden = pass.hidden(&mut tape, visible)?;
             Ok(tape.cross_entropy(&hidden, self.logit_head(None), requested.targets())?)
+        })
+    }
+
+    /// The same from rows as generation has them: of the head as it is prepared, with what points speak for added.
+    pub(crate) fn nll_by_row(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        let requested = RowTargets::new(self.spec, rows)?;
+        if requested.rows.is_empty() {
+            input.check(self.spec)?;
+            return Ok(Vec::new());
+        }
+        pass(self, input, &requested.rows, |pass, visible| {
+            let mut tape = Tape::inferring(self.parameters);
+            let hidden = pass.hidden(&mut tape, visible)?;
+            let evidence = self.evidence(input, pass.requested)?;
+            let logits = LogitRows {
+                rows: hidden.rows(),
+                hidden: hidden.buffer(),
+                head: self.parameters.prepared(self.weight_index.head.matrix)?,
+                forbidden: self.spec.mask_token,
+                evidence: evidence.as_ref().map(Evidence::operands),
+            };
+            Ok(self.parameters.device().nll_rows(logits, &requested.ids)?)
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use aquatint_compute::{
     CostKind, Cpu, CpuPath, Head, LinearShape, Loss, LossGradients, LossRows, Memory, RatioCost, RowCost, RowDraw,
-    Sampling, TokenVectors, draw_row, softmax_row, summarise,
+    RowLoss, Sampling, TokenVectors, draw_row, softmax_row, summarise,
 };
 use aquatint_diffusion::{
     Alphabet, Cost, Distance, Draws, Key, LogitsSummary, Marginal, Ratio, Shaping, TokenId, Vectors, propose_at,
@@ -72,7 +72,7 @@ fn a_draw_is_the_proposal_of_the_same_row_to_the_bit() {
 }
 
 /// The costs of some rows of logits, and the gradient of each row.
-fn on_device(rows: &[Vec<f32>], costs: &[RowCost], (size, vectors): (usize, &[f32])) -> (Vec<f64>, Vec<f32>) {
+fn on_device(rows: &[Vec<f32>], costs: &[RowCost], (size, vectors): (usize, &[f32])) -> (Vec<RowLoss>, Vec<f32>) {
     let device = Cpu::<f32>::new(CpuPath::best(), 2).unwrap();
     let outputs = rows[0].len();
     // A head of ones and zeros hands logits through, and gradients back, to the bit.
@@ -124,15 +124,17 @@ fn a_cost_is_that_of_the_process_to_the_bit() {
             let weight = draws.uniform();
             let mut prediction = logits.clone();
             softmax_row(&mut prediction);
+            let nll = Cost::CrossEntropy.value(target, &prediction, Vectors { size: 0, values: &[] });
             let value = cost.learn(target, &mut prediction, Vectors { size: coordinates, values: &vectors }, weight);
-            expected.push((value, prediction));
+            expected.push((value, nll, prediction));
             costs.push(RowCost { target, weight, kind });
             rows.push(logits);
         }
         let (paid, gradients) = on_device(&rows, &costs, (coordinates, &vectors));
         let lines = paid.iter().zip(gradients.chunks(size)).zip(&costs).zip(&expected);
-        for (((paid, gradient), cost), (value, slopes)) in lines {
-            assert_eq!(paid.to_bits(), value.to_bits(), "seed {seed}: {cost:?}");
+        for (((paid, gradient), cost), (value, nll, slopes)) in lines {
+            let (found, given) = ([paid.cost, paid.nll].map(f64::to_bits), [*value, *nll].map(f64::to_bits));
+            assert_eq!(found, given, "seed {seed}: {cost:?}");
             // A sum with zeros may lose the sign of a zero.
             assert_eq!(gradient, slopes, "seed {seed}: {cost:?}");
         }

@@ -4,8 +4,8 @@ use aquatint_compute::{
     AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionRows, BackwardInput, BackwardWeight,
     DType, Device, DeviceError, DrawnRow, Elementwise, HeadNormGradients, Linear, LinearOperands, LinearShape,
     LogitRows, Logits, Loss, LossGradients, LossRows, Memory, Modulation, Norm, Optimiser, Part, PreparedBackwardInput,
-    PreparedOperands, Quantised, ReadRow, RmsNorm, RmsNormBackward, Rope, RowCost, RowDraw, RowSummary, ShiftScale,
-    SwigluOperands, Targets, TokenVectors, Visibility, WeightFormat, WriteRows,
+    PreparedOperands, Quantised, ReadRow, RmsNorm, RmsNormBackward, Rope, RowCost, RowDraw, RowLoss, RowSummary,
+    ShiftScale, SwigluOperands, Targets, TokenVectors, Visibility, WeightFormat, WriteRows,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -224,6 +224,9 @@ impl<D: Device> Logits for Timed<D> {
         fn summarise_rows(
             logits: LogitRows<'_, D::Buffer, D::Prepared>, best: usize,
         ) -> Result<Vec<RowSummary>, DeviceError>, of of_matrix::<D>(logits.head);
+        fn nll_rows(
+            logits: LogitRows<'_, D::Buffer, D::Prepared>, targets: &[u32],
+        ) -> Result<Vec<f64>, DeviceError>, of of_matrix::<D>(logits.head);
         fn draw_rows(
             logits: LogitRows<'_, D::Buffer, D::Prepared>, draws: &[RowDraw<'_>],
         ) -> Result<Vec<DrawnRow>, DeviceError>, of of_matrix::<D>(logits.head);
@@ -239,7 +242,7 @@ impl<D: Device> Loss for Timed<D> {
         fn linear_cost_rows(
             logits: LossRows<'_, D::Buffer, D::Prepared>, costs: &[RowCost],
             vectors: Option<TokenVectors<'_, D::Buffer>>, gradients: Option<LossGradients<'_, D::Buffer>>,
-        ) -> Result<Vec<f64>, DeviceError>, of of_shape(logits.shape);
+        ) -> Result<Vec<RowLoss>, DeviceError>, of of_shape(logits.shape);
         fn linear_learn_rows(
             logits: LossRows<'_, D::Buffer, D::Prepared>, read: &ReadRow<'_>,
             gradients: LossGradients<'_, D::Buffer>,

@@ -19,6 +19,7 @@ struct Rows {
     lists: [Vec<u32>; 2],
     draws: Vec<(Bonus, Sampling, f64)>,
     best: usize,
+    targets: Vec<u32>,
 }
 
 /// Inputs of a row, and coordinates of a vector.
@@ -51,7 +52,8 @@ impl Rows {
         let draws = draws.collect();
         let forbidden = (numbers.below(2) == 0).then(|| numbers.below(outputs));
         let best = numbers.below(9) as usize;
-        Self { rows, outputs, hidden, head, points, vectors, forbidden, lists, draws, best }
+        let targets = (0..rows).map(|_| numbers.below(outputs)).collect();
+        Self { rows, outputs, hidden, head, points, vectors, forbidden, lists, draws, best, targets }
     }
 
     fn draws(&self) -> Vec<RowDraw<'_>> {
@@ -86,8 +88,13 @@ impl Operation for Rows {
             forbidden: self.forbidden,
             evidence: Some(Evidence { size: SIZE, points: &points, vectors: &vectors }),
         };
+        let mut nll = device.nll_rows(logits(), &self.targets).unwrap();
         let mut summaries = Vec::new();
-        for row in device.summarise_rows(logits(), self.best).unwrap() {
+        for (row, nll) in device.summarise_rows(logits(), self.best).unwrap().into_iter().zip(&mut nll) {
+            // Infinities have no distance, and a row with a logit that is no number has no likelihood.
+            if !nll.is_finite() || row.summary.broken.is_some() {
+                *nll = -1.0;
+            }
             summaries.extend(numbers_of(&row.summary));
             let missing = std::iter::repeat_n([-1.0, 0.0], self.best - row.best.len());
             let best = row.best.into_iter().map(|(token, p)| [f64::from(token), p]);
@@ -105,7 +112,7 @@ impl Operation for Rows {
         let whole = lines.iter().flat_map(|line| line.get().unwrap());
         // Not a number becomes a value that no logit has.
         let whole: Vec<f64> = whole.map(|&l| if l.is_nan() { 1000.0 } else { f64::from(l) }).collect();
-        [summaries, drawn, whole].map(|values| up(device, &values)).into()
+        [summaries, nll, drawn, whole].map(|values| up(device, &values)).into()
     }
 }
 

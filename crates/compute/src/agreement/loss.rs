@@ -79,7 +79,8 @@ struct Costs {
 impl Operation for Costs {
     fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
         self.losses.each(device, |rows, gradients, vectors| {
-            device.linear_cost_rows(rows, &self.costs, vectors, gradients).unwrap()
+            let paid = device.linear_cost_rows(rows, &self.costs, vectors, gradients).unwrap();
+            paid.iter().flat_map(|row| [row.cost, row.nll]).collect()
         })
     }
 }

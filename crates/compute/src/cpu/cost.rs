@@ -9,7 +9,7 @@
 //! which noise writes z, which is part of the weight. The distance cost is that of score interpolation (CDCD,
 //! 2211.15089, section 3.1). Tests of the crate that knows both compare them with what the processes say, to the bit.
 
-use crate::{CostKind, Element, RatioCost, RowCost};
+use crate::{CostKind, Element, RatioCost, RowCost, RowLoss};
 
 /// Logarithms of so many factors are taken at once; their product cannot overflow, since probabilities sum to 1.
 const FACTORS: usize = 8;
@@ -41,20 +41,22 @@ impl<'a, E: Element> Vectors<'a, E> {
     }
 }
 
-/// The cost of a row.
+/// The cost of a row, and the negative log-likelihood of its target.
 ///
 /// # Panics
 /// On a distance without vectors.
-pub(in crate::cpu) fn value<E: Element>(cost: &RowCost, p: &[E], vectors: Option<Vectors<'_, E>>) -> f64 {
-    match &cost.kind {
-        CostKind::CrossEntropy => -p[cost.target as usize].to_f64().max(f64::from(f32::MIN_POSITIVE)).ln(),
+pub(in crate::cpu) fn value<E: Element>(cost: &RowCost, p: &[E], vectors: Option<Vectors<'_, E>>) -> RowLoss {
+    let nll = -p[cost.target as usize].to_f64().max(f64::from(f32::MIN_POSITIVE)).ln();
+    let cost = match &cost.kind {
+        CostKind::CrossEntropy => nll,
         CostKind::Ratio(ratio) => ratio_value(ratio, cost.target, p),
         CostKind::Distance => given(vectors).error(cost.target, p).iter().map(|d| d * d).sum(),
-    }
+    };
+    RowLoss { cost, nll }
 }
 
 /// The same; turns the probabilities into the gradient of `weight · cost`.
-pub(in crate::cpu) fn learn<E: Element>(cost: &RowCost, p: &mut [E], vectors: Option<Vectors<'_, E>>) -> f64 {
+pub(in crate::cpu) fn learn<E: Element>(cost: &RowCost, p: &mut [E], vectors: Option<Vectors<'_, E>>) -> RowLoss {
     let value = value(cost, p, vectors);
     match &cost.kind {
         CostKind::CrossEntropy => {

@@ -126,7 +126,7 @@ kernels! {
     }
     CostRows = cost_rows {
         columns: i32, kinds: In<u32>, numbers: In<f64>, dots: In<f32>, learns: i32, probabilities: Out<f32>,
-        costs: Out<f64>,
+        costs: Out<f64>, nll: Out<f64>,
     }
 
     /// See `logits.cu`; so for all up to [`DrawRows`].

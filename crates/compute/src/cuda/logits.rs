@@ -11,7 +11,7 @@ use super::products::{Extent, Operand};
 use super::{Cuda, THREADS, int};
 use crate::{
     CostKind, DType, DeviceError, DrawnRow, Evidence, Head, LinearShape, LogitRows, LogitsSummary, LossGradients,
-    LossRows, ReadRow, RowCost, RowDraw, RowSummary, Targets, TokenVectors,
+    LossRows, ReadRow, RowCost, RowDraw, RowLoss, RowSummary, Targets, TokenVectors,
 };
 use std::collections::HashMap;
 use std::num::NonZero;
@@ -303,14 +303,15 @@ impl Cuda {
         costs: &[RowCost],
         vectors: Option<TokenVectors<'_, GpuBuffer>>,
         gradients: Option<LossGradients<'_, GpuBuffer>>,
-    ) -> Result<Vec<f64>, DeviceError> {
+    ) -> Result<Vec<RowLoss>, DeviceError> {
         let LinearShape { rows: count, outputs, .. } = rows.shape;
         assert_eq!(count, costs.len(), "as many costs as rows");
         let targets: Vec<u32> = costs.iter().map(|cost| cost.target).collect();
         let (kinds, numbers): (Vec<_>, Vec<_>) = costs.iter().map(encoded).unzip();
         let (kinds, numbers, targets) =
             (self.store(&kinds.concat())?, self.store(&numbers.concat())?, self.store(&targets)?);
-        let paid = self.take::<f64>(count)?;
+        // All costs, then the negative log-likelihoods.
+        let paid = self.take::<f64>(2 * count)?;
         let distances = costs.iter().any(|cost| cost.kind == CostKind::Distance);
         let vectors = vectors.filter(|_| distances);
         assert!(vectors.is_some() || !distances, "a distance is measured between vectors");
@@ -352,10 +353,13 @@ impl Cuda {
                     learns: i32::from(learns),
                     probabilities: p,
                     costs,
+                    nll: paid.output::<f64>().skip(count + first),
                 },
             );
         })?;
-        Ok(self.fetch(paid.at(), count))
+        let paid = self.fetch::<f64>(paid.at(), 2 * count);
+        let (costs, nll) = paid.split_at(count);
+        Ok(costs.iter().zip(nll).map(|(&cost, &nll)| RowLoss { cost, nll }).collect())
     }
 
     /// See [`crate::Loss::linear_learn_rows`].

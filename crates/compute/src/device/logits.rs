@@ -116,6 +116,16 @@ pub trait Logits: Linear {
         logits: LogitRows<'_, Self::Buffer, Self::Prepared>,
         best: usize,
     ) -> Result<Vec<RowSummary>, DeviceError>;
+    /// The negative log-likelihood of one token of each row, in nats; +∞ for the forbidden one. On the CPU it is
+    /// [`summarise`](crate::summarise)'s `log_sum_exp` less the token's logit, to the bit.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    fn nll_rows(
+        &self,
+        logits: LogitRows<'_, Self::Buffer, Self::Prepared>,
+        targets: &[u32],
+    ) -> Result<Vec<f64>, DeviceError>;
     /// One token of each row; as many draws as rows.
     ///
     /// # Errors

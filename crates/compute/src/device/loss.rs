@@ -63,6 +63,15 @@ pub struct RowCost {
     pub kind: CostKind,
 }
 
+/// What a row was found to cost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RowLoss {
+    /// The cost, by the row's own kind; not weighted.
+    pub cost: f64,
+    /// `−ln p(target)`, in nats, whatever the kind; a probability counts as at least the smallest normal f32.
+    pub nll: f64,
+}
+
 /// How probabilities over the vocabulary are paid for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum CostKind {
@@ -118,7 +127,7 @@ pub trait Loss: Linear {
         gradients: Option<LossGradients<'_, Self::Buffer>>,
     ) -> Result<Vec<f64>, DeviceError>;
 
-    /// What each row's softmax costs, row by row of its own kind.
+    /// What each row's softmax costs, row by row of its own kind, and the negative log-likelihood of its target.
     ///
     /// # Errors
     /// When the device lacks the memory.
@@ -128,7 +137,7 @@ pub trait Loss: Linear {
         costs: &[RowCost],
         vectors: Option<TokenVectors<'_, Self::Buffer>>,
         gradients: Option<LossGradients<'_, Self::Buffer>>,
-    ) -> Result<Vec<f64>, DeviceError>;
+    ) -> Result<Vec<RowLoss>, DeviceError>;
 
     /// Any other cost: hands each row of logits to `read`, which turns it into the gradient of the cost. `read` is
     /// called by any thread, in any order.

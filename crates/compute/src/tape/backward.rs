@@ -4,7 +4,7 @@ use super::{Record, Segment, Tape, Value};
 use crate::{
     AttentionBackward, AttentionOperands, BackwardInput, BackwardWeight, Device, DeviceError, Evidence, Gradients,
     Head, HeadNormGradients, LinearShape, LossGradients, LossRows, PreparedBackwardInput, ReadRow, RmsNormBackward,
-    Rope, RowCost, Targets, TokenVectors, WeightId,
+    Rope, RowCost, RowLoss, Targets, TokenVectors, WeightId,
 };
 
 /// How logits are made of hidden rows.
@@ -51,7 +51,8 @@ impl<'p, D: Device> Tape<'p, D> {
         })
     }
 
-    /// What each row costs, each in its own way; `vectors` where one is a distance.
+    /// What each row costs, each in its own way, and the negative log-likelihood of its target; `vectors` where one is a
+    /// distance.
     ///
     /// # Errors
     /// When the device lacks the memory.
@@ -61,7 +62,7 @@ impl<'p, D: Device> Tape<'p, D> {
         head: LogitHead<'_, D::Buffer>,
         costs: &[RowCost],
         vectors: Option<TokenVectors<'_, D::Buffer>>,
-    ) -> Result<Vec<f64>, DeviceError> {
+    ) -> Result<Vec<RowLoss>, DeviceError> {
         self.device().linear_cost_rows(self.loss_rows(hidden, head)?, costs, vectors, None)
     }
 
@@ -76,7 +77,7 @@ impl<'p, D: Device> Tape<'p, D> {
         costs: &[RowCost],
         vectors: Option<TokenVectors<'_, D::Buffer>>,
         gradients: &mut Gradients<D>,
-    ) -> Result<Vec<f64>, DeviceError> {
+    ) -> Result<Vec<RowLoss>, DeviceError> {
         self.learn(hidden, head, gradients, |device, rows, wanted| {
             device.linear_cost_rows(rows, costs, vectors, Some(wanted))
         })

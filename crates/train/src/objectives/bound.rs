@@ -23,9 +23,9 @@ use crate::recipe::Masking;
 use aquatint_batch::{NoisyBatch, corrupt_evenly, golden_point};
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::{Corrupted, Cost, Draws, Process, Time, TimeDensity, TokenId, Vectors};
+use aquatint_diffusion::{Corrupted, Draws, Process, Time, TimeDensity, TokenId};
 use aquatint_evaluate::Likelihood;
-use aquatint_network::{Denoiser, Learner, RowSlots};
+use aquatint_network::{Denoiser, Learner};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -188,16 +188,8 @@ impl Noisy {
             let costs = model.forward_backward(&input, &requested)?;
             return Ok(Costs { cross_entropy: costs.clone(), costs });
         }
-        let values = model.word_vectors()?.unwrap_or_default();
-        let vectors = Vectors { size: spec.word_vector_size.unwrap_or(0), values: &values };
-        let slots = RowSlots::new(batch.terms.len());
-        model.forward_backward_with(&input, &batch.rows(), &|index, probabilities| {
-            let term = &batch.terms[index];
-            let cross_entropy = Cost::CrossEntropy.value(term.target, probabilities, vectors);
-            let cost = term.cost.learn(term.target, probabilities, vectors, term.weight);
-            slots.set(index, (cost, cross_entropy));
-        })?;
-        let (costs, cross_entropy) = slots.into_vec()?.into_iter().unzip();
+        let paid = model.forward_backward_costs(&input, &batch.terms)?;
+        let (costs, cross_entropy) = paid.into_iter().map(|row| (row.cost, row.nll)).unzip();
         Ok(Costs { costs, cross_entropy })
     }
 }

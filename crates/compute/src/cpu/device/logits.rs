@@ -2,7 +2,7 @@
 
 use crate::cpu::fast::f32s;
 use crate::cpu::prepared::PreparedKind;
-use crate::cpu::{Buffer, Cpu, Prepared, draw_row, evidence, summarise_row};
+use crate::cpu::{Buffer, Cpu, Prepared, draw_row, evidence, summarise, summarise_row};
 use crate::{
     DeviceError, DrawnRow, Element, Evidence, LogitRows, Logits, PreparedOperands, ReadRow, RowDraw, RowSummary,
 };
@@ -43,6 +43,15 @@ impl<E: Element> Logits for Cpu<E> {
         count: usize,
     ) -> Result<Vec<RowSummary>, DeviceError> {
         self.collect(logits, |_, logits| summarise_row(logits, count))
+    }
+
+    fn nll_rows(
+        &self,
+        logits: LogitRows<'_, Buffer<E>, Prepared<E>>,
+        targets: &[u32],
+    ) -> Result<Vec<f64>, DeviceError> {
+        assert_eq!(logits.rows, targets.len(), "as many targets as rows");
+        self.collect(logits, |row, logits| summarise(logits).log_sum_exp - f64::from(logits[targets[row] as usize]))
     }
 
     fn draw_rows(

@@ -5,7 +5,9 @@ use crate::cpu::fast::{self, f32s, f32s_mut};
 use crate::cpu::prepared::PreparedKind;
 use crate::cpu::scalar::{self, ScalarHead, ScalarLoss};
 use crate::cpu::{Buffer, Cpu, Prepared};
-use crate::{DeviceError, Element, Head, Loss, LossGradients, LossRows, ReadRow, RowCost, Targets, TokenVectors};
+use crate::{
+    DeviceError, Element, Head, Loss, LossGradients, LossRows, ReadRow, RowCost, RowLoss, Targets, TokenVectors,
+};
 
 type Rows<'a, E> = LossRows<'a, Buffer<E>, Prepared<E>>;
 
@@ -32,7 +34,7 @@ impl<E: Element> Loss for Cpu<E> {
         costs: &[RowCost],
         vectors: Option<TokenVectors<'_, Buffer<E>>>,
         gradients: Option<LossGradients<'_, Buffer<E>>>,
-    ) -> Result<Vec<f64>, DeviceError> {
+    ) -> Result<Vec<RowLoss>, DeviceError> {
         assert_eq!(logits.shape.rows, costs.len(), "as many costs as rows");
         let gradients = gradients.map(|gradients| gradients.map(Buffer::as_mut_slice));
         let vectors = vectors.map(|vectors| Vectors { size: vectors.size, values: vectors.values.as_slice() });

@@ -6,7 +6,7 @@ use super::{Fast, Prepared, softmax_row};
 use crate::cpu::{cost, evidence};
 use crate::{
     DeviceError, Head, LinearShape, LossGradients, LossRows, PreparedBackwardInput, PreparedOperands, ReadRow, RowCost,
-    Targets,
+    RowLoss, Targets,
 };
 
 /// Logits that are there at a time: 16 MiB, half of a usual third cache.
@@ -55,7 +55,7 @@ impl Fast {
         costs: &[RowCost],
         vectors: Option<cost::Vectors<'_, f32>>,
         gradients: Option<LossGradients<'_, [f32]>>,
-    ) -> Result<Vec<f64>, DeviceError> {
+    ) -> Result<Vec<RowLoss>, DeviceError> {
         let learns = gradients.is_some();
         self.pay_rows(rows, gradients, |row, line| {
             softmax_row(line);

@@ -314,7 +314,10 @@ proptest! {
         let of = Some(cost::Vectors { size: 2, values: &vectors });
         check(
             vec![n.many(rows * inputs), n.many(outputs * inputs)],
-            |v| dot(&linear_cost_rows(loss(shape, v, mask, Some(evidence)), &costs, of, None), &weights),
+            |v| {
+                let paid = linear_cost_rows(loss(shape, v, mask, Some(evidence)), &costs, of, None);
+                dot(&paid.iter().map(|row| row.cost).collect::<Vec<f64>>(), &weights)
+            },
             |v| {
                 let (mut hidden, mut head) = (zeros(rows * inputs), zeros(outputs * inputs));
                 let gradients = LossGradients { hidden: hidden.as_mut_slice(), head: Some(&mut head) };

@@ -7,7 +7,7 @@ use super::{dot, linear, linear_backward_input, linear_quantised};
 use crate::cpu::{cost, softmax_row};
 use crate::{
     BackwardInput, DType, Element, Evidence, LinearOperands, LinearShape, LossGradients, Quantised, ReadRow, RowCost,
-    Targets,
+    RowLoss, Targets,
 };
 use std::borrow::Cow;
 
@@ -31,11 +31,11 @@ pub(in crate::cpu) struct ScalarLoss<'a, E: Element> {
 impl<E: Element> ScalarLoss<'_, E> {
     /// What `pay` says of each row of logits, which it turns into the gradient where there are gradients to be made:
     /// overwrites that of the hidden rows and accumulates that of the head.
-    fn each(
+    fn each<R>(
         &self,
         mut gradients: Option<LossGradients<'_, [E]>>,
-        mut pay: impl FnMut(usize, &mut [E]) -> f64,
-    ) -> Vec<f64> {
+        mut pay: impl FnMut(usize, &mut [E]) -> R,
+    ) -> Vec<R> {
         let LinearShape { rows, inputs, outputs } = self.shape;
         let mut costs = Vec::with_capacity(rows);
         let mut line = vec![E::default(); outputs];
@@ -114,13 +114,13 @@ pub(in crate::cpu) fn linear_cross_entropy<E: Element>(
     })
 }
 
-/// What each row's softmax costs.
+/// What each row's softmax costs, and the negative log-likelihood of its target.
 pub(in crate::cpu) fn linear_cost_rows<E: Element>(
     loss: ScalarLoss<'_, E>,
     costs: &[RowCost],
     vectors: Option<cost::Vectors<'_, E>>,
     gradients: Option<LossGradients<'_, [E]>>,
-) -> Vec<f64> {
+) -> Vec<RowLoss> {
     let learns = gradients.is_some();
     loss.each(gradients, |row, line| {
         softmax(line);
@@ -159,6 +159,5 @@ pub(in crate::cpu) fn linear_learn_rows<E: Element>(
         for (value, number) in line.iter_mut().zip(numbers) {
             *value = E::from_f64(f64::from(number));
         }
-        0.0
     });
 }

@@ -1,7 +1,9 @@
 //! Rows of logits.
 
 use crate::cuda::{Cuda, GpuBuffer, GpuMatrix};
-use crate::{DeviceError, DrawnRow, LogitRows, Logits, ReadRow, RowDraw, RowSummary};
+use crate::{
+    DeviceError, DrawnRow, Head, LinearShape, LogitRows, Logits, LossRows, ReadRow, RowDraw, RowSummary, Targets,
+};
 
 impl Logits for Cuda {
     fn linear_rows(&self, logits: LogitRows<'_, GpuBuffer, GpuMatrix>, read: &ReadRow<'_>) -> Result<(), DeviceError> {
@@ -13,6 +15,15 @@ impl Logits for Cuda {
         best: usize,
     ) -> Result<Vec<RowSummary>, DeviceError> {
         self.summarise(logits, best)
+    }
+    fn nll_rows(&self, logits: LogitRows<'_, GpuBuffer, GpuMatrix>, targets: &[u32]) -> Result<Vec<f64>, DeviceError> {
+        let LogitRows { rows, hidden, head, forbidden, evidence } = logits;
+        assert_eq!(rows, targets.len(), "as many targets as rows");
+        let (outputs, inputs) = head.shape();
+        let (shape, head) = (LinearShape { rows, inputs, outputs }, Head::Prepared(head));
+        // Nothing is learnt, so that nobody reads what a row weighs.
+        let targets = Targets { ids: targets, weights: &[] };
+        self.cross_entropy(LossRows { shape, hidden, head, forbidden, evidence }, targets, None)
     }
     fn draw_rows(
         &self,

@@ -1,7 +1,7 @@
 //! Losses.
 
 use crate::cuda::{Cuda, GpuBuffer, GpuMatrix};
-use crate::{DeviceError, Loss, LossGradients, LossRows, ReadRow, RowCost, Targets, TokenVectors};
+use crate::{DeviceError, Loss, LossGradients, LossRows, ReadRow, RowCost, RowLoss, Targets, TokenVectors};
 
 impl Loss for Cuda {
     fn linear_cross_entropy(
@@ -18,7 +18,7 @@ impl Loss for Cuda {
         costs: &[RowCost],
         vectors: Option<TokenVectors<'_, GpuBuffer>>,
         gradients: Option<LossGradients<'_, GpuBuffer>>,
-    ) -> Result<Vec<f64>, DeviceError> {
+    ) -> Result<Vec<RowLoss>, DeviceError> {
         self.cost_rows(logits, costs, vectors, gradients)
     }
     fn linear_learn_rows(

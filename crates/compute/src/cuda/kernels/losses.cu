@@ -74,21 +74,22 @@ struct Law {
 #define CROSS_ENTROPY 0
 #define RATIO 1
 
-// The cost of each row of probabilities, and where `learns` their gradient with respect to the logits in their place.
+// The cost of each row of probabilities and −log p of its target, and where `learns` their gradient with respect to the
+// logits in their place.
 // `kinds` holds for each row kind, target, shown token, mask and whether the probabilities have looked at what is shown;
 // `numbers` weight, α, text and masked; `dots` for a distance the product of its error with each vector.
 KERNEL cost_rows(int columns, const u32* kinds, const double* numbers, const float* dots, int learns,
-                 float* probabilities, double* costs) {
+                 float* probabilities, double* costs, double* nll) {
     const u32* kind = kinds + i64(blockIdx.x) * 5;
     const double* number = numbers + i64(blockIdx.x) * 4;
     float* p = probabilities + i64(blockIdx.x) * columns;
     if (dots) dots += i64(blockIdx.x) * columns;
     Law law = {kind[1], kind[2], kind[3], number[1], number[2], number[3]};
     double weight = number[0], shown_now = Law::marginal(law, law.shown);
-    double clean_p = p[law.clean];
+    double clean_p = p[law.clean], least = 1.17549435082228750797e-38;
+    if (threadIdx.x == 0) nll[blockIdx.x] = -log(clean_p > least ? clean_p : least);
     if (kind[0] == CROSS_ENTROPY) {
-        double least = 1.17549435082228750797e-38;
-        if (threadIdx.x == 0) costs[blockIdx.x] = -log(clean_p > least ? clean_p : least);
+        if (threadIdx.x == 0) costs[blockIdx.x] = nll[blockIdx.x];
     } else if (kind[0] == RATIO) {
         double shown_p = p[law.shown], evidence = 1.0 + law.alpha / Law::noise(law, law.shown), norm = 1.0;
         if (kind[4]) norm = fmax(1.0 - shown_p + shown_p / evidence, 1e-300);
