@@ -72,8 +72,13 @@ fn a_draw_is_the_proposal_of_the_same_row_to_the_bit() {
 }
 
 /// The costs of some rows of logits, and the gradient of each row.
-fn on_device(rows: &[Vec<f32>], costs: &[RowCost], (size, vectors): (usize, &[f32])) -> (Vec<RowLoss>, Vec<f32>) {
-    let device = Cpu::<f32>::new(CpuPath::best(), 2).unwrap();
+fn on_device(
+    path: CpuPath,
+    rows: &[Vec<f32>],
+    costs: &[RowCost],
+    (size, vectors): (usize, &[f32]),
+) -> (Vec<RowLoss>, Vec<f32>) {
+    let device = Cpu::<f32>::new(path, 2).unwrap();
     let outputs = rows[0].len();
     // A head of ones and zeros hands logits through, and gradients back, to the bit.
     let identity: Vec<f32> = (0..outputs * outputs).map(|i| f32::from(u8::from(i % (outputs + 1) == 0))).collect();
@@ -130,13 +135,15 @@ fn a_cost_is_that_of_the_process_to_the_bit() {
             costs.push(RowCost { target, weight, kind });
             rows.push(logits);
         }
-        let (paid, gradients) = on_device(&rows, &costs, (coordinates, &vectors));
-        let lines = paid.iter().zip(gradients.chunks(size)).zip(&costs).zip(&expected);
-        for (((paid, gradient), cost), (value, nll, slopes)) in lines {
-            let (found, given) = ([paid.cost, paid.nll].map(f64::to_bits), [*value, *nll].map(f64::to_bits));
-            assert_eq!(found, given, "seed {seed}: {cost:?}");
-            // A sum with zeros may lose the sign of a zero.
-            assert_eq!(gradient, slopes, "seed {seed}: {cost:?}");
+        for path in CpuPath::available() {
+            let (paid, gradients) = on_device(path, &rows, &costs, (coordinates, &vectors));
+            let lines = paid.iter().zip(gradients.chunks(size)).zip(&costs).zip(&expected);
+            for (((paid, gradient), cost), (value, nll, slopes)) in lines {
+                let (found, given) = ([paid.cost, paid.nll].map(f64::to_bits), [*value, *nll].map(f64::to_bits));
+                assert_eq!(found, given, "{path} seed {seed}: {cost:?}");
+                // A sum with zeros may lose the sign of a zero.
+                assert_eq!(gradient, slopes, "{path} seed {seed}: {cost:?}");
+            }
         }
     }
 }
