@@ -188,7 +188,9 @@ fn arguments_of_another_number_or_type_are_refused() {
 
 #[test]
 fn only_results_cross_the_bus() {
-    use crate::{LogitRows, Logits, RowDraw, Sampling};
+    use crate::{
+        CostKind, Head, LogitRows, Logits, Loss, LossGradients, LossRows, RatioCost, RowCost, RowDraw, Sampling,
+    };
     let Some((driver, device)) = emulated(MEMORY) else { return };
     let (rows, outputs) = (3, 500);
     let hidden = device.upload(&[0.5; 3 * 4]).unwrap();
@@ -207,4 +209,15 @@ fn only_results_cross_the_bus() {
     assert_eq!(read(), rows * (5 * 8 + 4 * 4));
     device.summarise_rows(logits(), 2).unwrap();
     assert_eq!(read(), rows * (4 * 8 + 2 * 4 + 2 * (8 + 4)));
+    device.nll_rows(logits(), &vec![7; rows]).unwrap();
+    assert_eq!(read(), rows * 4);
+    let ratio = RatioCost { shown: 3, alpha: 0.5, text: 0.5 / 500.0, masked: 0.0, mask: None, posterior: false };
+    let costs = vec![RowCost { target: 7, weight: 1.0, kind: CostKind::Ratio(ratio) }; rows];
+    let shape = LinearShape { rows, inputs: 4, outputs };
+    let loss = LossRows { shape, hidden: &hidden, head: Head::Prepared(&head), forbidden: None, evidence: None };
+    let mut gradient = device.zeros(rows * 4).unwrap();
+    let gradients = LossGradients { hidden: &mut gradient, head: None };
+    device.linear_cost_rows(loss, &costs, None, Some(gradients)).unwrap();
+    // A cost and a negative log-likelihood.
+    assert_eq!(read(), rows * 2 * 8);
 }
