@@ -63,6 +63,10 @@ fn descriptions_that_cannot_be_are_refused_in_words() {
         (with("num_key_value_heads", json!(3)), "`key_value_heads` is 3; allowed: a divisor of `heads`, which is 2"),
         (with("head_dim", json!(5)), "`head_size` is 5; allowed: an even number, because positions turn pairs"),
         (with("hidden_size", json!(0)), "`hidden_size` is 0; allowed: a whole number, 1 or more"),
+        (
+            with("num_hidden_layers", json!(1_u64 << 40)),
+            "`layers` is 1099511627776; allowed: 1 or more, and no more than 65536",
+        ),
         (with("hidden_size", json!("8")), "`hidden_size` is \"8\"; allowed: a whole number, 1 or more"),
         (with("rope_theta", json!(0.5)), "`rope_theta` is 0.5; allowed: more than 1 (10000 is usual)"),
         (with("rms_norm_eps", json!(-1.0)), "`norm_epsilon` is -1; allowed: 0 or more and below 1 (1e-6 is usual)"),
@@ -196,6 +200,9 @@ fn a_llada_of_other_parts_is_refused_in_words() {
     config["n_heads"] = json!(3);
     assert_eq!(refusal(&config), "`n_heads` is 3; allowed: a divisor of `d_model`, which is 8");
     config["n_heads"] = json!(4);
+    config["n_layers"] = json!(1_u64 << 40);
+    assert_eq!(refusal(&config), "`layers` is 1099511627776; allowed: 1 or more, and no more than 65536");
+    config["n_layers"] = json!(2);
     config["rope_scaling"] = json!(2);
     assert_eq!(refusal(&config), "the description has the unknown key `rope_scaling`; did you mean `rope`?");
 }

@@ -31,7 +31,7 @@ pub(crate) fn spec(recipe: &Resolved, vocabulary: &Vocabulary) -> Result<Network
             kind: recipe.objective.process.parse().map_err(NetworkError::from)?,
             schedule: recipe.objective.schedule.parse().map_err(NetworkError::from)?,
         },
-        ..NetworkSpec::new(vocabulary.len(), n.width, vec![layer; n.layers])
+        ..NetworkSpec::new(vocabulary.len(), n.width, layer.repeated(n.layers)?)
     };
     if diffuses {
         spec.word_vector_size = spec.process().map_err(NetworkError::from)?.vector_size();

@@ -100,18 +100,19 @@ mod tests {
                 ("seed".to_owned(), some("0"), some("3")),
             ]
         );
-        let text = same_run(
+        let error = same_run(
             Path::new("runs/x"),
             &resolved(&["objective.weight_limit=5.0"]).to_toml().unwrap(),
             &resolved(&["objective.prompt=3"]),
         )
-        .unwrap_err()
-        .to_string();
+        .unwrap_err();
         assert_eq!(
-            text,
+            error.to_string(),
             "the run in `runs/x` has another recipe: `objective.prompt` is 0 there and 3 here, `objective.weight_limit` \
-             is 5.0 there and unset here; resume it with the recipe that it was started with, or choose another `output`"
+             is 5.0 there and unset here"
         );
+        let hint = "resume it with the recipe that it was started with, or choose another `output`";
+        assert_eq!(error.hint().as_deref(), Some(hint));
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Family for Llada {
             attention: Layout::Full,
             mask_token: config.optional("mask_token_id", Config::token)?,
             process: ProcessSpec { kind: ProcessKind::Masked, schedule: ScheduleSpec::Linear },
-            ..NetworkSpec::new(vocabulary_size, width, vec![layer; config.size("n_layers")?])
+            ..NetworkSpec::new(vocabulary_size, width, layer.repeated(config.size("n_layers")?)?)
         })
     }
 

@@ -71,7 +71,7 @@ impl Family for Native {
             },
             FeedForwardSpec { norm, ..FeedForwardSpec::new(config.size("intermediate_size")?) },
         );
-        let layers = vec![layer; config.size("num_hidden_layers")?];
+        let layers = layer.repeated(config.size("num_hidden_layers")?)?;
         Ok(NetworkSpec {
             norm,
             head: HeadSpec {

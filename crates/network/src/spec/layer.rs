@@ -1,7 +1,10 @@
 //! One layer.
 
-use super::{AttentionSpec, FeedForwardSpec};
+use super::{AttentionSpec, FeedForwardSpec, refuse};
 use crate::NetworkError;
+
+/// The most layers of a network: many more than any has, and few enough that a list of them is small.
+const MOST: usize = 1 << 16;
 
 /// A layer: attention, then a feed-forward part, each behind its norm and added to the residual stream.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,6 +21,15 @@ impl LayerSpec {
         Self { attention, feed_forward }
     }
 
+    /// So many layers like this one.
+    ///
+    /// # Errors
+    /// When there is none, or more than a network can have: the number may come from a file.
+    pub fn repeated(self, layers: usize) -> Result<Vec<Self>, NetworkError> {
+        check_number(layers)?;
+        Ok(vec![self; layers])
+    }
+
     /// What it has beyond the usual, in words.
     pub fn options(&self) -> impl Iterator<Item = &'static str> {
         self.attention.options()
@@ -27,4 +39,12 @@ impl LayerSpec {
         self.attention.validate()?;
         self.feed_forward.validate()
     }
+}
+
+/// Refuses a number of layers that no network can have.
+pub(super) fn check_number(layers: usize) -> Result<(), NetworkError> {
+    if layers == 0 || layers > MOST {
+        return refuse("layers", layers, format!("1 or more, and no more than {MOST}"));
+    }
+    Ok(())
 }

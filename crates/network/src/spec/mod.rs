@@ -83,7 +83,7 @@ impl NetworkSpec {
     pub fn validate(&self) -> Result<(), NetworkError> {
         check_size("vocabulary_size", self.vocabulary_size)?;
         check_size("width", self.width)?;
-        check_size("layers", self.layers.len())?;
+        layer::check_number(self.layers.len())?;
         check_size("context_length", self.context_length)?;
         self.layers.iter().try_for_each(LayerSpec::validate)?;
         self.norm.validate()?;
