@@ -45,10 +45,12 @@ fn descend(learner: &mut dyn Learner, rows: &PackedBatch, batch: &NoisyBatch) ->
         parameters: parameters.parse().unwrap(),
         trainable: false,
         learning_rate_factor: 1.0,
+        precision: None,
     };
     assert!(
         learner
             .set_groups(&[untrained("model.layers.0.*"), untrained("role:embedding")])
+            .unwrap()
             .iter()
             .all(|count| *count > 0)
     );

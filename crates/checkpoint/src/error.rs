@@ -141,6 +141,21 @@ pub enum CheckpointError {
         /// Why not.
         source: QuantisedError,
     },
+    /// Matrices of one number of bits have scales for groups of different sizes, which `quantization_config` cannot say.
+    #[error(
+        "`{name}` has a scale for each {group} inputs in {bits}, and other matrices for each {other}; a checkpoint holds \
+         groups of one size for each number of bits"
+    )]
+    MixedGroups {
+        /// One of the matrices.
+        name: String,
+        /// Bits of its integers.
+        bits: Bits,
+        /// Its group.
+        group: usize,
+        /// The group of others.
+        other: usize,
+    },
     /// A tensor has another shape than the network's description says.
     #[error("tensor `{name}` in `{file}` has shape {found:?}")]
     WrongShape {

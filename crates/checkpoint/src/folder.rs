@@ -13,7 +13,7 @@ use aquatint_compute::{Device, WeightFormat};
 use aquatint_files::write_atomically;
 use aquatint_network::families::{self, Family, Object, TokenRoles};
 use aquatint_network::{
-    InferenceNetwork, Learner, Network, NetworkError, NetworkSpec, ParameterInfo, Role, TensorData,
+    InferenceNetwork, Learner, Network, NetworkError, NetworkSpec, ParameterGroup, ParameterInfo, Role, TensorData,
 };
 use aquatint_vocabulary::{ChatError, ChatTemplate, Role as VocabularyRole, Vocabulary};
 use serde_json::{Value, json};
@@ -142,6 +142,20 @@ impl Checkpoint {
         })
     }
 
+    /// A network with these weights, to learn on as `groups` say: matrices of a group with a precision are kept in it only,
+    /// and those that are quantised stay as they are. `spec` has the same tensors.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::build`] and [`Network::from_tensors`].
+    pub fn network_in_groups<D: Device>(
+        &self,
+        device: D,
+        spec: NetworkSpec,
+        groups: &[ParameterGroup],
+    ) -> Result<Network<D>, CheckpointError> {
+        self.build(|weights| Network::from_tensors(device, spec, groups, weights))
+    }
+
     /// A network of another description on a device, with these weights where it has the same tensors and fresh ones,
     /// by `seed`, where it has more; for learning on under another process.
     ///
@@ -221,7 +235,7 @@ impl Checkpoint {
     /// Writes a folder that holds this model with the weights that a learner has, whatever its device.
     ///
     /// # Errors
-    /// As [`save`], and when the device fails.
+    /// As [`save_learner`].
     pub fn save_learner(&self, folder: &Path, learner: &dyn Learner, storage: Storage) -> Result<(), CheckpointError> {
         let description = Description {
             family: self.family,
@@ -230,11 +244,44 @@ impl Checkpoint {
             generation: &self.generation,
             tokenizer_config: Some(&self.tokenizer_config).filter(|config| !config.is_null()),
         };
-        save(folder, &description, &tensors_of(learner)?, storage)
+        save_learner(folder, &description, learner, storage)
     }
 }
 
-/// The weights of a network that learns, as they are at the moment, whatever its device.
+/// Like [`save`] with the weights that a learner has at the moment, whatever its device. What it keeps as integers is
+/// written as these integers.
+///
+/// # Errors
+/// As [`save`], when the device fails, or matrices of one number of bits have groups of different sizes.
+pub fn save_learner(
+    folder: &Path,
+    description: &Description<'_>,
+    learner: &dyn Learner,
+    storage: Storage,
+) -> Result<(), CheckpointError> {
+    let mut tensors = Vec::new();
+    for ParameterInfo { name, shape, .. } in learner.parameter_list() {
+        let values = learner.read_tensor(&name)?;
+        tensors.push(Tensor { name, shape, values });
+    }
+    let quantised = tensors.iter().filter_map(|tensor| match &tensor.values {
+        TensorData::Quantised(matrix) => {
+            let name = families::file_name(description.family, &tensor.name);
+            Some((name.trim_end_matches(".weight").to_owned(), matrix))
+        }
+        TensorData::Real(_) => None,
+    });
+    match Quantisation::of(&quantised.collect::<Vec<_>>())? {
+        Some(quantisation) => save_quantised(folder, description, (&tensors, &quantisation), storage),
+        None => {
+            let real = |Tensor { name, shape, values }| Tensor { name, shape, values: TensorData::into_real(values) };
+            save(folder, description, &tensors.into_iter().map(real).collect::<Vec<_>>(), storage)
+        }
+    }
+}
+
+/// The weights of a network that learns, as they are at the moment, whatever its device; what is kept in other numbers
+/// as those that it stands for.
 ///
 /// # Errors
 /// When the device fails.

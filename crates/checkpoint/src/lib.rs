@@ -24,10 +24,10 @@ mod storage;
 mod weights;
 
 pub use error::CheckpointError;
-pub use folder::{Checkpoint, Description, Origin, save, save_quantised, tensors_of};
+pub use folder::{Checkpoint, Description, Origin, save, save_learner, save_quantised, tensors_of};
 pub use generation::GenerationDefaults;
 pub use quantisation::{Quantisation, Scheme};
 pub use quantise::{QuantisePlan, QuantisedWeights};
-pub use state::{RunState, save_state, state_file};
+pub use state::{RunState, quantised_state, save_state, state_file};
 pub use storage::Storage;
 pub use weights::{Exact, Tensor, Weights, write_weights};

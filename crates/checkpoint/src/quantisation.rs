@@ -13,7 +13,7 @@
 //! matrices are quantised the tensors' names say; `targets` and `ignore` are for other readers.
 
 use crate::CheckpointError;
-use aquatint_compute::Bits;
+use aquatint_compute::{Bits, Quantised};
 use serde_json::{Map, Value, json};
 use std::fmt;
 
@@ -106,6 +106,29 @@ impl fmt::Display for Quantisation {
 }
 
 impl Quantisation {
+    /// How matrices are kept that are quantised already; names are those of their modules. `None` where there are none.
+    ///
+    /// # Errors
+    /// When those of one number of bits have groups of different sizes.
+    pub(crate) fn of(matrices: &[(String, &Quantised)]) -> Result<Option<Self>, CheckpointError> {
+        let mut schemes = Vec::new();
+        for bits in [Bits::Four, Bits::Eight] {
+            let alike = || matrices.iter().filter(|(_, matrix)| matrix.bits() == bits);
+            let group = alike().map(|(_, matrix)| (matrix.group(), matrix.inputs())).find(|(group, all)| group != all);
+            let group = group.map(|(group, _)| group);
+            let other = |matrix: &Quantised| group.unwrap_or(matrix.inputs());
+            if let Some((name, matrix)) = alike().find(|(_, matrix)| matrix.group() != other(matrix)) {
+                let (name, group, other) = (name.clone(), matrix.group(), other(matrix));
+                return Err(CheckpointError::MixedGroups { name, bits, group, other });
+            }
+            let targets: Vec<String> = alike().map(|(name, _)| name.clone()).collect();
+            if !targets.is_empty() {
+                schemes.push(Scheme { bits, group, targets });
+            }
+        }
+        Ok((!schemes.is_empty()).then_some(Self { schemes, ignore: Vec::new() }))
+    }
+
     /// The description that a `config.json` holds; `None` where it says nothing of quantisation.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 
 use crate::CheckpointError;
 use crate::weights::{Exact, Tensor, Weights, write_exact};
+use aquatint_compute::Quantised;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,24 @@ pub fn save_state<C: Serialize>(folder: &Path, counters: &C, tensors: &[Tensor<E
     write_exact(&path, tensors, (KEY, &header))
 }
 
+/// Prefixes of the two tensors that a matrix of integers is saved as.
+const INTEGERS: &str = "integers";
+const SCALES: &str = "scales";
+
+/// A matrix of integers as [`save_state`] takes it: every bit of it comes back by [`RunState::quantised`].
+pub fn quantised_state(name: &str, matrix: &Quantised) -> [Tensor<Exact>; 2] {
+    let (outputs, inputs) = (matrix.outputs(), matrix.inputs());
+    let tensor = |prefix: &str, columns, values| Tensor {
+        name: format!("{prefix}.{name}"),
+        shape: vec![outputs, columns],
+        values,
+    };
+    [
+        tensor(INTEGERS, inputs, Exact::I8(matrix.values().to_vec())),
+        tensor(SCALES, inputs / matrix.group(), Exact::F32(matrix.scales().to_vec())),
+    ]
+}
+
 impl<C: DeserializeOwned> RunState<C> {
     /// Opens the state of the run in `folder`; tensors are read on demand.
     ///
@@ -69,6 +88,20 @@ impl<C> RunState<C> {
     /// Whether a tensor was saved.
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.shape(name).is_some()
+    }
+
+    /// A matrix of integers, exactly as it was; `like` is one of its shape, bits and groups.
+    ///
+    /// # Errors
+    /// When one of its tensors is missing, has another length, or holds what is no such matrix.
+    pub fn quantised(&self, name: &str, like: &Quantised) -> Result<Quantised, CheckpointError> {
+        let values = self.tensor(&format!("{INTEGERS}.{name}"), like.values().len())?;
+        let scales = self.tensor(&format!("{SCALES}.{name}"), like.scales().len())?;
+        let (values, scales) = (values.iter().map(|v| v as i8), scales.iter().map(|v| v as f32));
+        let shape = (like.outputs(), like.inputs());
+        Quantised::from_parts(like.bits(), shape, like.group(), values.collect(), scales.collect()).map_err(|source| {
+            CheckpointError::Quantised { name: name.to_owned(), file: self.tensors.origin().to_owned(), source }
+        })
     }
 
     /// The values of a tensor of `length` numbers, exactly as they were.

@@ -268,6 +268,7 @@ impl Weights {
         match entry.dtype {
             Dtype::F64 => Ok(Exact::F64(bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect())),
             Dtype::F32 => Ok(Exact::F32(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect())),
+            Dtype::I8 => Ok(Exact::I8(bytes.iter().map(|byte| byte.cast_signed()).collect())),
             _ => self.read(name).map(Exact::F32),
         }
     }
@@ -304,6 +305,8 @@ pub enum Exact {
     F32(Vec<f32>),
     /// What runs on an f64 device are saved in.
     F64(Vec<f64>),
+    /// What matrices of integers are saved in.
+    I8(Vec<i8>),
 }
 
 impl Exact {
@@ -312,6 +315,7 @@ impl Exact {
         match self {
             Self::F32(values) => values.len(),
             Self::F64(values) => values.len(),
+            Self::I8(values) => values.len(),
         }
     }
 
@@ -325,6 +329,7 @@ impl Exact {
         match self {
             Self::F32(values) => Box::new(values.iter().map(|v| f64::from(*v))),
             Self::F64(values) => Box::new(values.iter().copied()),
+            Self::I8(values) => Box::new(values.iter().map(|v| f64::from(*v))),
         }
     }
 }
@@ -360,12 +365,17 @@ pub(crate) fn write_exact(
     metadata: (&str, &str),
 ) -> Result<(), CheckpointError> {
     let parts = tensors.iter().map(|t| {
-        let dtype = if matches!(t.values, Exact::F64(_)) { Dtype::F64 } else { Dtype::F32 };
+        let dtype = match t.values {
+            Exact::F32(_) => Dtype::F32,
+            Exact::F64(_) => Dtype::F64,
+            Exact::I8(_) => Dtype::I8,
+        };
         Part { name: &t.name, shape: &t.shape, dtype }
     });
     write(path, parts.collect(), metadata, |index| match &tensors[index].values {
         Exact::F32(values) => Storage::F32.encode(values),
         Exact::F64(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Exact::I8(values) => values.iter().map(|value| value.cast_unsigned()).collect(),
     })
 }
 

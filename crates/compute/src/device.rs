@@ -21,7 +21,7 @@ pub use attention::{Attention, AttentionBackward, AttentionOperands, AttentionRo
 pub use elementwise::{Elementwise, Modulation, ShiftScale, WriteRows};
 pub use linear::{
     BackwardInput, BackwardWeight, Linear, LinearOperands, LinearShape, PreparedBackwardInput, PreparedOperands,
-    SwigluOperands,
+    PreparedValues, SwigluOperands,
 };
 pub use logits::{DrawnRow, Evidence, LogitRows, Logits, ReadRow, RowDraw, RowSummary, Sampling};
 pub use loss::{CostKind, Head, Loss, LossGradients, LossRows, RatioCost, RowCost, RowLoss, Targets, TokenVectors};

@@ -21,9 +21,9 @@ pub use device::{
     AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionRows, AttentionShape, BackwardInput,
     BackwardWeight, Columns, CostKind, DType, Device, DeviceError, DrawnRow, Element, Elementwise, Evidence, Head,
     HeadNormGradients, HeadNorms, Linear, LinearOperands, LinearShape, LogitRows, Logits, Loss, LossGradients,
-    LossRows, Memory, Modulation, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands, RatioCost, ReadRow,
-    RmsNorm, RmsNormBackward, Rope, RopeShape, RowCost, RowDraw, RowLoss, RowSummary, Rows, Sampling, ShiftScale,
-    SwigluOperands, Targets, TokenVectors, WriteRows,
+    LossRows, Memory, Modulation, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands, PreparedValues,
+    RatioCost, ReadRow, RmsNorm, RmsNormBackward, Rope, RopeShape, RowCost, RowDraw, RowLoss, RowSummary, Rows,
+    Sampling, ShiftScale, SwigluOperands, Targets, TokenVectors, WriteRows,
 };
 pub use format::WeightFormat;
 pub use parameters::{Gradients, Parameters, WeightId};

@@ -10,7 +10,9 @@
 //! gradient, and a weight all of whose parts are such is multiplied in its prepared form in learning too, forward and
 //! back to its input.
 
-use crate::{BackwardWeight, Device, DeviceError, HeadNorms, LinearShape, Part, Quantised, WeightFormat};
+use crate::{
+    BackwardWeight, Device, DeviceError, Element, HeadNorms, LinearShape, Part, PreparedValues, Quantised, WeightFormat,
+};
 use std::sync::OnceLock;
 
 /// Which weight of a [`Parameters`] an operation reads.
@@ -24,6 +26,8 @@ struct Weight<D: Device> {
     rows: usize,
     stacked: OnceLock<D::Buffer>,
     prepared: OnceLock<D::Prepared>,
+    /// Whether the prepared form is all that there is.
+    prepared_only: bool,
 }
 
 /// Values of all parameters, in a fixed order.
@@ -78,7 +82,8 @@ impl<D: Device> Parameters<D> {
     /// Declares the weight that operations read: these parameters, which have equally many columns, stacked by rows.
     pub fn weight(&mut self, parts: &[usize]) -> WeightId {
         let rows = parts.iter().map(|&part| self.shapes[part].0).sum();
-        self.weights.push(Weight { parts: parts.to_vec(), rows, stacked: OnceLock::new(), prepared: OnceLock::new() });
+        let (stacked, prepared) = (OnceLock::new(), OnceLock::new());
+        self.weights.push(Weight { parts: parts.to_vec(), rows, stacked, prepared, prepared_only: false });
         WeightId(self.weights.len() - 1)
     }
 
@@ -94,7 +99,7 @@ impl<D: Device> Parameters<D> {
 
     /// The values, to be changed; what was made of them is recomputed when it is next read.
     pub fn values_mut(&mut self) -> &mut [D::Buffer] {
-        for weight in &mut self.weights {
+        for weight in self.weights.iter_mut().filter(|weight| !weight.prepared_only) {
             weight.stacked.take();
             weight.prepared.take();
         }
@@ -114,9 +119,14 @@ impl<D: Device> Parameters<D> {
         self.values.iter_mut().zip(trainable).filter_map(|(value, trainable)| trainable.then_some(value))
     }
 
-    /// Sets the values of a parameter whose place was kept with nothing in it.
+    /// Sets the values of a parameter, and forgets what was made of those before; a weight that is kept in its prepared
+    /// form only stays.
     pub fn set(&mut self, index: usize, value: D::Buffer) {
         self.values[index] = value;
+        for weight in self.weights.iter_mut().filter(|weight| !weight.prepared_only && weight.parts.contains(&index)) {
+            weight.stacked.take();
+            weight.prepared.take();
+        }
     }
 
     /// Rows and columns of a weight.
@@ -142,9 +152,75 @@ impl<D: Device> Parameters<D> {
     ///
     /// # Errors
     /// When the format cannot hold the weight, or the device lacks the memory.
-    pub fn keep(&self, id: WeightId, values: &D::Buffer, format: WeightFormat) -> Result<(), DeviceError> {
+    pub fn keep(&mut self, id: WeightId, values: &D::Buffer, format: WeightFormat) -> Result<(), DeviceError> {
         let prepared = self.device.prepare(self.shape(id), values, format)?;
-        self.weights[id.0].prepared.get_or_init(|| prepared);
+        self.keep_prepared(id, prepared);
+        Ok(())
+    }
+
+    fn keep_prepared(&mut self, id: WeightId, prepared: D::Prepared) {
+        let weight = &mut self.weights[id.0];
+        weight.prepared = OnceLock::from(prepared);
+        weight.stacked.take();
+        weight.prepared_only = true;
+    }
+
+    /// Prepares a weight that is not learned from the values of its parts, and lets go of them.
+    ///
+    /// # Errors
+    /// When the format cannot hold the weight, or the device lacks the memory.
+    pub fn keep_only(&mut self, id: WeightId, format: WeightFormat) -> Result<(), DeviceError> {
+        let prepared = self.device.prepare(self.shape(id), self.get(id)?, format)?;
+        self.keep_prepared(id, prepared);
+        for part in self.weights[id.0].parts.clone() {
+            let nothing = self.device.zeros(0)?;
+            self.set(part, nothing);
+        }
+        Ok(())
+    }
+
+    /// Bytes of all values: those of parameters, and of weights that are kept in their prepared form only. What is made
+    /// of values for products is not counted.
+    pub fn bytes(&self) -> usize {
+        let values: usize = self.values.iter().map(|value| self.device.len(value) * size_of::<D::Element>()).sum();
+        let only = self.weights.iter().filter(|weight| weight.prepared_only).filter_map(|weight| weight.prepared.get());
+        values + only.map(|prepared| self.device.prepared_bytes(prepared)).sum::<usize>()
+    }
+
+    /// Whether the prepared form is all that there is of a weight.
+    pub fn is_prepared_only(&self, id: WeightId) -> bool {
+        self.weights[id.0].prepared_only
+    }
+
+    /// What there is of a weight that is kept in its prepared form only, row-major; what its parts hold, stacked.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn prepared_values(&self, id: WeightId) -> Result<PreparedValues<D::Element>, DeviceError> {
+        self.device.read_prepared(self.prepared(id)?)
+    }
+
+    /// Brings the parts of a weight that is kept in its prepared form only back as the numbers that it stands for.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn restore(&mut self, id: WeightId) -> Result<(), DeviceError> {
+        let values = match self.prepared_values(id)? {
+            PreparedValues::Real(values) => values,
+            PreparedValues::Quantised(matrix) => {
+                matrix.dequantise().into_iter().map(|value| D::Element::from_f64(f64::from(value))).collect()
+            }
+        };
+        let mut rest = values.as_slice();
+        for part in self.weights[id.0].parts.clone() {
+            let (own, after) = rest.split_at(self.shapes[part].0 * self.shapes[part].1);
+            let own = self.device.upload(own)?;
+            self.set(part, own);
+            rest = after;
+        }
+        let weight = &mut self.weights[id.0];
+        weight.prepared_only = false;
+        weight.prepared.take();
         Ok(())
     }
 
@@ -152,9 +228,9 @@ impl<D: Device> Parameters<D> {
     ///
     /// # Errors
     /// When the device lacks the memory.
-    pub fn keep_quantised(&self, id: WeightId, matrix: Quantised) -> Result<(), DeviceError> {
+    pub fn keep_quantised(&mut self, id: WeightId, matrix: Quantised) -> Result<(), DeviceError> {
         let prepared = self.device.prepare_quantised(matrix)?;
-        self.weights[id.0].prepared.get_or_init(|| prepared);
+        self.keep_prepared(id, prepared);
         Ok(())
     }
 

@@ -190,6 +190,22 @@ impl Quantised {
         })
     }
 
+    /// Some outputs, as they are: what [`Quantised::stack`] put together.
+    ///
+    /// # Panics
+    /// Where there are no such outputs.
+    pub fn rows(&self, rows: std::ops::Range<usize>) -> Self {
+        let part = |per_row: usize| rows.start * per_row..rows.end * per_row;
+        Self {
+            bits: self.bits,
+            outputs: rows.len(),
+            inputs: self.inputs,
+            group: self.group,
+            values: self.values[part(self.inputs)].to_vec(),
+            scales: self.scales[part(self.inputs / self.group)].to_vec(),
+        }
+    }
+
     /// Takes over integers, row-major `[outputs, inputs]`, and scales, row-major `[outputs, inputs / group]`.
     ///
     /// # Errors

@@ -279,7 +279,8 @@ impl<'p, D: Device> Tape<'p, D> {
     }
 
     /// `silu(x gateᵀ) · (x upᵀ)`. `stacked` is the gate above what it is for, and `apart` the two on their own: one
-    /// product is what a backward wants, and a fused one needs no memory for what is in between.
+    /// product is what a backward wants, and a fused one needs no memory for what is in between. Where the stacked one is
+    /// kept in its prepared form only, there is no other.
     ///
     /// # Errors
     /// When the device lacks the memory.
@@ -289,7 +290,7 @@ impl<'p, D: Device> Tape<'p, D> {
         stacked: WeightId,
         apart: (WeightId, WeightId),
     ) -> Result<Value<D>, DeviceError> {
-        if self.records.is_some() {
+        if self.records.is_some() || self.parameters.is_prepared_only(stacked) {
             let gate_up = self.linear(x, stacked, None)?;
             return self.swiglu(&gate_up);
         }

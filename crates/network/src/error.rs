@@ -1,6 +1,6 @@
 //! Why a network could not be built or run.
 
-use aquatint_compute::{DeviceError, QuantisedError, VisibilityError};
+use aquatint_compute::{DeviceError, QuantisedError, VisibilityError, WeightFormat};
 
 /// Why a network could not be built or run.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +81,16 @@ pub enum NetworkError {
         name: String,
         /// Why.
         source: QuantisedError,
+    },
+    /// A group of parameters cannot be kept in the numbers that it asks for.
+    #[error("`{name}` cannot be kept in {precision}: {reason}")]
+    Precision {
+        /// The parameter, or the pattern of its group.
+        name: String,
+        /// The numbers.
+        precision: WeightFormat,
+        /// Why.
+        reason: String,
     },
     /// A part of an input has another length than the rest says.
     #[error("`{parameter}` has {given} entries; expected: {expected} ({reason})")]

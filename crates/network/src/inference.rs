@@ -3,9 +3,10 @@
 use crate::kv_cache::KvPool;
 use crate::reader::Reader;
 use crate::row_query::{RowAnswer, RowQuery};
+use crate::source::Source;
 use crate::weight_index::WeightIndex;
-use crate::{Denoiser, ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec, TensorData, TensorSpec};
-use aquatint_compute::{Device, DeviceError, Element, Parameters, Quantised, ReadRow, WeightFormat};
+use crate::{Denoiser, ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec, TensorData};
+use aquatint_compute::{Device, Parameters, ReadRow, WeightFormat};
 use aquatint_diffusion::LossTerm;
 use std::sync::Arc;
 
@@ -17,50 +18,6 @@ pub struct InferenceNetwork<D: Device> {
     weight_index: WeightIndex,
     /// The KV caches of all sequences.
     pool: Arc<KvPool<D>>,
-}
-
-/// Where the tensors come from; each is asked for by name when it is its turn, so that no more than one matrix is ever
-/// there twice.
-struct Source<'a> {
-    tensors: &'a [TensorSpec],
-    give: &'a mut dyn FnMut(&str) -> Option<TensorData>,
-}
-
-impl Source<'_> {
-    fn read(&mut self, index: usize) -> Result<TensorData, NetworkError> {
-        let tensor = &self.tensors[index];
-        let missing = || NetworkError::MissingTensor { name: tensor.name.clone(), count: self.tensors.len() };
-        let data = (self.give)(&tensor.name).ok_or_else(missing)?;
-        let shape_fits = match (&data, &tensor.shape[..]) {
-            (TensorData::Real(values), shape) => values.len() == shape.iter().product::<usize>(),
-            (TensorData::Quantised(matrix), shape) => [matrix.outputs(), matrix.inputs()] == *shape,
-        };
-        if shape_fits {
-            Ok(data)
-        } else {
-            let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
-            Err(NetworkError::TensorLength { name, given: data.len(), shape })
-        }
-    }
-
-    /// The tensors one above the other; as integers where all of them are, with scales for groups as large.
-    fn stack(&mut self, parts: &[usize]) -> Result<TensorData, NetworkError> {
-        let mut all = parts.iter().map(|&part| self.read(part)).collect::<Result<Vec<_>, _>>()?;
-        if all.len() == 1 {
-            return Ok(all.remove(0));
-        }
-        let matrices: Option<Vec<&Quantised>> = all
-            .iter()
-            .map(|data| match data {
-                TensorData::Quantised(matrix) => Some(matrix),
-                TensorData::Real(_) => None,
-            })
-            .collect();
-        match matrices.and_then(|matrices| Quantised::stack(&matrices)) {
-            Some(matrix) => Ok(TensorData::Quantised(matrix)),
-            None => Ok(TensorData::Real(all.into_iter().flat_map(TensorData::into_real).collect())),
-        }
-    }
 }
 
 impl<D: Device> InferenceNetwork<D> {
@@ -79,31 +36,20 @@ impl<D: Device> InferenceNetwork<D> {
         spec.validate()?;
         let mut parameters = Parameters::new(device.clone());
         let (tensors, weight_index) = WeightIndex::declare(&spec, &mut parameters)?;
-        let mut source = Source { tensors: &tensors, give: weights };
+        let mut source = Source::new(&tensors, weights);
         let products = &weight_index.products;
         for &id in products {
             let format = match format {
                 WeightFormat::Int4 { .. } if id == weight_index.head.matrix => WeightFormat::Int8,
                 format => format,
             };
-            let retained = match source.stack(parameters.parts(id))? {
-                TensorData::Quantised(matrix) => parameters.keep_quantised(id, matrix),
-                TensorData::Real(values) => parameters.keep(id, &upload(&device, values)?, format),
-            };
-            retained.map_err(|error| match error {
-                DeviceError::Quantised(source) => {
-                    let name = tensors[parameters.parts(id)[0]].name.clone();
-                    NetworkError::Quantised { name, source }
-                }
-                error => error.into(),
-            })?;
+            source.keep(&mut parameters, id, format)?;
         }
         let multiplied: Vec<usize> = products.iter().flat_map(|&id| parameters.parts(id).to_vec()).collect();
         let table = parameters.parts(weight_index.embedding.table).to_vec();
         for (part, tensor) in tensors.iter().enumerate() {
             if table.contains(&part) || !multiplied.contains(&part) {
-                let value = upload(&device, tensor.restored(source.read(part)?.into_real()))?;
-                parameters.set(part, value);
+                source.set(&mut parameters, (part, tensor))?;
             }
         }
         // What is prepared only has no values to learn.
@@ -152,9 +98,4 @@ impl<D: Device> Denoiser for InferenceNetwork<D> {
     fn kv_cache_bytes(&self, rows: usize) -> usize {
         self.pool.bytes(rows)
     }
-}
-
-fn upload<D: Device>(device: &D, values: Vec<f32>) -> Result<D::Buffer, NetworkError> {
-    let values: Vec<D::Element> = values.into_iter().map(|value| D::Element::from_f64(f64::from(value))).collect();
-    Ok(device.upload(&values)?)
 }

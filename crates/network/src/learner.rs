@@ -2,8 +2,8 @@
 //! parameters as numbers on the host.
 
 use crate::parameter_group::ParameterGroup;
-use crate::{Denoiser, LossRow, NetworkError, NetworkInput, Role};
-use aquatint_compute::{ReadRow, RowLoss};
+use crate::{Denoiser, LossRow, NetworkError, NetworkInput, Role, TensorData};
+use aquatint_compute::{ReadRow, RowLoss, WeightFormat};
 use aquatint_diffusion::LossTerm;
 
 /// A denoiser that can be trained.
@@ -64,10 +64,22 @@ pub trait Learner: Denoiser {
     /// Says which parameters learn, and how fast: each by the first group that chooses it, and by default where none does.
     /// Collected gradients are dropped. Returns how many parameters each group got, so that one that got
     /// none can be refused.
-    #[must_use]
-    fn set_groups(&mut self, groups: &[ParameterGroup]) -> Vec<usize>;
+    ///
+    /// Matrices of a group with a [`precision`](ParameterGroup::precision) are kept in it from now on, and in nothing
+    /// else: what they were before is forgotten, and a later group that wants them otherwise gets what they stand for.
+    ///
+    /// # Errors
+    /// When a group with a precision learns or has no matrix of products, one of several matrices that are multiplied as
+    /// one is not of the same, a matrix cannot be quantised, or the device lacks the memory.
+    fn set_groups(&mut self, groups: &[ParameterGroup]) -> Result<Vec<usize>, NetworkError>;
 
-    /// The values of a parameter, row-major.
+    /// A parameter as the network has it: integers with scales where it is kept so.
+    ///
+    /// # Errors
+    /// When there is none of that name, or the device fails.
+    fn read_tensor(&self, name: &str) -> Result<TensorData, NetworkError>;
+
+    /// The values of a parameter, row-major; what they stand for where it is kept otherwise.
     ///
     /// # Errors
     /// When there is none of that name.
@@ -76,7 +88,7 @@ pub trait Learner: Denoiser {
     /// Replaces the values of a parameter.
     ///
     /// # Errors
-    /// When there is none of that name, or it has another length.
+    /// When there is none of that name, it has another length, or is kept in other numbers than f32.
     fn write_parameter(&mut self, name: &str, values: &[f32]) -> Result<(), NetworkError>;
 
     /// The gradient of a parameter, row-major; empty before the network first learns, and where the parameter does not.
@@ -99,4 +111,6 @@ pub struct ParameterInfo {
     pub trainable: bool,
     /// Factor of its learning rate.
     pub learning_rate_factor: f64,
+    /// The numbers that it is kept in; nothing is the device's own.
+    pub precision: Option<WeightFormat>,
 }

@@ -9,6 +9,7 @@
 mod activations;
 mod answer;
 mod cached_pass;
+mod compressed;
 mod denoiser;
 mod error;
 pub mod families;
@@ -25,6 +26,7 @@ mod reader;
 mod row_layout;
 mod row_query;
 mod row_slots;
+mod source;
 mod spec;
 mod tensor;
 mod weight_index;

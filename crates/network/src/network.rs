@@ -1,24 +1,30 @@
 //! A network on a device.
 
+use crate::compressed::Assignment;
 use crate::kv_cache::KvPool;
 use crate::learner::ParameterInfo;
-use crate::parameter_group::{ParameterGroup, Training, assign};
+use crate::parameter_group::{ParameterGroup, Training};
 use crate::reader::{Reader, RowTargets, pass, row_cost};
 use crate::row_query::{RowAnswer, RowQuery};
+use crate::source::named;
 use crate::tensor::Init;
 use crate::weight_index::WeightIndex;
-use crate::{Denoiser, ForwardPass, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Role, TensorSpec};
-use aquatint_compute::{Device, Element, Gradients, Parameters, ReadRow, RowCost, RowLoss, Tape, softmax_row};
+use crate::{
+    Denoiser, ForwardPass, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Role, TensorData, TensorSpec,
+};
+use aquatint_compute::{
+    Device, Element, Gradients, Parameters, PreparedValues, ReadRow, RowCost, RowLoss, Tape, WeightFormat, softmax_row,
+};
 use aquatint_diffusion::{Cost, Key, LossTerm};
 use std::sync::Arc;
 
 /// A [`NetworkSpec`] with weights, on a device.
 #[derive(Debug)]
 pub struct Network<D: Device> {
-    spec: NetworkSpec,
-    tensors: Vec<TensorSpec>,
-    parameters: Parameters<D>,
-    weight_index: WeightIndex,
+    pub(crate) spec: NetworkSpec,
+    pub(crate) tensors: Vec<TensorSpec>,
+    pub(crate) parameters: Parameters<D>,
+    pub(crate) weight_index: WeightIndex,
     /// Made when the network first learns.
     gradients: Option<Gradients<D>>,
     /// What stands for each gradient until then: nothing.
@@ -27,7 +33,7 @@ pub struct Network<D: Device> {
     /// The KV caches of all sequences.
     pool: Arc<KvPool<D>>,
     /// How each parameter learns.
-    training: Vec<Training>,
+    pub(crate) training: Vec<Training>,
 }
 
 /// One parameter, to be read.
@@ -43,7 +49,9 @@ pub struct Parameter<'a, D: Device> {
     pub trainable: bool,
     /// Factor of its learning rate.
     pub learning_rate_factor: f64,
-    /// Its values.
+    /// The numbers that it is kept in; nothing is the device's own.
+    pub precision: Option<WeightFormat>,
+    /// Its values; of length 0 where it is kept in other numbers.
     pub value: &'a D::Buffer,
     /// Its gradient; of length 0 before the network first learns, and where the parameter does not.
     pub gradient: &'a D::Buffer,
@@ -62,7 +70,7 @@ pub struct ParameterMut<'a, D: Device> {
     pub trainable: bool,
     /// Factor of its learning rate.
     pub learning_rate_factor: f64,
-    /// Its values.
+    /// Its values; of length 0 where it is kept in other numbers.
     pub value: &'a mut D::Buffer,
     /// Its gradient; of length 0 before the network first learns, and where the parameter does not.
     pub gradient: &'a mut D::Buffer,
@@ -114,14 +122,19 @@ impl<D: Device> Network<D> {
         spec: NetworkSpec,
         mut values: impl FnMut(&TensorSpec, usize) -> Result<Vec<D::Element>, NetworkError>,
     ) -> Result<Self, NetworkError> {
+        let mut network = Self::empty(device.clone(), spec)?;
+        for (index, tensor) in network.tensors.iter().enumerate() {
+            network.parameters.set(index, device.upload(&values(tensor, network.tensors.len())?)?);
+        }
+        Ok(network)
+    }
+
+    /// A network with an empty place for each parameter.
+    pub(crate) fn empty(device: D, spec: NetworkSpec) -> Result<Self, NetworkError> {
         spec.validate()?;
         let mut parameters = Parameters::new(device.clone());
         let (tensors, weight_index) = WeightIndex::declare(&spec, &mut parameters)?;
-        let mut no_gradients = Vec::with_capacity(tensors.len());
-        for (index, tensor) in tensors.iter().enumerate() {
-            parameters.set(index, device.upload(&values(tensor, tensors.len())?)?);
-            no_gradients.push(device.zeros(0)?);
-        }
+        let no_gradients = tensors.iter().map(|_| device.zeros(0)).collect::<Result<_, _>>()?;
         let pool = KvPool::of(parameters.device(), &spec);
         let training = vec![Training::DEFAULT; tensors.len()];
         Ok(Self {
@@ -169,13 +182,14 @@ impl<D: Device> Network<D> {
     pub fn parameters(&self) -> Vec<Parameter<'_, D>> {
         let gradients = self.gradients.as_ref().map_or(&self.no_gradients[..], Gradients::buffers);
         let buffers = self.parameters.values().iter().zip(gradients);
-        let all = self.tensors.iter().zip(&self.training).zip(buffers);
-        all.map(|((TensorSpec { name, shape, role, .. }, training), (value, gradient))| Parameter {
+        let all = self.tensors.iter().zip(&self.training).zip(buffers).enumerate();
+        all.map(|(index, ((TensorSpec { name, shape, role, .. }, training), (value, gradient)))| Parameter {
             name,
             shape,
             role: *role,
             trainable: training.trainable,
             learning_rate_factor: training.learning_rate_factor,
+            precision: training.precision.filter(|_| self.compressed(index).is_some()),
             value,
             gradient,
         })
@@ -375,34 +389,69 @@ impl<D: Device> Learner for Network<D> {
     }
 
     fn parameter_list(&self) -> Vec<ParameterInfo> {
-        let all = self.tensors.iter().zip(&self.training);
-        all.map(|(TensorSpec { name, shape, role, .. }, training)| ParameterInfo {
+        let all = self.tensors.iter().zip(&self.training).enumerate();
+        all.map(|(index, (TensorSpec { name, shape, role, .. }, training))| ParameterInfo {
             name: name.clone(),
             shape: shape.clone(),
             role: *role,
             trainable: training.trainable,
             learning_rate_factor: training.learning_rate_factor,
+            precision: training.precision.filter(|_| self.compressed(index).is_some()),
         })
         .collect()
     }
 
-    fn set_groups(&mut self, groups: &[ParameterGroup]) -> Vec<usize> {
-        let (training, counts) = assign(groups, self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.role)));
+    fn set_groups(&mut self, groups: &[ParameterGroup]) -> Result<Vec<usize>, NetworkError> {
+        let Assignment { training, counts, compressed } = self.assign(groups)?;
+        for &id in &self.weight_index.stacks {
+            let first = self.parameters.parts(id)[0];
+            let wanted = compressed.iter().any(|(other, _)| *other == id);
+            if self.parameters.is_prepared_only(id)
+                && !(wanted && self.training[first].precision == training[first].precision)
+            {
+                self.parameters.restore(id)?;
+            }
+        }
         for (index, training) in training.iter().enumerate() {
             self.parameters.set_trainable(index, training.trainable);
         }
         // Gradients are made again for those that learn.
         self.gradients = None;
         self.training = training;
-        counts
+        for (id, format) in compressed {
+            if !self.parameters.is_prepared_only(id) {
+                let first = self.parameters.parts(id)[0];
+                self.parameters.keep_only(id, format).map_err(|error| named(error, &self.tensors[first]))?;
+            }
+        }
+        Ok(counts)
+    }
+
+    fn read_tensor(&self, name: &str) -> Result<TensorData, NetworkError> {
+        let index = self.find(name)?;
+        let Some((id, rows)) = self.compressed(index) else {
+            return Ok(TensorData::Real(self.download(&self.parameters.values()[index])));
+        };
+        let (_, columns) = self.parameters.shape(id);
+        Ok(match self.parameters.prepared_values(id)? {
+            PreparedValues::Real(values) => {
+                let values = &values[rows.start * columns..rows.end * columns];
+                TensorData::Real(values.iter().map(|value| value.to_f64() as f32).collect())
+            }
+            PreparedValues::Quantised(matrix) => TensorData::Quantised(matrix.rows(rows)),
+        })
     }
 
     fn read_parameter(&self, name: &str) -> Result<Vec<f32>, NetworkError> {
-        Ok(self.download(&self.parameters.values()[self.find(name)?]))
+        self.read_tensor(name).map(TensorData::into_real)
     }
 
     fn write_parameter(&mut self, name: &str, values: &[f32]) -> Result<(), NetworkError> {
-        self.find(name)?;
+        let index = self.find(name)?;
+        if let (Some(_), Some(precision)) = (self.compressed(index), self.training[index].precision) {
+            let reason = "its values stay as they are".to_owned();
+            return Err(NetworkError::Precision { name: name.to_owned(), precision, reason });
+        }
         self.load(&mut |tensor| (tensor == name).then(|| values.to_vec()))
     }
 

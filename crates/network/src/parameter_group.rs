@@ -1,6 +1,7 @@
 //! Which parameters learn, and how fast: groups of them, chosen by name or role.
 
 use crate::Role;
+use aquatint_compute::WeightFormat;
 use std::fmt;
 use std::str::FromStr;
 
@@ -105,6 +106,9 @@ pub struct ParameterGroup {
     pub trainable: bool,
     /// Factor of the learning rate.
     pub learning_rate_factor: f64,
+    /// In which numbers the matrices of products among them are kept, and in these only; nothing is the device's own
+    /// f32. Only what does not learn can be kept so. Word vectors, norms and biases stay f32.
+    pub precision: Option<WeightFormat>,
 }
 
 /// How one parameter learns.
@@ -112,11 +116,12 @@ pub struct ParameterGroup {
 pub(crate) struct Training {
     pub(crate) trainable: bool,
     pub(crate) learning_rate_factor: f64,
+    pub(crate) precision: Option<WeightFormat>,
 }
 
 impl Training {
     /// What holds where no group says otherwise.
-    pub(crate) const DEFAULT: Self = Self { trainable: true, learning_rate_factor: 1.0 };
+    pub(crate) const DEFAULT: Self = Self { trainable: true, learning_rate_factor: 1.0, precision: None };
 }
 
 /// How each parameter learns: by the first group that chooses it. Also how many each group got.
@@ -129,8 +134,8 @@ pub(crate) fn assign<'a>(
         let chosen = groups.iter().position(|group| group.parameters.matches(name, role));
         chosen.map_or(Training::DEFAULT, |index| {
             counts[index] += 1;
-            let ParameterGroup { trainable, learning_rate_factor, .. } = groups[index];
-            Training { trainable, learning_rate_factor }
+            let ParameterGroup { trainable, learning_rate_factor, precision, .. } = groups[index];
+            Training { trainable, learning_rate_factor, precision }
         })
     });
     (training.collect(), counts)
@@ -166,11 +171,12 @@ mod tests {
             parameters: text.parse().unwrap(),
             trainable,
             learning_rate_factor,
+            precision: None,
         };
         let groups = [group("*.q.*", true, 0.5), group("role:matrix", false, 1.0), group("*.q.weight", true, 9.0)];
         let parameters = [("a.q.weight", Role::Matrix), ("a.k.weight", Role::Matrix), ("norm", Role::Vector)];
         let (training, counts) = assign(&groups, parameters.into_iter());
-        let of = |trainable, learning_rate_factor| Training { trainable, learning_rate_factor };
+        let of = |trainable, learning_rate_factor| Training { trainable, learning_rate_factor, precision: None };
         assert_eq!(training, [of(true, 0.5), of(false, 1.0), Training::DEFAULT]);
         assert_eq!(counts, [1, 1, 0]);
     }

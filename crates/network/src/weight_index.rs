@@ -13,6 +13,8 @@ pub(crate) struct WeightIndex {
     pub(crate) head: HeadWeights,
     /// The weights that products read when nothing is learned, the head last.
     pub(crate) products: Vec<WeightId>,
+    /// The weights that products read in learning, but for a head that is the embedding table.
+    pub(crate) stacks: Vec<WeightId>,
 }
 
 impl WeightIndex {
@@ -32,8 +34,8 @@ impl WeightIndex {
             .map(|(index, layer)| declaration.within(index, |declaration| layer.declare(declaration, spec)))
             .collect::<Result<_, _>>()?;
         let head = HeadWeights::declare(&mut declaration, spec, embedding.table)?;
-        let (tensors, products) = declaration.finish();
-        Ok((tensors, Self { embedding, time, layers, head, products }))
+        let (tensors, products, stacks) = declaration.finish();
+        Ok((tensors, Self { embedding, time, layers, head, products, stacks }))
     }
 }
 

@@ -5,7 +5,7 @@ use aquatint_network::{Learner, Network, NetworkError, ParameterGroup};
 use aquatint_testing::Example;
 
 fn group(parameters: &str, trainable: bool, learning_rate_factor: f64) -> ParameterGroup {
-    ParameterGroup { parameters: parameters.parse().unwrap(), trainable, learning_rate_factor }
+    ParameterGroup { parameters: parameters.parse().unwrap(), trainable, learning_rate_factor, precision: None }
 }
 
 /// Names, and the gradients after one pass.
@@ -34,7 +34,7 @@ fn what_learns_has_the_gradient_that_it_always_had_and_what_does_not_has_none() 
             let before = gradients(&mut network, &example);
             for patterns in inference_network {
                 let groups: Vec<ParameterGroup> = patterns.iter().map(|pattern| group(pattern, false, 1.0)).collect();
-                let _ = network.set_groups(&groups);
+                network.set_groups(&groups).unwrap();
                 let mut sum = 0.0;
                 for ((name, before), (_, now)) in before.iter().zip(gradients(&mut network, &example)) {
                     let list = network.parameter_list();
@@ -52,7 +52,7 @@ fn what_learns_has_the_gradient_that_it_always_had_and_what_does_not_has_none() 
                 assert!((network.gradient_norm() - sum.sqrt()).abs() < 1e-5 * (1.0 + sum.sqrt()));
             }
             // Everything learns again, as ever.
-            let _ = network.set_groups(&[]);
+            network.set_groups(&[]).unwrap();
             assert_eq!(gradients(&mut network, &example), before, "{path} {name}");
         }
     }
@@ -67,8 +67,8 @@ fn a_inference_network_takes_less_memory_for_gradients() {
     };
     gradients(&mut network, &example);
     assert_eq!(numbers(&network), example.spec.parameter_count());
-    assert_eq!(network.set_groups(&[group("*", false, 1.0), group("role:head", true, 1.0)])[1], 0);
-    let _ = network.set_groups(&[group("model.norm.weight", true, 0.5), group("*", false, 1.0)]);
+    assert_eq!(network.set_groups(&[group("*", false, 1.0), group("role:head", true, 1.0)]).unwrap()[1], 0);
+    network.set_groups(&[group("model.norm.weight", true, 0.5), group("*", false, 1.0)]).unwrap();
     gradients(&mut network, &example);
     assert_eq!(numbers(&network), example.spec.width);
 }

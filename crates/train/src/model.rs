@@ -3,7 +3,7 @@
 use crate::TrainError;
 use crate::objective::{Objective, TrainedModel};
 use crate::optimiser::Optimiser;
-use aquatint_checkpoint::{Checkpoint, Description, GenerationDefaults, Storage, save, tensors_of};
+use aquatint_checkpoint::{Checkpoint, Description, GenerationDefaults, Storage, save_learner};
 use aquatint_compute::Device;
 use aquatint_network::{Denoiser, Network};
 use aquatint_vocabulary::{Role, Vocabulary};
@@ -38,11 +38,10 @@ impl<D: Device> Model<'_, D> {
     }
 
     fn save_described(&self, folder: &Path, describe: &dyn Fn(&mut GenerationDefaults)) -> Result<(), TrainError> {
-        let tensors = tensors_of(&self.network)?;
         let mut generation = generation(self.vocabulary);
         describe(&mut generation);
         let description = Description::native(self.network.spec(), self.vocabulary, &generation);
-        save(folder, &description, &tensors, self.storage)?;
+        save_learner(folder, &description, &self.network, self.storage)?;
         Ok(())
     }
 }

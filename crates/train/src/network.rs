@@ -48,6 +48,11 @@ pub(crate) fn build<D: Device>(recipe: &Resolved, spec: NetworkSpec, device: D) 
     }
     // The layout, the context, the mask and the process may change, and conditions begin as if they were not there: that
     // is how a causal model becomes a masked one, and a masked one a field.
+    let groups = recipe.optimiser.parameter_groups()?;
+    if groups.iter().any(|group| group.precision.is_some()) && checkpoint.spec.tensors() == spec.tensors() {
+        // What is kept in few bits is never there in f32 beside everything else.
+        return Ok(checkpoint.network_in_groups(device, spec, &groups)?);
+    }
     Ok(checkpoint.grown(device, spec, recipe.seed)?)
 }
 

@@ -11,10 +11,10 @@
 use crate::TrainError;
 use crate::muon::{Muon, Scratch};
 use crate::recipe::{OptimiserKind, OptimiserRecipe};
-use aquatint_checkpoint::{CheckpointError, Exact, RunState, Tensor};
+use aquatint_checkpoint::{CheckpointError, Exact, RunState, Tensor, quantised_state};
 use aquatint_compute::{AdamW, AdamWState, Device, Element};
-use aquatint_network::{Learner, Network, Role};
-use std::collections::BTreeMap;
+use aquatint_network::{Learner, Network, ParameterInfo, Role, TensorData};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of a rule for one parameter.
 #[derive(Debug)]
@@ -119,6 +119,7 @@ impl<D: Device> Optimiser<D> {
     fn buffers<'a>(&'a mut self, network: &'a mut Network<D>) -> Vec<(String, Vec<usize>, &'a mut D::Buffer)> {
         let mut buffers = Vec::new();
         let (mut moments, mut averages) = (self.moments.iter_mut(), self.average.iter_mut());
+        let compressed = compressed(network);
         for parameter in network.parameters_mut() {
             let named = |prefix: &str| format!("{prefix}.{}", parameter.name);
             let shape = parameter.shape.to_vec();
@@ -135,16 +136,34 @@ impl<D: Device> Optimiser<D> {
                     buffers.push((named("average"), shape.clone(), average));
                 }
             }
-            buffers.push((named("value"), shape, parameter.value));
+            // What is kept in other numbers is no buffer of the device's own.
+            if !compressed.contains(parameter.name) {
+                buffers.push((named("value"), shape, parameter.value));
+            }
         }
         buffers
     }
 
     /// Everything that a resumed run needs, without rounding.
-    pub(crate) fn state(&mut self, network: &mut Network<D>) -> Vec<Tensor<Exact>> {
+    pub(crate) fn state(&mut self, network: &mut Network<D>) -> Result<Vec<Tensor<Exact>>, TrainError> {
         let device = network.device().clone();
         let buffers = self.buffers(network).into_iter();
-        buffers.map(|(name, shape, buffer)| Tensor { name, shape, values: exact(&device.download(buffer)) }).collect()
+        let tensor = |(name, shape, buffer): (String, Vec<usize>, &mut D::Buffer)| Tensor {
+            name,
+            shape,
+            values: exact(&device.download(buffer)),
+        };
+        let mut tensors: Vec<Tensor<Exact>> = buffers.map(tensor).collect();
+        for parameter in network.parameter_list().into_iter().filter(|parameter| parameter.precision.is_some()) {
+            let ParameterInfo { name, shape, .. } = parameter;
+            match network.read_tensor(&name)? {
+                TensorData::Real(values) => {
+                    tensors.push(Tensor { name: format!("value.{name}"), shape, values: Exact::F32(values) });
+                }
+                TensorData::Quantised(matrix) => tensors.extend(quantised_state(&name, &matrix)),
+            }
+        }
+        Ok(tensors)
     }
 
     /// Puts a saved state back.
@@ -155,13 +174,30 @@ impl<D: Device> Optimiser<D> {
             let values: Vec<D::Element> = values.iter().map(D::Element::from_f64).collect();
             device.write(buffer, &values);
         }
-        Ok(())
+        let mut saved = BTreeMap::new();
+        for name in compressed(network) {
+            let data = match network.read_tensor(&name)? {
+                TensorData::Real(values) => {
+                    let values = state.tensor(&format!("value.{name}"), values.len())?;
+                    TensorData::Real(values.iter().map(|value| value as f32).collect())
+                }
+                TensorData::Quantised(matrix) => TensorData::Quantised(state.quantised(&name, &matrix)?),
+            };
+            saved.insert(name, data);
+        }
+        Ok(network.load_compressed(&mut |name| saved.remove(name))?)
     }
+}
+
+/// The parameters that are kept in other numbers than the device's own.
+fn compressed<D: Device>(network: &Network<D>) -> BTreeSet<String> {
+    let all = network.parameter_list().into_iter();
+    all.filter(|parameter| parameter.precision.is_some()).map(|parameter| parameter.name).collect()
 }
 
 /// Says to a network how each of its parameters learns.
 fn group<D: Device>(network: &mut Network<D>, recipe: &OptimiserRecipe) -> Result<(), TrainError> {
-    let counts = network.set_groups(&recipe.parameter_groups()?);
+    let counts = network.set_groups(&recipe.parameter_groups()?)?;
     let parameters = network.parameters();
     // What `embedding_rate` is for comes after the recipe's own groups, and may find nothing.
     if let Some((empty, _)) = recipe.groups.iter().zip(counts).find(|(_, count)| *count == 0) {

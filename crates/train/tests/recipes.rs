@@ -69,6 +69,21 @@ fn mistakes_are_reported_with_their_place_or_what_is_allowed() {
         group("parameters = '*.bias'\nrate = 0.5\ntrainable = false"),
         "`optimiser.groups.rate` is 0.5 for `*.bias`; allowed: nothing where `trainable` is false"
     );
+    assert_eq!(
+        group("parameters = '*.mlp.*'\nprecision = 'int8'\n"),
+        "`optimiser.groups.precision` is \"int8\" for `*.mlp.*`; allowed: nothing where parameters learn"
+    );
+    assert_eq!(
+        group("parameters = '*.mlp.*'\ntrainable = false\nprecision = 'int5'\n"),
+        "`optimiser.groups.precision` is \"int5\"; allowed: bf16, int8, int4, int4:GROUP"
+    );
+    let four = |parameters: &str, group: usize| {
+        format!("parameters = '{parameters}'\ntrainable = false\nprecision = 'int4:{group}'\n")
+    };
+    assert_eq!(
+        group(&format!("{}[[optimiser.groups]]\n{}", four("*.mlp.*", 32), four("*.self_attn.*", 64))),
+        "`optimiser.groups.precision` is int4:32 and int4:64; allowed: groups of one size wherever it is int4"
+    );
     assert!(group("parameter = '*'").contains("unknown field `parameter`"));
     let budget = message(SMALL, &["run.activation_memory=2GB"]);
     assert!(budget.contains("\"2GB\" is no amount of memory; allowed: a number and one of the units"), "{budget}");

@@ -4,8 +4,8 @@ use aquatint_compute::{
     AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionRows, BackwardInput, BackwardWeight,
     DType, Device, DeviceError, DrawnRow, Elementwise, HeadNormGradients, Linear, LinearOperands, LinearShape,
     LogitRows, Logits, Loss, LossGradients, LossRows, Memory, Modulation, Norm, Optimiser, Part, PreparedBackwardInput,
-    PreparedOperands, Quantised, ReadRow, RmsNorm, RmsNormBackward, Rope, RowCost, RowDraw, RowLoss, RowSummary,
-    ShiftScale, SwigluOperands, Targets, TokenVectors, Visibility, WeightFormat, WriteRows,
+    PreparedOperands, PreparedValues, Quantised, ReadRow, RmsNorm, RmsNormBackward, Rope, RowCost, RowDraw, RowLoss,
+    RowSummary, ShiftScale, SwigluOperands, Targets, TokenVectors, Visibility, WeightFormat, WriteRows,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -148,6 +148,9 @@ impl<D: Device> Linear for Timed<D> {
     fn prepared_shape(&self, weight: &D::Prepared) -> (usize, usize) {
         self.device.prepared_shape(weight)
     }
+    fn prepared_bytes(&self, weight: &D::Prepared) -> usize {
+        self.device.prepared_bytes(weight)
+    }
     timed! {
         fn linear(operands: LinearOperands<'_, D::Buffer>, out: &mut D::Buffer), of of_shape(operands.shape);
         fn linear_backward_input(operands: BackwardInput<'_, D::Buffer>, d_x: &mut D::Buffer),
@@ -159,6 +162,7 @@ impl<D: Device> Linear for Timed<D> {
             shape: (usize, usize), weight: &D::Buffer, format: WeightFormat,
         ) -> Result<D::Prepared, DeviceError>;
         fn prepare_quantised(matrix: Quantised) -> Result<D::Prepared, DeviceError>;
+        fn read_prepared(weight: &D::Prepared) -> Result<PreparedValues<D::Element>, DeviceError>;
         fn linear_prepared(operands: PreparedOperands<'_, D::Buffer, D::Prepared>, out: &mut D::Buffer),
             of of_matrix::<D>(operands.weight);
         fn linear_prepared_backward_input(

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     BackwardInput, Bits, Linear, LinearOperands, LinearShape, LogitRows, PreparedBackwardInput, PreparedOperands,
-    Quantised, SwigluOperands, WeightFormat,
+    PreparedValues, Quantised, SwigluOperands, WeightFormat,
 };
 use std::sync::OnceLock;
 
@@ -19,6 +19,12 @@ fn sum_and_group() -> impl Strategy<Value = (usize, usize)> {
         prop_oneof![1..40_usize, 500..530_usize].prop_map(|k| (k, k)),
         many.prop_map(|(groups, group)| (groups * group, group))
     ]
+}
+
+/// Rounded to bf16, to nearest and ties to even.
+fn bf16(value: f32) -> f32 {
+    let bits = value.to_bits();
+    f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
 }
 
 /// Every product with one prepared matrix.
@@ -37,6 +43,19 @@ impl Operation for Prepared {
         let [x, w, bias] = [&self.x, &self.w, &self.bias].map(|values| up(device, values));
         let matrix = device.prepare((outputs, inputs), &w, self.format).unwrap();
         assert_eq!(device.prepared_shape(&matrix), (outputs, inputs));
+        let values: Vec<f32> = device.download(&w).into_iter().map(|value| value.to_f64() as f32).collect();
+        let quantised = |bits, group| Quantised::of(&values, (outputs, inputs), bits, group).unwrap();
+        match (self.format, device.read_prepared(&matrix).unwrap()) {
+            (WeightFormat::F32, PreparedValues::Real(back)) => assert_eq!(back, device.download(&w)),
+            (WeightFormat::Bf16, PreparedValues::Real(back)) => {
+                assert!(values.iter().zip(&back).all(|(value, back)| bf16(*value) == back.to_f64() as f32));
+            }
+            (WeightFormat::Int8, PreparedValues::Quantised(back)) => assert_eq!(back, quantised(Bits::Eight, None)),
+            (WeightFormat::Int4 { group }, PreparedValues::Quantised(back)) => {
+                assert_eq!(back, quantised(Bits::Four, Some(group)));
+            }
+            (format, back) => panic!("{format}: {back:?}"),
+        }
         let operands = |bias, accumulate| PreparedOperands { rows, x: &x, weight: &matrix, bias, accumulate };
         let (mut plain, mut biased) = (device.zeros(rows * outputs).unwrap(), up(device, &self.out));
         device.linear_prepared(operands(None, false), &mut plain);

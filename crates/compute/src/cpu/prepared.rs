@@ -4,7 +4,7 @@ use super::fast::{f32s, f32s_mut};
 use super::{Buffer, Cpu, Precision, fast, scalar};
 use crate::{
     BackwardInput, Bits, DType, DeviceError, Element, LinearOperands, LinearShape, Memory, PreparedBackwardInput,
-    PreparedOperands, Quantised, SwigluOperands, WeightFormat,
+    PreparedOperands, PreparedValues, Quantised, SwigluOperands, WeightFormat,
 };
 use std::borrow::Cow;
 
@@ -86,6 +86,20 @@ impl<E: Element> Cpu<E> {
             Some(fast) => PreparedKind::Packed(fast.prepare_quantised(&matrix)?),
             None => PreparedKind::Quantised(matrix),
         }))
+    }
+
+    /// See [`crate::Linear::read_prepared`].
+    pub(super) fn unpack(weight: &Prepared<E>) -> Result<PreparedValues<E>, DeviceError> {
+        Ok(match &weight.0 {
+            PreparedKind::Real { values, .. } => PreparedValues::Real(values.to_elements().into_owned()),
+            PreparedKind::Quantised(matrix) => PreparedValues::Quantised(matrix.clone()),
+            PreparedKind::Packed(packed) => match packed.unpack()? {
+                PreparedValues::Real(values) => {
+                    PreparedValues::Real(values.into_iter().map(|value| E::from_f64(f64::from(value))).collect())
+                }
+                PreparedValues::Quantised(matrix) => PreparedValues::Quantised(matrix),
+            },
+        })
     }
 
     /// See [`crate::Linear::linear_prepared`].

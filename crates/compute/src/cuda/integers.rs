@@ -49,6 +49,38 @@ impl Integers {
         Ok(Self { shape: (outputs, inputs), stride, group, four_bits, values, scales })
     }
 
+    /// The matrix that was stored.
+    pub(super) fn read(&self, device: &Cuda) -> Result<Quantised, DeviceError> {
+        let (outputs, inputs) = self.shape;
+        let group = if self.group == self.stride { inputs } else { self.group };
+        let per_output = if self.four_bits { self.stride / 2 } else { self.stride };
+        let bytes = device.fetch::<u8>(self.values.at(), outputs * per_output);
+        let mut values = Vec::with_capacity(outputs * inputs);
+        for line in bytes.chunks_exact(per_output) {
+            let end = values.len() + inputs;
+            match self.four_bits {
+                false => values.extend(line.iter().map(|byte| byte.cast_signed())),
+                true => {
+                    for four in line.chunks_exact(AT_ONCE / 2) {
+                        values.extend(four.iter().map(|byte| (byte & 0x0f).cast_signed() - 8));
+                        values.extend(four.iter().map(|byte| (byte >> 4).cast_signed() - 8));
+                    }
+                }
+            }
+            values.truncate(end);
+        }
+        let scales = device.fetch::<f32>(self.scales.at(), outputs * (inputs / group));
+        let bits = if self.four_bits { Bits::Four } else { Bits::Eight };
+        Ok(Quantised::from_parts(bits, self.shape, group, values, scales)?)
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let (outputs, _) = self.shape;
+        let row = if self.four_bits { self.stride / 2 } else { self.stride };
+        outputs * (row + self.stride / self.group * size_of::<f32>())
+    }
+
     pub(super) fn shape(&self) -> (usize, usize) {
         self.shape
     }

@@ -5,7 +5,7 @@ use super::arguments::{In, Out};
 use super::integers::Integers;
 use super::memory::GpuBuffer;
 use super::products::Operand;
-use crate::{DType, DeviceError, LinearShape, Memory, Quantised, WeightFormat};
+use crate::{DType, DeviceError, LinearShape, Memory, PreparedValues, Quantised, WeightFormat};
 
 /// A matrix `[N, K]` on a GPU, in the numbers in which it multiplies.
 #[derive(Debug)]
@@ -27,6 +27,14 @@ impl GpuMatrix {
         match &self.0 {
             MatrixKind::Real { shape, .. } => *shape,
             MatrixKind::Integers(matrix) => matrix.shape(),
+        }
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.0 {
+            MatrixKind::Real { values, shape: (outputs, inputs) } => outputs * inputs * values.dtype().bytes(),
+            MatrixKind::Integers(matrix) => matrix.bytes(),
         }
     }
 
@@ -61,6 +69,14 @@ impl Cuda {
     /// See [`crate::Linear::prepare_quantised`].
     pub(super) fn prepare_integers(&self, matrix: &Quantised) -> Result<GpuMatrix, DeviceError> {
         Ok(GpuMatrix(MatrixKind::Integers(Integers::new(self, matrix)?)))
+    }
+
+    /// See [`crate::Linear::read_prepared`].
+    pub(super) fn unpack(&self, weight: &GpuMatrix) -> Result<PreparedValues<f32>, DeviceError> {
+        Ok(match &weight.0 {
+            MatrixKind::Real { values, .. } => PreparedValues::Real(self.download(values)),
+            MatrixKind::Integers(matrix) => PreparedValues::Quantised(matrix.read(self)?),
+        })
     }
 
     /// `out = x wᵀ (+ bias) (+ out)`.

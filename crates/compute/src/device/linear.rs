@@ -119,6 +119,15 @@ pub struct SwigluOperands<'a, B: ?Sized, P: ?Sized> {
     pub up: &'a P,
 }
 
+/// What a prepared matrix holds, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PreparedValues<E> {
+    /// Real numbers, rounded as it was prepared.
+    Real(Vec<E>),
+    /// Integers with scales.
+    Quantised(Quantised),
+}
+
 /// Products with weights.
 pub trait Linear: Memory {
     /// A matrix in the order and the numbers in which the device multiplies by it.
@@ -157,6 +166,13 @@ pub trait Linear: Memory {
     fn prepare_quantised(&self, matrix: Quantised) -> Result<Self::Prepared, DeviceError>;
     /// Rows and columns of a prepared matrix: `(N, K)`.
     fn prepared_shape(&self, weight: &Self::Prepared) -> (usize, usize);
+    /// Bytes that a prepared matrix takes on the device.
+    fn prepared_bytes(&self, weight: &Self::Prepared) -> usize;
+    /// What a prepared matrix holds, on the host and without rounding: preparing it again makes the same matrix.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn read_prepared(&self, weight: &Self::Prepared) -> Result<PreparedValues<Self::Element>, DeviceError>;
     /// As [`Linear::linear`], with a prepared matrix.
     fn linear_prepared(&self, operands: PreparedOperands<'_, Self::Buffer, Self::Prepared>, out: &mut Self::Buffer);
     /// `d_x = d_out w (+ d_x if accumulate)` with what a prepared matrix stands for, in its numbers where they are real

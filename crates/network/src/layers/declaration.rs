@@ -15,18 +15,19 @@ pub(crate) struct Declaration<'a, D: Device> {
     parameters: &'a mut Parameters<D>,
     tensors: Vec<TensorSpec>,
     products: Vec<WeightId>,
+    stacks: Vec<WeightId>,
     layer: Option<usize>,
 }
 
 impl<'a, D: Device> Declaration<'a, D> {
     /// No tensors yet.
     pub(crate) fn new(parameters: &'a mut Parameters<D>) -> Self {
-        Self { parameters, tensors: Vec::new(), products: Vec::new(), layer: None }
+        Self { parameters, tensors: Vec::new(), products: Vec::new(), stacks: Vec::new(), layer: None }
     }
 
-    /// The tensors, and the weights that products read when nothing is learned.
-    pub(crate) fn finish(self) -> (Vec<TensorSpec>, Vec<WeightId>) {
-        (self.tensors, self.products)
+    /// The tensors, the weights that products read when nothing is learned, and those that they read in learning.
+    pub(crate) fn finish(self) -> (Vec<TensorSpec>, Vec<WeightId>, Vec<WeightId>) {
+        (self.tensors, self.products, self.stacks)
     }
 
     /// What `declare` declares is of the layer of this index; names begin with it.
@@ -73,8 +74,22 @@ impl<'a, D: Device> Declaration<'a, D> {
         self.parameters.weight(parts)
     }
 
-    /// The same, read by a product when nothing is learned.
+    /// The same, read by a product.
     pub(crate) fn product(&mut self, parts: &[usize]) -> WeightId {
+        let weight = self.stack(parts);
+        self.multiplied(weight);
+        weight
+    }
+
+    /// The same, read by a product in learning only.
+    pub(crate) fn stack(&mut self, parts: &[usize]) -> WeightId {
+        let weight = self.weight(parts);
+        self.stacks.push(weight);
+        weight
+    }
+
+    /// The same, read by a product when nothing is learned only.
+    pub(crate) fn apart(&mut self, parts: &[usize]) -> WeightId {
         let weight = self.weight(parts);
         self.multiplied(weight);
         weight

@@ -30,9 +30,9 @@ impl FeedForwardSpec {
         let down = declaration.matrix("mlp.down_proj", [width, self.width], residual)?;
         Ok(FeedForwardWeights {
             norm,
-            gate_up: declaration.weight(&[gate, up]),
-            gate: declaration.product(&[gate]),
-            up: declaration.product(&[up]),
+            gate_up: declaration.stack(&[gate, up]),
+            gate: declaration.apart(&[gate]),
+            up: declaration.apart(&[up]),
             down: declaration.product(&[down]),
         })
     }

@@ -2,6 +2,7 @@
 
 use super::OptimiserRecipe;
 use crate::RecipeError;
+use aquatint_compute::WeightFormat;
 use aquatint_network::{ParameterGroup, ParameterPattern, Role};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,10 @@ pub struct GroupRecipe {
     /// Their learning rate as a multiple of `learning_rate`, 1 where nothing is said; `embedding_rate` is not counted in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
+    /// The numbers in which the matrices of what does not learn are kept, and in these only: `bf16`, `int8`, `int4` or
+    /// `int4:GROUP`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
 }
 
 fn learns() -> bool {
@@ -33,8 +38,15 @@ impl OptimiserRecipe {
             parameters: ParameterPattern::of_role(role),
             trainable: true,
             learning_rate_factor: self.embedding_rate,
+            precision: None,
         });
         let own = self.groups.iter().map(GroupRecipe::group).collect::<Result<Vec<_>, _>>()?;
+        let in_four_bits = |group: &&ParameterGroup| matches!(group.precision, Some(WeightFormat::Int4 { .. }));
+        let four: Vec<Option<WeightFormat>> = own.iter().filter(in_four_bits).map(|group| group.precision).collect();
+        if let Some([Some(one), Some(other)]) = four.array_windows().find(|[one, other]| one != other) {
+            let (given, allowed) = (format!("{one} and {other}"), "groups of one size wherever it is int4");
+            return Err(RecipeError::Value { key: "optimiser.groups.precision", given, allowed });
+        }
         Ok(own.into_iter().chain(embeddings).collect())
     }
 }
@@ -46,6 +58,20 @@ impl GroupRecipe {
             let allowed = "a name with `*`, or role:matrix, role:embedding, role:unit-vectors, role:head, role:vector";
             return wrong("optimiser.groups.parameters", format!("\"{}\"", self.parameters), allowed);
         };
+        let precision = match &self.precision {
+            None => None,
+            Some(precision) if self.trainable => {
+                let given = format!("\"{precision}\" for `{}`", self.parameters);
+                return wrong("optimiser.groups.precision", given, "nothing where parameters learn");
+            }
+            Some(precision) => match precision.parse() {
+                Ok(WeightFormat::F32) | Err(_) => {
+                    let given = format!("\"{precision}\"");
+                    return wrong("optimiser.groups.precision", given, "bf16, int8, int4, int4:GROUP");
+                }
+                Ok(precision) => Some(precision),
+            },
+        };
         match self.rate {
             Some(rate) if !self.trainable => {
                 let given = format!("{rate} for `{}`", self.parameters);
@@ -56,7 +82,8 @@ impl GroupRecipe {
                 wrong("optimiser.groups.rate", rate.to_string(), allowed)
             }
             rate => {
-                Ok(ParameterGroup { parameters, trainable: self.trainable, learning_rate_factor: rate.unwrap_or(1.0) })
+                let (trainable, learning_rate_factor) = (self.trainable, rate.unwrap_or(1.0));
+                Ok(ParameterGroup { parameters, trainable, learning_rate_factor, precision })
             }
         }
     }

@@ -16,7 +16,7 @@ pub(super) fn save<D: Device>(
     folder: &Path,
 ) -> Result<(), TrainError> {
     counters.objective = objective.state()?;
-    let state = model.optimiser.state(&mut model.network);
+    let state = model.optimiser.state(&mut model.network)?;
     save_state(folder, counters, &state)?;
     drop(state);
     model.with_average(|model| model.save(folder, objective))

@@ -1,5 +1,6 @@
 //! Whole runs of tiny models on the sample that ships in the repository.
 
+mod compressed;
 mod gpu;
 mod own_objective;
 mod processes;

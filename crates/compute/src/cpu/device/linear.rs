@@ -4,7 +4,7 @@ use crate::cpu::fast::{f32s, f32s_mut};
 use crate::cpu::{Buffer, Cpu, Prepared, scalar};
 use crate::{
     BackwardInput, BackwardWeight, DeviceError, Element, Linear, LinearOperands, PreparedBackwardInput,
-    PreparedOperands, Quantised, SwigluOperands, WeightFormat,
+    PreparedOperands, PreparedValues, Quantised, SwigluOperands, WeightFormat,
 };
 
 impl<E: Element> Linear for Cpu<E> {
@@ -54,6 +54,12 @@ impl<E: Element> Linear for Cpu<E> {
     }
     fn prepared_shape(&self, weight: &Prepared<E>) -> (usize, usize) {
         weight.shape()
+    }
+    fn prepared_bytes(&self, weight: &Prepared<E>) -> usize {
+        weight.bytes()
+    }
+    fn read_prepared(&self, weight: &Prepared<E>) -> Result<PreparedValues<E>, DeviceError> {
+        Self::unpack(weight)
     }
     fn linear_prepared(&self, operands: PreparedOperands<'_, Buffer<E>, Prepared<E>>, out: &mut Buffer<E>) {
         let PreparedOperands { rows, x, weight, bias, accumulate } = operands;

@@ -14,7 +14,7 @@ use super::kernel::{Output, ROWS, WIDEST};
 use super::vector::{largest_magnitude, vectorised};
 use crate::cpu::scalar::SMALLEST;
 use crate::cpu::{Buffer, CpuPath};
-use crate::{Bits, DeviceError, Quantised};
+use crate::{Bits, DeviceError, Quantised, QuantisedError};
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
@@ -110,18 +110,41 @@ impl Integers {
             let (scales, words) = (&packed[..width], &packed[2 * width..]);
             for (j, row) in out.chunks_exact_mut(self.inputs).enumerate() {
                 for (k, value) in row[g * group..(g + 1) * group].iter_mut().enumerate() {
-                    let integer = match self.bits {
-                        Bits::Eight => byte(words[k / QUAD * width + j], k % QUAD) as i8,
-                        Bits::Four => {
-                            let (octet, place) = (k / (2 * QUAD), k % (2 * QUAD));
-                            let both = byte(words[octet * width + j], place % QUAD);
-                            (if place < QUAD { both & 0x0f } else { both >> 4 }) as i8 - 8
-                        }
-                    };
-                    *value = f32::from(integer) * scales[j];
+                    *value = f32::from(self.integer(words, (j, k))) * scales[j];
                 }
             }
         }
+    }
+    /// An integer of a group: that of column `j` of the panel, at `k` of the sum.
+    fn integer(&self, words: &[f32], (j, k): (usize, usize)) -> i8 {
+        let width = self.width();
+        match self.bits {
+            Bits::Eight => byte(words[k / QUAD * width + j], k % QUAD) as i8,
+            Bits::Four => {
+                let (octet, place) = (k / (2 * QUAD), k % (2 * QUAD));
+                let both = byte(words[octet * width + j], place % QUAD);
+                (if place < QUAD { both & 0x0f } else { both >> 4 }) as i8 - 8
+            }
+        }
+    }
+    /// The matrix that was packed.
+    pub(super) fn unpack(&self) -> Result<Quantised, QuantisedError> {
+        let (width, groups) = (self.width(), self.groups.max(1));
+        let group = self.inputs / groups;
+        let mut values = vec![0; self.outputs * self.inputs];
+        let mut scales = vec![0.0; self.outputs * groups];
+        for output in 0..self.outputs {
+            let (panel, j) = (output / width, output % width);
+            let packed = &self.words.as_slice()[panel * self.stride()..][..self.stride()];
+            for (g, packed) in packed.chunks_exact(2 * width + self.group_words()).enumerate() {
+                let first = output * self.inputs + g * group;
+                scales[output * groups + g] = packed[j];
+                for (k, value) in values[first..first + group].iter_mut().enumerate() {
+                    *value = self.integer(&packed[2 * width..], (j, k));
+                }
+            }
+        }
+        Quantised::from_parts(self.bits, (self.outputs, self.inputs), group, values, scales)
     }
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> usize {

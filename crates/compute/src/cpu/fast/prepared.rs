@@ -9,7 +9,8 @@ use super::product::{Cut, Packed, Shared, choose};
 use crate::cpu::evidence;
 use crate::cpu::{Buffer, Precision};
 use crate::{
-    DeviceError, LinearShape, LogitRows, PreparedBackwardInput, PreparedOperands, Quantised, ReadRow, SwigluOperands,
+    DeviceError, LinearShape, LogitRows, PreparedBackwardInput, PreparedOperands, PreparedValues, Quantised, ReadRow,
+    SwigluOperands,
 };
 
 /// A matrix `[N, K]` packed for the kernels.
@@ -41,6 +42,20 @@ impl Prepared {
         match self {
             Self::Real(packed) => packed.bytes(),
             Self::Integer(packed) => packed.bytes(),
+        }
+    }
+
+    /// What was packed.
+    pub(in crate::cpu) fn unpack(&self) -> Result<PreparedValues<f32>, DeviceError> {
+        match self {
+            Self::Real(packed) => {
+                let (outputs, inputs) = self.shape();
+                let mut values = vec![0.0; outputs * inputs];
+                let panels = values.chunks_mut((packed.panel_width() * inputs).max(1));
+                panels.enumerate().for_each(|(panel, lines)| packed.unpack_panel(panel, lines));
+                Ok(PreparedValues::Real(values))
+            }
+            Self::Integer(packed) => Ok(PreparedValues::Quantised(packed.unpack()?)),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::cuda::products::Operand;
 use crate::cuda::{Cuda, GpuBuffer, GpuMatrix};
 use crate::{
     BackwardInput, BackwardWeight, DeviceError, Linear, LinearOperands, PreparedBackwardInput, PreparedOperands,
-    Quantised, SwigluOperands, WeightFormat,
+    PreparedValues, Quantised, SwigluOperands, WeightFormat,
 };
 
 impl Linear for Cuda {
@@ -50,6 +50,12 @@ impl Linear for Cuda {
     }
     fn prepared_shape(&self, weight: &GpuMatrix) -> (usize, usize) {
         weight.shape()
+    }
+    fn prepared_bytes(&self, weight: &GpuMatrix) -> usize {
+        weight.bytes()
+    }
+    fn read_prepared(&self, weight: &GpuMatrix) -> Result<PreparedValues<f32>, DeviceError> {
+        self.unpack(weight)
     }
     fn linear_prepared(&self, operands: PreparedOperands<'_, GpuBuffer, GpuMatrix>, out: &mut GpuBuffer) {
         let PreparedOperands { rows, x, weight, bias, accumulate } = operands;

@@ -1,0 +1,117 @@
+//! A network that learns, with matrices that do not and are kept in their prepared form only: in bf16 or as integers with
+//! scales. The gradient goes through them to what does learn, with what they stand for (QLoRA, 2305.14314, section 3).
+
+use crate::parameter_group::{ParameterGroup, Training, assign};
+use crate::source::Source;
+use crate::{Network, NetworkError, NetworkSpec, TensorData};
+use aquatint_compute::{Device, WeightFormat, WeightId};
+use std::ops::Range;
+
+/// What groups mean for the parameters of a network.
+pub(crate) struct Assignment {
+    /// How each parameter learns.
+    pub(crate) training: Vec<Training>,
+    /// How many parameters each group got.
+    pub(crate) counts: Vec<usize>,
+    /// The weights that are kept in their prepared form only.
+    pub(crate) compressed: Vec<(WeightId, WeightFormat)>,
+}
+
+impl<D: Device> Network<D> {
+    /// A network of which parts do not learn, as `groups` say; its weights are asked for by name. A matrix that is to be
+    /// kept in another precision is never there in f32 beside all others, and one that is quantised already stays as it
+    /// is.
+    ///
+    /// # Errors
+    /// As [`Network::from_weights`] and [`Learner::set_groups`](crate::Learner::set_groups).
+    pub fn from_tensors(
+        device: D,
+        spec: NetworkSpec,
+        groups: &[ParameterGroup],
+        weights: &mut dyn FnMut(&str) -> Option<TensorData>,
+    ) -> Result<Self, NetworkError> {
+        let mut network = Self::empty(device, spec)?;
+        let Assignment { training, compressed, .. } = network.assign(groups)?;
+        let Self { tensors, parameters, .. } = &mut network;
+        let mut source = Source::new(tensors, weights);
+        let mut done = vec![false; tensors.len()];
+        for (id, format) in compressed {
+            source.keep(parameters, id, format)?;
+            parameters.parts(id).iter().for_each(|&part| done[part] = true);
+        }
+        for (part, tensor) in tensors.iter().enumerate() {
+            parameters.set_trainable(part, training[part].trainable);
+            if !done[part] {
+                source.set(parameters, (part, tensor))?;
+            }
+        }
+        network.training = training;
+        Ok(network)
+    }
+
+    /// Bytes that the weights take on the device.
+    pub fn weight_bytes(&self) -> usize {
+        self.parameters.bytes()
+    }
+
+    /// Replaces what is kept in its prepared form only, which a run that goes on has as it was saved.
+    ///
+    /// # Errors
+    /// When a tensor is missing or has another shape, or the device lacks the memory.
+    pub fn load_compressed(&mut self, weights: &mut dyn FnMut(&str) -> Option<TensorData>) -> Result<(), NetworkError> {
+        let Self { tensors, parameters, weight_index, training, .. } = self;
+        let mut source = Source::new(tensors, weights);
+        for &id in weight_index.stacks.iter().filter(|&&id| parameters.is_prepared_only(id)).collect::<Vec<_>>() {
+            let format = training[parameters.parts(id)[0]].precision;
+            source.keep(parameters, id, format.unwrap_or(WeightFormat::F32))?;
+        }
+        Ok(())
+    }
+
+    /// The weight of which a parameter is a part, if it is kept in its prepared form only, and the rows that are its own.
+    pub(crate) fn compressed(&self, index: usize) -> Option<(WeightId, Range<usize>)> {
+        let parameters = &self.parameters;
+        let within = |id: &&WeightId| parameters.is_prepared_only(**id) && parameters.parts(**id).contains(&index);
+        let id = *self.weight_index.stacks.iter().find(within)?;
+        let rows = |part: usize| self.tensors[part].rows_and_columns().0;
+        let before = parameters.parts(id).iter().take_while(|&&part| part != index);
+        let first = before.map(|&part| rows(part)).sum();
+        Some((id, first..first + rows(index)))
+    }
+
+    /// Divides the parameters into groups, and refuses what cannot be kept as a group says.
+    pub(crate) fn assign(&self, groups: &[ParameterGroup]) -> Result<Assignment, NetworkError> {
+        let (training, counts) = assign(groups, self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.role)));
+        let refused =
+            |name: String, precision, reason: String| Err(NetworkError::Precision { name, precision, reason });
+        let mut compressed = Vec::new();
+        for &id in &self.weight_index.stacks {
+            let parts = self.parameters.parts(id);
+            let Some((first, precision)) = parts.iter().find_map(|&part| Some((part, training[part].precision?)))
+            else {
+                continue;
+            };
+            if let Some(&other) = parts.iter().find(|&&part| training[part].precision != Some(precision)) {
+                let (name, other) = (self.tensors[first].name.clone(), &self.tensors[other].name);
+                let reason = format!("`{other}` is multiplied with it as one matrix, and has to be kept so too");
+                return refused(name, precision, reason);
+            }
+            compressed.push((id, precision));
+        }
+        for (group, precision) in groups.iter().filter_map(|group| Some((group, group.precision?))) {
+            let name = group.parameters.to_string();
+            if group.trainable {
+                return refused(name, precision, "it learns; allowed: what does not".to_owned());
+            }
+            let chosen = |part: &usize| {
+                let tensor = &self.tensors[*part];
+                group.parameters.matches(&tensor.name, tensor.role)
+            };
+            if !compressed.iter().any(|(id, _)| self.parameters.parts(*id).iter().any(chosen)) {
+                let reason = "there is no matrix of a product among them; word vectors, norms and biases stay f32";
+                return refused(name, precision, reason.to_owned());
+            }
+        }
+        Ok(Assignment { training, counts, compressed })
+    }
+}

@@ -1,0 +1,94 @@
+//! Tensors on their way into a network: read one by one, stacked as products read them, kept in one form.
+
+use crate::{NetworkError, TensorData, TensorSpec};
+use aquatint_compute::{Device, DeviceError, Element, Parameters, Quantised, WeightFormat, WeightId};
+
+/// Where the tensors come from; each is asked for by name when it is its turn, so that no more than one matrix is ever
+/// there twice.
+pub(crate) struct Source<'a> {
+    tensors: &'a [TensorSpec],
+    give: &'a mut dyn FnMut(&str) -> Option<TensorData>,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn new(tensors: &'a [TensorSpec], give: &'a mut dyn FnMut(&str) -> Option<TensorData>) -> Self {
+        Self { tensors, give }
+    }
+
+    pub(crate) fn read(&mut self, index: usize) -> Result<TensorData, NetworkError> {
+        let tensor = &self.tensors[index];
+        let missing = || NetworkError::MissingTensor { name: tensor.name.clone(), count: self.tensors.len() };
+        let data = (self.give)(&tensor.name).ok_or_else(missing)?;
+        let shape_fits = match (&data, &tensor.shape[..]) {
+            (TensorData::Real(values), shape) => values.len() == shape.iter().product::<usize>(),
+            (TensorData::Quantised(matrix), shape) => [matrix.outputs(), matrix.inputs()] == *shape,
+        };
+        if shape_fits {
+            Ok(data)
+        } else {
+            let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
+            Err(NetworkError::TensorLength { name, given: data.len(), shape })
+        }
+    }
+
+    /// The tensors one above the other; as integers where all of them are, with scales for groups as large.
+    fn stack(&mut self, parts: &[usize]) -> Result<TensorData, NetworkError> {
+        let mut all = parts.iter().map(|&part| self.read(part)).collect::<Result<Vec<_>, _>>()?;
+        if all.len() == 1 {
+            return Ok(all.remove(0));
+        }
+        let matrices: Option<Vec<&Quantised>> = all
+            .iter()
+            .map(|data| match data {
+                TensorData::Quantised(matrix) => Some(matrix),
+                TensorData::Real(_) => None,
+            })
+            .collect();
+        match matrices.and_then(|matrices| Quantised::stack(&matrices)) {
+            Some(matrix) => Ok(TensorData::Quantised(matrix)),
+            None => Ok(TensorData::Real(all.into_iter().flat_map(TensorData::into_real).collect())),
+        }
+    }
+
+    /// Prepares a weight and keeps it in that form only; what is quantised already stays as it is, whatever the format.
+    pub(crate) fn keep<D: Device>(
+        &mut self,
+        parameters: &mut Parameters<D>,
+        id: WeightId,
+        format: WeightFormat,
+    ) -> Result<(), NetworkError> {
+        let parts = parameters.parts(id).to_vec();
+        let result = match self.stack(&parts)? {
+            TensorData::Quantised(matrix) => parameters.keep_quantised(id, matrix),
+            TensorData::Real(values) => {
+                let values = upload(parameters.device(), values)?;
+                parameters.keep(id, &values, format)
+            }
+        };
+        result.map_err(|error| named(error, &self.tensors[parts[0]]))
+    }
+
+    /// Sets a parameter to its real numbers.
+    pub(crate) fn set<D: Device>(
+        &mut self,
+        parameters: &mut Parameters<D>,
+        (part, tensor): (usize, &TensorSpec),
+    ) -> Result<(), NetworkError> {
+        let value = upload(parameters.device(), tensor.restored(self.read(part)?.into_real()))?;
+        parameters.set(part, value);
+        Ok(())
+    }
+}
+
+/// The error of a device, with the tensor that could not be quantised.
+pub(crate) fn named(error: DeviceError, tensor: &TensorSpec) -> NetworkError {
+    match error {
+        DeviceError::Quantised(source) => NetworkError::Quantised { name: tensor.name.clone(), source },
+        error => error.into(),
+    }
+}
+
+fn upload<D: Device>(device: &D, values: Vec<f32>) -> Result<D::Buffer, NetworkError> {
+    let values: Vec<D::Element> = values.into_iter().map(|value| D::Element::from_f64(f64::from(value))).collect();
+    Ok(device.upload(&values)?)
+}
