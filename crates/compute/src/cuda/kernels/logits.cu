@@ -88,7 +88,10 @@ KERNEL summarise_rows(int columns, const float* logits, int count, double* numbe
     Found<float> first = broken == NO_TOKEN ? next_token(row, columns, nobody) : nobody;
     // Every thread has read `tokens` before one writes it.
     __syncthreads();
-    for (int i = threadIdx.x; i < count; i += ROW_THREADS) best[i] = NO_TOKEN;
+    for (int i = threadIdx.x; i < count; i += ROW_THREADS) {
+        best[i] = NO_TOKEN;
+        probabilities[i] = 0.0;
+    }
     if (first.token == NO_TOKEN) {
         if (threadIdx.x == 0) {
             numbers[0] = numbers[1] = -INFINITY;
