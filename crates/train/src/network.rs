@@ -108,9 +108,12 @@ mod tests {
         NetworkSpec { mask_token: Some(1), ..NetworkSpec::new(300, 32, vec![layer; 2]) }
     }
 
+    /// The name of a setting, and a change of it.
+    type Change = (&'static str, fn(&mut NetworkSpec));
+
     #[test]
     fn weights_of_a_network_that_computes_something_else_are_refused_by_the_name_of_the_setting() {
-        let changes: [(&str, fn(&mut NetworkSpec)); 11] = [
+        let changes: [Change; 11] = [
             ("vocabulary_size", |spec| spec.vocabulary_size = 301),
             ("layers", |spec| spec.layers.truncate(1)),
             ("tied_head", |spec| spec.head.tied = true),
