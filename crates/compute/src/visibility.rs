@@ -28,7 +28,7 @@ pub enum VisibilityError {
         expected: u32,
     },
     /// The number of rows differs from the sequences' total length.
-    #[error("{rows} rows of intervals for sequences of {expected} rows in all")]
+    #[error("{rows} rows of intervals or positions for sequences of {expected} rows in all")]
     RowCount {
         /// Rows given.
         rows: usize,
@@ -46,6 +46,20 @@ pub enum VisibilityError {
         second: Range<u32>,
         /// The sequence that holds the row.
         sequence: Range<u32>,
+    },
+    /// The positions of an interval do not ascend, so its rows within a window need not be neighbours.
+    #[error("row {row} sees rows whose positions do not ascend; a window needs them to")]
+    Positions {
+        /// The row that sees them.
+        row: usize,
+    },
+    /// A row would see nothing.
+    #[error("row {row} sees no row within a window of {window} positions")]
+    Window {
+        /// The row.
+        row: usize,
+        /// The window.
+        window: usize,
     },
 }
 
@@ -98,6 +112,47 @@ impl Visibility {
         Self { sequences, rows }
     }
 
+    /// The same within a window: each row sees those of its rows whose positions are less than `window` away from its
+    /// own, before it and after it. `positions` are those of all rows, `[T]`; distances are counted in them and not in
+    /// rows, because the two streams of a training batch have each position twice.
+    ///
+    /// # Errors
+    /// When there are more or fewer positions than rows, the positions of an interval do not ascend, or a row is left
+    /// with nothing to see.
+    pub fn windowed(&self, window: usize, positions: &[u32]) -> Result<Self, VisibilityError> {
+        if positions.len() != self.len() {
+            return Err(VisibilityError::RowCount { rows: positions.len(), expected: self.len() });
+        }
+        // How many rows so far are not at a later position than the row before: positions ascend where this stays.
+        let mut descents = vec![0_u32; positions.len()];
+        for row in 1..positions.len() {
+            descents[row] = descents[row - 1] + u32::from(positions[row] <= positions[row - 1]);
+        }
+        let within = |row: usize, range: &Range<u32>| {
+            if range.is_empty() {
+                return Ok(range.clone());
+            }
+            let (start, end, own) = (range.start as usize, range.end as usize, positions[row]);
+            if descents[start] != descents[end - 1] {
+                return Err(VisibilityError::Positions { row });
+            }
+            let inside = &positions[start..end];
+            let before = inside.partition_point(|&other| own.saturating_sub(other) as usize >= window);
+            let until = inside.partition_point(|&other| (other.saturating_sub(own) as usize) < window);
+            Ok(if before < until { range.start + before as u32..range.start + until as u32 } else { 0..0 })
+        };
+        let cut = |(row, [first, second]): (usize, &[Range<u32>; 2])| {
+            let (first, second) = (within(row, first)?, within(row, second)?);
+            match (first.is_empty(), second.is_empty()) {
+                (false, _) => Ok([first, second]),
+                (true, false) => Ok([second, first]),
+                (true, true) => Err(VisibilityError::Window { row, window }),
+            }
+        };
+        let rows = self.rows.iter().enumerate().map(cut).collect::<Result<Vec<[Range<u32>; 2]>, VisibilityError>>()?;
+        Ok(Self { sequences: self.sequences.clone(), rows })
+    }
+
     /// The number of rows in all.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -116,5 +171,64 @@ impl Visibility {
     /// The intervals that `row` sees.
     pub fn row(&self, row: usize) -> &[Range<u32>; 2] {
         &self.rows[row]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two streams of six positions in blocks of two behind a sequence of three rows: noisy blocks see themselves and
+    /// the clean blocks before them, clean rows the clean blocks up to their own.
+    fn ragged() -> (Visibility, Vec<u32>) {
+        let mut rows = vec![[0..3, 0..0]; 3];
+        rows.extend((0..6).map(|row| {
+            let block = row / 2 * 2;
+            [3 + block..5 + block, 9..9 + block]
+        }));
+        rows.extend((0..6).map(|row| [9..11 + row / 2 * 2, 0..0]));
+        let positions = (0..3).chain(0..6).chain(0..6).collect();
+        (Visibility::new(vec![0..3, 3..15], rows).unwrap(), positions)
+    }
+
+    #[test]
+    fn a_window_leaves_the_visible_rows_that_are_near() {
+        let (whole, positions) = ragged();
+        let visible = |visibility: &Visibility, row: usize| -> Vec<u32> {
+            visibility.row(row).iter().cloned().flatten().collect()
+        };
+        for window in [1, 2, 3, 5, 6, usize::MAX] {
+            let windowed = whole.windowed(window, &positions).unwrap();
+            for (row, &own) in positions.iter().enumerate() {
+                let near = |other: &u32| (positions[*other as usize].abs_diff(own) as usize) < window;
+                let expected: Vec<u32> = visible(&whole, row).into_iter().filter(near).collect();
+                assert_eq!(visible(&windowed, row), expected, "window {window}, row {row}");
+            }
+            // The result is one that could have been given, and a smaller window of it is that of the whole.
+            let rows = (0..windowed.len()).map(|row| windowed.row(row).clone()).collect();
+            Visibility::new(whole.sequences().to_vec(), rows).unwrap();
+            let both = windowed.windowed(2, &positions).unwrap();
+            for row in 0..both.len() {
+                let smaller = whole.windowed(window.min(2), &positions).unwrap();
+                assert_eq!(visible(&both, row), visible(&smaller, row));
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_over_all_positions_changes_nothing() {
+        let (whole, positions) = ragged();
+        assert_eq!(whole.windowed(6, &positions).unwrap(), whole);
+    }
+
+    #[test]
+    fn windows_that_cannot_be_are_refused() {
+        let full = Visibility::full(&[3]);
+        assert_eq!(full.windowed(2, &[0, 1]), Err(VisibilityError::RowCount { rows: 2, expected: 3 }));
+        assert_eq!(full.windowed(2, &[0, 1, 1]), Err(VisibilityError::Positions { row: 0 }));
+        assert_eq!(full.windowed(0, &[0, 1, 2]), Err(VisibilityError::Window { row: 0, window: 0 }));
+        let away = Visibility::new(full.sequences().to_vec(), vec![[0..1, 0..0], [1..2, 0..0], [0..1, 0..0]]).unwrap();
+        assert_eq!(away.windowed(2, &[0, 1, 2]), Err(VisibilityError::Window { row: 2, window: 2 }));
+        assert!(away.windowed(3, &[0, 1, 2]).is_ok());
     }
 }

@@ -3,11 +3,13 @@
 use crate::forward::{Pass, PassIndices};
 use crate::input::below;
 use crate::kv_cache::PoolRows;
+use crate::layer_visibility::{LayerVisibility, LayerVisible};
 use crate::reader::Reader;
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::{CachedRows, NetworkError, NetworkInput};
 use aquatint_compute::{
-    AttentionRows, AttentionShape, Columns, Device, DeviceError, ReadRow, Rows, Tape, Value, Visibility, WriteRows,
+    AttentionRows, AttentionShape, Columns, Device, DeviceError, ReadRow, Rows, Tape, Value, Visibility,
+    VisibilityError, WriteRows,
 };
 use std::ops::Range;
 
@@ -24,7 +26,7 @@ struct Part {
 
 /// What attention over the pool reads besides keys, values and queries: uploaded once for all layers.
 struct PoolIndices<D: Device> {
-    visible: D::Visible,
+    visible: LayerVisible<D>,
     /// The rows of the pool that are computed, ascending.
     rows: D::Indices,
     /// Which of the computed rows of the batch each of them is, where the pool has them in another order.
@@ -63,12 +65,13 @@ impl<D: Device> Reader<'_, D> {
             Ok(place as u32)
         });
         let requested = requested.collect::<Result<Vec<u32>, NetworkError>>()?;
+        let visibility = LayerVisibility::new(self.spec, input.visibility, input.positions)?;
         let mut pool = self.pool.lock();
         let mut parts = Vec::with_capacity(sequences.len());
         for (sequence, kv_cache) in sequences.iter().zip(&mut *kv_caches) {
             let slot = self.pool.slot(&mut pool, kv_cache, sequence.len())?.ok_or(NetworkError::ForeignKvCache)?;
             let part = Part::new(slot, sequence, rows_to_compute);
-            part.check(input.visibility, pool.known(slot))?;
+            part.check(visibility.widest(), pool.known(slot))?;
             parts.push(part);
         }
         if rows_to_compute.is_empty() {
@@ -80,12 +83,13 @@ impl<D: Device> Reader<'_, D> {
         let input = computed.input(input);
         let device = self.parameters.device();
         let indices = PassIndices::new(device, &input, &computed.groups, &requested)?;
-        let pool_indices = pool_indices(device, &pool, &parts, computed.visibility)?;
+        let pool_indices = pool_indices(device, &pool, &parts, &visibility)?;
         let pass =
             Pass { spec: self.spec, weight_index: self.weight_index, input, indices: &indices, requested: &requested };
         let mut tape = Tape::inferring(self.parameters);
         let hidden = pass.hidden_with(&mut tape, &mut |tape, layer, shape, packed| {
-            attend(device, pool.layer(layer), &pool_indices, tape, shape, packed)
+            let of_layer = PoolLayer { keys_values: pool.layer(layer), visible: pool_indices.visible.of(layer) };
+            attend(device, of_layer, &pool_indices, tape, shape, packed)
         })?;
         parts.iter().for_each(|part| pool.set_known(part.slot, &part.rows_to_compute, true));
         // What is asked of the rows needs the pool no more.
@@ -125,30 +129,26 @@ impl Part {
 }
 
 /// The rows of an input that are computed, picked out.
-struct Computed<'a> {
+struct Computed {
     tokens: Vec<u32>,
     positions: Vec<u32>,
     groups: Vec<u32>,
     points: Option<aquatint_diffusion::ContinuousState>,
     self_conditioning: Option<Vec<f32>>,
-    /// Of the whole input.
-    visibility: &'a Visibility,
 }
 
-impl<'a> Computed<'a> {
-    fn new(input: &NetworkInput<'a>, rows_to_compute: &[u32], vocabulary_size: usize) -> Self {
+impl Computed {
+    fn new(input: &NetworkInput<'_>, rows_to_compute: &[u32], vocabulary_size: usize) -> Self {
         let pick = |values: &[u32]| rows_to_compute.iter().map(|&row| values[row as usize]).collect::<Vec<u32>>();
         let rows: Vec<usize> = rows_to_compute.iter().map(|&row| row as usize).collect();
-        let row_of = |all: &'a [f32], row: usize| &all[row * vocabulary_size..][..vocabulary_size];
         Self {
             tokens: pick(input.tokens),
             positions: pick(input.positions),
             groups: pick(&input.sequence_of_row()),
             points: input.points.map(|points| points.of(&rows)),
-            self_conditioning: input
-                .self_conditioning
-                .map(|all| rows.iter().flat_map(|&row| row_of(all, row)).copied().collect()),
-            visibility: input.visibility,
+            self_conditioning: input.self_conditioning.map(|all| {
+                rows.iter().flat_map(|&row| &all[row * vocabulary_size..][..vocabulary_size]).copied().collect()
+            }),
         }
     }
 
@@ -169,7 +169,7 @@ fn pool_indices<D: Device>(
     device: &D,
     pool: &PoolRows<D>,
     parts: &[Part],
-    visibility: &Visibility,
+    visibility: &LayerVisibility<'_>,
 ) -> Result<PoolIndices<D>, NetworkError> {
     let mut parts: Vec<(usize, &Part)> = parts
         .iter()
@@ -177,8 +177,23 @@ fn pool_indices<D: Device>(
         .map(|part| (pool.start(part.slot), part))
         .collect();
     parts.sort_by_key(|(start, _)| *start);
-    let (mut sequences, mut intervals, mut rows, mut order) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (start, part) in parts {
+    let (mut rows, mut order) = (Vec::new(), Vec::new());
+    for (start, part) in &parts {
+        rows.extend(part.rows_to_compute.iter().map(|row| row + *start as u32));
+        order.extend(part.first..part.first + part.rows_to_compute.len() as u32);
+    }
+    Ok(PoolIndices {
+        visible: visibility
+            .upload(|visibility| Ok(device.upload_visibility(&pool_visibility(&parts, visibility)?)?))?,
+        rows: device.upload_indices(&rows)?,
+        order: (!order.is_sorted()).then(|| device.upload_indices(&order)).transpose()?,
+    })
+}
+
+/// What the rows of the pool see in one layer; `parts` are in the order of the pool, each with its first row there.
+fn pool_visibility(parts: &[(usize, &Part)], visibility: &Visibility) -> Result<Visibility, VisibilityError> {
+    let (mut sequences, mut intervals) = (Vec::new(), Vec::new());
+    for &(start, part) in parts {
         let (end, start) = (intervals.len() as u32, start as u32);
         if end < start {
             // Rows of others, which nobody reads in this pass.
@@ -192,21 +207,21 @@ fn pool_indices<D: Device>(
         };
         sequences.push(start..start + own.len() as u32);
         intervals.extend(own.clone().map(|row| visibility.row(row as usize).each_ref().map(moved)));
-        rows.extend(part.rows_to_compute.iter().map(|row| row + start));
-        order.extend(part.first..part.first + part.rows_to_compute.len() as u32);
     }
-    Ok(PoolIndices {
-        visible: device.upload_visibility(&Visibility::new(sequences, intervals)?)?,
-        rows: device.upload_indices(&rows)?,
-        order: (!order.is_sorted()).then(|| device.upload_indices(&order)).transpose()?,
-    })
+    Visibility::new(sequences, intervals)
+}
+
+/// One layer of the pool: its keys and values, and what its rows see.
+struct PoolLayer<'a, D: Device> {
+    keys_values: &'a mut D::Buffer,
+    visible: &'a D::Visible,
 }
 
 /// Caches the computed rows of a layer, and lets them attend to all cached rows; one launch for all
 /// sequences.
 fn attend<'p, D: Device>(
     device: &D,
-    keys_values: &mut D::Buffer,
+    PoolLayer { keys_values, visible }: PoolLayer<'_, D>,
     indices: &PoolIndices<D>,
     tape: &mut Tape<'p, D>,
     shape: AttentionShape,
@@ -227,7 +242,7 @@ fn attend<'p, D: Device>(
     let mut out = device.uninitialised(packed.rows() * outputs)?;
     let operands = AttentionRows {
         shape,
-        visible: &indices.visible,
+        visible,
         rows: Rows::At(&indices.rows),
         queries: part(0),
         keys_values: Columns::all(keys_values, columns),

@@ -8,6 +8,7 @@
 //! ```
 //! Without time conditioning modulations are the identity and gates are 1. The parts are in [`crate::layers`].
 
+use crate::layer_visibility::LayerVisible;
 use crate::layers::LayerPass;
 use crate::weight_index::WeightIndex;
 use crate::{NetworkInput, NetworkSpec};
@@ -62,12 +63,12 @@ type AttendIn<'a, 'p, D> =
 
 impl<'p, D: Device> Pass<'p, D> {
     /// The hidden state of the requested rows, ready for the head.
-    pub(crate) fn hidden(&self, tape: &mut Tape<'p, D>, visible: &'p D::Visible) -> Result<Value<D>, DeviceError> {
+    pub(crate) fn hidden(&self, tape: &mut Tape<'p, D>, visible: &'p LayerVisible<D>) -> Result<Value<D>, DeviceError> {
         let Self { spec, weight_index, indices, .. } = *self;
         let mut x = weight_index.embedding.forward(tape, spec, &self.input, &indices.tokens)?;
         let condition = self.condition(tape)?;
         for (index, (layer, weights)) in spec.layers.iter().zip(&weight_index.layers).enumerate() {
-            let pass = self.layer(index);
+            let (pass, visible) = (self.layer(index), visible.of(index));
             let inputs = std::iter::once(x).chain(condition.clone()).collect();
             x = tape.segment(inputs, move |tape, inputs| {
                 let mut attend = |tape: &mut Tape<'p, D>, shape, packed: &_| tape.attention(shape, visible, packed);

@@ -17,6 +17,7 @@ mod forward;
 mod inference;
 mod input;
 mod kv_cache;
+mod layer_visibility;
 mod layers;
 mod learner;
 mod network;

@@ -3,6 +3,7 @@
 use crate::forward::{Pass, PassIndices};
 use crate::input::below;
 use crate::kv_cache::KvPool;
+use crate::layer_visibility::{LayerVisibility, LayerVisible};
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::weight_index::WeightIndex;
 use crate::{ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec};
@@ -186,14 +187,15 @@ pub(crate) fn pass<D: Device, R>(
     reader: &Reader<'_, D>,
     input: &NetworkInput<'_>,
     rows: &[u32],
-    with: impl FnOnce(Pass<'_, D>, &D::Visible) -> Result<R, NetworkError>,
+    with: impl FnOnce(Pass<'_, D>, &LayerVisible<D>) -> Result<R, NetworkError>,
 ) -> Result<R, NetworkError> {
     let Reader { spec, parameters, weight_index, .. } = *reader;
     input.check(spec)?;
     let requested = input.answering(spec, rows)?;
     let device = parameters.device();
     let indices = PassIndices::new(device, input, &input.sequence_of_row(), &requested)?;
-    let visible = device.upload_visibility(input.visibility)?;
+    let visibility = LayerVisibility::new(spec, input.visibility, input.positions)?;
+    let visible = visibility.upload::<D>(|visibility| Ok(device.upload_visibility(visibility)?))?;
     with(Pass { spec, weight_index, input: *input, indices: &indices, requested: &requested }, &visible)
 }
 

@@ -48,6 +48,53 @@ fn a_cost_is_minus_the_logarithm_of_the_prediction_and_no_prediction_has_the_mas
 }
 
 #[test]
+fn a_window_is_the_visibility_that_it_leaves() {
+    for name in Example::NAMES {
+        let mut example = Example::named(name);
+        let all: Vec<u32> = (0..example.visibility.len() as u32).collect();
+        let logits = |example: &Example| example.network(scalar()).logits(&example.input(), &all).unwrap();
+        let within = |example: &Example, window| {
+            let mut windowed = example.clone();
+            windowed.spec.layers.iter_mut().for_each(|layer| layer.attention.window = window);
+            windowed
+        };
+        let whole = logits(&example);
+        assert_eq!(logits(&within(&example, Some(16))), whole, "{name}");
+        for window in [1, 2] {
+            let windowed = logits(&within(&example, Some(window)));
+            assert_ne!(windowed, whole, "{name}");
+            // Under a logit shift the layout says which row answers.
+            if name != "logit-shift" {
+                let mut cut = example.clone();
+                cut.visibility = example.visibility.windowed(window, &example.positions).unwrap();
+                assert_eq!(logits(&cut), windowed, "{name}");
+            }
+        }
+        example.spec.layers[0].attention.window = Some(2);
+        assert_ne!(logits(&example), whole, "{name}");
+        assert_ne!(logits(&example), logits(&within(&example, Some(2))), "{name}");
+    }
+}
+
+#[test]
+fn within_a_window_of_one_a_row_depends_on_itself_alone() {
+    let mut example = Example::named("plain");
+    example.spec.layers.iter_mut().for_each(|layer| layer.attention.window = Some(1));
+    let network = example.network(scalar());
+    let all: Vec<u32> = (0..example.tokens.len() as u32).collect();
+    let size = example.spec.vocabulary_size;
+    let before = network.logits(&example.input(), &all).unwrap();
+    for changed in &all {
+        let mut tokens = example.tokens.clone();
+        tokens[*changed as usize] = (tokens[*changed as usize] + 1) % 10;
+        let after = network.logits(&NetworkInput { tokens: &tokens, ..example.input() }, &all).unwrap();
+        let rows = before.chunks_exact(size).zip(after.chunks_exact(size));
+        let differing: Vec<u32> = (0..).zip(rows).filter(|(_, (a, b))| a != b).map(|(row, _)| row).collect();
+        assert_eq!(differing, [*changed]);
+    }
+}
+
+#[test]
 fn rows_answer_in_the_order_of_their_queries() {
     let example = Example::named("plain");
     let network = example.network(scalar());

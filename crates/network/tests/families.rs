@@ -37,6 +37,21 @@ fn every_description_goes_out_and_comes_back() {
 }
 
 #[test]
+fn windows_are_written_where_a_layer_has_one_and_only_there() {
+    let plain = Example::named("plain").spec;
+    let keys = ["sliding_window", "layer_types"];
+    assert!(keys.iter().all(|key| config(&plain).get(key).is_none()));
+    let mut spec = plain;
+    spec.layers[1].attention.window = Some(3);
+    let written = config(&spec);
+    assert_eq!(keys.map(|key| written[key].clone()), [json!(3), json!(["full_attention", "sliding_attention"])]);
+    assert_eq!(families::from_config(&written).unwrap(), spec);
+    spec.layers[0].attention.window = Some(4);
+    let refused = families::to_config(&Native, &spec, &TokenRoles::default());
+    assert!(matches!(refused, Err(NetworkError::Inexpressible { family: "aquatint" })));
+}
+
+#[test]
 fn what_other_programs_write_into_a_description_is_left_to_them() {
     let spec = Example::named("plain").spec;
     let mut config = config(&spec);
@@ -59,7 +74,26 @@ fn descriptions_that_cannot_be_are_refused_in_words() {
             with("num_hidden_layer", json!(3)),
             "the description has the unknown key `num_hidden_layer`; did you mean `num_hidden_layers`?",
         ),
-        (with("sliding_window", json!(3)), "the description has the unknown key `sliding_window`"),
+        (with("dropout", json!(3)), "the description has the unknown key `dropout`"),
+        (
+            with("sliding_window", json!(3)),
+            "`layer_types` is null; allowed: \"full_attention\" or \"sliding_attention\" for each of the 2 layers, with \
+             `sliding_window`",
+        ),
+        (
+            with("layer_types", json!(["full_attention", "chunked_attention"])),
+            "`layer_types` is [\"full_attention\",\"chunked_attention\"]; allowed: \"full_attention\" or \
+             \"sliding_attention\" for each of the 2 layers, with `sliding_window`",
+        ),
+        (
+            with("layer_types", json!(["full_attention"])),
+            "`layer_types` is [\"full_attention\"]; allowed: \"full_attention\" or \"sliding_attention\" for each of \
+             the 2 layers, with `sliding_window`",
+        ),
+        (
+            with("layer_types", json!(["full_attention", "sliding_attention"])),
+            "`sliding_window` is null; allowed: a whole number, 1 or more",
+        ),
         (with("num_key_value_heads", json!(3)), "`key_value_heads` is 3; allowed: a divisor of `heads`, which is 2"),
         (with("head_dim", json!(5)), "`head_size` is 5; allowed: an even number, because positions turn pairs"),
         (with("hidden_size", json!(0)), "`hidden_size` is 0; allowed: a whole number, 1 or more"),
@@ -141,10 +175,11 @@ fn what_a_family_cannot_say_is_refused_instead_of_lost() {
     };
     assert!(matches!(refuse(&Native, |_| {}), Some(NetworkError::Inexpressible { family: "aquatint" })));
     assert!(refuse(&Llada, |_| {}).is_none());
-    let changes: [fn(&mut NetworkSpec); 4] = [
+    let changes: [fn(&mut NetworkSpec); 5] = [
         |spec| spec.time_conditioning = Some(4),
         |spec| spec.head.logit_shift = true,
         |spec| spec.layers[1].attention.key_value_heads = 1,
+        |spec| spec.layers[1].attention.window = Some(2),
         |spec| spec.layers[0].attention.qk_norm = Some(spec.norm),
     ];
     for change in changes {

@@ -20,10 +20,18 @@ fn gradients<D: Device>(network: &Network<D>) -> Vec<(String, Vec<D::Element>)> 
     network.parameters().iter().map(|p| (p.name.to_owned(), device.download(p.gradient))).collect()
 }
 
+/// Examples whose first layer sees one position to each side: sequences read as they are, and two streams.
+fn windowed() -> [(&'static str, Example); 2] {
+    [("plain within a window", "plain"), ("two streams within a window", "two-streams")].map(|(title, name)| {
+        let mut example = Example::named(name);
+        example.spec.layers[0].attention.window = Some(2);
+        (title, example)
+    })
+}
+
 #[test]
 fn gradients_agree_with_finite_differences() {
-    for name in Example::NAMES {
-        let example = Example::named(name);
+    for (name, example) in Example::NAMES.map(|name| (name, Example::named(name))).into_iter().chain(windowed()) {
         let device = Cpu::<f64>::scalar();
         let mut network = example.network(device.clone());
         let costs = network.forward_backward(&example.input(), &example.rows).unwrap();

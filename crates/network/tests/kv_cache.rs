@@ -36,14 +36,22 @@ fn again(
 #[test]
 fn reading_block_after_block_is_reading_everything_to_the_bit() {
     let lengths = [13, 4, 9];
-    let (example, visibility) = blocks(&lengths);
-    let input = NetworkInput { visibility: &visibility, ..example.input() };
+    for windows in [[None; 2], [Some(3), None], [Some(2), Some(6)]] {
+        let (mut example, visibility) = blocks(&lengths);
+        example.spec.layers.iter_mut().zip(windows).for_each(|(layer, window)| layer.attention.window = window);
+        block_after_block(&example, &visibility);
+    }
+}
+
+/// Compares each block, read by itself, with a pass over everything.
+fn block_after_block(example: &Example, visibility: &Visibility) {
+    let input = NetworkInput { visibility, ..example.input() };
     for path in CpuPath::available() {
         let network: Network<Cpu<f32>> = example.network(Cpu::<f32>::new(path, 2).unwrap());
         let size = example.spec.vocabulary_size;
         let all: Vec<u32> = (0..visibility.len() as u32).collect();
         let truth = network.logits(&input, &all).unwrap();
-        let mut kv_caches: Vec<KvCache> = lengths.iter().map(|_| KvCache::default()).collect();
+        let mut kv_caches: Vec<KvCache> = visibility.sequences().iter().map(|_| KvCache::default()).collect();
         for block in 0..4_u32 {
             let of_block = |row: &u32| {
                 let sequence = visibility.sequences().iter().find(|rows| rows.contains(row)).unwrap();
@@ -59,6 +67,24 @@ fn reading_block_after_block_is_reading_everything_to_the_bit() {
         }
         assert!(kv_caches.iter().all(|memory| !memory.is_empty()));
     }
+}
+
+#[test]
+fn rows_outside_every_window_need_not_be_cached() {
+    let (mut example, visibility) = blocks(&[12]);
+    let input_of = |example: &Example, rows: &[u32]| {
+        let network: Network<Cpu<f32>> = example.network(Cpu::<f32>::new(CpuPath::best(), 1).unwrap());
+        let input = NetworkInput { visibility: &visibility, ..example.input() };
+        let mut caches = [KvCache::default()];
+        again(&network, &input, rows, &mut caches, &rows[rows.len() - 1..])
+    };
+    let last: Vec<u32> = (4..12).collect();
+    example.spec.layers[1].attention.window = Some(2);
+    assert!(matches!(input_of(&example, &last), Err(NetworkError::NotCached { row: 4 })), "one layer sees everything");
+    example.spec.layers[0].attention.window = Some(1);
+    assert!(matches!(input_of(&example, &last), Err(NetworkError::NotCached { row: 4 })), "row 4 sees row 3");
+    example.spec.layers[1].attention.window = Some(1);
+    assert!(input_of(&example, &last).is_ok());
 }
 
 #[test]

@@ -21,21 +21,27 @@ fn operations_agree_with_a_count_by_hand() {
     let head = 2 * 6 * 8 * 11;
     let by_hand = first_layer + last_layer + attention + head;
     let visibility = Visibility::full(&[5, 5]);
-    assert_eq!(spec().operations(&visibility, 6), by_hand);
+    let positions = [0, 1, 2, 3, 4, 0, 1, 2, 3, 4];
+    let operations = |spec: &NetworkSpec| spec.operations(&visibility, &positions, 6).unwrap();
+    assert_eq!(operations(&spec()), by_hand);
     // Two products for the condition of each sequence, six parts of each layer and two of the last norm.
     let timed = NetworkSpec { time_conditioning: Some(4), ..spec() };
     let time = 2 * 2 * 8 * (4 + 8 + (2 * 6 + 2) * 8);
-    assert_eq!(timed.operations(&visibility, 6), by_hand + time);
+    assert_eq!(operations(&timed), by_hand + time);
+    // Within a window of 2, the rows of a sequence see 2, 3, 3, 3 and 2 in place of 5 each.
+    let mut windowed = spec();
+    windowed.layers[1].attention.window = Some(2);
+    assert_eq!(operations(&windowed), by_hand - 2 * (25 - 13) * 4 * 8);
 }
 
 #[test]
 fn with_all_rows_requested_every_matrix_counts_for_every_row() {
     let mut rows = RowLayout::default();
     rows.push(Layout::Block { length: 2 }, 4, &[]);
-    let (_, visibility) = rows.finish().unwrap();
+    let (positions, visibility) = rows.finish().unwrap();
     let vectors = 2 * (2 * 8 + 2 * 2) + 8;
     let table = 11 * 8;
     let matrices = (spec().parameter_count() - vectors - table) as u64;
     // Two rows see 2 and two see 4.
-    assert_eq!(spec().operations(&visibility, 4), 2 * 4 * matrices + 2 * 4 * 8 * 12);
+    assert_eq!(spec().operations(&visibility, &positions, 4).unwrap(), 2 * 4 * matrices + 2 * 4 * 8 * 12);
 }

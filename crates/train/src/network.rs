@@ -68,7 +68,8 @@ fn difference(there: &NetworkSpec, here: &NetworkSpec) -> Option<(&'static str, 
         ]
     };
     let of_layer = |layer: &LayerSpec| {
-        let AttentionSpec { norm, heads, key_value_heads, head_size, rope, qk_norm, qkv_bias } = layer.attention;
+        let AttentionSpec { norm, heads, key_value_heads, head_size, rope, qk_norm, qkv_bias, window } =
+            layer.attention;
         vec![
             ("heads", heads.to_string()),
             ("key_value_heads", key_value_heads.to_string()),
@@ -77,6 +78,7 @@ fn difference(there: &NetworkSpec, here: &NetworkSpec) -> Option<(&'static str, 
             ("rope_theta", rope.theta.to_string()),
             ("qk_norm", qk_norm.is_some().to_string()),
             ("qkv_bias", qkv_bias.to_string()),
+            ("window", window.map_or("none".to_owned(), |window| window.to_string())),
             ("norm_epsilon", norm.epsilon().to_string()),
         ]
     };

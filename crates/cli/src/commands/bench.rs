@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> Result<(), F
             batch: batch.sequences,
             length: batch.length,
             requested: batch.requested.len(),
-            operations: passes * spec.operations(&batch.visibility, batch.requested.len()),
+            operations: passes * spec.operations(&batch.visibility, batch.input().positions, batch.requested.len())?,
             generation: generation.map(describe),
         },
         processor: machine::processor(),

@@ -35,7 +35,7 @@ const REQUIRED: [&str; 14] = [
     "attention",
 ];
 /// Keys that may be there. The first five say nothing about the network and are left to their readers.
-const OPTIONAL: [&str; 12] = [
+const OPTIONAL: [&str; 14] = [
     "model_type",
     "architectures",
     "torch_dtype",
@@ -48,7 +48,12 @@ const OPTIONAL: [&str; 12] = [
     "word_vector_size",
     "diffusion_process",
     "noise_schedule",
+    "sliding_window",
+    "layer_types",
 ];
+
+/// The words of `layer_types`: layers that see all that the layout shows, and those with a window.
+const LAYER_TYPES: [&str; 2] = ["full_attention", "sliding_attention"];
 
 impl Family for Native {
     fn model_type(&self) -> &'static str {
@@ -71,7 +76,9 @@ impl Family for Native {
             },
             FeedForwardSpec { norm, ..FeedForwardSpec::new(config.size("intermediate_size")?) },
         );
-        let layers = layer.repeated(config.size("num_hidden_layers")?)?;
+        let mut layers = layer.repeated(config.size("num_hidden_layers")?)?;
+        let windows = windows(config, layers.len())?;
+        layers.iter_mut().zip(windows).for_each(|(layer, window)| layer.attention.window = window);
         Ok(NetworkSpec {
             norm,
             head: HeadSpec {
@@ -120,10 +127,18 @@ impl Family for Native {
             "diffusion_process": spec.process.kind.to_string(),
             "noise_schedule": spec.process.schedule.to_string(),
         });
-        match config {
+        let mut config = match config {
             Value::Object(config) => config,
             _ => Object::new(),
+        };
+        // One window for all layers that have one; `to_config` refuses others.
+        let windows = || spec.layers.iter().map(|layer| layer.attention.window);
+        if let Some(window) = windows().flatten().next() {
+            let types: Vec<&str> = windows().map(|window| LAYER_TYPES[usize::from(window.is_some())]).collect();
+            config.insert("sliding_window".to_owned(), json!(window));
+            config.insert("layer_types".to_owned(), json!(types));
         }
+        config
     }
 
     fn names(&self) -> &'static [(&'static str, &'static str)] {
@@ -155,4 +170,26 @@ impl Family for Native {
 fn layout(given: &Value) -> Result<Layout, NetworkError> {
     let refuse = || wrong("attention", given, "\"full\", \"causal\", \"block:LENGTH\"");
     given.as_str().and_then(|name| name.parse().ok()).ok_or_else(refuse)
+}
+
+/// The window of each layer, as `sliding_window` and `layer_types` say together.
+fn windows(config: Config<'_>, layers: usize) -> Result<Vec<Option<usize>>, NetworkError> {
+    let (window, types) = (config.optional("sliding_window", Config::size)?, config.value("layer_types"));
+    let [full, sliding] = LAYER_TYPES;
+    let refuse = || {
+        let allowed = format!("\"{full}\" or \"{sliding}\" for each of the {layers} layers, with `sliding_window`");
+        wrong("layer_types", types, &allowed)
+    };
+    let Some(types) = types.as_array() else {
+        return if types.is_null() && window.is_none() { Ok(vec![None; layers]) } else { Err(refuse()) };
+    };
+    if types.len() != layers {
+        return Err(refuse());
+    }
+    let of_layer = |name: &Value| match name.as_str() {
+        Some(name) if name == full => Ok(None),
+        Some(name) if name == sliding => config.size("sliding_window").map(Some),
+        _ => Err(refuse()),
+    };
+    types.iter().map(of_layer).collect()
 }

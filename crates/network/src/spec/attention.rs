@@ -21,6 +21,9 @@ pub struct AttentionSpec {
     pub qk_norm: Option<NormSpec>,
     /// Whether the projections to queries, keys and values have biases.
     pub qkv_bias: bool,
+    /// Sliding window (Beltagy et al., 2004.05150): of the rows that the layout shows, a row sees those that are less
+    /// than so many positions away, before it and after it; 1 is itself alone. `None` for all of them.
+    pub window: Option<usize>,
 }
 
 /// Rotary positions: elements `i` and `i + E/2` of a head turn by `position · theta^(−2i/E)`.
@@ -37,7 +40,8 @@ impl Default for RopeSpec {
 }
 
 impl AttentionSpec {
-    /// Heads of these sizes with all else as is usual: no norm of queries and keys, no biases.
+    /// Heads of these sizes with all else as is usual: no norm of queries and keys, no biases,
+    /// no window.
     pub fn new(heads: usize, key_value_heads: usize, head_size: usize) -> Self {
         Self {
             norm: NormSpec::default(),
@@ -47,6 +51,7 @@ impl AttentionSpec {
             rope: RopeSpec::default(),
             qk_norm: None,
             qkv_bias: false,
+            window: None,
         }
     }
 
@@ -57,7 +62,11 @@ impl AttentionSpec {
 
     /// What it has beyond the usual, in words.
     pub(super) fn options(&self) -> impl Iterator<Item = &'static str> {
-        let options = [(self.qk_norm.is_some(), "query-key norm"), (self.qkv_bias, "query-key-value biases")];
+        let options = [
+            (self.qk_norm.is_some(), "query-key norm"),
+            (self.qkv_bias, "query-key-value biases"),
+            (self.window.is_some(), "sliding window"),
+        ];
         options.into_iter().filter_map(|(there, name)| there.then_some(name))
     }
 
@@ -74,6 +83,9 @@ impl AttentionSpec {
         }
         if !(self.rope.theta > 1.0 && self.rope.theta.is_finite()) {
             return refuse("rope_theta", self.rope.theta, "more than 1 (10000 is usual)");
+        }
+        if let Some(window) = self.window {
+            check_size("window", window)?;
         }
         self.norm.validate()?;
         self.qk_norm.map_or(Ok(()), |norm| norm.validate())
