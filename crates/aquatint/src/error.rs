@@ -44,15 +44,15 @@ pub enum Error {
 impl Hint for Error {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Checkpoint(error) => error.hint(),
-            Self::Template(error) => error.hint(),
-            Self::TemplateCanvas(error) => error.hint(),
-            Self::Vocabulary(error) => error.hint(),
-            Self::Generate(error) => error.hint(),
-            Self::Device(error) => error.hint(),
-            Self::Runtime(error) => error.hint(),
+            Self::Checkpoint(error) => Hint::hint(error),
+            Self::Template(error) => Hint::hint(error),
+            Self::TemplateCanvas(error) => Hint::hint(error),
+            Self::Vocabulary(error) => Hint::hint(error),
+            Self::Generate(error) => Hint::hint(error),
+            Self::Device(error) => Hint::hint(error),
+            Self::Runtime(error) => Hint::hint(error),
             Self::Evaluate(error) => Hint::hint(error),
-            Self::Train(error) => error.hint(),
+            Self::Train(error) => Hint::hint(error),
         }
     }
 }

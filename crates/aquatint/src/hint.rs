@@ -3,11 +3,13 @@
 use aquatint_checkpoint::CheckpointError;
 use aquatint_compute::DeviceError;
 use aquatint_corpus::CorpusError;
+use aquatint_diffusion::SettingError;
 use aquatint_evaluate::EvaluateError;
 use aquatint_generate::GenerateError;
 use aquatint_network::NetworkError;
 use aquatint_train::{LaunchError, ParallelError, RecipeError, TrainError};
 use aquatint_vocabulary::{ChatError, TemplateCanvasError, TemplateError, VocabularyError};
+use std::error::Error;
 
 /// An error that may know what the user can do about it.
 pub trait Hint {
@@ -15,12 +17,13 @@ pub trait Hint {
     fn hint(&self) -> Option<String>;
 }
 
-/// Each error knows its hint itself, so that a crate under this one can be used alone.
+/// Each error knows its hint itself, so that a crate under this one can be used alone. Only what a device lacks is
+/// advised on here, since flags and keys of recipes help and the devices know neither.
 macro_rules! hints {
     ($($error:ty),* $(,)?) => {$(
         impl Hint for $error {
             fn hint(&self) -> Option<String> {
-                <$error>::hint(self)
+                <$error>::hint(self).or_else(|| of_device(self))
             }
         }
     )*};
@@ -34,6 +37,8 @@ hints!(
     LaunchError,
     NetworkError,
     ParallelError,
+    RecipeError,
+    SettingError,
     TemplateCanvasError,
     TemplateError,
     TrainError,
@@ -59,28 +64,82 @@ impl Hint for EvaluateError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Io { source, .. } => source.hint(),
-            _ => Self::hint(self),
+            _ => Self::hint(self).or_else(|| of_device(self)),
         }
     }
 }
 
 impl Hint for DeviceError {
-    /// What a device lacks, and what to do about it, stands in one message.
     fn hint(&self) -> Option<String> {
-        None
+        match self {
+            Self::GpuMemory { .. } => Some(GPU_MEMORY.to_owned()),
+            Self::OutOfMemory { .. } | Self::Gpu { .. } | Self::Unavailable { .. } | Self::Quantised(_) => None,
+        }
     }
 }
 
-impl Hint for RecipeError {
-    /// A refused recipe names the key, its value and what is allowed, all in its message.
-    fn hint(&self) -> Option<String> {
-        None
+const GPU_MEMORY: &str = "`--set run.activation_memory=2GiB` or `--set optimiser.recompute=true` shrinks training, \
+    `--precision int8` a model that is run, and `--device cpu` does without";
+
+/// The hint of the device's error among the sources of another one.
+fn of_device(error: &dyn Error) -> Option<String> {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(device) = cause.downcast_ref::<DeviceError>() {
+            return device.hint();
+        }
+        source = cause.source();
     }
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_gpu_is_advised_on_behind_every_error() {
+        let innermost = || DeviceError::GpuMemory {
+            device: "cuda:0".to_owned(),
+            requested: 4 << 20,
+            free: 1 << 20,
+            memory: 1 << 20,
+        };
+        let network = || NetworkError::from(innermost());
+        let generate = || GenerateError::from(network());
+        let wrapped: [&dyn Hint; 9] = [
+            &network(),
+            &generate(),
+            &CheckpointError::from(network()),
+            &EvaluateError::from(network()),
+            &EvaluateError::from(generate()),
+            &TrainError::from(innermost()),
+            &TrainError::from(EvaluateError::from(generate())),
+            &crate::Error::from(innermost()),
+            &crate::Error::from(TrainError::from(network())),
+        ];
+        for error in wrapped {
+            assert_eq!(error.hint().as_deref(), Some(GPU_MEMORY));
+        }
+        assert!(!innermost().to_string().contains("--"), "{}", innermost());
+    }
+
+    #[test]
+    fn a_refused_setting_keeps_its_hint() {
+        let innermost = || "polynomial:-1".parse::<aquatint_diffusion::ScheduleSpec>().unwrap_err();
+        let expected = innermost().hint();
+        assert!(expected.as_ref().is_some_and(|hint| !innermost().to_string().contains(hint)));
+        let wrapped: [&dyn Hint; 5] = [
+            &NetworkError::from(innermost()),
+            &GenerateError::from(innermost()),
+            &CheckpointError::from(NetworkError::from(innermost())),
+            &RecipeError::Schedule(innermost()),
+            &crate::Error::from(TrainError::from(RecipeError::Schedule(innermost()))),
+        ];
+        for error in wrapped {
+            assert_eq!(error.hint(), expected);
+        }
+    }
 
     #[test]
     fn an_error_behind_others_keeps_its_hint() {

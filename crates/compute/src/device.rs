@@ -133,9 +133,7 @@ pub enum DeviceError {
     },
     /// A GPU does not have that much memory left.
     #[error(
-        "{device} has no room for {} more: {} of its {} are free; `--set run.activation_memory=2GiB` or `--set \
-         optimiser.recompute=true` shrinks training, `--precision int8` a model that is run, and `--device cpu` does without",
-        Binary(*requested), Binary(*free), Binary(*memory)
+        "{device} has no room for {} more: {} of its {} are free", Binary(*requested), Binary(*free), Binary(*memory)
     )]
     GpuMemory {
         /// The device.

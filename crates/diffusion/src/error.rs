@@ -2,7 +2,7 @@
 
 /// A setting has a value that it cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{parameter}` is {given}; allowed: {allowed}{}", hint.as_deref().map(|h| format!(" ({h})")).unwrap_or_default())]
+#[error("`{parameter}` is {given}; allowed: {allowed}")]
 pub struct SettingError {
     /// The setting.
     pub parameter: &'static str,
@@ -10,7 +10,7 @@ pub struct SettingError {
     pub given: String,
     /// What is allowed.
     pub allowed: String,
-    /// What to do about it, where there is something to say beyond `allowed`.
+    /// What to do about it, where there is something to say beyond `allowed`. The message leaves it out.
     pub hint: Option<String>,
 }
 
@@ -18,6 +18,11 @@ impl SettingError {
     /// A complaint without a hint.
     pub(crate) fn new(parameter: &'static str, given: impl std::fmt::Display, allowed: impl Into<String>) -> Self {
         Self { parameter, given: given.to_string(), allowed: allowed.into(), hint: None }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        self.hint.clone()
     }
 
     /// The same complaint with a hint.

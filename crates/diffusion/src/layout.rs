@@ -123,13 +123,15 @@ impl FromStr for Layout {
     type Err = SettingError;
 
     fn from_str(name: &str) -> Result<Self, SettingError> {
-        let refuse = || SettingError::new("layout", format!("\"{name}\""), "full, causal, block:LENGTH");
+        let refuse = || {
+            SettingError::new("layout", format!("\"{name}\""), "full, causal, block:LENGTH with a length of 1 or more")
+        };
         match name.split_once(':') {
             None if name == "full" => Ok(Self::Full),
             None if name == "causal" => Ok(Self::Causal),
             Some(("block", length)) => match length.parse() {
                 Ok(length) if length > 0 => Ok(Self::Block { length }),
-                _ => Err(refuse().with_hint("a block has 1 position or more")),
+                _ => Err(refuse()),
             },
             _ => Err(refuse()),
         }

@@ -117,6 +117,7 @@ mod tests {
         for wrong in ["", "linear:1", "polynomial", "polynomial:0", "polynomial:x", "polynomial:inf", "log-linear:1"] {
             assert!(schedule(wrong).is_err(), "{wrong} was taken");
         }
-        assert!(schedule("polynomial:-1").unwrap_err().to_string().ends_with("(`polynomial` takes a number above 0)"));
+        let hint = schedule("polynomial:-1").unwrap_err().hint();
+        assert_eq!(hint.as_deref(), Some("`polynomial` takes a number above 0"));
     }
 }

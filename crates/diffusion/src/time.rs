@@ -47,9 +47,8 @@ mod tests {
         for wrong in [-1e-12, 1.0 + 1e-12, f64::NAN, f64::INFINITY] {
             assert!(Time::new(wrong).is_err(), "{wrong} was taken");
         }
-        assert_eq!(
-            Time::new(1.5).unwrap_err().to_string(),
-            "`time` is 1.5; allowed: 0 to 1 (0 is the clean canvas, 1 is noise)"
-        );
+        let refused = Time::new(1.5).unwrap_err();
+        assert_eq!(refused.to_string(), "`time` is 1.5; allowed: 0 to 1");
+        assert_eq!(refused.hint().as_deref(), Some("0 is the clean canvas, 1 is noise"));
     }
 }

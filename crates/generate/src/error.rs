@@ -9,8 +9,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum GenerateError {
     /// A setting has a value that it cannot have.
-    #[error("`{}` is {}; allowed: {}", .0.parameter, .0.given, .0.allowed)]
-    Setting(SettingError),
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// The canvas is longer than the model can read.
     #[error("the canvas has {length} positions, {given} of them given; the model reads at most {context_length}")]
     TooLong {
@@ -71,7 +71,7 @@ impl GenerateError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Setting(error) => error.hint.clone(),
+            Self::Setting(error) => error.hint(),
             Self::TooLong { given, context_length, .. } if given < context_length => Some(format!(
                 "ask for at most {} open positions (`max_tokens`), or shorten the given text",
                 context_length - given
@@ -90,12 +90,6 @@ impl GenerateError {
             Self::Network(error) => error.hint(),
             Self::Canvas(_) | Self::OtherAnswer { .. } => None,
         }
-    }
-}
-
-impl From<SettingError> for GenerateError {
-    fn from(error: SettingError) -> Self {
-        Self::Setting(error)
     }
 }
 

@@ -170,8 +170,8 @@ pub enum NetworkError {
         /// The target.
         target: u32,
     },
-    /// The device failed.
-    #[error(transparent)]
+    /// The device failed. It is a source, so that it is found behind every error that this one becomes.
+    #[error("{0}")]
     Device(#[from] DeviceError),
 }
 
@@ -179,6 +179,7 @@ impl NetworkError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Process(error) => error.hint(),
             Self::UnknownKey { similar, .. } => similar.map(|similar| format!("did you mean `{similar}`?")),
             Self::MissingKey { keys, .. } => Some(format!("a description of this family has {keys}")),
             Self::MissingTensor { count, .. } => {

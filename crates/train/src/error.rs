@@ -3,6 +3,7 @@
 use aquatint_checkpoint::CheckpointError;
 use aquatint_compute::DeviceError;
 use aquatint_corpus::CorpusError;
+use aquatint_diffusion::SettingError;
 use aquatint_evaluate::EvaluateError;
 use aquatint_network::NetworkError;
 use aquatint_vocabulary::VocabularyError;
@@ -52,7 +53,12 @@ pub enum RecipeError {
         given: String,
         /// What is allowed.
         allowed: &'static str,
+        /// What to do about it, where there is something to say beyond `allowed`.
+        hint: Option<&'static str>,
     },
+    /// The schedule has no such name.
+    #[error("the recipe cannot be understood: `objective.schedule`: {0}")]
+    Schedule(#[source] SettingError),
     /// A `--set` that is not key=value.
     #[error("`--set {given}`: {reason}")]
     Override {
@@ -60,7 +66,25 @@ pub enum RecipeError {
         given: String,
         /// What is wrong with it.
         reason: &'static str,
+        /// What to do about it, where there is something to say beyond `reason`.
+        hint: Option<&'static str>,
     },
+}
+
+impl RecipeError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Value { hint, .. } | Self::Override { hint, .. } => hint.map(str::to_owned),
+            Self::Schedule(error) => error.hint(),
+            Self::Read { .. } | Self::Base { .. } | Self::Chain { .. } | Self::Parse { .. } => None,
+        }
+    }
+
+    /// A value without a hint.
+    pub(crate) fn value(key: &'static str, given: impl Into<String>, allowed: &'static str) -> Self {
+        Self::Value { key, given: given.into(), allowed, hint: None }
+    }
 }
 
 /// Why a run could not begin or go on.
@@ -87,8 +111,8 @@ pub enum TrainError {
     /// The tokenizer refused.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
-    /// The device refused.
-    #[error(transparent)]
+    /// The device refused. It is a source, like that of a [`NetworkError`].
+    #[error("{0}")]
     Device(#[from] DeviceError),
     /// The ranks could not work together.
     #[error(transparent)]
@@ -217,6 +241,7 @@ impl TrainError {
             Self::TooLittle { .. } => "add text or make `data.canvas_length` or `optimiser.batch` smaller",
             Self::Diverged { .. } => "lower `optimiser.learning_rate` or raise `optimiser.warm_up`",
             Self::OtherNetwork { .. } => "leave out the overrides or change them",
+            Self::Recipe(error) => return error.hint(),
             Self::Checkpoint(error) => return error.hint(),
             Self::Corpus(error) => return error.hint(),
             Self::Evaluate(error) => return error.hint(),

@@ -47,12 +47,12 @@ impl FromStr for Override {
     type Err = RecipeError;
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
-        let refused = |reason: &'static str| RecipeError::Override { given: given.to_owned(), reason };
+        let refused = |reason, hint| RecipeError::Override { given: given.to_owned(), reason, hint };
         let (key, value) =
-            given.split_once('=').ok_or_else(|| refused("expected key=value, for example run.steps=100"))?;
+            given.split_once('=').ok_or_else(|| refused("expected key=value", Some("for example run.steps=100")))?;
         let path: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
         if path.iter().any(String::is_empty) {
-            return Err(refused("a part of the key is empty"));
+            return Err(refused("a part of the key is empty", None));
         }
         let value = value.trim();
         let parsed = toml::from_str::<Table>(&format!("value = {value}")).ok().and_then(|mut t| {

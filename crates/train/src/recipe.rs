@@ -87,7 +87,7 @@ impl Data {
             ("data.valid", &self.valid, "at least one source of held-out text"),
         ];
         match sources.into_iter().find(|(_, sources, _)| sources.is_empty()) {
-            Some((key, _, allowed)) => Err(RecipeError::Value { key, given: "[]".into(), allowed }),
+            Some((key, _, allowed)) => Err(RecipeError::value(key, "[]", allowed)),
             None => Ok(()),
         }
     }

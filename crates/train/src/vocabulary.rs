@@ -20,24 +20,16 @@ pub(crate) fn of(recipe: &Resolved, events: &mut dyn FnMut(TrainingEvent<'_>)) -
         return Ok(Vocabulary::from_file(&own)?);
     }
     if data.train.is_empty() {
-        return Err(RecipeError::Value {
-            key: "data.vocabulary",
-            given: "unset".into(),
-            allowed: "a `tokenizer.json`, where there are no texts to train one on",
-        }
-        .into());
+        let allowed = "a `tokenizer.json`, where there are no texts to train one on";
+        return Err(RecipeError::value("data.vocabulary", "unset", allowed).into());
     }
     events(TrainingEvent::Preparing("training a vocabulary"));
     let sources: Vec<Source> = data.train.iter().map(SourceRecipe::source).collect();
     let texts = sample(&sources, data.vocabulary_bytes)?;
     let vocabulary = Vocabulary::train(texts.into_iter(), data.vocabulary_size)?;
     if vocabulary.len() > data.vocabulary_size {
-        return Err(RecipeError::Value {
-            key: "data.vocabulary_size",
-            given: data.vocabulary_size.to_string(),
-            allowed: "at least as many as there are bytes and special tokens",
-        }
-        .into());
+        let allowed = "at least as many as there are bytes and special tokens";
+        return Err(RecipeError::value("data.vocabulary_size", data.vocabulary_size.to_string(), allowed).into());
     }
     Ok(vocabulary)
 }

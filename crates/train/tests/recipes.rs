@@ -1,6 +1,6 @@
 //! What a recipe may contain, and the messages for what it may not.
 
-use aquatint_train::{Overrides, Recipe, RecipeError, Resolved, Size};
+use aquatint_train::{Overrides, Recipe, RecipeError, Resolved, Size, TrainError};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -61,10 +61,7 @@ fn mistakes_are_reported_with_their_place_or_what_is_allowed() {
         "`optimiser.groups.parameters` is \"role:heads\"; allowed: a name with `*`, or role:matrix, role:embedding, \
          role:unit-vectors, role:head, role:vector"
     );
-    assert_eq!(
-        group("parameters = '*'\nrate = 0"),
-        "`optimiser.groups.rate` is 0; allowed: above 0; `trainable = false` leaves parameters as they are"
-    );
+    assert_eq!(group("parameters = '*'\nrate = 0"), "`optimiser.groups.rate` is 0; allowed: above 0");
     assert_eq!(
         group("parameters = '*.bias'\nrate = 0.5\ntrainable = false"),
         "`optimiser.groups.rate` is 0.5 for `*.bias`; allowed: nothing where `trainable` is false"
@@ -91,6 +88,19 @@ fn mistakes_are_reported_with_their_place_or_what_is_allowed() {
     assert!(twice.starts_with("`run.activation_memory` is 2GiB; allowed: nothing where"), "{twice}");
     assert!(message(SMALL, &["objective.schedule=square"]).contains("`objective.schedule`"));
     assert!(message("output = 'x'\n[data]\ntrain = []\nvalid = [{ path = 'b' }]", &[]).contains("`data.train`"));
+}
+
+#[test]
+fn advice_stands_beside_the_message() {
+    let hint = |text: &str, set: &[&str]| resolve(text, set).unwrap_err().hint();
+    let still = hint(&format!("{SMALL}[[optimiser.groups]]\nparameters = '*'\nrate = 0"), &[]);
+    assert_eq!(still.as_deref(), Some("`trainable = false` leaves parameters as they are"));
+    assert_eq!(hint(SMALL, &["nonsense"]).as_deref(), Some("for example run.steps=100"));
+    let schedule = hint(SMALL, &["objective.schedule=polynomial:-1"]);
+    assert_eq!(schedule.as_deref(), Some("`polynomial` takes a number above 0"));
+    let behind = TrainError::from(resolve(SMALL, &["nonsense"]).unwrap_err());
+    assert_eq!(behind.hint(), hint(SMALL, &["nonsense"]));
+    assert_eq!(hint(SMALL, &["optimiser.accumulate=3"]), None);
 }
 
 /// Every recipe below a folder.

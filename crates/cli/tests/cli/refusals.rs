@@ -105,7 +105,10 @@ fn recipes_that_cannot_be_followed() {
     let unknown = of("run.stepps=3");
     assert!(unknown.starts_with("error: `ROOM/recipes/recipe.toml` is no usable recipe\n"), "{unknown}");
     assert!(unknown.contains("unknown field `stepps`, expected one of `steps`"), "{unknown}");
-    assert!(of("steps").contains("run.steps=100"));
+    assert!(of("steps").ends_with("expected key=value\n\nhint: for example run.steps=100\n"));
+    let schedule = of("objective.schedule=polynomial:-1");
+    assert!(schedule.ends_with("\n\nhint: `polynomial` takes a number above 0\n"), "{schedule}");
+    assert_eq!(schedule.matches("takes a number").count(), 1, "{schedule}");
     assert!(of("run.device=tpu").starts_with("error: `run.device` is \"tpu\"; allowed: auto, cpu, cpu-scalar"));
     assert!(refused(&["train", "nowhere.toml"]).starts_with("error: could not read the recipe `nowhere.toml`"));
     assert!(refused(&["train", text(&path), "--resume"]).contains("holds no run to resume"));

@@ -92,6 +92,6 @@ fn names_lead_back_to_their_layouts() {
     }
     assert_eq!(
         "block:0".parse::<Layout>().unwrap_err().to_string(),
-        "`layout` is \"block:0\"; allowed: full, causal, block:LENGTH (a block has 1 position or more)"
+        "`layout` is \"block:0\"; allowed: full, causal, block:LENGTH with a length of 1 or more"
     );
 }

@@ -20,3 +20,8 @@ mod step;
 mod stopping;
 mod time_density;
 mod time_sampling;
+
+/// A refused setting: the message and the hint.
+fn refusal(error: &aquatint_diffusion::SettingError) -> String {
+    format!("{error} | {}", error.hint().expect("no hint"))
+}

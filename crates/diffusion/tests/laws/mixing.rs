@@ -253,8 +253,8 @@ fn every_name_leads_back_to_its_process() {
         assert!(process(name, unmasked, schedule()).is_ok(), "{name}");
     }
     assert_eq!(
-        process("masked", unmasked, schedule()).unwrap_err().to_string(),
-        "`process` is \"masked\"; allowed: uniform, gaussian, simplex (`masked` needs a mask token in the vocabulary)"
+        crate::refusal(&process("masked", unmasked, schedule()).unwrap_err()),
+        "`process` is \"masked\"; allowed: uniform, gaussian, simplex | `masked` needs a mask token in the vocabulary"
     );
     let by_default: Arc<dyn Process> = process("hybrid", ALPHABET, schedule()).unwrap();
     assert_eq!(by_default.name(), format!("hybrid:{}", Mixing::SHARE));

@@ -195,8 +195,8 @@ fn names_lead_back_to_their_policies() {
         assert!(policy::by_name(wrong).is_err(), "{wrong} was taken");
     }
     assert_eq!(
-        policy::by_name("low_confidence").unwrap_err().to_string(),
+        crate::refusal(&policy::by_name("low_confidence").unwrap_err()),
         "`policy` is \"low_confidence\"; allowed: confidence, margin, entropy, random, ancestral, first-hitting, \
-         last, threshold:PROBABILITY, entropy-bound:NATS (its right name is `confidence`)"
+         last, threshold:PROBABILITY, entropy-bound:NATS | its right name is `confidence`"
     );
 }

@@ -94,14 +94,14 @@ fn broken_predictions_are_refused() {
 
 #[test]
 fn shaping_out_of_range_is_refused() {
-    let refusal = |shaping: Shaping| shaping.validate().unwrap_err().to_string();
+    let refusal = |shaping: Shaping| crate::refusal(&shaping.validate().unwrap_err());
     assert_eq!(
         refusal(Shaping { temperature: -1.0, ..Shaping::NONE }),
-        "`temperature` is -1; allowed: 0 or more (0 takes the likeliest token)"
+        "`temperature` is -1; allowed: 0 or more | 0 takes the likeliest token"
     );
     assert_eq!(
         refusal(Shaping { top_p: Some(1.5), ..Shaping::NONE }),
-        "`top_p` is 1.5; allowed: above 0, at most 1 (1 keeps all tokens)"
+        "`top_p` is 1.5; allowed: above 0, at most 1 | 1 keeps all tokens"
     );
     assert!(Shaping { top_k: Some(0), ..Shaping::NONE }.validate().is_err());
     assert!(Shaping { top_p: Some(f64::NAN), ..Shaping::NONE }.validate().is_err());

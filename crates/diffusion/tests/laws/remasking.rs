@@ -102,13 +102,13 @@ fn names_lead_back_to_their_rules() {
     }
     assert_eq!(Remasking::Conf { eta: 1.0 }.validate(), Ok(()));
     assert_eq!(
-        Remasking::Cap { eta: f64::NAN }.validate().unwrap_err().to_string(),
-        "`remasking` is cap:NaN; allowed: none, cap:ETA, rescale:ETA, conf, conf:ETA, loop, loop:ETA (ETA is a number \
-         from 0 to 1)"
+        crate::refusal(&Remasking::Cap { eta: f64::NAN }.validate().unwrap_err()),
+        "`remasking` is cap:NaN; allowed: none, cap:ETA, rescale:ETA, conf, conf:ETA, loop, loop:ETA | ETA is a number \
+         from 0 to 1"
     );
     assert_eq!(
-        "low-confidence".parse::<Remasking>().unwrap_err().to_string(),
+        crate::refusal(&"low-confidence".parse::<Remasking>().unwrap_err()),
         "`remasking` is \"low-confidence\"; allowed: none, cap:ETA, rescale:ETA, conf, conf:ETA, loop, loop:ETA \
-         (this only commits the most confident: it is the policy `confidence`)"
+         | this only commits the most confident: it is the policy `confidence`"
     );
 }

@@ -38,7 +38,7 @@ pub(super) const REGISTERED: Registered = Registered {
 };
 
 fn check(recipe: &Resolved) -> Result<(), RecipeError> {
-    let wrong = |given: String, allowed| Err(RecipeError::Value { key: "distillation", given, allowed });
+    let wrong = |given: String, allowed| Err(RecipeError::value("distillation", given, allowed));
     let Some(distil) = recipe.distillation else { return Ok(()) };
     if recipe.initial.is_none() || recipe.objective.kind == ObjectiveKind::Causal {
         return wrong("set".into(), "with `initial`, the teacher, and a diffusion objective");
@@ -74,12 +74,8 @@ impl Distillation {
     fn begin(setting: &mut Setting<'_>) -> Result<Self, TrainError> {
         let recipe = setting.recipe;
         let (Some(distil), Some(initial)) = (recipe.distillation, &recipe.initial) else {
-            return Err(RecipeError::Value {
-                key: "distillation",
-                given: "unset".into(),
-                allowed: "a table with `steps` and `rounds`, and `initial`, the teacher",
-            }
-            .into());
+            let allowed = "a table with `steps` and `rounds`, and `initial`, the teacher";
+            return Err(RecipeError::value("distillation", "unset", allowed).into());
         };
         let round = setting.saved::<Counted>()?.map_or(0, |saved| saved.round);
         let output = recipe.output.clone();

@@ -67,7 +67,7 @@ pub(super) fn load(path: &Path, overrides: &Overrides) -> Result<Recipe, RecipeE
 pub(super) fn parse(text: &str, overrides: &Overrides) -> Result<Recipe, RecipeError> {
     let source = Source { origin: Origin::Recipe, text: text.to_owned() };
     if let Some(given) = source.extends()? {
-        return Err(RecipeError::Value { key: KEY, given, allowed: "in a file, which its path can be relative to" });
+        return Err(RecipeError::value(KEY, given, "in a file, which its path can be relative to"));
     }
     read(vec![source], overrides)
 }
@@ -97,7 +97,7 @@ fn read(mut sources: Vec<Source>, overrides: &Overrides) -> Result<Recipe, Recip
     for (table, path) in set.into_iter().zip(overrides.paths()) {
         if !replace(&mut whole, table, path.len()) {
             let reason = "a part of the key before a dot is no table";
-            return Err(RecipeError::Override { given: path.join("."), reason });
+            return Err(RecipeError::Override { given: path.join("."), reason, hint: None });
         }
     }
     // What is missing is missing from the recipe itself.

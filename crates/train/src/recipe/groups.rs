@@ -45,7 +45,7 @@ impl OptimiserRecipe {
         let four: Vec<Option<WeightFormat>> = own.iter().filter(in_four_bits).map(|group| group.precision).collect();
         if let Some([Some(one), Some(other)]) = four.array_windows().find(|[one, other]| one != other) {
             let (given, allowed) = (format!("{one} and {other}"), "groups of one size wherever it is int4");
-            return Err(RecipeError::Value { key: "optimiser.groups.precision", given, allowed });
+            return Err(RecipeError::value("optimiser.groups.precision", given, allowed));
         }
         Ok(own.into_iter().chain(embeddings).collect())
     }
@@ -53,7 +53,7 @@ impl OptimiserRecipe {
 
 impl GroupRecipe {
     fn group(&self) -> Result<ParameterGroup, RecipeError> {
-        let wrong = |key, given: String, allowed| Err(RecipeError::Value { key, given, allowed });
+        let wrong = |key, given: String, allowed| Err(RecipeError::value(key, given, allowed));
         let Ok(parameters) = self.parameters.parse::<ParameterPattern>() else {
             let allowed = "a name with `*`, or role:matrix, role:embedding, role:unit-vectors, role:head, role:vector";
             return wrong("optimiser.groups.parameters", format!("\"{}\"", self.parameters), allowed);
@@ -78,8 +78,9 @@ impl GroupRecipe {
                 wrong("optimiser.groups.rate", given, "nothing where `trainable` is false")
             }
             Some(rate) if !(rate.is_finite() && rate > 0.0) => {
-                let allowed = "above 0; `trainable = false` leaves parameters as they are";
-                wrong("optimiser.groups.rate", rate.to_string(), allowed)
+                let hint = Some("`trainable = false` leaves parameters as they are");
+                let key = "optimiser.groups.rate";
+                Err(RecipeError::Value { key, given: rate.to_string(), allowed: "above 0", hint })
             }
             rate => {
                 let (trainable, learning_rate_factor) = (self.trainable, rate.unwrap_or(1.0));

@@ -214,7 +214,7 @@ impl Resolved {
 
     fn check(&self) -> Result<(), RecipeError> {
         let wrong =
-            |key: &'static str, given: String, allowed: &'static str| Err(RecipeError::Value { key, given, allowed });
+            |key: &'static str, given: String, allowed: &'static str| Err(RecipeError::value(key, given, allowed));
         let (n, o, t) = (&self.network, &self.optimiser, &self.objective.time_range);
         if self.data.canvas_length < 2 {
             return wrong("data.canvas_length", self.data.canvas_length.to_string(), "2 or more");
@@ -307,8 +307,6 @@ impl Resolved {
             let allowed = "\"full\" or \"block:LENGTH\" under diffusion, \"causal\" under a causal objective";
             return wrong("network.attention", n.attention.to_string(), allowed);
         }
-        aquatint_diffusion::schedule(&self.objective.schedule)
-            .map(|_| ())
-            .map_err(|e| RecipeError::Parse { reason: format!("`objective.schedule`: {e}") })
+        aquatint_diffusion::schedule(&self.objective.schedule).map(|_| ()).map_err(RecipeError::Schedule)
     }
 }
