@@ -1,0 +1,202 @@
+//! What the subcommands of `eval` take.
+
+use super::{DeviceArguments, ReportFormat};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EvalCommand {
+    /// Measure the likelihood of a text: nats per token, bits per byte, perplexity, with standard errors
+    Likelihood(LikelihoodArguments),
+    /// Compare models: the texts they generate at several numbers of steps, judged by a causal model
+    ///
+    /// Each model generates texts from empty canvases. The judge measures their perplexity, which repetition lowers,
+    /// too; so the entropy of the tokens within a text is measured as well. Figures, tables and plots go to --out, and
+    /// figures that are there already are not measured again.
+    Compare(CompareArguments),
+    /// Solve Sudoku puzzles that are not in the training data
+    Sudoku(SudokuArguments),
+    /// Write Sudoku puzzles with their solutions as training data
+    ///
+    /// Each line is a JSON object whose `text` has 81 clues, `.` for an empty cell, and the 81 digits of the only
+    /// solution. `eval sudoku` uses no solution of the training data.
+    Puzzles(PuzzleArguments),
+}
+
+/// What `eval compare` takes.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  aquatint eval compare runs/compare/masked runs/compare/gaussian --judge runs/compare/judge\n  aquatint \
+                        eval compare masked=runs/a field=runs/b --judge runs/judge --steps 4,16,64 --data \
+                        ../shared/data/stories-valid.jsonl.zst"
+)]
+pub(crate) struct CompareArguments {
+    /// Models, each FOLDER or NAME=FOLDER
+    #[arg(required = true, value_name = "MODEL")]
+    pub(crate) models: Vec<String>,
+
+    /// Causal model that judges the texts
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) judge: String,
+
+    /// Numbers of denoising steps
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "4,8,16,32,64,128")]
+    pub(crate) steps: Vec<usize>,
+
+    /// Texts per model and number of steps
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) texts: usize,
+
+    /// Tokens per text [default: the model's context length]
+    #[arg(long, value_name = "N")]
+    pub(crate) length: Option<usize>,
+
+    /// Held-out text whose likelihood is measured, too
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Number of canvases of held-out text
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub(crate) limit: usize,
+
+    /// Diffusion times drawn per canvas of held-out text
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) samples: usize,
+
+    /// Commit policy, as in `generate`
+    #[arg(long, value_name = "POLICY", default_value = "auto")]
+    pub(crate) policy: String,
+
+    /// Sampling temperature: 0 takes the likeliest token, 1 samples from the model's prediction
+    #[arg(allow_negative_numbers = true, long, value_name = "T", default_value_t = 1.0)]
+    pub(crate) temperature: f64,
+
+    /// Random seed; the same seed gives the same texts
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Folder for figures, tables, plots and samples
+    #[arg(long, value_name = "DIR", default_value = "compare")]
+    pub(crate) out: PathBuf,
+
+    /// Output format: tables or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: ReportFormat,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+/// What `eval sudoku` takes.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  aquatint eval sudoku runs/sudoku/masked --policies random,confidence,margin\n  aquatint eval sudoku \
+                        runs/sudoku/masked runs/sudoku/gaussian --puzzles 200"
+)]
+pub(crate) struct SudokuArguments {
+    /// Folders of models trained on puzzles
+    #[arg(required = true, value_name = "MODEL")]
+    pub(crate) models: Vec<String>,
+
+    /// Number of puzzles
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) puzzles: usize,
+
+    /// Commit policies, as in `generate`
+    #[arg(long, value_name = "POLICY", value_delimiter = ',', default_value = "auto")]
+    pub(crate) policies: Vec<String>,
+
+    /// Denoising steps
+    #[arg(long, value_name = "N", default_value_t = 81)]
+    pub(crate) steps: usize,
+
+    /// Sampling temperature: 0 takes the likeliest digit, 1 samples from the model's prediction
+    #[arg(allow_negative_numbers = true, long, value_name = "T", default_value_t = 0.0)]
+    pub(crate) temperature: f64,
+
+    /// Minimum and maximum number of clues
+    #[arg(long, value_name = "FEWEST-MOST", default_value = "24-40")]
+    pub(crate) clues: String,
+
+    /// Random seed of the puzzles and the noise
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Output format: a table or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: ReportFormat,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+/// What `eval puzzles` takes.
+#[derive(Debug, Args)]
+pub(crate) struct PuzzleArguments {
+    /// File to write, JSON lines
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Number of puzzles
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) count: usize,
+
+    /// Write puzzles that are reserved for evaluation instead
+    #[arg(long)]
+    pub(crate) unseen: bool,
+
+    /// Minimum and maximum number of clues
+    #[arg(long, value_name = "FEWEST-MOST", default_value = "24-40")]
+    pub(crate) clues: String,
+
+    /// Random seed of the puzzles
+    #[arg(short, long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// What `eval likelihood` takes.
+#[derive(Debug, Args)]
+pub(crate) struct LikelihoodArguments {
+    /// Model folder or name of a built-in model [default: the built-in model]
+    #[arg(short, long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+
+    /// Text to measure: a file or a folder (.txt, .jsonl, .jsonl.zst, .parquet)
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) data: PathBuf,
+
+    /// Field or column with the text [default: text]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) field: Option<String>,
+
+    /// Only rows whose field has this value; may be repeated
+    #[arg(long = "where", value_name = "FIELD=VALUE")]
+    pub(crate) filter: Vec<String>,
+
+    /// Number of tokens at the start of each document that are given and not measured
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) given: usize,
+
+    /// Diffusion times drawn per canvas; more of them lower the standard error
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) samples: usize,
+
+    /// Measure gaussian diffusion along its probability flow in N steps, as a check of the bound
+    #[arg(long, value_name = "N", conflicts_with_all = ["samples", "given"])]
+    pub(crate) flow: Option<usize>,
+
+    /// Measure only N canvases, spread evenly over the text
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+
+    /// Random seed of the noise; the same seed gives the same figures
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Output format: text or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: ReportFormat,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}

@@ -1,0 +1,50 @@
+//! What `generate` takes.
+
+use super::{DeviceArguments, SamplingArguments};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// What `generate` takes.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  aquatint generate \"Once upon a time\" --seed 7\n  aquatint generate \"The [[3]] sat on \
+                        the [[5]].\" --steps 8\n  echo \"A fox\" | aquatint generate - --format json"
+)]
+pub(crate) struct GenerateArguments {
+    /// Text to continue or template to fill; `-` reads standard input
+    #[arg(value_name = "TEMPLATE", required_unless_present = "prompt")]
+    pub(crate) template: Option<String>,
+
+    /// Same as TEMPLATE
+    #[arg(short, long, value_name = "TEMPLATE", conflicts_with = "template")]
+    pub(crate) prompt: Option<String>,
+
+    /// Model folder or name of a built-in model [default: the built-in model]
+    #[arg(short, long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+
+    /// Output format: the text, one JSON object, or one JSON object per event
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: Format,
+
+    /// Write all events to FILE as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArguments,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    // The text
+    #[default]
+    Human,
+    // One object at the end
+    Json,
+    // One object for each event, and the one at the end
+    Jsonl,
+}

@@ -1,0 +1,105 @@
+//! How a canvas is filled: what `generate` and `run` share.
+
+use clap::Args;
+
+/// How a canvas is filled. What is not given comes from the model's `generation_config.json`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct SamplingArguments {
+    /// Maximum number of tokens when a text is continued
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        aliases = ["n-predict", "max-new-tokens", "gen-length"],
+        help_heading = "Sampling"
+    )]
+    pub(crate) max_tokens: Option<usize>,
+
+    /// Denoising steps per block
+    #[arg(long, value_name = "N", aliases = ["num-inference-steps", "diffusion-steps"], help_heading = "Sampling")]
+    pub(crate) steps: Option<usize>,
+
+    /// Open positions that are filled together, block after block [default: all]
+    #[arg(long, value_name = "N", alias = "block-size", help_heading = "Sampling")]
+    pub(crate) block_length: Option<usize>,
+
+    /// Commit policy, which tokens become final at a step: confidence, margin, entropy, random, ancestral,
+    /// first-hitting, threshold:P, entropy-bound:NATS, last (all at the last step), auto (that of the model's process)
+    #[arg(long, value_name = "POLICY", help_heading = "Sampling")]
+    pub(crate) policy: Option<String>,
+
+    /// Short for --policy threshold:P
+    #[arg(allow_negative_numbers = true, long, value_name = "P", conflicts_with_all = ["policy", "entropy_bound"], help_heading = "Sampling")]
+    pub(crate) threshold: Option<f64>,
+
+    /// Short for --policy entropy-bound:NATS
+    #[arg(
+        allow_negative_numbers = true,
+        long,
+        value_name = "NATS",
+        conflicts_with = "policy",
+        help_heading = "Sampling"
+    )]
+    pub(crate) entropy_bound: Option<f64>,
+
+    /// Remask committed tokens (ReMDM): none, cap:ETA, rescale:ETA, conf:ETA, loop:ETA
+    #[arg(long, value_name = "RULE", help_heading = "Sampling")]
+    pub(crate) remasking: Option<String>,
+
+    /// Sampling temperature: 0 takes the likeliest token, 1 samples from the model's prediction
+    #[arg(allow_negative_numbers = true, long, value_name = "T", alias = "temp", help_heading = "Sampling")]
+    pub(crate) temperature: Option<f64>,
+
+    /// Sample among the K likeliest tokens
+    #[arg(long, value_name = "K", help_heading = "Sampling")]
+    pub(crate) top_k: Option<usize>,
+
+    /// Sample among the likeliest tokens whose probabilities sum to P
+    #[arg(allow_negative_numbers = true, long, value_name = "P", help_heading = "Sampling")]
+    pub(crate) top_p: Option<f64>,
+
+    /// Penalty for tokens that are already on the canvas; 1 is neutral
+    #[arg(allow_negative_numbers = true, long, value_name = "R", alias = "repeat-penalty", help_heading = "Sampling")]
+    pub(crate) repetition_penalty: Option<f64>,
+
+    /// Classifier-free guidance by the given text; 1 is neutral
+    #[arg(allow_negative_numbers = true, long, value_name = "S", help_heading = "Sampling")]
+    pub(crate) guidance_scale: Option<f64>,
+
+    /// Guidance in LLaDA's convention: W is S - 1, 0 is neutral
+    #[arg(
+        allow_negative_numbers = true,
+        long,
+        value_name = "W",
+        conflicts_with = "guidance_scale",
+        help_heading = "Sampling"
+    )]
+    pub(crate) cfg_scale: Option<f64>,
+
+    /// KV cache: none, exact (block diffusion; the same text for less work), prefix or dual (other models; approximate)
+    /// [default: exact where possible, else none]
+    #[arg(long, value_name = "CACHE", help_heading = "Sampling")]
+    pub(crate) cache: Option<String>,
+
+    /// Recompute an approximate cache after N steps [default: at each block only]
+    #[arg(long, value_name = "N", requires = "cache", help_heading = "Sampling")]
+    pub(crate) cache_refresh: Option<usize>,
+
+    /// Share of the noise at open positions that each step draws again, from 0 to 1 [default: that of the model's
+    /// process]
+    #[arg(allow_negative_numbers = true, long, value_name = "SHARE", help_heading = "Sampling")]
+    pub(crate) churn: Option<f64>,
+
+    /// Corrector steps after each step (predictor-corrector), which draw a share of the noise again: --churn, or 0.2
+    /// [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Sampling")]
+    pub(crate) correctors: Option<usize>,
+
+    /// Keep accepted positions open until the last step, and draw all others again
+    #[arg(long, help_heading = "Sampling")]
+    pub(crate) revise: bool,
+
+    /// Random seed; the same seed gives the same text [default: random, and printed]
+    #[arg(short = 's', long, value_name = "N", help_heading = "Sampling")]
+    pub(crate) seed: Option<u64>,
+}
