@@ -5,11 +5,11 @@ use crate::Error;
 use crate::runtime::{DeviceChoice, Runtime, RuntimeSettings};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_corpus::Source;
-use aquatint_diffusion::{Canvas, Layout, Process, TokenId};
-use aquatint_evaluate::{HeldOut, HeldOutEvent, Likelihood, MeasureSettings, Writer};
+use aquatint_diffusion::{Canvas, Layout, Process};
+use aquatint_evaluate::{HeldOut, HeldOutEvent, Likelihood, MeasureSettings, TextRequests, Writer};
 use aquatint_generate::{DenoisingEvent, Engine, GenerateError, Limits, Outcome, Request, Settings, generate};
 use aquatint_network::Denoiser;
-use aquatint_vocabulary::{Role, Template, TemplateCanvas};
+use aquatint_vocabulary::{Template, TemplateCanvas};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,8 +20,7 @@ pub struct Model {
     network: Arc<dyn Denoiser>,
     /// What the network undoes; a causal one undoes nothing.
     process: Option<Arc<dyn Process>>,
-    end: Option<TokenId>,
-    forbidden: Vec<TokenId>,
+    requests: TextRequests,
 }
 
 impl Model {
@@ -40,13 +39,12 @@ impl Model {
     /// # Errors
     /// When the model lacks what its process needs.
     pub fn new(checkpoint: Checkpoint, network: Box<dyn Denoiser>) -> Result<Self, Error> {
-        let forbidden = checkpoint.vocabulary.non_text_tokens(checkpoint.spec.vocabulary_size);
-        let end = checkpoint.vocabulary.role(Role::End);
+        let requests = TextRequests::new(&checkpoint.vocabulary, checkpoint.spec.vocabulary_size);
         let process = match checkpoint.spec.attention {
             Layout::Causal => None,
             Layout::Full | Layout::Block { .. } => Some(checkpoint.spec.process().map_err(GenerateError::Setting)?),
         };
-        Ok(Self { process, end, forbidden, checkpoint, network: Arc::from(network) })
+        Ok(Self { process, requests, checkpoint, network: Arc::from(network) })
     }
 
     /// The checkpoint: its description, vocabulary and advice.
@@ -128,7 +126,7 @@ impl Model {
 
     /// The request that fills a canvas of this vocabulary.
     pub fn request_for(&self, canvas: Canvas, settings: Settings) -> Request {
-        Request::new(canvas, settings).with_end(self.end).with_forbidden(self.forbidden.clone())
+        self.requests.request(canvas, settings)
     }
 
     /// Fills a template canvas and reports every step; `events` may break, which cancels.

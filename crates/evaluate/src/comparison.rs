@@ -11,8 +11,8 @@ mod tables;
 pub use record::{Comparison, Measured, Setting, Written};
 
 use crate::{
-    Estimate, EvaluateError, HeldOut, HeldOutEvent, Judge, Judgement, Likelihood, MeasureSettings, Writer,
-    distinct_bigrams, unigram_entropy,
+    CANVASES_PER_PASS, Estimate, EvaluateError, HeldOut, HeldOutEvent, Judge, Judgement, Likelihood, MeasureSettings,
+    Writer, distinct_bigrams, unigram_entropy,
 };
 use aquatint_corpus::Source;
 use aquatint_diffusion::{Canvas, Layout, TimeGrid, TokenId};
@@ -23,8 +23,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Canvases that are filled in one forward pass.
-const BATCH: usize = 16;
 /// Texts of each setting that are kept to be read.
 const SAMPLES: usize = 4;
 /// What the yardstick is called.
@@ -198,7 +196,7 @@ impl<'a> Compare<'a> {
         let requests = (0..setting.texts).map(request).collect::<Result<Vec<_>, _>>()?;
         let (mut tokens, mut passes) = (Vec::new(), 0);
         let begun = Instant::now();
-        for requests in requests.chunks(BATCH) {
+        for requests in requests.chunks(CANVASES_PER_PASS) {
             for outcome in writer.fill(requests, self.stop)? {
                 passes += outcome.statistics.forward_passes;
                 tokens.push(outcome.tokens);

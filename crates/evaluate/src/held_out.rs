@@ -1,15 +1,12 @@
 //! Held-out text and what it costs under a model of any kind.
 
-use crate::{EvaluateError, Likelihood, Rule, likelihood};
+use crate::{CANVASES_PER_PASS, EvaluateError, Likelihood, Rule, likelihood};
 use aquatint_corpus::{CanvasBatch, Canvases, CorpusError, Source, pack};
 use aquatint_diffusion::Layout;
 use aquatint_generate::GenerateError;
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::path::Path;
-
-/// Canvases of one forward pass: enough to keep the processor busy, few enough for any memory.
-const BATCH: usize = 16;
 
 /// Text laid out as canvases of a model's length.
 #[derive(Debug)]
@@ -81,7 +78,7 @@ impl HeldOut {
     /// The canvases that are measured under a limit, in passes.
     fn batches(&self, limit: Option<usize>) -> impl Iterator<Item = Result<CanvasBatch, CorpusError>> {
         let numbers = self.canvases.spread(limit);
-        let passes: Vec<Vec<u64>> = numbers.chunks(BATCH).map(<[u64]>::to_vec).collect();
+        let passes: Vec<Vec<u64>> = numbers.chunks(CANVASES_PER_PASS).map(<[u64]>::to_vec).collect();
         passes.into_iter().map(|numbers| self.canvases.batch(&numbers))
     }
 

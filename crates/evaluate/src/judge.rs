@@ -1,14 +1,11 @@
 //! Generative perplexity: how likely a causal model finds what another model wrote.
 
 use crate::texts::canvases_of;
-use crate::{EvaluateError, Rule, likelihood};
+use crate::{CANVASES_PER_PASS, EvaluateError, Rule, likelihood};
 use aquatint_diffusion::{Layout, TokenId};
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Texts of one forward pass.
-const BATCH: usize = 16;
 
 /// A causal model that says how likely texts are.
 pub struct Judge<'a> {
@@ -54,7 +51,7 @@ impl<'a> Judge<'a> {
         let tokens = texts.iter().map(|text| self.vocabulary.encode(text)).collect::<Result<Vec<_>, _>>()?;
         // A text may be more tokens of the judge's than of its writer's; what the judge cannot read is cut off.
         let length = (2 * length).min(self.denoiser.spec().context_length);
-        let batches = canvases_of(&tokens, length, BATCH).into_iter().map(Ok);
+        let batches = canvases_of(&tokens, length, CANVASES_PER_PASS).into_iter().map(Ok);
         let rule = Rule::Causal { begin: self.begin };
         let go_on = &mut |_| !stop.load(Ordering::SeqCst);
         let judged = likelihood(self.denoiser, rule, 0, &self.byte_lengths, batches, go_on)?;

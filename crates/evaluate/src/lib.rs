@@ -9,6 +9,7 @@ mod held_out;
 mod judge;
 mod likelihood;
 pub mod sudoku;
+mod text_requests;
 mod texts;
 mod writer;
 
@@ -16,6 +17,7 @@ pub use comparison::{Compare, CompareEvent, CompareSettings, Comparison, Contest
 pub use error::EvaluateError;
 pub use held_out::{HeldOut, HeldOutEvent, MeasureSettings};
 pub use judge::{Judge, Judgement};
-pub use likelihood::{Estimate, Likelihood, Rule, likelihood};
+pub use likelihood::{CANVASES_PER_PASS, Estimate, Likelihood, Rule, likelihood};
+pub use text_requests::TextRequests;
 pub use texts::{canvases_of, distinct_bigrams, unigram_entropy};
 pub use writer::Writer;

@@ -25,6 +25,10 @@ use aquatint_diffusion::{Corrupted, Cost, Key, LossTerm, Process, TokenId};
 use aquatint_network::Denoiser;
 use std::ops::Range;
 
+/// Canvases of one forward pass of measuring: enough to keep the processor busy, few enough for any memory. The noise does
+/// not depend on it.
+pub const CANVASES_PER_PASS: usize = 16;
+
 /// How the cost of a text is measured.
 #[derive(Debug, Clone, Copy)]
 pub enum Rule<'a> {

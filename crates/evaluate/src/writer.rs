@@ -1,6 +1,6 @@
 //! A diffusion model that fills canvases to be measured by what it writes.
 
-use crate::EvaluateError;
+use crate::{EvaluateError, TextRequests};
 use aquatint_diffusion::{Canvas, Process, TokenId};
 use aquatint_generate::{GenerateError, Outcome, Request, Settings, generate};
 use aquatint_network::Denoiser;
@@ -14,7 +14,7 @@ pub struct Writer<'a> {
     denoiser: &'a dyn Denoiser,
     process: Arc<dyn Process>,
     vocabulary: &'a Vocabulary,
-    forbidden: Vec<TokenId>,
+    requests: TextRequests,
 }
 
 impl<'a> Writer<'a> {
@@ -28,8 +28,8 @@ impl<'a> Writer<'a> {
             return Err(GenerateError::Causal.into());
         }
         let process = spec.process().map_err(GenerateError::Setting)?;
-        let forbidden = vocabulary.non_text_tokens(spec.vocabulary_size);
-        Ok(Self { denoiser, process, vocabulary, forbidden })
+        let requests = TextRequests::new(vocabulary, spec.vocabulary_size);
+        Ok(Self { denoiser, process, vocabulary, requests })
     }
 
     /// The network.
@@ -54,7 +54,7 @@ impl<'a> Writer<'a> {
 
     /// The request that fills a canvas with text.
     pub fn request(&self, canvas: Canvas, settings: Settings) -> Request {
-        Request::new(canvas, settings).with_end(self.vocabulary.role(Role::End)).with_forbidden(self.forbidden.clone())
+        self.requests.request(canvas, settings)
     }
 
     /// Fills the canvases of some requests together; `stop` is read in every step.

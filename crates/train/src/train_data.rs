@@ -5,12 +5,10 @@ use crate::event::{CorpusFigures, TrainingEvent};
 use crate::recipe::{Resolved, SourceRecipe};
 use aquatint_corpus::{CanvasBatch, Canvases, Order, Source, pack};
 use aquatint_diffusion::PADDING_DOCUMENT;
-use aquatint_evaluate::{Likelihood, Rule, likelihood};
+use aquatint_evaluate::{CANVASES_PER_PASS, Likelihood, Rule, likelihood};
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::Vocabulary;
 
-/// Held-out canvases of one pass: few enough for any memory that can train.
-const VALIDATION_PASS: usize = 16;
 /// The held-out text is measured with masks of this seed, at every validation and in every run.
 pub const VALIDATION_SEED: u64 = 0;
 
@@ -92,7 +90,7 @@ impl TrainData {
 
 /// Up to `count` canvases, spread evenly, in passes.
 fn spread(canvases: &Canvases, count: usize) -> Result<Vec<CanvasBatch>, TrainError> {
-    canvases.spread(Some(count)).chunks(VALIDATION_PASS).map(|numbers| Ok(canvases.batch(numbers)?)).collect()
+    canvases.spread(Some(count)).chunks(CANVASES_PER_PASS).map(|numbers| Ok(canvases.batch(numbers)?)).collect()
 }
 
 /// Entropy of single tokens in nats, from their own frequencies.

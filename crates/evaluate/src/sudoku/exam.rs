@@ -8,7 +8,7 @@ use aquatint_vocabulary::Role;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// Puzzles that are solved together.
+/// Puzzles that are solved together; a puzzle is shorter than most texts.
 const BATCH: usize = 32;
 
 /// How puzzles are solved.
