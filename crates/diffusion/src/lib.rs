@@ -80,7 +80,7 @@ pub use policy::{Commit, CommitPolicy};
 pub use process::{
     Concentration, Duo, Gaussian, Level, Masked, Mixing, Noise, Process, ProcessKind, ProcessSpec, Simplex, process,
 };
-pub use proposal::{Candidate, LogitsSummary, Proposal, ProposalError, propose, propose_at, propose_from_summary};
+pub use proposal::{Candidate, Proposal, ProposalError, propose, propose_at};
 pub use random::{Draws, Key};
 pub use remasking::Remasking;
 pub use schedule::{Cosine, Linear, LogLinear, NoiseSchedule, Polynomial, ScheduleSpec, schedule};

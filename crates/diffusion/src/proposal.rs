@@ -130,45 +130,31 @@ pub fn propose(
             *logit = f32::NEG_INFINITY;
         }
     }
-    let summary = LogitsSummary::of(&logits).ok_or(ProposalError::NothingAllowed)?;
-    propose_from_summary(&summary, &logits, shaping, repeated, draws)
-}
-
-/// As [`propose`], from logits that are numbers, −∞ where a token is forbidden, with a summary that is known already.
-///
-/// # Errors
-/// When no token is left.
-pub fn propose_from_summary(
-    summary: &LogitsSummary,
-    logits: &[f32],
-    shaping: &Shaping,
-    repeated: &[TokenId],
-    draws: &mut Draws,
-) -> Result<Candidate, ProposalError> {
     let uniform = if shaping.temperature == 0.0 { 0.0 } else { draws.uniform() };
-    propose_at(summary, logits, shaping, repeated, uniform)
+    propose_at(&logits, shaping, repeated, uniform)
 }
 
-/// The same, decided by a uniform number in [0, 1), which is not used where the temperature is 0.
+/// As [`propose`], from logits that are numbers, −∞ where a token is forbidden, and decided by a uniform number in
+/// [0, 1), which is not used where the temperature is 0.
 ///
 /// # Errors
 /// When no token is left.
 pub fn propose_at(
-    summary: &LogitsSummary,
     logits: &[f32],
     shaping: &Shaping,
     repeated: &[TokenId],
     uniform: f64,
 ) -> Result<Candidate, ProposalError> {
+    let prediction = Prediction::of(logits).ok_or(ProposalError::NothingAllowed)?;
     let candidate = |token: usize| Candidate {
         token: token as TokenId,
-        probability: (f64::from(logits[token]) - summary.log_sum_exp).exp(),
-        entropy: summary.entropy,
-        margin: summary.margin,
-        likeliest: summary.likeliest as TokenId,
+        probability: (f64::from(logits[token]) - prediction.log_sum_exp).exp(),
+        entropy: prediction.entropy,
+        margin: prediction.margin,
+        likeliest: prediction.likeliest as TokenId,
     };
     if shaping.temperature == 0.0 && shaping.repetition_penalty == 1.0 {
-        return Ok(candidate(summary.likeliest));
+        return Ok(candidate(prediction.likeliest));
     }
     let mut shaped: Vec<f64> = logits.iter().map(|l| f64::from(*l)).collect();
     if shaping.repetition_penalty != 1.0 {
@@ -184,22 +170,17 @@ pub fn propose_at(
     draw(&shaped, shaping, uniform).map(candidate).ok_or(ProposalError::NothingAllowed)
 }
 
-/// What a prediction, the softmax of logits at temperature 1, comes down to.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LogitsSummary {
-    /// The likeliest token, the first of several.
-    pub likeliest: usize,
-    /// `ln Σ e^l`.
-    pub log_sum_exp: f64,
-    /// `−Σ p ln p`, in nats.
-    pub entropy: f64,
-    /// Probability of the likeliest token less that of the second.
-    pub margin: f64,
+/// What a candidate says of the prediction, the softmax of the logits at temperature 1.
+struct Prediction {
+    likeliest: usize,
+    log_sum_exp: f64,
+    entropy: f64,
+    margin: f64,
 }
 
-impl LogitsSummary {
+impl Prediction {
     /// The prediction of some logits, `None` if none is finite; `−∞` is a token of probability 0.
-    pub fn of(logits: &[f32]) -> Option<Self> {
+    fn of(logits: &[f32]) -> Option<Self> {
         let logits: Vec<f64> = logits.iter().map(|l| f64::from(*l)).collect();
         let likeliest = argmax(&logits)?;
         let highest = logits[likeliest];
