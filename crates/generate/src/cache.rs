@@ -150,7 +150,7 @@ impl CacheState {
             _ => rows.collect(),
         };
         // The layouts of canvases let every row see the one before it.
-        let answering = |row: usize| spec.head.answering_row(row as u32, |_| true) as usize;
+        let answering = |row: usize| spec.head.answering_row(row as u32, || (row as u32).checked_sub(1)) as usize;
         rows_to_compute.extend(query.requested.iter().filter_map(row_of).map(answering));
         rows_to_compute.sort_unstable();
         rows_to_compute.dedup();

@@ -81,13 +81,23 @@ impl NetworkInput<'_> {
         Ok(())
     }
 
-    /// For each requested row, the row that answers for it: itself, or under a logit shift the one before, if it sees
-    /// it.
+    /// For each requested row, the row that answers for it: itself, or under a logit shift that of the position before,
+    /// if it sees one.
     pub(crate) fn answering(&self, spec: &NetworkSpec, rows: &[u32]) -> Result<Vec<u32>, NetworkError> {
         below("rows", rows, self.visibility.len(), "the number of rows of `visibility`")?;
-        let sees =
-            |row: u32, other: u32| self.visibility.row(row as usize).iter().any(|visible| visible.contains(&other));
-        Ok(rows.iter().map(|&row| spec.head.answering_row(row, |before| sees(row, before))).collect())
+        Ok(rows.iter().map(|&row| spec.head.answering_row(row, || self.before(row))).collect())
+    }
+
+    /// The row of the position before that a row sees. It is the row's neighbour, except at the beginning of a noisy
+    /// block in training: such a row sees the clean rows of earlier blocks, and the last of them holds that position. In
+    /// inference the same clean token is the neighbour.
+    fn before(&self, row: u32) -> Option<u32> {
+        let visible = self.visibility.row(row as usize);
+        let neighbour = row.checked_sub(1).filter(|before| visible.iter().any(|range| range.contains(before)));
+        let position = self.positions[row as usize].checked_sub(1);
+        let last_of = |range: &Range<u32>| if range.is_empty() { None } else { range.end.checked_sub(1) };
+        let is_before = |last: &u32| Some(self.positions[*last as usize]) == position;
+        neighbour.or_else(|| visible.iter().filter_map(last_of).find(is_before))
     }
 
     /// The sequence of each row.

@@ -1,10 +1,10 @@
 //! Conventions that samplers and trainers rely on, and refusals.
 
 use aquatint_compute::{Cpu, Element, Memory, Optimiser, Visibility};
-use aquatint_diffusion::ContinuousState;
+use aquatint_diffusion::{ContinuousState, Layout};
 use aquatint_network::{
     AttentionSpec, Denoiser, FeedForwardSpec, HeadSpec, LayerSpec, Learner, LossRow, Network, NetworkError,
-    NetworkInput, NetworkSpec, NormSpec, Role, WholeRows,
+    NetworkInput, NetworkSpec, NormSpec, Role, RowLayout, WholeRows,
 };
 use aquatint_testing::{Comparison, Example};
 
@@ -117,6 +117,40 @@ fn under_a_logit_shift_the_row_before_answers_where_it_is_visible() {
     for (requested, answering) in [(0, 0), (1, 0), (4, 3), (5, 5), (6, 5), (8, 8), (13, 12)] {
         let given = shifted.logits(&example.input(), &[requested]).unwrap();
         assert_eq!(given, straight.logits(&plain.input(), &[answering]).unwrap(), "row {requested}");
+    }
+}
+
+/// Training reads `[noisy ; clean]`, inference the clean blocks and behind them one noisy block.
+#[test]
+fn under_a_logit_shift_training_answers_for_a_block_as_inference_does() {
+    const BLOCK: usize = 4;
+    const LENGTH: usize = 10;
+    for window in [None, Some(3)] {
+        let mut example = Example::named("logit-shift");
+        example.spec.attention = Layout::Block { length: BLOCK };
+        example.spec.layers[0].attention.window = window;
+        let (network, mask) = (example.network(scalar()), example.spec.mask_token.unwrap());
+        let clean: Vec<u32> = (0..LENGTH as u32).map(|position| (5 * position + 2) % mask).collect();
+        let noisy: Vec<u32> = (0..LENGTH).map(|row| if row % 3 == 1 { clean[row] } else { mask }).collect();
+        let logits = |rows: RowLayout, tokens: &[u32], requested: &[u32]| -> Vec<f64> {
+            let (positions, visibility) = rows.finish().unwrap();
+            let (positions, visibility) = (&positions[..], &visibility);
+            let input = NetworkInput { tokens, positions, visibility, ..example.input() };
+            let logits = network.logits(&input, requested).unwrap();
+            logits.into_iter().filter(|logit| logit.is_finite()).map(f64::from).collect()
+        };
+        for start in (0..LENGTH).step_by(BLOCK) {
+            let end = (start + BLOCK).min(LENGTH);
+            let requested: Vec<u32> = (start as u32..end as u32).collect();
+            let (mut streams, mut blocks) = (RowLayout::default(), RowLayout::default());
+            streams.push_two_streams(BLOCK, LENGTH, &[]);
+            blocks.push(example.spec.attention, end, &[]);
+            let training = logits(streams, &[&noisy[..], &clean].concat(), &requested);
+            let inference = logits(blocks, &[&clean[..start], &noisy[start..end]].concat(), &requested);
+            let mut comparison = Comparison::new();
+            comparison.check(&format!("block at {start}, window {window:?}"), &training, &inference, 1e-5);
+            comparison.finish();
+        }
     }
 }
 

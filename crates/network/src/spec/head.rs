@@ -10,9 +10,9 @@ pub struct HeadSpec {
 }
 
 impl HeadSpec {
-    /// The row whose hidden state gives the logits of a row: itself, or under a logit shift the one before, if `sees`
-    /// says that the row sees it.
-    pub fn answering_row(self, row: u32, sees: impl FnOnce(u32) -> bool) -> u32 {
-        row.checked_sub(1).filter(|before| self.logit_shift && sees(*before)).unwrap_or(row)
+    /// The row whose hidden state gives the logits of a row: itself, or under a logit shift `before`, the row of the
+    /// position before, where the row sees one.
+    pub fn answering_row(self, row: u32, before: impl FnOnce() -> Option<u32>) -> u32 {
+        if self.logit_shift { before().unwrap_or(row) } else { row }
     }
 }
