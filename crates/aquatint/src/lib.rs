@@ -80,6 +80,7 @@ mod error;
 mod hint;
 mod model;
 pub mod runtime;
+mod sampling;
 
 pub use aquatint_batch as batch;
 pub use aquatint_checkpoint as checkpoint;
@@ -97,4 +98,5 @@ pub use aquatint_generate::{DenoisingEvent, FinishReason, Outcome, Settings, Sta
 pub use aquatint_vocabulary::{Template, TemplateCanvas};
 pub use error::Error;
 pub use hint::Hint;
-pub use model::Model;
+pub use model::{Model, Prepared};
+pub use sampling::{Sampling, SamplingOptions, advised_time_grid};

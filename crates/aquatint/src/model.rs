@@ -1,8 +1,8 @@
 //! A model that fills templates: a checkpoint, its network on a device, and what its tokenizer says about special
 //! tokens.
 
-use crate::Error;
 use crate::runtime::{DeviceChoice, Runtime, RuntimeSettings};
+use crate::{Error, Sampling, SamplingOptions};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_corpus::Source;
 use aquatint_diffusion::{Canvas, Layout, Process};
@@ -21,6 +21,15 @@ pub struct Model {
     /// What the network undoes; a causal one undoes nothing.
     process: Option<Arc<dyn Process>>,
     requests: TextRequests,
+}
+
+/// A text or a template, ready to be filled.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The canvas, with the way back to text.
+    pub template_canvas: TemplateCanvas,
+    /// How it is filled.
+    pub settings: Settings,
 }
 
 impl Model {
@@ -119,6 +128,45 @@ impl Model {
         Ok(template.lay_out(&self.checkpoint.vocabulary)?)
     }
 
+    /// Makes a text or a template ready: merges what is requested of its sampling with what the checkpoint advises, and
+    /// lays it out. A text without an open place is continued by at most [`SamplingOptions::max_tokens`] tokens, and where
+    /// that was not requested, as far as the model can read.
+    ///
+    /// ```
+    /// use aquatint::{Model, SamplingOptions};
+    /// use std::ops::ControlFlow;
+    ///
+    /// # fn main() -> Result<(), aquatint::Error> {
+    /// let model = Model::open("tales")?;
+    /// let options = SamplingOptions { max_tokens: Some(8), steps: Some(4), ..SamplingOptions::default() };
+    /// let prepared = model.prepare("Once upon a time", &options)?;
+    /// let outcome =
+    ///     model.watch(&prepared.template_canvas, &prepared.settings, &mut |_| ControlFlow::Continue(()))?;
+    /// assert_eq!(outcome.statistics.forward_passes, 4);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When an option is impossible, or the template is invalid or needs more than text.
+    pub fn prepare(&self, text: &str, options: &SamplingOptions) -> Result<Prepared, Error> {
+        let sampling = options.resolve(&self.checkpoint.generation)?;
+        let template_canvas = self.lay_out_for(text, &sampling)?;
+        let settings = sampling.settings_for(template_canvas.canvas().open_positions().len()).clone();
+        Ok(Prepared { template_canvas, settings })
+    }
+
+    /// Lays out a template as it stands; a text without an open place is continued as the sampling says.
+    fn lay_out_for(&self, text: &str, sampling: &Sampling) -> Result<TemplateCanvas, Error> {
+        let template = Template::parse(text)?;
+        let given = template.lay_out(&self.checkpoint.vocabulary)?;
+        if template.has_holes() {
+            return Ok(given);
+        }
+        let room = self.checkpoint.spec.context_length.saturating_sub(given.canvas().len());
+        Ok(template.continued(sampling.continuation(room), true).lay_out(&self.checkpoint.vocabulary)?)
+    }
+
     /// The request that fills a template canvas.
     pub fn request(&self, template_canvas: &TemplateCanvas, settings: Settings) -> Request {
         self.request_for(template_canvas.canvas().clone(), settings)
@@ -207,10 +255,8 @@ impl Model {
     /// # Errors
     /// As [`Model::lay_out`] and [`Model::watch`].
     pub fn fill(&self, template: &str, settings: &Settings) -> Result<String, Error> {
-        let given = self.lay_out(template, 0)?.canvas().len();
-        let room = self.checkpoint.spec.context_length.saturating_sub(given).max(1);
-        let template_canvas =
-            self.lay_out(template, self.checkpoint.generation.max_new_tokens.unwrap_or(128).min(room))?;
+        let sampling = SamplingOptions::default().resolve(&self.checkpoint.generation)?;
+        let template_canvas = self.lay_out_for(template, &sampling)?;
         let outcome = self.watch(&template_canvas, settings, &mut |_| ControlFlow::Continue(()))?;
         Ok(self.text(&template_canvas, &outcome))
     }

@@ -4,9 +4,8 @@ use crate::arguments::DeviceArguments;
 use crate::failure::Failure;
 use crate::model;
 use crate::printer::Printer;
-use crate::sampling::Resolved;
 use crate::wire;
-use aquatint::{DenoisingEvent, Model, Outcome, TemplateCanvas};
+use aquatint::{DenoisingEvent, Model, Outcome, Prepared, SamplingOptions};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_diffusion::{Canvas, Kind};
 use std::ops::ControlFlow;
@@ -51,43 +50,32 @@ impl Session {
         &self.device
     }
 
-    /// Lays out what was typed: a template as it stands, any other text with open positions behind it.
-    pub(crate) fn lay_out(&self, typed: &str, resolved: &Resolved) -> Result<TemplateCanvas, Failure> {
-        let unfinished = self.model.lay_out(typed, 0)?;
-        if !unfinished.canvas().open_positions().is_empty() {
-            return Ok(unfinished);
-        }
-        // Where no length was set, the text is continued as far as the model can read.
-        let room = self.checkpoint().spec.context_length.saturating_sub(unfinished.canvas().len());
-        let count = match resolved.max_tokens_given {
-            true => resolved.max_tokens,
-            false => resolved.max_tokens.min(room.max(1)),
-        };
-        Ok(self.model.lay_out(typed, count)?)
+    /// Makes ready what was typed.
+    pub(crate) fn prepare(
+        &self,
+        typed: &str,
+        options: &SamplingOptions,
+        printer: &Printer,
+    ) -> Result<Prepared, Failure> {
+        let prepared = self.model.prepare(typed, options)?;
+        printer.detail(format_args!("settings: {}", wire::Settings::of(&prepared.settings)));
+        Ok(prepared)
     }
 
     /// Fills a template canvas. `events` may break, which cancels.
     pub(crate) fn fill(
         &self,
-        template_canvas: &TemplateCanvas,
-        resolved: &Resolved,
-        printer: &Printer,
+        prepared: &Prepared,
         events: &mut dyn FnMut(&DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Filled, Failure> {
-        let open = template_canvas.canvas().open_positions().len();
-        let settings = resolved.settings_for(open, printer)?;
         let begun = Instant::now();
-        let outcome = self.model.watch(template_canvas, &settings, &mut |event| events(&event))?;
+        let outcome = self.model.watch(&prepared.template_canvas, &prepared.settings, &mut |event| events(&event))?;
         Ok(Filled { outcome, seconds: begun.elapsed().as_secs_f64() })
     }
 
     /// The result for scripts.
-    pub(crate) fn report(
-        &self,
-        template_canvas: &TemplateCanvas,
-        filled: &Filled,
-        resolved: &Resolved,
-    ) -> wire::Outcome {
+    pub(crate) fn report(&self, prepared: &Prepared, filled: &Filled) -> wire::Outcome {
+        let Prepared { template_canvas, settings } = prepared;
         let vocabulary = &self.checkpoint().vocabulary;
         let (outcome, statistics) = (&filled.outcome, &filled.outcome.statistics);
         wire::Outcome {
@@ -99,11 +87,11 @@ impl Session {
             tokens_per_forward: statistics.tokens_per_forward(),
             seconds: filled.seconds,
             tokens_per_second: rate(statistics.tokens, filled.seconds),
-            seed: resolved.seed,
+            seed: settings.seed(),
             finish_reason: outcome.reason.name(),
             given_tokens: given(&outcome.canvas),
             model: self.checkpoint().origin.to_string(),
-            settings: resolved.shown.clone(),
+            settings: wire::Settings::of(settings),
         }
     }
 }

@@ -159,6 +159,30 @@ pub(crate) struct Settings {
     pub(crate) time_grid: Option<Vec<f64>>,
 }
 
+impl Settings {
+    /// The form in which settings are written.
+    pub(crate) fn of(settings: &aquatint::Settings) -> Self {
+        let (shaping, ranks) = (settings.shaping(), settings.time_grid().ranks());
+        Self {
+            steps: settings.steps(),
+            block_length: settings.block_length(),
+            policy: settings.policy_name(),
+            remasking: settings.remasking().to_string(),
+            temperature: shaping.temperature,
+            top_k: shaping.top_k,
+            top_p: shaping.top_p,
+            repetition_penalty: shaping.repetition_penalty,
+            guidance_scale: settings.guidance_scale(),
+            cache: settings.cache().map(|cache| cache.to_string()),
+            cache_refresh: settings.cache_refresh(),
+            churn: settings.churn(),
+            correctors: settings.correctors(),
+            revise: settings.revises(),
+            time_grid: (!ranks.is_empty()).then(|| ranks.to_vec()),
+        }
+    }
+}
+
 impl std::fmt::Display for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} steps", self.steps)?;

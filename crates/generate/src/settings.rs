@@ -74,6 +74,26 @@ impl Settings {
         self.cache_refresh
     }
 
+    /// How much of the noise at positions that stay open is drawn again at each step; `None` as the process has it.
+    pub fn churn(&self) -> Option<f64> {
+        self.churn
+    }
+
+    /// Corrector steps after each step but the last.
+    pub fn correctors(&self) -> usize {
+        self.correctors
+    }
+
+    /// Whether what the policy accepts stays open up to the last step.
+    pub fn revises(&self) -> bool {
+        self.revise
+    }
+
+    /// The times that the steps lead to.
+    pub fn time_grid(&self) -> &TimeGrid {
+        &self.grid
+    }
+
     /// The seed.
     pub fn seed(&self) -> u64 {
         self.seed

@@ -4,7 +4,8 @@ use crate::arguments::{CompareArguments, ReportFormat};
 use crate::commands::likelihood::{prepare, short};
 use crate::failure::Failure;
 use crate::printer::Printer;
-use crate::{environment, interrupt, model, sampling, wire};
+use crate::{environment, interrupt, model, wire};
+use aquatint::advised_time_grid;
 use aquatint_evaluate::{Compare, CompareEvent, CompareSettings, Contestant, EvaluateError, Judge};
 use std::path::Path;
 
@@ -31,7 +32,7 @@ pub(crate) fn run(arguments: &CompareArguments, printer: &Printer) -> Result<(),
         let (name, folder) = named(given);
         let checkpoint = model::open(Some(folder))?;
         let network = runtime.network(&checkpoint)?;
-        let time_grid = checkpoint.generation.time_grid.clone().map(sampling::grid).transpose()?;
+        let time_grid = advised_time_grid(&checkpoint.generation)?;
         let contestant = Contestant::new((name, folder), network.as_ref(), &checkpoint.vocabulary, time_grid)?;
         compare.run(&contestant, &mut |event| show(&event, printer)).map_err(stopped)?;
     }

@@ -6,7 +6,7 @@ use crate::live::LiveCanvas;
 use crate::printer::Printer;
 use crate::screen::CanvasView;
 use crate::session::{Session, closing_line};
-use crate::{interrupt, sampling, wire};
+use crate::{interrupt, wire};
 use aquatint_generate::FinishReason;
 use aquatint_vocabulary::Template;
 use std::fs::File;
@@ -17,19 +17,17 @@ use std::path::{Path, PathBuf};
 pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<(), Failure> {
     let typed = typed(arguments)?;
     let session = Session::open(arguments.model.as_deref(), &arguments.device, printer)?;
-    let resolved = sampling::resolve(&arguments.sampling, &session.checkpoint().generation)?;
-    let template_canvas = session.lay_out(&typed, &resolved)?;
+    let prepared = session.prepare(&typed, &arguments.sampling.options()?, printer)?;
     if arguments.sampling.max_tokens.is_some() && Template::parse(&typed)?.has_holes() {
         printer.warn("`--max-tokens` has no effect: the template says how many tokens are open");
     }
-    printer.detail(format_args!("settings: {}", resolved.shown));
     let vocabulary = &session.checkpoint().vocabulary;
     let mut trace = arguments.trace.as_deref().map(Trace::create).transpose()?;
-    let mut view = CanvasView::new(vocabulary, &template_canvas);
+    let mut view = CanvasView::new(vocabulary, &prepared.template_canvas);
     let mut live = printer.draws().then(|| LiveCanvas::new(*printer));
     let mut trouble = None;
     interrupt::listen(|| {});
-    let filled = session.fill(&template_canvas, &resolved, printer, &mut |event| {
+    let filled = session.fill(&prepared, &mut |event| {
         let mut tell = || -> Result<(), Failure> {
             if trace.is_some() || arguments.format == Format::Jsonl {
                 let line = wire::Event::of(event, vocabulary).line()?;
@@ -61,7 +59,7 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     if let Some(failure) = trouble {
         return Err(failure);
     }
-    let outcome = session.report(&template_canvas, &filled, &resolved);
+    let outcome = session.report(&prepared, &filled);
     match arguments.format {
         Format::Human => printer.text(&outcome.text)?,
         Format::Json => printer.data_line(wire::json(&outcome)?)?,

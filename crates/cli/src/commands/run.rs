@@ -7,7 +7,7 @@ use crate::live::LiveCanvas;
 use crate::printer::Printer;
 use crate::screen::CanvasView;
 use crate::session::{Session, closing_line};
-use crate::{interrupt, machine, sampling};
+use crate::{interrupt, machine, wire};
 use std::io::{BufRead, IsTerminal};
 use std::ops::ControlFlow;
 
@@ -30,12 +30,11 @@ pub(crate) fn run(arguments: &RunArguments, printer: &Printer) -> Result<(), Fai
 
 /// Fills one template or continues one text, drawing it where it can be drawn.
 fn answer(session: &Session, typed: &str, sampling: &SamplingArguments, printer: &Printer) -> Result<(), Failure> {
-    let resolved = sampling::resolve(sampling, &session.checkpoint().generation)?;
-    let template_canvas = session.lay_out(typed, &resolved)?;
-    let mut view = CanvasView::new(&session.checkpoint().vocabulary, &template_canvas);
+    let prepared = session.prepare(typed, &sampling.options()?, printer)?;
+    let mut view = CanvasView::new(&session.checkpoint().vocabulary, &prepared.template_canvas);
     let mut live = printer.draws().then(|| LiveCanvas::new(*printer));
     interrupt::reset();
-    let filled = session.fill(&template_canvas, &resolved, printer, &mut |event| {
+    let filled = session.fill(&prepared, &mut |event| {
         if let Some(live) = &mut live
             && view.follow(event)
         {
@@ -48,7 +47,7 @@ fn answer(session: &Session, typed: &str, sampling: &SamplingArguments, printer:
         live.clear();
     }
     let filled = filled?;
-    let outcome = session.report(&template_canvas, &filled, &resolved);
+    let outcome = session.report(&prepared, &filled);
     printer.text(&outcome.text)?;
     printer.note(closing_line(&outcome));
     if interrupt::pressed() {
@@ -94,17 +93,17 @@ fn obey(
         Typed::Help => printer.status(HELP),
         Typed::Show => {
             printer.data(super::show::describe(session.checkpoint()))?;
-            let resolved = sampling::resolve(sampling, &session.checkpoint().generation)?;
+            let resolved = sampling.options()?.resolve(&session.checkpoint().generation)?;
             let seed = sampling.seed.map_or_else(|| "drawn afresh".to_owned(), |seed| seed.to_string());
-            printer.data_line(format_args!("{:<12}{}", "settings", resolved.shown))?;
-            printer.data_line(format_args!("{:<12}{}", "max-tokens", resolved.max_tokens))?;
+            printer.data_line(format_args!("{:<12}{}", "settings", wire::Settings::of(resolved.settings())))?;
+            printer.data_line(format_args!("{:<12}{}", "max-tokens", resolved.max_tokens()))?;
             printer.data_line(format_args!("{:<12}{seed}", "seed"))?;
         }
         Typed::Set(name, value) => {
             let mut changed = sampling.clone();
             set(&mut changed, &name, &value)?;
             // A value that cannot be used is refused now and not at the next text.
-            sampling::resolve(&changed, &session.checkpoint().generation)?;
+            changed.options()?.resolve(&session.checkpoint().generation)?;
             *sampling = changed;
         }
         Typed::Clear => {

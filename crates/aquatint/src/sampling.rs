@@ -1,0 +1,232 @@
+//! How a canvas is filled: what is requested, over what the checkpoint advises, over the defaults.
+
+use crate::Error;
+use aquatint_checkpoint::GenerationDefaults;
+use aquatint_diffusion::{SettingError, TimeGrid};
+use aquatint_generate::{Cache, GenerateError, Settings, SettingsBuilder};
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// Open tokens of a continuation where neither the user nor the checkpoint says.
+const MAX_TOKENS: usize = 128;
+
+/// What a user requests. What is `None` comes from the model's `generation_config.json` and, where that says nothing,
+/// from the defaults of [`Settings`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SamplingOptions {
+    /// Maximum number of tokens when a text is continued, 128 by default.
+    pub max_tokens: Option<usize>,
+    /// See [`SettingsBuilder::steps`].
+    pub steps: Option<usize>,
+    /// See [`SettingsBuilder::block_length`].
+    pub block_length: Option<usize>,
+    /// See [`SettingsBuilder::policy_named`].
+    pub policy: Option<String>,
+    /// See [`SettingsBuilder::remasking_named`].
+    pub remasking: Option<String>,
+    /// See [`SettingsBuilder::temperature`].
+    pub temperature: Option<f64>,
+    /// See [`SettingsBuilder::top_k`].
+    pub top_k: Option<usize>,
+    /// See [`SettingsBuilder::top_p`].
+    pub top_p: Option<f64>,
+    /// See [`SettingsBuilder::repetition_penalty`].
+    pub repetition_penalty: Option<f64>,
+    /// See [`SettingsBuilder::guidance_scale`].
+    pub guidance_scale: Option<f64>,
+    /// See [`SettingsBuilder::cache`].
+    pub cache: Option<Cache>,
+    /// See [`SettingsBuilder::cache_refresh`].
+    pub cache_refresh: Option<usize>,
+    /// See [`SettingsBuilder::churn`].
+    pub churn: Option<f64>,
+    /// See [`SettingsBuilder::correctors`].
+    pub correctors: Option<usize>,
+    /// See [`SettingsBuilder::revise`].
+    pub revise: bool,
+    /// See [`SettingsBuilder::seed`]; drawn at random by default.
+    pub seed: Option<u64>,
+}
+
+/// The same with every value decided.
+#[derive(Debug, Clone)]
+pub struct Sampling {
+    settings: Settings,
+    /// The settings for canvases that an advised block length does not divide.
+    one_block: Option<Settings>,
+    max_tokens: usize,
+    max_tokens_requested: bool,
+}
+
+impl SamplingOptions {
+    /// Merges the three sources and checks the result.
+    ///
+    /// # Errors
+    /// When a value is impossible.
+    pub fn resolve(&self, advised: &GenerationDefaults) -> Result<Sampling, Error> {
+        let refuse = |parameter, given: String, allowed: &str, hint: Option<&str>| {
+            let (allowed, hint) = (allowed.to_owned(), hint.map(str::to_owned));
+            GenerateError::Setting(SettingError { parameter, given, allowed, hint })
+        };
+        let max_tokens = self.max_tokens.or(advised.max_new_tokens).unwrap_or(MAX_TOKENS);
+        if max_tokens == 0 {
+            return Err(refuse("max_tokens", "0".to_owned(), "1 or more", None).into());
+        }
+        let builder = self.builder(advised)?;
+        let block_length = self.block_length.or(advised.block_length);
+        let with = |builder: &SettingsBuilder| match block_length {
+            Some(length) => builder.clone().block_length(length).build(),
+            None => builder.clone().build(),
+        };
+        let only_advised = self.block_length.is_none() && block_length.is_some();
+        Ok(Sampling {
+            settings: with(&builder)?,
+            one_block: only_advised.then(|| builder.build()).transpose()?,
+            max_tokens,
+            max_tokens_requested: self.max_tokens.is_some(),
+        })
+    }
+
+    /// Everything but the block length.
+    fn builder(&self, advised: &GenerationDefaults) -> Result<SettingsBuilder, GenerateError> {
+        let mut builder =
+            Settings::builder().correctors(self.correctors.unwrap_or(0)).revise(self.revise).seed(self.seed());
+        if let Some(steps) = self.steps.or(advised.steps) {
+            builder = builder.steps(steps);
+        }
+        if let Some(name) = self.policy.as_ref().or(advised.policy.as_ref()) {
+            builder = builder.policy_named(name);
+        }
+        if let Some(name) = self.remasking.as_ref().or(advised.remasking.as_ref()) {
+            builder = builder.remasking_named(name);
+        }
+        if let Some(temperature) = self.temperature.or(advised.temperature) {
+            builder = builder.temperature(temperature);
+        }
+        if let Some(k) = self.top_k.or(advised.top_k) {
+            builder = builder.top_k(k);
+        }
+        if let Some(p) = self.top_p.or(advised.top_p) {
+            builder = builder.top_p(p);
+        }
+        if let Some(penalty) = self.repetition_penalty.or(advised.repetition_penalty) {
+            builder = builder.repetition_penalty(penalty);
+        }
+        if let Some(scale) = self.guidance_scale {
+            builder = builder.guidance_scale(scale);
+        }
+        if let Some(cache) = self.cache {
+            builder = builder.cache(cache);
+        }
+        if let Some(steps) = self.cache_refresh {
+            builder = builder.cache_refresh(steps);
+        }
+        if let Some(churn) = self.churn {
+            builder = builder.churn(churn);
+        }
+        if let Some(grid) = advised_time_grid(advised)? {
+            builder = builder.time_grid(grid);
+        }
+        Ok(builder)
+    }
+
+    /// The requested seed, or one drawn at random that is short enough to be typed again.
+    fn seed(&self) -> u64 {
+        // The standard library's hasher keys come from the operating system's randomness.
+        self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 40)
+    }
+}
+
+/// The times to which a checkpoint advises to put the steps; `None` where it advises none.
+///
+/// # Errors
+/// When its ranks do not rise from 0 to 1.
+pub fn advised_time_grid(advised: &GenerationDefaults) -> Result<Option<TimeGrid>, GenerateError> {
+    let Some(ranks) = &advised.time_grid else { return Ok(None) };
+    let refused = || SettingError {
+        parameter: "time_grid",
+        given: format!("{} numbers", ranks.len()),
+        allowed: "numbers that rise from 0 to 1".to_owned(),
+        hint: Some("mend the model's generation_config.json".to_owned()),
+    };
+    TimeGrid::new(ranks.clone()).map(Some).ok_or_else(|| GenerateError::Setting(refused()))
+}
+
+impl Sampling {
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The settings for a canvas with that many open positions. A block length that was only advised and does not
+    /// divide them is left out; one that was requested stays, and is refused with the nearest that do.
+    pub fn settings_for(&self, open: usize) -> &Settings {
+        match (&self.one_block, self.settings.block_length()) {
+            (Some(one_block), Some(length)) if length < open && !open.is_multiple_of(length) => one_block,
+            _ => &self.settings,
+        }
+    }
+
+    /// Maximum number of tokens when a text is continued.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// Tokens of a continuation where the model can read so many more positions. Only a number that was not requested
+    /// is shortened.
+    pub(crate) fn continuation(&self, room: usize) -> usize {
+        if self.max_tokens_requested { self.max_tokens } else { self.max_tokens.min(room.max(1)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Hint;
+
+    #[test]
+    fn what_is_requested_goes_over_what_is_advised_and_that_over_the_defaults() {
+        let advised = GenerationDefaults {
+            steps: Some(5),
+            temperature: Some(0.5),
+            max_new_tokens: Some(40),
+            ..GenerationDefaults::default()
+        };
+        let options = SamplingOptions { steps: Some(3), seed: Some(7), ..SamplingOptions::default() };
+        let sampling = options.resolve(&advised).unwrap();
+        let settings = sampling.settings();
+        assert_eq!((settings.steps(), settings.shaping().temperature, settings.seed()), (3, 0.5, 7));
+        assert_eq!((settings.policy_name().as_str(), sampling.max_tokens()), ("auto", 40));
+        assert_eq!([sampling.continuation(12), sampling.continuation(0)], [12, 1]);
+        let requested = SamplingOptions { max_tokens: Some(40), ..options }.resolve(&advised).unwrap();
+        assert_eq!(requested.continuation(12), 40);
+    }
+
+    #[test]
+    fn only_an_advised_block_length_gives_way() {
+        let advised = GenerationDefaults { block_length: Some(4), ..GenerationDefaults::default() };
+        let sampling = SamplingOptions::default().resolve(&advised).unwrap();
+        let length = |open| sampling.settings_for(open).block_length();
+        assert_eq!([length(8), length(6), length(3)], [Some(4), None, Some(4)]);
+        let seed = sampling.settings().seed();
+        assert_eq!(sampling.settings_for(6).seed(), seed, "one seed for both");
+        let requested = SamplingOptions { block_length: Some(4), ..SamplingOptions::default() };
+        assert_eq!(requested.resolve(&advised).unwrap().settings_for(6).block_length(), Some(4));
+    }
+
+    #[test]
+    fn impossible_values_are_refused_wherever_they_come_from() {
+        let refused = |options: SamplingOptions, advised: GenerationDefaults| {
+            let error = options.resolve(&advised).unwrap_err();
+            (error.to_string(), error.hint())
+        };
+        let none = SamplingOptions::default;
+        let (message, _) = refused(SamplingOptions { max_tokens: Some(0), ..none() }, GenerationDefaults::default());
+        assert_eq!(message, "`max_tokens` is 0; allowed: 1 or more");
+        let (message, _) = refused(none(), GenerationDefaults { block_length: Some(0), ..Default::default() });
+        assert_eq!(message, "`block_length` is 0; allowed: 1 or more");
+        let grid = GenerationDefaults { time_grid: Some(vec![0.0, 0.7, 0.6, 1.0]), ..Default::default() };
+        let (message, hint) = refused(none(), grid);
+        assert_eq!(message, "`time_grid` is 4 numbers; allowed: numbers that rise from 0 to 1");
+        assert_eq!(hint.as_deref(), Some("mend the model's generation_config.json"));
+    }
+}
