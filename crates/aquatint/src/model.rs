@@ -5,7 +5,7 @@ use crate::runtime::{DeviceChoice, Runtime, RuntimeSettings};
 use crate::{Error, Sampling, SamplingOptions};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_corpus::Source;
-use aquatint_diffusion::{Canvas, Layout, Process};
+use aquatint_diffusion::{Canvas, Process};
 use aquatint_evaluate::{HeldOut, HeldOutEvent, Likelihood, MeasureSettings, TextRequests, Writer};
 use aquatint_generate::{DenoisingEvent, Engine, GenerateError, Limits, Outcome, Request, Settings, generate};
 use aquatint_network::Denoiser;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub struct Model {
     checkpoint: Checkpoint,
     network: Arc<dyn Denoiser>,
-    /// What the network undoes; a causal one undoes nothing.
+    /// What the network undoes; `None` for a causal one.
     process: Option<Arc<dyn Process>>,
     requests: TextRequests,
 }
@@ -49,10 +49,7 @@ impl Model {
     /// When the model lacks what its process needs.
     pub fn new(checkpoint: Checkpoint, network: Box<dyn Denoiser>) -> Result<Self, Error> {
         let requests = TextRequests::new(&checkpoint.vocabulary, checkpoint.spec.vocabulary_size);
-        let process = match checkpoint.spec.attention {
-            Layout::Causal => None,
-            Layout::Full | Layout::Block { .. } => Some(checkpoint.spec.process().map_err(GenerateError::Setting)?),
-        };
+        let process = checkpoint.spec.process().map_err(GenerateError::Setting)?;
         Ok(Self { process, requests, checkpoint, network: Arc::from(network) })
     }
 
@@ -202,7 +199,7 @@ impl Model {
         requests: &[Request],
         events: &mut dyn FnMut(usize, DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Vec<Outcome>, Error> {
-        let Some(process) = &self.process else { return Err(GenerateError::Causal.into()) };
+        let process = self.process.as_ref().ok_or(GenerateError::Causal)?;
         let outcomes = generate(self.network.as_ref(), process.as_ref(), requests, events).into_iter();
         Ok(outcomes.collect::<Result<_, _>>()?)
     }
@@ -240,7 +237,7 @@ impl Model {
     /// # Errors
     /// When the network is causal.
     pub fn engine(&self, limits: Limits) -> Result<Engine<'static>, Error> {
-        let Some(process) = &self.process else { return Err(GenerateError::Causal.into()) };
+        let process = self.process.as_ref().ok_or(GenerateError::Causal)?;
         Ok(Engine::new(self.network.clone(), process.clone(), limits)?)
     }
 

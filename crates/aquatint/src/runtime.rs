@@ -234,7 +234,7 @@ impl Runtime {
     /// let length = tokens.len();
     /// let canvases = CanvasBatch { length, tokens, documents: vec![0; length] };
     /// let rows = PackedBatch::new(&canvases, checkpoint.spec.attention)?;
-    /// let process = checkpoint.spec.process()?;
+    /// let process = checkpoint.spec.process()?.ok_or("a causal model undoes no process")?;
     /// let mut batch = NoisyBatch::new(&rows);
     /// let noisy = process.corrupt(&rows.tokens, &vec![true; length], Time::nearest(0.5), &mut Key::new(7).at(0, 0));
     /// batch.put(0..length, noisy);

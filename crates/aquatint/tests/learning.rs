@@ -32,7 +32,7 @@ fn batch(checkpoint: &Checkpoint) -> (PackedBatch, NoisyBatch) {
     let length = tokens.len();
     let canvases = CanvasBatch { length, tokens, documents: vec![0; length] };
     let rows = PackedBatch::new(&canvases, checkpoint.spec.attention).unwrap();
-    let process = checkpoint.spec.process().unwrap();
+    let process = checkpoint.spec.process().unwrap().unwrap();
     let mut batch = NoisyBatch::new(&rows);
     let draws = &mut Key::new(7).at(0, 0);
     batch.put(0..length, process.corrupt(&rows.tokens, &vec![true; length], Time::nearest(0.5), draws));

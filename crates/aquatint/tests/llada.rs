@@ -18,7 +18,7 @@ fn greedy_trajectories_are_those_of_the_reference() {
     let golden: serde_json::Value = serde_json::from_slice(&golden).unwrap();
     let checkpoint = Checkpoint::load(&folder).unwrap();
     let network = checkpoint.network(Cpu::<f32>::scalar()).unwrap();
-    let process = checkpoint.spec.process().unwrap();
+    let process = checkpoint.spec.process().unwrap().unwrap();
     let mask = checkpoint.spec.mask_token.unwrap();
     let row = |value: &serde_json::Value| -> Vec<u32> {
         value[0].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()

@@ -35,10 +35,7 @@ impl PackedBatch {
         let mut rows = RowLayout::default();
         let mut tokens = Vec::with_capacity(capacity);
         let (mut first, mut canvases) = (Vec::with_capacity(capacity), Vec::new());
-        let block = match layout {
-            Layout::Block { length } => Some(length),
-            Layout::Full | Layout::Causal => None,
-        };
+        let block = layout.block_length();
         let length = batch.length.max(1);
         for (canvas, documents) in batch.tokens.chunks(length).zip(batch.documents.chunks(length)) {
             // Padding lies at the tail.

@@ -51,6 +51,14 @@ impl Layout {
         })
     }
 
+    /// The positions of a block, where positions see only their own block and earlier ones; `None` for other layouts.
+    pub fn block_length(self) -> Option<usize> {
+        match self {
+            Self::Block { length } => Some(length),
+            Self::Full | Self::Causal => None,
+        }
+    }
+
     /// The layout's name: `full`, `causal` or `block:LENGTH`.
     pub fn name(self) -> String {
         self.to_string()

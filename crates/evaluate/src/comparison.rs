@@ -15,9 +15,9 @@ use crate::{
     Writer, distinct_bigrams, unigram_entropy,
 };
 use aquatint_corpus::Source;
-use aquatint_diffusion::{Canvas, Layout, TimeGrid, TokenId};
+use aquatint_diffusion::{Canvas, TimeGrid, TokenId};
 use aquatint_generate::Settings;
-use aquatint_network::Denoiser;
+use aquatint_network::{Denoiser, NetworkKind};
 use aquatint_vocabulary::Vocabulary;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,7 +72,7 @@ impl<'a> Contestant<'a> {
         vocabulary: &'a Vocabulary,
         time_grid: Option<TimeGrid>,
     ) -> Result<Self, EvaluateError> {
-        if denoiser.spec().attention == Layout::Causal {
+        if denoiser.spec().kind() == NetworkKind::Causal {
             return Err(EvaluateError::CausalWriter { model: folder.to_owned() });
         }
         Ok(Self { name, folder, writer: Writer::new(denoiser, vocabulary)?, time_grid })

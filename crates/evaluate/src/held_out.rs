@@ -2,7 +2,6 @@
 
 use crate::{CANVASES_PER_PASS, EvaluateError, Likelihood, Rule, likelihood};
 use aquatint_corpus::{CanvasBatch, Canvases, CorpusError, Source, pack};
-use aquatint_diffusion::Layout;
 use aquatint_generate::GenerateError;
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Role, Vocabulary};
@@ -96,10 +95,10 @@ impl HeldOut {
     ) -> Result<Likelihood, EvaluateError> {
         let spec = denoiser.spec();
         let process;
-        let rule = match spec.attention {
-            Layout::Causal => Rule::Causal { begin: vocabulary.required(Role::Begin)? },
-            Layout::Full | Layout::Block { .. } => {
-                process = spec.process().map_err(GenerateError::Setting)?;
+        let rule = match spec.process().map_err(GenerateError::Setting)? {
+            None => Rule::Causal { begin: vocabulary.required(Role::Begin)? },
+            Some(found) => {
+                process = found;
                 match settings.flow {
                     Some(steps) => Rule::Flow { process: process.as_ref(), steps },
                     None => {

@@ -2,8 +2,8 @@
 
 use crate::texts::canvases_of;
 use crate::{CANVASES_PER_PASS, EvaluateError, Rule, likelihood};
-use aquatint_diffusion::{Layout, TokenId};
-use aquatint_network::Denoiser;
+use aquatint_diffusion::TokenId;
+use aquatint_network::{Denoiser, NetworkKind};
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,7 +31,7 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// When the network is not causal, or its vocabulary has no token that begins a text.
     pub fn new(name: &str, denoiser: &'a dyn Denoiser, vocabulary: &'a Vocabulary) -> Result<Self, EvaluateError> {
-        if denoiser.spec().attention != Layout::Causal {
+        if denoiser.spec().kind() != NetworkKind::Causal {
             return Err(EvaluateError::NotCausal { model: name.to_owned() });
         }
         let begin = vocabulary.required(Role::Begin)?;

@@ -2,7 +2,7 @@
 
 use crate::{EvaluateError, TextRequests};
 use aquatint_diffusion::{Canvas, Process, TokenId};
-use aquatint_generate::{GenerateError, Outcome, Request, Settings, generate};
+use aquatint_generate::{Outcome, Request, Settings, generate, process_of};
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::ops::ControlFlow;
@@ -24,10 +24,7 @@ impl<'a> Writer<'a> {
     /// When the network is causal or lacks what its process needs.
     pub fn new(denoiser: &'a dyn Denoiser, vocabulary: &'a Vocabulary) -> Result<Self, EvaluateError> {
         let spec = denoiser.spec();
-        if spec.attention == aquatint_diffusion::Layout::Causal {
-            return Err(GenerateError::Causal.into());
-        }
-        let process = spec.process().map_err(GenerateError::Setting)?;
+        let process = process_of(spec)?;
         let requests = TextRequests::new(vocabulary, spec.vocabulary_size);
         Ok(Self { denoiser, process, vocabulary, requests })
     }

@@ -204,7 +204,7 @@ fn the_flow_of_an_exact_field_costs_the_entropy() {
         process: ProcessSpec { kind: ProcessKind::Gaussian { size: 2 }, ..ProcessSpec::default() },
         ..oracle(Layout::Full, |_, _| 0.0).spec
     };
-    let process = spec.process().unwrap();
+    let process = spec.process().unwrap().unwrap();
     // Canvases of one token, as often as the law has them.
     let tokens: Vec<TokenId> = (0..600)
         .map(|i| {

@@ -4,7 +4,7 @@ use crate::limits::Demand;
 use crate::model::Model;
 use crate::{Cache, GenerateError, Request};
 use aquatint_diffusion::{Canvas, CommitPolicy, Kind, Layout, PlanSettings, SettingError, StepPlan};
-use aquatint_network::NetworkSpec;
+use aquatint_network::{NetworkKind, NetworkSpec};
 use std::sync::Arc;
 
 /// A request that can be served, with its plan. It holds no noise yet, so that one that waits takes little memory.
@@ -53,13 +53,13 @@ impl Admission {
 
 /// Whether the network can take this canvas.
 fn check(canvas: &Canvas, spec: &NetworkSpec) -> Result<(), GenerateError> {
-    if spec.attention == Layout::Causal {
+    if spec.kind() == NetworkKind::Causal {
         return Err(GenerateError::Causal);
     }
     let length = readable(canvas);
     let given: Vec<usize> = (0..canvas.len()).filter(|p| canvas.kind(*p) == Some(Kind::Given)).collect();
     // Blocks see only what came before them, so that the network may read the last of it alone.
-    let slides = matches!(spec.attention, Layout::Block { length } if length <= spec.context_length);
+    let slides = spec.attention.block_length().is_some_and(|length| length <= spec.context_length);
     if length > spec.context_length && !slides {
         let context_length = spec.context_length;
         return Err(GenerateError::TooLong { length, given: given.len(), context_length });
@@ -85,7 +85,7 @@ fn readable(canvas: &Canvas) -> usize {
 /// The open positions of each block: those of the settings where every position sees all others, those of the layout
 /// where blocks are what the network was trained on.
 fn divide(open: &[usize], block_length: Option<usize>, layout: Layout) -> Result<Vec<Vec<usize>>, GenerateError> {
-    let Layout::Block { length } = layout else {
+    let Some(length) = layout.block_length() else {
         return Ok(StepPlan::divide(open, block_length)?.into_iter().map(<[usize]>::to_vec).collect());
     };
     if let Some(given) = block_length.filter(|given| *given != length) {

@@ -41,5 +41,6 @@ pub use error::GenerateError;
 pub use event::{Change, ChangeKind, DenoisingEvent, FinishReason, Statistics};
 pub use generate::generate;
 pub use limits::{Demand, Limits};
+pub use model::process_of;
 pub use request::{Outcome, Request};
 pub use settings::{Settings, SettingsBuilder};

@@ -16,9 +16,9 @@ pub(crate) fn fed_back(
     layout: Layout,
     is_noise: impl Fn(usize) -> bool,
 ) -> Vec<usize> {
-    let end = match layout {
-        Layout::Block { .. } => block.last().map_or(0, |last| last + 1),
-        Layout::Full | Layout::Causal => usize::MAX,
+    let end = match layout.block_length() {
+        Some(_) => block.last().map_or(0, |last| last + 1),
+        None => usize::MAX,
     };
     visible.iter().copied().filter(|position| *position < end && is_noise(*position)).collect()
 }

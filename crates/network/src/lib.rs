@@ -46,5 +46,7 @@ pub use parameter_group::{ParameterGroup, ParameterPattern, RoleError};
 pub use row_layout::RowLayout;
 pub use row_query::{Ask, RowAnswer, RowQuery, answer_on_host, answer_row};
 pub use row_slots::RowSlots;
-pub use spec::{Activation, AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, NetworkSpec, NormSpec, RopeSpec};
+pub use spec::{
+    Activation, AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, NetworkKind, NetworkSpec, NormSpec, RopeSpec,
+};
 pub use tensor::{Role, TensorData, TensorSpec};

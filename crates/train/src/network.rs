@@ -1,19 +1,18 @@
 //! From a recipe to a network: its description, and its first weights, random or another model's.
 
 use crate::TrainError;
-use crate::recipe::{ObjectiveKind, Resolved};
+use crate::recipe::Resolved;
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::Device;
 use aquatint_network::{
-    AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, Network, NetworkError, NetworkSpec, NormSpec, ProcessSpec,
-    RopeSpec,
+    AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, Network, NetworkError, NetworkKind, NetworkSpec, NormSpec,
+    ProcessSpec, RopeSpec,
 };
 use aquatint_vocabulary::{Role, Vocabulary};
 
 /// The network that a recipe describes, for a vocabulary.
 pub(crate) fn spec(recipe: &Resolved, vocabulary: &Vocabulary) -> Result<NetworkSpec, TrainError> {
     let n = &recipe.network;
-    let diffuses = recipe.objective.kind == ObjectiveKind::Diffusion;
     let attention = AttentionSpec {
         rope: RopeSpec { theta: n.rope_theta },
         qk_norm: n.qk_norm.then(NormSpec::default),
@@ -26,16 +25,16 @@ pub(crate) fn spec(recipe: &Resolved, vocabulary: &Vocabulary) -> Result<Network
         self_conditioning: n.self_conditioning,
         context_length: recipe.data.canvas_length,
         attention: n.attention,
-        mask_token: vocabulary.role(Role::Mask).filter(|_| diffuses),
         process: ProcessSpec {
             kind: recipe.objective.process.parse().map_err(NetworkError::from)?,
             schedule: recipe.objective.schedule.parse().map_err(NetworkError::from)?,
         },
         ..NetworkSpec::new(vocabulary.len(), n.width, layer.repeated(n.layers)?)
     };
-    if diffuses {
-        spec.word_vector_size = spec.process().map_err(NetworkError::from)?.vector_size();
-    }
+    // A causal network reads no noise: it has neither a mask nor points.
+    spec.mask_token = vocabulary.role(Role::Mask).filter(|_| spec.kind() != NetworkKind::Causal);
+    let process = spec.process().map_err(NetworkError::from)?;
+    spec.word_vector_size = process.and_then(|process| process.vector_size());
     Ok(spec)
 }
 

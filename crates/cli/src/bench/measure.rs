@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use aquatint::runtime::{DeviceTask, Precision, Runtime};
 use aquatint_compute::{AdamW, AdamWState, Device, DeviceError};
 use aquatint_diffusion::Canvas;
-use aquatint_generate::{Cache, Drift, Drifting, GenerateError, Request, Settings, generate};
+use aquatint_generate::{Cache, Drift, Drifting, Request, Settings, generate, process_of};
 use aquatint_network::{Ask, Denoiser, ForwardPass, Learner, Network, NetworkError, RowQuery};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -195,7 +195,7 @@ pub(crate) struct Generated {
 /// When the network cannot fill a canvas so.
 pub(crate) fn generation(denoiser: &dyn Denoiser, what: Generation, repeat: usize) -> Result<Generated, Failure> {
     let spec = denoiser.spec();
-    let process = spec.process().map_err(GenerateError::Setting)?;
+    let process = process_of(spec)?;
     let mut settings = Settings::builder().steps(what.steps).temperature(0.0);
     if let Some(length) = what.block_length {
         settings = settings.block_length(length);

@@ -6,8 +6,7 @@ use crate::machine::{bytes, count};
 use crate::model;
 use crate::printer::Printer;
 use aquatint_checkpoint::{Checkpoint, Quantisation, Scheme};
-use aquatint_diffusion::Layout;
-use aquatint_network::{LayerSpec, NetworkSpec};
+use aquatint_network::{LayerSpec, NetworkKind, NetworkSpec};
 use serde_json::{Value, json};
 
 pub(crate) fn run(arguments: &ShowArguments, printer: &Printer) -> Result<(), Failure> {
@@ -104,9 +103,9 @@ fn each_layer(spec: &NetworkSpec, say: impl Fn(&LayerSpec) -> String) -> String 
 
 /// What the network undoes.
 fn process(spec: &NetworkSpec) -> String {
-    match spec.attention {
-        Layout::Causal => "none: from left to right, token by token".to_owned(),
-        Layout::Full | Layout::Block { .. } => format!("{}, {} schedule", spec.process.kind, spec.process.schedule),
+    match spec.kind() {
+        NetworkKind::Causal => "none: from left to right, token by token".to_owned(),
+        NetworkKind::Diffusion(process) => format!("{}, {} schedule", process.kind, process.schedule),
     }
 }
 

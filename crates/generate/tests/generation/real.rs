@@ -123,7 +123,7 @@ fn watching_a_gaussian_field_changes_no_token() {
         spec.word_vector_size = Some(4);
         spec.process = ProcessSpec { kind: ProcessKind::Gaussian { size: 4 }, ..ProcessSpec::default() };
     });
-    let process = spec.process().unwrap();
+    let process = spec.process().unwrap().unwrap();
     let network = listening(Network::new(Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), spec, 1).unwrap());
     let requests = cached(Cache::Dual, |settings| settings.steps(6));
     let fill = |denoiser: &dyn Denoiser| filled(denoiser, process.as_ref(), &requests).unwrap();

@@ -3,12 +3,14 @@
 mod attention;
 mod feed_forward;
 mod head;
+mod kind;
 mod layer;
 mod norm;
 
 pub use attention::{AttentionSpec, RopeSpec};
 pub use feed_forward::{Activation, FeedForwardSpec};
 pub use head::HeadSpec;
+pub use kind::NetworkKind;
 pub use layer::LayerSpec;
 pub use norm::NormSpec;
 
@@ -45,7 +47,7 @@ pub struct NetworkSpec {
     /// `E`: coordinates of the word vectors of length 1 between which the points of a gaussian field lie; `None` for a
     /// network that reads tokens.
     pub word_vector_size: Option<usize>,
-    /// What it was trained to undo.
+    /// What it was trained to undo, unless it is causal: see [`NetworkSpec::kind`].
     pub process: ProcessSpec,
 }
 
@@ -73,7 +75,7 @@ impl NetworkSpec {
     /// them it is empty: the keys and values of finished blocks must not depend on a prediction, or they could not be
     /// cached.
     pub fn is_sure_of_known(&self) -> bool {
-        !matches!(self.attention, Layout::Block { .. })
+        self.attention.block_length().is_none()
     }
 
     /// Refuses a description that no network can have.
@@ -100,14 +102,13 @@ impl NetworkSpec {
         {
             return refuse("mask_token", mask, format!("below `vocabulary_size`, which is {}", self.vocabulary_size));
         }
-        if self.attention != Layout::Causal {
-            let process = self.process()?;
-            if process.vector_size() != self.word_vector_size {
-                let given = self.word_vector_size.map_or("nothing".to_owned(), |size| size.to_string());
-                let needed = process.vector_size().map_or("nothing".to_owned(), |size| size.to_string());
-                let allowed = format!("{needed}, as the process {} needs", process.name());
-                return refuse("word_vector_size", given, allowed);
-            }
+        if let Some(process) = self.process()?
+            && process.vector_size() != self.word_vector_size
+        {
+            let given = self.word_vector_size.map_or("nothing".to_owned(), |size| size.to_string());
+            let needed = process.vector_size().map_or("nothing".to_owned(), |size| size.to_string());
+            let allowed = format!("{needed}, as the process {} needs", process.name());
+            return refuse("word_vector_size", given, allowed);
         }
         if self.mask_token.is_some() && self.vocabulary_size < 2 {
             return refuse("vocabulary_size", self.vocabulary_size, "2 or more where one of them is the mask");
@@ -115,13 +116,24 @@ impl NetworkSpec {
         Ok(())
     }
 
-    /// The process of a network that has one.
+    /// What it was trained to do.
+    pub fn kind(&self) -> NetworkKind<'_> {
+        match self.attention {
+            Layout::Causal => NetworkKind::Causal,
+            Layout::Full | Layout::Block { .. } => NetworkKind::Diffusion(&self.process),
+        }
+    }
+
+    /// The process that it was trained to undo; `None` for a causal network.
     ///
     /// # Errors
     /// When a number of its settings does not fit, or the network lacks what the process needs.
-    pub fn process(&self) -> Result<Arc<dyn Process>, SettingError> {
+    pub fn process(&self) -> Result<Option<Arc<dyn Process>>, SettingError> {
         let alphabet = Alphabet { size: self.vocabulary_size, mask: self.mask_token };
-        self.process.build(alphabet)
+        match self.kind() {
+            NetworkKind::Diffusion(process) => process.build(alphabet).map(Some),
+            NetworkKind::Causal => Ok(None),
+        }
     }
 
     /// All tensors, in a stable order.

@@ -9,7 +9,8 @@ use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Key, Process, TimeDensity};
 use aquatint_evaluate::{Likelihood, Rule};
-use aquatint_network::{Denoiser, NetworkError};
+use aquatint_generate::process_of;
+use aquatint_network::Denoiser;
 use std::sync::Arc;
 
 /// A process and its training cost.
@@ -28,7 +29,7 @@ impl Diffusion {
     pub(super) fn begin(setting: &mut Setting<'_>) -> Result<Self, TrainError> {
         let recipe = setting.recipe;
         Ok(Self {
-            process: setting.spec.process().map_err(NetworkError::from)?,
+            process: process_of(setting.spec)?,
             recipe: recipe.objective.clone(),
             key: Key::new(recipe.seed),
             self_conditioning: SelfConditioning::new(recipe),

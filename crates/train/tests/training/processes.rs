@@ -19,7 +19,7 @@ const PROCESSES: [&str; 8] =
 fn written(folder: &Path, steps: usize) -> Vec<u32> {
     let checkpoint = Checkpoint::load(folder).unwrap();
     let network = checkpoint.network(device()).unwrap();
-    let process = checkpoint.spec.process().unwrap();
+    let process = checkpoint.spec.process().unwrap().unwrap();
     let mut canvas = Canvas::new();
     canvas.push_open(32, false, checkpoint.vocabulary.role(Role::Mask).unwrap());
     let request = Request::new(canvas, Settings::builder().steps(steps).seed(3).build().unwrap());
@@ -50,8 +50,8 @@ fn every_process_learns_and_its_model_fills_canvases() {
             let tokens = written(folder.path(), 8);
             assert_eq!(tokens, written(folder.path(), 8), "{process}: one seed, two canvases");
             let saved = Checkpoint::load(folder.path()).unwrap();
-            assert_eq!(saved.spec.process().unwrap().name(), process);
-            assert_eq!(saved.generation.policy, Some(saved.spec.process().unwrap().policy().name()));
+            assert_eq!(saved.spec.process().unwrap().unwrap().name(), process);
+            assert_eq!(saved.generation.policy, Some(saved.spec.process().unwrap().unwrap().policy().name()));
         }
     }
 }
