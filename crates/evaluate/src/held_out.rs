@@ -1,6 +1,8 @@
 //! Held-out text and what it costs under a model of any kind.
 
-use crate::{CANVASES_PER_PASS, EvaluateError, Likelihood, Rule, likelihood};
+use crate::{
+    CANVASES_PER_PASS, CausalLikelihood, DiffusionBound, EvaluateError, Likelihood, ProbabilityFlow, Rule, likelihood,
+};
 use aquatint_corpus::{CanvasBatch, Canvases, CorpusError, Source, pack};
 use aquatint_generate::GenerateError;
 use aquatint_network::Denoiser;
@@ -86,28 +88,21 @@ impl HeldOut {
     ///
     /// # Errors
     /// As [`likelihood`], and when the vocabulary or the process lacks what the network needs.
-    pub fn measure<D: Denoiser + ?Sized>(
+    pub fn measure(
         &self,
-        denoiser: &D,
+        denoiser: &dyn Denoiser,
         vocabulary: &Vocabulary,
         settings: &MeasureSettings,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Likelihood, EvaluateError> {
-        let spec = denoiser.spec();
-        let process;
-        let rule = match spec.process().map_err(GenerateError::Setting)? {
-            None => Rule::Causal { begin: vocabulary.required(Role::Begin)? },
-            Some(found) => {
-                process = found;
-                match settings.flow {
-                    Some(steps) => Rule::Flow { process: process.as_ref(), steps },
-                    None => {
-                        Rule::Diffusion { process: process.as_ref(), times: settings.times, prompt: settings.prompt }
-                    }
-                }
-            }
-        };
         let batches = self.batches(settings.limit);
-        likelihood(denoiser, rule, settings.seed, &vocabulary.byte_lengths(), batches, progress)
+        let by =
+            |rule: &dyn Rule| likelihood(denoiser, rule, settings.seed, &vocabulary.byte_lengths(), batches, progress);
+        let &MeasureSettings { times, prompt, flow, .. } = settings;
+        match (denoiser.spec().process().map_err(GenerateError::Setting)?, flow) {
+            (None, _) => by(&CausalLikelihood { begin: vocabulary.required(Role::Begin)? }),
+            (Some(process), None) => by(&DiffusionBound { process: process.as_ref(), times, prompt }),
+            (Some(process), Some(steps)) => by(&ProbabilityFlow { process: process.as_ref(), steps }),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Generative perplexity: how likely a causal model finds what another model wrote.
 
 use crate::texts::canvases_of;
-use crate::{CANVASES_PER_PASS, EvaluateError, Rule, likelihood};
+use crate::{CANVASES_PER_PASS, CausalLikelihood, EvaluateError, likelihood};
 use aquatint_diffusion::TokenId;
 use aquatint_network::{Denoiser, NetworkKind};
 use aquatint_vocabulary::{Role, Vocabulary};
@@ -52,9 +52,9 @@ impl<'a> Judge<'a> {
         // A text may be more tokens of the judge's than of its writer's; what the judge cannot read is cut off.
         let length = (2 * length).min(self.denoiser.spec().context_length);
         let batches = canvases_of(&tokens, length, CANVASES_PER_PASS).into_iter().map(Ok);
-        let rule = Rule::Causal { begin: self.begin };
+        let rule = CausalLikelihood { begin: self.begin };
         let go_on = &mut |_| !stop.load(Ordering::SeqCst);
-        let judged = likelihood(self.denoiser, rule, 0, &self.byte_lengths, batches, go_on)?;
+        let judged = likelihood(self.denoiser, &rule, 0, &self.byte_lengths, batches, go_on)?;
         Ok(Judgement { perplexity: judged.perplexity, tokens: judged.tokens })
     }
 }

@@ -4,7 +4,6 @@
 
 mod comparison;
 mod error;
-mod flow;
 mod held_out;
 mod judge;
 mod likelihood;
@@ -17,7 +16,10 @@ pub use comparison::{Compare, CompareEvent, CompareSettings, Comparison, Contest
 pub use error::EvaluateError;
 pub use held_out::{HeldOut, HeldOutEvent, MeasureSettings};
 pub use judge::{Judge, Judgement};
-pub use likelihood::{CANVASES_PER_PASS, Estimate, Likelihood, Rule, likelihood};
+pub use likelihood::{
+    CANVASES_PER_PASS, CausalLikelihood, DiffusionBound, Estimate, Likelihood, MeasuredCanvases, ProbabilityFlow, Rule,
+    likelihood,
+};
 pub use text_requests::TextRequests;
 pub use texts::{canvases_of, distinct_bigrams, unigram_entropy};
 pub use writer::Writer;

@@ -1,58 +1,59 @@
-//! Likelihood: an upper bound on what a masked model pays for a text, and exactly what a causal one pays.
+//! Likelihood: an upper bound on what a diffusion model pays for a text, and exactly what a causal one pays.
 //!
-//! Masked models: the continuous-time bound (MDLM, 2406.07524, equation 10; it does not depend on the noise schedule)
-//! in its fixed-count form (LLaDA, 2502.09992, equation 14): a canvas of `L` tokens costs
+//! A [`Rule`] says what canvases cost; [`likelihood`] goes through a text and makes figures of it.
 //!
-//! ```text
-//! E_{n ~ U{1..L}} E_{masks of n positions}  L/n · Σ_masked −log p(xᵢ | the rest)
-//! ```
-//! which has the same expectation as Bernoulli masks at uniform times weighted by 1/t, and less variance. The counts
-//! of one canvas are stratified over 1..L, and neighbouring canvases begin at points that fill the interval evenly, so
-//! that no count is favoured by chance.
-//!
-//! A process with another bound has its own ([`Process::corrupt_for_bound`]) at times that are stratified in
-//! the same way, and a network with self-conditioning first for its prediction without one, which it then reads: what
-//! it says is still a function of the noisy canvas alone, so that the bound stays one.
-//!
-//! Deviations: none from the bound. Every canvas is coded by itself: what a longer context could save is not counted,
-//! for either kind of model.
+//! Deviation: every canvas is coded by itself: what a longer context could save is not counted, for either kind of
+//! model.
+
+mod causal;
+mod diffusion_bound;
+mod probability_flow;
+
+pub use causal::CausalLikelihood;
+pub use diffusion_bound::DiffusionBound;
+pub use probability_flow::ProbabilityFlow;
 
 use crate::EvaluateError;
-use crate::flow;
-use aquatint_batch::{NoisyBatch, PackedBatch, corrupt_evenly, golden_point, stratified_time};
+use aquatint_batch::{NoisyBatch, PackedBatch};
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::{Corrupted, Cost, Key, LossTerm, Process, TokenId};
+use aquatint_diffusion::{Key, TokenId};
 use aquatint_network::Denoiser;
-use std::ops::Range;
 
 /// Canvases of one forward pass of measuring: enough to keep the processor busy, few enough for any memory. The noise does
 /// not depend on it.
 pub const CANVASES_PER_PASS: usize = 16;
 
 /// How the cost of a text is measured.
+pub trait Rule {
+    /// Refuses settings that measure nothing.
+    ///
+    /// # Errors
+    /// With the setting, its value and what is allowed.
+    fn check(&self) -> Result<(), EvaluateError>;
+
+    /// What the figures say of −log p(x).
+    fn estimate(&self) -> Estimate;
+
+    /// Tokens at the beginning of each document that are given and cost nothing.
+    fn prompt(&self) -> usize;
+
+    /// What each of these canvases costs under a model, in nats.
+    ///
+    /// # Errors
+    /// When the network refuses, or its process cannot be measured so.
+    fn costs(&self, model: &dyn Denoiser, canvases: &MeasuredCanvases<'_>) -> Result<Vec<f64>, EvaluateError>;
+}
+
+/// Canvases whose cost is measured in one pass.
 #[derive(Debug, Clone, Copy)]
-pub enum Rule<'a> {
-    /// By noise that it has to see through: an upper bound, estimated.
-    Diffusion {
-        /// How clean becomes noisy.
-        process: &'a dyn Process,
-        /// Noisy versions drawn of each canvas, at least 1.
-        times: usize,
-        /// Tokens at the beginning of each document that are given and cost nothing.
-        prompt: usize,
-    },
-    /// Along the probability flow of a gaussian field, in so many steps: a check on the bound.
-    Flow {
-        /// The gaussian field.
-        process: &'a dyn Process,
-        /// Steps, at least 1.
-        steps: usize,
-    },
-    /// Token by token: exact.
-    Causal {
-        /// What stands before the first token of a document.
-        begin: TokenId,
-    },
+pub struct MeasuredCanvases<'a> {
+    /// The canvases as rows.
+    pub rows: &'a PackedBatch,
+    /// The number of the first among all canvases of the measurement. Draws are keyed by such numbers, so that they do
+    /// not depend on the size of a pass.
+    pub first: u64,
+    /// The randomness of the measurement.
+    pub key: Key,
 }
 
 /// What a text costs under a model.
@@ -106,64 +107,23 @@ pub enum Estimate {
 ///
 /// # Errors
 /// When the network or the reader fails, there is nothing to measure, or `progress` says to stop.
-pub fn likelihood<L: Denoiser + ?Sized>(
-    model: &L,
-    rule: Rule,
+pub fn likelihood(
+    model: &dyn Denoiser,
+    rule: &dyn Rule,
     seed: u64,
     byte_lengths: &[u32],
     batches: impl Iterator<Item = Result<CanvasBatch, aquatint_corpus::CorpusError>>,
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Likelihood, EvaluateError> {
-    let times = match rule {
-        Rule::Diffusion { times: 0, .. } => {
-            return Err(EvaluateError::Setting { name: "time_samples", given: 0, allowed: "1 or more" });
-        }
-        Rule::Diffusion { times, .. } => times,
-        Rule::Flow { steps: 0, .. } => {
-            return Err(EvaluateError::Setting { name: "flow", given: 0, allowed: "1 or more" });
-        }
-        Rule::Flow { .. } | Rule::Causal { .. } => 1,
-    };
-    let prompt = match rule {
-        Rule::Diffusion { prompt, .. } => prompt,
-        Rule::Flow { .. } | Rule::Causal { .. } => 0,
-    };
+    rule.check()?;
     let key = Key::new(seed);
     let mut totals = Totals::default();
     let mut index = 0;
     for batch in batches {
         let rows = PackedBatch::new(&batch?, model.spec().attention)?;
-        let mut costs = vec![0.0; rows.canvases.len()];
-        for time in 0..times {
-            let batch = match rule {
-                Rule::Flow { process, steps } => {
-                    let clean = everything(&rows);
-                    let along = flow::costs(model, process, &rows, &clean, steps, key.fold(index))?;
-                    costs = along.ok_or_else(|| EvaluateError::NoFlow { process: process.name() })?;
-                    continue;
-                }
-                Rule::Causal { begin } => NoisyBatch::causal(&rows, begin, 1.0),
-                Rule::Diffusion { process, .. } => {
-                    let mut batch = NoisyBatch::new(&rows);
-                    let mut times_of = vec![None; rows.canvases.len()];
-                    for (part, noisy) in hide(&rows, &Noise { process, prompt }, index, (time, times), key) {
-                        let canvas = rows.canvas_of(part.start);
-                        costs[canvas] += noisy.constant / times as f64;
-                        times_of[canvas] = Some(noisy.noise as f32);
-                        batch.put(part, noisy);
-                    }
-                    // Empty canvases have no sequence.
-                    batch.times = times_of.into_iter().flatten().collect();
-                    batch
-                }
-            };
-            let prediction = batch.self_conditioning(model, &rows)?;
-            for (term, nats) in batch.terms.iter().zip(batch.costs(model, &rows, prediction.as_deref())?) {
-                costs[rows.canvas_of(term.position)] += term.weight * nats / times as f64;
-            }
-        }
+        let costs = rule.costs(model, &MeasuredCanvases { rows: &rows, first: index, key })?;
         for (canvas, cost) in rows.canvases.iter().zip(&costs) {
-            let open = rows.open(canvas, canvas, prompt);
+            let open = rows.open(canvas, canvas, rule.prompt());
             let tokens =
                 rows.tokens[canvas.clone()].iter().zip(open).filter_map(|(token, open)| open.then_some(*token));
             let tokens: Vec<TokenId> = tokens.collect();
@@ -178,51 +138,21 @@ pub fn likelihood<L: Denoiser + ?Sized>(
             return Err(EvaluateError::Stopped);
         }
     }
-    totals.finish(match rule {
-        Rule::Causal { .. } => Estimate::Exact,
-        Rule::Flow { steps, .. } => Estimate::Flow { steps },
-        Rule::Diffusion { process, .. } if process.is_bounded() => Estimate::Bound { times },
-        Rule::Diffusion { .. } => Estimate::CrossEntropy { times },
-    })
+    totals.finish(rule.estimate())
 }
 
-/// Corrupts each canvas at its `time`-th stratified time; its blocks, where it has some, at times that follow evenly.
-fn hide(
-    rows: &PackedBatch,
-    rule: &Noise<'_>,
-    index: u64,
-    (time, times): (usize, usize),
-    key: Key,
-) -> Vec<(Range<usize>, Corrupted)> {
-    let shift = key.at(u64::MAX, 0).uniform();
-    let mut hidden = Vec::new();
-    for (canvas, at) in rows.canvases.iter().zip(index..) {
-        let start = golden_point(shift, at);
-        let draws = &mut key.at(at, time as u64);
-        for (number, part) in rows.parts(canvas).into_iter().enumerate().filter(|(_, part)| !part.is_empty()) {
-            let t = stratified_time(golden_point(start, number as u64), time, times);
-            let open = rows.open(canvas, &part, rule.prompt);
-            hidden.push((part.clone(), corrupt_evenly(rule.process, &rows.tokens[part], &open, t, draws)));
-        }
+/// Adds to each canvas what the terms of a noisy version cost, one of `samples` that count alike.
+fn add_costs(
+    costs: &mut [f64],
+    batch: &NoisyBatch,
+    (model, rows): (&dyn Denoiser, &PackedBatch),
+    samples: usize,
+) -> Result<(), EvaluateError> {
+    let prediction = batch.self_conditioning(model, rows)?;
+    for (term, nats) in batch.terms.iter().zip(batch.costs(model, rows, prediction.as_deref())?) {
+        costs[rows.canvas_of(term.position)] += term.weight * nats / samples as f64;
     }
-    hidden
-}
-
-/// The noise of a process.
-struct Noise<'a> {
-    process: &'a dyn Process,
-    prompt: usize,
-}
-
-/// Every row that may become noisy, with its own token as target.
-fn everything(rows: &PackedBatch) -> NoisyBatch {
-    let term =
-        |position: usize| LossTerm { position, target: rows.tokens[position], weight: 1.0, cost: Cost::CrossEntropy };
-    NoisyBatch {
-        times: vec![0.0; rows.visibility.sequences().len()],
-        terms: rows.canvases.iter().flat_map(Clone::clone).map(term).collect(),
-        ..NoisyBatch::new(rows)
-    }
+    Ok(())
 }
 
 /// Tokens and cost of each canvas, from which the ratio and its error follow.

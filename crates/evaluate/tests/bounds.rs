@@ -3,7 +3,9 @@
 use aquatint_compute::ReadRow;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Layout, Linear, LossTerm, Masked, ProcessKind, TokenId, Vectors};
-use aquatint_evaluate::{Estimate, EvaluateError, Likelihood, Rule, likelihood};
+use aquatint_evaluate::{
+    CausalLikelihood, DiffusionBound, Estimate, EvaluateError, Likelihood, ProbabilityFlow, Rule, likelihood,
+};
 use aquatint_network::{
     AttentionSpec, Denoiser, FeedForwardSpec, ForwardPass, HostDenoiser, LayerSpec, LossRow, NetworkError,
     NetworkInput, NetworkSpec, ProcessSpec, RowAnswer, RowQuery, answer_on_host,
@@ -69,7 +71,7 @@ fn batches(copies: usize) -> Vec<CanvasBatch> {
 
 fn measure<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync>(
     model: &Oracle<F>,
-    rule: Rule,
+    rule: &dyn Rule,
     seed: u64,
     batches: Vec<CanvasBatch>,
 ) -> Result<Likelihood, EvaluateError> {
@@ -80,9 +82,9 @@ fn measure<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync>(
 #[test]
 fn knowing_nothing_costs_log_v_and_knowing_all_costs_nothing_whatever_the_masks() {
     let process = Masked::new(MASK, Arc::new(Linear));
-    let rule = Rule::Diffusion { process: &process, times: 3, prompt: 0 };
+    let rule = DiffusionBound { process: &process, times: 3, prompt: 0 };
     let uniform = (SIZE as f64).ln();
-    let guess = measure(&oracle(Layout::Full, move |_, _| uniform), rule, 1, batches(4)).unwrap();
+    let guess = measure(&oracle(Layout::Full, move |_, _| uniform), &rule, 1, batches(4)).unwrap();
     // Fixed counts leave no noise at all where every position costs the same.
     assert!((guess.nats_per_token - uniform).abs() < 1e-12);
     assert!((guess.perplexity - SIZE as f64).abs() < 1e-9);
@@ -93,14 +95,14 @@ fn knowing_nothing_costs_log_v_and_knowing_all_costs_nothing_whatever_the_masks(
     let bits = 14.0 * uniform / std::f64::consts::LN_2 / 33.0;
     assert!((guess.bits_per_byte - bits).abs() < 1e-12);
 
-    let perfect = measure(&oracle(Layout::Full, |_, _| 0.0), rule, 1, batches(4)).unwrap();
+    let perfect = measure(&oracle(Layout::Full, |_, _| 0.0), &rule, 1, batches(4)).unwrap();
     assert_eq!(perfect.nats_per_token, 0.0);
 }
 
 #[test]
 fn a_seed_gives_the_same_masks_in_batches_of_any_size() {
     let process = Masked::new(MASK, Arc::new(Linear));
-    let rule = Rule::Diffusion { process: &process, times: 2, prompt: 0 };
+    let rule = DiffusionBound { process: &process, times: 2, prompt: 0 };
     // A price that depends on how much of the row's own canvas is hidden, so that other masks give another result.
     let model = oracle(Layout::Full, |input, row| {
         let sequence = input.visibility.sequences().iter().find(|s| s.contains(&row.row)).unwrap();
@@ -108,16 +110,16 @@ fn a_seed_gives_the_same_masks_in_batches_of_any_size() {
             input.tokens[sequence.start as usize..sequence.end as usize].iter().filter(|t| **t == MASK).count();
         hidden as f64 + f64::from(row.row - sequence.start)
     });
-    let one = measure(&model, rule, 5, batches(6)).unwrap();
+    let one = measure(&model, &rule, 5, batches(6)).unwrap();
     let joined = CanvasBatch {
         length: 8,
         tokens: batches(6).into_iter().flat_map(|b| b.tokens).collect(),
         documents: batches(6).into_iter().flat_map(|b| b.documents).collect(),
     };
-    let other = measure(&model, rule, 5, vec![joined]).unwrap();
+    let other = measure(&model, &rule, 5, vec![joined]).unwrap();
     assert!((one.nats_per_token - other.nats_per_token).abs() < 1e-12);
-    assert_eq!(one, measure(&model, rule, 5, batches(6)).unwrap());
-    assert_ne!(one.nats_per_token, measure(&model, rule, 6, batches(6)).unwrap().nats_per_token);
+    assert_eq!(one, measure(&model, &rule, 5, batches(6)).unwrap());
+    assert_ne!(one.nats_per_token, measure(&model, &rule, 6, batches(6)).unwrap().nats_per_token);
     assert!(one.standard_error > 0.0);
 }
 
@@ -130,8 +132,8 @@ fn hidden_rows_read_the_mask_and_the_bound_is_without_bias() {
         f64::from(input.positions[row.row as usize])
     });
     let canvas = CanvasBatch { length: 8, tokens: vec![1, 2, 3, 4, 5, 6, 7, 8], documents: vec![0; 8] };
-    let rule = Rule::Diffusion { process: &process, times: 8, prompt: 0 };
-    let measured = measure(&model, rule, 3, vec![canvas; 500]).unwrap();
+    let rule = DiffusionBound { process: &process, times: 8, prompt: 0 };
+    let measured = measure(&model, &rule, 3, vec![canvas; 500]).unwrap();
     let off = (measured.nats_per_token - 3.5) / measured.standard_error;
     assert!(off.abs() < 4.0, "{} ± {}", measured.nats_per_token, measured.standard_error);
 }
@@ -148,7 +150,7 @@ fn a_causal_model_reads_what_comes_before_and_is_measured_everywhere() {
         assert_eq!(input.visibility.row(row)[0], *start as u32..row as u32 + 1);
         row as f64
     });
-    let measured = measure(&model, Rule::Causal { begin: BEGIN }, 0, batches(1)).unwrap();
+    let measured = measure(&model, &CausalLikelihood { begin: BEGIN }, 0, batches(1)).unwrap();
     assert!((measured.nats_per_token - 6.5).abs() < 1e-12);
     assert_eq!(measured.estimate, Estimate::Exact);
 }
@@ -157,11 +159,11 @@ fn a_causal_model_reads_what_comes_before_and_is_measured_everywhere() {
 fn nothing_to_measure_and_no_times_are_reported() {
     let process = Masked::new(MASK, Arc::new(Linear));
     let model = oracle(Layout::Full, |_, _| 1.0);
-    let rule = |times| Rule::Diffusion { process: &process, times, prompt: 0 };
-    assert!(matches!(measure(&model, rule(1), 0, Vec::new()), Err(EvaluateError::Empty)));
-    let error = measure(&model, rule(0), 0, batches(1)).unwrap_err().to_string();
+    let rule = |times| DiffusionBound { process: &process, times, prompt: 0 };
+    assert!(matches!(measure(&model, &rule(1), 0, Vec::new()), Err(EvaluateError::Empty)));
+    let error = measure(&model, &rule(0), 0, batches(1)).unwrap_err().to_string();
     assert_eq!(error, "`time_samples` is 0; allowed: 1 or more");
-    let stopped = likelihood(&model, rule(1), 0, &[], batches(2).into_iter().map(Ok), &mut |_| false);
+    let stopped = likelihood(&model, &rule(1), 0, &[], batches(2).into_iter().map(Ok), &mut |_| false);
     assert!(matches!(stopped, Err(EvaluateError::Stopped)));
 }
 
@@ -219,19 +221,19 @@ fn the_flow_of_an_exact_field_costs_the_entropy() {
         .collect();
     let batch = CanvasBatch { length: 1, documents: (0..600).collect(), tokens };
     let entropy: f64 = SHARES.iter().map(|p| -p * p.ln()).sum();
-    let measure = |rule| {
+    let measure = |rule: &dyn Rule| {
         likelihood(&Field(spec.clone()), rule, 1, &[1; 3], std::iter::once(Ok(batch.clone())), &mut |_| true).unwrap()
     };
-    let flow = measure(Rule::Flow { process: process.as_ref(), steps: 200 });
+    let flow = measure(&ProbabilityFlow { process: process.as_ref(), steps: 200 });
     assert_eq!(flow.estimate, Estimate::Flow { steps: 200 });
     let error = (flow.nats_per_token - entropy).abs();
     assert!(error < 4.0 * flow.standard_error && flow.standard_error < 0.05, "{flow:?} for {entropy}");
-    let bound = measure(Rule::Diffusion { process: process.as_ref(), times: 400, prompt: 0 });
+    let bound = measure(&DiffusionBound { process: process.as_ref(), times: 400, prompt: 0 });
     assert!((bound.nats_per_token - entropy).abs() < 0.03, "{bound:?} for {entropy}");
     let masked = Masked::new(MASK, Arc::new(Linear));
     let refused = likelihood(
         &oracle(Layout::Full, |_, _| 0.0),
-        Rule::Flow { process: &masked, steps: 1 },
+        &ProbabilityFlow { process: &masked, steps: 1 },
         0,
         &[1; SIZE],
         batches(1).into_iter().map(Ok),

@@ -82,7 +82,7 @@ impl TrainData {
     ///
     /// # Errors
     /// When the network refuses.
-    pub fn likelihood(&self, model: &dyn Denoiser, rule: Rule<'_>) -> Result<Likelihood, TrainError> {
+    pub fn likelihood(&self, model: &dyn Denoiser, rule: &dyn Rule) -> Result<Likelihood, TrainError> {
         let batches = self.valid.iter().cloned().map(Ok);
         Ok(likelihood(model, rule, VALIDATION_SEED, &self.byte_lengths, batches, &mut |_| true)?)
     }

@@ -10,7 +10,7 @@ use aquatint_batch::NoisyBatch;
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Process, TokenId};
-use aquatint_evaluate::{Likelihood, Rule};
+use aquatint_evaluate::{CausalLikelihood, Likelihood};
 use aquatint_network::{Denoiser, Learner};
 use aquatint_vocabulary::Role;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl Objective for Causal {
     fn observe(&mut self, _: &[f64]) {}
 
     fn validate(&self, model: &dyn Denoiser) -> Result<Option<Likelihood>, TrainError> {
-        self.data.likelihood(model, Rule::Causal { begin: self.begin }).map(Some)
+        self.data.likelihood(model, &CausalLikelihood { begin: self.begin }).map(Some)
     }
 
     fn describe_generation(&self, _: &mut GenerationDefaults) {}

@@ -8,7 +8,7 @@ use crate::train_data::TrainData;
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Key, Process, TimeDensity};
-use aquatint_evaluate::{Likelihood, Rule};
+use aquatint_evaluate::{DiffusionBound, Likelihood};
 use aquatint_generate::process_of;
 use aquatint_network::Denoiser;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Diffusion {
     /// The held-out bound.
     pub(super) fn validate(&self, model: &dyn Denoiser) -> Result<Option<Likelihood>, TrainError> {
         let (process, times) = (self.process.as_ref(), self.validate_times);
-        self.data.likelihood(model, Rule::Diffusion { process, times, prompt: self.recipe.prompt }).map(Some)
+        self.data.likelihood(model, &DiffusionBound { process, times, prompt: self.recipe.prompt }).map(Some)
     }
 
     /// The process's own policy, and the times that training found.

@@ -5,7 +5,7 @@ use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::Precision;
 use aquatint_corpus::{Canvases, Source, pack};
 use aquatint_diffusion::{Linear, Masked};
-use aquatint_evaluate::{Rule, likelihood};
+use aquatint_evaluate::{DiffusionBound, likelihood};
 use aquatint_train::{
     Ending, Overrides, Recipe, Resolved, StepFigures, TrainError, TrainingEvent, VALIDATION_SEED, train,
 };
@@ -87,7 +87,7 @@ fn the_first_loss_is_that_of_a_guess_and_the_last_is_below_the_unigram_entropy()
     let process = Masked::new(mask, Arc::new(Linear));
     let again = likelihood(
         &checkpoint.network(device()).unwrap(),
-        Rule::Diffusion { process: &process, times: 2, prompt: 0 },
+        &DiffusionBound { process: &process, times: 2, prompt: 0 },
         VALIDATION_SEED,
         &checkpoint.vocabulary.byte_lengths(),
         numbers.chunks(10).map(|numbers| canvases.batch(numbers)),

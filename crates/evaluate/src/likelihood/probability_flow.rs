@@ -18,82 +18,121 @@
 //! Deviation: second-order steps of a fixed width in λ, so that a bound is one but for their error, which falls with
 //! its square; differences of predictions in 32 bits instead of derivatives.
 
+use super::{Estimate, MeasuredCanvases, Rule};
 use crate::EvaluateError;
 use aquatint_batch::{NoisyBatch, PackedBatch};
 use aquatint_compute::softmax_row;
-use aquatint_diffusion::{ContinuousState, Cost, Draws, Key, Level, Process, Time, Vectors};
+use aquatint_diffusion::{ContinuousState, Cost, Draws, Key, Level, LossTerm, Process, Time, Vectors};
 use aquatint_network::{Denoiser, RowSlots, WholeRows};
 
 /// Half the distance over which a difference stands for a derivative.
 const REACH: f64 = 1e-2;
 
+/// The likelihood along the probability flow of a gaussian field, in so many steps: a check on the bound.
+#[derive(Debug, Clone, Copy)]
+pub struct ProbabilityFlow<'a> {
+    /// The gaussian field.
+    pub process: &'a dyn Process,
+    /// Steps, at least 1.
+    pub steps: usize,
+}
+
+impl Rule for ProbabilityFlow<'_> {
+    fn check(&self) -> Result<(), EvaluateError> {
+        match self.steps {
+            0 => Err(EvaluateError::Setting { name: "flow", given: 0, allowed: "1 or more" }),
+            _ => Ok(()),
+        }
+    }
+
+    fn estimate(&self) -> Estimate {
+        Estimate::Flow { steps: self.steps }
+    }
+
+    fn prompt(&self) -> usize {
+        0
+    }
+
+    fn costs(&self, model: &dyn Denoiser, canvases: &MeasuredCanvases<'_>) -> Result<Vec<f64>, EvaluateError> {
+        let Self { process, steps } = *self;
+        let MeasuredCanvases { rows, first, key } = *canvases;
+        let (Some(clean_end), Some(noise_end)) = (process.level(Time::CLEAN), process.level(Time::NOISE)) else {
+            return Err(EvaluateError::NoFlow { process: process.name() });
+        };
+        let values = model.word_vectors()?.unwrap_or_default();
+        let vectors = Vectors { size: process.point_size().unwrap_or(0), values: &values };
+        let clean = everything(rows);
+        let field = Field { model, process, rows, clean: &clean, vectors };
+        field.costs((clean_end, noise_end), steps, key.fold(first))
+    }
+}
+
+/// Every row that may become noisy, with its own token as target.
+fn everything(rows: &PackedBatch) -> NoisyBatch {
+    let term =
+        |position: usize| LossTerm { position, target: rows.tokens[position], weight: 1.0, cost: Cost::CrossEntropy };
+    NoisyBatch {
+        times: vec![0.0; rows.visibility.sequences().len()],
+        terms: rows.canvases.iter().flat_map(Clone::clone).map(term).collect(),
+        ..NoisyBatch::new(rows)
+    }
+}
+
 /// A field on its way, over the rows that have a term.
-struct Flow<'a, L: ?Sized> {
-    model: &'a L,
+struct Field<'a> {
+    model: &'a dyn Denoiser,
     process: &'a dyn Process,
     rows: &'a PackedBatch,
     clean: &'a NoisyBatch,
     vectors: Vectors<'a>,
 }
 
-/// What each canvas of some rows costs along the flow in nats, `draws` of each; `None` where the process is no gaussian
-/// field.
-pub(crate) fn costs<L: Denoiser + ?Sized>(
-    model: &L,
-    process: &dyn Process,
-    rows: &PackedBatch,
-    clean: &NoisyBatch,
-    steps: usize,
-    key: Key,
-) -> Result<Option<Vec<f64>>, EvaluateError> {
-    let (Some(first), Some(last)) = (process.level(Time::CLEAN), process.level(Time::NOISE)) else { return Ok(None) };
-    let values = model.word_vectors()?.unwrap_or_default();
-    let vectors = Vectors { size: process.point_size().unwrap_or(0), values: &values };
-    let flow = Flow { model, process, rows, clean, vectors };
-    let canvases: Vec<usize> = clean.terms.iter().map(|term| rows.canvas_of(term.position)).collect();
-    let mut costs = vec![0.0; rows.canvases.len()];
-    let mut draws = key.at(0, 0);
-    let tau = (2.0 * std::f64::consts::PI).ln();
-
-    // The clean end: log q(z | x) − log p(x | z).
-    let mut points: Vec<Vec<f64>> = Vec::with_capacity(clean.terms.len());
-    for (term, &canvas) in clean.terms.iter().zip(&canvases) {
-        let noise: Vec<f64> = (0..vectors.size).map(|_| draws.normal()).collect();
-        let log_density = |e: &f64| -0.5 * (e * e + tau) - first.sigma.ln();
-        costs[canvas] += noise.iter().map(log_density).sum::<f64>();
-        let word = vectors.of(term.target).iter().map(|e| f64::from(*e));
-        points.push(word.zip(&noise).map(|(e, n)| first.alpha * e + first.sigma * n).collect());
-    }
-    let noisy = flow.noisy(&points, Time::CLEAN, first);
-    for (cost, &canvas) in noisy.costs(model, rows, None)?.iter().zip(&canvases) {
-        costs[canvas] += cost;
-    }
-
-    // The way: log p(z at 0) = log p(z at 1) − ∫ div dλ, from noise to clean.
-    let width = (first.snr.ln() - last.snr.ln()) / steps as f64;
-    let time = |step: f64| Time::nearest(step / steps as f64);
-    for step in 0..steps {
-        let (now, middle) = (time(step as f64), time(step as f64 + 0.5));
-        let speed = flow.speed(&points, now)?;
-        let half = moved(&points, &speed, -0.5 * width);
-        let speed = flow.speed(&half, middle)?;
-        let divergence = flow.divergence(&half, middle, &mut draws)?;
-        for (divergence, &canvas) in divergence.iter().zip(&canvases) {
-            costs[canvas] += divergence * width;
-        }
-        points = moved(&points, &speed, -width);
-    }
-    for (point, &canvas) in points.iter().zip(&canvases) {
-        costs[canvas] += point.iter().map(|z| 0.5 * (z * z + tau)).sum::<f64>();
-    }
-    Ok(Some(costs))
-}
-
 fn moved(points: &[Vec<f64>], by: &[Vec<f64>], share: f64) -> Vec<Vec<f64>> {
     points.iter().zip(by).map(|(p, d)| p.iter().zip(d).map(|(p, d)| p + share * d).collect()).collect()
 }
 
-impl<L: Denoiser + ?Sized> Flow<'_, L> {
+impl Field<'_> {
+    /// What each canvas costs along the flow in nats.
+    fn costs(&self, (clean_end, noise_end): (Level, Level), steps: usize, key: Key) -> Result<Vec<f64>, EvaluateError> {
+        let canvases: Vec<usize> = self.clean.terms.iter().map(|term| self.rows.canvas_of(term.position)).collect();
+        let mut costs = vec![0.0; self.rows.canvases.len()];
+        let mut draws = key.at(0, 0);
+        let tau = (2.0 * std::f64::consts::PI).ln();
+
+        // The clean end: log q(z | x) − log p(x | z).
+        let mut points: Vec<Vec<f64>> = Vec::with_capacity(self.clean.terms.len());
+        for (term, &canvas) in self.clean.terms.iter().zip(&canvases) {
+            let noise: Vec<f64> = (0..self.vectors.size).map(|_| draws.normal()).collect();
+            let log_density = |e: &f64| -0.5 * (e * e + tau) - clean_end.sigma.ln();
+            costs[canvas] += noise.iter().map(log_density).sum::<f64>();
+            let word = self.vectors.of(term.target).iter().map(|e| f64::from(*e));
+            points.push(word.zip(&noise).map(|(e, n)| clean_end.alpha * e + clean_end.sigma * n).collect());
+        }
+        let noisy = self.noisy(&points, Time::CLEAN, clean_end);
+        for (cost, &canvas) in noisy.costs(self.model, self.rows, None)?.iter().zip(&canvases) {
+            costs[canvas] += cost;
+        }
+
+        // The way: log p(z at 0) = log p(z at 1) − ∫ div dλ, from noise to clean.
+        let width = (clean_end.snr.ln() - noise_end.snr.ln()) / steps as f64;
+        let time = |step: f64| Time::nearest(step / steps as f64);
+        for step in 0..steps {
+            let (now, middle) = (time(step as f64), time(step as f64 + 0.5));
+            let speed = self.speed(&points, now)?;
+            let half = moved(&points, &speed, -0.5 * width);
+            let speed = self.speed(&half, middle)?;
+            let divergence = self.divergence(&half, middle, &mut draws)?;
+            for (divergence, &canvas) in divergence.iter().zip(&canvases) {
+                costs[canvas] += divergence * width;
+            }
+            points = moved(&points, &speed, -width);
+        }
+        for (point, &canvas) in points.iter().zip(&canvases) {
+            costs[canvas] += point.iter().map(|z| 0.5 * (z * z + tau)).sum::<f64>();
+        }
+        Ok(costs)
+    }
+
     /// The rows with a term, at these points.
     fn noisy(&self, points: &[Vec<f64>], t: Time, level: Level) -> NoisyBatch {
         let size = self.vectors.size;
