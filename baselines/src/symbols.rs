@@ -47,7 +47,8 @@ impl Unit {
                 Self::Bytes => stream.symbols.extend(text.bytes().map(u32::from)),
                 Self::Tokens(vocabulary) => {
                     let parts: Vec<&str> = parts(text).collect();
-                    stream.symbols.extend(vocabulary.encode_many(&parts)?.into_iter().flatten());
+                    let encoded = vocabulary.encode_many(&parts)?;
+                    stream.symbols.extend(encoded.into_iter().flat_map(|part| part.tokens));
                 }
             }
             stream.bytes += text.len() as u64;

@@ -230,9 +230,9 @@ impl Runtime {
     /// let mut learner = Runtime::new(&cpu)?.learner(&checkpoint)?;
     ///
     /// // A text half of which is noise, and the gradient of what the network says of that half.
-    /// let tokens = checkpoint.vocabulary.encode("Once upon a time there was a fox.")?;
-    /// let length = tokens.len();
-    /// let canvases = CanvasBatch { length, tokens, documents: vec![0; length] };
+    /// let text = checkpoint.vocabulary.encode_text("Once upon a time there was a fox.")?;
+    /// let (length, tokens, text_bytes) = (text.tokens.len(), text.tokens, text.text_bytes);
+    /// let canvases = CanvasBatch { length, tokens, documents: vec![0; length], text_bytes };
     /// let rows = PackedBatch::new(&canvases, checkpoint.spec.attention)?;
     /// let process = checkpoint.spec.process()?.ok_or("a causal model undoes no process")?;
     /// let mut batch = NoisyBatch::new(&rows);

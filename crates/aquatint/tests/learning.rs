@@ -28,9 +28,9 @@ fn small(folder: &Path) -> Checkpoint {
 
 /// A text of which a half is noise.
 fn batch(checkpoint: &Checkpoint) -> (PackedBatch, NoisyBatch) {
-    let tokens = checkpoint.vocabulary.encode("Once upon a time there was a fox.").unwrap();
-    let length = tokens.len();
-    let canvases = CanvasBatch { length, tokens, documents: vec![0; length] };
+    let text = checkpoint.vocabulary.encode_text("Once upon a time there was a fox.").unwrap();
+    let (length, tokens, text_bytes) = (text.tokens.len(), text.tokens, text.text_bytes);
+    let canvases = CanvasBatch { length, tokens, documents: vec![0; length], text_bytes };
     let rows = PackedBatch::new(&canvases, checkpoint.spec.attention).unwrap();
     let process = checkpoint.spec.process().unwrap().unwrap();
     let mut batch = NoisyBatch::new(&rows);

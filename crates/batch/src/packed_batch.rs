@@ -13,6 +13,8 @@ use std::ops::Range;
 pub struct PackedBatch {
     /// The clean token of each row, `T`.
     pub tokens: Vec<TokenId>,
+    /// Bytes of text that it stands for, `T`.
+    pub text_bytes: Vec<u32>,
     /// Position of each row in its canvas, `T`.
     pub positions: Vec<u32>,
     /// Whether a row is the first of its document in its canvas, `T`.
@@ -33,11 +35,13 @@ impl PackedBatch {
     pub fn new(batch: &CanvasBatch, layout: Layout) -> Result<Self, NetworkError> {
         let capacity = batch.tokens.len();
         let mut rows = RowLayout::default();
-        let mut tokens = Vec::with_capacity(capacity);
+        let (mut tokens, mut text_bytes) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
         let (mut first, mut canvases) = (Vec::with_capacity(capacity), Vec::new());
         let block = layout.block_length();
         let length = batch.length.max(1);
-        for (canvas, documents) in batch.tokens.chunks(length).zip(batch.documents.chunks(length)) {
+        let parts =
+            batch.tokens.chunks(length).zip(batch.text_bytes.chunks(length)).zip(batch.documents.chunks(length));
+        for ((canvas, bytes), documents) in parts {
             // Padding lies at the tail.
             let used = documents.iter().position(|d| *d == PADDING_DOCUMENT).unwrap_or(documents.len());
             let documents = &documents[..used];
@@ -51,11 +55,12 @@ impl PackedBatch {
             };
             for _ in 0..copies {
                 tokens.extend_from_slice(&canvas[..used]);
+                text_bytes.extend_from_slice(&bytes[..used]);
                 first.extend((0..used).map(|i| i == 0 || documents[i] != documents[i - 1]));
             }
         }
         let (positions, visibility) = rows.finish()?;
-        Ok(Self { tokens, positions, first, visibility, canvases, block })
+        Ok(Self { tokens, text_bytes, positions, first, visibility, canvases, block })
     }
 
     /// The number of the canvas that a row belongs to.
@@ -113,6 +118,7 @@ mod tests {
             length: 4,
             tokens: vec![1, 2, 3, 4, 5, 6, 7, 0, 0, 0, 0, 0, 8, 9, 0, 0],
             documents: vec![0, 0, 0, 0, 1, 1, 2, none, none, none, none, none, 3, 3, none, none],
+            text_bytes: (0..16).collect(),
         }
     }
 
@@ -120,6 +126,7 @@ mod tests {
     fn padding_has_no_row_and_documents_do_not_see_each_other() {
         let packed = PackedBatch::new(&canvases(), Layout::Full).unwrap();
         assert_eq!(packed.tokens, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(packed.text_bytes, [0, 1, 2, 3, 4, 5, 6, 12, 13]);
         assert_eq!(packed.positions, [0, 1, 2, 3, 0, 1, 2, 0, 1]);
         assert_eq!(packed.canvases, [0..4, 4..7, 7..7, 7..9]);
         assert_eq!(packed.visibility.sequences(), [0..4, 4..7, 7..9]);

@@ -3,6 +3,7 @@
 use crate::machine::{bytes, count};
 use crate::printer::Printer;
 use aquatint_train::{CorpusFigures, StartFigures, StepFigures, Summary, TrainingEvent};
+use aquatint_vocabulary::UnknownText;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 
@@ -68,6 +69,10 @@ impl TrainingScreen {
             let what = replaced(figures.replaced_bytes, "corpus");
             self.pause(|printer| printer.warn(&what));
         }
+        if !figures.unknown.is_empty() {
+            let what = unknown(figures.unknown, figures.text_bytes, "corpus");
+            self.pause(|printer| printer.warn(&what));
+        }
     }
 
     fn started(&mut self, figures: &StartFigures) {
@@ -129,6 +134,17 @@ pub(crate) fn replaced(bytes: u64, what: &str) -> String {
         1 => format!("1 byte of the {what} was no UTF-8 and was replaced by U+FFFD"),
         _ => format!("{bytes} bytes of the {what} were no UTF-8 and were replaced by U+FFFD"),
     }
+}
+
+/// The warning that the vocabulary cannot write a part of `what`, which is so many bytes long.
+pub(crate) fn unknown(unknown: UnknownText, text_bytes: u64, what: &str) -> String {
+    let share = 100.0 * unknown.bytes as f64 / text_bytes.max(1) as f64;
+    let characters = if unknown.characters == 1 { "character" } else { "characters" };
+    format!(
+        "{} {characters} of the {what}, {share:.2} % of its bytes, are unknown to the tokenizer: the model reads them as \
+         its unknown token, or not at all",
+        unknown.characters
+    )
 }
 
 /// The figures that say how a run is going, in one line.

@@ -7,7 +7,7 @@
 
 use crate::{CorpusError, Packed, Shard};
 use aquatint_diffusion::PADDING_DOCUMENT;
-use aquatint_vocabulary::TokenId;
+use aquatint_vocabulary::{TokenId, UnknownText};
 
 /// Canvases that wait for more documents at a time. More would waste less, but mix documents from further apart.
 const OPEN: usize = 64;
@@ -23,6 +23,8 @@ pub struct CanvasBatch {
     /// B·L document numbers, counted through the batch so that no two documents of it share one; [`PADDING_DOCUMENT`]
     /// behind a canvas's last document.
     pub documents: Vec<u32>,
+    /// B·L UTF-8 bytes of text that each token stands for; 0 for end tokens and padding.
+    pub text_bytes: Vec<u32>,
 }
 
 impl CanvasBatch {
@@ -107,6 +109,13 @@ impl Canvases {
         self.laid.iter().map(|laid| laid.shard.text_bytes() * laid.repeat).sum()
     }
 
+    /// What the vocabulary cannot write of the texts, each source counted once.
+    pub fn unknown(&self) -> UnknownText {
+        let mut unknown = UnknownText::default();
+        self.shards().for_each(|shard| unknown += shard.unknown());
+        unknown
+    }
+
     /// The shards, in the order of their sources.
     pub fn shards(&self) -> impl Iterator<Item = &Shard> {
         self.laid.iter().map(|laid| &laid.shard)
@@ -122,6 +131,7 @@ impl Canvases {
             length: self.length,
             tokens: vec![0; positions],
             documents: vec![PADDING_DOCUMENT; positions],
+            text_bytes: vec![0; positions],
         };
         let mut document = 0;
         for (row, &number) in numbers.iter().enumerate() {
@@ -129,7 +139,8 @@ impl Canvases {
             let mut position = row * self.length;
             for segment in laid.canvas(index) {
                 let end = position + segment.length as usize;
-                laid.shard.copy(segment.start, &mut batch.tokens[position..end])?;
+                let (tokens, text_bytes) = (&mut batch.tokens[position..end], &mut batch.text_bytes[position..end]);
+                laid.shard.copy(segment.start, tokens, text_bytes)?;
                 batch.documents[position..end].fill(document);
                 document += 1;
                 position = end;

@@ -145,12 +145,11 @@ fn stream(
         let encoded = vocabulary.encode_many(&parts).map_err(CorpusError::from)?;
         let mut encoded = parts.iter().zip(encoded);
         for passage in &held {
-            for (part, tokens) in encoded.by_ref().take(cut::parts(&passage.text, PART).count()) {
-                writer.tokens(&tokens, part.len()).map_err(Stop::Writing)?;
+            for (part, encoded) in encoded.by_ref().take(cut::parts(&passage.text, PART).count()) {
+                writer.text(&encoded, part.len()).map_err(Stop::Writing)?;
             }
             if passage.ends_document && !writer.document_is_empty() {
-                writer.tokens(&[end], 0).map_err(Stop::Writing)?;
-                writer.end_document();
+                writer.end_document(end).map_err(Stop::Writing)?;
             }
         }
         progress(writer.counts());

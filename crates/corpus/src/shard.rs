@@ -2,32 +2,34 @@
 //!
 //! ```text
 //! opening   "AQUATOKS", version u32, bytes per token u32 (2 or 4)
-//! tokens    one after another, each document closed by its end token; zeros up to a multiple of 8 bytes
+//! tokens    per token: its id (2 or 4 bytes), bytes of text that it stands for (1 byte); each document is closed by its
+//!           end token; zeros up to a multiple of 8 bytes
 //! documents per document: tokens up to its end u64, bytes of text up to its end u64
-//! closing   tokens u64, documents u64, bytes of text u64, replaced u64, left out u64, vocabulary u64,
-//!           fingerprint u64, "SKOTAUQA"
+//! closing   tokens u64, documents u64, bytes of text u64, replaced u64, left out u64, unknown characters u64, their
+//!           bytes u64, vocabulary u64, fingerprint u64, "SKOTAUQA"
 //! ```
 //! Everything is little-endian. The counts stand at the end because they are known only there: a shard is written in
-//! one pass and never fits memory. A file cut short lacks its closing and is refused.
+//! one pass and never fits memory. A file cut short lacks its closing and is refused. Of a token longer than 255 bytes the
+//! rest counts with the tokens behind it, so that the sum is that of the text.
 
 use crate::CorpusError;
 use aquatint_files::MappedFile;
-use aquatint_vocabulary::TokenId;
+use aquatint_vocabulary::{EncodedText, TokenId, UnknownText};
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Version of the layout above.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 const OPENING_MAGIC: &[u8; 8] = b"AQUATOKS";
 const CLOSING_MAGIC: &[u8; 8] = b"SKOTAUQA";
 const OPENING: usize = 16;
-const CLOSING: usize = 64;
+const CLOSING: usize = 80;
 /// Bytes of one document's entry.
 const ENTRY: usize = 16;
 
-/// Bytes of one token for a vocabulary of this size.
-fn token_width(vocabulary_size: usize) -> usize {
+/// Bytes of one token's id for a vocabulary of this size.
+fn id_width(vocabulary_size: usize) -> usize {
     if vocabulary_size <= 1 << 16 { 2 } else { 4 }
 }
 
@@ -57,18 +59,21 @@ pub(crate) struct Counts {
     pub(crate) text_bytes: u64,
     pub(crate) replaced: u64,
     pub(crate) left_out: u64,
+    pub(crate) unknown: UnknownText,
     pub(crate) vocabulary_size: u64,
     pub(crate) fingerprint: u64,
 }
 
 impl Counts {
-    fn numbers(&self) -> [u64; 7] {
+    fn numbers(&self) -> [u64; 9] {
         [
             self.tokens,
             self.documents,
             self.text_bytes,
             self.replaced,
             self.left_out,
+            self.unknown.characters,
+            self.unknown.bytes,
             self.vocabulary_size,
             self.fingerprint,
         ]
@@ -118,21 +123,23 @@ fn sections(bytes: &[u8]) -> Result<Sections, Refusal> {
     let closing = bytes.len().checked_sub(CLOSING).filter(|&at| at >= OPENING);
     let closing =
         closing.filter(|_| bytes.ends_with(CLOSING_MAGIC)).ok_or_else(|| damaged("its closing is missing"))?;
-    let mut numbers = [0; 7];
+    let mut numbers = [0; 9];
     for (index, value) in numbers.iter_mut().enumerate() {
         *value = number(bytes, closing + 8 * index).ok_or_else(|| damaged("its closing is missing"))?;
     }
-    let [tokens, documents, text_bytes, replaced, left_out, vocabulary_size, fingerprint] = numbers;
-    let counts = Counts { tokens, documents, text_bytes, replaced, left_out, vocabulary_size, fingerprint };
+    let [tokens, documents, text_bytes, replaced, left_out, characters, unknown_bytes, vocabulary_size, fingerprint] =
+        numbers;
+    let unknown = UnknownText { characters, bytes: unknown_bytes };
+    let counts = Counts { tokens, documents, text_bytes, replaced, left_out, unknown, vocabulary_size, fingerprint };
     let wrong = || damaged("its length does not fit the numbers in it");
-    let token_bytes = tokens.checked_mul(width as u64).ok_or_else(wrong)?;
+    let token_bytes = tokens.checked_mul(width as u64 + 1).ok_or_else(wrong)?;
     let table = token_bytes.checked_next_multiple_of(8).and_then(|size| size.checked_add(OPENING as u64));
     let table = table.ok_or_else(wrong)?;
     let end = documents.checked_mul(ENTRY as u64).and_then(|size| size.checked_add(table)).ok_or_else(wrong)?;
     if end != closing as u64 {
         return Err(wrong());
     }
-    if vocabulary_size > 1 << 32 || token_width(vocabulary_size as usize) != width {
+    if vocabulary_size > 1 << 32 || id_width(vocabulary_size as usize) != width {
         return Err(damaged("its width does not fit its vocabulary"));
     }
     let table = usize::try_from(table).map_err(|_| wrong())?;
@@ -198,6 +205,11 @@ impl Shard {
         self.counts.left_out
     }
 
+    /// What the vocabulary cannot write of the texts.
+    pub fn unknown(&self) -> UnknownText {
+        self.counts.unknown
+    }
+
     /// Size of the vocabulary that these tokens are of.
     pub fn vocabulary_size(&self) -> usize {
         self.counts.vocabulary_size as usize
@@ -220,28 +232,27 @@ impl Shard {
         Some(DocumentSpan { tokens, text_bytes: number(&self.map, at + 8)? - before(8)? })
     }
 
-    /// Copies the tokens from `start` on into `into`.
+    /// Copies the tokens from `start` on into `tokens`, and the bytes of text that each stands for into `text_bytes`,
+    /// which is as long.
     ///
     /// # Errors
     /// When the range is not in the shard, or a token not in its vocabulary.
-    pub fn copy(&self, start: u64, into: &mut [TokenId]) -> Result<(), CorpusError> {
+    pub fn copy(&self, start: u64, tokens: &mut [TokenId], text_bytes: &mut [u32]) -> Result<(), CorpusError> {
         let damaged = |reason: String| CorpusError::DamagedShard { path: self.path.clone(), reason };
-        let end = start.checked_add(into.len() as u64).filter(|&end| end <= self.counts.tokens);
+        let end = start.checked_add(tokens.len() as u64).filter(|&end| end <= self.counts.tokens);
         let end = end.ok_or_else(|| damaged(format!("tokens {start} and on are not in it")))?;
-        let bytes = &self.map[OPENING + start as usize * self.width..OPENING + end as usize * self.width];
-        match self.width {
-            2 => {
-                for (token, bytes) in into.iter_mut().zip(bytes.chunks_exact(2)) {
-                    *token = TokenId::from(u16::from_le_bytes([bytes[0], bytes[1]]));
-                }
-            }
-            _ => {
-                for (token, bytes) in into.iter_mut().zip(bytes.chunks_exact(4)) {
-                    *token = TokenId::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-                }
-            }
+        let record = self.width + 1;
+        let records = &self.map[OPENING + start as usize * record..OPENING + end as usize * record];
+        for ((token, bytes), record) in tokens.iter_mut().zip(text_bytes).zip(records.chunks_exact(record)) {
+            *token = match *record {
+                [a, b, _] => TokenId::from(u16::from_le_bytes([a, b])),
+                [a, b, c, d, _] => TokenId::from_le_bytes([a, b, c, d]),
+                // A record has one of the two widths.
+                _ => TokenId::MAX,
+            };
+            *bytes = record.last().copied().map_or(0, u32::from);
         }
-        match into.iter().find(|&&token| u64::from(token) >= self.counts.vocabulary_size) {
+        match tokens.iter().find(|&&token| u64::from(token) >= self.counts.vocabulary_size) {
             Some(token) => {
                 Err(damaged(format!("token {token} is not in its vocabulary of {}", self.vocabulary_size())))
             }
@@ -257,37 +268,55 @@ pub(crate) struct Writer<'out> {
     counts: Counts,
     ends: Vec<(u64, u64)>,
     buffer: Vec<u8>,
+    /// Bytes of text that no token has yet.
+    owed: u64,
 }
 
 impl<'out> Writer<'out> {
     pub(crate) fn new(out: &'out mut dyn Write, vocabulary_size: usize, fingerprint: u64) -> io::Result<Self> {
-        let width = token_width(vocabulary_size);
+        let width = id_width(vocabulary_size);
         out.write_all(OPENING_MAGIC)?;
         out.write_all(&VERSION.to_le_bytes())?;
         out.write_all(&(width as u32).to_le_bytes())?;
         let counts = Counts { vocabulary_size: vocabulary_size as u64, fingerprint, ..Counts::default() };
-        Ok(Self { out, width, counts, ends: Vec::new(), buffer: Vec::new() })
+        Ok(Self { out, width, counts, ends: Vec::new(), buffer: Vec::new(), owed: 0 })
     }
 
-    /// Tokens of the document that is being written, and the bytes of text that they stand for.
-    pub(crate) fn tokens(&mut self, tokens: &[TokenId], text_bytes: usize) -> io::Result<()> {
-        self.buffer.clear();
-        for &token in tokens {
-            // The first bytes of the little-endian form are the narrower integer itself.
-            self.buffer.extend_from_slice(&token.to_le_bytes()[..self.width]);
-        }
-        self.counts.tokens += tokens.len() as u64;
+    /// A part of the document that is being written, and how many bytes it is of text.
+    pub(crate) fn text(&mut self, part: &EncodedText, text_bytes: usize) -> io::Result<()> {
         self.counts.text_bytes += text_bytes as u64;
+        self.counts.unknown += part.unknown;
+        // A part without a token owes its bytes to the next one.
+        self.owed += text_bytes as u64 - part.text_bytes.iter().map(|&bytes| u64::from(bytes)).sum::<u64>();
+        self.buffer.clear();
+        for (&token, &bytes) in part.tokens.iter().zip(&part.text_bytes) {
+            self.owed += u64::from(bytes);
+            self.push(token);
+        }
         self.out.write_all(&self.buffer)
+    }
+
+    /// The end token of the document that is being written.
+    pub(crate) fn end_document(&mut self, end: TokenId) -> io::Result<()> {
+        self.buffer.clear();
+        self.push(end);
+        self.out.write_all(&self.buffer)?;
+        self.ends.push((self.counts.tokens, self.counts.text_bytes));
+        Ok(())
+    }
+
+    fn push(&mut self, token: TokenId) {
+        // The first bytes of the little-endian form are the narrower integer itself.
+        self.buffer.extend_from_slice(&token.to_le_bytes()[..self.width]);
+        let bytes = u8::try_from(self.owed).unwrap_or(u8::MAX);
+        self.buffer.push(bytes);
+        self.owed -= u64::from(bytes);
+        self.counts.tokens += 1;
     }
 
     /// Whether the document that is being written has no token yet.
     pub(crate) fn document_is_empty(&self) -> bool {
         self.counts.tokens == self.ends.last().map_or(0, |&(tokens, _)| tokens)
-    }
-
-    pub(crate) fn end_document(&mut self) {
-        self.ends.push((self.counts.tokens, self.counts.text_bytes));
     }
 
     /// What was written so far.
@@ -297,7 +326,7 @@ impl<'out> Writer<'out> {
 
     pub(crate) fn finish(self, replaced: u64, left_out: u64) -> io::Result<Counts> {
         let counts = Counts { replaced, left_out, ..self.counts() };
-        let written = self.counts.tokens as usize * self.width;
+        let written = self.counts.tokens as usize * (self.width + 1);
         self.out.write_all(&[0; 8][..written.next_multiple_of(8) - written])?;
         for (tokens, text_bytes) in &self.ends {
             self.out.write_all(&tokens.to_le_bytes())?;
@@ -320,8 +349,12 @@ mod tests {
         let mut bytes: Vec<u8> = Vec::new();
         let mut writer = Writer::new(&mut bytes, vocabulary_size, 7).unwrap();
         for tokens in documents {
-            writer.tokens(tokens, 3 * tokens.len()).unwrap();
-            writer.end_document();
+            let (end, tokens) = tokens.split_last().unwrap();
+            let text_bytes = tokens.iter().map(|token| token % 400).collect();
+            let part = EncodedText { tokens: tokens.to_vec(), text_bytes, ..EncodedText::default() };
+            // Some bytes that no token stands for.
+            writer.text(&part, part.text_bytes.iter().sum::<u32>() as usize + 3).unwrap();
+            writer.end_document(*end).unwrap();
         }
         writer.finish(0, 0).unwrap();
         bytes
@@ -346,26 +379,35 @@ mod tests {
             let shard = opened(&written(size, &documents)).unwrap();
             prop_assert_eq!(shard.width, if wide { 4 } else { 2 });
             prop_assert_eq!(shard.documents(), documents.len() as u64);
+            let mut owed = 0;
             for (index, expected) in documents.iter().enumerate() {
                 let span = shard.document(index as u64).unwrap();
-                prop_assert_eq!(span.text_bytes, 3 * expected.len() as u64);
-                let mut tokens = vec![0; (span.tokens.end - span.tokens.start) as usize];
-                shard.copy(span.tokens.start, &mut tokens).unwrap();
+                let text_bytes: u32 = expected[..expected.len() - 1].iter().map(|token| token % 400).sum();
+                prop_assert_eq!(span.text_bytes, u64::from(text_bytes) + 3);
+                let (mut tokens, mut bytes) = (vec![0; expected.len()], vec![0; expected.len()]);
+                shard.copy(span.tokens.start, &mut tokens, &mut bytes).unwrap();
                 prop_assert_eq!(&tokens, expected);
+                // What one token has no room for is left to the next, of another document even.
+                owed += 3;
+                for (index, token) in tokens.iter().enumerate() {
+                    owed += if index + 1 < tokens.len() { token % 400 } else { 0 };
+                    prop_assert_eq!(bytes[index], owed.min(255));
+                    owed -= bytes[index];
+                }
             }
-            prop_assert!(shard.copy(shard.tokens(), &mut [0]).is_err());
-            prop_assert!(shard.copy(u64::MAX, &mut [0]).is_err());
+            prop_assert!(shard.copy(shard.tokens(), &mut [0], &mut [0]).is_err());
+            prop_assert!(shard.copy(u64::MAX, &mut [0], &mut [0]).is_err());
         }
 
         #[test]
         fn arbitrary_bytes_are_refused_or_whole(tail in prop::collection::vec(any::<u8>(), 0..120), closed in any::<bool>()) {
-            let mut bytes = b"AQUATOKS\x01\0\0\0\x02\0\0\0".to_vec();
+            let mut bytes = b"AQUATOKS\x02\0\0\0\x02\0\0\0".to_vec();
             bytes.extend(tail);
             if closed {
                 bytes.extend(CLOSING_MAGIC);
             }
             if let Ok(found) = sections(&bytes) {
-                prop_assert!(found.counts.tokens as usize * 2 <= bytes.len());
+                prop_assert!(found.counts.tokens as usize * 3 <= bytes.len());
             }
         }
     }
@@ -385,14 +427,15 @@ mod tests {
         assert!(matches!(opened(b"PAR1 something else"), Err(CorpusError::NotAShard { .. })));
         let mut newer = whole.clone();
         newer[8] = 9;
-        assert!(matches!(opened(&newer), Err(CorpusError::ShardVersion { found: 9, supported: 1, .. })));
+        assert!(matches!(opened(&newer), Err(CorpusError::ShardVersion { found: 9, supported: 2, .. })));
         let mut falling = whole.clone();
-        let table = OPENING + 8;
+        // Four tokens of three bytes each.
+        let table = OPENING + 16;
         falling[table] = 200;
         assert_eq!(sections(&falling), Err(Refusal::Damaged("document 1 ends before it begins".into())));
         let mut outside = whole;
         outside[OPENING + 1] = 0xFF;
-        let error = opened(&outside).unwrap().copy(0, &mut [0; 4]).unwrap_err().to_string();
+        let error = opened(&outside).unwrap().copy(0, &mut [0; 4], &mut [0; 4]).unwrap_err().to_string();
         assert!(error.contains("token 65281 is not in its vocabulary of 300"), "{error}");
     }
 }

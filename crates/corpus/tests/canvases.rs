@@ -44,13 +44,14 @@ fn a_shard_holds_the_tokens_of_every_document_and_their_bytes() {
     for (index, path) in files.iter().enumerate() {
         let text = std::fs::read_to_string(path).unwrap();
         let span = shard.document(index as u64).unwrap();
-        let mut tokens = vec![0; (span.tokens.end - span.tokens.start) as usize];
-        shard.copy(span.tokens.start, &mut tokens).unwrap();
-        assert_eq!(tokens.pop(), Some(end));
+        let length = (span.tokens.end - span.tokens.start) as usize;
+        let (mut tokens, mut text_bytes) = (vec![0; length], vec![0; length]);
+        shard.copy(span.tokens.start, &mut tokens, &mut text_bytes).unwrap();
+        assert_eq!((tokens.pop(), text_bytes.pop()), (Some(end), Some(0)));
         // Packing cuts a text into parts to use every thread; the tokens are those of the whole.
         assert_eq!(tokens, vocabulary().encode(&text).unwrap(), "{}", path.display());
         assert_eq!(span.text_bytes, text.len() as u64);
-        assert_eq!(vocabulary().bytes_of(&tokens), Some(text.len() as u64));
+        assert_eq!(text_bytes, vocabulary().encode_text(&text).unwrap().text_bytes);
         total += text.len() as u64;
     }
     assert_eq!((shard.text_bytes(), shard.replaced(), shard.left_out()), (total, 0, 0));

@@ -6,7 +6,7 @@ use crate::{
 use aquatint_corpus::{CanvasBatch, Canvases, CorpusError, Source, pack};
 use aquatint_generate::GenerateError;
 use aquatint_network::Denoiser;
-use aquatint_vocabulary::{Role, Vocabulary};
+use aquatint_vocabulary::{Role, UnknownText, Vocabulary};
 use std::path::Path;
 
 /// Text laid out as canvases of a model's length.
@@ -22,6 +22,8 @@ pub enum HeldOutEvent {
     Packing,
     /// So many bytes were no UTF-8 and were replaced.
     Replaced(u64),
+    /// So much of it the vocabulary cannot write, of so many bytes in all.
+    Unknown(UnknownText, u64),
 }
 
 /// How a model is measured.
@@ -68,7 +70,12 @@ impl HeldOut {
         if replaced > 0 {
             events(HeldOutEvent::Replaced(replaced));
         }
-        Ok(Self { canvases: Canvases::new(packed, length)? })
+        let canvases = Canvases::new(packed, length)?;
+        let unknown = canvases.unknown();
+        if !unknown.is_empty() {
+            events(HeldOutEvent::Unknown(unknown, canvases.text_bytes()));
+        }
+        Ok(Self { canvases })
     }
 
     /// All canvases.
@@ -96,8 +103,7 @@ impl HeldOut {
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Likelihood, EvaluateError> {
         let batches = self.batches(settings.limit);
-        let by =
-            |rule: &dyn Rule| likelihood(denoiser, rule, settings.seed, &vocabulary.byte_lengths(), batches, progress);
+        let by = |rule: &dyn Rule| likelihood(denoiser, rule, settings.seed, batches, progress);
         let &MeasureSettings { times, prompt, flow, .. } = settings;
         match (denoiser.spec().process().map_err(GenerateError::Setting)?, flow) {
             (None, _) => by(&CausalLikelihood { begin: vocabulary.required(Role::Begin)? }),

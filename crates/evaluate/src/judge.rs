@@ -12,7 +12,6 @@ pub struct Judge<'a> {
     name: String,
     denoiser: &'a dyn Denoiser,
     vocabulary: &'a Vocabulary,
-    byte_lengths: Vec<u32>,
     begin: TokenId,
 }
 
@@ -35,7 +34,7 @@ impl<'a> Judge<'a> {
             return Err(EvaluateError::NotCausal { model: name.to_owned() });
         }
         let begin = vocabulary.required(Role::Begin)?;
-        Ok(Self { name: name.to_owned(), denoiser, vocabulary, byte_lengths: vocabulary.byte_lengths(), begin })
+        Ok(Self { name: name.to_owned(), denoiser, vocabulary, begin })
     }
 
     /// Its name.
@@ -48,13 +47,13 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// When a text cannot be encoded, there is none, the network fails, or it was cancelled.
     pub fn judge(&self, texts: &[String], length: usize, stop: &AtomicBool) -> Result<Judgement, EvaluateError> {
-        let tokens = texts.iter().map(|text| self.vocabulary.encode(text)).collect::<Result<Vec<_>, _>>()?;
+        let texts = self.vocabulary.encode_many(texts)?;
         // A text may be more tokens of the judge's than of its writer's; what the judge cannot read is cut off.
         let length = (2 * length).min(self.denoiser.spec().context_length);
-        let batches = canvases_of(&tokens, length, CANVASES_PER_PASS).into_iter().map(Ok);
+        let batches = canvases_of(&texts, length, CANVASES_PER_PASS).into_iter().map(Ok);
         let rule = CausalLikelihood { begin: self.begin };
         let go_on = &mut |_| !stop.load(Ordering::SeqCst);
-        let judged = likelihood(self.denoiser, &rule, 0, &self.byte_lengths, batches, go_on)?;
+        let judged = likelihood(self.denoiser, &rule, 0, batches, go_on)?;
         Ok(Judgement { perplexity: judged.perplexity, tokens: judged.tokens })
     }
 }

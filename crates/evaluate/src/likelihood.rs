@@ -16,7 +16,7 @@ pub use probability_flow::ProbabilityFlow;
 use crate::EvaluateError;
 use aquatint_batch::{NoisyBatch, PackedBatch};
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::{Key, TokenId};
+use aquatint_diffusion::Key;
 use aquatint_network::Denoiser;
 
 /// Canvases of one forward pass of measuring: enough to keep the processor busy, few enough for any memory. The noise does
@@ -101,9 +101,7 @@ pub enum Estimate {
 
 /// Measures canvases under a model. The same seed gives the same masks, whatever the batches' size.
 ///
-/// `byte_lengths` are the bytes that each id of the vocabulary stands for
-/// ([`Vocabulary::byte_lengths`](aquatint_vocabulary::Vocabulary::byte_lengths)). `progress` receives the number of
-/// canvases done after every batch and returns whether to go on.
+/// `progress` receives the number of canvases done after every batch and returns whether to go on.
 ///
 /// # Errors
 /// When the network or the reader fails, there is nothing to measure, or `progress` says to stop.
@@ -111,7 +109,6 @@ pub fn likelihood(
     model: &dyn Denoiser,
     rule: &dyn Rule,
     seed: u64,
-    byte_lengths: &[u32],
     batches: impl Iterator<Item = Result<CanvasBatch, aquatint_corpus::CorpusError>>,
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Likelihood, EvaluateError> {
@@ -124,13 +121,11 @@ pub fn likelihood(
         let costs = rule.costs(model, &MeasuredCanvases { rows: &rows, first: index, key })?;
         for (canvas, cost) in rows.canvases.iter().zip(&costs) {
             let open = rows.open(canvas, canvas, rule.prompt());
-            let tokens =
-                rows.tokens[canvas.clone()].iter().zip(open).filter_map(|(token, open)| open.then_some(*token));
-            let tokens: Vec<TokenId> = tokens.collect();
-            if !tokens.is_empty() {
-                totals.add(tokens.len(), *cost);
-                let length = |id: &TokenId| u64::from(byte_lengths.get(*id as usize).copied().unwrap_or(0));
-                totals.bytes += tokens.iter().map(length).sum::<u64>();
+            let bytes = rows.text_bytes[canvas.clone()].iter().zip(open);
+            let bytes: Vec<u64> = bytes.filter_map(|(bytes, open)| open.then_some(u64::from(*bytes))).collect();
+            if !bytes.is_empty() {
+                totals.add(bytes.len(), *cost);
+                totals.bytes += bytes.iter().sum::<u64>();
             }
         }
         index += rows.canvases.len() as u64;

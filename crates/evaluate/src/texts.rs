@@ -6,19 +6,23 @@
 
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{PADDING_DOCUMENT, TokenId};
+use aquatint_vocabulary::EncodedText;
 use std::collections::{HashMap, HashSet};
 
 /// Texts as canvases of their own, cut to `length`, so many to a batch; for [`crate::likelihood`] under a judge.
-pub fn canvases_of(texts: &[Vec<TokenId>], length: usize, batch: usize) -> Vec<CanvasBatch> {
+pub fn canvases_of(texts: &[EncodedText], length: usize, batch: usize) -> Vec<CanvasBatch> {
     let length = length.max(1);
-    let laid_out = |texts: &[Vec<TokenId>]| {
-        let mut canvases = CanvasBatch { length, tokens: Vec::new(), documents: Vec::new() };
+    let laid_out = |texts: &[EncodedText]| {
+        let mut canvases = CanvasBatch { length, tokens: Vec::new(), documents: Vec::new(), text_bytes: Vec::new() };
         for (document, text) in (0u32..).zip(texts) {
-            let retained = text.len().min(length);
-            canvases.tokens.extend(&text[..retained]);
-            canvases.tokens.extend(std::iter::repeat_n(0, length - retained));
+            let retained = text.tokens.len().min(length);
+            let padding = length - retained;
+            canvases.tokens.extend(&text.tokens[..retained]);
+            canvases.tokens.extend(std::iter::repeat_n(0, padding));
             canvases.documents.extend(std::iter::repeat_n(document, retained));
-            canvases.documents.extend(std::iter::repeat_n(PADDING_DOCUMENT, length - retained));
+            canvases.documents.extend(std::iter::repeat_n(PADDING_DOCUMENT, padding));
+            canvases.text_bytes.extend(&text.text_bytes[..retained]);
+            canvases.text_bytes.extend(std::iter::repeat_n(0, padding));
         }
         canvases
     };
@@ -66,9 +70,14 @@ mod tests {
 
     #[test]
     fn each_text_is_a_canvas_and_a_document() {
-        let batches = canvases_of(&[vec![1, 2, 3, 4], vec![5], vec![]], 3, 2);
+        let text = |tokens: &[TokenId]| {
+            let text_bytes = tokens.iter().map(|token| 2 * token).collect();
+            EncodedText { tokens: tokens.to_vec(), text_bytes, ..EncodedText::default() }
+        };
+        let batches = canvases_of(&[text(&[1, 2, 3, 4]), text(&[5]), text(&[])], 3, 2);
         assert_eq!(batches.len(), 2);
         assert_eq!(batches[0].tokens, [1, 2, 3, 5, 0, 0]);
+        assert_eq!(batches[0].text_bytes, [2, 4, 6, 10, 0, 0]);
         assert_eq!(batches[0].documents, [0, 0, 0, 1, PADDING_DOCUMENT, PADDING_DOCUMENT]);
         assert_eq!((batches[1].filled(), batches[1].canvases()), (0, 1));
     }

@@ -66,7 +66,8 @@ impl<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync> Denoiser for Oracle<F>
 fn batches(copies: usize) -> Vec<CanvasBatch> {
     let tokens = vec![1, 2, 3, 4, 5, 6, 7, 8, 3, 3, 8, 2, 2, 8, 0, 0];
     let documents = vec![0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, u32::MAX, u32::MAX];
-    vec![CanvasBatch { length: 8, tokens, documents }; copies]
+    let text_bytes = vec![3, 3, 3, 3, 3, 3, 3, 0, 3, 3, 0, 3, 3, 0, 0, 0];
+    vec![CanvasBatch { length: 8, tokens, documents, text_bytes }; copies]
 }
 
 fn measure<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync>(
@@ -75,8 +76,7 @@ fn measure<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync>(
     seed: u64,
     batches: Vec<CanvasBatch>,
 ) -> Result<Likelihood, EvaluateError> {
-    let bytes = [0, 3, 3, 3, 3, 3, 3, 3, 0, 0, 0];
-    likelihood(model, rule, seed, &bytes, batches.into_iter().map(Ok), &mut |_| true)
+    likelihood(model, rule, seed, batches.into_iter().map(Ok), &mut |_| true)
 }
 
 #[test]
@@ -115,6 +115,7 @@ fn a_seed_gives_the_same_masks_in_batches_of_any_size() {
         length: 8,
         tokens: batches(6).into_iter().flat_map(|b| b.tokens).collect(),
         documents: batches(6).into_iter().flat_map(|b| b.documents).collect(),
+        text_bytes: batches(6).into_iter().flat_map(|b| b.text_bytes).collect(),
     };
     let other = measure(&model, &rule, 5, vec![joined]).unwrap();
     assert!((one.nats_per_token - other.nats_per_token).abs() < 1e-12);
@@ -131,7 +132,8 @@ fn hidden_rows_read_the_mask_and_the_bound_is_without_bias() {
         assert_eq!(input.tokens[row.row as usize], MASK);
         f64::from(input.positions[row.row as usize])
     });
-    let canvas = CanvasBatch { length: 8, tokens: vec![1, 2, 3, 4, 5, 6, 7, 8], documents: vec![0; 8] };
+    let canvas =
+        CanvasBatch { length: 8, tokens: vec![1, 2, 3, 4, 5, 6, 7, 8], documents: vec![0; 8], text_bytes: vec![1; 8] };
     let rule = DiffusionBound { process: &process, times: 8, prompt: 0 };
     let measured = measure(&model, &rule, 3, vec![canvas; 500]).unwrap();
     let off = (measured.nats_per_token - 3.5) / measured.standard_error;
@@ -163,7 +165,7 @@ fn nothing_to_measure_and_no_times_are_reported() {
     assert!(matches!(measure(&model, &rule(1), 0, Vec::new()), Err(EvaluateError::Empty)));
     let error = measure(&model, &rule(0), 0, batches(1)).unwrap_err().to_string();
     assert_eq!(error, "`time_samples` is 0; allowed: 1 or more");
-    let stopped = likelihood(&model, &rule(1), 0, &[], batches(2).into_iter().map(Ok), &mut |_| false);
+    let stopped = likelihood(&model, &rule(1), 0, batches(2).into_iter().map(Ok), &mut |_| false);
     assert!(matches!(stopped, Err(EvaluateError::Stopped)));
 }
 
@@ -219,10 +221,10 @@ fn the_flow_of_an_exact_field_costs_the_entropy() {
             }
         })
         .collect();
-    let batch = CanvasBatch { length: 1, documents: (0..600).collect(), tokens };
+    let batch = CanvasBatch { length: 1, documents: (0..600).collect(), tokens, text_bytes: vec![1; 600] };
     let entropy: f64 = SHARES.iter().map(|p| -p * p.ln()).sum();
     let measure = |rule: &dyn Rule| {
-        likelihood(&Field(spec.clone()), rule, 1, &[1; 3], std::iter::once(Ok(batch.clone())), &mut |_| true).unwrap()
+        likelihood(&Field(spec.clone()), rule, 1, std::iter::once(Ok(batch.clone())), &mut |_| true).unwrap()
     };
     let flow = measure(&ProbabilityFlow { process: process.as_ref(), steps: 200 });
     assert_eq!(flow.estimate, Estimate::Flow { steps: 200 });
@@ -235,7 +237,6 @@ fn the_flow_of_an_exact_field_costs_the_entropy() {
         &oracle(Layout::Full, |_, _| 0.0),
         &ProbabilityFlow { process: &masked, steps: 1 },
         0,
-        &[1; SIZE],
         batches(1).into_iter().map(Ok),
         &mut |_| true,
     );

@@ -2,6 +2,7 @@
 
 use crate::recipe::Resolved;
 use aquatint_evaluate::Likelihood;
+use aquatint_vocabulary::UnknownText;
 use std::path::Path;
 
 /// One thing that happened in a run.
@@ -63,6 +64,10 @@ pub struct CorpusFigures {
     pub valid_canvases: u64,
     /// Bytes that were no UTF-8 and were replaced.
     pub replaced_bytes: u64,
+    /// Characters of all texts, each source counted once, that the vocabulary cannot write.
+    pub unknown: UnknownText,
+    /// UTF-8 bytes of all texts.
+    pub text_bytes: u64,
     /// Entropy of single held-out tokens in nats: what a model that knows only frequencies would pay. A run that does
     /// not fall below it has learned nothing of language.
     pub unigram_entropy: f64,

@@ -27,7 +27,8 @@
 //!         let length = 4;
 //!         let tokens = (0..step.canvases * length).map(|place| 20 + (step.number as u32 + place as u32) % 10).collect();
 //!         let documents = (0..step.canvases * length).map(|place| (place / length) as u32).collect();
-//!         Ok(CanvasBatch { length, tokens, documents })
+//!         let text_bytes = vec![1; step.canvases * length];
+//!         Ok(CanvasBatch { length, tokens, documents, text_bytes })
 //!     }
 //!     fn forward_backward(&mut self, pass: &Pass<'_>, model: &mut dyn Learner) -> Result<PassCost, TrainError> {
 //!         let noisy = aquatint_batch::NoisyBatch::new(pass.rows);

@@ -3,7 +3,7 @@
 use crate::TrainError;
 use crate::event::{CorpusFigures, TrainingEvent};
 use crate::recipe::{Resolved, SourceRecipe};
-use aquatint_corpus::{CanvasBatch, Canvases, Order, Source, pack};
+use aquatint_corpus::{CanvasBatch, Canvases, Order, Shard, Source, pack};
 use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_evaluate::{CANVASES_PER_PASS, Likelihood, Rule, likelihood};
 use aquatint_network::Denoiser;
@@ -18,7 +18,6 @@ pub struct TrainData {
     canvases: Canvases,
     order: Order,
     valid: Vec<CanvasBatch>,
-    byte_lengths: Vec<u32>,
     figures: CorpusFigures,
 }
 
@@ -52,17 +51,22 @@ impl TrainData {
             }
         }
         let valid = spread(&held_out, recipe.run.validate_canvases)?;
+        let unrepeated = |canvases: &Canvases| canvases.shards().map(Shard::text_bytes).sum::<u64>();
+        let mut unknown = canvases.unknown();
+        unknown += held_out.unknown();
         let figures = CorpusFigures {
             vocabulary: vocabulary.len(),
             train_tokens: canvases.tokens(),
             train_canvases: canvases.len(),
             valid_canvases: valid.iter().map(|batch| batch.canvases() as u64).sum(),
             replaced_bytes: canvases.shards().chain(held_out.shards()).map(|shard| shard.replaced()).sum(),
+            unknown,
+            text_bytes: unrepeated(&canvases) + unrepeated(&held_out),
             unigram_entropy: unigram_entropy(&valid, vocabulary.len()),
         };
         events(TrainingEvent::Corpus(figures));
         let order = Order::new(recipe.seed, canvases.len())?;
-        Ok(Self { canvases, order, valid, byte_lengths: vocabulary.byte_lengths(), figures })
+        Ok(Self { canvases, order, valid, figures })
     }
 
     /// What there is.
@@ -84,7 +88,7 @@ impl TrainData {
     /// When the network refuses.
     pub fn likelihood(&self, model: &dyn Denoiser, rule: &dyn Rule) -> Result<Likelihood, TrainError> {
         let batches = self.valid.iter().cloned().map(Ok);
-        Ok(likelihood(model, rule, VALIDATION_SEED, &self.byte_lengths, batches, &mut |_| true)?)
+        Ok(likelihood(model, rule, VALIDATION_SEED, batches, &mut |_| true)?)
     }
 }
 

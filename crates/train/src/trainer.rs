@@ -54,8 +54,6 @@ pub(crate) struct Trainer<'a, D: Device> {
     pub(crate) objective: Box<dyn Objective>,
     pub(crate) model: Model<'a, D>,
     pub(crate) counters: Counters,
-    /// Bytes of text that each token stands for.
-    pub(crate) byte_lengths: Vec<u32>,
     pub(crate) log: RunLog<'a>,
 }
 
@@ -135,12 +133,7 @@ impl<D: Device> Trainer<'_, D> {
 
     /// One step; false when its gradient was not finite and it changed nothing.
     fn step(&mut self) -> Result<bool, TrainError> {
-        let settings = StepSettings {
-            ranks: self.ranks,
-            own: self.own.clone(),
-            recipe: self.recipe,
-            byte_lengths: &self.byte_lengths,
-        };
+        let settings = StepSettings { ranks: self.ranks, own: self.own.clone(), recipe: self.recipe };
         let outcome = settings.take(self.objective.as_mut(), &mut self.model, self.counters.step)?;
         if !outcome.finite {
             self.counters.skipped += 1;

@@ -104,7 +104,6 @@ impl<'a> Training<'a> {
             own,
             recipe,
             objective,
-            byte_lengths: vocabulary.byte_lengths(),
             model: Model { network, optimiser, vocabulary: &vocabulary, storage: recipe.run.storage },
             log: RunLog::new(&counters, metrics, train_data.map(|data| data.figures()), events),
             counters,

@@ -7,6 +7,7 @@
 
 mod bytes;
 mod chat;
+mod encoded;
 mod error;
 mod learn;
 mod role;
@@ -15,6 +16,7 @@ mod template_canvas;
 mod vocabulary;
 
 pub use chat::{ChatError, ChatTemplate, Message};
+pub use encoded::{EncodedText, UnknownText};
 pub use error::VocabularyError;
 pub use role::Role;
 pub use template::{Piece, Template, TemplateError, TemplateProblem};

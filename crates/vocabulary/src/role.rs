@@ -18,11 +18,14 @@ pub enum Role {
     Picture,
     /// Announces a sound's codes.
     Sound,
+    /// Stands for characters that the vocabulary cannot write.
+    Unknown,
 }
 
 impl Role {
     /// Every role, in the order of their ids in a vocabulary trained here (as far as those have them).
-    pub const ALL: [Self; 6] = [Self::Mask, Self::End, Self::Pad, Self::Begin, Self::Picture, Self::Sound];
+    pub const ALL: [Self; 7] =
+        [Self::Mask, Self::End, Self::Pad, Self::Begin, Self::Picture, Self::Sound, Self::Unknown];
     /// The roles that a vocabulary trained here has.
     pub(crate) const TRAINED: [Self; 4] = [Self::Mask, Self::End, Self::Pad, Self::Begin];
 
@@ -37,6 +40,7 @@ impl Role {
             Self::Begin => &["<|begin|>", "<|startoftext|>", "<|begin_of_text|>", "<bos>", "<s>", "[CLS]"],
             Self::Picture => &["<|picture|>", "<|image|>", "<|image_start|>", "<image>"],
             Self::Sound => &["<|sound|>", "<|audio|>", "<|audio_start|>", "<audio>"],
+            Self::Unknown => &["<unk>", "[UNK]"],
         }
     }
 
@@ -52,7 +56,7 @@ impl Role {
             Self::End => Some("eos_token"),
             Self::Pad => Some("pad_token"),
             Self::Begin => Some("bos_token"),
-            Self::Picture | Self::Sound => None,
+            Self::Picture | Self::Sound | Self::Unknown => None,
         }
     }
 }
@@ -66,6 +70,7 @@ impl fmt::Display for Role {
             Self::Begin => "begin",
             Self::Picture => "picture",
             Self::Sound => "sound",
+            Self::Unknown => "unknown",
         })
     }
 }

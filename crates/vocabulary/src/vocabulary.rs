@@ -1,10 +1,10 @@
 //! One tokenizer behind a small interface: encode, decode, tokens by role.
 
-use crate::{Role, TokenId, VocabularyError, bytes, learn};
+use crate::{EncodedText, Role, TokenId, UnknownText, VocabularyError, bytes, learn};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
-use tokenizers::{DecoderWrapper, Tokenizer};
+use tokenizers::{DecoderWrapper, ModelWrapper, Tokenizer};
 
 /// Text to tokens and back, and the tokens that have a role.
 ///
@@ -74,13 +74,16 @@ impl Vocabulary {
                     .collect()
             })
             .flatten();
-        let roles = Role::ALL
-            .into_iter()
-            .filter_map(|role| {
-                let known = |name: &&str| plain.token_to_id(name).filter(|&id| special[id as usize]);
-                Some((role, role.names().iter().find_map(known)?))
-            })
-            .collect();
+        let by_name = |role: Role| {
+            let known = |name: &&str| plain.token_to_id(name).filter(|&id| special[id as usize]);
+            role.names().iter().find_map(known)
+        };
+        let of = |role| match role {
+            // What the model itself writes for what it does not know, whatever else is called so.
+            Role::Unknown => unknown_of(&plain, json),
+            _ => by_name(role),
+        };
+        let roles = Role::ALL.into_iter().filter_map(|role| Some((role, of(role)?))).collect();
         Ok(Self { plain, marked, roles, bytes, special })
     }
 
@@ -178,12 +181,33 @@ impl Vocabulary {
         encode(&self.marked, text)
     }
 
-    /// The tokens of many texts, each as [`Vocabulary::encode`] gives them, on all threads.
+    /// The tokens of a text as [`Vocabulary::encode`] gives them, with the bytes of the text that each stands for and
+    /// the count of what cannot be written.
+    ///
+    /// # Errors
+    /// As [`Vocabulary::encode`].
+    pub fn encode_text(&self, text: &str) -> Result<EncodedText, VocabularyError> {
+        if let Some(table) = &self.bytes {
+            let tokens = self.encode(text)?;
+            let length = |&id: &TokenId| table.get(id as usize).map_or(0, |bytes| bytes.len() as u32);
+            let text_bytes: Vec<u32> = tokens.iter().map(length).collect();
+            // Byte-level tokens that add up to the text are the text: nothing was normalised, added or lost.
+            let sum: u64 = text_bytes.iter().map(|&bytes| u64::from(bytes)).sum();
+            let unknown = self.role(Role::Unknown).is_some_and(|unknown| tokens.contains(&unknown));
+            if sum == text.len() as u64 && !unknown {
+                return Ok(EncodedText { tokens, text_bytes, unknown: UnknownText::default() });
+            }
+        }
+        let encoding = self.plain.encode(text, false).map_err(failed)?;
+        Ok(EncodedText::from_offsets(text, encoding.get_ids(), encoding.get_offsets(), self.role(Role::Unknown)))
+    }
+
+    /// Many texts, each as [`Vocabulary::encode_text`] gives it, on all threads.
     ///
     /// # Errors
     /// As [`Vocabulary::encode`], for the first text that fails.
-    pub fn encode_many<Text: AsRef<str> + Sync>(&self, texts: &[Text]) -> Result<Vec<Vec<TokenId>>, VocabularyError> {
-        texts.par_iter().map(|text| encode(&self.plain, text.as_ref())).collect()
+    pub fn encode_many<Text: AsRef<str> + Sync>(&self, texts: &[Text]) -> Result<Vec<EncodedText>, VocabularyError> {
+        texts.par_iter().map(|text| self.encode_text(text.as_ref())).collect()
     }
 
     /// The text of tokens. Special tokens and ids that do not exist stand for no text; bytes that are not UTF-8, which
@@ -208,26 +232,11 @@ impl Vocabulary {
         self.bytes.as_ref()?.get(id as usize).cloned()
     }
 
-    /// Bytes of text that each id stands for, 0 for special tokens; all 0 where the tokenizer is not byte-level.
-    pub fn byte_lengths(&self) -> Vec<u32> {
-        match &self.bytes {
-            Some(table) => table.iter().map(|bytes| bytes.len() as u32).collect(),
-            None => vec![0; self.len()],
-        }
-    }
-
     /// The ids that a network with `size` rows of logits must not write as text: special tokens, and ids beyond this
     /// vocabulary.
     pub fn non_text_tokens(&self, size: usize) -> Vec<TokenId> {
         let known = self.len() as TokenId;
         (0..known).filter(|id| self.is_special(*id)).chain(known..size as TokenId).collect()
-    }
-
-    /// How many UTF-8 bytes of text these tokens stand for; special tokens stand for none. `None` where the tokenizer
-    /// is not byte-level or a token does not exist. This is the denominator of bits per byte.
-    pub fn bytes_of(&self, tokens: &[TokenId]) -> Option<u64> {
-        let table = self.bytes.as_ref()?;
-        tokens.iter().map(|&id| table.get(id as usize).map(|bytes| bytes.len() as u64)).sum()
     }
 
     /// A token as people may see it: its text, or the name of a special token. An id that does not exist is `<|?7|>`,
@@ -242,12 +251,29 @@ impl Vocabulary {
 }
 
 fn to_json(tokenizer: &Tokenizer) -> Result<Vec<u8>, VocabularyError> {
-    let json = tokenizer.to_string(false).map_err(|error| VocabularyError::Tokenizer { reason: error.to_string() })?;
+    let json = tokenizer.to_string(false).map_err(failed)?;
     Ok(json.into_bytes())
 }
 
 fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<TokenId>, VocabularyError> {
-    let encoding =
-        tokenizer.encode_fast(text, false).map_err(|error| VocabularyError::Tokenizer { reason: error.to_string() })?;
-    Ok(encoding.get_ids().to_vec())
+    Ok(tokenizer.encode_fast(text, false).map_err(failed)?.get_ids().to_vec())
+}
+
+fn failed(error: tokenizers::Error) -> VocabularyError {
+    VocabularyError::Tokenizer { reason: error.to_string() }
+}
+
+/// The token that a model writes for what it does not know.
+fn unknown_of(tokenizer: &Tokenizer, json: &[u8]) -> Option<TokenId> {
+    let name = match tokenizer.get_model() {
+        ModelWrapper::BPE(model) => model.unk_token.as_deref()?,
+        ModelWrapper::WordPiece(model) => &model.unk_token,
+        ModelWrapper::WordLevel(model) => &model.unk_token,
+        // The crate keeps this id to itself.
+        ModelWrapper::Unigram(_) => {
+            let file: serde_json::Value = serde_json::from_slice(json).ok()?;
+            return file["model"]["unk_id"].as_u64().and_then(|id| TokenId::try_from(id).ok());
+        }
+    };
+    tokenizer.token_to_id(name)
 }

@@ -1,6 +1,6 @@
 //! Training, round trips, roles and files of a vocabulary.
 
-use aquatint_vocabulary::{Role, Vocabulary, VocabularyError};
+use aquatint_vocabulary::{Role, UnknownText, Vocabulary, VocabularyError};
 use proptest::prelude::*;
 use std::sync::OnceLock;
 
@@ -100,8 +100,13 @@ fn a_vocabulary_survives_its_file_and_does_not_depend_on_the_order_of_the_texts(
 fn many_texts_are_encoded_as_each_alone() {
     let vocabulary = trained();
     let texts: Vec<&str> = TALE.split_inclusive('\n').collect();
-    let alone: Vec<_> = texts.iter().map(|text| vocabulary.encode(text).unwrap()).collect();
+    let alone: Vec<_> = texts.iter().map(|text| vocabulary.encode_text(text).unwrap()).collect();
     assert_eq!(vocabulary.encode_many(&texts).unwrap(), alone);
+    for (text, encoded) in texts.iter().zip(alone) {
+        assert_eq!(encoded.tokens, vocabulary.encode(text).unwrap());
+        let bytes = encoded.tokens.iter().map(|&id| vocabulary.token_bytes(id).unwrap().len() as u32);
+        assert_eq!((encoded.text_bytes, encoded.unknown), (bytes.collect(), UnknownText::default()));
+    }
 }
 
 #[test]
@@ -110,7 +115,7 @@ fn a_configuration_assigns_roles_and_must_name_tokens_that_exist() {
     let config = serde_json::json!({"mask_token": {"content": "<|pad|>"}, "eos_token": "<|begin|>", "pad_token": null,
         "bos_token_id": [1, 2], "hidden_size": 5});
     vocabulary.assign_roles(&config).unwrap();
-    assert_eq!(Role::ALL.map(|role| vocabulary.role(role)), [Some(2), Some(3), Some(2), Some(1), None, None]);
+    assert_eq!(Role::ALL.map(|role| vocabulary.role(role)), [Some(2), Some(3), Some(2), Some(1), None, None, None]);
     let error = vocabulary.assign_roles(&serde_json::json!({"eos_token_id": 512})).unwrap_err();
     assert_eq!(
         (error.to_string().as_str(), error.hint().unwrap().as_str()),
@@ -154,6 +159,10 @@ fn a_tokenizer_of_another_kind_works_without_bytes() {
     let tokens = vocabulary.encode("a fox a wolf").unwrap();
     assert_eq!(tokens, [2, 3, 2, 1]);
     assert_eq!(vocabulary.decode(&[2, 0, 3]), "a fox");
-    assert_eq!((vocabulary.token_bytes(2), vocabulary.bytes_of(&tokens)), (None, None));
+    assert_eq!((vocabulary.token_bytes(2), vocabulary.role(Role::Unknown)), (None, Some(1)));
+    // The bytes are those of the text: a blank counts with the word behind it.
+    let encoded = vocabulary.encode_text("a fox\na wölf ").unwrap();
+    assert_eq!((encoded.tokens, encoded.text_bytes), (vec![2, 3, 2, 1], vec![1, 4, 2, 7]));
+    assert_eq!(encoded.unknown, UnknownText { characters: 4, bytes: 5 });
     assert_eq!(vocabulary.token_text(3), "fox");
 }

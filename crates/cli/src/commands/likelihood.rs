@@ -67,6 +67,7 @@ pub(crate) fn prepare(event: HeldOutEvent, printer: &Printer) {
     match event {
         HeldOutEvent::Packing => printer.note("packing the text into tokens"),
         HeldOutEvent::Replaced(bytes) => printer.warn(crate::training::replaced(bytes, "text")),
+        HeldOutEvent::Unknown(unknown, of) => printer.warn(crate::training::unknown(unknown, of, "text")),
     }
 }
 

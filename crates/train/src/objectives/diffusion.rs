@@ -76,5 +76,6 @@ fn twice(batch: &CanvasBatch) -> CanvasBatch {
         length: batch.length,
         tokens: pairs(batch.tokens.chunks(batch.length)),
         documents: pairs(batch.documents.chunks(batch.length)),
+        text_bytes: pairs(batch.text_bytes.chunks(batch.length)),
     }
 }

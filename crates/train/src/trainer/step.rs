@@ -10,7 +10,6 @@ use crate::recipe::Resolved;
 use aquatint_batch::PackedBatch;
 use aquatint_compute::Device;
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_network::{Denoiser, Learner};
 use std::ops::Range;
 use std::time::Instant;
@@ -21,8 +20,6 @@ pub(super) struct StepSettings<'a> {
     /// The canvases of each step that this rank learns.
     pub(super) own: Range<usize>,
     pub(super) recipe: &'a Resolved,
-    /// Bytes of text that each token stands for.
-    pub(super) byte_lengths: &'a [u32],
 }
 
 /// What a step was.
@@ -76,15 +73,9 @@ impl StepSettings<'_> {
             objective.observe(&observed);
             model.optimiser.update(&mut model.network, number + 1, learning_rate, norm);
         }
-        let bytes = self.bytes(&canvases);
+        let bytes = canvases.text_bytes.iter().map(|&bytes| u64::from(bytes)).sum();
         let seconds = begun.elapsed().as_secs_f64();
         Ok(StepOutcome { finite, nats, tokens: tokens as u64, bytes, norm, learning_rate, seconds })
-    }
-
-    /// Bytes of text in a batch.
-    fn bytes(&self, batch: &CanvasBatch) -> u64 {
-        let length = |token: &u32| u64::from(self.byte_lengths.get(*token as usize).copied().unwrap_or(0));
-        batch.tokens.iter().zip(&batch.documents).filter(|(_, d)| **d != PADDING_DOCUMENT).map(|(t, _)| length(t)).sum()
     }
 }
 
@@ -94,6 +85,7 @@ fn part(batch: &CanvasBatch, first: usize, count: usize) -> CanvasBatch {
     CanvasBatch {
         length: batch.length,
         tokens: batch.tokens[range.clone()].to_vec(),
-        documents: batch.documents[range].to_vec(),
+        documents: batch.documents[range.clone()].to_vec(),
+        text_bytes: batch.text_bytes[range].to_vec(),
     }
 }

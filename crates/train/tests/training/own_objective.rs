@@ -63,7 +63,8 @@ impl Objective for Alphabet {
             tokens.extend((0..LENGTH).map(|place| LETTERS[(first + place) % LETTERS.len()]));
         }
         let documents = (0..tokens.len()).map(|place| (place / LENGTH) as u32).collect();
-        Ok(CanvasBatch { length: LENGTH, tokens, documents })
+        let text_bytes = vec![1; tokens.len()];
+        Ok(CanvasBatch { length: LENGTH, tokens, documents, text_bytes })
     }
 
     fn forward_backward(&mut self, pass: &Pass<'_>, model: &mut dyn Learner) -> Result<PassCost, TrainError> {

@@ -89,7 +89,6 @@ fn the_first_loss_is_that_of_a_guess_and_the_last_is_below_the_unigram_entropy()
         &checkpoint.network(device()).unwrap(),
         &DiffusionBound { process: &process, times: 2, prompt: 0 },
         VALIDATION_SEED,
-        &checkpoint.vocabulary.byte_lengths(),
         numbers.chunks(10).map(|numbers| canvases.batch(numbers)),
         &mut |_| true,
     )
