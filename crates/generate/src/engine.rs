@@ -8,7 +8,7 @@ use crate::model::Model;
 use crate::request_state::RequestState;
 use crate::{GenerateError, Outcome, Request};
 use aquatint_diffusion::{Process, Vectors};
-use aquatint_network::{Ask, Denoiser, KvCache};
+use aquatint_network::{Denoiser, KvCache, Query};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::ops::{ControlFlow, Deref};
@@ -228,8 +228,8 @@ impl<'a> Engine<'a> {
         if batch.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        let asks: Vec<Ask<'_>> = self.running.iter().flat_map(|(_, state)| state.asks(&model)).collect();
-        Ok(batch.run(model.denoiser, &asks)?)
+        let queries: Vec<Query<'_>> = self.running.iter().flat_map(|(_, state)| state.queries(&model)).collect();
+        Ok(batch.run(model.denoiser, &queries)?)
     }
 
     /// Takes out the requests that are done.

@@ -5,7 +5,7 @@
 
 use aquatint_diffusion::{ContinuousState, TokenId};
 use aquatint_network::{
-    Ask, CachedRows, Denoiser, ForwardPass, KvCache, NetworkError, NetworkInput, NetworkSpec, RowAnswer, RowLayout,
+    CachedRows, Denoiser, ForwardPass, KvCache, NetworkError, NetworkInput, NetworkSpec, Query, RowAnswer, RowLayout,
     RowQuery, RowSlots,
 };
 
@@ -112,7 +112,7 @@ impl ForwardBatch {
     pub(crate) fn run(
         mut self,
         denoiser: &dyn Denoiser,
-        asks: &[Ask<'_>],
+        queries: &[Query<'_>],
     ) -> Result<(Vec<Answer>, Vec<KvCache>), NetworkError> {
         let spec = denoiser.spec();
         let (positions, visibility) = self.rows.finish()?;
@@ -127,26 +127,26 @@ impl ForwardBatch {
         let cached = self
             .is_cached
             .then_some(CachedRows { rows_to_compute: &self.rows_to_compute, kv_caches: &mut self.kv_caches });
-        let queries: Vec<RowQuery<'_>> =
-            self.requested.iter().zip(asks).map(|(&row, &ask)| RowQuery { row, ask }).collect();
+        let row_queries: Vec<RowQuery<'_>> =
+            self.requested.iter().zip(queries).map(|(&row, &query)| RowQuery { row, query }).collect();
         // Whole rows are kept, in the order of their queries.
-        let whole: Vec<usize> = (0..asks.len()).filter(|index| asks[*index] == Ask::WholeRow).collect();
+        let whole: Vec<usize> = (0..queries.len()).filter(|index| queries[*index] == Query::WholeRow).collect();
         let logits = RowSlots::new(whole.len());
-        let answers = denoiser.forward(ForwardPass { input: &input, cached }, &queries, &|index, row| {
+        let answers = denoiser.forward(ForwardPass { input: &input, cached }, &row_queries, &|index, row| {
             // A row of another length is no answer.
             if let (Ok(slot), true) = (whole.binary_search(&index), row.len() == spec.vocabulary_size) {
                 logits.set(slot, row.to_vec());
             }
         })?;
-        let (given, expected) = (answers.len(), queries.len());
+        let (given, expected) = (answers.len(), row_queries.len());
         if given != expected {
             return Err(NetworkError::Unanswered { given, expected });
         }
         let mut logits = logits.into_vec()?.into_iter();
-        let mut answer = |(ask, answer): (&Ask<'_>, RowAnswer)| match ask {
-            Ask::WholeRow => logits.next().map_or(Answer::Row(answer), Answer::Logits),
+        let mut answer = |(query, answer): (&Query<'_>, RowAnswer)| match query {
+            Query::WholeRow => logits.next().map_or(Answer::Row(answer), Answer::Logits),
             _ => Answer::Row(answer),
         };
-        Ok((asks.iter().zip(answers).map(&mut answer).collect(), self.kv_caches))
+        Ok((queries.iter().zip(answers).map(&mut answer).collect(), self.kv_caches))
     }
 }

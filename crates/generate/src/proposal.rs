@@ -5,7 +5,7 @@ use crate::model::Model;
 use crate::request::{Request, may_end};
 use crate::visible::visible;
 use aquatint_diffusion::{Candidate, Canvas, Key, PlannedStep, ProposalError, TokenId};
-use aquatint_network::{Ask, DrawnRow, RowAnswer, RowDraw, Sampling};
+use aquatint_network::{DrawnRow, Query, RowAnswer, RowDraw, Sampling};
 
 /// The purpose of these draws among a request's.
 const PROPOSE: u64 = 0x7072_6f70;
@@ -46,7 +46,13 @@ impl Proposer {
     }
 
     /// The query for the row of an open position.
-    pub(crate) fn ask(&self, canvas: &Canvas, position: usize, planned: &PlannedStep, model: &Model<'_>) -> Ask<'_> {
+    pub(crate) fn query(
+        &self,
+        canvas: &Canvas,
+        position: usize,
+        planned: &PlannedStep,
+        model: &Model<'_>,
+    ) -> Query<'_> {
         let shown = canvas.tokens()[position];
         let draw = RowDraw {
             bonus: model.process.evidence(shown, planned.from).map(|evidence| (shown, evidence)),
@@ -55,7 +61,7 @@ impl Proposer {
             sampling: self.sampling,
             uniform: self.key.at(position as u64, planned.number).uniform(),
         };
-        if model.vectors.size > 0 { Ask::DrawExpecting(draw) } else { Ask::Draw(draw) }
+        if model.vectors.size > 0 { Query::DrawExpecting(draw) } else { Query::Draw(draw) }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::visible::is_end;
 use aquatint_diffusion::{
     Canvas, Key, Kind, PlannedStep, Proposal, ReverseStep, Stability, StepChanges, closed_by_end,
 };
-use aquatint_network::{Ask, KvCache, answer_row};
+use aquatint_network::{KvCache, Query, answer_row};
 use std::ops::ControlFlow;
 
 /// The purpose of the first noise among a request's draws.
@@ -121,12 +121,12 @@ impl RequestState {
     }
 
     /// The queries for the rows that were added, in their order.
-    pub(crate) fn asks<'s>(&'s self, model: &'s Model<'s>) -> impl Iterator<Item = Ask<'s>> {
+    pub(crate) fn queries<'s>(&'s self, model: &'s Model<'s>) -> impl Iterator<Item = Query<'s>> {
         let planned = self.planned();
         let positions = self.branches.iter().flat_map(|branch| branch.requested().iter().copied());
         positions.map(move |position| match self.keeps_logits {
-            true => Ask::WholeRow,
-            false => self.proposer.ask(&self.canvas, position, &planned, model),
+            true => Query::WholeRow,
+            false => self.proposer.query(&self.canvas, position, &planned, model),
         })
     }
 
@@ -259,8 +259,8 @@ impl RequestState {
                     let scale = self.admission.request.settings.guidance_scale;
                     let unconditional = unconditional.and_then(Answer::logits);
                     let mut logits = guided(conditional, unconditional, scale);
-                    let ask = self.proposer.ask(&self.canvas, position, planned, model);
-                    answer_row(ask, &mut logits, model.vectors)
+                    let query = self.proposer.query(&self.canvas, position, planned, model);
+                    answer_row(query, &mut logits, model.vectors)
                 }
                 (None, _) => return Err(GenerateError::OtherAnswer { position }),
             };

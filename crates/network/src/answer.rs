@@ -2,7 +2,7 @@
 //! comes to the host than was requested.
 
 use crate::reader::{Evidence, Reader};
-use crate::row_query::{Ask, RowAnswer, RowQuery, answer_on_host};
+use crate::row_query::{Query, RowAnswer, RowQuery, answer_on_host};
 use crate::{NetworkError, RowSlots};
 use aquatint_compute::{Device, DeviceError, LogitRows, ReadRow, RowDraw, Value};
 use aquatint_diffusion::Vectors;
@@ -67,15 +67,15 @@ impl<D: Device> Reader<'_, D> {
     ) -> Result<Vec<RowAnswer>, NetworkError> {
         let device = self.parameters.device();
         let rows = Rows { reader: self, hidden, evidence };
-        let of = |wanted: fn(&Ask<'_>) -> bool| -> Vec<usize> {
-            (0..queries.len()).filter(|&index| wanted(&queries[index].ask)).collect()
+        let of = |wanted: fn(&Query<'_>) -> bool| -> Vec<usize> {
+            (0..queries.len()).filter(|&index| wanted(&queries[index].query)).collect()
         };
         let answers = RowSlots::new(queries.len());
 
-        let summaries = of(|ask| matches!(ask, Ask::Summary { .. }));
+        let summaries = of(|query| matches!(query, Query::Summary { .. }));
         if !summaries.is_empty() {
             let kind = rows.select(summaries, queries.len())?;
-            let wanted = |index: usize| if let Ask::Summary { best } = queries[index].ask { best } else { 0 };
+            let wanted = |index: usize| if let Query::Summary { best } = queries[index].query { best } else { 0 };
             let most = kind.queries.iter().map(|&index| wanted(index)).max().unwrap_or(0);
             let found = device.summarise_rows(rows.logits(&kind)?, most)?;
             for (&index, mut summary) in kind.queries.iter().zip(found) {
@@ -84,10 +84,10 @@ impl<D: Device> Reader<'_, D> {
             }
         }
 
-        let draws = of(|ask| matches!(ask, Ask::Draw(_)));
+        let draws = of(|query| matches!(query, Query::Draw(_)));
         if !draws.is_empty() {
             let kind = rows.select(draws, queries.len())?;
-            let draw = |&index: &usize| if let Ask::Draw(draw) = queries[index].ask { Some(draw) } else { None };
+            let draw = |&index: &usize| if let Query::Draw(draw) = queries[index].query { Some(draw) } else { None };
             let draws: Vec<RowDraw<'_>> = kind.queries.iter().filter_map(draw).collect();
             let drawn = device.draw_rows(rows.logits(&kind)?, &draws)?;
             for (&index, drawn) in kind.queries.iter().zip(drawn) {
@@ -95,9 +95,9 @@ impl<D: Device> Reader<'_, D> {
             }
         }
 
-        let whole = of(|ask| matches!(ask, Ask::DrawExpecting(_) | Ask::WholeRow));
+        let whole = of(|query| matches!(query, Query::DrawExpecting(_) | Query::WholeRow));
         if !whole.is_empty() {
-            let expects = whole.iter().any(|&index| queries[index].ask != Ask::WholeRow);
+            let expects = whole.iter().any(|&index| queries[index].query != Query::WholeRow);
             let values = if expects { self.word_vectors()?.unwrap_or_default() } else { Vec::new() };
             let vectors = Vectors { size: self.spec.word_vector_size.unwrap_or(0), values: &values };
             let kind = rows.select(whole, queries.len())?;

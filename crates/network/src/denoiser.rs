@@ -4,7 +4,7 @@
 //! rows of logits are asked for by name, through [`WholeRows`].
 
 use crate::reader::RowTargets;
-use crate::row_query::{Ask, RowAnswer, RowQuery, answer_on_host};
+use crate::row_query::{Query, RowAnswer, RowQuery, answer_on_host};
 use crate::{KvCache, LossRow, NetworkError, NetworkInput, NetworkSpec, RowSlots};
 use aquatint_compute::{ReadRow, softmax_row, summarise};
 use aquatint_diffusion::{LossTerm, Vectors};
@@ -40,7 +40,7 @@ pub trait Denoiser: Send + Sync {
     fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError>;
 
     /// Answers queries about the logits of the clean token at some rows, in the order of the queries, which may be of
-    /// any kinds and several of one row. Only whole rows that are asked for ([`Ask::WholeRow`]) go to `read`, with the
+    /// any kinds and several of one row. Only whole rows ([`Query::WholeRow`]) go to `read`, with the
     /// index of their query; it may change them, and is called by any thread, in any order. Never all rows' logits are
     /// kept.
     ///
@@ -118,7 +118,7 @@ pub trait WholeRows: Denoiser {
 impl<D: Denoiser + ?Sized> WholeRows for D {}
 
 fn whole(rows: &[u32]) -> Vec<RowQuery<'static>> {
-    rows.iter().map(|&row| RowQuery { row, ask: Ask::WholeRow }).collect()
+    rows.iter().map(|&row| RowQuery { row, query: Query::WholeRow }).collect()
 }
 
 /// A denoiser whose logits are made on the host, such as a prediction in closed form: it has only to hand them over,

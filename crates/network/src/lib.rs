@@ -44,7 +44,7 @@ pub use learner::{Learner, ParameterInfo};
 pub use network::{Network, Parameter, ParameterMut};
 pub use parameter_group::{ParameterGroup, ParameterPattern, RoleError};
 pub use row_layout::RowLayout;
-pub use row_query::{Ask, RowAnswer, RowQuery, answer_on_host, answer_row};
+pub use row_query::{Query, RowAnswer, RowQuery, answer_on_host, answer_row};
 pub use row_slots::RowSlots;
 pub use spec::{
     Activation, AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, NetworkKind, NetworkSpec, NormSpec, RopeSpec,

@@ -1,21 +1,21 @@
-//! What is asked of a row, and what is answered: a host gets what it asked for, not a vocabulary of numbers.
+//! Queries about rows of logits and their answers: a host gets the answers, not a vocabulary of numbers for each row.
 
 use crate::{NetworkError, RowSlots};
 use aquatint_compute::{DrawnRow, ReadRow, RowDraw, RowSummary, draw_row, softmax_row, summarise_row};
 use aquatint_diffusion::{TokenId, Vectors};
 
-/// A row of the batch and what is asked of its logits.
+/// A row of the batch and the query about its logits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RowQuery<'a> {
     /// The row, counted over the whole batch.
     pub row: u32,
-    /// What is asked.
-    pub ask: Ask<'a>,
+    /// The query.
+    pub query: Query<'a>,
 }
 
-/// What can be asked of a row of logits.
+/// What can be queried of a row of logits.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Ask<'a> {
+pub enum Query<'a> {
     /// The row at a glance, with its likeliest tokens; answered by [`RowAnswer::Summary`].
     Summary {
         /// How many of the likeliest tokens.
@@ -34,13 +34,13 @@ pub enum Ask<'a> {
 /// The answer to a [`RowQuery`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum RowAnswer {
-    /// To [`Ask::Summary`].
+    /// To [`Query::Summary`].
     Summary(RowSummary),
-    /// To [`Ask::Draw`].
+    /// To [`Query::Draw`].
     Drawn(DrawnRow),
-    /// To [`Ask::DrawExpecting`]: the draw, and `E` coordinates, none where no token was drawn or there are no vectors.
+    /// To [`Query::DrawExpecting`]: the draw, and `E` coordinates, none where no token was drawn or there are no vectors.
     Expecting(DrawnRow, Vec<f32>),
-    /// To [`Ask::WholeRow`]: the reader had it.
+    /// To [`Query::WholeRow`]: the reader had it.
     Read,
 }
 
@@ -63,23 +63,23 @@ pub fn answer_on_host(
     let answers = RowSlots::new(queries.len());
     rows(&requested, &|index, logits| {
         // A row of another length answers nothing but to whoever reads it whole.
-        if logits.len() == size || queries[index].ask == Ask::WholeRow {
-            let ask = queries[index].ask;
-            if ask == Ask::WholeRow {
+        if logits.len() == size || queries[index].query == Query::WholeRow {
+            let query = queries[index].query;
+            if query == Query::WholeRow {
                 read(index, logits);
             }
-            answers.set(index, answer_row(ask, logits, vectors));
+            answers.set(index, answer_row(query, logits, vectors));
         }
     })?;
     answers.into_vec()
 }
 
-/// Answers about one row of logits, which it spoils: for whoever has combined rows on the host, such as guidance.
-pub fn answer_row(ask: Ask<'_>, logits: &mut [f32], vectors: Vectors<'_>) -> RowAnswer {
-    match ask {
-        Ask::Summary { best } => RowAnswer::Summary(summarise_row(logits, best)),
-        Ask::Draw(draw) => RowAnswer::Drawn(draw_row(logits, &draw)),
-        Ask::DrawExpecting(draw) => {
+/// Answers about one row of logits, which it spoils: for rows that were combined on the host, as guidance does.
+pub fn answer_row(query: Query<'_>, logits: &mut [f32], vectors: Vectors<'_>) -> RowAnswer {
+    match query {
+        Query::Summary { best } => RowAnswer::Summary(summarise_row(logits, best)),
+        Query::Draw(draw) => RowAnswer::Drawn(draw_row(logits, &draw)),
+        Query::DrawExpecting(draw) => {
             let drawn = draw_row(logits, &draw);
             let expected = match (drawn.summary.likeliest, drawn.token) {
                 (Some(likeliest), Some(_)) if vectors.size > 0 => {
@@ -89,7 +89,7 @@ pub fn answer_row(ask: Ask<'_>, logits: &mut [f32], vectors: Vectors<'_>) -> Row
             };
             RowAnswer::Expecting(drawn, expected)
         }
-        Ask::WholeRow => RowAnswer::Read,
+        Query::WholeRow => RowAnswer::Read,
     }
 }
 

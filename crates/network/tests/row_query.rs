@@ -3,7 +3,7 @@
 use aquatint_compute::{Cpu, CpuPath};
 use aquatint_diffusion::{Cost, Key, LossTerm, Shaping, propose};
 use aquatint_network::{
-    Ask, Denoiser, ForwardPass, InferenceNetwork, Learner, LossRow, Network, NetworkError, RowAnswer, RowDraw,
+    Denoiser, ForwardPass, InferenceNetwork, Learner, LossRow, Network, NetworkError, Query, RowAnswer, RowDraw,
     RowQuery, Sampling, TensorData, WholeRows,
 };
 use aquatint_testing::Example;
@@ -39,7 +39,7 @@ fn a_draw_is_the_proposal_from_the_whole_row_to_the_bit() {
             let uniform = key.at(u64::from(row), 3).uniform();
             let draw =
                 RowDraw { bonus: None, forbidden: &[1], repeated: &[2, 2, 4], sampling: sampling(shaping), uniform };
-            RowQuery { row, ask: Ask::Draw(draw) }
+            RowQuery { row, query: Query::Draw(draw) }
         };
         let queries: Vec<RowQuery<'_>> = rows.iter().map(draw).collect();
         let answers = network.forward(ForwardPass { input: &input, cached: None }, &queries, &|_, _| {}).unwrap();
@@ -62,9 +62,15 @@ fn queries_of_all_kinds_share_a_pass_and_a_row() {
     let input = example.input();
     let size = example.spec.vocabulary_size;
     let draw = RowDraw { bonus: None, forbidden: &[], repeated: &[], sampling: sampling(&SHAPES[0]), uniform: 0.4 };
-    let asks = [Ask::WholeRow, Ask::Summary { best: 2 }, Ask::Draw(draw), Ask::Summary { best: size }, Ask::WholeRow];
+    let kinds = [
+        Query::WholeRow,
+        Query::Summary { best: 2 },
+        Query::Draw(draw),
+        Query::Summary { best: size },
+        Query::WholeRow,
+    ];
     let queries: Vec<RowQuery<'_>> =
-        [7, 2, 2, 7, 0].into_iter().zip(asks).map(|(row, ask)| RowQuery { row, ask }).collect();
+        [7, 2, 2, 7, 0].into_iter().zip(kinds).map(|(row, query)| RowQuery { row, query }).collect();
     let read = Mutex::new(Vec::new());
     let pass = ForwardPass { input: &input, cached: None };
     let answers =
@@ -95,18 +101,18 @@ fn a_bonus_counts_and_a_broken_or_empty_row_draws_nothing() {
     let example = Example::named("plain");
     let network = network(&example);
     let input = example.input();
-    let ask = |bonus, forbidden: &[u32]| {
+    let drawn = |bonus, forbidden: &[u32]| {
         let draw = RowDraw { bonus, forbidden, repeated: &[], sampling: sampling(&SHAPES[1]), uniform: 0.5 };
-        let queries = [RowQuery { row: 3, ask: Ask::Draw(draw) }];
+        let queries = [RowQuery { row: 3, query: Query::Draw(draw) }];
         match network.forward(ForwardPass { input: &input, cached: None }, &queries, &|_, _| {}).unwrap().remove(0) {
             RowAnswer::Drawn(drawn) => drawn,
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(ask(Some((4, 1e3)), &[]).token.unwrap().0, 4);
-    assert_eq!(ask(Some((4, f32::NAN)), &[]).summary.broken, Some(4));
+    assert_eq!(drawn(Some((4, 1e3)), &[]).token.unwrap().0, 4);
+    assert_eq!(drawn(Some((4, f32::NAN)), &[]).summary.broken, Some(4));
     let all: Vec<u32> = (0..example.spec.vocabulary_size as u32).collect();
-    let nothing = ask(None, &all);
+    let nothing = drawn(None, &all);
     assert_eq!((nothing.token, nothing.summary.likeliest), (None, None));
 }
 
@@ -154,11 +160,11 @@ fn an_inference_network_expects_the_same_word_vectors() {
     let input = example.input();
     for shaping in &SHAPES[..3] {
         let draw = RowDraw { bonus: None, forbidden: &[], repeated: &[], sampling: sampling(shaping), uniform: 0.3 };
-        let queries = [RowQuery { row: 1, ask: Ask::DrawExpecting(draw) }];
-        let ask = |denoiser: &dyn Denoiser| {
+        let queries = [RowQuery { row: 1, query: Query::DrawExpecting(draw) }];
+        let answer = |denoiser: &dyn Denoiser| {
             denoiser.forward(ForwardPass { input: &input, cached: None }, &queries, &|_, _| {}).unwrap().remove(0)
         };
-        let (RowAnswer::Expecting(drawn, expected), other) = (ask(&learner), ask(&inference)) else { panic!() };
+        let (RowAnswer::Expecting(drawn, expected), other) = (answer(&learner), answer(&inference)) else { panic!() };
         assert_eq!(RowAnswer::Expecting(drawn, expected.clone()), other);
         assert_eq!(Some(expected.len()), example.spec.word_vector_size);
         if shaping.temperature == 0.0 {

@@ -8,7 +8,7 @@ use aquatint::runtime::{DeviceTask, Precision, Runtime};
 use aquatint_compute::{AdamW, AdamWState, Device, DeviceError};
 use aquatint_diffusion::Canvas;
 use aquatint_generate::{Cache, Drift, Drifting, Request, Settings, generate, process_of};
-use aquatint_network::{Ask, Denoiser, ForwardPass, Learner, Network, NetworkError, RowQuery};
+use aquatint_network::{Denoiser, ForwardPass, Learner, Network, NetworkError, Query, RowQuery};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -71,8 +71,8 @@ pub(crate) fn forward(
     clock: Option<&Clock>,
 ) -> Result<Times, NetworkError> {
     let input = batch.input();
-    let ask = |&row: &u32| RowQuery { row, ask: Ask::Summary { best: 0 } };
-    let queries: Vec<RowQuery<'_>> = batch.requested.iter().map(ask).collect();
+    let query = |&row: &u32| RowQuery { row, query: Query::Summary { best: 0 } };
+    let queries: Vec<RowQuery<'_>> = batch.requested.iter().map(query).collect();
     timed(repeat, clock, || {
         let pass = ForwardPass { input: &input, cached: None };
         denoiser.forward(pass, &queries, &|_, _| {}).map(|answers| drop(std::hint::black_box(answers)))

@@ -8,7 +8,7 @@ use aquatint_generate::{
     DenoisingEvent, Ended, Engine, FinishReason, GenerateError, Limits, Outcome, Request, RequestId, Settings,
 };
 use aquatint_network::{
-    Ask, Denoiser, ForwardPass, HostDenoiser, LossRow, NetworkError, NetworkInput, NetworkSpec, RowAnswer, RowQuery,
+    Denoiser, ForwardPass, HostDenoiser, LossRow, NetworkError, NetworkInput, NetworkSpec, Query, RowAnswer, RowQuery,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -334,7 +334,7 @@ impl Denoiser for Deaf {
         queries: &[RowQuery<'_>],
         read: &ReadRow<'_>,
     ) -> Result<Vec<RowAnswer>, NetworkError> {
-        let summary = |query: &RowQuery<'_>| RowQuery { row: query.row, ask: Ask::Summary { best: 1 } };
+        let summary = |query: &RowQuery<'_>| RowQuery { row: query.row, query: Query::Summary { best: 1 } };
         self.0.forward(pass, &queries.iter().map(summary).collect::<Vec<_>>(), read)
     }
 
