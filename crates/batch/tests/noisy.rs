@@ -4,7 +4,7 @@ use aquatint_batch::{NoisyBatch, PackedBatch, corrupt_evenly};
 use aquatint_compute::ReadRow;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{
-    Alphabet, Cost, Gaussian, Key, Layout, Linear, Masked, PADDING_DOCUMENT, Process, Time, TokenId,
+    Alphabet, Cost, Gaussian, Key, Layout, Linear, Masked, PADDING_DOCUMENT, Process, Time, TokenId, WordVectors,
 };
 use aquatint_network::{
     AttentionSpec, FeedForwardSpec, HostDenoiser, LayerSpec, NetworkError, NetworkInput, NetworkSpec,
@@ -36,8 +36,8 @@ impl HostDenoiser for Uniform {
     fn host_spec(&self) -> &NetworkSpec {
         &self.0
     }
-    fn host_word_vectors(&self) -> Option<Vec<f32>> {
-        None
+    fn host_word_vectors(&self) -> WordVectors {
+        WordVectors::default()
     }
     fn host_rows(&self, _: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
         for index in 0..rows.len() {

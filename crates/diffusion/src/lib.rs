@@ -74,7 +74,7 @@ pub use error::SettingError;
 pub use guidance::{guidance_scale, guide};
 pub use layout::{Intervals, Layout, PADDING_DOCUMENT, two_stream_intervals};
 pub use marginal::{Alphabet, Bridge, Marginal};
-pub use objective::{Corrupted, Cost, Distance, LossTerm, Ratio, Vectors, divergence};
+pub use objective::{Corrupted, Cost, Distance, LossTerm, Ratio, Vectors, WordVectors, divergence};
 pub use plan::{BlockPlan, PlanSettings, PlannedStep, Step, StepPlan};
 pub use policy::{Commit, CommitPolicy};
 pub use process::{

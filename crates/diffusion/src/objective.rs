@@ -14,7 +14,7 @@ mod cost;
 mod distance;
 mod ratio;
 
-pub use cost::{Cost, Vectors, divergence};
+pub use cost::{Cost, Vectors, WordVectors, divergence};
 pub use distance::Distance;
 pub use ratio::Ratio;
 

@@ -2,7 +2,7 @@
 
 use aquatint_compute::ReadRow;
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::{Layout, Linear, LossTerm, Masked, ProcessKind, TokenId, Vectors};
+use aquatint_diffusion::{Layout, Linear, LossTerm, Masked, ProcessKind, TokenId, Vectors, WordVectors};
 use aquatint_evaluate::{
     CausalLikelihood, DiffusionBound, Estimate, EvaluateError, Likelihood, ProbabilityFlow, Rule, likelihood,
 };
@@ -36,8 +36,8 @@ impl<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync> Denoiser for Oracle<F>
     fn spec(&self) -> &NetworkSpec {
         &self.spec
     }
-    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
-        Ok(None)
+    fn word_vectors(&self) -> Result<WordVectors, NetworkError> {
+        Ok(WordVectors::default())
     }
     fn forward(
         &self,
@@ -180,8 +180,8 @@ impl HostDenoiser for Field {
     fn host_spec(&self) -> &NetworkSpec {
         &self.0
     }
-    fn host_word_vectors(&self) -> Option<Vec<f32>> {
-        Some(CORNERS.to_vec())
+    fn host_word_vectors(&self) -> WordVectors {
+        WordVectors { size: 2, values: CORNERS.to_vec() }
     }
     fn host_rows(&self, input: &NetworkInput, rows: &[u32], read: &ReadRow) -> Result<(), NetworkError> {
         let points = input.points.unwrap();

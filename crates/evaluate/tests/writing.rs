@@ -1,7 +1,7 @@
 //! Texts and puzzles written by models whose predictions are known, under a judge whose price is known.
 
 use aquatint_compute::ReadRow;
-use aquatint_diffusion::{Layout, TokenId};
+use aquatint_diffusion::{Layout, TokenId, WordVectors};
 use aquatint_evaluate::sudoku::{ExamSettings, Part, Puzzle, Puzzles, examine};
 use aquatint_evaluate::{Compare, CompareEvent, CompareSettings, Contestant, EvaluateError, Judge, Writer};
 use aquatint_network::{
@@ -39,8 +39,8 @@ impl<F: Fn(u32) -> Option<TokenId> + Send + Sync> HostDenoiser for Known<F> {
     fn host_spec(&self) -> &NetworkSpec {
         &self.spec
     }
-    fn host_word_vectors(&self) -> Option<Vec<f32>> {
-        None
+    fn host_word_vectors(&self) -> WordVectors {
+        WordVectors::default()
     }
     fn host_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
         self.passes.fetch_add(1, Ordering::SeqCst);

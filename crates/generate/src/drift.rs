@@ -2,7 +2,7 @@
 
 use crate::prediction::softmax;
 use aquatint_compute::ReadRow;
-use aquatint_diffusion::{LossTerm, Vectors};
+use aquatint_diffusion::{LossTerm, WordVectors};
 use aquatint_network::{
     Denoiser, ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec, RowAnswer, RowQuery, RowSlots, WholeRows,
     answer_on_host,
@@ -63,7 +63,7 @@ impl Denoiser for Drifting<'_> {
         self.denoiser.spec()
     }
 
-    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
+    fn word_vectors(&self) -> Result<WordVectors, NetworkError> {
         self.denoiser.word_vectors()
     }
 
@@ -76,9 +76,8 @@ impl Denoiser for Drifting<'_> {
         let ForwardPass { input, cached: Some(cached) } = pass else {
             return self.denoiser.forward(pass, queries, read);
         };
-        let values = self.word_vectors()?.unwrap_or_default();
-        let vectors = Vectors { size: self.spec().word_vector_size.unwrap_or(0), values: &values };
-        answer_on_host(queries, self.spec().vocabulary_size, vectors, read, |rows, read| {
+        let vectors = self.word_vectors()?;
+        answer_on_host(queries, self.spec().vocabulary_size, vectors.view(), read, |rows, read| {
             let truths = RowSlots::new(rows.len());
             self.denoiser.forward_rows(input, rows, &|index, logits| {
                 truths.set(index, softmax(logits));

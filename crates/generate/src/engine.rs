@@ -7,7 +7,7 @@ use crate::limits::{Demand, Limits};
 use crate::model::Model;
 use crate::request_state::RequestState;
 use crate::{GenerateError, Outcome, Request};
-use aquatint_diffusion::{Process, Vectors};
+use aquatint_diffusion::{Process, WordVectors};
 use aquatint_network::{Denoiser, KvCache, Query};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -46,7 +46,7 @@ type Listener<'a> = dyn FnMut(RequestId, DenoisingEvent<'_>) -> ControlFlow<()> 
 pub struct Engine<'a> {
     denoiser: Held<'a, dyn Denoiser + 'a>,
     process: Held<'a, dyn Process + 'a>,
-    word_vectors: Vec<f32>,
+    word_vectors: WordVectors,
     limits: Limits,
     next: u64,
     waiting: VecDeque<(RequestId, Admission)>,
@@ -82,7 +82,7 @@ impl<'a> Engine<'a> {
         process: Held<'a, dyn Process + 'a>,
         limits: Limits,
     ) -> Result<Self, GenerateError> {
-        let word_vectors = denoiser.word_vectors()?.unwrap_or_default();
+        let word_vectors = denoiser.word_vectors()?;
         let (waiting, running, cancelled) = (VecDeque::new(), Vec::new(), BTreeSet::new());
         Ok(Self { denoiser, process, word_vectors, limits, next: 0, waiting, running, cancelled })
     }
@@ -253,10 +253,9 @@ impl fmt::Debug for Engine<'_> {
 fn model<'s>(
     denoiser: &'s Held<'_, dyn Denoiser + '_>,
     process: &'s Held<'_, dyn Process + '_>,
-    word_vectors: &'s [f32],
+    word_vectors: &'s WordVectors,
 ) -> Model<'s> {
-    let size = denoiser.spec().word_vector_size.unwrap_or(0);
-    Model { denoiser: &**denoiser, process: &**process, vectors: Vectors { size, values: word_vectors } }
+    Model { denoiser: &**denoiser, process: &**process, vectors: word_vectors.view() }
 }
 
 /// Something that is borrowed, or owned together with others.

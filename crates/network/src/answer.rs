@@ -5,7 +5,7 @@ use crate::reader::{Evidence, Reader};
 use crate::row_query::{Query, RowAnswer, RowQuery, answer_on_host};
 use crate::{NetworkError, RowSlots};
 use aquatint_compute::{Device, DeviceError, LogitRows, ReadRow, RowDraw, Value};
-use aquatint_diffusion::Vectors;
+use aquatint_diffusion::WordVectors;
 
 /// The queries of one kind, their hidden rows, and the points of what is added to their logits. Buffers are there where
 /// there are other queries too; without them all rows are meant.
@@ -98,12 +98,11 @@ impl<D: Device> Reader<'_, D> {
         let whole = of(|query| matches!(query, Query::DrawExpecting(_) | Query::WholeRow));
         if !whole.is_empty() {
             let expects = whole.iter().any(|&index| queries[index].query != Query::WholeRow);
-            let values = if expects { self.word_vectors()?.unwrap_or_default() } else { Vec::new() };
-            let vectors = Vectors { size: self.spec.word_vector_size.unwrap_or(0), values: &values };
+            let vectors = if expects { self.word_vectors()? } else { WordVectors::default() };
             let kind = rows.select(whole, queries.len())?;
             let requested: Vec<RowQuery<'_>> = kind.queries.iter().map(|&index| queries[index]).collect();
             let read = |index: usize, logits: &mut [f32]| read(kind.queries[index], logits);
-            let found = answer_on_host(&requested, self.spec.vocabulary_size, vectors, &read, |_, read| {
+            let found = answer_on_host(&requested, self.spec.vocabulary_size, vectors.view(), &read, |_, read| {
                 Ok(device.linear_rows(rows.logits(&kind)?, read)?)
             })?;
             for (&index, answer) in kind.queries.iter().zip(found) {

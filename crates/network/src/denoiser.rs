@@ -7,7 +7,7 @@ use crate::reader::RowTargets;
 use crate::row_query::{Query, RowAnswer, RowQuery, answer_on_host};
 use crate::{KvCache, LossRow, NetworkError, NetworkInput, NetworkSpec, RowSlots};
 use aquatint_compute::{ReadRow, softmax_row, summarise};
-use aquatint_diffusion::{LossTerm, Vectors};
+use aquatint_diffusion::{LossTerm, WordVectors};
 
 /// One forward pass: its batch, and the KV caches that it uses.
 #[derive(Debug)]
@@ -33,11 +33,11 @@ pub trait Denoiser: Send + Sync {
     /// What the network is.
     fn spec(&self) -> &NetworkSpec;
 
-    /// The word vectors of a gaussian field, `[V, E]`; `None` for a network without.
+    /// The word vectors of a gaussian field; none for other networks.
     ///
     /// # Errors
     /// When the device fails.
-    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError>;
+    fn word_vectors(&self) -> Result<WordVectors, NetworkError>;
 
     /// Answers queries about the logits of the clean token at some rows, in the order of the queries, which may be of
     /// any kinds and several of one row. Only whole rows ([`Query::WholeRow`]) go to `read`, with the
@@ -127,8 +127,8 @@ pub trait HostDenoiser: Send + Sync {
     /// What the network is, or would be.
     fn host_spec(&self) -> &NetworkSpec;
 
-    /// The word vectors of a gaussian field, `[V, E]`; `None` without.
-    fn host_word_vectors(&self) -> Option<Vec<f32>>;
+    /// The word vectors of a gaussian field; none for other networks.
+    fn host_word_vectors(&self) -> WordVectors;
 
     /// Hands the logits at each of `rows` to `read`, once: the index among `rows` and `V` logits.
     ///
@@ -142,7 +142,7 @@ impl<H: HostDenoiser> Denoiser for H {
         self.host_spec()
     }
 
-    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
+    fn word_vectors(&self) -> Result<WordVectors, NetworkError> {
         Ok(self.host_word_vectors())
     }
 
@@ -152,11 +152,8 @@ impl<H: HostDenoiser> Denoiser for H {
         queries: &[RowQuery<'_>],
         read: &ReadRow<'_>,
     ) -> Result<Vec<RowAnswer>, NetworkError> {
-        let (spec, values) = (self.host_spec(), self.host_word_vectors().unwrap_or_default());
-        let vectors = Vectors { size: spec.word_vector_size.unwrap_or(0), values: &values };
-        answer_on_host(queries, spec.vocabulary_size, vectors, read, |rows, read| {
-            self.host_rows(pass.input, rows, read)
-        })
+        let (size, vectors) = (self.host_spec().vocabulary_size, self.host_word_vectors());
+        answer_on_host(queries, size, vectors.view(), read, |rows, read| self.host_rows(pass.input, rows, read))
     }
 
     fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
@@ -194,13 +191,12 @@ pub(crate) fn costs_on_host<D: Denoiser + ?Sized>(
     terms: &[LossTerm],
 ) -> Result<Vec<f64>, NetworkError> {
     let requested = RowTargets::of_terms(denoiser.spec(), terms)?;
-    let values = denoiser.word_vectors()?.unwrap_or_default();
-    let vectors = Vectors { size: denoiser.spec().word_vector_size.unwrap_or(0), values: &values };
+    let vectors = denoiser.word_vectors()?;
     let costs = RowSlots::new(terms.len());
     denoiser.forward_rows(input, &requested.rows, &|index, logits| {
         softmax_row(logits);
         let LossTerm { target, cost, .. } = terms[index];
-        costs.set(index, cost.value(target, logits, vectors));
+        costs.set(index, cost.value(target, logits, vectors.view()));
     })?;
     costs.into_vec()
 }

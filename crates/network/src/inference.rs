@@ -7,7 +7,7 @@ use crate::source::Source;
 use crate::weight_index::WeightIndex;
 use crate::{Denoiser, ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec, TensorData};
 use aquatint_compute::{Device, Parameters, ReadRow, WeightFormat};
-use aquatint_diffusion::LossTerm;
+use aquatint_diffusion::{LossTerm, WordVectors};
 use std::sync::Arc;
 
 /// A [`NetworkSpec`] with weights that stay as they are, on a device.
@@ -74,7 +74,7 @@ impl<D: Device> Denoiser for InferenceNetwork<D> {
         &self.spec
     }
 
-    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
+    fn word_vectors(&self) -> Result<WordVectors, NetworkError> {
         self.reader().word_vectors()
     }
 

@@ -15,7 +15,7 @@ use crate::{
 use aquatint_compute::{
     Device, Element, Gradients, Parameters, PreparedValues, ReadRow, RowCost, RowLoss, Tape, WeightFormat, softmax_row,
 };
-use aquatint_diffusion::{Cost, Key, LossTerm};
+use aquatint_diffusion::{Cost, Key, LossTerm, WordVectors};
 use std::sync::Arc;
 
 /// A [`NetworkSpec`] with weights, on a device.
@@ -269,7 +269,7 @@ impl<D: Device> Denoiser for Network<D> {
         &self.spec
     }
 
-    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
+    fn word_vectors(&self) -> Result<WordVectors, NetworkError> {
         self.reader().word_vectors()
     }
 

@@ -11,7 +11,7 @@ use aquatint_compute::{
     CostKind, Device, Element, LogitHead, LogitRows, Parameters, RatioCost, ReadRow, RowCost, Tape, Targets,
     TokenVectors,
 };
-use aquatint_diffusion::{Cost, Distance, LossTerm, Marginal, Ratio};
+use aquatint_diffusion::{Cost, Distance, LossTerm, Marginal, Ratio, WordVectors};
 use std::sync::Arc;
 
 /// The parts of a network that inference reads.
@@ -48,9 +48,11 @@ impl<D: Device> Reader<'_, D> {
         })
     }
 
-    /// The word vectors of a gaussian field, `[V, E]`.
-    pub(crate) fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
-        word_vectors(self.parameters, self.weight_index)
+    /// See [`crate::Denoiser::word_vectors`].
+    pub(crate) fn word_vectors(&self) -> Result<WordVectors, NetworkError> {
+        let Some(TokenVectors { size, values }) = self.token_vectors()? else { return Ok(WordVectors::default()) };
+        let values = self.parameters.device().download(values);
+        Ok(WordVectors { size, values: values.into_iter().map(|value| value.to_f64() as f32).collect() })
     }
 
     /// See [`crate::Denoiser::costs`].
@@ -128,15 +130,6 @@ impl<D: Device> Reader<'_, D> {
             Ok(self.parameters.device().nll_rows(logits, &requested.ids)?)
         })
     }
-}
-
-fn word_vectors<D: Device>(
-    parameters: &Parameters<D>,
-    weight_index: &WeightIndex,
-) -> Result<Option<Vec<f32>>, NetworkError> {
-    let Some(field) = &weight_index.embedding.field else { return Ok(None) };
-    let values = parameters.device().download(parameters.get(field.vectors)?);
-    Ok(Some(values.into_iter().map(|value| value.to_f64() as f32).collect()))
 }
 
 /// What the points of a gaussian field speak for by themselves, which is added to the logits: by Bayes' rule a point

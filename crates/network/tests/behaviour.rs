@@ -195,7 +195,7 @@ fn points_of_a_gaussian_field_speak_for_their_neighbours() {
     let read = |points: &ContinuousState| {
         network.logits(&NetworkInput { points: Some(points), ..example.input() }, &[4, 9]).unwrap()
     };
-    let vectors = network.word_vectors().unwrap().unwrap();
+    let vectors = network.word_vectors().unwrap().values;
     let (with, without) = (read(&points), read(&silent));
     for (index, row) in [4usize, 9].into_iter().enumerate() {
         let own = &vectors[3 * example.tokens[row] as usize..][..3];

@@ -168,7 +168,7 @@ fn an_inference_network_expects_the_same_word_vectors() {
         assert_eq!(RowAnswer::Expecting(drawn, expected.clone()), other);
         assert_eq!(Some(expected.len()), example.spec.word_vector_size);
         if shaping.temperature == 0.0 {
-            let vectors = learner.word_vectors().unwrap().unwrap();
+            let vectors = learner.word_vectors().unwrap().values;
             let (size, token) = (expected.len(), drawn.token.unwrap().0 as usize);
             assert_eq!(expected, vectors[token * size..][..size]);
         }

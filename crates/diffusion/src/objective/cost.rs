@@ -31,6 +31,22 @@ impl<'a> Vectors<'a> {
     }
 }
 
+/// The word vectors of a gaussian field, as a network hands them out.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct WordVectors {
+    /// Coordinates of a vector; 0 where there are none.
+    pub size: usize,
+    /// All vectors, row-major `[V, size]`; empty for a network without.
+    pub values: Vec<f32>,
+}
+
+impl WordVectors {
+    /// The same, borrowed.
+    pub fn view(&self) -> Vectors<'_> {
+        Vectors { size: self.size, values: &self.values }
+    }
+}
+
 /// How a prediction is paid for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Cost {

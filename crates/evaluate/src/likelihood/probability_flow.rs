@@ -59,10 +59,9 @@ impl Rule for ProbabilityFlow<'_> {
         let (Some(clean_end), Some(noise_end)) = (process.level(Time::CLEAN), process.level(Time::NOISE)) else {
             return Err(EvaluateError::NoFlow { process: process.name() });
         };
-        let values = model.word_vectors()?.unwrap_or_default();
-        let vectors = Vectors { size: process.point_size().unwrap_or(0), values: &values };
+        let vectors = model.word_vectors()?;
         let clean = everything(rows);
-        let field = Field { model, process, rows, clean: &clean, vectors };
+        let field = Field { model, process, rows, clean: &clean, vectors: vectors.view() };
         field.costs((clean_end, noise_end), steps, key.fold(first))
     }
 }

@@ -2,7 +2,7 @@
 //! known exactly by the forward-backward recursion. It plays the network that has learned its data perfectly.
 
 use aquatint_compute::ReadRow;
-use aquatint_diffusion::{Layout, Linear, Masked, TokenId};
+use aquatint_diffusion::{Layout, Linear, Masked, TokenId, WordVectors};
 use aquatint_network::{
     AttentionSpec, FeedForwardSpec, HostDenoiser, LayerSpec, NetworkError, NetworkInput, NetworkSpec,
 };
@@ -76,8 +76,8 @@ impl HostDenoiser for Chain {
         &self.spec
     }
 
-    fn host_word_vectors(&self) -> Option<Vec<f32>> {
-        None
+    fn host_word_vectors(&self) -> WordVectors {
+        WordVectors::default()
     }
 
     fn host_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {

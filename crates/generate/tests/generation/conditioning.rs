@@ -2,7 +2,7 @@
 
 use crate::chain::{Chain, MASK, process, spec};
 use aquatint_compute::ReadRow;
-use aquatint_diffusion::{Canvas, Layout};
+use aquatint_diffusion::{Canvas, Layout, WordVectors};
 use aquatint_generate::{Request, Settings, generate};
 use aquatint_network::{HostDenoiser, NetworkError, NetworkInput, NetworkSpec};
 use std::ops::ControlFlow;
@@ -47,8 +47,8 @@ impl HostDenoiser for Listener {
         &self.spec
     }
 
-    fn host_word_vectors(&self) -> Option<Vec<f32>> {
-        None
+    fn host_word_vectors(&self) -> WordVectors {
+        WordVectors::default()
     }
 
     fn host_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {

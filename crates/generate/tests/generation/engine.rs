@@ -3,7 +3,7 @@
 use crate::chain::{Chain, END, MASK, process};
 use crate::described::{Replay, described};
 use aquatint_compute::ReadRow;
-use aquatint_diffusion::{Canvas, LossTerm, Process, ProposalError, TokenId};
+use aquatint_diffusion::{Canvas, LossTerm, Process, ProposalError, TokenId, WordVectors};
 use aquatint_generate::{
     DenoisingEvent, Ended, Engine, FinishReason, GenerateError, Limits, Outcome, Request, RequestId, Settings,
 };
@@ -193,8 +193,8 @@ impl HostDenoiser for Patient {
         self.chain.host_spec()
     }
 
-    fn host_word_vectors(&self) -> Option<Vec<f32>> {
-        None
+    fn host_word_vectors(&self) -> WordVectors {
+        WordVectors::default()
     }
 
     fn host_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
@@ -324,7 +324,7 @@ impl Denoiser for Deaf {
         self.0.spec()
     }
 
-    fn word_vectors(&self) -> Result<Option<Vec<f32>>, NetworkError> {
+    fn word_vectors(&self) -> Result<WordVectors, NetworkError> {
         self.0.word_vectors()
     }
 

@@ -2,7 +2,7 @@
 
 use crate::chain::{Chain, MASK, process, spec};
 use aquatint_compute::ReadRow;
-use aquatint_diffusion::{Canvas, Layout};
+use aquatint_diffusion::{Canvas, Layout, WordVectors};
 use aquatint_generate::{GenerateError, Request, Settings, SettingsBuilder, generate};
 use aquatint_network::{Denoiser, HostDenoiser, NetworkError, NetworkInput, NetworkSpec};
 use std::ops::ControlFlow;
@@ -15,8 +15,8 @@ impl HostDenoiser for Constant {
         &self.0
     }
 
-    fn host_word_vectors(&self) -> Option<Vec<f32>> {
-        None
+    fn host_word_vectors(&self) -> WordVectors {
+        WordVectors::default()
     }
 
     fn host_rows(&self, _: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {

@@ -48,8 +48,8 @@ impl Teacher<'_> {
     /// The lesson of the canvases of a pass.
     pub(super) fn lesson(&self, pass: &Pass<'_>) -> Result<Lesson, TrainError> {
         let (rows, process) = (pass.rows, self.process);
-        let values = self.network.word_vectors()?.unwrap_or_default();
-        let vectors = Vectors { size: process.vector_size().unwrap_or(0), values: &values };
+        let word_vectors = self.network.word_vectors()?;
+        let vectors = word_vectors.view();
         let (mut noisy, mut later) = (NoisyBatch::new(rows), NoisyBatch::new(rows));
         let mut walks = Vec::new();
         let mut weights = Vec::new();
