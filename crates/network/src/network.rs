@@ -4,7 +4,7 @@ use crate::compressed::Assignment;
 use crate::kv_cache::KvPool;
 use crate::learner::ParameterInfo;
 use crate::parameter_group::{ParameterGroup, Training};
-use crate::reader::{Reader, RowTargets, pass, row_cost};
+use crate::reader::{HeadForm, Reader, RowTargets, pass, row_cost};
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::source::named;
 use crate::tensor::Init;
@@ -175,7 +175,7 @@ impl<D: Device> Network<D> {
 
     fn reader(&self) -> Reader<'_, D> {
         let Self { spec, parameters, weight_index, pool, .. } = self;
-        Reader { spec, parameters, weight_index, pool }
+        Reader { spec, parameters, weight_index, pool, head: HeadForm::Trained }
     }
 
     /// All parameters, in a stable order, one for each tensor of a checkpoint.
@@ -257,7 +257,8 @@ impl<D: Device> Network<D> {
             Some(gradients) => gradients,
             none => none.insert(Gradients::zeros(parameters)?),
         };
-        Ok(Some((Reader { spec, parameters, weight_index, pool }, gradients, *recomputed)))
+        let reader = Reader { spec, parameters, weight_index, pool, head: HeadForm::Trained };
+        Ok(Some((reader, gradients, *recomputed)))
     }
 }
 
@@ -283,10 +284,6 @@ impl<D: Device> Denoiser for Network<D> {
     }
 
     fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        if self.weight_index.embedding.field.is_some() {
-            // What points speak for is added row by row.
-            return self.reader().nll_by_row(input, rows);
-        }
         self.reader().nll(input, rows)
     }
 

@@ -21,6 +21,17 @@ pub(crate) struct Reader<'a, D: Device> {
     pub(crate) weight_index: &'a WeightIndex,
     /// The KV caches of all sequences.
     pub(crate) pool: &'a Arc<KvPool<D>>,
+    /// The form in which likelihoods read the head.
+    pub(crate) head: HeadForm,
+}
+
+/// The form in which likelihoods read the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeadForm {
+    /// As training multiplies by it.
+    Trained,
+    /// As it is prepared for generation: the only form that an inference network has.
+    Prepared,
 }
 
 impl<D: Device> Reader<'_, D> {
@@ -105,20 +116,10 @@ impl<D: Device> Reader<'_, D> {
         pass(self, input, &requested.rows, |pass, visible| {
             let mut tape = Tape::inferring(self.parameters);
             let hidden = pass.hidden(&mut tape, visible)?;
-            Ok(tape.cross_entropy(&hidden, self.logit_head(None), requested.targets())?)
-        })
-    }
-
-    /// The same from rows as generation has them: of the head as it is prepared, with what points speak for added.
-    pub(crate) fn nll_by_row(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        let requested = RowTargets::new(self.spec, rows)?;
-        if requested.rows.is_empty() {
-            input.check(self.spec)?;
-            return Ok(Vec::new());
-        }
-        pass(self, input, &requested.rows, |pass, visible| {
-            let mut tape = Tape::inferring(self.parameters);
-            let hidden = pass.hidden(&mut tape, visible)?;
+            // What points speak for is added row by row.
+            if self.head == HeadForm::Trained && self.weight_index.embedding.field.is_none() {
+                return Ok(tape.cross_entropy(&hidden, self.logit_head(None), requested.targets())?);
+            }
             let evidence = self.evidence(input, pass.requested)?;
             let logits = LogitRows {
                 rows: hidden.rows(),
