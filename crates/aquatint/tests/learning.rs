@@ -1,7 +1,7 @@
 //! A learner through the façade: the same object whatever the device, read and written by name, and saved as a model.
 
 use aquatint::batch::{NoisyBatch, PackedBatch};
-use aquatint::checkpoint::{Checkpoint, Description, Storage, save, tensors_of};
+use aquatint::checkpoint::{Checkpoint, Description, Storage, save_learner};
 use aquatint::compute::{Cpu, Cuda};
 use aquatint::corpus::CanvasBatch;
 use aquatint::diffusion::{Key, Layout, Time};
@@ -22,7 +22,7 @@ fn small(folder: &Path) -> Checkpoint {
     let network = Network::new(Cpu::<f32>::scalar(), spec, 3).unwrap();
     let description =
         Description::native(aquatint::network::Denoiser::spec(&network), &words.vocabulary, &words.generation);
-    save(folder, &description, &tensors_of(&network).unwrap(), Storage::F32).unwrap();
+    save_learner(folder, &description, &network, Storage::F32).unwrap();
     Checkpoint::load(folder).unwrap()
 }
 

@@ -280,19 +280,6 @@ pub fn save_learner(
     }
 }
 
-/// The weights of a network that learns, as they are at the moment, whatever its device; what is kept in other numbers
-/// as those that it stands for.
-///
-/// # Errors
-/// When the device fails.
-pub fn tensors_of(learner: &dyn Learner) -> Result<Vec<Tensor<Vec<f32>>>, CheckpointError> {
-    let read = |ParameterInfo { name, shape, .. }: ParameterInfo| {
-        let values = learner.read_parameter(&name)?;
-        Ok(Tensor { name, shape, values })
-    };
-    learner.parameter_list().into_iter().map(read).collect()
-}
-
 /// What a checkpoint folder holds besides weights.
 #[derive(Debug, Clone, Copy)]
 pub struct Description<'a> {

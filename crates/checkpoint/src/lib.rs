@@ -24,7 +24,7 @@ mod storage;
 mod weights;
 
 pub use error::CheckpointError;
-pub use folder::{Checkpoint, Description, Origin, save, save_learner, save_quantised, tensors_of};
+pub use folder::{Checkpoint, Description, Origin, save, save_learner, save_quantised};
 pub use generation::GenerationDefaults;
 pub use quantisation::{Quantisation, Scheme};
 pub use quantise::{QuantisePlan, QuantisedWeights};

@@ -61,11 +61,6 @@ impl<D: Device> Parameters<D> {
         self.trainable[index] = trainable;
     }
 
-    /// Whether a parameter is learned.
-    pub fn is_trainable(&self, index: usize) -> bool {
-        self.trainable[index]
-    }
-
     /// Whether any part of a weight is learned.
     pub fn trains(&self, id: WeightId) -> bool {
         self.weights[id.0].parts.iter().any(|&part| self.trainable[part])

@@ -16,7 +16,7 @@ pub use ancestral::Ancestral;
 pub use confidence::Confidence;
 pub use entropy::Entropy;
 pub use entropy_bound::EntropyBound;
-pub use first_hitting::{FirstHitting, hitting_time};
+pub use first_hitting::FirstHitting;
 pub use last::Last;
 pub use margin::Margin;
 pub use random::Random;

@@ -113,11 +113,6 @@ impl Draws {
         }
     }
 
-    /// Standard Gumbel noise, `−log(−log u)`.
-    pub fn gumbel(&mut self) -> f64 {
-        -(-self.uniform().ln()).ln()
-    }
-
     /// Standard normal noise (Box and Muller); two uniform draws for each.
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * self.uniform().ln()).sqrt();
@@ -163,21 +158,6 @@ impl Draws {
     /// Weights that are negative or no number count as 0.
     pub fn categorical(&mut self, weights: &[f64]) -> Option<usize> {
         categorical(weights, self.uniform())
-    }
-
-    /// An index with probability proportional to `exp` of its log weight, by the Gumbel-max trick: one draw for each.
-    ///
-    /// The same law as [`Draws::categorical`] at `V` draws instead of one, but a small change of the weights seldom
-    /// changes the index, which coupled runs want. `None` where all weights are `−∞` or no numbers.
-    pub fn gumbel_argmax(&mut self, log_weights: &[f64]) -> Option<usize> {
-        let mut best = (f64::NEG_INFINITY, None);
-        for (index, weight) in log_weights.iter().enumerate() {
-            let value = weight + self.gumbel();
-            if value > best.0 {
-                best = (value, Some(index));
-            }
-        }
-        best.1
     }
 
     /// `count` different indices below `length`, every set equally likely, in rising order; all where `count` is larger.

@@ -3,10 +3,10 @@
 //! infinitely many steps, at one forward pass per token.
 //!
 //! Deviation: the plan's times are handed to the network, not the hitting times; the exact prediction of a masked
-//! process does not depend on the time (RADD, 2406.03736). [`hitting_time`] draws them for whoever wants them.
+//! process does not depend on the time (RADD, 2406.03736).
 
 use super::{CommitPolicy, everything, highest, uniform};
-use crate::{Commit, Draws, Key, NoiseSchedule, Proposal, Step, Time};
+use crate::{Commit, Key, Proposal, Step};
 
 /// Commits one position at each step, all equally likely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,15 +27,4 @@ impl CommitPolicy for FirstHitting {
     fn steps(&self, open: usize, _: usize) -> usize {
         open
     }
-}
-
-/// The time at which the first of `open` masked positions is unmasked when the clock stands at `from`: the share of
-/// noise falls by the factor `u^(1/open)`, the largest of `open` uniform draws. Under the linear schedule that is
-/// `t u^(1/n)` (2409.02908). Clean where none is open.
-pub fn hitting_time(schedule: &dyn NoiseSchedule, from: Time, open: usize, draws: &mut Draws) -> Time {
-    if open == 0 {
-        return Time::CLEAN;
-    }
-    let noise = (1.0 - schedule.alpha(from)) * draws.uniform().powf(1.0 / open as f64);
-    schedule.time_at_alpha(1.0 - noise)
 }

@@ -1,10 +1,10 @@
 //! Whole canvases filled by a small denoiser: nothing given is touched, no mask is left, the law is the right one
 //! (oracle 5), and neither batch nor order changes a canvas.
 
-use crate::oracle::{chi_square, chi_square_limit, index, mean, sequences};
-use aquatint_diffusion::policy::{self, CommitPolicy, hitting_time};
+use crate::oracle::{chi_square, chi_square_limit, index, sequences};
+use aquatint_diffusion::policy::{self, CommitPolicy};
 use aquatint_diffusion::{
-    Alphabet, Canvas, Key, Kind, Process, Proposal, Remasking, ReverseStep, Shaping, StepPlan, Time, Vectors, process,
+    Alphabet, Canvas, Key, Kind, Process, Proposal, Remasking, ReverseStep, Shaping, StepPlan, Vectors, process,
     propose, schedule,
 };
 use std::sync::Arc;
@@ -194,29 +194,4 @@ fn first_hitting_has_the_law_of_ancestral_sampling() {
     assert!(hitting < chi_square_limit(7), "first hitting: {hitting}");
     assert!(many < chi_square_limit(7), "ancestral: {many}");
     assert!(few > 2.0 * chi_square_limit(7), "the test could not tell a wrong law: {few}");
-}
-
-/// The hitting times of n positions are the order statistics of n independent times with the law of the schedule.
-#[test]
-fn hitting_times_are_order_statistics() {
-    let n = 4;
-    for name in ["linear", "cosine", "polynomial:2"] {
-        let schedule = schedule(name).unwrap();
-        let mut noise = vec![Vec::new(); n];
-        for sample in 0..10_000 {
-            let mut draws = Key::new(81).at(0, sample);
-            let mut t = Time::NOISE;
-            for (hit, noise) in noise.iter_mut().enumerate() {
-                t = hitting_time(schedule.as_ref(), t, n - hit, &mut draws);
-                noise.push(1.0 - schedule.alpha(t));
-            }
-        }
-        for (hit, samples) in noise.iter().enumerate() {
-            let (average, error) = mean(samples);
-            let expected = (n - hit) as f64 / (n + 1) as f64;
-            assert!((average - expected).abs() < 4.5 * error, "{name}, hit {hit}: {average} for {expected}");
-        }
-    }
-    let draws = &mut Key::new(0).at(0, 0);
-    assert_eq!(hitting_time(schedule("linear").unwrap().as_ref(), Time::NOISE, 0, draws), Time::CLEAN);
 }

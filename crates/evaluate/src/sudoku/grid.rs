@@ -59,11 +59,6 @@ impl Grid {
         })
     }
 
-    /// Whether every cell has a digit and none is against the rule.
-    pub fn is_solved(&self) -> bool {
-        self.filled() == Self::CELLS && self.is_valid()
-    }
-
     /// Whether every digit of `clues` stands here, too.
     pub fn extends(&self, clues: &Self) -> bool {
         self.0.iter().zip(clues.0).all(|(digit, clue)| clue == 0 || *digit == clue)
