@@ -1,13 +1,16 @@
 //! What a model has to beat, on the texts that its recipe names: n-grams trained on the same text, and the held-out
-//! text itself for compressors. `baselines/run.sh` prints the whole table.
+//! text itself for compressors. `baselines/run.sh` prints the whole table. The n-grams also judge generated texts:
+//! `models/sampling.sh` compares sampling settings by them.
 //!
 //! This crate may print and exit; nothing that is shipped depends on it.
 #![forbid(unsafe_code)]
 
 mod grams;
+mod judge;
 mod kneser_ney;
 mod symbols;
 
+use aquatint_train::recipe::SourceRecipe;
 use aquatint_train::{Overrides, Recipe};
 use aquatint_vocabulary::Vocabulary;
 use kneser_ney::KneserNey;
@@ -20,7 +23,9 @@ use symbols::{Unit, each_passage};
 
 const USAGE: &str = "usage: baselines text RECIPE                         held-out text to standard output
        baselines n-grams RECIPE ORDER                over bytes
-       baselines n-grams RECIPE ORDER TOKENIZER.json over the tokens of a vocabulary";
+       baselines n-grams RECIPE ORDER TOKENIZER.json over the tokens of a vocabulary
+       baselines judge RECIPE ORDER TOKENIZER.json TEXTS.jsonl...
+                                                     generated texts: likelihood under the n-grams, and variety";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -29,6 +34,9 @@ fn main() -> ExitCode {
         ["text", recipe] => text(recipe),
         ["n-grams", recipe, order] => n_grams(recipe, order, None),
         ["n-grams", recipe, order, tokenizer] => n_grams(recipe, order, Some(tokenizer)),
+        ["judge", recipe, order, tokenizer, texts @ ..] if !texts.is_empty() => {
+            judge_texts(recipe, order, tokenizer, texts)
+        }
         _ => Err(USAGE.into()),
     };
     match done {
@@ -58,24 +66,12 @@ fn text(recipe: &str) -> Result<(), Box<dyn Error>> {
 
 /// Trains on the training texts and prints what the held-out ones cost.
 fn n_grams(recipe: &str, order: &str, tokenizer: Option<&str>) -> Result<(), Box<dyn Error>> {
-    let order: usize = order.parse().map_err(|_| format!("`ORDER` is {order}; allowed: a number from 1"))?;
     let data = Recipe::load(Path::new(recipe), &Overrides::default())?.data;
-    let (unit, name) = match tokenizer {
-        None => (Unit::Bytes, "bytes"),
-        Some(path) => (Unit::Tokens(Box::new(Vocabulary::from_file(Path::new(path))?)), "tokens"),
+    let unit = match tokenizer {
+        None => Unit::Bytes,
+        Some(path) => Unit::Tokens(Box::new(Vocabulary::from_file(Path::new(path))?)),
     };
-    let begun = Instant::now();
-    let train = unit.read(&data.train)?;
-    eprintln!(
-        "read {} documents, {} bytes, {} {name} ({:.0} s)",
-        train.documents,
-        train.bytes,
-        train.symbols.len(),
-        begun.elapsed().as_secs_f64()
-    );
-    let model =
-        KneserNey::train(train.symbols, order, unit.count(), unit.end()?).map_err(|refusal| refusal.to_string())?;
-    eprintln!("n-grams of each order: {:?} ({:.0} s)", model.sizes(), begun.elapsed().as_secs_f64());
+    let (model, name) = (trained(&data.train, &unit, order)?, unit.name());
     let valid = unit.read(&data.valid)?;
     let cost = model.cost(&valid.symbols);
     let bits_per_byte = cost.bits / valid.bytes as f64;
@@ -86,4 +82,36 @@ fn n_grams(recipe: &str, order: &str, tokenizer: Option<&str>) -> Result<(), Box
         valid.bytes
     );
     Ok(())
+}
+
+/// Trains on the training texts and prints what it makes of generated ones, a line for each file.
+fn judge_texts(recipe: &str, order: &str, tokenizer: &str, files: &[&str]) -> Result<(), Box<dyn Error>> {
+    let data = Recipe::load(Path::new(recipe), &Overrides::default())?.data;
+    let unit = Unit::Tokens(Box::new(Vocabulary::from_file(Path::new(tokenizer))?));
+    let model = trained(&data.train, &unit, order)?;
+    println!("| texts | number | tokens | nats/token | entropy | distinct 2-grams | repeated 4-grams | passes/token |");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
+    for file in files {
+        println!("{}", judge::judge(&model, &unit, Path::new(file))?);
+    }
+    Ok(())
+}
+
+/// n-grams of some order over the texts of a recipe.
+fn trained(texts: &[SourceRecipe], unit: &Unit, order: &str) -> Result<KneserNey, Box<dyn Error>> {
+    let order: usize = order.parse().map_err(|_| format!("`ORDER` is {order}; allowed: a number from 1"))?;
+    let begun = Instant::now();
+    let train = unit.read(texts)?;
+    eprintln!(
+        "read {} documents, {} bytes, {} {} ({:.0} s)",
+        train.documents,
+        train.bytes,
+        train.symbols.len(),
+        unit.name(),
+        begun.elapsed().as_secs_f64()
+    );
+    let model =
+        KneserNey::train(train.symbols, order, unit.count(), unit.end()?).map_err(|refusal| refusal.to_string())?;
+    eprintln!("n-grams of each order: {:?} ({:.0} s)", model.sizes(), begun.elapsed().as_secs_f64());
+    Ok(model)
 }

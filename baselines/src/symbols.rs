@@ -30,6 +30,25 @@ impl Unit {
         }
     }
 
+    /// What its symbols are called, in the plural.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Tokens(_) => "tokens",
+        }
+    }
+
+    /// One text as symbols, without the end symbol.
+    pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>, Box<dyn Error>> {
+        Ok(match self {
+            Self::Bytes => text.bytes().map(u32::from).collect(),
+            Self::Tokens(vocabulary) => {
+                let parts: Vec<&str> = parts(text).collect();
+                vocabulary.encode_many(&parts)?.into_iter().flat_map(|part| part.tokens).collect()
+            }
+        })
+    }
+
     /// The symbol that closes a document.
     pub(crate) fn end(&self) -> Result<u32, Box<dyn Error>> {
         match self {
@@ -43,14 +62,7 @@ impl Unit {
     pub(crate) fn read(&self, sources: &[SourceRecipe]) -> Result<Stream, Box<dyn Error>> {
         let (mut stream, end) = (Stream::default(), self.end()?);
         each_passage(sources, &mut |text, ends_document| {
-            match self {
-                Self::Bytes => stream.symbols.extend(text.bytes().map(u32::from)),
-                Self::Tokens(vocabulary) => {
-                    let parts: Vec<&str> = parts(text).collect();
-                    let encoded = vocabulary.encode_many(&parts)?;
-                    stream.symbols.extend(encoded.into_iter().flat_map(|part| part.tokens));
-                }
-            }
+            stream.symbols.extend(self.encode(text)?);
             stream.bytes += text.len() as u64;
             if ends_document {
                 stream.symbols.push(end);

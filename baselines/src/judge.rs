@@ -1,0 +1,87 @@
+//! Generated texts under an n-gram model: how likely they are, and how varied.
+//!
+//! Likely texts may be repetitive ones, so likelihood is only read beside the entropy of the tokens within a text
+//! (Zheng et al., 2409.02908), the share of different pairs, and the share of repeated 4-grams.
+
+use crate::kneser_ney::KneserNey;
+use crate::symbols::Unit;
+use aquatint_evaluate::{distinct_bigrams, unigram_entropy};
+use serde_json::Value;
+use std::collections::HashSet;
+use std::error::Error;
+use std::path::Path;
+
+/// A row of the table: the texts of one file, which holds what `aquatint generate --format json` prints, a line each.
+pub(crate) fn judge(model: &KneserNey, unit: &Unit, file: &Path) -> Result<String, Box<dyn Error>> {
+    let (mut texts, mut passes, mut filled) = (Vec::new(), 0.0, 0.0);
+    for (line, row) in std::fs::read_to_string(file)?.lines().enumerate() {
+        let row: Value = serde_json::from_str(row)?;
+        let place = || format!("{}, line {}", file.display(), line + 1);
+        let text = row["text"].as_str().ok_or_else(|| format!("{}: there is no `text`", place()))?;
+        let number = |key: &str| row[key].as_f64().ok_or_else(|| format!("{}: there is no `{key}`", place()));
+        passes += number("forward_passes")?;
+        filled += number("tokens")?;
+        texts.push(unit.encode(text)?);
+    }
+    if texts.is_empty() {
+        return Err(format!("{}: there is no text", file.display()).into());
+    }
+    let number = texts.len() as f64;
+    // Each text is a document of its own; its end is not judged, since most texts are cut at a length.
+    let cost =
+        texts.iter().map(|text| model.cost(text)).fold((0.0, 0), |sum, cost| (sum.0 + cost.bits, sum.1 + cost.symbols));
+    let entropy = texts.iter().map(|text| unigram_entropy(text)).sum::<f64>() / number;
+    let repeated = texts.iter().map(|text| repeated(text)).sum::<f64>() / number;
+    Ok(format!(
+        "| {} | {} | {:.0} | {:.3} | {entropy:.3} | {:.3} | {repeated:.3} | {:.3} |",
+        file.file_stem().unwrap_or_default().display(),
+        texts.len(),
+        cost.1 as f64 / number,
+        cost.0 * std::f64::consts::LN_2 / cost.1 as f64,
+        distinct_bigrams(&texts),
+        passes / filled,
+    ))
+}
+
+/// Of the 4-grams of one text, the share that occurred before in it; 0 for a text without any.
+fn repeated(text: &[u32]) -> f64 {
+    let all = text.windows(4);
+    let (number, distinct) = (all.len(), all.collect::<HashSet<_>>().len());
+    if number == 0 { 0.0 } else { 1.0 - distinct as f64 / number as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn repeated_grams_are_those_that_occurred_before() {
+        assert_eq!(repeated(&[1, 2, 3]), 0.0);
+        assert_eq!(repeated(&[1, 2, 3, 4, 5]), 0.0);
+        assert_eq!(repeated(&[7; 8]), 0.8);
+    }
+
+    #[test]
+    fn a_likely_text_costs_less_and_a_row_without_text_is_named() {
+        let unit = Unit::Bytes;
+        let stream = unit.encode(&"the cat sat on the mat. ".repeat(20)).unwrap();
+        let model = KneserNey::train(stream, 3, unit.count(), unit.end().unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            let row = serde_json::json!({ "text": text, "forward_passes": 6, "tokens": 12 });
+            writeln!(std::fs::File::create(&path).unwrap(), "{row}").unwrap();
+            path
+        };
+        let nats = |row: &str| row.split('|').nth(4).unwrap().trim().parse::<f64>().unwrap();
+        let likely = judge(&model, &unit, &file("likely.jsonl", "the cat sat ")).unwrap();
+        let unlikely = judge(&model, &unit, &file("unlikely.jsonl", "tac eht tas ")).unwrap();
+        assert!(likely.starts_with("| likely | 1 | 12 |") && likely.ends_with("| 0.500 |"), "{likely}");
+        assert!(nats(&likely) < nats(&unlikely), "{likely} {unlikely}");
+        let broken = folder.path().join("broken.jsonl");
+        std::fs::write(&broken, "{}").unwrap();
+        let error = judge(&model, &unit, &broken).unwrap_err().to_string();
+        assert!(error.contains("line 1") && error.contains("`text`"), "{error}");
+    }
+}
