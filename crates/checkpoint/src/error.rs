@@ -184,12 +184,6 @@ pub enum CheckpointError {
         /// How.
         found: Quantisation,
     },
-    /// The head was to be quantised where it is the word vectors.
-    #[error("`head` cannot be quantised: that of `{model}` is tied to its word vectors, which stay")]
-    TiedHead {
-        /// The model.
-        model: String,
-    },
     /// Writing would mix two models in one folder.
     #[error("`{}` already holds another model (its {file} differs)", folder.display())]
     Occupied {
@@ -234,7 +228,6 @@ impl CheckpointError {
             Self::UnknownTensors { .. } | Self::Undescribed { .. } => "do the two belong together?",
             Self::WrongShape { expected, .. } => return Some(format!("config.json asks for {expected:?}")),
             Self::AlreadyQuantised { .. } => "quantise the model that it was made from",
-            Self::TiedHead { .. } => "leave `head` as it is",
             Self::Occupied { .. } => "choose another folder, or remove this one",
             Self::Vocabulary(error) => return error.hint(),
             Self::Network(error) => return error.hint(),

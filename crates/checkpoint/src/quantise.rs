@@ -2,7 +2,7 @@
 //!
 //! The matrices of the layers are quantised to nearest, which needs no data. Word vectors, norms, biases and the few
 //! matrices outside the layers stay: they are a small part of a large model and hurt most. The head may be quantised to
-//! 8 bits, where it is a matrix of its own.
+//! 8 bits, and with it the word vectors that it is tied to.
 
 use crate::weights::Tensor;
 use crate::{Checkpoint, CheckpointError, Quantisation, Scheme, Storage};
@@ -11,6 +11,8 @@ use aquatint_network::{Role, TensorData, TensorSpec, families};
 
 /// The head's module.
 const HEAD: &str = "lm_head";
+/// The word vectors' module.
+const WORD_VECTORS: &str = "model.embed_tokens";
 /// What `Linear` modules are called in the description; names of single modules go before it.
 const LINEAR: &str = "Linear";
 
@@ -21,7 +23,7 @@ pub struct QuantisePlan {
     pub bits: Bits,
     /// How many consecutive inputs share a scale in layers; `None` is one scale for each output.
     pub group: Option<usize>,
-    /// Whether the head is quantised to 8 bits as well.
+    /// Whether the head is quantised to 8 bits as well; a tied one is the word vectors.
     pub head: bool,
 }
 
@@ -42,8 +44,8 @@ impl Checkpoint {
     /// Quantises the weights as `plan` says.
     ///
     /// # Errors
-    /// When the checkpoint cannot be read, is quantised already, has no head of its own where one is to be quantised, or
-    /// has a matrix that the groups do not fit, which is named.
+    /// When the checkpoint cannot be read, is quantised already, or has a matrix that the groups do not fit, which is
+    /// named.
     pub fn quantise(&self, plan: QuantisePlan) -> Result<QuantisedWeights, CheckpointError> {
         if let Some(quantisation) = &self.quantisation {
             return Err(CheckpointError::AlreadyQuantised {
@@ -51,21 +53,26 @@ impl Checkpoint {
                 found: quantisation.clone(),
             });
         }
-        if plan.head && self.spec.head.tied {
-            return Err(CheckpointError::TiedHead { model: self.origin.to_string() });
-        }
         // What the family's files call a module.
         let module = |name: &str| {
             let name = families::file_name(self.family, &format!("{name}.weight"));
             name.trim_end_matches(".weight").to_owned()
         };
-        let layers = Scheme { bits: plan.bits, group: plan.group, targets: vec![LINEAR.to_owned()] };
+        // The tensor that is the head.
+        let (head_role, head_module) = match self.spec.head.tied {
+            true => (Role::Embedding, WORD_VECTORS),
+            false => (Role::Head, HEAD),
+        };
         // One number of bits has one scheme, so an 8-bit head follows 8-bit layers.
         let apart = plan.head && plan.bits != Bits::Eight;
-        let head = Scheme { bits: Bits::Eight, group: None, targets: vec![module(HEAD)] };
+        let mut layers = Scheme { bits: plan.bits, group: plan.group, targets: vec![LINEAR.to_owned()] };
+        if plan.head && !apart && self.spec.head.tied {
+            layers.targets.push(module(WORD_VECTORS));
+        }
+        let head = Scheme { bits: Bits::Eight, group: None, targets: vec![module(head_module)] };
         let scheme_of = |tensor: &TensorSpec| match (tensor.role, tensor.layer) {
-            (Role::Head, _) if apart => Some(&head),
-            (Role::Head, _) if plan.head => Some(&layers),
+            (role, _) if role == head_role && apart => Some(&head),
+            (role, _) if role == head_role && plan.head => Some(&layers),
             (Role::Matrix, Some(_)) => Some(&layers),
             _ => None,
         };

@@ -252,6 +252,34 @@ fn a_weight_that_is_not_finite_is_named_with_its_index_and_file() {
 }
 
 #[test]
+fn a_tied_head_takes_the_word_vectors_with_it() {
+    let source = tempfile::tempdir().unwrap();
+    write(source.path(), &spec(&vocabulary()), 1).unwrap();
+    let checkpoint = Checkpoint::load(source.path()).unwrap();
+    for bits in [Bits::Four, Bits::Eight] {
+        let made = checkpoint.quantise(QuantisePlan { bits, group: None, head: true }).unwrap();
+        let targets: Vec<&str> =
+            made.quantisation.schemes.iter().flat_map(|scheme| &scheme.targets).map(String::as_str).collect();
+        assert_eq!(targets, ["Linear", "model.embed_tokens"]);
+        let folder = tempfile::tempdir().unwrap();
+        let weights = (made.tensors.as_slice(), &made.quantisation);
+        save_quantised(folder.path(), &checkpoint.description(), weights, made.storage).unwrap();
+        let again = Checkpoint::load(folder.path()).unwrap();
+        assert_eq!(again.quantisation.as_ref(), Some(&made.quantisation));
+        assert_eq!(again.weights.bits("model.embed_tokens.weight"), Some(Bits::Eight));
+        // Rows are read and logits are computed with the same numbers.
+        let TensorData::Quantised(table) =
+            &made.tensors.iter().find(|tensor| tensor.name == "model.embed_tokens.weight").unwrap().values
+        else {
+            panic!("real word vectors")
+        };
+        let network = again.network(Cpu::<f32>::scalar()).unwrap();
+        let read = network.parameters().into_iter().find(|p| p.name == "model.embed_tokens.weight").unwrap();
+        assert_eq!(network.device().download(read.value), table.dequantise());
+    }
+}
+
+#[test]
 fn a_head_of_its_own_may_have_more_bits_than_the_blocks() {
     let spec = NetworkSpec { head: HeadSpec::default(), time_conditioning: Some(8), ..spec(&vocabulary()) };
     let source = tempfile::tempdir().unwrap();

@@ -22,7 +22,7 @@ pub(crate) struct QuantiseArguments {
     #[arg(long, value_name = "N", alias = "group-size")]
     pub(crate) group: Option<usize>,
 
-    /// Output head, if it is untied: keep it, or quantise it to 8 bits
+    /// Output head, with the word vectors that it may be tied to: keep it, or quantise it to 8 bits
     #[arg(long, value_name = "HEAD", default_value = "keep")]
     pub(crate) head: HeadChoice,
 
