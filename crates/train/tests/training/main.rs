@@ -1,10 +1,11 @@
-//! Whole runs of tiny models on the sample that ships in the repository.
+//! Recipes, and whole runs of tiny models on the sample that ships in the repository.
 
 mod compressed;
 mod gpu;
 mod own_objective;
 mod processes;
 mod ranks;
+mod recipes;
 mod resuming;
 mod runs;
 mod support;

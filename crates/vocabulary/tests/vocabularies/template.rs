@@ -5,7 +5,7 @@ use aquatint_vocabulary::{Piece, Role, Template, TemplateCanvas, TemplateCanvasE
 use proptest::prelude::*;
 use std::sync::OnceLock;
 
-const TALE: &str = include_str!("../../../data/sample/train/grimm-clever-grethel.txt");
+const TALE: &str = include_str!("../../../../data/sample/train/grimm-clever-grethel.txt");
 
 fn vocabulary() -> &'static Vocabulary {
     static VOCABULARY: OnceLock<Vocabulary> = OnceLock::new();

@@ -4,7 +4,7 @@ use aquatint_vocabulary::{Role, UnknownText, Vocabulary, VocabularyError};
 use proptest::prelude::*;
 use std::sync::OnceLock;
 
-const TALE: &str = include_str!("../../../data/sample/train/grimm-clever-grethel.txt");
+const TALE: &str = include_str!("../../../../data/sample/train/grimm-clever-grethel.txt");
 
 fn trained() -> &'static Vocabulary {
     static VOCABULARY: OnceLock<Vocabulary> = OnceLock::new();

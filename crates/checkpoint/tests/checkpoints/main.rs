@@ -1,0 +1,5 @@
+//! Checkpoint folders: written, read, refused, and those of other programs.
+
+mod folders;
+mod golden;
+mod llada;

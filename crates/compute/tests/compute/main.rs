@@ -1,0 +1,4 @@
+//! The operations of a device against golden files, and their gradients on the tape.
+
+mod golden;
+mod tape;

@@ -1,0 +1,4 @@
+//! From files to canvases.
+
+mod canvases;
+mod sources;

@@ -1,0 +1,5 @@
+//! Measuring with networks in closed form.
+
+mod bounds;
+mod sudoku;
+mod writing;
