@@ -69,7 +69,7 @@
 //!
 //! [`Model`] is the short way: it fills canvases, serves requests as they come ([`Model::engine`]) and measures text
 //! ([`Model::measure`]). A [`Runtime`](runtime::Runtime) chooses the device and the precision, opens models on it and trains
-//! them. An error's message says what went wrong, its [`Hint`] what helps.
+//! them. An error's message says what went wrong, its [`Hint`] what helps, its [`Fault`] whether the request was to blame.
 //!
 //! The crates under it are here whole: the mathematics in [`diffusion`], the loop in [`generate`], training in [`train`] and
 //! [`batch`], measuring in [`evaluate`], networks and devices in [`network`] and [`compute`], files in [`checkpoint`] and
@@ -77,6 +77,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod fault;
 mod hint;
 mod model;
 pub mod runtime;
@@ -97,6 +98,7 @@ pub use aquatint_diffusion::Canvas;
 pub use aquatint_generate::{DenoisingEvent, FinishReason, Outcome, Settings, Statistics};
 pub use aquatint_vocabulary::{Template, TemplateCanvas};
 pub use error::Error;
+pub use fault::Fault;
 pub use hint::Hint;
 pub use model::{Model, Prepared};
 pub use sampling::{Sampling, SamplingOptions, advised_time_grid};

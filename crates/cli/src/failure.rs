@@ -1,6 +1,6 @@
 //! What a command fails with: a message, its causes, a hint and an exit code.
 
-use aquatint::Hint;
+use aquatint::{Fault, Hint};
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -10,9 +10,9 @@ use std::io;
 pub(crate) enum Ending {
     /// The reader of our output went away, which is its right: exit code 0.
     Silent,
-    /// The command ran and its answer is "no", or it was interrupted: exit code 1.
-    Negative,
-    /// The input cannot be used: exit code 2.
+    /// Something went wrong, the answer is "no", or the command was interrupted: exit code 1.
+    Failed,
+    /// Something was asked wrongly: exit code 2.
     BadInput,
 }
 
@@ -21,7 +21,7 @@ impl Ending {
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Silent => 0,
-            Self::Negative => 1,
+            Self::Failed => 1,
             Self::BadInput => 2,
         }
     }
@@ -77,24 +77,40 @@ impl Failure {
         }
     }
 
-    /// Ends with exit code 1 in place of 2.
-    pub(crate) fn negative(mut self) -> Self {
-        self.ending = Ending::Negative;
+    /// Ends with exit code 1: nothing was asked wrongly.
+    pub(crate) fn failed(mut self) -> Self {
+        self.ending = Ending::Failed;
         self
+    }
+
+    /// The command was told to stop; `message` says where it stands. Ends with exit code 1.
+    pub(crate) fn interrupted(message: impl Into<String>) -> Self {
+        Self::new(message).failed()
     }
 
     /// A failed write to standard output; a closed pipe ends the process silently and successfully.
     pub(crate) fn of_output(error: &io::Error) -> Self {
-        let mut failure = Self::of(error).context("could not write to standard output");
+        let mut failure = Self::of(error).context("could not write to standard output").failed();
         if error.kind() == io::ErrorKind::BrokenPipe {
             failure.ending = Ending::Silent;
         }
         failure.maybe_hint(error.hint())
     }
 
-    /// A failed read or write of the file `path`.
+    /// A failed read of standard input.
+    pub(crate) fn of_input(error: &io::Error) -> Self {
+        Self::of(error).context("could not read standard input").failed()
+    }
+
+    /// A failed read or write of the file `path`; the exit code says whether the path is to blame.
     pub(crate) fn of_file(action: &str, path: &std::path::Path, error: &io::Error) -> Self {
-        Self::of(error).context(format!("could not {action} `{}`", path.display())).maybe_hint(error.hint())
+        let failure = Self::of(error).context(format!("could not {action} `{}`", path.display()));
+        failure.maybe_hint(error.hint()).blame(error)
+    }
+
+    /// Takes the exit code from whose fault an error is.
+    fn blame(self, error: &impl Fault) -> Self {
+        if error.is_failure() { self.failed() } else { self }
     }
 
     /// How the process ends.
@@ -103,11 +119,11 @@ impl Failure {
     }
 }
 
-/// A library's error with its causes and its hint; ends with exit code 2.
-impl<E: Error + Hint> From<E> for Failure {
+/// A library's error with its causes, its hint and the exit code that says whose fault it is.
+impl<E: Error + Hint + Fault> From<E> for Failure {
     fn from(error: E) -> Self {
         let hint = error.hint();
-        Self::of(&error).maybe_hint(hint)
+        Self::of(&error).maybe_hint(hint).blame(&error)
     }
 }
 
@@ -144,12 +160,16 @@ mod tests {
             "error: could not write `out.json`\n  caused by: no space left on device\n\nhint: the disk is full; free \
              some space or choose a folder on another disk, then run the same command again"
         );
-        assert_eq!(failure.ending(), Ending::BadInput);
+        assert_eq!(failure.ending().code(), 1);
+        let missing = io::Error::from(io::ErrorKind::NotFound);
+        assert_eq!(Failure::of_file("read", std::path::Path::new("in.txt"), &missing).ending().code(), 2);
     }
 
     #[test]
     fn a_closed_pipe_is_success() {
         let error = io::Error::from(io::ErrorKind::BrokenPipe);
         assert_eq!(Failure::of_output(&error).ending(), Ending::Silent);
+        let error = io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(Failure::of_output(&error).ending(), Ending::Failed);
     }
 }

@@ -1,52 +1,104 @@
-//! Ctrl-C as a flag that long work reads between two steps.
+//! Ctrl-C and polite requests to end (SIGINT, SIGTERM, SIGHUP), heard within a second whatever the program does.
+//!
+//! A first one sets a flag that long work reads where it can stop cleanly. Work that has nothing to lose is ended from
+//! here where it does not stop within a moment; work that is worth it ([`keep`]) is waited for. A second one
+//! ends the program at once. Whichever way it ends, the exit code is 1 and no temporary file is left.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::failure::Failure;
+use crate::printer::Printer;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// How long work with nothing to lose may take to stop by itself.
+const GRACE: Duration = Duration::from_millis(800);
 
 static STOP: AtomicBool = AtomicBool::new(false);
-static PRESSED: AtomicUsize = AtomicUsize::new(0);
-static WAITING: AtomicBool = AtomicBool::new(false);
+/// How often the program was asked to end since the last [`reset`].
+static HEARD: AtomicUsize = AtomicUsize::new(0);
+/// How often [`reset`] was called: work that has begun since is not ended for what was heard before.
+static EPOCH: AtomicUsize = AtomicUsize::new(0);
+/// What each [`Keep`] says.
+static KEPT: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+static AT_PROMPT: AtomicBool = AtomicBool::new(false);
 static LISTENING: OnceLock<bool> = OnceLock::new();
 
-/// After so many presses the program does not wait for the end of the step.
-const PATIENCE: usize = 3;
+/// Begins to listen. `printer` says what is going on.
+pub(crate) fn listen(printer: Printer) {
+    // Without a handler a signal ends the process, which is what it did before.
+    LISTENING.get_or_init(|| ctrlc::set_handler(move || heard(&printer)).is_ok());
+}
 
-/// Begins to catch Ctrl-C and polite requests to end, and forgets earlier ones. At a prompt (see [`waiting`]) `remind`
-/// is called instead; the third press during work ends the process with exit code 1.
-pub(crate) fn listen(remind: fn()) {
-    reset();
-    LISTENING.get_or_init(|| {
-        let caught = ctrlc::set_handler(move || {
-            if WAITING.load(Ordering::SeqCst) {
-                return remind();
-            }
-            STOP.store(true, Ordering::SeqCst);
-            if PRESSED.fetch_add(1, Ordering::SeqCst) + 1 >= PATIENCE {
-                std::process::exit(1);
-            }
-        });
-        // Without a handler Ctrl-C ends the process, which is what it did before.
-        caught.is_ok()
+fn heard(printer: &Printer) {
+    if AT_PROMPT.load(SeqCst) {
+        return printer.draw("\nCtrl-D or /bye leaves.\n>>> ");
+    }
+    STOP.store(true, SeqCst);
+    if HEARD.fetch_add(1, SeqCst) > 0 {
+        end(printer);
+    }
+    if let Some(what) = kept().last() {
+        return printer.note(format_args!("{what}; a second Ctrl-C ends at once"));
+    }
+    // A thread of its own, so that a second signal is heard meanwhile.
+    let (epoch, printer) = (EPOCH.load(SeqCst), *printer);
+    std::thread::spawn(move || {
+        std::thread::sleep(GRACE);
+        if EPOCH.load(SeqCst) == epoch && kept().is_empty() {
+            end(&printer);
+        }
     });
 }
 
-/// The flag that is set by Ctrl-C.
+fn kept() -> MutexGuard<'static, Vec<&'static str>> {
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn end(printer: &Printer) -> ! {
+    aquatint_files::discard_unfinished();
+    let failure = Failure::interrupted("interrupted");
+    printer.failure(&failure);
+    std::process::exit(failure.ending().code().into());
+}
+
+/// The flag that is set when the program is asked to end.
 pub(crate) fn flag() -> &'static AtomicBool {
     &STOP
 }
 
-/// Whether Ctrl-C was pressed since the last [`reset`].
+/// Whether the program was asked to end, since the last prompt where there was one.
 pub(crate) fn pressed() -> bool {
-    STOP.load(Ordering::SeqCst)
+    STOP.load(SeqCst)
 }
 
-/// Forgets earlier presses, before new work begins.
-pub(crate) fn reset() {
-    STOP.store(false, Ordering::SeqCst);
-    PRESSED.store(0, Ordering::SeqCst);
+/// Forgets what was heard before, as new work begins after work that was stopped.
+fn reset() {
+    EPOCH.fetch_add(1, SeqCst);
+    STOP.store(false, SeqCst);
+    HEARD.store(0, SeqCst);
 }
 
-/// Says whether the program waits for someone to type, when there is no work to stop.
-pub(crate) fn waiting(waits: bool) {
-    WAITING.store(waits, Ordering::SeqCst);
+/// Something that is worth waiting for: while it lives, only a second signal ends the program from here.
+#[derive(Debug)]
+pub(crate) struct Keep(());
+
+/// Says what comes first when the program is asked to end, until the value is dropped: "the run is saved first".
+pub(crate) fn keep(what: &'static str) -> Keep {
+    kept().push(what);
+    Keep(())
+}
+
+impl Drop for Keep {
+    fn drop(&mut self) {
+        kept().pop();
+    }
+}
+
+/// Waits for someone to type, when there is no work to stop: Ctrl-C only says how to leave. What is typed is new work.
+pub(crate) fn at_prompt<T>(read: impl FnOnce() -> T) -> T {
+    AT_PROMPT.store(true, SeqCst);
+    let typed = read();
+    AT_PROMPT.store(false, SeqCst);
+    reset();
+    typed
 }

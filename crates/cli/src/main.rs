@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         (false, false) => Verbosity::Normal,
     };
     let printer = Printer::new(verbosity, arguments.output.color);
+    interrupt::listen(printer);
     match dispatch(&arguments.command, &printer) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

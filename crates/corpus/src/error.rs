@@ -110,6 +110,9 @@ pub enum CorpusError {
     /// The number of canvases to order is zero.
     #[error("there are no canvases to put in order")]
     NothingToOrder,
+    /// It was cancelled.
+    #[error("stopped before all texts were read")]
+    Stopped,
     /// The tokenizer refused.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
@@ -129,7 +132,7 @@ impl CorpusError {
             Self::NoSuchCanvas { count, .. } => return Some(format!("there are {count}")),
             Self::NothingToOrder => "the corpus is empty",
             Self::Vocabulary(error) => return error.hint(),
-            Self::Io { .. } | Self::EmptyFolder { .. } | Self::Row { .. } | Self::Parquet { .. } => return None,
+            Self::Io { .. } | Self::Stopped | Self::EmptyFolder { .. } | Self::Row { .. } | Self::Parquet { .. } => return None,
         };
         Some(hint.to_owned())
     }

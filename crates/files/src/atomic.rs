@@ -1,10 +1,12 @@
 //! Atomic writes: a temporary file beside the target, synced, then renamed over it.
 
+use crate::temporary;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-/// Writes `path` by what `write` puts into the stream; on any error, or a kill at any moment, the old file stands.
+/// Writes `path` by what `write` puts into the stream; on any error, or a kill at any moment, the old file stands. What a
+/// killed process leaves is removed by [`sweep`](crate::sweep).
 ///
 /// # Errors
 /// Whatever the file system or `write` fails with; the temporary file is removed then.
@@ -14,20 +16,14 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
         _ => Path::new("."),
     };
     std::fs::create_dir_all(folder)?;
-    let mut temporary = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder)?;
+    let mut temporary = temporary::create(folder)?;
     {
-        let mut stream = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
+        let mut stream = BufWriter::with_capacity(1 << 20, temporary.file.as_file_mut());
         write(&mut stream)?;
         stream.flush()?;
     }
-    temporary.as_file().sync_all()?;
-    // A temporary file is private to its owner; the finished one gets the permissions that the user's mask allows.
-    let permissions = {
-        let sample = tempfile::Builder::new().prefix(".mode-").make_in(folder, |path| File::create_new(path))?;
-        sample.as_file().metadata()?.permissions()
-    };
-    temporary.as_file().set_permissions(permissions)?;
-    temporary.persist(path).map_err(|error| error.error)?;
+    temporary.file.as_file().sync_all()?;
+    temporary.persist(path)?;
     // The rename is durable only once its folder is; not every file system lets a folder be synced.
     if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
@@ -61,5 +57,17 @@ mod tests {
             write_atomically(&path, |out| out.write_all(content)).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), content);
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_has_the_permissions_that_any_new_file_has() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (usual, atomic) = (folder.path().join("usual"), folder.path().join("atomic"));
+        std::fs::write(&usual, b"").unwrap();
+        write_atomically(&atomic, |_| Ok(())).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&atomic), mode(&usual));
     }
 }

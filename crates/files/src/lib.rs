@@ -5,7 +5,13 @@
 #![deny(unsafe_code)]
 
 mod atomic;
+mod lock;
 mod mapped;
+mod space;
+mod temporary;
 
 pub use atomic::write_atomically;
+pub use lock::{LockError, LockFile};
 pub use mapped::MappedFile;
+pub use space::available_space;
+pub use temporary::{discard_unfinished, sweep};

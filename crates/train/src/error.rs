@@ -188,6 +188,21 @@ pub enum TrainError {
         /// The last one.
         step: u64,
     },
+    /// The weights, or what the optimiser keeps of them, left the numbers.
+    #[error("the run has no finite numbers left at step {step}: `{tensor}` has {value} at index {index}")]
+    NotFinite {
+        /// The name in the run's state: what is kept, then the parameter.
+        tensor: String,
+        /// Where it stands, row-major.
+        index: usize,
+        /// What it is.
+        value: f64,
+        /// Steps taken.
+        step: u64,
+    },
+    /// It was cancelled before its first step, or before the first one since it was resumed.
+    #[error("stopped before training began")]
+    Stopped,
     /// The initial checkpoint describes another network than the recipe.
     #[error("`initial` holds another network: its {field} is {found}, the recipe's {expected}")]
     OtherNetwork {
@@ -239,7 +254,9 @@ impl TrainError {
                 "resume it with the recipe that it was started with, or choose another `output`"
             }
             Self::TooLittle { .. } => "add text or make `data.canvas_length` or `optimiser.batch` smaller",
-            Self::Diverged { .. } => "lower `optimiser.learning_rate` or raise `optimiser.warm_up`",
+            Self::Diverged { .. } | Self::NotFinite { .. } => {
+                "lower `optimiser.learning_rate` or raise `optimiser.warm_up`; what was saved before can be resumed"
+            }
             Self::OtherNetwork { .. } => "leave out the overrides or change them",
             Self::Recipe(error) => return error.hint(),
             Self::Checkpoint(error) => return error.hint(),

@@ -27,7 +27,6 @@ pub(crate) fn run(arguments: &CompareArguments, printer: &Printer) -> Result<(),
     };
     let folders = (arguments.out.as_path(), &*environment::tokens());
     let mut compare = Compare::open(&settings, &judge, folders, interrupt::flag())?;
-    interrupt::listen(|| {});
     for given in &arguments.models {
         let (name, folder) = named(given);
         let checkpoint = model::open(Some(folder))?;
@@ -60,7 +59,7 @@ fn show(event: &CompareEvent<'_>, printer: &Printer) {
 
 fn stopped(error: EvaluateError) -> Failure {
     match error {
-        EvaluateError::Stopped => Failure::new("stopped; what was measured before is kept").negative(),
+        EvaluateError::Stopped => Failure::interrupted("stopped; what was measured before is kept"),
         _ => error.into(),
     }
 }

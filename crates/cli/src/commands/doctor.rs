@@ -45,8 +45,8 @@ pub(crate) fn run(arguments: &DoctorArguments, printer: &Printer) -> Result<(), 
     }
     match troubles {
         0 => Ok(()),
-        1 => Err(Failure::new("one thing is not as it should be").negative()),
-        many => Err(Failure::new(format!("{many} things are not as they should be")).negative()),
+        1 => Err(Failure::new("one thing is not as it should be").failed()),
+        many => Err(Failure::new(format!("{many} things are not as they should be")).failed()),
     }
 }
 

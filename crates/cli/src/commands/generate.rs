@@ -26,7 +26,6 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     let mut view = CanvasView::new(vocabulary, &prepared.template_canvas);
     let mut live = printer.draws().then(|| LiveCanvas::new(*printer));
     let mut trouble = None;
-    interrupt::listen(|| {});
     let filled = session.fill(&prepared, &mut |event| {
         let mut tell = || -> Result<(), Failure> {
             if trace.is_some() || arguments.format == Format::Jsonl {
@@ -71,7 +70,7 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     }
     printer.note(closing_line(&outcome));
     match filled.outcome.reason {
-        FinishReason::Cancelled => Err(Failure::new("stopped before the canvas was full").negative()),
+        FinishReason::Cancelled => Err(Failure::interrupted("stopped before the canvas was full")),
         FinishReason::Filled | FinishReason::End => Ok(()),
     }
 }
@@ -88,10 +87,7 @@ fn typed(arguments: &GenerateArguments) -> Result<String, Failure> {
 /// All of standard input, without the line end that every file ends with.
 pub(crate) fn read_input() -> Result<String, Failure> {
     let mut bytes = Vec::new();
-    std::io::stdin()
-        .lock()
-        .read_to_end(&mut bytes)
-        .map_err(|error| Failure::of(&error).context("could not read standard input"))?;
+    std::io::stdin().lock().read_to_end(&mut bytes).map_err(|error| Failure::of_input(&error))?;
     let mut text = String::from_utf8(bytes)
         .map_err(|error| Failure::of(&error).context("standard input is no UTF-8").hint("convert it to UTF-8 first"))?;
     if text.ends_with('\n') {

@@ -4,10 +4,10 @@ use crate::arguments::{LikelihoodArguments, ReportFormat};
 use crate::failure::Failure;
 use crate::printer::Printer;
 use crate::{environment, interrupt, model, wire};
-use aquatint::{Error, Model};
+use aquatint::Model;
 use aquatint_checkpoint::Checkpoint;
 use aquatint_corpus::Source;
-use aquatint_evaluate::{Estimate, EvaluateError, HeldOutEvent, Likelihood, MeasureSettings};
+use aquatint_evaluate::{Estimate, HeldOutEvent, Likelihood, MeasureSettings};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
@@ -30,7 +30,6 @@ pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<
         seed: arguments.seed,
     };
     let bar = printer.draws().then(|| progress(count as u64));
-    interrupt::listen(|| {});
     let measured = model.measure(&held_out, &settings, &mut |done| {
         if let Some(bar) = &bar {
             bar.set_position(done);
@@ -40,7 +39,7 @@ pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let measured = measured.map_err(stopped)?;
+    let measured = measured?;
     match arguments.format {
         ReportFormat::Json => printer.data_line(wire::json(&as_json(&measured, arguments, model.checkpoint()))?),
         ReportFormat::Human => printer.data(describe(&measured, arguments.seed)),
@@ -131,14 +130,6 @@ fn as_json(measured: &Likelihood, arguments: &LikelihoodArguments, checkpoint: &
         "exact": measured.estimate == Estimate::Exact,
         "seed": arguments.seed,
     })
-}
-
-/// A measurement that was interrupted is no wrong input.
-fn stopped(error: Error) -> Failure {
-    match error {
-        Error::Evaluate(EvaluateError::Stopped) => Failure::from(error).negative(),
-        _ => error.into(),
-    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,6 @@ pub(crate) fn run(arguments: &RunArguments, printer: &Printer) -> Result<(), Fai
     let model = arguments.model.as_deref().or(arguments.model_flag.as_deref());
     let words = arguments.words.as_deref().or(arguments.prompt.as_deref());
     let session = Session::open(model, &arguments.device, printer)?;
-    interrupt::listen(remind);
     if let Some(words) = words.filter(|words| *words != "-") {
         return answer(&session, words, &arguments.sampling, printer);
     }
@@ -33,7 +32,6 @@ fn answer(session: &Session, typed: &str, sampling: &SamplingArguments, printer:
     let prepared = session.prepare(typed, &sampling.options()?, printer)?;
     let mut view = CanvasView::new(&session.checkpoint().vocabulary, &prepared.template_canvas);
     let mut live = printer.draws().then(|| LiveCanvas::new(*printer));
-    interrupt::reset();
     let filled = session.fill(&prepared, &mut |event| {
         if let Some(live) = &mut live
             && view.follow(event)
@@ -51,7 +49,7 @@ fn answer(session: &Session, typed: &str, sampling: &SamplingArguments, printer:
     printer.text(&outcome.text)?;
     printer.note(closing_line(&outcome));
     if interrupt::pressed() {
-        return Err(Failure::new("stopped before the canvas was full").negative());
+        return Err(Failure::interrupted("stopped before the canvas was full"));
     }
     Ok(())
 }
@@ -71,7 +69,10 @@ fn converse(session: &Session, mut sampling: SamplingArguments, printer: &Printe
             printer.status("");
             return Ok(());
         };
+        // A conversation goes on after a text that was stopped.
+        let keeping = interrupt::keep("the present step is finished first");
         let done = obey(session, &line, &mut sampling, printer);
+        drop(keeping);
         match done {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => return Ok(()),
@@ -139,18 +140,10 @@ fn read_more(first: String, printer: &Printer) -> Result<Option<String>, Failure
 fn read_line(prompt: &str, printer: &Printer) -> Result<Option<String>, Failure> {
     printer.draw(prompt);
     let mut line = String::new();
-    interrupt::waiting(true);
-    let read = std::io::stdin().lock().read_line(&mut line);
-    interrupt::waiting(false);
+    let read = interrupt::at_prompt(|| std::io::stdin().lock().read_line(&mut line));
     match read {
         Ok(0) => Ok(None),
         Ok(_) => Ok(Some(line)),
-        Err(error) => Err(Failure::of(&error).context("could not read standard input")),
+        Err(error) => Err(Failure::of_input(&error)),
     }
-}
-
-/// What Ctrl-C says where there is nothing to stop.
-fn remind() {
-    let printer = Printer::new(crate::printer::Verbosity::Normal, crate::printer::ColorChoice::Auto);
-    printer.draw("\nCtrl-D or /bye leaves.\n>>> ");
 }

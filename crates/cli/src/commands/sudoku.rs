@@ -47,7 +47,6 @@ pub(crate) fn run(arguments: &SudokuArguments, printer: &Printer) -> Result<(), 
     let runtime = arguments.device.runtime()?;
     let puzzles: Vec<Puzzle> =
         Puzzles::new(arguments.seed, Part::Unseen, clues(&arguments.clues)?).take(arguments.puzzles).collect();
-    interrupt::listen(|| {});
     let mut lines = Vec::new();
     for name in &arguments.models {
         let checkpoint = model::open(Some(name))?;
@@ -97,7 +96,7 @@ pub(crate) fn write(arguments: &PuzzleArguments, printer: &Printer) -> Result<()
 
 fn stopped(error: EvaluateError) -> Failure {
     match error {
-        EvaluateError::Stopped => Failure::new("stopped before all puzzles were asked").negative(),
+        EvaluateError::Stopped => Failure::interrupted("stopped before all puzzles were asked"),
         _ => error.into(),
     }
 }

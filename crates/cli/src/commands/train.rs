@@ -37,24 +37,34 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
         None => Box::new(Alone),
         Some(launch) => Box::new(join(launch, &recipe)?),
     };
-    interrupt::listen(|| {});
     let training = Training::new(&recipe).ranks(ranks.as_ref()).resume(arguments.resume).stop(interrupt::flag());
+    // From the first step on there is something to save.
+    let mut keeping = None;
+    let mut keep = |event: &TrainingEvent<'_>| {
+        if matches!(event, TrainingEvent::Started(_)) {
+            keeping = Some(interrupt::keep("the run is saved first"));
+        }
+    };
     if ranks.rank() > 0 {
         // The first rank speaks for all.
-        runtime.train(training, &mut |_| {})?;
+        runtime.train(training, &mut |event| keep(&event))?;
         return Ok(());
     }
     printer.detail(runtime.describe_precision());
     let mut screen = TrainingScreen::new(*printer);
-    let summary = runtime.train(training, &mut |event: TrainingEvent<'_>| screen.show(&event));
+    let summary = runtime.train(training, &mut |event: TrainingEvent<'_>| {
+        keep(&event);
+        screen.show(&event);
+    });
     screen.clear();
     let summary = summary?;
     printer.data_line(recipe.output.display())?;
     match summary.ending {
         Ending::Complete | Ending::TimeUp => Ok(()),
-        Ending::Interrupted => Err(Failure::new(format!("interrupted at step {}; the run is saved", summary.step))
-            .hint(resume_hint(arguments))
-            .negative()),
+        Ending::Interrupted => {
+            Err(Failure::interrupted(format!("interrupted at step {}; the run is saved", summary.step))
+                .hint(resume_hint(arguments)))
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod comparing;
 mod families;
 mod fixtures;
 mod generation;
+mod interrupting;
 mod measuring;
 mod quantising;
 mod refusals;

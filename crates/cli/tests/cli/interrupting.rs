@@ -1,0 +1,102 @@
+//! Requests to end: heard in every phase, and at once the second time.
+#![cfg(unix)]
+
+use crate::support::{ProgramOutput, program, recipe, room, text};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What "within a second" is on a machine that runs other tests too.
+const SOON: Duration = Duration::from_secs(4);
+
+fn started(arguments: &[&str]) -> Child {
+    let mut command = program();
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("the program starts")
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill is there").success());
+}
+
+/// Waits until the program ends, which it has to do soon.
+#[track_caller]
+fn ended(mut child: Child) -> ProgramOutput {
+    let begun = Instant::now();
+    while child.try_wait().expect("it can be waited for").is_none() {
+        if begun.elapsed() > SOON {
+            child.kill().expect("it can be killed");
+            panic!("it is still running {SOON:?} after it was asked to end: {:?}", child.wait_with_output());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.wait_with_output().expect("its output can be read").into()
+}
+
+/// The hidden files under a folder, which are those of unfinished writes.
+fn unfinished(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.expect("the folder can be read").path());
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => unfinished(&path),
+            false => Vec::from_iter(path.file_name().is_some_and(|n| n.as_encoded_bytes()[0] == b'.').then_some(path)),
+        })
+        .collect()
+}
+
+#[test]
+fn preparing_is_stopped_soon_and_leaves_nothing() {
+    let path = recipe("interrupt-preparing");
+    // So many different words that learning a vocabulary takes much longer than a second.
+    let mut words = String::new();
+    let mut draw = 1u64;
+    for number in 0..400_000 {
+        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let letter = |shift: u64| char::from(b'a' + ((draw >> shift) % 26) as u8);
+        words.extend([20, 25, 30, 35, 40, 45, 50].map(letter));
+        words.push(if number % 12 == 0 { '\n' } else { ' ' });
+    }
+    std::fs::write(room("interrupt-preparing").join("train/a.txt"), words).unwrap();
+    for name in ["-TERM", "-INT"] {
+        let mut child = started(&["train", text(&path), "--set", "data.vocabulary_size=30000"]);
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line == "training a vocabulary"));
+        std::thread::sleep(Duration::from_millis(200));
+        signal(&child, name);
+        let said: Vec<String> = lines.collect();
+        let output = ended(child).expect(1);
+        assert!(said.iter().any(|line| line.starts_with("error: ")), "{said:?}");
+        assert_eq!(output.out, "");
+        assert_eq!(unfinished(&room("interrupt-preparing")), [] as [PathBuf; 0]);
+    }
+}
+
+#[test]
+fn a_command_that_waits_for_input_is_ended_soon() {
+    let child = started(&["generate", "-"]);
+    std::thread::sleep(Duration::from_millis(300));
+    signal(&child, "-TERM");
+    assert_eq!(ended(child).expect(1).err, "error: interrupted\n");
+}
+
+#[test]
+fn a_second_request_does_not_wait_for_the_save() {
+    let path = recipe("interrupt-twice");
+    // One pass takes longer than this test.
+    let set = ["network.width=1024", "network.layers=12", "network.head_size=64", "network.heads=16"];
+    let set = set.into_iter().chain(["network.feed_forward_width=4096", "data.canvas_length=256", "optimiser.batch=8"]);
+    let arguments: Vec<&str> =
+        ["train", text(&path), "--threads", "1"].into_iter().chain(set.flat_map(|set| ["--set", set])).collect();
+    let mut child = started(&arguments);
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.starts_with("network: ")), "training does not begin");
+    std::thread::sleep(Duration::from_millis(100));
+    signal(&child, "-INT");
+    assert_eq!(lines.next().as_deref(), Some("the run is saved first; a second Ctrl-C ends at once"));
+    assert!(child.try_wait().unwrap().is_none(), "the first request waits for the step");
+    signal(&child, "-INT");
+    assert_eq!(lines.next().as_deref(), Some("error: interrupted"));
+    ended(child).expect(1);
+}
