@@ -19,7 +19,7 @@ static HEARD: AtomicUsize = AtomicUsize::new(0);
 /// How often [`reset`] was called: work that has begun since is not ended for what was heard before.
 static EPOCH: AtomicUsize = AtomicUsize::new(0);
 /// What each [`Keep`] says.
-static KEPT: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+static RETAINED: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
 static AT_PROMPT: AtomicBool = AtomicBool::new(false);
 static LISTENING: OnceLock<bool> = OnceLock::new();
 
@@ -37,21 +37,21 @@ fn heard(printer: &Printer) {
     if HEARD.fetch_add(1, SeqCst) > 0 {
         end(printer);
     }
-    if let Some(what) = kept().last() {
+    if let Some(what) = retained().last() {
         return printer.note(format_args!("{what}; a second Ctrl-C ends at once"));
     }
     // A thread of its own, so that a second signal is heard meanwhile.
     let (epoch, printer) = (EPOCH.load(SeqCst), *printer);
     std::thread::spawn(move || {
         std::thread::sleep(GRACE);
-        if EPOCH.load(SeqCst) == epoch && kept().is_empty() {
+        if EPOCH.load(SeqCst) == epoch && retained().is_empty() {
             end(&printer);
         }
     });
 }
 
-fn kept() -> MutexGuard<'static, Vec<&'static str>> {
-    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+fn retained() -> MutexGuard<'static, Vec<&'static str>> {
+    RETAINED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn end(printer: &Printer) -> ! {
@@ -84,13 +84,13 @@ pub(crate) struct Keep(());
 
 /// Says what comes first when the program is asked to end, until the value is dropped: "the run is saved first".
 pub(crate) fn keep(what: &'static str) -> Keep {
-    kept().push(what);
+    retained().push(what);
     Keep(())
 }
 
 impl Drop for Keep {
     fn drop(&mut self) {
-        kept().pop();
+        retained().pop();
     }
 }
 

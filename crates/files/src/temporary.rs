@@ -145,9 +145,9 @@ mod tests {
     fn a_path_is_discarded_only_while_it_is_unfinished() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let under_way = Unfinished::new(&path);
+        let unfinished_path = Unfinished::new(&path);
         assert!(unfinished().contains(&path));
-        drop(under_way);
+        drop(unfinished_path);
         assert!(!unfinished().contains(&path));
         let mut temporary = create(folder.path()).unwrap();
         temporary.file.write_all(b"text").unwrap();
