@@ -33,7 +33,7 @@ pub struct Prepared {
 }
 
 impl Model {
-    /// Opens a folder or a built-in model by its name, on the fastest path of this processor; on any other device by
+    /// Opens a built-in model by its name or a folder by its path (`./NAME` where it is called like one), on the fastest path of this processor; on any other device by
     /// [`Runtime::open`].
     ///
     /// # Errors

@@ -267,7 +267,7 @@ impl Runtime {
         }
     }
 
-    /// Opens a folder or a built-in model by its name.
+    /// Opens a built-in model by its name, or a folder by its path; a folder called like a built-in model is `./NAME`.
     ///
     /// # Errors
     /// When there is no such model, its files cannot be used, or the device lacks the memory.

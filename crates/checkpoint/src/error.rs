@@ -2,6 +2,7 @@
 
 use crate::Quantisation;
 use aquatint_compute::{Bits, QuantisedError};
+use aquatint_files::LfsPointer;
 use aquatint_network::NetworkError;
 use aquatint_vocabulary::VocabularyError;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,46 @@ pub enum CheckpointError {
     MissingFile {
         /// The absent file.
         path: PathBuf,
+    },
+    /// A file was not downloaded: a Git LFS pointer stands in its place.
+    #[error("`{}` is a Git LFS pointer: the file of {size} bytes that it stands for was not downloaded", path.display())]
+    LfsPointer {
+        /// The pointer.
+        path: PathBuf,
+        /// Bytes of the file that it stands for.
+        size: u64,
+    },
+    /// The index of a sharded checkpoint names files that are not there.
+    #[error("`{index}` names {of} shards, of which {missing} are missing, the first being `{first}`")]
+    MissingShards {
+        /// The index.
+        index: String,
+        /// Shards that it names.
+        of: usize,
+        /// How many of them are not there.
+        missing: usize,
+        /// One of those.
+        first: String,
+    },
+    /// Two shards hold a tensor of one name.
+    #[error("tensor `{name}` is in `{file}` and in `{other}`; allowed: each tensor in one shard")]
+    DuplicateTensor {
+        /// The tensor.
+        name: String,
+        /// The first file that holds it.
+        file: String,
+        /// The second.
+        other: String,
+    },
+    /// A head that is tied to the word vectors is in the files under its own name, and is not the same.
+    #[error("`{head}` differs from `{words}` in `{file}`, though config.json ties the head to the word vectors")]
+    TiedHeadDiffers {
+        /// The head's name in the files.
+        head: String,
+        /// The word vectors' name in the files.
+        words: String,
+        /// The file of the word vectors.
+        file: String,
     },
     /// The operating system refused.
     #[error("could not {action} `{}`: {source}", path.display())]
@@ -218,6 +259,16 @@ impl CheckpointError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::LfsPointer { path, .. } => {
+                return Some(format!("download it: {}", LfsPointer::command(path)));
+            }
+            Self::MissingShards { .. } => "the download is not complete: fetch the folder again",
+            Self::DuplicateTensor { .. } => {
+                "remove the file that does not belong to the model, or save the model again"
+            }
+            Self::TiedHeadDiffers { .. } => {
+                "set `tie_word_embeddings` (or its family's name for it) to false to use both, or remove the head"
+            }
             Self::Unknown { .. } => "give the path of a folder with config.json and model.safetensors",
             Self::MissingFile { .. } => {
                 "a checkpoint folder holds config.json, model.safetensors (or model.safetensors.index.json) and \

@@ -7,8 +7,9 @@
 //! can be loaded.
 
 use crate::quantised::write_data;
+use crate::read::{read, read_optional};
 use crate::weights::{Tensor, Weights, write_weights};
-use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, builtin};
+use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, builtin, tied_head};
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_files::write_atomically;
 use aquatint_network::families::{self, Family, Object, TokenRoles};
@@ -60,17 +61,16 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a folder, or a built-in model by its name. A folder of that name wins.
+    /// Opens a built-in model by its name, or a folder by its path. A folder that is called like a built-in model is
+    /// opened by a path with a slash, `./tales`.
     ///
     /// # Errors
     /// As [`Checkpoint::load`]; and when there is neither a folder nor a built-in model of that name.
     pub fn open(name: &str) -> Result<Self, CheckpointError> {
         let path = Path::new(name);
-        if path.is_dir() {
-            return Self::load(path);
-        }
         match builtin::find(name) {
             Some(files) => files.load(),
+            None if path.is_dir() => Self::load(path),
             None => Err(CheckpointError::Unknown { name: name.to_owned(), builtin: builtin::names().join(", ") }),
         }
     }
@@ -80,17 +80,12 @@ impl Checkpoint {
     /// # Errors
     /// When a file is missing, cannot be read or parsed, or contradicts another one.
     pub fn load(folder: &Path) -> Result<Self, CheckpointError> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            std::fs::read(&path).map_err(|e| CheckpointError::io("read", &path, e))
-        };
         let name = |name: &str| folder.join(name).display().to_string();
-        let config = Config::parse(&name("config.json"), &read("config.json")?)?;
-        let mut vocabulary = Vocabulary::from_json(&read("tokenizer.json")?)?;
-        let tokenizer_config = match read("tokenizer_config.json") {
-            Ok(text) => parse_json(&name("tokenizer_config.json"), &text)?,
-            Err(CheckpointError::MissingFile { .. }) => Value::Null,
-            Err(error) => return Err(error),
+        let config = Config::parse(&name("config.json"), &read(&folder.join("config.json"))?)?;
+        let mut vocabulary = Vocabulary::from_json(&read(&folder.join("tokenizer.json"))?)?;
+        let tokenizer_config = match read_optional(&folder.join("tokenizer_config.json"))? {
+            Some(text) => parse_json(&name("tokenizer_config.json"), &text)?,
+            None => Value::Null,
         };
         vocabulary.assign_roles(&tokenizer_config)?;
         let TokenRoles { mask, end, pad, begin } = config.roles;
@@ -98,8 +93,9 @@ impl Checkpoint {
             "mask_token_id": mask, "eos_token_id": end, "pad_token_id": pad, "bos_token_id": begin,
         }))?;
         let generation = GenerationDefaults::load(folder, config.family)?;
-        let weights = Weights::open(folder)?;
+        let mut weights = Weights::open(folder)?;
         let Config { family, spec, quantisation, .. } = config;
+        tied_head::resolve(&mut weights, family, &spec);
         let origin = Origin::Folder(folder.to_path_buf());
         Ok(Self { family, spec, quantisation, weights, vocabulary, generation, tokenizer_config, origin })
     }
@@ -207,6 +203,7 @@ impl Checkpoint {
                 first: (*first).to_owned(),
             });
         }
+        self.weights.check_copies()?;
         let shapes: BTreeMap<&str, &[usize]> = expected.iter().map(|t| (t.name.as_str(), t.shape.as_slice())).collect();
         let mut failure = None;
         let built = build(&mut |name: &str| {

@@ -1,6 +1,7 @@
 //! `generation_config.json`: the ids that end, pad and mask, and how its makers advise to sample from a model.
 
 use crate::CheckpointError;
+use crate::read::read_optional;
 use aquatint_network::families::{Family, Object};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,7 +9,8 @@ use std::path::Path;
 
 /// How a model is best sampled from, where the user says nothing else.
 ///
-/// A checkpoint of this project is refused when it has a key not named here. Other families' files keep theirs in
+/// A checkpoint of this project is refused when it has a key that is not named here and that Hugging Face tools do not
+/// add. Other families' files keep theirs in
 /// [`GenerationDefaults::others`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct GenerationDefaults {
@@ -99,12 +101,9 @@ impl GenerationDefaults {
     pub(crate) fn load(folder: &Path, family: &dyn Family) -> Result<Self, CheckpointError> {
         let path = folder.join("generation_config.json");
         let file = path.display().to_string();
-        match std::fs::read(&path) {
-            Ok(text) => Self::parse(&file, &text, family),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Self::from_object(family, Object::new()).map_err(|reason| CheckpointError::Json { file, reason })
-            }
-            Err(error) => Err(CheckpointError::io("read", &path, error)),
+        match read_optional(&path)? {
+            Some(text) => Self::parse(&file, &text, family),
+            None => Self::from_object(family, Object::new()).map_err(|reason| CheckpointError::Json { file, reason }),
         }
     }
 
@@ -130,9 +129,9 @@ mod tests {
         let again = serde_json::to_vec(&defaults).unwrap();
         assert_eq!(GenerationDefaults::parse("g", &again, &Native).unwrap(), defaults);
 
-        let foreign = br#"{"transformers_version": "5.1", "eos_token_id": 2}"#;
-        assert_eq!(GenerationDefaults::parse("g", foreign, &Llada).unwrap().others.len(), 1);
+        let foreign = br#"{"transformers_version": "5.1", "eos_token_id": 2, "speed": 3}"#;
+        assert_eq!(GenerationDefaults::parse("g", foreign, &Llada).unwrap().others.len(), 2);
         let error = GenerationDefaults::parse("g", foreign, &Native).unwrap_err().to_string();
-        assert_eq!(error, "`g` cannot be understood: unknown key `transformers_version`");
+        assert_eq!(error, "`g` cannot be understood: unknown key `speed`");
     }
 }

@@ -19,8 +19,11 @@ mod generation;
 mod quantisation;
 mod quantise;
 mod quantised;
+mod read;
+mod shards;
 mod state;
 mod storage;
+mod tied_head;
 mod weights;
 
 pub use error::CheckpointError;

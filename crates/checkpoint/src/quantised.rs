@@ -98,8 +98,11 @@ impl Weights {
         shape: &[usize],
         quantisation: Option<&Quantisation>,
     ) -> Result<Layout, CheckpointError> {
-        let undescribed =
-            || CheckpointError::Undescribed { name: name.to_owned(), file: self.holder(name, bits).to_owned(), bits };
+        let undescribed = || CheckpointError::Undescribed {
+            name: name.to_owned(),
+            file: self.integers_file(name, bits).to_owned(),
+            bits,
+        };
         let scheme = quantisation.and_then(|described| described.scheme(bits)).ok_or_else(undescribed)?;
         let &[outputs, inputs] = shape else {
             // A vector is never quantised; its integers are then a tensor of the wrong type.
@@ -135,7 +138,7 @@ impl Weights {
     }
 
     /// The file that holds the integers of a weight.
-    fn holder(&self, name: &str, bits: Bits) -> &str {
+    fn integers_file(&self, name: &str, bits: Bits) -> &str {
         match bits {
             Bits::Eight => self.file_of(name),
             Bits::Four => self.file_of(&format!("{name}{PACKED}")),
@@ -143,7 +146,7 @@ impl Weights {
     }
 
     fn refused(&self, name: &str, bits: Bits, source: QuantisedError) -> CheckpointError {
-        CheckpointError::Quantised { name: name.to_owned(), file: self.holder(name, bits).to_owned(), source }
+        CheckpointError::Quantised { name: name.to_owned(), file: self.integers_file(name, bits).to_owned(), source }
     }
 }
 

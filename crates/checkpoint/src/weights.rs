@@ -5,10 +5,10 @@
 
 use crate::CheckpointError;
 use crate::storage::{Storage, Undecodable, decode};
-use aquatint_files::{MappedFile, write_atomically};
+use aquatint_files::{LfsPointer, MappedFile, write_atomically};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// Length of the number before a safetensors header that says how long the header is.
@@ -21,6 +21,16 @@ const LONGEST_HEADER: u64 = 100_000_000;
 pub struct Weights {
     sources: Vec<Source>,
     entries: BTreeMap<String, Entry>,
+    /// What other names hold a second time, by the name that is read.
+    copies: Vec<(String, StoredTwice)>,
+}
+
+/// A tensor that the files hold a second time.
+#[derive(Debug)]
+pub(crate) struct StoredTwice {
+    /// Its name in the files.
+    pub(crate) name: String,
+    entry: Entry,
 }
 
 #[derive(Debug)]
@@ -64,7 +74,7 @@ impl Weights {
     /// # Errors
     /// When it cannot be read or is no safetensors file.
     pub fn open_file(path: &Path) -> Result<Self, CheckpointError> {
-        let mut weights = Self { sources: Vec::new(), entries: BTreeMap::new() };
+        let mut weights = Self::empty();
         weights.add_file(path)?;
         Ok(weights)
     }
@@ -74,46 +84,24 @@ impl Weights {
     /// # Errors
     /// When the bytes are no safetensors file.
     pub fn embedded(name: &str, bytes: &'static [u8]) -> Result<Self, CheckpointError> {
-        let mut weights = Self { sources: Vec::new(), entries: BTreeMap::new() };
+        let mut weights = Self::empty();
         weights.add(name.to_owned(), Bytes::Embedded(bytes))?;
         Ok(weights)
     }
 
-    fn open_shards(folder: &Path, index: &Path) -> Result<Self, CheckpointError> {
-        #[derive(serde::Deserialize)]
-        struct Index {
-            weight_map: BTreeMap<String, String>,
-        }
-        let text = std::fs::read(index).map_err(|e| CheckpointError::io("read", index, e))?;
-        let index: Index = serde_json::from_slice(&text)
-            .map_err(|e| CheckpointError::Json { file: index.display().to_string(), reason: e.to_string() })?;
-        let mut weights = Self { sources: Vec::new(), entries: BTreeMap::new() };
-        for shard in index.weight_map.values().collect::<BTreeSet<_>>() {
-            // A shard is a file name; a path would let a downloaded index read files elsewhere.
-            if Path::new(shard).file_name().is_none_or(|n| n != shard.as_str()) {
-                return Err(CheckpointError::Header {
-                    file: shard.clone(),
-                    reason: "a shard must lie in the same folder".into(),
-                });
-            }
-            weights.add_file(&folder.join(shard))?;
-        }
-        for (name, shard) in &index.weight_map {
-            let found = weights.entries.get(name).map(|e| &weights.sources[e.source].name);
-            let wanted = folder.join(shard).display().to_string();
-            if found != Some(&wanted) {
-                return Err(CheckpointError::Index { name: name.clone(), file: shard.clone() });
-            }
-        }
-        Ok(weights)
+    pub(crate) fn empty() -> Self {
+        Self { sources: Vec::new(), entries: BTreeMap::new(), copies: Vec::new() }
     }
 
-    fn add_file(&mut self, path: &Path) -> Result<(), CheckpointError> {
+    pub(crate) fn add_file(&mut self, path: &Path) -> Result<(), CheckpointError> {
         // An empty file cannot be mapped everywhere, and is not what it should be anywhere.
         let length = std::fs::metadata(path).map_err(|e| CheckpointError::io("read", path, e))?.len();
         let name = path.display().to_string();
         if length < PREFIX {
             return Err(CheckpointError::Truncated { file: name, expected: PREFIX, actual: length });
+        }
+        if let Some(LfsPointer { size }) = LfsPointer::at(path).map_err(|e| CheckpointError::io("read", path, e))? {
+            return Err(CheckpointError::LfsPointer { path: path.to_path_buf(), size });
         }
         let file = MappedFile::open(path).map_err(|e| CheckpointError::io("read", path, e))?;
         self.add(name, Bytes::Mapped(file))
@@ -144,6 +132,10 @@ impl Weights {
                 start: body as usize + info.data_offsets.0,
                 length: info.data_offsets.1 - info.data_offsets.0,
             };
+            if let Some(other) = self.entries.get(&tensor) {
+                let file = self.sources[other.source].name.clone();
+                return Err(CheckpointError::DuplicateTensor { name: tensor, file, other: name });
+            }
             self.entries.insert(tensor, entry);
         }
         self.sources.push(Source { name, bytes, metadata: metadata.metadata().clone().unwrap_or_default() });
@@ -243,14 +235,40 @@ impl Weights {
         }
     }
 
+    /// Lets a tensor be read by `name` that the files may hold as `other` instead, or as both.
+    pub(crate) fn join(&mut self, name: &str, other: &str) {
+        let Some(entry) = self.entries.remove(other) else { return };
+        if self.entries.contains_key(name) {
+            self.copies.push((name.to_owned(), StoredTwice { name: other.to_owned(), entry }));
+        } else {
+            self.entries.insert(name.to_owned(), entry);
+        }
+    }
+
+    /// The tensors that the files hold a second time, each with the name by which it is read.
+    pub(crate) fn copies(&self) -> impl Iterator<Item = (&str, &StoredTwice)> {
+        self.copies.iter().map(|(name, copy)| (name.as_str(), copy))
+    }
+
+    /// Whether a copy is the tensor of a name, bit for bit.
+    pub(crate) fn is_same(&self, name: &str, copy: &StoredTwice) -> bool {
+        let (Some(entry), copy) = (self.entries.get(name), &copy.entry) else { return false };
+        (entry.dtype, &entry.shape) == (copy.dtype, &copy.shape) && self.bytes_of(entry) == self.bytes_of(copy)
+    }
+
     /// The type of a tensor.
     pub(crate) fn dtype(&self, name: &str) -> Option<Dtype> {
         self.entries.get(name).map(|entry| entry.dtype)
     }
 
+    /// The file that holds a tensor.
+    pub(crate) fn holder(&self, name: &str) -> Option<&str> {
+        self.entries.get(name).map(|entry| self.sources[entry.source].name.as_str())
+    }
+
     /// The file that holds a tensor, or the first one, for messages.
     pub(crate) fn file_of(&self, name: &str) -> &str {
-        self.entries.get(name).map_or_else(|| self.origin(), |entry| &self.sources[entry.source].name)
+        self.holder(name).unwrap_or(self.origin())
     }
 
     /// The values of a tensor that has to have this shape.
@@ -279,9 +297,12 @@ impl Weights {
             file: self.origin().to_owned(),
             count: self.entries.len(),
         })?;
-        let source = &self.sources[entry.source];
+        Ok((entry, &self.sources[entry.source].name, self.bytes_of(entry)))
+    }
+
+    fn bytes_of(&self, entry: &Entry) -> &[u8] {
         // The header was checked against the file's length when it was opened.
-        Ok((entry, &source.name, &source.bytes.all()[entry.start..entry.start + entry.length]))
+        &self.sources[entry.source].bytes.all()[entry.start..entry.start + entry.length]
     }
 }
 
@@ -492,24 +513,5 @@ mod tests {
 
         fs::write(&path, b"PK\x03\x04 this is some other kind of file").unwrap();
         assert!(matches!(Weights::open(folder.path()), Err(CheckpointError::Header { .. })));
-    }
-
-    #[test]
-    fn shards_are_read_through_their_index() {
-        let folder = tempfile::tempdir().unwrap();
-        let [a, b] = <[_; 2]>::try_from(tensors()).unwrap();
-        write_weights(&folder.path().join("model-1.safetensors"), std::slice::from_ref(&a), Storage::F32).unwrap();
-        write_weights(&folder.path().join("model-2.safetensors"), std::slice::from_ref(&b), Storage::F32).unwrap();
-        let index = |text: &str| fs::write(folder.path().join("model.safetensors.index.json"), text).unwrap();
-        index(r#"{"weight_map": {"a": "model-1.safetensors", "b.weight": "model-2.safetensors"}}"#);
-        let weights = Weights::open(folder.path()).unwrap();
-        assert_eq!((weights.read("a").unwrap(), weights.read("b.weight").unwrap()), (a.values, b.values));
-
-        index(r#"{"weight_map": {"a": "model-2.safetensors"}}"#);
-        assert!(matches!(Weights::open(folder.path()), Err(CheckpointError::Index { .. })));
-        index(r#"{"weight_map": {"a": "../elsewhere.safetensors"}}"#);
-        assert!(matches!(Weights::open(folder.path()), Err(CheckpointError::Header { .. })));
-        index(r#"{"weight_map": {"a": "model-3.safetensors"}}"#);
-        assert!(matches!(Weights::open(folder.path()), Err(CheckpointError::MissingFile { .. })));
     }
 }

@@ -3,11 +3,19 @@
 use crate::arguments::{DeviceArguments, Precision};
 use crate::environment;
 use crate::failure::Failure;
+use crate::printer::Printer;
 use aquatint::runtime::{self, Runtime, RuntimeSettings};
 use aquatint_checkpoint::{Checkpoint, builtin};
+use std::path::Path;
 
-/// Opens the named checkpoint, or the built-in one.
-pub(crate) fn open(name: Option<&str>) -> Result<Checkpoint, Failure> {
+/// Opens the named checkpoint, or the built-in one. A model folder that a built-in model of its name hides is told.
+pub(crate) fn open(name: Option<&str>, printer: &Printer) -> Result<Checkpoint, Failure> {
+    if let Some(name) = name
+        && builtin::names().contains(&name)
+        && Path::new(name).join("config.json").exists()
+    {
+        printer.warn(format_args!("`{name}` is the built-in model; the folder of that name is `./{name}`"));
+    }
     let name = name.unwrap_or(builtin::DEFAULT);
     Checkpoint::open(name).map_err(|error| {
         let failure = Failure::from(error);

@@ -27,7 +27,7 @@ impl Session {
     /// Opens a model and builds its network.
     pub(crate) fn open(model: Option<&str>, device: &DeviceArguments, printer: &Printer) -> Result<Self, Failure> {
         let runtime = device.runtime()?;
-        let checkpoint = model::open(model)?;
+        let checkpoint = model::open(model, printer)?;
         let begun = Instant::now();
         let network = runtime.network(&checkpoint)?;
         printer.detail(format_args!(

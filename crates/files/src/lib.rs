@@ -1,16 +1,18 @@
-//! Whole files only: a reader finds the old file or the new one, never half of one.
+//! Whole files only: a reader finds the old file or the new one, never half of one, nor a pointer in its place.
 //!
 //! Two crates need this and neither may depend on the other: `corpus` for token shards and `checkpoint` for weights. It
 //! is also the one place outside `compute` where `unsafe` stands, for the memory map.
 #![deny(unsafe_code)]
 
 mod atomic;
+mod lfs;
 mod lock;
 mod mapped;
 mod space;
 mod temporary;
 
 pub use atomic::write_atomically;
+pub use lfs::LfsPointer;
 pub use lock::{LockError, LockFile};
 pub use mapped::MappedFile;
 pub use space::available_space;

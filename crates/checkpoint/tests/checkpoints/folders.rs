@@ -11,11 +11,11 @@ use aquatint_network::{
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::path::Path;
 
-fn vocabulary() -> Vocabulary {
+pub(crate) fn vocabulary() -> Vocabulary {
     Vocabulary::train(["the cat sat on the mat".repeat(20)].into_iter(), 270).unwrap()
 }
 
-fn spec(vocabulary: &Vocabulary) -> NetworkSpec {
+pub(crate) fn spec(vocabulary: &Vocabulary) -> NetworkSpec {
     let attention = AttentionSpec { qk_norm: Some(NormSpec::default()), ..AttentionSpec::new(2, 1, 4) };
     let layer = LayerSpec::new(attention, FeedForwardSpec::new(12));
     NetworkSpec {
@@ -27,7 +27,7 @@ fn spec(vocabulary: &Vocabulary) -> NetworkSpec {
 }
 
 /// The weights of a random network.
-fn tensors(spec: &NetworkSpec, seed: u64) -> Vec<Tensor<Vec<f32>>> {
+pub(crate) fn tensors(spec: &NetworkSpec, seed: u64) -> Vec<Tensor<Vec<f32>>> {
     let network = Network::new(Cpu::<f32>::scalar(), spec.clone(), seed).unwrap();
     let device = network.device();
     let parameters = network.parameters();
@@ -39,14 +39,14 @@ fn tensors(spec: &NetworkSpec, seed: u64) -> Vec<Tensor<Vec<f32>>> {
     parameters.iter().map(tensor).collect()
 }
 
-fn write(folder: &Path, spec: &NetworkSpec, seed: u64) -> Result<(), CheckpointError> {
+pub(crate) fn write(folder: &Path, spec: &NetworkSpec, seed: u64) -> Result<(), CheckpointError> {
     let vocabulary = vocabulary();
     let generation = GenerationDefaults { mask_token_id: spec.mask_token, ..GenerationDefaults::default() };
     let description = Description::native(spec, &vocabulary, &generation);
     save(folder, &description, &tensors(spec, seed), Storage::F32)
 }
 
-fn fails(folder: &Path) -> CheckpointError {
+pub(crate) fn fails(folder: &Path) -> CheckpointError {
     match Checkpoint::load(folder) {
         Err(error) => error,
         Ok(checkpoint) => checkpoint.network(Cpu::<f32>::scalar()).expect_err("an error"),
@@ -102,7 +102,7 @@ fn what_is_wrong_with_a_folder_is_reported() {
     fresh();
     let config = folder.path().join("config.json");
     let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, text.replacen('{', "{ \"rope_scaling\": null,", 1)).unwrap();
+    std::fs::write(&config, text.replacen('{', "{ \"rope_scaling\": 2,", 1)).unwrap();
     assert!(fails(folder.path()).to_string().contains("rope_scaling"));
     std::fs::write(&config, &text[..text.len() / 2]).unwrap();
     assert!(matches!(fails(folder.path()), CheckpointError::Json { .. }));

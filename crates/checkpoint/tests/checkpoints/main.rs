@@ -3,3 +3,4 @@
 mod folders;
 mod golden;
 mod llada;
+mod resaved;

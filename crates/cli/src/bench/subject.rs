@@ -3,6 +3,7 @@
 use super::timed::{Clock, Timed};
 use crate::failure::Failure;
 use crate::model;
+use crate::printer::Printer;
 use aquatint::runtime::{DeviceTask, Runtime};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::{Device, WeightFormat};
@@ -48,10 +49,10 @@ pub(crate) struct Ready {
 
 impl Subject {
     /// The network of a `config.json`, or of the named model, or of the built-in one.
-    pub(crate) fn open(model: Option<&str>, config: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn open(model: Option<&str>, config: Option<&Path>, printer: &Printer) -> Result<Self, Failure> {
         let Some(path) = config else {
             let begun = Instant::now();
-            let checkpoint = model::open(model)?;
+            let checkpoint = model::open(model, printer)?;
             let (name, spec) = (checkpoint.origin.to_string(), checkpoint.spec.clone());
             return Ok(Self { name, spec, source: Source::Checkpoint(Box::new(checkpoint)), opening: begun.elapsed() });
         };

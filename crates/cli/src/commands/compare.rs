@@ -11,7 +11,7 @@ use std::path::Path;
 
 pub(crate) fn run(arguments: &CompareArguments, printer: &Printer) -> Result<(), Failure> {
     let runtime = arguments.device.runtime()?;
-    let checkpoint = model::open(Some(&arguments.judge))?;
+    let checkpoint = model::open(Some(&arguments.judge), printer)?;
     let network = runtime.network(&checkpoint)?;
     let judge = Judge::new(&arguments.judge, network.as_ref(), &checkpoint.vocabulary)?;
     let settings = CompareSettings {
@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &CompareArguments, printer: &Printer) -> Result<(),
     let mut compare = Compare::open(&settings, &judge, folders, interrupt::flag())?;
     for given in &arguments.models {
         let (name, folder) = named(given);
-        let checkpoint = model::open(Some(folder))?;
+        let checkpoint = model::open(Some(folder), printer)?;
         let network = runtime.network(&checkpoint)?;
         let time_grid = advised_time_grid(&checkpoint.generation)?;
         let contestant = Contestant::new((name, folder), network.as_ref(), &checkpoint.vocabulary, time_grid)?;

@@ -13,7 +13,7 @@ use serde_json::json;
 
 pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<(), Failure> {
     let runtime = arguments.device.runtime()?;
-    let checkpoint = model::open(arguments.model.as_deref())?;
+    let checkpoint = model::open(arguments.model.as_deref(), printer)?;
     let network = runtime.network(&checkpoint)?;
     let model = Model::new(checkpoint, network)?;
     let tell = &mut |event| prepare(event, printer);

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 const GROUP_OF_FOUR_BITS: usize = 32;
 
 pub(crate) fn run(arguments: &QuantiseArguments, printer: &Printer) -> Result<(), Failure> {
-    let checkpoint = model::open(Some(&arguments.model))?;
+    let checkpoint = model::open(Some(&arguments.model), printer)?;
     // Files of a model that is there would be replaced one by one.
     if arguments.out.join("config.json").exists() {
         return Err(Failure::new(format!("`{}` already holds a model", arguments.out.display()))

@@ -10,7 +10,7 @@ use aquatint_network::{LayerSpec, NetworkKind, NetworkSpec};
 use serde_json::{Value, json};
 
 pub(crate) fn run(arguments: &ShowArguments, printer: &Printer) -> Result<(), Failure> {
-    let checkpoint = model::open(arguments.model.as_deref())?;
+    let checkpoint = model::open(arguments.model.as_deref(), printer)?;
     match arguments.format {
         ReportFormat::Json => {
             let (parameters, size) = weight(&checkpoint);

@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &SudokuArguments, printer: &Printer) -> Result<(), 
         Puzzles::new(arguments.seed, Part::Unseen, clues(&arguments.clues)?).take(arguments.puzzles).collect();
     let mut lines = Vec::new();
     for name in &arguments.models {
-        let checkpoint = model::open(Some(name))?;
+        let checkpoint = model::open(Some(name), printer)?;
         let network = runtime.network(&checkpoint)?;
         let model = Model::new(checkpoint, network)?;
         let writer = model.writer()?;

@@ -4,6 +4,7 @@ mod benching;
 mod comparing;
 mod families;
 mod fixtures;
+mod foreign_folders;
 mod generation;
 mod interrupting;
 mod measuring;

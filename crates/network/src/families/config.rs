@@ -1,6 +1,6 @@
 //! Reading the keys of a `config.json`.
 
-use super::Object;
+use super::{Object, hugging_face};
 use crate::NetworkError;
 use aquatint_diffusion::SettingError;
 use serde_json::Value;
@@ -11,21 +11,27 @@ use std::str::FromStr;
 pub(super) struct Config<'a>(pub(super) &'a Object);
 
 impl Config<'_> {
-    /// Refuses keys that are in neither list, and the lack of one of the first.
+    /// Refuses keys that are in neither list and that Hugging Face tools do not add, and the lack of one of the first. A
+    /// key that is null says nothing.
     pub(super) fn check_keys(&self, required: &[&'static str], optional: &[&'static str]) -> Result<(), NetworkError> {
         let known = || required.iter().chain(optional).copied();
-        if let Some(key) = self.0.keys().find(|key| !known().any(|name| name == key.as_str())) {
+        let neutral = hugging_face::neutral_config();
+        let added =
+            |key: &str| hugging_face::CONFIG_KEYS.contains(&key) || neutral.iter().any(|(neutral, _)| *neutral == key);
+        let is_known = |key: &str| added(key) || known().any(|name| name == key);
+        if let Some((key, _)) = self.0.iter().find(|(key, value)| !value.is_null() && !is_known(key)) {
             return Err(NetworkError::UnknownKey { key: key.clone(), similar: similar(key, known()) });
         }
+        neutral.iter().try_for_each(|(key, value)| self.insist(key, value))?;
         match required.iter().find(|key| !self.0.contains_key(**key)) {
             Some(key) => Err(NetworkError::MissingKey { key, keys: required.join(", ") }),
             None => Ok(()),
         }
     }
 
-    /// Refuses every value of a key but one; a key that is absent has it.
+    /// Refuses every value of a key but one; a key that is absent or null has it.
     pub(super) fn insist(&self, key: &'static str, allowed: &Value) -> Result<(), NetworkError> {
-        match self.0.get(key).filter(|given| *given != allowed) {
+        match self.0.get(key).filter(|given| !given.is_null() && !is_same(given, allowed)) {
             Some(given) => Err(wrong(key, given, &allowed.to_string())),
             None => Ok(()),
         }
@@ -71,6 +77,14 @@ impl Config<'_> {
 
 pub(super) fn wrong(parameter: &'static str, given: &Value, allowed: &str) -> NetworkError {
     NetworkError::Spec { parameter, given: given.to_string(), allowed: allowed.to_owned() }
+}
+
+/// Whether two values are equal; 1 and 1.0 are.
+pub(super) fn is_same(a: &Value, b: &Value) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
+    }
 }
 
 /// The known key that shares the most with an unknown one, if it shares most of it.

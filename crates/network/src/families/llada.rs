@@ -52,18 +52,9 @@ const READ: [&str; 10] = [
     "pad_token_id",
 ];
 
-/// Keys that say nothing about what the network computes.
-const OTHERS: [&str; 21] = [
-    "model_type",
-    "architectures",
-    "auto_map",
-    "torch_dtype",
-    "dtype",
-    "transformers_version",
-    "_name_or_path",
-    "quantization_config",
+/// Keys of OLMo that say nothing about what the network computes.
+const OTHERS: [&str; 11] = [
     "alibi_bias_max",
-    "attention_dropout",
     "residual_dropout",
     "embedding_dropout",
     "attention_layer_norm_with_affine",
@@ -74,7 +65,6 @@ const OTHERS: [&str; 21] = [
     "init_fn",
     "init_std",
     "precision",
-    "use_cache",
 ];
 
 /// As ML-GSAI's `generate.py` is run: 128 positions in blocks of 32, one step for each, the likeliest tokens of which the

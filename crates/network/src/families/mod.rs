@@ -5,6 +5,7 @@
 //! To add one: write its file, and its line in [`FAMILIES`].
 
 mod config;
+mod hugging_face;
 pub mod llada;
 pub mod native;
 

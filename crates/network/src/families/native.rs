@@ -1,10 +1,10 @@
 //! This project's own family. `config.json` has the names that Hugging Face configurations use where one exists; a key
-//! that is not read is refused, so that no setting is lost without a word.
+//! that is neither read nor added by Hugging Face tools is refused, so that no setting is lost without a word.
 //!
 //! Tensors have the names that they have here, those of Llama checkpoints (`model.layers.0.self_attn.q_proj.weight`).
 
 use super::config::{Config, wrong};
-use super::{Family, Object, TokenRoles};
+use super::{Family, Object, TokenRoles, hugging_face};
 use crate::{
     AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, NetworkError, NetworkSpec, NormSpec, ProcessSpec, RopeSpec,
 };
@@ -34,13 +34,8 @@ const REQUIRED: [&str; 14] = [
     "max_position_embeddings",
     "attention",
 ];
-/// Keys that may be there. The first five say nothing about the network and are left to their readers.
-const OPTIONAL: [&str; 14] = [
-    "model_type",
-    "architectures",
-    "torch_dtype",
-    "transformers_version",
-    "quantization_config",
+/// Keys that may be there.
+const OPTIONAL: [&str; 9] = [
     "hidden_act",
     "time_features",
     "logit_shift",
@@ -151,7 +146,7 @@ impl Family for Native {
     }
 
     fn read_generation(&self, file: Object) -> Result<Object, NetworkError> {
-        Ok(file)
+        hugging_face::read_generation(file)
     }
 
     fn keeps_other_generation_keys(&self) -> bool {
