@@ -18,7 +18,7 @@ mod norm;
 mod optimiser;
 
 pub use attention::{Attention, AttentionBackward, AttentionOperands, AttentionRows, AttentionShape, Rows};
-pub use elementwise::{Elementwise, Modulation, ShiftScale, WriteRows};
+pub use elementwise::{Elementwise, Modulation, ScaledPoints, ShiftScale, WriteRows};
 pub use linear::{
     BackwardInput, BackwardWeight, Linear, LinearOperands, LinearShape, PreparedBackwardInput, PreparedOperands,
     PreparedValues, SwigluOperands,

@@ -23,11 +23,11 @@ pub use device::{
     HeadNormGradients, HeadNorms, Linear, LinearOperands, LinearShape, LogitRows, Logits, Loss, LossGradients,
     LossRows, Memory, Modulation, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands, PreparedValues,
     RatioCost, ReadRow, RmsNorm, RmsNormBackward, Rope, RopeShape, RowCost, RowDraw, RowLoss, RowSummary, Rows,
-    Sampling, ShiftScale, SwigluOperands, Targets, TokenVectors, WriteRows,
+    Sampling, ScaledPoints, ShiftScale, SwigluOperands, Targets, TokenVectors, WriteRows,
 };
 pub use format::WeightFormat;
 pub use parameters::{Gradients, Parameters, WeightId};
 pub use quantised::{Bits, Quantised, QuantisedError};
-pub use summary::{LogitsSummary, draw_row, softmax_row, summarise, summarise_row};
+pub use summary::{LogitsSummary, draw_row, draw_row_expecting, softmax_row, summarise, summarise_row};
 pub use tape::{LogitHead, Tape, Value};
 pub use visibility::{Visibility, VisibilityError};

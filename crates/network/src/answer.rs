@@ -2,10 +2,9 @@
 //! comes to the host than was requested.
 
 use crate::reader::{Evidence, Reader};
-use crate::row_query::{Query, RowAnswer, RowQuery, answer_on_host};
+use crate::row_query::{Query, RowAnswer, RowQuery};
 use crate::{NetworkError, RowSlots};
 use aquatint_compute::{Device, DeviceError, LogitRows, ReadRow, RowDraw, Value};
-use aquatint_diffusion::WordVectors;
 
 /// The queries of one kind, their hidden rows, and the points of what is added to their logits. Buffers are there where
 /// there are other queries too; without them all rows are meant.
@@ -95,19 +94,32 @@ impl<D: Device> Reader<'_, D> {
             }
         }
 
-        let whole = of(|query| matches!(query, Query::DrawExpecting(_) | Query::WholeRow));
-        if !whole.is_empty() {
-            let expects = whole.iter().any(|&index| queries[index].query != Query::WholeRow);
-            let vectors = if expects { self.word_vectors()? } else { WordVectors::default() };
-            let kind = rows.select(whole, queries.len())?;
-            let requested: Vec<RowQuery<'_>> = kind.queries.iter().map(|&index| queries[index]).collect();
-            let read = |index: usize, logits: &mut [f32]| read(kind.queries[index], logits);
-            let found = answer_on_host(&requested, self.spec.vocabulary_size, vectors.view(), &read, |_, read| {
-                Ok(device.linear_rows(rows.logits(&kind)?, read)?)
-            })?;
-            for (&index, answer) in kind.queries.iter().zip(found) {
-                answers.set(index, answer);
+        let expecting = of(|query| matches!(query, Query::DrawExpecting(_)));
+        if !expecting.is_empty() {
+            let kind = rows.select(expecting, queries.len())?;
+            let draw =
+                |&index: &usize| if let Query::DrawExpecting(draw) = queries[index].query { Some(draw) } else { None };
+            let draws: Vec<RowDraw<'_>> = kind.queries.iter().filter_map(draw).collect();
+            let drawn = match self.token_vectors()? {
+                Some(vectors) => device.draw_rows_expecting(rows.logits(&kind)?, &draws, vectors)?,
+                None => {
+                    let drawn = device.draw_rows(rows.logits(&kind)?, &draws)?;
+                    drawn.into_iter().map(|drawn| (drawn, Vec::new())).collect()
+                }
+            };
+            for (&index, (drawn, expected)) in kind.queries.iter().zip(drawn) {
+                answers.set(index, RowAnswer::Expecting(drawn, expected));
             }
+        }
+
+        let whole = of(|query| *query == Query::WholeRow);
+        if !whole.is_empty() {
+            let kind = rows.select(whole, queries.len())?;
+            device.linear_rows(rows.logits(&kind)?, &|row, logits| {
+                let index = kind.queries[row];
+                read(index, logits);
+                answers.set(index, RowAnswer::Read);
+            })?;
         }
         answers.into_vec()
     }

@@ -8,8 +8,8 @@ use crate::row_query::{RowAnswer, RowQuery};
 use crate::weight_index::WeightIndex;
 use crate::{ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec};
 use aquatint_compute::{
-    CostKind, Device, Element, LogitHead, LogitRows, Parameters, RatioCost, ReadRow, RowCost, Tape, Targets,
-    TokenVectors,
+    CostKind, Device, Element, LogitHead, LogitRows, Parameters, RatioCost, ReadRow, RowCost, ScaledPoints, Tape,
+    Targets, TokenVectors,
 };
 use aquatint_diffusion::{Cost, Distance, LossTerm, Marginal, Ratio, WordVectors};
 use std::sync::Arc;
@@ -157,17 +157,22 @@ impl<'a, D: Device> Evidence<'a, D> {
             return Ok(None);
         };
         let (device, vectors) = (parameters.device(), parameters.get(field.vectors)?);
-        let tokens: Vec<u32> = requested.iter().map(|&row| input.tokens[row as usize]).collect();
-        let mut own = device.uninitialised(tokens.len() * size)?;
-        device.gather(size, vectors, &device.upload_indices(&tokens)?, &mut own);
-        let own: Vec<f32> = device.download(&own).into_iter().map(|value| value.to_f64() as f32).collect();
-        let mut weighted = Vec::with_capacity(own.len());
-        for (&row, own) in requested.iter().zip(own.chunks_exact(size)) {
-            let (row, gain) = (row as usize, points.prior_logit_scale[row as usize]);
-            let point = own.iter().zip(points.offset(row)).map(|(e, r)| gain * (points.clean_weight[row] * e + r));
-            weighted.extend(point.map(|z| D::Element::from_f64(if gain == 0.0 { 0.0 } else { f64::from(z) })));
-        }
-        Ok(Some(Self { size, vectors, points: device.upload(&weighted)? }))
+        let rows = || requested.iter().map(|&row| row as usize);
+        let upload = |values: &mut dyn Iterator<Item = f32>| {
+            let values: Vec<D::Element> = values.map(|value| D::Element::from_f64(f64::from(value))).collect();
+            device.upload(&values)
+        };
+        let operands = ScaledPoints {
+            size,
+            vectors,
+            tokens: &device.upload_indices(&rows().map(|row| input.tokens[row]).collect::<Vec<u32>>())?,
+            weights: &upload(&mut rows().map(|row| points.clean_weight[row]))?,
+            offsets: &upload(&mut rows().flat_map(|row| points.offset(row).iter().copied()))?,
+            scales: &upload(&mut rows().map(|row| points.prior_logit_scale[row]))?,
+        };
+        let mut scaled = device.uninitialised(requested.len() * size)?;
+        device.scaled_points(operands, &mut scaled);
+        Ok(Some(Self { size, vectors, points: scaled }))
     }
 
     /// As the device reads it.

@@ -1,8 +1,10 @@
 //! Queries about rows of logits and their answers: a host gets the answers, not a vocabulary of numbers for each row.
 
 use crate::{NetworkError, RowSlots};
-use aquatint_compute::{DrawnRow, ReadRow, RowDraw, RowSummary, draw_row, softmax_row, summarise_row};
-use aquatint_diffusion::{TokenId, Vectors};
+use aquatint_compute::{
+    DrawnRow, ReadRow, RowDraw, RowSummary, TokenVectors, draw_row, draw_row_expecting, summarise_row,
+};
+use aquatint_diffusion::Vectors;
 
 /// A row of the batch and the query about its logits.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -79,26 +81,12 @@ pub fn answer_row(query: Query<'_>, logits: &mut [f32], vectors: Vectors<'_>) ->
     match query {
         Query::Summary { best } => RowAnswer::Summary(summarise_row(logits, best)),
         Query::Draw(draw) => RowAnswer::Drawn(draw_row(logits, &draw)),
+        Query::DrawExpecting(draw) if vectors.size == 0 => RowAnswer::Expecting(draw_row(logits, &draw), Vec::new()),
         Query::DrawExpecting(draw) => {
-            let drawn = draw_row(logits, &draw);
-            let expected = match (drawn.summary.likeliest, drawn.token) {
-                (Some(likeliest), Some(_)) if vectors.size > 0 => {
-                    expected(logits, likeliest, draw.sampling.temperature as f32, vectors)
-                }
-                _ => Vec::new(),
-            };
+            let vectors = TokenVectors { size: vectors.size, values: vectors.values };
+            let (drawn, expected) = draw_row_expecting(logits, &draw, vectors);
             RowAnswer::Expecting(drawn, expected)
         }
         Query::WholeRow => RowAnswer::Read,
     }
-}
-
-/// The word vector expected under a temperature, by which a field is sharpened like a draw; spoils the logits.
-fn expected(logits: &mut [f32], likeliest: usize, temperature: f32, vectors: Vectors<'_>) -> Vec<f32> {
-    if temperature == 0.0 {
-        return vectors.of(likeliest as TokenId).to_vec();
-    }
-    logits.iter_mut().for_each(|logit| *logit /= temperature);
-    softmax_row(logits);
-    vectors.expected(logits)
 }

@@ -5,7 +5,7 @@ use aquatint_compute::{
     DType, Device, DeviceError, DrawnRow, Elementwise, HeadNormGradients, Linear, LinearOperands, LinearShape,
     LogitRows, Logits, Loss, LossGradients, LossRows, Memory, Modulation, Norm, Optimiser, Part, PreparedBackwardInput,
     PreparedOperands, PreparedValues, Quantised, ReadRow, RmsNorm, RmsNormBackward, Rope, RowCost, RowDraw, RowLoss,
-    RowSummary, ShiftScale, SwigluOperands, Targets, TokenVectors, Visibility, WeightFormat, WriteRows,
+    RowSummary, ScaledPoints, ShiftScale, SwigluOperands, Targets, TokenVectors, Visibility, WeightFormat, WriteRows,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -201,6 +201,7 @@ impl<D: Device> Elementwise for Timed<D> {
     timed! {
         fn gather(columns: usize, table: &D::Buffer, ids: &D::Indices, out: &mut D::Buffer);
         fn write_rows(operands: WriteRows<'_, D::Buffer, D::Indices>, table: &mut D::Buffer);
+        fn scaled_points(operands: ScaledPoints<'_, D::Buffer, D::Indices>, out: &mut D::Buffer);
         fn scatter_add(columns: usize, d_out: &D::Buffer, ids: &D::Indices, d_table: &mut D::Buffer);
         fn swiglu(width: usize, gate_up: &D::Buffer, out: &mut D::Buffer);
         fn swiglu_backward(width: usize, gate_up: &D::Buffer, d_out: &D::Buffer, d_gate_up: &mut D::Buffer);
@@ -234,6 +235,9 @@ impl<D: Device> Logits for Timed<D> {
         fn draw_rows(
             logits: LogitRows<'_, D::Buffer, D::Prepared>, draws: &[RowDraw<'_>],
         ) -> Result<Vec<DrawnRow>, DeviceError>, of of_matrix::<D>(logits.head);
+        fn draw_rows_expecting(
+            logits: LogitRows<'_, D::Buffer, D::Prepared>, draws: &[RowDraw<'_>], vectors: TokenVectors<'_, D::Buffer>,
+        ) -> Result<Vec<(DrawnRow, Vec<f32>)>, DeviceError>, of of_matrix::<D>(logits.head);
     }
 }
 

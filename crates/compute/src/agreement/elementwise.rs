@@ -1,7 +1,7 @@
 //! Choosing rows, gates, activations and modulation.
 
 use super::*;
-use crate::{Columns, Modulation, ShiftScale, WriteRows};
+use crate::{Columns, Modulation, ScaledPoints, ShiftScale, WriteRows};
 
 struct Gates {
     width: usize,
@@ -77,6 +77,33 @@ impl Operation for Chosen {
     }
 }
 
+/// Points beside the vectors of tokens, of which every third row says nothing.
+struct Points {
+    size: usize,
+    vectors: Vec<f64>,
+    tokens: Vec<u32>,
+    /// Of each row a weight, an offset and a scale.
+    rows: [Vec<f64>; 3],
+}
+
+impl Operation for Points {
+    fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
+        let [weights, offsets, scales] = self.rows.each_ref().map(|values| up(device, values));
+        let (vectors, tokens) = (up(device, &self.vectors), device.upload_indices(&self.tokens).unwrap());
+        let mut out = up(device, &self.rows[1]);
+        let operands = ScaledPoints {
+            size: self.size,
+            vectors: &vectors,
+            tokens: &tokens,
+            weights: &weights,
+            offsets: &offsets,
+            scales: &scales,
+        };
+        device.scaled_points(operands, &mut out);
+        vec![out]
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
@@ -94,6 +121,19 @@ proptest! {
         let modulation = numbers.many(groups * 3 * columns);
         let operation = Modulations { columns, rows, x, modulation, gradient };
         agree(&operation, Precision::F32, within(rows, 4.0))?;
+    }
+
+    #[test]
+    fn points(rows in 1..60_usize, size in 1..100_usize, outputs in 1..20_usize, seed: u64) {
+        let mut numbers = Numbers(seed);
+        let mut offsets = numbers.many(rows * size);
+        let (weights, mut scales) = (numbers.many(rows), numbers.many(rows));
+        scales.iter_mut().step_by(3).for_each(|scale| *scale = 0.0);
+        // What a silent row holds does not matter.
+        offsets[0] = f64::INFINITY;
+        let tokens = (0..rows).map(|_| numbers.below(outputs)).collect();
+        let points = Points { size, vectors: numbers.many(outputs * size), tokens, rows: [weights, offsets, scales] };
+        agree(&points, Precision::F32, within(1, 8.0))?;
     }
 
     #[test]

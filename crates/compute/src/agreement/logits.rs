@@ -2,7 +2,7 @@
 //! makes exactly: draws can then be compared token by token, and equal logits are frequent.
 
 use super::*;
-use crate::{Evidence, LogitRows, LogitsSummary, RowDraw, Sampling, WeightFormat};
+use crate::{DrawnRow, Evidence, LogitRows, LogitsSummary, RowDraw, Sampling, TokenVectors, WeightFormat};
 use std::sync::OnceLock;
 
 /// A token and what is added to its logit.
@@ -76,6 +76,12 @@ fn numbers_of(summary: &LogitsSummary) -> [f64; 6] {
     [place(likeliest), highest, log_sum_exp, entropy, margin, place(broken)]
 }
 
+/// A draw as numbers.
+fn numbers_of_draw(row: &DrawnRow) -> impl Iterator<Item = f64> {
+    let (token, probability) = row.token.map_or((-1.0, 0.0), |(token, p)| (f64::from(token), p));
+    numbers_of(&row.summary).into_iter().chain([token, probability])
+}
+
 impl Operation for Rows {
     fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
         let [hidden, head, points, vectors] =
@@ -102,9 +108,13 @@ impl Operation for Rows {
         }
         let mut drawn = Vec::new();
         for row in device.draw_rows(logits(), &self.draws()).unwrap() {
-            drawn.extend(numbers_of(&row.summary));
-            let (token, probability) = row.token.map_or((-1.0, 0.0), |(token, p)| (f64::from(token), p));
-            drawn.extend([token, probability]);
+            drawn.extend(numbers_of_draw(&row));
+        }
+        let vectors = TokenVectors { size: SIZE, values: &vectors };
+        for (row, expected) in device.draw_rows_expecting(logits(), &self.draws(), vectors).unwrap() {
+            drawn.extend(numbers_of_draw(&row));
+            assert_eq!(expected.len(), if row.token.is_some() { SIZE } else { 0 });
+            drawn.extend(expected.into_iter().map(f64::from).chain(std::iter::repeat(-1.0)).take(SIZE));
         }
         let lines: Vec<_> = (0..self.rows).map(|_| OnceLock::new()).collect();
         let read = |row: usize, line: &mut [f32]| lines[row].set(line.to_vec()).unwrap();

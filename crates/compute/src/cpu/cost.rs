@@ -28,16 +28,21 @@ impl<'a, E: Element> Vectors<'a, E> {
         self.values.chunks_exact(self.size.max(1))
     }
 
-    /// `Σ p(v) e_v − e_target`, the sum rounded to the element type.
-    fn error(self, target: u32, p: &[E]) -> Vec<f64> {
+    /// `Σ p(v) e_v`.
+    pub(in crate::cpu) fn expected(self, p: &[E]) -> Vec<E> {
         let mut mean = vec![0.0_f64; self.size];
         for (p, vector) in p.iter().zip(self.each()) {
             if p.to_f64() > NEGLIGIBLE {
                 mean.iter_mut().zip(vector).for_each(|(m, e)| *m += p.to_f64() * e.to_f64());
             }
         }
+        mean.into_iter().map(E::from_f64).collect()
+    }
+
+    /// `Σ p(v) e_v − e_target`.
+    fn error(self, target: u32, p: &[E]) -> Vec<f64> {
         let truth = &self.values[target as usize * self.size..][..self.size];
-        mean.into_iter().zip(truth).map(|(mean, e)| E::from_f64(mean).to_f64() - e.to_f64()).collect()
+        self.expected(p).into_iter().zip(truth).map(|(mean, e)| mean.to_f64() - e.to_f64()).collect()
     }
 }
 

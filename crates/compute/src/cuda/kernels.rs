@@ -86,6 +86,10 @@ kernels! {
     WriteRowsOf = write_rows {
         count: i64, columns: i32, rows: In<f32>, stride: i32, sources: In<u32>, ids: In<u32>, table: Out<f32>,
     }
+    ScaledPointsOf = scaled_points {
+        count: i64, size: i32, vectors: In<f32>, tokens: In<u32>, weights: In<f32>, offsets: In<f32>, scales: In<f32>,
+        out: Out<f32>,
+    }
     ScatterAdd = scatter_add {
         columns: i32, rows: In<u32>, ends: In<u32>, ids: In<u32>, d_out: In<f32>, d_table: Out<f32>,
     }
@@ -129,7 +133,7 @@ kernels! {
         costs: Out<f64>, nll: Out<f64>,
     }
 
-    /// See `logits.cu`; so for all up to [`DrawRows`].
+    /// See `logits.cu`; so for all up to [`TemperRows`].
     AdjustRows = adjust_rows {
         columns: i32, bonus_tokens: In<u32>, bonuses: In<f32>, forbidden: In<u32>, lists: In<u32>, logits: Out<f32>,
         tokens: Out<u32>,
@@ -142,6 +146,7 @@ kernels! {
         columns: i32, logits: In<f32>, repeated: In<u32>, lists: In<u32>, top_k: In<u32>, numbers: In<f64>,
         summaries: In<f64>, tokens: Out<u32>, probabilities: Out<f64>,
     }
+    TemperRows = temper_rows { columns: i32, numbers: In<f64>, tokens: In<u32>, logits: Out<f32> }
 
     /// See `attention.cu` and `tiles.cu`; so for all up to [`AttentionKeysBackward`].
     AttentionOf = attention {

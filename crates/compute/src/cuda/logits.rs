@@ -3,7 +3,7 @@
 
 use super::arguments::In;
 use super::kernels::{
-    AdjustRows, CostRows, CrossEntropy, DistanceError, DrawRows, ForbidToken, Softmax, SummariseRows,
+    AdjustRows, CostRows, CrossEntropy, DistanceError, DrawRows, ForbidToken, Softmax, SummariseRows, TemperRows,
 };
 use super::memory::GpuBuffer;
 use super::prepared::GpuMatrix;
@@ -154,12 +154,13 @@ impl Cuda {
         .collect()
     }
 
-    /// See [`crate::Logits::draw_rows`].
+    /// See [`crate::Logits::draw_rows`], and [`crate::Logits::draw_rows_expecting`] where `vectors` are given.
     pub(super) fn draw(
         &self,
         rows: LogitRows<'_, GpuBuffer, GpuMatrix>,
         draws: &[RowDraw<'_>],
-    ) -> Result<Vec<DrawnRow>, DeviceError> {
+        vectors: Option<TokenVectors<'_, GpuBuffer>>,
+    ) -> Result<Vec<(DrawnRow, Vec<f32>)>, DeviceError> {
         assert_eq!(rows.rows, draws.len(), "as many draws as rows");
         let (columns, _) = rows.head.shape();
         let mut lists = TokenLists::default();
@@ -211,13 +212,40 @@ impl Cuda {
             self.launch(0, kernel, (count as u32, 1), THREADS, shared);
             let tokens: Vec<u32> = self.fetch(glance.tokens.at(), 2 * count);
             let probabilities: Vec<f64> = self.fetch(probabilities.at(), count);
+            let expected = vectors.map(|vectors| {
+                let numbers = numbers.input().skip(4 * first);
+                let (tokens, logits) = (glance.tokens.input(), part.logits.output());
+                self.by_row(count, TemperRows { columns: int(columns), numbers, tokens, logits });
+                let expected = self.expected(count, columns, part.logits.input(), vectors);
+                self.fetch::<f32>(expected.at(), count * vectors.size)
+            });
             let found = tokens.chunks_exact(2).zip(probabilities);
-            for (summary, (tokens, probability)) in summaries.into_iter().zip(found) {
+            for (row, (summary, (tokens, probability))) in summaries.into_iter().zip(found).enumerate() {
                 let token = (tokens[0] != NO_TOKEN).then_some((tokens[0], probability));
-                drawn.push(DrawnRow { summary, token });
+                let expected = match (vectors, &expected) {
+                    (Some(TokenVectors { size, .. }), Some(all)) if token.is_some() => {
+                        all[row * size..][..size].to_vec()
+                    }
+                    _ => Vec::new(),
+                };
+                drawn.push((DrawnRow { summary, token }, expected));
             }
         })?;
         Ok(drawn)
+    }
+
+    /// The token vector that each row of probabilities expects, `[rows, E]`.
+    fn expected(
+        &self,
+        rows: usize,
+        columns: usize,
+        probabilities: In<f32>,
+        TokenVectors { size, values }: TokenVectors<'_, GpuBuffer>,
+    ) -> GpuBuffer {
+        let expected = self.scratch::<f32>(rows * size);
+        let extent = Extent { rows, columns: size, depth: columns, bias: None, accumulate: false };
+        self.multiply(extent, DType::F32, Operand::plain(probabilities), Operand::of(values), expected.output());
+        expected
     }
 
     /// The logits of some rows at a time, turned by `pay` into their gradient in place, which is then multiplied back.
@@ -320,15 +348,13 @@ impl Cuda {
             let (first, rows) = (part.rows.start, part.count());
             let (p, costs) = (part.logits.output::<f32>(), paid.output::<f64>().skip(first));
             self.by_row(rows, Softmax { columns: int(outputs), x: p });
-            let dots = vectors.as_ref().map(|TokenVectors { size, values }| {
-                let error = self.scratch::<f32>(rows * size);
-                let extent = Extent { rows, columns: *size, depth: outputs, bias: None, accumulate: false };
-                let mixture = Operand::plain(p.input());
-                self.multiply(extent, DType::F32, mixture, Operand::of(values), error.output());
+            let dots = vectors.map(|vectors| {
+                let TokenVectors { size, values } = vectors;
+                let error = self.expected(rows, outputs, p.input(), vectors);
                 self.by_row(
                     rows,
                     DistanceError {
-                        size: int(*size),
+                        size: int(size),
                         targets: targets.input().skip(first),
                         vectors: values.input(),
                         expected: error.output(),
@@ -337,7 +363,7 @@ impl Cuda {
                 );
                 let dots = self.scratch::<f32>(if learns { rows * outputs } else { 0 });
                 if learns {
-                    let extent = Extent { rows, columns: outputs, depth: *size, bias: None, accumulate: false };
+                    let extent = Extent { rows, columns: outputs, depth: size, bias: None, accumulate: false };
                     let (error, vectors) = (Operand::of(&error), Operand::of(values).transposed());
                     self.multiply(extent, DType::F32, error, vectors, dots.output());
                 }

@@ -206,6 +206,11 @@ fn only_results_cross_the_bus() {
     device.draw_rows(logits(), &vec![draw; rows]).unwrap();
     // Four numbers of a summary and a probability, and twice two tokens.
     assert_eq!(read(), rows * (5 * 8 + 4 * 4));
+    let vectors = device.upload(&vec![0.5; outputs * 6]).unwrap();
+    let vectors = crate::TokenVectors { size: 6, values: &vectors };
+    device.draw_rows_expecting(logits(), &vec![draw; rows], vectors).unwrap();
+    // And six coordinates.
+    assert_eq!(read(), rows * (5 * 8 + 4 * 4 + 6 * 4));
     device.summarise_rows(logits(), 2).unwrap();
     assert_eq!(read(), rows * (4 * 8 + 2 * 4 + 2 * (8 + 4)));
     device.nll_rows(logits(), &vec![7; rows]).unwrap();

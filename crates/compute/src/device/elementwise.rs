@@ -52,6 +52,23 @@ pub struct ShiftScale {
     pub scale: usize,
 }
 
+/// What [`Elementwise::scaled_points`] reads.
+#[derive(Debug)]
+pub struct ScaledPoints<'a, B: ?Sized, I: ?Sized> {
+    /// `E`: coordinates of a vector.
+    pub size: usize,
+    /// `[V, E]`.
+    pub vectors: &'a B,
+    /// The token of each row.
+    pub tokens: &'a I,
+    /// `[R]`: how much of its token's vector is in each point.
+    pub weights: &'a B,
+    /// `[R, E]`: the rest of each point.
+    pub offsets: &'a B,
+    /// `[R]`: what each point is multiplied by.
+    pub scales: &'a B,
+}
+
 /// Everything that takes rows or elements one by one.
 pub trait Elementwise: Memory {
     /// `out[i] = table[ids[i]]`; table `[V, D]`, out `[ids, D]`. Also gathers chosen rows of an activation.
@@ -61,6 +78,9 @@ pub trait Elementwise: Memory {
     fn write_rows(&self, operands: WriteRows<'_, Self::Buffer, Self::Indices>, table: &mut Self::Buffer);
     /// `d_table[ids[i]] += d_out[i]`, in the order of `i`.
     fn scatter_add(&self, columns: usize, d_out: &Self::Buffer, ids: &Self::Indices, d_table: &mut Self::Buffer);
+
+    /// `out[i] = scales[i] · (weights[i] · vectors[tokens[i]] + offsets[i])`, and 0 where `scales[i]` is 0; out `[R, E]`.
+    fn scaled_points(&self, operands: ScaledPoints<'_, Self::Buffer, Self::Indices>, out: &mut Self::Buffer);
 
     /// `out = silu(gate) · up`; `gate_up` is `[T, 2 F]` (gate, then up), out `[T, F]`, `F` the width.
     fn swiglu(&self, width: usize, gate_up: &Self::Buffer, out: &mut Self::Buffer);

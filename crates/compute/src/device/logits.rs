@@ -2,7 +2,7 @@
 //!
 //! Some rows of `hidden headᵀ` are multiplied at a time; never are all `R × V` kept, and on a GPU only results come back.
 
-use super::{DeviceError, Linear};
+use super::{DeviceError, Linear, TokenVectors};
 use crate::LogitsSummary;
 
 /// Reads one row of logits: its index and its numbers, which may be changed in place.
@@ -135,4 +135,16 @@ pub trait Logits: Linear {
         logits: LogitRows<'_, Self::Buffer, Self::Prepared>,
         draws: &[RowDraw<'_>],
     ) -> Result<Vec<DrawnRow>, DeviceError>;
+    /// The same, and with each draw the token vector expected under its temperature: `Σ p(v) e_v`, where `p` is the
+    /// softmax of the row without its forbidden tokens, at that temperature and before the penalty; at temperature 0 the
+    /// vector of the likeliest token. It has `E` coordinates, none where no token was drawn.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    fn draw_rows_expecting(
+        &self,
+        logits: LogitRows<'_, Self::Buffer, Self::Prepared>,
+        draws: &[RowDraw<'_>],
+        vectors: TokenVectors<'_, Self::Buffer>,
+    ) -> Result<Vec<(DrawnRow, Vec<f32>)>, DeviceError>;
 }

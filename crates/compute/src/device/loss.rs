@@ -103,7 +103,7 @@ pub struct RatioCost {
     pub posterior: bool,
 }
 
-/// Vectors of all tokens, `[V, E]`, for [`CostKind::Distance`].
+/// Vectors of all tokens, `[V, E]`.
 #[derive(Debug)]
 pub struct TokenVectors<'a, B: ?Sized> {
     /// `E`.
@@ -111,6 +111,13 @@ pub struct TokenVectors<'a, B: ?Sized> {
     /// The vectors.
     pub values: &'a B,
 }
+
+impl<B: ?Sized> Clone for TokenVectors<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<B: ?Sized> Copy for TokenVectors<'_, B> {}
 
 /// Losses over rows of `hidden headᵀ`, never keeping the `R × V` logits whole.
 ///

@@ -2,7 +2,7 @@
 
 use crate::cpu::fast::{f32s, f32s_mut};
 use crate::cpu::{Buffer, Cpu, scalar};
-use crate::{Columns, Element, Elementwise, Modulation, ShiftScale, WriteRows};
+use crate::{Columns, Element, Elementwise, Modulation, ScaledPoints, ShiftScale, WriteRows};
 
 /// The same with the groups as a slice.
 fn on_slices<'a, E: Element>(operands: Modulation<'a, Buffer<E>, Vec<u32>>) -> Modulation<'a, [E], [u32]> {
@@ -30,6 +30,14 @@ impl<E: Element> Elementwise for Cpu<E> {
             Some(fast) => fast.scatter_add(columns, f32s(d_out), ids, f32s_mut(d_table)),
             None => scalar::scatter_add(columns, d_out, ids, d_table),
         }
+    }
+
+    fn scaled_points(&self, operands: ScaledPoints<'_, Buffer<E>, Vec<u32>>, out: &mut Buffer<E>) {
+        let ScaledPoints { size, vectors, tokens, weights, offsets, scales } = operands;
+        let [vectors, weights, offsets, scales] = [vectors, weights, offsets, scales].map(Buffer::as_slice);
+        // Some rows of one vector each: little on any path.
+        let operands = ScaledPoints { size, vectors, tokens: tokens.as_slice(), weights, offsets, scales };
+        scalar::scaled_points(operands, out.as_mut_slice());
     }
 
     fn swiglu(&self, width: usize, gate_up: &Buffer<E>, out: &mut Buffer<E>) {

@@ -2,10 +2,12 @@
 
 use crate::cpu::fast::f32s;
 use crate::cpu::prepared::PreparedKind;
-use crate::cpu::{Buffer, Cpu, Prepared, draw_row, evidence, summarise, summarise_row};
+use crate::cpu::{Buffer, Cpu, Prepared, draw_row, draw_row_expecting, evidence, summarise, summarise_row};
 use crate::{
-    DeviceError, DrawnRow, Element, Evidence, LogitRows, Logits, PreparedOperands, ReadRow, RowDraw, RowSummary,
+    DType, DeviceError, DrawnRow, Element, Evidence, LogitRows, Logits, PreparedOperands, ReadRow, RowDraw, RowSummary,
+    TokenVectors,
 };
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 impl<E: Element> Logits for Cpu<E> {
@@ -61,6 +63,22 @@ impl<E: Element> Logits for Cpu<E> {
     ) -> Result<Vec<DrawnRow>, DeviceError> {
         assert_eq!(logits.rows, draws.len(), "as many draws as rows");
         self.collect(logits, |row, logits| draw_row(logits, &draws[row]))
+    }
+
+    fn draw_rows_expecting(
+        &self,
+        logits: LogitRows<'_, Buffer<E>, Prepared<E>>,
+        draws: &[RowDraw<'_>],
+        vectors: TokenVectors<'_, Buffer<E>>,
+    ) -> Result<Vec<(DrawnRow, Vec<f32>)>, DeviceError> {
+        assert_eq!(logits.rows, draws.len(), "as many draws as rows");
+        let (size, values) = (vectors.size, vectors.values.as_slice());
+        let values = match E::DTYPE {
+            DType::F32 => Cow::Borrowed(f32s(values)),
+            _ => values.iter().map(|value| value.to_f64() as f32).collect(),
+        };
+        let vectors = TokenVectors { size, values: &*values };
+        self.collect(logits, |row, logits| draw_row_expecting(logits, &draws[row], vectors))
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod best;
 mod draw;
+mod expected;
 
 pub use best::summarise_row;
 pub use draw::draw_row;
+pub use expected::draw_row_expecting;

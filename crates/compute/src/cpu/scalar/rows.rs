@@ -1,6 +1,6 @@
-//! Choosing rows of a matrix, and the gradient of the choice.
+//! Choosing rows of a matrix, the gradient of the choice, and points beside chosen rows.
 
-use crate::{Element, WriteRows};
+use crate::{Element, ScaledPoints, WriteRows};
 
 /// `out[i] = table[ids[i]]`.
 pub(in crate::cpu) fn gather<E: Element>(columns: usize, table: &[E], ids: &[u32], out: &mut [E]) {
@@ -15,6 +15,18 @@ pub(in crate::cpu) fn write_rows<E: Element>(operands: WriteRows<'_, [E], [u32]>
     for (i, &id) in ids.iter().enumerate() {
         let row = &rows.buffer[i * rows.stride + rows.first..][..columns];
         table[id as usize * columns..][..columns].copy_from_slice(row);
+    }
+}
+
+/// `out[i] = scales[i] · (weights[i] · vectors[tokens[i]] + offsets[i])`, and 0 where `scales[i]` is 0.
+pub(in crate::cpu) fn scaled_points<E: Element>(operands: ScaledPoints<'_, [E], [u32]>, out: &mut [E]) {
+    let ScaledPoints { size, vectors, tokens, weights, offsets, scales } = operands;
+    for (i, &token) in tokens.iter().enumerate() {
+        let rows = vectors[token as usize * size..][..size].iter().zip(&offsets[i * size..][..size]);
+        for (out, (&e, &offset)) in out[i * size..][..size].iter_mut().zip(rows) {
+            let is_silent = scales[i] == E::default();
+            *out = if is_silent { E::default() } else { scales[i] * (weights[i] * e + offset) };
+        }
     }
 }
 

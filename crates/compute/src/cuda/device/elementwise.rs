@@ -1,11 +1,11 @@
 //! Rows, gates, activations and modulation.
 
 use crate::cuda::kernels::{
-    self, Gather, ModulateBackward, ModulationBackward, ScatterAdd, Silu, SiluBackward, Swiglu, SwigluBackward,
-    WriteRowsOf,
+    self, Gather, ModulateBackward, ModulationBackward, ScaledPointsOf, ScatterAdd, Silu, SiluBackward, Swiglu,
+    SwigluBackward, WriteRowsOf,
 };
 use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, int};
-use crate::{Elementwise, Modulation, ShiftScale, WriteRows};
+use crate::{Elementwise, Modulation, ScaledPoints, ShiftScale, WriteRows};
 
 /// Blocks that give each element of a row a thread, for so many rows.
 fn across(rows: usize, columns: usize) -> (u32, u32) {
@@ -33,6 +33,19 @@ impl Elementwise for Cuda {
             sources: last.places.input(),
             ids: last.ids.input(),
             table: table.output(),
+        });
+    }
+    fn scaled_points(&self, operands: ScaledPoints<'_, GpuBuffer, GpuIndices>, out: &mut GpuBuffer) {
+        let ScaledPoints { size, vectors, tokens, weights, offsets, scales } = operands;
+        self.each(tokens.len() * size, |count| ScaledPointsOf {
+            count,
+            size: int(size),
+            vectors: vectors.input(),
+            tokens: tokens.input(),
+            weights: weights.input(),
+            offsets: offsets.input(),
+            scales: scales.input(),
+            out: out.output(),
         });
     }
     fn scatter_add(&self, columns: usize, d_out: &GpuBuffer, ids: &GpuIndices, d_table: &mut GpuBuffer) {

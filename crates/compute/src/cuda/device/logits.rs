@@ -3,6 +3,7 @@
 use crate::cuda::{Cuda, GpuBuffer, GpuMatrix};
 use crate::{
     DeviceError, DrawnRow, Head, LinearShape, LogitRows, Logits, LossRows, ReadRow, RowDraw, RowSummary, Targets,
+    TokenVectors,
 };
 
 impl Logits for Cuda {
@@ -30,6 +31,14 @@ impl Logits for Cuda {
         logits: LogitRows<'_, GpuBuffer, GpuMatrix>,
         draws: &[RowDraw<'_>],
     ) -> Result<Vec<DrawnRow>, DeviceError> {
-        self.draw(logits, draws)
+        Ok(self.draw(logits, draws, None)?.into_iter().map(|(drawn, _)| drawn).collect())
+    }
+    fn draw_rows_expecting(
+        &self,
+        logits: LogitRows<'_, GpuBuffer, GpuMatrix>,
+        draws: &[RowDraw<'_>],
+        vectors: TokenVectors<'_, GpuBuffer>,
+    ) -> Result<Vec<(DrawnRow, Vec<f32>)>, DeviceError> {
+        self.draw(logits, draws, Some(vectors))
     }
 }

@@ -220,6 +220,31 @@ DEVICE u32 last_token(const Shaped& shaped, const Beginning& within, const Begin
     return found.token == NO_TOKEN ? NO_TOKEN : NO_TOKEN - 1 - found.token;
 }
 
+// Each row of logits becomes probabilities at the temperature of its draw, in place: at 0 all of it is the likeliest
+// token's, and a row from which no token was drawn is zeros. `numbers` and `tokens` are those of `draw_rows`, after it.
+KERNEL temper_rows(int columns, const double* numbers, const u32* tokens, float* logits) {
+    float* row = logits + i64(blockIdx.x) * columns;
+    float temperature = float(numbers[i64(blockIdx.x) * 4 + 1]);
+    bool drawn = tokens[i64(blockIdx.x) * 2] != NO_TOKEN;
+    if (!drawn || temperature == 0.0f) {
+        Found<float> nobody = {0.0f, NO_TOKEN};
+        u32 likeliest = drawn ? next_token(row, columns, nobody).token : NO_TOKEN;
+        __syncthreads();
+        for (u32 v = threadIdx.x; v < u32(columns); v += ROW_THREADS) row[v] = v == likeliest ? 1.0f : 0.0f;
+        return;
+    }
+    float largest = -INFINITY;
+    for (u32 v = threadIdx.x; v < u32(columns); v += ROW_THREADS) largest = fmaxf(largest, row[v] / temperature);
+    largest = block_max(largest);
+    float sum = 0.0f;
+    for (u32 v = threadIdx.x; v < u32(columns); v += ROW_THREADS) {
+        row[v] = expf(row[v] / temperature - largest);
+        sum += row[v];
+    }
+    sum = block_sum(sum);
+    for (u32 v = threadIdx.x; v < u32(columns); v += ROW_THREADS) row[v] /= sum;
+}
+
 // One token of each row. `repeated` holds the bounds of a part of `lists` for each row, `numbers` penalty, temperature,
 // top-p (1 for all) and the uniform number, `summaries` what `summarise_rows` has made of the row; `tokens` comes with the
 // likeliest and the broken one, and leaves with the token drawn in the first place, or NO_TOKEN.

@@ -14,6 +14,16 @@ KERNEL write_rows(i64 count, int columns, const float* rows, int stride, const u
     table[i64(ids[k]) * columns + column] = rows[i64(sources[k]) * stride + column];
 }
 
+// `out[i] = scales[i] (weights[i] vectors[tokens[i]] + offsets[i])`, and 0 where `scales[i]` is 0.
+KERNEL scaled_points(i64 count, int size, const float* vectors, const u32* tokens, const float* weights,
+                     const float* offsets, const float* scales, float* out) {
+    i64 i = element_index();
+    if (i >= count) return;
+    i64 row = i / size;
+    float point = weights[row] * vectors[i64(tokens[row]) * size + i % size] + offsets[i];
+    out[i] = scales[row] == 0.0f ? 0.0f : scales[row] * point;
+}
+
 // `d_table[ids[k]] += Σ d_out[rows[i]]` for `i` in `ends[k - 1]..ends[k]`, in that order: equal ids are gathered by the
 // host, so that no two threads add to one place and sums do not depend on which is first.
 KERNEL scatter_add(int columns, const u32* rows, const u32* ends, const u32* ids, const float* d_out, float* d_table) {
