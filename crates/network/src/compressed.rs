@@ -1,16 +1,16 @@
 //! A network that learns, with matrices that do not and are kept in their prepared form only: in bf16 or as integers with
 //! scales. The gradient goes through them to what does learn, with what they stand for (QLoRA, 2305.14314, section 3).
 
-use crate::parameter_group::{ParameterGroup, Training, assign};
+use crate::parameter_group::{ParameterGroup, assign};
 use crate::source::Source;
-use crate::{Network, NetworkError, NetworkSpec, TensorData};
+use crate::{Network, NetworkError, NetworkSpec, ParameterInfo, TensorData};
 use aquatint_compute::{Device, WeightFormat, WeightId};
 use std::ops::Range;
 
 /// What groups mean for the parameters of a network.
 pub(crate) struct Assignment {
-    /// How each parameter learns.
-    pub(crate) training: Vec<Training>,
+    /// Each parameter as it learns.
+    pub(crate) parameters: Vec<ParameterInfo>,
     /// How many parameters each group got.
     pub(crate) counts: Vec<usize>,
     /// The weights that are kept in their prepared form only.
@@ -31,7 +31,7 @@ impl<D: Device> Network<D> {
         weights: &mut dyn FnMut(&str) -> Option<TensorData>,
     ) -> Result<Self, NetworkError> {
         let mut network = Self::empty(device, spec)?;
-        let Assignment { training, compressed, .. } = network.assign(groups)?;
+        let Assignment { parameters: infos, compressed, .. } = network.assign(groups)?;
         let Self { tensors, parameters, .. } = &mut network;
         let mut source = Source::new(tensors, weights);
         let mut done = vec![false; tensors.len()];
@@ -40,12 +40,12 @@ impl<D: Device> Network<D> {
             parameters.parts(id).iter().for_each(|&part| done[part] = true);
         }
         for (part, tensor) in tensors.iter().enumerate() {
-            parameters.set_trainable(part, training[part].trainable);
+            parameters.set_trainable(part, infos[part].trainable);
             if !done[part] {
                 source.set(parameters, (part, tensor))?;
             }
         }
-        network.training = training;
+        network.set_parameter_infos(infos);
         Ok(network)
     }
 
@@ -59,10 +59,10 @@ impl<D: Device> Network<D> {
     /// # Errors
     /// When a tensor is missing or has another shape, or the device lacks the memory.
     pub fn load_compressed(&mut self, weights: &mut dyn FnMut(&str) -> Option<TensorData>) -> Result<(), NetworkError> {
-        let Self { tensors, parameters, weight_index, training, .. } = self;
+        let Self { tensors, parameters, weight_index, parameter_infos, .. } = self;
         let mut source = Source::new(tensors, weights);
         for &id in weight_index.stacks.iter().filter(|&&id| parameters.is_prepared_only(id)).collect::<Vec<_>>() {
-            let format = training[parameters.parts(id)[0]].precision;
+            let format = parameter_infos[parameters.parts(id)[0]].precision;
             source.keep(parameters, id, format.unwrap_or(WeightFormat::F32))?;
         }
         Ok(())
@@ -79,19 +79,27 @@ impl<D: Device> Network<D> {
         Some((id, first..first + rows(index)))
     }
 
+    /// Takes note of how the parameters learn. What is no matrix of a product stays in the device's numbers, whatever the
+    /// precision of its group.
+    pub(crate) fn set_parameter_infos(&mut self, mut infos: Vec<ParameterInfo>) {
+        for (index, info) in infos.iter_mut().enumerate() {
+            info.precision = info.precision.filter(|_| self.compressed(index).is_some());
+        }
+        self.parameter_infos = infos;
+    }
+
     /// Divides the parameters into groups, and refuses what cannot be kept as a group says.
     pub(crate) fn assign(&self, groups: &[ParameterGroup]) -> Result<Assignment, NetworkError> {
-        let (training, counts) = assign(groups, self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.role)));
+        let (infos, counts) = assign(groups, self.tensors.iter().map(ParameterInfo::new));
         let refused =
             |name: String, precision, reason: String| Err(NetworkError::Precision { name, precision, reason });
         let mut compressed = Vec::new();
         for &id in &self.weight_index.stacks {
             let parts = self.parameters.parts(id);
-            let Some((first, precision)) = parts.iter().find_map(|&part| Some((part, training[part].precision?)))
-            else {
+            let Some((first, precision)) = parts.iter().find_map(|&part| Some((part, infos[part].precision?))) else {
                 continue;
             };
-            if let Some(&other) = parts.iter().find(|&&part| training[part].precision != Some(precision)) {
+            if let Some(&other) = parts.iter().find(|&&part| infos[part].precision != Some(precision)) {
                 let (name, other) = (self.tensors[first].name.clone(), &self.tensors[other].name);
                 let reason = format!("`{other}` is multiplied with it as one matrix, and has to be kept so too");
                 return refused(name, precision, reason);
@@ -112,6 +120,6 @@ impl<D: Device> Network<D> {
                 return refused(name, precision, reason.to_owned());
             }
         }
-        Ok(Assignment { training, counts, compressed })
+        Ok(Assignment { parameters: infos, counts, compressed })
     }
 }

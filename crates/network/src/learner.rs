@@ -2,8 +2,8 @@
 //! parameters as numbers on the host.
 
 use crate::parameter_group::ParameterGroup;
-use crate::{Denoiser, LossRow, NetworkError, NetworkInput, Role, TensorData};
-use aquatint_compute::{ReadRow, RowLoss, WeightFormat};
+use crate::{Denoiser, LossRow, NetworkError, NetworkInput, ParameterInfo, TensorData};
+use aquatint_compute::{ReadRow, RowLoss};
 use aquatint_diffusion::LossTerm;
 
 /// A denoiser that can be trained.
@@ -96,21 +96,4 @@ pub trait Learner: Denoiser {
     /// # Errors
     /// When there is none of that name.
     fn read_gradient(&self, name: &str) -> Result<Vec<f32>, NetworkError>;
-}
-
-/// One parameter, whatever the device.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ParameterInfo {
-    /// Its name in a checkpoint.
-    pub name: String,
-    /// Rows and columns, or the length of a vector.
-    pub shape: Vec<usize>,
-    /// What it is for.
-    pub role: Role,
-    /// Whether it learns.
-    pub trainable: bool,
-    /// Factor of its learning rate.
-    pub learning_rate_factor: f64,
-    /// The numbers that it is kept in; nothing is the device's own.
-    pub precision: Option<WeightFormat>,
 }

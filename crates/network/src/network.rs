@@ -2,18 +2,18 @@
 
 use crate::compressed::Assignment;
 use crate::kv_cache::KvPool;
-use crate::learner::ParameterInfo;
-use crate::parameter_group::{ParameterGroup, Training};
+use crate::parameter_group::ParameterGroup;
 use crate::reader::{HeadForm, Reader, RowTargets, pass, row_cost};
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::source::named;
 use crate::tensor::Init;
 use crate::weight_index::WeightIndex;
 use crate::{
-    Denoiser, ForwardPass, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Role, TensorData, TensorSpec,
+    Denoiser, ForwardPass, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, ParameterInfo, Role, TensorData,
+    TensorSpec,
 };
 use aquatint_compute::{
-    Device, Element, Gradients, Parameters, PreparedValues, ReadRow, RowCost, RowLoss, Tape, WeightFormat, softmax_row,
+    Device, Element, Gradients, Parameters, PreparedValues, ReadRow, RowCost, RowLoss, Tape, softmax_row,
 };
 use aquatint_diffusion::{Cost, Key, LossTerm, WordVectors};
 use std::sync::Arc;
@@ -26,54 +26,14 @@ pub struct Network<D: Device> {
     pub(crate) parameters: Parameters<D>,
     pub(crate) weight_index: WeightIndex,
     /// Made when the network first learns.
-    gradients: Option<Gradients<D>>,
+    pub(crate) gradients: Option<Gradients<D>>,
     /// What stands for each gradient until then: nothing.
-    no_gradients: Vec<D::Buffer>,
+    pub(crate) no_gradients: Vec<D::Buffer>,
     recomputed: usize,
     /// The KV caches of all sequences.
     pool: Arc<KvPool<D>>,
-    /// How each parameter learns.
-    pub(crate) training: Vec<Training>,
-}
-
-/// One parameter, to be read.
-#[derive(Debug)]
-pub struct Parameter<'a, D: Device> {
-    /// Its name in a checkpoint.
-    pub name: &'a str,
-    /// Rows and columns, or the length of a vector.
-    pub shape: &'a [usize],
-    /// What it is for.
-    pub role: Role,
-    /// Whether it learns.
-    pub trainable: bool,
-    /// Factor of its learning rate.
-    pub learning_rate_factor: f64,
-    /// The numbers that it is kept in; nothing is the device's own.
-    pub precision: Option<WeightFormat>,
-    /// Its values; of length 0 where it is kept in other numbers.
-    pub value: &'a D::Buffer,
-    /// Its gradient; of length 0 before the network first learns, and where the parameter does not.
-    pub gradient: &'a D::Buffer,
-}
-
-/// One parameter, to be changed.
-#[derive(Debug)]
-pub struct ParameterMut<'a, D: Device> {
-    /// Its name in a checkpoint.
-    pub name: &'a str,
-    /// Rows and columns, or the length of a vector.
-    pub shape: &'a [usize],
-    /// What it is for.
-    pub role: Role,
-    /// Whether it learns.
-    pub trainable: bool,
-    /// Factor of its learning rate.
-    pub learning_rate_factor: f64,
-    /// Its values; of length 0 where it is kept in other numbers.
-    pub value: &'a mut D::Buffer,
-    /// Its gradient; of length 0 before the network first learns, and where the parameter does not.
-    pub gradient: &'a mut D::Buffer,
+    /// What each parameter is, and how it learns.
+    pub(crate) parameter_infos: Vec<ParameterInfo>,
 }
 
 impl<D: Device> Network<D> {
@@ -136,7 +96,7 @@ impl<D: Device> Network<D> {
         let (tensors, weight_index) = WeightIndex::declare(&spec, &mut parameters)?;
         let no_gradients = tensors.iter().map(|_| device.zeros(0)).collect::<Result<_, _>>()?;
         let pool = KvPool::of(parameters.device(), &spec);
-        let training = vec![Training::DEFAULT; tensors.len()];
+        let parameter_infos = tensors.iter().map(ParameterInfo::new).collect();
         Ok(Self {
             spec,
             tensors,
@@ -146,7 +106,7 @@ impl<D: Device> Network<D> {
             no_gradients,
             recomputed: 0,
             pool,
-            training,
+            parameter_infos,
         })
     }
 
@@ -176,61 +136,6 @@ impl<D: Device> Network<D> {
     fn reader(&self) -> Reader<'_, D> {
         let Self { spec, parameters, weight_index, pool, .. } = self;
         Reader { spec, parameters, weight_index, pool, head: HeadForm::Trained }
-    }
-
-    /// All parameters, in a stable order, one for each tensor of a checkpoint.
-    pub fn parameters(&self) -> Vec<Parameter<'_, D>> {
-        let gradients = self.gradients.as_ref().map_or(&self.no_gradients[..], Gradients::buffers);
-        let buffers = self.parameters.values().iter().zip(gradients);
-        let all = self.tensors.iter().zip(&self.training).zip(buffers).enumerate();
-        all.map(|(index, ((TensorSpec { name, shape, role, .. }, training), (value, gradient)))| Parameter {
-            name,
-            shape,
-            role: *role,
-            trainable: training.trainable,
-            learning_rate_factor: training.learning_rate_factor,
-            precision: training.precision.filter(|_| self.compressed(index).is_some()),
-            value,
-            gradient,
-        })
-        .collect()
-    }
-
-    /// All parameters, in the same order, to be updated on the device or replaced.
-    pub fn parameters_mut(&mut self) -> Vec<ParameterMut<'_, D>> {
-        let gradients = self.gradients.as_mut().map_or(&mut self.no_gradients[..], Gradients::buffers_mut);
-        let buffers = self.parameters.values_mut().iter_mut().zip(gradients);
-        let all = self.tensors.iter().zip(&self.training).zip(buffers);
-        all.map(|((TensorSpec { name, shape, role, .. }, training), (value, gradient))| ParameterMut {
-            name,
-            shape,
-            role: *role,
-            trainable: training.trainable,
-            learning_rate_factor: training.learning_rate_factor,
-            value,
-            gradient,
-        })
-        .collect()
-    }
-
-    /// The parameters that learn, in the same order, to be updated. What was prepared of the others stays prepared.
-    pub fn trained_parameters_mut(&mut self) -> Vec<ParameterMut<'_, D>> {
-        let gradients = self.gradients.as_mut().map_or(&mut self.no_gradients[..], Gradients::buffers_mut);
-        let all = self.tensors.iter().zip(&self.training).zip(gradients);
-        let trained = all.filter(|((_, training), _)| training.trainable);
-        let values = self.parameters.trained_values_mut();
-        trained
-            .zip(values)
-            .map(|(((TensorSpec { name, shape, role, .. }, training), gradient), value)| ParameterMut {
-                name,
-                shape,
-                role: *role,
-                trainable: training.trainable,
-                learning_rate_factor: training.learning_rate_factor,
-                value,
-                gradient,
-            })
-            .collect()
     }
 
     /// The index of a parameter.
@@ -356,7 +261,7 @@ impl<D: Device> Learner for Network<D> {
         let Some(size) = self.spec.word_vector_size else { return };
         let device = self.parameters.device().clone();
         for parameter in self.trained_parameters_mut() {
-            if parameter.role == Role::UnitVectors {
+            if parameter.info.role == Role::UnitVectors {
                 let mut vectors = device.download(parameter.value);
                 for vector in vectors.chunks_exact_mut(size) {
                     let norm = vector.iter().map(|v| v.to_f64() * v.to_f64()).sum::<f64>().sqrt();
@@ -386,42 +291,35 @@ impl<D: Device> Learner for Network<D> {
     }
 
     fn parameter_list(&self) -> Vec<ParameterInfo> {
-        let all = self.tensors.iter().zip(&self.training).enumerate();
-        all.map(|(index, (TensorSpec { name, shape, role, .. }, training))| ParameterInfo {
-            name: name.clone(),
-            shape: shape.clone(),
-            role: *role,
-            trainable: training.trainable,
-            learning_rate_factor: training.learning_rate_factor,
-            precision: training.precision.filter(|_| self.compressed(index).is_some()),
-        })
-        .collect()
+        self.parameter_infos.clone()
     }
 
     fn set_groups(&mut self, groups: &[ParameterGroup]) -> Result<Vec<usize>, NetworkError> {
-        let Assignment { training, counts, compressed } = self.assign(groups)?;
+        let Assignment { parameters: infos, counts, compressed } = self.assign(groups)?;
         for &id in &self.weight_index.stacks {
             let first = self.parameters.parts(id)[0];
             let wanted = compressed.iter().any(|(other, _)| *other == id);
             if self.parameters.is_prepared_only(id)
-                && !(wanted && self.training[first].precision == training[first].precision)
+                && !(wanted && self.parameter_infos[first].precision == infos[first].precision)
             {
                 self.parameters.restore(id)?;
             }
         }
-        for (index, training) in training.iter().enumerate() {
-            self.parameters.set_trainable(index, training.trainable);
+        for (index, info) in infos.iter().enumerate() {
+            self.parameters.set_trainable(index, info.trainable);
         }
         // Gradients are made again for those that learn.
         self.gradients = None;
-        self.training = training;
-        for (id, format) in compressed {
-            if !self.parameters.is_prepared_only(id) {
-                let first = self.parameters.parts(id)[0];
-                self.parameters.keep_only(id, format).map_err(|error| named(error, &self.tensors[first]))?;
+        let Self { parameters, tensors, .. } = &mut *self;
+        let kept = compressed.into_iter().try_for_each(|(id, format)| {
+            let first = parameters.parts(id)[0];
+            match parameters.is_prepared_only(id) {
+                true => Ok(()),
+                false => parameters.keep_only(id, format).map_err(|error| named(error, &tensors[first])),
             }
-        }
-        Ok(counts)
+        });
+        self.set_parameter_infos(infos);
+        kept.map(|()| counts)
     }
 
     fn read_tensor(&self, name: &str) -> Result<TensorData, NetworkError> {
@@ -445,7 +343,7 @@ impl<D: Device> Learner for Network<D> {
 
     fn write_parameter(&mut self, name: &str, values: &[f32]) -> Result<(), NetworkError> {
         let index = self.find(name)?;
-        if let (Some(_), Some(precision)) = (self.compressed(index), self.training[index].precision) {
+        if let Some(precision) = self.parameter_infos[index].precision {
             let reason = "its values stay as they are".to_owned();
             return Err(NetworkError::Precision { name: name.to_owned(), precision, reason });
         }

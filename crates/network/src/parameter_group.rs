@@ -1,6 +1,6 @@
 //! Which parameters learn, and how fast: groups of them, chosen by name or role.
 
-use crate::Role;
+use crate::{ParameterInfo, Role};
 use aquatint_compute::WeightFormat;
 use std::fmt;
 use std::str::FromStr;
@@ -111,34 +111,20 @@ pub struct ParameterGroup {
     pub precision: Option<WeightFormat>,
 }
 
-/// How one parameter learns.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Training {
-    pub(crate) trainable: bool,
-    pub(crate) learning_rate_factor: f64,
-    pub(crate) precision: Option<WeightFormat>,
-}
-
-impl Training {
-    /// What holds where no group says otherwise.
-    pub(crate) const DEFAULT: Self = Self { trainable: true, learning_rate_factor: 1.0, precision: None };
-}
-
-/// How each parameter learns: by the first group that chooses it. Also how many each group got.
-pub(crate) fn assign<'a>(
+/// The same parameters as they learn: each by the first group that chooses it. Also how many each group got.
+pub(crate) fn assign(
     groups: &[ParameterGroup],
-    parameters: impl Iterator<Item = (&'a str, Role)>,
-) -> (Vec<Training>, Vec<usize>) {
+    parameters: impl Iterator<Item = ParameterInfo>,
+) -> (Vec<ParameterInfo>, Vec<usize>) {
     let mut counts = vec![0; groups.len()];
-    let training = parameters.map(|(name, role)| {
-        let chosen = groups.iter().position(|group| group.parameters.matches(name, role));
-        chosen.map_or(Training::DEFAULT, |index| {
-            counts[index] += 1;
-            let ParameterGroup { trainable, learning_rate_factor, precision, .. } = groups[index];
-            Training { trainable, learning_rate_factor, precision }
-        })
+    let assigned = parameters.map(|parameter| {
+        let chosen = groups.iter().position(|group| group.parameters.matches(&parameter.name, parameter.role));
+        let Some(index) = chosen else { return parameter };
+        counts[index] += 1;
+        let ParameterGroup { trainable, learning_rate_factor, precision, .. } = groups[index];
+        ParameterInfo { trainable, learning_rate_factor, precision, ..parameter }
     });
-    (training.collect(), counts)
+    (assigned.collect(), counts)
 }
 
 #[cfg(test)]
@@ -175,9 +161,13 @@ mod tests {
         };
         let groups = [group("*.q.*", true, 0.5), group("role:matrix", false, 1.0), group("*.q.weight", true, 9.0)];
         let parameters = [("a.q.weight", Role::Matrix), ("a.k.weight", Role::Matrix), ("norm", Role::Vector)];
-        let (training, counts) = assign(&groups, parameters.into_iter());
-        let of = |trainable, learning_rate_factor| Training { trainable, learning_rate_factor, precision: None };
-        assert_eq!(training, [of(true, 0.5), of(false, 1.0), Training::DEFAULT]);
+        let of = |index: usize, trainable, learning_rate_factor| {
+            let (name, role): (&str, Role) = parameters[index];
+            let (name, shape) = (name.to_owned(), vec![2, 3]);
+            ParameterInfo { name, shape, role, trainable, learning_rate_factor, precision: None }
+        };
+        let (assigned, counts) = assign(&groups, (0..3).map(|index| of(index, true, 1.0)));
+        assert_eq!(assigned, [of(0, true, 0.5), of(1, false, 1.0), of(2, true, 1.0)]);
         assert_eq!(counts, [1, 1, 0]);
     }
 }

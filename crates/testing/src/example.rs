@@ -230,8 +230,8 @@ impl Example {
         let mut network = Network::new(device.clone(), self.spec.clone(), 0).expect("a valid description");
         for (index, parameter) in (0u64..).zip(network.parameters_mut()) {
             let mut draws = Key::new(99).fold(index).at(0, 0);
-            let (centre, spread) = if parameter.name.contains("norm.weight") { (1.0, 0.2) } else { (0.0, 0.35) };
-            let length = parameter.shape.iter().product();
+            let (centre, spread) = if parameter.info.name.contains("norm.weight") { (1.0, 0.2) } else { (0.0, 0.35) };
+            let length = parameter.info.shape.iter().product();
             let values: Vec<D::Element> =
                 (0..length).map(|_| D::Element::from_f64(centre + spread * draws.normal())).collect();
             device.write(parameter.value, &values);

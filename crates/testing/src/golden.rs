@@ -74,7 +74,7 @@ impl Golden {
     pub fn write_parameters<D: Device>(&self, prefix: &str, network: &mut Network<D>) {
         let device = network.device().clone();
         for parameter in network.parameters_mut() {
-            let values = self.values(&format!("{prefix}.{}", parameter.name));
+            let values = self.values(&format!("{prefix}.{}", parameter.info.name));
             let values: Vec<D::Element> = values.iter().map(|&value| D::Element::from_f64(value)).collect();
             device.write(parameter.value, &values);
         }
@@ -89,7 +89,7 @@ impl Golden {
         comparison: &mut Comparison,
     ) {
         for parameter in network.parameters() {
-            let name = format!("{prefix}.{}", parameter.name);
+            let name = format!("{prefix}.{}", parameter.info.name);
             let given: Vec<f64> = network.device().download(parameter.value).into_iter().map(Element::to_f64).collect();
             comparison.check(&name, &given, self.values(&name), tolerance);
         }

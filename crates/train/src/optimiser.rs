@@ -41,9 +41,9 @@ impl<D: Device> Optimiser<D> {
         let device = network.device();
         let mut optimiser =
             Self { recipe: recipe.clone(), moments: Vec::new(), scratch: BTreeMap::new(), average: Vec::new() };
-        for parameter in network.parameters().into_iter().filter(|parameter| parameter.trainable) {
+        for parameter in network.parameters().into_iter().filter(|parameter| parameter.info.trainable) {
             let length = device.len(parameter.value);
-            let moments = match (recipe.kind, parameter.role, parameter.shape) {
+            let moments = match (recipe.kind, parameter.info.role, parameter.info.shape.as_slice()) {
                 (OptimiserKind::Muon, Role::Matrix, &[rows, columns]) => {
                     if let std::collections::btree_map::Entry::Vacant(place) = optimiser.scratch.entry((rows, columns))
                     {
@@ -69,17 +69,17 @@ impl<D: Device> Optimiser<D> {
         let gradient_scale = if recipe.clip > 0.0 && norm > recipe.clip { recipe.clip / norm } else { 1.0 };
         let device = network.device().clone();
         for (parameter, moments) in network.trained_parameters_mut().into_iter().zip(&mut self.moments) {
-            let learning_rate = rate * parameter.learning_rate_factor;
+            let learning_rate = rate * parameter.info.learning_rate_factor;
             match moments {
                 Moments::Muon { momentum } => {
-                    let shape = (parameter.shape[0], parameter.shape[1]);
+                    let shape = (parameter.info.shape[0], parameter.info.shape[1]);
                     let update = Muon { learning_rate, momentum: recipe.momentum, weight_decay: recipe.weight_decay };
                     if let Some(scratch) = self.scratch.get_mut(&shape) {
                         scratch.update(&device, update, gradient_scale, parameter.gradient, momentum, parameter.value);
                     }
                 }
                 Moments::AdamW { first, second } => {
-                    let weight_decay = match parameter.role {
+                    let weight_decay = match parameter.info.role {
                         Role::Matrix => recipe.weight_decay,
                         Role::Embedding | Role::UnitVectors | Role::Head | Role::Vector => 0.0,
                     };
@@ -98,7 +98,7 @@ impl<D: Device> Optimiser<D> {
         }
         network.normalise_word_vectors();
         let decay = recipe.ema.min((1 + step) as f64 / (10 + step) as f64);
-        let trained = network.parameters().into_iter().filter(|parameter| parameter.trainable);
+        let trained = network.parameters().into_iter().filter(|parameter| parameter.info.trainable);
         for (parameter, average) in trained.zip(&mut self.average) {
             device.scale_add(1.0 - decay, parameter.value, decay, average);
         }
@@ -119,11 +119,10 @@ impl<D: Device> Optimiser<D> {
     fn buffers<'a>(&'a mut self, network: &'a mut Network<D>) -> Vec<(String, Vec<usize>, &'a mut D::Buffer)> {
         let mut buffers = Vec::new();
         let (mut moments, mut averages) = (self.moments.iter_mut(), self.average.iter_mut());
-        let compressed = compressed(network);
         for parameter in network.parameters_mut() {
-            let named = |prefix: &str| format!("{prefix}.{}", parameter.name);
-            let shape = parameter.shape.to_vec();
-            if parameter.trainable {
+            let named = |prefix: &str| format!("{prefix}.{}", parameter.info.name);
+            let shape = parameter.info.shape.clone();
+            if parameter.info.trainable {
                 match moments.next() {
                     Some(Moments::AdamW { first, second }) => {
                         buffers.push((named("first"), shape.clone(), first));
@@ -137,7 +136,7 @@ impl<D: Device> Optimiser<D> {
                 }
             }
             // What is kept in other numbers is no buffer of the device's own.
-            if !compressed.contains(parameter.name) {
+            if parameter.info.precision.is_none() {
                 buffers.push((named("value"), shape, parameter.value));
             }
         }
@@ -198,11 +197,11 @@ fn compressed<D: Device>(network: &Network<D>) -> BTreeSet<String> {
 /// Says to a network how each of its parameters learns.
 fn group<D: Device>(network: &mut Network<D>, recipe: &OptimiserRecipe) -> Result<(), TrainError> {
     let counts = network.set_groups(&recipe.parameter_groups()?)?;
-    let parameters = network.parameters();
+    let parameters = network.parameter_list();
     // What `embedding_rate` is for comes after the recipe's own groups, and may find nothing.
     if let Some((empty, _)) = recipe.groups.iter().zip(counts).find(|(_, count)| *count == 0) {
         let example = parameters.iter().find(|parameter| parameter.role == Role::Matrix).or(parameters.first());
-        let example = example.map(|parameter| parameter.name.to_owned()).unwrap_or_default();
+        let example = example.map(|parameter| parameter.name.clone()).unwrap_or_default();
         return Err(TrainError::EmptyGroup { pattern: empty.parameters.clone(), example });
     }
     match parameters.iter().any(|parameter| parameter.trainable) {
@@ -240,11 +239,11 @@ mod tests {
         let mut optimiser = Optimiser::new(&mut network, &recipe).unwrap();
         let bits = |network: &Network<Cpu<f32>>| -> Vec<(String, bool, Vec<u32>)> {
             let device = network.device();
-            let of = |p: aquatint_network::Parameter<'_, Cpu<f32>>| {
+            let all = network.parameters().into_iter().map(|p| {
                 let values = device.download(p.value).into_iter().map(f32::to_bits).collect();
-                (p.name.to_owned(), p.trainable, values)
-            };
-            network.parameters().into_iter().map(of).collect()
+                (p.info.name.clone(), p.info.trainable, values)
+            });
+            all.collect()
         };
         let before = bits(&network);
         for step in 1..=3 {
@@ -258,7 +257,7 @@ mod tests {
             assert_eq!(*before != after, *trainable, "{name}");
         }
         let factor = |name: &str| {
-            network.parameters().into_iter().find(|p| p.name.contains(name)).map(|p| p.learning_rate_factor)
+            network.parameters().into_iter().find(|p| p.info.name.contains(name)).map(|p| p.info.learning_rate_factor)
         };
         assert_eq!(factor("embed_tokens"), Some(0.5));
         assert_eq!(factor("layers.1.mlp.up"), Some(0.25));

@@ -30,13 +30,12 @@ pub(crate) fn spec(vocabulary: &Vocabulary) -> NetworkSpec {
 pub(crate) fn tensors(spec: &NetworkSpec, seed: u64) -> Vec<Tensor<Vec<f32>>> {
     let network = Network::new(Cpu::<f32>::scalar(), spec.clone(), seed).unwrap();
     let device = network.device();
-    let parameters = network.parameters();
-    let tensor = |p: &aquatint_network::Parameter<'_, Cpu<f32>>| Tensor {
-        name: p.name.to_owned(),
-        shape: p.shape.to_vec(),
+    let tensors = network.parameters().into_iter().map(|p| Tensor {
+        name: p.info.name.clone(),
+        shape: p.info.shape.clone(),
         values: device.download(p.value),
-    };
-    parameters.iter().map(tensor).collect()
+    });
+    tensors.collect()
 }
 
 pub(crate) fn write(folder: &Path, spec: &NetworkSpec, seed: u64) -> Result<(), CheckpointError> {
@@ -66,7 +65,7 @@ fn what_was_saved_is_loaded() {
     assert_eq!(checkpoint.vocabulary.to_json().unwrap(), vocabulary().to_json().unwrap());
     let network = checkpoint.network(Cpu::<f32>::scalar()).unwrap();
     for (parameter, tensor) in network.parameters().iter().zip(tensors(&spec, 2)) {
-        assert_eq!(parameter.name, tensor.name);
+        assert_eq!(parameter.info.name, tensor.name);
         assert_eq!(network.device().download(parameter.value), tensor.values);
     }
     assert!(std::fs::read_dir(folder.path()).unwrap().count() == 4, "nothing else is left in the folder");
@@ -182,7 +181,7 @@ fn a_quantised_model_is_read_as_it_was_written_and_learns_as_what_it_stands_for(
         let network = checkpoint.network(Cpu::<f32>::scalar()).unwrap();
         for parameter in network.parameters() {
             let tensor = expected.next().unwrap();
-            assert_eq!(parameter.name, tensor.name);
+            assert_eq!(parameter.info.name, tensor.name);
             assert_eq!(network.device().download(parameter.value), tensor.values.into_real());
         }
         let read = |name: &str| checkpoint.build(|weights| Ok(weights(name))).unwrap().unwrap();
@@ -274,7 +273,7 @@ fn a_tied_head_takes_the_word_vectors_with_it() {
             panic!("real word vectors")
         };
         let network = again.network(Cpu::<f32>::scalar()).unwrap();
-        let read = network.parameters().into_iter().find(|p| p.name == "model.embed_tokens.weight").unwrap();
+        let read = network.parameters().into_iter().find(|p| p.info.name == "model.embed_tokens.weight").unwrap();
         assert_eq!(network.device().download(read.value), table.dequantise());
     }
 }

@@ -86,7 +86,7 @@ fn a_tied_head_may_be_stored_under_either_name_or_both() {
     let loaded = || -> Vec<f32> {
         let network = Checkpoint::load(folder.path()).unwrap().network(Cpu::<f32>::scalar()).unwrap();
         let parameters = network.parameters();
-        let values = parameters.iter().find(|parameter| parameter.name == own[words].name).map(|p| p.value);
+        let values = parameters.iter().find(|parameter| parameter.info.name == own[words].name).map(|p| p.value);
         network.device().download(values.unwrap())
     };
 

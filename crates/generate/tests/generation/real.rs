@@ -137,9 +137,9 @@ fn listening(mut network: Network<Cpu<f32>>) -> Network<Cpu<f32>> {
     let device = network.device().clone();
     for parameter in network.parameters_mut() {
         let mut values = device.download(parameter.value);
-        if parameter.name.contains("self_conditioning_norm") {
+        if parameter.info.name.contains("self_conditioning_norm") {
             values.fill(1.0);
-        } else if parameter.role == Role::Matrix {
+        } else if parameter.info.role == Role::Matrix {
             values.iter_mut().for_each(|value| *value *= 8.0);
         }
         device.write(parameter.value, &values);

@@ -226,16 +226,16 @@ fn a_fresh_network_begins_as_it_is_described() {
     for parameter in network.parameters() {
         let values = network.device().download(parameter.value);
         let deviation = (values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64).sqrt();
-        let expected = match parameter.role {
+        let expected = match parameter.info.role {
             Role::Vector => 1.0,
-            _ if parameter.name.contains("o_proj") || parameter.name.contains("down_proj") => 0.02 / 4.0,
+            _ if parameter.info.name.contains("o_proj") || parameter.info.name.contains("down_proj") => 0.02 / 4.0,
             _ => 0.02,
         };
-        assert!((deviation / expected - 1.0).abs() < 0.05, "{}: {deviation}", parameter.name);
+        assert!((deviation / expected - 1.0).abs() < 0.05, "{}: {deviation}", parameter.info.name);
     }
     assert_eq!(
         spec.parameter_count(),
-        network.parameters().iter().map(|p| p.shape.iter().product::<usize>()).sum::<usize>()
+        network.parameters().iter().map(|p| p.info.shape.iter().product::<usize>()).sum::<usize>()
     );
 
     // The seed decides, on any device.
@@ -273,7 +273,7 @@ fn conditions_begin_without_effect() {
         let squares: Vec<f64> = network
             .parameters()
             .iter()
-            .filter(|p| condition.contains(&p.name))
+            .filter(|p| condition.contains(&p.info.name.as_str()))
             .map(|p| network.device().sum_of_squares(p.gradient))
             .collect();
         assert!(squares.len() == 1 && squares[0] > 0.0, "{name}: {squares:?}");
@@ -286,7 +286,7 @@ fn weights_go_out_and_come_back() {
     let network = example.network(Cpu::<f32>::scalar());
     let mut weights = |name: &str| {
         let parameters = network.parameters();
-        let parameter = parameters.iter().find(|p| p.name == name)?;
+        let parameter = parameters.iter().find(|p| p.info.name == name)?;
         Some(network.device().download(parameter.value))
     };
     let copy = Network::from_weights(Cpu::<f32>::scalar(), example.spec.clone(), &mut weights).unwrap();
@@ -314,7 +314,7 @@ fn changed_parameters_count_at_once() {
     for name in ["self_attn.k_proj", "mlp.up_proj", "lm_head"] {
         let device = scalar();
         for parameter in network.parameters_mut() {
-            if parameter.name.contains(name) {
+            if parameter.info.name.contains(name) {
                 let halved: Vec<f64> = device.download(parameter.value).iter().map(|v| v / 2.0).collect();
                 device.write(parameter.value, &halved);
             }

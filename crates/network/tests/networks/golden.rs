@@ -46,7 +46,7 @@ fn compare<D: Device>(device: &D, tolerance: f64, after_steps: f64) {
             if step == 1 {
                 comparison.check(&format!("{case} costs"), &costs, golden.values("costs"), tolerance);
                 for parameter in network.parameters() {
-                    let name = format!("gradient.{}", parameter.name);
+                    let name = format!("gradient.{}", parameter.info.name);
                     let given = wide(device, parameter.gradient);
                     comparison.check(&format!("{case} {name}"), &given, golden.values(&name), tolerance);
                 }

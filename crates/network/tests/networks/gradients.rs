@@ -17,7 +17,7 @@ fn loss(network: &Network<Cpu<f64>>, example: &Example) -> f64 {
 /// The gradient of each parameter.
 fn gradients<D: Device>(network: &Network<D>) -> Vec<(String, Vec<D::Element>)> {
     let device = network.device();
-    network.parameters().iter().map(|p| (p.name.to_owned(), device.download(p.gradient))).collect()
+    network.parameters().iter().map(|p| (p.info.name.to_owned(), device.download(p.gradient))).collect()
 }
 
 /// Examples whose first layer sees one position to each side: sequences read as they are, and two streams.

@@ -19,7 +19,7 @@ const NAMES: [&str; 8] = [
 /// The tensors of a network, by name.
 fn tensors<D: Device<Element = f32>>(network: &Network<D>) -> HashMap<String, Vec<f32>> {
     let parameters = network.parameters().into_iter();
-    parameters.map(|parameter| (parameter.name.to_owned(), network.device().download(parameter.value))).collect()
+    parameters.map(|parameter| (parameter.info.name.to_owned(), network.device().download(parameter.value))).collect()
 }
 
 fn inference_network(
@@ -93,7 +93,7 @@ fn what_is_quantised_in_a_file_stays_as_it_is() {
         .network(device.clone())
         .parameters()
         .into_iter()
-        .map(|parameter| (parameter.name.to_owned(), (parameter.role, parameter.shape.to_vec())))
+        .map(|parameter| (parameter.info.name.to_owned(), (parameter.info.role, parameter.info.shape.to_vec())))
         .collect();
     let quantise = |name: &str, values: Vec<f32>| {
         let (role, shape) = &shapes[name];

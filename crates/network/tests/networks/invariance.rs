@@ -103,7 +103,7 @@ fn the_fast_path_agrees_with_the_specification() {
         for (exact_one, fast_one) in exact.parameters().iter().zip(fast.parameters()) {
             let expected = exact.device().download(exact_one.gradient);
             let given: Vec<f64> = fast.device().download(fast_one.gradient).iter().map(|&v| f64::from(v)).collect();
-            comparison.check(&format!("{name} {}", exact_one.name), &given, &expected, 1e-3);
+            comparison.check(&format!("{name} {}", exact_one.info.name), &given, &expected, 1e-3);
         }
         comparison.finish();
     }

@@ -152,7 +152,7 @@ fn an_inference_network_expects_the_same_word_vectors() {
     let format = aquatint_compute::WeightFormat::F32;
     let values = |name: &str| {
         let parameters = learner.parameters();
-        let parameter = parameters.iter().find(|parameter| parameter.name == name)?;
+        let parameter = parameters.iter().find(|parameter| parameter.info.name == name)?;
         Some(TensorData::Real(aquatint_compute::Memory::download(&device, parameter.value)))
     };
     let inference =
