@@ -178,12 +178,12 @@ def time_features(times, count):
 
 
 def forward(c, w, batch):
-    """The logits of all rows. `batch`: tokens or probabilities, positions, sees, sequence of each row, times, belief."""
+    """The logits of all rows. `batch`: tokens or probabilities, positions, sees, sequence of each row, times, self_conditioning."""
     table = w["model.embed_tokens.weight"]
     x = batch["probabilities"] @ table if "probabilities" in batch else table[batch["tokens"]]
     eps = c["rms_norm_eps"]
-    if "belief" in batch:
-        x = x + rms_norm(batch["belief"] @ table, w["model.self_conditioning_norm.weight"], eps)
+    if "self_conditioning" in batch:
+        x = x + rms_norm(batch["self_conditioning"] @ table, w["model.self_conditioning_norm.weight"], eps)
     timed = bool(c["time_features"])
     if timed:
         e = "model.time_embedder."
@@ -311,7 +311,7 @@ def network_case(script, changes, seed, lengths=(5, 3, 6), documents=None, two_s
     """Runs one network and writes its file.
 
     `documents` holds one list of document ids per sequence; `two_streams` = (length, block) replaces the sequences;
-    `inputs(generator, rows, vocabulary)` adds probabilities, times or a belief.
+    `inputs(generator, rows, vocabulary)` adds probabilities, times or self-conditioning.
     """
     c = {**PLAIN, **changes}
     generator = torch.Generator().manual_seed(seed)

@@ -57,22 +57,22 @@ def kernel(kind, noise, s, t, text):
     return np.linalg.solve(full(kind, noise, s, text), full(kind, noise, t, text))
 
 
-def posterior(kind, noise, s, t, text, shown, belief):
-    """q(z_s | z_t = shown) where the clean token has the law `belief` without looking at what is shown."""
-    earlier = np.asarray(belief) @ marginal(kind, noise, s, text)
+def posterior(kind, noise, s, t, text, shown, prediction):
+    """q(z_s | z_t = shown) where the clean token has the law `prediction` without looking at what is shown."""
+    earlier = np.asarray(prediction) @ marginal(kind, noise, s, text)
     law = earlier * kernel(kind, noise, s, t, text)[:, shown]
     return law / law.sum()
 
 
-def integrand(kind, noise, t, text, shown, clean, belief):
-    """The divergence of a short true step back from the believed one, per unit of time, extrapolated to no step."""
+def integrand(kind, noise, t, text, shown, clean, prediction):
+    """The divergence of a short true step back from the predicted one, per unit of time, extrapolated to no step."""
 
     def rate(dt):
         one = np.eye(text)[clean]
         true = posterior(kind, noise, t - dt, t, text, shown, one)
-        believed = posterior(kind, noise, t - dt, t, text, shown, belief)
+        predicted = posterior(kind, noise, t - dt, t, text, shown, prediction)
         keep = true > 0
-        return float(np.sum(true[keep] * np.log(true[keep] / believed[keep]))) / dt
+        return float(np.sum(true[keep] * np.log(true[keep] / predicted[keep]))) / dt
 
     return 2.0 * rate(5e-6) - rate(1e-5)
 
@@ -86,12 +86,12 @@ def discrete():
                 for s, t in [(0.2, 0.5), (0.45, 0.9)]:
                     clean = int(random.integers(text))
                     allowed = np.flatnonzero(marginal(kind, noise, t, text)[clean] > 0)
-                    belief = random.dirichlet(np.ones(text))
+                    prediction = random.dirichlet(np.ones(text))
                     for shown in allowed:
                         shown = int(shown)
-                        joint = belief * marginal(kind, noise, t, text)[:, shown]
+                        joint = prediction * marginal(kind, noise, t, text)[:, shown]
                         one = np.eye(text)[clean]
-                        # Where noise never writes what is shown, the belief without looking at it says nothing of a step.
+                        # Where noise never writes what is shown, the prediction without it says nothing of a step.
                         sure = kind == "masked" and shown < text
                         cases.append({
                             "process": kind,
@@ -103,12 +103,12 @@ def discrete():
                             "shown": shown,
                             "marginal": marginal(kind, noise, t, text)[clean].tolist(),
                             "posterior": posterior(kind, noise, s, t, text, shown, one).tolist(),
-                            "belief": belief.tolist(),
+                            "prediction": prediction.tolist(),
                             "looked": None if sure else (joint / joint.sum()).tolist(),
-                            "believed_posterior": None
+                            "predicted_posterior": None
                             if sure
-                            else posterior(kind, noise, s, t, text, shown, belief).tolist(),
-                            "integrand": None if sure else integrand(kind, noise, t, text, shown, clean, belief),
+                            else posterior(kind, noise, s, t, text, shown, prediction).tolist(),
+                            "integrand": None if sure else integrand(kind, noise, t, text, shown, clean, prediction),
                         })
     return cases
 

@@ -208,7 +208,7 @@ impl Example {
             positions: golden.ids("positions"),
             visibility,
             times: optional("times"),
-            self_conditioning: optional("belief"),
+            self_conditioning: optional("self_conditioning"),
             rows: requested.map(|((row, target), &weight)| LossRow { row, target, weight }).collect(),
         }
     }

@@ -296,7 +296,7 @@ mod tests {
         let text = "output = 'x'\n[data]\ntrain = [{ path = 'a' }]\nvalid = [{ path = 'b' }]\n\
             [optimiser]\nkind = 'muon'\nbeta2 = 0.95\nweight_decay = 0.1\nclip = 0.0\nema = 0.0";
         let recipe = Recipe::parse(text, &Overrides::default()).unwrap().resolve().unwrap().optimiser;
-        for case in ["plain", "grouped_documents", "time_conditioning", "beliefs", "two_streams", "causal"] {
+        for case in ["plain", "grouped_documents", "time_conditioning", "self_conditioning", "two_streams", "causal"] {
             let golden = Golden::load(case);
             let example = Example::golden(&golden);
             let mut network = Network::new(Cpu::<f64>::scalar(), example.spec.clone(), 0).unwrap();

@@ -67,11 +67,11 @@ fn discrete_processes() {
         close(&what, &marginal, &numbers(&case["marginal"]), 1e-9);
         let bridge = Bridge::new(later, earlier);
         close(&what, &bridge.posterior(shown, clean), &numbers(&case["posterior"]), 1e-9);
-        if case["belief"].is_null() || case["looked"].is_null() {
+        if case["prediction"].is_null() || case["looked"].is_null() {
             continue;
         }
         // A prediction without the evidence of the shown token, one with it, and the step back that both stand for.
-        let prediction = numbers(&case["belief"]);
+        let prediction = numbers(&case["prediction"]);
         let weights: Vec<f64> = (0u32..).zip(&prediction).map(|(x, p)| p * later.probability(shown, x)).collect();
         let total: f64 = weights.iter().sum();
         let informed: Vec<f64> = weights.iter().map(|w| w / total).collect();
@@ -87,7 +87,7 @@ fn discrete_processes() {
         for (x, p) in (0u32..).zip(&informed) {
             step.iter_mut().zip(bridge.posterior(shown, x)).for_each(|(sum, q)| *sum += p * q);
         }
-        close(&what, &step, &numbers(&case["believed_posterior"]), 1e-9);
+        close(&what, &step, &numbers(&case["predicted_posterior"]), 1e-9);
         // The integrand of the bound; a mask's is the cross-entropy with its weight.
         let expected = number(&case["integrand"]);
         let padded: Vec<f32> = prediction.iter().map(|p| *p as f32).chain([0.0]).collect();

@@ -1,4 +1,4 @@
-"""Self-conditioning, with rows of probabilities in place of tokens; one sequence believes nothing yet."""
+"""Self-conditioning, with rows of probabilities in place of tokens; one sequence has no prediction yet."""
 
 import sys
 from pathlib import Path
@@ -9,9 +9,9 @@ from reference import network_case, simplex
 
 
 def inputs(generator, rows, vocabulary):
-    belief = simplex(rows, vocabulary, generator)
-    belief[5:8] = 0
-    return {"probabilities": simplex(rows, vocabulary, generator), "belief": belief}
+    prediction = simplex(rows, vocabulary, generator)
+    prediction[5:8] = 0
+    return {"probabilities": simplex(rows, vocabulary, generator), "self_conditioning": prediction}
 
 
 network_case(__file__, {"self_conditioning": True, "tie_word_embeddings": True}, seed=4, inputs=inputs)
