@@ -1,6 +1,6 @@
 //! Models inside the binary, so that the first command works without a download.
 
-use crate::folder::{Checkpoint, Config, Origin};
+use crate::checkpoint::{Checkpoint, Config, Origin};
 use crate::weights::Weights;
 use crate::{CheckpointError, GenerationDefaults};
 use aquatint_vocabulary::Vocabulary;

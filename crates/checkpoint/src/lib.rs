@@ -13,24 +13,30 @@
 #![forbid(unsafe_code)]
 
 pub mod builtin;
+mod checkpoint;
 mod error;
-mod folder;
 mod generation;
-mod quantisation;
 mod quantise;
-mod quantised;
+mod quantised_tensors;
+mod quantization_config;
 mod read;
+mod safetensors_writer;
+mod save;
 mod shards;
 mod state;
 mod storage;
+mod tensor;
 mod tied_head;
 mod weights;
 
+pub use checkpoint::{Checkpoint, Origin};
 pub use error::CheckpointError;
-pub use folder::{Checkpoint, Description, Origin, save, save_learner, save_quantised};
 pub use generation::GenerationDefaults;
-pub use quantisation::{Quantisation, Scheme};
 pub use quantise::{QuantisePlan, QuantisedWeights};
+pub use quantization_config::{Quantisation, Scheme};
+pub use safetensors_writer::write_weights;
+pub use save::{Description, save, save_learner, save_quantised};
 pub use state::{RunState, quantised_state, save_state, state_file};
 pub use storage::Storage;
-pub use weights::{Exact, Tensor, Weights, write_weights};
+pub use tensor::{Exact, Tensor};
+pub use weights::Weights;

@@ -4,8 +4,7 @@
 //! matrices outside the layers stay: they are a small part of a large model and hurt most. The head may be quantised to
 //! 8 bits, and with it the word vectors that it is tied to.
 
-use crate::weights::Tensor;
-use crate::{Checkpoint, CheckpointError, Quantisation, Scheme, Storage};
+use crate::{Checkpoint, CheckpointError, Quantisation, Scheme, Storage, Tensor};
 use aquatint_compute::{Bits, Quantised};
 use aquatint_network::{Role, TensorData, TensorSpec, families};
 

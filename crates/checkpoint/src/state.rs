@@ -4,8 +4,9 @@
 //! optimisers' moments, the averaged weights, and in the header the counters. One file replaced by one rename cannot
 //! hold the parameters of one step and the moments of another, whenever the process is killed.
 
-use crate::CheckpointError;
-use crate::weights::{Exact, Tensor, Weights, write_exact};
+use crate::safetensors_writer::write_exact;
+use crate::weights::Weights;
+use crate::{CheckpointError, Exact, Tensor};
 use aquatint_compute::Quantised;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,18 +1,18 @@
-//! Named tensors in safetensors files: one file, shards with an index, or bytes inside the binary.
+//! Reading named tensors from safetensors files: one file, shards with an index, or bytes inside the binary.
 //!
 //! Headers are read when a checkpoint is opened, tensors one by one on demand, from a memory map: a model
 //! larger than memory can be opened.
 
-use crate::CheckpointError;
 use crate::storage::{Storage, Undecodable, decode};
-use aquatint_files::{LfsPointer, MappedFile, write_atomically};
+use crate::{CheckpointError, Exact};
+use aquatint_files::{LfsPointer, MappedFile};
 use safetensors::Dtype;
-use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::tensor::Metadata;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// Length of the number before a safetensors header that says how long the header is.
-const PREFIX: u64 = 8;
+pub(crate) const HEADER_PREFIX: u64 = 8;
 /// A header beyond this is damage, not description.
 const LONGEST_HEADER: u64 = 100_000_000;
 
@@ -97,8 +97,8 @@ impl Weights {
         // An empty file cannot be mapped everywhere, and is not what it should be anywhere.
         let length = std::fs::metadata(path).map_err(|e| CheckpointError::io("read", path, e))?.len();
         let name = path.display().to_string();
-        if length < PREFIX {
-            return Err(CheckpointError::Truncated { file: name, expected: PREFIX, actual: length });
+        if length < HEADER_PREFIX {
+            return Err(CheckpointError::Truncated { file: name, expected: HEADER_PREFIX, actual: length });
         }
         if let Some(LfsPointer { size }) = LfsPointer::at(path).map_err(|e| CheckpointError::io("read", path, e))? {
             return Err(CheckpointError::LfsPointer { path: path.to_path_buf(), size });
@@ -111,13 +111,13 @@ impl Weights {
         let total = bytes.all().len() as u64;
         let truncated = |expected: u64| CheckpointError::Truncated { file: name.clone(), expected, actual: total };
         let header = |reason: String| CheckpointError::Header { file: name.clone(), reason };
-        let prefix = bytes.all().first_chunk::<{ PREFIX as usize }>().ok_or_else(|| truncated(PREFIX))?;
+        let prefix = bytes.all().first_chunk::<{ HEADER_PREFIX as usize }>().ok_or_else(|| truncated(HEADER_PREFIX))?;
         let length = u64::from_le_bytes(*prefix);
         if length > LONGEST_HEADER {
             return Err(header(format!("its header would have {length} bytes")));
         }
-        let body = PREFIX + length;
-        let text = bytes.all().get(PREFIX as usize..body as usize).ok_or_else(|| truncated(body))?;
+        let body = HEADER_PREFIX + length;
+        let text = bytes.all().get(HEADER_PREFIX as usize..body as usize).ok_or_else(|| truncated(body))?;
         let metadata: Metadata = serde_json::from_slice(text).map_err(|e| header(e.to_string()))?;
         let expected = body + metadata.data_len() as u64;
         if expected != total {
@@ -319,136 +319,10 @@ impl Bytes {
     }
 }
 
-/// Values as they were saved, without rounding.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Exact {
-    /// What runs on an f32 device are saved in.
-    F32(Vec<f32>),
-    /// What runs on an f64 device are saved in.
-    F64(Vec<f64>),
-    /// What matrices of integers are saved in.
-    I8(Vec<i8>),
-}
-
-impl Exact {
-    /// How many values.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::F32(values) => values.len(),
-            Self::F64(values) => values.len(),
-            Self::I8(values) => values.len(),
-        }
-    }
-
-    /// Whether there is no value.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The values, each exact in f64.
-    pub fn iter(&self) -> Box<dyn Iterator<Item = f64> + '_> {
-        match self {
-            Self::F32(values) => Box::new(values.iter().map(|v| f64::from(*v))),
-            Self::F64(values) => Box::new(values.iter().copied()),
-            Self::I8(values) => Box::new(values.iter().map(|v| f64::from(*v))),
-        }
-    }
-}
-
-/// A tensor to be written.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tensor<V> {
-    /// Name in the file.
-    pub name: String,
-    /// Row-major shape.
-    pub shape: Vec<usize>,
-    /// As many values as the shape says.
-    pub values: V,
-}
-
-/// Writes weights to a safetensors file, atomically.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn write_weights<V: AsRef<[f32]>>(
-    path: &Path,
-    tensors: &[Tensor<V>],
-    storage: Storage,
-) -> Result<(), CheckpointError> {
-    let parts = tensors.iter().map(|t| Part { name: &t.name, shape: &t.shape, dtype: storage.dtype() });
-    write(path, parts.collect(), FORMAT, |index| storage.encode(tensors[index].values.as_ref()))
-}
-
-/// Writes tensors without rounding, with one piece of text in the header, atomically.
-pub(crate) fn write_exact(
-    path: &Path,
-    tensors: &[Tensor<Exact>],
-    metadata: (&str, &str),
-) -> Result<(), CheckpointError> {
-    let parts = tensors.iter().map(|t| {
-        let dtype = match t.values {
-            Exact::F32(_) => Dtype::F32,
-            Exact::F64(_) => Dtype::F64,
-            Exact::I8(_) => Dtype::I8,
-        };
-        Part { name: &t.name, shape: &t.shape, dtype }
-    });
-    write(path, parts.collect(), metadata, |index| match &tensors[index].values {
-        Exact::F32(values) => Storage::F32.encode(values),
-        Exact::F64(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Exact::I8(values) => values.iter().map(|value| value.cast_unsigned()).collect(),
-    })
-}
-
-/// What other readers of safetensors files look for in the header.
-pub(crate) const FORMAT: (&str, &str) = ("format", "pt");
-
-/// What the header says of one tensor.
-pub(crate) struct Part<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) shape: &'a [usize],
-    pub(crate) dtype: Dtype,
-}
-
-/// Writes one tensor after another, so that only one at a time is there twice; `encode` gives the bytes of the tensor
-/// with an index.
-pub(crate) fn write(
-    path: &Path,
-    parts: Vec<Part>,
-    metadata: (&str, &str),
-    encode: impl Fn(usize) -> Vec<u8>,
-) -> Result<(), CheckpointError> {
-    let mut end = 0;
-    // Wide types come first, so that every tensor begins at a multiple of its type's size.
-    let mut order: Vec<usize> = (0..parts.len()).collect();
-    order.sort_by_key(|&index| std::cmp::Reverse(parts[index].dtype.bitsize()));
-    let infos = order.iter().map(|&index| {
-        let part = &parts[index];
-        let start = end;
-        end += part.shape.iter().product::<usize>() * part.dtype.bitsize() / 8;
-        let info = TensorInfo { dtype: part.dtype, shape: part.shape.to_vec(), data_offsets: (start, end) };
-        (part.name.to_owned(), info)
-    });
-    let metadata = HashMap::from([(metadata.0.to_owned(), metadata.1.to_owned())]);
-    let refused = |reason: String| CheckpointError::Header { file: path.display().to_string(), reason };
-    let infos = infos.collect();
-    let header = Metadata::new(Some(metadata), infos).map_err(|e| refused(e.to_string()))?;
-    let mut header = serde_json::to_vec(&header).map_err(|e| refused(e.to_string()))?;
-    header.resize(header.len().next_multiple_of(PREFIX as usize), b' ');
-    write_atomically(path, |out| {
-        out.write_all(&(header.len() as u64).to_le_bytes())?;
-        out.write_all(&header)?;
-        for &index in &order {
-            out.write_all(&encode(index))?;
-        }
-        Ok(())
-    })
-    .map_err(|e| CheckpointError::io("write", path, e))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Tensor, write_weights};
     use std::fs;
 
     fn tensors() -> Vec<Tensor<Vec<f32>>> {

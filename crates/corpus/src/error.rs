@@ -132,7 +132,9 @@ impl CorpusError {
             Self::NoSuchCanvas { count, .. } => return Some(format!("there are {count}")),
             Self::NothingToOrder => "the corpus is empty",
             Self::Vocabulary(error) => return error.hint(),
-            Self::Io { .. } | Self::Stopped | Self::EmptyFolder { .. } | Self::Row { .. } | Self::Parquet { .. } => return None,
+            Self::Io { .. } | Self::Stopped | Self::EmptyFolder { .. } | Self::Row { .. } | Self::Parquet { .. } => {
+                return None;
+            }
         };
         Some(hint.to_owned())
     }

@@ -5,7 +5,8 @@ use aquatint_compute::{AdamW, AdamWState, Cpu, CpuPath, Cuda, Device, Element};
 use aquatint_network::{Denoiser, Learner, Network, WholeRows};
 use aquatint_testing::{Comparison, Example, Golden};
 
-const CASES: [&str; 6] = ["plain", "grouped_documents", "time_conditioning", "self_conditioning", "two_streams", "causal"];
+const CASES: [&str; 6] =
+    ["plain", "grouped_documents", "time_conditioning", "self_conditioning", "two_streams", "causal"];
 
 fn wide<D: Device>(device: &D, buffer: &D::Buffer) -> Vec<f64> {
     device.download(buffer).into_iter().map(Element::to_f64).collect()

@@ -1,7 +1,8 @@
 //! Quantised matrices in safetensors files, in the layout that [`Quantisation`] describes.
 
-use crate::weights::{FORMAT, Part, Tensor, Weights, write};
-use crate::{CheckpointError, Quantisation, Storage};
+use crate::safetensors_writer::{FORMAT, Part, write};
+use crate::weights::Weights;
+use crate::{CheckpointError, Quantisation, Storage, Tensor};
 use aquatint_compute::{Bits, Quantised, QuantisedError};
 use aquatint_network::TensorData;
 use safetensors::Dtype;

@@ -1,0 +1,89 @@
+//! Writing safetensors files, atomically and one tensor after another.
+
+use crate::weights::HEADER_PREFIX;
+use crate::{CheckpointError, Exact, Storage, Tensor};
+use aquatint_files::write_atomically;
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// What other readers of safetensors files look for in the header.
+pub(crate) const FORMAT: (&str, &str) = ("format", "pt");
+
+/// What the header says of one tensor.
+pub(crate) struct Part<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) shape: &'a [usize],
+    pub(crate) dtype: Dtype,
+}
+
+/// Writes weights to a safetensors file, atomically.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_weights<V: AsRef<[f32]>>(
+    path: &Path,
+    tensors: &[Tensor<V>],
+    storage: Storage,
+) -> Result<(), CheckpointError> {
+    let parts = tensors.iter().map(|t| Part { name: &t.name, shape: &t.shape, dtype: storage.dtype() });
+    write(path, parts.collect(), FORMAT, |index| storage.encode(tensors[index].values.as_ref()))
+}
+
+/// Writes tensors without rounding, with one piece of text in the header, atomically.
+pub(crate) fn write_exact(
+    path: &Path,
+    tensors: &[Tensor<Exact>],
+    metadata: (&str, &str),
+) -> Result<(), CheckpointError> {
+    let parts = tensors.iter().map(|t| {
+        let dtype = match t.values {
+            Exact::F32(_) => Dtype::F32,
+            Exact::F64(_) => Dtype::F64,
+            Exact::I8(_) => Dtype::I8,
+        };
+        Part { name: &t.name, shape: &t.shape, dtype }
+    });
+    write(path, parts.collect(), metadata, |index| match &tensors[index].values {
+        Exact::F32(values) => Storage::F32.encode(values),
+        Exact::F64(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Exact::I8(values) => values.iter().map(|value| value.cast_unsigned()).collect(),
+    })
+}
+
+/// Writes one tensor after another, so that only one at a time is there twice; `encode` gives the bytes of the tensor
+/// with an index.
+pub(crate) fn write(
+    path: &Path,
+    parts: Vec<Part>,
+    metadata: (&str, &str),
+    encode: impl Fn(usize) -> Vec<u8>,
+) -> Result<(), CheckpointError> {
+    let mut end = 0;
+    // Wide types come first, so that every tensor begins at a multiple of its type's size.
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(parts[index].dtype.bitsize()));
+    let infos = order.iter().map(|&index| {
+        let part = &parts[index];
+        let start = end;
+        end += part.shape.iter().product::<usize>() * part.dtype.bitsize() / 8;
+        let info = TensorInfo { dtype: part.dtype, shape: part.shape.to_vec(), data_offsets: (start, end) };
+        (part.name.to_owned(), info)
+    });
+    let metadata = HashMap::from([(metadata.0.to_owned(), metadata.1.to_owned())]);
+    let refused = |reason: String| CheckpointError::Header { file: path.display().to_string(), reason };
+    let infos = infos.collect();
+    let header = Metadata::new(Some(metadata), infos).map_err(|e| refused(e.to_string()))?;
+    let mut header = serde_json::to_vec(&header).map_err(|e| refused(e.to_string()))?;
+    header.resize(header.len().next_multiple_of(HEADER_PREFIX as usize), b' ');
+    write_atomically(path, |out| {
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(&header)?;
+        for &index in &order {
+            out.write_all(&encode(index))?;
+        }
+        Ok(())
+    })
+    .map_err(|e| CheckpointError::io("write", path, e))
+}
