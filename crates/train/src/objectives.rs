@@ -17,6 +17,8 @@ pub(crate) struct Registered {
     pub(crate) is_requested: fn(&Resolved) -> bool,
     /// What a recipe that names it needs besides.
     pub(crate) check: fn(&Resolved) -> Result<(), RecipeError>,
+    /// How many neighbouring canvases of a step belong together, so that one rank has to learn them all.
+    pub(crate) canvases_together: fn(&Resolved) -> usize,
     /// Makes it.
     pub(crate) begin: fn(&mut Setting<'_>) -> Result<Box<dyn Objective>, TrainError>,
 }

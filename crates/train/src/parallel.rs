@@ -149,10 +149,10 @@ impl Ranks for Alone {
     }
 }
 
-/// The canvases of a step that a rank learns; `pairs` keeps each two neighbours on one rank.
-pub(crate) fn share(ranks: &dyn Ranks, batch: usize, pairs: bool) -> Result<Range<usize>, ParallelError> {
+/// The canvases of a step that a rank learns; so many neighbours stay `together` on one rank.
+pub(crate) fn share(ranks: &dyn Ranks, batch: usize, together: usize) -> Result<Range<usize>, ParallelError> {
     let (rank, size) = (ranks.rank(), ranks.size());
-    let multiple = if pairs { 2 * size } else { size };
+    let multiple = together * size;
     if !batch.is_multiple_of(multiple) && size > 1 {
         return Err(ParallelError::Share { batch, size, multiple });
     }
@@ -185,10 +185,10 @@ mod tests {
 
     #[test]
     fn shares_cover_the_batch_in_order() {
-        let shares: Vec<_> = (0..4).map(|rank| share(&Of(rank, 4), 24, true).unwrap_or(0..0)).collect();
+        let shares: Vec<_> = (0..4).map(|rank| share(&Of(rank, 4), 24, 2).unwrap_or(0..0)).collect();
         assert_eq!(shares, [0..6, 6..12, 12..18, 18..24]);
-        assert_eq!(share(&Alone, 7, true).unwrap(), 0..7);
-        let error = share(&Of(0, 4), 20, true).unwrap_err().to_string();
+        assert_eq!(share(&Alone, 7, 2).unwrap(), 0..7);
+        let error = share(&Of(0, 4), 20, 2).unwrap_err().to_string();
         assert_eq!(error, "`optimiser.batch` is 20; allowed for 4 ranks: multiples of 8");
     }
 }

@@ -6,7 +6,7 @@ use crate::model::{self, Model};
 use crate::objective::{BeginObjective, Objective, Setting};
 use crate::optimiser::Optimiser;
 use crate::parallel::{Alone, Ranks, barrier, share};
-use crate::recipe::{Masking, Resolved};
+use crate::recipe::Resolved;
 use crate::train_data::TrainData;
 use crate::trainer::{RunLog, Trainer, agree_on_step};
 use crate::{Summary, TrainError, TrainingEvent, folder, network, objectives, vocabulary};
@@ -79,8 +79,8 @@ impl<'a> Training<'a> {
     pub fn run<D: Device>(self, device: D, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Summary, TrainError> {
         let Self { recipe, ranks, .. } = self;
         let first = ranks.rank() == 0;
-        let pairs = recipe.objective.masking == Masking::Complementary;
-        let own = share(ranks, recipe.optimiser.batch, pairs)?;
+        let together = (objectives::of(recipe).canvases_together)(recipe);
+        let own = share(ranks, recipe.optimiser.batch, together)?;
         events(TrainingEvent::Recipe(recipe));
         // Rank 0 makes the folder and packs the texts; the others find both.
         let ready = if first { Some(self.prepare(&device, events)?) } else { None };

@@ -16,7 +16,7 @@
 //! bound.
 
 use super::Registered;
-use super::diffusion::Diffusion;
+use super::diffusion::{Diffusion, canvases_together};
 use crate::TrainError;
 use crate::objective::{Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
 use crate::recipe::Masking;
@@ -34,8 +34,12 @@ const TIMES: u64 = 1;
 const MASKS: u64 = 2;
 const GIVEN: u64 = 4;
 
-pub(super) const REGISTERED: Registered =
-    Registered { is_requested: |_| true, check: |_| Ok(()), begin: |setting| Ok(Box::new(Bound::begin(setting)?)) };
+pub(super) const REGISTERED: Registered = Registered {
+    is_requested: |_| true,
+    check: |_| Ok(()),
+    canvases_together,
+    begin: |setting| Ok(Box::new(Bound::begin(setting)?)),
+};
 
 #[derive(Debug)]
 struct Bound {

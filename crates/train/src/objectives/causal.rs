@@ -18,6 +18,7 @@ use std::sync::Arc;
 pub(super) const REGISTERED: Registered = Registered {
     is_requested: |recipe| recipe.objective.kind == ObjectiveKind::Causal,
     check: |_| Ok(()),
+    canvases_together: |_| 1,
     begin: |setting| Ok(Box::new(Causal::begin(setting)?)),
 };
 

@@ -3,7 +3,7 @@
 use super::self_conditioning::SelfConditioning;
 use crate::TrainError;
 use crate::objective::{Setting, Step};
-use crate::recipe::{Masking, ObjectiveRecipe, Times};
+use crate::recipe::{Masking, ObjectiveRecipe, Resolved, Times};
 use crate::train_data::TrainData;
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
@@ -12,6 +12,11 @@ use aquatint_evaluate::{DiffusionBound, Likelihood};
 use aquatint_generate::process_of;
 use aquatint_network::Denoiser;
 use std::sync::Arc;
+
+/// Two where each canvas comes twice, with masks that complement each other.
+pub(super) fn canvases_together(recipe: &Resolved) -> usize {
+    if recipe.objective.masking == Masking::Complementary { 2 } else { 1 }
+}
 
 /// A process and its training cost.
 #[derive(Debug)]

@@ -14,7 +14,7 @@
 mod lesson;
 
 use super::Registered;
-use super::diffusion::Diffusion;
+use super::diffusion::{Diffusion, canvases_together};
 use crate::objective::{Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
 use crate::parallel::barrier;
 use crate::recipe::{Distil, ObjectiveKind, Resolved};
@@ -34,6 +34,7 @@ const LESSONS: u64 = 5;
 pub(super) const REGISTERED: Registered = Registered {
     is_requested: |recipe| recipe.distillation.is_some(),
     check,
+    canvases_together,
     begin: |setting| Ok(Box::new(Distillation::begin(setting)?)),
 };
 
