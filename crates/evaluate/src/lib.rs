@@ -21,5 +21,5 @@ pub use likelihood::{
     likelihood,
 };
 pub use text_requests::TextRequests;
-pub use texts::{canvases_of, distinct_bigrams, unigram_entropy};
+pub use texts::{canvases_of, distinct_bigrams, entropy_of_counts, unigram_entropy};
 pub use writer::Writer;

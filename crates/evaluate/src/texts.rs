@@ -31,13 +31,19 @@ pub fn canvases_of(texts: &[EncodedText], length: usize, batch: usize) -> Vec<Ca
 
 /// `−Σ f ln f` over the tokens of one text, `f` their shares in it, in nats; 0 for a text without tokens.
 pub fn unigram_entropy(text: &[TokenId]) -> f64 {
-    let mut counts: HashMap<TokenId, usize> = HashMap::new();
+    let mut counts: HashMap<TokenId, u64> = HashMap::new();
     text.iter().for_each(|token| *counts.entry(*token).or_default() += 1);
-    let mut counts: Vec<usize> = counts.into_values().collect();
+    let mut counts: Vec<u64> = counts.into_values().collect();
     // In a fixed order, so that the last bit does not hang on the map.
     counts.sort_unstable();
-    let share = |count: usize| count as f64 / text.len() as f64;
-    counts.into_iter().map(|count| -share(count) * share(count).ln()).sum()
+    entropy_of_counts(&counts)
+}
+
+/// `−Σ f ln f`, `f` the share of each count in all of them, in nats; 0 where nothing was counted.
+pub fn entropy_of_counts(counts: &[u64]) -> f64 {
+    let total = counts.iter().sum::<u64>() as f64;
+    let shares = counts.iter().filter(|count| **count > 0).map(|count| *count as f64 / total);
+    shares.map(|share| -share * share.ln()).sum()
 }
 
 /// Of all pairs of neighbours in the texts, the share that are different from each other; 1 where there is none.

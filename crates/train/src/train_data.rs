@@ -5,7 +5,7 @@ use crate::event::{CorpusFigures, TrainingEvent};
 use crate::recipe::{Resolved, SourceRecipe};
 use aquatint_corpus::{CanvasBatch, Canvases, Order, Shard, Source, pack};
 use aquatint_diffusion::PADDING_DOCUMENT;
-use aquatint_evaluate::{CANVASES_PER_PASS, Likelihood, Rule, likelihood};
+use aquatint_evaluate::{CANVASES_PER_PASS, Likelihood, Rule, entropy_of_counts, likelihood};
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::Vocabulary;
 
@@ -97,7 +97,7 @@ fn spread(canvases: &Canvases, count: usize) -> Result<Vec<CanvasBatch>, TrainEr
     canvases.spread(Some(count)).chunks(CANVASES_PER_PASS).map(|numbers| Ok(canvases.batch(numbers)?)).collect()
 }
 
-/// Entropy of single tokens in nats, from their own frequencies.
+/// Entropy of single tokens in nats, from their own frequencies in all canvases.
 fn unigram_entropy(batches: &[CanvasBatch], size: usize) -> f64 {
     let mut counts = vec![0u64; size];
     for batch in batches {
@@ -107,6 +107,5 @@ fn unigram_entropy(batches: &[CanvasBatch], size: usize) -> f64 {
             }
         }
     }
-    let total = counts.iter().sum::<u64>().max(1) as f64;
-    counts.into_iter().filter(|c| *c > 0).map(|c| c as f64 / total).map(|p| -p * p.ln()).sum()
+    entropy_of_counts(&counts)
 }
