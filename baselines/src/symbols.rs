@@ -1,6 +1,5 @@
 //! The texts of a recipe as streams of symbols: bytes, or the tokens of a vocabulary.
 
-use aquatint_corpus::Source;
 use aquatint_train::recipe::SourceRecipe;
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::error::Error;
@@ -81,8 +80,7 @@ type ReceivePassage<'a> = &'a mut dyn FnMut(&str, bool) -> Result<(), Box<dyn Er
 /// out.
 pub(crate) fn each_passage(sources: &[SourceRecipe], receive: ReceivePassage<'_>) -> Result<(), Box<dyn Error>> {
     for recipe in sources {
-        let SourceRecipe { path, field, filter, .. } = recipe.clone();
-        let source = Source { path, field, filter, repeat: 1 };
+        let source = recipe.source();
         let mut is_empty = true;
         for passage in source.passages()? {
             let passage = passage?;

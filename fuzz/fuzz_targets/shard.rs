@@ -11,8 +11,9 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(shard) = Shard::open(file.path()) else { return };
     for index in 0..shard.documents() {
         let span = shard.document(index).expect("documents below the count exist");
-        let mut tokens = vec![0; (span.tokens.end - span.tokens.start) as usize];
+        let length = (span.tokens.end - span.tokens.start) as usize;
+        let (mut tokens, mut text_bytes) = (vec![0; length], vec![0; length]);
         // A token outside the vocabulary is refused here and nowhere earlier.
-        let _ = shard.copy(span.tokens.start, &mut tokens);
+        let _ = shard.copy(span.tokens.start, &mut tokens, &mut text_bytes);
     }
 });

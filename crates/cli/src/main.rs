@@ -17,6 +17,7 @@ mod printer;
 mod sampling;
 mod screen;
 mod session;
+mod source_report;
 mod training;
 mod wire;
 

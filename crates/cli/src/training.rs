@@ -28,6 +28,9 @@ impl TrainingScreen {
                 }
             }
             TrainingEvent::Preparing(what) => self.line(what),
+            TrainingEvent::Source { key, report } => {
+                self.pause(|printer| crate::source_report::tell(key, report, printer));
+            }
             TrainingEvent::Corpus(figures) => self.corpus(figures),
             TrainingEvent::Started(figures) => self.started(figures),
             TrainingEvent::Step(figures) => self.step(figures),
@@ -57,18 +60,15 @@ impl TrainingScreen {
 
     fn corpus(&mut self, figures: &CorpusFigures) {
         self.line(&format!(
-            "corpus: {} tokens in {} canvases, vocabulary of {}; held out: {} canvases, {:.3} nats per token by \
-             frequency alone",
+            "corpus: {} documents, {} tokens in {} canvases, vocabulary of {}; held out: {} canvases, {:.3} nats per \
+             token by frequency alone",
+            count(figures.train_documents),
             count(figures.train_tokens),
             figures.train_canvases,
             figures.vocabulary,
             figures.valid_canvases,
             figures.unigram_entropy,
         ));
-        if figures.replaced_bytes > 0 {
-            let what = replaced(figures.replaced_bytes, "corpus");
-            self.pause(|printer| printer.warn(&what));
-        }
         if !figures.unknown.is_empty() {
             let what = unknown(figures.unknown, figures.text_bytes, "corpus");
             self.pause(|printer| printer.warn(&what));
@@ -125,14 +125,6 @@ impl TrainingScreen {
             Some(bar) => bar.suspend(|| write(&self.printer)),
             None => write(&self.printer),
         }
-    }
-}
-
-/// The warning that some bytes of `what` were no text.
-pub(crate) fn replaced(bytes: u64, what: &str) -> String {
-    match bytes {
-        1 => format!("1 byte of the {what} was no UTF-8 and was replaced by U+FFFD"),
-        _ => format!("{bytes} bytes of the {what} were no UTF-8 and were replaced by U+FFFD"),
     }
 }
 

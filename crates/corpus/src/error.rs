@@ -1,5 +1,6 @@
 //! Errors of a corpus; each message says how to correct it.
 
+use crate::{BadRow, UnreadFile, UnreadReason};
 use aquatint_vocabulary::VocabularyError;
 use std::path::{Path, PathBuf};
 
@@ -17,39 +18,79 @@ pub enum CorpusError {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// The name of a file does not say how to read it.
-    #[error("`path` is `{}`, which is none of .txt, .jsonl, .jsonl.zst and .parquet", path.display())]
-    UnknownKind {
+    /// A file is not one that is read.
+    #[error("`path` is `{}`, which is not read: {reason}", path.display())]
+    NotRead {
         /// The file.
         path: PathBuf,
+        /// Why not.
+        reason: UnreadReason,
     },
     /// A folder has no file that can be read.
-    #[error("there is no .txt, .jsonl, .jsonl.zst or .parquet file under `{}`", path.display())]
+    #[error("there is no file of text, JSON lines or Parquet under `{}`{}", path.display(), there(unread))]
     EmptyFolder {
         /// The folder.
         path: PathBuf,
+        /// What is there.
+        unread: Vec<UnreadFile>,
     },
-    /// A row is not what its kind of file promises.
-    #[error("row {row} of `{}` cannot be read: {reason}", path.display())]
-    Row {
+    /// A file holds something else than its name says.
+    #[error("`{}` cannot be read: it is {found}", path.display())]
+    NoText {
         /// The file.
         path: PathBuf,
-        /// Number of the row, from 1.
-        row: u64,
-        /// What is wrong with it.
-        reason: String,
+        /// What it holds.
+        found: &'static str,
+        /// What to do about it.
+        hint: &'static str,
     },
-    /// A row or table has no field of the requested name.
-    #[error("row {row} of `{}` has no `{field}`; it has {}", path.display(), list(present))]
-    MissingField {
+    /// Much of a file is no text in the encoding in which it is read.
+    #[error("`{}` is not in {encoding}: {replaced} places in {bytes} bytes of text cannot be read", path.display())]
+    WrongEncoding {
         /// The file.
         path: PathBuf,
-        /// Number of the row, from 1.
+        /// The encoding in which it was read.
+        encoding: String,
+        /// Runs of bytes that had to be replaced.
+        replaced: u64,
+        /// Bytes of text that were read.
+        bytes: u64,
+    },
+    /// More rows are bad than may be.
+    #[error("{bad} of {rows} rows of `{}` cannot be read: {}", path.display(), some(first))]
+    BadRows {
+        /// The source.
+        path: PathBuf,
+        /// How many are bad.
+        bad: u64,
+        /// How many were read.
+        rows: u64,
+        /// The share of them that may be bad.
+        max_bad_share: f64,
+        /// The first of them.
+        first: Vec<BadRow>,
+        /// Whether what is wrong with all of them is that they lack the field.
+        all_lack_the_field: bool,
+    },
+    /// A line of JSON lines is too long to be one.
+    #[error("line {row} of `{}` is longer than {longest} bytes", path.display())]
+    LongLine {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from 1.
         row: u64,
-        /// The requested field.
+        /// The longest that is read.
+        longest: u64,
+    },
+    /// A Parquet file has no such column, or it holds no text.
+    #[error("`{field}` cannot be read from `{}`: {reason}", path.display())]
+    Column {
+        /// The file.
+        path: PathBuf,
+        /// The field that was asked for.
         field: String,
-        /// The fields that are there.
-        present: Vec<String>,
+        /// What is there instead.
+        reason: String,
     },
     /// A Parquet file cannot be read.
     #[error("`{}` cannot be read as Parquet: {reason}", path.display())]
@@ -122,8 +163,21 @@ impl CorpusError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::UnknownKind { .. } => "rename or convert it",
-            Self::MissingField { .. } => "name the one that holds the text as `field`",
+            Self::NotRead { reason: UnreadReason::UnknownEnding, .. } | Self::EmptyFolder { .. } => {
+                "`format` says how to read it: `text`, `json` or `parquet`; known by their names are .txt, .jsonl and \
+                 .parquet, the first two also with .gz, .zst or .xz behind"
+            }
+            Self::NotRead { reason: UnreadReason::Packed(_), .. } => {
+                "unpack it; compressed by gzip, zstd or xz it is read as it is"
+            }
+            Self::NoText { hint, .. } => hint,
+            Self::WrongEncoding { .. } => "name its encoding, for example `encoding = \"windows-1252\"`",
+            Self::BadRows { all_lack_the_field: true, .. } | Self::Column { .. } => {
+                "name the one that holds the text as `field`; `a.b` is the field `b` inside `a`"
+            }
+            Self::BadRows { max_bad_share, .. } => {
+                return Some(format!("mend them, or raise `max_bad_share`, which is {max_bad_share}"));
+            }
             Self::Empty { hint, .. } => (*hint)?,
             Self::NotAShard { .. } | Self::ShardVersion { .. } | Self::DamagedShard { .. } => {
                 "remove it and pack again"
@@ -132,7 +186,7 @@ impl CorpusError {
             Self::NoSuchCanvas { count, .. } => return Some(format!("there are {count}")),
             Self::NothingToOrder => "the corpus is empty",
             Self::Vocabulary(error) => return error.hint(),
-            Self::Io { .. } | Self::Stopped | Self::EmptyFolder { .. } | Self::Row { .. } | Self::Parquet { .. } => {
+            Self::Io { .. } | Self::NotRead { .. } | Self::LongLine { .. } | Self::Parquet { .. } | Self::Stopped => {
                 return None;
             }
         };
@@ -147,7 +201,7 @@ impl CorpusError {
 }
 
 /// Names in backticks, joined by commas; the first few of many.
-fn list(names: &[String]) -> String {
+pub(crate) fn list(names: &[&str]) -> String {
     const LISTED: usize = 12;
     if names.is_empty() {
         return "no field at all".to_owned();
@@ -157,4 +211,23 @@ fn list(names: &[String]) -> String {
         text.push("…".to_owned());
     }
     text.join(", ")
+}
+
+/// The first few of bad rows.
+fn some(rows: &[BadRow]) -> String {
+    const LISTED: usize = 3;
+    let mut text: Vec<String> = rows.iter().take(LISTED).map(BadRow::to_string).collect();
+    if rows.len() > LISTED {
+        text.push("…".to_owned());
+    }
+    text.join("; ")
+}
+
+/// What is in a folder that has nothing to read.
+fn there(unread: &[UnreadFile]) -> String {
+    match unread {
+        [] => ", which is empty".to_owned(),
+        [one] => format!(": {one}"),
+        [first, rest @ ..] => format!(": {first}; and {} more", rest.len()),
+    }
 }

@@ -1,86 +1,116 @@
-//! What a shard was packed from, in 64 bits: FNV-1a over the vocabulary, the way of reading and the files' bytes.
+//! What data is, in 64 bits, by its content and not by where it lies: XXH64.
 //!
-//! File dates do not count: a copied or freshly cloned corpus is the same corpus.
+//! Dates, names and places of files do not count: a copied, moved or freshly cloned corpus is the same corpus.
+//! Reference: <https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md>
 
-use crate::{CorpusError, Source};
-use aquatint_vocabulary::Vocabulary;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::hash::Hasher;
+use twox_hash::XxHash64;
 
-/// FNV-1a with 64 bits (Fowler, Noll, Vo): xor a byte, multiply by the prime.
-pub(crate) struct Fingerprint(u64);
+/// A hash over parts, each with its length, so that no two lists of parts look alike.
+#[derive(Default)]
+pub(crate) struct Fingerprint(XxHash64);
 
 impl Fingerprint {
-    pub(crate) fn new() -> Self {
-        Self(0xCBF2_9CE4_8422_2325)
-    }
-
+    /// Bytes of the part that is being written.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        self.0 =
-            bytes.iter().fold(self.0, |state, &byte| (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3));
+        self.0.write(bytes);
     }
 
-    /// A part with its length, so that no two lists of parts look alike.
+    /// The end of a part of so many bytes.
+    pub(crate) fn end(&mut self, length: u64) {
+        self.0.write(&length.to_le_bytes());
+    }
+
+    /// A whole part.
     pub(crate) fn part(&mut self, bytes: &[u8]) {
-        self.bytes(&(bytes.len() as u64).to_le_bytes());
         self.bytes(bytes);
+        self.end(bytes.len() as u64);
     }
 
-    fn file(&mut self, path: &Path) -> Result<(), CorpusError> {
-        let read = || CorpusError::io("read", path);
-        let mut file = File::open(path).map_err(read())?;
-        let mut buffer = vec![0; 1 << 20];
-        let mut length = 0u64;
-        loop {
-            let count = file.read(&mut buffer).map_err(read())?;
-            if count == 0 {
-                break;
-            }
-            self.bytes(&buffer[..count]);
-            length += count as u64;
-        }
-        self.bytes(&length.to_le_bytes());
-        Ok(())
-    }
-
-    pub(crate) fn finish(self) -> u64 {
-        self.0
+    pub(crate) fn finish(&self) -> u64 {
+        self.0.finish()
     }
 }
 
-/// The fingerprint of a source as `vocabulary` would pack it into a shard of `version`.
-pub(crate) fn of_source(source: &Source, vocabulary: &Vocabulary, version: u32) -> Result<u64, CorpusError> {
-    let mut fingerprint = Fingerprint::new();
-    fingerprint.part(&version.to_le_bytes());
-    fingerprint.part(&vocabulary.to_json()?);
-    fingerprint.part(source.field.as_bytes());
-    for (key, value) in &source.filter {
-        fingerprint.part(key.as_bytes());
-        fingerprint.part(value.as_bytes());
+/// The content of a document: its text without blanks and line breaks at either end, which differ between files of
+/// different formats. How the text comes in pieces does not matter.
+#[derive(Default)]
+pub(crate) struct DocumentHash {
+    hash: XxHash64,
+    /// White space that belongs to the text only if something follows.
+    waiting: String,
+    begun: bool,
+}
+
+impl DocumentHash {
+    pub(crate) fn text(&mut self, text: &str) {
+        let text = if self.begun { text } else { text.trim_start() };
+        let whole = text.trim_end();
+        if !whole.is_empty() {
+            self.begun = true;
+            self.hash.write(self.waiting.as_bytes());
+            self.waiting.clear();
+            self.hash.write(whole.as_bytes());
+        }
+        if self.begun {
+            self.waiting.push_str(&text[whole.len()..]);
+        }
     }
-    for path in source.files()? {
-        // Only the name inside the source counts, so that a corpus can move.
-        let name = path.strip_prefix(&source.path).unwrap_or(&path);
-        fingerprint.part(name.to_string_lossy().as_bytes());
-        fingerprint.file(&path)?;
+
+    /// The hash of what was written, which is 0 for a blank text; the next document begins.
+    pub(crate) fn take(&mut self) -> u64 {
+        let Self { hash, begun, .. } = std::mem::take(self);
+        // One value is kept for blank texts.
+        if begun { hash.finish().max(1) } else { 0 }
     }
-    Ok(fingerprint.finish())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn of(pieces: &[&str]) -> u64 {
+        let mut hash = DocumentHash::default();
+        pieces.iter().for_each(|piece| hash.text(piece));
+        hash.take()
+    }
 
     #[test]
     fn known_answers_of_the_hash() {
-        let hash = |text: &str| {
-            let mut fingerprint = Fingerprint::new();
+        // From the reference implementation's `xxhsum -H1`.
+        for (text, expected) in
+            [("", 0xEF46_DB37_51D8_E999), ("a", 0xD24E_C4F1_A98C_6E5B), ("foobar", 0xA2AA_05ED_9085_AAF9)]
+        {
+            let mut fingerprint = Fingerprint::default();
             fingerprint.bytes(text.as_bytes());
+            assert_eq!(fingerprint.finish(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        let of = |parts: &[&str]| {
+            let mut fingerprint = Fingerprint::default();
+            parts.iter().for_each(|part| fingerprint.part(part.as_bytes()));
             fingerprint.finish()
         };
-        assert_eq!(hash(""), 0xCBF2_9CE4_8422_2325);
-        assert_eq!(hash("a"), 0xAF63_DC4C_8601_EC8C);
-        assert_eq!(hash("foobar"), 0x8594_4171_F739_67E8);
+        assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
+        assert_ne!(of(&["ab", ""]), of(&["ab"]));
+    }
+
+    #[test]
+    fn blank_ends_of_a_document_do_not_count_and_blank_documents_are_zero() {
+        assert_eq!(of(&["A tale.\n\nOf two.\n"]), of(&["", "  A tale.\n", "\nOf two."]));
+        assert_ne!(of(&["A tale."]), of(&["A  tale."]));
+        assert_eq!((of(&[]), of(&[" \n", "\n"])), (0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_do_not_matter(text in "[ab \n]{0,40}", at in 0usize..40) {
+            let (left, right) = text.split_at(at.min(text.len()));
+            prop_assert_eq!(of(&[left, right]), of(&[text.trim()]));
+        }
     }
 }

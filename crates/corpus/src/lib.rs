@@ -1,7 +1,7 @@
 //! Texts as canvases for training.
 //!
-//! A [`Source`] streams documents out of files; [`pack`] turns each source once into a memory-mapped [`Shard`] of
-//! tokens; [`Canvases`] lays a shard's documents into rows of fixed length; [`Order`] says which row comes when, as a
+//! A [`Source`] streams documents out of files; its [`SourceSnapshot`] says what they hold at this moment; [`pack`] turns
+//! each source once into a memory-mapped [`Shard`] of tokens and reports what it passed over ([`SourceReport`]); [`Canvases`] lays a shard's documents into rows of fixed length; [`Order`] says which row comes when, as a
 //! pure function of a seed, so that an interrupted run continues with the same canvases.
 #![forbid(unsafe_code)]
 
@@ -10,15 +10,23 @@ mod cut;
 mod error;
 mod fingerprint;
 mod order;
+mod overlap;
 mod pack;
+mod report;
 mod sample;
 mod shard;
+mod snapshot;
 mod source;
 
 pub use canvases::{CanvasBatch, Canvases};
 pub use error::CorpusError;
 pub use order::Order;
+pub use overlap::{Overlap, overlap};
 pub use pack::{Packed, Packing, pack};
+pub use report::SourceReport;
 pub use sample::sample;
 pub use shard::{DocumentSpan, Shard};
-pub use source::{Passage, Passages, Source};
+pub use snapshot::SourceSnapshot;
+pub use source::{
+    BadRow, Encoding, Format, Passage, Passages, ReadCounts, Source, SourceFiles, UnreadFile, UnreadReason,
+};

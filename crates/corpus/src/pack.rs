@@ -1,7 +1,8 @@
 //! Packing: every source once through the vocabulary into a shard, unless that shard is already there.
 
+use crate::fingerprint::Fingerprint;
 use crate::shard::{self, Counts, Shard, Writer};
-use crate::{CorpusError, Source, cut, fingerprint};
+use crate::{CorpusError, ReadCounts, SourceReport, SourceSnapshot, cut};
 use aquatint_files::write_atomically;
 use aquatint_vocabulary::{Role, TokenId, Vocabulary};
 use std::io;
@@ -21,6 +22,8 @@ pub struct Packed {
     pub repeat: u32,
     /// Whether the shard was there already.
     pub reused: bool,
+    /// What the source gave, and what it did not.
+    pub report: SourceReport,
 }
 
 /// How far packing is.
@@ -38,39 +41,49 @@ pub struct Packing {
 
 /// Packs each source into a shard in `folder`, in order; the end token of `vocabulary` closes every document. A shard
 /// that was packed from the same files in the same way is used as it is, and a damaged one is packed again. `progress`
-/// is called every few megabytes.
+/// is called every few megabytes and returns whether to go on.
 ///
 /// Empty documents are left out. A shard appears under its name only when it is whole.
 ///
 /// # Errors
-/// When a source cannot be read, holds no document, or the folder cannot be written.
+/// When a source cannot be read, has too many bad rows, holds no document, or the folder cannot be written, and
+/// [`CorpusError::Stopped`].
 pub fn pack(
-    sources: &[Source],
+    snapshots: &[SourceSnapshot],
     vocabulary: &Vocabulary,
     folder: &Path,
-    progress: &mut dyn FnMut(Packing),
+    progress: &mut dyn FnMut(Packing) -> bool,
 ) -> Result<Vec<Packed>, CorpusError> {
-    sources
-        .iter()
-        .enumerate()
-        .map(|(index, source)| {
-            let fingerprint = fingerprint::of_source(source, vocabulary, shard::VERSION)?;
-            let path = folder.join(format!("{}-{fingerprint:016x}.tokens", name_of(&source.path)));
-            let found = Shard::open(&path).ok().filter(|shard| shard.fingerprint() == fingerprint);
-            let reused = found.is_some();
-            let shard = match found {
-                Some(shard) => shard,
-                None => {
-                    write(source, vocabulary, fingerprint, &path, &mut |counts| {
-                        let Counts { documents, text_bytes, tokens, .. } = counts;
-                        progress(Packing { source: index, documents, text_bytes, tokens });
-                    })?;
-                    Shard::open(&path)?
-                }
-            };
-            Ok(Packed { shard, repeat: source.repeat, reused })
-        })
-        .collect()
+    let vocabulary_bytes = vocabulary.to_json()?;
+    let packer = |(index, snapshot): (usize, &SourceSnapshot)| {
+        let source = snapshot.source();
+        let mut fingerprint = Fingerprint::default();
+        fingerprint.part(&shard::VERSION.to_le_bytes());
+        fingerprint.part(&vocabulary_bytes);
+        fingerprint.part(&snapshot.fingerprint().to_le_bytes());
+        let fingerprint = fingerprint.finish();
+        let path = folder.join(format!("{}-{fingerprint:016x}.tokens", name_of(&source.path)));
+        let found = Shard::open(&path).ok().filter(|shard| shard.fingerprint() == fingerprint);
+        let found = found.and_then(|shard| Some((shard.read_counts(&source.path).ok()?, shard)));
+        let reused = found.is_some();
+        let (counts, shard) = match found {
+            Some(found) => found,
+            None => {
+                write(snapshot, vocabulary, fingerprint, &path, &mut |counts| {
+                    let Counts { documents, text_bytes, tokens, .. } = counts;
+                    progress(Packing { source: index, documents, text_bytes, tokens })
+                })?;
+                let shard = Shard::open(&path)?;
+                (shard.read_counts(&source.path)?, shard)
+            }
+        };
+        // A shard may have been packed when more bad rows were allowed.
+        counts.check(source)?;
+        let unread = snapshot.unread().to_vec();
+        let report = SourceReport { path: source.path.clone(), documents: shard.documents(), counts, unread };
+        Ok(Packed { shard, repeat: source.repeat, reused, report })
+    };
+    snapshots.iter().enumerate().map(packer).collect()
 }
 
 /// The beginning of a source's name, so that people can tell shards apart.
@@ -82,26 +95,26 @@ fn name_of(path: &Path) -> String {
 }
 
 fn write(
-    source: &Source,
+    snapshot: &SourceSnapshot,
     vocabulary: &Vocabulary,
     fingerprint: u64,
     path: &Path,
-    progress: &mut dyn FnMut(Counts),
+    progress: &mut dyn FnMut(Counts) -> bool,
 ) -> Result<(), CorpusError> {
     let end = vocabulary.required(Role::End)?;
     // The stream's errors are the file system's; ours wait here while the stream is taken down.
     let mut failure = None;
     let written = write_atomically(path, |out| {
         let mut writer = Writer::new(out, vocabulary.len(), fingerprint)?;
-        let (replaced, left_out) = match stream(source, vocabulary, end, &mut writer, progress) {
-            Ok(tally) => tally,
+        let counts = match stream(snapshot, vocabulary, end, &mut writer, progress) {
+            Ok(counts) => counts,
             Err(Stop::Writing(error)) => return Err(error),
             Err(Stop::Reading(error)) => {
                 failure = Some(error);
                 return Err(io::Error::other("the source failed"));
             }
         };
-        writer.finish(replaced, left_out).map(|_| ())
+        writer.finish(&counts, &snapshot.source().path).map(|_| ())
     });
     match failure {
         Some(error) => Err(error),
@@ -123,13 +136,13 @@ impl From<CorpusError> for Stop {
 
 /// Passages wait in `held` until there are enough of them to be encoded together.
 fn stream(
-    source: &Source,
+    snapshot: &SourceSnapshot,
     vocabulary: &Vocabulary,
     end: TokenId,
     writer: &mut Writer<'_>,
-    progress: &mut dyn FnMut(Counts),
-) -> Result<(u64, u64), Stop> {
-    let mut passages = source.passages()?;
+    progress: &mut dyn FnMut(Counts) -> bool,
+) -> Result<ReadCounts, Stop> {
+    let mut passages = snapshot.passages();
     let (mut held, mut size) = (Vec::new(), 0);
     loop {
         let passage = passages.next().transpose()?;
@@ -146,25 +159,28 @@ fn stream(
         let mut encoded = parts.iter().zip(encoded);
         for passage in &held {
             for (part, encoded) in encoded.by_ref().take(cut::parts(&passage.text, PART).count()) {
-                writer.text(&encoded, part.len()).map_err(Stop::Writing)?;
+                writer.text(part, &encoded).map_err(Stop::Writing)?;
             }
-            if passage.ends_document && !writer.document_is_empty() {
+            if passage.ends_document {
                 writer.end_document(end).map_err(Stop::Writing)?;
             }
         }
-        progress(writer.counts());
+        if !progress(writer.counts()) {
+            return Err(CorpusError::Stopped.into());
+        }
         held.clear();
         size = 0;
         if last {
             break;
         }
     }
+    let counts = passages.counts();
     if writer.counts().documents == 0 {
-        let (reason, hint) = match passages.left_out() {
+        let (reason, hint) = match counts.left_out {
             0 => ("every text is empty".to_owned(), None),
             rows => (format!("the filter left all {rows} rows out"), Some("compare its values with the file's")),
         };
-        return Err(CorpusError::Empty { path: source.path.clone(), reason, hint }.into());
+        return Err(CorpusError::Empty { path: snapshot.source().path.clone(), reason, hint }.into());
     }
-    Ok((passages.replaced(), passages.left_out()))
+    Ok(counts.clone())
 }

@@ -4,29 +4,36 @@
 //! opening   "AQUATOKS", version u32, bytes per token u32 (2 or 4)
 //! tokens    per token: its id (2 or 4 bytes), bytes of text that it stands for (1 byte); each document is closed by its
 //!           end token; zeros up to a multiple of 8 bytes
-//! documents per document: tokens up to its end u64, bytes of text up to its end u64
-//! closing   tokens u64, documents u64, bytes of text u64, replaced u64, left out u64, unknown characters u64, their
-//!           bytes u64, vocabulary u64, fingerprint u64, "SKOTAUQA"
+//! documents per document: tokens up to its end u64, bytes of text up to its end u64, fingerprint of its text u64
+//! bad rows  the first ones, as JSON: [[row, "file within the source", "reason"], …]
+//! closing   tokens u64, documents u64, bytes of text u64, bytes of the bad rows u64, rows u64, bad rows u64,
+//!           left out u64, replaced u64, surrogates u64, unknown characters u64, their bytes u64, vocabulary u64,
+//!           fingerprint u64, "SKOTAUQA"
 //! ```
 //! Everything is little-endian. The counts stand at the end because they are known only there: a shard is written in
 //! one pass and never fits memory. A file cut short lacks its closing and is refused. Of a token longer than 255 bytes the
 //! rest counts with the tokens behind it, so that the sum is that of the text.
 
-use crate::CorpusError;
+use crate::fingerprint::DocumentHash;
+use crate::source::NAMED;
+use crate::{BadRow, CorpusError, ReadCounts};
 use aquatint_files::MappedFile;
 use aquatint_vocabulary::{EncodedText, TokenId, UnknownText};
+use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Version of the layout above.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 const OPENING_MAGIC: &[u8; 8] = b"AQUATOKS";
 const CLOSING_MAGIC: &[u8; 8] = b"SKOTAUQA";
 const OPENING: usize = 16;
-const CLOSING: usize = 80;
+const CLOSING: usize = 8 * (NUMBERS + 1);
+/// Numbers of the closing.
+const NUMBERS: usize = 13;
 /// Bytes of one document's entry.
-const ENTRY: usize = 16;
+const ENTRY: usize = 24;
 
 /// Bytes of one token's id for a vocabulary of this size.
 fn id_width(vocabulary_size: usize) -> usize {
@@ -40,6 +47,8 @@ pub struct DocumentSpan {
     pub tokens: Range<u64>,
     /// UTF-8 bytes of its text, as they were read (after replacement of what was not UTF-8).
     pub text_bytes: u64,
+    /// Fingerprint of its text without white space at either end; 0 for one that is nothing else.
+    pub content: u64,
 }
 
 /// Tokens of one source, mapped and not read.
@@ -48,6 +57,8 @@ pub struct Shard {
     path: PathBuf,
     map: MappedFile,
     width: usize,
+    /// Where the documents begin.
+    table: usize,
     counts: Counts,
 }
 
@@ -57,26 +68,40 @@ pub(crate) struct Counts {
     pub(crate) tokens: u64,
     pub(crate) documents: u64,
     pub(crate) text_bytes: u64,
-    pub(crate) replaced: u64,
-    pub(crate) left_out: u64,
+    /// Bytes of the section of bad rows.
+    bad_row_bytes: u64,
+    /// Rows, bad rows, left out, replaced, surrogates: those of [`ReadCounts`].
+    read: [u64; 5],
     pub(crate) unknown: UnknownText,
     pub(crate) vocabulary_size: u64,
     pub(crate) fingerprint: u64,
 }
 
 impl Counts {
-    fn numbers(&self) -> [u64; 9] {
+    fn numbers(&self) -> [u64; NUMBERS] {
+        let [rows, bad_rows, left_out, replaced, surrogates] = self.read;
         [
             self.tokens,
             self.documents,
             self.text_bytes,
-            self.replaced,
-            self.left_out,
+            self.bad_row_bytes,
+            rows,
+            bad_rows,
+            left_out,
+            replaced,
+            surrogates,
             self.unknown.characters,
             self.unknown.bytes,
             self.vocabulary_size,
             self.fingerprint,
         ]
+    }
+
+    fn from_numbers(numbers: [u64; NUMBERS]) -> Self {
+        let [tokens, documents, text_bytes, bad_row_bytes, read @ .., characters, bytes, vocabulary_size, fingerprint] =
+            numbers;
+        let unknown = UnknownText { characters, bytes };
+        Self { tokens, documents, text_bytes, bad_row_bytes, read, unknown, vocabulary_size, fingerprint }
     }
 }
 
@@ -123,20 +148,18 @@ fn sections(bytes: &[u8]) -> Result<Sections, Refusal> {
     let closing = bytes.len().checked_sub(CLOSING).filter(|&at| at >= OPENING);
     let closing =
         closing.filter(|_| bytes.ends_with(CLOSING_MAGIC)).ok_or_else(|| damaged("its closing is missing"))?;
-    let mut numbers = [0; 9];
+    let mut numbers = [0; NUMBERS];
     for (index, value) in numbers.iter_mut().enumerate() {
         *value = number(bytes, closing + 8 * index).ok_or_else(|| damaged("its closing is missing"))?;
     }
-    let [tokens, documents, text_bytes, replaced, left_out, characters, unknown_bytes, vocabulary_size, fingerprint] =
-        numbers;
-    let unknown = UnknownText { characters, bytes: unknown_bytes };
-    let counts = Counts { tokens, documents, text_bytes, replaced, left_out, unknown, vocabulary_size, fingerprint };
+    let counts = Counts::from_numbers(numbers);
+    let Counts { tokens, documents, text_bytes, bad_row_bytes, vocabulary_size, .. } = counts;
     let wrong = || damaged("its length does not fit the numbers in it");
     let token_bytes = tokens.checked_mul(width as u64 + 1).ok_or_else(wrong)?;
     let table = token_bytes.checked_next_multiple_of(8).and_then(|size| size.checked_add(OPENING as u64));
     let table = table.ok_or_else(wrong)?;
     let end = documents.checked_mul(ENTRY as u64).and_then(|size| size.checked_add(table)).ok_or_else(wrong)?;
-    if end != closing as u64 {
+    if end.checked_add(bad_row_bytes) != Some(closing as u64) {
         return Err(wrong());
     }
     if vocabulary_size > 1 << 32 || id_width(vocabulary_size as usize) != width {
@@ -168,7 +191,7 @@ impl Shard {
         let map = MappedFile::open(path).map_err(CorpusError::io("map", path))?;
         let path = path.to_path_buf();
         match sections(&map) {
-            Ok(Sections { width, counts, .. }) => Ok(Self { path, map, width, counts }),
+            Ok(Sections { width, table, counts }) => Ok(Self { path, map, width, table, counts }),
             Err(Refusal::Foreign) => Err(CorpusError::NotAShard { path }),
             Err(Refusal::Version(found)) => Err(CorpusError::ShardVersion { path, found, supported: VERSION }),
             Err(Refusal::Damaged(reason)) => Err(CorpusError::DamagedShard { path, reason }),
@@ -195,14 +218,18 @@ impl Shard {
         self.counts.text_bytes
     }
 
-    /// How many runs of bytes of the source were not UTF-8 and became U+FFFD.
-    pub fn replaced(&self) -> u64 {
-        self.counts.replaced
-    }
-
-    /// How many rows the filter left out.
-    pub fn left_out(&self) -> u64 {
-        self.counts.left_out
+    /// What was counted when the source was read from `path`, where its files lie now.
+    ///
+    /// # Errors
+    /// When the bad rows in it cannot be read.
+    pub(crate) fn read_counts(&self, path: &Path) -> Result<ReadCounts, CorpusError> {
+        let end = self.map.len() - CLOSING;
+        let bytes = &self.map[end - self.counts.bad_row_bytes as usize..end];
+        let rows = bad_rows(bytes, path).ok_or_else(|| {
+            let reason = "its bad rows cannot be read".to_owned();
+            CorpusError::DamagedShard { path: self.path.clone(), reason }
+        })?;
+        Ok(ReadCounts::restored(self.counts.read, rows))
     }
 
     /// What the vocabulary cannot write of the texts.
@@ -225,11 +252,16 @@ impl Shard {
         if index >= self.counts.documents {
             return None;
         }
-        let table = self.map.len() - CLOSING - self.counts.documents as usize * ENTRY;
-        let at = table + index as usize * ENTRY;
+        let at = self.table + index as usize * ENTRY;
         let before = |offset| if index == 0 { Some(0) } else { number(&self.map, at - ENTRY + offset) };
         let tokens = before(0)?..number(&self.map, at)?;
-        Some(DocumentSpan { tokens, text_bytes: number(&self.map, at + 8)? - before(8)? })
+        let text_bytes = number(&self.map, at + 8)? - before(8)?;
+        Some(DocumentSpan { tokens, text_bytes, content: number(&self.map, at + 16)? })
+    }
+
+    /// All documents, in order.
+    pub fn all_documents(&self) -> impl Iterator<Item = DocumentSpan> {
+        (0..self.counts.documents).filter_map(|index| self.document(index))
     }
 
     /// Copies the tokens from `start` on into `tokens`, and the bytes of text that each stands for into `text_bytes`,
@@ -266,7 +298,8 @@ pub(crate) struct Writer<'out> {
     out: &'out mut dyn Write,
     width: usize,
     counts: Counts,
-    ends: Vec<(u64, u64)>,
+    documents: Vec<[u64; 3]>,
+    content: DocumentHash,
     buffer: Vec<u8>,
     /// Bytes of text that no token has yet.
     owed: u64,
@@ -279,15 +312,17 @@ impl<'out> Writer<'out> {
         out.write_all(&VERSION.to_le_bytes())?;
         out.write_all(&(width as u32).to_le_bytes())?;
         let counts = Counts { vocabulary_size: vocabulary_size as u64, fingerprint, ..Counts::default() };
-        Ok(Self { out, width, counts, ends: Vec::new(), buffer: Vec::new(), owed: 0 })
+        let (documents, content, buffer) = (Vec::new(), DocumentHash::default(), Vec::new());
+        Ok(Self { out, width, counts, documents, content, buffer, owed: 0 })
     }
 
-    /// A part of the document that is being written, and how many bytes it is of text.
-    pub(crate) fn text(&mut self, part: &EncodedText, text_bytes: usize) -> io::Result<()> {
-        self.counts.text_bytes += text_bytes as u64;
+    /// A part of the document that is being written, and its tokens.
+    pub(crate) fn text(&mut self, text: &str, part: &EncodedText) -> io::Result<()> {
+        self.content.text(text);
+        self.counts.text_bytes += text.len() as u64;
         self.counts.unknown += part.unknown;
         // A part without a token owes its bytes to the next one.
-        self.owed += text_bytes as u64 - part.text_bytes.iter().map(|&bytes| u64::from(bytes)).sum::<u64>();
+        self.owed += text.len() as u64 - part.text_bytes.iter().map(|&bytes| u64::from(bytes)).sum::<u64>();
         self.buffer.clear();
         for (&token, &bytes) in part.tokens.iter().zip(&part.text_bytes) {
             self.owed += u64::from(bytes);
@@ -296,12 +331,15 @@ impl<'out> Writer<'out> {
         self.out.write_all(&self.buffer)
     }
 
-    /// The end token of the document that is being written.
+    /// The end of the document that is being written, with its end token; one without another token is left out.
     pub(crate) fn end_document(&mut self, end: TokenId) -> io::Result<()> {
-        self.buffer.clear();
-        self.push(end);
-        self.out.write_all(&self.buffer)?;
-        self.ends.push((self.counts.tokens, self.counts.text_bytes));
+        let content = self.content.take();
+        if self.counts.tokens > self.documents.last().map_or(0, |&[tokens, ..]| tokens) {
+            self.buffer.clear();
+            self.push(end);
+            self.out.write_all(&self.buffer)?;
+            self.documents.push([self.counts.tokens, self.counts.text_bytes, content]);
+        }
         Ok(())
     }
 
@@ -314,30 +352,46 @@ impl<'out> Writer<'out> {
         self.counts.tokens += 1;
     }
 
-    /// Whether the document that is being written has no token yet.
-    pub(crate) fn document_is_empty(&self) -> bool {
-        self.counts.tokens == self.ends.last().map_or(0, |&(tokens, _)| tokens)
-    }
-
     /// What was written so far.
     pub(crate) fn counts(&self) -> Counts {
-        Counts { documents: self.ends.len() as u64, ..self.counts }
+        Counts { documents: self.documents.len() as u64, ..self.counts }
     }
 
-    pub(crate) fn finish(self, replaced: u64, left_out: u64) -> io::Result<Counts> {
-        let counts = Counts { replaced, left_out, ..self.counts() };
+    /// Closes a shard of a source whose files lie at `path`.
+    pub(crate) fn finish(self, read: &ReadCounts, path: &Path) -> io::Result<Counts> {
+        let rows = bad_rows_as_json(&read.first_bad_rows, path);
+        let numbers = [read.rows, read.bad_rows, read.left_out, read.replaced, read.surrogates];
+        let counts = Counts { read: numbers, bad_row_bytes: rows.len() as u64, ..self.counts() };
         let written = self.counts.tokens as usize * (self.width + 1);
         self.out.write_all(&[0; 8][..written.next_multiple_of(8) - written])?;
-        for (tokens, text_bytes) in &self.ends {
-            self.out.write_all(&tokens.to_le_bytes())?;
-            self.out.write_all(&text_bytes.to_le_bytes())?;
+        for value in self.documents.iter().flatten() {
+            self.out.write_all(&value.to_le_bytes())?;
         }
+        self.out.write_all(rows.as_bytes())?;
         for value in counts.numbers() {
             self.out.write_all(&value.to_le_bytes())?;
         }
         self.out.write_all(CLOSING_MAGIC)?;
         Ok(counts)
     }
+}
+
+/// Bad rows with their files within the source at `path`, so that a source that moved has them where it is.
+fn bad_rows_as_json(rows: &[BadRow], path: &Path) -> String {
+    let rows = rows.iter().map(|BadRow { file, row, reason }| {
+        let within = file.strip_prefix(path).unwrap_or(file);
+        json!([row, within.to_string_lossy(), reason])
+    });
+    Value::from_iter(rows).to_string()
+}
+
+fn bad_rows(bytes: &[u8], path: &Path) -> Option<Vec<BadRow>> {
+    let rows: Vec<(u64, String, String)> = serde_json::from_slice(bytes).ok()?;
+    if rows.len() > NAMED {
+        return None;
+    }
+    let file = |within: String| if within.is_empty() { path.to_path_buf() } else { path.join(within) };
+    Some(rows.into_iter().map(|(row, within, reason)| BadRow { file: file(within), row, reason }).collect())
 }
 
 #[cfg(test)]
@@ -353,10 +407,11 @@ mod tests {
             let text_bytes = tokens.iter().map(|token| token % 400).collect();
             let part = EncodedText { tokens: tokens.to_vec(), text_bytes, ..EncodedText::default() };
             // Some bytes that no token stands for.
-            writer.text(&part, part.text_bytes.iter().sum::<u32>() as usize + 3).unwrap();
+            let text = "a".repeat(part.text_bytes.iter().sum::<u32>() as usize + 3);
+            writer.text(&text, &part).unwrap();
             writer.end_document(*end).unwrap();
         }
-        writer.finish(0, 0).unwrap();
+        writer.finish(&ReadCounts::default(), Path::new("texts")).unwrap();
         bytes
     }
 
@@ -370,7 +425,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            documents in prop::collection::vec(prop::collection::vec(0u32..70_000, 1..9), 1..6),
+            documents in prop::collection::vec(prop::collection::vec(0u32..70_000, 2..9), 1..6),
             wide in any::<bool>(),
         ) {
             let size = if wide { 70_000 } else { 1 << 16 };
@@ -401,7 +456,7 @@ mod tests {
 
         #[test]
         fn arbitrary_bytes_are_refused_or_whole(tail in prop::collection::vec(any::<u8>(), 0..120), closed in any::<bool>()) {
-            let mut bytes = b"AQUATOKS\x02\0\0\0\x02\0\0\0".to_vec();
+            let mut bytes = b"AQUATOKS\x03\0\0\0\x02\0\0\0".to_vec();
             bytes.extend(tail);
             if closed {
                 bytes.extend(CLOSING_MAGIC);
@@ -414,7 +469,7 @@ mod tests {
 
     #[test]
     fn every_truncation_is_refused() {
-        let whole = written(300, &[vec![1, 2, 3], vec![4]]);
+        let whole = written(300, &[vec![1, 2, 3], vec![4, 5]]);
         assert!(sections(&whole).is_ok());
         for length in 0..whole.len() {
             assert!(sections(&whole[..length]).is_err(), "{length} of {} bytes", whole.len());
@@ -423,16 +478,21 @@ mod tests {
 
     #[test]
     fn foreign_and_damaged_files_have_different_errors() {
-        let whole = written(300, &[vec![1, 2, 3], vec![4]]);
+        let whole = written(300, &[vec![1, 2, 3], vec![4, 5]]);
         assert!(matches!(opened(b"PAR1 something else"), Err(CorpusError::NotAShard { .. })));
         let mut newer = whole.clone();
         newer[8] = 9;
-        assert!(matches!(opened(&newer), Err(CorpusError::ShardVersion { found: 9, supported: 2, .. })));
+        assert!(matches!(opened(&newer), Err(CorpusError::ShardVersion { found: 9, supported: 3, .. })));
         let mut falling = whole.clone();
-        // Four tokens of three bytes each.
+        // Five tokens of three bytes each.
         let table = OPENING + 16;
         falling[table] = 200;
         assert_eq!(sections(&falling), Err(Refusal::Damaged("document 1 ends before it begins".into())));
+        let mut rows = whole.clone();
+        let at = rows.len() - CLOSING - 1;
+        rows[at] = b'}';
+        let error = opened(&rows).unwrap().read_counts(Path::new("texts")).unwrap_err().to_string();
+        assert!(error.contains("its bad rows cannot be read"), "{error}");
         let mut outside = whole;
         outside[OPENING + 1] = 0xFF;
         let error = opened(&outside).unwrap().copy(0, &mut [0; 4], &mut [0; 4]).unwrap_err().to_string();

@@ -1,27 +1,52 @@
 //! A source of texts: a file or a folder, streamed one document after another.
 //!
-//! Nothing larger than one row, or one megabyte of a text file, is in memory at a time.
+//! Nothing larger than one row, or some megabytes of a text file, is in memory at a time.
 
+mod compression;
+mod counts;
+mod encoding;
+mod field;
+mod files;
+mod format;
+mod input;
 mod json;
 mod parquet;
 mod text;
 
+pub(crate) use counts::NAMED;
+pub use counts::{BadRow, ReadCounts};
+pub use encoding::Encoding;
+pub use files::{SourceFiles, UnreadFile, UnreadReason};
+pub use format::Format;
+
 use crate::CorpusError;
+use counts::FileText;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Where texts come from and how to read them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Source {
-    /// A `.txt`, `.jsonl`, `.jsonl.zst` or `.parquet` file, or a folder that holds such files at any depth. A text file
-    /// is one document; a row of the others is.
+    /// A file, or a folder that holds such files at any depth: `.txt` or `.text`, `.jsonl`, `.ndjson` or `.json`, each
+    /// also with `.gz`, `.zst` or `.xz` behind it, or `.parquet`.
     pub path: PathBuf,
-    /// The field or column that holds the text: a string, or an array of strings, which line feeds join. Unused for
-    /// text files.
+    /// How files are read whose names do not say it; `None` leaves them out.
+    pub format: Option<Format>,
+    /// The field or column that holds the text: a string, or an array of strings, which line feeds join. Dots lead to
+    /// fields inside fields and inside the elements of arrays: `meta.body`, `messages.content`. Unused for text files.
     pub field: String,
     /// Keep only rows whose fields have these values, for example `lang` = `en`; a number is compared as it is written.
     /// Text files have no fields: a filter excludes them all.
     pub filter: BTreeMap<String, String>,
+    /// Stands between the documents of a text file, together with the line breaks behind it. Where it is empty, each
+    /// file is one document.
+    pub separator: String,
+    /// The encoding of text and JSON files. `None` is UTF-8, and UTF-16 where a byte order mark or zero bytes show it.
+    pub encoding: Option<Encoding>,
+    /// The largest share of rows that may be bad: they are passed over and counted. One bad row is always allowed,
+    /// unless the share is 0. In a text file, the largest share of bytes that may be replaced because they are no text
+    /// in its encoding.
+    pub max_bad_share: f64,
     /// How many times the source is repeated in one epoch.
     pub repeat: u32,
 }
@@ -35,71 +60,32 @@ pub struct Passage {
     pub ends_document: bool,
 }
 
-/// How a file is read, known by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Json,
-    CompressedJson,
-    Parquet,
-}
-
-impl Kind {
-    fn of(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-        let kinds = [
-            (".txt", Self::Text),
-            (".jsonl", Self::Json),
-            (".jsonl.zst", Self::CompressedJson),
-            (".parquet", Self::Parquet),
-        ];
-        kinds.into_iter().find_map(|(ending, kind)| name.ends_with(ending).then_some(kind))
-    }
-}
-
 impl Source {
+    /// The separator of documents in text files where nothing else is said: what writers of corpora put there.
+    pub const SEPARATOR: &str = "<|endoftext|>";
+    /// The share of rows that may be bad where nothing else is said.
+    pub const MAX_BAD_SHARE: f64 = 0.001;
+
     /// Everything under `path`, texts in the field `text`, once in an epoch.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), field: "text".to_owned(), filter: BTreeMap::new(), repeat: 1 }
+        Self {
+            path: path.into(),
+            format: None,
+            field: "text".to_owned(),
+            filter: BTreeMap::new(),
+            separator: Self::SEPARATOR.to_owned(),
+            encoding: None,
+            max_bad_share: Self::MAX_BAD_SHARE,
+            repeat: 1,
+        }
     }
 
-    /// The files of this source in the order in which they are read: by path, which makes it the same everywhere. Files
-    /// of other kinds and hidden files are no part of it.
+    /// The files of this source. Opens none of them.
     ///
     /// # Errors
-    /// When the path does not exist, is a file of another kind, or a folder without a readable file.
-    pub fn files(&self) -> Result<Vec<PathBuf>, CorpusError> {
-        let about = std::fs::metadata(&self.path).map_err(CorpusError::io("read", &self.path))?;
-        if !about.is_dir() {
-            return match Kind::of(&self.path) {
-                Some(_) => Ok(vec![self.path.clone()]),
-                None => Err(CorpusError::UnknownKind { path: self.path.clone() }),
-            };
-        }
-        let (mut files, mut folders) = (Vec::new(), vec![self.path.clone()]);
-        while let Some(folder) = folders.pop() {
-            let read = || CorpusError::io("read", &folder);
-            for entry in std::fs::read_dir(&folder).map_err(read())? {
-                let entry = entry.map_err(read())?;
-                if entry.file_name().to_string_lossy().starts_with('.') {
-                    continue;
-                }
-                let path = entry.path();
-                // The kind of what a link leads to, so that a corpus can be a folder of links to files; links to
-                // folders are not followed, since they may lead back here.
-                let is_link = entry.file_type().map_err(read())?.is_symlink();
-                match std::fs::metadata(&path).map_err(CorpusError::io("read", &path))? {
-                    about if about.is_dir() && !is_link => folders.push(path),
-                    about if about.is_file() && Kind::of(&path).is_some() => files.push(path),
-                    _ => {}
-                }
-            }
-        }
-        if files.is_empty() {
-            return Err(CorpusError::EmptyFolder { path: self.path.clone() });
-        }
-        files.sort();
-        Ok(files)
+    /// When the path does not exist, is a file that is not read, or a folder without a file that is read.
+    pub fn files(&self) -> Result<SourceFiles, CorpusError> {
+        files::list(&self.path, self.format)
     }
 
     /// The documents, streamed.
@@ -107,57 +93,66 @@ impl Source {
     /// # Errors
     /// As [`Source::files`].
     pub fn passages(&self) -> Result<Passages<'_>, CorpusError> {
-        Ok(Passages { source: self, files: self.files()?.into_iter(), current: None, tally: Tally::default() })
+        Ok(Passages::new(self, self.files()?.files))
     }
 
-    /// Whether a row with these fields passes the filter.
-    fn keeps(&self, value: impl Fn(&str) -> Option<String>) -> bool {
-        self.filter.iter().all(|(key, wanted)| value(key).as_ref() == Some(wanted))
+    /// How the file at `path`, one of this source's, is read.
+    pub(crate) fn format_of(&self, path: &std::path::Path) -> Result<Format, CorpusError> {
+        let listed = path != self.path;
+        Format::of(path, self.format, listed)
+            .map_err(|reason| CorpusError::NotRead { path: path.to_path_buf(), reason })
     }
-}
-
-/// What reading has counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    /// Runs of bytes that were no UTF-8, each replaced by U+FFFD.
-    pub(crate) replaced: u64,
-    /// Rows and files that the filter left out.
-    pub(crate) left_out: u64,
 }
 
 /// Reads one file; ends at its end.
 trait Reader {
-    fn next(&mut self, source: &Source, tally: &mut Tally) -> Result<Option<Passage>, CorpusError>;
+    fn next(&mut self, source: &Source, counts: &mut ReadCounts) -> Result<Option<Passage>, CorpusError>;
+}
+
+/// A file that is being read.
+struct Reading {
+    path: PathBuf,
+    reader: Box<dyn Reader>,
+    text: FileText,
 }
 
 /// Iterator over the passages of a [`Source`].
 pub struct Passages<'source> {
     source: &'source Source,
     files: std::vec::IntoIter<PathBuf>,
-    current: Option<Box<dyn Reader>>,
-    tally: Tally,
+    current: Option<Reading>,
+    counts: ReadCounts,
+    failed: bool,
 }
 
-impl Passages<'_> {
-    /// How many runs of bytes so far were not UTF-8; each became one U+FFFD.
-    pub fn replaced(&self) -> u64 {
-        self.tally.replaced
+impl<'source> Passages<'source> {
+    /// The passages of these files of a source.
+    pub(crate) fn new(source: &'source Source, files: Vec<PathBuf>) -> Self {
+        Self { source, files: files.into_iter(), current: None, counts: ReadCounts::default(), failed: false }
     }
 
-    /// How many rows so far the filter left out.
-    pub fn left_out(&self) -> u64 {
-        self.tally.left_out
+    /// What was counted so far.
+    pub fn counts(&self) -> &ReadCounts {
+        &self.counts
     }
 
     fn advance(&mut self) -> Result<Option<Passage>, CorpusError> {
         loop {
-            if let Some(reader) = &mut self.current {
-                if let Some(passage) = reader.next(self.source, &mut self.tally)? {
-                    return Ok(Some(passage));
+            if let Some(Reading { path, reader, text }) = &mut self.current {
+                let replaced = self.counts.replaced;
+                let passage = reader.next(self.source, &mut self.counts)?;
+                let bytes = passage.as_ref().map_or(0, |passage| passage.text.len() as u64);
+                text.add(bytes, self.counts.replaced - replaced);
+                text.check(self.source, path, passage.is_none())?;
+                if passage.is_some() {
+                    return Ok(passage);
                 }
                 self.current = None;
             }
-            let Some(path) = self.files.next() else { return Ok(None) };
+            let Some(path) = self.files.next() else {
+                self.counts.check(self.source)?;
+                return Ok(None);
+            };
             self.current = Some(open(path, self.source)?);
         }
     }
@@ -168,7 +163,7 @@ impl std::fmt::Debug for Passages<'_> {
         formatter
             .debug_struct("Passages")
             .field("source", self.source)
-            .field("tally", &self.tally)
+            .field("counts", &self.counts)
             .finish_non_exhaustive()
     }
 }
@@ -177,38 +172,21 @@ impl Iterator for Passages<'_> {
     type Item = Result<Passage, CorpusError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = self.advance().transpose();
-        if matches!(next, Some(Err(_))) {
-            // What follows a broken row or file is not to be trusted.
-            self.current = None;
-            self.files = Vec::new().into_iter();
+        if self.failed {
+            // What follows a broken file, or too many bad rows, is not to be trusted.
+            return None;
         }
+        let next = self.advance().transpose();
+        self.failed = matches!(next, Some(Err(_)));
         next
     }
 }
 
-fn open(path: PathBuf, source: &Source) -> Result<Box<dyn Reader>, CorpusError> {
-    let kind = Kind::of(&path).ok_or_else(|| CorpusError::UnknownKind { path: path.clone() })?;
-    Ok(match kind {
-        Kind::Text => Box::new(text::TextFile::open(path)?),
-        Kind::Json => Box::new(json::JsonLines::open(path, false)?),
-        Kind::CompressedJson => Box::new(json::JsonLines::open(path, true)?),
-        Kind::Parquet => Box::new(parquet::Table::open(path, source)?),
-    })
-}
-
-/// Bytes as text; what is not UTF-8 becomes U+FFFD and is counted.
-fn to_text(bytes: Vec<u8>, tally: &mut Tally) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|error| {
-        let bytes = error.into_bytes();
-        let mut text = String::with_capacity(bytes.len());
-        for chunk in bytes.utf8_chunks() {
-            text.push_str(chunk.valid());
-            if !chunk.invalid().is_empty() {
-                text.push(char::REPLACEMENT_CHARACTER);
-                tally.replaced += 1;
-            }
-        }
-        text
-    })
+fn open(path: PathBuf, source: &Source) -> Result<Reading, CorpusError> {
+    let reader: Box<dyn Reader> = match source.format_of(&path)? {
+        Format::Text => Box::new(text::TextFile::open(path.clone(), source)?),
+        Format::Json => Box::new(json::JsonLines::open(path.clone(), source)?),
+        Format::Parquet => Box::new(parquet::Table::open(path.clone(), source)?),
+    };
+    Ok(Reading { path, reader, text: FileText::default() })
 }

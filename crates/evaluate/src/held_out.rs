@@ -3,7 +3,7 @@
 use crate::{
     CANVASES_PER_PASS, CausalLikelihood, DiffusionBound, EvaluateError, Likelihood, ProbabilityFlow, Rule, likelihood,
 };
-use aquatint_corpus::{CanvasBatch, Canvases, CorpusError, Source, pack};
+use aquatint_corpus::{CanvasBatch, Canvases, CorpusError, Source, SourceReport, pack};
 use aquatint_generate::GenerateError;
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Role, UnknownText, Vocabulary};
@@ -16,12 +16,12 @@ pub struct HeldOut {
 }
 
 /// What happens while text is made ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeldOutEvent {
     /// The text is packed into tokens, which is done once for the same text.
     Packing,
-    /// So many bytes were no UTF-8 and were replaced.
-    Replaced(u64),
+    /// The text is packed: what the source gave and what it did not.
+    Packed(SourceReport),
     /// So much of it the vocabulary cannot write, of so many bytes in all.
     Unknown(UnknownText, u64),
 }
@@ -61,14 +61,15 @@ impl HeldOut {
         events: &mut dyn FnMut(HeldOutEvent),
     ) -> Result<Self, EvaluateError> {
         let mut warned = false;
-        let packed = pack(&[source], vocabulary, cache, &mut |_| {
+        let snapshot = source.snapshot(&mut |_| true)?;
+        let packed = pack(&[snapshot], vocabulary, cache, &mut |_| {
             if !std::mem::replace(&mut warned, true) {
                 events(HeldOutEvent::Packing);
             }
+            true
         })?;
-        let replaced: u64 = packed.iter().map(|packed| packed.shard.replaced()).sum();
-        if replaced > 0 {
-            events(HeldOutEvent::Replaced(replaced));
+        for packed in &packed {
+            events(HeldOutEvent::Packed(packed.report.clone()));
         }
         let canvases = Canvases::new(packed, length)?;
         let unknown = canvases.unknown();

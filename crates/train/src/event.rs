@@ -1,6 +1,7 @@
 //! Events of a training run. The library never prints: a terminal, a page and a test all read these.
 
 use crate::recipe::Resolved;
+use aquatint_corpus::SourceReport;
 use aquatint_evaluate::Likelihood;
 use aquatint_vocabulary::UnknownText;
 use std::path::Path;
@@ -13,6 +14,13 @@ pub enum TrainingEvent<'a> {
     Recipe(&'a Resolved),
     /// A slow preparation began: training a vocabulary, packing texts. The text is for people.
     Preparing(&'a str),
+    /// A source was packed, now or before.
+    Source {
+        /// The key of the recipe that names it: `data.train` or `data.valid`.
+        key: &'static str,
+        /// What it gave and what it did not.
+        report: &'a SourceReport,
+    },
     /// The texts are packed.
     Corpus(CorpusFigures),
     /// The first step is about to be taken.
@@ -56,14 +64,14 @@ pub enum TrainingEvent<'a> {
 pub struct CorpusFigures {
     /// Tokens of the vocabulary.
     pub vocabulary: usize,
+    /// Documents of the sources, each once.
+    pub train_documents: u64,
     /// Tokens of one epoch.
     pub train_tokens: u64,
     /// Canvases of one epoch.
     pub train_canvases: u64,
     /// Held-out canvases measured each time.
     pub valid_canvases: u64,
-    /// Bytes that were no UTF-8 and were replaced.
-    pub replaced_bytes: u64,
     /// Characters of all texts, each source counted once, that the vocabulary cannot write.
     pub unknown: UnknownText,
     /// UTF-8 bytes of all texts.

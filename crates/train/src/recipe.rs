@@ -15,7 +15,7 @@ pub use resolved::{NetworkRecipe, OptimiserRecipe, Resolved};
 use crate::size::Size;
 use crate::{ByteSize, Overrides, RecipeError};
 use aquatint_checkpoint::Storage;
-use aquatint_corpus::Source;
+use aquatint_corpus::{Encoding, Format, Source};
 use aquatint_diffusion::{Layout, TimeSampling};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -97,14 +97,32 @@ impl Data {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceRecipe {
-    /// A file or folder of `.txt`, `.jsonl`, `.jsonl.zst` or `.parquet`.
+    /// A file, or a folder that holds such files at any depth: `.txt` or `.text`, `.jsonl`, `.ndjson` or `.json`, each
+    /// also compressed (`.gz`, `.zst`, `.xz`), or `.parquet`. Plain `.json` is read only where it is named itself or
+    /// `format` says so.
     pub path: PathBuf,
-    /// The field or column that holds the text; an array of strings is joined by line feeds.
+    /// How files are read whose names do not say it: `text`, `json` (one object in each line) or `parquet`. Without it
+    /// a folder's other files are left out, and listed.
+    #[serde(default, with = "optional_text", skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// The field or column that holds the text; an array of strings is joined by line feeds. Dots lead into objects and
+    /// the elements of arrays: `meta.body`, `messages.content`.
     #[serde(default = "defaults::field")]
     pub field: String,
     /// Keep only rows whose fields have these values, for example `where = { lang = "en" }`.
     #[serde(default, rename = "where", skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub filter: std::collections::BTreeMap<String, String>,
+    /// Stands between the documents of a text file; `""` makes each file one document.
+    #[serde(default = "defaults::separator")]
+    pub separator: String,
+    /// The encoding of text and JSON files, such as `windows-1252` or `shift_jis`. Without it they are UTF-8, or UTF-16
+    /// where that shows.
+    #[serde(default, with = "optional_text", skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
+    /// The largest share of rows that may be bad (broken JSON, no text, null): they are passed over and reported. One
+    /// is allowed in any case, unless the share is 0. In text files, the largest share of bytes that are no text.
+    #[serde(default = "defaults::max_bad_share")]
+    pub max_bad_share: f64,
     /// How many times the source is repeated in one epoch.
     #[serde(default = "defaults::repeat")]
     pub repeat: u32,
@@ -112,9 +130,9 @@ pub struct SourceRecipe {
 
 impl SourceRecipe {
     /// The source as it is read.
-    pub(crate) fn source(&self) -> Source {
-        let Self { path, field, filter, repeat } = self.clone();
-        Source { path, field, filter, repeat }
+    pub fn source(&self) -> Source {
+        let Self { path, format, field, filter, separator, encoding, max_bad_share, repeat } = self.clone();
+        Source { path, format, field, filter, separator, encoding, max_bad_share, repeat }
     }
 }
 
@@ -461,6 +479,12 @@ mod defaults {
     }
     pub(super) fn field() -> String {
         "text".into()
+    }
+    pub(super) fn separator() -> String {
+        super::Source::SEPARATOR.to_owned()
+    }
+    pub(super) fn max_bad_share() -> f64 {
+        super::Source::MAX_BAD_SHARE
     }
     pub(super) fn repeat() -> u32 {
         1

@@ -3,7 +3,7 @@
 use crate::TrainError;
 use crate::event::{CorpusFigures, TrainingEvent};
 use crate::recipe::{Resolved, SourceRecipe};
-use aquatint_corpus::{CanvasBatch, Canvases, Order, Shard, Source, pack};
+use aquatint_corpus::{CanvasBatch, Canvases, Order, Packed, Shard, pack};
 use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_evaluate::{CANVASES_PER_PASS, Likelihood, Rule, entropy_of_counts, likelihood};
 use aquatint_network::Denoiser;
@@ -31,18 +31,23 @@ impl TrainData {
         let data = &recipe.data;
         data.require_sources()?;
         let cache = recipe.cache();
-        let mut lay = |sources: &[SourceRecipe], what: &str| {
+        let mut lay = |key, sources: &[SourceRecipe], what: &str| {
             let mut warned = false;
-            let sources: Vec<Source> = sources.iter().map(SourceRecipe::source).collect();
-            let packed = pack(&sources, vocabulary, &cache, &mut |_| {
+            let snapshots = sources.iter().map(|source| source.source().snapshot(&mut |_| true));
+            let snapshots = snapshots.collect::<Result<Vec<_>, _>>()?;
+            let packed = pack(&snapshots, vocabulary, &cache, &mut |_| {
                 if !std::mem::replace(&mut warned, true) {
                     events(TrainingEvent::Preparing(what));
                 }
+                true
             })?;
+            for Packed { report, .. } in &packed {
+                events(TrainingEvent::Source { key, report });
+            }
             Canvases::new(packed, data.canvas_length)
         };
-        let canvases = lay(&data.train, "packing the texts into tokens")?;
-        let held_out = lay(&data.valid, "packing the held-out texts into tokens")?;
+        let canvases = lay("data.train", &data.train, "packing the texts into tokens")?;
+        let held_out = lay("data.valid", &data.valid, "packing the held-out texts into tokens")?;
         for (key, canvases, needed) in [("data.train", &canvases, recipe.optimiser.batch), ("data.valid", &held_out, 1)]
         {
             if canvases.len() < needed as u64 {
@@ -56,10 +61,10 @@ impl TrainData {
         unknown += held_out.unknown();
         let figures = CorpusFigures {
             vocabulary: vocabulary.len(),
+            train_documents: canvases.shards().map(Shard::documents).sum(),
             train_tokens: canvases.tokens(),
             train_canvases: canvases.len(),
             valid_canvases: valid.iter().map(|batch| batch.canvases() as u64).sum(),
-            replaced_bytes: canvases.shards().chain(held_out.shards()).map(|shard| shard.replaced()).sum(),
             unknown,
             text_bytes: unrepeated(&canvases) + unrepeated(&held_out),
             unigram_entropy: unigram_entropy(&valid, vocabulary.len()),

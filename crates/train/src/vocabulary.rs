@@ -25,7 +25,7 @@ pub(crate) fn of(recipe: &Resolved, events: &mut dyn FnMut(TrainingEvent<'_>)) -
     }
     events(TrainingEvent::Preparing("training a vocabulary"));
     let sources: Vec<Source> = data.train.iter().map(SourceRecipe::source).collect();
-    let texts = sample(&sources, data.vocabulary_bytes)?;
+    let texts = sample(&sources, data.vocabulary_bytes, &mut |_| true)?;
     let vocabulary = Vocabulary::train(texts.into_iter(), data.vocabulary_size)?;
     if vocabulary.len() > data.vocabulary_size {
         let allowed = "at least as many as there are bytes and special tokens";

@@ -1,6 +1,7 @@
 //! What the subcommands of `eval` take.
 
 use super::{DeviceArguments, ReportFormat};
+use aquatint_corpus::{Encoding, Format};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -161,13 +162,25 @@ pub(crate) struct LikelihoodArguments {
     #[arg(short, long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
 
-    /// Text to measure: a file or a folder (.txt, .jsonl, .jsonl.zst, .parquet)
+    /// Text to measure: a file or a folder (.txt, .jsonl, also .gz, .zst or .xz, .parquet)
     #[arg(short, long, value_name = "FILE")]
     pub(crate) data: PathBuf,
 
-    /// Field or column with the text [default: text]
+    /// How files are read whose names do not say it: text, json or parquet
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) data_format: Option<Format>,
+
+    /// Field or column with the text; a.b is the field b inside a [default: text]
     #[arg(long, value_name = "NAME")]
     pub(crate) field: Option<String>,
+
+    /// What stands between the documents of a text file; "" for one document [default: <|endoftext|>]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) separator: Option<String>,
+
+    /// Encoding of text and JSON files, such as windows-1252 [default: UTF-8, or UTF-16 where it shows]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) encoding: Option<Encoding>,
 
     /// Only rows whose field has this value; may be repeated
     #[arg(long = "where", value_name = "FIELD=VALUE")]

@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &CompareArguments, printer: &Printer) -> Result<(),
 
 fn show(event: &CompareEvent<'_>, printer: &Printer) {
     match event {
-        CompareEvent::HeldOut(event) => prepare(*event, printer),
+        CompareEvent::HeldOut(event) => prepare(event, printer),
         CompareEvent::Measured { model, likelihood } => printer.note(format_args!("{model}: {}", short(likelihood))),
         CompareEvent::Known { model, steps } => printer.detail(format_args!("{model}, {steps} steps: measured before")),
         CompareEvent::Written(written) => printer.note(format_args!(

@@ -3,7 +3,7 @@
 use crate::arguments::{LikelihoodArguments, ReportFormat};
 use crate::failure::Failure;
 use crate::printer::Printer;
-use crate::{environment, interrupt, model, wire};
+use crate::{environment, interrupt, model, source_report, wire};
 use aquatint::Model;
 use aquatint_checkpoint::Checkpoint;
 use aquatint_corpus::Source;
@@ -16,7 +16,7 @@ pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<
     let checkpoint = model::open(arguments.model.as_deref(), printer)?;
     let network = runtime.network(&checkpoint)?;
     let model = Model::new(checkpoint, network)?;
-    let tell = &mut |event| prepare(event, printer);
+    let tell = &mut |event| prepare(&event, printer);
     let held_out = model.held_out(source(arguments)?, &environment::tokens(), tell)?;
     let count = held_out.canvases().spread(arguments.limit).len();
     let all = held_out.canvases().len();
@@ -52,6 +52,11 @@ fn source(arguments: &LikelihoodArguments) -> Result<Source, Failure> {
     if let Some(field) = &arguments.field {
         field.clone_into(&mut source.field);
     }
+    if let Some(separator) = &arguments.separator {
+        separator.clone_into(&mut source.separator);
+    }
+    source.format = arguments.data_format;
+    source.encoding = arguments.encoding;
     for pair in &arguments.filter {
         let Some((key, value)) = pair.split_once('=') else {
             return Err(Failure::new(format!("`--where` is {pair}; allowed: FIELD=VALUE")).hint("--where lang=en"));
@@ -62,11 +67,11 @@ fn source(arguments: &LikelihoodArguments) -> Result<Source, Failure> {
 }
 
 /// Reports how text is made ready.
-pub(crate) fn prepare(event: HeldOutEvent, printer: &Printer) {
+pub(crate) fn prepare(event: &HeldOutEvent, printer: &Printer) {
     match event {
         HeldOutEvent::Packing => printer.note("packing the text into tokens"),
-        HeldOutEvent::Replaced(bytes) => printer.warn(crate::training::replaced(bytes, "text")),
-        HeldOutEvent::Unknown(unknown, of) => printer.warn(crate::training::unknown(unknown, of, "text")),
+        HeldOutEvent::Packed(report) => source_report::tell("text", report, printer),
+        HeldOutEvent::Unknown(unknown, of) => printer.warn(crate::training::unknown(*unknown, *of, "text")),
     }
 }
 

@@ -1,10 +1,13 @@
-//! JSON lines, plain or compressed by zstd: one document a line.
+//! JSON lines: one document a line.
 
-use super::{Passage, Reader, Source, Tally, to_text};
+use super::counts::{Fault, ReadCounts, to_text};
+use super::field::{Tree, find};
+use super::input::Input;
+use super::{Passage, Reader, Source};
 use crate::CorpusError;
+use crate::error::list;
 use serde_json::Value;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 use std::path::PathBuf;
 
 /// A line longer than this is not read: it would be a file that is no JSON lines at all.
@@ -12,89 +15,205 @@ const LONGEST_LINE: u64 = 1 << 30;
 
 pub(super) struct JsonLines {
     path: PathBuf,
-    lines: Box<dyn BufRead>,
+    input: Input,
     row: u64,
+    /// Whether no row was read yet.
+    at_start: bool,
+    /// Malformed sequences of the input that were counted.
+    malformed: u64,
 }
 
 impl JsonLines {
-    pub(super) fn open(path: PathBuf, compressed: bool) -> Result<Self, CorpusError> {
-        let read = || CorpusError::io("read", &path);
-        let file = BufReader::with_capacity(1 << 17, File::open(&path).map_err(read())?);
-        let lines: Box<dyn BufRead> = if compressed {
-            let decoder = zstd::stream::read::Decoder::with_buffer(file).map_err(read())?;
-            Box::new(BufReader::with_capacity(1 << 17, decoder))
-        } else {
-            Box::new(file)
-        };
-        Ok(Self { path, lines, row: 0 })
+    pub(super) fn open(path: PathBuf, source: &Source) -> Result<Self, CorpusError> {
+        let input = Input::open(&path, source.encoding)?;
+        Ok(Self { path, input, row: 0, at_start: true, malformed: 0 })
     }
 
-    fn error(&self, reason: String) -> CorpusError {
-        CorpusError::Row { path: self.path.clone(), row: self.row, reason }
+    /// The next line that is not blank; empty at the end of the file.
+    fn line(&mut self, counts: &mut ReadCounts) -> Result<Vec<u8>, CorpusError> {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            self.row += 1;
+            let read = self.input.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
+            let count = read.map_err(CorpusError::io("read", &self.path))?;
+            counts.replaced += self.input.malformed() - self.malformed;
+            self.malformed = self.input.malformed();
+            if count as u64 == LONGEST_LINE {
+                return Err(CorpusError::LongLine { path: self.path.clone(), row: self.row, longest: LONGEST_LINE });
+            }
+            match line.iter().find(|byte| !byte.is_ascii_whitespace()) {
+                None if count > 0 => continue,
+                Some(b'[') if self.at_start => {
+                    let found = "a JSON array, where JSON lines have an object in each line";
+                    let hint = "`jq -c '.[]'` makes JSON lines of it";
+                    return Err(CorpusError::NoText { path: self.path.clone(), found, hint });
+                }
+                _ => {}
+            }
+            self.at_start = false;
+            return Ok(line);
+        }
     }
 }
 
 impl Reader for JsonLines {
-    fn next(&mut self, source: &Source, tally: &mut Tally) -> Result<Option<Passage>, CorpusError> {
+    fn next(&mut self, source: &Source, counts: &mut ReadCounts) -> Result<Option<Passage>, CorpusError> {
         loop {
-            let mut line = Vec::new();
-            self.row += 1;
-            let count = self
-                .lines
-                .by_ref()
-                .take(LONGEST_LINE)
-                .read_until(b'\n', &mut line)
-                .map_err(CorpusError::io("read", &self.path))?;
-            if count == 0 {
+            let line = self.line(counts)?;
+            if line.is_empty() {
                 return Ok(None);
             }
-            if count as u64 == LONGEST_LINE {
-                return Err(self.error(format!("the line is longer than {LONGEST_LINE} bytes")));
+            counts.rows += 1;
+            let before = (counts.replaced, counts.surrogates);
+            match text_of(line, source, counts) {
+                Ok(Some(text)) => return Ok(Some(Passage { text, ends_document: true })),
+                Ok(None) => counts.left_out += 1,
+                Err(fault) => counts.bad(source, &self.path, self.row, fault)?,
             }
-            if line.iter().all(u8::is_ascii_whitespace) {
-                continue;
-            }
-            let replaced_before = tally.replaced;
-            let line = to_text(line, tally);
-            let mut row: Value =
-                serde_json::from_str(&line).map_err(|error| self.error(format!("it is not JSON ({error})")))?;
-            let Some(fields) = row.as_object_mut() else {
-                return Err(self.error("it is JSON but not an object such as {\"text\": \"…\"}".to_owned()));
-            };
-            if !source.keeps(|key| fields.get(key).map(plain)) {
-                tally.left_out += 1;
-                // Replacements in a row that is left out are nobody's concern.
-                tally.replaced = replaced_before;
-                continue;
-            }
-            let Some(value) = fields.get_mut(&source.field) else {
-                return Err(CorpusError::MissingField {
-                    path: self.path.clone(),
-                    row: self.row,
-                    field: source.field.clone(),
-                    present: fields.keys().cloned().collect(),
-                });
-            };
-            let text = text_of(value.take())
-                .ok_or_else(|| self.error(format!("`{}` is neither a string nor an array of strings", source.field)))?;
-            return Ok(Some(Passage { text, ends_document: true }));
+            // What was replaced in a row without a text is nobody's concern.
+            (counts.replaced, counts.surrogates) = before;
         }
     }
 }
 
+/// The text of a row; `None` where the filter leaves it out.
+fn text_of(mut line: Vec<u8>, source: &Source, counts: &mut ReadCounts) -> Result<Option<String>, Fault> {
+    counts.surrogates += replace_lone_surrogates(&mut line);
+    let line = to_text(line, counts);
+    let row: Value = serde_json::from_str(line.trim_end())
+        .map_err(|error| Fault::Unreadable(format!("not JSON: {}", said(&error))))?;
+    let Value::Object(fields) = &row else {
+        return Err(Fault::Unreadable(format!("{} and no object such as {{\"text\": \"…\"}}", kind(&row))));
+    };
+    let keeps = source.filter.iter().all(|(key, wanted)| {
+        find(&row, key).is_some_and(|values| values.into_iter().any(|value| plain(value) == *wanted))
+    });
+    if !keeps {
+        return Ok(None);
+    }
+    let field = &source.field;
+    let Some(values) = find(&row, field) else {
+        let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+        return Err(Fault::Lacking(format!("no `{field}`; it has {}", list(&names))));
+    };
+    let mut parts = Vec::new();
+    for value in values {
+        match value {
+            Value::String(text) => parts.push(text.as_str()),
+            Value::Array(elements) => {
+                for element in elements {
+                    let not =
+                        || Fault::Unreadable(format!("`{field}` has {} in it and not only strings", kind(element)));
+                    parts.push(element.as_str().ok_or_else(not)?);
+                }
+            }
+            other => {
+                let reason = format!("`{field}` is {}, neither a string nor an array of strings", kind(other));
+                return Err(Fault::Unreadable(reason));
+            }
+        }
+    }
+    Ok(Some(parts.join("\n")))
+}
+
+impl Tree for Value {
+    fn entry(&self, key: &str) -> Option<&Self> {
+        self.as_object()?.get(key)
+    }
+
+    fn elements(&self) -> Option<&[Self]> {
+        self.as_array().map(Vec::as_slice)
+    }
+}
+
 /// A value as a filter compares it: a string without its quotes, anything else as JSON writes it.
-pub(super) fn plain(value: &Value) -> String {
+fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A string, or strings joined by line feeds.
-pub(super) fn text_of(value: Value) -> Option<String> {
+/// What a value is, in words.
+fn kind(value: &Value) -> &'static str {
     match value {
-        Value::String(text) => Some(text),
-        Value::Array(parts) => {
-            let parts: Option<Vec<&str>> = parts.iter().map(Value::as_str).collect();
-            Some(parts?.join("\n"))
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// What is wrong with a line; that it is line 1 of itself is left out.
+fn said(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", " at byte ")
+}
+
+/// Puts U+FFFD in place of escaped halves of surrogate pairs, which stand for no character: a text cut in the middle of
+/// an emoji has them. The line stays as long as it is. Returns how many there were.
+fn replace_lone_surrogates(line: &mut [u8]) -> u64 {
+    let (mut at, mut replaced) = (0, 0);
+    // In JSON a backslash stands only within strings.
+    while let Some(escape) = memchr::memchr(b'\\', &line[at..]).map(|found| at + found) {
+        at = match unit(line, escape) {
+            // Any other escape: what follows the backslash is no backslash of its own.
+            None => (escape + 2).min(line.len()),
+            Some(0xD800..=0xDBFF) if matches!(unit(line, escape + 6), Some(0xDC00..=0xDFFF)) => escape + 12,
+            Some(0xD800..=0xDFFF) => {
+                line[escape + 2..escape + 6].copy_from_slice(b"FFFD");
+                replaced += 1;
+                escape + 6
+            }
+            Some(_) => escape + 6,
+        };
+    }
+    replaced
+}
+
+/// The UTF-16 code unit that is written as `\uXXXX` at this place.
+fn unit(line: &[u8], at: usize) -> Option<u16> {
+    let digits = line.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn halves_of_pairs_are_replaced_and_pairs_are_not() {
+        for (line, expected, count) in [
+            (r#""\ud83d\ude00""#, "\u{1F600}", 0),
+            (r#""a \ud83d b""#, "a \u{FFFD} b", 1),
+            (r#""\ude00\ud83d""#, "\u{FFFD}\u{FFFD}", 2),
+            (r#""\uD83D\uD83D\uDE00""#, "\u{FFFD}\u{1F600}", 1),
+            (r#""\\ud83d \\\ud83d""#, "\\ud83d \\\u{FFFD}", 1),
+            (r#""é\n""#, "é\n", 0),
+        ] {
+            let mut bytes = line.as_bytes().to_vec();
+            assert_eq!(replace_lone_surrogates(&mut bytes), count, "{line}");
+            assert_eq!(serde_json::from_slice::<String>(&bytes).unwrap(), expected, "{line}");
         }
-        _ => None,
+    }
+
+    proptest! {
+        #[test]
+        fn replacing_ends_and_leaves_whole_json_as_it_is(
+            text in any::<String>(),
+            bytes in r#"(\\u|\\|d83d|de00|u|"|a){0,20}"#,
+        ) {
+            let whole = serde_json::to_vec(&text).unwrap();
+            let mut line = whole.clone();
+            prop_assert_eq!(replace_lone_surrogates(&mut line), 0);
+            prop_assert_eq!(line, whole);
+            let mut line = bytes.clone().into_bytes();
+            replace_lone_surrogates(&mut line);
+            prop_assert_eq!(line.len(), bytes.len());
+            let once = line.clone();
+            prop_assert_eq!(replace_lone_surrogates(&mut line), 0);
+            prop_assert_eq!(line, once);
+        }
     }
 }

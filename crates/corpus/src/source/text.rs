@@ -1,8 +1,10 @@
-//! Text files: one document each, read a megabyte at a time.
+//! Text files: documents with separators between them, read a megabyte at a time.
 
-use super::{Passage, Reader, Source, Tally, to_text};
+use super::counts::{ReadCounts, to_text};
+use super::input::Input;
+use super::{Passage, Reader, Source};
 use crate::{CorpusError, cut};
-use std::fs::File;
+use memchr::memmem::Finder;
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -13,63 +15,133 @@ const LONGEST: usize = 8 << 20;
 
 pub(super) struct TextFile {
     path: PathBuf,
-    file: File,
-    /// Read and not yet given out.
+    input: Input,
+    /// `None` where the whole file is one document.
+    separator: Option<Finder<'static>>,
+    /// What was read; not yet given out from `start` on.
     held: Vec<u8>,
-    at_start: bool,
+    start: usize,
+    /// Up to here there is no separator.
+    searched: usize,
+    /// Whether what follows stands directly behind a separator.
+    behind_separator: bool,
     at_end: bool,
+    /// Malformed sequences of the input that were counted.
+    malformed: u64,
+    done: bool,
 }
 
 impl TextFile {
-    pub(super) fn open(path: PathBuf) -> Result<Self, CorpusError> {
-        let file = File::open(&path).map_err(CorpusError::io("read", &path))?;
-        Ok(Self { path, file, held: Vec::new(), at_start: true, at_end: false })
+    pub(super) fn open(path: PathBuf, source: &Source) -> Result<Self, CorpusError> {
+        let input = Input::open(&path, source.encoding)?;
+        let separator = (!source.separator.is_empty()).then(|| Finder::new(&source.separator).into_owned());
+        Ok(Self {
+            path,
+            input,
+            separator,
+            held: Vec::new(),
+            start: 0,
+            searched: 0,
+            behind_separator: false,
+            at_end: false,
+            malformed: 0,
+            done: false,
+        })
     }
 
-    /// Where to cut what is held, once there is enough of it.
+    /// What was read and not given out.
+    fn rest(&self) -> &[u8] {
+        &self.held[self.start..]
+    }
+
+    /// Reads about a megabyte more.
+    fn read(&mut self, counts: &mut ReadCounts) -> Result<(), CorpusError> {
+        self.held.drain(..self.start);
+        self.searched -= self.start;
+        self.start = 0;
+        let chunk = self.input.by_ref().take(PASSAGE as u64).read_to_end(&mut self.held);
+        self.at_end = chunk.map_err(CorpusError::io("read", &self.path))? == 0;
+        counts.replaced += self.input.malformed() - self.malformed;
+        self.malformed = self.input.malformed();
+        Ok(())
+    }
+
+    /// Drops line breaks behind a separator, which belong to its line. Whether something else is there.
+    fn skip_breaks(&mut self) -> bool {
+        if self.behind_separator {
+            let breaks = self.rest().iter().take_while(|&&byte| cut::is_break(byte)).count();
+            self.start += breaks;
+            self.searched = self.searched.max(self.start);
+            self.behind_separator = self.rest().is_empty();
+        }
+        !self.behind_separator
+    }
+
+    /// Where the next separator stands.
+    fn separator_at(&mut self) -> Option<usize> {
+        let finder = self.separator.as_ref()?;
+        let found = finder.find(&self.held[self.searched..]).map(|at| self.searched + at);
+        // The first bytes of one may stand at the end of what was read.
+        self.searched = self.searched.max((self.held.len() + 1).saturating_sub(finder.needle().len()));
+        found
+    }
+
+    /// Where to cut what is held within a document, once there is enough of it.
     fn end_of_passage(&self) -> Option<usize> {
-        if self.held.len() < PASSAGE {
+        let rest = self.rest();
+        if rest.len() < PASSAGE {
             return None;
         }
-        cut::last_break(&self.held).or_else(|| {
-            // Behind the last whole character, so that no character is torn in two.
-            let torn = self.held.iter().rev().take(3).take_while(|&&byte| byte & 0xC0 == 0x80).count();
-            (self.held.len() >= LONGEST).then(|| self.held.len() - torn - 1)
-        })
+        // No cut may go through a separator of which only the beginning was read. One without line breaks is in no
+        // danger of it at a line break.
+        let needle = self.separator.as_ref().map_or(&[][..], Finder::needle);
+        let safe = &rest[..(rest.len() + 1).saturating_sub(needle.len().max(1))];
+        let breakable = if needle.iter().any(|&byte| cut::is_break(byte)) { safe } else { rest };
+        let cut = cut::last_break(breakable);
+        let cut = cut.or_else(|| (rest.len() >= LONGEST).then(|| cut::last_blank(safe)));
+        cut.map(|cut| self.start + cut)
+    }
+
+    fn give(&mut self, end: usize, ends_document: bool, counts: &mut ReadCounts) -> Passage {
+        let text = to_text(self.held[self.start..end].to_vec(), counts);
+        self.start = end;
+        self.searched = self.searched.max(end);
+        Passage { text, ends_document }
     }
 }
 
 impl Reader for TextFile {
-    fn next(&mut self, source: &Source, tally: &mut Tally) -> Result<Option<Passage>, CorpusError> {
-        if self.at_end {
+    fn next(&mut self, source: &Source, counts: &mut ReadCounts) -> Result<Option<Passage>, CorpusError> {
+        if self.done {
             return Ok(None);
         }
         if !source.filter.is_empty() {
-            self.at_end = true;
-            tally.left_out += 1;
+            self.done = true;
+            counts.left_out += 1;
             return Ok(None);
         }
         loop {
-            let read = self
-                .file
-                .by_ref()
-                .take(PASSAGE as u64)
-                .read_to_end(&mut self.held)
-                .map_err(CorpusError::io("read", &self.path))?;
-            if std::mem::take(&mut self.at_start) && self.held.starts_with(b"\xEF\xBB\xBF") {
-                // A byte order mark says how the file is written and is no part of the text.
-                self.held.drain(..3);
+            if self.skip_breaks() {
+                if let Some(at) = self.separator_at() {
+                    let passage = self.give(at, true, counts);
+                    self.start += source.separator.len();
+                    self.searched = self.start;
+                    self.behind_separator = true;
+                    return Ok(Some(passage));
+                }
+                if self.at_end {
+                    self.done = true;
+                    return Ok(Some(self.give(self.held.len(), true, counts)));
+                }
+                if let Some(end) = self.end_of_passage() {
+                    return Ok(Some(self.give(end, false, counts)));
+                }
+            } else if self.at_end {
+                // The file ends with a separator.
+                self.done = true;
+                return Ok(None);
             }
-            if read == 0 {
-                self.at_end = true;
-                let text = to_text(std::mem::take(&mut self.held), tally);
-                return Ok(Some(Passage { text, ends_document: true }));
-            }
-            if let Some(end) = self.end_of_passage() {
-                let rest = self.held.split_off(end);
-                let text = to_text(std::mem::replace(&mut self.held, rest), tally);
-                return Ok(Some(Passage { text, ends_document: false }));
-            }
+            self.read(counts)?;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Packing and canvases: nothing lost, nothing torn, nothing done twice.
 
-use aquatint_corpus::{Canvases, CorpusError, Packed, Source, pack};
+use crate::support::snapshot;
+use aquatint_corpus::{Canvases, CorpusError, Packed, ReadCounts, Source, pack};
 use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_vocabulary::{Role, Vocabulary};
 use proptest::prelude::*;
@@ -20,7 +21,8 @@ fn vocabulary() -> &'static Vocabulary {
 }
 
 fn packed(sources: &[Source], folder: &Path) -> Vec<Packed> {
-    pack(sources, vocabulary(), folder, &mut |_| {}).unwrap()
+    let snapshots: Vec<_> = sources.iter().map(snapshot).collect();
+    pack(&snapshots, vocabulary(), folder, &mut |_| true).unwrap()
 }
 
 fn jsonl(folder: &Path, texts: &[String]) -> Source {
@@ -35,10 +37,13 @@ fn a_shard_holds_the_tokens_of_every_document_and_their_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let source = Source::new(sample("valid"));
     let mut heard = Vec::new();
-    let packed = pack(std::slice::from_ref(&source), vocabulary(), folder.path(), &mut |event| heard.push(event));
-    let shard = &packed.unwrap()[0].shard;
+    let packed = pack(&[snapshot(&source)], vocabulary(), folder.path(), &mut |event| {
+        heard.push(event);
+        true
+    });
+    let Packed { shard, report, .. } = &packed.unwrap()[0];
     let end = vocabulary().role(Role::End).unwrap();
-    let files = source.files().unwrap();
+    let files = source.files().unwrap().files;
     assert_eq!(shard.documents(), files.len() as u64);
     let mut total = 0;
     for (index, path) in files.iter().enumerate() {
@@ -54,7 +59,7 @@ fn a_shard_holds_the_tokens_of_every_document_and_their_bytes() {
         assert_eq!(text_bytes, vocabulary().encode_text(&text).unwrap().text_bytes);
         total += text.len() as u64;
     }
-    assert_eq!((shard.text_bytes(), shard.replaced(), shard.left_out()), (total, 0, 0));
+    assert_eq!((shard.text_bytes(), &report.counts), (total, &ReadCounts::default()));
     assert_eq!(shard.vocabulary_size(), 512);
     assert_eq!(heard.last().map(|event| (event.documents, event.tokens)), Some((4, shard.tokens())));
 }
@@ -93,7 +98,8 @@ fn empty_documents_are_left_out_and_an_empty_corpus_is_refused() {
     let source = jsonl(folder.path(), &[String::new(), "x".into(), String::new()]);
     assert_eq!(packed(std::slice::from_ref(&source), folder.path())[0].shard.documents(), 1);
     let said = |source: Source| {
-        let error = pack(&[source], vocabulary(), &folder.path().join("shards"), &mut |_| {}).unwrap_err();
+        let shards = folder.path().join("shards");
+        let error = pack(&[snapshot(&source)], vocabulary(), &shards, &mut |_| true).unwrap_err();
         let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
         format!("{error}{hint}").replace(&*folder.path().to_string_lossy(), "DIR")
     };

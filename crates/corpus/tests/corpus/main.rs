@@ -1,4 +1,9 @@
-//! From files to canvases.
+//! From files to canvases: every kind of file, what is passed over, and what is made of the rest.
 
 mod canvases;
-mod sources;
+mod documents;
+mod folders;
+mod formats;
+mod packing;
+mod rows;
+mod support;

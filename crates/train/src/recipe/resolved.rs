@@ -216,6 +216,11 @@ impl Resolved {
         let wrong =
             |key: &'static str, given: String, allowed: &'static str| Err(RecipeError::value(key, given, allowed));
         let (n, o, t) = (&self.network, &self.optimiser, &self.objective.time_range);
+        for source in self.data.train.iter().chain(&self.data.valid) {
+            if !(0.0..=1.0).contains(&source.max_bad_share) {
+                return wrong("max_bad_share", source.max_bad_share.to_string(), "a share between 0 and 1");
+            }
+        }
         if self.data.canvas_length < 2 {
             return wrong("data.canvas_length", self.data.canvas_length.to_string(), "2 or more");
         }

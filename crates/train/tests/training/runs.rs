@@ -81,7 +81,13 @@ fn the_first_loss_is_that_of_a_guess_and_the_last_is_below_the_unigram_entropy()
     let mask = checkpoint.spec.mask_token.unwrap();
     assert_eq!(checkpoint.generation.mask_token_id, Some(mask));
     let source = Source::new(root().join("data/sample/valid"));
-    let packed = pack(&[source], &checkpoint.vocabulary, &folder.path().join("tokens"), &mut |_| {}).unwrap();
+    let packed = pack(
+        &[source.snapshot(&mut |_| true).unwrap()],
+        &checkpoint.vocabulary,
+        &folder.path().join("tokens"),
+        &mut |_| true,
+    )
+    .unwrap();
     let canvases = Canvases::new(packed, checkpoint.spec.context_length).unwrap();
     let numbers: Vec<u64> = (0..64).map(|i| i * canvases.len() / 64).collect();
     let process = Masked::new(mask, Arc::new(Linear));

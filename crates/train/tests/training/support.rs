@@ -18,7 +18,7 @@ fn prepared() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("training");
-        let texts = sample(&[Source::new(root().join("data/sample/train"))], 100_000).unwrap();
+        let texts = sample(&[Source::new(root().join("data/sample/train"))], 100_000, &mut |_| true).unwrap();
         let json = Vocabulary::train(texts.into_iter(), 320).unwrap().to_json().unwrap();
         std::fs::create_dir_all(&folder).unwrap();
         write_atomically(&folder.join("tokenizer.json"), |out| out.write_all(&json)).unwrap();
