@@ -1,7 +1,7 @@
 //! A network that will learn nothing more: each matrix is kept in one form only, that in which it is multiplied.
 
 use crate::kv_cache::KvPool;
-use crate::reader::{HeadForm, Reader};
+use crate::reader::{HeadFormat, Reader};
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::source::Source;
 use crate::weight_index::WeightIndex;
@@ -65,7 +65,7 @@ impl<D: Device> InferenceNetwork<D> {
 
     fn reader(&self) -> Reader<'_, D> {
         let Self { spec, parameters, weight_index, pool } = self;
-        Reader { spec, parameters, weight_index, pool, head: HeadForm::Prepared }
+        Reader { spec, parameters, weight_index, pool, head: HeadFormat::Prepared }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::compressed::Assignment;
 use crate::kv_cache::KvPool;
 use crate::parameter_group::ParameterGroup;
-use crate::reader::{HeadForm, Reader, RowTargets, pass, row_cost};
+use crate::reader::{HeadFormat, Reader, RowTargets, pass, row_cost};
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::source::named;
 use crate::tensor::Init;
@@ -135,7 +135,7 @@ impl<D: Device> Network<D> {
 
     fn reader(&self) -> Reader<'_, D> {
         let Self { spec, parameters, weight_index, pool, .. } = self;
-        Reader { spec, parameters, weight_index, pool, head: HeadForm::Trained }
+        Reader { spec, parameters, weight_index, pool, head: HeadFormat::Trained }
     }
 
     /// The index of a parameter.
@@ -162,7 +162,7 @@ impl<D: Device> Network<D> {
             Some(gradients) => gradients,
             none => none.insert(Gradients::zeros(parameters)?),
         };
-        let reader = Reader { spec, parameters, weight_index, pool, head: HeadForm::Trained };
+        let reader = Reader { spec, parameters, weight_index, pool, head: HeadFormat::Trained };
         Ok(Some((reader, gradients, *recomputed)))
     }
 }
@@ -311,7 +311,7 @@ impl<D: Device> Learner for Network<D> {
         // Gradients are made again for those that learn.
         self.gradients = None;
         let Self { parameters, tensors, .. } = &mut *self;
-        let kept = compressed.into_iter().try_for_each(|(id, format)| {
+        let stored = compressed.into_iter().try_for_each(|(id, format)| {
             let first = parameters.parts(id)[0];
             match parameters.is_prepared_only(id) {
                 true => Ok(()),
@@ -319,7 +319,7 @@ impl<D: Device> Learner for Network<D> {
             }
         });
         self.set_parameter_infos(infos);
-        kept.map(|()| counts)
+        stored.map(|()| counts)
     }
 
     fn read_tensor(&self, name: &str) -> Result<TensorData, NetworkError> {

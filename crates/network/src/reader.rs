@@ -21,16 +21,16 @@ pub(crate) struct Reader<'a, D: Device> {
     pub(crate) weight_index: &'a WeightIndex,
     /// The KV caches of all sequences.
     pub(crate) pool: &'a Arc<KvPool<D>>,
-    /// The form in which likelihoods read the head.
-    pub(crate) head: HeadForm,
+    /// The format in which likelihoods read the head.
+    pub(crate) head: HeadFormat,
 }
 
-/// The form in which likelihoods read the head.
+/// The format in which likelihoods read the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HeadForm {
+pub(crate) enum HeadFormat {
     /// As training multiplies by it.
     Trained,
-    /// As it is prepared for generation: the only form that an inference network has.
+    /// As it is prepared for generation: the only one that an inference network has.
     Prepared,
 }
 
@@ -117,7 +117,7 @@ impl<D: Device> Reader<'_, D> {
             let mut tape = Tape::inferring(self.parameters);
             let hidden = pass.hidden(&mut tape, visible)?;
             // What points speak for is added row by row.
-            if self.head == HeadForm::Trained && self.weight_index.embedding.field.is_none() {
+            if self.head == HeadFormat::Trained && self.weight_index.embedding.field.is_none() {
                 return Ok(tape.cross_entropy(&hidden, self.logit_head(None), requested.targets())?);
             }
             let evidence = self.evidence(input, pass.requested)?;
