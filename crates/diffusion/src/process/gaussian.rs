@@ -18,13 +18,13 @@
 //!
 //! Deviations: none from the bound.
 
-use super::walk::{each_committed, each_open, open_positions};
+use super::walk::{corrupt_each, each_committed, each_open, open_positions};
 use super::{Noise, Process};
 use crate::objective::{Cost, Distance, Vectors};
 use crate::policy::Last;
 use crate::{
-    Alphabet, Canvas, CommitPolicy, ContinuousState, Corrupted, Draws, Key, LossTerm, NoiseSchedule, Proposal, Step,
-    Time, TokenId,
+    Alphabet, Canvas, CommitPolicy, ContinuousState, Corrupted, Draws, Key, NoiseSchedule, Proposal, Step, Time,
+    TokenId,
 };
 use std::sync::Arc;
 
@@ -110,13 +110,13 @@ impl Gaussian {
     ) -> Corrupted {
         let level = Level::at(t);
         let mut points = ContinuousState::clean(clean.len(), self.size);
-        let mut terms = Vec::new();
-        for position in open_positions(clean.len(), open) {
+        let positions = open_positions(clean.len(), open);
+        let (tokens, terms) = corrupt_each(clean, positions, |position, target| {
             let noise: Vec<f32> = (0..self.size).map(|_| (level.sigma * draws.normal()) as f32).collect();
             points.set(position, level.alpha as f32, &noise, level.prior_logit_scale() as f32);
-            terms.push(LossTerm { position, target: clean[position], weight, cost });
-        }
-        Corrupted { tokens: clean.to_vec(), points: Some(points), terms, noise: t.value(), constant: 0.0 }
+            (target, weight, cost)
+        });
+        Corrupted { tokens, points: Some(points), terms, noise: t.value(), constant: 0.0 }
     }
 
     fn fresh(&self, level: Level, mean: &[f32], draws: &mut Draws) -> Vec<f32> {

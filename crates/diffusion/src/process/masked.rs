@@ -4,12 +4,12 @@
 //! An open position shows the mask until it is committed, and a committed token stays as it is ("carry-over"); both
 //! follow from the exact posterior, equation 6 of 2406.07524. Deviations: none.
 
-use super::walk::{each_committed, open_positions};
+use super::walk::{corrupt_each, each_committed, open_positions};
 use super::{Level, Noise, Process};
 use crate::objective::{Cost, Vectors, fixed_count_weight};
 use crate::policy::Confidence;
 use crate::remasking::staying;
-use crate::{Canvas, CommitPolicy, Corrupted, Draws, Key, LossTerm, NoiseSchedule, Proposal, Step, Time, TokenId};
+use crate::{Canvas, CommitPolicy, Corrupted, Draws, Key, NoiseSchedule, Proposal, Step, Time, TokenId};
 use std::sync::Arc;
 
 /// The masked process with its mask token.
@@ -54,20 +54,8 @@ impl Masked {
 
     /// Hides the positions that `hidden` chooses; each weighs `weight`.
     fn hide(&self, clean: &[TokenId], hidden: impl IntoIterator<Item = usize>, noise: f64, weight: f64) -> Corrupted {
-        let mut tokens = clean.to_vec();
-        let mut terms = Vec::new();
-        for position in hidden {
-            tokens[position] = self.mask();
-            terms.push(LossTerm { position, target: clean[position], weight, cost: Cost::CrossEntropy });
-        }
+        let (tokens, terms) = corrupt_each(clean, hidden, |_, _| (self.mask(), weight, Cost::CrossEntropy));
         Corrupted { tokens, points: None, terms, noise, constant: 0.0 }
-    }
-
-    /// Hides each open position with the probability of the time.
-    fn hide_at(&self, clean: &[TokenId], open: &[bool], alpha: f64, weight: f64, draws: &mut Draws) -> Corrupted {
-        let noise = 1.0 - alpha;
-        let hidden: Vec<usize> = open_positions(clean.len(), open).filter(|_| draws.uniform() < noise).collect();
-        self.hide(clean, hidden, noise, weight)
     }
 }
 
@@ -121,7 +109,9 @@ impl Process for Masked {
     }
 
     fn corrupt(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
-        self.hide_at(clean, open, self.schedule.alpha(t), self.schedule.weight(t), draws)
+        let noise = 1.0 - self.schedule.alpha(t);
+        let hidden = open_positions(clean.len(), open).filter(|_| draws.uniform() < noise);
+        self.hide(clean, hidden, noise, self.schedule.weight(t))
     }
 
     fn corrupt_for_bound(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {

@@ -13,13 +13,13 @@
 //!
 //! Deviation: times within 10⁻⁶ of either end are moved there by so much, since rates are infinite at the ends.
 
-use super::walk::{each_committed, each_open, open_positions};
+use super::walk::{corrupt_each, each_committed, each_open, open_positions};
 use super::{Level, Noise, Process};
 use crate::objective::{Cost, Ratio, Vectors};
 use crate::policy::Last;
 use crate::{
-    Alphabet, Bridge, Canvas, CommitPolicy, Corrupted, Draws, Key, LossTerm, Marginal, NoiseSchedule, Proposal, Step,
-    Time, TokenId,
+    Alphabet, Bridge, Canvas, CommitPolicy, Corrupted, Draws, Key, Marginal, NoiseSchedule, Proposal, Step, Time,
+    TokenId,
 };
 use std::sync::Arc;
 
@@ -116,15 +116,12 @@ impl Mixing {
     ) -> Corrupted {
         let t = self.inside(t);
         let marginal = self.marginal(t);
-        let mut tokens = clean.to_vec();
-        let mut terms = Vec::new();
-        for position in open_positions(clean.len(), open) {
-            let target = clean[position];
+        let positions = open_positions(clean.len(), open);
+        let (tokens, terms) = corrupt_each(clean, positions, |position, target| {
             let shown = show(position, target, draws);
-            tokens[position] = shown;
             let cost = Cost::Ratio(Ratio { shown, marginal, posterior: self.posterior });
-            terms.push(LossTerm { position, target, weight: self.rate(t, shown), cost });
-        }
+            (shown, self.rate(t, shown), cost)
+        });
         Corrupted { tokens, points: None, terms, noise: 1.0 - self.schedule.alpha(t), constant: 0.0 }
     }
 }

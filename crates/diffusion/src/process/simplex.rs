@@ -13,13 +13,13 @@
 //! breaking a stick (Sethuraman, "A constructive definition of Dirichlet priors", 1994): exactly the same law with some
 //! dozens of draws instead of one for each token, but for what is left of the stick at 10⁻⁹.
 
-use super::walk::{each_committed, each_open, open_positions};
+use super::walk::{corrupt_each, each_committed, each_open, open_positions};
 use super::{Level, Noise, Process};
 use crate::objective::{Cost, Vectors};
 use crate::policy::Last;
 use crate::{
-    Alphabet, Canvas, CommitPolicy, ContinuousState, Corrupted, Draws, Key, LossTerm, NoiseSchedule, Proposal, Step,
-    Time, TokenId,
+    Alphabet, Canvas, CommitPolicy, ContinuousState, Corrupted, Draws, Key, NoiseSchedule, Proposal, Step, Time,
+    TokenId,
 };
 use std::sync::Arc;
 
@@ -199,18 +199,15 @@ impl Process for Simplex {
 
     fn corrupt(&self, clean: &[TokenId], open: &[bool], t: Time, draws: &mut Draws) -> Corrupted {
         let concentration = self.concentration(t);
-        let mut tokens = clean.to_vec();
         let mut points = (!self.argmax).then(|| ContinuousState::clean(clean.len(), self.alphabet.size));
-        let mut terms = Vec::new();
-        for position in open_positions(clean.len(), open) {
-            let target = clean[position];
+        let positions = open_positions(clean.len(), open);
+        let (tokens, terms) = corrupt_each(clean, positions, |position, target| {
             let point = self.draw(target, concentration, draws);
-            tokens[position] = likeliest(&point);
             if let Some(points) = &mut points {
                 points.set(position, 0.0, &point, 0.0);
             }
-            terms.push(LossTerm { position, target, weight: 1.0, cost: Cost::CrossEntropy });
-        }
+            (likeliest(&point), 1.0, Cost::CrossEntropy)
+        });
         Corrupted { tokens, points, terms, noise: t.value(), constant: 0.0 }
     }
 
