@@ -37,7 +37,9 @@ pub trait Device: Memory + Linear + Norm + Attention + Elementwise + Logits + Lo
 
 impl<D: Memory + Linear + Norm + Attention + Elementwise + Logits + Loss + Optimiser> Device for D {}
 
-/// The numbers that a buffer or a factor of a product holds.
+/// The real numbers that a buffer or a factor of a product holds. Token ids, positions and lists of rows are
+/// [`Memory::Indices`], integers of quantised matrices are part of a prepared matrix: an operation cannot take one for
+/// another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DType {
     /// 64-bit floating point: the specification's.
@@ -46,10 +48,6 @@ pub enum DType {
     F32,
     /// bfloat16: the upper half of an f32.
     Bf16,
-    /// Unsigned integers of 32 bits: rows, tokens, positions.
-    U32,
-    /// Bytes: integers of quantised matrices.
-    U8,
 }
 
 impl DType {
@@ -57,9 +55,8 @@ impl DType {
     pub fn bytes(self) -> usize {
         match self {
             Self::F64 => 8,
-            Self::F32 | Self::U32 => 4,
+            Self::F32 => 4,
             Self::Bf16 => 2,
-            Self::U8 => 1,
         }
     }
 }

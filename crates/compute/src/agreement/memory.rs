@@ -1,10 +1,10 @@
-//! Buffers of every kind of number.
+//! Buffers of the device's own numbers and of bf16.
 
 use super::*;
 use crate::{DType, Part};
 use half::bf16;
 
-/// Numbers rounded to bf16 and widened again, and parts copied.
+/// Numbers rounded to bf16 and widened again, and parts copied in either.
 struct Moves {
     values: Vec<f64>,
     first: usize,
@@ -25,7 +25,15 @@ impl Operation for Moves {
         let mut part = up(device, &self.values);
         let len = self.values.len() - self.first;
         device.copy(Part { buffer: &own, first: self.first, len }, &mut part, 0);
-        vec![wide, downloaded, part]
+        // A bf16 buffer that is cleared, written to, and then begins with a part of another.
+        let mut moved = device.uninitialised_as(DType::Bf16, self.values.len()).unwrap();
+        device.clear(&mut moved);
+        let cleared = device.upload(&device.download(&moved)).unwrap();
+        device.write(&mut moved, &device.download(&own));
+        device.copy(Part { buffer: &halves, first: self.first, len }, &mut moved, 0);
+        let mut moved_wide = device.zeros(self.values.len()).unwrap();
+        device.convert(&moved, &mut moved_wide);
+        vec![wide, downloaded, part, cleared, moved_wide]
     }
 }
 

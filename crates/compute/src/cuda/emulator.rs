@@ -146,7 +146,7 @@ impl Emulator {
                 bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect()
             }
             DType::Bf16 => bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f64()).collect(),
-            DType::F64 | DType::U32 | DType::U8 => panic!("products are of f32 or bf16, not of {dtype:?}"),
+            DType::F64 => panic!("products are of f32 or bf16, not of {dtype:?}"),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Lists of rows on a GPU, with what the host derives from them on first use.
 
+use super::Cuda;
 use super::arguments::In;
-use super::{Cuda, GpuBuffer};
+use super::memory::Array;
 use crate::DeviceError;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -10,7 +11,7 @@ use std::sync::OnceLock;
 #[derive(Debug)]
 pub struct GpuIndices {
     values: Vec<u32>,
-    buffer: GpuBuffer,
+    on_device: Array<u32>,
     grouped: OnceLock<Grouped>,
     last: OnceLock<Last>,
 }
@@ -18,22 +19,22 @@ pub struct GpuIndices {
 /// Equal ids side by side: the places of each in their order, where each one's places end, and the ids.
 #[derive(Debug)]
 pub(super) struct Grouped {
-    pub(super) rows: GpuBuffer,
-    pub(super) ends: GpuBuffer,
-    pub(super) ids: GpuBuffer,
+    pub(super) rows: Array<u32>,
+    pub(super) ends: Array<u32>,
+    pub(super) ids: Array<u32>,
 }
 
 /// Each id once, with the last of its places.
 #[derive(Debug)]
 pub(super) struct Last {
-    pub(super) ids: GpuBuffer,
-    pub(super) places: GpuBuffer,
+    pub(super) ids: Array<u32>,
+    pub(super) places: Array<u32>,
 }
 
 impl GpuIndices {
     pub(super) fn new(device: &Cuda, values: &[u32]) -> Result<Self, DeviceError> {
         let (grouped, last) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { values: values.to_vec(), buffer: device.store(values)?, grouped, last })
+        Ok(Self { values: values.to_vec(), on_device: device.store(values)?, grouped, last })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -45,7 +46,7 @@ impl GpuIndices {
     }
 
     pub(super) fn input(&self) -> In<u32> {
-        self.buffer.input()
+        self.on_device.input()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::arguments::{In, Out};
 use super::kernels::{Dequantise, MultiplyIntegers, QuantiseRows};
-use super::memory::GpuBuffer;
+use super::memory::Array;
 use super::{Cuda, int};
 use crate::{Bits, DeviceError, Quantised};
 
@@ -21,8 +21,8 @@ pub(super) struct Integers {
     stride: usize,
     group: usize,
     four_bits: bool,
-    values: GpuBuffer,
-    scales: GpuBuffer,
+    values: Array<u8>,
+    scales: Array<f32>,
 }
 
 impl Integers {
@@ -119,7 +119,7 @@ impl Cuda {
     }
 
     /// What a matrix of integers stands for.
-    pub(super) fn dequantise(&self, weight: &Integers) -> GpuBuffer {
+    pub(super) fn dequantise(&self, weight: &Integers) -> Array<f32> {
         let (outputs, inputs) = weight.shape;
         let values = self.scratch::<f32>(outputs * inputs);
         self.each(outputs * inputs, |count| Dequantise {

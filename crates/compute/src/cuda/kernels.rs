@@ -48,6 +48,7 @@ kernels! {
     /// See `elementwise.cu`; so for all up to [`AdamWUpdate`].
     RoundToBf16 = round_to_bf16 { count: i64, x: In<f32>, out: Out<bf16> }
     WidenBf16 = widen_bf16 { count: i64, x: In<bf16>, out: Out<f32> }
+    CopyBf16 = copy_bf16 { count: i64, x: In<bf16>, out: Out<bf16> }
     Swiglu = swiglu { count: i64, width: i32, gate_up: In<f32>, out: Out<f32> }
     SwigluHalves = swiglu_halves { count: i64, gate: In<f32>, up: In<f32>, out: Out<f32> }
     SwigluBackward = swiglu_backward { count: i64, width: i32, gate_up: In<f32>, d_out: In<f32>, d_gate_up: Out<f32> }

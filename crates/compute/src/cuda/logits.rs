@@ -5,7 +5,7 @@ use super::arguments::In;
 use super::kernels::{
     AdjustRows, CostRows, CrossEntropy, DistanceError, DrawRows, ForbidToken, Softmax, SummariseRows, TemperRows,
 };
-use super::memory::GpuBuffer;
+use super::memory::{Array, GpuBuffer};
 use super::prepared::GpuMatrix;
 use super::products::{Extent, Operand};
 use super::{Cuda, THREADS, int};
@@ -27,7 +27,7 @@ const NO_TOKEN: u32 = u32::MAX;
 /// Some rows of logits, where they lie.
 struct Part<'a> {
     rows: Range<usize>,
-    logits: &'a GpuBuffer,
+    logits: &'a Array<f32>,
 }
 
 impl Part<'_> {
@@ -50,7 +50,7 @@ impl Cuda {
         forbidden: Option<u32>,
         evidence: Option<Evidence<'_, GpuBuffer>>,
     ) {
-        let (rows, logits) = (part.count(), part.logits.output::<f32>());
+        let (rows, logits) = (part.count(), part.logits.output());
         if let Some(Evidence { size, points, vectors }) = evidence {
             let points = Operand::plain(points.input::<f32>().skip(part.rows.start * size));
             let extent = Extent { rows, columns, depth: size, bias: None, accumulate: true };
@@ -120,7 +120,7 @@ impl Cuda {
     }
 
     /// Reduces the rows of a part; the second of two `tokens` of a row is one that is known to be broken.
-    fn glance(&self, columns: usize, part: &Part<'_>, tokens: GpuBuffer, best: usize) -> Glance {
+    fn glance(&self, columns: usize, part: &Part<'_>, tokens: Array<u32>, best: usize) -> Glance {
         let rows = part.count();
         let numbers = self.scratch::<f64>(4 * rows);
         let (found, probabilities) = (self.scratch::<u32>(best * rows), self.scratch::<f64>(best * rows));
@@ -241,7 +241,7 @@ impl Cuda {
         columns: usize,
         probabilities: In<f32>,
         TokenVectors { size, values }: TokenVectors<'_, GpuBuffer>,
-    ) -> GpuBuffer {
+    ) -> Array<f32> {
         let expected = self.scratch::<f32>(rows * size);
         let extent = Extent { rows, columns: size, depth: columns, bias: None, accumulate: false };
         self.multiply(extent, DType::F32, Operand::plain(probabilities), Operand::of(values), expected.output());
@@ -280,7 +280,7 @@ impl Cuda {
             self.finish(outputs, &part, forbidden, evidence);
             pay(part);
             let Some(LossGradients { hidden: d_hidden, head: d_head }) = &gradients else { continue };
-            let (d_logits, d_x) = (logits.input::<f32>(), d_hidden.output::<f32>().skip(first * inputs));
+            let (d_logits, d_x) = (logits.input(), d_hidden.output::<f32>().skip(first * inputs));
             match (&head, &rounded) {
                 (Head::Prepared(head), _) => self.multiply_prepared_back(shape.rows, (d_logits, head), false, d_x),
                 (Head::Values(_), Some((head, _))) => {
@@ -346,7 +346,7 @@ impl Cuda {
         let learns = gradients.is_some();
         self.pay_rows(rows, gradients, |part| {
             let (first, rows) = (part.rows.start, part.count());
-            let (p, costs) = (part.logits.output::<f32>(), paid.output::<f64>().skip(first));
+            let (p, costs) = (part.logits.output(), paid.output().skip(first));
             self.by_row(rows, Softmax { columns: int(outputs), x: p });
             let dots = vectors.map(|vectors| {
                 let TokenVectors { size, values } = vectors;
@@ -364,7 +364,7 @@ impl Cuda {
                 let dots = self.scratch::<f32>(if learns { rows * outputs } else { 0 });
                 if learns {
                     let extent = Extent { rows, columns: outputs, depth: size, bias: None, accumulate: false };
-                    let (error, vectors) = (Operand::of(&error), Operand::of(values).transposed());
+                    let (error, vectors) = (Operand::plain(error.input()), Operand::of(values).transposed());
                     self.multiply(extent, DType::F32, error, vectors, dots.output());
                 }
                 dots
@@ -375,11 +375,11 @@ impl Cuda {
                     columns: int(outputs),
                     kinds: kinds.input().skip(5 * first),
                     numbers: numbers.input().skip(4 * first),
-                    dots: dots.as_ref().map_or(In::none(), GpuBuffer::input),
+                    dots: dots.as_ref().map_or(In::none(), Array::input),
                     learns: i32::from(learns),
                     probabilities: p,
                     costs,
-                    nll: paid.output::<f64>().skip(count + first),
+                    nll: paid.output().skip(count + first),
                 },
             );
         })?;
@@ -406,10 +406,10 @@ impl Cuda {
 
 /// What was seen of some rows: see [`SummariseRows`].
 struct Glance {
-    numbers: GpuBuffer,
-    tokens: GpuBuffer,
-    best: GpuBuffer,
-    probabilities: GpuBuffer,
+    numbers: Array<f64>,
+    tokens: Array<u32>,
+    best: Array<u32>,
+    probabilities: Array<f64>,
 }
 
 /// A cost as [`CostRows`] reads it: kind, target, shown token, mask, whether it was looked at; weight, α, text, masked.

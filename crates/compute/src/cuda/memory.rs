@@ -8,6 +8,7 @@ use super::driver::{Address, Driver, DriverError};
 use crate::DType;
 use half::bf16;
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The smallest size, in bytes.
@@ -135,27 +136,48 @@ impl Drop for Allocation {
     }
 }
 
-/// Types that buffers hold.
-pub(super) trait Stored: Plain {
-    const DTYPE: DType;
-}
-impl Stored for f32 {
-    const DTYPE: DType = DType::F32;
-}
-impl Stored for f64 {
-    const DTYPE: DType = DType::F64;
-}
-impl Stored for bf16 {
-    const DTYPE: DType = DType::Bf16;
-}
-impl Stored for u32 {
-    const DTYPE: DType = DType::U32;
-}
-impl Stored for u8 {
-    const DTYPE: DType = DType::U8;
+/// A flat array of one type, for kernels: token ids, integers of quantised matrices, sums in f64. The buffers of the
+/// interface are arrays of real numbers, see [`GpuBuffer`].
+#[derive(Debug)]
+pub(super) struct Array<T> {
+    allocation: Allocation,
+    len: usize,
+    of: PhantomData<T>,
 }
 
-/// A flat array on a GPU.
+impl<T: Plain> Array<T> {
+    pub(super) fn new(allocation: Allocation, len: usize) -> Self {
+        Self { allocation, len, of: PhantomData }
+    }
+    pub(super) fn at(&self) -> Address {
+        self.allocation.at()
+    }
+    /// Number of elements.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+    /// Where it lies, to be read.
+    pub(super) fn input(&self) -> In<T> {
+        In::new(self.at())
+    }
+    /// Where it lies, to be written.
+    pub(super) fn output(&self) -> Out<T> {
+        Out::new(self.at())
+    }
+}
+
+/// Types of which there are buffers.
+pub(super) trait Real: Plain {
+    const DTYPE: DType;
+}
+impl Real for f32 {
+    const DTYPE: DType = DType::F32;
+}
+impl Real for bf16 {
+    const DTYPE: DType = DType::Bf16;
+}
+
+/// A flat array of real numbers on a GPU: f32 or bf16.
 #[derive(Debug)]
 pub struct GpuBuffer {
     allocation: Allocation,
@@ -163,10 +185,13 @@ pub struct GpuBuffer {
     dtype: DType,
 }
 
-impl GpuBuffer {
-    pub(super) fn new(allocation: Allocation, dtype: DType, len: usize) -> Self {
-        Self { allocation, len, dtype }
+impl<T: Real> From<Array<T>> for GpuBuffer {
+    fn from(Array { allocation, len, .. }: Array<T>) -> Self {
+        Self { allocation, len, dtype: T::DTYPE }
     }
+}
+
+impl GpuBuffer {
     pub(super) fn at(&self) -> Address {
         self.allocation.at()
     }
@@ -182,14 +207,14 @@ impl GpuBuffer {
     ///
     /// # Panics
     /// On a buffer of other numbers.
-    pub(super) fn input<T: Stored>(&self) -> In<T> {
+    pub(super) fn input<T: Real>(&self) -> In<T> {
         self.output().input()
     }
     /// Where it lies, to be written.
     ///
     /// # Panics
     /// On a buffer of other numbers.
-    pub(super) fn output<T: Stored>(&self) -> Out<T> {
+    pub(super) fn output<T: Real>(&self) -> Out<T> {
         assert!(self.dtype == T::DTYPE, "a buffer of {:?} is taken for one of {:?}", self.dtype, T::DTYPE);
         Out::new(self.at())
     }

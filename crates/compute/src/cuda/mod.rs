@@ -40,7 +40,7 @@ use crate::{DeviceError, Precision};
 use arguments::Kernel;
 use driver::{Driver, DriverError, Launch};
 use half::bf16;
-use memory::{Allocation, Pool, Stored};
+use memory::{Allocation, Array, Pool};
 use nvidia::Nvidia;
 use std::collections::HashMap;
 use std::path::Path;
@@ -59,7 +59,7 @@ pub struct Cuda {
 }
 
 /// Tables of cosines and sines by the bits of the base and the head size: for how many positions, and the table.
-type RopeTables = Mutex<HashMap<(u64, usize), (usize, Arc<GpuBuffer>)>>;
+type RopeTables = Mutex<HashMap<(u64, usize), (usize, Arc<Array<f32>>)>>;
 
 impl Cuda {
     /// The GPUs that are there, in the driver's order.
@@ -123,34 +123,33 @@ impl Cuda {
         }
     }
 
-    /// A buffer of any values.
-    fn take<T: Stored>(&self, len: usize) -> Result<GpuBuffer, DeviceError> {
-        let bytes = len * size_of::<T>();
-        Ok(GpuBuffer::new(self.allocate(bytes)?, T::DTYPE, len))
+    /// An array of any values.
+    fn take<T: Plain>(&self, len: usize) -> Result<Array<T>, DeviceError> {
+        Ok(Array::new(self.allocate(len * size_of::<T>())?, len))
     }
 
     fn allocate(&self, bytes: usize) -> Result<Allocation, DeviceError> {
         self.pool.take(bytes).map_err(|error| self.failure(error))
     }
 
-    /// A buffer for the time of one operation.
+    /// An array for the time of one operation.
     ///
     /// # Panics
     /// When there is no memory left, as an operation has no other way to say so.
-    fn scratch<T: Stored>(&self, len: usize) -> GpuBuffer {
+    fn scratch<T: Plain>(&self, len: usize) -> Array<T> {
         self.take::<T>(len).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// What the host knows, on the GPU.
-    fn store<T: Stored>(&self, values: &[T]) -> Result<GpuBuffer, DeviceError> {
-        let buffer = self.take::<T>(values.len())?;
-        self.copy_in(buffer.at(), values);
-        Ok(buffer)
+    fn store<T: Plain>(&self, values: &[T]) -> Result<Array<T>, DeviceError> {
+        let array = self.take::<T>(values.len())?;
+        self.copy_in(array.at(), values);
+        Ok(array)
     }
 
     /// # Panics
     /// As for scratch.
-    fn must_store<T: Stored>(&self, values: &[T]) -> GpuBuffer {
+    fn must_store<T: Plain>(&self, values: &[T]) -> Array<T> {
         self.store(values).unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -196,7 +195,7 @@ impl Cuda {
     }
 
     /// Cosine and sine of every pair of elements of a head at the positions up to `largest`: `[positions, E/2, 2]`.
-    fn rope_table(&self, theta: f64, size: usize, largest: u32) -> Arc<GpuBuffer> {
+    fn rope_table(&self, theta: f64, size: usize, largest: u32) -> Arc<Array<f32>> {
         let mut tables = self.rope_tables.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (theta.to_bits(), size);
         if let Some((positions, table)) = tables.get(&key)

@@ -276,7 +276,7 @@ impl Nvidia {
         let factor = match shape.dtype {
             DType::F32 => single,
             DType::Bf16 => lt_sys::cudaDataType::CUDA_R_16BF,
-            DType::F64 | DType::U32 | DType::U8 => {
+            DType::F64 => {
                 return Err(lt::CublasError(lt_sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED));
             }
         };

@@ -112,7 +112,7 @@ impl Cuda {
             }
             MatrixKind::Integers(matrix) => {
                 let values = self.dequantise(matrix);
-                let factors = (Operand::plain(d_out), Operand::of(&values));
+                let factors = (Operand::plain(d_out), Operand::plain(values.input()));
                 self.backward_input(shape, self.precision.dtype(), factors, accumulate, d_x);
             }
         }

@@ -4,7 +4,7 @@ use super::Cuda;
 use super::arguments::{In, Out};
 use super::driver::{Address, Factor, Product};
 use super::kernels::{RoundToBf16, ScaleAdd};
-use super::memory::GpuBuffer;
+use super::memory::{Array, GpuBuffer};
 use crate::{DType, LinearShape, Precision};
 use half::bf16;
 
@@ -53,13 +53,13 @@ pub(super) struct Extent {
 
 impl Cuda {
     /// A factor in the numbers in which it is multiplied: rounded to bf16 where it is not, in memory that is then lent.
-    pub(super) fn factor(&self, operand: Operand, count: usize, dtype: DType) -> (Operand, Option<GpuBuffer>) {
+    pub(super) fn factor(&self, operand: Operand, count: usize, dtype: DType) -> (Operand, Option<Array<bf16>>) {
         match (operand.dtype, dtype) {
             (has, wanted) if has == wanted => (operand, None),
             (DType::F32, DType::Bf16) => {
                 let rounded = self.scratch::<bf16>(count);
                 self.each(count, |count| RoundToBf16 { count, x: In::new(operand.at), out: rounded.output() });
-                (Operand { transposed: operand.transposed, ..Operand::of(&rounded) }, Some(rounded))
+                (Operand { at: rounded.at(), dtype: DType::Bf16, transposed: operand.transposed }, Some(rounded))
             }
             (has, wanted) => panic!("a factor of {has:?} is not multiplied in {wanted:?}"),
         }

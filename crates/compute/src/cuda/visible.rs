@@ -1,7 +1,8 @@
 //! What every row sees, on the GPU.
 
+use super::Cuda;
 use super::arguments::In;
-use super::{Cuda, GpuBuffer};
+use super::memory::Array;
 use crate::{DeviceError, Visibility};
 use std::sync::OnceLock;
 
@@ -10,9 +11,9 @@ use std::sync::OnceLock;
 pub struct GpuVisibility {
     visibility: Visibility,
     /// Two half-open intervals for each row: `[T, 4]`.
-    intervals: GpuBuffer,
+    intervals: Array<u32>,
     /// See [`Cuda::readers`]; made for the first backward.
-    readers: OnceLock<GpuBuffer>,
+    readers: OnceLock<Array<u32>>,
 }
 
 impl GpuVisibility {

@@ -42,8 +42,8 @@ impl<'a, B: ?Sized> Columns<'a, B> {
 
 /// Where buffers live and how they are filled.
 ///
-/// Buffers hold the device's own numbers ([`Memory::Element`]) where nothing else is said; only [`Memory::convert`],
-/// [`Memory::download`], [`Memory::len`] and [`Memory::dtype`] take other ones.
+/// Buffers hold the device's own numbers ([`Memory::Element`]) where nothing else is said. The methods of this trait take
+/// buffers of bf16, too; those of the other traits take the device's own only.
 pub trait Memory: Clone + Debug + Send + Sync + 'static {
     /// Element type of the exchange with the host.
     type Element: Element;
@@ -80,7 +80,7 @@ pub trait Memory: Clone + Debug + Send + Sync + 'static {
     /// # Errors
     /// When the device lacks the memory.
     fn upload(&self, values: &[Self::Element]) -> Result<Self::Buffer, DeviceError>;
-    /// Overwrites a buffer of the same length.
+    /// Overwrites a buffer of the same length, each value rounded to the nearest that it holds, ties to even.
     fn write(&self, buffer: &mut Self::Buffer, values: &[Self::Element]);
     /// The values of a buffer, widened where it holds fewer bits.
     fn download(&self, buffer: &Self::Buffer) -> Vec<Self::Element>;
@@ -92,7 +92,7 @@ pub trait Memory: Clone + Debug + Send + Sync + 'static {
     fn clear(&self, buffer: &mut Self::Buffer);
     /// Overwrites `to` by `from`, which is as long, each element rounded to the nearest that `to` holds, ties to even.
     fn convert(&self, from: &Self::Buffer, to: &mut Self::Buffer);
-    /// Overwrites elements of `to` from `first` on.
+    /// Overwrites elements of `to`, which holds the same numbers, from `first` on.
     fn copy(&self, from: Part<'_, Self::Buffer>, to: &mut Self::Buffer, first: usize);
 
     /// A list on the device.

@@ -4,6 +4,14 @@ use crate::cpu::{Buffer, Cpu};
 use crate::{DType, DeviceError, Element, Memory, Part, Visibility};
 use half::bf16;
 
+/// Rounds each value to the nearest of bf16, ties to even.
+fn round<E: Element>(values: &[E], to: &mut [bf16]) {
+    for (to, value) in to.iter_mut().zip(values) {
+        // Through f32, as the f64 conversion of `half` looks at the upper 32 bits only.
+        *to = bf16::from_f32(value.to_f64() as f32);
+    }
+}
+
 impl<E: Element> Memory for Cpu<E> {
     type Element = E;
     type Buffer = Buffer<E>;
@@ -36,7 +44,10 @@ impl<E: Element> Memory for Cpu<E> {
         Ok(buffer)
     }
     fn write(&self, buffer: &mut Buffer<E>, values: &[E]) {
-        buffer.as_mut_slice().copy_from_slice(values);
+        match buffer.dtype() {
+            DType::Bf16 => round(values, buffer.as_mut_bf16()),
+            _ => buffer.as_mut_slice().copy_from_slice(values),
+        }
     }
     fn download(&self, buffer: &Buffer<E>) -> Vec<E> {
         buffer.to_elements().into_owned()
@@ -48,24 +59,25 @@ impl<E: Element> Memory for Cpu<E> {
         buffer.dtype()
     }
     fn clear(&self, buffer: &mut Buffer<E>) {
-        buffer.as_mut_slice().fill(E::default());
+        match buffer.dtype() {
+            DType::Bf16 => buffer.as_mut_bf16().fill(bf16::ZERO),
+            _ => buffer.as_mut_slice().fill(E::default()),
+        }
     }
     fn convert(&self, from: &Buffer<E>, to: &mut Buffer<E>) {
         let values = from.to_elements();
         assert_eq!(values.len(), to.len(), "a buffer is overwritten by as many elements as it has");
         match to.dtype() {
-            DType::Bf16 => {
-                for (to, from) in to.as_mut_bf16().iter_mut().zip(values.iter()) {
-                    // Through f32, as the f64 conversion of `half` looks at the upper 32 bits only.
-                    *to = bf16::from_f32(from.to_f64() as f32);
-                }
-            }
+            DType::Bf16 => round(&values, to.as_mut_bf16()),
             _ => to.as_mut_slice().copy_from_slice(&values),
         }
     }
     fn copy(&self, from: Part<'_, Buffer<E>>, to: &mut Buffer<E>, first: usize) {
-        let values = &from.buffer.as_slice()[from.first..][..from.len];
-        to.as_mut_slice()[first..][..from.len].copy_from_slice(values);
+        let Part { buffer, first: source, len } = from;
+        match to.dtype() {
+            DType::Bf16 => to.as_mut_bf16()[first..][..len].copy_from_slice(&buffer.as_bf16()[source..][..len]),
+            _ => to.as_mut_slice()[first..][..len].copy_from_slice(&buffer.as_slice()[source..][..len]),
+        }
     }
 
     fn upload_indices(&self, values: &[u32]) -> Result<Vec<u32>, DeviceError> {

@@ -1,6 +1,6 @@
 //! Buffers, lists and visibilities on a GPU.
 
-use crate::cuda::kernels::{RoundToBf16, WidenBf16};
+use crate::cuda::kernels::{CopyBf16, RoundToBf16, WidenBf16};
 use crate::cuda::{Cuda, GpuBuffer, GpuIndices, GpuVisibility};
 use crate::{DType, DeviceError, Memory, Part, Visibility};
 use half::bf16;
@@ -23,26 +23,32 @@ impl Memory for Cuda {
         Ok(buffer)
     }
     fn uninitialised(&self, len: usize) -> Result<GpuBuffer, DeviceError> {
-        self.take::<f32>(len)
+        Ok(self.take::<f32>(len)?.into())
     }
     fn uninitialised_as(&self, dtype: DType, len: usize) -> Result<GpuBuffer, DeviceError> {
         match dtype {
-            DType::F32 => self.take::<f32>(len),
-            DType::Bf16 => self.take::<bf16>(len),
-            DType::F64 | DType::U32 | DType::U8 => panic!("there are no buffers of {dtype:?} to compute on"),
+            DType::F32 => self.uninitialised(len),
+            DType::Bf16 => Ok(self.take::<bf16>(len)?.into()),
+            DType::F64 => panic!("there are no buffers of {dtype:?} on this device"),
         }
     }
     fn upload(&self, values: &[f32]) -> Result<GpuBuffer, DeviceError> {
-        self.store(values)
+        Ok(self.store(values)?.into())
     }
     fn write(&self, buffer: &mut GpuBuffer, values: &[f32]) {
         assert_eq!(buffer.len(), values.len(), "a buffer is overwritten by as many values as it has");
-        self.copy_in(buffer.output::<f32>().0, values);
+        match buffer.dtype() {
+            DType::Bf16 => {
+                let halves: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
+                self.copy_in(buffer.at(), &halves);
+            }
+            _ => self.copy_in(buffer.at(), values),
+        }
     }
     fn download(&self, buffer: &GpuBuffer) -> Vec<f32> {
         match buffer.dtype() {
             DType::Bf16 => self.fetch::<bf16>(buffer.at(), buffer.len()).into_iter().map(bf16::to_f32).collect(),
-            _ => self.fetch(buffer.input::<f32>().0, buffer.len()),
+            _ => self.fetch(buffer.at(), buffer.len()),
         }
     }
     fn len(&self, buffer: &GpuBuffer) -> usize {
@@ -67,17 +73,18 @@ impl Memory for Cuda {
             (DType::Bf16, DType::F32) => {
                 self.each(count, |count| WidenBf16 { count, x: from.input(), out: to.output() });
             }
-            (DType::Bf16, DType::Bf16) => {
-                let halves: Vec<bf16> = self.fetch(from.at(), count);
-                self.copy_in(to.at(), &halves);
-            }
-            _ => self.scale_into(1.0, from.input(), 0.0, to.output(), count),
+            _ => self.copy(Part { buffer: from, first: 0, len: count }, to, 0),
         }
     }
     fn copy(&self, from: Part<'_, GpuBuffer>, to: &mut GpuBuffer, first: usize) {
         assert!(from.first + from.len <= from.buffer.len() && first + from.len <= to.len(), "a part of a buffer");
-        let x = from.buffer.input::<f32>().skip(from.first);
-        self.scale_into(1.0, x, 0.0, to.output::<f32>().skip(first), from.len);
+        let Part { buffer, first: source, len } = from;
+        match to.dtype() {
+            DType::Bf16 => {
+                self.each(len, |count| CopyBf16 { count, x: buffer.input().skip(source), out: to.output().skip(first) })
+            }
+            _ => self.scale_into(1.0, buffer.input().skip(source), 0.0, to.output().skip(first), len),
+        }
     }
 
     fn upload_indices(&self, values: &[u32]) -> Result<GpuIndices, DeviceError> {

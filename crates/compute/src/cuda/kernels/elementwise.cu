@@ -10,6 +10,11 @@ KERNEL widen_bf16(i64 count, const u16* x, float* out) {
     if (i < count) out[i] = from_bf16(x[i]);
 }
 
+KERNEL copy_bf16(i64 count, const u16* x, u16* out) {
+    i64 i = element_index();
+    if (i < count) out[i] = x[i];
+}
+
 KERNEL swiglu(i64 count, int width, const float* gate_up, float* out) {
     i64 i = element_index();
     if (i >= count) return;
