@@ -243,7 +243,7 @@ impl Model {
 
     /// The text of a filled template canvas: every given character, and what was written in each open place.
     pub fn text(&self, template_canvas: &TemplateCanvas, outcome: &Outcome) -> String {
-        template_canvas.text(&self.checkpoint.vocabulary, &outcome.canvas)
+        template_canvas.read(&self.checkpoint.vocabulary, &outcome.canvas).text
     }
 
     /// Fills a template and returns its text. A text without an open place is continued by as many tokens as the

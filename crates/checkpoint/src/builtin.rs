@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{Checkpoint, Config, Origin};
 use crate::weights::Weights;
-use crate::{CheckpointError, GenerationDefaults};
+use crate::{CheckpointError, GenerationDefaults, roles};
 use aquatint_vocabulary::Vocabulary;
 use serde_json::Value;
 
@@ -39,13 +39,16 @@ pub(crate) fn find(name: &str) -> Option<&'static Files> {
 impl Files {
     pub(crate) fn load(&self) -> Result<Checkpoint, CheckpointError> {
         let file = |file: &str| format!("{} (built in)/{file}", self.name);
-        let Config { family, spec, quantisation, .. } = Config::parse(&file("config.json"), self.config)?;
+        let Config { family, mut spec, quantisation, roles: stated } =
+            Config::parse(&file("config.json"), self.config)?;
+        let mut vocabulary = Vocabulary::from_json(self.tokenizer)?;
+        roles::assign(&mut vocabulary, &mut spec, stated, &[])?;
         Ok(Checkpoint {
             family,
             spec,
             quantisation,
             weights: Weights::embedded(&file("model.safetensors"), self.weights)?,
-            vocabulary: Vocabulary::from_json(self.tokenizer)?,
+            vocabulary,
             generation: GenerationDefaults::parse(&file("generation_config.json"), self.generation, family)?,
             tokenizer_config: Value::Null,
             origin: Origin::Builtin(self.name),

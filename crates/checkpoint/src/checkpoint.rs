@@ -5,14 +5,14 @@
 use crate::read::{read, read_optional};
 use crate::save::{Description, save_learner};
 use crate::weights::Weights;
-use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, builtin, tied_head};
+use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, builtin, roles, tied_head};
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_network::families::{self, Family, Object, TokenRoles};
 use aquatint_network::{
     InferenceNetwork, Learner, Network, NetworkError, NetworkSpec, ParameterGroup, Role, TensorData,
 };
-use aquatint_vocabulary::{ChatError, ChatTemplate, Role as VocabularyRole, Vocabulary};
-use serde_json::{Value, json};
+use aquatint_vocabulary::{ChatError, ChatTemplate, Role as VocabularyRole, RoleFile, Vocabulary};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -76,20 +76,23 @@ impl Checkpoint {
     /// When a file is missing, cannot be read or parsed, or contradicts another one.
     pub fn load(folder: &Path) -> Result<Self, CheckpointError> {
         let name = |name: &str| folder.join(name).display().to_string();
-        let config = Config::parse(&name("config.json"), &read(&folder.join("config.json"))?)?;
-        let mut vocabulary = Vocabulary::from_json(&read(&folder.join("tokenizer.json"))?)?;
-        let tokenizer_config = match read_optional(&folder.join("tokenizer_config.json"))? {
-            Some(text) => parse_json(&name("tokenizer_config.json"), &text)?,
-            None => Value::Null,
+        let optional = |file: &str| match read_optional(&folder.join(file))? {
+            Some(text) => parse_json(&name(file), &text),
+            None => Ok(Value::Null),
         };
-        vocabulary.assign_roles(&tokenizer_config)?;
-        let TokenRoles { mask, end, pad, begin } = config.roles;
-        vocabulary.assign_roles(&json!({
-            "mask_token_id": mask, "eos_token_id": end, "pad_token_id": pad, "bos_token_id": begin,
-        }))?;
-        let generation = GenerationDefaults::load(folder, config.family)?;
+        let Config { family, mut spec, quantisation, roles: stated } =
+            Config::parse(&name("config.json"), &read(&folder.join("config.json"))?)?;
+        let generation = GenerationDefaults::load(folder, family)?;
+        let mut vocabulary = Vocabulary::from_json(&read(&folder.join("tokenizer.json"))?)?;
+        let tokenizer_config = optional("tokenizer_config.json")?;
+        let others = [
+            ("tokenizer_config.json", tokenizer_config.clone()),
+            ("special_tokens_map.json", optional("special_tokens_map.json")?),
+            ("generation_config.json", optional("generation_config.json")?),
+        ];
+        let others: Vec<RoleFile<'_>> = others.iter().map(|(name, contents)| RoleFile { name, contents }).collect();
+        roles::assign(&mut vocabulary, &mut spec, stated, &others)?;
         let mut weights = Weights::open(folder)?;
-        let Config { family, spec, quantisation, .. } = config;
         tied_head::resolve(&mut weights, family, &spec);
         let origin = Origin::Folder(folder.to_path_buf());
         Ok(Self { family, spec, quantisation, weights, vocabulary, generation, tokenizer_config, origin })
@@ -245,7 +248,7 @@ pub(crate) struct Config {
     pub(crate) family: &'static dyn Family,
     pub(crate) spec: NetworkSpec,
     pub(crate) quantisation: Option<Quantisation>,
-    roles: TokenRoles,
+    pub(crate) roles: TokenRoles,
 }
 
 impl Config {

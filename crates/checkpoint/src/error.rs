@@ -209,6 +209,14 @@ pub enum CheckpointError {
         /// The shape that the description requires.
         expected: Vec<usize>,
     },
+    /// The tokenizer has more tokens than the network has rows for.
+    #[error("tokenizer.json has {tokens} tokens, and config.json gives the network {rows}")]
+    TooManyTokens {
+        /// Ids of the tokenizer.
+        tokens: usize,
+        /// Rows of the embedding.
+        rows: usize,
+    },
     /// The index of a sharded checkpoint says that a tensor lies where it does not.
     #[error("the index says that tensor `{name}` is in `{file}`, but it is not")]
     Index {
@@ -277,6 +285,7 @@ impl CheckpointError {
             Self::Truncated { .. } => "it was probably cut short while it was copied or downloaded: fetch it again",
             Self::MissingTensor { .. } => "do config.json and the weights belong together?",
             Self::UnknownTensors { .. } | Self::Undescribed { .. } => "do the two belong together?",
+            Self::TooManyTokens { .. } => "the tokenizer is of another model: copy the one that this model came with",
             Self::WrongShape { expected, .. } => return Some(format!("config.json asks for {expected:?}")),
             Self::AlreadyQuantised { .. } => "quantise the model that it was made from",
             Self::Occupied { .. } => "choose another folder, or remove this one",

@@ -20,6 +20,7 @@ mod quantise;
 mod quantised_tensors;
 mod quantization_config;
 mod read;
+mod roles;
 mod safetensors_writer;
 mod save;
 mod shards;

@@ -179,10 +179,8 @@ fn flush(run: &mut Vec<u8>, inks: &mut Vec<Ink>, glyphs: &mut Vec<Glyph>) {
             push_character(c, inks[at + offset], glyphs);
         }
         at += chunk.valid().len();
-        if !chunk.invalid().is_empty() {
-            push_character(char::REPLACEMENT_CHARACTER, inks[at], glyphs);
-            at += chunk.invalid().len();
-        }
+        // Half a character waits for its other half, or is none.
+        at += chunk.invalid().len();
     }
     run.clear();
     inks.clear();
@@ -247,8 +245,11 @@ mod tests {
     }
 
     #[test]
-    fn half_a_character_beside_an_open_position_is_one_replacement_sign() {
-        assert_eq!(plain(&[Cell::Known { bytes: vec![0xe2], ink: Ink::Fresh }, Cell::Open], 20), ["\u{fffd}░░░"]);
+    fn half_a_character_waits_until_it_is_whole() {
+        let half = |byte| Cell::Known { bytes: vec![byte], ink: Ink::Fresh };
+        assert_eq!(plain(&[half(0xc3), Cell::Open], 20), ["░░░"]);
+        assert_eq!(plain(&[half(0xc3), half(0xa9), Cell::Open], 20), ["é░░░"]);
+        assert_eq!(plain(&[half(0xc3), half(0xc3), half(0xa9), half(b'a')], 20), ["éa"]);
     }
 
     #[test]

@@ -3,19 +3,39 @@
 use crate::frame::{Cell, Ink};
 use aquatint_diffusion::{Kind, TokenId};
 use aquatint_generate::{ChangeKind, DenoisingEvent};
-use aquatint_vocabulary::{TemplateCanvas, Vocabulary};
+use aquatint_vocabulary::{Holding, TemplateCanvas, Vocabulary};
 
 /// What a canvas looks like at this moment.
 #[derive(Debug)]
 pub(crate) struct CanvasView<'v> {
     vocabulary: &'v Vocabulary,
     template_canvas: &'v TemplateCanvas,
-    /// `None` where nothing is shown: padding, and what lies behind an end token.
-    cells: Vec<Option<Cell>>,
+    places: Vec<Place>,
     fresh: Vec<usize>,
     status: String,
     blocks: (usize, usize),
     open: (usize, usize),
+}
+
+/// What a position shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Nothing: padding, and what lies behind an end token.
+    Nothing,
+    /// That it is open.
+    Open,
+    /// A token.
+    Token(TokenId, Ink),
+}
+
+impl Place {
+    fn holding(self) -> Holding {
+        match self {
+            Self::Nothing => Holding::Nothing,
+            Self::Open => Holding::Open,
+            Self::Token(token, _) => Holding::Token(token),
+        }
+    }
 }
 
 impl<'v> CanvasView<'v> {
@@ -24,7 +44,7 @@ impl<'v> CanvasView<'v> {
         Self {
             vocabulary,
             template_canvas,
-            cells: Vec::new(),
+            places: Vec::new(),
             fresh: Vec::new(),
             status: String::new(),
             blocks: (0, 0),
@@ -34,21 +54,27 @@ impl<'v> CanvasView<'v> {
 
     /// What is to be drawn, and the line under it.
     pub(crate) fn frame(&self) -> (Vec<Cell>, &str) {
-        (self.cells.iter().flatten().cloned().collect(), &self.status)
+        let holdings: Vec<Holding> = self.places.iter().map(|place| place.holding()).collect();
+        let pieces = self.template_canvas.pieces(self.vocabulary, &holdings);
+        let cell = |(place, bytes): (&Place, Vec<u8>)| match *place {
+            Place::Nothing => None,
+            Place::Open => Some(Cell::Open),
+            Place::Token(_, ink) => Some(Cell::Known { bytes, ink }),
+        };
+        (self.places.iter().zip(pieces).filter_map(cell).collect(), &self.status)
     }
 
     /// Takes in one event; returns whether there is something new to draw.
     pub(crate) fn follow(&mut self, event: &DenoisingEvent<'_>) -> bool {
         match event {
             DenoisingEvent::Started { canvas, .. } => {
-                self.cells = (0..canvas.len())
-                    .map(|position| match canvas.kind(position) {
-                        Some(Kind::Given) => Some(self.known(position, canvas.tokens()[position], Ink::Given)),
-                        Some(Kind::Open) => Some(Cell::Open),
-                        Some(Kind::Padding) | None => None,
-                    })
-                    .collect();
-                let open = self.cells.iter().flatten().filter(|cell| **cell == Cell::Open).count();
+                let place = |position| match canvas.kind(position) {
+                    Some(Kind::Given) => Place::Token(canvas.tokens()[position], Ink::Given),
+                    Some(Kind::Open) => Place::Open,
+                    Some(Kind::Padding) | None => Place::Nothing,
+                };
+                self.places = (0..canvas.len()).map(place).collect();
+                let open = self.places.iter().filter(|place| **place == Place::Open).count();
                 self.open = (open, open);
                 true
             }
@@ -58,27 +84,27 @@ impl<'v> CanvasView<'v> {
             }
             DenoisingEvent::Step { step, of, changes, closed, open, .. } => {
                 for position in self.fresh.drain(..) {
-                    if let Some(Some(Cell::Known { ink, .. })) = self.cells.get_mut(position) {
+                    if let Some(Place::Token(_, ink)) = self.places.get_mut(position) {
                         *ink = Ink::Committed;
                     }
                 }
                 for change in *changes {
-                    let cell = match change.kind {
-                        ChangeKind::Renoised => Cell::Open,
+                    let changed = match change.kind {
+                        ChangeKind::Renoised => Place::Open,
                         // Not final: the word that stands nearest for now.
-                        ChangeKind::Refined => self.known(change.position, change.token, Ink::Tentative),
+                        ChangeKind::Refined => Place::Token(change.token, Ink::Tentative),
                         ChangeKind::Committed => {
                             self.fresh.push(change.position);
-                            self.known(change.position, change.token, Ink::Fresh)
+                            Place::Token(change.token, Ink::Fresh)
                         }
                     };
-                    if let Some(place) = self.cells.get_mut(change.position) {
-                        *place = Some(cell);
+                    if let Some(place) = self.places.get_mut(change.position) {
+                        *place = changed;
                     }
                 }
                 for &position in *closed {
-                    if let Some(place) = self.cells.get_mut(position) {
-                        *place = None;
+                    if let Some(place) = self.places.get_mut(position) {
+                        *place = Place::Nothing;
                     }
                 }
                 self.open.0 = *open;
@@ -99,16 +125,5 @@ impl<'v> CanvasView<'v> {
             (block, of) => format!("block {}/{of}  ", block + 1),
         };
         format!("{}{}  {block}step {}/{of}  {left} open", "━".repeat(filled), "─".repeat(BAR - filled), step + 1)
-    }
-
-    fn known(&self, position: usize, token: TokenId, ink: Ink) -> Cell {
-        // A special token shows nothing; a tokenizer without bytes shows the token's text.
-        let mut bytes = self.vocabulary.token_bytes(token).unwrap_or_else(|| {
-            if self.vocabulary.is_special(token) { Vec::new() } else { self.vocabulary.token_text(token).into_bytes() }
-        });
-        if self.template_canvas.owes_blank(position) && bytes.first() != Some(&b' ') {
-            bytes.insert(0, b' ');
-        }
-        Cell::Known { bytes, ink }
     }
 }

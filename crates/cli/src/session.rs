@@ -58,6 +58,10 @@ impl Session {
         printer: &Printer,
     ) -> Result<Prepared, Failure> {
         let prepared = self.model.prepare(typed, options)?;
+        let unknown = prepared.template_canvas.unknown();
+        if !unknown.is_empty() {
+            printer.warn(crate::training::unknown(unknown, None, "prompt"));
+        }
         printer.detail(format_args!("settings: {}", wire::Settings::of(&prepared.settings)));
         Ok(prepared)
     }
@@ -78,9 +82,12 @@ impl Session {
         let Prepared { template_canvas, settings } = prepared;
         let vocabulary = &self.checkpoint().vocabulary;
         let (outcome, statistics) = (&filled.outcome, &filled.outcome.statistics);
+        let read = template_canvas.read(vocabulary, &outcome.canvas);
         wire::Outcome {
-            text: template_canvas.text(vocabulary, &outcome.canvas),
-            filled: template_canvas.filled(vocabulary, &outcome.canvas),
+            text: read.text,
+            filled: read.holes,
+            broken_bytes: read.broken_bytes,
+            unknown_characters: template_canvas.unknown().characters,
             tokens: statistics.tokens,
             forward_passes: statistics.forward_passes,
             rows_read: statistics.rows_read,
@@ -110,6 +117,15 @@ pub(crate) fn closing_line(outcome: &wire::Outcome) -> String {
         outcome.tokens_per_second,
         outcome.seed
     )
+}
+
+/// What is said of bytes that are not in the text, where there are some.
+pub(crate) fn broken_line(outcome: &wire::Outcome) -> Option<String> {
+    match outcome.broken_bytes {
+        0 => None,
+        1 => Some("left out 1 byte that is no character".to_owned()),
+        bytes => Some(format!("left out {bytes} bytes that are no characters")),
+    }
 }
 
 fn given(canvas: &Canvas) -> usize {

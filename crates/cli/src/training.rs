@@ -31,6 +31,9 @@ impl TrainingScreen {
             TrainingEvent::Source { key, report } => {
                 self.pause(|printer| crate::source_report::tell(key, report, printer));
             }
+            TrainingEvent::RoleAdded { role, token } => {
+                self.line(&format!("the tokenizer has no {role} token: `{}` is added as token {token}", role.token()));
+            }
             TrainingEvent::Corpus(figures) => self.corpus(figures),
             TrainingEvent::Started(figures) => self.started(figures),
             TrainingEvent::Step(figures) => self.step(figures),
@@ -70,7 +73,7 @@ impl TrainingScreen {
             figures.unigram_entropy,
         ));
         if !figures.unknown.is_empty() {
-            let what = unknown(figures.unknown, figures.text_bytes, "corpus");
+            let what = unknown(figures.unknown, Some(figures.text_bytes), "corpus");
             self.pause(|printer| printer.warn(&what));
         }
     }
@@ -128,13 +131,15 @@ impl TrainingScreen {
     }
 }
 
-/// The warning that the vocabulary cannot write a part of `what`, which is so many bytes long.
-pub(crate) fn unknown(unknown: UnknownText, text_bytes: u64, what: &str) -> String {
-    let share = 100.0 * unknown.bytes as f64 / text_bytes.max(1) as f64;
-    let characters = if unknown.characters == 1 { "character" } else { "characters" };
+/// The warning that the vocabulary cannot write a part of `what`, with its share where the bytes in all are known.
+pub(crate) fn unknown(unknown: UnknownText, text_bytes: Option<u64>, what: &str) -> String {
+    let share = text_bytes.map(|bytes| 100.0 * unknown.bytes as f64 / bytes.max(1) as f64);
+    let share = share.map_or_else(String::new, |share| format!(", {share:.2} % of its bytes,"));
+    let (characters, are, them) =
+        if unknown.characters == 1 { ("character", "is", "it") } else { ("characters", "are", "them") };
     format!(
-        "{} {characters} of the {what}, {share:.2} % of its bytes, are unknown to the tokenizer: the model reads them as \
-         its unknown token, or not at all",
+        "{} {characters} of the {what}{share} {are} unknown to the tokenizer: the model reads its unknown token for {them}, \
+         or nothing",
         unknown.characters
     )
 }
@@ -182,6 +187,19 @@ pub(crate) fn clock(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unknown_text_is_told_with_its_share() {
+        assert_eq!(
+            unknown(UnknownText { characters: 12, bytes: 25 }, Some(1000), "corpus"),
+            "12 characters of the corpus, 2.50 % of its bytes, are unknown to the tokenizer: the model reads its unknown \
+             token for them, or nothing"
+        );
+        assert_eq!(
+            unknown(UnknownText { characters: 1, bytes: 2 }, None, "prompt"),
+            "1 character of the prompt is unknown to the tokenizer: the model reads its unknown token for it, or nothing"
+        );
+    }
 
     #[test]
     fn seconds_are_printed_as_a_clock() {

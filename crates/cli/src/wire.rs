@@ -125,6 +125,10 @@ pub(crate) struct Outcome {
     pub(crate) text: String,
     /// What was written in each hole, in order.
     pub(crate) filled: Vec<String>,
+    /// Bytes that were written and are parts of characters: no text.
+    pub(crate) broken_bytes: usize,
+    /// Characters of the given text that the model cannot see.
+    pub(crate) unknown_characters: u64,
     /// Tokens written.
     pub(crate) tokens: usize,
     pub(crate) forward_passes: usize,

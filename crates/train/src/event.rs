@@ -3,7 +3,7 @@
 use crate::recipe::Resolved;
 use aquatint_corpus::SourceReport;
 use aquatint_evaluate::Likelihood;
-use aquatint_vocabulary::UnknownText;
+use aquatint_vocabulary::{Role, TokenId, UnknownText};
 use std::path::Path;
 
 /// One thing that happened in a run.
@@ -20,6 +20,13 @@ pub enum TrainingEvent<'a> {
         key: &'static str,
         /// What it gave and what it did not.
         report: &'a SourceReport,
+    },
+    /// The tokenizer of the recipe had no token for a role that the run needs, and was given one.
+    RoleAdded {
+        /// The role.
+        role: Role,
+        /// The id of the new token.
+        token: TokenId,
     },
     /// The texts are packed.
     Corpus(CorpusFigures),

@@ -1,19 +1,40 @@
 //! The vocabulary of a run: the recipe's, another model's, its own from before, or a new one.
 
-use crate::recipe::{Resolved, SourceRecipe};
+use crate::recipe::{ObjectiveKind, Resolved, SourceRecipe};
 use crate::{RecipeError, TrainError, TrainingEvent};
+use aquatint_checkpoint::Checkpoint;
 use aquatint_corpus::{Source, sample};
-use aquatint_vocabulary::Vocabulary;
+use aquatint_vocabulary::{Role, Vocabulary, VocabularyError};
 
 /// The vocabulary that the recipe names, or that of the model the run begins with, or that of this very run when it
-/// was begun before, or a new one.
+/// was begun before, or a new one. A tokenizer without a mask, or without another token that the run needs, is given one.
 pub(crate) fn of(recipe: &Resolved, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Vocabulary, TrainError> {
+    let mut vocabulary = begin(recipe, events)?;
+    let first = match recipe.objective.kind {
+        ObjectiveKind::Causal => Role::Begin,
+        ObjectiveKind::Diffusion => Role::Mask,
+    };
+    for role in [first, Role::End] {
+        if vocabulary.role(role).is_none() {
+            // Weights that are there have no row for it.
+            if recipe.initial.is_some() {
+                return Err(VocabularyError::MissingRole { role }.into());
+            }
+            let token = vocabulary.add_role(role)?;
+            events(TrainingEvent::RoleAdded { role, token });
+        }
+    }
+    Ok(vocabulary)
+}
+
+fn begin(recipe: &Resolved, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Vocabulary, TrainError> {
     let data = &recipe.data;
     if let Some(path) = &data.vocabulary {
         return Ok(Vocabulary::from_file(path)?);
     }
     if let Some(folder) = &recipe.initial {
-        return Ok(Vocabulary::from_file(&folder.join("tokenizer.json"))?);
+        // With the roles that the model's other files give.
+        return Ok(Checkpoint::load(folder)?.vocabulary);
     }
     let own = recipe.output.join("tokenizer.json");
     if own.is_file() {

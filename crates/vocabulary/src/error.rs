@@ -21,9 +21,11 @@ pub enum VocabularyError {
     /// There was no text to train on.
     #[error("there is no text to train a vocabulary on")]
     NoText,
-    /// The bytes are not a tokenizer in the Hugging Face form.
-    #[error("this is not a `tokenizer.json` that can be read: {reason}")]
+    /// A file is not one of a tokenizer in the Hugging Face form.
+    #[error("`{file}` of the tokenizer cannot be read: {reason}")]
     Malformed {
+        /// The file.
+        file: String,
         /// What the reader said.
         reason: String,
     },
@@ -38,12 +40,24 @@ pub enum VocabularyError {
         source: std::io::Error,
     },
     /// A configuration names a token that the vocabulary does not have.
-    #[error("`{key}` is {given}, which the vocabulary does not have")]
+    #[error("`{key}` in {file} is {given}, which the vocabulary does not have")]
     UnknownToken {
         /// Key in the configuration, for example `mask_token`.
         key: String,
+        /// The file that has it.
+        file: String,
         /// The token's text or id.
         given: String,
+    },
+    /// Two files say different things of a role.
+    #[error("the files of the model disagree on the {role} token: {first}, and {second}")]
+    RoleConflict {
+        /// The role.
+        role: Role,
+        /// What one of them says.
+        first: String,
+        /// What the other one says.
+        second: String,
     },
     /// A token of a role is needed that the vocabulary does not have.
     #[error("the vocabulary has no {role} token")]
@@ -67,7 +81,15 @@ impl VocabularyError {
             Self::NoText => Some("check the sources and their filters".to_owned()),
             Self::Malformed { .. } => Some("export the model's fast tokenizer again".to_owned()),
             Self::UnknownToken { .. } => Some("tokenizer.json and its configuration do not belong together".to_owned()),
-            Self::MissingRole { role } => Some(format!("its usual name is `{}`", role.token())),
+            Self::RoleConflict { .. } => Some("let both name the same token".to_owned()),
+            Self::MissingRole { role } => Some(match role.config_key() {
+                Some(key) => format!(
+                    "its usual name is `{}`; a token of another name is found by `{key}` in tokenizer_config.json or \
+                     `{key}_id` in config.json",
+                    role.token()
+                ),
+                None => format!("its usual name is `{}`", role.token()),
+            }),
             Self::Io { .. } | Self::Tokenizer { .. } => None,
         }
     }

@@ -7,20 +7,24 @@
 
 mod bytes;
 mod chat;
+mod decoding;
 mod encoded;
 mod error;
 mod learn;
 mod role;
+mod roles;
 mod template;
 mod template_canvas;
 mod vocabulary;
 
 pub use chat::{ChatError, ChatTemplate, Message};
+pub use decoding::Before;
 pub use encoded::{EncodedText, UnknownText};
 pub use error::VocabularyError;
 pub use role::Role;
+pub use roles::RoleFile;
 pub use template::{Piece, Template, TemplateError, TemplateProblem};
-pub use template_canvas::{TemplateCanvas, TemplateCanvasError};
+pub use template_canvas::{CanvasText, Holding, TemplateCanvas, TemplateCanvasError};
 pub use vocabulary::Vocabulary;
 
 /// Index of a token in the vocabulary and in the rows of a network's embedding.

@@ -6,9 +6,11 @@
 //! *owes* a blank, and reading pays it, from the first token if that begins with one and as a character of its own if
 //! not. Given text is read back from the template and never from tokens, so every given character stands in the result
 //! exactly, whatever the tokenizer does to it and whatever the model says.
+//!
+//! Written tokens are decoded behind those before them, since many tokenizers mean a blank by where a token stands.
 
-use crate::{Piece, Role, Template, TokenId, Vocabulary, VocabularyError};
-use aquatint_diffusion::Canvas;
+use crate::{Before, Piece, Role, Template, TokenId, UnknownText, Vocabulary, VocabularyError};
+use aquatint_diffusion::{Canvas, Kind};
 use std::ops::Range;
 
 /// Why a template cannot become a canvas of a vocabulary.
@@ -39,7 +41,7 @@ impl TemplateCanvasError {
 /// A stretch of the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stretch {
-    Given(String),
+    Given { positions: Range<usize>, text: String },
     Open { positions: Range<usize>, owes_blank: bool },
 }
 
@@ -48,6 +50,44 @@ enum Stretch {
 pub struct TemplateCanvas {
     canvas: Canvas,
     stretches: Vec<Stretch>,
+    unknown: UnknownText,
+}
+
+/// What a canvas says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CanvasText {
+    /// All of it: every given character as it was given, and in each hole the text of its final tokens.
+    pub text: String,
+    /// The text of each hole, in order, without the blank that was given in front of it.
+    pub holes: Vec<String>,
+    /// Bytes that were written and are no text: parts of characters. They are left out.
+    pub broken_bytes: usize,
+}
+
+/// What a position holds at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holding {
+    /// Nothing: it was closed, or pads.
+    Nothing,
+    /// It is open, and what it will hold is not known.
+    Open,
+    /// A token, final or not; given ones too.
+    Token(TokenId),
+}
+
+/// Neighbouring tokens in one hole.
+struct Run {
+    hole: usize,
+    /// What stands before them, where it is known.
+    before: Option<Vec<TokenId>>,
+    positions: Vec<usize>,
+    tokens: Vec<TokenId>,
+}
+
+impl Run {
+    fn before(&self) -> Before<'_> {
+        self.before.as_deref().map_or(Before::Unknown, Before::Tokens)
+    }
 }
 
 impl Template {
@@ -58,21 +98,24 @@ impl Template {
     /// sound.
     pub fn lay_out(&self, vocabulary: &Vocabulary) -> Result<TemplateCanvas, TemplateCanvasError> {
         let mask = vocabulary.required(Role::Mask)?;
-        let (mut canvas, mut stretches) = (Canvas::new(), Vec::new());
+        let (mut canvas, mut stretches, mut unknown) = (Canvas::new(), Vec::new(), UnknownText::default());
         let pieces = self.pieces();
         for (index, piece) in pieces.iter().enumerate() {
             let owed = |index: usize| match (pieces.get(index), pieces.get(index + 1)) {
                 (Some(Piece::Text(text)), Some(Piece::Open { .. })) => text.strip_suffix(' '),
                 _ => None,
             };
+            let start = canvas.len();
             match piece {
                 Piece::Text(text) => {
                     let text = owed(index).unwrap_or(text);
-                    canvas.push_given(&vocabulary.encode(text)?);
-                    stretches.push(Stretch::Given(text.to_owned()));
+                    let encoded =
+                        if index == 0 { vocabulary.encode_text(text)? } else { vocabulary.encode_within(text)? };
+                    unknown += encoded.unknown;
+                    canvas.push_given(&encoded.tokens);
+                    stretches.push(Stretch::Given { positions: start..canvas.len(), text: text.to_owned() });
                 }
                 Piece::Open { count, approximate } => {
-                    let start = canvas.len();
                     canvas.push_open(*count, *approximate, mask);
                     let owes_blank = index.checked_sub(1).and_then(owed).is_some();
                     stretches.push(Stretch::Open { positions: start..start + count, owes_blank });
@@ -81,7 +124,7 @@ impl Template {
                 Piece::Sound { .. } => return Err(TemplateCanvasError::TextOnly { medium: "sound" }),
             }
         }
-        Ok(TemplateCanvas { canvas, stretches })
+        Ok(TemplateCanvas { canvas, stretches, unknown })
     }
 }
 
@@ -91,50 +134,113 @@ impl TemplateCanvas {
         &self.canvas
     }
 
-    /// Whether the text at `position` begins with a blank even if its token does not; code that draws a canvas
-    /// token by token puts one in front.
-    pub fn owes_blank(&self, position: usize) -> bool {
-        self.stretches.iter().any(
-            |stretch| matches!(stretch, Stretch::Open { positions, owes_blank: true } if positions.start == position),
-        )
+    /// What the vocabulary cannot write of the given text; the model does not see it.
+    pub fn unknown(&self) -> UnknownText {
+        self.unknown
     }
 
-    /// The text of a canvas that began as this template canvas: every given character as it was given, and in each hole
-    /// the text of its final tokens. Open and closed positions have no text.
-    pub fn text(&self, vocabulary: &Vocabulary, canvas: &Canvas) -> String {
-        self.parts(vocabulary, canvas).concat()
-    }
-
-    /// The text of each hole, in order, without the blank that was given in front of it.
-    pub fn filled(&self, vocabulary: &Vocabulary, canvas: &Canvas) -> Vec<String> {
-        let holes = self.stretches.iter().filter_map(|stretch| match stretch {
-            Stretch::Open { positions, owes_blank } => Some((positions, owes_blank)),
-            Stretch::Given(_) => None,
-        });
-        holes.map(|(positions, &owes)| hole(vocabulary, canvas, positions.clone(), owes)).collect()
-    }
-
-    fn parts(&self, vocabulary: &Vocabulary, canvas: &Canvas) -> Vec<String> {
-        let part = |stretch: &Stretch| match stretch {
-            Stretch::Given(text) => text.clone(),
-            Stretch::Open { positions, owes_blank } => {
-                let text = hole(vocabulary, canvas, positions.clone(), *owes_blank);
-                if *owes_blank { format!(" {text}") } else { text }
-            }
+    /// The text of a canvas that began as this template canvas. Open and closed positions have no text.
+    pub fn read(&self, vocabulary: &Vocabulary, canvas: &Canvas) -> CanvasText {
+        let holding = |position: usize| match canvas.kind(position) {
+            _ if canvas.is_committed(position) => Holding::Token(canvas.tokens()[position]),
+            Some(Kind::Open) if canvas.is_open(position) => Holding::Open,
+            _ => Holding::Nothing,
         };
-        self.stretches.iter().map(part).collect()
+        let holdings: Vec<Holding> = (0..canvas.len()).map(holding).collect();
+        let mut read = CanvasText::default();
+        let runs = self.runs(&holdings);
+        for together in runs.chunk_by(|a, b| a.positions.last().map(|last| last + 1) == b.positions.first().copied()) {
+            // Holes without a character between them may share one.
+            let tokens: Vec<TokenId> = together.iter().flat_map(|run| run.tokens.iter().copied()).collect();
+            read.broken_bytes += vocabulary.broken_bytes(&tokens);
+        }
+        let mut runs = runs.iter().peekable();
+        for stretch in &self.stretches {
+            match stretch {
+                Stretch::Given { text, .. } => read.text.push_str(text),
+                Stretch::Open { owes_blank, .. } => {
+                    let mut hole = String::new();
+                    while let Some(run) = runs.next_if(|run| run.hole == read.holes.len()) {
+                        hole.push_str(&vocabulary.decode_after(run.before(), &run.tokens));
+                    }
+                    // One blank in front was given already.
+                    if *owes_blank {
+                        read.text.push(' ');
+                        hole = hole.strip_prefix(' ').map_or_else(|| hole.clone(), str::to_owned);
+                    }
+                    read.text.push_str(&hole);
+                    read.holes.push(hole);
+                }
+            }
+        }
+        read
     }
-}
 
-/// The text of the final tokens at these positions, without one blank in front where the given text has it already.
-fn hole(vocabulary: &Vocabulary, canvas: &Canvas, positions: Range<usize>, owes_blank: bool) -> String {
-    let tokens: Vec<TokenId> = positions
-        .filter(|&position| canvas.is_committed(position))
-        .filter_map(|at| canvas.tokens().get(at).copied())
-        .collect();
-    let text = vocabulary.decode(&tokens);
-    match text.strip_prefix(' ') {
-        Some(rest) if owes_blank => rest.to_owned(),
-        _ => text,
+    /// The bytes that each position adds to the text at a moment, for code that draws a canvas position by position. A
+    /// given text is all at the first of its positions, and a hole has the blank that it owes as soon as its beginning
+    /// is known. Bytes may be broken.
+    pub fn pieces(&self, vocabulary: &Vocabulary, holdings: &[Holding]) -> Vec<Vec<u8>> {
+        let mut pieces = vec![Vec::new(); holdings.len()];
+        for run in self.runs(holdings) {
+            for (position, bytes) in run.positions.iter().zip(vocabulary.pieces(run.before(), &run.tokens)) {
+                pieces[*position] = bytes;
+            }
+        }
+        for stretch in &self.stretches {
+            match stretch {
+                // A text without a token stands behind the position before it.
+                Stretch::Given { positions, text } if positions.is_empty() => {
+                    let before = pieces[..positions.start].last_mut();
+                    before.into_iter().for_each(|bytes| bytes.extend_from_slice(text.as_bytes()));
+                }
+                Stretch::Given { positions, text } => pieces[positions.start] = text.clone().into_bytes(),
+                Stretch::Open { owes_blank: false, .. } => {}
+                Stretch::Open { positions, .. } => {
+                    let known = positions.clone().take_while(|position| holdings[*position] != Holding::Open);
+                    let first = known.into_iter().find(|position| !pieces[*position].is_empty());
+                    if let Some(bytes) = first.map(|first| &mut pieces[first]).filter(|bytes| bytes[0] != b' ') {
+                        bytes.insert(0, b' ');
+                    }
+                }
+            }
+        }
+        pieces
+    }
+
+    /// The runs of tokens in all holes, in order.
+    fn runs(&self, holdings: &[Holding]) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        let (mut before, mut hole) = (Some(Vec::new()), 0);
+        for stretch in &self.stretches {
+            match stretch {
+                Stretch::Given { positions, .. } if positions.is_empty() => {}
+                Stretch::Given { positions, .. } => {
+                    before.get_or_insert_default().extend_from_slice(&self.canvas.tokens()[positions.clone()]);
+                }
+                Stretch::Open { positions, .. } => {
+                    let mut begun = false;
+                    for position in positions.clone() {
+                        match holdings[position] {
+                            Holding::Nothing => {}
+                            Holding::Open => (begun, before) = (false, None),
+                            Holding::Token(token) => {
+                                if !begun {
+                                    let (positions, tokens) = (Vec::new(), Vec::new());
+                                    runs.push(Run { hole, before: before.clone(), positions, tokens });
+                                    begun = true;
+                                }
+                                if let Some(run) = runs.last_mut() {
+                                    run.positions.push(position);
+                                    run.tokens.push(token);
+                                }
+                                before.get_or_insert_default().push(token);
+                            }
+                        }
+                    }
+                    hole += 1;
+                }
+            }
+        }
+        runs
     }
 }

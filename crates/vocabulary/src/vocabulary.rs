@@ -1,10 +1,11 @@
 //! One tokenizer behind a small interface: encode, decode, tokens by role.
 
-use crate::{EncodedText, Role, TokenId, UnknownText, VocabularyError, bytes, learn};
+use crate::decoding::Pieces;
+use crate::{EncodedText, Role, RoleFile, TokenId, UnknownText, VocabularyError, learn};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
-use tokenizers::{DecoderWrapper, ModelWrapper, Tokenizer};
+use tokenizers::{ModelWrapper, Tokenizer};
 
 /// Text to tokens and back, and the tokens that have a role.
 ///
@@ -12,14 +13,13 @@ use tokenizers::{DecoderWrapper, ModelWrapper, Tokenizer};
 #[derive(Debug, Clone)]
 pub struct Vocabulary {
     /// Reads the names of special tokens in a text as ordinary characters.
-    plain: Tokenizer,
+    pub(crate) plain: Tokenizer,
     /// Reads them as the special tokens; used for text that a chat template wrote.
-    marked: Tokenizer,
-    roles: BTreeMap<Role, TokenId>,
-    /// Per id: the bytes it decodes to, empty for special tokens. `None` where the tokenizer is not byte-level.
-    bytes: Option<Vec<Vec<u8>>>,
+    pub(crate) marked: Tokenizer,
+    pub(crate) roles: BTreeMap<Role, TokenId>,
+    pub(crate) pieces: Pieces,
     /// Per id: whether it is a special token, which stands for no text.
-    special: Vec<bool>,
+    pub(crate) special: Vec<bool>,
 }
 
 impl Vocabulary {
@@ -44,36 +44,30 @@ impl Vocabulary {
     /// # Errors
     /// When the bytes are not such a file.
     pub fn from_json(json: &[u8]) -> Result<Self, VocabularyError> {
-        let read =
-            || Tokenizer::from_bytes(json).map_err(|error| VocabularyError::Malformed { reason: error.to_string() });
+        let file = "tokenizer.json";
+        let malformed =
+            |error: &tokenizers::Error| VocabularyError::Malformed { file: file.to_owned(), reason: error.to_string() };
+        let read = || Tokenizer::from_bytes(json).map_err(|error| malformed(&error));
         let (mut plain, mut marked) = (read()?, read()?);
         for tokenizer in [&mut plain, &mut marked] {
             // A canvas has its own ends: nothing may be cut off or added here.
             tokenizer.with_padding(None);
-            tokenizer
-                .with_truncation(None)
-                .map_err(|error| VocabularyError::Malformed { reason: error.to_string() })?;
+            tokenizer.with_truncation(None).map_err(|error| malformed(&error))?;
+            // The same text has the same tokens: what drops merges at random was for another training.
+            if let ModelWrapper::BPE(model) = tokenizer.get_model()
+                && model.dropout.is_some()
+            {
+                let mut model = model.clone();
+                model.dropout = None;
+                tokenizer.with_model(model);
+            }
         }
         plain.set_encode_special_tokens(true);
         let length = plain.get_vocab(true).values().map(|&id| id as usize + 1).max().unwrap_or(0);
         let added = plain.get_added_tokens_decoder();
         let special: Vec<bool> =
             (0..length).map(|id| added.get(&(id as TokenId)).is_some_and(|token| token.special)).collect();
-        let bytes = matches!(plain.get_decoder(), Some(DecoderWrapper::ByteLevel(_)))
-            .then(|| {
-                (0..length)
-                    .map(|id| {
-                        let id = id as TokenId;
-                        // An added token is written as it is read; only the model's own are in the byte alphabet.
-                        match added.get(&id) {
-                            Some(token) if token.special => Some(Vec::new()),
-                            Some(token) => Some(token.content.clone().into_bytes()),
-                            None => plain.id_to_token(id).map_or(Some(Vec::new()), |token| bytes::bytes_of(&token)),
-                        }
-                    })
-                    .collect()
-            })
-            .flatten();
+        let pieces = Pieces::of(&plain, length);
         let by_name = |role: Role| {
             let known = |name: &&str| plain.token_to_id(name).filter(|&id| special[id as usize]);
             role.names().iter().find_map(known)
@@ -84,20 +78,38 @@ impl Vocabulary {
             _ => by_name(role),
         };
         let roles = Role::ALL.into_iter().filter_map(|role| Some((role, of(role)?))).collect();
-        Ok(Self { plain, marked, roles, bytes, special })
+        Ok(Self { plain, marked, roles, pieces, special })
     }
 
-    /// Reads a `tokenizer.json`.
+    /// Reads a `tokenizer.json`, and roles from the `tokenizer_config.json` and the `special_tokens_map.json` beside it.
+    /// A file of another name stands alone.
     ///
     /// # Errors
-    /// When the file cannot be read or is not a tokenizer.
+    /// When a file cannot be read, is not a tokenizer, or contradicts another one.
     pub fn from_file(path: &Path) -> Result<Self, VocabularyError> {
-        let json = std::fs::read(path).map_err(|source| VocabularyError::Io {
-            action: "read",
-            path: path.to_path_buf(),
-            source,
-        })?;
-        Self::from_json(&json)
+        let read = |path: &Path| {
+            std::fs::read(path).map_err(|source| VocabularyError::Io {
+                action: "read",
+                path: path.to_path_buf(),
+                source,
+            })
+        };
+        let mut vocabulary = Self::from_json(&read(path)?)?;
+        if path.file_name().is_some_and(|name| name == "tokenizer.json") {
+            let mut beside = Vec::new();
+            for name in ["tokenizer_config.json", "special_tokens_map.json"] {
+                let path = path.with_file_name(name);
+                if path.is_file() {
+                    let contents: serde_json::Value = serde_json::from_slice(&read(&path)?).map_err(|error| {
+                        VocabularyError::Malformed { file: name.to_owned(), reason: error.to_string() }
+                    })?;
+                    beside.push((name, contents));
+                }
+            }
+            let files: Vec<RoleFile<'_>> = beside.iter().map(|(name, contents)| RoleFile { name, contents }).collect();
+            vocabulary.assign_roles(&files, vocabulary.len())?;
+        }
+        Ok(vocabulary)
     }
 
     /// This vocabulary as a `tokenizer.json`, readable by every library of that ecosystem. The same vocabulary always
@@ -107,33 +119,6 @@ impl Vocabulary {
     /// When the tokenizer cannot be written as JSON, which no tokenizer read by this crate is known to refuse.
     pub fn to_json(&self) -> Result<Vec<u8>, VocabularyError> {
         to_json(&self.marked)
-    }
-
-    /// Takes roles from a model's own configuration: `mask_token`, `eos_token`, `pad_token` and `bos_token` (text, or
-    /// an object with `content`) of a `tokenizer_config.json`, and `mask_token_id`, `eos_token_id` … (a number, or a
-    /// list of which the first counts) of a `config.json` or `generation_config.json`. Other keys are ignored.
-    ///
-    /// # Errors
-    /// When a token is named that this vocabulary does not have.
-    pub fn assign_roles(&mut self, config: &serde_json::Value) -> Result<(), VocabularyError> {
-        for role in Role::ALL {
-            let Some(key) = role.config_key() else { continue };
-            let value = &config[key];
-            if let Some(name) = value.as_str().or_else(|| value["content"].as_str()) {
-                let id = self.marked.token_to_id(name);
-                let id =
-                    id.ok_or_else(|| VocabularyError::UnknownToken { key: key.into(), given: format!("{name:?}") })?;
-                self.roles.insert(role, id);
-            }
-            let key = format!("{key}_id");
-            let value = config[&key].as_array().and_then(|ids| ids.first()).unwrap_or(&config[&key]);
-            if let Some(id) = value.as_u64() {
-                let known = TokenId::try_from(id).ok().filter(|&id| (id as usize) < self.len());
-                let id = known.ok_or_else(|| VocabularyError::UnknownToken { key, given: id.to_string() })?;
-                self.roles.insert(role, id);
-            }
-        }
-        Ok(())
     }
 
     /// The token of a role, where this vocabulary has one.
@@ -187,19 +172,49 @@ impl Vocabulary {
     /// # Errors
     /// As [`Vocabulary::encode`].
     pub fn encode_text(&self, text: &str) -> Result<EncodedText, VocabularyError> {
-        if let Some(table) = &self.bytes {
-            let tokens = self.encode(text)?;
-            let length = |&id: &TokenId| table.get(id as usize).map_or(0, |bytes| bytes.len() as u32);
-            let text_bytes: Vec<u32> = tokens.iter().map(length).collect();
-            // Byte-level tokens that add up to the text are the text: nothing was normalised, added or lost.
-            let sum: u64 = text_bytes.iter().map(|&bytes| u64::from(bytes)).sum();
-            let unknown = self.role(Role::Unknown).is_some_and(|unknown| tokens.contains(&unknown));
-            if sum == text.len() as u64 && !unknown {
-                return Ok(EncodedText { tokens, text_bytes, unknown: UnknownText::default() });
-            }
+        if let Some(encoded) = self.encode_exactly(text)? {
+            return Ok(encoded);
         }
         let encoding = self.plain.encode(text, false).map_err(failed)?;
         Ok(EncodedText::from_offsets(text, encoding.get_ids(), encoding.get_offsets(), self.role(Role::Unknown)))
+    }
+
+    /// The tokens of a text that stands behind another one: without the blank that many tokenizers put before the first
+    /// word of a text.
+    ///
+    /// # Errors
+    /// As [`Vocabulary::encode`].
+    pub fn encode_within(&self, text: &str) -> Result<EncodedText, VocabularyError> {
+        if let Some(encoded) = self.encode_exactly(text)? {
+            return Ok(encoded);
+        }
+        // Behind one of these the text has the tokens that it has within another, where none of them is of both.
+        for before in ["x", "0", ".", "\""] {
+            let (lead, whole) = (self.plain.encode(before, false), self.plain.encode(format!("{before}{text}"), false));
+            let (lead, whole) = (lead.map_err(failed)?, whole.map_err(failed)?);
+            let Some(tokens) = whole.get_ids().strip_prefix(lead.get_ids()).filter(|_| !lead.is_empty()) else {
+                continue;
+            };
+            let offsets = &whole.get_offsets()[lead.len()..];
+            if offsets.iter().all(|(start, end)| *start >= before.len() || start == end) {
+                let shift = |at: &usize| at.saturating_sub(before.len());
+                let offsets: Vec<_> = offsets.iter().map(|(start, end)| (shift(start), shift(end))).collect();
+                return Ok(EncodedText::from_offsets(text, tokens, &offsets, self.role(Role::Unknown)));
+            }
+        }
+        self.encode_text(text)
+    }
+
+    /// The tokens of a text where they are byte-level and add up to it: nothing was normalised, added or lost.
+    fn encode_exactly(&self, text: &str) -> Result<Option<EncodedText>, VocabularyError> {
+        let Pieces::Bytes(table) = &self.pieces else { return Ok(None) };
+        let tokens = self.encode(text)?;
+        let length = |&id: &TokenId| table.get(id as usize).map_or(0, |bytes| bytes.len() as u32);
+        let text_bytes: Vec<u32> = tokens.iter().map(length).collect();
+        let sum: u64 = text_bytes.iter().map(|&bytes| u64::from(bytes)).sum();
+        let unknown = self.role(Role::Unknown).is_some_and(|unknown| tokens.contains(&unknown));
+        let exact = sum == text.len() as u64 && !unknown;
+        Ok(exact.then(|| EncodedText { tokens, text_bytes, unknown: UnknownText::default() }))
     }
 
     /// Many texts, each as [`Vocabulary::encode_text`] gives it, on all threads.
@@ -210,43 +225,12 @@ impl Vocabulary {
         texts.par_iter().map(|text| self.encode_text(text.as_ref())).collect()
     }
 
-    /// The text of tokens. Special tokens and ids that do not exist stand for no text; bytes that are not UTF-8, which
-    /// a half-filled canvas can hold, become U+FFFD.
-    pub fn decode(&self, tokens: &[TokenId]) -> String {
-        match &self.bytes {
-            Some(table) => {
-                let bytes: Vec<u8> =
-                    tokens.iter().filter_map(|&id| table.get(id as usize)).flatten().copied().collect();
-                String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-            }
-            // A decoder that joins words by rule can fail only on rules it does not know; then the pieces are shown.
-            None => self.marked.decode(tokens, true).unwrap_or_else(|_| {
-                tokens.iter().filter(|&&id| !self.is_special(id)).map(|&id| self.token_text(id)).collect()
-            }),
-        }
-    }
-
-    /// The bytes that a token adds to the text: none for a special token. `None` for an id that does not exist and for
-    /// every token of a tokenizer that is not byte-level, where a token alone has no bytes.
-    pub fn token_bytes(&self, id: TokenId) -> Option<Vec<u8>> {
-        self.bytes.as_ref()?.get(id as usize).cloned()
-    }
-
-    /// The ids that a network with `size` rows of logits must not write as text: special tokens, and ids beyond this
-    /// vocabulary.
+    /// The ids that a network with `size` rows of logits must not write as text: special tokens, the one for unknown
+    /// characters, and ids beyond this vocabulary.
     pub fn non_text_tokens(&self, size: usize) -> Vec<TokenId> {
         let known = self.len() as TokenId;
-        (0..known).filter(|id| self.is_special(*id)).chain(known..size as TokenId).collect()
-    }
-
-    /// A token as people may see it: its text, or the name of a special token. An id that does not exist is `<|?7|>`,
-    /// and bytes that are no text on their own are U+FFFD.
-    pub fn token_text(&self, id: TokenId) -> String {
-        match (self.token_bytes(id), self.marked.id_to_token(id)) {
-            (Some(bytes), Some(_)) if !self.is_special(id) => String::from_utf8_lossy(&bytes).into_owned(),
-            (_, Some(name)) => name,
-            (_, None) => format!("<|?{id}|>"),
-        }
+        let is_text = |id: TokenId| !self.is_special(id) && self.role(Role::Unknown) != Some(id);
+        (0..known).filter(|id| !is_text(*id)).chain(known..size as TokenId).collect()
     }
 }
 

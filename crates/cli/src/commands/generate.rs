@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::live::LiveCanvas;
 use crate::printer::Printer;
 use crate::screen::CanvasView;
-use crate::session::{Session, closing_line};
+use crate::session::{Session, broken_line, closing_line};
 use crate::{interrupt, wire};
 use aquatint_generate::FinishReason;
 use aquatint_vocabulary::Template;
@@ -68,6 +68,7 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     if let Some(trace) = trace {
         trace.finish(&wire::Event::Result(Box::new(outcome.clone())).line()?)?;
     }
+    broken_line(&outcome).into_iter().for_each(|line| printer.note(line));
     printer.note(closing_line(&outcome));
     match filled.outcome.reason {
         FinishReason::Cancelled => Err(Failure::interrupted("stopped before the canvas was full")),

@@ -71,7 +71,7 @@ pub(crate) fn prepare(event: &HeldOutEvent, printer: &Printer) {
     match event {
         HeldOutEvent::Packing => printer.note("packing the text into tokens"),
         HeldOutEvent::Packed(report) => source_report::tell("text", report, printer),
-        HeldOutEvent::Unknown(unknown, of) => printer.warn(crate::training::unknown(*unknown, *of, "text")),
+        HeldOutEvent::Unknown(unknown, of) => printer.warn(crate::training::unknown(*unknown, Some(*of), "text")),
     }
 }
 

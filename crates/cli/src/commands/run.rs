@@ -6,7 +6,7 @@ use crate::failure::{Ending, Failure};
 use crate::live::LiveCanvas;
 use crate::printer::Printer;
 use crate::screen::CanvasView;
-use crate::session::{Session, closing_line};
+use crate::session::{Session, broken_line, closing_line};
 use crate::{interrupt, machine, wire};
 use std::io::{BufRead, IsTerminal};
 use std::ops::ControlFlow;
@@ -47,6 +47,7 @@ fn answer(session: &Session, typed: &str, sampling: &SamplingArguments, printer:
     let filled = filled?;
     let outcome = session.report(&prepared, &filled);
     printer.text(&outcome.text)?;
+    broken_line(&outcome).into_iter().for_each(|line| printer.note(line));
     printer.note(closing_line(&outcome));
     if interrupt::pressed() {
         return Err(Failure::interrupted("stopped before the canvas was full"));

@@ -1,6 +1,6 @@
 //! Reading the keys of a `config.json`.
 
-use super::{Object, hugging_face};
+use super::{Object, TokenRoles, hugging_face};
 use crate::NetworkError;
 use aquatint_diffusion::SettingError;
 use serde_json::Value;
@@ -11,6 +11,17 @@ use std::str::FromStr;
 pub(super) struct Config<'a>(pub(super) &'a Object);
 
 impl Config<'_> {
+    /// The ids of tokens with a role, under the usual keys. Of several ends the first counts here.
+    pub(super) fn token_roles(&self) -> TokenRoles {
+        let id = |key: &str| {
+            let value = self.0.get(key)?;
+            let first = value.as_array().map_or(Some(value), |ids| ids.first())?;
+            first.as_u64().and_then(|id| u32::try_from(id).ok())
+        };
+        let [mask, end, pad, begin] = ["mask_token_id", "eos_token_id", "pad_token_id", "bos_token_id"].map(id);
+        TokenRoles { mask, end, pad, begin }
+    }
+
     /// Refuses keys that are in neither list and that Hugging Face tools do not add, and the lack of one of the first. A
     /// key that is null says nothing.
     pub(super) fn check_keys(&self, required: &[&'static str], optional: &[&'static str]) -> Result<(), NetworkError> {

@@ -114,11 +114,13 @@ impl Family for Llada {
             },
             FeedForwardSpec { norm, ..FeedForwardSpec::new(inner) },
         );
-        // The table may have rows for more ids than there are tokens.
-        let vocabulary_size = match config.optional("embedding_size", Config::size)? {
-            Some(size) => size,
-            None => config.size("vocab_size")?,
-        };
+        // The table may have rows for more ids than there are tokens, never for fewer.
+        let tokens = config.size("vocab_size")?;
+        let vocabulary_size = config.optional("embedding_size", Config::size)?.unwrap_or(tokens);
+        if vocabulary_size < tokens {
+            let allowed = format!("at least `vocab_size`, which is {tokens}");
+            return Err(wrong("embedding_size", config.value("embedding_size"), &allowed));
+        }
         Ok(NetworkSpec {
             norm,
             head: HeadSpec {
@@ -179,8 +181,7 @@ impl Family for Llada {
     }
 
     fn roles(&self, config: &Object) -> TokenRoles {
-        let id = |key: &str| config.get(key).and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
-        TokenRoles { mask: id("mask_token_id"), end: id("eos_token_id"), pad: id("pad_token_id"), begin: None }
+        Config(config).token_roles()
     }
 
     /// `gen_length` positions are filled in all by `steps` steps, which its blocks share.

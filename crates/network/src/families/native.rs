@@ -140,9 +140,8 @@ impl Family for Native {
         &[]
     }
 
-    /// Its tokenizers name their special tokens.
-    fn roles(&self, _: &Object) -> TokenRoles {
-        TokenRoles::default()
+    fn roles(&self, config: &Object) -> TokenRoles {
+        Config(config).token_roles()
     }
 
     fn read_generation(&self, file: Object) -> Result<Object, NetworkError> {

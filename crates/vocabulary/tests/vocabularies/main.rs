@@ -1,5 +1,8 @@
 //! Text to tokens and back, templates and chats.
 
 mod chat;
+mod decoding;
+mod kinds;
+mod roles;
 mod template;
 mod vocabulary;

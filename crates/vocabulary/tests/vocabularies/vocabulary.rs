@@ -22,7 +22,7 @@ proptest! {
     fn the_bytes_of_the_tokens_are_the_bytes_of_the_text(text in "(\\PC|[ \n\t\r<|>']|<\\|end\\|>){0,40}") {
         let vocabulary = trained();
         let tokens = vocabulary.encode(&text).unwrap();
-        let bytes: Vec<u8> = tokens.iter().flat_map(|&id| vocabulary.token_bytes(id).unwrap()).collect();
+        let bytes: Vec<u8> = tokens.iter().flat_map(|&id| vocabulary.token_bytes(id).unwrap()).copied().collect();
         prop_assert_eq!(bytes, text.clone().into_bytes());
         prop_assert!(tokens.iter().all(|&id| !vocabulary.is_special(id)), "{:?}", tokens);
     }
@@ -107,24 +107,6 @@ fn many_texts_are_encoded_as_each_alone() {
         let bytes = encoded.tokens.iter().map(|&id| vocabulary.token_bytes(id).unwrap().len() as u32);
         assert_eq!((encoded.text_bytes, encoded.unknown), (bytes.collect(), UnknownText::default()));
     }
-}
-
-#[test]
-fn a_configuration_assigns_roles_and_must_name_tokens_that_exist() {
-    let mut vocabulary = trained().clone();
-    let config = serde_json::json!({"mask_token": {"content": "<|pad|>"}, "eos_token": "<|begin|>", "pad_token": null,
-        "bos_token_id": [1, 2], "hidden_size": 5});
-    vocabulary.assign_roles(&config).unwrap();
-    assert_eq!(Role::ALL.map(|role| vocabulary.role(role)), [Some(2), Some(3), Some(2), Some(1), None, None, None]);
-    let error = vocabulary.assign_roles(&serde_json::json!({"eos_token_id": 512})).unwrap_err();
-    assert_eq!(
-        (error.to_string().as_str(), error.hint().unwrap().as_str()),
-        (
-            "`eos_token_id` is 512, which the vocabulary does not have",
-            "tokenizer.json and its configuration do not belong together"
-        )
-    );
-    assert!(vocabulary.assign_roles(&serde_json::json!({"mask_token": "<nope>"})).is_err());
 }
 
 #[test]

@@ -1,0 +1,35 @@
+//! Which tokens have a role, by all files of a checkpoint together, and whether its tokens fit its network.
+
+use crate::CheckpointError;
+use aquatint_network::families::TokenRoles;
+use aquatint_network::{NetworkKind, NetworkSpec};
+use aquatint_vocabulary::{Role, RoleFile, Vocabulary};
+use serde_json::json;
+
+/// Takes the roles that `config.json` and other files state, and refuses a vocabulary that does not fit the network: with
+/// more tokens than the embedding has rows, or without a mask where the network has one to read.
+///
+/// # Errors
+/// When files disagree or name tokens that do not exist, or the vocabulary does not fit.
+pub(crate) fn assign(
+    vocabulary: &mut Vocabulary,
+    spec: &mut NetworkSpec,
+    roles: TokenRoles,
+    files: &[RoleFile<'_>],
+) -> Result<(), CheckpointError> {
+    let (tokens, rows) = (vocabulary.len(), spec.vocabulary_size);
+    if tokens > rows {
+        return Err(CheckpointError::TooManyTokens { tokens, rows });
+    }
+    let TokenRoles { mask, end, pad, begin } = roles;
+    let config = json!({
+        "mask_token_id": mask, "eos_token_id": end, "pad_token_id": pad, "bos_token_id": begin,
+    });
+    let config = RoleFile { name: "config.json", contents: &config };
+    vocabulary.assign_roles(&[&[config], files].concat(), rows)?;
+    if let NetworkKind::Diffusion(_) = spec.kind() {
+        let mask = vocabulary.required(Role::Mask)?;
+        spec.mask_token.get_or_insert(mask);
+    }
+    Ok(())
+}
