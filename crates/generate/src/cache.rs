@@ -1,7 +1,8 @@
 //! Which rows of a canvas are computed at each step, and what is cached from earlier steps.
 //!
 //! Where blocks see only what came before them, the cached rows of finished blocks are what they would be again, and
-//! later blocks need not be read: [`Cache::Exact`] (BD3-LM, 2503.09573, section 3.2). Where every position sees all
+//! later blocks need not be read: [`Cache::Exact`] (BD3-LM, 2503.09573, section 3.2). If every layer has a window, rows that
+//! lie to the left of all of them are freed, so that the memory does not grow with the text. Where every position sees all
 //! others, every change changes everything a little; [`Cache::Prefix`] and [`Cache::Dual`] leave that out until the
 //! next refresh (Fast-dLLM, 2505.22618, section 3.1) and are approximations.
 
@@ -130,12 +131,21 @@ impl CacheState {
         let mut rows_to_compute: Vec<usize> = match (cache, spec.attention) {
             (Cache::Exact, Layout::Block { length }) => {
                 let block_of = |row: usize| row / length.max(1);
+                let first_noisy = query.is_final.iter().position(|is_final| !is_final).unwrap_or(rows.end);
                 let current = query.requested.iter().filter_map(row_of);
                 let last = current.clone().map(block_of).max().unwrap_or(0);
                 let first = current.map(block_of).min().unwrap_or(0);
                 let changed = |row: &usize| self.tokens[*row] != Some((query.tokens[*row], query.is_final[*row]));
                 let end = ((last + 1) * length.max(1)).min(rows.end);
                 let first = (0..end).find(changed).map_or(first, |row| block_of(row).min(first));
+                if let Some(window) = spec.widest_window() {
+                    // No row before these is computed in this pass or a later one: what is final stays, except in the
+                    // current block, where it may become noisy again.
+                    let current = query.positions.first().and_then(row_of).unwrap_or(0);
+                    let oldest = block_of(first_noisy.min(current)).min(first) * length.max(1);
+                    let oldest = oldest.saturating_sub(usize::from(spec.head.logit_shift));
+                    self.kv_cache.free_before((oldest + 1).saturating_sub(window));
+                }
                 (first * length.max(1)..end).collect()
             }
             (Cache::Prefix | Cache::Dual, _) if !due => {

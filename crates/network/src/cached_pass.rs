@@ -2,7 +2,7 @@
 
 use crate::forward::{Pass, PassIndices};
 use crate::input::below;
-use crate::kv_cache::PoolRows;
+use crate::kv_cache::{Place, PoolRows};
 use crate::layer_visibility::{LayerVisibility, LayerVisible};
 use crate::reader::Reader;
 use crate::row_query::{RowAnswer, RowQuery};
@@ -69,9 +69,11 @@ impl<D: Device> Reader<'_, D> {
         let mut pool = self.pool.lock();
         let mut parts = Vec::with_capacity(sequences.len());
         for (sequence, kv_cache) in sequences.iter().zip(&mut *kv_caches) {
-            let slot = self.pool.slot(&mut pool, kv_cache, sequence.len())?.ok_or(NetworkError::ForeignKvCache)?;
-            let part = Part::new(slot, sequence, rows_to_compute);
-            part.check(visibility.widest(), pool.known(slot))?;
+            let (own, first) = Part::own_rows(sequence, rows_to_compute);
+            let claimed = (sequence.len(), own.last().map_or(0, |last| *last as usize + 1));
+            let slot = self.pool.slot(&mut pool, kv_cache, claimed)?.ok_or(NetworkError::ForeignKvCache)?;
+            let part = Part { slot, sequence: sequence.clone(), rows_to_compute: own, first };
+            part.check(visibility.widest(), pool.known(slot), pool.place_of(slot))?;
             parts.push(part);
         }
         if rows_to_compute.is_empty() {
@@ -100,16 +102,20 @@ impl<D: Device> Reader<'_, D> {
 }
 
 impl Part {
-    fn new(slot: usize, sequence: &Range<u32>, rows_to_compute: &[u32]) -> Self {
+    /// The rows of a sequence that are computed, counted from its beginning, and the first of them among all that are.
+    fn own_rows(sequence: &Range<u32>, rows_to_compute: &[u32]) -> (Vec<u32>, u32) {
         let first = rows_to_compute.partition_point(|&row| row < sequence.start);
         let end = rows_to_compute.partition_point(|&row| row < sequence.end);
-        let own = rows_to_compute[first..end].iter().map(|row| row - sequence.start);
-        Self { slot, sequence: sequence.clone(), rows_to_compute: own.collect(), first: first as u32 }
+        (rows_to_compute[first..end].iter().map(|row| row - sequence.start).collect(), first as u32)
     }
 
-    /// That each computed row sees only rows that are computed or cached.
-    fn check(&self, visibility: &Visibility, known: &[bool]) -> Result<(), NetworkError> {
+    /// That each computed row has a place in the pool, and sees only rows that are computed or cached.
+    fn check(&self, visibility: &Visibility, known: &[bool], place: Place) -> Result<(), NetworkError> {
+        if let Some(row) = self.rows_to_compute.first().filter(|row| (**row as usize) < place.first) {
+            return Err(NetworkError::Freed { row: row + self.sequence.start });
+        }
         let mut there = known.to_vec();
+        there.resize(self.sequence.len(), false);
         self.rows_to_compute.iter().for_each(|&row| there[row as usize] = true);
         // Rows neither computed nor cached before each row: a range is whole where the count does not grow.
         let mut missing = vec![0_u32];
@@ -171,15 +177,15 @@ fn pool_indices<D: Device>(
     parts: &[Part],
     visibility: &LayerVisibility<'_>,
 ) -> Result<PoolIndices<D>, NetworkError> {
-    let mut parts: Vec<(usize, &Part)> = parts
+    let mut parts: Vec<(Place, &Part)> = parts
         .iter()
         .filter(|part| !part.rows_to_compute.is_empty())
-        .map(|part| (pool.start(part.slot), part))
+        .map(|part| (pool.place_of(part.slot), part))
         .collect();
-    parts.sort_by_key(|(start, _)| *start);
+    parts.sort_by_key(|(place, _)| place.start);
     let (mut rows, mut order) = (Vec::new(), Vec::new());
-    for (start, part) in &parts {
-        rows.extend(part.rows_to_compute.iter().map(|row| row + *start as u32));
+    for (place, part) in &parts {
+        rows.extend(part.rows_to_compute.iter().map(|row| row - place.first as u32 + place.start as u32));
         order.extend(part.first..part.first + part.rows_to_compute.len() as u32);
     }
     Ok(PoolIndices {
@@ -190,23 +196,29 @@ fn pool_indices<D: Device>(
     })
 }
 
-/// What the rows of the pool see in one layer; `parts` are in the order of the pool, each with its first row there.
-fn pool_visibility(parts: &[(usize, &Part)], visibility: &Visibility) -> Result<Visibility, VisibilityError> {
+/// What the rows of the pool see in one layer; `parts` are in the order of the pool, each with its place there.
+fn pool_visibility(parts: &[(Place, &Part)], visibility: &Visibility) -> Result<Visibility, VisibilityError> {
     let (mut sequences, mut intervals) = (Vec::new(), Vec::new());
-    for &(start, part) in parts {
-        let (end, start) = (intervals.len() as u32, start as u32);
+    for &(place, part) in parts {
+        let (end, start) = (intervals.len() as u32, place.start as u32);
         if end < start {
             // Rows of others, which nobody reads in this pass.
             sequences.push(end..start);
             intervals.extend((end..start).map(|row| [row..row + 1, 0..0]));
         }
-        let own = &part.sequence;
-        let moved = |range: &Range<u32>| match range.is_empty() {
-            true => 0..0,
-            false => range.start - own.start + start..range.end - own.start + start,
+        let begin = part.sequence.start;
+        let there = begin + place.first as u32..begin + place.end as u32;
+        let moved = |range: &Range<u32>| {
+            let (first, end) = (range.start.max(there.start), range.end.min(there.end));
+            if first < end { first - there.start + start..end - there.start + start } else { 0..0 }
         };
-        sequences.push(start..start + own.len() as u32);
-        intervals.extend(own.clone().map(|row| visibility.row(row as usize).each_ref().map(moved)));
+        sequences.push(start..start + there.len() as u32);
+        intervals.extend(there.clone().map(|row| match visibility.row(row as usize).each_ref().map(moved) {
+            // A row that sees nothing of what is there is none that is computed.
+            [first, second] if first.is_empty() && second.is_empty() => [moved(&(row..row + 1)), 0..0],
+            [first, second] if first.is_empty() => [second, first],
+            two => two,
+        }));
     }
     Visibility::new(sequences, intervals)
 }

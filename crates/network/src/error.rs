@@ -148,6 +148,12 @@ pub enum NetworkError {
         /// The row that sees.
         row: u32,
     },
+    /// A row is to be computed that a KV cache has given back.
+    #[error("row {row} is to be computed (`rows_to_compute`), but was freed from its KV cache")]
+    Freed {
+        /// The row.
+        row: u32,
+    },
     /// A KV cache does not fit.
     #[error("the KV cache is of another network, or of a longer sequence")]
     ForeignKvCache,

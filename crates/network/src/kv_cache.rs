@@ -6,6 +6,11 @@
 //!
 //! The rows of all sequences lie in one pool, a buffer for each layer, so that one launch attends for all of them. A
 //! [`KvCache`] is a claim to some neighbouring rows of the pool, which are given back when it is dropped.
+//!
+//! Where every layer has a window, a sequence in causal order reads less and less of its beginning:
+//! [`KvCache::free_before`] gives those rows back, and rows that are not computed yet are not claimed. So the memory of a
+//! sequence is that of its windows, whatever its length. Where each position sees all others, all rows are computed again
+//! at each refresh, and all are claimed.
 
 use crate::NetworkSpec;
 use aquatint_compute::{AttentionShape, Device, DeviceError, Part};
@@ -36,6 +41,16 @@ impl KvCache {
     pub fn bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |claim| claim.bytes)
     }
+
+    /// Gives back the rows before `row`. A later pass must compute none of them and see none of them: they are not
+    /// cached any more.
+    pub fn free_before(&mut self, row: usize) {
+        if let Some(claim) = &mut self.0
+            && let Some(pool) = claim.pool.upgrade()
+        {
+            (claim.rows, claim.bytes) = pool.free_before(claim.slot, row);
+        }
+    }
 }
 
 /// A claim to rows of a pool, which are given back with it.
@@ -59,6 +74,9 @@ impl Drop for Claim {
 trait Release: Debug + Send + Sync {
     /// Takes rows back.
     fn release(&self, slot: usize);
+    /// Takes the rows of a sequence before `row` back, as far as they are whole rooms; returns the rows that are left and
+    /// their bytes.
+    fn free_before(&self, slot: usize, row: usize) -> (usize, usize);
 }
 
 /// The cached keys and values of all sequences of a network.
@@ -67,6 +85,8 @@ pub(crate) struct KvPool<D: Device> {
     device: D,
     /// Columns of each layer's buffer: `2 G E`, keys, then values.
     columns: Vec<usize>,
+    /// Whether every layer has a window, so that rows are claimed when they are computed and not before.
+    is_windowed: bool,
     rows: Mutex<PoolRows<D>>,
 }
 
@@ -82,24 +102,39 @@ pub(crate) struct PoolRows<D: Device> {
 /// The rows of one sequence.
 #[derive(Debug)]
 struct Slot {
+    /// Where they begin in the pool.
     start: usize,
+    /// How many rows of the pool are its own.
     room: usize,
-    /// Which rows of the sequence were ever computed; as many as it had when it was last read.
+    /// The first row of the sequence that the pool has; those before were freed.
+    first: usize,
+    /// Which rows of the sequence, counted from its beginning, were computed and not freed; as many as were claimed.
     known: Vec<bool>,
+}
+
+/// Where the rows of a sequence lie in the pool.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Place {
+    /// The row of the pool that holds row `first` of the sequence.
+    pub(crate) start: usize,
+    /// The first row of the sequence that the pool has.
+    pub(crate) first: usize,
+    /// One past the last.
+    pub(crate) end: usize,
 }
 
 impl<D: Device> KvPool<D> {
     /// A pool without memory, for the layers of a network.
     pub(crate) fn of(device: &D, spec: &NetworkSpec) -> Arc<Self> {
         let layers: Vec<AttentionShape> = spec.layers.iter().map(|layer| layer.attention.shape()).collect();
-        Self::new(device.clone(), &layers)
+        Self::new(device.clone(), &layers, spec.widest_window().is_some())
     }
 
     /// The same for layers of these shapes.
-    fn new(device: D, layers: &[AttentionShape]) -> Arc<Self> {
+    fn new(device: D, layers: &[AttentionShape], is_windowed: bool) -> Arc<Self> {
         let columns = layers.iter().map(AttentionShape::key_value_columns).collect();
         let rows = Mutex::new(PoolRows { layers: Vec::new(), capacity: 0, slots: Vec::new() });
-        Arc::new(Self { device, columns, rows })
+        Arc::new(Self { device, columns, is_windowed, rows })
     }
 
     /// The rows, for one pass. No claim may be dropped meanwhile.
@@ -112,14 +147,15 @@ impl<D: Device> KvPool<D> {
         length.next_multiple_of(ROOM) * self.columns.iter().sum::<usize>() * size_of::<D::Element>()
     }
 
-    /// The slot of a sequence that has `length` rows now; a new one where nothing of it is cached. `None` if the
-    /// cache is of another network or of a longer sequence.
+    /// The slot of a sequence that has `length` rows now, of which those before `end` are claimed at least; a new one where
+    /// nothing of it is cached. `None` if the cache is of another network or of a longer sequence.
     pub(crate) fn slot(
         self: &Arc<Self>,
         rows: &mut PoolRows<D>,
         cache: &mut KvCache,
-        length: usize,
+        (length, end): (usize, usize),
     ) -> Result<Option<usize>, DeviceError> {
+        let end = if self.is_windowed { end } else { length };
         let slot = match &cache.0 {
             Some(claim) if !std::ptr::addr_eq(claim.pool.as_ptr(), Arc::as_ptr(self)) => return Ok(None),
             Some(claim) => {
@@ -127,10 +163,10 @@ impl<D: Device> KvPool<D> {
                 if rows.known(slot).len() > length {
                     return Ok(None);
                 }
-                rows.extend(self, slot, length)?;
+                rows.extend(self, slot, (length, end))?;
                 slot
             }
-            None => rows.claim(self, length)?,
+            None => rows.claim(self, end)?,
         };
         let room = rows.slots[slot].as_ref().map_or(0, |slot| slot.room);
         match &mut cache.0 {
@@ -152,6 +188,16 @@ impl<D: Device> Release for KvPool<D> {
             *rows = PoolRows { layers: Vec::new(), capacity: 0, slots: Vec::new() };
         }
     }
+
+    fn free_before(&self, slot: usize, row: usize) -> (usize, usize) {
+        let mut rows = self.lock();
+        let Some(Slot { start, room, first, known }) = &mut rows.slots[slot] else { return (0, 0) };
+        let row = row.min(known.len());
+        known[..row].fill(false);
+        let freed = (row - row % ROOM).saturating_sub(*first);
+        (*start, *room, *first) = (*start + freed, *room - freed, *first + freed);
+        (*room, self.bytes(*room))
+    }
 }
 
 impl<D: Device> PoolRows<D> {
@@ -160,12 +206,13 @@ impl<D: Device> PoolRows<D> {
         &mut self.layers[layer]
     }
 
-    /// The first row of a sequence in the pool.
-    pub(crate) fn start(&self, slot: usize) -> usize {
-        self.slots[slot].as_ref().map_or(0, |slot| slot.start)
+    /// Where the rows of a sequence lie.
+    pub(crate) fn place_of(&self, slot: usize) -> Place {
+        let place = |slot: &Slot| Place { start: slot.start, first: slot.first, end: slot.known.len() };
+        self.slots[slot].as_ref().map(place).unwrap_or_default()
     }
 
-    /// Which rows of a sequence were computed.
+    /// Which rows of a sequence are cached, as far as they are claimed.
     pub(crate) fn known(&self, slot: usize) -> &[bool] {
         self.slots[slot].as_ref().map_or(&[], |slot| &slot.known)
     }
@@ -182,7 +229,7 @@ impl<D: Device> PoolRows<D> {
         let room = length.next_multiple_of(ROOM);
         let start = self.place(pool, room)?;
         self.erase(pool, start, room)?;
-        let slot = Slot { start, room, known: vec![false; length] };
+        let slot = Slot { start, room, first: 0, known: vec![false; length] };
         match self.slots.iter().position(Option::is_none) {
             Some(free) => {
                 self.slots[free] = Some(slot);
@@ -195,12 +242,15 @@ impl<D: Device> PoolRows<D> {
         }
     }
 
-    /// Lets a sequence grow, in another place where it has no room.
-    fn extend(&mut self, pool: &KvPool<D>, slot: usize, length: usize) -> Result<(), DeviceError> {
-        let Some(Slot { start, room, .. }) = self.slots[slot] else { return Ok(()) };
-        if length > room {
-            // Half as much again, so that a sequence that grows row by row is moved a few times only.
-            let larger = length.max(room + room / 2).next_multiple_of(ROOM);
+    /// Lets a sequence of `length` rows claim those before `end`, in another place where it has no room.
+    fn extend(&mut self, pool: &KvPool<D>, slot: usize, (length, end): (usize, usize)) -> Result<(), DeviceError> {
+        let Some(Slot { start, room, first, .. }) = self.slots[slot] else { return Ok(()) };
+        let rows = end.saturating_sub(first);
+        if rows > room {
+            // Half as much again, so that a sequence that grows row by row is moved a few times only; but no more than
+            // the sequence has, where it is there as a whole.
+            let most = if end < length { length - first } else { usize::MAX };
+            let larger = rows.max(room + room / 2).min(most).next_multiple_of(ROOM);
             let place = self.place(pool, larger)?;
             for (buffer, columns) in self.layers.iter_mut().zip(&pool.columns) {
                 let mut moved = pool.device.zeros(larger * columns)?;
@@ -211,8 +261,8 @@ impl<D: Device> PoolRows<D> {
                 (slot.start, slot.room) = (place, larger);
             }
         }
-        if let Some(slot) = &mut self.slots[slot] {
-            slot.known.resize(length, false);
+        if let Some(Slot { known, .. }) = &mut self.slots[slot] {
+            known.resize(end.max(known.len()), false);
         }
         Ok(())
     }
@@ -268,14 +318,14 @@ mod tests {
 
     fn pool() -> Arc<KvPool<Cpu<f32>>> {
         let shape = AttentionShape { heads: 14, key_value_heads: 1, head_size: 2 };
-        KvPool::new(Cpu::<f32>::scalar(), &[shape, AttentionShape { key_value_heads: 2, ..shape }])
+        KvPool::new(Cpu::<f32>::scalar(), &[shape, AttentionShape { key_value_heads: 2, ..shape }], false)
     }
 
     /// Gives a sequence its length and writes a number into all of its rows.
     fn fill(pool: &Arc<KvPool<Cpu<f32>>>, cache: &mut KvCache, length: usize, value: f32) {
         let mut rows = pool.lock();
-        let slot = pool.slot(&mut rows, cache, length).unwrap().unwrap();
-        let start = rows.start(slot);
+        let slot = pool.slot(&mut rows, cache, (length, length)).unwrap().unwrap();
+        let start = rows.place_of(slot).start;
         for (layer, columns) in pool.columns.iter().enumerate() {
             let values = pool.device.upload(&vec![value; length * columns]).unwrap();
             let part = Part { buffer: &values, first: 0, len: length * columns };
@@ -286,8 +336,8 @@ mod tests {
     /// The numbers of a sequence in both layers.
     fn read(pool: &Arc<KvPool<Cpu<f32>>>, cache: &mut KvCache, length: usize) -> Vec<f32> {
         let mut rows = pool.lock();
-        let slot = pool.slot(&mut rows, cache, length).unwrap().unwrap();
-        let start = rows.start(slot);
+        let slot = pool.slot(&mut rows, cache, (length, length)).unwrap().unwrap();
+        let start = rows.place_of(slot).start;
         let layer = |(layer, columns): (usize, &usize)| {
             let all = pool.device.download(rows.layer(layer));
             all[start * columns..(start + length) * columns].to_vec()
@@ -334,13 +384,50 @@ mod tests {
         assert_eq!(ends.len(), 4);
     }
 
+    /// Rows are written with their own numbers; what is near the end has to be there at each time, and no more.
+    #[test]
+    fn sequences_that_forget_their_beginnings_stay_level() {
+        const LENGTH: usize = 3000;
+        let shape = AttentionShape { heads: 2, key_value_heads: 1, head_size: 1 };
+        let pool = KvPool::new(Cpu::<f32>::scalar(), &[shape], true);
+        // How far each looks back, and how many rows are written at a time.
+        let mut sequences = [(40, 8, KvCache::default()), (100, 24, KvCache::default())];
+        let mut level = 0;
+        for step in 0..100_usize {
+            for (back, count, cache) in &mut sequences {
+                let (first, end) = (step * *count, (step + 1) * *count);
+                cache.free_before(first.saturating_sub(*back));
+                let mut rows = pool.lock();
+                let slot = pool.slot(&mut rows, cache, (LENGTH, end)).unwrap().unwrap();
+                let place = rows.place_of(slot);
+                let written: Vec<f32> = (first..end).flat_map(|row| [row as f32; 2]).collect();
+                let buffer = pool.device.upload(&written).unwrap();
+                let part = Part { buffer: &buffer, first: 0, len: written.len() };
+                pool.device.copy(part, rows.layer(0), 2 * (place.start + first - place.first));
+                rows.set_known(slot, &(first as u32..end as u32).collect::<Vec<u32>>(), true);
+                let near = first.saturating_sub(*back)..end;
+                assert!(rows.known(slot)[near.clone()].iter().all(|known| *known), "step {step}");
+                assert!(rows.known(slot)[..near.start].iter().all(|known| !known), "step {step}");
+                let all = pool.device.download(rows.layer(0));
+                let found = &all[2 * (place.start + near.start - place.first)..][..2 * near.len()];
+                assert!(found.chunks(2).zip(near).all(|(found, row)| found == [row as f32; 2]), "step {step}");
+            }
+            if step == 30 {
+                level = pool.lock().capacity;
+            }
+        }
+        let capacity = pool.lock().capacity;
+        assert!(capacity <= level + level / 2 && capacity < 1200, "{level} rows, and then {capacity}");
+        assert!(sequences.iter().all(|(back, count, cache)| cache.rows() <= 2 * (back + count + ROOM)));
+    }
+
     #[test]
     fn a_claim_to_another_pool_or_of_a_longer_sequence_is_none() {
         let (pool, other) = (pool(), pool());
         let mut cache = KvCache::default();
         fill(&pool, &mut cache, 8, 1.0);
-        assert_eq!(pool.slot(&mut pool.lock(), &mut cache, 7).unwrap(), None);
-        assert_eq!(other.slot(&mut other.lock(), &mut cache, 8).unwrap(), None);
+        assert_eq!(pool.slot(&mut pool.lock(), &mut cache, (7, 7)).unwrap(), None);
+        assert_eq!(other.slot(&mut other.lock(), &mut cache, (8, 8)).unwrap(), None);
         // A pool that is gone wants nothing back.
         drop(pool);
         drop(cache);

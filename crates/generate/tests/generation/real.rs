@@ -1,16 +1,18 @@
 //! A small real network: the promises that hold for a denoiser in closed form hold for arithmetic in f32 as well.
 
 use crate::chain::{END, MASK, process, spec};
-use aquatint_compute::{Cpu, CpuPath, Memory};
-use aquatint_diffusion::{Canvas, Layout, Process, ProcessKind};
+use aquatint_compute::{Cpu, CpuPath, Memory, ReadRow};
+use aquatint_diffusion::{Canvas, Layout, LossTerm, Process, ProcessKind, WordVectors};
 use aquatint_generate::{
     Cache, Drifting, Engine, GenerateError, Limits, Outcome, Request, Settings, SettingsBuilder, generate,
 };
 use aquatint_network::{
-    AttentionSpec, Denoiser, FeedForwardSpec, LayerSpec, Network, NetworkSpec, NormSpec, ProcessSpec, Role,
+    AttentionSpec, CachedRows, Denoiser, FeedForwardSpec, ForwardPass, KvCache, LayerSpec, LossRow, Network,
+    NetworkError, NetworkInput, NetworkSpec, NormSpec, ProcessSpec, Role, RowAnswer, RowQuery,
 };
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Mutex;
 
 fn small(change: impl Fn(&mut NetworkSpec)) -> NetworkSpec {
     let attention = AttentionSpec { qk_norm: Some(NormSpec::default()), ..AttentionSpec::new(2, 1, 16) };
@@ -111,6 +113,93 @@ fn an_exact_cache_changes_nothing_but_the_work() {
             );
             assert_eq!(with.reason, without.reason);
             assert!(with.statistics.rows_read < without.statistics.rows_read);
+        }
+    }
+}
+
+/// Hands everything on, and notes the most rows of the KV caches of a pass.
+struct Measured<'a> {
+    denoiser: &'a dyn Denoiser,
+    rows: Mutex<Vec<usize>>,
+}
+
+impl Denoiser for Measured<'_> {
+    fn spec(&self) -> &NetworkSpec {
+        self.denoiser.spec()
+    }
+
+    fn word_vectors(&self) -> Result<WordVectors, NetworkError> {
+        self.denoiser.word_vectors()
+    }
+
+    fn forward(
+        &self,
+        ForwardPass { input, cached }: ForwardPass<'_>,
+        queries: &[RowQuery<'_>],
+        read: &ReadRow<'_>,
+    ) -> Result<Vec<RowAnswer>, NetworkError> {
+        let Some(CachedRows { rows_to_compute, kv_caches }) = cached else {
+            return self.denoiser.forward(ForwardPass { input, cached: None }, queries, read);
+        };
+        let cached = Some(CachedRows { rows_to_compute, kv_caches: &mut *kv_caches });
+        let answers = self.denoiser.forward(ForwardPass { input, cached }, queries, read);
+        self.rows.lock().unwrap().push(kv_caches.iter().map(KvCache::rows).max().unwrap());
+        answers
+    }
+
+    fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        self.denoiser.nll(input, rows)
+    }
+
+    fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {
+        self.denoiser.costs(input, terms)
+    }
+
+    fn kv_cache_bytes(&self, rows: usize) -> usize {
+        self.denoiser.kv_cache_bytes(rows)
+    }
+}
+
+#[test]
+fn within_windows_an_exact_cache_changes_no_token_and_stays_level() {
+    let changes: [fn(SettingsBuilder) -> SettingsBuilder; 3] = [
+        |settings| settings,
+        |settings| settings.guidance_scale(1.5),
+        |settings| settings.policy_named("ancestral").remasking_named("cap:0.3").steps(6),
+    ];
+    for (change, (window, logit_shift)) in
+        changes.into_iter().flat_map(|change| [(2, true), (9, false), (9, true)].map(|network| (change, network)))
+    {
+        let spec = small(|spec| {
+            spec.attention = Layout::Block { length: 4 };
+            spec.head.logit_shift = logit_shift;
+            spec.context_length = 256;
+            spec.layers[0].attention.window = Some(2);
+            spec.layers[1].attention.window = Some(window);
+        });
+        let network = listening(Network::new(Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), spec, 1).unwrap());
+        let requests = |cache| {
+            let request = |given: u32, open: usize| {
+                let mut canvas = Canvas::new();
+                canvas.push_given(&(2..2 + given).collect::<Vec<u32>>());
+                canvas.push_open(open, false, MASK);
+                canvas.push_given(&[7, 8, 9]);
+                canvas.push_open(20, true, MASK);
+                let settings = change(Settings::builder().steps(2).seed(u64::from(given)).cache(cache));
+                Request::new(canvas, settings.build().unwrap()).with_end(Some(END))
+            };
+            [request(3, 150), request(30, 90)]
+        };
+        let watched = Measured { denoiser: &network, rows: Mutex::default() };
+        let with = filled(&watched, &process(), &requests(Cache::Exact)).unwrap();
+        let without = fill(&network, &requests(Cache::None));
+        for (with, without) in with.iter().zip(&without) {
+            assert_eq!(with.canvas, without.canvas, "window {window}, logit shift {logit_shift}");
+        }
+        // Where guidance hides what is given, its noise may be drawn again at each step, and all behind it is read again.
+        if with[0].statistics.forward_passes == with[0].statistics.steps {
+            let rows = watched.rows.into_inner().unwrap();
+            assert!(rows.iter().all(|rows| *rows <= 96), "window {window}, logit shift {logit_shift}: {rows:?}");
         }
     }
 }

@@ -22,7 +22,9 @@ pub struct AttentionSpec {
     /// Whether the projections to queries, keys and values have biases.
     pub qkv_bias: bool,
     /// Sliding window (Beltagy et al., 2004.05150): of the rows that the layout shows, a row sees those that are less
-    /// than so many positions away, before it and after it; 1 is itself alone. `None` for all of them.
+    /// than so many positions away, before it and after it; 1 is itself alone. `None` for all of them. Where all layers
+    /// have one and blocks see only earlier ones, a KV cache frees the rows that no window reaches any more; where
+    /// positions see later ones, every row is computed again at each refresh, and none can be freed.
     pub window: Option<usize>,
 }
 

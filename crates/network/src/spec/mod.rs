@@ -78,6 +78,13 @@ impl NetworkSpec {
         self.attention.block_length().is_none()
     }
 
+    /// The widest window of any layer, in positions; `None` where a layer has none and sees all that the layout shows.
+    /// Keys and values that far to the left of all rows that are still computed are read by nobody.
+    pub fn widest_window(&self) -> Option<usize> {
+        let windows: Option<Vec<usize>> = self.layers.iter().map(|layer| layer.attention.window).collect();
+        windows?.into_iter().max()
+    }
+
     /// Refuses a description that no network can have.
     ///
     /// # Errors

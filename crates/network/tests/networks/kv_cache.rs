@@ -88,6 +88,41 @@ fn rows_outside_every_window_need_not_be_cached() {
 }
 
 #[test]
+fn rows_left_of_every_window_are_freed_and_the_rest_is_read_to_the_bit() {
+    const BLOCK: u32 = 4;
+    let (mut example, visibility) = blocks(&[148, 9, 96]);
+    example.spec.context_length = 256;
+    example.spec.layers.iter_mut().zip([3, 6]).for_each(|(layer, window)| layer.attention.window = Some(window));
+    assert_eq!(example.spec.widest_window(), Some(6));
+    let input = NetworkInput { visibility: &visibility, ..example.input() };
+    for path in CpuPath::available() {
+        let network: Network<Cpu<f32>> = example.network(Cpu::<f32>::new(path, 2).unwrap());
+        let size = example.spec.vocabulary_size;
+        let all: Vec<u32> = (0..visibility.len() as u32).collect();
+        let truth = network.logits(&input, &all).unwrap();
+        let mut kv_caches: Vec<KvCache> = visibility.sequences().iter().map(|_| KvCache::default()).collect();
+        for block in 0..37 {
+            let of_block = |row: &u32| {
+                let sequence = visibility.sequences().iter().find(|rows| rows.contains(row)).unwrap();
+                (row - sequence.start) / BLOCK == block
+            };
+            let rows: Vec<u32> = all.iter().copied().filter(of_block).collect();
+            kv_caches.iter_mut().for_each(|cache| cache.free_before((BLOCK * block + 1).saturating_sub(6) as usize));
+            let answers = again(&network, &input, &rows, &mut kv_caches, &rows).unwrap();
+            for (row, answer) in rows.iter().zip(answers) {
+                assert_eq!(answer, truth[*row as usize * size..][..size], "{path}: row {row}");
+            }
+            // Two rooms are what a window that lies across their border takes.
+            assert!(kv_caches.iter().all(|cache| cache.rows() <= 64), "{path}: block {block}");
+        }
+        let read = again(&network, &input, &[132, 133, 134, 135], &mut kv_caches, &[]);
+        assert!(matches!(read, Err(NetworkError::NotCached { row: 132 })), "row 132 sees rows that were freed");
+        let error = again(&network, &input, &[0, 1, 2, 3], &mut kv_caches, &[]).unwrap_err();
+        assert_eq!(error.to_string(), "row 0 is to be computed (`rows_to_compute`), but was freed from its KV cache");
+    }
+}
+
+#[test]
 fn a_row_that_is_not_read_keeps_what_it_was() {
     let example = Example::named("plain");
     let network: Network<Cpu<f32>> = example.network(Cpu::<f32>::new(CpuPath::best(), 1).unwrap());
