@@ -2,7 +2,7 @@
 
 use crate::TrainError;
 use crate::recipe::Resolved;
-use aquatint_diffusion::{Canvas, Process, TokenId};
+use aquatint_diffusion::{Canvas, Process};
 use aquatint_generate::{Request, Settings, generate};
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Role, Vocabulary};
@@ -31,8 +31,8 @@ pub(crate) fn fill(
     // Any token will do to lay the canvas out: the process draws what open positions hold.
     canvas.push_open(open, end.is_some(), vocabulary.role(Role::Mask).unwrap_or_default());
     let settings = Settings::builder().steps(open.div_ceil(2)).top_p(TOP_P).seed(step).build()?;
-    let special = (0..vocabulary.len() as TokenId).filter(|id| vocabulary.is_special(*id) && Some(*id) != end);
-    let request = Request { forbidden: special.collect(), ..Request::new(canvas, settings).with_end(end) };
+    let forbidden = vocabulary.non_text_tokens(denoiser.spec().vocabulary_size);
+    let request = Request::new(canvas, settings).with_end(end).with_forbidden(forbidden);
     let outcomes = generate(denoiser, process, &[request], &mut |_, _| ControlFlow::Continue(()));
     outcomes.into_iter().map(|outcome| Ok(vocabulary.decode(&outcome?.tokens))).collect()
 }

@@ -25,8 +25,8 @@ struct Statement {
 }
 
 impl Vocabulary {
-    /// Takes roles from a model's files, which all have to say the same. Where a file lists several tokens, the one
-    /// that a file before it names has the role, or the first. An id may lie beyond this vocabulary, but within the
+    /// Takes roles from a model's files, which all have to say the same. Of several tokens that a file lists, the one
+    /// that another file names has the role, or that with a usual name, or the first. An id may lie beyond this vocabulary, but within the
     /// `rows` of the network's embedding: some models have a mask that their tokenizer does not know.
     ///
     /// # Errors
@@ -47,7 +47,9 @@ impl Vocabulary {
                     }
                 }
             }
-            if let Some(token) = said.and_then(|said| said.tokens.first().copied()) {
+            let Some(Statement { tokens, .. }) = said else { continue };
+            let usual = self.role(role).filter(|usual| tokens.contains(usual));
+            if let Some(token) = usual.or(tokens.first().copied()) {
                 self.set_role(role, token)?;
             }
         }

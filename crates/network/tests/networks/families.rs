@@ -232,6 +232,13 @@ fn a_llada_of_other_parts_is_refused_in_words() {
     config["block_type"] = json!("sequential");
     assert_eq!(refusal(&config), "`block_type` is \"sequential\"; allowed: \"llama\"");
     config["block_type"] = json!("llama");
+    let tokens = config["vocab_size"].as_u64().unwrap();
+    config["embedding_size"] = json!(tokens + 5);
+    assert_eq!(families::from_config(&config).unwrap().vocabulary_size as u64, tokens + 5);
+    config["embedding_size"] = json!(tokens - 1);
+    let refused = format!("`embedding_size` is {}; allowed: at least `vocab_size`, which is {tokens}", tokens - 1);
+    assert_eq!(refusal(&config), refused);
+    config["embedding_size"] = json!(tokens);
     config["n_heads"] = json!(3);
     assert_eq!(refusal(&config), "`n_heads` is 3; allowed: a divisor of `d_model`, which is 8");
     config["n_heads"] = json!(4);

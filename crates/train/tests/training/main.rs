@@ -9,3 +9,4 @@ mod recipes;
 mod resuming;
 mod runs;
 mod support;
+mod tokenizers;

@@ -32,7 +32,9 @@ fn ids_and_names_give_roles_and_usual_names_do_where_no_file_does() {
     // Of several ends the one that both files name.
     let ends = json!({"eos_token_id": [7, 2]});
     assert_eq!(assigned(&ends, &json!({"eos_token": "</s>"})).unwrap()[1], Some(2));
-    assert_eq!(assigned(&ends, &Value::Null).unwrap()[1], Some(7));
+    // Or the one with a usual name, or the first.
+    assert_eq!(assigned(&ends, &Value::Null).unwrap()[1], Some(2));
+    assert_eq!(assigned(&json!({"eos_token_id": [7, 5]}), &Value::Null).unwrap()[1], Some(7));
 }
 
 #[test]
