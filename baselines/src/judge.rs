@@ -13,7 +13,7 @@ use std::path::Path;
 
 /// A row of the table: the texts of one file, which holds what `aquatint generate --format json` prints, a line each.
 pub(crate) fn judge(model: &KneserNey, unit: &Unit, file: &Path) -> Result<String, Box<dyn Error>> {
-    let (mut texts, mut passes, mut filled) = (Vec::new(), 0.0, 0.0);
+    let (mut texts, mut passes, mut canvases, mut filled) = (Vec::new(), 0.0, 0.0, 0.0);
     for (line, row) in std::fs::read_to_string(file)?.lines().enumerate() {
         let row: Value = serde_json::from_str(row)?;
         let place = || format!("{}, line {}", file.display(), line + 1);
@@ -21,6 +21,8 @@ pub(crate) fn judge(model: &KneserNey, unit: &Unit, file: &Path) -> Result<Strin
         let number = |key: &str| row[key].as_f64().ok_or_else(|| format!("{}: there is no `{key}`", place()));
         passes += number("forward_passes")?;
         filled += number("tokens")?;
+        // A pass with a cache reads some rows of the canvas only.
+        canvases += number("rows_read")? / (number("given_tokens")? + number("tokens")?);
         texts.push(unit.encode(text)?);
     }
     if texts.is_empty() {
@@ -33,13 +35,14 @@ pub(crate) fn judge(model: &KneserNey, unit: &Unit, file: &Path) -> Result<Strin
     let entropy = texts.iter().map(|text| unigram_entropy(text)).sum::<f64>() / number;
     let repeated = texts.iter().map(|text| repeated(text)).sum::<f64>() / number;
     Ok(format!(
-        "| {} | {} | {:.0} | {:.3} | {entropy:.3} | {:.3} | {repeated:.3} | {:.3} |",
+        "| {} | {} | {:.0} | {:.3} | {entropy:.3} | {:.3} | {repeated:.3} | {:.3} | {:.3} |",
         file.file_stem().unwrap_or_default().display(),
         texts.len(),
         cost.1 as f64 / number,
         cost.0 * std::f64::consts::LN_2 / cost.1 as f64,
         distinct_bigrams(&texts),
         passes / filled,
+        canvases / filled,
     ))
 }
 
@@ -70,14 +73,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
             let path = folder.path().join(name);
-            let row = serde_json::json!({ "text": text, "forward_passes": 6, "tokens": 12 });
+            let row = serde_json::json!({ "text": text, "forward_passes": 6, "tokens": 9, "given_tokens": 3, "rows_read": 36 });
             writeln!(std::fs::File::create(&path).unwrap(), "{row}").unwrap();
             path
         };
         let nats = |row: &str| row.split('|').nth(4).unwrap().trim().parse::<f64>().unwrap();
         let likely = judge(&model, &unit, &file("likely.jsonl", "the cat sat ")).unwrap();
         let unlikely = judge(&model, &unit, &file("unlikely.jsonl", "tac eht tas ")).unwrap();
-        assert!(likely.starts_with("| likely | 1 | 12 |") && likely.ends_with("| 0.500 |"), "{likely}");
+        assert!(likely.starts_with("| likely | 1 | 12 |") && likely.ends_with("| 0.667 | 0.333 |"), "{likely}");
         assert!(nats(&likely) < nats(&unlikely), "{likely} {unlikely}");
         let broken = folder.path().join("broken.jsonl");
         std::fs::write(&broken, "{}").unwrap();

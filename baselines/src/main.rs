@@ -89,8 +89,10 @@ fn judge_texts(recipe: &str, order: &str, tokenizer: &str, files: &[&str]) -> Re
     let data = Recipe::load(Path::new(recipe), &Overrides::default())?.data;
     let unit = Unit::Tokens(Box::new(Vocabulary::from_file(Path::new(tokenizer))?));
     let model = trained(&data.train, &unit, order)?;
-    println!("| texts | number | tokens | nats/token | entropy | distinct 2-grams | repeated 4-grams | passes/token |");
-    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
+    println!(
+        "| texts | number | tokens | nats/token | entropy | distinct 2-grams | repeated 4-grams | passes/token | canvases read/token |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
     for file in files {
         println!("{}", judge::judge(&model, &unit, Path::new(file))?);
     }
