@@ -149,7 +149,7 @@ impl Model {
     pub fn prepare(&self, text: &str, options: &SamplingOptions) -> Result<Prepared, Error> {
         let sampling = options.resolve(&self.checkpoint.generation)?;
         let template_canvas = self.lay_out_for(text, &sampling)?;
-        let settings = sampling.settings_for(template_canvas.canvas().open_positions().len()).clone();
+        let settings = sampling.settings().clone();
         Ok(Prepared { template_canvas, settings })
     }
 

@@ -51,8 +51,6 @@ pub struct SamplingOptions {
 #[derive(Debug, Clone)]
 pub struct Sampling {
     settings: Settings,
-    /// The settings for canvases that an advised block length does not divide.
-    one_block: Option<Settings>,
     max_tokens: usize,
     max_tokens_requested: bool,
 }
@@ -71,19 +69,11 @@ impl SamplingOptions {
         if max_tokens == 0 {
             return Err(refuse("max_tokens", "0".to_owned(), "1 or more", None).into());
         }
-        let builder = self.builder(advised)?;
-        let block_length = self.block_length.or(advised.block_length);
-        let with = |builder: &SettingsBuilder| match block_length {
-            Some(length) => builder.clone().block_length(length).build(),
-            None => builder.clone().build(),
-        };
-        let only_advised = self.block_length.is_none() && block_length.is_some();
-        Ok(Sampling {
-            settings: with(&builder)?,
-            one_block: only_advised.then(|| builder.build()).transpose()?,
-            max_tokens,
-            max_tokens_requested: self.max_tokens.is_some(),
-        })
+        let mut builder = self.builder(advised)?;
+        if let Some(length) = self.block_length.or(advised.block_length) {
+            builder = builder.block_length(length);
+        }
+        Ok(Sampling { settings: builder.build()?, max_tokens, max_tokens_requested: self.max_tokens.is_some() })
     }
 
     /// Everything but the block length.
@@ -114,7 +104,8 @@ impl SamplingOptions {
         if let Some(scale) = self.guidance_scale {
             builder = builder.guidance_scale(scale);
         }
-        if let Some(cache) = self.cache {
+        let advised_cache = advised.cache.as_deref().map(str::parse).transpose().map_err(GenerateError::Setting)?;
+        if let Some(cache) = self.cache.or(advised_cache) {
             builder = builder.cache(cache);
         }
         if let Some(steps) = self.cache_refresh {
@@ -157,15 +148,6 @@ impl Sampling {
         &self.settings
     }
 
-    /// The settings for a canvas with that many open positions. A block length that was only advised and does not
-    /// divide them is left out; one that was requested stays, and is refused with the nearest that do.
-    pub fn settings_for(&self, open: usize) -> &Settings {
-        match (&self.one_block, self.settings.block_length()) {
-            (Some(one_block), Some(length)) if length < open && !open.is_multiple_of(length) => one_block,
-            _ => &self.settings,
-        }
-    }
-
     /// Maximum number of tokens when a text is continued.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
@@ -189,6 +171,8 @@ mod tests {
             steps: Some(5),
             temperature: Some(0.5),
             max_new_tokens: Some(40),
+            block_length: Some(8),
+            cache: Some("dual".to_owned()),
             ..GenerationDefaults::default()
         };
         let options = SamplingOptions { steps: Some(3), seed: Some(7), ..SamplingOptions::default() };
@@ -196,21 +180,12 @@ mod tests {
         let settings = sampling.settings();
         assert_eq!((settings.steps(), settings.shaping().temperature, settings.seed()), (3, 0.5, 7));
         assert_eq!((settings.policy_name().as_str(), sampling.max_tokens()), ("auto", 40));
+        assert_eq!((settings.block_length(), settings.cache()), (Some(8), Some(Cache::Dual)));
+        let uncached = SamplingOptions { cache: Some(Cache::None), ..options.clone() }.resolve(&advised).unwrap();
+        assert_eq!(uncached.settings().cache(), Some(Cache::None));
         assert_eq!([sampling.continuation(12), sampling.continuation(0)], [12, 1]);
         let requested = SamplingOptions { max_tokens: Some(40), ..options }.resolve(&advised).unwrap();
         assert_eq!(requested.continuation(12), 40);
-    }
-
-    #[test]
-    fn only_an_advised_block_length_gives_way() {
-        let advised = GenerationDefaults { block_length: Some(4), ..GenerationDefaults::default() };
-        let sampling = SamplingOptions::default().resolve(&advised).unwrap();
-        let length = |open| sampling.settings_for(open).block_length();
-        assert_eq!([length(8), length(6), length(3)], [Some(4), None, Some(4)]);
-        let seed = sampling.settings().seed();
-        assert_eq!(sampling.settings_for(6).seed(), seed, "one seed for both");
-        let requested = SamplingOptions { block_length: Some(4), ..SamplingOptions::default() };
-        assert_eq!(requested.resolve(&advised).unwrap().settings_for(6).block_length(), Some(4));
     }
 
     #[test]

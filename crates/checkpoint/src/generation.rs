@@ -57,6 +57,9 @@ pub struct GenerationDefaults {
     /// Divides the odds of tokens that the canvas already has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repetition_penalty: Option<f64>,
+    /// Which keys and values steps take over from steps before: a cache's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<String>,
     /// Keys of other families' files, kept but not used.
     #[serde(flatten)]
     pub others: serde_json::Map<String, serde_json::Value>,

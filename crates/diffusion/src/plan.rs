@@ -151,27 +151,16 @@ impl StepPlan {
         Ok(Self { blocks })
     }
 
-    /// Divides open positions into blocks of `block_length` in reading order, all in one block where it is `None`.
+    /// Divides open positions into blocks of `block_length` in reading order, all in one block where it is `None`. The
+    /// last block is shorter where the length does not divide their number; LLaDA refuses that.
     ///
     /// # Errors
-    /// When `block_length` is 0, or shorter than the open positions and no divisor of their number.
+    /// When `block_length` is 0.
     pub fn divide(open: &[usize], block_length: Option<usize>) -> Result<Vec<&[usize]>, SettingError> {
         match block_length {
             Some(0) => Err(SettingError::new("block_length", 0, "1 or more")),
-            Some(length) if length < open.len() && !open.len().is_multiple_of(length) => {
-                let divisor = |l: &usize| open.len().is_multiple_of(*l);
-                let below = (1..length).rev().find(divisor).unwrap_or(1);
-                let above = (length..=open.len()).find(divisor).unwrap_or(open.len());
-                Err(SettingError::new(
-                    "block_length",
-                    length,
-                    format!("a divisor of {}, the open positions", open.len()),
-                )
-                .with_hint(format!("nearest: {below} or {above}")))
-            }
             Some(length) => Ok(open.chunks(length).collect()),
-            None if open.is_empty() => Ok(Vec::new()),
-            None => Ok(vec![open]),
+            None => Ok(open.chunks(open.len().max(1)).collect()),
         }
     }
 

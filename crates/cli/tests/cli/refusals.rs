@@ -71,8 +71,8 @@ fn a_prompt_longer_than_the_context() {
 fn settings_that_cannot_be() {
     let of = |flag: &str, value: &str| refused(&["generate", "The [[12]].", "-m", model(), flag, value]);
     assert_eq!(
-        of("--block-length", "5"),
-        "error: `block_length` is 5; allowed: a divisor of 12, the open positions\n\nhint: nearest: 4 or 6\n"
+        of("--block-length", "0"),
+        "error: `block_length` is 0; allowed: 1 or more\n\nhint: leave it out to fill all positions together\n"
     );
     assert_eq!(
         of("--remasking", "low_confidence"),
