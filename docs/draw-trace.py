@@ -11,7 +11,7 @@ import sys
 import textwrap
 
 COLUMNS, CELL, LINE, MARGIN = 84, 9.0, 26, 24
-PER_STEP, LEAD, HOLD = 0.4, 1.2, 5.0
+PER_STEP, LEAD, HOLD = 0.25, 1.2, 5.0
 GRAIN = "▒"
 
 

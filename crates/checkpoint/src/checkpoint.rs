@@ -9,7 +9,7 @@ use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, builtin,
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_network::families::{self, Family, Object, TokenRoles};
 use aquatint_network::{
-    InferenceNetwork, Learner, Network, NetworkError, NetworkSpec, ParameterGroup, Role, TensorData,
+    InferenceNetwork, Learner, Network, NetworkError, NetworkSpec, ParameterGroup, TensorData,
 };
 use aquatint_vocabulary::{ChatError, ChatTemplate, Role as VocabularyRole, RoleFile, Vocabulary};
 use serde_json::Value;
@@ -221,10 +221,11 @@ impl Checkpoint {
         (self.spec.parameter_count() as u64, self.weights.size().1)
     }
 
-    /// The type in which word vectors are kept, which are never quantised, as safetensors calls it.
+    /// The type in which what is not quantised is kept, as safetensors calls it.
     pub fn storage(&self) -> Option<String> {
-        let table = self.spec.tensors().into_iter().find(|tensor| tensor.role == Role::Embedding)?;
-        self.weights.storage(&families::file_name(self.family, &table.name))
+        let names = self.spec.tensors().into_iter().map(|tensor| families::file_name(self.family, &tensor.name));
+        let real = names.into_iter().find(|name| self.weights.bits(name).is_none())?;
+        self.weights.storage(&real)
     }
 
     /// Writes a folder that holds this model with the weights that a learner has, whatever its device.

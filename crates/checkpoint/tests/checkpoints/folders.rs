@@ -266,6 +266,7 @@ fn a_tied_head_takes_the_word_vectors_with_it() {
         let again = Checkpoint::load(folder.path()).unwrap();
         assert_eq!(again.quantisation.as_ref(), Some(&made.quantisation));
         assert_eq!(again.weights.bits("model.embed_tokens.weight"), Some(Bits::Eight));
+        assert_eq!(again.storage().as_deref(), Some("F32"), "norms are no integers");
         // Rows are read and logits are computed with the same numbers.
         let TensorData::Quantised(table) =
             &made.tensors.iter().find(|tensor| tensor.name == "model.embed_tokens.weight").unwrap().values

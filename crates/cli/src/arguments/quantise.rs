@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// What `quantize` takes.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  aquatint quantize tales --out runs/tales-8\n  aquatint quantize runs/big --bits 4 \
+    after_help = "Examples:\n  aquatint quantize runs/mine --out runs/mine-8\n  aquatint quantize runs/big --bits 4 \
                         --group 64 --head 8 --out runs/big-4"
 )]
 pub(crate) struct QuantiseArguments {

@@ -104,14 +104,20 @@ impl Subject {
         Ok(Ready { denoiser: Box::new(network), start_up, clock: None })
     }
 
-    /// The network as it is run, and the time that it took to get there.
+    /// The network as it is run, and the time that it took to get there. Its matrices are in `format` even where a model
+    /// keeps them as integers: formats are compared here, not models.
     fn inference_network<D: Device>(
         &self,
         device: D,
         format: WeightFormat,
     ) -> Result<(InferenceNetwork<D>, Duration), Failure> {
         self.timed(
-            |checkpoint| Ok(checkpoint.inference_network(device.clone(), format)?),
+            |checkpoint| {
+                Ok(checkpoint.build(|weights| {
+                    let real = &mut |name: &str| weights(name).map(|data| TensorData::Real(data.into_real()));
+                    InferenceNetwork::new(device.clone(), self.spec.clone(), format, real)
+                })?)
+            },
             |give| {
                 Ok(InferenceNetwork::new(device.clone(), self.spec.clone(), format, &mut |name| {
                     give(name).map(TensorData::Real)
