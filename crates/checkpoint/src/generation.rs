@@ -65,6 +65,46 @@ pub struct GenerationDefaults {
     pub others: serde_json::Map<String, serde_json::Value>,
 }
 
+/// The reason why a file's text is refused, with its line and column. An object has lost the places of its values, and
+/// only the text has them still.
+fn placed(text: &[u8], reason: Refusal) -> String {
+    match reason {
+        Refusal::Key(key) => {
+            let quoted = format!("{key:?}");
+            let found = text.windows(quoted.len()).position(|window| window == quoted.as_bytes());
+            let place = found.map_or_else(String::new, |at| {
+                let before = &text[..at];
+                let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+                let column = 1 + before.iter().rev().take_while(|byte| **byte != b'\n').count();
+                format!(" at line {line} column {column}")
+            });
+            format!("unknown key `{key}`{place}")
+        }
+        Refusal::Value(reason) => match serde_json::from_slice::<GenerationDefaults>(text) {
+            Err(placed) => placed.to_string(),
+            Ok(_) => reason,
+        },
+    }
+}
+
+/// Why an object is refused.
+enum Refusal {
+    /// A key that is unknown.
+    Key(String),
+    /// A value that cannot be.
+    Value(String),
+}
+
+impl Refusal {
+    /// The reason where there is no text.
+    fn without_place(self) -> String {
+        match self {
+            Self::Key(key) => format!("unknown key `{key}`"),
+            Self::Value(reason) => reason,
+        }
+    }
+}
+
 /// Some families list several end ids; the first is the one that padding is made of.
 fn one_or_first<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     #[derive(Deserialize)]
@@ -88,14 +128,14 @@ impl GenerationDefaults {
     pub fn parse(file: &str, text: &[u8], family: &dyn Family) -> Result<Self, CheckpointError> {
         let refused = |reason: String| CheckpointError::Json { file: file.to_owned(), reason };
         let object: Object = serde_json::from_slice(text).map_err(|e| refused(e.to_string()))?;
-        Self::from_object(family, object).map_err(refused)
+        Self::from_object(family, object).map_err(|reason| refused(placed(text, reason)))
     }
 
-    fn from_object(family: &dyn Family, object: Object) -> Result<Self, String> {
-        let ours = family.read_generation(object).map_err(|e| e.to_string())?;
-        let parsed: Self = serde_json::from_value(Value::Object(ours)).map_err(|e| e.to_string())?;
+    fn from_object(family: &dyn Family, object: Object) -> Result<Self, Refusal> {
+        let ours = family.read_generation(object).map_err(|e| Refusal::Value(e.to_string()))?;
+        let parsed: Self = serde_json::from_value(Value::Object(ours)).map_err(|e| Refusal::Value(e.to_string()))?;
         match parsed.others.keys().next().filter(|_| !family.keeps_other_generation_keys()) {
-            Some(key) => Err(format!("unknown key `{key}`")),
+            Some(key) => Err(Refusal::Key(key.clone())),
             None => Ok(parsed),
         }
     }
@@ -106,7 +146,8 @@ impl GenerationDefaults {
         let file = path.display().to_string();
         match read_optional(&path)? {
             Some(text) => Self::parse(&file, &text, family),
-            None => Self::from_object(family, Object::new()).map_err(|reason| CheckpointError::Json { file, reason }),
+            None => Self::from_object(family, Object::new())
+                .map_err(|reason| CheckpointError::Json { file, reason: reason.without_place() }),
         }
     }
 
@@ -135,6 +176,24 @@ mod tests {
         let foreign = br#"{"transformers_version": "5.1", "eos_token_id": 2, "speed": 3}"#;
         assert_eq!(GenerationDefaults::parse("g", foreign, &Llada).unwrap().others.len(), 2);
         let error = GenerationDefaults::parse("g", foreign, &Native).unwrap_err().to_string();
-        assert_eq!(error, "`g` cannot be understood: unknown key `speed`");
+        assert_eq!(error, "`g` cannot be understood: unknown key `speed` at line 1 column 52");
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_refused_with_its_line_and_column() {
+        let refused = |text: &str, family: &dyn Family| {
+            GenerationDefaults::parse("g", text.as_bytes(), family).unwrap_err().to_string()
+        };
+        let text = "{\n  \"steps\": 4,\n  \"temperature\": \"hot\"\n}\n";
+        let words = "`g` cannot be understood: invalid type: string \"hot\", expected f64 at line 3 column 22";
+        assert_eq!(refused(text, &Native), words);
+        // A family that has words of its own for the other settings refuses the same with the same words.
+        assert_eq!(refused(text, &Llada), words);
+        assert_eq!(
+            refused("{\"steps\": -1}", &Native),
+            "`g` cannot be understood: invalid value: integer `-1`, expected usize at line 1 column 12"
+        );
+        assert!(refused("{\"top_k\": 3\n\"top_p\": 1}", &Native).ends_with(" at line 2 column 1"));
+        assert!(refused("{\n \"speed\": 3}", &Native).ends_with("unknown key `speed` at line 2 column 2"));
     }
 }
