@@ -1,9 +1,9 @@
 //! Atomic writes: a temporary file beside the target, synced, then renamed over it.
 
-use crate::temporary;
+use crate::temporary::{self, Temporary};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Writes `path` by what `write` puts into the stream; on any error, or a kill at any moment, the old file stands. What a
 /// killed process leaves is removed by [`sweep`](crate::sweep).
@@ -11,24 +11,63 @@ use std::path::Path;
 /// # Errors
 /// Whatever the file system or `write` fails with; the temporary file is removed then.
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let folder = match path.parent() {
+    std::fs::create_dir_all(folder_of(path))?;
+    let mut file = AtomicFile::create(path)?;
+    write(&mut file)?;
+    file.finish()
+}
+
+/// A file that is written little by little and appears whole under its name when it is finished. Dropped before, it
+/// leaves nothing.
+#[derive(Debug)]
+pub struct AtomicFile {
+    stream: BufWriter<File>,
+    temporary: Temporary,
+    path: PathBuf,
+}
+
+impl AtomicFile {
+    /// Begins to write `path`, whose folder has to exist.
+    ///
+    /// # Errors
+    /// When nothing can be written there.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let temporary = temporary::create(folder_of(path))?;
+        let stream = BufWriter::with_capacity(1 << 20, temporary.file.as_file().try_clone()?);
+        Ok(Self { stream, temporary, path: path.to_path_buf() })
+    }
+
+    /// Puts the file under its name.
+    ///
+    /// # Errors
+    /// Whatever the file system fails with; the old file stands then.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.stream.flush()?;
+        self.temporary.file.as_file().sync_all()?;
+        self.temporary.persist(&self.path)?;
+        // The rename is durable only once its folder is; not every file system lets a folder be synced.
+        if let Ok(folder) = File::open(folder_of(&self.path)) {
+            let _ = folder.sync_all();
+        }
+        Ok(())
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    };
-    std::fs::create_dir_all(folder)?;
-    let mut temporary = temporary::create(folder)?;
-    {
-        let mut stream = BufWriter::with_capacity(1 << 20, temporary.file.as_file_mut());
-        write(&mut stream)?;
-        stream.flush()?;
     }
-    temporary.file.as_file().sync_all()?;
-    temporary.persist(path)?;
-    // The rename is durable only once its folder is; not every file system lets a folder be synced.
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
-    }
-    Ok(())
 }
 
 #[cfg(test)]

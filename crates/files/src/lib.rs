@@ -11,7 +11,7 @@ mod mapped;
 mod space;
 mod temporary;
 
-pub use atomic::write_atomically;
+pub use atomic::{AtomicFile, write_atomically};
 pub use lfs::LfsPointer;
 pub use lock::{LockError, LockFile};
 pub use mapped::MappedFile;

@@ -7,8 +7,8 @@ use crate::printer::Printer;
 use crate::screen::CanvasView;
 use crate::session::{Session, broken_line, closing_line};
 use crate::{interrupt, wire};
+use aquatint_files::AtomicFile;
 use aquatint_generate::FinishReason;
-use aquatint_vocabulary::Template;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::ops::ControlFlow;
@@ -17,10 +17,7 @@ use std::path::{Path, PathBuf};
 pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<(), Failure> {
     let typed = typed(arguments)?;
     let session = Session::open(arguments.model.as_deref(), &arguments.device, printer)?;
-    let prepared = session.prepare(&typed, &arguments.sampling.options()?, printer)?;
-    if arguments.sampling.max_tokens.is_some() && Template::parse(&typed)?.has_holes() {
-        printer.warn("`--max-tokens` has no effect: the template says how many tokens are open");
-    }
+    let prepared = session.prepare(&typed, &arguments.sampling, printer)?;
     let vocabulary = &session.checkpoint().vocabulary;
     let mut trace = arguments.trace.as_deref().map(Trace::create).transpose()?;
     let mut view = CanvasView::new(vocabulary, &prepared.template_canvas);
@@ -100,53 +97,43 @@ pub(crate) fn read_input() -> Result<String, Failure> {
     Ok(text)
 }
 
-/// A trace file: lines of JSON, written to a temporary file beside the target that is renamed when whole, so that no
-/// reader reads half a trace. What is no ordinary file (a pipe, a terminal) is written to directly.
+/// A trace file: lines of JSON, which appear whole, so that no reader reads half a trace. What is no ordinary file (a
+/// pipe, a terminal) is written to directly.
 struct Trace {
     path: PathBuf,
-    part: Option<PathBuf>,
-    out: BufWriter<File>,
+    out: TraceOutput,
+}
+
+enum TraceOutput {
+    Whole(AtomicFile),
+    Direct(BufWriter<File>),
 }
 
 impl Trace {
     fn create(path: &Path) -> Result<Self, Failure> {
         let ordinary = std::fs::metadata(path).map_or(true, |metadata| metadata.is_file());
-        let part = ordinary.then(|| {
-            let mut part = path.as_os_str().to_owned();
-            part.push(".part");
-            PathBuf::from(part)
-        });
-        let opened = match &part {
-            Some(part) => File::create(part),
-            None => File::options().write(true).open(path),
+        let opened = match ordinary {
+            true => AtomicFile::create(path).map(TraceOutput::Whole),
+            false => File::options().write(true).open(path).map(|file| TraceOutput::Direct(BufWriter::new(file))),
         };
-        let file = opened.map_err(|error| Failure::of_file("write", path, &error))?;
-        Ok(Self { path: path.to_path_buf(), part, out: BufWriter::new(file) })
+        let out = opened.map_err(|error| Failure::of_file("write", path, &error))?;
+        Ok(Self { path: path.to_path_buf(), out })
     }
 
     fn line(&mut self, line: &str) -> Result<(), Failure> {
-        writeln!(self.out, "{line}").map_err(|error| self.failure(&error))
+        let out: &mut dyn Write = match &mut self.out {
+            TraceOutput::Whole(out) => out,
+            TraceOutput::Direct(out) => out,
+        };
+        writeln!(out, "{line}").map_err(|error| Failure::of_file("write", &self.path, &error))
     }
 
     fn finish(mut self, line: &str) -> Result<(), Failure> {
         self.line(line)?;
-        self.out.flush().map_err(|error| self.failure(&error))?;
-        match self.part.take() {
-            Some(part) => std::fs::rename(part, &self.path).map_err(|error| self.failure(&error)),
-            None => Ok(()),
-        }
-    }
-
-    fn failure(&self, error: &std::io::Error) -> Failure {
-        Failure::of_file("write", &self.path, error)
-    }
-}
-
-impl Drop for Trace {
-    fn drop(&mut self) {
-        if let Some(part) = &self.part {
-            // What was not finished is of no use, and if it cannot be removed nothing more can be done.
-            let _ = std::fs::remove_file(part);
-        }
+        let finished = match self.out {
+            TraceOutput::Whole(out) => out.finish(),
+            TraceOutput::Direct(mut out) => out.flush(),
+        };
+        finished.map_err(|error| Failure::of_file("write", &self.path, &error))
     }
 }
