@@ -7,12 +7,17 @@ use aquatint_checkpoint::Checkpoint;
 use aquatint_corpus::Source;
 use aquatint_diffusion::{Canvas, Process};
 use aquatint_evaluate::{HeldOut, HeldOutEvent, Likelihood, MeasureSettings, TextRequests, Writer};
-use aquatint_generate::{DenoisingEvent, Engine, GenerateError, Limits, Outcome, Request, Settings, generate};
+use aquatint_generate::{
+    DenoisingEvent, Engine, GenerateError, Ineffective, Limits, Outcome, Request, Settings, generate, ineffective,
+};
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Template, TemplateCanvas};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+
+/// Positions of the longest canvas of a network that writes beyond its context.
+const MOST_POSITIONS: usize = 1 << 24;
 
 /// A loaded model.
 pub struct Model {
@@ -30,6 +35,8 @@ pub struct Prepared {
     pub template_canvas: TemplateCanvas,
     /// How it is filled.
     pub settings: Settings,
+    /// What was requested and changes nothing here.
+    pub ineffective: Vec<Ineffective>,
 }
 
 impl Model {
@@ -150,7 +157,27 @@ impl Model {
         let sampling = options.resolve(&self.checkpoint.generation)?;
         let template_canvas = self.lay_out_for(text, &sampling)?;
         let settings = sampling.settings().clone();
-        Ok(Prepared { template_canvas, settings })
+        let mut ineffective = self.ineffective(&template_canvas, &settings)?;
+        ineffective.retain(|setting| options.requests(setting.parameter));
+        if options.max_tokens.is_some() && Template::parse(text)?.has_holes() {
+            let reason = "the template says how many tokens are open".to_owned();
+            ineffective.push(Ineffective { parameter: "max_tokens", reason });
+        }
+        Ok(Prepared { template_canvas, settings, ineffective })
+    }
+
+    /// The settings that change nothing of how a template canvas is filled, whoever set them.
+    ///
+    /// # Errors
+    /// When the canvas cannot be filled with these settings.
+    pub fn ineffective(
+        &self,
+        template_canvas: &TemplateCanvas,
+        settings: &Settings,
+    ) -> Result<Vec<Ineffective>, Error> {
+        let process = self.process.as_ref().ok_or(GenerateError::Causal)?;
+        let request = self.request(template_canvas, settings.clone());
+        Ok(ineffective(&request, self.network.spec(), process.as_ref())?)
     }
 
     /// Lays out a template as it stands; a text without an open place is continued as the sampling says.
@@ -160,8 +187,15 @@ impl Model {
         if template.has_holes() {
             return Ok(given);
         }
-        let room = self.checkpoint.spec.context_length.saturating_sub(given.canvas().len());
-        Ok(template.continued(sampling.continuation(room), true).lay_out(&self.checkpoint.vocabulary)?)
+        let (spec, given) = (&self.checkpoint.spec, given.canvas().len());
+        let count = sampling.continuation(spec.context_length.saturating_sub(given));
+        let length = given.saturating_add(count);
+        // A canvas of any length takes memory before the network could refuse it.
+        let most = if spec.attention.block_length().is_some() { MOST_POSITIONS } else { spec.context_length };
+        if length > most {
+            return Err(GenerateError::TooLong { length, given, context_length: most }.into());
+        }
+        Ok(template.continued(count, true).lay_out(&self.checkpoint.vocabulary)?)
     }
 
     /// The request that fills a template canvas.

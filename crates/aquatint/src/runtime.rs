@@ -54,6 +54,9 @@ enum Place {
     Gpu(Cuda),
 }
 
+/// More threads than any processor has at once. They would only wait for each other, and systems give no number of them.
+pub(crate) const MOST_THREADS: usize = 1024;
+
 /// Something that is done on whichever device a runtime has.
 pub trait DeviceTask {
     /// What it gives.
@@ -80,8 +83,8 @@ impl Runtime {
     /// When there is no such device, it cannot be used, or it lacks the precision.
     pub fn new(settings: &RuntimeSettings) -> Result<Self, RuntimeError> {
         let threads = match settings.threads {
-            Some(0) => return Err(RuntimeError::Threads),
-            Some(threads) => threads,
+            Some(threads @ 1..=MOST_THREADS) => threads,
+            Some(given) => return Err(RuntimeError::Threads { given }),
             None => processors(),
         };
         let kernels = settings.kernel_cache.as_deref();
@@ -373,8 +376,10 @@ mod tests {
         };
         assert_eq!(
             refused(&cpu(Precision::Auto, Some(0))),
-            ("`threads` is 0; allowed: 1 or more".to_owned(), "leave it out to use every processor".to_owned())
+            ("`threads` is 0; allowed: 1 to 1024".to_owned(), "leave it out to use every processor".to_owned())
         );
+        let (message, _) = refused(&cpu(Precision::Auto, Some(100_000)));
+        assert_eq!(message, "`threads` is 100000; allowed: 1 to 1024");
         let (message, hint) = refused(&cpu(Precision::F64, None));
         assert_eq!(message, "`precision` is f64; allowed on the device `cpu`: f32, bf16, int8, int4");
         assert!(hint.contains("--device cpu-scalar"));

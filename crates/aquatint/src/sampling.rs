@@ -76,6 +76,29 @@ impl SamplingOptions {
         Ok(Sampling { settings: builder.build()?, max_tokens, max_tokens_requested: self.max_tokens.is_some() })
     }
 
+    /// Whether a value is requested for a parameter, by the name of its field.
+    pub fn requests(&self, parameter: &str) -> bool {
+        match parameter {
+            "max_tokens" => self.max_tokens.is_some(),
+            "steps" => self.steps.is_some(),
+            "block_length" => self.block_length.is_some(),
+            "policy" => self.policy.is_some(),
+            "remasking" => self.remasking.is_some(),
+            "temperature" => self.temperature.is_some(),
+            "top_k" => self.top_k.is_some(),
+            "top_p" => self.top_p.is_some(),
+            "repetition_penalty" => self.repetition_penalty.is_some(),
+            "guidance_scale" => self.guidance_scale.is_some(),
+            "cache" => self.cache.is_some(),
+            "cache_refresh" => self.cache_refresh.is_some(),
+            "churn" => self.churn.is_some(),
+            "correctors" => self.correctors.is_some(),
+            "revise" => self.revise,
+            "seed" => self.seed.is_some(),
+            _ => false,
+        }
+    }
+
     /// Everything but the block length.
     fn builder(&self, advised: &GenerationDefaults) -> Result<SettingsBuilder, GenerateError> {
         let mut builder =

@@ -41,8 +41,19 @@ impl DeviceArguments {
     }
 
     /// What was typed, held against what the machine has.
-    pub(crate) fn runtime(&self) -> Result<Runtime, Failure> {
-        Ok(Runtime::new(&self.settings())?)
+    pub(crate) fn runtime(&self, printer: &Printer) -> Result<Runtime, Failure> {
+        let runtime = Runtime::new(&self.settings())?;
+        self.warn_of_threads(&runtime, printer);
+        Ok(runtime)
+    }
+
+    /// Warns where the device has its own number of threads; returns whether it does.
+    pub(crate) fn warn_of_threads(&self, runtime: &Runtime, printer: &Printer) -> bool {
+        let ignored = self.threads.is_some_and(|threads| threads != runtime.threads());
+        if ignored {
+            printer.warn(format_args!("`--threads` has no effect: the device is {}", runtime.describe_device()));
+        }
+        ignored
     }
 }
 

@@ -6,6 +6,16 @@ use aquatint::SamplingOptions;
 use aquatint_generate::{Cache, GenerateError};
 
 impl SamplingArguments {
+    /// The flag by which an option was given, without its dashes.
+    pub(crate) fn flag(&self, parameter: &str) -> String {
+        match parameter {
+            "policy" if self.threshold.is_some() => "threshold".to_owned(),
+            "policy" if self.entropy_bound.is_some() => "entropy-bound".to_owned(),
+            "guidance_scale" if self.cfg_scale.is_some() => "cfg-scale".to_owned(),
+            _ => parameter.replace('_', "-"),
+        }
+    }
+
     /// The options of these flags, of which some are two words for one setting.
     pub(crate) fn options(&self) -> Result<SamplingOptions, Failure> {
         if let Some(name @ ("low_confidence" | "low-confidence" | "random")) = self.remasking.as_deref() {

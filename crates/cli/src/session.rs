@@ -1,13 +1,16 @@
 //! A loaded model that fills templates: what `run` and `generate` share.
 
-use crate::arguments::DeviceArguments;
+use crate::arguments::{DeviceArguments, SamplingArguments};
 use crate::failure::Failure;
 use crate::model;
 use crate::printer::Printer;
 use crate::wire;
-use aquatint::{DenoisingEvent, Model, Outcome, Prepared, SamplingOptions};
+use aquatint::generate::Ineffective;
+use aquatint::{DenoisingEvent, Model, Outcome, Prepared};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_diffusion::{Canvas, Kind};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -15,6 +18,8 @@ use std::time::Instant;
 pub(crate) struct Session {
     model: Model,
     device: String,
+    /// What was warned of.
+    warnings: RefCell<BTreeSet<String>>,
 }
 
 /// A filled template canvas with what it took.
@@ -26,7 +31,7 @@ pub(crate) struct Filled {
 impl Session {
     /// Opens a model and builds its network.
     pub(crate) fn open(model: Option<&str>, device: &DeviceArguments, printer: &Printer) -> Result<Self, Failure> {
-        let runtime = device.runtime()?;
+        let runtime = device.runtime(printer)?;
         let checkpoint = model::open(model, printer)?;
         let begun = Instant::now();
         let network = runtime.network(&checkpoint)?;
@@ -37,7 +42,11 @@ impl Session {
             runtime.describe_device(),
             runtime.describe_precision()
         ));
-        Ok(Self { model: Model::new(checkpoint, network)?, device: runtime.describe_device() })
+        Ok(Self {
+            model: Model::new(checkpoint, network)?,
+            device: runtime.describe_device(),
+            warnings: RefCell::default(),
+        })
     }
 
     /// Where the model came from, and its vocabulary and defaults.
@@ -50,14 +59,20 @@ impl Session {
         &self.device
     }
 
-    /// Makes ready what was typed.
+    /// Makes ready what was typed. What has no effect is reported, once in a session.
     pub(crate) fn prepare(
         &self,
         typed: &str,
-        options: &SamplingOptions,
+        sampling: &SamplingArguments,
         printer: &Printer,
     ) -> Result<Prepared, Failure> {
-        let prepared = self.model.prepare(typed, options)?;
+        let prepared = self.model.prepare(typed, &sampling.options()?)?;
+        for Ineffective { parameter, reason } in &prepared.ineffective {
+            let warning = format!("`--{}` has no effect: {reason}", sampling.flag(parameter));
+            if self.warnings.borrow_mut().insert(warning.clone()) {
+                printer.warn(warning);
+            }
+        }
         let unknown = prepared.template_canvas.unknown();
         if !unknown.is_empty() {
             printer.warn(crate::training::unknown(unknown, None, "prompt"));
@@ -79,7 +94,7 @@ impl Session {
 
     /// The result for scripts.
     pub(crate) fn report(&self, prepared: &Prepared, filled: &Filled) -> wire::Outcome {
-        let Prepared { template_canvas, settings } = prepared;
+        let Prepared { template_canvas, settings, .. } = prepared;
         let vocabulary = &self.checkpoint().vocabulary;
         let (outcome, statistics) = (&filled.outcome, &filled.outcome.statistics);
         let read = template_canvas.read(vocabulary, &outcome.canvas);

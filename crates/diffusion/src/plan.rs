@@ -11,6 +11,9 @@ use crate::{CommitPolicy, NoiseSchedule, Remasking, SettingError, Time, TimeGrid
 /// the time is kept, since positions that change together do not see each other change.
 const CORRECTION: f64 = 0.2;
 
+/// The most steps of a plan, over all blocks. More would take days, and their plan more memory than a model.
+const MOST_STEPS: usize = 1_000_000;
+
 /// The steps of all blocks of one canvas.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepPlan {
@@ -128,22 +131,23 @@ impl StepPlan {
     /// asked, since positions that are taken back need steps of their own.
     ///
     /// # Errors
-    /// When `steps` is 0.
+    /// When `steps` is 0, or there are more than a million steps over all blocks, correctors included.
     pub fn with_settings(blocks: &[usize], settings: &PlanSettings<'_>) -> Result<Self, SettingError> {
         let PlanSettings { steps, policy, remasking, .. } = *settings;
         if steps == 0 {
             return Err(SettingError::new("steps", steps, "1 or more").with_hint("`steps` is per block"));
         }
+        let count = |open: usize| match (open, remasking.is_none()) {
+            (0, _) => 0,
+            (_, true) => policy.steps(open, steps).max(1),
+            (_, false) => steps,
+        };
+        check_total(blocks.iter().map(|&open| count(open)), settings)?;
         let mut number = 0;
         let blocks = blocks
             .iter()
             .map(|&open| {
-                let count = match (open, remasking.is_none()) {
-                    (0, _) => 0,
-                    (_, true) => policy.steps(open, steps).max(1),
-                    (_, false) => steps,
-                };
-                let block = BlockPlan::new(open, count, number, settings);
+                let block = BlockPlan::new(open, count(open), number, settings);
                 number += block.steps.len() as u64;
                 block
             })
@@ -173,6 +177,26 @@ impl StepPlan {
     pub fn total_forwards(&self) -> usize {
         self.blocks.iter().map(|block| block.steps.len()).sum()
     }
+}
+
+/// Refuses more steps than a plan may have, with the most that each block may have.
+fn check_total(counts: impl Iterator<Item = usize>, settings: &PlanSettings<'_>) -> Result<(), SettingError> {
+    let each = settings.correctors.saturating_add(1);
+    let (mut total, mut blocks) = (0usize, 0);
+    for count in counts.filter(|count| *count > 0) {
+        total = total.saturating_add(count.saturating_mul(each));
+        blocks += 1;
+    }
+    if total <= MOST_STEPS {
+        return Ok(());
+    }
+    let most = (MOST_STEPS / blocks).max(1);
+    let allowed = |least, most| format!("{least} to {most} on this canvas");
+    Err(match most / each {
+        0 => SettingError::new("correctors", settings.correctors, allowed(0, most - 1)),
+        steps => SettingError::new("steps", settings.steps, allowed(1, steps)),
+    }
+    .with_hint(format!("a canvas is filled in at most {MOST_STEPS} steps over all blocks, correctors included")))
 }
 
 impl BlockPlan {

@@ -3,25 +3,39 @@
 use crate::limits::Demand;
 use crate::model::Model;
 use crate::{Cache, GenerateError, Request};
-use aquatint_diffusion::{Canvas, CommitPolicy, Kind, Layout, PlanSettings, SettingError, StepPlan};
+use aquatint_diffusion::{Canvas, CommitPolicy, Kind, Layout, PlanSettings, Process, SettingError, StepPlan};
 use aquatint_network::{NetworkKind, NetworkSpec};
 use std::sync::Arc;
 
 /// A request that can be served, with its plan. It holds no noise yet, so that one that waits takes little memory.
 pub(crate) struct Admission {
     pub(crate) request: Request,
+    pub(crate) planned: RequestPlan,
+    pub(crate) demand: Demand,
+}
+
+/// How a request will be served: what follows from its canvas, its settings, the network and the process.
+pub(crate) struct RequestPlan {
     /// The open positions of each block.
     pub(crate) blocks: Vec<Vec<usize>>,
     pub(crate) plan: StepPlan,
     pub(crate) policy: Arc<dyn CommitPolicy>,
     pub(crate) cache: Cache,
-    pub(crate) demand: Demand,
 }
 
 impl Admission {
     /// Checks a request against the network and plans its steps.
     pub(crate) fn new(request: Request, model: &Model<'_>) -> Result<Self, GenerateError> {
-        let (settings, spec, process) = (&request.settings, model.spec(), model.process);
+        let planned = RequestPlan::new(&request, model.spec(), model.process)?;
+        let demand = demand(&request, planned.cache, model);
+        Ok(Self { request, planned, demand })
+    }
+}
+
+impl RequestPlan {
+    /// Checks a request against the network and plans its steps.
+    pub(crate) fn new(request: &Request, spec: &NetworkSpec, process: &dyn Process) -> Result<Self, GenerateError> {
+        let settings = &request.settings;
         check(&request.canvas, spec)?;
         let cache = settings.cache.unwrap_or_else(|| Cache::of(spec));
         cache.check(spec)?;
@@ -46,8 +60,7 @@ impl Admission {
             churn: settings.churn,
         };
         let plan = StepPlan::with_settings(&sizes, &plan)?;
-        let demand = demand(&request, cache, model);
-        Ok(Self { request, blocks, plan, policy, cache, demand })
+        Ok(Self { blocks, plan, policy, cache })
     }
 }
 

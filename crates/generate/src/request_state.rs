@@ -81,7 +81,7 @@ impl RequestState {
 
     /// Reports that the work begins and enters the first block.
     pub(crate) fn start(&mut self, report: &mut Listener<'_>) {
-        let forward_passes = self.admission.plan.total_forwards() * self.branches.len();
+        let forward_passes = self.admission.planned.plan.total_forwards() * self.branches.len();
         let flow = report(DenoisingEvent::Started { canvas: &self.canvas, forward_passes });
         let flow = if flow.is_continue() { self.enter(report) } else { flow };
         if flow.is_break() {
@@ -104,10 +104,10 @@ impl RequestState {
             end: request.end,
             key: self.key,
             block: self.block,
-            positions: &self.admission.blocks[self.block],
+            positions: &self.admission.planned.blocks[self.block],
             open: &open,
             planned: &planned,
-            cache: self.admission.cache,
+            cache: self.admission.planned.cache,
             cache_refresh: request.settings.cache_refresh,
         };
         for branch in &mut self.branches {
@@ -144,7 +144,7 @@ impl RequestState {
     ) -> Result<(), GenerateError> {
         let (block, index, planned) = (self.block, self.step, self.planned());
         let proposal = self.propose(answers, &planned, model)?;
-        let certain: Vec<(usize, f64)> = self.admission.blocks[block]
+        let certain: Vec<(usize, f64)> = self.admission.planned.blocks[block]
             .iter()
             .filter(|position| self.canvas.is_committed(**position) && !self.is_end(**position))
             .map(|position| (*position, self.certainty[*position]))
@@ -152,7 +152,7 @@ impl RequestState {
         let settings = &self.admission.request.settings;
         let step = ReverseStep {
             process: model.process,
-            policy: self.admission.policy.as_ref(),
+            policy: self.admission.planned.policy.as_ref(),
             remasking: &settings.remasking,
             vectors: model.vectors,
             planned,
@@ -178,7 +178,7 @@ impl RequestState {
         let mut flow =
             report(DenoisingEvent::Step { block, step: index, of, changes: &changes, closed: &closed, open });
         if flow.is_continue() && self.is_block_done() {
-            flow = report(DenoisingEvent::BlockCommitted { block, of: self.admission.blocks.len() });
+            flow = report(DenoisingEvent::BlockCommitted { block, of: self.admission.planned.blocks.len() });
             self.block += 1;
             if flow.is_continue() {
                 flow = self.enter(report);
@@ -198,12 +198,12 @@ impl RequestState {
 
     /// The step that comes next.
     fn planned(&self) -> PlannedStep {
-        self.admission.plan.blocks()[self.block].steps()[self.step]
+        self.admission.planned.plan.blocks()[self.block].steps()[self.step]
     }
 
     /// Enters the next block that has something open, or finishes.
     fn enter(&mut self, report: &mut Listener<'_>) -> ControlFlow<()> {
-        let of = self.admission.blocks.len();
+        let of = self.admission.planned.blocks.len();
         while self.block < of && self.block_open().is_empty() {
             self.block += 1;
         }
@@ -219,7 +219,7 @@ impl RequestState {
         self.step = 0;
         self.stability.clone_from(&self.admission.request.settings.stability);
         let positions = self.block_open();
-        let (block, steps) = (self.block, self.admission.plan.blocks()[self.block].steps().len());
+        let (block, steps) = (self.block, self.admission.planned.plan.blocks()[self.block].steps().len());
         report(DenoisingEvent::BlockStarted { block, of, positions: &positions, steps })
     }
 
@@ -234,12 +234,12 @@ impl RequestState {
 
     /// A block is done when nothing of it is open and no later step would take anything back.
     fn is_block_done(&self) -> bool {
-        let left = &self.admission.plan.blocks()[self.block].steps()[self.step..];
+        let left = &self.admission.planned.plan.blocks()[self.block].steps()[self.step..];
         left.is_empty() || self.block_open().is_empty() && left.iter().all(|step| step.sigma == 0.0)
     }
 
     fn block_open(&self) -> Vec<usize> {
-        let positions = self.admission.blocks[self.block].iter().copied();
+        let positions = self.admission.planned.blocks[self.block].iter().copied();
         positions.filter(|position| self.canvas.is_open(*position)).collect()
     }
 

@@ -7,9 +7,12 @@ use aquatint_compute::GpuError;
 /// Why a [`Runtime`](super::Runtime) cannot be, or cannot do what was requested.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// No thread is to compute.
-    #[error("`threads` is 0; allowed: 1 or more")]
-    Threads,
+    /// No thread is to compute, or more than there can be.
+    #[error("`threads` is {given}; allowed: 1 to {}", super::MOST_THREADS)]
+    Threads {
+        /// The number of threads.
+        given: usize,
+    },
     /// 64 bits were requested of a device that has only 32.
     #[error("`precision` is f64; allowed on the device `{device}`: f32, bf16, int8, int4")]
     Wide {
@@ -30,7 +33,7 @@ pub enum RuntimeError {
 impl Hint for RuntimeError {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Threads => "leave it out to use every processor".to_owned(),
+            Self::Threads { .. } => "leave it out to use every processor".to_owned(),
             Self::Wide { .. } => "add --device cpu-scalar, the slow path that computes in 64 bits".to_owned(),
             Self::Training { .. } => "train in bf16 and run the model in integers afterwards".to_owned(),
             Self::Gpu(error) => error.hint().unwrap_or_else(|| "--device cpu computes without it".to_owned()),

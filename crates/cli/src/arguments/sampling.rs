@@ -15,7 +15,7 @@ pub(crate) struct SamplingArguments {
     )]
     pub(crate) max_tokens: Option<usize>,
 
-    /// Denoising steps per block
+    /// Denoising steps per block, at most; the policy first-hitting takes as many as positions are open
     #[arg(long, value_name = "N", aliases = ["num-inference-steps", "diffusion-steps"], help_heading = "Sampling")]
     pub(crate) steps: Option<usize>,
 

@@ -21,7 +21,7 @@ const LENGTH: usize = 128;
 const TOKENS_PER_STEP: usize = 4;
 
 pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> Result<(), Failure> {
-    let runtimes = runtimes(arguments)?;
+    let runtimes = runtimes(arguments, printer)?;
     let subject = Subject::open(arguments.model.as_deref(), arguments.config.as_deref(), printer)?;
     let spec = &subject.spec;
     let (batch, generation) = work(arguments, spec)?;
@@ -98,15 +98,21 @@ fn row(
 }
 
 /// A runtime for each precision and number of threads, in the order in which they were typed.
-fn runtimes(arguments: &BenchArguments) -> Result<Vec<Runtime>, Failure> {
+fn runtimes(arguments: &BenchArguments, printer: &Printer) -> Result<Vec<Runtime>, Failure> {
     let threads: Vec<Option<usize>> = match &arguments.threads[..] {
         [] => vec![None],
         given => given.iter().copied().map(Some).collect(),
     };
     let pairs =
         arguments.precision.iter().flat_map(|precision| threads.iter().map(move |threads| (precision, threads)));
-    let runtime = |(&precision, &threads): (&Precision, &Option<usize>)| {
-        DeviceArguments { device: arguments.device, precision, threads }.runtime()
+    let mut warned = false;
+    let runtime = |(&precision, &threads): (&Precision, &Option<usize>)| -> Result<Runtime, Failure> {
+        let typed = DeviceArguments { device: arguments.device, precision, threads };
+        let runtime = Runtime::new(&typed.settings())?;
+        if !warned {
+            warned = typed.warn_of_threads(&runtime, printer);
+        }
+        Ok(runtime)
     };
     pairs.map(runtime).collect()
 }

@@ -10,7 +10,7 @@ use aquatint_evaluate::{Compare, CompareEvent, CompareSettings, Contestant, Eval
 use std::path::Path;
 
 pub(crate) fn run(arguments: &CompareArguments, printer: &Printer) -> Result<(), Failure> {
-    let runtime = arguments.device.runtime()?;
+    let runtime = arguments.device.runtime(printer)?;
     let checkpoint = model::open(Some(&arguments.judge), printer)?;
     let network = runtime.network(&checkpoint)?;
     let judge = Judge::new(&arguments.judge, network.as_ref(), &checkpoint.vocabulary)?;

@@ -4,7 +4,7 @@ use crate::arguments::{DeviceArguments, DoctorArguments, ReportFormat};
 use crate::failure::{Failure, in_one_line};
 use crate::printer::Printer;
 use crate::{environment, machine};
-use aquatint::runtime;
+use aquatint::runtime::{self, Runtime};
 use aquatint_checkpoint::{Checkpoint, builtin};
 use aquatint_compute::{Cuda, GpuError};
 use serde_json::json;
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &DoctorArguments, printer: &Printer) -> Result<(), 
 fn examine() -> Vec<Finding> {
     let path = aquatint_compute::CpuPath::best();
     let paths: Vec<String> = aquatint_compute::CpuPath::available().iter().map(ToString::to_string).collect();
-    let runtime = DeviceArguments::default().runtime();
+    let runtime = Runtime::new(&DeviceArguments::default().settings()).map_err(Failure::from);
     let memory = machine::memory();
     vec![
         Finding::good("version", env!("CARGO_PKG_VERSION")),

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<(), Failure> {
-    let runtime = arguments.device.runtime()?;
+    let runtime = arguments.device.runtime(printer)?;
     let checkpoint = model::open(arguments.model.as_deref(), printer)?;
     let network = runtime.network(&checkpoint)?;
     let model = Model::new(checkpoint, network)?;

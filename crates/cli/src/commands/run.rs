@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &RunArguments, printer: &Printer) -> Result<(), Fai
 
 /// Fills one template or continues one text, drawing it where it can be drawn.
 fn answer(session: &Session, typed: &str, sampling: &SamplingArguments, printer: &Printer) -> Result<(), Failure> {
-    let prepared = session.prepare(typed, &sampling.options()?, printer)?;
+    let prepared = session.prepare(typed, sampling, printer)?;
     let mut view = CanvasView::new(&session.checkpoint().vocabulary, &prepared.template_canvas);
     let mut live = printer.draws().then(|| LiveCanvas::new(*printer));
     let filled = session.fill(&prepared, &mut |event| {

@@ -44,7 +44,7 @@ impl Line {
 }
 
 pub(crate) fn run(arguments: &SudokuArguments, printer: &Printer) -> Result<(), Failure> {
-    let runtime = arguments.device.runtime()?;
+    let runtime = arguments.device.runtime(printer)?;
     let puzzles: Vec<Puzzle> =
         Puzzles::new(arguments.seed, Part::Unseen, clues(&arguments.clues)?).take(arguments.puzzles).collect();
     let mut lines = Vec::new();

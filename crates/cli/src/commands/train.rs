@@ -30,6 +30,7 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
         settings = settings.for_rank(launch);
     }
     let runtime = Runtime::new(&settings)?;
+    arguments.device.warn_of_threads(&runtime, printer);
     if arguments.dry_run {
         return printer.data(recipe.to_toml()?);
     }

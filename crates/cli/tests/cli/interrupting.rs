@@ -1,7 +1,7 @@
 //! Requests to end: heard in every phase, and at once the second time.
 #![cfg(unix)]
 
-use crate::support::{ProgramOutput, program, recipe, room, text};
+use crate::support::{ProgramOutput, model, program, recipe, room, text};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -99,4 +99,37 @@ fn a_second_request_does_not_wait_for_the_save() {
     signal(&child, "-INT");
     assert_eq!(lines.next().as_deref(), Some("error: interrupted"));
     ended(child).expect(1);
+}
+
+#[test]
+fn a_long_generation_stops_with_what_it_has() {
+    let trace = room("interrupt-trace").join("trace.jsonl");
+    let many = ["generate", "The fox", "-m", model(), "-n", "16", "--policy", "ancestral", "--steps", "1000000"];
+    for name in ["-TERM", "-INT"] {
+        let mut child = started(&[&many[..], &["--format", "jsonl", "--trace", text(&trace)]].concat());
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.next().is_some_and(|line| line.contains("\"started\"")));
+        signal(&child, name);
+        assert!(lines.last().is_some_and(|line| line.contains("\"finish_reason\":\"cancelled\"")), "{name}");
+        ended(child).expect(1);
+        assert_eq!(unfinished(&room("interrupt-trace")), [] as [PathBuf; 0]);
+    }
+}
+
+#[test]
+fn measuring_ends_where_it_is() {
+    let data = room("interrupt-data").join("a.txt");
+    std::fs::write(&data, crate::support::story(40)).unwrap();
+    let bench = ["bench", model(), "--repeat", "1000000000", "-v"];
+    let eval = ["eval", "likelihood", "-m", model(), "--samples", "100000000", "-v", "--data", text(&data)];
+    for (arguments, moment) in [(&bench[..], "measuring "), (&eval[..], " canvases on ")] {
+        for name in ["-TERM", "-INT"] {
+            let mut child = started(arguments);
+            let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+            assert!(lines.any(|line| line.contains(moment)), "{arguments:?}");
+            signal(&child, name);
+            assert_eq!(lines.last().as_deref(), Some("error: interrupted"), "{arguments:?}");
+            ended(child).expect(1);
+        }
+    }
 }

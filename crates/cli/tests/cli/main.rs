@@ -2,6 +2,7 @@
 
 mod benching;
 mod comparing;
+mod effects;
 mod families;
 mod fixtures;
 mod foreign_folders;

@@ -84,7 +84,7 @@ fn settings_that_cannot_be() {
         "error: `temperature` is -1; allowed: 0 or more\n\nhint: 0 takes the likeliest token\n"
     );
     assert!(of("--policy", "best").starts_with("error: `policy` is \"best\"; allowed: confidence, "));
-    assert!(of("--threads", "0").starts_with("error: `threads` is 0; allowed: 1 or more\n\nhint: "));
+    assert!(of("--threads", "0").starts_with("error: `threads` is 0; allowed: 1 to 1024\n\nhint: "));
     assert!(refused(&["generate", "a", "--precision", "f64", "--device", "cpu"]).contains("--device cpu-scalar"));
     assert!(refused(&["generate", "a", "--tempo", "1"]).starts_with("error: unexpected argument '--tempo' found"));
 }

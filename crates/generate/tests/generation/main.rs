@@ -3,6 +3,7 @@
 mod chain;
 mod conditioning;
 mod described;
+mod effects;
 mod engine;
 mod laws;
 mod real;

@@ -1,0 +1,270 @@
+//! Settings that change nothing: the value that a setting has, beside what the canvas, the network and the other
+//! settings leave it to decide.
+//!
+//! Neutral values (guidance scale 1, top-p 1, no cache …) request nothing, so they are never among them. A seed is always
+//! obeyed, whether anything is drawn or not.
+
+use crate::admission::RequestPlan;
+use crate::visible::visible;
+use crate::{Cache, GenerateError, Request, Settings};
+use aquatint_diffusion::policy::Last;
+use aquatint_diffusion::{CommitPolicy, Kind, Layout, PlannedStep, Process, Remasking, StepPlan};
+use aquatint_network::NetworkSpec;
+use std::fmt;
+
+/// A setting whose value changes nothing of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ineffective {
+    /// The setting, by the name of its method of [`SettingsBuilder`](crate::SettingsBuilder).
+    pub parameter: &'static str,
+    /// Why it changes nothing: a sentence without a full stop.
+    pub reason: String,
+}
+
+impl fmt::Display for Ineffective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` has no effect: {}", self.parameter, self.reason)
+    }
+}
+
+/// The settings of a request that change nothing of what a network of this description and process does with it.
+///
+/// # Errors
+/// When the request can never be served.
+pub fn ineffective(
+    request: &Request,
+    spec: &NetworkSpec,
+    process: &dyn Process,
+) -> Result<Vec<Ineffective>, GenerateError> {
+    let case = Case { request, spec, process, planned: RequestPlan::new(request, spec, process)? };
+    let reasons = [
+        ("steps", case.steps()),
+        ("block_length", case.block_length()),
+        ("policy", case.policy()?),
+        ("remasking", case.remasking()?),
+        ("temperature", case.temperature()),
+        ("top_k", case.top_k()),
+        ("top_p", case.top_p()),
+        ("repetition_penalty", case.repetition_penalty()),
+        ("guidance_scale", case.guidance_scale()),
+        ("cache", case.cache()),
+        ("cache_refresh", case.cache_refresh()),
+        ("churn", case.churn()),
+        ("correctors", case.correctors()),
+        ("revise", case.revise()),
+    ];
+    let found = reasons.into_iter().filter_map(|(parameter, reason)| Some(Ineffective { parameter, reason: reason? }));
+    Ok(found.collect())
+}
+
+/// A request with its plan.
+struct Case<'a> {
+    request: &'a Request,
+    spec: &'a NetworkSpec,
+    process: &'a dyn Process,
+    planned: RequestPlan,
+}
+
+const ONE_STEP: &str = "each block is filled in one step";
+const GREEDY: &str = "temperature 0 takes the likeliest token";
+const ONE_TOKEN: &str = "top-k 1 leaves one token";
+
+impl Case<'_> {
+    fn settings(&self) -> &Settings {
+        &self.request.settings
+    }
+
+    /// The steps of each block that has something open.
+    fn blocks(&self) -> impl Iterator<Item = &[PlannedStep]> {
+        self.planned.plan.blocks().iter().map(|block| block.steps()).filter(|steps| !steps.is_empty())
+    }
+
+    fn has_one_step(&self) -> bool {
+        self.blocks().all(|steps| steps.len() == 1)
+    }
+
+    /// Why what acts between two steps does nothing.
+    fn one_step(&self) -> Option<String> {
+        self.has_one_step().then(|| ONE_STEP.to_owned())
+    }
+
+    /// Whether anything may be final before the last step of its block.
+    fn commits_early(&self) -> bool {
+        !self.settings().revise && !self.commits_last()
+    }
+
+    /// Whether the policy chooses nothing before the last step.
+    fn commits_last(&self) -> bool {
+        self.planned.policy.name() == Last.name()
+    }
+
+    fn steps(&self) -> Option<String> {
+        let (requested, correctors) = (self.settings().steps, self.settings().correctors);
+        let blocks = self.planned.plan.blocks().iter().filter(|block| block.open() > 0);
+        // Correctors stand behind each step but the last.
+        let counts: Vec<(usize, usize)> =
+            blocks.map(|block| ((block.steps().len() - 1) / (1 + correctors) + 1, block.open())).collect();
+        let describe = |(steps, open): (usize, usize), bound| {
+            let (steps, s) = (format!("{bound}{steps}"), if steps == 1 { "" } else { "s" });
+            format!("the policy {} takes {steps} step{s} for {open} open positions", self.planned.policy.name())
+        };
+        let most = counts.iter().copied().max()?;
+        match most.0 {
+            steps if steps > requested => Some(describe(most, "")),
+            steps if steps < requested => Some(describe(most, "at most ")),
+            _ => None,
+        }
+    }
+
+    fn block_length(&self) -> Option<String> {
+        let open = self.request.canvas.open_positions().len();
+        let length = self.settings().block_length.filter(|length| *length > open)?;
+        let free = !matches!(self.spec.attention, Layout::Block { .. });
+        free.then(|| format!("{open} open positions are one block of {open}, and none of {length}"))
+    }
+
+    fn policy(&self) -> Result<Option<String>, GenerateError> {
+        if self.settings().policy.is_none() || !self.has_one_step() {
+            return Ok(None);
+        }
+        // Where the process's own policy takes more steps, one step is what this policy is for.
+        let without = self.plan_with(|settings| settings.policy = None)?;
+        let one_step = without.blocks().iter().all(|block| block.steps().len() <= 1);
+        Ok(one_step.then(|| ONE_STEP.to_owned()))
+    }
+
+    fn remasking(&self) -> Result<Option<String>, GenerateError> {
+        if self.settings().remasking.is_none() {
+            return Ok(None);
+        }
+        let without = self.plan_with(|settings| settings.remasking = Remasking::None)?;
+        if !same_steps(&self.planned.plan, &without, |step| (step.from, step.to)) {
+            return Ok(None);
+        }
+        if self.has_one_step() {
+            return Ok(self.one_step());
+        }
+        if !self.commits_early() {
+            // Under `revise` a policy still says what is accepted, by these numbers.
+            let counts = |step: &PlannedStep| (step.staying, step.open_after);
+            let nothing = self.commits_last() || same_steps(&self.planned.plan, &without, counts);
+            return Ok(nothing.then(|| "nothing is committed before the last step".to_owned()));
+        }
+        // What the first step commits can be taken back in the second one, and nothing can in the last.
+        let takes_back =
+            |steps: &[PlannedStep]| steps.len() > 2 && steps[1..steps.len() - 1].iter().any(|s| s.sigma > 0.0);
+        let same_counts = same_steps(&self.planned.plan, &without, |step| step.open_after);
+        let nothing = same_counts && !self.blocks().any(takes_back);
+        Ok(nothing.then(|| "nothing is taken back in the first and the last step".to_owned()))
+    }
+
+    fn temperature(&self) -> Option<String> {
+        let shaping = &self.settings().shaping;
+        // The word vector that is expected is that of all tokens.
+        let one = shaping.top_k == Some(1) && self.process.vector_size().is_none();
+        (one && shaping.temperature != 1.0).then(|| ONE_TOKEN.to_owned())
+    }
+
+    fn top_k(&self) -> Option<String> {
+        let (shaping, size) = (&self.settings().shaping, self.spec.vocabulary_size);
+        match shaping.top_k {
+            Some(_) if shaping.temperature == 0.0 => Some(GREEDY.to_owned()),
+            Some(k) if k >= size => Some(format!("the vocabulary has {size} tokens")),
+            _ => None,
+        }
+    }
+
+    fn top_p(&self) -> Option<String> {
+        let shaping = &self.settings().shaping;
+        match shaping.top_p.filter(|p| *p < 1.0) {
+            Some(_) if shaping.temperature == 0.0 => Some(GREEDY.to_owned()),
+            Some(_) if shaping.top_k == Some(1) => Some(ONE_TOKEN.to_owned()),
+            _ => None,
+        }
+    }
+
+    fn repetition_penalty(&self) -> Option<String> {
+        let blocks = self.blocks().count();
+        // What is committed in one step is on the canvas in the next one.
+        let alone = blocks == 1 && (self.has_one_step() || !self.commits_early());
+        let penalised = self.settings().shaping.repetition_penalty != 1.0;
+        let nothing = penalised && alone && !self.has_given();
+        nothing.then(|| "no token is on the canvas before the last step".to_owned())
+    }
+
+    fn guidance_scale(&self) -> Option<String> {
+        let nothing = self.settings().is_guided() && !self.has_given();
+        nothing.then(|| "nothing is given that the unconditional branch could hide".to_owned())
+    }
+
+    fn cache(&self) -> Option<String> {
+        let rows = visible(&self.request.canvas, self.request.end);
+        let several =
+            || self.planned.blocks.iter().zip(self.planned.plan.blocks()).filter(|(_, b)| b.steps().len() > 1);
+        let refreshed = self.settings().cache_refresh == Some(1);
+        match (self.settings().cache?, self.spec.attention) {
+            (Cache::None, _) => None,
+            (Cache::Exact, Layout::Block { length }) => {
+                (rows.len() <= length).then(|| "the canvas is one block, and finished blocks are cached".to_owned())
+            }
+            (Cache::Exact, _) => None,
+            (Cache::Prefix | Cache::Dual, _) if refreshed => Some("all rows are recomputed at every step".to_owned()),
+            (Cache::Prefix | Cache::Dual, _) if several().count() == 0 => self.one_step(),
+            (Cache::Prefix, _) => {
+                let first = |block: &[usize]| block.first().is_none_or(|first| rows.first() >= Some(first));
+                let nothing = several().all(|(block, _)| first(block));
+                nothing.then(|| "the prefix cache holds what stands before a block, and nothing does".to_owned())
+            }
+            (Cache::Dual, _) => {
+                let nothing = several().all(|(block, _)| block.len() >= rows.len());
+                nothing.then(|| "the dual cache holds what is outside a block, and nothing is".to_owned())
+            }
+        }
+    }
+
+    fn cache_refresh(&self) -> Option<String> {
+        let refresh = self.settings().cache_refresh?;
+        if !matches!(self.planned.cache, Cache::Prefix | Cache::Dual) {
+            return Some(format!("the cache is {}; only prefix and dual are approximate", self.planned.cache));
+        }
+        if refresh > 1
+            && let Some(reason) = self.cache()
+        {
+            return Some(reason);
+        }
+        let most = self.blocks().map(<[PlannedStep]>::len).max()?;
+        (refresh >= most).then(|| format!("no block has more than {most} steps, and each begins with a refresh"))
+    }
+
+    fn churn(&self) -> Option<String> {
+        self.settings().churn?;
+        let again = self.settings().revise && self.process.point_size().is_none();
+        self.one_step().or_else(|| again.then(|| "revise draws all noise again".to_owned()))
+    }
+
+    fn correctors(&self) -> Option<String> {
+        (self.settings().correctors > 0).then(|| self.one_step()).flatten()
+    }
+
+    fn revise(&self) -> Option<String> {
+        self.settings().revise.then(|| self.one_step()).flatten()
+    }
+
+    /// The plan of the same request with other settings.
+    fn plan_with(&self, change: impl FnOnce(&mut Settings)) -> Result<StepPlan, GenerateError> {
+        let mut request = self.request.clone();
+        change(&mut request.settings);
+        Ok(RequestPlan::new(&request, self.spec, self.process)?.plan)
+    }
+
+    fn has_given(&self) -> bool {
+        let canvas = &self.request.canvas;
+        (0..canvas.len()).any(|position| canvas.kind(position) == Some(Kind::Given))
+    }
+}
+
+/// Whether something of each step is the same in two plans.
+fn same_steps<T: PartialEq>(one: &StepPlan, other: &StepPlan, of: impl Fn(&PlannedStep) -> T) -> bool {
+    let all = |plan: &StepPlan| -> Vec<T> { plan.blocks().iter().flat_map(|block| block.steps()).map(&of).collect() };
+    all(one) == all(other)
+}
