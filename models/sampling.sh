@@ -32,7 +32,9 @@ settings() {
     echo "entropy bound 0.3, 8, dual | --policy entropy-bound:0.3 --block-length 8 --steps 8 --cache dual $shape"
     echo "entropy bound 0.3, 16, dual | --policy entropy-bound:0.3 --block-length 16 --steps 16 --cache dual $shape"
     echo "entropy bound 0.3, 32, dual | --policy entropy-bound:0.3 --block-length 32 --steps 32 --cache dual $shape"
-    echo "entropy bound 0.3, 16, dual, temperature 0.7, penalty 1.1 | --policy entropy-bound:0.3 --block-length 16 --steps 16 --cache dual --temperature 0.7 --top-p 0.9 --repetition-penalty 1.1"
+    shape="--temperature 0.5 --top-p 0.9 --repetition-penalty"
+    echo "entropy bound 0.3, 16, dual, temperature 0.5 | --policy entropy-bound:0.3 --block-length 16 --steps 16 --cache dual $shape 1.2"
+    echo "entropy bound 0.3, 8, dual, temperature 0.5, penalty 1.3 | --policy entropy-bound:0.3 --block-length 8 --steps 8 --cache dual $shape 1.3"
 }
 
 files=()

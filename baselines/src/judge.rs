@@ -11,6 +11,9 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::path::Path;
 
+/// Tokens of an excerpt of held-out text.
+const EXCERPT: usize = 128;
+
 /// A row of the table: the texts of one file, which holds what `aquatint generate --format json` prints, a line each.
 pub(crate) fn judge(model: &KneserNey, unit: &Unit, file: &Path) -> Result<String, Box<dyn Error>> {
     let (mut texts, mut passes, mut canvases, mut filled) = (Vec::new(), 0.0, 0.0, 0.0);
@@ -25,24 +28,32 @@ pub(crate) fn judge(model: &KneserNey, unit: &Unit, file: &Path) -> Result<Strin
         canvases += number("rows_read")? / (number("given_tokens")? + number("tokens")?);
         texts.push(unit.encode(text)?);
     }
+    let name = file.file_stem().unwrap_or_default().display().to_string();
+    row(model, &name, &texts, &format!("{:.3} | {:.3}", passes / filled, canvases / filled))
+}
+
+/// The row of excerpts of held-out text, as many as there are, evenly spread.
+pub(crate) fn held_out(model: &KneserNey, stream: &[u32], number: usize) -> Result<String, Box<dyn Error>> {
+    let excerpts: Vec<&[u32]> = stream.chunks_exact(EXCERPT).collect();
+    let every = (excerpts.len() / number.max(1)).max(1);
+    let texts: Vec<Vec<u32>> = excerpts.iter().step_by(every).take(number).map(|text| text.to_vec()).collect();
+    row(model, "held-out text", &texts, "– | –")
+}
+
+fn row(model: &KneserNey, name: &str, texts: &[Vec<u32>], work: &str) -> Result<String, Box<dyn Error>> {
     if texts.is_empty() {
-        return Err(format!("{}: there is no text", file.display()).into());
+        return Err(format!("{name}: there is no text").into());
     }
     let number = texts.len() as f64;
     // Each text is a document of its own; its end is not judged, since most texts are cut at a length.
-    let cost =
-        texts.iter().map(|text| model.cost(text)).fold((0.0, 0), |sum, cost| (sum.0 + cost.bits, sum.1 + cost.symbols));
+    let costs = texts.iter().map(|text| model.cost(text));
+    let (bits, tokens) = costs.fold((0.0, 0), |sum, cost| (sum.0 + cost.bits, sum.1 + cost.symbols));
     let entropy = texts.iter().map(|text| unigram_entropy(text)).sum::<f64>() / number;
     let repeated = texts.iter().map(|text| repeated(text)).sum::<f64>() / number;
     Ok(format!(
-        "| {} | {} | {:.0} | {:.3} | {entropy:.3} | {:.3} | {repeated:.3} | {:.3} | {:.3} |",
-        file.file_stem().unwrap_or_default().display(),
-        texts.len(),
-        cost.1 as f64 / number,
-        cost.0 * std::f64::consts::LN_2 / cost.1 as f64,
-        distinct_bigrams(&texts),
-        passes / filled,
-        canvases / filled,
+        "| {name} | {:.3} | {entropy:.3} | {:.3} | {repeated:.3} | {work} |",
+        bits * std::f64::consts::LN_2 / tokens as f64,
+        distinct_bigrams(texts),
     ))
 }
 
@@ -77,11 +88,14 @@ mod tests {
             writeln!(std::fs::File::create(&path).unwrap(), "{row}").unwrap();
             path
         };
-        let nats = |row: &str| row.split('|').nth(4).unwrap().trim().parse::<f64>().unwrap();
+        let nats = |row: &str| row.split('|').nth(2).unwrap().trim().parse::<f64>().unwrap();
         let likely = judge(&model, &unit, &file("likely.jsonl", "the cat sat ")).unwrap();
         let unlikely = judge(&model, &unit, &file("unlikely.jsonl", "tac eht tas ")).unwrap();
-        assert!(likely.starts_with("| likely | 1 | 12 |") && likely.ends_with("| 0.667 | 0.333 |"), "{likely}");
+        assert!(likely.starts_with("| likely | ") && likely.ends_with("| 0.667 | 0.333 |"), "{likely}");
         assert!(nats(&likely) < nats(&unlikely), "{likely} {unlikely}");
+        let stream: Vec<u32> = unit.encode(&"the cat sat ".repeat(40)).unwrap();
+        let held_out = held_out(&model, &stream, 2).unwrap();
+        assert!(nats(&held_out) < nats(&unlikely) && held_out.ends_with("| – | – |"), "{held_out}");
         let broken = folder.path().join("broken.jsonl");
         std::fs::write(&broken, "{}").unwrap();
         let error = judge(&model, &unit, &broken).unwrap_err().to_string();

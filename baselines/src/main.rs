@@ -21,6 +21,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 use symbols::{Unit, each_passage};
 
+/// Excerpts of held-out text that stand beside generated ones.
+const EXCERPTS: usize = 256;
+
 const USAGE: &str = "usage: baselines text RECIPE                         held-out text to standard output
        baselines n-grams RECIPE ORDER                over bytes
        baselines n-grams RECIPE ORDER TOKENIZER.json over the tokens of a vocabulary
@@ -90,12 +93,13 @@ fn judge_texts(recipe: &str, order: &str, tokenizer: &str, files: &[&str]) -> Re
     let unit = Unit::Tokens(Box::new(Vocabulary::from_file(Path::new(tokenizer))?));
     let model = trained(&data.train, &unit, order)?;
     println!(
-        "| texts | number | tokens | nats/token | entropy | distinct 2-grams | repeated 4-grams | passes/token | canvases read/token |"
+        "| texts | nats/token | entropy | distinct 2-grams | repeated 4-grams | passes/token | canvases read/token |"
     );
-    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
+    println!("|---|---:|---:|---:|---:|---:|---:|");
     for file in files {
         println!("{}", judge::judge(&model, &unit, Path::new(file))?);
     }
+    println!("{}", judge::held_out(&model, &unit.read(&data.valid)?.symbols, EXCERPTS)?);
     Ok(())
 }
 

@@ -8,9 +8,7 @@ use crate::weights::Weights;
 use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, builtin, roles, tied_head};
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_network::families::{self, Family, Object, TokenRoles};
-use aquatint_network::{
-    InferenceNetwork, Learner, Network, NetworkError, NetworkSpec, ParameterGroup, TensorData,
-};
+use aquatint_network::{InferenceNetwork, Learner, Network, NetworkError, NetworkSpec, ParameterGroup, TensorData};
 use aquatint_vocabulary::{ChatError, ChatTemplate, Role as VocabularyRole, RoleFile, Vocabulary};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
