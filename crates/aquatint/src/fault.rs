@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_on_the_way_is_a_failure() {
+    fn what_happens_while_it_runs_is_a_failure() {
         let device = || DeviceError::OutOfMemory { device: "cpu".to_owned(), bytes: 1 << 40 };
         let lost = || ParallelError::Lost { rank: 0, neighbour: 1, reason: "it is gone".to_owned() };
         let failures: [&dyn Fault; 8] = [

@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_text_is_told_with_its_share() {
+    fn unknown_text_is_reported_with_its_share() {
         assert_eq!(
             unknown(UnknownText { characters: 12, bytes: 25 }, Some(1000), "corpus"),
             "12 characters of the corpus, 2.50 % of its bytes, are unknown to the tokenizer: the model reads its unknown \

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_looked_into() {
+    fn a_file_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         std::fs::write(&path, POINTER).unwrap();
