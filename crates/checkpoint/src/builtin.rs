@@ -39,10 +39,9 @@ pub(crate) fn find(name: &str) -> Option<&'static Files> {
 impl Files {
     pub(crate) fn load(&self) -> Result<Checkpoint, CheckpointError> {
         let file = |file: &str| format!("{} (built in)/{file}", self.name);
-        let Config { family, mut spec, quantisation, roles: stated } =
-            Config::parse(&file("config.json"), self.config)?;
+        let Config { family, spec, quantisation, roles: stated } = Config::parse(&file("config.json"), self.config)?;
         let mut vocabulary = Vocabulary::from_json(self.tokenizer)?;
-        roles::assign(&mut vocabulary, &mut spec, stated, &[])?;
+        roles::assign(&mut vocabulary, &spec, stated, &[])?;
         Ok(Checkpoint {
             family,
             spec,

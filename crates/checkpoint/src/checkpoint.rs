@@ -78,7 +78,7 @@ impl Checkpoint {
             Some(text) => parse_json(&name(file), &text),
             None => Ok(Value::Null),
         };
-        let Config { family, mut spec, quantisation, roles: stated } =
+        let Config { family, spec, quantisation, roles: stated } =
             Config::parse(&name("config.json"), &read(&folder.join("config.json"))?)?;
         let generation = GenerationDefaults::load(folder, family)?;
         let mut vocabulary = Vocabulary::from_json(&read(&folder.join("tokenizer.json"))?)?;
@@ -89,7 +89,7 @@ impl Checkpoint {
             ("generation_config.json", optional("generation_config.json")?),
         ];
         let others: Vec<RoleFile<'_>> = others.iter().map(|(name, contents)| RoleFile { name, contents }).collect();
-        roles::assign(&mut vocabulary, &mut spec, stated, &others)?;
+        roles::assign(&mut vocabulary, &spec, stated, &others)?;
         let mut weights = Weights::open(folder)?;
         tied_head::resolve(&mut weights, family, &spec);
         let origin = Origin::Folder(folder.to_path_buf());

@@ -13,7 +13,7 @@ use serde_json::json;
 /// When files disagree or name tokens that do not exist, or the vocabulary does not fit.
 pub(crate) fn assign(
     vocabulary: &mut Vocabulary,
-    spec: &mut NetworkSpec,
+    spec: &NetworkSpec,
     roles: TokenRoles,
     files: &[RoleFile<'_>],
 ) -> Result<(), CheckpointError> {
@@ -28,8 +28,7 @@ pub(crate) fn assign(
     let config = RoleFile { name: "config.json", contents: &config };
     vocabulary.assign_roles(&[&[config], files].concat(), rows)?;
     if let NetworkKind::Diffusion(_) = spec.kind() {
-        let mask = vocabulary.required(Role::Mask)?;
-        spec.mask_token.get_or_insert(mask);
+        vocabulary.required(Role::Mask)?;
     }
     Ok(())
 }

@@ -32,17 +32,20 @@ fn a_mask_with_a_name_of_its_own_is_found_by_its_id() {
     rename(folder.path(), "<|mask|>", "<|noise|>");
     let checkpoint = Checkpoint::load(folder.path()).unwrap();
     assert_eq!((checkpoint.vocabulary.role(Role::Mask), &checkpoint.spec), (spec.mask_token, &spec));
-    // Or by its name, where no file has the id; the network then knows it, too.
-    edit(&folder.path().join("config.json"), |config| config["mask_token_id"] = Value::Null);
-    std::fs::remove_file(folder.path().join("generation_config.json")).unwrap();
-    std::fs::write(folder.path().join("special_tokens_map.json"), r#"{"mask_token": "<|noise|>"}"#).unwrap();
-    assert_eq!(Checkpoint::load(folder.path()).unwrap().spec, spec);
-    std::fs::remove_file(folder.path().join("special_tokens_map.json")).unwrap();
-    let missing = refusal(folder.path());
-    assert!(
-        missing.starts_with("the vocabulary has no mask token; ") && missing.contains("`mask_token_id` in config.json"),
-        "{missing}"
+    // A file that names it agrees, and one that names another does not.
+    let names = folder.path().join("special_tokens_map.json");
+    std::fs::write(&names, r#"{"mask_token": {"content": "<|noise|>"}}"#).unwrap();
+    assert_eq!(Checkpoint::load(folder.path()).unwrap().vocabulary.role(Role::Mask), spec.mask_token);
+    std::fs::write(&names, r#"{"mask_token": "<|pad|>"}"#).unwrap();
+    assert_eq!(
+        refusal(folder.path()),
+        "the files of the model disagree on the mask token: `mask_token_id` in config.json is 0, and `mask_token` in \
+         special_tokens_map.json is `<|pad|>`, which is token 2; let both name the same token"
     );
+    std::fs::remove_file(&names).unwrap();
+    // Without a mask in any file there is nothing that a masked network could read.
+    edit(&folder.path().join("config.json"), |config| config["mask_token_id"] = Value::Null);
+    assert!(refusal(folder.path()).contains("`masked` needs a mask token"));
 }
 
 #[test]
