@@ -9,11 +9,18 @@ use std::path::Path;
 /// So many files or rows are listed; the rest is a number.
 const LISTED: usize = 10;
 
-/// Reports a source that was packed; `what` is the key or the flag that names it.
+/// Reports a source that was packed, but for its unread files; `what` is the key or the flag that names it.
 pub(crate) fn tell(what: &str, report: &SourceReport, printer: &Printer) {
     printer.note(documents(what, report));
     for warning in warnings(report) {
         printer.warn(warning);
+    }
+}
+
+/// Reports the files of a source that are not read.
+pub(crate) fn tell_unread(path: &Path, files: &[UnreadFile], printer: &Printer) {
+    if !files.is_empty() {
+        printer.warn(unread(path, files));
     }
 }
 
@@ -29,7 +36,6 @@ fn documents(what: &str, report: &SourceReport) -> String {
 fn warnings(report: &SourceReport) -> Vec<String> {
     let (counts, path) = (&report.counts, name(&report.path));
     let mut warnings = Vec::new();
-    warnings.extend(unread(&report.path, &report.unread));
     if counts.bad_rows > 0 {
         let title = format!(
             "{} of {} in {path} {} passed over",
@@ -52,11 +58,10 @@ fn warnings(report: &SourceReport) -> Vec<String> {
     warnings
 }
 
-/// The warning that files in a folder are not read; `None` where all of them are.
-pub(crate) fn unread(path: &Path, files: &[UnreadFile]) -> Option<String> {
+fn unread(path: &Path, files: &[UnreadFile]) -> String {
     let are = if files.len() == 1 { "is" } else { "are" };
     let title = format!("{} in {} {are} not read", counted(files.len() as u64, "file"), name(path));
-    (!files.is_empty()).then(|| listed(title, files, files.len() as u64))
+    listed(title, files, files.len() as u64)
 }
 
 /// A title with the first of `count` things under it.
@@ -75,7 +80,8 @@ fn name(path: &Path) -> String {
     format!("`{}`", harmless(&path.display().to_string()))
 }
 
-fn counted(count: u64, what: &str) -> String {
+/// So many things: `1 row`, `2 rows`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
@@ -110,7 +116,8 @@ mod tests {
         full.counts.first_bad_rows = ["`text` is null", "not JSON: end\u{1B}[2J\nof it"]
             .map(|reason| BadRow { file: "texts/a.jsonl".into(), row: 7, reason: reason.to_owned() })
             .to_vec();
-        let all: Vec<String> = std::iter::once(documents("data.train", &full)).chain(warnings(&full)).collect();
+        let mut all = vec![unread(&full.path, &full.unread), documents("data.train", &full)];
+        all.extend(warnings(&full));
         insta::assert_snapshot!(all.join("\n"));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::machine::{bytes, count};
 use crate::printer::Printer;
+use crate::source_report::{self, counted};
 use aquatint_train::{CorpusFigures, StartFigures, StepFigures, Summary, TrainingEvent};
 use aquatint_vocabulary::UnknownText;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -28,8 +29,11 @@ impl TrainingScreen {
                 }
             }
             TrainingEvent::Preparing(what) => self.line(what),
+            TrainingEvent::Unread { path, files } => {
+                self.pause(|printer| source_report::tell_unread(path, files, printer));
+            }
             TrainingEvent::Source { key, report } => {
-                self.pause(|printer| crate::source_report::tell(key, report, printer));
+                self.pause(|printer| source_report::tell(key, report, printer));
             }
             TrainingEvent::RoleAdded { role, token } => {
                 self.line(&format!("the tokenizer has no {role} token: `{}` is added as token {token}", role.token()));
@@ -63,9 +67,9 @@ impl TrainingScreen {
 
     fn corpus(&mut self, figures: &CorpusFigures) {
         self.line(&format!(
-            "corpus: {} documents, {} tokens in {} canvases, vocabulary of {}; held out: {} canvases, {:.3} nats per \
+            "corpus: {}, {} tokens in {} canvases, vocabulary of {}; held out: {} canvases, {:.3} nats per \
              token by frequency alone",
-            count(figures.train_documents),
+            counted(figures.train_documents, "document"),
             count(figures.train_tokens),
             figures.train_canvases,
             figures.vocabulary,

@@ -1,6 +1,7 @@
 //! Errors of a corpus; each message says how to correct it.
 
 use crate::{BadRow, UnreadFile, UnreadReason};
+use aquatint_files::LfsPointer;
 use aquatint_vocabulary::VocabularyError;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,14 @@ pub enum CorpusError {
         found: &'static str,
         /// What to do about it.
         hint: &'static str,
+    },
+    /// A file was not downloaded: a Git LFS pointer stands in its place.
+    #[error("`{}` is a Git LFS pointer: the file of {size} bytes that it stands for was not downloaded", path.display())]
+    LfsPointer {
+        /// The pointer.
+        path: PathBuf,
+        /// Bytes of the file that it stands for.
+        size: u64,
     },
     /// Much of a file is no text in the encoding in which it is read.
     #[error("`{}` is not in {encoding}: {replaced} places in {bytes} bytes of text cannot be read", path.display())]
@@ -171,6 +180,7 @@ impl CorpusError {
                 "unpack it; compressed by gzip, zstd or xz it is read as it is"
             }
             Self::NoText { hint, .. } => hint,
+            Self::LfsPointer { path, .. } => return Some(format!("download it: {}", LfsPointer::command(path))),
             Self::WrongEncoding { .. } => "name its encoding, for example `encoding = \"windows-1252\"`",
             Self::BadRows { all_lack_the_field: true, .. } | Self::Column { .. } => {
                 "name the one that holds the text as `field`; `a.b` is the field `b` inside `a`"

@@ -20,6 +20,7 @@ pub use files::{SourceFiles, UnreadFile, UnreadReason};
 pub use format::Format;
 
 use crate::CorpusError;
+use aquatint_files::LfsPointer;
 use counts::FileText;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -183,6 +184,9 @@ impl Iterator for Passages<'_> {
 }
 
 fn open(path: PathBuf, source: &Source) -> Result<Reading, CorpusError> {
+    if let Some(LfsPointer { size }) = LfsPointer::at(&path).map_err(CorpusError::io("read", &path))? {
+        return Err(CorpusError::LfsPointer { path, size });
+    }
     let reader: Box<dyn Reader> = match source.format_of(&path)? {
         Format::Text => Box::new(text::TextFile::open(path.clone(), source)?),
         Format::Json => Box::new(json::JsonLines::open(path.clone(), source)?),

@@ -1,7 +1,7 @@
 //! Events of a training run. The library never prints: a terminal, a page and a test all read these.
 
 use crate::recipe::Resolved;
-use aquatint_corpus::SourceReport;
+use aquatint_corpus::{SourceReport, UnreadFile};
 use aquatint_evaluate::Likelihood;
 use aquatint_vocabulary::{Role, TokenId, UnknownText};
 use std::path::Path;
@@ -14,6 +14,13 @@ pub enum TrainingEvent<'a> {
     Recipe(&'a Resolved),
     /// A slow preparation began: training a vocabulary, packing texts. The text is for people.
     Preparing(&'a str),
+    /// Files of a source are not read.
+    Unread {
+        /// The source.
+        path: &'a Path,
+        /// The files, each with the reason.
+        files: &'a [UnreadFile],
+    },
     /// A source was packed, now or before.
     Source {
         /// The key of the recipe that names it: `data.train` or `data.valid`.

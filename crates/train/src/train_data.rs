@@ -35,6 +35,9 @@ impl TrainData {
             let mut warned = false;
             let snapshots = sources.iter().map(|source| source.source().snapshot(&mut |_| true));
             let snapshots = snapshots.collect::<Result<Vec<_>, _>>()?;
+            for snapshot in snapshots.iter().filter(|snapshot| !snapshot.unread().is_empty()) {
+                events(TrainingEvent::Unread { path: &snapshot.source().path, files: snapshot.unread() });
+            }
             let packed = pack(&snapshots, vocabulary, &cache, &mut |_| {
                 if !std::mem::replace(&mut warned, true) {
                     events(TrainingEvent::Preparing(what));

@@ -70,7 +70,10 @@ fn source(arguments: &LikelihoodArguments) -> Result<Source, Failure> {
 pub(crate) fn prepare(event: &HeldOutEvent, printer: &Printer) {
     match event {
         HeldOutEvent::Packing => printer.note("packing the text into tokens"),
-        HeldOutEvent::Packed(report) => source_report::tell("text", report, printer),
+        HeldOutEvent::Packed(report) => {
+            source_report::tell_unread(&report.path, &report.unread, printer);
+            source_report::tell("text", report, printer);
+        }
         HeldOutEvent::Unknown(unknown, of) => printer.warn(crate::training::unknown(*unknown, Some(*of), "text")),
     }
 }

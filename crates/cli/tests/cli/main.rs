@@ -12,5 +12,6 @@ mod measuring;
 mod quantising;
 mod refusals;
 mod screens;
+mod sources;
 mod support;
 mod training;

@@ -8,7 +8,15 @@ fn a_run_prints_its_recipe_and_figures_and_leaves_a_model() {
     let output = aquatint(&["train", text(&path), "--threads", "1", "--set", "run.steps=3"]).expect(0);
     let run = room("run").join("run");
     assert_eq!(output.out.trim_end(), text(&run));
-    for line in ["[optimiser]", "corpus: ", "network: ", "step 3  loss ", "step 3  held out: ", "done: step 3, "] {
+    for line in [
+        "[optimiser]",
+        "data.train: 1 document in ",
+        "corpus: 1 document, ",
+        "network: ",
+        "step 3  loss ",
+        "step 3  held out: ",
+        "done: step 3, ",
+    ] {
         assert!(output.err.lines().any(|output| output.starts_with(line)), "no line {line:?} in\n{}", output.err);
     }
     let files = ["config.json", "model.safetensors", "tokenizer.json", "generation_config.json", "metrics.jsonl"];

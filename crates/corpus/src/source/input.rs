@@ -11,8 +11,6 @@ use std::path::Path;
 const START: u64 = 4096;
 /// Read at a time.
 const BUFFER: usize = 1 << 17;
-/// The first line of what stands in a Git repository for a large file.
-const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// A file's text as bytes of UTF-8, as far as it is well-formed.
 pub(super) enum Input {
@@ -28,7 +26,6 @@ impl Input {
         let read = || CorpusError::io("read", path);
         let file = BufReader::with_capacity(BUFFER, File::open(path).map_err(read())?);
         let (start, bytes) = peek(file).map_err(read())?;
-        refuse_pointer(path, &start)?;
         let (start, mut bytes): (_, Box<dyn BufRead>) = match Compression::of(&start) {
             Some(compression) => {
                 let unpacked = compression.decoder(bytes).map_err(read())?;
@@ -96,21 +93,4 @@ fn peek(mut bytes: impl BufRead) -> io::Result<(Vec<u8>, impl BufRead)> {
     let mut start = Vec::new();
     bytes.by_ref().take(START).read_to_end(&mut start)?;
     Ok((start.clone(), Cursor::new(start).chain(bytes)))
-}
-
-/// Refuses a file that begins like a pointer of Git LFS.
-pub(super) fn refuse_pointer(path: &Path, start: &[u8]) -> Result<(), CorpusError> {
-    if start.starts_with(LFS_POINTER) {
-        let (found, hint) = ("a pointer of Git LFS in place of the file", "`git lfs pull` fetches it");
-        return Err(CorpusError::NoText { path: path.to_path_buf(), found, hint });
-    }
-    Ok(())
-}
-
-/// As [`refuse_pointer`], of a file that is not open.
-pub(super) fn refuse_pointer_at(path: &Path) -> Result<(), CorpusError> {
-    let mut start = Vec::new();
-    let file = File::open(path).map_err(CorpusError::io("read", path))?;
-    file.take(LFS_POINTER.len() as u64).read_to_end(&mut start).map_err(CorpusError::io("read", path))?;
-    refuse_pointer(path, &start)
 }

@@ -4,7 +4,6 @@ mod column;
 
 use super::counts::{Fault, ReadCounts, to_text};
 use super::field::{Tree, find, splits};
-use super::input::refuse_pointer_at;
 use super::{Passage, Reader, Source};
 use crate::CorpusError;
 use crate::error::list;
@@ -32,7 +31,6 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn open(path: PathBuf, source: &Source) -> Result<Self, CorpusError> {
-        refuse_pointer_at(&path)?;
         let reader = reader(&path)?;
         let schema = reader.metadata().file_metadata().schema_descr_ptr();
         let text = TextColumn::find(&schema, &source.field).map_err(|reason| column(&path, &source.field, reason))?;
