@@ -39,6 +39,17 @@ impl CanvasBatch {
     }
 }
 
+/// The part of a document that lies in a canvas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DocumentPart {
+    /// The document's number, counted over all shards.
+    pub document: u64,
+    /// Tokens of the document before this part.
+    pub start: u64,
+    /// Tokens of this part, the end token included.
+    pub length: usize,
+}
+
 /// A stretch of one document in a canvas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Segment {
@@ -147,6 +158,23 @@ impl Canvases {
             }
         }
         Ok(batch)
+    }
+
+    /// The parts of documents that lie in the canvas of a number, in their order.
+    ///
+    /// # Errors
+    /// When the number is not below [`Canvases::len`], or the shard is damaged.
+    pub fn parts(&self, number: u64) -> Result<Vec<DocumentPart>, CorpusError> {
+        let (laid, index) = self.find(number)?;
+        let shards_before = self.laid.iter().take_while(|other| !std::ptr::eq(*other, laid));
+        let before: u64 = shards_before.map(|other| other.shard.documents()).sum();
+        let part = |segment: &Segment| {
+            let (document, span) = laid.shard.document_at(segment.start)?;
+            let (document, start) = (before + document, segment.start - span.tokens.start);
+            Some(DocumentPart { document, start, length: segment.length as usize })
+        };
+        let parts: Option<Vec<DocumentPart>> = laid.canvas(index).iter().map(part).collect();
+        parts.ok_or_else(|| laid.shard.damaged("its table of documents does not reach its tokens"))
     }
 
     /// The first number of each of `limit` equal parts, or all numbers where there is no limit or are fewer canvases.

@@ -18,7 +18,7 @@ mod shard;
 mod snapshot;
 mod source;
 
-pub use canvases::{CanvasBatch, Canvases};
+pub use canvases::{CanvasBatch, Canvases, DocumentPart};
 pub use error::CorpusError;
 pub use order::Order;
 pub use overlap::{Overlap, overlap};

@@ -264,15 +264,30 @@ impl Shard {
         (0..self.counts.documents).filter_map(|index| self.document(index))
     }
 
+    /// The document that a token belongs to, with its number; `None` where the table of documents does not have it.
+    pub(crate) fn document_at(&self, token: u64) -> Option<(u64, DocumentSpan)> {
+        // The first document that ends behind the token.
+        let (mut low, mut high) = (0, self.counts.documents);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.document(middle)?.tokens.end <= token { low = middle + 1 } else { high = middle }
+        }
+        Some((low, self.document(low)?)).filter(|(_, span)| span.tokens.contains(&token))
+    }
+
+    /// An error of this shard.
+    pub(crate) fn damaged(&self, reason: impl Into<String>) -> CorpusError {
+        CorpusError::DamagedShard { path: self.path.clone(), reason: reason.into() }
+    }
+
     /// Copies the tokens from `start` on into `tokens`, and the bytes of text that each stands for into `text_bytes`,
     /// which is as long.
     ///
     /// # Errors
     /// When the range is not in the shard, or a token not in its vocabulary.
     pub fn copy(&self, start: u64, tokens: &mut [TokenId], text_bytes: &mut [u32]) -> Result<(), CorpusError> {
-        let damaged = |reason: String| CorpusError::DamagedShard { path: self.path.clone(), reason };
         let end = start.checked_add(tokens.len() as u64).filter(|&end| end <= self.counts.tokens);
-        let end = end.ok_or_else(|| damaged(format!("tokens {start} and on are not in it")))?;
+        let end = end.ok_or_else(|| self.damaged(format!("tokens {start} and on are not in it")))?;
         let record = self.width + 1;
         let records = &self.map[OPENING + start as usize * record..OPENING + end as usize * record];
         for ((token, bytes), record) in tokens.iter_mut().zip(text_bytes).zip(records.chunks_exact(record)) {
@@ -286,7 +301,7 @@ impl Shard {
         }
         match tokens.iter().find(|&&token| u64::from(token) >= self.counts.vocabulary_size) {
             Some(token) => {
-                Err(damaged(format!("token {token} is not in its vocabulary of {}", self.vocabulary_size())))
+                Err(self.damaged(format!("token {token} is not in its vocabulary of {}", self.vocabulary_size())))
             }
             None => Ok(()),
         }

@@ -291,7 +291,7 @@ impl<'a> Compare<'a> {
             canvases: settings.canvases,
             times: settings.times,
             nats_per_token: likelihood.nats_per_token,
-            standard_error: likelihood.standard_error,
+            standard_error: likelihood.standard_error.map(|error| error.nats_per_token),
             bits_per_byte: likelihood.bits_per_byte,
             estimate: match likelihood.estimate {
                 Estimate::Exact => "exact",

@@ -90,7 +90,9 @@ impl EvaluateError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Empty => Some("the file or folder is empty, or nothing in it was kept".to_owned()),
+            Self::Empty => {
+                Some("the file or folder is empty, nothing in it was kept, or all of it is given".to_owned())
+            }
             Self::NoFlow { .. } => Some("measure its bound".to_owned()),
             Self::Network(error) => error.hint(),
             Self::Corpus(error) => error.hint(),

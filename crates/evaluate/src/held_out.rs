@@ -1,9 +1,9 @@
 //! Held-out text and what it costs under a model of any kind.
 
 use crate::{
-    CANVASES_PER_PASS, CausalLikelihood, DiffusionBound, EvaluateError, Likelihood, ProbabilityFlow, Rule, likelihood,
+    CANVASES_PER_PASS, CausalLikelihood, DiffusionBound, EvaluateError, HeldOutBatch, Likelihood, ProbabilityFlow, Rule, likelihood,
 };
-use aquatint_corpus::{CanvasBatch, Canvases, CorpusError, Source, SourceReport, pack};
+use aquatint_corpus::{Canvases, CorpusError, Source, SourceReport, pack};
 use aquatint_generate::GenerateError;
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Role, UnknownText, Vocabulary};
@@ -33,7 +33,7 @@ pub struct MeasureSettings {
     pub limit: Option<usize>,
     /// Noisy versions drawn of each canvas, at least 1.
     pub times: usize,
-    /// Tokens at the beginning of each document that are given and cost nothing.
+    /// Tokens at the beginning of each document, which may lie in several canvases, that are given and cost nothing.
     pub prompt: usize,
     /// Steps along the probability flow of a gaussian field, to be measured instead of the bound.
     pub flow: Option<usize>,
@@ -85,10 +85,10 @@ impl HeldOut {
     }
 
     /// The canvases that are measured under a limit, in passes.
-    fn batches(&self, limit: Option<usize>) -> impl Iterator<Item = Result<CanvasBatch, CorpusError>> {
+    fn batches(&self, limit: Option<usize>) -> impl Iterator<Item = Result<HeldOutBatch, CorpusError>> {
         let numbers = self.canvases.spread(limit);
         let passes: Vec<Vec<u64>> = numbers.chunks(CANVASES_PER_PASS).map(<[u64]>::to_vec).collect();
-        passes.into_iter().map(|numbers| self.canvases.batch(&numbers))
+        passes.into_iter().map(|numbers| HeldOutBatch::of(&self.canvases, &numbers))
     }
 
     /// Measures a network: token by token where it is causal, by what it sees through noise otherwise. `progress`
@@ -107,7 +107,7 @@ impl HeldOut {
         let by = |rule: &dyn Rule| likelihood(denoiser, rule, settings.seed, batches, progress);
         let &MeasureSettings { times, prompt, flow, .. } = settings;
         match (denoiser.spec().process().map_err(GenerateError::Setting)?, flow) {
-            (None, _) => by(&CausalLikelihood { begin: vocabulary.required(Role::Begin)? }),
+            (None, _) => by(&CausalLikelihood { begin: vocabulary.required(Role::Begin)?, prompt }),
             (Some(process), None) => by(&DiffusionBound { process: process.as_ref(), times, prompt }),
             (Some(process), Some(steps)) => by(&ProbabilityFlow { process: process.as_ref(), steps }),
         }

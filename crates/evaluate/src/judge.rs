@@ -51,7 +51,7 @@ impl<'a> Judge<'a> {
         // A text may be more tokens of the judge's than of its writer's; what the judge cannot read is cut off.
         let length = (2 * length).min(self.denoiser.spec().context_length);
         let batches = canvases_of(&texts, length, CANVASES_PER_PASS).into_iter().map(Ok);
-        let rule = CausalLikelihood { begin: self.begin };
+        let rule = CausalLikelihood { begin: self.begin, prompt: 0 };
         let go_on = &mut |_| !stop.load(Ordering::SeqCst);
         let judged = likelihood(self.denoiser, &rule, 0, batches, go_on)?;
         Ok(Judgement { perplexity: judged.perplexity, tokens: judged.tokens })

@@ -3,23 +3,29 @@
 #![forbid(unsafe_code)]
 
 mod comparison;
+mod documents;
 mod error;
 mod held_out;
+mod held_out_batch;
 mod judge;
 mod likelihood;
+mod standard_error;
 pub mod sudoku;
 mod text_requests;
 mod texts;
 mod writer;
 
 pub use comparison::{Compare, CompareEvent, CompareSettings, Comparison, Contestant, Measured, Setting, Written};
+pub use documents::{Costs, Documents, PassPart};
 pub use error::EvaluateError;
 pub use held_out::{HeldOut, HeldOutEvent, MeasureSettings};
+pub use held_out_batch::HeldOutBatch;
 pub use judge::{Judge, Judgement};
 pub use likelihood::{
     CANVASES_PER_PASS, CausalLikelihood, DiffusionBound, Estimate, Likelihood, MeasuredCanvases, ProbabilityFlow, Rule,
     likelihood,
 };
+pub use standard_error::{StandardError, Units};
 pub use text_requests::TextRequests;
 pub use texts::{canvases_of, distinct_bigrams, entropy_of_counts, unigram_entropy};
 pub use writer::Writer;

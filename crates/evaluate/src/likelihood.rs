@@ -13,11 +13,13 @@ pub use causal::CausalLikelihood;
 pub use diffusion_bound::DiffusionBound;
 pub use probability_flow::ProbabilityFlow;
 
-use crate::EvaluateError;
+use crate::documents::{Costs, Documents};
+use crate::standard_error::{Cost, StandardError};
+use crate::{EvaluateError, HeldOutBatch};
 use aquatint_batch::{NoisyBatch, PackedBatch};
-use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::Key;
 use aquatint_network::Denoiser;
+use std::collections::BTreeSet;
 
 /// Canvases of one forward pass of measuring: enough to keep the processor busy, few enough for any memory. The noise does
 /// not depend on it.
@@ -37,11 +39,16 @@ pub trait Rule {
     /// Tokens at the beginning of each document that are given and cost nothing.
     fn prompt(&self) -> usize;
 
-    /// What each of these canvases costs under a model, in nats.
+    /// Adds what the measured rows of these canvases cost under a model.
     ///
     /// # Errors
     /// When the network refuses, or its process cannot be measured so.
-    fn costs(&self, model: &dyn Denoiser, canvases: &MeasuredCanvases<'_>) -> Result<Vec<f64>, EvaluateError>;
+    fn add_costs(
+        &self,
+        model: &dyn Denoiser,
+        canvases: &MeasuredCanvases<'_>,
+        costs: &mut Costs<'_>,
+    ) -> Result<(), EvaluateError>;
 }
 
 /// Canvases whose cost is measured in one pass.
@@ -49,6 +56,8 @@ pub trait Rule {
 pub struct MeasuredCanvases<'a> {
     /// The canvases as rows.
     pub rows: &'a PackedBatch,
+    /// Their documents, and which rows are measured.
+    pub documents: &'a Documents,
     /// The number of the first among all canvases of the measurement. Draws are keyed by such numbers, so that they do
     /// not depend on the size of a pass.
     pub first: u64,
@@ -61,18 +70,20 @@ pub struct MeasuredCanvases<'a> {
 pub struct Likelihood {
     /// Nats per token, in the meaning of `estimate`.
     pub nats_per_token: f64,
-    /// Bits per byte of UTF-8 text.
+    /// Bits per byte of UTF-8 text; not a number where no byte of text is measured, but end tokens only.
     pub bits_per_byte: f64,
     /// `exp(nats_per_token)`.
     pub perplexity: f64,
-    /// Standard error of `nats_per_token` over the canvases, as a sample of all text of the kind.
-    pub standard_error: f64,
+    /// Standard error of `nats_per_token`; `None` for a single canvas.
+    pub standard_error: Option<StandardError>,
     /// Tokens measured.
     pub tokens: u64,
     /// Bytes that they stand for.
     pub bytes: u64,
     /// Canvases measured.
     pub canvases: u64,
+    /// Documents of which something is measured.
+    pub documents: u64,
     /// What the numbers say.
     pub estimate: Estimate,
 }
@@ -109,24 +120,31 @@ pub fn likelihood(
     model: &dyn Denoiser,
     rule: &dyn Rule,
     seed: u64,
-    batches: impl Iterator<Item = Result<CanvasBatch, aquatint_corpus::CorpusError>>,
+    batches: impl Iterator<Item = Result<impl Into<HeldOutBatch>, aquatint_corpus::CorpusError>>,
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Likelihood, EvaluateError> {
     rule.check()?;
     let key = Key::new(seed);
     let mut totals = Totals::default();
-    let mut index = 0;
+    let (mut index, mut fresh) = (0, 0);
     for batch in batches {
-        let rows = PackedBatch::new(&batch?, model.spec().attention)?;
-        let costs = rule.costs(model, &MeasuredCanvases { rows: &rows, first: index, key })?;
-        for (canvas, cost) in rows.canvases.iter().zip(&costs) {
-            let open = rows.open(canvas, canvas, rule.prompt());
+        let batch: HeldOutBatch = batch?.into();
+        let rows = PackedBatch::new(batch.canvases(), model.spec().attention)?;
+        let documents = Documents::new(&rows, &batch.parts(&mut fresh), rule.prompt());
+        let mut costs = documents.no_costs(rows.canvases.len());
+        let canvases = MeasuredCanvases { rows: &rows, documents: &documents, first: index, key };
+        rule.add_costs(model, &canvases, &mut costs)?;
+        for (canvas, cost) in rows.canvases.iter().zip(&costs.canvases) {
+            let open = documents.open(canvas.clone());
             let bytes = rows.text_bytes[canvas.clone()].iter().zip(open);
             let bytes: Vec<u64> = bytes.filter_map(|(bytes, open)| open.then_some(u64::from(*bytes))).collect();
             if !bytes.is_empty() {
-                totals.add(bytes.len(), *cost);
+                totals.canvases.push(Cost { tokens: bytes.len() as f64, nats: *cost });
                 totals.bytes += bytes.iter().sum::<u64>();
             }
+        }
+        for (part, nats) in documents.parts().iter().zip(&costs.parts).filter(|(part, _)| part.tokens > 0) {
+            totals.parts.push((part.document, Cost { tokens: part.tokens as f64, nats: *nats }));
         }
         index += rows.canvases.len() as u64;
         if !progress(index) {
@@ -136,53 +154,51 @@ pub fn likelihood(
     totals.finish(rule.estimate())
 }
 
-/// Adds to each canvas what the terms of a noisy version cost, one of `samples` that count alike.
-fn add_costs(
-    costs: &mut [f64],
+/// Adds what the terms of a noisy version cost, one of `samples` that count alike.
+fn add_terms(
+    costs: &mut Costs<'_>,
     batch: &NoisyBatch,
     (model, rows): (&dyn Denoiser, &PackedBatch),
     samples: usize,
 ) -> Result<(), EvaluateError> {
+    // All may be given.
+    if batch.terms.is_empty() {
+        return Ok(());
+    }
     let prediction = batch.self_conditioning(model, rows)?;
     for (term, nats) in batch.terms.iter().zip(batch.costs(model, rows, prediction.as_deref())?) {
-        costs[rows.canvas_of(term.position)] += term.weight * nats / samples as f64;
+        costs.add(term.position, term.weight * nats / samples as f64);
     }
     Ok(())
 }
 
-/// Tokens and cost of each canvas, from which the ratio and its error follow.
+/// What canvases and the parts of documents in them cost, from which the ratio and its error follow.
 #[derive(Debug, Default)]
 struct Totals {
-    canvases: Vec<(f64, f64)>,
+    canvases: Vec<Cost>,
+    /// Each with its document.
+    parts: Vec<(u64, Cost)>,
     bytes: u64,
 }
 
 impl Totals {
-    fn add(&mut self, tokens: usize, cost: f64) {
-        self.canvases.push((tokens as f64, cost));
-    }
-
-    /// The ratio of sums `r = Σx / Σn`, with the usual error of a ratio estimator,
-    /// `√(C/(C−1) Σ(x − r n)²) / Σn`.
+    /// The ratio of sums `r = Σx / Σn`, with its error.
     fn finish(self, estimate: Estimate) -> Result<Likelihood, EvaluateError> {
         if self.canvases.is_empty() {
             return Err(EvaluateError::Empty);
         }
-        let tokens: f64 = self.canvases.iter().map(|c| c.0).sum();
-        let nats: f64 = self.canvases.iter().map(|c| c.1).sum();
+        let Cost { tokens, nats } = Cost::sum(self.canvases.iter().copied());
         let ratio = nats / tokens;
-        let squares: f64 = self.canvases.iter().map(|(n, x)| (x - ratio * n).powi(2)).sum();
-        let canvases = self.canvases.len() as f64;
-        let standard_error =
-            if canvases > 1.0 { (canvases / (canvases - 1.0) * squares).sqrt() / tokens } else { f64::NAN };
+        let documents: BTreeSet<u64> = self.parts.iter().map(|(document, _)| *document).collect();
         Ok(Likelihood {
             nats_per_token: ratio,
             bits_per_byte: if self.bytes == 0 { f64::NAN } else { nats / std::f64::consts::LN_2 / self.bytes as f64 },
             perplexity: ratio.exp(),
-            standard_error,
+            standard_error: StandardError::of_ratio(&self.canvases, &self.parts),
             tokens: tokens as u64,
             bytes: self.bytes,
             canvases: self.canvases.len() as u64,
+            documents: documents.len() as u64,
             estimate,
         })
     }

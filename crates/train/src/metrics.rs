@@ -69,7 +69,7 @@ impl Metrics {
                 "nats_per_token": likelihood.nats_per_token,
                 "bits_per_byte": likelihood.bits_per_byte,
                 "perplexity": likelihood.perplexity,
-                "standard_error": likelihood.standard_error,
+                "standard_error": likelihood.standard_error.map(|error| error.nats_per_token),
                 "seconds": seconds,
             }),
         )

@@ -5,7 +5,7 @@ use crate::event::{CorpusFigures, TrainingEvent};
 use crate::recipe::{Resolved, SourceRecipe};
 use aquatint_corpus::{CanvasBatch, Canvases, Order, Packed, Shard, pack};
 use aquatint_diffusion::PADDING_DOCUMENT;
-use aquatint_evaluate::{CANVASES_PER_PASS, Likelihood, Rule, entropy_of_counts, likelihood};
+use aquatint_evaluate::{CANVASES_PER_PASS, HeldOutBatch, Likelihood, Rule, entropy_of_counts, likelihood};
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::Vocabulary;
 
@@ -17,7 +17,7 @@ pub const VALIDATION_SEED: u64 = 0;
 pub struct TrainData {
     canvases: Canvases,
     order: Order,
-    valid: Vec<CanvasBatch>,
+    valid: Vec<HeldOutBatch>,
     figures: CorpusFigures,
 }
 
@@ -67,7 +67,7 @@ impl TrainData {
             train_documents: canvases.shards().map(Shard::documents).sum(),
             train_tokens: canvases.tokens(),
             train_canvases: canvases.len(),
-            valid_canvases: valid.iter().map(|batch| batch.canvases() as u64).sum(),
+            valid_canvases: valid.iter().map(|batch| batch.canvases().canvases() as u64).sum(),
             unknown,
             text_bytes: unrepeated(&canvases) + unrepeated(&held_out),
             unigram_entropy: unigram_entropy(&valid, vocabulary.len()),
@@ -101,14 +101,15 @@ impl TrainData {
 }
 
 /// Up to `count` canvases, spread evenly, in passes.
-fn spread(canvases: &Canvases, count: usize) -> Result<Vec<CanvasBatch>, TrainError> {
-    canvases.spread(Some(count)).chunks(CANVASES_PER_PASS).map(|numbers| Ok(canvases.batch(numbers)?)).collect()
+fn spread(canvases: &Canvases, count: usize) -> Result<Vec<HeldOutBatch>, TrainError> {
+    let numbers = canvases.spread(Some(count));
+    numbers.chunks(CANVASES_PER_PASS).map(|numbers| Ok(HeldOutBatch::of(canvases, numbers)?)).collect()
 }
 
 /// Entropy of single tokens in nats, from their own frequencies in all canvases.
-fn unigram_entropy(batches: &[CanvasBatch], size: usize) -> f64 {
+fn unigram_entropy(batches: &[HeldOutBatch], size: usize) -> f64 {
     let mut counts = vec![0u64; size];
-    for batch in batches {
+    for batch in batches.iter().map(HeldOutBatch::canvases) {
         for (token, _) in batch.tokens.iter().zip(&batch.documents).filter(|(_, d)| **d != PADDING_DOCUMENT) {
             if let Some(count) = counts.get_mut(*token as usize) {
                 *count += 1;

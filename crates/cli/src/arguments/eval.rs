@@ -186,7 +186,8 @@ pub(crate) struct LikelihoodArguments {
     #[arg(long = "where", value_name = "FIELD=VALUE")]
     pub(crate) filter: Vec<String>,
 
-    /// Number of tokens at the start of each document that are given and not measured
+    /// Number of tokens at the start of each document that are given and not measured; a document that
+    /// fills several canvases has them once
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) given: usize,
 

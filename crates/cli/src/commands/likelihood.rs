@@ -7,7 +7,7 @@ use crate::{environment, interrupt, model, source_report, wire};
 use aquatint::Model;
 use aquatint_checkpoint::Checkpoint;
 use aquatint_corpus::Source;
-use aquatint_evaluate::{Estimate, HeldOutEvent, Likelihood, MeasureSettings};
+use aquatint_evaluate::{Estimate, HeldOutEvent, Likelihood, MeasureSettings, Units};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
@@ -89,10 +89,12 @@ fn progress(length: u64) -> ProgressBar {
 
 /// A measurement in one line.
 pub(crate) fn short(measured: &Likelihood) -> String {
-    format!(
-        "{:.4} nats/token (± {:.4}), {:.3} bits/byte, perplexity {:.2}",
-        measured.nats_per_token, measured.standard_error, measured.bits_per_byte, measured.perplexity
-    )
+    let error = measured.standard_error.map(|error| format!(" (± {:.4})", error.nats_per_token)).unwrap_or_default();
+    let bits = match measured.bytes {
+        0 => "no byte of text".to_owned(),
+        _ => format!("{:.3} bits/byte", measured.bits_per_byte),
+    };
+    format!("{:.4} nats/token{error}, {bits}, perplexity {:.2}", measured.nats_per_token, measured.perplexity)
 }
 
 fn describe(measured: &Likelihood, seed: u64) -> String {
@@ -106,12 +108,43 @@ fn describe(measured: &Likelihood, seed: u64) -> String {
         Estimate::Bound { times } => format!("upper bound, {}", drawn(times)),
         Estimate::CrossEntropy { times } => format!("no bound: cross-entropy over even times, {}", drawn(times)),
     };
-    let relative = measured.standard_error / measured.nats_per_token;
+    let s = |count: u64| if count == 1 { "" } else { "s" };
+    let (documents, canvases) = (measured.documents, measured.canvases);
+    let over = match measured.standard_error.map(|error| error.over) {
+        Some(Units::Documents) => format!("± is the standard error of the mean over {documents} documents"),
+        Some(Units::Canvases) => format!(
+            "± is the standard error over {canvases} canvases of one document; other documents may differ by more"
+        ),
+        None => "no standard error, which one canvas does not have".to_owned(),
+    };
+    // What is relative to the nats per token.
+    let relative = measured.standard_error.map(|error| error.nats_per_token / measured.nats_per_token);
+    let figure = |value: f64, decimals: usize, error: Option<f64>| match error {
+        Some(error) => format!("{value:.decimals$} ± {error:.decimals$}"),
+        None => format!("{value:.decimals$}"),
+    };
+    let nats = measured.standard_error.map(|error| error.nats_per_token);
+    let bits = match measured.bytes {
+        0 => "none, as no byte of text is measured".to_owned(),
+        _ => figure(measured.bits_per_byte, 4, relative.map(|relative| measured.bits_per_byte * relative)),
+    };
     [
-        ("nats/token", format!("{:.4} ± {:.4}", measured.nats_per_token, measured.standard_error)),
-        ("bits/byte", format!("{:.4} ± {:.4}", measured.bits_per_byte, measured.bits_per_byte * relative)),
-        ("perplexity", format!("{:.3} ± {:.3}", measured.perplexity, measured.perplexity * measured.standard_error)),
-        ("text", format!("{} tokens, {} bytes, {} canvases", measured.tokens, measured.bytes, measured.canvases)),
+        ("nats/token", figure(measured.nats_per_token, 4, nats)),
+        ("bits/byte", bits),
+        ("perplexity", figure(measured.perplexity, 3, nats.map(|nats| measured.perplexity * nats))),
+        (
+            "text",
+            format!(
+                "{} token{}, {} byte{}, {canvases} canvas{}, {documents} document{}",
+                measured.tokens,
+                s(measured.tokens),
+                measured.bytes,
+                s(measured.bytes),
+                if canvases == 1 { "" } else { "es" },
+                s(documents)
+            ),
+        ),
+        ("error", over),
         ("method", how),
     ]
     .map(|(name, value)| format!("{name:<12}{value}\n"))
@@ -127,12 +160,17 @@ fn as_json(measured: &Likelihood, arguments: &LikelihoodArguments, checkpoint: &
         "model": checkpoint.origin.to_string(),
         "data": arguments.data,
         "nats_per_token": measured.nats_per_token,
-        "standard_error": measured.standard_error,
-        "bits_per_byte": measured.bits_per_byte,
+        "standard_error": measured.standard_error.map(|error| error.nats_per_token),
+        "standard_error_over": measured.standard_error.map(|error| match error.over {
+            Units::Documents => "documents",
+            Units::Canvases => "canvases of one document",
+        }),
+        "bits_per_byte": (measured.bytes > 0).then_some(measured.bits_per_byte),
         "perplexity": measured.perplexity,
         "tokens": measured.tokens,
         "bytes": measured.bytes,
         "canvases": measured.canvases,
+        "documents": measured.documents,
         "time_samples": times,
         "bound": matches!(measured.estimate, Estimate::Bound { .. } | Estimate::Flow { .. }),
         "exact": measured.estimate == Estimate::Exact,
@@ -143,25 +181,61 @@ fn as_json(measured: &Likelihood, arguments: &LikelihoodArguments, checkpoint: &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aquatint_evaluate::StandardError;
+    use insta::assert_snapshot;
 
     #[test]
     fn a_bound_says_that_it_is_one() {
+        let over = Units::Documents;
         let measured = Likelihood {
             nats_per_token: 2.0,
             bits_per_byte: 1.0,
             perplexity: 7.389,
-            standard_error: 0.1,
+            standard_error: Some(StandardError { nats_per_token: 0.1, over }),
             tokens: 1000,
             bytes: 2885,
             canvases: 4,
+            documents: 3,
             estimate: Estimate::Bound { times: 2 },
         };
-        assert_eq!(
-            describe(&measured, 3),
-            "nats/token  2.0000 ± 0.1000\nbits/byte   1.0000 ± 0.0500\nperplexity  7.389 ± 0.739\ntext        1000 \
-             tokens, 2885 bytes, 4 canvases\nmethod      upper bound, 2 noisy versions drawn of each canvas, seed 3\n"
-        );
+        assert_snapshot!(describe(&measured, 3), @"
+        nats/token  2.0000 ± 0.1000
+        bits/byte   1.0000 ± 0.0500
+        perplexity  7.389 ± 0.739
+        text        1000 tokens, 2885 bytes, 4 canvases, 3 documents
+        error       ± is the standard error of the mean over 3 documents
+        method      upper bound, 2 noisy versions drawn of each canvas, seed 3
+        ");
+        assert_eq!(short(&measured), "2.0000 nats/token (± 0.1000), 1.000 bits/byte, perplexity 7.39");
         let exact = describe(&Likelihood { estimate: Estimate::Exact, ..measured }, 3);
         assert!(exact.ends_with("method      exact, token by token\n"), "{exact}");
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_no_number() {
+        let end_alone = Likelihood {
+            nats_per_token: 2.0,
+            bits_per_byte: f64::NAN,
+            perplexity: 7.389,
+            standard_error: None,
+            tokens: 1,
+            bytes: 0,
+            canvases: 1,
+            documents: 1,
+            estimate: Estimate::Exact,
+        };
+        assert_snapshot!(describe(&end_alone, 3), @"
+        nats/token  2.0000
+        bits/byte   none, as no byte of text is measured
+        perplexity  7.389
+        text        1 token, 0 bytes, 1 canvas, 1 document
+        error       no standard error, which one canvas does not have
+        method      exact, token by token
+        ");
+        assert_eq!(short(&end_alone), "2.0000 nats/token, no byte of text, perplexity 7.39");
+        let over = Units::Canvases;
+        let one =
+            Likelihood { standard_error: Some(StandardError { nats_per_token: 0.1, over }), canvases: 6, ..end_alone };
+        assert!(describe(&one, 3).contains("over 6 canvases of one document; other documents may differ by more\n"));
     }
 }

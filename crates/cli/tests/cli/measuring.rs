@@ -1,7 +1,7 @@
 //! `eval likelihood`: agrees with the training log, and is a function of its inputs and seed.
 
 use crate::support::{aquatint, model, room, text};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 
 fn measure(more: &[&str]) -> Value {
@@ -38,6 +38,36 @@ fn the_scalar_path_in_64_bits_measures_the_same() {
     let fast = measure(&[])["nats_per_token"].as_f64().unwrap();
     let exact = measure(&["--precision", "f64"])["nats_per_token"].as_f64().unwrap();
     assert!((fast - exact).abs() < 1e-4, "{fast} in f32, {exact} in f64");
+}
+
+#[test]
+fn what_is_given_is_counted_once_for_each_document() {
+    let tokens = |measured: &Value| measured["tokens"].as_u64().unwrap();
+    // One document over several canvases.
+    let (all, given) = (measure(&[]), measure(&["--given", "10"]));
+    assert_eq!((&all["documents"], tokens(&all) - tokens(&given)), (&1.into(), 10), "{all} {given}");
+    assert!(all["canvases"].as_u64() > Some(2), "{all}");
+    assert_eq!(all["standard_error_over"], "canvases of one document");
+
+    let path = room("documents").join("a.jsonl");
+    let rows: String = (5..8).map(|n| json!({"text": crate::support::story(n)}).to_string() + "\n").collect();
+    std::fs::write(&path, rows).unwrap();
+    let of = |given: &str| -> Value {
+        let arguments = ["eval", "likelihood", "-m", model(), "-d", text(&path), "--format", "json", "--given", given];
+        serde_json::from_str(&aquatint(&arguments).expect(0).out).unwrap()
+    };
+    let (all, given) = (of("0"), of("4"));
+    assert_eq!((&all["documents"], tokens(&all) - tokens(&given)), (&3.into(), 12), "{all} {given}");
+    assert_eq!(all["standard_error_over"], "documents");
+}
+
+#[test]
+fn one_canvas_has_no_standard_error() {
+    let path = room("one").join("a.txt");
+    std::fs::write(&path, "The fox saw.").unwrap();
+    let output = aquatint(&["eval", "likelihood", "-m", model(), "-d", text(&path)]).expect(0).out;
+    assert!(!output.contains("NaN") && !output.lines().next().unwrap().contains('±'), "{output}");
+    assert!(output.contains("error       no standard error, which one canvas does not have\n"), "{output}");
 }
 
 #[test]

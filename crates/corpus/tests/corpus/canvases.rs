@@ -1,7 +1,7 @@
 //! Packing and canvases: nothing lost, nothing torn, nothing done twice.
 
 use crate::support::snapshot;
-use aquatint_corpus::{Canvases, CorpusError, Packed, ReadCounts, Source, pack};
+use aquatint_corpus::{Canvases, CorpusError, DocumentPart, Packed, ReadCounts, Source, pack};
 use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_vocabulary::{Role, Vocabulary};
 use proptest::prelude::*;
@@ -155,6 +155,21 @@ proptest! {
             }
         }
         prop_assert_eq!(whole, lengths.len() as u64);
+        // The parts of a document, wherever they lie, follow each other up to its end.
+        let mut parts: Vec<DocumentPart> = Vec::new();
+        for &number in &numbers {
+            let own = canvases.parts(number).unwrap();
+            let documents = batch.documents[number as usize * length..].iter().take(length);
+            prop_assert_eq!(own.iter().map(|part| part.length).sum::<usize>(), documents.filter(|d| **d != PADDING_DOCUMENT).count());
+            parts.extend(own);
+        }
+        parts.sort_by_key(|part| (part.document, part.start));
+        let mut reached = vec![0; lengths.len()];
+        for part in parts {
+            prop_assert_eq!(part.start, reached[part.document as usize]);
+            reached[part.document as usize] += part.length as u64;
+        }
+        prop_assert_eq!(reached, lengths.iter().map(|length| *length as u64 + 1).collect::<Vec<u64>>());
         // A batch of its own holds the same canvas.
         for &number in numbers.iter().take(5) {
             let alone = canvases.batch(&[number]).unwrap();

@@ -35,8 +35,8 @@ pub struct Measured {
     pub times: usize,
     /// Nats per token.
     pub nats_per_token: f64,
-    /// Standard error of `nats_per_token`.
-    pub standard_error: f64,
+    /// Standard error of `nats_per_token`; none of a single canvas.
+    pub standard_error: Option<f64>,
     /// Bits per byte of text.
     pub bits_per_byte: f64,
     /// `exact`, `bound` or `cross-entropy`, which is neither.

@@ -14,12 +14,12 @@ impl Comparison {
             for m in &self.likelihoods {
                 let _ = writeln!(
                     text,
-                    "| {} | {} | {:.2} M | {:.3} ± {:.3} | {:.3} | {} |",
+                    "| {} | {} | {:.2} M | {:.3}{} | {:.3} | {} |",
                     m.model,
                     m.process,
                     m.parameters as f64 / 1e6,
                     m.nats_per_token,
-                    m.standard_error,
+                    m.standard_error.map(|error| format!(" ± {error:.3}")).unwrap_or_default(),
                     m.bits_per_byte,
                     m.estimate
                 );
@@ -94,7 +94,7 @@ Seconds for a text, by steps:
             canvases: 8,
             times: 2,
             nats_per_token: 4.25,
-            standard_error: 0.05,
+            standard_error: Some(0.05),
             bits_per_byte: 2.0,
             estimate: "bound".to_owned(),
         };

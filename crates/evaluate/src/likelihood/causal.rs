@@ -1,7 +1,8 @@
 //! Token by token: what a causal network pays, exactly.
 
-use super::{Estimate, MeasuredCanvases, Rule, add_costs};
+use super::{Estimate, MeasuredCanvases, Rule, add_terms};
 use crate::EvaluateError;
+use crate::documents::Costs;
 use aquatint_batch::NoisyBatch;
 use aquatint_diffusion::TokenId;
 use aquatint_network::Denoiser;
@@ -11,6 +12,8 @@ use aquatint_network::Denoiser;
 pub struct CausalLikelihood {
     /// What stands before the first token of a document.
     pub begin: TokenId,
+    /// Tokens at the beginning of each document that are given and cost nothing.
+    pub prompt: usize,
 }
 
 impl Rule for CausalLikelihood {
@@ -23,13 +26,18 @@ impl Rule for CausalLikelihood {
     }
 
     fn prompt(&self) -> usize {
-        0
+        self.prompt
     }
 
-    fn costs(&self, model: &dyn Denoiser, canvases: &MeasuredCanvases<'_>) -> Result<Vec<f64>, EvaluateError> {
+    fn add_costs(
+        &self,
+        model: &dyn Denoiser,
+        canvases: &MeasuredCanvases<'_>,
+        costs: &mut Costs<'_>,
+    ) -> Result<(), EvaluateError> {
         let rows = canvases.rows;
-        let mut costs = vec![0.0; rows.canvases.len()];
-        add_costs(&mut costs, &NoisyBatch::causal(rows, self.begin, 1.0), (model, rows), 1)?;
-        Ok(costs)
+        let mut batch = NoisyBatch::causal(rows, self.begin, 1.0);
+        batch.terms.retain(|term| canvases.documents.is_open(term.position));
+        add_terms(costs, &batch, (model, rows), 1)
     }
 }

@@ -16,8 +16,9 @@
 //!
 //! Deviations: none from the bound.
 
-use super::{Estimate, MeasuredCanvases, Rule, add_costs};
+use super::{Estimate, MeasuredCanvases, Rule, add_terms};
 use crate::EvaluateError;
+use crate::documents::Costs;
 use aquatint_batch::{NoisyBatch, corrupt_evenly, golden_point, stratified_time};
 use aquatint_diffusion::{Corrupted, Process};
 use aquatint_network::Denoiser;
@@ -38,7 +39,7 @@ impl DiffusionBound<'_> {
     /// Corrupts each canvas at its `time`-th stratified time; its blocks, where it has some, at times that follow
     /// evenly.
     fn corrupt(&self, canvases: &MeasuredCanvases<'_>, time: usize) -> Vec<(Range<usize>, Corrupted)> {
-        let MeasuredCanvases { rows, first, key } = *canvases;
+        let MeasuredCanvases { rows, documents, first, key } = *canvases;
         let shift = key.at(u64::MAX, 0).uniform();
         let mut corrupted = Vec::new();
         for (canvas, at) in rows.canvases.iter().zip(first..) {
@@ -46,7 +47,7 @@ impl DiffusionBound<'_> {
             let draws = &mut key.at(at, time as u64);
             for (number, part) in rows.parts(canvas).into_iter().enumerate().filter(|(_, part)| !part.is_empty()) {
                 let t = stratified_time(golden_point(start, number as u64), time, self.times);
-                let open = rows.open(canvas, &part, self.prompt);
+                let open = documents.open(part.clone());
                 corrupted.push((part.clone(), corrupt_evenly(self.process, &rows.tokens[part], &open, t, draws)));
             }
         }
@@ -71,22 +72,26 @@ impl Rule for DiffusionBound<'_> {
         self.prompt
     }
 
-    fn costs(&self, model: &dyn Denoiser, canvases: &MeasuredCanvases<'_>) -> Result<Vec<f64>, EvaluateError> {
+    fn add_costs(
+        &self,
+        model: &dyn Denoiser,
+        canvases: &MeasuredCanvases<'_>,
+        costs: &mut Costs<'_>,
+    ) -> Result<(), EvaluateError> {
         let rows = canvases.rows;
-        let mut costs = vec![0.0; rows.canvases.len()];
         for time in 0..self.times {
             let mut batch = NoisyBatch::new(rows);
             let mut times = vec![None; rows.canvases.len()];
             for (part, noisy) in self.corrupt(canvases, time) {
                 let canvas = rows.canvas_of(part.start);
-                costs[canvas] += noisy.constant / self.times as f64;
+                costs.add_together(part.clone(), noisy.constant / self.times as f64);
                 times[canvas] = Some(noisy.noise as f32);
                 batch.put(part, noisy);
             }
             // Empty canvases have no sequence.
             batch.times = times.into_iter().flatten().collect();
-            add_costs(&mut costs, &batch, (model, rows), self.times)?;
+            add_terms(costs, &batch, (model, rows), self.times)?;
         }
-        Ok(costs)
+        Ok(())
     }
 }

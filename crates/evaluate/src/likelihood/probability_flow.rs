@@ -20,6 +20,7 @@
 
 use super::{Estimate, MeasuredCanvases, Rule};
 use crate::EvaluateError;
+use crate::documents::Costs;
 use aquatint_batch::{NoisyBatch, PackedBatch};
 use aquatint_compute::softmax_row;
 use aquatint_diffusion::{ContinuousState, Cost, Draws, Key, Level, LossTerm, Process, Time, Vectors};
@@ -53,16 +54,21 @@ impl Rule for ProbabilityFlow<'_> {
         0
     }
 
-    fn costs(&self, model: &dyn Denoiser, canvases: &MeasuredCanvases<'_>) -> Result<Vec<f64>, EvaluateError> {
+    fn add_costs(
+        &self,
+        model: &dyn Denoiser,
+        canvases: &MeasuredCanvases<'_>,
+        costs: &mut Costs<'_>,
+    ) -> Result<(), EvaluateError> {
         let Self { process, steps } = *self;
-        let MeasuredCanvases { rows, first, key } = *canvases;
+        let MeasuredCanvases { rows, first, key, .. } = *canvases;
         let (Some(clean_end), Some(noise_end)) = (process.level(Time::CLEAN), process.level(Time::NOISE)) else {
             return Err(EvaluateError::NoFlow { process: process.name() });
         };
         let vectors = model.word_vectors()?;
         let clean = everything(rows);
         let field = Field { model, process, rows, clean: &clean, vectors: vectors.view() };
-        field.costs((clean_end, noise_end), steps, key.fold(first))
+        field.add_costs((clean_end, noise_end), steps, key.fold(first), costs)
     }
 }
 
@@ -91,25 +97,29 @@ fn moved(points: &[Vec<f64>], by: &[Vec<f64>], share: f64) -> Vec<Vec<f64>> {
 }
 
 impl Field<'_> {
-    /// What each canvas costs along the flow in nats.
-    fn costs(&self, (clean_end, noise_end): (Level, Level), steps: usize, key: Key) -> Result<Vec<f64>, EvaluateError> {
-        let canvases: Vec<usize> = self.clean.terms.iter().map(|term| self.rows.canvas_of(term.position)).collect();
-        let mut costs = vec![0.0; self.rows.canvases.len()];
+    /// Adds what each row costs along the flow in nats.
+    fn add_costs(
+        &self,
+        (clean_end, noise_end): (Level, Level),
+        steps: usize,
+        key: Key,
+        costs: &mut Costs<'_>,
+    ) -> Result<(), EvaluateError> {
         let mut draws = key.at(0, 0);
         let tau = (2.0 * std::f64::consts::PI).ln();
 
         // The clean end: log q(z | x) − log p(x | z).
         let mut points: Vec<Vec<f64>> = Vec::with_capacity(self.clean.terms.len());
-        for (term, &canvas) in self.clean.terms.iter().zip(&canvases) {
+        for term in &self.clean.terms {
             let noise: Vec<f64> = (0..self.vectors.size).map(|_| draws.normal()).collect();
             let log_density = |e: &f64| -0.5 * (e * e + tau) - clean_end.sigma.ln();
-            costs[canvas] += noise.iter().map(log_density).sum::<f64>();
+            costs.add(term.position, noise.iter().map(log_density).sum::<f64>());
             let word = self.vectors.of(term.target).iter().map(|e| f64::from(*e));
             points.push(word.zip(&noise).map(|(e, n)| clean_end.alpha * e + clean_end.sigma * n).collect());
         }
         let noisy = self.noisy(&points, Time::CLEAN, clean_end);
-        for (cost, &canvas) in noisy.costs(self.model, self.rows, None)?.iter().zip(&canvases) {
-            costs[canvas] += cost;
+        for (cost, term) in noisy.costs(self.model, self.rows, None)?.iter().zip(&self.clean.terms) {
+            costs.add(term.position, *cost);
         }
 
         // The way: log p(z at 0) = log p(z at 1) − ∫ div dλ, from noise to clean.
@@ -121,15 +131,15 @@ impl Field<'_> {
             let half = moved(&points, &speed, -0.5 * width);
             let speed = self.speed(&half, middle)?;
             let divergence = self.divergence(&half, middle, &mut draws)?;
-            for (divergence, &canvas) in divergence.iter().zip(&canvases) {
-                costs[canvas] += divergence * width;
+            for (divergence, term) in divergence.iter().zip(&self.clean.terms) {
+                costs.add(term.position, divergence * width);
             }
             points = moved(&points, &speed, -width);
         }
-        for (point, &canvas) in points.iter().zip(&canvases) {
-            costs[canvas] += point.iter().map(|z| 0.5 * (z * z + tau)).sum::<f64>();
+        for (point, term) in points.iter().zip(&self.clean.terms) {
+            costs.add(term.position, point.iter().map(|z| 0.5 * (z * z + tau)).sum::<f64>());
         }
-        Ok(costs)
+        Ok(())
     }
 
     /// The rows with a term, at these points.

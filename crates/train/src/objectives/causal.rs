@@ -63,7 +63,7 @@ impl Objective for Causal {
     fn observe(&mut self, _: &[f64]) {}
 
     fn validate(&self, model: &dyn Denoiser) -> Result<Option<Likelihood>, TrainError> {
-        self.data.likelihood(model, &CausalLikelihood { begin: self.begin }).map(Some)
+        self.data.likelihood(model, &CausalLikelihood { begin: self.begin, prompt: 0 }).map(Some)
     }
 
     fn describe_generation(&self, _: &mut GenerationDefaults) {}

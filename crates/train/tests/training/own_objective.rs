@@ -90,10 +90,11 @@ impl Objective for Alphabet {
             nats_per_token,
             bits_per_byte: nats_per_token,
             perplexity: nats_per_token.exp(),
-            standard_error: 0.0,
+            standard_error: None,
             tokens: 4,
             bytes: 4,
             canvases: 1,
+            documents: 1,
             estimate: Estimate::Exact,
         }))
     }
