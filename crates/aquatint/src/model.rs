@@ -9,9 +9,10 @@ use aquatint_diffusion::{Canvas, Process};
 use aquatint_evaluate::{HeldOut, HeldOutEvent, Likelihood, MeasureSettings, TextRequests, Writer};
 use aquatint_generate::{
     DenoisingEvent, Engine, GenerateError, Ineffective, Limits, Outcome, Request, Settings, generate, ineffective,
+    process_of,
 };
 use aquatint_network::Denoiser;
-use aquatint_vocabulary::{Template, TemplateCanvas};
+use aquatint_vocabulary::{Role, Template, TemplateCanvas};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,8 +24,8 @@ const MOST_POSITIONS: usize = 1 << 24;
 pub struct Model {
     checkpoint: Checkpoint,
     network: Arc<dyn Denoiser>,
-    /// What the network undoes; `None` for a causal one.
-    process: Option<Arc<dyn Process>>,
+    /// How the network fills a canvas.
+    process: Arc<dyn Process>,
     requests: TextRequests,
 }
 
@@ -40,8 +41,8 @@ pub struct Prepared {
 }
 
 impl Model {
-    /// Opens a built-in model by its name or a folder by its path (`./NAME` where it is called like one), on the fastest path of this processor; on any other device by
-    /// [`Runtime::open`].
+    /// Opens a built-in model by its name or a folder by its path (`./NAME` where it is called like one), on the fastest
+    /// path of this processor; on any other device by [`Runtime::open`].
     ///
     /// # Errors
     /// When there is no such model or its files cannot be used.
@@ -50,13 +51,14 @@ impl Model {
         Runtime::new(&settings)?.open(name)
     }
 
-    /// A model from a checkpoint and its network on any device. A causal one can be measured, but fills no canvas.
+    /// A model from a checkpoint and its network on any device. A causal one writes from left to
+    /// right: open places have to be behind all given text.
     ///
     /// # Errors
     /// When the model lacks what its process needs.
     pub fn new(checkpoint: Checkpoint, network: Box<dyn Denoiser>) -> Result<Self, Error> {
         let requests = TextRequests::new(&checkpoint.vocabulary, checkpoint.spec.vocabulary_size);
-        let process = checkpoint.spec.process().map_err(GenerateError::Setting)?;
+        let process = process_of(&checkpoint.spec, checkpoint.vocabulary.role(Role::Begin))?;
         Ok(Self { process, requests, checkpoint, network: Arc::from(network) })
     }
 
@@ -117,7 +119,7 @@ impl Model {
     /// This model as a writer of texts and puzzles that are measured.
     ///
     /// # Errors
-    /// When the network is causal.
+    /// When the network or its vocabulary lacks what its process needs.
     pub fn writer(&self) -> Result<Writer<'_>, Error> {
         Ok(Writer::new(self.network.as_ref(), &self.checkpoint.vocabulary)?)
     }
@@ -175,9 +177,8 @@ impl Model {
         template_canvas: &TemplateCanvas,
         settings: &Settings,
     ) -> Result<Vec<Ineffective>, Error> {
-        let process = self.process.as_ref().ok_or(GenerateError::Causal)?;
         let request = self.request(template_canvas, settings.clone());
-        Ok(ineffective(&request, self.network.spec(), process.as_ref())?)
+        Ok(ineffective(&request, self.network.spec(), self.process.as_ref())?)
     }
 
     /// Lays out a template as it stands; a text without an open place is continued as the sampling says.
@@ -233,8 +234,7 @@ impl Model {
         requests: &[Request],
         events: &mut dyn FnMut(usize, DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Vec<Outcome>, Error> {
-        let process = self.process.as_ref().ok_or(GenerateError::Causal)?;
-        let outcomes = generate(self.network.as_ref(), process.as_ref(), requests, events).into_iter();
+        let outcomes = generate(self.network.as_ref(), self.process.as_ref(), requests, events).into_iter();
         Ok(outcomes.collect::<Result<_, _>>()?)
     }
 
@@ -269,10 +269,9 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// When the network is causal.
+    /// When the network cannot hand out its word vectors.
     pub fn engine(&self, limits: Limits) -> Result<Engine<'static>, Error> {
-        let process = self.process.as_ref().ok_or(GenerateError::Causal)?;
-        Ok(Engine::new(self.network.clone(), process.clone(), limits)?)
+        Ok(Engine::new(self.network.clone(), self.process.clone(), limits)?)
     }
 
     /// The text of a filled template canvas: every given character, and what was written in each open place.

@@ -35,6 +35,7 @@ pub use error::CheckpointError;
 pub use generation::GenerationDefaults;
 pub use quantise::{QuantisePlan, QuantisedWeights};
 pub use quantization_config::{Quantisation, Scheme};
+pub use read::open_vocabulary;
 pub use safetensors_writer::write_weights;
 pub use save::{Description, save, save_learner, save_quantised};
 pub use state::{RunState, quantised_state, save_state, state_file};

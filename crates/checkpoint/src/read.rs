@@ -2,6 +2,7 @@
 
 use crate::CheckpointError;
 use aquatint_files::LfsPointer;
+use aquatint_vocabulary::Vocabulary;
 use std::path::Path;
 
 /// The bytes of a file that is in the folder itself, and not only as a Git LFS pointer.
@@ -19,5 +20,17 @@ pub(crate) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, CheckpointEr
         Ok(bytes) => Ok(Some(bytes)),
         Err(CheckpointError::MissingFile { .. }) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// The vocabulary of a `tokenizer.json` that need not lie beside a model.
+///
+/// # Errors
+/// When the file is only there as a Git LFS pointer, and as [`Vocabulary::from_file`].
+pub fn open_vocabulary(path: &Path) -> Result<Vocabulary, CheckpointError> {
+    match LfsPointer::at(path) {
+        Ok(Some(LfsPointer { size })) => Err(CheckpointError::LfsPointer { path: path.to_path_buf(), size }),
+        // Of a file that cannot be read the vocabulary says more.
+        Ok(None) | Err(_) => Ok(Vocabulary::from_file(path)?),
     }
 }

@@ -78,7 +78,8 @@ pub use objective::{Corrupted, Cost, Distance, LossTerm, Ratio, Vectors, WordVec
 pub use plan::{BlockPlan, PlanSettings, PlannedStep, Step, StepPlan};
 pub use policy::{Commit, CommitPolicy};
 pub use process::{
-    Concentration, Duo, Gaussian, Level, Masked, Mixing, Noise, Process, ProcessKind, ProcessSpec, Simplex, process,
+    Concentration, Duo, Gaussian, LeftToRight, Level, Masked, Mixing, Noise, Process, ProcessKind, ProcessSpec,
+    Simplex, process,
 };
 pub use proposal::{Candidate, Proposal, ProposalError, propose, propose_at};
 pub use random::{Draws, Key};

@@ -2,6 +2,7 @@
 
 mod duo;
 mod gaussian;
+mod left_to_right;
 mod masked;
 mod mixing;
 mod simplex;
@@ -10,6 +11,7 @@ mod walk;
 
 pub use duo::Duo;
 pub use gaussian::{Gaussian, Level};
+pub use left_to_right::LeftToRight;
 pub use masked::Masked;
 pub use mixing::Mixing;
 pub use simplex::{Concentration, Simplex};
@@ -36,7 +38,8 @@ use std::sync::Arc;
 /// from these methods is written once, on the trait object: [`begin`](#method.begin), [`scatter`](#method.scatter),
 /// [`network_input`](#method.network_input), [`posterior_logits`](#method.posterior_logits).
 pub trait Process: Debug + Send + Sync {
-    /// The name under which [`process`] finds this process again, its number included.
+    /// The name under which [`process`] finds this process again, its number included; [`LeftToRight`], which belongs to
+    /// causal networks, is not found by its name.
     fn name(&self) -> String;
 
     /// How likely a token is still clean at each time; under a continuous process, the pace at which positions become
@@ -45,6 +48,10 @@ pub trait Process: Debug + Send + Sync {
 
     /// Tokens that stand for noise alone: never proposed, never part of a clean canvas. None for a uniform process.
     fn noise_tokens(&self) -> &[TokenId];
+
+    /// What stands before the first position, where the network reads at each position the token before it, as causal
+    /// networks do; `None` where it reads what the position itself shows.
+    fn first_token(&self) -> Option<TokenId>;
 
     /// Coordinates of the points that positions hold; `None` where they hold tokens.
     fn point_size(&self) -> Option<usize>;

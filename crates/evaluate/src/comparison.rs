@@ -65,7 +65,7 @@ impl<'a> Contestant<'a> {
     /// A model under a name; `time_grid` is where it puts its steps, if it advises any.
     ///
     /// # Errors
-    /// When the network is causal or lacks what its process needs.
+    /// When the network is causal, so that it has no number of steps, or lacks what its process needs.
     pub fn new(
         (name, folder): (&'a str, &'a str),
         denoiser: &'a dyn Denoiser,

@@ -45,8 +45,8 @@ pub enum EvaluateError {
         /// The judge.
         model: String,
     },
-    /// A causal model was to write.
-    #[error("`{model}` is a causal model, which writes on no canvas")]
+    /// A causal model was to be compared at different numbers of steps.
+    #[error("`{model}` is a causal model, which takes one step for each token, however many are asked for")]
     CausalWriter {
         /// The model.
         model: String,

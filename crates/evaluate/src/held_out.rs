@@ -1,7 +1,8 @@
 //! Held-out text and what it costs under a model of any kind.
 
 use crate::{
-    CANVASES_PER_PASS, CausalLikelihood, DiffusionBound, EvaluateError, HeldOutBatch, Likelihood, ProbabilityFlow, Rule, likelihood,
+    CANVASES_PER_PASS, CausalLikelihood, DiffusionBound, EvaluateError, HeldOutBatch, Likelihood, ProbabilityFlow,
+    Rule, likelihood,
 };
 use aquatint_corpus::{Canvases, CorpusError, Source, SourceReport, pack};
 use aquatint_generate::GenerateError;

@@ -1,4 +1,4 @@
-//! A diffusion model that fills canvases to be measured by what it writes.
+//! A model that fills canvases to be measured by what it writes.
 
 use crate::{EvaluateError, TextRequests};
 use aquatint_diffusion::{Canvas, Process, TokenId};
@@ -21,10 +21,10 @@ impl<'a> Writer<'a> {
     /// A writer of a network and the vocabulary that it was trained on.
     ///
     /// # Errors
-    /// When the network is causal or lacks what its process needs.
+    /// When the network or its vocabulary lacks what its process needs.
     pub fn new(denoiser: &'a dyn Denoiser, vocabulary: &'a Vocabulary) -> Result<Self, EvaluateError> {
         let spec = denoiser.spec();
-        let process = process_of(spec)?;
+        let process = process_of(spec, vocabulary.role(Role::Begin))?;
         let requests = TextRequests::new(vocabulary, spec.vocabulary_size);
         Ok(Self { denoiser, process, vocabulary, requests })
     }
@@ -34,7 +34,7 @@ impl<'a> Writer<'a> {
         self.denoiser
     }
 
-    /// What the network undoes.
+    /// How the network fills a canvas.
     pub fn process(&self) -> &dyn Process {
         self.process.as_ref()
     }

@@ -1,5 +1,6 @@
 //! Whether a request can be served, and what serving it takes: all that is decided before its first step.
 
+use crate::left_to_right;
 use crate::limits::Demand;
 use crate::model::Model;
 use crate::{Cache, GenerateError, Request};
@@ -36,7 +37,13 @@ impl RequestPlan {
     /// Checks a request against the network and plans its steps.
     pub(crate) fn new(request: &Request, spec: &NetworkSpec, process: &dyn Process) -> Result<Self, GenerateError> {
         let settings = &request.settings;
+        if process.first_token().is_some() != (spec.kind() == NetworkKind::Causal) {
+            return Err(GenerateError::ForeignProcess { process: process.name(), attention: spec.attention });
+        }
         check(&request.canvas, spec)?;
+        if spec.kind() == NetworkKind::Causal {
+            left_to_right::check(request, spec)?;
+        }
         let cache = settings.cache.unwrap_or_else(|| Cache::of(spec));
         cache.check(spec)?;
         let blocks = divide(&request.canvas.open_positions(), settings.block_length, spec.attention)?;
@@ -51,7 +58,8 @@ impl RequestPlan {
         let policy = settings.policy.clone().unwrap_or_else(|| process.policy());
         let sizes: Vec<usize> = blocks.iter().map(Vec::len).collect();
         let plan = PlanSettings {
-            steps: settings.steps,
+            // A block of one position takes one step.
+            steps: if spec.kind() == NetworkKind::Causal { 1 } else { settings.steps },
             schedule: process.schedule(),
             policy: policy.as_ref(),
             remasking: &settings.remasking,
@@ -66,9 +74,6 @@ impl RequestPlan {
 
 /// Whether the network can take this canvas.
 fn check(canvas: &Canvas, spec: &NetworkSpec) -> Result<(), GenerateError> {
-    if spec.kind() == NetworkKind::Causal {
-        return Err(GenerateError::Causal);
-    }
     let length = readable(canvas);
     let given: Vec<usize> = (0..canvas.len()).filter(|p| canvas.kind(*p) == Some(Kind::Given)).collect();
     // Blocks see only what came before them, so that the network may read the last of it alone.
@@ -96,8 +101,11 @@ fn readable(canvas: &Canvas) -> usize {
 }
 
 /// The open positions of each block: those of the settings where every position sees all others, those of the layout
-/// where blocks are what the network was trained on.
+/// where blocks are what the network was trained on, and each by itself where the network is causal.
 fn divide(open: &[usize], block_length: Option<usize>, layout: Layout) -> Result<Vec<Vec<usize>>, GenerateError> {
+    if layout == Layout::Causal {
+        return Ok(open.iter().map(|position| vec![*position]).collect());
+    }
     let Some(length) = layout.block_length() else {
         return Ok(StepPlan::divide(open, block_length)?.into_iter().map(<[usize]>::to_vec).collect());
     };

@@ -3,6 +3,7 @@
 use crate::Cache;
 use crate::cache::{CacheQuery, CacheState};
 use crate::forward_batch::{Answer, ForwardBatch, SequenceInput};
+use crate::left_to_right::shifted;
 use crate::model::Model;
 use crate::self_conditioning::{PreviousPrediction, fed_back};
 use crate::visible::{visible, window};
@@ -81,14 +82,19 @@ impl Branch {
             view.open.to_vec()
         };
         let noisy = visible.iter().filter(|position| is_noise(**position)).count();
-        let tokens: Vec<TokenId> = visible.iter().map(|position| input.tokens[*position]).collect();
+        let shown = |position: &usize| (input.tokens[*position], !is_noise(*position));
+        let own: Vec<(TokenId, bool)> = visible.iter().map(shown).collect();
+        let read = match model.process.first_token() {
+            Some(first) => shifted((first, true), &own),
+            None => own,
+        };
+        let (tokens, is_final): (Vec<TokenId>, Vec<bool>) = read.into_iter().unzip();
         let is_requested = |(_, position): &(u32, &usize)| self.requested.binary_search(position).is_ok();
         let requested: Vec<u32> = (0..).zip(&visible).filter(is_requested).map(|(row, _)| row).collect();
         let known = |position: usize| (!is_noise(position)).then(|| input.tokens[position]);
         let previous = self.previous.as_ref();
         let previous = previous.map(|previous| previous.rows(&visible, known, spec.is_sure_of_known()));
         let rows_to_compute = (view.cache != Cache::None).then(|| {
-            let is_final: Vec<bool> = visible.iter().map(|position| !is_noise(*position)).collect();
             let query = CacheQuery {
                 visible: &visible,
                 tokens: &tokens,

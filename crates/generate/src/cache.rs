@@ -16,7 +16,8 @@ use std::str::FromStr;
 pub enum Cache {
     /// Nothing: every step reads the whole canvas.
     None,
-    /// Finished blocks, for networks whose blocks see only earlier ones. The canvas is the same as without.
+    /// Finished blocks, for networks whose blocks see only earlier ones, causal ones among them. The canvas is the same
+    /// as without.
     Exact,
     /// What comes before the current block. Approximate.
     Prefix,
@@ -39,13 +40,13 @@ impl Cache {
             let (given, allowed, hint) = (self.to_string(), allowed.to_owned(), Some(hint.to_owned()));
             Err(SettingError { parameter: "cache", given, allowed, hint })
         };
-        let blocks = matches!(spec.attention, Layout::Block { .. });
+        let blocks = exact_blocks(spec.attention).is_some();
         match self {
             Self::None => Ok(()),
             Self::Prefix | Self::Dual if !blocks && spec.self_conditioning => {
                 refuse("none", "the network reads its previous prediction, which changes everywhere at each step")
             }
-            Self::Exact if blocks && spec.time_conditioning.is_some() => refuse(
+            Self::Exact if spec.attention.block_length().is_some() && spec.time_conditioning.is_some() => refuse(
                 "none",
                 "the network is conditioned on time, which changes the keys and values of finished blocks",
             ),
@@ -54,7 +55,7 @@ impl Cache {
                 "every position of this network sees all others; only blocks in order can be exact",
             ),
             Self::Prefix | Self::Dual if blocks => {
-                refuse("none, exact", "blocks of this network see only earlier ones, so exact costs no more")
+                refuse("none, exact", "positions of this network see only earlier ones, so exact costs no more")
             }
             _ => Ok(()),
         }
@@ -82,6 +83,16 @@ impl FromStr for Cache {
             allowed: "none, exact, prefix, dual".to_owned(),
             hint: None,
         })
+    }
+}
+
+/// The length of the blocks whose rows see only earlier blocks: those of a layout of blocks, single positions in a causal
+/// one.
+fn exact_blocks(layout: Layout) -> Option<usize> {
+    match layout {
+        Layout::Full => None,
+        Layout::Causal => Some(1),
+        Layout::Block { length } => Some(length),
     }
 }
 
@@ -120,16 +131,18 @@ impl CacheState {
         spec: &NetworkSpec,
         query: &CacheQuery<'_>,
     ) -> Vec<u32> {
-        if self.visible != query.visible {
-            *self =
-                Self { visible: query.visible.to_vec(), tokens: vec![None; query.visible.len()], ..Self::default() };
+        // What a causal network reads grows from step to step.
+        if !query.visible.starts_with(&self.visible) {
+            *self = Self::default();
         }
+        self.visible.extend_from_slice(&query.visible[self.visible.len()..]);
+        self.tokens.resize(query.visible.len(), None);
         let rows = 0..query.visible.len();
         let row_of = |position: &usize| query.visible.binary_search(position).ok();
         let due =
             self.kv_cache.is_empty() || self.block != query.block || refresh.is_some_and(|steps| self.age >= steps);
-        let mut rows_to_compute: Vec<usize> = match (cache, spec.attention) {
-            (Cache::Exact, Layout::Block { length }) => {
+        let mut rows_to_compute: Vec<usize> = match (cache, exact_blocks(spec.attention)) {
+            (Cache::Exact, Some(length)) => {
                 let block_of = |row: usize| row / length.max(1);
                 let first_noisy = query.is_final.iter().position(|is_final| !is_final).unwrap_or(rows.end);
                 let current = query.requested.iter().filter_map(row_of);

@@ -1,7 +1,7 @@
 //! Why a request cannot be served.
 
 use crate::{Demand, Limits};
-use aquatint_diffusion::{CanvasError, ProposalError, SettingError};
+use aquatint_diffusion::{CanvasError, Layout, ProposalError, SettingError};
 use aquatint_network::NetworkError;
 use std::sync::Arc;
 
@@ -56,9 +56,26 @@ pub enum GenerateError {
         /// Why not.
         source: ProposalError,
     },
-    /// The network sees only what stands before a position, so it cannot fill a canvas.
-    #[error("the model's attention is causal; allowed: full or in blocks")]
-    Causal,
+    /// A causal network was to be run by a process that does not write from left to right, or the other way round.
+    #[error("the process {process} does not fit the model, whose attention is {attention}")]
+    ForeignProcess {
+        /// The process.
+        process: String,
+        /// What the network's positions see.
+        attention: Layout,
+    },
+    /// A causal network has nothing to begin with.
+    #[error("a causal model needs a token that begins a text, and its tokenizer has none")]
+    NoBegin,
+    /// A causal network was to fill a hole before given text.
+    #[error(
+        "a causal model writes from left to right and does not see the text behind a hole, which begins at position \
+         {position} of the canvas"
+    )]
+    GivenBehindHole {
+        /// The first given position behind an open one.
+        position: usize,
+    },
     /// The canvas refused a write, which no policy should bring about.
     #[error("the canvas refused a write")]
     Canvas(#[from] CanvasError),
@@ -83,8 +100,10 @@ impl GenerateError {
                 Some("the checkpoint is broken; take an earlier one".to_owned())
             }
             Self::Proposal { .. } => Some("forbid fewer tokens".to_owned()),
-            Self::Causal => {
-                Some("such a model is a baseline to measure with; choose a diffusion model to generate".to_owned())
+            Self::ForeignProcess { .. } => Some("take the process that `process_of` gives for the model".to_owned()),
+            Self::NoBegin => Some("name one in tokenizer_config.json (`bos_token`)".to_owned()),
+            Self::GivenBehindHole { .. } => {
+                Some("put the hole at the end of the text, or choose a diffusion model".to_owned())
             }
             Self::BeyondLimits { .. } => Some("leave fewer positions open, or raise the limits".to_owned()),
             Self::Network(error) => error.hint(),

@@ -9,7 +9,7 @@ use crate::visible::visible;
 use crate::{Cache, GenerateError, Request, Settings};
 use aquatint_diffusion::policy::Last;
 use aquatint_diffusion::{CommitPolicy, Kind, Layout, PlannedStep, Process, Remasking, StepPlan};
-use aquatint_network::NetworkSpec;
+use aquatint_network::{NetworkKind, NetworkSpec};
 use std::fmt;
 
 /// A setting whose value changes nothing of a request.
@@ -99,6 +99,9 @@ impl Case<'_> {
     }
 
     fn steps(&self) -> Option<String> {
+        if self.spec.kind() == NetworkKind::Causal {
+            return Some("a causal model writes one token in each forward pass".to_owned());
+        }
         let (requested, correctors) = (self.settings().steps, self.settings().correctors);
         let blocks = self.planned.plan.blocks().iter().filter(|block| block.open() > 0);
         // Correctors stand behind each step but the last.

@@ -25,6 +25,7 @@ mod forward_batch;
 mod generate;
 mod guidance;
 mod ineffective;
+mod left_to_right;
 mod limits;
 mod model;
 mod prediction;

@@ -21,15 +21,22 @@ pub(crate) fn visible(canvas: &Canvas, end: Option<TokenId>) -> Vec<usize> {
     counts
 }
 
-/// The part of the visible positions that the network can read, around the last of a block: all of them where they fit,
-/// else a stretch that begins at the beginning of a block. It moves by half of what the network can read, so that what
-/// is cached of it serves many blocks.
+/// The part of the visible positions that the network reads for a block. A causal network reads none behind it. Others
+/// read what they can around the last of a block: all positions where they fit, else a stretch that begins at the
+/// beginning of a block. It moves by half of what the network can read, so that what is cached of it serves many blocks.
 pub(crate) fn window(visible: Vec<usize>, block: &[usize], spec: &NetworkSpec) -> Vec<usize> {
-    let Layout::Block { length } = spec.attention else { return visible };
+    let last = block.last().copied().unwrap_or(0);
+    let length = match spec.attention {
+        Layout::Full => return visible,
+        Layout::Causal => {
+            let end = visible.partition_point(|position| *position <= last);
+            return visible[..end].to_vec();
+        }
+        Layout::Block { length } => length,
+    };
     if visible.len() <= spec.context_length {
         return visible;
     }
-    let last = block.last().copied().unwrap_or(0);
     // Of the block in which the last position lies, all.
     let end = visible.partition_point(|position| *position <= last).next_multiple_of(length);
     let hop = (spec.context_length / 2 / length).max(1) * length;

@@ -2,7 +2,7 @@
 
 use crate::recipe::{ObjectiveKind, Resolved, SourceRecipe};
 use crate::{RecipeError, TrainError, TrainingEvent};
-use aquatint_checkpoint::Checkpoint;
+use aquatint_checkpoint::{Checkpoint, open_vocabulary};
 use aquatint_corpus::{Source, sample};
 use aquatint_vocabulary::{Role, Vocabulary, VocabularyError};
 
@@ -30,7 +30,7 @@ pub(crate) fn of(recipe: &Resolved, events: &mut dyn FnMut(TrainingEvent<'_>)) -
 fn begin(recipe: &Resolved, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Vocabulary, TrainError> {
     let data = &recipe.data;
     if let Some(path) = &data.vocabulary {
-        return Ok(Vocabulary::from_file(path)?);
+        return Ok(open_vocabulary(path)?);
     }
     if let Some(folder) = &recipe.initial {
         // With the roles that the model's other files give.
@@ -38,7 +38,7 @@ fn begin(recipe: &Resolved, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result
     }
     let own = recipe.output.join("tokenizer.json");
     if own.is_file() {
-        return Ok(Vocabulary::from_file(&own)?);
+        return Ok(open_vocabulary(&own)?);
     }
     if data.train.is_empty() {
         let allowed = "a `tokenizer.json`, where there are no texts to train one on";

@@ -91,13 +91,18 @@ impl Run {
 }
 
 impl Template {
-    /// Lays this template out as a canvas: given tokens, and open positions that hold the mask token.
+    /// Lays this template out as a canvas: given tokens, and open positions that hold the mask token, or the one that
+    /// begins a text where there is no mask.
     ///
     /// # Errors
-    /// When the vocabulary has no mask token or cannot encode the text, or when the template has a picture or a
+    /// When the vocabulary has neither or cannot encode the text, or when the template has a picture or a
     /// sound.
     pub fn lay_out(&self, vocabulary: &Vocabulary) -> Result<TemplateCanvas, TemplateCanvasError> {
-        let mask = vocabulary.required(Role::Mask)?;
+        // The process draws what open positions show; a vocabulary of a causal model may have no mask.
+        let noise = match vocabulary.role(Role::Mask).or(vocabulary.role(Role::Begin)) {
+            Some(token) => token,
+            None => vocabulary.required(Role::Mask)?,
+        };
         let (mut canvas, mut stretches, mut unknown) = (Canvas::new(), Vec::new(), UnknownText::default());
         let pieces = self.pieces();
         for (index, piece) in pieces.iter().enumerate() {
@@ -116,7 +121,7 @@ impl Template {
                     stretches.push(Stretch::Given { positions: start..canvas.len(), text: text.to_owned() });
                 }
                 Piece::Open { count, approximate } => {
-                    canvas.push_open(*count, *approximate, mask);
+                    canvas.push_open(*count, *approximate, noise);
                     let owes_blank = index.checked_sub(1).and_then(owed).is_some();
                     stretches.push(Stretch::Open { positions: start..start + count, owes_blank });
                 }

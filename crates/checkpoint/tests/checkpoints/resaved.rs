@@ -1,7 +1,7 @@
 //! Folders that other tools wrote again, or did not download whole.
 
 use crate::folders::{fails, spec, tensors, vocabulary, write};
-use aquatint_checkpoint::{Checkpoint, CheckpointError, Storage, Tensor, write_weights};
+use aquatint_checkpoint::{Checkpoint, CheckpointError, Storage, Tensor, open_vocabulary, write_weights};
 use aquatint_compute::{Cpu, Memory};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -71,6 +71,8 @@ fn a_pointer_in_the_place_of_any_file_is_named_with_the_command_that_fetches_it(
         let error = fails(folder.path());
         assert!(matches!(&error, CheckpointError::LfsPointer { path, size: 54_832 } if *path == pointer), "{error}");
         assert_eq!(error.hint().unwrap(), format!("download it: git -C {} lfs pull", folder.path().display()));
+        let own = open_vocabulary(&folder.path().join("tokenizer.json"));
+        assert_eq!(own.is_err(), file == "tokenizer.json");
     }
 }
 

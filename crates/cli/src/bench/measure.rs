@@ -195,7 +195,8 @@ pub(crate) struct Generated {
 /// When the network cannot fill a canvas so.
 pub(crate) fn generation(denoiser: &dyn Denoiser, what: Generation, repeat: usize) -> Result<Generated, Failure> {
     let spec = denoiser.spec();
-    let process = process_of(spec)?;
+    // Any token will do to begin with: texts are made up.
+    let process = process_of(spec, Some(0))?;
     let mut settings = Settings::builder().steps(what.steps).temperature(0.0);
     if let Some(length) = what.block_length {
         settings = settings.block_length(length);

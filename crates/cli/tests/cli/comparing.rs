@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::fs;
 
 /// Trains a small model under these settings and gives its folder.
-fn trained(name: &str, set: &[&str]) -> String {
+pub(crate) fn trained(name: &str, set: &[&str]) -> String {
     let recipe = recipe(name);
     let mut arguments = vec!["train", text(&recipe), "--threads", "1"];
     set.iter().for_each(|set| arguments.extend(["--set", set]));
@@ -57,7 +57,7 @@ fn models_are_compared_under_a_judge_and_figures_are_saved() {
         assert!(out.join(file).is_file(), "{file}");
     }
     let refused = aquatint(&["eval", "compare", &judge, "--judge", &judge]).expect(2).err;
-    assert!(refused.contains("causal model, which writes on no canvas"), "{refused}");
+    assert!(refused.contains("causal model, which takes one step for each token"), "{refused}");
     let refused = aquatint(&["eval", "compare", &field, "--judge", &field]).expect(2).err;
     assert!(refused.contains("no causal model") && refused.contains("recipes/compare/judge.toml"), "{refused}");
 }

@@ -1,6 +1,7 @@
 //! The program as people use it: every test runs the binary and looks at what it prints and how it ends.
 
 mod benching;
+mod causal;
 mod comparing;
 mod effects;
 mod families;

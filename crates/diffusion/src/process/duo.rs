@@ -126,6 +126,10 @@ impl Process for Duo {
         self.uniform.noise_tokens()
     }
 
+    fn first_token(&self) -> Option<TokenId> {
+        None
+    }
+
     fn point_size(&self) -> Option<usize> {
         self.uniform.point_size()
     }

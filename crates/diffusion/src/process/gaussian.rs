@@ -138,6 +138,10 @@ impl Process for Gaussian {
         &[]
     }
 
+    fn first_token(&self) -> Option<TokenId> {
+        None
+    }
+
     fn point_size(&self) -> Option<usize> {
         Some(self.size)
     }

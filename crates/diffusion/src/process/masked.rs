@@ -72,6 +72,10 @@ impl Process for Masked {
         &self.mask
     }
 
+    fn first_token(&self) -> Option<TokenId> {
+        None
+    }
+
     fn point_size(&self) -> Option<usize> {
         None
     }

@@ -143,6 +143,10 @@ impl Process for Mixing {
         &self.masks
     }
 
+    fn first_token(&self) -> Option<TokenId> {
+        None
+    }
+
     fn point_size(&self) -> Option<usize> {
         None
     }

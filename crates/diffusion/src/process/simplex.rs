@@ -161,6 +161,10 @@ impl Process for Simplex {
         &[]
     }
 
+    fn first_token(&self) -> Option<TokenId> {
+        None
+    }
+
     fn point_size(&self) -> Option<usize> {
         Some(self.alphabet.size)
     }

@@ -89,15 +89,18 @@ fn a_judge_without_an_opinion_has_the_perplexity_of_its_vocabulary() {
 }
 
 #[test]
-fn only_causal_models_judge_and_only_others_write() {
+fn only_causal_models_judge_and_only_others_are_compared() {
     let vocabulary = vocabulary("abc", 260);
     let (full, causal) = (known(Layout::Full, &vocabulary, |_| None), known(Layout::Causal, &vocabulary, |_| None));
     let refused = Judge::new("runs/masked", &full, &vocabulary).err().unwrap();
     assert_eq!(refused.to_string(), "the judge `runs/masked` is no causal model");
     assert!(refused.hint().unwrap().contains("recipes/compare/judge.toml"));
     let refused = Contestant::new(("judge", "runs/judge"), &causal, &vocabulary, None).err().unwrap();
-    assert_eq!(refused.to_string(), "`runs/judge` is a causal model, which writes on no canvas");
-    assert!(Writer::new(&causal, &vocabulary).is_err());
+    assert_eq!(
+        refused.to_string(),
+        "`runs/judge` is a causal model, which takes one step for each token, however many are asked for"
+    );
+    assert_eq!(Writer::new(&causal, &vocabulary).unwrap().process().name(), "left-to-right");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 
-fn small(change: impl Fn(&mut NetworkSpec)) -> NetworkSpec {
+pub(crate) fn small(change: impl Fn(&mut NetworkSpec)) -> NetworkSpec {
     let attention = AttentionSpec { qk_norm: Some(NormSpec::default()), ..AttentionSpec::new(2, 1, 16) };
     let layers = vec![LayerSpec::new(attention, FeedForwardSpec::new(48)); 2];
     let mut spec = NetworkSpec { width: 32, layers, ..spec(40, Layout::Full) };
@@ -222,7 +222,7 @@ fn watching_a_gaussian_field_changes_no_token() {
 }
 
 /// A fresh network hardly listens to other rows and not at all to its prediction; this one does to both.
-fn listening(mut network: Network<Cpu<f32>>) -> Network<Cpu<f32>> {
+pub(crate) fn listening(mut network: Network<Cpu<f32>>) -> Network<Cpu<f32>> {
     let device = network.device().clone();
     for parameter in network.parameters_mut() {
         let mut values = device.download(parameter.value);

@@ -78,7 +78,7 @@ fn a_block_length_has_to_be_the_layouts() {
     let causal = Constant(spec(3, Layout::Causal), vec![0.0; 3]);
     assert!(
         refused(&causal, Request::new(canvas(0, 2), Settings::default()))
-            .starts_with("the model's attention is causal")
+            .starts_with("the process masked does not fit the model, whose attention is causal")
     );
 }
 

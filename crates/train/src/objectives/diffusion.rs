@@ -34,7 +34,7 @@ impl Diffusion {
     pub(super) fn begin(setting: &mut Setting<'_>) -> Result<Self, TrainError> {
         let recipe = setting.recipe;
         Ok(Self {
-            process: process_of(setting.spec)?,
+            process: process_of(setting.spec, None)?,
             recipe: recipe.objective.clone(),
             key: Key::new(recipe.seed),
             self_conditioning: SelfConditioning::new(recipe),

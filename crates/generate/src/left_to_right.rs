@@ -1,0 +1,44 @@
+//! What a causal network asks of a request: it writes one token after another, each from those before it.
+
+use crate::{GenerateError, Request};
+use aquatint_diffusion::{Canvas, Kind, SettingError};
+use aquatint_network::NetworkSpec;
+
+/// Refuses what has no meaning, or is not there to be seen, when one token is written after another.
+///
+/// # Errors
+/// [`GenerateError::GivenBehindHole`], and [`GenerateError::Setting`] for the first setting that is for other networks.
+pub(crate) fn check(request: &Request, spec: &NetworkSpec) -> Result<(), GenerateError> {
+    if let Some(position) = given_behind_hole(&request.canvas) {
+        return Err(GenerateError::GivenBehindHole { position });
+    }
+    let settings = &request.settings;
+    let refusals = [
+        ("self_conditioning", spec.self_conditioning.then(|| "on".to_owned()), "off"),
+        ("block_length", settings.block_length.filter(|length| *length != 1).map(|length| length.to_string()), "1"),
+        ("policy", settings.policy.as_ref().map(|policy| policy.name()), "auto"),
+        ("remasking", (!settings.remasking.is_none()).then(|| settings.remasking.to_string()), "none"),
+        ("guidance_scale", settings.is_guided().then(|| settings.guidance_scale.to_string()), "1"),
+    ];
+    match refusals.into_iter().find_map(|(parameter, given, allowed)| Some((parameter, given?, allowed))) {
+        Some((parameter, given, allowed)) => Err(GenerateError::Setting(SettingError {
+            parameter,
+            given,
+            allowed: allowed.to_owned(),
+            hint: Some("a causal model writes one token after another, each once".to_owned()),
+        })),
+        None => Ok(()),
+    }
+}
+
+/// The first given position behind an open one.
+fn given_behind_hole(canvas: &Canvas) -> Option<usize> {
+    let first = canvas.open_positions().first().copied()?;
+    (first..canvas.len()).find(|position| canvas.kind(*position) == Some(Kind::Given))
+}
+
+/// What rows read where each reads the token before its own, and `first` stands before all of them.
+pub(crate) fn shifted<T: Clone>(first: T, own: &[T]) -> Vec<T> {
+    let before = own.len().saturating_sub(1);
+    std::iter::once(first).chain(own[..before].iter().cloned()).take(own.len()).collect()
+}
