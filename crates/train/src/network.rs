@@ -35,6 +35,14 @@ pub(crate) fn spec(recipe: &Resolved, vocabulary: &Vocabulary) -> Result<Network
     spec.mask_token = vocabulary.role(Role::Mask).filter(|_| spec.kind() != NetworkKind::Causal);
     let process = spec.process().map_err(NetworkError::from)?;
     spec.word_vector_size = process.and_then(|process| process.vector_size());
+    let windows = match &recipe.initial {
+        // Windows have no weights: what the recipe does not say is as the model was trained.
+        Some(folder) if n.window.is_none() => {
+            Checkpoint::load(folder)?.spec.layers.iter().map(|layer| layer.attention.window).collect()
+        }
+        _ => n.windows(),
+    };
+    spec.layers.iter_mut().zip(windows).for_each(|(layer, window)| layer.attention.window = window);
     Ok(spec)
 }
 
@@ -114,7 +122,7 @@ mod tests {
 
     #[test]
     fn weights_of_a_network_that_computes_something_else_are_refused_by_the_name_of_the_setting() {
-        let changes: [Change; 11] = [
+        let changes: [Change; 12] = [
             ("vocabulary_size", |spec| spec.vocabulary_size = 301),
             ("layers", |spec| spec.layers.truncate(1)),
             ("tied_head", |spec| spec.head.tied = true),
@@ -122,6 +130,7 @@ mod tests {
             ("heads", |spec| spec.layers[1].attention.heads = 2),
             ("rope_theta", |spec| spec.layers[1].attention.rope.theta = 500_000.0),
             ("qk_norm", |spec| spec.layers[0].attention.qk_norm = None),
+            ("window", |spec| spec.layers[1].attention.window = Some(8)),
             ("qkv_bias", |spec| spec.layers[0].attention.qkv_bias = true),
             ("layers", |spec| spec.layers[1].feed_forward.norm = NormSpec::Rms { epsilon: 1e-5 }),
             ("self_conditioning", |spec| spec.self_conditioning = true),

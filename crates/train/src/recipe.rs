@@ -167,6 +167,21 @@ pub struct NetworkOverrides {
     pub attention: Option<Layout>,
     /// The row before a position answers for it, as in networks that began as causal ones.
     pub logit_shift: Option<bool>,
+    /// Sliding window: a layer sees only positions less than so many away. Where nothing is said, the windows of
+    /// `initial`, or none.
+    pub window: Option<usize>,
+    /// Which layers have the window, as in config.json; a shorter list is repeated. Where nothing is said, all have it.
+    pub layer_types: Option<Vec<LayerType>>,
+}
+
+/// What a layer sees of what the layout shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerType {
+    /// Everything.
+    FullAttention,
+    /// What lies within the window.
+    SlidingAttention,
 }
 
 /// What is minimised.

@@ -1,7 +1,8 @@
 //! A recipe with every gap filled from the one dial, checked as a whole.
 
 use super::{
-    Data, Distil, GroupRecipe, LrSchedule, Masking, ObjectiveKind, ObjectiveRecipe, OptimiserKind, Recipe, Run,
+    Data, Distil, GroupRecipe, LayerType, LrSchedule, Masking, ObjectiveKind, ObjectiveRecipe, OptimiserKind, Recipe,
+    Run,
 };
 use crate::RecipeError;
 use crate::size::Size;
@@ -41,6 +42,21 @@ pub struct NetworkRecipe {
     pub attention: Layout,
     /// The row before a position answers for it.
     pub logit_shift: bool,
+    /// Sliding window of the layers that have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<usize>,
+    /// Which layers have it; a shorter list is repeated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer_types: Option<Vec<LayerType>>,
+}
+
+impl NetworkRecipe {
+    /// The window of each layer.
+    pub(crate) fn windows(&self) -> Vec<Option<usize>> {
+        let types = self.layer_types.as_deref().unwrap_or(&[LayerType::SlidingAttention]);
+        let has_window = types.iter().map(|layer_type| *layer_type == LayerType::SlidingAttention).cycle();
+        has_window.map(|has_window| self.window.filter(|_| has_window)).take(self.layers).collect()
+    }
 }
 
 /// How the objective is minimised, in full.
@@ -155,6 +171,8 @@ impl Recipe {
                 ObjectiveKind::Diffusion => n.attention.unwrap_or(Layout::Full),
             },
             logit_shift: n.logit_shift.unwrap_or(false),
+            window: n.window,
+            layer_types: n.layer_types,
         };
         let optimiser = OptimiserRecipe {
             kind: o.kind.unwrap_or_default(),
@@ -240,6 +258,22 @@ impl Resolved {
         }
         if n.head_size == 0 || !n.head_size.is_multiple_of(2) {
             return wrong("network.head_size", n.head_size.to_string(), "an even number, 2 or more");
+        }
+        if n.window == Some(0) {
+            return wrong("network.window", "0".into(), "1 or more; 1 is a position alone");
+        }
+        if let Some(types) = &n.layer_types {
+            let given = || toml::Value::try_from(types).map_or_else(|error| error.to_string(), |list| list.to_string());
+            if n.window.is_none() {
+                return wrong("network.layer_types", given(), "nothing without `network.window`");
+            }
+            if types.is_empty() || types.len() > n.layers {
+                return wrong("network.layer_types", given(), "1 or more types, at most `network.layers`");
+            }
+            if !types.contains(&LayerType::SlidingAttention) {
+                let allowed = "one \"sliding_attention\" or more, as only such layers have the `network.window`";
+                return wrong("network.layer_types", given(), allowed);
+            }
         }
         if o.accumulate == 0 || !o.batch.is_multiple_of(o.accumulate) {
             return wrong("optimiser.accumulate", o.accumulate.to_string(), "a divisor of `optimiser.batch`");

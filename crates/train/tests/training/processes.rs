@@ -99,6 +99,32 @@ fn blocks_learn_in_two_streams_and_are_written_from_an_exact_cache() {
 }
 
 #[test]
+fn windows_are_trained_saved_and_taken_over_from_an_initial_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = |name: &str, set: &[&str]| {
+        let set = [set, &["network.layers=3", "run.steps=2", "network.attention=block:8"]].concat();
+        run(&recipe(&folder.path().join(name), &set), false)
+    };
+    let windows = |name: &str| -> Vec<Option<usize>> {
+        let checkpoint = Checkpoint::load(&folder.path().join(name)).unwrap();
+        checkpoint.spec.layers.iter().map(|layer| layer.attention.window).collect()
+    };
+    let types = "network.layer_types=[\"sliding_attention\", \"full_attention\"]";
+    model("some", &["network.window=6", types]).unwrap();
+    assert_eq!(windows("some"), [Some(6), None, Some(6)]);
+    model("all", &["network.window=6"]).unwrap();
+    assert_eq!(windows("all"), [Some(6); 3]);
+    let initial = format!("initial={}", folder.path().join("some").display());
+    model("begun", &[&initial]).unwrap();
+    assert_eq!(windows("begun"), [Some(6), None, Some(6)]);
+    model("again", &[&initial, "network.window=6", types]).unwrap();
+    assert_eq!(windows("again"), [Some(6), None, Some(6)]);
+    let other = model("other", &[&initial, "network.window=6"]).unwrap_err().to_string();
+    assert!(other.ends_with("its window is none, the recipe's 6"), "{other}");
+    written(&folder.path().join("all"), 4);
+}
+
+#[test]
 fn a_model_of_one_kind_begins_another() {
     let folder = tempfile::tempdir().unwrap();
     let (masked, causal) = (folder.path().join("masked"), folder.path().join("causal"));

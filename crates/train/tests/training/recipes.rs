@@ -55,6 +55,28 @@ fn mistakes_are_reported_with_their_place_or_what_is_allowed() {
         message(SMALL, &["objective.time_range=[0.5, 0.2]"]),
         "`objective.time_range` is [0.5, 0.2]; allowed: two times in [0, 1], the earlier first"
     );
+    assert_eq!(
+        message(SMALL, &["network.window=0"]),
+        "`network.window` is 0; allowed: 1 or more; 1 is a position alone"
+    );
+    let types = |types: &str| {
+        message(SMALL, &["network.layers=3", "network.window=8", &format!("network.layer_types={types}")])
+    };
+    assert_eq!(types("[]"), "`network.layer_types` is []; allowed: 1 or more types, at most `network.layers`");
+    let full = "\"full_attention\"";
+    let four = types(&format!("[{full}, {full}, {full}, {full}]"));
+    assert!(four.ends_with("\"full_attention\"]; allowed: 1 or more types, at most `network.layers`"), "{four}");
+    assert_eq!(
+        types(&format!("[{full}]")),
+        "`network.layer_types` is [\"full_attention\"]; allowed: one \"sliding_attention\" or more, as only such \
+         layers have the `network.window`"
+    );
+    let unknown = types("[\"local_attention\"]");
+    assert!(unknown.contains("unknown variant `local_attention`, expected `full_attention` or `sliding_attention`"));
+    assert_eq!(
+        message(SMALL, &["network.layer_types=[\"sliding_attention\"]"]),
+        "`network.layer_types` is [\"sliding_attention\"]; allowed: nothing without `network.window`"
+    );
     let group = |text: &str| message(&format!("{SMALL}[[optimiser.groups]]\n{text}"), &[]);
     assert_eq!(
         group("parameters = 'role:heads'"),
