@@ -17,13 +17,13 @@ pub trait Hint {
     fn hint(&self) -> Option<String>;
 }
 
-/// Each error knows its hint itself, so that a crate under this one can be used alone. Only what a device lacks is
-/// advised on here, since flags and keys of recipes help and the devices know neither.
+/// Each error knows its hint itself, so that a crate under this one can be used alone. Only what a device or
+/// a disk lacks is advised on here, since flags and keys of recipes help and neither knows them.
 macro_rules! hints {
     ($($error:ty),* $(,)?) => {$(
         impl Hint for $error {
             fn hint(&self) -> Option<String> {
-                <$error>::hint(self).or_else(|| of_device(self))
+                <$error>::hint(self).or_else(|| of_machine(self))
             }
         }
     )*};
@@ -62,10 +62,7 @@ impl Hint for std::io::Error {
 
 impl Hint for EvaluateError {
     fn hint(&self) -> Option<String> {
-        match self {
-            Self::Io { source, .. } => source.hint(),
-            _ => Self::hint(self).or_else(|| of_device(self)),
-        }
+        Self::hint(self).or_else(|| of_machine(self))
     }
 }
 
@@ -81,12 +78,15 @@ impl Hint for DeviceError {
 const GPU_MEMORY: &str = "`--set run.activation_memory=2GiB` or `--set optimiser.recompute=true` shrinks training, \
     `--precision int8` a model that is run, and `--device cpu` does without";
 
-/// The hint of the device's error among the sources of another one.
-fn of_device(error: &dyn Error) -> Option<String> {
+/// The hint of the error of a device or of the operating system among the sources of another one.
+fn of_machine(error: &dyn Error) -> Option<String> {
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(device) = cause.downcast_ref::<DeviceError>() {
             return device.hint();
+        }
+        if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+            return error.hint();
         }
         source = cause.source();
     }
@@ -122,6 +122,21 @@ mod tests {
             assert_eq!(error.hint().as_deref(), Some(GPU_MEMORY));
         }
         assert!(!innermost().to_string().contains("--"), "{}", innermost());
+    }
+
+    #[test]
+    fn a_full_disk_is_advised_on_behind_every_error() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let path = std::path::PathBuf::from("run");
+        let wrapped: [&dyn Hint; 4] = [
+            &CheckpointError::Io { action: "write", path: path.clone(), source: full() },
+            &CorpusError::Io { action: "write", path: path.clone(), source: full() },
+            &EvaluateError::Io { action: "write", path: path.clone(), source: full() },
+            &crate::Error::from(TrainError::Io { action: "write", path, source: full() }),
+        ];
+        for error in wrapped {
+            assert!(error.hint().is_some_and(|hint| hint.starts_with("the disk is full")));
+        }
     }
 
     #[test]

@@ -24,17 +24,19 @@
 
 mod error;
 mod gpu;
+mod memory;
 mod settings;
 
 pub use error::RuntimeError;
 pub use gpu::count as usable_gpus;
+pub use memory::{Memory, memory};
 pub use settings::{DeviceChoice, ParseDeviceError, Precision, RuntimeSettings};
 
 use crate::{Error, Model};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::{Arithmetic, Cpu, CpuPath, Cuda, Device, DeviceError, WeightFormat, peak};
 use aquatint_network::{Denoiser, Learner};
-use aquatint_train::{Summary, Training, TrainingEvent};
+use aquatint_train::{AvailableMemory, Summary, Training, TrainingEvent};
 
 /// A device with its precision, ready for any number of models.
 #[derive(Debug, Clone)]
@@ -263,6 +265,15 @@ impl Runtime {
         self.run(Load(checkpoint))
     }
 
+    /// The memory that a run may take.
+    fn memory(&self) -> AvailableMemory {
+        let device = match &self.place {
+            Place::Processor { .. } => None,
+            Place::Gpu(gpu) => Some(gpu.facts().memory as u64),
+        };
+        AvailableMemory { host: memory::available(), device }
+    }
+
     fn check_training(&self) -> Result<(), RuntimeError> {
         match self.precision {
             Precision::Int8 | Precision::Int4 => Err(RuntimeError::Training { given: self.precision }),
@@ -278,6 +289,23 @@ impl Runtime {
         let checkpoint = Checkpoint::open(name)?;
         let network = self.network(&checkpoint)?;
         Model::new(checkpoint, network)
+    }
+
+    /// Checks a run as far as it can be checked before work begins, its memory included, and writes nothing.
+    ///
+    /// # Errors
+    /// When the precision is one of integers, and as [`Training::check`].
+    pub fn check(&self, training: Training<'_>, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<(), Error> {
+        struct Check<'a, 'e>(Training<'a>, &'e mut dyn FnMut(TrainingEvent<'_>));
+        impl DeviceTask for Check<'_, '_> {
+            type Output = ();
+            type Error = Error;
+            fn run<D: Device>(self, device: D) -> Result<(), Error> {
+                Ok(self.0.check(&device, self.1)?)
+            }
+        }
+        self.check_training()?;
+        self.run(Check(training.memory(self.memory()), events))
     }
 
     /// Takes the steps of a run that are left.
@@ -312,7 +340,7 @@ impl Runtime {
             }
         }
         self.check_training()?;
-        self.run(Train(training, events))
+        self.run(Train(training.memory(self.memory()), events))
     }
 
     /// Does something on this device; 64 bits are another device.

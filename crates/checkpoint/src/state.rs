@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
 /// Version of the file's form; another one is refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const KEY: &str = "aquatint-run";
 
 /// Counters of type `C` and exact tensors.

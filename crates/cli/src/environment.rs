@@ -1,6 +1,10 @@
 //! Every environment variable that is read for a path. (Launchers' are read where training begins; `NO_COLOR`, `CLICOLOR_FORCE` and `TERM` are the printer's.)
 
-use std::path::PathBuf;
+use crate::failure::Failure;
+use crate::printer::Printer;
+use std::io;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// Where things that can be made again are kept: `$XDG_CACHE_HOME/aquatint`, `~/.cache/aquatint`, or the folder for
 /// temporary files where there is no home.
@@ -12,9 +16,42 @@ fn cache() -> PathBuf {
         .join("aquatint")
 }
 
-/// Where texts are kept as tokens.
-pub(crate) fn tokens() -> PathBuf {
-    cache().join("tokens")
+/// A folder where texts are kept as tokens.
+pub(crate) struct TokenCache {
+    path: PathBuf,
+    /// Removed with the value, where the usual folder cannot be written.
+    _temporary: Option<TempDir>,
+}
+
+impl TokenCache {
+    /// The usual folder; where that cannot be written, as in a container with a read-only home, one for this time only.
+    pub(crate) fn open(printer: &Printer) -> Result<Self, Failure> {
+        let path = cache().join("tokens");
+        let Err(error) = require_writable(&path) else {
+            return Ok(Self { path, _temporary: None });
+        };
+        let advice = "set XDG_CACHE_HOME to a folder that you may write to";
+        let folder = tempfile::Builder::new().prefix("aquatint-").tempdir();
+        let folder = folder.map_err(|_| Failure::of_file("write", &path, &error).hint(advice))?;
+        printer.warn(format_args!(
+            "`{}` cannot be written ({error}): the text is packed for this time only; {advice}",
+            path.display()
+        ));
+        Ok(Self { path: folder.path().to_path_buf(), _temporary: Some(folder) })
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// That files can be made in a folder; those that killed processes left there are removed.
+fn require_writable(folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    // It has no name, or none for long.
+    tempfile::tempfile_in(folder)?;
+    aquatint_files::sweep(folder).map(drop)
 }
 
 /// Where the kernels of a GPU are kept once they are compiled.

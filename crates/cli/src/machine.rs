@@ -1,21 +1,5 @@
 //! What this machine is, as far as the operating system reports it.
 
-/// Bytes of memory in all and available, where the system says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Memory {
-    pub(crate) total: u64,
-    pub(crate) available: u64,
-}
-
-/// Reads `/proc/meminfo`; other systems say nothing that can be read without an own crate.
-pub(crate) fn memory() -> Option<Memory> {
-    parse(&std::fs::read_to_string("/proc/meminfo").ok()?)
-}
-
-fn parse(text: &str) -> Option<Memory> {
-    Some(Memory { total: field(text, "MemTotal:")?, available: field(text, "MemAvailable:")? })
-}
-
 /// The bytes of a line `NAME: COUNT kB`.
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -72,13 +56,6 @@ pub(crate) fn count(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_is_read_in_bytes() {
-        let text = "MemTotal:       16000000 kB\nMemFree:  1 kB\nMemAvailable:    8000000 kB\n";
-        assert_eq!(parse(text), Some(Memory { total: 16_384_000_000, available: 8_192_000_000 }));
-        assert_eq!(parse("MemTotal: many kB"), None);
-    }
 
     #[test]
     fn the_peak_is_reported_where_memory_is() {

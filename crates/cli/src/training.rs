@@ -32,6 +32,7 @@ impl TrainingScreen {
             TrainingEvent::Unread { path, files } => {
                 self.pause(|printer| source_report::tell_unread(path, files, printer));
             }
+            TrainingEvent::Warning(what) => self.pause(|printer| printer.warn(what)),
             TrainingEvent::Source { key, report } => {
                 self.pause(|printer| source_report::tell(key, report, printer));
             }

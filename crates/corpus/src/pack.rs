@@ -176,11 +176,7 @@ fn stream(
     }
     let counts = passages.counts();
     if writer.counts().documents == 0 {
-        let (reason, hint) = match counts.left_out {
-            0 => ("every text is empty".to_owned(), None),
-            rows => (format!("the filter left all {rows} rows out"), Some("compare its values with the file's")),
-        };
-        return Err(CorpusError::Empty { path: snapshot.source().path.clone(), reason, hint }.into());
+        return Err(passages.nothing_left().into());
     }
     Ok(counts.clone())
 }

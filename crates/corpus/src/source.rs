@@ -137,6 +137,15 @@ impl<'source> Passages<'source> {
         &self.counts
     }
 
+    /// Why a source has no document, once its end is reached.
+    pub fn nothing_left(&self) -> CorpusError {
+        let (reason, hint) = match self.counts.left_out {
+            0 => ("every text is empty".to_owned(), None),
+            rows => (format!("the filter left all {rows} rows out"), Some("compare its values with the file's")),
+        };
+        CorpusError::Empty { path: self.source.path.clone(), reason, hint }
+    }
+
     fn advance(&mut self) -> Result<Option<Passage>, CorpusError> {
         loop {
             if let Some(Reading { path, reader, text }) = &mut self.current {

@@ -1,5 +1,7 @@
 //! What a run counts; saved with its state. Real numbers are kept as their bits, so that nothing is rounded.
 
+use crate::event::{Ending, Summary};
+use crate::identity::Identity;
 use crate::objective::ObjectiveState;
 use aquatint_evaluate::Likelihood;
 use serde::{Deserialize, Serialize};
@@ -17,8 +19,8 @@ pub(crate) struct Counters {
     pub(crate) skipped: u64,
     /// What the objective counts.
     pub(crate) objective: ObjectiveState,
-    /// The whole recipe, as TOML.
-    pub(crate) recipe: String,
+    /// What the run is.
+    pub(crate) identity: Identity,
 }
 
 /// The last measurement of the held-out text.
@@ -32,7 +34,7 @@ struct LastMeasure {
 
 impl Counters {
     /// Of a run that has not taken a step.
-    pub(crate) fn new(recipe: String) -> Self {
+    pub(crate) fn new(identity: Identity) -> Self {
         Self {
             step: 0,
             tokens: 0,
@@ -41,7 +43,7 @@ impl Counters {
             last: None,
             skipped: 0,
             objective: ObjectiveState::default(),
-            recipe,
+            identity,
         }
     }
 
@@ -59,7 +61,8 @@ impl Counters {
         let (nats, step) = (likelihood.nats_per_token, self.step);
         let (nats_per_token, bits_per_byte) = (nats.to_bits(), likelihood.bits_per_byte.to_bits());
         self.last = Some(LastMeasure { nats_per_token, bits_per_byte, step });
-        let best = self.best.is_none_or(|(bits, _)| nats < f64::from_bits(bits));
+        // What is no number is better than nothing else.
+        let best = nats.is_finite() && self.best.is_none_or(|(bits, _)| nats < f64::from_bits(bits));
         if best {
             self.best = Some((nats_per_token, step));
         }
@@ -69,6 +72,19 @@ impl Counters {
     /// Whether the held-out text was measured at the present step.
     pub(crate) fn is_measured(&self) -> bool {
         self.last.is_some_and(|last| last.step == self.step)
+    }
+
+    /// Where the run stands when it ends.
+    pub(crate) fn summary(&self, ending: Ending, seconds: f64) -> Summary {
+        Summary {
+            ending,
+            step: self.step,
+            tokens: self.tokens,
+            seconds,
+            best: self.best(),
+            last: self.last().map(|(nats, _)| nats),
+            bits_per_byte: self.last().map(|(_, bits)| bits),
+        }
     }
 
     /// The best measurement in nats per token, and its step.

@@ -7,6 +7,7 @@ use aquatint_diffusion::SettingError;
 use aquatint_evaluate::EvaluateError;
 use aquatint_network::NetworkError;
 use aquatint_vocabulary::VocabularyError;
+use std::fmt;
 use std::path::PathBuf;
 
 /// Why a recipe was refused.
@@ -59,6 +60,9 @@ pub enum RecipeError {
     /// The schedule has no such name.
     #[error("the recipe cannot be understood: `objective.schedule`: {0}")]
     Schedule(#[source] SettingError),
+    /// There is no such process, or its number does not fit.
+    #[error("the recipe cannot be understood: `objective.process`: {0}")]
+    Process(#[source] SettingError),
     /// A `--set` that is not key=value.
     #[error("`--set {given}`: {reason}")]
     Override {
@@ -76,7 +80,7 @@ impl RecipeError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Value { hint, .. } | Self::Override { hint, .. } => hint.map(str::to_owned),
-            Self::Schedule(error) => error.hint(),
+            Self::Schedule(error) | Self::Process(error) => error.hint(),
             Self::Read { .. } | Self::Base { .. } | Self::Chain { .. } | Self::Parse { .. } => None,
         }
     }
@@ -98,7 +102,7 @@ pub enum TrainError {
     Checkpoint(#[from] CheckpointError),
     /// The texts could not be read.
     #[error(transparent)]
-    Corpus(#[from] CorpusError),
+    Corpus(CorpusError),
     /// The held-out text could not be measured.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
@@ -148,15 +152,49 @@ pub enum TrainError {
         /// Where it stands.
         step: u64,
     },
+    /// A new run would overwrite a model.
+    #[error("`{}` already holds a model, and no state of a run", folder.display())]
+    HoldsModel {
+        /// The run's folder.
+        folder: PathBuf,
+    },
+    /// Another process owns the run's folder.
+    #[error("`{}` is in use by {holder}", folder.display())]
+    InUse {
+        /// The run's folder.
+        folder: PathBuf,
+        /// Who has it, in words.
+        holder: String,
+    },
+    /// The numbers of the run do not fit into memory.
+    #[error("training needs at least {needed} of memory on {place}, where a run may take {available}")]
+    Memory {
+        /// Which memory: the machine's or the device's.
+        place: &'static str,
+        /// What is needed.
+        needed: Bytes,
+        /// What there is.
+        available: Bytes,
+    },
+    /// There is no room to save the run.
+    #[error("the run needs at least {needed} of disk under `{}`, where {available} are free", path.display())]
+    Disk {
+        /// The folder.
+        path: PathBuf,
+        /// What is needed.
+        needed: Bytes,
+        /// What there is.
+        available: Bytes,
+    },
     /// There is nothing to resume.
     #[error("`{}` holds no run to resume", folder.display())]
     NothingToResume {
         /// The run's folder.
         folder: PathBuf,
     },
-    /// The recipe of a resumed run differs where it must not.
-    #[error("the run in `{}` has another recipe: {}", folder.display(), all(differences))]
-    OtherRecipe {
+    /// A resumed run differs from what was saved where it must not.
+    #[error("the run in `{}` is another one: {}", folder.display(), all(differences))]
+    OtherRun {
         /// The run's folder.
         folder: PathBuf,
         /// What differs, in the order of the keys.
@@ -223,11 +261,32 @@ pub enum TrainError {
     },
 }
 
+/// A number of bytes for people: three figures and a unit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bytes(pub f64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        let (mut value, mut unit) = (self.0, 0);
+        while value >= 1023.5 && unit + 1 < UNITS.len() {
+            value /= 1024.0;
+            unit += 1;
+        }
+        match unit {
+            0 => write!(f, "{value:.0} B"),
+            _ if value < 9.995 => write!(f, "{value:.2} {}", UNITS[unit]),
+            _ if value < 99.95 => write!(f, "{value:.1} {}", UNITS[unit]),
+            _ => write!(f, "{value:.0} {}", UNITS[unit]),
+        }
+    }
+}
+
 fn route(chain: &[PathBuf]) -> String {
     chain.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(" to ")
 }
 
-/// A key of a recipe that is not what it was.
+/// A key of a run that is not what it was: one of its recipe, or of what its texts and its tokenizer hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The key, named with dots.
@@ -244,14 +303,32 @@ fn all(differences: &[Difference]) -> String {
     differences.iter().map(each).collect::<Vec<_>>().join(", ")
 }
 
+/// A stop is a stop, whatever was under way.
+impl From<CorpusError> for TrainError {
+    fn from(error: CorpusError) -> Self {
+        match error {
+            CorpusError::Stopped => Self::Stopped,
+            error => Self::Corpus(error),
+        }
+    }
+}
+
 impl TrainError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Exists { .. } => "go on with it by `--resume`, or choose another `output`",
             Self::NothingToResume { .. } => "start one without `--resume`",
-            Self::OtherRecipe { .. } => {
-                "resume it with the recipe that it was started with, or choose another `output`"
+            Self::HoldsModel { .. } => "choose another `output`; to train that model on, name its folder as `initial`",
+            Self::InUse { .. } => "wait until it ends, or choose another `output`; the lock ends with that process",
+            Self::Memory { .. } => {
+                "make `network.width`, `network.layers`, `data.canvas_length` or `optimiser.batch` smaller, or set \
+                 `optimiser.accumulate` or `run.activation_memory`"
+            }
+            Self::Disk { .. } => "free some space, or choose a folder on another disk as `output` or `data.cache`",
+            Self::OtherRun { .. } => {
+                "resume it with the recipe and the texts that it was started with (they may have moved), or choose \
+                 another `output`"
             }
             Self::TooLittle { .. } => "add text or make `data.canvas_length` or `optimiser.batch` smaller",
             Self::Diverged { .. } | Self::NotFinite { .. } => {

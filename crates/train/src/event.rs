@@ -12,6 +12,8 @@ use std::path::Path;
 pub enum TrainingEvent<'a> {
     /// The recipe as it will be followed.
     Recipe(&'a Resolved),
+    /// Something that is likely a mistake, and with which the run goes on. The text is for people.
+    Warning(&'a str),
     /// A slow preparation began: training a vocabulary, packing texts. The text is for people.
     Preparing(&'a str),
     /// Files of a source are not read.

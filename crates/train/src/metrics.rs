@@ -20,6 +20,24 @@ pub(crate) struct Metrics {
     pub(crate) validation: Vec<(u64, f64)>,
 }
 
+fn name(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Complete => "complete",
+        Ending::Interrupted => "interrupted",
+        Ending::TimeUp => "time-up",
+    }
+}
+
+/// The step at which the run of a folder last ended with everything saved, and whether it came to its end there without an
+/// interruption; `None` where it never ended, or went on since.
+pub(crate) fn ended(folder: &Path) -> Option<(u64, bool)> {
+    let text = std::fs::read_to_string(folder.join("metrics.jsonl")).ok()?;
+    let last = text.lines().last()?;
+    let value: Value = serde_json::from_str(last).ok()?;
+    let step = value["step"].as_u64().filter(|_| value["kind"] == "ending")?;
+    Some((step, value["ending"] != name(Ending::Interrupted)))
+}
+
 impl Metrics {
     /// Opens the run's figures. Lines after `step` belong to steps that will be taken again and are dropped.
     pub(crate) fn open(folder: &Path, step: u64) -> Result<Self, TrainError> {
@@ -76,12 +94,7 @@ impl Metrics {
     }
 
     pub(crate) fn ending(&mut self, step: u64, ending: Ending, seconds: f64) -> Result<(), TrainError> {
-        let ending = match ending {
-            Ending::Complete => "complete",
-            Ending::Interrupted => "interrupted",
-            Ending::TimeUp => "time-up",
-        };
-        self.line("ending", json!({ "step": step, "ending": ending, "seconds": seconds }))
+        self.line("ending", json!({ "step": step, "ending": name(ending), "seconds": seconds }))
     }
 
     fn line(&mut self, kind: &str, mut value: Value) -> Result<(), TrainError> {

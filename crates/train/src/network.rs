@@ -1,17 +1,18 @@
 //! From a recipe to a network: its description, and its first weights, random or another model's.
 
 use crate::TrainError;
+use crate::preflight::Tokens;
 use crate::recipe::Resolved;
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::Device;
 use aquatint_network::{
     AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, Network, NetworkError, NetworkKind, NetworkSpec, NormSpec,
-    ProcessSpec, RopeSpec,
+    RopeSpec,
 };
-use aquatint_vocabulary::{Role, Vocabulary};
+use std::path::Path;
 
-/// The network that a recipe describes, for a vocabulary.
-pub(crate) fn spec(recipe: &Resolved, vocabulary: &Vocabulary) -> Result<NetworkSpec, TrainError> {
+/// The network that a recipe describes, for the tokens of a vocabulary.
+pub(crate) fn spec(recipe: &Resolved, tokens: Tokens) -> Result<NetworkSpec, TrainError> {
     let n = &recipe.network;
     let attention = AttentionSpec {
         rope: RopeSpec { theta: n.rope_theta },
@@ -25,20 +26,17 @@ pub(crate) fn spec(recipe: &Resolved, vocabulary: &Vocabulary) -> Result<Network
         self_conditioning: n.self_conditioning,
         context_length: recipe.data.canvas_length,
         attention: n.attention,
-        process: ProcessSpec {
-            kind: recipe.objective.process.parse().map_err(NetworkError::from)?,
-            schedule: recipe.objective.schedule.parse().map_err(NetworkError::from)?,
-        },
-        ..NetworkSpec::new(vocabulary.len(), n.width, layer.repeated(n.layers)?)
+        process: recipe.process_spec().map_err(NetworkError::from)?,
+        ..NetworkSpec::new(tokens.count, n.width, layer.repeated(n.layers)?)
     };
     // A causal network reads no noise: it has neither a mask nor points.
-    spec.mask_token = vocabulary.role(Role::Mask).filter(|_| spec.kind() != NetworkKind::Causal);
+    spec.mask_token = tokens.mask.filter(|_| spec.kind() != NetworkKind::Causal);
     let process = spec.process().map_err(NetworkError::from)?;
     spec.word_vector_size = process.and_then(|process| process.vector_size());
     let windows = match &recipe.initial {
         // Windows have no weights: what the recipe does not say is as the model was trained.
         Some(folder) if n.window.is_none() => {
-            Checkpoint::load(folder)?.spec.layers.iter().map(|layer| layer.attention.window).collect()
+            open_initial(folder)?.spec.layers.iter().map(|layer| layer.attention.window).collect()
         }
         _ => n.windows(),
     };
@@ -46,13 +44,27 @@ pub(crate) fn spec(recipe: &Resolved, vocabulary: &Vocabulary) -> Result<Network
     Ok(spec)
 }
 
+/// The model that a run begins with: a folder, or a built-in one by its name.
+pub(crate) fn open_initial(initial: &Path) -> Result<Checkpoint, TrainError> {
+    Ok(match initial.to_str() {
+        Some(name) => Checkpoint::open(name)?,
+        None => Checkpoint::load(initial)?,
+    })
+}
+
+/// Refuses weights that are those of another network.
+pub(crate) fn check_initial(checkpoint: &Checkpoint, spec: &NetworkSpec) -> Result<(), TrainError> {
+    match difference(&checkpoint.spec, spec) {
+        Some((field, found, expected)) => Err(TrainError::OtherNetwork { field, found, expected }),
+        None => Ok(()),
+    }
+}
+
 /// The network with its first weights on the device.
 pub(crate) fn build<D: Device>(recipe: &Resolved, spec: NetworkSpec, device: D) -> Result<Network<D>, TrainError> {
-    let Some(folder) = &recipe.initial else { return Ok(Network::new(device, spec, recipe.seed)?) };
-    let checkpoint = Checkpoint::load(folder)?;
-    if let Some((field, found, expected)) = difference(&checkpoint.spec, &spec) {
-        return Err(TrainError::OtherNetwork { field, found, expected });
-    }
+    let Some(initial) = &recipe.initial else { return Ok(Network::new(device, spec, recipe.seed)?) };
+    let checkpoint = open_initial(initial)?;
+    check_initial(&checkpoint, &spec)?;
     // The layout, the context, the mask and the process may change, and conditions begin as if they were not there: that
     // is how a causal model becomes a masked one, and a masked one a field.
     let groups = recipe.optimiser.parameter_groups()?;

@@ -40,7 +40,11 @@
 //!         Ok(PassCost { nats: costs.iter().map(|nats| nats * weight).sum(), observed: Vec::new() })
 //!     }
 //!     fn observe(&mut self, _: &[f64]) {}
-//!     fn validate(&self, _: &dyn Denoiser) -> Result<Option<Likelihood>, TrainError> {
+//!     fn validate(
+//!         &self,
+//!         _: &dyn Denoiser,
+//!         _: &mut dyn FnMut(u64) -> bool,
+//!     ) -> Result<Option<Likelihood>, TrainError> {
 //!         Ok(None)
 //!     }
 //!     fn describe_generation(&self, _: &mut GenerationDefaults) {}
@@ -112,11 +116,16 @@ pub trait Objective {
     /// gradient was not finite.
     fn observe(&mut self, observed: &[f64]);
 
-    /// Measures held-out text under a model; `None` where there is nothing to measure.
+    /// Measures held-out text under a model; `None` where there is nothing to measure. `progress` receives the canvases
+    /// done and returns whether to go on.
     ///
     /// # Errors
-    /// When the network refuses.
-    fn validate(&self, model: &dyn Denoiser) -> Result<Option<Likelihood>, TrainError>;
+    /// When the network refuses, and [`aquatint_evaluate::EvaluateError::Stopped`] where it is not to go on.
+    fn validate(
+        &self,
+        model: &dyn Denoiser,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<Likelihood>, TrainError>;
 
     /// Adds to what `generation_config.json` says; the ids of tokens by role are there already.
     fn describe_generation(&self, defaults: &mut GenerationDefaults);

@@ -37,7 +37,7 @@ pub(crate) struct Optimiser<D: Device> {
 impl<D: Device> Optimiser<D> {
     /// Divides the network's parameters into the groups of the recipe; the moments of those that learn begin at zero.
     pub(crate) fn new(network: &mut Network<D>, recipe: &OptimiserRecipe) -> Result<Self, TrainError> {
-        group(network, recipe)?;
+        network.set_groups(&recipe.parameter_groups()?)?;
         let device = network.device();
         let mut optimiser =
             Self { recipe: recipe.clone(), moments: Vec::new(), scratch: BTreeMap::new(), average: Vec::new() };
@@ -194,22 +194,6 @@ fn compressed<D: Device>(network: &Network<D>) -> BTreeSet<String> {
     all.filter(|parameter| parameter.precision.is_some()).map(|parameter| parameter.name).collect()
 }
 
-/// Says to a network how each of its parameters learns.
-fn group<D: Device>(network: &mut Network<D>, recipe: &OptimiserRecipe) -> Result<(), TrainError> {
-    let counts = network.set_groups(&recipe.parameter_groups()?)?;
-    let parameters = network.parameter_list();
-    // What `embedding_rate` is for comes after the recipe's own groups, and may find nothing.
-    if let Some((empty, _)) = recipe.groups.iter().zip(counts).find(|(_, count)| *count == 0) {
-        let example = parameters.iter().find(|parameter| parameter.role == Role::Matrix).or(parameters.first());
-        let example = example.map(|parameter| parameter.name.clone()).unwrap_or_default();
-        return Err(TrainError::EmptyGroup { pattern: empty.parameters.clone(), example });
-    }
-    match parameters.iter().any(|parameter| parameter.trainable) {
-        true => Ok(()),
-        false => Err(TrainError::NothingTrains),
-    }
-}
-
 /// Values of a device's type as they are saved: f32 as f32, wider ones as f64.
 fn exact<E: Element>(values: &[E]) -> Exact {
     if size_of::<E>() <= size_of::<f32>() {
@@ -270,25 +254,6 @@ mod tests {
             Moments::Muon { momentum } => device.len(momentum),
         };
         assert_eq!(optimiser.moments.iter().map(moments).sum::<usize>(), learnt);
-    }
-
-    #[test]
-    fn groups_that_choose_nothing_and_runs_that_learn_nothing_are_refused() {
-        let refused = |pattern: &str| {
-            let text = format!(
-                "output = 'x'\n[data]\ntrain = [{{ path = 'a' }}]\nvalid = [{{ path = 'b' }}]\n\
-                 [[optimiser.groups]]\nparameters = '{pattern}'\ntrainable = false\n"
-            );
-            let recipe = Recipe::parse(&text, &Overrides::default()).unwrap().resolve().unwrap().optimiser;
-            let mut network: Network<Cpu<f32>> = Example::named("plain").network(Cpu::<f32>::scalar());
-            Optimiser::new(&mut network, &recipe).unwrap_err().to_string()
-        };
-        assert_eq!(
-            refused("model.layer.*"),
-            "`optimiser.groups` chooses nothing by `model.layer.*`: no parameter has such a name or role, or earlier \
-             groups have them all; one is called `model.layers.0.self_attn.q_proj.weight`"
-        );
-        assert_eq!(refused("*"), "`optimiser.groups` leaves no parameter trainable; a run needs at least one");
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Size {
 
 /// 8/3 of the width, rounded up to a multiple of 32 so that rows of the products stay whole vectors.
 pub(crate) fn feed_forward_width(width: usize) -> usize {
-    (8 * width).div_ceil(3).next_multiple_of(32)
+    width.saturating_mul(8).div_ceil(3).next_multiple_of(32)
 }
 
 #[cfg(test)]

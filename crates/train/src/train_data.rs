@@ -2,12 +2,14 @@
 
 use crate::TrainError;
 use crate::event::{CorpusFigures, TrainingEvent};
-use crate::recipe::{Resolved, SourceRecipe};
-use aquatint_corpus::{CanvasBatch, Canvases, Order, Packed, Shard, pack};
+use crate::preflight::Texts;
+use crate::recipe::Resolved;
+use aquatint_corpus::{CanvasBatch, Canvases, Order, Overlap, Packed, Shard, SourceSnapshot, overlap, pack};
 use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_evaluate::{CANVASES_PER_PASS, HeldOutBatch, Likelihood, Rule, entropy_of_counts, likelihood};
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::Vocabulary;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The held-out text is measured with masks of this seed, at every validation and in every run.
 pub const VALIDATION_SEED: u64 = 0;
@@ -26,31 +28,28 @@ impl TrainData {
     pub(crate) fn prepare(
         recipe: &Resolved,
         vocabulary: &Vocabulary,
+        texts: &Texts,
+        stop: &AtomicBool,
         events: &mut dyn FnMut(TrainingEvent<'_>),
     ) -> Result<Self, TrainError> {
         let data = &recipe.data;
         data.require_sources()?;
         let cache = recipe.cache();
-        let mut lay = |key, sources: &[SourceRecipe], what: &str| {
-            let mut warned = false;
-            let snapshots = sources.iter().map(|source| source.source().snapshot(&mut |_| true));
-            let snapshots = snapshots.collect::<Result<Vec<_>, _>>()?;
-            for snapshot in snapshots.iter().filter(|snapshot| !snapshot.unread().is_empty()) {
-                events(TrainingEvent::Unread { path: &snapshot.source().path, files: snapshot.unread() });
-            }
-            let packed = pack(&snapshots, vocabulary, &cache, &mut |_| {
-                if !std::mem::replace(&mut warned, true) {
+        let mut lay = |key, snapshots: &[SourceSnapshot], what: &str| {
+            let mut reported = false;
+            let packed = pack(snapshots, vocabulary, &cache, &mut |_| {
+                if !std::mem::replace(&mut reported, true) {
                     events(TrainingEvent::Preparing(what));
                 }
-                true
+                !stop.load(Ordering::SeqCst)
             })?;
             for Packed { report, .. } in &packed {
                 events(TrainingEvent::Source { key, report });
             }
             Canvases::new(packed, data.canvas_length)
         };
-        let canvases = lay("data.train", &data.train, "packing the texts into tokens")?;
-        let held_out = lay("data.valid", &data.valid, "packing the held-out texts into tokens")?;
+        let canvases = lay("data.train", &texts.train, "packing the texts into tokens")?;
+        let held_out = lay("data.valid", &texts.valid, "packing the held-out texts into tokens")?;
         for (key, canvases, needed) in [("data.train", &canvases, recipe.optimiser.batch), ("data.valid", &held_out, 1)]
         {
             if canvases.len() < needed as u64 {
@@ -73,6 +72,13 @@ impl TrainData {
             unigram_entropy: unigram_entropy(&valid, vocabulary.len()),
         };
         events(TrainingEvent::Corpus(figures));
+        let Overlap { documents, of, .. } = overlap(canvases.shards(), held_out.shards());
+        if documents > 0 && !texts.overlap_reported {
+            events(TrainingEvent::Warning(&format!(
+                "{documents} of {of} held-out documents are also trained on: the held-out figures will be better than the \
+                 model is"
+            )));
+        }
         let order = Order::new(recipe.seed, canvases.len())?;
         Ok(Self { canvases, order, valid, figures })
     }
@@ -90,13 +96,19 @@ impl TrainData {
         Ok(self.canvases.batch(&self.order.batch(step, canvases))?)
     }
 
-    /// What the held-out canvases cost under a model, with the same noise at every validation and in every run.
+    /// What the held-out canvases cost under a model, with the same noise at every validation and in every run;
+    /// `progress` receives the canvases done and returns whether to go on.
     ///
     /// # Errors
-    /// When the network refuses.
-    pub fn likelihood(&self, model: &dyn Denoiser, rule: &dyn Rule) -> Result<Likelihood, TrainError> {
+    /// When the network refuses, and [`aquatint_evaluate::EvaluateError::Stopped`].
+    pub fn likelihood(
+        &self,
+        model: &dyn Denoiser,
+        rule: &dyn Rule,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Likelihood, TrainError> {
         let batches = self.valid.iter().cloned().map(Ok);
-        Ok(likelihood(model, rule, VALIDATION_SEED, batches, &mut |_| true)?)
+        Ok(likelihood(model, rule, VALIDATION_SEED, batches, progress)?)
     }
 }
 

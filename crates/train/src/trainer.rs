@@ -25,6 +25,7 @@ use aquatint_network::{Activations, Denoiser, Learner};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use step::StepSettings;
+use validation::Validation;
 
 /// So many gradients in a row that are not finite end a run.
 const HOPELESS: u64 = 20;
@@ -51,6 +52,7 @@ pub(crate) struct Trainer<'a, D: Device> {
     /// The canvases of each step that this rank learns.
     pub(crate) own: Range<usize>,
     pub(crate) recipe: &'a Resolved,
+    pub(crate) stop: &'a AtomicBool,
     pub(crate) objective: Box<dyn Objective>,
     pub(crate) model: Model<'a, D>,
     pub(crate) counters: Counters,
@@ -58,7 +60,7 @@ pub(crate) struct Trainer<'a, D: Device> {
 }
 
 impl<D: Device> Trainer<'_, D> {
-    pub(crate) fn run(mut self, stop: &AtomicBool) -> Result<Summary, TrainError> {
+    pub(crate) fn run(mut self) -> Result<Summary, TrainError> {
         let run = &self.recipe.run;
         let recomputed = self.recomputed();
         self.model.network.recompute_activations(recomputed);
@@ -70,14 +72,23 @@ impl<D: Device> Trainer<'_, D> {
             recomputed: (recomputed, self.model.network.spec().layers.len()),
         }));
         let mut failures = 0;
-        let ending = loop {
+        if self.ranks.rank() == 0 && self.counters.step > 0 && self.must_validate() {
+            // It was interrupted.
+            self.validate()?;
+        }
+        let mut ending = loop {
             if self.counters.step >= run.steps {
                 break Ending::Complete;
             }
-            if let Some(ending) = self.ending(stop)? {
+            if let Some(ending) = self.ending()? {
                 break ending;
             }
-            failures = if self.step()? { 0 } else { failures + 1 };
+            failures = match self.step()? {
+                Some(true) => 0,
+                Some(false) => failures + 1,
+                // Given up: the run ends before it.
+                None => continue,
+            };
             let step = self.counters.step;
             if failures >= HOPELESS {
                 return Err(TrainError::Diverged { steps: failures, step });
@@ -88,7 +99,7 @@ impl<D: Device> Trainer<'_, D> {
             if step.is_multiple_of(run.log_every) || step == run.steps {
                 self.log.report(&self.counters, run.steps)?;
             }
-            if step.is_multiple_of(run.validate_every) && step < run.steps {
+            if self.must_validate() {
                 self.validate()?;
             }
             if step.is_multiple_of(run.save_every) && step < run.steps {
@@ -100,8 +111,8 @@ impl<D: Device> Trainer<'_, D> {
         };
         if self.ranks.rank() == 0 {
             self.log.report(&self.counters, run.steps)?;
-            if !self.counters.is_measured() && ending != Ending::Interrupted {
-                self.validate()?;
+            if !self.counters.is_measured() && ending != Ending::Interrupted && !self.validate()? {
+                ending = Ending::Interrupted;
             }
             self.save()?;
         }
@@ -109,13 +120,23 @@ impl<D: Device> Trainer<'_, D> {
     }
 
     /// Why the run ends before its last step, if it does: any rank may ask for it, and all end together.
-    fn ending(&self, stop: &AtomicBool) -> Result<Option<Ending>, TrainError> {
+    fn ending(&self) -> Result<Option<Ending>, TrainError> {
         let late = |minutes| self.log.minutes() >= minutes;
-        let wish = match stop.load(Ordering::Relaxed) {
+        let wish = match self.is_stopped() {
             true => Some(Ending::Interrupted),
             false => self.recipe.run.max_minutes.is_some_and(late).then_some(Ending::TimeUp),
         };
         collective::agree_on_ending(self.ranks, wish)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Whether held-out text is to be measured after the present step and was not yet.
+    fn must_validate(&self) -> bool {
+        let (step, run) = (self.counters.step, &self.recipe.run);
+        step.is_multiple_of(run.validate_every) && step < run.steps && !self.counters.is_measured()
     }
 
     /// Of how many layers the activations are recomputed, so that a pass stays within its memory.
@@ -131,10 +152,12 @@ impl<D: Device> Trainer<'_, D> {
         Activations::new(spec, rows, canvases, size_of::<D::Element>()).recomputed_within(budget)
     }
 
-    /// One step; false when its gradient was not finite and it changed nothing.
-    fn step(&mut self) -> Result<bool, TrainError> {
-        let settings = StepSettings { ranks: self.ranks, own: self.own.clone(), recipe: self.recipe };
-        let outcome = settings.take(self.objective.as_mut(), &mut self.model, self.counters.step)?;
+    /// One step; false when its gradient was not finite and it changed nothing, `None` when it was given up because the run
+    /// is to stop.
+    fn step(&mut self) -> Result<Option<bool>, TrainError> {
+        let settings = StepSettings { ranks: self.ranks, own: self.own.clone(), recipe: self.recipe, stop: self.stop };
+        let taken = settings.take(self.objective.as_mut(), &mut self.model, self.counters.step)?;
+        let Some(outcome) = taken else { return Ok(None) };
         if !outcome.finite {
             self.counters.skipped += 1;
             self.log.event(TrainingEvent::Skipped { step: self.counters.step });
@@ -142,15 +165,20 @@ impl<D: Device> Trainer<'_, D> {
         self.counters.step += 1;
         self.counters.tokens += outcome.tokens;
         self.log.add(&outcome);
-        Ok(outcome.finite)
+        Ok(Some(outcome.finite))
     }
 
-    fn validate(&mut self) -> Result<(), TrainError> {
+    /// Measures held-out text; false where the run is to stop before that is done.
+    fn validate(&mut self) -> Result<bool, TrainError> {
         let folder = self.recipe.output.join("best");
-        let measured = validation::validate(&mut self.model, self.objective.as_ref(), &mut self.counters, &folder)?;
-        match measured {
-            Some((likelihood, best)) => self.log.validated(self.counters.step, &likelihood, best),
-            None => Ok(()),
+        let objective = self.objective.as_ref();
+        match validation::validate(&mut self.model, objective, &mut self.counters, &folder, self.stop)? {
+            Validation::Measured(likelihood, best) => {
+                self.log.validated(self.counters.step, &likelihood, best)?;
+                Ok(true)
+            }
+            Validation::Nothing => Ok(true),
+            Validation::Stopped => Ok(false),
         }
     }
 
@@ -163,10 +191,13 @@ impl<D: Device> Trainer<'_, D> {
     /// Fills a canvas under the averaged weights. A model without a process to walk back fills none.
     fn sample(&mut self) -> Result<(), TrainError> {
         let Some(process) = self.objective.process() else { return Ok(()) };
-        let (recipe, step) = (self.recipe, self.counters.step);
-        let text =
-            self.model.with_average(|model| sample::fill(&model.network, process, recipe, model.vocabulary, step))?;
-        self.log.event(TrainingEvent::Sampled { step, text: &text });
+        let (recipe, step, stop) = (self.recipe, self.counters.step, self.stop);
+        let text = self
+            .model
+            .with_average(|model| sample::fill(&model.network, process, recipe, model.vocabulary, step, stop))?;
+        if !self.is_stopped() {
+            self.log.event(TrainingEvent::Sampled { step, text: &text });
+        }
         Ok(())
     }
 }

@@ -5,11 +5,31 @@ use crate::{RecipeError, TrainError, TrainingEvent};
 use aquatint_checkpoint::{Checkpoint, open_vocabulary};
 use aquatint_corpus::{Source, sample};
 use aquatint_vocabulary::{Role, Vocabulary, VocabularyError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
-/// The vocabulary that the recipe names, or that of the model the run begins with, or that of this very run when it
-/// was begun before, or a new one. A tokenizer without a mask, or without another token that the run needs, is given one.
-pub(crate) fn of(recipe: &Resolved, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Vocabulary, TrainError> {
-    let mut vocabulary = begin(recipe, events)?;
+/// How often the flag to stop is read while a vocabulary is trained.
+const POLL: Duration = Duration::from_millis(50);
+
+/// The vocabulary that the recipe names, or that of the model the run begins with, or that of this very run where it is
+/// resumed; `None` where one is to be trained. A tokenizer without a mask, or without another token that the run needs, is
+/// given one.
+pub(crate) fn known(
+    recipe: &Resolved,
+    initial: Option<&Checkpoint>,
+    resumed: bool,
+    events: &mut dyn FnMut(TrainingEvent<'_>),
+) -> Result<Option<Vocabulary>, TrainError> {
+    let own = recipe.output.join("tokenizer.json");
+    let mut vocabulary = match (&recipe.data.vocabulary, initial) {
+        (Some(path), _) => open_vocabulary(path)?,
+        // With the roles that the model's other files give.
+        (None, Some(checkpoint)) => checkpoint.vocabulary.clone(),
+        // A run that was killed within its first save may have none.
+        (None, None) if resumed && own.is_file() => open_vocabulary(&own)?,
+        (None, None) => return Ok(None),
+    };
     let first = match recipe.objective.kind {
         ObjectiveKind::Causal => Role::Begin,
         ObjectiveKind::Diffusion => Role::Mask,
@@ -17,40 +37,58 @@ pub(crate) fn of(recipe: &Resolved, events: &mut dyn FnMut(TrainingEvent<'_>)) -
     for role in [first, Role::End] {
         if vocabulary.role(role).is_none() {
             // Weights that are there have no row for it.
-            if recipe.initial.is_some() {
+            if initial.is_some() {
                 return Err(VocabularyError::MissingRole { role }.into());
             }
             let token = vocabulary.add_role(role)?;
             events(TrainingEvent::RoleAdded { role, token });
         }
     }
-    Ok(vocabulary)
+    Ok(Some(vocabulary))
 }
 
-fn begin(recipe: &Resolved, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Vocabulary, TrainError> {
+/// That there is nothing to train a vocabulary on.
+pub(crate) fn missing() -> TrainError {
+    let allowed = "a `tokenizer.json`, where there are no texts to train one on";
+    RecipeError::value("data.vocabulary", "unset", allowed).into()
+}
+
+/// Trains a vocabulary on the texts of a recipe.
+pub(crate) fn train(
+    recipe: &Resolved,
+    stop: &AtomicBool,
+    events: &mut dyn FnMut(TrainingEvent<'_>),
+) -> Result<Vocabulary, TrainError> {
     let data = &recipe.data;
-    if let Some(path) = &data.vocabulary {
-        return Ok(open_vocabulary(path)?);
-    }
-    if let Some(folder) = &recipe.initial {
-        // With the roles that the model's other files give.
-        return Ok(Checkpoint::load(folder)?.vocabulary);
-    }
-    let own = recipe.output.join("tokenizer.json");
-    if own.is_file() {
-        return Ok(open_vocabulary(&own)?);
-    }
-    if data.train.is_empty() {
-        let allowed = "a `tokenizer.json`, where there are no texts to train one on";
-        return Err(RecipeError::value("data.vocabulary", "unset", allowed).into());
-    }
     events(TrainingEvent::Preparing("training a vocabulary"));
     let sources: Vec<Source> = data.train.iter().map(SourceRecipe::source).collect();
-    let texts = sample(&sources, data.vocabulary_bytes, &mut |_| true)?;
-    let vocabulary = Vocabulary::train(texts.into_iter(), data.vocabulary_size)?;
+    let texts = sample(&sources, data.vocabulary_bytes, &mut |_| !stop.load(Ordering::SeqCst))?;
+    let vocabulary = learn(texts, data.vocabulary_size, stop)?;
     if vocabulary.len() > data.vocabulary_size {
         let allowed = "at least as many as there are bytes and special tokens";
         return Err(RecipeError::value("data.vocabulary_size", data.vocabulary_size.to_string(), allowed).into());
     }
     Ok(vocabulary)
+}
+
+/// Trains on a thread of its own, since merges are counted in one long call that nothing interrupts: where the run is
+/// stopped, the thread is left behind and its result is dropped.
+fn learn(texts: Vec<String>, size: usize, stop: &AtomicBool) -> Result<Vocabulary, TrainError> {
+    let (sender, receiver) = channel();
+    let thread = std::thread::spawn(move || {
+        // Nobody may be there to receive it.
+        let _ = sender.send(Vocabulary::train(texts.into_iter(), size));
+    });
+    loop {
+        match receiver.recv_timeout(POLL) {
+            Ok(trained) => return Ok(trained?),
+            Err(RecvTimeoutError::Timeout) if stop.load(Ordering::SeqCst) => return Err(TrainError::Stopped),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => match thread.join() {
+                Err(panic) => std::panic::resume_unwind(panic),
+                // It sends before it ends.
+                Ok(()) => return Err(TrainError::Stopped),
+            },
+        }
+    }
 }

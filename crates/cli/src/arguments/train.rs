@@ -19,8 +19,8 @@ pub(crate) struct TrainArguments {
     #[arg(long)]
     pub(crate) resume: bool,
 
-    /// Print the resolved recipe and exit
-    #[arg(long, conflicts_with = "resume")]
+    /// Check everything, print the resolved recipe and exit; with --resume, check whether the run may go on
+    #[arg(long)]
     pub(crate) dry_run: bool,
 
     /// Override a key of the recipe; may be repeated

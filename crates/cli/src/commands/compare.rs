@@ -2,9 +2,10 @@
 
 use crate::arguments::{CompareArguments, ReportFormat};
 use crate::commands::likelihood::{prepare, short};
+use crate::environment::TokenCache;
 use crate::failure::Failure;
 use crate::printer::Printer;
-use crate::{environment, interrupt, model, wire};
+use crate::{interrupt, model, wire};
 use aquatint::advised_time_grid;
 use aquatint_evaluate::{Compare, CompareEvent, CompareSettings, Contestant, EvaluateError, Judge};
 use std::path::Path;
@@ -25,7 +26,8 @@ pub(crate) fn run(arguments: &CompareArguments, printer: &Printer) -> Result<(),
         canvases: arguments.limit,
         times: arguments.samples,
     };
-    let folders = (arguments.out.as_path(), &*environment::tokens());
+    let cache = TokenCache::open(printer)?;
+    let folders = (arguments.out.as_path(), cache.path());
     let mut compare = Compare::open(&settings, &judge, folders, interrupt::flag())?;
     for given in &arguments.models {
         let (name, folder) = named(given);

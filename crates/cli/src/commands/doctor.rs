@@ -54,7 +54,7 @@ fn examine() -> Vec<Finding> {
     let path = aquatint_compute::CpuPath::best();
     let paths: Vec<String> = aquatint_compute::CpuPath::available().iter().map(ToString::to_string).collect();
     let runtime = Runtime::new(&DeviceArguments::default().settings()).map_err(Failure::from);
-    let memory = machine::memory();
+    let memory = runtime::memory();
     vec![
         Finding::good("version", env!("CARGO_PKG_VERSION")),
         Finding::good("system", format!("{} on {}", std::env::consts::OS, std::env::consts::ARCH)),

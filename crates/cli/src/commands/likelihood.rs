@@ -1,9 +1,10 @@
 //! `aquatint eval likelihood`: what a text costs under a model.
 
 use crate::arguments::{LikelihoodArguments, ReportFormat};
+use crate::environment::TokenCache;
 use crate::failure::Failure;
 use crate::printer::Printer;
-use crate::{environment, interrupt, model, source_report, wire};
+use crate::{interrupt, model, source_report, wire};
 use aquatint::Model;
 use aquatint_checkpoint::Checkpoint;
 use aquatint_corpus::Source;
@@ -17,7 +18,8 @@ pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<
     let network = runtime.network(&checkpoint)?;
     let model = Model::new(checkpoint, network)?;
     let tell = &mut |event| prepare(&event, printer);
-    let held_out = model.held_out(source(arguments)?, &environment::tokens(), tell)?;
+    let cache = TokenCache::open(printer)?;
+    let held_out = model.held_out(source(arguments)?, cache.path(), tell)?;
     let count = held_out.canvases().spread(arguments.limit).len();
     let all = held_out.canvases().len();
     printer.detail(format_args!("{count} of {all} canvases on {}", runtime.describe_device()));

@@ -32,6 +32,14 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
     let runtime = Runtime::new(&settings)?;
     arguments.device.warn_of_threads(&runtime, printer);
     if arguments.dry_run {
+        let training = Training::new(&recipe).resume(arguments.resume).stop(interrupt::flag());
+        let mut screen = TrainingScreen::new(*printer);
+        runtime.check(training, &mut |event| {
+            // What the run would do next is not done.
+            if !matches!(event, TrainingEvent::Preparing(_)) {
+                screen.show(&event);
+            }
+        })?;
         return printer.data(recipe.to_toml()?);
     }
     let ranks: Box<dyn Ranks> = match &launch {

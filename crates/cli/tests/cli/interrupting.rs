@@ -1,7 +1,7 @@
 //! Requests to end: heard in every phase, and at once the second time.
 #![cfg(unix)]
 
-use crate::support::{ProgramOutput, model, program, recipe, room, text};
+use crate::support::{ProgramOutput, model, program, recipe, room, story, text};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -84,9 +84,10 @@ fn a_command_that_waits_for_input_is_ended_soon() {
 #[test]
 fn a_second_request_does_not_wait_for_the_save() {
     let path = recipe("interrupt-twice");
+    std::fs::write(room("interrupt-twice").join("train/a.txt"), story(4000)).unwrap();
     // One pass takes longer than this test.
-    let set = ["network.width=1024", "network.layers=12", "network.head_size=64", "network.heads=16"];
-    let set = set.into_iter().chain(["network.feed_forward_width=4096", "data.canvas_length=256", "optimiser.batch=8"]);
+    let set = ["network.width=512", "network.layers=4", "network.feed_forward_width=2048", "network.heads=8"];
+    let set = set.into_iter().chain(["network.head_size=64", "data.canvas_length=512", "optimiser.batch=24"]);
     let arguments: Vec<&str> =
         ["train", text(&path), "--threads", "1"].into_iter().chain(set.flat_map(|set| ["--set", set])).collect();
     let mut child = started(&arguments);

@@ -10,6 +10,7 @@ mod foreign_folders;
 mod generation;
 mod interrupting;
 mod measuring;
+mod owning;
 mod quantising;
 mod refusals;
 mod screens;

@@ -1,6 +1,6 @@
 //! `eval likelihood`: agrees with the training log, and is a function of its inputs and seed.
 
-use crate::support::{aquatint, model, room, text};
+use crate::support::{ProgramOutput, aquatint, model, program, room, text};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -91,4 +91,17 @@ fn nothing_to_measure_is_refused() {
     let data = room("model").join("valid");
     let output = aquatint(&["eval", "likelihood", "-m", model(), "-d", text(&data), "--where", "lang"]).expect(2);
     assert!(output.err.contains("allowed: FIELD=VALUE"), "{}", output.err);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_cache_that_cannot_be_written_is_done_without() {
+    let valid = room("uncached").join("text.txt");
+    std::fs::write(&valid, crate::support::story(40)).unwrap();
+    let mut command = program();
+    command.args(["eval", "likelihood", "-m", model(), "-d", text(&valid)]).env("XDG_CACHE_HOME", "/proc/nowhere");
+    let output = ProgramOutput::from(command.output().unwrap()).expect(0);
+    assert!(output.out.contains("bits/byte"), "{}", output.out);
+    assert!(output.err.contains("warning: `/proc/nowhere/aquatint/tokens` cannot be written"), "{}", output.err);
+    assert!(output.err.contains("set XDG_CACHE_HOME to a folder that you may write to"), "{}", output.err);
 }

@@ -125,7 +125,7 @@ fn a_corpus_without_text() {
     fs::remove_file(room("empty").join("train").join("a.txt")).unwrap();
     let output = aquatint(&["train", text(&path), "-q"]).expect(2);
     assert!(
-        output.err.starts_with("error: there is no .txt, .jsonl, .jsonl.zst or .parquet file under"),
+        output.err.starts_with("error: there is no file of text, JSON lines or Parquet under"),
         "{}",
         output.err
     );

@@ -1,6 +1,7 @@
 //! What an objective is made from, before the first step.
 
 use super::{Objective, ObjectiveState};
+use crate::preflight::Texts;
 use crate::recipe::Resolved;
 use crate::train_data::TrainData;
 use crate::{TrainError, TrainingEvent};
@@ -9,6 +10,7 @@ use aquatint_vocabulary::Vocabulary;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Makes an objective for a run.
 pub type BeginObjective<'a> = dyn Fn(&mut Setting<'_>) -> Result<Box<dyn Objective>, TrainError> + 'a;
@@ -26,6 +28,8 @@ pub struct Setting<'a> {
     pub vocabulary: &'a Vocabulary,
     pub(crate) saved: Option<&'a ObjectiveState>,
     pub(crate) open: &'a OpenModel<'a>,
+    pub(crate) texts: &'a Texts,
+    pub(crate) stop: &'a AtomicBool,
     pub(crate) events: &'a mut (dyn FnMut(TrainingEvent<'_>) + 'a),
     pub(crate) train_data: Option<Arc<TrainData>>,
 }
@@ -39,7 +43,7 @@ impl Setting<'_> {
         if let Some(data) = &self.train_data {
             return Ok(Arc::clone(data));
         }
-        let data = Arc::new(TrainData::prepare(self.recipe, self.vocabulary, self.events)?);
+        let data = Arc::new(TrainData::prepare(self.recipe, self.vocabulary, self.texts, self.stop, self.events)?);
         self.train_data = Some(Arc::clone(&data));
         Ok(data)
     }

@@ -62,8 +62,12 @@ impl Objective for Causal {
 
     fn observe(&mut self, _: &[f64]) {}
 
-    fn validate(&self, model: &dyn Denoiser) -> Result<Option<Likelihood>, TrainError> {
-        self.data.likelihood(model, &CausalLikelihood { begin: self.begin, prompt: 0 }).map(Some)
+    fn validate(
+        &self,
+        model: &dyn Denoiser,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<Likelihood>, TrainError> {
+        self.data.likelihood(model, &CausalLikelihood { begin: self.begin, prompt: 0 }, progress).map(Some)
     }
 
     fn describe_generation(&self, _: &mut GenerationDefaults) {}

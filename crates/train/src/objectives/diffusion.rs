@@ -62,9 +62,13 @@ impl Diffusion {
     }
 
     /// The held-out bound.
-    pub(super) fn validate(&self, model: &dyn Denoiser) -> Result<Option<Likelihood>, TrainError> {
+    pub(super) fn validate(
+        &self,
+        model: &dyn Denoiser,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<Likelihood>, TrainError> {
         let (process, times) = (self.process.as_ref(), self.validate_times);
-        self.data.likelihood(model, &DiffusionBound { process, times, prompt: self.recipe.prompt }).map(Some)
+        self.data.likelihood(model, &DiffusionBound { process, times, prompt: self.recipe.prompt }, progress).map(Some)
     }
 
     /// The process's own policy, and the times that training found.

@@ -147,8 +147,12 @@ impl Objective for Distillation {
 
     fn observe(&mut self, _: &[f64]) {}
 
-    fn validate(&self, model: &dyn Denoiser) -> Result<Option<Likelihood>, TrainError> {
-        self.diffusion.validate(model)
+    fn validate(
+        &self,
+        model: &dyn Denoiser,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<Likelihood>, TrainError> {
+        self.diffusion.validate(model, progress)
     }
 
     fn describe_generation(&self, defaults: &mut GenerationDefaults) {

@@ -6,6 +6,9 @@ use aquatint_compute::WeightFormat;
 use aquatint_network::{ParameterGroup, ParameterPattern, Role};
 use serde::{Deserialize, Serialize};
 
+/// The largest multiple of the learning rate.
+const MOST: f64 = 1e6;
+
 /// How some parameters learn; each belongs to the first group that chooses it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,10 +80,10 @@ impl GroupRecipe {
                 let given = format!("{rate} for `{}`", self.parameters);
                 wrong("optimiser.groups.rate", given, "nothing where `trainable` is false")
             }
-            Some(rate) if !(rate.is_finite() && rate > 0.0) => {
+            Some(rate) if !(rate > 0.0 && rate <= MOST) => {
                 let hint = Some("`trainable = false` leaves parameters as they are");
                 let key = "optimiser.groups.rate";
-                Err(RecipeError::Value { key, given: rate.to_string(), allowed: "above 0", hint })
+                Err(RecipeError::Value { key, given: rate.to_string(), allowed: "above 0, at most 1000000", hint })
             }
             rate => {
                 let (trainable, learning_rate_factor) = (self.trainable, rate.unwrap_or(1.0));

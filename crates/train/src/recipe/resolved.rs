@@ -5,10 +5,14 @@ use super::{
     Run,
 };
 use crate::RecipeError;
+use crate::preflight::ranges;
 use crate::size::Size;
-use aquatint_diffusion::Layout;
+use aquatint_diffusion::{Alphabet, Layout, ProcessSpec, SettingError};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+
+/// An alphabet on which every process can be built whose own numbers are possible.
+const ANY_TOKENS: Alphabet = Alphabet { size: 260, mask: Some(0) };
 
 /// The network in full.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -153,7 +157,8 @@ impl Recipe {
         let (n, o) = (self.network, self.optimiser);
         let width = n.width.unwrap_or(dial.width);
         let head_size = n.head_size.unwrap_or(crate::size::HEAD_SIZE.min(width));
-        let heads = n.heads.unwrap_or(if n.width.is_some() { (width / head_size).max(1) } else { dial.heads });
+        let fitting = width.checked_div(head_size).unwrap_or(0).max(1);
+        let heads = n.heads.unwrap_or(if n.width.is_some() { fitting } else { dial.heads });
         let network = NetworkRecipe {
             width,
             layers: n.layers.unwrap_or(dial.layers),
@@ -220,6 +225,11 @@ impl Resolved {
         toml::to_string(self).map_err(|e| RecipeError::Parse { reason: e.to_string() })
     }
 
+    /// The process with its schedule.
+    pub(crate) fn process_spec(&self) -> Result<ProcessSpec, SettingError> {
+        Ok(ProcessSpec { kind: self.objective.process.parse()?, schedule: self.objective.schedule.parse()? })
+    }
+
     /// Canvases of one pass.
     pub fn canvases_per_pass(&self) -> usize {
         self.optimiser.batch / self.optimiser.accumulate
@@ -231,36 +241,15 @@ impl Resolved {
     }
 
     fn check(&self) -> Result<(), RecipeError> {
+        ranges::check(self)?;
         let wrong =
             |key: &'static str, given: String, allowed: &'static str| Err(RecipeError::value(key, given, allowed));
-        let (n, o, t) = (&self.network, &self.optimiser, &self.objective.time_range);
-        for source in self.data.train.iter().chain(&self.data.valid) {
-            if !(0.0..=1.0).contains(&source.max_bad_share) {
-                return wrong("max_bad_share", source.max_bad_share.to_string(), "a share between 0 and 1");
-            }
-        }
-        if self.data.canvas_length < 2 {
-            return wrong("data.canvas_length", self.data.canvas_length.to_string(), "2 or more");
-        }
-        for (key, value) in [
-            ("network.width", n.width),
-            ("network.layers", n.layers),
-            ("network.heads", n.heads),
-            ("network.feed_forward_width", n.feed_forward_width),
-            ("optimiser.batch", o.batch),
-        ] {
-            if value == 0 {
-                return wrong(key, "0".into(), "1 or more");
-            }
-        }
-        if n.key_value_heads == 0 || !n.heads.is_multiple_of(n.key_value_heads) {
+        let (n, o, r, objective) = (&self.network, &self.optimiser, &self.run, &self.objective);
+        if !n.heads.is_multiple_of(n.key_value_heads) {
             return wrong("network.key_value_heads", n.key_value_heads.to_string(), "a divisor of `network.heads`");
         }
-        if n.head_size == 0 || !n.head_size.is_multiple_of(2) {
-            return wrong("network.head_size", n.head_size.to_string(), "an even number, 2 or more");
-        }
-        if n.window == Some(0) {
-            return wrong("network.window", "0".into(), "1 or more; 1 is a position alone");
+        if !n.head_size.is_multiple_of(2) {
+            return wrong("network.head_size", n.head_size.to_string(), "an even number, 2 or more, at most 4096");
         }
         if let Some(types) = &n.layer_types {
             let given = || toml::Value::try_from(types).map_or_else(|error| error.to_string(), |list| list.to_string());
@@ -275,10 +264,14 @@ impl Resolved {
                 return wrong("network.layer_types", given(), allowed);
             }
         }
-        if o.accumulate == 0 || !o.batch.is_multiple_of(o.accumulate) {
+        if let Some(features) = n.time_conditioning.filter(|features| !features.is_multiple_of(2)) {
+            let allowed = "an even number, 2 or more (256 is usual)";
+            return wrong("network.time_conditioning", features.to_string(), allowed);
+        }
+        if !o.batch.is_multiple_of(o.accumulate) {
             return wrong("optimiser.accumulate", o.accumulate.to_string(), "a divisor of `optimiser.batch`");
         }
-        if self.objective.masking == Masking::Complementary && !self.canvases_per_pass().is_multiple_of(2) {
+        if objective.masking == Masking::Complementary && !self.canvases_per_pass().is_multiple_of(2) {
             let given = self.canvases_per_pass().to_string();
             return wrong("optimiser.batch", given, "an even number in each pass under complementary masks");
         }
@@ -286,58 +279,10 @@ impl Resolved {
             let given = format!("{} under blocks", n.time_conditioning.unwrap_or(0));
             return wrong("network.time_conditioning", given, "nothing, since each block has a time of its own");
         }
-        if !(0.0 <= t.0 && t.0 < t.1 && t.1 <= 1.0) {
-            return wrong(
-                "objective.time_range",
-                format!("[{}, {}]", t.0, t.1),
-                "two times in [0, 1], the earlier first",
-            );
-        }
-        let shares = [
-            ("objective.self_conditioning_probability", self.objective.self_conditioning_probability, 1.0),
-            ("optimiser.decay", o.decay, 1.0),
-            ("optimiser.floor", o.floor, 1.0),
-            ("optimiser.weight_decay", o.weight_decay, f64::MAX),
-            ("optimiser.clip", o.clip, f64::MAX),
-            ("optimiser.embedding_rate", o.embedding_rate, f64::MAX),
-            ("optimiser.learning_rate", o.learning_rate, f64::MAX),
-        ];
-        for (key, value, most) in shares {
-            if !(0.0..=most).contains(&value) {
-                return wrong(key, value.to_string(), if most == 1.0 { "a share in [0, 1]" } else { "0 or more" });
-            }
-        }
-        for (key, value) in [
-            ("optimiser.beta1", o.beta1),
-            ("optimiser.beta2", o.beta2),
-            ("optimiser.momentum", o.momentum),
-            ("optimiser.ema", o.ema),
-        ] {
-            if !(0.0..1.0).contains(&value) {
-                return wrong(key, value.to_string(), "0 or more and below 1");
-            }
-        }
         o.parameter_groups()?;
-        let r = &self.run;
         if let (true, Some(budget)) = (o.recompute, r.activation_memory) {
             let allowed = "nothing where `optimiser.recompute` is true, since then no layer keeps its activations";
             return wrong("run.activation_memory", budget.to_string(), allowed);
-        }
-        for (key, value) in [
-            ("run.steps", r.steps),
-            ("run.log_every", r.log_every),
-            ("run.validate_every", r.validate_every),
-            ("run.save_every", r.save_every),
-            ("run.validate_canvases", r.validate_canvases as u64),
-            ("run.validate_times", r.validate_times as u64),
-        ] {
-            if value == 0 {
-                return wrong(key, "0".into(), "1 or more");
-            }
-        }
-        let objective = &self.objective;
-        if !(0.0..=1.0).contains(&objective.given_share) {
-            return wrong("objective.given_share", objective.given_share.to_string(), "a share in [0, 1]");
         }
         if objective.prompt >= self.data.canvas_length {
             return wrong("objective.prompt", objective.prompt.to_string(), "fewer than `data.canvas_length`");
@@ -346,6 +291,7 @@ impl Resolved {
             let allowed = "\"full\" or \"block:LENGTH\" under diffusion, \"causal\" under a causal objective";
             return wrong("network.attention", n.attention.to_string(), allowed);
         }
-        aquatint_diffusion::schedule(&self.objective.schedule).map(|_| ()).map_err(RecipeError::Schedule)
+        aquatint_diffusion::schedule(&objective.schedule).map_err(RecipeError::Schedule)?;
+        self.process_spec().and_then(|spec| spec.build(ANY_TOKENS)).map(|_| ()).map_err(RecipeError::Process)
     }
 }

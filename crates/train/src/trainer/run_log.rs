@@ -129,15 +129,7 @@ impl<'a> RunLog<'a> {
         if let Some(metrics) = &mut self.metrics {
             metrics.ending(counters.step, ending, seconds)?;
         }
-        let summary = Summary {
-            ending,
-            step: counters.step,
-            tokens: counters.tokens,
-            seconds,
-            best: counters.best(),
-            last: counters.last().map(|(nats, _)| nats),
-            bits_per_byte: counters.last().map(|(_, bits)| bits),
-        };
+        let summary = counters.summary(ending, seconds);
         self.event(TrainingEvent::Finished(&summary));
         Ok(summary)
     }

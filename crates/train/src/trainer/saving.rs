@@ -4,11 +4,12 @@ use crate::TrainError;
 use crate::counters::Counters;
 use crate::model::Model;
 use crate::objective::Objective;
-use aquatint_checkpoint::save_state;
+use aquatint_checkpoint::{Exact, Tensor, save_state};
 use aquatint_compute::Device;
 use std::path::Path;
 
-/// Saves state and model in the run's folder.
+/// Saves state and model in the run's folder. A run whose numbers are lost is refused, so that what was saved before
+/// stays.
 pub(super) fn save<D: Device>(
     model: &mut Model<'_, D>,
     objective: &dyn Objective,
@@ -17,7 +18,24 @@ pub(super) fn save<D: Device>(
 ) -> Result<(), TrainError> {
     counters.objective = objective.state()?;
     let state = model.optimiser.state(&mut model.network)?;
+    require_finite(&state, counters.step)?;
     save_state(folder, counters, &state)?;
     drop(state);
     model.with_average(|model| model.save(folder, objective))
+}
+
+/// Refuses weights, moments and averages that are infinite or no numbers.
+fn require_finite(state: &[Tensor<Exact>], step: u64) -> Result<(), TrainError> {
+    for Tensor { name, values, .. } in state {
+        let lost = match values {
+            Exact::F32(values) => values.iter().position(|value| !value.is_finite()),
+            Exact::F64(values) => values.iter().position(|value| !value.is_finite()),
+            Exact::I8(_) => None,
+        };
+        if let Some(index) = lost {
+            let value = values.iter().nth(index).unwrap_or(f64::NAN);
+            return Err(TrainError::NotFinite { tensor: name.clone(), index, value, step });
+        }
+    }
+    Ok(())
 }

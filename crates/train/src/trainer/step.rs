@@ -12,6 +12,7 @@ use aquatint_compute::Device;
 use aquatint_corpus::CanvasBatch;
 use aquatint_network::{Denoiser, Learner};
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// What all steps of a run have in common.
@@ -20,6 +21,7 @@ pub(super) struct StepSettings<'a> {
     /// The canvases of each step that this rank learns.
     pub(super) own: Range<usize>,
     pub(super) recipe: &'a Resolved,
+    pub(super) stop: &'a AtomicBool,
 }
 
 /// What a step was.
@@ -38,13 +40,14 @@ pub(crate) struct StepOutcome {
 }
 
 impl StepSettings<'_> {
-    /// Takes step `number`, counted from 0.
+    /// Takes step `number`, counted from 0; `None` where it was given up before it changed anything, because the run is
+    /// to stop. Ranks that share the step finish it.
     pub(super) fn take<D: Device>(
         &self,
         objective: &mut dyn Objective,
         model: &mut Model<'_, D>,
         number: u64,
-    ) -> Result<StepOutcome, TrainError> {
+    ) -> Result<Option<StepOutcome>, TrainError> {
         let begun = Instant::now();
         let batch = self.recipe.optimiser.batch;
         let canvases = objective.batch(Step { number, canvases: batch, ranks: self.ranks }, model)?;
@@ -54,6 +57,9 @@ impl StepSettings<'_> {
         let per_pass = self.recipe.canvases_per_pass();
         let mut first = self.own.start;
         while first < self.own.end {
+            if self.ranks.size() == 1 && self.stop.load(Ordering::SeqCst) {
+                return Ok(None);
+            }
             // Passes end where they do on one rank, since some draws are one for each pass.
             let count = (per_pass - first % per_pass).min(self.own.end - first);
             let rows = PackedBatch::new(&part(&canvases, first, count), model.network.spec().attention)?;
@@ -75,7 +81,7 @@ impl StepSettings<'_> {
         }
         let bytes = canvases.text_bytes.iter().map(|&bytes| u64::from(bytes)).sum();
         let seconds = begun.elapsed().as_secs_f64();
-        Ok(StepOutcome { finite, nats, tokens: tokens as u64, bytes, norm, learning_rate, seconds })
+        Ok(Some(StepOutcome { finite, nats, tokens: tokens as u64, bytes, norm, learning_rate, seconds }))
     }
 }
 

@@ -84,7 +84,7 @@ impl Objective for Alphabet {
         }
     }
 
-    fn validate(&self, _: &dyn Denoiser) -> Result<Option<Likelihood>, TrainError> {
+    fn validate(&self, _: &dyn Denoiser, _: &mut dyn FnMut(u64) -> bool) -> Result<Option<Likelihood>, TrainError> {
         let nats_per_token = self.costs.iter().sum::<f64>() / self.costs.len() as f64;
         Ok(Some(Likelihood {
             nats_per_token,

@@ -83,7 +83,7 @@ fn mistakes_are_reported_with_their_place_or_what_is_allowed() {
         "`optimiser.groups.parameters` is \"role:heads\"; allowed: a name with `*`, or role:matrix, role:embedding, \
          role:unit-vectors, role:head, role:vector"
     );
-    assert_eq!(group("parameters = '*'\nrate = 0"), "`optimiser.groups.rate` is 0; allowed: above 0");
+    assert_eq!(group("parameters = '*'\nrate = 0"), "`optimiser.groups.rate` is 0; allowed: above 0, at most 1000000");
     assert_eq!(
         group("parameters = '*.bias'\nrate = 0.5\ntrainable = false"),
         "`optimiser.groups.rate` is 0.5 for `*.bias`; allowed: nothing where `trainable` is false"

@@ -255,7 +255,7 @@ fn a_run_is_stopped_gently_and_never_overwritten_by_accident() {
 
     assert!(matches!(run(&wanted, false), Err(TrainError::Exists { step: 10, .. })));
     let other = recipe(folder.path(), &["network.layers=3"]);
-    assert!(matches!(run(&other, true), Err(TrainError::OtherRecipe { .. })));
+    assert!(matches!(run(&other, true), Err(TrainError::OtherRun { .. })));
     let timed = recipe(folder.path(), &["run.max_minutes=0"]);
     assert_eq!(run(&timed, true).unwrap().0.ending, Ending::TimeUp);
     let longer = recipe(folder.path(), &["run.steps=12"]);

@@ -1,0 +1,118 @@
+//! Everything that can be checked before work begins, in one place: `--dry-run`, a new run and a resumed one all come
+//! through here. Nothing is written.
+//!
+//! The recipe's own values are checked when it is resolved ([`ranges`]). Here it meets the disk and the machine: the run
+//! that is resumed, the texts, the tokenizer, the model that the run begins with, the network, memory and room.
+
+mod groups;
+pub(crate) mod ranges;
+mod resources;
+mod texts;
+
+pub use resources::AvailableMemory;
+pub(crate) use texts::Texts;
+
+use crate::counters::Counters;
+use crate::event::{Ending, Summary, TrainingEvent};
+use crate::identity::Identity;
+use crate::recipe::Resolved;
+use crate::{TrainError, folder, metrics, network, vocabulary};
+use aquatint_checkpoint::RunState;
+use aquatint_network::NetworkSpec;
+use aquatint_vocabulary::{Role, Vocabulary};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What is to be checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Preflight<'a> {
+    pub(crate) recipe: &'a Resolved,
+    pub(crate) resume: bool,
+    pub(crate) memory: AvailableMemory,
+    /// Bytes of a number on the device.
+    pub(crate) element_bytes: usize,
+    pub(crate) stop: &'a AtomicBool,
+}
+
+/// What was found, for the run itself.
+#[derive(Debug)]
+pub(crate) struct Findings {
+    pub(crate) state: Option<RunState<Counters>>,
+    pub(crate) texts: Texts,
+    /// None where one has to be trained first.
+    pub(crate) vocabulary: Option<Vocabulary>,
+    /// Without its tokenizer where that has to be trained first.
+    pub(crate) identity: Identity,
+    /// Where the run stands, if none of its steps is left.
+    pub(crate) finished: Option<Summary>,
+}
+
+impl Preflight<'_> {
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// What the run would fail with, before it does anything.
+    pub(crate) fn check(&self, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Findings, TrainError> {
+        let recipe = self.recipe;
+        let state = folder::find(recipe, self.resume)?;
+        // An absurd description is refused before anything is made of it.
+        let provisional = Tokens { count: recipe.data.vocabulary_size, mask: Some(0) };
+        resources::check_weights(self, provisional)?;
+        let initial = recipe.initial.as_deref().map(network::open_initial).transpose()?;
+        let known = vocabulary::known(recipe, initial.as_ref(), state.is_some(), events)?;
+        if known.is_none() && recipe.data.train.is_empty() {
+            return Err(vocabulary::missing());
+        }
+        let texts = Texts::find(recipe, self.stop, events)?;
+        let mut identity = Identity::of(recipe, &texts, initial.as_ref(), self.stop)?;
+        if let Some(vocabulary) = &known {
+            identity = identity.with_tokenizer(vocabulary)?;
+        }
+        if let Some(state) = &state {
+            identity.require(&recipe.output, &state.counters.identity)?;
+        }
+        let tokens = known.as_ref().map_or(provisional, Tokens::of);
+        let spec = network::spec(recipe, tokens)?;
+        spec.validate()?;
+        if let Some(checkpoint) = &initial {
+            network::check_initial(checkpoint, &spec)?;
+        }
+        groups::check(&recipe.optimiser, &spec)?;
+        resources::check_memory(self, &spec)?;
+        resources::check_disk(recipe, &spec, &texts, state.is_some())?;
+        if self.stop.load(Ordering::SeqCst) {
+            return Err(TrainError::Stopped);
+        }
+        let finished = state.as_ref().and_then(|state| finished(recipe, &state.counters));
+        Ok(Findings { state, texts, vocabulary: known, identity, finished })
+    }
+}
+
+/// What a network has to know of its vocabulary.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tokens {
+    pub(crate) count: usize,
+    pub(crate) mask: Option<u32>,
+}
+
+impl Tokens {
+    pub(crate) fn of(vocabulary: &Vocabulary) -> Self {
+        Self { count: vocabulary.len(), mask: vocabulary.role(Role::Mask) }
+    }
+}
+
+/// Where a run stands that has taken all its steps, measured its model and saved all it has, or more steps than it is
+/// asked for: nothing of it is written again.
+fn finished(recipe: &Resolved, counters: &Counters) -> Option<Summary> {
+    // A run that was killed or interrupted behind its last step has still to measure its model and to save it.
+    let whole = || metrics::ended(&recipe.output).is_some_and(|(step, whole)| whole && step >= counters.step);
+    let steps = recipe.run.steps;
+    let finished = counters.step > steps || counters.step == steps && whole();
+    finished.then(|| counters.summary(Ending::Complete, counters.seconds()))
+}
+
+/// A network that is small enough to be described at all, for what is asked of each layer.
+fn with_layers(recipe: &Resolved, tokens: Tokens, layers: usize) -> Result<NetworkSpec, TrainError> {
+    let mut smaller = recipe.clone();
+    smaller.network.layers = layers;
+    network::spec(&smaller, tokens)
+}

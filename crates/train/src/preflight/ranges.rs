@@ -1,0 +1,233 @@
+//! The range of every number in a recipe. Infinity and what is no number are in none of them.
+
+use crate::RecipeError;
+use crate::recipe::Resolved;
+
+/// The numbers that a key may have.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Range {
+    least: f64,
+    /// Whether `least` itself is allowed.
+    includes_least: bool,
+    most: f64,
+    /// Whether `most` itself is allowed.
+    includes_most: bool,
+    /// The same in words.
+    allowed: &'static str,
+}
+
+const fn from(least: f64, most: f64, allowed: &'static str) -> Range {
+    Range { least, includes_least: true, most, includes_most: true, allowed }
+}
+
+const fn above(least: f64, most: f64, allowed: &'static str) -> Range {
+    Range { least, includes_least: false, most, includes_most: true, allowed }
+}
+
+impl Range {
+    fn contains(&self, value: f64) -> bool {
+        let low = if self.includes_least { value >= self.least } else { value > self.least };
+        let high = if self.includes_most { value <= self.most } else { value < self.most };
+        low && high
+    }
+}
+
+/// A number that a recipe has, which may be unset.
+struct Number {
+    key: &'static str,
+    value: fn(&Resolved) -> Option<f64>,
+    range: Range,
+}
+
+/// A share.
+const SHARE: Range = from(0.0, 1.0, "a share in [0, 1]");
+/// A factor of a running average.
+const DECAY: Range =
+    Range { least: 0.0, includes_least: true, most: 1.0, includes_most: false, allowed: "0 or more and below 1" };
+/// Steps: more than any machine takes.
+const STEPS: Range = from(1.0, 1e12, "1 or more, at most 1000000000000");
+const STEPS_OR_NONE: Range = from(0.0, 1e12, "0 or more, at most 1000000000000");
+
+/// Every number but those in arrays, which are checked with their tables: `data.*.repeat`, `data.*.max_bad_share`,
+/// `objective.time_range`, `optimiser.groups.rate`. The seed may be anything.
+#[rustfmt::skip]
+const NUMBERS: [Number; 42] = [
+    number("data.canvas_length", |r| int(r.data.canvas_length), from(2.0, 16_777_216.0, "2 or more, at most 16777216")),
+    number("data.vocabulary_size", |r| int(r.data.vocabulary_size), from(260.0, 4_194_304.0, "260 (256 bytes and 4 special tokens) to 4194304")),
+    number("data.vocabulary_bytes", |r| Some(r.data.vocabulary_bytes as f64), from(1.0, 1e12, "1 or more, at most 1000000000000")),
+    number("network.width", |r| int(r.network.width), from(1.0, 131_072.0, "1 or more, at most 131072")),
+    number("network.layers", |r| int(r.network.layers), from(1.0, 65_536.0, "1 or more, at most 65536")),
+    number("network.heads", |r| int(r.network.heads), from(1.0, 16_384.0, "1 or more, at most 16384")),
+    number("network.key_value_heads", |r| int(r.network.key_value_heads), from(1.0, 16_384.0, "a divisor of `network.heads`")),
+    number("network.head_size", |r| int(r.network.head_size), from(2.0, 4096.0, "an even number, 2 or more, at most 4096")),
+    number("network.feed_forward_width", |r| int(r.network.feed_forward_width), from(1.0, 4_194_304.0, "1 or more, at most 4194304")),
+    number("network.rope_theta", |r| Some(r.network.rope_theta), above(1.0, 1e18, "more than 1 (10000 is usual)")),
+    number("network.window", |r| r.network.window.and_then(int), from(1.0, 2_147_483_647.0, "1 or more; 1 is a position alone")),
+    number("network.time_conditioning", |r| r.network.time_conditioning.and_then(int), from(2.0, 1_048_576.0, "an even number, 2 or more (256 is usual)")),
+    number("objective.weight_limit", |r| r.objective.weight_limit, above(0.0, 1e30, "above 0; leave it out for no limit")),
+    number("objective.self_conditioning_probability", |r| Some(r.objective.self_conditioning_probability), SHARE),
+    number("objective.given_share", |r| Some(r.objective.given_share), SHARE),
+    number("objective.prompt", |r| int(r.objective.prompt), from(0.0, 16_777_215.0, "fewer than `data.canvas_length`")),
+    number("distillation.steps", |r| r.distillation.and_then(|d| int(d.steps)), from(2.0, 1_048_576.0, "2 or more, at most 1048576")),
+    number("distillation.rounds", |r| r.distillation.map(|d| d.rounds as f64), from(1.0, 20.0, "1 to 20")),
+    number("optimiser.learning_rate", |r| Some(r.optimiser.learning_rate), from(0.0, 1000.0, "0 or more, at most 1000")),
+    number("optimiser.embedding_rate", |r| Some(r.optimiser.embedding_rate), from(0.0, 1e6, "0 or more, at most 1000000")),
+    number("optimiser.batch", |r| int(r.optimiser.batch), from(1.0, 16_777_216.0, "1 or more, at most 16777216")),
+    number("optimiser.accumulate", |r| int(r.optimiser.accumulate), from(1.0, 16_777_216.0, "a divisor of `optimiser.batch`")),
+    number("optimiser.beta1", |r| Some(r.optimiser.beta1), DECAY),
+    number("optimiser.beta2", |r| Some(r.optimiser.beta2), DECAY),
+    number("optimiser.epsilon", |r| Some(r.optimiser.epsilon), above(0.0, 1.0, "above 0, at most 1")),
+    number("optimiser.weight_decay", |r| Some(r.optimiser.weight_decay), from(0.0, 1e6, "0 or more, at most 1000000")),
+    number("optimiser.momentum", |r| Some(r.optimiser.momentum), DECAY),
+    number("optimiser.clip", |r| Some(r.optimiser.clip), from(0.0, 1e30, "0 or more")),
+    number("optimiser.ema", |r| Some(r.optimiser.ema), DECAY),
+    number("optimiser.warm_up", |r| Some(r.optimiser.warm_up as f64), STEPS_OR_NONE),
+    number("optimiser.decay", |r| Some(r.optimiser.decay), SHARE),
+    number("optimiser.floor", |r| Some(r.optimiser.floor), SHARE),
+    number("run.steps", |r| Some(r.run.steps as f64), STEPS),
+    number("run.max_minutes", |r| r.run.max_minutes, above(0.0, 1e9, "above 0; leave it out for no limit")),
+    number("run.log_every", |r| Some(r.run.log_every as f64), STEPS),
+    number("run.validate_every", |r| Some(r.run.validate_every as f64), STEPS),
+    number("run.validate_canvases", |r| int(r.run.validate_canvases), from(1.0, 1e9, "1 or more, at most 1000000000")),
+    number("run.validate_times", |r| int(r.run.validate_times), from(1.0, 1e6, "1 or more, at most 1000000")),
+    number("run.save_every", |r| Some(r.run.save_every as f64), STEPS),
+    number("run.sample_every", |r| Some(r.run.sample_every as f64), STEPS_OR_NONE),
+    number("run.threads", |r| r.run.threads.and_then(int), from(1.0, 4096.0, "1 to 4096; leave it out to use every processor")),
+    number("seed", |r| Some(r.seed as f64), from(0.0, f64::MAX, "a whole number")),
+];
+
+const fn number(key: &'static str, value: fn(&Resolved) -> Option<f64>, range: Range) -> Number {
+    Number { key, value, range }
+}
+
+/// A whole number; those that leave the exact range of f64 are above every limit.
+fn int(value: usize) -> Option<f64> {
+    Some(value as f64)
+}
+
+/// A number as people write it: those with many digits by their exponent.
+fn shown(value: f64) -> String {
+    if value.is_finite() && value != 0.0 && !(1e-6..1e16).contains(&value.abs()) {
+        format!("{value:e}")
+    } else {
+        value.to_string()
+    }
+}
+
+/// Refuses the first number that is outside of its range.
+pub(crate) fn check(recipe: &Resolved) -> Result<(), RecipeError> {
+    for Number { key, value, range } in &NUMBERS {
+        if let Some(value) = value(recipe).filter(|value| !range.contains(*value)) {
+            return Err(RecipeError::value(key, shown(value), range.allowed));
+        }
+    }
+    for source in recipe.data.train.iter().chain(&recipe.data.valid) {
+        if !(1..=1_000_000).contains(&source.repeat) {
+            let given = format!("{} for `{}`", source.repeat, source.path.display());
+            return Err(RecipeError::value("repeat", given, "1 to 1000000"));
+        }
+        if !(0.0..=1.0).contains(&source.max_bad_share) {
+            let given = format!("{} for `{}`", source.max_bad_share, source.path.display());
+            return Err(RecipeError::value("max_bad_share", given, SHARE.allowed));
+        }
+    }
+    let (first, last) = recipe.objective.time_range;
+    if !(0.0 <= first && first < last && last <= 1.0) {
+        let allowed = "two times in [0, 1], the earlier first";
+        return Err(RecipeError::value("objective.time_range", format!("[{first}, {last}]"), allowed));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Overrides, Recipe};
+    use toml::{Table, Value};
+
+    const TEXT: &str = "output = 'x'\ninitial = 'tales'\n[data]\ntrain = [{ path = 'a' }]\nvalid = [{ path = 'b' }]\n";
+    /// Every number that can be unset.
+    const SET: [&str; 6] = [
+        "network.window=8",
+        "network.time_conditioning=16",
+        "objective.weight_limit=5.0",
+        "distillation={ steps = 8, rounds = 2 }",
+        "run.max_minutes=1.5",
+        "run.threads=2",
+    ];
+
+    fn resolve(more: &[&str]) -> Result<Resolved, RecipeError> {
+        Recipe::parse(TEXT, &Overrides::parse(&[&SET[..], more].concat()).unwrap())?.resolve()
+    }
+
+    fn leaves(path: &str, table: &Table, found: &mut Vec<(String, Value)>) {
+        for (key, value) in table {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            match value {
+                Value::Table(inner) => leaves(&path, inner, found),
+                Value::Integer(_) | Value::Float(_) => found.push((path, value.clone())),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn every_number_has_a_range_and_no_impossible_one_is_accepted() {
+        let recipe = resolve(&[]).unwrap();
+        let whole: Table = toml::from_str(&recipe.to_toml().unwrap()).unwrap();
+        let mut found = Vec::new();
+        leaves("", &whole, &mut found);
+        let mut known: Vec<&str> = NUMBERS.iter().map(|number| number.key).collect();
+        let mut keys: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
+        (known.sort_unstable(), keys.sort_unstable());
+        assert_eq!(keys, known, "each number of a recipe has one range");
+        for (key, value) in &found {
+            let range = NUMBERS.iter().find(|number| number.key == key).map(|number| number.range).unwrap();
+            let tries: &[&str] = match value {
+                Value::Float(_) => &["nan", "inf", "-inf", "-1.0", "-1e-300", "0.0", "1e300"],
+                _ => &["-1", "0", "9223372036854775807"],
+            };
+            for given in tries {
+                let number: f64 = given.parse().unwrap();
+                let refused = match resolve(&[&format!("{key}={given}")]) {
+                    Ok(_) => false,
+                    // Another key may have to fit this one, and wrong kinds of numbers are refused by the parser.
+                    Err(RecipeError::Value { key: named, .. }) => named == key,
+                    Err(RecipeError::Parse { .. }) => true,
+                    Err(other) => panic!("{key}={given}: {other}"),
+                };
+                assert!(refused || range.contains(number), "{key}={given} was accepted");
+                assert!(
+                    !refused || !range.contains(number) || *key == "optimiser.accumulate",
+                    "{key}={given} was refused"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_in_arrays_have_ranges_too() {
+        let message = |set: &str| resolve(&[set]).unwrap_err().to_string();
+        for (set, expected) in [
+            ("data.train=[{ path = 'a', repeat = 0 }]", "`repeat` is 0 for `a`; allowed: 1 to 1000000"),
+            (
+                "data.valid=[{ path = 'b', max_bad_share = nan }]",
+                "`max_bad_share` is NaN for `b`; allowed: a share in [0, 1]",
+            ),
+            (
+                "objective.time_range=[nan, 1.0]",
+                "`objective.time_range` is [NaN, 1]; allowed: two times in [0, 1], the earlier first",
+            ),
+            (
+                "optimiser.groups=[{ parameters = '*', rate = inf }]",
+                "`optimiser.groups.rate` is inf; allowed: above 0, at most 1000000",
+            ),
+            (
+                "optimiser.groups=[{ parameters = '*', rate = 1e7 }]",
+                "`optimiser.groups.rate` is 10000000; allowed: above 0, at most 1000000",
+            ),
+        ] {
+            assert_eq!(message(set), expected);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Memory and room on the disk: what a run needs at least, against what there is.
+//!
+//! Both are counted low, so that a run that can be is never refused: no logits, no allocator's rounding, frozen matrices of
+//! few bits in the fewest, texts as if they were packed well.
+
+use super::{Preflight, Texts, Tokens, with_layers};
+use crate::TrainError;
+use crate::error::Bytes;
+use crate::recipe::{OptimiserKind, Resolved};
+use aquatint_files::available_space;
+use aquatint_network::{Activations, NetworkSpec, Role, TensorSpec};
+use std::path::Path;
+
+/// Bytes of memory that a run may take; `None` where the system does not say, and nothing is refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AvailableMemory {
+    /// Of the machine.
+    pub host: Option<u64>,
+    /// Of a device with memory of its own, such as a GPU.
+    pub device: Option<u64>,
+}
+
+/// Bytes of a number in the run's state.
+const SAVED: f64 = 4.0;
+/// Bytes of the smallest number that a frozen matrix can be kept in, and of what is saved of it.
+const SMALLEST: (f64, f64) = (0.5, 1.0);
+/// Bytes of text that a token stands for where a vocabulary fits its text well, and more.
+const BYTES_PER_TOKEN: u64 = 8;
+/// The smallest width of a token in a shard, in bytes.
+const TOKEN: u64 = 2;
+
+/// Bytes that the parameters of a run take.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Sizes {
+    /// On the device: weights, gradients, moments and averages.
+    device: f64,
+    /// In the run's state.
+    state: f64,
+    /// In the model's file.
+    model: f64,
+}
+
+impl Sizes {
+    /// What each parameter takes, by its group; numbers of the device have `element` bytes.
+    fn of(tensors: &[TensorSpec], recipe: &Resolved, element: f64) -> Result<Self, TrainError> {
+        let optimiser = &recipe.optimiser;
+        let groups = optimiser.parameter_groups()?;
+        let stored = recipe.run.storage.bytes() as f64;
+        let mut sizes = Self::default();
+        for tensor in tensors {
+            let count: f64 = tensor.shape.iter().map(|side| *side as f64).product();
+            let group = groups.iter().find(|group| group.parameters.matches(&tensor.name, tensor.role));
+            let (device, state, model) = match group {
+                Some(group) if !group.trainable && group.precision.is_some() && tensor.role == Role::Matrix => {
+                    (SMALLEST.0, SMALLEST.1, SMALLEST.0)
+                }
+                Some(group) if !group.trainable => (element, SAVED, stored),
+                _ => {
+                    let moments = match (optimiser.kind, tensor.role) {
+                        (OptimiserKind::Muon, Role::Matrix) => 1.0,
+                        _ => 2.0,
+                    };
+                    let average = if optimiser.ema > 0.0 { 1.0 } else { 0.0 };
+                    (element * (2.0 + moments + average), SAVED * (1.0 + moments + average), stored)
+                }
+            };
+            sizes.device += count * device;
+            sizes.state += count * state;
+            sizes.model += count * model;
+        }
+        Ok(sizes)
+    }
+}
+
+/// Refuses a network whose weights alone do not fit into memory, before it is described in full: all layers of a recipe are
+/// alike, so that two say how large any number of them is.
+pub(super) fn check_weights(preflight: &Preflight<'_>, tokens: Tokens) -> Result<(), TrainError> {
+    let recipe = preflight.recipe;
+    let weights =
+        |layers| -> Result<f64, TrainError> { Ok(with_layers(recipe, tokens, layers)?.parameter_count() as f64) };
+    let (one, two) = (weights(1)?, weights(2)?);
+    let count = one + (recipe.network.layers - 1) as f64 * (two - one);
+    let in_few_bits = recipe.optimiser.groups.iter().any(|group| group.precision.is_some());
+    let (device, state) = if in_few_bits { SMALLEST } else { (preflight.element_bytes as f64, SAVED) };
+    require_memory(preflight.memory, count * device, count * state)
+}
+
+/// Refuses a run that does not fit into memory.
+pub(super) fn check_memory(preflight: &Preflight<'_>, spec: &NetworkSpec) -> Result<(), TrainError> {
+    let recipe = preflight.recipe;
+    let sizes = Sizes::of(&spec.tensors(), recipe, preflight.element_bytes as f64)?;
+    // A save holds the state once more.
+    require_memory(preflight.memory, sizes.device + activations(preflight, spec), sizes.state)
+}
+
+fn require_memory(memory: AvailableMemory, training: f64, save: f64) -> Result<(), TrainError> {
+    let AvailableMemory { host, device } = memory;
+    let needs = match device {
+        Some(_) => vec![("the device", training, device), ("the machine", save, host)],
+        None => vec![("the machine", training + save, host)],
+    };
+    for (place, needed, available) in needs {
+        if let Some(available) = available
+            && needed > available as f64
+        {
+            return Err(TrainError::Memory { place, needed: Bytes(needed), available: Bytes(available as f64) });
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of the activations of a pass, at least.
+fn activations(preflight: &Preflight<'_>, spec: &NetworkSpec) -> f64 {
+    let recipe = preflight.recipe;
+    let rows = recipe.canvases_per_pass() as f64 * recipe.data.canvas_length as f64;
+    // Counted for a few rows, so that no product leaves the range.
+    let few = 64;
+    let activations = Activations::new(spec, few, 1, preflight.element_bytes);
+    let recomputed = recipe.optimiser.recompute || recipe.run.activation_memory.is_some();
+    activations.bytes(if recomputed { spec.layers.len() } else { 0 }) as f64 / few as f64 * rows
+}
+
+/// Refuses a run that has no room to be saved, or to keep its texts.
+pub(super) fn check_disk(
+    recipe: &Resolved,
+    spec: &NetworkSpec,
+    texts: &Texts,
+    resumed: bool,
+) -> Result<(), TrainError> {
+    let Sizes { state, model, .. } = Sizes::of(&spec.tensors(), recipe, SAVED)?;
+    // A file that is replaced is there twice for a moment; a resumed run replaces what it has.
+    let mut output = if resumed { state.max(model) } else { 2.0 * state + 2.0 * model };
+    let shards = if resumed { 0.0 } else { (texts.bytes / BYTES_PER_TOKEN * TOKEN) as f64 };
+    let cache = recipe.cache();
+    if cache.starts_with(&recipe.output) {
+        output += shards;
+    } else {
+        require_room(&cache, shards)?;
+    }
+    require_room(&recipe.output, output)
+}
+
+fn require_room(path: &Path, needed: f64) -> Result<(), TrainError> {
+    match available_space(path) {
+        Some(available) if needed > available as f64 => Err(TrainError::Disk {
+            path: path.to_path_buf(),
+            needed: Bytes(needed),
+            available: Bytes(available as f64),
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Overrides, Recipe, network};
+    use std::sync::atomic::AtomicBool;
+
+    const TOKENS: Tokens = Tokens { count: 300, mask: Some(0) };
+
+    fn recipe(set: &[&str]) -> Resolved {
+        let text = "output = 'x'\nsize = '1m'\n[data]\ntrain = [{ path = 'a' }]\nvalid = [{ path = 'b' }]\n";
+        Recipe::parse(text, &Overrides::parse(set).unwrap()).unwrap().resolve().unwrap()
+    }
+
+    fn preflight(recipe: &Resolved, memory: AvailableMemory) -> Preflight<'_> {
+        static STOP: AtomicBool = AtomicBool::new(false);
+        Preflight { recipe, resume: false, memory, element_bytes: 4, stop: &STOP }
+    }
+
+    fn host(bytes: u64) -> AvailableMemory {
+        AvailableMemory { host: Some(bytes), device: None }
+    }
+
+    #[test]
+    fn each_parameter_counts_by_its_group() {
+        let sizes = |set: &[&str]| {
+            let recipe = recipe(set);
+            let spec = network::spec(&recipe, TOKENS).unwrap();
+            (spec.parameter_count() as f64, Sizes::of(&spec.tensors(), &recipe, 4.0).unwrap())
+        };
+        let (count, all) = sizes(&["optimiser.kind=adamw", "optimiser.ema=0.0", "run.storage=bf16"]);
+        assert_eq!(all, Sizes { device: count * 16.0, state: count * 12.0, model: count * 2.0 });
+        let few_bits = "optimiser.groups=[{ parameters = 'model.layers.*', trainable = false, precision = 'int4' }]";
+        let (_, few) = sizes(&["optimiser.kind=adamw", "optimiser.ema=0.0", "run.storage=bf16", few_bits]);
+        assert!(few.device < 0.5 * all.device && few.state < 0.5 * all.state && few.model < all.model, "{few:?}");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_its_place() {
+        let small = recipe(&[]);
+        let spec = network::spec(&small, TOKENS).unwrap();
+        check_memory(&preflight(&small, host(4 << 30)), &spec).unwrap();
+        check_memory(&preflight(&small, AvailableMemory::default()), &spec).unwrap();
+        let error = check_memory(&preflight(&small, host(1 << 20)), &spec).unwrap_err().to_string();
+        assert!(error.starts_with("training needs at least "), "{error}");
+        assert!(error.ends_with(" of memory on the machine, where a run may take 1.00 MiB"), "{error}");
+        let device = AvailableMemory { host: Some(4 << 30), device: Some(1 << 20) };
+        assert!(check_memory(&preflight(&small, device), &spec).unwrap_err().to_string().contains("on the device"));
+    }
+
+    #[test]
+    fn absurd_networks_are_refused_without_being_described() {
+        check_weights(&preflight(&recipe(&[]), host(64 << 20)), TOKENS).unwrap();
+        let absurd = recipe(&["network.layers=65536", "network.width=65536", "network.feed_forward_width=262144"]);
+        let error = check_weights(&preflight(&absurd, host(64 << 30)), TOKENS).unwrap_err();
+        assert!(matches!(error, TrainError::Memory { .. }), "{error}");
+        assert!(error.hint().unwrap().contains("network.width"));
+    }
+
+    #[test]
+    fn a_disk_without_room_is_refused_where_the_system_says() {
+        let full = require_room(Path::new("/proc/nowhere"), 1e3);
+        match available_space(Path::new("/proc/nowhere")) {
+            Some(0) => assert!(full.unwrap_err().to_string().contains("needs at least 1000 B")),
+            _ => full.unwrap(),
+        }
+        let folder = tempfile::tempdir().unwrap();
+        require_room(&folder.path().join("run"), 1e3).unwrap();
+        assert_eq!(require_room(folder.path(), 1e30).is_err(), available_space(folder.path()).is_some());
+    }
+}
