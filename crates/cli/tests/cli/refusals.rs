@@ -124,11 +124,7 @@ fn a_corpus_without_text() {
     assert!(output.err.starts_with("error: ") && !output.err.contains("panicked"), "{}", output.err);
     fs::remove_file(room("empty").join("train").join("a.txt")).unwrap();
     let output = aquatint(&["train", text(&path), "-q"]).expect(2);
-    assert!(
-        output.err.starts_with("error: there is no file of text, JSON lines or Parquet under"),
-        "{}",
-        output.err
-    );
+    assert!(output.err.starts_with("error: there is no file of text, JSON lines or Parquet under"), "{}", output.err);
 }
 
 #[test]
