@@ -122,7 +122,9 @@ fn rows_of_parquet_without_a_text_are_bad() {
     let file = std::fs::File::create(&path).unwrap();
     let mut writer = parquet::file::writer::SerializedFileWriter::new(file, schema, Arc::default()).unwrap();
     let mut group = writer.next_row_group().unwrap();
-    let columns: [(&[&[u8]], &[i16], Option<&[i16]>); 2] =
+    /// Values, definition levels, repetition levels.
+    type Column<'a> = (&'a [&'a [u8]], &'a [i16], Option<&'a [i16]>);
+    let columns: [Column<'_>; 2] =
         [(&[b"One.", b"caf\xE9"], &[1, 0, 1], None), (&[b"a", b"b"], &[3, 2, 1, 3], Some(&[0, 1, 0, 0]))];
     for (values, definitions, repetitions) in columns {
         let values: Vec<ByteArray> = values.iter().map(|value| value.to_vec().into()).collect();

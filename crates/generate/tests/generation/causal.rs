@@ -180,7 +180,8 @@ fn what_a_causal_model_cannot_do_is_refused_by_name() {
         "a causal model writes from left to right and does not see the text behind a hole, which begins at position 5 of \
          the canvas | put the hole at the end of the text, or choose a diffusion model"
     );
-    let changes: [(fn(SettingsBuilder) -> SettingsBuilder, &str); 5] = [
+    type Change = fn(SettingsBuilder) -> SettingsBuilder;
+    let changes: [(Change, &str); 5] = [
         (|settings| settings.guidance_scale(2.0), "`guidance_scale` is 2; allowed: 1"),
         (|settings| settings.remasking_named("cap:0.2"), "`remasking` is cap:0.2; allowed: none"),
         (|settings| settings.policy_named("margin"), "`policy` is margin; allowed: auto"),

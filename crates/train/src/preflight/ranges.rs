@@ -179,7 +179,8 @@ mod tests {
         leaves("", &whole, &mut found);
         let mut known: Vec<&str> = NUMBERS.iter().map(|number| number.key).collect();
         let mut keys: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
-        (known.sort_unstable(), keys.sort_unstable());
+        known.sort_unstable();
+        keys.sort_unstable();
         assert_eq!(keys, known, "each number of a recipe has one range");
         for (key, value) in &found {
             let range = NUMBERS.iter().find(|number| number.key == key).map(|number| number.range).unwrap();
