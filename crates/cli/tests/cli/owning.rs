@@ -88,7 +88,7 @@ fn a_dry_run_refuses_what_the_run_would_refuse() {
         ("data.vocabulary=nowhere.json", "could not read `nowhere.json`"),
         ("initial=nowhere", "no checkpoint `nowhere`"),
         ("optimiser.epsilon=-1", "`optimiser.epsilon` is -1; allowed: above 0"),
-        ("run.max_minutes=nan", "`run.max_minutes` is NaN; allowed: above 0"),
+        ("run.max_minutes=nan", "`run.max_minutes` is NaN; allowed: 0 or more"),
         ("network.layers=60000", "of memory on the machine"),
         ("optimiser.groups=[{parameters='nothing'}]", "chooses nothing by `nothing`"),
     ] {

@@ -85,7 +85,7 @@ const NUMBERS: [Number; 42] = [
     number("optimiser.decay", |r| Some(r.optimiser.decay), SHARE),
     number("optimiser.floor", |r| Some(r.optimiser.floor), SHARE),
     number("run.steps", |r| Some(r.run.steps as f64), STEPS),
-    number("run.max_minutes", |r| r.run.max_minutes, above(0.0, 1e9, "above 0; leave it out for no limit")),
+    number("run.max_minutes", |r| r.run.max_minutes, from(0.0, 1e9, "0 or more; leave it out for no limit")),
     number("run.log_every", |r| Some(r.run.log_every as f64), STEPS),
     number("run.validate_every", |r| Some(r.run.validate_every as f64), STEPS),
     number("run.validate_canvases", |r| int(r.run.validate_canvases), from(1.0, 1e9, "1 or more, at most 1000000000")),
