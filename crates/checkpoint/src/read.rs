@@ -26,11 +26,14 @@ pub(crate) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, CheckpointEr
 /// The vocabulary of a `tokenizer.json` that need not lie beside a model.
 ///
 /// # Errors
-/// When the file is only there as a Git LFS pointer, and as [`Vocabulary::from_file`].
+/// When the file, or one beside it that names roles, is only there as a Git LFS pointer, and as [`Vocabulary::from_file`].
 pub fn open_vocabulary(path: &Path) -> Result<Vocabulary, CheckpointError> {
-    match LfsPointer::at(path) {
-        Ok(Some(LfsPointer { size })) => Err(CheckpointError::LfsPointer { path: path.to_path_buf(), size }),
+    for path in std::iter::once(path.to_path_buf()).chain(Vocabulary::ROLE_FILES.map(|name| path.with_file_name(name)))
+    {
         // Of a file that cannot be read the vocabulary says more.
-        Ok(None) | Err(_) => Ok(Vocabulary::from_file(path)?),
+        if let Ok(Some(LfsPointer { size })) = LfsPointer::at(&path) {
+            return Err(CheckpointError::LfsPointer { path, size });
+        }
     }
+    Ok(Vocabulary::from_file(path)?)
 }

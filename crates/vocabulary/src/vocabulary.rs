@@ -81,8 +81,11 @@ impl Vocabulary {
         Ok(Self { plain, marked, roles, pieces, special })
     }
 
-    /// Reads a `tokenizer.json`, and roles from the `tokenizer_config.json` and the `special_tokens_map.json` beside it.
-    /// A file of another name stands alone.
+    /// The files beside a `tokenizer.json` that name tokens by their roles.
+    pub const ROLE_FILES: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
+
+    /// Reads a `tokenizer.json`, and roles from the [`Vocabulary::ROLE_FILES`] beside it. A file of another name stands
+    /// alone.
     ///
     /// # Errors
     /// When a file cannot be read, is not a tokenizer, or contradicts another one.
@@ -97,7 +100,7 @@ impl Vocabulary {
         let mut vocabulary = Self::from_json(&read(path)?)?;
         if path.file_name().is_some_and(|name| name == "tokenizer.json") {
             let mut beside = Vec::new();
-            for name in ["tokenizer_config.json", "special_tokens_map.json"] {
+            for name in Self::ROLE_FILES {
                 let path = path.with_file_name(name);
                 if path.is_file() {
                     let contents: serde_json::Value = serde_json::from_slice(&read(&path)?).map_err(|error| {
