@@ -4,6 +4,8 @@ Run with:  python benches/compare.py --peers PYTHON --llama-cpp FOLDER --rounds 
 Needs the program (`cargo build --release`). PYTHON is an interpreter with PyPI's torch; FOLDER is what
 `peers/llama_cpp.sh` filled. A peer that is missing is left out, and a line says so. `--only` runs some of the works.
 
+`--earlier PROGRAM` adds an earlier build of Aquatint to every work, which shows whether a change costs time.
+
 Every contender runs in a process of its own, once in each round, so that what else the machine does hits all alike.
 Medians are over all repetitions of all rounds. A ratio is the contender's time over ours: above 1, ours is faster.
 Prints the tables, and writes them with every single time and a description of the machine to benches/results/.
@@ -30,6 +32,14 @@ class Contender:
     def __init__(self, name, precision, command, read):
         self.name, self.precision, self.command, self.read = name, precision, command, read
         self.times, self.peaks, self.last, self.troubles = [], [], {}, []
+
+    @property
+    def is_ours(self):
+        return self.name.startswith("aquatint")
+
+    def by(self, program):
+        """The same work by an earlier build of the program."""
+        return Contender(f"earlier {self.name}", self.precision, [program, *self.command[1:]], self.read)
 
     @property
     def label(self):
@@ -219,6 +229,7 @@ def read(path):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default=HERE.parent / "target" / "release" / "aquatint", type=pathlib.Path)
+    parser.add_argument("--earlier", type=pathlib.Path, help="an earlier build of the program")
     parser.add_argument("--peers", default=sys.executable, help="an interpreter that has torch")
     parser.add_argument("--compile", action="store_true", help="also run torch through torch.compile")
     parser.add_argument("--llama-cpp", type=pathlib.Path, help="the folder that peers/llama_cpp.sh filled")
@@ -252,6 +263,8 @@ def main():
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         for name in arguments.only:
             title, contenders = WORKS[name](session, threads)
+            if arguments.earlier:
+                contenders += [contender.by(arguments.earlier) for contender in contenders if contender.is_ours]
             for turn in range(arguments.rounds):
                 for contender in contenders:
                     progress(f"{title}, {threads}: round {turn + 1}, {contender.label}")
