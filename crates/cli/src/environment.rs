@@ -1,4 +1,5 @@
-//! Every environment variable that is read for a path. (Launchers' are read where training begins; `NO_COLOR`, `CLICOLOR_FORCE` and `TERM` are the printer's.)
+//! Every environment variable that is read for a path. (Launchers' are read where training begins; `NO_COLOR`,
+//! `CLICOLOR_FORCE` and `TERM` are the printer's.)
 
 use crate::failure::Failure;
 use crate::printer::Printer;

@@ -1,8 +1,9 @@
 //! Layouts: which positions of a canvas see which others.
 //!
 //! Full (LLaDA, 2502.09992), causal, and blocks in order, bidirectional inside and causal between (BD3-LM, 2503.09573).
-//! Every position sees at most two intervals, which is all that an attention kernel needs to know. Documents packed into one canvas do not see each other (LLaDA2.0, 2512.15745), and blocks are counted from the
-//! beginning of their document, as they are when the document stands alone.
+//! Every position sees at most two intervals, which is all that an attention kernel needs to know. Documents packed into
+//! one canvas do not see each other (LLaDA2.0, 2512.15745), and blocks are counted from the beginning of their document,
+//! as they are when the document stands alone.
 
 use crate::SettingError;
 use std::fmt;

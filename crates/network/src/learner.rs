@@ -27,8 +27,9 @@ pub trait Learner: Denoiser {
         terms: &[LossTerm],
     ) -> Result<Vec<RowLoss>, NetworkError>;
 
-    /// A cost that is none of those, such as the divergence from a teacher: hands each row's prediction, `V` probabilities, to `cost`, which turns it into
-    /// the gradient of the row's cost with respect to the logits; adds the gradient of the sum to what was collected.
+    /// A cost that is none of those, such as the divergence from a teacher: hands each row's prediction, `V`
+    /// probabilities, to `cost`, which turns it into the gradient of the row's cost with respect to the logits; adds the
+    /// gradient of the sum to what was collected.
     ///
     /// `cost` is called by any thread, in any order; never all rows' predictions are kept.
     ///

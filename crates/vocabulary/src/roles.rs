@@ -26,8 +26,9 @@ struct Statement {
 
 impl Vocabulary {
     /// Takes roles from a model's files, which all have to say the same. Of several tokens that a file lists, the one
-    /// that another file names has the role, or that with a usual name, or the first. An id may lie beyond this vocabulary, but within the
-    /// `rows` of the network's embedding: some models have a mask that their tokenizer does not know.
+    /// that another file names has the role, or that with a usual name, or the first. An id may lie beyond this
+    /// vocabulary, but within the `rows` of the network's embedding: some models have a mask that their tokenizer does
+    /// not know.
     ///
     /// # Errors
     /// When a token is named that does not exist, or two files disagree.
