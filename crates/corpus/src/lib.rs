@@ -1,14 +1,15 @@
 //! Texts as canvases for training.
 //!
 //! A [`Source`] streams documents out of files; its [`SourceSnapshot`] says what they hold at this moment; [`pack`] turns
-//! each source once into a memory-mapped [`Shard`] of tokens and reports what it passed over ([`SourceReport`]); [`Canvases`] lays a shard's documents into rows of fixed length; [`Order`] says which row comes when, as a
-//! pure function of a seed, so that an interrupted run continues with the same canvases.
+//! each source once into a memory-mapped [`Shard`] of tokens and reports what it passed over ([`SourceReport`]);
+//! [`Canvases`] lays a shard's documents into rows of fixed length; [`Order`] says which row comes when, as a pure
+//! function of a seed, so that an interrupted run continues with the same canvases.
 #![forbid(unsafe_code)]
 
 mod canvases;
 mod cut;
+mod document_hash;
 mod error;
-mod fingerprint;
 mod order;
 mod overlap;
 mod pack;

@@ -1,9 +1,8 @@
 //! Packing: every source once through the vocabulary into a shard, unless that shard is already there.
 
-use crate::fingerprint::Fingerprint;
 use crate::shard::{self, Counts, Shard, Writer};
 use crate::{CorpusError, ReadCounts, SourceReport, SourceSnapshot, cut};
-use aquatint_files::write_atomically;
+use aquatint_files::{Fingerprint, write_atomically};
 use aquatint_vocabulary::{Role, TokenId, Vocabulary};
 use std::io;
 use std::path::Path;

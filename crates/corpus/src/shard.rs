@@ -14,7 +14,7 @@
 //! one pass and never fits memory. A file cut short lacks its closing and is refused. Of a token longer than 255 bytes the
 //! rest counts with the tokens behind it, so that the sum is that of the text.
 
-use crate::fingerprint::DocumentHash;
+use crate::document_hash::DocumentHash;
 use crate::source::NAMED;
 use crate::{BadRow, CorpusError, ReadCounts};
 use aquatint_files::MappedFile;

@@ -1,13 +1,9 @@
 //! A source with what its files hold at this moment.
 
-use crate::fingerprint::Fingerprint;
 use crate::{CorpusError, Passages, Source, SourceFiles, UnreadFile};
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use aquatint_files::Fingerprint;
+use std::path::PathBuf;
 
-/// Read at a time.
-const BUFFER: usize = 1 << 20;
 /// Changes when files are read otherwise than before, so that what was made of them before is another thing.
 const READING: u32 = 1;
 
@@ -17,6 +13,7 @@ pub struct SourceSnapshot {
     source: Source,
     found: SourceFiles,
     fingerprints: Vec<u64>,
+    content: u64,
     fingerprint: u64,
 }
 
@@ -30,7 +27,15 @@ impl Source {
         let found = self.files()?;
         let (mut bytes, mut fingerprints) = (0, Vec::with_capacity(found.files.len()));
         for path in &found.files {
-            fingerprints.push(of_file(path, &mut bytes, progress)?);
+            let (mut file, before) = (Fingerprint::default(), bytes);
+            let mut progress = |read| {
+                bytes = before + read;
+                progress(bytes)
+            };
+            if !file.file(path, &mut progress).map_err(CorpusError::io("read", path))? {
+                return Err(CorpusError::Stopped);
+            }
+            fingerprints.push(file.finish());
         }
         let mut whole = Fingerprint::default();
         whole.part(&READING.to_le_bytes());
@@ -42,11 +47,17 @@ impl Source {
             whole.part(key.as_bytes());
             whole.part(value.as_bytes());
         }
+        let mut content = Fingerprint::default();
+        content.part(&READING.to_le_bytes());
         for (path, fingerprint) in found.files.iter().zip(&fingerprints) {
-            whole.part(self.format_of(path)?.to_string().as_bytes());
-            whole.part(&fingerprint.to_le_bytes());
+            let format = self.format_of(path)?.to_string();
+            for hash in [&mut whole, &mut content] {
+                hash.part(format.as_bytes());
+                hash.part(&fingerprint.to_le_bytes());
+            }
         }
-        Ok(SourceSnapshot { source: self.clone(), found, fingerprints, fingerprint: whole.finish() })
+        let (content, fingerprint) = (content.finish(), whole.finish());
+        Ok(SourceSnapshot { source: self.clone(), found, fingerprints, content, fingerprint })
     }
 }
 
@@ -72,6 +83,12 @@ impl SourceSnapshot {
         self.fingerprint
     }
 
+    /// What the files are, whatever keys the source has: equal for files of the same bytes and formats in the same order.
+    /// The format of a file may follow from its name.
+    pub fn content(&self) -> u64 {
+        self.content
+    }
+
     /// What each file is, in the order of [`SourceSnapshot::files`]: equal for equal bytes.
     pub fn file_fingerprints(&self) -> &[u64] {
         &self.fingerprints
@@ -81,24 +98,4 @@ impl SourceSnapshot {
     pub fn passages(&self) -> Passages<'_> {
         Passages::new(&self.source, self.found.files.clone())
     }
-}
-
-fn of_file(path: &Path, total: &mut u64, progress: &mut dyn FnMut(u64) -> bool) -> Result<u64, CorpusError> {
-    let read = || CorpusError::io("read", path);
-    let mut file = File::open(path).map_err(read())?;
-    let (mut fingerprint, mut buffer, mut length) = (Fingerprint::default(), vec![0; BUFFER], 0);
-    loop {
-        if !progress(*total) {
-            return Err(CorpusError::Stopped);
-        }
-        let count = file.read(&mut buffer).map_err(read())?;
-        if count == 0 {
-            break;
-        }
-        fingerprint.bytes(&buffer[..count]);
-        length += count as u64;
-        *total += count as u64;
-    }
-    fingerprint.end(length);
-    Ok(fingerprint.finish())
 }

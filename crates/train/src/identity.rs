@@ -10,14 +10,13 @@ use crate::preflight::Texts;
 use crate::recipe::Resolved;
 use aquatint_checkpoint::{Checkpoint, Origin};
 use aquatint_corpus::SourceSnapshot;
+use aquatint_files::Fingerprint;
 use aquatint_vocabulary::Vocabulary;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::hash::Hasher;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use toml::{Table, Value};
-use twox_hash::XxHash64;
 
 /// Where the run lies and computes: the same run is moved to another folder, disk or device.
 const PLACE: [&str; 4] = ["output", "data.cache", "run.device", "run.threads"];
@@ -50,8 +49,6 @@ const BY_CONTENT: [&str; 3] = ["initial", "data.vocabulary", "data.vocabulary_by
 
 /// The key of the tokenizer's content.
 const TOKENIZER: &str = "tokenizer";
-/// Bytes of a file that are hashed at a time.
-const BUFFER: usize = 1 << 20;
 
 fn may_change(key: &str) -> bool {
     [&PLACE[..], &LENGTH, &RATE, &SPREAD].iter().any(|keys| keys.contains(&key))
@@ -107,8 +104,9 @@ impl Identity {
 
     /// The same with the content of its tokenizer.
     pub(crate) fn with_tokenizer(mut self, vocabulary: &Vocabulary) -> Result<Self, TrainError> {
-        let json = vocabulary.to_json()?;
-        let content = format!("{} tokens, {:016x}", vocabulary.len(), XxHash64::oneshot(0, &json));
+        let mut fingerprint = Fingerprint::default();
+        fingerprint.part(&vocabulary.to_json()?);
+        let content = format!("{} tokens, {:016x}", vocabulary.len(), fingerprint.finish());
         self.0.insert(TOKENIZER.to_owned(), content.into());
         Ok(self)
     }
@@ -143,13 +141,11 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// The bytes of a source's files, in the order in which they are read. How they are read is compared key by key.
+/// The files of a source, in the order in which they are read. The source's own keys are compared one by one.
 fn content(snapshot: &SourceSnapshot) -> String {
-    let mut hash = XxHash64::default();
-    snapshot.file_fingerprints().iter().for_each(|fingerprint| hash.write_u64(fingerprint.to_le()));
     let count = snapshot.files().len();
     let files = if count == 1 { "file" } else { "files" };
-    format!("{count} {files}, {:016x}", hash.finish())
+    format!("{count} {files}, {:016x}", snapshot.content())
 }
 
 /// The description and the weights of a model.
@@ -168,31 +164,14 @@ fn model(checkpoint: &Checkpoint, stop: &AtomicBool) -> Result<String, TrainErro
         }
     }
     files.sort();
-    let mut hash = XxHash64::default();
+    let mut fingerprint = Fingerprint::default();
     for path in files {
-        hash_file(&path, &mut hash, stop)?;
-    }
-    Ok(format!("{:016x}", hash.finish()))
-}
-
-fn hash_file(path: &Path, hash: &mut XxHash64, stop: &AtomicBool) -> Result<(), TrainError> {
-    use std::io::Read;
-    let refused = |source| TrainError::Io { action: "read", path: path.to_path_buf(), source };
-    let mut file = std::fs::File::open(path).map_err(refused)?;
-    let (mut buffer, mut length) = (vec![0; BUFFER], 0u64);
-    loop {
-        if stop.load(Ordering::SeqCst) {
+        let refused = |source| TrainError::Io { action: "read", path: path.clone(), source };
+        if !fingerprint.file(&path, &mut |_| !stop.load(Ordering::SeqCst)).map_err(refused)? {
             return Err(TrainError::Stopped);
         }
-        let count = file.read(&mut buffer).map_err(refused)?;
-        if count == 0 {
-            break;
-        }
-        hash.write(&buffer[..count]);
-        length += count as u64;
     }
-    hash.write_u64(length.to_le());
-    Ok(())
+    Ok(format!("{:016x}", fingerprint.finish()))
 }
 
 fn compare(path: &str, saved: &Table, given: &Table, differences: &mut Vec<Difference>) {

@@ -95,6 +95,23 @@ fn moved_texts_are_the_same_texts_and_changed_ones_are_refused() {
 }
 
 #[test]
+fn the_same_bytes_in_another_format_are_other_texts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (output, here) = (folder.path().join("run"), folder.path().join("here"));
+    texts(&here);
+    let (text, lines) = (here.join("train/text.txt"), here.join("train/text.jsonl"));
+    let documents = std::fs::read_to_string(&text).unwrap();
+    let rows = documents.split("\n\n").map(|text| format!("{{\"text\": {text:?}}}\n"));
+    std::fs::write(&lines, rows.collect::<String>()).unwrap();
+    std::fs::remove_file(&text).unwrap();
+    run(&moved(&output, &here, &["run.steps=2"]), false).unwrap();
+    std::fs::rename(&lines, &text).unwrap();
+    let error = run(&moved(&output, &here, &["run.steps=4"]), true).unwrap_err();
+    let TrainError::OtherRun { differences, .. } = &error else { panic!("{error}") };
+    assert_eq!((differences.len(), differences[0].key.as_str()), (1, "data.train[0].content"), "{error}");
+}
+
+#[test]
 fn another_tokenizer_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     run(&recipe(folder.path(), &["run.steps=4"]), false).unwrap();
