@@ -93,7 +93,7 @@ impl EvaluateError {
             Self::Empty => {
                 Some("the file or folder is empty, nothing in it was kept, or all of it is given".to_owned())
             }
-            Self::NoFlow { .. } => Some("measure its bound".to_owned()),
+            Self::NoFlow { .. } => Some("leave `flow` out".to_owned()),
             Self::Network(error) => error.hint(),
             Self::Corpus(error) => error.hint(),
             Self::Generate(error) => error.hint(),

@@ -107,8 +107,16 @@ impl HeldOut {
         let batches = self.batches(settings.limit);
         let by = |rule: &dyn Rule| likelihood(denoiser, rule, settings.seed, batches, progress);
         let &MeasureSettings { times, prompt, flow, .. } = settings;
+        if flow.is_some() && prompt > 0 {
+            return Err(EvaluateError::Setting {
+                name: "prompt",
+                given: prompt,
+                allowed: "0 along a probability flow",
+            });
+        }
         match (denoiser.spec().process().map_err(GenerateError::Setting)?, flow) {
-            (None, _) => by(&CausalLikelihood { begin: vocabulary.required(Role::Begin)?, prompt }),
+            (None, Some(_)) => Err(EvaluateError::NoFlow { process: "of a causal model".to_owned() }),
+            (None, None) => by(&CausalLikelihood { begin: vocabulary.required(Role::Begin)?, prompt }),
             (Some(process), None) => by(&DiffusionBound { process: process.as_ref(), times, prompt }),
             (Some(process), Some(steps)) => by(&ProbabilityFlow { process: process.as_ref(), steps }),
         }

@@ -4,11 +4,13 @@ use crate::arguments::{LikelihoodArguments, ReportFormat};
 use crate::environment::TokenCache;
 use crate::failure::Failure;
 use crate::printer::Printer;
+use crate::source_report::counted;
 use crate::{interrupt, model, source_report, wire};
 use aquatint::Model;
 use aquatint_checkpoint::Checkpoint;
 use aquatint_corpus::Source;
 use aquatint_evaluate::{Estimate, HeldOutEvent, Likelihood, MeasureSettings, Units};
+use aquatint_network::NetworkKind;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
@@ -17,6 +19,9 @@ pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<
     let checkpoint = model::open(arguments.model.as_deref(), printer)?;
     let network = runtime.network(&checkpoint)?;
     let model = Model::new(checkpoint, network)?;
+    if arguments.samples > 1 && model.checkpoint().spec.kind() == NetworkKind::Causal {
+        printer.warn("`--samples` has no effect: a causal model is measured without noise");
+    }
     let tell = &mut |event| prepare(&event, printer);
     let cache = TokenCache::open(printer)?;
     let held_out = model.held_out(source(arguments)?, cache.path(), tell)?;
@@ -110,7 +115,6 @@ fn describe(measured: &Likelihood, seed: u64) -> String {
         Estimate::Bound { times } => format!("upper bound, {}", drawn(times)),
         Estimate::CrossEntropy { times } => format!("no bound: cross-entropy over even times, {}", drawn(times)),
     };
-    let s = |count: u64| if count == 1 { "" } else { "s" };
     let (documents, canvases) = (measured.documents, measured.canvases);
     let over = match measured.standard_error.map(|error| error.over) {
         Some(Units::Documents) => format!("± is the standard error of the mean over {documents} documents"),
@@ -137,13 +141,11 @@ fn describe(measured: &Likelihood, seed: u64) -> String {
         (
             "text",
             format!(
-                "{} token{}, {} byte{}, {canvases} canvas{}, {documents} document{}",
-                measured.tokens,
-                s(measured.tokens),
-                measured.bytes,
-                s(measured.bytes),
+                "{}, {}, {canvases} canvas{}, {}",
+                counted(measured.tokens, "token"),
+                counted(measured.bytes, "byte"),
                 if canvases == 1 { "" } else { "es" },
-                s(documents)
+                counted(documents, "document")
             ),
         ),
         ("error", over),

@@ -64,3 +64,15 @@ fn given_tokens_are_not_measured() {
     };
     assert_eq!(tokens("0") - tokens("10"), 10);
 }
+
+#[test]
+fn what_measuring_a_causal_model_does_not_use_is_refused_or_warned_of() {
+    causal();
+    let data = room("causal").join("valid");
+    let measure =
+        |more: &[&str]| aquatint(&[&["eval", "likelihood", "-m", causal(), "-d", text(&data)], more].concat());
+    let flow = measure(&["--flow", "4"]).expect(2).err;
+    assert!(flow.contains("error: the process of a causal model has no probability flow"), "{flow}");
+    let samples = measure(&["--samples", "3"]).expect(0).err;
+    assert!(samples.contains("warning: `--samples` has no effect: a causal model"), "{samples}");
+}

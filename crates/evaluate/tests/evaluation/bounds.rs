@@ -275,5 +275,5 @@ fn the_flow_of_an_exact_field_costs_the_entropy() {
     );
     let refused = refused.unwrap_err();
     assert_eq!(refused.to_string(), "the process masked has no probability flow");
-    assert_eq!(refused.hint().unwrap(), "measure its bound");
+    assert_eq!(refused.hint().unwrap(), "leave `flow` out");
 }
