@@ -124,6 +124,8 @@ impl Fault for TrainError {
     fn is_failure(&self) -> bool {
         match self {
             Self::Diverged { .. } | Self::NotFinite { .. } | Self::Plot { .. } | Self::Stopped => true,
+            // A full disk is one before the run as well as within it.
+            Self::Disk { .. } => true,
             Self::Corpus(error) => error.is_failure(),
             Self::Evaluate(error) => error.is_failure(),
             Self::Parallel(error) => error.is_failure(),
@@ -167,6 +169,7 @@ fn machine_failed(error: &dyn std::error::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aquatint_train::Bytes;
     use std::path::PathBuf;
 
     #[test]
@@ -203,7 +206,9 @@ mod tests {
     fn what_happens_while_it_runs_is_a_failure() {
         let device = || DeviceError::OutOfMemory { device: "cpu".to_owned(), bytes: 1 << 40 };
         let lost = || ParallelError::Lost { rank: 0, neighbour: 1, reason: "it is gone".to_owned() };
-        let failures: [&dyn Fault; 8] = [
+        let disk = TrainError::Disk { path: PathBuf::from("runs"), needed: Bytes(2e9), available: Bytes(1e9) };
+        let failures: [&dyn Fault; 9] = [
+            &disk,
             &device(),
             &NetworkError::from(device()),
             &TrainError::from(NetworkError::from(device())),

@@ -78,25 +78,44 @@ impl SamplingOptions {
 
     /// Whether a value is requested for a parameter, by the name of its field.
     pub fn requests(&self, parameter: &str) -> bool {
-        match parameter {
-            "max_tokens" => self.max_tokens.is_some(),
-            "steps" => self.steps.is_some(),
-            "block_length" => self.block_length.is_some(),
-            "policy" => self.policy.is_some(),
-            "remasking" => self.remasking.is_some(),
-            "temperature" => self.temperature.is_some(),
-            "top_k" => self.top_k.is_some(),
-            "top_p" => self.top_p.is_some(),
-            "repetition_penalty" => self.repetition_penalty.is_some(),
-            "guidance_scale" => self.guidance_scale.is_some(),
-            "cache" => self.cache.is_some(),
-            "cache_refresh" => self.cache_refresh.is_some(),
-            "churn" => self.churn.is_some(),
-            "correctors" => self.correctors.is_some(),
-            "revise" => self.revise,
-            "seed" => self.seed.is_some(),
-            _ => false,
-        }
+        // Taken apart, so that a new field has to be named here.
+        let Self {
+            max_tokens,
+            steps,
+            block_length,
+            policy,
+            remasking,
+            temperature,
+            top_k,
+            top_p,
+            repetition_penalty,
+            guidance_scale,
+            cache,
+            cache_refresh,
+            churn,
+            correctors,
+            revise,
+            seed,
+        } = self;
+        let requested = [
+            ("max_tokens", max_tokens.is_some()),
+            ("steps", steps.is_some()),
+            ("block_length", block_length.is_some()),
+            ("policy", policy.is_some()),
+            ("remasking", remasking.is_some()),
+            ("temperature", temperature.is_some()),
+            ("top_k", top_k.is_some()),
+            ("top_p", top_p.is_some()),
+            ("repetition_penalty", repetition_penalty.is_some()),
+            ("guidance_scale", guidance_scale.is_some()),
+            ("cache", cache.is_some()),
+            ("cache_refresh", cache_refresh.is_some()),
+            ("churn", churn.is_some()),
+            ("correctors", correctors.is_some()),
+            ("revise", *revise),
+            ("seed", seed.is_some()),
+        ];
+        requested.contains(&(parameter, true))
     }
 
     /// Everything but the block length.

@@ -4,6 +4,7 @@ use crate::arguments::{DeviceArguments, SamplingArguments};
 use crate::failure::Failure;
 use crate::model;
 use crate::printer::Printer;
+use crate::source_report::counted;
 use crate::wire;
 use aquatint::generate::Ineffective;
 use aquatint::{DenoisingEvent, Model, Outcome, Prepared};
@@ -120,12 +121,10 @@ impl Session {
 
 /// The line that closes every generation on standard error.
 pub(crate) fn closing_line(outcome: &wire::Outcome) -> String {
-    let s = |count: usize| if count == 1 { "" } else { "s" };
     let passes = if outcome.forward_passes == 1 { "pass" } else { "passes" };
     format!(
-        "{} token{}, {} forward {passes} ({:.2} tokens each), {:.2} s, {:.1} tokens/s, seed {}",
-        outcome.tokens,
-        s(outcome.tokens),
+        "{}, {} forward {passes} ({:.2} tokens each), {:.2} s, {:.1} tokens/s, seed {}",
+        counted(outcome.tokens as u64, "token"),
         outcome.forward_passes,
         outcome.tokens_per_forward,
         outcome.seconds,

@@ -47,8 +47,10 @@ fn warnings(report: &SourceReport) -> Vec<String> {
     }
     warnings.extend(match counts.replaced {
         0 => None,
-        1 => Some(format!("1 byte of {path} was no UTF-8 and was replaced by U+FFFD")),
-        count => Some(format!("{count} bytes of {path} were no UTF-8 and were replaced by U+FFFD")),
+        1 => Some(format!("1 sequence of bytes in {path} is no text in its encoding and was replaced by U+FFFD")),
+        count => Some(format!(
+            "{count} sequences of bytes in {path} are no text in their encoding and were replaced by U+FFFD"
+        )),
     });
     warnings.extend(match counts.surrogates {
         0 => None,

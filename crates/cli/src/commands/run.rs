@@ -8,6 +8,7 @@ use crate::printer::Printer;
 use crate::screen::CanvasView;
 use crate::session::{Session, broken_line, closing_line};
 use crate::{interrupt, machine, wire};
+use aquatint_generate::FinishReason;
 use std::io::{BufRead, IsTerminal};
 use std::ops::ControlFlow;
 
@@ -49,10 +50,10 @@ fn answer(session: &Session, typed: &str, sampling: &SamplingArguments, printer:
     printer.text(&outcome.text)?;
     broken_line(&outcome).into_iter().for_each(|line| printer.note(line));
     printer.note(closing_line(&outcome));
-    if interrupt::pressed() {
-        return Err(Failure::interrupted("stopped before the canvas was full"));
+    match filled.outcome.reason {
+        FinishReason::Cancelled => Err(Failure::interrupted("stopped before the canvas was full")),
+        FinishReason::Filled | FinishReason::End => Ok(()),
     }
-    Ok(())
 }
 
 /// Answers line after line until the input ends or `/bye`.

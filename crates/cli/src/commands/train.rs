@@ -54,20 +54,24 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
             keeping = Some(interrupt::keep("the run is saved first"));
         }
     };
-    if ranks.rank() > 0 {
-        // The first rank speaks for all.
-        runtime.train(training, &mut |event| keep(&event))?;
-        return Ok(());
+    // The first rank speaks for all; the others only end as it does.
+    let mut screen = (ranks.rank() == 0).then(|| TrainingScreen::new(*printer));
+    if screen.is_some() {
+        printer.detail(runtime.describe_precision());
     }
-    printer.detail(runtime.describe_precision());
-    let mut screen = TrainingScreen::new(*printer);
     let summary = runtime.train(training, &mut |event: TrainingEvent<'_>| {
         keep(&event);
-        screen.show(&event);
+        if let Some(screen) = &mut screen {
+            screen.show(&event);
+        }
     });
-    screen.clear();
+    if let Some(screen) = &mut screen {
+        screen.clear();
+    }
     let summary = summary?;
-    printer.data_line(recipe.output.display())?;
+    if screen.is_some() {
+        printer.data_line(recipe.output.display())?;
+    }
     match summary.ending {
         Ending::Complete | Ending::TimeUp => Ok(()),
         Ending::Interrupted => {

@@ -75,7 +75,10 @@ fn what_was_not_utf8_is_counted() {
     let path = room("latin").join("a.txt");
     std::fs::write(&path, [crate::support::story(20).as_bytes(), b"caf\xe9 \xff"].concat()).unwrap();
     let output = aquatint(&["eval", "likelihood", "-m", model(), "-d", text(&path)]).expect(0);
-    let warning = format!("warning: 2 bytes of `{}` were no UTF-8 and were replaced", path.display());
+    let warning = format!(
+        "warning: 2 sequences of bytes in `{}` are no text in their encoding and were replaced",
+        path.display()
+    );
     assert!(output.err.contains(&warning), "{}", output.err);
     assert!(output.out.starts_with("nats/token  "), "{}", output.out);
 }
