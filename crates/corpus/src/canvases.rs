@@ -23,7 +23,8 @@ pub struct CanvasBatch {
     /// B·L document numbers, counted through the batch so that no two documents of it share one; [`PADDING_DOCUMENT`]
     /// behind a canvas's last document.
     pub documents: Vec<u32>,
-    /// B·L UTF-8 bytes of text that each token stands for; 0 for end tokens and padding.
+    /// B·L UTF-8 bytes of text that each token stands for; 0 for padding. An end token has those that the tokens before
+    /// it could not hold, 0 as a rule.
     pub text_bytes: Vec<u32>,
 }
 
