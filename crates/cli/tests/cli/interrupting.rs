@@ -82,6 +82,27 @@ fn a_command_that_waits_for_input_is_ended_soon() {
 }
 
 #[test]
+fn all_ranks_of_an_interrupted_run_end_alike() {
+    let path = recipe("interrupt-ranks");
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port().to_string();
+    let rank = |rank: &str| {
+        let mut command = program();
+        command.args(["train", text(&path), "--threads", "1", "--set", "run.steps=1000000"]);
+        command.envs([("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", "2"), ("LOCAL_WORLD_SIZE", "2")]);
+        command.env("MASTER_PORT", &port).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let (mut first, second) = (rank("0"), rank("1"));
+    let mut lines = BufReader::new(first.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.starts_with("network: ")), "training does not begin");
+    // Only one of them is asked to end.
+    signal(&first, "-INT");
+    let said: Vec<String> = lines.collect();
+    assert!(said.iter().any(|line| line.starts_with("error: interrupted at step ")), "{said:?}");
+    ended(first).expect(1);
+    ended(second).expect(1);
+}
+
+#[test]
 fn a_second_request_does_not_wait_for_the_save() {
     let path = recipe("interrupt-twice");
     std::fs::write(room("interrupt-twice").join("train/a.txt"), story(4000)).unwrap();
