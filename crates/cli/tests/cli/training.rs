@@ -60,7 +60,7 @@ fn bytes_that_are_no_utf8_are_counted() {
     let file = room("bytes").join("train").join("b.txt");
     std::fs::write(file, b"The caf\xe9 was shut.").unwrap();
     let output = aquatint(&["train", text(&path), "--set", "run.steps=1"]).expect(0);
-    assert!(output.err.contains("warning: 1 byte of `"), "{}", output.err);
+    assert!(output.err.contains("warning: 1 sequence of bytes in `"), "{}", output.err);
     assert!(output.err.contains("is no text in its encoding and was replaced by U+FFFD"), "{}", output.err);
 }
 
