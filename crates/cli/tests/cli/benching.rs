@@ -66,7 +66,7 @@ fn what_cannot_be_measured_is_refused() {
         (["--rows", "40"], "`rows` is 40; allowed: all, or 1 to 32"),
         (["--rows", "some"], "allowed: all, or a number of positions"),
         (["--generate", "33"], "`generate` is 33; allowed: 1 to 32"),
-        (["--threads", "1,0"], "`threads` is 0; allowed: 1 or more"),
+        (["--threads", "1,0"], "`threads` is 0; allowed: 1 to 1024"),
     ] {
         let words = refused(&arguments);
         assert!(words.contains(allowed), "{words}");
