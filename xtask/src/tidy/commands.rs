@@ -7,6 +7,8 @@
 //! | `console long` | takes minutes: a `train` command is run with `--dry-run`, any other must stand in `.ci/run` |
 //! | `console elsewhere` | needs what is not in the repository: a `train` command is run with `--dry-run`, of any other the program must know the command and its flags |
 //!
+//! `my-texts` is a folder of the reader's; the sample takes its place.
+//!
 //! The output is not compared: the last digits of a prediction differ between processors, and then the text may, too.
 //! An example is run as its header says behind "Run with:".
 
@@ -17,6 +19,7 @@ use std::path::Path;
 
 const CI: &str = ".ci/run";
 const RUN_WITH: &str = "Run with: `";
+const READERS_TEXTS: &str = "my-texts";
 const PROGRAM: &str = "cargo run --release -- ";
 
 /// How a command is checked.
@@ -98,7 +101,9 @@ fn to_run(shown: &Command, ci: &str) -> Result<Option<String>, String> {
     let is_training = words.strip_prefix(PROGRAM).is_some_and(|rest| rest.starts_with("train "));
     match shown.fence {
         Fence::Runs => Ok(Some(words.clone())),
-        Fence::Long | Fence::Elsewhere if is_training => Ok(Some(format!("{words} --dry-run"))),
+        Fence::Long | Fence::Elsewhere if is_training => {
+            Ok(Some(format!("{} --dry-run", words.replace(READERS_TEXTS, "data/sample/train"))))
+        }
         Fence::Long if ci.lines().any(|line| line.ends_with(words.as_str())) => Ok(None),
         Fence::Long => Err(format!("{}: `{words}` is said to be long, and {CI} does not run it", shown.place)),
         // `--help` at the end wins over arguments that would be read, but not over a flag that does not exist.

@@ -1,5 +1,6 @@
-//! Every recipe can be followed: `aquatint train --dry-run` reads and resolves it. A `base.toml` is what others extend and
-//! is read with them.
+//! Every recipe can be followed: `aquatint train --dry-run` checks it. A `base.toml` is what others extend and is read with
+//! them. A recipe may need what is not there in a fresh clone, if another recipe writes it or a comment of a recipe has the
+//! command that makes it; then it has been checked as far as it can be.
 
 use super::Findings;
 use crate::repository::Repository;
@@ -21,9 +22,26 @@ fn check_with(repository: &Repository, dry_run: fn(&Path, &str) -> Result<(), St
     }
     let failed = recipes.into_iter().filter_map(|recipe| {
         let reason = dry_run(&repository.root, recipe).err()?;
-        Some(format!("{recipe}: its dry run {reason}"))
+        let is_made = missing(&reason).is_some_and(|path| has_maker(repository, path));
+        (!is_made).then(|| format!("{recipe}: its dry run {reason}"))
     });
     failed.collect()
+}
+
+/// The path that a dry run did not find.
+fn missing(reason: &str) -> Option<&str> {
+    let behind =
+        ["error: no checkpoint `", "error: could not read `"].iter().find_map(|words| reason.split_once(words))?;
+    behind.1.split_once('`').map(|(path, _)| path)
+}
+
+/// Whether a recipe has this path as its output, or shows the command that writes it.
+fn has_maker(repository: &Repository, path: &str) -> bool {
+    let output = format!("output = \"{path}\"");
+    let makes =
+        |line: &str| line == output || (line.starts_with("#   aquatint ") && line.contains(&format!(" {path} ")));
+    let recipes = repository.ending(".toml").filter(|file| file.is_in(&[FOLDER]));
+    recipes.into_iter().any(|file| file.text.lines().any(makes))
 }
 
 fn dry_run(root: &Path, recipe: &str) -> Result<(), String> {
@@ -43,6 +61,16 @@ mod tests {
         };
         assert_eq!(check_with(&repository, refuse_b), ["recipes/b.toml: its dry run failed: unknown key"]);
         assert_eq!(check_with(&files(&[]), refuse_b).len(), 1);
+        let needs = |_: &Path, recipe: &str| match recipe {
+            "recipes/a.toml" => {
+                Err("failed (2): error: no checkpoint `runs/b`: it is no folder / hint: none".to_owned())
+            }
+            "recipes/b.toml" => Err("failed (2): error: could not read `runs/c.jsonl`: no such file".to_owned()),
+            _ => Ok(()),
+        };
+        let makers = "output = \"runs/b\"\n#   aquatint eval puzzles runs/c.jsonl --count 9\n";
+        assert!(check_with(&files(&[("recipes/a.toml", ""), ("recipes/b.toml", makers)]), needs).is_empty());
+        assert_eq!(check_with(&files(&[("recipes/a.toml", ""), ("recipes/b.toml", "")]), needs).len(), 2);
         let base = files(&[("recipes/a.toml", ""), ("recipes/sudoku/base.toml", "")]);
         let refuse_base = |_: &Path, recipe: &str| {
             if recipe.contains("base") { Err("failed: no output".into()) } else { Ok(()) }
