@@ -53,7 +53,10 @@ impl Hint for std::io::Error {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                 "the disk is full; free some space or choose a folder on another disk, then run the same command again"
             }
-            ErrorKind::PermissionDenied => "choose a place that you may write to",
+            ErrorKind::FileTooLarge => {
+                "a file may not be that large here: raise the limit (`ulimit -f`) or choose a folder on another disk"
+            }
+            ErrorKind::PermissionDenied => "change its permissions, or choose another place",
             _ => return None,
         };
         Some(hint.to_owned())

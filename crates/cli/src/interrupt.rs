@@ -3,6 +3,9 @@
 //! A first one sets a flag that long work reads where it can stop cleanly. Work that has nothing to lose is ended from
 //! here where it does not stop within a moment; work that is worth it ([`keep`]) is waited for. A second one
 //! ends the program at once. Whichever way it ends, the exit code is 1 and no temporary file is left.
+//!
+//! SIGHUP does nothing where whoever started the program ignores it: `nohup` keeps a run alive after a logout.
+//! SIGXFSZ does nothing either, so that a file beyond `ulimit -f` is a failed write like that on a full disk.
 
 use crate::failure::Failure;
 use crate::printer::Printer;
@@ -26,7 +29,32 @@ static LISTENING: OnceLock<bool> = OnceLock::new();
 /// Begins to listen. `printer` says what is going on.
 pub(crate) fn listen(printer: Printer) {
     // Without a handler a signal ends the process, which is what it did before.
-    LISTENING.get_or_init(|| ctrlc::set_handler(move || heard(&printer)).is_ok());
+    LISTENING.get_or_init(|| on_request(move || heard(&printer)).is_ok());
+}
+
+#[cfg(unix)]
+fn on_request(heard: impl Fn() + Send + 'static) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+    let hangup = (!ignores_hangup()).then_some(SIGHUP);
+    let signals = [SIGINT, SIGTERM, SIGXFSZ].into_iter().chain(hangup);
+    let mut signals = signal_hook::iterator::Signals::new(signals)?;
+    let listener = std::thread::Builder::new().name("signals".to_owned());
+    listener.spawn(move || signals.forever().filter(|signal| *signal != SIGXFSZ).for_each(|_| heard()))?;
+    Ok(())
+}
+
+/// Whether the program was started with SIGHUP ignored. Only Linux tells without unsafe code, by a mask in hexadecimal
+/// digits whose lowest bit is signal 1; elsewhere the answer is "no".
+#[cfg(unix)]
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u128::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(not(unix))]
+fn on_request(heard: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(heard)
 }
 
 fn heard(printer: &Printer) {

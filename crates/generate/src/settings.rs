@@ -309,9 +309,10 @@ impl SettingsBuilder {
         if self.block_length == Some(0) {
             return refuse("block_length", "0".into(), "1 or more", "leave it out to fill all positions together");
         }
-        if !(self.guidance_scale.is_finite() && self.guidance_scale >= 0.0) {
+        // A larger one leaves the range of f32, as it multiplies logits.
+        if !(0.0..=1e6).contains(&self.guidance_scale) {
             let given = self.guidance_scale.to_string();
-            return refuse("guidance_scale", given, "0 or more", "1 is neutral, 2 a usual value");
+            return refuse("guidance_scale", given, "0 or more, at most 1000000", "1 is neutral, 2 a usual value");
         }
         if self.cache_refresh == Some(0) {
             return refuse("cache_refresh", "0".into(), "1 or more", "leave it out to refresh at each block only");

@@ -81,6 +81,26 @@ fn a_command_that_waits_for_input_is_ended_soon() {
     assert_eq!(ended(child).expect(1).err, "error: interrupted\n");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn nohup_keeps_a_program_alive_after_a_logout() {
+    let hung_up = |before: &str| {
+        let line = format!("{before} exec \"$0\" generate -");
+        let mut command = Command::new("sh");
+        command.args(["-c", &line, env!("CARGO_BIN_EXE_aquatint")]).stdin(Stdio::piped());
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        std::thread::sleep(Duration::from_millis(500));
+        signal(&child, "-HUP");
+        child
+    };
+    assert_eq!(ended(hung_up("")).expect(1).err, "error: interrupted\n");
+    let mut child = hung_up("trap '' HUP;");
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(child.try_wait().unwrap().is_none(), "the hangup ended it");
+    signal(&child, "-TERM");
+    assert_eq!(ended(child).expect(1).err, "error: interrupted\n");
+}
+
 #[test]
 fn all_ranks_of_an_interrupted_run_end_alike() {
     let path = recipe("interrupt-ranks");

@@ -2,7 +2,7 @@
 //! was refused.
 #![cfg(unix)]
 
-use crate::support::{ProgramOutput, aquatint, program, recipe, room, text};
+use crate::support::{ProgramOutput, aquatint, piped, program, recipe, room, text};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -133,11 +133,19 @@ fn a_disk_that_fills_up_while_a_run_is_saved_is_a_failure_and_the_run_stays() {
     let state = room("own-full").join("run/state/run.safetensors");
     let before = std::fs::read(&state).unwrap();
     // Files may grow to 8 blocks of 512 or 1024 bytes; what would be written beyond is refused.
-    let line = "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"";
+    let line = "ulimit -f 8; exec \"$0\" \"$@\"";
     let mut command = Command::new("sh");
     command.args(["-c", line, env!("CARGO_BIN_EXE_aquatint"), "train", text(&path), "--resume", "-q"]);
     let output = ProgramOutput::from(command.args(["--set", "run.steps=8"]).output().unwrap()).expect(1);
     assert!(output.err.contains("could not write"), "{}", output.err);
+    assert!(output.err.contains("hint: a file may not be that large here"), "{}", output.err);
     assert!(std::fs::read(&state).unwrap() == before, "the state from before is gone");
     train(&path, &["-q", "--resume", "--set", "run.steps=8"]).expect(0);
+}
+
+#[test]
+fn a_recipe_may_come_through_a_pipe() {
+    let path = recipe("own-pipe");
+    let written = std::fs::read(&path).unwrap();
+    piped(&["train", "/dev/stdin", "--dry-run"], &written).expect(0);
 }

@@ -112,8 +112,11 @@ fn settings_name_what_is_wrong_with_them() {
     );
     assert_eq!(
         of(|b| b.guidance_scale(-1.0)),
-        "`guidance_scale` is -1; allowed: 0 or more | 1 is neutral, 2 a usual value"
+        "`guidance_scale` is -1; allowed: 0 or more, at most 1000000 | 1 is neutral, 2 a usual value"
     );
+    for scale in [f64::NAN, f64::INFINITY, 1e7, 1e38] {
+        assert!(Settings::builder().guidance_scale(scale).build().is_err(), "{scale}");
+    }
     assert_eq!(of(|b| b.temperature(-0.1)), "`temperature` is -0.1; allowed: 0 or more | 0 takes the likeliest token");
     assert!(of(|b| b.policy_named("best")).starts_with("`policy` is \"best\"; allowed: confidence, margin"));
     assert!(of(|b| b.remasking_named("cap:2")).starts_with("`remasking` is \"cap:2\"; allowed: none, cap:ETA"));

@@ -45,8 +45,9 @@ pub(super) fn load(path: &Path, overrides: &Overrides) -> Result<Recipe, RecipeE
             None => RecipeError::Read { path: path.clone(), source },
             Some(by) => RecipeError::Base { path: path.clone(), by: by.clone(), source },
         };
-        let file = path.canonicalize().map_err(failed)?;
         let text = std::fs::read_to_string(&path).map_err(failed)?;
+        // What is read from a pipe, such as `<(…)` of a shell, has no other name.
+        let file = path.canonicalize().unwrap_or_else(|_| path.clone());
         let known = files.contains(&file);
         chain.push(path.clone());
         if known || chain.len() > DEPTH {
