@@ -87,14 +87,14 @@ mod tests {
         let path = folder.path().join("text");
         let text = "a tale. ".repeat(BUFFER / 4);
         std::fs::write(&path, &text).unwrap();
-        let (mut fingerprint, mut seen) = (Fingerprint::default(), Vec::new());
+        let (mut fingerprint, mut reported) = (Fingerprint::default(), Vec::new());
         let mut go_on = |bytes| {
-            seen.push(bytes);
+            reported.push(bytes);
             true
         };
         assert!(fingerprint.file(&path, &mut go_on).unwrap());
         assert_eq!(fingerprint.finish(), of(&[&text]));
-        assert_eq!(seen.last(), Some(&(text.len() as u64)));
+        assert_eq!(reported.last(), Some(&(text.len() as u64)));
         assert!(!Fingerprint::default().file(&path, &mut |bytes| bytes == 0).unwrap());
         assert!(Fingerprint::default().file(&folder.path().join("absent"), &mut |_| true).is_err());
     }
