@@ -26,20 +26,33 @@ static RETAINED: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
 static AT_PROMPT: AtomicBool = AtomicBool::new(false);
 static LISTENING: OnceLock<bool> = OnceLock::new();
 
+/// What the program is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// SIGINT, which someone at the keyboard sends: to stop what is going on.
+    Interrupt,
+    /// SIGTERM or SIGHUP: to end.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "elsewhere the two are told apart by nobody"))]
+    End,
+}
+
 /// Begins to listen. `printer` says what is going on.
 pub(crate) fn listen(printer: Printer) {
     // Without a handler a signal ends the process, which is what it did before.
-    LISTENING.get_or_init(|| on_request(move || heard(&printer)).is_ok());
+    LISTENING.get_or_init(|| on_request(move |asked| heard(&printer, asked)).is_ok());
 }
 
 #[cfg(unix)]
-fn on_request(heard: impl Fn() + Send + 'static) -> std::io::Result<()> {
+fn on_request(heard: impl Fn(Asked) + Send + 'static) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
     let hangup = (!ignores_hangup()).then_some(SIGHUP);
     let signals = [SIGINT, SIGTERM, SIGXFSZ].into_iter().chain(hangup);
     let mut signals = signal_hook::iterator::Signals::new(signals)?;
     let listener = std::thread::Builder::new().name("signals".to_owned());
-    listener.spawn(move || signals.forever().filter(|signal| *signal != SIGXFSZ).for_each(|_| heard()))?;
+    let asked = |signal| if signal == SIGINT { Asked::Interrupt } else { Asked::End };
+    listener.spawn(move || {
+        signals.forever().filter(|signal| *signal != SIGXFSZ).for_each(|signal| heard(asked(signal)));
+    })?;
     Ok(())
 }
 
@@ -53,13 +66,17 @@ fn ignores_hangup() -> bool {
 }
 
 #[cfg(not(unix))]
-fn on_request(heard: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error> {
-    ctrlc::set_handler(heard)
+fn on_request(heard: impl Fn(Asked) + Send + 'static) -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(move || heard(Asked::Interrupt))
 }
 
-fn heard(printer: &Printer) {
+fn heard(printer: &Printer, asked: Asked) {
     if AT_PROMPT.load(SeqCst) {
-        return printer.draw("\nCtrl-D or /bye leaves.\n>>> ");
+        match asked {
+            Asked::Interrupt => return printer.draw("\nCtrl-D or /bye leaves.\n>>> "),
+            // Nobody types any more, and there is nothing to lose.
+            Asked::End => end(printer),
+        }
     }
     STOP.store(true, SeqCst);
     if HEARD.fetch_add(1, SeqCst) > 0 {

@@ -81,20 +81,51 @@ fn a_command_that_waits_for_input_is_ended_soon() {
     assert_eq!(ended(child).expect(1).err, "error: interrupted\n");
 }
 
+#[test]
+fn a_prompt_outlives_ctrl_c_and_ends_when_it_is_asked_to() {
+    // `script` gives the program a terminal.
+    let command = format!("echo $$; exec {} run {}", env!("CARGO_BIN_EXE_aquatint"), model());
+    let mut child = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("script is there");
+    let mut shown = BufReader::new(child.stdout.take().expect("there is a pipe"));
+    let mut first = String::new();
+    shown.read_line(&mut first).expect("the shell shows its number");
+    let process = first.trim().to_owned();
+    let send = |name: &str| Command::new("kill").args([name, &process]).status().expect("kill is there").success();
+    let mut until = |words: &str| {
+        let mut text = Vec::new();
+        let mut byte = [0];
+        while !String::from_utf8_lossy(&text).ends_with(words) {
+            std::io::Read::read_exact(&mut shown, &mut byte).expect("there is more to read");
+            text.push(byte[0]);
+        }
+    };
+    until(">>> ");
+    assert!(send("-INT"));
+    until("Ctrl-D or /bye leaves.\r\n>>> ");
+    assert!(send("-TERM"));
+    assert_eq!(ended(child).code, 1);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn nohup_keeps_a_program_alive_after_a_logout() {
-    let hung_up = |before: &str| {
-        let line = format!("{before} exec \"$0\" generate -");
-        let mut command = Command::new("sh");
-        command.args(["-c", &line, env!("CARGO_BIN_EXE_aquatint")]).stdin(Stdio::piped());
+    // Whoever runs the tests may ignore SIGHUP.
+    let hung_up = |disposition: &str| {
+        let mut command = Command::new("env");
+        command.args([disposition, env!("CARGO_BIN_EXE_aquatint"), "generate", "-"]).stdin(Stdio::piped());
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         std::thread::sleep(Duration::from_millis(500));
         signal(&child, "-HUP");
         child
     };
-    assert_eq!(ended(hung_up("")).expect(1).err, "error: interrupted\n");
-    let mut child = hung_up("trap '' HUP;");
+    assert_eq!(ended(hung_up("--default-signal=HUP")).expect(1).err, "error: interrupted\n");
+    let mut child = hung_up("--ignore-signal=HUP");
     std::thread::sleep(Duration::from_millis(1500));
     assert!(child.try_wait().unwrap().is_none(), "the hangup ended it");
     signal(&child, "-TERM");
