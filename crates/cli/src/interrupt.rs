@@ -28,7 +28,7 @@ static LISTENING: OnceLock<bool> = OnceLock::new();
 
 /// What the program is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum Signal {
     /// SIGINT, which someone at the keyboard sends: to stop what is going on.
     Interrupt,
     /// SIGTERM or SIGHUP: to end.
@@ -39,19 +39,19 @@ enum Asked {
 /// Begins to listen. `printer` says what is going on.
 pub(crate) fn listen(printer: Printer) {
     // Without a handler a signal ends the process, which is what it did before.
-    LISTENING.get_or_init(|| on_request(move |asked| heard(&printer, asked)).is_ok());
+    LISTENING.get_or_init(|| on_request(move |signal| heard(&printer, signal)).is_ok());
 }
 
 #[cfg(unix)]
-fn on_request(heard: impl Fn(Asked) + Send + 'static) -> std::io::Result<()> {
+fn on_request(heard: impl Fn(Signal) + Send + 'static) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
     let hangup = (!ignores_hangup()).then_some(SIGHUP);
     let signals = [SIGINT, SIGTERM, SIGXFSZ].into_iter().chain(hangup);
     let mut signals = signal_hook::iterator::Signals::new(signals)?;
     let listener = std::thread::Builder::new().name("signals".to_owned());
-    let asked = |signal| if signal == SIGINT { Asked::Interrupt } else { Asked::End };
+    let kind = |signal| if signal == SIGINT { Signal::Interrupt } else { Signal::End };
     listener.spawn(move || {
-        signals.forever().filter(|signal| *signal != SIGXFSZ).for_each(|signal| heard(asked(signal)));
+        signals.forever().filter(|signal| *signal != SIGXFSZ).for_each(|signal| heard(kind(signal)));
     })?;
     Ok(())
 }
@@ -66,16 +66,16 @@ fn ignores_hangup() -> bool {
 }
 
 #[cfg(not(unix))]
-fn on_request(heard: impl Fn(Asked) + Send + 'static) -> Result<(), ctrlc::Error> {
-    ctrlc::set_handler(move || heard(Asked::Interrupt))
+fn on_request(heard: impl Fn(Signal) + Send + 'static) -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(move || heard(Signal::Interrupt))
 }
 
-fn heard(printer: &Printer, asked: Asked) {
+fn heard(printer: &Printer, signal: Signal) {
     if AT_PROMPT.load(SeqCst) {
-        match asked {
-            Asked::Interrupt => return printer.draw("\nCtrl-D or /bye leaves.\n>>> "),
+        match signal {
+            Signal::Interrupt => return printer.draw("\nCtrl-D or /bye leaves.\n>>> "),
             // Nobody types any more, and there is nothing to lose.
-            Asked::End => end(printer),
+            Signal::End => end(printer),
         }
     }
     STOP.store(true, SeqCst);
