@@ -82,7 +82,7 @@ fn a_command_that_waits_for_input_is_ended_soon() {
 }
 
 #[test]
-fn a_prompt_outlives_ctrl_c_and_ends_when_it_is_asked_to() {
+fn a_prompt_outlives_ctrl_c_and_ends_by_sigterm() {
     // `script` gives the program a terminal.
     let command = format!("echo $$; exec {} run {}", env!("CARGO_BIN_EXE_aquatint"), model());
     let mut child = Command::new("script")
