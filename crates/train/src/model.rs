@@ -14,6 +14,8 @@ pub(crate) struct Model<'a, D: Device> {
     pub(crate) network: Network<D>,
     pub(crate) optimiser: Optimiser<D>,
     pub(crate) vocabulary: &'a Vocabulary,
+    /// How to sample from it, where the objective says nothing else.
+    pub(crate) advice: GenerationDefaults,
     /// Type in which weights are saved.
     pub(crate) storage: Storage,
 }
@@ -38,7 +40,14 @@ impl<D: Device> Model<'_, D> {
     }
 
     fn save_described(&self, folder: &Path, describe: &dyn Fn(&mut GenerationDefaults)) -> Result<(), TrainError> {
-        let mut generation = generation(self.vocabulary);
+        let role = |role| self.vocabulary.role(role);
+        let mut generation = GenerationDefaults {
+            mask_token_id: role(Role::Mask),
+            eos_token_id: role(Role::End),
+            pad_token_id: role(Role::Pad),
+            bos_token_id: role(Role::Begin),
+            ..self.advice.clone()
+        };
         describe(&mut generation);
         let description = Description::native(self.network.spec(), self.vocabulary, &generation);
         save_learner(folder, &description, &self.network, self.storage)?;
@@ -63,15 +72,4 @@ impl<D: Device> TrainedModel for Model<'_, D> {
 /// The model of a folder on a device.
 pub(crate) fn open<D: Device>(folder: &Path, device: &D) -> Result<Box<dyn Denoiser>, TrainError> {
     Ok(Box::new(Checkpoint::load(folder)?.network(device.clone())?))
-}
-
-/// What `generation_config.json` says of every model: the ids by role. Advice on sampling is added by the objective.
-fn generation(vocabulary: &Vocabulary) -> GenerationDefaults {
-    GenerationDefaults {
-        mask_token_id: vocabulary.role(Role::Mask),
-        eos_token_id: vocabulary.role(Role::End),
-        pad_token_id: vocabulary.role(Role::Pad),
-        bos_token_id: vocabulary.role(Role::Begin),
-        ..GenerationDefaults::default()
-    }
 }

@@ -3,12 +3,13 @@
 use crate::TrainError;
 use crate::preflight::Tokens;
 use crate::recipe::Resolved;
-use aquatint_checkpoint::Checkpoint;
+use aquatint_checkpoint::{Checkpoint, GenerationDefaults};
 use aquatint_compute::Device;
 use aquatint_network::{
     AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, Network, NetworkError, NetworkKind, NetworkSpec, NormSpec,
     RopeSpec,
 };
+use serde_json::Map;
 use std::path::Path;
 
 /// The network that a recipe describes, for the tokens of a vocabulary.
@@ -73,6 +74,19 @@ pub(crate) fn build<D: Device>(recipe: &Resolved, spec: NetworkSpec, device: D) 
         return Ok(checkpoint.network_in_groups(device, spec, &groups)?);
     }
     Ok(checkpoint.grown(device, spec, recipe.seed)?)
+}
+
+/// How to sample from what a run makes, as far as the model that it begins with says: its process and layout have to be
+/// the same. A student of distillation is made for other steps than its teacher.
+pub(crate) fn sampling_advice(recipe: &Resolved, spec: &NetworkSpec) -> Result<GenerationDefaults, TrainError> {
+    let Some(initial) = recipe.initial.as_ref().filter(|_| recipe.distillation.is_none()) else {
+        return Ok(GenerationDefaults::default());
+    };
+    let checkpoint = open_initial(initial)?;
+    let is_alike = checkpoint.spec.process == spec.process && checkpoint.spec.attention == spec.attention;
+    // Keys that only the other model's family knows stay with it.
+    let advice = GenerationDefaults { others: Map::new(), ..checkpoint.generation };
+    Ok(if is_alike { advice } else { GenerationDefaults::default() })
 }
 
 /// What keeps a network from beginning with the weights of another: the setting, its value there and here.

@@ -126,6 +126,7 @@ impl<'a> Training<'a> {
                 return Ok(summary);
             }
         };
+        let advice = network::sampling_advice(recipe, &spec)?;
         let mut network = network::build(recipe, spec, device)?;
         let mut optimiser = Optimiser::new(&mut network, &recipe.optimiser)?;
         if let Some(state) = &state {
@@ -146,7 +147,7 @@ impl<'a> Training<'a> {
             recipe,
             stop: self.stop,
             objective,
-            model: Model { network, optimiser, vocabulary: &vocabulary, storage: recipe.run.storage },
+            model: Model { network, optimiser, vocabulary: &vocabulary, advice, storage: recipe.run.storage },
             log: RunLog::new(&counters, metrics, train_data.map(|data| data.figures()), events),
             counters,
         };

@@ -73,8 +73,11 @@ impl Diffusion {
 
     /// The process's own policy, and the times that training found.
     pub(super) fn describe_generation(&self, defaults: &mut GenerationDefaults, density: &TimeDensity) {
-        defaults.policy = Some(self.process.policy().name());
-        defaults.time_grid = self.follows_cost().then(|| density.grid().ranks().to_vec());
+        // The model that the run began with may advise another.
+        defaults.policy.get_or_insert_with(|| self.process.policy().name());
+        if self.follows_cost() {
+            defaults.time_grid = Some(density.grid().ranks().to_vec());
+        }
     }
 }
 

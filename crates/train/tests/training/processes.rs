@@ -125,6 +125,34 @@ fn windows_are_trained_saved_and_taken_over_from_an_initial_model() {
 }
 
 #[test]
+fn advice_on_sampling_is_taken_over_by_a_model_of_the_same_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = folder.path().join("first");
+    run(&recipe(&first, &["run.steps=2"]), false).unwrap();
+    let advice = |name: &str| Checkpoint::load(&folder.path().join(name)).unwrap().generation;
+    assert_eq!((advice("first").policy.as_deref(), advice("first").steps), (Some("confidence"), None));
+    let file = first.join("generation_config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    for (key, value) in [("steps", 5.into()), ("policy", "margin".into()), ("cache", "dual".into())] {
+        config[key] = value;
+    }
+    std::fs::write(&file, config.to_string()).unwrap();
+    let initial = format!("initial={}", first.display());
+    let begin = |name: &str, set: &[&str]| {
+        let set = [set, &[&initial, "run.steps=2"]].concat();
+        run(&recipe(&folder.path().join(name), &set), false).unwrap();
+        advice(name)
+    };
+    assert_eq!(begin("same", &[]), advice("first"));
+    let without = (Some("confidence".to_owned()), None, None);
+    for (name, set) in [("blocks", "network.attention=block:8"), ("student", "distillation={steps=2, rounds=1}")] {
+        let other = begin(name, &[set]);
+        assert_eq!((other.policy, other.steps, other.cache), without, "{name}");
+    }
+    assert_eq!(begin("uniform", &["objective.process=uniform"]).steps, None);
+}
+
+#[test]
 fn a_model_of_one_kind_begins_another() {
     let folder = tempfile::tempdir().unwrap();
     let (masked, causal) = (folder.path().join("masked"), folder.path().join("causal"));
