@@ -29,7 +29,7 @@ mod settings;
 
 pub use error::RuntimeError;
 pub use gpu::count as usable_gpus;
-pub use memory::{Memory, memory};
+pub use memory::{Memory, forget_peak_memory, memory, peak_memory};
 pub use settings::{DeviceChoice, ParseDeviceError, Precision, RuntimeSettings};
 
 use crate::{Error, Model};

@@ -269,7 +269,8 @@ impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
         let (mut value, mut unit) = (self.0, 0);
-        while value >= 1023.5 && unit + 1 < UNITS.len() {
+        // 1000 and not 1024: three figures fit a column up to 999.
+        while value >= 999.5 && unit + 1 < UNITS.len() {
             value /= 1024.0;
             unit += 1;
         }

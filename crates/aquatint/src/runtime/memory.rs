@@ -16,6 +16,18 @@ pub fn memory() -> Option<Memory> {
     parse(&std::fs::read_to_string("/proc/meminfo").ok()?)
 }
 
+/// The most memory that this process has held at once, in bytes, since it began or [`forget_peak_memory`]; `None` where
+/// the system does not say.
+pub fn peak_memory() -> Option<u64> {
+    field(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
+/// Resets what [`peak_memory`] reports; returns whether the system did so.
+pub fn forget_peak_memory() -> bool {
+    // Linux, Documentation/filesystems/proc.rst: 5 sets the peak to what is held now.
+    std::fs::write("/proc/self/clear_refs", "5").is_ok()
+}
+
 /// Bytes that this process may still take, swap included: what the machine has, and no more than what its container
 /// allows.
 pub(super) fn available() -> Option<u64> {
@@ -66,6 +78,12 @@ fn left(limit: &str, usage: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_peak_is_reported_where_memory_is() {
+        // A process that holds this text has held some memory.
+        assert_eq!(peak_memory().is_some(), cfg!(target_os = "linux"));
+    }
 
     #[test]
     fn memory_is_read_in_bytes() {

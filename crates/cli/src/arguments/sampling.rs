@@ -82,7 +82,7 @@ pub(crate) struct SamplingArguments {
     pub(crate) cache: Option<String>,
 
     /// Recompute an approximate cache after N steps [default: at each block only]
-    #[arg(long, value_name = "N", requires = "cache", help_heading = "Sampling")]
+    #[arg(long, value_name = "N", help_heading = "Sampling")]
     pub(crate) cache_refresh: Option<usize>,
 
     /// Share of the noise at open positions that each step draws again, from 0 to 1 [default: that of the model's

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::machine;
 use crate::printer::Printer;
 use crate::wire;
-use aquatint::runtime::Runtime;
+use aquatint::runtime::{Runtime, forget_peak_memory, peak_memory};
 use aquatint_files::write_atomically;
 use aquatint_generate::{Cache, GenerateError};
 use aquatint_network::NetworkSpec;
@@ -78,7 +78,7 @@ fn row(
     peak: Option<f64>,
 ) -> Result<Row, Failure> {
     // Where the system cannot forget the peak of the row before, that of this one is not known.
-    let fresh = machine::forget_peak_memory();
+    let fresh = forget_peak_memory();
     let (precision, threads) = (runtime.precision().to_string(), runtime.threads());
     let mut row = if arguments.train {
         let trained = measure::training(runtime, subject, batch, arguments.repeat, arguments.breakdown)?;
@@ -93,7 +93,7 @@ fn row(
         let start_up = ready.start_up;
         Row { precision, threads, start_up, times, peak, generated, peak_memory: None, breakdown }
     };
-    row.peak_memory = if fresh { machine::peak_memory() } else { None };
+    row.peak_memory = if fresh { peak_memory() } else { None };
     Ok(row)
 }
 

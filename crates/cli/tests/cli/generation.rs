@@ -102,6 +102,11 @@ fn defaults_come_from_the_checkpoint_and_flags_win() {
     config["block_length"] = 4.into();
     std::fs::write(&path, config.to_string()).unwrap();
     assert_eq!(of(&[])["forward_passes"], 3 + 2);
+    // An advised cache is refreshed as a flag says, without being named again.
+    config["cache"] = "dual".into();
+    std::fs::write(&path, config.to_string()).unwrap();
+    let text = |more: &[&str]| of(&[&["--seed", "1", "--precision", "f32"], more].concat())["text"].clone();
+    assert_eq!(text(&["--cache-refresh", "1"]), text(&["--cache", "none"]));
 }
 
 #[test]
