@@ -45,11 +45,7 @@ pub(crate) fn write_exact(
         };
         Part { name: &t.name, shape: &t.shape, dtype }
     });
-    write(path, parts.collect(), metadata, |index| match &tensors[index].values {
-        Exact::F32(values) => Storage::F32.encode(values),
-        Exact::F64(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Exact::I8(values) => values.iter().map(|value| value.cast_unsigned()).collect(),
-    })
+    write(path, parts.collect(), metadata, |index| tensors[index].values.to_bytes())
 }
 
 /// Writes one tensor after another, so that only one at a time is there twice; `encode` gives the bytes of the tensor

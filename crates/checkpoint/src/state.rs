@@ -2,18 +2,21 @@
 //!
 //! All of it lies in one file, `state/run.safetensors`: the working values of the parameters without rounding, the
 //! optimisers' moments, the averaged weights, and in the header the counters. One file replaced by one rename cannot
-//! hold the parameters of one step and the moments of another, whenever the process is killed.
+//! hold the parameters of one step and the moments of another, whenever the process is killed. A checksum over all of it
+//! tells a file that was damaged afterwards.
 
 use crate::safetensors_writer::write_exact;
 use crate::weights::Weights;
 use crate::{CheckpointError, Exact, Tensor};
 use aquatint_compute::Quantised;
+use aquatint_files::Fingerprint;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// Version of the file's form; another one is refused.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const KEY: &str = "aquatint-run";
 
 /// Counters of type `C` and exact tensors.
@@ -26,9 +29,24 @@ pub struct RunState<C> {
 
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Header<C> {
+struct Header {
     version: u32,
-    counters: C,
+    /// See [`checksum`], in hexadecimal digits.
+    checksum: String,
+    /// The counters as JSON.
+    counters: String,
+}
+
+/// A hash of the counters and of all tensors, by name, with their shapes.
+fn checksum<'a>(counters: &str, tensors: impl Iterator<Item = (&'a str, &'a [usize], Cow<'a, [u8]>)>) -> String {
+    let mut fingerprint = Fingerprint::default();
+    fingerprint.part(counters.as_bytes());
+    for (name, shape, bytes) in tensors {
+        fingerprint.part(name.as_bytes());
+        fingerprint.part(format!("{shape:?}").as_bytes());
+        fingerprint.part(&bytes);
+    }
+    format!("{:016x}", fingerprint.finish())
 }
 
 /// Where the state of the run in `folder` lies.
@@ -42,8 +60,14 @@ pub fn state_file(folder: &Path) -> PathBuf {
 /// When the counters cannot be written as JSON, or the file cannot be written.
 pub fn save_state<C: Serialize>(folder: &Path, counters: &C, tensors: &[Tensor<Exact>]) -> Result<(), CheckpointError> {
     let path = state_file(folder);
-    let header = serde_json::to_string(&Header { version: VERSION, counters })
-        .map_err(|e| CheckpointError::State { file: path.display().to_string(), reason: e.to_string() })?;
+    let mut sorted: Vec<&Tensor<Exact>> = tensors.iter().collect();
+    sorted.sort_by_key(|tensor| &tensor.name);
+    let parts = sorted.iter().map(|t| (t.name.as_str(), t.shape.as_slice(), Cow::Owned(t.values.to_bytes())));
+    let header = serde_json::to_string(counters).and_then(|counters| {
+        serde_json::to_string(&Header { version: VERSION, checksum: checksum(&counters, parts), counters })
+    });
+    let header =
+        header.map_err(|e| CheckpointError::State { file: path.display().to_string(), reason: e.to_string() })?;
     write_exact(&path, tensors, (KEY, &header))
 }
 
@@ -66,7 +90,7 @@ pub fn quantised_state(name: &str, matrix: &Quantised) -> [Tensor<Exact>; 2] {
 }
 
 impl<C: DeserializeOwned> RunState<C> {
-    /// Opens the state of the run in `folder`; tensors are read on demand.
+    /// Opens the state of the run in `folder` and checks that it is what was saved; tensors are read on demand.
     ///
     /// # Errors
     /// When the file cannot be read, is damaged, or is of another version.
@@ -80,8 +104,15 @@ impl<C: DeserializeOwned> RunState<C> {
         if version != Some(u64::from(VERSION)) {
             return Err(refused(format!("its version is {version:?}, this program reads {VERSION}")));
         }
-        let header: Header<C> = serde_json::from_str(text).map_err(|e| refused(e.to_string()))?;
-        Ok(Self { counters: header.counters, tensors })
+        let header: Header = serde_json::from_str(text).map_err(|e| refused(e.to_string()))?;
+        let part = |name| Ok((name, tensors.shape(name).unwrap_or_default(), tensors.bytes_of_tensor(name)?));
+        let parts = tensors.names().map(part).collect::<Result<Vec<_>, CheckpointError>>()?;
+        let parts = parts.into_iter().map(|(name, shape, bytes)| (name, shape, Cow::Borrowed(bytes)));
+        if checksum(&header.counters, parts) != header.checksum {
+            return Err(refused("it was damaged: its checksum is not that of its content".into()));
+        }
+        let counters = serde_json::from_str(&header.counters).map_err(|e| refused(e.to_string()))?;
+        Ok(Self { counters, tensors })
     }
 }
 
@@ -151,6 +182,30 @@ mod tests {
         assert_eq!(state.tensor("b", 2).unwrap(), Exact::F64(wide));
         assert!(matches!(state.tensor("b", 3), Err(CheckpointError::WrongShape { .. })));
         assert!(matches!(state.tensor("c", 3), Err(CheckpointError::MissingTensor { .. })));
+    }
+
+    #[test]
+    fn no_bit_of_a_state_changes_unnoticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let counters = Counters::from([("step".to_owned(), 20)]);
+        let values = || Exact::F32(vec![0.5, 1.0, 3.0]);
+        save_state(folder.path(), &counters, &[Tensor { name: "a".into(), shape: vec![3], values: values() }]).unwrap();
+        let path = state_file(folder.path());
+        let whole = std::fs::read(&path).unwrap();
+        let mut noticed = 0;
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            std::fs::write(&path, &damaged).unwrap();
+            match RunState::<Counters>::open(folder.path()) {
+                Err(_) => noticed += 1,
+                // A blank that fills the header up has no meaning.
+                Ok(state) => {
+                    assert_eq!((state.counters.clone(), state.tensor("a", 3).unwrap()), (counters.clone(), values()))
+                }
+            }
+        }
+        assert!(noticed >= whole.len() - 8, "{noticed} of {}", whole.len());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Tensors as they go into a file, and values as they come out of one without rounding.
 
+use crate::Storage;
+
 /// A tensor to be written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor<V> {
@@ -23,6 +25,15 @@ pub enum Exact {
 }
 
 impl Exact {
+    /// The bytes that stand in a file.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::F32(values) => Storage::F32.encode(values),
+            Self::F64(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::I8(values) => values.iter().map(|value| value.cast_unsigned()).collect(),
+        }
+    }
+
     /// How many values.
     pub fn len(&self) -> usize {
         match self {

@@ -291,6 +291,11 @@ impl Weights {
         }
     }
 
+    /// The bytes of a tensor in its file.
+    pub(crate) fn bytes_of_tensor(&self, name: &str) -> Result<&[u8], CheckpointError> {
+        self.bytes(name).map(|(_, _, bytes)| bytes)
+    }
+
     fn bytes(&self, name: &str) -> Result<(&Entry, &str, &[u8]), CheckpointError> {
         let entry = self.entries.get(name).ok_or_else(|| CheckpointError::MissingTensor {
             name: name.to_owned(),

@@ -140,9 +140,12 @@ fn read_more(first: String, printer: &Printer) -> Result<Option<String>, Failure
 
 /// One line from the terminal; `None` at its end.
 fn read_line(prompt: &str, printer: &Printer) -> Result<Option<String>, Failure> {
-    printer.draw(prompt);
     let mut line = String::new();
-    let read = interrupt::at_prompt(|| std::io::stdin().lock().read_line(&mut line));
+    // Who reads the prompt may press Ctrl-C at once, so it is shown when that already has its meaning here.
+    let read = interrupt::at_prompt(|| {
+        printer.draw(prompt);
+        std::io::stdin().lock().read_line(&mut line)
+    });
     match read {
         Ok(0) => Ok(None),
         Ok(_) => Ok(Some(line)),
