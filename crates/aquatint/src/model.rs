@@ -5,7 +5,7 @@ use crate::runtime::{DeviceChoice, Runtime, RuntimeSettings};
 use crate::{Error, Sampling, SamplingOptions};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_corpus::Source;
-use aquatint_diffusion::{Canvas, Process};
+use aquatint_diffusion::{Canvas, Process, TokenId};
 use aquatint_evaluate::{HeldOut, HeldOutEvent, Likelihood, MeasureSettings, TextRequests, Writer};
 use aquatint_generate::{
     DenoisingEvent, Engine, GenerateError, Ineffective, Limits, Outcome, Request, Settings, generate, ineffective,
@@ -156,15 +156,89 @@ impl Model {
     /// # Errors
     /// When an option is impossible, or the template is invalid or needs more than text.
     pub fn prepare(&self, text: &str, options: &SamplingOptions) -> Result<Prepared, Error> {
+        self.prepare_template(Template::parse(text)?, options)
+    }
+
+    /// The same of a template. [`Template::text`] makes one of a text that may contain brackets.
+    ///
+    /// # Errors
+    /// As [`Model::prepare`].
+    pub fn prepare_template(&self, template: Template, options: &SamplingOptions) -> Result<Prepared, Error> {
         let sampling = options.resolve(&self.checkpoint.generation)?;
-        let template_canvas = self.lay_out_for(text, &sampling)?;
+        let has_holes = template.has_holes();
+        let mut prepared = self.with_sampling(self.lay_out_for(template, &sampling)?, &sampling, options)?;
+        if options.max_tokens.is_some() && has_holes {
+            let reason = "the template says how many tokens are open".to_owned();
+            prepared.ineffective.push(Ineffective { parameter: "max_tokens", reason });
+        }
+        Ok(prepared)
+    }
+
+    /// Makes a text ready that is to be written between two others, at most [`SamplingOptions::max_tokens`] tokens long,
+    /// and where that was not requested, as far as the model can read.
+    ///
+    /// ```
+    /// use aquatint::{Model, SamplingOptions};
+    /// use std::ops::ControlFlow;
+    ///
+    /// # fn main() -> Result<(), aquatint::Error> {
+    /// let model = Model::open("tales")?;
+    /// let options = SamplingOptions { max_tokens: Some(8), ..SamplingOptions::default() };
+    /// let prepared = model.prepare_infill("Tom saw a", " and ran home.", &options)?;
+    /// let outcome =
+    ///     model.watch(&prepared.template_canvas, &prepared.settings, &mut |_| ControlFlow::Continue(()))?;
+    /// let text = model.text(&prepared.template_canvas, &outcome);
+    /// assert!(text.starts_with("Tom saw a") && text.ends_with(" and ran home."));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Model::prepare`].
+    pub fn prepare_infill(&self, before: &str, after: &str, options: &SamplingOptions) -> Result<Prepared, Error> {
+        let sampling = options.resolve(&self.checkpoint.generation)?;
+        let given = Template::text(before).followed_by(after).lay_out(&self.checkpoint.vocabulary)?;
+        let count = self.continuation(given.canvas().len(), &sampling)?;
+        let template = Template::text(before).continued(count, true).followed_by(after);
+        self.with_sampling(template.lay_out(&self.checkpoint.vocabulary)?, &sampling, options)
+    }
+
+    /// Makes tokens ready that are to be continued, as [`Model::prepare`] does with text. Unlike in text, special tokens
+    /// among them are what they are: a rendered conversation has them.
+    ///
+    /// # Errors
+    /// As [`Model::prepare`]; also when a token is not the model's.
+    pub fn prepare_tokens(&self, tokens: &[TokenId], options: &SamplingOptions) -> Result<Prepared, Error> {
+        let sampling = options.resolve(&self.checkpoint.generation)?;
+        let count = self.continuation(tokens.len(), &sampling)?;
+        let mut canvas = Canvas::new();
+        canvas.push_given(tokens);
+        canvas.push_open(count, true, Template::noise(&self.checkpoint.vocabulary)?);
+        self.with_sampling(TemplateCanvas::of_canvas(canvas, &self.checkpoint.vocabulary), &sampling, options)
+    }
+
+    /// Makes a canvas ready as it stands.
+    ///
+    /// # Errors
+    /// When an option is impossible, or the canvas cannot be filled by this model.
+    pub fn prepare_canvas(
+        &self,
+        template_canvas: TemplateCanvas,
+        options: &SamplingOptions,
+    ) -> Result<Prepared, Error> {
+        let sampling = options.resolve(&self.checkpoint.generation)?;
+        self.with_sampling(template_canvas, &sampling, options)
+    }
+
+    fn with_sampling(
+        &self,
+        template_canvas: TemplateCanvas,
+        sampling: &Sampling,
+        options: &SamplingOptions,
+    ) -> Result<Prepared, Error> {
         let settings = sampling.settings().clone();
         let mut ineffective = self.ineffective(&template_canvas, &settings)?;
         ineffective.retain(|setting| options.requests(setting.parameter));
-        if options.max_tokens.is_some() && Template::parse(text)?.has_holes() {
-            let reason = "the template says how many tokens are open".to_owned();
-            ineffective.push(Ineffective { parameter: "max_tokens", reason });
-        }
         Ok(Prepared { template_canvas, settings, ineffective })
     }
 
@@ -181,14 +255,19 @@ impl Model {
         Ok(ineffective(&request, self.network.spec(), self.process.as_ref())?)
     }
 
-    /// Lays out a template as it stands; a text without an open place is continued as the sampling says.
-    fn lay_out_for(&self, text: &str, sampling: &Sampling) -> Result<TemplateCanvas, Error> {
-        let template = Template::parse(text)?;
+    /// Lays out a template as it stands; one without an open place is continued as the sampling says.
+    fn lay_out_for(&self, template: Template, sampling: &Sampling) -> Result<TemplateCanvas, Error> {
         let given = template.lay_out(&self.checkpoint.vocabulary)?;
         if template.has_holes() {
             return Ok(given);
         }
-        let (spec, given) = (&self.checkpoint.spec, given.canvas().len());
+        let count = self.continuation(given.canvas().len(), sampling)?;
+        Ok(template.continued(count, true).lay_out(&self.checkpoint.vocabulary)?)
+    }
+
+    /// Tokens of a continuation beside so many given ones.
+    fn continuation(&self, given: usize, sampling: &Sampling) -> Result<usize, Error> {
+        let spec = &self.checkpoint.spec;
         let count = sampling.continuation(spec.context_length.saturating_sub(given));
         let length = given.saturating_add(count);
         // A canvas of any length takes memory before the network could refuse it.
@@ -196,7 +275,7 @@ impl Model {
         if length > most {
             return Err(GenerateError::TooLong { length, given, context_length: most }.into());
         }
-        Ok(template.continued(count, true).lay_out(&self.checkpoint.vocabulary)?)
+        Ok(count)
     }
 
     /// The request that fills a template canvas.
@@ -286,7 +365,7 @@ impl Model {
     /// As [`Model::lay_out`] and [`Model::watch`].
     pub fn fill(&self, template: &str, settings: &Settings) -> Result<String, Error> {
         let sampling = SamplingOptions::default().resolve(&self.checkpoint.generation)?;
-        let template_canvas = self.lay_out_for(template, &sampling)?;
+        let template_canvas = self.lay_out_for(Template::parse(template)?, &sampling)?;
         let outcome = self.watch(&template_canvas, settings, &mut |_| ControlFlow::Continue(()))?;
         Ok(self.text(&template_canvas, &outcome))
     }

@@ -14,7 +14,7 @@ pub struct Demand {
 impl Demand {
     /// Both together; what no number holds is the largest.
     #[must_use]
-    pub(crate) fn plus(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         Self { rows: self.rows.saturating_add(other.rows), bytes: self.bytes.saturating_add(other.bytes) }
     }
 }

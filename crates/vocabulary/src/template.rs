@@ -108,6 +108,18 @@ impl Template {
         self
     }
 
+    /// This template with given text behind it, as an infilling request has it. Nothing in the text is a hole.
+    #[must_use]
+    pub fn followed_by(mut self, text: impl Into<String>) -> Self {
+        let text = text.into();
+        match self.pieces.last_mut() {
+            _ if text.is_empty() => {}
+            Some(Piece::Text(before)) => before.push_str(&text),
+            _ => self.pieces.push(Piece::Text(text)),
+        }
+        self
+    }
+
     /// The pieces in reading order. No two texts are neighbours.
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces

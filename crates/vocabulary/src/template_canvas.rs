@@ -91,6 +91,15 @@ impl Run {
 }
 
 impl Template {
+    /// What open positions show before the process draws their noise: the mask, or where there is none, as a causal model
+    /// may have it, the token that begins a text.
+    ///
+    /// # Errors
+    /// When the vocabulary has neither.
+    pub fn noise(vocabulary: &Vocabulary) -> Result<TokenId, VocabularyError> {
+        vocabulary.role(Role::Mask).or(vocabulary.role(Role::Begin)).map_or_else(|| vocabulary.required(Role::Mask), Ok)
+    }
+
     /// Lays this template out as a canvas: given tokens, and open positions that hold the mask token, or the one that
     /// begins a text where there is no mask.
     ///
@@ -98,11 +107,7 @@ impl Template {
     /// When the vocabulary has neither or cannot encode the text, or when the template has a picture or a
     /// sound.
     pub fn lay_out(&self, vocabulary: &Vocabulary) -> Result<TemplateCanvas, TemplateCanvasError> {
-        // The process draws what open positions show; a vocabulary of a causal model may have no mask.
-        let noise = match vocabulary.role(Role::Mask).or(vocabulary.role(Role::Begin)) {
-            Some(token) => token,
-            None => vocabulary.required(Role::Mask)?,
-        };
+        let noise = Self::noise(vocabulary)?;
         let (mut canvas, mut stretches, mut unknown) = (Canvas::new(), Vec::new(), UnknownText::default());
         let pieces = self.pieces();
         for (index, piece) in pieces.iter().enumerate() {
@@ -134,6 +139,41 @@ impl Template {
 }
 
 impl TemplateCanvas {
+    /// A canvas that was made of tokens, without a template: given text is what its tokens say, and no hole owes a blank.
+    pub fn of_canvas(canvas: Canvas, vocabulary: &Vocabulary) -> Self {
+        let mut stretches: Vec<Stretch> = Vec::new();
+        let span = |position: usize| canvas.spans().iter().position(|span| span.positions.contains(&position));
+        let positions: Vec<usize> = (0..canvas.len()).filter(|p| canvas.kind(*p) != Some(Kind::Padding)).collect();
+        let together = |a: &usize, b: &usize| {
+            a + 1 == *b
+                && canvas.kind(*a) == canvas.kind(*b)
+                && (canvas.kind(*a) == Some(Kind::Given) || span(*a) == span(*b))
+        };
+        for run in positions.chunk_by(together) {
+            let (first, range) = (run[0], run[0]..run[0] + run.len());
+            stretches.push(match canvas.kind(first) {
+                Some(Kind::Open) => Stretch::Open { positions: range, owes_blank: false },
+                _ => {
+                    let before = match first.checked_sub(1).map(|before| canvas.kind(before)) {
+                        None | Some(Some(Kind::Given)) => Before::Tokens(&canvas.tokens()[..first]),
+                        Some(_) => Before::Unknown,
+                    };
+                    let text = vocabulary.decode_after(before, &canvas.tokens()[range.clone()]);
+                    Stretch::Given { positions: range, text }
+                }
+            });
+        }
+        Self { canvas, stretches, unknown: UnknownText::default() }
+    }
+
+    /// The holes in order: their positions, and whether a blank that was given in front of one is part of it.
+    pub fn holes(&self) -> impl Iterator<Item = (Range<usize>, bool)> {
+        self.stretches.iter().filter_map(|stretch| match stretch {
+            Stretch::Given { .. } => None,
+            Stretch::Open { positions, owes_blank } => Some((positions.clone(), *owes_blank)),
+        })
+    }
+
     /// The canvas, all of whose open positions are noise.
     pub fn canvas(&self) -> &Canvas {
         &self.canvas
