@@ -9,6 +9,7 @@ mod inspect;
 mod quantise;
 mod run;
 mod sampling;
+mod serve;
 mod train;
 
 pub(crate) use bench::{BenchArguments, Rows};
@@ -19,6 +20,7 @@ pub(crate) use inspect::{CompletionsArguments, DoctorArguments, ListArguments, S
 pub(crate) use quantise::{HeadChoice, QuantiseArguments};
 pub(crate) use run::RunArguments;
 pub(crate) use sampling::SamplingArguments;
+pub(crate) use serve::ServeArguments;
 pub(crate) use train::TrainArguments;
 
 use crate::printer::ColorChoice;
@@ -82,6 +84,10 @@ pub(crate) enum Command {
     /// and [[~8]] one of at most eight, which the model may end early; \[[ is a literal [[. Given characters never
     /// change. Settings without a flag come from the model's generation_config.json.
     Generate(GenerateArguments),
+    /// Serve models over HTTP: OpenAI's and Ollama's protocols, and a page
+    ///
+    /// The page at / shows canvases while they are filled. Ctrl-C finishes what runs and ends; a second one ends at once.
+    Serve(ServeArguments),
     /// Train a model from a recipe
     ///
     /// The run folder gets the model in Hugging Face layout, the state for --resume, metrics.jsonl and the loss curve.

@@ -9,6 +9,7 @@ pub(crate) mod likelihood;
 pub(crate) mod list;
 pub(crate) mod quantise;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod sudoku;
 pub(crate) mod train;

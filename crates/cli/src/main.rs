@@ -52,6 +52,7 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<(), Failure> {
     match command {
         Command::Run(arguments) => commands::run::run(arguments, printer),
         Command::Generate(arguments) => commands::generate::run(arguments, printer),
+        Command::Serve(arguments) => commands::serve::run(arguments, printer),
         Command::Train(arguments) => commands::train::run(arguments, printer),
         Command::Eval(EvalCommand::Likelihood(arguments)) => commands::likelihood::run(arguments, printer),
         Command::Eval(EvalCommand::Compare(arguments)) => commands::compare::run(arguments, printer),

@@ -215,16 +215,20 @@ fn a_run_that_is_stopped_at_any_moment_goes_on_bit_for_bit() {
 fn a_run_whose_numbers_are_lost_fails_and_leaves_what_was_saved() {
     let folder = tempfile::tempdir().unwrap();
     run(&recipe(folder.path(), &["run.steps=4", "optimiser.clip=0.0"]), false).unwrap();
-    let state = std::fs::read(folder.path().join("state/run.safetensors")).unwrap();
     // A state with a weight that is infinite, as an overflow leaves it; the run resumes from there and must not end well.
-    let broken = aquatint_checkpoint::Weights::open_file(&folder.path().join("state/run.safetensors")).unwrap();
-    let name = broken.names().find(|name| name.starts_with("value.")).unwrap().to_owned();
-    let header = u64::from_le_bytes(state[..8].try_into().unwrap()) as usize;
-    let entries: serde_json::Value = serde_json::from_slice(&state[8..8 + header]).unwrap();
-    let start = entries[&name]["data_offsets"][0].as_u64().unwrap() as usize;
-    let mut lost = state.clone();
-    lost[8 + header + start..8 + header + start + 4].copy_from_slice(&f32::INFINITY.to_le_bytes());
-    std::fs::write(folder.path().join("state/run.safetensors"), &lost).unwrap();
+    let saved = aquatint_checkpoint::Weights::open_file(&folder.path().join("state/run.safetensors")).unwrap();
+    let state = aquatint_checkpoint::RunState::<serde_json::Value>::open(folder.path()).unwrap();
+    let tensor = |name: &str| {
+        let shape = saved.shape(name).unwrap().to_vec();
+        let values = state.tensor(name, shape.iter().product()).unwrap();
+        aquatint_checkpoint::Tensor { name: name.to_owned(), shape, values }
+    };
+    let mut tensors: Vec<_> = saved.names().map(tensor).collect();
+    let value = tensors.iter_mut().find(|tensor| tensor.name.starts_with("value.")).unwrap();
+    let aquatint_checkpoint::Exact::F32(values) = &mut value.values else { panic!("no real numbers") };
+    values[0] = f32::INFINITY;
+    aquatint_checkpoint::save_state(folder.path(), &state.counters, &tensors).unwrap();
+    let lost = std::fs::read(folder.path().join("state/run.safetensors")).unwrap();
     let error = run(&recipe(folder.path(), &["run.steps=8", "optimiser.clip=0.0"]), true).unwrap_err();
     assert!(matches!(error, TrainError::NotFinite { .. } | TrainError::Diverged { .. }), "{error}");
     assert!(std::fs::read(folder.path().join("state/run.safetensors")).unwrap() == lost, "nothing is saved of it");

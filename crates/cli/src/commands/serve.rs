@@ -1,0 +1,74 @@
+//! `aquatint serve`: a server until it is asked to stop.
+
+use crate::arguments::ServeArguments;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::printer::Printer;
+use aquatint_checkpoint::builtin;
+use aquatint_serve::{ModelSource, ServeEvent, ServeSettings, Server};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the program looks whether it was asked to stop.
+const POLL: Duration = Duration::from_millis(50);
+
+pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> Result<(), Failure> {
+    let settings = settings(arguments);
+    let runtime = arguments.device.runtime(printer)?;
+    if settings.api_keys.is_empty() && !is_loopback(&settings.host) {
+        printer.warn(format_args!(
+            "anyone who reaches {} can use this server; `--api-key KEY` asks for a key",
+            settings.host
+        ));
+    }
+    printer.detail(format_args!("{}; {}", runtime.describe_device(), runtime.describe_precision()));
+    let keeping = interrupt::keep("what runs is finished first");
+    let listener = *printer;
+    let server = Server::start(settings, runtime, Arc::new(move |event| report(&listener, event)))?;
+    while !interrupt::pressed() && !server.is_finished() {
+        std::thread::sleep(POLL);
+    }
+    server.stop();
+    let ended = server.wait();
+    drop(keeping);
+    Ok(ended?)
+}
+
+fn settings(arguments: &ServeArguments) -> ServeSettings {
+    let named = arguments.models.iter().map(|model| ModelSource::named(model));
+    let models = if arguments.models.is_empty() { vec![ModelSource::named(builtin::DEFAULT)] } else { named.collect() };
+    ServeSettings {
+        host: arguments.host.clone(),
+        port: arguments.port,
+        api_keys: arguments.api_keys.clone(),
+        allowed_hosts: arguments.allowed_hosts.clone(),
+        cors_origins: arguments.cors_origins.clone(),
+        body_limit: arguments.max_body,
+        canvas_limit: arguments.max_canvas,
+        queue: arguments.queue,
+        time_limit: Duration::from_secs(arguments.timeout),
+        grace: Duration::from_secs(arguments.grace),
+        model_memory: arguments.model_memory.map(|mebibytes| mebibytes.saturating_mul(1 << 20)),
+        log_prompts: arguments.log_prompts,
+        page: !arguments.no_page,
+        ..ServeSettings::new(models)
+    }
+}
+
+fn report(printer: &Printer, event: ServeEvent) {
+    match event {
+        ServeEvent::Ready { address } => printer.status(format_args!("listening on http://{address}")),
+        ServeEvent::Loaded { model, seconds } => printer.detail(format_args!("model {model} loaded in {seconds:.2} s")),
+        ServeEvent::Unloaded { model } => printer.detail(format_args!("model {model} given up")),
+        ServeEvent::Answered { method, path, status, seconds } => {
+            printer.detail(format_args!("{method} {path} {status} {:.1} ms", seconds * 1000.0));
+        }
+        ServeEvent::Prompt { text } => printer.detail(format_args!("prompt: {text:?}")),
+        ServeEvent::Stopping => printer.status("stopping: what runs is finished"),
+        _ => {}
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}

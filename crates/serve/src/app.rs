@@ -1,0 +1,64 @@
+//! What all handlers share, and which path leads to which of them.
+
+use crate::error::ApiError;
+use crate::metrics::Metrics;
+use crate::models::Models;
+use crate::scheduler::Scheduler;
+use crate::{Events, ServeSettings, health, openai};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+/// What all handlers share.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+/// The parts of an [`App`].
+pub(crate) struct Shared {
+    pub(crate) settings: ServeSettings,
+    pub(crate) models: Models,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) events: Events,
+    /// Whether the first model is loaded.
+    pub(crate) ready: AtomicBool,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+/// The description of the whole interface.
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Aquatint",
+    description = "Language diffusion models: completions, conversations, and canvases that can be watched and edited"
+))]
+struct Api;
+
+/// Every path and its handler, with the description of them all.
+pub(crate) fn router(app: App) -> (Router, utoipa::openapi::OpenApi) {
+    let limit = app.settings.body_limit;
+    let (router, api) =
+        OpenApiRouter::with_openapi(Api::openapi()).merge(openai::routes()).merge(health::routes()).split_for_parts();
+    let router = router
+        .fallback(|| async { ApiError::not_found("there is nothing at this path; /openapi.json lists what there is") })
+        .method_not_allowed_fallback(|| async { ApiError::wrong_method() })
+        .layer(DefaultBodyLimit::max(limit))
+        .with_state(app);
+    (router, api)
+}

@@ -1,0 +1,82 @@
+//! JSON bodies: the fields of an endpoint beside those of sampling, which every endpoint has. A field that is unknown is
+//! refused by its name.
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::sampling::SamplingFields;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// A request's body: `T` is the endpoint's own part, without the fields of sampling.
+#[derive(Debug)]
+pub(crate) struct Body<T> {
+    pub(crate) own: T,
+    pub(crate) sampling: SamplingFields,
+}
+
+/// A request's body at an endpoint that samples nothing.
+#[derive(Debug)]
+pub(crate) struct Plain<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> Body<T> {
+    /// Reads a body.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
+        let (sampling, own): (Map<_, _>, Map<_, _>) =
+            object(bytes)?.into_iter().partition(|(key, _)| SamplingFields::NAMES.contains(&key.as_str()));
+        Ok(Self { own: read(own)?, sampling: read(sampling)? })
+    }
+}
+
+fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(ApiError::invalid("the body is no JSON object")),
+        Err(error) => Err(ApiError::invalid(format!("the body is no JSON: {error}"))),
+    }
+}
+
+/// Fields as a type; what is wrong is named by its path. `null` is as good as a field that is left out.
+fn read<T: DeserializeOwned>(mut fields: Map<String, Value>) -> Result<T, ApiError> {
+    fields.retain(|_, value| !value.is_null());
+    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
+        let (path, inner) = (error.path().to_string(), error.inner().to_string());
+        if let Some(name) = inner.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
+            let place = if path == "." || path == name || path == "?" { name.to_owned() } else { path };
+            return ApiError::invalid(format!("`{place}` is no field of this request"))
+                .of(place)
+                .code("unknown_parameter");
+        }
+        if let Some(name) = inner.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+            let place = if path == "." { name.to_owned() } else { format!("{path}.{name}") };
+            return ApiError::invalid(format!("`{place}` is missing")).of(place).code("missing_required_parameter");
+        }
+        ApiError::invalid(format!("`{path}`: {inner}")).of(path).code("invalid_type")
+    })
+}
+
+async fn bytes(request: Request, app: &App) -> Result<Bytes, ApiError> {
+    Bytes::from_request(request, app).await.map_err(|rejection| match rejection.into_response().status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(app.settings.body_limit),
+        _ => ApiError::invalid("the body of the request could not be read"),
+    })
+}
+
+impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        Self::parse(&bytes(request, app).await?)
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<App> for Plain<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        read(object(&bytes(request, app).await?)?).map(Self)
+    }
+}

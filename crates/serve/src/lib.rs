@@ -1,0 +1,49 @@
+//! A server of diffusion language models: the protocols of OpenAI and Ollama, and a canvas that can be watched and edited.
+//!
+//! [`Server::start`] listens, loads the first model, and serves until [`Server::stop`]. Handlers run on tokio's threads;
+//! everything that computes runs on one thread, the scheduler's. What happens is reported as [`ServeEvent`]s; this crate
+//! prints nothing.
+//!
+//! ```no_run
+//! use aquatint::runtime::{Runtime, RuntimeSettings};
+//! use aquatint_serve::{ModelSource, ServeSettings, Server};
+//! use std::sync::Arc;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let runtime = Runtime::new(&RuntimeSettings::default())?;
+//! let settings = ServeSettings { port: 0, ..ServeSettings::new(vec![ModelSource::named("tales")]) };
+//! let server = Server::start(settings, runtime, Arc::new(|event| println!("{event:?}")))?;
+//! println!("http://{}", server.address());
+//! server.stop();
+//! server.wait()?;
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod app;
+mod body;
+mod conversation;
+mod error;
+mod event;
+mod health;
+mod identity;
+mod metrics;
+mod models;
+mod openai;
+mod sampling;
+mod scheduler;
+mod server;
+mod settings;
+mod text;
+mod wire;
+
+pub use error::ServeError;
+pub use event::ServeEvent;
+pub use server::Server;
+pub use settings::{ModelSource, ServeSettings};
+
+use std::sync::Arc;
+
+/// Hears what happens, from any thread.
+pub type Events = Arc<dyn Fn(ServeEvent) + Send + Sync>;

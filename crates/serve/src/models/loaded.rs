@@ -1,0 +1,100 @@
+//! A model that is in memory.
+
+use crate::ModelSource;
+use aquatint::checkpoint::Checkpoint;
+use aquatint::generate::{Engine, Limits};
+use aquatint::network::NetworkKind;
+use aquatint::runtime::{Precision, Runtime};
+use aquatint::vocabulary::{ChatTemplate, Vocabulary};
+use aquatint::{Error, Model};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The number of the next model that is loaded.
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+/// A model in memory, with what its requests are held against.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// A number of its own: the same model loaded again has another one.
+    pub(crate) id: usize,
+    pub(crate) name: String,
+    pub(crate) model: Model,
+    /// How conversations become text; a model without one continues them as plain text.
+    pub(crate) chat: Option<ChatTemplate>,
+    pub(crate) limits: Limits,
+    /// What its weights take, about.
+    pub(crate) bytes: u64,
+    pub(crate) parameters: u64,
+    /// When it was loaded, in seconds since 1970.
+    pub(crate) created: u64,
+}
+
+/// A checkpoint and the bytes that its weights will take, about.
+pub(super) fn open(source: &ModelSource, runtime: &Runtime) -> Result<(Checkpoint, u64), Error> {
+    let checkpoint = Checkpoint::open(&source.path)?;
+    let (parameters, stored) = checkpoint.size();
+    // A matrix that is stored as integers stays that; others are kept in the numbers of the products.
+    let kept = match runtime.precision() {
+        _ if checkpoint.quantisation.is_some() => stored,
+        Precision::F64 => parameters * 8,
+        Precision::Auto | Precision::F32 => parameters * 4,
+        Precision::Bf16 => parameters * 2,
+        Precision::Int8 => parameters,
+        Precision::Int4 => parameters.div_ceil(2),
+    };
+    // Vectors, the embedding and packing take more than the numbers alone.
+    Ok((checkpoint, kept + kept / 4))
+}
+
+impl Loaded {
+    pub(super) fn new(
+        source: &ModelSource,
+        checkpoint: Checkpoint,
+        bytes: u64,
+        runtime: &Runtime,
+    ) -> Result<Self, Error> {
+        let (parameters, _) = checkpoint.size();
+        let network = runtime.network(&checkpoint)?;
+        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let chat = checkpoint.chat_template().ok();
+        Ok(Self {
+            id: NEXT.fetch_add(1, SeqCst),
+            name: source.name.clone(),
+            model: Model::new(checkpoint, network)?,
+            chat,
+            limits: Limits::default(),
+            bytes,
+            parameters,
+            created,
+        })
+    }
+
+    /// A new engine for its requests.
+    pub(crate) fn engine(&self) -> Result<Engine<'static>, Error> {
+        self.model.engine(self.limits)
+    }
+
+    pub(crate) fn checkpoint(&self) -> &Checkpoint {
+        self.model.checkpoint()
+    }
+
+    pub(crate) fn vocabulary(&self) -> &Vocabulary {
+        &self.model.checkpoint().vocabulary
+    }
+
+    /// What must be the same for the same seed to give the same text: the program and the weights as they were loaded.
+    pub(crate) fn fingerprint(&self) -> String {
+        format!("aquatint-{}-{}", env!("CARGO_PKG_VERSION"), self.parameters)
+    }
+
+    /// Positions that it reads at most at once.
+    pub(crate) fn context_length(&self) -> usize {
+        self.checkpoint().spec.context_length
+    }
+
+    /// Whether it writes from left to right only, and cannot fill a hole before given text.
+    pub(crate) fn is_causal(&self) -> bool {
+        self.checkpoint().spec.kind() == NetworkKind::Causal
+    }
+}

@@ -1,0 +1,21 @@
+//! OpenAI's protocol.
+
+mod chat;
+mod completions;
+mod fields;
+mod listing;
+mod logprobs;
+mod stream;
+
+use crate::app::App;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(completions::complete))
+        .routes(routes!(chat::complete))
+        .routes(routes!(listing::list))
+        .routes(routes!(listing::show))
+        .routes(routes!(listing::embed))
+}

@@ -1,0 +1,269 @@
+//! `/v1/completions`: a text continued, or a text between two others.
+
+use super::fields::{Several, Started, Stop, StreamOptions, Timings, refuse, results, stops};
+use super::logprobs::CompletionLogprobs;
+use super::stream::{self, Chunks, data};
+use crate::app::App;
+use crate::body::Body;
+use crate::error::{ApiError, ErrorBody};
+use crate::identity::{Peer, client, identifier, now};
+use crate::models::Loaded;
+use crate::sampling::SamplingFields;
+use crate::scheduler::StepUpdate;
+use crate::text::{Completed, Usage};
+use aquatint::vocabulary::{Template, TokenId};
+use aquatint::{Canvas, SamplingOptions};
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::Event;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// Log-probabilities of how many tokens at most.
+const MOST_LOGPROBS: usize = 20;
+
+/// A text, or tokens.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(untagged)]
+enum Prompt {
+    Text(String),
+    Tokens(Vec<TokenId>),
+    /// Exactly one text; several requests are several requests here.
+    Texts(Vec<String>),
+}
+
+/// A text to continue.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CompletionRequest {
+    /// A model of `/v1/models`; the first one where it is left out.
+    model: Option<String>,
+    /// What is given. Empty text begins a text.
+    #[serde(default = "nothing")]
+    prompt: Prompt,
+    /// What stands behind the completion: it is filled in between.
+    suffix: Option<String>,
+    /// Tokens at most.
+    #[schema(minimum = 1)]
+    max_tokens: Option<usize>,
+    /// Strings at which the text ends; they are no part of it.
+    stop: Option<Stop>,
+    /// Results, with the seeds from `seed` on.
+    #[schema(minimum = 1, maximum = 16)]
+    n: Option<usize>,
+    /// Server-sent events as the text becomes final.
+    #[serde(default)]
+    stream: bool,
+    stream_options: Option<StreamOptions>,
+    /// Log-probabilities of the tokens.
+    #[schema(maximum = 20)]
+    logprobs: Option<usize>,
+    /// Whether the prompt is part of the text.
+    #[serde(default)]
+    echo: bool,
+    /// Refused but for the value of `n`.
+    best_of: Option<usize>,
+    /// Accepted, and not used.
+    #[serde(rename = "user")]
+    _user: Option<String>,
+}
+
+fn nothing() -> Prompt {
+    Prompt::Text(String::new())
+}
+
+/// The whole body.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body; the fields are read apart")]
+struct CompletionBody {
+    #[serde(flatten)]
+    request: CompletionRequest,
+    #[serde(flatten)]
+    sampling: SamplingFields,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Completion {
+    id: String,
+    /// `text_completion`.
+    object: &'static str,
+    created: u64,
+    model: String,
+    system_fingerprint: String,
+    choices: Vec<Choice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
+    /// The seed of the first result; the others count on from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timings: Option<Timings>,
+    /// What was requested and changes nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+/// One result.
+#[derive(Debug, Serialize, ToSchema)]
+struct Choice {
+    index: usize,
+    text: String,
+    #[schema(required)]
+    logprobs: Option<CompletionLogprobs>,
+    /// `stop`: an end token or a stop string; `length`: all tokens are used; `cancelled`: the time limit.
+    #[schema(required)]
+    finish_reason: Option<&'static str>,
+}
+
+/// Continues a text, or fills one in between `prompt` and `suffix`.
+#[utoipa::path(
+    post,
+    path = "/v1/completions",
+    request_body = CompletionBody,
+    responses(
+        (status = OK, body = Completion, description = "The texts; with `stream`, chunks of them as server-sent events"),
+        (status = BAD_REQUEST, body = ErrorBody),
+        (status = NOT_FOUND, body = ErrorBody),
+        (status = TOO_MANY_REQUESTS, body = ErrorBody),
+    )
+)]
+pub(super) async fn complete(
+    State(app): State<App>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    body: Body<CompletionRequest>,
+) -> Result<Response, ApiError> {
+    let client = client(&app, &headers, peer.map(|Extension(peer)| peer))?;
+    let Body { own: request, sampling } = body;
+    let count = results(request.n)?;
+    refuse("best_of", request.best_of.as_ref(), &[count], "take the best of `n` results yourself")?;
+    if request.logprobs.is_some_and(|count| count > MOST_LOGPROBS) {
+        return Err(ApiError::field("logprobs", request.logprobs.unwrap_or(0), &format!("at most {MOST_LOGPROBS}")));
+    }
+    let loaded = app.models.get(request.model.as_deref()).await?;
+    let several = Several {
+        loaded: loaded.clone(),
+        client,
+        sampling: &sampling,
+        max_tokens: request.max_tokens,
+        stop: stops(request.stop.clone())?,
+        count,
+    };
+    let Started { runs, seed, warnings } = several.start(&app, |loaded, options| prepare(loaded, &request, options))?;
+    let head = Head { id: identifier("cmpl-"), created: now(), loaded: loaded.clone(), seed };
+    let echo = if request.echo { text_of(&loaded, &request.prompt)? } else { String::new() };
+    if request.stream {
+        let options = request.stream_options.unwrap_or_default();
+        return Ok(stream::respond(
+            runs,
+            Stream { head, options, echo, logprobs: request.logprobs.is_some(), warnings },
+        ));
+    }
+    let (mut choices, mut usages, mut timings) = (Vec::new(), Vec::new(), Timings::default());
+    for (index, run) in runs.into_iter().enumerate() {
+        let completed = *run.finish().await?;
+        timings.add(&completed);
+        usages.push(completed.usage);
+        choices.push(Choice {
+            index,
+            text: format!("{echo}{}", completed.text),
+            logprobs: request.logprobs.map(|_| CompletionLogprobs::new(&loaded, &completed.tokens)),
+            finish_reason: Some(completed.finish.name()),
+        });
+    }
+    let (usage, timings) = (Some(Usage::sum(usages)), Some(timings));
+    Ok(Json(Completion { usage, timings, warnings, ..head.completion(choices) }).into_response())
+}
+
+fn text_of(loaded: &Loaded, prompt: &Prompt) -> Result<String, ApiError> {
+    match prompt {
+        Prompt::Text(text) => Ok(text.clone()),
+        Prompt::Tokens(tokens) => Ok(loaded.vocabulary().decode(tokens)),
+        Prompt::Texts(texts) => match texts.as_slice() {
+            [text] => Ok(text.clone()),
+            _ => Err(ApiError::field("prompt", format!("{} texts", texts.len()), "one text; send a request for each")),
+        },
+    }
+}
+
+fn prepare(
+    loaded: &Loaded,
+    request: &CompletionRequest,
+    options: &SamplingOptions,
+) -> Result<aquatint::Prepared, ApiError> {
+    let model = &loaded.model;
+    if let Some(suffix) = request.suffix.as_deref().filter(|suffix| !suffix.is_empty()) {
+        return Ok(model.prepare_infill(&text_of(loaded, &request.prompt)?, suffix, options)?);
+    }
+    Ok(match &request.prompt {
+        Prompt::Tokens(tokens) => model.prepare_tokens(tokens, options)?,
+        prompt => model.prepare_template(Template::text(text_of(loaded, prompt)?), options)?,
+    })
+}
+
+/// What all chunks of an answer share.
+struct Head {
+    id: String,
+    created: u64,
+    loaded: Arc<Loaded>,
+    seed: u64,
+}
+
+impl Head {
+    fn completion(&self, choices: Vec<Choice>) -> Completion {
+        Completion {
+            id: self.id.clone(),
+            object: "text_completion",
+            created: self.created,
+            model: self.loaded.name.clone(),
+            system_fingerprint: self.loaded.fingerprint(),
+            choices,
+            usage: None,
+            seed: Some(self.seed),
+            timings: None,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+struct Stream {
+    head: Head,
+    options: StreamOptions,
+    echo: String,
+    logprobs: bool,
+    warnings: Vec<String>,
+}
+
+impl Chunks for Stream {
+    fn first(&self, choice: usize) -> Option<Event> {
+        (!self.echo.is_empty()).then(|| self.text(choice, self.echo.clone()))
+    }
+
+    fn text(&self, index: usize, text: String) -> Event {
+        data(&self.head.completion(vec![Choice { index, text, logprobs: None, finish_reason: None }]))
+    }
+
+    fn started(&self, choice: usize, canvas: &Canvas, forward_passes: usize) -> Option<Event> {
+        self.options.denoising.then(|| stream::started(choice, &self.head.loaded, canvas, forward_passes))
+    }
+
+    fn step(&self, choice: usize, step: &StepUpdate) -> Option<Event> {
+        self.options.denoising.then(|| stream::step(choice, &self.head.loaded, step))
+    }
+
+    fn end(&self, index: usize, completed: &Completed) -> Event {
+        let logprobs = self.logprobs.then(|| CompletionLogprobs::new(&self.head.loaded, &completed.tokens));
+        let finish_reason = Some(completed.finish.name());
+        let chunk = self.head.completion(vec![Choice { index, text: String::new(), logprobs, finish_reason }]);
+        data(&Completion { warnings: self.warnings.clone(), ..chunk })
+    }
+
+    fn last(&self, completed: &[Completed]) -> Option<Event> {
+        let usage = Some(Usage::sum(completed.iter().map(|completed| completed.usage)));
+        self.options.include_usage.then(|| data(&Completion { usage, ..self.head.completion(Vec::new()) }))
+    }
+}

@@ -1,0 +1,138 @@
+//! Fields that completions and conversations share.
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::models::Loaded;
+use crate::sampling::SamplingFields;
+use crate::scheduler::Client;
+use crate::text::{StopStrings, Submission, TextRun};
+use aquatint::{Prepared, SamplingOptions};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// Results of one request at most.
+const MOST_RESULTS: usize = 16;
+/// Stop strings at most, and bytes of one.
+const MOST_STOPS: (usize, usize) = (16, 256);
+
+/// One string or several.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Stop {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// What a stream has beside its text.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct StreamOptions {
+    /// A last chunk with the usage.
+    pub(super) include_usage: bool,
+    /// `denoising` events, from which the canvas can be drawn as it is filled.
+    pub(super) denoising: bool,
+}
+
+/// What a result and a usage say of themselves beside OpenAI's fields.
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
+pub(super) struct Timings {
+    /// Seconds that the request waited.
+    pub(super) queue_seconds: f64,
+    /// Seconds from its first step to its last.
+    pub(super) seconds: f64,
+    /// Tokens written in each of them.
+    pub(super) tokens_per_second: f64,
+}
+
+/// The stop strings of a request.
+pub(super) fn stops(given: Option<Stop>) -> Result<StopStrings, ApiError> {
+    let strings = match given {
+        None => Vec::new(),
+        Some(Stop::One(one)) => vec![one],
+        Some(Stop::Several(several)) => several,
+    };
+    let (count, length) = MOST_STOPS;
+    if strings.len() > count {
+        return Err(ApiError::field("stop", format!("{} strings", strings.len()), &format!("at most {count}")));
+    }
+    if let Some(bad) = strings.iter().find(|stop| stop.is_empty() || stop.len() > length) {
+        return Err(ApiError::field(
+            "stop",
+            format!("a string of {} bytes", bad.len()),
+            &format!("1 to {length} bytes"),
+        ));
+    }
+    Ok(StopStrings::new(strings))
+}
+
+/// How many results are wanted.
+pub(super) fn results(n: Option<usize>) -> Result<usize, ApiError> {
+    match n.unwrap_or(1) {
+        n @ 1..=MOST_RESULTS => Ok(n),
+        n => Err(ApiError::field("n", n, &format!("1 to {MOST_RESULTS}"))),
+    }
+}
+
+/// Refuses a field that this server does not do; a value that requests nothing is accepted.
+pub(super) fn refuse<T: PartialEq>(name: &str, given: Option<&T>, neutral: &[T], hint: &str) -> Result<(), ApiError> {
+    match given {
+        Some(value) if !neutral.contains(value) => Err(ApiError::unsupported(name, hint)),
+        _ => Ok(()),
+    }
+}
+
+/// A request that is to be filled several times with different seeds.
+pub(super) struct Several<'a> {
+    pub(super) loaded: Arc<Loaded>,
+    pub(super) client: Client,
+    pub(super) sampling: &'a SamplingFields,
+    pub(super) max_tokens: Option<usize>,
+    pub(super) stop: StopStrings,
+    pub(super) count: usize,
+}
+
+/// Requests under way for the results of one request.
+pub(super) struct Started {
+    pub(super) runs: Vec<TextRun>,
+    /// The first seed; the others count on from it.
+    pub(super) seed: u64,
+    /// What was requested and changes nothing.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Several<'_> {
+    /// Makes each ready and hands it to the scheduler.
+    ///
+    /// # Errors
+    /// When a field has a value that it cannot have, or too much waits already.
+    pub(super) fn start(
+        self,
+        app: &App,
+        mut prepare: impl FnMut(&Loaded, &SamplingOptions) -> Result<Prepared, ApiError>,
+    ) -> Result<Started, ApiError> {
+        let (mut runs, mut warnings, mut seed) = (Vec::new(), Vec::new(), self.sampling.seed());
+        for index in 0..self.count {
+            let sampling = seed.map(|seed| self.sampling.with_seed(seed.wrapping_add(index as u64)));
+            let options = sampling.as_ref().unwrap_or(self.sampling).options(self.max_tokens)?;
+            let prepared = prepare(&self.loaded, &options)?;
+            if index == 0 {
+                seed = Some(prepared.settings.seed());
+                warnings = prepared.ineffective.iter().map(ToString::to_string).collect();
+            }
+            let (loaded, client, stop) = (self.loaded.clone(), self.client, self.stop.clone());
+            runs.push(TextRun::start(app, Submission { loaded, prepared, client, stop })?);
+        }
+        Ok(Started { runs, seed: seed.unwrap_or_default(), warnings })
+    }
+}
+
+impl Timings {
+    /// Takes a result in: the results of one request run at once.
+    pub(super) fn add(&mut self, completed: &crate::text::Completed) {
+        let tokens = self.tokens_per_second * self.seconds + completed.usage.completion_tokens as f64;
+        self.queue_seconds = self.queue_seconds.max(completed.queued.as_secs_f64());
+        self.seconds = self.seconds.max(completed.took.as_secs_f64());
+        self.tokens_per_second = if self.seconds > 0.0 { tokens / self.seconds } else { 0.0 };
+    }
+}

@@ -1,0 +1,81 @@
+//! Log-probabilities: the natural logarithm of the probability that the model's plain prediction (temperature 1, before
+//! penalties, top-k and top-p) gave a token in the forward pass in which it was committed. They are no likelihood of the
+//! text: each is conditioned on what stood on the canvas at its step, before and behind it.
+
+use crate::models::Loaded;
+use crate::text::WrittenToken;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Of a probability below it JSON has no logarithm.
+const LEAST: f64 = -9999.0;
+
+/// The logarithm as it is sent.
+pub(super) fn logarithm(probability: f64) -> f64 {
+    probability.ln().max(LEAST)
+}
+
+/// The tokens of a completion.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct CompletionLogprobs {
+    tokens: Vec<String>,
+    token_logprobs: Vec<f64>,
+    /// Where each begins in the text, in characters.
+    text_offset: Vec<usize>,
+}
+
+impl CompletionLogprobs {
+    pub(super) fn new(loaded: &Loaded, tokens: &[WrittenToken]) -> Self {
+        let vocabulary = loaded.vocabulary();
+        let texts: Vec<String> = tokens.iter().map(|written| vocabulary.token_text(written.token)).collect();
+        let mut end = 0;
+        let text_offset = texts.iter().map(|text| {
+            let start = end;
+            end += text.chars().count();
+            start
+        });
+        let text_offset = text_offset.collect();
+        let token_logprobs = tokens.iter().map(|written| logarithm(written.probability)).collect();
+        Self { tokens: texts, token_logprobs, text_offset }
+    }
+}
+
+/// The tokens of an answer.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct ChatLogprobs {
+    content: Vec<TokenLogprob>,
+}
+
+/// One token of an answer.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+struct TokenLogprob {
+    token: String,
+    logprob: f64,
+    /// Its bytes, which may be part of a character.
+    #[schema(required)]
+    bytes: Option<Vec<u8>>,
+    /// The likeliest tokens of the same prediction.
+    top_logprobs: Vec<TopLogprob>,
+}
+
+/// One of the likeliest tokens.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+struct TopLogprob {
+    token: String,
+    logprob: f64,
+    #[schema(required)]
+    bytes: Option<Vec<u8>>,
+}
+
+impl ChatLogprobs {
+    pub(super) fn new(loaded: &Loaded, tokens: &[WrittenToken]) -> Self {
+        let vocabulary = loaded.vocabulary();
+        let one = |written: &WrittenToken| TokenLogprob {
+            token: vocabulary.token_text(written.token),
+            logprob: logarithm(written.probability),
+            bytes: vocabulary.token_bytes(written.token).map(<[u8]>::to_vec),
+            top_logprobs: Vec::new(),
+        };
+        Self { content: tokens.iter().map(one).collect() }
+    }
+}

@@ -1,0 +1,143 @@
+//! Streams of server-sent events: chunks of one or several results as they come, in one response.
+
+use crate::error::ApiError;
+use crate::models::Loaded;
+use crate::scheduler::StepUpdate;
+use crate::text::{Completed, TextEvent, TextRun};
+use crate::wire;
+use aquatint::Canvas;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinSet;
+
+/// How often a comment is sent where nothing else is, so that nothing between here and the client takes it for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Events that wait for a slow reader; a run waits behind them, and nobody else does.
+const BUFFER: usize = 16;
+
+/// What a protocol makes of the events of a result.
+pub(super) trait Chunks: Send + Sync + 'static {
+    /// The chunk before the first text, if there is one.
+    fn first(&self, choice: usize) -> Option<Event>;
+    /// More of the text.
+    fn text(&self, choice: usize, text: String) -> Event;
+    /// The work begins, where the client wants to see the canvas.
+    fn started(&self, choice: usize, canvas: &Canvas, forward_passes: usize) -> Option<Event>;
+    /// A step, where the client wants to see the canvas.
+    fn step(&self, choice: usize, step: &StepUpdate) -> Option<Event>;
+    /// The end of a result.
+    fn end(&self, choice: usize, completed: &Completed) -> Event;
+    /// What comes behind the last result, if something does.
+    fn last(&self, completed: &[Completed]) -> Option<Event>;
+}
+
+/// An event whose data is a value.
+pub(super) fn data(value: &impl Serialize) -> Event {
+    // A value of ours has string keys and finite numbers.
+    Event::default().json_data(value).unwrap_or_else(|error| Event::default().comment(error.to_string()))
+}
+
+/// The response that streams these results.
+pub(super) fn respond(runs: Vec<TextRun>, chunks: impl Chunks) -> Response {
+    let (sender, receiver) = channel(BUFFER);
+    tokio::spawn(all(runs, std::sync::Arc::new(chunks), sender));
+    response(receiver)
+}
+
+/// The response of events that come through a channel.
+pub(super) fn response(mut receiver: Receiver<Event>) -> Response {
+    let events = futures_util::stream::poll_fn(move |context| {
+        receiver.poll_recv(context).map(|event| event.map(Ok::<_, Infallible>))
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+async fn all(runs: Vec<TextRun>, chunks: std::sync::Arc<impl Chunks>, sender: Sender<Event>) {
+    let mut tasks = JoinSet::new();
+    let count = runs.len();
+    for (choice, run) in runs.into_iter().enumerate() {
+        let (chunks, sender) = (chunks.clone(), sender.clone());
+        tasks.spawn(async move { (choice, one(choice, run, &*chunks, &sender).await) });
+    }
+    let mut completed: Vec<Option<Completed>> = (0..count).map(|_| None).collect();
+    while let Some(joined) = tasks.join_next().await {
+        match joined {
+            Ok((choice, Ok(Some(result)))) => completed[choice] = Some(result),
+            // The client is gone.
+            Ok((_, Ok(None))) => return,
+            Ok((_, Err(error))) => {
+                let _ = sender.send(data(&error.body())).await;
+                return;
+            }
+            Err(error) => {
+                let _ = sender.send(data(&ApiError::server(error.to_string()).body())).await;
+                return;
+            }
+        }
+    }
+    let completed: Vec<Completed> = completed.into_iter().flatten().collect();
+    for event in chunks.last(&completed).into_iter().chain([Event::default().data("[DONE]")]) {
+        let _ = sender.send(event).await;
+    }
+}
+
+/// Streams one result; `None` where the client is gone, which cancels it.
+async fn one(
+    choice: usize,
+    mut run: TextRun,
+    chunks: &impl Chunks,
+    sender: &Sender<Event>,
+) -> Result<Option<Completed>, ApiError> {
+    let mut first = chunks.first(choice);
+    loop {
+        let event = tokio::select! {
+            event = run.next() => event,
+            () = sender.closed() => return Ok(None),
+        };
+        let out = match event {
+            None => return Err(ApiError::unavailable("the server is stopping")),
+            Some(TextEvent::Started { canvas, forward_passes }) => chunks.started(choice, &canvas, forward_passes),
+            Some(TextEvent::Block { .. }) => None,
+            Some(TextEvent::Step(step)) => chunks.step(choice, &step),
+            Some(TextEvent::Text(text)) => Some(chunks.text(choice, text)),
+            Some(TextEvent::Ended(ended)) => {
+                let completed = *ended?;
+                for event in first.take().into_iter().chain([chunks.end(choice, &completed)]) {
+                    if sender.send(event).await.is_err() {
+                        return Ok(None);
+                    }
+                }
+                return Ok(Some(completed));
+            }
+        };
+        for event in out.is_some().then(|| first.take()).flatten().into_iter().chain(out) {
+            if sender.send(event).await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// The canvas as it begins, for a client that draws it.
+pub(super) fn started(choice: usize, loaded: &Loaded, canvas: &Canvas, forward_passes: usize) -> Event {
+    let canvas = wire::Canvas::of(canvas, loaded.vocabulary());
+    let started = wire::Started { index: choice, forward_passes, canvas };
+    data(&Denoising::Started(started)).event("denoising")
+}
+
+/// A step, for a client that draws it.
+pub(super) fn step(choice: usize, loaded: &Loaded, step: &StepUpdate) -> Event {
+    data(&Denoising::Step(wire::Step::of(choice, step, loaded.vocabulary()))).event("denoising")
+}
+
+/// A `denoising` event.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Denoising {
+    Started(wire::Started),
+    Step(wire::Step),
+}

@@ -1,0 +1,150 @@
+//! The fields of sampling, which every endpoint that fills a canvas has, by the same names.
+
+use crate::error::ApiError;
+use aquatint::SamplingOptions;
+use aquatint::generate::GenerateError;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+/// How a canvas is filled. What is left out comes from the model's `generation_config.json`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SamplingFields {
+    /// 0 takes the likeliest token, 1 draws from the prediction.
+    #[schema(minimum = 0.0, maximum = 1000.0)]
+    temperature: Option<f64>,
+    /// Draws among the likeliest tokens that hold this share of the probability.
+    #[schema(exclusive_minimum = 0.0, maximum = 1.0)]
+    top_p: Option<f64>,
+    /// Draws among so many of the likeliest tokens.
+    #[schema(minimum = 1)]
+    top_k: Option<usize>,
+    /// Makes tokens that are on the canvas less likely; 1 is neutral.
+    #[schema(exclusive_minimum = 0.0, maximum = 1000.0)]
+    repetition_penalty: Option<f64>,
+    /// The same seed gives the same text, whatever else is running. Without one, one is drawn and returned.
+    #[schema(minimum = 0)]
+    seed: Option<u64>,
+    /// Denoising steps for each block.
+    #[schema(minimum = 1, maximum = 100000)]
+    steps: Option<usize>,
+    /// Positions that are denoised together.
+    #[schema(minimum = 1)]
+    block_length: Option<usize>,
+    /// Which predictions become final at a step: `confidence`, `entropy-bound:0.3`, `threshold:0.9` …
+    policy: Option<String>,
+    /// Which tokens are taken back: `none`, `cap:0.02` …
+    remasking: Option<String>,
+    /// `s` in `log p = u + s (c - u)`; 1 is neutral, any other doubles the work.
+    #[schema(minimum = 0.0, maximum = 1000000.0)]
+    guidance_scale: Option<f64>,
+    /// KV cache: `none`, `exact`, `prefix`, `dual`.
+    cache: Option<String>,
+    /// Steps after which an approximate cache is computed again.
+    #[schema(minimum = 1)]
+    cache_refresh: Option<usize>,
+    /// How much of the noise is drawn again at each step.
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    churn: Option<f64>,
+    /// Corrector steps after each step but the last.
+    correctors: Option<usize>,
+    /// Whether what is accepted stays open up to the last step.
+    revise: Option<bool>,
+}
+
+impl SamplingFields {
+    /// The names of the fields.
+    pub(crate) const NAMES: [&str; 15] = [
+        "temperature",
+        "top_p",
+        "top_k",
+        "repetition_penalty",
+        "seed",
+        "steps",
+        "block_length",
+        "policy",
+        "remasking",
+        "guidance_scale",
+        "cache",
+        "cache_refresh",
+        "churn",
+        "correctors",
+        "revise",
+    ];
+
+    /// The options of the façade, with a number of tokens.
+    ///
+    /// # Errors
+    /// When a name is unknown. Ranges are checked where the options are resolved.
+    pub(crate) fn options(&self, max_tokens: Option<usize>) -> Result<SamplingOptions, ApiError> {
+        let cache = self.cache.as_deref().map(str::parse).transpose().map_err(GenerateError::Setting)?;
+        Ok(SamplingOptions {
+            max_tokens,
+            steps: self.steps,
+            block_length: self.block_length,
+            policy: self.policy.clone(),
+            remasking: self.remasking.clone(),
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            repetition_penalty: self.repetition_penalty,
+            guidance_scale: self.guidance_scale,
+            cache,
+            cache_refresh: self.cache_refresh,
+            churn: self.churn,
+            correctors: self.correctors,
+            revise: self.revise.unwrap_or(false),
+            seed: self.seed,
+        })
+    }
+
+    /// The same with another seed, for one of several results.
+    #[must_use]
+    pub(crate) fn with_seed(&self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self.clone() }
+    }
+
+    /// The requested seed.
+    pub(crate) fn seed(&self) -> Option<u64> {
+        self.seed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::de::{self, Deserializer, Visitor};
+
+    /// Says which fields a type reads.
+    struct Fields<'a>(&'a mut &'static [&'static str]);
+
+    impl<'de> Deserializer<'de> for Fields<'_> {
+        type Error = de::value::Error;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(de::Error::custom("no structure"))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            _: V,
+        ) -> Result<V::Value, Self::Error> {
+            *self.0 = fields;
+            Err(de::Error::custom("only the names"))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    #[test]
+    fn every_field_has_its_name_in_the_list() {
+        let mut fields: &'static [&'static str] = &[];
+        SamplingFields::deserialize(Fields(&mut fields)).unwrap_err();
+        assert_eq!(fields, SamplingFields::NAMES);
+    }
+}

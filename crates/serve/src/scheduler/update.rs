@@ -1,0 +1,74 @@
+//! What handlers hear of their work: the events of the engine as values of their own.
+
+use aquatint::generate::Change;
+use aquatint::{Canvas, DenoisingEvent, Error, Outcome};
+use std::time::Duration;
+
+/// One thing that happened to one request, in the order of [`DenoisingEvent`].
+#[derive(Debug)]
+pub(crate) enum Update {
+    /// The work begins.
+    Started { canvas: Canvas, forward_passes: usize },
+    /// The work on a block begins.
+    Block { block: usize, of: usize, positions: Vec<usize>, steps: usize },
+    /// One step was taken.
+    Step(StepUpdate),
+    /// Every position of a block is final.
+    BlockCommitted,
+    /// Nothing more comes.
+    Ended(Box<Ended>),
+}
+
+/// One step of denoising.
+#[derive(Debug, Clone)]
+pub(crate) struct StepUpdate {
+    pub(crate) block: usize,
+    pub(crate) step: usize,
+    pub(crate) of: usize,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) closed: Vec<usize>,
+    pub(crate) open: usize,
+}
+
+/// How a request ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) outcome: Result<Outcome, Error>,
+    /// Why it was cancelled, where it was.
+    pub(crate) cause: Option<Cause>,
+    /// How long it waited for its first step.
+    pub(crate) queued: Duration,
+    /// How long it took from there.
+    pub(crate) took: Duration,
+}
+
+/// Why a request was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Whoever sent it wants no more of it, or is gone.
+    Client,
+    /// It took longer than allowed.
+    TimeLimit,
+    /// The server ends.
+    Shutdown,
+}
+
+impl Update {
+    /// The same event as a value; `None` for the last one, which comes with the outcome.
+    pub(crate) fn of(event: DenoisingEvent<'_>) -> Option<Self> {
+        Some(match event {
+            DenoisingEvent::Started { canvas, forward_passes } => {
+                Self::Started { canvas: canvas.clone(), forward_passes }
+            }
+            DenoisingEvent::BlockStarted { block, of, positions, steps } => {
+                Self::Block { block, of, positions: positions.to_vec(), steps }
+            }
+            DenoisingEvent::Step { block, step, of, changes, closed, open } => {
+                let (changes, closed) = (changes.to_vec(), closed.to_vec());
+                Self::Step(StepUpdate { block, step, of, changes, closed, open })
+            }
+            DenoisingEvent::BlockCommitted { .. } => Self::BlockCommitted,
+            DenoisingEvent::Finished { .. } => return None,
+        })
+    }
+}

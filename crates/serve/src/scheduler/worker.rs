@@ -1,0 +1,208 @@
+//! The scheduler's thread.
+
+use super::fair_queue::FairQueue;
+use super::job::Job;
+use super::{Cause, Command, Ended, Shared, Update, Work};
+use crate::metrics::Metrics;
+use aquatint::generate::{Demand, Engine, GenerateError, Limits, RequestId};
+use aquatint::{Error, FinishReason, Outcome, Statistics};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+/// How often work that waits is looked at for clients that are gone, while nothing runs.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// Work in the queue, with what it takes.
+struct Queued {
+    work: Box<Work>,
+    demand: Demand,
+    submitted: Instant,
+}
+
+/// The engine of one model.
+struct Serving {
+    engine: Engine<'static>,
+    limits: Limits,
+    jobs: HashMap<RequestId, Job>,
+    /// Whether it is dropped once it is idle.
+    unload: bool,
+}
+
+/// All that the thread holds.
+pub(super) struct Worker {
+    commands: Receiver<Command>,
+    shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
+    queue: FairQueue<Queued>,
+    engines: BTreeMap<usize, Serving>,
+    stop: Option<Instant>,
+}
+
+impl Worker {
+    pub(super) fn new(commands: Receiver<Command>, shared: Arc<Shared>, metrics: Arc<Metrics>) -> Self {
+        Self { commands, shared, metrics, queue: FairQueue::default(), engines: BTreeMap::new(), stop: None }
+    }
+
+    /// Works until it is stopped or nobody can send commands any more.
+    pub(super) fn run(mut self) {
+        loop {
+            if !self.listen() || self.stop.is_some() && self.is_idle() {
+                return;
+            }
+            self.drop_cancelled();
+            self.admit();
+            self.step();
+            self.engines.retain(|_, serving| !(serving.unload && serving.jobs.is_empty()));
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.engines.values().all(|serving| serving.jobs.is_empty())
+    }
+
+    /// Takes the commands that are there, and waits for one where there is nothing else to do. Returns whether more can
+    /// come.
+    fn listen(&mut self) -> bool {
+        let runs = self.engines.values().any(|serving| !serving.jobs.is_empty());
+        if !runs && self.stop.is_none() {
+            match self.commands.recv_timeout(IDLE) {
+                Ok(command) => self.obey(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        loop {
+            match self.commands.try_recv() {
+                Ok(command) => self.obey(command),
+                Err(TryRecvError::Empty) => return true,
+                // What is under way is finished.
+                Err(TryRecvError::Disconnected) => return runs,
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Submit(work) => self.enqueue(work),
+            Command::Ask(question) => question(),
+            Command::Unload(model) => {
+                let wanted = self.queue.any(|queued| queued.work.loaded.id == model);
+                if let Some(serving) = self.engines.get_mut(&model).filter(|_| !wanted) {
+                    serving.unload = true;
+                }
+            }
+            Command::Stop(when) => self.stop = Some(when),
+        }
+    }
+
+    fn enqueue(&mut self, work: Box<Work>) {
+        let submitted = Instant::now();
+        let demand = self.engine(&work).and_then(|serving| {
+            let demand = serving.engine.demand(&work.request)?;
+            match serving.limits.allow(demand) {
+                true => Ok(demand),
+                false => Err(GenerateError::BeyondLimits { demand, limits: serving.limits }.into()),
+            }
+        });
+        match demand {
+            Ok(demand) => self.queue.push(work.client, Queued { work, demand, submitted }),
+            Err(error) => {
+                self.shared.waiting.fetch_sub(1, SeqCst);
+                let took = submitted.elapsed();
+                let ended = Ended { outcome: Err(error), cause: None, queued: took, took: Duration::ZERO };
+                let _ = work.updates.send(Update::Ended(Box::new(ended)));
+            }
+        }
+    }
+
+    /// The engine of the model that work is for; it begins with its first work.
+    fn engine(&mut self, work: &Work) -> Result<&mut Serving, Error> {
+        use std::collections::btree_map::Entry;
+        match self.engines.entry(work.loaded.id) {
+            Entry::Occupied(entry) => {
+                let serving = entry.into_mut();
+                serving.unload = false;
+                Ok(serving)
+            }
+            Entry::Vacant(entry) => {
+                let limits = work.loaded.limits;
+                let engine = work.loaded.engine()?;
+                Ok(entry.insert(Serving { engine, limits, jobs: HashMap::new(), unload: false }))
+            }
+        }
+    }
+
+    /// Ends what waits and is not wanted any more.
+    fn drop_cancelled(&mut self) {
+        let (now, stop) = (Instant::now(), self.stop);
+        let cancelled = |queued: &Queued| {
+            queued.work.updates.is_closed()
+                || queued.work.cancel.is_cancelled()
+                || now >= queued.work.deadline
+                || stop.is_some_and(|stop| now >= stop)
+        };
+        for Queued { work, submitted, .. } in self.queue.extract(cancelled) {
+            self.shared.waiting.fetch_sub(1, SeqCst);
+            let (request, job) = Job::new(*work, submitted, 0);
+            let cause = job.cancelled(now, stop).unwrap_or(Cause::Client);
+            let (reason, statistics) = (FinishReason::Cancelled, Statistics::default());
+            job.end(Ok(Outcome { canvas: request.canvas, tokens: Vec::new(), reason, statistics }), Some(cause));
+        }
+    }
+
+    /// Lets work begin, in its turn, as long as there is room.
+    fn admit(&mut self) {
+        let mut in_flight = self.engines.values().fold(Demand::default(), |sum, s| sum.plus(s.engine.in_flight()));
+        // The engine lets them in at its next step, and only then counts them itself.
+        while let Some((client, next)) = self.queue.next() {
+            let (model, with) = (next.work.loaded.id, in_flight.plus(next.demand));
+            let Some(serving) = self.engines.get_mut(&model) else { break };
+            if !serving.limits.allow(with) {
+                break;
+            }
+            let Some(Queued { work, demand, submitted }) = self.queue.take(client) else { break };
+            self.shared.waiting.fetch_sub(1, SeqCst);
+            self.metrics.admitted(submitted.elapsed());
+            let (request, job) = Job::new(*work, submitted, demand.rows);
+            match serving.engine.submit(request) {
+                Ok(id) => {
+                    in_flight = with;
+                    self.queue.began(client, demand.rows);
+                    serving.jobs.insert(id, job);
+                }
+                Err(error) => {
+                    job.end(Err(error.into()), None);
+                }
+            }
+        }
+    }
+
+    /// Takes one step of each engine that has work.
+    fn step(&mut self) {
+        let stop = self.stop;
+        for serving in self.engines.values_mut().filter(|serving| !serving.jobs.is_empty()) {
+            let begun = Instant::now();
+            let jobs = &mut serving.jobs;
+            let metrics = &self.metrics;
+            let ended = serving.engine.step(&mut |id, event| {
+                metrics.event(&event);
+                // Whatever has no job was submitted by nobody.
+                jobs.get_mut(&id)
+                    .map_or(std::ops::ControlFlow::Break(()), |job| job.deliver(event, Instant::now(), stop))
+            });
+            self.metrics.stepped(begun.elapsed(), serving.jobs.len());
+            self.shared.running.store(serving.jobs.len(), SeqCst);
+            for ended in ended {
+                let Some(job) = serving.jobs.remove(&ended.id) else { continue };
+                self.queue.ended(job.client, job.rows);
+                self.metrics.ended(&ended.outcome);
+                let took = job.end(ended.outcome.map_err(Into::into), None).as_millis() as u64;
+                // A moving average, so that one long request does not send everybody away for a minute.
+                let _ = self.shared.typical.try_update(SeqCst, SeqCst, |typical| Some((typical * 7 + took) / 8));
+            }
+        }
+    }
+}

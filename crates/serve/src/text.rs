@@ -1,0 +1,10 @@
+//! Text as it is written: what is final in reading order, stop strings, and what came of a request.
+
+mod run;
+mod stop;
+mod transcript;
+mod usage;
+
+pub(crate) use run::{Completed, Submission, TextEvent, TextRun, WrittenToken};
+pub(crate) use stop::StopStrings;
+pub(crate) use usage::Usage;

@@ -1,0 +1,148 @@
+//! The text of a hole while it is filled in any order: what is final from its beginning on.
+//!
+//! A client that knows nothing of diffusion reads this text. It only ever grows: a token is part of it when everything
+//! before it is final too, and when nothing can take it back. Where a rule may take tokens back, that is when its block is
+//! done.
+
+use crate::scheduler::StepUpdate;
+use aquatint::generate::ChangeKind;
+use aquatint::vocabulary::{Before, TokenId, Vocabulary};
+use aquatint::{Canvas, Settings};
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// What a position of the hole holds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    Open,
+    /// A token and its probability.
+    Written(TokenId, f64),
+    Closed,
+}
+
+/// A hole's text so far.
+#[derive(Debug)]
+pub(super) struct Transcript {
+    hole: Range<usize>,
+    places: Vec<Place>,
+    /// Positions that hold a token which could still be taken back.
+    unsettled: BTreeSet<usize>,
+    /// Whether tokens can be taken back within their block.
+    takes_back: bool,
+    /// Tokens before the next one that is read, as far as decoding looks back.
+    before: Vec<TokenId>,
+    /// Positions read, from the hole's beginning.
+    read: usize,
+    /// Bytes that are no whole character yet.
+    pending: Vec<u8>,
+    text: String,
+    /// Whether the first blank was given in front of the hole.
+    owes_blank: bool,
+}
+
+impl Transcript {
+    pub(super) fn new(canvas: &Canvas, hole: Range<usize>, owes_blank: bool, settings: &Settings) -> Self {
+        Self {
+            places: vec![Place::Open; hole.len()],
+            unsettled: BTreeSet::new(),
+            takes_back: !settings.remasking().is_none() || settings.revises(),
+            before: canvas.tokens()[..hole.start].to_vec(),
+            read: 0,
+            pending: Vec::new(),
+            text: String::new(),
+            owes_blank,
+            hole,
+        }
+    }
+
+    /// The text that is final.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Takes a step over.
+    pub(super) fn step(&mut self, step: &StepUpdate, vocabulary: &Vocabulary) {
+        for change in step.changes.iter().filter(|change| self.hole.contains(&change.position)) {
+            let at = change.position - self.hole.start;
+            match change.kind {
+                ChangeKind::Committed => {
+                    self.places[at] = Place::Written(change.token, change.confidence);
+                    if self.takes_back {
+                        self.unsettled.insert(at);
+                    }
+                }
+                ChangeKind::Renoised | ChangeKind::Refined => {
+                    self.places[at] = Place::Open;
+                    self.unsettled.remove(&at);
+                }
+            }
+        }
+        for position in step.closed.iter().filter(|position| self.hole.contains(position)) {
+            self.places[position - self.hole.start] = Place::Closed;
+        }
+        self.read_on(vocabulary);
+    }
+
+    /// The block is done: nothing of it is taken back.
+    pub(super) fn settle(&mut self, vocabulary: &Vocabulary) {
+        self.unsettled.clear();
+        self.read_on(vocabulary);
+    }
+
+    /// The probability of the token of a position when it was committed.
+    pub(super) fn probability(&self, position: usize) -> Option<f64> {
+        match self.places.get(position.checked_sub(self.hole.start)?)? {
+            Place::Written(_, probability) => Some(*probability),
+            Place::Open | Place::Closed => None,
+        }
+    }
+
+    fn read_on(&mut self, vocabulary: &Vocabulary) {
+        let mut tokens = Vec::new();
+        while let Some(place) = self.places.get(self.read).filter(|_| !self.unsettled.contains(&self.read)) {
+            match place {
+                Place::Open => break,
+                Place::Closed => {}
+                Place::Written(token, _) => tokens.push(*token),
+            }
+            self.read += 1;
+        }
+        if tokens.is_empty() {
+            return;
+        }
+        for mut piece in vocabulary.pieces(Before::Tokens(&self.before), &tokens) {
+            if self.owes_blank && !piece.is_empty() {
+                self.owes_blank = false;
+                if piece[0] == b' ' {
+                    piece.remove(0);
+                }
+            }
+            self.pending.extend(piece);
+        }
+        self.before.extend(tokens);
+        self.take_characters();
+    }
+
+    /// Moves whole characters from the pending bytes to the text; what can be none is left out.
+    fn take_characters(&mut self) {
+        loop {
+            match std::str::from_utf8(&self.pending) {
+                Ok(text) => {
+                    self.text.push_str(text);
+                    self.pending.clear();
+                    return;
+                }
+                Err(error) => {
+                    let valid = error.valid_up_to();
+                    self.text.push_str(&String::from_utf8_lossy(&self.pending[..valid]));
+                    // Without a length the bytes may go on to be a character.
+                    let Some(broken) = error.error_len() else {
+                        self.pending.drain(..valid);
+                        return;
+                    };
+                    self.pending.drain(..valid + broken);
+                }
+            }
+        }
+    }
+}
