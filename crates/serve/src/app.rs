@@ -1,5 +1,6 @@
 //! What all handlers share, and which path leads to which of them.
 
+use crate::canvas::{self, FollowedCanvases};
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::models::Models;
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) settings: ServeSettings,
     pub(crate) models: Models,
     pub(crate) scheduler: Scheduler,
+    pub(crate) canvases: FollowedCanvases,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) events: Events,
     /// Whether the first model is loaded.
@@ -53,8 +55,11 @@ struct Api;
 /// Every path and its handler, with the description of them all.
 pub(crate) fn router(app: App) -> (Router, utoipa::openapi::OpenApi) {
     let limit = app.settings.body_limit;
-    let (router, api) =
-        OpenApiRouter::with_openapi(Api::openapi()).merge(openai::routes()).merge(health::routes()).split_for_parts();
+    let (router, api) = OpenApiRouter::with_openapi(Api::openapi())
+        .merge(openai::routes())
+        .merge(canvas::routes())
+        .merge(health::routes())
+        .split_for_parts();
     let router = router
         .fallback(|| async { ApiError::not_found("there is nothing at this path; /openapi.json lists what there is") })
         .method_not_allowed_fallback(|| async { ApiError::wrong_method() })

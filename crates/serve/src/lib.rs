@@ -23,9 +23,11 @@
 
 mod app;
 mod body;
+mod canvas;
 mod conversation;
 mod error;
 mod event;
+mod filling;
 mod health;
 mod identity;
 mod metrics;
@@ -35,6 +37,7 @@ mod sampling;
 mod scheduler;
 mod server;
 mod settings;
+mod sheet;
 mod text;
 mod wire;
 

@@ -1,6 +1,7 @@
 //! The server: listens, hands connections to the router, and ends in an orderly way.
 
 use crate::app::{App, Shared, router};
+use crate::canvas::FollowedCanvases;
 use crate::error::ServeError;
 use crate::event::ServeEvent;
 use crate::identity::Peer;
@@ -130,8 +131,15 @@ impl Serving {
         let budget = budget.unwrap_or(MODEL_MEMORY);
         let models = Models::new(sources, runtime, budget, scheduler.clone(), events.clone());
         let ready = AtomicBool::new(false);
-        let app =
-            App::new(Shared { settings, models, scheduler: scheduler.clone(), metrics, events: events.clone(), ready });
+        let app = App::new(Shared {
+            settings,
+            models,
+            scheduler: scheduler.clone(),
+            metrics,
+            canvases: FollowedCanvases::default(),
+            events: events.clone(),
+            ready,
+        });
         let accepting = tokio::spawn(accept(listener, router(app.clone()).0, stopped.clone(), grace));
         let first = app.models.get(None).await.map_err(|error| ServeError::Model(error.to_string()));
         if first.is_ok() {

@@ -5,6 +5,6 @@ mod stop;
 mod transcript;
 mod usage;
 
-pub(crate) use run::{Completed, Submission, TextEvent, TextRun, WrittenToken};
+pub(crate) use run::{Completed, Finish, Submission, TextEvent, TextRun, WrittenToken};
 pub(crate) use stop::StopStrings;
 pub(crate) use usage::Usage;

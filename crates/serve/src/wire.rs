@@ -1,10 +1,7 @@
 //! A canvas and its steps as JSON.
 
-use crate::scheduler::StepUpdate;
-use aquatint::diffusion::Kind;
-use aquatint::generate::{Change as EngineChange, ChangeKind};
-use aquatint::vocabulary::{TokenId, Vocabulary};
-use serde::Serialize;
+use aquatint::vocabulary::TokenId;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -16,20 +13,51 @@ pub(crate) struct Canvas {
     pub(crate) spans: Vec<Span>,
 }
 
+/// What a position is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// It never changes.
+    Given,
+    /// It is to be filled.
+    Open,
+    /// It was filled.
+    Written,
+    /// It fell away behind an end token.
+    Closed,
+}
+
 /// One position.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Position {
-    /// `given`, `open`, `written` or `closed`.
-    pub(crate) state: &'static str,
+    pub(crate) state: State,
     /// Its token, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) token: Option<TokenId>,
     /// What it adds to the text.
     pub(crate) text: String,
+    /// Of a written token, in the prediction in which it was committed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) probability: Option<f64>,
+    /// The step of this request in which it was committed, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) step: Option<usize>,
+    /// The likeliest tokens of that prediction, where they were requested.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) alternatives: Vec<Alternative>,
+}
+
+/// A token that a position could hold.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Alternative {
+    pub(crate) token: TokenId,
+    pub(crate) text: String,
+    pub(crate) probability: f64,
 }
 
 /// A hole.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Span {
     pub(crate) start: usize,
     pub(crate) end: usize,
@@ -38,15 +66,28 @@ pub(crate) struct Span {
 }
 
 /// The work begins.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Started {
+    /// Which result.
     pub(crate) index: usize,
+    pub(crate) seed: u64,
+    /// Forward passes that the plan needs at most.
     pub(crate) forward_passes: usize,
     pub(crate) canvas: Canvas,
 }
 
+/// The work on a block begins.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct Block {
+    pub(crate) index: usize,
+    pub(crate) block: usize,
+    pub(crate) of: usize,
+    pub(crate) positions: Vec<usize>,
+    pub(crate) steps: usize,
+}
+
 /// One step of denoising.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Step {
     pub(crate) index: usize,
     pub(crate) block: usize,
@@ -55,6 +96,7 @@ pub(crate) struct Step {
     /// Positions of the whole canvas that are still open.
     pub(crate) open: usize,
     pub(crate) changes: Vec<Change>,
+    /// Positions that fell away behind an end token.
     pub(crate) closed: Vec<usize>,
     /// The text of each position whose text changed.
     pub(crate) texts: BTreeMap<usize, String>,
@@ -69,50 +111,4 @@ pub(crate) struct Change {
     pub(crate) probability: f64,
     /// `committed`, `revised` (another token, still open) or `renoised` (open again).
     pub(crate) kind: &'static str,
-}
-
-impl Canvas {
-    /// A canvas as it is given.
-    pub(crate) fn of(canvas: &aquatint::Canvas, vocabulary: &Vocabulary) -> Self {
-        let position = |position: usize| {
-            let token = canvas.tokens()[position];
-            let (state, shown) = match canvas.kind(position) {
-                Some(Kind::Given) => ("given", true),
-                _ if canvas.is_committed(position) => ("written", true),
-                _ if canvas.is_open(position) => ("open", false),
-                _ => ("closed", false),
-            };
-            let text = if shown { vocabulary.token_text(token) } else { String::new() };
-            Position { state, token: shown.then_some(token), text }
-        };
-        let span = |span: &aquatint::diffusion::Span| Span {
-            start: span.positions.start,
-            end: span.positions.end,
-            approximate: span.approximate,
-        };
-        Self { positions: (0..canvas.len()).map(position).collect(), spans: canvas.spans().iter().map(span).collect() }
-    }
-}
-
-impl Step {
-    pub(crate) fn of(index: usize, step: &StepUpdate, vocabulary: &Vocabulary) -> Self {
-        let change = |change: &EngineChange| Change {
-            position: change.position,
-            token: change.token,
-            probability: change.confidence,
-            kind: match change.kind {
-                ChangeKind::Committed => "committed",
-                ChangeKind::Refined => "revised",
-                ChangeKind::Renoised => "renoised",
-            },
-        };
-        let text = |change: &EngineChange| match change.kind {
-            ChangeKind::Renoised => (change.position, String::new()),
-            ChangeKind::Committed | ChangeKind::Refined => (change.position, vocabulary.token_text(change.token)),
-        };
-        let StepUpdate { block, step: number, of, open, .. } = *step;
-        let changes = step.changes.iter().map(change).collect();
-        let texts = step.changes.iter().map(text).collect();
-        Self { index, block, step: number, of, open, changes, closed: step.closed.clone(), texts }
-    }
 }

@@ -10,9 +10,7 @@ use crate::error::{ApiError, ErrorBody};
 use crate::identity::{Peer, client, identifier, now};
 use crate::models::Loaded;
 use crate::sampling::SamplingFields;
-use crate::scheduler::StepUpdate;
 use crate::text::{Completed, Usage};
-use aquatint::Canvas;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::Event;
@@ -211,7 +209,8 @@ pub(super) async fn complete(
     }
     let loaded = app.models.get(request.model.as_deref()).await?;
     let stop = stops(request.stop.clone())?;
-    let several = Several { loaded: loaded.clone(), client, sampling: &sampling, max_tokens, stop, count };
+    let watched = request.stream && request.stream_options.unwrap_or_default().denoising;
+    let several = Several { loaded: loaded.clone(), client, sampling: &sampling, max_tokens, stop, count, watched };
     let Started { runs, seed, warnings } =
         several.start(&app, |loaded, options| conversation::prepare(loaded, &turns, options))?;
     let head = Head { id: identifier("chatcmpl-"), created: now(), loaded: loaded.clone(), seed };
@@ -286,14 +285,6 @@ impl Chunks for Stream {
     fn text(&self, index: usize, text: String) -> Event {
         let delta = Delta { role: None, content: Some(text) };
         data(&self.chunk(vec![ChunkChoice { index, delta, logprobs: None, finish_reason: None }]))
-    }
-
-    fn started(&self, choice: usize, canvas: &Canvas, forward_passes: usize) -> Option<Event> {
-        self.options.denoising.then(|| stream::started(choice, &self.head.loaded, canvas, forward_passes))
-    }
-
-    fn step(&self, choice: usize, step: &StepUpdate) -> Option<Event> {
-        self.options.denoising.then(|| stream::step(choice, &self.head.loaded, step))
     }
 
     fn end(&self, index: usize, completed: &Completed) -> Event {

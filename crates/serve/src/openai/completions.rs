@@ -9,10 +9,9 @@ use crate::error::{ApiError, ErrorBody};
 use crate::identity::{Peer, client, identifier, now};
 use crate::models::Loaded;
 use crate::sampling::SamplingFields;
-use crate::scheduler::StepUpdate;
 use crate::text::{Completed, Usage};
+use aquatint::SamplingOptions;
 use aquatint::vocabulary::{Template, TokenId};
-use aquatint::{Canvas, SamplingOptions};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::Event;
@@ -152,6 +151,7 @@ pub(super) async fn complete(
         max_tokens: request.max_tokens,
         stop: stops(request.stop.clone())?,
         count,
+        watched: request.stream && request.stream_options.unwrap_or_default().denoising,
     };
     let Started { runs, seed, warnings } = several.start(&app, |loaded, options| prepare(loaded, &request, options))?;
     let head = Head { id: identifier("cmpl-"), created: now(), loaded: loaded.clone(), seed };
@@ -245,14 +245,6 @@ impl Chunks for Stream {
 
     fn text(&self, index: usize, text: String) -> Event {
         data(&self.head.completion(vec![Choice { index, text, logprobs: None, finish_reason: None }]))
-    }
-
-    fn started(&self, choice: usize, canvas: &Canvas, forward_passes: usize) -> Option<Event> {
-        self.options.denoising.then(|| stream::started(choice, &self.head.loaded, canvas, forward_passes))
-    }
-
-    fn step(&self, choice: usize, step: &StepUpdate) -> Option<Event> {
-        self.options.denoising.then(|| stream::step(choice, &self.head.loaded, step))
     }
 
     fn end(&self, index: usize, completed: &Completed) -> Event {

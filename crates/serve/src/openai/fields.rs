@@ -90,6 +90,8 @@ pub(super) struct Several<'a> {
     pub(super) max_tokens: Option<usize>,
     pub(super) stop: StopStrings,
     pub(super) count: usize,
+    /// Whether the canvases are watched.
+    pub(super) watched: bool,
 }
 
 /// Requests under way for the results of one request.
@@ -121,7 +123,11 @@ impl Several<'_> {
                 warnings = prepared.ineffective.iter().map(ToString::to_string).collect();
             }
             let (loaded, client, stop) = (self.loaded.clone(), self.client, self.stop.clone());
-            runs.push(TextRun::start(app, Submission { loaded, prepared, client, stop })?);
+            runs.push(TextRun::start(
+                app,
+                index,
+                Submission { loaded, prepared, client, stop, watched: self.watched },
+            )?);
         }
         Ok(Started { runs, seed: seed.unwrap_or_default(), warnings })
     }

@@ -1,11 +1,7 @@
 //! Streams of server-sent events: chunks of one or several results as they come, in one response.
 
 use crate::error::ApiError;
-use crate::models::Loaded;
-use crate::scheduler::StepUpdate;
 use crate::text::{Completed, TextEvent, TextRun};
-use crate::wire;
-use aquatint::Canvas;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -25,10 +21,6 @@ pub(super) trait Chunks: Send + Sync + 'static {
     fn first(&self, choice: usize) -> Option<Event>;
     /// More of the text.
     fn text(&self, choice: usize, text: String) -> Event;
-    /// The work begins, where the client wants to see the canvas.
-    fn started(&self, choice: usize, canvas: &Canvas, forward_passes: usize) -> Option<Event>;
-    /// A step, where the client wants to see the canvas.
-    fn step(&self, choice: usize, step: &StepUpdate) -> Option<Event>;
     /// The end of a result.
     fn end(&self, choice: usize, completed: &Completed) -> Event;
     /// What comes behind the last result, if something does.
@@ -100,9 +92,9 @@ async fn one(
         };
         let out = match event {
             None => return Err(ApiError::unavailable("the server is stopping")),
-            Some(TextEvent::Started { canvas, forward_passes }) => chunks.started(choice, &canvas, forward_passes),
-            Some(TextEvent::Block { .. }) => None,
-            Some(TextEvent::Step(step)) => chunks.step(choice, &step),
+            Some(TextEvent::Started(started)) => Some(denoising(&started)),
+            Some(TextEvent::Block(block)) => Some(denoising(&block)),
+            Some(TextEvent::Step(step)) => Some(denoising(&step)),
             Some(TextEvent::Text(text)) => Some(chunks.text(choice, text)),
             Some(TextEvent::Ended(ended)) => {
                 let completed = *ended?;
@@ -122,22 +114,7 @@ async fn one(
     }
 }
 
-/// The canvas as it begins, for a client that draws it.
-pub(super) fn started(choice: usize, loaded: &Loaded, canvas: &Canvas, forward_passes: usize) -> Event {
-    let canvas = wire::Canvas::of(canvas, loaded.vocabulary());
-    let started = wire::Started { index: choice, forward_passes, canvas };
-    data(&Denoising::Started(started)).event("denoising")
-}
-
-/// A step, for a client that draws it.
-pub(super) fn step(choice: usize, loaded: &Loaded, step: &StepUpdate) -> Event {
-    data(&Denoising::Step(wire::Step::of(choice, step, loaded.vocabulary()))).event("denoising")
-}
-
-/// A `denoising` event.
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Denoising {
-    Started(wire::Started),
-    Step(wire::Step),
+/// What happens on the canvas, for a client that draws it. One that reads texts only does not listen to it.
+fn denoising(value: &impl Serialize) -> Event {
+    data(value).event("denoising")
 }

@@ -1,14 +1,14 @@
 //! What handlers hear of their work: the events of the engine as values of their own.
 
 use aquatint::generate::Change;
-use aquatint::{Canvas, DenoisingEvent, Error, Outcome};
+use aquatint::{DenoisingEvent, Error, Outcome};
 use std::time::Duration;
 
 /// One thing that happened to one request, in the order of [`DenoisingEvent`].
 #[derive(Debug)]
 pub(crate) enum Update {
     /// The work begins.
-    Started { canvas: Canvas, forward_passes: usize },
+    Started { forward_passes: usize },
     /// The work on a block begins.
     Block { block: usize, of: usize, positions: Vec<usize>, steps: usize },
     /// One step was taken.
@@ -57,9 +57,7 @@ impl Update {
     /// The same event as a value; `None` for the last one, which comes with the outcome.
     pub(crate) fn of(event: DenoisingEvent<'_>) -> Option<Self> {
         Some(match event {
-            DenoisingEvent::Started { canvas, forward_passes } => {
-                Self::Started { canvas: canvas.clone(), forward_passes }
-            }
+            DenoisingEvent::Started { forward_passes, .. } => Self::Started { forward_passes },
             DenoisingEvent::BlockStarted { block, of, positions, steps } => {
                 Self::Block { block, of, positions: positions.to_vec(), steps }
             }

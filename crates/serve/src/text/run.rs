@@ -4,15 +4,17 @@ use super::transcript::Transcript;
 use super::{StopStrings, Usage};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::filling::Filling;
 use crate::models::Loaded;
-use crate::scheduler::{Cancel, Client, Ended, StepUpdate, Update, Work};
+use crate::scheduler::{Cause, Client, Ended, Update};
+use crate::sheet::Sheet;
+use crate::wire;
 use aquatint::diffusion::Kind;
 use aquatint::vocabulary::TokenId;
-use aquatint::{Canvas, FinishReason, Outcome, Prepared, TemplateCanvas};
-use std::collections::VecDeque;
+use aquatint::{Canvas, FinishReason, Prepared, TemplateCanvas};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use std::time::Duration;
 
 /// A canvas with one hole whose text is wanted.
 #[derive(Debug)]
@@ -21,17 +23,19 @@ pub(crate) struct Submission {
     pub(crate) prepared: Prepared,
     pub(crate) client: Client,
     pub(crate) stop: StopStrings,
+    /// Whether the canvas is watched.
+    pub(crate) watched: bool,
 }
 
 /// Something that happened on the way.
 #[derive(Debug)]
 pub(crate) enum TextEvent {
-    /// The work begins.
-    Started { canvas: Canvas, forward_passes: usize },
-    /// A block begins.
-    Block { block: usize, of: usize, positions: Vec<usize>, steps: usize },
-    /// The canvas changed.
-    Step(StepUpdate),
+    /// The work begins, where the canvas is watched.
+    Started(wire::Started),
+    /// A block begins, where the canvas is watched.
+    Block(wire::Block),
+    /// The canvas changed, where it is watched.
+    Step(wire::Step),
     /// More of the text is final.
     Text(String),
     /// Nothing more comes.
@@ -45,11 +49,20 @@ pub(crate) enum Finish {
     Stop,
     /// All tokens that were allowed are written.
     Length,
-    /// The time was up or the server stopped.
+    /// The time was up, the server stopped, or the client cancelled it.
     Cancelled,
 }
 
 impl Finish {
+    /// Why a canvas is not filled any further.
+    pub(crate) fn of(reason: FinishReason, cause: Option<Cause>) -> Self {
+        match (cause, reason) {
+            (Some(_), _) | (None, FinishReason::Cancelled) => Self::Cancelled,
+            (None, FinishReason::End) => Self::Stop,
+            (None, FinishReason::Filled) => Self::Length,
+        }
+    }
+
     /// The reason in OpenAI's words; `cancelled` is ours.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -75,7 +88,6 @@ pub(crate) struct Completed {
     pub(crate) usage: Usage,
     /// The tokens of the text, in order; where a stop string cut it, those before the cut.
     pub(crate) tokens: Vec<WrittenToken>,
-    pub(crate) outcome: Outcome,
     pub(crate) queued: Duration,
     pub(crate) took: Duration,
 }
@@ -85,8 +97,9 @@ pub(crate) struct Completed {
 pub(crate) struct TextRun {
     loaded: Arc<Loaded>,
     template_canvas: TemplateCanvas,
-    updates: UnboundedReceiver<Update>,
-    cancel: Cancel,
+    filling: Filling,
+    seed: u64,
+    sheet: Option<Sheet>,
     transcript: Transcript,
     stop: StopStrings,
     /// Bytes of the text that were handed out.
@@ -99,28 +112,20 @@ pub(crate) struct TextRun {
 }
 
 impl TextRun {
-    /// Hands the request to the scheduler.
+    /// Hands the request to the scheduler; it is result `index` of those of its client's request.
     ///
     /// # Errors
     /// When the canvas is longer than allowed, or too much waits already.
-    pub(crate) fn start(app: &App, submission: Submission) -> Result<Self, ApiError> {
-        let Submission { loaded, prepared, client, stop } = submission;
+    pub(crate) fn start(app: &App, index: usize, submission: Submission) -> Result<Self, ApiError> {
+        let Submission { loaded, prepared, client, stop, watched } = submission;
+        let filling = Filling::start(app, &loaded, &prepared, client)?;
         let Prepared { template_canvas, settings, .. } = prepared;
-        let (length, limit) = (template_canvas.canvas().len(), app.settings.canvas_limit);
-        if length > limit {
-            let message = format!("the canvas has {length} positions; allowed: {limit}");
-            return Err(ApiError::invalid(message).of("max_tokens").code("context_length_exceeded"));
-        }
         let hole = template_canvas.holes().next();
         let (hole, owes_blank) = hole.ok_or_else(|| ApiError::invalid("the canvas has no open position"))?;
         let transcript = Transcript::new(template_canvas.canvas(), hole, owes_blank, &settings);
-        let request = loaded.model.request(&template_canvas, settings);
-        let (sender, updates) = unbounded_channel();
-        let (cancel, deadline) = (Cancel::default(), Instant::now() + app.settings.time_limit);
-        let work = Work { loaded: loaded.clone(), request, client, updates: sender, cancel: cancel.clone(), deadline };
-        app.scheduler.submit(work)?;
-        let (shown, searched, cut, pending) = (0, 0, None, VecDeque::new());
-        Ok(Self { loaded, template_canvas, updates, cancel, transcript, stop, shown, searched, cut, pending })
+        let sheet = watched.then(|| Sheet::new(index, loaded.clone(), template_canvas.clone(), &BTreeSet::new(), None));
+        let (shown, searched, cut, pending, seed) = (0, 0, None, VecDeque::new(), settings.seed());
+        Ok(Self { loaded, template_canvas, filling, seed, sheet, transcript, stop, shown, searched, cut, pending })
     }
 
     /// What happens next; `None` behind the end.
@@ -129,7 +134,7 @@ impl TextRun {
             if let Some(event) = self.pending.pop_front() {
                 return Some(event);
             }
-            let update = self.updates.recv().await?;
+            let update = self.filling.next().await?;
             self.take(update);
         }
     }
@@ -150,15 +155,17 @@ impl TextRun {
     fn take(&mut self, update: Update) {
         let vocabulary = &self.loaded.checkpoint().vocabulary;
         match update {
-            Update::Started { canvas, forward_passes } => {
-                self.pending.push_back(TextEvent::Started { canvas, forward_passes });
+            Update::Started { forward_passes } => {
+                let started = self.sheet.as_ref().map(|sheet| sheet.started(self.seed, forward_passes));
+                self.pending.extend(started.map(TextEvent::Started));
             }
             Update::Block { block, of, positions, steps } => {
-                self.pending.push_back(TextEvent::Block { block, of, positions, steps });
+                let block = self.sheet.as_ref().map(|sheet| sheet.block(block, of, positions, steps));
+                self.pending.extend(block.map(TextEvent::Block));
             }
             Update::Step(step) => {
                 self.transcript.step(&step, vocabulary);
-                self.pending.push_back(TextEvent::Step(step));
+                self.pending.extend(self.sheet.as_mut().map(|sheet| TextEvent::Step(sheet.step(&step))));
                 self.show();
             }
             Update::BlockCommitted => {
@@ -183,7 +190,7 @@ impl TextRun {
             self.shown = until;
         }
         if self.cut.is_some() {
-            self.cancel.cancel();
+            self.filling.cancel();
         }
     }
 
@@ -208,7 +215,7 @@ impl TextRun {
             (None, None) => {
                 let mut read = self.template_canvas.read(vocabulary, &outcome.canvas);
                 let text = if read.holes.is_empty() { String::new() } else { read.holes.swap_remove(0) };
-                let finish = if outcome.reason == FinishReason::End { Finish::Stop } else { Finish::Length };
+                let finish = Finish::of(outcome.reason, None);
                 // The last tokens may have been those of a stop string.
                 match self.stop.find(&text, 0) {
                     Some(cut) => (text[..cut].to_owned(), Finish::Stop),
@@ -220,7 +227,7 @@ impl TextRun {
         let given = (0..given.len()).filter(|position| given.kind(*position) == Some(Kind::Given)).count();
         let usage = Usage::new(given, &outcome.statistics);
         let tokens = self.tokens(&outcome.canvas, &text);
-        Ok(Completed { text, finish, usage, tokens, outcome, queued, took })
+        Ok(Completed { text, finish, usage, tokens, queued, took })
     }
 
     /// The tokens of the hole that make up a text, from its beginning.

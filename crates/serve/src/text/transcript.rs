@@ -5,6 +5,7 @@
 //! done.
 
 use crate::scheduler::StepUpdate;
+use crate::sheet::take_characters;
 use aquatint::generate::ChangeKind;
 use aquatint::vocabulary::{Before, TokenId, Vocabulary};
 use aquatint::{Canvas, Settings};
@@ -120,29 +121,6 @@ impl Transcript {
             self.pending.extend(piece);
         }
         self.before.extend(tokens);
-        self.take_characters();
-    }
-
-    /// Moves whole characters from the pending bytes to the text; what can be none is left out.
-    fn take_characters(&mut self) {
-        loop {
-            match std::str::from_utf8(&self.pending) {
-                Ok(text) => {
-                    self.text.push_str(text);
-                    self.pending.clear();
-                    return;
-                }
-                Err(error) => {
-                    let valid = error.valid_up_to();
-                    self.text.push_str(&String::from_utf8_lossy(&self.pending[..valid]));
-                    // Without a length the bytes may go on to be a character.
-                    let Some(broken) = error.error_len() else {
-                        self.pending.drain(..valid);
-                        return;
-                    };
-                    self.pending.drain(..valid + broken);
-                }
-            }
-        }
+        self.text.push_str(&take_characters(&mut self.pending));
     }
 }

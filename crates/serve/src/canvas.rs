@@ -1,0 +1,17 @@
+//! `/v1/canvas`: a canvas filled, edited and varied, whose every step can be watched.
+
+mod endpoints;
+mod followed;
+mod layout;
+mod request;
+mod run;
+
+pub(crate) use followed::FollowedCanvases;
+
+use crate::app::App;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(endpoints::fill)).routes(routes!(endpoints::resume, endpoints::cancel))
+}

@@ -1,0 +1,271 @@
+//! The endpoints of `/v1/canvas`.
+
+use super::followed::{ABANDONED, Followed, Reader};
+use super::layout::{self, Layout};
+use super::request::CanvasRequest;
+use super::run::{CanvasEvent, CanvasResult, CanvasRun};
+use crate::app::App;
+use crate::body::Body;
+use crate::error::{ApiError, ErrorBody};
+use crate::identity::{Peer, client, identifier, now, random_seed};
+use crate::models::Loaded;
+use crate::sampling::SamplingFields;
+use crate::scheduler::Client;
+use aquatint::vocabulary::Template;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::sse::{KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use futures_util::stream;
+use serde::Serialize;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use utoipa::ToSchema;
+
+/// Results of one request at most.
+const MOST_VARIATIONS: usize = 16;
+/// How often a comment is sent where nothing else is.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// The whole body.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body; the fields are read apart")]
+struct CanvasBody {
+    #[serde(flatten)]
+    request: CanvasRequest,
+    #[serde(flatten)]
+    sampling: SamplingFields,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CanvasAnswer {
+    id: String,
+    /// `canvas`.
+    object: &'static str,
+    created: u64,
+    model: String,
+    results: Vec<CanvasResult>,
+    /// What was requested and changes nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+/// The first event of a stream: what holds for all of it.
+#[derive(Debug, Serialize, ToSchema)]
+struct Opened {
+    id: String,
+    created: u64,
+    model: String,
+    results: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+/// Fills a canvas: from a template, or from positions that an earlier answer returned. With `stream`, server-sent events
+/// `opened`, `started`, `block`, `step`, `finished` and `done`.
+#[utoipa::path(
+    post,
+    path = "/v1/canvas",
+    request_body = CanvasBody,
+    responses(
+        (status = OK, body = CanvasAnswer, description = "The canvases; with `stream`, their events"),
+        (status = BAD_REQUEST, body = ErrorBody),
+        (status = NOT_FOUND, body = ErrorBody),
+        (status = TOO_MANY_REQUESTS, body = ErrorBody),
+    )
+)]
+pub(super) async fn fill(
+    State(app): State<App>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    body: Body<CanvasRequest>,
+) -> Result<Response, ApiError> {
+    let client = client(&app, &headers, peer.map(|Extension(peer)| peer))?;
+    let Body { own: request, sampling } = body;
+    let count = match request.variations.unwrap_or(1) {
+        count @ 1..=MOST_VARIATIONS => count,
+        count => return Err(ApiError::field("variations", count, &format!("1 to {MOST_VARIATIONS}"))),
+    };
+    let loaded = app.models.get(request.model.as_deref()).await?;
+    let seed = sampling.seed().unwrap_or_else(random_seed);
+    let (mut runs, mut warnings) = (Vec::new(), Vec::new());
+    for index in 0..count {
+        let sampling = sampling.with_seed(seed.wrapping_add(index as u64));
+        let run = Filled { app: &app, loaded: &loaded, request: &request, sampling: &sampling, client, index };
+        let (run, ineffective) = run.start()?;
+        runs.push(run);
+        warnings = ineffective;
+    }
+    let (id, created, model) = (identifier("canvas-"), now(), loaded.name.clone());
+    if request.stream {
+        let followed = app.canvases.open(&id, client);
+        followed.record("opened", &Opened { id, created, model, results: count, warnings });
+        tokio::spawn(record(runs, followed.clone()));
+        return Ok(respond(Reader::new(followed, 0)));
+    }
+    let mut results = Vec::new();
+    for mut run in runs {
+        results.push(loop {
+            if let CanvasEvent::Finished(result) = run.next().await? {
+                break *result;
+            }
+        });
+    }
+    Ok(Json(CanvasAnswer { id, object: "canvas", created, model, results, warnings }).into_response())
+}
+
+/// One result that is to be made.
+struct Filled<'a> {
+    app: &'a App,
+    loaded: &'a Arc<Loaded>,
+    request: &'a CanvasRequest,
+    sampling: &'a SamplingFields,
+    client: Client,
+    index: usize,
+}
+
+impl Filled<'_> {
+    /// Lays its canvas out and hands it to the scheduler; returns what was requested and changes nothing.
+    fn start(self) -> Result<(CanvasRun, Vec<String>), ApiError> {
+        let (model, request) = (&self.loaded.model, self.request);
+        let options = self.sampling.options(request.max_tokens)?;
+        let (prepared, layout) = match (&request.template, &request.canvas) {
+            (Some(template), None) => {
+                if request.renoise.is_some() {
+                    return Err(
+                        ApiError::invalid("`renoise` needs `canvas`; a template has nothing written").of("renoise")
+                    );
+                }
+                let template = Template::parse(template).map_err(aquatint::Error::from);
+                let prepared =
+                    model.prepare_template(template.map_err(|e| ApiError::from(e).of("template"))?, &options)?;
+                let layout = Layout::of_template(prepared.template_canvas.clone());
+                (prepared, layout)
+            }
+            (None, Some(canvas)) => {
+                let seed = self.sampling.seed().unwrap_or_default();
+                let layout = layout::lay_out(canvas, request.renoise.as_ref(), seed, self.loaded)?;
+                (model.prepare_canvas(layout.template_canvas.clone(), &options)?, layout)
+            }
+            _ => return Err(ApiError::invalid("exactly one of `template` and `canvas` is needed").of("template")),
+        };
+        let warnings = prepared.ineffective.iter().map(ToString::to_string).collect();
+        let laid_out = (layout.written, layout.spans);
+        let run = CanvasRun::start(self.app, self.index, self.loaded.clone(), prepared, laid_out, self.client)?;
+        Ok((run, warnings))
+    }
+}
+
+/// Follows some canvases to their ends and keeps their events.
+async fn record(runs: Vec<CanvasRun>, followed: Arc<Followed>) {
+    let mut tasks = JoinSet::new();
+    for run in runs {
+        tasks.spawn(record_one(run, followed.clone()));
+    }
+    while let Some(joined) = tasks.join_next().await {
+        let error = match joined {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => error,
+            Err(error) => ApiError::server(error.to_string()),
+        };
+        followed.record("error", &error.body());
+        // The others are cancelled with the tasks.
+        return followed.finish();
+    }
+    followed.record("done", &serde_json::json!({}));
+    followed.finish();
+}
+
+async fn record_one(mut run: CanvasRun, followed: Arc<Followed>) -> Result<(), ApiError> {
+    let mut cancelled = followed.cancelled();
+    let mut check = tokio::time::interval(ABANDONED / 6);
+    let mut ending = false;
+    loop {
+        let event = tokio::select! {
+            event = run.next() => event?,
+            _ = cancelled.wait_for(|cancelled| *cancelled), if !ending => {
+                ending = true;
+                run.cancel();
+                continue;
+            }
+            _ = check.tick(), if !ending => {
+                if followed.is_abandoned() {
+                    ending = true;
+                    run.cancel();
+                }
+                continue;
+            }
+        };
+        match event {
+            CanvasEvent::Started(started) => followed.record("started", &started),
+            CanvasEvent::Block(block) => followed.record("block", &block),
+            CanvasEvent::Step(step) => followed.record("step", &step),
+            CanvasEvent::Finished(result) => {
+                followed.record("finished", &result);
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn respond(reader: Reader) -> Response {
+    let events = stream::unfold(reader, async |mut reader| {
+        let event = reader.next().await?;
+        Some((Ok::<_, Infallible>(event), reader))
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+/// Follows a streamed canvas again, from the event behind `Last-Event-ID` on.
+#[utoipa::path(
+    get,
+    path = "/v1/canvas/{id}",
+    params(
+        ("id" = String, Path, description = "The `id` of the `opened` event"),
+        ("last-event-id" = Option<u64>, Header, description = "The `id` of the last event that was read"),
+    ),
+    responses(
+        (status = OK, body = String, content_type = "text/event-stream"),
+        (status = BAD_REQUEST, body = ErrorBody),
+        (status = NOT_FOUND, body = ErrorBody),
+    )
+)]
+pub(super) async fn resume(
+    State(app): State<App>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let client = client(&app, &headers, peer.map(|Extension(peer)| peer))?;
+    let next = match headers.get("last-event-id") {
+        None => 0,
+        Some(value) => {
+            let last = value.to_str().ok().and_then(|text| text.trim().parse::<usize>().ok());
+            let last = last.ok_or_else(|| ApiError::field("Last-Event-ID", "no number", "the `id` of an event"))?;
+            last.saturating_add(1)
+        }
+    };
+    Ok(respond(Reader::new(app.canvases.find(&id, client)?, next)))
+}
+
+/// Cancels a streamed canvas; its `finished` event still comes.
+#[utoipa::path(
+    delete,
+    path = "/v1/canvas/{id}",
+    params(("id" = String, Path, description = "The `id` of the `opened` event")),
+    responses((status = NO_CONTENT), (status = NOT_FOUND, body = ErrorBody))
+)]
+pub(super) async fn cancel(
+    State(app): State<App>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let client = client(&app, &headers, peer.map(|Extension(peer)| peer))?;
+    app.canvases.find(&id, client)?.cancel();
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,160 @@
+//! Streamed canvases by their identifiers. The events of each are kept for a while, so that a client whose connection
+//! dropped goes on where it was; meanwhile the canvas is filled on.
+
+use crate::error::ApiError;
+use crate::scheduler::Client;
+use axum::response::sse::Event;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How long a canvas that nobody follows is filled on.
+pub(super) const ABANDONED: Duration = Duration::from_secs(30);
+/// How long the events are kept once it is finished.
+const KEPT: Duration = Duration::from_secs(120);
+/// Canvases whose events are kept at most.
+const MOST: usize = 256;
+
+/// The streamed canvases of a server.
+#[derive(Debug, Default)]
+pub(crate) struct FollowedCanvases(Mutex<BTreeMap<String, Arc<Followed>>>);
+
+/// One event: its name and its data.
+#[derive(Debug, Clone)]
+struct Recorded {
+    name: &'static str,
+    data: Arc<str>,
+}
+
+/// What is known of a canvas's events.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Progress {
+    events: usize,
+    finished: bool,
+}
+
+/// The events of a canvas, and who follows them.
+#[derive(Debug)]
+pub(super) struct Followed {
+    client: Client,
+    events: Mutex<Vec<Recorded>>,
+    progress: watch::Sender<Progress>,
+    cancelled: watch::Sender<bool>,
+    readers: AtomicUsize,
+    /// When the last reader left, or the canvas finished.
+    since: Mutex<Instant>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl FollowedCanvases {
+    /// Begins to keep the events of a canvas.
+    pub(super) fn open(&self, id: &str, client: Client) -> Arc<Followed> {
+        let followed = Arc::new(Followed {
+            client,
+            events: Mutex::default(),
+            progress: watch::Sender::new(Progress::default()),
+            cancelled: watch::Sender::new(false),
+            readers: AtomicUsize::new(0),
+            since: Mutex::new(Instant::now()),
+        });
+        let mut all = lock(&self.0);
+        all.retain(|_, followed| !followed.is_stale());
+        while all.len() >= MOST {
+            // The one that finished first; where none has finished, each holds no more than a canvas.
+            let oldest = all.iter().filter(|(_, f)| f.progress.borrow().finished).min_by_key(|(_, f)| *lock(&f.since));
+            let Some(id) = oldest.map(|(id, _)| id.clone()) else { break };
+            all.remove(&id);
+        }
+        all.insert(id.to_owned(), followed.clone());
+        followed
+    }
+
+    /// The canvas of an identifier, for the client that began it.
+    ///
+    /// # Errors
+    /// When there is none, or another client began it.
+    pub(super) fn find(&self, id: &str, client: Client) -> Result<Arc<Followed>, ApiError> {
+        let found = lock(&self.0).get(id).filter(|followed| followed.client == client).cloned();
+        found.ok_or_else(|| {
+            let kept = KEPT.as_secs();
+            ApiError::not_found(format!("there is no canvas `{id}`; a streamed one is kept for {kept} s after its end"))
+        })
+    }
+}
+
+impl Followed {
+    /// Adds an event.
+    pub(super) fn record(&self, name: &'static str, value: &impl Serialize) {
+        // A value of ours has string keys and finite numbers.
+        let data = serde_json::to_string(value).unwrap_or_else(|error| error.to_string());
+        let mut events = lock(&self.events);
+        events.push(Recorded { name, data: data.into() });
+        self.progress.send_modify(|progress| progress.events = events.len());
+    }
+
+    /// Nothing more comes.
+    pub(super) fn finish(&self) {
+        *lock(&self.since) = Instant::now();
+        self.progress.send_modify(|progress| progress.finished = true);
+    }
+
+    /// Whether nobody has followed it for so long that it is not worth filling.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.readers.load(SeqCst) == 0 && lock(&self.since).elapsed() > ABANDONED
+    }
+
+    /// Asks to cancel it.
+    pub(super) fn cancel(&self) {
+        self.cancelled.send_replace(true);
+    }
+
+    /// Becomes true when it is to be cancelled.
+    pub(super) fn cancelled(&self) -> watch::Receiver<bool> {
+        self.cancelled.subscribe()
+    }
+
+    fn is_stale(&self) -> bool {
+        self.progress.borrow().finished && lock(&self.since).elapsed() > KEPT
+    }
+}
+
+/// One client that follows a canvas, from some event on.
+#[derive(Debug)]
+pub(super) struct Reader {
+    followed: Arc<Followed>,
+    progress: watch::Receiver<Progress>,
+    next: usize,
+}
+
+impl Reader {
+    /// Follows from event number `next` on.
+    pub(super) fn new(followed: Arc<Followed>, next: usize) -> Self {
+        followed.readers.fetch_add(1, SeqCst);
+        Self { progress: followed.progress.subscribe(), followed, next }
+    }
+
+    /// The next event; `None` behind the last.
+    pub(super) async fn next(&mut self) -> Option<Event> {
+        let next = self.next;
+        let progress = *self.progress.wait_for(|progress| progress.events > next || progress.finished).await.ok()?;
+        if progress.events <= next {
+            return None;
+        }
+        let Recorded { name, data } = lock(&self.followed.events).get(next)?.clone();
+        self.next += 1;
+        Some(Event::default().event(name).id(next.to_string()).data(&*data))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        *lock(&self.followed.since) = Instant::now();
+        self.followed.readers.fetch_sub(1, SeqCst);
+    }
+}
