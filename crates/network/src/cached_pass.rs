@@ -20,8 +20,6 @@ struct Part {
     sequence: Range<u32>,
     /// Those that are computed, counted from its beginning.
     rows_to_compute: Vec<u32>,
-    /// The first of them among all that are computed.
-    first: u32,
 }
 
 /// What attention over the pool reads besides keys, values and queries: uploaded once for all layers.
@@ -29,8 +27,6 @@ struct PoolIndices<D: Device> {
     visible: LayerVisible<D>,
     /// The rows of the pool that are computed, ascending.
     rows: D::Indices,
-    /// Which of the computed rows of the batch each of them is, where the pool has them in another order.
-    order: Option<D::Indices>,
 }
 
 impl<D: Device> Reader<'_, D> {
@@ -60,19 +56,17 @@ impl<D: Device> Reader<'_, D> {
             });
         }
         let requested = input.answering(self.spec, rows)?;
-        let requested = requested.iter().map(|&row| {
-            let place = rows_to_compute.binary_search(&row).map_err(|_| NetworkError::NotComputed { row })?;
-            Ok(place as u32)
-        });
-        let requested = requested.collect::<Result<Vec<u32>, NetworkError>>()?;
+        if let Some(&row) = requested.iter().find(|row| rows_to_compute.binary_search(row).is_err()) {
+            return Err(NetworkError::NotComputed { row });
+        }
         let visibility = LayerVisibility::new(self.spec, input.visibility, input.positions)?;
         let mut pool = self.pool.lock();
         let mut parts = Vec::with_capacity(sequences.len());
         for (sequence, kv_cache) in sequences.iter().zip(&mut *kv_caches) {
-            let (own, first) = Part::own_rows(sequence, rows_to_compute);
+            let own = Part::own_rows(sequence, rows_to_compute);
             let claimed = (sequence.len(), own.last().map_or(0, |last| *last as usize + 1));
             let slot = self.pool.slot(&mut pool, kv_cache, claimed)?.ok_or(NetworkError::ForeignKvCache)?;
-            let part = Part { slot, sequence: sequence.clone(), rows_to_compute: own, first };
+            let part = Part { slot, sequence: sequence.clone(), rows_to_compute: own };
             part.check(visibility.widest(), pool.known(slot), pool.place_of(slot))?;
             parts.push(part);
         }
@@ -81,7 +75,11 @@ impl<D: Device> Reader<'_, D> {
         }
         // Should the device fail, what it wrote is of no use.
         parts.iter().for_each(|part| pool.set_known(part.slot, &part.rows_to_compute, false));
-        let computed = Computed::new(input, rows_to_compute, self.spec.vocabulary_size);
+        // Rows are computed in the order in which the pool has them.
+        parts.sort_by_key(|part| pool.place_of(part.slot).start);
+        let order: Vec<u32> = parts.iter().flat_map(Part::rows_of_batch).collect();
+        let requested = Part::places(&parts, &requested);
+        let computed = Computed::new(input, &order, self.spec.vocabulary_size);
         let input = computed.input(input);
         let device = self.parameters.device();
         let indices = PassIndices::new(device, &input, &computed.groups, &requested)?;
@@ -91,7 +89,7 @@ impl<D: Device> Reader<'_, D> {
         let mut tape = Tape::inferring(self.parameters);
         let hidden = pass.hidden_with(&mut tape, &mut |tape, layer, shape, packed| {
             let of_layer = PoolLayer { keys_values: pool.layer(layer), visible: pool_indices.visible.of(layer) };
-            attend(device, of_layer, &pool_indices, tape, shape, packed)
+            attend(device, of_layer, &pool_indices.rows, tape, shape, packed)
         })?;
         parts.iter().for_each(|part| pool.set_known(part.slot, &part.rows_to_compute, true));
         // What is asked of the rows needs the pool no more.
@@ -102,11 +100,32 @@ impl<D: Device> Reader<'_, D> {
 }
 
 impl Part {
-    /// The rows of a sequence that are computed, counted from its beginning, and the first of them among all that are.
-    fn own_rows(sequence: &Range<u32>, rows_to_compute: &[u32]) -> (Vec<u32>, u32) {
+    /// The rows of a sequence that are computed, counted from its beginning.
+    fn own_rows(sequence: &Range<u32>, rows_to_compute: &[u32]) -> Vec<u32> {
         let first = rows_to_compute.partition_point(|&row| row < sequence.start);
         let end = rows_to_compute.partition_point(|&row| row < sequence.end);
-        (rows_to_compute[first..end].iter().map(|row| row - sequence.start).collect(), first as u32)
+        rows_to_compute[first..end].iter().map(|row| row - sequence.start).collect()
+    }
+
+    /// Its computed rows, counted over the batch.
+    fn rows_of_batch(&self) -> impl Iterator<Item = u32> {
+        self.rows_to_compute.iter().map(|row| row + self.sequence.start)
+    }
+
+    /// The places of some computed rows of the batch when the parts follow each other.
+    fn places(parts: &[Self], rows: &[u32]) -> Vec<u32> {
+        let mut firsts: Vec<(u32, u32, &Self)> = Vec::with_capacity(parts.len());
+        let mut first = 0;
+        for part in parts.iter().filter(|part| !part.rows_to_compute.is_empty()) {
+            firsts.push((part.sequence.start, first, part));
+            first += part.rows_to_compute.len() as u32;
+        }
+        firsts.sort_by_key(|(start, ..)| *start);
+        let place = |&row: &u32| {
+            let (start, first, part) = firsts[firsts.partition_point(|(start, ..)| *start <= row) - 1];
+            first + part.rows_to_compute.partition_point(|own| own + start < row) as u32
+        };
+        rows.iter().map(place).collect()
     }
 
     /// That each computed row has a place in the pool, and sees only rows that are computed or cached.
@@ -170,29 +189,26 @@ impl Computed {
     }
 }
 
-/// What the sequences of a batch see, in the rows of the pool.
+/// What the sequences of a batch see, in the rows of the pool; `parts` are in the order of the pool.
 fn pool_indices<D: Device>(
     device: &D,
     pool: &PoolRows<D>,
     parts: &[Part],
     visibility: &LayerVisibility<'_>,
 ) -> Result<PoolIndices<D>, NetworkError> {
-    let mut parts: Vec<(Place, &Part)> = parts
+    let parts: Vec<(Place, &Part)> = parts
         .iter()
         .filter(|part| !part.rows_to_compute.is_empty())
         .map(|part| (pool.place_of(part.slot), part))
         .collect();
-    parts.sort_by_key(|(place, _)| place.start);
-    let (mut rows, mut order) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
     for (place, part) in &parts {
         rows.extend(part.rows_to_compute.iter().map(|row| row - place.first as u32 + place.start as u32));
-        order.extend(part.first..part.first + part.rows_to_compute.len() as u32);
     }
     Ok(PoolIndices {
         visible: visibility
             .upload(|visibility| Ok(device.upload_visibility(&pool_visibility(&parts, visibility)?)?))?,
         rows: device.upload_indices(&rows)?,
-        order: (!order.is_sorted()).then(|| device.upload_indices(&order)).transpose()?,
     })
 }
 
@@ -230,39 +246,26 @@ struct PoolLayer<'a, D: Device> {
 }
 
 /// Caches the computed rows of a layer, and lets them attend to all cached rows; one launch for all
-/// sequences.
+/// sequences. `rows` are the rows of the pool that are computed.
 fn attend<'p, D: Device>(
     device: &D,
     PoolLayer { keys_values, visible }: PoolLayer<'_, D>,
-    indices: &PoolIndices<D>,
+    rows: &D::Indices,
     tape: &mut Tape<'p, D>,
     shape: AttentionShape,
     packed: &Value<D>,
 ) -> Result<Value<D>, DeviceError> {
     let (inputs, outputs, columns) = (shape.packed_columns(), shape.output_columns(), shape.key_value_columns());
-    let sorted = match &indices.order {
-        Some(order) => {
-            let mut sorted = device.uninitialised(packed.rows() * inputs)?;
-            device.gather(inputs, packed.buffer(), order, &mut sorted);
-            Some(sorted)
-        }
-        None => None,
-    };
-    let buffer = sorted.as_ref().unwrap_or(packed.buffer());
-    let part = |first| Columns { buffer, stride: inputs, first };
-    device.write_rows(WriteRows { columns, rows: part(outputs), ids: &indices.rows }, keys_values);
+    let part = |first| Columns { buffer: packed.buffer(), stride: inputs, first };
+    device.write_rows(WriteRows { columns, rows: part(outputs), ids: rows }, keys_values);
     let mut out = device.uninitialised(packed.rows() * outputs)?;
     let operands = AttentionRows {
         shape,
         visible,
-        rows: Rows::At(&indices.rows),
+        rows: Rows::At(rows),
         queries: part(0),
         keys_values: Columns::all(keys_values, columns),
     };
     device.attention_rows(operands, &mut out);
-    if let Some(order) = &indices.order {
-        let sorted = std::mem::replace(&mut out, device.uninitialised(packed.rows() * outputs)?);
-        device.write_rows(WriteRows { columns: outputs, rows: Columns::all(&sorted, outputs), ids: order }, &mut out);
-    }
     Ok(tape.adopt(out, packed.rows(), outputs))
 }

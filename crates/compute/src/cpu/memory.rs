@@ -150,14 +150,17 @@ impl<E: Element> Arena<E> {
         Ok(Buffer { storage, start, len, dtype, arena: Arc::clone(self) })
     }
 
-    /// Memory of this capacity that lies free; counts it as alive either way.
+    /// Memory of this capacity that lies free, or of little more where there is none: batches whose sizes change from
+    /// step to step would else give memory back and take it again all the time. Counts it as alive either way.
     fn reuse(&self, capacity: usize) -> Option<Vec<E>> {
         let mut shelves = self.lock();
-        shelves.alive += capacity;
+        let most = capacity + capacity / SLACK_DIVISOR;
+        let found = shelves.free.range_mut(capacity..=most).find_map(|(_, shelf)| shelf.pop());
+        let taken = found.as_ref().map_or(capacity, Vec::len);
+        shelves.alive += taken;
         shelves.peak = shelves.peak.max(shelves.alive);
-        let storage = shelves.free.get_mut(&capacity)?.pop()?;
-        shelves.retained -= capacity;
-        Some(storage)
+        shelves.retained -= found.as_ref().map_or(0, Vec::len);
+        found
     }
 
     /// The most elements alive at one time.
@@ -220,6 +223,17 @@ mod tests {
         assert_eq!(address as usize % ALIGNMENT, 0);
         drop(first);
         assert_eq!(arena.take(1001).unwrap().as_slice().as_ptr(), address);
+    }
+
+    #[test]
+    fn sizes_that_change_a_little_share_memory() {
+        let arena = Arena::<f32>::new();
+        let first = arena.take(10_000).unwrap();
+        let address = first.as_slice().as_ptr();
+        drop(first);
+        assert_eq!(arena.take(8_500).unwrap().as_slice().as_ptr(), address);
+        // Not much less than a buffer has.
+        assert_ne!(arena.take(5_000).unwrap().as_slice().as_ptr(), address);
     }
 
     #[test]

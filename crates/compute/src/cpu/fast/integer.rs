@@ -31,6 +31,8 @@ use std::arch::x86_64::{
 const QUAD: usize = 4;
 /// Rows that one task quantises.
 const ROWS_AT_A_TIME: usize = 16;
+/// Times that a panel of four bits is read by a task from which on it is worth bringing it to eight first.
+const WORTH_UNPACKING: usize = 4;
 
 /// An innermost loop over integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,6 +178,21 @@ vectorised! {
     }
 }
 
+vectorised! {
+    /// The two quads in each word of `octet`, each half of a byte as a byte: the half less 8.
+    fn take_apart(octet: &[f32], low: &mut [f32], high: &mut [f32]) {
+        /// `h − 8` of each half `h`, without borrowing from the byte above: 8 is added or taken by the sign bit.
+        fn lowered(halves: u32) -> u32 {
+            (halves | 0x8080_8080).wrapping_sub(0x0808_0808) ^ 0x8080_8080
+        }
+        for ((octet, low), high) in octet.iter().zip(low).zip(high) {
+            let both = octet.to_bits();
+            *low = f32::from_bits(lowered(both & 0x0f0f_0f0f));
+            *high = f32::from_bits(lowered((both >> 4) & 0x0f0f_0f0f));
+        }
+    }
+}
+
 impl Fast {
     /// Packs a quantised matrix as a right factor.
     pub(super) fn pack_integers(&self, matrix: &Quantised) -> Result<Integers, DeviceError> {
@@ -297,15 +314,26 @@ struct Extent {
 }
 
 impl Integers {
-    /// Writes (or adds) `rows` of the product, for the columns `columns` that begin a panel, at `output`.
+    /// Words of scratch for the rows of a task: a panel of four bits is brought to eight where it is read again and
+    /// again, so that its bytes are taken apart once.
+    pub(super) fn scratch_len(&self, rows: usize) -> usize {
+        let reads = rows.div_ceil(ROWS);
+        match (self.kernel, self.bits) {
+            (Kernel::Wide, Bits::Four) if reads >= WORTH_UNPACKING => self.groups * (2 + self.quads) * self.width(),
+            _ => 0,
+        }
+    }
+
+    /// Writes (or adds) `rows` of the product, for the columns `columns` that begin a panel, at `output`. `scratch` has
+    /// [`Integers::scratch_len`] words for as many rows or more.
     ///
     /// # Safety
     /// `output` is writable at all these rows and columns, and no other thread writes there.
     pub(super) unsafe fn block(
         &self,
         left: &IntegerRows,
-        rows: (usize, usize),
-        columns: (usize, usize),
+        (rows, columns): ((usize, usize), (usize, usize)),
+        scratch: &mut [f32],
         output: Output,
     ) {
         let width = self.width();
@@ -313,9 +341,17 @@ impl Integers {
         assert!(columns.0.is_multiple_of(width) && columns.1 <= self.outputs);
         let extent = Extent { groups: self.groups, quads: self.quads };
         let strips = (rows.1 - rows.0).div_ceil(ROWS);
+        let unpacked = self.scratch_len(rows.1 - rows.0);
+        let bits = if unpacked > 0 { Bits::Eight } else { self.bits };
         for start in (columns.0..columns.1).step_by(width) {
             let filled = width.min(columns.1 - start);
-            let panel = self.words.as_slice()[start / width * self.stride()..].as_ptr();
+            let packed = &self.words.as_slice()[start / width * self.stride()..][..self.stride()];
+            let panel = if unpacked > 0 {
+                self.bring_to_bytes(packed, &mut scratch[..unpacked]);
+                scratch.as_ptr()
+            } else {
+                packed.as_ptr()
+            };
             let mut row = rows.0;
             for strip in 0..strips {
                 let height = (rows.1 - row).div_ceil(strips - strip);
@@ -330,11 +366,11 @@ impl Integers {
                 unsafe {
                     let c = Output { start: output.start.add(place), ..output };
                     if filled == width {
-                        self.tile(height, extent, a, panel, c);
+                        self.tile(bits, (height, extent), a, panel, c);
                     } else {
                         let mut tile = [0.0_f32; ROWS * WIDEST];
                         let own = Output { start: tile.as_mut_ptr(), row_stride: WIDEST, accumulate: false };
-                        self.tile(height, extent, a, panel, own);
+                        self.tile(bits, (height, extent), a, panel, own);
                         c.write(&tile, (height, filled));
                     }
                 }
@@ -343,12 +379,27 @@ impl Integers {
         }
     }
 
-    /// One whole tile of up to [`ROWS`] rows.
+    /// A panel of four bits as one of eight, for the wide kernel.
+    fn bring_to_bytes(&self, packed: &[f32], out: &mut [f32]) {
+        let width = self.width();
+        let groups = packed.chunks_exact(2 * width + self.group_words());
+        for (packed, out) in groups.zip(out.chunks_exact_mut((2 + self.quads) * width)) {
+            let (head, words) = packed.split_at(2 * width);
+            let (to_head, to_words) = out.split_at_mut(2 * width);
+            to_head.copy_from_slice(head);
+            for (octet, quads) in words.chunks_exact(width).zip(to_words.chunks_exact_mut(2 * width)) {
+                let (low, high) = quads.split_at_mut(width);
+                take_apart(CpuPath::Avx512, octet, low, high);
+            }
+        }
+    }
+
+    /// One whole tile of up to [`ROWS`] rows, of a panel of `bits`.
     ///
     /// # Safety
     /// All addresses reach as far as `extent`, the height and the kernel's columns say.
     #[cfg(target_arch = "x86_64")]
-    unsafe fn tile(&self, height: usize, extent: Extent, a: Left, b: *const f32, c: Output) {
+    unsafe fn tile(&self, bits: Bits, (height, extent): (usize, Extent), a: Left, b: *const f32, c: Output) {
         macro_rules! by_height {
             ($kernel:ident, $four:literal) => {
                 match height {
@@ -363,7 +414,7 @@ impl Integers {
         }
         // SAFETY: the caller vouches for addresses, and the kernel was chosen by what the processor has.
         unsafe {
-            match (self.kernel, self.bits) {
+            match (self.kernel, bits) {
                 (Kernel::Wide, Bits::Eight) => by_height!(wide, false),
                 (Kernel::Wide, Bits::Four) => by_height!(wide, true),
                 (Kernel::Narrow, Bits::Eight) => by_height!(narrow, false),
@@ -374,7 +425,7 @@ impl Integers {
 
     /// Never reached: without vector instructions there are no packed matrices.
     #[cfg(not(target_arch = "x86_64"))]
-    unsafe fn tile(&self, _: usize, _: Extent, _: Left, _: *const f32, _: Output) {
+    unsafe fn tile(&self, _: Bits, _: (usize, Extent), _: Left, _: *const f32, _: Output) {
         unreachable!("no kernel for this processor is ever chosen")
     }
 }

@@ -3,6 +3,12 @@
 use super::vector::vectorised;
 use crate::cpu::CpuPath;
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{
+    __m512, _mm512_loadu_ps, _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_storeu_ps,
+    _mm512_unpackhi_ps, _mm512_unpacklo_ps,
+};
+
 /// A factor as it lies in memory.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
@@ -135,47 +141,141 @@ vectorised! {
     }
 }
 
-/// Groups of the sum that are transposed at a time: the block of 16 × 64 stays in the first cache.
+/// Groups of the sum, and columns, that are transposed at a time.
 const STRIPE: usize = 16;
+/// Elements of the sum in so many of the largest groups.
+const MOST: usize = 2 * STRIPE;
+
+/// Columns of a stripe, group after group.
+type Stripe = [[f32; STRIPE]; STRIPE];
 
 vectorised! {
     /// Packs columns that are rows in memory: `out[g · width + j] = row j, group g`, for the groups of `range`
-    /// (elements of the sum); `rows` holds as many rows as the panel has columns.
-    fn pack_columns(packing: Packing, data: &[f32], stride: usize, range: (usize, usize), width: usize, out: &mut [f32]) {
+    /// (elements of the sum); the matrix has as many rows in memory as the panel has columns.
+    fn pack_columns(
+        packing: Packing,
+        matrix: Matrix<'_>,
+        range: (usize, usize),
+        width: usize,
+        transpose: fn(&Stripe, &mut [f32], usize),
+        out: &mut [f32],
+    ) {
+        let Matrix { data, stride, .. } = matrix;
         let group = packing.group();
         let columns = if range.1 == range.0 { 0 } else { (data.len() + stride - range.1) / stride };
-        let mut staged = [0.0_f32; STRIPE];
+        let filled = columns.min(width);
         for (stripe, block) in out.chunks_mut(STRIPE * width).enumerate() {
             let start = range.0 + stripe * STRIPE * group;
             let end = range.1.min(start + STRIPE * group);
             let groups = block.len() / width;
-            if columns < width {
-                block.fill(0.0);
-            }
-            for j in 0..columns.min(width) {
-                let row = &data[j * stride + start..j * stride + end];
-                match packing {
-                    Packing::Full => staged[..row.len()].copy_from_slice(row),
-                    Packing::Rounded => {
-                        for (out, &x) in staged.iter_mut().zip(row) {
-                            *out = f32::from_bits(rounded_bits(x));
+            for first in (0..width).step_by(STRIPE) {
+                let mut staged = [[0.0_f32; STRIPE]; STRIPE];
+                for (j, line) in (first..filled).zip(&mut staged) {
+                    let row = &data[j * stride + start..j * stride + end];
+                    match (packing, <&[f32; MOST]>::try_from(row)) {
+                        (Packing::Full, _) => line[..row.len()].copy_from_slice(row),
+                        (Packing::Rounded, _) => {
+                            for (out, &x) in line.iter_mut().zip(row) {
+                                *out = f32::from_bits(rounded_bits(x));
+                            }
                         }
-                    }
-                    Packing::Paired => {
-                        let pairs = row.chunks_exact(2);
-                        if let [last] = pairs.remainder() {
-                            staged[groups - 1] = pair(*last, 0.0);
+                        (Packing::Paired, Ok(row)) => {
+                            for (g, out) in line.iter_mut().enumerate() {
+                                *out = pair(row[2 * g], row[2 * g + 1]);
+                            }
                         }
-                        for (out, x) in staged.iter_mut().zip(pairs) {
-                            *out = pair(x[0], x[1]);
+                        (Packing::Paired, Err(_)) => {
+                            let pairs = row.chunks_exact(2);
+                            if let [last] = pairs.remainder() {
+                                line[groups - 1] = pair(*last, 0.0);
+                            }
+                            for (out, x) in line.iter_mut().zip(pairs) {
+                                *out = pair(x[0], x[1]);
+                            }
                         }
                     }
                 }
-                for g in 0..groups {
-                    block[g * width + j] = staged[g];
+                if groups == STRIPE {
+                    transpose(&staged, &mut block[first..], width);
+                } else {
+                    for (g, out) in block.chunks_exact_mut(width).enumerate() {
+                        for (out, line) in out[first..first + STRIPE].iter_mut().zip(&staged) {
+                            *out = line[g];
+                        }
+                    }
                 }
             }
         }
+    }
+}
+
+/// `out[g · width + j] = stripe[j][g]`.
+fn transpose_portably(stripe: &Stripe, out: &mut [f32], width: usize) {
+    for (g, out) in out.chunks_mut(width).enumerate() {
+        for (out, line) in out[..STRIPE].iter_mut().zip(stripe) {
+            *out = line[g];
+        }
+    }
+}
+
+/// The same within registers.
+#[cfg(target_arch = "x86_64")]
+fn transpose_wide(stripe: &Stripe, out: &mut [f32], width: usize) {
+    assert!(out.len() >= (STRIPE - 1) * width + STRIPE, "the panel is too short");
+    // SAFETY: only the path of 512 bits names this function, and the output was just checked.
+    unsafe { transpose_512(stripe, out.as_mut_ptr(), width) }
+}
+
+/// # Safety
+/// The processor has AVX-512; `out` is writable at 16 elements in each of 16 rows that are `width` apart.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn transpose_512(stripe: &Stripe, out: *mut f32, width: usize) {
+    let mut rows = [_mm512_setzero_ps(); STRIPE];
+    for (row, line) in rows.iter_mut().zip(stripe) {
+        // SAFETY: a line has 16 elements.
+        *row = unsafe { _mm512_loadu_ps(line.as_ptr()) };
+    }
+    // Each lane of 128 bits: 4 × 4 by unpacking pairs, then pairs of pairs.
+    let mut pairs = [_mm512_setzero_ps(); STRIPE];
+    for i in 0..STRIPE / 2 {
+        pairs[2 * i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+        pairs[2 * i + 1] = _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+    }
+    let mut fours: [__m512; STRIPE] = rows;
+    for i in 0..STRIPE / 4 {
+        let [a, b, c, d] = [pairs[4 * i], pairs[4 * i + 1], pairs[4 * i + 2], pairs[4 * i + 3]];
+        fours[4 * i] = _mm512_shuffle_ps::<0b01_00_01_00>(a, c);
+        fours[4 * i + 1] = _mm512_shuffle_ps::<0b11_10_11_10>(a, c);
+        fours[4 * i + 2] = _mm512_shuffle_ps::<0b01_00_01_00>(b, d);
+        fours[4 * i + 3] = _mm512_shuffle_ps::<0b11_10_11_10>(b, d);
+    }
+    // `fours[4 i + k]` holds, in lane l, group 4 l + k of the columns 4 i to 4 i + 3.
+    for k in 0..4 {
+        let (a, b) = (fours[k], fours[4 + k]);
+        let (c, d) = (fours[8 + k], fours[12 + k]);
+        let (even, odd) = (_mm512_shuffle_f32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b));
+        let (even_on, odd_on) =
+            (_mm512_shuffle_f32x4::<0b10_00_10_00>(c, d), _mm512_shuffle_f32x4::<0b11_01_11_01>(c, d));
+        let lines = [
+            _mm512_shuffle_f32x4::<0b10_00_10_00>(even, even_on),
+            _mm512_shuffle_f32x4::<0b10_00_10_00>(odd, odd_on),
+            _mm512_shuffle_f32x4::<0b11_01_11_01>(even, even_on),
+            _mm512_shuffle_f32x4::<0b11_01_11_01>(odd, odd_on),
+        ];
+        for (l, line) in lines.into_iter().enumerate() {
+            // SAFETY: the caller vouches for the rows of the output.
+            unsafe { _mm512_storeu_ps(out.add((4 * l + k) * width), line) };
+        }
+    }
+}
+
+/// How a path transposes a stripe.
+fn transposing(path: CpuPath) -> fn(&Stripe, &mut [f32], usize) {
+    match path {
+        #[cfg(target_arch = "x86_64")]
+        CpuPath::Avx512 => transpose_wide,
+        _ => transpose_portably,
     }
 }
 
@@ -194,7 +294,8 @@ pub(super) fn pack_panel(
     let Matrix { data, stride, transposed } = matrix;
     if transposed {
         let end = (column + filled - 1) * stride + range.1;
-        pack_columns(path, packing, &data[column * stride..end], stride, range, width, out);
+        let matrix = Matrix::columns(&data[column * stride..end], stride);
+        pack_columns(path, packing, matrix, range, width, transposing(path), out);
         return;
     }
     pack_rows(path, packing, matrix, range, (column, column + filled), width, out);

@@ -74,14 +74,14 @@ impl Prepared {
         &self,
         left: &Left<'_>,
         (rows, columns): ((usize, usize), (usize, usize)),
-        strip: &[f32],
+        strip: &mut [f32],
         output: Output,
     ) {
         // SAFETY: the caller vouches for the output.
         unsafe {
             match (self, left) {
                 (Self::Real(packed), Left::Real(a)) => packed.block(*a, rows, columns, strip, output),
-                (Self::Integer(packed), Left::Integer(a)) => packed.block(a, rows, columns, output),
+                (Self::Integer(packed), Left::Integer(a)) => packed.block(a, (rows, columns), strip, output),
                 _ => unreachable!("the left factor is made for the right one"),
             }
         }
@@ -112,10 +112,11 @@ impl Fast {
         }
     }
 
-    /// Scratch of a task in which the left factor is packed, where it is.
+    /// Scratch of a task: for the left factor where it is packed, or for a panel of the right one.
     fn strip(&self, left: &Left<'_>, w: &Prepared, tall: usize) -> Buffer<f32> {
         self.scratch(match (left, w) {
             (Left::Real(a), Prepared::Real(packed)) => packed.strip_len(*a, tall),
+            (Left::Integer(_), Prepared::Integer(packed)) => packed.scratch_len(tall),
             _ => 0,
         })
     }
@@ -146,7 +147,7 @@ impl Fast {
             let start = shared.address().wrapping_add(part.0.0 * outputs + part.1.0);
             let output = Output { start, row_stride: outputs, accumulate };
             // SAFETY: no other task has these rows and columns of `out`, which is borrowed for as long as tasks run.
-            unsafe { w.block(&left, part, strip.as_slice(), output) };
+            unsafe { w.block(&left, part, strip.as_mut_slice(), output) };
         });
     }
 
@@ -243,7 +244,7 @@ impl Fast {
                 for (weight, tile) in [(gate_weight, &mut *gates), (up_weight, &mut *ups)] {
                     let output = Output { start: tile.as_mut_ptr(), row_stride: FUSED, accumulate: false };
                     // SAFETY: the tile is this task's own and holds its rows of `FUSED` columns.
-                    unsafe { weight.block(&left, part, strip.as_slice(), output) };
+                    unsafe { weight.block(&left, part, strip.as_mut_slice(), output) };
                 }
                 for i in 0..rows.1 - rows.0 {
                     let place = (rows.0 + i) * outputs + start;

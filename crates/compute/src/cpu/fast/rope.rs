@@ -60,6 +60,32 @@ fn head_weight<'a>(shape: &RopeShape, head: usize, norms: Option<HeadNorms<'a, [
     norms.map(|norms| if head < shape.attention.heads { norms.query } else { norms.key })
 }
 
+/// Turns one head of `2 half` elements; `norm` is the weight of its norm and ε.
+#[inline(always)]
+fn turn_head(half: usize, x: &[f32], norm: Option<(&[f32], f32)>, (cosines, sines): (&[f32], &[f32]), out: &mut [f32]) {
+    let (x_left, x_right) = x[..2 * half].split_at(half);
+    let (left, right) = out[..2 * half].split_at_mut(half);
+    let (cosines, sines) = (&cosines[..half], &sines[..half]);
+    match norm {
+        Some((weight, epsilon)) => {
+            let x = &x[..2 * half];
+            let inverse = 1.0 / (dot(x, x) / (2 * half) as f32 + epsilon).sqrt();
+            let (w_left, w_right) = weight[..2 * half].split_at(half);
+            for i in 0..half {
+                let (a, b) = (x_left[i] * inverse * w_left[i], x_right[i] * inverse * w_right[i]);
+                left[i] = a * cosines[i] - b * sines[i];
+                right[i] = a * sines[i] + b * cosines[i];
+            }
+        }
+        None => {
+            for i in 0..half {
+                left[i] = x_left[i] * cosines[i] - x_right[i] * sines[i];
+                right[i] = x_left[i] * sines[i] + x_right[i] * cosines[i];
+            }
+        }
+    }
+}
+
 vectorised! {
     fn turn_rows(shape: &RopeShape, norms: Option<HeadNorms<'_, [f32]>>, rows: &Rows<'_>, out: &mut [f32]) {
         let attention = &shape.attention;
@@ -71,25 +97,13 @@ vectorised! {
             let (cosines, sines) = rows.table.at(entry as usize);
             for head in 0..turned {
                 let (x, out) = (&x[head * size..][..size], &mut out[head * size..][..size]);
-                let (left, right) = out.split_at_mut(half);
-                match head_weight(shape, head, norms) {
-                    Some(weight) => {
-                        let inverse = 1.0 / (dot(x, x) / size as f32 + shape.epsilon as f32).sqrt();
-                        let (w_left, w_right) = weight.split_at(half);
-                        let (x_left, x_right) = x.split_at(half);
-                        for i in 0..half {
-                            let (a, b) = (x_left[i] * inverse * w_left[i], x_right[i] * inverse * w_right[i]);
-                            left[i] = a * cosines[i] - b * sines[i];
-                            right[i] = a * sines[i] + b * cosines[i];
-                        }
-                    }
-                    None => {
-                        let (x_left, x_right) = x.split_at(half);
-                        for i in 0..half {
-                            left[i] = x_left[i] * cosines[i] - x_right[i] * sines[i];
-                            right[i] = x_left[i] * sines[i] + x_right[i] * cosines[i];
-                        }
-                    }
+                let weight = head_weight(shape, head, norms);
+                let epsilon = shape.epsilon as f32;
+                // The sizes that most heads have, known to the compiler.
+                match half {
+                    32 => turn_head(32, x, weight.map(|weight| (weight, epsilon)), (cosines, sines), out),
+                    64 => turn_head(64, x, weight.map(|weight| (weight, epsilon)), (cosines, sines), out),
+                    _ => turn_head(half, x, weight.map(|weight| (weight, epsilon)), (cosines, sines), out),
                 }
             }
             out[turned * size..].copy_from_slice(&x[turned * size..]);

@@ -145,10 +145,29 @@ pub(super) fn largest(x: &[f32], least: f32) -> f32 {
             lanes[i] = if chunk[i] > lanes[i] { chunk[i] } else { lanes[i] };
         }
     }
-    for (lane, &x) in lanes.iter_mut().zip(chunks.remainder()) {
+    let mut vectors = chunks.remainder().chunks_exact(VECTOR);
+    for (lanes, x) in lanes.chunks_exact_mut(VECTOR).zip(&mut vectors) {
+        for i in 0..VECTOR {
+            lanes[i] = if x[i] > lanes[i] { x[i] } else { lanes[i] };
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(vectors.remainder()) {
         *lane = if x > *lane { x } else { *lane };
     }
-    lanes.into_iter().fold(least, |a, b| if b > a { b } else { a })
+    greatest(lanes)
+}
+
+/// The largest lane, by halves: one after the other they would wait for each other.
+#[inline(always)]
+fn greatest(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = if lanes[i + width] > lanes[i] { lanes[i + width] } else { lanes[i] };
+        }
+        width /= 2;
+    }
+    lanes[0]
 }
 
 /// The largest magnitude; 0 of nothing.
@@ -165,7 +184,7 @@ pub(super) fn largest_magnitude(x: &[f32]) -> f32 {
     for (lane, &x) in lanes.iter_mut().zip(chunks.remainder()) {
         *lane = if x.abs() > *lane { x.abs() } else { *lane };
     }
-    lanes.into_iter().fold(0.0, |a, b| if b > a { b } else { a })
+    greatest(lanes)
 }
 
 /// `x[i] = e^(scale · x[i] − shift)`; returns the sum.
@@ -180,9 +199,28 @@ pub(super) fn exponentials(x: &mut [f32], scale: f32, shift: f32) -> f32 {
             lanes[i] += value;
         }
     }
-    for (lane, x) in lanes.iter_mut().zip(chunks.into_remainder()) {
-        *x = exp(x.mul_add(scale, -shift));
-        *lane += *x;
+    // Rows of attention are short: what is no whole chunk takes whole vectors too, the last one padded.
+    let rest = chunks.into_remainder();
+    let whole = rest.len() / VECTOR;
+    let mut vectors = rest.chunks_exact_mut(VECTOR);
+    for (lanes, x) in lanes.chunks_exact_mut(VECTOR).zip(&mut vectors) {
+        for i in 0..VECTOR {
+            let value = exp(x[i].mul_add(scale, -shift));
+            x[i] = value;
+            lanes[i] += value;
+        }
+    }
+    let last = vectors.into_remainder();
+    if !last.is_empty() {
+        let mut padded = [0.0; VECTOR];
+        padded[..last.len()].copy_from_slice(last);
+        for value in &mut padded {
+            *value = exp(value.mul_add(scale, -shift));
+        }
+        last.copy_from_slice(&padded[..last.len()]);
+        for (lane, value) in lanes[whole * VECTOR..].iter_mut().zip(last) {
+            *lane += *value;
+        }
     }
     total(lanes)
 }
@@ -212,6 +250,25 @@ pub(super) fn softmax_sums(x: &[f32], highest: f32) -> (f32, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_length_adds_the_same_elements_to_the_same_lanes() {
+        let numbers: Vec<f32> = (0..200).map(|i| ((i * 37) % 101) as f32 * 0.07 - 3.0).collect();
+        for length in 0..numbers.len() {
+            let mut lanes = [0.0_f32; LANES];
+            let mut greatest = -1.0;
+            let mut expected = numbers[..length].to_vec();
+            for (i, x) in expected.iter_mut().enumerate() {
+                greatest = if *x > greatest { *x } else { greatest };
+                *x = exp(x.mul_add(0.5, -0.25));
+                lanes[i % LANES] += *x;
+            }
+            let mut given = numbers[..length].to_vec();
+            assert_eq!(largest(&given, -1.0), greatest, "{length}");
+            assert_eq!(exponentials(&mut given, 0.5, 0.25).to_bits(), total(lanes).to_bits(), "{length}");
+            assert_eq!(given, expected, "{length}");
+        }
+    }
 
     #[test]
     fn exp_is_within_three_units_in_the_last_place() {
