@@ -28,6 +28,8 @@ pub use device::{
 pub use format::WeightFormat;
 pub use parameters::{Gradients, Parameters, WeightId};
 pub use quantised::{Bits, Quantised, QuantisedError};
-pub use summary::{LogitsSummary, draw_row, draw_row_expecting, softmax_row, summarise, summarise_row};
+pub use summary::{
+    LogitsSummary, ShapedRow, draw_row, draw_row_expecting, shape_row, softmax_row, summarise, summarise_row,
+};
 pub use tape::{LogitHead, Tape, Value};
 pub use visibility::{Visibility, VisibilityError};

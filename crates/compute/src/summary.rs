@@ -1,6 +1,6 @@
 //! What a row of logits says at a glance.
 
-pub use crate::cpu::{draw_row, draw_row_expecting, softmax_row, summarise, summarise_row};
+pub use crate::cpu::{ShapedRow, draw_row, draw_row_expecting, shape_row, softmax_row, summarise, summarise_row};
 
 /// The softmax of a row of logits, summed up; `−∞` is a token of probability 0.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -48,6 +48,7 @@
 #![forbid(unsafe_code)]
 
 mod canvas;
+pub mod constraint;
 mod continuous_state;
 mod error;
 mod guidance;

@@ -1,5 +1,6 @@
 //! Whether a request can be served, and what serving it takes: all that is decided before its first step.
 
+use crate::constrained::ConstrainedSpan;
 use crate::left_to_right;
 use crate::limits::Demand;
 use crate::model::Model;
@@ -22,6 +23,7 @@ pub(crate) struct RequestPlan {
     pub(crate) plan: StepPlan,
     pub(crate) policy: Arc<dyn CommitPolicy>,
     pub(crate) cache: Cache,
+    pub(crate) constrained: Vec<ConstrainedSpan>,
 }
 
 impl Admission {
@@ -55,7 +57,9 @@ impl RequestPlan {
                 hint: Some("remasking takes back what is committed".to_owned()),
             }));
         }
+        let constrained = ConstrainedSpan::all(request, process)?;
         let policy = settings.policy.clone().unwrap_or_else(|| process.policy());
+        let policy = ConstrainedSpan::restrict(&constrained, policy);
         let sizes: Vec<usize> = blocks.iter().map(Vec::len).collect();
         let plan = PlanSettings {
             // A block of one position takes one step.
@@ -68,7 +72,7 @@ impl RequestPlan {
             churn: settings.churn,
         };
         let plan = StepPlan::with_settings(&sizes, &plan)?;
-        Ok(Self { blocks, plan, policy, cache })
+        Ok(Self { blocks, plan, policy, cache, constrained })
     }
 }
 
@@ -130,6 +134,8 @@ fn demand(request: &Request, cache: Cache, model: &Model<'_>) -> Demand {
         (true, _) => 3,
         (false, guided) => usize::from(guided),
     };
+    // Joint draws take the row, its f32 logits again, and in f64 its shaped logits and two lists of weights.
+    let whole = if request.constraints.is_empty() { whole } else { whole + 8 };
     // The points that the canvas holds and those in the pass.
     let points = 2 * model.process.point_size().unwrap_or(0);
     let numbers = whole.saturating_mul(spec.vocabulary_size).saturating_add(points);

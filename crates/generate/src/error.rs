@@ -1,5 +1,6 @@
 //! Why a request cannot be served.
 
+use crate::constraint::ConstraintError;
 use crate::{Demand, Limits};
 use aquatint_diffusion::{CanvasError, Layout, ProposalError, SettingError};
 use aquatint_network::NetworkError;
@@ -76,6 +77,16 @@ pub enum GenerateError {
         /// The first given position behind an open one.
         position: usize,
     },
+    /// A span cannot be filled as its constraint says.
+    #[error("span {span} of the canvas cannot be filled as the {constraint} says")]
+    Constraint {
+        /// The span, counted from 0.
+        span: usize,
+        /// What the constraint is.
+        constraint: String,
+        /// Why not.
+        source: ConstraintError,
+    },
     /// The canvas refused a write, which no policy should bring about.
     #[error("the canvas refused a write")]
     Canvas(#[from] CanvasError),
@@ -107,6 +118,7 @@ impl GenerateError {
             }
             Self::BeyondLimits { .. } => Some("leave fewer positions open, or raise the limits".to_owned()),
             Self::Network(error) => error.hint(),
+            Self::Constraint { source, .. } => source.hint(),
             Self::Canvas(_) | Self::OtherAnswer { .. } => None,
         }
     }

@@ -17,6 +17,8 @@
 mod admission;
 mod branch;
 mod cache;
+mod constrained;
+mod constraint;
 mod drift;
 mod engine;
 mod error;
@@ -37,6 +39,7 @@ mod settings;
 mod visible;
 
 pub use cache::Cache;
+pub use constraint::{AnyOrder, CommitOrder, Constraint, ConstraintError, SpanConstraint, SpanFiller, SpanStart};
 pub use drift::{Drift, Drifting};
 pub use engine::{Ended, Engine, RequestId};
 pub use error::GenerateError;

@@ -5,7 +5,7 @@ use crate::model::Model;
 use crate::request::{Request, may_end};
 use crate::visible::visible;
 use aquatint_diffusion::{Candidate, Canvas, Key, PlannedStep, ProposalError, TokenId};
-use aquatint_network::{DrawnRow, Query, RowAnswer, RowDraw, Sampling};
+use aquatint_network::{DrawnRow, LogitsSummary, Query, RowAnswer, RowDraw, Sampling};
 
 /// The purpose of these draws among a request's.
 const PROPOSE: u64 = 0x7072_6f70;
@@ -53,15 +53,26 @@ impl Proposer {
         planned: &PlannedStep,
         model: &Model<'_>,
     ) -> Query<'_> {
+        let draw = self.row_draw(canvas, position, planned, model);
+        if model.vectors.size > 0 { Query::DrawExpecting(draw) } else { Query::Draw(draw) }
+    }
+
+    /// The draw from the row of an open position.
+    pub(crate) fn row_draw(
+        &self,
+        canvas: &Canvas,
+        position: usize,
+        planned: &PlannedStep,
+        model: &Model<'_>,
+    ) -> RowDraw<'_> {
         let shown = canvas.tokens()[position];
-        let draw = RowDraw {
+        RowDraw {
             bonus: model.process.evidence(shown, planned.from).map(|evidence| (shown, evidence)),
             forbidden: &self.forbidden[usize::from(may_end(canvas, position))],
             repeated: &self.repeated,
             sampling: self.sampling,
             uniform: self.key.at(position as u64, planned.number).uniform(),
-        };
-        if model.vectors.size > 0 { Query::DrawExpecting(draw) } else { Query::Draw(draw) }
+        }
     }
 }
 
@@ -80,12 +91,17 @@ pub(crate) fn candidate(position: usize, answer: RowAnswer) -> Result<(Candidate
 
 fn drawn_candidate(drawn: &DrawnRow) -> Result<Candidate, ProposalError> {
     let summary = drawn.summary;
-    if let Some(token) = summary.broken {
-        return Err(ProposalError::NotANumber { token: token as TokenId });
-    }
-    let (Some((token, probability)), Some(likeliest)) = (drawn.token, summary.likeliest) else {
-        return Err(ProposalError::NothingAllowed);
-    };
-    let (entropy, margin, likeliest) = (summary.entropy, summary.margin, likeliest as TokenId);
+    let likeliest = whole(&summary)?;
+    let Some((token, probability)) = drawn.token else { return Err(ProposalError::NothingAllowed) };
+    let (entropy, margin) = (summary.entropy, summary.margin);
     Ok(Candidate { token, probability, entropy, margin, likeliest })
+}
+
+/// The likeliest token of a row from which one can be drawn.
+pub(crate) fn whole(summary: &LogitsSummary) -> Result<TokenId, ProposalError> {
+    match (summary.broken, summary.likeliest) {
+        (Some(token), _) => Err(ProposalError::NotANumber { token: token as TokenId }),
+        (None, Some(likeliest)) => Ok(likeliest as TokenId),
+        (None, None) => Err(ProposalError::NothingAllowed),
+    }
 }

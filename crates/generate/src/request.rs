@@ -1,5 +1,6 @@
 //! Requests and their outcomes.
 
+use crate::constraint::SpanConstraint;
 use crate::{FinishReason, Settings, Statistics};
 use aquatint_diffusion::{Canvas, Kind, TokenId};
 
@@ -15,12 +16,14 @@ pub struct Request {
     pub end: Option<TokenId>,
     /// Tokens that are never written: those with a role (pad, begin …), and ids beyond the tokenizer's.
     pub forbidden: Vec<TokenId>,
+    /// What the text of spans may be.
+    pub constraints: Vec<SpanConstraint>,
 }
 
 impl Request {
     /// A request without an end token and with nothing forbidden but the process's own noise.
     pub fn new(canvas: Canvas, settings: Settings) -> Self {
-        Self { canvas, settings, end: None, forbidden: Vec::new() }
+        Self { canvas, settings, end: None, forbidden: Vec::new(), constraints: Vec::new() }
     }
 
     /// Lets this token close approximate spans.
@@ -34,6 +37,13 @@ impl Request {
     #[must_use]
     pub fn with_forbidden(mut self, forbidden: Vec<TokenId>) -> Self {
         self.forbidden = forbidden;
+        self
+    }
+
+    /// Keeps the text of spans within what these constraints say.
+    #[must_use]
+    pub fn with_constraints(mut self, constraints: Vec<SpanConstraint>) -> Self {
+        self.constraints = constraints;
         self
     }
 }

@@ -4,6 +4,7 @@
 use crate::GenerateError;
 use crate::admission::Admission;
 use crate::branch::{Branch, StepView};
+use crate::constrained::ConstrainedRow;
 use crate::event::{Change, ChangeKind, DenoisingEvent, FinishReason, Listener, Statistics};
 use crate::forward_batch::{Answer, ForwardBatch};
 use crate::guidance::{branches, guided};
@@ -34,7 +35,7 @@ pub(crate) struct RequestState {
     stability: Option<Stability>,
     branches: Vec<Branch>,
     proposer: Proposer,
-    /// Whether whole rows are needed: for a second reading, or for the next step.
+    /// Whether whole rows are needed: for a second reading, for the next step, or for joint draws.
     keeps_logits: bool,
     statistics: Statistics,
     reason: Option<FinishReason>,
@@ -57,7 +58,7 @@ impl RequestState {
             stability: None,
             branches: branches(guided),
             proposer: Proposer::new(request, model, key),
-            keeps_logits: guided || spec.self_conditioning,
+            keeps_logits: guided || spec.self_conditioning || !request.constraints.is_empty(),
             statistics: Statistics::default(),
             reason: None,
             admission,
@@ -249,8 +250,14 @@ impl RequestState {
     }
 
     /// A candidate for each open position of the block.
-    fn propose(&self, answers: &[Answer], planned: &PlannedStep, model: &Model<'_>) -> Result<Proposal, GenerateError> {
-        let mut proposal = Proposal::new();
+    fn propose(
+        &mut self,
+        answers: &[Answer],
+        planned: &PlannedStep,
+        model: &Model<'_>,
+    ) -> Result<Proposal, GenerateError> {
+        let (mut proposal, mut rows) = (Proposal::new(), Vec::new());
+        let is_constrained = |position| self.admission.planned.constrained.iter().any(|span| span.contains(position));
         for position in self.block_open() {
             let mut of = self.branches.iter().map(|branch| branch.answer(answers, position));
             let answer = match (of.next().flatten(), of.next().flatten()) {
@@ -259,6 +266,10 @@ impl RequestState {
                     let scale = self.admission.request.settings.guidance_scale;
                     let unconditional = unconditional.and_then(Answer::logits);
                     let mut logits = guided(conditional, unconditional, scale);
+                    if is_constrained(position) {
+                        let draw = self.proposer.row_draw(&self.canvas, position, planned, model);
+                        rows.push(ConstrainedRow::new(position, logits.clone(), &draw)?);
+                    }
                     let query = self.proposer.query(&self.canvas, position, planned, model);
                     answer_row(query, &mut logits, model.vectors)
                 }
@@ -266,6 +277,12 @@ impl RequestState {
             };
             let (candidate, expected) = candidate(position, answer)?;
             proposal.insert_expecting(position, candidate, expected);
+        }
+        for span in &mut self.admission.planned.constrained {
+            for (position, candidate) in span.draw(&self.canvas, &rows)? {
+                let expected = proposal.expected(position).to_vec();
+                proposal.insert_expecting(position, candidate, expected);
+            }
         }
         Ok(proposal)
     }

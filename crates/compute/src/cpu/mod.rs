@@ -18,7 +18,7 @@ mod scalar;
 pub(crate) use scalar::gradients::{Numbers, random_visibility};
 
 pub use fast::{softmax_row, summarise};
-pub use logits::{draw_row, draw_row_expecting, summarise_row};
+pub use logits::{ShapedRow, draw_row, draw_row_expecting, shape_row, summarise_row};
 pub use memory::Buffer;
 pub use path::{CpuPath, ParseNameError, Precision};
 pub use peak::{Arithmetic, peak};

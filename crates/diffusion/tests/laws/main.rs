@@ -1,6 +1,7 @@
 //! Laws of the mathematics: closed forms, exact enumerations and properties. Every random test has a fixed seed.
 
 mod canvas;
+mod constraint;
 mod costs;
 mod draws;
 mod fields;

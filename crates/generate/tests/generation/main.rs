@@ -3,6 +3,7 @@
 mod causal;
 mod chain;
 mod conditioning;
+mod constrained;
 mod described;
 mod effects;
 mod engine;

@@ -25,12 +25,12 @@ impl HostDenoiser for Constant {
     }
 }
 
-fn refused(denoiser: &dyn Denoiser, request: Request) -> String {
+pub(crate) fn refused(denoiser: &dyn Denoiser, request: Request) -> String {
     let mut outcomes = generate(denoiser, &process(), &[request], &mut |_, _| ControlFlow::Continue(()));
     message(&outcomes.remove(0).unwrap_err())
 }
 
-fn message(error: &GenerateError) -> String {
+pub(crate) fn message(error: &GenerateError) -> String {
     let source = std::error::Error::source(error).map(|source| format!(" <- {source}")).unwrap_or_default();
     let hint = error.hint().map(|hint| format!(" | {hint}")).unwrap_or_default();
     format!("{error}{source}{hint}")

@@ -12,6 +12,36 @@ const SORTED_AT_FIRST: usize = 64;
 
 /// Draws one token from a row of logits, which it changes: forbidden tokens lose theirs.
 pub fn draw_row(logits: &mut [f32], row: &RowDraw<'_>) -> DrawnRow {
+    let summary = prepare(logits, row);
+    let token = summary.likeliest.and_then(|likeliest| token(logits, likeliest, row));
+    let probability = |token: usize| (f64::from(logits[token]) - summary.log_sum_exp).exp();
+    DrawnRow { summary, token: token.map(|token| (token as u32, probability(token))) }
+}
+
+/// A row of logits as [`draw_row`] draws from it, for draws that hang on more than one row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShapedRow {
+    /// The row at a glance, before it was shaped.
+    pub summary: LogitsSummary,
+    /// `V`: the logits after penalties and before the temperature; −∞ for tokens that have no part.
+    pub logits: Vec<f64>,
+    /// The tokens that top-k and top-p keep at the temperature; `None` where they keep all.
+    pub retained: Option<Vec<u32>>,
+}
+
+/// Shapes a row of logits, which it changes as [`draw_row`] does.
+pub fn shape_row(logits: &mut [f32], row: &RowDraw<'_>) -> ShapedRow {
+    let summary = prepare(logits, row);
+    let shaped = penalised(logits, row);
+    let Sampling { repetition_penalty: _, temperature, top_k, top_p } = row.sampling;
+    let cuts = temperature > 0.0 && (top_k.is_some() || top_p.is_some_and(|share| share < 1.0));
+    let retained = if cuts { argmax(&shaped).map(|highest| retained(&shaped, highest, row)) } else { None };
+    let retained = retained.map(|retained| retained.into_iter().map(|(token, _)| token as u32).collect());
+    ShapedRow { summary, logits: shaped, retained }
+}
+
+/// Adds the bonus, takes out what is forbidden, and looks at the rest.
+fn prepare(logits: &mut [f32], row: &RowDraw<'_>) -> LogitsSummary {
     if let Some((token, bonus)) = row.bonus
         && let Some(logit) = logits.get_mut(token as usize)
     {
@@ -21,15 +51,11 @@ pub fn draw_row(logits: &mut [f32], row: &RowDraw<'_>) -> DrawnRow {
         let Some(logit) = logits.get_mut(token as usize) else { continue };
         // What is forbidden may be anything that a sound network says.
         if logit.is_nan() || *logit == f32::INFINITY {
-            let summary = LogitsSummary { broken: Some(token as usize), ..LogitsSummary::NOTHING };
-            return DrawnRow { summary, token: None };
+            return LogitsSummary { broken: Some(token as usize), ..LogitsSummary::NOTHING };
         }
         *logit = f32::NEG_INFINITY;
     }
-    let summary = summarise(logits);
-    let token = summary.likeliest.and_then(|likeliest| token(logits, likeliest, row));
-    let probability = |token: usize| (f64::from(logits[token]) - summary.log_sum_exp).exp();
-    DrawnRow { summary, token: token.map(|token| (token as u32, probability(token))) }
+    summarise(logits)
 }
 
 fn token(logits: &[f32], likeliest: usize, row: &RowDraw<'_>) -> Option<usize> {
@@ -37,7 +63,18 @@ fn token(logits: &[f32], likeliest: usize, row: &RowDraw<'_>) -> Option<usize> {
     if temperature == 0.0 && repetition_penalty == 1.0 {
         return Some(likeliest);
     }
+    let shaped = penalised(logits, row);
+    let highest = argmax(&shaped)?;
+    if temperature == 0.0 {
+        return Some(highest);
+    }
+    categorical(&retained(&shaped, highest, row), row.uniform)
+}
+
+/// The logits after penalties.
+fn penalised(logits: &[f32], row: &RowDraw<'_>) -> Vec<f64> {
     let mut shaped: Vec<f64> = logits.iter().map(|logit| f64::from(*logit)).collect();
+    let repetition_penalty = row.sampling.repetition_penalty;
     if repetition_penalty != 1.0 {
         let mut repeated = row.repeated.to_vec();
         repeated.sort_unstable();
@@ -49,17 +86,19 @@ fn token(logits: &[f32], likeliest: usize, row: &RowDraw<'_>) -> Option<usize> {
             }
         }
     }
-    let highest = argmax(&shaped)?;
-    if temperature == 0.0 {
-        return Some(highest);
-    }
+    shaped
+}
+
+/// The tokens that a draw above temperature 0 chooses from, with their weights.
+fn retained(shaped: &[f64], highest: usize, row: &RowDraw<'_>) -> Vec<(usize, f64)> {
+    let temperature = row.sampling.temperature;
     let top = shaped[highest];
     let least = top + NEGLIGIBLE * temperature;
     let likely = shaped.iter().enumerate().filter(|(_, logit)| **logit >= least && logit.is_finite());
     let mut retained: Vec<(usize, f64)> =
         likely.map(|(index, logit)| (index, ((logit - top) / temperature).exp())).collect();
     cut(&row.sampling, &mut retained);
-    categorical(&retained, row.uniform)
+    retained
 }
 
 /// Index of the largest finite value, the first one of several.
@@ -163,6 +202,25 @@ mod tests {
         assert_eq!((all.token, all.summary.likeliest, all.summary.broken), (None, None, None));
         let broken = drawn(&[1.0, f32::NAN, 2.0], PLAIN, &[2, 1], &[], 0.5);
         assert_eq!((broken.token, broken.summary.broken), (None, Some(1)));
+    }
+
+    #[test]
+    fn a_shaped_row_is_what_is_drawn_from() {
+        let logits = [1.0_f32, 3.0, 2.0, 0.5];
+        let sampling = Sampling { repetition_penalty: 2.0, temperature: 0.5, top_k: Some(2), top_p: Some(0.99) };
+        let draw = RowDraw { bonus: Some((3, 0.25)), forbidden: &[0], repeated: &[1, 1], sampling, uniform: 0.5 };
+        let row = shape_row(&mut logits.to_vec(), &draw);
+        assert_eq!(row.summary, draw_row(&mut logits.to_vec(), &draw).summary);
+        assert_eq!(row.logits, [f64::NEG_INFINITY, 1.5, 2.0, 0.75]);
+        assert_eq!(row.retained.as_deref(), Some(&[2, 1][..]));
+        for uniform in [0.01, 0.3, 0.6, 0.9, 0.99] {
+            let drawn = draw_row(&mut logits.to_vec(), &RowDraw { uniform, ..draw }).token.unwrap().0;
+            assert!(row.retained.as_ref().unwrap().contains(&drawn));
+        }
+        for sampling in [PLAIN, Sampling { temperature: 0.0, ..sampling }] {
+            assert_eq!(shape_row(&mut logits.to_vec(), &RowDraw { sampling, ..draw }).retained, None);
+        }
+        assert_eq!(shape_row(&mut [f32::NAN, 1.0], &RowDraw { forbidden: &[], ..draw }).summary.broken, Some(0));
     }
 
     #[test]
