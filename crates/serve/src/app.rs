@@ -5,7 +5,7 @@ use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::models::Models;
 use crate::scheduler::Scheduler;
-use crate::{Events, ServeSettings, health, openai};
+use crate::{Events, ServeSettings, health, openai, props};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use std::ops::Deref;
@@ -58,6 +58,7 @@ pub(crate) fn router(app: App) -> (Router, utoipa::openapi::OpenApi) {
     let (router, api) = OpenApiRouter::with_openapi(Api::openapi())
         .merge(openai::routes())
         .merge(canvas::routes())
+        .merge(props::routes())
         .merge(health::routes())
         .split_for_parts();
     let router = router
