@@ -7,22 +7,25 @@
 //! has one text.
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Value, ValueKind};
+use minijinja::value::{Serde, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, context};
+use std::collections::BTreeMap;
 
 /// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     /// The speaker: `system`, `user`, `assistant`, or what else the template knows.
     pub role: String,
     /// What is said.
     pub content: String,
+    /// What else the template may read: `tool_calls` of an answer, `tool_call_id` of a tool's result.
+    pub extra: BTreeMap<String, serde_json::Value>,
 }
 
 impl Message {
     /// A turn.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: content.into() }
+        Self { role: role.into(), content: content.into(), extra: BTreeMap::new() }
     }
 }
 
@@ -115,6 +118,12 @@ impl ChatTemplate {
         Self::new(source.ok_or(ChatError::Missing)?, &token("bos_token"), &token("eos_token"))
     }
 
+    /// Whether the template speaks of tools. One that does not would leave them out.
+    pub fn knows_tools(&self) -> bool {
+        let variables = self.environment.get_template(NAME).map(|template| template.undeclared_variables(false));
+        variables.is_ok_and(|variables| variables.contains("tools"))
+    }
+
     /// The text of a conversation; with `add_generation_prompt` it ends where the model's answer begins. Encode it by
     /// [`crate::Vocabulary::encode_marked`].
     ///
@@ -124,6 +133,20 @@ impl ChatTemplate {
     /// # Errors
     /// When the template refuses the conversation or fails.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, ChatError> {
+        self.render_with_tools(messages, &[], add_generation_prompt)
+    }
+
+    /// The same of a conversation in which the model may call tools: each a JSON object as OpenAI's protocol has it, which
+    /// the template finds in the variable `tools`.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`].
+    pub fn render_with_tools(
+        &self,
+        messages: &[Message],
+        tools: &[serde_json::Value],
+        add_generation_prompt: bool,
+    ) -> Result<String, ChatError> {
         let failed = |error: Error| {
             let reason = described(&error);
             match error.detail().and_then(|detail| detail.strip_prefix(REFUSAL)) {
@@ -131,12 +154,18 @@ impl ChatTemplate {
                 None => ChatError::Failed { reason },
             }
         };
-        let turns: Vec<Value> = messages
-            .iter()
-            .map(|turn| context! { role => turn.role.clone(), content => turn.content.clone() })
-            .collect();
+        let turn = |message: &Message| {
+            let own = [("role", &message.role), ("content", &message.content)];
+            let own = own.map(|(name, text)| (name.to_owned(), Value::from(text.clone())));
+            let extra = message.extra.iter().map(|(name, value)| (name.clone(), Value::from(Serde(value))));
+            Value::from_pairs(own.into_iter().chain(extra))
+        };
+        let turns: Vec<Value> = messages.iter().map(turn).collect();
+        // As in `apply_chat_template`, the variable is there, and none where there are no tools.
+        let tools = if tools.is_empty() { Value::from(()) } else { Value::from(Serde(tools)) };
         let variables = context! {
             messages => turns,
+            tools => tools,
             add_generation_prompt => add_generation_prompt,
             bos_token => self.begin.clone(),
             eos_token => self.end.clone(),

@@ -44,7 +44,7 @@ fn the_python_that_templates_use_is_understood() {
     let template = ChatTemplate::new(source, "", "").unwrap();
     assert_eq!(
         template.render(&conversation()[..2], false).unwrap().to_lowercase(),
-        "usertrue|role=\"user\"|content=\"hello?\"1cootruetrue1false"
+        "usertrue|role=\"user\"|content=\"hello?\"1cootruetrue1true"
     );
 }
 
@@ -66,4 +66,23 @@ fn errors_of_templates_name_the_line() {
     assert!(error.starts_with("the chat template cannot be read: ") && error.contains("(line 2)"), "{error}");
     let template = ChatTemplate::new("\n{{ messages.nope.nope }}", "", "").unwrap();
     assert!(matches!(template.render(&[], false), Err(ChatError::Failed { .. })));
+}
+
+#[test]
+fn tools_reach_the_template_and_so_does_what_they_returned() {
+    let source = "{% if tools %}{% for tool in tools %}{{ tool.function.name }} {{ tool | tojson }};{% endfor %}{% endif %}\
+                  {% for m in messages %}[{{ m.role }}]{% if m.tool_calls %}{{ m.tool_calls[0].function.name }}\
+                  {% endif %}{{ m.content }}{% endfor %}";
+    let template = ChatTemplate::new(source, "", "").unwrap();
+    assert!(template.knows_tools());
+    let tool = serde_json::json!({"type": "function", "function": {"name": "weather"}});
+    let mut call = Message::new("assistant", "");
+    call.extra.insert("tool_calls".to_owned(), serde_json::json!([{"function": {"name": "weather"}}]));
+    let messages = [Message::new("user", "Hi"), call, Message::new("tool", "rain")];
+    assert_eq!(
+        template.render_with_tools(&messages, std::slice::from_ref(&tool), false).unwrap(),
+        "weather {\"type\": \"function\", \"function\": {\"name\": \"weather\"}};[user]Hi[assistant]weather[tool]rain"
+    );
+    assert_eq!(template.render(&messages[..1], false).unwrap(), "[user]Hi");
+    assert!(!ChatTemplate::new("{{ messages }}", "", "").unwrap().knows_tools());
 }
