@@ -1,14 +1,14 @@
 //! One reading of a canvas at each step: the network's input, and the queries.
 
 use crate::Cache;
-use crate::cache::{CacheQuery, CacheState};
+use crate::cache::{CacheQuery, CacheState, whole_blocks};
 use crate::forward_batch::{Answer, ForwardBatch, SequenceInput};
 use crate::left_to_right::shifted;
 use crate::model::Model;
 use crate::self_conditioning::{PreviousPrediction, fed_back};
 use crate::visible::{visible, window};
-use aquatint_diffusion::{Canvas, Key, Kind, PlannedStep, TokenId};
-use aquatint_network::KvCache;
+use aquatint_diffusion::{Canvas, Key, Kind, NoisyInput, PlannedStep, TokenId};
+use aquatint_network::{KvCache, NetworkSpec};
 use std::ops::Range;
 
 /// The purpose of the noise behind which what is given is hidden, among a request's draws.
@@ -28,6 +28,16 @@ pub(crate) struct StepView<'a> {
     pub(crate) planned: &'a PlannedStep,
     pub(crate) cache: Cache,
     pub(crate) cache_refresh: Option<usize>,
+}
+
+/// The rows that a step reads of a canvas.
+struct ReadRows {
+    /// What the network reads at every position of the canvas.
+    input: NoisyInput,
+    /// The positions that have rows, ascending; the token that each row reads, and whether it is final.
+    visible: Vec<usize>,
+    tokens: Vec<TokenId>,
+    is_final: Vec<bool>,
 }
 
 /// A reading of the canvas: as it is, or with what is given hidden.
@@ -68,27 +78,55 @@ impl Branch {
         self.answers = 0..0;
     }
 
-    /// Adds the reading to a forward pass; returns how many rows are computed.
-    pub(crate) fn read(&mut self, view: &StepView<'_>, batch: &mut ForwardBatch, model: &Model<'_>) -> usize {
+    /// The rows that a step reads.
+    fn rows(&self, view: &StepView<'_>, model: &Model<'_>) -> ReadRows {
         let (spec, canvas) = (model.spec(), view.canvas);
         let input = model.process.network_input(canvas, self.hides_given, view.planned.number, view.key.fold(HIDE));
         let visible = window(visible(canvas, view.end), view.positions, spec);
-        let is_noise = |position: usize| {
-            canvas.is_open(position) || self.hides_given && canvas.kind(position) == Some(Kind::Given)
+        let shown = |position: &usize| (input.tokens[*position], !is_noise(canvas, *position, self.hides_given));
+        let own: Vec<(TokenId, bool)> = visible.iter().map(shown).collect();
+        let read = match model.process.first_token() {
+            Some(first) => shifted((first, true), &own),
+            None => own,
         };
+        let (tokens, is_final) = read.into_iter().unzip();
+        ReadRows { input, visible, tokens, is_final }
+    }
+
+    /// Before its first step: takes over the rows that `find` has of the tokens with which the canvas begins. It gets
+    /// these tokens, whole blocks, and how many rows the canvas has, and gives a KV cache and how many rows that has.
+    /// Returns how many there were.
+    pub(crate) fn take_over(
+        &mut self,
+        view: &StepView<'_>,
+        model: &Model<'_>,
+        find: impl FnOnce(&[TokenId], usize) -> Option<(KvCache, usize)>,
+    ) -> usize {
+        let ReadRows { visible, mut tokens, is_final, .. } = self.rows(view, model);
+        let length = tokens.len();
+        tokens.truncate(whole_blocks(is_final.iter().take_while(|is_final| **is_final).count(), model.spec()));
+        let Some((kv_cache, rows)) = find(&tokens, length) else { return 0 };
+        self.cache_state.begin_with(kv_cache, &visible[..rows], &tokens[..rows]);
+        rows
+    }
+
+    /// The tokens of the rows that are cached and stay what they are, whole blocks, and the KV cache that has them.
+    pub(crate) fn final_rows(&self, spec: &NetworkSpec) -> (Vec<TokenId>, &KvCache) {
+        (self.cache_state.final_tokens(spec), &self.cache_state.kv_cache)
+    }
+
+    /// Adds the reading to a forward pass; returns how many rows are computed.
+    pub(crate) fn read(&mut self, view: &StepView<'_>, batch: &mut ForwardBatch, model: &Model<'_>) -> usize {
+        let (spec, canvas) = (model.spec(), view.canvas);
+        let ReadRows { input, visible, tokens, is_final } = self.rows(view, model);
+        let hides_given = self.hides_given;
+        let is_noise = |position: usize| is_noise(canvas, position, hides_given);
         self.requested = if spec.self_conditioning {
             fed_back(&visible, view.positions, spec.attention, is_noise)
         } else {
             view.open.to_vec()
         };
         let noisy = visible.iter().filter(|position| is_noise(**position)).count();
-        let shown = |position: &usize| (input.tokens[*position], !is_noise(*position));
-        let own: Vec<(TokenId, bool)> = visible.iter().map(shown).collect();
-        let read = match model.process.first_token() {
-            Some(first) => shifted((first, true), &own),
-            None => own,
-        };
-        let (tokens, is_final): (Vec<TokenId>, Vec<bool>) = read.into_iter().unzip();
         let is_requested = |(_, position): &(u32, &usize)| self.requested.binary_search(position).is_ok();
         let requested: Vec<u32> = (0..).zip(&visible).filter(is_requested).map(|(row, _)| row).collect();
         let known = |position: usize| (!is_noise(position)).then(|| input.tokens[position]);
@@ -140,4 +178,9 @@ impl Branch {
         let logits = answers[self.answers.clone()].iter_mut().flat_map(Answer::take_logits).collect();
         self.previous = Some(PreviousPrediction::new(self.requested.clone(), logits, vocabulary_size));
     }
+}
+
+/// Whether a reading shows noise at a position.
+fn is_noise(canvas: &Canvas, position: usize, hides_given: bool) -> bool {
+    canvas.is_open(position) || hides_given && canvas.kind(position) == Some(Kind::Given)
 }

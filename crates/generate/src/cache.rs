@@ -88,12 +88,23 @@ impl FromStr for Cache {
 
 /// The length of the blocks whose rows see only earlier blocks: those of a layout of blocks, single positions in a causal
 /// one.
-fn exact_blocks(layout: Layout) -> Option<usize> {
+pub(crate) fn exact_blocks(layout: Layout) -> Option<usize> {
     match layout {
         Layout::Full => None,
         Layout::Causal => Some(1),
         Layout::Block { length } => Some(length),
     }
+}
+
+/// So many rows, less those of a block that is not whole.
+pub(crate) fn whole_blocks(rows: usize, spec: &NetworkSpec) -> usize {
+    exact_blocks(spec.attention).map_or(0, |length| rows - rows % length.max(1))
+}
+
+/// The first row that is seen when all rows from `end`, which begins a block, are computed.
+pub(crate) fn seen_from(end: usize, spec: &NetworkSpec) -> usize {
+    let first = end.saturating_sub(usize::from(spec.head.logit_shift));
+    spec.widest_window().map_or(0, |window| (first + 1).saturating_sub(window))
 }
 
 /// The cache of one canvas, and the canvas as it was then.
@@ -122,6 +133,22 @@ pub(crate) struct CacheQuery<'a> {
 }
 
 impl CacheState {
+    /// The tokens of the rows that stay what they are and follow from these tokens alone, whole blocks, from the first one
+    /// on.
+    pub(crate) fn final_tokens(&self, spec: &NetworkSpec) -> Vec<TokenId> {
+        let tokens = self.tokens.iter().map_while(|row| row.and_then(|(token, is_final)| is_final.then_some(token)));
+        let mut tokens: Vec<TokenId> = tokens.collect();
+        tokens.truncate(whole_blocks(tokens.len(), spec));
+        tokens
+    }
+
+    /// Begins with rows that another canvas had: `visible` are their positions here.
+    pub(crate) fn begin_with(&mut self, kv_cache: KvCache, visible: &[usize], tokens: &[TokenId]) {
+        self.kv_cache = kv_cache;
+        self.visible = visible.to_vec();
+        self.tokens = tokens.iter().map(|token| Some((*token, true))).collect();
+    }
+
     /// The rows to be computed, ascending. Those whose hidden states give the requested logits are among them: under a
     /// logit shift also the row before a block, which the block's first position is answered by.
     pub(crate) fn rows_to_compute(

@@ -1,14 +1,16 @@
 //! The engine: any number of unlike requests, which join and leave between two steps.
 
 use crate::admission::Admission;
+use crate::cache::{seen_from, whole_blocks};
 use crate::event::{DenoisingEvent, FinishReason, Statistics};
 use crate::forward_batch::{Answer, ForwardBatch};
 use crate::limits::{Demand, Limits};
 use crate::model::Model;
 use crate::request_state::RequestState;
+use crate::reuse::{ReusableRows, common};
 use crate::{GenerateError, Outcome, Request};
 use aquatint_diffusion::{Process, WordVectors};
-use aquatint_network::{Denoiser, KvCache, Query};
+use aquatint_network::{Denoiser, KvCache, KvRows, Query};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::ops::{ControlFlow, Deref};
@@ -52,6 +54,7 @@ pub struct Engine<'a> {
     waiting: VecDeque<(RequestId, Admission)>,
     running: Vec<(RequestId, RequestState)>,
     cancelled: BTreeSet<RequestId>,
+    reusable: ReusableRows,
 }
 
 impl Engine<'static> {
@@ -84,7 +87,8 @@ impl<'a> Engine<'a> {
     ) -> Result<Self, GenerateError> {
         let word_vectors = denoiser.word_vectors()?;
         let (waiting, running, cancelled) = (VecDeque::new(), Vec::new(), BTreeSet::new());
-        Ok(Self { denoiser, process, word_vectors, limits, next: 0, waiting, running, cancelled })
+        let reusable = ReusableRows::new(limits.reuse_bytes);
+        Ok(Self { denoiser, process, word_vectors, limits, next: 0, waiting, running, cancelled, reusable })
     }
 
     /// Takes a request in, which waits until [`Engine::step`] lets it begin.
@@ -107,13 +111,14 @@ impl<'a> Engine<'a> {
     /// # Errors
     /// When it can never be served, whatever the limits.
     pub fn demand(&self, request: &Request) -> Result<Demand, GenerateError> {
-        Ok(Admission::new(request.clone(), &self.model())?.demand)
+        Admission::demand_of(request, &self.model())
     }
 
     /// Ends a request at the beginning of the next step, whether it runs or waits. Returns whether there is such a request.
     pub fn cancel(&mut self, id: RequestId) -> bool {
-        let mut ids = self.waiting.iter().map(|(id, _)| *id).chain(self.running.iter().map(|(id, _)| *id));
-        let is_here = ids.any(|here| here == id);
+        // Both are in the order of their numbers.
+        let is_here = self.waiting.binary_search_by_key(&id, |(id, _)| *id).is_ok()
+            || self.running.binary_search_by_key(&id, |(id, _)| *id).is_ok();
         if is_here {
             self.cancelled.insert(id);
         }
@@ -138,6 +143,11 @@ impl<'a> Engine<'a> {
     /// What the running requests take together.
     pub fn in_flight(&self) -> Demand {
         self.running.iter().fold(Demand::default(), |sum, (_, state)| sum.plus(state.demand()))
+    }
+
+    /// Bytes of the rows that are kept of requests that ended; no more than [`Limits::reuse_bytes`].
+    pub fn reusable_bytes(&self) -> usize {
+        self.reusable.bytes()
     }
 
     /// Takes one step of every running request: ends those that were cancelled, admits those that wait and fit, reads all
@@ -212,6 +222,7 @@ impl<'a> Engine<'a> {
             let Some((id, admission)) = self.waiting.pop_front() else { break };
             let mut state = RequestState::new(admission, &model);
             state.start(&mut |event| events(id, event));
+            take_over(&mut state, &model, &mut self.reusable, &self.running);
             self.running.push((id, state));
             in_flight = with;
         }
@@ -234,8 +245,55 @@ impl<'a> Engine<'a> {
 
     /// Takes out the requests that are done.
     fn take_finished(&mut self, ended: &mut Vec<Ended>) {
-        let finished = self.running.extract_if(.., |(_, state)| !state.is_running());
-        ended.extend(finished.map(|(id, state)| Ended { id, outcome: Ok(state.into_outcome()) }));
+        let model = model(&self.denoiser, &self.process, &self.word_vectors);
+        for (id, state) in self.running.extract_if(.., |(_, state)| !state.is_running()) {
+            keep(&state, &model, &mut self.reusable);
+            ended.push(Ended { id, outcome: Ok(state.into_outcome()) });
+        }
+    }
+}
+
+/// Lets a request begin with the rows of another one, running or ended, that has the same first tokens. What cannot be
+/// copied is computed.
+fn take_over(
+    state: &mut RequestState,
+    model: &Model<'_>,
+    reusable: &mut ReusableRows,
+    running: &[(RequestId, RequestState)],
+) {
+    if !reusable.is_on() {
+        return;
+    }
+    let spec = model.spec();
+    // The rows of whole blocks, with all that the rows behind them see.
+    let begun = |rows: &KvRows, shared: usize, length: usize| {
+        let end = whole_blocks(shared, spec);
+        let start = seen_from(end, spec);
+        let kv_cache = if start < end { rows.to_cache(start, end, length).ok().flatten() } else { None };
+        kv_cache.map(|kv_cache| (kv_cache, end))
+    };
+    state.take_over(model, |tokens, length| {
+        let ended = reusable.find(tokens).and_then(|(rows, shared)| begun(rows, shared, length));
+        let others = running.iter().filter_map(|(_, other)| other.final_rows(model));
+        let other = others.map(|(own, kv_cache)| (whole_blocks(common(&own, tokens), spec), kv_cache));
+        let other = other
+            .max_by_key(|(shared, _)| *shared)
+            .filter(|(shared, _)| *shared > ended.as_ref().map_or(0, |(_, rows)| *rows));
+        let other = other.and_then(|(shared, kv_cache)| begun(&kv_cache.rows_before(shared).ok()??, shared, length));
+        other.or(ended)
+    });
+}
+
+/// Keeps the rows of a request that ended, for others. What cannot be copied is not kept.
+fn keep(state: &RequestState, model: &Model<'_>, reusable: &mut ReusableRows) {
+    if !reusable.is_on() {
+        return;
+    }
+    if let Some((tokens, kv_cache)) = state.final_rows(model)
+        && !reusable.has(&tokens, kv_cache.cached_from(tokens.len()))
+        && let Ok(Some(rows)) = kv_cache.rows_before(tokens.len())
+    {
+        reusable.keep(tokens, rows);
     }
 }
 

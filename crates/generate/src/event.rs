@@ -125,6 +125,9 @@ pub struct Statistics {
     pub forward_passes: usize,
     /// Rows read in all of them together: fewer than passes times positions where some are cached.
     pub rows_read: usize,
+    /// Rows that were not read because an earlier request had begun with the same tokens; see
+    /// [`Limits::reuse_bytes`](crate::Limits::reuse_bytes).
+    pub rows_reused: usize,
     /// Steps of denoising over all blocks.
     pub steps: usize,
 }

@@ -34,6 +34,7 @@ mod prediction;
 mod proposal;
 mod request;
 mod request_state;
+mod reuse;
 mod self_conditioning;
 mod settings;
 mod visible;

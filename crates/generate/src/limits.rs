@@ -33,11 +33,18 @@ pub struct Limits {
     /// Bytes that are kept for requests, over all of them; see [`Demand::bytes`]. The network's weights and what a forward
     /// pass needs while it runs are not counted.
     pub bytes: usize,
+    /// Bytes of keys and values that are kept of requests that ended, besides [`Limits::bytes`], for requests that begin
+    /// with the same tokens. With 0 nothing is kept, and no request takes rows over from another one.
+    ///
+    /// Rows are taken over where that is exact: with [`Cache::Exact`](crate::Cache::Exact), without guidance, and where
+    /// the network reads nothing but tokens (no time, no self-conditioning, no field). Where every position sees all
+    /// others, each row depends on the whole text, and nothing is ever kept.
+    pub reuse_bytes: usize,
 }
 
 impl Limits {
-    /// No limits.
-    pub const NONE: Self = Self { rows: usize::MAX, bytes: usize::MAX };
+    /// No limits; nothing is kept of requests that ended.
+    pub const NONE: Self = Self { rows: usize::MAX, bytes: usize::MAX, reuse_bytes: 0 };
 
     /// Whether a demand is within the limits.
     pub fn allow(&self, demand: Demand) -> bool {
@@ -46,8 +53,8 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// 32,768 rows and 4 GiB.
+    /// 32,768 rows and 4 GiB; nothing is kept of requests that ended.
     fn default() -> Self {
-        Self { rows: 1 << 15, bytes: 1 << 32 }
+        Self { rows: 1 << 15, bytes: 1 << 32, reuse_bytes: 0 }
     }
 }

@@ -1,7 +1,6 @@
 //! The state of one request while its canvas is filled. Everything that a request needs is here; policies, processes
 //! and networks hold nothing of it, so any number of unlike requests share them.
 
-use crate::GenerateError;
 use crate::admission::Admission;
 use crate::branch::{Branch, StepView};
 use crate::constrained::ConstrainedRow;
@@ -13,14 +12,36 @@ use crate::model::Model;
 use crate::proposal::{Proposer, candidate};
 use crate::request::{Outcome, result_positions};
 use crate::visible::is_end;
+use crate::{Cache, GenerateError};
 use aquatint_diffusion::{
-    Canvas, Key, Kind, PlannedStep, Proposal, ReverseStep, Stability, StepChanges, closed_by_end,
+    Canvas, Key, Kind, PlannedStep, Proposal, ReverseStep, Stability, StepChanges, TokenId, closed_by_end,
 };
 use aquatint_network::{KvCache, Query, answer_row};
 use std::ops::ControlFlow;
 
 /// The purpose of the first noise among a request's draws.
 const BEGIN: u64 = 0x0062_6567_696e;
+
+/// A canvas as it stands at a step of a block with these open positions.
+fn view<'s>(
+    admission: &'s Admission,
+    (canvas, key): (&'s Canvas, Key),
+    (block, open): (usize, &'s [usize]),
+    planned: &'s PlannedStep,
+) -> StepView<'s> {
+    let Admission { request, planned: plan, .. } = admission;
+    StepView {
+        canvas,
+        end: request.end,
+        key,
+        block,
+        positions: &plan.blocks[block],
+        open,
+        planned,
+        cache: plan.cache,
+        cache_refresh: request.settings.cache_refresh,
+    }
+}
 
 /// What one request needs between two steps.
 pub(crate) struct RequestState {
@@ -95,22 +116,40 @@ impl RequestState {
         self.finish(FinishReason::Cancelled, report);
     }
 
+    /// Before its first step: takes over the rows that `find` has of the tokens with which the canvas begins, where that
+    /// is exact; see [`Branch::take_over`].
+    pub(crate) fn take_over(
+        &mut self,
+        model: &Model<'_>,
+        find: impl FnOnce(&[TokenId], usize) -> Option<(KvCache, usize)>,
+    ) {
+        if !self.is_running() || !self.shares_rows(model) {
+            return;
+        }
+        let (open, planned) = (self.block_open(), self.planned());
+        let view = view(&self.admission, (&self.canvas, self.key), (self.block, &open), &planned);
+        self.statistics.rows_reused = self.branches[0].take_over(&view, model, find);
+    }
+
+    /// The tokens of the rows that are cached and follow from these tokens alone, whole blocks, and the KV cache that has
+    /// them; `None` where its rows are no other request's.
+    pub(crate) fn final_rows(&self, model: &Model<'_>) -> Option<(Vec<TokenId>, &KvCache)> {
+        let rows = self.shares_rows(model).then(|| self.branches[0].final_rows(model.spec()));
+        rows.filter(|(tokens, kv_cache)| !tokens.is_empty() && !kv_cache.is_empty())
+    }
+
+    /// Whether the keys and values of a whole block follow from the tokens up to its end and from nothing else.
+    fn shares_rows(&self, model: &Model<'_>) -> bool {
+        let spec = model.spec();
+        let reads_tokens = spec.time_conditioning.is_none() && !spec.self_conditioning && !model.process.reads_points();
+        self.admission.planned.cache == Cache::Exact && self.branches.len() == 1 && reads_tokens
+    }
+
     /// Adds what the network is to read for this step. A step without an open position in its block reads nothing.
     pub(crate) fn read(&mut self, batch: &mut ForwardBatch, model: &Model<'_>) {
-        let open = self.block_open();
-        let (request, planned) = (&self.admission.request, self.planned());
-        self.proposer.begin_step(&self.canvas, request.end);
-        let view = StepView {
-            canvas: &self.canvas,
-            end: request.end,
-            key: self.key,
-            block: self.block,
-            positions: &self.admission.planned.blocks[self.block],
-            open: &open,
-            planned: &planned,
-            cache: self.admission.planned.cache,
-            cache_refresh: request.settings.cache_refresh,
-        };
+        let (open, planned) = (self.block_open(), self.planned());
+        self.proposer.begin_step(&self.canvas, self.admission.request.end);
+        let view = view(&self.admission, (&self.canvas, self.key), (self.block, &open), &planned);
         for branch in &mut self.branches {
             if open.is_empty() {
                 branch.skip();

@@ -14,7 +14,9 @@
 
 use crate::NetworkSpec;
 use aquatint_compute::{AttentionShape, Device, DeviceError, Part};
+use std::any::Any;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Rooms are multiples of so many rows, so that a sequence that grows seldom moves.
@@ -51,15 +53,36 @@ impl KvCache {
             (claim.rows, claim.bytes) = pool.free_before(claim.slot, row);
         }
     }
+
+    pub(crate) fn of(claim: Claim) -> Self {
+        Self(Some(claim))
+    }
+
+    pub(crate) fn claim(&self) -> Option<&Claim> {
+        self.0.as_ref()
+    }
 }
 
 /// A claim to rows of a pool, which are given back with it.
 #[derive(Debug)]
-struct Claim {
-    pool: Weak<dyn Release>,
-    slot: usize,
-    rows: usize,
-    bytes: usize,
+pub(crate) struct Claim {
+    pub(crate) pool: Weak<dyn Release>,
+    pub(crate) slot: usize,
+    pub(crate) rows: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Rows that were copied out of a pool.
+#[derive(Debug)]
+pub(crate) struct CopiedRows {
+    /// A buffer for each layer, of the pool's device: rows `first..end`.
+    layers: Box<dyn Any + Send + Sync>,
+    first: usize,
+    /// The first row that was cached; those before it are of no use.
+    pub(crate) start: usize,
+    /// One past the last row.
+    pub(crate) end: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Drop for Claim {
@@ -71,12 +94,24 @@ impl Drop for Claim {
 }
 
 /// The side of a pool that claims know, whatever its device.
-trait Release: Debug + Send + Sync {
+pub(crate) trait Release: Debug + Send + Sync {
     /// Takes rows back.
     fn release(&self, slot: usize);
     /// Takes the rows of a sequence before `row` back, as far as they are whole rooms; returns the rows that are left and
     /// their bytes.
     fn free_before(&self, slot: usize, row: usize) -> (usize, usize);
+    /// The first row of a sequence from which on all rows before `end` are cached; `end` where the last of them is not.
+    fn cached_from(&self, slot: usize, end: usize) -> usize;
+    /// Copies the cached rows of a sequence that end with `end`; `None` where the last of them is not cached.
+    fn copy_out(&self, slot: usize, end: usize) -> Result<Option<CopiedRows>, DeviceError>;
+    /// Claims room for a sequence of about `length` rows, and copies its rows into it, which are all there; returns the
+    /// slot, the rows that there is room for and their bytes.
+    fn copy_in(
+        &self,
+        copied: &CopiedRows,
+        rows: Range<usize>,
+        length: usize,
+    ) -> Result<(usize, usize, usize), DeviceError>;
 }
 
 /// The cached keys and values of all sequences of a network.
@@ -144,7 +179,11 @@ impl<D: Device> KvPool<D> {
 
     /// Bytes that a sequence of so many rows takes.
     pub(crate) fn bytes(&self, length: usize) -> usize {
-        length.next_multiple_of(ROOM) * self.columns.iter().sum::<usize>() * size_of::<D::Element>()
+        length.next_multiple_of(ROOM) * self.row_bytes()
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.columns.iter().sum::<usize>() * size_of::<D::Element>()
     }
 
     /// The slot of a sequence that has `length` rows now, of which those before `end` are claimed at least; a new one where
@@ -166,7 +205,7 @@ impl<D: Device> KvPool<D> {
                 rows.extend(self, slot, (length, end))?;
                 slot
             }
-            None => rows.claim(self, end)?,
+            None => rows.claim(self, (0, end), end)?,
         };
         let room = rows.slots[slot].as_ref().map_or(0, |slot| slot.room);
         match &mut cache.0 {
@@ -198,6 +237,50 @@ impl<D: Device> Release for KvPool<D> {
         (*start, *room, *first) = (*start + freed, *room - freed, *first + freed);
         (*room, self.bytes(*room))
     }
+
+    fn cached_from(&self, slot: usize, end: usize) -> usize {
+        self.lock().cached_from(slot, end)
+    }
+
+    fn copy_out(&self, slot: usize, end: usize) -> Result<Option<CopiedRows>, DeviceError> {
+        let rows = self.lock();
+        let start = rows.cached_from(slot, end);
+        let Some(slot) = rows.slots[slot].as_ref().filter(|_| start < end) else { return Ok(None) };
+        let first = slot.first.max(start - start % ROOM);
+        let (count, place) = (end - first, slot.start + first - slot.first);
+        let mut layers = Vec::with_capacity(self.columns.len());
+        for (buffer, columns) in rows.layers.iter().zip(&self.columns) {
+            let mut copied = self.device.uninitialised(count * columns)?;
+            self.device.copy(Part { buffer, first: place * columns, len: count * columns }, &mut copied, 0);
+            layers.push(copied);
+        }
+        let bytes = count * self.row_bytes();
+        Ok(Some(CopiedRows { layers: Box::new(layers), first, start, end, bytes }))
+    }
+
+    fn copy_in(
+        &self,
+        copied: &CopiedRows,
+        rows: Range<usize>,
+        length: usize,
+    ) -> Result<(usize, usize, usize), DeviceError> {
+        let mut pool = self.lock();
+        let first = copied.first.max(rows.start - rows.start % ROOM);
+        let most = if self.is_windowed { rows.end } else { length.max(rows.end) };
+        let slot = pool.claim(self, (first, rows.end), most)?;
+        if let Some(slot) = &mut pool.slots[slot] {
+            slot.known[rows.clone()].fill(true);
+        }
+        let start = pool.place_of(slot).start;
+        if let Some(layers) = copied.layers.downcast_ref::<Vec<D::Buffer>>() {
+            for ((buffer, columns), copied_rows) in pool.layers.iter_mut().zip(&self.columns).zip(layers) {
+                let (source, len) = ((first - copied.first) * columns, (rows.end - first) * columns);
+                self.device.copy(Part { buffer: copied_rows, first: source, len }, buffer, start * columns);
+            }
+        }
+        let room = pool.slots[slot].as_ref().map_or(0, |slot| slot.room);
+        Ok((slot, room, self.bytes(room)))
+    }
 }
 
 impl<D: Device> PoolRows<D> {
@@ -224,12 +307,18 @@ impl<D: Device> PoolRows<D> {
         }
     }
 
-    /// Rows for a new sequence.
-    fn claim(&mut self, pool: &KvPool<D>, length: usize) -> Result<usize, DeviceError> {
-        let room = length.next_multiple_of(ROOM);
+    /// The first row of a sequence from which on all rows before `end` are cached; `end` where the last of them is not.
+    fn cached_from(&self, slot: usize, end: usize) -> usize {
+        let known = self.known(slot).get(..end).unwrap_or(&[]);
+        end - known.iter().rev().take_while(|known| **known).count()
+    }
+
+    /// Claims the rows `first..end` of a new sequence, with room as far as `most`; `first` begins a room.
+    fn claim(&mut self, pool: &KvPool<D>, (first, end): (usize, usize), most: usize) -> Result<usize, DeviceError> {
+        let room = (most - first).next_multiple_of(ROOM);
         let start = self.place(pool, room)?;
         self.erase(pool, start, room)?;
-        let slot = Slot { start, room, first: 0, known: vec![false; length] };
+        let slot = Slot { start, room, first, known: vec![false; end] };
         match self.slots.iter().position(Option::is_none) {
             Some(free) => {
                 self.slots[free] = Some(slot);
@@ -419,6 +508,63 @@ mod tests {
         let capacity = pool.lock().capacity;
         assert!(capacity <= level + level / 2 && capacity < 1200, "{level} rows, and then {capacity}");
         assert!(sequences.iter().all(|(back, count, cache)| cache.rows() <= 2 * (back + count + ROOM)));
+    }
+
+    #[test]
+    fn rows_outlive_their_sequence_and_begin_any_number_of_others() {
+        let pool = pool();
+        let mut cache = KvCache::default();
+        fill(&pool, &mut cache, 40, 3.0);
+        let slot = cache.claim().unwrap().slot;
+        // What was not computed is not kept.
+        assert!(cache.rows_before(40).unwrap().is_none());
+        pool.lock().set_known(slot, &(0..36).collect::<Vec<u32>>(), true);
+        assert!(cache.rows_before(41).unwrap().is_none());
+        let kept = cache.rows_before(36).unwrap().unwrap();
+        assert_eq!((kept.start(), kept.end(), kept.bytes()), (0, 36, 36 * (4 + 8) * 4));
+        drop(cache);
+        assert!(pool.lock().layers.is_empty());
+        let mut others: Vec<KvCache> = (0..3).map(|_| kept.to_cache(0, 33, 50).unwrap().unwrap()).collect();
+        for other in &mut others {
+            // Room for all of it at once, so that nothing moves.
+            assert_eq!(other.rows(), 64);
+            assert_eq!((other.cached_from(33), other.cached_from(34)), (0, 34));
+            let numbers = read(&pool, other, 50);
+            for (layer, columns) in [4, 8].into_iter().enumerate() {
+                let rows = &numbers[layer * 4 * 50..][..columns * 50];
+                assert!(rows[..columns * 33].iter().all(|value| *value == 3.0));
+                assert!(rows[columns * 33..].iter().all(|value| *value == 0.0));
+            }
+        }
+        assert!(kept.to_cache(0, 37, 50).unwrap().is_none());
+        drop(others);
+        drop(pool);
+        assert!(kept.to_cache(0, 33, 50).unwrap().is_none());
+    }
+
+    #[test]
+    fn rows_that_were_freed_are_not_kept_and_nothing_begins_before_them() {
+        let shape = AttentionShape { heads: 2, key_value_heads: 1, head_size: 1 };
+        let pool = KvPool::new(Cpu::<f32>::scalar(), &[shape], true);
+        let mut cache = KvCache::default();
+        let slot = pool.slot(&mut pool.lock(), &mut cache, (200, 100)).unwrap().unwrap();
+        let place = pool.lock().place_of(slot);
+        let written: Vec<f32> = (0..100).flat_map(|row| [row as f32; 2]).collect();
+        let buffer = pool.device.upload(&written).unwrap();
+        pool.device.copy(Part { buffer: &buffer, first: 0, len: 200 }, pool.lock().layer(0), 2 * place.start);
+        pool.lock().set_known(slot, &(0..100).collect::<Vec<u32>>(), true);
+        cache.free_before(70);
+        let kept = cache.rows_before(96).unwrap().unwrap();
+        assert_eq!((kept.start(), kept.end(), kept.bytes()), (70, 96, (96 - 64) * 2 * 4));
+        assert!(kept.to_cache(69, 96, 300).unwrap().is_none());
+        let other = kept.to_cache(80, 90, 300).unwrap().unwrap();
+        let rows = pool.lock();
+        let place = rows.place_of(other.claim().unwrap().slot);
+        assert_eq!((place.first, place.end, rows.cached_from(other.claim().unwrap().slot, 90)), (64, 90, 80));
+        let all = pool.device.download(&rows.layers[0]);
+        for row in 80..90 {
+            assert_eq!(all[2 * (place.start + row - place.first)], row as f32);
+        }
     }
 
     #[test]

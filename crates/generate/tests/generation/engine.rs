@@ -305,14 +305,14 @@ fn no_pass_is_larger_than_the_limits_and_nobody_overtakes() {
 fn what_could_never_fit_is_refused_with_its_numbers() {
     let chain = Chain::mixed(6);
     let process = process();
-    let mut engine = Engine::borrowing(&chain, &process, Limits { rows: 15, bytes: 1000 }).unwrap();
+    let mut engine = Engine::borrowing(&chain, &process, Limits { rows: 15, bytes: 1000, ..Limits::NONE }).unwrap();
     let error = engine.submit(open(8, 0, "random", 2.0)).unwrap_err();
     // Two readings of ten rows, of which the logits over six tokens are kept.
     assert_eq!(error.to_string(), "the request takes 20 rows and 480 bytes; the limits are 15 rows and 1000 bytes");
     assert_eq!(error.hint().as_deref(), Some("leave fewer positions open, or raise the limits"));
     let fits = engine.submit(open(8, 0, "random", 1.0)).unwrap();
     assert_eq!((fits.to_string(), engine.waiting()), ("0".to_owned(), 1), "a refused request takes no number");
-    let mut engine = Engine::borrowing(&chain, &process, Limits { rows: 100, bytes: 479 }).unwrap();
+    let mut engine = Engine::borrowing(&chain, &process, Limits { rows: 100, bytes: 479, ..Limits::NONE }).unwrap();
     assert!(matches!(engine.submit(open(8, 0, "random", 2.0)), Err(GenerateError::BeyondLimits { .. })));
 }
 

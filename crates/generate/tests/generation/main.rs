@@ -10,3 +10,4 @@ mod engine;
 mod laws;
 mod real;
 mod refusals;
+mod reuse;

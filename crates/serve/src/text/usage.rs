@@ -21,6 +21,15 @@ pub(crate) struct Usage {
     pub(crate) rows_read: usize,
     /// Steps of denoising.
     pub(crate) steps: usize,
+    /// Of the tokens that were given.
+    pub(crate) prompt_tokens_details: PromptTokensDetails,
+}
+
+/// What became of the tokens that were given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
+pub(crate) struct PromptTokensDetails {
+    /// Those that were not read, because an earlier request had begun with them.
+    pub(crate) cached_tokens: usize,
 }
 
 impl Usage {
@@ -33,6 +42,8 @@ impl Usage {
             tokens_per_forward: statistics.tokens_per_forward(),
             rows_read: statistics.rows_read,
             steps: statistics.steps,
+            // A row that is taken over may hold what stands before the text.
+            prompt_tokens_details: PromptTokensDetails { cached_tokens: statistics.rows_reused.min(given) },
         }
     }
 
@@ -49,6 +60,9 @@ impl Usage {
                 tokens_per_forward: completion_tokens as f64 / forward_passes.max(1) as f64,
                 rows_read: sum.rows_read + one.rows_read,
                 steps: sum.steps + one.steps,
+                prompt_tokens_details: PromptTokensDetails {
+                    cached_tokens: one.prompt_tokens_details.cached_tokens.max(sum.prompt_tokens_details.cached_tokens),
+                },
             }
         })
     }
