@@ -22,11 +22,13 @@
 //! # }
 //! ```
 
+mod capacity;
 mod error;
 mod gpu;
 mod memory;
 mod settings;
 
+pub use capacity::Capacity;
 pub use error::RuntimeError;
 pub use gpu::count as usable_gpus;
 pub use memory::{Memory, forget_peak_memory, memory, peak_memory};
@@ -162,6 +164,29 @@ impl Runtime {
             }
             Place::Gpu(gpu) => gpu::peak(&self.ready(gpu)),
         }
+    }
+
+    /// What is left of this device now, for the requests of a model that is loaded; the speed is measured, which takes a
+    /// moment. `weights` are the bytes that the weights of all loaded models take: a GPU reports its memory with them.
+    ///
+    /// ```
+    /// use aquatint::runtime::{Runtime, RuntimeSettings};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let runtime = Runtime::new(&RuntimeSettings::default())?;
+    /// let model = runtime.open("tales")?;
+    /// let limits = runtime.capacity(0).limits(&model.checkpoint().spec)?;
+    /// let engine = model.engine(limits)?;
+    /// # assert!(engine.is_idle() && limits.rows >= 512);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn capacity(&self, weights: u64) -> Capacity {
+        let free_bytes = match &self.place {
+            Place::Processor { .. } => memory::free(),
+            Place::Gpu(gpu) => Some((gpu.facts().memory as u64).saturating_sub(weights)),
+        };
+        Capacity { free_bytes, peak: self.peak() }
     }
 
     /// The device in words.

@@ -35,6 +35,12 @@ pub(super) fn available() -> Option<u64> {
     machine.into_iter().chain(container()).min()
 }
 
+/// The same without the disk that stands in for memory.
+pub(super) fn free() -> Option<u64> {
+    let machine = memory().map(|memory| memory.available);
+    machine.into_iter().chain(container()).min()
+}
+
 fn parse(text: &str) -> Option<Memory> {
     let field = |name| field(text, name);
     Some(Memory {

@@ -56,6 +56,7 @@ impl Loaded {
     ) -> Result<Self, Error> {
         let (parameters, _) = checkpoint.size();
         let network = runtime.network(&checkpoint)?;
+        let limits = runtime.capacity(bytes).limits(&checkpoint.spec)?;
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let chat = checkpoint.chat_template().ok();
         Ok(Self {
@@ -63,7 +64,7 @@ impl Loaded {
             name: source.name.clone(),
             model: Model::new(checkpoint, network)?,
             chat,
-            limits: Limits::default(),
+            limits,
             bytes,
             parameters,
             created,
