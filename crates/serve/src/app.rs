@@ -5,7 +5,7 @@ use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::models::Models;
 use crate::scheduler::Scheduler;
-use crate::{Events, ServeSettings, health, openai, props};
+use crate::{Events, ServeSettings, health, openai, page, props};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use std::ops::Deref;
@@ -61,7 +61,9 @@ pub(crate) fn router(app: App) -> (Router, utoipa::openapi::OpenApi) {
         .merge(props::routes())
         .merge(health::routes())
         .split_for_parts();
+    let page = if app.settings.page { page::routes() } else { Router::new() };
     let router = router
+        .merge(page)
         .fallback(|| async { ApiError::not_found("there is nothing at this path; /openapi.json lists what there is") })
         .method_not_allowed_fallback(|| async { ApiError::wrong_method() })
         .layer(DefaultBodyLimit::max(limit))

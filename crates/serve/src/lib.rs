@@ -33,6 +33,7 @@ mod identity;
 mod metrics;
 mod models;
 mod openai;
+mod page;
 mod props;
 mod sampling;
 mod scheduler;

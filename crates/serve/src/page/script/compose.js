@@ -1,0 +1,112 @@
+// What to write: four modes over one field of text.
+
+const MODES = {
+  continue: {
+    label: "Begin with", go: "Continue", text: "Once upon a time",
+    line: "The model goes on where you stop.",
+  },
+  fill: {
+    label: "Text with gaps", go: "Fill", text: "The [[3]] sat on the [[~8]], and nobody [[2]] it.",
+    line: "[[3]] is a gap of three tokens, [[~8]] one of at most eight.",
+  },
+  edit: {
+    label: "Text to rework", go: "Lay out",
+    text: "The king had three daughters, and the youngest was so beautiful that the sun himself wondered.",
+    line: "Laid out as it is. Select words on the sheet and re-noise them.",
+  },
+  chat: {
+    label: "Your message", go: "Send", text: "",
+    line: "The answer settles on the sheet.",
+  },
+};
+
+class Compose {
+  constructor({ start, stop }) {
+    this.texts = Object.fromEntries(Object.entries(MODES).map(([mode, { text }]) => [mode, text]));
+    this.messages = [];
+    this.field = byId("text");
+    this.form = byId("compose");
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      start(this.mode, this.field.value);
+    });
+    this.field.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.form.requestSubmit();
+    });
+    for (const radio of this.form.elements.mode) radio.addEventListener("change", () => this.modeChosen());
+    byId("stop").addEventListener("click", stop);
+    byId("gap").addEventListener("click", () => this.insertGap());
+    byId("forget").addEventListener("click", () => this.forget());
+    this.shownMode = null;
+    this.modeChosen();
+  }
+
+  get mode() { return this.form.elements.mode.value; }
+
+  modeChosen() {
+    if (this.shownMode) this.texts[this.shownMode] = this.field.value;
+    this.shownMode = this.mode;
+    const { label, line, go } = MODES[this.mode];
+    byId("text-label").textContent = label;
+    byId("text-line").textContent = line;
+    byId("go").textContent = go;
+    this.field.value = this.texts[this.mode];
+    byId("gaps").hidden = this.mode !== "fill";
+    byId("conversation").hidden = this.mode !== "chat" || !this.messages.length;
+    byId("forget").hidden = byId("conversation").hidden;
+  }
+
+  insertGap() {
+    const length = Math.max(1, Math.round(Number(byId("gap-length").value) || 1));
+    const about = byId("gap-about").checked ? "~" : "";
+    this.field.setRangeText(`[[${about}${length}]]`, this.field.selectionStart, this.field.selectionEnd, "end");
+    this.field.focus();
+  }
+
+  /** One button takes the place of the other, and the focus that it had. */
+  busy(running) {
+    const [shown, gone] = running ? [byId("stop"), byId("go")] : [byId("go"), byId("stop")];
+    const focused = document.activeElement === gone;
+    gone.hidden = true;
+    shown.hidden = false;
+    if (focused) shown.focus({ preventScroll: true });
+  }
+
+  // Conversation
+
+  /** Adds what the reader says and returns the whole conversation. */
+  ask(content) {
+    this.messages.push({ role: "user", content });
+    this.field.value = "";
+    this.printConversation();
+    return this.messages.map((message) => ({ ...message }));
+  }
+
+  answer(content) {
+    const answer = content.trim();
+    if (this.messages.at(-1)?.role === "assistant") this.messages.at(-1).content = answer;
+    else this.messages.push({ role: "assistant", content: answer });
+    this.printConversation();
+  }
+
+  /** The message did not get an answer: it goes back to where it was written. */
+  takeBack() {
+    if (this.messages.at(-1)?.role !== "user") return;
+    this.field.value = this.messages.pop().content;
+    this.printConversation();
+  }
+
+  forget() {
+    this.messages = [];
+    this.printConversation();
+    this.field.focus();
+  }
+
+  printConversation() {
+    byId("conversation").replaceChildren(...this.messages.map(({ role, content }) =>
+      make("li", { className: role }, make("span", { className: "speaker", textContent: role === "user" ? "You" : "Model" }),
+        make("span", { textContent: content }))));
+    byId("conversation").hidden = this.mode !== "chat" || !this.messages.length;
+    byId("forget").hidden = byId("conversation").hidden;
+  }
+}

@@ -1,0 +1,202 @@
+// A timeline: the canvas after each step, over all runs that worked on it.
+//
+// Frame 0 is the canvas as it was laid out; each step adds a frame, and so does what the reader does to the canvas. A
+// cell is never changed, only replaced, so a frame is a list of references and a sheet can compare cells by identity.
+
+class Timeline {
+  constructor(model, seed) {
+    this.model = model;
+    this.seed = seed;
+    this.frames = [];
+    this.events = [];
+    this.spans = undefined;
+    this.hiddenPrefix = 0;
+    this.finish = null;
+    this.active = new Set();
+    /** For each position the frames that wrote it, ascending. */
+    this.writes = [];
+    /** What each run took: `{ began, seconds, planned, usage }`; times in milliseconds, seconds null while it runs. */
+    this.runs = [];
+  }
+
+  get last() { return this.frames.length - 1; }
+  get current() { return this.frames[this.last]; }
+  get running() { return this.runs.length > 0 && this.runs.at(-1).seconds === null; }
+
+  /** A copy that may take another course; frames and cells are shared, since nobody changes them. */
+  branch() {
+    const copy = Object.assign(new Timeline(this.model, this.seed), this);
+    copy.frames = [...this.frames];
+    copy.events = [...this.events];
+    copy.writes = this.writes.map((frames) => [...frames]);
+    copy.runs = this.runs.map((run) => ({ ...run }));
+    return copy;
+  }
+
+  /** Drops what came after a frame, so that work goes on from there. */
+  cutAfter(frame) {
+    if (frame >= this.last) return;
+    this.finish = null;
+    this.frames.length = frame + 1;
+    this.writes = this.writes.map((frames) => frames.filter((at) => at <= frame));
+  }
+
+  hear(name, data) {
+    const event = { event: name, ...data };
+    this.events.push(event);
+    if (name === "started") this.begin(data);
+    else if (name === "block") this.active = new Set(data.positions);
+    else if (name === "step") this.step(data);
+    else if (name === "finished") event.seconds = this.end(data);
+    else if (name === "laid-out") this.layOut(data.positions);
+    else if (name === "cut") this.cutAfter(data.frame);
+    else if (name === "edited") this.edit(data.label, data.changes.map(({ position, ...change }) => [position, change]));
+  }
+
+  begin(data) {
+    this.runs.push({ began: performance.now(), seconds: null, planned: data.forward_passes ?? 0, usage: null });
+    this.finish = null;
+    this.seed = data.seed ?? this.seed;
+    this.model = data.model ?? this.model;
+    this.spans = data.canvas.spans;
+    this.active = new Set();
+    const before = this.current?.cells;
+    const frame = this.frames.length;
+    const cells = data.canvas.positions.map((position, at) => startedCell(position, before?.[at], frame));
+    const renoised = before ? cells.filter((cell, at) => cell.state === "open" && before[at].state !== "open").length : 0;
+    const label = !before ? "laid out" : renoised ? `${renoised} re-noised` : "settled again";
+    this.push(cells, { label, entropy: null, passes: 0, written: 0, takenBack: renoised });
+  }
+
+  /** A canvas that no run has worked on. */
+  layOut(positions) {
+    const cells = positions.map((position) => startedCell(position, undefined, 0));
+    this.push(cells, { label: "laid out", entropy: null, passes: 0, written: 0, takenBack: 0 });
+  }
+
+  step(data) {
+    const frame = this.frames.length;
+    const cells = [...this.current.cells];
+    let { written, takenBack } = this.current;
+    for (const change of data.changes) {
+      cells[change.position] = changedCell(cells[change.position], change, frame);
+      if (change.kind === "committed") {
+        written += 1;
+        (this.writes[change.position] ??= []).push(frame);
+      } else if (change.kind === "renoised") {
+        written -= 1;
+        takenBack += 1;
+      }
+    }
+    for (const position of data.closed ?? []) {
+      cells[position] = { ...cells[position], state: "closed", kind: "closed", text: "", changedAt: frame };
+    }
+    for (const [position, text] of Object.entries(data.texts ?? {})) {
+      if (cells[position].text !== text) cells[position] = { ...cells[position], text };
+    }
+    this.push(cells, {
+      label: `block ${data.block + 1}, step ${data.step + 1} of ${data.of}`,
+      entropy: data.entropy ?? null,
+      passes: data.forward_passes ?? this.current.passes + 1,
+      written,
+      takenBack,
+    });
+  }
+
+  end(data) {
+    const run = this.runs.at(-1);
+    if (run && run.seconds === null) {
+      run.seconds = data.seconds ?? (performance.now() - run.began) / 1000;
+      run.usage = data.usage ?? null;
+    }
+    this.finish = data;
+    this.active = new Set();
+    return run?.seconds;
+  }
+
+  /** The run ended without its last event: it was stopped, or it failed. */
+  interrupt() {
+    if (this.running) this.hear("finished", { finish_reason: "cancelled" });
+  }
+
+  /** What the reader did: new values for some cells, as a frame of its own. */
+  edit(label, changes) {
+    const frame = this.frames.length;
+    const cells = [...this.current.cells];
+    for (const [position, change] of changes) {
+      cells[position] = { ...cells[position], ...change, changedAt: frame, kind: "edited" };
+      if (cells[position].state !== "open") (this.writes[position] ??= []).push(frame);
+    }
+    this.active = new Set();
+    const { passes, written, takenBack } = this.current;
+    this.push(cells, { label, entropy: null, passes, written, takenBack });
+  }
+
+  push(cells, facts) {
+    const open = cells.filter((cell) => cell.state === "open").length;
+    this.frames.push({ cells, open, active: this.active, run: this.runs.length - 1, ...facts });
+  }
+
+  /** The text that an open position will hold, where that is known already; then lines do not move when it settles. */
+  upcomingText(frame, position) {
+    const write = this.writes[position]?.find((at) => at > frame);
+    return write === undefined ? null : this.frames[write].cells[position].text;
+  }
+
+  /** What the run of a frame took up to it; the server's own account where the run is over. */
+  figures(frame) {
+    const { passes, written, takenBack, open, run: number } = this.frames[frame];
+    const run = this.runs[number] ?? { seconds: null, planned: 0, usage: null };
+    const over = this.frames[frame + 1] === undefined || this.frames[frame + 1].run !== number;
+    const usage = over ? run.usage : null;
+    return {
+      passes: usage?.forward_passes ?? passes,
+      planned: run.planned,
+      tokens: usage?.completion_tokens ?? written,
+      tokensPerPass: usage?.tokens_per_forward ?? (passes ? written / passes : 0),
+      seconds: run.seconds,
+      tokensPerSecond: run.seconds && run.usage ? run.usage.completion_tokens / run.seconds : null,
+      takenBack,
+      open,
+    };
+  }
+
+  text(frame = this.last) {
+    const cells = this.frames[frame]?.cells ?? [];
+    return cells.slice(this.hiddenPrefix).map((cell) => (cell.state === "open" ? "" : cell.text)).join("");
+  }
+
+  /** The canvas of a frame as the server takes it. */
+  canvas(frame = this.last) {
+    const positions = this.frames[frame].cells.map((cell) =>
+      cell.state === "open" || cell.state === "closed" ? { state: cell.state } : { token: cell.token, state: cell.state });
+    return this.spans ? { positions, spans: this.spans } : { positions };
+  }
+}
+
+/** The cell of a position as a run begins; the cell from before where nothing happened to it. */
+function startedCell(position, before, frame) {
+  const text = position.text ?? "";
+  if (!before) {
+    return { token: position.token ?? null, text, state: position.state, probability: position.probability ?? null,
+      kind: null, changedAt: -1, step: null, was: "", times: 0, pinned: false, alternatives: null };
+  }
+  if (before.state === position.state && (position.state === "open" || before.token === (position.token ?? null))) {
+    return before.text === text || position.text === undefined ? before : { ...before, text };
+  }
+  if (position.state === "open") {
+    return { ...before, state: "open", kind: "renoised", was: before.text, text: "", probability: null,
+      changedAt: frame, times: before.times + 1 };
+  }
+  return { ...before, token: position.token ?? null, text, state: position.state };
+}
+
+function changedCell(cell, change, frame) {
+  const common = { ...cell, changedAt: frame, kind: change.kind };
+  if (change.kind === "renoised") {
+    return { ...common, state: "open", was: cell.text, text: "", probability: null, times: cell.times + 1 };
+  }
+  const shown = { ...common, token: change.token, text: change.text ?? cell.text, probability: change.probability ?? null,
+    was: cell.text || cell.was, step: frame, alternatives: change.alternatives ?? null };
+  return change.kind === "committed" ? { ...shown, state: "written" } : { ...shown, state: "open" };
+}
