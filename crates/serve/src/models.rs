@@ -110,12 +110,12 @@ impl Models {
         Ok(loaded)
     }
 
-    /// The model of a name where it is loaded, without loading it.
+    /// The model of a name where it is loaded, without loading it or waiting for those who do.
     ///
     /// # Errors
     /// When there is no such model.
-    pub(crate) async fn peek(&self, name: &str) -> Result<Option<Arc<Loaded>>, ModelError> {
-        Ok(self.slot(Some(name))?.loaded.lock().await.clone())
+    pub(crate) fn peek(&self, name: &str) -> Result<Option<Arc<Loaded>>, ModelError> {
+        Ok(self.slot(Some(name))?.loaded.try_lock().ok().and_then(|loaded| loaded.clone()))
     }
 
     /// The models that are loaded now.

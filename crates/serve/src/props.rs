@@ -129,7 +129,7 @@ fn figures(loaded: &Loaded) -> Result<Figures, ApiError> {
 async fn props(State(app): State<App>) -> Result<Json<Props>, ApiError> {
     let mut models = Vec::new();
     for name in app.models.names() {
-        let loaded = app.models.peek(name).await?;
+        let loaded = app.models.peek(name)?;
         let figures = loaded.as_deref().map(figures).transpose()?;
         models.push(ModelProps { name: name.to_owned(), loaded: figures.is_some(), figures });
     }

@@ -39,8 +39,8 @@ struct ModelMeta {
     vocabulary_size: usize,
 }
 
-async fn entry(app: &App, name: &str) -> Result<ModelEntry, ApiError> {
-    let loaded = app.models.peek(name).await?;
+fn entry(app: &App, name: &str) -> Result<ModelEntry, ApiError> {
+    let loaded = app.models.peek(name)?;
     Ok(ModelEntry {
         id: loaded.as_ref().map_or_else(|| name.to_owned(), |loaded| loaded.name.clone()),
         object: "model",
@@ -59,7 +59,7 @@ async fn entry(app: &App, name: &str) -> Result<ModelEntry, ApiError> {
 pub(super) async fn list(State(app): State<App>) -> Result<Json<ModelList>, ApiError> {
     let mut data = Vec::new();
     for name in app.models.names() {
-        data.push(entry(&app, name).await?);
+        data.push(entry(&app, name)?);
     }
     Ok(Json(ModelList { object: "list", data }))
 }
@@ -72,7 +72,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<ModelList>, ApiE
     responses((status = OK, body = ModelEntry), (status = NOT_FOUND, body = ErrorBody))
 )]
 pub(super) async fn show(State(app): State<App>, Path(model): Path<String>) -> Result<Json<ModelEntry>, ApiError> {
-    entry(&app, &model).await.map(Json)
+    entry(&app, &model).map(Json)
 }
 
 /// Refused: these models write text and give no vectors of it.
