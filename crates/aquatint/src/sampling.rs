@@ -2,7 +2,7 @@
 
 use crate::Error;
 use aquatint_checkpoint::GenerationDefaults;
-use aquatint_diffusion::{SettingError, TimeGrid};
+use aquatint_diffusion::{SettingError, TimeGrid, TokenId};
 use aquatint_generate::{Cache, GenerateError, Settings, SettingsBuilder};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -25,12 +25,20 @@ pub struct SamplingOptions {
     pub remasking: Option<String>,
     /// See [`SettingsBuilder::temperature`].
     pub temperature: Option<f64>,
+    /// See [`SettingsBuilder::min_p`].
+    pub min_p: Option<f64>,
     /// See [`SettingsBuilder::top_k`].
     pub top_k: Option<usize>,
     /// See [`SettingsBuilder::top_p`].
     pub top_p: Option<f64>,
     /// See [`SettingsBuilder::repetition_penalty`].
     pub repetition_penalty: Option<f64>,
+    /// See [`SettingsBuilder::presence_penalty`].
+    pub presence_penalty: Option<f64>,
+    /// See [`SettingsBuilder::frequency_penalty`].
+    pub frequency_penalty: Option<f64>,
+    /// See [`SettingsBuilder::logit_bias`].
+    pub logit_bias: Vec<(TokenId, f64)>,
     /// See [`SettingsBuilder::guidance_scale`].
     pub guidance_scale: Option<f64>,
     /// See [`SettingsBuilder::cache`].
@@ -86,9 +94,13 @@ impl SamplingOptions {
             policy,
             remasking,
             temperature,
+            min_p,
             top_k,
             top_p,
             repetition_penalty,
+            presence_penalty,
+            frequency_penalty,
+            logit_bias,
             guidance_scale,
             cache,
             cache_refresh,
@@ -104,9 +116,13 @@ impl SamplingOptions {
             ("policy", policy.is_some()),
             ("remasking", remasking.is_some()),
             ("temperature", temperature.is_some()),
+            ("min_p", min_p.is_some()),
             ("top_k", top_k.is_some()),
             ("top_p", top_p.is_some()),
             ("repetition_penalty", repetition_penalty.is_some()),
+            ("presence_penalty", presence_penalty.is_some()),
+            ("frequency_penalty", frequency_penalty.is_some()),
+            ("logit_bias", !logit_bias.is_empty()),
             ("guidance_scale", guidance_scale.is_some()),
             ("cache", cache.is_some()),
             ("cache_refresh", cache_refresh.is_some()),
@@ -134,6 +150,9 @@ impl SamplingOptions {
         if let Some(temperature) = self.temperature.or(advised.temperature) {
             builder = builder.temperature(temperature);
         }
+        if let Some(share) = self.min_p.or(advised.min_p) {
+            builder = builder.min_p(share);
+        }
         if let Some(k) = self.top_k.or(advised.top_k) {
             builder = builder.top_k(k);
         }
@@ -143,6 +162,13 @@ impl SamplingOptions {
         if let Some(penalty) = self.repetition_penalty.or(advised.repetition_penalty) {
             builder = builder.repetition_penalty(penalty);
         }
+        if let Some(penalty) = self.presence_penalty {
+            builder = builder.presence_penalty(penalty);
+        }
+        if let Some(penalty) = self.frequency_penalty {
+            builder = builder.frequency_penalty(penalty);
+        }
+        builder = builder.logit_bias(self.logit_bias.iter().copied());
         if let Some(scale) = self.guidance_scale {
             builder = builder.guidance_scale(scale);
         }
@@ -212,15 +238,24 @@ mod tests {
         let advised = GenerationDefaults {
             steps: Some(5),
             temperature: Some(0.5),
+            min_p: Some(0.1),
             max_new_tokens: Some(40),
             block_length: Some(8),
             cache: Some("dual".to_owned()),
             ..GenerationDefaults::default()
         };
-        let options = SamplingOptions { steps: Some(3), seed: Some(7), ..SamplingOptions::default() };
+        let options = SamplingOptions {
+            steps: Some(3),
+            seed: Some(7),
+            presence_penalty: Some(1.5),
+            logit_bias: vec![(9, 2.0), (3, -100.0)],
+            ..SamplingOptions::default()
+        };
         let sampling = options.resolve(&advised).unwrap();
         let settings = sampling.settings();
         assert_eq!((settings.steps(), settings.shaping().temperature, settings.seed()), (3, 0.5, 7));
+        assert_eq!((settings.shaping().min_p, settings.shaping().presence_penalty), (Some(0.1), 1.5));
+        assert_eq!(settings.logit_bias(), [(3, -100.0), (9, 2.0)]);
         assert_eq!((settings.policy_name().as_str(), sampling.max_tokens()), ("auto", 40));
         assert_eq!((settings.block_length(), settings.cache()), (Some(8), Some(Cache::Dual)));
         let uncached = SamplingOptions { cache: Some(Cache::None), ..options.clone() }.resolve(&advised).unwrap();

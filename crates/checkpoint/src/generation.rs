@@ -48,6 +48,9 @@ pub struct GenerationDefaults {
     /// Sharpness of the draw, 0 for the likeliest token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
+    /// Draw from the tokens that are at least this share as likely as the likeliest one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_p: Option<f64>,
     /// Draw from the k likeliest tokens only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_k: Option<usize>,

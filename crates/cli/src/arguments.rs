@@ -19,7 +19,7 @@ pub(crate) use generate::{Format, GenerateArguments};
 pub(crate) use inspect::{CompletionsArguments, DoctorArguments, ListArguments, ShowArguments};
 pub(crate) use quantise::{HeadChoice, QuantiseArguments};
 pub(crate) use run::RunArguments;
-pub(crate) use sampling::SamplingArguments;
+pub(crate) use sampling::{SamplingArguments, TokenBias};
 pub(crate) use serve::ServeArguments;
 pub(crate) use train::TrainArguments;
 

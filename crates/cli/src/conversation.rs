@@ -1,6 +1,6 @@
 //! What can be typed at the prompt of `aquatint run`: pure parsing, done by [`crate::commands::run`].
 
-use crate::arguments::SamplingArguments;
+use crate::arguments::{SamplingArguments, TokenBias};
 use crate::failure::Failure;
 
 /// One line typed at the prompt.
@@ -30,8 +30,9 @@ Type a text to have it continued, or a template: The [[3]] sat on the [[5]].
 \"\"\" begins and ends a text of several lines.
 
   /set NAME VALUE   change a setting: max-tokens, steps, block-length, policy, remasking,
-                    temperature, top-k, top-p, repetition-penalty, guidance-scale, churn,
-                    correctors, revise (true or false), seed;
+                    temperature, min-p, top-k, top-p, repetition-penalty, presence-penalty,
+                    frequency-penalty, logit-bias, guidance-scale, churn, correctors,
+                    revise (true or false), seed;
                     VALUE default goes back to the model's own
   /show             show the model and the settings
   /clear            clear the screen
@@ -108,9 +109,16 @@ pub(crate) fn set(sampling: &mut SamplingArguments, name: &str, value: &str) -> 
         }
         "remasking" => sampling.remasking = text(),
         "temperature" => sampling.temperature = read(name, value, NUMBER)?,
+        "min-p" => sampling.min_p = read(name, value, NUMBER)?,
         "top-k" => sampling.top_k = read(name, value, COUNT)?,
         "top-p" => sampling.top_p = read(name, value, NUMBER)?,
         "repetition-penalty" => sampling.repetition_penalty = read(name, value, NUMBER)?,
+        "presence-penalty" => sampling.presence_penalty = read(name, value, NUMBER)?,
+        "frequency-penalty" => sampling.frequency_penalty = read(name, value, NUMBER)?,
+        "logit-bias" => {
+            let biases = value.split(',').map(|typed| read::<TokenBias>(name, typed, "TOKEN=BIAS,TOKEN=BIAS"));
+            sampling.logit_bias = biases.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        }
         "guidance-scale" => {
             sampling.guidance_scale = read(name, value, NUMBER)?;
             sampling.cfg_scale = None;
@@ -155,6 +163,15 @@ mod tests {
         assert_eq!((sampling.policy.as_deref(), sampling.threshold), (Some("margin"), None));
         set(&mut sampling, "temperature", "default").unwrap();
         assert_eq!(sampling.temperature, None);
+        set(&mut sampling, "logit_bias", "5=-100,7=2.5").unwrap();
+        let biases: Vec<(u32, f64)> = sampling.logit_bias.iter().map(|bias| (bias.token, bias.bias)).collect();
+        assert_eq!(biases, [(5, -100.0), (7, 2.5)]);
+        set(&mut sampling, "logit-bias", "default").unwrap();
+        assert!(sampling.logit_bias.is_empty());
+        assert_eq!(
+            set(&mut sampling, "logit-bias", "5").unwrap_err().to_string(),
+            "error: `logit-bias` is 5; allowed: TOKEN=BIAS,TOKEN=BIAS or default"
+        );
         assert_eq!(
             set(&mut sampling, "steps", "many").unwrap_err().to_string(),
             "error: `steps` is many; allowed: a whole number or default"
@@ -171,7 +188,11 @@ mod tests {
             "policy",
             "remasking",
             "temperature",
+            "min-p",
             "top-k",
+            "presence-penalty",
+            "frequency-penalty",
+            "logit-bias",
             "churn",
             "revise",
             "seed",

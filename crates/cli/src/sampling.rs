@@ -37,9 +37,13 @@ impl SamplingArguments {
             policy,
             remasking: self.remasking.clone(),
             temperature: self.temperature,
+            min_p: self.min_p,
             top_k: self.top_k,
             top_p: self.top_p,
             repetition_penalty: self.repetition_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            logit_bias: self.logit_bias.iter().map(|bias| (bias.token, bias.bias)).collect(),
             // LLaDA's w is 0 where ours is 1 (log p = u + s (c - u) with s = w + 1).
             guidance_scale: self.guidance_scale.or(self.cfg_scale.map(|w| w + 1.0)),
             cache: cache.transpose()?,

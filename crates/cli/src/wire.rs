@@ -6,6 +6,7 @@ use aquatint_diffusion::{Kind, TokenId};
 use aquatint_generate::{ChangeKind, DenoisingEvent};
 use aquatint_vocabulary::Vocabulary;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// One line of a trace.
 #[derive(Debug, Serialize)]
@@ -26,6 +27,8 @@ pub(crate) enum Event {
         step: usize,
         of: usize,
         open: usize,
+        /// The mean entropy of the predictions about the open positions of the block, in nats.
+        entropy: f64,
         changes: Vec<Change>,
         closed: Vec<usize>,
     },
@@ -82,7 +85,7 @@ impl Event {
             DenoisingEvent::BlockStarted { block, of, positions, steps } => {
                 Self::BlockStarted { block, of, positions: positions.to_vec(), steps }
             }
-            DenoisingEvent::Step { block, step, of, changes, closed, open } => {
+            DenoisingEvent::Step { block, step, of, changes, closed, open, entropy, .. } => {
                 let change = |change: &aquatint_generate::Change| Change {
                     position: change.position,
                     kind: match change.kind {
@@ -95,7 +98,7 @@ impl Event {
                     confidence: change.confidence,
                 };
                 let changes = changes.iter().map(change).collect();
-                Self::Step { block, step, of, open, changes, closed: closed.to_vec() }
+                Self::Step { block, step, of, open, entropy, changes, closed: closed.to_vec() }
             }
             DenoisingEvent::BlockCommitted { block, of } => Self::BlockCommitted { block, of },
             DenoisingEvent::Finished { reason, statistics } => Self::Finished {
@@ -151,9 +154,18 @@ pub(crate) struct Settings {
     pub(crate) policy: String,
     pub(crate) remasking: String,
     pub(crate) temperature: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) min_p: Option<f64>,
     pub(crate) top_k: Option<usize>,
     pub(crate) top_p: Option<f64>,
     pub(crate) repetition_penalty: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) presence_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) frequency_penalty: Option<f64>,
+    /// By token.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) logit_bias: BTreeMap<u32, f64>,
     pub(crate) guidance_scale: f64,
     pub(crate) cache: Option<String>,
     pub(crate) cache_refresh: Option<usize>,
@@ -173,9 +185,13 @@ impl Settings {
             policy: settings.policy_name(),
             remasking: settings.remasking().to_string(),
             temperature: shaping.temperature,
+            min_p: shaping.min_p,
             top_k: shaping.top_k,
             top_p: shaping.top_p,
             repetition_penalty: shaping.repetition_penalty,
+            presence_penalty: Some(shaping.presence_penalty).filter(|penalty| *penalty != 0.0),
+            frequency_penalty: Some(shaping.frequency_penalty).filter(|penalty| *penalty != 0.0),
+            logit_bias: settings.logit_bias().iter().copied().collect(),
             guidance_scale: settings.guidance_scale(),
             cache: settings.cache().map(|cache| cache.to_string()),
             cache_refresh: settings.cache_refresh(),
@@ -198,6 +214,9 @@ impl std::fmt::Display for Settings {
             write!(f, ", remasking {}", self.remasking)?;
         }
         write!(f, ", temperature {}", self.temperature)?;
+        if let Some(p) = self.min_p {
+            write!(f, ", min-p {p}")?;
+        }
         if let Some(k) = self.top_k {
             write!(f, ", top-k {k}")?;
         }
@@ -209,6 +228,16 @@ impl std::fmt::Display for Settings {
             if value != 1.0 {
                 write!(f, ", {name} {value}")?;
             }
+        }
+        let penalties = [("presence penalty", self.presence_penalty), ("frequency penalty", self.frequency_penalty)];
+        for (name, value) in penalties {
+            if let Some(value) = value {
+                write!(f, ", {name} {value}")?;
+            }
+        }
+        if !self.logit_bias.is_empty() {
+            let biases: Vec<String> = self.logit_bias.iter().map(|(token, bias)| format!("{token}={bias}")).collect();
+            write!(f, ", logit bias {}", biases.join(","))?;
         }
         if let Some(churn) = self.churn {
             write!(f, ", churn {churn}")?;

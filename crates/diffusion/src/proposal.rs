@@ -6,7 +6,7 @@ use crate::{Draws, Shaping, TokenId};
 /// What a prediction proposes for one position.
 ///
 /// Probability, entropy and margin are those of the prediction itself at temperature 1 over the tokens that are not
-/// forbidden, before penalty, top-k and top-p: shaping says how to draw, not how sure the network is.
+/// forbidden, before everything that shapes it: shaping says how to draw, not how sure the network is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
     /// The token drawn.
@@ -81,6 +81,12 @@ impl Proposal {
         self.positions.iter().copied().zip(&self.candidates)
     }
 
+    /// The mean entropy of the predictions, in nats; 0 where there is none.
+    pub fn mean_entropy(&self) -> f64 {
+        let total: f64 = self.candidates.iter().map(|candidate| candidate.entropy).sum();
+        if self.is_empty() { 0.0 } else { total / self.len() as f64 }
+    }
+
     /// How many positions it covers.
     pub fn len(&self) -> usize {
         self.positions.len()
@@ -109,7 +115,7 @@ pub enum ProposalError {
 /// Draws a candidate for one position from its logits, of which there is one per token of the vocabulary.
 ///
 /// `forbidden` tokens are never proposed (noise tokens, say) and have no part in the prediction; `repeated` are the
-/// tokens that the repetition penalty is for, duplicates counting once. One uniform draw in f64 is used, none at
+/// tokens that occur already, which the penalties are for: duplicates count once for all but the frequency penalty. One uniform draw in f64 is used, none at
 /// temperature 0; among equally likely tokens temperature 0 takes the lowest id.
 ///
 /// # Errors
@@ -131,11 +137,12 @@ pub fn propose(
         }
     }
     let uniform = if shaping.temperature == 0.0 { 0.0 } else { draws.uniform() };
-    propose_at(&logits, shaping, repeated, uniform)
+    propose_at(&logits, shaping, repeated, &shaping.biases(&[], repeated), uniform)
 }
 
 /// As [`propose`], from logits that are numbers, −∞ where a token is forbidden, and decided by a uniform number in
-/// [0, 1), which is not used where the temperature is 0.
+/// [0, 1), which is not used where the temperature is 0. `biases` are added to the logits of their tokens, as
+/// [`Shaping::biases`] sums them up.
 ///
 /// # Errors
 /// When no token is left.
@@ -143,6 +150,7 @@ pub fn propose_at(
     logits: &[f32],
     shaping: &Shaping,
     repeated: &[TokenId],
+    biases: &[(TokenId, f32)],
     uniform: f64,
 ) -> Result<Candidate, ProposalError> {
     let prediction = Prediction::of(logits).ok_or(ProposalError::NothingAllowed)?;
@@ -153,7 +161,7 @@ pub fn propose_at(
         margin: prediction.margin,
         likeliest: prediction.likeliest as TokenId,
     };
-    if shaping.temperature == 0.0 && shaping.repetition_penalty == 1.0 {
+    if shaping.temperature == 0.0 && shaping.repetition_penalty == 1.0 && biases.is_empty() {
         return Ok(candidate(prediction.likeliest));
     }
     let mut shaped: Vec<f64> = logits.iter().map(|l| f64::from(*l)).collect();
@@ -165,6 +173,11 @@ pub fn propose_at(
             if let Some(logit) = shaped.get_mut(token as usize) {
                 *logit = shaping.penalise(*logit);
             }
+        }
+    }
+    for &(token, bias) in biases {
+        if let Some(logit) = shaped.get_mut(token as usize) {
+            *logit += f64::from(bias);
         }
     }
     draw(&shaped, shaping, uniform).map(candidate).ok_or(ProposalError::NothingAllowed)
@@ -204,16 +217,13 @@ impl Prediction {
     }
 }
 
-/// Tokens that are less likely than this beside the likeliest change no sum in f64.
-const NEGLIGIBLE: f64 = -40.0;
-
 fn draw(logits: &[f64], shaping: &Shaping, uniform: f64) -> Option<usize> {
     let highest = argmax(logits)?;
     if shaping.temperature == 0.0 {
         return Some(highest);
     }
     let top = logits[highest];
-    let least = top + NEGLIGIBLE * shaping.temperature;
+    let least = top + shaping.reach();
     let likely = logits.iter().enumerate().filter(|(_, l)| **l >= least && l.is_finite());
     let mut retained: Vec<(usize, f64)> =
         likely.map(|(index, l)| (index, ((l - top) / shaping.temperature).exp())).collect();

@@ -1,12 +1,17 @@
 //! Shaping: how a prediction is sharpened or cut before a token is drawn from it.
 
-use crate::SettingError;
+use crate::{SettingError, TokenId};
+use std::collections::BTreeMap;
 
-/// How a prediction is changed before a token is drawn. The order is: repetition penalty, temperature, top-k, top-p.
+/// How a prediction is changed before a token is drawn. The order is: repetition penalty, presence and frequency penalty
+/// with what else is added to logits, temperature, min-p, top-k, top-p.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shaping {
     /// Divisor of the logits, 0 or more; at 0 the likeliest token is taken.
     pub temperature: f64,
+    /// Keeps only tokens that are at least this share as likely as the likeliest one, from 0 to 1 (min-p sampling,
+    /// 2407.01082).
+    pub min_p: Option<f64>,
     /// Keeps only that many of the likeliest tokens, 1 or more.
     pub top_k: Option<usize>,
     /// Keeps the fewest likeliest tokens that hold at least this share of the probability, above 0 and at most 1
@@ -15,11 +20,26 @@ pub struct Shaping {
     /// Divides positive logits and multiplies negative ones of tokens that occur already (CTRL, 1909.05858, section
     /// 4.1); above 0, and 1 changes nothing.
     pub repetition_penalty: f64,
+    /// Is taken from the logits of tokens that occur already, from −2 to 2; 0 changes nothing.
+    pub presence_penalty: f64,
+    /// Is taken from the logit of a token for each time that it occurs already, from −2 to 2; 0 changes nothing.
+    pub frequency_penalty: f64,
 }
+
+/// Tokens whose logits are this far below the likeliest one's, in units of the temperature, change no sum in f64.
+const NEGLIGIBLE: f64 = -40.0;
 
 impl Shaping {
     /// The prediction as it is.
-    pub const NONE: Self = Self { temperature: 1.0, top_k: None, top_p: None, repetition_penalty: 1.0 };
+    pub const NONE: Self = Self {
+        temperature: 1.0,
+        min_p: None,
+        top_k: None,
+        top_p: None,
+        repetition_penalty: 1.0,
+        presence_penalty: 0.0,
+        frequency_penalty: 0.0,
+    };
 
     /// Checks every number.
     ///
@@ -29,6 +49,9 @@ impl Shaping {
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             return Err(SettingError::new("temperature", self.temperature, "0 or more")
                 .with_hint("0 takes the likeliest token"));
+        }
+        if let Some(share) = self.min_p.filter(|share| !(0.0..=1.0).contains(share)) {
+            return Err(SettingError::new("min_p", share, "from 0 to 1").with_hint("0 keeps all tokens"));
         }
         if self.top_k == Some(0) {
             return Err(SettingError::new("top_k", 0, "1 or more").with_hint("leave it out to keep all tokens"));
@@ -43,7 +66,40 @@ impl Shaping {
             return Err(SettingError::new("repetition_penalty", self.repetition_penalty, "above 0")
                 .with_hint("1 changes nothing, 1.1 is a mild penalty"));
         }
+        for (name, penalty) in
+            [("presence_penalty", self.presence_penalty), ("frequency_penalty", self.frequency_penalty)]
+        {
+            if !(-2.0..=2.0).contains(&penalty) {
+                return Err(SettingError::new(name, penalty, "from -2 to 2").with_hint("0 changes nothing"));
+            }
+        }
         Ok(())
+    }
+
+    /// Whether tokens that occur already have something taken from their logits.
+    pub fn counts_tokens(&self) -> bool {
+        self.presence_penalty != 0.0 || self.frequency_penalty != 0.0
+    }
+
+    /// What is added to logits behind the repetition penalty, ascending by token, each of them once: `logit_bias`, less
+    /// the presence penalty of every token that is among `occurring` and the frequency penalty for each time that it is.
+    /// Of several biases of a token the last one counts.
+    pub fn biases(&self, logit_bias: &[(TokenId, f64)], occurring: &[TokenId]) -> Vec<(TokenId, f32)> {
+        let mut biases: BTreeMap<TokenId, f64> = logit_bias.iter().copied().collect();
+        if self.counts_tokens() {
+            let mut counts: BTreeMap<TokenId, f64> = BTreeMap::new();
+            occurring.iter().for_each(|token| *counts.entry(*token).or_default() += 1.0);
+            for (token, count) in counts {
+                *biases.entry(token).or_default() -= self.presence_penalty + self.frequency_penalty * count;
+            }
+        }
+        biases.into_iter().filter(|(_, bias)| *bias != 0.0).map(|(token, bias)| (token, bias as f32)).collect()
+    }
+
+    /// What is added to the largest logit for the least one that is drawn: below it tokens are negligible, or min-p
+    /// leaves them out.
+    pub(crate) fn reach(&self) -> f64 {
+        self.min_p.map_or(NEGLIGIBLE, |share| share.ln().max(NEGLIGIBLE)) * self.temperature
     }
 
     /// Applies the penalty to one logit of a token that occurs already.

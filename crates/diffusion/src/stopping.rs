@@ -54,8 +54,7 @@ impl Stability {
         let same = !self.last.is_empty() && now.iter().all(known);
         self.unchanged = if same { self.unchanged + 1 } else { 0 };
         self.last = now;
-        let total: f64 = proposal.candidates().iter().map(|c| c.entropy).sum();
-        let confident = !proposal.is_empty() && total / (proposal.len() as f64) < self.mean_entropy;
+        let confident = !proposal.is_empty() && proposal.mean_entropy() < self.mean_entropy;
         confident && self.unchanged >= self.patience
     }
 }

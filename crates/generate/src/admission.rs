@@ -4,7 +4,7 @@ use crate::constrained::ConstrainedSpan;
 use crate::left_to_right;
 use crate::limits::Demand;
 use crate::model::Model;
-use crate::{Cache, GenerateError, Request};
+use crate::{Cache, GenerateError, Request, Settings};
 use aquatint_diffusion::{Canvas, CommitPolicy, Kind, Layout, PlanSettings, Process, SettingError, StepPlan};
 use aquatint_network::{NetworkKind, NetworkSpec};
 use std::sync::Arc;
@@ -52,6 +52,7 @@ impl RequestPlan {
         if spec.kind() == NetworkKind::Causal {
             left_to_right::check(request, spec)?;
         }
+        check_biases(settings, spec)?;
         let cache = settings.cache.unwrap_or_else(|| Cache::of(spec));
         cache.check(spec)?;
         let blocks = divide(&request.canvas.open_positions(), settings.block_length, spec.attention)?;
@@ -101,6 +102,20 @@ fn check(canvas: &Canvas, spec: &NetworkSpec) -> Result<(), GenerateError> {
             token: canvas.tokens()[position],
             vocabulary_size: spec.vocabulary_size,
         }),
+        None => Ok(()),
+    }
+}
+
+/// Whether every token whose logit is changed has one.
+fn check_biases(settings: &Settings, spec: &NetworkSpec) -> Result<(), GenerateError> {
+    let size = spec.vocabulary_size;
+    match settings.logit_bias.iter().find(|(token, _)| *token as usize >= size) {
+        Some((token, _)) => Err(GenerateError::Setting(SettingError {
+            parameter: "logit_bias",
+            given: format!("for token {token}"),
+            allowed: format!("for tokens below {size}, the size of the model's vocabulary"),
+            hint: Some("tokens are named by the ids of this model's own tokenizer".to_owned()),
+        })),
         None => Ok(()),
     }
 }

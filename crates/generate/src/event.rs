@@ -43,6 +43,14 @@ pub enum DenoisingEvent<'a> {
         of: usize,
         /// What changed on the canvas, by ascending position.
         changes: &'a [Change],
+        /// For each change the likeliest tokens of the prediction that it was drawn from, with their probabilities,
+        /// descending, as many as [`Request::alternatives`](crate::Request::alternatives) says: at temperature 1, without
+        /// the tokens that are never written there, and before everything that shapes a draw. None of a position that was
+        /// renoised. The whole slice is empty where none were asked for.
+        alternatives: &'a [Vec<(TokenId, f64)>],
+        /// The mean entropy of the predictions about the positions that were open in the block, in nats and before
+        /// everything that shapes a draw; 0 where none was.
+        entropy: f64,
         /// Positions that fell away because an end token closed their span early, ascending.
         closed: &'a [usize],
         /// Positions of the whole canvas that are still open after the step.

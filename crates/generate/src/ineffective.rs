@@ -8,7 +8,7 @@ use crate::admission::RequestPlan;
 use crate::visible::visible;
 use crate::{Cache, GenerateError, Request, Settings};
 use aquatint_diffusion::policy::Last;
-use aquatint_diffusion::{CommitPolicy, Kind, Layout, PlannedStep, Process, Remasking, StepPlan};
+use aquatint_diffusion::{CommitPolicy, Kind, Layout, PlannedStep, Process, Remasking, StepPlan, TokenId};
 use aquatint_network::{NetworkKind, NetworkSpec};
 use std::fmt;
 
@@ -37,15 +37,20 @@ pub fn ineffective(
     process: &dyn Process,
 ) -> Result<Vec<Ineffective>, GenerateError> {
     let case = Case { request, spec, process, planned: RequestPlan::new(request, spec, process)? };
+    let shaping = &request.settings.shaping;
     let reasons = [
         ("steps", case.steps()),
         ("block_length", case.block_length()),
         ("policy", case.policy()?),
         ("remasking", case.remasking()?),
         ("temperature", case.temperature()),
+        ("min_p", case.min_p()),
         ("top_k", case.top_k()),
         ("top_p", case.top_p()),
-        ("repetition_penalty", case.repetition_penalty()),
+        ("repetition_penalty", case.penalty(shaping.repetition_penalty != 1.0)),
+        ("presence_penalty", case.penalty(shaping.presence_penalty != 0.0)),
+        ("frequency_penalty", case.penalty(shaping.frequency_penalty != 0.0)),
+        ("logit_bias", case.logit_bias()),
         ("guidance_scale", case.guidance_scale()),
         ("cache", case.cache()),
         ("cache_refresh", case.cache_refresh()),
@@ -168,6 +173,15 @@ impl Case<'_> {
         (one && shaping.temperature != 1.0).then(|| ONE_TOKEN.to_owned())
     }
 
+    fn min_p(&self) -> Option<String> {
+        let shaping = &self.settings().shaping;
+        match shaping.min_p.filter(|share| *share > 0.0) {
+            Some(_) if shaping.temperature == 0.0 => Some(GREEDY.to_owned()),
+            Some(_) if shaping.top_k == Some(1) => Some(ONE_TOKEN.to_owned()),
+            _ => None,
+        }
+    }
+
     fn top_k(&self) -> Option<String> {
         let (shaping, size) = (&self.settings().shaping, self.spec.vocabulary_size);
         match shaping.top_k {
@@ -186,13 +200,26 @@ impl Case<'_> {
         }
     }
 
-    fn repetition_penalty(&self) -> Option<String> {
+    /// Why a penalty for tokens that occur already does nothing.
+    fn penalty(&self, is_set: bool) -> Option<String> {
         let blocks = self.blocks().count();
         // What is committed in one step is on the canvas in the next one.
         let alone = blocks == 1 && (self.has_one_step() || !self.commits_early());
-        let penalised = self.settings().shaping.repetition_penalty != 1.0;
-        let nothing = penalised && alone && !self.has_given();
+        let nothing = is_set && alone && !self.has_given();
         nothing.then(|| "no token is on the canvas before the last step".to_owned())
+    }
+
+    fn logit_bias(&self) -> Option<String> {
+        let mut biased = self.settings().logit_bias.iter().filter(|(_, bias)| *bias != 0.0).peekable();
+        biased.peek()?;
+        let Request { canvas, end, forbidden, .. } = self.request;
+        let ends = canvas.spans().iter().any(|span| span.approximate);
+        let is_never_drawn = |token: &TokenId| match Some(*token) == *end {
+            true => !ends,
+            false => self.process.noise_tokens().contains(token) || forbidden.contains(token),
+        };
+        let nothing = biased.all(|(token, _)| is_never_drawn(token));
+        nothing.then(|| "none of its tokens is ever written here".to_owned())
     }
 
     fn guidance_scale(&self) -> Option<String> {

@@ -1,9 +1,9 @@
 //! Proposals: the query for a row of logits, and the candidate from its answer.
 
-use crate::GenerateError;
 use crate::model::Model;
 use crate::request::{Request, may_end};
 use crate::visible::visible;
+use crate::{GenerateError, Settings};
 use aquatint_diffusion::{Candidate, Canvas, Key, PlannedStep, ProposalError, TokenId};
 use aquatint_network::{DrawnRow, LogitsSummary, Query, RowAnswer, RowDraw, Sampling};
 
@@ -14,9 +14,13 @@ const PROPOSE: u64 = 0x7072_6f70;
 pub(crate) struct Proposer {
     /// Tokens never proposed: in exact spans, and in those that an end token may close.
     forbidden: [Vec<TokenId>; 2],
-    /// Tokens that the repetition penalty is for in this step.
+    /// Tokens that the penalties are for in this step, in the order of the canvas.
     repeated: Vec<TokenId>,
+    /// What is added to the logits of tokens in this step.
+    biases: Vec<(TokenId, f32)>,
     sampling: Sampling,
+    /// How many of the likeliest tokens are reported beside each draw.
+    alternatives: usize,
     key: Key,
 }
 
@@ -31,17 +35,31 @@ impl Proposer {
         let sampling = Sampling {
             repetition_penalty: shaping.repetition_penalty,
             temperature: shaping.temperature,
+            min_p: shaping.min_p,
             top_k: shaping.top_k,
             top_p: shaping.top_p,
         };
-        Self { forbidden: [exact, closable], repeated: Vec::new(), sampling, key: key.fold(PROPOSE) }
+        let biases = shaping.biases(&request.settings.logit_bias, &[]);
+        Self {
+            forbidden: [exact, closable],
+            repeated: Vec::new(),
+            biases,
+            sampling,
+            alternatives: request.alternatives,
+            key: key.fold(PROPOSE),
+        }
     }
 
-    /// Notes what is on the canvas at the beginning of a step.
-    pub(crate) fn begin_step(&mut self, canvas: &Canvas, end: Option<TokenId>) {
-        if self.sampling.repetition_penalty != 1.0 {
-            let known = visible(canvas, end).into_iter().filter(|position| !canvas.is_open(*position));
-            self.repeated = known.map(|position| canvas.tokens()[position]).collect();
+    /// Notes what is on the canvas at the beginning of a step: the penalties are for all that is given or written there.
+    pub(crate) fn begin_step(&mut self, canvas: &Canvas, request: &Request) {
+        let Settings { shaping, logit_bias, .. } = &request.settings;
+        if shaping.repetition_penalty == 1.0 && !shaping.counts_tokens() {
+            return;
+        }
+        let known = visible(canvas, request.end).into_iter().filter(|position| !canvas.is_open(*position));
+        self.repeated = known.map(|position| canvas.tokens()[position]).collect();
+        if shaping.counts_tokens() {
+            self.biases = shaping.biases(logit_bias, &self.repeated);
         }
     }
 
@@ -70,21 +88,32 @@ impl Proposer {
             bonus: model.process.evidence(shown, planned.from).map(|evidence| (shown, evidence)),
             forbidden: &self.forbidden[usize::from(may_end(canvas, position))],
             repeated: &self.repeated,
+            biases: &self.biases,
             sampling: self.sampling,
             uniform: self.key.at(position as u64, planned.number).uniform(),
+            best: self.alternatives,
         }
     }
 }
 
-/// The candidate of a position and the word vector that is expected there, empty where there are no word vectors.
-pub(crate) fn candidate(position: usize, answer: RowAnswer) -> Result<(Candidate, Vec<f32>), GenerateError> {
+/// What the answer about a position comes to.
+pub(crate) struct Proposed {
+    pub(crate) candidate: Candidate,
+    /// The word vector that is expected there, empty where there are no word vectors.
+    pub(crate) expected: Vec<f32>,
+    /// The likeliest tokens with their probabilities, as many as the request reports.
+    pub(crate) alternatives: Vec<(TokenId, f64)>,
+}
+
+/// What a position is proposed from its answer.
+pub(crate) fn proposed(position: usize, answer: RowAnswer) -> Result<Proposed, GenerateError> {
     let (drawn, expected) = match answer {
         RowAnswer::Drawn(drawn) => (drawn, Vec::new()),
         RowAnswer::Expecting(drawn, expected) => (drawn, expected),
         RowAnswer::Summary(_) | RowAnswer::Read => return Err(GenerateError::OtherAnswer { position }),
     };
     match drawn_candidate(&drawn) {
-        Ok(candidate) => Ok((candidate, expected)),
+        Ok(candidate) => Ok(Proposed { candidate, expected, alternatives: drawn.best }),
         Err(source) => Err(GenerateError::Proposal { position, source }),
     }
 }

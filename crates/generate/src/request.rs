@@ -18,12 +18,15 @@ pub struct Request {
     pub forbidden: Vec<TokenId>,
     /// What the text of spans may be.
     pub constraints: Vec<SpanConstraint>,
+    /// How many of the likeliest tokens are reported of each position that a step writes; see
+    /// [`DenoisingEvent::Step`](crate::DenoisingEvent::Step).
+    pub alternatives: usize,
 }
 
 impl Request {
     /// A request without an end token and with nothing forbidden but the process's own noise.
     pub fn new(canvas: Canvas, settings: Settings) -> Self {
-        Self { canvas, settings, end: None, forbidden: Vec::new(), constraints: Vec::new() }
+        Self { canvas, settings, end: None, forbidden: Vec::new(), constraints: Vec::new(), alternatives: 0 }
     }
 
     /// Lets this token close approximate spans.
@@ -44,6 +47,13 @@ impl Request {
     #[must_use]
     pub fn with_constraints(mut self, constraints: Vec<SpanConstraint>) -> Self {
         self.constraints = constraints;
+        self
+    }
+
+    /// Reports so many of the likeliest tokens of each position that is written. It changes no token.
+    #[must_use]
+    pub fn with_alternatives(mut self, count: usize) -> Self {
+        self.alternatives = count;
         self
     }
 }

@@ -9,7 +9,7 @@ use crate::forward_batch::{Answer, ForwardBatch};
 use crate::guidance::{branches, guided};
 use crate::limits::Demand;
 use crate::model::Model;
-use crate::proposal::{Proposer, candidate};
+use crate::proposal::{Proposed, Proposer, proposed};
 use crate::request::{Outcome, result_positions};
 use crate::visible::is_end;
 use crate::{Cache, GenerateError};
@@ -17,10 +17,14 @@ use aquatint_diffusion::{
     Canvas, Key, Kind, PlannedStep, Proposal, ReverseStep, Stability, StepChanges, TokenId, closed_by_end,
 };
 use aquatint_network::{KvCache, Query, answer_row};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 /// The purpose of the first noise among a request's draws.
 const BEGIN: u64 = 0x0062_6567_696e;
+
+/// The likeliest tokens of positions, with their probabilities.
+type Likeliest = BTreeMap<usize, Vec<(TokenId, f64)>>;
 
 /// A canvas as it stands at a step of a block with these open positions.
 fn view<'s>(
@@ -148,7 +152,7 @@ impl RequestState {
     /// Adds what the network is to read for this step. A step without an open position in its block reads nothing.
     pub(crate) fn read(&mut self, batch: &mut ForwardBatch, model: &Model<'_>) {
         let (open, planned) = (self.block_open(), self.planned());
-        self.proposer.begin_step(&self.canvas, self.admission.request.end);
+        self.proposer.begin_step(&self.canvas, &self.admission.request);
         let view = view(&self.admission, (&self.canvas, self.key), (self.block, &open), &planned);
         for branch in &mut self.branches {
             if open.is_empty() {
@@ -183,7 +187,7 @@ impl RequestState {
         report: &mut Listener<'_>,
     ) -> Result<(), GenerateError> {
         let (block, index, planned) = (self.block, self.step, self.planned());
-        let proposal = self.propose(answers, &planned, model)?;
+        let (proposal, mut likeliest) = self.propose(answers, &planned, model)?;
         let certain: Vec<(usize, f64)> = self.admission.planned.blocks[block]
             .iter()
             .filter(|position| self.canvas.is_committed(**position) && !self.is_end(**position))
@@ -202,6 +206,11 @@ impl RequestState {
         };
         let changed = step.take(&mut self.canvas, &proposal, &certain)?;
         let changes = self.changes(&changed, &proposal);
+        let alternatives = match self.admission.request.alternatives {
+            0 => Vec::new(),
+            _ => changes.iter().map(|change| likeliest.remove(&change.position).unwrap_or_default()).collect(),
+        };
+        let entropy = proposal.mean_entropy();
         let end = self.admission.request.end;
         let closed = end.map_or_else(Vec::new, |end| closed_by_end(&self.canvas, end));
         for &position in &closed {
@@ -214,9 +223,16 @@ impl RequestState {
         self.step += 1;
         self.statistics.steps += 1;
         let open = self.canvas.open_positions().len();
-        let of = planned.of;
-        let mut flow =
-            report(DenoisingEvent::Step { block, step: index, of, changes: &changes, closed: &closed, open });
+        let mut flow = report(DenoisingEvent::Step {
+            block,
+            step: index,
+            of: planned.of,
+            changes: &changes,
+            alternatives: &alternatives,
+            entropy,
+            closed: &closed,
+            open,
+        });
         if flow.is_continue() && self.is_block_done() {
             flow = report(DenoisingEvent::BlockCommitted { block, of: self.admission.planned.blocks.len() });
             self.block += 1;
@@ -288,14 +304,14 @@ impl RequestState {
         is_end(&self.canvas, self.admission.request.end, position)
     }
 
-    /// A candidate for each open position of the block.
+    /// A candidate for each open position of the block, and the likeliest tokens of each where the request reports them.
     fn propose(
         &mut self,
         answers: &[Answer],
         planned: &PlannedStep,
         model: &Model<'_>,
-    ) -> Result<Proposal, GenerateError> {
-        let (mut proposal, mut rows) = (Proposal::new(), Vec::new());
+    ) -> Result<(Proposal, Likeliest), GenerateError> {
+        let (mut proposal, mut rows, mut likeliest) = (Proposal::new(), Vec::new(), Likeliest::new());
         let is_constrained = |position| self.admission.planned.constrained.iter().any(|span| span.contains(position));
         for position in self.block_open() {
             let mut of = self.branches.iter().map(|branch| branch.answer(answers, position));
@@ -314,8 +330,11 @@ impl RequestState {
                 }
                 (None, _) => return Err(GenerateError::OtherAnswer { position }),
             };
-            let (candidate, expected) = candidate(position, answer)?;
+            let Proposed { candidate, expected, alternatives } = proposed(position, answer)?;
             proposal.insert_expecting(position, candidate, expected);
+            if !alternatives.is_empty() {
+                likeliest.insert(position, alternatives);
+            }
         }
         for span in &mut self.admission.planned.constrained {
             for (position, candidate) in span.draw(&self.canvas, &rows)? {
@@ -323,7 +342,7 @@ impl RequestState {
                 proposal.insert_expecting(position, candidate, expected);
             }
         }
-        Ok(proposal)
+        Ok((proposal, likeliest))
     }
 
     /// What a step changed, by ascending position, and stores how certain the committed tokens are.

@@ -1,7 +1,7 @@
 //! How a canvas is filled: checked once, when the settings are built.
 
 use crate::{Cache, GenerateError};
-use aquatint_diffusion::{CommitPolicy, Remasking, SettingError, Shaping, Stability, TimeGrid, policy};
+use aquatint_diffusion::{CommitPolicy, Remasking, SettingError, Shaping, Stability, TimeGrid, TokenId, policy};
 use std::sync::Arc;
 
 /// The name of the process's own policy.
@@ -17,6 +17,8 @@ pub struct Settings {
     pub(crate) policy: Option<Arc<dyn CommitPolicy>>,
     pub(crate) remasking: Remasking,
     pub(crate) shaping: Shaping,
+    /// Ascending by token.
+    pub(crate) logit_bias: Vec<(TokenId, f64)>,
     pub(crate) guidance_scale: f64,
     pub(crate) stability: Option<Stability>,
     pub(crate) cache: Option<Cache>,
@@ -57,6 +59,11 @@ impl Settings {
     /// How tokens are drawn from a prediction.
     pub fn shaping(&self) -> &Shaping {
         &self.shaping
+    }
+
+    /// What is added to the logits of tokens before one is drawn, ascending by token.
+    pub fn logit_bias(&self) -> &[(TokenId, f64)] {
+        &self.logit_bias
     }
 
     /// `s` in `log p = u + s (c - u)`; 1 is neutral.
@@ -126,6 +133,7 @@ pub struct SettingsBuilder {
     policy: Choice<Arc<dyn CommitPolicy>>,
     remasking: Choice<Remasking>,
     shaping: Shaping,
+    logit_bias: Vec<(TokenId, f64)>,
     guidance_scale: f64,
     stability: Option<Stability>,
     cache: Option<Cache>,
@@ -145,6 +153,7 @@ impl Default for SettingsBuilder {
             policy: Choice::Named(AUTO.to_owned()),
             remasking: Choice::Given(Remasking::None),
             shaping: Shaping::NONE,
+            logit_bias: Vec::new(),
             guidance_scale: 1.0,
             stability: None,
             cache: None,
@@ -222,10 +231,43 @@ impl SettingsBuilder {
         self
     }
 
-    /// Makes tokens that are on the canvas already less likely; 1 is neutral.
+    /// Draws among the tokens that are at least this share as likely as the likeliest one, after the temperature and
+    /// before top-k and top-p; from 0 to 1, and 0 is neutral.
+    #[must_use]
+    pub fn min_p(mut self, share: f64) -> Self {
+        self.shaping.min_p = Some(share);
+        self
+    }
+
+    /// Makes tokens that are on the canvas already, given or written, less likely; 1 is neutral.
     #[must_use]
     pub fn repetition_penalty(mut self, penalty: f64) -> Self {
         self.shaping.repetition_penalty = penalty;
+        self
+    }
+
+    /// Is taken from the logits of tokens that are on the canvas already, given or written; from −2 to 2, and 0 is
+    /// neutral.
+    #[must_use]
+    pub fn presence_penalty(mut self, penalty: f64) -> Self {
+        self.shaping.presence_penalty = penalty;
+        self
+    }
+
+    /// Is taken from the logit of a token for each time that it is on the canvas already, given or written; from −2 to 2,
+    /// and 0 is neutral.
+    #[must_use]
+    pub fn frequency_penalty(mut self, penalty: f64) -> Self {
+        self.shaping.frequency_penalty = penalty;
+        self
+    }
+
+    /// Adds to the logits of tokens, from −100 to 100 and once for each token, behind the repetition penalty: −100 keeps a
+    /// token from being drawn, 100 has it drawn wherever it is allowed. Confidence and entropy stay those of the prediction itself.
+    #[must_use]
+    pub fn logit_bias(mut self, biases: impl IntoIterator<Item = (TokenId, f64)>) -> Self {
+        self.logit_bias = biases.into_iter().collect();
+        self.logit_bias.sort_by_key(|(token, _)| *token);
         self
     }
 
@@ -321,6 +363,14 @@ impl SettingsBuilder {
             return refuse("churn", churn.to_string(), "from 0 to 1", "1 predicts and draws all noise afresh");
         }
         self.shaping.validate()?;
+        if let Some((token, bias)) = self.logit_bias.iter().find(|(_, bias)| !(-100.0..=100.0).contains(bias)) {
+            let given = format!("{bias} for token {token}");
+            return refuse("logit_bias", given, "from -100 to 100", "0 changes nothing, -100 bans a token");
+        }
+        if let Some(pair) = self.logit_bias.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            let given = format!("{} and {} for token {}", pair[0].1, pair[1].1, pair[0].0);
+            return refuse("logit_bias", given, "one number for each token", "leave one of them out");
+        }
         let policy = match &self.policy {
             Choice::Named(name) if name == AUTO => None,
             Choice::Named(name) => Some(policy::by_name(name)?),
@@ -341,6 +391,7 @@ impl SettingsBuilder {
             policy,
             remasking,
             shaping: self.shaping,
+            logit_bias: self.logit_bias,
             guidance_scale: self.guidance_scale,
             stability: self.stability,
             cache: self.cache,

@@ -3,7 +3,9 @@
 use crate::error::ApiError;
 use aquatint::SamplingOptions;
 use aquatint::generate::GenerateError;
+use aquatint::vocabulary::TokenId;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// How a canvas is filled. What is left out comes from the model's `generation_config.json`.
@@ -16,12 +18,23 @@ pub(crate) struct SamplingFields {
     /// Draws among the likeliest tokens that hold this share of the probability.
     #[schema(exclusive_minimum = 0.0, maximum = 1.0)]
     top_p: Option<f64>,
+    /// Draws among the tokens that are at least this share as likely as the likeliest one; 0 is neutral.
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    min_p: Option<f64>,
     /// Draws among so many of the likeliest tokens.
     #[schema(minimum = 1)]
     top_k: Option<usize>,
     /// Makes tokens that are on the canvas less likely; 1 is neutral.
     #[schema(exclusive_minimum = 0.0, maximum = 1000.0)]
     repetition_penalty: Option<f64>,
+    /// Is taken from the logits of tokens that are on the canvas, given or written; 0 is neutral.
+    #[schema(minimum = -2.0, maximum = 2.0)]
+    presence_penalty: Option<f64>,
+    /// Is taken from the logit of a token for each time that it is on the canvas, given or written; 0 is neutral.
+    #[schema(minimum = -2.0, maximum = 2.0)]
+    frequency_penalty: Option<f64>,
+    /// What is added to the logits of tokens, by their ids, from -100 to 100: -100 bans a token.
+    logit_bias: Option<BTreeMap<TokenId, f64>>,
     /// The same seed gives the same text, whatever else is running. Without one, one is drawn and returned.
     #[schema(minimum = 0)]
     seed: Option<u64>,
@@ -54,11 +67,15 @@ pub(crate) struct SamplingFields {
 
 impl SamplingFields {
     /// The names of the fields.
-    pub(crate) const NAMES: [&str; 15] = [
+    pub(crate) const NAMES: [&str; 19] = [
         "temperature",
         "top_p",
+        "min_p",
         "top_k",
         "repetition_penalty",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
         "seed",
         "steps",
         "block_length",
@@ -85,9 +102,13 @@ impl SamplingFields {
             policy: self.policy.clone(),
             remasking: self.remasking.clone(),
             temperature: self.temperature,
+            min_p: self.min_p,
             top_k: self.top_k,
             top_p: self.top_p,
             repetition_penalty: self.repetition_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            logit_bias: self.logit_bias.iter().flatten().map(|(token, bias)| (*token, *bias)).collect(),
             guidance_scale: self.guidance_scale,
             cache,
             cache_refresh: self.cache_refresh,

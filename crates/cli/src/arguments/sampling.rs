@@ -1,6 +1,7 @@
 //! How a canvas is filled: what `generate` and `run` share.
 
 use clap::Args;
+use std::str::FromStr;
 
 /// How a canvas is filled. What is not given comes from the model's `generation_config.json`.
 #[derive(Debug, Clone, Default, Args)]
@@ -50,6 +51,10 @@ pub(crate) struct SamplingArguments {
     #[arg(allow_negative_numbers = true, long, value_name = "T", alias = "temp", help_heading = "Sampling")]
     pub(crate) temperature: Option<f64>,
 
+    /// Sample among the tokens that are at least P times as likely as the likeliest one; 0 is neutral
+    #[arg(allow_negative_numbers = true, long, value_name = "P", help_heading = "Sampling")]
+    pub(crate) min_p: Option<f64>,
+
     /// Sample among the K likeliest tokens
     #[arg(long, value_name = "K", help_heading = "Sampling")]
     pub(crate) top_k: Option<usize>,
@@ -61,6 +66,18 @@ pub(crate) struct SamplingArguments {
     /// Penalty for tokens that are already on the canvas; 1 is neutral
     #[arg(allow_negative_numbers = true, long, value_name = "R", alias = "repeat-penalty", help_heading = "Sampling")]
     pub(crate) repetition_penalty: Option<f64>,
+
+    /// Lower the logits of tokens that are already on the canvas by R, from -2 to 2; 0 is neutral
+    #[arg(allow_negative_numbers = true, long, value_name = "R", help_heading = "Sampling")]
+    pub(crate) presence_penalty: Option<f64>,
+
+    /// Lower the logit of a token by R for each time that it is already on the canvas, from -2 to 2; 0 is neutral
+    #[arg(allow_negative_numbers = true, long, value_name = "R", help_heading = "Sampling")]
+    pub(crate) frequency_penalty: Option<f64>,
+
+    /// Add BIAS, from -100 to 100, to the logit of the token with this id: -100 bans it; may be given several times
+    #[arg(long, value_name = "TOKEN=BIAS", value_delimiter = ',', help_heading = "Sampling")]
+    pub(crate) logit_bias: Vec<TokenBias>,
 
     /// Classifier-free guidance by the given text; 1 is neutral
     #[arg(allow_negative_numbers = true, long, value_name = "S", help_heading = "Sampling")]
@@ -102,4 +119,38 @@ pub(crate) struct SamplingArguments {
     /// Random seed; the same seed gives the same text [default: random, and printed]
     #[arg(short = 's', long, value_name = "N", help_heading = "Sampling")]
     pub(crate) seed: Option<u64>,
+}
+
+/// What is added to the logit of a token, as it is typed: `464=-100`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct TokenBias {
+    /// The token's id.
+    pub(crate) token: u32,
+    /// What is added.
+    pub(crate) bias: f64,
+}
+
+impl FromStr for TokenBias {
+    type Err = String;
+
+    fn from_str(typed: &str) -> Result<Self, String> {
+        let read = || {
+            let (token, bias) = typed.split_once('=')?;
+            Some(Self { token: token.trim().parse().ok()?, bias: bias.trim().parse().ok()? })
+        };
+        read().ok_or_else(|| "allowed: the id of a token and a number, as in 464=-100".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bias_is_an_id_and_a_number() {
+        assert_eq!("464=-1.5".parse(), Ok(TokenBias { token: 464, bias: -1.5 }));
+        for wrong in ["464", "464=", "=1", "-1=1", "the=1", "4294967296=1", "4=1=1"] {
+            assert!(wrong.parse::<TokenBias>().is_err(), "{wrong}");
+        }
+    }
 }

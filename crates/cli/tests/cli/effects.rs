@@ -17,7 +17,7 @@ enum Effect {
 use Effect::{Always, Refused, Warned};
 
 /// Every flag of `generate` and `run`.
-const FLAGS: [(&str, Effect); 31] = [
+const FLAGS: [(&str, Effect); 35] = [
     ("--prompt", Always),
     ("--model", Always),
     ("--format", Always),
@@ -47,6 +47,10 @@ const FLAGS: [(&str, Effect); 31] = [
         ),
     ),
     ("--temperature", Warned(&["The [[4]] saw.", "--top-k", "1", "--temperature", "2"], "top-k 1 leaves one token")),
+    (
+        "--min-p",
+        Warned(&["The [[4]] saw.", "--min-p", "0.5", "--temperature", "0"], "temperature 0 takes the likeliest"),
+    ),
     ("--top-k", Warned(&["The [[4]] saw.", "--top-k", "9", "--temperature", "0"], "temperature 0 takes the likeliest")),
     (
         "--top-p",
@@ -56,6 +60,16 @@ const FLAGS: [(&str, Effect); 31] = [
         "--repetition-penalty",
         Warned(&["[[1]]", "--repetition-penalty", "2"], "no token is on the canvas before the last step"),
     ),
+    (
+        "--presence-penalty",
+        Warned(&["[[1]]", "--presence-penalty", "1"], "no token is on the canvas before the last step"),
+    ),
+    (
+        "--frequency-penalty",
+        Warned(&["[[1]]", "--frequency-penalty", "1"], "no token is on the canvas before the last step"),
+    ),
+    // The mask.
+    ("--logit-bias", Warned(&["The [[4]] saw.", "--logit-bias", "0=5"], "none of its tokens is ever written here")),
     ("--guidance-scale", Warned(&["[[4]]", "--guidance-scale", "2"], "nothing is given")),
     ("--cfg-scale", Warned(&["[[4]]", "--cfg-scale", "1"], "nothing is given")),
     ("--cache", Warned(&["[[4]]", "--cache", "prefix"], "the prefix cache holds what stands before a block")),

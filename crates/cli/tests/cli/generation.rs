@@ -49,6 +49,27 @@ fn one_json_object_holds_text_tokens_forward_passes_and_seconds() {
 }
 
 #[test]
+fn biases_are_kept_with_the_result_and_ban_tokens() {
+    let bans: Vec<String> = (5..40).map(|token| format!("{token}=-100")).collect();
+    let shape = ["--min-p", "0.05", "--presence-penalty", "0.5", "--logit-bias", &bans.join(",")];
+    let of = |more: &[&str]| {
+        let arguments = ["The [[4]] saw.", "--seed", "7", "--steps", "2", "--format", "jsonl"];
+        let output = generate(&[&arguments[..], more].concat()).expect(0).out;
+        output.lines().map(json).collect::<Vec<Value>>()
+    };
+    let events = of(&[&shape[..], &["--logit-bias", "4=-100"]].concat());
+    let changes = events.iter().filter_map(|event| event["changes"].as_array()).flatten();
+    let tokens: Vec<u64> = changes.map(|change| change["token"].as_u64().unwrap()).collect();
+    assert!(tokens.len() == 4 && tokens.iter().all(|token| *token >= 40), "{tokens:?}");
+    let settings = &events.last().unwrap()["settings"];
+    assert_eq!((&settings["min_p"], &settings["presence_penalty"]), (&0.05.into(), &0.5.into()));
+    assert_eq!((&settings["logit_bias"]["4"], &settings["logit_bias"]["39"]), (&(-100.0).into(), &(-100.0).into()));
+    assert!(of(&[]).last().unwrap()["settings"].get("logit_bias").is_none());
+    let refused = generate(&["The [[4]] saw.", "--logit-bias", "the=1"]).expect(2).err;
+    assert!(refused.contains("allowed: the id of a token and a number, as in 464=-100"), "{refused}");
+}
+
+#[test]
 fn jsonl_and_trace_tell_the_same_events_and_end_in_the_result() {
     let trace = room("trace").join("trace.jsonl");
     let arguments = ["The [[4]] saw.", "--seed", "7", "--steps", "2", "--format", "jsonl", "--trace", text(&trace)];
@@ -60,6 +81,7 @@ fn jsonl_and_trace_tell_the_same_events_and_end_in_the_result() {
     assert_eq!(names, ["started", "block_started", "step", "step", "block_committed", "finished", "result"]);
     let changes = events[2]["changes"].as_array().unwrap().len() + events[3]["changes"].as_array().unwrap().len();
     assert_eq!(changes, 4);
+    assert!(events[2]["entropy"].as_f64().unwrap() > 0.0);
     assert_eq!(std::fs::read_dir(room("trace")).unwrap().count(), 1, "nothing else is left in the folder");
 }
 

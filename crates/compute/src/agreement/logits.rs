@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::{DrawnRow, Evidence, LogitRows, LogitsSummary, RowDraw, Sampling, TokenVectors, WeightFormat};
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 /// A token and what is added to its logit.
@@ -17,6 +18,7 @@ struct Rows {
     vectors: Vec<f64>,
     forbidden: Option<u32>,
     lists: [Vec<u32>; 2],
+    biases: Vec<(u32, f32)>,
     draws: Vec<(Bonus, Sampling, f64)>,
     best: usize,
     targets: Vec<u32>,
@@ -39,11 +41,15 @@ impl Rows {
             hidden[place] = f64::NAN;
         }
         let lists = [0, 1].map(|_| (0..numbers.below(20)).map(|_| numbers.below(outputs + 2)).collect());
+        let biases: BTreeMap<u32, f32> = (0..numbers.below(20))
+            .map(|_| (numbers.below(outputs + 2), numbers.below(17) as f32 / 4.0 - 2.0))
+            .collect();
         let draws = (0..rows).map(|_| {
             let bonus = (numbers.below(3) == 0).then(|| (numbers.below(outputs), 1.25));
             let sampling = Sampling {
                 repetition_penalty: [1.0, 1.5, 0.5][numbers.below(3) as usize],
                 temperature: [0.0, 0.7, 1.0, 2.0][numbers.below(4) as usize],
+                min_p: [None, None, Some(0.1), Some(1.0)][numbers.below(4) as usize],
                 top_k: [None, Some(1), Some(5), Some(1000)][numbers.below(4) as usize],
                 top_p: [None, Some(0.3), Some(0.9), Some(1.0)][numbers.below(4) as usize],
             };
@@ -53,7 +59,8 @@ impl Rows {
         let forbidden = (numbers.below(2) == 0).then(|| numbers.below(outputs));
         let best = numbers.below(9) as usize;
         let targets = (0..rows).map(|_| numbers.below(outputs)).collect();
-        Self { rows, outputs, hidden, head, points, vectors, forbidden, lists, draws, best, targets }
+        let biases = biases.into_iter().collect();
+        Self { rows, outputs, hidden, head, points, vectors, forbidden, lists, biases, draws, best, targets }
     }
 
     fn draws(&self) -> Vec<RowDraw<'_>> {
@@ -62,8 +69,10 @@ impl Rows {
             bonus,
             forbidden: if row % 2 == 0 { forbidden } else { &[] },
             repeated,
+            biases: if row % 3 == 0 { &[] } else { &self.biases },
             sampling,
             uniform,
+            best: if row % 2 == 0 { self.best } else { 1 },
         };
         self.draws.iter().enumerate().map(draw).collect()
     }
@@ -76,10 +85,17 @@ fn numbers_of(summary: &LogitsSummary) -> [f64; 6] {
     [place(likeliest), highest, log_sum_exp, entropy, margin, place(broken)]
 }
 
+/// Likely tokens as numbers, so many of them.
+fn numbers_of_best(best: &[(u32, f64)], count: usize) -> impl Iterator<Item = f64> {
+    let missing = std::iter::repeat_n([-1.0, 0.0], count - best.len());
+    best.iter().map(|&(token, p)| [f64::from(token), p]).chain(missing).flatten()
+}
+
 /// A draw as numbers.
-fn numbers_of_draw(row: &DrawnRow) -> impl Iterator<Item = f64> {
+fn numbers_of_draw<'a>(row: &'a DrawnRow, draw: &RowDraw<'_>) -> impl Iterator<Item = f64> + 'a {
     let (token, probability) = row.token.map_or((-1.0, 0.0), |(token, p)| (f64::from(token), p));
-    numbers_of(&row.summary).into_iter().chain([token, probability])
+    let best = numbers_of_best(&row.best, draw.best);
+    numbers_of(&row.summary).into_iter().chain([token, probability]).chain(best)
 }
 
 impl Operation for Rows {
@@ -102,17 +118,16 @@ impl Operation for Rows {
                 *nll = -1.0;
             }
             summaries.extend(numbers_of(&row.summary));
-            let missing = std::iter::repeat_n([-1.0, 0.0], self.best - row.best.len());
-            let best = row.best.into_iter().map(|(token, p)| [f64::from(token), p]);
-            summaries.extend(best.chain(missing).flatten());
+            summaries.extend(numbers_of_best(&row.best, self.best));
         }
         let mut drawn = Vec::new();
-        for row in device.draw_rows(logits(), &self.draws()).unwrap() {
-            drawn.extend(numbers_of_draw(&row));
+        for (row, draw) in device.draw_rows(logits(), &self.draws()).unwrap().iter().zip(self.draws()) {
+            drawn.extend(numbers_of_draw(row, &draw));
         }
         let vectors = TokenVectors { size: SIZE, values: &vectors };
-        for (row, expected) in device.draw_rows_expecting(logits(), &self.draws(), vectors).unwrap() {
-            drawn.extend(numbers_of_draw(&row));
+        let rows = device.draw_rows_expecting(logits(), &self.draws(), vectors).unwrap();
+        for ((row, expected), draw) in rows.into_iter().zip(self.draws()) {
+            drawn.extend(numbers_of_draw(&row, &draw));
             assert_eq!(expected.len(), if row.token.is_some() { SIZE } else { 0 });
             drawn.extend(expected.into_iter().map(f64::from).chain(std::iter::repeat(-1.0)).take(SIZE));
         }

@@ -23,6 +23,8 @@ use std::thread;
 const LOGITS: usize = 256 << 20;
 /// Stands for no token.
 const NO_TOKEN: u32 = u32::MAX;
+/// Numbers of each draw: see `draw_rows`.
+const NUMBERS: usize = 5;
 
 /// Some rows of logits, where they lie.
 struct Part<'a> {
@@ -106,17 +108,26 @@ impl Cuda {
         let mut summaries = Vec::with_capacity(rows.rows);
         self.each_part(rows, |part| {
             let glance = self.glance(columns, &part, self.must_store(&vec![NO_TOKEN; 2 * part.count()]), best);
-            let (found, weighed) = (part.count() * best, part.count() * best);
-            let tokens: Vec<u32> = self.fetch(glance.best.at(), found);
-            let probabilities: Vec<f64> = self.fetch(glance.probabilities.at(), weighed);
-            for (row, summary) in self.summaries(&glance, part.count()).into_iter().enumerate() {
-                let of_row = row * best..(row + 1) * best;
-                let pairs = tokens[of_row.clone()].iter().copied().zip(probabilities[of_row].iter().copied());
-                let best = pairs.take_while(|(token, p)| *token != NO_TOKEN && *p > 0.0).collect();
-                summaries.push(RowSummary { summary, best });
-            }
+            let likeliest = self.likeliest(&glance, part.count(), best);
+            let rows = self.summaries(&glance, part.count()).into_iter().zip(likeliest);
+            summaries.extend(rows.map(|(summary, best)| RowSummary { summary, best }));
         })?;
         Ok(summaries)
+    }
+
+    /// The `best` likeliest tokens of each row that was looked over, on the host.
+    fn likeliest(&self, glance: &Glance, rows: usize, best: usize) -> Vec<Vec<(u32, f64)>> {
+        if best == 0 {
+            return vec![Vec::new(); rows];
+        }
+        let tokens: Vec<u32> = self.fetch(glance.best.at(), rows * best);
+        let probabilities: Vec<f64> = self.fetch(glance.probabilities.at(), rows * best);
+        let rows = tokens.chunks_exact(best).zip(probabilities.chunks_exact(best));
+        rows.map(|(tokens, probabilities)| {
+            let pairs = tokens.iter().copied().zip(probabilities.iter().copied());
+            pairs.take_while(|(token, p)| *token != NO_TOKEN && *p > 0.0).collect()
+        })
+        .collect()
     }
 
     /// Reduces the rows of a part; the second of two `tokens` of a row is one that is known to be broken.
@@ -165,17 +176,22 @@ impl Cuda {
         let (columns, _) = rows.head.shape();
         let mut lists = TokenLists::default();
         let forbidden: Vec<u32> = draws.iter().flat_map(|draw| lists.bounds(draw.forbidden, false)).collect();
-        let repeated: Vec<u32> = draws.iter().flat_map(|draw| lists.bounds(draw.repeated, true)).collect();
+        let is_penalised = |draw: &RowDraw<'_>| draw.sampling.repetition_penalty != 1.0;
+        let repeated = |draw: &RowDraw<'_>| lists.bounds(if is_penalised(draw) { draw.repeated } else { &[] }, true);
+        let repeated: Vec<u32> = draws.iter().flat_map(repeated).collect();
+        let biased: Vec<u32> = draws.iter().flat_map(|draw| lists.bounds_of_biases(draw.biases)).collect();
         let bonus = draws.iter().map(|draw| draw.bonus.unwrap_or((NO_TOKEN, 0.0)));
         let (bonus_tokens, bonuses): (Vec<u32>, Vec<f32>) = bonus.unzip();
         let top_k = draws.iter().map(|draw| draw.sampling.top_k.map_or(0, |k| k.clamp(1, columns.max(1)) as u32));
         let numbers = draws.iter().flat_map(|draw| {
             let sampling = &draw.sampling;
-            [sampling.repetition_penalty, sampling.temperature, sampling.top_p.unwrap_or(1.0), draw.uniform]
+            let [penalty, temperature] = [sampling.repetition_penalty, sampling.temperature];
+            [penalty, temperature, sampling.top_p.unwrap_or(1.0), draw.uniform, sampling.reach()]
         });
         let (top_k, numbers): (Vec<u32>, Vec<f64>) = (top_k.collect(), numbers.collect());
-        let (forbidden, repeated, lists) =
-            (self.store(&forbidden)?, self.store(&repeated)?, self.store(&lists.tokens)?);
+        let best = draws.iter().map(|draw| draw.best).max().unwrap_or(0).min(columns);
+        let (forbidden, repeated, biased) = (self.store(&forbidden)?, self.store(&repeated)?, self.store(&biased)?);
+        let lists = self.store(&lists.words)?;
         let (bonus_tokens, bonuses) = (self.store(&bonus_tokens)?, self.store(&bonuses)?);
         let (top_k, numbers) = (self.store(&top_k)?, self.store(&numbers)?);
         let mut drawn = Vec::with_capacity(draws.len());
@@ -194,16 +210,17 @@ impl Cuda {
                     tokens: tokens.output(),
                 },
             );
-            let glance = self.glance(columns, &part, tokens, 0);
+            let glance = self.glance(columns, &part, tokens, best);
             let summaries = self.summaries(&glance, count);
             let probabilities = self.scratch::<f64>(count);
             let kernel = DrawRows {
                 columns: int(columns),
                 logits: part.logits.input(),
                 repeated: repeated.input().skip(2 * first),
+                biased: biased.input().skip(2 * first),
                 lists: lists.input(),
                 top_k: top_k.input().skip(first),
-                numbers: numbers.input().skip(4 * first),
+                numbers: numbers.input().skip(NUMBERS * first),
                 summaries: glance.numbers.input(),
                 tokens: glance.tokens.output(),
                 probabilities: probabilities.output(),
@@ -213,14 +230,16 @@ impl Cuda {
             let tokens: Vec<u32> = self.fetch(glance.tokens.at(), 2 * count);
             let probabilities: Vec<f64> = self.fetch(probabilities.at(), count);
             let expected = vectors.map(|vectors| {
-                let numbers = numbers.input().skip(4 * first);
+                let numbers = numbers.input().skip(NUMBERS * first);
                 let (tokens, logits) = (glance.tokens.input(), part.logits.output());
                 self.by_row(count, TemperRows { columns: int(columns), numbers, tokens, logits });
                 let expected = self.expected(count, columns, part.logits.input(), vectors);
                 self.fetch::<f32>(expected.at(), count * vectors.size)
             });
-            let found = tokens.chunks_exact(2).zip(probabilities);
-            for (row, (summary, (tokens, probability))) in summaries.into_iter().zip(found).enumerate() {
+            let likeliest = self.likeliest(&glance, count, best);
+            let found = tokens.chunks_exact(2).zip(probabilities).zip(likeliest);
+            for (row, (summary, ((tokens, probability), mut best))) in summaries.into_iter().zip(found).enumerate() {
+                best.truncate(draws[first + row].best);
                 let token = (tokens[0] != NO_TOKEN).then_some((tokens[0], probability));
                 let expected = match (vectors, &expected) {
                     (Some(TokenVectors { size, .. }), Some(all)) if token.is_some() => {
@@ -228,7 +247,7 @@ impl Cuda {
                     }
                     _ => Vec::new(),
                 };
-                drawn.push((DrawnRow { summary, token }, expected));
+                drawn.push((DrawnRow { summary, token, best }, expected));
             }
         })?;
         Ok(drawn)
@@ -427,21 +446,34 @@ fn encoded(cost: &RowCost) -> ([u32; 5], [f64; 4]) {
 /// Lists of tokens one behind the other; one that several rows share is there once.
 #[derive(Debug, Default)]
 struct TokenLists {
-    tokens: Vec<u32>,
+    words: Vec<u32>,
     known: HashMap<(*const u32, usize, bool), [u32; 2]>,
+    known_biases: HashMap<(*const (u32, f32), usize), [u32; 2]>,
 }
 
 impl TokenLists {
     /// Where a list begins and ends; sorted on request.
     fn bounds(&mut self, list: &[u32], sorted: bool) -> [u32; 2] {
-        let Self { tokens, known } = self;
+        let Self { words, known, .. } = self;
         *known.entry((list.as_ptr(), list.len(), sorted)).or_insert_with(|| {
-            let first = tokens.len();
-            tokens.extend(list);
+            let first = words.len();
+            words.extend(list);
             if sorted {
-                tokens[first..].sort_unstable();
+                words[first..].sort_unstable();
             }
-            [first as u32, tokens.len() as u32]
+            [first as u32, words.len() as u32]
+        })
+    }
+
+    /// Where the tokens of a list of biases begin and end; behind them stand the bits of as many biases.
+    fn bounds_of_biases(&mut self, biases: &[(u32, f32)]) -> [u32; 2] {
+        let Self { words, known_biases, .. } = self;
+        *known_biases.entry((biases.as_ptr(), biases.len())).or_insert_with(|| {
+            let first = words.len();
+            words.extend(biases.iter().map(|(token, _)| *token));
+            let end = words.len();
+            words.extend(biases.iter().map(|(_, bias)| bias.to_bits()));
+            [first as u32, end as u32]
         })
     }
 }

@@ -201,11 +201,13 @@ fn only_results_cross_the_bus() {
         driver.calls().into_iter().map(bytes).sum()
     };
     read();
-    let sampling = Sampling { repetition_penalty: 1.0, temperature: 1.0, top_k: None, top_p: None };
-    let draw = RowDraw { bonus: None, forbidden: &[], repeated: &[], sampling, uniform: 0.5 };
+    let draw = RowDraw::new(Sampling::NONE, 0.5);
     device.draw_rows(logits(), &vec![draw; rows]).unwrap();
     // Four numbers of a summary and a probability, and twice two tokens.
     assert_eq!(read(), rows * (5 * 8 + 4 * 4));
+    device.draw_rows(logits(), &vec![RowDraw { best: 2, ..draw }; rows]).unwrap();
+    // And the likeliest tokens with their probabilities.
+    assert_eq!(read(), rows * (5 * 8 + 4 * 4 + 2 * (8 + 4)));
     let vectors = device.upload(&vec![0.5; outputs * 6]).unwrap();
     let vectors = crate::TokenVectors { size: 6, values: &vectors };
     device.draw_rows_expecting(logits(), &vec![draw; rows], vectors).unwrap();

@@ -58,17 +58,35 @@ pub struct RowSummary {
     pub best: Vec<(u32, f64)>,
 }
 
-/// How a row is sharpened or cut before a token is drawn from it, in this order.
+/// How a row is sharpened or cut before a token is drawn from it, in this order; the biases of a [`RowDraw`] are added
+/// behind the penalty.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
     /// Divides positive logits and multiplies others of tokens that occur already; 1 changes nothing.
     pub repetition_penalty: f64,
     /// Divisor of the logits; at 0 the likeliest token is taken.
     pub temperature: f64,
+    /// Keeps only tokens that are at least this share as likely as the likeliest one, from 0 to 1 (min-p sampling,
+    /// 2407.01082).
+    pub min_p: Option<f64>,
     /// Keeps only that many of the likeliest tokens.
     pub top_k: Option<usize>,
     /// Keeps the fewest likeliest tokens that hold at least this share of the probability.
     pub top_p: Option<f64>,
+}
+
+/// Tokens whose logits are this far below the likeliest one's, in units of the temperature, change no sum in f64.
+const NEGLIGIBLE: f64 = -40.0;
+
+impl Sampling {
+    /// Draws from the row as it is.
+    pub const NONE: Self = Self { repetition_penalty: 1.0, temperature: 1.0, min_p: None, top_k: None, top_p: None };
+
+    /// What is added to the largest logit for the least one that is drawn: below it tokens are negligible, or min-p
+    /// leaves them out.
+    pub(crate) fn reach(&self) -> f64 {
+        self.min_p.map_or(NEGLIGIBLE, |share| share.ln().max(NEGLIGIBLE)) * self.temperature
+    }
 }
 
 /// What is drawn from one row.
@@ -80,20 +98,35 @@ pub struct RowDraw<'a> {
     pub forbidden: &'a [u32],
     /// Tokens that the repetition penalty is for; duplicates count once. Rows may share a list.
     pub repeated: &'a [u32],
+    /// What is added to the logits of tokens behind the penalty, ascending by token, each of them once. Rows may share a
+    /// list.
+    pub biases: &'a [(u32, f32)],
     /// How the row is shaped.
     pub sampling: Sampling,
     /// The uniform number in (0, 1) that decides; not looked at where the temperature is 0.
     pub uniform: f64,
+    /// How many of the row's likeliest tokens are listed beside the draw.
+    pub best: usize,
+}
+
+impl RowDraw<'_> {
+    /// A draw from the row as it is but for the sampling.
+    pub fn new(sampling: Sampling, uniform: f64) -> Self {
+        Self { bonus: None, forbidden: &[], repeated: &[], biases: &[], sampling, uniform, best: 0 }
+    }
 }
 
 /// What came of a [`RowDraw`].
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DrawnRow {
-    /// The row without its forbidden tokens, at temperature 1 and before the penalty. `broken` is the first forbidden token
+    /// The row without its forbidden tokens, at temperature 1 and before penalty and biases. `broken` is the first forbidden token
     /// whose logit is no number, or else the first token at all.
     pub summary: LogitsSummary,
     /// The token drawn and its probability in that row; `None` where the row is broken or nothing is left.
     pub token: Option<(u32, f64)>,
+    /// As many of the likeliest tokens of that row as the draw lists, with their probabilities, descending; of equal ones
+    /// the lowest first.
+    pub best: Vec<(u32, f64)>,
 }
 
 /// Reductions of rows of logits.
@@ -136,7 +169,7 @@ pub trait Logits: Linear {
         draws: &[RowDraw<'_>],
     ) -> Result<Vec<DrawnRow>, DeviceError>;
     /// The same, and with each draw the token vector expected under its temperature: `Σ p(v) e_v`, where `p` is the
-    /// softmax of the row without its forbidden tokens, at that temperature and before the penalty; at temperature 0 the
+    /// softmax of the row without its forbidden tokens, at that temperature and before penalty and biases; at temperature 0 the
     /// vector of the likeliest token. It has `E` coordinates, none where no token was drawn.
     ///
     /// # Errors

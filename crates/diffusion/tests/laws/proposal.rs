@@ -23,13 +23,17 @@ fn frequencies(logits: &[f32], shaping: &Shaping, forbidden: &[u32], repeated: &
 #[test]
 fn draws_follow_the_shaped_prediction() {
     let p = [0.4, 0.3, 0.2, 0.08, 0.02];
-    let cases: [(Shaping, &[u32], [f64; 5]); 7] = [
+    let cases: [(Shaping, &[u32], [f64; 5]); 10] = [
         (Shaping::NONE, &[], p),
         (Shaping::NONE, &[1, 1, 99], [0.4, 0.0, 0.2, 0.08, 0.02]),
         (Shaping { temperature: 0.5, ..Shaping::NONE }, &[], p.map(|p| p * p)),
         (Shaping { temperature: 2.0, ..Shaping::NONE }, &[], p.map(f64::sqrt)),
         (Shaping { top_k: Some(2), ..Shaping::NONE }, &[], [0.4, 0.3, 0.0, 0.0, 0.0]),
         (Shaping { top_p: Some(0.75), ..Shaping::NONE }, &[], [0.4, 0.3, 0.2, 0.0, 0.0]),
+        (Shaping { min_p: Some(0.19), ..Shaping::NONE }, &[], [0.4, 0.3, 0.2, 0.08, 0.0]),
+        // What min-p compares has been tempered, and top-p shares out what it has left.
+        (Shaping { min_p: Some(0.3), temperature: 0.5, ..Shaping::NONE }, &[], [0.16, 0.09, 0.0, 0.0, 0.0]),
+        (Shaping { min_p: Some(0.49), top_p: Some(0.75), ..Shaping::NONE }, &[], [0.4, 0.3, 0.0, 0.0, 0.0]),
         (Shaping { top_k: Some(3), top_p: Some(0.7), ..Shaping::NONE }, &[], [0.4, 0.3, 0.0, 0.0, 0.0]),
     ];
     for (shaping, forbidden, weights) in cases {
@@ -54,10 +58,34 @@ fn the_repetition_penalty_lowers_logits_of_either_sign_once() {
 }
 
 #[test]
+fn presence_counts_once_and_frequency_each_time() {
+    let shaping = Shaping { presence_penalty: 0.5, frequency_penalty: -0.25, ..Shaping::NONE };
+    let observed = frequencies(&[1.0, 0.5, -0.5], &shaping, &[], &[2, 0, 2, 2, 77], 40_000);
+    let weights = [0.75f64.exp(), 0.5f64.exp(), (-0.25f64).exp()];
+    let total: f64 = weights.iter().sum();
+    assert!(chi_square(&observed, &weights.map(|w| w / total)) < chi_square_limit(2));
+    // Behind the repetition penalty: 3 / 2 less 0.5.
+    let shaping = Shaping { presence_penalty: 0.5, repetition_penalty: 2.0, ..GREEDY };
+    assert_eq!(one(&[3.0, 0.9], &shaping, &[], &[0], 0).token, 0);
+    assert_eq!(one(&[3.0, 1.1], &shaping, &[], &[0], 0).token, 1);
+    let shaping = Shaping { presence_penalty: 0.5, frequency_penalty: 0.25, ..Shaping::NONE };
+    assert_eq!(shaping.biases(&[(9, 1.0), (3, 0.75)], &[3, 5, 5]), [(5, -1.0), (9, 1.0)]);
+    assert_eq!(Shaping::NONE.biases(&[(9, 1.0), (3, 0.0)], &[3, 5, 5]), [(9, 1.0)]);
+}
+
+#[test]
 fn certainty_is_that_of_the_unshaped_prediction() {
     let p: [f64; 4] = [0.5, 0.25, 0.15, 0.1];
     let entropy: f64 = p.iter().map(|p| -p * p.ln()).sum();
-    let shaping = Shaping { temperature: 0.3, top_k: Some(1), top_p: Some(0.1), repetition_penalty: 3.0 };
+    let shaping = Shaping {
+        temperature: 0.3,
+        min_p: Some(0.2),
+        top_k: Some(1),
+        top_p: Some(0.1),
+        repetition_penalty: 3.0,
+        presence_penalty: 1.5,
+        frequency_penalty: 1.5,
+    };
     for shaping in [GREEDY, Shaping::NONE, shaping] {
         let c = one(&logits(&p), &shaping, &[], &[1], 5);
         assert!((c.entropy - entropy).abs() < 1e-6 && (c.margin - 0.25).abs() < 1e-6);
@@ -103,6 +131,18 @@ fn shaping_out_of_range_is_refused() {
         refusal(Shaping { top_p: Some(1.5), ..Shaping::NONE }),
         "`top_p` is 1.5; allowed: above 0, at most 1 | 1 keeps all tokens"
     );
+    assert_eq!(
+        refusal(Shaping { min_p: Some(1.5), ..Shaping::NONE }),
+        "`min_p` is 1.5; allowed: from 0 to 1 | 0 keeps all tokens"
+    );
+    assert_eq!(
+        refusal(Shaping { presence_penalty: 2.5, ..Shaping::NONE }),
+        "`presence_penalty` is 2.5; allowed: from -2 to 2 | 0 changes nothing"
+    );
+    for penalty in [-2.1, f64::NAN, f64::INFINITY] {
+        assert!(Shaping { frequency_penalty: penalty, ..Shaping::NONE }.validate().is_err());
+        assert!(Shaping { min_p: Some(penalty), ..Shaping::NONE }.validate().is_err());
+    }
     assert!(Shaping { top_k: Some(0), ..Shaping::NONE }.validate().is_err());
     assert!(Shaping { top_p: Some(f64::NAN), ..Shaping::NONE }.validate().is_err());
     assert!(Shaping { repetition_penalty: 0.0, ..Shaping::NONE }.validate().is_err());

@@ -25,6 +25,9 @@ pub(crate) struct Described {
     temperature: f64,
     guidance: f64,
     penalty: f64,
+    presence: f64,
+    bias: f64,
+    min_p: f64,
     seed: u64,
 }
 
@@ -43,6 +46,9 @@ impl Described {
             .temperature(self.temperature)
             .guidance_scale(self.guidance)
             .repetition_penalty(self.penalty)
+            .presence_penalty(self.presence)
+            .logit_bias([(3, self.bias)])
+            .min_p(self.min_p)
             .seed(self.seed);
         if let Some(length) = self.block {
             builder = builder.block_length(length);
@@ -60,17 +66,20 @@ pub(crate) fn described() -> impl Strategy<Value = Described> {
         prop::sample::select(vec![0.0, 0.7, 1.0]),
         prop::sample::select(vec![1.0, 2.5]),
         prop::sample::select(vec![1.0, 1.3]),
+        prop::sample::select(vec![0.0, 0.7]),
+        prop::sample::select(vec![0.0, -1.5]),
+        prop::sample::select(vec![0.0, 0.3]),
         any::<u64>(),
     );
     (canvas, sampling, draw).prop_map(|(canvas, (blocks, steps, policy, remasking), draw)| {
         let (before, count, approximate, between, second, padding) = canvas;
-        let (temperature, guidance, penalty, seed) = draw;
+        let (temperature, guidance, penalty, presence, bias, min_p, seed) = draw;
         // One block, or as many as there are open positions: both always divide.
         let block = blocks.then_some(1);
         #[rustfmt::skip]
         let described = Described {
             before, count, approximate, between, second, padding, block, steps, policy, remasking, temperature,
-            guidance, penalty, seed,
+            guidance, penalty, presence, bias, min_p, seed,
         };
         described
     })
@@ -111,7 +120,8 @@ impl Replay {
                 assert!(block < of && self.block.is_none_or(|before| before < block) && !positions.is_empty());
                 (self.block, self.step, self.stage) = (Some(block), 0, Stage::InBlock);
             }
-            DenoisingEvent::Step { block, step, of, changes, closed, open } => {
+            DenoisingEvent::Step { block, step, of, changes, alternatives, entropy, closed, open } => {
+                assert!(entropy >= 0.0 && [0, changes.len()].contains(&alternatives.len()));
                 assert_eq!((self.stage, Some(block), step), (Stage::InBlock, self.block, self.step));
                 assert!(step < of && changes.is_sorted_by(|a, b| a.position < b.position) && closed.is_sorted());
                 for change in changes {

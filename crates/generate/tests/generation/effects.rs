@@ -201,13 +201,16 @@ fn every_setting_without_effect_is_reported_with_its_reason() {
 fn neutral_values_and_settings_with_effect_are_not_reported() {
     let masked = |given, open, changes: &[Change]| reported(Layout::Full, &process(), canvas(given, open), changes);
     let none: [String; 0] = [];
-    let neutral: [Change; 6] = [
+    let neutral: [Change; 9] = [
         ("steps", |b| b.steps(4)),
         ("block_length", |b| b.block_length(4)),
         ("top_p", |b| b.top_p(1.0).temperature(0.0)),
         ("guidance_scale", |b| b.guidance_scale(1.0)),
         ("cache", |b| b.cache(Cache::None)),
         ("repetition_penalty", |b| b.repetition_penalty(1.0)),
+        ("presence_penalty", |b| b.presence_penalty(0.0).frequency_penalty(0.0)),
+        ("min_p", |b| b.min_p(0.0).temperature(0.0)),
+        ("logit_bias", |b| b.logit_bias([(MASK, 0.0)])),
     ];
     assert_eq!(masked(0, 4, &neutral), none);
     for policy in ["confidence", "margin", "entropy", "random", "ancestral", "threshold", "entropy-bound", "last"] {
@@ -248,7 +251,7 @@ const LONGER: Change = ("steps", |b| b.steps(50));
 
 #[test]
 fn taking_back_what_is_reported_changes_nothing() {
-    let changes: [Change; 17] = [
+    let changes: [Change; 22] = [
         ("steps", |b| b.steps(1)),
         ("steps", |b| b.steps(2)),
         ("steps", |b| b.steps(3)),
@@ -262,7 +265,12 @@ fn taking_back_what_is_reported_changes_nothing() {
         ("temperature", |b| b.temperature(0.5)),
         ("top_k", |b| b.top_k(1)),
         ("top_p", |b| b.top_p(0.5)),
+        ("min_p", |b| b.min_p(0.4)),
         ("repetition_penalty", |b| b.repetition_penalty(2.0)),
+        ("presence_penalty", |b| b.presence_penalty(1.5)),
+        ("frequency_penalty", |b| b.frequency_penalty(-1.5)),
+        ("logit_bias", |b| b.logit_bias([(MASK, 3.0)])),
+        ("logit_bias", |b| b.logit_bias([(2, 1.5), (MASK, 3.0)])),
         ("guidance_scale", |b| b.guidance_scale(2.0)),
         ("churn", |b| b.churn(0.5)),
         ("revise", |b| b.revise(true)),

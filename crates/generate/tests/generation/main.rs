@@ -8,6 +8,8 @@ mod described;
 mod effects;
 mod engine;
 mod laws;
+mod observing;
 mod real;
 mod refusals;
 mod reuse;
+mod shaping;

@@ -122,4 +122,21 @@ fn settings_name_what_is_wrong_with_them() {
     assert!(of(|b| b.remasking_named("cap:2")).starts_with("`remasking` is \"cap:2\"; allowed: none, cap:ETA"));
     assert!(of(|b| b.top_p(0.0)).starts_with("`top_p` is 0; allowed"));
     assert!(of(|b| b.top_k(0)).starts_with("`top_k` is 0; allowed"));
+    assert!(of(|b| b.min_p(-0.1)).starts_with("`min_p` is -0.1; allowed: from 0 to 1"));
+    assert!(of(|b| b.frequency_penalty(3.0)).starts_with("`frequency_penalty` is 3; allowed: from -2 to 2"));
+    assert_eq!(
+        of(|b| b.logit_bias([(5, 1.0), (7, -101.0)])),
+        "`logit_bias` is -101 for token 7; allowed: from -100 to 100 | 0 changes nothing, -100 bans a token"
+    );
+    assert!(Settings::builder().logit_bias([(7, f64::NAN)]).build().is_err());
+    assert_eq!(
+        of(|b| b.logit_bias([(7, 1.0), (5, 3.0), (7, 2.0)])),
+        "`logit_bias` is 1 and 2 for token 7; allowed: one number for each token | leave one of them out"
+    );
+    let foreign = Settings::builder().logit_bias([(4, 1.0)]).build().unwrap();
+    assert_eq!(
+        refused(&Chain::mixed(4), Request::new(canvas(0, 1), foreign)),
+        "`logit_bias` is for token 4; allowed: for tokens below 4, the size of the model's vocabulary | tokens are named by \
+         the ids of this model's own tokenizer"
+    );
 }

@@ -3,7 +3,7 @@
 
 use aquatint_compute::{
     CostKind, Cpu, CpuPath, Head, LinearShape, Loss, LossGradients, LossRows, Memory, RatioCost, RowCost, RowDraw,
-    RowLoss, Sampling, TokenVectors, draw_row, softmax_row, summarise,
+    RowLoss, Sampling, TokenVectors, draw_row, softmax_row, summarise, summarise_row,
 };
 use aquatint_diffusion::{
     Alphabet, Cost, Distance, Draws, Key, Marginal, Ratio, Shaping, TokenId, Vectors, propose_at,
@@ -35,9 +35,14 @@ fn a_draw_is_the_proposal_of_the_same_row() {
         let sampling = Sampling {
             repetition_penalty: pick([1.0, 1.0, 1.3, 0.8]),
             temperature: pick([0.0, 0.6, 1.0, 1.7]),
+            min_p: Some(pick([0.0, 0.0, 0.05, 0.6])).filter(|p| *p > 0.0),
             top_k: Some(pick([0.0, 1.0, 7.0, 100.0]) as usize).filter(|k| *k > 0),
             top_p: Some(pick([0.0, 0.2, 0.9, 1.0])).filter(|p| *p > 0.0),
         };
+        let (presence_penalty, frequency_penalty) = (pick([0.0, 0.0, 0.4, -1.1]), pick([0.0, 0.0, 0.3, -0.2]));
+        let logit_bias: Vec<(TokenId, f64)> =
+            some(size, &mut draws).into_iter().map(|token| (token, 6.0 * draws.uniform() - 3.0)).collect();
+        let best = draws.below(5) as usize;
         let bonus = (draws.below(2) == 0).then(|| (draws.below(size as u64) as TokenId, 0.75));
 
         let mut shown = logits.clone();
@@ -49,20 +54,22 @@ fn a_draw_is_the_proposal_of_the_same_row() {
                 *logit = f32::NEG_INFINITY;
             }
         }
-        let drawn = draw_row(
-            &mut logits.clone(),
-            &RowDraw { bonus, forbidden: &forbidden, repeated: &repeated, sampling, uniform },
-        );
+        let Sampling { repetition_penalty, temperature, min_p, top_k, top_p } = sampling;
+        let shaping =
+            Shaping { temperature, min_p, top_k, top_p, repetition_penalty, presence_penalty, frequency_penalty };
+        let biases = shaping.biases(&logit_bias, &repeated);
+        let row =
+            RowDraw { bonus, forbidden: &forbidden, repeated: &repeated, biases: &biases, sampling, uniform, best };
+        let drawn = draw_row(&mut logits.clone(), &row);
         let summary = summarise(&shown);
         assert_eq!(drawn.summary, summary, "seed {seed}");
+        assert_eq!(drawn.best, summarise_row(&shown, best).best, "seed {seed}");
         let Some(likeliest) = summary.likeliest else {
             broken_or_empty += 1;
             assert_eq!(drawn.token, None, "seed {seed}");
             continue;
         };
-        let Sampling { repetition_penalty, temperature, top_k, top_p } = sampling;
-        let shaping = Shaping { temperature, top_k, top_p, repetition_penalty };
-        let expected = propose_at(&shown, &shaping, &repeated, uniform).unwrap();
+        let expected = propose_at(&shown, &shaping, &repeated, &biases, uniform).unwrap();
         let (token, probability) = drawn.token.unwrap();
         assert_eq!((token, likeliest as TokenId), (expected.token, expected.likeliest), "seed {seed}");
         let alone = (f64::from(shown[token as usize]) - summary.log_sum_exp).exp();

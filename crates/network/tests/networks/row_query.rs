@@ -18,12 +18,12 @@ const SHAPES: [Shaping; 4] = [
     Shaping::NONE,
     Shaping { temperature: 0.0, ..Shaping::NONE },
     Shaping { temperature: 0.7, top_k: Some(3), ..Shaping::NONE },
-    Shaping { temperature: 1.3, top_k: None, top_p: Some(0.8), repetition_penalty: 1.5 },
+    Shaping { temperature: 1.3, top_p: Some(0.8), repetition_penalty: 1.5, frequency_penalty: 0.4, ..Shaping::NONE },
 ];
 
 fn sampling(shaping: &Shaping) -> Sampling {
-    let Shaping { repetition_penalty, temperature, top_k, top_p } = *shaping;
-    Sampling { repetition_penalty, temperature, top_k, top_p }
+    let Shaping { repetition_penalty, temperature, min_p, top_k, top_p, .. } = *shaping;
+    Sampling { repetition_penalty, temperature, min_p, top_k, top_p }
 }
 
 #[test]
@@ -35,16 +35,17 @@ fn a_draw_is_the_proposal_from_the_whole_row_to_the_bit() {
     let (size, logits) = (example.spec.vocabulary_size, network.logits(&input, &rows).unwrap());
     for shaping in &SHAPES {
         let key = Key::new(5);
+        let (repeated, biases) = ([2, 2, 4], shaping.biases(&[], &[2, 2, 4]));
         let draw = |&row: &u32| {
             let uniform = key.at(u64::from(row), 3).uniform();
-            let draw =
-                RowDraw { bonus: None, forbidden: &[1], repeated: &[2, 2, 4], sampling: sampling(shaping), uniform };
+            let draw = RowDraw::new(sampling(shaping), uniform);
+            let draw = RowDraw { forbidden: &[1], repeated: &repeated, biases: &biases, ..draw };
             RowQuery { row, query: Query::Draw(draw) }
         };
         let queries: Vec<RowQuery<'_>> = rows.iter().map(draw).collect();
         let answers = network.forward(ForwardPass { input: &input, cached: None }, &queries, &|_, _| {}).unwrap();
         for ((row, answer), logits) in rows.iter().zip(answers).zip(logits.chunks(size)) {
-            let expected = propose(logits, shaping, &[1], &[2, 2, 4], &mut key.at(u64::from(*row), 3)).unwrap();
+            let expected = propose(logits, shaping, &[1], &repeated, &mut key.at(u64::from(*row), 3)).unwrap();
             let RowAnswer::Drawn(drawn) = answer else { panic!("row {row}: {answer:?}") };
             let (token, probability) = drawn.token.unwrap();
             assert_eq!((token, drawn.summary.likeliest), (expected.token, Some(expected.likeliest as usize)));
@@ -61,16 +62,17 @@ fn queries_of_all_kinds_share_a_pass_and_a_row() {
     let network = network(&example);
     let input = example.input();
     let size = example.spec.vocabulary_size;
-    let draw = RowDraw { bonus: None, forbidden: &[], repeated: &[], sampling: sampling(&SHAPES[0]), uniform: 0.4 };
+    let draw = RowDraw { best: 1, ..RowDraw::new(sampling(&SHAPES[0]), 0.4) };
     let kinds = [
         Query::WholeRow,
         Query::Summary { best: 2 },
         Query::Draw(draw),
         Query::Summary { best: size },
         Query::WholeRow,
+        Query::Draw(RowDraw { best: 3, ..draw }),
     ];
     let queries: Vec<RowQuery<'_>> =
-        [7, 2, 2, 7, 0].into_iter().zip(kinds).map(|(row, query)| RowQuery { row, query }).collect();
+        [7, 2, 2, 7, 0, 2].into_iter().zip(kinds).map(|(row, query)| RowQuery { row, query }).collect();
     let read = Mutex::new(Vec::new());
     let pass = ForwardPass { input: &input, cached: None };
     let answers =
@@ -82,6 +84,9 @@ fn queries_of_all_kinds_share_a_pass_and_a_row() {
     assert_eq!((&answers[0], &answers[4]), (&RowAnswer::Read, &RowAnswer::Read));
     let [RowAnswer::Summary(two), RowAnswer::Summary(all)] = [&answers[1], &answers[3]] else { panic!("{answers:?}") };
     assert_eq!(two.best.len(), 2);
+    let [RowAnswer::Drawn(one), RowAnswer::Drawn(three)] = [&answers[2], &answers[5]] else { panic!("{answers:?}") };
+    assert_eq!((&one.best[..], &three.best[..2], three.best.len()), (&two.best[..1], &two.best[..], 3));
+    assert_eq!((one.token, one.summary), (three.token, two.summary));
     // The mask is never a clean token.
     let possible = size - usize::from(example.spec.mask_token.is_some());
     assert_eq!(all.best.len(), possible);
@@ -102,7 +107,7 @@ fn a_bonus_counts_and_a_broken_or_empty_row_draws_nothing() {
     let network = network(&example);
     let input = example.input();
     let drawn = |bonus, forbidden: &[u32]| {
-        let draw = RowDraw { bonus, forbidden, repeated: &[], sampling: sampling(&SHAPES[1]), uniform: 0.5 };
+        let draw = RowDraw { bonus, forbidden, ..RowDraw::new(sampling(&SHAPES[1]), 0.5) };
         let queries = [RowQuery { row: 3, query: Query::Draw(draw) }];
         match network.forward(ForwardPass { input: &input, cached: None }, &queries, &|_, _| {}).unwrap().remove(0) {
             RowAnswer::Drawn(drawn) => drawn,
@@ -159,13 +164,13 @@ fn an_inference_network_expects_the_same_word_vectors() {
         InferenceNetwork::new(device.clone(), example.spec.clone(), format, &mut |name| values(name)).unwrap();
     let input = example.input();
     for shaping in &SHAPES[..3] {
-        let draw = RowDraw { bonus: None, forbidden: &[], repeated: &[], sampling: sampling(shaping), uniform: 0.3 };
+        let draw = RowDraw::new(sampling(shaping), 0.3);
         let queries = [RowQuery { row: 1, query: Query::DrawExpecting(draw) }];
         let answer = |denoiser: &dyn Denoiser| {
             denoiser.forward(ForwardPass { input: &input, cached: None }, &queries, &|_, _| {}).unwrap().remove(0)
         };
         let (RowAnswer::Expecting(drawn, expected), other) = (answer(&learner), answer(&inference)) else { panic!() };
-        assert_eq!(RowAnswer::Expecting(drawn, expected.clone()), other);
+        assert_eq!(RowAnswer::Expecting(drawn.clone(), expected.clone()), other);
         assert_eq!(Some(expected.len()), example.spec.word_vector_size);
         if shaping.temperature == 0.0 {
             let vectors = learner.word_vectors().unwrap().values;

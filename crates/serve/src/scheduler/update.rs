@@ -61,7 +61,7 @@ impl Update {
             DenoisingEvent::BlockStarted { block, of, positions, steps } => {
                 Self::Block { block, of, positions: positions.to_vec(), steps }
             }
-            DenoisingEvent::Step { block, step, of, changes, closed, open } => {
+            DenoisingEvent::Step { block, step, of, changes, closed, open, .. } => {
                 let (changes, closed) = (changes.to_vec(), closed.to_vec());
                 Self::Step(StepUpdate { block, step, of, changes, closed, open })
             }

@@ -14,10 +14,13 @@ pub fn summarise_row(logits: &[f32], count: usize) -> RowSummary {
 /// broken.
 fn best(logits: &[f32], summary: &LogitsSummary, count: usize) -> Vec<(u32, f64)> {
     let count = if summary.likeliest.is_some() { count.min(logits.len()) } else { 0 };
+    if count == 0 {
+        return Vec::new();
+    }
     let order =
         |a: &u32, b: &u32| -> Ordering { logits[*b as usize].total_cmp(&logits[*a as usize]).then_with(|| a.cmp(b)) };
     let mut tokens: Vec<u32> = (0..logits.len() as u32).collect();
-    if count > 0 && count < tokens.len() {
+    if count < tokens.len() {
         tokens.select_nth_unstable_by(count - 1, order);
     }
     tokens.truncate(count);

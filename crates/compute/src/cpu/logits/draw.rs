@@ -1,21 +1,19 @@
-//! One token of a row: penalty, temperature, top-k (Fan et al., 1805.04833), top-p (Holtzman et al., 1904.09751), and the
-//! token at which the running sum passes a uniform share of the whole. All in f64: categorical draws in f32 lower the
-//! temperature silently (2409.02908).
+//! One token of a row: penalty, biases, temperature, min-p (Nguyen et al., 2407.01082), top-k (Fan et al., 1805.04833),
+//! top-p (Holtzman et al., 1904.09751), and the token at which the running sum passes a uniform share of the whole. All in
+//! f64: categorical draws in f32 lower the temperature silently (2409.02908).
 
-use crate::cpu::summarise;
-use crate::{DrawnRow, LogitsSummary, RowDraw, Sampling};
+use crate::cpu::summarise_row;
+use crate::{DrawnRow, LogitsSummary, RowDraw, RowSummary, Sampling};
 
-/// Tokens that are less likely than this beside the likeliest change no sum in f64.
-const NEGLIGIBLE: f64 = -40.0;
 /// Candidates that are sorted at first for top-p.
 const SORTED_AT_FIRST: usize = 64;
 
 /// Draws one token from a row of logits, which it changes: forbidden tokens lose theirs.
 pub fn draw_row(logits: &mut [f32], row: &RowDraw<'_>) -> DrawnRow {
-    let summary = prepare(logits, row);
+    let RowSummary { summary, best } = prepare(logits, row);
     let token = summary.likeliest.and_then(|likeliest| token(logits, likeliest, row));
     let probability = |token: usize| (f64::from(logits[token]) - summary.log_sum_exp).exp();
-    DrawnRow { summary, token: token.map(|token| (token as u32, probability(token))) }
+    DrawnRow { summary, token: token.map(|token| (token as u32, probability(token))), best }
 }
 
 /// A row of logits as [`draw_row`] draws from it, for draws that hang on more than one row.
@@ -23,25 +21,26 @@ pub fn draw_row(logits: &mut [f32], row: &RowDraw<'_>) -> DrawnRow {
 pub struct ShapedRow {
     /// The row at a glance, before it was shaped.
     pub summary: LogitsSummary,
-    /// `V`: the logits after penalties and before the temperature; −∞ for tokens that have no part.
+    /// `V`: the logits after penalties and biases, and before the temperature; −∞ for tokens that have no part.
     pub logits: Vec<f64>,
-    /// The tokens that top-k and top-p keep at the temperature; `None` where they keep all.
+    /// The tokens that min-p, top-k and top-p keep at the temperature; `None` where they keep all.
     pub retained: Option<Vec<u32>>,
 }
 
-/// Shapes a row of logits, which it changes as [`draw_row`] does.
+/// Shapes a row of logits, which it changes as [`draw_row`] does. No likeliest tokens are listed.
 pub fn shape_row(logits: &mut [f32], row: &RowDraw<'_>) -> ShapedRow {
-    let summary = prepare(logits, row);
+    let summary = prepare(logits, &RowDraw { best: 0, ..*row }).summary;
     let shaped = penalised(logits, row);
-    let Sampling { repetition_penalty: _, temperature, top_k, top_p } = row.sampling;
-    let cuts = temperature > 0.0 && (top_k.is_some() || top_p.is_some_and(|share| share < 1.0));
+    let Sampling { repetition_penalty: _, temperature, min_p, top_k, top_p } = row.sampling;
+    let cuts = min_p.is_some_and(|share| share > 0.0) || top_k.is_some() || top_p.is_some_and(|share| share < 1.0);
+    let cuts = temperature > 0.0 && cuts;
     let retained = if cuts { argmax(&shaped).map(|highest| retained(&shaped, highest, row)) } else { None };
     let retained = retained.map(|retained| retained.into_iter().map(|(token, _)| token as u32).collect());
     ShapedRow { summary, logits: shaped, retained }
 }
 
 /// Adds the bonus, takes out what is forbidden, and looks at the rest.
-fn prepare(logits: &mut [f32], row: &RowDraw<'_>) -> LogitsSummary {
+fn prepare(logits: &mut [f32], row: &RowDraw<'_>) -> RowSummary {
     if let Some((token, bonus)) = row.bonus
         && let Some(logit) = logits.get_mut(token as usize)
     {
@@ -51,16 +50,17 @@ fn prepare(logits: &mut [f32], row: &RowDraw<'_>) -> LogitsSummary {
         let Some(logit) = logits.get_mut(token as usize) else { continue };
         // What is forbidden may be anything that a sound network says.
         if logit.is_nan() || *logit == f32::INFINITY {
-            return LogitsSummary { broken: Some(token as usize), ..LogitsSummary::NOTHING };
+            let summary = LogitsSummary { broken: Some(token as usize), ..LogitsSummary::NOTHING };
+            return RowSummary { summary, best: Vec::new() };
         }
         *logit = f32::NEG_INFINITY;
     }
-    summarise(logits)
+    summarise_row(logits, row.best)
 }
 
 fn token(logits: &[f32], likeliest: usize, row: &RowDraw<'_>) -> Option<usize> {
     let Sampling { repetition_penalty, temperature, .. } = row.sampling;
-    if temperature == 0.0 && repetition_penalty == 1.0 {
+    if temperature == 0.0 && repetition_penalty == 1.0 && row.biases.is_empty() {
         return Some(likeliest);
     }
     let shaped = penalised(logits, row);
@@ -71,7 +71,7 @@ fn token(logits: &[f32], likeliest: usize, row: &RowDraw<'_>) -> Option<usize> {
     categorical(&retained(&shaped, highest, row), row.uniform)
 }
 
-/// The logits after penalties.
+/// The logits after penalties and biases.
 fn penalised(logits: &[f32], row: &RowDraw<'_>) -> Vec<f64> {
     let mut shaped: Vec<f64> = logits.iter().map(|logit| f64::from(*logit)).collect();
     let repetition_penalty = row.sampling.repetition_penalty;
@@ -86,6 +86,11 @@ fn penalised(logits: &[f32], row: &RowDraw<'_>) -> Vec<f64> {
             }
         }
     }
+    for &(token, bias) in row.biases {
+        if let Some(logit) = shaped.get_mut(token as usize) {
+            *logit += f64::from(bias);
+        }
+    }
     shaped
 }
 
@@ -93,7 +98,7 @@ fn penalised(logits: &[f32], row: &RowDraw<'_>) -> Vec<f64> {
 fn retained(shaped: &[f64], highest: usize, row: &RowDraw<'_>) -> Vec<(usize, f64)> {
     let temperature = row.sampling.temperature;
     let top = shaped[highest];
-    let least = top + NEGLIGIBLE * temperature;
+    let least = top + row.sampling.reach();
     let likely = shaped.iter().enumerate().filter(|(_, logit)| **logit >= least && logit.is_finite());
     let mut retained: Vec<(usize, f64)> =
         likely.map(|(index, logit)| (index, ((logit - top) / temperature).exp())).collect();
@@ -167,10 +172,10 @@ fn categorical(candidates: &[(usize, f64)], share: f64) -> Option<usize> {
 mod tests {
     use super::*;
 
-    const PLAIN: Sampling = Sampling { repetition_penalty: 1.0, temperature: 1.0, top_k: None, top_p: None };
+    const PLAIN: Sampling = Sampling::NONE;
 
     fn drawn(logits: &[f32], sampling: Sampling, forbidden: &[u32], repeated: &[u32], uniform: f64) -> DrawnRow {
-        draw_row(&mut logits.to_vec(), &RowDraw { bonus: None, forbidden, repeated, sampling, uniform })
+        draw_row(&mut logits.to_vec(), &RowDraw { forbidden, repeated, ..RowDraw::new(sampling, uniform) })
     }
 
     #[test]
@@ -189,6 +194,12 @@ mod tests {
         assert!(near(counts(Sampling { top_k: Some(2), ..PLAIN }), [0, 571, 0, 429]));
         assert!(near(counts(Sampling { top_p: Some(0.75), ..PLAIN }), [0, 444, 222, 333]));
         assert!(near(counts(Sampling { temperature: 0.5, ..PLAIN }), [33, 533, 133, 300]));
+        assert!(near(counts(Sampling { min_p: Some(0.45), ..PLAIN }), [0, 444, 222, 333]));
+        // What min-p compares has been tempered, and top-p shares out what it has left.
+        assert!(near(counts(Sampling { temperature: 0.5, min_p: Some(0.45), ..PLAIN }), [0, 640, 0, 360]));
+        assert!(near(counts(Sampling { min_p: Some(0.45), top_p: Some(0.7), ..PLAIN }), [0, 571, 0, 429]));
+        assert_eq!(counts(Sampling { min_p: Some(1.0), ..PLAIN }), [0, 1000, 0, 0]);
+        assert_eq!(counts(Sampling { min_p: Some(0.0), ..PLAIN }), counts(PLAIN));
     }
 
     #[test]
@@ -207,8 +218,10 @@ mod tests {
     #[test]
     fn a_shaped_row_is_what_is_drawn_from() {
         let logits = [1.0_f32, 3.0, 2.0, 0.5];
-        let sampling = Sampling { repetition_penalty: 2.0, temperature: 0.5, top_k: Some(2), top_p: Some(0.99) };
-        let draw = RowDraw { bonus: Some((3, 0.25)), forbidden: &[0], repeated: &[1, 1], sampling, uniform: 0.5 };
+        let sampling =
+            Sampling { repetition_penalty: 2.0, temperature: 0.5, top_k: Some(2), top_p: Some(0.99), ..PLAIN };
+        let draw = RowDraw::new(sampling, 0.5);
+        let draw = RowDraw { bonus: Some((3, 0.25)), forbidden: &[0], repeated: &[1, 1], ..draw };
         let row = shape_row(&mut logits.to_vec(), &draw);
         assert_eq!(row.summary, draw_row(&mut logits.to_vec(), &draw).summary);
         assert_eq!(row.logits, [f64::NEG_INFINITY, 1.5, 2.0, 0.75]);
@@ -217,7 +230,13 @@ mod tests {
             let drawn = draw_row(&mut logits.to_vec(), &RowDraw { uniform, ..draw }).token.unwrap().0;
             assert!(row.retained.as_ref().unwrap().contains(&drawn));
         }
-        for sampling in [PLAIN, Sampling { temperature: 0.0, ..sampling }] {
+        let of_min_p = |share| Sampling { min_p: Some(share), temperature: 0.5, ..PLAIN };
+        let biased = RowDraw { biases: &[(3, 2.0)], sampling: of_min_p(0.1), ..draw };
+        let row = shape_row(&mut logits.to_vec(), &biased);
+        assert_eq!((row.logits[3], row.retained.as_deref()), (2.75, Some(&[1, 2, 3][..])));
+        let row = shape_row(&mut logits.to_vec(), &RowDraw { sampling: of_min_p(0.3), ..biased });
+        assert_eq!(row.retained.as_deref(), Some(&[1, 3][..]));
+        for sampling in [PLAIN, of_min_p(0.0), Sampling { temperature: 0.0, ..sampling }] {
             assert_eq!(shape_row(&mut logits.to_vec(), &RowDraw { sampling, ..draw }).retained, None);
         }
         assert_eq!(shape_row(&mut [f32::NAN, 1.0], &RowDraw { forbidden: &[], ..draw }).summary.broken, Some(0));
@@ -225,14 +244,37 @@ mod tests {
 
     #[test]
     fn a_bonus_comes_before_everything_else() {
-        let row = RowDraw {
-            bonus: Some((0, 5.0)),
-            forbidden: &[],
-            repeated: &[],
-            sampling: Sampling { temperature: 0.0, ..PLAIN },
-            uniform: 0.5,
-        };
+        let row = RowDraw { bonus: Some((0, 5.0)), ..RowDraw::new(Sampling { temperature: 0.0, ..PLAIN }, 0.5) };
         assert_eq!(draw_row(&mut [1.0, 3.0], &row).token.unwrap().0, 0);
         assert_eq!(draw_row(&mut [1.0, 3.0], &RowDraw { forbidden: &[0], ..row }).token.unwrap().0, 1);
+    }
+
+    #[test]
+    fn biases_come_behind_the_penalty_and_leave_the_prediction_alone() {
+        let greedy = Sampling { temperature: 0.0, ..PLAIN };
+        let penalised = Sampling { repetition_penalty: 2.0, ..greedy };
+        let drawn = |sampling, biases: &[(u32, f32)], forbidden: &[u32]| {
+            let row = RowDraw { biases, forbidden, repeated: &[1], best: 2, ..RowDraw::new(sampling, 0.5) };
+            draw_row(&mut [1.0, 3.0, 2.0], &row)
+        };
+        let plain = drawn(greedy, &[], &[]);
+        for (sampling, biases, token) in [
+            (greedy, &[(2, 1.5)][..], 2),
+            (greedy, &[(0, 1.75), (1, -0.5), (77, 9.0)], 0),
+            // (3 / 2) + 0.75 beats 2; (3 + 0.75) / 2 would not.
+            (penalised, &[(1, 0.75)], 1),
+            (penalised, &[(1, 0.25)], 2),
+            (Sampling { temperature: 1.0, ..penalised }, &[(0, 100.0)], 0),
+            (PLAIN, &[(1, -100.0), (2, -100.0)], 0),
+        ] {
+            let row = drawn(sampling, biases, &[]);
+            assert_eq!(row.token.unwrap().0, token, "{sampling:?} {biases:?}");
+            assert_eq!((&row.summary, &row.best), (&plain.summary, &plain.best));
+        }
+        // What is forbidden stays so.
+        assert_eq!(drawn(greedy, &[(0, 100.0)], &[0]).token.unwrap().0, 1);
+        assert_eq!(plain.best.iter().map(|(token, _)| *token).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(drawn(greedy, &[], &[1]).best.len(), 2);
+        assert_eq!(drawn(greedy, &[], &[1, 2]).best, [(0, 1.0)]);
     }
 }

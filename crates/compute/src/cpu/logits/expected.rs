@@ -42,8 +42,8 @@ mod tests {
     fn a_row_expects_the_mean_of_what_it_allows_at_the_temperature_of_the_draw() {
         let vectors = [1.0, 0.0, 0.0, 1.0, 5.0, 5.0];
         let expected = |temperature, forbidden: &[u32]| {
-            let sampling = Sampling { repetition_penalty: 1.0, temperature, top_k: Some(1), top_p: None };
-            let draw = RowDraw { bonus: None, forbidden, repeated: &[], sampling, uniform: 0.5 };
+            let sampling = Sampling { temperature, top_k: Some(1), ..Sampling::NONE };
+            let draw = RowDraw { forbidden, biases: &[(0, -9.0)], ..RowDraw::new(sampling, 0.5) };
             let mut logits = [0.8_f32.ln(), 0.2_f32.ln(), 3.0];
             draw_row_expecting(&mut logits, &draw, TokenVectors { size: 2, values: &vectors[..] }).1
         };

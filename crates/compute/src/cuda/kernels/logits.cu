@@ -140,30 +140,56 @@ DEVICE bool holds(const Beginning& beginning, i64 key, u32 token) {
     return key > beginning.key || (key == beginning.key && token <= beginning.token);
 }
 
+// Where a token stands in an ascending list, or the list's length where it does not.
+DEVICE u32 place_in(const u32* list, u32 length, u32 token) {
+    u32 low = 0, high = length;
+    while (low < high) {
+        u32 middle = low + (high - low) / 2;
+        if (list[middle] < token) low = middle + 1;
+        else high = middle;
+    }
+    return low < length && list[low] == token ? low : length;
+}
+
+// Sets the bits of the tokens of an ascending list. One thread sets all bits of a word.
+DEVICE void mark(u32* bits, const u32* list, u32 length, int columns) {
+    for (u32 i = threadIdx.x; i < length; i += ROW_THREADS) {
+        if (i > 0 && list[i - 1] / 32 == list[i] / 32) continue;
+        for (u32 j = i; j < length && list[j] / 32 == list[i] / 32; j++)
+            if (list[j] < u32(columns)) bits[list[j] / 32] |= 1u << (list[j] % 32);
+    }
+    __syncthreads();
+}
+
 // A row that is drawn from, as it is shaped.
 struct Shaped {
     const float* row;
-    const u32* repeated; // a bit for each token
+    const u32* marked;   // a bit for each token that is repeated or biased
+    const u32* repeated; // ascending, as many as `repeats`
+    const u32* biased;   // ascending, as many as `biases`; behind them the bits of what is added to their logits
+    u32 repeats, biases;
     int columns;
-    double penalty, temperature, top;
-    bool ordered; // by falling key, else by rising token
+    double penalty, temperature;
+    double top, least; // the largest logit, and the least one that is drawn
+    bool ordered;      // by falling key, else by rising token
     DEVICE double logit(const Shaped& shaped, u32 v) {
         double l = shaped.row[v];
-        if (shaped.repeated && (shaped.repeated[v / 32] >> (v % 32) & 1u))
+        if (!shaped.marked || !(shaped.marked[v / 32] >> (v % 32) & 1u)) return l;
+        // Without biases all that is marked is repeated.
+        if (shaped.biases == 0 || place_in(shaped.repeated, shaped.repeats, v) < shaped.repeats)
             l = l > 0.0 ? l / shaped.penalty : l * shaped.penalty;
-        return l;
+        u32 place = place_in(shaped.biased, shaped.biases, v);
+        return place < shaped.biases ? l + double(float_of(shaped.biased[shaped.biases + place])) : l;
     }
     DEVICE double weight(const Shaped& shaped, double logit) { return exp((logit - shaped.top) / shaped.temperature); }
 };
 
-#define NEGLIGIBLE -40.0
-
 // How many tokens of `within` are in `beginning` as well, or what they weigh.
 DEVICE double measure(const Shaped& shaped, const Beginning& within, const Beginning& beginning, bool counts) {
-    double sum = 0.0, least = shaped.top + NEGLIGIBLE * shaped.temperature;
+    double sum = 0.0;
     for (u32 v = threadIdx.x; v < u32(shaped.columns); v += ROW_THREADS) {
         double logit = Shaped::logit(shaped, v);
-        if (!(logit >= least) || logit == -INFINITY) continue;
+        if (!(logit >= shaped.least) || logit == -INFINITY) continue;
         i64 key = order_of(logit);
         if (!holds(within, key, v) || !(shaped.ordered ? holds(beginning, key, v) : v <= beginning.token)) continue;
         sum += counts ? 1.0 : Shaped::weight(shaped, logit);
@@ -173,8 +199,7 @@ DEVICE double measure(const Shaped& shaped, const Beginning& within, const Begin
 
 // The shortest beginning of `within` that measures at least `wanted`, or more than it where `beyond`.
 DEVICE Beginning shortest(const Shaped& shaped, const Beginning& within, double wanted, bool counts, bool beyond) {
-    double least = shaped.top + NEGLIGIBLE * shaped.temperature;
-    Beginning found = {order_of(least), u32(shaped.columns) - 1};
+    Beginning found = {order_of(shaped.least), u32(shaped.columns) - 1};
     auto enough = [&](Beginning beginning) {
         double held = measure(shaped, within, beginning, counts);
         return beyond ? held > wanted : held >= wanted;
@@ -204,12 +229,11 @@ DEVICE Beginning shortest(const Shaped& shaped, const Beginning& within, double 
 // The last token of a beginning that belongs to `within` and weighs anything: where rounding has let a search run past the
 // end, that is the one that is meant.
 DEVICE u32 last_token(const Shaped& shaped, const Beginning& within, const Beginning& beginning) {
-    double least = shaped.top + NEGLIGIBLE * shaped.temperature;
     // By falling order, so that the first is the last.
     Found<double> mine = {0.0, NO_TOKEN};
     for (u32 v = threadIdx.x; v < u32(shaped.columns); v += ROW_THREADS) {
         double logit = Shaped::logit(shaped, v);
-        if (!(logit >= least) || logit == -INFINITY) continue;
+        if (!(logit >= shaped.least) || logit == -INFINITY) continue;
         i64 key = order_of(logit);
         if (!holds(within, key, v) || !(shaped.ordered ? holds(beginning, key, v) : v <= beginning.token)) continue;
         // The token is turned round, so that of equal ones the largest comes first.
@@ -224,7 +248,7 @@ DEVICE u32 last_token(const Shaped& shaped, const Beginning& within, const Begin
 // token's, and a row from which no token was drawn is zeros. `numbers` and `tokens` are those of `draw_rows`, after it.
 KERNEL temper_rows(int columns, const double* numbers, const u32* tokens, float* logits) {
     float* row = logits + i64(blockIdx.x) * columns;
-    float temperature = float(numbers[i64(blockIdx.x) * 4 + 1]);
+    float temperature = float(numbers[i64(blockIdx.x) * 5 + 1]);
     bool drawn = tokens[i64(blockIdx.x) * 2] != NO_TOKEN;
     if (!drawn || temperature == 0.0f) {
         Found<float> nobody = {0.0f, NO_TOKEN};
@@ -245,31 +269,32 @@ KERNEL temper_rows(int columns, const double* numbers, const u32* tokens, float*
     for (u32 v = threadIdx.x; v < u32(columns); v += ROW_THREADS) row[v] /= sum;
 }
 
-// One token of each row. `repeated` holds the bounds of a part of `lists` for each row, `numbers` penalty, temperature,
-// top-p (1 for all) and the uniform number, `summaries` what `summarise_rows` has made of the row; `tokens` comes with the
-// likeliest and the broken one, and leaves with the token drawn in the first place, or NO_TOKEN.
-KERNEL draw_rows(int columns, const float* logits, const u32* repeated, const u32* lists, const u32* top_k,
-                 const double* numbers, const double* summaries, u32* tokens, double* probabilities) {
+// One token of each row. `repeated` and `biased` hold the bounds of a part of `lists` for each row, and behind the biased
+// tokens stand the bits of what is added to their logits; both parts ascend. `numbers`: penalty, temperature, top-p (1 for
+// all), the uniform number, and what is added to the largest logit for the least one that is drawn; `summaries` what
+// `summarise_rows` has made of the row; `tokens` comes with the likeliest and the broken one, and leaves with the token
+// drawn in the first place, or NO_TOKEN.
+KERNEL draw_rows(int columns, const float* logits, const u32* repeated, const u32* biased, const u32* lists,
+                 const u32* top_k, const double* numbers, const double* summaries, u32* tokens, double* probabilities) {
     DYNAMIC_SHARED(u32, bits);
     const float* row = logits + i64(blockIdx.x) * columns;
-    const double* number = numbers + i64(blockIdx.x) * 4;
+    const double* number = numbers + i64(blockIdx.x) * 5;
     tokens += i64(blockIdx.x) * 2;
-    u32 drawn = tokens[0], first = repeated[blockIdx.x * 2], end = repeated[blockIdx.x * 2 + 1];
+    u32 drawn = tokens[0];
+    u32 repeats = repeated[blockIdx.x * 2 + 1] - repeated[blockIdx.x * 2];
+    u32 biases = biased[blockIdx.x * 2 + 1] - biased[blockIdx.x * 2];
     double penalty = number[0], temperature = number[1], top_p = number[2];
-    if (drawn != NO_TOKEN && (temperature != 0.0 || penalty != 1.0)) {
-        bool penalised = penalty != 1.0 && first < end;
-        if (penalised) {
+    if (drawn != NO_TOKEN && (temperature != 0.0 || repeats > 0 || biases > 0)) {
+        const u32 *those_repeated = lists + repeated[blockIdx.x * 2], *those_biased = lists + biased[blockIdx.x * 2];
+        bool marked = repeats > 0 || biases > 0;
+        if (marked) {
             for (u32 word = threadIdx.x; word < u32(columns + 31) / 32; word += ROW_THREADS) bits[word] = 0;
             __syncthreads();
-            // The host has sorted the list, so that one thread sets all bits of a word.
-            for (u32 i = first + threadIdx.x; i < end; i += ROW_THREADS) {
-                if (i > first && lists[i - 1] / 32 == lists[i] / 32) continue;
-                for (u32 j = i; j < end && lists[j] / 32 == lists[i] / 32; j++)
-                    if (lists[j] < u32(columns)) bits[lists[j] / 32] |= 1u << (lists[j] % 32);
-            }
-            __syncthreads();
+            mark(bits, those_repeated, repeats, columns);
+            mark(bits, those_biased, biases, columns);
         }
-        Shaped shaped = {row, penalised ? bits : nullptr, columns, penalty, temperature, 0.0, false};
+        Shaped shaped = {row,     marked ? bits : nullptr, those_repeated, those_biased, repeats, biases,
+                         columns, penalty,                 temperature,    0.0,          0.0,     false};
         Found<double> mine = {0.0, NO_TOKEN};
         for (u32 v = threadIdx.x; v < u32(columns); v += ROW_THREADS) {
             Found<double> here = {Shaped::logit(shaped, v), v};
@@ -279,7 +304,8 @@ KERNEL draw_rows(int columns, const float* logits, const u32* repeated, const u3
         drawn = highest.token;
         if (temperature != 0.0) {
             shaped.top = highest.value;
-            Beginning all = {order_of(shaped.top + NEGLIGIBLE * temperature), NO_TOKEN - 1};
+            shaped.least = highest.value + number[4];
+            Beginning all = {order_of(shaped.least), NO_TOKEN - 1};
             shaped.ordered = true;
             double there = measure(shaped, all, all, true);
             bool cuts = top_k[blockIdx.x] > 0 && top_k[blockIdx.x] < there;
