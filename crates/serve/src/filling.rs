@@ -17,7 +17,7 @@ pub(crate) struct Filling {
 }
 
 impl Filling {
-    /// Hands a canvas to the scheduler.
+    /// Hands a canvas to the scheduler; so many `alternatives` are reported of each position that is written.
     ///
     /// # Errors
     /// When the canvas is longer than allowed, or too much waits already.
@@ -26,13 +26,15 @@ impl Filling {
         loaded: &Arc<Loaded>,
         prepared: &Prepared,
         client: Client,
+        alternatives: usize,
     ) -> Result<Self, ApiError> {
         let (length, limit) = (prepared.template_canvas.canvas().len(), app.settings.canvas_limit);
         if length > limit {
             let message = format!("the canvas has {length} positions; allowed: {limit}");
             return Err(ApiError::invalid(message).of("max_tokens").code("context_length_exceeded"));
         }
-        let request = loaded.model.request(&prepared.template_canvas, prepared.settings.clone());
+        let request =
+            loaded.model.request(&prepared.template_canvas, prepared.settings.clone()).with_alternatives(alternatives);
         let (sender, updates) = unbounded_channel();
         let (cancel, deadline) = (Cancel::default(), Instant::now() + app.settings.time_limit);
         let work = Work { loaded: loaded.clone(), request, client, updates: sender, cancel: cancel.clone(), deadline };

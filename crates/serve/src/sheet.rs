@@ -75,12 +75,15 @@ impl Sheet {
     /// Takes a step over.
     pub(crate) fn step(&mut self, step: &StepUpdate) -> wire::Step {
         let mut changes = Vec::with_capacity(step.changes.len());
-        for change in &step.changes {
+        for (number, change) in step.changes.iter().enumerate() {
+            let likeliest = step.alternatives.get(number).map_or(&[][..], Vec::as_slice);
+            let alternatives = alternatives(self.loaded.vocabulary(), likeliest);
             let place = &mut self.positions[change.position];
             let kind = match change.kind {
                 ChangeKind::Committed => {
                     (place.state, place.token) = (State::Written, Some(change.token));
                     (place.probability, place.step) = (Some(change.confidence), Some(self.steps));
+                    place.alternatives.clone_from(&alternatives);
                     self.drafts.remove(&change.position);
                     "committed"
                 }
@@ -91,12 +94,13 @@ impl Sheet {
                 ChangeKind::Renoised => {
                     (place.state, place.token) = (State::Open, None);
                     (place.probability, place.step) = (None, None);
+                    place.alternatives.clear();
                     self.drafts.remove(&change.position);
                     "renoised"
                 }
             };
             let (position, token, probability) = (change.position, change.token, change.confidence);
-            changes.push(wire::Change { position, token, probability, kind });
+            changes.push(wire::Change { position, token, probability, kind, alternatives });
         }
         for &position in &step.closed {
             let place = &mut self.positions[position];
@@ -105,8 +109,18 @@ impl Sheet {
         }
         self.steps += 1;
         let texts = self.read();
-        let StepUpdate { block, step: number, of, open, .. } = *step;
-        wire::Step { index: self.index, block, step: number, of, open, changes, closed: step.closed.clone(), texts }
+        let StepUpdate { block, step: number, of, open, entropy, .. } = *step;
+        wire::Step {
+            index: self.index,
+            block,
+            step: number,
+            of,
+            open,
+            entropy,
+            changes,
+            closed: step.closed.clone(),
+            texts,
+        }
     }
 
     /// Reads the text of all positions again; returns those that changed.
@@ -137,6 +151,16 @@ impl Sheet {
         }
         changed
     }
+}
+
+/// The likeliest tokens as they are sent.
+pub(crate) fn alternatives(vocabulary: &Vocabulary, likeliest: &[(TokenId, f64)]) -> Vec<wire::Alternative> {
+    let one = |&(token, probability): &(TokenId, f64)| wire::Alternative {
+        token,
+        text: vocabulary.token_text(token),
+        probability,
+    };
+    likeliest.iter().map(one).collect()
 }
 
 /// Gives each given position its own part of the text, where the tokens say what that is.

@@ -95,6 +95,8 @@ pub(crate) struct Step {
     pub(crate) of: usize,
     /// Positions of the whole canvas that are still open.
     pub(crate) open: usize,
+    /// The mean entropy of the predictions about the open positions of the block, in nats.
+    pub(crate) entropy: f64,
     pub(crate) changes: Vec<Change>,
     /// Positions that fell away behind an end token.
     pub(crate) closed: Vec<usize>,
@@ -111,4 +113,7 @@ pub(crate) struct Change {
     pub(crate) probability: f64,
     /// `committed`, `revised` (another token, still open) or `renoised` (open again).
     pub(crate) kind: &'static str,
+    /// The likeliest tokens of the prediction, where they were requested.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) alternatives: Vec<Alternative>,
 }

@@ -27,6 +27,8 @@ use utoipa::ToSchema;
 
 /// Results of one request at most.
 const MOST_VARIATIONS: usize = 16;
+/// Alternatives of a position at most.
+const MOST_ALTERNATIVES: usize = 32;
 /// How often a comment is sent where nothing else is.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
@@ -90,6 +92,9 @@ pub(super) async fn fill(
         count @ 1..=MOST_VARIATIONS => count,
         count => return Err(ApiError::field("variations", count, &format!("1 to {MOST_VARIATIONS}"))),
     };
+    if let Some(count) = request.alternatives.filter(|count| *count > MOST_ALTERNATIVES) {
+        return Err(ApiError::field("alternatives", count, &format!("at most {MOST_ALTERNATIVES}")));
+    }
     let loaded = app.models.get(request.model.as_deref()).await?;
     let seed = sampling.seed().unwrap_or_else(random_seed);
     let (mut runs, mut warnings) = (Vec::new(), Vec::new());
@@ -153,9 +158,17 @@ impl Filled<'_> {
             }
             _ => return Err(ApiError::invalid("exactly one of `template` and `canvas` is needed").of("template")),
         };
+        let alternatives = request.alternatives.unwrap_or(0);
         let warnings = prepared.ineffective.iter().map(ToString::to_string).collect();
         let laid_out = (layout.written, layout.spans);
-        let run = CanvasRun::start(self.app, self.index, self.loaded.clone(), prepared, laid_out, self.client)?;
+        let run = CanvasRun::start(
+            self.app,
+            self.index,
+            self.loaded.clone(),
+            prepared,
+            laid_out,
+            (self.client, alternatives),
+        )?;
         Ok((run, warnings))
     }
 }

@@ -24,6 +24,9 @@ pub(crate) struct CanvasRequest {
     /// Results, with the seeds from `seed` on.
     #[schema(minimum = 1, maximum = 16)]
     pub(super) variations: Option<usize>,
+    /// The likeliest tokens of each position that is written: how many.
+    #[schema(maximum = 32)]
+    pub(super) alternatives: Option<usize>,
     /// Server-sent events, one for each step.
     #[serde(default)]
     pub(super) stream: bool,

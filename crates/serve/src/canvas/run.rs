@@ -65,9 +65,9 @@ impl CanvasRun {
         loaded: Arc<Loaded>,
         prepared: Prepared,
         laid_out: (std::collections::BTreeSet<usize>, Option<Vec<wire::Span>>),
-        client: Client,
+        (client, alternatives): (Client, usize),
     ) -> Result<Self, ApiError> {
-        let filling = Filling::start(app, &loaded, &prepared, client)?;
+        let filling = Filling::start(app, &loaded, &prepared, client, alternatives)?;
         let (written, spans) = laid_out;
         let Prepared { template_canvas, settings, .. } = prepared;
         let sheet = Sheet::new(index, loaded.clone(), template_canvas.clone(), &written, spans);

@@ -209,8 +209,10 @@ pub(super) async fn complete(
     }
     let loaded = app.models.get(request.model.as_deref()).await?;
     let stop = stops(request.stop.clone())?;
+    let alternatives = request.top_logprobs.unwrap_or(0);
     let watched = request.stream && request.stream_options.unwrap_or_default().denoising;
-    let several = Several { loaded: loaded.clone(), client, sampling: &sampling, max_tokens, stop, count, watched };
+    let several =
+        Several { loaded: loaded.clone(), client, sampling: &sampling, max_tokens, stop, count, alternatives, watched };
     let Started { runs, seed, warnings } =
         several.start(&app, |loaded, options| conversation::prepare(loaded, &turns, options))?;
     let head = Head { id: identifier("chatcmpl-"), created: now(), loaded: loaded.clone(), seed };

@@ -151,6 +151,7 @@ pub(super) async fn complete(
         max_tokens: request.max_tokens,
         stop: stops(request.stop.clone())?,
         count,
+        alternatives: request.logprobs.unwrap_or(0),
         watched: request.stream && request.stream_options.unwrap_or_default().denoising,
     };
     let Started { runs, seed, warnings } = several.start(&app, |loaded, options| prepare(loaded, &request, options))?;

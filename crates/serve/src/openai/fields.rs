@@ -90,6 +90,8 @@ pub(super) struct Several<'a> {
     pub(super) max_tokens: Option<usize>,
     pub(super) stop: StopStrings,
     pub(super) count: usize,
+    /// How many of the likeliest tokens are reported of each token.
+    pub(super) alternatives: usize,
     /// Whether the canvases are watched.
     pub(super) watched: bool,
 }
@@ -126,7 +128,7 @@ impl Several<'_> {
             runs.push(TextRun::start(
                 app,
                 index,
-                Submission { loaded, prepared, client, stop, watched: self.watched },
+                Submission { loaded, prepared, client, stop, alternatives: self.alternatives, watched: self.watched },
             )?);
         }
         Ok(Started { runs, seed: seed.unwrap_or_default(), warnings })

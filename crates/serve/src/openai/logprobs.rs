@@ -4,7 +4,9 @@
 
 use crate::models::Loaded;
 use crate::text::WrittenToken;
+use aquatint::vocabulary::TokenId;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// Of a probability below it JSON has no logarithm.
@@ -20,6 +22,8 @@ pub(super) fn logarithm(probability: f64) -> f64 {
 pub(super) struct CompletionLogprobs {
     tokens: Vec<String>,
     token_logprobs: Vec<f64>,
+    /// The likeliest tokens of each prediction.
+    top_logprobs: Vec<BTreeMap<String, f64>>,
     /// Where each begins in the text, in characters.
     text_offset: Vec<usize>,
 }
@@ -36,7 +40,12 @@ impl CompletionLogprobs {
         });
         let text_offset = text_offset.collect();
         let token_logprobs = tokens.iter().map(|written| logarithm(written.probability)).collect();
-        Self { tokens: texts, token_logprobs, text_offset }
+        let top = |written: &WrittenToken| {
+            let top = written.alternatives.iter();
+            top.map(|(token, probability)| (vocabulary.token_text(*token), logarithm(*probability))).collect()
+        };
+        let top_logprobs = tokens.iter().map(top).collect();
+        Self { tokens: texts, token_logprobs, top_logprobs, text_offset }
     }
 }
 
@@ -70,11 +79,16 @@ struct TopLogprob {
 impl ChatLogprobs {
     pub(super) fn new(loaded: &Loaded, tokens: &[WrittenToken]) -> Self {
         let vocabulary = loaded.vocabulary();
+        let top = |&(token, probability): &(TokenId, f64)| TopLogprob {
+            token: vocabulary.token_text(token),
+            logprob: logarithm(probability),
+            bytes: vocabulary.token_bytes(token).map(<[u8]>::to_vec),
+        };
         let one = |written: &WrittenToken| TokenLogprob {
             token: vocabulary.token_text(written.token),
             logprob: logarithm(written.probability),
             bytes: vocabulary.token_bytes(written.token).map(<[u8]>::to_vec),
-            top_logprobs: Vec::new(),
+            top_logprobs: written.alternatives.iter().map(top).collect(),
         };
         Self { content: tokens.iter().map(one).collect() }
     }

@@ -1,6 +1,7 @@
 //! What handlers hear of their work: the events of the engine as values of their own.
 
 use aquatint::generate::Change;
+use aquatint::vocabulary::TokenId;
 use aquatint::{DenoisingEvent, Error, Outcome};
 use std::time::Duration;
 
@@ -28,6 +29,10 @@ pub(crate) struct StepUpdate {
     pub(crate) changes: Vec<Change>,
     pub(crate) closed: Vec<usize>,
     pub(crate) open: usize,
+    /// The mean entropy of the predictions about the open positions of the block, in nats.
+    pub(crate) entropy: f64,
+    /// The likeliest tokens for each change; empty where they were not requested.
+    pub(crate) alternatives: Vec<Vec<(TokenId, f64)>>,
 }
 
 /// How a request ended.
@@ -61,9 +66,9 @@ impl Update {
             DenoisingEvent::BlockStarted { block, of, positions, steps } => {
                 Self::Block { block, of, positions: positions.to_vec(), steps }
             }
-            DenoisingEvent::Step { block, step, of, changes, closed, open, .. } => {
-                let (changes, closed) = (changes.to_vec(), closed.to_vec());
-                Self::Step(StepUpdate { block, step, of, changes, closed, open })
+            DenoisingEvent::Step { block, step, of, changes, closed, open, entropy, alternatives } => {
+                let (changes, closed, alternatives) = (changes.to_vec(), closed.to_vec(), alternatives.to_vec());
+                Self::Step(StepUpdate { block, step, of, changes, closed, open, entropy, alternatives })
             }
             DenoisingEvent::BlockCommitted { .. } => Self::BlockCommitted,
             DenoisingEvent::Finished { .. } => return None,

@@ -25,6 +25,8 @@ pub(crate) struct Submission {
     pub(crate) stop: StopStrings,
     /// Whether the canvas is watched.
     pub(crate) watched: bool,
+    /// How many of the likeliest tokens are reported of each token.
+    pub(crate) alternatives: usize,
 }
 
 /// Something that happened on the way.
@@ -78,6 +80,8 @@ impl Finish {
 pub(crate) struct WrittenToken {
     pub(crate) token: TokenId,
     pub(crate) probability: f64,
+    /// The likeliest tokens of the same prediction, where they were requested.
+    pub(crate) alternatives: Vec<(TokenId, f64)>,
 }
 
 /// What came of a request.
@@ -117,8 +121,8 @@ impl TextRun {
     /// # Errors
     /// When the canvas is longer than allowed, or too much waits already.
     pub(crate) fn start(app: &App, index: usize, submission: Submission) -> Result<Self, ApiError> {
-        let Submission { loaded, prepared, client, stop, watched } = submission;
-        let filling = Filling::start(app, &loaded, &prepared, client)?;
+        let Submission { loaded, prepared, client, stop, watched, alternatives } = submission;
+        let filling = Filling::start(app, &loaded, &prepared, client, alternatives)?;
         let Prepared { template_canvas, settings, .. } = prepared;
         let hole = template_canvas.holes().next();
         let (hole, owes_blank) = hole.ok_or_else(|| ApiError::invalid("the canvas has no open position"))?;
@@ -242,8 +246,8 @@ impl TextRun {
                 continue;
             }
             length += vocabulary.token_bytes(token).map_or_else(|| vocabulary.token_text(token).len(), <[u8]>::len);
-            let probability = self.transcript.probability(position).unwrap_or(0.0);
-            tokens.push(WrittenToken { token, probability });
+            let (probability, alternatives) = self.transcript.prediction(position).unwrap_or_default();
+            tokens.push(WrittenToken { token, probability, alternatives });
         }
         tokens
     }

@@ -13,11 +13,11 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// What a position of the hole holds.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Place {
     Open,
-    /// A token and its probability.
-    Written(TokenId, f64),
+    /// A token, its probability, and the likeliest tokens of the same prediction.
+    Written(TokenId, f64, Vec<(TokenId, f64)>),
     Closed,
 }
 
@@ -63,11 +63,14 @@ impl Transcript {
 
     /// Takes a step over.
     pub(super) fn step(&mut self, step: &StepUpdate, vocabulary: &Vocabulary) {
-        for change in step.changes.iter().filter(|change| self.hole.contains(&change.position)) {
+        for (number, change) in
+            step.changes.iter().enumerate().filter(|(_, change)| self.hole.contains(&change.position))
+        {
             let at = change.position - self.hole.start;
             match change.kind {
                 ChangeKind::Committed => {
-                    self.places[at] = Place::Written(change.token, change.confidence);
+                    let alternatives = step.alternatives.get(number).cloned().unwrap_or_default();
+                    self.places[at] = Place::Written(change.token, change.confidence, alternatives);
                     if self.takes_back {
                         self.unsettled.insert(at);
                     }
@@ -90,10 +93,10 @@ impl Transcript {
         self.read_on(vocabulary);
     }
 
-    /// The probability of the token of a position when it was committed.
-    pub(super) fn probability(&self, position: usize) -> Option<f64> {
+    /// The probability of the token of a position when it was committed, and the likeliest tokens then.
+    pub(super) fn prediction(&self, position: usize) -> Option<(f64, Vec<(TokenId, f64)>)> {
         match self.places.get(position.checked_sub(self.hole.start)?)? {
-            Place::Written(_, probability) => Some(*probability),
+            Place::Written(_, probability, alternatives) => Some((*probability, alternatives.clone())),
             Place::Open | Place::Closed => None,
         }
     }
@@ -104,7 +107,7 @@ impl Transcript {
             match place {
                 Place::Open => break,
                 Place::Closed => {}
-                Place::Written(token, _) => tokens.push(*token),
+                Place::Written(token, ..) => tokens.push(*token),
             }
             self.read += 1;
         }
