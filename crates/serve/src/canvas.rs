@@ -1,5 +1,6 @@
 //! `/v1/canvas`: a canvas filled, edited and varied, whose every step can be watched.
 
+mod alternatives;
 mod endpoints;
 mod followed;
 mod layout;
@@ -13,5 +14,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(endpoints::fill)).routes(routes!(endpoints::resume, endpoints::cancel))
+    OpenApiRouter::new()
+        .routes(routes!(endpoints::fill))
+        .routes(routes!(alternatives::predict))
+        .routes(routes!(endpoints::resume, endpoints::cancel))
 }
