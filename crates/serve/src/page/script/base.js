@@ -8,6 +8,9 @@ const byId = (id) => document.getElementById(id);
 /** Whether the reader wants no motion. */
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 
+/** Whether everything stands in one column. */
+const narrow = window.matchMedia("(max-width: 760px)");
+
 /** Says what happens, also to screen readers. */
 function say(text) {
   byId("status").textContent = text;

@@ -20,6 +20,8 @@ const MODES = {
   },
 };
 
+const PLAIN_CONVERSATION = "This model has learned no conversations. It continues yours as a plain text.";
+
 class Compose {
   constructor({ start, stop }) {
     this.texts = Object.fromEntries(Object.entries(MODES).map(([mode, { text }]) => [mode, text]));
@@ -38,6 +40,8 @@ class Compose {
     byId("gap").addEventListener("click", () => this.insertGap());
     byId("forget").addEventListener("click", () => this.forget());
     this.shownMode = null;
+    /** Whether the model has no template for conversations. */
+    this.plainConversation = false;
     this.modeChosen();
   }
 
@@ -48,7 +52,7 @@ class Compose {
     this.shownMode = this.mode;
     const { label, line, go } = MODES[this.mode];
     byId("text-label").textContent = label;
-    byId("text-line").textContent = line;
+    byId("text-line").textContent = this.mode === "chat" && this.plainConversation ? PLAIN_CONVERSATION : line;
     byId("go").textContent = go;
     this.field.value = this.texts[this.mode];
     byId("gaps").hidden = this.mode !== "fill";

@@ -82,7 +82,7 @@ async function start(mode, text) {
   if (mode === "fill" && !text.includes("[[")) {
     return showError(new Refusal("the text has no gap; type one as [[3]], or use Insert gap"));
   }
-  const fields = { ...settings.fields(), template: text, variations: settings.number("variations"), alternatives: 4 };
+  const fields = { ...settings.fields(), template: text, variations: settings.number("variations") };
   if (mode === "continue") fields.max_tokens = settings.number("max_tokens");
   const fresh = Array.from({ length: fields.variations }, () => new Timeline(fields.model, null));
   await runCanvas(fields, () => fresh);
@@ -100,7 +100,6 @@ async function layOut(text) {
     setSheets([timeline]);
     player.hold(0);
     say("Laid out. Select words, then re-noise them.");
-    byId("print").scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "nearest" });
   } catch (error) {
     showError(error);
   }
@@ -144,7 +143,9 @@ async function runCanvas(fields, prepare) {
         }
         if (!timelines) {
           timelines = prepare();
-          if (sheets.length !== timelines.length || sheets.some((sheet, at) => sheet.timeline !== timelines[at])) setSheets(timelines);
+          // Sheets that stand beside the one that is worked on stay.
+          const there = new Set(sheets.map((sheet) => sheet.timeline));
+          if (!timelines.every((timeline) => there.has(timeline))) setSheets(timelines);
           player.show(Math.max(0, timelines[0].last));
         }
         timelines[data.index ?? 0].hear(name, data);
@@ -162,6 +163,7 @@ function arrived() {
     return;
   }
   running.followed = true;
+  if (narrow.matches) byId("sheets").scrollIntoView({ behavior: calm.matches ? "auto" : "smooth" });
   player.refresh();
   player.follow();
 }
@@ -178,19 +180,16 @@ async function run(work, timelines) {
   try {
     await work(abort.signal);
     await figuresOfUsedModel();
-    if (byId("status").textContent === WRITING) say("");
   } catch (error) {
     if (abort.signal.aborted) say("Stopped.");
     else showError(error);
   }
+  if (byId("status").textContent === WRITING) say("");
   running = null;
   for (const timeline of typeof timelines === "function" ? timelines() : timelines) timeline.interrupt();
   compose.busy(false);
-  if (sheets.length) {
-    player.follow();
-    player.refresh();
-    report();
-  }
+  player.refresh();
+  report();
 }
 
 function report() {
@@ -228,7 +227,7 @@ function act(sheet, frame, label, changes) {
 /** Work on the canvas of the active sheet: its open positions are filled. */
 async function runAgain(more) {
   const { timeline, frame } = active;
-  const fields = { ...fieldsFor(timeline), canvas: timeline.canvas(frame), alternatives: 4, ...more };
+  const fields = { ...fieldsFor(timeline), canvas: timeline.canvas(frame), ...more };
   fields.variations = settings.number("variations");
   active.select(null);
   await runCanvas(fields, () => {
@@ -333,7 +332,11 @@ async function loadModels() {
   const chosen = byId("model").value;
   byId("model").replaceChildren(...models.map(({ name }) => make("option", { value: name, textContent: name })));
   if (models.some(({ name }) => name === chosen)) byId("model").value = chosen;
-  const adopt = () => settings.adopt(models.find(({ name }) => name === byId("model").value));
+  const adopt = () => {
+    settings.adopt(models.find(({ name }) => name === byId("model").value));
+    compose.plainConversation = settings.model.chat === false;
+    compose.modeChosen();
+  };
   byId("model").onchange = adopt;
   adopt();
   byId("go").disabled = false;
@@ -370,7 +373,7 @@ setSheets([new Timeline(null, null)]);
 drawLegend();
 wireTools();
 wireTheme();
-if (window.matchMedia("(max-width: 760px)").matches) byId("settings").open = false;
+if (narrow.matches) byId("settings").open = false;
 byId("key").addEventListener("change", () => {
   apiKey.value = byId("key").value;
   connect();

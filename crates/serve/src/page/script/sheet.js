@@ -48,7 +48,7 @@ class Sheet {
     while (this.slots.length < cells.length) this.addSlot();
     while (this.slots.length > cells.length) this.slots.pop().element.remove();
     cells.forEach((cell, position) => this.drawCell(cell, position, bounded, active.has(position), settled));
-    this.keepFocusVisible(cells);
+    this.keepFocusVisible();
     this.caption(bounded);
   }
 
