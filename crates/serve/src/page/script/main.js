@@ -67,6 +67,8 @@ function draw(frame) {
 // Runs
 
 const WRITING = "Writing…";
+/** Alternatives that a trace has for each word, so that a replay can show them. */
+const RECORDED = 4;
 
 /** The settings for work on a canvas that exists: its length is what it is. */
 function fieldsFor(timeline) {
@@ -82,7 +84,7 @@ async function start(mode, text) {
   if (mode === "fill" && !text.includes("[[")) {
     return showError(new Refusal("the text has no gap; type one as [[3]], or use Insert gap"));
   }
-  const fields = { ...settings.fields(), template: text, variations: settings.number("variations") };
+  const fields = { ...settings.fields(), template: text, variations: settings.number("variations"), alternatives: RECORDED };
   if (mode === "continue") fields.max_tokens = settings.number("max_tokens");
   const fresh = Array.from({ length: fields.variations }, () => new Timeline(fields.model, null));
   await runCanvas(fields, () => fresh);
@@ -196,7 +198,7 @@ function report() {
   const { timeline } = active;
   if (timeline.last < 0 || !timeline.finish) return;
   const { tokens, passes } = timeline.figures(timeline.last);
-  if (!byId("status").textContent) say(`${tokens} tokens in ${passes} passes.`);
+  if (passes !== null && !byId("status").textContent) say(`${tokens} tokens in ${passes} passes.`);
 }
 
 /** Stops the run: the server ends it and tells what is there, or the connection is closed. */
@@ -227,7 +229,7 @@ function act(sheet, frame, label, changes) {
 /** Work on the canvas of the active sheet: its open positions are filled. */
 async function runAgain(more) {
   const { timeline, frame } = active;
-  const fields = { ...fieldsFor(timeline), canvas: timeline.canvas(frame), ...more };
+  const fields = { ...fieldsFor(timeline), canvas: timeline.canvas(frame), alternatives: RECORDED, ...more };
   fields.variations = settings.number("variations");
   active.select(null);
   await runCanvas(fields, () => {

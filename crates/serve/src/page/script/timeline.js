@@ -65,13 +65,13 @@ class Timeline {
     const cells = data.canvas.positions.map((position, at) => startedCell(position, before?.[at], frame));
     const renoised = before ? cells.filter((cell, at) => cell.state === "open" && before[at].state !== "open").length : 0;
     const label = !before ? "laid out" : renoised ? `${renoised} re-noised` : "settled again";
-    this.push(cells, { label, entropy: null, passes: 0, written: 0, takenBack: renoised });
+    this.push(cells, { label, entropy: null, written: 0, takenBack: renoised });
   }
 
   /** A canvas that no run has worked on. */
   layOut(positions) {
     const cells = positions.map((position) => startedCell(position, undefined, 0));
-    this.push(cells, { label: "laid out", entropy: null, passes: 0, written: 0, takenBack: 0 });
+    this.push(cells, { label: "laid out", entropy: null, written: 0, takenBack: 0 });
   }
 
   step(data) {
@@ -97,7 +97,6 @@ class Timeline {
     this.push(cells, {
       label: `block ${data.block + 1}, step ${data.step + 1} of ${data.of}`,
       entropy: data.entropy ?? null,
-      passes: data.forward_passes ?? this.current.passes + 1,
       written,
       takenBack,
     });
@@ -128,8 +127,8 @@ class Timeline {
       if (cells[position].state !== "open") (this.writes[position] ??= []).push(frame);
     }
     this.active = new Set();
-    const { passes, written, takenBack } = this.current;
-    this.push(cells, { label, entropy: null, passes, written, takenBack });
+    const { written, takenBack } = this.current;
+    this.push(cells, { label, entropy: null, written, takenBack });
   }
 
   push(cells, facts) {
@@ -143,21 +142,20 @@ class Timeline {
     return write === undefined ? null : this.frames[write].cells[position].text;
   }
 
-  /** What the run of a frame took up to it; the server's own account where the run is over. */
+  /** What stands on the sheet at a frame, and what its run took; null where that is not known yet. */
   figures(frame) {
-    const { passes, written, takenBack, open, run: number } = this.frames[frame];
-    const run = this.runs[number] ?? { seconds: null, planned: 0, usage: null };
-    const over = this.frames[frame + 1] === undefined || this.frames[frame + 1].run !== number;
-    const usage = over ? run.usage : null;
+    const { written, takenBack, open, run: number } = this.frames[frame];
+    const { seconds, planned, usage } = this.runs[number] ?? { seconds: null, planned: null, usage: null };
     return {
-      passes: usage?.forward_passes ?? passes,
-      planned: run.planned,
-      tokens: usage?.completion_tokens ?? written,
-      tokensPerPass: usage?.tokens_per_forward ?? (passes ? written / passes : 0),
-      seconds: run.seconds,
-      tokensPerSecond: run.seconds && run.usage ? run.usage.completion_tokens / run.seconds : null,
+      written,
       takenBack,
       open,
+      seconds,
+      planned,
+      passes: usage?.forward_passes ?? null,
+      tokens: usage?.completion_tokens ?? null,
+      tokensPerPass: usage?.tokens_per_forward ?? null,
+      tokensPerSecond: seconds && usage ? usage.completion_tokens / seconds : null,
     };
   }
 

@@ -1,17 +1,18 @@
 // Beside the sheet: what the text took, and how sure the model was.
 
-/** The figures of a frame; without frames the names alone. */
+/** The figures of a frame and of its run; a dash for what is not known yet. */
 function drawFigures(timeline, frame) {
-  const figures = timeline.frames[frame] ? timeline.figures(frame) : null;
-  const value = (print) => (figures ? print(figures) : "–");
+  const { passes, planned, written, takenBack, open, seconds, tokensPerPass, tokensPerSecond } =
+    timeline.frames[frame] ? timeline.figures(frame) : {};
+  const known = (value, print = String) => (value === null || value === undefined ? "–" : print(value));
   const rows = [
-    ["Passes", value(({ passes, planned }) => (planned > passes ? `${passes} of ${planned}` : `${passes}`))],
-    ["Tokens", value(({ tokens }) => `${tokens}`)],
-    ["Tokens per pass", value(({ tokensPerPass }) => tokensPerPass.toFixed(2))],
-    ["Time", value(({ seconds }) => (seconds === null ? "–" : `${seconds.toFixed(2)} s`))],
-    ["Tokens per second", value(({ tokensPerSecond }) => (tokensPerSecond === null ? "–" : `${Math.round(tokensPerSecond)}`))],
-    ["Still open", value(({ open }) => `${open}`)],
-    ["Taken back", value(({ takenBack }) => `${takenBack}`)],
+    ["Passes", passes === null && planned ? `at most ${planned}` : known(passes)],
+    ["Tokens per pass", known(tokensPerPass, (value) => value.toFixed(2))],
+    ["Time", known(seconds, (value) => `${value.toFixed(2)} s`)],
+    ["Tokens per second", known(tokensPerSecond, (value) => `${Math.round(value)}`)],
+    ["Written", known(written)],
+    ["Still open", known(open)],
+    ["Taken back", known(takenBack)],
   ];
   byId("figures").replaceChildren(...rows.map(([name, value]) =>
     make("div", {}, make("dt", { textContent: name }), make("dd", { className: "figure", textContent: value }))));
