@@ -20,7 +20,10 @@ function addSheet(timeline) {
       player.pause();
       panel.open(sheet, position, !replay && running === null);
     },
-    selectionChanged: () => drawTools(),
+    selectionChanged: () => {
+      if (sheet.selection) panel.hide();
+      drawTools();
+    },
     activated: () => activate(sheet),
   });
   sheets.push(sheet);

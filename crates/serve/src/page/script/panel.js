@@ -109,9 +109,10 @@ class WordPanel {
   }
 
   selectFrom() {
-    this.sheet.selectsFrom = this.position;
-    this.sheet.select(this.position);
+    const { sheet, position } = this;
     this.close();
+    sheet.selectsFrom = position;
+    sheet.select(position);
     say("Choose the last word of the selection.");
   }
 
