@@ -1,0 +1,9 @@
+//! A server in this process with a small model, and a client that shows what is on the wire.
+
+mod call;
+mod running;
+mod stream;
+
+pub(crate) use call::{Answer, Call};
+pub(crate) use running::{Running, fixture, settings};
+pub(crate) use stream::Stream;
