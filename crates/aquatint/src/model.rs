@@ -8,8 +8,8 @@ use aquatint_corpus::Source;
 use aquatint_diffusion::{Canvas, Process, TokenId};
 use aquatint_evaluate::{HeldOut, HeldOutEvent, Likelihood, MeasureSettings, TextRequests, Writer};
 use aquatint_generate::{
-    DenoisingEvent, Engine, GenerateError, Ineffective, Limits, Outcome, Request, Settings, generate, ineffective,
-    process_of,
+    DenoisingEvent, Engine, GenerateError, Ineffective, Limits, Outcome, Predicted, Request, Settings, generate,
+    ineffective, predict, process_of,
 };
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Role, Template, TemplateCanvas};
@@ -351,6 +351,28 @@ impl Model {
     /// When the network cannot hand out its word vectors.
     pub fn engine(&self, limits: Limits) -> Result<Engine<'static>, Error> {
         Ok(Engine::new(self.network.clone(), self.process.clone(), limits)?)
+    }
+
+    /// What the model predicts at positions of a canvas, were they open, given the rest: `count` alternatives for each with
+    /// their probabilities, and the entropy; see [`predict`]. One forward pass, in which nothing is written.
+    ///
+    /// ```
+    /// use aquatint::{Canvas, Model};
+    ///
+    /// # fn main() -> Result<(), aquatint::Error> {
+    /// let model = Model::open("tales")?;
+    /// let canvas = model.lay_out("Once upon a [[1]]", 0)?;
+    /// let predicted = model.alternatives(canvas.canvas(), &[1, 2], 5)?;
+    /// assert!(predicted.len() == 2 && predicted[0].alternatives.len() == 5 && predicted[0].entropy > 0.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`predict`].
+    pub fn alternatives(&self, canvas: &Canvas, positions: &[usize], count: usize) -> Result<Vec<Predicted>, Error> {
+        let request = self.request_for(canvas.clone(), Settings::default());
+        Ok(predict(self.network.as_ref(), self.process.as_ref(), &request, positions, count)?)
     }
 
     /// The text of a filled template canvas: every given character, and what was written in each open place.

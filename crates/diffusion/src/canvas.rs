@@ -1,5 +1,7 @@
 //! The canvas: a row of positions of which some are given, some are to be filled, and the rest is padding.
 
+mod editing;
+
 use crate::{ContinuousState, TokenId};
 use std::ops::Range;
 
@@ -64,15 +66,47 @@ pub enum CanvasError {
         /// The position.
         position: usize,
     },
+    /// A span goes beyond the canvas, or begins before the one before it ends.
+    #[error(
+        "a span has the positions {start} to {end}; allowed: positions in their order, behind the span before it and below \
+         {length}, the length of the canvas"
+    )]
+    NoSpan {
+        /// Its first position.
+        start: usize,
+        /// The position behind its last one.
+        end: usize,
+        /// Length of the canvas.
+        length: usize,
+    },
+    /// A span has a position that is padding.
+    #[error("position {position} is padding; allowed in a span: positions that are given, open, committed or closed")]
+    PaddedSpan {
+        /// The position.
+        position: usize,
+    },
+    /// A closed position follows no token that could have ended its span.
+    #[error(
+        "position {position} is closed; allowed: closed positions at the end of a span of approximate length, behind a token"
+    )]
+    StrayClosed {
+        /// The position.
+        position: usize,
+    },
 }
 
-/// How far an open position has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cell {
+/// What a position is for and how far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PositionState {
+    /// Its token was given and is never written.
     Given,
+    /// It only makes the canvas longer.
     Padding,
-    Noisy,
+    /// It is to be filled.
+    Open,
+    /// It was to be filled and has its final token.
     Committed,
+    /// It was to be filled and fell away because its span ended before it.
     Closed,
 }
 
@@ -82,7 +116,7 @@ enum Cell {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Canvas {
     tokens: Vec<TokenId>,
-    cells: Vec<Cell>,
+    states: Vec<PositionState>,
     spans: Vec<Span>,
     /// What open positions hold under a continuous process; all others hold their tokens' own points.
     points: Option<ContinuousState>,
@@ -97,7 +131,7 @@ impl Canvas {
     /// Adds given tokens at the end.
     pub fn push_given(&mut self, tokens: &[TokenId]) {
         self.tokens.extend_from_slice(tokens);
-        self.cells.resize(self.tokens.len(), Cell::Given);
+        self.states.resize(self.tokens.len(), PositionState::Given);
     }
 
     /// Adds a span of `count` open positions at the end; `approximate` where an end token may close it early. They show
@@ -105,14 +139,19 @@ impl Canvas {
     pub fn push_open(&mut self, count: usize, approximate: bool, noise: TokenId) {
         let start = self.tokens.len();
         self.tokens.resize(start + count, noise);
-        self.cells.resize(start + count, Cell::Noisy);
+        self.states.resize(start + count, PositionState::Open);
         self.spans.push(Span { positions: start..start + count, approximate });
     }
 
     /// Adds `count` padded positions at the end, which show `token`.
     pub fn push_padding(&mut self, count: usize, token: TokenId) {
         self.tokens.resize(self.tokens.len() + count, token);
-        self.cells.resize(self.tokens.len(), Cell::Padding);
+        self.states.resize(self.tokens.len(), PositionState::Padding);
+    }
+
+    /// What a position is for and how far it has come; `None` beyond the end.
+    pub fn state(&self, position: usize) -> Option<PositionState> {
+        self.states.get(position).copied()
     }
 
     /// The number of positions.
@@ -149,40 +188,40 @@ impl Canvas {
 
     /// What a position is for; `None` beyond the end.
     pub fn kind(&self, position: usize) -> Option<Kind> {
-        self.cells.get(position).map(|cell| match cell {
-            Cell::Given => Kind::Given,
-            Cell::Padding => Kind::Padding,
-            Cell::Noisy | Cell::Committed | Cell::Closed => Kind::Open,
+        self.states.get(position).map(|state| match state {
+            PositionState::Given => Kind::Given,
+            PositionState::Padding => Kind::Padding,
+            PositionState::Open | PositionState::Committed | PositionState::Closed => Kind::Open,
         })
     }
 
     /// Whether a position was open from the start and has no final token now.
     pub fn is_open(&self, position: usize) -> bool {
-        self.cells.get(position) == Some(&Cell::Noisy)
+        self.states.get(position) == Some(&PositionState::Open)
     }
 
     /// Whether a position was open and has its final token.
     pub fn is_committed(&self, position: usize) -> bool {
-        self.cells.get(position) == Some(&Cell::Committed)
+        self.states.get(position) == Some(&PositionState::Committed)
     }
 
     /// Whether a position was open and fell away because its span ended before it.
     pub fn is_closed(&self, position: usize) -> bool {
-        self.cells.get(position) == Some(&Cell::Closed)
+        self.states.get(position) == Some(&PositionState::Closed)
     }
 
     /// The positions still without a final token, ascending.
     pub fn open_positions(&self) -> Vec<usize> {
-        self.positions_of(Cell::Noisy)
+        self.positions_of(PositionState::Open)
     }
 
     /// The positions that were open and have a final token, ascending.
     pub fn committed_positions(&self) -> Vec<usize> {
-        self.positions_of(Cell::Committed)
+        self.positions_of(PositionState::Committed)
     }
 
-    fn positions_of(&self, cell: Cell) -> Vec<usize> {
-        (0..self.cells.len()).filter(|p| self.cells[*p] == cell).collect()
+    fn positions_of(&self, state: PositionState) -> Vec<usize> {
+        (0..self.states.len()).filter(|p| self.states[*p] == state).collect()
     }
 
     /// The spans of open positions in reading order, as they were requested.
@@ -195,7 +234,7 @@ impl Canvas {
     /// # Errors
     /// When the position is not open any more, or never was.
     pub fn show_noise(&mut self, position: usize, noise: TokenId) -> Result<(), CanvasError> {
-        self.write(position, Cell::Noisy, Cell::Noisy, Some(noise))
+        self.write(position, PositionState::Open, PositionState::Open, Some(noise))
     }
 
     /// Makes a token final.
@@ -203,7 +242,7 @@ impl Canvas {
     /// # Errors
     /// When the position is not open any more, or never was.
     pub fn commit(&mut self, position: usize, token: TokenId) -> Result<(), CanvasError> {
-        self.write(position, Cell::Noisy, Cell::Committed, Some(token))
+        self.write(position, PositionState::Open, PositionState::Committed, Some(token))
     }
 
     /// Takes a final token back; the position shows `noise` and is open again.
@@ -211,7 +250,7 @@ impl Canvas {
     /// # Errors
     /// When the position has no final token.
     pub fn reopen(&mut self, position: usize, noise: TokenId) -> Result<(), CanvasError> {
-        self.write(position, Cell::Committed, Cell::Noisy, Some(noise))
+        self.write(position, PositionState::Committed, PositionState::Open, Some(noise))
     }
 
     /// Lets a position fall away because its span ended before it, whether it has a final token or not. It keeps
@@ -220,26 +259,32 @@ impl Canvas {
     /// # Errors
     /// When the position is given, padding, or already closed.
     pub fn close(&mut self, position: usize) -> Result<(), CanvasError> {
-        let from = if self.is_committed(position) { Cell::Committed } else { Cell::Noisy };
-        self.write(position, from, Cell::Closed, None)
+        let from = if self.is_committed(position) { PositionState::Committed } else { PositionState::Open };
+        self.write(position, from, PositionState::Closed, None)
     }
 
     /// The only place that writes: moves an open position from one stage to another.
-    fn write(&mut self, position: usize, from: Cell, to: Cell, token: Option<TokenId>) -> Result<(), CanvasError> {
+    fn write(
+        &mut self,
+        position: usize,
+        from: PositionState,
+        to: PositionState,
+        token: Option<TokenId>,
+    ) -> Result<(), CanvasError> {
         let length = self.tokens.len();
-        let cell = self.cells.get_mut(position).ok_or(CanvasError::Beyond { position, length })?;
-        match *cell {
-            Cell::Given => return Err(CanvasError::Fixed { position, kind: Kind::Given }),
-            Cell::Padding => return Err(CanvasError::Fixed { position, kind: Kind::Padding }),
-            Cell::Closed => return Err(CanvasError::Closed { position }),
-            now if now == from => *cell = to,
-            Cell::Committed => return Err(CanvasError::Committed { position }),
-            Cell::Noisy => return Err(CanvasError::Uncommitted { position }),
+        let state = self.states.get_mut(position).ok_or(CanvasError::Beyond { position, length })?;
+        match *state {
+            PositionState::Given => return Err(CanvasError::Fixed { position, kind: Kind::Given }),
+            PositionState::Padding => return Err(CanvasError::Fixed { position, kind: Kind::Padding }),
+            PositionState::Closed => return Err(CanvasError::Closed { position }),
+            now if now == from => *state = to,
+            PositionState::Committed => return Err(CanvasError::Committed { position }),
+            PositionState::Open => return Err(CanvasError::Uncommitted { position }),
         }
         if let Some(token) = token {
             self.tokens[position] = token;
         }
-        if let (true, Some(points)) = (to == Cell::Committed, &mut self.points) {
+        if let (true, Some(points)) = (to == PositionState::Committed, &mut self.points) {
             points.settle(position);
         }
         Ok(())

@@ -61,6 +61,7 @@ mod process;
 mod proposal;
 mod random;
 mod remasking;
+mod reopening;
 mod schedule;
 mod shaping;
 mod step;
@@ -69,7 +70,7 @@ mod time;
 mod time_density;
 mod time_sampling;
 
-pub use canvas::{Canvas, CanvasError, Kind, Span};
+pub use canvas::{Canvas, CanvasError, Kind, PositionState, Span};
 pub use continuous_state::{ContinuousState, NoisyInput};
 pub use error::SettingError;
 pub use guidance::{guidance_scale, guide};
@@ -85,6 +86,7 @@ pub use process::{
 pub use proposal::{Candidate, Proposal, ProposalError, propose, propose_at};
 pub use random::{Draws, Key};
 pub use remasking::Remasking;
+pub use reopening::reopened_share;
 pub use schedule::{Cosine, Linear, LogLinear, NoiseSchedule, Polynomial, ScheduleSpec, schedule};
 pub use shaping::Shaping;
 pub use step::{ReverseStep, StepChanges};

@@ -36,7 +36,8 @@ use std::sync::Arc;
 ///
 /// Every method is required, so that a process that wraps another one cannot forget to delegate a method. What follows
 /// from these methods is written once, on the trait object: [`begin`](#method.begin), [`scatter`](#method.scatter),
-/// [`network_input`](#method.network_input), [`posterior_logits`](#method.posterior_logits).
+/// [`network_input`](#method.network_input), [`time_of_noise`](#method.time_of_noise),
+/// [`posterior_logits`](#method.posterior_logits).
 pub trait Process: Debug + Send + Sync {
     /// The name under which [`process`] finds this process again, its number included; [`LeftToRight`], which belongs to
     /// causal networks, is not found by its name.
@@ -104,6 +105,11 @@ pub trait Process: Debug + Send + Sync {
     /// without looking at that token into its prediction about the clean one; `None` where the network has looked.
     fn evidence(&self, shown: TokenId, t: Time) -> Option<f32>;
 
+    /// How much larger the logit of the token that a position shows at a time is because the position shows it: what is
+    /// left without it is the prediction from the rest of the canvas. 0 where the network says that already, or where
+    /// noise is never taken for a token.
+    fn shown_evidence(&self, shown: TokenId, t: Time) -> f32;
+
     /// One draw of pure noise.
     fn noise(&self, draws: &mut Draws) -> Noise;
 
@@ -151,6 +157,16 @@ impl dyn Process + '_ {
             }
         }
         input
+    }
+
+    /// The lowest time at which so many of a canvas's positions are noise in expectation, as the network has met them in
+    /// training. Where positions hold points, all that are open have the noise of one time, and a point without any
+    /// signal is that of the first one.
+    pub fn time_of_noise(&self, noisy: usize, length: usize) -> Time {
+        match self.point_size() {
+            Some(_) => Time::NOISE,
+            None => self.schedule().time_at_alpha(1.0 - noisy as f64 / length.max(1) as f64),
+        }
     }
 
     /// Turns what a network says of a position that shows a token at a time into its prediction about the clean token.

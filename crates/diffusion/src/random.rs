@@ -47,6 +47,7 @@ pub(crate) enum Purpose {
     Walk = 0x7761_6c6b,
     Renoise = 0x7265_6e6f,
     Again = 0x0061_6761_696e,
+    Reopen = 0x7265_6f70,
 }
 
 /// The root of a family of draws: a seed, or a seed with a purpose folded in.

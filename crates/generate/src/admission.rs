@@ -5,6 +5,7 @@ use crate::left_to_right;
 use crate::limits::Demand;
 use crate::model::Model;
 use crate::{Cache, GenerateError, Request, Settings};
+use aquatint_diffusion::PositionState::{Committed, Given};
 use aquatint_diffusion::{Canvas, CommitPolicy, Kind, Layout, PlanSettings, Process, SettingError, StepPlan};
 use aquatint_network::{NetworkKind, NetworkSpec};
 use std::sync::Arc;
@@ -45,10 +46,7 @@ impl RequestPlan {
     /// Checks a request against the network and plans its steps.
     pub(crate) fn new(request: &Request, spec: &NetworkSpec, process: &dyn Process) -> Result<Self, GenerateError> {
         let settings = &request.settings;
-        if process.first_token().is_some() != (spec.kind() == NetworkKind::Causal) {
-            return Err(GenerateError::ForeignProcess { process: process.name(), attention: spec.attention });
-        }
-        check(&request.canvas, spec)?;
+        check(&request.canvas, spec, process)?;
         if spec.kind() == NetworkKind::Causal {
             left_to_right::check(request, spec)?;
         }
@@ -83,10 +81,14 @@ impl RequestPlan {
     }
 }
 
-/// Whether the network can take this canvas.
-fn check(canvas: &Canvas, spec: &NetworkSpec) -> Result<(), GenerateError> {
+/// Whether the network can take this canvas, under this process.
+pub(crate) fn check(canvas: &Canvas, spec: &NetworkSpec, process: &dyn Process) -> Result<(), GenerateError> {
+    if process.first_token().is_some() != (spec.kind() == NetworkKind::Causal) {
+        return Err(GenerateError::ForeignProcess { process: process.name(), attention: spec.attention });
+    }
     let length = readable(canvas);
-    let given: Vec<usize> = (0..canvas.len()).filter(|p| canvas.kind(*p) == Some(Kind::Given)).collect();
+    let stays = |position: &usize| matches!(canvas.state(*position), Some(Given | Committed));
+    let given: Vec<usize> = (0..canvas.len()).filter(stays).collect();
     // Blocks see only what came before them, so that the network may read the last of it alone.
     let slides = spec.attention.block_length().is_some_and(|length| length <= spec.context_length);
     if length > spec.context_length && !slides {

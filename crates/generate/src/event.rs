@@ -127,7 +127,7 @@ impl std::fmt::Display for FinishReason {
 /// What a request took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Statistics {
-    /// Tokens written that are part of the result: neither given, nor an end token, nor behind one.
+    /// Tokens written that are part of the result: neither given nor written before, nor an end token, nor behind one.
     pub tokens: usize,
     /// Times that the network read the canvas; a guided step counts two, since it reads it with and without the given.
     pub forward_passes: usize,

@@ -205,7 +205,8 @@ impl Case<'_> {
         let blocks = self.blocks().count();
         // What is committed in one step is on the canvas in the next one.
         let alone = blocks == 1 && (self.has_one_step() || !self.commits_early());
-        let nothing = is_set && alone && !self.has_given();
+        let is_bare = self.request.canvas.committed_positions().is_empty() && !self.has_given();
+        let nothing = is_set && alone && is_bare;
         nothing.then(|| "no token is on the canvas before the last step".to_owned())
     }
 

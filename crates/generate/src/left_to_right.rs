@@ -1,7 +1,8 @@
 //! What a causal network asks of a request: it writes one token after another, each from those before it.
 
 use crate::{GenerateError, Request};
-use aquatint_diffusion::{Canvas, Kind, SettingError};
+use aquatint_diffusion::PositionState::{Committed, Given};
+use aquatint_diffusion::{Canvas, SettingError};
 use aquatint_network::NetworkSpec;
 
 /// Refuses what has no meaning, or is not there to be seen, when one token is written after another.
@@ -31,10 +32,10 @@ pub(crate) fn check(request: &Request, spec: &NetworkSpec) -> Result<(), Generat
     }
 }
 
-/// The first given position behind an open one.
+/// The first position behind an open one whose token stays: given, or written before.
 fn given_behind_hole(canvas: &Canvas) -> Option<usize> {
     let first = canvas.open_positions().first().copied()?;
-    (first..canvas.len()).find(|position| canvas.kind(*position) == Some(Kind::Given))
+    (first..canvas.len()).find(|position| matches!(canvas.state(*position), Some(Given | Committed)))
 }
 
 /// What rows read where each reads the token before its own, and `first` stands before all of them.

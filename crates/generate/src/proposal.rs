@@ -1,19 +1,22 @@
 //! Proposals: the query for a row of logits, and the candidate from its answer.
 
 use crate::model::Model;
-use crate::request::{Request, may_end};
+use crate::request::Request;
 use crate::visible::visible;
 use crate::{GenerateError, Settings};
-use aquatint_diffusion::{Candidate, Canvas, Key, PlannedStep, ProposalError, TokenId};
+use aquatint_diffusion::{Candidate, Canvas, Key, PlannedStep, ProposalError, Span, TokenId};
 use aquatint_network::{DrawnRow, LogitsSummary, Query, RowAnswer, RowDraw, Sampling};
+use std::ops::Range;
 
 /// The purpose of these draws among a request's.
 const PROPOSE: u64 = 0x7072_6f70;
 
 /// How the candidates of one request are drawn.
 pub(crate) struct Proposer {
-    /// Tokens never proposed: in exact spans, and in those that an end token may close.
+    /// Tokens never proposed: where an end token may close a span, and elsewhere.
     forbidden: [Vec<TokenId>; 2],
+    /// Where an end token may be written: what is behind it falls away, and what was written before the request stays.
+    ends: Vec<Range<usize>>,
     /// Tokens that the penalties are for in this step, in the order of the canvas.
     repeated: Vec<TokenId>,
     /// What is added to the logits of tokens in this step.
@@ -41,7 +44,8 @@ impl Proposer {
         };
         let biases = shaping.biases(&request.settings.logit_bias, &[]);
         Self {
-            forbidden: [exact, closable],
+            forbidden: [closable, exact],
+            ends: request.canvas.spans().iter().filter_map(|span| ends(&request.canvas, span)).collect(),
             repeated: Vec::new(),
             biases,
             sampling,
@@ -75,6 +79,12 @@ impl Proposer {
         if model.vectors.size > 0 { Query::DrawExpecting(draw) } else { Query::Draw(draw) }
     }
 
+    /// The tokens that are never proposed at a position.
+    pub(crate) fn forbidden(&self, position: usize) -> &[TokenId] {
+        let [closable, exact] = &self.forbidden;
+        if self.ends.iter().any(|range| range.contains(&position)) { closable } else { exact }
+    }
+
     /// The draw from the row of an open position.
     pub(crate) fn row_draw(
         &self,
@@ -86,7 +96,7 @@ impl Proposer {
         let shown = canvas.tokens()[position];
         RowDraw {
             bonus: model.process.evidence(shown, planned.from).map(|evidence| (shown, evidence)),
-            forbidden: &self.forbidden[usize::from(may_end(canvas, position))],
+            forbidden: self.forbidden(position),
             repeated: &self.repeated,
             biases: &self.biases,
             sampling: self.sampling,
@@ -94,6 +104,13 @@ impl Proposer {
             best: self.alternatives,
         }
     }
+}
+
+/// The positions of a span where an end token may be written.
+fn ends(canvas: &Canvas, span: &Span) -> Option<Range<usize>> {
+    let last = span.positions.clone().rev().find(|position| canvas.is_committed(*position));
+    let start = last.map_or(span.positions.start, |last| last + 1);
+    span.approximate.then_some(start..span.positions.end)
 }
 
 /// What the answer about a position comes to.

@@ -14,7 +14,7 @@ use crate::request::{Outcome, result_positions};
 use crate::visible::is_end;
 use crate::{Cache, GenerateError};
 use aquatint_diffusion::{
-    Canvas, Key, Kind, PlannedStep, Proposal, ReverseStep, Stability, StepChanges, TokenId, closed_by_end,
+    Canvas, Key, PlannedStep, Proposal, ReverseStep, Stability, StepChanges, TokenId, closed_by_end,
 };
 use aquatint_network::{KvCache, Query, answer_row};
 use std::collections::BTreeMap;
@@ -280,7 +280,8 @@ impl RequestState {
     }
 
     fn finish(&mut self, reason: FinishReason, report: &mut Listener<'_>) {
-        let written = |position: &&usize| self.canvas.kind(**position) == Some(Kind::Open);
+        // What was committed before counts for the request that wrote it.
+        let written = |position: &&usize| self.admission.request.canvas.is_open(**position);
         self.statistics.tokens =
             result_positions(&self.canvas, self.admission.request.end).iter().filter(written).count();
         self.reason = Some(reason);

@@ -202,6 +202,10 @@ impl Process for Duo {
         self.uniform.evidence(shown, t)
     }
 
+    fn shown_evidence(&self, shown: TokenId, t: Time) -> f32 {
+        self.uniform.shown_evidence(shown, t)
+    }
+
     fn noise(&self, draws: &mut Draws) -> Noise {
         self.uniform.noise(draws)
     }

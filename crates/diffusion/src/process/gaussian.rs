@@ -205,6 +205,10 @@ impl Process for Gaussian {
         None
     }
 
+    fn shown_evidence(&self, _: TokenId, _: Time) -> f32 {
+        0.0
+    }
+
     fn noise(&self, draws: &mut Draws) -> Noise {
         let level = Level::at(Time::NOISE);
         // The point of no word, far out where all are alike.

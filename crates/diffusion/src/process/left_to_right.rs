@@ -120,6 +120,10 @@ impl Process for LeftToRight {
         None
     }
 
+    fn shown_evidence(&self, _: TokenId, _: Time) -> f32 {
+        0.0
+    }
+
     fn noise(&self, _: &mut Draws) -> Noise {
         Noise { token: self.begin, point: None, prior_logit_scale: 0.0 }
     }

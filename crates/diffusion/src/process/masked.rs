@@ -141,6 +141,10 @@ impl Process for Masked {
         None
     }
 
+    fn shown_evidence(&self, _: TokenId, _: Time) -> f32 {
+        0.0
+    }
+
     fn noise(&self, _: &mut Draws) -> Noise {
         Noise { token: self.mask(), point: None, prior_logit_scale: 0.0 }
     }

@@ -212,6 +212,10 @@ impl Process for Mixing {
         evidence.is_finite().then(|| evidence.ln() as f32)
     }
 
+    fn shown_evidence(&self, shown: TokenId, t: Time) -> f32 {
+        if self.posterior { self.marginal(self.inside(t)).evidence(shown).ln() as f32 } else { 0.0 }
+    }
+
     fn noise(&self, draws: &mut Draws) -> Noise {
         // What token is noised out of existence does not matter.
         let token = self.marginal(Time::NOISE).draw(0, draws);

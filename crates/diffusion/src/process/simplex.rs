@@ -231,6 +231,10 @@ impl Process for Simplex {
         None
     }
 
+    fn shown_evidence(&self, _: TokenId, _: Time) -> f32 {
+        0.0
+    }
+
     fn noise(&self, draws: &mut Draws) -> Noise {
         let point = self.draw(0, self.concentration(Time::NOISE), draws);
         Noise { token: likeliest(&point), point: Some(point), prior_logit_scale: 0.0 }

@@ -145,6 +145,28 @@ fn evidence_turns_a_leave_one_out_prediction_into_the_posterior() {
     }
 }
 
+#[test]
+fn without_what_is_shown_a_posterior_is_the_prediction_from_the_rest() {
+    let named = |name| process(name, ALPHABET, schedule("linear").unwrap()).unwrap();
+    let (looking, alone) = (named("uniform-posterior"), named("uniform"));
+    let t = looking.time_of_noise(7, 20);
+    assert!((t.value() - 0.35).abs() < 1e-9);
+    let [mixing, ..] = mixings("linear");
+    for shown in TEXT {
+        assert_eq!(alone.shown_evidence(shown, t), 0.0);
+        let (prediction, posterior) = predictions(mixing.marginal(t), shown);
+        let mut logits: Vec<f32> = posterior.iter().map(|p| p.ln()).collect();
+        logits[shown as usize] -= looking.shown_evidence(shown, t);
+        let total: f32 = logits.iter().map(|l| l.exp()).sum();
+        for (logit, expected) in logits.iter().zip(&prediction) {
+            assert!((logit.exp() / total - expected).abs() < 1e-6);
+        }
+    }
+    let field = named("gaussian:4");
+    assert_eq!((field.time_of_noise(1, 20), alone.time_of_noise(20, 20)), (Time::NOISE, Time::NOISE));
+    assert_eq!(alone.time_of_noise(0, 0), Time::CLEAN);
+}
+
 /// The cost's integrand is the divergence of the true step back from the predicted one, per unit of time, and does not
 /// depend on the form of the prediction.
 #[test]

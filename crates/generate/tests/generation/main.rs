@@ -5,6 +5,7 @@ mod chain;
 mod conditioning;
 mod constrained;
 mod described;
+mod editing;
 mod effects;
 mod engine;
 mod laws;
