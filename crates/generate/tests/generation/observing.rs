@@ -19,7 +19,6 @@ pub(crate) fn models() -> Vec<(&'static str, Network<Cpu<f32>>, Arc<dyn Process>
     let kind = |kind: ProcessKind, mask: Option<TokenId>, vectors: Option<usize>| {
         move |spec: &mut NetworkSpec| {
             (spec.mask_token, spec.word_vector_size) = (mask, vectors);
-            spec.time_conditioning = Some(8);
             spec.process = ProcessSpec { kind, ..ProcessSpec::default() };
         }
     };
