@@ -2,7 +2,7 @@
 
 use crate::chain::{Chain, END, MASK, process};
 use crate::real::{listening, small};
-use aquatint_compute::{Cpu, CpuPath};
+use aquatint_compute::{Cpu, CpuPath, Cuda};
 use aquatint_diffusion::{Canvas, Layout, LeftToRight, Process, TokenId};
 use aquatint_generate::{Cache, Ended, Engine, Limits, Outcome, Request, RequestId, Settings, SettingsBuilder};
 use aquatint_network::{Denoiser, Network, NetworkSpec};
@@ -103,6 +103,23 @@ fn a_conversation_takes_its_earlier_turns_over_and_says_the_same() {
         assert!(reused.is_sorted(), "{reused:?}");
         // Somebody else's text begins with other tokens.
         assert_eq!(converse(&mut engine, &network, &process, 4)[0], 0);
+    }
+}
+
+/// The rows stay on the device of the network.
+#[test]
+fn a_gpu_takes_earlier_turns_over_and_says_the_same() {
+    for device in Cuda::tested() {
+        let spec = small(|spec| {
+            spec.attention = Layout::Block { length: 4 };
+            spec.context_length = 256;
+            spec.head.logit_shift = true;
+        });
+        let network = Network::new(device, spec, 1).unwrap();
+        let process = process();
+        let mut engine = Engine::borrowing(&network, &process, ROOM).unwrap();
+        let reused = converse(&mut engine, &network, &process, 3);
+        assert!(reused[1] >= 12 && reused.is_sorted() && engine.reusable_bytes() > 0, "{reused:?}");
     }
 }
 
