@@ -102,7 +102,7 @@ pub(crate) fn whole_blocks(rows: usize, spec: &NetworkSpec) -> usize {
 }
 
 /// The first row that is seen when all rows from `end`, which begins a block, are computed.
-pub(crate) fn seen_from(end: usize, spec: &NetworkSpec) -> usize {
+pub(crate) fn visible_from(end: usize, spec: &NetworkSpec) -> usize {
     let first = end.saturating_sub(usize::from(spec.head.logit_shift));
     spec.widest_window().map_or(0, |window| (first + 1).saturating_sub(window))
 }

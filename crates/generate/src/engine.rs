@@ -1,7 +1,7 @@
 //! The engine: any number of unlike requests, which join and leave between two steps.
 
 use crate::admission::Admission;
-use crate::cache::{seen_from, whole_blocks};
+use crate::cache::{visible_from, whole_blocks};
 use crate::event::{DenoisingEvent, FinishReason, Statistics};
 use crate::forward_batch::{Answer, ForwardBatch};
 use crate::limits::{Demand, Limits};
@@ -268,7 +268,7 @@ fn take_over(
     // The rows of whole blocks, with all that the rows behind them see.
     let begun = |rows: &KvRows, shared: usize, length: usize| {
         let end = whole_blocks(shared, spec);
-        let start = seen_from(end, spec);
+        let start = visible_from(end, spec);
         let kv_cache = if start < end { rows.to_cache(start, end, length).ok().flatten() } else { None };
         kv_cache.map(|kv_cache| (kv_cache, end))
     };

@@ -520,11 +520,11 @@ mod tests {
         assert!(cache.rows_before(40).unwrap().is_none());
         pool.lock().set_known(slot, &(0..36).collect::<Vec<u32>>(), true);
         assert!(cache.rows_before(41).unwrap().is_none());
-        let kept = cache.rows_before(36).unwrap().unwrap();
-        assert_eq!((kept.start(), kept.end(), kept.bytes()), (0, 36, 36 * (4 + 8) * 4));
+        let rows = cache.rows_before(36).unwrap().unwrap();
+        assert_eq!((rows.start(), rows.end(), rows.bytes()), (0, 36, 36 * (4 + 8) * 4));
         drop(cache);
         assert!(pool.lock().layers.is_empty());
-        let mut others: Vec<KvCache> = (0..3).map(|_| kept.to_cache(0, 33, 50).unwrap().unwrap()).collect();
+        let mut others: Vec<KvCache> = (0..3).map(|_| rows.to_cache(0, 33, 50).unwrap().unwrap()).collect();
         for other in &mut others {
             // Room for all of it at once, so that nothing moves.
             assert_eq!(other.rows(), 64);
@@ -536,14 +536,14 @@ mod tests {
                 assert!(rows[columns * 33..].iter().all(|value| *value == 0.0));
             }
         }
-        assert!(kept.to_cache(0, 37, 50).unwrap().is_none());
+        assert!(rows.to_cache(0, 37, 50).unwrap().is_none());
         drop(others);
         drop(pool);
-        assert!(kept.to_cache(0, 33, 50).unwrap().is_none());
+        assert!(rows.to_cache(0, 33, 50).unwrap().is_none());
     }
 
     #[test]
-    fn rows_that_were_freed_are_not_kept_and_nothing_begins_before_them() {
+    fn freed_rows_are_not_copied_and_nothing_begins_before_them() {
         let shape = AttentionShape { heads: 2, key_value_heads: 1, head_size: 1 };
         let pool = KvPool::new(Cpu::<f32>::scalar(), &[shape], true);
         let mut cache = KvCache::default();
@@ -554,10 +554,10 @@ mod tests {
         pool.device.copy(Part { buffer: &buffer, first: 0, len: 200 }, pool.lock().layer(0), 2 * place.start);
         pool.lock().set_known(slot, &(0..100).collect::<Vec<u32>>(), true);
         cache.free_before(70);
-        let kept = cache.rows_before(96).unwrap().unwrap();
-        assert_eq!((kept.start(), kept.end(), kept.bytes()), (70, 96, (96 - 64) * 2 * 4));
-        assert!(kept.to_cache(69, 96, 300).unwrap().is_none());
-        let other = kept.to_cache(80, 90, 300).unwrap().unwrap();
+        let rows = cache.rows_before(96).unwrap().unwrap();
+        assert_eq!((rows.start(), rows.end(), rows.bytes()), (70, 96, (96 - 64) * 2 * 4));
+        assert!(rows.to_cache(69, 96, 300).unwrap().is_none());
+        let other = rows.to_cache(80, 90, 300).unwrap().unwrap();
         let rows = pool.lock();
         let place = rows.place_of(other.claim().unwrap().slot);
         assert_eq!((place.first, place.end, rows.cached_from(other.claim().unwrap().slot, 90)), (64, 90, 80));

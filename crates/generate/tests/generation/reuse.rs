@@ -170,7 +170,7 @@ fn rows_of_running_requests_are_taken_over_at_any_moment() {
 }
 
 #[test]
-fn what_is_kept_stays_within_its_bytes_and_what_was_used_last_stays() {
+fn retained_rows_stay_within_their_bytes_and_the_last_used_stay() {
     let network = in_blocks(|_| {});
     let process = process();
     let row = network.kv_cache_bytes(32) / 32 + size_of::<TokenId>();

@@ -77,14 +77,14 @@ vectorised! {
     /// Turns the scores of one row into `exp(scale · score − m)` where they are seen and 0 elsewhere; `m` is the
     /// largest so far. Returns `m` and the sum.
     fn soften(scores: &mut [f32], ranges: VisibleRanges, scale: f32, earlier: f32) -> (f32, f32) {
-        let seen = || ranges.into_iter().filter(|(start, end)| start < end);
+        let visible = || ranges.into_iter().filter(|(start, end)| start < end);
         let mut greatest = f32::NEG_INFINITY;
-        for (start, end) in seen() {
+        for (start, end) in visible() {
             greatest = largest(&scores[start..end], greatest);
         }
         let shift = if greatest * scale > earlier { greatest * scale } else { earlier };
         let mut sum = 0.0;
-        for (start, end) in seen() {
+        for (start, end) in visible() {
             sum += exponentials(&mut scores[start..end], scale, shift);
         }
         clear_outside(scores, ranges);
