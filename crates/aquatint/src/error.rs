@@ -4,6 +4,7 @@ use crate::Hint;
 use crate::runtime::RuntimeError;
 use aquatint_checkpoint::CheckpointError;
 use aquatint_compute::DeviceError;
+use aquatint_constraint::CompileError;
 use aquatint_evaluate::EvaluateError;
 use aquatint_generate::GenerateError;
 use aquatint_train::TrainError;
@@ -33,6 +34,9 @@ pub enum Error {
     /// The settings or the canvas were refused, or the network failed.
     #[error(transparent)]
     Generate(#[from] GenerateError),
+    /// What a text is to be cannot be kept.
+    #[error(transparent)]
+    Constraint(#[from] CompileError),
     /// The model or the text could not be measured.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
@@ -49,6 +53,7 @@ impl Hint for Error {
             Self::TemplateCanvas(error) => Hint::hint(error),
             Self::Vocabulary(error) => Hint::hint(error),
             Self::Generate(error) => Hint::hint(error),
+            Self::Constraint(error) => Hint::hint(error),
             Self::Device(error) => Hint::hint(error),
             Self::Runtime(error) => Hint::hint(error),
             Self::Evaluate(error) => Hint::hint(error),

@@ -5,6 +5,7 @@ use crate::Error;
 use crate::runtime::RuntimeError;
 use aquatint_checkpoint::CheckpointError;
 use aquatint_compute::{DeviceError, GpuError};
+use aquatint_constraint::CompileError;
 use aquatint_corpus::CorpusError;
 use aquatint_diffusion::SettingError;
 use aquatint_evaluate::EvaluateError;
@@ -36,6 +37,7 @@ macro_rules! by_the_machine {
 by_the_machine!(
     ChatError,
     CheckpointError,
+    CompileError,
     GenerateError,
     LaunchError,
     NetworkError,
@@ -143,6 +145,7 @@ impl Fault for Error {
             Self::TemplateCanvas(error) => error.is_failure(),
             Self::Vocabulary(error) => error.is_failure(),
             Self::Generate(error) => error.is_failure(),
+            Self::Constraint(error) => error.is_failure(),
             Self::Device(error) => error.is_failure(),
             Self::Runtime(error) => error.is_failure(),
             Self::Evaluate(error) => error.is_failure(),

@@ -2,6 +2,7 @@
 
 use aquatint_checkpoint::CheckpointError;
 use aquatint_compute::DeviceError;
+use aquatint_constraint::CompileError;
 use aquatint_corpus::CorpusError;
 use aquatint_diffusion::SettingError;
 use aquatint_evaluate::EvaluateError;
@@ -32,6 +33,7 @@ macro_rules! hints {
 hints!(
     ChatError,
     CheckpointError,
+    CompileError,
     CorpusError,
     GenerateError,
     LaunchError,

@@ -73,7 +73,7 @@
 //!
 //! The crates under it are here whole: the mathematics in [`diffusion`], the loop in [`generate`], training in [`train`] and
 //! [`batch`], measuring in [`evaluate`], networks and devices in [`network`] and [`compute`], files in [`checkpoint`] and
-//! [`corpus`], text in [`vocabulary`].
+//! [`corpus`], text in [`vocabulary`], regular expressions and JSON schemas in [`constraint`].
 #![forbid(unsafe_code)]
 
 mod error;
@@ -86,6 +86,7 @@ mod sampling;
 pub use aquatint_batch as batch;
 pub use aquatint_checkpoint as checkpoint;
 pub use aquatint_compute as compute;
+pub use aquatint_constraint as constraint;
 pub use aquatint_corpus as corpus;
 pub use aquatint_diffusion as diffusion;
 pub use aquatint_evaluate as evaluate;
@@ -94,6 +95,7 @@ pub use aquatint_network as network;
 pub use aquatint_train as train;
 pub use aquatint_vocabulary as vocabulary;
 
+pub use aquatint_constraint::ConstraintSpec;
 pub use aquatint_diffusion::Canvas;
 pub use aquatint_generate::{DenoisingEvent, FinishReason, Outcome, Settings, Statistics};
 pub use aquatint_vocabulary::{Template, TemplateCanvas};

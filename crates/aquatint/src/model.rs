@@ -4,18 +4,19 @@
 use crate::runtime::{DeviceChoice, Runtime, RuntimeSettings};
 use crate::{Error, Sampling, SamplingOptions};
 use aquatint_checkpoint::Checkpoint;
+use aquatint_constraint::{CompileError, Compiler, ConstraintSpec};
 use aquatint_corpus::Source;
-use aquatint_diffusion::{Canvas, Process, TokenId};
+use aquatint_diffusion::{Canvas, Process, Span, TokenId};
 use aquatint_evaluate::{HeldOut, HeldOutEvent, Likelihood, MeasureSettings, TextRequests, Writer};
 use aquatint_generate::{
-    DenoisingEvent, Engine, GenerateError, Ineffective, Limits, Outcome, Predicted, Request, Settings, generate,
-    ineffective, predict, process_of,
+    DenoisingEvent, Engine, GenerateError, Ineffective, Limits, Outcome, Predicted, Request, Settings, TextConstraint,
+    generate, ineffective, predict, process_of,
 };
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Role, Template, TemplateCanvas};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Positions of the longest canvas of a network that writes beyond its context.
 const MOST_POSITIONS: usize = 1 << 24;
@@ -27,6 +28,8 @@ pub struct Model {
     /// How the network fills a canvas.
     process: Arc<dyn Process>,
     requests: TextRequests,
+    /// Made when the first constraint is.
+    compiler: OnceLock<Result<Compiler, CompileError>>,
 }
 
 /// A text or a template, ready to be filled.
@@ -59,7 +62,7 @@ impl Model {
     pub fn new(checkpoint: Checkpoint, network: Box<dyn Denoiser>) -> Result<Self, Error> {
         let requests = TextRequests::new(&checkpoint.vocabulary, checkpoint.spec.vocabulary_size);
         let process = process_of(&checkpoint.spec, checkpoint.vocabulary.role(Role::Begin))?;
-        Ok(Self { process, requests, checkpoint, network: Arc::from(network) })
+        Ok(Self { process, requests, checkpoint, network: Arc::from(network), compiler: OnceLock::new() })
     }
 
     /// The checkpoint: its description, vocabulary and advice.
@@ -236,7 +239,8 @@ impl Model {
         sampling: &Sampling,
         options: &SamplingOptions,
     ) -> Result<Prepared, Error> {
-        let settings = sampling.settings().clone();
+        let constraint = options.constraint.as_ref().map(|spec| self.constraint(spec)).transpose()?;
+        let settings = sampling.settings().clone().with_constraint(constraint);
         let mut ineffective = self.ineffective(&template_canvas, &settings)?;
         ineffective.retain(|setting| options.requests(setting.parameter));
         Ok(Prepared { template_canvas, settings, ineffective })
@@ -278,9 +282,56 @@ impl Model {
         Ok(count)
     }
 
+    /// Compiles what a text may be for this model's vocabulary. [`Model::prepare`] does so with
+    /// [`SamplingOptions::constraint`], and every request with those settings keeps it:
+    ///
+    /// ```
+    /// use aquatint::{ConstraintSpec, Model, SamplingOptions};
+    /// use std::ops::ControlFlow;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let model = Model::open("tales")?;
+    /// let schema = serde_json::json!({
+    ///     "type": "object",
+    ///     "properties": { "name": { "type": "string", "maxLength": 12 }, "age": { "type": "integer", "minimum": 0 } },
+    ///     "required": ["name", "age"]
+    /// });
+    /// let constraint = Some(ConstraintSpec::JsonSchema(schema));
+    /// let options = SamplingOptions { max_tokens: Some(48), seed: Some(7), constraint, ..SamplingOptions::default() };
+    /// let prepared = model.prepare("The girl, as JSON: ", &options)?;
+    /// let outcome =
+    ///     model.watch(&prepared.template_canvas, &prepared.settings, &mut |_| ControlFlow::Continue(()))?;
+    /// let text = model.text(&prepared.template_canvas, &outcome);
+    /// let value: serde_json::Value = serde_json::from_str(&text["The girl, as JSON: ".len()..])?;
+    /// assert!(value["name"].is_string() && value["age"].is_u64());
+    ///
+    /// // A hole of a template is constrained alike; one that is too short is refused with the shortest length.
+    /// let options = SamplingOptions { constraint: Some(ConstraintSpec::Regex("yes|no".into())), ..options };
+    /// let prepared = model.prepare("Is it so? [[~4]]!", &options)?;
+    /// # let outcome =
+    /// #     model.watch(&prepared.template_canvas, &prepared.settings, &mut |_| ControlFlow::Continue(()))?;
+    /// # let text = model.text(&prepared.template_canvas, &outcome);
+    /// # assert!(["Is it so? yes!", "Is it so? no!"].contains(&text.as_str()), "{text}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When it has an error, cannot be kept, or takes more than a limit allows, or when the tokenizer is not byte-level.
+    pub fn constraint(&self, spec: &ConstraintSpec) -> Result<TextConstraint, Error> {
+        let compiler = self.compiler.get_or_init(|| Compiler::new(&self.checkpoint.vocabulary));
+        Ok(compiler.as_ref().map_err(Clone::clone)?.compile(spec)?)
+    }
+
     /// The request that fills a template canvas.
     pub fn request(&self, template_canvas: &TemplateCanvas, settings: Settings) -> Request {
-        self.request_for(template_canvas.canvas().clone(), settings)
+        let request = self.request_for(template_canvas.canvas().clone(), settings);
+        let Some(constraint) = request.settings.constraint() else { return request };
+        let owes_blank = |span: &Span| {
+            template_canvas.holes().any(|(positions, owes)| owes && positions.start == span.positions.start)
+        };
+        let constraints = constraint.of_spans(&request.canvas, owes_blank);
+        request.with_constraints(constraints)
     }
 
     /// The request that fills a canvas of this vocabulary.

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use aquatint_checkpoint::GenerationDefaults;
+use aquatint_constraint::ConstraintSpec;
 use aquatint_diffusion::{SettingError, TimeGrid, TokenId};
 use aquatint_generate::{Cache, GenerateError, Settings, SettingsBuilder};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -51,6 +52,9 @@ pub struct SamplingOptions {
     pub correctors: Option<usize>,
     /// See [`SettingsBuilder::revise`].
     pub revise: bool,
+    /// What the text of each hole may be. It is compiled for the model's vocabulary by [`Model::prepare`](crate::Model::prepare)
+    /// and its sisters.
+    pub constraint: Option<ConstraintSpec>,
     /// See [`SettingsBuilder::seed`]; drawn at random by default.
     pub seed: Option<u64>,
 }
@@ -107,6 +111,7 @@ impl SamplingOptions {
             churn,
             correctors,
             revise,
+            constraint,
             seed,
         } = self;
         let requested = [
@@ -129,6 +134,7 @@ impl SamplingOptions {
             ("churn", churn.is_some()),
             ("correctors", correctors.is_some()),
             ("revise", *revise),
+            ("constraint", constraint.is_some()),
             ("seed", seed.is_some()),
         ];
         requested.contains(&(parameter, true))

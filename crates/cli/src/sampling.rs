@@ -2,8 +2,9 @@
 
 use crate::arguments::SamplingArguments;
 use crate::failure::Failure;
-use aquatint::SamplingOptions;
+use aquatint::{ConstraintSpec, SamplingOptions};
 use aquatint_generate::{Cache, GenerateError};
+use std::path::PathBuf;
 
 impl SamplingArguments {
     /// The flag by which an option was given, without its dashes.
@@ -14,6 +15,22 @@ impl SamplingArguments {
             "guidance_scale" if self.cfg_scale.is_some() => "cfg-scale".to_owned(),
             _ => parameter.replace('_', "-"),
         }
+    }
+
+    /// What the text is to be.
+    fn constraint(&self) -> Result<Option<ConstraintSpec>, Failure> {
+        if let Some(regex) = &self.regex {
+            return Ok(Some(ConstraintSpec::Regex(regex.clone())));
+        }
+        let read =
+            |path: &PathBuf| std::fs::read_to_string(path).map_err(|error| Failure::of_file("read", path, &error));
+        if let Some(path) = &self.grammar {
+            return Ok(Some(ConstraintSpec::Grammar(read(path)?)));
+        }
+        let Some(path) = &self.json_schema else { return Ok(None) };
+        let schema = serde_json::from_str(&read(path)?)
+            .map_err(|error| Failure::of(&error).context(format!("{} is not JSON", path.display())))?;
+        Ok(Some(ConstraintSpec::JsonSchema(schema)))
     }
 
     /// The options of these flags, of which some are two words for one setting.
@@ -51,6 +68,7 @@ impl SamplingArguments {
             churn: self.churn,
             correctors: self.correctors,
             revise: self.revise,
+            constraint: self.constraint()?,
             seed: self.seed,
         })
     }

@@ -173,6 +173,9 @@ pub(crate) struct Settings {
     pub(crate) correctors: usize,
     pub(crate) revise: bool,
     pub(crate) time_grid: Option<Vec<f64>>,
+    /// What kind of constraint there is on the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) constraint: Option<String>,
 }
 
 impl Settings {
@@ -199,6 +202,7 @@ impl Settings {
             correctors: settings.correctors(),
             revise: settings.revises(),
             time_grid: (!ranks.is_empty()).then(|| ranks.to_vec()),
+            constraint: settings.constraint().map(|constraint| constraint.plain.name()),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! tokens that fit together. Requests without a constraint do not come here.
 
 use aquatint_diffusion::constraint::{Cell, SpanLanguage, TokenAutomaton};
-use aquatint_diffusion::{Commit, CommitPolicy, Key, Proposal, Step, TokenId};
+use aquatint_diffusion::{Canvas, Commit, CommitPolicy, Key, Proposal, Span, Step, TokenId};
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
@@ -59,6 +59,14 @@ pub enum ConstraintError {
     /// Tokens behind an open position are not for a constraint that writes from left to right.
     #[error("the span holds a token behind an open position, and the constraint is kept from left to right")]
     OutOfOrder,
+    /// A span of exact length has more positions than can be planned.
+    #[error("the span has {positions} positions and no end token may close it; allowed are at most {most}")]
+    TooLong {
+        /// Positions of the span.
+        positions: usize,
+        /// The most that are allowed.
+        most: usize,
+    },
     /// The constraint's own machinery refused, with its message.
     #[error("{0}")]
     Refused(String),
@@ -69,7 +77,9 @@ impl ConstraintError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoRoom { shortest, .. } => Some(format!("leave at least {shortest} positions open (`max_tokens`)")),
-            Self::NoSuchLength { .. } => Some("let the hole have about that many tokens, as in `[[~16]]`".to_owned()),
+            Self::NoSuchLength { .. } | Self::TooLong { .. } => {
+                Some("let the hole have about that many tokens, as in `[[~16]]`".to_owned())
+            }
             Self::Empty => Some("choose a model whose tokenizer has a token for each byte".to_owned()),
             Self::Contradicted => Some("open more of the span, or change what is written in it".to_owned()),
             Self::OutOfOrder => Some("open everything behind the first open position".to_owned()),
@@ -111,6 +121,29 @@ pub struct SpanConstraint {
     pub constraint: Arc<dyn Constraint>,
 }
 
+/// A constraint on texts wherever they stand.
+#[derive(Debug, Clone)]
+pub struct TextConstraint {
+    /// For a span whose text is what its tokens say.
+    pub plain: Arc<dyn Constraint>,
+    /// For a span behind a blank that the tokenizer joins with the first token: the span's text begins behind it.
+    pub behind_blank: Arc<dyn Constraint>,
+}
+
+impl TextConstraint {
+    /// The same constraint for each span of a canvas that has something open, behind a blank where `is_behind_blank`
+    /// says so.
+    pub fn of_spans(&self, canvas: &Canvas, is_behind_blank: impl Fn(&Span) -> bool) -> Vec<SpanConstraint> {
+        let spans = canvas.spans().iter().enumerate();
+        let open = spans.filter(|(_, span)| span.positions.clone().any(|position| canvas.is_open(position)));
+        let constraint = |span: &Span| if is_behind_blank(span) { &self.behind_blank } else { &self.plain };
+        open.map(|(number, span)| SpanConstraint { span: number, constraint: Arc::clone(constraint(span)) }).collect()
+    }
+}
+
+/// The most positions of a span of exact length times the states of its automaton.
+const MOST_LAYERED: usize = 1 << 26;
+
 /// A regular language, kept whatever the order of commits: see [`aquatint_diffusion::constraint`].
 #[derive(Debug, Clone)]
 pub struct AnyOrder {
@@ -142,6 +175,13 @@ impl Constraint for AnyOrder {
             false => Arc::new(self.automaton.without(&forbidden)),
         };
         let shortest = automaton.shortest().ok_or(ConstraintError::Empty)?;
+        let layered = automaton.states().saturating_mul(span.cells.len());
+        if span.closing.is_none() && layered > MOST_LAYERED {
+            return Err(ConstraintError::TooLong {
+                positions: span.cells.len(),
+                most: MOST_LAYERED / automaton.states().max(1),
+            });
+        }
         let language = SpanLanguage::new(automaton, span.closing, span.cells.len());
         if language.has_completion(span.cells) {
             return Ok(Box::new(language));

@@ -41,7 +41,9 @@ mod settings;
 mod visible;
 
 pub use cache::Cache;
-pub use constraint::{AnyOrder, CommitOrder, Constraint, ConstraintError, SpanConstraint, SpanFiller, SpanStart};
+pub use constraint::{
+    AnyOrder, CommitOrder, Constraint, ConstraintError, SpanConstraint, SpanFiller, SpanStart, TextConstraint,
+};
 pub use drift::{Drift, Drifting};
 pub use engine::{Ended, Engine, RequestId};
 pub use error::GenerateError;

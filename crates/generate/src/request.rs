@@ -24,9 +24,12 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request without an end token and with nothing forbidden but the process's own noise.
+    /// A request without an end token and with nothing forbidden but the process's own noise. The constraint of the
+    /// settings is for each span with something open, and none of them is behind a blank.
     pub fn new(canvas: Canvas, settings: Settings) -> Self {
-        Self { canvas, settings, end: None, forbidden: Vec::new(), constraints: Vec::new(), alternatives: 0 }
+        let constraints = settings.constraint.as_ref().map(|constraint| constraint.of_spans(&canvas, |_| false));
+        let constraints = constraints.unwrap_or_default();
+        Self { canvas, settings, end: None, forbidden: Vec::new(), constraints, alternatives: 0 }
     }
 
     /// Lets this token close approximate spans.

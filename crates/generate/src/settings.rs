@@ -1,5 +1,6 @@
 //! How a canvas is filled: checked once, when the settings are built.
 
+use crate::constraint::TextConstraint;
 use crate::{Cache, GenerateError};
 use aquatint_diffusion::{CommitPolicy, Remasking, SettingError, Shaping, Stability, TimeGrid, TokenId, policy};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub struct Settings {
     pub(crate) correctors: usize,
     pub(crate) revise: bool,
     pub(crate) grid: TimeGrid,
+    pub(crate) constraint: Option<TextConstraint>,
     pub(crate) seed: u64,
 }
 
@@ -101,9 +103,21 @@ impl Settings {
         &self.grid
     }
 
+    /// What the text of each span may be; `None` for anything.
+    pub fn constraint(&self) -> Option<&TextConstraint> {
+        self.constraint.as_ref()
+    }
+
     /// The seed.
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// The same settings with a constraint, which belongs to a vocabulary.
+    #[must_use]
+    pub fn with_constraint(mut self, constraint: Option<TextConstraint>) -> Self {
+        self.constraint = constraint;
+        self
     }
 
     /// Whether a step reads the canvas twice, with and without what is given.
@@ -400,6 +414,7 @@ impl SettingsBuilder {
             correctors: self.correctors,
             revise: self.revise,
             grid: self.grid,
+            constraint: None,
             seed: self.seed,
         }
     }

@@ -115,6 +115,7 @@ impl SamplingFields {
             churn: self.churn,
             correctors: self.correctors,
             revise: self.revise.unwrap_or(false),
+            constraint: None,
             seed: self.seed,
         })
     }

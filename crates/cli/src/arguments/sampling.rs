@@ -1,6 +1,7 @@
 //! How a canvas is filled: what `generate` and `run` share.
 
 use clap::Args;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// How a canvas is filled. What is not given comes from the model's `generation_config.json`.
@@ -115,6 +116,18 @@ pub(crate) struct SamplingArguments {
     /// Keep accepted positions open until the last step, and draw all others again
     #[arg(long, help_heading = "Sampling")]
     pub(crate) revise: bool,
+
+    /// Write only what matches this regular expression as a whole, in each hole
+    #[arg(long, value_name = "REGEX", help_heading = "Constraints")]
+    pub(crate) regex: Option<String>,
+
+    /// Write only JSON that this schema allows, in each hole; see docs/CONSTRAINTS.md
+    #[arg(long, value_name = "FILE", conflicts_with = "regex", help_heading = "Constraints")]
+    pub(crate) json_schema: Option<PathBuf>,
+
+    /// Write only what this grammar allows (Lark syntax, rule `start`), from left to right
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["regex", "json_schema"], help_heading = "Constraints")]
+    pub(crate) grammar: Option<PathBuf>,
 
     /// Random seed; the same seed gives the same text [default: random, and printed]
     #[arg(short = 's', long, value_name = "N", help_heading = "Sampling")]

@@ -77,6 +77,12 @@ impl PredictedRow {
         Some(Self { logits, weights, retained, temperature, top, log_total, uniform })
     }
 
+    /// The token of a set that is drawn, or the likeliest one at temperature 0. Tokens outside the cut are drawn only where
+    /// the set has none within it.
+    pub fn draw(&self, set: &TokenSet) -> TokenId {
+        self.pick(set, self.uniform)
+    }
+
     pub(super) fn is_greedy(&self) -> bool {
         self.temperature == 0.0
     }

@@ -182,6 +182,20 @@ fn spans_that_cannot_be_filled_are_refused_with_the_shortest_length() {
     );
 }
 
+#[test]
+fn a_span_of_exact_length_has_a_limit() {
+    let chain = |state: State| if state < 1999 { vec![(2, state + 1)] } else { vec![(2, state)] };
+    let accepting = (0..2000).map(|state| state == 1999).collect();
+    let constraint = AnyOrder::new("long text", Arc::new(TokenAutomaton::new(0, accepting, chain)));
+    let begin = |cells: usize, closing| {
+        let cells = vec![Cell::Free; cells];
+        constraint.begin(&SpanStart { cells: &cells, closing, forbidden: &[] }).map(|_| ())
+    };
+    assert_eq!(begin(33_555, None), Err(ConstraintError::TooLong { positions: 33_555, most: 33_554 }));
+    assert_eq!(begin(33_555, Some(END)), Ok(()));
+    assert_eq!(begin(2_100, None), Ok(()));
+}
+
 /// The language from left to right: it only takes what stands at the beginning.
 #[derive(Debug)]
 struct Ordered(AnyOrder);

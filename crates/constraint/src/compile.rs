@@ -1,0 +1,119 @@
+//! The compiler of a vocabulary.
+
+use crate::cache::Cache;
+use crate::determine::determine;
+use crate::error::{CompileError, Limit, TooLarge};
+use crate::grammar::Grammars;
+use crate::tokens::TokenTree;
+use crate::{language, pattern, schema};
+use aquatint_generate::TextConstraint;
+use aquatint_vocabulary::Vocabulary;
+use serde_json::Value;
+use std::sync::{Mutex, PoisonError};
+
+/// The bytes of compiled constraints that a compiler stores.
+const CACHE_BYTES: usize = 128 << 20;
+
+/// What a text may be, as a user says it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConstraintSpec {
+    /// The whole text matches a regular expression, in the syntax of the crate `regex`.
+    Regex(String),
+    /// The text is JSON that a schema allows.
+    JsonSchema(Value),
+    /// The text is any JSON object.
+    JsonObject,
+    /// The text is a sentence of a context-free grammar in Lark's syntax, whose rule `start` it begins with. It is written
+    /// from left to right.
+    Grammar(String),
+}
+
+impl ConstraintSpec {
+    /// What it is, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Regex(_) => REGEX,
+            Self::JsonSchema(_) => JSON_SCHEMA,
+            Self::JsonObject => JSON_OBJECT,
+            Self::Grammar(_) => GRAMMAR,
+        }
+    }
+
+    /// What tells it from others of its kind.
+    fn source(&self) -> String {
+        match self {
+            Self::Regex(source) | Self::Grammar(source) => source.clone(),
+            Self::JsonSchema(schema) => schema.to_string(),
+            Self::JsonObject => String::new(),
+        }
+    }
+}
+
+const REGEX: &str = "regular expression";
+const JSON_SCHEMA: &str = "JSON schema";
+const JSON_OBJECT: &str = "JSON object";
+const GRAMMAR: &str = "grammar";
+
+/// Makes constraints for the tokens of one vocabulary, and stores those that were made last.
+///
+/// ```
+/// use aquatint_constraint::{Compiler, ConstraintSpec};
+/// use aquatint_vocabulary::Vocabulary;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let vocabulary = Vocabulary::train(["a text to learn tokens from".to_owned()].into_iter(), 270)?;
+/// let compiler = Compiler::new(&vocabulary)?;
+/// let constraint = compiler.compile(&ConstraintSpec::Regex("(yes|no)( |!)*".to_owned()))?;
+/// assert_eq!(constraint.plain.name(), "regular expression");
+/// let refused = compiler.compile(&ConstraintSpec::Regex(r"\bword\b".to_owned())).unwrap_err();
+/// assert!(refused.to_string().contains("word boundary"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Compiler {
+    tree: TokenTree,
+    grammars: Grammars,
+    cache: Mutex<Cache<(&'static str, String), TextConstraint>>,
+}
+
+impl Compiler {
+    /// The compiler of a vocabulary.
+    ///
+    /// # Errors
+    /// When its tokenizer is not byte-level.
+    pub fn new(vocabulary: &Vocabulary) -> Result<Self, CompileError> {
+        let (tree, grammars) = (TokenTree::new(vocabulary)?, Grammars::new(vocabulary)?);
+        Ok(Self { tree, grammars, cache: Mutex::new(Cache::new(CACHE_BYTES)) })
+    }
+
+    /// The constraint of a specification.
+    ///
+    /// # Errors
+    /// When it has an error, cannot be kept, or takes more than a limit allows.
+    pub fn compile(&self, spec: &ConstraintSpec) -> Result<TextConstraint, CompileError> {
+        let (kind, source) = (spec.kind(), spec.source());
+        if source.len() > Limit::Source.most() {
+            return Err(CompileError::TooLarge { kind, limit: Limit::Source });
+        }
+        let key = (kind, source);
+        // A compiler whose user panicked is whole: nothing is half done under the lock.
+        let lock = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(constraint) = lock().get(&key) {
+            return Ok(constraint);
+        }
+        let (constraint, bytes) = match spec {
+            ConstraintSpec::Regex(source) => {
+                let expression = pattern::whole(source).map_err(|reason| CompileError::Regex { reason })?;
+                let too_large = |TooLarge(limit)| CompileError::TooLarge { kind, limit };
+                language::constraint(kind, &determine(&expression).map_err(too_large)?, &self.tree)?
+            }
+            ConstraintSpec::JsonSchema(schema) => schema::constraint(kind, schema, &self.tree)?,
+            // A grammar takes about as much as its text; its parsers belong to requests.
+            ConstraintSpec::Grammar(source) => (self.grammars.constraint(source)?, source.len()),
+            ConstraintSpec::JsonObject => schema::constraint(kind, &serde_json::json!({"type": "object"}), &self.tree)?,
+        };
+        lock().insert(key, constraint.clone(), bytes);
+        Ok(constraint)
+    }
+}

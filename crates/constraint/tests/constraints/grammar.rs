@@ -1,0 +1,72 @@
+//! Grammars, which are not regular: brackets that match.
+
+use crate::{compiler, in_order, refused};
+use aquatint_constraint::ConstraintSpec;
+use aquatint_generate::{CommitOrder, ConstraintError};
+
+fn spec(source: &str) -> ConstraintSpec {
+    ConstraintSpec::Grammar(source.to_owned())
+}
+
+const SUMS: &str = "start: sum\nsum: term (\" + \" term)*\nterm: NUMBER | \"(\" sum \")\"\nNUMBER: /[0-9]{1,3}/\n";
+
+/// Whether a text is a sum: a direct reading.
+fn is_sum(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    sum(bytes, 0) == Some(bytes.len())
+}
+
+fn sum(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut at = term(bytes, at)?;
+    while bytes[at..].starts_with(b" + ") {
+        at = term(bytes, at + 3)?;
+    }
+    Some(at)
+}
+
+fn term(bytes: &[u8], at: usize) -> Option<usize> {
+    if bytes.get(at) == Some(&b'(') {
+        let at = sum(bytes, at + 1)?;
+        return (bytes.get(at) == Some(&b')')).then_some(at + 1);
+    }
+    let digits = bytes[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (1..=3).contains(&digits).then_some(at + digits)
+}
+
+#[test]
+fn whatever_the_room_the_text_is_a_sentence() {
+    let constraint = compiler().compile(&spec(SUMS)).unwrap();
+    assert_eq!(constraint.plain.order(), CommitOrder::LeftToRight);
+    let mut nested = 0;
+    for length in [1, 2, 3, 5, 8, 24] {
+        for seed in 0..6 {
+            let text = in_order(constraint.plain.as_ref(), length, seed).unwrap();
+            assert!(is_sum(&text), "{length}: {text:?}");
+            nested += usize::from(text.contains('('));
+        }
+    }
+    assert!(nested > 3, "{nested}");
+}
+
+#[test]
+fn behind_a_blank_the_text_has_none_in_front() {
+    let constraint = compiler().compile(&spec("start: /[ a]b*/")).unwrap();
+    for seed in 0..20 {
+        let text = in_order(constraint.behind_blank.as_ref(), 4, seed).unwrap();
+        assert!(text.starts_with('a'), "{text:?}");
+    }
+}
+
+#[test]
+fn mistakes_and_holes_that_are_too_short_are_refused() {
+    let message = refused(&spec("start: missing_rule"));
+    assert!(
+        message.starts_with("the grammar cannot be read: ") && message.ends_with("with a rule `start`"),
+        "{message}"
+    );
+    let constraint = compiler().compile(&spec("start: \"((((((\" SUM\nSUM: /[0-9]{9}/")).unwrap();
+    assert_eq!(
+        in_order(constraint.plain.as_ref(), 4, 0),
+        Err(ConstraintError::Refused("no text of the grammar was found that takes at most 4 tokens".to_owned()))
+    );
+}
