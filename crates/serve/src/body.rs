@@ -10,6 +10,10 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use std::time::Duration;
+
+/// How long a client may take to send a body.
+const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// A request's body: `T` is the endpoint's own part, without the fields of sampling.
 #[derive(Debug)]
@@ -40,7 +44,7 @@ fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
 }
 
 /// Fields as a type; what is wrong is named by its path. `null` is as good as a field that is left out.
-fn read<T: DeserializeOwned>(mut fields: Map<String, Value>) -> Result<T, ApiError> {
+pub(crate) fn read<T: DeserializeOwned>(mut fields: Map<String, Value>) -> Result<T, ApiError> {
     fields.retain(|_, value| !value.is_null());
     serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
         let (path, inner) = (error.path().to_string(), error.inner().to_string());
@@ -59,10 +63,22 @@ fn read<T: DeserializeOwned>(mut fields: Map<String, Value>) -> Result<T, ApiErr
 }
 
 async fn bytes(request: Request, app: &App) -> Result<Bytes, ApiError> {
-    Bytes::from_request(request, app).await.map_err(|rejection| match rejection.into_response().status() {
+    let read = tokio::time::timeout(BODY_TIME, Bytes::from_request(request, app)).await;
+    let read = read.map_err(|_| {
+        let message = format!("the body of the request took longer than {} s", BODY_TIME.as_secs());
+        ApiError::of_status(StatusCode::REQUEST_TIMEOUT, message)
+    })?;
+    read.map_err(|rejection| match rejection.into_response().status() {
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(app.settings.body_limit),
         _ => ApiError::invalid("the body of the request could not be read"),
     })
+}
+
+impl<T: DeserializeOwned> Plain<T> {
+    /// Reads a body.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
+        read(object(bytes)?).map(Self)
+    }
 }
 
 impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
@@ -77,6 +93,6 @@ impl<T: DeserializeOwned> FromRequest<App> for Plain<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        read(object(&bytes(request, app).await?)?).map(Self)
+        Self::parse(&bytes(request, app).await?)
     }
 }

@@ -7,7 +7,10 @@ mod layout;
 mod request;
 mod run;
 
+pub(crate) use alternatives::AlternativesRequest;
+pub(crate) use endpoints::next_event;
 pub(crate) use followed::FollowedCanvases;
+pub(crate) use request::CanvasRequest;
 
 use crate::app::App;
 use utoipa_axum::router::OpenApiRouter;

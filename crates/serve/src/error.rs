@@ -85,7 +85,8 @@ pub(crate) struct ErrorBody {
 struct ErrorFields {
     /// What is wrong, the value, what is allowed, and what helps.
     message: String,
-    /// `invalid_request_error`, `authentication_error`, `not_found_error`, `overloaded_error`, `unavailable_error`, `server_error`.
+    /// `invalid_request_error`, `authentication_error`, `permission_error`, `not_found_error`, `timeout_error`,
+    /// `overloaded_error`, `unavailable_error` or `server_error`.
     #[serde(rename = "type")]
     kind: &'static str,
     /// The field that is to blame, where it is one.
@@ -136,6 +137,24 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", "this path does not take this method")
     }
 
+    /// Something that HTTP has a status for.
+    pub(crate) fn of_status(status: StatusCode, message: impl Into<String>) -> Self {
+        let kind = match status {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::NOT_FOUND => "not_found_error",
+            StatusCode::REQUEST_TIMEOUT => "timeout_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        };
+        Self::new(status, kind, message)
+    }
+
+    /// A server that takes no more work.
+    pub(crate) fn stopping() -> Self {
+        Self::unavailable("the server is stopping").code("stopping")
+    }
+
     /// A body that is too large.
     pub(crate) fn too_large(limit: usize) -> Self {
         let message = format!("the body of the request is too large; allowed: {limit} bytes");
@@ -156,6 +175,16 @@ impl ApiError {
     #[must_use]
     pub(crate) fn of(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());
+        self
+    }
+
+    /// The same error of a field that is part of another one.
+    pub(crate) fn within(mut self, place: &str) -> Self {
+        if let Some(param) = self.param.take() {
+            let whole = format!("{place}.{param}");
+            self.message = self.message.replacen(&format!("`{param}`"), &format!("`{whole}`"), 1);
+            self.param = Some(whole);
+        }
         self
     }
 
@@ -253,7 +282,7 @@ impl From<Rejected> for ApiError {
                 error.retry_after = Some(retry_after);
                 error
             }
-            Rejected::Stopping => Self::unavailable("the server is stopping"),
+            Rejected::Stopping => Self::stopping(),
         }
     }
 }
@@ -268,6 +297,8 @@ impl IntoResponse for ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // Another protocol says the same in its own form.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -2,17 +2,19 @@
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::event::ServeEvent;
 use crate::models::Loaded;
-use crate::scheduler::{Cancel, Client, Update, Work};
-use aquatint::Prepared;
+use crate::scheduler::{Cancel, Client, Update, Updates, Work, updates};
+use aquatint::diffusion::Kind;
+use aquatint::vocabulary::Vocabulary;
+use aquatint::{Canvas, Prepared};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// A canvas that is being filled. Dropping it cancels the request.
 #[derive(Debug)]
 pub(crate) struct Filling {
-    updates: UnboundedReceiver<Update>,
+    updates: Updates,
     cancel: Cancel,
 }
 
@@ -35,20 +37,35 @@ impl Filling {
         }
         let request =
             loaded.model.request(&prepared.template_canvas, prepared.settings.clone()).with_alternatives(alternatives);
-        let (sender, updates) = unbounded_channel();
+        let (sender, updates) = updates();
         let (cancel, deadline) = (Cancel::default(), Instant::now() + app.settings.time_limit);
         let work = Work { loaded: loaded.clone(), request, client, updates: sender, cancel: cancel.clone(), deadline };
+        if app.settings.log_prompts {
+            let text = given_text(loaded.vocabulary(), prepared.template_canvas.canvas());
+            (app.events)(ServeEvent::Prompt { text });
+        }
         app.scheduler.submit(work)?;
         Ok(Self { updates, cancel })
     }
 
     /// What happens next; `None` where the server ends.
     pub(crate) async fn next(&mut self) -> Option<Update> {
-        self.updates.recv().await
+        self.updates.next().await
     }
 
     /// Ends it at the next step; its outcome still comes.
     pub(crate) fn cancel(&self) {
         self.cancel.cancel();
     }
+}
+
+/// What is given on a canvas, with `[[N]]` where something is to be filled in.
+fn given_text(vocabulary: &Vocabulary, canvas: &Canvas) -> String {
+    let is_given = |position: &usize| canvas.kind(*position) == Some(Kind::Given);
+    let positions: Vec<usize> = (0..canvas.len()).collect();
+    let run = |run: &[usize]| match run {
+        [first, ..] if is_given(first) => vocabulary.decode(&canvas.tokens()[*first..first + run.len()]),
+        run => format!("[[{}]]", run.len()),
+    };
+    positions.chunk_by(|one, next| is_given(one) == is_given(next)).map(run).collect()
 }

@@ -23,9 +23,13 @@ struct Health {
     status: &'static str,
 }
 
-/// Whether requests are answered: 503 while the first model is loaded.
+/// Whether requests are answered: 503 while the first model is loaded, and from when the server
+/// is asked to stop.
 #[utoipa::path(get, path = "/health", responses((status = OK, body = Health), (status = SERVICE_UNAVAILABLE, body = ErrorBody)))]
 async fn health(State(app): State<App>) -> Result<Json<Health>, ApiError> {
+    if app.stopping.load(SeqCst) {
+        return Err(ApiError::stopping());
+    }
     match app.ready.load(SeqCst) {
         true => Ok(Json(Health { status: "ok" })),
         false => Err(ApiError::unavailable("the model is being loaded").code("loading")),
@@ -33,8 +37,10 @@ async fn health(State(app): State<App>) -> Result<Json<Health>, ApiError> {
 }
 
 /// Figures for Prometheus.
-#[utoipa::path(get, path = "/metrics", responses((status = OK, body = String, content_type = "text/plain")))]
+#[utoipa::path(get, path = "/metrics", responses((status = OK, body = String, content_type = "application/openmetrics-text")))]
 async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
+    let (figures, loaded) = (app.scheduler.figures(), app.models.loaded());
+    app.metrics.observe(&figures, loaded.len(), loaded.iter().map(|loaded| loaded.bytes).sum());
     let text = app.metrics.text().map_err(|error| ApiError::server(error.to_string()))?;
-    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }

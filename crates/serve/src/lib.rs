@@ -24,27 +24,36 @@
 mod app;
 mod body;
 mod canvas;
+mod connection;
 mod conversation;
+mod description;
 mod error;
 mod event;
 mod filling;
+mod gate;
 mod health;
 mod identity;
 mod metrics;
 mod models;
+mod ollama;
 mod openai;
 mod page;
 mod props;
+mod reading;
+mod report;
 mod sampling;
 mod scheduler;
 mod server;
 mod settings;
 mod sheet;
 mod text;
+mod tokens;
 mod wire;
 
 pub use error::ServeError;
 pub use event::ServeEvent;
+#[doc(hidden)]
+pub use reading::{PARSERS, parse};
 pub use server::Server;
 pub use settings::{ModelSource, ServeSettings};
 

@@ -7,6 +7,9 @@ mod listing;
 mod logprobs;
 mod stream;
 
+pub(crate) use chat::ChatRequest;
+pub(crate) use completions::CompletionRequest;
+
 use crate::app::App;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -8,6 +8,11 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
+/// Steps for each block at most.
+const MOST_STEPS: usize = 100_000;
+/// Corrector steps after each step at most.
+const MOST_CORRECTORS: usize = 100;
+
 /// How a canvas is filled. What is left out comes from the model's `generation_config.json`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -60,6 +65,7 @@ pub(crate) struct SamplingFields {
     #[schema(minimum = 0.0, maximum = 1.0)]
     churn: Option<f64>,
     /// Corrector steps after each step but the last.
+    #[schema(maximum = 100)]
     correctors: Option<usize>,
     /// Whether what is accepted stays open up to the last step.
     revise: Option<bool>,
@@ -92,8 +98,23 @@ impl SamplingFields {
     /// The options of the façade, with a number of tokens.
     ///
     /// # Errors
-    /// When a name is unknown. Ranges are checked where the options are resolved.
+    /// When a name is unknown, or a number is beyond what the server allows. Other ranges are checked where the options are resolved.
     pub(crate) fn options(&self, max_tokens: Option<usize>) -> Result<SamplingOptions, ApiError> {
+        for (name, given, most) in [("steps", self.steps, MOST_STEPS), ("correctors", self.correctors, MOST_CORRECTORS)]
+        {
+            if let Some(count) = given.filter(|count| *count > most) {
+                return Err(ApiError::field(name, count, &format!("at most {most}")));
+            }
+        }
+        for (name, given, most) in [
+            ("temperature", self.temperature, 1e3),
+            ("repetition_penalty", self.repetition_penalty, 1e3),
+            ("guidance_scale", self.guidance_scale, 1e6),
+        ] {
+            if let Some(number) = given.filter(|number| *number > most) {
+                return Err(ApiError::field(name, number, &format!("at most {most}")));
+            }
+        }
         let cache = self.cache.as_deref().map(str::parse).transpose().map_err(GenerateError::Setting)?;
         Ok(SamplingOptions {
             max_tokens,

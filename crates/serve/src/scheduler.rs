@@ -4,11 +4,13 @@
 //! first, so that one who sends a thousand requests does not hold up one who sends a single one. Requests join and leave
 //! between two steps; what each gets does not depend on the others.
 
+mod backlog;
 mod fair_queue;
 mod job;
 mod update;
 mod worker;
 
+pub(crate) use backlog::{UpdateSender, Updates, updates};
 pub(crate) use fair_queue::Client;
 pub(crate) use job::{Cancel, Work};
 pub(crate) use update::{Cause, Ended, StepUpdate, Update};
@@ -24,8 +26,6 @@ use std::time::{Duration, Instant};
 enum Command {
     /// Fill a canvas.
     Submit(Box<Work>),
-    /// Answer a question about a model between two steps, on the thread that owns the device.
-    Ask(Box<dyn FnOnce() + Send>),
     /// Drop the engine of a model as soon as it is idle, so that its memory is free.
     Unload(usize),
     /// Finish what is there until then, cancel the rest, and end.
@@ -52,8 +52,21 @@ struct Shared {
     waiting: AtomicUsize,
     /// Milliseconds that requests took lately.
     typical: AtomicU64,
-    /// Requests that run at once lately, at least one.
+    /// Requests whose canvases are being filled.
     running: AtomicUsize,
+    /// Rows of a forward pass that they take.
+    rows: AtomicUsize,
+}
+
+/// What is there at one moment, over all models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// Requests that wait for their turn.
+    pub(crate) waiting: usize,
+    /// Requests whose canvases are being filled.
+    pub(crate) running: usize,
+    /// Rows of a forward pass that those take.
+    pub(crate) rows: usize,
 }
 
 /// The way to the scheduler's thread.
@@ -86,24 +99,10 @@ impl Scheduler {
         if admitted.is_err() {
             return Err(Rejected::Busy { limit: self.queue, retry_after: self.retry_after() });
         }
-        self.commands.send(Command::Submit(Box::new(work))).map_err(|_| Rejected::Stopping)
-    }
-
-    /// Runs a question on the scheduler's thread.
-    ///
-    /// # Errors
-    /// When the server ends.
-    pub(crate) async fn ask<T: Send + 'static>(
-        &self,
-        question: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Rejected> {
-        let (answer, receiver) = tokio::sync::oneshot::channel();
-        let question = Box::new(move || {
-            // Whoever asked may be gone.
-            let _ = answer.send(question());
-        });
-        self.commands.send(Command::Ask(question)).map_err(|_| Rejected::Stopping)?;
-        receiver.await.map_err(|_| Rejected::Stopping)
+        self.commands.send(Command::Submit(Box::new(work))).map_err(|_| {
+            self.shared.waiting.fetch_sub(1, SeqCst);
+            Rejected::Stopping
+        })
     }
 
     /// Frees the engine of a model, once it is idle.
@@ -117,9 +116,10 @@ impl Scheduler {
         let _ = self.commands.send(Command::Stop(Instant::now() + grace));
     }
 
-    /// How many requests wait.
-    pub(crate) fn waiting(&self) -> usize {
-        self.shared.waiting.load(SeqCst)
+    /// What is there now.
+    pub(crate) fn figures(&self) -> Figures {
+        let Shared { waiting, running, rows, .. } = &*self.shared;
+        Figures { waiting: waiting.load(SeqCst), running: running.load(SeqCst), rows: rows.load(SeqCst) }
     }
 
     /// Seconds until about half of the queue is gone.

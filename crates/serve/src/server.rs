@@ -4,27 +4,23 @@ use crate::app::{App, Shared, router};
 use crate::canvas::FollowedCanvases;
 use crate::error::ServeError;
 use crate::event::ServeEvent;
-use crate::identity::Peer;
 use crate::metrics::Metrics;
 use crate::models::Models;
 use crate::scheduler::Scheduler;
-use crate::{Events, ServeSettings};
+use crate::{Events, ServeSettings, connection};
 use aquatint::runtime::{self, Runtime};
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-/// How long a client may take to send the head of a request.
-const HEADER_TIME: Duration = Duration::from_secs(15);
+/// How long answers may take to be sent after the last one is ready.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Connections at once; more wait to be accepted.
 const CONNECTIONS: usize = 1024;
 /// Bytes for models where the machine does not say what it has.
@@ -108,7 +104,19 @@ fn check(settings: &ServeSettings) -> Result<(), ServeError> {
     if settings.api_keys.iter().any(String::is_empty) {
         return refuse("api_key", "empty", "a key that is not empty");
     }
+    if let Some(origin) = settings.cors_origins.iter().find(|origin| !is_origin(origin)) {
+        return refuse("cors_origin", origin, "a scheme and a host, as https://example.org");
+    }
+    if let Some(name) = settings.allowed_hosts.iter().find(|name| name.is_empty() || name.contains(['/', ':', '*'])) {
+        return refuse("allowed_host", name, "a name without scheme and port, as example.org");
+    }
     Ok(())
+}
+
+/// Whether a browser could name a page so.
+fn is_origin(origin: &str) -> bool {
+    let host = origin.split_once("://").map(|(_, host)| host.strip_suffix('/').unwrap_or(host));
+    host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*']))
 }
 
 /// What serving needs.
@@ -139,41 +147,60 @@ impl Serving {
             canvases: FollowedCanvases::default(),
             events: events.clone(),
             ready,
+            stopping: AtomicBool::new(false),
         });
-        let accepting = tokio::spawn(accept(listener, router(app.clone()).0, stopped.clone(), grace));
-        let first = app.models.get(None).await.map_err(|error| ServeError::Model(error.to_string()));
-        if first.is_ok() {
+        let (end, ended) = watch::channel(false);
+        let (mut working, mut broken) = (tokio::task::spawn_blocking(move || thread.join()), false);
+        let accepting = tokio::spawn(accept(listener, router(app.clone()), ended));
+        let loaded = tokio::select! {
+            first = app.models.get(None) => Some(first.map(drop).map_err(|error| ServeError::Model(error.to_string()))),
+            // The sender lives as long as the server.
+            _ = stopped.wait_for(|stop| *stop) => None,
+        };
+        if let Some(Ok(())) = &loaded {
             app.ready.store(true, SeqCst);
             events(ServeEvent::Ready { address });
-            drop(first);
-            // The sender lives as long as the server.
-            let _ = stopped.wait_for(|stop| *stop).await;
-            events(ServeEvent::Stopping);
-            scheduler.stop(grace);
-            let _ = accepting.await;
-        } else {
-            accepting.abort();
-            scheduler.stop(Duration::ZERO);
-            first?;
+            tokio::select! {
+                _ = stopped.wait_for(|stop| *stop) => {}
+                // Nothing is computed any more.
+                _ = &mut working => broken = true,
+            }
         }
-        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-        Ok(())
+        app.stopping.store(true, SeqCst);
+        let failed = matches!(loaded, Some(Err(_)));
+        if !failed {
+            events(ServeEvent::Stopping);
+        }
+        scheduler.stop(if failed { Duration::ZERO } else { grace });
+        // Whoever asks meanwhile hears that the server is stopping.
+        if !broken {
+            let _ = working.await;
+        }
+        end.send_replace(true);
+        let _ = accepting.await;
+        if broken {
+            return Err(ServeError::Thread(std::io::Error::other("the scheduler's thread panicked")));
+        }
+        loaded.unwrap_or(Ok(()))
     }
 }
 
-/// Accepts connections until the server stops, then waits for those that are open.
-async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>, grace: Duration) {
+/// Accepts connections until the end, and then gives those that are open a moment to send what is ready.
+async fn accept(listener: TcpListener, router: Router, mut ended: watch::Receiver<bool>) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
     loop {
-        let Ok(place) = connections.clone().acquire_owned().await else { return };
+        let place = tokio::select! {
+            Ok(place) = connections.clone().acquire_owned() => place,
+            _ = ended.wait_for(|end| *end) => break,
+        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stopped.wait_for(|stop| *stop) => break,
+            _ = ended.wait_for(|end| *end) => break,
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = connection(stream, peer, &router, &graceful);
+                let connection = connection::serve(stream, peer, &router, &graceful);
                 tokio::spawn(async move {
                     // A client that is gone or breaks the protocol ends its own connection only.
                     let _ = connection.await;
@@ -185,22 +212,5 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
         }
     }
     drop(listener);
-    // The scheduler ends what runs within the grace; answers then need a moment to be sent.
-    let _ = tokio::time::timeout(grace + Duration::from_secs(2), graceful.shutdown()).await;
-}
-
-/// One connection.
-fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: &Router,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = Result<(), hyper::Error>> + use<> {
-    // Steps are small events that are wanted at once.
-    let _ = stream.set_nodelay(true);
-    let service = router.clone().layer(axum::Extension(Peer(peer)));
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    graceful.watch(connection)
+    let _ = tokio::time::timeout(LAST_WORDS, graceful.shutdown()).await;
 }

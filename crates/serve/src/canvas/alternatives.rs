@@ -26,7 +26,7 @@ const COUNTS: (usize, usize) = (64, 8);
 /// Positions of a canvas whose alternatives are wanted.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AlternativesRequest {
+pub(crate) struct AlternativesRequest {
     /// A model of `/v1/models`; the first one where it is left out.
     model: Option<String>,
     canvas: CanvasInput,
@@ -122,7 +122,7 @@ pub(super) async fn predict(
                 Update::Started { .. } | Update::Block { .. } | Update::BlockCommitted => {}
             }
         }
-        predictions.push(found.ok_or_else(|| ApiError::unavailable("the server is stopping"))?);
+        predictions.push(found.ok_or_else(|| ApiError::stopping())?);
     }
     Ok(Json(Predictions { positions: predictions }))
 }

@@ -254,15 +254,16 @@ pub(super) async fn resume(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let client = client(&app, &headers, peer.map(|Extension(peer)| peer))?;
-    let next = match headers.get("last-event-id") {
-        None => 0,
-        Some(value) => {
-            let last = value.to_str().ok().and_then(|text| text.trim().parse::<usize>().ok());
-            let last = last.ok_or_else(|| ApiError::field("Last-Event-ID", "no number", "the `id` of an event"))?;
-            last.saturating_add(1)
-        }
-    };
+    let next = next_event(&headers)?;
     Ok(respond(Reader::new(app.canvases.find(&id, client)?, next)))
+}
+
+/// The number of the event behind the last one that was read.
+pub(crate) fn next_event(headers: &HeaderMap) -> Result<usize, ApiError> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(0) };
+    let last = value.to_str().ok().and_then(|text| text.trim().parse::<usize>().ok());
+    let last = last.ok_or_else(|| ApiError::field("Last-Event-ID", "no number", "the `id` of an event"))?;
+    Ok(last.saturating_add(1))
 }
 
 /// Cancels a streamed canvas; its `finished` event still comes.

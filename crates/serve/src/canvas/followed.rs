@@ -18,6 +18,9 @@ const KEPT: Duration = Duration::from_secs(120);
 /// Canvases whose events are kept at most.
 const MOST: usize = 256;
 
+/// Bytes that the events of one may take; a canvas with more of them is cancelled.
+const MOST_BYTES: usize = 64 << 20;
+
 /// The streamed canvases of a server.
 #[derive(Debug, Default)]
 pub(crate) struct FollowedCanvases(Mutex<BTreeMap<String, Arc<Followed>>>);
@@ -41,6 +44,8 @@ struct Progress {
 pub(super) struct Followed {
     client: Client,
     events: Mutex<Vec<Recorded>>,
+    /// Of all events together.
+    bytes: AtomicUsize,
     progress: watch::Sender<Progress>,
     cancelled: watch::Sender<bool>,
     readers: AtomicUsize,
@@ -58,6 +63,7 @@ impl FollowedCanvases {
         let followed = Arc::new(Followed {
             client,
             events: Mutex::default(),
+            bytes: AtomicUsize::new(0),
             progress: watch::Sender::new(Progress::default()),
             cancelled: watch::Sender::new(false),
             readers: AtomicUsize::new(0),
@@ -93,6 +99,9 @@ impl Followed {
     pub(super) fn record(&self, name: &'static str, value: &impl Serialize) {
         // A value of ours has string keys and finite numbers.
         let data = serde_json::to_string(value).unwrap_or_else(|error| error.to_string());
+        if self.bytes.fetch_add(data.len(), SeqCst) + data.len() > MOST_BYTES {
+            self.cancel();
+        }
         let mut events = lock(&self.events);
         events.push(Recorded { name, data: data.into() });
         self.progress.send_modify(|progress| progress.events = events.len());

@@ -26,7 +26,7 @@ const MOST_ALTERNATIVES: usize = 20;
 /// One turn.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     /// `system`, `user`, `assistant`, or what else the model's template knows.
     role: String,
     /// What is said.
@@ -39,7 +39,7 @@ pub(super) struct Turn {
 /// A conversation to continue.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ChatRequest {
+pub(crate) struct ChatRequest {
     /// A model of `/v1/models`; the first one where it is left out.
     model: Option<String>,
     /// The conversation so far. A last turn of the assistant is continued.

@@ -37,7 +37,7 @@ enum Prompt {
 /// A text to continue.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CompletionRequest {
+pub(crate) struct CompletionRequest {
     /// A model of `/v1/models`; the first one where it is left out.
     model: Option<String>,
     /// What is given. Empty text begins a text.

@@ -13,8 +13,6 @@ use utoipa::ToSchema;
 
 /// Results of one request at most.
 const MOST_RESULTS: usize = 16;
-/// Stop strings at most, and bytes of one.
-const MOST_STOPS: (usize, usize) = (16, 256);
 
 /// One string or several.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -52,18 +50,7 @@ pub(super) fn stops(given: Option<Stop>) -> Result<StopStrings, ApiError> {
         Some(Stop::One(one)) => vec![one],
         Some(Stop::Several(several)) => several,
     };
-    let (count, length) = MOST_STOPS;
-    if strings.len() > count {
-        return Err(ApiError::field("stop", format!("{} strings", strings.len()), &format!("at most {count}")));
-    }
-    if let Some(bad) = strings.iter().find(|stop| stop.is_empty() || stop.len() > length) {
-        return Err(ApiError::field(
-            "stop",
-            format!("a string of {} bytes", bad.len()),
-            &format!("1 to {length} bytes"),
-        ));
-    }
-    Ok(StopStrings::new(strings))
+    StopStrings::checked(strings, "stop")
 }
 
 /// How many results are wanted.

@@ -91,7 +91,7 @@ async fn one(
             () = sender.closed() => return Ok(None),
         };
         let out = match event {
-            None => return Err(ApiError::unavailable("the server is stopping")),
+            None => return Err(ApiError::stopping()),
             Some(TextEvent::Started(started)) => Some(denoising(&started)),
             Some(TextEvent::Block(block)) => Some(denoising(&block)),
             Some(TextEvent::Step(step)) => Some(denoising(&step)),

@@ -1,6 +1,6 @@
 //! Work, and what the scheduler remembers of it while it is done.
 
-use super::{Cause, Client, Ended, Update};
+use super::{Cause, Client, Ended, Update, UpdateSender};
 use crate::models::Loaded;
 use aquatint::Outcome;
 use aquatint::generate::Request;
@@ -8,8 +8,7 @@ use aquatint::{DenoisingEvent, Error};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Instant;
-use tokio::sync::mpsc::UnboundedSender;
+use std::time::{Duration, Instant};
 
 /// A canvas to be filled for a client.
 #[derive(Debug)]
@@ -17,8 +16,8 @@ pub(crate) struct Work {
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) request: Request,
     pub(crate) client: Client,
-    /// Takes the updates. A request has only so many steps, so that a slow reader costs memory and nobody's time.
-    pub(crate) updates: UnboundedSender<Update>,
+    /// Takes the updates.
+    pub(crate) updates: UpdateSender,
     pub(crate) cancel: Cancel,
     /// When it is cancelled.
     pub(crate) deadline: Instant,
@@ -41,14 +40,17 @@ impl Cancel {
 
 /// Work under way.
 pub(super) struct Job {
-    loaded: Arc<Loaded>,
+    /// A model whose work is under way is not given up.
+    _loaded: Arc<Loaded>,
     pub(super) client: Client,
-    updates: UnboundedSender<Update>,
+    updates: UpdateSender,
     cancel: Cancel,
     deadline: Instant,
     submitted: Instant,
     started: Option<Instant>,
     cause: Option<Cause>,
+    /// Positions of the block that is worked on.
+    block_positions: usize,
     /// Rows that it takes of a forward pass, at most.
     pub(super) rows: usize,
 }
@@ -57,18 +59,37 @@ impl Job {
     /// Work that was submitted at a time, without its request.
     pub(super) fn new(work: Work, submitted: Instant, rows: usize) -> (aquatint::generate::Request, Self) {
         let Work { loaded, request, client, updates, cancel, deadline } = work;
-        let (started, cause) = (None, None);
-        (request, Self { loaded, client, updates, cancel, deadline, submitted, started, cause, rows })
+        let (started, cause, block_positions) = (None, None, 0);
+        (
+            request,
+            Self {
+                _loaded: loaded,
+                client,
+                updates,
+                cancel,
+                deadline,
+                submitted,
+                started,
+                cause,
+                block_positions,
+                rows,
+            },
+        )
     }
 
-    /// The number of its model.
-    pub(super) fn model(&self) -> usize {
-        self.loaded.id
+    /// How long ago it was submitted.
+    pub(super) fn age(&self) -> Duration {
+        self.submitted.elapsed()
+    }
+
+    /// Positions of the block that is worked on.
+    pub(super) fn block_positions(&self) -> usize {
+        self.block_positions
     }
 
     /// Why it is to be cancelled now, if it is.
     pub(super) fn cancelled(&self, now: Instant, stop: Option<Instant>) -> Option<Cause> {
-        if self.updates.is_closed() || self.cancel.is_cancelled() {
+        if self.updates.is_lost() || self.cancel.is_cancelled() {
             Some(Cause::Client)
         } else if now >= self.deadline {
             Some(Cause::TimeLimit)
@@ -87,9 +108,11 @@ impl Job {
         stop: Option<Instant>,
     ) -> ControlFlow<()> {
         self.started.get_or_insert(now);
+        if let DenoisingEvent::BlockStarted { positions, .. } = &event {
+            self.block_positions = positions.len();
+        }
         if let Some(update) = Update::of(event) {
-            // A receiver that is gone is noticed below.
-            let _ = self.updates.send(update);
+            self.updates.send(update);
         }
         if self.cause.is_none() {
             self.cause = self.cancelled(now, stop);
@@ -98,12 +121,12 @@ impl Job {
     }
 
     /// Passes the outcome on; returns the whole time that it took.
-    pub(super) fn end(self, outcome: Result<Outcome, Error>, cause: Option<Cause>) -> std::time::Duration {
+    pub(super) fn end(self, outcome: Result<Outcome, Error>, cause: Option<Cause>) -> Duration {
         let (now, started) = (Instant::now(), self.started);
         let queued = started.unwrap_or(now) - self.submitted;
         let took = started.map_or_else(Default::default, |started| now - started);
         let cause = cause.or(self.cause);
-        let _ = self.updates.send(Update::Ended(Box::new(Ended { outcome, cause, queued, took })));
+        self.updates.send(Update::Ended(Box::new(Ended { outcome, cause, queued, took })));
         queued + took
     }
 }

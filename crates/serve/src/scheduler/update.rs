@@ -59,6 +59,18 @@ pub(crate) enum Cause {
 }
 
 impl Update {
+    /// What it takes of the memory, about, in changes of positions.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Started { .. } | Self::BlockCommitted => 1,
+            Self::Block { positions, .. } => 1 + positions.len(),
+            Self::Step(StepUpdate { changes, closed, alternatives, .. }) => {
+                1 + changes.len() + closed.len() + alternatives.iter().map(Vec::len).sum::<usize>()
+            }
+            Self::Ended(_) => 1,
+        }
+    }
+
     /// The same event as a value; `None` for the last one, which comes with the outcome.
     pub(crate) fn of(event: DenoisingEvent<'_>) -> Option<Self> {
         Some(match event {

@@ -54,7 +54,9 @@ impl Worker {
             }
             self.drop_cancelled();
             self.admit();
+            self.count();
             self.step();
+            self.count();
             self.engines.retain(|_, serving| !(serving.unload && serving.jobs.is_empty()));
         }
     }
@@ -87,7 +89,6 @@ impl Worker {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Submit(work) => self.enqueue(work),
-            Command::Ask(question) => question(),
             Command::Unload(model) => {
                 let wanted = self.queue.any(|queued| queued.work.loaded.id == model);
                 if let Some(serving) = self.engines.get_mut(&model).filter(|_| !wanted) {
@@ -112,8 +113,9 @@ impl Worker {
             Err(error) => {
                 self.shared.waiting.fetch_sub(1, SeqCst);
                 let took = submitted.elapsed();
+                self.metrics.ended(None, took);
                 let ended = Ended { outcome: Err(error), cause: None, queued: took, took: Duration::ZERO };
-                let _ = work.updates.send(Update::Ended(Box::new(ended)));
+                work.updates.send(Update::Ended(Box::new(ended)));
             }
         }
     }
@@ -139,7 +141,7 @@ impl Worker {
     fn drop_cancelled(&mut self) {
         let (now, stop) = (Instant::now(), self.stop);
         let cancelled = |queued: &Queued| {
-            queued.work.updates.is_closed()
+            queued.work.updates.is_lost()
                 || queued.work.cancel.is_cancelled()
                 || now >= queued.work.deadline
                 || stop.is_some_and(|stop| now >= stop)
@@ -149,7 +151,9 @@ impl Worker {
             let (request, job) = Job::new(*work, submitted, 0);
             let cause = job.cancelled(now, stop).unwrap_or(Cause::Client);
             let (reason, statistics) = (FinishReason::Cancelled, Statistics::default());
-            job.end(Ok(Outcome { canvas: request.canvas, tokens: Vec::new(), reason, statistics }), Some(cause));
+            let outcome = Outcome { canvas: request.canvas, tokens: Vec::new(), reason, statistics };
+            self.metrics.ended(Some(&outcome), job.age());
+            job.end(Ok(outcome), Some(cause));
         }
     }
 
@@ -174,10 +178,18 @@ impl Worker {
                     serving.jobs.insert(id, job);
                 }
                 Err(error) => {
+                    self.metrics.ended(None, job.age());
                     job.end(Err(error.into()), None);
                 }
             }
         }
+    }
+
+    /// Tells the handlers what is there now.
+    fn count(&self) {
+        let jobs = || self.engines.values().flat_map(|serving| serving.jobs.values());
+        self.shared.running.store(jobs().count(), SeqCst);
+        self.shared.rows.store(jobs().map(|job| job.rows).sum(), SeqCst);
     }
 
     /// Takes one step of each engine that has work.
@@ -188,17 +200,16 @@ impl Worker {
             let jobs = &mut serving.jobs;
             let metrics = &self.metrics;
             let ended = serving.engine.step(&mut |id, event| {
-                metrics.event(&event);
                 // Whatever has no job was submitted by nobody.
-                jobs.get_mut(&id)
-                    .map_or(std::ops::ControlFlow::Break(()), |job| job.deliver(event, Instant::now(), stop))
+                let Some(job) = jobs.get_mut(&id) else { return std::ops::ControlFlow::Break(()) };
+                metrics.event(&event, job.block_positions());
+                job.deliver(event, Instant::now(), stop)
             });
-            self.metrics.stepped(begun.elapsed(), serving.jobs.len());
-            self.shared.running.store(serving.jobs.len(), SeqCst);
+            self.metrics.stepped(begun.elapsed());
             for ended in ended {
                 let Some(job) = serving.jobs.remove(&ended.id) else { continue };
                 self.queue.ended(job.client, job.rows);
-                self.metrics.ended(&ended.outcome);
+                self.metrics.ended(ended.outcome.as_ref().ok(), job.age());
                 let took = job.end(ended.outcome.map_err(Into::into), None).as_millis() as u64;
                 // A moving average, so that one long request does not send everybody away for a minute.
                 let _ = self.shared.typical.try_update(SeqCst, SeqCst, |typical| Some((typical * 7 + took) / 8));

@@ -5,6 +5,7 @@ use super::{StopStrings, Usage};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::filling::Filling;
+use crate::metrics::Metrics;
 use crate::models::Loaded;
 use crate::scheduler::{Cause, Client, Ended, Update};
 use crate::sheet::Sheet;
@@ -14,7 +15,7 @@ use aquatint::vocabulary::TokenId;
 use aquatint::{Canvas, FinishReason, Prepared, TemplateCanvas};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A canvas with one hole whose text is wanted.
 #[derive(Debug)]
@@ -113,6 +114,8 @@ pub(crate) struct TextRun {
     /// Where a stop string cuts the text.
     cut: Option<usize>,
     pending: VecDeque<TextEvent>,
+    metrics: Arc<Metrics>,
+    begun: Instant,
 }
 
 impl TextRun {
@@ -129,7 +132,22 @@ impl TextRun {
         let transcript = Transcript::new(template_canvas.canvas(), hole, owes_blank, &settings);
         let sheet = watched.then(|| Sheet::new(index, loaded.clone(), template_canvas.clone(), &BTreeSet::new(), None));
         let (shown, searched, cut, pending, seed) = (0, 0, None, VecDeque::new(), settings.seed());
-        Ok(Self { loaded, template_canvas, filling, seed, sheet, transcript, stop, shown, searched, cut, pending })
+        let (metrics, begun) = (app.metrics.clone(), Instant::now());
+        Ok(Self {
+            loaded,
+            template_canvas,
+            filling,
+            seed,
+            sheet,
+            transcript,
+            stop,
+            shown,
+            searched,
+            cut,
+            pending,
+            metrics,
+            begun,
+        })
     }
 
     /// What happens next; `None` behind the end.
@@ -153,7 +171,7 @@ impl TextRun {
                 return ended;
             }
         }
-        Err(ApiError::unavailable("the server is stopping"))
+        Err(ApiError::stopping())
     }
 
     fn take(&mut self, update: Update) {
@@ -190,6 +208,9 @@ impl TextRun {
         self.searched = text.len();
         let until = self.cut.unwrap_or_else(|| self.stop.shown(text));
         if until > self.shown {
+            if self.shown == 0 {
+                self.metrics.first_text(self.begun.elapsed());
+            }
             self.pending.push_back(TextEvent::Text(text[self.shown..until].to_owned()));
             self.shown = until;
         }
@@ -203,6 +224,9 @@ impl TextRun {
         if let Ok(completed) = &completed
             && let Some(rest) = completed.text.get(self.shown..).filter(|rest| !rest.is_empty())
         {
+            if self.shown == 0 {
+                self.metrics.first_text(self.begun.elapsed());
+            }
             self.pending.push_back(TextEvent::Text(rest.to_owned()));
         }
         self.pending.push_back(TextEvent::Ended(completed.map(Box::new)));

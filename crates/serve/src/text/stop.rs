@@ -1,12 +1,33 @@
 //! Stop strings: where a text ends because one of them stands there.
 
+use crate::error::ApiError;
+
 /// Strings at which a text is cut.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct StopStrings(Vec<String>);
 
+/// Stop strings at most, and bytes of one.
+const MOST: (usize, usize) = (16, 256);
+
 impl StopStrings {
+    /// The strings that a request gives in a field.
+    ///
+    /// # Errors
+    /// When there are too many, or one is empty or too long.
+    pub(crate) fn checked(strings: Vec<String>, param: &str) -> Result<Self, ApiError> {
+        let (count, length) = MOST;
+        if strings.len() > count {
+            return Err(ApiError::field(param, format!("{} strings", strings.len()), &format!("at most {count}")));
+        }
+        if let Some(bad) = strings.iter().find(|stop| stop.is_empty() || stop.len() > length) {
+            let given = format!("a string of {} bytes", bad.len());
+            return Err(ApiError::field(param, given, &format!("1 to {length} bytes")));
+        }
+        Ok(Self::new(strings))
+    }
+
     /// None of the strings may be empty.
-    pub(crate) fn new(strings: Vec<String>) -> Self {
+    fn new(strings: Vec<String>) -> Self {
         Self(strings)
     }
 

@@ -1,0 +1,147 @@
+//! `/api/chat`: a conversation continued.
+
+use super::answer::{Figures, Line, Requested, now, refuse};
+use super::generate::{KEEP_ALIVE_WARNING, yes};
+use super::{OllamaError, Options};
+use crate::app::App;
+use crate::body::Plain;
+use crate::conversation;
+use crate::error::ApiError;
+use crate::identity::{Peer, client};
+use aquatint::vocabulary::Message;
+use axum::Extension;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::time::Instant;
+use utoipa::ToSchema;
+
+/// A conversation to continue.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OllamaChatRequest {
+    /// A model of `/api/tags`, with or without `:latest`; the first one where it is left out.
+    model: Option<String>,
+    /// The conversation so far. Where it is empty, the model is loaded and nothing is written.
+    #[serde(default)]
+    messages: Vec<OllamaMessage>,
+    /// Lines as the text becomes final, or one object.
+    #[serde(default = "yes")]
+    stream: bool,
+    /// How the canvas is filled: Ollama's options, and ours by their own names.
+    #[schema(value_type = Option<Object>)]
+    pub(crate) options: Option<Map<String, Value>>,
+    /// Accepted, with a warning: a model stays as long as there is memory.
+    #[schema(value_type = Option<Object>)]
+    keep_alive: Option<Value>,
+    /// Refused but for an empty list.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    tools: Vec<Value>,
+    /// Refused but for `false`.
+    #[schema(value_type = Option<bool>)]
+    think: Option<Value>,
+    /// Refused but for an empty one.
+    #[schema(value_type = Option<String>)]
+    format: Option<Value>,
+}
+
+/// One turn.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct OllamaMessage {
+    /// `system`, `user`, `assistant`, or what else the model's template knows.
+    role: String,
+    #[serde(default)]
+    content: String,
+    /// Refused but for an empty list.
+    images: Option<Vec<String>>,
+    /// Refused but for an empty list.
+    #[schema(value_type = Option<Vec<Object>>)]
+    tool_calls: Option<Vec<Value>>,
+    /// Refused but for an empty one.
+    thinking: Option<String>,
+}
+
+/// A turn of the model, or a line of a stream of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct OllamaChat {
+    model: String,
+    created_at: String,
+    message: OllamaAnswer,
+    /// Whether nothing more comes; the figures are there then.
+    done: bool,
+    #[serde(flatten)]
+    figures: Option<Figures>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct OllamaAnswer {
+    /// `assistant`.
+    role: &'static str,
+    content: String,
+}
+
+fn line(model: &str, content: String, figures: Option<Figures>) -> Value {
+    let message = OllamaAnswer { role: "assistant", content };
+    json!(OllamaChat { model: model.to_owned(), created_at: now(), message, done: figures.is_some(), figures })
+}
+
+/// Continues a conversation.
+#[utoipa::path(
+    post,
+    path = "/api/chat",
+    request_body = OllamaChatRequest,
+    responses(
+        (status = OK, body = OllamaChat, description = "One object, or lines as the text becomes final"),
+        (status = NOT_FOUND, body = OllamaError),
+        (status = TOO_MANY_REQUESTS, body = OllamaError),
+    )
+)]
+pub(super) async fn chat(
+    State(app): State<App>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    Plain(request): Plain<OllamaChatRequest>,
+) -> Result<Response, ApiError> {
+    let begun = Instant::now();
+    let client = client(&app, &headers, peer.map(|Extension(peer)| peer))?;
+    let turns = request.turns()?;
+    let mut options = Options::parse(request.options.unwrap_or_default())?;
+    if request.keep_alive.is_some() {
+        options.warnings.push(KEEP_ALIVE_WARNING.to_owned());
+    }
+    let loaded = app.models.get(request.model.as_deref()).await?;
+    let name = request.model.unwrap_or_else(|| loaded.name.clone());
+    let (load, stream) = (begun.elapsed(), request.stream);
+    let requested = Requested { app: &app, client, name, loaded, options, stream, begun, load };
+    let line: Line = line;
+    if turns.is_empty() {
+        return Ok(requested.nothing(line));
+    }
+    requested.answer(|loaded, options| conversation::prepare(loaded, &turns, options), line).await
+}
+
+impl OllamaChatRequest {
+    /// The turns; what is known and not done is refused.
+    pub(crate) fn turns(&self) -> Result<Vec<Message>, ApiError> {
+        let some = |value: &Option<Value>| {
+            value.as_ref().is_some_and(|value| *value != Value::Bool(false) && value.as_str() != Some(""))
+        };
+        refuse(!self.tools.is_empty(), "tools", "leave them out")?;
+        refuse(some(&self.think), "think", "leave it out")?;
+        refuse(some(&self.format), "format", "leave it out")?;
+        let turn = |(index, message): (usize, &OllamaMessage)| {
+            let place = |field: &str| format!("messages[{index}].{field}");
+            let (images, calls) = (message.images.as_deref(), message.tool_calls.as_deref());
+            refuse(images.is_some_and(|images| !images.is_empty()), &place("images"), "the models read text only")?;
+            refuse(calls.is_some_and(|calls| !calls.is_empty()), &place("tool_calls"), "leave them out")?;
+            let thinks = message.thinking.as_deref().is_some_and(|thinking| !thinking.is_empty());
+            refuse(thinks, &place("thinking"), "leave it out")?;
+            Ok(Message::new(&message.role, &message.content))
+        };
+        self.messages.iter().enumerate().map(turn).collect()
+    }
+}

@@ -1,0 +1,151 @@
+//! `/api/generate`: a text continued, or a text between two others.
+
+use super::answer::{Figures, Line, Requested, now, refuse};
+use super::{OllamaError, Options};
+use crate::app::App;
+use crate::body::Plain;
+use crate::conversation;
+use crate::error::ApiError;
+use crate::identity::{Peer, client};
+use crate::models::Loaded;
+use aquatint::vocabulary::{Message, Template};
+use aquatint::{Prepared, SamplingOptions};
+use axum::Extension;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::time::Instant;
+use utoipa::ToSchema;
+
+/// A text to continue.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GenerateRequest {
+    /// A model of `/api/tags`, with or without `:latest`; the first one where it is left out.
+    model: Option<String>,
+    /// What is given. A model with a template of conversations answers it, unless `raw` is set; without one the text is
+    /// continued. Where it is left out, the model is loaded and nothing is written.
+    prompt: Option<String>,
+    /// What stands behind the text: it is filled in between.
+    suffix: Option<String>,
+    /// What comes before the conversation, or before the text.
+    system: Option<String>,
+    /// Whether the prompt is read as it is, without the model's template.
+    #[serde(default)]
+    raw: bool,
+    /// Lines as the text becomes final, or one object.
+    #[serde(default = "yes")]
+    stream: bool,
+    /// How the canvas is filled: Ollama's options, and ours by their own names.
+    #[schema(value_type = Option<Object>)]
+    pub(crate) options: Option<Map<String, Value>>,
+    /// Accepted, with a warning: a model stays as long as there is memory.
+    #[schema(value_type = Option<Object>)]
+    keep_alive: Option<Value>,
+    /// Refused but for an empty list.
+    #[serde(default)]
+    images: Vec<String>,
+    /// Refused but for an empty one.
+    #[serde(default)]
+    template: String,
+    /// Refused but for an empty list.
+    #[serde(default)]
+    context: Vec<u32>,
+    /// Refused but for `false`.
+    #[schema(value_type = Option<bool>)]
+    think: Option<Value>,
+    /// Refused but for an empty one.
+    #[schema(value_type = Option<String>)]
+    format: Option<Value>,
+}
+
+pub(super) fn yes() -> bool {
+    true
+}
+
+/// A text, or a line of a stream of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Generated {
+    model: String,
+    created_at: String,
+    response: String,
+    /// Whether nothing more comes; the figures are there then.
+    done: bool,
+    #[serde(flatten)]
+    figures: Option<Figures>,
+}
+
+fn line(model: &str, response: String, figures: Option<Figures>) -> Value {
+    json!(Generated { model: model.to_owned(), created_at: now(), response, done: figures.is_some(), figures })
+}
+
+/// Continues a text, or fills one in between `prompt` and `suffix`.
+#[utoipa::path(
+    post,
+    path = "/api/generate",
+    request_body = GenerateRequest,
+    responses(
+        (status = OK, body = Generated, description = "One object, or lines as the text becomes final"),
+        (status = NOT_FOUND, body = OllamaError),
+        (status = TOO_MANY_REQUESTS, body = OllamaError),
+    )
+)]
+pub(super) async fn generate(
+    State(app): State<App>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    Plain(request): Plain<GenerateRequest>,
+) -> Result<Response, ApiError> {
+    let begun = Instant::now();
+    let client = client(&app, &headers, peer.map(|Extension(peer)| peer))?;
+    request.check()?;
+    let mut options = Options::parse(request.options.clone().unwrap_or_default())?;
+    if request.keep_alive.is_some() {
+        options.warnings.push(KEEP_ALIVE_WARNING.to_owned());
+    }
+    let loaded = app.models.get(request.model.as_deref()).await?;
+    let name = request.model.clone().unwrap_or_else(|| loaded.name.clone());
+    let (load, stream) = (begun.elapsed(), request.stream);
+    let requested = Requested { app: &app, client, name, loaded, options, stream, begun, load };
+    let line: Line = line;
+    if request.prompt.as_deref().unwrap_or_default().is_empty() && request.suffix.is_none() {
+        return Ok(requested.nothing(line));
+    }
+    requested.answer(|loaded, options| request.prepare(loaded, options), line).await
+}
+
+/// What is said of `keep_alive`.
+pub(super) const KEEP_ALIVE_WARNING: &str =
+    "`keep_alive` has no effect: a model stays until the memory is needed for another one";
+
+impl GenerateRequest {
+    /// Refuses what is known and not done.
+    pub(crate) fn check(&self) -> Result<(), ApiError> {
+        let some = |value: &Option<Value>| {
+            value.as_ref().is_some_and(|value| *value != Value::Bool(false) && value.as_str() != Some(""))
+        };
+        refuse(!self.images.is_empty(), "images", "the models read text only")?;
+        refuse(!self.template.is_empty(), "template", "the model's own is used; `raw` leaves it out")?;
+        refuse(!self.context.is_empty(), "context", "send the conversation to /api/chat")?;
+        refuse(some(&self.think), "think", "leave it out")?;
+        refuse(some(&self.format), "format", "leave it out")?;
+        refuse(self.raw && self.system.is_some(), "system", "with `raw` it belongs into the prompt")
+    }
+
+    fn prepare(&self, loaded: &Loaded, options: &SamplingOptions) -> Result<Prepared, ApiError> {
+        let (model, prompt) = (&loaded.model, self.prompt.as_deref().unwrap_or_default());
+        let system = self.system.as_deref().filter(|system| !system.is_empty());
+        if let Some(suffix) = self.suffix.as_deref().filter(|suffix| !suffix.is_empty()) {
+            let before = system.map_or_else(|| prompt.to_owned(), |system| format!("{system}\n\n{prompt}"));
+            return Ok(model.prepare_infill(&before, suffix, options)?);
+        }
+        if self.raw {
+            return Ok(model.prepare_template(Template::text(prompt), options)?);
+        }
+        let system = system.map(|system| Message::new("system", system));
+        let turns: Vec<Message> = system.into_iter().chain([Message::new("user", prompt)]).collect();
+        conversation::prepare(loaded, &turns, options)
+    }
+}

@@ -1,0 +1,129 @@
+//! `/tokenize` and `/detokenize`: a text as the tokens that the model reads, and back, in the forms of vLLM and of
+//! llama.cpp.
+
+use crate::app::App;
+use crate::body::Plain;
+use crate::error::{ApiError, ErrorBody};
+use aquatint::vocabulary::{Before, TokenId, Vocabulary};
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(tokenize)).routes(routes!(detokenize))
+}
+
+/// A text.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenizeRequest {
+    /// A model of `/v1/models`; the first one where it is left out.
+    model: Option<String>,
+    /// The text.
+    prompt: Option<String>,
+    /// The text by the name that llama.cpp has for it.
+    content: Option<String>,
+    /// Whether names of special tokens in the text mean those tokens, as in a conversation's template.
+    #[serde(default)]
+    parse_special: bool,
+    /// Accepted, and without effect: prompts are read as they are, with nothing added.
+    #[serde(rename = "add_special_tokens", alias = "add_special")]
+    _add_special_tokens: Option<bool>,
+    /// Whether the text of each token is returned.
+    #[serde(default, alias = "with_pieces")]
+    return_token_strs: bool,
+}
+
+/// Its tokens.
+#[derive(Debug, Serialize, ToSchema)]
+struct Tokenized {
+    count: usize,
+    /// Tokens that the model reads at most.
+    max_model_len: usize,
+    tokens: Vec<TokenId>,
+    /// The text of each; a character belongs to the token that completes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_strs: Option<Vec<String>>,
+}
+
+/// Tokens.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DetokenizeRequest {
+    /// A model of `/v1/models`; the first one where it is left out.
+    model: Option<String>,
+    tokens: Vec<TokenId>,
+}
+
+/// Their text.
+#[derive(Debug, Serialize, ToSchema)]
+struct Detokenized {
+    prompt: String,
+    /// The same by the name that llama.cpp has for it.
+    content: String,
+}
+
+/// The tokens of a text.
+#[utoipa::path(
+    post,
+    path = "/tokenize",
+    request_body = TokenizeRequest,
+    responses((status = OK, body = Tokenized), (status = NOT_FOUND, body = ErrorBody))
+)]
+async fn tokenize(State(app): State<App>, Plain(request): Plain<TokenizeRequest>) -> Result<Json<Tokenized>, ApiError> {
+    let text = match (&request.prompt, &request.content) {
+        (Some(text), None) | (None, Some(text)) => text,
+        _ => return Err(ApiError::invalid("exactly one of `prompt` and `content` is needed").of("prompt")),
+    };
+    let loaded = app.models.get(request.model.as_deref()).await?;
+    let vocabulary = loaded.vocabulary();
+    let tokens = if request.parse_special { vocabulary.encode_marked(text) } else { vocabulary.encode(text) };
+    let tokens = tokens.map_err(aquatint::Error::from)?;
+    let token_strs = request.return_token_strs.then(|| texts(vocabulary, &tokens));
+    Ok(Json(Tokenized { count: tokens.len(), max_model_len: loaded.context_length(), tokens, token_strs }))
+}
+
+/// The text of tokens. Special tokens stand for no text.
+#[utoipa::path(
+    post,
+    path = "/detokenize",
+    request_body = DetokenizeRequest,
+    responses((status = OK, body = Detokenized), (status = NOT_FOUND, body = ErrorBody))
+)]
+async fn detokenize(
+    State(app): State<App>,
+    Plain(request): Plain<DetokenizeRequest>,
+) -> Result<Json<Detokenized>, ApiError> {
+    let loaded = app.models.get(request.model.as_deref()).await?;
+    let vocabulary = loaded.vocabulary();
+    if let Some(index) = request.tokens.iter().position(|&token| token as usize >= vocabulary.len()) {
+        let (place, token) = (format!("tokens[{index}]"), request.tokens[index]);
+        return Err(ApiError::field(&place, token, &format!("0 to {}", vocabulary.len() - 1)));
+    }
+    let prompt = vocabulary.decode(&request.tokens);
+    Ok(Json(Detokenized { content: prompt.clone(), prompt }))
+}
+
+/// What each token adds to the text. Bytes that are no characters are in none.
+fn texts(vocabulary: &Vocabulary, tokens: &[TokenId]) -> Vec<String> {
+    let mut pending: Vec<u8> = Vec::new();
+    let text = |piece: Vec<u8>| {
+        pending.extend(piece);
+        let mut text = String::new();
+        let mut incomplete = Vec::new();
+        let mut chunks = pending.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
+            text.push_str(chunk.valid());
+            // Only at the end may a character still be completed.
+            if chunks.peek().is_none() {
+                incomplete = chunk.invalid().to_vec();
+            }
+        }
+        pending = incomplete;
+        text
+    };
+    vocabulary.pieces(Before::Tokens(&[]), tokens).into_iter().map(text).collect()
+}

@@ -1,0 +1,68 @@
+//! Several models.
+
+use crate::support::{Running, fixture};
+use aquatint_serve::{ModelSource, ServeEvent};
+use serde_json::{Value, json};
+
+fn completion(model: &str) -> Value {
+    json!({ "model": model, "prompt": "Once upon a time", "max_tokens": 12, "steps": 6, "seed": 3 })
+}
+
+fn several(names: &[&str]) -> Vec<ModelSource> {
+    names.iter().map(|name| ModelSource { name: (*name).to_owned(), path: fixture() }).collect()
+}
+
+#[test]
+fn the_least_recently_used_model_makes_room_and_comes_back() {
+    let size = Running::start().get("/api/ps").expect(200)["models"][0]["size"].as_u64().unwrap();
+    let running = Running::with(|settings| {
+        settings.models = several(&["one", "two", "three"]);
+        settings.model_memory = Some(2 * size + size / 2);
+    });
+    let text =
+        |model: &str| running.post("/v1/completions", &completion(model)).expect(200)["choices"][0]["text"].clone();
+    let first = text("one");
+    assert_eq!(text("two"), first);
+    assert_eq!(text("one"), first);
+    assert_eq!(text("three"), first);
+    assert_eq!(text("two"), first);
+    let loads = running.events().into_iter().filter_map(|event| match event {
+        ServeEvent::Loaded { model, .. } => Some(format!("+{model}")),
+        ServeEvent::Unloaded { model } => Some(format!("-{model}")),
+        _ => None,
+    });
+    assert_eq!(loads.collect::<Vec<_>>(), ["+one", "+two", "-two", "+three", "-one", "+two"]);
+    let loaded = running.get("/api/ps").expect(200)["models"].as_array().unwrap().len();
+    assert_eq!(loaded, 2);
+}
+
+#[test]
+fn a_model_that_works_is_not_given_up() {
+    let running = Running::with(|settings| {
+        settings.models = several(&["one", "two"]);
+        settings.model_memory = Some(1);
+    });
+    let mut body = completion("one");
+    body["max_tokens"] = json!(100);
+    body["block_length"] = json!(4);
+    let alone = running.post("/v1/completions", &body).expect(200);
+    body["stream"] = json!(true);
+    let mut stream = running.stream("/v1/completions", &body);
+    let mut text = stream.event().unwrap().json()["choices"][0]["text"].as_str().unwrap().to_owned();
+    running.post("/v1/completions", &completion("two")).expect(200);
+    assert!(!running.events().contains(&ServeEvent::Unloaded { model: "one".to_owned() }));
+    let events = stream.events();
+    let chunks = events.iter().filter(|event| event.data != "[DONE]");
+    text.extend(chunks.map(|chunk| chunk.json()["choices"][0]["text"].as_str().unwrap().to_owned()));
+    assert_eq!(json!(text), alone["choices"][0]["text"]);
+}
+
+#[test]
+fn unknown_and_broken_models_are_refused_by_name() {
+    let running = Running::with(|settings| settings.models.push(ModelSource::named("broken=/nonexistent/model")));
+    let unknown = running.post("/v1/completions", &completion("other")).expect(404);
+    assert_eq!((&unknown["error"]["code"], &unknown["error"]["param"]), (&json!("model_not_found"), &json!("model")));
+    let broken = running.post("/v1/completions", &completion("broken")).expect(500);
+    assert!(broken["error"]["message"].as_str().unwrap().contains("`broken` cannot be loaded"), "{broken}");
+    running.post("/v1/completions", &completion("tales")).expect(200);
+}
