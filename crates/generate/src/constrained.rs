@@ -50,7 +50,7 @@ impl ConstrainedSpan {
                     parameter: "remasking",
                     given: request.settings.remasking.to_string(),
                     allowed: "none".to_owned(),
-                    hint: Some(format!("the {constraint} is retained from left to right, so nothing is taken back")),
+                    hint: Some(format!("the {constraint} is kept from left to right, so nothing is taken back")),
                 }));
             }
             let closing = request.end.filter(|_| span.approximate);
