@@ -61,7 +61,12 @@ impl Content {
 ///
 /// # Errors
 /// When the template refuses the conversation, or it does not fit the model.
-pub(crate) fn prepare(loaded: &Loaded, turns: &[Message], options: &SamplingOptions) -> Result<Prepared, ApiError> {
+pub(crate) fn prepare(
+    loaded: &Loaded,
+    turns: &[Message],
+    tools: &[serde_json::Value],
+    options: &SamplingOptions,
+) -> Result<Prepared, ApiError> {
     if turns.is_empty() {
         return Err(ApiError::field("messages", "empty", "at least one message"));
     }
@@ -77,8 +82,8 @@ pub(crate) fn prepare(loaded: &Loaded, turns: &[Message], options: &SamplingOpti
     let answers = turns.last().is_some_and(|turn| turn.role == "assistant");
     let text = match turns.split_last() {
         // A begun answer is continued: it stands behind the prompt that asks for one.
-        Some((last, before)) if answers => chat.render(before, true).map(|text| text + &last.content),
-        _ => chat.render(turns, true),
+        Some((last, before)) if answers => chat.render_with_tools(before, tools, true).map(|text| text + &last.content),
+        _ => chat.render_with_tools(turns, tools, true),
     };
     let tokens = loaded.vocabulary().encode_marked(&text.map_err(refused)?).map_err(aquatint::Error::from)?;
     Ok(loaded.model.prepare_tokens(&tokens, options)?)

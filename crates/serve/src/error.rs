@@ -2,6 +2,7 @@
 
 use crate::models::ModelError;
 use crate::scheduler::Rejected;
+use aquatint::constraint::CompileError;
 use aquatint::generate::GenerateError;
 use aquatint::{Fault, Hint};
 use axum::Json;
@@ -258,6 +259,14 @@ impl From<aquatint::Error> for ApiError {
     fn from(error: aquatint::Error) -> Self {
         match error {
             aquatint::Error::Generate(error) => error.into(),
+            aquatint::Error::Constraint(error) => {
+                let param = match &error {
+                    CompileError::Regex { .. } => "regex",
+                    CompileError::Grammar { .. } => "grammar",
+                    _ => "response_format",
+                };
+                Self::of_library(&error, Some(param))
+            }
             other => Self::of_library(&other, None),
         }
     }

@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod blocking;
 mod body;
 mod canvas;
 mod connection;

@@ -5,7 +5,9 @@ mod completions;
 mod fields;
 mod listing;
 mod logprobs;
+mod response_format;
 mod stream;
+mod tools;
 
 pub(crate) use chat::ChatRequest;
 pub(crate) use completions::CompletionRequest;

@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use aquatint::SamplingOptions;
+use aquatint::constraint::ConstraintSpec;
 use aquatint::generate::GenerateError;
 use aquatint::vocabulary::TokenId;
 use serde::Deserialize;
@@ -69,11 +70,15 @@ pub(crate) struct SamplingFields {
     correctors: Option<usize>,
     /// Whether what is accepted stays open up to the last step.
     revise: Option<bool>,
+    /// A regular expression that the whole text of each hole matches.
+    regex: Option<String>,
+    /// A grammar in the form of Lark that the text of each hole follows, which is then written from left to right.
+    grammar: Option<String>,
 }
 
 impl SamplingFields {
     /// The names of the fields.
-    pub(crate) const NAMES: [&str; 19] = [
+    pub(crate) const NAMES: [&str; 21] = [
         "temperature",
         "top_p",
         "min_p",
@@ -93,6 +98,8 @@ impl SamplingFields {
         "churn",
         "correctors",
         "revise",
+        "regex",
+        "grammar",
     ];
 
     /// The options of the façade, with a number of tokens.
@@ -100,6 +107,26 @@ impl SamplingFields {
     /// # Errors
     /// When a name is unknown, or a number is beyond what the server allows. Other ranges are checked where the options are resolved.
     pub(crate) fn options(&self, max_tokens: Option<usize>) -> Result<SamplingOptions, ApiError> {
+        self.constrained_options(max_tokens, None)
+    }
+
+    /// The same with what the text is kept within.
+    ///
+    /// # Errors
+    /// As [`SamplingFields::options`], and when the text is to be kept within two things.
+    pub(crate) fn constrained_options(
+        &self,
+        max_tokens: Option<usize>,
+        constraint: Option<ConstraintSpec>,
+    ) -> Result<SamplingOptions, ApiError> {
+        let regex = self.regex.clone().map(ConstraintSpec::Regex);
+        let grammar = self.grammar.clone().map(ConstraintSpec::Grammar);
+        let mut constraints = constraint.into_iter().chain(regex).chain(grammar);
+        let constraint = constraints.next();
+        if constraints.next().is_some() {
+            let message = "a text is kept within one thing: `response_format`, a required tool, `regex` or `grammar`";
+            return Err(ApiError::invalid(message).of("response_format"));
+        }
         for (name, given, most) in [("steps", self.steps, MOST_STEPS), ("correctors", self.correctors, MOST_CORRECTORS)]
         {
             if let Some(count) = given.filter(|count| *count > most) {
@@ -136,8 +163,8 @@ impl SamplingFields {
             churn: self.churn,
             correctors: self.correctors,
             revise: self.revise.unwrap_or(false),
-            constraint: None,
             seed: self.seed,
+            constraint,
         })
     }
 

@@ -1,17 +1,15 @@
 //! The endpoints of `/v1/canvas`.
 
 use super::followed::{ABANDONED, Followed, Reader};
-use super::layout::{self, Layout};
+use super::layout::{Ready, prepare};
 use super::request::CanvasRequest;
 use super::run::{CanvasEvent, CanvasResult, CanvasRun};
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::body::Body;
 use crate::error::{ApiError, ErrorBody};
 use crate::identity::{Peer, client, identifier, now, random_seed};
-use crate::models::Loaded;
 use crate::sampling::SamplingFields;
-use crate::scheduler::Client;
-use aquatint::vocabulary::Template;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{KeepAlive, Sse};
@@ -97,16 +95,21 @@ pub(super) async fn fill(
     }
     let loaded = app.models.get(request.model.as_deref()).await?;
     let seed = sampling.seed().unwrap_or_else(random_seed);
-    let (mut runs, mut warnings) = (Vec::new(), Vec::new());
-    for index in 0..count {
-        let sampling = sampling.with_seed(seed.wrapping_add(index as u64));
-        let run = Filled { app: &app, loaded: &loaded, request: &request, sampling: &sampling, client, index };
-        let (run, ineffective) = run.start()?;
-        runs.push(run);
-        warnings = ineffective;
+    let (alternatives, stream) = (request.alternatives.unwrap_or(0), request.stream);
+    let prepared = blocking({
+        let loaded = loaded.clone();
+        let one = move |index| prepare(&loaded, &request, &sampling.with_seed(seed.wrapping_add(index)));
+        move || (0..count as u64).map(one).collect::<Result<Vec<Ready>, ApiError>>()
+    });
+    let prepared = prepared.await?;
+    let ineffective = prepared.first().map(|ready| ready.prepared.ineffective.as_slice()).unwrap_or_default();
+    let warnings: Vec<String> = ineffective.iter().map(ToString::to_string).collect();
+    let mut runs = Vec::with_capacity(count);
+    for (index, ready) in prepared.into_iter().enumerate() {
+        runs.push(CanvasRun::start(&app, index, loaded.clone(), ready, client, alternatives)?);
     }
     let (id, created, model) = (identifier("canvas-"), now(), loaded.name.clone());
-    if request.stream {
+    if stream {
         let followed = app.canvases.open(&id, client);
         followed.record("opened", &Opened { id, created, model, results: count, warnings });
         tokio::spawn(record(runs, followed.clone()));
@@ -121,56 +124,6 @@ pub(super) async fn fill(
         });
     }
     Ok(Json(CanvasAnswer { id, object: "canvas", created, model, results, warnings }).into_response())
-}
-
-/// One result that is to be made.
-struct Filled<'a> {
-    app: &'a App,
-    loaded: &'a Arc<Loaded>,
-    request: &'a CanvasRequest,
-    sampling: &'a SamplingFields,
-    client: Client,
-    index: usize,
-}
-
-impl Filled<'_> {
-    /// Lays its canvas out and hands it to the scheduler; returns what was requested and changes nothing.
-    fn start(self) -> Result<(CanvasRun, Vec<String>), ApiError> {
-        let (model, request) = (&self.loaded.model, self.request);
-        let options = self.sampling.options(request.max_tokens)?;
-        let (prepared, layout) = match (&request.template, &request.canvas) {
-            (Some(template), None) => {
-                if request.renoise.is_some() {
-                    return Err(
-                        ApiError::invalid("`renoise` needs `canvas`; a template has nothing written").of("renoise")
-                    );
-                }
-                let template = Template::parse(template).map_err(aquatint::Error::from);
-                let prepared =
-                    model.prepare_template(template.map_err(|e| ApiError::from(e).of("template"))?, &options)?;
-                let layout = Layout::of_template(prepared.template_canvas.clone());
-                (prepared, layout)
-            }
-            (None, Some(canvas)) => {
-                let seed = self.sampling.seed().unwrap_or_default();
-                let layout = layout::lay_out(canvas, request.renoise.as_ref(), seed, self.loaded)?;
-                (model.prepare_canvas(layout.template_canvas.clone(), &options)?, layout)
-            }
-            _ => return Err(ApiError::invalid("exactly one of `template` and `canvas` is needed").of("template")),
-        };
-        let alternatives = request.alternatives.unwrap_or(0);
-        let warnings = prepared.ineffective.iter().map(ToString::to_string).collect();
-        let laid_out = (layout.written, layout.spans);
-        let run = CanvasRun::start(
-            self.app,
-            self.index,
-            self.loaded.clone(),
-            prepared,
-            laid_out,
-            (self.client, alternatives),
-        )?;
-        Ok((run, warnings))
-    }
 }
 
 /// Follows some canvases to their ends and keeps their events.

@@ -1,12 +1,13 @@
 //! From a request's positions to a canvas.
 
-use super::request::{CanvasInput, Renoise};
+use super::request::{CanvasInput, CanvasRequest, Renoise};
 use crate::error::ApiError;
 use crate::models::Loaded;
+use crate::sampling::SamplingFields;
 use crate::wire::{Span, State};
 use aquatint::diffusion::Key;
 use aquatint::vocabulary::{Template, TokenId};
-use aquatint::{Canvas, TemplateCanvas};
+use aquatint::{Canvas, Prepared, TemplateCanvas};
 use std::collections::BTreeSet;
 
 /// The purpose of the draws that choose which positions are opened again.
@@ -20,6 +21,41 @@ pub(super) struct Layout {
     pub(super) written: BTreeSet<usize>,
     /// The holes as they are returned: those that were sent.
     pub(super) spans: Option<Vec<Span>>,
+}
+
+/// A canvas that can be handed to the scheduler.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) prepared: Prepared,
+    /// As in [`Layout`].
+    pub(super) written: BTreeSet<usize>,
+    /// As in [`Layout`].
+    pub(super) spans: Option<Vec<Span>>,
+}
+
+/// Makes the canvas of a request ready.
+///
+/// # Errors
+/// When a field has a value that it cannot have, or the canvas does not fit the model.
+pub(super) fn prepare(loaded: &Loaded, request: &CanvasRequest, sampling: &SamplingFields) -> Result<Ready, ApiError> {
+    let options = sampling.options(request.max_tokens)?;
+    match (&request.template, &request.canvas) {
+        (Some(template), None) => {
+            if request.renoise.is_some() {
+                return Err(ApiError::invalid("`renoise` needs `canvas`; a template has nothing written").of("renoise"));
+            }
+            let template = Template::parse(template).map_err(aquatint::Error::from);
+            let template = template.map_err(|error| ApiError::from(error).of("template"))?;
+            let prepared = loaded.model.prepare_template(template, &options)?;
+            Ok(Ready { prepared, written: BTreeSet::new(), spans: None })
+        }
+        (None, Some(canvas)) => {
+            let seed = sampling.seed().unwrap_or_default();
+            let Layout { template_canvas, written, spans } = lay_out(canvas, request.renoise.as_ref(), seed, loaded)?;
+            Ok(Ready { prepared: loaded.model.prepare_canvas(template_canvas, &options)?, written, spans })
+        }
+        _ => Err(ApiError::invalid("exactly one of `template` and `canvas` is needed").of("template")),
+    }
 }
 
 /// Lays out positions, some of which are opened again.

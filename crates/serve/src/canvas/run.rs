@@ -1,6 +1,6 @@
 //! One canvas on its way, as a client follows it.
 
-use super::layout::Layout;
+use super::layout::Ready;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::filling::Filling;
@@ -63,12 +63,12 @@ impl CanvasRun {
         app: &App,
         index: usize,
         loaded: Arc<Loaded>,
-        prepared: Prepared,
-        laid_out: (std::collections::BTreeSet<usize>, Option<Vec<wire::Span>>),
-        (client, alternatives): (Client, usize),
+        ready: Ready,
+        client: Client,
+        alternatives: usize,
     ) -> Result<Self, ApiError> {
+        let Ready { prepared, written, spans } = ready;
         let filling = Filling::start(app, &loaded, &prepared, client, alternatives)?;
-        let (written, spans) = laid_out;
         let Prepared { template_canvas, settings, .. } = prepared;
         let sheet = Sheet::new(index, loaded.clone(), template_canvas.clone(), &written, spans);
         Ok(Self { loaded, template_canvas, filling, sheet, index, seed: settings.seed() })
@@ -117,12 +117,5 @@ impl CanvasRun {
             queue_seconds: queued.as_secs_f64(),
             seconds: took.as_secs_f64(),
         })
-    }
-}
-
-impl Layout {
-    /// A layout of a template, none of whose positions was written before.
-    pub(super) fn of_template(template_canvas: TemplateCanvas) -> Self {
-        Self { template_canvas, written: std::collections::BTreeSet::new(), spans: None }
     }
 }

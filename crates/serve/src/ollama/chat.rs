@@ -121,7 +121,7 @@ pub(super) async fn chat(
     if turns.is_empty() {
         return Ok(requested.nothing(line));
     }
-    requested.answer(|loaded, options| conversation::prepare(loaded, &turns, options), line).await
+    requested.answer(|loaded, options| conversation::prepare(loaded, &turns, &[], options), line).await
 }
 
 impl OllamaChatRequest {

@@ -146,6 +146,6 @@ impl GenerateRequest {
         }
         let system = system.map(|system| Message::new("system", system));
         let turns: Vec<Message> = system.into_iter().chain([Message::new("user", prompt)]).collect();
-        conversation::prepare(loaded, &turns, options)
+        conversation::prepare(loaded, &turns, &[], options)
     }
 }

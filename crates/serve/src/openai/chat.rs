@@ -2,7 +2,9 @@
 
 use super::fields::{Several, Started, Stop, StreamOptions, Timings, refuse, results, stops};
 use super::logprobs::ChatLogprobs;
+use super::response_format::ResponseFormat;
 use super::stream::{self, Chunks, data};
+use super::tools::{Tool, ToolCall, ToolChoice, Tools, numbered};
 use crate::app::App;
 use crate::body::Body;
 use crate::conversation::{self, Content};
@@ -11,13 +13,15 @@ use crate::identity::{Peer, client, identifier, now};
 use crate::models::Loaded;
 use crate::sampling::SamplingFields;
 use crate::text::{Completed, Usage};
+use aquatint::constraint::ConstraintSpec;
+use aquatint::vocabulary::Message;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use utoipa::ToSchema;
 
 /// Alternatives of a token at most.
@@ -31,6 +35,11 @@ pub(crate) struct Turn {
     role: String,
     /// What is said.
     content: Option<Content>,
+    /// Calls that the assistant wrote.
+    #[schema(value_type = Option<Vec<Object>>)]
+    tool_calls: Option<Vec<serde_json::Value>>,
+    /// Which call a turn of the role `tool` answers.
+    tool_call_id: Option<String>,
     /// Accepted, and not used.
     #[serde(rename = "name")]
     _name: Option<String>,
@@ -60,6 +69,15 @@ pub(crate) struct ChatRequest {
     #[serde(default)]
     stream: bool,
     stream_options: Option<StreamOptions>,
+    /// What the answer is kept within.
+    response_format: Option<ResponseFormat>,
+    /// What the model may call.
+    tools: Option<Vec<Tool>>,
+    /// Whether it does.
+    tool_choice: Option<ToolChoice>,
+    /// Accepted: a required call is one call, and a free answer may hold several.
+    #[serde(rename = "parallel_tool_calls")]
+    _parallel_tool_calls: Option<bool>,
     /// Whether the log-probabilities of the tokens are returned.
     #[serde(default)]
     logprobs: bool,
@@ -124,7 +142,11 @@ struct Choice {
 struct Answer {
     /// `assistant`.
     role: &'static str,
-    content: String,
+    /// Null where tools are called.
+    #[schema(required)]
+    content: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ToolCall>,
     /// Never: nothing is refused in words.
     #[schema(required, value_type = Option<String>)]
     refusal: Option<()>,
@@ -163,6 +185,8 @@ struct Delta {
     role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ToolCall>,
 }
 
 /// Continues a conversation.
@@ -205,31 +229,63 @@ pub(super) async fn complete(
     let mut turns = Vec::with_capacity(request.messages.len());
     for (index, turn) in request.messages.iter().enumerate() {
         let content = turn.content.as_ref().map(|content| content.text(&format!("messages[{index}].content")));
-        turns.push(aquatint::vocabulary::Message::new(&turn.role, content.transpose()?.unwrap_or_default()));
+        let mut message = Message::new(&turn.role, content.transpose()?.unwrap_or_default());
+        let calls = turn.tool_calls.clone().map(|calls| ("tool_calls".to_owned(), calls.into()));
+        let answered = turn.tool_call_id.clone().map(|id| ("tool_call_id".to_owned(), id.into()));
+        message.extra.extend(calls.into_iter().chain(answered));
+        turns.push(message);
     }
+    let tools = Tools::read(request.tools.clone(), request.tool_choice.clone())?;
+    let format = request.response_format.clone().map(ResponseFormat::spec).transpose()?.flatten();
+    let constraint = match tools.as_ref().and_then(Tools::schema) {
+        Some(_) if format.is_some() => {
+            return Err(
+                ApiError::invalid("`response_format` and a required tool exclude each other").of("response_format")
+            );
+        }
+        Some(schema) => Some(ConstraintSpec::JsonSchema(schema)),
+        None => format,
+    };
     let loaded = app.models.get(request.model.as_deref()).await?;
     let stop = stops(request.stop.clone())?;
+    let introduced = tools.as_ref().map(|tools| tools.introduce(loaded.chat.as_ref(), &mut turns)).unwrap_or_default();
     let alternatives = request.top_logprobs.unwrap_or(0);
     let watched = request.stream && request.stream_options.unwrap_or_default().denoising;
-    let several =
-        Several { loaded: loaded.clone(), client, sampling: &sampling, max_tokens, stop, count, alternatives, watched };
+    let several = Several {
+        loaded: loaded.clone(),
+        client,
+        sampling,
+        max_tokens,
+        stop,
+        count,
+        constraint,
+        alternatives,
+        watched,
+    };
     let Started { runs, seed, warnings } =
-        several.start(&app, |loaded, options| conversation::prepare(loaded, &turns, options))?;
+        several.start(&app, move |loaded, options| conversation::prepare(loaded, &turns, &introduced, options)).await?;
     let head = Head { id: identifier("chatcmpl-"), created: now(), loaded: loaded.clone(), seed };
     if request.stream {
         let options = request.stream_options.unwrap_or_default();
-        return Ok(stream::respond(runs, Stream { head, options, logprobs: request.logprobs, warnings }));
+        let held = (0..count).map(|_| Mutex::default()).collect();
+        return Ok(stream::respond(runs, Stream { head, options, logprobs: request.logprobs, warnings, tools, held }));
     }
     let (mut choices, mut usages, mut timings) = (Vec::new(), Vec::new(), Timings::default());
     for (index, run) in runs.into_iter().enumerate() {
         let completed = *run.finish().await?;
         timings.add(&completed);
         usages.push(completed.usage);
+        let calls = tools.as_ref().and_then(|tools| tools.calls(&completed.text));
         choices.push(Choice {
             index,
             logprobs: request.logprobs.then(|| ChatLogprobs::new(&loaded, &completed.tokens)),
-            finish_reason: completed.finish.name(),
-            message: Answer { role: "assistant", content: completed.text, refusal: None },
+            finish_reason: finish_reason(&completed, calls.is_some()),
+            message: Answer {
+                role: "assistant",
+                content: calls.is_none().then_some(completed.text),
+                tool_calls: calls.unwrap_or_default(),
+                refusal: None,
+            },
         });
     }
     let answer = Chat {
@@ -260,9 +316,21 @@ struct Stream {
     options: StreamOptions,
     logprobs: bool,
     warnings: Vec<String>,
+    tools: Option<Tools>,
+    /// The text of each result that may become a call of a tool, and is not sent until that is known.
+    held: Vec<Mutex<String>>,
+}
+
+/// Why an answer ends, in OpenAI's words.
+fn finish_reason(completed: &Completed, calls: bool) -> &'static str {
+    if calls { "tool_calls" } else { completed.finish.name() }
 }
 
 impl Stream {
+    fn delta(&self, index: usize, delta: Delta) -> Event {
+        data(&self.chunk(vec![ChunkChoice { index, delta, logprobs: None, finish_reason: None }]))
+    }
+
     fn chunk(&self, choices: Vec<ChunkChoice>) -> ChatChunk {
         ChatChunk {
             id: self.head.id.clone(),
@@ -280,20 +348,37 @@ impl Stream {
 
 impl Chunks for Stream {
     fn first(&self, index: usize) -> Option<Event> {
-        let delta = Delta { role: Some("assistant"), content: Some(String::new()) };
-        Some(data(&self.chunk(vec![ChunkChoice { index, delta, logprobs: None, finish_reason: None }])))
+        let content = self.tools.is_none().then(String::new);
+        Some(self.delta(index, Delta { role: Some("assistant"), content, tool_calls: Vec::new() }))
     }
 
-    fn text(&self, index: usize, text: String) -> Event {
-        let delta = Delta { role: None, content: Some(text) };
-        data(&self.chunk(vec![ChunkChoice { index, delta, logprobs: None, finish_reason: None }]))
+    fn text(&self, index: usize, text: String) -> Option<Event> {
+        let text = match &self.tools {
+            None => text,
+            Some(tools) => {
+                let mut held = self.held[index].lock().unwrap_or_else(PoisonError::into_inner);
+                held.push_str(&text);
+                if tools.may_be_call(&held) {
+                    return None;
+                }
+                std::mem::take(&mut *held)
+            }
+        };
+        Some(self.delta(index, Delta { content: Some(text), ..Delta::default() }))
     }
 
-    fn end(&self, index: usize, completed: &Completed) -> Event {
+    fn end(&self, index: usize, completed: &Completed) -> Vec<Event> {
+        let calls = self.tools.as_ref().and_then(|tools| tools.calls(&completed.text));
+        let finish_reason = Some(finish_reason(completed, calls.is_some()));
+        let held = std::mem::take(&mut *self.held[index].lock().unwrap_or_else(PoisonError::into_inner));
+        let rest = match calls {
+            Some(calls) => Some(Delta { tool_calls: numbered(calls), ..Delta::default() }),
+            None => (!held.is_empty()).then(|| Delta { content: Some(held), ..Delta::default() }),
+        };
         let logprobs = self.logprobs.then(|| ChatLogprobs::new(&self.head.loaded, &completed.tokens));
-        let (delta, finish_reason) = (Delta::default(), Some(completed.finish.name()));
-        let chunk = self.chunk(vec![ChunkChoice { index, delta, logprobs, finish_reason }]);
-        data(&ChatChunk { warnings: self.warnings.clone(), ..chunk })
+        let last = self.chunk(vec![ChunkChoice { index, delta: Delta::default(), logprobs, finish_reason }]);
+        let last = data(&ChatChunk { warnings: self.warnings.clone(), ..last });
+        rest.map(|delta| self.delta(index, delta)).into_iter().chain([last]).collect()
     }
 
     fn last(&self, completed: &[Completed]) -> Option<Event> {

@@ -2,6 +2,7 @@
 
 use super::fields::{Several, Started, Stop, StreamOptions, Timings, refuse, results, stops};
 use super::logprobs::CompletionLogprobs;
+use super::response_format::ResponseFormat;
 use super::stream::{self, Chunks, data};
 use crate::app::App;
 use crate::body::Body;
@@ -57,6 +58,8 @@ pub(crate) struct CompletionRequest {
     #[serde(default)]
     stream: bool,
     stream_options: Option<StreamOptions>,
+    /// What the text is kept within.
+    response_format: Option<ResponseFormat>,
     /// Log-probabilities of the tokens.
     #[schema(maximum = 20)]
     logprobs: Option<usize>,
@@ -147,14 +150,17 @@ pub(super) async fn complete(
     let several = Several {
         loaded: loaded.clone(),
         client,
-        sampling: &sampling,
+        sampling,
         max_tokens: request.max_tokens,
         stop: stops(request.stop.clone())?,
         count,
         alternatives: request.logprobs.unwrap_or(0),
+        constraint: request.response_format.clone().map(ResponseFormat::spec).transpose()?.flatten(),
         watched: request.stream && request.stream_options.unwrap_or_default().denoising,
     };
-    let Started { runs, seed, warnings } = several.start(&app, |loaded, options| prepare(loaded, &request, options))?;
+    let given = request.clone();
+    let Started { runs, seed, warnings } =
+        several.start(&app, move |loaded, options| prepare(loaded, &given, options)).await?;
     let head = Head { id: identifier("cmpl-"), created: now(), loaded: loaded.clone(), seed };
     let echo = if request.echo { text_of(&loaded, &request.prompt)? } else { String::new() };
     if request.stream {
@@ -241,18 +247,18 @@ struct Stream {
 
 impl Chunks for Stream {
     fn first(&self, choice: usize) -> Option<Event> {
-        (!self.echo.is_empty()).then(|| self.text(choice, self.echo.clone()))
+        if self.echo.is_empty() { None } else { self.text(choice, self.echo.clone()) }
     }
 
-    fn text(&self, index: usize, text: String) -> Event {
-        data(&self.head.completion(vec![Choice { index, text, logprobs: None, finish_reason: None }]))
+    fn text(&self, index: usize, text: String) -> Option<Event> {
+        Some(data(&self.head.completion(vec![Choice { index, text, logprobs: None, finish_reason: None }])))
     }
 
-    fn end(&self, index: usize, completed: &Completed) -> Event {
+    fn end(&self, index: usize, completed: &Completed) -> Vec<Event> {
         let logprobs = self.logprobs.then(|| CompletionLogprobs::new(&self.head.loaded, &completed.tokens));
         let finish_reason = Some(completed.finish.name());
         let chunk = self.head.completion(vec![Choice { index, text: String::new(), logprobs, finish_reason }]);
-        data(&Completion { warnings: self.warnings.clone(), ..chunk })
+        vec![data(&Completion { warnings: self.warnings.clone(), ..chunk })]
     }
 
     fn last(&self, completed: &[Completed]) -> Option<Event> {

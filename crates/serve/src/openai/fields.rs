@@ -1,11 +1,14 @@
 //! Fields that completions and conversations share.
 
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::error::ApiError;
+use crate::identity::random_seed;
 use crate::models::Loaded;
 use crate::sampling::SamplingFields;
 use crate::scheduler::Client;
 use crate::text::{StopStrings, Submission, TextRun};
+use aquatint::constraint::ConstraintSpec;
 use aquatint::{Prepared, SamplingOptions};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -70,13 +73,15 @@ pub(super) fn refuse<T: PartialEq>(name: &str, given: Option<&T>, neutral: &[T],
 }
 
 /// A request that is to be filled several times with different seeds.
-pub(super) struct Several<'a> {
+pub(super) struct Several {
     pub(super) loaded: Arc<Loaded>,
     pub(super) client: Client,
-    pub(super) sampling: &'a SamplingFields,
+    pub(super) sampling: SamplingFields,
     pub(super) max_tokens: Option<usize>,
     pub(super) stop: StopStrings,
     pub(super) count: usize,
+    /// What the text is kept within, beside what the sampling fields say.
+    pub(super) constraint: Option<ConstraintSpec>,
     /// How many of the likeliest tokens are reported of each token.
     pub(super) alternatives: usize,
     /// Whether the canvases are watched.
@@ -92,33 +97,37 @@ pub(super) struct Started {
     pub(super) warnings: Vec<String>,
 }
 
-impl Several<'_> {
+impl Several {
     /// Makes each ready and hands it to the scheduler.
     ///
     /// # Errors
     /// When a field has a value that it cannot have, or too much waits already.
-    pub(super) fn start(
+    pub(super) async fn start(
         self,
         app: &App,
-        mut prepare: impl FnMut(&Loaded, &SamplingOptions) -> Result<Prepared, ApiError>,
+        prepare: impl Fn(&Loaded, &SamplingOptions) -> Result<Prepared, ApiError> + Send + 'static,
     ) -> Result<Started, ApiError> {
-        let (mut runs, mut warnings, mut seed) = (Vec::new(), Vec::new(), self.sampling.seed());
-        for index in 0..self.count {
-            let sampling = seed.map(|seed| self.sampling.with_seed(seed.wrapping_add(index as u64)));
-            let options = sampling.as_ref().unwrap_or(self.sampling).options(self.max_tokens)?;
-            let prepared = prepare(&self.loaded, &options)?;
-            if index == 0 {
-                seed = Some(prepared.settings.seed());
-                warnings = prepared.ineffective.iter().map(ToString::to_string).collect();
-            }
-            let (loaded, client, stop) = (self.loaded.clone(), self.client, self.stop.clone());
-            runs.push(TextRun::start(
-                app,
-                index,
-                Submission { loaded, prepared, client, stop, alternatives: self.alternatives, watched: self.watched },
-            )?);
+        let Self { loaded, client, sampling, max_tokens, stop, count, constraint, alternatives, watched } = self;
+        let seed = sampling.seed().unwrap_or_else(random_seed);
+        let model = loaded.clone();
+        let prepared = blocking(move || {
+            let one = |index: u64| {
+                let sampling = sampling.with_seed(seed.wrapping_add(index));
+                prepare(&model, &sampling.constrained_options(max_tokens, constraint.clone())?)
+            };
+            (0..count as u64).map(one).collect::<Result<Vec<Prepared>, ApiError>>()
+        });
+        let prepared = prepared.await?;
+        let ineffective = prepared.first().map(|prepared| prepared.ineffective.as_slice()).unwrap_or_default();
+        // The seed was drawn here where the request has none.
+        let warnings = ineffective.iter().map(ToString::to_string).collect();
+        let mut runs = Vec::with_capacity(count);
+        for (index, prepared) in prepared.into_iter().enumerate() {
+            let (loaded, stop) = (loaded.clone(), stop.clone());
+            let submission = Submission { loaded, prepared, client, stop, watched, alternatives };
+            runs.push(TextRun::start(app, index, submission)?);
         }
-        Ok(Started { runs, seed: seed.unwrap_or_default(), warnings })
+        Ok(Started { runs, seed, warnings })
     }
 }
 

@@ -19,10 +19,10 @@ const BUFFER: usize = 16;
 pub(super) trait Chunks: Send + Sync + 'static {
     /// The chunk before the first text, if there is one.
     fn first(&self, choice: usize) -> Option<Event>;
-    /// More of the text.
-    fn text(&self, choice: usize, text: String) -> Event;
+    /// More of the text; `None` where it is held back.
+    fn text(&self, choice: usize, text: String) -> Option<Event>;
     /// The end of a result.
-    fn end(&self, choice: usize, completed: &Completed) -> Event;
+    fn end(&self, choice: usize, completed: &Completed) -> Vec<Event>;
     /// What comes behind the last result, if something does.
     fn last(&self, completed: &[Completed]) -> Option<Event>;
 }
@@ -95,10 +95,10 @@ async fn one(
             Some(TextEvent::Started(started)) => Some(denoising(&started)),
             Some(TextEvent::Block(block)) => Some(denoising(&block)),
             Some(TextEvent::Step(step)) => Some(denoising(&step)),
-            Some(TextEvent::Text(text)) => Some(chunks.text(choice, text)),
+            Some(TextEvent::Text(text)) => chunks.text(choice, text),
             Some(TextEvent::Ended(ended)) => {
                 let completed = *ended?;
-                for event in first.take().into_iter().chain([chunks.end(choice, &completed)]) {
+                for event in first.take().into_iter().chain(chunks.end(choice, &completed)) {
                     if sender.send(event).await.is_err() {
                         return Ok(None);
                     }

@@ -1,12 +1,15 @@
 //! A server in this process, as clients see it.
 
+mod canvas;
 mod completions;
 mod description;
 mod laws;
 mod metrics;
 mod models;
 mod ollama;
+mod openai;
 mod safety;
 mod stopping;
+mod structured;
 mod support;
 mod tokens;
