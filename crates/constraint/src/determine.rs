@@ -3,12 +3,29 @@
 use crate::automaton::{ByteAutomaton, DEAD};
 use crate::error::{Limit, TooLarge};
 use crate::expression::{Expression, Item};
+use std::cell::Cell;
 use std::collections::HashMap;
 
 type Node = u32;
 
+/// The steps that all automata of one expression may take.
+const MOST_STEPS: usize = 100_000_000;
+/// Steps for each cell of a table in which states are joined.
+const JOINING: usize = 20;
+
+/// The steps that an expression has taken so far.
+struct Steps(Cell<usize>);
+
+impl Steps {
+    fn take(&self, steps: usize) -> Result<(), TooLarge> {
+        self.0.set(self.0.get().saturating_add(steps));
+        if self.0.get() > MOST_STEPS { Err(TooLarge(Limit::Work)) } else { Ok(()) }
+    }
+}
+
 /// A nondeterministic automaton in the making. Node 0 is the start.
-struct Network {
+struct Network<'a> {
+    steps: &'a Steps,
     /// The nodes that stand at the same place of the text.
     same: Vec<Vec<Node>>,
     /// Ways on by a byte.
@@ -17,13 +34,17 @@ struct Network {
 
 /// The automaton of an expression.
 pub(crate) fn determine(expression: &Expression) -> Result<ByteAutomaton, TooLarge> {
-    let mut network = Network { same: Vec::new(), bytes: Vec::new() };
+    determine_within(expression, &Steps(Cell::new(0)))
+}
+
+fn determine_within(expression: &Expression, steps: &Steps) -> Result<ByteAutomaton, TooLarge> {
+    let mut network = Network { steps, same: Vec::new(), bytes: Vec::new() };
     let start = network.node()?;
     let end = network.add(expression, start)?;
     network.subsets(start, end)
 }
 
-impl Network {
+impl Network<'_> {
     fn node(&mut self) -> Result<Node, TooLarge> {
         if self.same.len() >= Limit::Parts.most() {
             return Err(TooLarge(Limit::Parts));
@@ -64,7 +85,7 @@ impl Network {
                 self.join(again, start);
                 Ok(behind)
             }
-            Expression::Both(parts) => self.embed(&intersect(parts)?, from),
+            Expression::Both(parts) => self.embed(&intersect(parts, self.steps)?, from),
             Expression::List { items, separator, least, most } => self.list(items, separator, (*least, *most), from),
             Expression::Automaton(automaton) => self.embed(automaton, from),
         }
@@ -184,16 +205,17 @@ impl Network {
         let mut numbers: HashMap<Vec<Node>, u32> = HashMap::new();
         let mut sets = vec![closed.of(self, vec![start])];
         numbers.insert(sets[0].clone(), 0);
-        let (mut table, mut accepting, mut work) = (Vec::new(), Vec::new(), 0_usize);
+        let (mut table, mut accepting) = (Vec::new(), Vec::new());
         let mut index = 0;
         while index < sets.len() {
             let set = sets[index].clone();
             accepting.push(set.contains(&end));
             let mut leads: Vec<Vec<Node>> = vec![Vec::new(); stride];
+            let mut steps = stride * JOINING;
             for &(first, last, to) in set.iter().flat_map(|node| &self.bytes[*node as usize]) {
                 let (first, last) = (classes[usize::from(first)], classes[usize::from(last)]);
                 (first..=last).for_each(|class| leads[usize::from(class)].push(to));
-                work += usize::from(last - first) + 1;
+                steps += usize::from(last - first) + 1;
             }
             for lead in leads {
                 if lead.is_empty() {
@@ -201,7 +223,7 @@ impl Network {
                     continue;
                 }
                 let set = closed.of(self, lead);
-                work += set.len();
+                steps += set.len();
                 let next = sets.len() as u32;
                 let number = *numbers.entry(set).or_insert_with_key(|set| {
                     sets.push(set.clone());
@@ -212,9 +234,7 @@ impl Network {
             if sets.len() > Limit::States.most() {
                 return Err(TooLarge(Limit::States));
             }
-            if work > Limit::Work.most() / 4 {
-                return Err(TooLarge(Limit::Work));
-            }
+            self.steps.take(steps)?;
             index += 1;
         }
         Ok(ByteAutomaton::new(classes, stride, table, accepting, 0))
@@ -245,7 +265,7 @@ struct Closure {
 
 impl Closure {
     /// The set with all nodes at the same place that have ways on by bytes or none at all, ascending.
-    fn of(&mut self, network: &Network, mut open: Vec<Node>) -> Vec<Node> {
+    fn of(&mut self, network: &Network<'_>, mut open: Vec<Node>) -> Vec<Node> {
         self.mark += 1;
         let mut found = Vec::new();
         while let Some(node) = open.pop() {
@@ -264,15 +284,15 @@ impl Closure {
 }
 
 /// The texts that all expressions allow.
-fn intersect(parts: &[Expression]) -> Result<ByteAutomaton, TooLarge> {
-    let mut automata = parts.iter().map(determine);
-    let first = automata.next().unwrap_or_else(|| determine(&Expression::never()))?;
-    automata.try_fold(first, |both, next| product(&both, &next?))
+fn intersect(parts: &[Expression], steps: &Steps) -> Result<ByteAutomaton, TooLarge> {
+    let mut automata = parts.iter().map(|part| determine_within(part, steps));
+    let first = automata.next().unwrap_or_else(|| determine_within(&Expression::never(), steps))?;
+    automata.try_fold(first, |both, next| product(&both, &next?, steps))
 }
 
-fn product(a: &ByteAutomaton, b: &ByteAutomaton) -> Result<ByteAutomaton, TooLarge> {
+fn product(a: &ByteAutomaton, b: &ByteAutomaton, steps: &Steps) -> Result<ByteAutomaton, TooLarge> {
     if a.is_empty() || b.is_empty() {
-        return determine(&Expression::never());
+        return determine_within(&Expression::never(), steps);
     }
     // Bytes that neither tells apart.
     let mut pairs_of_classes: HashMap<(u16, u16), u16> = HashMap::new();
@@ -291,6 +311,7 @@ fn product(a: &ByteAutomaton, b: &ByteAutomaton) -> Result<ByteAutomaton, TooLar
     let (mut table, mut accepting, mut index) = (Vec::new(), Vec::new(), 0);
     while index < pairs.len() {
         let (x, y) = pairs[index];
+        steps.take(examples.len() * JOINING)?;
         accepting.push(a.accepts(x) && b.accepts(y));
         for &byte in &examples {
             let pair = (a.next(x, byte), b.next(y, byte));

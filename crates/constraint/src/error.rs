@@ -11,7 +11,7 @@ pub enum Limit {
     Parts,
     /// States of the automaton over bytes.
     States,
-    /// Work of finding the tokens that lead from each state to others.
+    /// Steps of making the automata.
     Work,
     /// Levels of schemas within schemas.
     Depth,
@@ -36,7 +36,7 @@ impl fmt::Display for Limit {
             Self::Source => "bytes of text",
             Self::Parts => "parts once it is written out",
             Self::States => "states as an automaton",
-            Self::Work => "steps to match its states with the tokens of the vocabulary",
+            Self::Work => "steps to compile it",
             Self::Depth => "levels",
         };
         write!(f, "{} {of}", self.most())
