@@ -14,7 +14,7 @@ use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
 use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -268,25 +268,29 @@ impl GrammarFiller {
         tokens
     }
 
-    /// Tokens from a place on that end the text, at most `room` of them, breadth first; not every text that there is is
-    /// found.
+    /// Tokens from a place on that end the text, at most `room` of them; not every text that there is is found. What leaves
+    /// the first choices of [`Self::branches`] least is tried first (limited discrepancy search, Harvey & Ginsberg 1995),
+    /// and each text once.
     fn search(&self, from: &Matcher, room: usize, place: usize) -> Option<Vec<TokenId>> {
-        let mut open = VecDeque::from([(from.clone(), Vec::new())]);
-        let mut searched = 0;
-        while let Some((mut matcher, tokens)) = open.pop_front() {
+        let mut nodes = vec![(from.clone(), Vec::new())];
+        let mut open = BinaryHeap::from([Reverse((0, 0, 0))]);
+        let mut texts: HashSet<Vec<u8>> = HashSet::new();
+        for _ in 0..SEARCHED {
+            let Reverse((cost, length, node)) = open.pop()?;
+            let (mut matcher, tokens): (Matcher, Vec<TokenId>) = nodes[node].clone();
             if matcher.is_accepting().unwrap_or(false) {
                 return Some(tokens);
             }
-            searched += 1;
-            if searched > SEARCHED || tokens.len() >= room {
+            if length >= room {
                 continue;
             }
-            for token in self.branches(self.next(&mut matcher, place + tokens.len())) {
+            for (choice, token) in self.branches(self.next(&mut matcher, place + length)).into_iter().enumerate() {
+                let tokens: Vec<TokenId> = tokens.iter().copied().chain([token]).collect();
+                let text = tokens.iter().flat_map(|token| self.tokens.bytes[*token as usize].iter().copied()).collect();
                 let mut behind = matcher.clone();
-                if behind.consume_token(token).is_ok() {
-                    let mut tokens = tokens.clone();
-                    tokens.push(token);
-                    open.push_back((behind, tokens));
+                if texts.insert(text) && behind.consume_token(token).is_ok() {
+                    open.push(Reverse((cost + choice, length + 1, nodes.len())));
+                    nodes.push((behind, tokens));
                 }
             }
         }

@@ -49,6 +49,17 @@ fn whatever_the_room_the_text_is_a_sentence() {
 }
 
 #[test]
+fn words_of_the_grammar_are_found_as_witnesses() {
+    let grammar = "start: \"{\\\"name\\\":\" STRING \",\\\"age\\\":\" AGE \"}\"\nSTRING: /\"[A-Za-z ,.]{0,16}\"/\nAGE: /[1-9]?[0-9]/";
+    let constraint = compiler().compile(&spec(grammar)).unwrap();
+    for seed in 0..6 {
+        let text = in_order(constraint.plain.as_ref(), 24, seed).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(value["name"].is_string() && value["age"].as_u64().is_some_and(|age| age < 100), "{text}");
+    }
+}
+
+#[test]
 fn behind_a_blank_the_text_has_none_in_front() {
     let constraint = compiler().compile(&spec("start: /[ a]b*/")).unwrap();
     for seed in 0..20 {
