@@ -8,6 +8,7 @@ mod metrics;
 mod models;
 mod ollama;
 mod openai;
+mod page;
 mod safety;
 mod stopping;
 mod structured;

@@ -92,7 +92,7 @@ function pictureOf(timeline) {
       `.${name}{animation:${name} ${total.toFixed(2)}s step-end infinite}`;
   });
   const height = PICTURE.margin * 2 + lines * PICTURE.line;
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${PICTURE.width} ${height}" role="img" aria-label="${escaped(timeline.text())}">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${PICTURE.width} ${height}" role="img" aria-label="${escaped(timeline.text().trim().replace(/\s+/g, " "))}">
 <style>
 .plate{fill:#f1e9d8;stroke:#b9ab8e}.grain circle{fill:#1c1815}text{font:${PICTURE_FONT};fill:#1c1815;white-space:pre}
 .given{font-style:italic}${LETTER_TONES.map((_, level) => `.t${level}{fill:color-mix(in srgb,#1c1815 ${level * 20}%,#6a5f52)}`).join("")}
