@@ -48,6 +48,7 @@ impl Description {
     pub(crate) fn new(api: &utoipa::openapi::OpenApi, keys: bool) -> Self {
         let mut api = serde_json::to_value(api).unwrap_or_default();
         join_closed_objects(&mut api);
+        drop_integer_formats(&mut api);
         let bodies: Vec<String> = bodies(&api).collect();
         for body in bodies {
             allow_null(&mut api["components"]["schemas"][body]);
@@ -131,6 +132,20 @@ fn allow_null(body: &mut Value) {
     }
 }
 
+/// Leaves out the formats of integers, which say that they are signed. Ours are not.
+fn drop_integer_formats(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if matches!(fields.get("format").and_then(Value::as_str), Some("int32" | "int64")) {
+                fields.remove("format");
+            }
+            fields.values_mut().for_each(drop_integer_formats);
+        }
+        Value::Array(values) => values.iter_mut().for_each(drop_integer_formats),
+        _ => {}
+    }
+}
+
 /// Makes one object of those that a body is made of. Each of them refuses what it does not know, so that taken one by one
 /// they would refuse each other's fields.
 fn join_closed_objects(api: &mut Value) {
@@ -169,6 +184,7 @@ mod tests {
         let both = json!({ "allOf": [{ "$ref": "#/components/schemas/A" }, closed("b")], "description": "both" });
         let mut api = json!({ "components": { "schemas": { "A": closed("a"), "Both": both } } });
         join_closed_objects(&mut api);
+        drop_integer_formats(&mut api);
         let bodies: Vec<String> = bodies(&api).collect();
         for body in bodies {
             allow_null(&mut api["components"]["schemas"][body]);

@@ -122,7 +122,7 @@ pub(super) async fn predict(
                 Update::Started { .. } | Update::Block { .. } | Update::BlockCommitted => {}
             }
         }
-        predictions.push(found.ok_or_else(|| ApiError::stopping())?);
+        predictions.push(found.ok_or_else(ApiError::stopping)?);
     }
     Ok(Json(Predictions { positions: predictions }))
 }

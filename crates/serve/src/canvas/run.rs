@@ -80,7 +80,7 @@ impl CanvasRun {
     /// When the canvas cannot be filled, or the server ends.
     pub(super) async fn next(&mut self) -> Result<CanvasEvent, ApiError> {
         loop {
-            let update = self.filling.next().await.ok_or_else(|| ApiError::stopping())?;
+            let update = self.filling.next().await.ok_or_else(ApiError::stopping)?;
             return Ok(match update {
                 Update::Started { forward_passes } => {
                     CanvasEvent::Started(self.sheet.started(self.seed, forward_passes))

@@ -6,15 +6,15 @@ use crate::error::ApiError;
 use crate::models::Loaded;
 use crate::scheduler::Client;
 use crate::text::{Completed, StopStrings, Submission, TextEvent, TextRun, Usage};
-use aquatint::{Prepared, SamplingOptions};
+use aquatint::{ConstraintSpec, Prepared, SamplingOptions};
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::stream;
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -28,6 +28,8 @@ pub(super) struct Requested<'a> {
     pub(super) name: String,
     pub(super) loaded: Arc<Loaded>,
     pub(super) options: Options,
+    /// What its text is kept within.
+    pub(super) constraint: Option<ConstraintSpec>,
     pub(super) stream: bool,
     /// When the request came.
     pub(super) begun: Instant,
@@ -37,7 +39,7 @@ pub(super) struct Requested<'a> {
 
 /// The figures of a finished answer; durations are in nanoseconds.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub(super) struct Figures {
+pub(super) struct OllamaFigures {
     /// `stop`: an end token or a stop string; `length`: all tokens are used; `cancelled`: the time limit or the server's
     /// end; `load`: there was nothing to write.
     done_reason: &'static str,
@@ -61,7 +63,7 @@ pub(super) struct Figures {
 }
 
 /// How one of the two writes a part of the text, and the end with its figures.
-pub(super) type Line = fn(&str, String, Option<Figures>) -> Value;
+pub(super) type Line = fn(&str, String, Option<OllamaFigures>) -> Value;
 
 /// What the figures need that is known before the end.
 struct Before {
@@ -72,8 +74,8 @@ struct Before {
 }
 
 impl Before {
-    fn figures(&self, completed: &Completed) -> Figures {
-        Figures {
+    fn figures(&self, completed: &Completed) -> OllamaFigures {
+        OllamaFigures {
             done_reason: completed.finish.name(),
             total_duration: nanoseconds(self.begun.elapsed()),
             load_duration: nanoseconds(self.load),
@@ -98,9 +100,11 @@ impl Requested<'_> {
         prepare: impl FnOnce(&Loaded, &SamplingOptions) -> Result<Prepared, ApiError>,
         line: Line,
     ) -> Result<Response, ApiError> {
-        let Self { app, client, name, loaded, options, stream, begun, load } = self;
+        let Self { app, client, name, loaded, options, constraint, stream, begun, load } = self;
         let Options { sampling, max_tokens, stop, mut warnings } = options;
-        let prepared = prepare(&loaded, &sampling.options(max_tokens)?)?;
+        let sampling = SamplingOptions { constraint, ..sampling.options(max_tokens)? };
+        // A schema takes a processor for a while.
+        let prepared = tokio::task::block_in_place(|| prepare(&loaded, &sampling))?;
         warnings.extend(prepared.ineffective.iter().map(ToString::to_string));
         let before = Before { begun, load, seed: prepared.settings.seed(), warnings };
         let stop = StopStrings::checked(stop, "options.stop")?;
@@ -116,12 +120,12 @@ impl Requested<'_> {
 
     /// The answer to a request with nothing to write, by which clients load a model.
     pub(super) fn nothing(self, line: Line) -> Response {
-        let figures = Figures {
+        let figures = OllamaFigures {
             done_reason: "load",
             total_duration: nanoseconds(self.begun.elapsed()),
             load_duration: nanoseconds(self.load),
             warnings: self.options.warnings,
-            ..Figures::default()
+            ..OllamaFigures::default()
         };
         let value = line(&self.name, String::new(), Some(figures));
         if self.stream { ndjson(Body::from(as_line(&value))) } else { Json(value).into_response() }
@@ -176,4 +180,56 @@ pub(super) fn now() -> String {
 /// Refuses what is known and not done; what requests nothing is accepted.
 pub(super) fn refuse(given: bool, param: &str, hint: &str) -> Result<(), ApiError> {
     if given { Err(ApiError::unsupported(param, hint)) } else { Ok(()) }
+}
+
+/// How long a model is to stay: seconds, or a duration such as `5m`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum KeepAlive {
+    Seconds(f64),
+    Duration(String),
+}
+
+impl KeepAlive {
+    /// What is said of it: a model stays as long as there is memory.
+    ///
+    /// # Errors
+    /// When it is no duration.
+    pub(super) fn warning(&self) -> Result<String, ApiError> {
+        if let Self::Duration(text) = self
+            && text.parse::<f64>().is_err()
+            && !(text.ends_with(['s', 'm', 'h']) && text.contains(|letter: char| letter.is_ascii_digit()))
+        {
+            return Err(ApiError::field("keep_alive", format!("`{text}`"), "seconds, or a duration such as `5m`"));
+        }
+        let given = match self {
+            Self::Seconds(seconds) => seconds.to_string(),
+            Self::Duration(text) => text.clone(),
+        };
+        Ok(format!("`keep_alive` {given} has no effect: a model stays until the memory is needed for another one"))
+    }
+}
+
+/// What a text is kept within: `json`, any JSON object, or a JSON schema.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Format {
+    Name(String),
+    #[schema(value_type = Object)]
+    Schema(Map<String, Value>),
+}
+
+impl Format {
+    /// The constraint; none for an empty name.
+    ///
+    /// # Errors
+    /// When the name is unknown.
+    pub(super) fn constraint(&self) -> Result<Option<ConstraintSpec>, ApiError> {
+        match self {
+            Self::Name(name) if name.is_empty() => Ok(None),
+            Self::Name(name) if name == "json" => Ok(Some(ConstraintSpec::JsonObject)),
+            Self::Name(name) => Err(ApiError::field("format", format!("`{name}`"), "`json` or a JSON schema")),
+            Self::Schema(schema) => Ok(Some(ConstraintSpec::JsonSchema(Value::Object(schema.clone())))),
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! `/api/chat`: a conversation continued.
 
-use super::answer::{Figures, Line, Requested, now, refuse};
-use super::generate::{KEEP_ALIVE_WARNING, yes};
+use super::answer::{Format, KeepAlive, Line, OllamaFigures, Requested, now, refuse};
+use super::generate::yes;
 use super::{OllamaError, Options};
 use crate::app::App;
 use crate::body::Plain;
@@ -34,18 +34,15 @@ pub(crate) struct OllamaChatRequest {
     #[schema(value_type = Option<Object>)]
     pub(crate) options: Option<Map<String, Value>>,
     /// Accepted, with a warning: a model stays as long as there is memory.
-    #[schema(value_type = Option<Object>)]
-    keep_alive: Option<Value>,
+    keep_alive: Option<KeepAlive>,
     /// Refused but for an empty list.
     #[serde(default)]
     #[schema(value_type = Vec<Object>)]
     tools: Vec<Value>,
     /// Refused but for `false`.
-    #[schema(value_type = Option<bool>)]
-    think: Option<Value>,
-    /// Refused but for an empty one.
-    #[schema(value_type = Option<String>)]
-    format: Option<Value>,
+    think: Option<bool>,
+    /// What the text is kept within: `json`, any JSON object, or a JSON schema.
+    format: Option<Format>,
 }
 
 /// One turn.
@@ -74,7 +71,7 @@ pub(super) struct OllamaChat {
     /// Whether nothing more comes; the figures are there then.
     done: bool,
     #[serde(flatten)]
-    figures: Option<Figures>,
+    figures: Option<OllamaFigures>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -84,7 +81,7 @@ struct OllamaAnswer {
     content: String,
 }
 
-fn line(model: &str, content: String, figures: Option<Figures>) -> Value {
+fn line(model: &str, content: String, figures: Option<OllamaFigures>) -> Value {
     let message = OllamaAnswer { role: "assistant", content };
     json!(OllamaChat { model: model.to_owned(), created_at: now(), message, done: figures.is_some(), figures })
 }
@@ -110,13 +107,12 @@ pub(super) async fn chat(
     let client = client(&app, &headers, peer.map(|Extension(peer)| peer))?;
     let turns = request.turns()?;
     let mut options = Options::parse(request.options.unwrap_or_default())?;
-    if request.keep_alive.is_some() {
-        options.warnings.push(KEEP_ALIVE_WARNING.to_owned());
-    }
+    options.warnings.extend(request.keep_alive.as_ref().map(KeepAlive::warning).transpose()?);
+    let constraint = request.format.as_ref().map(Format::constraint).transpose()?.flatten();
     let loaded = app.models.get(request.model.as_deref()).await?;
     let name = request.model.unwrap_or_else(|| loaded.name.clone());
     let (load, stream) = (begun.elapsed(), request.stream);
-    let requested = Requested { app: &app, client, name, loaded, options, stream, begun, load };
+    let requested = Requested { app: &app, client, name, loaded, options, constraint, stream, begun, load };
     let line: Line = line;
     if turns.is_empty() {
         return Ok(requested.nothing(line));
@@ -127,12 +123,8 @@ pub(super) async fn chat(
 impl OllamaChatRequest {
     /// The turns; what is known and not done is refused.
     pub(crate) fn turns(&self) -> Result<Vec<Message>, ApiError> {
-        let some = |value: &Option<Value>| {
-            value.as_ref().is_some_and(|value| *value != Value::Bool(false) && value.as_str() != Some(""))
-        };
         refuse(!self.tools.is_empty(), "tools", "leave them out")?;
-        refuse(some(&self.think), "think", "leave it out")?;
-        refuse(some(&self.format), "format", "leave it out")?;
+        refuse(self.think == Some(true), "think", "leave it out")?;
         let turn = |(index, message): (usize, &OllamaMessage)| {
             let place = |field: &str| format!("messages[{index}].{field}");
             let (images, calls) = (message.images.as_deref(), message.tool_calls.as_deref());

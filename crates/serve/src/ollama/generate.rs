@@ -1,6 +1,6 @@
 //! `/api/generate`: a text continued, or a text between two others.
 
-use super::answer::{Figures, Line, Requested, now, refuse};
+use super::answer::{Format, KeepAlive, Line, OllamaFigures, Requested, now, refuse};
 use super::{OllamaError, Options};
 use crate::app::App;
 use crate::body::Plain;
@@ -42,8 +42,7 @@ pub(crate) struct GenerateRequest {
     #[schema(value_type = Option<Object>)]
     pub(crate) options: Option<Map<String, Value>>,
     /// Accepted, with a warning: a model stays as long as there is memory.
-    #[schema(value_type = Option<Object>)]
-    keep_alive: Option<Value>,
+    keep_alive: Option<KeepAlive>,
     /// Refused but for an empty list.
     #[serde(default)]
     images: Vec<String>,
@@ -54,11 +53,9 @@ pub(crate) struct GenerateRequest {
     #[serde(default)]
     context: Vec<u32>,
     /// Refused but for `false`.
-    #[schema(value_type = Option<bool>)]
-    think: Option<Value>,
-    /// Refused but for an empty one.
-    #[schema(value_type = Option<String>)]
-    format: Option<Value>,
+    think: Option<bool>,
+    /// What the text is kept within: `json`, any JSON object, or a JSON schema.
+    format: Option<Format>,
 }
 
 pub(super) fn yes() -> bool {
@@ -74,10 +71,10 @@ pub(super) struct Generated {
     /// Whether nothing more comes; the figures are there then.
     done: bool,
     #[serde(flatten)]
-    figures: Option<Figures>,
+    figures: Option<OllamaFigures>,
 }
 
-fn line(model: &str, response: String, figures: Option<Figures>) -> Value {
+fn line(model: &str, response: String, figures: Option<OllamaFigures>) -> Value {
     json!(Generated { model: model.to_owned(), created_at: now(), response, done: figures.is_some(), figures })
 }
 
@@ -102,13 +99,12 @@ pub(super) async fn generate(
     let client = client(&app, &headers, peer.map(|Extension(peer)| peer))?;
     request.check()?;
     let mut options = Options::parse(request.options.clone().unwrap_or_default())?;
-    if request.keep_alive.is_some() {
-        options.warnings.push(KEEP_ALIVE_WARNING.to_owned());
-    }
+    options.warnings.extend(request.keep_alive.as_ref().map(KeepAlive::warning).transpose()?);
+    let constraint = request.format.as_ref().map(Format::constraint).transpose()?.flatten();
     let loaded = app.models.get(request.model.as_deref()).await?;
     let name = request.model.clone().unwrap_or_else(|| loaded.name.clone());
     let (load, stream) = (begun.elapsed(), request.stream);
-    let requested = Requested { app: &app, client, name, loaded, options, stream, begun, load };
+    let requested = Requested { app: &app, client, name, loaded, options, constraint, stream, begun, load };
     let line: Line = line;
     if request.prompt.as_deref().unwrap_or_default().is_empty() && request.suffix.is_none() {
         return Ok(requested.nothing(line));
@@ -116,21 +112,13 @@ pub(super) async fn generate(
     requested.answer(|loaded, options| request.prepare(loaded, options), line).await
 }
 
-/// What is said of `keep_alive`.
-pub(super) const KEEP_ALIVE_WARNING: &str =
-    "`keep_alive` has no effect: a model stays until the memory is needed for another one";
-
 impl GenerateRequest {
     /// Refuses what is known and not done.
     pub(crate) fn check(&self) -> Result<(), ApiError> {
-        let some = |value: &Option<Value>| {
-            value.as_ref().is_some_and(|value| *value != Value::Bool(false) && value.as_str() != Some(""))
-        };
         refuse(!self.images.is_empty(), "images", "the models read text only")?;
         refuse(!self.template.is_empty(), "template", "the model's own is used; `raw` leaves it out")?;
         refuse(!self.context.is_empty(), "context", "send the conversation to /api/chat")?;
-        refuse(some(&self.think), "think", "leave it out")?;
-        refuse(some(&self.format), "format", "leave it out")?;
+        refuse(self.think == Some(true), "think", "leave it out")?;
         refuse(self.raw && self.system.is_some(), "system", "with `raw` it belongs into the prompt")
     }
 

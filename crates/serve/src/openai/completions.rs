@@ -111,6 +111,7 @@ pub(super) struct Completion {
 
 /// One result.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CompletionChoice)]
 struct Choice {
     index: usize,
     text: String,

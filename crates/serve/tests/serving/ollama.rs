@@ -82,6 +82,7 @@ fn errors_have_the_shape_of_ollamas() {
         ("/api/generate", json!({ "prompt": "x", "promt": "y" }), 400, "`promt`"),
         ("/api/chat", json!({ "messages": [{ "content": "x" }] }), 400, "role"),
         ("/api/chat", json!({ "messages": [{ "role": "user", "content": "x" }], "think": true }), 400, "`think`"),
+        ("/api/generate", json!({ "prompt": "x", "keep_alive": "long" }), 400, "`keep_alive`"),
         ("/api/embed", json!({ "input": "x" }), 400, "embeddings"),
         ("/api/pull", json!({ "model": "x" }), 404, "nothing"),
     ] {
@@ -89,4 +90,23 @@ fn errors_have_the_shape_of_ollamas() {
         let message = answer["error"].as_str().unwrap_or_else(|| panic!("{answer}"));
         assert!(message.contains(part), "{path}: {message}");
     }
+}
+
+#[test]
+fn answers_keep_to_a_schema() {
+    let running = Running::start();
+    let schema = json!({
+        "type": "object", "properties": { "animal": { "enum": ["fox", "owl"] } }, "required": ["animal"],
+        "additionalProperties": false,
+    });
+    let body = |format: Value| {
+        let options = json!({ "num_predict": 32, "seed": 7, "steps": 8 });
+        json!({ "prompt": "The animal as JSON: ", "format": format, "options": options, "stream": false })
+    };
+    let answer = running.post("/api/generate", &body(schema)).expect(200);
+    let written: Value = serde_json::from_str(answer["response"].as_str().unwrap()).unwrap();
+    assert!(["fox", "owl"].contains(&written["animal"].as_str().unwrap()), "{written}");
+    assert_eq!(running.post("/api/generate", &body(json!(""))).status, 200);
+    let refused = running.post("/api/generate", &body(json!("xml"))).expect(400);
+    assert_eq!(refused["error"], "`format` is `xml`; allowed: `json` or a JSON schema");
 }
