@@ -2,6 +2,7 @@
 
 mod benching;
 mod causal;
+mod clients;
 mod comparing;
 mod effects;
 mod families;

@@ -92,9 +92,9 @@ async fn one(
         };
         let out = match event {
             None => return Err(ApiError::stopping()),
-            Some(TextEvent::Started(started)) => Some(denoising(&started)),
-            Some(TextEvent::Block(block)) => Some(denoising(&block)),
-            Some(TextEvent::Step(step)) => Some(denoising(&step)),
+            Some(TextEvent::Started(started)) => Some(denoising("started", &started)),
+            Some(TextEvent::Block(block)) => Some(denoising("block", &block)),
+            Some(TextEvent::Step(step)) => Some(denoising("step", &step)),
             Some(TextEvent::Text(text)) => chunks.text(choice, text),
             Some(TextEvent::Ended(ended)) => {
                 let completed = *ended?;
@@ -114,7 +114,18 @@ async fn one(
     }
 }
 
-/// What happens on the canvas, for a client that draws it. One that reads texts only does not listen to it.
-fn denoising(value: &impl Serialize) -> Event {
-    data(value).event("denoising")
+/// What happens on the canvas, for a client that draws it. Clients drop the name of an event: to one that reads texts only
+/// it is a chunk without choices, as the one with the usage is.
+#[derive(Serialize)]
+struct Denoising<'a, T> {
+    choices: [(); 0],
+    /// `started`, `block` or `step`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    event: &'a T,
+}
+
+fn denoising(kind: &'static str, event: &impl Serialize) -> Event {
+    data(&Denoising { choices: [], kind, event }).event("denoising")
 }

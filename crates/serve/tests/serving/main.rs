@@ -3,6 +3,7 @@
 mod canvas;
 mod completions;
 mod description;
+mod documentation;
 mod laws;
 mod metrics;
 mod models;

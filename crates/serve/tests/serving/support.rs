@@ -6,4 +6,4 @@ mod stream;
 
 pub(crate) use call::{Answer, Call};
 pub(crate) use running::{Running, fixture, settings};
-pub(crate) use stream::Stream;
+pub(crate) use stream::{ServerEvent, Stream};

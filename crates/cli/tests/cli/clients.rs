@@ -1,0 +1,83 @@
+//! The server as other people's clients use it: scripts in `clients/` speak to it through PyPI's `openai` and `ollama`, and
+//! `schemathesis` compares it with its own description.
+//!
+//! They need Python with what `clients/requirements.txt` pins. `.ci/run` installs it in `target/clients`; by hand:
+//! `python3 -m venv target/clients && target/clients/bin/pip install -r crates/cli/tests/cli/clients/requirements.txt`.
+
+use crate::support::{program, room};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A server, which ends with its owner.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    /// A small model by the name of the built-in one, ready to answer.
+    fn start(arguments: &[&str]) -> Self {
+        let model = concat!("tales=", env!("CARGO_MANIFEST_DIR"), "/tests/cli/fixtures/tales-3m");
+        let mut command = program();
+        command.args(["serve", "-m", model, "--port", "0", "--no-page"]).args(arguments).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("there is a pipe")).lines().map(Result::unwrap);
+        let address = lines.find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
+        // What it says later is read, so that it never waits for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address: address.expect("it says where it listens") }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Python with the pinned packages; `None` where it is not installed, which `.ci/run` does not allow.
+fn python() -> Option<PathBuf> {
+    let python = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients").join("bin/python");
+    if python.is_file() {
+        return Some(python);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{} is missing; `.ci/run` installs it", python.display());
+    let say =
+        "skipped: Python with the packages of crates/cli/tests/cli/clients/requirements.txt is not in target/clients";
+    writeln!(std::io::stderr(), "{say}").expect("it can be said");
+    None
+}
+
+/// A program of Python's under way, with what it prints.
+fn started(program: &Path, arguments: &[&str]) -> Child {
+    let mut command = Command::new(program);
+    command.env_clear().env("NO_PROXY", "*").env("PYTHONDONTWRITEBYTECODE", "1").current_dir(room("clients"));
+    let piped = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    piped.spawn().expect("Python starts")
+}
+
+/// All clients at once, at one server for everybody and one with keys and room for one request.
+#[test]
+fn clients_of_other_protocols_are_served_as_they_expect() {
+    let Some(python) = python() else { return };
+    let open = Server::start(&[]);
+    let guarded = Server::start(&["--api-key", "one", "--api-key", "two", "--queue", "1"]);
+    let script = |name: &str| format!("{}/tests/cli/clients/{name}", env!("CARGO_MANIFEST_DIR"));
+    let description = format!("{}/openapi.json", open.address);
+    let checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,\
+                  negative_data_rejection,unsupported_method,missing_required_header";
+    let schemathesis = ["run", &description, "--checks", checks, "--phases", "coverage,fuzzing", "--max-examples", "3"];
+    let schemathesis = [&schemathesis[..], &["--seed", "1", "--suppress-health-check", "all", "--no-shrink"]].concat();
+    let running = [
+        ("openai", started(&python, &[&script("openai_client.py"), &open.address, &guarded.address])),
+        ("ollama", started(&python, &[&script("ollama_client.py"), &open.address])),
+        ("schemathesis", started(&python.with_file_name("schemathesis"), &schemathesis)),
+    ];
+    for (name, child) in running {
+        let output = child.wait_with_output().expect("its output can be read");
+        let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{name}:\n{}{}", shown(&output.stdout), shown(&output.stderr));
+    }
+}
