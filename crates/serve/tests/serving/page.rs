@@ -351,7 +351,8 @@ async fn ink_has_contrast_in_light_and_dark(desk: &Desk<'_>) {
 
 async fn nothing_is_wider_than_a_phone(desk: &Desk<'_>) {
     desk.browser.resize(360, 780).await;
-    let widths = "const { clientWidth, scrollWidth } = document.documentElement; return [innerWidth, scrollWidth - clientWidth]";
+    let widths =
+        "const { clientWidth, scrollWidth } = document.documentElement; return [innerWidth, scrollWidth - clientWidth]";
     assert_eq!(desk.browser.script(widths, vec![]).await, json!([360, 0]), "nothing has to be moved sideways");
     let small = "return [...document.querySelectorAll('button, select')].filter(element => element.offsetParent &&
         element.getBoundingClientRect().height < 36).map(element => element.outerHTML.slice(0, 80))";
