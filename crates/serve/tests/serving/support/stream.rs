@@ -134,6 +134,10 @@ impl Read for Stream {
             return if let Rest::Plain(None) = self.rest { self.reader.read(into) } else { Ok(0) };
         };
         let most = into.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+        // Reading nothing waits for more, and a server may leave the connection open.
+        if most == 0 {
+            return Ok(0);
+        }
         let count = self.reader.read(&mut into[..most])?;
         *left -= count as u64;
         Ok(count)
