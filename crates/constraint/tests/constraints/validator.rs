@@ -60,10 +60,10 @@ pub(crate) fn fault(root: &Value, schema: &Value, value: &Value) -> Option<Strin
         if !within("minLength", "maxLength", text.chars().count()) {
             return fail("length");
         }
-        if let Some(pattern) = map.get("pattern").and_then(Value::as_str) {
-            if !Regex::new(pattern).expect("a pattern").is_match(text) {
-                return fail("pattern");
-            }
+        if let Some(pattern) = map.get("pattern").and_then(Value::as_str)
+            && !Regex::new(pattern).expect("a pattern").is_match(text)
+        {
+            return fail("pattern");
         }
     }
     if let (Some(value), Some(map)) = (value.as_f64(), Some(map)) {
@@ -100,16 +100,16 @@ pub(crate) fn fault(root: &Value, schema: &Value, value: &Value) -> Option<Strin
             return fail("required");
         }
         for (key, value) in entries {
-            if let Some(names) = map.get("propertyNames") {
-                if let Some(fault) = fault(root, names, &Value::String(key.clone())) {
-                    return Some(fault);
-                }
+            if let Some(names) = map.get("propertyNames")
+                && let Some(fault) = fault(root, names, &Value::String(key.clone()))
+            {
+                return Some(fault);
             }
             let own = map.get("properties").and_then(|properties| properties.get(key));
-            if let Some(schema) = own.or_else(|| map.get("additionalProperties")) {
-                if let Some(fault) = fault(root, schema, value) {
-                    return Some(fault);
-                }
+            if let Some(schema) = own.or_else(|| map.get("additionalProperties"))
+                && let Some(fault) = fault(root, schema, value)
+            {
+                return Some(fault);
             }
         }
     }
