@@ -14,8 +14,13 @@ const SIZE: usize = 40;
 /// The token that begins the texts of causal networks.
 const BEGIN: TokenId = 1;
 
+/// A network by the name of its kind, with its process.
+type Named = (&'static str, Network<Cpu<f32>>, Arc<dyn Process>);
+/// A kind of network, by what it changes of a plain one.
+type Kind = (&'static str, Box<dyn Fn(&mut NetworkSpec)>);
+
 /// A small network of each kind with its process.
-pub(crate) fn models() -> Vec<(&'static str, Network<Cpu<f32>>, Arc<dyn Process>)> {
+pub(crate) fn models() -> Vec<Named> {
     let kind = |kind: ProcessKind, mask: Option<TokenId>, vectors: Option<usize>| {
         move |spec: &mut NetworkSpec| {
             (spec.mask_token, spec.word_vector_size) = (mask, vectors);
@@ -23,7 +28,7 @@ pub(crate) fn models() -> Vec<(&'static str, Network<Cpu<f32>>, Arc<dyn Process>
         }
     };
     let named = |name: &str| name.parse::<ProcessKind>().unwrap();
-    let changes: [(&str, Box<dyn Fn(&mut NetworkSpec)>); 9] = [
+    let changes: [Kind; 9] = [
         ("masked", Box::new(|_| {})),
         ("self-conditioning", Box::new(|spec| spec.self_conditioning = true)),
         ("blocks", Box::new(|spec| spec.attention = Layout::Block { length: 4 })),
@@ -34,7 +39,7 @@ pub(crate) fn models() -> Vec<(&'static str, Network<Cpu<f32>>, Arc<dyn Process>
         ("gaussian", Box::new(kind(named("gaussian:4"), None, Some(4)))),
         ("simplex", Box::new(kind(named("simplex"), None, None))),
     ];
-    let model = |(name, change): (&'static str, Box<dyn Fn(&mut NetworkSpec)>)| {
+    let model = |(name, change): Kind| {
         let spec = small(change);
         let process = process_of(&spec, Some(BEGIN)).unwrap();
         let network = Network::new(Cpu::<f32>::new(CpuPath::best(), 2).unwrap(), spec, 1).unwrap();
