@@ -102,7 +102,7 @@ impl Requested<'_> {
     ) -> Result<Response, ApiError> {
         let Self { app, client, name, loaded, options, constraint, stream, begun, load } = self;
         let Options { sampling, max_tokens, stop, mut warnings } = options;
-        let sampling = SamplingOptions { constraint, ..sampling.options(max_tokens)? };
+        let sampling = sampling.constrained_options(max_tokens, constraint)?;
         // A schema takes a processor for a while.
         let prepared = tokio::task::block_in_place(|| prepare(&loaded, &sampling))?;
         warnings.extend(prepared.ineffective.iter().map(ToString::to_string));

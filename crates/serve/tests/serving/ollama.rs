@@ -107,6 +107,13 @@ fn answers_keep_to_a_schema() {
     let written: Value = serde_json::from_str(answer["response"].as_str().unwrap()).unwrap();
     assert!(["fox", "owl"].contains(&written["animal"].as_str().unwrap()), "{written}");
     assert_eq!(running.post("/api/generate", &body(json!(""))).status, 200);
+    // Our own fields are among the options.
+    let within = json!({ "num_predict": 8, "seed": 7, "regex": "(fox|owl)" });
+    let mut expression = json!({ "prompt": "An animal:", "options": within, "stream": false });
+    let answer = running.post("/api/generate", &expression).expect(200);
+    assert!(["fox", "owl"].contains(&answer["response"].as_str().unwrap().trim_start()), "{answer}");
+    expression["format"] = json!("json");
+    assert_eq!(running.post("/api/generate", &expression).status, 400);
     let refused = running.post("/api/generate", &body(json!("xml"))).expect(400);
     assert_eq!(refused["error"], "`format` is `xml`; allowed: `json` or a JSON schema");
 }
