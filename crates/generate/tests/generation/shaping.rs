@@ -40,7 +40,8 @@ fn biases_and_penalties_change_the_law_as_they_say_and_not_the_confidence() {
     let law = Chain::mixed(6).next[3].clone();
     let shifted = |shifts: [f64; 6]| law.iter().zip(shifts).map(|(p, shift)| p * shift.exp()).collect::<Vec<f64>>();
     let given = [2, 4, 4, 3];
-    let cases: [(fn(SettingsBuilder) -> SettingsBuilder, [f64; 6]); 4] = [
+    type Change = fn(SettingsBuilder) -> SettingsBuilder;
+    let cases: [(Change, [f64; 6]); 4] = [
         (|b| b.logit_bias([(2, 1.5), (5, -1.0)]), [0.0, 0.0, 1.5, 0.0, 0.0, -1.0]),
         (|b| b.presence_penalty(1.0), [0.0, 0.0, -1.0, -1.0, -1.0, 0.0]),
         (|b| b.frequency_penalty(-0.5), [0.0, 0.0, 0.5, 0.5, 1.0, 0.0]),
