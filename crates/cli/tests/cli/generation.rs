@@ -49,7 +49,7 @@ fn one_json_object_holds_text_tokens_forward_passes_and_seconds() {
 }
 
 #[test]
-fn biases_are_kept_with_the_result_and_ban_tokens() {
+fn biases_are_part_of_the_result_and_ban_tokens() {
     let bans: Vec<String> = (5..40).map(|token| format!("{token}=-100")).collect();
     let shape = ["--min-p", "0.05", "--presence-penalty", "0.5", "--logit-bias", &bans.join(",")];
     let of = |more: &[&str]| {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 /// How long a canvas that nobody follows is filled on.
 pub(super) const ABANDONED: Duration = Duration::from_secs(30);
 /// How long the events are kept once it is finished.
-const KEPT: Duration = Duration::from_secs(120);
+const RETENTION: Duration = Duration::from_secs(120);
 /// Canvases whose events are kept at most.
 const MOST: usize = 256;
 
@@ -88,8 +88,10 @@ impl FollowedCanvases {
     pub(super) fn find(&self, id: &str, client: Client) -> Result<Arc<Followed>, ApiError> {
         let found = lock(&self.0).get(id).filter(|followed| followed.client == client).cloned();
         found.ok_or_else(|| {
-            let kept = KEPT.as_secs();
-            ApiError::not_found(format!("there is no canvas `{id}`; a streamed one is kept for {kept} s after its end"))
+            let seconds = RETENTION.as_secs();
+            ApiError::not_found(format!(
+                "there is no canvas `{id}`; a streamed one is kept for {seconds} s after its end"
+            ))
         })
     }
 }
@@ -129,7 +131,7 @@ impl Followed {
     }
 
     fn is_stale(&self) -> bool {
-        self.progress.borrow().finished && lock(&self.since).elapsed() > KEPT
+        self.progress.borrow().finished && lock(&self.since).elapsed() > RETENTION
     }
 }
 

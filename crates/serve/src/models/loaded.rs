@@ -35,7 +35,7 @@ pub(super) fn open(source: &ModelSource, runtime: &Runtime) -> Result<(Checkpoin
     let checkpoint = Checkpoint::open(&source.path)?;
     let (parameters, stored) = checkpoint.size();
     // A matrix that is stored as integers stays that; others are kept in the numbers of the products.
-    let kept = match runtime.precision() {
+    let prepared = match runtime.precision() {
         _ if checkpoint.quantisation.is_some() => stored,
         Precision::F64 => parameters * 8,
         Precision::Auto | Precision::F32 => parameters * 4,
@@ -44,7 +44,7 @@ pub(super) fn open(source: &ModelSource, runtime: &Runtime) -> Result<(Checkpoin
         Precision::Int4 => parameters.div_ceil(2),
     };
     // Vectors, the embedding and packing take more than the numbers alone.
-    Ok((checkpoint, kept + kept / 4))
+    Ok((checkpoint, prepared + prepared / 4))
 }
 
 impl Loaded {

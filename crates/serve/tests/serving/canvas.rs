@@ -95,8 +95,8 @@ fn what_is_pinned_stays_when_the_rest_is_renoised() {
     for result in edited["results"].as_array().unwrap() {
         let after = &result["canvas"]["positions"];
         for index in 0..before.as_array().unwrap().len() {
-            let kept = pinned.contains(&index) || !renoised.contains(&index);
-            if kept {
+            let stays = pinned.contains(&index) || !renoised.contains(&index);
+            if stays {
                 assert_eq!(after[index]["token"], before[index]["token"], "{index}");
                 assert_eq!(after[index]["state"], before[index]["state"], "{index}");
             } else {
