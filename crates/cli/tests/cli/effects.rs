@@ -17,7 +17,7 @@ enum Effect {
 use Effect::{Always, Refused, Warned};
 
 /// Every flag of `generate` and `run`.
-const FLAGS: [(&str, Effect); 35] = [
+const FLAGS: [(&str, Effect); 38] = [
     ("--prompt", Always),
     ("--model", Always),
     ("--format", Always),
@@ -80,6 +80,10 @@ const FLAGS: [(&str, Effect); 35] = [
     ("--churn", Refused(&["The [[4]] saw.", "--churn", "0.5"], "allowed: nothing, since the process masked")),
     ("--correctors", Refused(&["The [[4]] saw.", "--correctors", "2"], "allowed: nothing, since the process masked")),
     ("--revise", Refused(&["The [[4]] saw.", "--revise"], "allowed: nothing, since the process masked")),
+    // What a text is held to, it is held to under all settings.
+    ("--regex", Always),
+    ("--json-schema", Always),
+    ("--grammar", Always),
     // The same seed gives the same text, also where nothing is drawn.
     ("--seed", Always),
     ("--device", Always),
