@@ -12,7 +12,7 @@ use crate::sheet::Sheet;
 use crate::wire;
 use aquatint::diffusion::Kind;
 use aquatint::vocabulary::TokenId;
-use aquatint::{Canvas, FinishReason, Prepared, TemplateCanvas};
+use aquatint::{Canvas, FinishReason, Prepared, Statistics, TemplateCanvas};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -253,8 +253,10 @@ impl TextRun {
         };
         let given = self.template_canvas.canvas();
         let given = (0..given.len()).filter(|position| given.kind(*position) == Some(Kind::Given)).count();
-        let usage = Usage::new(given, &outcome.statistics);
         let tokens = self.tokens(&outcome.canvas, &text);
+        // How far the work went beyond a stop string depends on who else is served; what counts does not.
+        let counted = if self.cut.is_some() { tokens.len() } else { outcome.statistics.tokens };
+        let usage = Usage::new(given, &Statistics { tokens: counted, ..outcome.statistics });
         Ok(Completed { text, finish, usage, tokens, queued, took })
     }
 

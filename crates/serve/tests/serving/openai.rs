@@ -47,7 +47,9 @@ fn a_stream_is_the_text_in_parts() {
             assert_eq!(joined(&chunks, index, "/finish_reason"), choice["finish_reason"].as_str().unwrap());
         }
         let usage = &chunks.last().unwrap().1["usage"];
-        assert_eq!(usage, &whole["usage"]);
+        // Behind a stop string more or less work may have been done.
+        let counted = if request["stop"].is_null() { "" } else { "/completion_tokens" };
+        assert_eq!(usage.pointer(counted), whole["usage"].pointer(counted), "{request}");
         assert!(chunks.iter().any(|(name, event)| name == "denoising" && event["changes"].is_array()));
     }
 }

@@ -234,7 +234,10 @@ async fn exports_can_be_read(desk: &Desk<'_>) {
     let script = "const picture = new DOMParser().parseFromString(arguments[0], 'image/svg+xml');
                   return [picture.querySelector('parsererror')?.textContent ?? '', picture.documentElement.getAttribute('aria-label'),
                           picture.querySelectorAll('text.stays').length]";
+    assert_eq!(desk.browser.complaints().await, Vec::<String>::new(), "the browser complains");
     let parsed = desk.browser.script(script, vec![json!(picture)]).await;
+    // The page's policy forbids the styles of a picture that is parsed within the page.
+    desk.browser.complaints().await;
     let read_out: Vec<&str> = plain.as_str().expect("a text").split_whitespace().collect();
     assert_eq!((&parsed[0], &parsed[1]), (&json!(""), &json!(read_out.join(" "))));
     let words = positions.iter().filter(|(_, text)| !text.is_empty()).count();
@@ -302,6 +305,7 @@ async fn accessible(desk: &Desk<'_>, state: &str) {
         return skip("the checks of axe-core (target/axe/axe.min.js)");
     }
     let axe = std::fs::read_to_string(AXE).expect("it can be read");
+    assert_eq!(desk.browser.complaints().await, Vec::<String>::new(), "the browser complains: {state}");
     desk.browser.script(&format!("if (!window.axe) {{ {axe} }}"), vec![]).await;
     for theme in ["light", "dark"] {
         desk.browser.script("document.documentElement.dataset.theme = arguments[0]", vec![json!(theme)]).await;
@@ -311,6 +315,8 @@ async fn accessible(desk: &Desk<'_>, state: &str) {
         assert_eq!(desk.browser.promise(violations, vec![]).await, json!([]), "{state}, {theme}");
     }
     desk.browser.script("document.documentElement.dataset.theme = 'light'", vec![]).await;
+    // The checks try styles of their own on the page, which its policy forbids.
+    desk.browser.complaints().await;
 }
 
 /// What axe-core cannot judge: letters that are filled with two inks. Each of the two has the contrast of text.
