@@ -1,4 +1,5 @@
-//! The server as other people's clients use it: scripts in `clients/` speak to it through PyPI's `openai` and `ollama`.
+//! The server as other people's clients use it: scripts in `clients/` speak to it through PyPI's `openai` and `ollama`, and
+//! `schemathesis` compares it with its own description.
 //!
 //! They need Python with what `clients/requirements.txt` pins. `.ci/run` installs it in `target/clients`; by hand:
 //! `python3 -m venv target/clients && target/clients/bin/pip install -r crates/cli/tests/cli/clients/requirements.txt`.
@@ -57,15 +58,39 @@ fn started(program: &Path, arguments: &[&str]) -> Child {
     piped.spawn().expect("Python starts")
 }
 
-/// All clients at once, at one server for everybody and one with keys and room for one request.
+/// What schemathesis holds each answer against, by the server's own description. A body may match its schema and still not
+/// fit the model, so that a refusal is no fault.
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
+/// A few requests of each kind, the same each time.
+const FEW: [&str; 13] = [
+    "--checks",
+    CHECKS,
+    "--phases",
+    "fuzzing",
+    "--max-examples",
+    "2",
+    "--mode",
+    "positive",
+    "--seed",
+    "1",
+    "--suppress-health-check",
+    "all",
+    "--no-shrink",
+];
+
+/// All clients at once: at one server for everybody, one with keys and room for one request, and one for random requests.
 #[test]
 fn clients_of_other_protocols_are_served_as_they_expect() {
     let Some(python) = python() else { return };
     let open = Server::start(&[]);
     let guarded = Server::start(&["--api-key", "one", "--api-key", "two", "--queue", "1"]);
+    let described = Server::start(&[]);
+    let description = format!("{}/openapi.json", described.address);
+    let random = [&["run", &description, "--request-timeout", "20"], FEW.as_slice()].concat();
     let script = |name: &str| format!("{}/tests/cli/clients/{name}", env!("CARGO_MANIFEST_DIR"));
     let running = [
         ("openai", started(&python, &[&script("openai_client.py"), &open.address, &guarded.address])),
+        ("schemathesis", started(&python.with_file_name("schemathesis"), &random)),
         ("ollama", started(&python, &[&script("ollama_client.py"), &open.address])),
     ];
     for (name, child) in running {
