@@ -9,7 +9,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 /// Why a server cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +96,18 @@ struct ErrorFields {
     /// A name for programs.
     #[schema(required)]
     code: Option<&'static str>,
+}
+
+/// The errors of a path that fills canvases, beside those of every path.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes the answers; handlers answer with `ApiError`")]
+pub(crate) enum FillErrors {
+    /// There is no such model
+    #[response(status = NOT_FOUND)]
+    NoModel(ErrorBody),
+    /// Too much waits already
+    #[response(status = TOO_MANY_REQUESTS)]
+    Busy(ErrorBody),
 }
 
 impl ApiError {

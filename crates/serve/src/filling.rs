@@ -1,5 +1,6 @@
 //! A canvas on its way through the scheduler.
 
+use crate::ServeSettings;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::event::ServeEvent;
@@ -30,11 +31,7 @@ impl Filling {
         client: Client,
         alternatives: usize,
     ) -> Result<Self, ApiError> {
-        let (length, limit) = (prepared.template_canvas.canvas().len(), app.settings.canvas_limit);
-        if length > limit {
-            let message = format!("the canvas has {length} positions; allowed: {limit}");
-            return Err(ApiError::invalid(message).of("max_tokens").code("context_length_exceeded"));
-        }
+        check_length(&app.settings, prepared.template_canvas.canvas())?;
         let request =
             loaded.model.request(&prepared.template_canvas, prepared.settings.clone()).with_alternatives(alternatives);
         let (sender, updates) = updates();
@@ -57,6 +54,19 @@ impl Filling {
     pub(crate) fn cancel(&self) {
         self.cancel.cancel();
     }
+}
+
+/// Whether a canvas is no longer than the server allows.
+///
+/// # Errors
+/// When it is longer.
+pub(crate) fn check_length(settings: &ServeSettings, canvas: &Canvas) -> Result<(), ApiError> {
+    let (length, limit) = (canvas.len(), settings.canvas_limit);
+    if length <= limit {
+        return Ok(());
+    }
+    let message = format!("the canvas has {length} positions; allowed: {limit}");
+    Err(ApiError::invalid(message).of("max_tokens").code("context_length_exceeded"))
 }
 
 /// What is given on a canvas, with `[[N]]` where something is to be filled in.

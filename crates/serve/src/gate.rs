@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering::SeqCst;
 pub(crate) const OPEN_PATHS: [&str; 3] = ["/", "/health", "/props"];
 
 /// Lets a request through to its handler, or answers it.
-pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let host = match Host::of(&request).and_then(|host| host.check(&app.settings).map(|()| host)) {
         Ok(host) => host,
         Err(error) => return error.into_response(),
@@ -34,7 +34,7 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
     if let Some(answer) = origin.preflight(&request) {
         return answer;
     }
-    let mut response = match admit(&app, &request, &origin) {
+    let mut response = match admit(&app, &mut request, &origin) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
@@ -42,14 +42,15 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
     response
 }
 
-fn admit(app: &App, request: &Request, origin: &Origin) -> Result<(), ApiError> {
-    let headers = request.headers();
+/// Says who calls, which handlers then read, and refuses whoever may not.
+fn admit(app: &App, request: &mut Request, origin: &Origin) -> Result<(), ApiError> {
     if !OPEN_PATHS.contains(&request.uri().path()) {
-        client(app, headers, request.extensions().get::<Peer>().copied())?;
+        let client = client(app, request.headers(), request.extensions().get::<Peer>().copied())?;
+        request.extensions_mut().insert(client);
     }
     if request.method() == Method::POST {
         // A page can send anything but JSON without asking first.
-        if origin.is_some() && !is_json(headers) {
+        if origin.is_some() && !is_json(request.headers()) {
             return Err(ApiError::of_status(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "pages have to send `Content-Type: application/json`",

@@ -3,8 +3,10 @@
 use crate::app::App;
 use crate::error::ApiError;
 use crate::scheduler::Client;
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -30,6 +32,16 @@ pub(crate) fn client(app: &App, headers: &HeaderMap, peer: Option<Peer>) -> Resu
         return Err(ApiError::unauthorised("an API key is needed; send `Authorization: Bearer KEY`"));
     };
     find(keys, shown).map(Client::Key).ok_or_else(|| ApiError::unauthorised("the API key is wrong"))
+}
+
+/// Who calls, as the gate found out.
+impl FromRequestParts<App> for Client {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        let client = parts.extensions.get::<Self>().copied();
+        client.ok_or_else(|| ApiError::unauthorised("this path needs a client, and none was let in"))
+    }
 }
 
 /// The number of the key that is shown. How long this takes depends on the lengths alone, not on how much of a key is

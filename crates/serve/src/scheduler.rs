@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 enum Command {
     /// Fill a canvas.
     Submit(Box<Work>),
+    /// Answer a question about a model between two steps, on the thread that owns the device.
+    Ask(Box<dyn FnOnce() + Send>),
     /// Drop the engine of a model as soon as it is idle, so that its memory is free.
     Unload(usize),
     /// Finish what is there until then, cancel the rest, and end.
@@ -95,11 +97,32 @@ impl Scheduler {
     /// # Errors
     /// When too much waits already, or the server ends.
     pub(crate) fn submit(&self, work: Work) -> Result<(), Rejected> {
+        self.send(Command::Submit(Box::new(work)))
+    }
+
+    /// Runs a question between two steps; it waits in the same queue as work.
+    ///
+    /// # Errors
+    /// When too much waits already, or the server ends.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Rejected> {
+        let (sender, answer) = tokio::sync::oneshot::channel();
+        let question = Box::new(move || {
+            // Whoever asked may be gone.
+            let _ = sender.send(question());
+        });
+        self.send(Command::Ask(question))?;
+        answer.await.map_err(|_| Rejected::Stopping)
+    }
+
+    fn send(&self, command: Command) -> Result<(), Rejected> {
         let admitted = self.shared.waiting.try_update(SeqCst, SeqCst, |now| (now < self.queue).then_some(now + 1));
         if admitted.is_err() {
             return Err(Rejected::Busy { limit: self.queue, retry_after: self.retry_after() });
         }
-        self.commands.send(Command::Submit(Box::new(work))).map_err(|_| {
+        self.commands.send(command).map_err(|_| {
             self.shared.waiting.fetch_sub(1, SeqCst);
             Rejected::Stopping
         })

@@ -4,10 +4,10 @@ use crate::models::Loaded;
 use crate::scheduler::StepUpdate;
 use crate::wire::{self, State};
 use aquatint::TemplateCanvas;
-use aquatint::diffusion::Kind;
+use aquatint::diffusion::{Kind, PositionState};
 use aquatint::generate::ChangeKind;
 use aquatint::vocabulary::{Before, Holding, TokenId, Vocabulary};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A canvas and what happened to it.
@@ -24,22 +24,21 @@ pub(crate) struct Sheet {
 }
 
 impl Sheet {
-    /// The canvas of result `index` as it begins. `written` are positions that are given to this request and were written
-    /// by an earlier one.
+    /// The canvas of result `index` as it begins; `spans` are the holes that are returned with it, its own where there are
+    /// none.
     pub(crate) fn new(
         index: usize,
         loaded: Arc<Loaded>,
         template_canvas: TemplateCanvas,
-        written: &BTreeSet<usize>,
         spans: Option<Vec<wire::Span>>,
     ) -> Self {
         let canvas = template_canvas.canvas();
         let position = |position: usize| {
-            let state = match canvas.kind(position) {
-                Some(Kind::Given) if written.contains(&position) => State::Written,
-                Some(Kind::Given) => State::Given,
-                Some(Kind::Open) => State::Open,
-                Some(Kind::Padding) | None => State::Closed,
+            let state = match canvas.state(position) {
+                Some(PositionState::Given) => State::Given,
+                Some(PositionState::Committed) => State::Written,
+                Some(PositionState::Open) => State::Open,
+                Some(PositionState::Closed | PositionState::Padding) | None => State::Closed,
             };
             let token = matches!(state, State::Given | State::Written).then(|| canvas.tokens()[position]);
             let (probability, step) = (None, None);

@@ -154,9 +154,10 @@ impl TemplateCanvas {
             stretches.push(match canvas.kind(first) {
                 Some(Kind::Open) => Stretch::Open { positions: range, owes_blank: false },
                 _ => {
-                    let before = match first.checked_sub(1).map(|before| canvas.kind(before)) {
-                        None | Some(Some(Kind::Given)) => Before::Tokens(&canvas.tokens()[..first]),
-                        Some(_) => Before::Unknown,
+                    let known = |before: usize| canvas.kind(before) == Some(Kind::Given) || canvas.is_committed(before);
+                    let before = match first.checked_sub(1).is_none_or(known) {
+                        true => Before::Tokens(&canvas.tokens()[..first]),
+                        false => Before::Unknown,
                     };
                     let text = vocabulary.decode_after(before, &canvas.tokens()[range.clone()]);
                     Stretch::Given { positions: range, text }

@@ -7,14 +7,16 @@ use super::run::{CanvasEvent, CanvasResult, CanvasRun};
 use crate::app::App;
 use crate::blocking::blocking;
 use crate::body::Body;
-use crate::error::{ApiError, ErrorBody};
-use crate::identity::{Peer, client, identifier, now, random_seed};
+use crate::error::{ApiError, ErrorBody, FillErrors};
+use crate::identity::{identifier, now, random_seed};
 use crate::sampling::SamplingFields;
+use crate::scheduler::Client;
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use futures_util::future::try_join_all;
 use futures_util::stream;
 use serde::Serialize;
 use std::convert::Infallible;
@@ -73,18 +75,14 @@ struct Opened {
     request_body = CanvasBody,
     responses(
         (status = OK, body = CanvasAnswer, description = "The canvases; with `stream`, their events"),
-        (status = BAD_REQUEST, body = ErrorBody),
-        (status = NOT_FOUND, body = ErrorBody),
-        (status = TOO_MANY_REQUESTS, body = ErrorBody),
+        FillErrors,
     )
 )]
 pub(super) async fn fill(
     State(app): State<App>,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
+    client: Client,
     body: Body<CanvasRequest>,
 ) -> Result<Response, ApiError> {
-    let client = client(&app, &headers, peer.map(|Extension(peer)| peer))?;
     let Body { own: request, sampling } = body;
     let count = match request.variations.unwrap_or(1) {
         count @ 1..=MOST_VARIATIONS => count,
@@ -115,14 +113,7 @@ pub(super) async fn fill(
         tokio::spawn(record(runs, followed.clone()));
         return Ok(respond(Reader::new(followed, 0)));
     }
-    let mut results = Vec::new();
-    for mut run in runs {
-        results.push(loop {
-            if let CanvasEvent::Finished(result) = run.next().await? {
-                break *result;
-            }
-        });
-    }
+    let results = try_join_all(runs.into_iter().map(CanvasRun::finish)).await?;
     Ok(Json(CanvasAnswer { id, object: "canvas", created, model, results, warnings }).into_response())
 }
 
@@ -202,11 +193,10 @@ fn respond(reader: Reader) -> Response {
 )]
 pub(super) async fn resume(
     State(app): State<App>,
-    peer: Option<Extension<Peer>>,
+    client: Client,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let client = client(&app, &headers, peer.map(|Extension(peer)| peer))?;
     let next = next_event(&headers)?;
     Ok(respond(Reader::new(app.canvases.find(&id, client)?, next)))
 }
@@ -228,11 +218,9 @@ pub(crate) fn next_event(headers: &HeaderMap) -> Result<usize, ApiError> {
 )]
 pub(super) async fn cancel(
     State(app): State<App>,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
+    client: Client,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    let client = client(&app, &headers, peer.map(|Extension(peer)| peer))?;
     app.canvases.find(&id, client)?.cancel();
     Ok(StatusCode::NO_CONTENT)
 }

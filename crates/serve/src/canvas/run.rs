@@ -9,7 +9,6 @@ use crate::scheduler::{Client, Ended, Update};
 use crate::sheet::Sheet;
 use crate::text::{Finish, Usage};
 use crate::wire;
-use aquatint::diffusion::Kind;
 use aquatint::{Prepared, TemplateCanvas};
 use serde::Serialize;
 use std::sync::Arc;
@@ -67,10 +66,10 @@ impl CanvasRun {
         client: Client,
         alternatives: usize,
     ) -> Result<Self, ApiError> {
-        let Ready { prepared, written, spans } = ready;
+        let Ready { prepared, spans } = ready;
         let filling = Filling::start(app, &loaded, &prepared, client, alternatives)?;
         let Prepared { template_canvas, settings, .. } = prepared;
-        let sheet = Sheet::new(index, loaded.clone(), template_canvas.clone(), &written, spans);
+        let sheet = Sheet::new(index, loaded.clone(), template_canvas.clone(), spans);
         Ok(Self { loaded, template_canvas, filling, sheet, index, seed: settings.seed() })
     }
 
@@ -95,6 +94,18 @@ impl CanvasRun {
         }
     }
 
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// As [`CanvasRun::next`].
+    pub(super) async fn finish(mut self) -> Result<CanvasResult, ApiError> {
+        loop {
+            if let CanvasEvent::Finished(result) = self.next().await? {
+                return Ok(*result);
+            }
+        }
+    }
+
     /// Ends it at the next step; its result still comes.
     pub(super) fn cancel(&self) {
         self.filling.cancel();
@@ -104,8 +115,6 @@ impl CanvasRun {
         let Ended { outcome, cause, queued, took } = ended;
         let outcome = outcome?;
         let read = self.template_canvas.read(self.loaded.vocabulary(), &outcome.canvas);
-        let canvas = self.template_canvas.canvas();
-        let given = (0..canvas.len()).filter(|position| canvas.kind(*position) == Some(Kind::Given)).count();
         Ok(CanvasResult {
             index: self.index,
             seed: self.seed,
@@ -113,7 +122,7 @@ impl CanvasRun {
             text: read.text,
             holes: read.holes,
             canvas: self.sheet.canvas(),
-            usage: Usage::new(given, &outcome.statistics),
+            usage: Usage::new(self.template_canvas.canvas(), &outcome.statistics),
             queue_seconds: queued.as_secs_f64(),
             seconds: took.as_secs_f64(),
         })

@@ -2,6 +2,7 @@
 
 use super::{OllamaError, Options};
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::error::ApiError;
 use crate::models::Loaded;
 use crate::scheduler::Client;
@@ -90,21 +91,49 @@ impl Before {
     }
 }
 
-impl Requested<'_> {
+/// What both paths are asked beside their texts.
+pub(super) struct CommonFields {
+    pub(super) model: Option<String>,
+    pub(super) options: Option<Map<String, Value>>,
+    pub(super) keep_alive: Option<KeepAlive>,
+    pub(super) format: Option<Format>,
+    pub(super) stream: bool,
+}
+
+impl<'a> Requested<'a> {
+    /// Reads what both have in common, and has the model at hand.
+    ///
+    /// # Errors
+    /// When an option or the format cannot be, or there is no such model.
+    pub(super) async fn new(
+        app: &'a App,
+        client: Client,
+        begun: Instant,
+        fields: CommonFields,
+    ) -> Result<Self, ApiError> {
+        let CommonFields { model, options, keep_alive, format, stream } = fields;
+        let mut options = Options::parse(options.unwrap_or_default())?;
+        options.warnings.extend(keep_alive.as_ref().map(KeepAlive::warning).transpose()?);
+        let constraint = format.as_ref().map(Format::constraint).transpose()?.flatten();
+        let loaded = app.models.get(model.as_deref()).await?;
+        let name = model.unwrap_or_else(|| loaded.name.clone());
+        Ok(Self { app, client, name, loaded, options, constraint, stream, begun, load: begun.elapsed() })
+    }
+
     /// Fills the canvas that `prepare` lays out, and answers with lines or with one object.
     ///
     /// # Errors
     /// When an option has a value that it cannot have, or too much waits already.
     pub(super) async fn answer(
         self,
-        prepare: impl FnOnce(&Loaded, &SamplingOptions) -> Result<Prepared, ApiError>,
+        prepare: impl FnOnce(&Loaded, &SamplingOptions) -> Result<Prepared, ApiError> + Send + 'static,
         line: Line,
     ) -> Result<Response, ApiError> {
         let Self { app, client, name, loaded, options, constraint, stream, begun, load } = self;
         let Options { sampling, max_tokens, stop, mut warnings } = options;
         let sampling = sampling.constrained_options(max_tokens, constraint)?;
-        // A schema takes a processor for a while.
-        let prepared = tokio::task::block_in_place(|| prepare(&loaded, &sampling))?;
+        let model = loaded.clone();
+        let prepared = blocking(move || prepare(&model, &sampling)).await?;
         warnings.extend(prepared.ineffective.iter().map(ToString::to_string));
         let before = Before { begun, load, seed: prepared.settings.seed(), warnings };
         let stop = StopStrings::checked(stop, "options.stop")?;
@@ -183,7 +212,7 @@ pub(super) fn refuse(given: bool, param: &str, hint: &str) -> Result<(), ApiErro
 }
 
 /// How long a model is to stay: seconds, or a duration such as `5m`.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum KeepAlive {
     Seconds(f64),

@@ -1,17 +1,15 @@
 //! `/api/chat`: a conversation continued.
 
-use super::answer::{Format, KeepAlive, Line, OllamaFigures, Requested, now, refuse};
+use super::OllamaError;
+use super::answer::{CommonFields, Format, KeepAlive, Line, OllamaFigures, Requested, now, refuse};
 use super::generate::yes;
-use super::{OllamaError, Options};
 use crate::app::App;
 use crate::body::Plain;
 use crate::conversation;
 use crate::error::ApiError;
-use crate::identity::{Peer, client};
+use crate::scheduler::Client;
 use aquatint::vocabulary::Message;
-use axum::Extension;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -99,25 +97,19 @@ fn line(model: &str, content: String, figures: Option<OllamaFigures>) -> Value {
 )]
 pub(super) async fn chat(
     State(app): State<App>,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
+    client: Client,
     Plain(request): Plain<OllamaChatRequest>,
 ) -> Result<Response, ApiError> {
     let begun = Instant::now();
-    let client = client(&app, &headers, peer.map(|Extension(peer)| peer))?;
     let turns = request.turns()?;
-    let mut options = Options::parse(request.options.unwrap_or_default())?;
-    options.warnings.extend(request.keep_alive.as_ref().map(KeepAlive::warning).transpose()?);
-    let constraint = request.format.as_ref().map(Format::constraint).transpose()?.flatten();
-    let loaded = app.models.get(request.model.as_deref()).await?;
-    let name = request.model.unwrap_or_else(|| loaded.name.clone());
-    let (load, stream) = (begun.elapsed(), request.stream);
-    let requested = Requested { app: &app, client, name, loaded, options, constraint, stream, begun, load };
+    let OllamaChatRequest { model, options, keep_alive, format, stream, .. } = request;
+    let requested =
+        Requested::new(&app, client, begun, CommonFields { model, options, keep_alive, format, stream }).await?;
     let line: Line = line;
     if turns.is_empty() {
         return Ok(requested.nothing(line));
     }
-    requested.answer(|loaded, options| conversation::prepare(loaded, &turns, &[], options), line).await
+    requested.answer(move |loaded, options| conversation::prepare(loaded, &turns, &[], options), line).await
 }
 
 impl OllamaChatRequest {

@@ -1,18 +1,16 @@
 //! `/api/generate`: a text continued, or a text between two others.
 
-use super::answer::{Format, KeepAlive, Line, OllamaFigures, Requested, now, refuse};
-use super::{OllamaError, Options};
+use super::OllamaError;
+use super::answer::{CommonFields, Format, KeepAlive, Line, OllamaFigures, Requested, now, refuse};
 use crate::app::App;
 use crate::body::Plain;
 use crate::conversation;
 use crate::error::ApiError;
-use crate::identity::{Peer, client};
 use crate::models::Loaded;
+use crate::scheduler::Client;
 use aquatint::vocabulary::{Message, Template};
 use aquatint::{Prepared, SamplingOptions};
-use axum::Extension;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -91,25 +89,24 @@ fn line(model: &str, response: String, figures: Option<OllamaFigures>) -> Value 
 )]
 pub(super) async fn generate(
     State(app): State<App>,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
+    client: Client,
     Plain(request): Plain<GenerateRequest>,
 ) -> Result<Response, ApiError> {
     let begun = Instant::now();
-    let client = client(&app, &headers, peer.map(|Extension(peer)| peer))?;
     request.check()?;
-    let mut options = Options::parse(request.options.clone().unwrap_or_default())?;
-    options.warnings.extend(request.keep_alive.as_ref().map(KeepAlive::warning).transpose()?);
-    let constraint = request.format.as_ref().map(Format::constraint).transpose()?.flatten();
-    let loaded = app.models.get(request.model.as_deref()).await?;
-    let name = request.model.clone().unwrap_or_else(|| loaded.name.clone());
-    let (load, stream) = (begun.elapsed(), request.stream);
-    let requested = Requested { app: &app, client, name, loaded, options, constraint, stream, begun, load };
+    let fields = CommonFields {
+        model: request.model.clone(),
+        options: request.options.clone(),
+        keep_alive: request.keep_alive.clone(),
+        format: request.format.clone(),
+        stream: request.stream,
+    };
+    let requested = Requested::new(&app, client, begun, fields).await?;
     let line: Line = line;
     if request.prompt.as_deref().unwrap_or_default().is_empty() && request.suffix.is_none() {
         return Ok(requested.nothing(line));
     }
-    requested.answer(|loaded, options| request.prepare(loaded, options), line).await
+    requested.answer(move |loaded, options| request.prepare(loaded, options), line).await
 }
 
 impl GenerateRequest {

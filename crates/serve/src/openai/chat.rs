@@ -8,18 +8,18 @@ use super::tools::{Tool, ToolCall, ToolChoice, Tools, numbered};
 use crate::app::App;
 use crate::body::Body;
 use crate::conversation::{self, Content};
-use crate::error::{ApiError, ErrorBody};
-use crate::identity::{Peer, client, identifier, now};
+use crate::error::{ApiError, FillErrors};
+use crate::identity::{identifier, now};
 use crate::models::Loaded;
 use crate::sampling::SamplingFields;
-use crate::text::{Completed, Usage};
+use crate::scheduler::Client;
+use crate::text::{Completed, TextRun, Usage};
 use aquatint::constraint::ConstraintSpec;
 use aquatint::vocabulary::Message;
+use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 use utoipa::ToSchema;
@@ -196,18 +196,14 @@ struct Delta {
     request_body = ChatBody,
     responses(
         (status = OK, body = Chat, description = "The answers; with `stream`, chunks of them as server-sent events"),
-        (status = BAD_REQUEST, body = ErrorBody),
-        (status = NOT_FOUND, body = ErrorBody),
-        (status = TOO_MANY_REQUESTS, body = ErrorBody),
+        FillErrors,
     )
 )]
 pub(super) async fn complete(
     State(app): State<App>,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
+    client: Client,
     body: Body<ChatRequest>,
 ) -> Result<Response, ApiError> {
-    let client = client(&app, &headers, peer.map(|Extension(peer)| peer))?;
     let Body { own: request, sampling } = body;
     let count = results(request.n)?;
     refuse("store", request.store.as_ref(), &[false], "nothing is stored")?;
@@ -271,8 +267,7 @@ pub(super) async fn complete(
         return Ok(stream::respond(runs, Stream { head, options, logprobs: request.logprobs, warnings, tools, held }));
     }
     let (mut choices, mut usages, mut timings) = (Vec::new(), Vec::new(), Timings::default());
-    for (index, run) in runs.into_iter().enumerate() {
-        let completed = *run.finish().await?;
+    for (index, completed) in TextRun::finish_all(runs).await?.into_iter().enumerate() {
         timings.add(&completed);
         usages.push(completed.usage);
         let calls = tools.as_ref().and_then(|tools| tools.calls(&completed.text));

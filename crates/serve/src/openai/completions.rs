@@ -6,18 +6,18 @@ use super::response_format::ResponseFormat;
 use super::stream::{self, Chunks, data};
 use crate::app::App;
 use crate::body::Body;
-use crate::error::{ApiError, ErrorBody};
-use crate::identity::{Peer, client, identifier, now};
+use crate::error::{ApiError, FillErrors};
+use crate::identity::{identifier, now};
 use crate::models::Loaded;
 use crate::sampling::SamplingFields;
-use crate::text::{Completed, Usage};
+use crate::scheduler::Client;
+use crate::text::{Completed, TextRun, Usage};
 use aquatint::SamplingOptions;
 use aquatint::vocabulary::{Template, TokenId};
+use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -129,18 +129,14 @@ struct Choice {
     request_body = CompletionBody,
     responses(
         (status = OK, body = Completion, description = "The texts; with `stream`, chunks of them as server-sent events"),
-        (status = BAD_REQUEST, body = ErrorBody),
-        (status = NOT_FOUND, body = ErrorBody),
-        (status = TOO_MANY_REQUESTS, body = ErrorBody),
+        FillErrors,
     )
 )]
 pub(super) async fn complete(
     State(app): State<App>,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
+    client: Client,
     body: Body<CompletionRequest>,
 ) -> Result<Response, ApiError> {
-    let client = client(&app, &headers, peer.map(|Extension(peer)| peer))?;
     let Body { own: request, sampling } = body;
     let count = results(request.n)?;
     refuse("best_of", request.best_of.as_ref(), &[count], "take the best of `n` results yourself")?;
@@ -172,8 +168,7 @@ pub(super) async fn complete(
         ));
     }
     let (mut choices, mut usages, mut timings) = (Vec::new(), Vec::new(), Timings::default());
-    for (index, run) in runs.into_iter().enumerate() {
-        let completed = *run.finish().await?;
+    for (index, completed) in TextRun::finish_all(runs).await?.into_iter().enumerate() {
         timings.add(&completed);
         usages.push(completed.usage);
         choices.push(Choice {

@@ -89,6 +89,10 @@ impl Worker {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Submit(work) => self.enqueue(work),
+            Command::Ask(question) => {
+                self.shared.waiting.fetch_sub(1, SeqCst);
+                question();
+            }
             Command::Unload(model) => {
                 let wanted = self.queue.any(|queued| queued.work.loaded.id == model);
                 if let Some(serving) = self.engines.get_mut(&model).filter(|_| !wanted) {

@@ -10,10 +10,10 @@ use crate::models::Loaded;
 use crate::scheduler::{Cause, Client, Ended, Update};
 use crate::sheet::Sheet;
 use crate::wire;
-use aquatint::diffusion::Kind;
 use aquatint::vocabulary::TokenId;
 use aquatint::{Canvas, FinishReason, Prepared, Statistics, TemplateCanvas};
-use std::collections::{BTreeSet, VecDeque};
+use futures_util::future::try_join_all;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -130,7 +130,7 @@ impl TextRun {
         let hole = template_canvas.holes().next();
         let (hole, owes_blank) = hole.ok_or_else(|| ApiError::invalid("the canvas has no open position"))?;
         let transcript = Transcript::new(template_canvas.canvas(), hole, owes_blank, &settings);
-        let sheet = watched.then(|| Sheet::new(index, loaded.clone(), template_canvas.clone(), &BTreeSet::new(), None));
+        let sheet = watched.then(|| Sheet::new(index, loaded.clone(), template_canvas.clone(), None));
         let (shown, searched, cut, pending, seed) = (0, 0, None, VecDeque::new(), settings.seed());
         let (metrics, begun) = (app.metrics.clone(), Instant::now());
         Ok(Self {
@@ -172,6 +172,15 @@ impl TextRun {
             }
         }
         Err(ApiError::stopping())
+    }
+
+    /// Waits for the ends of several together, so that none of them waits to be read.
+    ///
+    /// # Errors
+    /// The first that happens; the others are cancelled.
+    pub(crate) async fn finish_all(runs: Vec<Self>) -> Result<Vec<Completed>, ApiError> {
+        let completed = try_join_all(runs.into_iter().map(Self::finish)).await?;
+        Ok(completed.into_iter().map(|completed| *completed).collect())
     }
 
     fn take(&mut self, update: Update) {
@@ -251,12 +260,10 @@ impl TextRun {
                 }
             }
         };
-        let given = self.template_canvas.canvas();
-        let given = (0..given.len()).filter(|position| given.kind(*position) == Some(Kind::Given)).count();
         let tokens = self.tokens(&outcome.canvas, &text);
         // How far the work went beyond a stop string depends on who else is served; what counts does not.
         let counted = if self.cut.is_some() { tokens.len() } else { outcome.statistics.tokens };
-        let usage = Usage::new(given, &Statistics { tokens: counted, ..outcome.statistics });
+        let usage = Usage::new(self.template_canvas.canvas(), &Statistics { tokens: counted, ..outcome.statistics });
         Ok(Completed { text, finish, usage, tokens, queued, took })
     }
 

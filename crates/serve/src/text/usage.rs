@@ -1,13 +1,14 @@
 //! What a request took.
 
-use aquatint::Statistics;
+use aquatint::diffusion::PositionState;
+use aquatint::{Canvas, Statistics};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 /// What a request took, in OpenAI's fields and ours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Usage {
-    /// Tokens that were given.
+    /// Tokens that were given, or written by an earlier request and kept.
     pub(crate) prompt_tokens: usize,
     /// Tokens that were written and are part of the result.
     pub(crate) completion_tokens: usize,
@@ -33,7 +34,11 @@ pub(crate) struct PromptTokensDetails {
 }
 
 impl Usage {
-    pub(crate) fn new(given: usize, statistics: &Statistics) -> Self {
+    /// What filling a canvas took, which is taken as it began.
+    pub(crate) fn new(canvas: &Canvas, statistics: &Statistics) -> Self {
+        let is_given =
+            |position: &usize| matches!(canvas.state(*position), Some(PositionState::Given | PositionState::Committed));
+        let given = (0..canvas.len()).filter(is_given).count();
         Self {
             prompt_tokens: given,
             completion_tokens: statistics.tokens,
