@@ -8,7 +8,6 @@ use crate::error::{ApiError, FillErrors};
 use crate::filling::check_length;
 use crate::sheet::alternatives;
 use crate::wire::Alternative;
-use aquatint::generate::Predicted;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -78,12 +77,13 @@ pub(super) async fn predict(
     let loaded = app.models.get(model.as_deref()).await?;
     let canvas = canvas(&input, &loaded)?;
     check_length(&app.settings, &canvas)?;
-    let model = loaded.clone();
-    let predicted = app.scheduler.ask(move || model.model.alternatives(&canvas, &positions, count)).await??;
-    let prediction = |predicted: Predicted| Prediction {
-        position: predicted.position,
-        alternatives: alternatives(loaded.vocabulary(), &predicted.alternatives),
-        entropy: predicted.entropy,
+    let (model, requested) = (loaded.clone(), positions.clone());
+    let predicted = app.scheduler.ask(move || model.model.alternatives(&canvas, &requested, count)).await??;
+    // They come in the order of the canvas.
+    let of = |position: usize| {
+        let found = predicted.iter().find(|predicted| predicted.position == position)?;
+        let alternatives = alternatives(loaded.vocabulary(), &found.alternatives);
+        Some(Prediction { position, alternatives, entropy: found.entropy })
     };
-    Ok(Json(Predictions { positions: predicted.into_iter().map(prediction).collect() }))
+    Ok(Json(Predictions { positions: positions.into_iter().filter_map(of).collect() }))
 }

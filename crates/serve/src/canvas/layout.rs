@@ -105,10 +105,11 @@ fn opened(renoise: &Renoise, canvas: &Canvas, seed: u64) -> Result<Vec<usize>, A
     }
     let named = renoise.positions.iter().copied();
     let written: Vec<usize> = named.filter(|position| canvas.is_committed(*position)).collect();
-    if written.is_empty() {
+    let opened = reopened_share(&written, renoise.strength, Key::new(seed));
+    let opened = opened.map_err(|error| ApiError::from(GenerateError::Setting(error)).of("renoise.strength"))?;
+    if opened.is_empty() {
         let (given, allowed) = ("without a written position", "at least one that is `written`");
         return Err(ApiError::field("renoise.positions", given, allowed));
     }
-    let opened = reopened_share(&written, renoise.strength, Key::new(seed));
-    opened.map_err(|error| ApiError::from(GenerateError::Setting(error)).of("renoise.strength"))
+    Ok(opened)
 }
