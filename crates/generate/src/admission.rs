@@ -34,12 +34,6 @@ impl Admission {
         let demand = demand(&request, planned.cache, model);
         Ok(Self { request, planned, demand })
     }
-
-    /// What a request takes at most, if it can be served.
-    pub(crate) fn demand_of(request: &Request, model: &Model<'_>) -> Result<Demand, GenerateError> {
-        let planned = RequestPlan::new(request, model.spec(), model.process)?;
-        Ok(demand(request, planned.cache, model))
-    }
 }
 
 impl RequestPlan {

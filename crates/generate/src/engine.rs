@@ -26,6 +26,27 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// A request that can be served, with its plan; see [`Engine::admit`].
+pub struct Admitted(Admission);
+
+impl Admitted {
+    /// What it takes at most, as it is counted against the limits.
+    pub fn demand(&self) -> Demand {
+        self.0.demand
+    }
+
+    /// The request.
+    pub fn request(&self) -> &Request {
+        &self.0.request
+    }
+}
+
+impl fmt::Debug for Admitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admitted").field("demand", &self.0.demand).finish_non_exhaustive()
+    }
+}
+
 /// A request that ended, with its own outcome.
 #[derive(Debug, Clone)]
 pub struct Ended {
@@ -96,22 +117,28 @@ impl<'a> Engine<'a> {
     /// # Errors
     /// When it can never be served: a setting or the canvas does not fit the model, or it takes more than the limits.
     pub fn submit(&mut self, request: Request) -> Result<RequestId, GenerateError> {
+        let admitted = self.admit(request)?;
+        Ok(self.enter(admitted))
+    }
+
+    /// Checks and plans a request without taking it in, for a caller with a queue of its own.
+    ///
+    /// # Errors
+    /// As [`Engine::submit`].
+    pub fn admit(&self, request: Request) -> Result<Admitted, GenerateError> {
         let admission = Admission::new(request, &self.model())?;
         if !self.limits.allow(admission.demand) {
             return Err(GenerateError::BeyondLimits { demand: admission.demand, limits: self.limits });
         }
-        let id = RequestId(self.next);
-        self.next += 1;
-        self.waiting.push_back((id, admission));
-        Ok(id)
+        Ok(Admitted(admission))
     }
 
-    /// What a request takes at most, as it is counted against the limits.
-    ///
-    /// # Errors
-    /// When it can never be served, whatever the limits.
-    pub fn demand(&self, request: &Request) -> Result<Demand, GenerateError> {
-        Admission::demand_of(request, &self.model())
+    /// Takes in a request that this engine, or one of the same model, has admitted.
+    pub fn enter(&mut self, admitted: Admitted) -> RequestId {
+        let id = RequestId(self.next);
+        self.next += 1;
+        self.waiting.push_back((id, admitted.0));
+        id
     }
 
     /// Ends a request at the beginning of the next step, whether it runs or waits. Returns whether there is such a request.

@@ -45,7 +45,7 @@ pub use constraint::{
     AnyOrder, CommitOrder, Constraint, ConstraintError, SpanConstraint, SpanFiller, SpanStart, TextConstraint,
 };
 pub use drift::{Drift, Drifting};
-pub use engine::{Ended, Engine, RequestId};
+pub use engine::{Admitted, Ended, Engine, RequestId};
 pub use error::GenerateError;
 pub use event::{Change, ChangeKind, DenoisingEvent, FinishReason, Statistics};
 pub use generate::generate;

@@ -408,7 +408,7 @@ fn bytes_in_flight_count_what_is_retained_for_a_request() {
     let demand = |change: fn(&mut NetworkSpec), request: &Request| {
         let network = Network::new(Cpu::<f32>::scalar(), small(change), 1).unwrap();
         let engine = Engine::borrowing(&network, &process, Limits::default()).unwrap();
-        (engine.demand(request).unwrap(), network.kv_cache_bytes(21))
+        (engine.admit(request.clone()).unwrap().demand(), network.kv_cache_bytes(21))
     };
     // 3 given and 18 open positions over 40 tokens, in two layers of 16 columns for keys and as many for values.
     let plain = &cached(Cache::None, |settings| settings)[0];

@@ -40,8 +40,8 @@ impl Cancel {
 
 /// Work under way.
 pub(super) struct Job {
-    /// A model whose work is under way is not given up.
-    _loaded: Arc<Loaded>,
+    /// Its model, which is not given up meanwhile.
+    pub(super) loaded: Arc<Loaded>,
     pub(super) client: Client,
     updates: UpdateSender,
     cancel: Cancel,
@@ -56,25 +56,11 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Work that was submitted at a time, without its request.
-    pub(super) fn new(work: Work, submitted: Instant, rows: usize) -> (aquatint::generate::Request, Self) {
+    /// Work that is submitted now, without its request.
+    pub(super) fn new(work: Work) -> (Request, Self) {
         let Work { loaded, request, client, updates, cancel, deadline } = work;
-        let (started, cause, block_positions) = (None, None, 0);
-        (
-            request,
-            Self {
-                _loaded: loaded,
-                client,
-                updates,
-                cancel,
-                deadline,
-                submitted,
-                started,
-                cause,
-                block_positions,
-                rows,
-            },
-        )
+        let (submitted, started, cause, block_positions, rows) = (Instant::now(), None, None, 0, 0);
+        (request, Self { loaded, client, updates, cancel, deadline, submitted, started, cause, block_positions, rows })
     }
 
     /// How long ago it was submitted.

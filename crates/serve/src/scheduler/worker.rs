@@ -2,9 +2,10 @@
 
 use super::fair_queue::FairQueue;
 use super::job::Job;
-use super::{Cause, Command, Ended, Shared, Update, Work};
+use super::{Cause, Command, Shared, Work};
 use crate::metrics::Metrics;
-use aquatint::generate::{Demand, Engine, GenerateError, Limits, RequestId};
+use crate::models::Loaded;
+use aquatint::generate::{Admitted, Demand, Engine, Limits, RequestId};
 use aquatint::{Error, FinishReason, Outcome, Statistics};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,11 +16,10 @@ use std::time::{Duration, Instant};
 /// How often work that waits is looked at for clients that are gone, while nothing runs.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// Work in the queue, with what it takes.
+/// Work in the queue, with its plan.
 struct Queued {
-    work: Box<Work>,
-    demand: Demand,
-    submitted: Instant,
+    admitted: Admitted,
+    job: Job,
 }
 
 /// The engine of one model.
@@ -88,13 +88,13 @@ impl Worker {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Submit(work) => self.enqueue(work),
+            Command::Submit(work) => self.enqueue(*work),
             Command::Ask(question) => {
                 self.shared.waiting.fetch_sub(1, SeqCst);
                 question();
             }
             Command::Unload(model) => {
-                let wanted = self.queue.any(|queued| queued.work.loaded.id == model);
+                let wanted = self.queue.any(|queued| queued.job.loaded.id == model);
                 if let Some(serving) = self.engines.get_mut(&model).filter(|_| !wanted) {
                     serving.unload = true;
                 }
@@ -103,39 +103,33 @@ impl Worker {
         }
     }
 
-    fn enqueue(&mut self, work: Box<Work>) {
-        let submitted = Instant::now();
-        let demand = self.engine(&work).and_then(|serving| {
-            let demand = serving.engine.demand(&work.request)?;
-            match serving.limits.allow(demand) {
-                true => Ok(demand),
-                false => Err(GenerateError::BeyondLimits { demand, limits: serving.limits }.into()),
+    fn enqueue(&mut self, work: Work) {
+        let (request, mut job) = Job::new(work);
+        match self.engine(&job.loaded).and_then(|serving| Ok(serving.engine.admit(request)?)) {
+            Ok(admitted) => {
+                job.rows = admitted.demand().rows;
+                self.queue.push(job.client, Queued { admitted, job });
             }
-        });
-        match demand {
-            Ok(demand) => self.queue.push(work.client, Queued { work, demand, submitted }),
             Err(error) => {
                 self.shared.waiting.fetch_sub(1, SeqCst);
-                let took = submitted.elapsed();
-                self.metrics.ended(None, took);
-                let ended = Ended { outcome: Err(error), cause: None, queued: took, took: Duration::ZERO };
-                work.updates.send(Update::Ended(Box::new(ended)));
+                self.metrics.ended(None, job.age());
+                job.end(Err(error), None);
             }
         }
     }
 
-    /// The engine of the model that work is for; it begins with its first work.
-    fn engine(&mut self, work: &Work) -> Result<&mut Serving, Error> {
+    /// The engine of a model; it begins with its first work.
+    fn engine(&mut self, loaded: &Loaded) -> Result<&mut Serving, Error> {
         use std::collections::btree_map::Entry;
-        match self.engines.entry(work.loaded.id) {
+        match self.engines.entry(loaded.id) {
             Entry::Occupied(entry) => {
                 let serving = entry.into_mut();
                 serving.unload = false;
                 Ok(serving)
             }
             Entry::Vacant(entry) => {
-                let limits = work.loaded.limits;
-                let engine = work.loaded.engine()?;
+                let limits = loaded.limits;
+                let engine = loaded.engine()?;
                 Ok(entry.insert(Serving { engine, limits, jobs: HashMap::new(), unload: false }))
             }
         }
@@ -144,18 +138,12 @@ impl Worker {
     /// Ends what waits and is not wanted any more.
     fn drop_cancelled(&mut self) {
         let (now, stop) = (Instant::now(), self.stop);
-        let cancelled = |queued: &Queued| {
-            queued.work.updates.is_lost()
-                || queued.work.cancel.is_cancelled()
-                || now >= queued.work.deadline
-                || stop.is_some_and(|stop| now >= stop)
-        };
-        for Queued { work, submitted, .. } in self.queue.extract(cancelled) {
+        for Queued { admitted, job } in self.queue.extract(|queued| queued.job.cancelled(now, stop).is_some()) {
             self.shared.waiting.fetch_sub(1, SeqCst);
-            let (request, job) = Job::new(*work, submitted, 0);
             let cause = job.cancelled(now, stop).unwrap_or(Cause::Client);
+            let (canvas, tokens) = (admitted.request().canvas.clone(), Vec::new());
             let (reason, statistics) = (FinishReason::Cancelled, Statistics::default());
-            let outcome = Outcome { canvas: request.canvas, tokens: Vec::new(), reason, statistics };
+            let outcome = Outcome { canvas, tokens, reason, statistics };
             self.metrics.ended(Some(&outcome), job.age());
             job.end(Ok(outcome), Some(cause));
         }
@@ -166,26 +154,17 @@ impl Worker {
         let mut in_flight = self.engines.values().fold(Demand::default(), |sum, s| sum.plus(s.engine.in_flight()));
         // The engine lets them in at its next step, and only then counts them itself.
         while let Some((client, next)) = self.queue.next() {
-            let (model, with) = (next.work.loaded.id, in_flight.plus(next.demand));
+            let (model, with) = (next.job.loaded.id, in_flight.plus(next.admitted.demand()));
             let Some(serving) = self.engines.get_mut(&model) else { break };
             if !serving.limits.allow(with) {
                 break;
             }
-            let Some(Queued { work, demand, submitted }) = self.queue.take(client) else { break };
+            let Some(Queued { admitted, job }) = self.queue.take(client) else { break };
             self.shared.waiting.fetch_sub(1, SeqCst);
-            self.metrics.admitted(submitted.elapsed());
-            let (request, job) = Job::new(*work, submitted, demand.rows);
-            match serving.engine.submit(request) {
-                Ok(id) => {
-                    in_flight = with;
-                    self.queue.began(client, demand.rows);
-                    serving.jobs.insert(id, job);
-                }
-                Err(error) => {
-                    self.metrics.ended(None, job.age());
-                    job.end(Err(error.into()), None);
-                }
-            }
+            self.metrics.admitted(job.age());
+            in_flight = with;
+            self.queue.began(client, job.rows);
+            serving.jobs.insert(serving.engine.enter(admitted), job);
         }
     }
 
