@@ -47,6 +47,7 @@ mod scheduler;
 mod server;
 mod settings;
 mod sheet;
+mod sse;
 mod text;
 mod tokens;
 mod wire;

@@ -11,17 +11,15 @@ use crate::error::{ApiError, ErrorBody, FillErrors};
 use crate::identity::{identifier, now, random_seed};
 use crate::sampling::SamplingFields;
 use crate::scheduler::Client;
+use crate::sse;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::try_join_all;
 use futures_util::stream;
 use serde::Serialize;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::task::JoinSet;
 use utoipa::ToSchema;
 
@@ -29,8 +27,6 @@ use utoipa::ToSchema;
 const MOST_VARIATIONS: usize = 16;
 /// Alternatives of a position at most.
 const MOST_ALTERNATIVES: usize = 32;
-/// How often a comment is sent where nothing else is.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// The whole body.
 #[derive(ToSchema)]
@@ -170,11 +166,10 @@ async fn record_one(mut run: CanvasRun, followed: Arc<Followed>) -> Result<(), A
 }
 
 fn respond(reader: Reader) -> Response {
-    let events = stream::unfold(reader, async |mut reader| {
+    sse::response(stream::unfold(reader, async |mut reader| {
         let event = reader.next().await?;
-        Some((Ok::<_, Infallible>(event), reader))
-    });
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+        Some((event, reader))
+    }))
 }
 
 /// Follows a streamed canvas again, from the event behind `Last-Event-ID` on.

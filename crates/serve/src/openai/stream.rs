@@ -1,17 +1,15 @@
 //! Streams of server-sent events: chunks of one or several results as they come, in one response.
 
 use crate::error::ApiError;
+use crate::sse;
 use crate::text::{Completed, TextEvent, TextRun};
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use axum::response::sse::Event;
+use futures_util::stream;
 use serde::Serialize;
-use std::convert::Infallible;
-use std::time::Duration;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::JoinSet;
 
-/// How often a comment is sent where nothing else is, so that nothing between here and the client takes it for dead.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Events that wait for a slow reader; a run waits behind them, and nobody else does.
 const BUFFER: usize = 16;
 
@@ -35,17 +33,9 @@ pub(super) fn data(value: &impl Serialize) -> Event {
 
 /// The response that streams these results.
 pub(super) fn respond(runs: Vec<TextRun>, chunks: impl Chunks) -> Response {
-    let (sender, receiver) = channel(BUFFER);
+    let (sender, mut receiver) = channel(BUFFER);
     tokio::spawn(all(runs, std::sync::Arc::new(chunks), sender));
-    response(receiver)
-}
-
-/// The response of events that come through a channel.
-pub(super) fn response(mut receiver: Receiver<Event>) -> Response {
-    let events = futures_util::stream::poll_fn(move |context| {
-        receiver.poll_recv(context).map(|event| event.map(Ok::<_, Infallible>))
-    });
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    sse::response(stream::poll_fn(move |context| receiver.poll_recv(context)))
 }
 
 async fn all(runs: Vec<TextRun>, chunks: std::sync::Arc<impl Chunks>, sender: Sender<Event>) {
