@@ -64,7 +64,8 @@ fn report(printer: &Printer, event: ServeEvent) {
             printer.detail(format_args!("{method} {path} {status} {:.1} ms", seconds * 1000.0));
         }
         ServeEvent::Prompt { text } => printer.detail(format_args!("prompt: {text:?}")),
-        ServeEvent::Stopping => printer.status("stopping: what runs is finished"),
+        // The program says so itself, where it was asked to.
+        ServeEvent::Stopping => printer.detail("stopping"),
         _ => {}
     }
 }

@@ -84,7 +84,8 @@ impl Loaded {
         &self.model.checkpoint().vocabulary
     }
 
-    /// What must be the same for the same seed to give the same text: the program and the weights as they were loaded.
+    /// The version of the program and the number of parameters, for `system_fingerprint`. It does not tell two models of
+    /// one size from each other; their names do.
     pub(crate) fn fingerprint(&self) -> String {
         format!("aquatint-{}-{}", env!("CARGO_PKG_VERSION"), self.parameters)
     }
