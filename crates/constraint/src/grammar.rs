@@ -275,9 +275,13 @@ impl GrammarFiller {
         let mut nodes = vec![(from.clone(), Vec::new())];
         let mut open = BinaryHeap::from([Reverse((0, 0, 0))]);
         let mut texts: HashSet<Vec<u8>> = HashSet::new();
-        for _ in 0..SEARCHED {
+        while texts.len() < SEARCHED {
             let Reverse((cost, length, node)) = open.pop()?;
             let (mut matcher, tokens): (Matcher, Vec<TokenId>) = nodes[node].clone();
+            // A text is looked at where it is cheapest, and not where it was found first.
+            if !texts.insert(tokens.iter().flat_map(|token| self.tokens.bytes[*token as usize].clone()).collect()) {
+                continue;
+            }
             if matcher.is_accepting().unwrap_or(false) {
                 return Some(tokens);
             }
@@ -286,9 +290,8 @@ impl GrammarFiller {
             }
             for (choice, token) in self.branches(self.next(&mut matcher, place + length)).into_iter().enumerate() {
                 let tokens: Vec<TokenId> = tokens.iter().copied().chain([token]).collect();
-                let text = tokens.iter().flat_map(|token| self.tokens.bytes[*token as usize].iter().copied()).collect();
                 let mut behind = matcher.clone();
-                if texts.insert(text) && behind.consume_token(token).is_ok() {
+                if behind.consume_token(token).is_ok() {
                     open.push(Reverse((cost + choice, length + 1, nodes.len())));
                     nodes.push((behind, tokens));
                 }

@@ -60,6 +60,18 @@ fn words_of_the_grammar_are_found_as_witnesses() {
 }
 
 #[test]
+fn a_witness_of_many_words_is_found() {
+    let grammar = "start: \"{\\\"title\\\":\" TITLE \",\\\"year\\\":\" DATE \",\\\"good\\\":\" GOOD \"}\"\n\
+                   TITLE: /\"[A-Za-z ,.]{3,30}\"/\nDATE: /\"19[0-9]{2}-0[1-9]-[01][1-9]\"/\nGOOD: \"true\" | \"false\" | \"null\"";
+    let constraint = compiler().compile(&spec(grammar)).unwrap();
+    for seed in 0..4 {
+        let text = in_order(constraint.plain.as_ref(), 64, seed).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(value["title"].as_str().is_some_and(|title| title.len() >= 3) && value["year"].is_string(), "{text}");
+    }
+}
+
+#[test]
 fn behind_a_blank_the_text_has_none_in_front() {
     let constraint = compiler().compile(&spec("start: /[ a]b*/")).unwrap();
     for seed in 0..20 {
