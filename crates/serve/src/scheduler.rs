@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 enum Command {
     /// Fill a canvas.
     Submit(Box<Work>),
-    /// Answer a question about a model between two steps, on the thread that owns the device.
+    /// Answer a query about a model between two steps, on the thread that owns the device.
     Ask(Box<dyn FnOnce() + Send>),
     /// Drop the engine of a model as soon as it is idle, so that its memory is free.
     Unload(usize),
@@ -100,20 +100,20 @@ impl Scheduler {
         self.send(Command::Submit(Box::new(work)))
     }
 
-    /// Runs a question between two steps; it waits in the same queue as work.
+    /// Runs a query between two steps; it waits in the same queue as work.
     ///
     /// # Errors
     /// When too much waits already, or the server ends.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce() -> T + Send + 'static,
+        query: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Rejected> {
         let (sender, answer) = tokio::sync::oneshot::channel();
-        let question = Box::new(move || {
+        let query = Box::new(move || {
             // Whoever asked may be gone.
-            let _ = sender.send(question());
+            let _ = sender.send(query());
         });
-        self.send(Command::Ask(question))?;
+        self.send(Command::Ask(query))?;
         answer.await.map_err(|_| Rejected::Stopping)
     }
 

@@ -89,9 +89,9 @@ impl Worker {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Submit(work) => self.enqueue(*work),
-            Command::Ask(question) => {
+            Command::Ask(query) => {
                 self.shared.waiting.fetch_sub(1, SeqCst);
-                question();
+                query();
             }
             Command::Unload(model) => {
                 let wanted = self.queue.any(|queued| queued.job.loaded.id == model);
