@@ -51,6 +51,7 @@ pub use row_layout::RowLayout;
 pub use row_query::{Query, RowAnswer, RowQuery, answer_on_host, answer_row};
 pub use row_slots::RowSlots;
 pub use spec::{
-    Activation, AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, NetworkKind, NetworkSpec, NormSpec, RopeSpec,
+    Activation, AttentionSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, HeadSpec, LayerSpec, NetworkKind,
+    NetworkSpec, NormSpec, RopeSpec,
 };
 pub use tensor::{Role, TensorData, TensorSpec};

@@ -57,7 +57,7 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
             fewer => format!("{queries} over {fewer} keys and values"),
         }
     });
-    let feed_forward = each_layer(spec, |layer| layer.feed_forward.width.to_string());
+    let feed_forward = each_layer(spec, |layer| layer.feed_forward.kind.to_string());
     let mut extras: Vec<String> = Vec::new();
     for option in spec.layers.iter().flat_map(LayerSpec::options) {
         if !extras.iter().any(|extra| extra == option) {

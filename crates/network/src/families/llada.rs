@@ -147,7 +147,7 @@ impl Family for Llada {
             "n_heads": spec.layers.first().map(|layer| layer.attention.heads),
             "n_kv_heads": spec.layers.first().map(|layer| layer.attention.key_value_heads),
             "multi_query_attention": null,
-            "mlp_hidden_size": spec.layers.first().map(|layer| layer.feed_forward.width),
+            "mlp_hidden_size": spec.layers.first().and_then(|layer| layer.feed_forward.gated()).map(|gated| gated.width),
             "rms_norm_eps": spec.norm.epsilon(),
             "rope_theta": spec.layers.first().map(|layer| layer.attention.rope.theta),
             "include_qkv_bias": spec.layers.first().map(|layer| layer.attention.qkv_bias),

@@ -79,9 +79,7 @@ impl LayerSpec {
         half.part = PARTS_OF_HALF;
         let h = self.feed_forward.norm.forward(tape, &x, weights.feed_forward.norm)?;
         let h = half.modulate(tape, h)?;
-        let inner = self.feed_forward.forward(tape, &weights.feed_forward, &h)?;
-        drop(h);
-        half.add(tape, &inner, weights.feed_forward.down, x)
+        self.feed_forward.forward(tape, &weights.feed_forward, &half, h, x)
     }
 
     /// Elements that learning keeps of each row, and of each sequence: with time, each half is also kept modulated and

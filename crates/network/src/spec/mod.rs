@@ -8,7 +8,7 @@ mod layer;
 mod norm;
 
 pub use attention::{AttentionSpec, RopeSpec};
-pub use feed_forward::{Activation, FeedForwardSpec};
+pub use feed_forward::{Activation, FeedForwardKind, FeedForwardSpec, GatedSpec};
 pub use head::HeadSpec;
 pub use kind::NetworkKind;
 pub use layer::LayerSpec;

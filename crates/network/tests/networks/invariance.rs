@@ -9,7 +9,7 @@ fn large(name: &str) -> Example {
     let small = Example::named(name);
     let sized = |layer: &LayerSpec| LayerSpec {
         attention: AttentionSpec { heads: 6, key_value_heads: 3, head_size: 12, ..layer.attention },
-        feed_forward: FeedForwardSpec { width: 100, ..layer.feed_forward },
+        feed_forward: FeedForwardSpec { norm: layer.feed_forward.norm, ..FeedForwardSpec::new(100) },
     };
     let spec = NetworkSpec {
         width: 72,
