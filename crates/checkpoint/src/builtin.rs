@@ -39,8 +39,9 @@ pub(crate) fn find(name: &str) -> Option<&'static Files> {
 impl Files {
     pub(crate) fn load(&self) -> Result<Checkpoint, CheckpointError> {
         let file = |file: &str| format!("{} (built in)/{file}", self.name);
-        let Config { family, spec, quantisation, roles: stated } = Config::parse(&file("config.json"), self.config)?;
         let mut vocabulary = Vocabulary::from_json(self.tokenizer)?;
+        let Config { family, spec, quantisation, roles: stated, unknown_keys } =
+            Config::parse(&file("config.json"), self.config, &vocabulary)?;
         roles::assign(&mut vocabulary, &spec, stated, &[])?;
         Ok(Checkpoint {
             family,
@@ -49,6 +50,7 @@ impl Files {
             weights: Weights::embedded(&file("model.safetensors"), self.weights)?,
             vocabulary,
             generation: GenerationDefaults::parse(&file("generation_config.json"), self.generation, family)?,
+            unknown_keys,
             tokenizer_config: Value::Null,
             origin: Origin::Builtin(self.name),
         })

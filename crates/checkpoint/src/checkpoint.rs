@@ -47,7 +47,9 @@ pub struct Checkpoint {
     pub vocabulary: Vocabulary,
     /// How to sample where the user says nothing.
     pub generation: GenerationDefaults,
-    /// Its `tokenizer_config.json`; null where there is none.
+    /// The keys of its `config.json` that nothing here knows, which are passed over.
+    pub unknown_keys: Vec<String>,
+    /// Its `tokenizer_config.json` with the chat template; null where there is neither.
     pub(crate) tokenizer_config: Value,
     /// Where it came from.
     pub origin: Origin,
@@ -78,37 +80,47 @@ impl Checkpoint {
             Some(text) => parse_json(&name(file), &text),
             None => Ok(Value::Null),
         };
-        let Config { family, spec, quantisation, roles: stated } =
-            Config::parse(&name("config.json"), &read(&folder.join("config.json"))?)?;
-        let generation = GenerationDefaults::load(folder, family)?;
+        let config = read(&folder.join("config.json"))?;
         let mut vocabulary = Vocabulary::from_json(&read(&folder.join("tokenizer.json"))?)?;
-        let tokenizer_config = optional("tokenizer_config.json")?;
-        let others = [
+        let Config { family, spec, quantisation, roles: stated, unknown_keys } =
+            Config::parse(&name("config.json"), &config, &vocabulary)?;
+        let generation = GenerationDefaults::load(folder, family)?;
+        let mut tokenizer_config = optional("tokenizer_config.json")?;
+        if let Some(template) = read_optional(&folder.join("chat_template.jinja"))?
+            && (tokenizer_config.is_null() || tokenizer_config.is_object())
+        {
+            tokenizer_config["chat_template"] = String::from_utf8_lossy(&template).into();
+        }
+        let mut others = [
             ("tokenizer_config.json", tokenizer_config.clone()),
             ("special_tokens_map.json", optional("special_tokens_map.json")?),
             ("generation_config.json", optional("generation_config.json")?),
         ];
+        others.iter_mut().for_each(|(file, contents)| roles::ignore(family, file, contents));
         let others: Vec<RoleFile<'_>> = others.iter().map(|(name, contents)| RoleFile { name, contents }).collect();
         roles::assign(&mut vocabulary, &spec, stated, &others)?;
         let mut weights = Weights::open(folder)?;
         tied_head::resolve(&mut weights, family, &spec);
         let origin = Origin::Folder(folder.to_path_buf());
-        Ok(Self { family, spec, quantisation, weights, vocabulary, generation, tokenizer_config, origin })
+        Ok(Self { family, spec, quantisation, weights, vocabulary, generation, unknown_keys, tokenizer_config, origin })
     }
 
-    /// The template of conversations: the one in `tokenizer_config.json`, or its family's.
+    /// The template of conversations: the one of its folder (`chat_template.jinja`, or in `tokenizer_config.json`), or its
+    /// family's, with the variables that the family gives to it.
     ///
     /// # Errors
     /// When there is none, or it cannot be read.
     pub fn chat_template(&self) -> Result<ChatTemplate, ChatError> {
-        match (ChatTemplate::from_config(&self.tokenizer_config), self.family.chat_template()) {
+        let variables = self.family.chat_variables().iter();
+        let template = match (ChatTemplate::from_config(&self.tokenizer_config), self.family.chat_template()) {
             (Err(ChatError::Missing), Some(source)) => {
                 let token = |role| self.vocabulary.role(role).map(|id| self.vocabulary.token_text(id));
                 let text = |role| token(role).unwrap_or_default();
                 ChatTemplate::new(source, &text(VocabularyRole::Begin), &text(VocabularyRole::End))
             }
             (template, _) => template,
-        }
+        }?;
+        Ok(variables.fold(template, |template, (name, value)| template.with_variable(name, *value)))
     }
 
     /// What is written beside the weights when this model is saved in another form.
@@ -248,15 +260,24 @@ pub(crate) struct Config {
     pub(crate) spec: NetworkSpec,
     pub(crate) quantisation: Option<Quantisation>,
     pub(crate) roles: TokenRoles,
+    pub(crate) unknown_keys: Vec<String>,
 }
 
 impl Config {
-    pub(crate) fn parse(file: &str, text: &[u8]) -> Result<Self, CheckpointError> {
-        let config = parse_json(file, text)?;
+    /// Where it does not say which token is the mask, the vocabulary has one under the name that the family has for it.
+    pub(crate) fn parse(file: &str, text: &[u8], vocabulary: &Vocabulary) -> Result<Self, CheckpointError> {
+        let mut config = parse_json(file, text)?;
         let family = families::of_config(&config)?;
-        let roles = family.roles(config.as_object().unwrap_or(&Object::new()));
+        if config["mask_token_id"].is_null()
+            && let Some(mask) = family.mask_token().and_then(|name| vocabulary.token_of(name))
+        {
+            config["mask_token_id"] = mask.into();
+        }
         let (spec, quantisation) = (families::from_config(&config)?, Quantisation::from_config(file, &config)?);
-        Ok(Self { family, spec, quantisation, roles })
+        let unknown_keys = families::unknown_keys(&config);
+        roles::ignore(family, "config.json", &mut config);
+        let roles = family.roles(config.as_object().unwrap_or(&Object::new()));
+        Ok(Self { family, spec, quantisation, roles, unknown_keys })
     }
 }
 

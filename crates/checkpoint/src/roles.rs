@@ -1,10 +1,19 @@
 //! Which tokens have a role, by all files of a checkpoint together, and whether its tokens fit its network.
 
 use crate::CheckpointError;
-use aquatint_network::families::TokenRoles;
+use aquatint_network::families::{Family, TokenRoles};
 use aquatint_network::{NetworkKind, NetworkSpec};
 use aquatint_vocabulary::{Role, RoleFile, Vocabulary};
-use serde_json::json;
+use serde_json::{Value, json};
+
+/// Takes out of a file what its family says is not to be followed.
+pub(crate) fn ignore(family: &dyn Family, file: &str, contents: &mut Value) {
+    let Some(contents) = contents.as_object_mut() else { return };
+    let keys = family.ignored_roles().iter().filter(|(of, _)| *of == file);
+    keys.for_each(|(_, key)| {
+        contents.shift_remove(*key);
+    });
+}
 
 /// Takes the roles that `config.json` and other files state, and refuses a vocabulary that does not fit the network: with
 /// more tokens than the embedding has rows, or without a mask where the network has one to read.

@@ -17,7 +17,7 @@ pub(crate) fn open(name: Option<&str>, printer: &Printer) -> Result<Checkpoint, 
         printer.warn(format_args!("`{name}` is the built-in model; the folder of that name is `./{name}`"));
     }
     let name = name.unwrap_or(builtin::DEFAULT);
-    Checkpoint::open(name).map_err(|error| {
+    let checkpoint = Checkpoint::open(name).map_err(|error| {
         let failure = Failure::from(error);
         // The one thing that people type by mistake: a prompt where the model stands.
         if name.contains(char::is_whitespace) {
@@ -26,7 +26,13 @@ pub(crate) fn open(name: Option<&str>, printer: &Printer) -> Result<Checkpoint, 
         } else {
             failure
         }
-    })
+    })?;
+    if !checkpoint.unknown_keys.is_empty() {
+        let keys: Vec<String> = checkpoint.unknown_keys.iter().map(|key| format!("`{key}`")).collect();
+        let keys = keys.join(", ");
+        printer.warn(format_args!("keys of config.json that are not known here are passed over: {keys}"));
+    }
+    Ok(checkpoint)
 }
 
 impl DeviceArguments {

@@ -34,6 +34,16 @@ pub enum NetworkError {
         /// All keys that have to be there.
         keys: String,
     },
+    /// A description asks for what the networks here do not have.
+    #[error("`{key}` is {given}, which is not supported: it needs {needed}")]
+    Unsupported {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        given: String,
+        /// What a network would need to have.
+        needed: &'static str,
+    },
     /// A description is of a family that is not known here.
     #[error("`model_type` is {given}; allowed: {allowed}")]
     Family {

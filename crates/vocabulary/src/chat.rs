@@ -40,7 +40,7 @@ pub enum ChatError {
         reason: String,
     },
     /// The configuration has no template.
-    #[error("the model has no chat template (`chat_template` in tokenizer_config.json)")]
+    #[error("the model has no chat template (chat_template.jinja, or `chat_template` in tokenizer_config.json)")]
     Missing,
     /// The template refused the conversation by `raise_exception`.
     #[error("the chat template refuses the conversation: {reason}")]
@@ -116,6 +116,13 @@ impl ChatTemplate {
             value.as_str().or_else(|| value["content"].as_str()).unwrap_or_default().to_owned()
         };
         Self::new(source.ok_or(ChatError::Missing)?, &token("bos_token"), &token("eos_token"))
+    }
+
+    /// The same with a variable that templates of some models read, such as `enable_thinking`.
+    #[must_use]
+    pub fn with_variable(mut self, name: &'static str, value: bool) -> Self {
+        self.environment.add_global(name, value);
+        self
     }
 
     /// Whether the template speaks of tools. One that does not would leave them out.

@@ -57,6 +57,11 @@ impl Vocabulary {
         Ok(())
     }
 
+    /// The token of a name, special or not.
+    pub fn token_of(&self, name: &str) -> Option<TokenId> {
+        self.marked.token_to_id(name)
+    }
+
     /// Adds a special token for a role that this vocabulary lacks, under Aquatint's own name, and returns its id.
     ///
     /// # Errors

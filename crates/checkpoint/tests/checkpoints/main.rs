@@ -1,5 +1,6 @@
 //! Checkpoint folders: written, read, refused, and those of other programs.
 
+mod families;
 mod folders;
 mod golden;
 mod llada;

@@ -5,7 +5,11 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 fn llada() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/llada")
+    golden("llada")
+}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(name)
 }
 
 #[test]
@@ -66,4 +70,28 @@ fn a_quantised_llada_stays_one() {
     let shown = aquatint(&["show", text(&out)]).expect(0).out;
     assert!(shown.contains("\nquantised   8 bits with a scale for each output"), "{shown}");
     aquatint(&["generate", "The fox", "-m", text(&out), "-n", "4", "--seed", "1"]).expect(0);
+}
+
+#[test]
+fn unknown_keys_of_a_foreign_folder_are_named_and_unsupported_ones_refused() {
+    let folder = room("families-keys");
+    for entry in std::fs::read_dir(golden("sdar")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+    }
+    let shown = |change: &dyn Fn(&mut Value)| {
+        let mut config: Value =
+            serde_json::from_slice(&std::fs::read(golden("sdar").join("config.json")).unwrap()).unwrap();
+        change(&mut config);
+        std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+        aquatint(&["show", text(&folder)])
+    };
+    assert_eq!(shown(&|_| {}).expect(0).err, "");
+    let warned = shown(&|config| (config["haste"], config["speed"]) = (json!(1), json!({"a": 2}))).expect(0).err;
+    assert_eq!(warned, "warning: keys of config.json that are not known here are passed over: `haste`, `speed`\n");
+    let refused = shown(&|config| config["final_logit_softcapping"] = json!(30.0)).expect(2).err;
+    assert_eq!(
+        refused,
+        "error: `final_logit_softcapping` is 30.0, which is not supported: it needs a soft cap on logits\n"
+    );
 }

@@ -40,6 +40,24 @@ impl Config<'_> {
         }
     }
 
+    /// The same for a family of others: refuses the lack of a required key, and by its name what changes a network, is not
+    /// among the keys that the family knows, and is not supported. Other keys are warned of, see [`super::unknown_keys`].
+    pub(super) fn check_features(&self, required: &[&'static str], known: &[&'static str]) -> Result<(), NetworkError> {
+        if let Some(key) = required.iter().find(|key| !self.0.contains_key(**key)) {
+            return Err(NetworkError::MissingKey { key, keys: required.join(", ") });
+        }
+        let foreign = |key: &str| !required.contains(&key) && !known.contains(&key);
+        let neutral = hugging_face::neutral_config();
+        neutral.iter().filter(|(key, _)| foreign(key)).try_for_each(|(key, value)| self.insist(key, value))?;
+        for (key, value, needed) in hugging_face::features() {
+            let given = self.value(key);
+            if foreign(key) && !given.is_null() && !is_same(given, &value) {
+                return Err(NetworkError::Unsupported { key, given: given.to_string(), needed });
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses every value of a key but one; a key that is absent or null has it.
     pub(super) fn insist(&self, key: &'static str, allowed: &Value) -> Result<(), NetworkError> {
         match self.0.get(key).filter(|given| !given.is_null() && !is_same(given, allowed)) {

@@ -59,6 +59,30 @@ pub(super) fn neutral_config() -> [(&'static str, Value); 8] {
     ]
 }
 
+/// Keys of a `config.json` that some families have and that change what a network computes: the value that changes
+/// nothing, and what a network would need to have for others.
+pub(super) fn features() -> [(&'static str, Value, &'static str); 17] {
+    [
+        ("rope_scaling", Value::Null, "scaled rotary frequencies"),
+        ("partial_rotary_factor", json!(1), "rotary positions in a part of each head"),
+        ("final_logit_softcapping", Value::Null, "a soft cap on logits"),
+        ("attn_logit_softcapping", Value::Null, "a soft cap on the scores of attention"),
+        ("query_pre_attn_scalar", Value::Null, "another scale of the scores of attention"),
+        ("attention_multiplier", Value::Null, "another scale of the scores of attention"),
+        ("embedding_multiplier", json!(1), "scaled word vectors"),
+        ("residual_multiplier", json!(1), "a scaled residual stream"),
+        ("logits_scaling", json!(1), "scaled logits"),
+        ("clip_qkv", Value::Null, "clipped queries, keys and values"),
+        ("kv_lora_rank", Value::Null, "compressed keys and values"),
+        ("num_experts", json!(0), "a feed-forward part of experts"),
+        ("num_local_experts", json!(0), "a feed-forward part of experts"),
+        ("n_routed_experts", json!(0), "a feed-forward part of experts"),
+        ("vision_config", Value::Null, "a tower that reads pictures"),
+        ("audio_config", Value::Null, "a tower that reads sound"),
+        ("cross_attn", json!(false), "two streams of rows in inference"),
+    ]
+}
+
 /// Keys of a `generation_config.json` that change no text here: records of its origin, what is returned beside the text,
 /// caches, compilation, drafts by an assistant, settings of beam search, and `max_length`, which `max_new_tokens` replaces.
 const GENERATION_KEYS: [&str; 32] = [

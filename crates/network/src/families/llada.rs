@@ -76,6 +76,12 @@ const CHAT_TEMPLATE: &str = "{{ bos_token }}{% for message in messages %}\
      {{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim + '<|eot_id|>' }}\
      {% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}";
 
+/// All keys.
+fn known() -> Vec<&'static str> {
+    let fixed = fixed();
+    REQUIRED.into_iter().chain(READ).chain(OTHERS).chain(fixed.iter().map(|(key, _)| *key)).collect()
+}
+
 impl Family for Llada {
     fn model_type(&self) -> &'static str {
         "llada"
@@ -83,11 +89,8 @@ impl Family for Llada {
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
         let config = Config(config);
-        let fixed = fixed();
-        let known: Vec<&'static str> =
-            READ.into_iter().chain(OTHERS).chain(fixed.iter().map(|(key, _)| *key)).collect();
-        config.check_keys(&REQUIRED, &known)?;
-        fixed.iter().try_for_each(|(key, value)| config.insist(key, value))?;
+        config.check_features(&REQUIRED, &known())?;
+        fixed().iter().try_for_each(|(key, value)| config.insist(key, value))?;
         if config.optional("multi_query_attention", Config::flag)? == Some(true) {
             return Err(wrong("multi_query_attention", &json!(true), "false or null; `n_kv_heads` says it"));
         }
@@ -133,6 +136,14 @@ impl Family for Llada {
             process: ProcessSpec { kind: ProcessKind::Masked, schedule: ScheduleSpec::Linear },
             ..NetworkSpec::new(vocabulary_size, width, layer.repeated(config.size("n_layers")?)?)
         })
+    }
+
+    fn config_keys(&self) -> Option<Vec<&'static str>> {
+        Some(known())
+    }
+
+    fn mask_token(&self) -> Option<&'static str> {
+        Some("<|mdm_mask|>")
     }
 
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object {
@@ -184,6 +195,11 @@ impl Family for Llada {
         Config(config).token_roles()
     }
 
+    /// The mask is that of config.json, as its samplers have it: iLLaDA's tokenizer calls another token so.
+    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
+        &[("tokenizer_config.json", "mask_token")]
+    }
+
     /// `gen_length` positions are filled in all by `steps` steps, which its blocks share.
     fn read_generation(&self, mut file: Object) -> Result<Object, NetworkError> {
         for (key, usual) in SAMPLING {
@@ -217,5 +233,9 @@ impl Family for Llada {
 
     fn chat_template(&self) -> Option<&'static str> {
         Some(CHAT_TEMPLATE)
+    }
+
+    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
+        &[]
     }
 }

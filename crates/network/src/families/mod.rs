@@ -4,10 +4,15 @@
 //!
 //! To add one: write its file, and its line in [`FAMILIES`].
 
+mod chat;
 mod config;
+pub mod dream;
+pub mod fast_dllm_v2;
 mod hugging_face;
 pub mod llada;
 pub mod native;
+mod qwen;
+pub mod sdar;
 
 use crate::{NetworkError, NetworkSpec};
 use serde_json::{Map, Value};
@@ -17,7 +22,7 @@ use std::fmt::Debug;
 pub type Object = Map<String, Value>;
 
 /// All families.
-pub const FAMILIES: [&dyn Family; 2] = [NATIVE, &llada::Llada];
+pub const FAMILIES: [&dyn Family; 5] = [NATIVE, &llada::Llada, &dream::Dream, &sdar::Sdar, &fast_dllm_v2::FastDllmV2];
 
 /// The family of the models that are trained here.
 pub const NATIVE: &dyn Family = &native::Native;
@@ -33,6 +38,13 @@ pub trait Family: Debug + Send + Sync {
     /// When a key is unknown, missing or has a value that the family or the networks here do not have.
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError>;
 
+    /// The keys that its `config.json` may have; what else stands there is warned of. `None` for a family that refuses
+    /// unknown keys.
+    fn config_keys(&self) -> Option<Vec<&'static str>>;
+
+    /// What its tokenizer calls the mask, for a `config.json` without `mask_token_id`.
+    fn mask_token(&self) -> Option<&'static str>;
+
     /// A description as its `config.json` holds it, as far as the family can say it; [`to_config`] checks that it can.
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object;
 
@@ -43,6 +55,10 @@ pub trait Family: Debug + Send + Sync {
     /// The ids of tokens that have a role, as its `config.json` says or as the family has them; none where the
     /// tokenizer's names of special tokens say it.
     fn roles(&self, config: &Object) -> TokenRoles;
+
+    /// Statements about roles that its makers' own code does not follow and that others contradict: pairs of a file and
+    /// one of its keys. They are passed over.
+    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)];
 
     /// The keys of its `generation_config.json` in the words of this project, completed by how its makers sample; keys
     /// that mean nothing here stay. A folder without that file has an empty object.
@@ -57,8 +73,11 @@ pub trait Family: Debug + Send + Sync {
     /// The reverse of [`Family::read_generation`].
     fn write_generation(&self, settings: Object) -> Object;
 
-    /// Its chat template in Jinja, for folders whose `tokenizer_config.json` has none.
+    /// Its chat template in Jinja, for folders that have none.
     fn chat_template(&self) -> Option<&'static str>;
+
+    /// Variables that its makers give to a chat template beside the usual ones.
+    fn chat_variables(&self) -> &'static [(&'static str, bool)];
 }
 
 /// Ids of tokens that mean something to a network rather than to its text.
@@ -96,6 +115,22 @@ pub fn from_config(config: &Value) -> Result<NetworkSpec, NetworkError> {
     let spec = family.read_config(config.as_object().unwrap_or(&Object::new()))?;
     spec.validate()?;
     Ok(spec)
+}
+
+/// The keys of a `config.json` that nothing here knows, in the order of the file. They are passed over; a family that
+/// refuses them has none, and neither has a family that is not known.
+pub fn unknown_keys(config: &Value) -> Vec<String> {
+    let known = of_config(config).ok().and_then(Family::config_keys);
+    let (Some(known), Some(config)) = (known, config.as_object()) else { return Vec::new() };
+    let neutral = hugging_face::neutral_config();
+    let features = hugging_face::features();
+    let added = |key: &str| {
+        hugging_face::CONFIG_KEYS.contains(&key)
+            || neutral.iter().any(|(name, _)| *name == key)
+            || features.iter().any(|(name, _, _)| *name == key)
+    };
+    let unknown = |key: &str| !known.contains(&key) && !added(key);
+    config.iter().filter(|(key, value)| !value.is_null() && unknown(key)).map(|(key, _)| key.clone()).collect()
 }
 
 /// A description as a family's `config.json` holds it.

@@ -94,6 +94,14 @@ impl Family for Native {
         })
     }
 
+    fn config_keys(&self) -> Option<Vec<&'static str>> {
+        None
+    }
+
+    fn mask_token(&self) -> Option<&'static str> {
+        None
+    }
+
     fn write_config(&self, spec: &NetworkSpec, _: &TokenRoles) -> Object {
         let layer = spec.layers.first();
         let attention = layer.map(|layer| layer.attention);
@@ -144,6 +152,10 @@ impl Family for Native {
         Config(config).token_roles()
     }
 
+    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
     fn read_generation(&self, file: Object) -> Result<Object, NetworkError> {
         hugging_face::read_generation(file)
     }
@@ -158,6 +170,10 @@ impl Family for Native {
 
     fn chat_template(&self) -> Option<&'static str> {
         None
+    }
+
+    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
+        &[]
     }
 }
 

@@ -1,0 +1,91 @@
+//! SDAR (2510.06303) and TraDo (2509.06949): Qwen3 in blocks of `block_size` positions that see themselves and earlier
+//! blocks, without a shift.
+//!
+//! Read against `modeling_sdar.py` and `generate.py` of JetAstra/SDAR.
+
+use super::chat::THINKING_CHATML;
+use super::config::Config;
+use super::qwen::Qwen;
+use super::{Family, Object, TokenRoles, hugging_face};
+use crate::{NetworkError, NetworkSpec};
+use aquatint_diffusion::Layout;
+use serde_json::json;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Sdar;
+
+/// Keys beside Qwen3's. All but the first are of training.
+const OWN: [&str; 7] =
+    ["block_size", "debug", "ep_size", "fuse_cross_entropy", "micro_forward", "skip_checkpoint", "use_deepep"];
+
+/// Positions of a block where nothing is said.
+const BLOCK: usize = 4;
+
+impl Family for Sdar {
+    fn model_type(&self) -> &'static str {
+        "sdar"
+    }
+
+    fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
+        let config = Config(config);
+        let length = config.optional("block_size", Config::size)?.unwrap_or(BLOCK);
+        let spec = Qwen::network(config, &OWN, || Qwen::Three.layers(config))?;
+        Ok(NetworkSpec { attention: Layout::Block { length }, ..spec })
+    }
+
+    fn config_keys(&self) -> Option<Vec<&'static str>> {
+        Some(Qwen::keys(&OWN))
+    }
+
+    fn mask_token(&self) -> Option<&'static str> {
+        Some("<|MASK|>")
+    }
+
+    fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object {
+        let own = json!({
+            "model_type": self.model_type(),
+            "architectures": ["SDARForCausalLM"],
+            "block_size": spec.attention.block_length(),
+        });
+        Qwen::write(spec, roles, own)
+    }
+
+    fn names(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    fn roles(&self, config: &Object) -> TokenRoles {
+        Config(config).token_roles()
+    }
+
+    /// A text ends at the end of a turn, as its other files have it.
+    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
+        &[("config.json", "eos_token_id")]
+    }
+
+    /// As its makers run it (`low_confidence_dynamic`): what is more probable than 0.9 is committed at once. The rest is as
+    /// the file says.
+    fn read_generation(&self, file: Object) -> Result<Object, NetworkError> {
+        let mut file = hugging_face::read_generation(file)?;
+        file.entry("policy").or_insert(json!("threshold:0.9"));
+        file.entry("max_new_tokens").or_insert(json!(256));
+        Ok(file)
+    }
+
+    fn keeps_other_generation_keys(&self) -> bool {
+        true
+    }
+
+    fn write_generation(&self, settings: Object) -> Object {
+        settings
+    }
+
+    fn chat_template(&self) -> Option<&'static str> {
+        Some(THINKING_CHATML)
+    }
+
+    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
+        &[]
+    }
+}
