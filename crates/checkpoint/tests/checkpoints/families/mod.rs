@@ -3,7 +3,7 @@
 mod dense;
 
 use aquatint_checkpoint::Checkpoint;
-use aquatint_compute::{Cpu, CpuPath, Cuda, Device, WeightFormat};
+use aquatint_compute::{Cpu, CpuPath, Cuda, Device, Memory, WeightFormat};
 use aquatint_diffusion::Layout;
 use aquatint_network::{Denoiser, NetworkInput, RowLayout, WholeRows};
 use aquatint_testing::{Comparison, Golden};
