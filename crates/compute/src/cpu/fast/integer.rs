@@ -4,10 +4,12 @@
 //! and `w[n, k] = s[n, g] q[n, k]` (dynamic per-row activations, weights per output or per group: Dettmers et al.,
 //! LLM.int8(), 2208.07339, section 2.1; groups as in Frantar et al., GPTQ, 2210.17323, section 4).
 //!
-//! A *quad* is four consecutive elements of the sum in 32 bits. The multiply-add of bytes wants its left factor
-//! unsigned, so a row holds `p + 128`, and the sums of a group begin at `−128 Σ q` instead of 0: both are exact. A
-//! panel holds, group after group, its scales, those beginnings, and its quads; with four bits, the low halves of a
-//! word's bytes are one quad and the high halves the next, each raised by 8.
+//! A *quad* is four consecutive elements of the sum in 32 bits. The multiply-add of bytes wants one factor unsigned.
+//! With eight bits that is the row's: it holds `p + 128`, and the sums of a group begin at `−128 Σ q` instead of 0. With
+//! four bits it is the weight's: a panel holds `q + 8`, and the sums begin at `−8 Σ p`. Both are exact. A panel holds,
+//! group after group, its scales, with eight bits those beginnings, and its quads; with four bits, the low halves of a
+//! word's bytes are one quad and the high halves the next. So four bits take no more than 4 + 32 / group bits a weight,
+//! and nothing is taken off them in the innermost loop.
 
 use super::Fast;
 use super::kernel::{Output, ROWS, WIDEST};
@@ -21,10 +23,9 @@ use std::arch::x86_64::{
     __m256, __m256i, __m512, __m512i, _mm256_abs_epi8, _mm256_add_epi32, _mm256_and_si256, _mm256_cvtepi32_ps,
     _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps,
     _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
-    _mm256_sign_epi8, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_sub_epi8, _mm256_xor_si256, _mm512_and_si512,
-    _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps,
-    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_srli_epi16,
-    _mm512_storeu_ps, _mm512_sub_epi8,
+    _mm256_sign_epi8, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_xor_si256, _mm512_and_si512, _mm512_cvtepi32_ps,
+    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi8,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_srli_epi16, _mm512_storeu_ps,
 };
 
 /// Elements of the sum in 32 bits.
@@ -87,9 +88,16 @@ impl Integers {
         };
         words * self.width()
     }
+    /// Words before the quads of a group: scales, and the beginnings that are the panel's.
+    fn head_words(&self) -> usize {
+        match self.bits {
+            Bits::Eight => 2 * self.width(),
+            Bits::Four => self.width(),
+        }
+    }
     /// Distance between panels.
     fn stride(&self) -> usize {
-        self.groups * (2 * self.width() + self.group_words())
+        self.groups * (self.head_words() + self.group_words())
     }
     /// Columns of the product.
     pub(super) fn outputs(&self) -> usize {
@@ -105,11 +113,10 @@ impl Integers {
     }
     /// The columns of one panel back as rows of the whole sum: each integer times its scale.
     pub(super) fn unpack_panel(&self, panel: usize, out: &mut [f32]) {
-        let width = self.width();
         let group = self.inputs / self.groups.max(1);
         let packed = &self.words.as_slice()[panel * self.stride()..][..self.stride()];
-        for (g, packed) in packed.chunks_exact(2 * width + self.group_words()).enumerate() {
-            let (scales, words) = (&packed[..width], &packed[2 * width..]);
+        for (g, packed) in packed.chunks_exact(self.head_words() + self.group_words()).enumerate() {
+            let (scales, words) = packed.split_at(self.head_words());
             for (j, row) in out.chunks_exact_mut(self.inputs).enumerate() {
                 for (k, value) in row[g * group..(g + 1) * group].iter_mut().enumerate() {
                     *value = f32::from(self.integer(words, (j, k))) * scales[j];
@@ -138,11 +145,11 @@ impl Integers {
         for output in 0..self.outputs {
             let (panel, j) = (output / width, output % width);
             let packed = &self.words.as_slice()[panel * self.stride()..][..self.stride()];
-            for (g, packed) in packed.chunks_exact(2 * width + self.group_words()).enumerate() {
+            for (g, packed) in packed.chunks_exact(self.head_words() + self.group_words()).enumerate() {
                 let first = output * self.inputs + g * group;
                 scales[output * groups + g] = packed[j];
                 for (k, value) in values[first..first + group].iter_mut().enumerate() {
-                    *value = self.integer(&packed[2 * width..], (j, k));
+                    *value = self.integer(&packed[self.head_words()..], (j, k));
                 }
             }
         }
@@ -156,8 +163,10 @@ impl Integers {
 
 /// The rows of a left factor, quantised.
 pub(super) struct IntegerRows {
-    /// `[rows, groups, quads]`: bytes `p + 128`.
+    /// `[rows, groups, quads]`: bytes `p + 128`, or `p` where the panel's factor is the unsigned one.
     words: Buffer<f32>,
+    /// `[rows, groups]`: where the sums of a group begin, as i32; of length 0 where that is the panel's.
+    beginnings: Buffer<f32>,
     /// `a`, one for each row.
     scales: Buffer<f32>,
     /// Words of a row.
@@ -165,30 +174,36 @@ pub(super) struct IntegerRows {
 }
 
 vectorised! {
-    /// Quantises one row: `out = round(x / a) + 128` with `a = max |x| / 127`; returns `a`.
-    fn quantise(row: &[f32], out: &mut [u8]) -> f32 {
+    /// Quantises one row: `out = round(x / a)` with `a = max |x| / 127`, with the bits of `flipped` turned: the uppermost one
+    /// adds 128. Returns `a`.
+    fn quantise(row: &[f32], flipped: u8, out: &mut [u8]) -> f32 {
         /// Adding it leaves the nearest integer, ties to even, in the low bits of the significand.
         const ROUNDER: f32 = 12_582_912.0;
         let greatest = largest_magnitude(row);
         let inverse = if greatest > SMALLEST { 127.0 / greatest } else { 0.0 };
         for (out, &x) in out.iter_mut().zip(row) {
-            *out = ((x * inverse + ROUNDER).to_bits() as u8) ^ 0x80;
+            *out = ((x * inverse + ROUNDER).to_bits() as u8) ^ flipped;
         }
         greatest / 127.0
     }
 }
 
 vectorised! {
-    /// The two quads in each word of `octet`, each half of a byte as a byte: the half less 8.
-    fn take_apart(octet: &[f32], low: &mut [f32], high: &mut [f32]) {
-        /// `h − 8` of each half `h`, without borrowing from the byte above: 8 is added or taken by the sign bit.
-        fn lowered(halves: u32) -> u32 {
-            (halves | 0x8080_8080).wrapping_sub(0x0808_0808) ^ 0x8080_8080
+    /// `−8 Σ p` of each group of a row.
+    fn begin_sums(row: &[u8], group: usize, out: &mut [f32]) {
+        for (out, bytes) in out.iter_mut().zip(row.chunks_exact(group)) {
+            *out = word(-8 * bytes.iter().map(|&p| i32::from(p.cast_signed())).sum::<i32>());
         }
+    }
+}
+
+vectorised! {
+    /// The two quads in each word of `octet`, each half of a byte as a byte.
+    fn take_apart(octet: &[f32], low: &mut [f32], high: &mut [f32]) {
         for ((octet, low), high) in octet.iter().zip(low).zip(high) {
             let both = octet.to_bits();
-            *low = f32::from_bits(lowered(both & 0x0f0f_0f0f));
-            *high = f32::from_bits(lowered((both >> 4) & 0x0f0f_0f0f));
+            *low = f32::from_bits(both & 0x0f0f_0f0f);
+            *high = f32::from_bits((both >> 4) & 0x0f0f_0f0f);
         }
     }
 }
@@ -216,25 +231,37 @@ impl Fast {
 
     /// Quantises the rows of a left factor for a packed right one.
     pub(super) fn quantise_rows(&self, rows: usize, x: &[f32], b: &Integers) -> IntegerRows {
-        let (inputs, stride) = (b.inputs, b.groups * b.quads);
+        let (inputs, stride, group) = (b.inputs, b.groups * b.quads, b.inputs / b.groups.max(1));
+        // Which bits are turned, what pads the sum, and the groups whose beginnings are the row's.
+        let (flipped, padding, groups) = match b.bits {
+            Bits::Eight => (0x80, 0x80, 0),
+            Bits::Four => (0, 0, b.groups),
+        };
         let (mut words, mut scales) = (self.scratch(rows * stride), self.scratch(rows));
+        let mut beginnings = self.scratch(rows * groups);
         let bytes = bytes_of(words.as_mut_slice());
         let rows_of = |row: usize| row * inputs..(row + ROWS_AT_A_TIME).min(rows) * inputs;
+        let mut begun = beginnings.as_mut_slice();
         let items: Vec<_> = bytes
             .chunks_mut((ROWS_AT_A_TIME * stride * QUAD).max(1))
             .zip(scales.as_mut_slice().chunks_mut(ROWS_AT_A_TIME))
             .enumerate()
-            .map(|(i, (bytes, scales))| (bytes, scales, &x[rows_of(i * ROWS_AT_A_TIME)]))
+            .map(|(i, (bytes, scales))| {
+                let own;
+                (own, begun) = std::mem::take(&mut begun).split_at_mut(scales.len() * groups);
+                (bytes, scales, own, &x[rows_of(i * ROWS_AT_A_TIME)])
+            })
             .collect();
-        self.pool.each(rows * inputs, items, |(bytes, scales, x)| {
+        self.pool.each(rows * inputs, items, |(bytes, scales, begun, x)| {
             let lines = bytes.chunks_exact_mut((stride * QUAD).max(1)).zip(x.chunks_exact(inputs.max(1)));
-            for ((bytes, x), scale) in lines.zip(scales) {
-                let (bytes, padding) = bytes.split_at_mut(inputs);
-                *scale = quantise(self.path, x, bytes);
-                padding.fill(0x80);
+            for (row, ((bytes, x), scale)) in lines.zip(scales).enumerate() {
+                let (bytes, rest) = bytes.split_at_mut(inputs);
+                *scale = quantise(self.path, x, flipped, bytes);
+                rest.fill(padding);
+                begin_sums(self.path, bytes, group.max(1), &mut begun[row * groups..][..groups]);
             }
         });
-        IntegerRows { words, scales, stride }
+        IntegerRows { words, beginnings, scales, stride }
     }
 }
 
@@ -245,19 +272,19 @@ fn bytes_of(words: &mut [f32]) -> &mut [u8] {
 }
 
 fn pack_panel(packed: &Integers, matrix: &Quantised, panel: usize, out: &mut [f32]) {
-    let (width, group) = (packed.width(), matrix.group());
+    let (width, group, head) = (packed.width(), matrix.group(), packed.head_words());
     let groups_of = |n: usize| &matrix.scales()[n * packed.groups..][..packed.groups];
     out.fill(0.0);
-    for (g, out) in out.chunks_exact_mut(2 * width + packed.group_words()).enumerate() {
-        let (scales, rest) = out.split_at_mut(width);
-        let (beginnings, words) = rest.split_at_mut(width);
+    for (g, out) in out.chunks_exact_mut(head + packed.group_words()).enumerate() {
+        let (heads, words) = out.split_at_mut(head);
+        let (scales, beginnings) = heads.split_at_mut(width);
         for j in 0..width.min(packed.outputs - panel * width) {
             let n = panel * width + j;
             let values = &matrix.values()[n * packed.inputs + g * group..][..group];
             scales[j] = groups_of(n)[g];
-            beginnings[j] = word(-128 * values.iter().map(|&q| i32::from(q)).sum::<i32>());
             match packed.bits {
                 Bits::Eight => {
+                    beginnings[j] = word(-128 * values.iter().map(|&q| i32::from(q)).sum::<i32>());
                     for (i, quad) in values.chunks(QUAD).enumerate() {
                         words[i * width + j] = word(i32::from_le_bytes(four(quad, 0)));
                     }
@@ -270,15 +297,6 @@ fn pack_panel(packed: &Integers, matrix: &Quantised, panel: usize, out: &mut [f3
                         words[i * width + j] = word(i32::from_le_bytes(both));
                     }
                 }
-            }
-        }
-        if packed.bits == Bits::Four {
-            // Columns that do not exist, and quads that were left out, are zeros too: raised by 8.
-            let filled = width.min(packed.outputs - panel * width);
-            let octets = group.div_ceil(2 * QUAD);
-            for (i, row) in words.chunks_exact_mut(width).enumerate() {
-                let from = if i < octets { filled } else { 0 };
-                row[from..].fill(f32::from_bits(0x8888_8888));
             }
         }
     }
@@ -298,12 +316,25 @@ fn word(bits: i32) -> f32 {
     f32::from_bits(bits as u32)
 }
 
-/// What a kernel reads: rows of words from `words` on, `row_stride` apart, and their scales.
+/// What a kernel reads: rows of words from `words` on, `row_stride` apart, where their sums begin in each group, and
+/// their scales.
 #[derive(Clone, Copy)]
 struct Left {
     words: *const f32,
     row_stride: usize,
+    beginnings: *const f32,
     scales: *const f32,
+}
+
+/// How a kernel finds a panel's integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// Signed bytes behind scales and beginnings.
+    Eight,
+    /// Halves of bytes, raised by 8, behind scales.
+    Four,
+    /// The same, each half brought to a byte.
+    FourInBytes,
 }
 
 /// Groups, and quads in each.
@@ -319,7 +350,7 @@ impl Integers {
     pub(super) fn scratch_len(&self, rows: usize) -> usize {
         let reads = rows.div_ceil(ROWS);
         match (self.kernel, self.bits) {
-            (Kernel::Wide, Bits::Four) if reads >= WORTH_UNPACKING => self.groups * (2 + self.quads) * self.width(),
+            (Kernel::Wide, Bits::Four) if reads >= WORTH_UNPACKING => self.groups * (1 + self.quads) * self.width(),
             _ => 0,
         }
     }
@@ -342,7 +373,13 @@ impl Integers {
         let extent = Extent { groups: self.groups, quads: self.quads };
         let strips = (rows.1 - rows.0).div_ceil(ROWS);
         let unpacked = self.scratch_len(rows.1 - rows.0);
-        let bits = if unpacked > 0 { Bits::Eight } else { self.bits };
+        let layout = match self.bits {
+            Bits::Eight => Layout::Eight,
+            Bits::Four if unpacked > 0 => Layout::FourInBytes,
+            Bits::Four => Layout::Four,
+        };
+        let begun = left.beginnings.as_slice().len() / left.scales.as_slice().len().max(1);
+        assert!(self.bits == Bits::Eight || begun == self.groups, "the rows were quantised for this factor");
         for start in (columns.0..columns.1).step_by(width) {
             let filled = width.min(columns.1 - start);
             let packed = &self.words.as_slice()[start / width * self.stride()..][..self.stride()];
@@ -358,6 +395,7 @@ impl Integers {
                 let a = Left {
                     words: left.words.as_slice()[row * left.stride..].as_ptr(),
                     row_stride: left.stride,
+                    beginnings: left.beginnings.as_slice()[row * begun..].as_ptr(),
                     scales: left.scales.as_slice()[row..].as_ptr(),
                 };
                 let place = (row - rows.0) * output.row_stride + start - columns.0;
@@ -366,11 +404,11 @@ impl Integers {
                 unsafe {
                     let c = Output { start: output.start.add(place), ..output };
                     if filled == width {
-                        self.tile(bits, (height, extent), a, panel, c);
+                        self.tile(layout, (height, extent), a, panel, c);
                     } else {
                         let mut tile = [0.0_f32; ROWS * WIDEST];
                         let own = Output { start: tile.as_mut_ptr(), row_stride: WIDEST, accumulate: false };
-                        self.tile(bits, (height, extent), a, panel, own);
+                        self.tile(layout, (height, extent), a, panel, own);
                         c.write(&tile, (height, filled));
                     }
                 }
@@ -379,13 +417,13 @@ impl Integers {
         }
     }
 
-    /// A panel of four bits as one of eight, for the wide kernel.
+    /// A panel of halves of bytes as one of bytes, for the wide kernel.
     fn bring_to_bytes(&self, packed: &[f32], out: &mut [f32]) {
         let width = self.width();
-        let groups = packed.chunks_exact(2 * width + self.group_words());
-        for (packed, out) in groups.zip(out.chunks_exact_mut((2 + self.quads) * width)) {
-            let (head, words) = packed.split_at(2 * width);
-            let (to_head, to_words) = out.split_at_mut(2 * width);
+        let groups = packed.chunks_exact(self.head_words() + self.group_words());
+        for (packed, out) in groups.zip(out.chunks_exact_mut((1 + self.quads) * width)) {
+            let (head, words) = packed.split_at(self.head_words());
+            let (to_head, to_words) = out.split_at_mut(width);
             to_head.copy_from_slice(head);
             for (octet, quads) in words.chunks_exact(width).zip(to_words.chunks_exact_mut(2 * width)) {
                 let (low, high) = quads.split_at_mut(width);
@@ -394,96 +432,103 @@ impl Integers {
         }
     }
 
-    /// One whole tile of up to [`ROWS`] rows, of a panel of `bits`.
+    /// One whole tile of up to [`ROWS`] rows.
     ///
     /// # Safety
     /// All addresses reach as far as `extent`, the height and the kernel's columns say.
     #[cfg(target_arch = "x86_64")]
-    unsafe fn tile(&self, bits: Bits, (height, extent): (usize, Extent), a: Left, b: *const f32, c: Output) {
+    unsafe fn tile(&self, layout: Layout, (height, extent): (usize, Extent), a: Left, b: *const f32, c: Output) {
         macro_rules! by_height {
-            ($kernel:ident, $four:literal) => {
+            ($kernel:ident, $($kind:literal),+) => {
                 match height {
-                    1 => $kernel::<1, $four>(extent, a, b, c),
-                    2 => $kernel::<2, $four>(extent, a, b, c),
-                    3 => $kernel::<3, $four>(extent, a, b, c),
-                    4 => $kernel::<4, $four>(extent, a, b, c),
-                    5 => $kernel::<5, $four>(extent, a, b, c),
-                    _ => $kernel::<ROWS, $four>(extent, a, b, c),
+                    1 => $kernel::<1, $($kind),+>(extent, a, b, c),
+                    2 => $kernel::<2, $($kind),+>(extent, a, b, c),
+                    3 => $kernel::<3, $($kind),+>(extent, a, b, c),
+                    4 => $kernel::<4, $($kind),+>(extent, a, b, c),
+                    5 => $kernel::<5, $($kind),+>(extent, a, b, c),
+                    _ => $kernel::<ROWS, $($kind),+>(extent, a, b, c),
                 }
             };
         }
         // SAFETY: the caller vouches for addresses, and the kernel was chosen by what the processor has.
         unsafe {
-            match (self.kernel, bits) {
-                (Kernel::Wide, Bits::Eight) => by_height!(wide, false),
-                (Kernel::Wide, Bits::Four) => by_height!(wide, true),
-                (Kernel::Narrow, Bits::Eight) => by_height!(narrow, false),
-                (Kernel::Narrow, Bits::Four) => by_height!(narrow, true),
+            match (self.kernel, layout) {
+                (Kernel::Wide, Layout::Eight) => by_height!(wide, false, false),
+                (Kernel::Wide, Layout::Four) => by_height!(wide, true, true),
+                (Kernel::Wide, Layout::FourInBytes) => by_height!(wide, true, false),
+                (Kernel::Narrow, Layout::Eight) => by_height!(narrow, false),
+                (Kernel::Narrow, Layout::Four) => by_height!(narrow, true),
+                (Kernel::Narrow, Layout::FourInBytes) => unreachable!("only the wide kernel has a scratch"),
             }
         }
     }
 
     /// Never reached: without vector instructions there are no packed matrices.
     #[cfg(not(target_arch = "x86_64"))]
-    unsafe fn tile(&self, _: Bits, _: (usize, Extent), _: Left, _: *const f32, _: Output) {
+    unsafe fn tile(&self, _: Layout, _: (usize, Extent), _: Left, _: *const f32, _: Output) {
         unreachable!("no kernel for this processor is ever chosen")
     }
 }
 
+/// `FOUR`: weights are raised by 8 and the unsigned factor. `HALVES`: two of them share a byte.
+///
 /// # Safety
 /// As for [`Integers::tile`], with `N` rows and 64 columns.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn wide<const N: usize, const FOUR: bool>(extent: Extent, a: Left, b: *const f32, c: Output) {
+unsafe fn wide<const N: usize, const FOUR: bool, const HALVES: bool>(
+    extent: Extent,
+    a: Left,
+    b: *const f32,
+    c: Output,
+) {
     // SAFETY: the caller vouches for all addresses.
     unsafe {
         let mut totals: [[__m512; 4]; N] = [[_mm512_setzero_ps(); 4]; N];
         let (mut quad, mut b) = (a.words, b);
-        for _ in 0..extent.groups {
+        for group in 0..extent.groups {
             let scales = b;
             let mut sums: [[__m512i; 4]; N] = [[_mm512_setzero_si512(); 4]; N];
-            for j in 0..4 {
-                let beginning = _mm512_loadu_si512(b.add(64 + 16 * j).cast());
-                for row in &mut sums {
-                    row[j] = beginning;
-                }
-            }
-            b = b.add(128);
             if FOUR {
-                let (low, eight) = (_mm512_set1_epi8(0x0f), _mm512_set1_epi8(8));
-                for _ in 0..extent.quads / 2 {
-                    for half in 0..2 {
-                        let mut right = [_mm512_setzero_si512(); 4];
-                        for (j, right) in right.iter_mut().enumerate() {
-                            let both = _mm512_loadu_si512(b.add(16 * j).cast());
-                            let shifted = if half == 0 { both } else { _mm512_srli_epi16::<4>(both) };
-                            *right = _mm512_sub_epi8(_mm512_and_si512(shifted, low), eight);
-                        }
-                        for (i, row) in sums.iter_mut().enumerate() {
-                            let left = _mm512_set1_epi32(quad.add(i * a.row_stride).cast::<i32>().read());
-                            for (j, sum) in row.iter_mut().enumerate() {
-                                *sum = _mm512_dpbusd_epi32(*sum, left, right[j]);
-                            }
-                        }
-                        quad = quad.wrapping_add(1);
-                    }
-                    b = b.wrapping_add(64);
+                for (i, row) in sums.iter_mut().enumerate() {
+                    let beginning = a.beginnings.add(i * extent.groups + group);
+                    *row = [_mm512_set1_epi32(beginning.cast::<i32>().read()); 4];
                 }
+                b = b.add(64);
             } else {
-                for _ in 0..extent.quads {
+                for j in 0..4 {
+                    let beginning = _mm512_loadu_si512(b.add(64 + 16 * j).cast());
+                    for row in &mut sums {
+                        row[j] = beginning;
+                    }
+                }
+                b = b.add(128);
+            }
+            let halves = if HALVES { 2 } else { 1 };
+            let low = _mm512_set1_epi8(0x0f);
+            for _ in 0..extent.quads / halves {
+                for half in 0..halves {
                     let mut right = [_mm512_setzero_si512(); 4];
                     for (j, right) in right.iter_mut().enumerate() {
                         *right = _mm512_loadu_si512(b.add(16 * j).cast());
+                        if HALVES {
+                            let shifted = if half == 0 { *right } else { _mm512_srli_epi16::<4>(*right) };
+                            *right = _mm512_and_si512(shifted, low);
+                        }
                     }
                     for (i, row) in sums.iter_mut().enumerate() {
                         let left = _mm512_set1_epi32(quad.add(i * a.row_stride).cast::<i32>().read());
                         for (j, sum) in row.iter_mut().enumerate() {
-                            *sum = _mm512_dpbusd_epi32(*sum, left, right[j]);
+                            *sum = if FOUR {
+                                _mm512_dpbusd_epi32(*sum, right[j], left)
+                            } else {
+                                _mm512_dpbusd_epi32(*sum, left, right[j])
+                            };
                         }
                     }
                     quad = quad.wrapping_add(1);
-                    b = b.wrapping_add(64);
                 }
+                b = b.wrapping_add(64);
             }
             for j in 0..4 {
                 let scale = _mm512_loadu_ps(scales.add(16 * j));
@@ -516,6 +561,15 @@ fn four_products(sum: __m256i, left: __m256i, right: __m256i) -> __m256i {
     _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
 }
 
+/// The same for an unsigned factor of at most 15, whose pairs stay within 16 bits.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[inline]
+fn raised_products(sum: __m256i, raised: __m256i, signed: __m256i) -> __m256i {
+    let pairs = _mm256_maddubs_epi16(raised, signed);
+    _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+}
+
 /// # Safety
 /// As for [`Integers::tile`], with `N` rows and 16 columns.
 #[cfg(target_arch = "x86_64")]
@@ -524,14 +578,21 @@ unsafe fn narrow<const N: usize, const FOUR: bool>(extent: Extent, a: Left, b: *
     // SAFETY: the caller vouches for all addresses.
     unsafe {
         let mut totals: [[__m256; 2]; N] = [[_mm256_setzero_ps(); 2]; N];
-        // The left factor is signed here, so that sums begin at 0.
-        let sign = _mm256_set1_epi8(-128);
-        let (low, eight) = (_mm256_set1_epi8(0x0f), _mm256_set1_epi8(8));
+        let (sign, low) = (_mm256_set1_epi8(-128), _mm256_set1_epi8(0x0f));
         let (mut quad, mut b) = (a.words, b);
-        for _ in 0..extent.groups {
+        for group in 0..extent.groups {
             let scales = b;
             let mut sums: [[__m256i; 2]; N] = [[_mm256_setzero_si256(); 2]; N];
-            b = b.add(32);
+            if FOUR {
+                for (i, row) in sums.iter_mut().enumerate() {
+                    let beginning = a.beginnings.add(i * extent.groups + group);
+                    *row = [_mm256_set1_epi32(beginning.cast::<i32>().read()); 2];
+                }
+                b = b.add(16);
+            } else {
+                // The left factor is signed here, so that sums begin at 0.
+                b = b.add(32);
+            }
             let halves = if FOUR { 2 } else { 1 };
             for _ in 0..extent.quads / halves {
                 for half in 0..halves {
@@ -539,14 +600,17 @@ unsafe fn narrow<const N: usize, const FOUR: bool>(extent: Extent, a: Left, b: *
                     if FOUR {
                         for right in &mut right {
                             let shifted = if half == 0 { *right } else { _mm256_srli_epi16::<4>(*right) };
-                            *right = _mm256_sub_epi8(_mm256_and_si256(shifted, low), eight);
+                            *right = _mm256_and_si256(shifted, low);
                         }
                     }
                     for (i, row) in sums.iter_mut().enumerate() {
                         let left = _mm256_set1_epi32(quad.add(i * a.row_stride).cast::<i32>().read());
-                        let left = _mm256_xor_si256(left, sign);
                         for (j, sum) in row.iter_mut().enumerate() {
-                            *sum = four_products(*sum, left, right[j]);
+                            *sum = if FOUR {
+                                raised_products(*sum, right[j], left)
+                            } else {
+                                four_products(*sum, _mm256_xor_si256(left, sign), right[j])
+                            };
                         }
                     }
                     quad = quad.wrapping_add(1);
