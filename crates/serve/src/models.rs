@@ -45,7 +45,10 @@ struct Slot {
 }
 
 /// All models of a server.
-pub(crate) struct Models {
+pub(crate) struct Models(Arc<Shared>);
+
+/// What is known of them, also to a load that nobody waits for any more.
+struct Shared {
     slots: Vec<Slot>,
     runtime: Runtime,
     /// Bytes that the weights of all loaded models may take together.
@@ -67,17 +70,18 @@ impl Models {
     ) -> Self {
         let slot = |source| Slot { source, loaded: Mutex::default(), used: AtomicU64::new(0) };
         let slots = sources.into_iter().map(slot).collect();
-        Self { slots, runtime, budget, scheduler, uses: AtomicU64::new(0), loading: Mutex::default(), events }
+        let (uses, loading) = (AtomicU64::new(0), Mutex::default());
+        Self(Arc::new(Shared { slots, runtime, budget, scheduler, uses, loading, events }))
     }
 
     /// The names, in the order in which they were given.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.slots.iter().map(|slot| slot.source.name.as_str())
+        self.0.names()
     }
 
     /// The device in words.
     pub(crate) fn device(&self) -> String {
-        self.runtime.describe_device()
+        self.0.runtime.describe_device()
     }
 
     /// The model of a name, loaded; the first one where no name is given.
@@ -85,8 +89,42 @@ impl Models {
     /// # Errors
     /// When there is no such model or it cannot be loaded.
     pub(crate) async fn get(&self, name: Option<&str>) -> Result<Arc<Loaded>, ModelError> {
-        let slot = self.slot(name)?;
-        slot.used.store(self.uses.fetch_add(1, SeqCst) + 1, SeqCst);
+        let (number, slot) = self.0.slot(name)?;
+        slot.used.store(self.0.uses.fetch_add(1, SeqCst) + 1, SeqCst);
+        if let Some(loaded) = &*slot.loaded.lock().await {
+            return Ok(loaded.clone());
+        }
+        // A client that goes away does not end it: a model that takes longer to load than its clients wait would be
+        // loaded again and again, and several at once.
+        let shared = self.0.clone();
+        let loading = tokio::spawn(async move { shared.load(number).await });
+        loading.await.unwrap_or_else(|error| Err(slot.broken(error.to_string())))
+    }
+
+    /// The model of a name where it is loaded, without loading it or waiting for those who do.
+    ///
+    /// # Errors
+    /// When there is no such model.
+    pub(crate) fn peek(&self, name: &str) -> Result<Option<Arc<Loaded>>, ModelError> {
+        Ok(self.0.slot(Some(name))?.1.loaded.try_lock().ok().and_then(|loaded| loaded.clone()))
+    }
+
+    /// The models that are loaded now.
+    pub(crate) fn loaded(&self) -> Vec<Arc<Loaded>> {
+        self.0.loaded()
+    }
+}
+
+impl Slot {
+    fn broken(&self, reason: String) -> ModelError {
+        ModelError::Broken { name: self.source.name.clone(), reason }
+    }
+}
+
+impl Shared {
+    /// Loads the model of a slot, if nobody did meanwhile.
+    async fn load(&self, number: usize) -> Result<Arc<Loaded>, ModelError> {
+        let slot = &self.slots[number];
         let mut place = slot.loaded.lock().await;
         if let Some(loaded) = &*place {
             return Ok(loaded.clone());
@@ -94,7 +132,7 @@ impl Models {
         let _one = self.loading.lock().await;
         let begun = Instant::now();
         let (source, runtime) = (slot.source.clone(), self.runtime.clone());
-        let broken = |reason: String| ModelError::Broken { name: slot.source.name.clone(), reason };
+        let broken = |reason: String| slot.broken(reason);
         let described = tokio::task::spawn_blocking({
             let (source, runtime) = (source.clone(), runtime.clone());
             move || loaded::open(&source, &runtime)
@@ -110,24 +148,18 @@ impl Models {
         Ok(loaded)
     }
 
-    /// The model of a name where it is loaded, without loading it or waiting for those who do.
-    ///
-    /// # Errors
-    /// When there is no such model.
-    pub(crate) fn peek(&self, name: &str) -> Result<Option<Arc<Loaded>>, ModelError> {
-        Ok(self.slot(Some(name))?.loaded.try_lock().ok().and_then(|loaded| loaded.clone()))
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.slots.iter().map(|slot| slot.source.name.as_str())
     }
 
-    /// The models that are loaded now.
-    pub(crate) fn loaded(&self) -> Vec<Arc<Loaded>> {
+    fn loaded(&self) -> Vec<Arc<Loaded>> {
         self.slots.iter().filter_map(|slot| slot.loaded.try_lock().ok()?.clone()).collect()
     }
 
-    fn slot(&self, name: Option<&str>) -> Result<&Slot, ModelError> {
-        let found = match name {
-            None => self.slots.first(),
-            Some(name) => self.slots.iter().find(|slot| slot.source.answers_to(name)),
-        };
+    /// The slot of a name with its number; the first one where no name is given.
+    fn slot(&self, name: Option<&str>) -> Result<(usize, &Slot), ModelError> {
+        let mut slots = self.slots.iter().enumerate();
+        let found = slots.find(|(_, slot)| name.is_none_or(|name| slot.source.answers_to(name)));
         found.ok_or_else(|| ModelError::Unknown {
             name: name.unwrap_or_default().to_owned(),
             served: self.names().collect::<Vec<_>>().join(", "),

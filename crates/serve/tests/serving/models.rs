@@ -3,6 +3,9 @@
 use crate::support::{Running, fixture};
 use aquatint_serve::{ModelSource, ServeEvent};
 use serde_json::{Value, json};
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
 
 fn completion(model: &str) -> Value {
     json!({ "model": model, "prompt": "Once upon a time", "max_tokens": 12, "steps": 6, "seed": 3 })
@@ -55,6 +58,26 @@ fn a_model_that_works_is_not_given_up() {
     let chunks = events.iter().filter(|event| event.data != "[DONE]");
     text.extend(chunks.map(|chunk| chunk.json()["choices"][0]["text"].as_str().unwrap().to_owned()));
     assert_eq!(json!(text), alone["choices"][0]["text"]);
+}
+
+#[test]
+fn a_model_is_loaded_for_the_next_client_where_the_first_one_goes_away() {
+    let running = Running::with(|settings| settings.models = several(&["one", "two"]));
+    let body = completion("two").to_string();
+    let is_loaded = |event: &ServeEvent| matches!(event, ServeEvent::Loaded { model, .. } if model == "two");
+    for _ in 0..200 {
+        let mut connection = TcpStream::connect(running.address()).unwrap();
+        let head =
+            format!("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+        connection.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        // It waits for less than the model needs.
+        std::thread::sleep(Duration::from_millis(10));
+        drop(connection);
+        if running.events().iter().any(is_loaded) {
+            break;
+        }
+    }
+    assert_eq!(running.events().iter().filter(|event| is_loaded(event)).count(), 1);
 }
 
 #[test]
