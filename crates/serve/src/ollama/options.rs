@@ -86,7 +86,11 @@ impl Options {
                         }
                         options.warnings.push(format!("`{place}` has no effect: the server and the model decide"));
                     } else {
-                        fields.insert(name, value);
+                        // `repeat_penalty` came before it.
+                        if fields.insert(name, value).is_some() {
+                            let message = "`options.repeat_penalty` and `options.repetition_penalty` are one; give one";
+                            return Err(ApiError::invalid(message).of(place));
+                        }
                     }
                 }
             }
@@ -144,6 +148,7 @@ mod tests {
             json!({ "num_ctx": "large" }),
             json!({ "temperature": "hot" }),
             json!({ "temprature": 1 }),
+            json!({ "repeat_penalty": 1.1, "repetition_penalty": 1.2 }),
         ] {
             let name = refused.as_object().unwrap().keys().next().unwrap().clone();
             let message = parsed(refused).unwrap_err();
