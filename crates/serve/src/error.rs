@@ -47,7 +47,16 @@ impl Hint for ServeError {
                 Some("another program has this port; `--port 0` takes a free one".to_owned())
             }
             Self::Listen { .. } => Some("`--host 127.0.0.1` listens on this machine only".to_owned()),
-            Self::Setting { .. } | Self::Model(_) | Self::Thread(_) => None,
+            Self::Setting { parameter, .. } => {
+                let flag = match *parameter {
+                    "body_limit" => "--max-body",
+                    "canvas_limit" => "--max-canvas",
+                    "time_limit" => "--timeout",
+                    _ => return None,
+                };
+                Some(format!("`{flag}` sets it"))
+            }
+            Self::Model(_) | Self::Thread(_) => None,
         }
     }
 }
@@ -197,6 +206,15 @@ impl ApiError {
             let whole = format!("{place}.{param}");
             self.message = self.message.replacen(&format!("`{param}`"), &format!("`{whole}`"), 1);
             self.param = Some(whole);
+        }
+        self
+    }
+
+    /// The same error by the name that the field has in the request, where it is blamed on `param`.
+    #[must_use]
+    pub(crate) fn renamed(mut self, param: &str, name: &str) -> Self {
+        if self.param.as_deref() == Some(param) {
+            self.param = Some(name.to_owned());
         }
         self
     }

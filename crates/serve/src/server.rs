@@ -21,6 +21,8 @@ use tokio::sync::{Semaphore, watch};
 
 /// How long answers may take to be sent after the last one is ready.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// The longest time that a setting may give: a moment so far ahead has to exist.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Connections at once; more wait to be accepted.
 const CONNECTIONS: usize = 1024;
 /// Bytes for models where the machine does not say what it has.
@@ -109,6 +111,19 @@ fn check(settings: &ServeSettings) -> Result<(), ServeError> {
     }
     if let Some(name) = settings.allowed_hosts.iter().find(|name| name.is_empty() || name.contains(['/', ':', '*'])) {
         return refuse("allowed_host", name, "a name without scheme and port, as example.org");
+    }
+    for (parameter, given) in
+        [("queue", settings.queue), ("canvas_limit", settings.canvas_limit), ("body_limit", settings.body_limit)]
+    {
+        if given == 0 {
+            return refuse(parameter, "0", "1 or more");
+        }
+    }
+    if settings.time_limit.is_zero() || settings.time_limit > LONGEST {
+        return refuse("time_limit", &format!("{} s", settings.time_limit.as_secs()), "above 0, to 31536000 s, a year");
+    }
+    if settings.grace > LONGEST {
+        return refuse("grace", &format!("{} s", settings.grace.as_secs()), "at most 31536000 s, a year");
     }
     Ok(())
 }

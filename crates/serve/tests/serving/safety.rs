@@ -253,4 +253,10 @@ fn impossible_settings_are_refused_by_name() {
     assert_eq!(refused(|settings| settings.cors_origins.push("*".to_owned())), "cors_origin");
     assert_eq!(refused(|settings| settings.cors_origins.push("page.example".to_owned())), "cors_origin");
     assert_eq!(refused(|settings| settings.allowed_hosts.push("https://texts.example".to_owned())), "allowed_host");
+    assert_eq!(refused(|settings| settings.queue = 0), "queue");
+    assert_eq!(refused(|settings| settings.canvas_limit = 0), "canvas_limit");
+    assert_eq!(refused(|settings| settings.body_limit = 0), "body_limit");
+    assert_eq!(refused(|settings| settings.time_limit = Duration::ZERO), "time_limit");
+    assert_eq!(refused(|settings| settings.time_limit = Duration::MAX), "time_limit");
+    assert_eq!(refused(|settings| settings.grace = Duration::MAX), "grace");
 }
