@@ -14,12 +14,13 @@ use tokio::sync::watch;
 /// How long a canvas that nobody follows is filled on.
 pub(super) const ABANDONED: Duration = Duration::from_secs(30);
 /// How long the events are kept once it is finished.
-const RETENTION: Duration = Duration::from_secs(120);
+pub(super) const RETENTION: Duration = Duration::from_secs(120);
 /// Canvases whose events are kept at most.
 const MOST: usize = 256;
-
 /// Bytes that the events of one may take; a canvas with more of them is cancelled.
 const MOST_BYTES: usize = 64 << 20;
+/// Bytes that all events may take before those of canvases that are finished are forgotten early.
+const MOST_BYTES_TOGETHER: usize = 256 << 20;
 
 /// The streamed canvases of a server.
 #[derive(Debug, Default)]
@@ -70,15 +71,14 @@ impl FollowedCanvases {
             since: Mutex::new(Instant::now()),
         });
         let mut all = lock(&self.0);
-        all.retain(|_, followed| !followed.is_stale());
-        while all.len() >= MOST {
-            // The one that finished first; where none has finished, each holds no more than a canvas.
-            let oldest = all.iter().filter(|(_, f)| f.progress.borrow().finished).min_by_key(|(_, f)| *lock(&f.since));
-            let Some(id) = oldest.map(|(id, _)| id.clone()) else { break };
-            all.remove(&id);
-        }
+        make_room(&mut all, MOST, MOST_BYTES_TOGETHER);
         all.insert(id.to_owned(), followed.clone());
         followed
+    }
+
+    /// Keeps the events of a canvas no longer.
+    pub(super) fn forget(&self, id: &str) {
+        lock(&self.0).remove(id);
     }
 
     /// The canvas of an identifier, for the client that began it.
@@ -93,6 +93,17 @@ impl FollowedCanvases {
                 "there is no canvas `{id}`; a streamed one is kept for {seconds} s after its end"
             ))
         })
+    }
+}
+
+/// Forgets canvases that are finished, the one that finished first before the others, until there are fewer than `most` and
+/// their events take no more than `bytes`.
+fn make_room(all: &mut BTreeMap<String, Arc<Followed>>, most: usize, bytes: usize) {
+    while all.len() >= most || all.values().map(|followed| followed.bytes.load(SeqCst)).sum::<usize>() > bytes {
+        // Those that are being filled are limited by the queue, and each by itself.
+        let oldest = all.iter().filter(|(_, f)| f.progress.borrow().finished).min_by_key(|(_, f)| *lock(&f.since));
+        let Some(id) = oldest.map(|(id, _)| id.clone()) else { return };
+        all.remove(&id);
     }
 }
 
@@ -129,10 +140,6 @@ impl Followed {
     pub(super) fn cancelled(&self) -> watch::Receiver<bool> {
         self.cancelled.subscribe()
     }
-
-    fn is_stale(&self) -> bool {
-        self.progress.borrow().finished && lock(&self.since).elapsed() > RETENTION
-    }
 }
 
 /// One client that follows a canvas, from some event on.
@@ -167,5 +174,35 @@ impl Drop for Reader {
     fn drop(&mut self) {
         *lock(&self.followed.since) = Instant::now();
         self.followed.readers.fetch_sub(1, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    #[test]
+    fn finished_canvases_are_forgotten_where_there_are_too_many_or_their_events_are_too_large() {
+        let canvases = FollowedCanvases::default();
+        let client = Client::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        for id in ["a", "b", "c", "d"] {
+            let followed = canvases.open(id, client);
+            followed.record("step", &"x".repeat(98));
+            // The first one is still filled.
+            if id != "a" {
+                followed.finish();
+            }
+        }
+        let left = |most: usize, bytes: usize| {
+            let mut all = lock(&canvases.0).clone();
+            make_room(&mut all, most, bytes);
+            all.into_keys().collect::<String>()
+        };
+        assert_eq!([left(5, 400), left(4, 400), left(5, 399), left(5, 250)], ["abcd", "acd", "acd", "ad"]);
+        assert_eq!([left(1, 400), left(5, 0)], ["a", "a"]);
+        canvases.forget("c");
+        assert!(canvases.find("c", client).is_err() && canvases.find("d", client).is_ok());
+        assert!(canvases.find("d", Client::Key(0)).is_err());
     }
 }
