@@ -103,4 +103,4 @@ pub use error::Error;
 pub use fault::Fault;
 pub use hint::Hint;
 pub use model::{Model, Prepared};
-pub use sampling::{Sampling, SamplingOptions, advised_time_grid};
+pub use sampling::{Sampling, SamplingOptions, advised_time_grid, random_seed};

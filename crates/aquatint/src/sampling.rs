@@ -194,11 +194,16 @@ impl SamplingOptions {
         Ok(builder)
     }
 
-    /// The requested seed, or one drawn at random that is short enough to be typed again.
+    /// The requested seed, or one drawn at random.
     fn seed(&self) -> u64 {
-        // The standard library's hasher keys come from the operating system's randomness.
-        self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 40)
+        self.seed.unwrap_or_else(random_seed)
     }
+}
+
+/// A seed from the operating system's randomness that is short enough to be typed again.
+pub fn random_seed() -> u64 {
+    // The keys of the standard library's hashers come from there.
+    RandomState::new().build_hasher().finish() >> 40
 }
 
 /// The times to which a checkpoint advises to put the steps; `None` where it advises none.

@@ -62,11 +62,6 @@ pub(crate) fn identifier(prefix: &str) -> String {
     format!("{prefix}{one:016x}{:08x}", two as u32)
 }
 
-/// A seed that is short enough to be typed again.
-pub(crate) fn random_seed() -> u64 {
-    RandomState::new().build_hasher().finish() >> 40
-}
-
 /// Seconds since 1970.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())

@@ -1,6 +1,6 @@
 //! The endpoints of `/v1/canvas`.
 
-use super::followed::{ABANDONED, Followed, Reader};
+use super::followed::{ABANDONED, Followed, RETENTION, Reader};
 use super::layout::{Ready, prepare};
 use super::request::CanvasRequest;
 use super::run::{CanvasEvent, CanvasResult, CanvasRun};
@@ -8,10 +8,11 @@ use crate::app::App;
 use crate::blocking::blocking;
 use crate::body::Body;
 use crate::error::{ApiError, ErrorBody, FillErrors};
-use crate::identity::{identifier, now, random_seed};
+use crate::identity::{identifier, now};
 use crate::sampling::SamplingFields;
 use crate::scheduler::Client;
 use crate::sse;
+use aquatint::random_seed;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -105,8 +106,13 @@ pub(super) async fn fill(
     let (id, created, model) = (identifier("canvas-"), now(), loaded.name.clone());
     if stream {
         let followed = app.canvases.open(&id, client);
-        followed.record("opened", &Opened { id, created, model, results: count, warnings });
-        tokio::spawn(record(runs, followed.clone()));
+        followed.record("opened", &Opened { id: id.clone(), created, model, results: count, warnings });
+        let recorded = followed.clone();
+        tokio::spawn(async move {
+            record(runs, recorded).await;
+            tokio::time::sleep(RETENTION).await;
+            app.canvases.forget(&id);
+        });
         return Ok(respond(Reader::new(followed, 0)));
     }
     let results = try_join_all(runs.into_iter().map(CanvasRun::finish)).await?;
@@ -125,8 +131,9 @@ async fn record(runs: Vec<CanvasRun>, followed: Arc<Followed>) {
             Ok(Err(error)) => error,
             Err(error) => ApiError::server(error.to_string()),
         };
+        // The others are cancelled with the tasks, and add no event behind the last one.
+        tasks.shutdown().await;
         followed.record("error", &error.body());
-        // The others are cancelled with the tasks.
         return followed.finish();
     }
     followed.record("done", &serde_json::json!({}));

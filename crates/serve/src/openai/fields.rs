@@ -3,13 +3,12 @@
 use crate::app::App;
 use crate::blocking::blocking;
 use crate::error::ApiError;
-use crate::identity::random_seed;
 use crate::models::Loaded;
 use crate::sampling::SamplingFields;
 use crate::scheduler::Client;
 use crate::text::{StopStrings, Submission, TextRun};
 use aquatint::constraint::ConstraintSpec;
-use aquatint::{Prepared, SamplingOptions};
+use aquatint::{Prepared, SamplingOptions, random_seed};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -33,6 +32,19 @@ pub(super) struct StreamOptions {
     pub(super) include_usage: bool,
     /// `denoising` events, from which the canvas can be drawn as it is filled.
     pub(super) denoising: bool,
+}
+
+impl StreamOptions {
+    /// Those of a request.
+    ///
+    /// # Errors
+    /// When they are given and nothing is streamed.
+    pub(super) fn of(stream: bool, given: Option<Self>) -> Result<Self, ApiError> {
+        match given {
+            Some(_) if !stream => Err(ApiError::invalid("`stream_options` needs `stream`: true").of("stream_options")),
+            given => Ok(given.unwrap_or_default()),
+        }
+    }
 }
 
 /// What a result and a usage say of themselves beside OpenAI's fields.
@@ -119,7 +131,6 @@ impl Several {
         });
         let prepared = prepared.await?;
         let ineffective = prepared.first().map(|prepared| prepared.ineffective.as_slice()).unwrap_or_default();
-        // The seed was drawn here where the request has none.
         let warnings = ineffective.iter().map(ToString::to_string).collect();
         let mut runs = Vec::with_capacity(count);
         for (index, prepared) in prepared.into_iter().enumerate() {
