@@ -55,6 +55,8 @@ pub enum DenoisingEvent<'a> {
         closed: &'a [usize],
         /// Positions of the whole canvas that are still open after the step.
         open: usize,
+        /// Forward passes up to this step, as [`Statistics::forward_passes`] counts them.
+        forward_passes: usize,
     },
     /// Every position of the block is final.
     BlockCommitted {

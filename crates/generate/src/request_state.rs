@@ -232,6 +232,7 @@ impl RequestState {
             entropy,
             closed: &closed,
             open,
+            forward_passes: self.statistics.forward_passes,
         });
         if flow.is_continue() && self.is_block_done() {
             flow = report(DenoisingEvent::BlockCommitted { block, of: self.admission.planned.blocks.len() });

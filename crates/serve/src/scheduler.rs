@@ -13,7 +13,7 @@ mod worker;
 pub(crate) use backlog::{UpdateSender, Updates, updates};
 pub(crate) use fair_queue::Client;
 pub(crate) use job::{Cancel, Work};
-pub(crate) use update::{Cause, Ended, StepUpdate, Update};
+pub(crate) use update::{Ended, StepUpdate, Update};
 
 use crate::metrics::Metrics;
 use std::sync::Arc;
@@ -22,12 +22,15 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// What is asked of a model between two steps, on the thread that owns the device.
+type Query = Box<dyn FnOnce() + Send>;
+
 /// What the thread is to do.
 enum Command {
     /// Fill a canvas.
     Submit(Box<Work>),
-    /// Answer a query about a model between two steps, on the thread that owns the device.
-    Ask(Box<dyn FnOnce() + Send>),
+    /// Answer a client's query.
+    Ask(Client, Query),
     /// Drop the engine of a model as soon as it is idle, so that its memory is free.
     Unload(usize),
     /// Finish what is there until then, cancel the rest, and end.
@@ -100,20 +103,23 @@ impl Scheduler {
         self.send(Command::Submit(Box::new(work)))
     }
 
-    /// Runs a query between two steps; it waits in the same queue as work.
+    /// Runs a client's query between two steps, one at a time. It counts as work that waits, and clients take turns.
     ///
     /// # Errors
     /// When too much waits already, or the server ends.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
+        client: Client,
         query: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Rejected> {
         let (sender, answer) = tokio::sync::oneshot::channel();
         let query = Box::new(move || {
-            // Whoever asked may be gone.
-            let _ = sender.send(query());
+            // The client may be gone, now or when the answer is there.
+            if !sender.is_closed() {
+                let _ = sender.send(query());
+            }
         });
-        self.send(Command::Ask(query))?;
+        self.send(Command::Ask(client, query))?;
         answer.await.map_err(|_| Rejected::Stopping)
     }
 
@@ -149,5 +155,36 @@ impl Scheduler {
     fn retry_after(&self) -> u64 {
         let (typical, running) = (self.shared.typical.load(SeqCst), self.shared.running.load(SeqCst).max(1) as u64);
         (typical * (self.queue as u64 / 2) / running).div_ceil(1000).clamp(1, 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::{join_all, join3};
+    use std::sync::Mutex;
+
+    #[test]
+    fn queries_of_one_client_do_not_hold_up_those_of_another() {
+        let (scheduler, thread) = Scheduler::start(64, Arc::default()).unwrap();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let query = |client, number: usize| {
+            let order = order.clone();
+            scheduler.ask(Client::Key(client), move || order.lock().unwrap().push(number))
+        };
+        // The first one keeps the thread until all others wait.
+        let (all_wait, begin) = channel();
+        let first = scheduler.ask(Client::Key(0), move || begin.recv());
+        let others = (0..20).map(|number| query(0, number)).chain([query(1, 100)]);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (first, others, ()) =
+            runtime.block_on(join3(first, join_all(others), async { all_wait.send(()).unwrap() }));
+        assert!(first.is_ok() && others.iter().all(Result::is_ok));
+        let order = order.lock().unwrap();
+        assert_eq!(order.len(), 21);
+        assert!(order[..2].contains(&100), "{order:?}");
+        assert_eq!(scheduler.figures().waiting, 0);
+        scheduler.stop(Duration::ZERO);
+        thread.join().unwrap();
     }
 }

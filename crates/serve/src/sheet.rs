@@ -2,6 +2,7 @@
 
 use crate::models::Loaded;
 use crate::scheduler::StepUpdate;
+use crate::text::take_characters;
 use crate::wire::{self, State};
 use aquatint::TemplateCanvas;
 use aquatint::diffusion::{Kind, PositionState};
@@ -108,13 +109,14 @@ impl Sheet {
         }
         self.steps += 1;
         let texts = self.read();
-        let StepUpdate { block, step: number, of, open, entropy, .. } = *step;
+        let StepUpdate { block, step: number, of, open, forward_passes, entropy, .. } = *step;
         wire::Step {
             index: self.index,
             block,
             step: number,
             of,
             open,
+            forward_passes,
             entropy,
             changes,
             closed: step.closed.clone(),
@@ -178,43 +180,5 @@ fn share_out(template_canvas: &TemplateCanvas, vocabulary: &Vocabulary, pieces: 
             pieces[start..end].clone_from_slice(&own);
             pieces[end - 1].extend_from_slice(rest);
         }
-    }
-}
-
-/// Takes the whole characters out of some bytes; what can be none is dropped, and what may become one stays.
-pub(crate) fn take_characters(pending: &mut Vec<u8>) -> String {
-    let mut text = String::new();
-    loop {
-        match std::str::from_utf8(pending) {
-            Ok(whole) => {
-                text.push_str(whole);
-                pending.clear();
-                return text;
-            }
-            Err(error) => {
-                let valid = error.valid_up_to();
-                text.push_str(&String::from_utf8_lossy(&pending[..valid]));
-                // Without a length the bytes may go on to be a character.
-                let Some(broken) = error.error_len() else {
-                    pending.drain(..valid);
-                    return text;
-                };
-                pending.drain(..valid + broken);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn characters_are_taken_when_they_are_whole() {
-        let mut pending = b"a\xc3".to_vec();
-        assert_eq!(take_characters(&mut pending), "a");
-        pending.extend(b"\xa4b\xff\xe2\x82");
-        assert_eq!(take_characters(&mut pending), "\u{e4}b");
-        assert_eq!(pending, b"\xe2\x82");
     }
 }

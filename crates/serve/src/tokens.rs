@@ -2,8 +2,10 @@
 //! llama.cpp.
 
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::body::Plain;
 use crate::error::{ApiError, ErrorBody};
+use crate::text::take_characters;
 use aquatint::vocabulary::{Before, TokenId, Vocabulary};
 use axum::Json;
 use axum::extract::State;
@@ -74,16 +76,20 @@ struct Detokenized {
     responses((status = OK, body = Tokenized), (status = NOT_FOUND, body = ErrorBody))
 )]
 async fn tokenize(State(app): State<App>, Plain(request): Plain<TokenizeRequest>) -> Result<Json<Tokenized>, ApiError> {
-    let text = match (&request.prompt, &request.content) {
+    let TokenizeRequest { model, prompt, content, parse_special, return_token_strs, .. } = request;
+    let text = match (prompt, content) {
         (Some(text), None) | (None, Some(text)) => text,
         _ => return Err(ApiError::invalid("exactly one of `prompt` and `content` is needed").of("prompt")),
     };
-    let loaded = app.models.get(request.model.as_deref()).await?;
-    let vocabulary = loaded.vocabulary();
-    let tokens = if request.parse_special { vocabulary.encode_marked(text) } else { vocabulary.encode(text) };
-    let tokens = tokens.map_err(aquatint::Error::from)?;
-    let token_strs = request.return_token_strs.then(|| texts(vocabulary, &tokens));
-    Ok(Json(Tokenized { count: tokens.len(), max_model_len: loaded.context_length(), tokens, token_strs }))
+    let loaded = app.models.get(model.as_deref()).await?;
+    let tokenized = move || {
+        let vocabulary = loaded.vocabulary();
+        let tokens = if parse_special { vocabulary.encode_marked(&text) } else { vocabulary.encode(&text) };
+        let tokens = tokens.map_err(aquatint::Error::from)?;
+        let token_strs = return_token_strs.then(|| texts(vocabulary, &tokens));
+        Ok(Tokenized { count: tokens.len(), max_model_len: loaded.context_length(), tokens, token_strs })
+    };
+    blocking(tokenized).await.map(Json)
 }
 
 /// The text of tokens. Special tokens stand for no text.
@@ -103,27 +109,20 @@ async fn detokenize(
         let (place, token) = (format!("tokens[{index}]"), request.tokens[index]);
         return Err(ApiError::field(&place, token, &format!("0 to {}", vocabulary.len() - 1)));
     }
-    let prompt = vocabulary.decode(&request.tokens);
+    let prompt = blocking({
+        let loaded = loaded.clone();
+        move || Ok(loaded.vocabulary().decode(&request.tokens))
+    });
+    let prompt = prompt.await?;
     Ok(Json(Detokenized { content: prompt.clone(), prompt }))
 }
 
 /// What each token adds to the text. Bytes that are no characters are in none.
 fn texts(vocabulary: &Vocabulary, tokens: &[TokenId]) -> Vec<String> {
-    let mut pending: Vec<u8> = Vec::new();
+    let mut pending = Vec::new();
     let text = |piece: Vec<u8>| {
         pending.extend(piece);
-        let mut text = String::new();
-        let mut incomplete = Vec::new();
-        let mut chunks = pending.utf8_chunks().peekable();
-        while let Some(chunk) = chunks.next() {
-            text.push_str(chunk.valid());
-            // Only at the end may a character still be completed.
-            if chunks.peek().is_none() {
-                incomplete = chunk.invalid().to_vec();
-            }
-        }
-        pending = incomplete;
-        text
+        take_characters(&mut pending)
     };
     vocabulary.pieces(Before::Tokens(&[]), tokens).into_iter().map(text).collect()
 }

@@ -95,6 +95,8 @@ pub(crate) struct Step {
     pub(crate) of: usize,
     /// Positions of the whole canvas that are still open.
     pub(crate) open: usize,
+    /// Forward passes of this result up to this step.
+    pub(crate) forward_passes: usize,
     /// The mean entropy of the predictions about the open positions of the block, in nats.
     pub(crate) entropy: f64,
     pub(crate) changes: Vec<Change>,

@@ -95,6 +95,7 @@ pub(crate) struct Replay {
     step: usize,
     pub(crate) reason: Option<FinishReason>,
     passes: usize,
+    passes_so_far: usize,
 }
 
 #[derive(Debug, Default, PartialEq, Clone, Copy)]
@@ -120,7 +121,7 @@ impl Replay {
                 assert!(block < of && self.block.is_none_or(|before| before < block) && !positions.is_empty());
                 (self.block, self.step, self.stage) = (Some(block), 0, Stage::InBlock);
             }
-            DenoisingEvent::Step { block, step, of, changes, alternatives, entropy, closed, open } => {
+            DenoisingEvent::Step { block, step, of, changes, alternatives, entropy, closed, open, forward_passes } => {
                 assert!(entropy >= 0.0 && [0, changes.len()].contains(&alternatives.len()));
                 assert_eq!((self.stage, Some(block), step), (Stage::InBlock, self.block, self.step));
                 assert!(step < of && changes.is_sorted_by(|a, b| a.position < b.position) && closed.is_sorted());
@@ -136,6 +137,8 @@ impl Replay {
                 }
                 self.closed.extend(closed);
                 assert!(open <= self.tokens.len());
+                assert!((self.passes_so_far..=self.passes).contains(&forward_passes));
+                self.passes_so_far = forward_passes;
                 self.step += 1;
             }
             DenoisingEvent::BlockCommitted { block, .. } => {
@@ -146,6 +149,8 @@ impl Replay {
                 assert_ne!(self.stage, Stage::Finished);
                 assert!(reason == FinishReason::Cancelled || self.stage == Stage::Between);
                 assert!(statistics.forward_passes <= self.passes);
+                let is_whole = reason != FinishReason::Cancelled;
+                assert!(!is_whole || statistics.forward_passes == self.passes_so_far);
                 (self.stage, self.reason) = (Stage::Finished, Some(reason));
             }
         }

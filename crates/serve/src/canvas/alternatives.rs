@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::body::Plain;
 use crate::error::{ApiError, FillErrors};
 use crate::filling::check_length;
+use crate::scheduler::Client;
 use crate::sheet::alternatives;
 use crate::wire::Alternative;
 use axum::Json;
@@ -62,6 +63,7 @@ struct Prediction {
 )]
 pub(super) async fn predict(
     State(app): State<App>,
+    client: Client,
     Plain(request): Plain<AlternativesRequest>,
 ) -> Result<Json<Predictions>, ApiError> {
     let AlternativesRequest { model, canvas: input, positions, count } = request;
@@ -78,7 +80,7 @@ pub(super) async fn predict(
     let canvas = canvas(&input, &loaded)?;
     check_length(&app.settings, &canvas)?;
     let (model, requested) = (loaded.clone(), positions.clone());
-    let predicted = app.scheduler.ask(move || model.model.alternatives(&canvas, &requested, count)).await??;
+    let predicted = app.scheduler.ask(client, move || model.model.alternatives(&canvas, &requested, count)).await??;
     // They come in the order of the canvas.
     let of = |position: usize| {
         let found = predicted.iter().find(|predicted| predicted.position == position)?;

@@ -112,13 +112,13 @@ impl CanvasRun {
     }
 
     fn result(&self, ended: Ended) -> Result<CanvasResult, ApiError> {
-        let Ended { outcome, cause, queued, took } = ended;
+        let Ended { outcome, queued, took } = ended;
         let outcome = outcome?;
         let read = self.template_canvas.read(self.loaded.vocabulary(), &outcome.canvas);
         Ok(CanvasResult {
             index: self.index,
             seed: self.seed,
-            finish_reason: Finish::of(outcome.reason, cause).name(),
+            finish_reason: Finish::of(outcome.reason).name(),
             text: read.text,
             holes: read.holes,
             canvas: self.sheet.canvas(),

@@ -4,7 +4,7 @@ use super::fields::{Several, Started, Stop, StreamOptions, Timings, refuse, resu
 use super::logprobs::ChatLogprobs;
 use super::response_format::ResponseFormat;
 use super::stream::{self, Chunks, data};
-use super::tools::{Tool, ToolCall, ToolChoice, Tools, numbered};
+use super::tools::{Beginning, Tool, ToolCall, ToolChoice, Tools, numbered};
 use crate::app::App;
 use crate::body::Body;
 use crate::conversation::{self, Content};
@@ -14,6 +14,7 @@ use crate::models::Loaded;
 use crate::sampling::SamplingFields;
 use crate::scheduler::Client;
 use crate::text::{Completed, TextRun, Usage};
+use aquatint::SamplingOptions;
 use aquatint::constraint::ConstraintSpec;
 use aquatint::vocabulary::Message;
 use axum::Json;
@@ -246,7 +247,7 @@ pub(super) async fn complete(
     let stop = stops(request.stop.clone())?;
     let introduced = tools.as_ref().map(|tools| tools.introduce(loaded.chat.as_ref(), &mut turns)).unwrap_or_default();
     let alternatives = request.top_logprobs.unwrap_or(0);
-    let watched = request.stream && request.stream_options.unwrap_or_default().denoising;
+    let stream_options = StreamOptions::of(request.stream, request.stream_options)?;
     let several = Several {
         loaded: loaded.clone(),
         client,
@@ -256,15 +257,22 @@ pub(super) async fn complete(
         count,
         constraint,
         alternatives,
-        watched,
+        watched: stream_options.denoising,
     };
-    let Started { runs, seed, warnings } =
-        several.start(&app, move |loaded, options| conversation::prepare(loaded, &turns, &introduced, options)).await?;
+    let forced = tools.as_ref().is_some_and(Tools::is_required);
+    let prepare = move |loaded: &Loaded, options: &SamplingOptions| {
+        let prepared = conversation::prepare(loaded, &turns, &introduced, options);
+        // The schema is that of the tools.
+        prepared.map_err(|error| if forced { error.renamed("response_format", "tools") } else { error })
+    };
+    let Started { runs, seed, warnings } = several.start(&app, prepare).await?;
     let head = Head { id: identifier("chatcmpl-"), created: now(), loaded: loaded.clone(), seed };
     if request.stream {
-        let options = request.stream_options.unwrap_or_default();
         let held = (0..count).map(|_| Mutex::default()).collect();
-        return Ok(stream::respond(runs, Stream { head, options, logprobs: request.logprobs, warnings, tools, held }));
+        return Ok(stream::respond(
+            runs,
+            Stream { head, options: stream_options, logprobs: request.logprobs, warnings, tools, held },
+        ));
     }
     let (mut choices, mut usages, mut timings) = (Vec::new(), Vec::new(), Timings::default());
     for (index, completed) in TextRun::finish_all(runs).await?.into_iter().enumerate() {
@@ -313,7 +321,7 @@ struct Stream {
     warnings: Vec<String>,
     tools: Option<Tools>,
     /// The text of each result that may become a call of a tool, and is not sent until that is known.
-    held: Vec<Mutex<String>>,
+    held: Vec<Mutex<Beginning>>,
 }
 
 /// Why an answer ends, in OpenAI's words.
@@ -350,14 +358,7 @@ impl Chunks for Stream {
     fn text(&self, index: usize, text: String) -> Option<Event> {
         let text = match &self.tools {
             None => text,
-            Some(tools) => {
-                let mut held = self.held[index].lock().unwrap_or_else(PoisonError::into_inner);
-                held.push_str(&text);
-                if tools.may_be_call(&held) {
-                    return None;
-                }
-                std::mem::take(&mut *held)
-            }
+            Some(tools) => self.held[index].lock().unwrap_or_else(PoisonError::into_inner).push(text, tools)?,
         };
         Some(self.delta(index, Delta { content: Some(text), ..Delta::default() }))
     }
@@ -365,7 +366,7 @@ impl Chunks for Stream {
     fn end(&self, index: usize, completed: &Completed) -> Vec<Event> {
         let calls = self.tools.as_ref().and_then(|tools| tools.calls(&completed.text));
         let finish_reason = Some(finish_reason(completed, calls.is_some()));
-        let held = std::mem::take(&mut *self.held[index].lock().unwrap_or_else(PoisonError::into_inner));
+        let held = self.held[index].lock().unwrap_or_else(PoisonError::into_inner).take();
         let rest = match calls {
             Some(calls) => Some(Delta { tool_calls: numbered(calls), ..Delta::default() }),
             None => (!held.is_empty()).then(|| Delta { content: Some(held), ..Delta::default() }),

@@ -143,6 +143,7 @@ pub(super) async fn complete(
     if request.logprobs.is_some_and(|count| count > MOST_LOGPROBS) {
         return Err(ApiError::field("logprobs", request.logprobs.unwrap_or(0), &format!("at most {MOST_LOGPROBS}")));
     }
+    let stream_options = StreamOptions::of(request.stream, request.stream_options)?;
     let loaded = app.models.get(request.model.as_deref()).await?;
     let several = Several {
         loaded: loaded.clone(),
@@ -153,7 +154,7 @@ pub(super) async fn complete(
         count,
         alternatives: request.logprobs.unwrap_or(0),
         constraint: request.response_format.clone().map(ResponseFormat::spec).transpose()?.flatten(),
-        watched: request.stream && request.stream_options.unwrap_or_default().denoising,
+        watched: stream_options.denoising,
     };
     let given = request.clone();
     let Started { runs, seed, warnings } =
@@ -161,11 +162,8 @@ pub(super) async fn complete(
     let head = Head { id: identifier("cmpl-"), created: now(), loaded: loaded.clone(), seed };
     let echo = if request.echo { text_of(&loaded, &request.prompt)? } else { String::new() };
     if request.stream {
-        let options = request.stream_options.unwrap_or_default();
-        return Ok(stream::respond(
-            runs,
-            Stream { head, options, echo, logprobs: request.logprobs.is_some(), warnings },
-        ));
+        let (options, logprobs) = (stream_options, request.logprobs.is_some());
+        return Ok(stream::respond(runs, Stream { head, options, echo, logprobs, warnings }));
     }
     let (mut choices, mut usages, mut timings) = (Vec::new(), Vec::new(), Timings::default());
     for (index, completed) in TextRun::finish_all(runs).await?.into_iter().enumerate() {
@@ -174,7 +172,9 @@ pub(super) async fn complete(
         choices.push(Choice {
             index,
             text: format!("{echo}{}", completed.text),
-            logprobs: request.logprobs.map(|_| CompletionLogprobs::new(&loaded, &completed.tokens)),
+            logprobs: request
+                .logprobs
+                .map(|_| CompletionLogprobs::new(&loaded, &completed.tokens, echo.chars().count())),
             finish_reason: Some(completed.finish.name()),
         });
     }
@@ -251,7 +251,8 @@ impl Chunks for Stream {
     }
 
     fn end(&self, index: usize, completed: &Completed) -> Vec<Event> {
-        let logprobs = self.logprobs.then(|| CompletionLogprobs::new(&self.head.loaded, &completed.tokens));
+        let echoed = self.echo.chars().count();
+        let logprobs = self.logprobs.then(|| CompletionLogprobs::new(&self.head.loaded, &completed.tokens, echoed));
         let finish_reason = Some(completed.finish.name());
         let chunk = self.head.completion(vec![Choice { index, text: String::new(), logprobs, finish_reason }]);
         vec![data(&Completion { warnings: self.warnings.clone(), ..chunk })]

@@ -29,16 +29,11 @@ pub(super) struct CompletionLogprobs {
 }
 
 impl CompletionLogprobs {
-    pub(super) fn new(loaded: &Loaded, tokens: &[WrittenToken]) -> Self {
+    /// `echoed` characters stand before the tokens.
+    pub(super) fn new(loaded: &Loaded, tokens: &[WrittenToken], echoed: usize) -> Self {
         let vocabulary = loaded.vocabulary();
         let texts: Vec<String> = tokens.iter().map(|written| vocabulary.token_text(written.token)).collect();
-        let mut end = 0;
-        let text_offset = texts.iter().map(|text| {
-            let start = end;
-            end += text.chars().count();
-            start
-        });
-        let text_offset = text_offset.collect();
+        let text_offset = tokens.iter().map(|written| echoed + written.start).collect();
         let token_logprobs = tokens.iter().map(|written| logarithm(written.probability)).collect();
         let top = |written: &WrittenToken| {
             let top = written.alternatives.iter();

@@ -210,9 +210,34 @@ impl Tools {
     }
 
     /// Whether a text that goes on may still become a call.
-    pub(super) fn may_be_call(&self, text: &str) -> bool {
+    fn may_be_call(&self, text: &str) -> bool {
         let text = text.trim_start();
         self.is_required() || text.starts_with('{') || text.starts_with(OPEN) || OPEN.starts_with(text)
+    }
+}
+
+/// The beginning of a streamed answer, which is held back as long as it may become a call.
+#[derive(Debug, Default)]
+pub(super) struct Beginning {
+    held: String,
+    /// Whether it is known to be an answer in words, of which nothing is held back.
+    is_words: bool,
+}
+
+impl Beginning {
+    /// Takes more of the text in; returns what can be sent now.
+    pub(super) fn push(&mut self, text: String, tools: &Tools) -> Option<String> {
+        if self.is_words {
+            return Some(text);
+        }
+        self.held.push_str(&text);
+        self.is_words = !tools.may_be_call(&self.held);
+        self.is_words.then(|| std::mem::take(&mut self.held))
+    }
+
+    /// What is held back.
+    pub(super) fn take(&mut self) -> String {
+        std::mem::take(&mut self.held)
     }
 }
 
@@ -241,6 +266,22 @@ mod tests {
         assert_eq!(named.schema().unwrap()["properties"]["name"], json!({"const": "b"}));
         assert!(tools(json!({"type": "function", "function": {"name": "c"}})).is_err());
         assert!(tools(json!("always")).is_err());
+    }
+
+    #[test]
+    fn only_the_beginning_of_an_answer_is_held_back() {
+        let tools = tools(json!("auto")).unwrap().unwrap();
+        let sent = |parts: &[&str]| {
+            let mut beginning = Beginning::default();
+            let sent: Vec<_> = parts.iter().map(|part| beginning.push((*part).to_owned(), &tools)).collect();
+            (sent, beginning.take())
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            sent(&[" ", "<tool", "s>", "{", " "]),
+            (vec![None, None, text(" <tools>"), text("{"), text(" ")], String::new())
+        );
+        assert_eq!(sent(&["{", "\"name"]), (vec![None, None], "{\"name".to_owned()));
     }
 
     #[test]

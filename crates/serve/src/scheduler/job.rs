@@ -1,6 +1,6 @@
 //! Work, and what the scheduler remembers of it while it is done.
 
-use super::{Cause, Client, Ended, Update, UpdateSender};
+use super::{Client, Ended, Update, UpdateSender};
 use crate::models::Loaded;
 use aquatint::Outcome;
 use aquatint::generate::Request;
@@ -48,7 +48,6 @@ pub(super) struct Job {
     deadline: Instant,
     submitted: Instant,
     started: Option<Instant>,
-    cause: Option<Cause>,
     /// Positions of the block that is worked on.
     block_positions: usize,
     /// Rows that it takes of a forward pass, at most.
@@ -59,8 +58,8 @@ impl Job {
     /// Work that is submitted now, without its request.
     pub(super) fn new(work: Work) -> (Request, Self) {
         let Work { loaded, request, client, updates, cancel, deadline } = work;
-        let (submitted, started, cause, block_positions, rows) = (Instant::now(), None, None, 0, 0);
-        (request, Self { loaded, client, updates, cancel, deadline, submitted, started, cause, block_positions, rows })
+        let (submitted, started, block_positions, rows) = (Instant::now(), None, 0, 0);
+        (request, Self { loaded, client, updates, cancel, deadline, submitted, started, block_positions, rows })
     }
 
     /// How long ago it was submitted.
@@ -73,17 +72,12 @@ impl Job {
         self.block_positions
     }
 
-    /// Why it is to be cancelled now, if it is.
-    pub(super) fn cancelled(&self, now: Instant, stop: Option<Instant>) -> Option<Cause> {
-        if self.updates.is_lost() || self.cancel.is_cancelled() {
-            Some(Cause::Client)
-        } else if now >= self.deadline {
-            Some(Cause::TimeLimit)
-        } else if stop.is_some_and(|stop| now >= stop) {
-            Some(Cause::Shutdown)
-        } else {
-            None
-        }
+    /// Whether it is to be cancelled now: its client is gone or wants no more of it, its time is up, or the server ends.
+    pub(super) fn is_cancelled(&self, now: Instant, stop: Option<Instant>) -> bool {
+        self.updates.is_lost()
+            || self.cancel.is_cancelled()
+            || now >= self.deadline
+            || stop.is_some_and(|stop| now >= stop)
     }
 
     /// Passes an event on.
@@ -100,19 +94,15 @@ impl Job {
         if let Some(update) = Update::of(event) {
             self.updates.send(update);
         }
-        if self.cause.is_none() {
-            self.cause = self.cancelled(now, stop);
-        }
-        if self.cause.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.is_cancelled(now, stop) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Passes the outcome on; returns the whole time that it took.
-    pub(super) fn end(self, outcome: Result<Outcome, Error>, cause: Option<Cause>) -> Duration {
+    pub(super) fn end(self, outcome: Result<Outcome, Error>) -> Duration {
         let (now, started) = (Instant::now(), self.started);
         let queued = started.unwrap_or(now) - self.submitted;
         let took = started.map_or_else(Default::default, |started| now - started);
-        let cause = cause.or(self.cause);
-        self.updates.send(Update::Ended(Box::new(Ended { outcome, cause, queued, took })));
+        self.updates.send(Update::Ended(Box::new(Ended { outcome, queued, took })));
         queued + took
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct StepUpdate {
     pub(crate) changes: Vec<Change>,
     pub(crate) closed: Vec<usize>,
     pub(crate) open: usize,
+    /// Forward passes up to this step.
+    pub(crate) forward_passes: usize,
     /// The mean entropy of the predictions about the open positions of the block, in nats.
     pub(crate) entropy: f64,
     /// The likeliest tokens for each change; empty where they were not requested.
@@ -39,23 +41,10 @@ pub(crate) struct StepUpdate {
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) outcome: Result<Outcome, Error>,
-    /// Why it was cancelled, where it was.
-    pub(crate) cause: Option<Cause>,
     /// How long it waited for its first step.
     pub(crate) queued: Duration,
     /// How long it took from there.
     pub(crate) took: Duration,
-}
-
-/// Why a request was cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// Whoever sent it wants no more of it, or is gone.
-    Client,
-    /// It took longer than allowed.
-    TimeLimit,
-    /// The server ends.
-    Shutdown,
 }
 
 impl Update {
@@ -78,9 +67,9 @@ impl Update {
             DenoisingEvent::BlockStarted { block, of, positions, steps } => {
                 Self::Block { block, of, positions: positions.to_vec(), steps }
             }
-            DenoisingEvent::Step { block, step, of, changes, closed, open, entropy, alternatives } => {
+            DenoisingEvent::Step { block, step, of, changes, closed, open, forward_passes, entropy, alternatives } => {
                 let (changes, closed, alternatives) = (changes.to_vec(), closed.to_vec(), alternatives.to_vec());
-                Self::Step(StepUpdate { block, step, of, changes, closed, open, entropy, alternatives })
+                Self::Step(StepUpdate { block, step, of, changes, closed, open, forward_passes, entropy, alternatives })
             }
             DenoisingEvent::BlockCommitted { .. } => Self::BlockCommitted,
             DenoisingEvent::Finished { .. } => return None,

@@ -2,7 +2,7 @@
 
 use super::fair_queue::FairQueue;
 use super::job::Job;
-use super::{Cause, Command, Shared, Work};
+use super::{Command, Query, Shared, Work};
 use crate::metrics::Metrics;
 use crate::models::Loaded;
 use aquatint::generate::{Admitted, Demand, Engine, Limits, RequestId};
@@ -10,11 +10,8 @@ use aquatint::{Error, FinishReason, Outcome, Statistics};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::time::{Duration, Instant};
-
-/// How often work that waits is looked at for clients that are gone, while nothing runs.
-const IDLE: Duration = Duration::from_millis(200);
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Instant;
 
 /// Work in the queue, with its plan.
 struct Queued {
@@ -37,13 +34,15 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
     queue: FairQueue<Queued>,
+    queries: FairQueue<Query>,
     engines: BTreeMap<usize, Serving>,
     stop: Option<Instant>,
 }
 
 impl Worker {
     pub(super) fn new(commands: Receiver<Command>, shared: Arc<Shared>, metrics: Arc<Metrics>) -> Self {
-        Self { commands, shared, metrics, queue: FairQueue::default(), engines: BTreeMap::new(), stop: None }
+        let (queue, queries) = (FairQueue::default(), FairQueue::default());
+        Self { commands, shared, metrics, queue, queries, engines: BTreeMap::new(), stop: None }
     }
 
     /// Works until it is stopped or nobody can send commands any more.
@@ -57,23 +56,23 @@ impl Worker {
             self.count();
             self.step();
             self.count();
+            self.answer();
             self.engines.retain(|_, serving| !(serving.unload && serving.jobs.is_empty()));
         }
     }
 
     fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.engines.values().all(|serving| serving.jobs.is_empty())
+        let runs = self.engines.values().any(|serving| !serving.jobs.is_empty());
+        !runs && self.queue.is_empty() && self.queries.is_empty()
     }
 
     /// Takes the commands that are there, and waits for one where there is nothing else to do. Returns whether more can
     /// come.
     fn listen(&mut self) -> bool {
-        let runs = self.engines.values().any(|serving| !serving.jobs.is_empty());
-        if !runs && self.stop.is_none() {
-            match self.commands.recv_timeout(IDLE) {
+        if self.is_idle() && self.stop.is_none() {
+            match self.commands.recv() {
                 Ok(command) => self.obey(command),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(_) => return false,
             }
         }
         loop {
@@ -81,7 +80,7 @@ impl Worker {
                 Ok(command) => self.obey(command),
                 Err(TryRecvError::Empty) => return true,
                 // What is under way is finished.
-                Err(TryRecvError::Disconnected) => return runs,
+                Err(TryRecvError::Disconnected) => return !self.is_idle(),
             }
         }
     }
@@ -89,10 +88,7 @@ impl Worker {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Submit(work) => self.enqueue(*work),
-            Command::Ask(query) => {
-                self.shared.waiting.fetch_sub(1, SeqCst);
-                query();
-            }
+            Command::Ask(client, query) => self.queries.push(client, query),
             Command::Unload(model) => {
                 let wanted = self.queue.any(|queued| queued.job.loaded.id == model);
                 if let Some(serving) = self.engines.get_mut(&model).filter(|_| !wanted) {
@@ -113,7 +109,7 @@ impl Worker {
             Err(error) => {
                 self.shared.waiting.fetch_sub(1, SeqCst);
                 self.metrics.ended(None, job.age());
-                job.end(Err(error), None);
+                job.end(Err(error));
             }
         }
     }
@@ -138,14 +134,17 @@ impl Worker {
     /// Ends what waits and is not wanted any more.
     fn drop_cancelled(&mut self) {
         let (now, stop) = (Instant::now(), self.stop);
-        for Queued { admitted, job } in self.queue.extract(|queued| queued.job.cancelled(now, stop).is_some()) {
+        for Queued { admitted, job } in self.queue.extract(|queued| queued.job.is_cancelled(now, stop)) {
             self.shared.waiting.fetch_sub(1, SeqCst);
-            let cause = job.cancelled(now, stop).unwrap_or(Cause::Client);
             let (canvas, tokens) = (admitted.request().canvas.clone(), Vec::new());
             let (reason, statistics) = (FinishReason::Cancelled, Statistics::default());
             let outcome = Outcome { canvas, tokens, reason, statistics };
             self.metrics.ended(Some(&outcome), job.age());
-            job.end(Ok(outcome), Some(cause));
+            job.end(Ok(outcome));
+        }
+        if stop.is_some_and(|stop| now >= stop) {
+            let queries = self.queries.extract(|_| true);
+            self.shared.waiting.fetch_sub(queries.len(), SeqCst);
         }
     }
 
@@ -165,6 +164,17 @@ impl Worker {
             in_flight = with;
             self.queue.began(client, job.rows);
             serving.jobs.insert(serving.engine.enter(admitted), job);
+        }
+    }
+
+    /// Answers the query whose turn it is, one between two steps.
+    fn answer(&mut self) {
+        let Some((client, _)) = self.queries.next() else { return };
+        // It has no rows in flight: clients take turns.
+        self.queries.began(client, 0);
+        if let Some(query) = self.queries.take(client) {
+            self.shared.waiting.fetch_sub(1, SeqCst);
+            query();
         }
     }
 
@@ -193,7 +203,7 @@ impl Worker {
                 let Some(job) = serving.jobs.remove(&ended.id) else { continue };
                 self.queue.ended(job.client, job.rows);
                 self.metrics.ended(ended.outcome.as_ref().ok(), job.age());
-                let took = job.end(ended.outcome.map_err(Into::into), None).as_millis() as u64;
+                let took = job.end(ended.outcome.map_err(Into::into)).as_millis() as u64;
                 // A moving average, so that one long request does not send everybody away for a minute.
                 let _ = self.shared.typical.try_update(SeqCst, SeqCst, |typical| Some((typical * 7 + took) / 8));
             }

@@ -7,11 +7,11 @@ use crate::error::ApiError;
 use crate::filling::Filling;
 use crate::metrics::Metrics;
 use crate::models::Loaded;
-use crate::scheduler::{Cause, Client, Ended, Update};
+use crate::scheduler::{Client, Ended, Update};
 use crate::sheet::Sheet;
 use crate::wire;
 use aquatint::vocabulary::TokenId;
-use aquatint::{Canvas, FinishReason, Prepared, Statistics, TemplateCanvas};
+use aquatint::{FinishReason, Prepared, Statistics, TemplateCanvas};
 use futures_util::future::try_join_all;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -58,11 +58,11 @@ pub(crate) enum Finish {
 
 impl Finish {
     /// Why a canvas is not filled any further.
-    pub(crate) fn of(reason: FinishReason, cause: Option<Cause>) -> Self {
-        match (cause, reason) {
-            (Some(_), _) | (None, FinishReason::Cancelled) => Self::Cancelled,
-            (None, FinishReason::End) => Self::Stop,
-            (None, FinishReason::Filled) => Self::Length,
+    pub(crate) fn of(reason: FinishReason) -> Self {
+        match reason {
+            FinishReason::Cancelled => Self::Cancelled,
+            FinishReason::End => Self::Stop,
+            FinishReason::Filled => Self::Length,
         }
     }
 
@@ -80,6 +80,8 @@ impl Finish {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct WrittenToken {
     pub(crate) token: TokenId,
+    /// Characters of the text before its own.
+    pub(crate) start: usize,
     pub(crate) probability: f64,
     /// The likeliest tokens of the same prediction, where they were requested.
     pub(crate) alternatives: Vec<(TokenId, f64)>,
@@ -242,17 +244,16 @@ impl TextRun {
     }
 
     fn completed(&self, ended: Ended) -> Result<Completed, ApiError> {
-        let Ended { outcome, cause, queued, took } = ended;
+        let Ended { outcome, queued, took } = ended;
         let outcome = outcome?;
         let vocabulary = &self.loaded.checkpoint().vocabulary;
-        let (text, finish) = match (self.cut, cause) {
+        let (text, finish) = match (self.cut, Finish::of(outcome.reason)) {
             (Some(cut), _) => (self.transcript.text()[..cut].to_owned(), Finish::Stop),
             // What is behind an open position is no text that can be read on from what was shown.
-            (None, Some(_)) => (self.transcript.text().to_owned(), Finish::Cancelled),
-            (None, None) => {
+            (None, Finish::Cancelled) => (self.transcript.text().to_owned(), Finish::Cancelled),
+            (None, finish) => {
                 let mut read = self.template_canvas.read(vocabulary, &outcome.canvas);
                 let text = if read.holes.is_empty() { String::new() } else { read.holes.swap_remove(0) };
-                let finish = Finish::of(outcome.reason, None);
                 // The last tokens may have been those of a stop string.
                 match self.stop.find(&text, 0) {
                     Some(cut) => (text[..cut].to_owned(), Finish::Stop),
@@ -260,28 +261,10 @@ impl TextRun {
                 }
             }
         };
-        let tokens = self.tokens(&outcome.canvas, &text);
+        let tokens = self.transcript.tokens(text.len(), vocabulary);
         // How far the work went beyond a stop string depends on who else is served; what counts does not.
         let counted = if self.cut.is_some() { tokens.len() } else { outcome.statistics.tokens };
         let usage = Usage::new(self.template_canvas.canvas(), &Statistics { tokens: counted, ..outcome.statistics });
         Ok(Completed { text, finish, usage, tokens, queued, took })
-    }
-
-    /// The tokens of the hole that make up a text, from its beginning.
-    fn tokens(&self, canvas: &Canvas, text: &str) -> Vec<WrittenToken> {
-        let vocabulary = &self.loaded.checkpoint().vocabulary;
-        let positions = self.template_canvas.holes().next().map(|(hole, _)| hole).into_iter().flatten();
-        let mut length = 0;
-        let mut tokens = Vec::new();
-        for position in positions.filter(|position| canvas.is_committed(*position)) {
-            let token = canvas.tokens()[position];
-            if length >= text.len() || vocabulary.is_special(token) {
-                continue;
-            }
-            length += vocabulary.token_bytes(token).map_or_else(|| vocabulary.token_text(token).len(), <[u8]>::len);
-            let (probability, alternatives) = self.transcript.prediction(position).unwrap_or_default();
-            tokens.push(WrittenToken { token, probability, alternatives });
-        }
-        tokens
     }
 }

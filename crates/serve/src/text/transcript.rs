@@ -4,8 +4,9 @@
 //! before it is final too, and when nothing can take it back. Where a rule may take tokens back, that is when its block is
 //! done.
 
+use super::WrittenToken;
+use super::characters::take_characters;
 use crate::scheduler::StepUpdate;
-use crate::sheet::take_characters;
 use aquatint::generate::ChangeKind;
 use aquatint::vocabulary::{Before, TokenId, Vocabulary};
 use aquatint::{Canvas, Settings};
@@ -30,10 +31,13 @@ pub(super) struct Transcript {
     unsettled: BTreeSet<usize>,
     /// Whether tokens can be taken back within their block.
     takes_back: bool,
-    /// Tokens before the next one that is read, as far as decoding looks back.
+    /// Tokens before the next one that is read.
     before: Vec<TokenId>,
     /// Positions read, from the hole's beginning.
     read: usize,
+    /// Those of them that hold a token, with the bytes and characters of the text before it.
+    starts: Vec<(usize, usize, usize)>,
+    characters: usize,
     /// Bytes that are no whole character yet.
     pending: Vec<u8>,
     text: String,
@@ -49,6 +53,8 @@ impl Transcript {
             takes_back: !settings.remasking().is_none() || settings.revises(),
             before: canvas.tokens()[..hole.start].to_vec(),
             read: 0,
+            starts: Vec::new(),
+            characters: 0,
             pending: Vec::new(),
             text: String::new(),
             owes_blank,
@@ -93,37 +99,48 @@ impl Transcript {
         self.read_on(vocabulary);
     }
 
-    /// The probability of the token of a position when it was committed, and the likeliest tokens then.
-    pub(super) fn prediction(&self, position: usize) -> Option<(f64, Vec<(TokenId, f64)>)> {
-        match self.places.get(position.checked_sub(self.hole.start)?)? {
-            Place::Written(_, probability, alternatives) => Some((*probability, alternatives.clone())),
+    /// The tokens that make up the first `length` bytes of the text, in order.
+    pub(super) fn tokens(&self, length: usize, vocabulary: &Vocabulary) -> Vec<WrittenToken> {
+        let within = self.starts.iter().take_while(|(_, bytes, _)| *bytes < length);
+        let written = within.filter_map(|&(at, _, start)| match &self.places[at] {
+            Place::Written(token, probability, alternatives) => {
+                let (token, probability, alternatives) = (*token, *probability, alternatives.clone());
+                Some(WrittenToken { token, start, probability, alternatives })
+            }
             Place::Open | Place::Closed => None,
-        }
+        });
+        written.filter(|written| !vocabulary.is_special(written.token)).collect()
     }
 
     fn read_on(&mut self, vocabulary: &Vocabulary) {
-        let mut tokens = Vec::new();
+        let (mut tokens, mut places) = (Vec::new(), Vec::new());
         while let Some(place) = self.places.get(self.read).filter(|_| !self.unsettled.contains(&self.read)) {
             match place {
                 Place::Open => break,
                 Place::Closed => {}
-                Place::Written(token, ..) => tokens.push(*token),
+                Place::Written(token, ..) => {
+                    tokens.push(*token);
+                    places.push(self.read);
+                }
             }
             self.read += 1;
         }
         if tokens.is_empty() {
             return;
         }
-        for mut piece in vocabulary.pieces(Before::Tokens(&self.before), &tokens) {
+        for (at, mut piece) in places.into_iter().zip(vocabulary.pieces(Before::Tokens(&self.before), &tokens)) {
             if self.owes_blank && !piece.is_empty() {
                 self.owes_blank = false;
                 if piece[0] == b' ' {
                     piece.remove(0);
                 }
             }
+            self.starts.push((at, self.text.len(), self.characters));
             self.pending.extend(piece);
+            let text = take_characters(&mut self.pending);
+            self.characters += text.chars().count();
+            self.text.push_str(&text);
         }
         self.before.extend(tokens);
-        self.text.push_str(&take_characters(&mut self.pending));
     }
 }

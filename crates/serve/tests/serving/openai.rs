@@ -92,6 +92,39 @@ fn a_stop_string_ends_the_text_and_the_work() {
 }
 
 #[test]
+fn log_probabilities_are_of_every_token_and_say_where_it_stands() {
+    let server = Running::start();
+    let mut short = 0;
+    for (number, prompt) in ["Once upon a time", "Once upon a time there was a girl. "].into_iter().enumerate() {
+        for seed in 0..24 {
+            let echo = seed % 2 == 0;
+            let request = json!({
+                "prompt": prompt, "max_tokens": 6, "steps": 3, "seed": seed, "logprobs": 1, "echo": echo, "temperature": 1.0,
+            });
+            let answer = server.post("/v1/completions", &request).expect(200);
+            let choice = &answer["choices"][0];
+            let (text, logprobs) = (choice["text"].as_str().unwrap(), &choice["logprobs"]);
+            let tokens: Vec<&str> =
+                logprobs["tokens"].as_array().unwrap().iter().map(|token| token.as_str().unwrap()).collect();
+            let starts = logprobs["text_offset"].as_array().unwrap().iter().map(|at| at.as_u64().unwrap() as usize);
+            let starts: Vec<usize> = starts.collect();
+            assert_eq!(tokens.len() as u64, answer["usage"]["completion_tokens"].as_u64().unwrap(), "{answer}");
+            assert_eq!(starts[0], if echo { prompt.chars().count() } else { 0 });
+            let characters: Vec<char> = text.chars().collect();
+            let ends = starts.iter().skip(1).copied().chain([characters.len()]);
+            for ((index, token), (start, end)) in tokens.iter().enumerate().zip(starts.iter().copied().zip(ends)) {
+                let own: String = characters[start..end].iter().collect();
+                // The blank in front of the first one may be the prompt's.
+                let shown = if index == 0 && number == 1 { token.strip_prefix(' ').unwrap_or(token) } else { token };
+                assert!(own == shown || token.contains("<0x"), "{own:?} {token:?}: {answer}");
+            }
+            short += usize::from(number == 1 && tokens.last().is_some_and(|token| token.len() == 1));
+        }
+    }
+    assert!(short > 0, "some end in a token of one byte");
+}
+
+#[test]
 fn tokens_are_given_as_they_are() {
     let server = Running::start();
     let answer =
@@ -125,6 +158,8 @@ fn what_cannot_be_done_is_refused_by_field() {
         (completion(json!({"prompt": ["a", "b"]})), 400, "prompt"),
         (completion(json!({"model": "none"})), 404, "model"),
         (completion(json!({"functions": []})), 400, "functions"),
+        (completion(json!({"stream_options": {"include_usage": true}})), 400, "stream_options"),
+        (chat(json!({"stream_options": {"denoising": true}, "stream": false})), 400, "stream_options"),
         (chat(json!({"messages": []})), 400, "messages"),
         (chat(json!({"store": true})), 400, "store"),
         (chat(json!({"top_logprobs": 3})), 400, "top_logprobs"),
@@ -140,6 +175,14 @@ fn what_cannot_be_done_is_refused_by_field() {
             "tool_choice",
         ),
         (chat(json!({"tool_choice": "required"})), 400, "tool_choice"),
+        (
+            chat(json!({
+                "tools": [{"type": "function", "function": {"name": "a", "parameters": {"type": "none"}}}],
+                "tool_choice": "required",
+            })),
+            400,
+            "tools",
+        ),
     ];
     for ((path, request), status, param) in cases {
         assert_eq!(server.post(path, &request).expect(status)["error"]["param"], param, "{request}");

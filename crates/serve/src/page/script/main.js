@@ -201,7 +201,7 @@ function report() {
   const { timeline } = active;
   if (timeline.last < 0 || !timeline.finish) return;
   const { tokens, passes } = timeline.figures(timeline.last);
-  if (passes !== null && !byId("status").textContent) say(`${tokens} tokens in ${passes} passes.`);
+  if (tokens !== null && !byId("status").textContent) say(`${tokens} tokens in ${passes} passes.`);
 }
 
 /** Stops the run: the server ends it and tells what is there, or the connection is closed. */

@@ -65,7 +65,7 @@ class Timeline {
     const cells = data.canvas.positions.map((position, at) => startedCell(position, before?.[at], frame));
     const renoised = before ? cells.filter((cell, at) => cell.state === "open" && before[at].state !== "open").length : 0;
     const label = !before ? "laid out" : renoised ? `${renoised} re-noised` : "settled again";
-    this.push(cells, { label, entropy: null, written: 0, takenBack: renoised });
+    this.push(cells, { label, entropy: null, written: 0, takenBack: renoised, passes: 0 });
   }
 
   /** A canvas that no run has worked on. */
@@ -99,6 +99,7 @@ class Timeline {
       entropy: data.entropy ?? null,
       written,
       takenBack,
+      passes: data.forward_passes ?? null,
     });
   }
 
@@ -144,7 +145,7 @@ class Timeline {
 
   /** What stands on the sheet at a frame, and what its run took; null where that is not known yet. */
   figures(frame) {
-    const { written, takenBack, open, run: number } = this.frames[frame];
+    const { written, takenBack, open, passes, run: number } = this.frames[frame];
     const { seconds, planned, usage } = this.runs[number] ?? { seconds: null, planned: null, usage: null };
     return {
       written,
@@ -152,7 +153,7 @@ class Timeline {
       open,
       seconds,
       planned,
-      passes: usage?.forward_passes ?? null,
+      passes: usage?.forward_passes ?? passes ?? null,
       tokens: usage?.completion_tokens ?? null,
       tokensPerPass: usage?.tokens_per_forward ?? null,
       tokensPerSecond: seconds && usage ? usage.completion_tokens / seconds : null,

@@ -6,7 +6,7 @@ function drawFigures(timeline, frame) {
     timeline.frames[frame] ? timeline.figures(frame) : {};
   const known = (value, print = String) => (value === null || value === undefined ? "–" : print(value));
   const rows = [
-    ["Passes", passes === null && planned ? `at most ${planned}` : known(passes)],
+    ["Passes", seconds === null && planned ? `${known(passes)} of at most ${planned}` : known(passes)],
     ["Tokens per pass", known(tokensPerPass, (value) => value.toFixed(2))],
     ["Time", known(seconds, (value) => `${value.toFixed(2)} s`)],
     ["Tokens per second", known(tokensPerSecond, (value) => `${Math.round(value)}`)],
