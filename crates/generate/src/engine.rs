@@ -9,7 +9,7 @@ use crate::model::Model;
 use crate::request_state::RequestState;
 use crate::reuse::{ReusableRows, common};
 use crate::{GenerateError, Outcome, Request};
-use aquatint_diffusion::{Process, WordVectors};
+use aquatint_diffusion::{Process, SettingError, WordVectors};
 use aquatint_network::{Denoiser, KvCache, KvRows, Query};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -129,6 +129,12 @@ impl<'a> Engine<'a> {
         let admission = Admission::new(request, &self.model())?;
         if !self.limits.allow(admission.demand) {
             return Err(GenerateError::BeyondLimits { demand: admission.demand, limits: self.limits });
+        }
+        let (steps, most) = (admission.planned.plan.total_forwards(), self.limits.steps);
+        if steps > most {
+            let (given, allowed) = (format!("{steps} over all blocks"), format!("up to {most} over all blocks"));
+            let hint = Some("ask for fewer steps, or for longer blocks".to_owned());
+            return Err(GenerateError::Setting(SettingError { parameter: "steps", given, allowed, hint }));
         }
         Ok(Admitted(admission))
     }

@@ -25,7 +25,7 @@ impl fmt::Display for Demand {
     }
 }
 
-/// The most that all running requests of an engine take together.
+/// The most that all running requests of an engine take together, and one of them alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Rows of a forward pass, over all requests.
@@ -40,11 +40,14 @@ pub struct Limits {
     /// the network reads nothing but tokens (no time, no self-conditioning, no field). Where every position sees all
     /// others, each row depends on the whole text, and nothing is ever kept.
     pub reuse_bytes: usize,
+    /// Steps of one request over all its blocks. Its plan takes about 100 bytes a step from when it is admitted, also while
+    /// it waits.
+    pub steps: usize,
 }
 
 impl Limits {
     /// No limits; nothing is kept of requests that ended.
-    pub const NONE: Self = Self { rows: usize::MAX, bytes: usize::MAX, reuse_bytes: 0 };
+    pub const NONE: Self = Self { rows: usize::MAX, bytes: usize::MAX, reuse_bytes: 0, steps: usize::MAX };
 
     /// Whether a demand is within the limits.
     pub fn allow(&self, demand: Demand) -> bool {
@@ -53,8 +56,8 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// 32,768 rows and 4 GiB; nothing is kept of requests that ended.
+    /// 32,768 rows, 4 GiB, and as many steps as a plan can have; nothing is kept of requests that ended.
     fn default() -> Self {
-        Self { rows: 1 << 15, bytes: 1 << 32, reuse_bytes: 0 }
+        Self { rows: 1 << 15, bytes: 1 << 32, ..Self::NONE }
     }
 }

@@ -29,6 +29,8 @@ const FOR_REUSE: f64 = 0.1;
 const UNKNOWN_FREE: u64 = 2 << 30;
 /// More rows at once make no product faster.
 const MOST_ROWS: usize = 1 << 15;
+/// Steps of one request: with plans of that many, a queue of hundreds takes some hundred MB.
+const MOST_STEPS: usize = 1 << 14;
 /// More is seldom found again before it is the oldest.
 const MOST_REUSED: usize = 2 << 30;
 
@@ -53,6 +55,7 @@ impl Capacity {
             rows: (fast.min(fitting) as usize).clamp(longest.min(MOST_ROWS), MOST_ROWS).max(longest),
             bytes: (FOR_REQUESTS * free) as usize,
             reuse_bytes: ((FOR_REUSE * free) as usize).min(MOST_REUSED),
+            steps: MOST_STEPS,
         })
     }
 }

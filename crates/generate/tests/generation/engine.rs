@@ -316,6 +316,21 @@ fn what_could_never_fit_is_refused_with_its_numbers() {
     assert!(matches!(engine.submit(open(8, 0, "random", 2.0)), Err(GenerateError::BeyondLimits { .. })));
 }
 
+#[test]
+fn a_plan_of_more_steps_than_the_limit_is_refused_before_it_waits() {
+    let chain = Chain::mixed(6);
+    let process = process();
+    let long = |steps: usize| {
+        let settings = Settings::builder().steps(steps).block_length(2).policy_named("ancestral").build().unwrap();
+        Request { settings, ..open(8, 0, "random", 1.0) }
+    };
+    let mut engine = Engine::borrowing(&chain, &process, Limits { steps: 400, ..Limits::NONE }).unwrap();
+    assert!(engine.submit(long(100)).is_ok());
+    let error = engine.submit(long(101)).unwrap_err();
+    assert_eq!(error.to_string(), "`steps` is 404 over all blocks; allowed: up to 400 over all blocks");
+    assert_eq!((engine.waiting(), error.hint().is_some()), (1, true));
+}
+
 /// A denoiser that answers something else than it is asked.
 struct Deaf(Chain);
 
