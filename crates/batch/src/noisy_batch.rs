@@ -70,7 +70,7 @@ impl NoisyBatch {
             points: self.points.as_ref(),
             positions: &rows.positions,
             visibility: &rows.visibility,
-            times: spec.time_conditioning.map(|_| self.times.as_slice()),
+            times: spec.reads_time().then_some(self.times.as_slice()),
             self_conditioning,
         }
     }

@@ -26,7 +26,9 @@ pub use linear::{
 pub use logits::{DrawnRow, Evidence, LogitRows, Logits, ReadRow, RowDraw, RowSummary, Sampling};
 pub use loss::{CostKind, Head, Loss, LossGradients, LossRows, RatioCost, RowCost, RowLoss, Targets, TokenVectors};
 pub use memory::{Columns, Memory, Part};
-pub use norm::{HeadNormGradients, HeadNorms, Norm, RmsNorm, RmsNormBackward, Rope, RopeShape};
+pub use norm::{
+    HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, Norm, RmsNorm, RmsNormBackward, Rope, RopeShape,
+};
 pub use optimiser::{AdamW, AdamWState, Optimiser};
 
 use crate::QuantisedError;

@@ -20,10 +20,10 @@ pub use cuda::{CompileError, Cuda, GpuBuffer, GpuError, GpuFacts, GpuIndices, Gp
 pub use device::{
     AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionRows, AttentionShape, BackwardInput,
     BackwardWeight, Columns, CostKind, DType, Device, DeviceError, DrawnRow, Element, Elementwise, Evidence, Head,
-    HeadNormGradients, HeadNorms, Linear, LinearOperands, LinearShape, LogitRows, Logits, Loss, LossGradients,
-    LossRows, Memory, Modulation, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands, PreparedValues,
-    RatioCost, ReadRow, RmsNorm, RmsNormBackward, Rope, RopeShape, RowCost, RowDraw, RowLoss, RowSummary, Rows,
-    Sampling, ScaledPoints, ShiftScale, SwigluOperands, Targets, TokenVectors, WriteRows,
+    HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, Linear, LinearOperands, LinearShape, LogitRows, Logits,
+    Loss, LossGradients, LossRows, Memory, Modulation, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands,
+    PreparedValues, RatioCost, ReadRow, RmsNorm, RmsNormBackward, Rope, RopeShape, RowCost, RowDraw, RowLoss,
+    RowSummary, Rows, Sampling, ScaledPoints, ShiftScale, SwigluOperands, Targets, TokenVectors, WriteRows,
 };
 pub use format::WeightFormat;
 pub use parameters::{Gradients, Parameters, WeightId};

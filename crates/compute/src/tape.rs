@@ -14,8 +14,9 @@ mod backward;
 pub use backward::LogitHead;
 
 use crate::{
-    AttentionOperands, AttentionRows, AttentionShape, BackwardInput, Device, DeviceError, LinearOperands, LinearShape,
-    Modulation, Parameters, PreparedOperands, RmsNorm, Rope, RopeShape, ShiftScale, SwigluOperands, WeightId,
+    AttentionOperands, AttentionRows, AttentionShape, BackwardInput, Device, DeviceError, LayerNorm, LinearOperands,
+    LinearShape, Modulation, Parameters, PreparedOperands, RmsNorm, Rope, RopeShape, ShiftScale, SwigluOperands,
+    WeightId,
 };
 use std::rc::Rc;
 
@@ -87,6 +88,12 @@ enum Record<'p, D: Device> {
         inverse_rms: D::Buffer,
         out: usize,
     },
+    LayerNorm {
+        x: Value<D>,
+        weight: WeightId,
+        moments: D::Buffer,
+        out: usize,
+    },
     Rope {
         shape: RopeShape,
         positions: &'p D::Indices,
@@ -106,6 +113,10 @@ enum Record<'p, D: Device> {
         out: usize,
     },
     Silu {
+        x: Value<D>,
+        out: usize,
+    },
+    Gelu {
         x: Value<D>,
         out: usize,
     },
@@ -263,18 +274,24 @@ impl<'p, D: Device> Tape<'p, D> {
         Ok(out)
     }
 
-    /// `residual + x wᵀ`.
+    /// `residual + x wᵀ (+ bias)`.
     ///
     /// # Errors
     /// When the device lacks the memory.
-    pub fn linear_add(&mut self, x: &Value<D>, weight: WeightId, residual: Value<D>) -> Result<Value<D>, DeviceError> {
+    pub fn linear_add(
+        &mut self,
+        x: &Value<D>,
+        weight: WeightId,
+        bias: Option<WeightId>,
+        residual: Value<D>,
+    ) -> Result<Value<D>, DeviceError> {
         let shape = self.linear_shape(x, weight);
         let slot = residual.slot;
         let mut out = self.own(residual)?;
-        self.multiply(shape, x, (weight, None), true, &mut out)?;
-        let differentiable = x.slot.is_some() || slot.is_some() || self.parameters.trains(weight);
-        let out = self.value(out, x.rows, shape.outputs, differentiable);
-        self.note(&out, |out| Record::Linear { x: x.clone(), weight, bias: None, shape, residual: slot, out });
+        self.multiply(shape, x, (weight, bias), true, &mut out)?;
+        let trains = self.parameters.trains(weight) || bias.is_some_and(|bias| self.parameters.trains(bias));
+        let out = self.value(out, x.rows, shape.outputs, x.slot.is_some() || slot.is_some() || trains);
+        self.note(&out, |out| Record::Linear { x: x.clone(), weight, bias, shape, residual: slot, out });
         Ok(out)
     }
 
@@ -339,6 +356,20 @@ impl<'p, D: Device> Tape<'p, D> {
         self.device().rms_norm(operands, &mut out, &mut inverse_rms);
         let out = self.value(out, x.rows, x.columns, x.slot.is_some() || self.parameters.trains(weight));
         self.note(&out, |out| Record::RmsNorm { x: x.clone(), weight, inverse_rms, out });
+        Ok(out)
+    }
+
+    /// Layer norm of each row, with a weight.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn layer_norm(&mut self, x: &Value<D>, weight: WeightId, epsilon: f64) -> Result<Value<D>, DeviceError> {
+        let mut out = self.device().uninitialised(x.rows * x.columns)?;
+        let mut moments = self.device().uninitialised(2 * x.rows)?;
+        let operands = LayerNorm { columns: x.columns, epsilon, x: &*x.buffer, weight: self.parameters.get(weight)? };
+        self.device().layer_norm(operands, &mut out, &mut moments);
+        let out = self.value(out, x.rows, x.columns, x.slot.is_some() || self.parameters.trains(weight));
+        self.note(&out, |out| Record::LayerNorm { x: x.clone(), weight, moments, out });
         Ok(out)
     }
 
@@ -413,6 +444,18 @@ impl<'p, D: Device> Tape<'p, D> {
         self.device().silu(&x.buffer, &mut out);
         let out = self.value(out, x.rows, x.columns, x.slot.is_some());
         self.note(&out, |out| Record::Silu { x: x.clone(), out });
+        Ok(out)
+    }
+
+    /// GELU in its tanh form.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn gelu(&mut self, x: &Value<D>) -> Result<Value<D>, DeviceError> {
+        let mut out = self.device().uninitialised(x.rows * x.columns)?;
+        self.device().gelu(&x.buffer, &mut out);
+        let out = self.value(out, x.rows, x.columns, x.slot.is_some());
+        self.note(&out, |out| Record::Gelu { x: x.clone(), out });
         Ok(out)
     }
 

@@ -46,7 +46,7 @@ impl Cache {
             Self::Prefix | Self::Dual if !blocks && spec.self_conditioning => {
                 refuse("none", "the network reads its previous prediction, which changes everywhere at each step")
             }
-            Self::Exact if spec.attention.block_length().is_some() && spec.time_conditioning.is_some() => refuse(
+            Self::Exact if spec.attention.block_length().is_some() && spec.reads_time() => refuse(
                 "none",
                 "the network is conditioned on time, which changes the keys and values of finished blocks",
             ),

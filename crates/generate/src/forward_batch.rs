@@ -121,7 +121,7 @@ impl ForwardBatch {
             points: self.points.as_ref(),
             positions: &positions,
             visibility: &visibility,
-            times: spec.time_conditioning.is_some().then_some(self.times.as_slice()),
+            times: spec.reads_time().then_some(self.times.as_slice()),
             self_conditioning: spec.self_conditioning.then_some(self.self_conditioning.as_slice()),
         };
         let cached = self

@@ -145,7 +145,7 @@ impl RequestState {
     /// Whether the keys and values of a whole block follow from the tokens up to its end and from nothing else.
     fn shares_rows(&self, model: &Model<'_>) -> bool {
         let spec = model.spec();
-        let reads_tokens = spec.time_conditioning.is_none() && !spec.self_conditioning && !model.process.reads_points();
+        let reads_tokens = !spec.reads_time() && !spec.self_conditioning && !model.process.reads_points();
         self.admission.planned.cache == Cache::Exact && self.branches.len() == 1 && reads_tokens
     }
 

@@ -49,6 +49,7 @@ impl<D: Device> Rows<'_, D> {
             rows: kind.queries.len(),
             hidden: kind.hidden.as_ref().unwrap_or(self.hidden.buffer()),
             head: self.reader.parameters.prepared(self.reader.weight_index.head.matrix)?,
+            bias: self.reader.head_bias()?,
             forbidden: self.reader.spec.mask_token,
             evidence,
         })

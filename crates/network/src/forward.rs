@@ -6,7 +6,7 @@
 //!         x += gate₂ ⊙ down(swiglu(gate_up(modulate₂(norm(x)))))
 //! hidden = modulate(norm(x))       modulate(h) = h ⊙ (1 + scale) + shift
 //! ```
-//! Without time conditioning modulations are the identity and gates are 1. The parts are in [`crate::layers`].
+//! The condition is the time, or a constant. Without time conditioning modulations are the identity and gates are 1. The parts are in [`crate::layers`].
 
 use crate::layer_visibility::LayerVisible;
 use crate::layers::LayerPass;
@@ -103,9 +103,11 @@ impl<'p, D: Device> Pass<'p, D> {
 
     /// What each sequence is conditioned on.
     fn condition(&self, tape: &mut Tape<'p, D>) -> Result<Option<Value<D>>, DeviceError> {
-        match (&self.weight_index.time, self.input.times) {
-            (Some(time), Some(times)) => Ok(Some(time.forward(tape, times)?)),
-            _ => Ok(None),
+        let Some(time) = &self.weight_index.time else { return Ok(None) };
+        match self.input.times {
+            Some(times) => time.forward(tape, times).map(Some),
+            // A network that reads no time has the same condition always.
+            None => time.forward(tape, &vec![0.0; self.input.visibility.sequences().len()]).map(Some),
         }
     }
 }

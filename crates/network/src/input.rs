@@ -57,16 +57,16 @@ impl NetworkInput<'_> {
         }
         length("positions", self.positions.len(), rows, "one for each row of `visibility`")?;
         below("positions", self.positions, spec.context_length, "the context length of the network")?;
-        match (spec.time_conditioning, self.times) {
-            (None, None) => {}
-            (Some(_), Some(times)) => {
+        match (spec.reads_time(), self.times) {
+            (false, None) => {}
+            (true, Some(times)) => {
                 length("times", times.len(), self.visibility.sequences().len(), "one for each sequence")?;
             }
-            (Some(_), None) => {
+            (true, None) => {
                 let reason = "the network is conditioned on time: give one for each sequence";
                 return Err(NetworkError::InputPart { parameter: "times", given: false, reason });
             }
-            (None, Some(_)) => {
+            (false, Some(_)) => {
                 let reason = "the network is not conditioned on time: leave it out";
                 return Err(NetworkError::InputPart { parameter: "times", given: true, reason });
             }

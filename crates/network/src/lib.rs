@@ -52,6 +52,6 @@ pub use row_query::{Query, RowAnswer, RowQuery, answer_on_host, answer_row};
 pub use row_slots::RowSlots;
 pub use spec::{
     Activation, AttentionSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, HeadSpec, LayerSpec, NetworkKind,
-    NetworkSpec, NormSpec, RopeSpec,
+    NetworkSpec, NormSpec, PlainSpec, RopeSpec, TimeInput, TimeSpec,
 };
 pub use tensor::{Role, TensorData, TensorSpec};

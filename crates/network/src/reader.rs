@@ -4,12 +4,13 @@ use crate::forward::{Pass, PassIndices};
 use crate::input::below;
 use crate::kv_cache::KvPool;
 use crate::layer_visibility::{LayerVisibility, LayerVisible};
+use crate::layers::HeadWeights;
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::weight_index::WeightIndex;
 use crate::{ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec};
 use aquatint_compute::{
-    CostKind, Device, Element, LogitHead, LogitRows, Parameters, RatioCost, ReadRow, RowCost, ScaledPoints, Tape,
-    Targets, TokenVectors,
+    CostKind, Device, DeviceError, Element, LogitHead, LogitRows, Parameters, RatioCost, ReadRow, RowCost,
+    ScaledPoints, Tape, Targets, TokenVectors,
 };
 use aquatint_diffusion::{Cost, Distance, LossTerm, Marginal, Ratio, WordVectors};
 use std::sync::Arc;
@@ -102,8 +103,13 @@ impl<D: Device> Reader<'_, D> {
 
     /// How logits are made of hidden rows.
     pub(crate) fn logit_head<'e>(&self, evidence: Option<&'e Evidence<'_, D>>) -> LogitHead<'e, D::Buffer> {
-        let (weight, forbidden) = (self.weight_index.head.matrix, self.spec.mask_token);
-        LogitHead { weight, forbidden, evidence: evidence.map(Evidence::operands) }
+        let HeadWeights { matrix: weight, bias, .. } = self.weight_index.head;
+        LogitHead { weight, bias, forbidden: self.spec.mask_token, evidence: evidence.map(Evidence::operands) }
+    }
+
+    /// What is added to each token's logit.
+    pub(crate) fn head_bias(&self) -> Result<Option<&D::Buffer>, DeviceError> {
+        self.weight_index.head.bias.map(|bias| self.parameters.get(bias)).transpose()
     }
 
     /// See [`crate::Denoiser::nll`].
@@ -125,6 +131,7 @@ impl<D: Device> Reader<'_, D> {
                 rows: hidden.rows(),
                 hidden: hidden.buffer(),
                 head: self.parameters.prepared(self.weight_index.head.matrix)?,
+                bias: self.head_bias()?,
                 forbidden: self.spec.mask_token,
                 evidence: evidence.as_ref().map(Evidence::operands),
             };

@@ -5,7 +5,7 @@ use aquatint_compute::{Device, Element, Visibility};
 use aquatint_diffusion::{ContinuousState, Key, Layout, PADDING_DOCUMENT, ProcessKind};
 use aquatint_network::{
     AttentionSpec, FeedForwardSpec, LayerSpec, Learner, LossRow, Network, NetworkInput, NetworkSpec, NormSpec,
-    RowLayout,
+    RowLayout, TimeSpec,
 };
 use serde_json::Value;
 
@@ -62,7 +62,7 @@ impl Example {
                 example = Self::laid_out(spec, &[6, 5], &[0, 0, 0, 1, 1, padding, 2, 3, 3, 3, padding]);
             }
             "time-conditioning" => {
-                example.spec.time_conditioning = Some(6);
+                example.spec.time_conditioning = Some(TimeSpec::new(6));
                 example.times = Some(vec![0.25, 0.5, 0.875]);
             }
             "self-conditioning" => {
@@ -74,7 +74,7 @@ impl Example {
                 example.self_conditioning = Some(prediction);
             }
             "probability-rows" => {
-                example.spec.time_conditioning = Some(4);
+                example.spec.time_conditioning = Some(TimeSpec::new(4));
                 example.spec.self_conditioning = true;
                 example.times = Some(vec![0.125, 0.75, 0.5]);
                 let mixtures = example.simplex(4);
@@ -153,7 +153,7 @@ impl Example {
             .collect();
         let mut example = Self::laid_out(spec, lengths, &documents);
         let times = (1..=lengths.len()).map(|i| i as f32 / lengths.len() as f32);
-        example.times = example.spec.time_conditioning.map(|_| times.collect());
+        example.times = example.spec.reads_time().then(|| times.collect());
         example.self_conditioning = example.spec.self_conditioning.then(|| example.simplex(6));
         example
     }

@@ -7,7 +7,7 @@ use aquatint_checkpoint::{Checkpoint, GenerationDefaults};
 use aquatint_compute::Device;
 use aquatint_network::{
     AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, Network, NetworkError, NetworkKind, NetworkSpec, NormSpec,
-    RopeSpec,
+    RopeSpec, TimeSpec,
 };
 use serde_json::Map;
 use std::path::Path;
@@ -22,8 +22,8 @@ pub(crate) fn spec(recipe: &Resolved, tokens: Tokens) -> Result<NetworkSpec, Tra
     };
     let layer = LayerSpec::new(attention, FeedForwardSpec::new(n.feed_forward_width));
     let mut spec = NetworkSpec {
-        head: HeadSpec { tied: n.tied_head, logit_shift: n.logit_shift },
-        time_conditioning: n.time_conditioning,
+        head: HeadSpec { tied: n.tied_head, bias: false, logit_shift: n.logit_shift },
+        time_conditioning: n.time_conditioning.map(TimeSpec::new),
         self_conditioning: n.self_conditioning,
         context_length: recipe.data.canvas_length,
         attention: n.attention,
@@ -97,11 +97,12 @@ fn difference(there: &NetworkSpec, here: &NetworkSpec) -> Option<(&'static str, 
             ("width", spec.width.to_string()),
             ("layers", spec.layers.len().to_string()),
             ("tied_head", spec.head.tied.to_string()),
+            ("head_bias", spec.head.bias.to_string()),
             ("norm_epsilon", spec.norm.epsilon().to_string()),
         ]
     };
     let of_layer = |layer: &LayerSpec| {
-        let AttentionSpec { norm, heads, key_value_heads, head_size, rope, qk_norm, qkv_bias, window } =
+        let AttentionSpec { norm, heads, key_value_heads, head_size, rope, qk_norm, fused, qkv_bias, window } =
             layer.attention;
         vec![
             ("heads", heads.to_string()),
@@ -110,6 +111,7 @@ fn difference(there: &NetworkSpec, here: &NetworkSpec) -> Option<(&'static str, 
             ("feed_forward_width", layer.feed_forward.kind.to_string()),
             ("rope_theta", rope.theta.to_string()),
             ("qk_norm", qk_norm.is_some().to_string()),
+            ("fused", fused.to_string()),
             ("qkv_bias", qkv_bias.to_string()),
             ("window", window.map_or("none".to_owned(), |window| window.to_string())),
             ("norm_epsilon", norm.epsilon().to_string()),
@@ -160,7 +162,7 @@ mod tests {
             ("qkv_bias", |spec| spec.layers[0].attention.qkv_bias = true),
             ("layers", |spec| spec.layers[1].feed_forward.norm = NormSpec::Rms { epsilon: 1e-5 }),
             ("self_conditioning", |spec| spec.self_conditioning = true),
-            ("time_conditioning", |spec| spec.time_conditioning = Some(8)),
+            ("time_conditioning", |spec| spec.time_conditioning = Some(TimeSpec::new(8))),
         ];
         for (name, change) in changes {
             let mut there = spec();
@@ -173,7 +175,8 @@ mod tests {
     fn a_process_a_layout_and_conditions_may_be_added() {
         let mut here = spec();
         (here.attention, here.context_length, here.mask_token) = (aquatint_diffusion::Layout::Causal, 64, None);
-        (here.self_conditioning, here.time_conditioning, here.word_vector_size) = (true, Some(8), Some(16));
+        (here.self_conditioning, here.time_conditioning, here.word_vector_size) =
+            (true, Some(TimeSpec::new(8)), Some(16));
         assert_eq!(difference(&spec(), &here), None);
     }
 }

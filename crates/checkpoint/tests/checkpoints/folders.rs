@@ -6,7 +6,7 @@ use aquatint_checkpoint::{
 };
 use aquatint_compute::{Bits, Cpu, Memory, Quantised};
 use aquatint_network::{
-    AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, Network, NetworkSpec, NormSpec, TensorData,
+    AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, Network, NetworkSpec, NormSpec, TensorData, TimeSpec,
 };
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::path::Path;
@@ -281,7 +281,8 @@ fn a_tied_head_takes_the_word_vectors_with_it() {
 
 #[test]
 fn a_head_of_its_own_may_have_more_bits_than_the_blocks() {
-    let spec = NetworkSpec { head: HeadSpec::default(), time_conditioning: Some(8), ..spec(&vocabulary()) };
+    let spec =
+        NetworkSpec { head: HeadSpec::default(), time_conditioning: Some(TimeSpec::new(8)), ..spec(&vocabulary()) };
     let source = tempfile::tempdir().unwrap();
     write(source.path(), &spec, 1).unwrap();
     let checkpoint = Checkpoint::load(source.path()).unwrap();

@@ -38,7 +38,7 @@ impl Batch {
             points: spec.word_vector_size.map(|size| noise(size, sequences * length)),
             positions,
             visibility,
-            times: spec.time_conditioning.map(|_| vec![0.5; sequences]),
+            times: spec.reads_time().then(|| vec![0.5; sequences]),
             requested: starts.into_iter().flat_map(spread).collect(),
         })
     }

@@ -2,10 +2,11 @@
 
 use aquatint_compute::{
     AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionRows, BackwardInput, BackwardWeight,
-    DType, Device, DeviceError, DrawnRow, Elementwise, HeadNormGradients, Linear, LinearOperands, LinearShape,
-    LogitRows, Logits, Loss, LossGradients, LossRows, Memory, Modulation, Norm, Optimiser, Part, PreparedBackwardInput,
-    PreparedOperands, PreparedValues, Quantised, ReadRow, RmsNorm, RmsNormBackward, Rope, RowCost, RowDraw, RowLoss,
-    RowSummary, ScaledPoints, ShiftScale, SwigluOperands, Targets, TokenVectors, Visibility, WeightFormat, WriteRows,
+    DType, Device, DeviceError, DrawnRow, Elementwise, HeadNormGradients, LayerNorm, LayerNormBackward, Linear,
+    LinearOperands, LinearShape, LogitRows, Logits, Loss, LossGradients, LossRows, Memory, Modulation, Norm, Optimiser,
+    Part, PreparedBackwardInput, PreparedOperands, PreparedValues, Quantised, ReadRow, RmsNorm, RmsNormBackward, Rope,
+    RowCost, RowDraw, RowLoss, RowSummary, ScaledPoints, ShiftScale, SwigluOperands, Targets, TokenVectors, Visibility,
+    WeightFormat, WriteRows,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -179,6 +180,10 @@ impl<D: Device> Norm for Timed<D> {
         fn rms_norm_backward(
             operands: RmsNormBackward<'_, D::Buffer>, d_x: &mut D::Buffer, d_weight: Option<&mut D::Buffer>,
         );
+        fn layer_norm(operands: LayerNorm<'_, D::Buffer>, out: &mut D::Buffer, moments: &mut D::Buffer);
+        fn layer_norm_backward(
+            operands: LayerNormBackward<'_, D::Buffer>, d_x: &mut D::Buffer, d_weight: Option<&mut D::Buffer>,
+        );
         fn rope(operands: Rope<'_, D::Buffer, D::Indices>, out: &mut D::Buffer);
         fn rope_backward(
             operands: Rope<'_, D::Buffer, D::Indices>, d_out: &D::Buffer, d_packed: &mut D::Buffer,
@@ -207,6 +212,8 @@ impl<D: Device> Elementwise for Timed<D> {
         fn swiglu_backward(width: usize, gate_up: &D::Buffer, d_out: &D::Buffer, d_gate_up: &mut D::Buffer);
         fn silu(x: &D::Buffer, out: &mut D::Buffer);
         fn silu_backward(x: &D::Buffer, d_out: &D::Buffer, d_x: &mut D::Buffer);
+        fn gelu(x: &D::Buffer, out: &mut D::Buffer);
+        fn gelu_backward(x: &D::Buffer, d_out: &D::Buffer, d_x: &mut D::Buffer);
         fn modulate(operands: Modulation<'_, D::Buffer, D::Indices>, at: ShiftScale, out: &mut D::Buffer);
         fn modulate_backward(
             operands: Modulation<'_, D::Buffer, D::Indices>, at: ShiftScale, d_out: &D::Buffer, d_x: &mut D::Buffer,

@@ -67,8 +67,14 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
     if spec.head.tied {
         extras.push("tied head".to_owned());
     }
-    if let Some(features) = spec.time_conditioning {
-        extras.push(format!("time conditioning ({features} features)"));
+    if let Some(time) = spec.time_conditioning {
+        extras.push(match spec.reads_time() {
+            true => format!("time conditioning ({} features)", time.features),
+            false => "modulation without time".to_owned(),
+        });
+    }
+    if spec.head.bias {
+        extras.push("head bias".to_owned());
     }
     if spec.self_conditioning {
         extras.push("self-conditioning".to_owned());

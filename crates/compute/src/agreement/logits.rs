@@ -14,6 +14,7 @@ struct Rows {
     outputs: usize,
     hidden: Vec<f64>,
     head: Vec<f64>,
+    bias: Option<Vec<f64>>,
     points: Vec<f64>,
     vectors: Vec<f64>,
     forbidden: Option<u32>,
@@ -32,6 +33,7 @@ impl Rows {
     fn random(rows: usize, outputs: usize, numbers: &mut Numbers) -> Self {
         let mut small = |len: usize| (0..len).map(|_| f64::from(numbers.below(7)) - 3.0).collect::<Vec<f64>>();
         let (mut hidden, head) = (small(rows * INPUTS), small(outputs * INPUTS));
+        let bias: Vec<f64> = small(outputs).iter().map(|bias| bias / 8.0).collect();
         let (mut points, vectors) = (small(rows * SIZE), small(outputs * SIZE));
         points.iter_mut().for_each(|x| *x /= 8.0);
         points[..SIZE].fill(0.0);
@@ -57,10 +59,11 @@ impl Rows {
         });
         let draws = draws.collect();
         let forbidden = (numbers.below(2) == 0).then(|| numbers.below(outputs));
+        let bias = (numbers.below(2) == 0).then_some(bias);
         let best = numbers.below(9) as usize;
         let targets = (0..rows).map(|_| numbers.below(outputs)).collect();
         let biases = biases.into_iter().collect();
-        Self { rows, outputs, hidden, head, points, vectors, forbidden, lists, biases, draws, best, targets }
+        Self { rows, outputs, hidden, head, bias, points, vectors, forbidden, lists, biases, draws, best, targets }
     }
 
     fn draws(&self) -> Vec<RowDraw<'_>> {
@@ -102,11 +105,13 @@ impl Operation for Rows {
     fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
         let [hidden, head, points, vectors] =
             [&self.hidden, &self.head, &self.points, &self.vectors].map(|values| up(device, values));
+        let bias = self.bias.as_ref().map(|bias| up(device, bias));
         let head = device.prepare((self.outputs, INPUTS), &head, WeightFormat::F32).unwrap();
         let logits = || LogitRows {
             rows: self.rows,
             hidden: &hidden,
             head: &head,
+            bias: bias.as_ref(),
             forbidden: self.forbidden,
             evidence: Some(Evidence { size: SIZE, points: &points, vectors: &vectors }),
         };

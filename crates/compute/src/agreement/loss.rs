@@ -11,6 +11,7 @@ struct Losses {
     shape: LinearShape,
     hidden: Vec<f64>,
     head: Vec<f64>,
+    bias: Option<Vec<f64>>,
     prepared: Option<WeightFormat>,
     forbidden: Option<u32>,
     /// Points of the rows and vectors of the tokens.
@@ -25,7 +26,9 @@ impl Losses {
         let LinearShape { rows, inputs, outputs } = shape;
         let (hidden, head) = (numbers.many(rows * inputs), numbers.many(outputs * inputs));
         let evidence = evidence.then(|| [numbers.many(rows * SIZE), numbers.many(outputs * SIZE)]);
-        Self { shape, hidden, head, prepared: prepared.then_some(WeightFormat::F32), forbidden: Some(0), evidence }
+        let bias = (numbers.below(2) == 0).then(|| numbers.many(outputs));
+        let prepared = prepared.then_some(WeightFormat::F32);
+        Self { shape, hidden, head, bias, prepared, forbidden: Some(0), evidence }
     }
 
     /// The costs with gradients and without, and the gradients.
@@ -40,21 +43,26 @@ impl Losses {
     ) -> Vec<D::Buffer> {
         let (hidden, head) = (up(device, &self.hidden), up(device, &self.head));
         let evidence = self.evidence.as_ref().map(|evidence| evidence.each_ref().map(|values| up(device, values)));
+        let bias = self.bias.as_ref().map(|bias| up(device, bias));
         let LinearShape { inputs, outputs, .. } = self.shape;
         let prepared = self.prepared.map(|format| device.prepare((outputs, inputs), &head, format).unwrap());
         let rows = || LossRows {
             shape: self.shape,
             hidden: &hidden,
             head: prepared.as_ref().map_or(Head::Values(&head), Head::Prepared),
+            bias: bias.as_ref(),
             forbidden: self.forbidden,
             evidence: evidence.as_ref().map(|[points, vectors]| Evidence { size: SIZE, points, vectors }),
         };
         let vectors = || evidence.as_ref().map(|[_, values]| TokenVectors { size: SIZE, values });
         let (mut d_hidden, mut d_head) = (up(device, &self.hidden), up(device, &self.head));
         let learnt = prepared.is_none().then_some(&mut d_head);
-        let costs = loss(rows(), Some(LossGradients { hidden: &mut d_hidden, head: learnt }), vectors());
+        let mut d_bias = bias.as_ref().map(|_| device.zeros(outputs).unwrap());
+        let gradients = LossGradients { hidden: &mut d_hidden, head: learnt, bias: d_bias.as_mut() };
+        let costs = loss(rows(), Some(gradients), vectors());
         assert_eq!(costs, loss(rows(), None, vectors()), "gradients do not change costs");
-        vec![up(device, &costs), d_hidden, d_head]
+        let d_bias = d_bias.unwrap_or_else(|| device.zeros(0).unwrap());
+        vec![up(device, &costs), d_hidden, d_head, d_bias]
     }
 }
 
@@ -100,8 +108,9 @@ impl Operation for Read {
         let (hidden, head) = (up(device, &self.0.hidden), up(device, &self.0.head));
         let (mut d_hidden, mut d_head) = (up(device, &self.0.hidden), up(device, &self.0.head));
         let (forbidden, evidence) = (self.0.forbidden, None);
-        let rows = LossRows { shape: self.0.shape, hidden: &hidden, head: Head::Values(&head), forbidden, evidence };
-        let gradients = LossGradients { hidden: &mut d_hidden, head: Some(&mut d_head) };
+        let head = Head::Values(&head);
+        let rows = LossRows { shape: self.0.shape, hidden: &hidden, head, bias: None, forbidden, evidence };
+        let gradients = LossGradients { hidden: &mut d_hidden, head: Some(&mut d_head), bias: None };
         device.linear_learn_rows(rows, &square, gradients).unwrap();
         vec![d_hidden, d_head]
     }

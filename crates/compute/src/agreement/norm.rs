@@ -1,7 +1,10 @@
 //! Norms and rotary positions.
 
 use super::*;
-use crate::{AttentionShape, HeadNormGradients, HeadNorms, RmsNorm, RmsNormBackward, Rope, RopeShape};
+use crate::{
+    AttentionShape, HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, RmsNorm, RmsNormBackward, Rope,
+    RopeShape,
+};
 
 struct Norms {
     columns: usize,
@@ -31,6 +34,32 @@ impl Operation for Norms {
         device.rms_norm_backward(backward(Some(&weight), false), &mut d_x, Some(&mut d_weight));
         device.rms_norm_backward(backward(None, true), &mut d_x, None);
         vec![out, bare, inverse_rms, d_x, d_weight]
+    }
+}
+
+/// Layer norms; the same numbers as [`Norms`] beside some that lie far from 0.
+struct LayerNorms(Norms);
+
+impl Operation for LayerNorms {
+    fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
+        let Norms { columns, x, weight, gradient } = &self.0;
+        let (columns, rows) = (*columns, x.len() / columns);
+        let [x, weight, d_out] = [x, weight, gradient].map(|values| up(device, values));
+        let zeros = |len| device.zeros(len).unwrap();
+        let (mut out, mut moments) = (zeros(rows * columns), zeros(2 * rows));
+        device.layer_norm(LayerNorm { columns, epsilon: 1e-2, x: &x, weight: &weight }, &mut out, &mut moments);
+        let (mut d_x, mut d_weight) = (zeros(rows * columns), zeros(columns));
+        let backward = |accumulate| LayerNormBackward {
+            columns,
+            x: &x,
+            weight: &weight,
+            moments: &moments,
+            d_out: &d_out,
+            accumulate,
+        };
+        device.layer_norm_backward(backward(false), &mut d_x, Some(&mut d_weight));
+        device.layer_norm_backward(backward(true), &mut d_x, None);
+        vec![out, moments, d_x, d_weight]
     }
 }
 
@@ -75,6 +104,17 @@ proptest! {
         let operation = Norms { columns, x, weight: numbers.many(columns), gradient };
         // The inverse RMS is at most 10 = 1/√1e-2, and its cube multiplies a gradient.
         agree(&operation, Precision::F32, within(columns + rows, 200.0))?;
+    }
+
+    #[test]
+    fn layer_norm(rows in 1..70_usize, columns in 1..300_usize, offset in -2..3_i32, seed: u64) {
+        let mut numbers = Numbers(seed);
+        let mut x = numbers.many(rows * columns);
+        x.iter_mut().for_each(|x| *x += f64::from(offset));
+        let gradient = numbers.many(rows * columns);
+        let operation = LayerNorms(Norms { columns, x, weight: numbers.many(columns), gradient });
+        // As the RMS norm, and the mean is as large as the offset.
+        agree(&operation, Precision::F32, within(columns + rows, 400.0))?;
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Operation for Prepared {
         let mut gated = up(device, &self.out);
         device.linear_swiglu(SwigluOperands { rows, x: &x, gate: &matrix, up: &matrix }, &mut gated);
         let lines: Vec<_> = (0..rows).map(|_| OnceLock::new()).collect();
-        let logits = LogitRows { rows, hidden: &x, head: &matrix, forbidden: None, evidence: None };
+        let logits = LogitRows { rows, hidden: &x, head: &matrix, bias: None, forbidden: None, evidence: None };
         let read = |row: usize, line: &mut [f32]| lines[row].set(line.to_vec()).unwrap();
         device.linear_rows(logits, &read).unwrap();
         let read: Vec<f64> = lines.iter().flat_map(|line| line.get().unwrap()).map(|&v| f64::from(v)).collect();

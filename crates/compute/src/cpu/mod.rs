@@ -5,8 +5,8 @@
 
 mod cost;
 mod device;
-mod evidence;
 mod fast;
+mod finish;
 mod logits;
 mod memory;
 mod path;

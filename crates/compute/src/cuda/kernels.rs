@@ -54,6 +54,8 @@ kernels! {
     SwigluBackward = swiglu_backward { count: i64, width: i32, gate_up: In<f32>, d_out: In<f32>, d_gate_up: Out<f32> }
     Silu = silu { count: i64, x: In<f32>, out: Out<f32> }
     SiluBackward = silu_backward { count: i64, x: In<f32>, d_out: In<f32>, d_x: Out<f32> }
+    Gelu = gelu { count: i64, x: In<f32>, out: Out<f32> }
+    GeluBackward = gelu_backward { count: i64, x: In<f32>, d_out: In<f32>, d_x: Out<f32> }
     Modulate = modulate {
         count: i64, columns: i32, groups: In<u32>, stride: i32, shift: i32, scale: i32, x: In<f32>,
         modulation: In<f32>, out: Out<f32>,
@@ -105,6 +107,15 @@ kernels! {
     }
     RmsNormWeightBackward = rms_norm_backward_weight {
         rows: i32, columns: i32, x: In<f32>, inverse_rms: In<f32>, d_out: In<f32>, partial: Out<f32>,
+    }
+    LayerNormRows = layer_norm {
+        columns: i32, epsilon: f32, x: In<f32>, weight: In<f32>, out: Out<f32>, moments: Out<f32>,
+    }
+    LayerNormRowsBackward = layer_norm_backward {
+        columns: i32, x: In<f32>, weight: In<f32>, moments: In<f32>, d_out: In<f32>, accumulate: i32, d_x: Out<f32>,
+    }
+    LayerNormWeightBackward = layer_norm_backward_weight {
+        rows: i32, columns: i32, x: In<f32>, moments: In<f32>, d_out: In<f32>, partial: Out<f32>,
     }
     RopeRows = rope {
         heads: i32, key_value_heads: i32, size: i32, epsilon: f32, positions: In<u32>, table: In<f32>, packed: In<f32>,

@@ -3,7 +3,8 @@
 
 use super::arguments::In;
 use super::kernels::{
-    AdjustRows, CostRows, CrossEntropy, DistanceError, DrawRows, ForbidToken, Softmax, SummariseRows, TemperRows,
+    AddBias, AdjustRows, CostRows, CrossEntropy, DistanceError, DrawRows, ForbidToken, Softmax, SummariseRows,
+    TemperRows,
 };
 use super::memory::{Array, GpuBuffer};
 use super::prepared::GpuMatrix;
@@ -26,6 +27,14 @@ const NO_TOKEN: u32 = u32::MAX;
 /// Numbers of each draw: see `draw_rows`.
 const NUMBERS: usize = 5;
 
+/// What makes rows of logits of products with the head.
+#[derive(Clone, Copy)]
+struct Finish<'a> {
+    bias: Option<&'a GpuBuffer>,
+    forbidden: Option<u32>,
+    evidence: Option<Evidence<'a, GpuBuffer>>,
+}
+
 /// Some rows of logits, where they lie.
 struct Part<'a> {
     rows: Range<usize>,
@@ -45,14 +54,13 @@ impl Cuda {
     }
 
     /// Adds what there is beside the head, and takes away what no row may be.
-    fn finish(
-        &self,
-        columns: usize,
-        part: &Part<'_>,
-        forbidden: Option<u32>,
-        evidence: Option<Evidence<'_, GpuBuffer>>,
-    ) {
+    fn finish(&self, columns: usize, part: &Part<'_>, finish: Finish<'_>) {
+        let Finish { bias, forbidden, evidence } = finish;
         let (rows, logits) = (part.count(), part.logits.output());
+        if let Some(bias) = bias {
+            let columns = int(columns);
+            self.each(rows * columns as usize, |count| AddBias { count, columns, bias: bias.input(), out: logits });
+        }
         if let Some(Evidence { size, points, vectors }) = evidence {
             let points = Operand::plain(points.input::<f32>().skip(part.rows.start * size));
             let extent = Extent { rows, columns, depth: size, bias: None, accumulate: true };
@@ -71,7 +79,8 @@ impl Cuda {
         rows: LogitRows<'_, GpuBuffer, GpuMatrix>,
         mut process: impl FnMut(Part<'_>),
     ) -> Result<(), DeviceError> {
-        let LogitRows { rows, hidden, head, forbidden, evidence } = rows;
+        let LogitRows { rows, hidden, head, bias, forbidden, evidence } = rows;
+        let finish = Finish { bias, forbidden, evidence };
         let (outputs, inputs) = head.shape();
         let most = Self::rows_at_once(outputs).min(rows);
         let logits = self.take::<f32>(most * outputs)?;
@@ -79,7 +88,7 @@ impl Cuda {
             let part = Part { rows: first..rows.min(first + most), logits: &logits };
             let x = hidden.input::<f32>().skip(first * inputs);
             self.multiply_prepared(part.count(), (x, head), (None, false), logits.output());
-            self.finish(outputs, &part, forbidden, evidence);
+            self.finish(outputs, &part, finish);
             process(part);
         }
         Ok(())
@@ -274,7 +283,8 @@ impl Cuda {
         gradients: Option<LossGradients<'_, GpuBuffer>>,
         mut pay: impl FnMut(Part<'_>),
     ) -> Result<(), DeviceError> {
-        let LossRows { shape: LinearShape { rows, inputs, outputs }, hidden, head, forbidden, evidence } = rows;
+        let LossRows { shape: LinearShape { rows, inputs, outputs }, hidden, head, bias, forbidden, evidence } = rows;
+        let finish = Finish { bias, forbidden, evidence };
         let most = Self::rows_at_once(outputs).min(rows);
         let logits = self.take::<f32>(most * outputs)?;
         let dtype = self.precision.dtype();
@@ -296,9 +306,9 @@ impl Cuda {
                 }
                 (Head::Values(_), None) => unreachable!("a head of values is rounded above"),
             }
-            self.finish(outputs, &part, forbidden, evidence);
+            self.finish(outputs, &part, finish);
             pay(part);
-            let Some(LossGradients { hidden: d_hidden, head: d_head }) = &gradients else { continue };
+            let Some(LossGradients { hidden: d_hidden, head: d_head, bias: d_bias }) = &gradients else { continue };
             let (d_logits, d_x) = (logits.input(), d_hidden.output::<f32>().skip(first * inputs));
             match (&head, &rounded) {
                 (Head::Prepared(head), _) => self.multiply_prepared_back(shape.rows, (d_logits, head), false, d_x),
@@ -309,6 +319,9 @@ impl Cuda {
             }
             if let Some(d_head) = d_head {
                 self.backward_weight(shape, Operand::plain(d_logits), Operand::plain(x), d_head.output());
+            }
+            if let Some(d_bias) = d_bias {
+                self.add_rows(shape.rows, outputs, d_logits, d_bias.output());
             }
         }
         Ok(())

@@ -90,6 +90,10 @@ pub trait Elementwise: Memory {
     fn silu(&self, x: &Self::Buffer, out: &mut Self::Buffer);
     /// Gradient of [`Elementwise::silu`].
     fn silu_backward(&self, x: &Self::Buffer, d_out: &Self::Buffer, d_x: &mut Self::Buffer);
+    /// `out = x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))`: GELU in its tanh form.
+    fn gelu(&self, x: &Self::Buffer, out: &mut Self::Buffer);
+    /// Gradient of [`Elementwise::gelu`].
+    fn gelu_backward(&self, x: &Self::Buffer, d_out: &Self::Buffer, d_x: &mut Self::Buffer);
     /// `out = x · (1 + scale[g]) + shift[g]`, `g` the group of the row.
     fn modulate(&self, operands: Modulation<'_, Self::Buffer, Self::Indices>, at: ShiftScale, out: &mut Self::Buffer);
     /// Gradients of [`Elementwise::modulate`]: overwrites `d_x`, accumulates `d_modulation`.

@@ -33,7 +33,7 @@ impl<'a, B: ?Sized> Evidence<'a, B> {
     }
 }
 
-/// Rows of logits: `hidden headᵀ`, the logit of `forbidden` −∞, and evidence added.
+/// Rows of logits: `hidden headᵀ + bias`, the logit of `forbidden` −∞, and evidence added.
 #[derive(Debug)]
 pub struct LogitRows<'a, B: ?Sized, P: ?Sized> {
     /// `R`.
@@ -42,6 +42,8 @@ pub struct LogitRows<'a, B: ?Sized, P: ?Sized> {
     pub hidden: &'a B,
     /// `[V, D]`.
     pub head: &'a P,
+    /// `[V]`.
+    pub bias: Option<&'a B>,
     /// A token that no row may be: the mask.
     pub forbidden: Option<u32>,
     /// What is added beside the head.

@@ -21,6 +21,8 @@ pub struct LossRows<'a, B: ?Sized, P: ?Sized> {
     pub hidden: &'a B,
     /// The head.
     pub head: Head<'a, B, P>,
+    /// `[V]`.
+    pub bias: Option<&'a B>,
     /// A token whose logit is −∞ (SUBS: a clean token is never the mask).
     pub forbidden: Option<u32>,
     /// What is added beside the head; no gradient flows through it.
@@ -34,12 +36,14 @@ pub struct LossGradients<'a, B: ?Sized> {
     pub hidden: &'a mut B,
     /// `[V, D]`, added to; `None` where the head is not learned.
     pub head: Option<&'a mut B>,
+    /// `[V]`, added to; `None` where there is no bias, or it is not learned.
+    pub bias: Option<&'a mut B>,
 }
 
 impl<'a, B: ?Sized> LossGradients<'a, B> {
     /// The same with other views of the buffers.
     pub(crate) fn map<C: ?Sized>(self, view: impl Fn(&'a mut B) -> &'a mut C) -> LossGradients<'a, C> {
-        LossGradients { hidden: view(self.hidden), head: self.head.map(view) }
+        LossGradients { hidden: view(self.hidden), head: self.head.map(&view), bias: self.bias.map(&view) }
     }
 }
 

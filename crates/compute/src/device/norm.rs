@@ -49,6 +49,53 @@ impl<'a, B: ?Sized> RmsNormBackward<'a, B> {
     }
 }
 
+/// What [`Norm::layer_norm`] reads.
+#[derive(Debug)]
+pub struct LayerNorm<'a, B: ?Sized> {
+    /// `D`: columns of a row.
+    pub columns: usize,
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// `[T, D]`.
+    pub x: &'a B,
+    /// `[D]`.
+    pub weight: &'a B,
+}
+
+impl<'a, B: ?Sized> LayerNorm<'a, B> {
+    /// The same with other views of the buffers.
+    pub(crate) fn map<C: ?Sized>(self, view: impl Fn(&'a B) -> &'a C) -> LayerNorm<'a, C> {
+        let Self { columns, epsilon, x, weight } = self;
+        LayerNorm { columns, epsilon, x: view(x), weight: view(weight) }
+    }
+}
+
+/// What [`Norm::layer_norm_backward`] reads.
+#[derive(Debug)]
+pub struct LayerNormBackward<'a, B: ?Sized> {
+    /// `D`: columns of a row.
+    pub columns: usize,
+    /// `[T, D]`.
+    pub x: &'a B,
+    /// `[D]`.
+    pub weight: &'a B,
+    /// `[T, 2]`, as the forward pass left them.
+    pub moments: &'a B,
+    /// `[T, D]`.
+    pub d_out: &'a B,
+    /// Whether to add to the gradient of the input that is there.
+    pub accumulate: bool,
+}
+
+impl<'a, B: ?Sized> LayerNormBackward<'a, B> {
+    /// The same with other views of the buffers.
+    pub(crate) fn map<C: ?Sized>(self, view: impl Fn(&'a B) -> &'a C) -> LayerNormBackward<'a, C> {
+        let Self { columns, x, weight, moments, d_out, accumulate } = self;
+        let (x, weight, moments, d_out) = (view(x), view(weight), view(moments), view(d_out));
+        LayerNormBackward { columns, x, weight, moments, d_out, accumulate }
+    }
+}
+
 /// Rotary embedding and per-head norm of queries and keys.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RopeShape {
@@ -129,6 +176,16 @@ pub trait Norm: Memory {
     fn rms_norm_backward(
         &self,
         operands: RmsNormBackward<'_, Self::Buffer>,
+        d_x: &mut Self::Buffer,
+        d_weight: Option<&mut Self::Buffer>,
+    );
+    /// Layer norm of each row: `out = (x − mean(x)) / √(var(x) + ε) · weight`; `moments[T, 2]`, the mean and
+    /// `1 / √(var(x) + ε)`, are kept for the backward pass.
+    fn layer_norm(&self, operands: LayerNorm<'_, Self::Buffer>, out: &mut Self::Buffer, moments: &mut Self::Buffer);
+    /// Gradients of [`Norm::layer_norm`]: overwrites `d_x` (adds when `accumulate`), accumulates `d_weight`.
+    fn layer_norm_backward(
+        &self,
+        operands: LayerNormBackward<'_, Self::Buffer>,
         d_x: &mut Self::Buffer,
         d_weight: Option<&mut Self::Buffer>,
     );

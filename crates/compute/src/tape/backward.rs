@@ -3,8 +3,8 @@
 use super::{Record, Segment, Tape, Value};
 use crate::{
     AttentionBackward, AttentionOperands, BackwardInput, BackwardWeight, Device, DeviceError, Evidence, Gradients,
-    Head, HeadNormGradients, LinearShape, LossGradients, LossRows, PreparedBackwardInput, ReadRow, RmsNormBackward,
-    Rope, RowCost, RowLoss, Targets, TokenVectors, WeightId,
+    Head, HeadNormGradients, LayerNormBackward, LinearShape, LossGradients, LossRows, PreparedBackwardInput, ReadRow,
+    RmsNormBackward, Rope, RowCost, RowLoss, Targets, TokenVectors, WeightId,
 };
 
 /// How logits are made of hidden rows.
@@ -12,6 +12,8 @@ use crate::{
 pub struct LogitHead<'a, B> {
     /// The head.
     pub weight: WeightId,
+    /// What is added to each token's logit.
+    pub bias: Option<WeightId>,
     /// A token whose logit is −∞: the mask.
     pub forbidden: Option<u32>,
     /// What is added beside the head.
@@ -106,17 +108,21 @@ impl<'p, D: Device> Tape<'p, D> {
         gradients: &mut Gradients<D>,
         loss: impl FnOnce(&D, LossRows<'_, D::Buffer, D::Prepared>, LossGradients<'_, D::Buffer>) -> Result<R, DeviceError>,
     ) -> Result<R, DeviceError> {
-        let (device, parameters, weight) = (self.device(), self.parameters, head.weight);
+        let (device, parameters) = (self.device(), self.parameters);
+        let learned = |id: &WeightId| parameters.trains(*id);
+        let (weight, bias) = (Some(head.weight).filter(learned), head.bias.filter(learned));
         let rows = self.loss_rows(&hidden, head)?;
         let mut d_hidden = device.uninitialised(rows.shape.rows * rows.shape.inputs)?;
-        let result = if parameters.trains(weight) {
-            let mut d_head = gradients.lend(parameters, weight)?;
-            let result = loss(device, rows, LossGradients { hidden: &mut d_hidden, head: Some(&mut d_head) });
-            gradients.take_back(parameters, weight, d_head)?;
-            result?
-        } else {
-            loss(device, rows, LossGradients { hidden: &mut d_hidden, head: None })?
-        };
+        let mut d_head = weight.map(|weight| gradients.lend(parameters, weight)).transpose()?;
+        let mut d_bias = bias.map(|bias| gradients.lend(parameters, bias)).transpose()?;
+        let wanted = LossGradients { hidden: &mut d_hidden, head: d_head.as_mut(), bias: d_bias.as_mut() };
+        let result = loss(device, rows, wanted);
+        for (id, gradient) in [(weight, d_head), (bias, d_bias)] {
+            if let (Some(id), Some(gradient)) = (id, gradient) {
+                gradients.take_back(parameters, id, gradient)?;
+            }
+        }
+        let result = result?;
         self.backward(hidden, d_hidden, gradients)?;
         Ok(result)
     }
@@ -126,13 +132,14 @@ impl<'p, D: Device> Tape<'p, D> {
         hidden: &'a Value<D>,
         head: LogitHead<'a, D::Buffer>,
     ) -> Result<LossRows<'a, D::Buffer, D::Prepared>, DeviceError> {
-        let LogitHead { weight, forbidden, evidence } = head;
+        let LogitHead { weight, bias, forbidden, evidence } = head;
+        let bias = bias.map(|bias| self.parameters.get(bias)).transpose()?;
         let shape = LinearShape { rows: hidden.rows, inputs: hidden.columns, outputs: self.parameters.shape(weight).0 };
         let head = match self.parameters.trains(weight) {
             true => Head::Values(self.parameters.get(weight)?),
             false => Head::Prepared(self.parameters.prepared(weight)?),
         };
-        Ok(LossRows { shape, hidden: &hidden.buffer, head, forbidden, evidence })
+        Ok(LossRows { shape, hidden: &hidden.buffer, head, bias, forbidden, evidence })
     }
 
     /// Adds to `gradients` those of a scalar whose gradient with respect to `output` is `d_output`; uses the tape up.
@@ -236,6 +243,31 @@ impl<'p, D: Device> Tape<'p, D> {
                     slots[slot] = Some(d_x);
                 }
             }
+            Record::LayerNorm { x, weight, moments, .. } => {
+                let w = parameters.get(weight)?;
+                let (mut d_x, accumulate) = match x.slot {
+                    Some(slot) => self.slot(slots, slot, x.rows * x.columns)?,
+                    None => (device.uninitialised(x.rows * x.columns)?, false),
+                };
+                let operands = LayerNormBackward {
+                    columns: x.columns,
+                    x: &*x.buffer,
+                    weight: w,
+                    moments: &moments,
+                    d_out: &d_out,
+                    accumulate,
+                };
+                if parameters.trains(weight) {
+                    gradients.accumulate(parameters, weight, |device, d_w| {
+                        device.layer_norm_backward(operands, &mut d_x, Some(d_w));
+                    })?;
+                } else {
+                    device.layer_norm_backward(operands, &mut d_x, None);
+                }
+                if let Some(slot) = x.slot {
+                    slots[slot] = Some(d_x);
+                }
+            }
             Record::Rope { shape, positions, packed, norms, .. } => {
                 let mut d_packed = device.uninitialised(packed.rows * packed.columns)?;
                 let weights = parameters.head_norms(norms)?;
@@ -267,6 +299,11 @@ impl<'p, D: Device> Tape<'p, D> {
             Record::Silu { x, .. } => {
                 let mut d_x = device.uninitialised(x.rows * x.columns)?;
                 device.silu_backward(&x.buffer, &d_out, &mut d_x);
+                self.give(slots, x.slot, d_x);
+            }
+            Record::Gelu { x, .. } => {
+                let mut d_x = device.uninitialised(x.rows * x.columns)?;
+                device.gelu_backward(&x.buffer, &d_out, &mut d_x);
                 self.give(slots, x.slot, d_x);
             }
             Record::Modulate { x, modulation, groups, at, .. } => {
@@ -381,9 +418,11 @@ impl<D: Device> Record<'_, D> {
             | Self::Rows { out, .. }
             | Self::Linear { out, .. }
             | Self::RmsNorm { out, .. }
+            | Self::LayerNorm { out, .. }
             | Self::Rope { out, .. }
             | Self::Swiglu { out, .. }
             | Self::Silu { out, .. }
+            | Self::Gelu { out, .. }
             | Self::Modulate { out, .. }
             | Self::GatedAdd { out, .. }
             | Self::Add { out, .. }

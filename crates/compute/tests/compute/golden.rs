@@ -241,14 +241,21 @@ impl<D: Device> Check<D> {
             let weights = self.golden.values(&format!("{name}.weights")).to_vec();
             let expected = self.golden.values(&format!("{name}.costs")).to_vec();
             let costs = |gradients| {
-                let rows = LossRows { shape, hidden: &hidden, head: Head::Values(&head), forbidden, evidence: None };
+                let rows = LossRows {
+                    shape,
+                    hidden: &hidden,
+                    head: Head::Values(&head),
+                    bias: None,
+                    forbidden,
+                    evidence: None,
+                };
                 let targets = Targets { ids: &ids, weights: &weights };
                 device.linear_cross_entropy(rows, targets, gradients).unwrap()
             };
             self.comparison.check(&format!("{name} alone"), &costs(None), &expected, self.tolerance);
             let (mut d_hidden, mut d_head) =
                 (self.output(&format!("{name}.hidden")), self.ones(&format!("{name}.head")));
-            let with = costs(Some(LossGradients { hidden: &mut d_hidden, head: Some(&mut d_head) }));
+            let with = costs(Some(LossGradients { hidden: &mut d_hidden, head: Some(&mut d_head), bias: None }));
             self.comparison.check(&format!("{name}.costs"), &with, &expected, self.tolerance);
             self.same(&format!("{name}.d_hidden"), &d_hidden);
             self.accumulated(&format!("{name}.d_head"), &d_head);

@@ -4,7 +4,7 @@ use crate::chain::{Chain, MASK, process, spec};
 use aquatint_compute::ReadRow;
 use aquatint_diffusion::{Canvas, Layout, WordVectors};
 use aquatint_generate::{Request, Settings, generate};
-use aquatint_network::{HostDenoiser, NetworkError, NetworkInput, NetworkSpec};
+use aquatint_network::{HostDenoiser, NetworkError, NetworkInput, NetworkSpec, TimeSpec};
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 
@@ -80,7 +80,7 @@ fn a_network_without_conditioning_hears_of_neither() {
 #[test]
 fn the_network_time_is_the_share_of_noise_on_the_canvas() {
     let settings = Settings::builder().steps(3).block_length(1).build().unwrap();
-    let heard = Listener::new(|spec| spec.time_conditioning = Some(8)).hear(canvas(), settings);
+    let heard = Listener::new(|spec| spec.time_conditioning = Some(TimeSpec::new(8))).hear(canvas(), settings);
     let times: Vec<f32> = heard.iter().flat_map(|heard| heard.times.clone().unwrap()).collect();
     assert_eq!(times, [0.75, 0.5, 0.25]);
 }

@@ -8,7 +8,7 @@ use aquatint_generate::{
 };
 use aquatint_network::{
     AttentionSpec, CachedRows, Denoiser, FeedForwardSpec, ForwardPass, KvCache, LayerSpec, LossRow, Network,
-    NetworkError, NetworkInput, NetworkSpec, NormSpec, ProcessSpec, Role, RowAnswer, RowQuery,
+    NetworkError, NetworkInput, NetworkSpec, NormSpec, ProcessSpec, Role, RowAnswer, RowQuery, TimeSpec,
 };
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -58,7 +58,7 @@ fn a_batch_changes_nothing_on_any_path_thread_count_or_network() {
     let changes: [fn(&mut NetworkSpec); 4] = [
         |_| {},
         |spec| spec.self_conditioning = true,
-        |spec| spec.time_conditioning = Some(8),
+        |spec| spec.time_conditioning = Some(TimeSpec::new(8)),
         |spec| spec.attention = Layout::Block { length: 4 },
     ];
     let paths = CpuPath::available();
@@ -351,7 +351,7 @@ fn a_cache_that_cannot_be_is_refused_with_what_can() {
     assert_eq!(refusal(|spec| spec.self_conditioning = true, Cache::Dual), "`cache` is dual; allowed: none");
     let timed = |spec: &mut NetworkSpec| {
         spec.attention = Layout::Block { length: 4 };
-        spec.time_conditioning = Some(8);
+        spec.time_conditioning = Some(TimeSpec::new(8));
     };
     assert_eq!(refusal(timed, Cache::Exact), "`cache` is exact; allowed: none");
     assert!(Settings::builder().cache_refresh(0).build().is_err());

@@ -7,6 +7,7 @@ use super::config::{Config, wrong};
 use super::{Family, Object, TokenRoles, hugging_face};
 use crate::{
     AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, NetworkError, NetworkSpec, NormSpec, ProcessSpec, RopeSpec,
+    TimeSpec,
 };
 use aquatint_diffusion::Layout;
 use serde_json::{Value, json};
@@ -78,9 +79,10 @@ impl Family for Native {
             norm,
             head: HeadSpec {
                 tied: config.flag("tie_word_embeddings")?,
+                bias: false,
                 logit_shift: config.optional("logit_shift", Config::flag)?.unwrap_or(false),
             },
-            time_conditioning: config.optional("time_features", Config::size)?,
+            time_conditioning: config.optional("time_features", Config::size)?.map(TimeSpec::new),
             self_conditioning: config.flag("self_conditioning")?,
             context_length: config.size("max_position_embeddings")?,
             attention: layout(config.value("attention"))?,
@@ -120,7 +122,7 @@ impl Family for Native {
             "rope_theta": attention.map(|attention| attention.rope.theta),
             "qk_norm": attention.is_some_and(|attention| attention.qk_norm.is_some()),
             "tie_word_embeddings": spec.head.tied,
-            "time_features": spec.time_conditioning,
+            "time_features": spec.time_conditioning.map(|time| time.features),
             "self_conditioning": spec.self_conditioning,
             "max_position_embeddings": spec.context_length,
             "attention": spec.attention.to_string(),

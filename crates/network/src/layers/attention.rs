@@ -26,7 +26,11 @@ impl AttentionSpec {
         let (queries, keys) = (self.heads * self.head_size, self.key_value_heads * self.head_size);
         let norm = self.norm.declare(declaration, "input_layernorm", width, 1.0)?;
         let (mut matrices, mut biases) = (Vec::new(), Vec::new());
-        for (module, columns) in [("q_proj", queries), ("k_proj", keys), ("v_proj", keys)] {
+        let projections = match self.fused {
+            true => &[("qkv_proj", queries + 2 * keys)][..],
+            false => &[("q_proj", queries), ("k_proj", keys), ("v_proj", keys)],
+        };
+        for &(module, columns) in projections {
             let module = format!("self_attn.{module}");
             matrices.push(declaration.matrix(&module, [columns, width], Init::MATRIX)?);
             if self.qkv_bias {

@@ -18,6 +18,8 @@ pub(crate) struct HeadWeights {
     norm: WeightId,
     /// `[V, D]`.
     pub(crate) matrix: WeightId,
+    /// `[V]`.
+    pub(crate) bias: Option<WeightId>,
 }
 
 impl HeadWeights {
@@ -30,7 +32,8 @@ impl HeadWeights {
         let width = spec.width;
         let modulation = match spec.time_conditioning {
             Some(_) => {
-                Some(declaration.affine("model.norm_modulation", [PARTS * width, width], Init::Constant(0.0))?)
+                let shape = [PARTS * width, spec.condition_width()];
+                Some(declaration.affine("model.norm_modulation", shape, Init::Constant(0.0))?)
             }
             None => None,
         };
@@ -43,7 +46,14 @@ impl HeadWeights {
             let head = declaration.tensor("lm_head.weight", &shape, Role::Head, Init::MATRIX)?;
             declaration.product(&[head])
         };
-        Ok(Self { modulation, norm, matrix })
+        let bias = match spec.head.bias {
+            true => {
+                let bias = declaration.vector("lm_head.bias", spec.vocabulary_size, 0.0)?;
+                Some(declaration.weight(&[bias]))
+            }
+            false => None,
+        };
+        Ok(Self { modulation, norm, matrix, bias })
     }
 
     /// Hidden rows, ready for the head; `groups` is the sequence of each.
@@ -62,7 +72,8 @@ impl HeadWeights {
 
     /// Operations of `requested` rows in `sequences` sequences.
     pub(crate) fn operations(spec: &NetworkSpec, sequences: u64, requested: u64) -> u64 {
-        let modulation = spec.time_conditioning.map_or(0, |_| 2 * sequences * (PARTS * spec.width * spec.width) as u64);
+        let weights = PARTS * spec.width * spec.condition_width();
+        let modulation = spec.time_conditioning.map_or(0, |_| 2 * sequences * weights as u64);
         modulation + 2 * requested * (spec.width * spec.vocabulary_size) as u64
     }
 }

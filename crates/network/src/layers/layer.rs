@@ -45,7 +45,10 @@ impl LayerSpec {
     ) -> Result<LayerWeights, DeviceError> {
         let (width, residual) = (network.width, Init::residual(network.layers.len()));
         let modulation = match network.time_conditioning {
-            Some(_) => Some(declaration.affine("modulation", [PARTS * width, width], Init::Constant(0.0))?),
+            Some(_) => {
+                let shape = [PARTS * width, network.condition_width()];
+                Some(declaration.affine("modulation", shape, Init::Constant(0.0))?)
+            }
             None => None,
         };
         let attention = self.attention.declare(declaration, width, residual)?;
@@ -73,7 +76,7 @@ impl LayerSpec {
             attended = tape.rows(&attended, requested)?;
             half.groups = groups;
         }
-        let x = half.add(tape, &attended, weights.attention.out, x)?;
+        let x = half.add(tape, &attended, (weights.attention.out, None), x)?;
         drop(attended);
 
         half.part = PARTS_OF_HALF;
@@ -102,7 +105,8 @@ impl LayerSpec {
         requested: u64,
     ) -> u64 {
         let width = network.width;
-        let modulation = network.time_conditioning.map_or(0, |_| 2 * sequences * (PARTS * width * width) as u64);
+        let weights = PARTS * width * network.condition_width();
+        let modulation = network.time_conditioning.map_or(0, |_| 2 * sequences * weights as u64);
         modulation
             + self.attention.operations(width, rows, pairs)
             + self.attention.operations_out(width, requested)

@@ -38,15 +38,15 @@ impl<'p, D: Device> Half<'p, '_, D> {
         &self,
         tape: &mut Tape<'p, D>,
         h: &Value<D>,
-        weight: WeightId,
+        (weight, bias): (WeightId, Option<WeightId>),
         residual: Value<D>,
     ) -> Result<Value<D>, DeviceError> {
         match self.modulation {
             Some(modulation) => {
-                let projected = tape.linear(h, weight, None)?;
+                let projected = tape.linear(h, weight, bias)?;
                 tape.gated_add(&projected, modulation, self.groups, (self.part + 2) * self.width, residual)
             }
-            None => tape.linear_add(h, weight, residual),
+            None => tape.linear_add(h, weight, bias, residual),
         }
     }
 }

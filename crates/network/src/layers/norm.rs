@@ -14,7 +14,7 @@ impl NormSpec {
         value: f64,
     ) -> Result<WeightId, DeviceError> {
         match self {
-            Self::Rms { .. } => {
+            Self::Rms { .. } | Self::Layer { .. } => {
                 let weight = declaration.vector(&format!("{module}.weight"), width, value)?;
                 Ok(declaration.weight(&[weight]))
             }
@@ -30,13 +30,16 @@ impl NormSpec {
     ) -> Result<Value<D>, DeviceError> {
         match *self {
             Self::Rms { epsilon } => tape.rms_norm(x, weight, epsilon),
+            Self::Layer { epsilon } => tape.layer_norm(x, weight, epsilon),
         }
     }
 
-    /// Elements that a row keeps for the backward: what came in, its inverse root mean square, and what goes out.
+    /// Elements that a row keeps for the backward: what came in, its inverse root mean square or its mean and inverse
+    /// deviation, and what goes out.
     pub(super) fn retained(&self, width: usize) -> usize {
         match self {
             Self::Rms { .. } => width + 1 + width,
+            Self::Layer { .. } => width + 2 + width,
         }
     }
 }

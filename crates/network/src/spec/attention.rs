@@ -19,6 +19,9 @@ pub struct AttentionSpec {
     pub rope: RopeSpec,
     /// The norm of each head's query and key before they are turned, where there is one.
     pub qk_norm: Option<NormSpec>,
+    /// Whether the projections to queries, keys and values are one matrix in files, one above the other; the products are
+    /// the same.
+    pub fused: bool,
     /// Whether the projections to queries, keys and values have biases.
     pub qkv_bias: bool,
     /// Sliding window (Beltagy et al., 2004.05150): of the rows that the layout shows, a row sees those that are less
@@ -52,6 +55,7 @@ impl AttentionSpec {
             head_size,
             rope: RopeSpec::default(),
             qk_norm: None,
+            fused: false,
             qkv_bias: false,
             window: None,
         }
@@ -90,6 +94,9 @@ impl AttentionSpec {
             check_size("window", window)?;
         }
         self.norm.validate()?;
+        if let Some(norm @ NormSpec::Layer { .. }) = self.qk_norm {
+            return refuse("qk_norm", format!("{norm:?}"), "an RMS norm, or none");
+        }
         self.qk_norm.map_or(Ok(()), |norm| norm.validate())
     }
 }

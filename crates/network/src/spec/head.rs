@@ -5,6 +5,8 @@
 pub struct HeadSpec {
     /// The head is the embedding table.
     pub tied: bool,
+    /// Whether each token's logit has a bias.
+    pub bias: bool,
     /// The row before a position answers for it, as in networks that began as causal ones (Dream, 2508.15487).
     pub logit_shift: bool,
 }

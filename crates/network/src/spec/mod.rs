@@ -6,13 +6,15 @@ mod head;
 mod kind;
 mod layer;
 mod norm;
+mod time;
 
 pub use attention::{AttentionSpec, RopeSpec};
-pub use feed_forward::{Activation, FeedForwardKind, FeedForwardSpec, GatedSpec};
+pub use feed_forward::{Activation, FeedForwardKind, FeedForwardSpec, GatedSpec, PlainSpec};
 pub use head::HeadSpec;
 pub use kind::NetworkKind;
 pub use layer::LayerSpec;
 pub use norm::NormSpec;
+pub use time::{TimeInput, TimeSpec};
 
 use crate::{NetworkError, TensorSpec, weight_index};
 use aquatint_diffusion::{Alphabet, Layout, Process, ProcessSpec, SettingError};
@@ -33,9 +35,8 @@ pub struct NetworkSpec {
     pub norm: NormSpec,
     /// From hidden rows to logits.
     pub head: HeadSpec,
-    /// Layers are modulated by the time (adaLN-Zero: Peebles & Xie, 2212.09748, section 3.2), which is read as that
-    /// many sinusoidal features, an even number.
-    pub time_conditioning: Option<usize>,
+    /// How layers are modulated by the time, where they are; see [`NetworkSpec::reads_time`].
+    pub time_conditioning: Option<TimeSpec>,
     /// The last prediction is read as a mixture of word vectors (Chen et al., 2208.04202).
     pub self_conditioning: bool,
     /// The largest number of positions.
@@ -78,6 +79,16 @@ impl NetworkSpec {
         self.attention.block_length().is_none()
     }
 
+    /// Whether a prediction depends on a time, which has to be given with each sequence.
+    pub fn reads_time(&self) -> bool {
+        self.time_conditioning.is_some_and(|time| time.input != TimeInput::Nothing)
+    }
+
+    /// Columns of what layers are conditioned on.
+    pub(crate) fn condition_width(&self) -> usize {
+        self.time_conditioning.and_then(|time| time.width).unwrap_or(self.width)
+    }
+
     /// The widest window of any layer, in positions; `None` where a layer has none and sees all that the layout shows.
     /// Keys and values that far to the left of all rows that are still computed are read by nobody.
     pub fn widest_window(&self) -> Option<usize> {
@@ -96,11 +107,7 @@ impl NetworkSpec {
         check_size("context_length", self.context_length)?;
         self.layers.iter().try_for_each(LayerSpec::validate)?;
         self.norm.validate()?;
-        if let Some(features) = self.time_conditioning
-            && (features == 0 || !features.is_multiple_of(2) || features > 1 << 20)
-        {
-            return refuse("time_conditioning", features, "an even number, 2 or more (256 is usual)");
-        }
+        self.time_conditioning.map_or(Ok(()), |time| time.validate())?;
         if let Layout::Block { length: 0 } = self.attention {
             return refuse("attention", self.attention, "full, causal, block:LENGTH with a length of 1 or more");
         }

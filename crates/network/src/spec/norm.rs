@@ -11,6 +11,11 @@ pub enum NormSpec {
         /// ε, added to the mean of squares.
         epsilon: f64,
     },
+    /// `(x − mean(x)) / √(var(x) + ε) · w`: layer norm (Ba et al., 1607.06450) without a bias.
+    Layer {
+        /// ε, added to the variance.
+        epsilon: f64,
+    },
 }
 
 impl Default for NormSpec {
@@ -23,7 +28,7 @@ impl NormSpec {
     /// ε.
     pub fn epsilon(&self) -> f64 {
         match *self {
-            Self::Rms { epsilon } => epsilon,
+            Self::Rms { epsilon } | Self::Layer { epsilon } => epsilon,
         }
     }
 

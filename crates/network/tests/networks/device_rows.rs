@@ -96,9 +96,10 @@ fn on_device(
     let (hidden, head) = (device.upload(&rows.concat()).unwrap(), device.upload(&identity).unwrap());
     let values = device.upload(vectors).unwrap();
     let shape = LinearShape { rows: rows.len(), inputs: outputs, outputs };
-    let loss = LossRows { shape, hidden: &hidden, head: Head::Values(&head), forbidden: None, evidence: None };
+    let loss =
+        LossRows { shape, hidden: &hidden, head: Head::Values(&head), bias: None, forbidden: None, evidence: None };
     let mut gradient = device.zeros(rows.len() * outputs).unwrap();
-    let gradients = LossGradients { hidden: &mut gradient, head: None };
+    let gradients = LossGradients { hidden: &mut gradient, head: None, bias: None };
     let vectors = TokenVectors { size, values: &values };
     let paid = device.linear_cost_rows(loss, costs, Some(vectors), Some(gradients)).unwrap();
     (paid, device.download(&gradient))

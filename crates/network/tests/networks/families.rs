@@ -2,7 +2,7 @@
 
 use aquatint_diffusion::Layout;
 use aquatint_network::families::{self, FAMILIES, Family, TokenRoles, llada::Llada, native::Native};
-use aquatint_network::{AttentionSpec, LayerSpec, NetworkError, NetworkSpec, NormSpec, RopeSpec};
+use aquatint_network::{AttentionSpec, LayerSpec, NetworkError, NetworkSpec, NormSpec, RopeSpec, TimeSpec};
 use aquatint_testing::Example;
 use serde_json::{Value, json};
 
@@ -178,7 +178,7 @@ fn what_a_family_cannot_say_is_refused_instead_of_lost() {
     assert!(matches!(refuse(&Native, |_| {}), Some(NetworkError::Inexpressible { family: "aquatint" })));
     assert!(refuse(&Llada, |_| {}).is_none());
     let changes: [fn(&mut NetworkSpec); 5] = [
-        |spec| spec.time_conditioning = Some(4),
+        |spec| spec.time_conditioning = Some(TimeSpec::new(4)),
         |spec| spec.head.logit_shift = true,
         |spec| spec.layers[1].attention.key_value_heads = 1,
         |spec| spec.layers[1].attention.window = Some(2),

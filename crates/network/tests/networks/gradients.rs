@@ -4,7 +4,7 @@ use aquatint_compute::{Cpu, Device, Memory, Visibility};
 use aquatint_diffusion::{Cost, Key, ProcessKind, Vectors};
 use aquatint_network::{
     Activations, AttentionSpec, Denoiser, FeedForwardSpec, HeadSpec, LayerSpec, Learner, LossRow, Network,
-    NetworkInput, NetworkSpec, NormSpec, ProcessSpec,
+    NetworkInput, NetworkSpec, NormSpec, ProcessSpec, TimeSpec,
 };
 use aquatint_testing::{Comparison, Example};
 
@@ -144,7 +144,7 @@ fn recomputed_activations_give_the_same_gradients_to_the_bit() {
 
 #[test]
 fn the_memory_of_activations_is_what_the_estimate_says() {
-    for time in [None, Some(16)] {
+    for time in [None, Some(TimeSpec::new(16))] {
         let attention = AttentionSpec { qk_norm: Some(NormSpec::default()), ..AttentionSpec::new(4, 2, 16) };
         let spec = NetworkSpec {
             head: HeadSpec { tied: true, ..HeadSpec::default() },

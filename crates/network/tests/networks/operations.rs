@@ -2,7 +2,7 @@
 
 use aquatint_compute::Visibility;
 use aquatint_diffusion::Layout;
-use aquatint_network::{AttentionSpec, FeedForwardSpec, LayerSpec, NetworkSpec, NormSpec, RowLayout};
+use aquatint_network::{AttentionSpec, FeedForwardSpec, LayerSpec, NetworkSpec, NormSpec, RowLayout, TimeSpec};
 
 /// A small network with grouped queries.
 fn spec() -> NetworkSpec {
@@ -25,7 +25,7 @@ fn operations_agree_with_a_count_by_hand() {
     let operations = |spec: &NetworkSpec| spec.operations(&visibility, &positions, 6).unwrap();
     assert_eq!(operations(&spec()), by_hand);
     // Two products for the condition of each sequence, six parts of each layer and two of the last norm.
-    let timed = NetworkSpec { time_conditioning: Some(4), ..spec() };
+    let timed = NetworkSpec { time_conditioning: Some(TimeSpec::new(4)), ..spec() };
     let time = 2 * 2 * 8 * (4 + 8 + (2 * 6 + 2) * 8);
     assert_eq!(operations(&timed), by_hand + time);
     // Within a window of 2, the rows of a sequence see 2, 3, 3, 3 and 2 in place of 5 each.

@@ -68,6 +68,20 @@ impl<E: Element> Elementwise for Cpu<E> {
             None => scalar::silu_backward(x, d_out, d_x),
         }
     }
+    fn gelu(&self, x: &Buffer<E>, out: &mut Buffer<E>) {
+        let (x, out) = (x.as_slice(), out.as_mut_slice());
+        match &self.fast {
+            Some(fast) => fast.gelu(f32s(x), f32s_mut(out)),
+            None => scalar::gelu(x, out),
+        }
+    }
+    fn gelu_backward(&self, x: &Buffer<E>, d_out: &Buffer<E>, d_x: &mut Buffer<E>) {
+        let (x, d_out, d_x) = (x.as_slice(), d_out.as_slice(), d_x.as_mut_slice());
+        match &self.fast {
+            Some(fast) => fast.gelu_backward(f32s(x), f32s(d_out), f32s_mut(d_x)),
+            None => scalar::gelu_backward(x, d_out, d_x),
+        }
+    }
     fn modulate(&self, operands: Modulation<'_, Buffer<E>, Vec<u32>>, at: ShiftScale, out: &mut Buffer<E>) {
         let (operands, out) = (on_slices(operands), out.as_mut_slice());
         match &self.fast {

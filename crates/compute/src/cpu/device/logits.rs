@@ -1,8 +1,9 @@
 //! Rows of logits, each looked at while it is there.
 
 use crate::cpu::fast::f32s;
+use crate::cpu::finish::Finish;
 use crate::cpu::prepared::PreparedKind;
-use crate::cpu::{Buffer, Cpu, Prepared, draw_row, draw_row_expecting, evidence, summarise, summarise_row};
+use crate::cpu::{Buffer, Cpu, Prepared, draw_row, draw_row_expecting, summarise, summarise_row};
 use crate::{
     DType, DeviceError, DrawnRow, Element, Evidence, LogitRows, Logits, PreparedOperands, ReadRow, RowDraw, RowSummary,
     TokenVectors,
@@ -16,16 +17,19 @@ impl<E: Element> Logits for Cpu<E> {
         logits: LogitRows<'_, Buffer<E>, Prepared<E>>,
         read: &ReadRow<'_>,
     ) -> Result<(), DeviceError> {
-        let LogitRows { rows, hidden, head, forbidden, evidence } = logits;
-        let (hidden, evidence) = (hidden.as_slice(), evidence.map(|evidence| evidence.map(Buffer::as_slice)));
+        let LogitRows { rows, hidden, head, bias, forbidden, evidence } = logits;
+        let (hidden, bias) = (hidden.as_slice(), bias.map(Buffer::as_slice));
+        let evidence = evidence.map(|evidence| evidence.map(Buffer::as_slice));
         if let (PreparedKind::Packed(head), Some(fast)) = (&head.0, &self.fast) {
-            let (hidden, evidence) = (f32s(hidden), evidence.map(|evidence| evidence.map(f32s)));
-            return fast.linear_rows(LogitRows { rows, hidden, head, forbidden, evidence }, read);
+            let (bias, evidence) = (bias.map(f32s), evidence.map(|evidence| evidence.map(f32s)));
+            return fast.linear_rows(LogitRows { rows, hidden: f32s(hidden), head, bias, forbidden, evidence }, read);
         }
         let narrow = |values: &[E]| values.iter().map(|value| value.to_f64() as f32).collect::<Vec<f32>>();
         let narrowed = evidence.map(|Evidence { size, points, vectors }| (size, narrow(points), narrow(vectors)));
         let evidence =
             narrowed.as_ref().map(|(size, points, vectors)| Evidence { size: *size, points: &**points, vectors });
+        let bias = bias.map(narrow);
+        let finish = Finish { bias: bias.as_deref(), forbidden, evidence };
         let (outputs, inputs) = head.shape();
         let mut out = vec![E::default(); outputs];
         for row in 0..rows {
@@ -33,7 +37,7 @@ impl<E: Element> Logits for Cpu<E> {
             let operands = PreparedOperands { rows: 1, x, weight: head, bias: None, accumulate: false };
             self.multiply_prepared(operands, &mut out);
             let mut numbers = narrow(&out);
-            evidence::add(forbidden, evidence, row, &mut numbers);
+            finish.row(row, &mut numbers);
             read(row, &mut numbers);
         }
         Ok(())

@@ -67,20 +67,21 @@ impl<E: Element> Loss for Cpu<E> {
 
 /// Rows as the fast paths read them.
 fn packed<E: Element>(rows: Rows<'_, E>) -> fast::Paid<'_> {
-    let LossRows { shape, hidden, head, forbidden, evidence } = rows;
+    let LossRows { shape, hidden, head, bias, forbidden, evidence } = rows;
     let head = match head {
         Head::Values(values) => Head::Values(f32s(values.as_slice())),
         Head::Prepared(Prepared(PreparedKind::Packed(packed))) => Head::Prepared(packed),
         Head::Prepared(_) => unreachable!("a device with a fast path packs"),
     };
     let evidence = evidence.map(|evidence| evidence.map(Buffer::as_slice).map(f32s));
-    LossRows { shape, hidden: f32s(hidden.as_slice()), head, forbidden, evidence }
+    let bias = bias.map(Buffer::as_slice).map(f32s);
+    LossRows { shape, hidden: f32s(hidden.as_slice()), head, bias, forbidden, evidence }
 }
 
 impl<E: Element> Cpu<E> {
     /// Rows as the specification reads them.
     fn specified<'a>(&self, rows: Rows<'a, E>) -> ScalarLoss<'a, E> {
-        let LossRows { shape, hidden, head, forbidden, evidence } = rows;
+        let LossRows { shape, hidden, head, bias, forbidden, evidence } = rows;
         let head = match head {
             Head::Values(values) => {
                 ScalarHead::Real { values: values.as_slice().into(), round: Self::rounding(self.precision) }
@@ -94,6 +95,7 @@ impl<E: Element> Cpu<E> {
             }
         };
         let evidence = evidence.map(|evidence| evidence.map(Buffer::as_slice));
-        ScalarLoss { shape, hidden: hidden.as_slice(), head, forbidden, evidence }
+        let bias = bias.map(Buffer::as_slice);
+        ScalarLoss { shape, hidden: hidden.as_slice(), head, bias, forbidden, evidence }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::cpu::fast::{f32s, f32s_mut};
 use crate::cpu::{Buffer, Cpu, scalar};
-use crate::{Element, HeadNormGradients, Norm, RmsNorm, RmsNormBackward, Rope};
+use crate::{Element, HeadNormGradients, LayerNorm, LayerNormBackward, Norm, RmsNorm, RmsNormBackward, Rope};
 
 /// The same with the positions as a slice.
 fn on_slices<'a, E: Element>(operands: Rope<'a, Buffer<E>, Vec<u32>>) -> Rope<'a, [E], [u32]> {
@@ -30,6 +30,27 @@ impl<E: Element> Norm for Cpu<E> {
         match &self.fast {
             Some(fast) => fast.rms_norm_backward(operands.map(f32s), f32s_mut(d_x), d_weight.map(f32s_mut)),
             None => scalar::rms_norm_backward(operands, d_x, d_weight),
+        }
+    }
+    fn layer_norm(&self, operands: LayerNorm<'_, Buffer<E>>, out: &mut Buffer<E>, moments: &mut Buffer<E>) {
+        let (out, moments) = (out.as_mut_slice(), moments.as_mut_slice());
+        let operands = operands.map(Buffer::as_slice);
+        match &self.fast {
+            Some(fast) => fast.layer_norm(operands.map(f32s), f32s_mut(out), f32s_mut(moments)),
+            None => scalar::layer_norm(operands, out, moments),
+        }
+    }
+    fn layer_norm_backward(
+        &self,
+        operands: LayerNormBackward<'_, Buffer<E>>,
+        d_x: &mut Buffer<E>,
+        d_weight: Option<&mut Buffer<E>>,
+    ) {
+        let (d_x, d_weight) = (d_x.as_mut_slice(), d_weight.map(Buffer::as_mut_slice));
+        let operands = operands.map(Buffer::as_slice);
+        match &self.fast {
+            Some(fast) => fast.layer_norm_backward(operands.map(f32s), f32s_mut(d_x), d_weight.map(f32s_mut)),
+            None => scalar::layer_norm_backward(operands, d_x, d_weight),
         }
     }
     fn rope(&self, operands: Rope<'_, Buffer<E>, Vec<u32>>, out: &mut Buffer<E>) {

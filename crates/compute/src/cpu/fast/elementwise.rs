@@ -53,6 +53,35 @@ vectorised! {
     }
 }
 
+/// `σ(2 √(2/π) (x + 0.044715 x³))`, which is `(1 + tanh(√(2/π) (x + 0.044715 x³))) / 2`.
+#[inline(always)]
+fn gelu_gate(x: f32) -> f32 {
+    sigmoid(GELU_SLOPE * (x + GELU_CUBE * x * x * x))
+}
+
+/// `2 √(2/π)`.
+const GELU_SLOPE: f32 = 1.595_769;
+/// What the cube counts.
+const GELU_CUBE: f32 = 0.044_715;
+
+vectorised! {
+    fn gelu_part(x: &[f32], out: &mut [f32]) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = x * gelu_gate(x);
+        }
+    }
+}
+
+vectorised! {
+    fn gelu_part_backward(x: &[f32], d_out: &[f32], d_x: &mut [f32]) {
+        for ((d_x, &x), &d) in d_x.iter_mut().zip(x).zip(d_out) {
+            let gate = gelu_gate(x);
+            let slope = GELU_SLOPE * (1.0 + 3.0 * GELU_CUBE * x * x);
+            *d_x = d * (gate + x * gate * (1.0 - gate) * slope);
+        }
+    }
+}
+
 vectorised! {
     fn modulate_row(x: &[f32], shift: &[f32], scale: &[f32], out: &mut [f32]) {
         for (((out, &x), &shift), &scale) in out.iter_mut().zip(x).zip(shift).zip(scale) {
@@ -121,6 +150,18 @@ impl Fast {
     pub(in crate::cpu) fn silu(&self, x: &[f32], out: &mut [f32]) {
         let items = x.chunks(PART).zip(out.chunks_mut(PART)).collect();
         self.pool.each(8 * x.len(), items, |(x, out)| silu_part(self.path, x, out));
+    }
+
+    /// See [`crate::Elementwise::gelu`].
+    pub(in crate::cpu) fn gelu(&self, x: &[f32], out: &mut [f32]) {
+        let items = x.chunks(PART).zip(out.chunks_mut(PART)).collect();
+        self.pool.each(8 * x.len(), items, |(x, out)| gelu_part(self.path, x, out));
+    }
+
+    /// See [`crate::Elementwise::gelu_backward`].
+    pub(in crate::cpu) fn gelu_backward(&self, x: &[f32], d_out: &[f32], d_x: &mut [f32]) {
+        let items = x.chunks(PART).zip(d_out.chunks(PART)).zip(d_x.chunks_mut(PART)).collect();
+        self.pool.each(10 * x.len(), items, |((x, d_out), d_x)| gelu_part_backward(self.path, x, d_out, d_x));
     }
 
     /// See [`crate::Elementwise::silu_backward`].

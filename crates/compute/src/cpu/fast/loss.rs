@@ -3,7 +3,8 @@
 use super::pack::Matrix;
 use super::vector::{exponentials, largest, vectorised};
 use super::{Fast, Prepared, softmax_row};
-use crate::cpu::{cost, evidence};
+use crate::cpu::cost;
+use crate::cpu::finish::Finish;
 use crate::{
     DeviceError, Head, LinearShape, LossGradients, LossRows, PreparedBackwardInput, PreparedOperands, ReadRow, RowCost,
     RowLoss, Targets,
@@ -13,6 +14,9 @@ use crate::{
 const LOGITS_AT_A_TIME: usize = 4 << 20;
 /// Fewer rows at a time than this make the products slow, more are of no use.
 const ROWS_AT_A_TIME: (usize, usize) = (96, 1024);
+
+/// Columns of the gradient of a bias that one task adds up.
+const COLUMNS_AT_A_TIME: usize = 2048;
 
 vectorised! {
     /// Turns one row of logits into `e^(l − shift)`; returns the shift and the sum.
@@ -80,9 +84,10 @@ impl Fast {
         gradients: Option<LossGradients<'_, [f32]>>,
         pay: impl Fn(usize, &mut [f32]) -> R + Sync,
     ) -> Result<Vec<R>, DeviceError> {
-        let LossRows { shape, hidden, head, forbidden, evidence } = rows;
+        let LossRows { shape, hidden, head, bias, forbidden, evidence } = rows;
+        let finish = Finish { bias, forbidden, evidence };
         let pay = |row: usize, line: &mut [f32]| {
-            evidence::add(forbidden, evidence, row, line);
+            finish.row(row, line);
             pay(row, line)
         };
         match head {
@@ -120,6 +125,7 @@ impl Fast {
                     let (a, b) = (Matrix::columns(logits, outputs), Matrix::rows(hidden, inputs));
                     self.product((outputs, inputs, count), a, b, true, d_head);
                 }
+                self.add_lines(logits, gradients.bias.as_deref_mut());
             }
         }
         paid
@@ -150,9 +156,23 @@ impl Fast {
                 let d_hidden = &mut gradients.hidden[start * inputs..][..count * inputs];
                 let operands = PreparedBackwardInput { rows: count, d_out: &*logits, weight: head, accumulate: false };
                 self.linear_prepared_backward_input(operands, d_hidden);
+                self.add_lines(logits, gradients.bias.as_deref_mut());
             }
         }
         Ok(paid)
+    }
+
+    /// Adds the rows to `sum`, one after the other, where there is one.
+    fn add_lines(&self, lines: &[f32], sum: Option<&mut [f32]>) {
+        let Some(sum) = sum else { return };
+        let outputs = sum.len();
+        let parts = sum.chunks_mut(COLUMNS_AT_A_TIME).enumerate().collect();
+        self.pool.each(lines.len(), parts, |(part, sum): (usize, &mut [f32])| {
+            for line in lines.chunks_exact(outputs) {
+                let own = &line[part * COLUMNS_AT_A_TIME..][..sum.len()];
+                sum.iter_mut().zip(own).for_each(|(sum, d)| *sum += d);
+            }
+        });
     }
 
     /// The negative log-likelihood of one row; on request, turns its logits into their gradient.

@@ -7,6 +7,7 @@ mod attention;
 mod elementwise;
 mod integer;
 mod kernel;
+mod layer_norm;
 mod loss;
 mod norm;
 mod optimiser;

@@ -6,7 +6,7 @@ use super::integer::{IntegerRows, Integers};
 use super::kernel::Output;
 use super::pack::Matrix;
 use super::product::{Cut, Packed, Shared, choose};
-use crate::cpu::evidence;
+use crate::cpu::finish::Finish;
 use crate::cpu::{Buffer, Precision};
 use crate::{
     DeviceError, LinearShape, LogitRows, PreparedBackwardInput, PreparedOperands, PreparedValues, Quantised, ReadRow,
@@ -196,7 +196,8 @@ impl Fast {
         logits: LogitRows<'_, [f32], Prepared>,
         read: &ReadRow<'_>,
     ) -> Result<(), DeviceError> {
-        let LogitRows { rows, hidden, head, forbidden, evidence } = logits;
+        let LogitRows { rows, hidden, head, bias, forbidden, evidence } = logits;
+        let finish = Finish { bias, forbidden, evidence };
         let (outputs, inputs) = head.shape();
         let at_a_time = (NUMBERS_AT_A_TIME / outputs.max(1)).clamp(ROWS_AT_A_TIME.0, ROWS_AT_A_TIME.1);
         let mut numbers = self.arena.take(at_a_time.min(rows) * outputs)?;
@@ -208,7 +209,7 @@ impl Fast {
             self.linear_prepared(operands, numbers);
             let lines = numbers.chunks_exact_mut(outputs.max(1)).enumerate().collect();
             self.pool.each(8 * count * outputs, lines, |(i, line): (usize, &mut [f32])| {
-                evidence::add(forbidden, evidence, start + i, line);
+                finish.row(start + i, line);
                 read(start + i, line);
             });
         }

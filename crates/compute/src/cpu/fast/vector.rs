@@ -110,6 +110,22 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     total(lanes)
 }
 
+/// `Σ x[i]`.
+#[inline(always)]
+pub(super) fn sum(x: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let mut chunks = x.chunks_exact(LANES);
+    for x in &mut chunks {
+        for i in 0..LANES {
+            lanes[i] += x[i];
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(chunks.remainder()) {
+        *lane += x;
+    }
+    total(lanes)
+}
+
 /// `Σ a[i] b[i] c[i]`.
 #[inline(always)]
 pub(super) fn dot3(a: &[f32], b: &[f32], c: &[f32]) -> f32 {

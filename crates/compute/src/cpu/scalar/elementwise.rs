@@ -1,7 +1,8 @@
 //! Gates, activations and modulation.
 //!
 //! SwiGLU: Shazeer, 2002.05202, eq. 5. Modulation and gates of time conditioning: adaLN-Zero of Peebles & Xie,
-//! 2212.09748, section 3.2. `silu'(x) = σ(x) (1 + x (1 − σ(x)))`.
+//! 2212.09748, section 3.2. `silu'(x) = σ(x) (1 + x (1 − σ(x)))`. GELU: Hendrycks & Gimpel, 1606.08415, section 2, in its
+//! tanh form, which is `x σ(2u)` with `u = √(2/π) (x + 0.044715 x³)`.
 
 use super::sigmoid;
 use crate::{Element, Modulation, ShiftScale};
@@ -46,6 +47,31 @@ pub(in crate::cpu) fn silu_backward<E: Element>(x: &[E], d_out: &[E], d_x: &mut 
 fn silu_slope<E: Element>(x: E) -> E {
     let (one, s) = (E::from_f64(1.0), sigmoid(x));
     s * (one + x * (one - s))
+}
+
+/// `out = x σ(2u)`.
+pub(in crate::cpu) fn gelu<E: Element>(x: &[E], out: &mut [E]) {
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = x * sigmoid(twice_u(x));
+    }
+}
+
+/// Gradient of [`gelu`].
+pub(in crate::cpu) fn gelu_backward<E: Element>(x: &[E], d_out: &[E], d_x: &mut [E]) {
+    let one = E::from_f64(1.0);
+    for ((d_x, &x), &d_out) in d_x.iter_mut().zip(x).zip(d_out) {
+        let gate = sigmoid(twice_u(x));
+        let slope = E::from_f64(GELU_SLOPE) * (one + E::from_f64(3.0 * GELU_CUBE) * x * x);
+        *d_x = d_out * (gate + x * gate * (one - gate) * slope);
+    }
+}
+
+/// `2 √(2/π)`, and what the cube counts.
+const GELU_SLOPE: f64 = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::SQRT_2;
+const GELU_CUBE: f64 = 0.044_715;
+
+fn twice_u<E: Element>(x: E) -> E {
+    E::from_f64(GELU_SLOPE) * (x + E::from_f64(GELU_CUBE) * x * x * x)
 }
 
 /// `out = x · (1 + scale[g]) + shift[g]`.

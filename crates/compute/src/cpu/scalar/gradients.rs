@@ -4,8 +4,8 @@ use super::*;
 use crate::cpu::cost;
 use crate::{
     AdamW, AdamWState, AttentionBackward, AttentionOperands, AttentionShape, BackwardInput, BackwardWeight, CostKind,
-    Evidence, HeadNormGradients, HeadNorms, LinearOperands, LinearShape, LossGradients, Modulation, RatioCost, RmsNorm,
-    RmsNormBackward, Rope, RopeShape, RowCost, ShiftScale, Targets, Visibility,
+    Evidence, HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, LinearOperands, LinearShape, LossGradients,
+    Modulation, RatioCost, RmsNorm, RmsNormBackward, Rope, RopeShape, RowCost, ShiftScale, Targets, Visibility,
 };
 use proptest::prelude::*;
 
@@ -155,6 +155,29 @@ proptest! {
     }
 
     #[test]
+    fn norm_with_a_mean(rows in 1..4_usize, columns in 2..9_usize, seed: u64) {
+        let mut n = Numbers(seed);
+        let g = n.many(rows * columns);
+        let run = |v: &[Vec<f64>], moments: &mut [f64]| {
+            let mut out = zeros(rows * columns);
+            layer_norm(LayerNorm { columns, epsilon: 0.1, x: &*v[0], weight: &v[1] }, &mut out, moments);
+            out
+        };
+        check(
+            vec![n.many(rows * columns), n.many(columns)],
+            |v| dot(&run(v, &mut zeros(2 * rows)), &g),
+            |v| {
+                let (mut moments, mut d_x, mut d_w) = (zeros(2 * rows), zeros(rows * columns), zeros(columns));
+                run(v, &mut moments);
+                let (x, weight, moments, d_out) = (&*v[0], &*v[1], &*moments, &*g);
+                let operands = LayerNormBackward { columns, x, weight, moments, d_out, accumulate: false };
+                layer_norm_backward(operands, &mut d_x, Some(&mut d_w));
+                vec![d_x, d_w]
+            },
+        )?;
+    }
+
+    #[test]
     fn rotation_and_head_norm(rows in 1..4_usize, half in 1..4_usize, ratio in 1..3_usize, normed: bool, seed: u64) {
         let mut n = Numbers(seed);
         let attention = AttentionShape { heads: 2 * ratio, key_value_heads: 2, head_size: 2 * half };
@@ -238,6 +261,19 @@ proptest! {
                 vec![d]
             },
         )?;
+        check(
+            vec![n.many(rows * width).into_iter().map(|x| 3.0 * x).collect()],
+            |v| {
+                let mut out = zeros(rows * width);
+                gelu(&v[0], &mut out);
+                dot(&out, &g)
+            },
+            |v| {
+                let mut d = zeros(rows * width);
+                gelu_backward(&v[0], &g, &mut d);
+                vec![d]
+            },
+        )?;
     }
 
     #[test]
@@ -277,13 +313,12 @@ proptest! {
         let forbidden = masked.then_some(outputs as u32 - 1);
         let targets = Targets { ids: &ids, weights: &weights };
         check(
-            vec![n.many(rows * inputs), n.many(outputs * inputs)],
+            vec![n.many(rows * inputs), n.many(outputs * inputs), n.many(outputs)],
             |v| dot(&linear_cross_entropy(loss(shape, v, forbidden, None), targets, None), &weights),
             |v| {
-                let (mut hidden, mut head) = (zeros(rows * inputs), zeros(outputs * inputs));
-                let gradients = LossGradients { hidden: hidden.as_mut_slice(), head: Some(&mut head) };
-                linear_cross_entropy(loss(shape, v, forbidden, None), targets, Some(gradients));
-                vec![hidden, head]
+                let mut d = [rows * inputs, outputs * inputs, outputs].map(zeros);
+                linear_cross_entropy(loss(shape, v, forbidden, None), targets, Some(into(&mut d)));
+                d.into()
             },
         )?;
     }
@@ -313,16 +348,15 @@ proptest! {
         let evidence = Evidence { size: 2, points: points.as_slice(), vectors: vectors.as_slice() };
         let of = Some(cost::Vectors { size: 2, values: &vectors });
         check(
-            vec![n.many(rows * inputs), n.many(outputs * inputs)],
+            vec![n.many(rows * inputs), n.many(outputs * inputs), n.many(outputs)],
             |v| {
                 let paid = linear_cost_rows(loss(shape, v, mask, Some(evidence)), &costs, of, None);
                 dot(&paid.iter().map(|row| row.cost).collect::<Vec<f64>>(), &weights)
             },
             |v| {
-                let (mut hidden, mut head) = (zeros(rows * inputs), zeros(outputs * inputs));
-                let gradients = LossGradients { hidden: hidden.as_mut_slice(), head: Some(&mut head) };
-                linear_cost_rows(loss(shape, v, mask, Some(evidence)), &costs, of, Some(gradients));
-                vec![hidden, head]
+                let mut d = [rows * inputs, outputs * inputs, outputs].map(zeros);
+                linear_cost_rows(loss(shape, v, mask, Some(evidence)), &costs, of, Some(into(&mut d)));
+                d.into()
             },
         )?;
     }
@@ -352,7 +386,13 @@ proptest! {
     }
 }
 
-/// Rows that are paid for: hidden rows, then the head.
+/// Where the gradients of hidden rows, head and bias go.
+fn into(d: &mut [Vec<f64>; 3]) -> LossGradients<'_, [f64]> {
+    let [hidden, head, bias] = d;
+    LossGradients { hidden, head: Some(head), bias: Some(bias) }
+}
+
+/// Rows that are paid for: hidden rows, then the head, and its bias where there is one.
 fn loss<'a>(
     shape: LinearShape,
     v: &'a [Vec<f64>],
@@ -360,7 +400,7 @@ fn loss<'a>(
     evidence: Option<Evidence<'a, [f64]>>,
 ) -> ScalarLoss<'a, f64> {
     let head = ScalarHead::Real { values: v[1].as_slice().into(), round: same };
-    ScalarLoss { shape, hidden: &v[0], head, forbidden, evidence }
+    ScalarLoss { shape, hidden: &v[0], head, bias: v.get(2).map(Vec::as_slice), forbidden, evidence }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What rows of logits of a linear head cost, and the gradients of hidden rows and head.
 //!
-//! Softmax cross-entropy: `nll = ln Σ_v exp(l_v) − l_target` with `l = head h`; `∂(w · nll)/∂l = w (softmax(l) −
+//! Softmax cross-entropy: `nll = ln Σ_v exp(l_v) − l_target` with `l = head h + bias`; `∂(w · nll)/∂l = w (softmax(l) −
 //! onehot(target))`. What other costs are stands in [`crate::cpu::cost`].
 
 use super::{dot, linear, linear_backward_input, linear_quantised};
@@ -24,13 +24,14 @@ pub(in crate::cpu) struct ScalarLoss<'a, E: Element> {
     pub(in crate::cpu) shape: LinearShape,
     pub(in crate::cpu) hidden: &'a [E],
     pub(in crate::cpu) head: ScalarHead<'a, E>,
+    pub(in crate::cpu) bias: Option<&'a [E]>,
     pub(in crate::cpu) forbidden: Option<u32>,
     pub(in crate::cpu) evidence: Option<Evidence<'a, [E]>>,
 }
 
 impl<E: Element> ScalarLoss<'_, E> {
     /// What `pay` says of each row of logits, which it turns into the gradient where there are gradients to be made:
-    /// overwrites that of the hidden rows and accumulates that of the head.
+    /// overwrites that of the hidden rows and accumulates those of the head and its bias.
     fn each<R>(
         &self,
         mut gradients: Option<LossGradients<'_, [E]>>,
@@ -42,6 +43,9 @@ impl<E: Element> ScalarLoss<'_, E> {
         for r in 0..rows {
             let x = &self.hidden[r * inputs..][..inputs];
             self.forward(x, &mut line);
+            if let Some(bias) = self.bias {
+                line.iter_mut().zip(bias).for_each(|(logit, &bias)| *logit += bias);
+            }
             if let Some(token) = self.forbidden {
                 line[token as usize] = E::from_f64(f64::NEG_INFINITY);
             }
@@ -55,6 +59,9 @@ impl<E: Element> ScalarLoss<'_, E> {
             if let Some(gradients) = &mut gradients {
                 let d_head = gradients.head.as_deref_mut();
                 self.backward(x, &line, &mut gradients.hidden[r * inputs..][..inputs], d_head);
+                if let Some(d_bias) = gradients.bias.as_deref_mut() {
+                    d_bias.iter_mut().zip(&line).for_each(|(sum, &d)| *sum += d);
+                }
             }
         }
         costs

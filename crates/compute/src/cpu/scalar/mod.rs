@@ -5,6 +5,7 @@
 
 mod attention;
 mod elementwise;
+mod layer_norm;
 mod loss;
 mod norm;
 mod optimiser;
@@ -17,8 +18,10 @@ pub(crate) mod gradients;
 
 pub(super) use attention::{attention, attention_backward, attention_rows};
 pub(super) use elementwise::{
-    gated_add, gated_add_backward, modulate, modulate_backward, scale_add, silu, silu_backward, swiglu, swiglu_backward,
+    gated_add, gated_add_backward, gelu, gelu_backward, modulate, modulate_backward, scale_add, silu, silu_backward,
+    swiglu, swiglu_backward,
 };
+pub(super) use layer_norm::{layer_norm, layer_norm_backward};
 pub(super) use loss::{ScalarHead, ScalarLoss, linear_cost_rows, linear_cross_entropy, linear_learn_rows};
 pub(super) use norm::{rms_norm, rms_norm_backward};
 pub(super) use optimiser::{adamw, sum_of_squares};

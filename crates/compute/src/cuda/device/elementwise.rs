@@ -1,8 +1,8 @@
 //! Rows, gates, activations and modulation.
 
 use crate::cuda::kernels::{
-    self, Gather, ModulateBackward, ModulationBackward, ScaledPointsOf, ScatterAdd, Silu, SiluBackward, Swiglu,
-    SwigluBackward, WriteRowsOf,
+    self, Gather, Gelu, GeluBackward, ModulateBackward, ModulationBackward, ScaledPointsOf, ScatterAdd, Silu,
+    SiluBackward, Swiglu, SwigluBackward, WriteRowsOf,
 };
 use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, int};
 use crate::{Elementwise, Modulation, ScaledPoints, ShiftScale, WriteRows};
@@ -79,6 +79,12 @@ impl Elementwise for Cuda {
     }
     fn silu_backward(&self, x: &GpuBuffer, d_out: &GpuBuffer, d_x: &mut GpuBuffer) {
         self.each(x.len(), |count| SiluBackward { count, x: x.input(), d_out: d_out.input(), d_x: d_x.output() });
+    }
+    fn gelu(&self, x: &GpuBuffer, out: &mut GpuBuffer) {
+        self.each(x.len(), |count| Gelu { count, x: x.input(), out: out.output() });
+    }
+    fn gelu_backward(&self, x: &GpuBuffer, d_out: &GpuBuffer, d_x: &mut GpuBuffer) {
+        self.each(x.len(), |count| GeluBackward { count, x: x.input(), d_out: d_out.input(), d_x: d_x.output() });
     }
     fn modulate(&self, operands: Modulation<'_, GpuBuffer, GpuIndices>, at: ShiftScale, out: &mut GpuBuffer) {
         let Modulation { columns, groups, stride, x, modulation } = operands;

@@ -3,10 +3,13 @@
 use crate::cuda::arguments::In;
 use crate::cuda::attention::check_head;
 use crate::cuda::kernels::{
-    RmsNormRows, RmsNormRowsBackward, RmsNormWeightBackward, RopeRows, RopeRowsBackward, RopeWeightBackward,
+    LayerNormRows, LayerNormRowsBackward, LayerNormWeightBackward, RmsNormRows, RmsNormRowsBackward,
+    RmsNormWeightBackward, RopeRows, RopeRowsBackward, RopeWeightBackward,
 };
 use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, int};
-use crate::{AttentionShape, HeadNormGradients, HeadNorms, Norm, RmsNorm, RmsNormBackward, Rope};
+use crate::{
+    AttentionShape, HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, Norm, RmsNorm, RmsNormBackward, Rope,
+};
 
 /// A null pointer where there is none.
 fn maybe(buffer: Option<&GpuBuffer>) -> In<f32> {
@@ -57,6 +60,49 @@ impl Norm for Cuda {
             self.add_parts(rows, columns, d_weight.output(), |partial, blocks| {
                 let (rows, columns) = (int(rows), int(columns));
                 let kernel = RmsNormWeightBackward { rows, columns, x, inverse_rms, d_out, partial };
+                self.launch(0, kernel, blocks, THREADS, 0);
+            });
+        }
+    }
+    fn layer_norm(&self, operands: LayerNorm<'_, GpuBuffer>, out: &mut GpuBuffer, moments: &mut GpuBuffer) {
+        let LayerNorm { columns, epsilon, x, weight } = operands;
+        self.by_row(
+            moments.len() / 2,
+            LayerNormRows {
+                columns: int(columns),
+                epsilon: epsilon as f32,
+                x: x.input(),
+                weight: weight.input(),
+                out: out.output(),
+                moments: moments.output(),
+            },
+        );
+    }
+    fn layer_norm_backward(
+        &self,
+        operands: LayerNormBackward<'_, GpuBuffer>,
+        d_x: &mut GpuBuffer,
+        d_weight: Option<&mut GpuBuffer>,
+    ) {
+        let LayerNormBackward { columns, x, weight, moments, d_out, accumulate } = operands;
+        let rows = moments.len() / 2;
+        let (x, moments, d_out) = (x.input(), moments.input(), d_out.input());
+        self.by_row(
+            rows,
+            LayerNormRowsBackward {
+                columns: int(columns),
+                x,
+                weight: weight.input(),
+                moments,
+                d_out,
+                accumulate: i32::from(accumulate),
+                d_x: d_x.output(),
+            },
+        );
+        if let Some(d_weight) = d_weight {
+            self.add_parts(rows, columns, d_weight.output(), |partial, blocks| {
+                let (rows, columns) = (int(rows), int(columns));
+                let kernel = LayerNormWeightBackward { rows, columns, x, moments, d_out, partial };
                 self.launch(0, kernel, blocks, THREADS, 0);
             });
         }

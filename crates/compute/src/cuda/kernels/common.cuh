@@ -19,6 +19,9 @@ DEVICE float silu_slope(float x) {
     return s * (1.0f + x * (1.0f - s));
 }
 
+// `σ(2u)` with `u = √(2/π) (x + 0.044715 x³)`: what GELU in its tanh form multiplies x by.
+DEVICE float gelu_gate(float x) { return sigmoid(1.5957691f * (x + 0.044715f * x * x * x)); }
+
 struct Sum {
     DEVICE float of(float a, float b) { return a + b; }
 };

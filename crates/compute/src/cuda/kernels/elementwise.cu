@@ -47,6 +47,18 @@ KERNEL silu_backward(i64 count, const float* x, const float* d_out, float* d_x) 
     if (i < count) d_x[i] = d_out[i] * silu_slope(x[i]);
 }
 
+KERNEL gelu(i64 count, const float* x, float* out) {
+    i64 i = element_index();
+    if (i < count) out[i] = x[i] * gelu_gate(x[i]);
+}
+
+KERNEL gelu_backward(i64 count, const float* x, const float* d_out, float* d_x) {
+    i64 i = element_index();
+    if (i >= count) return;
+    float gate = gelu_gate(x[i]), slope = 1.5957691f * (1.0f + 3.0f * 0.044715f * x[i] * x[i]);
+    d_x[i] = d_out[i] * (gate + x[i] * gate * (1.0f - gate) * slope);
+}
+
 KERNEL modulate(i64 count, int columns, const u32* group_of_row, int stride, int shift, int scale, const float* x,
                 const float* modulation, float* out) {
     i64 i = element_index();

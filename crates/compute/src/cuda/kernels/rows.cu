@@ -95,6 +95,56 @@ KERNEL rms_norm_backward_weight(int rows, int columns, const float* x, const flo
     partial[i64(blockIdx.y) * columns + column] = sum;
 }
 
+// One block for each row; `moments` are the mean and the inverse deviation of each.
+KERNEL layer_norm(int columns, float epsilon, const float* x, const float* weight, float* out, float* moments) {
+    i64 row = blockIdx.x;
+    x += row * columns;
+    out += row * columns;
+    float total = 0.0f;
+    for (int c = threadIdx.x; c < columns; c += blockDim.x) total += x[c];
+    float mean = block_sum(total) / columns, squares = 0.0f;
+    for (int c = threadIdx.x; c < columns; c += blockDim.x) squares += (x[c] - mean) * (x[c] - mean);
+    float inverse = 1.0f / sqrtf(block_sum(squares) / columns + epsilon);
+    for (int c = threadIdx.x; c < columns; c += blockDim.x) out[c] = (x[c] - mean) * inverse * weight[c];
+    if (threadIdx.x == 0) {
+        moments[2 * row] = mean;
+        moments[2 * row + 1] = inverse;
+    }
+}
+
+KERNEL layer_norm_backward(int columns, const float* x, const float* weight, const float* moments,
+                           const float* d_out, int accumulate, float* d_x) {
+    i64 row = blockIdx.x;
+    x += row * columns;
+    d_out += row * columns;
+    d_x += row * columns;
+    float mean = moments[2 * row], inverse = moments[2 * row + 1], shift = 0.0f, pull = 0.0f;
+    for (int c = threadIdx.x; c < columns; c += blockDim.x) {
+        float gradient = d_out[c] * weight[c];
+        shift += gradient;
+        pull += gradient * (x[c] - mean) * inverse;
+    }
+    shift = block_sum(shift) / columns;
+    pull = block_sum(pull) / columns;
+    for (int c = threadIdx.x; c < columns; c += blockDim.x) {
+        float gradient = inverse * (d_out[c] * weight[c] - shift - (x[c] - mean) * inverse * pull);
+        d_x[c] = accumulate ? d_x[c] + gradient : gradient;
+    }
+}
+
+// `partial[p, c] = Σ d_out (x − mean) r` of a part of the rows.
+KERNEL layer_norm_backward_weight(int rows, int columns, const float* x, const float* moments, const float* d_out,
+                                  float* partial) {
+    int column = blockIdx.x * blockDim.x + threadIdx.x;
+    if (column >= columns) return;
+    float sum = 0.0f;
+    for (int row = blockIdx.y; row < rows; row += gridDim.y) {
+        i64 at = i64(row) * columns + column;
+        sum += d_out[at] * (x[at] - moments[2 * row]) * moments[2 * row + 1];
+    }
+    partial[i64(blockIdx.y) * columns + column] = sum;
+}
+
 // One block for each row, one warp for each head in turn. `table` holds cosine and sine, `[positions, E/2, 2]`.
 KERNEL rope(int heads, int key_value_heads, int size, float epsilon, const u32* positions, const float* table,
             const float* packed, const float* query_norm, const float* key_norm, float* out) {

@@ -1,6 +1,7 @@
 //! The feed-forward part of a layer: what is made of each normed row by itself. Each kind has a file of its own.
 
 mod gated;
+mod plain;
 
 use super::Declaration;
 use super::modulation::Half;
@@ -8,6 +9,7 @@ use crate::tensor::Init;
 use crate::{FeedForwardKind, FeedForwardSpec};
 use aquatint_compute::{Device, DeviceError, Tape, Value, WeightId};
 use gated::GatedWeights;
+use plain::PlainWeights;
 
 /// The weights of one feed-forward part.
 #[derive(Debug)]
@@ -20,6 +22,7 @@ pub(crate) struct FeedForwardWeights {
 #[derive(Debug)]
 enum KindWeights {
     Gated(GatedWeights),
+    Plain(PlainWeights),
 }
 
 impl FeedForwardSpec {
@@ -33,6 +36,7 @@ impl FeedForwardSpec {
         let norm = self.norm.declare(declaration, "post_attention_layernorm", width, 1.0)?;
         let kind = match self.kind {
             FeedForwardKind::Gated(gated) => KindWeights::Gated(gated.declare(declaration, "mlp", width, residual)?),
+            FeedForwardKind::Plain(plain) => KindWeights::Plain(plain.declare(declaration, "mlp", width, residual)?),
         };
         Ok(FeedForwardWeights { norm, kind })
     }
@@ -51,7 +55,15 @@ impl FeedForwardSpec {
             (FeedForwardKind::Gated(gated), KindWeights::Gated(weights)) => {
                 let inner = gated.forward(tape, weights, &h)?;
                 drop(h);
-                half.add(tape, &inner, weights.down, x)
+                half.add(tape, &inner, (weights.down, None), x)
+            }
+            (FeedForwardKind::Plain(plain), KindWeights::Plain(weights)) => {
+                let inner = plain.forward(tape, weights, &h)?;
+                drop(h);
+                half.add(tape, &inner, (weights.down, weights.down_bias), x)
+            }
+            (FeedForwardKind::Gated(_), KindWeights::Plain(_)) | (FeedForwardKind::Plain(_), KindWeights::Gated(_)) => {
+                unreachable!("the weights were declared for this description")
             }
         }
     }
@@ -65,6 +77,7 @@ impl FeedForwardSpec {
     pub(super) fn operations(&self, width: usize, rows: u64) -> u64 {
         match self.kind {
             FeedForwardKind::Gated(gated) => gated.operations(width, rows),
+            FeedForwardKind::Plain(plain) => plain.operations(width, rows),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The feed-forward part of a layer.
 
 mod gated;
+mod plain;
 
 pub use gated::{Activation, GatedSpec};
+pub use plain::PlainSpec;
 
 use super::NormSpec;
 use crate::NetworkError;
@@ -17,11 +19,13 @@ pub struct FeedForwardSpec {
     pub kind: FeedForwardKind,
 }
 
-/// The kinds of feed-forward parts. Shown in words: the width of a gated one.
+/// The kinds of feed-forward parts. Shown in words: the width of a gated or a plain one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FeedForwardKind {
     /// Three matrices: gate, value and the way back.
     Gated(GatedSpec),
+    /// Two matrices with GELU between them.
+    Plain(PlainSpec),
 }
 
 impl FeedForwardSpec {
@@ -35,6 +39,7 @@ impl FeedForwardSpec {
     pub fn gated(&self) -> Option<GatedSpec> {
         match self.kind {
             FeedForwardKind::Gated(gated) => Some(gated),
+            FeedForwardKind::Plain(_) => None,
         }
     }
 
@@ -42,12 +47,14 @@ impl FeedForwardSpec {
     pub fn inner_elements(&self) -> usize {
         match self.kind {
             FeedForwardKind::Gated(gated) => gated.inner_elements(),
+            FeedForwardKind::Plain(plain) => plain.inner_elements(),
         }
     }
 
     pub(super) fn validate(&self) -> Result<(), NetworkError> {
         match self.kind {
             FeedForwardKind::Gated(gated) => gated.validate()?,
+            FeedForwardKind::Plain(plain) => plain.validate()?,
         }
         self.norm.validate()
     }
@@ -57,6 +64,7 @@ impl fmt::Display for FeedForwardKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gated(gated) => write!(f, "{}", gated.width),
+            Self::Plain(plain) => write!(f, "{} without a gate", plain.width),
         }
     }
 }
