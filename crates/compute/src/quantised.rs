@@ -151,17 +151,13 @@ impl Quantised {
     ) -> Result<Self, QuantisedError> {
         let group = group.unwrap_or(inputs);
         check_shape((outputs, inputs), group, ("values", values.len()))?;
-        let mut integers = Vec::with_capacity(values.len());
+        let mut all = vec![0; values.len()];
         let mut scales = Vec::with_capacity(values.len() / group);
         let (lowest, highest) = bits.range();
-        for (index, group_values) in values.chunks_exact(group).enumerate() {
-            let (mut low, mut high, mut fine) = (0.0f32, 0.0f32, true);
-            for &value in group_values {
-                low = low.min(value);
-                high = high.max(value);
-                // `min` and `max` pass over what is not a number.
-                fine &= value.abs() <= LARGEST;
-            }
+        let (lowest, highest) = (f32::from(lowest), f32::from(highest));
+        let groups = values.chunks_exact(group).zip(all.chunks_exact_mut(group));
+        for (index, (group_values, integers)) in groups.enumerate() {
+            let (low, high, fine) = span(group_values);
             if !fine {
                 let within = group_values.iter().position(|v| !(-LARGEST..=LARGEST).contains(v)).unwrap_or(0);
                 return Err(QuantisedError::Weight { index: index * group + within, value: group_values[within] });
@@ -169,11 +165,14 @@ impl Quantised {
             let scale = bits.scale(low, high);
             scales.push(scale);
             let divisor = if scale == 0.0 { 1.0 } else { scale };
-            integers.extend(
-                group_values.iter().map(|v| nearest(v / divisor).clamp(f32::from(lowest), f32::from(highest)) as i8),
-            );
+            for (integer, value) in integers.iter_mut().zip(group_values) {
+                // As comparisons: `clamp` is not made of vector instructions.
+                let steps = value / divisor;
+                let steps = if steps < lowest { lowest } else { steps };
+                *integer = nearest(if steps > highest { highest } else { steps });
+            }
         }
-        Ok(Self { bits, outputs, inputs, group, values: integers, scales })
+        Ok(Self { bits, outputs, inputs, group, values: all, scales })
     }
 
     /// Matrices one above the other, if all have the same bits, inputs and group; `None` for none at all.
@@ -299,11 +298,30 @@ fn check_shape(
     Ok(())
 }
 
-/// The nearest integer, ties to even, of a number of magnitude below 2²². A call of the system's function for each
-/// weight would take most of the time.
-fn nearest(x: f32) -> f32 {
+/// The least and the greatest of some values and 0, and whether all are numbers that may be quantised.
+fn span(values: &[f32]) -> (f32, f32, bool) {
+    /// As many extremes are kept side by side: one alone would be a chain that no vector instruction shortens.
+    const LANES: usize = 8;
+    let (mut lows, mut highs, mut bad) = ([0.0_f32; LANES], [0.0_f32; LANES], [0_u32; LANES]);
+    let mut widen = |lane: usize, value: f32| {
+        lows[lane] = if value < lows[lane] { value } else { lows[lane] };
+        highs[lane] = if value > highs[lane] { value } else { highs[lane] };
+        // Comparisons pass over what is not a number, so that this one is turned round.
+        let allowed = value.abs() <= LARGEST;
+        bad[lane] |= u32::from(!allowed);
+    };
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    chunks.iter().for_each(|chunk| (0..LANES).for_each(|lane| widen(lane, chunk[lane])));
+    rest.iter().enumerate().for_each(|(lane, value)| widen(lane, *value));
+    (lows.into_iter().fold(0.0, f32::min), highs.into_iter().fold(0.0, f32::max), bad == [0; LANES])
+}
+
+/// The nearest integer, ties to even, of a number from -128 to 127: adding the rounder leaves it in the low bits of the
+/// significand. A call of the system's function for each weight, or a conversion that saturates, would take most of the
+/// time.
+fn nearest(x: f32) -> i8 {
     const ROUNDER: f32 = 12_582_912.0;
-    (x + ROUNDER) - ROUNDER
+    ((x + ROUNDER).to_bits() as u8).cast_signed()
 }
 
 #[cfg(test)]

@@ -60,7 +60,10 @@ impl<E: Element> Cpu<E> {
         format: WeightFormat,
     ) -> Result<Prepared<E>, DeviceError> {
         let quantise = |bits, group| {
-            let values: Vec<f32> = w.as_slice().iter().map(|value| value.to_f64() as f32).collect();
+            let values: Cow<'_, [f32]> = match &self.fast {
+                Some(_) => Cow::Borrowed(f32s(w.as_slice())),
+                None => w.as_slice().iter().map(|value| value.to_f64() as f32).collect(),
+            };
             self.prepare_integers(Quantised::of(&values, shape, bits, group)?)
         };
         match format {
