@@ -10,6 +10,7 @@
 
 mod attention;
 mod elementwise;
+mod experts;
 mod linear;
 mod logits;
 mod loss;
@@ -19,6 +20,10 @@ mod optimiser;
 
 pub use attention::{Attention, AttentionBackward, AttentionOperands, AttentionRows, AttentionShape, Rows};
 pub use elementwise::{Elementwise, Modulation, ScaledPoints, ShiftScale, WriteRows};
+pub use experts::{
+    Combine, Experts, Factor, GroupBackwardWeight, GroupedOperands, RouteBackward, Router, RouterLogits, RouterScore,
+    RowGroup,
+};
 pub use linear::{
     BackwardInput, BackwardWeight, Linear, LinearOperands, LinearShape, PreparedBackwardInput, PreparedOperands,
     PreparedValues, SwigluOperands,
@@ -35,9 +40,9 @@ use crate::QuantisedError;
 use std::fmt::{self, Debug};
 
 /// A device: where buffers live and operations run.
-pub trait Device: Memory + Linear + Norm + Attention + Elementwise + Logits + Loss + Optimiser {}
+pub trait Device: Memory + Linear + Experts + Norm + Attention + Elementwise + Logits + Loss + Optimiser {}
 
-impl<D: Memory + Linear + Norm + Attention + Elementwise + Logits + Loss + Optimiser> Device for D {}
+impl<D: Memory + Linear + Experts + Norm + Attention + Elementwise + Logits + Loss + Optimiser> Device for D {}
 
 /// The real numbers that a buffer or a factor of a product holds. Token ids, positions and lists of rows are
 /// [`Memory::Indices`], integers of quantised matrices are part of a prepared matrix: an operation cannot take one for

@@ -28,6 +28,8 @@ struct Weight<D: Device> {
     prepared: OnceLock<D::Prepared>,
     /// Whether the prepared form is all that there is.
     prepared_only: bool,
+    /// Whether it is prepared in f32, whatever the device's precision.
+    exact: bool,
 }
 
 /// Values of all parameters, in a fixed order.
@@ -76,10 +78,24 @@ impl<D: Device> Parameters<D> {
 
     /// Declares the weight that operations read: these parameters, which have equally many columns, stacked by rows.
     pub fn weight(&mut self, parts: &[usize]) -> WeightId {
+        self.add_weight(parts, false)
+    }
+
+    /// The same of a weight that products read in f32 where they do not learn it, whatever the device's precision.
+    pub fn exact_weight(&mut self, parts: &[usize]) -> WeightId {
+        self.add_weight(parts, true)
+    }
+
+    fn add_weight(&mut self, parts: &[usize], exact: bool) -> WeightId {
         let rows = parts.iter().map(|&part| self.shapes[part].0).sum();
         let (stacked, prepared) = (OnceLock::new(), OnceLock::new());
-        self.weights.push(Weight { parts: parts.to_vec(), rows, stacked, prepared, prepared_only: false });
+        self.weights.push(Weight { parts: parts.to_vec(), rows, stacked, prepared, prepared_only: false, exact });
         WeightId(self.weights.len() - 1)
+    }
+
+    /// Whether a weight is one of [`Parameters::exact_weight`].
+    pub fn is_exact(&self, id: WeightId) -> bool {
+        self.weights[id.0].exact
     }
 
     /// Where the parameters live.
@@ -238,7 +254,8 @@ impl<D: Device> Parameters<D> {
         if let Some(prepared) = weight.prepared.get() {
             return Ok(prepared);
         }
-        let prepared = self.device.prepare(self.shape(id), self.get(id)?, self.device.format())?;
+        let format = if weight.exact { WeightFormat::F32 } else { self.device.format() };
+        let prepared = self.device.prepare(self.shape(id), self.get(id)?, format)?;
         // Another thread may have been faster: both made the same.
         Ok(weight.prepared.get_or_init(|| prepared))
     }

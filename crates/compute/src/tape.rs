@@ -10,8 +10,12 @@
 //! backward reaches it. The same operations run in the same order, so the gradients are the same to the bit.
 
 mod backward;
+mod experts;
 
 pub use backward::LogitHead;
+pub use experts::Routes;
+
+use experts::{Combined, GroupedLinear};
 
 use crate::{
     AttentionOperands, AttentionRows, AttentionShape, BackwardInput, Device, DeviceError, LayerNorm, LinearOperands,
@@ -141,12 +145,29 @@ enum Record<'p, D: Device> {
         length: usize,
         out: usize,
     },
+    Route {
+        logits: Value<D>,
+        routes: Rc<Routes<D>>,
+        out: usize,
+    },
+    Dispatch {
+        x: usize,
+        routes: Rc<Routes<D>>,
+        rows: usize,
+        columns: usize,
+        out: usize,
+    },
+    GroupedLinear(GroupedLinear<D>),
+    Combine(Combined<D>),
     Segment {
         inputs: Vec<Value<D>>,
         run: Segment<'p, D>,
         out: usize,
     },
 }
+
+/// Gradients of values by slot, while the backward runs.
+type Slots<D> = Vec<Option<<D as crate::Memory>::Buffer>>;
 
 /// Runs operations, and records them for a backward pass if it is to.
 pub struct Tape<'p, D: Device> {

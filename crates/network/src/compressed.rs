@@ -82,8 +82,12 @@ impl<D: Device> Network<D> {
     /// Takes note of how the parameters learn. What is no matrix of a product stays in the device's numbers, whatever the
     /// precision of its group.
     pub(crate) fn set_parameter_infos(&mut self, mut infos: Vec<ParameterInfo>) {
-        for (index, info) in infos.iter_mut().enumerate() {
-            info.precision = info.precision.filter(|_| self.compressed(index).is_some());
+        let mut compressed = vec![false; infos.len()];
+        for &id in self.weight_index.stacks.iter().filter(|&&id| self.parameters.is_prepared_only(id)) {
+            self.parameters.parts(id).iter().for_each(|&part| compressed[part] = true);
+        }
+        for (info, compressed) in infos.iter_mut().zip(compressed) {
+            info.precision = info.precision.filter(|_| compressed);
         }
         self.parameter_infos = infos;
     }

@@ -40,15 +40,17 @@ impl<D: Device> InferenceNetwork<D> {
         let products = &weight_index.products;
         for &id in products {
             let format = match format {
+                _ if parameters.is_exact(id) => WeightFormat::F32,
                 WeightFormat::Int4 { .. } if id == weight_index.head.matrix => WeightFormat::Int8,
                 format => format,
             };
             source.keep(&mut parameters, id, format)?;
         }
-        let multiplied: Vec<usize> = products.iter().flat_map(|&id| parameters.parts(id).to_vec()).collect();
+        let mut multiplied = vec![false; tensors.len()];
+        products.iter().flat_map(|&id| parameters.parts(id)).for_each(|&part| multiplied[part] = true);
         let table = parameters.parts(weight_index.embedding.table).to_vec();
         for (part, tensor) in tensors.iter().enumerate() {
-            if table.contains(&part) || !multiplied.contains(&part) {
+            if table.contains(&part) || !multiplied[part] {
                 source.set(&mut parameters, (part, tensor))?;
             }
         }

@@ -51,7 +51,7 @@ pub use row_layout::RowLayout;
 pub use row_query::{Query, RowAnswer, RowQuery, answer_on_host, answer_row};
 pub use row_slots::RowSlots;
 pub use spec::{
-    Activation, AttentionSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, HeadSpec, LayerSpec, NetworkKind,
-    NetworkSpec, NormSpec, PlainSpec, RopeSpec, TimeInput, TimeSpec,
+    Activation, AttentionSpec, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, HeadSpec, LayerSpec,
+    NetworkKind, NetworkSpec, NormSpec, PlainSpec, RopeSpec, RouterScore, RouterSpec, TimeInput, TimeSpec,
 };
 pub use tensor::{Role, TensorData, TensorSpec};

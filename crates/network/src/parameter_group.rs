@@ -28,8 +28,9 @@ pub struct RoleError {
 const ROLE: &str = "role:";
 
 /// The roles by name.
-const ROLES: [(&str, Role); 5] = [
+const ROLES: [(&str, Role); 6] = [
     ("matrix", Role::Matrix),
+    ("router", Role::Router),
     ("embedding", Role::Embedding),
     ("unit-vectors", Role::UnitVectors),
     ("head", Role::Head),
@@ -146,7 +147,7 @@ mod tests {
         }
         assert_eq!(
             "role:heads".parse::<ParameterPattern>().unwrap_err().to_string(),
-            "`role:heads` is no role of parameters; allowed: role:matrix, role:embedding, role:unit-vectors, role:head, \
+            "`role:heads` is no role of parameters; allowed: role:matrix, role:router, role:embedding, role:unit-vectors, role:head, \
              role:vector"
         );
     }

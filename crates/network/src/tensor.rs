@@ -7,6 +7,8 @@ use aquatint_compute::Quantised;
 pub enum Role {
     /// A matrix that maps activations to activations.
     Matrix,
+    /// The matrix that chooses the experts of a row.
+    Router,
     /// Word vectors; also the head where the two are tied.
     Embedding,
     /// Word vectors of length 1, between which a gaussian field lies.

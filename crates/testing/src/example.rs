@@ -4,8 +4,8 @@ use crate::Golden;
 use aquatint_compute::{Device, Element, Visibility};
 use aquatint_diffusion::{ContinuousState, Key, Layout, PADDING_DOCUMENT, ProcessKind};
 use aquatint_network::{
-    AttentionSpec, FeedForwardSpec, LayerSpec, Learner, LossRow, Network, NetworkInput, NetworkSpec, NormSpec,
-    RowLayout, TimeSpec,
+    AttentionSpec, ExpertsSpec, FeedForwardKind, FeedForwardSpec, LayerSpec, Learner, LossRow, Network, NetworkInput,
+    NetworkSpec, NormSpec, RouterScore, RouterSpec, RowLayout, TimeSpec,
 };
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ pub struct Example {
 
 impl Example {
     /// The names that [`Example::named`] knows.
-    pub const NAMES: [&str; 9] = [
+    pub const NAMES: [&str; 11] = [
         "plain",
         "grouped-queries-and-documents",
         "time-conditioning",
@@ -42,6 +42,8 @@ impl Example {
         "causal",
         "logit-shift",
         "biases",
+        "experts",
+        "grouped-experts",
     ];
 
     /// One of the examples; `gaussian-field` besides.
@@ -101,6 +103,26 @@ impl Example {
             "logit-shift" => {
                 example.spec.head.logit_shift = true;
                 each_attention(&mut example.spec, |attention| attention.qk_norm = Some(NormSpec::default()));
+            }
+            "experts" => {
+                let router = RouterSpec::softmax(true);
+                let experts = ExpertsSpec { experts: 5, per_token: 2, width: 6, router, shared_width: None };
+                example.spec.layers[1].feed_forward.kind = FeedForwardKind::Experts(experts);
+            }
+            "grouped-experts" => {
+                let router = RouterSpec {
+                    score: RouterScore::Sigmoid,
+                    groups: 3,
+                    groups_per_token: 2,
+                    bias: true,
+                    normalised: true,
+                    scale: 2.5,
+                };
+                let experts = ExpertsSpec { experts: 6, per_token: 3, width: 4, router, shared_width: Some(5) };
+                let kind = FeedForwardKind::Experts(experts);
+                example.spec.layers.iter_mut().for_each(|layer| layer.feed_forward.kind = kind);
+                example.spec.time_conditioning = Some(TimeSpec::new(6));
+                example.times = Some(vec![0.25, 0.5, 0.875]);
             }
             "biases" => {
                 each_attention(&mut example.spec, |attention| {

@@ -81,7 +81,7 @@ impl<D: Device> Optimiser<D> {
                 Moments::AdamW { first, second } => {
                     let weight_decay = match parameter.info.role {
                         Role::Matrix => recipe.weight_decay,
-                        Role::Embedding | Role::UnitVectors | Role::Head | Role::Vector => 0.0,
+                        Role::Router | Role::Embedding | Role::UnitVectors | Role::Head | Role::Vector => 0.0,
                     };
                     let update = AdamW {
                         learning_rate,

@@ -74,7 +74,7 @@ fn operations_of_row(spec: &NetworkSpec) -> Result<f64, NetworkError> {
 fn bytes_of_row(spec: &NetworkSpec) -> usize {
     let widest = spec.layers.iter().map(|layer| {
         let shape = layer.attention.shape();
-        (2 * shape.packed_columns() + shape.output_columns()).max(layer.feed_forward.inner_elements())
+        (2 * shape.packed_columns() + shape.output_columns()).max(layer.feed_forward.inner_elements(spec.width))
     });
     (4 * spec.width + widest.max().unwrap_or(0)) * size_of::<f32>()
 }

@@ -2,10 +2,11 @@
 
 use aquatint_compute::{
     AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionRows, BackwardInput, BackwardWeight,
-    DType, Device, DeviceError, DrawnRow, Elementwise, HeadNormGradients, LayerNorm, LayerNormBackward, Linear,
-    LinearOperands, LinearShape, LogitRows, Logits, Loss, LossGradients, LossRows, Memory, Modulation, Norm, Optimiser,
-    Part, PreparedBackwardInput, PreparedOperands, PreparedValues, Quantised, ReadRow, RmsNorm, RmsNormBackward, Rope,
-    RowCost, RowDraw, RowLoss, RowSummary, ScaledPoints, ShiftScale, SwigluOperands, Targets, TokenVectors, Visibility,
+    Combine, DType, Device, DeviceError, DrawnRow, Elementwise, Experts, Factor, GroupBackwardWeight, GroupedOperands,
+    HeadNormGradients, LayerNorm, LayerNormBackward, Linear, LinearOperands, LinearShape, LogitRows, Logits, Loss,
+    LossGradients, LossRows, Memory, Modulation, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands,
+    PreparedValues, Quantised, ReadRow, RmsNorm, RmsNormBackward, Rope, RouteBackward, Router, RouterLogits, RowCost,
+    RowDraw, RowLoss, RowSummary, ScaledPoints, ShiftScale, SwigluOperands, Targets, TokenVectors, Visibility,
     WeightFormat, WriteRows,
 };
 use std::collections::BTreeMap;
@@ -171,6 +172,33 @@ impl<D: Device> Linear for Timed<D> {
         ), of of_matrix::<D>(operands.weight);
         fn linear_swiglu(operands: SwigluOperands<'_, D::Buffer, D::Prepared>, out: &mut D::Buffer),
             of of_matrix::<D>(operands.gate);
+    }
+}
+
+impl<D: Device> Experts for Timed<D> {
+    timed! {
+        fn route(
+            router: &Router, operands: RouterLogits<'_, D::Buffer>, weights: &mut D::Buffer,
+        ) -> Result<Vec<u32>, DeviceError>;
+        fn route_backward(
+            router: &Router, operands: RouteBackward<'_, D::Buffer, D::Indices>, d_logits: &mut D::Buffer,
+        );
+        fn combine(operands: Combine<'_, D::Buffer, D::Indices>, out: &mut D::Buffer);
+        fn combine_backward(
+            operands: Combine<'_, D::Buffer, D::Indices>, d_out: &D::Buffer, d_weights: &mut D::Buffer,
+            d_sorted: &mut D::Buffer,
+        );
+        fn grouped_linear(
+            operands: GroupedOperands<'_, D::Buffer, Factor<'_, D::Buffer, D::Prepared>>, out: &mut D::Buffer,
+        ), of of_shape(operands.shape);
+        fn grouped_swiglu(
+            operands: GroupedOperands<'_, D::Buffer, (&D::Prepared, &D::Prepared)>, out: &mut D::Buffer,
+        ), of of_shape(operands.shape);
+        fn grouped_backward_input(
+            operands: GroupedOperands<'_, D::Buffer, Factor<'_, D::Buffer, D::Prepared>>, d_x: &mut D::Buffer,
+        ), of of_shape(operands.shape);
+        fn grouped_backward_weight(operands: GroupBackwardWeight<'_, D::Buffer>, d_weight: &mut D::Buffer),
+            of of_shape(operands.shape);
     }
 }
 

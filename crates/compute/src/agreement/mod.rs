@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 mod attention;
 mod elementwise;
+mod experts;
 mod logits;
 mod loss;
 mod memory;

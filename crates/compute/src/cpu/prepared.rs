@@ -3,8 +3,8 @@
 use super::fast::{f32s, f32s_mut};
 use super::{Buffer, Cpu, Precision, fast, scalar};
 use crate::{
-    BackwardInput, Bits, DType, DeviceError, Element, LinearOperands, LinearShape, Memory, PreparedBackwardInput,
-    PreparedOperands, PreparedValues, Quantised, SwigluOperands, WeightFormat,
+    BackwardInput, Bits, DType, DeviceError, Element, Factor, GroupedOperands, LinearOperands, LinearShape, Memory,
+    PreparedBackwardInput, PreparedOperands, PreparedValues, Quantised, RowGroup, SwigluOperands, WeightFormat,
 };
 use std::borrow::Cow;
 
@@ -33,6 +33,13 @@ impl<E: Element> Prepared<E> {
             PreparedKind::Real { shape, .. } => *shape,
             PreparedKind::Quantised(matrix) => (matrix.outputs(), matrix.inputs()),
             PreparedKind::Packed(packed) => packed.shape(),
+        }
+    }
+
+    fn packed(&self) -> Option<&fast::Prepared> {
+        match &self.0 {
+            PreparedKind::Packed(packed) => Some(packed),
+            PreparedKind::Real { .. } | PreparedKind::Quantised(_) => None,
         }
     }
 
@@ -147,6 +154,44 @@ impl<E: Element> Cpu<E> {
             }
             PreparedKind::Packed(_) => unreachable!("only a device with a fast path packs"),
         }
+    }
+
+    /// See [`crate::Experts::grouped_linear`]; whether the fast path did it, which it does where all is packed alike.
+    pub(super) fn multiply_groups(
+        &self,
+        operands: GroupedOperands<'_, [E], Factor<'_, Buffer<E>, Prepared<E>>>,
+        out: &mut [E],
+    ) -> bool {
+        let GroupedOperands { shape, x, groups } = operands;
+        let packed = groups.iter().map(|group| match group.weight {
+            Factor::Prepared(weight) => Some(RowGroup { rows: group.rows.clone(), weight: weight.packed()? }),
+            Factor::Values(_) => None,
+        });
+        let Some((fast, groups)) = self.fast.as_ref().zip(packed.collect::<Option<Vec<_>>>()) else { return false };
+        let alike = fast::Prepared::are_alike(groups.iter().map(|group| group.weight));
+        if alike {
+            fast.grouped_linear(GroupedOperands { shape, x: f32s(x), groups: &groups }, f32s_mut(out));
+        }
+        alike
+    }
+
+    /// See [`crate::Experts::grouped_swiglu`]; whether the fast path did it.
+    pub(super) fn gate_groups(
+        &self,
+        operands: GroupedOperands<'_, [E], (&Prepared<E>, &Prepared<E>)>,
+        out: &mut [E],
+    ) -> bool {
+        let GroupedOperands { shape, x, groups } = operands;
+        let packed = groups.iter().map(|group| {
+            let (gate, up) = group.weight;
+            Some(RowGroup { rows: group.rows.clone(), weight: (gate.packed()?, up.packed()?) })
+        });
+        let Some((fast, groups)) = self.fast.as_ref().zip(packed.collect::<Option<Vec<_>>>()) else { return false };
+        let alike = fast::Prepared::are_alike(groups.iter().flat_map(|group| [group.weight.0, group.weight.1]));
+        if alike {
+            fast.grouped_swiglu(GroupedOperands { shape, x: f32s(x), groups: &groups }, f32s_mut(out));
+        }
+        alike
     }
 
     /// See [`crate::Linear::linear_swiglu`].

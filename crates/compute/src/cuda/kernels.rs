@@ -28,7 +28,7 @@ pub(super) fn emulated_source() -> String {
     text
 }
 
-const BODY: [&str; 8] = [
+const BODY: [&str; 9] = [
     include_str!("kernels/common.cuh"),
     include_str!("kernels/elementwise.cu"),
     include_str!("kernels/rows.cu"),
@@ -37,6 +37,7 @@ const BODY: [&str; 8] = [
     include_str!("kernels/attention.cu"),
     include_str!("kernels/tiles.cu"),
     include_str!("kernels/integers.cu"),
+    include_str!("kernels/experts.cu"),
 ];
 
 /// Every kernel, so that all are there or none.
@@ -180,6 +181,23 @@ kernels! {
         attention_backward_keys | attention_backward_keys_tiles_64 | attention_backward_keys_tiles_128 {
         rows: i32, heads: i32, key_value_heads: i32, size: i32, scale: f32, packed: In<f32>, intervals: In<u32>,
         readers: In<u32>, log_sum_exp: In<f32>, delta: In<f32>, d_out: In<f32>, d_packed: Out<f32>,
+    }
+
+    /// See `experts.cu`; so for all up to [`CombineBackward`].
+    RouteRows = route {
+        experts: i32, per_token: i32, sigmoids: i32, groups: i32, groups_per_token: i32, normalised: i32, scale: f32,
+        logits: In<f32>, bias: In<f32>, chosen: Out<u32>, weights: Out<f32>,
+    }
+    RouteBackwardRows = route_backward {
+        experts: i32, per_token: i32, sigmoids: i32, normalised: i32, scale: f32, logits: In<f32>, chosen: In<u32>,
+        d_weights: In<f32>, d_logits: Out<f32>,
+    }
+    CombineRows = combine {
+        count: i64, columns: i32, per_token: i32, places: In<u32>, weights: In<f32>, sorted: In<f32>, out: Out<f32>,
+    }
+    CombineBackward = combine_backward {
+        columns: i32, per_token: i32, places: In<u32>, weights: In<f32>, sorted: In<f32>, d_out: In<f32>,
+        d_weights: Out<f32>, d_sorted: Out<f32>,
     }
 
     /// See `integers.cu`; so for those that follow.

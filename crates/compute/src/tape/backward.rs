@@ -1,6 +1,6 @@
 //! The backward of the tape: records in reverse, each the chain rule of one operation.
 
-use super::{Record, Segment, Tape, Value};
+use super::{Record, Segment, Slots, Tape, Value};
 use crate::{
     AttentionBackward, AttentionOperands, BackwardInput, BackwardWeight, Device, DeviceError, Evidence, Gradients,
     Head, HeadNormGradients, LayerNormBackward, LinearShape, LossGradients, LossRows, PreparedBackwardInput, ReadRow,
@@ -19,9 +19,6 @@ pub struct LogitHead<'a, B> {
     /// What is added beside the head.
     pub evidence: Option<Evidence<'a, B>>,
 }
-
-/// Gradients of values by slot, while the backward runs.
-type Slots<D> = Vec<Option<<D as crate::Memory>::Buffer>>;
 
 impl<'p, D: Device> Tape<'p, D> {
     /// Softmax cross-entropy of each row, in nats.
@@ -331,6 +328,17 @@ impl<'p, D: Device> Tape<'p, D> {
                 }
                 self.give(slots, x, d_out);
             }
+            Record::Route { logits, routes, .. } => self.route_backward((logits, routes), d_out, slots)?,
+            Record::Dispatch { x, routes, rows, columns, .. } => {
+                let mut d_x = match slots[x].take() {
+                    Some(d_x) => d_x,
+                    None => device.zeros(rows * columns)?,
+                };
+                self.dispatch_backward(&routes, (columns, &d_out), &mut d_x);
+                slots[x] = Some(d_x);
+            }
+            Record::GroupedLinear(record) => self.grouped_linear_backward(record, d_out, (slots, gradients))?,
+            Record::Combine(record) => self.combine_backward(record, &d_out, slots)?,
             Record::Segment { inputs, run, .. } => self.rerun(inputs, &run, d_out, slots, gradients)?,
         }
         Ok(())
@@ -386,7 +394,7 @@ impl<'p, D: Device> Tape<'p, D> {
     }
 
     /// Adds a gradient to what a slot has collected.
-    fn give(&self, slots: &mut Slots<D>, slot: Option<usize>, gradient: D::Buffer) {
+    pub(super) fn give(&self, slots: &mut Slots<D>, slot: Option<usize>, gradient: D::Buffer) {
         let Some(slot) = slot else { return };
         match &mut slots[slot] {
             Some(collected) => self.device().scale_add(1.0, &gradient, 1.0, collected),
@@ -426,7 +434,11 @@ impl<D: Device> Record<'_, D> {
             | Self::Modulate { out, .. }
             | Self::GatedAdd { out, .. }
             | Self::Add { out, .. }
+            | Self::Route { out, .. }
+            | Self::Dispatch { out, .. }
             | Self::Segment { out, .. } => *out,
+            Self::GroupedLinear(record) => record.out,
+            Self::Combine(record) => record.out,
             // Only outputs with a slot are noted.
             Self::Attention { output, .. } => output.slot.unwrap_or_default(),
         }

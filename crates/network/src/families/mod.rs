@@ -48,8 +48,8 @@ pub trait Family: Debug + Send + Sync {
     /// A description as its `config.json` holds it, as far as the family can say it; [`to_config`] checks that it can.
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object;
 
-    /// What its files call modules where that differs: pairs of the name here and the name there, with `*` for the
-    /// number of a layer.
+    /// What its files call modules where that differs: pairs of the name here and the name there, with a `*` for
+    /// the number of a layer, and a second for that of an expert.
     fn names(&self) -> &'static [(&'static str, &'static str)];
 
     /// The ids of tokens that have a role, as its `config.json` says or as the family has them; none where the
@@ -146,11 +146,10 @@ pub fn to_config(family: &dyn Family, spec: &NetworkSpec, roles: &TokenRoles) ->
 /// What a family's files call the tensor that has this name here.
 pub fn file_name(family: &dyn Family, name: &str) -> String {
     let (module, kind) = name.rsplit_once('.').unwrap_or((name, ""));
-    let number = module.split('.').find(|part| part.parse::<usize>().is_ok());
-    let pattern: Vec<&str> = module.split('.').map(|part| if Some(part) == number { "*" } else { part }).collect();
+    let is_number = |part: &&str| part.parse::<usize>().is_ok();
+    let pattern: Vec<&str> = module.split('.').map(|part| if is_number(&part) { "*" } else { part }).collect();
     let pattern = pattern.join(".");
-    match family.names().iter().find(|(here, _)| *here == pattern) {
-        Some((_, there)) => format!("{}.{kind}", there.replace('*', number.unwrap_or_default())),
-        None => name.to_owned(),
-    }
+    let Some((_, there)) = family.names().iter().find(|(here, _)| *here == pattern) else { return name.to_owned() };
+    let numbered = module.split('.').filter(is_number).fold((*there).to_owned(), |there, n| there.replacen('*', n, 1));
+    format!("{numbered}.{kind}")
 }

@@ -95,6 +95,13 @@ impl<'a, D: Device> Declaration<'a, D> {
         weight
     }
 
+    /// The same, multiplied in f32 whatever the format of the others.
+    pub(crate) fn exact(&mut self, parts: &[usize]) -> WeightId {
+        let weight = self.parameters.exact_weight(parts);
+        self.multiplied(weight);
+        weight
+    }
+
     /// Notes that a product reads a weight when nothing is learned.
     pub(crate) fn multiplied(&mut self, weight: WeightId) {
         self.products.push(weight);

@@ -49,6 +49,19 @@ impl<'p, D: Device> Half<'p, '_, D> {
             None => tape.linear_add(h, weight, bias, residual),
         }
     }
+
+    /// Adds what is of the stream's width already, through the gate where there is one.
+    pub(super) fn add_value(
+        &self,
+        tape: &mut Tape<'p, D>,
+        value: &Value<D>,
+        residual: Value<D>,
+    ) -> Result<Value<D>, DeviceError> {
+        match self.modulation {
+            Some(modulation) => tape.gated_add(value, modulation, self.groups, (self.part + 2) * self.width, residual),
+            None => tape.add(residual, value),
+        }
+    }
 }
 
 /// The modulation that follows from what each sequence is conditioned on.

@@ -8,8 +8,9 @@ mod layer;
 mod norm;
 mod time;
 
+pub use aquatint_compute::RouterScore;
 pub use attention::{AttentionSpec, RopeSpec};
-pub use feed_forward::{Activation, FeedForwardKind, FeedForwardSpec, GatedSpec, PlainSpec};
+pub use feed_forward::{Activation, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, PlainSpec, RouterSpec};
 pub use head::HeadSpec;
 pub use kind::NetworkKind;
 pub use layer::LayerSpec;
@@ -158,6 +159,12 @@ impl NetworkSpec {
     /// Number of parameters.
     pub fn parameter_count(&self) -> usize {
         self.tensors().iter().map(TensorSpec::len).sum()
+    }
+
+    /// Number of parameters that a row reads: all but those of the experts that it does not go to.
+    pub fn active_parameter_count(&self) -> usize {
+        let idle = self.layers.iter().map(|layer| layer.feed_forward.idle_parameters(self.width));
+        self.parameter_count() - idle.sum::<usize>()
     }
 }
 

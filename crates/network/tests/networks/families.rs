@@ -18,7 +18,7 @@ fn refusal(config: &Value) -> String {
 
 #[test]
 fn every_description_goes_out_and_comes_back() {
-    for name in Example::NAMES.into_iter().filter(|name| *name != "biases") {
+    for name in Example::NAMES.into_iter().filter(|name| !["biases", "experts", "grouped-experts"].contains(name)) {
         let spec = Example::named(name).spec;
         let config = config(&spec);
         let text = serde_json::to_string_pretty(&config).unwrap();

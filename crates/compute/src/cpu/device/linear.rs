@@ -7,22 +7,45 @@ use crate::{
     PreparedOperands, PreparedValues, Quantised, SwigluOperands, WeightFormat,
 };
 
-impl<E: Element> Linear for Cpu<E> {
-    type Prepared = Prepared<E>;
-
-    fn linear(&self, operands: LinearOperands<'_, Buffer<E>>, out: &mut Buffer<E>) {
-        let (operands, out) = (operands.map(Buffer::as_slice), out.as_mut_slice());
+impl<E: Element> Cpu<E> {
+    /// See [`Linear::linear`].
+    pub(super) fn multiply(&self, operands: LinearOperands<'_, [E]>, out: &mut [E]) {
         match &self.fast {
             Some(fast) => fast.linear(operands.map(f32s), f32s_mut(out)),
             None => scalar::linear(operands, Self::rounding(self.precision), out),
         }
     }
-    fn linear_backward_input(&self, operands: BackwardInput<'_, Buffer<E>>, d_x: &mut Buffer<E>) {
-        let (operands, d_x) = (operands.map(Buffer::as_slice), d_x.as_mut_slice());
+
+    /// See [`Linear::linear_backward_input`].
+    pub(super) fn multiply_back(&self, operands: BackwardInput<'_, [E]>, d_x: &mut [E]) {
         match &self.fast {
             Some(fast) => fast.linear_backward_input(operands.map(f32s), f32s_mut(d_x)),
             None => scalar::linear_backward_input(operands, Self::rounding(self.precision), d_x),
         }
+    }
+
+    /// See [`Linear::linear_backward_weight`].
+    pub(super) fn add_weight_gradient(
+        &self,
+        operands: BackwardWeight<'_, [E]>,
+        d_weight: &mut [E],
+        d_bias: Option<&mut [E]>,
+    ) {
+        match &self.fast {
+            Some(fast) => fast.linear_backward_weight(operands.map(f32s), f32s_mut(d_weight), d_bias.map(f32s_mut)),
+            None => scalar::linear_backward_weight(operands, Self::rounding(self.precision), d_weight, d_bias),
+        }
+    }
+}
+
+impl<E: Element> Linear for Cpu<E> {
+    type Prepared = Prepared<E>;
+
+    fn linear(&self, operands: LinearOperands<'_, Buffer<E>>, out: &mut Buffer<E>) {
+        self.multiply(operands.map(Buffer::as_slice), out.as_mut_slice());
+    }
+    fn linear_backward_input(&self, operands: BackwardInput<'_, Buffer<E>>, d_x: &mut Buffer<E>) {
+        self.multiply_back(operands.map(Buffer::as_slice), d_x.as_mut_slice());
     }
     fn linear_backward_weight(
         &self,
@@ -30,12 +53,8 @@ impl<E: Element> Linear for Cpu<E> {
         d_weight: &mut Buffer<E>,
         d_bias: Option<&mut Buffer<E>>,
     ) {
-        let (operands, d_weight) = (operands.map(Buffer::as_slice), d_weight.as_mut_slice());
-        let d_bias = d_bias.map(Buffer::as_mut_slice);
-        match &self.fast {
-            Some(fast) => fast.linear_backward_weight(operands.map(f32s), f32s_mut(d_weight), d_bias.map(f32s_mut)),
-            None => scalar::linear_backward_weight(operands, Self::rounding(self.precision), d_weight, d_bias),
-        }
+        let (d_weight, d_bias) = (d_weight.as_mut_slice(), d_bias.map(Buffer::as_mut_slice));
+        self.add_weight_gradient(operands.map(Buffer::as_slice), d_weight, d_bias);
     }
 
     fn format(&self) -> WeightFormat {

@@ -103,6 +103,11 @@ impl Integers {
     pub(super) fn outputs(&self) -> usize {
         self.outputs
     }
+    /// Whether another matrix has as many bits and reads the same left factor.
+    pub(super) fn reads_as(&self, other: &Self) -> bool {
+        let of = |matrix: &Self| (matrix.bits, matrix.inputs, matrix.groups, matrix.quads);
+        of(self) == of(other)
+    }
     /// Length of the sum.
     pub(super) fn inputs(&self) -> usize {
         self.inputs

@@ -5,6 +5,7 @@
 
 mod attention;
 mod elementwise;
+mod experts;
 mod integer;
 mod kernel;
 mod layer_norm;

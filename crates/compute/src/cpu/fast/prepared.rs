@@ -23,7 +23,7 @@ pub(in crate::cpu) enum Prepared {
 }
 
 /// A left factor as the right one wants it.
-enum Left<'a> {
+pub(super) enum Left<'a> {
     Real(Matrix<'a>),
     Integer(IntegerRows),
 }
@@ -59,7 +59,19 @@ impl Prepared {
         }
     }
 
-    fn panel_width(&self) -> usize {
+    /// Whether matrices have one shape, one format and one layout, so that one left factor serves them all.
+    pub(in crate::cpu) fn are_alike<'a>(mut matrices: impl Iterator<Item = &'a Self>) -> bool {
+        let Some(first) = matrices.next() else { return true };
+        matrices.all(|other| match (first, other) {
+            (Self::Real(first), Self::Real(other)) => {
+                (first.range(), first.columns(), first.chosen()) == (other.range(), other.columns(), other.chosen())
+            }
+            (Self::Integer(first), Self::Integer(other)) => first.outputs() == other.outputs() && first.reads_as(other),
+            _ => false,
+        })
+    }
+
+    pub(super) fn panel_width(&self) -> usize {
         match self {
             Self::Real(packed) => packed.panel_width(),
             Self::Integer(packed) => packed.panel_width(),
@@ -70,7 +82,7 @@ impl Prepared {
     ///
     /// # Safety
     /// `output` is writable at all these rows and columns, and no other thread writes there.
-    unsafe fn block(
+    pub(super) unsafe fn block(
         &self,
         left: &Left<'_>,
         (rows, columns): ((usize, usize), (usize, usize)),
@@ -105,7 +117,7 @@ impl Fast {
         Ok(Prepared::Integer(self.pack_integers(matrix)?))
     }
 
-    fn left<'a>(&self, rows: usize, x: &'a [f32], w: &Prepared) -> Left<'a> {
+    pub(super) fn left<'a>(&self, rows: usize, x: &'a [f32], w: &Prepared) -> Left<'a> {
         match w {
             Prepared::Real(packed) => Left::Real(Matrix::rows(x, packed.range().1)),
             Prepared::Integer(packed) => Left::Integer(self.quantise_rows(rows, x, packed)),
@@ -113,7 +125,7 @@ impl Fast {
     }
 
     /// Scratch of a task: for the left factor where it is packed, or for a panel of the right one.
-    fn strip(&self, left: &Left<'_>, w: &Prepared, tall: usize) -> Buffer<f32> {
+    pub(super) fn strip(&self, left: &Left<'_>, w: &Prepared, tall: usize) -> Buffer<f32> {
         self.scratch(match (left, w) {
             (Left::Real(a), Prepared::Real(packed)) => packed.strip_len(*a, tall),
             (Left::Integer(_), Prepared::Integer(packed)) => packed.scratch_len(tall),
@@ -122,7 +134,7 @@ impl Fast {
     }
 
     /// Packs a task's rows of the left factor, where they are.
-    fn pack_left(&self, left: &Left<'_>, w: &Prepared, rows: (usize, usize), strip: &mut [f32]) {
+    pub(super) fn pack_left(&self, left: &Left<'_>, w: &Prepared, rows: (usize, usize), strip: &mut [f32]) {
         if let (Left::Real(a), Prepared::Real(packed)) = (left, w) {
             packed.pack_left(self, *a, rows, strip);
         }
@@ -268,4 +280,4 @@ const ROWS_AT_A_TIME: (usize, usize) = (48, 1024);
 
 /// Columns that are multiplied and gated at a time: a multiple of every panel's width, so that two tiles of 96 rows
 /// take a tenth of the second cache.
-const FUSED: usize = 128;
+pub(super) const FUSED: usize = 128;

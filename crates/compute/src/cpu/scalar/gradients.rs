@@ -1,5 +1,7 @@
 //! Every backward function against central differences of its forward function, in f64, over odd shapes.
 
+mod experts;
+
 use super::*;
 use crate::cpu::cost;
 use crate::{

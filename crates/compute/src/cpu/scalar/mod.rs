@@ -5,6 +5,7 @@
 
 mod attention;
 mod elementwise;
+mod experts;
 mod layer_norm;
 mod loss;
 mod norm;
@@ -21,6 +22,7 @@ pub(super) use elementwise::{
     gated_add, gated_add_backward, gelu, gelu_backward, modulate, modulate_backward, scale_add, silu, silu_backward,
     swiglu, swiglu_backward,
 };
+pub(super) use experts::{combine, combine_backward, route_row, route_row_backward};
 pub(super) use layer_norm::{layer_norm, layer_norm_backward};
 pub(super) use loss::{ScalarHead, ScalarLoss, linear_cost_rows, linear_cross_entropy, linear_learn_rows};
 pub(super) use norm::{rms_norm, rms_norm_backward};

@@ -9,9 +9,9 @@ use aquatint_compute::{Device, DeviceError, Tape, Value, WeightId};
 #[derive(Debug)]
 pub(super) struct GatedWeights {
     /// The gate and what it is for, stacked.
-    gate_up: WeightId,
-    gate: WeightId,
-    up: WeightId,
+    pub(super) gate_up: WeightId,
+    pub(super) gate: WeightId,
+    pub(super) up: WeightId,
     pub(super) down: WeightId,
 }
 

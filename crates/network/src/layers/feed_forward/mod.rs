@@ -1,5 +1,6 @@
 //! The feed-forward part of a layer: what is made of each normed row by itself. Each kind has a file of its own.
 
+mod experts;
 mod gated;
 mod plain;
 
@@ -8,6 +9,7 @@ use super::modulation::Half;
 use crate::tensor::Init;
 use crate::{FeedForwardKind, FeedForwardSpec};
 use aquatint_compute::{Device, DeviceError, Tape, Value, WeightId};
+use experts::ExpertsWeights;
 use gated::GatedWeights;
 use plain::PlainWeights;
 
@@ -23,6 +25,7 @@ pub(crate) struct FeedForwardWeights {
 enum KindWeights {
     Gated(GatedWeights),
     Plain(PlainWeights),
+    Experts(ExpertsWeights),
 }
 
 impl FeedForwardSpec {
@@ -37,6 +40,7 @@ impl FeedForwardSpec {
         let kind = match self.kind {
             FeedForwardKind::Gated(gated) => KindWeights::Gated(gated.declare(declaration, "mlp", width, residual)?),
             FeedForwardKind::Plain(plain) => KindWeights::Plain(plain.declare(declaration, "mlp", width, residual)?),
+            FeedForwardKind::Experts(experts) => KindWeights::Experts(experts.declare(declaration, width, residual)?),
         };
         Ok(FeedForwardWeights { norm, kind })
     }
@@ -62,7 +66,10 @@ impl FeedForwardSpec {
                 drop(h);
                 half.add(tape, &inner, (weights.down, weights.down_bias), x)
             }
-            (FeedForwardKind::Gated(_), KindWeights::Plain(_)) | (FeedForwardKind::Plain(_), KindWeights::Gated(_)) => {
+            (FeedForwardKind::Experts(experts), KindWeights::Experts(weights)) => {
+                experts.forward(tape, weights, half, h, x)
+            }
+            (FeedForwardKind::Gated(_) | FeedForwardKind::Plain(_) | FeedForwardKind::Experts(_), _) => {
                 unreachable!("the weights were declared for this description")
             }
         }
@@ -70,7 +77,7 @@ impl FeedForwardSpec {
 
     /// Elements that a row keeps for the backward.
     pub(super) fn retained(&self, width: usize) -> usize {
-        self.norm.retained(width) + self.inner_elements()
+        self.norm.retained(width) + self.inner_elements(width)
     }
 
     /// Operations of `rows` rows.
@@ -78,6 +85,7 @@ impl FeedForwardSpec {
         match self.kind {
             FeedForwardKind::Gated(gated) => gated.operations(width, rows),
             FeedForwardKind::Plain(plain) => plain.operations(width, rows),
+            FeedForwardKind::Experts(experts) => experts.operations(width, rows),
         }
     }
 }

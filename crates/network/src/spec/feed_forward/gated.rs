@@ -21,7 +21,7 @@ pub enum Activation {
 
 impl GatedSpec {
     /// Gate and value side by side, and their product.
-    pub(super) fn inner_elements(&self) -> usize {
+    pub(crate) fn inner_elements(&self) -> usize {
         3 * self.width
     }
 

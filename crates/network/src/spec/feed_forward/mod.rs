@@ -1,8 +1,10 @@
 //! The feed-forward part of a layer.
 
+mod experts;
 mod gated;
 mod plain;
 
+pub use experts::{ExpertsSpec, RouterSpec};
 pub use gated::{Activation, GatedSpec};
 pub use plain::PlainSpec;
 
@@ -19,13 +21,15 @@ pub struct FeedForwardSpec {
     pub kind: FeedForwardKind,
 }
 
-/// The kinds of feed-forward parts. Shown in words: the width of a gated or a plain one.
+/// The kinds of feed-forward parts. Shown in words: the width of a gated or a plain one, the number of experts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FeedForwardKind {
     /// Three matrices: gate, value and the way back.
     Gated(GatedSpec),
     /// Two matrices with GELU between them.
     Plain(PlainSpec),
+    /// Gated parts of which each row goes to a few.
+    Experts(ExpertsSpec),
 }
 
 impl FeedForwardSpec {
@@ -40,14 +44,32 @@ impl FeedForwardSpec {
         match self.kind {
             FeedForwardKind::Gated(gated) => Some(gated),
             FeedForwardKind::Plain(_) => None,
+            FeedForwardKind::Experts(_) => None,
         }
     }
 
-    /// Elements that are there of each row at one time between its matrices, at most.
-    pub fn inner_elements(&self) -> usize {
+    /// The experts that it is a mixture of.
+    pub fn experts(&self) -> Option<ExpertsSpec> {
+        match self.kind {
+            FeedForwardKind::Experts(experts) => Some(experts),
+            FeedForwardKind::Gated(_) | FeedForwardKind::Plain(_) => None,
+        }
+    }
+
+    /// Elements of each row between its matrices, in a network of this width.
+    pub fn inner_elements(&self, width: usize) -> usize {
         match self.kind {
             FeedForwardKind::Gated(gated) => gated.inner_elements(),
             FeedForwardKind::Plain(plain) => plain.inner_elements(),
+            FeedForwardKind::Experts(experts) => experts.inner_elements(width),
+        }
+    }
+
+    /// Parameters that a row does not read: those of the experts that it does not go to.
+    pub(super) fn idle_parameters(&self, width: usize) -> usize {
+        match self.kind {
+            FeedForwardKind::Gated(_) | FeedForwardKind::Plain(_) => 0,
+            FeedForwardKind::Experts(experts) => experts.idle_parameters(width),
         }
     }
 
@@ -55,6 +77,7 @@ impl FeedForwardSpec {
         match self.kind {
             FeedForwardKind::Gated(gated) => gated.validate()?,
             FeedForwardKind::Plain(plain) => plain.validate()?,
+            FeedForwardKind::Experts(experts) => experts.validate()?,
         }
         self.norm.validate()
     }
@@ -65,6 +88,7 @@ impl fmt::Display for FeedForwardKind {
         match self {
             Self::Gated(gated) => write!(f, "{}", gated.width),
             Self::Plain(plain) => write!(f, "{} without a gate", plain.width),
+            Self::Experts(experts) => experts.fmt(f),
         }
     }
 }

@@ -1,0 +1,281 @@
+//! Mixtures of experts on the tape: rows are routed, copied to their experts, multiplied group by group, and combined.
+
+use super::{Record, Slots, Tape, Value};
+use crate::{
+    Combine, Device, DeviceError, Factor, Gradients, GroupBackwardWeight, GroupedOperands, LinearShape, Parameters,
+    RouteBackward, Router, RouterLogits, RowGroup, WeightId,
+};
+use std::rc::Rc;
+
+/// The experts of the rows of a pass, and where their copies stand, sorted by expert.
+#[derive(Debug)]
+pub struct Routes<D: Device> {
+    router: Router,
+    /// The places of each expert that has any, in the order of the experts; the weight is the expert.
+    groups: Vec<RowGroup<usize>>,
+    /// The row of each place.
+    rows: D::Indices,
+    /// The places of each row, `[T, K]`.
+    places: D::Indices,
+    /// The experts of each row, `[T, K]`.
+    chosen: D::Indices,
+}
+
+impl<D: Device> Routes<D> {
+    fn new(device: &D, router: Router, chosen: &[u32]) -> Result<Self, DeviceError> {
+        let mut next = vec![0; router.experts];
+        chosen.iter().for_each(|&expert| next[expert as usize] += 1);
+        let (mut groups, mut start) = (Vec::new(), 0);
+        for (expert, next) in next.iter_mut().enumerate() {
+            let count = std::mem::replace(next, start);
+            if count > 0 {
+                groups.push(RowGroup { rows: start..start + count, weight: expert });
+            }
+            start += count;
+        }
+        let (mut rows, mut places) = (vec![0; chosen.len()], Vec::with_capacity(chosen.len()));
+        for (index, &expert) in chosen.iter().enumerate() {
+            let place = &mut next[expert as usize];
+            rows[*place] = (index / router.per_token) as u32;
+            places.push(*place as u32);
+            *place += 1;
+        }
+        Ok(Self {
+            router,
+            groups,
+            rows: device.upload_indices(&rows)?,
+            places: device.upload_indices(&places)?,
+            chosen: device.upload_indices(chosen)?,
+        })
+    }
+
+    /// The same groups with the weights of their experts.
+    fn with<W: Copy>(&self, weights: &[W]) -> Vec<RowGroup<W>> {
+        self.groups
+            .iter()
+            .map(|RowGroup { rows, weight }| RowGroup { rows: rows.clone(), weight: weights[*weight] })
+            .collect()
+    }
+}
+
+/// What the backward of a product over rows sorted by expert needs.
+pub(super) struct GroupedLinear<D: Device> {
+    x: Value<D>,
+    shape: LinearShape,
+    groups: Vec<RowGroup<WeightId>>,
+    pub(super) out: usize,
+}
+
+/// What the backward of a sum over experts needs.
+pub(super) struct Combined<D: Device> {
+    sorted: Value<D>,
+    weights: Value<D>,
+    routes: Rc<Routes<D>>,
+    pub(super) out: usize,
+}
+
+impl<D: Device> Combined<D> {
+    fn operands(&self) -> Combine<'_, D::Buffer, D::Indices> {
+        combine(&self.sorted, &self.weights, &self.routes)
+    }
+}
+
+fn combine<'a, D: Device>(
+    sorted: &'a Value<D>,
+    weights: &'a Value<D>,
+    routes: &'a Routes<D>,
+) -> Combine<'a, D::Buffer, D::Indices> {
+    Combine {
+        columns: sorted.columns,
+        per_token: weights.columns,
+        places: &routes.places,
+        weights: &weights.buffer,
+        sorted: &sorted.buffer,
+    }
+}
+
+/// The matrix of each group.
+type Factors<'a, D> = Vec<RowGroup<Factor<'a, <D as crate::Memory>::Buffer, <D as crate::Linear>::Prepared>>>;
+
+/// The matrices of groups: prepared, unless they are learned and recorded.
+fn factors<'a, D: Device>(
+    parameters: &'a Parameters<D>,
+    groups: &[RowGroup<WeightId>],
+    recorded: bool,
+) -> Result<Factors<'a, D>, DeviceError> {
+    let factor = |group: &RowGroup<WeightId>| {
+        let weight = match recorded && parameters.trains(group.weight) {
+            true => Factor::Values(parameters.get(group.weight)?),
+            false => Factor::Prepared(parameters.prepared(group.weight)?),
+        };
+        Ok(RowGroup { rows: group.rows.clone(), weight })
+    };
+    groups.iter().map(factor).collect()
+}
+
+impl<'p, D: Device> Tape<'p, D> {
+    /// The weights of each row's experts, `[T, K]`, and where its copies go, from logits `[T, N]`. `bias` is added where
+    /// experts are chosen, and is not learned by the gradient.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn route(
+        &mut self,
+        router: Router,
+        logits: &Value<D>,
+        bias: Option<WeightId>,
+    ) -> Result<(Value<D>, Rc<Routes<D>>), DeviceError> {
+        let bias = bias.map(|bias| self.parameters.get(bias)).transpose()?;
+        let mut weights = self.device().uninitialised(logits.rows * router.per_token)?;
+        let chosen = self.device().route(&router, RouterLogits { logits: &*logits.buffer, bias }, &mut weights)?;
+        let routes = Rc::new(Routes::new(self.device(), router, &chosen)?);
+        let weights = self.value(weights, logits.rows, router.per_token, logits.slot.is_some());
+        self.note(&weights, |out| Record::Route { logits: logits.clone(), routes: Rc::clone(&routes), out });
+        Ok((weights, routes))
+    }
+
+    /// The copies of rows for their experts, `[T·K, D]`.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn dispatch(&mut self, x: &Value<D>, routes: &Rc<Routes<D>>) -> Result<Value<D>, DeviceError> {
+        let rows = self.device().count(&routes.rows);
+        let mut out = self.device().uninitialised(rows * x.columns)?;
+        self.device().gather(x.columns, &x.buffer, &routes.rows, &mut out);
+        let out = self.value(out, rows, x.columns, x.slot.is_some());
+        if let Some(slot) = x.slot {
+            let routes = Rc::clone(routes);
+            self.note(&out, |out| Record::Dispatch { x: slot, routes, rows: x.rows, columns: x.columns, out });
+        }
+        Ok(out)
+    }
+
+    /// `x wᵀ` of rows that are sorted by expert; `weights` has the matrix of each expert.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn grouped_linear(
+        &mut self,
+        x: &Value<D>,
+        routes: &Routes<D>,
+        weights: &[WeightId],
+    ) -> Result<Value<D>, DeviceError> {
+        let shape = self.linear_shape(x, weights[0]);
+        let groups = routes.with(weights);
+        let mut out = self.device().uninitialised(x.rows * shape.outputs)?;
+        let factors = factors(self.parameters, &groups, self.records.is_some())?;
+        self.device().grouped_linear(GroupedOperands { shape, x: &*x.buffer, groups: &factors }, &mut out);
+        let trains = groups.iter().any(|group| self.parameters.trains(group.weight));
+        let out = self.value(out, x.rows, shape.outputs, x.slot.is_some() || trains);
+        self.note(&out, |out| Record::GroupedLinear(GroupedLinear { x: x.clone(), shape, groups, out }));
+        Ok(out)
+    }
+
+    /// `silu(x gateᵀ) · (x upᵀ)` of rows that are sorted by expert, as [`Tape::linear_swiglu`] with the weights of each
+    /// expert.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn grouped_swiglu(
+        &mut self,
+        x: &Value<D>,
+        routes: &Routes<D>,
+        stacked: &[WeightId],
+        apart: &[(WeightId, WeightId)],
+    ) -> Result<Value<D>, DeviceError> {
+        let parameters = self.parameters;
+        if self.records.is_some() || stacked.iter().any(|&weight| parameters.is_prepared_only(weight)) {
+            let gate_up = self.grouped_linear(x, routes, stacked)?;
+            return self.swiglu(&gate_up);
+        }
+        let shape = self.linear_shape(x, apart[0].0);
+        let prepared = |RowGroup { rows, weight: (gate, up) }: RowGroup<(WeightId, WeightId)>| {
+            Ok(RowGroup { rows, weight: (parameters.prepared(gate)?, parameters.prepared(up)?) })
+        };
+        let groups = routes.with(apart).into_iter().map(prepared).collect::<Result<Vec<_>, DeviceError>>()?;
+        let mut out = self.device().uninitialised(x.rows * shape.outputs)?;
+        self.device().grouped_swiglu(GroupedOperands { shape, x: &*x.buffer, groups: &groups }, &mut out);
+        Ok(self.value(out, x.rows, shape.outputs, false))
+    }
+
+    /// What the experts of each row give, weighted and summed: `[T, D]`.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn combine(
+        &mut self,
+        sorted: &Value<D>,
+        weights: &Value<D>,
+        routes: &Rc<Routes<D>>,
+    ) -> Result<Value<D>, DeviceError> {
+        let (rows, columns) = (weights.rows, sorted.columns);
+        let mut out = self.device().uninitialised(rows * columns)?;
+        self.device().combine(combine(sorted, weights, routes), &mut out);
+        let out = self.value(out, rows, columns, sorted.slot.is_some() || weights.slot.is_some());
+        self.note(&out, |out| {
+            let (sorted, weights, routes) = (sorted.clone(), weights.clone(), Rc::clone(routes));
+            Record::Combine(Combined { sorted, weights, routes, out })
+        });
+        Ok(out)
+    }
+
+    pub(super) fn route_backward(
+        &self,
+        (logits, routes): (Value<D>, Rc<Routes<D>>),
+        d_weights: D::Buffer,
+        slots: &mut Slots<D>,
+    ) -> Result<(), DeviceError> {
+        let mut d_logits = self.device().uninitialised(logits.rows * logits.columns)?;
+        let operands = RouteBackward { logits: &*logits.buffer, chosen: &routes.chosen, d_weights: &d_weights };
+        self.device().route_backward(&routes.router, operands, &mut d_logits);
+        self.give(slots, logits.slot, d_logits);
+        Ok(())
+    }
+
+    /// The gradient of rows is the sum over their copies, in the order of the experts.
+    pub(super) fn dispatch_backward(
+        &self,
+        routes: &Routes<D>,
+        (columns, d_out): (usize, &D::Buffer),
+        d_x: &mut D::Buffer,
+    ) {
+        self.device().scatter_add(columns, d_out, &routes.rows, d_x);
+    }
+
+    pub(super) fn grouped_linear_backward(
+        &self,
+        record: GroupedLinear<D>,
+        d_out: D::Buffer,
+        (slots, gradients): (&mut Slots<D>, &mut Gradients<D>),
+    ) -> Result<(), DeviceError> {
+        let GroupedLinear { x, shape, groups, .. } = record;
+        for RowGroup { rows, weight } in &groups {
+            gradients.accumulate(self.parameters, *weight, |device, d_weight| {
+                let operands = GroupBackwardWeight { shape, d_out: &d_out, x: &*x.buffer, rows: rows.clone() };
+                device.grouped_backward_weight(operands, d_weight);
+            })?;
+        }
+        if x.slot.is_some() {
+            let mut d_x = self.device().uninitialised(shape.rows * shape.inputs)?;
+            let factors = factors(self.parameters, &groups, true)?;
+            self.device().grouped_backward_input(GroupedOperands { shape, x: &d_out, groups: &factors }, &mut d_x);
+            self.give(slots, x.slot, d_x);
+        }
+        Ok(())
+    }
+
+    pub(super) fn combine_backward(
+        &self,
+        record: Combined<D>,
+        d_out: &D::Buffer,
+        slots: &mut Slots<D>,
+    ) -> Result<(), DeviceError> {
+        let (sorted, weights) = (&record.sorted, &record.weights);
+        let mut d_weights = self.device().uninitialised(weights.rows * weights.columns)?;
+        let mut d_sorted = self.device().uninitialised(sorted.rows * sorted.columns)?;
+        self.device().combine_backward(record.operands(), d_out, &mut d_weights, &mut d_sorted);
+        self.give(slots, weights.slot, d_weights);
+        self.give(slots, sorted.slot, d_sorted);
+        Ok(())
+    }
+}

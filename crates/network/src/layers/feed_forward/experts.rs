@@ -1,0 +1,92 @@
+//! A mixture of experts: `x += Σ_k w_k · expert_k(h)`, over the experts that the router chooses for each row, and the
+//! shared expert of all rows.
+//!
+//! Tensors are named as in Qwen's mixtures: `mlp.gate.weight` is the router, `mlp.experts.N.gate_proj.weight` a gate.
+//! `mlp.gate.expert_bias` and `mlp.shared_experts.*` are DeepSeek's and Ling's.
+//!
+//! The router is kept in real numbers and multiplied in f32, whatever the format of the other matrices: what rounding
+//! would change there is which experts a row goes to. Its bias has no gradient.
+
+use super::gated::GatedWeights;
+use crate::layers::Declaration;
+use crate::layers::modulation::Half;
+use crate::tensor::Init;
+use crate::{ExpertsSpec, Role};
+use aquatint_compute::{Device, DeviceError, Tape, Value, WeightId};
+
+/// The weights of a mixture.
+#[derive(Debug)]
+pub(super) struct ExpertsWeights {
+    router: WeightId,
+    bias: Option<WeightId>,
+    /// Of each expert the gate and what it is for, stacked.
+    gate_up: Vec<WeightId>,
+    /// The same apart.
+    apart: Vec<(WeightId, WeightId)>,
+    down: Vec<WeightId>,
+    shared: Option<GatedWeights>,
+}
+
+impl ExpertsSpec {
+    /// `residual` is what matrices begin as that write into the residual stream.
+    pub(super) fn declare<D: Device>(
+        &self,
+        declaration: &mut Declaration<'_, D>,
+        width: usize,
+        residual: Init,
+    ) -> Result<ExpertsWeights, DeviceError> {
+        let router = declaration.tensor("mlp.gate.weight", &[self.experts, width], Role::Router, Init::MATRIX)?;
+        let bias = match self.router.bias {
+            true => Some(declaration.vector("mlp.gate.expert_bias", self.experts, 0.0)?),
+            false => None,
+        };
+        let experts = (0..self.experts)
+            .map(|expert| self.expert().declare(declaration, &format!("mlp.experts.{expert}"), width, residual));
+        let experts = experts.collect::<Result<Vec<GatedWeights>, _>>()?;
+        let shared = match self.shared() {
+            Some(shared) => Some(shared.declare(declaration, "mlp.shared_experts", width, residual)?),
+            None => None,
+        };
+        Ok(ExpertsWeights {
+            router: declaration.exact(&[router]),
+            bias: bias.map(|bias| declaration.weight(&[bias])),
+            gate_up: experts.iter().map(|expert| expert.gate_up).collect(),
+            apart: experts.iter().map(|expert| (expert.gate, expert.up)).collect(),
+            down: experts.iter().map(|expert| expert.down).collect(),
+            shared,
+        })
+    }
+
+    /// Adds to the residual stream `x` what the experts make of its normed rows `h`.
+    pub(super) fn forward<'p, D: Device>(
+        &self,
+        tape: &mut Tape<'p, D>,
+        weights: &ExpertsWeights,
+        half: &Half<'p, '_, D>,
+        h: Value<D>,
+        mut x: Value<D>,
+    ) -> Result<Value<D>, DeviceError> {
+        let logits = tape.linear(&h, weights.router, None)?;
+        let (shares, routes) = tape.route(self.router(), &logits, weights.bias)?;
+        drop(logits);
+        if let (Some(shared), Some(weights)) = (self.shared(), &weights.shared) {
+            let inner = shared.forward(tape, weights, &h)?;
+            x = half.add(tape, &inner, (weights.down, None), x)?;
+        }
+        let copies = tape.dispatch(&h, &routes)?;
+        drop(h);
+        let inner = tape.grouped_swiglu(&copies, &routes, &weights.gate_up, &weights.apart)?;
+        drop(copies);
+        let given = tape.grouped_linear(&inner, &routes, &weights.down)?;
+        drop(inner);
+        let sum = tape.combine(&given, &shares, &routes)?;
+        half.add_value(tape, &sum, x)
+    }
+
+    /// Operations of `rows` rows.
+    pub(super) fn operations(&self, width: usize, rows: u64) -> u64 {
+        let router = 2 * rows * (width * self.experts) as u64;
+        let shared = self.shared().map_or(0, |shared| shared.operations(width, rows));
+        router + self.expert().operations(width, rows * self.per_token as u64) + shared
+    }
+}
