@@ -1,5 +1,6 @@
 //! In which numbers a matrix is kept for products.
 
+use crate::Bits;
 use crate::cpu::{ParseNameError, Precision};
 use std::fmt;
 use std::str::FromStr;
@@ -23,6 +24,16 @@ pub enum WeightFormat {
 impl WeightFormat {
     /// Default number of inputs that share a scale.
     pub const DEFAULT_GROUP: usize = 32;
+
+    /// The bits of its integers and how many inputs share a scale, as [`Quantised::of`](crate::Quantised::of) takes them;
+    /// `None` for real numbers.
+    pub fn integers(self) -> Option<(Bits, Option<usize>)> {
+        match self {
+            Self::F32 | Self::Bf16 => None,
+            Self::Int8 => Some((Bits::Eight, None)),
+            Self::Int4 { group } => Some((Bits::Four, Some(group))),
+        }
+    }
 }
 
 impl From<Precision> for WeightFormat {

@@ -60,10 +60,18 @@ impl<'a> Source<'a> {
         let parts = parameters.parts(id).to_vec();
         let result = match self.stack(&parts)? {
             TensorData::Quantised(matrix) => parameters.keep_quantised(id, matrix),
-            TensorData::Real(values) => {
-                let values = upload(parameters.device(), values)?;
-                parameters.keep(id, &values, format)
-            }
+            TensorData::Real(values) => match format.integers() {
+                // From the file's numbers at once: uploaded first, the largest matrix would be there twice more.
+                Some((bits, group)) => {
+                    let matrix = Quantised::of(&values, parameters.shape(id), bits, group).map_err(DeviceError::from);
+                    drop(values);
+                    matrix.and_then(|matrix| parameters.keep_quantised(id, matrix))
+                }
+                None => {
+                    let values = upload(parameters.device(), values)?;
+                    parameters.keep(id, &values, format)
+                }
+            },
         };
         result.map_err(|error| named(error, &self.tensors[parts[0]]))
     }

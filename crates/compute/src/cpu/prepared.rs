@@ -3,7 +3,7 @@
 use super::fast::{f32s, f32s_mut};
 use super::{Buffer, Cpu, Precision, fast, scalar};
 use crate::{
-    BackwardInput, Bits, DType, DeviceError, Element, Factor, GroupedOperands, LinearOperands, LinearShape, Memory,
+    BackwardInput, DType, DeviceError, Element, Factor, GroupedOperands, LinearOperands, LinearShape, Memory,
     PreparedBackwardInput, PreparedOperands, PreparedValues, Quantised, RowGroup, SwigluOperands, WeightFormat,
 };
 use std::borrow::Cow;
@@ -66,19 +66,14 @@ impl<E: Element> Cpu<E> {
         w: &Buffer<E>,
         format: WeightFormat,
     ) -> Result<Prepared<E>, DeviceError> {
-        let quantise = |bits, group| {
+        if let Some((bits, group)) = format.integers() {
             let values: Cow<'_, [f32]> = match &self.fast {
                 Some(_) => Cow::Borrowed(f32s(w.as_slice())),
                 None => w.as_slice().iter().map(|value| value.to_f64() as f32).collect(),
             };
-            self.prepare_integers(Quantised::of(&values, shape, bits, group)?)
-        };
-        match format {
-            WeightFormat::F32 => self.prepare_real(shape, w, E::DTYPE),
-            WeightFormat::Bf16 => self.prepare_real(shape, w, DType::Bf16),
-            WeightFormat::Int8 => quantise(Bits::Eight, None),
-            WeightFormat::Int4 { group } => quantise(Bits::Four, Some(group)),
+            return self.prepare_integers(Quantised::of(&values, shape, bits, group)?);
         }
+        self.prepare_real(shape, w, if format == WeightFormat::Bf16 { DType::Bf16 } else { E::DTYPE })
     }
 
     fn prepare_real(&self, shape: (usize, usize), w: &Buffer<E>, dtype: DType) -> Result<Prepared<E>, DeviceError> {

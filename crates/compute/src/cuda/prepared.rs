@@ -52,15 +52,10 @@ impl Cuda {
         weight: &GpuBuffer,
         format: WeightFormat,
     ) -> Result<GpuMatrix, DeviceError> {
-        let quantise = |bits, group| -> Result<GpuMatrix, DeviceError> {
-            self.prepare_integers(&Quantised::of(&self.download(weight), shape, bits, group)?)
-        };
-        let dtype = match format {
-            WeightFormat::Int8 => return quantise(crate::Bits::Eight, None),
-            WeightFormat::Int4 { group } => return quantise(crate::Bits::Four, Some(group)),
-            WeightFormat::F32 => DType::F32,
-            WeightFormat::Bf16 => DType::Bf16,
-        };
+        if let Some((bits, group)) = format.integers() {
+            return self.prepare_integers(&Quantised::of(&self.download(weight), shape, bits, group)?);
+        }
+        let dtype = if format == WeightFormat::Bf16 { DType::Bf16 } else { DType::F32 };
         let mut values = self.uninitialised_as(dtype, weight.len())?;
         self.convert(weight, &mut values);
         Ok(GpuMatrix(MatrixKind::Real { values, shape }))
