@@ -230,7 +230,12 @@ impl Model {
         options: &SamplingOptions,
     ) -> Result<Prepared, Error> {
         let sampling = options.resolve(&self.checkpoint.generation)?;
-        self.with_sampling(template_canvas, &sampling, options)
+        let mut prepared = self.with_sampling(template_canvas, &sampling, options)?;
+        if options.max_tokens.is_some() {
+            let reason = "the canvas says which positions are open".to_owned();
+            prepared.ineffective.push(Ineffective { parameter: "max_tokens", reason });
+        }
+        Ok(prepared)
     }
 
     fn with_sampling(

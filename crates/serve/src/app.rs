@@ -1,5 +1,6 @@
 //! What all handlers share, and which path leads to which of them.
 
+use crate::blocking::BlockingPool;
 use crate::canvas::{self, FollowedCanvases};
 use crate::description::Description;
 use crate::error::ApiError;
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) settings: ServeSettings,
     pub(crate) models: Models,
     pub(crate) scheduler: Scheduler,
+    pub(crate) blocking: BlockingPool,
     pub(crate) canvases: FollowedCanvases,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) events: Events,

@@ -58,8 +58,32 @@ pub(crate) fn read<T: DeserializeOwned>(mut fields: Map<String, Value>) -> Resul
             let place = if path == "." { name.to_owned() } else { format!("{path}.{name}") };
             return ApiError::invalid(format!("`{place}` is missing")).of(place).code("missing_required_parameter");
         }
-        ApiError::invalid(format!("`{path}`: {inner}")).of(path).code("invalid_type")
+        // The place of a key that cannot be is the object.
+        let place = path.trim_end_matches(".?");
+        ApiError::invalid(format!("`{place}`: {}", in_terms_of_json(&inner))).of(place).code("invalid_type")
     })
+}
+
+/// What serde says is wrong, with JSON's names for the types of Rust.
+fn in_terms_of_json(message: &str) -> String {
+    // A key that is a number is read as a text of its own, whose lines say nothing.
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let Some((given, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };
+    let given = match given {
+        "invalid type: sequence" => "invalid type: array".to_owned(),
+        "invalid type: map" => "invalid type: object".to_owned(),
+        given => given.replacen("invalid type: floating point ", "invalid type: number ", 1),
+    };
+    let expected = match expected {
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number from 0 to 18446744073709551615",
+        "f64" => "a number",
+        "a sequence" => "an array",
+        "a map" => "an object",
+        expected if expected.starts_with("struct ") || expected.starts_with("internally tagged enum ") => "an object",
+        expected => expected,
+    };
+    format!("{given}, expected {expected}")
 }
 
 async fn bytes(request: Request, app: &App) -> Result<Bytes, ApiError> {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 /// What is said in a turn: a text, or parts of which all are texts.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a text or an array of parts with a `type`")]
 pub(crate) enum Content {
     Text(String),
     Parts(Vec<Part>),

@@ -270,11 +270,21 @@ pub(crate) fn described(error: &(impl std::error::Error + Hint)) -> String {
     message
 }
 
+/// The field that says what a text is kept within, by the kind of the constraint.
+fn constraining(kind: &str) -> &'static str {
+    match kind {
+        "regular expression" => "regex",
+        "grammar" => "grammar",
+        _ => "response_format",
+    }
+}
+
 impl From<GenerateError> for ApiError {
     fn from(error: GenerateError) -> Self {
         let param = match &error {
             GenerateError::Setting(setting) => Some(setting.parameter),
             GenerateError::TooLong { .. } => Some("max_tokens"),
+            GenerateError::Constraint { constraint, .. } => Some(constraining(constraint)),
             _ => None,
         };
         let answer = Self::of_library(&error, param);
@@ -293,7 +303,8 @@ impl From<aquatint::Error> for ApiError {
                 let param = match &error {
                     CompileError::Regex { .. } => "regex",
                     CompileError::Grammar { .. } => "grammar",
-                    _ => "response_format",
+                    CompileError::TooLarge { kind, .. } | CompileError::Empty { kind } => constraining(kind),
+                    CompileError::NotByteLevel | CompileError::Schema { .. } => "response_format",
                 };
                 Self::of_library(&error, Some(param))
             }

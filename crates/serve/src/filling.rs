@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::event::ServeEvent;
 use crate::models::Loaded;
-use crate::scheduler::{Cancel, Client, Update, Updates, Work, updates};
+use crate::scheduler::{Cancel, Cancelled, Client, Update, Updates, Work, updates};
 use aquatint::diffusion::Kind;
 use aquatint::vocabulary::Vocabulary;
 use aquatint::{Canvas, Prepared};
@@ -51,8 +51,8 @@ impl Filling {
     }
 
     /// Ends it at the next step; its outcome still comes.
-    pub(crate) fn cancel(&self) {
-        self.cancel.cancel();
+    pub(crate) fn cancel(&self, reason: Cancelled) {
+        self.cancel.cancel(reason);
     }
 }
 

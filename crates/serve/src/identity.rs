@@ -12,6 +12,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
+/// What stands before the key in `Authorization`.
+const BEARER: &[u8] = b"Bearer ";
+
 /// Where a connection comes from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
@@ -27,7 +30,9 @@ pub(crate) fn client(app: &App, headers: &HeaderMap, peer: Option<Peer>) -> Resu
         let address = peer.map_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), |Peer(peer)| peer.ip());
         return Ok(Client::Address(address));
     }
-    let shown = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    let shown = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().split_at_checked(BEARER.len()));
+    // Names of schemes have no case (RFC 9110, 11.1).
+    let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(BEARER)).map(|(_, key)| key);
     let Some(shown) = shown.or_else(|| headers.get("x-api-key").map(|value| value.as_bytes())) else {
         return Err(ApiError::unauthorised("an API key is needed; send `Authorization: Bearer KEY`"));
     };

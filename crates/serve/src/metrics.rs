@@ -164,12 +164,13 @@ impl Metrics {
         self.first_text_seconds.observe(took.as_secs_f64());
     }
 
-    /// Work ended, after that time in all; without an outcome it failed.
-    pub(crate) fn ended(&self, outcome: Option<&Outcome>, took: Duration) {
-        let ending = match outcome {
-            Some(outcome) if outcome.reason == FinishReason::Cancelled => EndingKind::Cancelled,
-            Some(_) => EndingKind::Completed,
+    /// Work ended, after that time in all; without an outcome it failed. Where its text is whole, what a stop string
+    /// spares is nothing that a client misses.
+    pub(crate) fn ended(&self, outcome: Option<&Outcome>, is_whole: bool, took: Duration) {
+        let ending = match outcome.map(|outcome| outcome.reason) {
             None => EndingKind::Failed,
+            Some(FinishReason::Cancelled) if !is_whole => EndingKind::Cancelled,
+            Some(_) => EndingKind::Completed,
         };
         self.requests.get_or_create(&Ending { ending }).inc();
         self.request_seconds.observe(took.as_secs_f64());

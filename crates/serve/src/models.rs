@@ -91,8 +91,13 @@ impl Models {
     pub(crate) async fn get(&self, name: Option<&str>) -> Result<Arc<Loaded>, ModelError> {
         let (number, slot) = self.0.slot(name)?;
         slot.used.store(self.0.uses.fetch_add(1, SeqCst) + 1, SeqCst);
-        if let Some(loaded) = &*slot.loaded.lock().await {
-            return Ok(loaded.clone());
+        let loaded = slot.loaded.lock().await.clone();
+        if let Some(loaded) = loaded {
+            // What was kept beyond the budget while it worked may be idle now.
+            if let Ok(_one) = self.0.loading.try_lock() {
+                self.0.make_room(0);
+            }
+            return Ok(loaded);
         }
         // A client that goes away does not end it: a model that takes longer to load than its clients wait would be
         // loaded again and again, and several at once.
@@ -139,7 +144,7 @@ impl Shared {
         });
         let (checkpoint, bytes) =
             described.await.map_err(|e| broken(e.to_string()))?.map_err(|e| broken(described_error(&e)))?;
-        self.make_room(bytes).await;
+        self.make_room(bytes);
         let loading = tokio::task::spawn_blocking(move || Loaded::new(&source, checkpoint, bytes, &runtime));
         let loaded = loading.await.map_err(|e| broken(e.to_string()))?.map_err(|e| broken(described_error(&e)))?;
         let loaded = Arc::new(loaded);
@@ -167,8 +172,8 @@ impl Shared {
     }
 
     /// Gives up idle models, the least recently used first, until so many bytes fit. A model that works stays: memory
-    /// beyond the budget is better than a request that is lost.
-    async fn make_room(&self, bytes: u64) {
+    /// beyond the budget is better than a request that is lost. It is given up once it is idle and another one is used.
+    fn make_room(&self, bytes: u64) {
         loop {
             let held: u64 = self.loaded().iter().map(|loaded| loaded.bytes).sum();
             if held + bytes <= self.budget {

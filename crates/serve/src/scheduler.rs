@@ -11,8 +11,8 @@ mod update;
 mod worker;
 
 pub(crate) use backlog::{UpdateSender, Updates, updates};
-pub(crate) use fair_queue::Client;
-pub(crate) use job::{Cancel, Work};
+pub(crate) use fair_queue::{Client, FairQueue};
+pub(crate) use job::{Cancel, Cancelled, Work};
 pub(crate) use update::{Ended, StepUpdate, Update};
 
 use crate::metrics::Metrics;

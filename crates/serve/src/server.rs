@@ -1,6 +1,7 @@
 //! The server: listens, hands connections to the router, and ends in an orderly way.
 
 use crate::app::{App, Shared, router};
+use crate::blocking::BlockingPool;
 use crate::canvas::FollowedCanvases;
 use crate::error::ServeError;
 use crate::event::ServeEvent;
@@ -158,6 +159,7 @@ impl Serving {
             settings,
             models,
             scheduler: scheduler.clone(),
+            blocking: BlockingPool::of_this_machine(),
             metrics,
             canvases: FollowedCanvases::default(),
             events: events.clone(),

@@ -2,9 +2,9 @@
 //! llama.cpp.
 
 use crate::app::App;
-use crate::blocking::blocking;
 use crate::body::Plain;
 use crate::error::{ApiError, ErrorBody};
+use crate::scheduler::Client;
 use crate::text::take_characters;
 use aquatint::vocabulary::{Before, TokenId, Vocabulary};
 use axum::Json;
@@ -75,7 +75,11 @@ struct Detokenized {
     request_body = TokenizeRequest,
     responses((status = OK, body = Tokenized), (status = NOT_FOUND, body = ErrorBody))
 )]
-async fn tokenize(State(app): State<App>, Plain(request): Plain<TokenizeRequest>) -> Result<Json<Tokenized>, ApiError> {
+async fn tokenize(
+    State(app): State<App>,
+    client: Client,
+    Plain(request): Plain<TokenizeRequest>,
+) -> Result<Json<Tokenized>, ApiError> {
     let TokenizeRequest { model, prompt, content, parse_special, return_token_strs, .. } = request;
     let text = match (prompt, content) {
         (Some(text), None) | (None, Some(text)) => text,
@@ -89,7 +93,7 @@ async fn tokenize(State(app): State<App>, Plain(request): Plain<TokenizeRequest>
         let token_strs = return_token_strs.then(|| texts(vocabulary, &tokens));
         Ok(Tokenized { count: tokens.len(), max_model_len: loaded.context_length(), tokens, token_strs })
     };
-    blocking(tokenized).await.map(Json)
+    app.blocking.run(client, tokenized).await.map(Json)
 }
 
 /// The text of tokens. Special tokens stand for no text.
@@ -101,20 +105,35 @@ async fn tokenize(State(app): State<App>, Plain(request): Plain<TokenizeRequest>
 )]
 async fn detokenize(
     State(app): State<App>,
+    client: Client,
     Plain(request): Plain<DetokenizeRequest>,
 ) -> Result<Json<Detokenized>, ApiError> {
     let loaded = app.models.get(request.model.as_deref()).await?;
-    let vocabulary = loaded.vocabulary();
-    if let Some(index) = request.tokens.iter().position(|&token| token as usize >= vocabulary.len()) {
-        let (place, token) = (format!("tokens[{index}]"), request.tokens[index]);
-        return Err(ApiError::field(&place, token, &format!("0 to {}", vocabulary.len() - 1)));
+    let detokenized = move || {
+        let vocabulary = loaded.vocabulary();
+        check_tokens(&request.tokens, vocabulary, |index| format!("tokens[{index}]"))?;
+        let prompt = vocabulary.decode(&request.tokens);
+        Ok(Detokenized { content: prompt.clone(), prompt })
+    };
+    app.blocking.run(client, detokenized).await.map(Json)
+}
+
+/// Whether tokens of a request are the model's. `place` names the one at an index.
+///
+/// # Errors
+/// When one is not.
+pub(crate) fn check_tokens(
+    tokens: &[TokenId],
+    vocabulary: &Vocabulary,
+    place: impl Fn(usize) -> String,
+) -> Result<(), ApiError> {
+    match tokens.iter().position(|&token| token as usize >= vocabulary.len()) {
+        Some(index) => {
+            let allowed = format!("0 to {}, the model's vocabulary", vocabulary.len().saturating_sub(1));
+            Err(ApiError::field(&place(index), tokens[index], &allowed))
+        }
+        None => Ok(()),
     }
-    let prompt = blocking({
-        let loaded = loaded.clone();
-        move || Ok(loaded.vocabulary().decode(&request.tokens))
-    });
-    let prompt = prompt.await?;
-    Ok(Json(Detokenized { content: prompt.clone(), prompt }))
 }
 
 /// What each token adds to the text. Bytes that are no characters are in none.

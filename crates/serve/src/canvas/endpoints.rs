@@ -5,7 +5,6 @@ use super::layout::{Ready, prepare};
 use super::request::CanvasRequest;
 use super::run::{CanvasEvent, CanvasResult, CanvasRun};
 use crate::app::App;
-use crate::blocking::blocking;
 use crate::body::Body;
 use crate::error::{ApiError, ErrorBody, FillErrors};
 use crate::identity::{identifier, now};
@@ -91,11 +90,9 @@ pub(super) async fn fill(
     let loaded = app.models.get(request.model.as_deref()).await?;
     let seed = sampling.seed().unwrap_or_else(random_seed);
     let (alternatives, stream) = (request.alternatives.unwrap_or(0), request.stream);
-    let prepared = blocking({
-        let loaded = loaded.clone();
-        let one = move |index| prepare(&loaded, &request, &sampling.with_seed(seed.wrapping_add(index)));
-        move || (0..count as u64).map(one).collect::<Result<Vec<Ready>, ApiError>>()
-    });
+    let model = loaded.clone();
+    let one = move |index| prepare(&model, &request, &sampling.with_seed(seed.wrapping_add(index)));
+    let prepared = app.blocking.run(client, move || (0..count as u64).map(one).collect::<Result<Vec<Ready>, _>>());
     let prepared = prepared.await?;
     let ineffective = prepared.first().map(|ready| ready.prepared.ineffective.as_slice()).unwrap_or_default();
     let warnings: Vec<String> = ineffective.iter().map(ToString::to_string).collect();

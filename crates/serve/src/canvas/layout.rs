@@ -4,6 +4,7 @@ use super::request::{CanvasInput, CanvasRequest, Renoise};
 use crate::error::ApiError;
 use crate::models::Loaded;
 use crate::sampling::SamplingFields;
+use crate::tokens::check_tokens;
 use crate::wire::{Span, State};
 use aquatint::diffusion::{CanvasError, Key, PositionState, Span as CanvasSpan, reopened_share};
 use aquatint::generate::GenerateError;
@@ -65,7 +66,10 @@ pub(super) fn canvas(input: &CanvasInput, loaded: &Loaded) -> Result<Canvas, Api
             State::Closed => PositionState::Closed,
         };
         let token = match (state, position.token) {
-            (PositionState::Given | PositionState::Committed, Some(token)) => token,
+            (PositionState::Given | PositionState::Committed, Some(token)) => {
+                check_tokens(&[token], loaded.vocabulary(), |_| format!("canvas.positions[{index}].token"))?;
+                token
+            }
             (PositionState::Given | PositionState::Committed, None) => {
                 let place = format!("canvas.positions[{index}].token");
                 let message = format!("`{place}` is missing; a position that is given or written has a token");

@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::filling::Filling;
 use crate::models::Loaded;
-use crate::scheduler::{Client, Ended, Update};
+use crate::scheduler::{Cancelled, Client, Ended, Update};
 use crate::sheet::Sheet;
 use crate::text::{Finish, Usage};
 use crate::wire;
@@ -108,7 +108,7 @@ impl CanvasRun {
 
     /// Ends it at the next step; its result still comes.
     pub(super) fn cancel(&self) {
-        self.filling.cancel();
+        self.filling.cancel(Cancelled::Unwanted);
     }
 
     fn result(&self, ended: Ended) -> Result<CanvasResult, ApiError> {

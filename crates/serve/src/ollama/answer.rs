@@ -2,7 +2,6 @@
 
 use super::{OllamaError, Options};
 use crate::app::App;
-use crate::blocking::blocking;
 use crate::error::ApiError;
 use crate::models::Loaded;
 use crate::scheduler::Client;
@@ -133,7 +132,7 @@ impl<'a> Requested<'a> {
         let Options { sampling, max_tokens, stop, mut warnings } = options;
         let sampling = sampling.constrained_options(max_tokens, constraint)?;
         let model = loaded.clone();
-        let prepared = blocking(move || prepare(&model, &sampling)).await?;
+        let prepared = app.blocking.run(client, move || prepare(&model, &sampling)).await?;
         warnings.extend(prepared.ineffective.iter().map(ToString::to_string));
         let before = Before { begun, load, seed: prepared.settings.seed(), warnings };
         let stop = StopStrings::checked(stop, "options.stop")?;
@@ -213,7 +212,7 @@ pub(super) fn refuse(given: bool, param: &str, hint: &str) -> Result<(), ApiErro
 
 /// How long a model is to stay: seconds, or a duration such as `5m`.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected seconds or a duration such as `5m`")]
 pub(crate) enum KeepAlive {
     Seconds(f64),
     Duration(String),
@@ -241,7 +240,7 @@ impl KeepAlive {
 
 /// What a text is kept within: `json`, any JSON object, or a JSON schema.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected `json` or a JSON schema")]
 pub(crate) enum Format {
     Name(String),
     #[schema(value_type = Object)]

@@ -12,6 +12,7 @@ use crate::models::Loaded;
 use crate::sampling::SamplingFields;
 use crate::scheduler::Client;
 use crate::text::{Completed, TextRun, Usage};
+use crate::tokens::check_tokens;
 use aquatint::SamplingOptions;
 use aquatint::vocabulary::{Template, TokenId};
 use axum::Json;
@@ -27,7 +28,7 @@ const MOST_LOGPROBS: usize = 20;
 
 /// A text, or tokens.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a text, an array of tokens or an array of one text")]
 enum Prompt {
     Text(String),
     Tokens(Vec<TokenId>),
@@ -185,7 +186,10 @@ pub(super) async fn complete(
 fn text_of(loaded: &Loaded, prompt: &Prompt) -> Result<String, ApiError> {
     match prompt {
         Prompt::Text(text) => Ok(text.clone()),
-        Prompt::Tokens(tokens) => Ok(loaded.vocabulary().decode(tokens)),
+        Prompt::Tokens(tokens) => {
+            check_tokens(tokens, loaded.vocabulary(), |index| format!("prompt[{index}]"))?;
+            Ok(loaded.vocabulary().decode(tokens))
+        }
         Prompt::Texts(texts) => match texts.as_slice() {
             [text] => Ok(text.clone()),
             _ => Err(ApiError::field("prompt", format!("{} texts", texts.len()), "one text; send a request for each")),
@@ -203,7 +207,10 @@ fn prepare(
         return Ok(model.prepare_infill(&text_of(loaded, &request.prompt)?, suffix, options)?);
     }
     Ok(match &request.prompt {
-        Prompt::Tokens(tokens) => model.prepare_tokens(tokens, options)?,
+        Prompt::Tokens(tokens) => {
+            check_tokens(tokens, loaded.vocabulary(), |index| format!("prompt[{index}]"))?;
+            model.prepare_tokens(tokens, options)?
+        }
         prompt => model.prepare_template(Template::text(text_of(loaded, prompt)?), options)?,
     })
 }

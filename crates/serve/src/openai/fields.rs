@@ -1,7 +1,6 @@
 //! Fields that completions and conversations share.
 
 use crate::app::App;
-use crate::blocking::blocking;
 use crate::error::ApiError;
 use crate::models::Loaded;
 use crate::sampling::SamplingFields;
@@ -18,7 +17,7 @@ const MOST_RESULTS: usize = 16;
 
 /// One string or several.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a string or an array of strings")]
 pub(super) enum Stop {
     One(String),
     Several(Vec<String>),
@@ -122,7 +121,7 @@ impl Several {
         let Self { loaded, client, sampling, max_tokens, stop, count, constraint, alternatives, watched } = self;
         let seed = sampling.seed().unwrap_or_else(random_seed);
         let model = loaded.clone();
-        let prepared = blocking(move || {
+        let prepared = app.blocking.run(client, move || {
             let one = |index: u64| {
                 let sampling = sampling.with_seed(seed.wrapping_add(index));
                 prepare(&model, &sampling.constrained_options(max_tokens, constraint.clone())?)

@@ -44,7 +44,7 @@ struct Function {
 
 /// Whether a tool is called: `none`, `auto`, `required`, or one by its name.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected `none`, `auto`, `required` or an object that names a tool")]
 pub(super) enum ToolChoice {
     Mode(String),
     Named(NamedTool),

@@ -24,7 +24,7 @@ struct Lane<T> {
 
 /// Work that waits, and how much of each client is in flight.
 #[derive(Debug)]
-pub(super) struct FairQueue<T> {
+pub(crate) struct FairQueue<T> {
     lanes: BTreeMap<Client, Lane<T>>,
     admissions: u64,
 }
@@ -37,26 +37,26 @@ impl<T> Default for FairQueue<T> {
 
 impl<T> FairQueue<T> {
     /// Adds work behind that of the same client.
-    pub(super) fn push(&mut self, client: Client, work: T) {
+    pub(crate) fn push(&mut self, client: Client, work: T) {
         self.lane(client).waiting.push_back(work);
     }
 
     /// The client whose turn it is: the one with the fewest rows in flight, of several the one that was served longest ago.
-    pub(super) fn next(&self) -> Option<(Client, &T)> {
+    pub(crate) fn next(&self) -> Option<(Client, &T)> {
         let waiting = self.lanes.iter().filter_map(|(client, lane)| Some((client, lane, lane.waiting.front()?)));
         let (client, _, work) = waiting.min_by_key(|(_, lane, _)| (lane.rows, lane.admitted))?;
         Some((*client, work))
     }
 
     /// Takes the first work of a client out.
-    pub(super) fn take(&mut self, client: Client) -> Option<T> {
+    pub(crate) fn take(&mut self, client: Client) -> Option<T> {
         let work = self.lanes.get_mut(&client)?.waiting.pop_front();
         self.sweep(client);
         work
     }
 
     /// Counts work of a client as in flight.
-    pub(super) fn began(&mut self, client: Client, rows: usize) {
+    pub(crate) fn began(&mut self, client: Client, rows: usize) {
         self.admissions += 1;
         let admissions = self.admissions;
         let lane = self.lane(client);
@@ -65,7 +65,7 @@ impl<T> FairQueue<T> {
     }
 
     /// Counts it no longer.
-    pub(super) fn ended(&mut self, client: Client, rows: usize) {
+    pub(crate) fn ended(&mut self, client: Client, rows: usize) {
         if let Some(lane) = self.lanes.get_mut(&client) {
             lane.rows = lane.rows.saturating_sub(rows);
         }
@@ -73,7 +73,7 @@ impl<T> FairQueue<T> {
     }
 
     /// Takes out all that matches.
-    pub(super) fn extract(&mut self, mut matches: impl FnMut(&T) -> bool) -> Vec<T> {
+    pub(crate) fn extract(&mut self, mut matches: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut out = Vec::new();
         for lane in self.lanes.values_mut() {
             for work in std::mem::take(&mut lane.waiting) {
@@ -85,12 +85,12 @@ impl<T> FairQueue<T> {
     }
 
     /// Whether something that waits matches.
-    pub(super) fn any(&self, matches: impl Fn(&T) -> bool) -> bool {
+    pub(crate) fn any(&self, matches: impl Fn(&T) -> bool) -> bool {
         self.lanes.values().any(|lane| lane.waiting.iter().any(&matches))
     }
 
     /// Whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.lanes.values().all(|lane| lane.waiting.is_empty())
     }
 

@@ -6,8 +6,7 @@ use aquatint::Outcome;
 use aquatint::generate::Request;
 use aquatint::{DenoisingEvent, Error};
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// A canvas to be filled for a client.
@@ -23,18 +22,23 @@ pub(crate) struct Work {
     pub(crate) deadline: Instant,
 }
 
+/// Why its client ends work early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cancelled {
+    /// It is not wanted any more.
+    Unwanted,
+    /// A stop string ended its text, which is whole.
+    Whole,
+}
+
 /// Cancels work; its outcome still comes.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Cancel(Arc<AtomicBool>);
+pub(crate) struct Cancel(Arc<OnceLock<Cancelled>>);
 
 impl Cancel {
-    /// At the next step.
-    pub(crate) fn cancel(&self) {
-        self.0.store(true, SeqCst);
-    }
-
-    pub(super) fn is_cancelled(&self) -> bool {
-        self.0.load(SeqCst)
+    /// At the next step. The first reason counts.
+    pub(crate) fn cancel(&self, reason: Cancelled) {
+        self.0.get_or_init(|| reason);
     }
 }
 
@@ -75,9 +79,14 @@ impl Job {
     /// Whether it is to be cancelled now: its client is gone or wants no more of it, its time is up, or the server ends.
     pub(super) fn is_cancelled(&self, now: Instant, stop: Option<Instant>) -> bool {
         self.updates.is_lost()
-            || self.cancel.is_cancelled()
+            || self.cancel.0.get().is_some()
             || now >= self.deadline
             || stop.is_some_and(|stop| now >= stop)
+    }
+
+    /// Whether its text is whole, though not all of its canvas may be filled.
+    pub(super) fn is_whole(&self) -> bool {
+        self.cancel.0.get() == Some(&Cancelled::Whole)
     }
 
     /// Passes an event on.

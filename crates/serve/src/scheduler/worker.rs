@@ -108,7 +108,7 @@ impl Worker {
             }
             Err(error) => {
                 self.shared.waiting.fetch_sub(1, SeqCst);
-                self.metrics.ended(None, job.age());
+                self.metrics.ended(None, false, job.age());
                 job.end(Err(error));
             }
         }
@@ -139,7 +139,7 @@ impl Worker {
             let (canvas, tokens) = (admitted.request().canvas.clone(), Vec::new());
             let (reason, statistics) = (FinishReason::Cancelled, Statistics::default());
             let outcome = Outcome { canvas, tokens, reason, statistics };
-            self.metrics.ended(Some(&outcome), job.age());
+            self.metrics.ended(Some(&outcome), false, job.age());
             job.end(Ok(outcome));
         }
         if stop.is_some_and(|stop| now >= stop) {
@@ -202,7 +202,7 @@ impl Worker {
             for ended in ended {
                 let Some(job) = serving.jobs.remove(&ended.id) else { continue };
                 self.queue.ended(job.client, job.rows);
-                self.metrics.ended(ended.outcome.as_ref().ok(), job.age());
+                self.metrics.ended(ended.outcome.as_ref().ok(), job.is_whole(), job.age());
                 let took = job.end(ended.outcome.map_err(Into::into)).as_millis() as u64;
                 // A moving average, so that one long request does not send everybody away for a minute.
                 let _ = self.shared.typical.try_update(SeqCst, SeqCst, |typical| Some((typical * 7 + took) / 8));

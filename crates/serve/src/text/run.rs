@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::filling::Filling;
 use crate::metrics::Metrics;
 use crate::models::Loaded;
-use crate::scheduler::{Client, Ended, Update};
+use crate::scheduler::{Cancelled, Client, Ended, Update};
 use crate::sheet::Sheet;
 use crate::wire;
 use aquatint::vocabulary::TokenId;
@@ -226,7 +226,7 @@ impl TextRun {
             self.shown = until;
         }
         if self.cut.is_some() {
-            self.filling.cancel();
+            self.filling.cancel(Cancelled::Whole);
         }
     }
 

@@ -10,6 +10,7 @@ mod models;
 mod ollama;
 mod openai;
 mod page;
+mod refusals;
 mod safety;
 mod stopping;
 mod structured;

@@ -36,6 +36,19 @@ fn samples(running: &Running) -> BTreeMap<String, f64> {
 }
 
 #[test]
+fn a_text_that_a_stop_string_ends_is_completed_and_one_that_its_client_left_is_cancelled() {
+    let running = Running::start();
+    let mut body = json!({ "prompt": "Once upon a time", "max_tokens": 100, "seed": 7, "block_length": 4 });
+    body["stop"] = json!(["a", "e", "o"]);
+    let answer = running.post("/v1/completions", &body).expect(200);
+    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
+    assert!(answer["usage"]["forward_passes"].as_u64().unwrap() < 100, "the rest is not filled");
+    let samples = samples(&running);
+    assert_eq!(samples.get("aquatint_requests_total{ending=\"Completed\"}"), Some(&1.0));
+    assert_eq!(samples.get("aquatint_requests_total{ending=\"Cancelled\"}"), None);
+}
+
+#[test]
 fn figures_count_what_happened_and_are_level_again_when_nothing_does() {
     let running = Running::start();
     let before = samples(&running);

@@ -5,7 +5,7 @@ use aquatint_serve::{ModelSource, ServeEvent};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn completion(model: &str) -> Value {
     json!({ "model": model, "prompt": "Once upon a time", "max_tokens": 12, "steps": 6, "seed": 3 })
@@ -58,6 +58,13 @@ fn a_model_that_works_is_not_given_up() {
     let chunks = events.iter().filter(|event| event.data != "[DONE]");
     text.extend(chunks.map(|chunk| chunk.json()["choices"][0]["text"].as_str().unwrap().to_owned()));
     assert_eq!(json!(text), alone["choices"][0]["text"]);
+    // Once it is idle, it does not stay beyond the budget for good.
+    let patience = Instant::now() + Duration::from_secs(30);
+    while !running.events().contains(&ServeEvent::Unloaded { model: "one".to_owned() }) {
+        assert!(Instant::now() < patience, "{:?}", running.events());
+        running.post("/v1/completions", &completion("two")).expect(200);
+    }
+    assert!(!running.events().contains(&ServeEvent::Unloaded { model: "two".to_owned() }));
 }
 
 #[test]

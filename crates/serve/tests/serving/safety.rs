@@ -84,6 +84,10 @@ fn keys_are_needed_everywhere_but_on_open_paths() {
     for (name, value) in [("Authorization", "Bearer second"), ("x-api-key", "first")] {
         running.send(&Call::post("/v1/completions", &completion()).header(name, value)).expect(200);
     }
+    for scheme in ["bearer", "BEARER"] {
+        let call = Call::post("/v1/completions", &completion()).header("Authorization", &format!("{scheme} first"));
+        running.send(&call).expect(200);
+    }
     let refused = running.post("/api/generate", &json!({ "prompt": "x" })).expect(401);
     assert!(refused["error"].is_string(), "{refused}");
 }
