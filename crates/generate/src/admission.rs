@@ -48,11 +48,14 @@ impl RequestPlan {
         let cache = settings.cache.unwrap_or_else(|| Cache::of(spec));
         cache.check(spec)?;
         let blocks = divide(&request.canvas.open_positions(), settings.block_length, spec.attention)?;
-        if !process.revises() && (settings.correctors > 0 || settings.revise || settings.churn.is_some()) {
+        if !process.revises()
+            && let Some((parameter, given, neutral)) = revising(settings)
+        {
+            let process = process.name();
             return Err(GenerateError::Setting(SettingError {
-                parameter: "churn, correctors and revise",
-                given: "set".to_owned(),
-                allowed: format!("nothing, since the process {} leaves open positions as they are", process.name()),
+                parameter,
+                given,
+                allowed: format!("{neutral}, since the process {process} leaves open positions as they are"),
                 hint: Some("remasking takes back what is committed".to_owned()),
             }));
         }
@@ -100,6 +103,14 @@ pub(crate) fn check(canvas: &Canvas, spec: &NetworkSpec, process: &dyn Process) 
         }),
         None => Ok(()),
     }
+}
+
+/// A setting for processes that revise open positions: its name, its value, and the one that changes nothing.
+fn revising(settings: &Settings) -> Option<(&'static str, String, &'static str)> {
+    let correctors = (settings.correctors > 0).then(|| ("correctors", settings.correctors.to_string(), "0"));
+    let revise = settings.revise.then(|| ("revise", true.to_string(), "false"));
+    let churn = settings.churn.map(|churn| ("churn", churn.to_string(), "none"));
+    correctors.or(revise).or(churn)
 }
 
 /// Whether every token whose logit is changed has one.

@@ -1,8 +1,9 @@
-//! JSON bodies: the fields of an endpoint beside those of sampling, which every endpoint has. A field that is unknown is
-//! refused by its name.
+//! JSON bodies: the fields of an endpoint beside those of sampling, which every endpoint has. A field that is unknown,
+//! or there twice, is refused by its name.
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::json::object;
 use crate::sampling::SamplingFields;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -32,14 +33,6 @@ impl<T: DeserializeOwned> Body<T> {
         let (sampling, own): (Map<_, _>, Map<_, _>) =
             object(bytes)?.into_iter().partition(|(key, _)| SamplingFields::NAMES.contains(&key.as_str()));
         Ok(Self { own: read(own)?, sampling: read(sampling)? })
-    }
-}
-
-fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
-    match serde_json::from_slice(bytes) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err(ApiError::invalid("the body is no JSON object")),
-        Err(error) => Err(ApiError::invalid(format!("the body is no JSON: {error}"))),
     }
 }
 

@@ -11,6 +11,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
+/// The code of errors about canvases that are too long.
+const TOO_LONG: &str = "context_length_exceeded";
+
 /// Why a server cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -219,6 +222,18 @@ impl ApiError {
         self
     }
 
+    /// The same error of `field`, where it is about a length that this field gives.
+    #[must_use]
+    pub(crate) fn of_length(self, field: &str) -> Self {
+        if self.code == Some(TOO_LONG) { self.of(field) } else { self }
+    }
+
+    /// A canvas that is longer than the server allows; `given` of its positions are not open.
+    pub(crate) fn too_long(length: usize, given: usize, limit: usize) -> Self {
+        let message = format!("the canvas has {length} positions; allowed: {limit}");
+        Self::invalid(message).of(lengthening(given, limit)).code(TOO_LONG)
+    }
+
     /// Names the error for programs.
     #[must_use]
     pub(crate) fn code(mut self, code: &'static str) -> Self {
@@ -270,6 +285,11 @@ pub(crate) fn described(error: &(impl std::error::Error + Hint)) -> String {
     message
 }
 
+/// The field that makes a continued text too long, of which so many tokens are given.
+fn lengthening(given: usize, limit: usize) -> &'static str {
+    if given < limit { "max_tokens" } else { "prompt" }
+}
+
 /// The field that says what a text is kept within, by the kind of the constraint.
 fn constraining(kind: &str) -> &'static str {
     match kind {
@@ -283,13 +303,13 @@ impl From<GenerateError> for ApiError {
     fn from(error: GenerateError) -> Self {
         let param = match &error {
             GenerateError::Setting(setting) => Some(setting.parameter),
-            GenerateError::TooLong { .. } => Some("max_tokens"),
+            GenerateError::TooLong { given, context_length, .. } => Some(lengthening(*given, *context_length)),
             GenerateError::Constraint { constraint, .. } => Some(constraining(constraint)),
             _ => None,
         };
         let answer = Self::of_library(&error, param);
         match error {
-            GenerateError::TooLong { .. } => answer.code("context_length_exceeded"),
+            GenerateError::TooLong { .. } => answer.code(TOO_LONG),
             _ => answer,
         }
     }

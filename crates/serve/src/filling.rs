@@ -65,8 +65,7 @@ pub(crate) fn check_length(settings: &ServeSettings, canvas: &Canvas) -> Result<
     if length <= limit {
         return Ok(());
     }
-    let message = format!("the canvas has {length} positions; allowed: {limit}");
-    Err(ApiError::invalid(message).of("max_tokens").code("context_length_exceeded"))
+    Err(ApiError::too_long(length, length - canvas.open_positions().len(), limit))
 }
 
 /// What is given on a canvas, with `[[N]]` where something is to be filled in.

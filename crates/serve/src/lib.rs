@@ -34,6 +34,7 @@ mod filling;
 mod gate;
 mod health;
 mod identity;
+mod json;
 mod metrics;
 mod models;
 mod ollama;

@@ -5,6 +5,7 @@
 //! step works on), and committed tokens, which are those that are final.
 
 use crate::scheduler::Figures;
+use crate::text::Usage;
 use aquatint::generate::ChangeKind;
 use aquatint::{DenoisingEvent, FinishReason, Outcome};
 use prometheus_client::encoding::text::encode;
@@ -175,12 +176,18 @@ impl Metrics {
         self.requests.get_or_create(&Ending { ending }).inc();
         self.request_seconds.observe(took.as_secs_f64());
         let Some(Outcome { statistics, .. }) = outcome else { return };
-        self.tokens.inc_by(statistics.tokens as u64);
         self.forward_passes.inc_by(statistics.forward_passes as u64);
         self.rows.inc_by(statistics.rows_read as u64);
         if statistics.forward_passes > 0 {
-            self.tokens_per_forward.observe(statistics.tokens_per_forward());
             self.steps_per_request.observe(statistics.steps as f64);
+        }
+    }
+
+    /// A result is ready for its client.
+    pub(crate) fn result(&self, usage: &Usage) {
+        self.tokens.inc_by(usage.completion_tokens as u64);
+        if usage.forward_passes > 0 {
+            self.tokens_per_forward.observe(usage.tokens_per_forward);
         }
     }
 

@@ -78,9 +78,10 @@ pub(super) async fn predict(
     }
     let loaded = app.models.get(model.as_deref()).await?;
     let canvas = canvas(&input, &loaded)?;
-    check_length(&app.settings, &canvas)?;
+    check_length(&app.settings, &canvas).map_err(|error| error.of_length("canvas"))?;
     let (model, requested) = (loaded.clone(), positions.clone());
-    let predicted = app.scheduler.ask(client, move || model.model.alternatives(&canvas, &requested, count)).await??;
+    let predicted = app.scheduler.ask(client, move || model.model.alternatives(&canvas, &requested, count)).await?;
+    let predicted = predicted.map_err(|error| ApiError::from(error).of_length("canvas"))?;
     // They come in the order of the canvas.
     let of = |position: usize| {
         let found = predicted.iter().find(|predicted| predicted.position == position)?;

@@ -17,6 +17,29 @@ pub(super) struct Ready {
     pub(super) prepared: Prepared,
     /// The holes as they are returned: those that were sent.
     pub(super) spans: Option<Vec<Span>>,
+    pub(super) extent: Extent,
+}
+
+/// What gives a canvas its length.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Extent {
+    /// The positions of the request.
+    Canvas,
+    /// A template with holes.
+    Template,
+    /// A template without a hole, and the tokens that continue it.
+    Continuation,
+}
+
+impl Extent {
+    /// An error by the field of the request that is to blame, where it is about the length.
+    pub(super) fn blame(self, error: ApiError) -> ApiError {
+        match self {
+            Self::Canvas => error.of_length("canvas"),
+            Self::Template => error.of_length("template"),
+            Self::Continuation => error.renamed("prompt", "template"),
+        }
+    }
 }
 
 /// Makes the canvas of a request ready.
@@ -32,7 +55,10 @@ pub(super) fn prepare(loaded: &Loaded, request: &CanvasRequest, sampling: &Sampl
             }
             let template = Template::parse(template).map_err(aquatint::Error::from);
             let template = template.map_err(|error| ApiError::from(error).of("template"))?;
-            Ok(Ready { prepared: loaded.model.prepare_template(template, &options)?, spans: None })
+            let extent = if template.has_holes() { Extent::Template } else { Extent::Continuation };
+            let prepared = loaded.model.prepare_template(template, &options);
+            let prepared = prepared.map_err(|error| extent.blame(error.into()))?;
+            Ok(Ready { prepared, spans: None, extent })
         }
         (None, Some(input)) => {
             let mut canvas = canvas(input, loaded)?;
@@ -45,7 +71,9 @@ pub(super) fn prepare(loaded: &Loaded, request: &CanvasRequest, sampling: &Sampl
                 return Err(ApiError::invalid(message).of("canvas"));
             }
             let template_canvas = TemplateCanvas::of_canvas(canvas, loaded.vocabulary());
-            Ok(Ready { prepared: loaded.model.prepare_canvas(template_canvas, &options)?, spans: input.spans.clone() })
+            let (extent, prepared) = (Extent::Canvas, loaded.model.prepare_canvas(template_canvas, &options));
+            let prepared = prepared.map_err(|error| extent.blame(error.into()))?;
+            Ok(Ready { prepared, spans: input.spans.clone(), extent })
         }
         _ => Err(ApiError::invalid("exactly one of `template` and `canvas` is needed").of("template")),
     }

@@ -4,6 +4,7 @@ use super::layout::Ready;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::filling::Filling;
+use crate::metrics::Metrics;
 use crate::models::Loaded;
 use crate::scheduler::{Cancelled, Client, Ended, Update};
 use crate::sheet::Sheet;
@@ -49,6 +50,7 @@ pub(super) struct CanvasRun {
     template_canvas: TemplateCanvas,
     filling: Filling,
     sheet: Sheet,
+    metrics: Arc<Metrics>,
     index: usize,
     seed: u64,
 }
@@ -66,11 +68,13 @@ impl CanvasRun {
         client: Client,
         alternatives: usize,
     ) -> Result<Self, ApiError> {
-        let Ready { prepared, spans } = ready;
-        let filling = Filling::start(app, &loaded, &prepared, client, alternatives)?;
+        let Ready { prepared, spans, extent } = ready;
+        let filling = Filling::start(app, &loaded, &prepared, client, alternatives);
+        let filling = filling.map_err(|error| extent.blame(error))?;
         let Prepared { template_canvas, settings, .. } = prepared;
         let sheet = Sheet::new(index, loaded.clone(), template_canvas.clone(), spans);
-        Ok(Self { loaded, template_canvas, filling, sheet, index, seed: settings.seed() })
+        let (metrics, seed) = (app.metrics.clone(), settings.seed());
+        Ok(Self { loaded, template_canvas, filling, sheet, metrics, index, seed })
     }
 
     /// What happens next.
@@ -115,6 +119,8 @@ impl CanvasRun {
         let Ended { outcome, queued, took } = ended;
         let outcome = outcome?;
         let read = self.template_canvas.read(self.loaded.vocabulary(), &outcome.canvas);
+        let usage = Usage::new(self.template_canvas.canvas(), &outcome.statistics);
+        self.metrics.result(&usage);
         Ok(CanvasResult {
             index: self.index,
             seed: self.seed,
@@ -122,7 +128,7 @@ impl CanvasRun {
             text: read.text,
             holes: read.holes,
             canvas: self.sheet.canvas(),
-            usage: Usage::new(self.template_canvas.canvas(), &outcome.statistics),
+            usage,
             queue_seconds: queued.as_secs_f64(),
             seconds: took.as_secs_f64(),
         })

@@ -34,7 +34,7 @@ const MOST_ALTERNATIVES: usize = 20;
 pub(crate) struct Turn {
     /// `system`, `user`, `assistant`, or what else the model's template knows.
     role: String,
-    /// What is said.
+    /// What is said. It may be left out beside `tool_calls`.
     content: Option<Content>,
     /// Calls that the assistant wrote.
     #[schema(value_type = Option<Vec<Object>>)]
@@ -225,7 +225,12 @@ pub(super) async fn complete(
     };
     let mut turns = Vec::with_capacity(request.messages.len());
     for (index, turn) in request.messages.iter().enumerate() {
-        let content = turn.content.as_ref().map(|content| content.text(&format!("messages[{index}].content")));
+        let place = format!("messages[{index}].content");
+        if turn.content.is_none() && turn.tool_calls.as_ref().is_none_or(Vec::is_empty) {
+            let message = format!("`{place}` is missing; only a turn with `tool_calls` says nothing");
+            return Err(ApiError::invalid(message).of(place).code("missing_required_parameter"));
+        }
+        let content = turn.content.as_ref().map(|content| content.text(&place));
         let mut message = Message::new(&turn.role, content.transpose()?.unwrap_or_default());
         let calls = turn.tool_calls.clone().map(|calls| ("tool_calls".to_owned(), calls.into()));
         let answered = turn.tool_call_id.clone().map(|id| ("tool_call_id".to_owned(), id.into()));
@@ -265,7 +270,9 @@ pub(super) async fn complete(
         // The schema is that of the tools.
         prepared.map_err(|error| if forced { error.renamed("response_format", "tools") } else { error })
     };
-    let Started { runs, seed, warnings } = several.start(&app, prepare).await?;
+    let started = several.start(&app, prepare).await;
+    // The prompt is that of the conversation.
+    let Started { runs, seed, warnings } = started.map_err(|error| error.renamed("prompt", "messages"))?;
     let head = Head { id: identifier("chatcmpl-"), created: now(), loaded: loaded.clone(), seed };
     if request.stream {
         let held = (0..count).map(|_| Mutex::default()).collect();

@@ -240,6 +240,9 @@ impl TextRun {
             }
             self.pending.push_back(TextEvent::Text(rest.to_owned()));
         }
+        if let Ok(completed) = &completed {
+            self.metrics.result(&completed.usage);
+        }
         self.pending.push_back(TextEvent::Ended(completed.map(Box::new)));
     }
 
@@ -247,23 +250,23 @@ impl TextRun {
         let Ended { outcome, queued, took } = ended;
         let outcome = outcome?;
         let vocabulary = &self.loaded.checkpoint().vocabulary;
-        let (text, finish) = match (self.cut, Finish::of(outcome.reason)) {
-            (Some(cut), _) => (self.transcript.text()[..cut].to_owned(), Finish::Stop),
+        let (text, finish, is_cut) = match (self.cut, Finish::of(outcome.reason)) {
+            (Some(cut), _) => (self.transcript.text()[..cut].to_owned(), Finish::Stop, true),
             // What is behind an open position is no text that can be read on from what was shown.
-            (None, Finish::Cancelled) => (self.transcript.text().to_owned(), Finish::Cancelled),
+            (None, Finish::Cancelled) => (self.transcript.text().to_owned(), Finish::Cancelled, false),
             (None, finish) => {
                 let mut read = self.template_canvas.read(vocabulary, &outcome.canvas);
                 let text = if read.holes.is_empty() { String::new() } else { read.holes.swap_remove(0) };
                 // The last tokens may have been those of a stop string.
                 match self.stop.find(&text, 0) {
-                    Some(cut) => (text[..cut].to_owned(), Finish::Stop),
-                    None => (text, finish),
+                    Some(cut) => (text[..cut].to_owned(), Finish::Stop, true),
+                    None => (text, finish, false),
                 }
             }
         };
         let tokens = self.transcript.tokens(text.len(), vocabulary);
         // How far the work went beyond a stop string depends on who else is served; what counts does not.
-        let counted = if self.cut.is_some() { tokens.len() } else { outcome.statistics.tokens };
+        let counted = if is_cut { tokens.len() } else { outcome.statistics.tokens };
         let usage = Usage::new(self.template_canvas.canvas(), &Statistics { tokens: counted, ..outcome.statistics });
         Ok(Completed { text, finish, usage, tokens, queued, took })
     }

@@ -36,7 +36,7 @@ fn samples(running: &Running) -> BTreeMap<String, f64> {
 }
 
 #[test]
-fn a_text_that_a_stop_string_ends_is_completed_and_one_that_its_client_left_is_cancelled() {
+fn a_text_that_a_stop_string_ends_is_completed_and_counts_up_to_there() {
     let running = Running::start();
     let mut body = json!({ "prompt": "Once upon a time", "max_tokens": 100, "seed": 7, "block_length": 4 });
     body["stop"] = json!(["a", "e", "o"]);
@@ -46,6 +46,10 @@ fn a_text_that_a_stop_string_ends_is_completed_and_one_that_its_client_left_is_c
     let samples = samples(&running);
     assert_eq!(samples.get("aquatint_requests_total{ending=\"Completed\"}"), Some(&1.0));
     assert_eq!(samples.get("aquatint_requests_total{ending=\"Cancelled\"}"), None);
+    let usage = &answer["usage"];
+    assert_eq!(samples["aquatint_tokens_generated_total"], usage["completion_tokens"].as_f64().unwrap());
+    assert_eq!(samples["aquatint_tokens_per_forward_sum"], usage["tokens_per_forward"].as_f64().unwrap());
+    assert!(samples["aquatint_tokens_committed_total"] > samples["aquatint_tokens_generated_total"]);
 }
 
 #[test]

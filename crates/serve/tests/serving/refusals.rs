@@ -68,6 +68,11 @@ fn a_refusal_names_the_field_that_is_to_blame() {
         ("/v1/completions", json!({ "prompt": "x", "grammar": "start: \"a\"~99", "max_tokens": 2 }), "grammar"),
         ("/v1/completions", json!({ "prompt": [450, 4_000_000] }), "prompt[1]"),
         ("/v1/completions", json!({ "prompt": [4_000_000], "suffix": "x", "max_tokens": 2 }), "prompt[0]"),
+        ("/v1/completions", json!({ "prompt": "x", "churn": 0.5 }), "churn"),
+        ("/v1/completions", json!({ "prompt": "x", "correctors": 2, "churn": 0.5 }), "correctors"),
+        ("/v1/completions", json!({ "prompt": "x", "revise": true }), "revise"),
+        ("/v1/chat/completions", json!({ "messages": [{ "role": "user" }] }), "messages[0].content"),
+        ("/v1/chat/completions", json!({ "messages": [{ "role": "user", "content": null }] }), "messages[0].content"),
         (
             "/v1/canvas",
             json!({ "canvas": { "positions": [{ "state": "open" }, { "state": "given", "token": 4_000_000 }] } }),
@@ -77,6 +82,39 @@ fn a_refusal_names_the_field_that_is_to_blame() {
         let (named, message) = refused(path, body);
         assert_eq!(named, param, "{message}");
         assert!(!message.contains("belong together"), "{message}");
+    }
+}
+
+#[test]
+fn a_canvas_that_is_too_long_is_blamed_on_the_field_that_makes_it_long() {
+    // Too long for the model, and for the server.
+    for (limit, length) in [(1 << 20, 20_000), (16, 20)] {
+        let running = Running::with(|settings| settings.canvas_limit = limit);
+        let (tokens, text) = (vec![450; length], "x ".repeat(length));
+        let messages = |content: &str| json!([{ "role": "user", "content": content }]);
+        let canvas = json!({ "positions": vec![json!({ "state": "open" }); length] });
+        for (path, mut body, param) in [
+            ("/v1/completions", json!({ "prompt": "x", "max_tokens": length }), "max_tokens"),
+            ("/v1/completions", json!({ "prompt": tokens, "max_tokens": 1 }), "prompt"),
+            ("/v1/completions", json!({ "prompt": text, "suffix": "x", "max_tokens": 1 }), "prompt"),
+            ("/v1/chat/completions", json!({ "messages": messages("x"), "max_tokens": length }), "max_tokens"),
+            ("/v1/chat/completions", json!({ "messages": messages(&text), "max_tokens": 1 }), "messages"),
+            ("/v1/canvas", json!({ "template": "x", "max_tokens": length }), "max_tokens"),
+            ("/v1/canvas", json!({ "template": text, "max_tokens": 1 }), "template"),
+            ("/v1/canvas", json!({ "template": format!("The [[{length}]]") }), "template"),
+            ("/v1/canvas", json!({ "canvas": canvas }), "canvas"),
+            ("/v1/canvas/alternatives", json!({ "canvas": canvas, "positions": [0] }), "canvas"),
+        ] {
+            if !path.ends_with("alternatives") {
+                body["steps"] = json!(1);
+            }
+            let error = running.post(path, &body).expect(400)["error"].clone();
+            assert_eq!(
+                (&error["param"], &error["code"]),
+                (&json!(param), &json!("context_length_exceeded")),
+                "{error}"
+            );
+        }
     }
 }
 
