@@ -193,7 +193,8 @@ impl<D: Device> Parameters<D> {
     /// Bytes of all values: those of parameters, and of weights that are kept in their prepared form only. What is made
     /// of values for products is not counted.
     pub fn bytes(&self) -> usize {
-        let values: usize = self.values.iter().map(|value| self.device.len(value) * size_of::<D::Element>()).sum();
+        let values: usize =
+            self.values.iter().map(|value| self.device.len(value) * self.device.dtype(value).bytes()).sum();
         let only = self.weights.iter().filter(|weight| weight.prepared_only).filter_map(|weight| weight.prepared.get());
         values + only.map(|prepared| self.device.prepared_bytes(prepared)).sum::<usize>()
     }

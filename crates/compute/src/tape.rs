@@ -18,9 +18,9 @@ pub use experts::Routes;
 use experts::{Combined, GroupedLinear};
 
 use crate::{
-    AttentionOperands, AttentionRows, AttentionShape, BackwardInput, Device, DeviceError, LayerNorm, LinearOperands,
-    LinearShape, Modulation, Parameters, PreparedOperands, RmsNorm, Rope, RopeShape, ShiftScale, SwigluOperands,
-    WeightId,
+    AttentionOperands, AttentionRows, AttentionShape, BackwardInput, Device, DeviceError, Element, LayerNorm,
+    LinearOperands, LinearShape, Modulation, Parameters, PreparedOperands, RmsNorm, Rope, RopeShape, ShiftScale,
+    SwigluOperands, WeightId,
 };
 use std::rc::Rc;
 
@@ -210,6 +210,17 @@ impl<'p, D: Device> Tape<'p, D> {
         Value { buffer: Rc::new(buffer), rows, columns, slot: None }
     }
 
+    /// A table of fewer bits in the device's own numbers, which products read; `None` where it is in them.
+    fn widened(&self, table: &D::Buffer) -> Result<Option<D::Buffer>, DeviceError> {
+        let device = self.device();
+        if device.dtype(table) == D::Element::DTYPE {
+            return Ok(None);
+        }
+        let mut wide = device.uninitialised(device.len(table))?;
+        device.convert(table, &mut wide);
+        Ok(Some(wide))
+    }
+
     /// A fresh output of a differentiable operation.
     fn value(&mut self, buffer: D::Buffer, rows: usize, columns: usize, differentiable: bool) -> Value<D> {
         let slot = (self.records.is_some() && differentiable).then(|| {
@@ -260,6 +271,8 @@ impl<'p, D: Device> Tape<'p, D> {
         let shape = LinearShape { rows: probabilities.rows, inputs, outputs };
         let mut out = self.device().uninitialised(shape.rows * inputs)?;
         let (d_out, weight) = (&*probabilities.buffer, self.parameters.get(table)?);
+        let widened = self.widened(weight)?;
+        let weight = widened.as_ref().unwrap_or(weight);
         self.device().linear_backward_input(BackwardInput { shape, d_out, weight, accumulate: false }, &mut out);
         let out = self.value(out, shape.rows, inputs, self.parameters.trains(table));
         self.note(&out, |out| Record::Mixture { table, shape, probabilities, out });

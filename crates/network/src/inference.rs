@@ -49,8 +49,11 @@ impl<D: Device> InferenceNetwork<D> {
         let mut multiplied = vec![false; tensors.len()];
         products.iter().flat_map(|&id| parameters.parts(id)).for_each(|&part| multiplied[part] = true);
         let table = parameters.parts(weight_index.embedding.table).to_vec();
+        let reads_mixtures = spec.self_conditioning || spec.process()?.is_some_and(|process| process.reads_points());
         for (part, tensor) in tensors.iter().enumerate() {
-            if table.contains(&part) || !multiplied[part] {
+            if table.contains(&part) && !reads_mixtures {
+                source.set_compact(&mut parameters, (part, tensor))?;
+            } else if table.contains(&part) || !multiplied[part] {
                 source.set(&mut parameters, (part, tensor))?;
             }
         }

@@ -1,7 +1,7 @@
 //! Tensors on their way into a network: read one by one, stacked as products read them, kept in one form.
 
 use crate::{NetworkError, TensorData, TensorSpec};
-use aquatint_compute::{Device, DeviceError, Element, Parameters, Quantised, WeightFormat, WeightId};
+use aquatint_compute::{DType, Device, DeviceError, Element, Parameters, Quantised, WeightFormat, WeightId};
 
 /// Where the tensors come from; each is asked for by name when it is its turn, so that no more than one matrix is ever
 /// there twice.
@@ -86,6 +86,30 @@ impl<'a> Source<'a> {
         parameters.set(part, value);
         Ok(())
     }
+
+    /// Sets a parameter of which only rows are read to its real numbers, in bf16 where that changes none of them.
+    pub(crate) fn set_compact<D: Device>(
+        &mut self,
+        parameters: &mut Parameters<D>,
+        (part, tensor): (usize, &TensorSpec),
+    ) -> Result<(), NetworkError> {
+        let values = tensor.restored(self.read(part)?.into_real());
+        let value = if fits_bf16(&values) {
+            let device = parameters.device();
+            let mut compact = device.uninitialised_as(DType::Bf16, values.len())?;
+            device.write(&mut compact, &elements::<D>(values));
+            compact
+        } else {
+            upload(parameters.device(), values)?
+        };
+        parameters.set(part, value);
+        Ok(())
+    }
+}
+
+/// Whether bf16 holds all values as they are.
+fn fits_bf16(values: &[f32]) -> bool {
+    values.iter().fold(true, |all, value| all & (value.to_bits() & 0xffff == 0))
 }
 
 /// The error of a device, with the tensor that could not be quantised.
@@ -97,6 +121,9 @@ pub(crate) fn named(error: DeviceError, tensor: &TensorSpec) -> NetworkError {
 }
 
 fn upload<D: Device>(device: &D, values: Vec<f32>) -> Result<D::Buffer, NetworkError> {
-    let values: Vec<D::Element> = values.into_iter().map(|value| D::Element::from_f64(f64::from(value))).collect();
-    Ok(device.upload(&values)?)
+    Ok(device.upload(&elements::<D>(values))?)
+}
+
+fn elements<D: Device>(values: Vec<f32>) -> Vec<D::Element> {
+    values.into_iter().map(|value| D::Element::from_f64(f64::from(value))).collect()
 }

@@ -1,7 +1,7 @@
 //! Choosing rows, gates, activations and modulation.
 
 use super::*;
-use crate::{Columns, Modulation, ScaledPoints, ShiftScale, WriteRows};
+use crate::{Columns, DType, Modulation, ScaledPoints, ShiftScale, WriteRows};
 
 struct Gates {
     width: usize,
@@ -74,12 +74,16 @@ impl Operation for Chosen {
         let (mut gathered, mut scattered) =
             (device.zeros(count * columns).unwrap(), device.zeros(self.table.len()).unwrap());
         device.gather(columns, &table, &ids, &mut gathered);
+        let mut halves = device.uninitialised_as(DType::Bf16, self.table.len()).unwrap();
+        device.convert(&table, &mut halves);
+        let mut widened = device.zeros(count * columns).unwrap();
+        device.gather(columns, &halves, &ids, &mut widened);
         device.scatter_add(columns, &gathered, &ids, &mut scattered);
         let wide: Vec<f64> = (0..count * (columns + 3)).map(|i| i as f64 + 0.5).collect();
         let (wide, stride) = (up(device, &wide), columns + 3);
         let rows = Columns { buffer: &wide, stride, first: 2 };
         device.write_rows(WriteRows { columns, rows, ids: &ids }, &mut table);
-        vec![gathered, scattered, table]
+        vec![gathered, widened, scattered, table]
     }
 }
 

@@ -87,6 +87,7 @@ kernels! {
 
     /// See `rows.cu`; so for all up to [`SumOfSquares`].
     Gather = gather { count: i64, columns: i32, table: In<f32>, ids: In<u32>, out: Out<f32> }
+    GatherBf16 = gather_bf16 { count: i64, columns: i32, table: In<bf16>, ids: In<u32>, out: Out<f32> }
     WriteRowsOf = write_rows {
         count: i64, columns: i32, rows: In<f32>, stride: i32, sources: In<u32>, ids: In<u32>, table: Out<f32>,
     }

@@ -71,7 +71,8 @@ pub struct ScaledPoints<'a, B: ?Sized, I: ?Sized> {
 
 /// Everything that takes rows or elements one by one.
 pub trait Elementwise: Memory {
-    /// `out[i] = table[ids[i]]`; table `[V, D]`, out `[ids, D]`. Also gathers chosen rows of an activation.
+    /// `out[i] = table[ids[i]]`; table `[V, D]`, in the device's own numbers or in bf16, out `[ids, D]`. Also gathers chosen
+    /// rows of an activation.
     fn gather(&self, columns: usize, table: &Self::Buffer, ids: &Self::Indices, out: &mut Self::Buffer);
     /// `table[ids[i]] = rows[i]`, in the order of `i`; the reverse of [`Elementwise::gather`]. Rows of the table have
     /// `columns` columns.

@@ -43,7 +43,7 @@ impl<'a, B: ?Sized> Columns<'a, B> {
 /// Where buffers live and how they are filled.
 ///
 /// Buffers hold the device's own numbers ([`Memory::Element`]) where nothing else is said. The methods of this trait take
-/// buffers of bf16, too; those of the other traits take the device's own only.
+/// buffers of bf16, too; those of the other traits take the device's own only, unless they say otherwise.
 pub trait Memory: Clone + Debug + Send + Sync + 'static {
     /// Element type of the exchange with the host.
     type Element: Element;

@@ -2,7 +2,7 @@
 
 use crate::cpu::fast::{f32s, f32s_mut};
 use crate::cpu::{Buffer, Cpu, scalar};
-use crate::{Columns, Element, Elementwise, Modulation, ScaledPoints, ShiftScale, WriteRows};
+use crate::{Columns, DType, Element, Elementwise, Modulation, ScaledPoints, ShiftScale, WriteRows};
 
 /// The same with the groups as a slice.
 fn on_slices<'a, E: Element>(operands: Modulation<'a, Buffer<E>, Vec<u32>>) -> Modulation<'a, [E], [u32]> {
@@ -12,10 +12,15 @@ fn on_slices<'a, E: Element>(operands: Modulation<'a, Buffer<E>, Vec<u32>>) -> M
 
 impl<E: Element> Elementwise for Cpu<E> {
     fn gather(&self, columns: usize, table: &Buffer<E>, ids: &Vec<u32>, out: &mut Buffer<E>) {
-        let (table, out) = (table.as_slice(), out.as_mut_slice());
+        let out = out.as_mut_slice();
+        if table.dtype() == DType::Bf16 {
+            // A copy is as fast as memory on any path.
+            return scalar::gather(columns, table.as_bf16(), ids, out, |value| E::from_f64(value.to_f64()));
+        }
+        let table = table.as_slice();
         match &self.fast {
             Some(fast) => fast.gather(columns, f32s(table), ids, f32s_mut(out)),
-            None => scalar::gather(columns, table, ids, out),
+            None => scalar::gather(columns, table, ids, out, |value| value),
         }
     }
     fn write_rows(&self, operands: WriteRows<'_, Buffer<E>, Vec<u32>>, table: &mut Buffer<E>) {

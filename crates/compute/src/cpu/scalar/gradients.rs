@@ -120,7 +120,7 @@ proptest! {
             vec![n.many(rows * columns)],
             |v| {
                 let mut out = zeros(count * columns);
-                gather(columns, &v[0], &ids, &mut out);
+                gather(columns, &v[0], &ids, &mut out, |value| value);
                 dot(&out, &g)
             },
             |_| {

@@ -3,9 +3,16 @@
 use crate::{Element, ScaledPoints, WriteRows};
 
 /// `out[i] = table[ids[i]]`.
-pub(in crate::cpu) fn gather<E: Element>(columns: usize, table: &[E], ids: &[u32], out: &mut [E]) {
+pub(in crate::cpu) fn gather<N: Copy, E: Element>(
+    columns: usize,
+    table: &[N],
+    ids: &[u32],
+    out: &mut [E],
+    widen: impl Fn(N) -> E,
+) {
     for (i, &id) in ids.iter().enumerate() {
-        out[i * columns..][..columns].copy_from_slice(&table[id as usize * columns..][..columns]);
+        let row = &table[id as usize * columns..][..columns];
+        out[i * columns..][..columns].iter_mut().zip(row).for_each(|(out, value)| *out = widen(*value));
     }
 }
 

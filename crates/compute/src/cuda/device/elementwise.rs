@@ -1,11 +1,11 @@
 //! Rows, gates, activations and modulation.
 
 use crate::cuda::kernels::{
-    self, Gather, Gelu, GeluBackward, ModulateBackward, ModulationBackward, ScaledPointsOf, ScatterAdd, Silu,
-    SiluBackward, Swiglu, SwigluBackward, WriteRowsOf,
+    self, Gather, GatherBf16, Gelu, GeluBackward, ModulateBackward, ModulationBackward, ScaledPointsOf, ScatterAdd,
+    Silu, SiluBackward, Swiglu, SwigluBackward, WriteRowsOf,
 };
 use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, int};
-use crate::{Elementwise, Modulation, ScaledPoints, ShiftScale, WriteRows};
+use crate::{DType, Elementwise, Modulation, ScaledPoints, ShiftScale, WriteRows};
 
 /// Blocks that give each element of a row a thread, for so many rows.
 fn across(rows: usize, columns: usize) -> (u32, u32) {
@@ -14,13 +14,13 @@ fn across(rows: usize, columns: usize) -> (u32, u32) {
 
 impl Elementwise for Cuda {
     fn gather(&self, columns: usize, table: &GpuBuffer, ids: &GpuIndices, out: &mut GpuBuffer) {
-        self.each(ids.len() * columns, |count| Gather {
-            count,
-            columns: int(columns),
-            table: table.input(),
-            ids: ids.input(),
-            out: out.output(),
-        });
+        let (count, wide) = (ids.len() * columns, int(columns));
+        let (ids, out) = (ids.input(), out.output());
+        if table.dtype() == DType::Bf16 {
+            self.each(count, |count| GatherBf16 { count, columns: wide, table: table.input(), ids, out });
+        } else {
+            self.each(count, |count| Gather { count, columns: wide, table: table.input(), ids, out });
+        }
     }
     fn write_rows(&self, operands: WriteRows<'_, GpuBuffer, GpuIndices>, table: &mut GpuBuffer) {
         let WriteRows { columns, rows, ids } = operands;

@@ -5,6 +5,11 @@ KERNEL gather(i64 count, int columns, const float* table, const u32* ids, float*
     if (i < count) out[i] = table[i64(ids[i / columns]) * columns + i % columns];
 }
 
+KERNEL gather_bf16(i64 count, int columns, const u16* table, const u32* ids, float* out) {
+    i64 i = element_index();
+    if (i < count) out[i] = from_bf16(table[i64(ids[i / columns]) * columns + i % columns]);
+}
+
 // `table[ids[k]] = rows[sources[k]]`; the host has dropped all but the last of equal ids. Rows are `stride` apart.
 KERNEL write_rows(i64 count, int columns, const float* rows, int stride, const u32* sources, const u32* ids,
                   float* table) {
