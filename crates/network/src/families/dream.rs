@@ -28,6 +28,10 @@ impl Family for Dream {
         "Dream"
     }
 
+    fn architecture(&self) -> Option<&'static str> {
+        None
+    }
+
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
         let config = Config(config);
         let spec = Qwen::network(config, &[], || Qwen::Two.layers(config))?;

@@ -26,6 +26,10 @@ impl Family for FastDllmV2 {
         "Fast_dLLM_Qwen"
     }
 
+    fn architecture(&self) -> Option<&'static str> {
+        None
+    }
+
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
         let config = Config(config);
         let length = config.optional("bd_size", Config::size)?.unwrap_or(BLOCK);

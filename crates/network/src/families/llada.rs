@@ -87,6 +87,10 @@ impl Family for Llada {
         "llada"
     }
 
+    fn architecture(&self) -> Option<&'static str> {
+        None
+    }
+
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
         let config = Config(config);
         config.check_features(&REQUIRED, &known())?;

@@ -7,12 +7,16 @@
 mod chat;
 mod config;
 pub mod dream;
+mod experts;
 pub mod fast_dllm_v2;
 mod hugging_face;
 pub mod llada;
+pub mod llada_moe;
 pub mod native;
 mod qwen;
+pub mod rnd1;
 pub mod sdar;
+pub mod sdar_moe;
 
 use crate::{NetworkError, NetworkSpec};
 use serde_json::{Map, Value};
@@ -22,7 +26,16 @@ use std::fmt::Debug;
 pub type Object = Map<String, Value>;
 
 /// All families.
-pub const FAMILIES: [&dyn Family; 5] = [NATIVE, &llada::Llada, &dream::Dream, &sdar::Sdar, &fast_dllm_v2::FastDllmV2];
+pub const FAMILIES: [&dyn Family; 8] = [
+    NATIVE,
+    &llada::Llada,
+    &llada_moe::LladaMoe,
+    &dream::Dream,
+    &sdar::Sdar,
+    &sdar_moe::SdarMoe,
+    &fast_dllm_v2::FastDllmV2,
+    &rnd1::Rnd1,
+];
 
 /// The family of the models that are trained here.
 pub const NATIVE: &dyn Family = &native::Native;
@@ -31,6 +44,10 @@ pub const NATIVE: &dyn Family = &native::Native;
 pub trait Family: Debug + Send + Sync {
     /// `model_type` in its `config.json`.
     fn model_type(&self) -> &'static str;
+
+    /// The one of `architectures` in its `config.json` that tells it from another family of the same `model_type`; `None`
+    /// for a family that has all others of its `model_type`.
+    fn architecture(&self) -> Option<&'static str>;
 
     /// The description in a `config.json`.
     ///
@@ -99,10 +116,18 @@ pub struct TokenRoles {
 /// When its `model_type` is not known here.
 pub fn of_config(config: &Value) -> Result<&'static dyn Family, NetworkError> {
     let given = config.get("model_type").and_then(Value::as_str);
-    let known = FAMILIES.into_iter().find(|family| Some(family.model_type()) == given);
-    known.ok_or_else(|| NetworkError::Family {
-        given: given.map_or_else(|| "missing".to_owned(), |name| format!("\"{name}\"")),
-        allowed: FAMILIES.map(|family| format!("\"{}\"", family.model_type())).join(", "),
+    let named = |family: &&dyn Family| Some(family.model_type()) == given;
+    let architectures = config.get("architectures").and_then(Value::as_array);
+    let has = |name: &str| architectures.is_some_and(|all| all.iter().any(|architecture| architecture == name));
+    let apart = FAMILIES.into_iter().filter(named).find(|family| family.architecture().is_some_and(has));
+    let known = apart.or_else(|| FAMILIES.into_iter().find(|family| named(family) && family.architecture().is_none()));
+    known.ok_or_else(|| {
+        let mut allowed = FAMILIES.map(|family| format!("\"{}\"", family.model_type())).to_vec();
+        allowed.dedup();
+        NetworkError::Family {
+            given: given.map_or_else(|| "missing".to_owned(), |name| format!("\"{name}\"")),
+            allowed: allowed.join(", "),
+        }
     })
 }
 

@@ -56,6 +56,10 @@ impl Family for Native {
         "aquatint"
     }
 
+    fn architecture(&self) -> Option<&'static str> {
+        None
+    }
+
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
         let config = Config(config);
         config.check_keys(&REQUIRED, &OPTIONAL)?;

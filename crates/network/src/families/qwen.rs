@@ -132,7 +132,7 @@ impl Qwen {
             "num_attention_heads": attention.map(|attention| attention.heads),
             "num_key_value_heads": attention.map(|attention| attention.key_value_heads),
             "head_dim": attention.map(|attention| attention.head_size),
-            "intermediate_size": spec.layers.first().and_then(|layer| layer.feed_forward.gated()).map(|gated| gated.width),
+            "intermediate_size": spec.layers.iter().find_map(|layer| layer.feed_forward.gated()).map(|gated| gated.width),
             "hidden_act": "silu",
             "rms_norm_eps": spec.norm.epsilon(),
             "rope_theta": attention.map(|attention| attention.rope.theta),

@@ -16,15 +16,19 @@ use serde_json::json;
 pub struct Sdar;
 
 /// Keys beside Qwen3's. All but the first are of training.
-const OWN: [&str; 7] =
+pub(super) const OWN: [&str; 7] =
     ["block_size", "debug", "ep_size", "fuse_cross_entropy", "micro_forward", "skip_checkpoint", "use_deepep"];
 
 /// Positions of a block where nothing is said.
-const BLOCK: usize = 4;
+pub(super) const BLOCK: usize = 4;
 
 impl Family for Sdar {
     fn model_type(&self) -> &'static str {
         "sdar"
+    }
+
+    fn architecture(&self) -> Option<&'static str> {
+        None
     }
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {

@@ -1,0 +1,153 @@
+//! Families with mixtures of experts.
+
+use super::{about, forwards, logits, open, texts};
+use aquatint_compute::{Cpu, CpuPath, Cuda, Device};
+use aquatint_diffusion::Layout;
+use aquatint_network::{
+    Activation, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, HeadSpec, InferenceNetwork, LayerSpec,
+    NetworkInput, NetworkSpec, TensorData, WholeRows,
+};
+use aquatint_testing::Comparison;
+use aquatint_vocabulary::Role;
+
+#[test]
+fn llada_moe_predicts_what_its_own_code_does() {
+    forwards("llada_moe", &[("plain", None), ("padded", None)]);
+}
+
+#[test]
+fn rnd1_predicts_what_its_own_code_does() {
+    forwards("rnd1", &[("plain", None)]);
+}
+
+#[test]
+fn sdar_moe_predicts_what_its_own_code_does() {
+    forwards("sdar_moe", &[("plain", None), ("one_block", Some(Layout::Block { length: 40 }))]);
+}
+
+#[test]
+fn their_texts_and_conversations_are_those_of_their_own_code() {
+    for (name, conversations) in [("llada_moe", 1), ("rnd1", 0), ("sdar_moe", 4)] {
+        let (checkpoint, about) = (open(name), about(name));
+        assert!(checkpoint.unknown_keys.is_empty(), "{name}: {:?}", checkpoint.unknown_keys);
+        assert_eq!(about["chat"]["cases"].as_array().map_or(0, Vec::len), conversations, "{name}");
+        texts(&checkpoint, &about);
+        // Which reads again what it writes.
+        checkpoint.description().config().unwrap();
+    }
+}
+
+#[test]
+fn tokens_have_the_roles_that_their_own_code_gives_them() {
+    let cases = [
+        ("llada_moe", ["<|mask|>", "<|endoftext|>", "<|endoftext|>", "<|startoftext|>"]),
+        ("rnd1", ["<|mask|>", "<|im_end|>", "<|endoftext|>", "<|endoftext|>"]),
+        ("sdar_moe", ["<|MASK|>", "<|im_end|>", "<|endoftext|>", "<|endoftext|>"]),
+    ];
+    for (name, expected) in cases {
+        let vocabulary = open(name).vocabulary;
+        let roles = [Role::Mask, Role::End, Role::Pad, Role::Begin];
+        assert_eq!(roles.map(|role| vocabulary.token_text(vocabulary.role(role).unwrap())), expected, "{name}");
+    }
+}
+
+#[test]
+fn makers_settings_are_the_defaults() {
+    let llada = open("llada_moe").generation;
+    assert_eq!(
+        (llada.policy.as_deref(), llada.steps, llada.block_length, llada.temperature),
+        (Some("confidence"), Some(32), Some(32), Some(0.0))
+    );
+    let rnd1 = open("rnd1").generation;
+    assert_eq!((rnd1.policy.as_deref(), rnd1.steps, rnd1.temperature), (Some("entropy"), Some(256), Some(0.0)));
+    let sdar = open("sdar_moe").generation;
+    assert_eq!((sdar.policy.as_deref(), sdar.temperature, sdar.top_k), (Some("threshold:0.9"), Some(0.6), Some(20)));
+}
+
+#[test]
+fn a_row_reads_some_of_the_parameters() {
+    // Three layers, of which the first is dense, with 8 experts of 48 columns and a width of 64, 3 for each row.
+    let spec = open("llada_moe").spec;
+    assert_eq!(spec.parameter_count() - spec.active_parameter_count(), 2 * 5 * 3 * 64 * 48);
+    assert_eq!(spec.layers[1].feed_forward.kind.to_string(), "3 of 8 experts of 48");
+}
+
+/// The logits of the router of a layer, by a network that ends there: behind the layer's attention and norm, with the
+/// router as its head.
+fn router_logits<D: Device>(name: &str, layer: usize, device: &D) -> (ExpertsSpec, Vec<f64>, Vec<f64>) {
+    let (checkpoint, golden) = (open(name), logits(name));
+    let whole = &checkpoint.spec;
+    let experts = whole.layers[layer].feed_forward.experts().unwrap();
+    // A part that adds nothing.
+    let gated = GatedSpec { width: 1, activation: Activation::Swiglu };
+    let last = LayerSpec {
+        feed_forward: FeedForwardSpec { kind: FeedForwardKind::Gated(gated), ..whole.layers[layer].feed_forward },
+        ..whole.layers[layer]
+    };
+    let layers = whole.layers[..layer].iter().copied().chain([last]).collect();
+    let head = HeadSpec { logit_shift: false, ..HeadSpec::default() };
+    let spec = NetworkSpec { layers, head, ..whole.clone() };
+    let of_layer = |module: &str| format!("model.layers.{layer}.{module}");
+    let (norm, router) = (of_layer("post_attention_layernorm.weight"), of_layer("mlp.gate.weight"));
+    let (size, width) = (spec.vocabulary_size, spec.width);
+    let mut bias = vec![0.0; experts.experts];
+    let network = checkpoint.build(|weights| {
+        if experts.router.bias {
+            let values = weights(&of_layer("mlp.gate.expert_bias")).map(TensorData::into_real);
+            bias = values.unwrap().into_iter().map(f64::from).collect();
+        }
+        let mut give = |name: &str| match name {
+            "model.norm.weight" => weights(&norm),
+            "lm_head.weight" => {
+                let mut values = weights(&router)?.into_real();
+                values.resize(size * width, 0.0);
+                Some(TensorData::Real(values))
+            }
+            name if name.starts_with(&of_layer("mlp.")) => Some(TensorData::Real(vec![0.0; width])),
+            name => weights(name),
+        };
+        InferenceNetwork::new(device.clone(), spec.clone(), device.format(), &mut give)
+    });
+    let tokens: Vec<u32> = golden.ids("plain.ids")[..golden.shape("plain.ids")[1]].to_vec();
+    let mut rows = aquatint_network::RowLayout::default();
+    rows.push(layout(name, spec.attention), tokens.len(), &[]);
+    let (positions, visibility) = rows.finish().unwrap();
+    let input = NetworkInput {
+        tokens: &tokens,
+        points: None,
+        positions: &positions,
+        visibility: &visibility,
+        times: None,
+        self_conditioning: None,
+    };
+    let rows: Vec<u32> = (0..tokens.len() as u32).collect();
+    let given = network.unwrap().logits(&input, &rows).unwrap();
+    let given = given.chunks(size).flat_map(|row| &row[..experts.experts]).map(|&logit| f64::from(logit));
+    (experts, given.collect(), bias)
+}
+
+/// Of the reference's forward pass.
+fn layout(name: &str, of_config: Layout) -> Layout {
+    match name {
+        "llada2_moe" => Layout::Block { length: 16 },
+        _ => of_config,
+    }
+}
+
+fn compare_routers<D: Device>(device: &D, comparison: &mut Comparison) {
+    let words = device.describe();
+    let (_, given, _) = router_logits("sdar_moe", 0, device);
+    comparison.check(&format!("sdar_moe on {words}"), &given, logits("sdar_moe").values("router.logits"), 5e-4);
+}
+
+#[test]
+fn routers_score_experts_as_their_own_code_does() {
+    let mut comparison = Comparison::new();
+    for path in CpuPath::available() {
+        compare_routers(&Cpu::<f32>::new(path, 1).unwrap(), &mut comparison);
+    }
+    for device in Cuda::tested() {
+        compare_routers(&device, &mut comparison);
+    }
+    comparison.finish();
+}
