@@ -49,13 +49,13 @@ impl RequestPlan {
         cache.check(spec)?;
         let blocks = divide(&request.canvas.open_positions(), settings.block_length, spec.attention)?;
         if !process.revises()
-            && let Some((parameter, given, neutral)) = revising(settings)
+            && let Some((parameter, given)) = revising(settings)
         {
             let process = process.name();
             return Err(GenerateError::Setting(SettingError {
                 parameter,
                 given,
-                allowed: format!("{neutral}, since the process {process} leaves open positions as they are"),
+                allowed: format!("nothing, since the process {process} leaves open positions as they are"),
                 hint: Some("remasking takes back what is committed".to_owned()),
             }));
         }
@@ -105,11 +105,11 @@ pub(crate) fn check(canvas: &Canvas, spec: &NetworkSpec, process: &dyn Process) 
     }
 }
 
-/// A setting for processes that revise open positions: its name, its value, and the one that changes nothing.
-fn revising(settings: &Settings) -> Option<(&'static str, String, &'static str)> {
-    let correctors = (settings.correctors > 0).then(|| ("correctors", settings.correctors.to_string(), "0"));
-    let revise = settings.revise.then(|| ("revise", true.to_string(), "false"));
-    let churn = settings.churn.map(|churn| ("churn", churn.to_string(), "none"));
+/// A setting for processes that revise open positions, by its name, with its value.
+fn revising(settings: &Settings) -> Option<(&'static str, String)> {
+    let correctors = (settings.correctors > 0).then(|| ("correctors", settings.correctors.to_string()));
+    let revise = settings.revise.then(|| ("revise", true.to_string()));
+    let churn = settings.churn.map(|churn| ("churn", churn.to_string()));
     correctors.or(revise).or(churn)
 }
 

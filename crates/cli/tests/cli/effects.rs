@@ -77,9 +77,21 @@ const FLAGS: [(&str, Effect); 38] = [
         "--cache-refresh",
         Warned(&["The [[4]] saw.", "--cache", "dual", "--cache-refresh", "9"], "no block has more than 4 steps"),
     ),
-    ("--churn", Refused(&["The [[4]] saw.", "--churn", "0.5"], "allowed: nothing, since the process masked")),
-    ("--correctors", Refused(&["The [[4]] saw.", "--correctors", "2"], "allowed: nothing, since the process masked")),
-    ("--revise", Refused(&["The [[4]] saw.", "--revise"], "allowed: nothing, since the process masked")),
+    (
+        "--churn",
+        Refused(&["The [[4]] saw.", "--churn", "0.5"], "`churn` is 0.5; allowed: nothing, since the process masked"),
+    ),
+    (
+        "--correctors",
+        Refused(
+            &["The [[4]] saw.", "--correctors", "2"],
+            "`correctors` is 2; allowed: nothing, since the process masked",
+        ),
+    ),
+    (
+        "--revise",
+        Refused(&["The [[4]] saw.", "--revise"], "`revise` is true; allowed: nothing, since the process masked"),
+    ),
     // What a text is held to, it is held to under all settings.
     ("--regex", Always),
     ("--json-schema", Always),
