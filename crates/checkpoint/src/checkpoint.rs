@@ -203,7 +203,9 @@ impl Checkpoint {
         }
         let parts = expected.iter().flat_map(|tensor| self.weights.parts(&file_name(&tensor.name)));
         let places: BTreeSet<String> = parts.collect();
-        let unknown: Vec<&str> = self.weights.names().filter(|name| !places.contains(*name)).collect();
+        let unread = self.family.unread_tensors();
+        let has_place = |name: &&str| places.contains(*name) || unread.contains(name);
+        let unknown: Vec<&str> = self.weights.names().filter(|name| !has_place(name)).collect();
         if let Some(first) = unknown.first() {
             return Err(CheckpointError::UnknownTensors {
                 file: self.weights.origin().to_owned(),

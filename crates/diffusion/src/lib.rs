@@ -81,7 +81,7 @@ pub use plan::{BlockPlan, PlanSettings, PlannedStep, Step, StepPlan};
 pub use policy::{Commit, CommitPolicy};
 pub use process::{
     Concentration, Duo, Gaussian, LeftToRight, Level, Masked, Mixing, Noise, Process, ProcessKind, ProcessSpec,
-    Simplex, process,
+    ScoreEntropy, Simplex, process,
 };
 pub use proposal::{Candidate, Proposal, ProposalError, propose, propose_at};
 pub use random::{Draws, Key};

@@ -5,6 +5,7 @@ mod gaussian;
 mod left_to_right;
 mod masked;
 mod mixing;
+mod score_entropy;
 mod simplex;
 mod spec;
 mod walk;
@@ -14,6 +15,7 @@ pub use gaussian::{Gaussian, Level};
 pub use left_to_right::LeftToRight;
 pub use masked::Masked;
 pub use mixing::Mixing;
+pub use score_entropy::ScoreEntropy;
 pub use simplex::{Concentration, Simplex};
 pub use spec::{ProcessKind, ProcessSpec};
 
@@ -109,6 +111,10 @@ pub trait Process: Debug + Send + Sync {
     /// left without it is the prediction from the rest of the canvas. 0 where the network says that already, or where
     /// noise is never taken for a token.
     fn shown_evidence(&self, shown: TokenId, t: Time) -> f32;
+
+    /// What the prediction of a row counts in a step, from the logarithm of the sum of its exponentials: how many times
+    /// the probability of becoming final it has. 1 where the logits of a row mean the same with any number added.
+    fn mass(&self, log_sum_exp: f64) -> f64;
 
     /// One draw of pure noise.
     fn noise(&self, draws: &mut Draws) -> Noise;

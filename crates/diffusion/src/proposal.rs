@@ -19,6 +19,8 @@ pub struct Candidate {
     pub margin: f64,
     /// The likeliest token.
     pub likeliest: TokenId,
+    /// What the prediction counts in a step: see [`Process::mass`](crate::Process::mass).
+    pub mass: f64,
 }
 
 /// The candidates of some open positions, ascending by position.
@@ -160,6 +162,7 @@ pub fn propose_at(
         entropy: prediction.entropy,
         margin: prediction.margin,
         likeliest: prediction.likeliest as TokenId,
+        mass: 1.0,
     };
     if shaping.temperature == 0.0 && shaping.repetition_penalty == 1.0 && biases.is_empty() {
         return Ok(candidate(prediction.likeliest));

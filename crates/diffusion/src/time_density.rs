@@ -84,7 +84,7 @@ impl TimeDensity {
             sum += probability;
             cumulative.push(sum);
         }
-        TimeGrid { cumulative }
+        TimeGrid { cumulative, times: Vec::new() }
     }
 
     /// The density at a time, 1 on average.
@@ -105,24 +105,41 @@ impl Default for TimeDensity {
 pub struct TimeGrid {
     /// The rank at each of evenly spaced times, from 0 to 1; empty for the identity.
     cumulative: Vec<f64>,
+    /// The time at each of evenly spaced ranks, from 0 to 1; empty where `cumulative` says it.
+    times: Vec<f64>,
 }
 
 impl TimeGrid {
+    /// The grid of given times at evenly spaced ranks: with as many steps as there are parts, the times between which they
+    /// lead. `None` unless they rise from 0 to 1.
+    pub fn of_times(times: Vec<f64>) -> Option<Self> {
+        let rises = times.windows(2).all(|pair| pair[0] < pair[1]);
+        let ends = times.first().zip(times.last());
+        let whole = ends.is_some_and(|(first, last)| *first == 0.0 && *last == 1.0);
+        (rises && whole).then_some(Self { cumulative: Vec::new(), times })
+    }
+
     /// The grid of given ranks at evenly spaced times; `None` unless they rise from 0 to 1.
     pub fn new(cumulative: Vec<f64>) -> Option<Self> {
         let rises = cumulative.windows(2).all(|pair| pair[0] < pair[1]);
         let ends = cumulative.first().zip(cumulative.last());
         let whole = ends.is_some_and(|(first, last)| first.abs() < 1e-9 && (last - 1.0).abs() < 1e-6);
-        (rises && whole).then_some(Self { cumulative })
+        (rises && whole).then_some(Self { cumulative, times: Vec::new() })
     }
 
-    /// The ranks at evenly spaced times.
+    /// The ranks at evenly spaced times; none of the identity and of a grid of given times.
     pub fn ranks(&self) -> &[f64] {
         &self.cumulative
     }
 
     /// The time of a rank.
     pub fn time(&self, rank: f64) -> Time {
+        if let Some(parts) = self.times.len().checked_sub(1).filter(|parts| *parts > 0) {
+            let place = rank.clamp(0.0, 1.0) * parts as f64;
+            let lower = (place as usize).min(parts - 1);
+            let (low, high) = (self.times[lower], self.times[lower + 1]);
+            return Time::nearest(low + (high - low) * (place - lower as f64));
+        }
         if self.cumulative.len() < 2 {
             return Time::nearest(rank);
         }

@@ -22,6 +22,8 @@ pub(crate) struct ConstrainedSpan {
 #[derive(Debug)]
 pub(crate) struct ConstrainedRow {
     position: usize,
+    /// What the prediction counts in a step.
+    mass: f64,
     summary: LogitsSummary,
     /// The logits after bonus and without what is forbidden: what the candidate's probability is of.
     logits: Vec<f32>,
@@ -96,13 +98,18 @@ impl ConstrainedSpan {
 
 impl ConstrainedRow {
     /// Shapes the logits of an open position as the draw says.
-    pub(crate) fn new(position: usize, mut logits: Vec<f32>, draw: &RowDraw<'_>) -> Result<Self, GenerateError> {
+    pub(crate) fn new(
+        position: usize,
+        mut logits: Vec<f32>,
+        draw: &RowDraw<'_>,
+        process: &dyn Process,
+    ) -> Result<Self, GenerateError> {
         let ShapedRow { summary, logits: shaped, retained } = shape_row(&mut logits, draw);
         let refuse = |source| GenerateError::Proposal { position, source };
         whole(&summary).map_err(refuse)?;
         let predicted = PredictedRow::new(shaped, retained.as_deref(), draw.sampling.temperature, draw.uniform);
         let predicted = predicted.ok_or_else(|| refuse(ProposalError::NothingAllowed))?;
-        Ok(Self { position, summary, logits, predicted })
+        Ok(Self { position, mass: process.mass(summary.log_sum_exp), summary, logits, predicted })
     }
 
     /// What the prediction says of a token.
@@ -115,6 +122,7 @@ impl ConstrainedRow {
             entropy: summary.entropy,
             margin: summary.margin,
             likeliest: summary.likeliest.map_or(token, |likeliest| likeliest as TokenId),
+            mass: self.mass,
         }
     }
 }

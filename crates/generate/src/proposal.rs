@@ -4,7 +4,7 @@ use crate::model::Model;
 use crate::request::Request;
 use crate::visible::visible;
 use crate::{GenerateError, Settings};
-use aquatint_diffusion::{Candidate, Canvas, Key, PlannedStep, ProposalError, Span, TokenId};
+use aquatint_diffusion::{Candidate, Canvas, Key, PlannedStep, Process, ProposalError, Span, TokenId};
 use aquatint_network::{DrawnRow, LogitsSummary, Query, RowAnswer, RowDraw, Sampling};
 use std::ops::Range;
 
@@ -123,24 +123,25 @@ pub(crate) struct Proposed {
 }
 
 /// What a position is proposed from its answer.
-pub(crate) fn proposed(position: usize, answer: RowAnswer) -> Result<Proposed, GenerateError> {
+pub(crate) fn proposed(position: usize, answer: RowAnswer, process: &dyn Process) -> Result<Proposed, GenerateError> {
     let (drawn, expected) = match answer {
         RowAnswer::Drawn(drawn) => (drawn, Vec::new()),
         RowAnswer::Expecting(drawn, expected) => (drawn, expected),
         RowAnswer::Summary(_) | RowAnswer::Read => return Err(GenerateError::OtherAnswer { position }),
     };
-    match drawn_candidate(&drawn) {
+    match drawn_candidate(&drawn, process) {
         Ok(candidate) => Ok(Proposed { candidate, expected, alternatives: drawn.best }),
         Err(source) => Err(GenerateError::Proposal { position, source }),
     }
 }
 
-fn drawn_candidate(drawn: &DrawnRow) -> Result<Candidate, ProposalError> {
+fn drawn_candidate(drawn: &DrawnRow, process: &dyn Process) -> Result<Candidate, ProposalError> {
     let summary = drawn.summary;
     let likeliest = whole(&summary)?;
     let Some((token, probability)) = drawn.token else { return Err(ProposalError::NothingAllowed) };
     let (entropy, margin) = (summary.entropy, summary.margin);
-    Ok(Candidate { token, probability, entropy, margin, likeliest })
+    let mass = process.mass(summary.log_sum_exp);
+    Ok(Candidate { token, probability, entropy, margin, likeliest, mass })
 }
 
 /// The likeliest token of a row from which one can be drawn.

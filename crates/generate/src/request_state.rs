@@ -325,14 +325,14 @@ impl RequestState {
                     let mut logits = guided(conditional, unconditional, scale);
                     if is_constrained(position) {
                         let draw = self.proposer.row_draw(&self.canvas, position, planned, model);
-                        rows.push(ConstrainedRow::new(position, logits.clone(), &draw)?);
+                        rows.push(ConstrainedRow::new(position, logits.clone(), &draw, model.process)?);
                     }
                     let query = self.proposer.query(&self.canvas, position, planned, model);
                     answer_row(query, &mut logits, model.vectors)
                 }
                 (None, _) => return Err(GenerateError::OtherAnswer { position }),
             };
-            let Proposed { candidate, expected, alternatives } = proposed(position, answer)?;
+            let Proposed { candidate, expected, alternatives } = proposed(position, answer, model.process)?;
             proposal.insert_expecting(position, candidate, expected);
             if !alternatives.is_empty() {
                 likeliest.insert(position, alternatives);

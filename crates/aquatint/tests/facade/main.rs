@@ -1,4 +1,5 @@
 //! The façade, as a user of the library calls it.
 
+mod dit;
 mod learning;
 mod llada;

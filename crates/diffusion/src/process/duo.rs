@@ -206,6 +206,10 @@ impl Process for Duo {
         self.uniform.shown_evidence(shown, t)
     }
 
+    fn mass(&self, _: f64) -> f64 {
+        1.0
+    }
+
     fn noise(&self, draws: &mut Draws) -> Noise {
         self.uniform.noise(draws)
     }

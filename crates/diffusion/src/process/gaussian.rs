@@ -209,6 +209,10 @@ impl Process for Gaussian {
         0.0
     }
 
+    fn mass(&self, _: f64) -> f64 {
+        1.0
+    }
+
     fn noise(&self, draws: &mut Draws) -> Noise {
         let level = Level::at(Time::NOISE);
         // The point of no word, far out where all are alike.

@@ -124,6 +124,10 @@ impl Process for LeftToRight {
         0.0
     }
 
+    fn mass(&self, _: f64) -> f64 {
+        1.0
+    }
+
     fn noise(&self, _: &mut Draws) -> Noise {
         Noise { token: self.begin, point: None, prior_logit_scale: 0.0 }
     }

@@ -145,6 +145,10 @@ impl Process for Masked {
         0.0
     }
 
+    fn mass(&self, _: f64) -> f64 {
+        1.0
+    }
+
     fn noise(&self, _: &mut Draws) -> Noise {
         Noise { token: self.mask(), point: None, prior_logit_scale: 0.0 }
     }

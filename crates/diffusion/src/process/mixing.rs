@@ -216,6 +216,10 @@ impl Process for Mixing {
         if self.posterior { self.marginal(self.inside(t)).evidence(shown).ln() as f32 } else { 0.0 }
     }
 
+    fn mass(&self, _: f64) -> f64 {
+        1.0
+    }
+
     fn noise(&self, draws: &mut Draws) -> Noise {
         // What token is noised out of existence does not matter.
         let token = self.marginal(Time::NOISE).draw(0, draws);

@@ -235,6 +235,10 @@ impl Process for Simplex {
         0.0
     }
 
+    fn mass(&self, _: f64) -> f64 {
+        1.0
+    }
+
     fn noise(&self, draws: &mut Draws) -> Noise {
         let point = self.draw(0, self.concentration(Time::NOISE), draws);
         Noise { token: likeliest(&point), point: Some(point), prior_logit_scale: 0.0 }

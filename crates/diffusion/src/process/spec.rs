@@ -1,6 +1,6 @@
 //! Processes as settings: typed, and by the names that people, recipes and `config.json` use.
 
-use super::{Duo, Gaussian, Masked, Mixing, Process, Simplex};
+use super::{Duo, Gaussian, Masked, Mixing, Process, ScoreEntropy, Simplex};
 use crate::error::Named;
 use crate::{Alphabet, NoiseSchedule, ScheduleSpec, SettingError};
 use std::fmt;
@@ -32,6 +32,8 @@ pub enum ProcessKind {
     /// `masked`: tokens become the mask.
     #[default]
     Masked,
+    /// `score-entropy`: the same under a network that predicts ratios.
+    ScoreEntropy,
     /// `uniform`: tokens become other tokens; the prediction leaves the shown token out and is trained by the bound.
     Uniform,
     /// `uniform-posterior`: the same, trained by cross-entropy.
@@ -58,8 +60,8 @@ pub enum ProcessKind {
 }
 
 /// All names.
-const ALLOWED: &str =
-    "masked, uniform, uniform-posterior, duo:TEMPERATURE, hybrid:SHARE, gaussian:SIZE, simplex, simplex-argmax";
+const ALLOWED: &str = "masked, score-entropy, uniform, uniform-posterior, duo:TEMPERATURE, hybrid:SHARE, gaussian:SIZE, \
+                       simplex, simplex-argmax";
 
 impl ProcessKind {
     /// The process over an alphabet under a schedule.
@@ -79,6 +81,7 @@ impl ProcessKind {
         };
         Ok(match self {
             Self::Masked => Arc::new(Masked::new(mask()?, schedule)),
+            Self::ScoreEntropy => Arc::new(ScoreEntropy::new(mask()?, alphabet.size, schedule)),
             Self::Uniform => Arc::new(Mixing::uniform(alphabet, schedule)),
             Self::UniformPosterior => Arc::new(Mixing::uniform(alphabet, schedule).with_posterior()),
             Self::Duo { temperature } => Arc::new(Duo::new(alphabet, temperature, schedule)),
@@ -98,7 +101,12 @@ impl ProcessKind {
             Self::Duo { temperature } => temperature > 0.0 && temperature <= 1.0,
             Self::Hybrid { share } => share > 0.0 && share < 1.0,
             Self::Gaussian { size } => (2..=65536).contains(&size),
-            Self::Masked | Self::Uniform | Self::UniformPosterior | Self::Simplex | Self::SimplexArgmax => true,
+            Self::Masked
+            | Self::ScoreEntropy
+            | Self::Uniform
+            | Self::UniformPosterior
+            | Self::Simplex
+            | Self::SimplexArgmax => true,
         }
     }
 }
@@ -107,6 +115,7 @@ impl fmt::Display for ProcessKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Masked => f.write_str("masked"),
+            Self::ScoreEntropy => f.write_str("score-entropy"),
             Self::Uniform => f.write_str("uniform"),
             Self::UniformPosterior => f.write_str("uniform-posterior"),
             Self::Duo { temperature } => write!(f, "duo:{temperature}"),
@@ -126,6 +135,7 @@ impl FromStr for ProcessKind {
         let whole = |size: f64| Self::Gaussian { size: if size.fract() == 0.0 { size as usize } else { 0 } };
         match named.word {
             "masked" => named.plain(Self::Masked),
+            "score-entropy" => named.plain(Self::ScoreEntropy),
             "uniform" => named.plain(Self::Uniform),
             "uniform-posterior" => named.plain(Self::UniformPosterior),
             "duo" => {

@@ -128,7 +128,7 @@ fn generation_begins_with_masks_and_leaves_what_is_given() {
     let policy = policy::by_name("confidence").unwrap();
     let plan = StepPlan::new(&[3], 3, schedule.as_ref(), policy.as_ref(), &Remasking::None).unwrap();
     let step = plan.blocks()[0].steps()[0].with(2, 1);
-    let candidate = Candidate { token: 1, probability: 0.5, entropy: 0.7, margin: 0.0, likeliest: 1 };
+    let candidate = Candidate { token: 1, probability: 0.5, entropy: 0.7, margin: 0.0, likeliest: 1, mass: 1.0 };
     let mut proposal = Proposal::new();
     proposal.insert(3, candidate);
     process.advance(&mut canvas, &proposal, &step, Key::new(0));

@@ -257,7 +257,7 @@ fn a_small_share_of_random_tokens_is_masked_diffusion() {
 #[test]
 fn every_name_leads_back_to_its_process() {
     let schedule = || schedule("linear").unwrap();
-    let masking = ["masked", "hybrid:0.3"];
+    let masking = ["masked", "score-entropy", "hybrid:0.3"];
     let others = ["uniform", "uniform-posterior", "duo:0.01", "gaussian:32", "simplex", "simplex-argmax"];
     for name in masking.into_iter().chain(others) {
         assert_eq!(process(name, ALPHABET, schedule()).unwrap().name(), name);
@@ -265,7 +265,7 @@ fn every_name_leads_back_to_its_process() {
     }
     for kind in [ProcessKind::Duo { temperature: f64::NAN }, ProcessKind::Gaussian { size: 1 }] {
         let error = kind.build(ALPHABET, schedule()).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("`process` is \"{kind}\"; allowed: masked, uniform")), "{error}");
+        assert!(error.starts_with(&format!("`process` is \"{kind}\"; allowed: masked, score-entropy")), "{error}");
     }
     for wrong in ["", "mask", "masked:1", "duo:0", "hybrid:0", "hybrid:1", "gaussian:1", "gaussian:2.5", "simplex:3"] {
         assert!(process(wrong, ALPHABET, schedule()).is_err(), "{wrong} was taken");

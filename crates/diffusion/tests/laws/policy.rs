@@ -27,7 +27,7 @@ fn proposal(candidates: &[(f64, f64, f64)]) -> Proposal {
     let mut proposal = Proposal::new();
     for (index, (probability, entropy, margin)) in candidates.iter().copied().enumerate() {
         // Positions with gaps, so that an index is not mistaken for a position.
-        proposal.insert(3 * index + 1, Candidate { token: 0, probability, entropy, margin, likeliest: 0 });
+        proposal.insert(3 * index + 1, Candidate { token: 0, probability, entropy, margin, likeliest: 0, mass: 1.0 });
     }
     proposal
 }
@@ -128,6 +128,24 @@ proptest! {
     }
 }
 
+#[test]
+fn what_a_prediction_counts_multiplies_the_probability_of_becoming_final() {
+    let step = middle(8).with(8, 0);
+    let goes = 1.0 - step.planned.staying;
+    assert!(goes > 0.0 && goes < 0.5);
+    for mass in [0.0, 0.5, 1.0, 1.5, 100.0] {
+        let mut proposal = Proposal::new();
+        let candidate = Candidate { token: 1, probability: 0.5, entropy: 0.1, margin: 0.1, likeliest: 1, mass };
+        (0..1000).for_each(|position| proposal.insert(position, candidate));
+        let count: usize =
+            (0..40).map(|key| policy::Ancestral.select(&step, &proposal, Key::new(key)).positions.len()).sum();
+        let (share, expected) = (count as f64 / 40_000.0, (mass * goes).min(1.0));
+        // Four standard deviations of a share of 40,000.
+        let limit = 4.0 * (expected * (1.0 - expected) / 40_000.0).sqrt();
+        assert!((share - expected).abs() <= limit, "{mass}: {share} where {expected} is expected");
+    }
+}
+
 /// Oracle 7: where all n positions have a prediction above 1 − ε and (n + 1) ε ≤ 1, the likeliest tokens committed
 /// together are those committed one after another. The threshold policy with τ = 1 − ε commits them together.
 #[test]
@@ -167,7 +185,8 @@ fn confident_positions_may_be_committed_together() {
         let mut proposal = Proposal::new();
         for (position, (token, probability)) in together.iter().enumerate() {
             let token = *token as u32;
-            let candidate = Candidate { token, probability: *probability, entropy: 0.1, margin: 0.1, likeliest: token };
+            let candidate =
+                Candidate { token, probability: *probability, entropy: 0.1, margin: 0.1, likeliest: token, mass: 1.0 };
             proposal.insert(position, candidate);
         }
         let step = middle(n).with(n, 0);

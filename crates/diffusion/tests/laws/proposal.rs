@@ -176,7 +176,7 @@ proptest! {
             let token = token as u32;
             proposal.insert(
                 *position,
-                Candidate { token, probability: 1.0, entropy: 0.0, margin: 1.0, likeliest: token },
+                Candidate { token, probability: 1.0, entropy: 0.0, margin: 1.0, likeliest: token, mass: 1.0 },
             );
         }
         prop_assert!(proposal.positions().windows(2).all(|pair| pair[0] < pair[1]));

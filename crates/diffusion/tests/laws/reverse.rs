@@ -30,7 +30,7 @@ fn prediction(canvas: &Canvas, position: usize, step: &PlannedStep, evidence: Ev
 fn candidate(prediction: &[f64], draws: &mut Draws) -> Candidate {
     let token = draws.categorical(prediction).unwrap();
     let likeliest = (0..3).fold(0, |best, i| if prediction[i] > prediction[best] { i } else { best }) as u32;
-    Candidate { token: token as u32, probability: prediction[token], entropy: 0.0, margin: 0.0, likeliest }
+    Candidate { token: token as u32, probability: prediction[token], entropy: 0.0, margin: 0.0, likeliest, mass: 1.0 }
 }
 
 /// Walks back from noise and returns the index of what was written.
@@ -135,7 +135,7 @@ fn simplex_walks_follow_the_law() {
 #[test]
 fn what_is_hidden_is_noise() {
     let alphabet = Alphabet { size: 8, mask: Some(7) };
-    for name in ["masked", "uniform", "hybrid:0.2", "gaussian:4", "simplex", "simplex-argmax"] {
+    for name in ["masked", "score-entropy", "uniform", "hybrid:0.2", "gaussian:4", "simplex", "simplex-argmax"] {
         let process = process(name, alphabet, schedule("linear").unwrap()).unwrap();
         let mut canvas = Canvas::new();
         canvas.push_given(&[1; 40]);

@@ -6,8 +6,8 @@ use aquatint_diffusion::{
 };
 
 const ALPHABET: Alphabet = Alphabet { size: 8, mask: Some(7) };
-const NAMES: [&str; 7] =
-    ["masked", "uniform", "uniform-posterior", "duo:0.1", "hybrid:0.2", "simplex", "simplex-argmax"];
+const NAMES: [&str; 8] =
+    ["masked", "score-entropy", "uniform", "uniform-posterior", "duo:0.1", "hybrid:0.2", "simplex", "simplex-argmax"];
 
 /// Somebody's own policy: it names positions backwards, twice, and beyond the canvas.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl CommitPolicy for Untidy {
 }
 
 fn candidate(token: u32) -> Candidate {
-    Candidate { token, probability: 0.5, entropy: 0.7, margin: 0.1, likeliest: token }
+    Candidate { token, probability: 0.5, entropy: 0.7, margin: 0.1, likeliest: token, mass: 1.0 }
 }
 
 /// A canvas with one given and eight open positions, of which the last three are committed, and a proposal for the rest.

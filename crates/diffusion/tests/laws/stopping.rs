@@ -47,7 +47,8 @@ fn closed_positions_are_named_once() {
 fn proposal(likeliest: &[(usize, u32)], entropy: f64) -> Proposal {
     let mut proposal = Proposal::new();
     for (position, token) in likeliest {
-        let candidate = Candidate { token: *token, probability: 0.5, entropy, margin: 0.1, likeliest: *token };
+        let candidate =
+            Candidate { token: *token, probability: 0.5, entropy, margin: 0.1, likeliest: *token, mass: 1.0 };
         proposal.insert(*position, candidate);
     }
     proposal

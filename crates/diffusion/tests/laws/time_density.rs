@@ -58,6 +58,19 @@ fn the_grid_is_the_densitys_own() {
 }
 
 #[test]
+fn a_grid_of_times_leads_from_one_to_the_next() {
+    let times = [0.0, 0.125, 0.25, 0.75, 1.0];
+    let grid = TimeGrid::of_times(times.to_vec()).unwrap();
+    for (index, time) in times.iter().enumerate() {
+        assert_eq!(grid.time(index as f64 / 4.0).value(), *time);
+    }
+    assert_eq!(grid.time(0.625).value(), 0.5);
+    for wrong in [vec![], vec![0.0], vec![0.0, 0.5, 0.5, 1.0], vec![0.1, 1.0], vec![0.0, 0.9]] {
+        assert!(TimeGrid::of_times(wrong.clone()).is_none(), "{wrong:?}");
+    }
+}
+
+#[test]
 fn costs_are_saved_between_runs() {
     let density = observed(|t| t);
     assert_eq!(TimeDensity::from_costs(density.costs().iter().copied()), density);

@@ -32,6 +32,10 @@ impl Family for Dream {
         None
     }
 
+    fn is_untyped(&self, _: &Object) -> bool {
+        false
+    }
+
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
         let config = Config(config);
         let spec = Qwen::network(config, &[], || Qwen::Two.layers(config))?;
@@ -51,6 +55,10 @@ impl Family for Dream {
     }
 
     fn names(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    fn unread_tensors(&self) -> &'static [&'static str] {
         &[]
     }
 

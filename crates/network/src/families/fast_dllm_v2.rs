@@ -30,6 +30,10 @@ impl Family for FastDllmV2 {
         None
     }
 
+    fn is_untyped(&self, _: &Object) -> bool {
+        false
+    }
+
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
         let config = Config(config);
         let length = config.optional("bd_size", Config::size)?.unwrap_or(BLOCK);
@@ -59,6 +63,10 @@ impl Family for FastDllmV2 {
     }
 
     fn names(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    fn unread_tensors(&self) -> &'static [&'static str] {
         &[]
     }
 

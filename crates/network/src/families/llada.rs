@@ -91,6 +91,10 @@ impl Family for Llada {
         None
     }
 
+    fn is_untyped(&self, _: &Object) -> bool {
+        false
+    }
+
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
         let config = Config(config);
         config.check_features(&REQUIRED, &known())?;
@@ -193,6 +197,10 @@ impl Family for Llada {
             ("model.norm", "model.transformer.ln_f"),
             ("lm_head", "model.transformer.ff_out"),
         ]
+    }
+
+    fn unread_tensors(&self) -> &'static [&'static str] {
+        &[]
     }
 
     fn roles(&self, config: &Object) -> TokenRoles {

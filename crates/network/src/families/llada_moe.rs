@@ -63,6 +63,10 @@ impl Family for LladaMoe {
         Some(ARCHITECTURE)
     }
 
+    fn is_untyped(&self, _: &Object) -> bool {
+        false
+    }
+
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
         let config = Config(config);
         Qwen::network(config, &OWN, || {
@@ -119,6 +123,10 @@ impl Family for LladaMoe {
     }
 
     fn names(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    fn unread_tensors(&self) -> &'static [&'static str] {
         &[]
     }
 

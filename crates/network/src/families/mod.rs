@@ -4,19 +4,23 @@
 //!
 //! To add one: write its file, and its line in [`FAMILIES`].
 
+pub mod bd3lm;
 mod chat;
 mod config;
+mod dit;
 pub mod dream;
 mod experts;
 pub mod fast_dllm_v2;
 mod hugging_face;
 pub mod llada;
 pub mod llada_moe;
+pub mod mdlm;
 pub mod native;
 mod qwen;
 pub mod rnd1;
 pub mod sdar;
 pub mod sdar_moe;
+pub mod sedd;
 
 use crate::{NetworkError, NetworkSpec};
 use serde_json::{Map, Value};
@@ -26,7 +30,7 @@ use std::fmt::Debug;
 pub type Object = Map<String, Value>;
 
 /// All families.
-pub const FAMILIES: [&dyn Family; 8] = [
+pub const FAMILIES: [&dyn Family; 11] = [
     NATIVE,
     &llada::Llada,
     &llada_moe::LladaMoe,
@@ -35,6 +39,9 @@ pub const FAMILIES: [&dyn Family; 8] = [
     &sdar_moe::SdarMoe,
     &fast_dllm_v2::FastDllmV2,
     &rnd1::Rnd1,
+    &mdlm::Mdlm,
+    &bd3lm::Bd3lm,
+    &sedd::Sedd,
 ];
 
 /// The family of the models that are trained here.
@@ -48,6 +55,9 @@ pub trait Family: Debug + Send + Sync {
     /// The one of `architectures` in its `config.json` that tells it from another family of the same `model_type`; `None`
     /// for a family that has all others of its `model_type`.
     fn architecture(&self) -> Option<&'static str>;
+
+    /// Whether a `config.json` without `model_type` is one of its own.
+    fn is_untyped(&self, config: &Object) -> bool;
 
     /// The description in a `config.json`.
     ///
@@ -65,9 +75,12 @@ pub trait Family: Debug + Send + Sync {
     /// A description as its `config.json` holds it, as far as the family can say it; [`to_config`] checks that it can.
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object;
 
-    /// What its files call modules where that differs: pairs of the name here and the name there, with a `*` for
-    /// the number of a layer, and a second for that of an expert.
+    /// What its files call modules, or single tensors by their whole names, where that differs: pairs of the name here and
+    /// the name there, with a `*` for the number of a layer, and a second for that of an expert.
     fn names(&self) -> &'static [(&'static str, &'static str)];
+
+    /// Tensors of its files that hold nothing that a network needs: they are passed over, and not written again.
+    fn unread_tensors(&self) -> &'static [&'static str];
 
     /// The ids of tokens that have a role, as its `config.json` says or as the family has them; none where the
     /// tokenizer's names of special tokens say it.
@@ -121,6 +134,8 @@ pub fn of_config(config: &Value) -> Result<&'static dyn Family, NetworkError> {
     let has = |name: &str| architectures.is_some_and(|all| all.iter().any(|architecture| architecture == name));
     let apart = FAMILIES.into_iter().filter(named).find(|family| family.architecture().is_some_and(has));
     let known = apart.or_else(|| FAMILIES.into_iter().find(|family| named(family) && family.architecture().is_none()));
+    let untyped = config.as_object().filter(|_| given.is_none());
+    let known = known.or_else(|| FAMILIES.into_iter().find(|family| untyped.is_some_and(|own| family.is_untyped(own))));
     known.ok_or_else(|| {
         let mut allowed = FAMILIES.map(|family| format!("\"{}\"", family.model_type())).to_vec();
         allowed.dedup();
@@ -170,11 +185,12 @@ pub fn to_config(family: &dyn Family, spec: &NetworkSpec, roles: &TokenRoles) ->
 
 /// What a family's files call the tensor that has this name here.
 pub fn file_name(family: &dyn Family, name: &str) -> String {
-    let (module, kind) = name.rsplit_once('.').unwrap_or((name, ""));
     let is_number = |part: &&str| part.parse::<usize>().is_ok();
-    let pattern: Vec<&str> = module.split('.').map(|part| if is_number(&part) { "*" } else { part }).collect();
+    let pattern: Vec<&str> = name.split('.').map(|part| if is_number(&part) { "*" } else { part }).collect();
     let pattern = pattern.join(".");
-    let Some((_, there)) = family.names().iter().find(|(here, _)| *here == pattern) else { return name.to_owned() };
-    let numbered = module.split('.').filter(is_number).fold((*there).to_owned(), |there, n| there.replacen('*', n, 1));
-    format!("{numbered}.{kind}")
+    let (module, kind) = pattern.rsplit_once('.').unwrap_or((&pattern, ""));
+    let there = |here: &str| family.names().iter().find(|(name, _)| *name == here).map(|(_, there)| *there);
+    let found = there(&pattern).map(str::to_owned).or_else(|| there(module).map(|there| format!("{there}.{kind}")));
+    let Some(found) = found else { return name.to_owned() };
+    name.split('.').filter(is_number).fold(found, |there, number| there.replacen('*', number, 1))
 }

@@ -60,6 +60,10 @@ impl Family for Native {
         None
     }
 
+    fn is_untyped(&self, _: &Object) -> bool {
+        false
+    }
+
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
         let config = Config(config);
         config.check_keys(&REQUIRED, &OPTIONAL)?;
@@ -151,6 +155,10 @@ impl Family for Native {
     }
 
     fn names(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    fn unread_tensors(&self) -> &'static [&'static str] {
         &[]
     }
 

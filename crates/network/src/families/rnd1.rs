@@ -33,6 +33,10 @@ impl Family for Rnd1 {
         None
     }
 
+    fn is_untyped(&self, _: &Object) -> bool {
+        false
+    }
+
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
         let config = Config(config);
         let spec = Qwen::network(config, &keys(), || experts::qwen_layers(config, Qwen::Three.attention(config)?))?;
@@ -55,6 +59,10 @@ impl Family for Rnd1 {
     }
 
     fn names(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    fn unread_tensors(&self) -> &'static [&'static str] {
         &[]
     }
 

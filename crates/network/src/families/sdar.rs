@@ -31,6 +31,10 @@ impl Family for Sdar {
         None
     }
 
+    fn is_untyped(&self, _: &Object) -> bool {
+        false
+    }
+
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
         let config = Config(config);
         let length = config.optional("block_size", Config::size)?.unwrap_or(BLOCK);
@@ -56,6 +60,10 @@ impl Family for Sdar {
     }
 
     fn names(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    fn unread_tensors(&self) -> &'static [&'static str] {
         &[]
     }
 

@@ -28,6 +28,10 @@ impl Family for SdarMoe {
         None
     }
 
+    fn is_untyped(&self, _: &Object) -> bool {
+        false
+    }
+
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
         let config = Config(config);
         let length = config.optional("block_size", Config::size)?.unwrap_or(sdar::BLOCK);
@@ -55,6 +59,10 @@ impl Family for SdarMoe {
     }
 
     fn names(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    fn unread_tensors(&self) -> &'static [&'static str] {
         &[]
     }
 

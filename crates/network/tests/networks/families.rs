@@ -229,6 +229,41 @@ fn no_two_tensors_have_one_name_in_files() {
 }
 
 #[test]
+fn a_dit_of_other_parts_is_refused_in_words() {
+    let mut config = json!({
+        "tokens": 300, "graph": {"type": "absorb"}, "noise": {"type": "loglinear"}, "training": {"ema": 0.9999},
+        "model": {
+            "type": "ddit", "hidden_size": 8, "cond_dim": 4, "length": 16, "n_blocks": 2, "n_heads": 2,
+            "scale_by_sigma": true,
+        },
+    });
+    let spec = families::from_config(&config).unwrap();
+    assert_eq!((spec.vocabulary_size, spec.mask_token, spec.reads_time()), (301, Some(300), true));
+    assert_eq!(spec.process.kind.to_string(), "score-entropy");
+    let sedd = families::of_config(&config).unwrap();
+    let written = families::to_config(sedd, &spec, &TokenRoles::default()).unwrap();
+    assert_eq!(families::from_config(&written).unwrap(), spec);
+    for (part, key, value, refused) in [
+        ("graph", "type", json!("uniform"), "`graph.type` is \"uniform\"; allowed: \"absorb\""),
+        ("noise", "type", json!("geometric"), "`noise.type` is \"geometric\"; allowed: \"loglinear\""),
+        ("model", "scale_by_sigma", json!(false), "`model.scale_by_sigma` is false; allowed: true"),
+        ("model", "n_heads", json!(3), "`n_heads` is 3; allowed: a divisor of the width, which is 8"),
+    ] {
+        let before = std::mem::replace(&mut config[part][key], value);
+        assert_eq!(refusal(&config), refused);
+        config[part][key] = before;
+    }
+    let mut config = json!({
+        "model_type": "bd3lm", "vocab_size": 301, "hidden_dim": 8, "n_blocks": 2, "n_heads": 2, "cond_dim": 4,
+        "model_length": 16, "block_size": 4, "cross_attn": true,
+    });
+    let spec = families::from_config(&config).unwrap();
+    assert_eq!((spec.mask_token, spec.reads_time(), spec.attention.block_length()), (Some(300), false, Some(4)));
+    config["cross_attn"] = json!(false);
+    assert_eq!(refusal(&config), "`cross_attn` is false; allowed: true");
+}
+
+#[test]
 fn a_llada_of_other_parts_is_refused_in_words() {
     let mut config = families::to_config(&Llada, &llada(), &TokenRoles::default()).unwrap();
     config["block_type"] = json!("sequential");

@@ -12,8 +12,17 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-const PROCESSES: [&str; 8] =
-    ["masked", "uniform", "uniform-posterior", "duo:0.01", "hybrid:0.2", "gaussian:8", "simplex", "simplex-argmax"];
+const PROCESSES: [&str; 9] = [
+    "masked",
+    "score-entropy",
+    "uniform",
+    "uniform-posterior",
+    "duo:0.01",
+    "hybrid:0.2",
+    "gaussian:8",
+    "simplex",
+    "simplex-argmax",
+];
 
 /// The tokens that a model in a folder writes on an empty canvas.
 fn written(folder: &Path, steps: usize) -> Vec<u32> {

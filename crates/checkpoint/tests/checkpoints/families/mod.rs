@@ -1,6 +1,7 @@
 //! Folders of other people's families against what their own code makes of them (golden/NAME/README.md).
 
 mod dense;
+mod dit;
 mod experts;
 
 use aquatint_checkpoint::Checkpoint;
