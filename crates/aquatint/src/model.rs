@@ -280,7 +280,7 @@ impl Model {
         let count = sampling.continuation(spec.context_length.saturating_sub(given));
         let length = given.saturating_add(count);
         // A canvas of any length takes memory before the network could refuse it.
-        let most = if spec.attention.block_length().is_some() { MOST_POSITIONS } else { spec.context_length };
+        let most = if spec.attention.slides() { MOST_POSITIONS } else { spec.context_length };
         if length > most {
             return Err(GenerateError::TooLong { length, given, context_length: most }.into());
         }

@@ -50,7 +50,7 @@ impl PackedBatch {
                 continue;
             }
             let copies = match block {
-                Some(block) => rows.push_two_streams(block, used, documents).len() / used,
+                Some(_) => rows.push_two_streams(layout, used, documents).len() / used,
                 None => rows.push(layout, used, documents).len() / used,
             };
             for _ in 0..copies {

@@ -11,6 +11,7 @@ mod device;
 mod format;
 mod parameters;
 mod quantised;
+mod rotation;
 mod summary;
 mod tape;
 mod visibility;
@@ -30,6 +31,7 @@ pub use device::{
 pub use format::WeightFormat;
 pub use parameters::{Gradients, Parameters, WeightId};
 pub use quantised::{Bits, Quantised, QuantisedError};
+pub use rotation::{QueryGrowth, Rotation, RotationScaling, Yarn};
 pub use summary::{
     LogitsSummary, ShapedRow, draw_row, draw_row_expecting, shape_row, softmax_row, summarise, summarise_row,
 };

@@ -1,6 +1,7 @@
 //! Layouts: which positions of a canvas see which others.
 //!
-//! Full (LLaDA, 2502.09992), causal, and blocks in order, bidirectional inside and causal between (BD3-LM, 2503.09573).
+//! Full (LLaDA, 2502.09992), causal, blocks in order, bidirectional inside and causal between (BD3-LM, 2503.09573), and a
+//! block behind a causal prefix, which is what blocks that are finished become (Nemotron-Labs-Diffusion, DiffusionGemma).
 //! Every position sees at most two intervals, which is all that an attention kernel needs to know. Documents packed into
 //! one canvas do not see each other (LLaDA2.0, 2512.15745), and blocks are counted from the beginning of their document,
 //! as they are when the document stands alone.
@@ -28,6 +29,12 @@ pub enum Layout {
         /// Positions per block; 0 is taken as 1.
         length: usize,
     },
+    /// Each position of the current block sees that block and all earlier positions; positions before it see themselves
+    /// and all earlier ones. Blocks are counted from where a text goes on.
+    CausalPrefix {
+        /// Positions per block; 0 is taken as 1.
+        length: usize,
+    },
     /// Each position sees itself and all earlier ones.
     Causal,
 }
@@ -37,7 +44,7 @@ impl Layout {
     ///
     /// `documents` holds the document id of each position; documents are contiguous, and a document of id
     /// [`PADDING_DOCUMENT`] is padding. An empty slice means one single document; positions beyond the end of a shorter
-    /// slice are padding.
+    /// slice are padding. The last block of a document is the current one behind a causal prefix.
     pub fn intervals(self, length: usize, documents: &[u32]) -> Vec<Intervals> {
         rows(length, documents, |position, document| {
             let start = document.start;
@@ -45,6 +52,10 @@ impl Layout {
                 match self {
                     Self::Full => document,
                     Self::Block { length } => start..block_end(position, &document, length),
+                    Self::CausalPrefix { length } if position < block_start(document.end - 1, &document, length) => {
+                        start..position + 1
+                    }
+                    Self::CausalPrefix { .. } => document,
                     Self::Causal => start..position + 1,
                 },
                 0..0,
@@ -52,15 +63,28 @@ impl Layout {
         })
     }
 
+    /// What each of `length` positions of one document sees where the current block begins at `prefix`, under
+    /// [`Layout::CausalPrefix`].
+    pub fn intervals_behind(prefix: usize, length: usize) -> Vec<Intervals> {
+        let whole = length as u32;
+        (0..whole).map(|position| [0..if (position as usize) < prefix { position + 1 } else { whole }, 0..0]).collect()
+    }
+
     /// The positions of a block, where positions see only their own block and earlier ones; `None` for other layouts.
     pub fn block_length(self) -> Option<usize> {
         match self {
-            Self::Block { length } => Some(length),
+            Self::Block { length } | Self::CausalPrefix { length } => Some(length),
             Self::Full | Self::Causal => None,
         }
     }
 
-    /// The layout's name: `full`, `causal` or `block:LENGTH`.
+    /// Whether a network of blocks may read the last of them alone, so that a canvas may be longer than what it reads: blocks
+    /// of a fixed place see only earlier ones, and leave nothing that a later one needs.
+    pub fn slides(self) -> bool {
+        matches!(self, Self::Block { .. })
+    }
+
+    /// The layout's name: `full`, `causal`, `block:LENGTH` or `causal-prefix:LENGTH`.
     pub fn name(self) -> String {
         self.to_string()
     }
@@ -69,9 +93,11 @@ impl Layout {
 /// What each row sees when block diffusion is trained in one pass over `[noisy ; clean]`: rows `0..length` hold the
 /// noisy canvas, rows `length..2·length` the clean one (BD3-LM, 2503.09573).
 ///
-/// A noisy row sees its own noisy block and the clean blocks before it; a clean row sees the clean blocks up to its own.
-/// `documents` is as in [`Layout::intervals`]; a `block` of 0 is taken as 1.
-pub fn two_stream_intervals(length: usize, block: usize, documents: &[u32]) -> Vec<Intervals> {
+/// A noisy row sees its own noisy block and the clean blocks before it; a clean row sees the clean blocks up to its own, or
+/// in a causal prefix the clean rows up to itself. A `layout` without blocks has blocks of one position.
+/// `documents` is as in [`Layout::intervals`].
+pub fn two_stream_intervals(length: usize, layout: Layout, documents: &[u32]) -> Vec<Intervals> {
+    let block = layout.block_length().unwrap_or(1);
     let offset = length as u32;
     let clean = |range: Range<u32>| range.start + offset..range.end + offset;
     let noisy = rows(length, documents, |position, document| {
@@ -80,7 +106,11 @@ pub fn two_stream_intervals(length: usize, block: usize, documents: &[u32]) -> V
         [start..block_end(position, &document, block), earlier]
     });
     let known = rows(length, documents, |position, document| {
-        [clean(document.start..block_end(position, &document, block)), 0..0]
+        let end = match layout {
+            Layout::CausalPrefix { .. } => position + 1,
+            _ => block_end(position, &document, block),
+        };
+        [clean(document.start..end), 0..0]
     });
     noisy.into_iter().chain(known).collect()
 }
@@ -123,6 +153,7 @@ impl fmt::Display for Layout {
         match self {
             Self::Full => f.write_str("full"),
             Self::Block { length } => write!(f, "block:{length}"),
+            Self::CausalPrefix { length } => write!(f, "causal-prefix:{length}"),
             Self::Causal => f.write_str("causal"),
         }
     }
@@ -133,13 +164,15 @@ impl FromStr for Layout {
 
     fn from_str(name: &str) -> Result<Self, SettingError> {
         let refuse = || {
-            SettingError::new("layout", format!("\"{name}\""), "full, causal, block:LENGTH with a length of 1 or more")
+            let allowed = "full, causal, block:LENGTH or causal-prefix:LENGTH with a length of 1 or more";
+            SettingError::new("layout", format!("\"{name}\""), allowed)
         };
         match name.split_once(':') {
             None if name == "full" => Ok(Self::Full),
             None if name == "causal" => Ok(Self::Causal),
-            Some(("block", length)) => match length.parse() {
-                Ok(length) if length > 0 => Ok(Self::Block { length }),
+            Some((kind @ ("block" | "causal-prefix"), length)) => match length.parse() {
+                Ok(length) if length > 0 && kind == "block" => Ok(Self::Block { length }),
+                Ok(length) if length > 0 => Ok(Self::CausalPrefix { length }),
                 _ => Err(refuse()),
             },
             _ => Err(refuse()),

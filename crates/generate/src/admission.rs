@@ -21,6 +21,8 @@ pub(crate) struct Admission {
 pub(crate) struct RequestPlan {
     /// The open positions of each block.
     pub(crate) blocks: Vec<Vec<usize>>,
+    /// Which blocks begin with a step in which the row before them answers for their first position.
+    pub(crate) openings: Vec<bool>,
     pub(crate) plan: StepPlan,
     pub(crate) policy: Arc<dyn CommitPolicy>,
     pub(crate) cache: Cache,
@@ -44,6 +46,10 @@ impl RequestPlan {
         if spec.kind() == NetworkKind::Causal {
             left_to_right::check(request, spec)?;
         }
+        let has_prefix = matches!(spec.attention, Layout::CausalPrefix { .. });
+        if has_prefix {
+            left_to_right::check_order(request)?;
+        }
         check_biases(settings, spec)?;
         let cache = settings.cache.unwrap_or_else(|| Cache::of(spec));
         cache.check(spec)?;
@@ -62,7 +68,11 @@ impl RequestPlan {
         let constrained = ConstrainedSpan::all(request, process)?;
         let policy = settings.policy.clone().unwrap_or_else(|| process.policy());
         let policy = ConstrainedSpan::restrict(&constrained, policy);
-        let sizes: Vec<usize> = blocks.iter().map(Vec::len).collect();
+        // The first position of a block is answered by the row before it, in a pass of its own.
+        let first = (0..request.canvas.len()).find(|position| request.canvas.kind(*position) != Some(Kind::Padding));
+        let openings = blocks.iter().map(|block| has_prefix && block.first().copied() > first).collect::<Vec<bool>>();
+        let sizes = blocks.iter().zip(&openings).map(|(block, opening)| block.len() - usize::from(*opening));
+        let sizes: Vec<usize> = sizes.collect();
         let plan = PlanSettings {
             // A block of one position takes one step.
             steps: if spec.kind() == NetworkKind::Causal { 1 } else { settings.steps },
@@ -74,7 +84,7 @@ impl RequestPlan {
             churn: settings.churn,
         };
         let plan = StepPlan::with_settings(&sizes, &plan)?;
-        Ok(Self { blocks, plan, policy, cache, constrained })
+        Ok(Self { blocks, openings, plan, policy, cache, constrained })
     }
 }
 
@@ -87,7 +97,8 @@ pub(crate) fn check(canvas: &Canvas, spec: &NetworkSpec, process: &dyn Process) 
     let stays = |position: &usize| matches!(canvas.state(*position), Some(Given | Committed));
     let given: Vec<usize> = (0..canvas.len()).filter(stays).collect();
     // Blocks see only what came before them, so that the network may read the last of it alone.
-    let slides = spec.attention.block_length().is_some_and(|length| length <= spec.context_length);
+    let fits = |length: usize| length <= spec.context_length;
+    let slides = spec.attention.slides() && spec.attention.block_length().is_some_and(fits);
     if length > spec.context_length && !slides {
         let context_length = spec.context_length;
         return Err(GenerateError::TooLong { length, given: given.len(), context_length });
@@ -133,14 +144,21 @@ fn readable(canvas: &Canvas) -> usize {
 }
 
 /// The open positions of each block: those of the settings where every position sees all others, those of the layout
-/// where blocks are what the network was trained on, and each by itself where the network is causal.
+/// where blocks are what the network was trained on, and each by itself where the network is causal. Behind a causal prefix
+/// blocks are counted from the first open position, and the settings may have another length.
 fn divide(open: &[usize], block_length: Option<usize>, layout: Layout) -> Result<Vec<Vec<usize>>, GenerateError> {
     if layout == Layout::Causal {
         return Ok(open.iter().map(|position| vec![*position]).collect());
     }
-    let Some(length) = layout.block_length() else {
-        return Ok(StepPlan::divide(open, block_length)?.into_iter().map(<[usize]>::to_vec).collect());
+    let counted = match layout {
+        Layout::CausalPrefix { length } => Some(block_length.or(Some(length))),
+        Layout::Full => Some(block_length),
+        Layout::Block { .. } | Layout::Causal => None,
     };
+    if let Some(block_length) = counted {
+        return Ok(StepPlan::divide(open, block_length)?.into_iter().map(<[usize]>::to_vec).collect());
+    }
+    let length = layout.block_length().unwrap_or(1);
     if let Some(given) = block_length.filter(|given| *given != length) {
         return Err(GenerateError::Setting(SettingError {
             parameter: "block_length",

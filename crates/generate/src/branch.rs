@@ -7,7 +7,7 @@ use crate::left_to_right::shifted;
 use crate::model::Model;
 use crate::self_conditioning::{PreviousPrediction, fed_back};
 use crate::visible::{visible, window};
-use aquatint_diffusion::{Canvas, Key, Kind, NoisyInput, PlannedStep, TokenId};
+use aquatint_diffusion::{Canvas, Key, Kind, Layout, NoisyInput, PlannedStep, TokenId};
 use aquatint_network::{KvCache, NetworkSpec};
 use std::ops::Range;
 
@@ -26,6 +26,8 @@ pub(crate) struct StepView<'a> {
     pub(crate) positions: &'a [usize],
     pub(crate) open: &'a [usize],
     pub(crate) planned: &'a PlannedStep,
+    /// Whether the row before the block answers for its first position, and no row of the block is read.
+    pub(crate) opening: bool,
     pub(crate) cache: Cache,
     pub(crate) cache_refresh: Option<usize>,
 }
@@ -82,8 +84,15 @@ impl Branch {
     fn rows(&self, view: &StepView<'_>, model: &Model<'_>) -> ReadRows {
         let (spec, canvas) = (model.spec(), view.canvas);
         let input = model.process.network_input(canvas, self.hides_given, view.planned.number, view.key.fold(HIDE));
-        let visible = window(visible(canvas, view.end), view.positions, spec);
-        let shown = |position: &usize| (input.tokens[*position], !is_noise(canvas, *position, self.hides_given));
+        let mut visible = window(visible(canvas, view.end), view.positions, spec);
+        let start = view.positions.first().copied().unwrap_or(0);
+        if view.opening {
+            visible.truncate(visible.partition_point(|position| *position < start));
+        }
+        // Behind a causal prefix the rows of the current block change with it, whatever they hold.
+        let is_current = |position: usize| matches!(spec.attention, Layout::CausalPrefix { .. }) && position >= start;
+        let is_final = |position: usize| !is_noise(canvas, position, self.hides_given) && !is_current(position);
+        let shown = |position: &usize| (input.tokens[*position], is_final(*position));
         let own: Vec<(TokenId, bool)> = visible.iter().map(shown).collect();
         let read = match model.process.first_token() {
             Some(first) => shifted((first, true), &own),
@@ -121,14 +130,22 @@ impl Branch {
         let ReadRows { input, visible, tokens, is_final } = self.rows(view, model);
         let hides_given = self.hides_given;
         let is_noise = |position: usize| is_noise(canvas, position, hides_given);
-        self.requested = if spec.self_conditioning {
+        self.requested = if view.opening {
+            view.positions.first().copied().into_iter().collect()
+        } else if spec.self_conditioning {
             fed_back(&visible, view.positions, spec.attention, is_noise)
         } else {
             view.open.to_vec()
         };
         let noisy = visible.iter().filter(|position| is_noise(**position)).count();
         let is_requested = |(_, position): &(u32, &usize)| self.requested.binary_search(position).is_ok();
-        let requested: Vec<u32> = (0..).zip(&visible).filter(is_requested).map(|(row, _)| row).collect();
+        let requested: Vec<u32> = match view.opening {
+            true => visible.len().checked_sub(1).map(|last| last as u32).into_iter().collect(),
+            false => (0..).zip(&visible).filter(is_requested).map(|(row, _)| row).collect(),
+        };
+        let start = view.positions.first().copied().unwrap_or(0);
+        let prefix = matches!(spec.attention, Layout::CausalPrefix { .. })
+            .then(|| visible.partition_point(|position| *position < start));
         let known = |position: usize| (!is_noise(position)).then(|| input.tokens[position]);
         let previous = self.previous.as_ref();
         let previous = previous.map(|previous| previous.rows(&visible, known, spec.is_sure_of_known()));
@@ -150,6 +167,7 @@ impl Branch {
             time: model.process.network_time(view.planned.from, noisy, visible.len()),
             self_conditioning: previous.as_deref(),
             requested: &requested,
+            prefix,
             rows_to_compute: rows_to_compute.as_deref(),
         };
         let first = batch.requested();

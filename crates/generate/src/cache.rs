@@ -87,11 +87,11 @@ impl FromStr for Cache {
 }
 
 /// The length of the blocks whose rows see only earlier blocks: those of a layout of blocks, single positions in a causal
-/// one.
+/// one and before the current block of a causal prefix.
 pub(crate) fn exact_blocks(layout: Layout) -> Option<usize> {
     match layout {
         Layout::Full => None,
-        Layout::Causal => Some(1),
+        Layout::Causal | Layout::CausalPrefix { .. } => Some(1),
         Layout::Block { length } => Some(length),
     }
 }
@@ -178,6 +178,16 @@ impl CacheState {
                 let changed = |row: &usize| self.tokens[*row] != Some((query.tokens[*row], query.is_final[*row]));
                 let end = ((last + 1) * length.max(1)).min(rows.end);
                 let first = (0..end).find(changed).map_or(first, |row| block_of(row).min(first));
+                // The rows of the current block see all of it, those that are written among them.
+                let (first, end) = match (spec.attention, query.positions.first().and_then(row_of)) {
+                    (Layout::CausalPrefix { .. }, Some(start)) => (first.min(start), rows.end),
+                    // None of it has a row: the last row before it answers.
+                    (Layout::CausalPrefix { .. }, None) => {
+                        let last = rows.end.saturating_sub(1);
+                        ((0..rows.end).find(changed).unwrap_or(last).min(last), rows.end)
+                    }
+                    _ => (first, end),
+                };
                 if let Some(window) = spec.widest_window() {
                     // No row before these is computed in this pass or a later one: what is final stays, except in the
                     // current block, where it may become noisy again.

@@ -22,6 +22,8 @@ pub(crate) struct SequenceInput<'a> {
     pub(crate) self_conditioning: Option<&'a [f32]>,
     /// Rows whose logits are needed, ascending, in `0..L`.
     pub(crate) requested: &'a [u32],
+    /// Where the current block begins behind a causal prefix; `None` in other layouts.
+    pub(crate) prefix: Option<usize>,
     /// Rows that are computed, ascending, with the KV cache of the others; `None` without a cache.
     pub(crate) rows_to_compute: Option<&'a [u32]>,
 }
@@ -72,7 +74,10 @@ pub(crate) struct ForwardBatch {
 impl ForwardBatch {
     /// Appends a canvas with its KV cache; returns its index.
     pub(crate) fn push(&mut self, sequence: &SequenceInput<'_>, kv_cache: KvCache, spec: &NetworkSpec) -> usize {
-        let rows = self.rows.push(spec.attention, sequence.tokens.len(), &[]);
+        let rows = match sequence.prefix {
+            Some(prefix) => self.rows.push_behind(prefix, sequence.tokens.len()),
+            None => self.rows.push(spec.attention, sequence.tokens.len(), &[]),
+        };
         let (start, end) = (rows.start as u32, rows.end as u32);
         self.tokens.extend_from_slice(sequence.tokens);
         if let Some(points) = sequence.points {

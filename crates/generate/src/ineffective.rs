@@ -127,7 +127,7 @@ impl Case<'_> {
     fn block_length(&self) -> Option<String> {
         let open = self.request.canvas.open_positions().len();
         let length = self.settings().block_length.filter(|length| *length > open)?;
-        let free = !matches!(self.spec.attention, Layout::Block { .. });
+        let free = !self.spec.attention.slides();
         free.then(|| format!("{open} open positions are one block of {open}, and none of {length}"))
     }
 

@@ -10,9 +10,7 @@ use aquatint_network::NetworkSpec;
 /// # Errors
 /// [`GenerateError::GivenBehindHole`], and [`GenerateError::Setting`] for the first setting that is for other networks.
 pub(crate) fn check(request: &Request, spec: &NetworkSpec) -> Result<(), GenerateError> {
-    if let Some(position) = given_behind_hole(&request.canvas) {
-        return Err(GenerateError::GivenBehindHole { position });
-    }
+    check_order(request)?;
     let settings = &request.settings;
     let refusals = [
         ("self_conditioning", spec.self_conditioning.then(|| "on".to_owned()), "off"),
@@ -28,6 +26,17 @@ pub(crate) fn check(request: &Request, spec: &NetworkSpec) -> Result<(), Generat
             allowed: allowed.to_owned(),
             hint: Some("a causal model writes one token after another, each once".to_owned()),
         })),
+        None => Ok(()),
+    }
+}
+
+/// Refuses text behind a hole, which no position before it sees.
+///
+/// # Errors
+/// [`GenerateError::GivenBehindHole`].
+pub(crate) fn check_order(request: &Request) -> Result<(), GenerateError> {
+    match given_behind_hole(&request.canvas) {
+        Some(position) => Err(GenerateError::GivenBehindHole { position }),
         None => Ok(()),
     }
 }

@@ -75,6 +75,7 @@ pub fn predict(
         positions: &positions,
         open: &positions,
         planned: &planned,
+        opening: false,
         cache: Cache::None,
         cache_refresh: None,
     };

@@ -14,7 +14,7 @@ use crate::request::{Outcome, result_positions};
 use crate::visible::is_end;
 use crate::{Cache, GenerateError};
 use aquatint_diffusion::{
-    Canvas, Key, PlannedStep, Proposal, ReverseStep, Stability, StepChanges, TokenId, closed_by_end,
+    Canvas, Key, PlannedStep, Proposal, ReverseStep, Stability, StepChanges, Time, TokenId, closed_by_end,
 };
 use aquatint_network::{KvCache, Query, answer_row};
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ type Likeliest = BTreeMap<usize, Vec<(TokenId, f64)>>;
 fn view<'s>(
     admission: &'s Admission,
     (canvas, key): (&'s Canvas, Key),
-    (block, open): (usize, &'s [usize]),
+    (block, open, opening): (usize, &'s [usize], bool),
     planned: &'s PlannedStep,
 ) -> StepView<'s> {
     let Admission { request, planned: plan, .. } = admission;
@@ -42,6 +42,7 @@ fn view<'s>(
         positions: &plan.blocks[block],
         open,
         planned,
+        opening,
         cache: plan.cache,
         cache_refresh: request.settings.cache_refresh,
     }
@@ -55,6 +56,8 @@ pub(crate) struct RequestState {
     /// Current block and step within it; a block past the last means done.
     block: usize,
     step: usize,
+    /// Whether the next step is the one in which the row before the block answers for its first position.
+    opening: bool,
     /// Probability of each position's token when it was committed.
     certainty: Vec<f64>,
     stability: Option<Stability>,
@@ -80,6 +83,7 @@ impl RequestState {
             canvas,
             block: 0,
             step: 0,
+            opening: false,
             stability: None,
             branches: branches(guided),
             proposer: Proposer::new(request, model, key),
@@ -107,7 +111,8 @@ impl RequestState {
 
     /// Reports that the work begins and enters the first block.
     pub(crate) fn start(&mut self, report: &mut Listener<'_>) {
-        let forward_passes = self.admission.planned.plan.total_forwards() * self.branches.len();
+        let openings = self.admission.planned.openings.iter().filter(|opening| **opening).count();
+        let forward_passes = (self.admission.planned.plan.total_forwards() + openings) * self.branches.len();
         let flow = report(DenoisingEvent::Started { canvas: &self.canvas, forward_passes });
         let flow = if flow.is_continue() { self.enter(report) } else { flow };
         if flow.is_break() {
@@ -131,7 +136,7 @@ impl RequestState {
             return;
         }
         let (open, planned) = (self.block_open(), self.planned());
-        let view = view(&self.admission, (&self.canvas, self.key), (self.block, &open), &planned);
+        let view = view(&self.admission, (&self.canvas, self.key), (self.block, &open, self.opening), &planned);
         self.statistics.rows_reused = self.branches[0].take_over(&view, model, find);
     }
 
@@ -153,7 +158,7 @@ impl RequestState {
     pub(crate) fn read(&mut self, batch: &mut ForwardBatch, model: &Model<'_>) {
         let (open, planned) = (self.block_open(), self.planned());
         self.proposer.begin_step(&self.canvas, &self.admission.request);
-        let view = view(&self.admission, (&self.canvas, self.key), (self.block, &open), &planned);
+        let view = view(&self.admission, (&self.canvas, self.key), (self.block, &open, self.opening), &planned);
         for branch in &mut self.branches {
             if open.is_empty() {
                 branch.skip();
@@ -220,7 +225,8 @@ impl RequestState {
             self.branches.iter_mut().for_each(|branch| branch.feed_back(answers, model.spec().vocabulary_size));
         }
 
-        self.step += 1;
+        self.step += usize::from(!self.opening);
+        self.opening = false;
         self.statistics.steps += 1;
         let open = self.canvas.open_positions().len();
         let mut flow = report(DenoisingEvent::Step {
@@ -255,7 +261,14 @@ impl RequestState {
 
     /// The step that comes next.
     fn planned(&self) -> PlannedStep {
-        self.admission.planned.plan.blocks()[self.block].steps()[self.step]
+        let steps = self.admission.planned.plan.blocks()[self.block].steps();
+        if !self.opening {
+            return steps[self.step];
+        }
+        // All that is proposed is committed: the one position that has an answer.
+        let (number, from) = steps.first().map_or((0, Time::NOISE), |step| (step.number, step.from));
+        let (index, of, open_after) = (0, 1, steps.len());
+        PlannedStep { number, index, of, from, to: from, open_after, staying: 1.0, sigma: 0.0, churn: None }
     }
 
     /// Enters the next block that has something open, or finishes.
@@ -274,6 +287,9 @@ impl RequestState {
             return ControlFlow::Continue(());
         }
         self.step = 0;
+        let open = self.block_open();
+        let planned = &self.admission.planned;
+        self.opening = planned.openings[self.block] && open.first() == planned.blocks[self.block].first();
         self.stability.clone_from(&self.admission.request.settings.stability);
         let positions = self.block_open();
         let (block, steps) = (self.block, self.admission.planned.plan.blocks()[self.block].steps().len());
@@ -315,7 +331,9 @@ impl RequestState {
     ) -> Result<(Proposal, Likeliest), GenerateError> {
         let (mut proposal, mut rows, mut likeliest) = (Proposal::new(), Vec::new(), Likeliest::new());
         let is_constrained = |position| self.admission.planned.constrained.iter().any(|span| span.contains(position));
-        for position in self.block_open() {
+        let open = self.block_open();
+        let answered = if self.opening { 1 } else { open.len() };
+        for position in open.into_iter().take(answered) {
             let mut of = self.branches.iter().map(|branch| branch.answer(answers, position));
             let answer = match (of.next().flatten(), of.next().flatten()) {
                 (Some(Answer::Row(answer)), _) => answer.clone(),

@@ -21,14 +21,14 @@ pub(crate) fn visible(canvas: &Canvas, end: Option<TokenId>) -> Vec<usize> {
     counts
 }
 
-/// The part of the visible positions that the network reads for a block. A causal network reads none behind it. Others
+/// The part of the visible positions that the network reads for a block. Where all before it is causal it reads none behind it. Others
 /// read what they can around the last of a block: all positions where they fit, else a stretch that begins at the
 /// beginning of a block. It moves by half of what the network can read, so that what is cached of it serves many blocks.
 pub(crate) fn window(visible: Vec<usize>, block: &[usize], spec: &NetworkSpec) -> Vec<usize> {
     let last = block.last().copied().unwrap_or(0);
     let length = match spec.attention {
         Layout::Full => return visible,
-        Layout::Causal => {
+        Layout::Causal | Layout::CausalPrefix { .. } => {
             let end = visible.partition_point(|position| *position <= last);
             return visible[..end].to_vec();
         }

@@ -35,7 +35,9 @@ mod tensor;
 mod weight_index;
 
 pub use activations::{Activations, LayerActivations};
-pub use aquatint_compute::{DrawnRow, LogitsSummary, RowDraw, RowLoss, RowSummary, Sampling};
+pub use aquatint_compute::{
+    DrawnRow, LogitsSummary, QueryGrowth, RotationScaling, RowDraw, RowLoss, RowSummary, Sampling, Yarn,
+};
 pub use aquatint_diffusion::ProcessSpec;
 pub use denoiser::{CachedRows, Denoiser, ForwardPass, HostDenoiser, WholeRows};
 pub use error::NetworkError;

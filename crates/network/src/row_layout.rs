@@ -21,8 +21,14 @@ impl RowLayout {
 
     /// Appends the `[noisy ; clean]` rows of block diffusion as one sequence of `2 · length` rows, see
     /// [`two_stream_intervals`], and returns them. Both halves have the positions `0..length`.
-    pub fn push_two_streams(&mut self, block: usize, length: usize, documents: &[u32]) -> Range<usize> {
-        self.append(length, two_stream_intervals(length, block, documents))
+    pub fn push_two_streams(&mut self, layout: Layout, length: usize, documents: &[u32]) -> Range<usize> {
+        self.append(length, two_stream_intervals(length, layout, documents))
+    }
+
+    /// Appends a sequence of `length` positions whose current block begins at `prefix`, see
+    /// [`Layout::intervals_behind`], and returns its rows.
+    pub fn push_behind(&mut self, prefix: usize, length: usize) -> Range<usize> {
+        self.append(length, Layout::intervals_behind(prefix, length))
     }
 
     fn append(&mut self, length: usize, intervals: Vec<Intervals>) -> Range<usize> {
@@ -80,7 +86,7 @@ mod tests {
     fn two_streams_are_one_sequence_with_each_position_twice() {
         let mut rows = RowLayout::default();
         rows.push(Layout::Full, 2, &[]);
-        assert_eq!(rows.push_two_streams(2, 3, &[]), 2..8);
+        assert_eq!(rows.push_two_streams(Layout::Block { length: 2 }, 3, &[]), 2..8);
         let (positions, visibility) = rows.finish().unwrap();
         assert_eq!(positions, [0, 1, 0, 1, 2, 0, 1, 2]);
         assert_eq!(visibility.sequences(), [0..2, 2..8]);

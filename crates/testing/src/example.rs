@@ -266,7 +266,7 @@ impl Example {
 /// The rows of one canvas in two streams.
 fn two_streams(length: usize, block: usize) -> (Vec<u32>, Visibility) {
     let mut rows = RowLayout::default();
-    rows.push_two_streams(block, length, &[]);
+    rows.push_two_streams(Layout::Block { length: block }, length, &[]);
     rows.finish().expect("the layout's own intervals")
 }
 

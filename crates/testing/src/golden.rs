@@ -42,6 +42,7 @@ impl Golden {
                 Dtype::BF16 => {
                     numbers(data, |bytes| f64::from(f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)))
                 }
+                Dtype::F16 => numbers(data, |bytes| half::f16::from_le_bytes(bytes).to_f64()),
                 Dtype::I64 => numbers(data, |bytes| i64::from_le_bytes(bytes) as f64),
                 other => panic!("{name} is of type {other:?}"),
             };

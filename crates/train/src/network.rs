@@ -16,7 +16,7 @@ use std::path::Path;
 pub(crate) fn spec(recipe: &Resolved, tokens: Tokens) -> Result<NetworkSpec, TrainError> {
     let n = &recipe.network;
     let attention = AttentionSpec {
-        rope: RopeSpec { theta: n.rope_theta },
+        rope: RopeSpec { theta: n.rope_theta, ..RopeSpec::default() },
         qk_norm: n.qk_norm.then(NormSpec::default),
         ..AttentionSpec::new(n.heads, n.key_value_heads, n.head_size)
     };
@@ -102,8 +102,9 @@ fn difference(there: &NetworkSpec, here: &NetworkSpec) -> Option<(&'static str, 
         ]
     };
     let of_layer = |layer: &LayerSpec| {
-        let AttentionSpec { norm, heads, key_value_heads, head_size, rope, qk_norm, fused, qkv_bias, window } =
-            layer.attention;
+        let AttentionSpec { norm, heads, key_value_heads, head_size, rope, qk_norm, .. } = layer.attention;
+        let AttentionSpec { value_norm, score_scale, fused, qkv_bias, window, .. } = layer.attention;
+        let or_none = |number: Option<String>| number.unwrap_or_else(|| "none".to_owned());
         vec![
             ("heads", heads.to_string()),
             ("key_value_heads", key_value_heads.to_string()),
@@ -113,7 +114,10 @@ fn difference(there: &NetworkSpec, here: &NetworkSpec) -> Option<(&'static str, 
             ("qk_norm", qk_norm.is_some().to_string()),
             ("fused", fused.to_string()),
             ("qkv_bias", qkv_bias.to_string()),
-            ("window", window.map_or("none".to_owned(), |window| window.to_string())),
+            ("rotated", or_none(rope.rotated.map(|columns| columns.to_string()))),
+            ("value_norm", value_norm.to_string()),
+            ("score_scale", or_none(score_scale.map(|scale| scale.to_string()))),
+            ("window", or_none(window.map(|window| window.to_string()))),
             ("norm_epsilon", norm.epsilon().to_string()),
         ]
     };

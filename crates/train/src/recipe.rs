@@ -162,7 +162,7 @@ pub struct NetworkOverrides {
     pub time_conditioning: Option<usize>,
     /// Feeds the network its last prediction as a mixture of word vectors.
     pub self_conditioning: Option<bool>,
-    /// Which positions see which others: `full` or `block:LENGTH`; a causal objective has its own.
+    /// Which positions see which others: `full`, `block:LENGTH` or `causal-prefix:LENGTH`; a causal objective has its own.
     #[serde(default, with = "optional_text")]
     pub attention: Option<Layout>,
     /// The row before a position answers for it, as in networks that began as causal ones.

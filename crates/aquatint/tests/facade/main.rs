@@ -3,3 +3,4 @@
 mod dit;
 mod learning;
 mod llada;
+mod nemotron;

@@ -41,6 +41,29 @@ fn logits_are_those_of_the_reference_on_a_gpu() {
     comparison.finish();
 }
 
+/// The same weights in other files; those folders have no tokenizer of their own.
+#[test]
+fn halves_and_shards_give_the_logits_of_the_reference() {
+    let mut comparison = Comparison::new();
+    for name in ["llada_f16", "llada_bf16", "llada_sharded"] {
+        let folder = tempfile::tempdir().unwrap();
+        for (from, ending) in
+            [("llada", "tokenizer.json"), (name, "config.json"), (name, "safetensors"), (name, "index.json")]
+        {
+            for entry in std::fs::read_dir(Golden::folder(from)).unwrap() {
+                let path = entry.unwrap().path();
+                let file = path.file_name().unwrap().to_str().unwrap();
+                if file.ends_with(ending) && !file.starts_with("golden") {
+                    std::fs::copy(&path, folder.path().join(file)).unwrap();
+                }
+            }
+        }
+        let network = Checkpoint::load(folder.path()).unwrap().network(Cpu::<f32>::scalar()).unwrap();
+        compare(&network, &logits(name), Pass::whole("plain", Layout::Full), name, &mut comparison);
+    }
+    comparison.finish();
+}
+
 #[test]
 fn a_model_saved_in_bf16_is_a_llada_folder_with_the_logits_of_the_reference() {
     let checkpoint = open("llada");

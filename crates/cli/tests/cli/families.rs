@@ -95,3 +95,13 @@ fn unknown_keys_of_a_foreign_folder_are_named_and_unsupported_ones_refused() {
         "error: `final_logit_softcapping` is 30.0, which is not supported: it needs a soft cap on logits\n"
     );
 }
+
+#[test]
+fn every_dense_family_writes_with_its_makers_settings() {
+    for name in ["dream", "sdar", "fast_dllm_v2", "a2d_qwen2", "a2d_qwen3", "mmada", "nemotron_labs_diffusion"] {
+        let model = golden(name);
+        let output = aquatint(&["generate", "The fox", "-m", text(&model), "-n", "6", "--seed", "1"]).expect(0);
+        assert!(output.out.starts_with("The fox"), "{name}: {}", output.out);
+        assert!(!output.err.contains("warning"), "{name}: {}", output.err);
+    }
+}

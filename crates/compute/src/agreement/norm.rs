@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    AttentionShape, HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, RmsNorm, RmsNormBackward, Rope,
-    RopeShape,
+    AttentionShape, HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, QueryGrowth, RmsNorm, RmsNormBackward,
+    Rope, RopeShape, Rotation, RotationScaling, Yarn,
 };
 
 struct Norms {
@@ -94,6 +94,18 @@ impl Operation for Rotations {
     }
 }
 
+/// Rotations of a share of the columns in percent, most often all of them.
+fn rotations() -> impl Strategy<Value = Rotation> {
+    let yarn = Yarn { factor: 4.0, original_context: 40, beta_fast: 8.0, beta_slow: 1.0, attention_factor: 1.25 };
+    let scaling = prop_oneof![
+        3 => Just(RotationScaling::None),
+        1 => (0..20_usize).prop_map(|pairs| RotationScaling::Proportional { pairs }),
+        1 => Just(RotationScaling::Yarn(yarn)),
+    ];
+    let columns = prop_oneof![1 => Just(100_usize), 1 => 1..100_usize];
+    (columns, scaling).prop_map(|(columns, scaling)| Rotation { theta: 1e4, columns, scaling })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
@@ -118,14 +130,29 @@ proptest! {
     }
 
     #[test]
-    fn rope(rows in 1..60_usize, half in 1..40_usize, groups in 1..3_usize, ratio in 1..3_usize, seed: u64) {
+    fn rope(
+        rows in 1..60_usize,
+        half in 1..40_usize,
+        groups in 1..3_usize,
+        ratio in 1..3_usize,
+        rotation in rotations(),
+        (value_norm, scaled, grows) in any::<(bool, bool, bool)>(),
+        seed: u64,
+    ) {
         let mut numbers = Numbers(seed);
         let attention = AttentionShape { heads: groups * ratio, key_value_heads: groups, head_size: 2 * half };
-        let shape = RopeShape { attention, theta: 1e4, epsilon: 1e-2 };
+        let rotation = Rotation { columns: 2 * (half * rotation.columns).div_ceil(100), ..rotation };
+        let shape = RopeShape {
+            rotation,
+            value_norm,
+            query_scale: if scaled { 1.75 } else { 1.0 },
+            query_growth: grows.then_some(QueryGrowth { beta: 0.25, every: 7 }),
+            ..RopeShape::new(attention, 1e4, 1e-2)
+        };
         let len = rows * attention.packed_columns();
         let (packed, gradient) = (numbers.many(len), numbers.many(len));
         let norms = [numbers.many(2 * half), numbers.many(2 * half)];
         let operation = Rotations { shape, rows, packed, gradient, norms };
-        agree(&operation, Precision::F32, within(rows * groups * ratio + 2 * half, 400.0))?;
+        agree(&operation, Precision::F32, within(rows * groups * ratio + 2 * half, 1500.0))?;
     }
 }

@@ -36,13 +36,12 @@ pub use nvidia::GpuError;
 pub use prepared::GpuMatrix;
 pub use visible::GpuVisibility;
 
-use crate::{DeviceError, Precision};
-use arguments::Kernel;
+use crate::{DeviceError, Precision, RopeShape};
+use arguments::{In, Kernel};
 use driver::{Driver, DriverError, Launch};
 use half::bf16;
 use memory::{Allocation, Array, Pool};
 use nvidia::Nvidia;
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -58,8 +57,32 @@ pub struct Cuda {
     precision: Precision,
 }
 
-/// Tables of cosines and sines by the bits of the base and the head size: for how many positions, and the table.
-type RopeTables = Mutex<HashMap<(u64, usize), (usize, Arc<Array<f32>>)>>;
+/// The tables of each rotation and factor of queries that was met, of which there are few.
+type RopeTables = Mutex<Vec<RopeTable>>;
+
+/// What a rotation reads by position.
+#[derive(Debug, Clone)]
+struct RopeTable {
+    /// What it was made for, but for heads, of which a table knows nothing.
+    shape: RopeShape,
+    positions: usize,
+    /// Cosine and sine of every pair: `[positions, columns/2, 2]`.
+    turns: Arc<Array<f32>>,
+    /// The factor of queries, `[positions]`, where they have one.
+    query_factors: Option<Arc<Array<f32>>>,
+}
+
+impl RopeTable {
+    fn fits(&self, shape: &RopeShape) -> bool {
+        let numbers = |shape: &RopeShape| (shape.rotation, shape.query_scale, shape.query_growth);
+        numbers(&self.shape) == numbers(shape)
+    }
+
+    /// The factors of queries; a null pointer where there are none.
+    fn factors(&self) -> In<f32> {
+        self.query_factors.as_ref().map_or(In::none(), |factors| factors.input())
+    }
+}
 
 impl Cuda {
     /// The GPUs that are there, in the driver's order.
@@ -194,25 +217,30 @@ impl Cuda {
         self.must(self.driver.launch(K::NAMES[variant], launch, &kernel.arguments()));
     }
 
-    /// Cosine and sine of every pair of elements of a head at the positions up to `largest`: `[positions, E/2, 2]`.
-    fn rope_table(&self, theta: f64, size: usize, largest: u32) -> Arc<Array<f32>> {
+    /// What the positions up to `largest` turn by.
+    fn rope_table(&self, shape: &RopeShape, largest: u32) -> RopeTable {
         let mut tables = self.rope_tables.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (theta.to_bits(), size);
-        if let Some((positions, table)) = tables.get(&key)
-            && *positions > largest as usize
-        {
-            return Arc::clone(table);
+        if let Some(table) = tables.iter().find(|table| table.fits(shape) && table.positions > largest as usize) {
+            return table.clone();
         }
+        tables.retain(|table| !table.fits(shape));
         let positions = (largest as usize + 1).next_power_of_two().max(64);
-        let mut values = Vec::with_capacity(positions * size);
-        for position in 0..positions {
-            for pair in 0..size / 2 {
-                let angle = position as f64 * theta.powf(-2.0 * pair as f64 / size as f64);
-                values.extend([angle.cos() as f32, angle.sin() as f32]);
+        let mut turns = Vec::with_capacity(positions * shape.rotation.columns);
+        for position in 0..positions as u32 {
+            for pair in 0..shape.rotation.columns / 2 {
+                let (cosine, sine) = shape.rotation.at(position, pair);
+                turns.extend([cosine as f32, sine as f32]);
             }
         }
-        let table = Arc::new(self.must_store(&values));
-        tables.insert(key, (positions, Arc::clone(&table)));
+        let factors = (0..positions as u32).map(|position| shape.query_factor(position) as f32);
+        let factors = shape.scales_queries().then(|| factors.collect::<Vec<f32>>());
+        let table = RopeTable {
+            shape: *shape,
+            positions,
+            turns: Arc::new(self.must_store(&turns)),
+            query_factors: factors.map(|factors| Arc::new(self.must_store(&factors))),
+        };
+        tables.push(table.clone());
         table
     }
 }

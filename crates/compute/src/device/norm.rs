@@ -1,6 +1,7 @@
 //! Norms of rows and heads, and rotary positions.
 
 use super::{AttentionShape, Memory};
+use crate::{QueryGrowth, Rotation};
 
 /// What [`Norm::rms_norm`] reads.
 #[derive(Debug)]
@@ -96,15 +97,39 @@ impl<'a, B: ?Sized> LayerNormBackward<'a, B> {
     }
 }
 
-/// Rotary embedding and per-head norm of queries and keys.
+/// Rotary positions and per-head norms of queries, keys and values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RopeShape {
     /// Heads and sizes.
     pub attention: AttentionShape,
-    /// Base of the geometric frequencies: pair `i` (elements `i` and `i + E/2`) turns by `position · theta^(-2i/E)`.
-    pub theta: f64,
-    /// Epsilon of the per-head RMS norm, used when its weights are given.
+    /// How queries and keys turn.
+    pub rotation: Rotation,
+    /// Epsilon of the per-head RMS norms.
     pub epsilon: f64,
+    /// Whether values are normed too, without a weight.
+    pub value_norm: bool,
+    /// What queries are multiplied by; 1 leaves them. It makes another scale of the scores than `1/√E`.
+    pub query_scale: f64,
+    /// What queries are multiplied by besides, as their position says.
+    pub query_growth: Option<QueryGrowth>,
+}
+
+impl RopeShape {
+    /// Whole heads that turn by geometric frequencies, no norm of values, queries as they are.
+    pub fn new(attention: AttentionShape, theta: f64, epsilon: f64) -> Self {
+        let rotation = Rotation::new(theta, attention.head_size);
+        Self { attention, rotation, epsilon, value_norm: false, query_scale: 1.0, query_growth: None }
+    }
+
+    /// Whether the query of any position is multiplied by something.
+    pub(crate) fn scales_queries(&self) -> bool {
+        self.query_scale != 1.0 || self.query_growth.is_some()
+    }
+
+    /// What the query of a position is multiplied by.
+    pub(crate) fn query_factor(&self, position: u32) -> f64 {
+        self.query_growth.map_or(self.query_scale, |growth| self.query_scale * growth.at(position))
+    }
 }
 
 /// Weights of the norms of query and key heads, `[E]` each.
@@ -189,8 +214,8 @@ pub trait Norm: Memory {
         d_x: &mut Self::Buffer,
         d_weight: Option<&mut Self::Buffer>,
     );
-    /// Per-head RMS norm of queries and keys (where weights are given) and rotation by position; values are copied. `out`
-    /// is `[T, (H + 2 G) E]`.
+    /// Per-head RMS norm of queries and keys (where weights are given), rotation by position, and the factor of queries;
+    /// values are copied, or normed. `out` is `[T, (H + 2 G) E]`.
     fn rope(&self, operands: Rope<'_, Self::Buffer, Self::Indices>, out: &mut Self::Buffer);
     /// Gradients of [`Norm::rope`]: overwrites `d_packed`, accumulates `d_norms`.
     fn rope_backward(

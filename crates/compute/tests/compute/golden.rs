@@ -130,7 +130,7 @@ impl<D: Device> Check<D> {
 
     fn positions(&mut self) {
         let device = self.device.clone();
-        let shape = RopeShape { attention: SHAPE, theta: 500.0, epsilon: 1e-3 };
+        let shape = RopeShape::new(SHAPE, 500.0, 1e-3);
         let positions = self.indices("rope.positions");
         for (name, normed) in [("rope", false), ("rope_normed", true)] {
             let packed = self.get(&format!("{name}.packed"));

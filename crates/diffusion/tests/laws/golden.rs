@@ -2,7 +2,7 @@
 
 use aquatint_diffusion::objective::Ratio;
 use aquatint_diffusion::{
-    Alphabet, Bridge, Duo, Key, Level, Marginal, Mixing, Simplex, Time, schedule, two_stream_intervals,
+    Alphabet, Bridge, Duo, Key, Layout, Level, Marginal, Mixing, Simplex, Time, schedule, two_stream_intervals,
 };
 use serde_json::Value;
 
@@ -166,7 +166,7 @@ fn the_map_from_gaussian_to_uniform_noise() {
 fn two_streams_of_blocks() {
     for case in cases("blocks") {
         let (length, block) = (count(&case["length"]), count(&case["block"]));
-        let intervals = two_stream_intervals(length, block, &[]);
+        let intervals = two_stream_intervals(length, Layout::Block { length: block }, &[]);
         for (row, (two, expected)) in intervals.iter().zip(case["sees"].as_array().unwrap()).enumerate() {
             let sees = |key: u32| two.iter().any(|range| range.contains(&key));
             let got: Vec<f64> = (0..2 * length as u32).map(|key| f64::from(u8::from(sees(key)))).collect();

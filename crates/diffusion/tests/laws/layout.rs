@@ -39,7 +39,8 @@ proptest! {
     fn intervals_say_who_sees_whom(documents in documents(), block in 1usize..6) {
         let length = documents.len();
         let blocks = |p| block_of(&documents, p, block);
-        for layout in [Layout::Full, Layout::Causal, Layout::Block { length: block }] {
+        let prefix = Layout::CausalPrefix { length: block };
+        for layout in [Layout::Full, Layout::Causal, Layout::Block { length: block }, prefix] {
             let rows = layout.intervals(length, &documents);
             prop_assert!(rows.len() == length && well_formed(&rows));
             for (i, row) in rows.iter().enumerate() {
@@ -48,6 +49,10 @@ proptest! {
                         Layout::Full => true,
                         Layout::Causal => j <= i,
                         Layout::Block { .. } => i == j || blocks(j) <= blocks(i),
+                        Layout::CausalPrefix { .. } => {
+                            let last = (0..length).filter(|p| documents[*p] == documents[i]).map(blocks).max();
+                            j <= i || Some(blocks(i)) == last
+                        }
                     };
                     prop_assert_eq!(sees(row, j), order && together(&documents, i, j), "{} {} {}", layout, i, j);
                 }
@@ -56,9 +61,10 @@ proptest! {
     }
 
     #[test]
-    fn two_streams_see_their_noisy_block_and_clean_ones(documents in documents(), block in 1usize..6) {
+    fn two_streams_see_their_noisy_block_and_clean_ones(documents in documents(), block in 1usize..6, causal: bool) {
         let length = documents.len();
-        let rows = two_stream_intervals(length, block, &documents);
+        let layout = if causal { Layout::CausalPrefix { length: block } } else { Layout::Block { length: block } };
+        let rows = two_stream_intervals(length, layout, &documents);
         prop_assert!(rows.len() == 2 * length && well_formed(&rows));
         for i in 0..length {
             for j in 0..length {
@@ -68,10 +74,17 @@ proptest! {
                 prop_assert_eq!(sees(&rows[i], j), near && (padding || a == b), "noisy to noisy");
                 prop_assert_eq!(sees(&rows[i], length + j), near && !padding && b < a, "noisy to clean");
                 prop_assert!(!sees(&rows[length + i], j), "clean to noisy");
-                prop_assert_eq!(sees(&rows[length + i], length + j), near && (padding || b <= a), "clean to clean");
+                prop_assert_eq!(sees(&rows[length + i], length + j), near && (padding || if causal { j <= i } else { b <= a }), "clean to clean");
             }
         }
     }
+}
+
+#[test]
+fn a_block_behind_a_prefix_sees_itself_and_all_before_it() {
+    let rows = Layout::intervals_behind(2, 4);
+    assert_eq!(rows, [[0..1, 0..0], [0..2, 0..0], [0..4, 0..0], [0..4, 0..0]]);
+    assert_eq!(Layout::intervals_behind(0, 2), vec![[0..2, 0..0]; 2]);
 }
 
 #[test]
@@ -84,7 +97,7 @@ fn no_documents_are_one_document_and_a_short_list_ends_in_padding() {
 
 #[test]
 fn names_lead_back_to_their_layouts() {
-    for layout in [Layout::Full, Layout::Causal, Layout::Block { length: 32 }] {
+    for layout in [Layout::Full, Layout::Causal, Layout::Block { length: 32 }, Layout::CausalPrefix { length: 8 }] {
         assert_eq!(layout.name().parse(), Ok(layout));
     }
     for wrong in ["", "block", "block:0", "block:-1", "full:3", "Full"] {
@@ -92,6 +105,6 @@ fn names_lead_back_to_their_layouts() {
     }
     assert_eq!(
         "block:0".parse::<Layout>().unwrap_err().to_string(),
-        "`layout` is \"block:0\"; allowed: full, causal, block:LENGTH with a length of 1 or more"
+        "`layout` is \"block:0\"; allowed: full, causal, block:LENGTH or causal-prefix:LENGTH with a length of 1 or more"
     );
 }

@@ -117,6 +117,38 @@ fn an_exact_cache_changes_nothing_but_the_work() {
     }
 }
 
+/// Blocks need not begin at a multiple of their length, and what is finished of them is read again as it is stored.
+#[test]
+fn behind_a_causal_prefix_an_exact_cache_and_a_batch_change_nothing_but_the_work() {
+    let changes: [fn(SettingsBuilder) -> SettingsBuilder; 4] = [
+        |settings| settings,
+        |settings| settings.block_length(1),
+        |settings| settings.policy_named("ancestral").remasking_named("cap:0.3").steps(6).guidance_scale(1.5),
+        |settings| settings.policy_named("threshold:0.03").repetition_penalty(1.3).block_length(7),
+    ];
+    for (change, path) in
+        changes.into_iter().flat_map(|change| CpuPath::available().into_iter().map(move |path| (change, path)))
+    {
+        for window in [None, Some(6)] {
+            let spec = small(|spec| {
+                spec.attention = Layout::CausalPrefix { length: 4 };
+                spec.layers.iter_mut().for_each(|layer| layer.attention.window = window);
+            });
+            let network = listening(Network::new(Cpu::<f32>::new(path, 2).unwrap(), spec, 1).unwrap());
+            let requests = cached(Cache::Exact, change);
+            let (with, without) = (fill(&network, &requests), fill(&network, &cached(Cache::None, change)));
+            for (index, (with, without)) in with.iter().zip(&without).enumerate() {
+                assert_eq!(with.canvas, without.canvas, "{path}, request {index}, window {window:?}");
+                assert!(with.canvas.open_positions().is_empty());
+                // The last request is one block where blocks are long.
+                assert!(with.statistics.rows_read < without.statistics.rows_read || index == 2);
+                assert_eq!(with.statistics.forward_passes, without.statistics.forward_passes);
+                assert_eq!(&fill(&network, std::slice::from_ref(&requests[index]))[0], with, "{path}, request {index}");
+            }
+        }
+    }
+}
+
 /// Hands everything on, and notes the most rows of the KV caches of a pass.
 struct Measured<'a> {
     denoiser: &'a dyn Denoiser,

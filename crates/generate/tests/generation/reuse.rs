@@ -106,6 +106,19 @@ fn a_conversation_takes_its_earlier_turns_over_and_says_the_same() {
     }
 }
 
+/// What is stored behind a causal prefix follows from the tokens before it, row by row.
+#[test]
+fn a_conversation_behind_a_causal_prefix_takes_every_earlier_row_over() {
+    let network = in_blocks(|spec| spec.attention = Layout::CausalPrefix { length: 4 });
+    let process = process();
+    let mut engine = Engine::borrowing(&network, &process, ROOM).unwrap();
+    let reused = converse(&mut engine, &network, &process, 3);
+    assert_eq!(reused[0], 0);
+    // The last block was never stored; all before it was.
+    assert!(reused[1..].iter().all(|rows| *rows >= 13) && reused.is_sorted(), "{reused:?}");
+    assert_eq!(converse(&mut engine, &network, &process, 4)[0], 0);
+}
+
 /// The rows stay on the device of the network.
 #[test]
 fn a_gpu_takes_earlier_turns_over_and_says_the_same() {

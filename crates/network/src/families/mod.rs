@@ -4,6 +4,7 @@
 //!
 //! To add one: write its file, and its line in [`FAMILIES`].
 
+pub mod a2d;
 pub mod bd3lm;
 mod chat;
 mod config;
@@ -15,9 +16,12 @@ mod hugging_face;
 pub mod llada;
 pub mod llada_moe;
 pub mod mdlm;
+pub mod mmada;
 pub mod native;
+pub mod nemotron_labs_diffusion;
 mod qwen;
 pub mod rnd1;
+mod rope;
 pub mod sdar;
 pub mod sdar_moe;
 pub mod sedd;
@@ -30,10 +34,11 @@ use std::fmt::Debug;
 pub type Object = Map<String, Value>;
 
 /// All families.
-pub const FAMILIES: [&dyn Family; 11] = [
+pub const FAMILIES: [&dyn Family; 15] = [
     NATIVE,
     &llada::Llada,
     &llada_moe::LladaMoe,
+    &mmada::Mmada,
     &dream::Dream,
     &sdar::Sdar,
     &sdar_moe::SdarMoe,
@@ -42,6 +47,9 @@ pub const FAMILIES: [&dyn Family; 11] = [
     &mdlm::Mdlm,
     &bd3lm::Bd3lm,
     &sedd::Sedd,
+    &a2d::A2D_QWEN2,
+    &a2d::A2D_QWEN3,
+    &nemotron_labs_diffusion::NemotronLabsDiffusion,
 ];
 
 /// The family of the models that are trained here.

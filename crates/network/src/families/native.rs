@@ -74,7 +74,7 @@ impl Family for Native {
         let layer = LayerSpec::new(
             AttentionSpec {
                 norm,
-                rope: RopeSpec { theta: config.number("rope_theta")? },
+                rope: RopeSpec { theta: config.number("rope_theta")?, ..RopeSpec::default() },
                 qk_norm: config.flag("qk_norm")?.then_some(norm),
                 ..AttentionSpec::new(sizes[0], sizes[1], sizes[2])
             },
@@ -192,7 +192,7 @@ impl Family for Native {
 }
 
 fn layout(given: &Value) -> Result<Layout, NetworkError> {
-    let refuse = || wrong("attention", given, "\"full\", \"causal\", \"block:LENGTH\"");
+    let refuse = || wrong("attention", given, "\"full\", \"causal\", \"block:LENGTH\", \"causal-prefix:LENGTH\"");
     given.as_str().and_then(|name| name.parse().ok()).ok_or_else(refuse)
 }
 

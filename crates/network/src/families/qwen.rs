@@ -4,10 +4,8 @@
 //! Read against `modeling_qwen2.py`, `modeling_qwen3.py` and their configurations in huggingface/transformers.
 
 use super::config::{Config, wrong};
-use super::{Object, TokenRoles};
-use crate::{
-    AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, NetworkError, NetworkSpec, NormSpec, ProcessSpec, RopeSpec,
-};
+use super::{Object, TokenRoles, rope};
+use crate::{AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, NetworkError, NetworkSpec, NormSpec, ProcessSpec};
 use aquatint_diffusion::{ProcessKind, ScheduleSpec};
 use serde_json::{Value, json};
 
@@ -18,6 +16,8 @@ pub(super) enum Qwen {
     Two,
     /// Each head's query and key is normed.
     Three,
+    /// Neither, as in Llama and Ministral, whose keys and names are the same.
+    Neither,
 }
 
 /// Keys that have to be there.
@@ -48,9 +48,6 @@ const READ: [&str; 11] = [
 /// Keys that say nothing about what a network computes: windows are not used where `use_sliding_window` is false.
 const OTHERS: [&str; 2] = ["sliding_window", "max_window_layers"];
 
-/// The base of the rotary frequencies where a configuration names none.
-const THETA: f64 = 10_000.0;
-
 impl Qwen {
     /// All keys that a family of it may have, with its own.
     pub(super) fn keys(own: &[&'static str]) -> Vec<&'static str> {
@@ -71,7 +68,7 @@ impl Qwen {
         let norm = norm(config)?;
         Ok(AttentionSpec {
             norm,
-            rope: rope(config)?,
+            rope: rope::read(config)?,
             qk_norm: (self == Self::Three).then_some(norm),
             qkv_bias: self == Self::Two,
             ..AttentionSpec::new(
@@ -135,8 +132,6 @@ impl Qwen {
             "intermediate_size": spec.layers.iter().find_map(|layer| layer.feed_forward.gated()).map(|gated| gated.width),
             "hidden_act": "silu",
             "rms_norm_eps": spec.norm.epsilon(),
-            "rope_theta": attention.map(|attention| attention.rope.theta),
-            "rope_scaling": null,
             "tie_word_embeddings": spec.head.tied,
             "max_position_embeddings": spec.context_length,
             "mask_token_id": spec.mask_token,
@@ -145,7 +140,8 @@ impl Qwen {
             "pad_token_id": roles.pad,
         });
         let mut config = Object::new();
-        for keys in [own, keys] {
+        let rope = attention.map_or(Value::Null, |attention| rope::write(&attention.rope));
+        for keys in [own, keys, rope] {
             if let Value::Object(keys) = keys {
                 config.extend(keys);
             }
@@ -156,21 +152,4 @@ impl Qwen {
 
 fn norm(config: Config<'_>) -> Result<NormSpec, NetworkError> {
     Ok(NormSpec::Rms { epsilon: config.number("rms_norm_eps")? })
-}
-
-/// The rotary positions: `rope_theta` with `rope_scaling`, or both in `rope_parameters`, as transformers 5 writes them.
-fn rope(config: Config<'_>) -> Result<RopeSpec, NetworkError> {
-    let none = Object::new();
-    let parameters = config.value("rope_parameters").as_object().or(config.value("rope_scaling").as_object());
-    let parameters = Config(parameters.unwrap_or(&none));
-    let kind = [parameters.value("rope_type"), parameters.value("type")].into_iter().find(|kind| !kind.is_null());
-    if kind.is_some_and(|kind| kind != "default") {
-        return Err(NetworkError::Unsupported {
-            key: "rope_type",
-            given: kind.unwrap_or(&Value::Null).to_string(),
-            needed: "scaled rotary frequencies in this family",
-        });
-    }
-    let theta = config.optional("rope_theta", Config::number)?;
-    Ok(RopeSpec { theta: theta.or(parameters.optional("rope_theta", Config::number)?).unwrap_or(THETA) })
 }

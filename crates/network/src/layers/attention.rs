@@ -3,7 +3,7 @@
 use super::{Attend, Declaration};
 use crate::AttentionSpec;
 use crate::tensor::Init;
-use aquatint_compute::{Device, DeviceError, RopeShape, Tape, Value, WeightId};
+use aquatint_compute::{Device, DeviceError, Tape, Value, WeightId};
 
 /// The weights of one attention.
 #[derive(Debug)]
@@ -62,10 +62,7 @@ impl AttentionSpec {
         let attention = self.shape();
         let packed = tape.linear(&h, weights.query_key_value, weights.bias)?;
         drop(h);
-        // Without a norm of queries and keys its ε is not read.
-        let epsilon = self.qk_norm.map_or(0.0, |norm| norm.epsilon());
-        let rope = RopeShape { attention, theta: self.rope.theta, epsilon };
-        let turned = tape.rope(rope, positions, &packed, weights.head_norms)?;
+        let turned = tape.rope(self.rope_shape(), positions, &packed, weights.head_norms)?;
         drop(packed);
         attend(tape, attention, &turned)
     }

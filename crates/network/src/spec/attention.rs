@@ -2,7 +2,7 @@
 
 use super::{NormSpec, check_size, refuse};
 use crate::NetworkError;
-use aquatint_compute::AttentionShape;
+use aquatint_compute::{AttentionShape, QueryGrowth, RopeShape, Rotation, RotationScaling, Yarn};
 
 /// Attention with grouped queries (Ainslie et al., 2305.13245) and rotary positions (Su et al., 2104.09864).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,6 +22,10 @@ pub struct AttentionSpec {
     /// Whether the projections to queries, keys and values are one matrix in files, one above the other; the products are
     /// the same.
     pub fused: bool,
+    /// Whether each head's value is normed too, by an RMS norm without a weight, with the ε of `qk_norm`.
+    pub value_norm: bool,
+    /// What the products of queries and keys are multiplied by; `None` for `1/√E`.
+    pub score_scale: Option<f64>,
     /// Whether the projections to queries, keys and values have biases.
     pub qkv_bias: bool,
     /// Sliding window (Beltagy et al., 2004.05150): of the rows that the layout shows, a row sees those that are less
@@ -31,16 +35,57 @@ pub struct AttentionSpec {
     pub window: Option<usize>,
 }
 
-/// Rotary positions: elements `i` and `i + E/2` of a head turn by `position · theta^(−2i/E)`.
+/// Rotary positions: elements `i` and `i + R/2` of a head turn by `position · theta^(−2i/R)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RopeSpec {
     /// Base of the frequencies.
     pub theta: f64,
+    /// `R`: the first so many columns of a head turn, an even number; `None` for all of them.
+    pub rotated: Option<usize>,
+    /// What becomes of the frequencies.
+    pub scaling: RotationScaling,
+    /// By how much queries grow with their position, where they do.
+    pub query_growth: Option<QueryGrowth>,
 }
 
 impl Default for RopeSpec {
     fn default() -> Self {
-        Self { theta: 10_000.0 }
+        Self { theta: 10_000.0, rotated: None, scaling: RotationScaling::None, query_growth: None }
+    }
+}
+
+impl RopeSpec {
+    fn validate(&self, head_size: usize) -> Result<(), NetworkError> {
+        if !(self.theta > 1.0 && self.theta.is_finite()) {
+            return refuse("rope_theta", self.theta, "more than 1 (10000 is usual)");
+        }
+        if let Some(rotated) = self.rotated
+            && (rotated == 0 || rotated > head_size || !rotated.is_multiple_of(2))
+        {
+            return refuse("rotated", rotated, format!("an even number from 2 to `head_size`, which is {head_size}"));
+        }
+        if let RotationScaling::Yarn(Yarn { factor, original_context, beta_fast, beta_slow, attention_factor }) =
+            self.scaling
+        {
+            check_size("original_context", original_context)?;
+            for (name, number) in [
+                ("rope_factor", factor),
+                ("beta_fast", beta_fast),
+                ("beta_slow", beta_slow),
+                ("attention_factor", attention_factor),
+            ] {
+                if !(number > 0.0 && number.is_finite()) {
+                    return refuse(name, number, "a number above 0");
+                }
+            }
+        }
+        if let Some(QueryGrowth { beta, every }) = self.query_growth {
+            check_size("query_growth", every)?;
+            if !(beta >= 0.0 && beta.is_finite()) {
+                return refuse("query_growth", beta, "a number, 0 or more");
+            }
+        }
+        Ok(())
     }
 }
 
@@ -56,6 +101,8 @@ impl AttentionSpec {
             rope: RopeSpec::default(),
             qk_norm: None,
             fused: false,
+            value_norm: false,
+            score_scale: None,
             qkv_bias: false,
             window: None,
         }
@@ -66,10 +113,35 @@ impl AttentionSpec {
         AttentionShape { heads: self.heads, key_value_heads: self.key_value_heads, head_size: self.head_size }
     }
 
+    /// How queries, keys and values are normed, turned and scaled. Scores have the scale `1/√E` on every device; queries
+    /// make up for another one.
+    pub(crate) fn rope_shape(&self) -> RopeShape {
+        let Self { head_size, rope, .. } = *self;
+        RopeShape {
+            attention: self.shape(),
+            rotation: Rotation { theta: rope.theta, columns: rope.rotated.unwrap_or(head_size), scaling: rope.scaling },
+            // Without a norm of queries and keys its ε is not read.
+            epsilon: self.qk_norm.map_or(0.0, |norm| norm.epsilon()),
+            value_norm: self.value_norm,
+            query_scale: self.score_scale.map_or(1.0, |scale| scale * (head_size as f64).sqrt()),
+            query_growth: rope.query_growth,
+        }
+    }
+
     /// What it has beyond the usual, in words.
     pub(super) fn options(&self) -> impl Iterator<Item = &'static str> {
+        let scaling = match self.rope.scaling {
+            RotationScaling::None => "",
+            RotationScaling::Proportional { .. } => "proportional rotation",
+            RotationScaling::Yarn(_) => "YaRN",
+        };
         let options = [
             (self.qk_norm.is_some(), "query-key norm"),
+            (self.value_norm, "value norm"),
+            (self.score_scale.is_some(), "score scale"),
+            (self.rope.rotated.is_some(), "partial rotation"),
+            (!scaling.is_empty(), scaling),
+            (self.rope.query_growth.is_some(), "growing queries"),
             (self.qkv_bias, "query-key-value biases"),
             (self.window.is_some(), "sliding window"),
         ];
@@ -87,8 +159,14 @@ impl AttentionSpec {
         if !self.head_size.is_multiple_of(2) {
             return refuse("head_size", self.head_size, "an even number, because positions turn pairs");
         }
-        if !(self.rope.theta > 1.0 && self.rope.theta.is_finite()) {
-            return refuse("rope_theta", self.rope.theta, "more than 1 (10000 is usual)");
+        self.rope.validate(self.head_size)?;
+        if let Some(scale) = self.score_scale
+            && !(scale > 0.0 && scale.is_finite())
+        {
+            return refuse("score_scale", scale, "a number above 0");
+        }
+        if self.value_norm && self.qk_norm.is_none() {
+            return refuse("value_norm", true, "false without a norm of queries and keys, whose ε it has");
         }
         if let Some(window) = self.window {
             check_size("window", window)?;

@@ -109,8 +109,9 @@ impl NetworkSpec {
         self.layers.iter().try_for_each(LayerSpec::validate)?;
         self.norm.validate()?;
         self.time_conditioning.map_or(Ok(()), |time| time.validate())?;
-        if let Layout::Block { length: 0 } = self.attention {
-            return refuse("attention", self.attention, "full, causal, block:LENGTH with a length of 1 or more");
+        if self.attention.block_length() == Some(0) {
+            let allowed = "full, causal, block:LENGTH or causal-prefix:LENGTH with a length of 1 or more";
+            return refuse("attention", self.attention, allowed);
         }
         if let Some(mask) = self.mask_token
             && mask as usize >= self.vocabulary_size
@@ -135,7 +136,7 @@ impl NetworkSpec {
     pub fn kind(&self) -> NetworkKind<'_> {
         match self.attention {
             Layout::Causal => NetworkKind::Causal,
-            Layout::Full | Layout::Block { .. } => NetworkKind::Diffusion(&self.process),
+            Layout::Full | Layout::Block { .. } | Layout::CausalPrefix { .. } => NetworkKind::Diffusion(&self.process),
         }
     }
 

@@ -143,7 +143,7 @@ fn under_a_logit_shift_training_answers_for_a_block_as_inference_does() {
             let end = (start + BLOCK).min(LENGTH);
             let requested: Vec<u32> = (start as u32..end as u32).collect();
             let (mut streams, mut blocks) = (RowLayout::default(), RowLayout::default());
-            streams.push_two_streams(BLOCK, LENGTH, &[]);
+            streams.push_two_streams(Layout::Block { length: BLOCK }, LENGTH, &[]);
             blocks.push(example.spec.attention, end, &[]);
             let training = logits(streams, &[&noisy[..], &clean].concat(), &requested);
             let inference = logits(blocks, &[&clean[..start], &noisy[start..end]].concat(), &requested);

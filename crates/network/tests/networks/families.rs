@@ -30,7 +30,8 @@ fn every_description_goes_out_and_comes_back() {
         ..Example::named("plain").spec
     };
     for LayerSpec { attention, feed_forward } in &mut odd.layers {
-        *attention = AttentionSpec { norm: odd.norm, rope: RopeSpec { theta: 123_456.7 }, ..*attention };
+        *attention =
+            AttentionSpec { norm: odd.norm, rope: RopeSpec { theta: 123_456.7, ..RopeSpec::default() }, ..*attention };
         feed_forward.norm = odd.norm;
     }
     assert_eq!(families::from_config(&config(&odd)).unwrap(), odd);
@@ -112,7 +113,7 @@ fn descriptions_that_cannot_be_are_refused_in_words() {
         (with("mask_token_id", json!(-1)), "`mask_token_id` is -1; allowed: a token's id, or null"),
         (
             with("attention", json!("block:0")),
-            "`attention` is \"block:0\"; allowed: \"full\", \"causal\", \"block:LENGTH\"",
+            "`attention` is \"block:0\"; allowed: \"full\", \"causal\", \"block:LENGTH\", \"causal-prefix:LENGTH\"",
         ),
         (with("hidden_act", json!("gelu")), "`hidden_act` is \"gelu\"; allowed: \"silu\""),
         (with("qk_norm", json!(1)), "`qk_norm` is 1; allowed: true or false"),
@@ -177,7 +178,8 @@ fn what_a_family_cannot_say_is_refused_instead_of_lost() {
     };
     assert!(matches!(refuse(&Native, |_| {}), Some(NetworkError::Inexpressible { family: "aquatint" })));
     assert!(refuse(&Llada, |_| {}).is_none());
-    let changes: [fn(&mut NetworkSpec); 5] = [
+    let changes: [fn(&mut NetworkSpec); 6] = [
+        |spec| spec.layers[0].attention.rope.rotated = Some(2),
         |spec| spec.time_conditioning = Some(TimeSpec::new(4)),
         |spec| spec.head.logit_shift = true,
         |spec| spec.layers[1].attention.key_value_heads = 1,

@@ -4,7 +4,7 @@ use aquatint_compute::{Cpu, Device, Memory, Visibility};
 use aquatint_diffusion::{Cost, Key, ProcessKind, Vectors};
 use aquatint_network::{
     Activations, AttentionSpec, Denoiser, FeedForwardSpec, HeadSpec, LayerSpec, Learner, LossRow, Network,
-    NetworkInput, NetworkSpec, NormSpec, ProcessSpec, TimeSpec,
+    NetworkInput, NetworkSpec, NormSpec, ProcessSpec, QueryGrowth, RopeSpec, RotationScaling, TimeSpec, Yarn,
 };
 use aquatint_testing::{Comparison, Example};
 
@@ -29,9 +29,30 @@ fn windowed() -> [(&'static str, Example); 2] {
     })
 }
 
+/// Examples whose queries, keys and values are turned, normed and scaled in other than the usual manner.
+fn rotated() -> [(&'static str, Example); 2] {
+    let mut part = Example::named("grouped-queries-and-documents");
+    let mut slowed = Example::named("biases");
+    for layer in &mut part.spec.layers {
+        (layer.attention.value_norm, layer.attention.score_scale) = (true, Some(1.0));
+        layer.attention.rope = RopeSpec { theta: 100.0, rotated: Some(4), ..RopeSpec::default() };
+    }
+    let yarn = Yarn { factor: 4.0, original_context: 8, beta_fast: 2.0, beta_slow: 0.5, attention_factor: 1.25 };
+    for layer in &mut slowed.spec.layers {
+        layer.attention.rope = RopeSpec {
+            theta: 100.0,
+            rotated: None,
+            scaling: RotationScaling::Yarn(yarn),
+            query_growth: Some(QueryGrowth { beta: 0.5, every: 2 }),
+        };
+    }
+    [("turned in part", part), ("turned by YaRN", slowed)]
+}
+
 #[test]
 fn gradients_agree_with_finite_differences() {
-    for (name, example) in Example::NAMES.map(|name| (name, Example::named(name))).into_iter().chain(windowed()) {
+    let examples = Example::NAMES.map(|name| (name, Example::named(name)));
+    for (name, example) in examples.into_iter().chain(windowed()).chain(rotated()) {
         let device = Cpu::<f64>::scalar();
         let mut network = example.network(device.clone());
         let costs = network.forward_backward(&example.input(), &example.rows).unwrap();

@@ -275,7 +275,7 @@ impl Resolved {
             let given = self.canvases_per_pass().to_string();
             return wrong("optimiser.batch", given, "an even number in each pass under complementary masks");
         }
-        if n.time_conditioning.is_some() && matches!(n.attention, Layout::Block { .. }) {
+        if n.time_conditioning.is_some() && n.attention.block_length().is_some() {
             let given = format!("{} under blocks", n.time_conditioning.unwrap_or(0));
             return wrong("network.time_conditioning", given, "nothing, since each block has a time of its own");
         }
@@ -288,7 +288,7 @@ impl Resolved {
             return wrong("objective.prompt", objective.prompt.to_string(), "fewer than `data.canvas_length`");
         }
         if (n.attention == Layout::Causal) != (objective.kind == ObjectiveKind::Causal) {
-            let allowed = "\"full\" or \"block:LENGTH\" under diffusion, \"causal\" under a causal objective";
+            let allowed = "\"full\", \"block:LENGTH\" or \"causal-prefix:LENGTH\" under diffusion, \"causal\" under a causal objective";
             return wrong("network.attention", n.attention.to_string(), allowed);
         }
         aquatint_diffusion::schedule(&objective.schedule).map_err(RecipeError::Schedule)?;

@@ -3,6 +3,7 @@
 use super::{TOLERANCE, about, forwards, logits, open, texts};
 use aquatint_checkpoint::{Checkpoint, Storage};
 use aquatint_compute::{Cpu, CpuPath, Cuda, Memory, Visibility, WeightFormat};
+use aquatint_diffusion::Layout;
 use aquatint_network::{Denoiser, Learner, LossRow, NetworkInput, NetworkSpec, RowLayout, TimeInput, WholeRows};
 use aquatint_testing::{Comparison, Golden};
 use aquatint_vocabulary::Role;
@@ -128,7 +129,7 @@ fn bd3lm_learns_from_the_logits_of_its_own_code() {
     let (tokens, block) = (golden.ids("plain.ids"), checkpoint.spec.attention.block_length().unwrap());
     let mut rows = RowLayout::default();
     for _ in 0..2 {
-        rows.push_two_streams(block, 32, &[]);
+        rows.push_two_streams(Layout::Block { length: block }, 32, &[]);
     }
     let (positions, visibility) = rows.finish().unwrap();
     let input = NetworkInput {

@@ -32,14 +32,18 @@ pub(crate) fn about(name: &str) -> Value {
 pub(crate) struct Pass {
     /// Of the names of its tensors.
     pub(crate) prefix: &'static str,
+    /// Of the names of its ids.
+    pub(crate) ids: &'static str,
     pub(crate) layout: Layout,
+    /// Where the current block begins; only its rows have logits.
+    pub(crate) block: Option<usize>,
     /// The first so many sequences.
     pub(crate) sequences: usize,
 }
 
 impl Pass {
     pub(crate) fn whole(prefix: &'static str, layout: Layout) -> Self {
-        Self { prefix, layout, sequences: usize::MAX }
+        Self { prefix, ids: prefix, layout, block: None, sequences: usize::MAX }
     }
 }
 
@@ -54,9 +58,10 @@ impl Logits {
     /// file hides, beside `PREFIX.logits`, which are those before a shift. The mask token itself, which no prediction has
     /// here, is left out.
     fn new(model: &dyn Denoiser, golden: &Golden, pass: Pass) -> Self {
-        let Pass { prefix, layout, .. } = pass;
-        let &[sequences, length, size] = golden.shape(&format!("{prefix}.logits")) else { panic!("rows of logits") };
-        let own = format!("{prefix}.ids");
+        let Pass { prefix, layout, block, .. } = pass;
+        let &[sequences, answered, size] = golden.shape(&format!("{prefix}.logits")) else { panic!("rows of logits") };
+        let length = answered + block.unwrap_or(0);
+        let own = format!("{}.ids", pass.ids);
         let all = golden.ids(if golden.has(&own) { &own } else { "plain.ids" });
         let hidden = format!("{prefix}.attention_mask");
         let observed: Vec<bool> = match golden.has(&hidden) {
@@ -72,7 +77,10 @@ impl Logits {
                 let before = if model.spec().head.logit_shift { index.checked_sub(1) } else { None };
                 answering.push(before.map_or(place, |before| inside[before]));
             }
-            rows.push(layout, inside.len(), &[]);
+            match block {
+                Some(block) => rows.push_behind(block, inside.len()),
+                None => rows.push(layout, inside.len(), &[]),
+            };
         }
         let (positions, visibility) = rows.finish().unwrap();
         let input = NetworkInput {
@@ -83,7 +91,8 @@ impl Logits {
             times: None,
             self_conditioning: None,
         };
-        let rows: Vec<u32> = (0..tokens.len() as u32).collect();
+        let is_answered = |row: &u32| *row as usize % length >= block.unwrap_or(0);
+        let rows: Vec<u32> = (0..tokens.len() as u32).filter(is_answered).collect();
         let given: Vec<f64> = model.logits(&input, &rows).unwrap().into_iter().map(f64::from).collect();
         let mask = model.spec().mask_token.map(|mask| mask as usize);
         let text = |row: &[f64]| -> Vec<f64> {
@@ -92,7 +101,10 @@ impl Logits {
         let expected: Vec<&[f64]> = golden.values(&format!("{prefix}.logits")).chunks(size).collect();
         Self {
             given: given.chunks(size).flat_map(text).collect(),
-            expected: answering.into_iter().flat_map(|place| text(expected[place])).collect(),
+            expected: match block {
+                Some(_) => expected[..rows.len()].iter().flat_map(|row| text(row)).collect(),
+                None => answering.into_iter().flat_map(|place| text(expected[place])).collect(),
+            },
         }
     }
 
@@ -114,13 +126,19 @@ pub(crate) fn compare(model: &dyn Denoiser, golden: &Golden, pass: Pass, words: 
 /// the first of them on a GPU. `passes` are the names of tensors with the layout that the reference had, `None` for that
 /// of config.json. In bf16 the mean error is to be of the order of the reference's own, in int8 of three times that.
 fn forwards(name: &str, passes: &[(&'static str, Option<Layout>)]) {
+    let checkpoint = open(name);
+    let whole = |&(prefix, layout): &(&'static str, Option<Layout>)| {
+        Pass::whole(prefix, layout.unwrap_or(checkpoint.spec.attention))
+    };
+    compare_everywhere(name, &passes.iter().map(whole).collect::<Vec<Pass>>());
+}
+
+/// The same of passes that need not be whole.
+fn compare_everywhere(name: &str, passes: &[Pass]) {
     let (checkpoint, golden, about) = (open(name), logits(name), about(name));
     let mut comparison = Comparison::new();
-    let passes =
-        passes.iter().map(|&(prefix, layout)| Pass::whole(prefix, layout.unwrap_or(checkpoint.spec.attention)));
-    let passes: Vec<Pass> = passes.collect();
     for path in CpuPath::available() {
-        compare_on(&checkpoint, &golden, (Cpu::<f32>::new(path, 1).unwrap(), &passes), &mut comparison);
+        compare_on(&checkpoint, &golden, (Cpu::<f32>::new(path, 1).unwrap(), passes), &mut comparison);
     }
     for device in Cuda::tested() {
         let words = device.describe();

@@ -3,47 +3,64 @@
 use super::Fast;
 use super::norm::add_parts;
 use super::vector::{dot, dot3, vectorised};
-use crate::cpu::scalar::rotation;
 use crate::{HeadNormGradients, HeadNorms, Rope, RopeShape};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Positions up to here get a table that is kept.
 const SAVED_POSITIONS: usize = 1 << 16;
 
-/// Cosines and sines of each pair, for positions `0..`.
+/// Tables that are kept: a network has a rotation or two.
+const SAVED_TABLES: usize = 4;
+
+/// Cosines and sines of each pair, and the factor of queries, for positions `0..`.
 #[derive(Debug)]
 pub(super) struct Rotations {
-    theta: f64,
-    head_size: usize,
+    /// What it was made for, but for heads, of which a table knows nothing.
+    shape: RopeShape,
     positions: usize,
     cosines: Vec<f32>,
     sines: Vec<f32>,
+    /// Empty where queries are left.
+    query_factors: Vec<f32>,
 }
 
-/// The table made last, kept from call to call.
-pub(super) type SavedRotations = Arc<Mutex<Option<Arc<Rotations>>>>;
+/// The tables made last, kept from call to call.
+pub(super) type SavedRotations = Arc<Mutex<Vec<Arc<Rotations>>>>;
 
 impl Rotations {
-    fn new(shape: &RopeShape, positions: impl ExactSizeIterator<Item = u32>) -> Self {
-        let head_size = shape.attention.head_size;
+    fn new(shape: &RopeShape, positions: impl ExactSizeIterator<Item = u32> + Clone) -> Self {
         let count = positions.len();
         let (mut cosines, mut sines) = (Vec::new(), Vec::new());
-        for position in positions {
-            for pair in 0..head_size / 2 {
-                let (cosine, sine) = rotation(shape, position, pair);
+        for position in positions.clone() {
+            for pair in 0..shape.rotation.columns / 2 {
+                let (cosine, sine) = shape.rotation.at(position, pair);
                 cosines.push(cosine as f32);
                 sines.push(sine as f32);
             }
         }
-        Self { theta: shape.theta, head_size, positions: count, cosines, sines }
+        let factors = positions.map(|position| shape.query_factor(position) as f32);
+        let query_factors = if shape.scales_queries() { factors.collect() } else { Vec::new() };
+        Self { shape: *shape, positions: count, cosines, sines, query_factors }
+    }
+
+    /// Whether it is a table of this shape.
+    fn fits(&self, shape: &RopeShape) -> bool {
+        let numbers = |shape: &RopeShape| (shape.rotation, shape.query_scale, shape.query_growth);
+        numbers(&self.shape) == numbers(shape)
     }
 
     /// Cosines and sines of the entry.
     #[inline(always)]
     fn at(&self, entry: usize) -> (&[f32], &[f32]) {
-        let half = self.head_size / 2;
+        let half = self.shape.rotation.columns / 2;
         let range = entry * half..(entry + 1) * half;
         (&self.cosines[range.clone()], &self.sines[range])
+    }
+
+    /// What the query of the entry is multiplied by.
+    #[inline(always)]
+    fn query_factor(&self, entry: usize) -> f32 {
+        self.query_factors.get(entry).copied().unwrap_or(1.0)
     }
 }
 
@@ -86,27 +103,73 @@ fn turn_head(half: usize, x: &[f32], norm: Option<(&[f32], f32)>, (cosines, sine
     }
 }
 
+/// Turns the first `2 half` elements of a head of any size, and multiplies all of it; `norm` is as above.
+#[inline(always)]
+fn turn_part(x: &[f32], norm: Option<(&[f32], f32)>, (cosines, sines): (&[f32], &[f32]), factor: f32, out: &mut [f32]) {
+    match norm {
+        Some((weight, epsilon)) => {
+            let inverse = 1.0 / (dot(x, x) / x.len() as f32 + epsilon).sqrt();
+            for ((out, &x), &weight) in out.iter_mut().zip(x).zip(weight) {
+                *out = x * inverse * weight;
+            }
+        }
+        None => out.copy_from_slice(x),
+    }
+    let half = cosines.len();
+    let (left, right) = out[..2 * half].split_at_mut(half);
+    for i in 0..half {
+        let (a, b) = (left[i], right[i]);
+        left[i] = a * cosines[i] - b * sines[i];
+        right[i] = a * sines[i] + b * cosines[i];
+    }
+    if factor != 1.0 {
+        out.iter_mut().for_each(|out| *out *= factor);
+    }
+}
+
+/// Copies the values of a row, or norms each of them.
+#[inline(always)]
+fn copy_values(shape: &RopeShape, x: &[f32], out: &mut [f32]) {
+    if !shape.value_norm {
+        out.copy_from_slice(x);
+        return;
+    }
+    let size = shape.attention.head_size;
+    for (x, out) in x.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
+        let inverse = 1.0 / (dot(x, x) / size as f32 + shape.epsilon as f32).sqrt();
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = x * inverse;
+        }
+    }
+}
+
 vectorised! {
     fn turn_rows(shape: &RopeShape, norms: Option<HeadNorms<'_, [f32]>>, rows: &Rows<'_>, out: &mut [f32]) {
         let attention = &shape.attention;
         let (columns, size) = (attention.packed_columns(), attention.head_size);
         let turned = attention.heads + attention.key_value_heads;
         let half = size / 2;
+        let whole = shape.rotation.columns == size && !shape.scales_queries();
         let lines = rows.packed.chunks_exact(columns).zip(out.chunks_exact_mut(columns));
         for ((x, out), &entry) in lines.zip(rows.entries) {
             let (cosines, sines) = rows.table.at(entry as usize);
+            let query_factor = rows.table.query_factor(entry as usize);
             for head in 0..turned {
                 let (x, out) = (&x[head * size..][..size], &mut out[head * size..][..size]);
                 let weight = head_weight(shape, head, norms);
                 let epsilon = shape.epsilon as f32;
+                let factor = if head < attention.heads { query_factor } else { 1.0 };
                 // The sizes that most heads have, known to the compiler.
                 match half {
+                    _ if !whole => {
+                        turn_part(x, weight.map(|weight| (weight, epsilon)), (cosines, sines), factor, out);
+                    }
                     32 => turn_head(32, x, weight.map(|weight| (weight, epsilon)), (cosines, sines), out),
                     64 => turn_head(64, x, weight.map(|weight| (weight, epsilon)), (cosines, sines), out),
                     _ => turn_head(half, x, weight.map(|weight| (weight, epsilon)), (cosines, sines), out),
                 }
             }
-            out[turned * size..].copy_from_slice(&x[turned * size..]);
+            copy_values(shape, &x[turned * size..], &mut out[turned * size..]);
         }
     }
 }
@@ -124,11 +187,12 @@ vectorised! {
         let attention = &shape.attention;
         let (columns, size) = (attention.packed_columns(), attention.head_size);
         let turned = attention.heads + attention.key_value_heads;
-        let half = size / 2;
+        let half = shape.rotation.columns / 2;
         d_norms.fill(0.0);
         let lines = rows.packed.chunks_exact(columns).zip(d_out.chunks_exact(columns));
         for (((x, d_out), d_x), &entry) in lines.zip(d_packed.chunks_exact_mut(columns)).zip(rows.entries) {
             let (cosines, sines) = rows.table.at(entry as usize);
+            let query_factor = rows.table.query_factor(entry as usize);
             for head in 0..turned {
                 let place = head * size..(head + 1) * size;
                 let (x, d_out, d_x) = (&x[place.clone()], &d_out[place.clone()], &mut d_x[place]);
@@ -136,6 +200,10 @@ vectorised! {
                 for i in 0..half {
                     left[i] = d_left[i] * cosines[i] + d_right[i] * sines[i];
                     right[i] = d_right[i] * cosines[i] - d_left[i] * sines[i];
+                }
+                d_x[2 * half..].copy_from_slice(&d_out[2 * half..]);
+                if head < attention.heads && shape.scales_queries() {
+                    d_x.iter_mut().for_each(|d| *d *= query_factor);
                 }
                 if let Some(weight) = head_weight(shape, head, norms) {
                     let inverse = 1.0 / (dot(x, x) / size as f32 + shape.epsilon as f32).sqrt();
@@ -151,7 +219,18 @@ vectorised! {
                     }
                 }
             }
-            d_x[turned * size..].copy_from_slice(&d_out[turned * size..]);
+            let (x, d_out, d_x) = (&x[turned * size..], &d_out[turned * size..], &mut d_x[turned * size..]);
+            if !shape.value_norm {
+                d_x.copy_from_slice(d_out);
+                continue;
+            }
+            for ((x, d_out), d_x) in x.chunks_exact(size).zip(d_out.chunks_exact(size)).zip(d_x.chunks_exact_mut(size)) {
+                let inverse = 1.0 / (dot(x, x) / size as f32 + shape.epsilon as f32).sqrt();
+                let pull = inverse * inverse * inverse * dot(d_out, x) / size as f32;
+                for ((d, &x), &d_out) in d_x.iter_mut().zip(x).zip(d_out) {
+                    *d = inverse * d_out - pull * x;
+                }
+            }
         }
     }
 }
@@ -165,14 +244,20 @@ impl Fast {
             return (Arc::new(table), (0..positions.len() as u32).collect());
         }
         let mut retained = self.rotations.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |table: &&Arc<Rotations>| {
-            table.theta == shape.theta && table.head_size == shape.attention.head_size && table.positions >= needed
-        };
-        let table = match retained.as_ref().filter(fits) {
-            Some(table) => Arc::clone(table),
+        let place = retained.iter().position(|table| table.fits(shape));
+        let table = match place.map(|place| Arc::clone(&retained[place])).filter(|table| table.positions >= needed) {
+            Some(table) => table,
             None => {
                 let count = needed.next_power_of_two().max(256) as u32;
-                Arc::clone(retained.insert(Arc::new(Rotations::new(shape, 0..count))))
+                let table = Arc::new(Rotations::new(shape, 0..count));
+                match place {
+                    Some(place) => retained[place] = Arc::clone(&table),
+                    None => {
+                        retained.truncate(SAVED_TABLES - 1);
+                        retained.insert(0, Arc::clone(&table));
+                    }
+                }
+                table
             }
         };
         (table, positions.to_vec())

@@ -7,7 +7,8 @@ use crate::cpu::cost;
 use crate::{
     AdamW, AdamWState, AttentionBackward, AttentionOperands, AttentionShape, BackwardInput, BackwardWeight, CostKind,
     Evidence, HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, LinearOperands, LinearShape, LossGradients,
-    Modulation, RatioCost, RmsNorm, RmsNormBackward, Rope, RopeShape, RowCost, ShiftScale, Targets, Visibility,
+    Modulation, QueryGrowth, RatioCost, RmsNorm, RmsNormBackward, Rope, RopeShape, Rotation, RotationScaling, RowCost,
+    ShiftScale, Targets, Visibility, Yarn,
 };
 use proptest::prelude::*;
 
@@ -180,10 +181,22 @@ proptest! {
     }
 
     #[test]
-    fn rotation_and_head_norm(rows in 1..4_usize, half in 1..4_usize, ratio in 1..3_usize, normed: bool, seed: u64) {
+    fn rotation_and_head_norm(rows in 1..4_usize, half in 1..4_usize, ratio in 1..3_usize, (normed, special) in any::<(bool, bool)>(), seed: u64) {
         let mut n = Numbers(seed);
         let attention = AttentionShape { heads: 2 * ratio, key_value_heads: 2, head_size: 2 * half };
-        let shape = RopeShape { attention, theta: 100.0, epsilon: 0.1 };
+        let yarn = Yarn { factor: 4.0, original_context: 20, beta_fast: 2.0, beta_slow: 0.5, attention_factor: 1.5 };
+        let scaled = Rotation { theta: 100.0, columns: 2 * half.div_ceil(2), scaling: RotationScaling::Yarn(yarn) };
+        let shape = RopeShape::new(attention, 100.0, 0.1);
+        let shape = match special {
+            true => RopeShape {
+                rotation: scaled,
+                value_norm: true,
+                query_scale: 0.75,
+                query_growth: Some(QueryGrowth { beta: 0.5, every: 10 }),
+                ..shape
+            },
+            false => shape,
+        };
         let len = rows * attention.packed_columns();
         let positions: Vec<u32> = (0..rows).map(|_| n.below(50)).collect();
         let g = n.many(len);

@@ -28,7 +28,7 @@ pub(super) use loss::{ScalarHead, ScalarLoss, linear_cost_rows, linear_cross_ent
 pub(super) use norm::{rms_norm, rms_norm_backward};
 pub(super) use optimiser::{adamw, sum_of_squares};
 pub(super) use products::{SMALLEST, linear, linear_backward_input, linear_backward_weight, linear_quantised};
-pub(super) use rope::{rope, rope_backward, rotation};
+pub(super) use rope::{rope, rope_backward};
 pub(super) use rows::{gather, scaled_points, scatter_add, write_rows};
 
 use crate::Element;

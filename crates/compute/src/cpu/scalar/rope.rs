@@ -1,20 +1,13 @@
 //! Rotary position embedding (Su et al., 2104.09864, eq. 34) of queries and keys, after their per-head RMS norm where
 //! one is given (QK-norm: Henry et al., 2010.04245, in the RMS form of today's models).
 //!
-//! The pair of elements `i` and `i + E/2` (the "half" convention of Hugging Face checkpoints, not the interleaved one
-//! of the paper) turns by `position · theta^(-2i/E)`. The backward pass turns back by the same angle.
+//! Elements are in pairs as [`Rotation`](crate::Rotation) has them (the "half" convention of Hugging Face checkpoints, not
+//! the interleaved one of the paper). The backward pass turns back by the same angle.
 
 use super::norm::{NormedRow, normalise, normalise_backward};
 use crate::{Element, HeadNormGradients, HeadNorms, Rope, RopeShape};
 
-/// Cosine and sine of the angle by which pair `pair` turns at `position`; computed in f64.
-pub(in crate::cpu) fn rotation(shape: &RopeShape, position: u32, pair: usize) -> (f64, f64) {
-    let frequency = shape.theta.powf(-2.0 * pair as f64 / shape.attention.head_size as f64);
-    let (sine, cosine) = (position as f64 * frequency).sin_cos();
-    (cosine, sine)
-}
-
-/// Normed and turned queries and keys, copied values.
+/// Normed and turned queries and keys, copied or normed values.
 pub(in crate::cpu) fn rope<E: Element>(operands: Rope<'_, [E], [u32]>, out: &mut [E]) {
     let Rope { shape, positions, packed, norms } = operands;
     let attention = shape.attention;
@@ -24,7 +17,11 @@ pub(in crate::cpu) fn rope<E: Element>(operands: Rope<'_, [E], [u32]>, out: &mut
             let range = t * columns + head * size..t * columns + (head + 1) * size;
             let (x, out) = (&packed[range.clone()], &mut out[range]);
             let Some(weight) = head_weight(&shape, head, norms) else {
-                out.copy_from_slice(x);
+                if shape.value_norm {
+                    normalise(shape.epsilon, x, None, out);
+                } else {
+                    out.copy_from_slice(x);
+                }
                 continue;
             };
             match weight {
@@ -33,7 +30,7 @@ pub(in crate::cpu) fn rope<E: Element>(operands: Rope<'_, [E], [u32]>, out: &mut
                 }
                 None => out.copy_from_slice(x),
             }
-            turn(&shape, position, false, out);
+            turn(&shape, (position, head), false, out);
         }
     }
 }
@@ -55,11 +52,16 @@ pub(in crate::cpu) fn rope_backward<E: Element>(
             let range = t * columns + head * size..t * columns + (head + 1) * size;
             let (x, d_out, d_x) = (&packed[range.clone()], &d_out[range.clone()], &mut d_packed[range]);
             let Some(weight) = head_weight(&shape, head, norms) else {
-                d_x.copy_from_slice(d_out);
+                if shape.value_norm {
+                    let inverse = normalise(shape.epsilon, x, None, &mut unused);
+                    normalise_backward(NormedRow { x, weight: None, inverse, d_out }, false, d_x, None);
+                } else {
+                    d_x.copy_from_slice(d_out);
+                }
                 continue;
             };
             turned.copy_from_slice(d_out);
-            turn(&shape, position, true, &mut turned);
+            turn(&shape, (position, head), true, &mut turned);
             match weight {
                 Some(weight) => {
                     let inverse = normalise(shape.epsilon, x, None, &mut unused);
@@ -74,7 +76,7 @@ pub(in crate::cpu) fn rope_backward<E: Element>(
     }
 }
 
-/// `None` for a value head, which is copied; else the norm's weight, if there is one.
+/// `None` for a value head, which does not turn; else the norm's weight, if there is one.
 #[expect(clippy::option_option, reason = "whether the head turns, and whether it is normed first")]
 fn head_weight<'a, E>(shape: &RopeShape, head: usize, norms: Option<HeadNorms<'a, [E]>>) -> Option<Option<&'a [E]>> {
     let attention = &shape.attention;
@@ -87,14 +89,18 @@ fn head_weight<'a, E>(shape: &RopeShape, head: usize, norms: Option<HeadNorms<'a
     }
 }
 
-/// Turns each pair by its angle, or back.
-fn turn<E: Element>(shape: &RopeShape, position: u32, back: bool, x: &mut [E]) {
-    let half = x.len() / 2;
+/// Turns each pair of a head by its angle, or back, and multiplies a query by its factor.
+fn turn<E: Element>(shape: &RopeShape, (position, head): (u32, usize), back: bool, x: &mut [E]) {
+    let half = shape.rotation.columns / 2;
     for pair in 0..half {
-        let (cosine, sine) = rotation(shape, position, pair);
+        let (cosine, sine) = shape.rotation.at(position, pair);
         let (cosine, sine) = (E::from_f64(cosine), E::from_f64(if back { -sine } else { sine }));
         let (a, b) = (x[pair], x[pair + half]);
         x[pair] = a * cosine - b * sine;
         x[pair + half] = a * sine + b * cosine;
+    }
+    if shape.scales_queries() && head < shape.attention.heads {
+        let factor = E::from_f64(shape.query_factor(position));
+        x.iter_mut().for_each(|x| *x *= factor);
     }
 }

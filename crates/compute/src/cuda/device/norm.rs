@@ -110,7 +110,7 @@ impl Norm for Cuda {
     fn rope(&self, operands: Rope<'_, GpuBuffer, GpuIndices>, out: &mut GpuBuffer) {
         let Rope { shape, positions, packed, norms } = operands;
         let AttentionShape { heads, key_value_heads, head_size } = shape.attention;
-        let table = self.rope_table(shape.theta, head_size, positions.largest());
+        let table = self.rope_table(&shape, positions.largest());
         let (query_norm, key_norm) = both(norms);
         self.by_row(
             positions.len(),
@@ -118,9 +118,12 @@ impl Norm for Cuda {
                 heads: int(heads),
                 key_value_heads: int(key_value_heads),
                 size: int(head_size),
+                turned: int(shape.rotation.columns),
                 epsilon: shape.epsilon as f32,
+                value_norm: i32::from(shape.value_norm),
                 positions: positions.input(),
-                table: table.input(),
+                table: table.turns.input(),
+                query_factors: table.factors(),
                 packed: packed.input(),
                 query_norm,
                 key_norm,
@@ -138,19 +141,24 @@ impl Norm for Cuda {
         let Rope { shape, positions, packed, norms } = operands;
         check_head(shape.attention);
         let AttentionShape { heads, key_value_heads, head_size } = shape.attention;
-        let (table, rows) = (self.rope_table(shape.theta, head_size, positions.largest()), positions.len());
+        let (tables, rows) = (self.rope_table(&shape, positions.largest()), positions.len());
+        let (turned, query_factors) = (int(shape.rotation.columns), tables.factors());
         let inverses = self.scratch::<f32>(rows * (heads + key_value_heads));
         let (query_norm, key_norm) = both(norms);
-        let (positions, table, packed, d_out) = (positions.input(), table.input(), packed.input(), d_out.input());
+        let (positions, table, packed, d_out) =
+            (positions.input(), tables.turns.input(), packed.input(), d_out.input());
         self.by_row(
             rows,
             RopeRowsBackward {
                 heads: int(heads),
                 key_value_heads: int(key_value_heads),
                 size: int(head_size),
+                turned,
                 epsilon: shape.epsilon as f32,
+                value_norm: i32::from(shape.value_norm),
                 positions,
                 table,
+                query_factors,
                 packed,
                 query_norm,
                 key_norm,
@@ -167,10 +175,12 @@ impl Norm for Cuda {
                     heads: int(heads),
                     key_value_heads: int(key_value_heads),
                     size: int(head_size),
+                    turned,
                     first: int(first),
                     count: int(count),
                     positions,
                     table,
+                    query_factors,
                     packed,
                     inverses: inverses.input(),
                     d_out,

@@ -150,91 +150,119 @@ KERNEL layer_norm_backward_weight(int rows, int columns, const float* x, const f
     partial[i64(blockIdx.y) * columns + column] = sum;
 }
 
-// One block for each row, one warp for each head in turn. `table` holds cosine and sine, `[positions, E/2, 2]`.
-KERNEL rope(int heads, int key_value_heads, int size, float epsilon, const u32* positions, const float* table,
-            const float* packed, const float* query_norm, const float* key_norm, float* out) {
-    int lane = threadIdx.x % WARP, half = size / 2;
+// One block for each row, one warp for each head in turn. `turned` columns of a head are in pairs; `table` holds cosine
+// and sine, `[positions, turned/2, 2]`, and `query_factors`, where they are, what queries are multiplied by, `[positions]`.
+KERNEL rope(int heads, int key_value_heads, int size, int turned, float epsilon, int value_norm, const u32* positions,
+            const float* table, const float* query_factors, const float* packed, const float* query_norm,
+            const float* key_norm, float* out) {
+    int lane = threadIdx.x % WARP, half = turned / 2;
     i64 row = blockIdx.x, columns = i64(heads + 2 * key_value_heads) * size;
-    const float* turn = table + i64(positions[row]) * size;
+    const float* turn = table + i64(positions[row]) * turned;
+    float query_factor = query_factors ? query_factors[positions[row]] : 1.0f;
     for (int head = threadIdx.x / WARP; head < heads + 2 * key_value_heads; head += blockDim.x / WARP) {
         const float* x = packed + row * columns + head * size;
         float* y = out + row * columns + head * size;
-        if (head >= heads + key_value_heads) {
-            for (int e = lane; e < size; e += WARP) y[e] = x[e];
-            continue;
-        }
-        const float* weight = head < heads ? query_norm : key_norm;
+        bool value = head >= heads + key_value_heads;
+        const float* weight = value ? nullptr : head < heads ? query_norm : key_norm;
         float inverse = 1.0f;
-        if (weight) {
+        if (weight || (value && value_norm)) {
             float squares = 0.0f;
             for (int e = lane; e < size; e += WARP) squares += x[e] * x[e];
             inverse = 1.0f / sqrtf(warp_sum(squares) / size + epsilon);
         }
+        if (value) {
+            for (int e = lane; e < size; e += WARP) y[e] = x[e] * inverse;
+            continue;
+        }
+        float factor = head < heads ? query_factor : 1.0f;
         for (int pair = lane; pair < half; pair += WARP) {
             float a = x[pair] * inverse * (weight ? weight[pair] : 1.0f);
             float b = x[pair + half] * inverse * (weight ? weight[pair + half] : 1.0f);
             float cosine = turn[2 * pair], sine = turn[2 * pair + 1];
-            y[pair] = a * cosine - b * sine;
-            y[pair + half] = a * sine + b * cosine;
+            y[pair] = (a * cosine - b * sine) * factor;
+            y[pair + half] = (a * sine + b * cosine) * factor;
+        }
+        for (int e = turned + lane; e < size; e += WARP) {
+            y[e] = x[e] * inverse * (weight ? weight[e] : 1.0f) * factor;
         }
     }
 }
 
 // As above; keeps `1 / rms` of each query and key head, `[T, H + G]`, for the gradient of the norms' weights.
-KERNEL rope_backward(int heads, int key_value_heads, int size, float epsilon, const u32* positions,
-                     const float* table, const float* packed, const float* query_norm, const float* key_norm,
-                     const float* d_out, float* d_packed, float* inverses) {
-    int lane = threadIdx.x % WARP, half = size / 2;
+KERNEL rope_backward(int heads, int key_value_heads, int size, int turned, float epsilon, int value_norm,
+                     const u32* positions, const float* table, const float* query_factors, const float* packed,
+                     const float* query_norm, const float* key_norm, const float* d_out, float* d_packed,
+                     float* inverses) {
+    int lane = threadIdx.x % WARP, half = turned / 2;
     i64 row = blockIdx.x, columns = i64(heads + 2 * key_value_heads) * size;
-    const float* turn = table + i64(positions[row]) * size;
+    const float* turn = table + i64(positions[row]) * turned;
+    float query_factor = query_factors ? query_factors[positions[row]] : 1.0f;
     for (int head = threadIdx.x / WARP; head < heads + 2 * key_value_heads; head += blockDim.x / WARP) {
         const float* x = packed + row * columns + head * size;
         const float* g = d_out + row * columns + head * size;
         float* d = d_packed + row * columns + head * size;
-        if (head >= heads + key_value_heads) {
+        bool value = head >= heads + key_value_heads;
+        if (value && !value_norm) {
             for (int e = lane; e < size; e += WARP) d[e] = g[e];
             continue;
         }
-        const float* weight = head < heads ? query_norm : key_norm;
+        const float* weight = value ? nullptr : head < heads ? query_norm : key_norm;
+        int pairs = value ? 0 : half, behind = value ? 0 : turned;
+        float factor = head < heads ? query_factor : 1.0f;
         float inverse = 1.0f, pull = 0.0f;
-        if (weight) {
+        if (weight || value) {
             float squares = 0.0f, product = 0.0f;
-            for (int pair = lane; pair < half; pair += WARP) {
+            for (int pair = lane; pair < pairs; pair += WARP) {
                 float cosine = turn[2 * pair], sine = turn[2 * pair + 1];
-                float a = g[pair] * cosine + g[pair + half] * sine, b = g[pair + half] * cosine - g[pair] * sine;
+                float a = (g[pair] * cosine + g[pair + half] * sine) * factor;
+                float b = (g[pair + half] * cosine - g[pair] * sine) * factor;
                 squares += x[pair] * x[pair] + x[pair + half] * x[pair + half];
                 product += a * weight[pair] * x[pair] + b * weight[pair + half] * x[pair + half];
             }
+            for (int e = behind + lane; e < size; e += WARP) {
+                squares += x[e] * x[e];
+                product += g[e] * factor * (weight ? weight[e] : 1.0f) * x[e];
+            }
             inverse = 1.0f / sqrtf(warp_sum(squares) / size + epsilon);
             pull = inverse * inverse * inverse * warp_sum(product) / size;
-            if (lane == 0) inverses[row * (heads + key_value_heads) + head] = inverse;
+            if (lane == 0 && !value) inverses[row * (heads + key_value_heads) + head] = inverse;
         }
-        for (int pair = lane; pair < half; pair += WARP) {
+        for (int pair = lane; pair < pairs; pair += WARP) {
             float cosine = turn[2 * pair], sine = turn[2 * pair + 1];
-            float a = g[pair] * cosine + g[pair + half] * sine, b = g[pair + half] * cosine - g[pair] * sine;
+            float a = (g[pair] * cosine + g[pair + half] * sine) * factor;
+            float b = (g[pair + half] * cosine - g[pair] * sine) * factor;
             d[pair] = inverse * a * (weight ? weight[pair] : 1.0f) - pull * x[pair];
             d[pair + half] = inverse * b * (weight ? weight[pair + half] : 1.0f) - pull * x[pair + half];
+        }
+        for (int e = behind + lane; e < size; e += WARP) {
+            d[e] = inverse * g[e] * factor * (weight ? weight[e] : 1.0f) - pull * x[e];
         }
     }
 }
 
 // `partial[p, e] = Σ turned gradient · x r` over a part of the rows and the heads `first..first + count`; one thread for
 // each element of a head.
-KERNEL rope_backward_weight(int rows, int heads, int key_value_heads, int size, int first, int count,
-                            const u32* positions, const float* table, const float* packed, const float* inverses,
-                            const float* d_out, float* partial) {
-    int e = threadIdx.x, half = size / 2, pair = e % half;
+KERNEL rope_backward_weight(int rows, int heads, int key_value_heads, int size, int turned, int first, int count,
+                            const u32* positions, const float* table, const float* query_factors, const float* packed,
+                            const float* inverses, const float* d_out, float* partial) {
+    int e = threadIdx.x, half = turned / 2;
     if (e >= size) return;
+    int pair = e < half ? e : e - half;
     i64 columns = i64(heads + 2 * key_value_heads) * size;
     float sum = 0.0f;
     for (int row = blockIdx.x; row < rows; row += gridDim.x) {
-        const float* turn = table + i64(positions[row]) * size + 2 * pair;
+        const float* turn = table + i64(positions[row]) * turned + 2 * pair;
+        float query_factor = query_factors ? query_factors[positions[row]] : 1.0f;
         for (int head = first; head < first + count; head++) {
             const float* g = d_out + row * columns + head * size;
-            float turned = e < half ? g[pair] * turn[0] + g[pair + half] * turn[1]
-                                    : g[pair + half] * turn[0] - g[pair] * turn[1];
+            float back = g[e];
+            if (e < half) {
+                back = g[pair] * turn[0] + g[pair + half] * turn[1];
+            } else if (e < turned) {
+                back = g[pair + half] * turn[0] - g[pair] * turn[1];
+            }
             float inverse = inverses[i64(row) * (heads + key_value_heads) + head];
-            sum += turned * packed[row * columns + head * size + e] * inverse;
+            sum += back * (head < heads ? query_factor : 1.0f) * packed[row * columns + head * size + e] * inverse;
         }
     }
     partial[i64(blockIdx.x) * size + e] = sum;

@@ -1,0 +1,118 @@
+//! The models that dllm (ZHZisZZ) makes of autoregressive ones: Qwen2 and Qwen3 with full attention, without a shift.
+//!
+//! Read against `dllm/pipelines/a2d` and `dllm/core/samplers/mdlm.py` of ZHZisZZ/dllm. There are no weights here that its
+//! causal base has not, so that both families are read in the same words.
+
+use super::chat::{CHATML, THINKING_CHATML};
+use super::config::Config;
+use super::qwen::Qwen;
+use super::{Family, Object, TokenRoles, hugging_face};
+use crate::{NetworkError, NetworkSpec};
+use serde_json::json;
+
+/// A family of these; see the module.
+#[derive(Debug)]
+pub struct A2d {
+    base: Qwen,
+    model_type: &'static str,
+    architecture: &'static str,
+    chat_template: &'static str,
+    chat_variables: &'static [(&'static str, bool)],
+}
+
+/// Made of Qwen2.
+pub const A2D_QWEN2: A2d = A2d {
+    base: Qwen::Two,
+    model_type: "a2d-qwen2",
+    architecture: "A2DQwen2LMHeadModel",
+    chat_template: CHATML,
+    chat_variables: &[],
+};
+
+/// Made of Qwen3, whose template dllm calls without thoughts.
+pub const A2D_QWEN3: A2d = A2d {
+    base: Qwen::Three,
+    model_type: "a2d-qwen3",
+    architecture: "A2DQwen3LMHeadModel",
+    chat_template: THINKING_CHATML,
+    chat_variables: &[("enable_thinking", false)],
+};
+
+impl Family for A2d {
+    fn model_type(&self) -> &'static str {
+        self.model_type
+    }
+
+    fn architecture(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn is_untyped(&self, _: &Object) -> bool {
+        false
+    }
+
+    fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
+        let config = Config(config);
+        Qwen::network(config, &[], || self.base.layers(config))
+    }
+
+    fn config_keys(&self) -> Option<Vec<&'static str>> {
+        Some(Qwen::keys(&[]))
+    }
+
+    fn mask_token(&self) -> Option<&'static str> {
+        Some("<|mask|>")
+    }
+
+    fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object {
+        Qwen::write(spec, roles, json!({"model_type": self.model_type(), "architectures": [self.architecture]}))
+    }
+
+    fn names(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    fn unread_tensors(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn roles(&self, config: &Object) -> TokenRoles {
+        Config(config).token_roles()
+    }
+
+    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    /// Its `generation_config.json` is that of the causal base, which dllm's sampler does not read: that fills 128 positions
+    /// in as many steps, by the likeliest tokens. A file that names a policy is one of ours.
+    fn read_generation(&self, file: Object) -> Result<Object, NetworkError> {
+        let mut file = hugging_face::read_generation(file)?;
+        if !file.contains_key("policy") {
+            for key in ["top_k", "top_p", "repetition_penalty"] {
+                file.shift_remove(key);
+            }
+            file.insert("policy".to_owned(), json!("confidence"));
+            file.insert("temperature".to_owned(), json!(0.0));
+            file.entry("max_new_tokens").or_insert(json!(128));
+            file.entry("steps").or_insert(json!(128));
+        }
+        Ok(file)
+    }
+
+    fn keeps_other_generation_keys(&self) -> bool {
+        true
+    }
+
+    fn write_generation(&self, settings: Object) -> Object {
+        settings
+    }
+
+    fn chat_template(&self) -> Option<&'static str> {
+        Some(self.chat_template)
+    }
+
+    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
+        self.chat_variables
+    }
+}
