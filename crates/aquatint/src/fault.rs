@@ -10,6 +10,7 @@ use aquatint_corpus::CorpusError;
 use aquatint_diffusion::SettingError;
 use aquatint_evaluate::EvaluateError;
 use aquatint_generate::GenerateError;
+use aquatint_hub::HubError;
 use aquatint_network::NetworkError;
 use aquatint_train::{LaunchError, ParallelError, RecipeError, TrainError};
 use aquatint_vocabulary::{ChatError, TemplateCanvasError, TemplateError, VocabularyError};
@@ -94,6 +95,12 @@ impl Fault for RuntimeError {
             Self::Gpu(error) => error.is_failure(),
             Self::Threads { .. } | Self::Wide { .. } | Self::Training { .. } => false,
         }
+    }
+}
+
+impl Fault for HubError {
+    fn is_failure(&self) -> bool {
+        Self::is_failure(self) || machine_failed(self)
     }
 }
 

@@ -7,6 +7,7 @@ use aquatint_corpus::CorpusError;
 use aquatint_diffusion::SettingError;
 use aquatint_evaluate::EvaluateError;
 use aquatint_generate::GenerateError;
+use aquatint_hub::HubError;
 use aquatint_network::NetworkError;
 use aquatint_train::{LaunchError, ParallelError, RecipeError, TrainError};
 use aquatint_vocabulary::{ChatError, TemplateCanvasError, TemplateError, VocabularyError};
@@ -36,6 +37,7 @@ hints!(
     CompileError,
     CorpusError,
     GenerateError,
+    HubError,
     LaunchError,
     NetworkError,
     ParallelError,

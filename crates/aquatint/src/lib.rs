@@ -73,7 +73,7 @@
 //!
 //! The crates under it are here whole: the mathematics in [`diffusion`], the loop in [`generate`], training in [`train`] and
 //! [`batch`], measuring in [`evaluate`], networks and devices in [`network`] and [`compute`], files in [`checkpoint`] and
-//! [`corpus`], text in [`vocabulary`], regular expressions and JSON schemas in [`constraint`].
+//! [`corpus`], models of the Hugging Face Hub in [`hub`], text in [`vocabulary`], regular expressions and JSON schemas in [`constraint`].
 #![forbid(unsafe_code)]
 
 mod error;
@@ -91,6 +91,7 @@ pub use aquatint_corpus as corpus;
 pub use aquatint_diffusion as diffusion;
 pub use aquatint_evaluate as evaluate;
 pub use aquatint_generate as generate;
+pub use aquatint_hub as hub;
 pub use aquatint_network as network;
 pub use aquatint_train as train;
 pub use aquatint_vocabulary as vocabulary;

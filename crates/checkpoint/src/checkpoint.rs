@@ -5,7 +5,7 @@
 use crate::read::{read, read_optional};
 use crate::save::{Description, save_learner};
 use crate::weights::Weights;
-use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, builtin, roles, tied_head};
+use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, builtin, gguf, roles, tied_head};
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_network::families::{self, Family, Object, TokenRoles};
 use aquatint_network::{InferenceNetwork, Learner, Network, NetworkError, NetworkSpec, ParameterGroup, TensorData};
@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 pub enum Origin {
     /// A folder.
     Folder(PathBuf),
+    /// A GGUF file.
+    File(PathBuf),
     /// A model inside the binary, by its name.
     Builtin(&'static str),
 }
@@ -26,7 +28,7 @@ pub enum Origin {
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Folder(path) => path.display().fmt(f),
+            Self::Folder(path) | Self::File(path) => path.display().fmt(f),
             Self::Builtin(name) => f.write_str(name),
         }
     }
@@ -56,7 +58,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a built-in model by its name, or a folder by its path. A folder that is called like a built-in model is
+    /// Opens a built-in model by its name, or a folder or a GGUF file by its path. A folder that is called like a built-in model is
     /// opened by a path with a slash, `./tales`.
     ///
     /// # Errors
@@ -65,16 +67,19 @@ impl Checkpoint {
         let path = Path::new(name);
         match builtin::find(name) {
             Some(files) => files.load(),
-            None if path.is_dir() => Self::load(path),
+            None if path.is_dir() || gguf::is_gguf(path) => Self::load(path),
             None => Err(CheckpointError::Unknown { name: name.to_owned(), builtin: builtin::names().join(", ") }),
         }
     }
 
-    /// Opens a checkpoint folder.
+    /// Opens a checkpoint folder, or a GGUF file.
     ///
     /// # Errors
     /// When a file is missing, cannot be read or parsed, or contradicts another one.
     pub fn load(folder: &Path) -> Result<Self, CheckpointError> {
+        if gguf::is_gguf(folder) {
+            return gguf::load(folder);
+        }
         let name = |name: &str| folder.join(name).display().to_string();
         let optional = |file: &str| match read_optional(&folder.join(file))? {
             Some(text) => parse_json(&name(file), &text),
@@ -100,6 +105,9 @@ impl Checkpoint {
         let others: Vec<RoleFile<'_>> = others.iter().map(|(name, contents)| RoleFile { name, contents }).collect();
         roles::assign(&mut vocabulary, &spec, stated, &others)?;
         let mut weights = Weights::open(folder)?;
+        if let Some(quantisation) = &quantisation {
+            weights.resolve_packed(quantisation)?;
+        }
         tied_head::resolve(&mut weights, family, &spec);
         let origin = Origin::Folder(folder.to_path_buf());
         Ok(Self { family, spec, quantisation, weights, vocabulary, generation, unknown_keys, tokenizer_config, origin })

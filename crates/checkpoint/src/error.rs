@@ -233,6 +233,20 @@ pub enum CheckpointError {
         /// How.
         found: Quantisation,
     },
+    /// A list of groups names one that does not exist.
+    #[error("input {index} of `{name}` in `{file}` is in group {found}; allowed: 0 to {}", groups.saturating_sub(1))]
+    Packed {
+        /// The list.
+        name: String,
+        /// The file.
+        file: String,
+        /// The input.
+        index: usize,
+        /// Its group.
+        found: i32,
+        /// How many groups there are.
+        groups: usize,
+    },
     /// Writing would mix two models in one folder.
     #[error("`{}` already holds another model (its {file} differs)", folder.display())]
     Occupied {

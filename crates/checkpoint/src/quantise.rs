@@ -64,11 +64,11 @@ impl Checkpoint {
         };
         // One number of bits has one scheme, so an 8-bit head follows 8-bit layers.
         let apart = plan.head && plan.bits != Bits::Eight;
-        let mut layers = Scheme { bits: plan.bits, group: plan.group, targets: vec![LINEAR.to_owned()] };
+        let mut layers = Scheme::new(plan.bits, plan.group, vec![LINEAR.to_owned()]);
         if plan.head && !apart && self.spec.head.tied {
             layers.targets.push(module(WORD_VECTORS));
         }
-        let head = Scheme { bits: Bits::Eight, group: None, targets: vec![module(head_module)] };
+        let head = Scheme::new(Bits::Eight, None, vec![module(head_module)]);
         let scheme_of = |tensor: &TensorSpec| match (tensor.role, tensor.layer) {
             (role, _) if role == head_role && apart => Some(&head),
             (role, _) if role == head_role && plan.head => Some(&layers),

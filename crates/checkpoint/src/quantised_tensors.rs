@@ -20,6 +20,12 @@ const SHAPE: &str = "_shape";
 impl Weights {
     /// In how many bits a weight is kept; `None` where it is of real numbers, or is not there.
     pub fn bits(&self, name: &str) -> Option<Bits> {
+        if let Some(tensor) = self.gguf(name) {
+            return tensor.bits();
+        }
+        if let Some(matrix) = self.packed(name) {
+            return matrix.bits();
+        }
         if self.dtype(&format!("{name}{PACKED}")).is_some() {
             Some(Bits::Four)
         } else {
@@ -29,7 +35,10 @@ impl Weights {
 
     /// Names of the tensors in the files that make up a weight.
     pub(crate) fn parts(&self, name: &str) -> Vec<String> {
-        match self.bits(name) {
+        if let Some(matrix) = self.packed(name) {
+            return self.packed_names(name, matrix);
+        }
+        match self.bits(name).filter(|_| self.gguf(name).is_none()) {
             None => vec![name.to_owned()],
             Some(Bits::Eight) => vec![name.to_owned(), format!("{name}{SCALE}")],
             Some(Bits::Four) => [PACKED, SCALE, SHAPE].map(|suffix| format!("{name}{suffix}")).to_vec(),
@@ -46,7 +55,11 @@ impl Weights {
         shape: &[usize],
         quantisation: Option<&Quantisation>,
     ) -> Result<(), CheckpointError> {
+        if let Some(matrix) = self.packed(name) {
+            return self.expect_packed(name, matrix, shape);
+        }
         match self.bits(name) {
+            Some(_) if self.gguf(name).is_some() => self.expect(name, shape),
             Some(bits) => {
                 let layout = self.layout(name, bits, shape, quantisation)?;
                 self.integers(name, bits, layout)?;
@@ -70,6 +83,15 @@ impl Weights {
         shape: &[usize],
         quantisation: Option<&Quantisation>,
     ) -> Result<TensorData, CheckpointError> {
+        if let Some((tensor, bits)) = self.gguf(name).and_then(|tensor| Some((tensor, tensor.bits()?))) {
+            self.expect_shape(name, shape)?;
+            let matrix = tensor.quantised(bits, self.bytes_of_tensor(name)?);
+            return matrix.map(TensorData::Quantised).map_err(|source| self.refused(name, bits, source));
+        }
+        if let Some(matrix) = self.packed(name) {
+            self.expect_packed(name, matrix, shape)?;
+            return self.read_packed(name, matrix);
+        }
         let Some(bits) = self.bits(name) else { return self.read_shaped(name, shape).map(TensorData::Real) };
         let layout = self.layout(name, bits, shape, quantisation)?;
         let bytes = self.integers(name, bits, layout)?;
@@ -256,7 +278,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn described(bits: Bits, group: Option<usize>) -> Quantisation {
-        Quantisation { schemes: vec![Scheme { bits, group, targets: vec!["Linear".into()] }], ignore: Vec::new() }
+        Quantisation { schemes: vec![Scheme::new(bits, group, vec!["Linear".into()])], ignore: Vec::new() }
     }
 
     fn written(matrix: &Quantised) -> (tempfile::TempDir, Weights) {

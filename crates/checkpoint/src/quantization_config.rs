@@ -1,7 +1,7 @@
 //! `quantization_config` of a `config.json`: which matrices a checkpoint keeps as small integers, and how.
 //!
 //! The layout is that of compressed-tensors (github.com/vllm-project/compressed-tensors), which Hugging Face
-//! Transformers and vLLM read. Of its formats these two are read and written here, symmetric and without zero points:
+//! Transformers and vLLM read; matrices of 4 bits by GPTQ and AWQ are read beside it. Of its formats these two are read and written here, symmetric and without zero points:
 //!
 //! | format | bits | tensors of a module `X`: a matrix `[N, K]`, groups of `G` inputs |
 //! |---|---|---|
@@ -19,6 +19,9 @@ use std::fmt;
 
 /// `quant_method` of this layout.
 const METHOD: &str = "compressed-tensors";
+/// `quant_method` of other tools, see `packed_words.rs`.
+const GPTQ: &str = "gptq";
+const AWQ: &str = "awq";
 /// `format` where groups have formats of their own.
 const MIXED: &str = "mixed-precision";
 /// Keys of the description; those without a meaning for weights are for other readers.
@@ -72,14 +75,43 @@ pub struct Scheme {
     pub group: Option<usize>,
     /// Names or kinds of modules, for other readers of the file.
     pub targets: Vec<String>,
+    /// How the integers lie.
+    pub packing: Packing,
+}
+
+/// How the integers of a file lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Packing {
+    /// As in this module's table; what is written here is written so.
+    #[default]
+    CompressedTensors,
+    /// As the tools of GPTQ write them.
+    Gptq {
+        /// Whether zero points are kept as one less.
+        one_less: bool,
+    },
+    /// As AutoAWQ writes them (`gemm`).
+    Awq,
+    /// In blocks of a GGUF file.
+    Gguf,
 }
 
 impl Scheme {
+    /// As it is written here.
+    pub fn new(bits: Bits, group: Option<usize>, targets: Vec<String>) -> Self {
+        Self { bits, group, targets, packing: Packing::CompressedTensors }
+    }
+
     /// The format's name.
     pub fn format(&self) -> &'static str {
-        match self.bits {
-            Bits::Eight => "int-quantized",
-            Bits::Four => "pack-quantized",
+        match (self.packing, self.bits) {
+            (Packing::CompressedTensors, Bits::Eight) => "int-quantized",
+            (Packing::CompressedTensors, Bits::Four) => "pack-quantized",
+            (Packing::Gptq { one_less: true }, _) => "gptq",
+            (Packing::Gptq { one_less: false }, _) => "gptq_v2",
+            (Packing::Awq, _) => "awq",
+            (Packing::Gguf, Bits::Eight) => "Q8_0",
+            (Packing::Gguf, Bits::Four) => "Q4_0",
         }
     }
 }
@@ -123,7 +155,7 @@ impl Quantisation {
             }
             let targets: Vec<String> = alike().map(|(name, _)| name.clone()).collect();
             if !targets.is_empty() {
-                schemes.push(Scheme { bits, group, targets });
+                schemes.push(Scheme::new(bits, group, targets));
             }
         }
         Ok((!schemes.is_empty()).then_some(Self { schemes, ignore: Vec::new() }))
@@ -171,6 +203,12 @@ impl Quantisation {
             "config_groups": groups.collect::<Map<_, _>>(),
             "ignore": self.ignore,
         })
+    }
+
+    /// 4 bits in the words of other tools.
+    fn packed(packing: Packing, group: Option<usize>, ignore: Vec<String>) -> Self {
+        let scheme = Scheme { bits: Bits::Four, group, targets: vec!["Linear".to_owned()], packing };
+        Self { schemes: vec![scheme], ignore }
     }
 
     /// How matrices of so many bits are kept, if there are any.
@@ -236,8 +274,12 @@ impl<'a> Place<'a> {
     }
 
     fn quantisation(&self) -> Result<Quantisation, CheckpointError> {
+        match self.get("quant_method").one_of(&[METHOD, GPTQ, AWQ])? {
+            GPTQ => return self.gptq(),
+            AWQ => return self.awq(),
+            _ => {}
+        }
         self.object(&KEYS)?;
-        self.get("quant_method").one_of(&[METHOD])?;
         let format = self.get("format").one_of(&["int-quantized", "pack-quantized", MIXED])?;
         for key in ["kv_cache_scheme", "sparsity_config", "moe_sparsity_config", "transform_config"] {
             self.get(key).insist(&[Value::Null, json!({})], "weights alone are quantised here")?;
@@ -256,6 +298,42 @@ impl<'a> Place<'a> {
             schemes.push(scheme);
         }
         Ok(Quantisation { schemes, ignore: self.get("ignore").strings()? })
+    }
+
+    /// What the tools of GPTQ say. Keys that say how numbers were chosen are passed over.
+    fn gptq(&self) -> Result<Quantisation, CheckpointError> {
+        self.get("bits").insist(&[json!(4)], "only 4 bits are read")?;
+        self.get("pack_dtype").insist(&["int32".into(), Value::Null], "words have 32 bits")?;
+        self.get("is_marlin_format").insist(&[false.into(), Value::Null], "that order of words is not read")?;
+        self.get("dynamic").insist(&[Value::Null, json!({}), false.into()], "all matrices are quantised alike here")?;
+        let format = self.get("checkpoint_format");
+        let one_less = match format.value {
+            Value::Null => true,
+            _ => format.one_of(&["gptq", "gptq_v2"])? == "gptq",
+        };
+        let group = self.get("group_size").group()?;
+        Ok(Quantisation::packed(Packing::Gptq { one_less }, group, Vec::new()))
+    }
+
+    /// What AutoAWQ says.
+    fn awq(&self) -> Result<Quantisation, CheckpointError> {
+        let either =
+            |name: &str, other: &str| if self.get(name).value.is_null() { self.get(other) } else { self.get(name) };
+        either("bits", "w_bit").insist(&[json!(4)], "only 4 bits are read")?;
+        self.get("version")
+            .insist(&["gemm".into(), "GEMM".into(), Value::Null], "other orders of words are not read")?;
+        let group = either("group_size", "q_group_size").group()?;
+        Ok(Quantisation::packed(Packing::Awq, group, self.get("modules_to_not_convert").strings()?))
+    }
+
+    /// Inputs that share a scale; -1 and null are all of an output.
+    fn group(&self) -> Result<Option<usize>, CheckpointError> {
+        match self.value.as_i64() {
+            Some(-1) => Ok(None),
+            Some(group) if group > 0 => Ok(usize::try_from(group).ok()),
+            None if self.value.is_null() => Ok(None),
+            _ => Err(self.refuse("1 or more, -1, null")),
+        }
     }
 
     /// One of `config_groups`; `format` is that of the whole description.
@@ -280,12 +358,7 @@ impl<'a> Place<'a> {
             _ => return Err(count.refuse("4, 8")),
         };
         let size = weights.get("group_size");
-        let group = match size.value.as_i64() {
-            Some(-1) => None,
-            Some(group) if group > 0 => usize::try_from(group).ok(),
-            None if size.value.is_null() => None,
-            _ => return Err(size.refuse("1 or more, -1, null")),
-        };
+        let group = size.group()?;
         let strategy = weights.get("strategy");
         match (strategy.value.as_str(), group) {
             (Some("channel"), None) | (Some("group"), Some(_)) => {}
@@ -296,7 +369,7 @@ impl<'a> Place<'a> {
             (Some("group"), None) => return Err(size.refuse("a number with the strategy \"group\"")),
             _ => return Err(strategy.refuse("\"channel\", \"group\"")),
         }
-        let scheme = Scheme { bits, group, targets: self.get("targets").strings()? };
+        let scheme = Scheme::new(bits, group, self.get("targets").strings()?);
         let own = self.get("format");
         let format = match own.value {
             Value::Null => format,
@@ -336,7 +409,7 @@ mod tests {
     }
 
     fn scheme(bits: Bits, group: Option<usize>, target: &str) -> Scheme {
-        Scheme { bits, group, targets: vec![target.to_owned()] }
+        Scheme::new(bits, group, vec![target.to_owned()])
     }
 
     #[test]
@@ -388,7 +461,7 @@ mod tests {
         let good = Quantisation { schemes: vec![scheme(Bits::Four, Some(32), "Linear")], ignore: Vec::new() };
         let weights = "/config_groups/group_0/weights";
         for (pointer, key, value, expected) in [
-            ("", "quant_method", json!("gptq"), "`quantization_config.quant_method` is \"gptq\"; allowed: compressed"),
+            ("", "quant_method", json!("fp8"), "`quantization_config.quant_method` is \"fp8\"; allowed: compressed"),
             ("", "quant_method", Value::Null, "quant_method` is null"),
             ("", "format", json!("nvfp4-pack-quantized"), "allowed: int-quantized, pack-quantized, mixed-precision"),
             ("", "format", json!("int-quantized"), "num_bits` is 4; allowed: 8 with the format \"int-quantized\""),

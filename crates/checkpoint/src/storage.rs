@@ -94,6 +94,12 @@ fn finite<const WIDTH: usize>(bytes: &[u8], decode: impl Fn([u8; WIDTH]) -> f32)
     Ok(values)
 }
 
+/// The first value that is no number, or infinite.
+pub(crate) fn first_not_finite(values: &[f32]) -> Option<Undecodable> {
+    let index = values.iter().position(|value| !value.is_finite())?;
+    Some(Undecodable::NotFinite(index, values[index].into()))
+}
+
 impl fmt::Display for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -3,7 +3,9 @@
 //! Headers are read when a checkpoint is opened, tensors one by one on demand, from a memory map: a model
 //! larger than memory can be opened.
 
-use crate::storage::{Storage, Undecodable, decode};
+use crate::gguf::GgufTensor;
+use crate::packed_words::PackedMatrix;
+use crate::storage::{Storage, Undecodable, decode, first_not_finite};
 use crate::{CheckpointError, Exact};
 use aquatint_files::{LfsPointer, MappedFile};
 use safetensors::Dtype;
@@ -23,6 +25,8 @@ pub struct Weights {
     entries: BTreeMap<String, Entry>,
     /// What other names hold a second time, by the name that is read.
     copies: Vec<(String, StoredTwice)>,
+    /// Matrices that several tensors make up in the words of other tools.
+    packed: BTreeMap<String, PackedMatrix>,
 }
 
 /// A tensor that the files hold a second time.
@@ -53,6 +57,8 @@ struct Entry {
     shape: Vec<usize>,
     start: usize,
     length: usize,
+    /// Of a tensor in a GGUF file, how its bytes are read; its type is then that of bytes.
+    gguf: Option<GgufTensor>,
 }
 
 impl Weights {
@@ -89,8 +95,34 @@ impl Weights {
         Ok(weights)
     }
 
+    /// The tensors of a GGUF file, whose places were checked against its length.
+    pub(crate) fn from_gguf(name: &str, file: MappedFile, tensors: Vec<GgufTensor>) -> Self {
+        let mut weights = Self::empty();
+        weights.sources.push(Source { name: name.to_owned(), bytes: Bytes::Mapped(file), metadata: HashMap::new() });
+        for tensor in tensors {
+            let (name, shape, start, length) = (tensor.name.clone(), tensor.shape.clone(), tensor.start, tensor.length);
+            let entry = Entry { source: 0, dtype: Dtype::U8, shape, start, length, gguf: Some(tensor) };
+            weights.entries.insert(name, entry);
+        }
+        weights
+    }
+
+    /// How a tensor of a GGUF file is read.
+    pub(crate) fn gguf(&self, name: &str) -> Option<&GgufTensor> {
+        self.entries.get(name)?.gguf.as_ref()
+    }
+
+    /// How a matrix is packed in the words of other tools, if it is.
+    pub(crate) fn packed(&self, name: &str) -> Option<PackedMatrix> {
+        self.packed.get(name).copied()
+    }
+
+    pub(crate) fn insert_packed(&mut self, name: String, matrix: PackedMatrix) {
+        self.packed.insert(name, matrix);
+    }
+
     pub(crate) fn empty() -> Self {
-        Self { sources: Vec::new(), entries: BTreeMap::new(), copies: Vec::new() }
+        Self { sources: Vec::new(), entries: BTreeMap::new(), copies: Vec::new(), packed: BTreeMap::new() }
     }
 
     pub(crate) fn add_file(&mut self, path: &Path) -> Result<(), CheckpointError> {
@@ -131,6 +163,7 @@ impl Weights {
                 shape: info.shape.clone(),
                 start: body as usize + info.data_offsets.0,
                 length: info.data_offsets.1 - info.data_offsets.0,
+                gguf: None,
             };
             if let Some(other) = self.entries.get(&tensor) {
                 let file = self.sources[other.source].name.clone();
@@ -164,7 +197,10 @@ impl Weights {
 
     /// The type in which a tensor is kept, as safetensors calls it (`F32`, `BF16`, …).
     pub fn storage(&self, name: &str) -> Option<String> {
-        self.entries.get(name).map(|e| e.dtype.to_string())
+        self.entries.get(name).map(|e| match &e.gguf {
+            Some(tensor) => tensor.storage().to_owned(),
+            None => e.dtype.to_string(),
+        })
     }
 
     /// The narrowest type in which every real number can be written as it is read.
@@ -199,7 +235,14 @@ impl Weights {
     /// When there is no such tensor, it is not of real numbers, or a value is not finite.
     pub fn read(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
         let (entry, file, bytes) = self.bytes(name)?;
-        decode(entry.dtype, bytes).map_err(|error| match error {
+        let decoded = match &entry.gguf {
+            Some(tensor) => {
+                let numbers = tensor.real(bytes);
+                first_not_finite(&numbers).map_or(Ok(numbers), Err)
+            }
+            None => decode(entry.dtype, bytes),
+        };
+        decoded.map_err(|error| match error {
             Undecodable::Type => wrong_type(name, file, entry.dtype, "F64, F32, F16, BF16"),
             Undecodable::NotFinite(index, value) => {
                 CheckpointError::NotFinite { name: name.to_owned(), file: file.to_owned(), index, value }

@@ -5,6 +5,7 @@ mod bench;
 mod device;
 mod eval;
 mod generate;
+mod hub;
 mod inspect;
 mod quantise;
 mod run;
@@ -16,6 +17,7 @@ pub(crate) use bench::{BenchArguments, Rows};
 pub(crate) use device::{DeviceArguments, Precision};
 pub(crate) use eval::{CompareArguments, EvalCommand, LikelihoodArguments, PuzzleArguments, SudokuArguments};
 pub(crate) use generate::{Format, GenerateArguments};
+pub(crate) use hub::{PullArguments, RemoveArguments};
 pub(crate) use inspect::{CompletionsArguments, DoctorArguments, ListArguments, ShowArguments};
 pub(crate) use quantise::{HeadChoice, QuantiseArguments};
 pub(crate) use run::RunArguments;
@@ -108,6 +110,16 @@ pub(crate) enum Command {
     /// folder has Hugging Face layout, with tensors in the compressed-tensors format.
     #[command(name = "quantize", visible_alias = "quantise")]
     Quantise(QuantiseArguments),
+    /// Download a model from the Hugging Face Hub
+    ///
+    /// The model goes into the cache that the tools of the Hub share, and is opened by its name from then on: aquatint run
+    /// OWNER/NAME. Only its description, its tokenizer and its safetensors weights are downloaded, and their hashes checked.
+    /// Ctrl-C stops; the same command goes on where it stopped. Variables: HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT,
+    /// HF_HUB_OFFLINE.
+    Pull(PullArguments),
+    /// Remove models from the cache of the Hugging Face Hub
+    #[command(name = "rm", visible_alias = "remove")]
+    Remove(RemoveArguments),
     /// Show a model's network, size, vocabulary and default settings
     Show(ShowArguments),
     /// List the available models

@@ -3,6 +3,7 @@
 
 use crate::failure::Failure;
 use crate::printer::Printer;
+use aquatint::hub::HubSettings;
 use std::io;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -10,11 +11,32 @@ use tempfile::TempDir;
 /// Where things that can be made again are kept: `$XDG_CACHE_HOME/aquatint`, `~/.cache/aquatint`, or the folder for
 /// temporary files where there is no home.
 fn cache() -> PathBuf {
+    caches().join("aquatint")
+}
+
+/// Where programs keep what can be made again.
+fn caches() -> PathBuf {
     let absolute = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
         .unwrap_or_else(std::env::temp_dir)
-        .join("aquatint")
+}
+
+/// The Hugging Face Hub, by the variables that its own tools read:
+/// <https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables>
+pub(crate) fn hub() -> HubSettings {
+    let text = |variable: &str| std::env::var(variable).ok().filter(|text| !text.trim().is_empty());
+    let home = text("HF_HOME").map_or_else(|| caches().join("huggingface"), PathBuf::from);
+    let token_file = text("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
+    let token = text("HF_TOKEN").or_else(|| std::fs::read_to_string(token_file).ok());
+    let offline = text("HF_HUB_OFFLINE").unwrap_or_default().to_ascii_lowercase();
+    let settings = HubSettings::new(text("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from));
+    HubSettings {
+        token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
+        endpoint: text("HF_ENDPOINT").map_or(settings.endpoint, |text| text.trim().trim_end_matches('/').to_owned()),
+        offline: matches!(offline.as_str(), "1" | "on" | "yes" | "true"),
+        ..settings
+    }
 }
 
 /// A folder where texts are kept as tokens.

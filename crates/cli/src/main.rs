@@ -61,6 +61,8 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<(), Failure> {
         Command::Bench(arguments) => commands::bench::run(arguments, printer),
         Command::Quantise(arguments) => commands::quantise::run(arguments, printer),
         Command::Show(arguments) => commands::show::run(arguments, printer),
+        Command::Pull(arguments) => commands::pull::run(arguments, printer),
+        Command::Remove(arguments) => commands::remove::run(arguments, printer),
         Command::List(arguments) => commands::list::run(arguments, printer),
         Command::Doctor(arguments) => commands::doctor::run(arguments, printer),
         Command::Completions(arguments) => commands::completions::run(arguments, printer),

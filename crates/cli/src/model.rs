@@ -4,9 +4,21 @@ use crate::arguments::{DeviceArguments, Precision};
 use crate::environment;
 use crate::failure::Failure;
 use crate::printer::Printer;
+use aquatint::hub::{Hub, ModelName};
 use aquatint::runtime::{self, Runtime, RuntimeSettings};
-use aquatint_checkpoint::{Checkpoint, builtin};
+use aquatint_checkpoint::{Checkpoint, CheckpointError, builtin};
 use std::path::Path;
+
+/// What a model is opened by: the folder in the cache of the Hub, if that has a model of this name and nothing else here is
+/// called so; otherwise the name itself.
+pub(crate) fn resolve(name: &str) -> Result<String, Failure> {
+    if builtin::names().contains(&name) || Path::new(name).exists() {
+        return Ok(name.to_owned());
+    }
+    let Ok(model) = name.parse::<ModelName>() else { return Ok(name.to_owned()) };
+    let folder = Hub::new(environment::hub())?.snapshot(&model).ok();
+    Ok(folder.map_or_else(|| name.to_owned(), |folder| folder.display().to_string()))
+}
 
 /// Opens the named checkpoint, or the built-in one. A model folder that a built-in model of its name hides is told.
 pub(crate) fn open(name: Option<&str>, printer: &Printer) -> Result<Checkpoint, Failure> {
@@ -17,8 +29,13 @@ pub(crate) fn open(name: Option<&str>, printer: &Printer) -> Result<Checkpoint, 
         printer.warn(format_args!("`{name}` is the built-in model; the folder of that name is `./{name}`"));
     }
     let name = name.unwrap_or(builtin::DEFAULT);
-    let checkpoint = Checkpoint::open(name).map_err(|error| {
+    let checkpoint = Checkpoint::open(&resolve(name)?).map_err(|error| {
+        let absent = matches!(error, CheckpointError::Unknown { .. });
         let failure = Failure::from(error);
+        if absent && name.parse::<ModelName>().is_ok() {
+            let pull = format!("`aquatint pull {name}` downloads it, if it is a model of the Hugging Face Hub");
+            return failure.hint(pull);
+        }
         // The one thing that people type by mistake: a prompt where the model stands.
         if name.contains(char::is_whitespace) {
             failure

@@ -15,7 +15,7 @@ const LONGEST_REVISION: usize = 255;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ModelName {
     repository: String,
-    revision: String,
+    revision: Option<String>,
 }
 
 /// A text that is no model's name.
@@ -63,14 +63,24 @@ impl ModelName {
         &self.repository
     }
 
-    /// The branch, the tag or the commit.
+    /// The branch, the tag or the commit: `main` where none is named.
     pub fn revision(&self) -> &str {
-        &self.revision
+        self.named_revision().unwrap_or(MAIN)
+    }
+
+    /// The branch, the tag or the commit, if one is named.
+    pub fn named_revision(&self) -> Option<&str> {
+        self.revision.as_deref()
     }
 
     /// Whether the revision is a whole commit, which never changes.
     pub fn is_commit(&self) -> bool {
-        is_commit(&self.revision)
+        is_commit(self.revision())
+    }
+
+    /// The same model in another revision, which comes from this module's own rule.
+    pub(crate) fn at(repository: &str, revision: &str) -> Option<Self> {
+        format!("{repository}@{revision}").parse().ok()
     }
 }
 
@@ -83,7 +93,10 @@ impl FromStr for ModelName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let (repository, revision) = text.split_once('@').unwrap_or((text, MAIN));
+        let (repository, revision) = match text.split_once('@') {
+            Some((repository, revision)) => (repository, Some(revision)),
+            None => (text, None),
+        };
         let refused = || NameError::Shape { name: text.to_owned() };
         let (owner, name) = repository.split_once('/').ok_or_else(refused)?;
         if name.contains('/') {
@@ -94,17 +107,17 @@ impl FromStr for ModelName {
                 return Err(NameError::Part { name: text.to_owned(), part: part.to_owned() });
             }
         }
-        if !is_revision(revision) {
+        if let Some(revision) = revision.filter(|revision| !is_revision(revision)) {
             return Err(NameError::Revision { name: repository.to_owned(), revision: revision.to_owned() });
         }
-        Ok(Self { repository: repository.to_owned(), revision: revision.to_owned() })
+        Ok(Self { repository: repository.to_owned(), revision: revision.map(str::to_owned) })
     }
 }
 
 impl fmt::Display for ModelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.repository)?;
-        if self.revision == MAIN { Ok(()) } else { write!(f, "@{}", self.revision) }
+        self.revision.as_ref().map_or(Ok(()), |revision| write!(f, "@{revision}"))
     }
 }
 
@@ -144,7 +157,11 @@ mod tests {
             assert!(!name.is_commit());
         }
         assert!(format!("a/b@{}", "0123456789".repeat(4)).parse::<ModelName>().unwrap().is_commit());
-        assert_eq!("a/b@main".parse::<ModelName>().unwrap().to_string(), "a/b");
+        let named = "a/b@main".parse::<ModelName>().unwrap();
+        assert_eq!(
+            (named.named_revision(), "a/b".parse::<ModelName>().unwrap().named_revision()),
+            (Some("main"), None)
+        );
     }
 
     #[test]

@@ -68,6 +68,11 @@ impl<D: Device> InferenceNetwork<D> {
         self.parameters.device()
     }
 
+    /// Bytes that the weights take on the device.
+    pub fn weight_bytes(&self) -> usize {
+        self.parameters.bytes()
+    }
+
     fn reader(&self) -> Reader<'_, D> {
         let Self { spec, parameters, weight_index, pool } = self;
         Reader { spec, parameters, weight_index, pool, head: HeadFormat::Prepared }

@@ -14,7 +14,7 @@ use aquatint_files::Fingerprint;
 use aquatint_vocabulary::Vocabulary;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use toml::{Table, Value};
 
@@ -152,6 +152,7 @@ fn content(snapshot: &SourceSnapshot) -> String {
 fn model(checkpoint: &Checkpoint, stop: &AtomicBool) -> Result<String, TrainError> {
     let folder = match &checkpoint.origin {
         Origin::Builtin(name) => return Ok(format!("built in: {name}")),
+        Origin::File(file) => return content_of(vec![file.clone()], stop),
         Origin::Folder(folder) => folder,
     };
     let refused = |source| TrainError::Io { action: "read", path: folder.clone(), source };
@@ -164,6 +165,10 @@ fn model(checkpoint: &Checkpoint, stop: &AtomicBool) -> Result<String, TrainErro
         }
     }
     files.sort();
+    content_of(files, stop)
+}
+
+fn content_of(files: Vec<PathBuf>, stop: &AtomicBool) -> Result<String, TrainError> {
     let mut fingerprint = Fingerprint::default();
     for path in files {
         let refused = |source| TrainError::Io { action: "read", path: path.clone(), source };

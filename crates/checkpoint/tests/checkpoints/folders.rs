@@ -159,7 +159,7 @@ fn quantised(spec: &NetworkSpec, bits: Bits) -> Vec<Tensor<TensorData>> {
 }
 
 fn write_quantised(folder: &Path, spec: &NetworkSpec, bits: Bits) -> Quantisation {
-    let scheme = Scheme { bits, group: None, targets: vec!["Linear".to_owned()] };
+    let scheme = Scheme::new(bits, None, vec!["Linear".to_owned()]);
     let quantisation = Quantisation { schemes: vec![scheme], ignore: vec!["lm_head".to_owned()] };
     let tensors = quantised(spec, bits);
     let generation = GenerationDefaults::default();

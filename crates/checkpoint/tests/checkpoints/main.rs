@@ -2,7 +2,9 @@
 
 mod families;
 mod folders;
+mod gguf;
 mod golden;
 mod llada;
+mod memory;
 mod resaved;
 mod roles;

@@ -158,7 +158,7 @@ pub(crate) struct PuzzleArguments {
 /// What `eval likelihood` takes.
 #[derive(Debug, Args)]
 pub(crate) struct LikelihoodArguments {
-    /// Model folder or name of a built-in model; a folder called like one is ./NAME [default: the built-in model]
+    /// Model folder, name of a built-in model, or OWNER/NAME that was pulled; a folder called like one is ./NAME [default: the built-in model]
     #[arg(short, long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowArguments {
-    /// Model folder or name of a built-in model; a folder called like one is ./NAME [default: the built-in model]
+    /// Model folder, name of a built-in model, or OWNER/NAME that was pulled; a folder called like one is ./NAME [default: the built-in model]
     #[arg(value_name = "MODEL")]
     pub(crate) model: Option<String>,
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
                         --group 64 --head 8 --out runs/big-4"
 )]
 pub(crate) struct QuantiseArguments {
-    /// Model folder or name of a built-in model; a folder called like one is ./NAME
+    /// Model folder, name of a built-in model, or OWNER/NAME that was pulled; a folder called like one is ./NAME
     #[arg(value_name = "MODEL")]
     pub(crate) model: String,
 

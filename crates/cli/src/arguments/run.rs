@@ -9,7 +9,7 @@ use clap::Args;
     after_help = "Examples:\n  aquatint run\n  aquatint run tales \"Once upon a time\"\n  echo \"A fox\" | aquatint run"
 )]
 pub(crate) struct RunArguments {
-    /// Model folder or name of a built-in model; a folder called like one is ./NAME [default: the built-in model]
+    /// Model folder, name of a built-in model, or OWNER/NAME that was pulled; a folder called like one is ./NAME [default: the built-in model]
     #[arg(value_name = "MODEL")]
     pub(crate) model: Option<String>,
 

@@ -10,7 +10,7 @@ use clap::Args;
                   http://127.0.0.1:8642/v1/completions -H 'Content-Type: application/json' -d '{\"prompt\": \"Once upon \
                   a time\", \"max_tokens\": 64}'")]
 pub(crate) struct ServeArguments {
-    /// Model to serve: a folder, a built-in model, or NAME=PATH; repeat it for several [default: the built-in model]
+    /// Model to serve: a folder, a built-in model, OWNER/NAME that was pulled, or NAME=MODEL; repeat it for several [default: the built-in model]
     #[arg(short, long = "model", value_name = "MODEL")]
     pub(crate) models: Vec<String>,
 

@@ -1,9 +1,12 @@
-//! `aquatint list`: the models at hand, built in and in folders.
+//! `aquatint list`: the models at hand: built in, in folders, and in the cache of the Hugging Face Hub.
 
 use crate::arguments::{ListArguments, ReportFormat};
+use crate::environment;
 use crate::failure::{Failure, in_one_line};
 use crate::machine::{bytes, count};
 use crate::printer::Printer;
+use crate::source_report::counted;
+use aquatint::hub::Hub;
 use aquatint_checkpoint::{Checkpoint, CheckpointError, builtin};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -30,6 +33,21 @@ pub(crate) fn run(arguments: &ListArguments, printer: &Printer) -> Result<(), Fa
         for path in models_in(folder)? {
             add(&path.display().to_string(), Checkpoint::load(&path));
         }
+    }
+    // Other tools keep models of every kind there: those that are none here are counted.
+    let mut others = 0;
+    for model in Hub::new(environment::hub())?.list()? {
+        match Checkpoint::load(&model.folder) {
+            Ok(checkpoint) => entries.push(entry(&model.name.to_string(), &checkpoint)),
+            Err(error) => {
+                others += 1;
+                printer.detail(format_args!("`{}` is left out: {}", model.name, in_one_line(&error)));
+            }
+        }
+    }
+    if others > 0 {
+        let others = counted(others, "model");
+        printer.note(format_args!("{others} of the Hugging Face cache cannot be opened here; --verbose says why"));
     }
     match arguments.format {
         ReportFormat::Json => {

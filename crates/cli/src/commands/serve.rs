@@ -2,8 +2,8 @@
 
 use crate::arguments::ServeArguments;
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::printer::Printer;
+use crate::{interrupt, model};
 use aquatint_checkpoint::builtin;
 use aquatint_serve::{ModelSource, ServeEvent, ServeSettings, Server};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::Duration;
 const POLL: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> Result<(), Failure> {
-    let settings = settings(arguments);
+    let settings = settings(arguments)?;
     let runtime = arguments.device.runtime(printer)?;
     if settings.api_keys.is_empty() && !is_loopback(&settings.host) {
         printer.warn(format_args!(
@@ -34,10 +34,16 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> Result<(), F
     Ok(ended?)
 }
 
-fn settings(arguments: &ServeArguments) -> ServeSettings {
+fn settings(arguments: &ServeArguments) -> Result<ServeSettings, Failure> {
     let named = arguments.models.iter().map(|model| ModelSource::named(model));
-    let models = if arguments.models.is_empty() { vec![ModelSource::named(builtin::DEFAULT)] } else { named.collect() };
-    ServeSettings {
+    let mut models: Vec<_> = named.collect();
+    if models.is_empty() {
+        models.push(ModelSource::named(builtin::DEFAULT));
+    }
+    for source in &mut models {
+        source.path = model::resolve(&source.path)?;
+    }
+    Ok(ServeSettings {
         host: arguments.host.clone(),
         port: arguments.port,
         api_keys: arguments.api_keys.clone(),
@@ -52,7 +58,7 @@ fn settings(arguments: &ServeArguments) -> ServeSettings {
         log_prompts: arguments.log_prompts,
         page: !arguments.no_page,
         ..ServeSettings::new(models)
-    }
+    })
 }
 
 fn report(printer: &Printer, event: ServeEvent) {

@@ -5,9 +5,19 @@ use crate::failure::Failure;
 use crate::machine::{bytes, count};
 use crate::model;
 use crate::printer::Printer;
+use aquatint::runtime;
 use aquatint_checkpoint::{Checkpoint, Quantisation, Scheme};
+use aquatint_compute::WeightFormat;
 use aquatint_network::{LayerSpec, NetworkKind, NetworkSpec};
 use serde_json::{Value, json};
+
+/// The number formats in which matrices are kept, by the names of `--precision`.
+const PRECISIONS: [(&str, WeightFormat); 4] = [
+    ("f32", WeightFormat::F32),
+    ("bf16", WeightFormat::Bf16),
+    ("int8", WeightFormat::Int8),
+    ("int4", WeightFormat::Int4 { group: WeightFormat::DEFAULT_GROUP }),
+];
 
 pub(crate) fn run(arguments: &ShowArguments, printer: &Printer) -> Result<(), Failure> {
     let checkpoint = model::open(arguments.model.as_deref(), printer)?;
@@ -16,8 +26,11 @@ pub(crate) fn run(arguments: &ShowArguments, printer: &Printer) -> Result<(), Fa
             let (parameters, size) = weight(&checkpoint);
             printer.data_line(json!({
                 "name": checkpoint.origin.to_string(),
+                "family": checkpoint.family.model_type(),
                 "parameters": parameters,
                 "bytes": size,
+                "memory": memory_as_json(&checkpoint),
+                "available_memory": runtime::memory().map(|memory| memory.available),
                 "quantisation": checkpoint.quantisation.as_ref().map(description),
                 "config": checkpoint.description().config()?,
                 "generation": checkpoint.generation,
@@ -32,6 +45,33 @@ fn description(quantisation: &Quantisation) -> Value {
     let scheme =
         |scheme: &Scheme| json!({ "format": scheme.format(), "bits": scheme.bits.count(), "group": scheme.group });
     quantisation.schemes.iter().map(scheme).collect()
+}
+
+/// What the weights take in memory in each number format, and whether this machine has room for it now; null where the
+/// system does not say.
+fn memory_as_json(checkpoint: &Checkpoint) -> Value {
+    let available = runtime::memory().map(|memory| memory.available);
+    let entries = PRECISIONS.iter().map(|(name, format)| {
+        let bytes = checkpoint.memory(*format);
+        let fits = available.map(|available| bytes <= available);
+        ((*name).to_owned(), json!({ "bytes": bytes, "fits": fits }))
+    });
+    Value::Object(entries.collect())
+}
+
+/// The same in words. What is available is told where something does not fit.
+fn memory(checkpoint: &Checkpoint) -> String {
+    let available = runtime::memory().map_or(u64::MAX, |memory| memory.available);
+    let sizes = PRECISIONS.map(|(name, format)| (name, checkpoint.memory(format)));
+    let text = sizes.map(|(name, size)| {
+        let fits = if size > available { " (does not fit here)" } else { "" };
+        format!("{} as {name}{fits}", bytes(size))
+    });
+    let text = text.join(", ");
+    match sizes.iter().any(|(_, size)| *size > available) {
+        true => format!("{text}; {} are available", bytes(available)),
+        false => text,
+    }
 }
 
 /// Parameters, and bytes in the files.
@@ -84,7 +124,9 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
     }
     let mut rows = vec![
         ("model", checkpoint.origin.to_string()),
-        ("parameters", format!("{} ({}{storage}, {} in f32)", count(parameters), bytes(size), bytes(parameters * 4))),
+        ("family", checkpoint.family.model_type().to_owned()),
+        ("parameters", format!("{} ({}{storage})", count(parameters), bytes(size))),
+        ("memory", memory(checkpoint)),
         ("network", format!("{} layers, width {}, feed-forward {feed_forward}", spec.layers.len(), spec.width)),
         ("heads", heads),
         ("attention", spec.attention.to_string()),
@@ -94,7 +136,7 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
         ("context", format!("{} positions", spec.context_length)),
     ];
     if let Some(quantisation) = &checkpoint.quantisation {
-        rows.insert(2, ("quantised", quantisation.to_string()));
+        rows.insert(3, ("quantised", quantisation.to_string()));
     }
     rows.push(("defaults", defaults(&checkpoint.generation)));
     rows.iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect()

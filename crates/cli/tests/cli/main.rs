@@ -9,6 +9,8 @@ mod families;
 mod fixtures;
 mod foreign_folders;
 mod generation;
+mod gguf;
+mod hub;
 mod interrupting;
 mod measuring;
 mod owning;

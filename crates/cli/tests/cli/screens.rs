@@ -12,8 +12,20 @@ fn help_of(arguments: &[&str]) -> String {
 #[test]
 fn help() {
     assert_snapshot!("help", help_of(&[]));
-    let commands =
-        ["run", "generate", "train", "eval likelihood", "bench", "quantize", "show", "list", "doctor", "completions"];
+    let commands = [
+        "run",
+        "generate",
+        "train",
+        "eval likelihood",
+        "bench",
+        "quantize",
+        "pull",
+        "rm",
+        "show",
+        "list",
+        "doctor",
+        "completions",
+    ];
     for command in commands {
         assert_snapshot!(format!("help {command}").replace(' ', "_"), help_of(&command.split(' ').collect::<Vec<_>>()));
     }

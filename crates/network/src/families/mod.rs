@@ -12,6 +12,7 @@ mod dit;
 pub mod dream;
 mod experts;
 pub mod fast_dllm_v2;
+pub mod gguf;
 mod hugging_face;
 pub mod llada;
 pub mod llada_moe;

@@ -13,7 +13,7 @@ use aquatint_vocabulary::Message;
 use serde_json::Value;
 
 /// What the READMEs allow, ten times the references' own errors against f64.
-const TOLERANCE: f64 = 5e-4;
+pub(crate) const TOLERANCE: f64 = 5e-4;
 
 pub(crate) fn open(name: &str) -> Checkpoint {
     Checkpoint::load(&Golden::folder(name)).unwrap()

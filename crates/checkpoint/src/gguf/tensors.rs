@@ -1,0 +1,93 @@
+//! Tensors of a GGUF file under the names of their family, in the order of rows that the family has.
+
+use super::blocks::BlockType;
+use super::header::{Header, TensorPlace};
+use crate::CheckpointError;
+use aquatint_compute::{Bits, Quantised, QuantisedError};
+use aquatint_network::NetworkSpec;
+use aquatint_network::families::gguf::Architecture;
+use aquatint_network::families::{self, Family};
+
+/// A tensor, or some rows of one.
+#[derive(Debug, Clone)]
+pub(crate) struct GgufTensor {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    /// Where it begins in the file.
+    pub(crate) start: usize,
+    /// Bytes.
+    pub(crate) length: usize,
+    kind: BlockType,
+    /// Rows of a head, where the two halves of each head are interleaved.
+    interleaved: Option<usize>,
+}
+
+/// All tensors by the names of their family.
+pub(super) fn placed(
+    header: &Header,
+    family: &dyn Family,
+    spec: &NetworkSpec,
+    architecture: Architecture,
+) -> Result<Vec<GgufTensor>, CheckpointError> {
+    let mut placed = Vec::new();
+    for tensor in &header.tensors {
+        // What turns positions to angles is computed here.
+        if tensor.name == "rope_freqs.weight" {
+            continue;
+        }
+        let whole = Architecture::tensor(&tensor.name);
+        let name = whole.map_or_else(|| tensor.name.clone(), |name| families::file_name(family, &name));
+        let interleaved = architecture.interleaved(&tensor.name, spec);
+        let TensorPlace { shape, kind, start, length, .. } = tensor.clone();
+        placed.push(GgufTensor { name, shape, start, length, kind, interleaved });
+    }
+    Ok(placed)
+}
+
+impl GgufTensor {
+    /// How its numbers are kept.
+    pub(crate) fn storage(&self) -> &'static str {
+        self.kind.name()
+    }
+
+    /// In how many bits its integers stay, if they do. Only matrices are multiplied.
+    pub(crate) fn bits(&self) -> Option<Bits> {
+        self.kind.bits().filter(|_| self.shape.len() == 2)
+    }
+
+    /// The real numbers that its bytes stand for, row-major, as f32; some may not be finite.
+    pub(crate) fn real(&self, bytes: &[u8]) -> Vec<f32> {
+        let mut numbers = Vec::with_capacity(self.shape.iter().product());
+        self.rows(bytes).for_each(|row| self.kind.decode(row, &mut numbers));
+        numbers
+    }
+
+    /// Its integers as they are.
+    pub(crate) fn quantised(&self, bits: Bits, bytes: &[u8]) -> Result<Quantised, QuantisedError> {
+        let (outputs, inputs) = (self.shape[0], self.shape[1]);
+        self.kind.quantised(bits, (outputs, inputs), self.rows(bytes))
+    }
+
+    /// Its rows in the order that the family has: row `j·d/2 + i` of a head of `d` is row `2i + j` of the file.
+    fn rows<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let count = if self.shape.len() > 1 { self.shape[0] } else { 1 };
+        let numbers = self.shape.iter().product::<usize>() / count.max(1);
+        // A vector's rows are its numbers, where it is interleaved.
+        let (count, numbers) = match self.interleaved {
+            Some(_) if self.shape.len() == 1 => (numbers, 1),
+            _ => (count, numbers),
+        };
+        let size = numbers / self.kind.numbers() * self.kind.bytes();
+        let interleaved = self.interleaved;
+        (0..count).map(move |row| {
+            let at = match interleaved {
+                Some(head) => {
+                    let (first, within) = (row / head * head, row % head);
+                    first + 2 * (within % (head / 2)) + within / (head / 2)
+                }
+                None => row,
+            };
+            &bytes[at * size..(at + 1) * size]
+        })
+    }
+}

@@ -1,0 +1,57 @@
+//! What a checkpoint's weights take in memory when it is run, by the number format of its matrices.
+
+use crate::Checkpoint;
+use aquatint_compute::WeightFormat;
+use aquatint_network::{Role, families};
+
+/// Bytes of a number, or of a scale, that is kept as it is.
+const REAL: u64 = 4;
+
+impl Checkpoint {
+    /// Bytes that the weights take when matrices are kept in `format`. Matrices that are quantised in the files stay as
+    /// they are; word vectors and norms are f32. Padding of prepared matrices is not counted.
+    pub fn memory(&self, format: WeightFormat) -> u64 {
+        let tied = self.spec.head.tied;
+        let bytes = self.spec.tensors().into_iter().map(|tensor| {
+            let numbers: u64 = tensor.shape.iter().map(|&size| size as u64).product();
+            let rows = tensor.shape.first().map_or(1, |&rows| rows as u64);
+            let name = families::file_name(self.family, &tensor.name);
+            let multiplied = |format| match self.weights.bits(&name) {
+                Some(bits) => {
+                    let scheme = self.quantisation.as_ref().and_then(|quantisation| quantisation.scheme(bits));
+                    let group = scheme.and_then(|scheme| scheme.group);
+                    integers(bits.count() as u64, numbers, group.map_or(rows, |group| numbers / group.max(1) as u64))
+                }
+                None => prepared(format, numbers, rows),
+            };
+            match tensor.role {
+                Role::Matrix => multiplied(format),
+                Role::Head => multiplied(of_head(format)),
+                Role::Embedding if tied => REAL * numbers + multiplied(of_head(format)),
+                Role::Embedding | Role::UnitVectors | Role::Vector => REAL * numbers,
+            }
+        });
+        bytes.sum()
+    }
+}
+
+/// With four bits, the head has eight.
+fn of_head(format: WeightFormat) -> WeightFormat {
+    match format {
+        WeightFormat::Int4 { .. } => WeightFormat::Int8,
+        format => format,
+    }
+}
+
+fn prepared(format: WeightFormat, numbers: u64, rows: u64) -> u64 {
+    match format {
+        WeightFormat::F32 => REAL * numbers,
+        WeightFormat::Bf16 => REAL / 2 * numbers,
+        WeightFormat::Int8 => integers(8, numbers, rows),
+        WeightFormat::Int4 { group } => integers(4, numbers, numbers / group.max(1) as u64),
+    }
+}
+
+fn integers(bits: u64, numbers: u64, scales: u64) -> u64 {
+    (bits * numbers).div_ceil(8) + REAL * scales
+}
