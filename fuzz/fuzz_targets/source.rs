@@ -23,7 +23,9 @@ fuzz_target!(|input: (u8, &[u8])| {
     }
     let Ok(mut passages) = source.passages() else { return };
     let mut documents = 0u64;
-    let whole = passages.by_ref().all(|passage| passage.inspect(|passage| documents += u64::from(passage.ends_document)).is_ok());
+    let whole = passages
+        .by_ref()
+        .all(|passage| passage.inspect(|passage| documents += u64::from(passage.ends_document)).is_ok());
     let counts = passages.counts();
     assert!(counts.first_bad_rows.len() as u64 == counts.bad_rows.min(10));
     if whole && source.format != Some(Format::Text) {

@@ -9,7 +9,7 @@ const REAL: u64 = 4;
 
 impl Checkpoint {
     /// Bytes that the weights take when matrices are kept in `format`. Matrices that are quantised in the files stay as
-    /// they are; word vectors and norms are f32. Padding of prepared matrices is not counted.
+    /// they are; norms are f32, and word vectors bf16 or f32. Padding of prepared matrices is not counted.
     pub fn memory(&self, format: WeightFormat) -> u64 {
         let tied = self.spec.head.tied;
         let bytes = self.spec.tensors().into_iter().map(|tensor| {
@@ -24,11 +24,17 @@ impl Checkpoint {
                 }
                 None => prepared(format, numbers, rows),
             };
+            let mixtures = self.spec.self_conditioning
+                || self.spec.process().ok().flatten().is_some_and(|process| process.reads_points());
+            // A table of which only rows are read stays in bf16 where it is kept so.
+            let compact = !mixtures && self.weights.storage(&name).as_deref() == Some("BF16");
+            let table = if compact { REAL / 2 } else { REAL } * numbers;
             match tensor.role {
                 Role::Matrix => multiplied(format),
                 Role::Head => multiplied(of_head(format)),
-                Role::Embedding if tied => REAL * numbers + multiplied(of_head(format)),
-                Role::Embedding | Role::UnitVectors | Role::Vector => REAL * numbers,
+                Role::Embedding if tied => table + multiplied(of_head(format)),
+                Role::Embedding => table,
+                Role::UnitVectors | Role::Vector | Role::Router => REAL * numbers,
             }
         });
         bytes.sum()

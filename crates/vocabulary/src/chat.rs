@@ -76,6 +76,9 @@ pub struct ChatTemplate {
 }
 
 const NAME: &str = "chat";
+/// What a template may do for one text, in the engine's unit: an instruction, or 64 bytes of text. A conversation takes a
+/// few dozen for each turn; a template that a stranger wrote ends after a second and a quarter of a gigabyte.
+const FUEL: u64 = 4_000_000;
 /// Marks an error of `raise_exception`, to distinguish it from a failure of the template.
 const REFUSAL: &str = "\u{1}refused\u{1}";
 
@@ -87,6 +90,7 @@ impl ChatTemplate {
     pub fn new(source: &str, begin: &str, end: &str) -> Result<Self, ChatError> {
         let malformed = |error: Error| ChatError::Malformed { reason: described(&error) };
         let mut environment = Environment::new();
+        environment.set_fuel(Some(FUEL));
         environment
             .set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(malformed)?);
         environment.set_unknown_method_callback(|_, value, method, arguments| python_method(value, method, arguments));

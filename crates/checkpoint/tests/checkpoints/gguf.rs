@@ -5,6 +5,7 @@ use aquatint_checkpoint::{Checkpoint, CheckpointError};
 use aquatint_compute::{Bits, Cpu, CpuPath, Cuda, Device, WeightFormat};
 use aquatint_network::{Denoiser, NetworkInput, RowLayout, WholeRows};
 use aquatint_testing::{Comparison, Golden};
+use proptest::prelude::*;
 use std::fs;
 use std::path::PathBuf;
 
@@ -125,4 +126,23 @@ fn a_tokenizer_beside_the_file_is_taken_instead() {
     assert_eq!(checkpoint.vocabulary.decode(&tokens(&checkpoint)), "the river and the fox");
     fs::write(folder.path().join("tokenizer.json"), "{}").unwrap();
     assert!(matches!(Checkpoint::load(&file), Err(CheckpointError::Vocabulary(_))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn any_change_of_a_gguf_file_is_read_or_refused(
+        changes in prop::collection::vec((0_usize..9600, any::<u8>()), 1..4),
+        length in prop::option::of(0_usize..12_000),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("model.gguf");
+        let mut bytes = fs::read(path("llada-q4_0")).unwrap();
+        changes.into_iter().for_each(|(at, byte)| bytes[at] = byte);
+        bytes.truncate(length.unwrap_or(bytes.len()));
+        fs::write(&file, bytes).unwrap();
+        if let Err(error) = Checkpoint::load(&file).and_then(|checkpoint| checkpoint.network(Cpu::<f32>::scalar())) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
 }

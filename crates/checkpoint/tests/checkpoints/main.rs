@@ -4,6 +4,7 @@ mod families;
 mod folders;
 mod gguf;
 mod golden;
+mod hostile;
 mod llada;
 mod memory;
 mod resaved;

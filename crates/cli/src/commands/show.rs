@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: &ShowArguments, printer: &Printer) -> Result<(), Fa
                 "name": checkpoint.origin.to_string(),
                 "family": checkpoint.family.model_type(),
                 "parameters": parameters,
+                "active_parameters": checkpoint.spec.active_parameter_count(),
                 "bytes": size,
                 "memory": memory_as_json(&checkpoint),
                 "available_memory": runtime::memory().map(|memory| memory.available),
@@ -83,6 +84,8 @@ pub(crate) fn weight(checkpoint: &Checkpoint) -> (u64, u64) {
 pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
     let spec = &checkpoint.spec;
     let (parameters, size) = weight(checkpoint);
+    let active = checkpoint.spec.active_parameter_count() as u64;
+    let active = if active < parameters { format!(", {} of them active", count(active)) } else { String::new() };
     // Matrices that are quantised have a line of their own.
     let storage = match (checkpoint.storage(), &checkpoint.quantisation) {
         (Some(storage), None) => format!(" as {}", storage.to_lowercase()),
@@ -125,7 +128,7 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
     let mut rows = vec![
         ("model", checkpoint.origin.to_string()),
         ("family", checkpoint.family.model_type().to_owned()),
-        ("parameters", format!("{} ({}{storage})", count(parameters), bytes(size))),
+        ("parameters", format!("{}{active} ({}{storage})", count(parameters), bytes(size))),
         ("memory", memory(checkpoint)),
         ("network", format!("{} layers, width {}, feed-forward {feed_forward}", spec.layers.len(), spec.width)),
         ("heads", heads),

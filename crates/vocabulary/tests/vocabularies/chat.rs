@@ -86,3 +86,15 @@ fn tools_reach_the_template_and_so_does_what_they_returned() {
     assert_eq!(template.render(&messages[..1], false).unwrap(), "[user]Hi");
     assert!(!ChatTemplate::new("{{ messages }}", "", "").unwrap().knows_tools());
 }
+
+#[test]
+fn a_template_without_end_is_stopped() {
+    let forever = "{% for a in range(90000) %}{% for b in range(90000) %}{% for c in range(90000) %}{% endfor %}{% endfor %}{% endfor %}";
+    let doubling =
+        "{% set n = namespace(x='aaaaaaaa') %}{% for a in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}";
+    let deep = "{% macro m(n) %}{{ m(n + 1) }}{{ m(n + 1) }}{% endmacro %}{{ m(0) }}";
+    for source in [forever, doubling, deep, "{{ 'a' * 1000000000000 }}"] {
+        let template = ChatTemplate::new(source, "", "").unwrap();
+        assert!(matches!(template.render(&[], false), Err(ChatError::Failed { .. })), "{source}");
+    }
+}
