@@ -98,6 +98,11 @@ pub(super) fn extend(config: &mut Object, keys: Value) {
     }
 }
 
+/// A number of things under a key, which may be 0.
+pub(super) fn count(config: &Config<'_>, key: &'static str) -> Result<usize, NetworkError> {
+    whole(config.value(key)).ok_or_else(|| wrong(key, config.value(key), "a whole number"))
+}
+
 fn whole(value: &Value) -> Option<usize> {
     value.as_u64().and_then(|value| usize::try_from(value).ok())
 }

@@ -15,6 +15,7 @@ pub mod fast_dllm_v2;
 pub mod gguf;
 mod hugging_face;
 pub mod llada;
+pub mod llada2_moe;
 pub mod llada_moe;
 pub mod mdlm;
 pub mod mmada;
@@ -35,10 +36,11 @@ use std::fmt::Debug;
 pub type Object = Map<String, Value>;
 
 /// All families.
-pub const FAMILIES: [&dyn Family; 15] = [
+pub const FAMILIES: [&dyn Family; 16] = [
     NATIVE,
     &llada::Llada,
     &llada_moe::LladaMoe,
+    &llada2_moe::Llada2Moe,
     &mmada::Mmada,
     &dream::Dream,
     &sdar::Sdar,

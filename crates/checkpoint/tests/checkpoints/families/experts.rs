@@ -1,7 +1,7 @@
 //! Families with mixtures of experts.
 
 use super::{about, forwards, logits, open, texts};
-use aquatint_compute::{Cpu, CpuPath, Cuda, Device};
+use aquatint_compute::{Cpu, CpuPath, Cuda, Device, Element, RouterLogits};
 use aquatint_diffusion::Layout;
 use aquatint_network::{
     Activation, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, HeadSpec, InferenceNetwork, LayerSpec,
@@ -26,8 +26,14 @@ fn sdar_moe_predicts_what_its_own_code_does() {
 }
 
 #[test]
+fn llada2_predicts_what_its_own_code_does() {
+    let blocks = |length| Some(Layout::Block { length });
+    forwards("llada2_moe", &[("plain", blocks(16)), ("blocks_32", None), ("one_block", blocks(48))]);
+}
+
+#[test]
 fn their_texts_and_conversations_are_those_of_their_own_code() {
-    for (name, conversations) in [("llada_moe", 1), ("rnd1", 0), ("sdar_moe", 4)] {
+    for (name, conversations) in [("llada_moe", 1), ("rnd1", 0), ("sdar_moe", 4), ("llada2_moe", 4)] {
         let (checkpoint, about) = (open(name), about(name));
         assert!(checkpoint.unknown_keys.is_empty(), "{name}: {:?}", checkpoint.unknown_keys);
         assert_eq!(about["chat"]["cases"].as_array().map_or(0, Vec::len), conversations, "{name}");
@@ -41,6 +47,7 @@ fn their_texts_and_conversations_are_those_of_their_own_code() {
 fn tokens_have_the_roles_that_their_own_code_gives_them() {
     let cases = [
         ("llada_moe", ["<|mask|>", "<|endoftext|>", "<|endoftext|>", "<|startoftext|>"]),
+        ("llada2_moe", ["<|mask|>", "<|endoftext|>", "<|endoftext|>", "<|startoftext|>"]),
         ("rnd1", ["<|mask|>", "<|im_end|>", "<|endoftext|>", "<|endoftext|>"]),
         ("sdar_moe", ["<|MASK|>", "<|im_end|>", "<|endoftext|>", "<|endoftext|>"]),
     ];
@@ -58,6 +65,11 @@ fn makers_settings_are_the_defaults() {
         (llada.policy.as_deref(), llada.steps, llada.block_length, llada.temperature),
         (Some("confidence"), Some(32), Some(32), Some(0.0))
     );
+    let llada2 = open("llada2_moe").generation;
+    assert_eq!(
+        (llada2.policy.as_deref(), llada2.steps, llada2.block_length, llada2.temperature),
+        (Some("threshold:0.95"), Some(32), Some(32), Some(0.0))
+    );
     let rnd1 = open("rnd1").generation;
     assert_eq!((rnd1.policy.as_deref(), rnd1.steps, rnd1.temperature), (Some("entropy"), Some(256), Some(0.0)));
     let sdar = open("sdar_moe").generation;
@@ -70,6 +82,9 @@ fn a_row_reads_some_of_the_parameters() {
     let spec = open("llada_moe").spec;
     assert_eq!(spec.parameter_count() - spec.active_parameter_count(), 2 * 5 * 3 * 64 * 48);
     assert_eq!(spec.layers[1].feed_forward.kind.to_string(), "3 of 8 experts of 48");
+    let spec = open("llada2_moe").spec;
+    assert_eq!(spec.parameter_count() - spec.active_parameter_count(), 2 * 12 * 3 * 64 * 24);
+    assert_eq!(spec.layers[2].feed_forward.kind.to_string(), "4 of 16 experts of 24 and a shared one of 24");
 }
 
 /// The logits of the router of a layer, by a network that ends there: behind the layer's attention and norm, with the
@@ -138,6 +153,21 @@ fn compare_routers<D: Device>(device: &D, comparison: &mut Comparison) {
     let words = device.describe();
     let (_, given, _) = router_logits("sdar_moe", 0, device);
     comparison.check(&format!("sdar_moe on {words}"), &given, logits("sdar_moe").values("router.logits"), 5e-4);
+
+    let golden = logits("llada2_moe");
+    let (experts, given, bias) = router_logits("llada2_moe", 1, device);
+    comparison.check(&format!("llada2_moe on {words}"), &given, golden.values("router.logits"), 5e-4);
+    let up = |values: &[f64]| {
+        let values: Vec<D::Element> = values.iter().map(|&value| D::Element::from_f64(value)).collect();
+        device.upload(&values).unwrap()
+    };
+    let (given, bias) = (up(&given), up(&bias));
+    let mut weights = up(&vec![0.0; golden.values("router.weights").len()]);
+    let operands = RouterLogits { logits: &given, bias: Some(&bias) };
+    let chosen = device.route(&experts.router(), operands, &mut weights).unwrap();
+    assert_eq!(chosen, golden.ids("router.experts"), "on {words}");
+    let weights: Vec<f64> = device.download(&weights).into_iter().map(Element::to_f64).collect();
+    comparison.check(&format!("weights on {words}"), &weights, golden.values("router.weights"), 5e-4);
 }
 
 #[test]

@@ -1,0 +1,217 @@
+//! LLaDA2.0, 2.1 and 2.2 (2512.15745): the layout of Ling 2.0 in blocks of 32 positions that see themselves and earlier
+//! blocks, without a shift. The first layers are dense; in the others a sigmoid scores each expert, experts are chosen
+//! from some groups of them, with a bias that does not count for their weights, and every row reads a shared expert.
+//!
+//! Read against `modeling_llada2_moe.py` of inclusionAI/LLaDA2.0-mini. Its `eager` attention turns the mask around; here a
+//! row sees what its `sdpa` attention shows.
+
+use super::config::{Config, wrong};
+use super::qwen::Qwen;
+use super::{Family, Object, TokenRoles, experts, hugging_face};
+use crate::{AttentionSpec, ExpertsSpec, NetworkError, NetworkSpec, RopeSpec, RouterScore, RouterSpec};
+use aquatint_diffusion::Layout;
+use serde_json::{Value, json};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Llada2Moe;
+
+/// Keys beside Qwen's. The last seven say nothing about what the network computes.
+const OWN: [&str; 24] = [
+    "block_length",
+    "first_k_dense_replace",
+    "moe_intermediate_size",
+    "moe_router_enable_expert_bias",
+    "n_group",
+    "norm_head",
+    "num_experts",
+    "num_experts_per_tok",
+    "num_shared_experts",
+    "partial_rotary_factor",
+    "rotary_dim",
+    "routed_scaling_factor",
+    "score_function",
+    "topk_group",
+    "use_bias",
+    "use_qk_norm",
+    "use_qkv_bias",
+    "embedding_dropout",
+    "output_dropout",
+    "output_router_logits",
+    "router_dtype",
+    "norm_topk_prob",
+    "use_rmsnorm",
+    "num_nextn_predict_layers",
+];
+
+/// Keys that choose among parts of Ling, with the one choice that is LLaDA2's.
+fn fixed() -> [(&'static str, Value); 7] {
+    [
+        ("norm_head", json!(false)),
+        ("score_function", json!("sigmoid")),
+        ("use_bias", json!(false)),
+        ("use_qkv_bias", json!(false)),
+        ("use_rmsnorm", json!(true)),
+        ("norm_topk_prob", json!(true)),
+        ("num_nextn_predict_layers", json!(0)),
+    ]
+}
+
+/// Positions of a block where nothing is said.
+const BLOCK: usize = 32;
+
+/// As `generate()` is run: what is more probable than 0.95 at once, and no fewer than an even share at each step.
+const SAMPLING: [(&str, u64); 3] = [("block_length", 32), ("steps", 32), ("max_new_tokens", 2048)];
+
+/// The threshold where nothing is said.
+const THRESHOLD: f64 = 0.95;
+
+/// The columns of a head that turn, where not all do.
+fn rotated(config: Config<'_>, head_size: usize) -> Result<Option<usize>, NetworkError> {
+    let columns = match config.optional("partial_rotary_factor", Config::number)? {
+        Some(factor) if factor > 0.0 && factor <= 1.0 => (factor * head_size as f64) as usize,
+        Some(_) => {
+            let given = config.value("partial_rotary_factor");
+            return Err(wrong("partial_rotary_factor", given, "above 0, at most 1"));
+        }
+        None => config.optional("rotary_dim", Config::size)?.unwrap_or(head_size),
+    };
+    Ok(Some(columns).filter(|&columns| columns != head_size))
+}
+
+impl Family for Llada2Moe {
+    fn model_type(&self) -> &'static str {
+        "llada2_moe"
+    }
+
+    fn architecture(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn is_untyped(&self, _: &Object) -> bool {
+        false
+    }
+
+    fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
+        let config = Config(config);
+        let length = config.optional("block_length", Config::size)?.unwrap_or(BLOCK);
+        let spec = Qwen::network(config, &OWN, || {
+            fixed().iter().try_for_each(|(key, value)| config.insist(key, value))?;
+            let attention = Qwen::Three.attention(config)?;
+            let normed = config.optional("use_qk_norm", Config::flag)?.unwrap_or(true);
+            let attention = AttentionSpec {
+                rope: RopeSpec { rotated: rotated(config, attention.head_size)?, ..attention.rope },
+                qk_norm: attention.qk_norm.filter(|_| normed),
+                fused: true,
+                ..attention
+            };
+            let (per_token, width) = (config.size("num_experts_per_tok")?, config.size("moe_intermediate_size")?);
+            let shared = config.optional("num_shared_experts", experts::count)?.unwrap_or(0);
+            let router = RouterSpec {
+                score: RouterScore::Sigmoid,
+                groups: config.optional("n_group", Config::size)?.unwrap_or(1),
+                groups_per_token: config.optional("topk_group", Config::size)?.unwrap_or(1),
+                bias: config.optional("moe_router_enable_expert_bias", Config::flag)?.unwrap_or(true),
+                normalised: per_token > 1,
+                scale: config.optional("routed_scaling_factor", Config::number)?.unwrap_or(1.0),
+            };
+            let mixture = ExpertsSpec {
+                experts: config.size("num_experts")?,
+                per_token,
+                width,
+                router,
+                shared_width: Some(shared * width).filter(|&width| width > 0),
+            };
+            let dense = config.optional("first_k_dense_replace", experts::count)?.unwrap_or(0);
+            experts::layers(config, attention, (mixture, "intermediate_size"), |index| index >= dense)
+        })?;
+        Ok(NetworkSpec { attention: Layout::Block { length }, ..spec })
+    }
+
+    fn config_keys(&self) -> Option<Vec<&'static str>> {
+        Some(Qwen::keys(&OWN))
+    }
+
+    fn mask_token(&self) -> Option<&'static str> {
+        Some("<|mask|>")
+    }
+
+    fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object {
+        let own = json!({"model_type": self.model_type(), "architectures": ["LLaDA2MoeModelLM"]});
+        let mut config = Qwen::write(spec, roles, own);
+        config.extend(fixed().map(|(key, value)| (key.to_owned(), value)));
+        let (mixture, attention) = (experts::first(&spec.layers), spec.layers.first().map(|layer| layer.attention));
+        let factor = |attention: AttentionSpec| {
+            attention.rope.rotated.map_or(1.0, |columns| columns as f64 / attention.head_size as f64)
+        };
+        let dense = spec.layers.iter().take_while(|layer| layer.feed_forward.experts().is_none()).count();
+        let keys = json!({
+            "block_length": spec.attention.block_length(),
+            "first_k_dense_replace": dense,
+            "moe_intermediate_size": mixture.map(|mixture| mixture.width),
+            "moe_router_enable_expert_bias": mixture.map(|mixture| mixture.router.bias),
+            "n_group": mixture.map(|mixture| mixture.router.groups),
+            "num_experts": mixture.map(|mixture| mixture.experts),
+            "num_experts_per_tok": mixture.map(|mixture| mixture.per_token),
+            "num_shared_experts": mixture.map(|mixture| mixture.shared_width.unwrap_or(0) / mixture.width),
+            "partial_rotary_factor": attention.map(factor),
+            "routed_scaling_factor": mixture.map(|mixture| mixture.router.scale),
+            "topk_group": mixture.map(|mixture| mixture.router.groups_per_token),
+            "use_qk_norm": attention.map(|attention| attention.qk_norm.is_some()),
+        });
+        experts::extend(&mut config, keys);
+        config
+    }
+
+    fn names(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("model.embed_tokens", "model.word_embeddings"),
+            ("model.layers.*.self_attn.qkv_proj", "model.layers.*.attention.query_key_value"),
+            ("model.layers.*.self_attn.q_norm", "model.layers.*.attention.query_layernorm"),
+            ("model.layers.*.self_attn.k_norm", "model.layers.*.attention.key_layernorm"),
+            ("model.layers.*.self_attn.o_proj", "model.layers.*.attention.dense"),
+        ]
+    }
+
+    fn unread_tensors(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn roles(&self, config: &Object) -> TokenRoles {
+        Config(config).token_roles()
+    }
+
+    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    fn read_generation(&self, file: Object) -> Result<Object, NetworkError> {
+        let mut file = hugging_face::read_generation(file)?;
+        let threshold = match file.shift_remove("threshold") {
+            None => THRESHOLD,
+            Some(given) => given.as_f64().ok_or_else(|| wrong("threshold", &given, "a probability"))?,
+        };
+        file.entry("policy").or_insert_with(|| format!("threshold:{threshold}").into());
+        file.entry("temperature").or_insert(json!(0.0));
+        for (key, usual) in SAMPLING {
+            file.entry(key).or_insert_with(|| usual.into());
+        }
+        Ok(file)
+    }
+
+    fn keeps_other_generation_keys(&self) -> bool {
+        true
+    }
+
+    fn write_generation(&self, settings: Object) -> Object {
+        settings
+    }
+
+    fn chat_template(&self) -> Option<&'static str> {
+        Some(experts::LING)
+    }
+
+    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
+        &[]
+    }
+}
