@@ -3,6 +3,7 @@
 mod behaviour;
 mod compressed;
 mod device_rows;
+mod experts;
 mod families;
 mod golden;
 mod gradients;
