@@ -274,6 +274,9 @@ impl<'a> Place<'a> {
     }
 
     fn quantisation(&self) -> Result<Quantisation, CheckpointError> {
+        if !self.value.is_object() {
+            return Err(self.refuse("an object"));
+        }
         match self.get("quant_method").one_of(&[METHOD, GPTQ, AWQ])? {
             GPTQ => return self.gptq(),
             AWQ => return self.awq(),

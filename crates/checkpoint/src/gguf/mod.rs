@@ -27,6 +27,7 @@ use aquatint_vocabulary::{RoleFile, Vocabulary};
 use blocks::BlockType;
 use header::Header;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 use tokenizer::Tokenizer;
 
@@ -44,8 +45,10 @@ pub(crate) fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let mapped = MappedFile::open(path).map_err(|error| CheckpointError::io("read", path, error))?;
     let malformed = |reason: String| CheckpointError::Header { file: file.clone(), reason };
     let header = Header::parse(&mapped).map_err(malformed)?;
-    let shapes = |name: &str| header.tensors.iter().find(|tensor| tensor.name == name).map(|tensor| tensor.rows());
-    let Description { architecture, mut config } = gguf::describe(&header.metadata, &shapes)?;
+    let rows: BTreeMap<&str, usize> =
+        header.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.rows())).collect();
+    let rows = |name: &str| rows.get(name).copied();
+    let Description { architecture, mut config } = gguf::describe(&header.metadata, &rows)?;
 
     let beside = Beside::read(path.parent().unwrap_or(Path::new("")))?;
     let own = Tokenizer::new(&header);

@@ -4,9 +4,9 @@ use super::blocks::BlockType;
 use super::header::{Header, TensorPlace};
 use crate::CheckpointError;
 use aquatint_compute::{Bits, Quantised, QuantisedError};
-use aquatint_network::NetworkSpec;
 use aquatint_network::families::gguf::Architecture;
 use aquatint_network::families::{self, Family};
+use aquatint_network::{NetworkError, NetworkSpec};
 
 /// A tensor, or some rows of one.
 #[derive(Debug, Clone)]
@@ -33,6 +33,22 @@ pub(super) fn placed(
     for tensor in &header.tensors {
         // What turns positions to angles is computed here.
         if tensor.name == "rope_freqs.weight" {
+            continue;
+        }
+        if let Some(name) = Architecture::experts(&tensor.name) {
+            let [experts, rows, columns] = tensor.shape[..] else {
+                let shape = tensor.shape.clone();
+                return Err(NetworkError::TensorLength { name: tensor.name.clone(), given: shape.len(), shape }.into());
+            };
+            let length = tensor.length / experts;
+            placed.extend((0..experts).map(|expert| GgufTensor {
+                name: families::file_name(family, &name(expert)),
+                shape: vec![rows, columns],
+                start: tensor.start + expert * length,
+                length,
+                kind: tensor.kind,
+                interleaved: None,
+            }));
             continue;
         }
         let whole = Architecture::tensor(&tensor.name);

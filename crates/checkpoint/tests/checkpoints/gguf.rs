@@ -128,6 +128,115 @@ fn a_tokenizer_beside_the_file_is_taken_instead() {
     assert!(matches!(Checkpoint::load(&file), Err(CheckpointError::Vocabulary(_))));
 }
 
+/// A file as llama.cpp's converter writes it from a folder of experts: those of a layer one after another, all in f32. Its
+/// tokenizer lies beside it.
+fn convert(folder: &Checkpoint, architecture: &str, keys: &[(&str, u32)]) -> Vec<u8> {
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let key = |name: &str, kind: u32, value: &[u8]| [text(name).as_slice(), &kind.to_le_bytes(), value].concat();
+    let attention = folder.spec.layers[0].attention;
+    let (heads, epsilon) = (attention.heads as u32, folder.spec.norm.epsilon() as f32);
+    let mut entries = vec![key("general.architecture", 8, &text(architecture))];
+    for (name, value) in [
+        ("block_count", folder.spec.layers.len() as u32),
+        ("context_length", folder.spec.context_length as u32),
+        ("embedding_length", folder.spec.width as u32),
+        ("attention.head_count", heads),
+        ("attention.head_count_kv", attention.key_value_heads as u32),
+    ]
+    .iter()
+    .chain(keys)
+    {
+        entries.push(key(&format!("{architecture}.{name}"), 4, &value.to_le_bytes()));
+    }
+    entries.push(key(&format!("{architecture}.attention.layer_norm_rms_epsilon"), 6, &epsilon.to_le_bytes()));
+    let theta = attention.rope.theta as f32;
+    entries.push(key(&format!("{architecture}.rope.freq_base"), 6, &theta.to_le_bytes()));
+    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
+    for name in folder.weights.names() {
+        let there = [
+            ("model.embed_tokens", "token_embd"),
+            ("model.norm", "output_norm"),
+            ("lm_head", "output"),
+            ("model.layers.", "blk."),
+            ("input_layernorm", "attn_norm"),
+            ("post_attention_layernorm", "ffn_norm"),
+            ("self_attn.q_norm", "attn_q_norm"),
+            ("self_attn.k_norm", "attn_k_norm"),
+            ("self_attn.q_proj", "attn_q"),
+            ("self_attn.k_proj", "attn_k"),
+            ("self_attn.v_proj", "attn_v"),
+            ("self_attn.o_proj", "attn_output"),
+            ("mlp.gate.", "ffn_gate_inp."),
+        ];
+        let there = there.iter().fold(name.to_owned(), |name, (here, there)| name.replace(here, there));
+        let (shape, values) = (folder.weights.shape(name).unwrap().to_vec(), folder.weights.read(name).unwrap());
+        let part = |name: &str| {
+            name.replace("gate_proj", "ffn_gate").replace("up_proj", "ffn_up").replace("down_proj", "ffn_down")
+        };
+        match there.split_once("mlp.experts.") {
+            None => tensors.push((part(&there.replace("mlp.", "")), shape, values)),
+            Some((layer, rest)) => {
+                let (expert, rest) = rest.split_once('.').unwrap();
+                let name = format!("{layer}{}", part(rest).replace(".weight", "_exps.weight"));
+                match tensors.iter_mut().find(|(known, _, _)| *known == name) {
+                    // By name, ten experts would not come in order.
+                    Some((_, all, gathered)) if all[0] == expert.parse::<usize>().unwrap() => {
+                        all[0] += 1;
+                        gathered.extend(values);
+                    }
+                    Some(_) => panic!("expert {expert} out of order"),
+                    None => tensors.push((name, [&[1], &shape[..]].concat(), values)),
+                }
+            }
+        }
+    }
+    let mut file = [b"GGUF".as_slice(), &3_u32.to_le_bytes()].concat();
+    file.extend([tensors.len() as u64, entries.len() as u64].into_iter().flat_map(u64::to_le_bytes));
+    entries.iter().for_each(|entry| file.extend(entry));
+    let mut offset = 0_u64;
+    for (name, shape, values) in &tensors {
+        file.extend(text(name));
+        file.extend((shape.len() as u32).to_le_bytes());
+        shape.iter().rev().for_each(|size| file.extend((*size as u64).to_le_bytes()));
+        file.extend(0_u32.to_le_bytes());
+        file.extend(offset.to_le_bytes());
+        offset += (4 * values.len() as u64).next_multiple_of(32);
+    }
+    for (_, _, values) in &tensors {
+        file.resize(file.len().next_multiple_of(32), 0);
+        file.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    }
+    file
+}
+
+#[test]
+fn experts_of_a_layer_are_taken_apart() {
+    let moe = [("expert_count", 8), ("expert_used_count", 3), ("expert_feed_forward_length", 48)];
+    let rnd1 = [
+        ("expert_count", 8),
+        ("expert_used_count", 2),
+        ("expert_feed_forward_length", 48),
+        ("feed_forward_length", 160),
+        ("attention.key_length", 16),
+    ];
+    for (name, architecture, keys) in [("llada_moe", "llada-moe", &moe[..]), ("rnd1", "rnd1", &rnd1)] {
+        let expected = open(name);
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["tokenizer.json", "tokenizer_config.json", "generation_config.json"] {
+            fs::copy(Golden::folder(name).join(file), folder.path().join(file)).unwrap();
+        }
+        let file = folder.path().join("model.gguf");
+        fs::write(&file, convert(&expected, architecture, keys)).unwrap();
+        let given = Checkpoint::load(&file).unwrap();
+        assert_eq!(given.spec, expected.spec, "{name}");
+        assert_eq!(given.weights.names().collect::<Vec<_>>(), expected.weights.names().collect::<Vec<_>>());
+        for name in expected.weights.names() {
+            assert_eq!(given.weights.read(name).unwrap(), expected.weights.read(name).unwrap(), "{name}");
+        }
+        given.network(Cpu::<f32>::scalar()).unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]

@@ -66,8 +66,12 @@ fn every_hostile_file_is_refused() {
         ("a_tensor_behind_the_end", "ends behind the file"),
         ("a_type_that_is_not_read", "of type 10; allowed: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K"),
         ("a_rule_that_is_not_known", "`tokenizer.ggml.pre` is dbrx; allowed: gpt-2"),
-        ("an_architecture_that_does_not_exist", "`general.architecture` is \"lada\"; allowed: \"llada\", \"dream\""),
+        (
+            "an_architecture_that_does_not_exist",
+            "`general.architecture` is \"lada\"; allowed: \"llada\", \"dream\", \"llada-moe\", \"rnd1\"",
+        ),
         ("more_keys_than_bytes", "ends at byte"),
+        ("a_billion_layers", "`block_count` is 1000000000; allowed: 1, as many layers"),
     ];
     refused("gguf", &[], &words, |bytes| {
         fs::write(&file, bytes).unwrap();
@@ -105,12 +109,17 @@ fn no_description_takes_a_folder_down() {
         ("a_family_that_does_not_exist", "`model_type` is \"lada\""),
         ("negative_heads", "`n_heads` is -4"),
     ];
-    refused("config", &["epsilon_of_nothing"], &words, |bytes| {
+    refused("config", &["epsilon_of_nothing", "rotation_beyond_every_number"], &words, |bytes| {
         fs::write(folder.path().join("config.json"), bytes).unwrap();
         Checkpoint::load(folder.path())?.network(Cpu::<f32>::scalar()).map(drop)
     });
-    for family in families::FAMILIES {
-        refused("generation", &["no_ends"], &[], |bytes| GenerationDefaults::parse("g", bytes, family).map(drop));
+    // Numbers of a family's own words have their ranges where they are read, the others where a canvas is filled.
+    let numbers = ["block_of_nothing", "length_of_nothing", "lengths_beyond_every_memory", "no_ends"];
+    for (name, bytes) in inputs("generation") {
+        for family in families::FAMILIES {
+            let result = GenerationDefaults::parse("g", &bytes, family);
+            assert!(result.is_err() || numbers.contains(&name.as_str()), "{name} of {family:?}: {result:?}");
+        }
     }
 }
 

@@ -15,6 +15,10 @@ pub enum Architecture {
     Llada,
     /// Dream.
     Dream,
+    /// LLaDA-MoE.
+    LladaMoe,
+    /// RND1.
+    Rnd1,
 }
 
 /// What a file's metadata say.
@@ -27,10 +31,15 @@ pub struct Description {
 }
 
 /// The name of each architecture in files.
-const ARCHITECTURES: [(&str, Architecture); 2] = [("llada", Architecture::Llada), ("dream", Architecture::Dream)];
+const ARCHITECTURES: [(&str, Architecture); 4] = [
+    ("llada", Architecture::Llada),
+    ("dream", Architecture::Dream),
+    ("llada-moe", Architecture::LladaMoe),
+    ("rnd1", Architecture::Rnd1),
+];
 
 /// Modules of the files, and here, with `*` for the number of a layer.
-const NAMES: [(&str, &str); 14] = [
+const NAMES: [(&str, &str); 15] = [
     ("token_embd", "model.embed_tokens"),
     ("output_norm", "model.norm"),
     ("output", "lm_head"),
@@ -42,9 +51,17 @@ const NAMES: [(&str, &str); 14] = [
     ("blk.*.attn_q_norm", "model.layers.*.self_attn.q_norm"),
     ("blk.*.attn_k_norm", "model.layers.*.self_attn.k_norm"),
     ("blk.*.ffn_norm", "model.layers.*.post_attention_layernorm"),
+    ("blk.*.ffn_gate_inp", "model.layers.*.mlp.gate"),
     ("blk.*.ffn_gate", "model.layers.*.mlp.gate_proj"),
     ("blk.*.ffn_up", "model.layers.*.mlp.up_proj"),
     ("blk.*.ffn_down", "model.layers.*.mlp.down_proj"),
+];
+
+/// Modules of the files that hold those of all experts of a layer, one after another; `#` is the number of an expert.
+const EXPERTS: [(&str, &str); 3] = [
+    ("blk.*.ffn_gate_exps", "model.layers.*.mlp.experts.#.gate_proj"),
+    ("blk.*.ffn_up_exps", "model.layers.*.mlp.experts.#.up_proj"),
+    ("blk.*.ffn_down_exps", "model.layers.*.mlp.experts.#.down_proj"),
 ];
 
 /// Keys that change what a network computes and that no architecture here has.
@@ -84,11 +101,69 @@ pub fn describe(metadata: &Object, rows: &dyn Fn(&str) -> Option<usize>) -> Resu
     let (width, layers, heads) =
         (keys.size("embedding_length")?, keys.size("block_count")?, keys.size("attention.head_count")?);
     let key_value_heads = keys.optional("attention.head_count_kv", Config::size)?.unwrap_or(heads);
-    let (inner, context) = (keys.size("feed_forward_length")?, keys.size("context_length")?);
+    // The number may be anything; every layer has its norm.
+    let present = (0..layers).take_while(|layer| rows(&format!("blk.{layer}.attn_norm.weight")).is_some()).count();
+    if present < layers {
+        return Err(NetworkError::Spec {
+            parameter: "block_count",
+            given: layers.to_string(),
+            allowed: format!("{present}, as many layers as there are tensors of"),
+        });
+    }
+    // A model of experts alone has no width of other parts; where some layers have them, their tensors say it.
+    let gated = (0..layers).find_map(|layer| rows(&format!("blk.{layer}.ffn_gate.weight")));
+    let inner = match (keys.optional("feed_forward_length", Config::size)?, gated) {
+        (_, Some(rows)) => rows,
+        (Some(stated), None) => stated,
+        (None, None) => keys.optional("expert_feed_forward_length", Config::size)?.unwrap_or(width),
+    };
+    let context = keys.size("context_length")?;
     let epsilon = keys.number("attention.layer_norm_rms_epsilon")?;
     let theta = keys.optional("rope.freq_base", Config::number)?.unwrap_or(10_000.0);
     let tied = rows("output.weight").is_none();
+    let is_mixture = |layer: usize| rows(&format!("blk.{layer}.ffn_gate_inp.weight")).is_some();
+    // What the families that began as Qwen have in common.
+    let qwen = |own: Value| {
+        let mut config = json!({
+            "hidden_size": width,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "num_key_value_heads": key_value_heads,
+            "intermediate_size": inner,
+            "vocab_size": rows_of_embedding,
+            "max_position_embeddings": context,
+            "rms_norm_eps": epsilon,
+            "rope_theta": theta,
+            "tie_word_embeddings": tied,
+        });
+        own.as_object().into_iter().flatten().for_each(|(key, value)| config[key] = value.clone());
+        config
+    };
     let described = match architecture {
+        Architecture::LladaMoe => {
+            let mut config = qwen(json!({
+                "model_type": "llada",
+                "architectures": ["LLaDAMoEModelLM"],
+                "dense_intermediate_size": inner,
+                "expert_intermediate_size": keys.size("expert_feed_forward_length")?,
+                "num_experts": keys.size("expert_count")?,
+                "num_experts_per_tok": keys.size("expert_used_count")?,
+                "moe_layer_freq": (0..layers).map(|layer| u8::from(is_mixture(layer))).collect::<Vec<u8>>(),
+                "qk_layernorm": rows("blk.0.attn_q_norm.weight").is_some(),
+            }));
+            config.as_object_mut().map(|config| config.shift_remove("intermediate_size"));
+            config
+        }
+        Architecture::Rnd1 => qwen(json!({
+            "model_type": "rnd1",
+            "architectures": ["RND1LM"],
+            "head_dim": keys.optional("attention.key_length", Config::size)?,
+            "moe_intermediate_size": keys.size("expert_feed_forward_length")?,
+            "num_experts": keys.size("expert_count")?,
+            "num_experts_per_tok": keys.size("expert_used_count")?,
+            "norm_topk_prob": true,
+            "mlp_only_layers": (0..layers).filter(|layer| !is_mixture(*layer)).collect::<Vec<usize>>(),
+        })),
         Architecture::Llada => json!({
             "model_type": "llada",
             "architectures": ["LLaDAModelLM"],
@@ -105,20 +180,7 @@ pub fn describe(metadata: &Object, rows: &dyn Fn(&str) -> Option<usize>) -> Resu
             "include_qkv_bias": rows("blk.0.attn_q.bias").is_some(),
             "weight_tying": tied,
         }),
-        Architecture::Dream => json!({
-            "model_type": "Dream",
-            "architectures": ["DreamModel"],
-            "hidden_size": width,
-            "num_hidden_layers": layers,
-            "num_attention_heads": heads,
-            "num_key_value_heads": key_value_heads,
-            "intermediate_size": inner,
-            "vocab_size": rows_of_embedding,
-            "max_position_embeddings": context,
-            "rms_norm_eps": epsilon,
-            "rope_theta": theta,
-            "tie_word_embeddings": tied,
-        }),
+        Architecture::Dream => qwen(json!({"model_type": "Dream", "architectures": ["DreamModel"]})),
     };
     let config = described.as_object().cloned().unwrap_or_default();
     Ok(Description { architecture, config })
@@ -127,10 +189,21 @@ pub fn describe(metadata: &Object, rows: &dyn Fn(&str) -> Option<usize>) -> Resu
 impl Architecture {
     /// What a tensor of a file is called here; `None` for one that no network here has.
     pub fn tensor(name: &str) -> Option<String> {
+        Self::renamed(name, &NAMES)
+    }
+
+    /// What the tensors are called here that a tensor of a file holds for all experts of a layer, by the number of the
+    /// expert; `None` for one that is of no experts.
+    pub fn experts(name: &str) -> Option<impl Fn(usize) -> String + use<>> {
+        let here = Self::renamed(name, &EXPERTS)?;
+        Some(move |expert: usize| here.replace('#', &expert.to_string()))
+    }
+
+    fn renamed(name: &str, names: &[(&str, &str)]) -> Option<String> {
         let (module, kind) = name.rsplit_once('.')?;
         let number = module.split('.').find(|part| part.parse::<usize>().is_ok());
         let pattern = number.map_or_else(|| module.to_owned(), |number| module.replacen(number, "*", 1));
-        let (_, here) = NAMES.iter().find(|(there, _)| *there == pattern)?;
+        let (_, here) = names.iter().find(|(there, _)| *there == pattern)?;
         Some(format!("{}.{kind}", here.replace('*', number.unwrap_or_default())))
     }
 
@@ -166,6 +239,8 @@ impl Architecture {
         match self {
             Self::Llada => "llada.attention.causal",
             Self::Dream => "dream.attention.causal",
+            Self::LladaMoe => "llada-moe.attention.causal",
+            Self::Rnd1 => "rnd1.attention.causal",
         }
     }
 }
