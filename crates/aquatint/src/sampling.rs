@@ -3,9 +3,10 @@
 use crate::Error;
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_constraint::ConstraintSpec;
-use aquatint_diffusion::{SettingError, TimeGrid, TokenId};
-use aquatint_generate::{Cache, GenerateError, Settings, SettingsBuilder};
+use aquatint_diffusion::{Counting, SettingError, TimeGrid, TokenId};
+use aquatint_generate::{Cache, ConfidenceOf, GenerateError, Settings, SettingsBuilder, StopAt};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::str::FromStr;
 
 /// Open tokens of a continuation where neither the user nor the checkpoint says.
 const MAX_TOKENS: usize = 128;
@@ -40,6 +41,22 @@ pub struct SamplingOptions {
     pub frequency_penalty: Option<f64>,
     /// See [`SettingsBuilder::logit_bias`].
     pub logit_bias: Vec<(TokenId, f64)>,
+    /// See [`SettingsBuilder::suppress_tokens`].
+    pub suppress_tokens: Option<Vec<TokenId>>,
+    /// See [`SettingsBuilder::defer_tokens`].
+    pub defer_tokens: Option<Vec<TokenId>>,
+    /// See [`SettingsBuilder::confidence_of`].
+    pub confidence_of: Option<ConfidenceOf>,
+    /// See [`SettingsBuilder::end_token`].
+    pub end_token: Option<TokenId>,
+    /// See [`SettingsBuilder::counting`].
+    pub counting: Option<Counting>,
+    /// See [`SettingsBuilder::end_time`].
+    pub end_time: Option<f64>,
+    /// See [`SettingsBuilder::leads`].
+    pub leads: Option<bool>,
+    /// See [`SettingsBuilder::stop_at`].
+    pub stop_at: Option<StopAt>,
     /// See [`SettingsBuilder::guidance_scale`].
     pub guidance_scale: Option<f64>,
     /// See [`SettingsBuilder::cache`].
@@ -105,6 +122,14 @@ impl SamplingOptions {
             presence_penalty,
             frequency_penalty,
             logit_bias,
+            suppress_tokens,
+            defer_tokens,
+            confidence_of,
+            end_token,
+            counting,
+            end_time,
+            leads,
+            stop_at,
             guidance_scale,
             cache,
             cache_refresh,
@@ -128,6 +153,14 @@ impl SamplingOptions {
             ("presence_penalty", presence_penalty.is_some()),
             ("frequency_penalty", frequency_penalty.is_some()),
             ("logit_bias", !logit_bias.is_empty()),
+            ("suppress_tokens", suppress_tokens.is_some()),
+            ("defer_tokens", defer_tokens.is_some()),
+            ("confidence_of", confidence_of.is_some()),
+            ("end_token", end_token.is_some()),
+            ("counting", counting.is_some()),
+            ("end_time", end_time.is_some()),
+            ("leads", leads.is_some()),
+            ("stop_at", stop_at.is_some()),
             ("guidance_scale", guidance_scale.is_some()),
             ("cache", cache.is_some()),
             ("cache_refresh", cache_refresh.is_some()),
@@ -175,11 +208,34 @@ impl SamplingOptions {
             builder = builder.frequency_penalty(penalty);
         }
         builder = builder.logit_bias(self.logit_bias.iter().copied());
+        if let Some(tokens) = self.suppress_tokens.as_ref().or(advised.suppress_tokens.as_ref()) {
+            builder = builder.suppress_tokens(tokens.iter().copied());
+        }
+        if let Some(tokens) = self.defer_tokens.as_ref().or(advised.defer_tokens.as_ref()) {
+            builder = builder.defer_tokens(tokens.iter().copied());
+        }
+        if let Some(of) = self.confidence_of.or(named(&advised.confidence_of)?) {
+            builder = builder.confidence_of(of);
+        }
+        if let Some(token) = self.end_token {
+            builder = builder.end_token(token);
+        }
+        if let Some(counting) = self.counting.or(named(&advised.counting)?) {
+            builder = builder.counting(counting);
+        }
+        if let Some(time) = self.end_time.or(advised.end_time) {
+            builder = builder.end_time(time);
+        }
+        if let Some(leads) = self.leads.or(advised.leads) {
+            builder = builder.leads(leads);
+        }
+        if let Some(stop_at) = self.stop_at.or(named(&advised.stop_at)?) {
+            builder = builder.stop_at(stop_at);
+        }
         if let Some(scale) = self.guidance_scale {
             builder = builder.guidance_scale(scale);
         }
-        let advised_cache = advised.cache.as_deref().map(str::parse).transpose().map_err(GenerateError::Setting)?;
-        if let Some(cache) = self.cache.or(advised_cache) {
+        if let Some(cache) = self.cache.or(named(&advised.cache)?) {
             builder = builder.cache(cache);
         }
         if let Some(steps) = self.cache_refresh {
@@ -204,6 +260,11 @@ impl SamplingOptions {
 pub fn random_seed() -> u64 {
     // The keys of the standard library's hashers come from there.
     RandomState::new().build_hasher().finish() >> 40
+}
+
+/// What a checkpoint advises by a name.
+fn named<T: FromStr<Err = SettingError>>(name: &Option<String>) -> Result<Option<T>, GenerateError> {
+    name.as_deref().map(str::parse).transpose().map_err(GenerateError::Setting)
 }
 
 /// The times to which a checkpoint advises to put the steps; `None` where it advises none.

@@ -60,6 +60,27 @@ pub struct GenerationDefaults {
     /// Divides the odds of tokens that the canvas already has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repetition_penalty: Option<f64>,
+    /// Tokens that are never written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suppress_tokens: Option<Vec<u32>>,
+    /// Tokens that are written as late as possible.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub defer_tokens: Option<Vec<u32>>,
+    /// Of which distribution confidence is: `prediction`, `shaped`, `shaped:TEMPERATURE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence_of: Option<String>,
+    /// How many positions each step leaves open: a counting's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counting: Option<String>,
+    /// The time to which steps are spread evenly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<f64>,
+    /// Whether the first step of a block makes its first position final and no other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leads: Option<bool>,
+    /// When an end token closes its span: `step`, `block`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_at: Option<String>,
     /// Which keys and values steps take over from steps before: a cache's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<String>,

@@ -31,8 +31,9 @@ Type a text to have it continued, or a template: The [[3]] sat on the [[5]].
 
   /set NAME VALUE   change a setting: max-tokens, steps, block-length, policy, remasking,
                     temperature, min-p, top-k, top-p, repetition-penalty, presence-penalty,
-                    frequency-penalty, logit-bias, guidance-scale, churn, correctors,
-                    revise (true or false), seed;
+                    frequency-penalty, logit-bias, suppress-tokens, defer-tokens,
+                    confidence-of, end-token, stop-at, counting, end-time, leads (true or
+                    false), guidance-scale, churn, correctors, revise (true or false), seed;
                     VALUE default goes back to the model's own
   /show             show the model and the settings
   /clear            clear the screen
@@ -119,6 +120,20 @@ pub(crate) fn set(sampling: &mut SamplingArguments, name: &str, value: &str) -> 
             let biases = value.split(',').map(|typed| read::<TokenBias>(name, typed, "TOKEN=BIAS,TOKEN=BIAS"));
             sampling.logit_bias = biases.filter_map(Result::transpose).collect::<Result<_, _>>()?;
         }
+        "suppress-tokens" | "defer-tokens" => {
+            let ids = value.split(',').map(|typed| read::<u32>(name, typed, "TOKEN,TOKEN"));
+            let ids: Option<Vec<u32>> = ids.collect::<Result<_, _>>()?;
+            match name.trim_start_matches('-').starts_with('s') {
+                true => sampling.suppress_tokens = ids,
+                false => sampling.defer_tokens = ids,
+            }
+        }
+        "confidence-of" => sampling.confidence_of = text(),
+        "end-token" => sampling.end_token = read(name, value, COUNT)?,
+        "stop-at" => sampling.stop_at = text(),
+        "counting" => sampling.counting = text(),
+        "end-time" => sampling.end_time = read(name, value, NUMBER)?,
+        "leads" => sampling.leads = read(name, value, "true, false")?,
         "guidance-scale" => {
             sampling.guidance_scale = read(name, value, NUMBER)?;
             sampling.cfg_scale = None;

@@ -18,6 +18,7 @@ mod sampling;
 mod screen;
 mod session;
 mod source_report;
+mod token_canvas;
 mod training;
 mod wire;
 

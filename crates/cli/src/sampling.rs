@@ -3,8 +3,10 @@
 use crate::arguments::SamplingArguments;
 use crate::failure::Failure;
 use aquatint::{ConstraintSpec, SamplingOptions};
-use aquatint_generate::{Cache, GenerateError};
+use aquatint_diffusion::SettingError;
+use aquatint_generate::GenerateError;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 impl SamplingArguments {
     /// The flag by which an option was given, without its dashes.
@@ -46,7 +48,9 @@ impl SamplingArguments {
             (None, Some(bound)) => Some(format!("entropy-bound:{bound}")),
             (None, None) => self.policy.clone(),
         };
-        let cache = self.cache.as_deref().map(|name| name.parse::<Cache>().map_err(GenerateError::Setting));
+        fn named<T: FromStr<Err = SettingError>>(name: &Option<String>) -> Result<Option<T>, GenerateError> {
+            name.as_deref().map(str::parse).transpose().map_err(GenerateError::Setting)
+        }
         Ok(SamplingOptions {
             max_tokens: self.max_tokens,
             steps: self.steps,
@@ -63,7 +67,15 @@ impl SamplingArguments {
             logit_bias: self.logit_bias.iter().map(|bias| (bias.token, bias.bias)).collect(),
             // LLaDA's w is 0 where ours is 1 (log p = u + s (c - u) with s = w + 1).
             guidance_scale: self.guidance_scale.or(self.cfg_scale.map(|w| w + 1.0)),
-            cache: cache.transpose()?,
+            suppress_tokens: self.suppress_tokens.clone(),
+            defer_tokens: self.defer_tokens.clone(),
+            confidence_of: named(&self.confidence_of)?,
+            end_token: self.end_token,
+            counting: named(&self.counting)?,
+            end_time: self.end_time,
+            leads: self.leads,
+            stop_at: named(&self.stop_at)?,
+            cache: named(&self.cache)?,
             cache_refresh: self.cache_refresh,
             churn: self.churn,
             correctors: self.correctors,

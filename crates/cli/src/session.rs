@@ -5,11 +5,13 @@ use crate::failure::Failure;
 use crate::model;
 use crate::printer::Printer;
 use crate::source_report::counted;
+use crate::token_canvas::TokenCanvas;
 use crate::wire;
-use aquatint::generate::Ineffective;
+use aquatint::generate::{Ineffective, Request};
 use aquatint::{DenoisingEvent, Model, Outcome, Prepared};
 use aquatint_checkpoint::Checkpoint;
-use aquatint_diffusion::{Canvas, Kind};
+use aquatint_diffusion::{Canvas, Kind, Layout};
+use aquatint_vocabulary::{Template, TemplateCanvas};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -32,8 +34,27 @@ pub(crate) struct Filled {
 impl Session {
     /// Opens a model and builds its network.
     pub(crate) fn open(model: Option<&str>, device: &DeviceArguments, printer: &Printer) -> Result<Self, Failure> {
+        Self::open_with(model, None, device, printer)
+    }
+
+    /// The same with another attention layout.
+    pub(crate) fn open_with(
+        model: Option<&str>,
+        layout: Option<&str>,
+        device: &DeviceArguments,
+        printer: &Printer,
+    ) -> Result<Self, Failure> {
         let runtime = device.runtime(printer)?;
-        let checkpoint = model::open(model, printer)?;
+        let mut checkpoint = model::open(model, printer)?;
+        if let Some(layout) = layout {
+            checkpoint.spec.attention = match layout.parse()? {
+                Layout::Causal => {
+                    return Err(Failure::new("`layout` is \"causal\"; allowed: full, block:LENGTH")
+                        .hint("only a network that was trained so predicts from left to right"));
+                }
+                layout => layout,
+            };
+        }
         let begun = Instant::now();
         let network = runtime.network(&checkpoint)?;
         printer.detail(format_args!(
@@ -68,6 +89,30 @@ impl Session {
         printer: &Printer,
     ) -> Result<Prepared, Failure> {
         let prepared = self.model.prepare(typed, &sampling.options()?)?;
+        Ok(self.checked(prepared, sampling, printer))
+    }
+
+    /// The same of ids.
+    pub(crate) fn prepare_tokens(
+        &self,
+        typed: &str,
+        sampling: &SamplingArguments,
+        printer: &Printer,
+    ) -> Result<Prepared, Failure> {
+        let (options, checkpoint) = (sampling.options()?, self.checkpoint());
+        let resolved = options.resolve(&checkpoint.generation)?;
+        let canvas = TokenCanvas {
+            typed,
+            continuation: resolved.max_tokens(),
+            ends: resolved.settings().end_token().is_some(),
+            noise: Template::noise(&checkpoint.vocabulary).map_err(aquatint::Error::from)?,
+        };
+        let template_canvas = TemplateCanvas::of_canvas(canvas.canvas()?, &checkpoint.vocabulary);
+        Ok(self.checked(self.model.prepare_canvas(template_canvas, &options)?, sampling, printer))
+    }
+
+    /// Reports what has no effect.
+    fn checked(&self, prepared: Prepared, sampling: &SamplingArguments, printer: &Printer) -> Prepared {
         for Ineffective { parameter, reason } in &prepared.ineffective {
             let warning = format!("`--{}` has no effect: {reason}", sampling.flag(parameter));
             if self.warnings.borrow_mut().insert(warning.clone()) {
@@ -79,7 +124,7 @@ impl Session {
             printer.warn(crate::training::unknown(unknown, None, "prompt"));
         }
         printer.detail(format_args!("settings: {}", wire::Settings::of(&prepared.settings)));
-        Ok(prepared)
+        prepared
     }
 
     /// Fills a template canvas. `events` may break, which cancels.
@@ -93,6 +138,19 @@ impl Session {
         Ok(Filled { outcome, seconds: begun.elapsed().as_secs_f64() })
     }
 
+    /// Fills a canvas of ids, in which every token but the mask may be written.
+    pub(crate) fn fill_tokens(
+        &self,
+        prepared: &Prepared,
+        events: &mut dyn FnMut(&DenoisingEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Filled, Failure> {
+        let begun = Instant::now();
+        let request = Request::new(prepared.template_canvas.canvas().clone(), prepared.settings.clone());
+        let mut outcomes = self.model.serve(&[request], &mut |_, event| events(&event))?;
+        // One request gives one outcome.
+        Ok(Filled { outcome: outcomes.remove(0), seconds: begun.elapsed().as_secs_f64() })
+    }
+
     /// The result for scripts.
     pub(crate) fn report(&self, prepared: &Prepared, filled: &Filled) -> wire::Outcome {
         let Prepared { template_canvas, settings, .. } = prepared;
@@ -101,6 +159,8 @@ impl Session {
         let read = template_canvas.read(vocabulary, &outcome.canvas);
         wire::Outcome {
             text: read.text,
+            ids: None,
+            steps: None,
             filled: read.holes,
             broken_bytes: read.broken_bytes,
             unknown_characters: template_canvas.unknown().characters,

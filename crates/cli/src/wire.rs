@@ -126,6 +126,12 @@ pub(crate) fn json(value: &impl Serialize) -> Result<String, Failure> {
 pub(crate) struct Outcome {
     /// The whole canvas as text.
     pub(crate) text: String,
+    /// The ids of the whole canvas, of a canvas that was given so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ids: Option<Vec<u32>>,
+    /// The ids of the canvas before the first step and after each one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) steps: Option<Vec<Vec<u32>>>,
     /// What was written in each hole, in order.
     pub(crate) filled: Vec<String>,
     /// Bytes that were written and are parts of characters: no text.
@@ -166,6 +172,22 @@ pub(crate) struct Settings {
     /// By token.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) logit_bias: BTreeMap<u32, f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) suppress_tokens: Vec<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) defer_tokens: Vec<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) confidence_of: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) end_token: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stop_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) counting: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) end_time: Option<f64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) leads: bool,
     pub(crate) guidance_scale: f64,
     pub(crate) cache: Option<String>,
     pub(crate) cache_refresh: Option<usize>,
@@ -195,6 +217,14 @@ impl Settings {
             presence_penalty: Some(shaping.presence_penalty).filter(|penalty| *penalty != 0.0),
             frequency_penalty: Some(shaping.frequency_penalty).filter(|penalty| *penalty != 0.0),
             logit_bias: settings.logit_bias().iter().copied().collect(),
+            suppress_tokens: settings.suppress_tokens().to_vec(),
+            defer_tokens: settings.defer_tokens().to_vec(),
+            confidence_of: unless_default(settings.confidence_of()),
+            end_token: settings.end_token(),
+            stop_at: unless_default(settings.stop_at()),
+            counting: unless_default(settings.counting()),
+            end_time: Some(settings.end_time()).filter(|time| *time > 0.0),
+            leads: settings.leads(),
             guidance_scale: settings.guidance_scale(),
             cache: settings.cache().map(|cache| cache.to_string()),
             cache_refresh: settings.cache_refresh(),
@@ -205,6 +235,11 @@ impl Settings {
             constraint: settings.constraint().map(|constraint| constraint.plain.name()),
         }
     }
+}
+
+/// The name of a value that is not the usual one.
+fn unless_default<T: Default + PartialEq + ToString>(value: T) -> Option<String> {
+    (value != T::default()).then(|| value.to_string())
 }
 
 impl std::fmt::Display for Settings {
@@ -242,6 +277,27 @@ impl std::fmt::Display for Settings {
         if !self.logit_bias.is_empty() {
             let biases: Vec<String> = self.logit_bias.iter().map(|(token, bias)| format!("{token}={bias}")).collect();
             write!(f, ", logit bias {}", biases.join(","))?;
+        }
+        for (name, tokens) in [("suppressed tokens", &self.suppress_tokens), ("deferred tokens", &self.defer_tokens)] {
+            if !tokens.is_empty() {
+                let tokens: Vec<String> = tokens.iter().map(u32::to_string).collect();
+                write!(f, ", {name} {}", tokens.join(","))?;
+            }
+        }
+        let named = [
+            ("confidence of", self.confidence_of.clone()),
+            ("end token", self.end_token.map(|token| token.to_string())),
+            ("stop at", self.stop_at.clone()),
+            ("counting", self.counting.clone()),
+            ("end time", self.end_time.map(|time| time.to_string())),
+        ];
+        for (name, value) in named {
+            if let Some(value) = value {
+                write!(f, ", {name} {value}")?;
+            }
+        }
+        if self.leads {
+            write!(f, ", first positions of blocks alone")?;
         }
         if let Some(churn) = self.churn {
             write!(f, ", churn {churn}")?;

@@ -50,6 +50,7 @@
 mod canvas;
 pub mod constraint;
 mod continuous_state;
+mod counting;
 mod error;
 mod guidance;
 mod layout;
@@ -72,6 +73,7 @@ mod time_sampling;
 
 pub use canvas::{Canvas, CanvasError, Kind, PositionState, Span};
 pub use continuous_state::{ContinuousState, NoisyInput};
+pub use counting::Counting;
 pub use error::SettingError;
 pub use guidance::{guidance_scale, guide};
 pub use layout::{Intervals, Layout, PADDING_DOCUMENT, two_stream_intervals};
@@ -84,7 +86,7 @@ pub use process::{
     ScoreEntropy, Simplex, process,
 };
 pub use proposal::{Candidate, Proposal, ProposalError, propose, propose_at};
-pub use random::{Draws, Key};
+pub use random::{Draws, Key, Uniforms};
 pub use remasking::Remasking;
 pub use reopening::reopened_share;
 pub use schedule::{Cosine, Linear, LogLinear, NoiseSchedule, Polynomial, ScheduleSpec, schedule};

@@ -1,11 +1,10 @@
 //! Step plans: into which blocks and steps the filling of a canvas is divided, and how many positions each step leaves.
 //!
-//! A step leads from an earlier α to a later one; after it, `⌊open · (1 − α)⌋` positions are left open, so the counts
-//! of committed positions add up to the open ones whatever the schedule, and none is left after the last step.
-//! Deviation from LLaDA (2502.09992), which divides evenly and gives the remainder to the first steps: the same under
-//! the linear schedule where the steps divide the count.
+//! A step leads from an earlier α to a later one; [`Counting`] says how many positions it leaves open. None is left after
+//! the last step.
 
-use crate::{CommitPolicy, NoiseSchedule, Remasking, SettingError, Time, TimeGrid};
+use crate::counting::Counted;
+use crate::{CommitPolicy, Counting, NoiseSchedule, Remasking, SettingError, Time, TimeGrid};
 
 /// The share of the noise that a corrector draws again where nothing is said. The smaller it is the better the law of
 /// the time is kept, since positions that change together do not see each other change.
@@ -49,6 +48,9 @@ pub struct PlannedStep {
     /// How much of the noise of positions that stay open is drawn again, from 0 to 1; the process's own way where
     /// `None`.
     pub churn: Option<f64>,
+    /// Whether only the first open position of the block becomes final, whatever the policy says; see
+    /// [`PlanSettings::leads`].
+    pub leads: bool,
 }
 
 /// One step as a policy sees it.
@@ -104,6 +106,39 @@ pub struct PlanSettings<'a> {
     pub correctors: usize,
     /// See [`PlannedStep::churn`].
     pub churn: Option<f64>,
+    /// How many positions each step leaves open.
+    pub counting: Counting,
+    /// The time to which the steps of a block are spread evenly, from 0 to below 1; the last one goes on to 0.
+    pub end_time: f64,
+    /// For each block whether its first step makes its first open position final and no other. Under a logit shift the row
+    /// before a block answers about that position, and later steps may read rows of the block only (Fast-dLLM's block
+    /// samplers of Dream and of Fast-dLLM v2). A block that is not listed has no such step.
+    pub leads: &'a [bool],
+}
+
+impl<'a> PlanSettings<'a> {
+    /// So many steps for each block, evenly over time, which count as the schedule says.
+    pub fn new(
+        steps: usize,
+        schedule: &'a dyn NoiseSchedule,
+        policy: &'a dyn CommitPolicy,
+        remasking: &'a Remasking,
+        grid: &'a TimeGrid,
+    ) -> Self {
+        let counting = Counting::Scheduled;
+        Self {
+            steps,
+            schedule,
+            policy,
+            remasking,
+            grid,
+            correctors: 0,
+            churn: None,
+            counting,
+            end_time: 0.0,
+            leads: &[],
+        }
+    }
 }
 
 impl StepPlan {
@@ -118,11 +153,7 @@ impl StepPlan {
         policy: &dyn CommitPolicy,
         remasking: &Remasking,
     ) -> Result<Self, SettingError> {
-        let grid = &TimeGrid::default();
-        Self::with_settings(
-            blocks,
-            &PlanSettings { steps, schedule, policy, remasking, grid, correctors: 0, churn: None },
-        )
+        Self::with_settings(blocks, &PlanSettings::new(steps, schedule, policy, remasking, &TimeGrid::default()))
     }
 
     /// Plans the steps for each block; `blocks` are the blocks' numbers of open positions.
@@ -131,11 +162,15 @@ impl StepPlan {
     /// asked, since positions that are taken back need steps of their own.
     ///
     /// # Errors
-    /// When `steps` is 0, or there are more than a million steps over all blocks, correctors included.
+    /// When `steps` is 0, `end_time` is none, or there are more than a million steps over all blocks, correctors included.
     pub fn with_settings(blocks: &[usize], settings: &PlanSettings<'_>) -> Result<Self, SettingError> {
         let PlanSettings { steps, policy, remasking, .. } = *settings;
         if steps == 0 {
             return Err(SettingError::new("steps", steps, "1 or more").with_hint("`steps` is per block"));
+        }
+        if !(0.0..1.0).contains(&settings.end_time) {
+            return Err(SettingError::new("end_time", settings.end_time, "from 0 to below 1")
+                .with_hint("at 0 the steps are spread over all times"));
         }
         let count = |open: usize| match (open, remasking.is_none()) {
             (0, _) => 0,
@@ -146,8 +181,10 @@ impl StepPlan {
         let mut number = 0;
         let blocks = blocks
             .iter()
-            .map(|&open| {
-                let block = BlockPlan::new(open, count(open), number, settings);
+            .enumerate()
+            .map(|(index, &open)| {
+                let leads = settings.leads.get(index).copied().unwrap_or(false);
+                let block = BlockPlan::new(open, count(open), (number, leads), settings);
                 number += block.steps.len() as u64;
                 block
             })
@@ -200,9 +237,13 @@ fn check_total(counts: impl Iterator<Item = usize>, settings: &PlanSettings<'_>)
 }
 
 impl BlockPlan {
-    fn new(open: usize, of: usize, first: u64, settings: &PlanSettings<'_>) -> Self {
-        let PlanSettings { schedule, remasking, grid, correctors, churn, .. } = *settings;
-        let clock = |index: usize| grid.time(1.0 - index as f64 / of as f64);
+    /// The plan of a block whose first step has this number, and leads or does not.
+    fn new(open: usize, of: usize, (first, leads): (u64, bool), settings: &PlanSettings<'_>) -> Self {
+        let PlanSettings { schedule, remasking, grid, correctors, churn, counting, end_time, .. } = *settings;
+        let clock = |index: usize| match index == of {
+            true => grid.time(0.0),
+            false => grid.time(1.0 - index as f64 * (1.0 - end_time) / of as f64),
+        };
         let alpha = |clock: Time| remasking.alpha(schedule, clock);
         let mut left = open;
         let steps: Vec<PlannedStep> = (0..of)
@@ -210,15 +251,17 @@ impl BlockPlan {
                 let (start, end) = (clock(index), clock(index + 1));
                 let (from, to) = (alpha(start), alpha(end));
                 let sigma = remasking.sigma(start, from, to);
-                // The small addition keeps a product such as 8 · (1 − 0.75) from falling below its whole number.
-                let scheduled = (open as f64 * (1.0 - to) + 1e-9).floor() as usize;
+                let leads = leads && index == 0 && of > 1;
                 left = if index + 1 == of {
                     0
-                } else if remasking.is_none() && of <= open {
-                    // A forward pass that commits nothing would be for nothing.
-                    scheduled.min(left - 1).max(of - index - 1)
+                } else if leads {
+                    // Of several steps there are no more than open positions.
+                    open.saturating_sub(1)
                 } else {
-                    scheduled.min(open)
+                    let planned = counting.left(&Counted { open, left, to_come: of - index, from, to });
+                    // A forward pass that commits nothing would be for nothing.
+                    let wasteful = counting == Counting::Scheduled && remasking.is_none() && of <= open;
+                    if wasteful { planned.min(left - 1).max(of - index - 1) } else { planned.min(open) }
                 };
                 let staying = if index + 1 == of { 0.0 } else { remasking.staying(from, to, sigma) };
                 PlannedStep {
@@ -231,6 +274,7 @@ impl BlockPlan {
                     staying,
                     sigma,
                     churn,
+                    leads,
                 }
             })
             .collect();
@@ -244,7 +288,7 @@ fn corrected(steps: &[PlannedStep], correctors: usize, churn: Option<f64>, first
     let Some((last, walked)) = steps.split_last() else { return Vec::new() };
     let share = churn.filter(|churn| *churn > 0.0).unwrap_or(CORRECTION);
     let with = |step: &PlannedStep| {
-        let held = PlannedStep { from: step.to, staying: 1.0, sigma: 0.0, churn: Some(share), ..*step };
+        let held = PlannedStep { from: step.to, staying: 1.0, sigma: 0.0, churn: Some(share), leads: false, ..*step };
         std::iter::once(*step).chain(std::iter::repeat_n(held, correctors)).collect::<Vec<_>>()
     };
     let mut all: Vec<PlannedStep> = walked.iter().flat_map(with).collect();

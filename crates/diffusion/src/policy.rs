@@ -4,22 +4,28 @@
 
 mod ancestral;
 mod confidence;
+mod dynamic;
 mod entropy;
 mod entropy_bound;
+mod factor;
 mod first_hitting;
 mod last;
 mod margin;
 mod random;
+mod sequential;
 mod threshold;
 
 pub use ancestral::Ancestral;
 pub use confidence::Confidence;
+pub use dynamic::Dynamic;
 pub use entropy::Entropy;
 pub use entropy_bound::EntropyBound;
+pub use factor::Factor;
 pub use first_hitting::FirstHitting;
 pub use last::Last;
 pub use margin::Margin;
 pub use random::Random;
+pub use sequential::Sequential;
 pub use threshold::Threshold;
 
 use crate::error::Named;
@@ -52,8 +58,9 @@ pub trait CommitPolicy: Debug + Send + Sync {
     fn steps(&self, open: usize, requested: usize) -> usize;
 }
 
-/// The policy of a name: `confidence`, `margin`, `entropy`, `random`, `ancestral`, `first-hitting`, `last`,
-/// `threshold:τ` (0.9 where left out), `entropy-bound:γ` (0.1 where left out).
+/// The policy of a name: `confidence`, `margin`, `entropy`, `random`, `sequential`, `ancestral`, `first-hitting`,
+/// `last`, `threshold:τ` and `dynamic:τ` (0.9 where left out), `factor:f` (1 where left out), `entropy-bound:γ` (0.1
+/// where left out).
 ///
 /// # Errors
 /// When there is no such name or its number does not fit.
@@ -61,17 +68,21 @@ pub fn by_name(name: &str) -> Result<Arc<dyn CommitPolicy>, SettingError> {
     let named = Named::parse(
         "policy",
         name,
-        "confidence, margin, entropy, random, ancestral, first-hitting, last, threshold:PROBABILITY, entropy-bound:NATS",
+        "confidence, margin, entropy, random, sequential, ancestral, first-hitting, last, threshold:PROBABILITY, \
+         dynamic:PROBABILITY, factor:FACTOR, entropy-bound:NATS",
     );
     Ok(match named.word {
         "confidence" => named.plain(Arc::new(Confidence))?,
         "margin" => named.plain(Arc::new(Margin))?,
         "entropy" => named.plain(Arc::new(Entropy))?,
         "random" => named.plain(Arc::new(Random))?,
+        "sequential" => named.plain(Arc::new(Sequential))?,
         "ancestral" => named.plain(Arc::new(Ancestral))?,
         "first-hitting" => named.plain(Arc::new(FirstHitting))?,
         "last" => named.plain(Arc::new(Last))?,
         "threshold" => Arc::new(Threshold::new(named.number(Some(0.9), "from 0 to 1", Threshold::allows)?)?),
+        "dynamic" => Arc::new(Dynamic::new(named.number(Some(0.9), "from 0 to 1", Dynamic::allows)?)?),
+        "factor" => Arc::new(Factor::new(named.number(Some(1.0), "above 0", Factor::allows)?)?),
         "entropy-bound" => {
             Arc::new(EntropyBound::new(named.number(Some(0.1), "of 0 or more", EntropyBound::allows)?)?)
         }

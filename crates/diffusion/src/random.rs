@@ -75,6 +75,18 @@ impl Key {
     }
 }
 
+/// Where the uniform numbers come from by which the tokens of positions are drawn.
+pub trait Uniforms: std::fmt::Debug + Send + Sync {
+    /// The number in (0, 1) of a position at a step, which is counted over the whole canvas.
+    fn uniform(&self, position: usize, step: u64) -> f64;
+}
+
+impl Uniforms for Key {
+    fn uniform(&self, position: usize, step: u64) -> f64 {
+        self.at(position as u64, step).uniform()
+    }
+}
+
 /// A sequence of draws; the same key, position and step always give the same sequence.
 #[derive(Debug, Clone)]
 pub struct Draws {

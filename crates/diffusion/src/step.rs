@@ -59,8 +59,11 @@ impl ReverseStep<'_> {
         let step = self.planned.with(open, renoised.len());
         let before: Vec<TokenId> = proposal.positions().iter().map(|position| canvas.tokens()[*position]).collect();
         let all = self.settled || step.is_last();
-        let mut chosen =
-            if all { proposal.positions().to_vec() } else { self.policy.select(&step, proposal, self.key).positions };
+        let mut chosen = match proposal.positions() {
+            positions if all => positions.to_vec(),
+            [first, ..] if self.planned.leads => vec![*first],
+            _ => self.policy.select(&step, proposal, self.key).positions,
+        };
         // Anybody may write a policy; what it names twice or without a candidate counts once or not at all.
         chosen.retain(|position| proposal.candidate(*position).is_some());
         chosen.sort_unstable();

@@ -1,5 +1,6 @@
 //! Whether a request can be served, and what serving it takes: all that is decided before its first step.
 
+use crate::confidence::Confidence;
 use crate::constrained::ConstrainedSpan;
 use crate::left_to_right;
 use crate::limits::Demand;
@@ -23,6 +24,8 @@ pub(crate) struct RequestPlan {
     pub(crate) blocks: Vec<Vec<usize>>,
     /// Which blocks begin with a step in which the row before them answers for their first position.
     pub(crate) openings: Vec<bool>,
+    /// For each of them, whether it is whole when it is filled, and no sub-block with another one behind it.
+    pub(crate) ends_block: Vec<bool>,
     pub(crate) plan: StepPlan,
     pub(crate) policy: Arc<dyn CommitPolicy>,
     pub(crate) cache: Cache,
@@ -50,9 +53,9 @@ impl RequestPlan {
         if has_prefix {
             left_to_right::check_order(request)?;
         }
-        check_biases(settings, spec)?;
+        check_tokens(settings, spec)?;
         let cache = settings.cache.unwrap_or_else(|| Cache::of(spec));
-        cache.check(spec)?;
+        cache.check(spec, settings.block_length)?;
         let blocks = divide(&request.canvas.open_positions(), settings.block_length, spec.attention)?;
         if !process.revises()
             && let Some((parameter, given)) = revising(settings)
@@ -65,6 +68,14 @@ impl RequestPlan {
                 hint: Some("remasking takes back what is committed".to_owned()),
             }));
         }
+        if process.revises() && settings.stepping.leads {
+            return Err(GenerateError::Setting(SettingError {
+                parameter: "leads",
+                given: "true".to_owned(),
+                allowed: format!("false, since the process {} writes all open positions at every step", process.name()),
+                hint: None,
+            }));
+        }
         let constrained = ConstrainedSpan::all(request, process)?;
         let policy = settings.policy.clone().unwrap_or_else(|| process.policy());
         let policy = ConstrainedSpan::restrict(&constrained, policy);
@@ -73,18 +84,19 @@ impl RequestPlan {
         let openings = blocks.iter().map(|block| has_prefix && block.first().copied() > first).collect::<Vec<bool>>();
         let sizes = blocks.iter().zip(&openings).map(|(block, opening)| block.len() - usize::from(*opening));
         let sizes: Vec<usize> = sizes.collect();
+        // A block of one position takes one step.
+        let steps = if spec.kind() == NetworkKind::Causal { 1 } else { settings.steps };
         let plan = PlanSettings {
-            // A block of one position takes one step.
-            steps: if spec.kind() == NetworkKind::Causal { 1 } else { settings.steps },
-            schedule: process.schedule(),
-            policy: policy.as_ref(),
-            remasking: &settings.remasking,
-            grid: &settings.grid,
             correctors: settings.correctors,
             churn: settings.churn,
+            counting: settings.stepping.counting,
+            end_time: settings.stepping.end_time,
+            leads: &leads(&blocks, settings, spec),
+            ..PlanSettings::new(steps, process.schedule(), policy.as_ref(), &settings.remasking, &settings.grid)
         };
         let plan = StepPlan::with_settings(&sizes, &plan)?;
-        Ok(Self { blocks, openings, plan, policy, cache, constrained })
+        let ends_block = ends_block(&blocks, spec.attention);
+        Ok(Self { blocks, openings, ends_block, plan, policy, cache, constrained })
     }
 }
 
@@ -124,12 +136,16 @@ fn revising(settings: &Settings) -> Option<(&'static str, String)> {
     correctors.or(revise).or(churn)
 }
 
-/// Whether every token whose logit is changed has one.
-fn check_biases(settings: &Settings, spec: &NetworkSpec) -> Result<(), GenerateError> {
+/// Whether every token that a setting names is one of the network's.
+fn check_tokens(settings: &Settings, spec: &NetworkSpec) -> Result<(), GenerateError> {
     let size = spec.vocabulary_size;
-    match settings.logit_bias.iter().find(|(token, _)| *token as usize >= size) {
-        Some((token, _)) => Err(GenerateError::Setting(SettingError {
-            parameter: "logit_bias",
+    let biased = settings.logit_bias.iter().map(|(token, _)| ("logit_bias", *token));
+    let suppressed = settings.choice.suppressed.iter().map(|token| ("suppress_tokens", *token));
+    let deferred = settings.choice.deferred.iter().map(|token| ("defer_tokens", *token));
+    let end = settings.choice.end.map(|token| ("end_token", token));
+    match biased.chain(suppressed).chain(deferred).chain(end).find(|(_, token)| *token as usize >= size) {
+        Some((parameter, token)) => Err(GenerateError::Setting(SettingError {
+            parameter,
             given: format!("for token {token}"),
             allowed: format!("for tokens below {size}, the size of the model's vocabulary"),
             hint: Some("tokens are named by the ids of this model's own tokenizer".to_owned()),
@@ -159,15 +175,40 @@ fn divide(open: &[usize], block_length: Option<usize>, layout: Layout) -> Result
         return Ok(StepPlan::divide(open, block_length)?.into_iter().map(<[usize]>::to_vec).collect());
     }
     let length = layout.block_length().unwrap_or(1);
-    if let Some(given) = block_length.filter(|given| *given != length) {
+    // Parts of a block are sub-blocks, filled from left to right (Fast-dLLM v2, 2509.26328).
+    if let Some(given) = block_length.filter(|given| *given == 0 || !length.is_multiple_of(*given)) {
         return Err(GenerateError::Setting(SettingError {
             parameter: "block_length",
             given: given.to_string(),
-            allowed: length.to_string(),
+            allowed: format!("{length}, or a divisor of it for sub-blocks"),
             hint: Some("the network was trained on blocks of this length; leave it out".to_owned()),
         }));
     }
-    Ok(open.chunk_by(|a, b| a / length.max(1) == b / length.max(1)).map(<[usize]>::to_vec).collect())
+    let part = block_length.unwrap_or(length).max(1);
+    Ok(open.chunk_by(|a, b| a / part == b / part).map(<[usize]>::to_vec).collect())
+}
+
+/// Which of the blocks have no sub-block of the same block of the layout behind them.
+fn ends_block(blocks: &[Vec<usize>], layout: Layout) -> Vec<bool> {
+    let whole = |first: Option<&usize>| match layout {
+        Layout::Block { length } => first.map(|first| first / length.max(1)),
+        Layout::Full | Layout::Causal | Layout::CausalPrefix { .. } => None,
+    };
+    let next = blocks.iter().skip(1).map(|block| whole(block.first())).chain([None]);
+    blocks.iter().zip(next).map(|(block, next)| next.is_none() || next != whole(block.first())).collect()
+}
+
+/// The blocks that begin with a step for their first position alone: of a network of blocks, those whose first position is
+/// open.
+fn leads(blocks: &[Vec<usize>], settings: &Settings, spec: &NetworkSpec) -> Vec<bool> {
+    let begins = |first: usize| match spec.attention {
+        Layout::Block { length } => first.is_multiple_of(length.max(1)),
+        Layout::Full => true,
+        // The one has single positions, the other a pass of its own for them.
+        Layout::Causal | Layout::CausalPrefix { .. } => false,
+    };
+    let leads = |block: &Vec<usize>| settings.stepping.leads && block.first().is_some_and(|first| begins(*first));
+    blocks.iter().map(leads).collect()
 }
 
 /// What a request takes at most.
@@ -178,7 +219,7 @@ fn demand(request: &Request, cache: Cache, model: &Model<'_>) -> Demand {
     // Whole rows of the vocabulary: logits that are kept; with self-conditioning also the prediction, and its rows in the pass.
     let whole = match (spec.self_conditioning, request.settings.is_guided()) {
         (true, _) => 3,
-        (false, guided) => usize::from(guided),
+        (false, guided) => usize::from(guided || Confidence::of(&request.settings).is_some()),
     };
     // Joint draws take the row, its f32 logits again, and in f64 its shaped logits and two lists of weights.
     let whole = if request.constraints.is_empty() { whole } else { whole + 8 };

@@ -29,6 +29,8 @@ pub(crate) struct StepView<'a> {
     /// Whether the row before the block answers for its first position, and no row of the block is read.
     pub(crate) opening: bool,
     pub(crate) cache: Cache,
+    /// The length of sub-blocks, where the network has blocks of its own.
+    pub(crate) block_length: Option<usize>,
     pub(crate) cache_refresh: Option<usize>,
 }
 
@@ -155,6 +157,7 @@ impl Branch {
                 tokens: &tokens,
                 is_final: &is_final,
                 block: view.block,
+                block_length: view.block_length,
                 positions: view.positions,
                 requested: &self.requested,
             };

@@ -4,7 +4,9 @@
 //! later blocks need not be read: [`Cache::Exact`] (BD3-LM, 2503.09573, section 3.2). If every layer has a window, rows that
 //! lie to the left of all of them are freed, so that the memory does not grow with the text. Where every position sees all
 //! others, every change changes everything a little; [`Cache::Prefix`] and [`Cache::Dual`] leave that out until the
-//! next refresh (Fast-dLLM, 2505.22618, section 3.1) and are approximations.
+//! next refresh (Fast-dLLM, 2505.22618, section 3.1) and are approximations. In a network of blocks that are filled in
+//! sub-blocks, [`Cache::Dual`] does so within a block (Fast-dLLM v2, 2509.26328, section 3.3): the rows of the other
+//! sub-blocks stay until the next one begins, and until no row of another one is needed to answer.
 
 use aquatint_diffusion::{Layout, SettingError, TokenId};
 use aquatint_network::{KvCache, NetworkSpec};
@@ -21,7 +23,8 @@ pub enum Cache {
     Exact,
     /// What comes before the current block. Approximate.
     Prefix,
-    /// Everything but the current block. Approximate.
+    /// Everything but the current block. Approximate. In a network whose blocks see only earlier ones, everything but the
+    /// current sub-block: what is outside of its block is exact then.
     Dual,
 }
 
@@ -31,11 +34,12 @@ impl Cache {
 
     /// What costs nothing: the exact one where the network allows it.
     pub(crate) fn of(spec: &NetworkSpec) -> Self {
-        if Self::Exact.check(spec).is_ok() { Self::Exact } else { Self::None }
+        if Self::Exact.check(spec, None).is_ok() { Self::Exact } else { Self::None }
     }
 
     /// Refuses what a network cannot have.
-    pub(crate) fn check(self, spec: &NetworkSpec) -> Result<(), SettingError> {
+    /// `block_length` is that of the settings.
+    pub(crate) fn check(self, spec: &NetworkSpec, block_length: Option<usize>) -> Result<(), SettingError> {
         let refuse = |allowed: &str, hint: &str| {
             let (given, allowed, hint) = (self.to_string(), allowed.to_owned(), Some(hint.to_owned()));
             Err(SettingError { parameter: "cache", given, allowed, hint })
@@ -54,6 +58,7 @@ impl Cache {
                 "none, prefix, dual",
                 "every position of this network sees all others; only blocks in order can be exact",
             ),
+            Self::Dual if has_sub_blocks(spec, block_length) && spec.time_conditioning.is_none() => Ok(()),
             Self::Prefix | Self::Dual if blocks => {
                 refuse("none, exact", "positions of this network see only earlier ones, so exact costs no more")
             }
@@ -96,6 +101,11 @@ pub(crate) fn exact_blocks(layout: Layout) -> Option<usize> {
     }
 }
 
+/// Whether blocks of this length are parts of the network's own.
+pub(crate) fn has_sub_blocks(spec: &NetworkSpec, block_length: Option<usize>) -> bool {
+    matches!(spec.attention, Layout::Block { length } if block_length.is_some_and(|part| part < length))
+}
+
 /// So many rows, less those of a block that is not whole.
 pub(crate) fn whole_blocks(rows: usize, spec: &NetworkSpec) -> usize {
     exact_blocks(spec.attention).map_or(0, |length| rows - rows % length.max(1))
@@ -129,6 +139,8 @@ pub(crate) struct CacheQuery<'a> {
     /// The current block: its number, its positions, and those of them whose logits are needed.
     pub(crate) block: usize,
     pub(crate) positions: &'a [usize],
+    /// The length of sub-blocks, where the network has blocks of its own.
+    pub(crate) block_length: Option<usize>,
     pub(crate) requested: &'a [usize],
 }
 
@@ -166,14 +178,19 @@ impl CacheState {
         self.tokens.resize(query.visible.len(), None);
         let rows = 0..query.visible.len();
         let row_of = |position: &usize| query.visible.binary_search(position).ok();
+        // The layouts of canvases let every row see the one before it.
+        let answering = |row: usize| spec.head.answering_row(row as u32, || (row as u32).checked_sub(1)) as usize;
         let due =
             self.kv_cache.is_empty() || self.block != query.block || refresh.is_some_and(|steps| self.age >= steps);
+        let in_blocks = exact_blocks(spec.attention).is_some();
+        let mut reads_part = false;
         let mut rows_to_compute: Vec<usize> = match (cache, exact_blocks(spec.attention)) {
-            (Cache::Exact, Some(length)) => {
+            (Cache::Exact | Cache::Dual, Some(length)) => {
                 let block_of = |row: usize| row / length.max(1);
                 let first_noisy = query.is_final.iter().position(|is_final| !is_final).unwrap_or(rows.end);
                 let current = query.requested.iter().filter_map(row_of);
-                let last = current.clone().map(block_of).max().unwrap_or(0);
+                // A block from which no row answers needs no rows yet.
+                let last = current.clone().map(answering).map(block_of).max().unwrap_or(0);
                 let first = current.map(block_of).min().unwrap_or(0);
                 let changed = |row: &usize| self.tokens[*row] != Some((query.tokens[*row], query.is_final[*row]));
                 let end = ((last + 1) * length.max(1)).min(rows.end);
@@ -196,7 +213,16 @@ impl CacheState {
                     let oldest = oldest.saturating_sub(usize::from(spec.head.logit_shift));
                     self.kv_cache.free_before((oldest + 1).saturating_sub(window));
                 }
-                (first * length.max(1)..end).collect()
+                let own =
+                    query.positions.first().zip(query.block_length).map(|(position, part)| position / part.max(1));
+                let in_own = |row: &usize| query.block_length.map(|part| query.visible[*row] / part.max(1)) == own;
+                let begun = (last * length.max(1)..end).all(|row| self.tokens[row].is_some());
+                let answered = query.requested.iter().filter_map(row_of).map(answering).all(|row| in_own(&row));
+                reads_part = cache == Cache::Dual && first == last && begun && answered && !due;
+                match reads_part {
+                    true => (0..end).filter(in_own).collect(),
+                    false => (first * length.max(1)..end).collect(),
+                }
             }
             (Cache::Prefix | Cache::Dual, _) if !due => {
                 let first = query.positions.first().copied().unwrap_or(0);
@@ -209,12 +235,11 @@ impl CacheState {
             }
             _ => rows.collect(),
         };
-        // The layouts of canvases let every row see the one before it.
-        let answering = |row: usize| spec.head.answering_row(row as u32, || (row as u32).checked_sub(1)) as usize;
         rows_to_compute.extend(query.requested.iter().filter_map(row_of).map(answering));
         rows_to_compute.sort_unstable();
         rows_to_compute.dedup();
-        self.age = if rows_to_compute.len() == query.visible.len() { 1 } else { self.age + 1 };
+        let refreshed = !reads_part && (in_blocks || rows_to_compute.len() == query.visible.len());
+        self.age = if refreshed { 1 } else { self.age + 1 };
         self.block = query.block;
         for &row in &rows_to_compute {
             self.tokens[row] = Some((query.tokens[row], query.is_final[row]));

@@ -34,7 +34,7 @@ impl ConstrainedSpan {
     /// Makes the constrained spans of a request ready.
     pub(crate) fn all(request: &Request, process: &dyn Process) -> Result<Vec<Self>, GenerateError> {
         let mut forbidden = process.noise_tokens().to_vec();
-        forbidden.extend(request.forbidden.iter().copied().filter(|token| Some(*token) != request.end));
+        forbidden.extend(request.never_written());
         let mut all: Vec<Self> = Vec::new();
         for given in &request.constraints {
             let spans = request.canvas.spans();

@@ -5,10 +5,11 @@
 //! obeyed, whether anything is drawn or not.
 
 use crate::admission::RequestPlan;
+use crate::confidence::Confidence;
 use crate::visible::visible;
-use crate::{Cache, GenerateError, Request, Settings};
+use crate::{Cache, ConfidenceOf, GenerateError, Request, Settings, StopAt};
 use aquatint_diffusion::policy::Last;
-use aquatint_diffusion::{CommitPolicy, Kind, Layout, PlannedStep, Process, Remasking, StepPlan, TokenId};
+use aquatint_diffusion::{CommitPolicy, Counting, Kind, Layout, PlannedStep, Process, Remasking, StepPlan, TokenId};
 use aquatint_network::{NetworkKind, NetworkSpec};
 use std::fmt;
 
@@ -51,6 +52,14 @@ pub fn ineffective(
         ("presence_penalty", case.penalty(shaping.presence_penalty != 0.0)),
         ("frequency_penalty", case.penalty(shaping.frequency_penalty != 0.0)),
         ("logit_bias", case.logit_bias()),
+        ("suppress_tokens", case.tokens(Settings::suppress_tokens)),
+        ("defer_tokens", case.defer_tokens()),
+        ("confidence_of", case.confidence_of()),
+        ("end_token", case.end_token()),
+        ("counting", case.counting()?),
+        ("end_time", case.end_time()),
+        ("leads", case.leads()),
+        ("stop_at", case.stop_at()),
         ("guidance_scale", case.guidance_scale()),
         ("cache", case.cache()),
         ("cache_refresh", case.cache_refresh()),
@@ -166,6 +175,11 @@ impl Case<'_> {
         Ok(nothing.then(|| "nothing is taken back in the first and the last step".to_owned()))
     }
 
+    /// Whether the likeliest token is taken, and its confidence is what the network says.
+    fn is_greedy(&self) -> bool {
+        self.settings().shaping.temperature == 0.0 && self.settings().choice.confidence_of == ConfidenceOf::Prediction
+    }
+
     fn temperature(&self) -> Option<String> {
         let shaping = &self.settings().shaping;
         // The word vector that is expected is that of all tokens.
@@ -176,7 +190,7 @@ impl Case<'_> {
     fn min_p(&self) -> Option<String> {
         let shaping = &self.settings().shaping;
         match shaping.min_p.filter(|share| *share > 0.0) {
-            Some(_) if shaping.temperature == 0.0 => Some(GREEDY.to_owned()),
+            Some(_) if self.is_greedy() => Some(GREEDY.to_owned()),
             Some(_) if shaping.top_k == Some(1) => Some(ONE_TOKEN.to_owned()),
             _ => None,
         }
@@ -185,7 +199,7 @@ impl Case<'_> {
     fn top_k(&self) -> Option<String> {
         let (shaping, size) = (&self.settings().shaping, self.spec.vocabulary_size);
         match shaping.top_k {
-            Some(_) if shaping.temperature == 0.0 => Some(GREEDY.to_owned()),
+            Some(_) if self.is_greedy() => Some(GREEDY.to_owned()),
             Some(k) if k >= size => Some(format!("the vocabulary has {size} tokens")),
             _ => None,
         }
@@ -194,7 +208,7 @@ impl Case<'_> {
     fn top_p(&self) -> Option<String> {
         let shaping = &self.settings().shaping;
         match shaping.top_p.filter(|p| *p < 1.0) {
-            Some(_) if shaping.temperature == 0.0 => Some(GREEDY.to_owned()),
+            Some(_) if self.is_greedy() => Some(GREEDY.to_owned()),
             Some(_) if shaping.top_k == Some(1) => Some(ONE_TOKEN.to_owned()),
             _ => None,
         }
@@ -211,16 +225,73 @@ impl Case<'_> {
     }
 
     fn logit_bias(&self) -> Option<String> {
-        let mut biased = self.settings().logit_bias.iter().filter(|(_, bias)| *bias != 0.0).peekable();
-        biased.peek()?;
+        let biased = self.settings().logit_bias.iter().filter(|(_, bias)| *bias != 0.0);
+        self.never_written(biased.map(|(token, _)| *token))
+    }
+
+    /// Why a list of tokens does nothing, which is not empty: none of them is ever written.
+    fn never_written(&self, tokens: impl Iterator<Item = TokenId>) -> Option<String> {
+        let mut tokens = tokens.peekable();
+        tokens.peek()?;
         let Request { canvas, end, forbidden, .. } = self.request;
         let ends = canvas.spans().iter().any(|span| span.approximate);
         let is_never_drawn = |token: &TokenId| match Some(*token) == *end {
             true => !ends,
             false => self.process.noise_tokens().contains(token) || forbidden.contains(token),
         };
-        let nothing = biased.all(|(token, _)| is_never_drawn(token));
+        let nothing = tokens.all(|token| is_never_drawn(&token));
         nothing.then(|| "none of its tokens is ever written here".to_owned())
+    }
+
+    fn tokens(&self, of: fn(&Settings) -> &[TokenId]) -> Option<String> {
+        self.never_written(of(self.settings()).iter().copied())
+    }
+
+    fn defer_tokens(&self) -> Option<String> {
+        let is_set = !self.settings().choice.deferred.is_empty();
+        self.tokens(Settings::defer_tokens).or_else(|| is_set.then(|| self.one_step()).flatten())
+    }
+
+    fn confidence_of(&self) -> Option<String> {
+        let mut alone = self.settings().clone();
+        alone.choice.deferred.clear();
+        let is_set = self.settings().choice.confidence_of != ConfidenceOf::Prediction;
+        let nothing = is_set && Confidence::of(&alone).is_none();
+        let reason = || is_set.then(|| self.one_step()).flatten();
+        nothing.then(|| "nothing shapes the prediction".to_owned()).or_else(reason)
+    }
+
+    fn end_token(&self) -> Option<String> {
+        self.settings().choice.end.and_then(|_| self.no_end())
+    }
+
+    fn stop_at(&self) -> Option<String> {
+        (self.settings().stepping.stop_at != StopAt::Step).then(|| self.no_end()).flatten()
+    }
+
+    /// Why nothing ends early.
+    fn no_end(&self) -> Option<String> {
+        let Request { canvas, end, .. } = self.request;
+        let ends = end.is_some() && canvas.spans().iter().any(|span| span.approximate);
+        (!ends).then(|| "no span may end early".to_owned())
+    }
+
+    fn counting(&self) -> Result<Option<String>, GenerateError> {
+        if self.settings().stepping.counting == Counting::Scheduled {
+            return Ok(None);
+        }
+        let without = self.plan_with(|settings| settings.stepping.counting = Counting::Scheduled)?;
+        let nothing = same_steps(&self.planned.plan, &without, |step| step.open_after);
+        Ok(nothing.then(|| "each step leaves as many positions open as the schedule says".to_owned()))
+    }
+
+    fn end_time(&self) -> Option<String> {
+        (self.settings().stepping.end_time > 0.0).then(|| self.one_step()).flatten()
+    }
+
+    fn leads(&self) -> Option<String> {
+        let nothing = self.settings().stepping.leads && !self.blocks().flatten().any(|step| step.leads && step.of > 1);
+        nothing.then(|| "no block of several steps begins with an open position".to_owned())
     }
 
     fn guidance_scale(&self) -> Option<String> {

@@ -10,13 +10,14 @@
 //! 2. Steps count up from 0 and time runs from 1 (noise) to 0 (clean).
 //! 3. `steps` is per block; [`DenoisingEvent::Started`] gives the number of forward passes.
 //! 4. Tokens are drawn in f64, by counters keyed with (seed, position, step).
-//! 5. Confidence is the probability at temperature 1, whatever the shaping.
+//! 5. Confidence is the probability at temperature 1, whatever the shaping; [`ConfidenceOf`] says otherwise by name.
 //! 6. Logit shifts belong to the network; nothing here knows of them.
 #![forbid(unsafe_code)]
 
 mod admission;
 mod branch;
 mod cache;
+mod confidence;
 mod constrained;
 mod constraint;
 mod drift;
@@ -38,9 +39,11 @@ mod request_state;
 mod reuse;
 mod self_conditioning;
 mod settings;
+mod stop_at;
 mod visible;
 
 pub use cache::Cache;
+pub use confidence::ConfidenceOf;
 pub use constraint::{
     AnyOrder, CommitOrder, Constraint, ConstraintError, SpanConstraint, SpanFiller, SpanStart, TextConstraint,
 };
@@ -55,3 +58,4 @@ pub use model::process_of;
 pub use predict::{Predicted, predict};
 pub use request::{Outcome, Request};
 pub use settings::{Settings, SettingsBuilder};
+pub use stop_at::StopAt;

@@ -66,6 +66,7 @@ pub fn predict(
         staying: 0.0,
         sigma: 0.0,
         churn: None,
+        leads: false,
     };
     let view = StepView {
         canvas: &canvas,
@@ -77,6 +78,7 @@ pub fn predict(
         planned: &planned,
         opening: false,
         cache: Cache::None,
+        block_length: None,
         cache_refresh: None,
     };
     let (mut branch, mut batch) = (Branch::new(false), ForwardBatch::default());

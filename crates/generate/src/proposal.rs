@@ -4,9 +4,10 @@ use crate::model::Model;
 use crate::request::Request;
 use crate::visible::visible;
 use crate::{GenerateError, Settings};
-use aquatint_diffusion::{Candidate, Canvas, Key, PlannedStep, Process, ProposalError, Span, TokenId};
+use aquatint_diffusion::{Candidate, Canvas, Key, PlannedStep, Process, ProposalError, Span, TokenId, Uniforms};
 use aquatint_network::{DrawnRow, LogitsSummary, Query, RowAnswer, RowDraw, Sampling};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The purpose of these draws among a request's.
 const PROPOSE: u64 = 0x7072_6f70;
@@ -24,14 +25,14 @@ pub(crate) struct Proposer {
     sampling: Sampling,
     /// How many of the likeliest tokens are reported beside each draw.
     alternatives: usize,
-    key: Key,
+    uniforms: Arc<dyn Uniforms>,
 }
 
 impl Proposer {
     /// Draws under the key of a request.
     pub(crate) fn new(request: &Request, model: &Model<'_>, key: Key) -> Self {
         let mut closable: Vec<TokenId> = model.process.noise_tokens().to_vec();
-        closable.extend(request.forbidden.iter().copied().filter(|token| Some(*token) != request.end));
+        closable.extend(request.never_written());
         let mut exact = closable.clone();
         exact.extend(request.end);
         let shaping = &request.settings.shaping;
@@ -50,7 +51,7 @@ impl Proposer {
             biases,
             sampling,
             alternatives: request.alternatives,
-            key: key.fold(PROPOSE),
+            uniforms: request.uniforms.clone().unwrap_or_else(|| Arc::new(key.fold(PROPOSE))),
         }
     }
 
@@ -100,7 +101,7 @@ impl Proposer {
             repeated: &self.repeated,
             biases: &self.biases,
             sampling: self.sampling,
-            uniform: self.key.at(position as u64, planned.number).uniform(),
+            uniform: self.uniforms.uniform(position, planned.number),
             best: self.alternatives,
         }
     }

@@ -2,7 +2,8 @@
 
 use crate::constraint::SpanConstraint;
 use crate::{FinishReason, Settings, Statistics};
-use aquatint_diffusion::{Canvas, Kind, TokenId};
+use aquatint_diffusion::{Canvas, Kind, TokenId, Uniforms};
+use std::sync::Arc;
 
 /// A canvas to be filled and how.
 #[derive(Debug, Clone)]
@@ -21,21 +22,24 @@ pub struct Request {
     /// How many of the likeliest tokens are reported of each position that a step writes; see
     /// [`DenoisingEvent::Step`](crate::DenoisingEvent::Step).
     pub alternatives: usize,
+    /// The numbers by which tokens are drawn; `None` for those of the seed.
+    pub uniforms: Option<Arc<dyn Uniforms>>,
 }
 
 impl Request {
-    /// A request without an end token and with nothing forbidden but the process's own noise. The constraint of the
+    /// A request without an end token but that of the settings, and with nothing forbidden but the process's own noise. The constraint of the
     /// settings is for each span with something open, and none of them is behind a blank.
     pub fn new(canvas: Canvas, settings: Settings) -> Self {
         let constraints = settings.constraint.as_ref().map(|constraint| constraint.of_spans(&canvas, |_| false));
         let constraints = constraints.unwrap_or_default();
-        Self { canvas, settings, end: None, forbidden: Vec::new(), constraints, alternatives: 0 }
+        let end = settings.choice.end;
+        Self { canvas, settings, end, forbidden: Vec::new(), constraints, alternatives: 0, uniforms: None }
     }
 
-    /// Lets this token close approximate spans.
+    /// Lets this token close approximate spans, unless the settings name another one.
     #[must_use]
     pub fn with_end(mut self, end: Option<TokenId>) -> Self {
-        self.end = end;
+        self.end = self.settings.choice.end.or(end);
         self
     }
 
@@ -51,6 +55,20 @@ impl Request {
     pub fn with_constraints(mut self, constraints: Vec<SpanConstraint>) -> Self {
         self.constraints = constraints;
         self
+    }
+
+    /// Draws tokens by these numbers in place of those of the seed: recorded ones, or such as fill the unit interval more
+    /// evenly. Everything else that is drawn stays with the seed.
+    #[must_use]
+    pub fn with_uniforms(mut self, uniforms: Arc<dyn Uniforms>) -> Self {
+        self.uniforms = Some(uniforms);
+        self
+    }
+
+    /// The tokens that are written nowhere, not even to end a span.
+    pub(crate) fn never_written(&self) -> impl Iterator<Item = TokenId> {
+        let forbidden = self.forbidden.iter().copied().filter(|token| Some(*token) != self.end);
+        forbidden.chain(self.settings.choice.suppressed.iter().copied())
     }
 
     /// Reports so many of the likeliest tokens of each position that is written. It changes no token.

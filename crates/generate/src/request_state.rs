@@ -3,6 +3,7 @@
 
 use crate::admission::Admission;
 use crate::branch::{Branch, StepView};
+use crate::confidence::Confidence;
 use crate::constrained::ConstrainedRow;
 use crate::event::{Change, ChangeKind, DenoisingEvent, FinishReason, Listener, Statistics};
 use crate::forward_batch::{Answer, ForwardBatch};
@@ -12,7 +13,7 @@ use crate::model::Model;
 use crate::proposal::{Proposed, Proposer, proposed};
 use crate::request::{Outcome, result_positions};
 use crate::visible::is_end;
-use crate::{Cache, GenerateError};
+use crate::{Cache, GenerateError, StopAt};
 use aquatint_diffusion::{
     Canvas, Key, PlannedStep, Proposal, ReverseStep, Stability, StepChanges, Time, TokenId, closed_by_end,
 };
@@ -44,6 +45,7 @@ fn view<'s>(
         planned,
         opening,
         cache: plan.cache,
+        block_length: request.settings.block_length,
         cache_refresh: request.settings.cache_refresh,
     }
 }
@@ -63,7 +65,9 @@ pub(crate) struct RequestState {
     stability: Option<Stability>,
     branches: Vec<Branch>,
     proposer: Proposer,
-    /// Whether whole rows are needed: for a second reading, for the next step, or for joint draws.
+    /// How confidence is measured, where not as the device answers.
+    confidence: Option<Confidence>,
+    /// Whether whole rows are needed: for a second reading, for the next step, for joint draws, or for confidence.
     keeps_logits: bool,
     statistics: Statistics,
     reason: Option<FinishReason>,
@@ -77,6 +81,7 @@ impl RequestState {
         let mut canvas = request.canvas.clone();
         model.process.begin(&mut canvas, key.fold(BEGIN));
         let guided = request.settings.is_guided();
+        let confidence = Confidence::of(&request.settings);
         Self {
             key,
             certainty: vec![0.0; canvas.len()],
@@ -87,7 +92,8 @@ impl RequestState {
             stability: None,
             branches: branches(guided),
             proposer: Proposer::new(request, model, key),
-            keeps_logits: guided || spec.self_conditioning || !request.constraints.is_empty(),
+            keeps_logits: guided || spec.self_conditioning || !request.constraints.is_empty() || confidence.is_some(),
+            confidence,
             statistics: Statistics::default(),
             reason: None,
             admission,
@@ -156,7 +162,7 @@ impl RequestState {
 
     /// Adds what the network is to read for this step. A step without an open position in its block reads nothing.
     pub(crate) fn read(&mut self, batch: &mut ForwardBatch, model: &Model<'_>) {
-        let (open, planned) = (self.block_open(), self.planned());
+        let (open, planned) = (self.step_open(), self.planned());
         self.proposer.begin_step(&self.canvas, &self.admission.request);
         let view = view(&self.admission, (&self.canvas, self.key), (self.block, &open, self.opening), &planned);
         for branch in &mut self.branches {
@@ -217,7 +223,9 @@ impl RequestState {
         };
         let entropy = proposal.mean_entropy();
         let end = self.admission.request.end;
-        let closed = end.map_or_else(Vec::new, |end| closed_by_end(&self.canvas, end));
+        let is_full = self.admission.planned.ends_block[block] && self.block_open().is_empty();
+        let stops = self.admission.request.settings.stepping.stop_at == StopAt::Step || is_full;
+        let closed = end.filter(|_| stops).map_or_else(Vec::new, |end| closed_by_end(&self.canvas, end));
         for &position in &closed {
             self.canvas.close(position)?;
         }
@@ -268,7 +276,18 @@ impl RequestState {
         // All that is proposed is committed: the one position that has an answer.
         let (number, from) = steps.first().map_or((0, Time::NOISE), |step| (step.number, step.from));
         let (index, of, open_after) = (0, 1, steps.len());
-        PlannedStep { number, index, of, from, to: from, open_after, staying: 1.0, sigma: 0.0, churn: None }
+        PlannedStep {
+            number,
+            index,
+            of,
+            from,
+            to: from,
+            open_after,
+            staying: 1.0,
+            sigma: 0.0,
+            churn: None,
+            leads: false,
+        }
     }
 
     /// Enters the next block that has something open, or finishes.
@@ -312,6 +331,15 @@ impl RequestState {
         left.is_empty() || self.block_open().is_empty() && left.iter().all(|step| step.sigma == 0.0)
     }
 
+    /// The open positions that this step is about: of a step that leads, the first one.
+    fn step_open(&self) -> Vec<usize> {
+        let mut open = self.block_open();
+        if self.planned().leads {
+            open.truncate(1);
+        }
+        open
+    }
+
     fn block_open(&self) -> Vec<usize> {
         let positions = self.admission.planned.blocks[self.block].iter().copied();
         positions.filter(|position| self.canvas.is_open(*position)).collect()
@@ -330,8 +358,9 @@ impl RequestState {
         model: &Model<'_>,
     ) -> Result<(Proposal, Likeliest), GenerateError> {
         let (mut proposal, mut rows, mut likeliest) = (Proposal::new(), Vec::new(), Likeliest::new());
+        let mut whole: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
         let is_constrained = |position| self.admission.planned.constrained.iter().any(|span| span.contains(position));
-        let open = self.block_open();
+        let open = self.step_open();
         let answered = if self.opening { 1 } else { open.len() };
         for position in open.into_iter().take(answered) {
             let mut of = self.branches.iter().map(|branch| branch.answer(answers, position));
@@ -341,6 +370,9 @@ impl RequestState {
                     let scale = self.admission.request.settings.guidance_scale;
                     let unconditional = unconditional.and_then(Answer::logits);
                     let mut logits = guided(conditional, unconditional, scale);
+                    if self.confidence.is_some() {
+                        whole.insert(position, logits.clone());
+                    }
                     if is_constrained(position) {
                         let draw = self.proposer.row_draw(&self.canvas, position, planned, model);
                         rows.push(ConstrainedRow::new(position, logits.clone(), &draw, model.process)?);
@@ -350,14 +382,22 @@ impl RequestState {
                 }
                 (None, _) => return Err(GenerateError::OtherAnswer { position }),
             };
-            let Proposed { candidate, expected, alternatives } = proposed(position, answer, model.process)?;
+            let Proposed { mut candidate, expected, alternatives } = proposed(position, answer, model.process)?;
+            if let (Some(confidence), Some(row)) = (&self.confidence, whole.get(&position)) {
+                let draw = self.proposer.row_draw(&self.canvas, position, planned, model);
+                candidate = confidence.measure(candidate, &mut row.clone(), &draw);
+            }
             proposal.insert_expecting(position, candidate, expected);
             if !alternatives.is_empty() {
                 likeliest.insert(position, alternatives);
             }
         }
         for span in &mut self.admission.planned.constrained {
-            for (position, candidate) in span.draw(&self.canvas, &rows)? {
+            for (position, mut candidate) in span.draw(&self.canvas, &rows)? {
+                if let (Some(confidence), Some(row)) = (&self.confidence, whole.get_mut(&position)) {
+                    let draw = self.proposer.row_draw(&self.canvas, position, planned, model);
+                    candidate = confidence.measure(candidate, row, &draw);
+                }
                 let expected = proposal.expected(position).to_vec();
                 proposal.insert_expecting(position, candidate, expected);
             }

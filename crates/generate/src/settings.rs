@@ -1,8 +1,11 @@
 //! How a canvas is filled: checked once, when the settings are built.
 
 use crate::constraint::TextConstraint;
-use crate::{Cache, GenerateError};
-use aquatint_diffusion::{CommitPolicy, Remasking, SettingError, Shaping, Stability, TimeGrid, TokenId, policy};
+use crate::{Cache, ConfidenceOf, GenerateError, StopAt};
+use aquatint_diffusion::{
+    CommitPolicy, Counting, Remasking, SettingError, Shaping, Stability, TimeGrid, TokenId, policy,
+};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The name of the process's own policy.
@@ -20,6 +23,7 @@ pub struct Settings {
     pub(crate) shaping: Shaping,
     /// Ascending by token.
     pub(crate) logit_bias: Vec<(TokenId, f64)>,
+    pub(crate) choice: TokenChoice,
     pub(crate) guidance_scale: f64,
     pub(crate) stability: Option<Stability>,
     pub(crate) cache: Option<Cache>,
@@ -28,6 +32,7 @@ pub struct Settings {
     pub(crate) correctors: usize,
     pub(crate) revise: bool,
     pub(crate) grid: TimeGrid,
+    pub(crate) stepping: Stepping,
     pub(crate) constraint: Option<TextConstraint>,
     pub(crate) seed: u64,
 }
@@ -103,6 +108,46 @@ impl Settings {
         &self.grid
     }
 
+    /// Tokens that are never written and have no part in a prediction, ascending.
+    pub fn suppress_tokens(&self) -> &[TokenId] {
+        &self.choice.suppressed
+    }
+
+    /// Tokens in which there is no confidence, ascending.
+    pub fn defer_tokens(&self) -> &[TokenId] {
+        &self.choice.deferred
+    }
+
+    /// Of which distribution confidence, entropy and margin are.
+    pub fn confidence_of(&self) -> ConfidenceOf {
+        self.choice.confidence_of
+    }
+
+    /// The token that ends a text; `None` for that of the request.
+    pub fn end_token(&self) -> Option<TokenId> {
+        self.choice.end
+    }
+
+    /// How many positions each step leaves open.
+    pub fn counting(&self) -> Counting {
+        self.stepping.counting
+    }
+
+    /// The time to which steps are spread evenly.
+    pub fn end_time(&self) -> f64 {
+        self.stepping.end_time
+    }
+
+    /// Whether the first step of a block makes its first position final and no other.
+    pub fn leads(&self) -> bool {
+        self.stepping.leads
+    }
+
+    /// When an end token closes its span.
+    pub fn stop_at(&self) -> StopAt {
+        self.stepping.stop_at
+    }
+
     /// What the text of each span may be; `None` for anything.
     pub fn constraint(&self) -> Option<&TextConstraint> {
         self.constraint.as_ref()
@@ -132,6 +177,26 @@ impl Default for Settings {
     }
 }
 
+/// Which tokens may be written, and what the confidence in one is.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct TokenChoice {
+    /// Ascending, each once.
+    pub(crate) suppressed: Vec<TokenId>,
+    /// Ascending, each once.
+    pub(crate) deferred: Vec<TokenId>,
+    pub(crate) confidence_of: ConfidenceOf,
+    pub(crate) end: Option<TokenId>,
+}
+
+/// How many positions a step makes final, and when a text ends.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Stepping {
+    pub(crate) counting: Counting,
+    pub(crate) end_time: f64,
+    pub(crate) leads: bool,
+    pub(crate) stop_at: StopAt,
+}
+
 /// A setting as a value, or by a name that is looked up when everything is checked.
 #[derive(Debug, Clone)]
 enum Choice<T> {
@@ -148,6 +213,7 @@ pub struct SettingsBuilder {
     remasking: Choice<Remasking>,
     shaping: Shaping,
     logit_bias: Vec<(TokenId, f64)>,
+    choice: TokenChoice,
     guidance_scale: f64,
     stability: Option<Stability>,
     cache: Option<Cache>,
@@ -156,6 +222,7 @@ pub struct SettingsBuilder {
     correctors: usize,
     revise: bool,
     grid: TimeGrid,
+    stepping: Stepping,
     seed: u64,
 }
 
@@ -168,6 +235,7 @@ impl Default for SettingsBuilder {
             remasking: Choice::Given(Remasking::None),
             shaping: Shaping::NONE,
             logit_bias: Vec::new(),
+            choice: TokenChoice::default(),
             guidance_scale: 1.0,
             stability: None,
             cache: None,
@@ -176,6 +244,7 @@ impl Default for SettingsBuilder {
             correctors: 0,
             revise: false,
             grid: TimeGrid::default(),
+            stepping: Stepping::default(),
             seed: 0,
         }
     }
@@ -343,6 +412,68 @@ impl SettingsBuilder {
         self
     }
 
+    /// Tokens that are never written. They have no part in predictions, so that confidence and entropy are of what is left
+    /// (LLaDA's `logits_eos_inf`, dllm's `suppress_tokens`).
+    #[must_use]
+    pub fn suppress_tokens(mut self, tokens: impl IntoIterator<Item = TokenId>) -> Self {
+        self.choice.suppressed = once_each(tokens);
+        self
+    }
+
+    /// Tokens that are written as late as possible: their confidence is 0, and that of other tokens is of the prediction
+    /// without them (LLaDA's `confidence_eos_eot_inf`, dllm's `begin_suppress_tokens`). A policy by confidence takes them
+    /// last.
+    #[must_use]
+    pub fn defer_tokens(mut self, tokens: impl IntoIterator<Item = TokenId>) -> Self {
+        self.choice.deferred = once_each(tokens);
+        self
+    }
+
+    /// Of which distribution confidence, entropy and margin are: the prediction, or that from which is drawn.
+    #[must_use]
+    pub fn confidence_of(mut self, of: ConfidenceOf) -> Self {
+        self.choice.confidence_of = of;
+        self
+    }
+
+    /// The token that ends a text, in place of that of the request.
+    #[must_use]
+    pub fn end_token(mut self, end: TokenId) -> Self {
+        self.choice.end = Some(end);
+        self
+    }
+
+    /// How many positions each step leaves open, for policies that count.
+    #[must_use]
+    pub fn counting(mut self, counting: Counting) -> Self {
+        self.stepping.counting = counting;
+        self
+    }
+
+    /// The time to which the steps of a block are spread evenly, from 0 to below 1; the last one goes on to 0 (Dream's
+    /// `eps`).
+    #[must_use]
+    pub fn end_time(mut self, time: f64) -> Self {
+        self.stepping.end_time = time;
+        self
+    }
+
+    /// Whether the first step of a block makes its first open position final and no other, whatever the policy says
+    /// (Fast-dLLM's block samplers): under a logit shift, the row before the block answers about it. In a network of
+    /// blocks, only those have such a step whose first position is open.
+    #[must_use]
+    pub fn leads(mut self, leads: bool) -> Self {
+        self.stepping.leads = leads;
+        self
+    }
+
+    /// When an end token closes its span.
+    #[must_use]
+    pub fn stop_at(mut self, stop_at: StopAt) -> Self {
+        self.stepping.stop_at = stop_at;
+        self
+    }
+
     /// Same seed, same canvas.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -376,6 +507,11 @@ impl SettingsBuilder {
         if let Some(churn) = self.churn.filter(|churn| !(0.0..=1.0).contains(churn)) {
             return refuse("churn", churn.to_string(), "from 0 to 1", "1 predicts and draws all noise afresh");
         }
+        if !(0.0..1.0).contains(&self.stepping.end_time) {
+            let hint = "0 spreads the steps over all times, Dream's own samplers use 0.001";
+            return refuse("end_time", self.stepping.end_time.to_string(), "from 0 to below 1", hint);
+        }
+        self.choice.confidence_of.validate()?;
         self.shaping.validate()?;
         if let Some((token, bias)) = self.logit_bias.iter().find(|(_, bias)| !(-100.0..=100.0).contains(bias)) {
             let given = format!("{bias} for token {token}");
@@ -406,6 +542,7 @@ impl SettingsBuilder {
             remasking,
             shaping: self.shaping,
             logit_bias: self.logit_bias,
+            choice: self.choice,
             guidance_scale: self.guidance_scale,
             stability: self.stability,
             cache: self.cache,
@@ -414,8 +551,14 @@ impl SettingsBuilder {
             correctors: self.correctors,
             revise: self.revise,
             grid: self.grid,
+            stepping: self.stepping,
             constraint: None,
             seed: self.seed,
         }
     }
+}
+
+/// The tokens ascending, each once.
+fn once_each(tokens: impl IntoIterator<Item = TokenId>) -> Vec<TokenId> {
+    tokens.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
 }

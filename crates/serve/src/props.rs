@@ -80,7 +80,7 @@ struct Policy {
 }
 
 /// The policies by their names, with the numbers that are usual.
-const POLICIES: [Policy; 9] = [
+const POLICIES: [Policy; 12] = [
     Policy { name: "confidence", summary: "commits the most probable tokens, a planned number at each step" },
     Policy { name: "margin", summary: "commits where the likeliest token is furthest ahead of the second" },
     Policy { name: "entropy", summary: "commits where the prediction has the least entropy" },
@@ -89,6 +89,9 @@ const POLICIES: [Policy; 9] = [
         summary: "commits as many as together stay within a bound of entropy, in nats",
     },
     Policy { name: "threshold:0.9", summary: "commits every token at least so probable, and at least one" },
+    Policy { name: "dynamic:0.9", summary: "commits every token so probable, and no fewer than are planned" },
+    Policy { name: "factor:1", summary: "commits as many as are sure enough to be right together" },
+    Policy { name: "sequential", summary: "commits a planned number from left to right" },
     Policy { name: "random", summary: "commits a planned number at random" },
     Policy { name: "ancestral", summary: "commits each position with the probability that the process gives it" },
     Policy { name: "first-hitting", summary: "commits one at a time, at the moment at which the process would" },

@@ -3,10 +3,12 @@
 use crate::error::ApiError;
 use aquatint::SamplingOptions;
 use aquatint::constraint::ConstraintSpec;
+use aquatint::diffusion::SettingError;
 use aquatint::generate::GenerateError;
 use aquatint::vocabulary::TokenId;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use utoipa::ToSchema;
 
 /// Steps for each block at most.
@@ -41,6 +43,23 @@ pub(crate) struct SamplingFields {
     frequency_penalty: Option<f64>,
     /// What is added to the logits of tokens, by their ids, from -100 to 100: -100 bans a token.
     logit_bias: Option<BTreeMap<TokenId, f64>>,
+    /// Tokens that are never written, by their ids; predictions are without them.
+    suppress_tokens: Option<Vec<TokenId>>,
+    /// Tokens that are written as late as possible, by their ids: their confidence is 0.
+    defer_tokens: Option<Vec<TokenId>>,
+    /// Of which distribution confidence is: `prediction`, `shaped`, `shaped:0.6`.
+    confidence_of: Option<String>,
+    /// The token that ends a text, by its id, in place of the model's own.
+    end_token: Option<TokenId>,
+    /// How many positions each step leaves open: `scheduled`, `even`, `down`, `nearest`.
+    counting: Option<String>,
+    /// The time to which the steps of a block are spread evenly.
+    #[schema(minimum = 0.0, exclusive_maximum = 1.0)]
+    end_time: Option<f64>,
+    /// Whether the first step of a block makes its first position final and no other.
+    leads: Option<bool>,
+    /// When an end token closes its span: `step`, `block`.
+    stop_at: Option<String>,
     /// The same seed gives the same text, whatever else is running. Without one, one is drawn and returned.
     #[schema(minimum = 0)]
     seed: Option<u64>,
@@ -78,7 +97,7 @@ pub(crate) struct SamplingFields {
 
 impl SamplingFields {
     /// The names of the fields.
-    pub(crate) const NAMES: [&str; 21] = [
+    pub(crate) const NAMES: [&str; 29] = [
         "temperature",
         "top_p",
         "min_p",
@@ -87,6 +106,14 @@ impl SamplingFields {
         "presence_penalty",
         "frequency_penalty",
         "logit_bias",
+        "suppress_tokens",
+        "defer_tokens",
+        "confidence_of",
+        "end_token",
+        "counting",
+        "end_time",
+        "leads",
+        "stop_at",
         "seed",
         "steps",
         "block_length",
@@ -142,7 +169,9 @@ impl SamplingFields {
                 return Err(ApiError::field(name, number, &format!("at most {most}")));
             }
         }
-        let cache = self.cache.as_deref().map(str::parse).transpose().map_err(GenerateError::Setting)?;
+        fn named<T: FromStr<Err = SettingError>>(name: &Option<String>) -> Result<Option<T>, ApiError> {
+            Ok(name.as_deref().map(str::parse).transpose().map_err(GenerateError::Setting)?)
+        }
         Ok(SamplingOptions {
             max_tokens,
             steps: self.steps,
@@ -158,7 +187,15 @@ impl SamplingFields {
             frequency_penalty: self.frequency_penalty,
             logit_bias: self.logit_bias.iter().flatten().map(|(token, bias)| (*token, *bias)).collect(),
             guidance_scale: self.guidance_scale,
-            cache,
+            suppress_tokens: self.suppress_tokens.clone(),
+            defer_tokens: self.defer_tokens.clone(),
+            confidence_of: named(&self.confidence_of)?,
+            end_token: self.end_token,
+            counting: named(&self.counting)?,
+            end_time: self.end_time,
+            leads: self.leads,
+            stop_at: named(&self.stop_at)?,
+            cache: named(&self.cache)?,
             cache_refresh: self.cache_refresh,
             churn: self.churn,
             correctors: self.correctors,

@@ -2,5 +2,5 @@
 
 mod dit;
 mod learning;
-mod llada;
 mod nemotron;
+mod trajectories;

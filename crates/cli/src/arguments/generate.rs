@@ -12,12 +12,21 @@ use std::path::PathBuf;
 )]
 pub(crate) struct GenerateArguments {
     /// Text to continue or template to fill; `-` reads standard input
-    #[arg(value_name = "TEMPLATE", required_unless_present = "prompt")]
+    #[arg(value_name = "TEMPLATE", required_unless_present_any = ["prompt", "tokens"])]
     pub(crate) template: Option<String>,
 
     /// Same as TEMPLATE
     #[arg(short, long, value_name = "TEMPLATE", conflicts_with = "template")]
     pub(crate) prompt: Option<String>,
+
+    /// Ids of tokens to continue, as in "1 2 3", or with holes, as in "1 [[8]] 3"; ids are printed, too. The tokenizer
+    /// has no part in it: only the mask is never written, and only --end-token ends a text
+    #[arg(long, value_name = "IDS", conflicts_with_all = ["template", "prompt"])]
+    pub(crate) tokens: Option<String>,
+
+    /// Attention layout by which the model is read: full or block:LENGTH [default: that of its config.json]
+    #[arg(long, value_name = "LAYOUT")]
+    pub(crate) layout: Option<String>,
 
     /// Model folder, name of a built-in model, or OWNER/NAME that was pulled; a folder called like one is ./NAME [default: the built-in model]
     #[arg(short, long, value_name = "MODEL")]

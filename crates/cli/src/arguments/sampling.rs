@@ -25,8 +25,9 @@ pub(crate) struct SamplingArguments {
     #[arg(long, value_name = "N", alias = "block-size", help_heading = "Sampling")]
     pub(crate) block_length: Option<usize>,
 
-    /// Commit policy, which tokens become final at a step: confidence, margin, entropy, random, ancestral,
-    /// first-hitting, threshold:P, entropy-bound:NATS, last (all at the last step), auto (that of the model's process)
+    /// Commit policy, which tokens become final at a step: confidence, margin, entropy, random, sequential, ancestral,
+    /// first-hitting, threshold:P, dynamic:P, factor:F, entropy-bound:NATS, last (all at the last step), auto (that of
+    /// the model's process)
     #[arg(long, value_name = "POLICY", help_heading = "Sampling")]
     pub(crate) policy: Option<String>,
 
@@ -79,6 +80,40 @@ pub(crate) struct SamplingArguments {
     /// Add BIAS, from -100 to 100, to the logit of the token with this id: -100 bans it; may be given several times
     #[arg(long, value_name = "TOKEN=BIAS", value_delimiter = ',', help_heading = "Sampling")]
     pub(crate) logit_bias: Vec<TokenBias>,
+
+    /// Never write the tokens with these ids; predictions are without them
+    #[arg(long, value_name = "TOKENS", value_delimiter = ',', help_heading = "Sampling")]
+    pub(crate) suppress_tokens: Option<Vec<u32>>,
+
+    /// Write the tokens with these ids as late as possible: their confidence is 0
+    #[arg(long, value_name = "TOKENS", value_delimiter = ',', help_heading = "Sampling")]
+    pub(crate) defer_tokens: Option<Vec<u32>>,
+
+    /// What confidence, entropy and margin are of: prediction, or shaped (after temperature, top-k and top-p);
+    /// shaped:T does so at temperature T, whatever the draw's is
+    #[arg(long, value_name = "WHAT", help_heading = "Sampling")]
+    pub(crate) confidence_of: Option<String>,
+
+    /// Id of the token that ends a text [default: the model's own]
+    #[arg(long, value_name = "TOKEN", help_heading = "Sampling")]
+    pub(crate) end_token: Option<u32>,
+
+    /// When an end token ends its text: at its step, or with its block, which is filled first
+    #[arg(long, value_name = "WHEN", help_heading = "Sampling")]
+    pub(crate) stop_at: Option<String>,
+
+    /// How many positions each step leaves open: scheduled, even (remainder to the first steps), down or nearest (of
+    /// what is left, rounded)
+    #[arg(long, value_name = "RULE", help_heading = "Sampling")]
+    pub(crate) counting: Option<String>,
+
+    /// Spread the steps of a block evenly from time 1 to this one, from 0 to below 1; the last goes on to 0
+    #[arg(allow_negative_numbers = true, long, value_name = "TIME", help_heading = "Sampling")]
+    pub(crate) end_time: Option<f64>,
+
+    /// Commit the first position of each block alone, in its first step: true or false
+    #[arg(long, value_name = "BOOL", help_heading = "Sampling")]
+    pub(crate) leads: Option<bool>,
 
     /// Classifier-free guidance by the given text; 1 is neutral
     #[arg(allow_negative_numbers = true, long, value_name = "S", help_heading = "Sampling")]

@@ -6,7 +6,8 @@ use crate::live::LiveCanvas;
 use crate::printer::Printer;
 use crate::screen::CanvasView;
 use crate::session::{Session, broken_line, closing_line};
-use crate::{interrupt, wire};
+use crate::{interrupt, token_canvas, wire};
+use aquatint::DenoisingEvent;
 use aquatint_files::AtomicFile;
 use aquatint_generate::FinishReason;
 use std::fs::File;
@@ -16,14 +17,24 @@ use std::path::{Path, PathBuf};
 
 pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<(), Failure> {
     let typed = typed(arguments)?;
-    let session = Session::open(arguments.model.as_deref(), &arguments.device, printer)?;
-    let prepared = session.prepare(&typed, &arguments.sampling, printer)?;
+    let (model, layout) = (arguments.model.as_deref(), arguments.layout.as_deref());
+    let session = Session::open_with(model, layout, &arguments.device, printer)?;
+    let prepared = match &arguments.tokens {
+        None => session.prepare(&typed, &arguments.sampling, printer)?,
+        Some(_) => session.prepare_tokens(&typed, &arguments.sampling, printer)?,
+    };
+    let mut steps = vec![prepared.template_canvas.canvas().tokens().to_vec()];
     let vocabulary = &session.checkpoint().vocabulary;
     let mut trace = arguments.trace.as_deref().map(Trace::create).transpose()?;
     let mut view = CanvasView::new(vocabulary, &prepared.template_canvas);
     let mut live = printer.draws().then(|| LiveCanvas::new(*printer));
     let mut trouble = None;
-    let filled = session.fill(&prepared, &mut |event| {
+    let mut watch = |event: &DenoisingEvent<'_>| {
+        if let (Some(_), DenoisingEvent::Step { changes, .. }) = (&arguments.tokens, event) {
+            let mut next = steps.last().cloned().unwrap_or_default();
+            changes.iter().for_each(|change| next[change.position] = change.token);
+            steps.push(next);
+        }
         let mut tell = || -> Result<(), Failure> {
             if trace.is_some() || arguments.format == Format::Jsonl {
                 let line = wire::Event::of(event, vocabulary).line()?;
@@ -47,7 +58,11 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
             return ControlFlow::Break(());
         }
         if interrupt::pressed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
+    };
+    let filled = match &arguments.tokens {
+        None => session.fill(&prepared, &mut watch),
+        Some(_) => session.fill_tokens(&prepared, &mut watch),
+    };
     if let Some(live) = &mut live {
         live.clear();
     }
@@ -55,9 +70,16 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     if let Some(failure) = trouble {
         return Err(failure);
     }
-    let outcome = session.report(&prepared, &filled);
+    let mut outcome = session.report(&prepared, &filled);
+    if arguments.tokens.is_some() {
+        outcome.ids = Some(token_canvas::ids(&filled.outcome.canvas));
+        outcome.steps = Some(steps);
+    }
     match arguments.format {
-        Format::Human => printer.text(&outcome.text)?,
+        Format::Human => match &outcome.ids {
+            Some(ids) => printer.text(&ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" "))?,
+            None => printer.text(&outcome.text)?,
+        },
         Format::Json => printer.data_line(wire::json(&outcome)?)?,
         Format::Jsonl => printer.data_line(wire::Event::Result(Box::new(outcome.clone())).line()?)?,
     }
@@ -75,7 +97,8 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
 
 /// The template, from the arguments or from standard input.
 fn typed(arguments: &GenerateArguments) -> Result<String, Failure> {
-    let given = arguments.template.as_ref().or(arguments.prompt.as_ref()).map_or("", String::as_str);
+    let given = arguments.template.as_ref().or(arguments.prompt.as_ref()).or(arguments.tokens.as_ref());
+    let given = given.map_or("", String::as_str);
     if given != "-" {
         return Ok(given.to_owned());
     }

@@ -17,8 +17,10 @@ enum Effect {
 use Effect::{Always, Refused, Warned};
 
 /// Every flag of `generate` and `run`.
-const FLAGS: [(&str, Effect); 38] = [
+const FLAGS: [(&str, Effect); 48] = [
     ("--prompt", Always),
+    ("--tokens", Always),
+    ("--layout", Always),
     ("--model", Always),
     ("--format", Always),
     ("--trace", Always),
@@ -70,6 +72,29 @@ const FLAGS: [(&str, Effect); 38] = [
     ),
     // The mask.
     ("--logit-bias", Warned(&["The [[4]] saw.", "--logit-bias", "0=5"], "none of its tokens is ever written here")),
+    (
+        "--suppress-tokens",
+        Warned(&["The [[4]] saw.", "--suppress-tokens", "0"], "none of its tokens is ever written here"),
+    ),
+    ("--defer-tokens", Warned(&["The [[1]] saw.", "--defer-tokens", "9"], "each block is filled in one step")),
+    (
+        "--confidence-of",
+        Warned(&["The [[4]] saw.", "--confidence-of", "shaped", "--temperature", "1"], "nothing shapes the prediction"),
+    ),
+    ("--end-token", Warned(&["The [[4]] saw.", "--end-token", "9"], "no span may end early")),
+    ("--stop-at", Warned(&["The [[4]] saw.", "--stop-at", "block"], "no span may end early")),
+    (
+        "--counting",
+        Warned(
+            &["The [[4]] saw.", "--steps", "2", "--counting", "even"],
+            "each step leaves as many positions open as the schedule says",
+        ),
+    ),
+    ("--end-time", Warned(&["The [[1]] saw.", "--end-time", "0.1"], "each block is filled in one step")),
+    (
+        "--leads",
+        Warned(&["The [[1]] saw.", "--leads", "true"], "no block of several steps begins with an open position"),
+    ),
     ("--guidance-scale", Warned(&["[[4]]", "--guidance-scale", "2"], "nothing is given")),
     ("--cfg-scale", Warned(&["[[4]]", "--cfg-scale", "1"], "nothing is given")),
     ("--cache", Warned(&["[[4]]", "--cache", "prefix"], "the prefix cache holds what stands before a block")),

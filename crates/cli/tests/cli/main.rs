@@ -19,4 +19,5 @@ mod refusals;
 mod screens;
 mod sources;
 mod support;
+mod tokens;
 mod training;

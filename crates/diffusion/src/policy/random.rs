@@ -8,13 +8,20 @@ use crate::{Commit, Key, Proposal, Step};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Random;
 
+impl Random {
+    /// What it commits where the positions have these numbers, the highest first: uniform ones, from whatever source.
+    pub fn select_by(&self, step: &Step, proposal: &Proposal, uniform: impl Fn(usize) -> f64) -> Commit {
+        highest(proposal, count(step, proposal), |position, _| uniform(position))
+    }
+}
+
 impl CommitPolicy for Random {
     fn name(&self) -> String {
         "random".to_owned()
     }
 
     fn select(&self, step: &Step, proposal: &Proposal, key: Key) -> Commit {
-        highest(proposal, count(step, proposal), |position, _| uniform(key, position, step))
+        self.select_by(step, proposal, |position| uniform(key, position, step))
     }
 
     fn steps(&self, open: usize, requested: usize) -> usize {

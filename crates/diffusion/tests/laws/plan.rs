@@ -1,7 +1,7 @@
 //! Step plans: what is committed adds up, and nothing is left.
 
 use aquatint_diffusion::policy::{Ancestral, Confidence, FirstHitting};
-use aquatint_diffusion::{Remasking, StepPlan, Time, schedule};
+use aquatint_diffusion::{Counting, PlanSettings, Remasking, StepPlan, Time, TimeGrid, schedule};
 use proptest::prelude::*;
 
 const SCHEDULES: [&str; 4] = ["linear", "cosine", "log-linear", "polynomial:3"];
@@ -80,6 +80,57 @@ fn the_linear_schedule_divides_evenly() {
     assert_eq!(commits(10, 4), [3, 2, 3, 2]);
     assert_eq!(commits(3, 64), [1, 1, 1]);
     assert_eq!(commits(7, 1), [7]);
+}
+
+/// The numbers that the steps of one block commit.
+fn committed(open: usize, steps: usize, counting: Counting, end_time: f64, leads: bool) -> Vec<usize> {
+    let (schedule, grid, leads) = (schedule("linear").unwrap(), TimeGrid::default(), [leads]);
+    let settings = PlanSettings::new(steps, schedule.as_ref(), &Confidence, &Remasking::None, &grid);
+    let plan =
+        StepPlan::with_settings(&[open], &PlanSettings { counting, end_time, leads: &leads, ..settings }).unwrap();
+    let left: Vec<usize> = plan.blocks()[0].steps().iter().map(|step| step.open_after).collect();
+    std::iter::once(&open).chain(&left).zip(&left).map(|(before, after)| before - after).collect()
+}
+
+#[test]
+fn countings_differ_in_where_the_remainder_goes() {
+    use Counting::{Down, Even, Nearest, Scheduled};
+    assert_eq!(committed(10, 4, Scheduled, 0.0, false), [3, 2, 3, 2]);
+    assert_eq!(committed(10, 4, Even, 0.0, false), [3, 3, 2, 2]);
+    // 10/4, 8/3, 5/2 and the rest; halves go to the even number.
+    assert_eq!(committed(10, 4, Nearest, 0.0, false), [2, 3, 2, 3]);
+    assert_eq!(committed(10, 4, Down, 0.0, false), [2, 2, 3, 3]);
+    // Dream's times end at 0.001, so that a first share of 2 is not quite reached.
+    assert_eq!(committed(32, 16, Down, 0.001, false), [1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3]);
+    assert_eq!(committed(8, 8, Down, 0.001, true), [1, 0, 1, 1, 1, 1, 1, 2]);
+    assert_eq!(committed(1, 8, Even, 0.0, true), [1]);
+}
+
+#[test]
+fn an_end_time_of_1_is_refused() {
+    let (schedule, grid) = (schedule("linear").unwrap(), TimeGrid::default());
+    let settings = PlanSettings::new(3, schedule.as_ref(), &Confidence, &Remasking::None, &grid);
+    let refused = StepPlan::with_settings(&[4], &PlanSettings { end_time: 1.0, ..settings }).unwrap_err();
+    assert_eq!(
+        crate::refusal(&refused),
+        "`end_time` is 1; allowed: from 0 to below 1 | at 0 the steps are spread over all times"
+    );
+}
+
+proptest! {
+    #![proptest_config(crate::oracle::properties())]
+
+    #[test]
+    fn whatever_the_counting_all_are_committed(
+        open in 1usize..70,
+        steps in 1usize..80,
+        counting in prop::sample::select(Counting::ALL.to_vec()),
+        end_time in 0.0f64..0.99,
+        leads in prop::bool::ANY,
+    ) {
+        prop_assert_eq!(committed(open, steps, counting, end_time, leads).iter().sum::<usize>(), open);
+        prop_assert_eq!(counting.to_string().parse(), Ok(counting));
+    }
 }
 
 #[test]

@@ -4,14 +4,17 @@ use aquatint_diffusion::policy::{self, Confidence, EntropyBound, Threshold};
 use aquatint_diffusion::{Candidate, CommitPolicy, Key, PlannedStep, Proposal, Remasking, StepPlan, schedule};
 use proptest::prelude::*;
 
-const ALL: [&str; 9] = [
+const ALL: [&str; 12] = [
     "confidence",
     "margin",
     "entropy",
     "random",
+    "sequential",
     "ancestral",
     "first-hitting",
     "threshold:0.9",
+    "dynamic:0.9",
+    "factor:1",
     "entropy-bound:0.1",
     "last",
 ];
@@ -53,9 +56,10 @@ proptest! {
             prop_assert!(chosen.windows(2).all(|pair| pair[0] < pair[1]), "{}", name);
             prop_assert!(chosen.iter().all(|p| proposal.candidate(*p).is_some()), "{}", name);
             match name {
-                "confidence" | "margin" | "entropy" | "random" => prop_assert_eq!(chosen.len(), commits),
+                "confidence" | "margin" | "entropy" | "random" | "sequential" => prop_assert_eq!(chosen.len(), commits),
                 "first-hitting" => prop_assert_eq!(chosen.len(), 1),
                 "ancestral" => {}
+                "dynamic:0.9" => prop_assert!(chosen.len() >= commits),
                 "last" => prop_assert!(chosen.is_empty()),
                 _ => prop_assert!(!chosen.is_empty(), "{} commits at least one", name),
             }
@@ -81,6 +85,29 @@ proptest! {
                 prop_assert!(inside.iter().all(|(_, better)| score(name, better) >= score(name, worse)), "{}", name);
             }
         }
+    }
+
+    /// What is above the threshold is committed, filled up to the planned number with the surest of the rest; a larger
+    /// factor never commits less, and the surest come first.
+    #[test]
+    fn thresholds_with_a_floor_and_factors_take_the_surest(candidates in candidates(), commits in 1usize..9) {
+        let proposal = proposal(&candidates);
+        let commits = commits.min(proposal.len());
+        let above = candidates.iter().filter(|(probability, _, _)| *probability > 0.9).count();
+        prop_assert_eq!(select("dynamic:0.9", &proposal, commits).len(), above.max(commits));
+        prop_assert_eq!(select("sequential", &proposal, commits), proposal.positions()[..commits].to_vec());
+        for name in ["dynamic:0.9", "factor:0.5", "factor:2"] {
+            let chosen = select(name, &proposal, commits);
+            let (inside, outside): (Vec<_>, Vec<_>) = proposal.iter().partition(|(p, _)| chosen.contains(p));
+            let least = inside.iter().map(|(_, c)| c.probability).fold(1.0, f64::min);
+            prop_assert!(outside.iter().all(|(_, c)| c.probability <= least), "{}", name);
+        }
+        let factor = |name: &str| select(name, &proposal, commits).len();
+        prop_assert!(factor("factor:0.5") <= factor("factor:2"));
+        let n = factor("factor:2");
+        let mut falling: Vec<f64> = candidates.iter().map(|(probability, _, _)| *probability).collect();
+        falling.sort_unstable_by(|a, b| b.total_cmp(a));
+        prop_assert!(n == 1 || (n as f64 + 1.0) * (1.0 - falling[n - 1]) < 2.0);
     }
 
     /// Oracle 6: no bound commits one position and those of entropy 0, an infinite one everything, and a larger bound
@@ -210,12 +237,15 @@ fn names_lead_back_to_their_policies() {
         assert_eq!(policy::by_name(name).unwrap().name(), name);
     }
     assert_eq!(policy::by_name("entropy-bound:inf").unwrap().name(), "entropy-bound:inf");
-    for wrong in ["", "Confidence", "confidence:1", "threshold:1.5", "threshold:x", "entropy-bound:-1", "random:"] {
+    for wrong in
+        ["", "Confidence", "confidence:1", "threshold:1.5", "threshold:x", "entropy-bound:-1", "random:", "factor:0"]
+    {
         assert!(policy::by_name(wrong).is_err(), "{wrong} was taken");
     }
     assert_eq!(
         crate::refusal(&policy::by_name("low_confidence").unwrap_err()),
-        "`policy` is \"low_confidence\"; allowed: confidence, margin, entropy, random, ancestral, first-hitting, \
-         last, threshold:PROBABILITY, entropy-bound:NATS | its right name is `confidence`"
+        "`policy` is \"low_confidence\"; allowed: confidence, margin, entropy, random, sequential, ancestral, \
+         first-hitting, last, threshold:PROBABILITY, dynamic:PROBABILITY, factor:FACTOR, entropy-bound:NATS | its right \
+         name is `confidence`"
     );
 }

@@ -49,13 +49,9 @@ fn walk(
     let policy = process.policy();
     let (remasking, grid) = (Remasking::None, TimeGrid::default());
     let settings = PlanSettings {
-        steps,
-        schedule: process.schedule(),
-        policy: policy.as_ref(),
-        remasking: &remasking,
-        grid: &grid,
         correctors,
         churn,
+        ..PlanSettings::new(steps, process.schedule(), policy.as_ref(), &remasking, &grid)
     };
     let plan = StepPlan::with_settings(&[2], &settings).unwrap();
     for &planned in plan.blocks()[0].steps() {

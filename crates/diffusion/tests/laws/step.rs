@@ -52,7 +52,7 @@ fn half_filled(process: &dyn Process) -> (Canvas, Proposal) {
 /// The first of four steps.
 fn planned(process: &dyn Process, policy: &dyn CommitPolicy, remasking: &Remasking) -> PlannedStep {
     let (schedule, grid) = (process.schedule(), &TimeGrid::default());
-    let settings = PlanSettings { steps: 4, schedule, policy, remasking, grid, correctors: 0, churn: None };
+    let settings = PlanSettings::new(4, schedule, policy, remasking, grid);
     StepPlan::with_settings(&[8], &settings).unwrap().blocks()[0].steps()[0]
 }
 

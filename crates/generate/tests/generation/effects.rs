@@ -2,8 +2,10 @@
 
 use crate::chain::{Chain, MASK, process, spec};
 use aquatint_compute::ReadRow;
-use aquatint_diffusion::{Alphabet, Canvas, Key, Layout, Linear, Process, WordVectors};
-use aquatint_generate::{Cache, Request, Settings, SettingsBuilder, Statistics, generate, ineffective};
+use aquatint_diffusion::{Alphabet, Canvas, Counting, Key, Layout, Linear, Process, WordVectors};
+use aquatint_generate::{
+    Cache, ConfidenceOf, Request, Settings, SettingsBuilder, Statistics, StopAt, generate, ineffective,
+};
 use aquatint_network::{Denoiser, HostDenoiser, NetworkError, NetworkInput, NetworkSpec};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -67,7 +69,7 @@ fn reported(layout: Layout, process: &dyn Process, canvas: Canvas, changes: &[Ch
 fn every_setting_without_effect_is_reported_with_its_reason() {
     let masked = |given, open, changes: &[Change]| reported(Layout::Full, &process(), canvas(given, open), changes);
     let one_step: Change = ("steps", |b| b.steps(1));
-    let cases: [(&str, usize, &[Change]); 20] = [
+    let cases: [(&str, usize, &[Change]); 26] = [
         (
             "`steps` has no effect: the policy first-hitting takes 4 steps for 4 open positions",
             1,
@@ -132,6 +134,39 @@ fn every_setting_without_effect_is_reported_with_its_reason() {
             "`repetition_penalty` has no effect: no token is on the canvas before the last step",
             0,
             &[one_step, ("repetition_penalty", |b| b.repetition_penalty(2.0))],
+        ),
+        (
+            "`suppress_tokens` has no effect: none of its tokens is ever written here",
+            1,
+            &[("steps", |b| b.steps(4)), ("suppress_tokens", |b| b.suppress_tokens([MASK]))],
+        ),
+        (
+            "`defer_tokens` has no effect: each block is filled in one step",
+            1,
+            &[one_step, ("defer_tokens", |b| b.defer_tokens([1]))],
+        ),
+        (
+            "`confidence_of` has no effect: nothing shapes the prediction",
+            1,
+            &[
+                ("steps", |b| b.steps(4)),
+                ("confidence_of", |b| b.confidence_of(ConfidenceOf::Shaped { temperature: None })),
+            ],
+        ),
+        (
+            "`counting` has no effect: each step leaves as many positions open as the schedule says",
+            1,
+            &[("steps", |b| b.steps(2)), ("counting", |b| b.counting(Counting::Even))],
+        ),
+        (
+            "`end_time` has no effect: each block is filled in one step",
+            1,
+            &[one_step, ("end_time", |b| b.end_time(0.1))],
+        ),
+        (
+            "`stop_at` has no effect: no span may end early",
+            1,
+            &[("steps", |b| b.steps(4)), ("stop_at", |b| b.stop_at(StopAt::Block))],
         ),
         (
             "`guidance_scale` has no effect: nothing is given that the unconditional branch could hide",
@@ -251,7 +286,7 @@ const LONGER: Change = ("steps", |b| b.steps(50));
 
 #[test]
 fn taking_back_what_is_reported_changes_nothing() {
-    let changes: [Change; 22] = [
+    let changes: [Change; 29] = [
         ("steps", |b| b.steps(1)),
         ("steps", |b| b.steps(2)),
         ("steps", |b| b.steps(3)),
@@ -271,6 +306,13 @@ fn taking_back_what_is_reported_changes_nothing() {
         ("frequency_penalty", |b| b.frequency_penalty(-1.5)),
         ("logit_bias", |b| b.logit_bias([(MASK, 3.0)])),
         ("logit_bias", |b| b.logit_bias([(2, 1.5), (MASK, 3.0)])),
+        ("suppress_tokens", |b| b.suppress_tokens([MASK])),
+        ("defer_tokens", |b| b.defer_tokens([2])),
+        ("confidence_of", |b| b.confidence_of(ConfidenceOf::Shaped { temperature: None })),
+        ("counting", |b| b.counting(Counting::Nearest)),
+        ("end_time", |b| b.end_time(0.1)),
+        ("leads", |b| b.leads(true)),
+        ("stop_at", |b| b.stop_at(StopAt::Block)),
         ("guidance_scale", |b| b.guidance_scale(2.0)),
         ("churn", |b| b.churn(0.5)),
         ("revise", |b| b.revise(true)),

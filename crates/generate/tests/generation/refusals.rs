@@ -73,7 +73,7 @@ fn a_block_length_has_to_be_the_layouts() {
     let blocks = Constant(spec(3, Layout::Block { length: 4 }), vec![0.0; 3]);
     assert_eq!(
         refused(&blocks, Request::new(canvas(0, 12), settings(6))),
-        "`block_length` is 6; allowed: 4 | the network was trained on blocks of this length; leave it out"
+        "`block_length` is 6; allowed: 4, or a divisor of it for sub-blocks | the network was trained on blocks of this length; leave it out"
     );
     let causal = Constant(spec(3, Layout::Causal), vec![0.0; 3]);
     assert!(

@@ -82,6 +82,12 @@ impl Family for Dream {
                 needed: "positions drawn by their confidence",
             });
         }
+        // `eps` and how many positions a step commits, and that positions are ranked after shaping.
+        let end_time = file.shift_remove("eps").unwrap_or(json!(0.001));
+        let own = [("end_time", end_time), ("counting", json!("down")), ("confidence_of", json!("shaped"))];
+        for (key, value) in own {
+            file.entry(key).or_insert(value);
+        }
         let Some(algorithm) = file.shift_remove("alg") else {
             if !file.contains_key("policy") {
                 for (key, value) in [("policy", json!("entropy")), ("temperature", json!(0.2)), ("top_p", json!(0.95))]

@@ -89,6 +89,10 @@ impl Family for FastDllmV2 {
             }
             file.insert("policy".to_owned(), json!("threshold:0.9"));
             file.insert("temperature".to_owned(), json!(0.0));
+            // Sub-blocks of 8, whose first token a block has from the row before it.
+            for (key, value) in [("block_length", json!(8)), ("stop_at", json!("block")), ("leads", json!(true))] {
+                file.entry(key).or_insert(value);
+            }
             file.entry("max_new_tokens").or_insert(json!(2048));
         }
         Ok(file)

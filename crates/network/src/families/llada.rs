@@ -184,6 +184,7 @@ pub(super) fn read_generation(mut file: Object, usual: &[(&str, u64); 3]) -> Res
     file.insert("max_new_tokens".to_owned(), length.into());
     file.insert("steps".to_owned(), steps.div_ceil(length.div_ceil(block)).into());
     file.entry("policy").or_insert_with(|| "confidence".into());
+    file.entry("counting").or_insert_with(|| "even".into());
     file.entry("temperature").or_insert_with(|| 0.0.into());
     Ok(file)
 }

@@ -76,11 +76,14 @@ impl Family for Sdar {
         &[("config.json", "eos_token_id")]
     }
 
-    /// As its makers run it (`low_confidence_dynamic`): what is more probable than 0.9 is committed at once. The rest is as
+    /// As its makers run it (`low_confidence_dynamic`): what is more probable than 0.9 is committed at once, after shaping, and a text ends with its block. The rest is as
     /// the file says.
     fn read_generation(&self, file: Object) -> Result<Object, NetworkError> {
         let mut file = hugging_face::read_generation(file)?;
-        file.entry("policy").or_insert(json!("threshold:0.9"));
+        let own = [("policy", "dynamic:0.9"), ("counting", "even"), ("confidence_of", "shaped"), ("stop_at", "block")];
+        for (key, value) in own {
+            file.entry(key).or_insert(json!(value));
+        }
         file.entry("max_new_tokens").or_insert(json!(256));
         Ok(file)
     }

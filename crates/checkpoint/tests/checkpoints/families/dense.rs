@@ -84,7 +84,7 @@ fn makers_settings_are_the_defaults() {
     let dream = open("dream").generation;
     assert_eq!((dream.policy.as_deref(), dream.steps, dream.temperature), (Some("ancestral"), Some(512), Some(0.0)));
     let sdar = open("sdar").generation;
-    assert_eq!((sdar.policy.as_deref(), sdar.temperature, sdar.top_k), (Some("threshold:0.9"), Some(0.6), Some(20)));
+    assert_eq!((sdar.policy.as_deref(), sdar.temperature, sdar.top_k), (Some("dynamic:0.9"), Some(0.6), Some(20)));
     let a2d = open("a2d_qwen3").generation;
     assert_eq!((a2d.policy.as_deref(), a2d.steps, a2d.temperature), (Some("confidence"), Some(128), Some(0.0)));
     let fast = open("fast_dllm_v2").generation;

@@ -125,15 +125,11 @@ impl Teacher<'_> {
         }
         let process = self.process;
         let policy = process.policy();
+        let (steps, grid) = (2 * self.student_steps, TimeGrid::default());
         let settings = PlanSettings {
-            steps: 2 * self.student_steps,
-            schedule: process.schedule(),
-            policy: policy.as_ref(),
-            remasking: &Remasking::None,
-            grid: &TimeGrid::default(),
-            correctors: 0,
             // Of a field, the flow; a discrete process walks as it does.
             churn: Some(0.0),
+            ..PlanSettings::new(steps, process.schedule(), policy.as_ref(), &Remasking::None, &grid)
         };
         let plan = StepPlan::with_settings(&[open], &settings).map_err(NetworkError::from)?;
         let planned = plan.blocks()[0].steps();

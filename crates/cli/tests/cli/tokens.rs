@@ -1,0 +1,81 @@
+//! Canvases of ids: recorded trajectories of the families, made again from the command line.
+
+use crate::support::aquatint;
+use serde_json::Value;
+use std::path::Path;
+
+/// A family, a trajectory and the flags that say its settings.
+const TRAJECTORIES: [(&str, &str, &str); 8] = [
+    ("llada", "low_confidence_blocks", "--steps 4 --block-length 8"),
+    ("llada", "cfg_blocks", "--steps 4 --block-length 8 --cfg-scale 0.5"),
+    ("llada", "fast_dual_cache", "--steps 8 --block-length 8 --cache dual"),
+    ("llada", "no_end_logits", "--steps 16 --block-length 32 --suppress-tokens 69"),
+    ("dream", "entropy_top_k", "--steps 16 --policy entropy --temperature 0 --top-k 5"),
+    (
+        "dream",
+        "fast_prefix_cache_threshold",
+        "--steps 8 --block-length 8 --threshold 0.6 --temperature 0 --cache prefix --leads true",
+    ),
+    (
+        "sdar",
+        "stops",
+        "--steps 4 --policy dynamic:0.6 --temperature 0 --confidence-of prediction --end-token 169 --top-k 384",
+    ),
+    ("fast_dllm_v2", "block_cache", "--cache dual --end-token 383"),
+];
+
+fn ids(list: &Value) -> Vec<u64> {
+    list.as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect()
+}
+
+#[test]
+fn trajectories_of_the_families_are_made_again() {
+    for (family, name, flags) in TRAJECTORIES {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(family);
+        let golden: Value = serde_json::from_slice(&std::fs::read(folder.join("golden.json")).unwrap()).unwrap();
+        let all = golden["trajectories"].as_array().unwrap();
+        let trajectory = all.iter().find(|trajectory| trajectory["name"] == name).unwrap();
+        let prompt: Vec<String> = ids(&trajectory["prompt"][0]).iter().map(u64::to_string).collect();
+        let states: Vec<Vec<u64>> =
+            trajectory["states"].as_array().unwrap().iter().map(|state| ids(&state[0])).collect();
+        let whole = trajectory["states_whole_sequence"] == true;
+        let written = |ids: Vec<u64>| if whole { ids } else { ids[prompt.len()..].to_vec() };
+        let length = states.iter().map(Vec::len).max().unwrap() - if whole { prompt.len() } else { 0 };
+        let (folder, tokens, length) = (folder.display().to_string(), prompt.join(" "), length.to_string());
+        let fixed = [
+            "generate",
+            "-m",
+            &folder,
+            "--tokens",
+            &tokens,
+            "-n",
+            &length,
+            "--precision",
+            "f32",
+            "-q",
+            "--format",
+            "json",
+        ];
+        let arguments: Vec<&str> = fixed.into_iter().chain(flags.split(' ')).collect();
+        let result: Value = serde_json::from_str(&aquatint(&arguments).expect(0).out).unwrap();
+        let mut steps: Vec<Vec<u64>> =
+            result["steps"].as_array().unwrap().iter().map(|step| written(ids(step))).collect();
+        // What a state does not reach is open, as at the beginning.
+        let open = |state: &Vec<u64>| [state.clone(), steps[0][state.len()..].to_vec()].concat();
+        let mut states: Vec<Vec<u64>> = states.iter().map(open).collect();
+        states.dedup();
+        steps.dedup();
+        assert_eq!(steps, states, "{family} {name}");
+        let human = aquatint(&[&arguments[..10], &arguments[12..]].concat()).expect(0).out;
+        let last: Vec<String> = ids(&result["ids"]).iter().map(u64::to_string).collect();
+        assert_eq!(human.trim_end(), last.join(" "), "{family} {name}");
+    }
+}
+
+#[test]
+fn what_is_no_canvas_of_ids_is_refused() {
+    let refused = aquatint(&["generate", "--tokens", "1 the 2"]).expect(2).err;
+    assert!(refused.contains("`--tokens` has the; allowed: ids of tokens, and holes such as [[8]]"), "{refused}");
+    let refused = aquatint(&["generate", "--tokens", "1 2", "--layout", "causal"]).expect(2).err;
+    assert!(refused.contains("`layout` is \"causal\"; allowed: full, block:LENGTH"), "{refused}");
+}
