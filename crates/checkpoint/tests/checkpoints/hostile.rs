@@ -1,4 +1,4 @@
-//! The inputs of `fuzz/corpus`: files that strangers may have written to break what reads them. Each is refused, soon, by an
+//! The inputs of `fuzz/seeds`: files that strangers may have written to break what reads them. Each is refused, soon, by an
 //! error that says what is wrong.
 
 use aquatint_checkpoint::{Checkpoint, GenerationDefaults, Storage, Tensor, Weights, write_weights};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// The inputs of a target by name.
 fn inputs(target: &str) -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
     let mut paths: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(paths.len() > 8, "{}", folder.display());
