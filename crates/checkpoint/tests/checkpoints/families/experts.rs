@@ -73,7 +73,7 @@ fn makers_settings_are_the_defaults() {
     let rnd1 = open("rnd1").generation;
     assert_eq!((rnd1.policy.as_deref(), rnd1.steps, rnd1.temperature), (Some("entropy"), Some(256), Some(0.0)));
     let sdar = open("sdar_moe").generation;
-    assert_eq!((sdar.policy.as_deref(), sdar.temperature, sdar.top_k), (Some("threshold:0.9"), Some(0.6), Some(20)));
+    assert_eq!((sdar.policy.as_deref(), sdar.temperature, sdar.top_k), (Some("dynamic:0.9"), Some(0.6), Some(20)));
 }
 
 #[test]
