@@ -119,8 +119,8 @@ impl Checkpoint {
     /// # Errors
     /// When there is none, or it cannot be read.
     pub fn chat_template(&self) -> Result<ChatTemplate, ChatError> {
-        let variables = self.family.chat_variables().iter();
-        let template = match (ChatTemplate::from_config(&self.tokenizer_config), self.family.chat_template()) {
+        let variables = self.family.facts().chat_variables.iter();
+        let template = match (ChatTemplate::from_config(&self.tokenizer_config), self.family.facts().chat_template) {
             (Err(ChatError::Missing), Some(source)) => {
                 let token = |role| self.vocabulary.role(role).map(|id| self.vocabulary.token_text(id));
                 let text = |role| token(role).unwrap_or_default();
@@ -211,7 +211,7 @@ impl Checkpoint {
         }
         let parts = expected.iter().flat_map(|tensor| self.weights.parts(&file_name(&tensor.name)));
         let places: BTreeSet<String> = parts.collect();
-        let unread = self.family.unread_tensors();
+        let unread = self.family.facts().unread_tensors;
         let has_place = |name: &&str| places.contains(*name) || unread.contains(name);
         let unknown: Vec<&str> = self.weights.names().filter(|name| !has_place(name)).collect();
         if let Some(first) = unknown.first() {
@@ -279,7 +279,7 @@ impl Config {
         let mut config = parse_json(file, text)?;
         let family = families::of_config(&config)?;
         if config["mask_token_id"].is_null()
-            && let Some(mask) = family.mask_token().and_then(|name| vocabulary.token_of(name))
+            && let Some(mask) = family.facts().mask_token.and_then(|name| vocabulary.token_of(name))
         {
             config["mask_token_id"] = mask.into();
         }

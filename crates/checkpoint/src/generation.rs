@@ -158,7 +158,7 @@ impl GenerationDefaults {
     fn from_object(family: &dyn Family, object: Object) -> Result<Self, Refusal> {
         let ours = family.read_generation(object).map_err(|e| Refusal::Value(e.to_string()))?;
         let parsed: Self = serde_json::from_value(Value::Object(ours)).map_err(|e| Refusal::Value(e.to_string()))?;
-        match parsed.others.keys().next().filter(|_| !family.keeps_other_generation_keys()) {
+        match parsed.others.keys().next().filter(|_| !family.facts().keeps_other_generation_keys) {
             Some(key) => Err(Refusal::Key(key.clone())),
             None => Ok(parsed),
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// Takes out of a file what its family says is not to be followed.
 pub(crate) fn ignore(family: &dyn Family, file: &str, contents: &mut Value) {
     let Some(contents) = contents.as_object_mut() else { return };
-    let keys = family.ignored_roles().iter().filter(|(of, _)| *of == file);
+    let keys = family.facts().ignored_roles.iter().filter(|(of, _)| *of == file);
     keys.for_each(|(_, key)| {
         contents.shift_remove(*key);
     });

@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &ShowArguments, printer: &Printer) -> Result<(), Fa
             let (parameters, size) = weight(&checkpoint);
             printer.data_line(json!({
                 "name": checkpoint.origin.to_string(),
-                "family": checkpoint.family.model_type(),
+                "family": checkpoint.family.facts().model_type,
                 "parameters": parameters,
                 "active_parameters": checkpoint.spec.active_parameter_count(),
                 "bytes": size,
@@ -127,7 +127,7 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
     }
     let mut rows = vec![
         ("model", checkpoint.origin.to_string()),
-        ("family", checkpoint.family.model_type().to_owned()),
+        ("family", checkpoint.family.facts().model_type.to_owned()),
         ("parameters", format!("{}{active} ({}{storage})", count(parameters), bytes(size))),
         ("memory", memory(checkpoint)),
         ("network", format!("{} layers, width {}, feed-forward {feed_forward}", spec.layers.len(), spec.width)),

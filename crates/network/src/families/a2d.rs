@@ -6,49 +6,43 @@
 use super::chat::{CHATML, THINKING_CHATML};
 use super::config::Config;
 use super::qwen::Qwen;
-use super::{Family, Object, TokenRoles, hugging_face};
+use super::{Family, FamilyFacts, Object, TokenRoles, hugging_face};
 use crate::{NetworkError, NetworkSpec};
 use serde_json::json;
 
 /// A family of these; see the module.
 #[derive(Debug)]
 pub struct A2d {
+    facts: FamilyFacts,
     base: Qwen,
-    model_type: &'static str,
     architecture: &'static str,
-    chat_template: &'static str,
-    chat_variables: &'static [(&'static str, bool)],
 }
 
 /// Made of Qwen2.
 pub const A2D_QWEN2: A2d = A2d {
+    facts: FamilyFacts { mask_token: MASK, chat_template: Some(CHATML), ..FamilyFacts::new("a2d-qwen2") },
     base: Qwen::Two,
-    model_type: "a2d-qwen2",
     architecture: "A2DQwen2LMHeadModel",
-    chat_template: CHATML,
-    chat_variables: &[],
 };
 
 /// Made of Qwen3, whose template dllm calls without thoughts.
 pub const A2D_QWEN3: A2d = A2d {
+    facts: FamilyFacts {
+        mask_token: MASK,
+        chat_template: Some(THINKING_CHATML),
+        chat_variables: &[("enable_thinking", false)],
+        ..FamilyFacts::new("a2d-qwen3")
+    },
     base: Qwen::Three,
-    model_type: "a2d-qwen3",
     architecture: "A2DQwen3LMHeadModel",
-    chat_template: THINKING_CHATML,
-    chat_variables: &[("enable_thinking", false)],
 };
 
+/// What both call it.
+const MASK: Option<&str> = Some("<|mask|>");
+
 impl Family for A2d {
-    fn model_type(&self) -> &'static str {
-        self.model_type
-    }
-
-    fn architecture(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn is_untyped(&self, _: &Object) -> bool {
-        false
+    fn facts(&self) -> &FamilyFacts {
+        &self.facts
     }
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
@@ -60,28 +54,12 @@ impl Family for A2d {
         Some(Qwen::keys(&[]))
     }
 
-    fn mask_token(&self) -> Option<&'static str> {
-        Some("<|mask|>")
-    }
-
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object {
-        Qwen::write(spec, roles, json!({"model_type": self.model_type(), "architectures": [self.architecture]}))
-    }
-
-    fn names(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
-    }
-
-    fn unread_tensors(&self) -> &'static [&'static str] {
-        &[]
+        Qwen::write(spec, roles, json!({"model_type": self.facts.model_type, "architectures": [self.architecture]}))
     }
 
     fn roles(&self, config: &Object) -> TokenRoles {
         Config(config).token_roles()
-    }
-
-    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
     }
 
     /// Its `generation_config.json` is that of the causal base, which dllm's sampler does not read: that fills 128 positions
@@ -100,19 +78,7 @@ impl Family for A2d {
         Ok(file)
     }
 
-    fn keeps_other_generation_keys(&self) -> bool {
-        true
-    }
-
     fn write_generation(&self, settings: Object) -> Object {
         settings
-    }
-
-    fn chat_template(&self) -> Option<&'static str> {
-        Some(self.chat_template)
-    }
-
-    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
-        self.chat_variables
     }
 }

@@ -7,7 +7,7 @@
 
 use super::config::Config;
 use super::dit::{self, Dit};
-use super::{Family, Object, TokenRoles, hugging_face};
+use super::{Family, FamilyFacts, Object, TokenRoles, hugging_face};
 use crate::{NetworkError, NetworkSpec};
 use aquatint_diffusion::{Layout, ProcessKind};
 use serde_json::{Value, json};
@@ -35,17 +35,17 @@ fn fixed() -> [(&'static str, Value); 3] {
     [("adaln", json!(true)), ("causal", json!(false)), ("cross_attn", json!(true))]
 }
 
+/// What is constant about it.
+pub(super) const FACTS: FamilyFacts = FamilyFacts {
+    names: &dit::NAMES,
+    // The frequencies of the rotation, which follow from the config, and the noise levels of its training.
+    unread_tensors: &["backbone.rotary_emb.inv_freq", "sampling_eps_min", "sampling_eps_max"],
+    ..FamilyFacts::new("bd3lm")
+};
+
 impl Family for Bd3lm {
-    fn model_type(&self) -> &'static str {
-        "bd3lm"
-    }
-
-    fn architecture(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn is_untyped(&self, _: &Object) -> bool {
-        false
+    fn facts(&self) -> &FamilyFacts {
+        &FACTS
     }
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
@@ -61,14 +61,10 @@ impl Family for Bd3lm {
         Some([&dit::REQUIRED[..], &OTHERS].concat())
     }
 
-    fn mask_token(&self) -> Option<&'static str> {
-        None
-    }
-
     fn write_config(&self, spec: &NetworkSpec, _: &TokenRoles) -> Object {
         let mut config = Dit::of(spec).write();
         let own = json!({
-            "model_type": self.model_type(),
+            "model_type": FACTS.model_type,
             "architectures": ["BD3LM"],
             "block_size": spec.attention.block_length(),
             "dropout": 0.1,
@@ -84,21 +80,8 @@ impl Family for Bd3lm {
         config
     }
 
-    fn names(&self) -> &'static [(&'static str, &'static str)] {
-        &dit::NAMES
-    }
-
-    /// The frequencies of the rotation, which follow from the config, and the noise levels of its training.
-    fn unread_tensors(&self) -> &'static [&'static str] {
-        &["backbone.rotary_emb.inv_freq", "sampling_eps_min", "sampling_eps_max"]
-    }
-
     fn roles(&self, config: &Object) -> TokenRoles {
         dit::roles(Config(config))
-    }
-
-    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
     }
 
     /// As its `configs/config.yaml` has it: one position at a time.
@@ -108,19 +91,7 @@ impl Family for Bd3lm {
         Ok(file)
     }
 
-    fn keeps_other_generation_keys(&self) -> bool {
-        true
-    }
-
     fn write_generation(&self, settings: Object) -> Object {
         settings
-    }
-
-    fn chat_template(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
-        &[]
     }
 }

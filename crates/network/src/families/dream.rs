@@ -6,7 +6,7 @@
 use super::chat::CHATML;
 use super::config::{Config, wrong};
 use super::qwen::Qwen;
-use super::{Family, Object, TokenRoles, hugging_face};
+use super::{Family, FamilyFacts, Object, TokenRoles, hugging_face};
 use crate::{HeadSpec, NetworkError, NetworkSpec};
 use serde_json::json;
 
@@ -23,17 +23,18 @@ const POLICIES: [(&str, &str); 5] = [
     ("confidence_threshold", "threshold"),
 ];
 
+/// What is constant about it.
+pub(super) const FACTS: FamilyFacts = FamilyFacts {
+    mask_token: Some("<|mask|>"),
+    // Texts begin with what the tokenizer says, which other files call an end.
+    ignored_roles: &[("config.json", "bos_token_id"), ("generation_config.json", "bos_token_id")],
+    chat_template: Some(CHATML),
+    ..FamilyFacts::new("Dream")
+};
+
 impl Family for Dream {
-    fn model_type(&self) -> &'static str {
-        "Dream"
-    }
-
-    fn architecture(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn is_untyped(&self, _: &Object) -> bool {
-        false
+    fn facts(&self) -> &FamilyFacts {
+        &FACTS
     }
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
@@ -46,29 +47,12 @@ impl Family for Dream {
         Some(Qwen::keys(&[]))
     }
 
-    fn mask_token(&self) -> Option<&'static str> {
-        Some("<|mask|>")
-    }
-
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object {
-        Qwen::write(spec, roles, json!({"model_type": self.model_type(), "architectures": ["DreamModel"]}))
-    }
-
-    fn names(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
-    }
-
-    fn unread_tensors(&self) -> &'static [&'static str] {
-        &[]
+        Qwen::write(spec, roles, json!({"model_type": FACTS.model_type, "architectures": ["DreamModel"]}))
     }
 
     fn roles(&self, config: &Object) -> TokenRoles {
         Config(config).token_roles()
-    }
-
-    /// Texts begin with what the tokenizer says, which other files call an end.
-    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
-        &[("config.json", "bos_token_id"), ("generation_config.json", "bos_token_id")]
     }
 
     /// `alg` is the policy; what is not said is as the makers' examples have it: as many steps as tokens, the predictions of
@@ -110,19 +94,7 @@ impl Family for Dream {
         Ok(file)
     }
 
-    fn keeps_other_generation_keys(&self) -> bool {
-        true
-    }
-
     fn write_generation(&self, settings: Object) -> Object {
         settings
-    }
-
-    fn chat_template(&self) -> Option<&'static str> {
-        Some(CHATML)
-    }
-
-    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
-        &[]
     }
 }

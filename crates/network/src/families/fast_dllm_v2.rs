@@ -6,7 +6,7 @@
 use super::chat::CHATML;
 use super::config::Config;
 use super::qwen::Qwen;
-use super::{Family, Object, TokenRoles, hugging_face};
+use super::{Family, FamilyFacts, Object, TokenRoles, hugging_face};
 use crate::{HeadSpec, NetworkError, NetworkSpec};
 use aquatint_diffusion::Layout;
 use serde_json::json;
@@ -21,17 +21,18 @@ const OWN: [&str; 2] = ["bd_size", "conplemenrary_mask"];
 /// Positions of a block where nothing is said.
 const BLOCK: usize = 32;
 
+/// What is constant about it.
+pub(super) const FACTS: FamilyFacts = FamilyFacts {
+    mask_token: Some("|<MASK>|"),
+    // Padding is what its other files have.
+    ignored_roles: &[("config.json", "pad_token_id")],
+    chat_template: Some(CHATML),
+    ..FamilyFacts::new("Fast_dLLM_Qwen")
+};
+
 impl Family for FastDllmV2 {
-    fn model_type(&self) -> &'static str {
-        "Fast_dLLM_Qwen"
-    }
-
-    fn architecture(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn is_untyped(&self, _: &Object) -> bool {
-        false
+    fn facts(&self) -> &FamilyFacts {
+        &FACTS
     }
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
@@ -49,34 +50,17 @@ impl Family for FastDllmV2 {
         Some(Qwen::keys(&OWN))
     }
 
-    fn mask_token(&self) -> Option<&'static str> {
-        Some("|<MASK>|")
-    }
-
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object {
         let own = json!({
-            "model_type": self.model_type(),
+            "model_type": FACTS.model_type,
             "architectures": ["Fast_dLLM_QwenForCausalLM"],
             "bd_size": spec.attention.block_length(),
         });
         Qwen::write(spec, roles, own)
     }
 
-    fn names(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
-    }
-
-    fn unread_tensors(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn roles(&self, config: &Object) -> TokenRoles {
         Config(config).token_roles()
-    }
-
-    /// Padding is what its other files have.
-    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
-        &[("config.json", "pad_token_id")]
     }
 
     /// Its `generation_config.json` is Qwen2.5's, which its own sampler does not read: that takes the likeliest tokens above
@@ -98,19 +82,7 @@ impl Family for FastDllmV2 {
         Ok(file)
     }
 
-    fn keeps_other_generation_keys(&self) -> bool {
-        true
-    }
-
     fn write_generation(&self, settings: Object) -> Object {
         settings
-    }
-
-    fn chat_template(&self) -> Option<&'static str> {
-        Some(CHATML)
-    }
-
-    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
-        &[]
     }
 }

@@ -3,7 +3,7 @@
 //! Read against `modeling_llada.py` and `configuration_llada.py` of GSAI-ML/LLaDA-8B-Instruct.
 
 use super::config::{Config, wrong};
-use super::{Family, Object, TokenRoles};
+use super::{Family, FamilyFacts, Object, TokenRoles};
 use crate::{
     AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, NetworkError, NetworkSpec, NormSpec, ProcessSpec, RopeSpec,
 };
@@ -202,17 +202,19 @@ pub(super) fn write_generation(mut settings: Object) -> Object {
     settings
 }
 
+/// What is constant about it.
+pub(super) const FACTS: FamilyFacts = FamilyFacts {
+    mask_token: Some("<|mdm_mask|>"),
+    names: NAMES,
+    // The mask is that of config.json, as its samplers have it: iLLaDA's tokenizer calls another token so.
+    ignored_roles: &[("tokenizer_config.json", "mask_token")],
+    chat_template: Some(CHAT_TEMPLATE),
+    ..FamilyFacts::new("llada")
+};
+
 impl Family for Llada {
-    fn model_type(&self) -> &'static str {
-        "llada"
-    }
-
-    fn architecture(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn is_untyped(&self, _: &Object) -> bool {
-        false
+    fn facts(&self) -> &FamilyFacts {
+        &FACTS
     }
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
@@ -223,48 +225,19 @@ impl Family for Llada {
         Some(keys(&[]))
     }
 
-    fn mask_token(&self) -> Option<&'static str> {
-        Some("<|mdm_mask|>")
-    }
-
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object {
-        write(spec, roles, json!({"model_type": self.model_type(), "architectures": [ARCHITECTURE]}))
-    }
-
-    fn names(&self) -> &'static [(&'static str, &'static str)] {
-        NAMES
-    }
-
-    fn unread_tensors(&self) -> &'static [&'static str] {
-        &[]
+        write(spec, roles, json!({"model_type": FACTS.model_type, "architectures": [ARCHITECTURE]}))
     }
 
     fn roles(&self, config: &Object) -> TokenRoles {
         Config(config).token_roles()
     }
 
-    /// The mask is that of config.json, as its samplers have it: iLLaDA's tokenizer calls another token so.
-    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
-        &[("tokenizer_config.json", "mask_token")]
-    }
-
     fn read_generation(&self, file: Object) -> Result<Object, NetworkError> {
         read_generation(file, &SAMPLING)
     }
 
-    fn keeps_other_generation_keys(&self) -> bool {
-        true
-    }
-
     fn write_generation(&self, settings: Object) -> Object {
         write_generation(settings)
-    }
-
-    fn chat_template(&self) -> Option<&'static str> {
-        Some(CHAT_TEMPLATE)
-    }
-
-    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
-        &[]
     }
 }

@@ -7,7 +7,7 @@
 
 use super::config::{Config, wrong};
 use super::qwen::Qwen;
-use super::{Family, Object, TokenRoles, experts, hugging_face};
+use super::{Family, FamilyFacts, Object, TokenRoles, experts, hugging_face};
 use crate::{AttentionSpec, ExpertsSpec, NetworkError, NetworkSpec, RopeSpec, RouterScore, RouterSpec};
 use aquatint_diffusion::Layout;
 use serde_json::{Value, json};
@@ -79,17 +79,23 @@ fn rotated(config: Config<'_>, head_size: usize) -> Result<Option<usize>, Networ
     Ok(Some(columns).filter(|&columns| columns != head_size))
 }
 
+/// What is constant about it.
+pub(super) const FACTS: FamilyFacts = FamilyFacts {
+    mask_token: Some("<|mask|>"),
+    names: &[
+        ("model.embed_tokens", "model.word_embeddings"),
+        ("model.layers.*.self_attn.qkv_proj", "model.layers.*.attention.query_key_value"),
+        ("model.layers.*.self_attn.q_norm", "model.layers.*.attention.query_layernorm"),
+        ("model.layers.*.self_attn.k_norm", "model.layers.*.attention.key_layernorm"),
+        ("model.layers.*.self_attn.o_proj", "model.layers.*.attention.dense"),
+    ],
+    chat_template: Some(experts::LING),
+    ..FamilyFacts::new("llada2_moe")
+};
+
 impl Family for Llada2Moe {
-    fn model_type(&self) -> &'static str {
-        "llada2_moe"
-    }
-
-    fn architecture(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn is_untyped(&self, _: &Object) -> bool {
-        false
+    fn facts(&self) -> &FamilyFacts {
+        &FACTS
     }
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
@@ -132,12 +138,8 @@ impl Family for Llada2Moe {
         Some(Qwen::keys(&OWN))
     }
 
-    fn mask_token(&self) -> Option<&'static str> {
-        Some("<|mask|>")
-    }
-
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object {
-        let own = json!({"model_type": self.model_type(), "architectures": ["LLaDA2MoeModelLM"]});
+        let own = json!({"model_type": FACTS.model_type, "architectures": ["LLaDA2MoeModelLM"]});
         let mut config = Qwen::write(spec, roles, own);
         config.extend(fixed().map(|(key, value)| (key.to_owned(), value)));
         let (mixture, attention) = (experts::first(&spec.layers), spec.layers.first().map(|layer| layer.attention));
@@ -163,26 +165,8 @@ impl Family for Llada2Moe {
         config
     }
 
-    fn names(&self) -> &'static [(&'static str, &'static str)] {
-        &[
-            ("model.embed_tokens", "model.word_embeddings"),
-            ("model.layers.*.self_attn.qkv_proj", "model.layers.*.attention.query_key_value"),
-            ("model.layers.*.self_attn.q_norm", "model.layers.*.attention.query_layernorm"),
-            ("model.layers.*.self_attn.k_norm", "model.layers.*.attention.key_layernorm"),
-            ("model.layers.*.self_attn.o_proj", "model.layers.*.attention.dense"),
-        ]
-    }
-
-    fn unread_tensors(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn roles(&self, config: &Object) -> TokenRoles {
         Config(config).token_roles()
-    }
-
-    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
     }
 
     fn read_generation(&self, file: Object) -> Result<Object, NetworkError> {
@@ -199,19 +183,7 @@ impl Family for Llada2Moe {
         Ok(file)
     }
 
-    fn keeps_other_generation_keys(&self) -> bool {
-        true
-    }
-
     fn write_generation(&self, settings: Object) -> Object {
         settings
-    }
-
-    fn chat_template(&self) -> Option<&'static str> {
-        Some(experts::LING)
-    }
-
-    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
-        &[]
     }
 }

@@ -7,9 +7,9 @@
 //! its code adds to the weights themselves, is refused, since no published model has one.
 
 use super::config::{Config, wrong};
-use super::llada::Llada;
+use super::llada::{self, Llada};
 use super::qwen::Qwen;
-use super::{Family, Object, TokenRoles, experts};
+use super::{Family, FamilyFacts, Object, TokenRoles, experts};
 use crate::{AttentionSpec, ExpertsSpec, NetworkError, NetworkSpec, RouterSpec};
 use serde_json::{Value, json};
 
@@ -54,17 +54,17 @@ fn fixed() -> [(&'static str, Value); 8] {
     ]
 }
 
+/// What is constant about it.
+pub(super) const FACTS: FamilyFacts = FamilyFacts {
+    architecture: Some(ARCHITECTURE),
+    mask_token: Some("<|mask|>"),
+    chat_template: Some(experts::LING),
+    ..FamilyFacts::new(llada::FACTS.model_type)
+};
+
 impl Family for LladaMoe {
-    fn model_type(&self) -> &'static str {
-        Llada.model_type()
-    }
-
-    fn architecture(&self) -> Option<&'static str> {
-        Some(ARCHITECTURE)
-    }
-
-    fn is_untyped(&self, _: &Object) -> bool {
-        false
+    fn facts(&self) -> &FamilyFacts {
+        &FACTS
     }
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
@@ -98,12 +98,8 @@ impl Family for LladaMoe {
         Some(Qwen::keys(&OWN))
     }
 
-    fn mask_token(&self) -> Option<&'static str> {
-        Some("<|mask|>")
-    }
-
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object {
-        let own = json!({"model_type": self.model_type(), "architectures": [ARCHITECTURE]});
+        let own = json!({"model_type": FACTS.model_type, "architectures": [ARCHITECTURE]});
         let mut config = Qwen::write(spec, roles, own);
         let gated = config.shift_remove("intermediate_size");
         let mixture = experts::first(&spec.layers);
@@ -122,20 +118,8 @@ impl Family for LladaMoe {
         config
     }
 
-    fn names(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
-    }
-
-    fn unread_tensors(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn roles(&self, config: &Object) -> TokenRoles {
         Config(config).token_roles()
-    }
-
-    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
     }
 
     /// As LLaDA's, whose sampler it uses.
@@ -143,19 +127,7 @@ impl Family for LladaMoe {
         Llada.read_generation(file)
     }
 
-    fn keeps_other_generation_keys(&self) -> bool {
-        true
-    }
-
     fn write_generation(&self, settings: Object) -> Object {
         Llada.write_generation(settings)
-    }
-
-    fn chat_template(&self) -> Option<&'static str> {
-        Some(experts::LING)
-    }
-
-    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
-        &[]
     }
 }

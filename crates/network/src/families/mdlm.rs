@@ -7,7 +7,7 @@
 
 use super::config::Config;
 use super::dit::{self, Dit};
-use super::{Family, Object, TokenRoles, hugging_face};
+use super::{Family, FamilyFacts, Object, TokenRoles, hugging_face};
 use crate::{NetworkError, NetworkSpec};
 use aquatint_diffusion::ProcessKind;
 use serde_json::json;
@@ -19,17 +19,12 @@ pub struct Mdlm;
 /// Keys beside those that are read always.
 const OTHERS: [&str; 2] = ["time_conditioning", "dropout"];
 
+/// What is constant about it.
+pub(super) const FACTS: FamilyFacts = FamilyFacts { names: &dit::NAMES, ..FamilyFacts::new("mdlm") };
+
 impl Family for Mdlm {
-    fn model_type(&self) -> &'static str {
-        "mdlm"
-    }
-
-    fn architecture(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn is_untyped(&self, _: &Object) -> bool {
-        false
+    fn facts(&self) -> &FamilyFacts {
+        &FACTS
     }
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
@@ -42,32 +37,16 @@ impl Family for Mdlm {
         Some([&dit::REQUIRED[..], &OTHERS].concat())
     }
 
-    fn mask_token(&self) -> Option<&'static str> {
-        None
-    }
-
     fn write_config(&self, spec: &NetworkSpec, _: &TokenRoles) -> Object {
         let mut config = Dit::of(spec).write();
-        config.insert("model_type".to_owned(), self.model_type().into());
+        config.insert("model_type".to_owned(), FACTS.model_type.into());
         config.insert("architectures".to_owned(), json!(["MDLM"]));
         config.insert("dropout".to_owned(), 0.1.into());
         config
     }
 
-    fn names(&self) -> &'static [(&'static str, &'static str)] {
-        &dit::NAMES
-    }
-
-    fn unread_tensors(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn roles(&self, config: &Object) -> TokenRoles {
         dit::roles(Config(config))
-    }
-
-    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
     }
 
     /// As its `configs/config.yaml` has it: 128 steps back along the process.
@@ -78,19 +57,7 @@ impl Family for Mdlm {
         Ok(file)
     }
 
-    fn keeps_other_generation_keys(&self) -> bool {
-        true
-    }
-
     fn write_generation(&self, settings: Object) -> Object {
         settings
-    }
-
-    fn chat_template(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
-        &[]
     }
 }

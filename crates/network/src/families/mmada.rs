@@ -6,7 +6,7 @@
 
 use super::config::{Config, wrong};
 use super::llada;
-use super::{Family, Object, TokenRoles};
+use super::{Family, FamilyFacts, Object, TokenRoles};
 use crate::{NetworkError, NetworkSpec};
 use serde_json::json;
 
@@ -25,17 +25,17 @@ const CHAT_TEMPLATE: &str = "{{ bos_token }}{% for message in messages %}\
      {{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n' + message['content'] | trim + '<|eot_id|>' }}\
      {% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n' }}{% endif %}";
 
+/// What is constant about it.
+pub(super) const FACTS: FamilyFacts = FamilyFacts {
+    mask_token: Some("<|mdm_mask|>"),
+    names: llada::NAMES,
+    chat_template: Some(CHAT_TEMPLATE),
+    ..FamilyFacts::new("mmada")
+};
+
 impl Family for Mmada {
-    fn model_type(&self) -> &'static str {
-        "mmada"
-    }
-
-    fn architecture(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn is_untyped(&self, _: &Object) -> bool {
-        false
+    fn facts(&self) -> &FamilyFacts {
+        &FACTS
     }
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
@@ -57,52 +57,24 @@ impl Family for Mmada {
         Some(llada::keys(&OWN))
     }
 
-    fn mask_token(&self) -> Option<&'static str> {
-        Some("<|mdm_mask|>")
-    }
-
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object {
         let own = json!({
-            "model_type": self.model_type(),
+            "model_type": FACTS.model_type,
             "architectures": ["MMadaModelLM"],
             "new_vocab_size": spec.vocabulary_size,
         });
         llada::write(spec, roles, own)
     }
 
-    fn names(&self) -> &'static [(&'static str, &'static str)] {
-        llada::NAMES
-    }
-
-    fn unread_tensors(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn roles(&self, config: &Object) -> TokenRoles {
         Config(config).token_roles()
-    }
-
-    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
     }
 
     fn read_generation(&self, file: Object) -> Result<Object, NetworkError> {
         llada::read_generation(file, &SAMPLING)
     }
 
-    fn keeps_other_generation_keys(&self) -> bool {
-        true
-    }
-
     fn write_generation(&self, settings: Object) -> Object {
         llada::write_generation(settings)
-    }
-
-    fn chat_template(&self) -> Option<&'static str> {
-        Some(CHAT_TEMPLATE)
-    }
-
-    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
-        &[]
     }
 }

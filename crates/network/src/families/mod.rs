@@ -58,17 +58,57 @@ pub const FAMILIES: [&dyn Family; 16] = [
 /// The family of the models that are trained here.
 pub const NATIVE: &dyn Family = &native::Native;
 
-/// One family of checkpoints. Modules are tensors without `.weight` or `.bias`.
-pub trait Family: Debug + Send + Sync {
+/// What is constant about a family. Begin with [`FamilyFacts::new`] and set what differs.
+#[derive(Debug, Clone, Copy)]
+pub struct FamilyFacts {
     /// `model_type` in its `config.json`.
-    fn model_type(&self) -> &'static str;
-
+    pub model_type: &'static str,
     /// The one of `architectures` in its `config.json` that tells it from another family of the same `model_type`; `None`
     /// for a family that has all others of its `model_type`.
-    fn architecture(&self) -> Option<&'static str>;
+    pub architecture: Option<&'static str>,
+    /// Whether a `config.json` without `model_type` is one of its own; `None` where all of its own have one.
+    pub untyped: Option<fn(&Object) -> bool>,
+    /// What its tokenizer calls the mask, for a `config.json` without `mask_token_id`.
+    pub mask_token: Option<&'static str>,
+    /// What its files call modules (tensors without `.weight` or `.bias`), or single tensors by their whole names, where
+    /// that differs: pairs of the name here and the name there, with a `*` for the number of a layer, and a second for that
+    /// of an expert.
+    pub names: &'static [(&'static str, &'static str)],
+    /// Tensors of its files that hold nothing that a network needs: they are passed over, and not written again.
+    pub unread_tensors: &'static [&'static str],
+    /// Statements about roles that its makers' own code does not follow and that others contradict: pairs of a file and one
+    /// of its keys. They are passed over.
+    pub ignored_roles: &'static [(&'static str, &'static str)],
+    /// Whether keys of its `generation_config.json` that mean nothing here are kept; they are refused otherwise.
+    pub keeps_other_generation_keys: bool,
+    /// Its chat template in Jinja, for folders that have none.
+    pub chat_template: Option<&'static str>,
+    /// Variables that its makers give to a chat template beside the usual ones.
+    pub chat_variables: &'static [(&'static str, bool)],
+}
 
-    /// Whether a `config.json` without `model_type` is one of its own.
-    fn is_untyped(&self, config: &Object) -> bool;
+impl FamilyFacts {
+    /// A family of others' that names everything as it is named here, and has no chat template.
+    pub const fn new(model_type: &'static str) -> Self {
+        Self {
+            model_type,
+            architecture: None,
+            untyped: None,
+            mask_token: None,
+            names: &[],
+            unread_tensors: &[],
+            ignored_roles: &[],
+            keeps_other_generation_keys: true,
+            chat_template: None,
+            chat_variables: &[],
+        }
+    }
+}
+
+/// One family of checkpoints.
+pub trait Family: Debug + Send + Sync {
+    /// What is constant about it.
+    fn facts(&self) -> &FamilyFacts;
 
     /// The description in a `config.json`.
     ///
@@ -80,26 +120,12 @@ pub trait Family: Debug + Send + Sync {
     /// unknown keys.
     fn config_keys(&self) -> Option<Vec<&'static str>>;
 
-    /// What its tokenizer calls the mask, for a `config.json` without `mask_token_id`.
-    fn mask_token(&self) -> Option<&'static str>;
-
     /// A description as its `config.json` holds it, as far as the family can say it; [`to_config`] checks that it can.
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object;
-
-    /// What its files call modules, or single tensors by their whole names, where that differs: pairs of the name here and
-    /// the name there, with a `*` for the number of a layer, and a second for that of an expert.
-    fn names(&self) -> &'static [(&'static str, &'static str)];
-
-    /// Tensors of its files that hold nothing that a network needs: they are passed over, and not written again.
-    fn unread_tensors(&self) -> &'static [&'static str];
 
     /// The ids of tokens that have a role, as its `config.json` says or as the family has them; none where the
     /// tokenizer's names of special tokens say it.
     fn roles(&self, config: &Object) -> TokenRoles;
-
-    /// Statements about roles that its makers' own code does not follow and that others contradict: pairs of a file and
-    /// one of its keys. They are passed over.
-    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)];
 
     /// The keys of its `generation_config.json` in the words of this project, completed by how its makers sample; keys
     /// that mean nothing here stay. A folder without that file has an empty object.
@@ -108,17 +134,8 @@ pub trait Family: Debug + Send + Sync {
     /// When a key has a value that it cannot have.
     fn read_generation(&self, file: Object) -> Result<Object, NetworkError>;
 
-    /// Whether keys of its `generation_config.json` that mean nothing here are kept; they are refused otherwise.
-    fn keeps_other_generation_keys(&self) -> bool;
-
     /// The reverse of [`Family::read_generation`].
     fn write_generation(&self, settings: Object) -> Object;
-
-    /// Its chat template in Jinja, for folders that have none.
-    fn chat_template(&self) -> Option<&'static str>;
-
-    /// Variables that its makers give to a chat template beside the usual ones.
-    fn chat_variables(&self) -> &'static [(&'static str, bool)];
 }
 
 /// Ids of tokens that mean something to a network rather than to its text.
@@ -140,15 +157,18 @@ pub struct TokenRoles {
 /// When its `model_type` is not known here.
 pub fn of_config(config: &Value) -> Result<&'static dyn Family, NetworkError> {
     let given = config.get("model_type").and_then(Value::as_str);
-    let named = |family: &&dyn Family| Some(family.model_type()) == given;
+    let named = |family: &&dyn Family| Some(family.facts().model_type) == given;
     let architectures = config.get("architectures").and_then(Value::as_array);
     let has = |name: &str| architectures.is_some_and(|all| all.iter().any(|architecture| architecture == name));
-    let apart = FAMILIES.into_iter().filter(named).find(|family| family.architecture().is_some_and(has));
-    let known = apart.or_else(|| FAMILIES.into_iter().find(|family| named(family) && family.architecture().is_none()));
+    let apart = FAMILIES.into_iter().filter(named).find(|family| family.facts().architecture.is_some_and(has));
+    let known =
+        apart.or_else(|| FAMILIES.into_iter().find(|family| named(family) && family.facts().architecture.is_none()));
     let untyped = config.as_object().filter(|_| given.is_none());
-    let known = known.or_else(|| FAMILIES.into_iter().find(|family| untyped.is_some_and(|own| family.is_untyped(own))));
+    let known = known.or_else(|| {
+        FAMILIES.into_iter().find(|family| untyped.zip(family.facts().untyped).is_some_and(|(own, is_own)| is_own(own)))
+    });
     known.ok_or_else(|| {
-        let mut allowed = FAMILIES.map(|family| format!("\"{}\"", family.model_type())).to_vec();
+        let mut allowed = FAMILIES.map(|family| format!("\"{}\"", family.facts().model_type)).to_vec();
         allowed.dedup();
         NetworkError::Family {
             given: given.map_or_else(|| "missing".to_owned(), |name| format!("\"{name}\"")),
@@ -191,7 +211,7 @@ pub fn unknown_keys(config: &Value) -> Vec<String> {
 pub fn to_config(family: &dyn Family, spec: &NetworkSpec, roles: &TokenRoles) -> Result<Value, NetworkError> {
     let config = Value::Object(family.write_config(spec, roles));
     let parsed = from_config(&config)?;
-    if parsed == *spec { Ok(config) } else { Err(NetworkError::Inexpressible { family: family.model_type() }) }
+    if parsed == *spec { Ok(config) } else { Err(NetworkError::Inexpressible { family: family.facts().model_type }) }
 }
 
 /// What a family's files call the tensor that has this name here.
@@ -200,7 +220,7 @@ pub fn file_name(family: &dyn Family, name: &str) -> String {
     let pattern: Vec<&str> = name.split('.').map(|part| if is_number(&part) { "*" } else { part }).collect();
     let pattern = pattern.join(".");
     let (module, kind) = pattern.rsplit_once('.').unwrap_or((&pattern, ""));
-    let there = |here: &str| family.names().iter().find(|(name, _)| *name == here).map(|(_, there)| *there);
+    let there = |here: &str| family.facts().names.iter().find(|(name, _)| *name == here).map(|(_, there)| *there);
     let found = there(&pattern).map(str::to_owned).or_else(|| there(module).map(|there| format!("{there}.{kind}")));
     let Some(found) = found else { return name.to_owned() };
     name.split('.').filter(is_number).fold(found, |there, number| there.replacen('*', number, 1))

@@ -4,7 +4,7 @@
 //! Tensors have the names that they have here, those of Llama checkpoints (`model.layers.0.self_attn.q_proj.weight`).
 
 use super::config::{Config, wrong};
-use super::{Family, Object, TokenRoles, hugging_face};
+use super::{Family, FamilyFacts, Object, TokenRoles, hugging_face};
 use crate::{
     AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, NetworkError, NetworkSpec, NormSpec, ProcessSpec, RopeSpec,
     TimeSpec,
@@ -51,17 +51,13 @@ const OPTIONAL: [&str; 9] = [
 /// The words of `layer_types`: layers that see all that the layout shows, and those with a window.
 const LAYER_TYPES: [&str; 2] = ["full_attention", "sliding_attention"];
 
+/// What is constant about it.
+pub(super) const FACTS: FamilyFacts =
+    FamilyFacts { keeps_other_generation_keys: false, ..FamilyFacts::new("aquatint") };
+
 impl Family for Native {
-    fn model_type(&self) -> &'static str {
-        "aquatint"
-    }
-
-    fn architecture(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn is_untyped(&self, _: &Object) -> bool {
-        false
+    fn facts(&self) -> &FamilyFacts {
+        &FACTS
     }
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
@@ -108,15 +104,11 @@ impl Family for Native {
         None
     }
 
-    fn mask_token(&self) -> Option<&'static str> {
-        None
-    }
-
     fn write_config(&self, spec: &NetworkSpec, _: &TokenRoles) -> Object {
         let layer = spec.layers.first();
         let attention = layer.map(|layer| layer.attention);
         let config = json!({
-            "model_type": self.model_type(),
+            "model_type": FACTS.model_type,
             "architectures": [ARCHITECTURE],
             "vocab_size": spec.vocabulary_size,
             "hidden_size": spec.width,
@@ -154,40 +146,16 @@ impl Family for Native {
         config
     }
 
-    fn names(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
-    }
-
-    fn unread_tensors(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn roles(&self, config: &Object) -> TokenRoles {
         Config(config).token_roles()
-    }
-
-    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
     }
 
     fn read_generation(&self, file: Object) -> Result<Object, NetworkError> {
         hugging_face::read_generation(file)
     }
 
-    fn keeps_other_generation_keys(&self) -> bool {
-        false
-    }
-
     fn write_generation(&self, settings: Object) -> Object {
         settings
-    }
-
-    fn chat_template(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
-        &[]
     }
 }
 

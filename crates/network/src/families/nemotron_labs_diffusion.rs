@@ -5,7 +5,7 @@
 
 use super::config::Config;
 use super::qwen::Qwen;
-use super::{Family, Object, TokenRoles, hugging_face};
+use super::{Family, FamilyFacts, Object, TokenRoles, hugging_face};
 use crate::{NetworkError, NetworkSpec};
 use aquatint_diffusion::Layout;
 use serde_json::json;
@@ -21,17 +21,29 @@ const OWN: [&str; 6] =
 /// Positions of a block where nothing is said.
 const BLOCK: usize = 32;
 
+/// What is constant about it.
+pub(super) const FACTS: FamilyFacts = FamilyFacts {
+    mask_token: Some("<mask>"),
+    names: &[
+        ("model.embed_tokens", "encoder.embed_tokens"),
+        ("model.layers.*.input_layernorm", "encoder.layers.*.input_layernorm"),
+        ("model.layers.*.self_attn.q_proj", "encoder.layers.*.self_attn.q_proj"),
+        ("model.layers.*.self_attn.k_proj", "encoder.layers.*.self_attn.k_proj"),
+        ("model.layers.*.self_attn.v_proj", "encoder.layers.*.self_attn.v_proj"),
+        ("model.layers.*.self_attn.o_proj", "encoder.layers.*.self_attn.o_proj"),
+        ("model.layers.*.post_attention_layernorm", "encoder.layers.*.post_attention_layernorm"),
+        ("model.layers.*.mlp.gate_proj", "encoder.layers.*.mlp.gate_proj"),
+        ("model.layers.*.mlp.up_proj", "encoder.layers.*.mlp.up_proj"),
+        ("model.layers.*.mlp.down_proj", "encoder.layers.*.mlp.down_proj"),
+        ("model.norm", "encoder.norm"),
+        ("lm_head", "diffusion_head"),
+    ],
+    ..FamilyFacts::new("nemotron_labs_diffusion")
+};
+
 impl Family for NemotronLabsDiffusion {
-    fn model_type(&self) -> &'static str {
-        "nemotron_labs_diffusion"
-    }
-
-    fn architecture(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn is_untyped(&self, _: &Object) -> bool {
-        false
+    fn facts(&self) -> &FamilyFacts {
+        &FACTS
     }
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
@@ -47,13 +59,9 @@ impl Family for NemotronLabsDiffusion {
         Some(Qwen::keys(&OWN))
     }
 
-    fn mask_token(&self) -> Option<&'static str> {
-        Some("<mask>")
-    }
-
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object {
         let own = json!({
-            "model_type": self.model_type(),
+            "model_type": FACTS.model_type,
             "architectures": ["NemotronLabsDiffusionModel"],
             "dlm_paradigm": "bidirectional",
             "block_size": spec.attention.block_length(),
@@ -61,33 +69,8 @@ impl Family for NemotronLabsDiffusion {
         Qwen::write(spec, roles, own)
     }
 
-    fn names(&self) -> &'static [(&'static str, &'static str)] {
-        &[
-            ("model.embed_tokens", "encoder.embed_tokens"),
-            ("model.layers.*.input_layernorm", "encoder.layers.*.input_layernorm"),
-            ("model.layers.*.self_attn.q_proj", "encoder.layers.*.self_attn.q_proj"),
-            ("model.layers.*.self_attn.k_proj", "encoder.layers.*.self_attn.k_proj"),
-            ("model.layers.*.self_attn.v_proj", "encoder.layers.*.self_attn.v_proj"),
-            ("model.layers.*.self_attn.o_proj", "encoder.layers.*.self_attn.o_proj"),
-            ("model.layers.*.post_attention_layernorm", "encoder.layers.*.post_attention_layernorm"),
-            ("model.layers.*.mlp.gate_proj", "encoder.layers.*.mlp.gate_proj"),
-            ("model.layers.*.mlp.up_proj", "encoder.layers.*.mlp.up_proj"),
-            ("model.layers.*.mlp.down_proj", "encoder.layers.*.mlp.down_proj"),
-            ("model.norm", "encoder.norm"),
-            ("lm_head", "diffusion_head"),
-        ]
-    }
-
-    fn unread_tensors(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn roles(&self, config: &Object) -> TokenRoles {
         Config(config).token_roles()
-    }
-
-    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
     }
 
     /// As its sampler is called: greedy, what is more probable than 0.9 at once.
@@ -101,19 +84,7 @@ impl Family for NemotronLabsDiffusion {
         Ok(file)
     }
 
-    fn keeps_other_generation_keys(&self) -> bool {
-        true
-    }
-
     fn write_generation(&self, settings: Object) -> Object {
         settings
-    }
-
-    fn chat_template(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
-        &[]
     }
 }

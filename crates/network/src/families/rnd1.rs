@@ -6,7 +6,7 @@
 
 use super::config::Config;
 use super::qwen::Qwen;
-use super::{Family, Object, TokenRoles, experts, hugging_face};
+use super::{Family, FamilyFacts, Object, TokenRoles, experts, hugging_face};
 use crate::{HeadSpec, NetworkError, NetworkSpec};
 use serde_json::{Value, json};
 
@@ -24,17 +24,12 @@ fn keys() -> Vec<&'static str> {
     experts::QWEN.into_iter().chain(OWN).collect()
 }
 
+/// What is constant about it.
+pub(super) const FACTS: FamilyFacts = FamilyFacts { mask_token: Some("<|mask|>"), ..FamilyFacts::new("rnd1") };
+
 impl Family for Rnd1 {
-    fn model_type(&self) -> &'static str {
-        "rnd1"
-    }
-
-    fn architecture(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn is_untyped(&self, _: &Object) -> bool {
-        false
+    fn facts(&self) -> &FamilyFacts {
+        &FACTS
     }
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
@@ -47,31 +42,15 @@ impl Family for Rnd1 {
         Some(Qwen::keys(&keys()))
     }
 
-    fn mask_token(&self) -> Option<&'static str> {
-        Some("<|mask|>")
-    }
-
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object {
-        let own = json!({"model_type": self.model_type(), "architectures": ["RND1LM"]});
+        let own = json!({"model_type": FACTS.model_type, "architectures": ["RND1LM"]});
         let mut config = Qwen::write(spec, roles, own);
         experts::write_qwen(&spec.layers, &mut config);
         config
     }
 
-    fn names(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
-    }
-
-    fn unread_tensors(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn roles(&self, config: &Object) -> TokenRoles {
         Config(config).token_roles()
-    }
-
-    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
     }
 
     /// As its sampler: the predictions of the least entropy first, in `num_diffusion_steps` steps; the likeliest tokens,
@@ -91,19 +70,7 @@ impl Family for Rnd1 {
         Ok(file)
     }
 
-    fn keeps_other_generation_keys(&self) -> bool {
-        true
-    }
-
     fn write_generation(&self, settings: Object) -> Object {
         settings
-    }
-
-    fn chat_template(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
-        &[]
     }
 }

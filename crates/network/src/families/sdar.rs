@@ -6,7 +6,7 @@
 use super::chat::THINKING_CHATML;
 use super::config::Config;
 use super::qwen::Qwen;
-use super::{Family, Object, TokenRoles, hugging_face};
+use super::{Family, FamilyFacts, Object, TokenRoles, hugging_face};
 use crate::{NetworkError, NetworkSpec};
 use aquatint_diffusion::Layout;
 use serde_json::json;
@@ -22,17 +22,18 @@ pub(super) const OWN: [&str; 7] =
 /// Positions of a block where nothing is said.
 pub(super) const BLOCK: usize = 4;
 
+/// What is constant about it.
+pub(super) const FACTS: FamilyFacts = FamilyFacts {
+    mask_token: Some("<|MASK|>"),
+    // A text ends at the end of a turn, as its other files have it.
+    ignored_roles: &[("config.json", "eos_token_id")],
+    chat_template: Some(THINKING_CHATML),
+    ..FamilyFacts::new("sdar")
+};
+
 impl Family for Sdar {
-    fn model_type(&self) -> &'static str {
-        "sdar"
-    }
-
-    fn architecture(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn is_untyped(&self, _: &Object) -> bool {
-        false
+    fn facts(&self) -> &FamilyFacts {
+        &FACTS
     }
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
@@ -46,34 +47,17 @@ impl Family for Sdar {
         Some(Qwen::keys(&OWN))
     }
 
-    fn mask_token(&self) -> Option<&'static str> {
-        Some("<|MASK|>")
-    }
-
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object {
         let own = json!({
-            "model_type": self.model_type(),
+            "model_type": FACTS.model_type,
             "architectures": ["SDARForCausalLM"],
             "block_size": spec.attention.block_length(),
         });
         Qwen::write(spec, roles, own)
     }
 
-    fn names(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
-    }
-
-    fn unread_tensors(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn roles(&self, config: &Object) -> TokenRoles {
         Config(config).token_roles()
-    }
-
-    /// A text ends at the end of a turn, as its other files have it.
-    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
-        &[("config.json", "eos_token_id")]
     }
 
     /// As its makers run it (`low_confidence_dynamic`): what is more probable than 0.9 is committed at once, after shaping, and a text ends with its block. The rest is as
@@ -88,19 +72,7 @@ impl Family for Sdar {
         Ok(file)
     }
 
-    fn keeps_other_generation_keys(&self) -> bool {
-        true
-    }
-
     fn write_generation(&self, settings: Object) -> Object {
         settings
-    }
-
-    fn chat_template(&self) -> Option<&'static str> {
-        Some(THINKING_CHATML)
-    }
-
-    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
-        &[]
     }
 }

@@ -6,7 +6,7 @@
 use super::config::Config;
 use super::qwen::Qwen;
 use super::sdar::{self, Sdar};
-use super::{Family, Object, TokenRoles, experts};
+use super::{Family, FamilyFacts, Object, TokenRoles, experts};
 use crate::{NetworkError, NetworkSpec};
 use aquatint_diffusion::Layout;
 use serde_json::json;
@@ -19,17 +19,12 @@ fn keys() -> Vec<&'static str> {
     experts::QWEN.into_iter().chain(sdar::OWN).collect()
 }
 
+/// What is constant about it: all but the name is SDAR's.
+pub(super) const FACTS: FamilyFacts = FamilyFacts { model_type: "sdar_moe", ..sdar::FACTS };
+
 impl Family for SdarMoe {
-    fn model_type(&self) -> &'static str {
-        "sdar_moe"
-    }
-
-    fn architecture(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn is_untyped(&self, _: &Object) -> bool {
-        false
+    fn facts(&self) -> &FamilyFacts {
+        &FACTS
     }
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
@@ -43,13 +38,9 @@ impl Family for SdarMoe {
         Some(Qwen::keys(&keys()))
     }
 
-    fn mask_token(&self) -> Option<&'static str> {
-        Sdar.mask_token()
-    }
-
     fn write_config(&self, spec: &NetworkSpec, roles: &TokenRoles) -> Object {
         let own = json!({
-            "model_type": self.model_type(),
+            "model_type": FACTS.model_type,
             "architectures": ["SDARMoeForCausalLM"],
             "block_size": spec.attention.block_length(),
         });
@@ -58,39 +49,15 @@ impl Family for SdarMoe {
         config
     }
 
-    fn names(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
-    }
-
-    fn unread_tensors(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn roles(&self, config: &Object) -> TokenRoles {
         Config(config).token_roles()
-    }
-
-    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
-        Sdar.ignored_roles()
     }
 
     fn read_generation(&self, file: Object) -> Result<Object, NetworkError> {
         Sdar.read_generation(file)
     }
 
-    fn keeps_other_generation_keys(&self) -> bool {
-        true
-    }
-
     fn write_generation(&self, settings: Object) -> Object {
         settings
-    }
-
-    fn chat_template(&self) -> Option<&'static str> {
-        Sdar.chat_template()
-    }
-
-    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
-        Sdar.chat_variables()
     }
 }

@@ -8,7 +8,7 @@
 
 use super::config::{Config, wrong};
 use super::dit::{self, Dit};
-use super::{Family, Object, TokenRoles, hugging_face};
+use super::{Family, FamilyFacts, Object, TokenRoles, hugging_face};
 use crate::{NetworkError, NetworkSpec};
 use aquatint_diffusion::ProcessKind;
 use serde_json::{Value, json};
@@ -22,25 +22,25 @@ const REQUIRED: [&str; 4] = ["tokens", "graph", "noise", "model"];
 /// Keys of training and sampling.
 const OTHERS: [&str; 8] = ["sampling", "ngpus", "training", "data", "eval", "optim", "hydra", "wandb_name"];
 
+/// Whether a `config.json` is one of its own: its makers' files have no `model_type`.
+fn is_own(config: &Object) -> bool {
+    let is_dit = |part: &Value| part["type"].as_str() == Some("ddit");
+    config.get("model").is_some_and(is_dit) && config.contains_key("graph")
+}
+
 /// The object under a key.
 fn part<'a>(config: &'a Object, key: &'static str) -> Result<&'a Object, NetworkError> {
     let value = config.get(key).unwrap_or(&Value::Null);
     value.as_object().ok_or_else(|| wrong(key, value, "an object"))
 }
 
+/// What is constant about it.
+pub(super) const FACTS: FamilyFacts =
+    FamilyFacts { names: &dit::NAMES_WITHOUT_PREFIX, untyped: Some(is_own), ..FamilyFacts::new("sedd") };
+
 impl Family for Sedd {
-    fn model_type(&self) -> &'static str {
-        "sedd"
-    }
-
-    fn architecture(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// Its makers' files have no `model_type`.
-    fn is_untyped(&self, config: &Object) -> bool {
-        let is_own = |part: &Value| part["type"].as_str() == Some("ddit");
-        config.get("model").is_some_and(is_own) && config.contains_key("graph")
+    fn facts(&self) -> &FamilyFacts {
+        &FACTS
     }
 
     fn read_config(&self, config: &Object) -> Result<NetworkSpec, NetworkError> {
@@ -70,10 +70,6 @@ impl Family for Sedd {
         Some([&REQUIRED[..], &OTHERS].concat())
     }
 
-    fn mask_token(&self) -> Option<&'static str> {
-        None
-    }
-
     fn write_config(&self, spec: &NetworkSpec, _: &TokenRoles) -> Object {
         let Dit { vocabulary_size, width, layers, heads, condition_width, context_length, .. } = Dit::of(spec);
         let config = json!({
@@ -99,21 +95,9 @@ impl Family for Sedd {
         }
     }
 
-    fn names(&self) -> &'static [(&'static str, &'static str)] {
-        &dit::NAMES_WITHOUT_PREFIX
-    }
-
-    fn unread_tensors(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn roles(&self, config: &Object) -> TokenRoles {
         let mask = Config(config).token("tokens").ok();
         TokenRoles { mask, ..TokenRoles::default() }
-    }
-
-    fn ignored_roles(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
     }
 
     /// As its `configs/config.yaml` has it: 128 steps back along the process.
@@ -124,19 +108,7 @@ impl Family for Sedd {
         Ok(file)
     }
 
-    fn keeps_other_generation_keys(&self) -> bool {
-        true
-    }
-
     fn write_generation(&self, settings: Object) -> Object {
         settings
-    }
-
-    fn chat_template(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn chat_variables(&self) -> &'static [(&'static str, bool)] {
-        &[]
     }
 }

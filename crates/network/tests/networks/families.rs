@@ -122,7 +122,7 @@ fn descriptions_that_cannot_be_are_refused_in_words() {
         assert_eq!(given, expected);
     }
     // Families that share a type are told apart by `architectures`, and named once.
-    let mut allowed = FAMILIES.map(|family| format!("\"{}\"", family.model_type())).to_vec();
+    let mut allowed = FAMILIES.map(|family| format!("\"{}\"", family.facts().model_type)).to_vec();
     allowed.dedup();
     let allowed = allowed.join(", ");
     assert_eq!(with("model_type", json!("llama")), format!("`model_type` is \"llama\"; allowed: {allowed}"));
@@ -208,8 +208,8 @@ fn every_family_writes_what_it_reads() {
         let read = again(settings);
         // What a file does not say is as the makers have it.
         let same = |(key, value): (&String, &Value)| read.get(key) == Some(value);
-        assert!(settings.iter().all(same), "{}: {read:?}", family.model_type());
-        assert_eq!(again(&read), read, "{}", family.model_type());
+        assert!(settings.iter().all(same), "{}: {read:?}", family.facts().model_type);
+        assert_eq!(again(&read), read, "{}", family.facts().model_type);
     }
     // 64 positions in blocks of 16 by 8 steps each.
     let file = Llada
@@ -228,7 +228,7 @@ fn no_two_tensors_have_one_name_in_files() {
     for family in FAMILIES {
         let names = spec.tensors().into_iter().map(|tensor| families::file_name(family, &tensor.name));
         let names: std::collections::BTreeSet<String> = names.collect();
-        assert_eq!(names.len(), spec.tensors().len(), "{}", family.model_type());
+        assert_eq!(names.len(), spec.tensors().len(), "{}", family.facts().model_type);
     }
     assert_eq!(
         families::file_name(&Llada, "model.layers.12.self_attn.q_proj.bias"),

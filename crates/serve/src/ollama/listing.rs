@@ -63,7 +63,7 @@ impl Tag {
 impl Details {
     fn of(loaded: &Loaded) -> Self {
         let checkpoint = loaded.checkpoint();
-        let family = checkpoint.family.model_type().to_owned();
+        let family = checkpoint.family.facts().model_type.to_owned();
         let stored = checkpoint.storage().unwrap_or_else(|| "integers".to_owned());
         Self {
             format: "safetensors",
