@@ -146,16 +146,11 @@ fn what_was_compared_is_retained_and_not_written_again() {
     assert_eq!(samples, "aaaaaaaa\n\n---\n\naaaaaaaa\n\n---\n\naaaaaaaa\n");
 
     let passes = network.passes.load(Ordering::SeqCst);
-    let (end, heard, mut again) = run(&[2], &NEVER);
+    let (end, heard, again) = run(&[2], &NEVER);
     end.unwrap();
-    // A measured time may lose its last bit in a file.
-    let (seconds, read) = (comparison.texts[0].seconds_per_text, again.texts[0].seconds_per_text);
-    assert!((read / seconds - 1.0).abs() < 1e-15);
-    again.texts[0].seconds_per_text = seconds;
     assert_eq!((heard.as_slice(), &again), (&["a known in 2".to_owned()][..], &comparison));
     assert_eq!(network.passes.load(Ordering::SeqCst), passes);
-    let (end, heard, mut stopped) = run(&[2, 4], &AtomicBool::new(true));
-    stopped.texts[0].seconds_per_text = seconds;
+    let (end, heard, stopped) = run(&[2, 4], &AtomicBool::new(true));
     assert!(matches!(end, Err(EvaluateError::Stopped)));
     assert_eq!((heard.len(), &stopped), (1, &comparison));
     std::fs::remove_dir_all(out).unwrap();

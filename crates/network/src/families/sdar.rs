@@ -60,8 +60,8 @@ impl Family for Sdar {
         Config(config).token_roles()
     }
 
-    /// As its makers run it (`low_confidence_dynamic`): what is more probable than 0.9 is committed at once, after shaping, and a text ends with its block. The rest is as
-    /// the file says.
+    /// As its makers run it (`low_confidence_dynamic`): what is more probable than 0.9 after shaping is committed at once, and
+    /// a text ends with its block. The rest is as the file says.
     fn read_generation(&self, file: Object) -> Result<Object, NetworkError> {
         let mut file = hugging_face::read_generation(file)?;
         let own = [("policy", "dynamic:0.9"), ("counting", "even"), ("confidence_of", "shaped"), ("stop_at", "block")];
