@@ -106,9 +106,15 @@ impl Session {
             continuation: resolved.max_tokens(),
             ends: resolved.settings().end_token().is_some(),
             noise: Template::noise(&checkpoint.vocabulary).map_err(aquatint::Error::from)?,
+            vocabulary_size: checkpoint.spec.vocabulary_size,
         };
         let template_canvas = TemplateCanvas::of_canvas(canvas.canvas()?, &checkpoint.vocabulary);
-        Ok(self.checked(self.model.prepare_canvas(template_canvas, &options)?, sampling, printer))
+        let mut prepared = self.model.prepare_canvas(template_canvas, &options)?;
+        if canvas.is_continued() {
+            // That many positions were opened here.
+            prepared.ineffective.retain(|ineffective| ineffective.parameter != "max_tokens");
+        }
+        Ok(self.checked(prepared, sampling, printer))
     }
 
     /// Reports what has no effect.

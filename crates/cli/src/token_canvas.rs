@@ -13,9 +13,16 @@ pub(crate) struct TokenCanvas<'a> {
     pub(crate) ends: bool,
     /// What open positions show at first.
     pub(crate) noise: TokenId,
+    /// Ids of the model: all below.
+    pub(crate) vocabulary_size: usize,
 }
 
 impl TokenCanvas<'_> {
+    /// Whether ids without a hole are continued.
+    pub(crate) fn is_continued(&self) -> bool {
+        !self.typed.contains("[[")
+    }
+
     /// Reads what was typed.
     pub(crate) fn canvas(&self) -> Result<Canvas, Failure> {
         let mut canvas = Canvas::new();
@@ -29,10 +36,17 @@ impl TokenCanvas<'_> {
                     let count = count.parse().ok().filter(|count| *count > 0);
                     canvas.push_open(count.ok_or_else(|| refused(word))?, approximate, self.noise);
                 }
-                None => canvas.push_given(&[word.parse().map_err(|_| refused(word))?]),
+                None => {
+                    let id: TokenId = word.parse().map_err(|_| refused(word))?;
+                    if id as usize >= self.vocabulary_size {
+                        let allowed = format!("ids below {}, which are the model's", self.vocabulary_size);
+                        return Err(Failure::new(format!("`--tokens` has {id}; allowed: {allowed}")));
+                    }
+                    canvas.push_given(&[id]);
+                }
             }
         }
-        if canvas.spans().is_empty() {
+        if self.is_continued() {
             canvas.push_open(self.continuation, self.ends, self.noise);
         }
         Ok(canvas)
@@ -54,7 +68,7 @@ mod tests {
     use super::*;
 
     fn read(typed: &str) -> Result<Canvas, String> {
-        let canvas = TokenCanvas { typed, continuation: 2, ends: true, noise: 9 }.canvas();
+        let canvas = TokenCanvas { typed, continuation: 2, ends: true, noise: 9, vocabulary_size: 10 }.canvas();
         canvas.map_err(|failure| failure.to_string())
     }
 
@@ -74,5 +88,6 @@ mod tests {
         for wrong in ["the", "-1", "[[0]]", "[[x]]", "[[]]", "4294967296"] {
             assert!(read(wrong).unwrap_err().contains("allowed: ids of tokens, and holes"), "{wrong}");
         }
+        assert_eq!(read("1 10").unwrap_err(), "`--tokens` has 10; allowed: ids below 10, which are the model's");
     }
 }

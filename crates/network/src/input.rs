@@ -36,7 +36,12 @@ pub struct LossRow {
     pub weight: f64,
 }
 
-impl NetworkInput<'_> {
+impl<'a> NetworkInput<'a> {
+    /// Tokens at these positions, and nothing else that a network may read.
+    pub fn of_tokens(tokens: &'a [u32], positions: &'a [u32], visibility: &'a Visibility) -> Self {
+        Self { tokens, points: None, positions, visibility, times: None, self_conditioning: None }
+    }
+
     /// Refuses an input that does not fit a network.
     pub(crate) fn check(&self, spec: &NetworkSpec) -> Result<(), NetworkError> {
         let rows = self.visibility.len();

@@ -25,14 +25,7 @@ fn given(model: &dyn Denoiser, golden: &Golden, name: &str) -> Vec<f64> {
     let mut rows = RowLayout::default();
     rows.push(model.spec().attention, tokens.len(), &[]);
     let (positions, visibility) = rows.finish().unwrap();
-    let input = NetworkInput {
-        tokens: &tokens,
-        points: None,
-        positions: &positions,
-        visibility: &visibility,
-        times: None,
-        self_conditioning: None,
-    };
+    let input = NetworkInput::of_tokens(&tokens, &positions, &visibility);
     let rows: Vec<u32> = (0..tokens.len() as u32).collect();
     text(&model.logits(&input, &rows).unwrap().into_iter().map(f64::from).collect::<Vec<_>>(), model)
 }

@@ -60,14 +60,7 @@ fn likeliest(network: &dyn Denoiser, text: &[TokenId]) -> TokenId {
     let mut rows = RowLayout::default();
     rows.push(Layout::Causal, tokens.len(), &[]);
     let (positions, visibility) = rows.finish().unwrap();
-    let input = NetworkInput {
-        tokens: &tokens,
-        points: None,
-        positions: &positions,
-        visibility: &visibility,
-        times: None,
-        self_conditioning: None,
-    };
+    let input = NetworkInput::of_tokens(&tokens, &positions, &visibility);
     let slots = RowSlots::new(1);
     let last = [tokens.len() as u32 - 1];
     network.forward_rows(&input, &last, &|index, logits| slots.set(index, logits.to_vec())).unwrap();

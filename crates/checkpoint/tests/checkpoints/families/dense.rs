@@ -1,8 +1,7 @@
 //! Families that began as Qwen2 or Qwen3.
 
-use super::{Pass, about, compare_everywhere, forwards, open, texts};
+use super::{Pass, compare_everywhere, forwards, open};
 use aquatint_diffusion::Layout;
-use aquatint_vocabulary::Role;
 
 /// A layout of blocks where config.json has other ones.
 fn blocks(length: usize) -> Option<Layout> {
@@ -41,42 +40,6 @@ fn nemotron_labs_diffusion_predicts_what_its_own_code_does() {
     let whole = Pass { ids: "block", ..Pass::whole("whole", Layout::Full) };
     let block = Pass { block: Some(28), ..Pass::whole("block", Layout::CausalPrefix { length: 12 }) };
     compare_everywhere("nemotron_labs_diffusion", &[Pass::whole("plain", Layout::Causal), block, whole]);
-}
-
-#[test]
-fn their_texts_and_conversations_are_those_of_their_own_code() {
-    for (name, conversations) in [
-        ("dream", 0),
-        ("sdar", 7),
-        ("fast_dllm_v2", 4),
-        ("a2d_qwen2", 0),
-        ("a2d_qwen3", 4),
-        ("mmada", 0),
-        ("nemotron_labs_diffusion", 0),
-    ] {
-        let (checkpoint, about) = (open(name), about(name));
-        assert!(checkpoint.unknown_keys.is_empty(), "{name}: {:?}", checkpoint.unknown_keys);
-        assert_eq!(about["chat"]["cases"].as_array().map_or(0, Vec::len), conversations, "{name}");
-        texts(&checkpoint, &about);
-        // Which reads again what it writes.
-        checkpoint.description().config().unwrap();
-    }
-}
-
-#[test]
-fn tokens_have_the_roles_that_their_own_code_gives_them() {
-    let cases = [
-        ("dream", ["<|mask|>", "<|endoftext|>", "<|endoftext|>", "<|beginoftext|>"]),
-        ("sdar", ["<|MASK|>", "<|im_end|>", "<|endoftext|>", "<|endoftext|>"]),
-        ("fast_dllm_v2", ["|<MASK>|", "<|im_end|>", "<|endoftext|>", "<|endoftext|>"]),
-        ("a2d_qwen3", ["<|mask|>", "<|im_end|>", "<|endoftext|>", "<|endoftext|>"]),
-        ("mmada", ["<|mdm_mask|>", "<|endoftext|>", "<|endoftext|>", "<|startoftext|>"]),
-    ];
-    for (name, expected) in cases {
-        let vocabulary = open(name).vocabulary;
-        let roles = [Role::Mask, Role::End, Role::Pad, Role::Begin];
-        assert_eq!(roles.map(|role| vocabulary.token_text(vocabulary.role(role).unwrap())), expected, "{name}");
-    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! MDLM, BD3-LM and SEDD: layer norms, fused projections, biases and conditions.
 
-use super::{TOLERANCE, about, forwards, logits, open, texts};
+use super::{TOLERANCE, about, forwards, logits, open, precisions, texts};
 use aquatint_checkpoint::{Checkpoint, Storage};
 use aquatint_compute::{Cpu, CpuPath, Cuda, Memory, Visibility, WeightFormat};
 use aquatint_diffusion::Layout;
@@ -22,23 +22,15 @@ fn predicted(model: &dyn Denoiser, sequences: &Sequences<'_>) -> Vec<f64> {
     let Sequences { tokens, length, times } = *sequences;
     let positions: Vec<u32> = (0..tokens.len()).map(|row| (row % length) as u32).collect();
     let visibility = Visibility::full(&vec![length; tokens.len() / length]);
-    let input = NetworkInput {
-        tokens,
-        points: None,
-        positions: &positions,
-        visibility: &visibility,
-        times,
-        self_conditioning: None,
-    };
+    let input = NetworkInput { times, ..NetworkInput::of_tokens(tokens, &positions, &visibility) };
     let rows: Vec<u32> = (0..tokens.len() as u32).collect();
     model.logits(&input, &rows).unwrap().into_iter().map(f64::from).collect()
 }
 
-/// Calls `check` with a network on the slowest and the fastest path of the processor and on a GPU.
+/// Calls `check` with a network on every path of the processor and on a GPU.
 fn on_devices(checkpoint: &Checkpoint, mut check: impl FnMut(&dyn Denoiser, &str)) {
-    let paths = CpuPath::available();
-    for path in [paths.first(), paths.last()].into_iter().flatten() {
-        let device = Cpu::<f32>::new(*path, 1).unwrap();
+    for path in CpuPath::available() {
+        let device = Cpu::<f32>::new(path, 1).unwrap();
         check(&checkpoint.inference_network(device, WeightFormat::F32).unwrap(), &path.to_string());
     }
     for device in Cuda::tested() {
@@ -97,14 +89,7 @@ fn masked_rows_have_the_log_probabilities_of_subs() {
     let tokens = &golden.ids("plain.ids")[..32];
     let positions: Vec<u32> = (0..32).collect();
     let visibility = Visibility::full(&[32]);
-    let input = NetworkInput {
-        tokens,
-        points: None,
-        positions: &positions,
-        visibility: &visibility,
-        times: None,
-        self_conditioning: None,
-    };
+    let input = NetworkInput::of_tokens(tokens, &positions, &visibility);
     let masked: Vec<usize> = (0..32).filter(|row| tokens[*row] == mask).collect();
     assert!(masked.len() > 3, "{} rows are masked", masked.len());
     let row = |row: &usize| (0..mask).map(|target| LossRow { row: *row as u32, target, weight: 1.0 }).collect();
@@ -132,14 +117,7 @@ fn bd3lm_learns_from_the_logits_of_its_own_code() {
         rows.push_two_streams(Layout::Block { length: block }, 32, &[]);
     }
     let (positions, visibility) = rows.finish().unwrap();
-    let input = NetworkInput {
-        tokens: &tokens,
-        points: None,
-        positions: &positions,
-        visibility: &visibility,
-        times: None,
-        self_conditioning: None,
-    };
+    let input = NetworkInput::of_tokens(&tokens, &positions, &visibility);
     let noisy: Vec<u32> = (0..32).chain(64..96).collect();
     let mut comparison = Comparison::new();
     on_devices(&checkpoint, |model, words| {
@@ -156,17 +134,23 @@ fn sedd_predicts_the_log_scores_of_its_own_code() {
     let (size, length) = (checkpoint.spec.vocabulary_size, 32);
     let times: Vec<f32> = sigmas.iter().map(|sigma| noise(*sigma)).collect();
     let sequences = Sequences { tokens: &tokens, length, times: Some(&times) };
-    let mut comparison = Comparison::new();
-    on_devices(&checkpoint, |model, words| {
+    let scores = |model: &dyn Denoiser| {
         let mut given = predicted(model, &sequences);
         for (row, scores) in given.chunks_mut(size).enumerate() {
             let offset = sigmas[row / length].exp_m1().ln() + ((size - 1) as f64).ln();
             scores.iter_mut().for_each(|score| *score -= offset);
             scores[tokens[row] as usize] = 0.0;
         }
-        compare(words, &checkpoint.spec, &given, golden.values("plain.logits"), &mut comparison);
+        given
+    };
+    let mut comparison = Comparison::new();
+    on_devices(&checkpoint, |model, words| {
+        compare(words, &checkpoint.spec, &scores(model), golden.values("plain.logits"), &mut comparison);
     });
     comparison.finish();
+    // The mask itself, which no prediction has.
+    let text = |numbers: &[f64]| numbers.chunks(size).flat_map(|row| row[..size - 1].to_vec()).collect();
+    precisions(&checkpoint, &about("sedd"), &|model| (text(&scores(model)), text(golden.values("plain.logits"))));
 }
 
 #[test]
@@ -206,14 +190,7 @@ fn their_gradients_are_those_of_finite_differences() {
         let positions: Vec<u32> = (0..12).collect();
         let visibility = Visibility::full(&[12]);
         let times = network.spec().reads_time().then_some(&[0.6f32][..]);
-        let input = NetworkInput {
-            tokens: &tokens,
-            points: None,
-            positions: &positions,
-            visibility: &visibility,
-            times,
-            self_conditioning: None,
-        };
+        let input = NetworkInput { times, ..NetworkInput::of_tokens(&tokens, &positions, &visibility) };
         let costs = network.forward_backward(&input, &rows).unwrap();
         assert_eq!(costs, network.nll(&input, &rows).unwrap(), "{name}");
         for parameter in network.parameter_list() {

@@ -1,6 +1,6 @@
 //! Families with mixtures of experts.
 
-use super::{about, forwards, logits, open, texts};
+use super::{forwards, logits, open};
 use aquatint_compute::{Cpu, CpuPath, Cuda, Device, Element, RouterLogits};
 use aquatint_diffusion::Layout;
 use aquatint_network::{
@@ -8,7 +8,6 @@ use aquatint_network::{
     NetworkInput, NetworkSpec, TensorData, WholeRows,
 };
 use aquatint_testing::Comparison;
-use aquatint_vocabulary::Role;
 
 #[test]
 fn llada_moe_predicts_what_its_own_code_does() {
@@ -29,33 +28,6 @@ fn sdar_moe_predicts_what_its_own_code_does() {
 fn llada2_predicts_what_its_own_code_does() {
     let blocks = |length| Some(Layout::Block { length });
     forwards("llada2_moe", &[("plain", blocks(16)), ("blocks_32", None), ("one_block", blocks(48))]);
-}
-
-#[test]
-fn their_texts_and_conversations_are_those_of_their_own_code() {
-    for (name, conversations) in [("llada_moe", 1), ("rnd1", 0), ("sdar_moe", 4), ("llada2_moe", 4)] {
-        let (checkpoint, about) = (open(name), about(name));
-        assert!(checkpoint.unknown_keys.is_empty(), "{name}: {:?}", checkpoint.unknown_keys);
-        assert_eq!(about["chat"]["cases"].as_array().map_or(0, Vec::len), conversations, "{name}");
-        texts(&checkpoint, &about);
-        // Which reads again what it writes.
-        checkpoint.description().config().unwrap();
-    }
-}
-
-#[test]
-fn tokens_have_the_roles_that_their_own_code_gives_them() {
-    let cases = [
-        ("llada_moe", ["<|mask|>", "<|endoftext|>", "<|endoftext|>", "<|startoftext|>"]),
-        ("llada2_moe", ["<|mask|>", "<|endoftext|>", "<|endoftext|>", "<|startoftext|>"]),
-        ("rnd1", ["<|mask|>", "<|im_end|>", "<|endoftext|>", "<|endoftext|>"]),
-        ("sdar_moe", ["<|MASK|>", "<|im_end|>", "<|endoftext|>", "<|endoftext|>"]),
-    ];
-    for (name, expected) in cases {
-        let vocabulary = open(name).vocabulary;
-        let roles = [Role::Mask, Role::End, Role::Pad, Role::Begin];
-        assert_eq!(roles.map(|role| vocabulary.token_text(vocabulary.role(role).unwrap())), expected, "{name}");
-    }
 }
 
 #[test]
@@ -127,14 +99,7 @@ fn router_logits<D: Device>(name: &str, layer: usize, device: &D) -> (ExpertsSpe
     let mut rows = aquatint_network::RowLayout::default();
     rows.push(layout(name, spec.attention), tokens.len(), &[]);
     let (positions, visibility) = rows.finish().unwrap();
-    let input = NetworkInput {
-        tokens: &tokens,
-        points: None,
-        positions: &positions,
-        visibility: &visibility,
-        times: None,
-        self_conditioning: None,
-    };
+    let input = NetworkInput::of_tokens(&tokens, &positions, &visibility);
     let rows: Vec<u32> = (0..tokens.len() as u32).collect();
     let given = network.unwrap().logits(&input, &rows).unwrap();
     let given = given.chunks(size).flat_map(|row| &row[..experts.experts]).map(|&logit| f64::from(logit));
