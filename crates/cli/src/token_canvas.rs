@@ -88,6 +88,6 @@ mod tests {
         for wrong in ["the", "-1", "[[0]]", "[[x]]", "[[]]", "4294967296"] {
             assert!(read(wrong).unwrap_err().contains("allowed: ids of tokens, and holes"), "{wrong}");
         }
-        assert_eq!(read("1 10").unwrap_err(), "`--tokens` has 10; allowed: ids below 10, which are the model's");
+        assert_eq!(read("1 10").unwrap_err(), "error: `--tokens` has 10; allowed: ids below 10, which are the model's");
     }
 }
