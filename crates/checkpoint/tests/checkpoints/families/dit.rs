@@ -1,6 +1,6 @@
 //! MDLM, BD3-LM and SEDD: layer norms, fused projections, biases and conditions.
 
-use super::{TOLERANCE, about, forwards, logits, open, precisions, texts};
+use super::{Logits, TOLERANCE, about, forwards, logits, open, precisions, texts};
 use aquatint_checkpoint::{Checkpoint, Storage};
 use aquatint_compute::{Cpu, CpuPath, Cuda, Memory, Visibility, WeightFormat};
 use aquatint_diffusion::Layout;
@@ -150,7 +150,8 @@ fn sedd_predicts_the_log_scores_of_its_own_code() {
     comparison.finish();
     // The mask itself, which no prediction has.
     let text = |numbers: &[f64]| numbers.chunks(size).flat_map(|row| row[..size - 1].to_vec()).collect();
-    precisions(&checkpoint, &about("sedd"), &|model| (text(&scores(model)), text(golden.values("plain.logits"))));
+    let expected = golden.values("plain.logits");
+    precisions(&checkpoint, &about("sedd"), &|model| Logits { given: text(&scores(model)), expected: text(expected) });
 }
 
 #[test]

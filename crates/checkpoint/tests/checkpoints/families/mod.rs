@@ -48,9 +48,9 @@ impl Pass {
 }
 
 /// The logits of a model, and those expected of it.
-struct Logits {
-    given: Vec<f64>,
-    expected: Vec<f64>,
+pub(crate) struct Logits {
+    pub(crate) given: Vec<f64>,
+    pub(crate) expected: Vec<f64>,
 }
 
 impl Logits {
@@ -134,24 +134,17 @@ fn compare_everywhere(name: &str, passes: &[Pass]) {
         compare(&network, &golden, Pass { sequences: 1, ..passes[0] }, &words, &mut comparison);
     }
     comparison.finish();
-    precisions(&checkpoint, &about, &|network| {
-        let Logits { given, expected } = Logits::new(network, &golden, passes[0]);
-        (given, expected)
-    });
+    precisions(&checkpoint, &about, &|network| Logits::new(network, &golden, passes[0]));
 }
 
 /// Compares fewer bits with the reference, whose own mean error in bf16 is the measure: 1.5 times that in bf16, three times
 /// that in int8. In int4 weights differ from the reference's by more than any tolerance; there it is the network of what the
 /// integers stand for, in f32, that is to be three times that away. `predict` gives logits of a network and the reference's.
-pub(crate) fn precisions(
-    checkpoint: &Checkpoint,
-    about: &Value,
-    predict: &dyn Fn(&dyn Denoiser) -> (Vec<f64>, Vec<f64>),
-) {
+pub(crate) fn precisions(checkpoint: &Checkpoint, about: &Value, predict: &dyn Fn(&dyn Denoiser) -> Logits) {
     let name = checkpoint.origin.to_string();
     let reference = about["about"]["plain"]["bf16_against_f32"]["mean"].as_f64().unwrap();
     let run = |format| predict(&checkpoint.inference_network(Cpu::<f32>::scalar(), format).unwrap());
-    let check = |format: WeightFormat, times: f64, (given, expected): (Vec<f64>, Vec<f64>)| {
+    let check = |format: WeightFormat, times: f64, Logits { given, expected }: Logits| {
         let (error, allowed) = (mean_error(&given, &expected), times * reference);
         assert!(error > 0.0 && error < allowed, "{name} in {format}: {error} where {allowed} is allowed");
     };
@@ -172,7 +165,7 @@ pub(crate) fn precisions(
             Some(TensorData::Real(matrix.dequantise()))
         })
     });
-    check(format, 3.0, (run(format).0, predict(&stood_for.unwrap()).0));
+    check(format, 3.0, Logits { expected: predict(&stood_for.unwrap()).given, ..run(format) });
 }
 
 fn mean_error(given: &[f64], expected: &[f64]) -> f64 {
