@@ -16,7 +16,8 @@ pub enum Counting {
     #[default]
     Scheduled,
     /// Every step commits the same number, and the first ones one more where the steps do not divide the block (LLaDA,
-    /// 2502.09992; SDAR, 2510.06303). The schedule has no part in it.
+    /// 2502.09992; SDAR, 2510.06303). The schedule has no part in it. Of a network's own block the whole is divided, though
+    /// a part of it is given.
     Even,
     /// A step commits `⌊left · (1 − (1 − α_s)/(1 − α_t))⌋` of the positions that are left, the last one all (Dream,
     /// 2508.15487).

@@ -41,6 +41,8 @@ pub struct PlannedStep {
     pub to: Time,
     /// Positions of the block to be left open after it.
     pub open_after: usize,
+    /// Positions that it commits by the plan, however many the steps before it have committed.
+    pub share: usize,
     /// Probability that a noisy position is still noisy after the step.
     pub staying: f64,
     /// Probability that remasking takes a committed position back during the step.
@@ -114,6 +116,9 @@ pub struct PlanSettings<'a> {
     /// before a block answers about that position, and later steps may read rows of the block only (Fast-dLLM's block
     /// samplers of Dream and of Fast-dLLM v2). A block that is not listed has no such step.
     pub leads: &'a [bool],
+    /// For each block its positions, open or not: an even counting divides all of them, and what is not open falls to the
+    /// last steps, which are not planned then (SDAR, LLaDA2.0). A block that is not listed has as many as are open.
+    pub lengths: &'a [usize],
 }
 
 impl<'a> PlanSettings<'a> {
@@ -137,6 +142,7 @@ impl<'a> PlanSettings<'a> {
             counting,
             end_time: 0.0,
             leads: &[],
+            lengths: &[],
         }
     }
 }
@@ -177,14 +183,21 @@ impl StepPlan {
             (_, true) => policy.steps(open, steps).max(1),
             (_, false) => steps,
         };
-        check_total(blocks.iter().map(|&open| count(open)), settings)?;
+        let even = settings.counting == Counting::Even && remasking.is_none();
+        let sized = |(index, &open): (usize, &usize)| {
+            let length = settings.lengths.get(index).copied().filter(|length| even && open > 0 && *length > open);
+            let length = length.unwrap_or(open);
+            Size { open, length, steps: count(length) }
+        };
+        let sizes: Vec<Size> = blocks.iter().enumerate().map(sized).collect();
+        check_total(sizes.iter().map(|size| size.taken()), settings)?;
         let mut number = 0;
-        let blocks = blocks
-            .iter()
+        let blocks = sizes
+            .into_iter()
             .enumerate()
-            .map(|(index, &open)| {
+            .map(|(index, size)| {
                 let leads = settings.leads.get(index).copied().unwrap_or(false);
-                let block = BlockPlan::new(open, count(open), (number, leads), settings);
+                let block = BlockPlan::new(size, (number, leads), settings);
                 number += block.steps.len() as u64;
                 block
             })
@@ -236,32 +249,58 @@ fn check_total(counts: impl Iterator<Item = usize>, settings: &PlanSettings<'_>)
     .with_hint(format!("a canvas is filled in at most {MOST_STEPS} steps over all blocks, correctors included")))
 }
 
+/// A block as it is counted.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    /// Its open positions.
+    open: usize,
+    /// The positions that are counted, no fewer.
+    length: usize,
+    /// The steps in which all that are counted would become final.
+    steps: usize,
+}
+
+impl Size {
+    /// The steps after which nothing is open.
+    fn taken(self) -> usize {
+        let mut left = self.length;
+        let more = |index: &usize| {
+            let more = left > self.length - self.open;
+            left -= left.div_ceil(self.steps - index);
+            more
+        };
+        if self.length == self.open { self.steps } else { (0..self.steps).take_while(more).count() }
+    }
+}
+
 impl BlockPlan {
     /// The plan of a block whose first step has this number, and leads or does not.
-    fn new(open: usize, of: usize, (first, leads): (u64, bool), settings: &PlanSettings<'_>) -> Self {
+    fn new(size: Size, (first, leads): (u64, bool), settings: &PlanSettings<'_>) -> Self {
         let PlanSettings { schedule, remasking, grid, correctors, churn, counting, end_time, .. } = *settings;
+        let (open, of, fixed) = (size.open, size.taken(), size.length - size.open);
         let clock = |index: usize| match index == of {
             true => grid.time(0.0),
             false => grid.time(1.0 - index as f64 * (1.0 - end_time) / of as f64),
         };
         let alpha = |clock: Time| remasking.alpha(schedule, clock);
-        let mut left = open;
+        let mut left = size.length;
         let steps: Vec<PlannedStep> = (0..of)
             .map(|index| {
                 let (start, end) = (clock(index), clock(index + 1));
                 let (from, to) = (alpha(start), alpha(end));
                 let sigma = remasking.sigma(start, from, to);
                 let leads = leads && index == 0 && of > 1;
+                let before = left;
                 left = if index + 1 == of {
-                    0
+                    fixed
                 } else if leads {
                     // Of several steps there are no more than open positions.
-                    open.saturating_sub(1)
+                    size.length.saturating_sub(1)
                 } else {
-                    let planned = counting.left(&Counted { open, left, to_come: of - index, from, to });
+                    let planned = counting.left(&Counted { open, left, to_come: size.steps - index, from, to });
                     // A forward pass that commits nothing would be for nothing.
                     let wasteful = counting == Counting::Scheduled && remasking.is_none() && of <= open;
-                    if wasteful { planned.min(left - 1).max(of - index - 1) } else { planned.min(open) }
+                    if wasteful { planned.min(left - 1).max(of - index - 1) } else { planned.min(size.length) }
                 };
                 let staying = if index + 1 == of { 0.0 } else { remasking.staying(from, to, sigma) };
                 PlannedStep {
@@ -270,7 +309,8 @@ impl BlockPlan {
                     of,
                     from: schedule.time_at_alpha(from),
                     to: schedule.time_at_alpha(to),
-                    open_after: left,
+                    open_after: left - fixed,
+                    share: before.saturating_sub(left),
                     staying,
                     sigma,
                     churn,
@@ -286,9 +326,17 @@ impl BlockPlan {
 /// The steps with so many correctors after each but the last.
 fn corrected(steps: &[PlannedStep], correctors: usize, churn: Option<f64>, first: u64) -> Vec<PlannedStep> {
     let Some((last, walked)) = steps.split_last() else { return Vec::new() };
-    let share = churn.filter(|churn| *churn > 0.0).unwrap_or(CORRECTION);
+    let churned = churn.filter(|churn| *churn > 0.0).unwrap_or(CORRECTION);
     let with = |step: &PlannedStep| {
-        let held = PlannedStep { from: step.to, staying: 1.0, sigma: 0.0, churn: Some(share), leads: false, ..*step };
+        let held = PlannedStep {
+            from: step.to,
+            staying: 1.0,
+            sigma: 0.0,
+            churn: Some(churned),
+            share: 0,
+            leads: false,
+            ..*step
+        };
         std::iter::once(*step).chain(std::iter::repeat_n(held, correctors)).collect::<Vec<_>>()
     };
     let mut all: Vec<PlannedStep> = walked.iter().flat_map(with).collect();

@@ -92,6 +92,7 @@ impl RequestPlan {
             counting: settings.stepping.counting,
             end_time: settings.stepping.end_time,
             leads: &leads(&blocks, settings, spec),
+            lengths: &lengths(&blocks, request, spec.attention),
             ..PlanSettings::new(steps, process.schedule(), policy.as_ref(), &settings.remasking, &settings.grid)
         };
         let plan = StepPlan::with_settings(&sizes, &plan)?;
@@ -186,6 +187,18 @@ fn divide(open: &[usize], block_length: Option<usize>, layout: Layout) -> Result
     }
     let part = block_length.unwrap_or(length).max(1);
     Ok(open.chunk_by(|a, b| a / part == b / part).map(<[usize]>::to_vec).collect())
+}
+
+/// The positions of each block, open or not, where the network has blocks of its own; none where it has not.
+fn lengths(blocks: &[Vec<usize>], request: &Request, layout: Layout) -> Vec<usize> {
+    let Layout::Block { length } = layout else { return Vec::new() };
+    let part = request.settings.block_length.unwrap_or(length).max(1);
+    let counts = |position: &usize| !matches!(request.canvas.kind(*position), Some(Kind::Padding) | None);
+    let of = |block: &Vec<usize>| {
+        let start = block.first().map_or(0, |first| first / part * part);
+        (start..start + part).filter(counts).count()
+    };
+    blocks.iter().map(of).collect()
 }
 
 /// Which of the blocks have no sub-block of the same block of the layout behind them.

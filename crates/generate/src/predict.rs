@@ -63,6 +63,7 @@ pub fn predict(
         from: process.time_of_noise(noisy, read.len()),
         to: Time::CLEAN,
         open_after: 0,
+        share: 0,
         staying: 0.0,
         sigma: 0.0,
         churn: None,

@@ -283,6 +283,7 @@ impl RequestState {
             from,
             to: from,
             open_after,
+            share: 1,
             staying: 1.0,
             sigma: 0.0,
             churn: None,

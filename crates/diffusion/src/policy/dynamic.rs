@@ -1,5 +1,6 @@
 //! Commit above a threshold, and no less than is planned (SDAR's `low_confidence_dynamic`, 2510.06303; LLaDA2.0,
-//! 2512.15745). Deviations: none.
+//! 2512.15745). A step commits its share by the plan also where the steps before it have committed more than theirs.
+//! Deviations: none.
 
 use super::{CommitPolicy, count, highest, one_at_least};
 use crate::{Commit, Key, Proposal, SettingError, Step};
@@ -36,7 +37,8 @@ impl CommitPolicy for Dynamic {
 
     fn select(&self, step: &Step, proposal: &Proposal, _: Key) -> Commit {
         let sure = proposal.candidates().iter().filter(|candidate| candidate.probability > self.probability).count();
-        highest(proposal, count(step, proposal).max(sure), |_, candidate| candidate.probability)
+        let least = count(step, proposal).max(step.planned.share);
+        highest(proposal, least.max(sure), |_, candidate| candidate.probability)
     }
 
     fn steps(&self, open: usize, requested: usize) -> usize {

@@ -106,6 +106,22 @@ fn countings_differ_in_where_the_remainder_goes() {
     assert_eq!(committed(1, 8, Even, 0.0, true), [1]);
 }
 
+/// What is not open falls to the last steps, which are not planned.
+#[test]
+fn an_even_counting_divides_the_whole_of_a_block() {
+    let (schedule, grid) = (schedule("linear").unwrap(), TimeGrid::default());
+    let planned = |open: usize, steps, counting, length: usize| {
+        let settings = PlanSettings::new(steps, schedule.as_ref(), &Confidence, &Remasking::None, &grid);
+        let settings = PlanSettings { counting, lengths: &[length], ..settings };
+        let plan = StepPlan::with_settings(&[open], &settings).unwrap();
+        plan.blocks()[0].steps().iter().map(|step| (step.share, step.open_after)).collect::<Vec<_>>()
+    };
+    assert_eq!(planned(12, 8, Counting::Even, 32), [(4, 8), (4, 4), (4, 0)]);
+    assert_eq!(planned(5, 4, Counting::Even, 10), [(3, 2), (2, 0)]);
+    assert_eq!(planned(3, 16, Counting::Even, 16), [(1, 2), (1, 1), (1, 0)]);
+    assert_eq!(planned(4, 4, Counting::Scheduled, 32), [(1, 3), (1, 2), (1, 1), (1, 0)]);
+}
+
 #[test]
 fn an_end_time_of_1_is_refused() {
     let (schedule, grid) = (schedule("linear").unwrap(), TimeGrid::default());

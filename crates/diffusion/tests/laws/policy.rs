@@ -96,6 +96,10 @@ proptest! {
         let above = candidates.iter().filter(|(probability, _, _)| *probability > 0.9).count();
         prop_assert_eq!(select("dynamic:0.9", &proposal, commits).len(), above.max(commits));
         prop_assert_eq!(select("sequential", &proposal, commits), proposal.positions()[..commits].to_vec());
+        let ahead = PlannedStep { share: 2, ..middle(proposal.len()) };
+        let ahead = aquatint_diffusion::Step { planned: ahead, commits: 0 };
+        let least = policy::by_name("dynamic:0.9").unwrap().select(&ahead, &proposal, Key::new(71)).positions.len();
+        prop_assert_eq!(least, above.max(2).min(proposal.len()), "more was committed before than planned");
         for name in ["dynamic:0.9", "factor:0.5", "factor:2"] {
             let chosen = select(name, &proposal, commits);
             let (inside, outside): (Vec<_>, Vec<_>) = proposal.iter().partition(|(p, _)| chosen.contains(p));

@@ -60,8 +60,18 @@ fn fixed() -> [(&'static str, Value); 7] {
 /// Positions of a block where nothing is said.
 const BLOCK: usize = 32;
 
-/// As `generate()` is run: what is more probable than 0.95 at once, and no fewer than an even share at each step.
-const SAMPLING: [(&str, u64); 3] = [("block_length", 32), ("steps", 32), ("max_new_tokens", 2048)];
+/// As `generate()` is run: what is more probable than 0.95 at once, and no fewer than an even share at each step. A text
+/// ends with the block that has its end token.
+fn sampling() -> [(&'static str, Value); 6] {
+    [
+        ("block_length", json!(32)),
+        ("steps", json!(32)),
+        ("max_new_tokens", json!(2048)),
+        ("counting", json!("even")),
+        ("stop_at", json!("block")),
+        ("temperature", json!(0.0)),
+    ]
+}
 
 /// The threshold where nothing is said.
 const THRESHOLD: f64 = 0.95;
@@ -175,10 +185,9 @@ impl Family for Llada2Moe {
             None => THRESHOLD,
             Some(given) => given.as_f64().ok_or_else(|| wrong("threshold", &given, "a probability"))?,
         };
-        file.entry("policy").or_insert_with(|| format!("threshold:{threshold}").into());
-        file.entry("temperature").or_insert(json!(0.0));
-        for (key, usual) in SAMPLING {
-            file.entry(key).or_insert_with(|| usual.into());
+        file.entry("policy").or_insert_with(|| format!("dynamic:{threshold}").into());
+        for (key, usual) in sampling() {
+            file.entry(key).or_insert(usual);
         }
         Ok(file)
     }

@@ -3,7 +3,8 @@
 use aquatint::Canvas;
 use aquatint::diffusion::TokenId;
 use aquatint_testing::Golden;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A family's folder.
@@ -18,12 +19,31 @@ pub(crate) struct Folder {
 pub(crate) struct Trajectory(pub(crate) Value);
 
 impl Folder {
-    /// Reads what is recorded of a family.
+    /// Reads what is recorded of a family's own code.
     pub(crate) fn open(family: &str) -> Self {
+        Self::open_file(family, "golden.json")
+    }
+
+    /// Reads what is recorded of an engine that runs a family.
+    pub(crate) fn open_file(family: &str, file: &str) -> Self {
         let path = Golden::folder(family);
-        let text = std::fs::read(path.join("golden.json")).expect("golden.json");
+        let text = std::fs::read(path.join(file)).expect("a file of trajectories");
         let tensors = Golden::read(&path.join("golden.safetensors"));
         Self { about: serde_json::from_slice(&text).expect("JSON"), tensors, path }
+    }
+
+    /// The same where prompts and states are of one row, and states begin with the block that has the prompt's end.
+    pub(crate) fn in_rows(mut self) -> Self {
+        let all = self.about["trajectories"].as_array_mut().expect("trajectories");
+        for trajectory in all {
+            let prompt = trajectory["prompt"].as_array().expect("a prompt").clone();
+            let length = trajectory["settings"]["block_size"].as_u64().expect("a length") as usize;
+            let shown = prompt.len() % length;
+            let states = trajectory["states"].as_array_mut().expect("states");
+            states.iter_mut().for_each(|state| *state = json!([state.as_array().expect("ids")[shown..].to_vec()]));
+            trajectory["prompt"] = json!([prompt]);
+        }
+        self
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -99,7 +119,17 @@ impl Trajectory {
 
     /// Whether its texts may end early.
     fn ends(&self) -> bool {
-        ["stop_token", "stopping_criteria_idx"].iter().any(|key| !self.0["settings"][key].is_null())
+        ["stop_token", "stopping_criteria_idx", "eos_id"].iter().any(|key| !self.0["settings"][key].is_null())
+    }
+
+    /// The positions of a row that the result leaves away.
+    pub(crate) fn left_away(&self, row: usize, canvas: &Canvas) -> Range<usize> {
+        let states = self.0["states"].as_array().expect("states");
+        let lengths: Vec<usize> = states.iter().map(|state| ids(&state[row]).len()).collect();
+        match lengths.as_slice() {
+            [.., before, last] if last < before => canvas.len() - (before - last)..canvas.len(),
+            _ => canvas.len()..canvas.len(),
+        }
     }
 
     /// The prompt of a row, without what its mask hides.

@@ -11,6 +11,7 @@ mod fast_dllm_v2;
 mod golden;
 mod illada;
 mod llada;
+mod llada2_moe;
 mod llada_moe;
 mod mmada;
 mod recorded;
@@ -64,23 +65,27 @@ pub(crate) fn follow(family: &str, cases: &[Case]) {
 
 /// Follows all trajectories of a family but those that no setting can say yet.
 pub(crate) fn follow_but(family: &str, cases: &[Case], others: &[&str]) {
-    let folder = Folder::open(family);
+    follow_in(&Folder::open(family), cases, others);
+}
+
+/// Follows all trajectories in a file but those that no setting can say yet.
+pub(crate) fn follow_in(folder: &Folder, cases: &[Case], others: &[&str]) {
     let mut names: Vec<&str> = cases.iter().map(|case| case.name).chain(others.iter().copied()).collect();
     let mut recorded: Vec<&str> = folder.names().collect();
     names.sort_unstable();
     recorded.sort_unstable();
-    assert_eq!(names, recorded, "the trajectories of {family}");
+    assert_eq!(names, recorded, "the trajectories of {}", folder.path().display());
     let paths = CpuPath::available();
     let ends: BTreeSet<String> = [paths.first(), paths.last()].into_iter().flatten().map(ToString::to_string).collect();
     let mut differences = Vec::new();
     for path in paths.into_iter().filter(|path| ends.contains(&path.to_string())) {
         let device = Cpu::<f32>::new(path, 1).expect("an available path");
-        differences.extend(on(device, &folder, &cases.iter().collect::<Vec<_>>(), &path.to_string()));
+        differences.extend(on(device, folder, &cases.iter().collect::<Vec<_>>(), &path.to_string()));
     }
     for device in Cuda::tested() {
         let words = device.describe();
         let followed: Vec<&Case> = cases.iter().filter(|case| case.emulated || !words.contains("emulated")).collect();
-        differences.extend(on(device, &folder, &followed, &words));
+        differences.extend(on(device, folder, &followed, &words));
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
@@ -147,7 +152,9 @@ fn difference(
             Err(error) => return Some(error.to_string()),
         };
         // What falls away behind an end token may show anything.
-        let closed: Vec<usize> = (0..outcome.canvas.len()).filter(|p| outcome.canvas.is_closed(*p)).collect();
+        let left_away = trajectory.left_away(row, &canvases[row]);
+        let falls = |position: &usize| outcome.canvas.is_closed(*position) || left_away.contains(position);
+        let closed: Vec<usize> = (0..outcome.canvas.len()).filter(falls).collect();
         let expected = changing(trajectory.states(row, &canvases[row], mask), &closed, mask);
         let shown = changing(std::mem::take(&mut states[row]), &closed, mask);
         let first = expected.iter().zip(&shown).position(|(expected, shown)| expected != shown);

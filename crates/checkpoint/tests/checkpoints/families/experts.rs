@@ -40,7 +40,7 @@ fn makers_settings_are_the_defaults() {
     let llada2 = open("llada2_moe").generation;
     assert_eq!(
         (llada2.policy.as_deref(), llada2.steps, llada2.block_length, llada2.temperature),
-        (Some("threshold:0.95"), Some(32), Some(32), Some(0.0))
+        (Some("dynamic:0.95"), Some(32), Some(32), Some(0.0))
     );
     let rnd1 = open("rnd1").generation;
     assert_eq!((rnd1.policy.as_deref(), rnd1.steps, rnd1.temperature), (Some("entropy"), Some(256), Some(0.0)));
