@@ -8,7 +8,9 @@ use crate::weights::Weights;
 use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, builtin, gguf, roles, tied_head};
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_network::families::{self, Family, Object, TokenRoles};
-use aquatint_network::{InferenceNetwork, Learner, Network, NetworkError, NetworkSpec, ParameterGroup, TensorData};
+use aquatint_network::{
+    InferenceNetwork, Learner, Network, NetworkError, NetworkSpec, ParameterGroup, TensorData, TensorSpec,
+};
 use aquatint_vocabulary::{ChatError, ChatTemplate, Role as VocabularyRole, RoleFile, Vocabulary};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -203,9 +205,26 @@ impl Checkpoint {
         &self,
         build: impl FnOnce(&mut dyn FnMut(&str) -> Option<TensorData>) -> Result<T, NetworkError>,
     ) -> Result<T, CheckpointError> {
+        self.check()?;
+        let expected = self.spec.tensors();
+        let by_name: BTreeMap<&str, &TensorSpec> = expected.iter().map(|t| (t.name.as_str(), t)).collect();
+        let mut failure = None;
+        let built = build(&mut |name: &str| {
+            let data = self.read_tensor(by_name.get(name)?);
+            data.map_err(|error| failure.get_or_insert(error)).ok()
+        });
+        // The file's own trouble is the cause of whatever the network then says.
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(built?),
+        }
+    }
+
+    /// Checks from the headers alone that the files hold the network's tensors and no others, so that a mismatch is
+    /// reported before anything large is read.
+    pub(crate) fn check(&self) -> Result<(), CheckpointError> {
         let file_name = |name: &str| families::file_name(self.family, name);
         let expected = self.spec.tensors();
-        // A first pass over the headers alone: a mismatch is reported before anything large is read.
         for tensor in &expected {
             self.weights.check(&file_name(&tensor.name), &tensor.shape, self.quantisation.as_ref())?;
         }
@@ -221,19 +240,13 @@ impl Checkpoint {
                 first: (*first).to_owned(),
             });
         }
-        self.weights.check_copies()?;
-        let shapes: BTreeMap<&str, &[usize]> = expected.iter().map(|t| (t.name.as_str(), t.shape.as_slice())).collect();
-        let mut failure = None;
-        let built = build(&mut |name: &str| {
-            let shape = shapes.get(name)?;
-            let data = self.weights.read_data(&file_name(name), shape, self.quantisation.as_ref());
-            data.map_err(|error| failure.get_or_insert(error)).ok()
-        });
-        // The file's own trouble is the cause of whatever the network then says.
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(built?),
-        }
+        self.weights.check_copies()
+    }
+
+    /// A tensor as the files keep it.
+    pub(crate) fn read_tensor(&self, tensor: &TensorSpec) -> Result<TensorData, CheckpointError> {
+        let name = families::file_name(self.family, &tensor.name);
+        self.weights.read_data(&name, &tensor.shape, self.quantisation.as_ref())
     }
 
     /// Numbers in all weights together, and bytes that they take in the files.

@@ -16,6 +16,7 @@ use crate::{CheckpointError, Packing, Quantisation, Scheme};
 use aquatint_compute::{Bits, Quantised};
 use aquatint_network::TensorData;
 use safetensors::Dtype;
+use std::borrow::Cow;
 
 /// Numbers in a word.
 const PER_WORD: usize = 8;
@@ -43,8 +44,8 @@ pub(crate) struct PackedMatrix {
 
 /// What a matrix is read from.
 struct Parts<'a> {
-    numbers: &'a [[u8; 4]],
-    zeros: &'a [[u8; 4]],
+    numbers: Cow<'a, [u8]>,
+    zeros: Cow<'a, [u8]>,
     scales: Vec<f32>,
     /// The group of each input.
     groups: Vec<u32>,
@@ -156,13 +157,11 @@ impl Weights {
             Packing::Awq => [inputs, outputs / PER_WORD],
             _ => [inputs / PER_WORD, outputs],
         };
-        let words = |tensor: &str, shape: &[usize]| {
-            self.raw(&name(tensor), Dtype::I32, shape).map(|bytes| bytes.as_chunks::<4>().0)
-        };
+        let words = |tensor: &str, shape: &[usize]| self.raw(&name(tensor), Dtype::I32, shape);
         let (numbers, zeros) = (words("qweight", &shape)?, words("qzeros", &[groups, outputs.div_ceil(PER_WORD)])?);
         let scales = self.read_shaped(&name("scales"), &[groups, outputs])?;
         let of = match listed {
-            true => words("g_idx", &[inputs])?.iter().map(|word| u32::from_le_bytes(*word)).collect(),
+            true => words("g_idx", &[inputs])?.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect(),
             false => (0..inputs).map(|input| (input / (inputs / groups)) as u32).collect::<Vec<_>>(),
         };
         if let Some(input) = of.iter().position(|of| *of as usize >= groups) {
@@ -195,7 +194,7 @@ impl PackedMatrix {
 
     /// The zero point of a group of an output. One more than 15 is 16 in files of `gptq`.
     fn zero(self, parts: &Parts<'_>, group: usize, output: usize) -> u8 {
-        let word = u32::from_le_bytes(parts.zeros[group * self.outputs.div_ceil(PER_WORD) + output / PER_WORD]);
+        let word = word_at(&parts.zeros, group * self.outputs.div_ceil(PER_WORD) + output / PER_WORD);
         let within = output % PER_WORD;
         match self.packing {
             Packing::Awq => nibble(word, AWQ_ORDER.iter().position(|of| *of == within).unwrap_or(within)),
@@ -213,7 +212,7 @@ impl PackedMatrix {
                 for input in 0..inputs {
                     let scales = parts.groups[input] as usize * outputs;
                     for word in first..(first + TILE / PER_WORD).min(words) {
-                        let packed = u32::from_le_bytes(parts.numbers[input * words + word]);
+                        let packed = word_at(&parts.numbers, input * words + word);
                         for (at, within) in AWQ_ORDER.into_iter().enumerate() {
                             let output = word * PER_WORD + within;
                             put(output * inputs + input, scales + output, nibble(packed, at));
@@ -226,7 +225,7 @@ impl PackedMatrix {
         for first in (0..outputs).step_by(TILE) {
             for word in 0..inputs / PER_WORD {
                 for output in first..(first + TILE).min(outputs) {
-                    let packed = u32::from_le_bytes(parts.numbers[word * outputs + output]);
+                    let packed = word_at(&parts.numbers, word * outputs + output);
                     for at in 0..PER_WORD {
                         let input = word * PER_WORD + at;
                         put(
@@ -239,6 +238,11 @@ impl PackedMatrix {
             }
         }
     }
+}
+
+/// A word of a list of them.
+fn word_at(bytes: &[u8], index: usize) -> u32 {
+    u32::from_le_bytes(bytes.as_chunks().0[index])
 }
 
 /// A number of a word, the first in its lowest bits.

@@ -4,9 +4,13 @@
 //! matrices outside the layers stay: they are a small part of a large model and hurt most. The head may be quantised to
 //! 8 bits, and with it the word vectors that it is tied to.
 
-use crate::{Checkpoint, CheckpointError, Quantisation, Scheme, Storage, Tensor};
+use crate::save::save_planned;
+use crate::{Checkpoint, CheckpointError, PlannedTensor, Quantisation, Scheme, Storage};
 use aquatint_compute::{Bits, Quantised};
-use aquatint_network::{Role, TensorData, TensorSpec, families};
+use aquatint_network::families::{self, Family};
+use aquatint_network::{NetworkSpec, Role, TensorData, TensorSpec};
+use std::borrow::Cow;
+use std::path::Path;
 
 /// The head's module.
 const HEAD: &str = "lm_head";
@@ -26,12 +30,10 @@ pub struct QuantisePlan {
     pub head: bool,
 }
 
-/// A checkpoint's weights after quantisation.
+/// What quantisation made of a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
-pub struct QuantisedWeights {
-    /// All weights, in the order of the description and by their names here.
-    pub tensors: Vec<Tensor<TensorData>>,
-    /// How the quantised ones are kept.
+pub struct QuantisedFolder {
+    /// How the quantised weights are kept.
     pub quantisation: Quantisation,
     /// The type of the others, which loses nothing.
     pub storage: Storage,
@@ -40,87 +42,103 @@ pub struct QuantisedWeights {
 }
 
 impl Checkpoint {
-    /// Quantises the weights as `plan` says.
+    /// Writes a folder that holds this model with its weights quantised as `plan` says, tensor by tensor: no more than one
+    /// is in memory.
     ///
     /// # Errors
     /// When the checkpoint cannot be read, is quantised already, or has a matrix that the groups do not fit, which is
-    /// named.
-    pub fn quantise(&self, plan: QuantisePlan) -> Result<QuantisedWeights, CheckpointError> {
+    /// named; and as [`save`](crate::save).
+    pub fn quantise(&self, plan: QuantisePlan, folder: &Path) -> Result<QuantisedFolder, CheckpointError> {
         if let Some(quantisation) = &self.quantisation {
             return Err(CheckpointError::AlreadyQuantised {
                 model: self.origin.to_string(),
                 found: quantisation.clone(),
             });
         }
+        self.check()?;
+        let tensors = self.spec.tensors();
+        let file_of = |name: &str| self.weights.file_of(name).to_owned();
+        let (planned, quantisation) = plan.tensors(self.family, &self.spec, &file_of)?;
+        let (storage, mut errors) = (self.weights.narrowest_storage(), Vec::new());
+        save_planned(folder, &self.description(), (&planned, Some(&quantisation)), storage, &mut |index| {
+            let data = self.read_tensor(&tensors[index])?;
+            let (TensorData::Real(values), Some((bits, group))) = (&data, planned[index].integers) else {
+                return Ok(Cow::Owned(data));
+            };
+            let (outputs, inputs) = tensors[index].rows_and_columns();
+            let matrix = Quantised::of(values, (outputs, inputs), bits, Some(group));
+            let name = &planned[index].name;
+            let refused = |source| CheckpointError::Quantised { name: name.clone(), file: file_of(name), source };
+            let matrix = matrix.map_err(refused)?;
+            errors.push((tensors[index].name.clone(), relative_error(values, &matrix)));
+            Ok(Cow::Owned(TensorData::Quantised(matrix)))
+        })?;
+        Ok(QuantisedFolder { quantisation, storage, errors })
+    }
+}
+
+impl QuantisePlan {
+    /// How each tensor of a network is kept, in the order of the description and by the names of the family's files, and
+    /// what `config.json` says of that. `file_of` names the file of a tensor, for errors.
+    ///
+    /// # Errors
+    /// When the groups do not fit a matrix, which is named.
+    pub fn tensors(
+        self,
+        family: &'static dyn Family,
+        spec: &NetworkSpec,
+        file_of: &dyn Fn(&str) -> String,
+    ) -> Result<(Vec<PlannedTensor>, Quantisation), CheckpointError> {
         // What the family's files call a module.
         let module = |name: &str| {
-            let name = families::file_name(self.family, &format!("{name}.weight"));
+            let name = families::file_name(family, &format!("{name}.weight"));
             name.trim_end_matches(".weight").to_owned()
         };
         // The tensor that is the head.
-        let (head_role, head_module) = match self.spec.head.tied {
+        let (head_role, head_module) = match spec.head.tied {
             true => (Role::Embedding, WORD_VECTORS),
             false => (Role::Head, HEAD),
         };
         // One number of bits has one scheme, so an 8-bit head follows 8-bit layers.
-        let apart = plan.head && plan.bits != Bits::Eight;
-        let mut layers = Scheme::new(plan.bits, plan.group, vec![LINEAR.to_owned()]);
-        if plan.head && !apart && self.spec.head.tied {
+        let apart = self.head && self.bits != Bits::Eight;
+        let mut layers = Scheme::new(self.bits, self.group, vec![LINEAR.to_owned()]);
+        if self.head && !apart && spec.head.tied {
             layers.targets.push(module(WORD_VECTORS));
         }
         let head = Scheme::new(Bits::Eight, None, vec![module(head_module)]);
         let scheme_of = |tensor: &TensorSpec| match (tensor.role, tensor.layer) {
             (role, _) if role == head_role && apart => Some(&head),
-            (role, _) if role == head_role && plan.head => Some(&layers),
+            (role, _) if role == head_role && self.head => Some(&layers),
             (Role::Matrix, Some(_)) => Some(&layers),
             _ => None,
         };
-        let (mut tensors, mut errors, mut ignore) = (Vec::new(), Vec::new(), Vec::new());
-        let mut failure = None;
-        self.build(|weights| {
-            for tensor in self.spec.tensors() {
-                let scheme = scheme_of(&tensor);
-                let TensorSpec { name, shape, role, .. } = tensor;
-                let Some(data) = weights(&name) else { break };
-                let (TensorData::Real(values), &[outputs, inputs]) = (&data, &shape[..]) else {
-                    tensors.push(Tensor { name, shape, values: data });
-                    continue;
-                };
-                let Some(scheme) = scheme else {
-                    if role != Role::Embedding {
-                        ignore.push(module(name.trim_end_matches(".weight")));
-                    }
-                    tensors.push(Tensor { name, shape, values: data });
-                    continue;
-                };
-                match Quantised::of(values, (outputs, inputs), scheme.bits, scheme.group) {
-                    Ok(matrix) => {
-                        errors.push((name.clone(), relative_error(values, &matrix)));
-                        tensors.push(Tensor { name, shape, values: TensorData::Quantised(matrix) });
-                    }
-                    Err(source) => {
-                        let name = families::file_name(self.family, &name);
-                        let file = self.weights.file_of(&name).to_owned();
-                        failure = Some(CheckpointError::Quantised { name, file, source });
-                        break;
-                    }
+        let (mut planned, mut ignore) = (Vec::new(), Vec::new());
+        for tensor in &spec.tensors() {
+            let (name, shape) = (families::file_name(family, &tensor.name), tensor.shape.clone());
+            let integers = match (scheme_of(tensor), &shape[..]) {
+                (Some(scheme), &[_, inputs]) => {
+                    // What a group does not fit is known before anything is written.
+                    let row = Quantised::of(&vec![0.0; inputs], (1, inputs), scheme.bits, scheme.group);
+                    row.map_err(|source| CheckpointError::Quantised {
+                        name: name.clone(),
+                        file: file_of(&name),
+                        source,
+                    })?;
+                    Some((scheme.bits, scheme.group.unwrap_or(inputs)))
                 }
-            }
-            Ok(())
-        })?;
-        if let Some(failure) = failure {
-            return Err(failure);
+                (None, &[_, _]) if tensor.role != Role::Embedding => {
+                    ignore.push(module(tensor.name.trim_end_matches(".weight")));
+                    None
+                }
+                _ => None,
+            };
+            planned.push(PlannedTensor { name, shape, integers });
         }
-        if self.spec.head.tied {
+        if spec.head.tied {
             ignore.push(module(HEAD));
         }
         let schemes = if apart { vec![layers, head] } else { vec![layers] };
-        Ok(QuantisedWeights {
-            tensors,
-            quantisation: Quantisation { schemes, ignore },
-            storage: self.weights.narrowest_storage(),
-            errors,
-        })
+        Ok((planned, Quantisation { schemes, ignore }))
     }
 }
 
@@ -128,6 +146,11 @@ impl Checkpoint {
 fn relative_error(values: &[f32], matrix: &Quantised) -> f64 {
     let square = |sum: f64, value: f32| sum + f64::from(value).powi(2);
     let norm = values.iter().copied().fold(0.0, square);
-    let error = values.iter().zip(matrix.dequantise()).map(|(value, back)| value - back).fold(0.0, square);
+    let group = matrix.group();
+    let groups = values.chunks(group).zip(matrix.values().chunks(group)).zip(matrix.scales());
+    let errors = groups.flat_map(|((values, integers), &scale)| {
+        values.iter().zip(integers).map(move |(value, &integer)| value - f32::from(integer) * scale)
+    });
+    let error = errors.fold(0.0, square);
     if norm > 0.0 { (error / norm).sqrt() } else { 0.0 }
 }

@@ -1,21 +1,19 @@
-//! Quantised matrices in safetensors files, in the layout that [`Quantisation`] describes.
+//! Quantised matrices as they are read from safetensors files, in the layout that [`Quantisation`] describes.
 
-use crate::safetensors_writer::{FORMAT, Part, write};
 use crate::weights::Weights;
-use crate::{CheckpointError, Quantisation, Storage, Tensor};
+use crate::{CheckpointError, Quantisation};
 use aquatint_compute::{Bits, Quantised, QuantisedError};
 use aquatint_network::TensorData;
 use safetensors::Dtype;
-use std::path::Path;
 
 /// Values of 4 bits in a word of `weight_packed`.
-const PER_WORD: usize = 8;
+pub(crate) const PER_WORD: usize = 8;
 /// What is added to values of 4 bits, so that none is negative.
-const OFFSET: u8 = 8;
+pub(crate) const OFFSET: u8 = 8;
 /// Suffixes of a weight's name for the tensors that it may consist of.
-const PACKED: &str = "_packed";
-const SCALE: &str = "_scale";
-const SHAPE: &str = "_shape";
+pub(crate) const PACKED: &str = "_packed";
+pub(crate) const SCALE: &str = "_scale";
+pub(crate) const SHAPE: &str = "_shape";
 
 impl Weights {
     /// In how many bits a weight is kept; `None` where it is of real numbers, or is not there.
@@ -62,7 +60,7 @@ impl Weights {
             Some(_) if self.gguf(name).is_some() => self.expect(name, shape),
             Some(bits) => {
                 let layout = self.layout(name, bits, shape, quantisation)?;
-                self.integers(name, bits, layout)?;
+                self.expect_integers(name, bits, layout)?;
                 self.expect(&format!("{name}{SCALE}"), &layout.scales())
             }
             None => self.expect(name, shape),
@@ -85,7 +83,7 @@ impl Weights {
     ) -> Result<TensorData, CheckpointError> {
         if let Some((tensor, bits)) = self.gguf(name).and_then(|tensor| Some((tensor, tensor.bits()?))) {
             self.expect_shape(name, shape)?;
-            let matrix = tensor.quantised(bits, self.bytes_of_tensor(name)?);
+            let matrix = tensor.quantised(bits, &self.copy_of_tensor(name)?);
             return matrix.map(TensorData::Quantised).map_err(|source| self.refused(name, bits, source));
         }
         if let Some(matrix) = self.packed(name) {
@@ -94,11 +92,15 @@ impl Weights {
         }
         let Some(bits) = self.bits(name) else { return self.read_shaped(name, shape).map(TensorData::Real) };
         let layout = self.layout(name, bits, shape, quantisation)?;
-        let bytes = self.integers(name, bits, layout)?;
+        self.expect_integers(name, bits, layout)?;
+        let bytes = match bits {
+            Bits::Eight => self.copy_of_tensor(name)?,
+            Bits::Four => self.copy_of_tensor(&format!("{name}{PACKED}"))?,
+        };
         let scales = self.read_shaped(&format!("{name}{SCALE}"), &layout.scales())?;
         let values = match bits {
             Bits::Eight => bytes.iter().map(|byte| byte.cast_signed().max(Bits::Eight.range().0)).collect(),
-            Bits::Four => unpack(bytes, layout.inputs),
+            Bits::Four => unpack(&bytes, layout.inputs),
         };
         Quantised::from_parts(bits, (layout.outputs, layout.inputs), layout.group, values, scales)
             .map(TensorData::Quantised)
@@ -138,11 +140,11 @@ impl Weights {
         Ok(Layout { outputs, inputs, group })
     }
 
-    /// The bytes of the integers, their shapes checked.
-    fn integers(&self, name: &str, bits: Bits, layout: Layout) -> Result<&[u8], CheckpointError> {
+    /// Insists on the shapes of the integers.
+    fn expect_integers(&self, name: &str, bits: Bits, layout: Layout) -> Result<(), CheckpointError> {
         let Layout { outputs, inputs, .. } = layout;
         if bits == Bits::Eight {
-            return self.raw(name, Dtype::I8, &[outputs, inputs]);
+            return self.expect_raw(name, Dtype::I8, &[outputs, inputs]);
         }
         let shape = format!("{name}{SHAPE}");
         let stated = self.raw(&shape, Dtype::I64, &[2])?;
@@ -157,7 +159,7 @@ impl Weights {
                 expected: vec![outputs, inputs],
             });
         }
-        self.raw(&format!("{name}{PACKED}"), Dtype::I32, &[outputs, inputs.div_ceil(PER_WORD)])
+        self.expect_raw(&format!("{name}{PACKED}"), Dtype::I32, &[outputs, inputs.div_ceil(PER_WORD)])
     }
 
     /// The file that holds the integers of a weight.
@@ -199,82 +201,12 @@ fn unpack(bytes: &[u8], inputs: usize) -> Vec<i8> {
     values
 }
 
-/// The bytes of words that hold values of 4 bits, each row filled up to whole words.
-fn pack(values: &[i8], inputs: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(values.len().div_ceil(2));
-    for row in values.chunks_exact(inputs) {
-        let end = bytes.len() + inputs.div_ceil(PER_WORD) * size_of::<i32>();
-        let unsigned = |value: i8| (value + OFFSET.cast_signed()).cast_unsigned();
-        bytes.extend(row.chunks(2).map(|pair| unsigned(pair[0]) | pair.get(1).map_or(0, |high| unsigned(*high) << 4)));
-        bytes.resize(end, 0);
-    }
-    bytes
-}
-
-/// One tensor as it goes into the file.
-enum Piece<'a> {
-    Real(&'a [f32], Storage),
-    Integers(&'a [i8]),
-    Words(&'a Quantised),
-    Shape([usize; 2]),
-}
-
-impl Piece<'_> {
-    fn dtype(&self) -> Dtype {
-        match self {
-            Self::Real(_, storage) => storage.dtype(),
-            Self::Integers(_) => Dtype::I8,
-            Self::Words(_) => Dtype::I32,
-            Self::Shape(_) => Dtype::I64,
-        }
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        match self {
-            Self::Real(values, storage) => storage.encode(values),
-            Self::Integers(values) => values.iter().map(|value| value.cast_unsigned()).collect(),
-            Self::Words(matrix) => pack(matrix.values(), matrix.inputs()),
-            Self::Shape(shape) => shape.iter().flat_map(|size| (*size as i64).to_le_bytes()).collect(),
-        }
-    }
-}
-
-/// Writes weights of which some are quantised to a safetensors file, atomically. Real ones are rounded to `storage`;
-/// scales stay f32, so that every value is read as it was quantised.
-pub(crate) fn write_data(
-    path: &Path,
-    tensors: &[Tensor<&TensorData>],
-    storage: Storage,
-) -> Result<(), CheckpointError> {
-    let mut pieces = Vec::new();
-    for tensor in tensors {
-        let name = |suffix: &str| format!("{}{suffix}", tensor.name);
-        match tensor.values {
-            TensorData::Real(values) => {
-                pieces.push((name(""), tensor.shape.clone(), Piece::Real(values, storage)));
-            }
-            TensorData::Quantised(matrix) => {
-                let (outputs, inputs) = (matrix.outputs(), matrix.inputs());
-                match matrix.bits() {
-                    Bits::Eight => pieces.push((name(""), vec![outputs, inputs], Piece::Integers(matrix.values()))),
-                    Bits::Four => {
-                        pieces.push((name(PACKED), vec![outputs, inputs.div_ceil(PER_WORD)], Piece::Words(matrix)));
-                        pieces.push((name(SHAPE), vec![2], Piece::Shape([outputs, inputs])));
-                    }
-                }
-                let scales = Piece::Real(matrix.scales(), Storage::F32);
-                pieces.push((name(SCALE), vec![outputs, inputs / matrix.group()], scales));
-            }
-        }
-    }
-    let parts = pieces.iter().map(|(name, shape, piece)| Part { name, shape, dtype: piece.dtype() });
-    write(path, parts.collect(), FORMAT, |index| pieces[index].2.encode())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Scheme;
+    use crate::quantised_writer::write_data;
+    use crate::safetensors_writer::{FORMAT, Part, write};
+    use crate::{Scheme, Storage, Tensor};
     use proptest::prelude::*;
 
     fn described(bits: Bits, group: Option<usize>) -> Quantisation {

@@ -2,11 +2,12 @@
 
 use crate::weights::HEADER_PREFIX;
 use crate::{CheckpointError, Exact, Storage, Tensor};
-use aquatint_files::write_atomically;
+use aquatint_files::AtomicFile;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use std::collections::HashMap;
-use std::path::Path;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
 /// What other readers of safetensors files look for in the header.
 pub(crate) const FORMAT: (&str, &str) = ("format", "pt");
@@ -56,30 +57,72 @@ pub(crate) fn write(
     metadata: (&str, &str),
     encode: impl Fn(usize) -> Vec<u8>,
 ) -> Result<(), CheckpointError> {
-    let mut end = 0;
-    // Wide types come first, so that every tensor begins at a multiple of its type's size.
-    let mut order: Vec<usize> = (0..parts.len()).collect();
-    order.sort_by_key(|&index| std::cmp::Reverse(parts[index].dtype.bitsize()));
-    let infos = order.iter().map(|&index| {
-        let part = &parts[index];
-        let start = end;
-        end += part.shape.iter().product::<usize>() * part.dtype.bitsize() / 8;
-        let info = TensorInfo { dtype: part.dtype, shape: part.shape.to_vec(), data_offsets: (start, end) };
-        (part.name.to_owned(), info)
-    });
-    let metadata = HashMap::from([(metadata.0.to_owned(), metadata.1.to_owned())]);
-    let refused = |reason: String| CheckpointError::Header { file: path.display().to_string(), reason };
-    let infos = infos.collect();
-    let header = Metadata::new(Some(metadata), infos).map_err(|e| refused(e.to_string()))?;
-    let mut header = serde_json::to_vec(&header).map_err(|e| refused(e.to_string()))?;
-    header.resize(header.len().next_multiple_of(HEADER_PREFIX as usize), b' ');
-    write_atomically(path, |out| {
-        out.write_all(&(header.len() as u64).to_le_bytes())?;
-        out.write_all(&header)?;
+    let mut writer = SafetensorsWriter::begin(path, &parts, metadata)?;
+    for index in writer.order.clone() {
+        writer.put(index, &encode(index))?;
+    }
+    writer.finish()
+}
+
+/// A safetensors file whose header is written and whose tensors come one by one, in any order.
+pub(crate) struct SafetensorsWriter {
+    file: AtomicFile,
+    path: PathBuf,
+    /// The tensors in the order in which they lie in the file.
+    order: Vec<usize>,
+    /// Where each begins.
+    starts: Vec<u64>,
+    position: u64,
+}
+
+impl SafetensorsWriter {
+    /// Begins a file that appears when it is finished.
+    pub(crate) fn begin(path: &Path, parts: &[Part], metadata: (&str, &str)) -> Result<Self, CheckpointError> {
+        // Wide types come first, so that every tensor begins at a multiple of its type's size.
+        let mut order: Vec<usize> = (0..parts.len()).collect();
+        order.sort_by_key(|&index| std::cmp::Reverse(parts[index].dtype.bitsize()));
+        let (mut end, mut starts, mut infos) = (0, vec![0; parts.len()], Vec::new());
         for &index in &order {
-            out.write_all(&encode(index))?;
+            let part = &parts[index];
+            let start = end;
+            end += part.shape.iter().product::<usize>() * part.dtype.bitsize() / 8;
+            starts[index] = start as u64;
+            let info = TensorInfo { dtype: part.dtype, shape: part.shape.to_vec(), data_offsets: (start, end) };
+            infos.push((part.name.to_owned(), info));
         }
-        Ok(())
-    })
-    .map_err(|e| CheckpointError::io("write", path, e))
+        let metadata = HashMap::from([(metadata.0.to_owned(), metadata.1.to_owned())]);
+        let refused = |reason: String| CheckpointError::Header { file: path.display().to_string(), reason };
+        let header = Metadata::new(Some(metadata), infos).map_err(|e| refused(e.to_string()))?;
+        let mut header = serde_json::to_vec(&header).map_err(|e| refused(e.to_string()))?;
+        header.resize(header.len().next_multiple_of(HEADER_PREFIX as usize), b' ');
+        let begin = || -> std::io::Result<AtomicFile> {
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            let mut file = AtomicFile::create(path)?;
+            file.write_all(&(header.len() as u64).to_le_bytes())?;
+            file.write_all(&header)?;
+            Ok(file)
+        };
+        let file = begin().map_err(|e| CheckpointError::io("write", path, e))?;
+        let position = HEADER_PREFIX + header.len() as u64;
+        starts.iter_mut().for_each(|start| *start += position);
+        Ok(Self { file, path: path.to_path_buf(), order, starts, position })
+    }
+
+    /// Writes the bytes of the tensor with an index.
+    pub(crate) fn put(&mut self, index: usize, bytes: &[u8]) -> Result<(), CheckpointError> {
+        let start = self.starts[index];
+        let written = match start == self.position {
+            true => self.file.write_all(bytes),
+            false => self.file.seek(SeekFrom::Start(start)).and_then(|_| self.file.write_all(bytes)),
+        };
+        self.position = start + bytes.len() as u64;
+        written.map_err(|e| CheckpointError::io("write", &self.path, e))
+    }
+
+    /// Puts the file under its name.
+    pub(crate) fn finish(self) -> Result<(), CheckpointError> {
+        self.file.finish().map_err(|e| CheckpointError::io("write", &self.path, e))
+    }
 }

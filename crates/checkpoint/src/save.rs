@@ -4,7 +4,7 @@
 //! weights are the only file that changes when a model is saved again, and a kill at any moment leaves a folder that
 //! can be loaded.
 
-use crate::quantised_tensors::write_data;
+use crate::quantised_writer::{PlannedTensor, write_data, write_planned};
 use crate::safetensors_writer::write_weights;
 use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, Tensor};
 use aquatint_files::write_atomically;
@@ -12,6 +12,7 @@ use aquatint_network::families::{self, Family, TokenRoles};
 use aquatint_network::{Learner, NetworkError, NetworkSpec, ParameterInfo, TensorData};
 use aquatint_vocabulary::{Role, Vocabulary};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::path::Path;
 
 /// What a checkpoint folder holds besides weights.
@@ -84,6 +85,22 @@ pub fn save_quantised(
 ) -> Result<(), CheckpointError> {
     let tensors = description.named(tensors);
     write_folder(folder, description, (storage, Some(quantisation)), |path| write_data(path, &tensors, storage))
+}
+
+/// Like [`save_quantised`] of weights that are made one by one: `give` is asked for each of `tensors` by its index, in
+/// their order, and nothing is kept, so that a model of any size needs the memory of one tensor. What it gives in another
+/// form than the planned one is brought into it. Names are those of the family's files.
+///
+/// # Errors
+/// As [`save`], what `give` fails with, and when numbers cannot be quantised.
+pub fn save_planned<'a>(
+    folder: &Path,
+    description: &Description<'_>,
+    (tensors, quantisation): (&[PlannedTensor], Option<&Quantisation>),
+    storage: Storage,
+    give: &mut dyn FnMut(usize) -> Result<Cow<'a, TensorData>, CheckpointError>,
+) -> Result<(), CheckpointError> {
+    write_folder(folder, description, (storage, quantisation), |path| write_planned(path, tensors, storage, give))
 }
 
 /// Like [`save`] with the weights that a learner has at the moment, whatever its device. What it keeps as integers is

@@ -67,21 +67,24 @@ pub(crate) enum Undecodable {
 /// Values that are looked at while they are still in the nearest cache.
 const BLOCK: usize = 2048;
 
-/// Widens or rounds little-endian bytes of type `dtype` to f32, all of them finite.
-pub(crate) fn decode(dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, Undecodable> {
+/// Widens or rounds little-endian bytes of type `dtype` to f32, all of them finite, behind the values that are there.
+pub(crate) fn decode(dtype: Dtype, bytes: &[u8], values: &mut Vec<f32>) -> Result<(), Undecodable> {
     match dtype {
-        Dtype::F32 => finite(bytes, f32::from_le_bytes),
-        Dtype::F16 => finite(bytes, |b| f16::from_le_bytes(b).to_f32()),
-        Dtype::BF16 => finite(bytes, |b| bf16::from_le_bytes(b).to_f32()),
-        Dtype::F64 => finite(bytes, |b| f64::from_le_bytes(b) as f32),
+        Dtype::F32 => finite(bytes, f32::from_le_bytes, values),
+        Dtype::F16 => finite(bytes, |b| f16::from_le_bytes(b).to_f32(), values),
+        Dtype::BF16 => finite(bytes, |b| bf16::from_le_bytes(b).to_f32(), values),
+        Dtype::F64 => finite(bytes, |b| f64::from_le_bytes(b) as f32, values),
         _ => Err(Undecodable::Type),
     }
 }
 
 /// Decodes block by block and looks at each, so that a large tensor goes through memory once.
-fn finite<const WIDTH: usize>(bytes: &[u8], decode: impl Fn([u8; WIDTH]) -> f32) -> Result<Vec<f32>, Undecodable> {
+fn finite<const WIDTH: usize>(
+    bytes: &[u8],
+    decode: impl Fn([u8; WIDTH]) -> f32,
+    values: &mut Vec<f32>,
+) -> Result<(), Undecodable> {
     let (numbers, _) = bytes.as_chunks::<WIDTH>();
-    let mut values = Vec::with_capacity(numbers.len());
     for block in numbers.chunks(BLOCK) {
         let start = values.len();
         values.extend(block.iter().map(|number| decode(*number)));
@@ -91,7 +94,7 @@ fn finite<const WIDTH: usize>(bytes: &[u8], decode: impl Fn([u8; WIDTH]) -> f32)
             return Err(Undecodable::NotFinite(start + within, values[start + within].into()));
         }
     }
-    Ok(values)
+    Ok(())
 }
 
 /// The first value that is no number, or infinite.
@@ -128,13 +131,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn decoded(dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, Undecodable> {
+        let mut values = Vec::new();
+        decode(dtype, bytes, &mut values).map(|()| values)
+    }
+
     proptest! {
         #[test]
         fn what_was_written_is_read_within_the_precision(values in prop::collection::vec(-1e4f32..1e4, 0..50)) {
             for (storage, tolerance) in [(Storage::F32, 0.0), (Storage::F16, 1.0 / 2048.0), (Storage::Bf16, 1.0 / 256.0)] {
                 let bytes = storage.encode(&values);
                 prop_assert_eq!(bytes.len(), values.len() * storage.bytes());
-                let back = decode(storage.dtype(), &bytes).unwrap();
+                let back = decoded(storage.dtype(), &bytes).unwrap();
                 for (a, b) in values.iter().zip(&back) {
                     prop_assert!((a - b).abs() <= a.abs() * tolerance + 1e-7, "{storage}: {a} became {b}");
                 }
@@ -153,7 +161,7 @@ mod tests {
                 for index in [0, length / 2, length - 1] {
                     let mut values = vec![1.0; length];
                     values[index] = bad;
-                    let error = decode(storage.dtype(), &storage.encode(&values)).unwrap_err();
+                    let error = decoded(storage.dtype(), &storage.encode(&values)).unwrap_err();
                     let Undecodable::NotFinite(at, value) = error else { panic!("{error:?}") };
                     assert_eq!((at, value.to_string()), (index, bad.to_string()));
                 }
@@ -161,12 +169,12 @@ mod tests {
         }
         // Finite as f64, but no f32.
         let bytes = [1.0f64, 1e300].map(f64::to_le_bytes).concat();
-        assert_eq!(decode(Dtype::F64, &bytes), Err(Undecodable::NotFinite(1, f64::INFINITY)));
+        assert_eq!(decoded(Dtype::F64, &bytes), Err(Undecodable::NotFinite(1, f64::INFINITY)));
     }
 
     #[test]
     fn integers_are_not_weights() {
-        assert_eq!(decode(Dtype::I64, &[0; 8]), Err(Undecodable::Type));
+        assert_eq!(decoded(Dtype::I64, &[0; 8]), Err(Undecodable::Type));
         assert!("int4".parse::<Storage>().unwrap_err().to_string().contains("allowed: f32, f16, bf16"));
     }
 }

@@ -10,6 +10,7 @@ use crate::{CheckpointError, Exact};
 use aquatint_files::{LfsPointer, MappedFile};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
@@ -17,6 +18,9 @@ use std::path::Path;
 pub(crate) const HEADER_PREFIX: u64 = 8;
 /// A header beyond this is damage, not description.
 const LONGEST_HEADER: u64 = 100_000_000;
+
+/// Bytes of a tensor that are read at a time, a multiple of the size of every type.
+const PIECE: usize = 1 << 20;
 
 /// Tensors in files, read on demand.
 #[derive(Debug)]
@@ -234,13 +238,13 @@ impl Weights {
     /// # Errors
     /// When there is no such tensor, it is not of real numbers, or a value is not finite.
     pub fn read(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
-        let (entry, file, bytes) = self.bytes(name)?;
+        let (entry, file) = self.entry(name)?;
         let decoded = match &entry.gguf {
             Some(tensor) => {
-                let numbers = tensor.real(bytes);
+                let numbers = tensor.real(&self.copy_of(entry)?);
                 first_not_finite(&numbers).map_or(Ok(numbers), Err)
             }
-            None => decode(entry.dtype, bytes),
+            None => self.decoded(entry)?,
         };
         decoded.map_err(|error| match error {
             Undecodable::Type => wrong_type(name, file, entry.dtype, "F64, F32, F16, BF16"),
@@ -250,9 +254,34 @@ impl Weights {
         })
     }
 
-    /// The bytes of a tensor that has to have this type and shape.
-    pub(crate) fn raw(&self, name: &str, dtype: Dtype, expected: &[usize]) -> Result<&[u8], CheckpointError> {
-        let (entry, file, bytes) = self.bytes(name)?;
+    /// The real numbers of a tensor, piece by piece, so that its bytes are never there as a whole.
+    fn decoded(&self, entry: &Entry) -> Result<Result<Vec<f32>, Undecodable>, CheckpointError> {
+        let mut values = Vec::with_capacity(entry.shape.iter().product());
+        let source = &self.sources[entry.source];
+        let Bytes::Mapped(file) = &source.bytes else {
+            return Ok(decode(entry.dtype, self.bytes_of(entry), &mut values).map(|()| values));
+        };
+        let mut buffer = vec![0; PIECE.min(entry.length)];
+        for start in (0..entry.length).step_by(PIECE) {
+            let piece = &mut buffer[..PIECE.min(entry.length - start)];
+            file.read_at(entry.start + start, piece).map_err(|e| unreadable(source, e))?;
+            if let Err(error) = decode(entry.dtype, piece, &mut values) {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(values))
+    }
+
+    /// The bytes of a tensor that has to have this type and shape, read past the map where there is one.
+    pub(crate) fn raw(&self, name: &str, dtype: Dtype, expected: &[usize]) -> Result<Cow<'_, [u8]>, CheckpointError> {
+        self.expect_raw(name, dtype, expected)?;
+        let (entry, _) = self.entry(name)?;
+        self.copy_of(entry)
+    }
+
+    /// Insists on a tensor of this type and shape, by the headers alone.
+    pub(crate) fn expect_raw(&self, name: &str, dtype: Dtype, expected: &[usize]) -> Result<(), CheckpointError> {
+        let (entry, file) = self.entry(name)?;
         if entry.dtype != dtype {
             let allowed = match dtype {
                 Dtype::I8 => "I8",
@@ -261,8 +290,7 @@ impl Weights {
             };
             return Err(wrong_type(name, file, entry.dtype, allowed));
         }
-        self.expect_shape(name, expected)?;
-        Ok(bytes)
+        self.expect_shape(name, expected)
     }
 
     /// Insists on a shape where the tensor exists.
@@ -325,7 +353,8 @@ impl Weights {
 
     /// The values of a tensor bit for bit, whatever they are: f64 stays f64, everything else is exact in f64.
     pub(crate) fn read_exact(&self, name: &str) -> Result<Exact, CheckpointError> {
-        let (entry, _, bytes) = self.bytes(name)?;
+        let (entry, _) = self.entry(name)?;
+        let bytes = self.bytes_of(entry);
         match entry.dtype {
             Dtype::F64 => Ok(Exact::F64(bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect())),
             Dtype::F32 => Ok(Exact::F32(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect())),
@@ -336,22 +365,40 @@ impl Weights {
 
     /// The bytes of a tensor in its file.
     pub(crate) fn bytes_of_tensor(&self, name: &str) -> Result<&[u8], CheckpointError> {
-        self.bytes(name).map(|(_, _, bytes)| bytes)
+        self.entry(name).map(|(entry, _)| self.bytes_of(entry))
     }
 
-    fn bytes(&self, name: &str) -> Result<(&Entry, &str, &[u8]), CheckpointError> {
+    /// The same, read past the map where there is one.
+    pub(crate) fn copy_of_tensor(&self, name: &str) -> Result<Cow<'_, [u8]>, CheckpointError> {
+        self.entry(name).and_then(|(entry, _)| self.copy_of(entry))
+    }
+
+    /// A tensor, and the file that holds it.
+    fn entry(&self, name: &str) -> Result<(&Entry, &str), CheckpointError> {
         let entry = self.entries.get(name).ok_or_else(|| CheckpointError::MissingTensor {
             name: name.to_owned(),
             file: self.origin().to_owned(),
             count: self.entries.len(),
         })?;
-        Ok((entry, &self.sources[entry.source].name, self.bytes_of(entry)))
+        Ok((entry, &self.sources[entry.source].name))
+    }
+
+    fn copy_of(&self, entry: &Entry) -> Result<Cow<'_, [u8]>, CheckpointError> {
+        let source = &self.sources[entry.source];
+        let Bytes::Mapped(file) = &source.bytes else { return Ok(Cow::Borrowed(self.bytes_of(entry))) };
+        let mut bytes = vec![0; entry.length];
+        file.read_at(entry.start, &mut bytes).map_err(|e| unreadable(source, e))?;
+        Ok(Cow::Owned(bytes))
     }
 
     fn bytes_of(&self, entry: &Entry) -> &[u8] {
         // The header was checked against the file's length when it was opened.
         &self.sources[entry.source].bytes.all()[entry.start..entry.start + entry.length]
     }
+}
+
+fn unreadable(source: &Source, error: std::io::Error) -> CheckpointError {
+    CheckpointError::io("read", Path::new(&source.name), error)
 }
 
 fn wrong_type(name: &str, file: &str, found: Dtype, allowed: &'static str) -> CheckpointError {
@@ -396,7 +443,9 @@ mod tests {
         let bytes = fs::read(&path).unwrap();
         let theirs = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         assert_eq!(theirs.tensor("a").unwrap().shape(), [2, 3]);
-        assert_eq!(decode(Dtype::F32, theirs.tensor("a").unwrap().data()).unwrap(), tensors()[0].values);
+        let mut values = Vec::new();
+        decode(Dtype::F32, theirs.tensor("a").unwrap().data(), &mut values).unwrap();
+        assert_eq!(values, tensors()[0].values);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::temporary::{self, Temporary};
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes `path` by what `write` puts into the stream; on any error, or a kill at any moment, the old file stands. What a
@@ -17,7 +17,7 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
     file.finish()
 }
 
-/// A file that is written little by little and appears whole under its name when it is finished. Dropped before, it
+/// A file that is written little by little, in any order, and appears whole under its name when it is finished. Dropped before, it
 /// leaves nothing.
 #[derive(Debug)]
 pub struct AtomicFile {
@@ -60,6 +60,12 @@ impl Write for AtomicFile {
 
     fn flush(&mut self) -> io::Result<()> {
         self.stream.flush()
+    }
+}
+
+impl Seek for AtomicFile {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.stream.seek(position)
     }
 }
 

@@ -38,24 +38,25 @@ impl<D: Device> InferenceNetwork<D> {
         let (tensors, weight_index) = WeightIndex::declare(&spec, &mut parameters)?;
         let mut source = Source::new(&tensors, weights);
         let products = &weight_index.products;
-        for &id in products {
-            let format = match format {
-                _ if parameters.is_exact(id) => WeightFormat::F32,
-                WeightFormat::Int4 { .. } if id == weight_index.head.matrix => WeightFormat::Int8,
-                format => format,
-            };
-            source.keep(&mut parameters, id, format)?;
-        }
         let mut multiplied = vec![false; tensors.len()];
         products.iter().flat_map(|&id| parameters.parts(id)).for_each(|&part| multiplied[part] = true);
         let table = parameters.parts(weight_index.embedding.table).to_vec();
         let reads_mixtures = spec.self_conditioning || spec.process()?.is_some_and(|process| process.reads_points());
+        // The largest tensors come first: while one is there twice, little else is.
         for (part, tensor) in tensors.iter().enumerate() {
             if table.contains(&part) && !reads_mixtures {
                 source.set_compact(&mut parameters, (part, tensor))?;
             } else if table.contains(&part) || !multiplied[part] {
                 source.set(&mut parameters, (part, tensor))?;
             }
+        }
+        for &id in products.iter().rev() {
+            let format = match format {
+                _ if parameters.is_exact(id) => WeightFormat::F32,
+                WeightFormat::Int4 { .. } if id == weight_index.head.matrix => WeightFormat::Int8,
+                format => format,
+            };
+            source.keep(&mut parameters, id, format)?;
         }
         // What is prepared only has no values to learn.
         (0..tensors.len()).for_each(|part| parameters.set_trainable(part, false));

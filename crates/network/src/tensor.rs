@@ -55,7 +55,7 @@ impl TensorSpec {
     }
 
     /// Rows and columns; a vector is one column, so that vectors can be stacked.
-    pub(crate) fn rows_and_columns(&self) -> (usize, usize) {
+    pub fn rows_and_columns(&self) -> (usize, usize) {
         match self.shape[..] {
             [rows, columns] => (rows, columns),
             _ => (self.len(), 1),

@@ -256,23 +256,18 @@ fn a_tied_head_takes_the_word_vectors_with_it() {
     write(source.path(), &spec(&vocabulary()), 1).unwrap();
     let checkpoint = Checkpoint::load(source.path()).unwrap();
     for bits in [Bits::Four, Bits::Eight] {
-        let made = checkpoint.quantise(QuantisePlan { bits, group: None, head: true }).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let made = checkpoint.quantise(QuantisePlan { bits, group: None, head: true }, folder.path()).unwrap();
         let targets: Vec<&str> =
             made.quantisation.schemes.iter().flat_map(|scheme| &scheme.targets).map(String::as_str).collect();
         assert_eq!(targets, ["Linear", "model.embed_tokens"]);
-        let folder = tempfile::tempdir().unwrap();
-        let weights = (made.tensors.as_slice(), &made.quantisation);
-        save_quantised(folder.path(), &checkpoint.description(), weights, made.storage).unwrap();
         let again = Checkpoint::load(folder.path()).unwrap();
         assert_eq!(again.quantisation.as_ref(), Some(&made.quantisation));
         assert_eq!(again.weights.bits("model.embed_tokens.weight"), Some(Bits::Eight));
         assert_eq!(again.storage().as_deref(), Some("F32"), "norms are no integers");
         // Rows are read and logits are computed with the same numbers.
-        let TensorData::Quantised(table) =
-            &made.tensors.iter().find(|tensor| tensor.name == "model.embed_tokens.weight").unwrap().values
-        else {
-            panic!("real word vectors")
-        };
+        let words = tensors(&checkpoint.spec, 1).into_iter().find(|t| t.name == "model.embed_tokens.weight").unwrap();
+        let table = Quantised::of(&words.values, (words.shape[0], words.shape[1]), Bits::Eight, None).unwrap();
         let network = again.network(Cpu::<f32>::scalar()).unwrap();
         let read = network.parameters().into_iter().find(|p| p.info.name == "model.embed_tokens.weight").unwrap();
         assert_eq!(network.device().download(read.value), table.dequantise());
@@ -292,25 +287,27 @@ fn a_head_of_its_own_may_have_more_bits_than_the_blocks() {
         (Bits::Eight, true, vec![Bits::Eight], 3),
         (Bits::Four, false, vec![Bits::Four], 4),
     ] {
-        let made = checkpoint.quantise(QuantisePlan { bits, group: None, head }).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let made = checkpoint.quantise(QuantisePlan { bits, group: None, head }, folder.path()).unwrap();
         assert_eq!(made.quantisation.schemes.iter().map(|scheme| scheme.bits).collect::<Vec<_>>(), schemes);
         assert_eq!(made.quantisation.ignore[..3], outside);
         assert_eq!((made.quantisation.ignore.len(), made.storage), (ignored, Storage::F32));
         assert!(made.errors.iter().all(|(_, error)| *error < 0.2), "{:?}", made.errors);
 
-        let folder = tempfile::tempdir().unwrap();
-        let weights = (made.tensors.as_slice(), &made.quantisation);
-        save_quantised(folder.path(), &checkpoint.description(), weights, made.storage).unwrap();
         let again = Checkpoint::load(folder.path()).unwrap();
         assert_eq!(again.quantisation.as_ref(), Some(&made.quantisation));
         assert_eq!(again.weights.bits("lm_head.weight"), head.then_some(Bits::Eight));
         assert_eq!(again.weights.bits("model.layers.0.modulation.weight"), Some(bits));
         assert_eq!(again.weights.bits("model.embed_tokens.weight"), None);
         again.network(Cpu::<f32>::scalar()).unwrap();
-        let error = again.quantise(QuantisePlan { bits, group: None, head }).unwrap_err();
+        let error = again.quantise(QuantisePlan { bits, group: None, head }, folder.path()).unwrap_err();
         assert!(matches!(error, CheckpointError::AlreadyQuantised { .. }), "{error}");
     }
     // Eight inputs do not divide into groups of sixteen.
-    let error = checkpoint.quantise(QuantisePlan { bits: Bits::Four, group: Some(16), head: false }).unwrap_err();
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("out");
+    let plan = QuantisePlan { bits: Bits::Four, group: Some(16), head: false };
+    let error = checkpoint.quantise(plan, &place).unwrap_err();
     assert!(matches!(&error, CheckpointError::Quantised { name, .. } if name.contains("layers.0")), "{error}");
+    assert!(!place.exists(), "nothing is left of it");
 }

@@ -1,7 +1,7 @@
 //! LLaDA's folders against what its own code makes of them (golden/llada/README.md): logits, words, conversations.
 
 use crate::families::{Pass, about, compare, logits, open, texts};
-use aquatint_checkpoint::{Checkpoint, QuantisePlan, Storage, Tensor, save, save_quantised};
+use aquatint_checkpoint::{Checkpoint, QuantisePlan, Storage, Tensor, save};
 use aquatint_compute::{Bits, Cpu, CpuPath, Cuda, Device, Memory, WeightFormat};
 use aquatint_diffusion::Layout;
 use aquatint_network::TensorData;
@@ -100,11 +100,9 @@ fn a_model_saved_in_bf16_is_a_llada_folder_with_the_logits_of_the_reference() {
 fn a_quantised_llada_is_read_back_and_predicts_about_the_same() {
     let checkpoint = open("llada");
     for (bits, group) in [(Bits::Eight, None), (Bits::Four, Some(16))] {
-        let made = checkpoint.quantise(QuantisePlan { bits, group, head: true }).unwrap();
-        assert_eq!(made.errors.len(), 3 * 7 + 1, "seven matrices of each layer, and the head");
         let folder = tempfile::tempdir().unwrap();
-        let weights = (made.tensors.as_slice(), &made.quantisation);
-        save_quantised(folder.path(), &checkpoint.description(), weights, made.storage).unwrap();
+        let made = checkpoint.quantise(QuantisePlan { bits, group, head: true }, folder.path()).unwrap();
+        assert_eq!(made.errors.len(), 3 * 7 + 1, "seven matrices of each layer, and the head");
         let again = Checkpoint::load(folder.path()).unwrap();
         assert_eq!(again.weights.bits("model.transformer.blocks.2.ff_proj.weight"), Some(bits));
         assert_eq!(again.weights.bits("model.transformer.ff_out.weight"), Some(Bits::Eight));

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::machine::bytes;
 use crate::model;
 use crate::printer::Printer;
-use aquatint_checkpoint::{Checkpoint, QuantisePlan, save_quantised};
+use aquatint_checkpoint::{Checkpoint, QuantisePlan};
 use aquatint_compute::Bits;
 use std::collections::BTreeMap;
 
@@ -26,10 +26,7 @@ pub(crate) fn run(arguments: &QuantiseArguments, printer: &Printer) -> Result<()
     };
     let group = arguments.group.or((bits == Bits::Four).then_some(GROUP_OF_FOUR_BITS));
     let plan = QuantisePlan { bits, group, head: arguments.head == HeadChoice::Eight };
-    let quantised = checkpoint.quantise(plan)?;
-    std::fs::create_dir_all(&arguments.out).map_err(|error| Failure::of_file("make", &arguments.out, &error))?;
-    let weights = (quantised.tensors.as_slice(), &quantised.quantisation);
-    save_quantised(&arguments.out, &checkpoint.description(), weights, quantised.storage)?;
+    let quantised = checkpoint.quantise(plan, &arguments.out)?;
 
     let written = Checkpoint::load(&arguments.out)?;
     printer.status(format_args!("{:<12}{}", "quantised", quantised.quantisation));

@@ -33,18 +33,10 @@ pub(crate) struct Loaded {
 /// A checkpoint and the bytes that its weights will take, about.
 pub(super) fn open(source: &ModelSource, runtime: &Runtime) -> Result<(Checkpoint, u64), Error> {
     let checkpoint = Checkpoint::open(&source.path)?;
-    let (parameters, stored) = checkpoint.size();
-    // A matrix that is stored as integers stays that; others are kept in the numbers of the products.
-    let prepared = match runtime.precision() {
-        _ if checkpoint.quantisation.is_some() => stored,
-        Precision::F64 => parameters * 8,
-        Precision::Auto | Precision::F32 => parameters * 4,
-        Precision::Bf16 => parameters * 2,
-        Precision::Int8 => parameters,
-        Precision::Int4 => parameters.div_ceil(2),
-    };
-    // Vectors, the embedding and packing take more than the numbers alone.
-    Ok((checkpoint, prepared + prepared / 4))
+    let bytes = checkpoint.memory(runtime.format());
+    // The only numbers that are wider than the format's.
+    let bytes = if runtime.precision() == Precision::F64 { 2 * bytes } else { bytes };
+    Ok((checkpoint, bytes))
 }
 
 impl Loaded {
