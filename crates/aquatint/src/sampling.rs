@@ -4,7 +4,7 @@ use crate::Error;
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_constraint::ConstraintSpec;
 use aquatint_diffusion::{Counting, SettingError, TimeGrid, TokenId};
-use aquatint_generate::{Cache, ConfidenceOf, GenerateError, Settings, SettingsBuilder, StopAt};
+use aquatint_generate::{BlocksFrom, Cache, ConfidenceOf, GenerateError, Settings, SettingsBuilder, StopAt};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::str::FromStr;
 
@@ -57,8 +57,14 @@ pub struct SamplingOptions {
     pub leads: Option<bool>,
     /// See [`SettingsBuilder::stop_at`].
     pub stop_at: Option<StopAt>,
+    /// See [`SettingsBuilder::blocks_from`].
+    pub blocks_from: Option<BlocksFrom>,
+    /// See [`SettingsBuilder::self_speculation`].
+    pub self_speculation: Option<bool>,
     /// See [`SettingsBuilder::guidance_scale`].
     pub guidance_scale: Option<f64>,
+    /// See [`SettingsBuilder::unconditional_prompt`].
+    pub unconditional_prompt: Option<Vec<TokenId>>,
     /// See [`SettingsBuilder::cache`].
     pub cache: Option<Cache>,
     /// See [`SettingsBuilder::cache_refresh`].
@@ -130,7 +136,10 @@ impl SamplingOptions {
             end_time,
             leads,
             stop_at,
+            blocks_from,
+            self_speculation,
             guidance_scale,
+            unconditional_prompt,
             cache,
             cache_refresh,
             churn,
@@ -161,7 +170,10 @@ impl SamplingOptions {
             ("end_time", end_time.is_some()),
             ("leads", leads.is_some()),
             ("stop_at", stop_at.is_some()),
+            ("blocks_from", blocks_from.is_some()),
+            ("self_speculation", self_speculation.is_some()),
             ("guidance_scale", guidance_scale.is_some()),
+            ("unconditional_prompt", unconditional_prompt.is_some()),
             ("cache", cache.is_some()),
             ("cache_refresh", cache_refresh.is_some()),
             ("churn", churn.is_some()),
@@ -232,8 +244,17 @@ impl SamplingOptions {
         if let Some(stop_at) = self.stop_at.or(named(&advised.stop_at)?) {
             builder = builder.stop_at(stop_at);
         }
+        if let Some(from) = self.blocks_from.or(named(&advised.blocks_from)?) {
+            builder = builder.blocks_from(from);
+        }
+        if let Some(speculates) = self.self_speculation.or(advised.self_speculation) {
+            builder = builder.self_speculation(speculates);
+        }
         if let Some(scale) = self.guidance_scale {
             builder = builder.guidance_scale(scale);
+        }
+        if let Some(prompt) = &self.unconditional_prompt {
+            builder = builder.unconditional_prompt(prompt.iter().copied());
         }
         if let Some(cache) = self.cache.or(named(&advised.cache)?) {
             builder = builder.cache(cache);

@@ -81,6 +81,12 @@ pub struct GenerationDefaults {
     /// When an end token closes its span: `step`, `block`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_at: Option<String>,
+    /// From where the blocks of a network of blocks are counted: `text`, `hole`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocks_from: Option<String>,
+    /// Whether blocks are drafts that the causal pass verifies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub self_speculation: Option<bool>,
     /// Which keys and values steps take over from steps before: a cache's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<String>,

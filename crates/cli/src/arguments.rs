@@ -21,7 +21,7 @@ pub(crate) use hub::{PullArguments, RemoveArguments};
 pub(crate) use inspect::{CompletionsArguments, DoctorArguments, ListArguments, ShowArguments};
 pub(crate) use quantise::{HeadChoice, QuantiseArguments};
 pub(crate) use run::RunArguments;
-pub(crate) use sampling::{SamplingArguments, TokenBias};
+pub(crate) use sampling::{SamplingArguments, TokenBias, TokenRange};
 pub(crate) use serve::ServeArguments;
 pub(crate) use train::TrainArguments;
 

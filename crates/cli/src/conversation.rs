@@ -1,6 +1,6 @@
 //! What can be typed at the prompt of `aquatint run`: pure parsing, done by [`crate::commands::run`].
 
-use crate::arguments::{SamplingArguments, TokenBias};
+use crate::arguments::{SamplingArguments, TokenBias, TokenRange};
 use crate::failure::Failure;
 
 /// One line typed at the prompt.
@@ -33,7 +33,8 @@ Type a text to have it continued, or a template: The [[3]] sat on the [[5]].
                     temperature, min-p, top-k, top-p, repetition-penalty, presence-penalty,
                     frequency-penalty, logit-bias, suppress-tokens, defer-tokens,
                     confidence-of, end-token, stop-at, counting, end-time, leads (true or
-                    false), guidance-scale, churn, correctors, revise (true or false), seed;
+                    false), blocks-from, self-speculation (true or false), guidance-scale,
+                    unconditional-prompt, churn, correctors, revise (true or false), seed;
                     VALUE default goes back to the model's own
   /show             show the model and the settings
   /clear            clear the screen
@@ -121,8 +122,8 @@ pub(crate) fn set(sampling: &mut SamplingArguments, name: &str, value: &str) -> 
             sampling.logit_bias = biases.filter_map(Result::transpose).collect::<Result<_, _>>()?;
         }
         "suppress-tokens" | "defer-tokens" => {
-            let ids = value.split(',').map(|typed| read::<u32>(name, typed, "TOKEN,TOKEN"));
-            let ids: Option<Vec<u32>> = ids.collect::<Result<_, _>>()?;
+            let ids = value.split(',').map(|typed| read::<TokenRange>(name, typed, "TOKEN,TOKEN-TOKEN"));
+            let ids: Option<Vec<TokenRange>> = ids.collect::<Result<_, _>>()?;
             match name.trim_start_matches('-').starts_with('s') {
                 true => sampling.suppress_tokens = ids,
                 false => sampling.defer_tokens = ids,
@@ -138,6 +139,9 @@ pub(crate) fn set(sampling: &mut SamplingArguments, name: &str, value: &str) -> 
             sampling.guidance_scale = read(name, value, NUMBER)?;
             sampling.cfg_scale = None;
         }
+        "blocks-from" => sampling.blocks_from = text(),
+        "self-speculation" => sampling.self_speculation = read(name, value, "true, false")?,
+        "unconditional-prompt" => sampling.unconditional_prompt = read(name, value, "TOKEN,TOKEN")?,
         "churn" => sampling.churn = read(name, value, NUMBER)?,
         "correctors" => sampling.correctors = read(name, value, COUNT)?,
         "revise" => sampling.revise = read(name, value, "true, false")?.unwrap_or_default(),

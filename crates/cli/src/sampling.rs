@@ -1,6 +1,6 @@
 //! What was typed about sampling, as the library takes it.
 
-use crate::arguments::SamplingArguments;
+use crate::arguments::{SamplingArguments, TokenRange};
 use crate::failure::Failure;
 use aquatint::{ConstraintSpec, SamplingOptions};
 use aquatint_diffusion::SettingError;
@@ -67,14 +67,17 @@ impl SamplingArguments {
             logit_bias: self.logit_bias.iter().map(|bias| (bias.token, bias.bias)).collect(),
             // LLaDA's w is 0 where ours is 1 (log p = u + s (c - u) with s = w + 1).
             guidance_scale: self.guidance_scale.or(self.cfg_scale.map(|w| w + 1.0)),
-            suppress_tokens: self.suppress_tokens.clone(),
-            defer_tokens: self.defer_tokens.clone(),
+            unconditional_prompt: self.unconditional_prompt.clone().map(|list| list.0),
+            suppress_tokens: self.suppress_tokens.as_deref().map(TokenRange::ids),
+            defer_tokens: self.defer_tokens.as_deref().map(TokenRange::ids),
             confidence_of: named(&self.confidence_of)?,
             end_token: self.end_token,
             counting: named(&self.counting)?,
             end_time: self.end_time,
             leads: self.leads,
             stop_at: named(&self.stop_at)?,
+            blocks_from: named(&self.blocks_from)?,
+            self_speculation: self.self_speculation,
             cache: named(&self.cache)?,
             cache_refresh: self.cache_refresh,
             churn: self.churn,

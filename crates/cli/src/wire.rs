@@ -1,6 +1,7 @@
 //! The JSON that `generate --format json|jsonl` and `--trace` write. These types are the promise to scripts: a key is
 //! added, never renamed, without a line in the changelog.
 
+use crate::arguments::TokenRange;
 use crate::failure::Failure;
 use aquatint_diffusion::{Kind, TokenId};
 use aquatint_generate::{ChangeKind, DenoisingEvent};
@@ -188,7 +189,13 @@ pub(crate) struct Settings {
     pub(crate) end_time: Option<f64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) leads: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) blocks_from: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) self_speculation: bool,
     pub(crate) guidance_scale: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unconditional_prompt: Option<Vec<u32>>,
     pub(crate) cache: Option<String>,
     pub(crate) cache_refresh: Option<usize>,
     pub(crate) churn: Option<f64>,
@@ -225,7 +232,10 @@ impl Settings {
             counting: unless_default(settings.counting()),
             end_time: Some(settings.end_time()).filter(|time| *time > 0.0),
             leads: settings.leads(),
+            blocks_from: unless_default(settings.blocks_from()),
+            self_speculation: settings.self_speculation(),
             guidance_scale: settings.guidance_scale(),
+            unconditional_prompt: settings.unconditional_prompt().map(<[u32]>::to_vec),
             cache: settings.cache().map(|cache| cache.to_string()),
             cache_refresh: settings.cache_refresh(),
             churn: settings.churn(),
@@ -280,14 +290,15 @@ impl std::fmt::Display for Settings {
         }
         for (name, tokens) in [("suppressed tokens", &self.suppress_tokens), ("deferred tokens", &self.defer_tokens)] {
             if !tokens.is_empty() {
-                let tokens: Vec<String> = tokens.iter().map(u32::to_string).collect();
-                write!(f, ", {name} {}", tokens.join(","))?;
+                write!(f, ", {name} {}", TokenRange::typed(tokens))?;
             }
         }
         let named = [
             ("confidence of", self.confidence_of.clone()),
             ("end token", self.end_token.map(|token| token.to_string())),
             ("stop at", self.stop_at.clone()),
+            ("blocks from", self.blocks_from.clone()),
+            ("unconditional prompt", self.unconditional_prompt.as_deref().map(TokenRange::typed)),
             ("counting", self.counting.clone()),
             ("end time", self.end_time.map(|time| time.to_string())),
         ];
@@ -295,6 +306,9 @@ impl std::fmt::Display for Settings {
             if let Some(value) = value {
                 write!(f, ", {name} {value}")?;
             }
+        }
+        if self.self_speculation {
+            write!(f, ", self-speculation")?;
         }
         if self.leads {
             write!(f, ", first positions of blocks alone")?;

@@ -5,6 +5,7 @@
 
 use crate::SettingError;
 use crate::error::Named;
+use std::f32::consts::PI;
 use std::fmt;
 use std::str::FromStr;
 
@@ -24,6 +25,10 @@ pub enum Counting {
     Down,
     /// The same rounded to the nearest number, halves to the even one (dllm's samplers).
     Nearest,
+    /// Step `k` of `K` leaves `⌊open · cos(π k / 2K)⌋`, and at least one fewer than the step before it: few are committed
+    /// at first, and many at the end (MaskGIT, 2202.04200; the pictures of MMaDA, 2505.15809). The schedule has no part in
+    /// it. The cosine is rounded to f32, as theirs is: that decides where it falls just short of a whole number.
+    Cosine,
 }
 
 /// A step as it is counted.
@@ -33,7 +38,9 @@ pub(crate) struct Counted {
     pub(crate) open: usize,
     /// Those that the steps before this one leave.
     pub(crate) left: usize,
-    /// Steps of the block from this one on.
+    /// Steps of the block.
+    pub(crate) of: usize,
+    /// Those from this one on.
     pub(crate) to_come: usize,
     /// α before and after the step.
     pub(crate) from: f64,
@@ -42,11 +49,11 @@ pub(crate) struct Counted {
 
 impl Counting {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Scheduled, Self::Even, Self::Down, Self::Nearest];
+    pub const ALL: [Self; 5] = [Self::Scheduled, Self::Even, Self::Down, Self::Nearest, Self::Cosine];
 
     /// How many positions are left open after a step that is not the last.
     pub(crate) fn left(self, step: &Counted) -> usize {
-        let &Counted { open, left, to_come, from, to } = step;
+        let &Counted { open, left, of, to_come, from, to } = step;
         let share = || left as f64 * (1.0 - if from >= 1.0 { 0.0 } else { (1.0 - to) / (1.0 - from) });
         let commits = match self {
             // The small addition keeps a product such as 8 · (1 − 0.75) from falling below its whole number.
@@ -54,6 +61,13 @@ impl Counting {
             Self::Even => left.div_ceil(to_come.max(1)),
             Self::Down => share().floor() as usize,
             Self::Nearest => share().round_ties_even() as usize,
+            Self::Cosine => {
+                let reached = (of + 1).saturating_sub(to_come) as f64 / of.max(1) as f64;
+                let stays = (reached as f32 * PI * 0.5).cos();
+                // An f32 holds no count of positions above 2²⁴ exactly.
+                let planned = (open as f64 * f64::from(stays)).floor() as usize;
+                return planned.min(left.saturating_sub(1)).max(1).min(left);
+            }
         };
         left.saturating_sub(commits)
     }
@@ -66,6 +80,7 @@ impl fmt::Display for Counting {
             Self::Even => "even",
             Self::Down => "down",
             Self::Nearest => "nearest",
+            Self::Cosine => "cosine",
         })
     }
 }
@@ -75,6 +90,6 @@ impl FromStr for Counting {
 
     fn from_str(name: &str) -> Result<Self, SettingError> {
         let found = Self::ALL.into_iter().find(|counting| counting.to_string() == name);
-        found.ok_or_else(|| Named::parse("counting", name, "scheduled, even, down, nearest").refuse())
+        found.ok_or_else(|| Named::parse("counting", name, "scheduled, even, down, nearest, cosine").refuse())
     }
 }

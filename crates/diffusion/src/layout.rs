@@ -63,6 +63,12 @@ impl Layout {
         })
     }
 
+    /// What each of `length` positions of one document sees whose first block is `lead` positions shorter than the others.
+    pub fn intervals_behind_lead(self, lead: usize, length: usize) -> Vec<Intervals> {
+        let own = |range: Range<u32>| range.start.saturating_sub(lead as u32)..range.end.saturating_sub(lead as u32);
+        self.intervals(lead + length, &[]).into_iter().skip(lead).map(|two| two.map(own)).collect()
+    }
+
     /// What each of `length` positions of one document sees where the current block begins at `prefix`, under
     /// [`Layout::CausalPrefix`].
     pub fn intervals_behind(prefix: usize, length: usize) -> Vec<Intervals> {

@@ -297,7 +297,8 @@ impl BlockPlan {
                     // Of several steps there are no more than open positions.
                     size.length.saturating_sub(1)
                 } else {
-                    let planned = counting.left(&Counted { open, left, to_come: size.steps - index, from, to });
+                    let planned =
+                        counting.left(&Counted { open, left, of: size.steps, to_come: size.steps - index, from, to });
                     // A forward pass that commits nothing would be for nothing.
                     let wasteful = counting == Counting::Scheduled && remasking.is_none() && of <= open;
                     if wasteful { planned.min(left - 1).max(of - index - 1) } else { planned.min(size.length) }

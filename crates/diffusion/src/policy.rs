@@ -19,7 +19,7 @@ pub use ancestral::Ancestral;
 pub use confidence::Confidence;
 pub use dynamic::Dynamic;
 pub use entropy::Entropy;
-pub use entropy_bound::EntropyBound;
+pub use entropy_bound::{EntropyBound, ErrorProxy};
 pub use factor::Factor;
 pub use first_hitting::FirstHitting;
 pub use last::Last;
@@ -59,8 +59,8 @@ pub trait CommitPolicy: Debug + Send + Sync {
 }
 
 /// The policy of a name: `confidence`, `margin`, `entropy`, `random`, `sequential`, `ancestral`, `first-hitting`,
-/// `last`, `threshold:τ` and `dynamic:τ` (0.9 where left out), `factor:f` (1 where left out), `entropy-bound:γ` (0.1
-/// where left out).
+/// `last`, `threshold:τ` and `dynamic:τ` (0.9 where left out), `factor:f` (1 where left out), `entropy-bound:γ` and
+/// `entropy-bound-by-confidence:γ` (0.1 where left out).
 ///
 /// # Errors
 /// When there is no such name or its number does not fit.
@@ -69,8 +69,9 @@ pub fn by_name(name: &str) -> Result<Arc<dyn CommitPolicy>, SettingError> {
         "policy",
         name,
         "confidence, margin, entropy, random, sequential, ancestral, first-hitting, last, threshold:PROBABILITY, \
-         dynamic:PROBABILITY, factor:FACTOR, entropy-bound:NATS",
+         dynamic:PROBABILITY, factor:FACTOR, entropy-bound:NATS, entropy-bound-by-confidence:NATS",
     );
+    let bound = || EntropyBound::new(named.number(Some(0.1), "of 0 or more", EntropyBound::allows)?);
     Ok(match named.word {
         "confidence" => named.plain(Arc::new(Confidence))?,
         "margin" => named.plain(Arc::new(Margin))?,
@@ -83,9 +84,8 @@ pub fn by_name(name: &str) -> Result<Arc<dyn CommitPolicy>, SettingError> {
         "threshold" => Arc::new(Threshold::new(named.number(Some(0.9), "from 0 to 1", Threshold::allows)?)?),
         "dynamic" => Arc::new(Dynamic::new(named.number(Some(0.9), "from 0 to 1", Dynamic::allows)?)?),
         "factor" => Arc::new(Factor::new(named.number(Some(1.0), "above 0", Factor::allows)?)?),
-        "entropy-bound" => {
-            Arc::new(EntropyBound::new(named.number(Some(0.1), "of 0 or more", EntropyBound::allows)?)?)
-        }
+        "entropy-bound" => Arc::new(bound()?),
+        "entropy-bound-by-confidence" => Arc::new(bound()?.by(ErrorProxy::Confidence)),
         "low-confidence" | "low_confidence" => return Err(named.refuse().with_hint("its right name is `confidence`")),
         _ => return Err(named.refuse()),
     })

@@ -2,10 +2,12 @@
 
 use crate::confidence::Confidence;
 use crate::constrained::ConstrainedSpan;
+use crate::guidance;
 use crate::left_to_right;
 use crate::limits::Demand;
 use crate::model::Model;
-use crate::{Cache, GenerateError, Request, Settings};
+use crate::speculation::{self, most_passes};
+use crate::{BlocksFrom, Cache, GenerateError, Request, Settings};
 use aquatint_diffusion::PositionState::{Committed, Given};
 use aquatint_diffusion::{Canvas, CommitPolicy, Kind, Layout, PlanSettings, Process, SettingError, StepPlan};
 use aquatint_network::{NetworkKind, NetworkSpec};
@@ -27,6 +29,8 @@ pub(crate) struct RequestPlan {
     /// For each of them, whether it is whole when it is filled, and no sub-block with another one behind it.
     pub(crate) ends_block: Vec<bool>,
     pub(crate) plan: StepPlan,
+    /// By how many positions the first block of the text is shorter than the others.
+    pub(crate) lead: usize,
     pub(crate) policy: Arc<dyn CommitPolicy>,
     pub(crate) cache: Cache,
     pub(crate) constrained: Vec<ConstrainedSpan>,
@@ -54,9 +58,17 @@ impl RequestPlan {
             left_to_right::check_order(request)?;
         }
         check_tokens(settings, spec)?;
+        guidance::check_prompt(request, spec, process)?;
+        speculation::check(request, spec, process)?;
         let cache = settings.cache.unwrap_or_else(|| Cache::of(spec));
         cache.check(spec, settings.block_length)?;
-        let blocks = divide(&request.canvas.open_positions(), settings.block_length, spec.attention)?;
+        let lead = lead(request, spec)?;
+        let open = request.canvas.open_positions();
+        let blocks = match settings.stepping.self_speculation {
+            // A draft begins wherever the one before it ended.
+            true => vec![open],
+            false => divide(&open, settings.block_length, spec.attention, lead)?,
+        };
         if !process.revises()
             && let Some((parameter, given)) = revising(settings)
         {
@@ -81,7 +93,8 @@ impl RequestPlan {
         let policy = ConstrainedSpan::restrict(&constrained, policy);
         // The first position of a block is answered by the row before it, in a pass of its own.
         let first = (0..request.canvas.len()).find(|position| request.canvas.kind(*position) != Some(Kind::Padding));
-        let openings = blocks.iter().map(|block| has_prefix && block.first().copied() > first).collect::<Vec<bool>>();
+        let opens = has_prefix && !settings.stepping.self_speculation;
+        let openings = blocks.iter().map(|block| opens && block.first().copied() > first).collect::<Vec<bool>>();
         let sizes = blocks.iter().zip(&openings).map(|(block, opening)| block.len() - usize::from(*opening));
         let sizes: Vec<usize> = sizes.collect();
         // A block of one position takes one step.
@@ -91,13 +104,21 @@ impl RequestPlan {
             churn: settings.churn,
             counting: settings.stepping.counting,
             end_time: settings.stepping.end_time,
-            leads: &leads(&blocks, settings, spec),
-            lengths: &lengths(&blocks, request, spec.attention),
+            leads: &leads(&blocks, settings, spec, lead),
+            lengths: &lengths(&blocks, request, spec.attention, lead),
             ..PlanSettings::new(steps, process.schedule(), policy.as_ref(), &settings.remasking, &settings.grid)
         };
         let plan = StepPlan::with_settings(&sizes, &plan)?;
-        let ends_block = ends_block(&blocks, spec.attention);
-        Ok(Self { blocks, openings, ends_block, plan, policy, cache, constrained })
+        let ends_block = ends_block(&blocks, spec.attention, lead);
+        Ok(Self { blocks, openings, ends_block, plan, lead, policy, cache, constrained })
+    }
+
+    /// Forward passes of a block, at most, of which a guided one counts twice on top of that.
+    pub(crate) fn forward_passes_of(&self, block: usize, request: &Request) -> usize {
+        match request.settings.stepping.self_speculation {
+            true => most_passes(self.blocks[block].len()),
+            false => self.plan.blocks()[block].steps().len() + usize::from(self.openings[block]),
+        }
     }
 }
 
@@ -129,6 +150,26 @@ pub(crate) fn check(canvas: &Canvas, spec: &NetworkSpec, process: &dyn Process) 
     }
 }
 
+/// By how many positions the first block of a text is shorter, so that its first open position begins a block where the
+/// settings count from there.
+fn lead(request: &Request, spec: &NetworkSpec) -> Result<usize, GenerateError> {
+    let (Layout::Block { length }, BlocksFrom::Hole) = (spec.attention, request.settings.stepping.blocks_from) else {
+        return Ok(0);
+    };
+    let first = request.canvas.open_positions().first().copied().unwrap_or(0);
+    let lead = first.next_multiple_of(length.max(1)) - first;
+    let rows = readable(&request.canvas);
+    if lead > 0 && rows > spec.context_length {
+        return Err(GenerateError::Setting(SettingError {
+            parameter: "blocks_from",
+            given: BlocksFrom::Hole.to_string(),
+            allowed: format!("text where a canvas of {rows} is longer than the context of {}", spec.context_length),
+            hint: None,
+        }));
+    }
+    Ok(lead)
+}
+
 /// A setting for processes that revise open positions, by its name, with its value.
 fn revising(settings: &Settings) -> Option<(&'static str, String)> {
     let correctors = (settings.correctors > 0).then(|| ("correctors", settings.correctors.to_string()));
@@ -140,11 +181,12 @@ fn revising(settings: &Settings) -> Option<(&'static str, String)> {
 /// Whether every token that a setting names is one of the network's.
 fn check_tokens(settings: &Settings, spec: &NetworkSpec) -> Result<(), GenerateError> {
     let size = spec.vocabulary_size;
+    let prompt = settings.unconditional_prompt.iter().flatten().map(|token| ("unconditional_prompt", *token));
     let biased = settings.logit_bias.iter().map(|(token, _)| ("logit_bias", *token));
     let suppressed = settings.choice.suppressed.iter().map(|token| ("suppress_tokens", *token));
     let deferred = settings.choice.deferred.iter().map(|token| ("defer_tokens", *token));
     let end = settings.choice.end.map(|token| ("end_token", token));
-    match biased.chain(suppressed).chain(deferred).chain(end).find(|(_, token)| *token as usize >= size) {
+    match biased.chain(suppressed).chain(deferred).chain(prompt).chain(end).find(|(_, token)| *token as usize >= size) {
         Some((parameter, token)) => Err(GenerateError::Setting(SettingError {
             parameter,
             given: format!("for token {token}"),
@@ -163,7 +205,12 @@ fn readable(canvas: &Canvas) -> usize {
 /// The open positions of each block: those of the settings where every position sees all others, those of the layout
 /// where blocks are what the network was trained on, and each by itself where the network is causal. Behind a causal prefix
 /// blocks are counted from the first open position, and the settings may have another length.
-fn divide(open: &[usize], block_length: Option<usize>, layout: Layout) -> Result<Vec<Vec<usize>>, GenerateError> {
+fn divide(
+    open: &[usize],
+    block_length: Option<usize>,
+    layout: Layout,
+    lead: usize,
+) -> Result<Vec<Vec<usize>>, GenerateError> {
     if layout == Layout::Causal {
         return Ok(open.iter().map(|position| vec![*position]).collect());
     }
@@ -186,25 +233,25 @@ fn divide(open: &[usize], block_length: Option<usize>, layout: Layout) -> Result
         }));
     }
     let part = block_length.unwrap_or(length).max(1);
-    Ok(open.chunk_by(|a, b| a / part == b / part).map(<[usize]>::to_vec).collect())
+    Ok(open.chunk_by(|a, b| (a + lead) / part == (b + lead) / part).map(<[usize]>::to_vec).collect())
 }
 
 /// The positions of each block, open or not, where the network has blocks of its own; none where it has not.
-fn lengths(blocks: &[Vec<usize>], request: &Request, layout: Layout) -> Vec<usize> {
+fn lengths(blocks: &[Vec<usize>], request: &Request, layout: Layout, lead: usize) -> Vec<usize> {
     let Layout::Block { length } = layout else { return Vec::new() };
     let part = request.settings.block_length.unwrap_or(length).max(1);
     let counts = |position: &usize| !matches!(request.canvas.kind(*position), Some(Kind::Padding) | None);
     let of = |block: &Vec<usize>| {
-        let start = block.first().map_or(0, |first| first / part * part);
-        (start..start + part).filter(counts).count()
+        let start = block.first().map_or(0, |first| (first + lead) / part * part);
+        (start..start + part).filter_map(|counted| counted.checked_sub(lead)).filter(counts).count()
     };
     blocks.iter().map(of).collect()
 }
 
 /// Which of the blocks have no sub-block of the same block of the layout behind them.
-fn ends_block(blocks: &[Vec<usize>], layout: Layout) -> Vec<bool> {
+fn ends_block(blocks: &[Vec<usize>], layout: Layout, lead: usize) -> Vec<bool> {
     let whole = |first: Option<&usize>| match layout {
-        Layout::Block { length } => first.map(|first| first / length.max(1)),
+        Layout::Block { length } => first.map(|first| (first + lead) / length.max(1)),
         Layout::Full | Layout::Causal | Layout::CausalPrefix { .. } => None,
     };
     let next = blocks.iter().skip(1).map(|block| whole(block.first())).chain([None]);
@@ -213,9 +260,9 @@ fn ends_block(blocks: &[Vec<usize>], layout: Layout) -> Vec<bool> {
 
 /// The blocks that begin with a step for their first position alone: of a network of blocks, those whose first position is
 /// open.
-fn leads(blocks: &[Vec<usize>], settings: &Settings, spec: &NetworkSpec) -> Vec<bool> {
+fn leads(blocks: &[Vec<usize>], settings: &Settings, spec: &NetworkSpec, lead: usize) -> Vec<bool> {
     let begins = |first: usize| match spec.attention {
-        Layout::Block { length } => first.is_multiple_of(length.max(1)),
+        Layout::Block { length } => (first + lead).is_multiple_of(length.max(1)),
         Layout::Full => true,
         // The one has single positions, the other a pass of its own for them.
         Layout::Causal | Layout::CausalPrefix { .. } => false,

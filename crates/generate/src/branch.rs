@@ -26,11 +26,15 @@ pub(crate) struct StepView<'a> {
     pub(crate) positions: &'a [usize],
     pub(crate) open: &'a [usize],
     pub(crate) planned: &'a PlannedStep,
-    /// Whether the row before the block answers for its first position, and no row of the block is read.
-    pub(crate) opening: bool,
+    /// Whether all rows are read causally, and each answers for the position behind it: of a causal prefix, the step that
+    /// opens a block and the one that verifies a draft. The open positions of the step follow each other then, and what
+    /// stands from the first of `positions` on is not read.
+    pub(crate) is_causal: bool,
     pub(crate) cache: Cache,
     /// The length of sub-blocks, where the network has blocks of its own.
     pub(crate) block_length: Option<usize>,
+    /// By how many positions the first block of the text is shorter than the others.
+    pub(crate) lead: usize,
     pub(crate) cache_refresh: Option<usize>,
 }
 
@@ -44,10 +48,22 @@ struct ReadRows {
     is_final: Vec<bool>,
 }
 
-/// A reading of the canvas: as it is, or with what is given hidden.
+/// How a branch reads the canvas.
+#[derive(Debug, Default)]
+pub(crate) enum Reading {
+    /// As it is.
+    #[default]
+    Whole,
+    /// With noise in each given position.
+    Hidden,
+    /// With a prompt in place of what stands before the first open position.
+    Prompted { prompt: Vec<TokenId>, first: usize },
+}
+
+/// A reading of the canvas from step to step.
 #[derive(Default)]
 pub(crate) struct Branch {
-    hides_given: bool,
+    reading: Reading,
     /// What the network said at the last step, where it has self-conditioning.
     previous: Option<PreviousPrediction>,
     /// Canvas positions whose logits are needed in this step, ascending.
@@ -61,8 +77,12 @@ pub(crate) struct Branch {
 
 impl Branch {
     /// A reading without a past.
-    pub(crate) fn new(hides_given: bool) -> Self {
-        Self { hides_given, ..Self::default() }
+    pub(crate) fn new(reading: Reading) -> Self {
+        Self { reading, ..Self::default() }
+    }
+
+    fn hides_given(&self) -> bool {
+        matches!(self.reading, Reading::Hidden)
     }
 
     /// The positions whose logits are needed in this step.
@@ -85,15 +105,27 @@ impl Branch {
     /// The rows that a step reads.
     fn rows(&self, view: &StepView<'_>, model: &Model<'_>) -> ReadRows {
         let (spec, canvas) = (model.spec(), view.canvas);
-        let input = model.process.network_input(canvas, self.hides_given, view.planned.number, view.key.fold(HIDE));
+        let hides_given = self.hides_given();
+        let mut input = model.process.network_input(canvas, hides_given, view.planned.number, view.key.fold(HIDE));
         let mut visible = window(visible(canvas, view.end), view.positions, spec);
         let start = view.positions.first().copied().unwrap_or(0);
-        if view.opening {
+        if view.is_causal {
             visible.truncate(visible.partition_point(|position| *position < start));
+        }
+        if let Reading::Prompted { prompt, first } = &self.reading {
+            // Next to the hole: only what stands before it moves.
+            let before = visible.partition_point(|position| position < first);
+            visible.drain(..before.saturating_sub(prompt.len()));
+            for (position, token) in visible.iter().zip(prompt) {
+                input.tokens[*position] = *token;
+            }
         }
         // Behind a causal prefix the rows of the current block change with it, whatever they hold.
         let is_current = |position: usize| matches!(spec.attention, Layout::CausalPrefix { .. }) && position >= start;
-        let is_final = |position: usize| !is_noise(canvas, position, self.hides_given) && !is_current(position);
+        // What is read causally follows from the tokens up to it, drafts among them.
+        let is_draft = |position: usize| view.is_causal && !hides_given && canvas.is_open(position);
+        let is_final =
+            |position: usize| (is_draft(position) || !is_noise(canvas, position, hides_given)) && !is_current(position);
         let shown = |position: &usize| (input.tokens[*position], is_final(*position));
         let own: Vec<(TokenId, bool)> = visible.iter().map(shown).collect();
         let read = match model.process.first_token() {
@@ -130,10 +162,10 @@ impl Branch {
     pub(crate) fn read(&mut self, view: &StepView<'_>, batch: &mut ForwardBatch, model: &Model<'_>) -> usize {
         let (spec, canvas) = (model.spec(), view.canvas);
         let ReadRows { input, visible, tokens, is_final } = self.rows(view, model);
-        let hides_given = self.hides_given;
+        let hides_given = self.hides_given();
         let is_noise = |position: usize| is_noise(canvas, position, hides_given);
-        self.requested = if view.opening {
-            view.positions.first().copied().into_iter().collect()
+        self.requested = if view.is_causal {
+            view.open.to_vec()
         } else if spec.self_conditioning {
             fed_back(&visible, view.positions, spec.attention, is_noise)
         } else {
@@ -141,8 +173,8 @@ impl Branch {
         };
         let noisy = visible.iter().filter(|position| is_noise(**position)).count();
         let is_requested = |(_, position): &(u32, &usize)| self.requested.binary_search(position).is_ok();
-        let requested: Vec<u32> = match view.opening {
-            true => visible.len().checked_sub(1).map(|last| last as u32).into_iter().collect(),
+        let requested: Vec<u32> = match view.is_causal {
+            true => (visible.len().saturating_sub(view.open.len())..visible.len()).map(|row| row as u32).collect(),
             false => (0..).zip(&visible).filter(is_requested).map(|(row, _)| row).collect(),
         };
         let start = view.positions.first().copied().unwrap_or(0);
@@ -158,6 +190,7 @@ impl Branch {
                 is_final: &is_final,
                 block: view.block,
                 block_length: view.block_length,
+                lead: view.lead,
                 positions: view.positions,
                 requested: &self.requested,
             };
@@ -171,6 +204,7 @@ impl Branch {
             self_conditioning: previous.as_deref(),
             requested: &requested,
             prefix,
+            lead: view.lead,
             rows_to_compute: rows_to_compute.as_deref(),
         };
         let first = batch.requested();

@@ -141,6 +141,8 @@ pub(crate) struct CacheQuery<'a> {
     pub(crate) positions: &'a [usize],
     /// The length of sub-blocks, where the network has blocks of its own.
     pub(crate) block_length: Option<usize>,
+    /// By how many rows the first block is shorter than the others.
+    pub(crate) lead: usize,
     pub(crate) requested: &'a [usize],
 }
 
@@ -186,21 +188,22 @@ impl CacheState {
         let mut reads_part = false;
         let mut rows_to_compute: Vec<usize> = match (cache, exact_blocks(spec.attention)) {
             (Cache::Exact | Cache::Dual, Some(length)) => {
-                let block_of = |row: usize| row / length.max(1);
+                let block_of = |row: usize| (row + query.lead) / length.max(1);
+                let begin = |block: usize| (block * length.max(1)).saturating_sub(query.lead);
                 let first_noisy = query.is_final.iter().position(|is_final| !is_final).unwrap_or(rows.end);
                 let current = query.requested.iter().filter_map(row_of);
                 // A block from which no row answers needs no rows yet.
                 let last = current.clone().map(answering).map(block_of).max().unwrap_or(0);
                 let first = current.map(block_of).min().unwrap_or(0);
                 let changed = |row: &usize| self.tokens[*row] != Some((query.tokens[*row], query.is_final[*row]));
-                let end = ((last + 1) * length.max(1)).min(rows.end);
+                let end = begin(last + 1).min(rows.end);
                 let first = (0..end).find(changed).map_or(first, |row| block_of(row).min(first));
                 // The rows of the current block see all of it, those that are written among them.
                 let (first, end) = match (spec.attention, query.positions.first().and_then(row_of)) {
                     (Layout::CausalPrefix { .. }, Some(start)) => (first.min(start), rows.end),
-                    // None of it has a row: the last row before it answers.
+                    // It is read up to the last position that is answered: the rows before those positions answer.
                     (Layout::CausalPrefix { .. }, None) => {
-                        let last = rows.end.saturating_sub(1);
+                        let last = rows.end.saturating_sub(query.requested.len().max(1));
                         ((0..rows.end).find(changed).unwrap_or(last).min(last), rows.end)
                     }
                     _ => (first, end),
@@ -209,19 +212,19 @@ impl CacheState {
                     // No row before these is computed in this pass or a later one: what is final stays, except in the
                     // current block, where it may become noisy again.
                     let current = query.positions.first().and_then(row_of).unwrap_or(0);
-                    let oldest = block_of(first_noisy.min(current)).min(first) * length.max(1);
+                    let oldest = begin(block_of(first_noisy.min(current)).min(first));
                     let oldest = oldest.saturating_sub(usize::from(spec.head.logit_shift));
                     self.kv_cache.free_before((oldest + 1).saturating_sub(window));
                 }
-                let own =
-                    query.positions.first().zip(query.block_length).map(|(position, part)| position / part.max(1));
-                let in_own = |row: &usize| query.block_length.map(|part| query.visible[*row] / part.max(1)) == own;
-                let begun = (last * length.max(1)..end).all(|row| self.tokens[row].is_some());
+                let part_of = |position: &usize| query.block_length.map(|part| (position + query.lead) / part.max(1));
+                let own = query.positions.first().and_then(part_of);
+                let in_own = |row: &usize| part_of(&query.visible[*row]) == own;
+                let begun = (begin(last)..end).all(|row| self.tokens[row].is_some());
                 let answered = query.requested.iter().filter_map(row_of).map(answering).all(|row| in_own(&row));
                 reads_part = cache == Cache::Dual && first == last && begun && answered && !due;
                 match reads_part {
                     true => (0..end).filter(in_own).collect(),
-                    false => (first * length.max(1)..end).collect(),
+                    false => (begin(first)..end).collect(),
                 }
             }
             (Cache::Prefix | Cache::Dual, _) if !due => {

@@ -24,6 +24,8 @@ pub(crate) struct SequenceInput<'a> {
     pub(crate) requested: &'a [u32],
     /// Where the current block begins behind a causal prefix; `None` in other layouts.
     pub(crate) prefix: Option<usize>,
+    /// By how many rows the first block is shorter than the others.
+    pub(crate) lead: usize,
     /// Rows that are computed, ascending, with the KV cache of the others; `None` without a cache.
     pub(crate) rows_to_compute: Option<&'a [u32]>,
 }
@@ -76,7 +78,7 @@ impl ForwardBatch {
     pub(crate) fn push(&mut self, sequence: &SequenceInput<'_>, kv_cache: KvCache, spec: &NetworkSpec) -> usize {
         let rows = match sequence.prefix {
             Some(prefix) => self.rows.push_behind(prefix, sequence.tokens.len()),
-            None => self.rows.push(spec.attention, sequence.tokens.len(), &[]),
+            None => self.rows.push_behind_lead(spec.attention, sequence.lead, sequence.tokens.len()),
         };
         let (start, end) = (rows.start as u32, rows.end as u32);
         self.tokens.extend_from_slice(sequence.tokens);

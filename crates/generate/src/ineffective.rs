@@ -6,8 +6,9 @@
 
 use crate::admission::RequestPlan;
 use crate::confidence::Confidence;
+use crate::speculation::Speculation;
 use crate::visible::visible;
-use crate::{Cache, ConfidenceOf, GenerateError, Request, Settings, StopAt};
+use crate::{BlocksFrom, Cache, ConfidenceOf, GenerateError, Request, Settings, StopAt};
 use aquatint_diffusion::policy::Last;
 use aquatint_diffusion::{CommitPolicy, Counting, Kind, Layout, PlannedStep, Process, Remasking, StepPlan, TokenId};
 use aquatint_network::{NetworkKind, NetworkSpec};
@@ -60,7 +61,10 @@ pub fn ineffective(
         ("end_time", case.end_time()),
         ("leads", case.leads()),
         ("stop_at", case.stop_at()),
+        ("blocks_from", case.blocks_from()),
+        ("self_speculation", case.self_speculation()),
         ("guidance_scale", case.guidance_scale()),
+        ("unconditional_prompt", case.unconditional_prompt()),
         ("cache", case.cache()),
         ("cache_refresh", case.cache_refresh()),
         ("churn", case.churn()),
@@ -82,6 +86,7 @@ struct Case<'a> {
 const ONE_STEP: &str = "each block is filled in one step";
 const GREEDY: &str = "temperature 0 takes the likeliest token";
 const ONE_TOKEN: &str = "top-k 1 leaves one token";
+const SPECULATES: &str = "self-speculation commits what the causal pass confirms, as it comes";
 
 impl Case<'_> {
     fn settings(&self) -> &Settings {
@@ -109,10 +114,18 @@ impl Case<'_> {
 
     /// Whether the policy chooses nothing before the last step.
     fn commits_last(&self) -> bool {
-        self.planned.policy.name() == Last.name()
+        self.planned.policy.name() == Last.name() && !self.blocks().flatten().any(|step| step.leads)
+    }
+
+    /// Why what decides which positions become final does nothing, if it is set.
+    fn speculates(&self, is_set: bool) -> Option<String> {
+        (is_set && self.settings().stepping.self_speculation).then(|| SPECULATES.to_owned())
     }
 
     fn steps(&self) -> Option<String> {
+        if let Some(reason) = self.speculates(true) {
+            return Some(reason);
+        }
         if self.spec.kind() == NetworkKind::Causal {
             return Some("a causal model writes one token in each forward pass".to_owned());
         }
@@ -141,6 +154,9 @@ impl Case<'_> {
     }
 
     fn policy(&self) -> Result<Option<String>, GenerateError> {
+        if let Some(reason) = self.speculates(self.settings().policy.is_some()) {
+            return Ok(Some(reason));
+        }
         if self.settings().policy.is_none() || !self.has_one_step() {
             return Ok(None);
         }
@@ -249,7 +265,8 @@ impl Case<'_> {
 
     fn defer_tokens(&self) -> Option<String> {
         let is_set = !self.settings().choice.deferred.is_empty();
-        self.tokens(Settings::defer_tokens).or_else(|| is_set.then(|| self.one_step()).flatten())
+        let reason = || self.speculates(is_set).or_else(|| is_set.then(|| self.one_step()).flatten());
+        self.tokens(Settings::defer_tokens).or_else(reason)
     }
 
     fn confidence_of(&self) -> Option<String> {
@@ -257,7 +274,7 @@ impl Case<'_> {
         alone.choice.deferred.clear();
         let is_set = self.settings().choice.confidence_of != ConfidenceOf::Prediction;
         let nothing = is_set && Confidence::of(&alone).is_none();
-        let reason = || is_set.then(|| self.one_step()).flatten();
+        let reason = || self.speculates(is_set).or_else(|| is_set.then(|| self.one_step()).flatten());
         nothing.then(|| "nothing shapes the prediction".to_owned()).or_else(reason)
     }
 
@@ -266,7 +283,8 @@ impl Case<'_> {
     }
 
     fn stop_at(&self) -> Option<String> {
-        (self.settings().stepping.stop_at != StopAt::Step).then(|| self.no_end()).flatten()
+        let is_set = self.settings().stepping.stop_at != StopAt::Step;
+        self.speculates(is_set).or_else(|| is_set.then(|| self.no_end()).flatten())
     }
 
     /// Why nothing ends early.
@@ -277,8 +295,9 @@ impl Case<'_> {
     }
 
     fn counting(&self) -> Result<Option<String>, GenerateError> {
-        if self.settings().stepping.counting == Counting::Scheduled {
-            return Ok(None);
+        let is_set = self.settings().stepping.counting != Counting::Scheduled;
+        if !is_set || self.settings().stepping.self_speculation {
+            return Ok(self.speculates(is_set));
         }
         let without = self.plan_with(|settings| settings.stepping.counting = Counting::Scheduled)?;
         let nothing = same_steps(&self.planned.plan, &without, |step| step.open_after);
@@ -286,12 +305,32 @@ impl Case<'_> {
     }
 
     fn end_time(&self) -> Option<String> {
-        (self.settings().stepping.end_time > 0.0).then(|| self.one_step()).flatten()
+        let is_set = self.settings().stepping.end_time > 0.0;
+        self.speculates(is_set).or_else(|| is_set.then(|| self.one_step()).flatten())
     }
 
     fn leads(&self) -> Option<String> {
         let nothing = self.settings().stepping.leads && !self.blocks().flatten().any(|step| step.leads && step.of > 1);
         nothing.then(|| "no block of several steps begins with an open position".to_owned())
+    }
+
+    fn blocks_from(&self) -> Option<String> {
+        let is_set = self.settings().stepping.blocks_from != BlocksFrom::Text;
+        let reason = match self.spec.attention {
+            Layout::Block { .. } => "a block begins with the first open position anyway",
+            Layout::Full | Layout::Causal | Layout::CausalPrefix { .. } => "the model's attention has no blocks",
+        };
+        (is_set && self.planned.lead == 0).then(|| reason.to_owned())
+    }
+
+    fn self_speculation(&self) -> Option<String> {
+        let nothing = Speculation::drafts_nothing(self.request, self.spec);
+        nothing.then(|| "no block is long enough for a draft".to_owned())
+    }
+
+    fn unconditional_prompt(&self) -> Option<String> {
+        let nothing = self.settings().unconditional_prompt.is_some() && !self.settings().is_guided();
+        nothing.then(|| "guidance scale 1 reads no unconditional branch".to_owned())
     }
 
     fn guidance_scale(&self) -> Option<String> {

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod blocks_from;
 mod branch;
 mod cache;
 mod confidence;
@@ -39,9 +40,11 @@ mod request_state;
 mod reuse;
 mod self_conditioning;
 mod settings;
+mod speculation;
 mod stop_at;
 mod visible;
 
+pub use blocks_from::BlocksFrom;
 pub use cache::Cache;
 pub use confidence::ConfidenceOf;
 pub use constraint::{

@@ -1,7 +1,7 @@
 //! What a network predicts at positions of a canvas, were they open: one forward pass, in which nothing is written.
 
 use crate::admission::check;
-use crate::branch::{Branch, StepView};
+use crate::branch::{Branch, Reading, StepView};
 use crate::forward_batch::{Answer, ForwardBatch};
 use crate::model::Model;
 use crate::proposal::{Proposer, whole};
@@ -77,12 +77,13 @@ pub fn predict(
         positions: &positions,
         open: &positions,
         planned: &planned,
-        opening: false,
+        is_causal: false,
         cache: Cache::None,
         block_length: None,
+        lead: 0,
         cache_refresh: None,
     };
-    let (mut branch, mut batch) = (Branch::new(false), ForwardBatch::default());
+    let (mut branch, mut batch) = (Branch::new(Reading::Whole), ForwardBatch::default());
     branch.read(&view, &mut batch, &model);
     if let Some(position) = positions.iter().find(|position| branch.requested().binary_search(position).is_err()) {
         return Err(refused(*position, "positions that the model reads together with the last one"));

@@ -12,6 +12,7 @@ use crate::limits::Demand;
 use crate::model::Model;
 use crate::proposal::{Proposed, Proposer, proposed};
 use crate::request::{Outcome, result_positions};
+use crate::speculation::Speculation;
 use crate::visible::is_end;
 use crate::{Cache, GenerateError, StopAt};
 use aquatint_diffusion::{
@@ -27,11 +28,19 @@ const BEGIN: u64 = 0x0062_6567_696e;
 /// The likeliest tokens of positions, with their probabilities.
 type Likeliest = BTreeMap<usize, Vec<(TokenId, f64)>>;
 
-/// A canvas as it stands at a step of a block with these open positions.
+/// What a step is about: its block, the positions of a draft in it, those that are answered, and whether by a causal pass.
+struct StepPlace {
+    block: usize,
+    draft: Option<Vec<usize>>,
+    open: Vec<usize>,
+    is_causal: bool,
+}
+
+/// A canvas as it stands at a step.
 fn view<'s>(
     admission: &'s Admission,
     (canvas, key): (&'s Canvas, Key),
-    (block, open, opening): (usize, &'s [usize], bool),
+    place: &'s StepPlace,
     planned: &'s PlannedStep,
 ) -> StepView<'s> {
     let Admission { request, planned: plan, .. } = admission;
@@ -39,12 +48,13 @@ fn view<'s>(
         canvas,
         end: request.end,
         key,
-        block,
-        positions: &plan.blocks[block],
-        open,
+        block: place.block,
+        positions: place.draft.as_deref().unwrap_or(&plan.blocks[place.block]),
+        open: &place.open,
         planned,
-        opening,
+        is_causal: place.is_causal,
         cache: plan.cache,
+        lead: plan.lead,
         block_length: request.settings.block_length,
         cache_refresh: request.settings.cache_refresh,
     }
@@ -60,6 +70,8 @@ pub(crate) struct RequestState {
     step: usize,
     /// Whether the next step is the one in which the row before the block answers for its first position.
     opening: bool,
+    /// Where its drafts stand, if it speculates.
+    speculation: Option<Speculation>,
     /// Probability of each position's token when it was committed.
     certainty: Vec<f64>,
     stability: Option<Stability>,
@@ -89,8 +101,9 @@ impl RequestState {
             block: 0,
             step: 0,
             opening: false,
+            speculation: Speculation::of(request, spec),
             stability: None,
-            branches: branches(guided),
+            branches: branches(request),
             proposer: Proposer::new(request, model, key),
             keeps_logits: guided || spec.self_conditioning || !request.constraints.is_empty() || confidence.is_some(),
             confidence,
@@ -117,8 +130,9 @@ impl RequestState {
 
     /// Reports that the work begins and enters the first block.
     pub(crate) fn start(&mut self, report: &mut Listener<'_>) {
-        let openings = self.admission.planned.openings.iter().filter(|opening| **opening).count();
-        let forward_passes = (self.admission.planned.plan.total_forwards() + openings) * self.branches.len();
+        let Admission { request, planned, .. } = &self.admission;
+        let passes = (0..planned.blocks.len()).map(|block| planned.forward_passes_of(block, request));
+        let forward_passes = passes.sum::<usize>() * self.branches.len();
         let flow = report(DenoisingEvent::Started { canvas: &self.canvas, forward_passes });
         let flow = if flow.is_continue() { self.enter(report) } else { flow };
         if flow.is_break() {
@@ -141,8 +155,8 @@ impl RequestState {
         if !self.is_running() || !self.shares_rows(model) {
             return;
         }
-        let (open, planned) = (self.block_open(), self.planned());
-        let view = view(&self.admission, (&self.canvas, self.key), (self.block, &open, self.opening), &planned);
+        let (place, planned) = (self.place(), self.planned());
+        let view = view(&self.admission, (&self.canvas, self.key), &place, &planned);
         self.statistics.rows_reused = self.branches[0].take_over(&view, model, find);
     }
 
@@ -157,16 +171,18 @@ impl RequestState {
     fn shares_rows(&self, model: &Model<'_>) -> bool {
         let spec = model.spec();
         let reads_tokens = !spec.reads_time() && !spec.self_conditioning && !model.process.reads_points();
-        self.admission.planned.cache == Cache::Exact && self.branches.len() == 1 && reads_tokens
+        let planned = &self.admission.planned;
+        // Where blocks are counted from the hole, the same tokens are divided differently.
+        planned.cache == Cache::Exact && planned.lead == 0 && self.branches.len() == 1 && reads_tokens
     }
 
     /// Adds what the network is to read for this step. A step without an open position in its block reads nothing.
     pub(crate) fn read(&mut self, batch: &mut ForwardBatch, model: &Model<'_>) {
-        let (open, planned) = (self.step_open(), self.planned());
+        let (place, planned) = (self.place(), self.planned());
         self.proposer.begin_step(&self.canvas, &self.admission.request);
-        let view = view(&self.admission, (&self.canvas, self.key), (self.block, &open, self.opening), &planned);
+        let view = view(&self.admission, (&self.canvas, self.key), &place, &planned);
         for branch in &mut self.branches {
-            if open.is_empty() {
+            if place.open.is_empty() {
                 branch.skip();
             } else {
                 self.statistics.rows_read += branch.read(&view, batch, model);
@@ -215,7 +231,10 @@ impl RequestState {
             settled: self.stability.as_mut().is_some_and(|stability| stability.settled(&proposal)),
             revise: settings.revise,
         };
-        let changed = step.take(&mut self.canvas, &proposal, &certain)?;
+        let changed = match self.speculation {
+            None => step.take(&mut self.canvas, &proposal, &certain)?,
+            Some(speculation) => speculation.take(&mut self.canvas, &proposal, model.process, self.key)?,
+        };
         let changes = self.changes(&changed, &proposal);
         let alternatives = match self.admission.request.alternatives {
             0 => Vec::new(),
@@ -224,7 +243,8 @@ impl RequestState {
         let entropy = proposal.mean_entropy();
         let end = self.admission.request.end;
         let is_full = self.admission.planned.ends_block[block] && self.block_open().is_empty();
-        let stops = self.admission.request.settings.stepping.stop_at == StopAt::Step || is_full;
+        let at_once = self.speculation.is_some() || self.admission.request.settings.stepping.stop_at == StopAt::Step;
+        let stops = at_once || is_full;
         let closed = end.filter(|_| stops).map_or_else(Vec::new, |end| closed_by_end(&self.canvas, end));
         for &position in &closed {
             self.canvas.close(position)?;
@@ -233,7 +253,10 @@ impl RequestState {
             self.branches.iter_mut().for_each(|branch| branch.feed_back(answers, model.spec().vocabulary_size));
         }
 
-        self.step += usize::from(!self.opening);
+        let speculates = self.speculation.is_some();
+        let still_open = if speculates { self.block_open().len() } else { 0 };
+        self.speculation.iter_mut().for_each(|speculation| speculation.go_on(still_open));
+        self.step += usize::from(!self.opening && !speculates);
         self.opening = false;
         self.statistics.steps += 1;
         let open = self.canvas.open_positions().len();
@@ -270,12 +293,16 @@ impl RequestState {
     /// The step that comes next.
     fn planned(&self) -> PlannedStep {
         let steps = self.admission.planned.plan.blocks()[self.block].steps();
-        if !self.opening {
-            return steps[self.step];
-        }
-        // All that is proposed is committed: the one position that has an answer.
         let (number, from) = steps.first().map_or((0, Time::NOISE), |step| (step.number, step.from));
-        let (index, of, open_after) = (0, 1, steps.len());
+        let (index, of, open_after) = match self.speculation {
+            Some(_) => {
+                let of = self.admission.planned.forward_passes_of(self.block, &self.admission.request);
+                (self.statistics.steps.min(of.saturating_sub(1)), of, 0)
+            }
+            // All that is proposed is committed: the one position that has an answer.
+            None if self.opening => (0, 1, steps.len()),
+            None => return steps[self.step],
+        };
         PlannedStep {
             number,
             index,
@@ -312,7 +339,11 @@ impl RequestState {
         self.opening = planned.openings[self.block] && open.first() == planned.blocks[self.block].first();
         self.stability.clone_from(&self.admission.request.settings.stability);
         let positions = self.block_open();
-        let (block, steps) = (self.block, self.admission.planned.plan.blocks()[self.block].steps().len());
+        let planned = &self.admission.planned;
+        let (block, steps) = match self.speculation {
+            Some(_) => (self.block, planned.forward_passes_of(self.block, &self.admission.request)),
+            None => (self.block, planned.plan.blocks()[self.block].steps().len()),
+        };
         report(DenoisingEvent::BlockStarted { block, of, positions: &positions, steps })
     }
 
@@ -332,10 +363,21 @@ impl RequestState {
         left.is_empty() || self.block_open().is_empty() && left.iter().all(|step| step.sigma == 0.0)
     }
 
-    /// The open positions that this step is about: of a step that leads, the first one.
+    /// What this step is about.
+    fn place(&self) -> StepPlace {
+        let (block, open) = (self.block, self.step_open());
+        let draft = self.speculation.map(|speculation| speculation.positions(&self.canvas, &self.block_open()));
+        let is_causal = self.speculation.map_or(self.opening, Speculation::verifies);
+        StepPlace { block, draft, open, is_causal }
+    }
+
+    /// The open positions that this step is about: of a step that leads or opens the block, the first one.
     fn step_open(&self) -> Vec<usize> {
         let mut open = self.block_open();
-        if self.planned().leads {
+        if let Some(speculation) = self.speculation {
+            return speculation.answered(&open).to_vec();
+        }
+        if self.opening || self.planned().leads {
             open.truncate(1);
         }
         open
@@ -361,9 +403,7 @@ impl RequestState {
         let (mut proposal, mut rows, mut likeliest) = (Proposal::new(), Vec::new(), Likeliest::new());
         let mut whole: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
         let is_constrained = |position| self.admission.planned.constrained.iter().any(|span| span.contains(position));
-        let open = self.step_open();
-        let answered = if self.opening { 1 } else { open.len() };
-        for position in open.into_iter().take(answered) {
+        for position in self.step_open() {
             let mut of = self.branches.iter().map(|branch| branch.answer(answers, position));
             let answer = match (of.next().flatten(), of.next().flatten()) {
                 (Some(Answer::Row(answer)), _) => answer.clone(),

@@ -1,7 +1,7 @@
 //! How a canvas is filled: checked once, when the settings are built.
 
 use crate::constraint::TextConstraint;
-use crate::{Cache, ConfidenceOf, GenerateError, StopAt};
+use crate::{BlocksFrom, Cache, ConfidenceOf, GenerateError, StopAt};
 use aquatint_diffusion::{
     CommitPolicy, Counting, Remasking, SettingError, Shaping, Stability, TimeGrid, TokenId, policy,
 };
@@ -25,6 +25,7 @@ pub struct Settings {
     pub(crate) logit_bias: Vec<(TokenId, f64)>,
     pub(crate) choice: TokenChoice,
     pub(crate) guidance_scale: f64,
+    pub(crate) unconditional_prompt: Option<Vec<TokenId>>,
     pub(crate) stability: Option<Stability>,
     pub(crate) cache: Option<Cache>,
     pub(crate) cache_refresh: Option<usize>,
@@ -76,6 +77,12 @@ impl Settings {
     /// `s` in `log p = u + s (c - u)`; 1 is neutral.
     pub fn guidance_scale(&self) -> f64 {
         self.guidance_scale
+    }
+
+    /// What the unconditional branch reads in place of what is given before the first open position; `None` for noise in
+    /// each given position.
+    pub fn unconditional_prompt(&self) -> Option<&[TokenId]> {
+        self.unconditional_prompt.as_deref()
     }
 
     /// The KV cache; `None` for the exact one where the network allows it, else none.
@@ -143,6 +150,16 @@ impl Settings {
         self.stepping.leads
     }
 
+    /// From where blocks are counted.
+    pub fn blocks_from(&self) -> BlocksFrom {
+        self.stepping.blocks_from
+    }
+
+    /// Whether blocks are drafts, of which the causal pass keeps what it would have written.
+    pub fn self_speculation(&self) -> bool {
+        self.stepping.self_speculation
+    }
+
     /// When an end token closes its span.
     pub fn stop_at(&self) -> StopAt {
         self.stepping.stop_at
@@ -195,6 +212,8 @@ pub(crate) struct Stepping {
     pub(crate) end_time: f64,
     pub(crate) leads: bool,
     pub(crate) stop_at: StopAt,
+    pub(crate) blocks_from: BlocksFrom,
+    pub(crate) self_speculation: bool,
 }
 
 /// A setting as a value, or by a name that is looked up when everything is checked.
@@ -215,6 +234,7 @@ pub struct SettingsBuilder {
     logit_bias: Vec<(TokenId, f64)>,
     choice: TokenChoice,
     guidance_scale: f64,
+    unconditional_prompt: Option<Vec<TokenId>>,
     stability: Option<Stability>,
     cache: Option<Cache>,
     cache_refresh: Option<usize>,
@@ -237,6 +257,7 @@ impl Default for SettingsBuilder {
             logit_bias: Vec::new(),
             choice: TokenChoice::default(),
             guidance_scale: 1.0,
+            unconditional_prompt: None,
             stability: None,
             cache: None,
             cache_refresh: None,
@@ -361,6 +382,15 @@ impl SettingsBuilder {
         self
     }
 
+    /// What the unconditional branch of guidance reads in place of all that is given before the first open position; what is
+    /// given behind it stays (MMaDA, 2505.15809; elsewhere a negative prompt). No longer than what it replaces. Without it,
+    /// the branch reads noise in each given position.
+    #[must_use]
+    pub fn unconditional_prompt(mut self, tokens: impl IntoIterator<Item = TokenId>) -> Self {
+        self.unconditional_prompt = Some(tokens.into_iter().collect());
+        self
+    }
+
     /// Fills the rest of a block at once when its predictions are sure and have stopped to change.
     #[must_use]
     pub fn stability(mut self, stability: Stability) -> Self {
@@ -467,6 +497,22 @@ impl SettingsBuilder {
         self
     }
 
+    /// From where the blocks of a network of blocks are counted.
+    #[must_use]
+    pub fn blocks_from(mut self, from: BlocksFrom) -> Self {
+        self.stepping.blocks_from = from;
+        self
+    }
+
+    /// Self-speculation, for networks with a causal prefix: a block is a draft that is proposed in one pass, and a causal
+    /// pass over it keeps what it would have written itself, and one token more (Nemotron-Labs-Diffusion). The text is that
+    /// of blocks of one position with the same seed, at any temperature.
+    #[must_use]
+    pub fn self_speculation(mut self, speculates: bool) -> Self {
+        self.stepping.self_speculation = speculates;
+        self
+    }
+
     /// When an end token closes its span.
     #[must_use]
     pub fn stop_at(mut self, stop_at: StopAt) -> Self {
@@ -544,6 +590,7 @@ impl SettingsBuilder {
             logit_bias: self.logit_bias,
             choice: self.choice,
             guidance_scale: self.guidance_scale,
+            unconditional_prompt: self.unconditional_prompt,
             stability: self.stability,
             cache: self.cache,
             cache_refresh: self.cache_refresh,

@@ -25,6 +25,12 @@ impl RowLayout {
         self.append(length, two_stream_intervals(length, layout, documents))
     }
 
+    /// Appends a sequence of `length` positions whose first block is `lead` positions shorter, see
+    /// [`Layout::intervals_behind_lead`], and returns its rows.
+    pub fn push_behind_lead(&mut self, layout: Layout, lead: usize, length: usize) -> Range<usize> {
+        self.append(length, layout.intervals_behind_lead(lead, length))
+    }
+
     /// Appends a sequence of `length` positions whose current block begins at `prefix`, see
     /// [`Layout::intervals_behind`], and returns its rows.
     pub fn push_behind(&mut self, prefix: usize, length: usize) -> Range<usize> {

@@ -80,13 +80,17 @@ struct Policy {
 }
 
 /// The policies by their names, with the numbers that are usual.
-const POLICIES: [Policy; 12] = [
+const POLICIES: [Policy; 13] = [
     Policy { name: "confidence", summary: "commits the most probable tokens, a planned number at each step" },
     Policy { name: "margin", summary: "commits where the likeliest token is furthest ahead of the second" },
     Policy { name: "entropy", summary: "commits where the prediction has the least entropy" },
     Policy {
         name: "entropy-bound:0.3",
         summary: "commits as many as together stay within a bound of entropy, in nats",
+    },
+    Policy {
+        name: "entropy-bound-by-confidence:0.3",
+        summary: "commits as many of the most probable tokens as together stay within a bound of entropy, in nats",
     },
     Policy { name: "threshold:0.9", summary: "commits every token at least so probable, and at least one" },
     Policy { name: "dynamic:0.9", summary: "commits every token so probable, and no fewer than are planned" },

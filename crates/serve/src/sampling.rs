@@ -51,7 +51,7 @@ pub(crate) struct SamplingFields {
     confidence_of: Option<String>,
     /// The token that ends a text, by its id, in place of the model's own.
     end_token: Option<TokenId>,
-    /// How many positions each step leaves open: `scheduled`, `even`, `down`, `nearest`.
+    /// How many positions each step leaves open: `scheduled`, `even`, `down`, `nearest`, `cosine`.
     counting: Option<String>,
     /// The time to which the steps of a block are spread evenly.
     #[schema(minimum = 0.0, exclusive_maximum = 1.0)]
@@ -73,9 +73,15 @@ pub(crate) struct SamplingFields {
     policy: Option<String>,
     /// Which tokens are taken back: `none`, `cap:0.02` …
     remasking: Option<String>,
+    /// From where the blocks of a network of blocks are counted: `text`, `hole`.
+    blocks_from: Option<String>,
+    /// Whether blocks are drafts, of which the causal pass keeps what it would have written.
+    self_speculation: Option<bool>,
     /// `s` in `log p = u + s (c - u)`; 1 is neutral, any other doubles the work.
     #[schema(minimum = 0.0, maximum = 1000000.0)]
     guidance_scale: Option<f64>,
+    /// What the unconditional branch reads in place of what is given before the hole, by ids.
+    unconditional_prompt: Option<Vec<TokenId>>,
     /// KV cache: `none`, `exact`, `prefix`, `dual`.
     cache: Option<String>,
     /// Steps after which an approximate cache is computed again.
@@ -97,7 +103,7 @@ pub(crate) struct SamplingFields {
 
 impl SamplingFields {
     /// The names of the fields.
-    pub(crate) const NAMES: [&str; 29] = [
+    pub(crate) const NAMES: [&str; 32] = [
         "temperature",
         "top_p",
         "min_p",
@@ -119,7 +125,10 @@ impl SamplingFields {
         "block_length",
         "policy",
         "remasking",
+        "blocks_from",
+        "self_speculation",
         "guidance_scale",
+        "unconditional_prompt",
         "cache",
         "cache_refresh",
         "churn",
@@ -186,7 +195,10 @@ impl SamplingFields {
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
             logit_bias: self.logit_bias.iter().flatten().map(|(token, bias)| (*token, *bias)).collect(),
+            blocks_from: named(&self.blocks_from)?,
+            self_speculation: self.self_speculation,
             guidance_scale: self.guidance_scale,
+            unconditional_prompt: self.unconditional_prompt.clone(),
             suppress_tokens: self.suppress_tokens.clone(),
             defer_tokens: self.defer_tokens.clone(),
             confidence_of: named(&self.confidence_of)?,

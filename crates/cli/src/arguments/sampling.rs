@@ -26,8 +26,8 @@ pub(crate) struct SamplingArguments {
     pub(crate) block_length: Option<usize>,
 
     /// Commit policy, which tokens become final at a step: confidence, margin, entropy, random, sequential, ancestral,
-    /// first-hitting, threshold:P, dynamic:P, factor:F, entropy-bound:NATS, last (all at the last step), auto (that of
-    /// the model's process)
+    /// first-hitting, threshold:P, dynamic:P, factor:F, entropy-bound:NATS, entropy-bound-by-confidence:NATS, last (all
+    /// at the last step), auto (that of the model's process)
     #[arg(long, value_name = "POLICY", help_heading = "Sampling")]
     pub(crate) policy: Option<String>,
 
@@ -81,13 +81,13 @@ pub(crate) struct SamplingArguments {
     #[arg(long, value_name = "TOKEN=BIAS", value_delimiter = ',', help_heading = "Sampling")]
     pub(crate) logit_bias: Vec<TokenBias>,
 
-    /// Never write the tokens with these ids; predictions are without them
+    /// Never write the tokens with these ids, as in 7,100-199; predictions are without them
     #[arg(long, value_name = "TOKENS", value_delimiter = ',', help_heading = "Sampling")]
-    pub(crate) suppress_tokens: Option<Vec<u32>>,
+    pub(crate) suppress_tokens: Option<Vec<TokenRange>>,
 
     /// Write the tokens with these ids as late as possible: their confidence is 0
     #[arg(long, value_name = "TOKENS", value_delimiter = ',', help_heading = "Sampling")]
-    pub(crate) defer_tokens: Option<Vec<u32>>,
+    pub(crate) defer_tokens: Option<Vec<TokenRange>>,
 
     /// What confidence, entropy and margin are of: prediction, or shaped (after temperature, top-k and top-p);
     /// shaped:T does so at temperature T, whatever the draw's is
@@ -103,7 +103,7 @@ pub(crate) struct SamplingArguments {
     pub(crate) stop_at: Option<String>,
 
     /// How many positions each step leaves open: scheduled, even (remainder to the first steps), down or nearest (of
-    /// what is left, rounded)
+    /// what is left, rounded), cosine (few are committed at first, many at the end)
     #[arg(long, value_name = "RULE", help_heading = "Sampling")]
     pub(crate) counting: Option<String>,
 
@@ -114,6 +114,15 @@ pub(crate) struct SamplingArguments {
     /// Commit the first position of each block alone, in its first step: true or false
     #[arg(long, value_name = "BOOL", help_heading = "Sampling")]
     pub(crate) leads: Option<bool>,
+
+    /// From where blocks are counted by a model of blocks: text, or hole (the first open position)
+    #[arg(long, value_name = "WHERE", help_heading = "Sampling")]
+    pub(crate) blocks_from: Option<String>,
+
+    /// Write blocks as drafts, of which the model's causal pass keeps what it would have written: true or false. The text
+    /// is that of --block-length 1
+    #[arg(long, value_name = "BOOL", help_heading = "Sampling")]
+    pub(crate) self_speculation: Option<bool>,
 
     /// Classifier-free guidance by the given text; 1 is neutral
     #[arg(allow_negative_numbers = true, long, value_name = "S", help_heading = "Sampling")]
@@ -128,6 +137,11 @@ pub(crate) struct SamplingArguments {
         help_heading = "Sampling"
     )]
     pub(crate) cfg_scale: Option<f64>,
+
+    /// Ids that guidance reads as what is given before the first open position, as in 7,8; empty for nothing [default:
+    /// noise in each given position]
+    #[arg(long, value_name = "TOKENS", help_heading = "Sampling")]
+    pub(crate) unconditional_prompt: Option<TokenList>,
 
     /// KV cache: none, exact (block diffusion; the same text for less work), prefix or dual (other models; approximate)
     /// [default: exact where possible, else none]
@@ -190,9 +204,85 @@ impl FromStr for TokenBias {
     }
 }
 
+/// Ids of tokens, as they are typed: `7`, or `100-199` with both ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TokenRange {
+    /// The first id.
+    first: u32,
+    /// The last id, no lower.
+    last: u32,
+}
+
+/// No vocabulary has more tokens.
+const MOST_TOKENS: u32 = 1 << 24;
+
+impl TokenRange {
+    /// All ids of some ranges.
+    pub(crate) fn ids(ranges: &[Self]) -> Vec<u32> {
+        ranges.iter().flat_map(|range| range.first..=range.last).collect()
+    }
+
+    /// Ids as they are typed, with ranges where several follow each other.
+    pub(crate) fn typed(ids: &[u32]) -> String {
+        let runs = ids.chunk_by(|a, b| a.checked_add(1) == Some(*b));
+        let typed = |run: &[u32]| match run {
+            [first, .., last] => format!("{first}-{last}"),
+            _ => run.iter().map(u32::to_string).collect(),
+        };
+        runs.map(typed).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl FromStr for TokenRange {
+    type Err = String;
+
+    fn from_str(typed: &str) -> Result<Self, String> {
+        let read = || {
+            let (first, last) = typed.split_once('-').unwrap_or((typed, typed));
+            Some(Self { first: first.trim().parse().ok()?, last: last.trim().parse().ok()? })
+        };
+        let found = read().filter(|range| range.first <= range.last && range.last < MOST_TOKENS);
+        found.ok_or_else(|| "allowed: the id of a token, or the first and the last of some, as in 100-199".to_owned())
+    }
+}
+
+/// Ids of tokens between commas or blanks, as they are typed; none of an empty text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TokenList(pub(crate) Vec<u32>);
+
+impl FromStr for TokenList {
+    type Err = String;
+
+    fn from_str(typed: &str) -> Result<Self, String> {
+        let words = typed.split([',', ' ']).filter(|word| !word.is_empty());
+        let ids = words.map(str::parse).collect::<Result<_, _>>();
+        ids.map(Self).map_err(|_| "allowed: ids of tokens between commas, as in 7,8, or nothing".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_of_ids_are_read_and_written() {
+        let ids = |typed: &str| {
+            typed
+                .split(',')
+                .map(str::parse)
+                .collect::<Result<Vec<TokenRange>, _>>()
+                .map(|ranges| TokenRange::ids(&ranges))
+        };
+        assert_eq!(ids("7,100-102, 5"), Ok(vec![7, 100, 101, 102, 5]));
+        assert_eq!(TokenRange::typed(&[7, 100, 101, 102, 5]), "7,100-102,5");
+        assert_eq!(TokenRange::typed(&[]), "");
+        for wrong in ["", "-", "3-", "-3", "5-4", "a", "1-2-3", "0-4294967295"] {
+            assert!(ids(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!("7, 8".parse(), Ok(TokenList(vec![7, 8])));
+        assert_eq!("".parse(), Ok(TokenList(Vec::new())));
+        assert!("the".parse::<TokenList>().is_err());
+    }
 
     #[test]
     fn a_bias_is_an_id_and_a_number() {

@@ -17,7 +17,7 @@ enum Effect {
 use Effect::{Always, Refused, Warned};
 
 /// Every flag of `generate` and `run`.
-const FLAGS: [(&str, Effect); 48] = [
+const FLAGS: [(&str, Effect); 51] = [
     ("--prompt", Always),
     ("--tokens", Always),
     ("--layout", Always),
@@ -94,6 +94,18 @@ const FLAGS: [(&str, Effect); 48] = [
     (
         "--leads",
         Warned(&["The [[1]] saw.", "--leads", "true"], "no block of several steps begins with an open position"),
+    ),
+    ("--blocks-from", Warned(&["The [[4]] saw.", "--blocks-from", "hole"], "the model's attention has no blocks")),
+    (
+        "--self-speculation",
+        Refused(
+            &["The [[4]] saw.", "--self-speculation", "true"],
+            "`self_speculation` is true; allowed: false, unless the model can verify its drafts",
+        ),
+    ),
+    (
+        "--unconditional-prompt",
+        Warned(&["The [[4]] saw.", "--unconditional-prompt", "9"], "guidance scale 1 reads no unconditional branch"),
     ),
     ("--guidance-scale", Warned(&["[[4]]", "--guidance-scale", "2"], "nothing is given")),
     ("--cfg-scale", Warned(&["[[4]]", "--cfg-scale", "1"], "nothing is given")),

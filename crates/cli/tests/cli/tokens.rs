@@ -62,6 +62,51 @@ fn trajectories_of_the_families_are_made_again() {
     }
 }
 
+/// Trajectories whose states are no canvases of a prompt and a continuation: their results.
+const RESULTS: [(&str, &str, &str, &str); 3] = [
+    (
+        "mmada",
+        "picture_cfg",
+        "328 309 196 236 64 292 102 182 171 148 200 326 [[16]] 327",
+        "--steps 6 --block-length 16 --counting cosine --suppress-tokens 0-351 --guidance-scale 3 --unconditional-prompt \
+         328,326",
+    ),
+    (
+        "a2d_qwen3",
+        "bd3lm",
+        "73 143 56 68 176 304 120 99 188 98 63 177 [[32]]",
+        "--layout block:8 --blocks-from hole --block-length 8 --steps 4 --counting nearest --temperature 0",
+    ),
+    (
+        "nemotron_labs_diffusion",
+        "self_speculation",
+        "320 143 56 68 176 304 120 99 188 98 63 177 202 [[24]]",
+        "--self-speculation true --block-length 8 --temperature 0",
+    ),
+];
+
+#[test]
+fn pictures_blocks_behind_a_hole_and_drafts_are_made_again() {
+    for (family, name, tokens, flags) in RESULTS {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(family);
+        let golden: Value = serde_json::from_slice(&std::fs::read(folder.join("golden.json")).unwrap()).unwrap();
+        let all = golden["trajectories"].as_array().unwrap();
+        let trajectory = all.iter().find(|trajectory| trajectory["name"] == name).unwrap();
+        // Codes without the tokens of text before them; a canvas with what is padded; a sequence.
+        let last = trajectory["states"].as_array().and_then(|states| states.last()).map(|state| ids(&state[0]));
+        let codes: u64 = if family == "mmada" { 352 } else { 0 };
+        let expected = last.unwrap_or_else(|| ids(&trajectory["result"]));
+        let folder = folder.display().to_string();
+        let fixed = ["generate", "-m", &folder, "--tokens", tokens, "--precision", "f32", "--format", "json"];
+        let made = aquatint(&fixed.into_iter().chain(flags.split(' ')).collect::<Vec<_>>()).expect(0);
+        let made = ids(&serde_json::from_str::<Value>(&made.out).unwrap()["ids"]);
+        let open = tokens.split(['[', ']']).find_map(|word| word.parse::<usize>().ok()).unwrap();
+        let first = tokens.split(' ').position(|word| word.starts_with("[[")).unwrap();
+        let expected: Vec<u64> = expected[expected.len() - open..].iter().map(|id| id + codes).collect();
+        assert_eq!(made[first..first + open], expected, "{family} {name}");
+    }
+}
+
 #[test]
 fn what_is_no_canvas_of_ids_is_refused() {
     let refused = aquatint(&["generate", "--tokens", "1 the 2"]).expect(2).err;

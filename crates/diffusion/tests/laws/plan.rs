@@ -94,12 +94,15 @@ fn committed(open: usize, steps: usize, counting: Counting, end_time: f64, leads
 
 #[test]
 fn countings_differ_in_where_the_remainder_goes() {
-    use Counting::{Down, Even, Nearest, Scheduled};
+    use Counting::{Cosine, Down, Even, Nearest, Scheduled};
     assert_eq!(committed(10, 4, Scheduled, 0.0, false), [3, 2, 3, 2]);
     assert_eq!(committed(10, 4, Even, 0.0, false), [3, 3, 2, 2]);
     // 10/4, 8/3, 5/2 and the rest; halves go to the even number.
     assert_eq!(committed(10, 4, Nearest, 0.0, false), [2, 3, 2, 3]);
     assert_eq!(committed(10, 4, Down, 0.0, false), [2, 2, 3, 3]);
+    // 16 cos(60°) falls short of 8 in f32.
+    assert_eq!(committed(16, 6, Cosine, 0.0, false), [1, 2, 2, 4, 3, 4]);
+    assert_eq!(committed(9, 9, Cosine, 0.0, false), [1; 9]);
     // Dream's times end at 0.001, so that a first share of 2 is not quite reached.
     assert_eq!(committed(32, 16, Down, 0.001, false), [1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3]);
     assert_eq!(committed(8, 8, Down, 0.001, true), [1, 0, 1, 1, 1, 1, 1, 2]);

@@ -1,10 +1,10 @@
 //! Policies, one by one (oracles 6 and 7).
 
-use aquatint_diffusion::policy::{self, Confidence, EntropyBound, Threshold};
+use aquatint_diffusion::policy::{self, Confidence, EntropyBound, ErrorProxy, Threshold};
 use aquatint_diffusion::{Candidate, CommitPolicy, Key, PlannedStep, Proposal, Remasking, StepPlan, schedule};
 use proptest::prelude::*;
 
-const ALL: [&str; 12] = [
+const ALL: [&str; 13] = [
     "confidence",
     "margin",
     "entropy",
@@ -16,6 +16,7 @@ const ALL: [&str; 12] = [
     "dynamic:0.9",
     "factor:1",
     "entropy-bound:0.1",
+    "entropy-bound-by-confidence:0.1",
     "last",
 ];
 
@@ -130,6 +131,26 @@ proptest! {
         let entropies: Vec<f64> = small.iter().filter_map(|p| proposal.candidate(*p)).map(|c| c.entropy).collect();
         let largest = entropies.iter().fold(0.0f64, |a, b| a.max(*b));
         prop_assert!(entropies.iter().sum::<f64>() - largest <= low + 1e-12);
+    }
+
+    /// By confidence the same bound is kept by the longest run of the surest positions.
+    #[test]
+    fn an_entropy_bound_by_confidence_takes_the_longest_run_within_it(candidates in candidates(), bound in 0.0f64..3.0) {
+        let proposal = proposal(&candidates);
+        let step = middle(proposal.len()).with(proposal.len(), 0);
+        let policy = EntropyBound::new(bound).unwrap().by(ErrorProxy::Confidence);
+        let chosen = policy.select(&step, &proposal, Key::new(0)).positions;
+        let mut sorted: Vec<(usize, &Candidate)> = proposal.iter().collect();
+        sorted.sort_by(|a, b| b.1.probability.total_cmp(&a.1.probability));
+        let lost = |count: usize| {
+            let entropies = sorted[..count].iter().map(|(_, candidate)| candidate.entropy);
+            entropies.clone().sum::<f64>() - entropies.fold(0.0, f64::max)
+        };
+        let mut expected: Vec<usize> = sorted[..chosen.len()].iter().map(|(position, _)| *position).collect();
+        expected.sort_unstable();
+        prop_assert_eq!(&chosen, &expected);
+        prop_assert!(lost(chosen.len()) <= bound + 1e-9);
+        prop_assert!(chosen.len() == sorted.len() || lost(chosen.len() + 1) > bound - 1e-9);
     }
 
     #[test]
@@ -249,7 +270,8 @@ fn names_lead_back_to_their_policies() {
     assert_eq!(
         crate::refusal(&policy::by_name("low_confidence").unwrap_err()),
         "`policy` is \"low_confidence\"; allowed: confidence, margin, entropy, random, sequential, ancestral, \
-         first-hitting, last, threshold:PROBABILITY, dynamic:PROBABILITY, factor:FACTOR, entropy-bound:NATS | its right \
+         first-hitting, last, threshold:PROBABILITY, dynamic:PROBABILITY, factor:FACTOR, entropy-bound:NATS, \
+         entropy-bound-by-confidence:NATS | its right \
          name is `confidence`"
     );
 }

@@ -4,7 +4,7 @@ use crate::chain::{Chain, MASK, process, spec};
 use aquatint_compute::ReadRow;
 use aquatint_diffusion::{Alphabet, Canvas, Counting, Key, Layout, Linear, Process, WordVectors};
 use aquatint_generate::{
-    Cache, ConfidenceOf, Request, Settings, SettingsBuilder, Statistics, StopAt, generate, ineffective,
+    BlocksFrom, Cache, ConfidenceOf, Request, Settings, SettingsBuilder, Statistics, StopAt, generate, ineffective,
 };
 use aquatint_network::{Denoiser, HostDenoiser, NetworkError, NetworkInput, NetworkSpec};
 use std::collections::BTreeSet;
@@ -69,7 +69,7 @@ fn reported(layout: Layout, process: &dyn Process, canvas: Canvas, changes: &[Ch
 fn every_setting_without_effect_is_reported_with_its_reason() {
     let masked = |given, open, changes: &[Change]| reported(Layout::Full, &process(), canvas(given, open), changes);
     let one_step: Change = ("steps", |b| b.steps(1));
-    let cases: [(&str, usize, &[Change]); 26] = [
+    let cases: [(&str, usize, &[Change]); 28] = [
         (
             "`steps` has no effect: the policy first-hitting takes 4 steps for 4 open positions",
             1,
@@ -172,6 +172,16 @@ fn every_setting_without_effect_is_reported_with_its_reason() {
             "`guidance_scale` has no effect: nothing is given that the unconditional branch could hide",
             0,
             &[("steps", |b| b.steps(4)), ("guidance_scale", |b| b.guidance_scale(2.0))],
+        ),
+        (
+            "`unconditional_prompt` has no effect: guidance scale 1 reads no unconditional branch",
+            1,
+            &[("steps", |b| b.steps(4)), ("unconditional_prompt", |b| b.unconditional_prompt([2]))],
+        ),
+        (
+            "`blocks_from` has no effect: the model's attention has no blocks",
+            1,
+            &[("steps", |b| b.steps(4)), ("blocks_from", |b| b.blocks_from(BlocksFrom::Hole))],
         ),
         (
             "`cache` has no effect: the prefix cache holds what stands before a block, and nothing does",
@@ -286,7 +296,7 @@ const LONGER: Change = ("steps", |b| b.steps(50));
 
 #[test]
 fn taking_back_what_is_reported_changes_nothing() {
-    let changes: [Change; 29] = [
+    let changes: [Change; 31] = [
         ("steps", |b| b.steps(1)),
         ("steps", |b| b.steps(2)),
         ("steps", |b| b.steps(3)),
@@ -314,6 +324,8 @@ fn taking_back_what_is_reported_changes_nothing() {
         ("leads", |b| b.leads(true)),
         ("stop_at", |b| b.stop_at(StopAt::Block)),
         ("guidance_scale", |b| b.guidance_scale(2.0)),
+        ("unconditional_prompt", |b| b.unconditional_prompt([])),
+        ("blocks_from", |b| b.blocks_from(BlocksFrom::Hole)),
         ("churn", |b| b.churn(0.5)),
         ("revise", |b| b.revise(true)),
     ];

@@ -1,6 +1,7 @@
 //! The models that dllm (ZHZisZZ) makes of autoregressive ones: Qwen2 and Qwen3 with full attention, without a shift.
 //!
-//! Read against `dllm/pipelines/a2d` and `dllm/core/samplers/mdlm.py` of ZHZisZZ/dllm. There are no weights here that its
+//! Read against `dllm/pipelines/a2d` and `dllm/core/samplers` (`mdlm.py`, `bd3lm.py`) of ZHZisZZ/dllm. Which sampler a model
+//! is for is in no file of it: those of `bd3lm.py` are read with `--layout block:LENGTH` and `--blocks-from hole`. There are no weights here that its
 //! causal base has not, so that both families are read in the same words.
 
 use super::chat::{CHATML, THINKING_CHATML};

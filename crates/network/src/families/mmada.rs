@@ -2,7 +2,12 @@
 //!
 //! `llm_vocab_size` tokens of text come first, then `codebook_size` codes. The network reads and predicts both alike.
 //!
-//! Read against `modeling_mmada.py` of Gen-Verse/MMaDA.
+//! Pictures are decoded as text is: their codes are open positions in one block, with the counting `cosine`, the policy
+//! `confidence`, the tokens of text suppressed, and guidance whose unconditional prompt is the marks of a task and a picture
+//! without a text. The codebook that makes pixels of codes is not here.
+//!
+//! Read against `modeling_mmada.py` of Gen-Verse/MMaDA. Deviation: its temperature is noise on the logarithms of
+//! confidences, and falls by the product of `1 − k/K` over all steps so far; here confidences have no noise.
 
 use super::config::{Config, wrong};
 use super::llada;

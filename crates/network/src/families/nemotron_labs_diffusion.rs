@@ -2,6 +2,9 @@
 //!
 //! Read against `models/nemotron_labs_diffusion` of mlx-vlm 0.7.10 and `modeling_ministral3.py` of huggingface/transformers;
 //! the hub's own file was not to be had. There the threshold is compared after a schedule of `block_length` steps.
+//!
+//! Self-speculation is a setting (`self_speculation`). Deviations: drafts have one length, which mlx-vlm's grow from; and
+//! the text is the same at any temperature as without drafts, where theirs take the likeliest token.
 
 use super::config::Config;
 use super::qwen::Qwen;

@@ -2,7 +2,12 @@
 //! answers for itself.
 //!
 //! Read against `modeling_rnd.py`, `configuration_rnd.py` and `sampling.py` of RadicalNumerics/RND1. Its configuration class
-//! puts the sizes of the published model in place of those in `config.json`; here `config.json` counts.
+//! puts the sizes of the published model in place of those in `config.json`; here `config.json` counts. Its `eb_gamma` is the
+//! policy `entropy-bound-by-confidence`.
+//!
+//! Deviation: where its sampler cuts tokens off (`top_k`, `top_p`), its entropies are sums with `0 · −∞`, which are no
+//! numbers, and positions are committed in the order in which `topk` happens to return those. Here `entropy` ranks by the
+//! prediction, and by what is left of it with `confidence_of` `shaped`.
 
 use super::config::Config;
 use super::qwen::Qwen;

@@ -1,9 +1,9 @@
 //! dllm's samplers for its models over Qwen2 and Qwen3 (golden/a2d_qwen2/README.md, golden/a2d_qwen3/README.md).
 
 use super::golden::Trajectory;
-use super::{Case, follow, follow_but};
-use aquatint::diffusion::Counting;
-use aquatint::generate::SettingsBuilder;
+use super::{Case, follow};
+use aquatint::diffusion::{Counting, Layout};
+use aquatint::generate::{BlocksFrom, Cache, SettingsBuilder};
 
 /// `MDLMSampler`: numbers of tokens rounded to the nearest, halves to the even one.
 fn mdlm(builder: SettingsBuilder, trajectory: &Trajectory) -> SettingsBuilder {
@@ -15,6 +15,15 @@ fn mdlm(builder: SettingsBuilder, trajectory: &Trajectory) -> SettingsBuilder {
     }
 }
 
+/// `BD3LMSampler`: prompts are padded on the left, so that blocks are counted from their end.
+fn bd3lm(builder: SettingsBuilder, trajectory: &Trajectory) -> SettingsBuilder {
+    mdlm(builder, trajectory).blocks_from(BlocksFrom::Hole).cache(Cache::Exact)
+}
+
+fn blocks(trajectory: &Trajectory) -> Layout {
+    Layout::Block { length: trajectory.count("block_size") }
+}
+
 fn suppressed(builder: SettingsBuilder, trajectory: &Trajectory) -> SettingsBuilder {
     let tokens = super::golden::ids(&trajectory.0["settings"]["suppress_tokens"]);
     mdlm(builder, trajectory).suppress_tokens(tokens)
@@ -22,7 +31,7 @@ fn suppressed(builder: SettingsBuilder, trajectory: &Trajectory) -> SettingsBuil
 
 #[test]
 fn samplers_of_a2d_over_qwen2_are_followed_step_by_step() {
-    follow("a2d_qwen2", &[Case::new("mdlm", mdlm), Case::new("mdlm_ragged_blocks", mdlm)]);
+    follow("a2d_qwen2", &[Case::new("mdlm", mdlm).begun(), Case::new("mdlm_ragged_blocks", mdlm)]);
 }
 
 #[test]
@@ -33,7 +42,7 @@ fn samplers_of_a2d_over_qwen3_are_followed_step_by_step() {
         Case::new("mdlm_cfg", |b, t| mdlm(b, t).guidance_scale(1.0 + t.number("cfg_scale"))),
         Case::new("mdlm_infill", mdlm),
         Case::new("mdlm_suppressed", suppressed),
+        Case { layout: Some(blocks), ..Case::new("bd3lm", bd3lm).begun() },
     ];
-    // Its blocks begin in the middle of the prompt.
-    follow_but("a2d_qwen3", &cases, &["bd3lm"]);
+    follow("a2d_qwen3", &cases);
 }

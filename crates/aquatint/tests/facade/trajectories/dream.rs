@@ -3,7 +3,8 @@
 use super::golden::{Folder, Trajectory};
 use super::recorded::RecordedFates;
 use super::{Case, follow};
-use aquatint::diffusion::Counting;
+use aquatint::compute::{RowDraw, Sampling, ShapedRow, shape_row};
+use aquatint::diffusion::{Counting, TokenId};
 use aquatint::generate::{Cache, ConfidenceOf, SettingsBuilder};
 use std::sync::Arc;
 
@@ -68,4 +69,64 @@ fn samplers_of_dream_are_followed_step_by_step() {
         Case::new("fast_dual_cache_entropy", |b, t| blocks(b, t).policy_named("entropy")),
     ];
     follow("dream", &cases);
+}
+
+/// The probabilities that are left of a row, as those from which a token is drawn.
+fn left_of(logits: &[f32], sampling: Sampling) -> Vec<f64> {
+    let ShapedRow { logits: shaped, retained, .. } = shape_row(&mut logits.to_vec(), &RowDraw::new(sampling, 0.5));
+    let retained = retained.unwrap_or_else(|| (0..shaped.len() as TokenId).collect());
+    let top = shaped.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut left = vec![0.0; shaped.len()];
+    for &token in &retained {
+        left[token as usize] = ((shaped[token as usize] - top) / sampling.temperature).exp();
+    }
+    normalised(left)
+}
+
+fn normalised(mut weights: Vec<f64>) -> Vec<f64> {
+    let total: f64 = weights.iter().sum();
+    weights.iter_mut().for_each(|weight| *weight /= total);
+    weights
+}
+
+#[test]
+fn filters_of_dream_leave_what_its_own_code_leaves() {
+    let tensors = Folder::open("dream").tensors;
+    let size = tensors.shape("filters.logits")[1];
+    let rows: Vec<Vec<f32>> = tensors
+        .values("filters.logits")
+        .chunks(size)
+        .map(|row| row.iter().map(|logit| *logit as f32).collect())
+        .collect();
+    let two = Sampling { temperature: 2.0, ..Sampling::NONE };
+    let (top_k, top_p) = (Sampling { top_k: Some(5), ..two }, Sampling { top_p: Some(0.9), ..two });
+    for (index, row) in rows.iter().enumerate() {
+        let close = |name: &str, left: &[f64]| {
+            let expected = &tensors.values(&format!("filters.{name}"))[index * size..][..size];
+            for (token, (left, expected)) in left.iter().zip(expected).enumerate() {
+                assert!((left - expected).abs() < 1e-6, "{name}, row {index}, token {token}: {left} for {expected}");
+            }
+        };
+        let (by_k, by_p) = (left_of(row, top_k), left_of(row, top_p));
+        close("temperature_0.7", &left_of(row, Sampling { temperature: 0.7, ..Sampling::NONE }));
+        close("temperature_2_top_k_5", &by_k);
+        close("temperature_2_top_p_0.9", &by_p);
+        // Its top-p comes before top-k: what both keep alone is kept. Ours behind it keeps no more.
+        let both = by_k.iter().zip(&by_p).map(|(k, p)| if *p > 0.0 { *k } else { 0.0 }).collect();
+        let both = normalised(both);
+        close("temperature_2_top_p_0.9_top_k_5", &both);
+        let ours = left_of(row, Sampling { top_p: Some(0.9), ..top_k });
+        assert!(ours.iter().zip(&both).all(|(ours, both)| *ours == 0.0 || *both > 0.0));
+        let summary = shape_row(&mut row.clone(), &RowDraw::new(Sampling::NONE, 0.5)).summary;
+        let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let confidences = [
+            ("confidence_max", (f64::from(highest) - summary.log_sum_exp).exp()),
+            ("confidence_margin", summary.margin),
+            ("confidence_neg_entropy", -summary.entropy),
+        ];
+        for (name, own) in confidences {
+            let expected = tensors.values(&format!("filters.{name}"))[index];
+            assert!((own - expected).abs() < 1e-5, "{name}, row {index}: {own} for {expected}");
+        }
+    }
 }

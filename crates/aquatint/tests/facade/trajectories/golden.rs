@@ -57,7 +57,10 @@ impl Folder {
 
     pub(crate) fn trajectory(&self, name: &str) -> Trajectory {
         let found = self.all().iter().find(|trajectory| trajectory["name"] == name);
-        Trajectory(found.unwrap_or_else(|| panic!("no trajectory {name}")).clone())
+        let mut trajectory = found.unwrap_or_else(|| panic!("no trajectory {name}")).clone();
+        // The codes of pictures stand behind the tokens of text.
+        trajectory["text_vocabulary"] = self.about["about"]["text_vocabulary"].clone();
+        Trajectory(trajectory)
     }
 
     fn all(&self) -> &[Value] {
@@ -139,19 +142,36 @@ impl Trajectory {
         (0..tokens.len()).filter(shown).map(|position| tokens[position]).collect()
     }
 
+    /// Tokens before the prompt in the states of a row.
+    fn padding(&self, row: usize) -> usize {
+        let (first, given) = (ids(&self.0["states"][0][row]), self.prompt(row));
+        let is_prompt = self.0["states_whole_sequence"] == true && !given.is_empty() && first.ends_with(&given);
+        if is_prompt { first.len() - given.len() } else { 0 }
+    }
+
     /// The canvas of a row at the beginning, before each pass and after the last. What a state does not reach is open.
     pub(crate) fn states(&self, row: usize, canvas: &Canvas, mask: TokenId) -> Vec<Vec<TokenId>> {
         let whole = self.0["states_whole_sequence"] == true;
         let given = self.prompt(row);
         let states = self.0["states"].as_array().expect("states").iter();
         let states = states.map(|state| {
-            let written = ids(&state[row]);
+            // What dllm pads on the left is of no row here.
+            let written = ids(&state[row]).split_off(self.padding(row));
             let mut tokens = if whole { written } else { [given.clone(), written].concat() };
             tokens.resize(canvas.len(), mask);
             tokens
         });
         // Some recordings begin behind the prefill.
-        std::iter::once(canvas.tokens().to_vec()).chain(states).collect()
+        let mut states: Vec<Vec<TokenId>> = std::iter::once(canvas.tokens().to_vec()).chain(states).collect();
+        // The last state of a picture is its codes alone.
+        if let (Some(offset), Some(last), true) =
+            (self.0["text_vocabulary"].as_u64(), states.last_mut(), self.0["last"].is_string())
+        {
+            let codes: Vec<TokenId> = last.iter().map(|code| code + offset as TokenId).collect();
+            last.copy_from_slice(canvas.tokens());
+            canvas.open_positions().iter().zip(codes).for_each(|(position, code)| last[*position] = code);
+        }
+        states
     }
 }
 

@@ -1,8 +1,8 @@
 //! Recorded randomness: the draws of a reference, which the engine's own policies and draws repeat.
 
-use super::golden::{Folder, Trajectory};
+use super::golden::{Folder, Trajectory, ids};
 use aquatint::compute::{ReadRow, RowDraw, Sampling, ShapedRow, shape_row};
-use aquatint::diffusion::policy::{Ancestral, Random};
+use aquatint::diffusion::policy::{Ancestral, Entropy, Random};
 use aquatint::diffusion::{
     Commit, CommitPolicy, Key, LossTerm, Proposal, Step, TokenId, Uniforms, Vectors, WordVectors,
 };
@@ -174,6 +174,39 @@ impl CommitPolicy for RecordedOrder {
 
     fn steps(&self, open: usize, requested: usize) -> usize {
         Random.steps(open, requested)
+    }
+}
+
+/// The positions that a reference commits at each pass, in an order of its own.
+#[derive(Debug)]
+pub(crate) struct RecordedPositions {
+    /// Those of each pass, ascending.
+    passes: Vec<Vec<usize>>,
+}
+
+impl RecordedPositions {
+    /// The positions that differ between the states of a trajectory, of one row and whole sequences.
+    pub(crate) fn of(trajectory: &Trajectory) -> Self {
+        let states: Vec<Vec<TokenId>> =
+            trajectory.0["states"].as_array().expect("states").iter().map(|state| ids(&state[0])).collect();
+        let changed = |pair: &[Vec<TokenId>]| (0..pair[0].len()).filter(|at| pair[0][*at] != pair[1][*at]).collect();
+        Self { passes: states.windows(2).map(changed).collect() }
+    }
+}
+
+impl CommitPolicy for RecordedPositions {
+    fn name(&self) -> String {
+        "recorded positions".to_owned()
+    }
+
+    fn select(&self, step: &Step, _: &Proposal, _: Key) -> Commit {
+        let positions = self.passes[step.planned.number as usize].clone();
+        assert_eq!(positions.len(), step.commits, "as many as are planned");
+        Commit { positions }
+    }
+
+    fn steps(&self, open: usize, requested: usize) -> usize {
+        Entropy.steps(open, requested)
     }
 }
 
