@@ -3,13 +3,17 @@
 use crate::Error;
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_constraint::ConstraintSpec;
-use aquatint_diffusion::{Counting, SettingError, TimeGrid, TokenId};
+use aquatint_diffusion::{Counting, SettingError, Stability, TimeGrid, TokenId};
 use aquatint_generate::{BlocksFrom, Cache, ConfidenceOf, GenerateError, Settings, SettingsBuilder, StopAt};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::str::FromStr;
 
 /// Open tokens of a continuation where neither the user nor the checkpoint says.
 const MAX_TOKENS: usize = 128;
+/// Proposals in a row that have to agree before a block ends early, where only an entropy is given.
+const PATIENCE: usize = 1;
+/// The mean entropy in nats below which a block ends early, where only a number of proposals is given (DiffusionGemma's).
+const MEAN_ENTROPY: f64 = 0.005;
 
 /// What a user requests. What is `None` comes from the model's `generation_config.json` and, where that says nothing,
 /// from the defaults of [`Settings`].
@@ -27,6 +31,8 @@ pub struct SamplingOptions {
     pub remasking: Option<String>,
     /// See [`SettingsBuilder::temperature`].
     pub temperature: Option<f64>,
+    /// See [`SettingsBuilder::final_temperature`].
+    pub final_temperature: Option<f64>,
     /// See [`SettingsBuilder::min_p`].
     pub min_p: Option<f64>,
     /// See [`SettingsBuilder::top_k`].
@@ -75,6 +81,12 @@ pub struct SamplingOptions {
     pub correctors: Option<usize>,
     /// See [`SettingsBuilder::revise`].
     pub revise: bool,
+    /// See [`SettingsBuilder::commit_likeliest`].
+    pub commit_likeliest: Option<bool>,
+    /// See [`aquatint_diffusion::Stability::new`]; 1 where only the other threshold is given.
+    pub stability_threshold: Option<usize>,
+    /// See [`aquatint_diffusion::Stability::new`]; 0.005 nats where only the other threshold is given.
+    pub confidence_threshold: Option<f64>,
     /// What the text of each hole may be. It is compiled for the model's vocabulary by [`Model::prepare`](crate::Model::prepare)
     /// and its sisters.
     pub constraint: Option<ConstraintSpec>,
@@ -121,6 +133,7 @@ impl SamplingOptions {
             policy,
             remasking,
             temperature,
+            final_temperature,
             min_p,
             top_k,
             top_p,
@@ -145,6 +158,9 @@ impl SamplingOptions {
             churn,
             correctors,
             revise,
+            commit_likeliest,
+            stability_threshold,
+            confidence_threshold,
             constraint,
             seed,
         } = self;
@@ -155,6 +171,7 @@ impl SamplingOptions {
             ("policy", policy.is_some()),
             ("remasking", remasking.is_some()),
             ("temperature", temperature.is_some()),
+            ("final_temperature", final_temperature.is_some()),
             ("min_p", min_p.is_some()),
             ("top_k", top_k.is_some()),
             ("top_p", top_p.is_some()),
@@ -179,6 +196,9 @@ impl SamplingOptions {
             ("churn", churn.is_some()),
             ("correctors", correctors.is_some()),
             ("revise", *revise),
+            ("commit_likeliest", commit_likeliest.is_some()),
+            ("stability_threshold", stability_threshold.is_some()),
+            ("confidence_threshold", confidence_threshold.is_some()),
             ("constraint", constraint.is_some()),
             ("seed", seed.is_some()),
         ];
@@ -187,8 +207,8 @@ impl SamplingOptions {
 
     /// Everything but the block length.
     fn builder(&self, advised: &GenerationDefaults) -> Result<SettingsBuilder, GenerateError> {
-        let mut builder =
-            Settings::builder().correctors(self.correctors.unwrap_or(0)).revise(self.revise).seed(self.seed());
+        let revise = self.revise || advised.revise.unwrap_or(false);
+        let mut builder = Settings::builder().correctors(self.correctors.unwrap_or(0)).revise(revise).seed(self.seed());
         if let Some(steps) = self.steps.or(advised.steps) {
             builder = builder.steps(steps);
         }
@@ -200,6 +220,18 @@ impl SamplingOptions {
         }
         if let Some(temperature) = self.temperature.or(advised.temperature) {
             builder = builder.temperature(temperature);
+        }
+        if let Some(temperature) = self.final_temperature.or(advised.final_temperature) {
+            builder = builder.final_temperature(temperature);
+        }
+        if let Some(likeliest) = self.commit_likeliest.or(advised.commit_likeliest) {
+            builder = builder.commit_likeliest(likeliest);
+        }
+        let patience = self.stability_threshold.or(advised.stability_threshold);
+        let entropy = self.confidence_threshold.or(advised.confidence_threshold);
+        if patience.is_some() || entropy.is_some() {
+            let (patience, entropy) = (patience.unwrap_or(PATIENCE), entropy.unwrap_or(MEAN_ENTROPY));
+            builder = builder.stability(Stability::new(patience, entropy).map_err(GenerateError::Setting)?);
         }
         if let Some(share) = self.min_p.or(advised.min_p) {
             builder = builder.min_p(share);

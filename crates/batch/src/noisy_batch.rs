@@ -58,7 +58,7 @@ impl NoisyBatch {
         self.terms.extend(noisy.terms.into_iter().map(shifted));
     }
 
-    /// What the network reads; `self_conditioning` is `[T, V]`.
+    /// What the network reads; `self_conditioning` is as [`NoisyBatch::self_conditioning`] gives it.
     pub fn input<'a>(
         &'a self,
         rows: &'a PackedBatch,
@@ -71,6 +71,7 @@ impl NoisyBatch {
             positions: &rows.positions,
             visibility: &rows.visibility,
             times: spec.reads_time().then_some(self.times.as_slice()),
+            current: spec.tells_current().then_some(rows.current.as_slice()),
             self_conditioning,
         }
     }
@@ -90,7 +91,8 @@ impl NoisyBatch {
         self.terms.iter().map(plain).collect()
     }
 
-    /// What a network with self-conditioning predicts without a prediction, `[T, V]`, as it is to be fed back (Chen et
+    /// What a network with self-conditioning predicts without a prediction, `[T, V]` (or of rows of current blocks only,
+    /// where the network tells them apart), as it is to be fed back (Chen et
     /// al., 2208.04202, section 3): rows without a term are predicted to be what they are, or nothing where blocks see
     /// only earlier ones. `None` for other networks.
     ///
@@ -102,7 +104,7 @@ impl NoisyBatch {
         rows: &PackedBatch,
     ) -> Result<Option<Vec<f32>>, NetworkError> {
         let spec = model.spec();
-        if !spec.self_conditioning {
+        if spec.self_conditioning.is_none() {
             return Ok(None);
         }
         let size = spec.vocabulary_size;
@@ -119,6 +121,10 @@ impl NoisyBatch {
         })?;
         for (term, probabilities) in self.terms.iter().zip(slots.into_vec()?) {
             prediction[term.position * size..][..size].copy_from_slice(&probabilities);
+        }
+        if spec.tells_current() {
+            let of_rows = prediction.chunks(size.max(1)).zip(&rows.current);
+            prediction = of_rows.filter(|(_, current)| **current).flat_map(|(row, _)| row).copied().collect();
         }
         Ok(Some(prediction))
     }

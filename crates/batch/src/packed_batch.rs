@@ -21,6 +21,8 @@ pub struct PackedBatch {
     pub first: Vec<bool>,
     /// What each row sees.
     pub visibility: Visibility,
+    /// Which rows are of a current block behind a causal prefix, `T`.
+    pub current: Vec<bool>,
     /// The rows of each canvas that may become noisy; empty for a canvas of padding alone.
     pub canvases: Vec<Range<usize>>,
     /// Positions of a block, where blocks become noisy one by one.
@@ -59,8 +61,9 @@ impl PackedBatch {
                 first.extend((0..used).map(|i| i == 0 || documents[i] != documents[i - 1]));
             }
         }
+        let current = rows.current().to_vec();
         let (positions, visibility) = rows.finish()?;
-        Ok(Self { tokens, text_bytes, positions, first, visibility, canvases, block })
+        Ok(Self { tokens, text_bytes, positions, first, visibility, current, canvases, block })
     }
 
     /// The number of the canvas that a row belongs to.

@@ -8,6 +8,7 @@ use aquatint_diffusion::{
 };
 use aquatint_network::{
     AttentionSpec, FeedForwardSpec, HostDenoiser, LayerSpec, NetworkError, NetworkInput, NetworkSpec,
+    SelfConditioningSpec,
 };
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ struct Uniform(NetworkSpec);
 
 fn uniform(self_conditioning: bool) -> Uniform {
     let layer = LayerSpec::new(AttentionSpec::new(1, 1, 4), FeedForwardSpec::new(4));
+    let self_conditioning = self_conditioning.then_some(SelfConditioningSpec::Added);
     Uniform(NetworkSpec { mask_token: Some(MASK), self_conditioning, ..NetworkSpec::new(SIZE, 4, vec![layer]) })
 }
 

@@ -107,6 +107,7 @@ impl Checkpoint {
         let others: Vec<RoleFile<'_>> = others.iter().map(|(name, contents)| RoleFile { name, contents }).collect();
         roles::assign(&mut vocabulary, &spec, stated, &others)?;
         let mut weights = Weights::open(folder)?;
+        weights.take_apart(family.facts().stacked);
         if let Some(quantisation) = &quantisation {
             weights.resolve_packed(quantisation)?;
         }
@@ -231,7 +232,12 @@ impl Checkpoint {
         let parts = expected.iter().flat_map(|tensor| self.weights.parts(&file_name(&tensor.name)));
         let places: BTreeSet<String> = parts.collect();
         let unread = self.family.facts().unread_tensors;
-        let has_place = |name: &&str| places.contains(*name) || unread.contains(name);
+        let is_unread = |name: &str| {
+            let is_it =
+                |unread: &&str| unread.strip_suffix('*').map_or(*unread == name, |start| name.starts_with(start));
+            unread.iter().any(is_it)
+        };
+        let has_place = |name: &&str| places.contains(*name) || is_unread(name);
         let unknown: Vec<&str> = self.weights.names().filter(|name| !has_place(name)).collect();
         if let Some(first) = unknown.first() {
             return Err(CheckpointError::UnknownTensors {

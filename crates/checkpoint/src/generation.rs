@@ -48,6 +48,9 @@ pub struct GenerationDefaults {
     /// Sharpness of the draw, 0 for the likeliest token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
+    /// The temperature that the steps of a block approach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_temperature: Option<f64>,
     /// Draw from the tokens that are at least this share as likely as the likeliest one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_p: Option<f64>,
@@ -78,6 +81,18 @@ pub struct GenerationDefaults {
     /// Whether the first step of a block makes its first position final and no other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leads: Option<bool>,
+    /// Whether what is accepted stays open up to the last step of its block.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revise: Option<bool>,
+    /// Whether a step that makes all open positions final writes the likeliest tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit_likeliest: Option<bool>,
+    /// Proposals in a row that have to agree before a block ends early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stability_threshold: Option<usize>,
+    /// The mean entropy in nats below which a block ends early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence_threshold: Option<f64>,
     /// When an end token closes its span: `step`, `block`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_at: Option<String>,

@@ -24,7 +24,7 @@ impl Checkpoint {
                 }
                 None => prepared(format, numbers, rows),
             };
-            let mixtures = self.spec.self_conditioning
+            let mixtures = self.spec.self_conditioning.is_some()
                 || self.spec.process().ok().flatten().is_some_and(|process| process.reads_points());
             // A table of which only rows are read stays in bf16 where it is kept so.
             let compact = !mixtures && self.weights.storage(&name).as_deref() == Some("BF16");

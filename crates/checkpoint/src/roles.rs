@@ -36,7 +36,7 @@ pub(crate) fn assign(
     });
     let config = RoleFile { name: "config.json", contents: &config };
     vocabulary.assign_roles(&[&[config], files].concat(), rows)?;
-    if let NetworkKind::Diffusion(_) = spec.kind() {
+    if spec.mask_token.is_some() && spec.kind() != NetworkKind::Causal {
         vocabulary.required(Role::Mask)?;
     }
     Ok(())

@@ -8,6 +8,7 @@ use crate::packed_words::PackedMatrix;
 use crate::storage::{Storage, Undecodable, decode, first_not_finite};
 use crate::{CheckpointError, Exact};
 use aquatint_files::{LfsPointer, MappedFile};
+use aquatint_network::families::StackedTensor;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use std::borrow::Cow;
@@ -16,6 +17,8 @@ use std::path::Path;
 
 /// Length of the number before a safetensors header that says how long the header is.
 pub(crate) const HEADER_PREFIX: u64 = 8;
+/// The most experts of a layer that are taken apart; more than any network has.
+const MOST_EXPERTS: usize = 4096;
 /// A header beyond this is damage, not description.
 const LONGEST_HEADER: u64 = 100_000_000;
 
@@ -313,6 +316,29 @@ impl Weights {
             self.copies.push((name.to_owned(), StoredTwice { name: other.to_owned(), entry }));
         } else {
             self.entries.insert(name.to_owned(), entry);
+        }
+    }
+
+    /// Lets the matrices of experts be read one by one that the files hold stacked. A tensor of another shape stays as it is.
+    pub(crate) fn take_apart(&mut self, stacked: &[StackedTensor]) {
+        for stacked in stacked {
+            let names: Vec<String> = self.entries.keys().cloned().collect();
+            for name in names {
+                let Some(&[experts, rows, columns]) = self.shape(&name) else { continue };
+                let Some(parts) = stacked.parts(&name, experts.min(MOST_EXPERTS)) else { continue };
+                let (count, pieces) = (stacked.parts.len(), experts * stacked.parts.len());
+                let Some(entry) = self.entries.get(&name) else { continue };
+                let is_whole = rows.is_multiple_of(count) && pieces > 0 && entry.length.is_multiple_of(pieces);
+                if !is_whole || experts > MOST_EXPERTS || entry.gguf.is_some() {
+                    continue;
+                }
+                let Some(Entry { source, dtype, start, length, .. }) = self.entries.remove(&name) else { continue };
+                let length = length / pieces;
+                for (place, part) in parts.into_iter().flatten().enumerate() {
+                    let (start, shape) = (start + place * length, vec![rows / count, columns]);
+                    self.entries.entry(part).or_insert(Entry { source, dtype, shape, start, length, gguf: None });
+                }
+            }
         }
     }
 

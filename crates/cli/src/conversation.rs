@@ -30,11 +30,13 @@ Type a text to have it continued, or a template: The [[3]] sat on the [[5]].
 \"\"\" begins and ends a text of several lines.
 
   /set NAME VALUE   change a setting: max-tokens, steps, block-length, policy, remasking,
-                    temperature, min-p, top-k, top-p, repetition-penalty, presence-penalty,
-                    frequency-penalty, logit-bias, suppress-tokens, defer-tokens,
-                    confidence-of, end-token, stop-at, counting, end-time, leads (true or
-                    false), blocks-from, self-speculation (true or false), guidance-scale,
-                    unconditional-prompt, churn, correctors, revise (true or false), seed;
+                    temperature, final-temperature, min-p, top-k, top-p, repetition-penalty,
+                    presence-penalty, frequency-penalty, logit-bias, suppress-tokens,
+                    defer-tokens, confidence-of, end-token, stop-at, counting, end-time,
+                    leads (true or false), blocks-from, self-speculation (true or false),
+                    guidance-scale, unconditional-prompt, churn, correctors, revise (true
+                    or false), commit-likeliest (true or false), stability-threshold,
+                    confidence-threshold, seed;
                     VALUE default goes back to the model's own
   /show             show the model and the settings
   /clear            clear the screen
@@ -111,6 +113,7 @@ pub(crate) fn set(sampling: &mut SamplingArguments, name: &str, value: &str) -> 
         }
         "remasking" => sampling.remasking = text(),
         "temperature" => sampling.temperature = read(name, value, NUMBER)?,
+        "final-temperature" => sampling.final_temperature = read(name, value, NUMBER)?,
         "min-p" => sampling.min_p = read(name, value, NUMBER)?,
         "top-k" => sampling.top_k = read(name, value, COUNT)?,
         "top-p" => sampling.top_p = read(name, value, NUMBER)?,
@@ -145,6 +148,9 @@ pub(crate) fn set(sampling: &mut SamplingArguments, name: &str, value: &str) -> 
         "churn" => sampling.churn = read(name, value, NUMBER)?,
         "correctors" => sampling.correctors = read(name, value, COUNT)?,
         "revise" => sampling.revise = read(name, value, "true, false")?.unwrap_or_default(),
+        "commit-likeliest" => sampling.commit_likeliest = read(name, value, "true, false")?,
+        "stability-threshold" => sampling.stability_threshold = read(name, value, COUNT)?,
+        "confidence-threshold" => sampling.confidence_threshold = read(name, value, NUMBER)?,
         "seed" => sampling.seed = read(name, value, COUNT)?,
         _ => return Err(Failure::new(format!("unknown setting `{name}`")).hint("/help lists the settings")),
     }

@@ -58,6 +58,7 @@ impl SamplingArguments {
             policy,
             remasking: self.remasking.clone(),
             temperature: self.temperature,
+            final_temperature: self.final_temperature,
             min_p: self.min_p,
             top_k: self.top_k,
             top_p: self.top_p,
@@ -83,6 +84,9 @@ impl SamplingArguments {
             churn: self.churn,
             correctors: self.correctors,
             revise: self.revise,
+            commit_likeliest: self.commit_likeliest,
+            stability_threshold: self.stability_threshold,
+            confidence_threshold: self.confidence_threshold,
             constraint: self.constraint()?,
             seed: self.seed,
         })

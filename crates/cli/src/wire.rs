@@ -3,6 +3,7 @@
 
 use crate::arguments::TokenRange;
 use crate::failure::Failure;
+use aquatint::diffusion::Stability;
 use aquatint_diffusion::{Kind, TokenId};
 use aquatint_generate::{ChangeKind, DenoisingEvent};
 use aquatint_vocabulary::Vocabulary;
@@ -162,6 +163,8 @@ pub(crate) struct Settings {
     pub(crate) remasking: String,
     pub(crate) temperature: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) final_temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) min_p: Option<f64>,
     pub(crate) top_k: Option<usize>,
     pub(crate) top_p: Option<f64>,
@@ -201,6 +204,12 @@ pub(crate) struct Settings {
     pub(crate) churn: Option<f64>,
     pub(crate) correctors: usize,
     pub(crate) revise: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) commit_likeliest: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stability_threshold: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) confidence_threshold: Option<f64>,
     pub(crate) time_grid: Option<Vec<f64>>,
     /// What kind of constraint there is on the text.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,6 +226,7 @@ impl Settings {
             policy: settings.policy_name(),
             remasking: settings.remasking().to_string(),
             temperature: shaping.temperature,
+            final_temperature: shaping.final_temperature,
             min_p: shaping.min_p,
             top_k: shaping.top_k,
             top_p: shaping.top_p,
@@ -241,6 +251,9 @@ impl Settings {
             churn: settings.churn(),
             correctors: settings.correctors(),
             revise: settings.revises(),
+            commit_likeliest: settings.commits_likeliest(),
+            stability_threshold: settings.stability().map(Stability::patience),
+            confidence_threshold: settings.stability().map(Stability::mean_entropy),
             time_grid: (!ranks.is_empty()).then(|| ranks.to_vec()),
             constraint: settings.constraint().map(|constraint| constraint.plain.name()),
         }
@@ -263,6 +276,9 @@ impl std::fmt::Display for Settings {
             write!(f, ", remasking {}", self.remasking)?;
         }
         write!(f, ", temperature {}", self.temperature)?;
+        if let Some(last) = self.final_temperature {
+            write!(f, " towards {last}")?;
+        }
         if let Some(p) = self.min_p {
             write!(f, ", min-p {p}")?;
         }
@@ -321,6 +337,12 @@ impl std::fmt::Display for Settings {
         }
         if self.revise {
             write!(f, ", revising")?;
+        }
+        if self.commit_likeliest {
+            write!(f, ", committing the likeliest")?;
+        }
+        if let (Some(steps), Some(entropy)) = (self.stability_threshold, self.confidence_threshold) {
+            write!(f, ", early where {steps} steps agree below {entropy} nats")?;
         }
         Ok(())
     }

@@ -19,14 +19,14 @@ mod norm;
 mod optimiser;
 
 pub use attention::{Attention, AttentionBackward, AttentionOperands, AttentionRows, AttentionShape, Rows};
-pub use elementwise::{Elementwise, Modulation, ScaledPoints, ShiftScale, WriteRows};
+pub use elementwise::{Activation, Elementwise, Modulation, RowScale, ScaledPoints, ShiftScale, WriteRows};
 pub use experts::{
     Combine, Experts, Factor, GroupBackwardWeight, GroupedOperands, RouteBackward, Router, RouterLogits, RouterScore,
     RowGroup,
 };
 pub use linear::{
-    BackwardInput, BackwardWeight, Linear, LinearOperands, LinearShape, PreparedBackwardInput, PreparedOperands,
-    PreparedValues, SwigluOperands,
+    BackwardInput, BackwardWeight, GluOperands, Linear, LinearOperands, LinearShape, PreparedBackwardInput,
+    PreparedOperands, PreparedValues,
 };
 pub use logits::{DrawnRow, Evidence, LogitRows, Logits, ReadRow, RowDraw, RowSummary, Sampling};
 pub use loss::{CostKind, Head, Loss, LossGradients, LossRows, RatioCost, RowCost, RowLoss, Targets, TokenVectors};

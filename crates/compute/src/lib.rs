@@ -19,14 +19,14 @@ mod visibility;
 pub use cpu::{Arithmetic, Buffer, Cpu, CpuPath, ParseNameError, Precision, Prepared, peak};
 pub use cuda::{CompileError, Cuda, GpuBuffer, GpuError, GpuFacts, GpuIndices, GpuMatrix, GpuVisibility};
 pub use device::{
-    AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionRows, AttentionShape, BackwardInput,
-    BackwardWeight, Columns, Combine, CostKind, DType, Device, DeviceError, DrawnRow, Element, Elementwise, Evidence,
-    Experts, Factor, GroupBackwardWeight, GroupedOperands, Head, HeadNormGradients, HeadNorms, LayerNorm,
-    LayerNormBackward, Linear, LinearOperands, LinearShape, LogitRows, Logits, Loss, LossGradients, LossRows, Memory,
-    Modulation, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands, PreparedValues, RatioCost, ReadRow,
-    RmsNorm, RmsNormBackward, Rope, RopeShape, RouteBackward, Router, RouterLogits, RouterScore, RowCost, RowDraw,
-    RowGroup, RowLoss, RowSummary, Rows, Sampling, ScaledPoints, ShiftScale, SwigluOperands, Targets, TokenVectors,
-    WriteRows,
+    Activation, AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionRows, AttentionShape,
+    BackwardInput, BackwardWeight, Columns, Combine, CostKind, DType, Device, DeviceError, DrawnRow, Element,
+    Elementwise, Evidence, Experts, Factor, GluOperands, GroupBackwardWeight, GroupedOperands, Head, HeadNormGradients,
+    HeadNorms, LayerNorm, LayerNormBackward, Linear, LinearOperands, LinearShape, LogitRows, Logits, Loss,
+    LossGradients, LossRows, Memory, Modulation, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands,
+    PreparedValues, RatioCost, ReadRow, RmsNorm, RmsNormBackward, Rope, RopeShape, RouteBackward, Router, RouterLogits,
+    RouterScore, RowCost, RowDraw, RowGroup, RowLoss, RowScale, RowSummary, Rows, Sampling, ScaledPoints, ShiftScale,
+    Targets, TokenVectors, WriteRows,
 };
 pub use format::WeightFormat;
 pub use parameters::{Gradients, Parameters, WeightId};
@@ -35,5 +35,5 @@ pub use rotation::{QueryGrowth, Rotation, RotationScaling, Yarn};
 pub use summary::{
     LogitsSummary, ShapedRow, draw_row, draw_row_expecting, shape_row, softmax_row, summarise, summarise_row,
 };
-pub use tape::{LogitHead, Routes, Tape, Value};
+pub use tape::{LogitHead, Routes, RowGroups, Tape, Value};
 pub use visibility::{Visibility, VisibilityError};

@@ -18,9 +18,9 @@ pub use experts::Routes;
 use experts::{Combined, GroupedLinear};
 
 use crate::{
-    AttentionOperands, AttentionRows, AttentionShape, BackwardInput, Device, DeviceError, Element, LayerNorm,
-    LinearOperands, LinearShape, Modulation, Parameters, PreparedOperands, RmsNorm, Rope, RopeShape, ShiftScale,
-    SwigluOperands, WeightId,
+    Activation, AttentionOperands, AttentionRows, AttentionShape, BackwardInput, Columns, Device, DeviceError, Element,
+    GluOperands, LayerNorm, LinearOperands, LinearShape, Modulation, Parameters, PreparedOperands, RmsNorm, Rope,
+    RopeShape, RowScale, ShiftScale, WeightId, WriteRows,
 };
 use std::rc::Rc;
 
@@ -88,7 +88,7 @@ enum Record<'p, D: Device> {
     },
     RmsNorm {
         x: Value<D>,
-        weight: WeightId,
+        weight: Option<WeightId>,
         inverse_rms: D::Buffer,
         out: usize,
     },
@@ -112,8 +112,28 @@ enum Record<'p, D: Device> {
         output: Value<D>,
         log_sum_exp: D::Buffer,
     },
-    Swiglu {
+    Glu {
+        activation: Activation,
         gate_up: Value<D>,
+        out: usize,
+    },
+    ScaleRows {
+        x: Value<D>,
+        factors: WeightId,
+        groups: RowGroups<'p, D>,
+        out: usize,
+    },
+    Scaled {
+        x: usize,
+        factor: f64,
+        length: usize,
+        out: usize,
+    },
+    Replace {
+        x: Option<usize>,
+        rows: Option<usize>,
+        ids: &'p D::Indices,
+        columns: usize,
         out: usize,
     },
     Silu {
@@ -166,6 +186,14 @@ enum Record<'p, D: Device> {
     },
 }
 
+/// The group of each row.
+pub enum RowGroups<'p, D: Device> {
+    /// As they were uploaded.
+    Given(&'p D::Indices),
+    /// The experts of rows, for `[T, K]` numbers.
+    Chosen(Rc<Routes<D>>),
+}
+
 /// Gradients of values by slot, while the backward runs.
 type Slots<D> = Vec<Option<<D as crate::Memory>::Buffer>>;
 
@@ -190,6 +218,11 @@ impl<'p, D: Device> Tape<'p, D> {
     /// them last, when what the others kept is free again.
     pub fn recording(parameters: &'p Parameters<D>, recomputed: usize) -> Self {
         Self { parameters, records: Some(Vec::new()), slots: 0, recomputed, learning: true }
+    }
+
+    /// How many indices there are.
+    pub fn count(&self, indices: &D::Indices) -> usize {
+        self.device().count(indices)
     }
 
     fn device(&self) -> &'p D {
@@ -329,26 +362,27 @@ impl<'p, D: Device> Tape<'p, D> {
         Ok(out)
     }
 
-    /// `silu(x gateᵀ) · (x upᵀ)`. `stacked` is the gate above what it is for, and `apart` the two on their own: one
+    /// `f(x gateᵀ) · (x upᵀ)`. `stacked` is the gate above what it is for, and `apart` the two on their own: one
     /// product is what a backward wants, and a fused one needs no memory for what is in between. Where the stacked one is
     /// kept in its prepared form only, there is no other.
     ///
     /// # Errors
     /// When the device lacks the memory.
-    pub fn linear_swiglu(
+    pub fn linear_glu(
         &mut self,
+        activation: Activation,
         x: &Value<D>,
         stacked: WeightId,
         apart: (WeightId, WeightId),
     ) -> Result<Value<D>, DeviceError> {
         if self.records.is_some() || self.parameters.is_prepared_only(stacked) {
             let gate_up = self.linear(x, stacked, None)?;
-            return self.swiglu(&gate_up);
+            return self.glu(activation, &gate_up);
         }
         let (gate, up) = (self.parameters.prepared(apart.0)?, self.parameters.prepared(apart.1)?);
         let (width, _) = self.parameters.shape(apart.0);
         let mut out = self.device().uninitialised(x.rows * width)?;
-        self.device().linear_swiglu(SwigluOperands { rows: x.rows, x: &*x.buffer, gate, up }, &mut out);
+        self.device().linear_glu(GluOperands { activation, rows: x.rows, x: &*x.buffer, gate, up }, &mut out);
         Ok(self.value(out, x.rows, width, false))
     }
 
@@ -378,17 +412,22 @@ impl<'p, D: Device> Tape<'p, D> {
         Ok(())
     }
 
-    /// RMS norm of each row, with a weight.
+    /// RMS norm of each row, with a weight or without one.
     ///
     /// # Errors
     /// When the device lacks the memory.
-    pub fn rms_norm(&mut self, x: &Value<D>, weight: WeightId, epsilon: f64) -> Result<Value<D>, DeviceError> {
+    pub fn rms_norm(&mut self, x: &Value<D>, weight: Option<WeightId>, epsilon: f64) -> Result<Value<D>, DeviceError> {
         let mut out = self.device().uninitialised(x.rows * x.columns)?;
         let mut inverse_rms = self.device().uninitialised(x.rows)?;
-        let operands =
-            RmsNorm { columns: x.columns, epsilon, x: &*x.buffer, weight: Some(self.parameters.get(weight)?) };
+        let scale = weight.map(|weight| self.parameters.get(weight)).transpose()?;
+        let operands = RmsNorm { columns: x.columns, epsilon, x: &*x.buffer, weight: scale };
         self.device().rms_norm(operands, &mut out, &mut inverse_rms);
-        let out = self.value(out, x.rows, x.columns, x.slot.is_some() || self.parameters.trains(weight));
+        let out = self.value(
+            out,
+            x.rows,
+            x.columns,
+            x.slot.is_some() || weight.is_some_and(|weight| self.parameters.trains(weight)),
+        );
         self.note(&out, |out| Record::RmsNorm { x: x.clone(), weight, inverse_rms, out });
         Ok(out)
     }
@@ -456,16 +495,78 @@ impl<'p, D: Device> Tape<'p, D> {
         Ok(out)
     }
 
-    /// `silu(gate) · up` of packed `[gate, up]`.
+    /// `f(gate) · up` of packed `[gate, up]`.
     ///
     /// # Errors
     /// When the device lacks the memory.
-    pub fn swiglu(&mut self, gate_up: &Value<D>) -> Result<Value<D>, DeviceError> {
+    pub fn glu(&mut self, activation: Activation, gate_up: &Value<D>) -> Result<Value<D>, DeviceError> {
         let width = gate_up.columns / 2;
         let mut out = self.device().uninitialised(gate_up.rows * width)?;
-        self.device().swiglu(width, &gate_up.buffer, &mut out);
+        self.device().glu(activation, width, &gate_up.buffer, &mut out);
         let out = self.value(out, gate_up.rows, width, gate_up.slot.is_some());
-        self.note(&out, |out| Record::Swiglu { gate_up: gate_up.clone(), out });
+        self.note(&out, |out| Record::Glu { activation, gate_up: gate_up.clone(), out });
+        Ok(out)
+    }
+
+    /// `factors[g] · x`, `g` the group of each row. Where there are more groups than rows, rows are those of a matrix of as
+    /// many rows as groups.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn scale_rows(
+        &mut self,
+        x: &Value<D>,
+        factors: WeightId,
+        groups: RowGroups<'p, D>,
+    ) -> Result<Value<D>, DeviceError> {
+        let mut out = self.device().uninitialised(x.rows * x.columns)?;
+        let scaled = self.row_scale(x, factors, &groups)?;
+        self.device().scale_rows(scaled, &mut out);
+        let out = self.value(out, x.rows, x.columns, x.slot.is_some() || self.parameters.trains(factors));
+        self.note(&out, |out| Record::ScaleRows { x: x.clone(), factors, groups, out });
+        Ok(out)
+    }
+
+    fn row_scale<'a>(
+        &'a self,
+        x: &'a Value<D>,
+        factors: WeightId,
+        groups: &'a RowGroups<'p, D>,
+    ) -> Result<RowScale<'a, D::Buffer, D::Indices>, DeviceError> {
+        let groups = match groups {
+            RowGroups::Given(groups) => groups,
+            RowGroups::Chosen(routes) => routes.chosen(),
+        };
+        let columns = (x.rows * x.columns).checked_div(self.device().count(groups)).unwrap_or(1);
+        Ok(RowScale { columns, groups, factors: self.parameters.get(factors)?, x: &x.buffer })
+    }
+
+    /// `factor · x`.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn scaled(&mut self, x: &Value<D>, factor: f64) -> Result<Value<D>, DeviceError> {
+        let length = x.rows * x.columns;
+        let mut out = self.device().uninitialised(length)?;
+        self.device().scale_add(factor, &x.buffer, 0.0, &mut out);
+        let out = self.value(out, x.rows, x.columns, x.slot.is_some());
+        if let Some(slot) = x.slot {
+            self.note(&out, |out| Record::Scaled { x: slot, factor, length, out });
+        }
+        Ok(out)
+    }
+
+    /// `x` with other rows in the places `ids`, each of them once.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn replace_rows(&mut self, x: Value<D>, ids: &'p D::Indices, rows: &Value<D>) -> Result<Value<D>, DeviceError> {
+        let (count, columns, slot) = (x.rows, x.columns, x.slot);
+        let mut out = self.own(x)?;
+        let written = Columns { buffer: rows.buffer(), stride: columns, first: 0 };
+        self.device().write_rows(WriteRows { columns, rows: written, ids }, &mut out);
+        let out = self.value(out, count, columns, slot.is_some() || rows.slot.is_some());
+        self.note(&out, |out| Record::Replace { x: slot, rows: rows.slot, ids, columns, out });
         Ok(out)
     }
 

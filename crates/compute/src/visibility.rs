@@ -120,6 +120,47 @@ impl Visibility {
     /// When there are more or fewer positions than rows, the positions of an interval do not ascend, or a row is left
     /// with nothing to see.
     pub fn windowed(&self, window: usize, positions: &[u32]) -> Result<Self, VisibilityError> {
+        let reach = u32::try_from(window).unwrap_or(u32::MAX);
+        self.within(window, positions, |row| {
+            let own = positions[row];
+            (own.saturating_add(1).saturating_sub(reach), own.saturating_add(reach))
+        })
+    }
+
+    /// The same behind a causal prefix, where rows of the current block see all of it and are as far from what is before
+    /// it as its first row (DiffusionGemma, 2608.00146). `current` says which rows are of a current block; a block is a run
+    /// of them that its rows see.
+    ///
+    /// # Errors
+    /// As [`Visibility::windowed`], and when there are more or fewer rows in `current`.
+    pub fn windowed_blocks(&self, window: usize, positions: &[u32], current: &[bool]) -> Result<Self, VisibilityError> {
+        if current.len() != self.len() {
+            return Err(VisibilityError::RowCount { rows: current.len(), expected: self.len() });
+        }
+        let reach = u32::try_from(window).unwrap_or(u32::MAX);
+        // The first row of the run of current rows that each row is in.
+        let mut begins: Vec<usize> = (0..current.len()).collect();
+        for row in (1..current.len()).filter(|row| current[*row] && current[row - 1]) {
+            begins[row] = begins[row - 1];
+        }
+        self.within(window, positions, |row| {
+            let own = positions[row];
+            if !current[row] {
+                return (own.saturating_add(1).saturating_sub(reach), own.saturating_add(reach));
+            }
+            let own_range = self.rows[row].iter().find(|range| range.contains(&(row as u32)));
+            let first = own_range.map_or(row, |range| begins[row].max(range.start as usize));
+            (positions[first].saturating_add(1).saturating_sub(reach), u32::MAX)
+        })
+    }
+
+    /// What each row sees from one position on and before another, which `reach` says of the row.
+    fn within(
+        &self,
+        window: usize,
+        positions: &[u32],
+        reach: impl Fn(usize) -> (u32, u32),
+    ) -> Result<Self, VisibilityError> {
         if positions.len() != self.len() {
             return Err(VisibilityError::RowCount { rows: positions.len(), expected: self.len() });
         }
@@ -132,13 +173,13 @@ impl Visibility {
             if range.is_empty() {
                 return Ok(range.clone());
             }
-            let (start, end, own) = (range.start as usize, range.end as usize, positions[row]);
+            let (start, end, (first, beyond)) = (range.start as usize, range.end as usize, reach(row));
             if descents[start] != descents[end - 1] {
                 return Err(VisibilityError::Positions { row });
             }
             let inside = &positions[start..end];
-            let before = inside.partition_point(|&other| own.saturating_sub(other) as usize >= window);
-            let until = inside.partition_point(|&other| (other.saturating_sub(own) as usize) < window);
+            let before = inside.partition_point(|&other| other < first);
+            let until = inside.partition_point(|&other| other < beyond);
             Ok(if before < until { range.start + before as u32..range.start + until as u32 } else { 0..0 })
         };
         let cut = |(row, [first, second]): (usize, &[Range<u32>; 2])| {
@@ -189,6 +230,29 @@ mod tests {
         rows.extend((0..6).map(|row| [9..11 + row / 2 * 2, 0..0]));
         let positions = (0..3).chain(0..6).chain(0..6).collect();
         (Visibility::new(vec![0..3, 3..15], rows).unwrap(), positions)
+    }
+
+    #[test]
+    fn a_window_of_a_block_holds_the_block_and_is_counted_from_its_first_row() {
+        // A prefix of five rows and a block of three.
+        let rows = (0..8).map(|row| [0..if row < 5 { row + 1 } else { 8 }, 0..0]).collect();
+        let (whole, positions) =
+            (Visibility::new(std::iter::once(0..8).collect(), rows).unwrap(), (0..8).collect::<Vec<u32>>());
+        let current: Vec<bool> = (0..8).map(|row| row >= 5).collect();
+        let windowed = whole.windowed_blocks(3, &positions, &current).unwrap();
+        let first = |row: usize| windowed.row(row)[0].clone();
+        assert_eq!([first(0), first(2), first(4)], [0..1, 0..3, 2..5]);
+        assert!((5..8).all(|row| first(row) == (3..8)));
+        // Where no row is of a block, it is a window as any other.
+        assert_eq!(whole.windowed_blocks(3, &positions, &[false; 8]), whole.windowed(3, &positions));
+        // The noisy blocks of two streams are blocks of their own.
+        let (whole, positions) = ragged();
+        let current: Vec<bool> = (0..15).map(|row| (3..9).contains(&row)).collect();
+        let windowed = whole.windowed_blocks(2, &positions, &current).unwrap();
+        assert_eq!(windowed.row(5), &[5..7, 10..11]);
+        assert_eq!(windowed.row(6), &[5..7, 10..11]);
+        let error = whole.windowed_blocks(2, &positions, &[]).unwrap_err();
+        assert_eq!(error, VisibilityError::RowCount { rows: 0, expected: 15 });
     }
 
     #[test]

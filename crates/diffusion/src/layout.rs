@@ -76,6 +76,14 @@ impl Layout {
         (0..whole).map(|position| [0..if (position as usize) < prefix { position + 1 } else { whole }, 0..0]).collect()
     }
 
+    /// Which of `length` positions are of the current block of their document behind a causal prefix; none in other layouts.
+    /// `documents` is as in [`Layout::intervals`].
+    pub fn current(self, length: usize, documents: &[u32]) -> Vec<bool> {
+        let Self::CausalPrefix { length: block } = self else { return vec![false; length] };
+        let starts = rows(length, documents, |_, document| [block_start(document.end - 1, &document, block)..0, 0..0]);
+        (0u32..).zip(starts).map(|(position, [start, _])| position >= start.start).collect()
+    }
+
     /// The positions of a block, where positions see only their own block and earlier ones; `None` for other layouts.
     pub fn block_length(self) -> Option<usize> {
         match self {

@@ -36,6 +36,7 @@
 //!         key,
 //!         settled: false,
 //!         revise: false,
+//!         commit_likeliest: false,
 //!     };
 //!     step.take(&mut canvas, &proposal, &[])?;
 //! }

@@ -119,6 +119,9 @@ pub struct PlanSettings<'a> {
     /// For each block its positions, open or not: an even counting divides all of them, and what is not open falls to the
     /// last steps, which are not planned then (SDAR, LLaDA2.0). A block that is not listed has as many as are open.
     pub lengths: &'a [usize],
+    /// Whether each block has the steps that are asked for, whatever the policy would have: where positions stay open up to
+    /// the last step and a block may end early, a block of few positions may take many.
+    pub all_steps: bool,
 }
 
 impl<'a> PlanSettings<'a> {
@@ -143,6 +146,7 @@ impl<'a> PlanSettings<'a> {
             end_time: 0.0,
             leads: &[],
             lengths: &[],
+            all_steps: false,
         }
     }
 }
@@ -180,8 +184,8 @@ impl StepPlan {
         }
         let count = |open: usize| match (open, remasking.is_none()) {
             (0, _) => 0,
-            (_, true) => policy.steps(open, steps).max(1),
-            (_, false) => steps,
+            (_, true) if !settings.all_steps => policy.steps(open, steps).max(1),
+            _ => steps,
         };
         let even = settings.counting == Counting::Even && remasking.is_none();
         let sized = |(index, &open): (usize, &usize)| {

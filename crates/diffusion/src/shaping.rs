@@ -1,6 +1,6 @@
 //! Shaping: how a prediction is sharpened or cut before a token is drawn from it.
 
-use crate::{SettingError, TokenId};
+use crate::{PlannedStep, SettingError, TokenId};
 use std::collections::BTreeMap;
 
 /// How a prediction is changed before a token is drawn. The order is: repetition penalty, presence and frequency penalty
@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 pub struct Shaping {
     /// Divisor of the logits, 0 or more; at 0 the likeliest token is taken.
     pub temperature: f64,
+    /// The temperature that the steps of a block approach, evenly from `temperature` at the first one: step n of N has what
+    /// is left after n N-ths of the way (DiffusionGemma's `t_max` and `t_min`). `None` where all steps have the same.
+    pub final_temperature: Option<f64>,
     /// Keeps only tokens that are at least this share as likely as the likeliest one, from 0 to 1 (min-p sampling,
     /// 2407.01082).
     pub min_p: Option<f64>,
@@ -33,6 +36,7 @@ impl Shaping {
     /// The prediction as it is.
     pub const NONE: Self = Self {
         temperature: 1.0,
+        final_temperature: None,
         min_p: None,
         top_k: None,
         top_p: None,
@@ -49,6 +53,10 @@ impl Shaping {
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             return Err(SettingError::new("temperature", self.temperature, "0 or more")
                 .with_hint("0 takes the likeliest token"));
+        }
+        if let Some(last) = self.final_temperature.filter(|last| !(last.is_finite() && *last >= 0.0)) {
+            return Err(SettingError::new("final_temperature", last, "0 or more")
+                .with_hint("leave it out for one temperature at all steps"));
         }
         if let Some(share) = self.min_p.filter(|share| !(0.0..=1.0).contains(share)) {
             return Err(SettingError::new("min_p", share, "from 0 to 1").with_hint("0 keeps all tokens"));
@@ -74,6 +82,14 @@ impl Shaping {
             }
         }
         Ok(())
+    }
+
+    /// The temperature of a step.
+    pub fn temperature_at(&self, step: &PlannedStep) -> f64 {
+        match self.final_temperature.filter(|_| step.index > 0) {
+            Some(last) => last + (self.temperature - last) * (step.of - step.index) as f64 / step.of.max(1) as f64,
+            None => self.temperature,
+        }
     }
 
     /// Whether tokens that occur already have something taken from their logits.

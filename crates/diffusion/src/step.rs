@@ -6,7 +6,8 @@
 
 use crate::random::Purpose;
 use crate::{
-    Canvas, CanvasError, CommitPolicy, Key, PlannedStep, Process, Proposal, Remasking, Step, TokenId, Vectors,
+    Candidate, Canvas, CanvasError, CommitPolicy, Key, PlannedStep, Process, Proposal, Remasking, Step, TokenId,
+    Vectors,
 };
 
 /// A step from a later time to an earlier one, with all that it depends on besides canvas and proposal.
@@ -29,6 +30,8 @@ pub struct ReverseStep<'a> {
     /// What the policy accepts is shown and stays open, and the rest becomes pure noise again, up to the last step
     /// (DiffusionGemma, 2608.00146).
     pub revise: bool,
+    /// A step that makes all open positions final writes the likeliest token of each, and not the one that was drawn.
+    pub commit_likeliest: bool,
 }
 
 /// What a step changed, each list ascending.
@@ -70,7 +73,9 @@ impl ReverseStep<'_> {
         chosen.dedup();
         let revise = self.revise && !all;
         if !revise {
-            write(proposal, &chosen, |position, token| canvas.commit(position, token))?;
+            let likeliest = self.commit_likeliest && all;
+            let token = |candidate: &Candidate| if likeliest { candidate.likeliest } else { candidate.token };
+            write(proposal, &chosen, token, |position, token| canvas.commit(position, token))?;
         }
         self.process.renoise(canvas, &renoised, &step, self.key, self.vectors);
         self.process.advance(canvas, proposal, &step, self.key);
@@ -95,17 +100,18 @@ impl ReverseStep<'_> {
         let is_left = |position: &usize| accepted.binary_search(position).is_err();
         let left: Vec<usize> = proposal.positions().iter().copied().filter(is_left).collect();
         self.process.scatter(canvas, &left, step.planned.number, self.key.fold(Purpose::Again as u64));
-        write(proposal, accepted, |position, token| canvas.show_noise(position, token))
+        write(proposal, accepted, |candidate| candidate.token, |position, token| canvas.show_noise(position, token))
     }
 }
 
-/// Calls `write` for each chosen position with the token proposed there.
+/// Calls `write` for each chosen position with the token of the candidate there.
 fn write(
     proposal: &Proposal,
     chosen: &[usize],
+    token: impl Fn(&Candidate) -> TokenId,
     mut write: impl FnMut(usize, TokenId) -> Result<(), CanvasError>,
 ) -> Result<(), CanvasError> {
-    let tokens = chosen.iter().filter_map(|position| Some((*position, proposal.candidate(*position)?.token)));
+    let tokens = chosen.iter().filter_map(|position| Some((*position, token(proposal.candidate(*position)?))));
     for (position, token) in tokens {
         write(position, token)?;
     }

@@ -31,19 +31,26 @@ pub struct Stability {
 }
 
 impl Stability {
-    /// Settled once `patience` proposals in a row, 1 or more, have agreed with the one before and the mean entropy is
-    /// below `mean_entropy` nats.
+    /// Settled once `patience` proposals in a row have agreed with the one before, and the mean entropy is below
+    /// `mean_entropy` nats; with a patience of 0 the entropy alone counts.
     ///
     /// # Errors
-    /// When `patience` is 0, or `mean_entropy` is not above 0.
+    /// When `mean_entropy` is not above 0.
     pub fn new(patience: usize, mean_entropy: f64) -> Result<Self, SettingError> {
-        if patience == 0 {
-            return Err(SettingError::new("stability_threshold", 0, "1 or more"));
-        }
         if mean_entropy.is_nan() || mean_entropy <= 0.0 {
             return Err(SettingError::new("confidence_threshold", mean_entropy, "above 0, in nats of mean entropy"));
         }
         Ok(Self { patience, mean_entropy, last: Vec::new(), unchanged: 0 })
+    }
+
+    /// How many proposals in a row have to agree with the one before.
+    pub fn patience(&self) -> usize {
+        self.patience
+    }
+
+    /// Below how many nats the mean entropy has to be.
+    pub fn mean_entropy(&self) -> f64 {
+        self.mean_entropy
     }
 
     /// Takes the proposal of a step for all open positions; returns whether they may be committed at once.

@@ -91,9 +91,10 @@ impl RequestPlan {
         let constrained = ConstrainedSpan::all(request, process)?;
         let policy = settings.policy.clone().unwrap_or_else(|| process.policy());
         let policy = ConstrainedSpan::restrict(&constrained, policy);
-        // The first position of a block is answered by the row before it, in a pass of its own.
+        // The first position of a block is answered by the row before it, in a pass of its own; a decoder answers for all
+        // of its block.
         let first = (0..request.canvas.len()).find(|position| request.canvas.kind(*position) != Some(Kind::Padding));
-        let opens = has_prefix && !settings.stepping.self_speculation;
+        let opens = has_prefix && !spec.tells_current() && !settings.stepping.self_speculation;
         let openings = blocks.iter().map(|block| opens && block.first().copied() > first).collect::<Vec<bool>>();
         let sizes = blocks.iter().zip(&openings).map(|(block, opening)| block.len() - usize::from(*opening));
         let sizes: Vec<usize> = sizes.collect();
@@ -106,6 +107,7 @@ impl RequestPlan {
             end_time: settings.stepping.end_time,
             leads: &leads(&blocks, settings, spec, lead),
             lengths: &lengths(&blocks, request, spec.attention, lead),
+            all_steps: settings.revise && settings.stability.is_some(),
             ..PlanSettings::new(steps, process.schedule(), policy.as_ref(), &settings.remasking, &settings.grid)
         };
         let plan = StepPlan::with_settings(&sizes, &plan)?;
@@ -277,7 +279,7 @@ fn demand(request: &Request, cache: Cache, model: &Model<'_>) -> Demand {
     let length = readable(&request.canvas).min(spec.context_length);
     let branches = if request.settings.is_guided() { 2 } else { 1 };
     // Whole rows of the vocabulary: logits that are kept; with self-conditioning also the prediction, and its rows in the pass.
-    let whole = match (spec.self_conditioning, request.settings.is_guided()) {
+    let whole = match (spec.self_conditioning.is_some(), request.settings.is_guided()) {
         (true, _) => 3,
         (false, guided) => usize::from(guided || Confidence::of(&request.settings).is_some()),
     };

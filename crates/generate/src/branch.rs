@@ -166,7 +166,7 @@ impl Branch {
         let is_noise = |position: usize| is_noise(canvas, position, hides_given);
         self.requested = if view.is_causal {
             view.open.to_vec()
-        } else if spec.self_conditioning {
+        } else if spec.self_conditioning.is_some() {
             fed_back(&visible, view.positions, spec.attention, is_noise)
         } else {
             view.open.to_vec()
@@ -182,7 +182,11 @@ impl Branch {
             .then(|| visible.partition_point(|position| *position < start));
         let known = |position: usize| (!is_noise(position)).then(|| input.tokens[position]);
         let previous = self.previous.as_ref();
-        let previous = previous.map(|previous| previous.rows(&visible, known, spec.is_sure_of_known()));
+        let previous = previous.map(|previous| {
+            // A network that computes rows of the current block in another way reads a prediction of these alone.
+            let first = prefix.filter(|_| spec.tells_current()).unwrap_or(0);
+            previous.rows(&visible[first..], known, spec.is_sure_of_known())
+        });
         let rows_to_compute = (view.cache != Cache::None).then(|| {
             let query = CacheQuery {
                 visible: &visible,
@@ -225,13 +229,13 @@ impl Branch {
         answers.get(self.answers.start + self.requested.binary_search(&position).ok()?)
     }
 
-    /// Keeps what was said for the next step.
-    pub(crate) fn feed_back(&mut self, answers: &mut [Answer], vocabulary_size: usize) {
+    /// Keeps what was said for the next step, at a temperature.
+    pub(crate) fn feed_back(&mut self, answers: &mut [Answer], vocabulary_size: usize, temperature: f64) {
         if self.requested.is_empty() {
             return;
         }
         let logits = answers[self.answers.clone()].iter_mut().flat_map(Answer::take_logits).collect();
-        self.previous = Some(PreviousPrediction::new(self.requested.clone(), logits, vocabulary_size));
+        self.previous = Some(PreviousPrediction::new(self.requested.clone(), logits, (vocabulary_size, temperature)));
     }
 }
 

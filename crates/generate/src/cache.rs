@@ -47,7 +47,7 @@ impl Cache {
         let blocks = exact_blocks(spec.attention).is_some();
         match self {
             Self::None => Ok(()),
-            Self::Prefix | Self::Dual if !blocks && spec.self_conditioning => {
+            Self::Prefix | Self::Dual if !blocks && spec.self_conditioning.is_some() => {
                 refuse("none", "the network reads its previous prediction, which changes everywhere at each step")
             }
             Self::Exact if spec.attention.block_length().is_some() && spec.reads_time() => refuse(

@@ -74,6 +74,8 @@ impl FromStr for ConfidenceOf {
 pub(crate) struct Confidence {
     /// How a row is shaped first; `None` where it is not.
     sampling: Option<Sampling>,
+    /// Whether the temperature is that of the draw.
+    as_drawn: bool,
     /// Tokens without confidence, ascending.
     deferred: Vec<TokenId>,
 }
@@ -99,15 +101,20 @@ impl Confidence {
         };
         let biased = shaping.counts_tokens() || !settings.logit_bias.is_empty();
         // What shapes nothing leaves the prediction.
-        let sampling = sampling.filter(|sampling| *sampling != Sampling::NONE || biased);
+        let changes = shaping.final_temperature.is_some();
+        let sampling = sampling.filter(|sampling| *sampling != Sampling::NONE || biased || changes);
+        let as_drawn = settings.choice.confidence_of == ConfidenceOf::Shaped { temperature: None };
         let deferred = settings.choice.deferred.clone();
-        (sampling.is_some() || !deferred.is_empty()).then_some(Self { sampling, deferred })
+        (sampling.is_some() || !deferred.is_empty()).then_some(Self { sampling, as_drawn, deferred })
     }
 
     /// The candidate with the confidence, entropy and margin that a row of logits gives it; the row is changed as a draw
     /// changes it.
     pub(crate) fn measure(&self, candidate: Candidate, logits: &mut [f32], draw: &RowDraw<'_>) -> Candidate {
-        let sampling = self.sampling.unwrap_or(Sampling::NONE);
+        let mut sampling = self.sampling.unwrap_or(Sampling::NONE);
+        if self.as_drawn && draw.sampling.temperature > 0.0 {
+            sampling.temperature = draw.sampling.temperature;
+        }
         let plain = RowDraw { sampling, repeated: &[], biases: &[], ..*draw };
         let draw = if self.sampling.is_some() { RowDraw { sampling, ..*draw } } else { plain };
         let ShapedRow { logits, retained, .. } = shape_row(logits, &draw);

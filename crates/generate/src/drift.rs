@@ -80,11 +80,11 @@ impl Denoiser for Drifting<'_> {
         answer_on_host(queries, self.spec().vocabulary_size, vectors.view(), read, |rows, read| {
             let truths = RowSlots::new(rows.len());
             self.denoiser.forward_rows(input, rows, &|index, logits| {
-                truths.set(index, softmax(logits));
+                truths.set(index, softmax(logits, 1.0));
             })?;
             self.denoiser.forward_cached(input, cached, rows, &|index, logits| {
                 if let Some(truth) = truths.get(index) {
-                    self.compare(truth, &softmax(logits));
+                    self.compare(truth, &softmax(logits, 1.0));
                 }
                 read(index, logits);
             })

@@ -18,7 +18,7 @@ pub(crate) struct SequenceInput<'a> {
     pub(crate) points: Option<&'a ContinuousState>,
     /// How noisy they are: the network's time input.
     pub(crate) time: f64,
-    /// `[L, V]`: what the network said at the last step; `None` at the first one.
+    /// What the network said at the last step, a row for each that it reads a prediction of; `None` at the first one.
     pub(crate) self_conditioning: Option<&'a [f32]>,
     /// Rows whose logits are needed, ascending, in `0..L`.
     pub(crate) requested: &'a [u32],
@@ -87,9 +87,13 @@ impl ForwardBatch {
         }
         self.times.push(sequence.time as f32);
         self.requested.extend(sequence.requested.iter().map(|row| row + start));
-        if spec.self_conditioning {
+        if spec.self_conditioning.is_some() {
             // A row of zeros is no prediction at all.
-            let rows = sequence.tokens.len() * spec.vocabulary_size;
+            let conditioned = match sequence.prefix.filter(|_| spec.tells_current()) {
+                Some(prefix) => sequence.tokens.len() - prefix,
+                None => sequence.tokens.len(),
+            };
+            let rows = conditioned * spec.vocabulary_size;
             match sequence.self_conditioning {
                 Some(previous) => self.self_conditioning.extend_from_slice(previous),
                 None => self.self_conditioning.resize(self.self_conditioning.len() + rows, 0.0),
@@ -122,6 +126,7 @@ impl ForwardBatch {
         queries: &[Query<'_>],
     ) -> Result<(Vec<Answer>, Vec<KvCache>), NetworkError> {
         let spec = denoiser.spec();
+        let current = spec.tells_current().then(|| self.rows.current().to_vec());
         let (positions, visibility) = self.rows.finish()?;
         let input = NetworkInput {
             tokens: &self.tokens,
@@ -129,7 +134,8 @@ impl ForwardBatch {
             positions: &positions,
             visibility: &visibility,
             times: spec.reads_time().then_some(self.times.as_slice()),
-            self_conditioning: spec.self_conditioning.then_some(self.self_conditioning.as_slice()),
+            current: current.as_deref(),
+            self_conditioning: spec.self_conditioning.map(|_| self.self_conditioning.as_slice()),
         };
         let cached = self
             .is_cached

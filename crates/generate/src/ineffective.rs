@@ -46,6 +46,7 @@ pub fn ineffective(
         ("policy", case.policy()?),
         ("remasking", case.remasking()?),
         ("temperature", case.temperature()),
+        ("final_temperature", case.final_temperature()),
         ("min_p", case.min_p()),
         ("top_k", case.top_k()),
         ("top_p", case.top_p()),
@@ -70,6 +71,9 @@ pub fn ineffective(
         ("churn", case.churn()),
         ("correctors", case.correctors()),
         ("revise", case.revise()),
+        ("commit_likeliest", case.commit_likeliest()),
+        ("stability_threshold", case.stability()),
+        ("confidence_threshold", case.stability()),
     ];
     let found = reasons.into_iter().filter_map(|(parameter, reason)| Some(Ineffective { parameter, reason: reason? }));
     Ok(found.collect())
@@ -193,7 +197,9 @@ impl Case<'_> {
 
     /// Whether the likeliest token is taken, and its confidence is what the network says.
     fn is_greedy(&self) -> bool {
-        self.settings().shaping.temperature == 0.0 && self.settings().choice.confidence_of == ConfidenceOf::Prediction
+        let shaping = &self.settings().shaping;
+        let is_zero = shaping.temperature == 0.0 && shaping.final_temperature.is_none();
+        is_zero && self.settings().choice.confidence_of == ConfidenceOf::Prediction
     }
 
     fn temperature(&self) -> Option<String> {
@@ -201,6 +207,34 @@ impl Case<'_> {
         // The word vector that is expected is that of all tokens.
         let one = shaping.top_k == Some(1) && self.process.vector_size().is_none();
         (one && shaping.temperature != 1.0).then(|| ONE_TOKEN.to_owned())
+    }
+
+    fn final_temperature(&self) -> Option<String> {
+        let shaping = &self.settings().shaping;
+        let last = shaping.final_temperature.filter(|last| *last != shaping.temperature)?;
+        match self.one_step() {
+            Some(_) => Some(format!("{ONE_STEP}, and {last} is reached behind the last one")),
+            None => self.temperature(),
+        }
+    }
+
+    fn commit_likeliest(&self) -> Option<String> {
+        let shaping = &self.settings().shaping;
+        let greedy = shaping.temperature == 0.0 && shaping.final_temperature.is_none();
+        // What is added to logits may make another token the one that is drawn.
+        let biased =
+            shaping.repetition_penalty != 1.0 || shaping.counts_tokens() || !self.settings().logit_bias.is_empty();
+        match self.settings().commit_likeliest {
+            true if !self.planned.constrained.is_empty() => {
+                Some("a constraint draws the tokens of a text together".to_owned())
+            }
+            true if greedy && !biased => Some(GREEDY.to_owned()),
+            _ => None,
+        }
+    }
+
+    fn stability(&self) -> Option<String> {
+        self.settings().stability.as_ref().and_then(|_| self.one_step())
     }
 
     fn min_p(&self) -> Option<String> {

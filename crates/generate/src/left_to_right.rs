@@ -13,7 +13,7 @@ pub(crate) fn check(request: &Request, spec: &NetworkSpec) -> Result<(), Generat
     check_order(request)?;
     let settings = &request.settings;
     let refusals = [
-        ("self_conditioning", spec.self_conditioning.then(|| "on".to_owned()), "off"),
+        ("self_conditioning", spec.self_conditioning.map(|_| "on".to_owned()), "off"),
         ("block_length", settings.block_length.filter(|length| *length != 1).map(|length| length.to_string()), "1"),
         ("policy", settings.policy.as_ref().map(|policy| policy.name()), "auto"),
         ("remasking", (!settings.remasking.is_none()).then(|| settings.remasking.to_string()), "none"),

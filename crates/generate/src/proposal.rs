@@ -4,7 +4,9 @@ use crate::model::Model;
 use crate::request::Request;
 use crate::visible::visible;
 use crate::{GenerateError, Settings};
-use aquatint_diffusion::{Candidate, Canvas, Key, PlannedStep, Process, ProposalError, Span, TokenId, Uniforms};
+use aquatint_diffusion::{
+    Candidate, Canvas, Key, PlannedStep, Process, ProposalError, Shaping, Span, TokenId, Uniforms,
+};
 use aquatint_network::{DrawnRow, LogitsSummary, Query, RowAnswer, RowDraw, Sampling};
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ pub(crate) struct Proposer {
     /// What is added to the logits of tokens in this step.
     biases: Vec<(TokenId, f32)>,
     sampling: Sampling,
+    shaping: Shaping,
     /// How many of the likeliest tokens are reported beside each draw.
     alternatives: usize,
     uniforms: Arc<dyn Uniforms>,
@@ -50,6 +53,7 @@ impl Proposer {
             repeated: Vec::new(),
             biases,
             sampling,
+            shaping: *shaping,
             alternatives: request.alternatives,
             uniforms: request.uniforms.clone().unwrap_or_else(|| Arc::new(key.fold(PROPOSE))),
         }
@@ -100,7 +104,7 @@ impl Proposer {
             forbidden: self.forbidden(position),
             repeated: &self.repeated,
             biases: &self.biases,
-            sampling: self.sampling,
+            sampling: Sampling { temperature: self.shaping.temperature_at(planned), ..self.sampling },
             uniform: self.uniforms.uniform(position, planned.number),
             best: self.alternatives,
         }

@@ -105,7 +105,10 @@ impl RequestState {
             stability: None,
             branches: branches(request),
             proposer: Proposer::new(request, model, key),
-            keeps_logits: guided || spec.self_conditioning || !request.constraints.is_empty() || confidence.is_some(),
+            keeps_logits: guided
+                || spec.self_conditioning.is_some()
+                || !request.constraints.is_empty()
+                || confidence.is_some(),
             confidence,
             statistics: Statistics::default(),
             reason: None,
@@ -170,7 +173,9 @@ impl RequestState {
     /// Whether the keys and values of a whole block follow from the tokens up to its end and from nothing else.
     fn shares_rows(&self, model: &Model<'_>) -> bool {
         let spec = model.spec();
-        let reads_tokens = !spec.reads_time() && !spec.self_conditioning && !model.process.reads_points();
+        // A prediction is read in the current block alone where that is told apart.
+        let reads_predictions = spec.self_conditioning.is_some() && !spec.tells_current();
+        let reads_tokens = !spec.reads_time() && !reads_predictions && !model.process.reads_points();
         let planned = &self.admission.planned;
         // Where blocks are counted from the hole, the same tokens are divided differently.
         planned.cache == Cache::Exact && planned.lead == 0 && self.branches.len() == 1 && reads_tokens
@@ -230,6 +235,8 @@ impl RequestState {
             key: self.key,
             settled: self.stability.as_mut().is_some_and(|stability| stability.settled(&proposal)),
             revise: settings.revise,
+            // Tokens that a constraint draws together are written together.
+            commit_likeliest: settings.commit_likeliest && self.admission.planned.constrained.is_empty(),
         };
         let changed = match self.speculation {
             None => step.take(&mut self.canvas, &proposal, &certain)?,
@@ -249,8 +256,15 @@ impl RequestState {
         for &position in &closed {
             self.canvas.close(position)?;
         }
-        if model.spec().self_conditioning {
-            self.branches.iter_mut().for_each(|branch| branch.feed_back(answers, model.spec().vocabulary_size));
+        let vocabulary_size = model.spec().vocabulary_size;
+        if let Some(conditioning) = model.spec().self_conditioning {
+            let temperature = match conditioning.is_sharpened() {
+                true => Some(self.admission.request.settings.shaping.temperature_at(&planned))
+                    .filter(|temperature| *temperature > 0.0),
+                false => None,
+            };
+            let temperature = temperature.unwrap_or(1.0);
+            self.branches.iter_mut().for_each(|branch| branch.feed_back(answers, vocabulary_size, temperature));
         }
 
         let speculates = self.speculation.is_some();

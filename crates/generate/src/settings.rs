@@ -32,6 +32,7 @@ pub struct Settings {
     pub(crate) churn: Option<f64>,
     pub(crate) correctors: usize,
     pub(crate) revise: bool,
+    pub(crate) commit_likeliest: bool,
     pub(crate) grid: TimeGrid,
     pub(crate) stepping: Stepping,
     pub(crate) constraint: Option<TextConstraint>,
@@ -108,6 +109,16 @@ impl Settings {
     /// Whether what the policy accepts stays open up to the last step.
     pub fn revises(&self) -> bool {
         self.revise
+    }
+
+    /// Whether a step that makes all open positions final writes the likeliest tokens.
+    pub fn commits_likeliest(&self) -> bool {
+        self.commit_likeliest
+    }
+
+    /// What is watched to end a block early.
+    pub fn stability(&self) -> Option<&Stability> {
+        self.stability.as_ref()
     }
 
     /// The times that the steps lead to.
@@ -241,6 +252,7 @@ pub struct SettingsBuilder {
     churn: Option<f64>,
     correctors: usize,
     revise: bool,
+    commit_likeliest: bool,
     grid: TimeGrid,
     stepping: Stepping,
     seed: u64,
@@ -264,6 +276,7 @@ impl Default for SettingsBuilder {
             churn: None,
             correctors: 0,
             revise: false,
+            commit_likeliest: false,
             grid: TimeGrid::default(),
             stepping: Stepping::default(),
             seed: 0,
@@ -318,6 +331,13 @@ impl SettingsBuilder {
     #[must_use]
     pub fn temperature(mut self, temperature: f64) -> Self {
         self.shaping.temperature = temperature;
+        self
+    }
+
+    /// The temperature that the steps of a block approach, evenly from `temperature` at its first step.
+    #[must_use]
+    pub fn final_temperature(mut self, temperature: f64) -> Self {
+        self.shaping.final_temperature = Some(temperature);
         self
     }
 
@@ -391,7 +411,8 @@ impl SettingsBuilder {
         self
     }
 
-    /// Fills the rest of a block at once when its predictions are sure and have stopped to change.
+    /// Fills the rest of a block at once when its predictions are sure and have stopped to change. With `revise`, a block
+    /// may then take all steps that are asked for, even more than it has positions.
     #[must_use]
     pub fn stability(mut self, stability: Stability) -> Self {
         self.stability = Some(stability);
@@ -432,6 +453,14 @@ impl SettingsBuilder {
     #[must_use]
     pub fn revise(mut self, revise: bool) -> Self {
         self.revise = revise;
+        self
+    }
+
+    /// A step that makes all open positions final, the last of a block among them, writes the likeliest token of each and
+    /// not the one that was drawn (DiffusionGemma, 2608.00146). A constraint's tokens are those that it drew.
+    #[must_use]
+    pub fn commit_likeliest(mut self, likeliest: bool) -> Self {
+        self.commit_likeliest = likeliest;
         self
     }
 
@@ -597,6 +626,7 @@ impl SettingsBuilder {
             churn: self.churn,
             correctors: self.correctors,
             revise: self.revise,
+            commit_likeliest: self.commit_likeliest,
             grid: self.grid,
             stepping: self.stepping,
             constraint: None,

@@ -148,7 +148,7 @@ pub(crate) fn check(request: &Request, spec: &NetworkSpec, process: &dyn Process
         Err(GenerateError::Setting(SettingError { parameter, given, allowed, hint }))
     };
     let is_causal = matches!(spec.attention, Layout::CausalPrefix { .. }) && !process.revises();
-    if !is_causal || spec.reads_time() || spec.self_conditioning {
+    if !is_causal || spec.reads_time() || spec.self_conditioning.is_some() {
         let hint = "such a model has a causal prefix, whose rows predict the tokens behind them";
         return refuse("self_speculation", "true".to_owned(), "false, unless the model can verify its drafts", hint);
     }

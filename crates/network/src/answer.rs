@@ -50,6 +50,7 @@ impl<D: Device> Rows<'_, D> {
             hidden: kind.hidden.as_ref().unwrap_or(self.hidden.buffer()),
             head: self.reader.parameters.prepared(self.reader.weight_index.head.matrix)?,
             bias: self.reader.head_bias()?,
+            soft_cap: self.reader.spec.head.soft_cap,
             forbidden: self.reader.spec.mask_token,
             evidence,
         })

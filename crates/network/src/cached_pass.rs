@@ -1,7 +1,7 @@
 //! A pass that computes some rows only, and takes the keys and values of the others from the KV cache.
 
 use crate::forward::{Pass, PassIndices};
-use crate::input::below;
+use crate::input::{below, count};
 use crate::kv_cache::{Place, PoolRows};
 use crate::layer_visibility::{LayerVisibility, LayerVisible};
 use crate::reader::Reader;
@@ -59,7 +59,7 @@ impl<D: Device> Reader<'_, D> {
         if let Some(&row) = requested.iter().find(|row| rows_to_compute.binary_search(row).is_err()) {
             return Err(NetworkError::NotComputed { row });
         }
-        let visibility = LayerVisibility::new(self.spec, input.visibility, input.positions)?;
+        let visibility = LayerVisibility::new(self.spec, input.visibility, input.positions, input.current)?;
         let mut pool = self.pool.lock();
         let mut parts = Vec::with_capacity(sequences.len());
         for (sequence, kv_cache) in sequences.iter().zip(&mut *kv_caches) {
@@ -159,6 +159,7 @@ struct Computed {
     positions: Vec<u32>,
     groups: Vec<u32>,
     points: Option<aquatint_diffusion::ContinuousState>,
+    current: Option<Vec<bool>>,
     self_conditioning: Option<Vec<f32>>,
 }
 
@@ -171,8 +172,15 @@ impl Computed {
             positions: pick(input.positions),
             groups: pick(&input.sequence_of_row()),
             points: input.points.map(|points| points.of(&rows)),
+            current: input.current.map(|current| rows.iter().map(|&row| current[row]).collect()),
             self_conditioning: input.self_conditioning.map(|all| {
-                rows.iter().flat_map(|&row| &all[row * vocabulary_size..][..vocabulary_size]).copied().collect()
+                // Of each row the place of its prediction; none of a row outside of current blocks.
+                let place = |&row: &usize| match input.current {
+                    Some(current) => current[row].then(|| count(&current[..row])),
+                    None => Some(row),
+                };
+                let places = rows.iter().filter_map(place);
+                places.flat_map(|place| &all[place * vocabulary_size..][..vocabulary_size]).copied().collect()
             }),
         }
     }
@@ -183,6 +191,7 @@ impl Computed {
             tokens: &self.tokens,
             positions: &self.positions,
             points: self.points.as_ref(),
+            current: self.current.as_deref(),
             self_conditioning: self.self_conditioning.as_deref(),
             ..*whole
         }

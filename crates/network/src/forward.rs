@@ -9,7 +9,7 @@
 //! The condition is the time, or a constant. Without time conditioning modulations are the identity and gates are 1. The parts are in [`crate::layers`].
 
 use crate::layer_visibility::LayerVisible;
-use crate::layers::LayerPass;
+use crate::layers::{LayerPass, RequestedRows};
 use crate::weight_index::WeightIndex;
 use crate::{NetworkInput, NetworkSpec};
 use aquatint_compute::{AttentionShape, Device, DeviceError, Tape, Value};
@@ -21,10 +21,16 @@ pub(crate) struct PassIndices<D: Device> {
     positions: D::Indices,
     /// The sequence of each row.
     groups: D::Indices,
+    /// Of each row whether it is of the current block, 0 or 1.
+    currents: D::Indices,
+    /// The rows that are, where the network tells them apart.
+    current: Option<D::Indices>,
     /// The rows whose hidden state is wanted.
     requested: D::Indices,
     /// The sequence of each requested row.
     requested_groups: D::Indices,
+    /// Of each requested row whether it is of the current block, 0 or 1.
+    requested_currents: D::Indices,
 }
 
 impl<D: Device> PassIndices<D> {
@@ -36,12 +42,22 @@ impl<D: Device> PassIndices<D> {
         requested: &[u32],
     ) -> Result<Self, DeviceError> {
         let requested_groups: Vec<u32> = requested.iter().map(|&row| groups[row as usize]).collect();
+        let is_current = |row: usize| u32::from(input.current.is_some_and(|current| current[row]));
+        let currents: Vec<u32> = (0..input.tokens.len()).map(is_current).collect();
+        let requested_currents: Vec<u32> = requested.iter().map(|&row| currents[row as usize]).collect();
+        let current = input.current.map(|current| {
+            let rows = (0u32..).zip(current).filter(|(_, current)| **current);
+            device.upload_indices(&rows.map(|(row, _)| row).collect::<Vec<u32>>())
+        });
         Ok(Self {
             tokens: device.upload_indices(input.tokens)?,
             positions: device.upload_indices(input.positions)?,
             groups: device.upload_indices(groups)?,
             requested: device.upload_indices(requested)?,
             requested_groups: device.upload_indices(&requested_groups)?,
+            currents: device.upload_indices(&currents)?,
+            current: current.transpose()?,
+            requested_currents: device.upload_indices(&requested_currents)?,
         })
     }
 }
@@ -65,7 +81,8 @@ impl<'p, D: Device> Pass<'p, D> {
     /// The hidden state of the requested rows, ready for the head.
     pub(crate) fn hidden(&self, tape: &mut Tape<'p, D>, visible: &'p LayerVisible<D>) -> Result<Value<D>, DeviceError> {
         let Self { spec, weight_index, indices, .. } = *self;
-        let mut x = weight_index.embedding.forward(tape, spec, &self.input, &indices.tokens)?;
+        let mut x =
+            weight_index.embedding.forward(tape, spec, &self.input, &indices.tokens, indices.current.as_ref())?;
         let condition = self.condition(tape)?;
         for (index, (layer, weights)) in spec.layers.iter().zip(&weight_index.layers).enumerate() {
             let (pass, visible) = (self.layer(index), visible.of(index));
@@ -85,7 +102,8 @@ impl<'p, D: Device> Pass<'p, D> {
         attend: &mut AttendIn<'_, 'p, D>,
     ) -> Result<Value<D>, DeviceError> {
         let Self { spec, weight_index, indices, .. } = *self;
-        let mut x = weight_index.embedding.forward(tape, spec, &self.input, &indices.tokens)?;
+        let mut x =
+            weight_index.embedding.forward(tape, spec, &self.input, &indices.tokens, indices.current.as_ref())?;
         let condition = self.condition(tape)?;
         for (index, (layer, weights)) in spec.layers.iter().zip(&weight_index.layers).enumerate() {
             let inputs: Vec<Value<D>> = std::iter::once(x).chain(condition.clone()).collect();
@@ -96,9 +114,11 @@ impl<'p, D: Device> Pass<'p, D> {
     }
 
     fn layer(&self, index: usize) -> LayerPass<'p, D> {
-        let PassIndices { positions, groups, requested, requested_groups, .. } = self.indices;
-        let requested = (index + 1 == self.spec.layers.len()).then_some((requested, requested_groups));
-        LayerPass { positions, groups, requested }
+        let PassIndices { positions, groups, currents, requested, requested_groups, requested_currents, .. } =
+            self.indices;
+        let requested = RequestedRows { rows: requested, groups: requested_groups, currents: requested_currents };
+        let requested = (index + 1 == self.spec.layers.len()).then_some(requested);
+        LayerPass { positions, groups, currents, requested }
     }
 
     /// What each sequence is conditioned on.

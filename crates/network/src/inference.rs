@@ -41,7 +41,8 @@ impl<D: Device> InferenceNetwork<D> {
         let mut multiplied = vec![false; tensors.len()];
         products.iter().flat_map(|&id| parameters.parts(id)).for_each(|&part| multiplied[part] = true);
         let table = parameters.parts(weight_index.embedding.table).to_vec();
-        let reads_mixtures = spec.self_conditioning || spec.process()?.is_some_and(|process| process.reads_points());
+        let reads_mixtures =
+            spec.self_conditioning.is_some() || spec.process()?.is_some_and(|process| process.reads_points());
         // The largest tensors come first: while one is there twice, little else is.
         for (part, tensor) in tensors.iter().enumerate() {
             if table.contains(&part) && !reads_mixtures {

@@ -20,8 +20,11 @@ pub struct NetworkInput<'a> {
     pub visibility: &'a Visibility,
     /// The time of each sequence, `B`; for a network with time conditioning, and for no other.
     pub times: Option<&'a [f32]>,
-    /// `[T, V]`: what was predicted of each row at the last step, a row of zeros where nothing was. Only for a network
-    /// with self-conditioning; none at all is the same as all zeros.
+    /// Which rows are of a current block behind a causal prefix, `T`; for a network that computes these in another way
+    /// ([`NetworkSpec::tells_current`]), and for no other.
+    pub current: Option<&'a [bool]>,
+    /// `[T, V]`: what was predicted of each row at the last step, a row of zeros where nothing was; with `current` a row
+    /// for each that is, in their order. Only for a network with self-conditioning; none at all is the same as all zeros.
     pub self_conditioning: Option<&'a [f32]>,
 }
 
@@ -39,7 +42,7 @@ pub struct LossRow {
 impl<'a> NetworkInput<'a> {
     /// Tokens at these positions, and nothing else that a network may read.
     pub fn of_tokens(tokens: &'a [u32], positions: &'a [u32], visibility: &'a Visibility) -> Self {
-        Self { tokens, points: None, positions, visibility, times: None, self_conditioning: None }
+        Self { tokens, points: None, positions, visibility, times: None, current: None, self_conditioning: None }
     }
 
     /// Refuses an input that does not fit a network.
@@ -76,12 +79,28 @@ impl<'a> NetworkInput<'a> {
                 return Err(NetworkError::InputPart { parameter: "times", given: true, reason });
             }
         }
+        match (spec.tells_current(), self.current) {
+            (false, None) => {}
+            (true, Some(current)) => length("current", current.len(), rows, "one for each row of `visibility`")?,
+            (true, None) => {
+                let reason = "the network computes rows of the current block in another way: say which they are";
+                return Err(NetworkError::InputPart { parameter: "current", given: false, reason });
+            }
+            (false, Some(_)) => {
+                let reason = "the network computes all rows alike: leave it out";
+                return Err(NetworkError::InputPart { parameter: "current", given: true, reason });
+            }
+        }
         if let Some(prediction) = self.self_conditioning {
-            if !spec.self_conditioning {
+            if spec.self_conditioning.is_none() {
                 let reason = "the network has no self-conditioning: leave it out";
                 return Err(NetworkError::InputPart { parameter: "self_conditioning", given: true, reason });
             }
-            length("self_conditioning", prediction.len(), rows * size, "rows of `visibility` times the vocabulary")?;
+            let (rows, reason) = match self.current {
+                Some(current) => (count(current), "rows of current blocks times the vocabulary"),
+                None => (rows, "rows of `visibility` times the vocabulary"),
+            };
+            length("self_conditioning", prediction.len(), rows * size, reason)?;
         }
         Ok(())
     }
@@ -110,6 +129,11 @@ impl<'a> NetworkInput<'a> {
         let sequences = (0u32..).zip(self.visibility.sequences());
         sequences.flat_map(|(index, rows): (u32, &Range<u32>)| rows.clone().map(move |_| index)).collect()
     }
+}
+
+/// How many rows are of current blocks.
+pub(crate) fn count(current: &[bool]) -> usize {
+    current.iter().filter(|current| **current).count()
 }
 
 fn length(parameter: &'static str, given: usize, expected: usize, reason: &'static str) -> Result<(), NetworkError> {

@@ -22,11 +22,18 @@ pub(crate) struct LayerVisible<D: Device> {
 }
 
 impl<'a> LayerVisibility<'a> {
-    /// `positions` are those of the rows of `visibility`, `[T]`. The network has a layer or more.
+    /// `positions` are those of the rows of `visibility`, `[T]`, and `current` says which of these are of a current block,
+    /// where windows are counted from there. The network has a layer or more.
     ///
     /// # Errors
     /// When a window does not fit the positions, see [`Visibility::windowed`].
-    pub(crate) fn new(spec: &NetworkSpec, visibility: &'a Visibility, positions: &[u32]) -> Result<Self, NetworkError> {
+    pub(crate) fn new(
+        spec: &NetworkSpec,
+        visibility: &'a Visibility,
+        positions: &[u32],
+        current: Option<&[bool]>,
+    ) -> Result<Self, NetworkError> {
+        let current = current.filter(|_| spec.block_windows);
         let windows = || spec.layers.iter().map(|layer| layer.attention.window);
         let mut sorted: Vec<Option<usize>> = windows().collect();
         sorted.sort_by_key(|window| Reverse((window.is_none(), *window)));
@@ -34,7 +41,10 @@ impl<'a> LayerVisibility<'a> {
         let of_layer = windows().filter_map(|window| sorted.iter().position(|other| *other == window)).collect();
         let within = |window: Option<usize>| match window {
             None => Ok(Cow::Borrowed(visibility)),
-            Some(window) => Ok(Cow::Owned(visibility.windowed(window, positions)?)),
+            Some(window) => Ok(Cow::Owned(match current {
+                Some(current) => visibility.windowed_blocks(window, positions, current)?,
+                None => visibility.windowed(window, positions)?,
+            })),
         };
         let distinct = sorted.into_iter().map(within).collect::<Result<Vec<_>, NetworkError>>()?;
         Ok(Self { distinct, of_layer })

@@ -54,6 +54,7 @@ pub use row_query::{Query, RowAnswer, RowQuery, answer_on_host, answer_row};
 pub use row_slots::RowSlots;
 pub use spec::{
     Activation, AttentionSpec, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, HeadSpec, LayerSpec,
-    NetworkKind, NetworkSpec, NormSpec, PlainSpec, RopeSpec, RouterScore, RouterSpec, TimeInput, TimeSpec,
+    NetworkKind, NetworkSpec, NormSpec, ParallelSpec, PlainSpec, RopeSpec, RouterScore, RouterSpec,
+    SelfConditioningSpec, TimeInput, TimeSpec,
 };
 pub use tensor::{Role, TensorData, TensorSpec};

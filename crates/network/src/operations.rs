@@ -23,7 +23,7 @@ impl NetworkSpec {
         positions: &[u32],
         requested: usize,
     ) -> Result<u64, NetworkError> {
-        let layer_visibility = LayerVisibility::new(self, visibility, positions)?;
+        let layer_visibility = LayerVisibility::new(self, visibility, positions, None)?;
         let (rows, requested) = (visibility.len() as u64, requested as u64);
         let sequences = visibility.sequences().len() as u64;
         // Pairs of rows of which the first sees the second in a layer.

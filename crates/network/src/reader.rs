@@ -104,7 +104,13 @@ impl<D: Device> Reader<'_, D> {
     /// How logits are made of hidden rows.
     pub(crate) fn logit_head<'e>(&self, evidence: Option<&'e Evidence<'_, D>>) -> LogitHead<'e, D::Buffer> {
         let HeadWeights { matrix: weight, bias, .. } = self.weight_index.head;
-        LogitHead { weight, bias, forbidden: self.spec.mask_token, evidence: evidence.map(Evidence::operands) }
+        LogitHead {
+            weight,
+            bias,
+            soft_cap: self.spec.head.soft_cap,
+            forbidden: self.spec.mask_token,
+            evidence: evidence.map(Evidence::operands),
+        }
     }
 
     /// What is added to each token's logit.
@@ -132,6 +138,7 @@ impl<D: Device> Reader<'_, D> {
                 hidden: hidden.buffer(),
                 head: self.parameters.prepared(self.weight_index.head.matrix)?,
                 bias: self.head_bias()?,
+                soft_cap: self.spec.head.soft_cap,
                 forbidden: self.spec.mask_token,
                 evidence: evidence.as_ref().map(Evidence::operands),
             };
@@ -200,7 +207,7 @@ pub(crate) fn pass<D: Device, R>(
     let requested = input.answering(spec, rows)?;
     let device = parameters.device();
     let indices = PassIndices::new(device, input, &input.sequence_of_row(), &requested)?;
-    let visibility = LayerVisibility::new(spec, input.visibility, input.positions)?;
+    let visibility = LayerVisibility::new(spec, input.visibility, input.positions, input.current)?;
     let visible = visibility.upload::<D>(|visibility| Ok(device.upload_visibility(visibility)?))?;
     with(Pass { spec, weight_index, input: *input, indices: &indices, requested: &requested }, &visible)
 }

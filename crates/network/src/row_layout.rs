@@ -11,33 +11,38 @@ pub struct RowLayout {
     positions: Vec<u32>,
     sequences: Vec<Range<u32>>,
     intervals: Vec<Intervals>,
+    current: Vec<bool>,
 }
 
 impl RowLayout {
     /// Appends a sequence of `length` positions and returns its rows. `documents` is as in [`Layout::intervals`].
     pub fn push(&mut self, layout: Layout, length: usize, documents: &[u32]) -> Range<usize> {
-        self.append(length, layout.intervals(length, documents))
+        self.append(length, layout.intervals(length, documents), layout.current(length, documents))
     }
 
     /// Appends the `[noisy ; clean]` rows of block diffusion as one sequence of `2 · length` rows, see
     /// [`two_stream_intervals`], and returns them. Both halves have the positions `0..length`.
     pub fn push_two_streams(&mut self, layout: Layout, length: usize, documents: &[u32]) -> Range<usize> {
-        self.append(length, two_stream_intervals(length, layout, documents))
+        let noisy = matches!(layout, Layout::CausalPrefix { .. });
+        let current = (0..2 * length).map(|row| noisy && row < length).collect();
+        self.append(length, two_stream_intervals(length, layout, documents), current)
     }
 
     /// Appends a sequence of `length` positions whose first block is `lead` positions shorter, see
     /// [`Layout::intervals_behind_lead`], and returns its rows.
     pub fn push_behind_lead(&mut self, layout: Layout, lead: usize, length: usize) -> Range<usize> {
-        self.append(length, layout.intervals_behind_lead(lead, length))
+        let current = layout.current(lead + length, &[]).split_off(lead);
+        self.append(length, layout.intervals_behind_lead(lead, length), current)
     }
 
     /// Appends a sequence of `length` positions whose current block begins at `prefix`, see
     /// [`Layout::intervals_behind`], and returns its rows.
     pub fn push_behind(&mut self, prefix: usize, length: usize) -> Range<usize> {
-        self.append(length, Layout::intervals_behind(prefix, length))
+        self.append(length, Layout::intervals_behind(prefix, length), (0..length).map(|row| row >= prefix).collect())
     }
 
-    fn append(&mut self, length: usize, intervals: Vec<Intervals>) -> Range<usize> {
+    fn append(&mut self, length: usize, intervals: Vec<Intervals>, current: Vec<bool>) -> Range<usize> {
+        self.current.extend(current);
         let start = self.intervals.len();
         let offset = start as u32;
         let shift = |range: Range<u32>| range.start + offset..range.end + offset;
@@ -50,6 +55,11 @@ impl RowLayout {
     /// Rows so far.
     pub fn rows(&self) -> usize {
         self.intervals.len()
+    }
+
+    /// Which rows so far are of a current block behind a causal prefix, `[T]`.
+    pub fn current(&self) -> &[bool] {
+        &self.current
     }
 
     /// Sequences so far.

@@ -23,6 +23,9 @@ pub(crate) struct SamplingFields {
     /// 0 takes the likeliest token, 1 draws from the prediction.
     #[schema(minimum = 0.0, maximum = 1000.0)]
     temperature: Option<f64>,
+    /// The temperature that the steps of a block approach, evenly from `temperature` at its first step.
+    #[schema(minimum = 0.0, maximum = 1000.0)]
+    final_temperature: Option<f64>,
     /// Draws among the likeliest tokens that hold this share of the probability.
     #[schema(exclusive_minimum = 0.0, maximum = 1.0)]
     top_p: Option<f64>,
@@ -95,6 +98,14 @@ pub(crate) struct SamplingFields {
     correctors: Option<usize>,
     /// Whether what is accepted stays open up to the last step.
     revise: Option<bool>,
+    /// Whether a step that makes a whole block final writes the likeliest tokens.
+    commit_likeliest: Option<bool>,
+    /// A block is final when its likeliest tokens have stayed the same for so many steps and its mean entropy is low.
+    #[schema(minimum = 0)]
+    stability_threshold: Option<usize>,
+    /// The mean entropy in nats for `stability_threshold`.
+    #[schema(exclusive_minimum = 0.0)]
+    confidence_threshold: Option<f64>,
     /// A regular expression that the whole text of each hole matches.
     regex: Option<String>,
     /// A grammar in the form of Lark that the text of each hole follows, which is then written from left to right.
@@ -103,8 +114,9 @@ pub(crate) struct SamplingFields {
 
 impl SamplingFields {
     /// The names of the fields.
-    pub(crate) const NAMES: [&str; 32] = [
+    pub(crate) const NAMES: [&str; 36] = [
         "temperature",
+        "final_temperature",
         "top_p",
         "min_p",
         "top_k",
@@ -134,6 +146,9 @@ impl SamplingFields {
         "churn",
         "correctors",
         "revise",
+        "commit_likeliest",
+        "stability_threshold",
+        "confidence_threshold",
         "regex",
         "grammar",
     ];
@@ -171,6 +186,7 @@ impl SamplingFields {
         }
         for (name, given, most) in [
             ("temperature", self.temperature, 1e3),
+            ("final_temperature", self.final_temperature, 1e3),
             ("repetition_penalty", self.repetition_penalty, 1e3),
             ("guidance_scale", self.guidance_scale, 1e6),
         ] {
@@ -188,6 +204,7 @@ impl SamplingFields {
             policy: self.policy.clone(),
             remasking: self.remasking.clone(),
             temperature: self.temperature,
+            final_temperature: self.final_temperature,
             min_p: self.min_p,
             top_k: self.top_k,
             top_p: self.top_p,
@@ -212,6 +229,9 @@ impl SamplingFields {
             churn: self.churn,
             correctors: self.correctors,
             revise: self.revise.unwrap_or(false),
+            commit_likeliest: self.commit_likeliest,
+            stability_threshold: self.stability_threshold,
+            confidence_threshold: self.confidence_threshold,
             seed: self.seed,
             constraint,
         })

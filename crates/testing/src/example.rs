@@ -4,8 +4,9 @@ use crate::Golden;
 use aquatint_compute::{Device, Element, Visibility};
 use aquatint_diffusion::{ContinuousState, Key, Layout, PADDING_DOCUMENT, ProcessKind};
 use aquatint_network::{
-    AttentionSpec, ExpertsSpec, FeedForwardKind, FeedForwardSpec, LayerSpec, Learner, LossRow, Network, NetworkInput,
-    NetworkSpec, NormSpec, RouterScore, RouterSpec, RowLayout, TimeSpec,
+    Activation, AttentionSpec, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, HeadSpec, LayerSpec, Learner,
+    LossRow, Network, NetworkInput, NetworkSpec, NormSpec, ParallelSpec, RopeSpec, RotationScaling, RouterScore,
+    RouterSpec, RowLayout, SelfConditioningSpec, TimeSpec,
 };
 use serde_json::Value;
 
@@ -24,7 +25,9 @@ pub struct Example {
     pub visibility: Visibility,
     /// The time of each sequence.
     pub times: Option<Vec<f32>>,
-    /// `[T, V]`: the last prediction.
+    /// Which rows are of a current block, where the network tells them apart.
+    pub current: Option<Vec<bool>>,
+    /// `[T, V]`: the last prediction; of rows of current blocks, where the network tells them apart.
     pub self_conditioning: Option<Vec<f32>>,
     /// The rows with a loss.
     pub rows: Vec<LossRow>,
@@ -32,7 +35,7 @@ pub struct Example {
 
 impl Example {
     /// The names that [`Example::named`] knows.
-    pub const NAMES: [&str; 11] = [
+    pub const NAMES: [&str; 12] = [
         "plain",
         "grouped-queries-and-documents",
         "time-conditioning",
@@ -44,6 +47,7 @@ impl Example {
         "biases",
         "experts",
         "grouped-experts",
+        "encoder-and-decoder",
     ];
 
     /// One of the examples; `gaussian-field` besides.
@@ -68,7 +72,7 @@ impl Example {
                 example.times = Some(vec![0.25, 0.5, 0.875]);
             }
             "self-conditioning" => {
-                example.spec.self_conditioning = true;
+                example.spec.self_conditioning = Some(SelfConditioningSpec::Added);
                 example.spec.head.tied = true;
                 let mut prediction = example.simplex(3);
                 // Nothing is predicted of the second sequence.
@@ -77,7 +81,7 @@ impl Example {
             }
             "probability-rows" => {
                 example.spec.time_conditioning = Some(TimeSpec::new(4));
-                example.spec.self_conditioning = true;
+                example.spec.self_conditioning = Some(SelfConditioningSpec::Added);
                 example.times = Some(vec![0.125, 0.75, 0.5]);
                 let mixtures = example.simplex(4);
                 example.points = Some(at_rest(mixtures, example.spec.vocabulary_size));
@@ -106,7 +110,14 @@ impl Example {
             }
             "experts" => {
                 let router = RouterSpec::softmax(true);
-                let experts = ExpertsSpec { experts: 5, per_token: 2, width: 6, router, shared_width: None };
+                let experts = ExpertsSpec {
+                    experts: 5,
+                    per_token: 2,
+                    width: 6,
+                    activation: Activation::Swiglu,
+                    router,
+                    shared_width: None,
+                };
                 example.spec.layers[1].feed_forward.kind = FeedForwardKind::Experts(experts);
             }
             "grouped-experts" => {
@@ -117,8 +128,16 @@ impl Example {
                     bias: true,
                     normalised: true,
                     scale: 2.5,
+                    expert_scale: false,
                 };
-                let experts = ExpertsSpec { experts: 6, per_token: 3, width: 4, router, shared_width: Some(5) };
+                let experts = ExpertsSpec {
+                    experts: 6,
+                    per_token: 3,
+                    width: 4,
+                    activation: Activation::Swiglu,
+                    router,
+                    shared_width: Some(5),
+                };
                 let kind = FeedForwardKind::Experts(experts);
                 example.spec.layers.iter_mut().for_each(|layer| layer.feed_forward.kind = kind);
                 example.spec.time_conditioning = Some(TimeSpec::new(6));
@@ -129,8 +148,50 @@ impl Example {
                     *attention = AttentionSpec { qkv_bias: true, ..AttentionSpec::new(4, 2, 4) };
                 });
             }
+            "encoder-and-decoder" => example = Self::encoder_and_decoder(example.spec),
             other => panic!("no example is called {other}"),
         }
+        example
+    }
+
+    /// A network whose rows of the current block are computed in another way than those before it, with norms behind the
+    /// parts of its layers, layers of two shapes, gated and routed parts side by side, and capped logits.
+    fn encoder_and_decoder(spec: NetworkSpec) -> Self {
+        let norm = NormSpec::default();
+        let gated = GatedSpec { width: 6, activation: Activation::Geglu };
+        let router = RouterSpec { expert_scale: true, ..RouterSpec::softmax(true) };
+        let activation = Activation::Geglu;
+        let experts = ExpertsSpec { experts: 4, per_token: 2, width: 4, activation, router, shared_width: None };
+        let kind = FeedForwardKind::Parallel(ParallelSpec { gated, experts, norm });
+        let attention = AttentionSpec {
+            qk_norm: Some(norm),
+            value_norm: true,
+            post_norm: Some(norm),
+            score_scale: Some(1.0),
+            window: Some(3),
+            ..AttentionSpec::new(4, 2, 4)
+        };
+        let whole = AttentionSpec {
+            values_are_keys: true,
+            window: None,
+            rope: RopeSpec { scaling: RotationScaling::Proportional { pairs: 1 }, ..RopeSpec::default() },
+            ..AttentionSpec { key_value_heads: 1, head_size: 6, ..attention }
+        };
+        let layer = |attention| LayerSpec {
+            scaled: true,
+            ..LayerSpec::new(attention, FeedForwardSpec { norm, kind, post_norm: Some(norm) })
+        };
+        let spec = NetworkSpec {
+            layers: vec![layer(attention), layer(whole)],
+            head: HeadSpec { tied: true, soft_cap: Some(3.0), ..HeadSpec::default() },
+            self_conditioning: Some(SelfConditioningSpec::Gated(gated)),
+            embedding_scale: Some(1.5),
+            block_windows: true,
+            attention: Layout::CausalPrefix { length: 3 },
+            ..spec
+        };
+        let mut example = Self::laid_out(spec, &[5, 3, 6], &[]);
+        example.self_conditioning = Some(example.simplex(6));
         example
     }
 
@@ -143,6 +204,7 @@ impl Example {
             let inside = documents.get(rows.rows()..rows.rows() + length).unwrap_or(&[]);
             rows.push(spec.attention, length, inside);
         }
+        let current = spec.tells_current().then(|| rows.current().to_vec());
         let (positions, visibility) = rows.finish().expect("the layout's own intervals");
         let mut tokens: Vec<u32> = positions.iter().map(|_| draws.below(ids) as u32).collect();
         let mut requested = Vec::new();
@@ -161,6 +223,7 @@ impl Example {
             positions,
             visibility,
             times: None,
+            current,
             self_conditioning: None,
             rows: requested,
         }
@@ -176,7 +239,7 @@ impl Example {
         let mut example = Self::laid_out(spec, lengths, &documents);
         let times = (1..=lengths.len()).map(|i| i as f32 / lengths.len() as f32);
         example.times = example.spec.reads_time().then(|| times.collect());
-        example.self_conditioning = example.spec.self_conditioning.then(|| example.simplex(6));
+        example.self_conditioning = example.spec.self_conditioning.map(|_| example.simplex(6));
         example
     }
 
@@ -193,14 +256,25 @@ impl Example {
         let (positions, visibility) = two_streams(length, block);
         let mut spec = NetworkSpec { attention: Layout::Block { length: block }, ..spec };
         each_attention(&mut spec, |attention| attention.qk_norm = Some(NormSpec::default()));
-        Self { spec, tokens, points: None, positions, visibility, times: None, self_conditioning: None, rows }
+        Self {
+            spec,
+            tokens,
+            points: None,
+            positions,
+            visibility,
+            times: None,
+            current: None,
+            self_conditioning: None,
+            rows,
+        }
     }
 
-    /// A point of the simplex for each row.
+    /// A point of the simplex for each row, or for those of current blocks.
     fn simplex(&self, seed: u64) -> Vec<f32> {
         let mut draws = Key::new(seed).at(0, 0);
         let mut rows = Vec::new();
-        for _ in 0..self.visibility.len() {
+        let rows_of = |current: &Vec<bool>| current.iter().filter(|current| **current).count();
+        for _ in 0..self.current.as_ref().map_or(self.visibility.len(), rows_of) {
             let weights: Vec<f64> = (0..self.spec.vocabulary_size).map(|_| (2.0 * draws.normal()).exp()).collect();
             let sum: f64 = weights.iter().sum();
             rows.extend(weights.iter().map(|weight| (weight / sum) as f32));
@@ -230,6 +304,7 @@ impl Example {
             positions: golden.ids("positions"),
             visibility,
             times: optional("times"),
+            current: None,
             self_conditioning: optional("self_conditioning"),
             rows: requested.map(|((row, target), &weight)| LossRow { row, target, weight }).collect(),
         }
@@ -243,6 +318,7 @@ impl Example {
             positions: &self.positions,
             visibility: &self.visibility,
             times: self.times.as_deref(),
+            current: self.current.as_deref(),
             self_conditioning: self.self_conditioning.as_deref(),
         }
     }

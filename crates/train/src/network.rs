@@ -7,7 +7,7 @@ use aquatint_checkpoint::{Checkpoint, GenerationDefaults};
 use aquatint_compute::Device;
 use aquatint_network::{
     AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, Network, NetworkError, NetworkKind, NetworkSpec, NormSpec,
-    RopeSpec, TimeSpec,
+    RopeSpec, SelfConditioningSpec, TimeSpec,
 };
 use serde_json::Map;
 use std::path::Path;
@@ -22,9 +22,9 @@ pub(crate) fn spec(recipe: &Resolved, tokens: Tokens) -> Result<NetworkSpec, Tra
     };
     let layer = LayerSpec::new(attention, FeedForwardSpec::new(n.feed_forward_width));
     let mut spec = NetworkSpec {
-        head: HeadSpec { tied: n.tied_head, bias: false, logit_shift: n.logit_shift },
+        head: HeadSpec { tied: n.tied_head, logit_shift: n.logit_shift, ..HeadSpec::default() },
         time_conditioning: n.time_conditioning.map(TimeSpec::new),
-        self_conditioning: n.self_conditioning,
+        self_conditioning: n.self_conditioning.then_some(SelfConditioningSpec::Added),
         context_length: recipe.data.canvas_length,
         attention: n.attention,
         process: recipe.process_spec().map_err(NetworkError::from)?,
@@ -129,7 +129,7 @@ fn difference(there: &NetworkSpec, here: &NetworkSpec) -> Option<(&'static str, 
     let any = || (there.layers != here.layers).then(|| ("layers", text(there), text(here)));
     let lost = || {
         let grows = [
-            ("self_conditioning", there.self_conditioning, here.self_conditioning),
+            ("self_conditioning", there.self_conditioning.is_some(), here.self_conditioning.is_some()),
             ("time_conditioning", there.time_conditioning.is_some(), here.time_conditioning.is_some()),
             ("word_vector_size", there.word_vector_size.is_some(), here.word_vector_size.is_some()),
         ];
@@ -165,7 +165,7 @@ mod tests {
             ("window", |spec| spec.layers[1].attention.window = Some(8)),
             ("qkv_bias", |spec| spec.layers[0].attention.qkv_bias = true),
             ("layers", |spec| spec.layers[1].feed_forward.norm = NormSpec::Rms { epsilon: 1e-5 }),
-            ("self_conditioning", |spec| spec.self_conditioning = true),
+            ("self_conditioning", |spec| spec.self_conditioning = Some(SelfConditioningSpec::Added)),
             ("time_conditioning", |spec| spec.time_conditioning = Some(TimeSpec::new(8))),
         ];
         for (name, change) in changes {
@@ -180,7 +180,7 @@ mod tests {
         let mut here = spec();
         (here.attention, here.context_length, here.mask_token) = (aquatint_diffusion::Layout::Causal, 64, None);
         (here.self_conditioning, here.time_conditioning, here.word_vector_size) =
-            (true, Some(TimeSpec::new(8)), Some(16));
+            (Some(SelfConditioningSpec::Added), Some(TimeSpec::new(8)), Some(16));
         assert_eq!(difference(&spec(), &here), None);
     }
 }

@@ -53,6 +53,10 @@ pub(crate) struct SamplingArguments {
     #[arg(allow_negative_numbers = true, long, value_name = "T", alias = "temp", help_heading = "Sampling")]
     pub(crate) temperature: Option<f64>,
 
+    /// Let the temperature fall or rise evenly from --temperature at the first step of each block towards T
+    #[arg(allow_negative_numbers = true, long, value_name = "T", help_heading = "Sampling")]
+    pub(crate) final_temperature: Option<f64>,
+
     /// Sample among the tokens that are at least P times as likely as the likeliest one; 0 is neutral
     #[arg(allow_negative_numbers = true, long, value_name = "P", help_heading = "Sampling")]
     pub(crate) min_p: Option<f64>,
@@ -165,6 +169,20 @@ pub(crate) struct SamplingArguments {
     /// Keep accepted positions open until the last step, and draw all others again
     #[arg(long, help_heading = "Sampling")]
     pub(crate) revise: bool,
+
+    /// Write the likeliest token of each position when a whole block is committed, and not the sampled one: true or
+    /// false
+    #[arg(long, value_name = "BOOL", help_heading = "Sampling")]
+    pub(crate) commit_likeliest: Option<bool>,
+
+    /// Commit a block at once when its likeliest tokens have stayed the same for N steps and its mean entropy is below
+    /// --confidence-threshold [default: 1 with a --confidence-threshold]
+    #[arg(long, value_name = "N", help_heading = "Sampling")]
+    pub(crate) stability_threshold: Option<usize>,
+
+    /// Mean entropy in nats for --stability-threshold [default: 0.005 with a --stability-threshold]
+    #[arg(allow_negative_numbers = true, long, value_name = "NATS", help_heading = "Sampling")]
+    pub(crate) confidence_threshold: Option<f64>,
 
     /// Write only what matches this regular expression as a whole, in each hole
     #[arg(long, value_name = "REGEX", help_heading = "Constraints")]

@@ -15,6 +15,8 @@ pub(crate) struct Batch {
     positions: Vec<u32>,
     pub(crate) visibility: Visibility,
     times: Option<Vec<f32>>,
+    /// Which rows are of the current block, where the network tells them apart.
+    current: Option<Vec<bool>>,
     /// The rows whose logits are wanted, or whose tokens are to be learned.
     pub(crate) requested: Vec<u32>,
 }
@@ -29,6 +31,7 @@ impl Batch {
     ) -> Result<Self, NetworkError> {
         let mut rows = RowLayout::default();
         let starts: Vec<usize> = (0..sequences).map(|_| rows.push(spec.attention, length, &[]).start).collect();
+        let current = spec.tells_current().then(|| rows.current().to_vec());
         let (positions, visibility) = rows.finish()?;
         let spread = |start: usize| (0..requested).map(move |index| (start + index * length / requested.max(1)) as u32);
         Ok(Self {
@@ -38,6 +41,7 @@ impl Batch {
             points: spec.word_vector_size.map(|size| noise(size, sequences * length)),
             positions,
             visibility,
+            current,
             times: spec.reads_time().then(|| vec![0.5; sequences]),
             requested: starts.into_iter().flat_map(spread).collect(),
         })
@@ -51,6 +55,7 @@ impl Batch {
             positions: &self.positions,
             visibility: &self.visibility,
             times: self.times.as_deref(),
+            current: self.current.as_deref(),
             self_conditioning: None,
         }
     }

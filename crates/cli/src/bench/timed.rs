@@ -1,13 +1,13 @@
 //! A device that hands every operation to another one and notes how long it took.
 
 use aquatint_compute::{
-    AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionRows, BackwardInput, BackwardWeight,
-    Combine, DType, Device, DeviceError, DrawnRow, Elementwise, Experts, Factor, GroupBackwardWeight, GroupedOperands,
-    HeadNormGradients, LayerNorm, LayerNormBackward, Linear, LinearOperands, LinearShape, LogitRows, Logits, Loss,
-    LossGradients, LossRows, Memory, Modulation, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands,
-    PreparedValues, Quantised, ReadRow, RmsNorm, RmsNormBackward, Rope, RouteBackward, Router, RouterLogits, RowCost,
-    RowDraw, RowLoss, RowSummary, ScaledPoints, ShiftScale, SwigluOperands, Targets, TokenVectors, Visibility,
-    WeightFormat, WriteRows,
+    Activation, AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionRows, BackwardInput,
+    BackwardWeight, Combine, DType, Device, DeviceError, DrawnRow, Elementwise, Experts, Factor, GluOperands,
+    GroupBackwardWeight, GroupedOperands, HeadNormGradients, LayerNorm, LayerNormBackward, Linear, LinearOperands,
+    LinearShape, LogitRows, Logits, Loss, LossGradients, LossRows, Memory, Modulation, Norm, Optimiser, Part,
+    PreparedBackwardInput, PreparedOperands, PreparedValues, Quantised, ReadRow, RmsNorm, RmsNormBackward, Rope,
+    RouteBackward, Router, RouterLogits, RowCost, RowDraw, RowLoss, RowScale, RowSummary, ScaledPoints, ShiftScale,
+    Targets, TokenVectors, Visibility, WeightFormat, WriteRows,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -170,7 +170,7 @@ impl<D: Device> Linear for Timed<D> {
         fn linear_prepared_backward_input(
             operands: PreparedBackwardInput<'_, D::Buffer, D::Prepared>, d_x: &mut D::Buffer,
         ), of of_matrix::<D>(operands.weight);
-        fn linear_swiglu(operands: SwigluOperands<'_, D::Buffer, D::Prepared>, out: &mut D::Buffer),
+        fn linear_glu(operands: GluOperands<'_, D::Buffer, D::Prepared>, out: &mut D::Buffer),
             of of_matrix::<D>(operands.gate);
     }
 }
@@ -191,8 +191,8 @@ impl<D: Device> Experts for Timed<D> {
         fn grouped_linear(
             operands: GroupedOperands<'_, D::Buffer, Factor<'_, D::Buffer, D::Prepared>>, out: &mut D::Buffer,
         ), of of_shape(operands.shape);
-        fn grouped_swiglu(
-            operands: GroupedOperands<'_, D::Buffer, (&D::Prepared, &D::Prepared)>, out: &mut D::Buffer,
+        fn grouped_glu(
+            activation: Activation, operands: GroupedOperands<'_, D::Buffer, (&D::Prepared, &D::Prepared)>, out: &mut D::Buffer,
         ), of of_shape(operands.shape);
         fn grouped_backward_input(
             operands: GroupedOperands<'_, D::Buffer, Factor<'_, D::Buffer, D::Prepared>>, d_x: &mut D::Buffer,
@@ -236,8 +236,15 @@ impl<D: Device> Elementwise for Timed<D> {
         fn write_rows(operands: WriteRows<'_, D::Buffer, D::Indices>, table: &mut D::Buffer);
         fn scaled_points(operands: ScaledPoints<'_, D::Buffer, D::Indices>, out: &mut D::Buffer);
         fn scatter_add(columns: usize, d_out: &D::Buffer, ids: &D::Indices, d_table: &mut D::Buffer);
-        fn swiglu(width: usize, gate_up: &D::Buffer, out: &mut D::Buffer);
-        fn swiglu_backward(width: usize, gate_up: &D::Buffer, d_out: &D::Buffer, d_gate_up: &mut D::Buffer);
+        fn glu(activation: Activation, width: usize, gate_up: &D::Buffer, out: &mut D::Buffer);
+        fn glu_backward(
+            activation: Activation, width: usize, gate_up: &D::Buffer, d_out: &D::Buffer, d_gate_up: &mut D::Buffer,
+        );
+        fn scale_rows(operands: RowScale<'_, D::Buffer, D::Indices>, out: &mut D::Buffer);
+        fn scale_rows_backward(
+            operands: RowScale<'_, D::Buffer, D::Indices>, d_out: &D::Buffer, d_x: &mut D::Buffer,
+            d_factors: &mut D::Buffer,
+        );
         fn silu(x: &D::Buffer, out: &mut D::Buffer);
         fn silu_backward(x: &D::Buffer, d_out: &D::Buffer, d_x: &mut D::Buffer);
         fn gelu(x: &D::Buffer, out: &mut D::Buffer);

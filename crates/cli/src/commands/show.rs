@@ -119,7 +119,10 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
     if spec.head.bias {
         extras.push("head bias".to_owned());
     }
-    if spec.self_conditioning {
+    if let Some(cap) = spec.head.soft_cap {
+        extras.push(format!("soft cap {cap}"));
+    }
+    if spec.self_conditioning.is_some() {
         extras.push("self-conditioning".to_owned());
     }
     if extras.is_empty() {

@@ -17,7 +17,7 @@ enum Effect {
 use Effect::{Always, Refused, Warned};
 
 /// Every flag of `generate` and `run`.
-const FLAGS: [(&str, Effect); 51] = [
+const FLAGS: [(&str, Effect); 55] = [
     ("--prompt", Always),
     ("--tokens", Always),
     ("--layout", Always),
@@ -49,6 +49,10 @@ const FLAGS: [(&str, Effect); 51] = [
         ),
     ),
     ("--temperature", Warned(&["The [[4]] saw.", "--top-k", "1", "--temperature", "2"], "top-k 1 leaves one token")),
+    (
+        "--final-temperature",
+        Warned(&["The [[1]] saw.", "--final-temperature", "0.5"], "each block is filled in one step"),
+    ),
     (
         "--min-p",
         Warned(&["The [[4]] saw.", "--min-p", "0.5", "--temperature", "0"], "temperature 0 takes the likeliest"),
@@ -128,6 +132,21 @@ const FLAGS: [(&str, Effect); 51] = [
     (
         "--revise",
         Refused(&["The [[4]] saw.", "--revise"], "`revise` is true; allowed: nothing, since the process masked"),
+    ),
+    (
+        "--commit-likeliest",
+        Warned(
+            &["The [[4]] saw.", "--commit-likeliest", "true", "--temperature", "0"],
+            "temperature 0 takes the likeliest token",
+        ),
+    ),
+    (
+        "--stability-threshold",
+        Warned(&["The [[1]] saw.", "--stability-threshold", "2"], "each block is filled in one step"),
+    ),
+    (
+        "--confidence-threshold",
+        Warned(&["The [[1]] saw.", "--confidence-threshold", "0.5"], "each block is filled in one step"),
     ),
     // What a text is held to, it is held to under all settings.
     ("--regex", Always),

@@ -1,7 +1,7 @@
 //! Choosing rows, gates, activations and modulation.
 
 use super::*;
-use crate::{Columns, DType, Modulation, ScaledPoints, ShiftScale, WriteRows};
+use crate::{Activation, Columns, DType, Modulation, RowScale, ScaledPoints, ShiftScale, WriteRows};
 
 struct Gates {
     width: usize,
@@ -14,8 +14,11 @@ impl Operation for Gates {
         let (x, d) = (up(device, &self.gate_up), up(device, &self.gradient));
         let zeros = |len| device.zeros(len).unwrap();
         let (mut out, mut d_x) = (zeros(self.gradient.len()), zeros(self.gate_up.len()));
-        device.swiglu(self.width, &x, &mut out);
-        device.swiglu_backward(self.width, &x, &d, &mut d_x);
+        device.glu(Activation::Swiglu, self.width, &x, &mut out);
+        device.glu_backward(Activation::Swiglu, self.width, &x, &d, &mut d_x);
+        let (mut geglu, mut d_geglu) = (zeros(self.gradient.len()), zeros(self.gate_up.len()));
+        device.glu(Activation::Geglu, self.width, &x, &mut geglu);
+        device.glu_backward(Activation::Geglu, self.width, &x, &d, &mut d_geglu);
         let (mut silu, mut d_silu, mut sum) =
             (zeros(self.gradient.len()), zeros(self.gradient.len()), up(device, &self.gradient));
         device.silu(&d, &mut silu);
@@ -27,7 +30,7 @@ impl Operation for Gates {
         let (mut gelu, mut d_gelu) = (zeros(self.gradient.len()), zeros(self.gradient.len()));
         device.gelu(&wide, &mut gelu);
         device.gelu_backward(&wide, &d, &mut d_gelu);
-        vec![out, d_x, silu, d_silu, sum, gelu, d_gelu]
+        vec![out, d_x, geglu, d_geglu, silu, d_silu, sum, gelu, d_gelu]
     }
 }
 
@@ -56,6 +59,28 @@ impl Operation for Modulations {
         device.gated_add(operands(), gate, &mut residual);
         device.gated_add_backward(operands(), gate, &d_out, &mut d_gated, &mut d_modulation);
         vec![out, d_x, residual, d_gated, d_modulation]
+    }
+}
+
+/// Rows that have factors by group.
+struct RowFactors {
+    columns: usize,
+    x: Vec<f64>,
+    factors: Vec<f64>,
+    groups: Vec<u32>,
+    gradient: Vec<f64>,
+}
+
+impl Operation for RowFactors {
+    fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
+        let [x, factors, d_out] = [&self.x, &self.factors, &self.gradient].map(|values| up(device, values));
+        let groups = device.upload_indices(&self.groups).unwrap();
+        let operands = || RowScale { columns: self.columns, groups: &groups, factors: &factors, x: &x };
+        let (mut out, mut d_x) = (device.zeros(self.x.len()).unwrap(), device.zeros(self.x.len()).unwrap());
+        let mut d_factors = up(device, &self.factors);
+        device.scale_rows(operands(), &mut out);
+        device.scale_rows_backward(operands(), &d_out, &mut d_x, &mut d_factors);
+        vec![out, d_x, d_factors]
     }
 }
 
@@ -118,7 +143,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
-    fn swiglu_silu_gelu_and_sums(rows in 1..40_usize, width in 1..300_usize, seed: u64) {
+    fn gates_silu_gelu_and_sums(rows in 1..40_usize, width in 1..300_usize, seed: u64) {
         let mut numbers = Numbers(seed);
         let (gate_up, gradient) = (numbers.many(rows * 2 * width), numbers.many(rows * width));
         agree(&Gates { width, gate_up, gradient }, Precision::F32, within(width, 16.0))?;
@@ -131,6 +156,15 @@ proptest! {
         let modulation = numbers.many(groups * 3 * columns);
         let operation = Modulations { columns, rows, x, modulation, gradient };
         agree(&operation, Precision::F32, within(rows, 4.0))?;
+    }
+
+    #[test]
+    fn factors_of_rows(rows in 1..60_usize, columns in 1..200_usize, count in 1..5_usize, seed: u64) {
+        let mut numbers = Numbers(seed);
+        let (x, gradient) = (numbers.many(rows * columns), numbers.many(rows * columns));
+        let (factors, groups) = (numbers.many(count), (0..rows).map(|_| numbers.below(count)).collect());
+        let operation = RowFactors { columns, x, factors, groups, gradient };
+        agree(&operation, Precision::F32, within(rows * columns, 4.0))?;
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    Combine, Factor, GroupBackwardWeight, GroupedOperands, Linear, LinearShape, PreparedOperands, RouteBackward,
-    Router, RouterLogits, RouterScore, RowGroup, SwigluOperands, WeightFormat,
+    Activation, Combine, Factor, GluOperands, GroupBackwardWeight, GroupedOperands, Linear, LinearShape,
+    PreparedOperands, RouteBackward, Router, RouterLogits, RouterScore, RowGroup, WeightFormat,
 };
 
 /// The choice of experts and the gradient of their weights.
@@ -124,11 +124,13 @@ impl Operation for Forward<'_> {
     fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
         let Groups { shape, x, .. } = self.0;
         let (shape, x, prepared) = (*shape, up(device, x), self.0.prepared(device));
-        let mut outputs = [(); 2].map(|()| device.zeros(shape.rows * shape.outputs).unwrap());
+        let mut outputs = [(); 3].map(|()| device.zeros(shape.rows * shape.outputs).unwrap());
         let groups = self.0.groups(prepared.iter().map(|[gate, _]| Factor::Prepared(gate)));
         device.grouped_linear(GroupedOperands { shape, x: &x, groups: &groups }, &mut outputs[0]);
         let groups = self.0.groups(prepared.iter().map(|[gate, up]| (gate, up)));
-        device.grouped_swiglu(GroupedOperands { shape, x: &x, groups: &groups }, &mut outputs[1]);
+        let gated = || GroupedOperands { shape, x: &x, groups: &groups };
+        device.grouped_glu(Activation::Swiglu, gated(), &mut outputs[1]);
+        device.grouped_glu(Activation::Geglu, gated(), &mut outputs[2]);
         outputs.into()
     }
 }
@@ -236,10 +238,12 @@ proptest! {
                 let [gate, ups] = group.weight;
                 for row in group.rows.step_by(7) {
                     let x = up(&device, &groups.x[row * inputs..][..inputs]);
-                    let mut alone = [(); 2].map(|()| device.zeros(outputs).unwrap());
+                    let mut alone = [(); 3].map(|()| device.zeros(outputs).unwrap());
                     let operands = PreparedOperands { rows: 1, x: &x, weight: gate, bias: None, accumulate: false };
                     device.linear_prepared(operands, &mut alone[0]);
-                    device.linear_swiglu(SwigluOperands { rows: 1, x: &x, gate, up: ups }, &mut alone[1]);
+                    for (activation, alone) in [Activation::Swiglu, Activation::Geglu].into_iter().zip(&mut alone[1..]) {
+                        device.linear_glu(GluOperands { activation, rows: 1, x: &x, gate, up: ups }, alone);
+                    }
                     for (given, alone) in given.iter().zip(&alone) {
                         prop_assert_eq!(&bits(given)[row * outputs..][..outputs], &bits(alone)[..], "{}", device.describe());
                     }

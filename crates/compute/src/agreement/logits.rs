@@ -112,6 +112,7 @@ impl Operation for Rows {
             hidden: &hidden,
             head: &head,
             bias: bias.as_ref(),
+            soft_cap: None,
             forbidden: self.forbidden,
             evidence: Some(Evidence { size: SIZE, points: &points, vectors: &vectors }),
         };

@@ -13,6 +13,7 @@ struct Losses {
     head: Vec<f64>,
     bias: Option<Vec<f64>>,
     prepared: Option<WeightFormat>,
+    soft_cap: Option<f64>,
     forbidden: Option<u32>,
     /// Points of the rows and vectors of the tokens.
     evidence: Option<[Vec<f64>; 2]>,
@@ -28,7 +29,8 @@ impl Losses {
         let evidence = evidence.then(|| [numbers.many(rows * SIZE), numbers.many(outputs * SIZE)]);
         let bias = (numbers.below(2) == 0).then(|| numbers.many(outputs));
         let prepared = prepared.then_some(WeightFormat::F32);
-        Self { shape, hidden, head, bias, prepared, forbidden: Some(0), evidence }
+        let soft_cap = (numbers.below(2) == 0).then_some(1.5);
+        Self { shape, hidden, head, bias, prepared, soft_cap, forbidden: Some(0), evidence }
     }
 
     /// The costs with gradients and without, and the gradients.
@@ -51,6 +53,7 @@ impl Losses {
             hidden: &hidden,
             head: prepared.as_ref().map_or(Head::Values(&head), Head::Prepared),
             bias: bias.as_ref(),
+            soft_cap: self.soft_cap,
             forbidden: self.forbidden,
             evidence: evidence.as_ref().map(|[points, vectors]| Evidence { size: SIZE, points, vectors }),
         };
@@ -107,9 +110,9 @@ impl Operation for Read {
         };
         let (hidden, head) = (up(device, &self.0.hidden), up(device, &self.0.head));
         let (mut d_hidden, mut d_head) = (up(device, &self.0.hidden), up(device, &self.0.head));
-        let (forbidden, evidence) = (self.0.forbidden, None);
+        let (soft_cap, forbidden, evidence) = (self.0.soft_cap, self.0.forbidden, None);
         let head = Head::Values(&head);
-        let rows = LossRows { shape: self.0.shape, hidden: &hidden, head, bias: None, forbidden, evidence };
+        let rows = LossRows { shape: self.0.shape, hidden: &hidden, head, bias: None, soft_cap, forbidden, evidence };
         let gradients = LossGradients { hidden: &mut d_hidden, head: Some(&mut d_head), bias: None };
         device.linear_learn_rows(rows, &square, gradients).unwrap();
         vec![d_hidden, d_head]

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    BackwardInput, Bits, Linear, LinearOperands, LinearShape, LogitRows, PreparedBackwardInput, PreparedOperands,
-    PreparedValues, Quantised, SwigluOperands, WeightFormat,
+    Activation, BackwardInput, Bits, GluOperands, Linear, LinearOperands, LinearShape, LogitRows,
+    PreparedBackwardInput, PreparedOperands, PreparedValues, Quantised, WeightFormat,
 };
 use std::sync::OnceLock;
 
@@ -61,13 +61,29 @@ impl Operation for Prepared {
         device.linear_prepared(operands(None, false), &mut plain);
         device.linear_prepared(operands(Some(&bias), true), &mut biased);
         let mut gated = up(device, &self.out);
-        device.linear_swiglu(SwigluOperands { rows, x: &x, gate: &matrix, up: &matrix }, &mut gated);
+        device.linear_glu(
+            GluOperands { activation: Activation::Swiglu, rows, x: &x, gate: &matrix, up: &matrix },
+            &mut gated,
+        );
         let lines: Vec<_> = (0..rows).map(|_| OnceLock::new()).collect();
-        let logits = LogitRows { rows, hidden: &x, head: &matrix, bias: None, forbidden: None, evidence: None };
+        let logits = |bias, soft_cap| LogitRows {
+            rows,
+            hidden: &x,
+            head: &matrix,
+            bias,
+            soft_cap,
+            forbidden: None,
+            evidence: None,
+        };
         let read = |row: usize, line: &mut [f32]| lines[row].set(line.to_vec()).unwrap();
-        device.linear_rows(logits, &read).unwrap();
+        device.linear_rows(logits(None, None), &read).unwrap();
         let read: Vec<f64> = lines.iter().flat_map(|line| line.get().unwrap()).map(|&v| f64::from(v)).collect();
-        vec![plain, biased, gated, up(device, &read)]
+        let capped: Vec<_> = (0..rows).map(|_| OnceLock::new()).collect();
+        let read_capped = |row: usize, line: &mut [f32]| capped[row].set(line.to_vec()).unwrap();
+        device.linear_rows(logits(Some(&bias), Some(1.5)), &read_capped).unwrap();
+        let capped: Vec<f64> = capped.iter().flat_map(|line| line.get().unwrap()).map(|&v| f64::from(v)).collect();
+        assert!(capped.iter().all(|logit| logit.abs() <= 1.5 * (1.0 + U)));
+        vec![plain, biased, gated, up(device, &read), up(device, &capped)]
     }
 }
 
@@ -193,9 +209,12 @@ proptest! {
             let lines = halves[0].as_slice().chunks(f).zip(halves[1].as_slice().chunks(f));
             let gate_up: Vec<f32> = lines.flat_map(|(gate, up)| [gate, up].concat()).collect();
             let (mut expected, mut got) = (device.zeros(m * f).unwrap(), device.zeros(m * f).unwrap());
-            device.swiglu(f, &device.upload(&gate_up).unwrap(), &mut expected);
-            device.linear_swiglu(SwigluOperands { rows: m, x: &x, gate: &gate, up: &ups }, &mut got);
-            prop_assert_eq!(bits(&got), bits(&expected), "{}", device.describe());
+            for activation in [Activation::Swiglu, Activation::Geglu] {
+                device.glu(activation, f, &device.upload(&gate_up).unwrap(), &mut expected);
+                let operands = GluOperands { activation, rows: m, x: &x, gate: &gate, up: &ups };
+                device.linear_glu(operands, &mut got);
+                prop_assert_eq!(bits(&got), bits(&expected), "{}", device.describe());
+            }
         }
     }
 

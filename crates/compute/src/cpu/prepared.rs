@@ -3,8 +3,8 @@
 use super::fast::{f32s, f32s_mut};
 use super::{Buffer, Cpu, Precision, fast, scalar};
 use crate::{
-    BackwardInput, DType, DeviceError, Element, Factor, GroupedOperands, LinearOperands, LinearShape, Memory,
-    PreparedBackwardInput, PreparedOperands, PreparedValues, Quantised, RowGroup, SwigluOperands, WeightFormat,
+    Activation, BackwardInput, DType, DeviceError, Element, Factor, GluOperands, GroupedOperands, LinearOperands,
+    LinearShape, Memory, PreparedBackwardInput, PreparedOperands, PreparedValues, Quantised, RowGroup, WeightFormat,
 };
 use std::borrow::Cow;
 
@@ -170,9 +170,10 @@ impl<E: Element> Cpu<E> {
         alike
     }
 
-    /// See [`crate::Experts::grouped_swiglu`]; whether the fast path did it.
+    /// See [`crate::Experts::grouped_glu`]; whether the fast path did it.
     pub(super) fn gate_groups(
         &self,
+        activation: Activation,
         operands: GroupedOperands<'_, [E], (&Prepared<E>, &Prepared<E>)>,
         out: &mut [E],
     ) -> bool {
@@ -184,16 +185,16 @@ impl<E: Element> Cpu<E> {
         let Some((fast, groups)) = self.fast.as_ref().zip(packed.collect::<Option<Vec<_>>>()) else { return false };
         let alike = fast::Prepared::are_alike(groups.iter().flat_map(|group| [group.weight.0, group.weight.1]));
         if alike {
-            fast.grouped_swiglu(GroupedOperands { shape, x: f32s(x), groups: &groups }, f32s_mut(out));
+            fast.grouped_glu(activation, GroupedOperands { shape, x: f32s(x), groups: &groups }, f32s_mut(out));
         }
         alike
     }
 
-    /// See [`crate::Linear::linear_swiglu`].
-    pub(super) fn multiply_swiglu(&self, operands: SwigluOperands<'_, [E], Prepared<E>>, out: &mut [E]) {
-        let SwigluOperands { rows, x, gate, up } = operands;
+    /// See [`crate::Linear::linear_glu`].
+    pub(super) fn multiply_glu(&self, operands: GluOperands<'_, [E], Prepared<E>>, out: &mut [E]) {
+        let GluOperands { activation, rows, x, gate, up } = operands;
         if let (PreparedKind::Packed(gate), PreparedKind::Packed(up), Some(fast)) = (&gate.0, &up.0, &self.fast) {
-            return fast.linear_swiglu(SwigluOperands { rows, x: f32s(x), gate, up }, f32s_mut(out));
+            return fast.linear_glu(GluOperands { activation, rows, x: f32s(x), gate, up }, f32s_mut(out));
         }
         let width = gate.shape().0;
         let mut halves = [vec![E::default(); rows * width], vec![E::default(); rows * width]];
@@ -202,6 +203,6 @@ impl<E: Element> Cpu<E> {
         }
         let lines = halves[0].chunks(width.max(1)).zip(halves[1].chunks(width.max(1)));
         let gate_up: Vec<E> = lines.flat_map(|(gate, up)| [gate, up].concat()).collect();
-        scalar::swiglu(width, &gate_up, out);
+        scalar::glu(activation, width, &gate_up, out);
     }
 }

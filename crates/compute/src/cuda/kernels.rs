@@ -50,9 +50,11 @@ kernels! {
     RoundToBf16 = round_to_bf16 { count: i64, x: In<f32>, out: Out<bf16> }
     WidenBf16 = widen_bf16 { count: i64, x: In<bf16>, out: Out<f32> }
     CopyBf16 = copy_bf16 { count: i64, x: In<bf16>, out: Out<bf16> }
-    Swiglu = swiglu { count: i64, width: i32, gate_up: In<f32>, out: Out<f32> }
-    SwigluHalves = swiglu_halves { count: i64, gate: In<f32>, up: In<f32>, out: Out<f32> }
-    SwigluBackward = swiglu_backward { count: i64, width: i32, gate_up: In<f32>, d_out: In<f32>, d_gate_up: Out<f32> }
+    Glu = glu { count: i64, geglu: i32, width: i32, gate_up: In<f32>, out: Out<f32> }
+    GluHalves = glu_halves { count: i64, geglu: i32, gate: In<f32>, up: In<f32>, out: Out<f32> }
+    GluBackward = glu_backward {
+        count: i64, geglu: i32, width: i32, gate_up: In<f32>, d_out: In<f32>, d_gate_up: Out<f32>,
+    }
     Silu = silu { count: i64, x: In<f32>, out: Out<f32> }
     SiluBackward = silu_backward { count: i64, x: In<f32>, d_out: In<f32>, d_x: Out<f32> }
     Gelu = gelu { count: i64, x: In<f32>, out: Out<f32> }
@@ -68,6 +70,16 @@ kernels! {
     ModulationBackward = modulation_backward {
         columns: i32, rows: In<u32>, ends: In<u32>, groups: In<u32>, stride: i32, shift: i32, scale: i32, x: In<f32>,
         d_out: In<f32>, d_modulation: Out<f32>,
+    }
+    SoftCap = soft_cap { count: i64, cap: f32, logits: Out<f32> }
+    SoftCapBackward = soft_cap_backward {
+        count: i64, columns: i32, cap: f32, uncapped: In<f32>, bias: In<f32>, gradient: Out<f32>,
+    }
+    ScaleRows = scale_rows {
+        count: i64, columns: i32, groups: In<u32>, factors: In<f32>, x: In<f32>, out: Out<f32>,
+    }
+    RowFactorsBackward = row_factors_backward {
+        columns: i32, rows: In<u32>, ends: In<u32>, groups: In<u32>, x: In<f32>, d_out: In<f32>, d_factors: Out<f32>,
     }
     GatedAdd = gated_add {
         count: i64, columns: i32, groups: In<u32>, stride: i32, gate: i32, x: In<f32>, modulation: In<f32>,

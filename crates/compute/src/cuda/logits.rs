@@ -3,8 +3,8 @@
 
 use super::arguments::In;
 use super::kernels::{
-    AddBias, AdjustRows, CostRows, CrossEntropy, DistanceError, DrawRows, ForbidToken, Softmax, SummariseRows,
-    TemperRows,
+    AddBias, AdjustRows, CostRows, CrossEntropy, DistanceError, DrawRows, ForbidToken, SoftCap, SoftCapBackward,
+    Softmax, SummariseRows, TemperRows,
 };
 use super::memory::{Array, GpuBuffer};
 use super::prepared::GpuMatrix;
@@ -31,6 +31,7 @@ const NUMBERS: usize = 5;
 #[derive(Clone, Copy)]
 struct Finish<'a> {
     bias: Option<&'a GpuBuffer>,
+    soft_cap: Option<f64>,
     forbidden: Option<u32>,
     evidence: Option<Evidence<'a, GpuBuffer>>,
 }
@@ -55,11 +56,14 @@ impl Cuda {
 
     /// Adds what there is beside the head, and takes away what no row may be.
     fn finish(&self, columns: usize, part: &Part<'_>, finish: Finish<'_>) {
-        let Finish { bias, forbidden, evidence } = finish;
+        let Finish { bias, soft_cap, forbidden, evidence } = finish;
         let (rows, logits) = (part.count(), part.logits.output());
         if let Some(bias) = bias {
             let columns = int(columns);
             self.each(rows * columns as usize, |count| AddBias { count, columns, bias: bias.input(), out: logits });
+        }
+        if let Some(cap) = soft_cap {
+            self.each(rows * columns, |count| SoftCap { count, cap: cap as f32, logits });
         }
         if let Some(Evidence { size, points, vectors }) = evidence {
             let points = Operand::plain(points.input::<f32>().skip(part.rows.start * size));
@@ -79,8 +83,8 @@ impl Cuda {
         rows: LogitRows<'_, GpuBuffer, GpuMatrix>,
         mut process: impl FnMut(Part<'_>),
     ) -> Result<(), DeviceError> {
-        let LogitRows { rows, hidden, head, bias, forbidden, evidence } = rows;
-        let finish = Finish { bias, forbidden, evidence };
+        let LogitRows { rows, hidden, head, bias, soft_cap, forbidden, evidence } = rows;
+        let finish = Finish { bias, soft_cap, forbidden, evidence };
         let (outputs, inputs) = head.shape();
         let most = Self::rows_at_once(outputs).min(rows);
         let logits = self.take::<f32>(most * outputs)?;
@@ -283,8 +287,9 @@ impl Cuda {
         gradients: Option<LossGradients<'_, GpuBuffer>>,
         mut pay: impl FnMut(Part<'_>),
     ) -> Result<(), DeviceError> {
-        let LossRows { shape: LinearShape { rows, inputs, outputs }, hidden, head, bias, forbidden, evidence } = rows;
-        let finish = Finish { bias, forbidden, evidence };
+        let LossRows { shape, hidden, head, bias, soft_cap, forbidden, evidence } = rows;
+        let LinearShape { rows, inputs, outputs } = shape;
+        let finish = Finish { bias, soft_cap, forbidden, evidence };
         let most = Self::rows_at_once(outputs).min(rows);
         let logits = self.take::<f32>(most * outputs)?;
         let dtype = self.precision.dtype();
@@ -306,8 +311,20 @@ impl Cuda {
                 }
                 (Head::Values(_), None) => unreachable!("a head of values is rounded above"),
             }
+            // What is capped has its slope by what it was before.
+            let uncapped = soft_cap.filter(|_| gradients.is_some()).map(|cap| {
+                let uncapped = self.scratch::<f32>(shape.rows * outputs);
+                self.scale_into(1.0, logits.input(), 0.0, uncapped.output(), shape.rows * outputs);
+                (cap as f32, uncapped)
+            });
             self.finish(outputs, &part, finish);
             pay(part);
+            if let Some((cap, uncapped)) = &uncapped {
+                let (cap, bias, columns) = (*cap, bias.map_or(In::none(), GpuBuffer::input), int(outputs));
+                let (uncapped, gradient) = (uncapped.input(), logits.output());
+                let count = shape.rows * outputs;
+                self.each(count, |count| SoftCapBackward { count, columns, cap, uncapped, bias, gradient });
+            }
             let Some(LossGradients { hidden: d_hidden, head: d_head, bias: d_bias }) = &gradients else { continue };
             let (d_logits, d_x) = (logits.input(), d_hidden.output::<f32>().skip(first * inputs));
             match (&head, &rounded) {

@@ -195,7 +195,15 @@ fn only_results_cross_the_bus() {
     let hidden = device.upload(&[0.5; 3 * 4]).unwrap();
     let head =
         device.prepare((outputs, 4), &device.upload(&vec![0.25; outputs * 4]).unwrap(), WeightFormat::F32).unwrap();
-    let logits = || LogitRows { rows, hidden: &hidden, head: &head, bias: None, forbidden: None, evidence: None };
+    let logits = || LogitRows {
+        rows,
+        hidden: &hidden,
+        head: &head,
+        bias: None,
+        soft_cap: None,
+        forbidden: None,
+        evidence: None,
+    };
     let read = || -> usize {
         let bytes = |call: Call| if let Call::Read(bytes) = call { bytes } else { 0 };
         driver.calls().into_iter().map(bytes).sum()
@@ -221,7 +229,7 @@ fn only_results_cross_the_bus() {
     let costs = vec![RowCost { target: 7, weight: 1.0, kind: CostKind::Ratio(ratio) }; rows];
     let shape = LinearShape { rows, inputs: 4, outputs };
     let head = Head::Prepared(&head);
-    let loss = LossRows { shape, hidden: &hidden, head, bias: None, forbidden: None, evidence: None };
+    let loss = LossRows { shape, hidden: &hidden, head, bias: None, soft_cap: None, forbidden: None, evidence: None };
     let mut gradient = device.zeros(rows * 4).unwrap();
     let gradients = LossGradients { hidden: &mut gradient, head: None, bias: None };
     device.linear_cost_rows(loss, &costs, None, Some(gradients)).unwrap();

@@ -43,6 +43,27 @@ impl<B: ?Sized> Modulation<'_, B, [u32]> {
     }
 }
 
+/// What [`Elementwise::scale_rows`] reads.
+#[derive(Debug)]
+pub struct RowScale<'a, B: ?Sized, I: ?Sized> {
+    /// Columns of a row.
+    pub columns: usize,
+    /// The factor of each row.
+    pub groups: &'a I,
+    /// `[groups]`.
+    pub factors: &'a B,
+    /// `[T, columns]`.
+    pub x: &'a B,
+}
+
+impl<'a, B: ?Sized, I: ?Sized> RowScale<'a, B, I> {
+    /// The same with other views of the buffers.
+    pub(crate) fn map<C: ?Sized>(self, view: impl Fn(&'a B) -> &'a C) -> RowScale<'a, C, I> {
+        let Self { columns, groups, factors, x } = self;
+        RowScale { columns, groups, factors: view(factors), x: view(x) }
+    }
+}
+
 /// The columns of a modulation matrix at which shift and scale begin, `D` each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShiftScale {
@@ -50,6 +71,15 @@ pub struct ShiftScale {
     pub shift: usize,
     /// Of the scale.
     pub scale: usize,
+}
+
+/// What a gate goes through before it multiplies (gated linear units: Shazeer, 2002.05202).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `silu(gate) · up`.
+    Swiglu,
+    /// `gelu(gate) · up`, GELU in its tanh form.
+    Geglu,
 }
 
 /// What [`Elementwise::scaled_points`] reads.
@@ -83,10 +113,17 @@ pub trait Elementwise: Memory {
     /// `out[i] = scales[i] · (weights[i] · vectors[tokens[i]] + offsets[i])`, and 0 where `scales[i]` is 0; out `[R, E]`.
     fn scaled_points(&self, operands: ScaledPoints<'_, Self::Buffer, Self::Indices>, out: &mut Self::Buffer);
 
-    /// `out = silu(gate) · up`; `gate_up` is `[T, 2 F]` (gate, then up), out `[T, F]`, `F` the width.
-    fn swiglu(&self, width: usize, gate_up: &Self::Buffer, out: &mut Self::Buffer);
-    /// Gradient of [`Elementwise::swiglu`].
-    fn swiglu_backward(&self, width: usize, gate_up: &Self::Buffer, d_out: &Self::Buffer, d_gate_up: &mut Self::Buffer);
+    /// `out = f(gate) · up`; `gate_up` is `[T, 2 F]` (gate, then up), out `[T, F]`, `F` the width.
+    fn glu(&self, activation: Activation, width: usize, gate_up: &Self::Buffer, out: &mut Self::Buffer);
+    /// Gradient of [`Elementwise::glu`].
+    fn glu_backward(
+        &self,
+        activation: Activation,
+        width: usize,
+        gate_up: &Self::Buffer,
+        d_out: &Self::Buffer,
+        d_gate_up: &mut Self::Buffer,
+    );
     /// `out = x σ(x)`.
     fn silu(&self, x: &Self::Buffer, out: &mut Self::Buffer);
     /// Gradient of [`Elementwise::silu`].
@@ -121,6 +158,16 @@ pub trait Elementwise: Memory {
         d_out: &Self::Buffer,
         d_x: &mut Self::Buffer,
         d_modulation: &mut Self::Buffer,
+    );
+    /// `out = factors[g] · x`, `g` the group of the row.
+    fn scale_rows(&self, operands: RowScale<'_, Self::Buffer, Self::Indices>, out: &mut Self::Buffer);
+    /// Gradients of [`Elementwise::scale_rows`]: overwrites `d_x`, accumulates `d_factors`.
+    fn scale_rows_backward(
+        &self,
+        operands: RowScale<'_, Self::Buffer, Self::Indices>,
+        d_out: &Self::Buffer,
+        d_x: &mut Self::Buffer,
+        d_factors: &mut Self::Buffer,
     );
     /// `y = a x + b y`; with `b = 0` the old `y` is not read.
     fn scale_add(&self, a: f64, x: &Self::Buffer, b: f64, y: &mut Self::Buffer);

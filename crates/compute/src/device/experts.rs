@@ -4,7 +4,7 @@
 //! is sorted by expert, so that the rows of one expert are neighbours and one product serves them all. A copy's result
 //! does not depend on the other rows of its expert.
 
-use super::{DeviceError, Linear, LinearShape};
+use super::{Activation, DeviceError, Linear, LinearShape};
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -166,10 +166,11 @@ pub trait Experts: Linear {
         operands: GroupedOperands<'_, Self::Buffer, Factor<'_, Self::Buffer, Self::Prepared>>,
         out: &mut Self::Buffer,
     );
-    /// `out = silu(x gateᵀ) · (x upᵀ)`, each group of rows with its own pair of gate and what it is for; `N` of the shape
+    /// `out = f(x gateᵀ) · (x upᵀ)`, each group of rows with its own pair of gate and what it is for; `N` of the shape
     /// is the width of each.
-    fn grouped_swiglu(
+    fn grouped_glu(
         &self,
+        activation: Activation,
         operands: GroupedOperands<'_, Self::Buffer, (&Self::Prepared, &Self::Prepared)>,
         out: &mut Self::Buffer,
     );

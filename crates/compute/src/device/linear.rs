@@ -1,5 +1,6 @@
 //! Products with a weight matrix `[N, K]`, as it is or prepared, and their gradients.
 
+use super::Activation;
 use super::{DeviceError, Memory};
 use crate::{Quantised, WeightFormat};
 use std::fmt::Debug;
@@ -106,9 +107,11 @@ pub struct PreparedBackwardInput<'a, B: ?Sized, P: ?Sized> {
     pub accumulate: bool,
 }
 
-/// What [`Linear::linear_swiglu`] reads.
+/// What [`Linear::linear_glu`] reads.
 #[derive(Debug)]
-pub struct SwigluOperands<'a, B: ?Sized, P: ?Sized> {
+pub struct GluOperands<'a, B: ?Sized, P: ?Sized> {
+    /// What the gate goes through.
+    pub activation: Activation,
     /// `T`.
     pub rows: usize,
     /// `[T, K]`.
@@ -183,6 +186,6 @@ pub trait Linear: Memory {
         operands: PreparedBackwardInput<'_, Self::Buffer, Self::Prepared>,
         d_x: &mut Self::Buffer,
     );
-    /// `out = silu(x gateᵀ) · (x upᵀ)`, `[T, F]`.
-    fn linear_swiglu(&self, operands: SwigluOperands<'_, Self::Buffer, Self::Prepared>, out: &mut Self::Buffer);
+    /// `out = f(x gateᵀ) · (x upᵀ)`, `[T, F]`.
+    fn linear_glu(&self, operands: GluOperands<'_, Self::Buffer, Self::Prepared>, out: &mut Self::Buffer);
 }

@@ -33,7 +33,7 @@ impl<'a, B: ?Sized> Evidence<'a, B> {
     }
 }
 
-/// Rows of logits: `hidden headᵀ + bias`, the logit of `forbidden` −∞, and evidence added.
+/// Rows of logits: `hidden headᵀ + bias` under a soft cap, the logit of `forbidden` −∞, and evidence added.
 #[derive(Debug)]
 pub struct LogitRows<'a, B: ?Sized, P: ?Sized> {
     /// `R`.
@@ -44,6 +44,8 @@ pub struct LogitRows<'a, B: ?Sized, P: ?Sized> {
     pub head: &'a P,
     /// `[V]`.
     pub bias: Option<&'a B>,
+    /// `c`: each logit `l` is `c tanh(l / c)` (Gemma 2, 2408.00118, section 2).
+    pub soft_cap: Option<f64>,
     /// A token that no row may be: the mask.
     pub forbidden: Option<u32>,
     /// What is added beside the head.

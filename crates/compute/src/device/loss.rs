@@ -23,6 +23,8 @@ pub struct LossRows<'a, B: ?Sized, P: ?Sized> {
     pub head: Head<'a, B, P>,
     /// `[V]`.
     pub bias: Option<&'a B>,
+    /// As in [`LogitRows`](super::LogitRows).
+    pub soft_cap: Option<f64>,
     /// A token whose logit is −∞ (SUBS: a clean token is never the mask).
     pub forbidden: Option<u32>,
     /// What is added beside the head; no gradient flows through it.

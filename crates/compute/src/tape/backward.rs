@@ -2,9 +2,9 @@
 
 use super::{Record, Segment, Slots, Tape, Value};
 use crate::{
-    AttentionBackward, AttentionOperands, BackwardInput, BackwardWeight, Device, DeviceError, Evidence, Gradients,
-    Head, HeadNormGradients, LayerNormBackward, LinearShape, LossGradients, LossRows, PreparedBackwardInput, ReadRow,
-    RmsNormBackward, Rope, RowCost, RowLoss, Targets, TokenVectors, WeightId,
+    AttentionBackward, AttentionOperands, BackwardInput, BackwardWeight, Columns, Device, DeviceError, Evidence,
+    Gradients, Head, HeadNormGradients, LayerNormBackward, LinearShape, LossGradients, LossRows, PreparedBackwardInput,
+    ReadRow, RmsNormBackward, Rope, RowCost, RowLoss, RowScale, Targets, TokenVectors, WeightId, WriteRows,
 };
 
 /// How logits are made of hidden rows.
@@ -14,6 +14,8 @@ pub struct LogitHead<'a, B> {
     pub weight: WeightId,
     /// What is added to each token's logit.
     pub bias: Option<WeightId>,
+    /// The bound that logits approach, where there is one.
+    pub soft_cap: Option<f64>,
     /// A token whose logit is −∞: the mask.
     pub forbidden: Option<u32>,
     /// What is added beside the head.
@@ -129,14 +131,14 @@ impl<'p, D: Device> Tape<'p, D> {
         hidden: &'a Value<D>,
         head: LogitHead<'a, D::Buffer>,
     ) -> Result<LossRows<'a, D::Buffer, D::Prepared>, DeviceError> {
-        let LogitHead { weight, bias, forbidden, evidence } = head;
+        let LogitHead { weight, bias, soft_cap, forbidden, evidence } = head;
         let bias = bias.map(|bias| self.parameters.get(bias)).transpose()?;
         let shape = LinearShape { rows: hidden.rows, inputs: hidden.columns, outputs: self.parameters.shape(weight).0 };
         let head = match self.parameters.trains(weight) {
             true => Head::Values(self.parameters.get(weight)?),
             false => Head::Prepared(self.parameters.prepared(weight)?),
         };
-        Ok(LossRows { shape, hidden: &hidden.buffer, head, bias, forbidden, evidence })
+        Ok(LossRows { shape, hidden: &hidden.buffer, head, bias, soft_cap, forbidden, evidence })
     }
 
     /// Adds to `gradients` those of a scalar whose gradient with respect to `output` is `d_output`; uses the tape up.
@@ -215,7 +217,7 @@ impl<'p, D: Device> Tape<'p, D> {
                 self.give(slots, residual, d_out);
             }
             Record::RmsNorm { x, weight, inverse_rms, .. } => {
-                let w = parameters.get(weight)?;
+                let w = weight.map(|weight| parameters.get(weight)).transpose()?;
                 // A norm of a constant still has a weight to learn; the gradient of its input goes nowhere.
                 let (mut d_x, accumulate) = match x.slot {
                     Some(slot) => self.slot(slots, slot, x.rows * x.columns)?,
@@ -224,17 +226,16 @@ impl<'p, D: Device> Tape<'p, D> {
                 let operands = RmsNormBackward {
                     columns: x.columns,
                     x: &*x.buffer,
-                    weight: Some(w),
+                    weight: w,
                     inverse_rms: &inverse_rms,
                     d_out: &d_out,
                     accumulate,
                 };
-                if parameters.trains(weight) {
-                    gradients.accumulate(parameters, weight, |device, d_w| {
+                match weight.filter(|weight| parameters.trains(*weight)) {
+                    Some(weight) => gradients.accumulate(parameters, weight, |device, d_w| {
                         device.rms_norm_backward(operands, &mut d_x, Some(d_w));
-                    })?;
-                } else {
-                    device.rms_norm_backward(operands, &mut d_x, None);
+                    })?,
+                    None => device.rms_norm_backward(operands, &mut d_x, None),
                 }
                 if let Some(slot) = x.slot {
                     slots[slot] = Some(d_x);
@@ -288,10 +289,39 @@ impl<'p, D: Device> Tape<'p, D> {
                 device.attention_backward(operands, &mut d_packed);
                 self.give(slots, packed.slot, d_packed);
             }
-            Record::Swiglu { gate_up, .. } => {
+            Record::Glu { activation, gate_up, .. } => {
                 let mut d_gate_up = device.uninitialised(gate_up.rows * gate_up.columns)?;
-                device.swiglu_backward(gate_up.columns / 2, &gate_up.buffer, &d_out, &mut d_gate_up);
+                device.glu_backward(activation, gate_up.columns / 2, &gate_up.buffer, &d_out, &mut d_gate_up);
                 self.give(slots, gate_up.slot, d_gate_up);
+            }
+            Record::ScaleRows { x, factors, groups, .. } => {
+                let mut d_x = device.uninitialised(x.rows * x.columns)?;
+                let operands = self.row_scale(&x, factors, &groups)?;
+                if parameters.trains(factors) {
+                    gradients.accumulate(parameters, factors, |device, d_factors| {
+                        device.scale_rows_backward(operands, &d_out, &mut d_x, d_factors);
+                    })?;
+                } else {
+                    device.scale_rows(RowScale { x: &d_out, ..operands }, &mut d_x);
+                }
+                self.give(slots, x.slot, d_x);
+            }
+            Record::Scaled { x, factor, length, .. } => {
+                let (mut d_x, accumulate) = self.slot(slots, x, length)?;
+                device.scale_add(factor, &d_out, if accumulate { 1.0 } else { 0.0 }, &mut d_x);
+                slots[x] = Some(d_x);
+            }
+            Record::Replace { x, rows, ids, columns, .. } => {
+                let length = device.count(ids) * columns;
+                if rows.is_some() {
+                    let mut d_rows = device.uninitialised(length)?;
+                    device.gather(columns, &d_out, ids, &mut d_rows);
+                    self.give(slots, rows, d_rows);
+                }
+                let (mut d_x, none) = (d_out, device.zeros(length)?);
+                let replaced = Columns { buffer: &none, stride: columns, first: 0 };
+                device.write_rows(WriteRows { columns, rows: replaced, ids }, &mut d_x);
+                self.give(slots, x, d_x);
             }
             Record::Silu { x, .. } => {
                 let mut d_x = device.uninitialised(x.rows * x.columns)?;
@@ -428,7 +458,10 @@ impl<D: Device> Record<'_, D> {
             | Self::RmsNorm { out, .. }
             | Self::LayerNorm { out, .. }
             | Self::Rope { out, .. }
-            | Self::Swiglu { out, .. }
+            | Self::Glu { out, .. }
+            | Self::ScaleRows { out, .. }
+            | Self::Scaled { out, .. }
+            | Self::Replace { out, .. }
             | Self::Silu { out, .. }
             | Self::Gelu { out, .. }
             | Self::Modulate { out, .. }

@@ -2,8 +2,8 @@
 
 use super::{Record, Slots, Tape, Value};
 use crate::{
-    Combine, Device, DeviceError, Factor, Gradients, GroupBackwardWeight, GroupedOperands, LinearShape, Parameters,
-    RouteBackward, Router, RouterLogits, RowGroup, WeightId,
+    Activation, Combine, Device, DeviceError, Factor, Gradients, GroupBackwardWeight, GroupedOperands, LinearShape,
+    Parameters, RouteBackward, Router, RouterLogits, RowGroup, WeightId,
 };
 use std::rc::Rc;
 
@@ -47,6 +47,11 @@ impl<D: Device> Routes<D> {
             places: device.upload_indices(&places)?,
             chosen: device.upload_indices(chosen)?,
         })
+    }
+
+    /// The experts of each row, `[T, K]`.
+    pub(super) fn chosen(&self) -> &D::Indices {
+        &self.chosen
     }
 
     /// The same groups with the weights of their experts.
@@ -171,13 +176,14 @@ impl<'p, D: Device> Tape<'p, D> {
         Ok(out)
     }
 
-    /// `silu(x gateᵀ) · (x upᵀ)` of rows that are sorted by expert, as [`Tape::linear_swiglu`] with the weights of each
+    /// `f(x gateᵀ) · (x upᵀ)` of rows that are sorted by expert, as [`Tape::linear_glu`] with the weights of each
     /// expert.
     ///
     /// # Errors
     /// When the device lacks the memory.
-    pub fn grouped_swiglu(
+    pub fn grouped_glu(
         &mut self,
+        activation: Activation,
         x: &Value<D>,
         routes: &Routes<D>,
         stacked: &[WeightId],
@@ -186,7 +192,7 @@ impl<'p, D: Device> Tape<'p, D> {
         let parameters = self.parameters;
         if self.records.is_some() || stacked.iter().any(|&weight| parameters.is_prepared_only(weight)) {
             let gate_up = self.grouped_linear(x, routes, stacked)?;
-            return self.swiglu(&gate_up);
+            return self.glu(activation, &gate_up);
         }
         let shape = self.linear_shape(x, apart[0].0);
         let prepared = |RowGroup { rows, weight: (gate, up) }: RowGroup<(WeightId, WeightId)>| {
@@ -194,7 +200,7 @@ impl<'p, D: Device> Tape<'p, D> {
         };
         let groups = routes.with(apart).into_iter().map(prepared).collect::<Result<Vec<_>, DeviceError>>()?;
         let mut out = self.device().uninitialised(x.rows * shape.outputs)?;
-        self.device().grouped_swiglu(GroupedOperands { shape, x: &*x.buffer, groups: &groups }, &mut out);
+        self.device().grouped_glu(activation, GroupedOperands { shape, x: &*x.buffer, groups: &groups }, &mut out);
         Ok(self.value(out, x.rows, shape.outputs, false))
     }
 

@@ -1,9 +1,9 @@
 //! Every operation of a device against PyTorch in f64 (golden/operations/make.py), forward and backward.
 
 use aquatint_compute::{
-    AdamW, AdamWState, AttentionBackward, AttentionOperands, AttentionShape, BackwardInput, BackwardWeight, Cpu,
-    CpuPath, Device, Element, Head, HeadNormGradients, HeadNorms, LinearOperands, LinearShape, LossGradients, LossRows,
-    Modulation, RmsNorm, RmsNormBackward, Rope, RopeShape, ShiftScale, Targets, Visibility, softmax_row,
+    Activation, AdamW, AdamWState, AttentionBackward, AttentionOperands, AttentionShape, BackwardInput, BackwardWeight,
+    Cpu, CpuPath, Device, Element, Head, HeadNormGradients, HeadNorms, LinearOperands, LinearShape, LossGradients,
+    LossRows, Modulation, RmsNorm, RmsNormBackward, Rope, RopeShape, ShiftScale, Targets, Visibility, softmax_row,
 };
 use aquatint_testing::{Comparison, Golden};
 use std::ops::Range;
@@ -176,10 +176,10 @@ impl<D: Device> Check<D> {
         let device = self.device.clone();
         let gate_up = self.get("swiglu.gate_up");
         let mut out = self.output("swiglu.out");
-        device.swiglu(COLUMNS, &gate_up, &mut out);
+        device.glu(Activation::Swiglu, COLUMNS, &gate_up, &mut out);
         self.same("swiglu.out", &out);
         let mut d_gate_up = self.output("swiglu.gate_up");
-        device.swiglu_backward(COLUMNS, &gate_up, &self.get("swiglu.d_out"), &mut d_gate_up);
+        device.glu_backward(Activation::Swiglu, COLUMNS, &gate_up, &self.get("swiglu.d_out"), &mut d_gate_up);
         self.same("swiglu.d_gate_up", &d_gate_up);
 
         let x = self.get("silu.x");
@@ -246,6 +246,7 @@ impl<D: Device> Check<D> {
                     hidden: &hidden,
                     head: Head::Values(&head),
                     bias: None,
+                    soft_cap: None,
                     forbidden,
                     evidence: None,
                 };

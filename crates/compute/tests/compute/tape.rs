@@ -36,7 +36,7 @@ fn memory_is_freed_with_the_last_handle_unless_the_backward_needs_it() {
     for (mut tape, reuses) in [(Tape::inferring(&parameters), true), (Tape::recording(&parameters, 0), false)] {
         let x = tape.gather(table, &ids).unwrap();
         let before = address(&x);
-        let normed = tape.rms_norm(&x, norm, 1e-6).unwrap();
+        let normed = tape.rms_norm(&x, Some(norm), 1e-6).unwrap();
         drop(x);
         let again = tape.gather(table, &ids).unwrap();
         assert_eq!((address(&again) == before, normed.rows()), (reuses, 3));
@@ -129,7 +129,7 @@ fn a_segment_keeps_its_inputs_only_and_runs_again_for_the_backward() {
             y = tape
                 .segment(vec![y, x.clone()], move |tape, inputs| {
                     runs.set(runs.get() + 1);
-                    let h = tape.rms_norm(&inputs[0], norm, 1e-6)?;
+                    let h = tape.rms_norm(&inputs[0], Some(norm), 1e-6)?;
                     let h = tape.silu(&h)?;
                     tape.add(h, &inputs[1])
                 })

@@ -70,6 +70,7 @@ impl Filling {
             key: self.key,
             settled: false,
             revise: false,
+            commit_likeliest: false,
         };
         for position in step.take(&mut self.canvas, &proposal, &committed).unwrap().committed {
             self.predictions[position] = proposal.candidate(position).unwrap().probability;

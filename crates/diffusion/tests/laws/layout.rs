@@ -85,6 +85,11 @@ fn a_block_behind_a_prefix_sees_itself_and_all_before_it() {
     let rows = Layout::intervals_behind(2, 4);
     assert_eq!(rows, [[0..1, 0..0], [0..2, 0..0], [0..4, 0..0], [0..4, 0..0]]);
     assert_eq!(Layout::intervals_behind(0, 2), vec![[0..2, 0..0]; 2]);
+    // The last block of a document is the current one.
+    let layout = Layout::CausalPrefix { length: 2 };
+    assert_eq!(layout.current(5, &[]), [false, false, false, false, true]);
+    assert_eq!(layout.current(5, &[0, 0, 0, 0, 1]), [false, false, true, true, true]);
+    assert_eq!(Layout::Full.current(2, &[]), [false; 2]);
 }
 
 #[test]

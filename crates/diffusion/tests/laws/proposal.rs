@@ -78,6 +78,7 @@ fn certainty_is_that_of_the_unshaped_prediction() {
     let p: [f64; 4] = [0.5, 0.25, 0.15, 0.1];
     let entropy: f64 = p.iter().map(|p| -p * p.ln()).sum();
     let shaping = Shaping {
+        final_temperature: None,
         temperature: 0.3,
         min_p: Some(0.2),
         top_k: Some(1),

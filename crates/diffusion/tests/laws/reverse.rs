@@ -64,7 +64,8 @@ fn walk(
         }
         let (policy, remasking, vectors) = (policy.as_ref(), &remasking, Vectors::default());
         let (settled, revise) = (false, false);
-        let step = ReverseStep { process, policy, remasking, vectors, planned, key, settled, revise };
+        let step =
+            ReverseStep { process, policy, remasking, vectors, planned, key, settled, revise, commit_likeliest: false };
         step.take(&mut canvas, &proposal, &[]).unwrap();
     }
     assert!(canvas.open_positions().is_empty());

@@ -63,7 +63,17 @@ fn reverse_step<'a>(
 ) -> ReverseStep<'a> {
     let planned = planned(process, policy, remasking);
     let (vectors, key) = (Vectors::default(), Key::new(5));
-    ReverseStep { process, policy, remasking, vectors, planned, key, settled: false, revise: false }
+    ReverseStep {
+        process,
+        policy,
+        remasking,
+        vectors,
+        planned,
+        key,
+        settled: false,
+        revise: false,
+        commit_likeliest: false,
+    }
 }
 
 #[test]
@@ -130,5 +140,28 @@ fn a_revising_step_shows_what_it_accepts_and_commits_nothing() {
         let mut fresh = after.clone();
         process.scatter(&mut fresh, &[2, 4], step.planned.number, step.key.fold(0x0061_6761_696e));
         assert_eq!(after, fresh, "{name}");
+    }
+}
+
+#[test]
+fn a_step_that_commits_everything_may_write_the_likeliest_tokens() {
+    let process = process("uniform", ALPHABET, schedule("linear").unwrap()).unwrap();
+    let policy = process.policy();
+    let (canvas, drawn) = half_filled(process.as_ref());
+    let mut proposal = Proposal::new();
+    for (position, candidate) in drawn.iter() {
+        let likeliest = (candidate.token + 1) % 3;
+        proposal.insert(position, Candidate { likeliest, ..*candidate });
+    }
+    let step = reverse_step(process.as_ref(), policy.as_ref(), &Remasking::None);
+    for (settled, commit_likeliest) in [(true, true), (true, false)] {
+        let mut after = canvas.clone();
+        let step = ReverseStep { settled, commit_likeliest, ..step };
+        let changes = step.take(&mut after, &proposal, &[]).unwrap();
+        assert_eq!(changes.committed, proposal.positions());
+        for (position, candidate) in proposal.iter() {
+            let expected = if commit_likeliest { candidate.likeliest } else { candidate.token };
+            assert_eq!(after.tokens()[position], expected);
+        }
     }
 }

@@ -4,7 +4,7 @@ use crate::chain::{Chain, MASK, process, spec};
 use aquatint_compute::ReadRow;
 use aquatint_diffusion::{Canvas, Layout, WordVectors};
 use aquatint_generate::{Request, Settings, generate};
-use aquatint_network::{HostDenoiser, NetworkError, NetworkInput, NetworkSpec, TimeSpec};
+use aquatint_network::{HostDenoiser, NetworkError, NetworkInput, NetworkSpec, SelfConditioningSpec, TimeSpec};
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 
@@ -88,7 +88,8 @@ fn the_network_time_is_the_share_of_noise_on_the_canvas() {
 #[test]
 fn the_last_prediction_comes_back_sure_of_what_is_known() {
     let settings = Settings::builder().steps(3).block_length(1).build().unwrap();
-    let heard = Listener::new(|spec| spec.self_conditioning = true).hear(canvas(), settings);
+    let heard =
+        Listener::new(|spec| spec.self_conditioning = Some(SelfConditioningSpec::Added)).hear(canvas(), settings);
     assert_eq!(heard[0].prediction, Some(vec![0.0; 12]));
     // One prediction for each noisy position, also those of later blocks.
     assert_eq!(heard[0].rows, [1, 2, 3]);

@@ -11,7 +11,7 @@ use aquatint_generate::{
     AnyOrder, Change, ChangeKind, CommitOrder, Constraint, ConstraintError, DenoisingEvent, Outcome, Request, Settings,
     SettingsBuilder, SpanConstraint, SpanFiller, SpanStart, generate, process_of,
 };
-use aquatint_network::{Denoiser, Network, NetworkSpec, ProcessSpec};
+use aquatint_network::{Denoiser, Network, NetworkSpec, ProcessSpec, SelfConditioningSpec};
 use proptest::prelude::*;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -105,7 +105,7 @@ fn every_process_ends_in_the_language() {
         spec("uniform".parse().unwrap(), None),
         spec("gaussian:4".parse().unwrap(), Some(4)),
         spec("simplex".parse().unwrap(), None),
-        small(|spec| spec.self_conditioning = true),
+        small(|spec| spec.self_conditioning = Some(SelfConditioningSpec::Added)),
         small(|spec| spec.attention = Layout::Block { length: 4 }),
         small(|spec| (spec.attention, spec.mask_token) = (Layout::Causal, None)),
     ];

@@ -2,7 +2,7 @@
 
 use crate::chain::{Chain, MASK, process, spec};
 use aquatint_compute::ReadRow;
-use aquatint_diffusion::{Alphabet, Canvas, Counting, Key, Layout, Linear, Process, WordVectors};
+use aquatint_diffusion::{Alphabet, Canvas, Counting, Key, Layout, Linear, Process, Stability, WordVectors};
 use aquatint_generate::{
     BlocksFrom, Cache, ConfidenceOf, Request, Settings, SettingsBuilder, Statistics, StopAt, generate, ineffective,
 };
@@ -296,7 +296,7 @@ const LONGER: Change = ("steps", |b| b.steps(50));
 
 #[test]
 fn taking_back_what_is_reported_changes_nothing() {
-    let changes: [Change; 31] = [
+    let changes: [Change; 35] = [
         ("steps", |b| b.steps(1)),
         ("steps", |b| b.steps(2)),
         ("steps", |b| b.steps(3)),
@@ -328,6 +328,10 @@ fn taking_back_what_is_reported_changes_nothing() {
         ("blocks_from", |b| b.blocks_from(BlocksFrom::Hole)),
         ("churn", |b| b.churn(0.5)),
         ("revise", |b| b.revise(true)),
+        ("final_temperature", |b| b.final_temperature(0.5)),
+        ("commit_likeliest", |b| b.commit_likeliest(true)),
+        ("stability_threshold", |b| b.stability(Stability::new(1, 9.0).unwrap())),
+        ("confidence_threshold", |b| b.stability(Stability::new(0, 1.0).unwrap())),
     ];
     let (chain, mixing, masked, uniform) = (Chain::mixed(SIZE), Mixing(spec(SIZE, Layout::Full)), process(), uniform());
     let models: [(&dyn Denoiser, &dyn Process); 2] = [(&chain, &masked), (&mixing, uniform.as_ref())];

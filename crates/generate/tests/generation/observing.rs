@@ -5,7 +5,7 @@ use crate::real::{listening, small};
 use aquatint_compute::{Cpu, CpuPath};
 use aquatint_diffusion::{Canvas, Layout, Process, ProcessKind, TokenId};
 use aquatint_generate::{Change, ChangeKind, DenoisingEvent, Outcome, Request, Settings, generate, process_of};
-use aquatint_network::{Denoiser, Network, NetworkSpec, ProcessSpec};
+use aquatint_network::{Denoiser, Network, NetworkSpec, ProcessSpec, SelfConditioningSpec};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(crate) fn models() -> Vec<Named> {
     let named = |name: &str| name.parse::<ProcessKind>().unwrap();
     let changes: [Kind; 9] = [
         ("masked", Box::new(|_| {})),
-        ("self-conditioning", Box::new(|spec| spec.self_conditioning = true)),
+        ("self-conditioning", Box::new(|spec| spec.self_conditioning = Some(SelfConditioningSpec::Added))),
         ("blocks", Box::new(|spec| spec.attention = Layout::Block { length: 4 })),
         ("causal", Box::new(|spec| (spec.attention, spec.mask_token) = (Layout::Causal, None))),
         ("uniform", Box::new(kind(named("uniform"), None, None))),

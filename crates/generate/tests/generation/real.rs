@@ -8,7 +8,8 @@ use aquatint_generate::{
 };
 use aquatint_network::{
     AttentionSpec, CachedRows, Denoiser, FeedForwardSpec, ForwardPass, KvCache, LayerSpec, LossRow, Network,
-    NetworkError, NetworkInput, NetworkSpec, NormSpec, ProcessSpec, Role, RowAnswer, RowQuery, TimeSpec,
+    NetworkError, NetworkInput, NetworkSpec, NormSpec, ProcessSpec, Role, RowAnswer, RowQuery, SelfConditioningSpec,
+    TimeSpec,
 };
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -57,7 +58,7 @@ fn fill(network: &dyn Denoiser, requests: &[Request]) -> Vec<Outcome> {
 fn a_batch_changes_nothing_on_any_path_thread_count_or_network() {
     let changes: [fn(&mut NetworkSpec); 4] = [
         |_| {},
-        |spec| spec.self_conditioning = true,
+        |spec| spec.self_conditioning = Some(SelfConditioningSpec::Added),
         |spec| spec.time_conditioning = Some(TimeSpec::new(8)),
         |spec| spec.attention = Layout::Block { length: 4 },
     ];
@@ -100,7 +101,7 @@ fn an_exact_cache_changes_nothing_but_the_work() {
     }) {
         let spec = small(|spec| {
             spec.attention = Layout::Block { length: 4 };
-            spec.self_conditioning = self_conditioning;
+            spec.self_conditioning = self_conditioning.then_some(SelfConditioningSpec::Added);
             spec.head.logit_shift = logit_shift;
         });
         let network = listening(Network::new(Cpu::<f32>::new(path, 2).unwrap(), spec, 1).unwrap());
@@ -380,7 +381,10 @@ fn a_cache_that_cannot_be_is_refused_with_what_can() {
     assert_eq!(refusal(|_| {}, Cache::Exact), "`cache` is exact; allowed: none, prefix, dual");
     let blocks = |spec: &mut NetworkSpec| spec.attention = Layout::Block { length: 4 };
     assert_eq!(refusal(blocks, Cache::Dual), "`cache` is dual; allowed: none, exact");
-    assert_eq!(refusal(|spec| spec.self_conditioning = true, Cache::Dual), "`cache` is dual; allowed: none");
+    assert_eq!(
+        refusal(|spec| spec.self_conditioning = Some(SelfConditioningSpec::Added), Cache::Dual),
+        "`cache` is dual; allowed: none"
+    );
     let timed = |spec: &mut NetworkSpec| {
         spec.attention = Layout::Block { length: 4 };
         spec.time_conditioning = Some(TimeSpec::new(8));
@@ -451,6 +455,6 @@ fn bytes_in_flight_count_what_is_retained_for_a_request() {
     assert!(kv_cache >= 21 * 2 * 2 * 16 * 4);
     let (guided, _) = demand(|_| {}, &cached(Cache::None, |settings| settings.guidance_scale(2.0))[0]);
     assert_eq!((guided.rows, guided.bytes), (2 * 21, 2 * 21 * 40 * 4));
-    let (conditioned, _) = demand(|spec| spec.self_conditioning = true, plain);
+    let (conditioned, _) = demand(|spec| spec.self_conditioning = Some(SelfConditioningSpec::Added), plain);
     assert_eq!((conditioned.rows, conditioned.bytes), (21, 3 * 21 * 40 * 4));
 }

@@ -5,7 +5,7 @@ use crate::real::{listening, small};
 use aquatint_compute::{Cpu, CpuPath, Cuda};
 use aquatint_diffusion::{Canvas, Layout, LeftToRight, Process, TokenId};
 use aquatint_generate::{Cache, Ended, Engine, Limits, Outcome, Request, RequestId, Settings, SettingsBuilder};
-use aquatint_network::{Denoiser, Network, NetworkSpec};
+use aquatint_network::{Denoiser, Network, NetworkSpec, SelfConditioningSpec};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -206,7 +206,7 @@ fn nothing_is_taken_over_where_rows_depend_on_more_than_the_tokens_before_them()
     let settings: [fn(SettingsBuilder) -> SettingsBuilder; 2] =
         [|settings| settings.cache(Cache::None), |settings| settings.guidance_scale(2.0)];
     let blocks = in_blocks(|_| {});
-    let conditioned = in_blocks(|spec| spec.self_conditioning = true);
+    let conditioned = in_blocks(|spec| spec.self_conditioning = Some(SelfConditioningSpec::Added));
     let full = Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), small(|_| {}), 1).unwrap();
     let dual: fn(SettingsBuilder) -> SettingsBuilder = |settings| settings.cache(Cache::Dual).block_length(4);
     let cases = [(&blocks, settings[0]), (&blocks, settings[1]), (&conditioned, |settings| settings), (&full, dual)];

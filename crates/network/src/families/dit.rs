@@ -112,7 +112,7 @@ impl Dit {
         let plain = PlainSpec { width: WIDENING.saturating_mul(self.width), bias: true };
         let layer = LayerSpec::new(
             AttentionSpec { norm, fused: true, ..attention },
-            FeedForwardSpec { norm, kind: FeedForwardKind::Plain(plain) },
+            FeedForwardSpec { norm, kind: FeedForwardKind::Plain(plain), post_norm: None },
         );
         let input = match self.reads_sigma {
             true => TimeInput::Sigma { largest: -SCHEDULE_EPSILON.ln() },

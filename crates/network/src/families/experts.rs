@@ -5,7 +5,9 @@
 
 use super::Object;
 use super::config::{Config, wrong};
-use crate::{AttentionSpec, ExpertsSpec, FeedForwardKind, FeedForwardSpec, LayerSpec, NetworkError, RouterSpec};
+use crate::{
+    Activation, AttentionSpec, ExpertsSpec, FeedForwardKind, FeedForwardSpec, LayerSpec, NetworkError, RouterSpec,
+};
 use serde_json::{Value, json};
 
 /// Keys of Qwen3-MoE beside Qwen3's.
@@ -41,7 +43,7 @@ pub(super) fn layers(
     is_mixture: impl Fn(usize) -> bool,
 ) -> Result<Vec<LayerSpec>, NetworkError> {
     let norm = attention.norm;
-    let mixture = FeedForwardSpec { norm, kind: FeedForwardKind::Experts(experts) };
+    let mixture = FeedForwardSpec { norm, kind: FeedForwardKind::Experts(experts), post_norm: None };
     let mut layers = LayerSpec::new(attention, mixture).repeated(config.size("num_hidden_layers")?)?;
     for (_, layer) in layers.iter_mut().enumerate().filter(|(index, _)| !is_mixture(*index)) {
         layer.feed_forward = FeedForwardSpec { norm, ..FeedForwardSpec::new(config.size(width)?) };
@@ -63,6 +65,7 @@ pub(super) fn qwen_layers(config: Config<'_>, attention: AttentionSpec) -> Resul
         experts: config.size("num_experts")?,
         per_token: config.size("num_experts_per_tok")?,
         width: config.size("moe_intermediate_size")?,
+        activation: Activation::Swiglu,
         router: RouterSpec::softmax(config.optional("norm_topk_prob", Config::flag)?.unwrap_or(false)),
         shared_width: None,
     };

@@ -8,7 +8,7 @@
 use super::config::{Config, wrong};
 use super::qwen::Qwen;
 use super::{Family, FamilyFacts, Object, TokenRoles, experts, hugging_face};
-use crate::{AttentionSpec, ExpertsSpec, NetworkError, NetworkSpec, RopeSpec, RouterScore, RouterSpec};
+use crate::{Activation, AttentionSpec, ExpertsSpec, NetworkError, NetworkSpec, RopeSpec, RouterScore, RouterSpec};
 use aquatint_diffusion::Layout;
 use serde_json::{Value, json};
 
@@ -130,11 +130,13 @@ impl Family for Llada2Moe {
                 bias: config.optional("moe_router_enable_expert_bias", Config::flag)?.unwrap_or(true),
                 normalised: per_token > 1,
                 scale: config.optional("routed_scaling_factor", Config::number)?.unwrap_or(1.0),
+                expert_scale: false,
             };
             let mixture = ExpertsSpec {
                 experts: config.size("num_experts")?,
                 per_token,
                 width,
+                activation: Activation::Swiglu,
                 router,
                 shared_width: Some(shared * width).filter(|&width| width > 0),
             };

@@ -10,7 +10,7 @@ use super::config::{Config, wrong};
 use super::llada::{self, Llada};
 use super::qwen::Qwen;
 use super::{Family, FamilyFacts, Object, TokenRoles, experts};
-use crate::{AttentionSpec, ExpertsSpec, NetworkError, NetworkSpec, RouterSpec};
+use crate::{Activation, AttentionSpec, ExpertsSpec, NetworkError, NetworkSpec, RouterSpec};
 use serde_json::{Value, json};
 
 /// See the module.
@@ -78,6 +78,7 @@ impl Family for LladaMoe {
                 experts: config.size("num_experts")?,
                 per_token: config.size("num_experts_per_tok")?,
                 width: config.size("expert_intermediate_size")?,
+                activation: Activation::Swiglu,
                 router: RouterSpec::softmax(false),
                 shared_width: None,
             };

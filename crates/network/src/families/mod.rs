@@ -8,6 +8,7 @@ pub mod a2d;
 pub mod bd3lm;
 mod chat;
 mod config;
+pub mod diffusion_gemma;
 mod dit;
 pub mod dream;
 mod experts;
@@ -36,7 +37,7 @@ use std::fmt::Debug;
 pub type Object = Map<String, Value>;
 
 /// All families.
-pub const FAMILIES: [&dyn Family; 16] = [
+pub const FAMILIES: [&dyn Family; 17] = [
     NATIVE,
     &llada::Llada,
     &llada_moe::LladaMoe,
@@ -53,6 +54,7 @@ pub const FAMILIES: [&dyn Family; 16] = [
     &a2d::A2D_QWEN2,
     &a2d::A2D_QWEN3,
     &nemotron_labs_diffusion::NemotronLabsDiffusion,
+    &diffusion_gemma::DiffusionGemma,
 ];
 
 /// The family of the models that are trained here.
@@ -74,8 +76,13 @@ pub struct FamilyFacts {
     /// that differs: pairs of the name here and the name there, with a `*` for the number of a layer, and a second for that
     /// of an expert.
     pub names: &'static [(&'static str, &'static str)],
-    /// Tensors of its files that hold nothing that a network needs: they are passed over, and not written again.
+    /// Tensors of its files that hold what several tensors are here.
+    pub stacked: &'static [StackedTensor],
+    /// Tensors of its files that hold nothing that a network needs: they are passed over, and not written again. A `*` in
+    /// the end stands for any rest of a name.
     pub unread_tensors: &'static [&'static str],
+    /// Keys of its `config.json` whose values are objects that have keys of [`Family::config_keys`] themselves.
+    pub sections: &'static [&'static str],
     /// Statements about roles that its makers' own code does not follow and that others contradict: pairs of a file and one
     /// of its keys. They are passed over.
     pub ignored_roles: &'static [(&'static str, &'static str)],
@@ -96,12 +103,35 @@ impl FamilyFacts {
             untyped: None,
             mask_token: None,
             names: &[],
+            stacked: &[],
             unread_tensors: &[],
+            sections: &[],
             ignored_roles: &[],
             keeps_other_generation_keys: true,
             chat_template: None,
             chat_variables: &[],
         }
+    }
+}
+
+/// A tensor of files that holds the matrices of all experts of a layer, `[experts, rows, columns]`.
+#[derive(Debug, Clone, Copy)]
+pub struct StackedTensor {
+    /// What files call it, with a `*` for the number of the layer.
+    pub name: &'static str,
+    /// What files call its parts where they are apart, with a second `*` for that of the expert: each expert's rows are
+    /// theirs in equal shares, one behind the other.
+    pub parts: &'static [&'static str],
+}
+
+impl StackedTensor {
+    /// The names of the parts of each of so many experts in a tensor of this name; `None` where it is another one.
+    pub fn parts(&self, name: &str, experts: usize) -> Option<Vec<Vec<String>>> {
+        let (before, behind) = self.name.split_once('*')?;
+        let layer = name.strip_prefix(before)?.strip_suffix(behind)?;
+        layer.parse::<usize>().ok()?;
+        let named = |expert: usize, part: &&str| part.replacen('*', layer, 1).replacen('*', &expert.to_string(), 1);
+        Some((0..experts).map(|expert| self.parts.iter().map(|part| named(expert, part)).collect()).collect())
     }
 }
 
@@ -191,8 +221,10 @@ pub fn from_config(config: &Value) -> Result<NetworkSpec, NetworkError> {
 /// The keys of a `config.json` that nothing here knows, in the order of the file. They are passed over; a family that
 /// refuses them has none, and neither has a family that is not known.
 pub fn unknown_keys(config: &Value) -> Vec<String> {
-    let known = of_config(config).ok().and_then(Family::config_keys);
+    let family = of_config(config).ok();
+    let known = family.and_then(Family::config_keys);
     let (Some(known), Some(config)) = (known, config.as_object()) else { return Vec::new() };
+    let sections = family.map_or(&[][..], |family| family.facts().sections);
     let neutral = hugging_face::neutral_config();
     let features = hugging_face::features();
     let added = |key: &str| {
@@ -201,7 +233,20 @@ pub fn unknown_keys(config: &Value) -> Vec<String> {
             || features.iter().any(|(name, _, _)| *name == key)
     };
     let unknown = |key: &str| !known.contains(&key) && !added(key);
-    config.iter().filter(|(key, value)| !value.is_null() && unknown(key)).map(|(key, _)| key.clone()).collect()
+    let of = |keys: &Object, place: &str| -> Vec<String> {
+        let unknown = keys.iter().filter(|(key, value)| !value.is_null() && unknown(key));
+        unknown.map(|(key, _)| format!("{place}{key}")).collect()
+    };
+    let sections = of_config_sections(config, sections).flat_map(|(name, keys)| of(keys, &format!("{name}.")));
+    of(config, "").into_iter().chain(sections).collect()
+}
+
+/// The objects of a `config.json` that have keys of their own, with their names.
+fn of_config_sections<'a>(
+    config: &'a Object,
+    sections: &'a [&'static str],
+) -> impl Iterator<Item = (&'static str, &'a Object)> {
+    sections.iter().filter_map(|name| Some((*name, config.get(*name)?.as_object()?)))
 }
 
 /// A description as a family's `config.json` holds it.

@@ -7,7 +7,7 @@ use super::config::{Config, wrong};
 use super::{Family, FamilyFacts, Object, TokenRoles, hugging_face};
 use crate::{
     AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, NetworkError, NetworkSpec, NormSpec, ProcessSpec, RopeSpec,
-    TimeSpec,
+    SelfConditioningSpec, TimeSpec,
 };
 use aquatint_diffusion::Layout;
 use serde_json::{Value, json};
@@ -84,10 +84,11 @@ impl Family for Native {
             head: HeadSpec {
                 tied: config.flag("tie_word_embeddings")?,
                 bias: false,
+                soft_cap: None,
                 logit_shift: config.optional("logit_shift", Config::flag)?.unwrap_or(false),
             },
             time_conditioning: config.optional("time_features", Config::size)?.map(TimeSpec::new),
-            self_conditioning: config.flag("self_conditioning")?,
+            self_conditioning: config.flag("self_conditioning")?.then_some(SelfConditioningSpec::Added),
             context_length: config.size("max_position_embeddings")?,
             attention: layout(config.value("attention"))?,
             mask_token: config.optional("mask_token_id", Config::token)?,
@@ -123,7 +124,7 @@ impl Family for Native {
             "qk_norm": attention.is_some_and(|attention| attention.qk_norm.is_some()),
             "tie_word_embeddings": spec.head.tied,
             "time_features": spec.time_conditioning.map(|time| time.features),
-            "self_conditioning": spec.self_conditioning,
+            "self_conditioning": spec.self_conditioning.is_some(),
             "max_position_embeddings": spec.context_length,
             "attention": spec.attention.to_string(),
             "logit_shift": spec.head.logit_shift,

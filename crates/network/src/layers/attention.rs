@@ -13,6 +13,7 @@ pub(crate) struct AttentionWeights {
     bias: Option<WeightId>,
     head_norms: Option<(WeightId, WeightId)>,
     pub(super) out: WeightId,
+    pub(super) post_norm: Option<WeightId>,
 }
 
 impl AttentionSpec {
@@ -28,6 +29,7 @@ impl AttentionSpec {
         let (mut matrices, mut biases) = (Vec::new(), Vec::new());
         let projections = match self.fused {
             true => &[("qkv_proj", queries + 2 * keys)][..],
+            false if self.values_are_keys => &[("q_proj", queries), ("k_proj", keys)],
             false => &[("q_proj", queries), ("k_proj", keys), ("v_proj", keys)],
         };
         for &(module, columns) in projections {
@@ -36,6 +38,10 @@ impl AttentionSpec {
             if self.qkv_bias {
                 biases.push(declaration.vector(&format!("{module}.bias"), columns, 0.0)?);
             }
+        }
+        if self.values_are_keys {
+            // The same matrix makes both.
+            matrices.extend(matrices.last().copied());
         }
         let query_key_value = declaration.product(&matrices);
         let bias = self.qkv_bias.then(|| declaration.weight(&biases));
@@ -47,7 +53,11 @@ impl AttentionSpec {
             None => None,
         };
         let out = declaration.matrix("self_attn.o_proj", [width, queries], residual)?;
-        Ok(AttentionWeights { norm, query_key_value, bias, head_norms, out: declaration.product(&[out]) })
+        let post_norm = match self.post_norm {
+            Some(norm) => Some(norm.declare(declaration, "self_attn.post_norm", width, 1.0)?),
+            None => None,
+        };
+        Ok(AttentionWeights { norm, query_key_value, bias, head_norms, out: declaration.product(&[out]), post_norm })
     }
 
     /// What attention gives of normed rows at these positions; the way back into the stream is the layer's.
@@ -71,7 +81,8 @@ impl AttentionSpec {
     /// attention gives, and each head's log-sum-exp.
     pub(super) fn retained(&self, width: usize) -> usize {
         let shape = self.shape();
-        self.norm.retained(width) + 2 * shape.packed_columns() + shape.output_columns() + self.heads
+        let post = self.post_norm.map_or(0, |norm| norm.retained(width));
+        self.norm.retained(width) + 2 * shape.packed_columns() + shape.output_columns() + self.heads + post
     }
 
     /// Operations up to and with attention, of `rows` rows that see `pairs` rows in all.

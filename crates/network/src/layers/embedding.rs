@@ -1,10 +1,10 @@
 //! Before the layers: `x = table[token]  |  point · table  |  norm(W (clean_weight · vectors[token] + offset))`, and with
-//! self-conditioning `+ norm(prediction · table)`.
+//! self-conditioning what [`super::self_conditioning`] makes of it with `prediction · table`.
 //!
-//! `model.self_conditioning_norm.weight`, `model.word_vectors.weight` and `model.field_*` have no name in Llama
-//! checkpoints.
+//! `model.word_vectors.weight` and `model.field_*` have no name in Llama checkpoints.
 
 use super::Declaration;
+use super::self_conditioning::SelfConditioningWeights;
 use crate::tensor::Init;
 use crate::{NetworkInput, NetworkSpec, Role};
 use aquatint_compute::{Device, DeviceError, Element, Tape, Value, WeightId};
@@ -14,7 +14,7 @@ use aquatint_compute::{Device, DeviceError, Element, Tape, Value, WeightId};
 pub(crate) struct EmbeddingWeights {
     /// `[V, D]`.
     pub(crate) table: WeightId,
-    self_conditioning_norm: Option<WeightId>,
+    self_conditioning: Option<SelfConditioningWeights>,
     pub(crate) field: Option<FieldWeights>,
 }
 
@@ -36,9 +36,9 @@ impl EmbeddingWeights {
         let table =
             declaration.tensor("model.embed_tokens.weight", &[vocabulary, width], Role::Embedding, Init::MATRIX)?;
         let table = declaration.weight(&[table]);
-        let self_conditioning_norm = match spec.self_conditioning {
-            true => Some(spec.norm.declare(declaration, "model.self_conditioning_norm", width, 0.0)?),
-            false => None,
+        let self_conditioning = match spec.self_conditioning {
+            Some(conditioning) => Some(conditioning.declare(declaration, spec)?),
+            None => None,
         };
         let field = match spec.word_vector_size {
             Some(size) => {
@@ -55,25 +55,30 @@ impl EmbeddingWeights {
             }
             None => None,
         };
-        Ok(Self { table, self_conditioning_norm, field })
+        Ok(Self { table, self_conditioning, field })
     }
 
-    /// The rows of an input as the first layer reads them; `tokens` are its own on the device.
+    /// The rows of an input as the first layer reads them; `tokens` are its own on the device, and so are its rows of
+    /// current blocks, where the network tells them apart.
     pub(crate) fn forward<'p, D: Device>(
         &self,
         tape: &mut Tape<'p, D>,
         spec: &NetworkSpec,
         input: &NetworkInput<'p>,
         tokens: &'p D::Indices,
+        current: Option<&'p D::Indices>,
     ) -> Result<Value<D>, DeviceError> {
         let x = match (input.points, &self.field) {
-            (None, _) => tape.gather(self.table, tokens)?,
+            (None, _) => {
+                let x = tape.gather(self.table, tokens)?;
+                scaled(tape, spec, x)?
+            }
             (Some(points), None) => {
                 let mut mixtures = points.offset.clone();
                 for (row, (&token, &weight)) in input.tokens.iter().zip(&points.clean_weight).enumerate() {
                     mixtures[row * points.size + token as usize] += weight;
                 }
-                self.mixture(tape, input.positions.len(), &mixtures)?
+                self.mixture(tape, spec, input.positions.len(), &mixtures)?
             }
             (Some(points), Some(field)) => {
                 // A row of one vector each: the only way in which the gradient reaches the vectors.
@@ -91,24 +96,44 @@ impl EmbeddingWeights {
                 spec.norm.forward(tape, &projected, field.norm)?
             }
         };
-        match (self.self_conditioning_norm, input.self_conditioning) {
-            (Some(norm), Some(prediction)) => {
-                let mixture = self.mixture(tape, input.positions.len(), prediction)?;
-                let predicted = spec.norm.forward(tape, &mixture, norm)?;
-                tape.add(x, &predicted)
+        let (Some(conditioning), Some(weights)) = (spec.self_conditioning, &self.self_conditioning) else {
+            return Ok(x);
+        };
+        // Of all rows, or of those of current blocks.
+        let rows = current.map_or(input.positions.len(), |current| tape.count(current));
+        if rows == 0 {
+            return Ok(x);
+        }
+        let mixture =
+            input.self_conditioning.map(|prediction| self.mixture(tape, spec, rows, prediction)).transpose()?;
+        match current.filter(|_| rows < input.positions.len()) {
+            None => conditioning.forward(tape, (spec.norm, weights), x, mixture),
+            Some(current) => {
+                let own = tape.rows(&x, current)?;
+                let own = conditioning.forward(tape, (spec.norm, weights), own, mixture)?;
+                tape.replace_rows(x, current, &own)
             }
-            _ => Ok(x),
         }
     }
 
     fn mixture<'p, D: Device>(
         &self,
         tape: &mut Tape<'p, D>,
+        spec: &NetworkSpec,
         rows: usize,
         probabilities: &[f32],
     ) -> Result<Value<D>, DeviceError> {
         let values: Vec<D::Element> = probabilities.iter().map(|&p| D::Element::from_f64(f64::from(p))).collect();
         let values = tape.constant(rows, &values)?;
-        tape.mixture(self.table, values)
+        let mixture = tape.mixture(self.table, values)?;
+        scaled(tape, spec, mixture)
+    }
+}
+
+/// Word vectors as they are read.
+fn scaled<'p, D: Device>(tape: &mut Tape<'p, D>, spec: &NetworkSpec, x: Value<D>) -> Result<Value<D>, DeviceError> {
+    match spec.embedding_scale {
+        Some(scale) => tape.scaled(&x, scale),
+        None => Ok(x),
     }
 }

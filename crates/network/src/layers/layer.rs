@@ -1,7 +1,8 @@
 //! A layer: `x += gate₁ ⊙ out(attention(modulate₁(norm(x))))`, then `x += gate₂ ⊙
 //! down(activation(modulate₂(norm(x))))`.
 //!
-//! `modulation.*` has no name in Llama checkpoints.
+//! With a second norm, `x += gate ⊙ norm(…)`; a scaled layer multiplies `x` in the end. `modulation.*`, `self_attn.post_norm`,
+//! `post_feedforward_layernorm`, `layer_scalar` and `prefix_scalar` have no name in Llama checkpoints.
 
 use super::attention::AttentionWeights;
 use super::feed_forward::FeedForwardWeights;
@@ -9,7 +10,7 @@ use super::modulation::{self, Half, PARTS, PARTS_OF_HALF};
 use super::{Affine, Attend, Declaration};
 use crate::tensor::Init;
 use crate::{LayerSpec, NetworkSpec};
-use aquatint_compute::{Device, DeviceError, Tape, Value};
+use aquatint_compute::{Device, DeviceError, RowGroups, Tape, Value, WeightId};
 
 /// The weights of one layer.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct LayerWeights {
     modulation: Option<Affine>,
     attention: AttentionWeights,
     feed_forward: FeedForwardWeights,
+    /// What rows before the current block are multiplied by, and those of it.
+    factors: Option<WeightId>,
 }
 
 /// What a pass through a layer reads besides weights and the stream.
@@ -25,10 +28,26 @@ pub(crate) struct LayerPass<'p, D: Device> {
     pub(crate) positions: &'p D::Indices,
     /// The sequence of each row.
     pub(crate) groups: &'p D::Indices,
-    /// In the last layer, the requested rows and the sequence of each. The output of that layer at other rows is never
-    /// read: after its attention, only the requested rows go on.
-    pub(crate) requested: Option<(&'p D::Indices, &'p D::Indices)>,
+    /// Of each row whether it is of the current block, 0 or 1.
+    pub(crate) currents: &'p D::Indices,
+    /// In the last layer, the requested rows. The output of that layer at other rows is never read: after its attention,
+    /// only the requested rows go on.
+    pub(crate) requested: Option<RequestedRows<'p, D>>,
 }
+
+/// The rows whose hidden state is wanted, the sequence of each, and whether it is of the current block.
+pub(crate) struct RequestedRows<'p, D: Device> {
+    pub(crate) rows: &'p D::Indices,
+    pub(crate) groups: &'p D::Indices,
+    pub(crate) currents: &'p D::Indices,
+}
+
+impl<D: Device> Clone for RequestedRows<'_, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<D: Device> Copy for RequestedRows<'_, D> {}
 
 impl<D: Device> Clone for LayerPass<'_, D> {
     fn clone(&self) -> Self {
@@ -53,7 +72,15 @@ impl LayerSpec {
         };
         let attention = self.attention.declare(declaration, width, residual)?;
         let feed_forward = self.feed_forward.declare(declaration, width, residual)?;
-        Ok(LayerWeights { modulation, attention, feed_forward })
+        let factors = match self.scaled {
+            true => {
+                let prefix = declaration.vector("prefix_scalar", 1, 1.0)?;
+                let current = declaration.vector("layer_scalar", 1, 1.0)?;
+                Some(declaration.weight(&[prefix, current]))
+            }
+            false => None,
+        };
+        Ok(LayerWeights { modulation, attention, feed_forward, factors })
     }
 
     /// `inputs` are the residual stream and, with time conditioning, the condition.
@@ -71,25 +98,39 @@ impl LayerSpec {
         let h = self.attention.norm.forward(tape, &x, weights.attention.norm)?;
         let h = half.modulate(tape, h)?;
         let mut attended = self.attention.forward(tape, &weights.attention, h, pass.positions, attend)?;
-        if let Some((requested, groups)) = pass.requested {
-            x = tape.rows(&x, requested)?;
-            attended = tape.rows(&attended, requested)?;
-            half.groups = groups;
+        let mut currents = pass.currents;
+        if let Some(requested) = pass.requested {
+            x = tape.rows(&x, requested.rows)?;
+            attended = tape.rows(&attended, requested.rows)?;
+            half.groups = requested.groups;
+            currents = requested.currents;
         }
-        let x = half.add(tape, &attended, (weights.attention.out, None), x)?;
+        let x = match self.attention.post_norm.zip(weights.attention.post_norm) {
+            Some((norm, weight)) => {
+                let given = tape.linear(&attended, weights.attention.out, None)?;
+                let given = norm.forward(tape, &given, weight)?;
+                half.add_value(tape, &given, x)?
+            }
+            None => half.add(tape, &attended, (weights.attention.out, None), x)?,
+        };
         drop(attended);
 
         half.part = PARTS_OF_HALF;
         let h = self.feed_forward.norm.forward(tape, &x, weights.feed_forward.norm)?;
         let h = half.modulate(tape, h)?;
-        self.feed_forward.forward(tape, &weights.feed_forward, &half, h, x)
+        let x = self.feed_forward.forward(tape, &weights.feed_forward, &half, h, x)?;
+        match weights.factors {
+            Some(factors) => tape.scale_rows(&x, factors, RowGroups::Given(currents)),
+            None => Ok(x),
+        }
     }
 
     /// Elements that learning keeps of each row, and of each sequence: with time, each half is also kept modulated and
     /// before its gate, and a sequence has a row of modulations.
     pub(crate) fn retained(&self, network: &NetworkSpec) -> (usize, usize) {
         let width = network.width;
-        let row = self.attention.retained(width) + self.feed_forward.retained(width);
+        let factors = if self.scaled { width } else { 0 };
+        let row = self.attention.retained(width) + self.feed_forward.retained(width) + factors;
         match network.time_conditioning {
             Some(_) => (row + 4 * width, PARTS * width),
             None => (row, 0),

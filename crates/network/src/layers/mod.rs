@@ -20,12 +20,13 @@ mod head;
 mod layer;
 mod modulation;
 mod norm;
+mod self_conditioning;
 mod time;
 
 pub(crate) use declaration::{Affine, Declaration};
 pub(crate) use embedding::EmbeddingWeights;
 pub(crate) use head::HeadWeights;
-pub(crate) use layer::{LayerPass, LayerWeights};
+pub(crate) use layer::{LayerPass, LayerWeights, RequestedRows};
 pub(crate) use time::TimeWeights;
 
 use aquatint_compute::{AttentionShape, DeviceError, Tape, Value};

@@ -29,7 +29,7 @@ impl NormSpec {
         weight: WeightId,
     ) -> Result<Value<D>, DeviceError> {
         match *self {
-            Self::Rms { epsilon } => tape.rms_norm(x, weight, epsilon),
+            Self::Rms { epsilon } => tape.rms_norm(x, Some(weight), epsilon),
             Self::Layer { epsilon } => tape.layer_norm(x, weight, epsilon),
         }
     }

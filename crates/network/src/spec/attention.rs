@@ -22,6 +22,10 @@ pub struct AttentionSpec {
     /// Whether the projections to queries, keys and values are one matrix in files, one above the other; the products are
     /// the same.
     pub fused: bool,
+    /// Whether values are the keys as they are before the norm and the rotation, so that there is no projection to values.
+    pub values_are_keys: bool,
+    /// The norm of what attention gives, before it is added to the stream; `None` where there is none.
+    pub post_norm: Option<NormSpec>,
     /// Whether each head's value is normed too, by an RMS norm without a weight, with the ε of `qk_norm`.
     pub value_norm: bool,
     /// What the products of queries and keys are multiplied by; `None` for `1/√E`.
@@ -101,6 +105,8 @@ impl AttentionSpec {
             rope: RopeSpec::default(),
             qk_norm: None,
             fused: false,
+            values_are_keys: false,
+            post_norm: None,
             value_norm: false,
             score_scale: None,
             qkv_bias: false,
@@ -138,6 +144,8 @@ impl AttentionSpec {
         let options = [
             (self.qk_norm.is_some(), "query-key norm"),
             (self.value_norm, "value norm"),
+            (self.values_are_keys, "values that are keys"),
+            (self.post_norm.is_some(), "norm after attention"),
             (self.score_scale.is_some(), "score scale"),
             (self.rope.rotated.is_some(), "partial rotation"),
             (!scaling.is_empty(), scaling),
@@ -168,10 +176,14 @@ impl AttentionSpec {
         if self.value_norm && self.qk_norm.is_none() {
             return refuse("value_norm", true, "false without a norm of queries and keys, whose ε it has");
         }
+        if self.values_are_keys && (self.fused || self.qkv_bias) {
+            return refuse("values_are_keys", true, "false where projections are one matrix or have biases");
+        }
         if let Some(window) = self.window {
             check_size("window", window)?;
         }
         self.norm.validate()?;
+        self.post_norm.map_or(Ok(()), |norm| norm.validate())?;
         if let Some(norm @ NormSpec::Layer { .. }) = self.qk_norm {
             return refuse("qk_norm", format!("{norm:?}"), "an RMS norm, or none");
         }

@@ -6,15 +6,19 @@ mod head;
 mod kind;
 mod layer;
 mod norm;
+mod self_conditioning;
 mod time;
 
 pub use aquatint_compute::RouterScore;
 pub use attention::{AttentionSpec, RopeSpec};
-pub use feed_forward::{Activation, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, PlainSpec, RouterSpec};
+pub use feed_forward::{
+    Activation, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, ParallelSpec, PlainSpec, RouterSpec,
+};
 pub use head::HeadSpec;
 pub use kind::NetworkKind;
 pub use layer::LayerSpec;
 pub use norm::NormSpec;
+pub use self_conditioning::SelfConditioningSpec;
 pub use time::{TimeInput, TimeSpec};
 
 use crate::{NetworkError, TensorSpec, weight_index};
@@ -38,8 +42,13 @@ pub struct NetworkSpec {
     pub head: HeadSpec,
     /// How layers are modulated by the time, where they are; see [`NetworkSpec::reads_time`].
     pub time_conditioning: Option<TimeSpec>,
-    /// The last prediction is read as a mixture of word vectors (Chen et al., 2208.04202).
-    pub self_conditioning: bool,
+    /// How the last prediction is read, where it is, as a mixture of word vectors (Chen et al., 2208.04202).
+    pub self_conditioning: Option<SelfConditioningSpec>,
+    /// What word vectors are multiplied by as they are read; `None` for nothing.
+    pub embedding_scale: Option<f64>,
+    /// Behind a causal prefix, rows of the current block see all of it, and a window is counted from its first row; else
+    /// from each row, as everywhere.
+    pub block_windows: bool,
     /// The largest number of positions.
     pub context_length: usize,
     /// Which positions see which others.
@@ -64,7 +73,9 @@ impl NetworkSpec {
             norm: NormSpec::default(),
             head: HeadSpec::default(),
             time_conditioning: None,
-            self_conditioning: false,
+            self_conditioning: None,
+            embedding_scale: None,
+            block_windows: false,
             context_length: 2048,
             attention: Layout::Full,
             mask_token: None,
@@ -83,6 +94,14 @@ impl NetworkSpec {
     /// Whether a prediction depends on a time, which has to be given with each sequence.
     pub fn reads_time(&self) -> bool {
         self.time_conditioning.is_some_and(|time| time.input != TimeInput::Nothing)
+    }
+
+    /// Whether rows of the current block are computed in another way than those before it, so that an input has to say
+    /// which they are.
+    pub fn tells_current(&self) -> bool {
+        self.block_windows
+            || self.layers.iter().any(|layer| layer.scaled)
+            || matches!(self.self_conditioning, Some(SelfConditioningSpec::Gated(_)))
     }
 
     /// Columns of what layers are conditioned on.
@@ -108,6 +127,17 @@ impl NetworkSpec {
         check_size("context_length", self.context_length)?;
         self.layers.iter().try_for_each(LayerSpec::validate)?;
         self.norm.validate()?;
+        self.head.validate()?;
+        self.self_conditioning.map_or(Ok(()), |conditioning| conditioning.validate())?;
+        if let Some(scale) = self.embedding_scale
+            && !(scale > 0.0 && scale.is_finite())
+        {
+            return refuse("embedding_scale", scale, "a number above 0 (√width is usual)");
+        }
+        if self.tells_current() && !matches!(self.attention, Layout::CausalPrefix { .. }) {
+            let allowed = "causal-prefix:LENGTH where rows of the current block are computed in their own way";
+            return refuse("attention", self.attention, allowed);
+        }
         self.time_conditioning.map_or(Ok(()), |time| time.validate())?;
         if self.attention.block_length() == Some(0) {
             let allowed = "full, causal, block:LENGTH or causal-prefix:LENGTH with a length of 1 or more";

@@ -51,6 +51,7 @@ fn a_cost_is_minus_the_logarithm_of_the_prediction_and_no_prediction_has_the_mas
 fn a_window_is_the_visibility_that_it_leaves() {
     for name in Example::NAMES {
         let mut example = Example::named(name);
+        example.spec.layers.iter_mut().for_each(|layer| layer.attention.window = None);
         let all: Vec<u32> = (0..example.visibility.len() as u32).collect();
         let logits = |example: &Example| example.network(scalar()).logits(&example.input(), &all).unwrap();
         let within = |example: &Example, window| {
@@ -66,7 +67,10 @@ fn a_window_is_the_visibility_that_it_leaves() {
             // Under a logit shift the layout says which row answers.
             if name != "logit-shift" {
                 let mut cut = example.clone();
-                cut.visibility = example.visibility.windowed(window, &example.positions).unwrap();
+                cut.visibility = match &example.current {
+                    Some(current) => example.visibility.windowed_blocks(window, &example.positions, current).unwrap(),
+                    None => example.visibility.windowed(window, &example.positions).unwrap(),
+                };
                 assert_eq!(logits(&cut), windowed, "{name}");
             }
         }
@@ -263,6 +267,7 @@ fn conditions_begin_without_effect() {
         let before = network.logits(&example.input(), &[0, 9]).unwrap();
         let plain = NetworkInput {
             times: example.times.as_ref().map(|_| &[0.1, 0.1, 0.1][..]),
+            current: None,
             self_conditioning: None,
             ..example.input()
         };

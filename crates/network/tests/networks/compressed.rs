@@ -64,7 +64,9 @@ fn what_learns_has_the_gradient_behind_the_numbers_that_untrained_matrices_stand
             assert!(exact == 0.0, "{name} {path}: {exact}");
             // Inputs are rounded with the matrices: to 8 bits of precision, or to 8 bits of the largest of a row, which is
             // coarse where rows are as short as here.
-            for (precision, limit) in [(WeightFormat::Bf16, 0.06), (WeightFormat::Int8, 0.2)] {
+            // Norms behind the parts of layers make roundings larger, which may send a row to another expert.
+            let times = if example.spec.layers[0].feed_forward.post_norm.is_some() { 4.0 } else { 1.0 };
+            for (precision, limit) in [(WeightFormat::Bf16, 0.06 * times), (WeightFormat::Int8, 0.2 * times)] {
                 let (compressed, _) = errors(device(), &example, precision, "model.layers.*");
                 assert!(compressed < limit, "{name} {path} {precision}: {compressed}");
             }

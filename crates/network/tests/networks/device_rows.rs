@@ -55,8 +55,16 @@ fn a_draw_is_the_proposal_of_the_same_row() {
             }
         }
         let Sampling { repetition_penalty, temperature, min_p, top_k, top_p } = sampling;
-        let shaping =
-            Shaping { temperature, min_p, top_k, top_p, repetition_penalty, presence_penalty, frequency_penalty };
+        let shaping = Shaping {
+            temperature,
+            final_temperature: None,
+            min_p,
+            top_k,
+            top_p,
+            repetition_penalty,
+            presence_penalty,
+            frequency_penalty,
+        };
         let biases = shaping.biases(&logit_bias, &repeated);
         let row =
             RowDraw { bonus, forbidden: &forbidden, repeated: &repeated, biases: &biases, sampling, uniform, best };
@@ -96,8 +104,15 @@ fn on_device(
     let (hidden, head) = (device.upload(&rows.concat()).unwrap(), device.upload(&identity).unwrap());
     let values = device.upload(vectors).unwrap();
     let shape = LinearShape { rows: rows.len(), inputs: outputs, outputs };
-    let loss =
-        LossRows { shape, hidden: &hidden, head: Head::Values(&head), bias: None, forbidden: None, evidence: None };
+    let loss = LossRows {
+        shape,
+        hidden: &hidden,
+        head: Head::Values(&head),
+        bias: None,
+        soft_cap: None,
+        forbidden: None,
+        evidence: None,
+    };
     let mut gradient = device.zeros(rows.len() * outputs).unwrap();
     let gradients = LossGradients { hidden: &mut gradient, head: None, bias: None };
     let vectors = TokenVectors { size, values: &values };

@@ -44,6 +44,7 @@ fn part<'a>(example: &'a Example, rows: Range<usize>, visibility: &'a Visibility
         positions: &example.positions[rows],
         visibility,
         times: None,
+        current: None,
         self_conditioning: None,
     }
 }

@@ -186,6 +186,7 @@ fn the_memory_of_activations_is_what_the_estimate_says() {
             positions: &positions,
             visibility: &visibility,
             times: time.map(|_| times.as_slice()),
+            current: None,
             self_conditioning: None,
         };
         let requested: Vec<LossRow> =

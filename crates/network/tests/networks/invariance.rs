@@ -10,6 +10,7 @@ fn large(name: &str) -> Example {
     let sized = |layer: &LayerSpec| LayerSpec {
         attention: AttentionSpec { heads: 6, key_value_heads: 3, head_size: 12, ..layer.attention },
         feed_forward: FeedForwardSpec { norm: layer.feed_forward.norm, ..FeedForwardSpec::new(100) },
+        ..*layer
     };
     let spec = NetworkSpec {
         width: 72,
@@ -55,6 +56,7 @@ fn a_sequence_in_a_batch_is_read_as_if_it_were_alone_to_the_bit() {
                     positions: &example.positions[rows.clone()],
                     visibility: &visibility,
                     times: example.times.as_ref().map(|times| &times[index..=index]),
+                    current: None,
                     self_conditioning: prediction.as_deref(),
                 };
                 let requested: Vec<u32> = (0..rows.len() as u32).collect();

@@ -195,7 +195,15 @@ impl Cut {
 
     fn input(&self) -> NetworkInput<'_> {
         let Self { tokens, positions, visibility, .. } = self;
-        NetworkInput { tokens, positions, visibility, points: None, times: None, self_conditioning: None }
+        NetworkInput {
+            tokens,
+            positions,
+            visibility,
+            points: None,
+            times: None,
+            current: None,
+            self_conditioning: None,
+        }
     }
 
     /// Reads the rows from `first` of each sequence on and compares them with the truth of the larger batch.

@@ -37,7 +37,9 @@ impl SelfConditioning {
     ) -> Result<Option<Vec<f32>>, TrainError> {
         // One draw for a pass of the recipe, whichever part of it this rank learns.
         let first = pass.first - pass.first % self.canvases_per_pass;
-        if !model.spec().self_conditioning || self.key.at(first as u64, pass.step).uniform() >= self.probability {
+        if model.spec().self_conditioning.is_none()
+            || self.key.at(first as u64, pass.step).uniform() >= self.probability
+        {
             return Ok(None);
         }
         Ok(noisy.self_conditioning(model, pass.rows)?)

@@ -6,6 +6,7 @@
 //! is stored) have no state of their own here.
 
 mod a2d;
+mod diffusion_gemma;
 mod dream;
 mod fast_dllm_v2;
 mod golden;

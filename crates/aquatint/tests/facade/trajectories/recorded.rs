@@ -134,7 +134,7 @@ impl Denoiser for Recorded<'_> {
 }
 
 /// The uniform number in the middle of those by which a token is drawn from a row.
-fn uniform_of(token: TokenId, logits: &[f32], draw: &RowDraw<'_>) -> f64 {
+pub(crate) fn uniform_of(token: TokenId, logits: &[f32], draw: &RowDraw<'_>) -> f64 {
     let ShapedRow { logits: shaped, retained, .. } = shape_row(&mut logits.to_vec(), draw);
     let retained = retained.unwrap_or_else(|| (0..shaped.len() as TokenId).collect());
     let top = shaped.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -3,6 +3,7 @@
 mod dense;
 mod dit;
 mod experts;
+mod gemma;
 
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::{Bits, Cpu, CpuPath, Cuda, Device, Memory, Quantised, WeightFormat};

@@ -2,12 +2,20 @@
 
 use crate::cpu::fast::{f32s, f32s_mut};
 use crate::cpu::{Buffer, Cpu, scalar};
-use crate::{Columns, DType, Element, Elementwise, Modulation, ScaledPoints, ShiftScale, WriteRows};
+use crate::{
+    Activation, Columns, DType, Element, Elementwise, Modulation, RowScale, ScaledPoints, ShiftScale, WriteRows,
+};
 
 /// The same with the groups as a slice.
 fn on_slices<'a, E: Element>(operands: Modulation<'a, Buffer<E>, Vec<u32>>) -> Modulation<'a, [E], [u32]> {
     let Modulation { columns, groups, stride, x, modulation } = operands.map(Buffer::as_slice);
     Modulation { columns, groups: groups.as_slice(), stride, x, modulation }
+}
+
+/// The same of factors.
+fn scale_on_slices<'a, E: Element>(operands: RowScale<'a, Buffer<E>, Vec<u32>>) -> RowScale<'a, [E], [u32]> {
+    let RowScale { columns, groups, factors, x } = operands.map(Buffer::as_slice);
+    RowScale { columns, groups: groups.as_slice(), factors, x }
 }
 
 impl<E: Element> Elementwise for Cpu<E> {
@@ -45,18 +53,25 @@ impl<E: Element> Elementwise for Cpu<E> {
         scalar::scaled_points(operands, out.as_mut_slice());
     }
 
-    fn swiglu(&self, width: usize, gate_up: &Buffer<E>, out: &mut Buffer<E>) {
+    fn glu(&self, activation: Activation, width: usize, gate_up: &Buffer<E>, out: &mut Buffer<E>) {
         let (gate_up, out) = (gate_up.as_slice(), out.as_mut_slice());
         match &self.fast {
-            Some(fast) => fast.swiglu(width, f32s(gate_up), f32s_mut(out)),
-            None => scalar::swiglu(width, gate_up, out),
+            Some(fast) => fast.glu(activation, width, f32s(gate_up), f32s_mut(out)),
+            None => scalar::glu(activation, width, gate_up, out),
         }
     }
-    fn swiglu_backward(&self, width: usize, gate_up: &Buffer<E>, d_out: &Buffer<E>, d_gate_up: &mut Buffer<E>) {
+    fn glu_backward(
+        &self,
+        activation: Activation,
+        width: usize,
+        gate_up: &Buffer<E>,
+        d_out: &Buffer<E>,
+        d_gate_up: &mut Buffer<E>,
+    ) {
         let (gate_up, d_out, d_gate_up) = (gate_up.as_slice(), d_out.as_slice(), d_gate_up.as_mut_slice());
         match &self.fast {
-            Some(fast) => fast.swiglu_backward(width, f32s(gate_up), f32s(d_out), f32s_mut(d_gate_up)),
-            None => scalar::swiglu_backward(width, gate_up, d_out, d_gate_up),
+            Some(fast) => fast.glu_backward(activation, width, f32s(gate_up), f32s(d_out), f32s_mut(d_gate_up)),
+            None => scalar::glu_backward(activation, width, gate_up, d_out, d_gate_up),
         }
     }
     fn silu(&self, x: &Buffer<E>, out: &mut Buffer<E>) {
@@ -136,6 +151,24 @@ impl<E: Element> Elementwise for Cpu<E> {
             }
             None => scalar::gated_add_backward(operands, gate, d_out, d_x, d_modulation),
         }
+    }
+    fn scale_rows(&self, operands: RowScale<'_, Buffer<E>, Vec<u32>>, out: &mut Buffer<E>) {
+        let (operands, out) = (scale_on_slices(operands), out.as_mut_slice());
+        match &self.fast {
+            Some(fast) => fast.scale_rows(operands.map(f32s), f32s_mut(out)),
+            None => scalar::scale_rows(operands, out),
+        }
+    }
+    fn scale_rows_backward(
+        &self,
+        operands: RowScale<'_, Buffer<E>, Vec<u32>>,
+        d_out: &Buffer<E>,
+        d_x: &mut Buffer<E>,
+        d_factors: &mut Buffer<E>,
+    ) {
+        // A product of vectors and a copy for each row: as fast as memory on any path.
+        let (d_out, d_x) = (d_out.as_slice(), d_x.as_mut_slice());
+        scalar::scale_rows_backward(scale_on_slices(operands), d_out, d_x, d_factors.as_mut_slice());
     }
     fn scale_add(&self, a: f64, x: &Buffer<E>, b: f64, y: &mut Buffer<E>) {
         let (x, y) = (x.as_slice(), y.as_mut_slice());

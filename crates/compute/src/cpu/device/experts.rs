@@ -3,9 +3,9 @@
 use crate::cpu::fast::{f32s, f32s_mut};
 use crate::cpu::{Buffer, Cpu, Prepared, scalar};
 use crate::{
-    BackwardInput, BackwardWeight, Combine, DeviceError, Element, Experts, Factor, GroupBackwardWeight,
-    GroupedOperands, LinearOperands, LinearShape, PreparedBackwardInput, PreparedOperands, RouteBackward, Router,
-    RouterLogits, RowGroup, SwigluOperands,
+    Activation, BackwardInput, BackwardWeight, Combine, DeviceError, Element, Experts, Factor, GluOperands,
+    GroupBackwardWeight, GroupedOperands, LinearOperands, LinearShape, PreparedBackwardInput, PreparedOperands,
+    RouteBackward, Router, RouterLogits, RowGroup,
 };
 
 /// The same with slices.
@@ -106,20 +106,22 @@ impl<E: Element> Experts for Cpu<E> {
             }
         }
     }
-    fn grouped_swiglu(
+    fn grouped_glu(
         &self,
+        activation: Activation,
         operands: GroupedOperands<'_, Buffer<E>, (&Prepared<E>, &Prepared<E>)>,
         out: &mut Buffer<E>,
     ) {
         let GroupedOperands { shape, x, groups } = operands;
         let (x, out) = (x.as_slice(), out.as_mut_slice());
-        if self.gate_groups(GroupedOperands { shape, x, groups }, out) {
+        if self.gate_groups(activation, GroupedOperands { shape, x, groups }, out) {
             return;
         }
         for group in groups {
             let (rows, x) = (group.rows.len(), part(x, group, shape.inputs));
             let (gate, up) = group.weight;
-            self.multiply_swiglu(SwigluOperands { rows, x, gate, up }, part_mut(out, group, shape.outputs));
+            let part = part_mut(out, group, shape.outputs);
+            self.multiply_glu(GluOperands { activation, rows, x, gate, up }, part);
         }
     }
     fn grouped_backward_input(

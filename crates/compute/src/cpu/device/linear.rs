@@ -3,8 +3,8 @@
 use crate::cpu::fast::{f32s, f32s_mut};
 use crate::cpu::{Buffer, Cpu, Prepared, scalar};
 use crate::{
-    BackwardInput, BackwardWeight, DeviceError, Element, Linear, LinearOperands, PreparedBackwardInput,
-    PreparedOperands, PreparedValues, Quantised, SwigluOperands, WeightFormat,
+    BackwardInput, BackwardWeight, DeviceError, Element, GluOperands, Linear, LinearOperands, PreparedBackwardInput,
+    PreparedOperands, PreparedValues, Quantised, WeightFormat,
 };
 
 impl<E: Element> Cpu<E> {
@@ -94,8 +94,8 @@ impl<E: Element> Linear for Cpu<E> {
         let operands = PreparedBackwardInput { rows, d_out: d_out.as_slice(), weight, accumulate };
         self.multiply_prepared_back(operands, d_x.as_mut_slice());
     }
-    fn linear_swiglu(&self, operands: SwigluOperands<'_, Buffer<E>, Prepared<E>>, out: &mut Buffer<E>) {
-        let SwigluOperands { rows, x, gate, up } = operands;
-        self.multiply_swiglu(SwigluOperands { rows, x: x.as_slice(), gate, up }, out.as_mut_slice());
+    fn linear_glu(&self, operands: GluOperands<'_, Buffer<E>, Prepared<E>>, out: &mut Buffer<E>) {
+        let GluOperands { activation, rows, x, gate, up } = operands;
+        self.multiply_glu(GluOperands { activation, rows, x: x.as_slice(), gate, up }, out.as_mut_slice());
     }
 }

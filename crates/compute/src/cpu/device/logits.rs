@@ -5,8 +5,8 @@ use crate::cpu::finish::Finish;
 use crate::cpu::prepared::PreparedKind;
 use crate::cpu::{Buffer, Cpu, Prepared, draw_row, draw_row_expecting, summarise, summarise_row};
 use crate::{
-    DType, DeviceError, DrawnRow, Element, Evidence, LogitRows, Logits, PreparedOperands, ReadRow, RowDraw, RowSummary,
-    TokenVectors,
+    CpuPath, DType, DeviceError, DrawnRow, Element, Evidence, LogitRows, Logits, PreparedOperands, ReadRow, RowDraw,
+    RowSummary, TokenVectors,
 };
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -17,19 +17,21 @@ impl<E: Element> Logits for Cpu<E> {
         logits: LogitRows<'_, Buffer<E>, Prepared<E>>,
         read: &ReadRow<'_>,
     ) -> Result<(), DeviceError> {
-        let LogitRows { rows, hidden, head, bias, forbidden, evidence } = logits;
+        let LogitRows { rows, hidden, head, bias, soft_cap, forbidden, evidence } = logits;
         let (hidden, bias) = (hidden.as_slice(), bias.map(Buffer::as_slice));
         let evidence = evidence.map(|evidence| evidence.map(Buffer::as_slice));
         if let (PreparedKind::Packed(head), Some(fast)) = (&head.0, &self.fast) {
             let (bias, evidence) = (bias.map(f32s), evidence.map(|evidence| evidence.map(f32s)));
-            return fast.linear_rows(LogitRows { rows, hidden: f32s(hidden), head, bias, forbidden, evidence }, read);
+            let hidden = f32s(hidden);
+            return fast.linear_rows(LogitRows { rows, hidden, head, bias, soft_cap, forbidden, evidence }, read);
         }
         let narrow = |values: &[E]| values.iter().map(|value| value.to_f64() as f32).collect::<Vec<f32>>();
         let narrowed = evidence.map(|Evidence { size, points, vectors }| (size, narrow(points), narrow(vectors)));
         let evidence =
             narrowed.as_ref().map(|(size, points, vectors)| Evidence { size: *size, points: &**points, vectors });
         let bias = bias.map(narrow);
-        let finish = Finish { bias: bias.as_deref(), forbidden, evidence };
+        let soft_cap = soft_cap.map(|bound| (bound, CpuPath::Scalar));
+        let finish = Finish { bias: bias.as_deref(), soft_cap, forbidden, evidence };
         let (outputs, inputs) = head.shape();
         let mut out = vec![E::default(); outputs];
         for row in 0..rows {

@@ -67,7 +67,7 @@ impl<E: Element> Loss for Cpu<E> {
 
 /// Rows as the fast paths read them.
 fn packed<E: Element>(rows: Rows<'_, E>) -> fast::Paid<'_> {
-    let LossRows { shape, hidden, head, bias, forbidden, evidence } = rows;
+    let LossRows { shape, hidden, head, bias, soft_cap, forbidden, evidence } = rows;
     let head = match head {
         Head::Values(values) => Head::Values(f32s(values.as_slice())),
         Head::Prepared(Prepared(PreparedKind::Packed(packed))) => Head::Prepared(packed),
@@ -75,13 +75,13 @@ fn packed<E: Element>(rows: Rows<'_, E>) -> fast::Paid<'_> {
     };
     let evidence = evidence.map(|evidence| evidence.map(Buffer::as_slice).map(f32s));
     let bias = bias.map(Buffer::as_slice).map(f32s);
-    LossRows { shape, hidden: f32s(hidden.as_slice()), head, bias, forbidden, evidence }
+    LossRows { shape, hidden: f32s(hidden.as_slice()), head, bias, soft_cap, forbidden, evidence }
 }
 
 impl<E: Element> Cpu<E> {
     /// Rows as the specification reads them.
     fn specified<'a>(&self, rows: Rows<'a, E>) -> ScalarLoss<'a, E> {
-        let LossRows { shape, hidden, head, bias, forbidden, evidence } = rows;
+        let LossRows { shape, hidden, head, bias, soft_cap, forbidden, evidence } = rows;
         let head = match head {
             Head::Values(values) => {
                 ScalarHead::Real { values: values.as_slice().into(), round: Self::rounding(self.precision) }
@@ -96,6 +96,6 @@ impl<E: Element> Cpu<E> {
         };
         let evidence = evidence.map(|evidence| evidence.map(Buffer::as_slice));
         let bias = bias.map(Buffer::as_slice);
-        ScalarLoss { shape, hidden: hidden.as_slice(), head, bias, forbidden, evidence }
+        ScalarLoss { shape, hidden: hidden.as_slice(), head, bias, soft_cap, forbidden, evidence }
     }
 }

@@ -2,17 +2,36 @@
 
 use super::Fast;
 use super::vector::{sigmoid, vectorised};
-use crate::{Modulation, ShiftScale};
+use crate::cpu::path::CpuPath;
+use crate::{Activation, Modulation, RowScale, ShiftScale};
 
 /// Elements of a task where there are no rows.
 pub(super) const PART: usize = 16_384;
 
 vectorised! {
     /// `out = silu(gate) · up`.
-    pub(super) fn gate(gates: &[f32], ups: &[f32], out: &mut [f32]) {
+    fn swiglu_part(gates: &[f32], ups: &[f32], out: &mut [f32]) {
         for ((out, &gate), &up) in out.iter_mut().zip(gates).zip(ups) {
             *out = gate * sigmoid(gate) * up;
         }
+    }
+}
+
+vectorised! {
+    /// `out = gelu(gate) · up`.
+    fn geglu_part(gates: &[f32], ups: &[f32], out: &mut [f32]) {
+        for ((out, &gate), &up) in out.iter_mut().zip(gates).zip(ups) {
+            *out = gate * gelu_gate(gate) * up;
+        }
+    }
+}
+
+/// `out = f(gate) · up`.
+#[inline]
+pub(super) fn gate(path: CpuPath, activation: Activation, (gates, ups): (&[f32], &[f32]), out: &mut [f32]) {
+    match activation {
+        Activation::Swiglu => swiglu_part(path, gates, ups, out),
+        Activation::Geglu => geglu_part(path, gates, ups, out),
     }
 }
 
@@ -26,6 +45,20 @@ vectorised! {
                 let s = sigmoid(gate);
                 *d_gate = d * up * (s * (1.0 + gate * (1.0 - s)));
                 *d_up = d * gate * s;
+            }
+        }
+    }
+}
+
+vectorised! {
+    fn geglu_rows_backward(width: usize, gate_up: &[f32], d_out: &[f32], d_gate_up: &mut [f32]) {
+        let rows = gate_up.chunks_exact(2 * width).zip(d_out.chunks_exact(width));
+        for ((row, d_out), d_row) in rows.zip(d_gate_up.chunks_exact_mut(2 * width)) {
+            let ((gate, up), (d_gate, d_up)) = (row.split_at(width), row_halves(d_row, width));
+            let outs = d_gate.iter_mut().zip(d_up);
+            for (((&gate, &up), &d), (d_gate, d_up)) in gate.iter().zip(up).zip(d_out).zip(outs) {
+                *d_gate = d * up * gelu_slope(gate);
+                *d_up = d * gate * gelu_gate(gate);
             }
         }
     }
@@ -59,6 +92,14 @@ fn gelu_gate(x: f32) -> f32 {
     sigmoid(GELU_SLOPE * (x + GELU_CUBE * x * x * x))
 }
 
+/// The derivative of GELU.
+#[inline(always)]
+fn gelu_slope(x: f32) -> f32 {
+    let gate = gelu_gate(x);
+    let slope = GELU_SLOPE * (1.0 + 3.0 * GELU_CUBE * x * x);
+    gate + x * gate * (1.0 - gate) * slope
+}
+
 /// `2 √(2/π)`.
 const GELU_SLOPE: f32 = 1.595_769;
 /// What the cube counts.
@@ -75,9 +116,35 @@ vectorised! {
 vectorised! {
     fn gelu_part_backward(x: &[f32], d_out: &[f32], d_x: &mut [f32]) {
         for ((d_x, &x), &d) in d_x.iter_mut().zip(x).zip(d_out) {
-            let gate = gelu_gate(x);
-            let slope = GELU_SLOPE * (1.0 + 3.0 * GELU_CUBE * x * x);
-            *d_x = d * (gate + x * gate * (1.0 - gate) * slope);
+            *d_x = d * gelu_slope(x);
+        }
+    }
+}
+
+vectorised! {
+    /// `x = bound · tanh(x / bound)`, by `tanh(u) = 2σ(2u) − 1`.
+    pub(in crate::cpu) fn cap(x: &mut [f32], bound: f32) {
+        let twice = 2.0 / bound;
+        for x in x {
+            *x = bound * (2.0 * sigmoid(twice * *x) - 1.0);
+        }
+    }
+}
+
+vectorised! {
+    /// The slopes of [`cap`] where it gave these: `x = 1 − (x / bound)²`.
+    pub(in crate::cpu) fn cap_slopes(x: &mut [f32], bound: f32) {
+        for x in x {
+            let share = *x / bound;
+            *x = 1.0 - share * share;
+        }
+    }
+}
+
+vectorised! {
+    fn scaled_row(x: &[f32], factor: f32, out: &mut [f32]) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = factor * x;
         }
     }
 }
@@ -124,25 +191,33 @@ vectorised! {
 }
 
 impl Fast {
-    /// See [`crate::Elementwise::swiglu`].
-    pub(in crate::cpu) fn swiglu(&self, width: usize, gate_up: &[f32], out: &mut [f32]) {
+    /// See [`crate::Elementwise::glu`].
+    pub(in crate::cpu) fn glu(&self, activation: Activation, width: usize, gate_up: &[f32], out: &mut [f32]) {
         let part = Self::rows_of_task(width) * width;
         let work = 8 * out.len();
         let items = gate_up.chunks(2 * part).zip(out.chunks_mut(part)).collect();
         self.pool.each(work, items, |(gate_up, out): (&[f32], &mut [f32])| {
             for (row, out) in gate_up.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
                 let (gates, ups) = row.split_at(width);
-                gate(self.path, gates, ups, out);
+                gate(self.path, activation, (gates, ups), out);
             }
         });
     }
 
-    /// See [`crate::Elementwise::swiglu_backward`].
-    pub(in crate::cpu) fn swiglu_backward(&self, width: usize, gate_up: &[f32], d_out: &[f32], d_gate_up: &mut [f32]) {
+    /// See [`crate::Elementwise::glu_backward`].
+    pub(in crate::cpu) fn glu_backward(
+        &self,
+        activation: Activation,
+        width: usize,
+        gate_up: &[f32],
+        d_out: &[f32],
+        d_gate_up: &mut [f32],
+    ) {
         let part = Self::rows_of_task(width) * width;
         let items = gate_up.chunks(2 * part).zip(d_out.chunks(part)).zip(d_gate_up.chunks_mut(2 * part)).collect();
-        self.pool.each(10 * d_out.len(), items, |((gate_up, d_out), d_gate_up)| {
-            swiglu_rows_backward(self.path, width, gate_up, d_out, d_gate_up);
+        self.pool.each(10 * d_out.len(), items, |((gate_up, d_out), d_gate_up)| match activation {
+            Activation::Swiglu => swiglu_rows_backward(self.path, width, gate_up, d_out, d_gate_up),
+            Activation::Geglu => geglu_rows_backward(self.path, width, gate_up, d_out, d_gate_up),
         });
     }
 
@@ -168,6 +243,14 @@ impl Fast {
     pub(in crate::cpu) fn silu_backward(&self, x: &[f32], d_out: &[f32], d_x: &mut [f32]) {
         let items = x.chunks(PART).zip(d_out.chunks(PART)).zip(d_x.chunks_mut(PART)).collect();
         self.pool.each(8 * x.len(), items, |((x, d_out), d_x)| silu_part_backward(self.path, x, d_out, d_x));
+    }
+
+    /// See [`crate::Elementwise::scale_rows`].
+    pub(in crate::cpu) fn scale_rows(&self, operands: RowScale<'_, [f32], [u32]>, out: &mut [f32]) {
+        let RowScale { columns, groups, factors, x } = operands;
+        self.each_row(columns, out, |row, out| {
+            scaled_row(self.path, &x[row * columns..][..columns], factors[groups[row] as usize], out);
+        });
     }
 
     /// See [`crate::Elementwise::modulate`].

@@ -8,7 +8,7 @@ use super::elementwise::gate;
 use super::kernel::Output;
 use super::prepared::{FUSED, Prepared};
 use super::product::Shared;
-use crate::{Combine, GroupedOperands, RowGroup};
+use crate::{Activation, Combine, GroupedOperands, RowGroup};
 
 /// Rows in a task.
 const TALL: usize = 48;
@@ -66,9 +66,10 @@ impl Fast {
         });
     }
 
-    /// See [`crate::Experts::grouped_swiglu`]; all matrices are packed alike.
-    pub(in crate::cpu) fn grouped_swiglu(
+    /// See [`crate::Experts::grouped_glu`]; all matrices are packed alike.
+    pub(in crate::cpu) fn grouped_glu(
         &self,
+        activation: Activation,
         operands: GroupedOperands<'_, [f32], (&Prepared, &Prepared)>,
         out: &mut [f32],
     ) {
@@ -98,7 +99,8 @@ impl Fast {
                     let place = (rows.0 + i) * shape.outputs + start;
                     // SAFETY: no other task has these rows and columns of `out`, borrowed while the tasks run.
                     let out = unsafe { std::slice::from_raw_parts_mut(shared.address().add(place), filled) };
-                    gate(self.path, &gate_tile[i * FUSED..][..filled], &up_tile[i * FUSED..][..filled], out);
+                    let halves = (&gate_tile[i * FUSED..][..filled], &up_tile[i * FUSED..][..filled]);
+                    gate(self.path, activation, halves, out);
                 }
             }
         });

@@ -84,11 +84,18 @@ impl Fast {
         gradients: Option<LossGradients<'_, [f32]>>,
         pay: impl Fn(usize, &mut [f32]) -> R + Sync,
     ) -> Result<Vec<R>, DeviceError> {
-        let LossRows { shape, hidden, head, bias, forbidden, evidence } = rows;
-        let finish = Finish { bias, forbidden, evidence };
+        let LossRows { shape, hidden, head, bias, soft_cap, forbidden, evidence } = rows;
+        let finish = Finish { bias, soft_cap: soft_cap.map(|bound| (bound, self.path)), forbidden, evidence };
+        let learns = gradients.is_some();
         let pay = |row: usize, line: &mut [f32]| {
-            finish.row(row, line);
-            pay(row, line)
+            if !learns {
+                finish.row(row, line);
+                return pay(row, line);
+            }
+            let slopes = finish.row_with_slopes(row, line);
+            let paid = pay(row, line);
+            slopes.iter().for_each(|slopes| line.iter_mut().zip(slopes).for_each(|(d, slope)| *d *= slope));
+            paid
         };
         match head {
             Head::Values(head) => Ok(self.pay_values(shape, hidden, head, gradients, pay)),

@@ -31,6 +31,7 @@ use rope::SavedRotations;
 use std::any::TypeId;
 use std::sync::Arc;
 
+pub(super) use elementwise::{cap, cap_slopes};
 pub(super) use loss::Paid;
 pub(super) use prepared::Prepared;
 pub use summary::{softmax_row, summarise};

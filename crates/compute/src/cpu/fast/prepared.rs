@@ -9,8 +9,8 @@ use super::product::{Cut, Packed, Shared, choose};
 use crate::cpu::finish::Finish;
 use crate::cpu::{Buffer, Precision};
 use crate::{
-    DeviceError, LinearShape, LogitRows, PreparedBackwardInput, PreparedOperands, PreparedValues, Quantised, ReadRow,
-    SwigluOperands,
+    DeviceError, GluOperands, LinearShape, LogitRows, PreparedBackwardInput, PreparedOperands, PreparedValues,
+    Quantised, ReadRow,
 };
 
 /// A matrix `[N, K]` packed for the kernels.
@@ -208,8 +208,8 @@ impl Fast {
         logits: LogitRows<'_, [f32], Prepared>,
         read: &ReadRow<'_>,
     ) -> Result<(), DeviceError> {
-        let LogitRows { rows, hidden, head, bias, forbidden, evidence } = logits;
-        let finish = Finish { bias, forbidden, evidence };
+        let LogitRows { rows, hidden, head, bias, soft_cap, forbidden, evidence } = logits;
+        let finish = Finish { bias, soft_cap: soft_cap.map(|bound| (bound, self.path)), forbidden, evidence };
         let (outputs, inputs) = head.shape();
         let at_a_time = (NUMBERS_AT_A_TIME / outputs.max(1)).clamp(ROWS_AT_A_TIME.0, ROWS_AT_A_TIME.1);
         let mut numbers = self.arena.take(at_a_time.min(rows) * outputs)?;
@@ -228,10 +228,10 @@ impl Fast {
         Ok(())
     }
 
-    /// See [`crate::Linear::linear_swiglu`]: each task makes its columns of both products in the cache and multiplies
+    /// See [`crate::Linear::linear_glu`]: each task makes its columns of both products in the cache and multiplies
     /// them there.
-    pub(in crate::cpu) fn linear_swiglu(&self, operands: SwigluOperands<'_, [f32], Prepared>, out: &mut [f32]) {
-        let SwigluOperands { rows, x, gate: gate_weight, up: up_weight } = operands;
+    pub(in crate::cpu) fn linear_glu(&self, operands: GluOperands<'_, [f32], Prepared>, out: &mut [f32]) {
+        let GluOperands { activation, rows, x, gate: gate_weight, up: up_weight } = operands;
         let (outputs, inputs) = gate_weight.shape();
         assert_eq!(up_weight.shape(), (outputs, inputs), "the gate and what it is for have one shape");
         let out = &mut out[..rows * outputs];
@@ -263,7 +263,8 @@ impl Fast {
                     let place = (rows.0 + i) * outputs + start;
                     // SAFETY: no other task has these rows and columns of `out`, borrowed while the tasks run.
                     let out = unsafe { std::slice::from_raw_parts_mut(shared.address().add(place), filled) };
-                    gate(self.path, &gates[i * FUSED..][..filled], &ups[i * FUSED..][..filled], out);
+                    let halves = (&gates[i * FUSED..][..filled], &ups[i * FUSED..][..filled]);
+                    gate(self.path, activation, halves, out);
                 }
             }
         });

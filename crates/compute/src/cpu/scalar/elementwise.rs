@@ -1,32 +1,50 @@
 //! Gates, activations and modulation.
 //!
-//! SwiGLU: Shazeer, 2002.05202, eq. 5. Modulation and gates of time conditioning: adaLN-Zero of Peebles & Xie,
+//! SwiGLU and GEGLU: Shazeer, 2002.05202, eq. 5. Modulation and gates of time conditioning: adaLN-Zero of Peebles & Xie,
 //! 2212.09748, section 3.2. `silu'(x) = σ(x) (1 + x (1 − σ(x)))`. GELU: Hendrycks & Gimpel, 1606.08415, section 2, in its
 //! tanh form, which is `x σ(2u)` with `u = √(2/π) (x + 0.044715 x³)`.
 
-use super::sigmoid;
-use crate::{Element, Modulation, ShiftScale};
+use super::{dot, sigmoid};
+use crate::{Activation, Element, Modulation, RowScale, ShiftScale};
 
-/// `out = silu(gate) · up`.
-pub(in crate::cpu) fn swiglu<E: Element>(width: usize, gate_up: &[E], out: &mut [E]) {
+/// `out = f(gate) · up`.
+pub(in crate::cpu) fn glu<E: Element>(activation: Activation, width: usize, gate_up: &[E], out: &mut [E]) {
     for (row, out) in gate_up.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
         let (gate, up) = row.split_at(width);
         for f in 0..width {
-            out[f] = gate[f] * sigmoid(gate[f]) * up[f];
+            out[f] = gate[f] * share(activation, gate[f]) * up[f];
         }
     }
 }
 
-/// Gradient of [`swiglu`].
-pub(in crate::cpu) fn swiglu_backward<E: Element>(width: usize, gate_up: &[E], d_out: &[E], d_gate_up: &mut [E]) {
+/// Gradient of [`glu`].
+pub(in crate::cpu) fn glu_backward<E: Element>(
+    activation: Activation,
+    width: usize,
+    gate_up: &[E],
+    d_out: &[E],
+    d_gate_up: &mut [E],
+) {
     let rows = gate_up.chunks_exact(2 * width).zip(d_out.chunks_exact(width));
     for ((row, d_out), d_row) in rows.zip(d_gate_up.chunks_exact_mut(2 * width)) {
         let (gate, up) = row.split_at(width);
         let (d_gate, d_up) = d_row.split_at_mut(width);
         for f in 0..width {
-            d_gate[f] = d_out[f] * up[f] * silu_slope(gate[f]);
-            d_up[f] = d_out[f] * gate[f] * sigmoid(gate[f]);
+            let slope = match activation {
+                Activation::Swiglu => silu_slope(gate[f]),
+                Activation::Geglu => gelu_slope(gate[f]),
+            };
+            d_gate[f] = d_out[f] * up[f] * slope;
+            d_up[f] = d_out[f] * gate[f] * share(activation, gate[f]);
         }
+    }
+}
+
+/// What an activation multiplies its input by.
+fn share<E: Element>(activation: Activation, x: E) -> E {
+    match activation {
+        Activation::Swiglu => sigmoid(x),
+        Activation::Geglu => sigmoid(twice_u(x)),
     }
 }
 
@@ -58,12 +76,15 @@ pub(in crate::cpu) fn gelu<E: Element>(x: &[E], out: &mut [E]) {
 
 /// Gradient of [`gelu`].
 pub(in crate::cpu) fn gelu_backward<E: Element>(x: &[E], d_out: &[E], d_x: &mut [E]) {
-    let one = E::from_f64(1.0);
     for ((d_x, &x), &d_out) in d_x.iter_mut().zip(x).zip(d_out) {
-        let gate = sigmoid(twice_u(x));
-        let slope = E::from_f64(GELU_SLOPE) * (one + E::from_f64(3.0 * GELU_CUBE) * x * x);
-        *d_x = d_out * (gate + x * gate * (one - gate) * slope);
+        *d_x = d_out * gelu_slope(x);
     }
+}
+
+fn gelu_slope<E: Element>(x: E) -> E {
+    let (one, gate) = (E::from_f64(1.0), sigmoid(twice_u(x)));
+    let slope = E::from_f64(GELU_SLOPE) * (one + E::from_f64(3.0 * GELU_CUBE) * x * x);
+    gate + x * gate * (one - gate) * slope
 }
 
 /// `2 √(2/π)`, and what the cube counts.
@@ -134,6 +155,28 @@ pub(in crate::cpu) fn gated_add_backward<E: Element>(
             d_x[i] = d_out[i] * modulation[gate + c];
             d_modulation[gate + c] += d_out[i] * x[i];
         }
+    }
+}
+
+/// `out = factors[g] · x`.
+pub(in crate::cpu) fn scale_rows<E: Element>(operands: RowScale<'_, [E], [u32]>, out: &mut [E]) {
+    let RowScale { columns, groups, factors, x } = operands;
+    for ((out, x), &group) in out.chunks_exact_mut(columns).zip(x.chunks_exact(columns)).zip(groups) {
+        out.iter_mut().zip(x).for_each(|(out, &x)| *out = factors[group as usize] * x);
+    }
+}
+
+/// Gradients of [`scale_rows`]: overwrites `d_x`, accumulates `d_factors`.
+pub(in crate::cpu) fn scale_rows_backward<E: Element>(
+    operands: RowScale<'_, [E], [u32]>,
+    d_out: &[E],
+    d_x: &mut [E],
+    d_factors: &mut [E],
+) {
+    let RowScale { columns, groups, factors, x } = operands;
+    scale_rows(RowScale { columns, groups, factors, x: d_out }, d_x);
+    for ((d_out, x), &group) in d_out.chunks_exact(columns).zip(x.chunks_exact(columns)).zip(groups) {
+        d_factors[group as usize] += dot(d_out, x);
     }
 }
 

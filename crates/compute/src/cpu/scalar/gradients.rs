@@ -5,10 +5,10 @@ mod experts;
 use super::*;
 use crate::cpu::cost;
 use crate::{
-    AdamW, AdamWState, AttentionBackward, AttentionOperands, AttentionShape, BackwardInput, BackwardWeight, CostKind,
-    Evidence, HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, LinearOperands, LinearShape, LossGradients,
-    Modulation, QueryGrowth, RatioCost, RmsNorm, RmsNormBackward, Rope, RopeShape, Rotation, RotationScaling, RowCost,
-    ShiftScale, Targets, Visibility, Yarn,
+    Activation, AdamW, AdamWState, AttentionBackward, AttentionOperands, AttentionShape, BackwardInput, BackwardWeight,
+    CostKind, Evidence, HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, LinearOperands, LinearShape,
+    LossGradients, Modulation, QueryGrowth, RatioCost, RmsNorm, RmsNormBackward, Rope, RopeShape, Rotation,
+    RotationScaling, RowCost, RowScale, ShiftScale, Targets, Visibility, Yarn,
 };
 use proptest::prelude::*;
 
@@ -250,19 +250,21 @@ proptest! {
     fn gates(rows in 1..4_usize, width in 1..6_usize, seed: u64) {
         let mut n = Numbers(seed);
         let g = n.many(rows * width);
-        check(
-            vec![n.many(2 * rows * width)],
-            |v| {
-                let mut out = zeros(rows * width);
-                swiglu(width, &v[0], &mut out);
-                dot(&out, &g)
-            },
-            |v| {
-                let mut d = zeros(2 * rows * width);
-                swiglu_backward(width, &v[0], &g, &mut d);
-                vec![d]
-            },
-        )?;
+        for activation in [Activation::Swiglu, Activation::Geglu] {
+            check(
+                vec![n.many(2 * rows * width)],
+                |v| {
+                    let mut out = zeros(rows * width);
+                    glu(activation, width, &v[0], &mut out);
+                    dot(&out, &g)
+                },
+                |v| {
+                    let mut d = zeros(2 * rows * width);
+                    glu_backward(activation, width, &v[0], &g, &mut d);
+                    vec![d]
+                },
+            )?;
+        }
         check(
             vec![n.many(rows * width)],
             |v| {
@@ -320,19 +322,44 @@ proptest! {
     }
 
     #[test]
-    fn cross_entropy(rows in 1..4_usize, inputs in 1..5_usize, outputs in 2..7_usize, masked: bool, seed: u64) {
+    fn factors_of_rows(rows in 1..5_usize, columns in 1..5_usize, count in 1..4_usize, seed: u64) {
+        let mut n = Numbers(seed);
+        let (g, ids): (_, Vec<u32>) = (n.many(rows * columns), (0..rows).map(|_| n.below(count)).collect());
+        let operands = |v: &[Vec<f64>]| -> Vec<f64> {
+            let mut out = zeros(rows * columns);
+            scale_rows(RowScale { columns, groups: &ids[..], factors: &v[1], x: &v[0] }, &mut out);
+            out
+        };
+        check(
+            vec![n.many(rows * columns), n.many(count)],
+            |v| dot(&operands(v), &g),
+            |v| {
+                let (mut d_x, mut d_factors) = (zeros(rows * columns), zeros(count));
+                let operands = RowScale { columns, groups: &ids[..], factors: v[1].as_slice(), x: v[0].as_slice() };
+                scale_rows_backward(operands, &g, &mut d_x, &mut d_factors);
+                vec![d_x, d_factors]
+            },
+        )?;
+    }
+
+    #[test]
+    fn cross_entropy(
+        rows in 1..4_usize, inputs in 1..5_usize, outputs in 2..7_usize, (masked, capped) in any::<(bool, bool)>(),
+        seed: u64
+    ) {
         let mut n = Numbers(seed);
         let shape = LinearShape { rows, inputs, outputs };
         let ids: Vec<u32> = (0..rows).map(|_| n.below(outputs - 1)).collect();
         let weights = n.many(rows);
         let forbidden = masked.then_some(outputs as u32 - 1);
         let targets = Targets { ids: &ids, weights: &weights };
+        let soft_cap = capped.then_some(0.75);
         check(
             vec![n.many(rows * inputs), n.many(outputs * inputs), n.many(outputs)],
-            |v| dot(&linear_cross_entropy(loss(shape, v, forbidden, None), targets, None), &weights),
+            |v| dot(&linear_cross_entropy(ScalarLoss { soft_cap, ..loss(shape, v, forbidden, None) }, targets, None), &weights),
             |v| {
                 let mut d = [rows * inputs, outputs * inputs, outputs].map(zeros);
-                linear_cross_entropy(loss(shape, v, forbidden, None), targets, Some(into(&mut d)));
+                linear_cross_entropy(ScalarLoss { soft_cap, ..loss(shape, v, forbidden, None) }, targets, Some(into(&mut d)));
                 d.into()
             },
         )?;
@@ -415,7 +442,7 @@ fn loss<'a>(
     evidence: Option<Evidence<'a, [f64]>>,
 ) -> ScalarLoss<'a, f64> {
     let head = ScalarHead::Real { values: v[1].as_slice().into(), round: same };
-    ScalarLoss { shape, hidden: &v[0], head, bias: v.get(2).map(Vec::as_slice), forbidden, evidence }
+    ScalarLoss { shape, hidden: &v[0], head, bias: v.get(2).map(Vec::as_slice), soft_cap: None, forbidden, evidence }
 }
 
 #[test]

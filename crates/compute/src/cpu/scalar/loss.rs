@@ -1,9 +1,9 @@
 //! What rows of logits of a linear head cost, and the gradients of hidden rows and head.
 //!
 //! Softmax cross-entropy: `nll = ln Σ_v exp(l_v) − l_target` with `l = head h + bias`; `∂(w · nll)/∂l = w (softmax(l) −
-//! onehot(target))`. What other costs are stands in [`crate::cpu::cost`].
+//! onehot(target))`. Under a soft cap `l = c tanh((head h + bias) / c)`, whose slope is `1 − (l/c)²`. What other costs are stands in [`crate::cpu::cost`].
 
-use super::{dot, linear, linear_backward_input, linear_quantised};
+use super::{dot, linear, linear_backward_input, linear_quantised, sigmoid};
 use crate::cpu::{cost, softmax_row};
 use crate::{
     BackwardInput, DType, Element, Evidence, LinearOperands, LinearShape, LossGradients, Quantised, ReadRow, RowCost,
@@ -25,6 +25,7 @@ pub(in crate::cpu) struct ScalarLoss<'a, E: Element> {
     pub(in crate::cpu) hidden: &'a [E],
     pub(in crate::cpu) head: ScalarHead<'a, E>,
     pub(in crate::cpu) bias: Option<&'a [E]>,
+    pub(in crate::cpu) soft_cap: Option<f64>,
     pub(in crate::cpu) forbidden: Option<u32>,
     pub(in crate::cpu) evidence: Option<Evidence<'a, [E]>>,
 }
@@ -46,6 +47,7 @@ impl<E: Element> ScalarLoss<'_, E> {
             if let Some(bias) = self.bias {
                 line.iter_mut().zip(bias).for_each(|(logit, &bias)| *logit += bias);
             }
+            let slopes = self.soft_cap.map(|bound| cap(&mut line, bound));
             if let Some(token) = self.forbidden {
                 line[token as usize] = E::from_f64(f64::NEG_INFINITY);
             }
@@ -57,6 +59,9 @@ impl<E: Element> ScalarLoss<'_, E> {
             }
             costs.push(pay(r, &mut line));
             if let Some(gradients) = &mut gradients {
+                if let Some(slopes) = slopes {
+                    line.iter_mut().zip(slopes).for_each(|(d, slope)| *d *= slope);
+                }
                 let d_head = gradients.head.as_deref_mut();
                 self.backward(x, &line, &mut gradients.hidden[r * inputs..][..inputs], d_head);
                 if let Some(d_bias) = gradients.bias.as_deref_mut() {
@@ -88,6 +93,17 @@ impl<E: Element> ScalarLoss<'_, E> {
             }
         }
     }
+}
+
+/// `l = bound · tanh(l / bound)`, and the slopes there.
+fn cap<E: Element>(line: &mut [E], bound: f64) -> Vec<E> {
+    let (one, two, bound) = (E::from_f64(1.0), E::from_f64(2.0), E::from_f64(bound));
+    let each = line.iter_mut().map(|logit| {
+        let share = two * sigmoid(two * *logit / bound) - one;
+        *logit = bound * share;
+        one - share * share
+    });
+    each.collect()
 }
 
 /// The negative log-likelihood of each target. A row whose target is forbidden costs +∞, and its gradient lacks the

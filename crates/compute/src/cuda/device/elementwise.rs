@@ -1,11 +1,12 @@
 //! Rows, gates, activations and modulation.
 
+use crate::cuda::arguments::{In, Out};
 use crate::cuda::kernels::{
-    self, Gather, GatherBf16, Gelu, GeluBackward, ModulateBackward, ModulationBackward, ScaledPointsOf, ScatterAdd,
-    Silu, SiluBackward, Swiglu, SwigluBackward, WriteRowsOf,
+    self, Gather, GatherBf16, Gelu, GeluBackward, Glu, GluBackward, GluHalves, ModulateBackward, ModulationBackward,
+    RowFactorsBackward, ScaleRows, ScaledPointsOf, ScatterAdd, Silu, SiluBackward, WriteRowsOf,
 };
 use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, int};
-use crate::{DType, Elementwise, Modulation, ScaledPoints, ShiftScale, WriteRows};
+use crate::{Activation, DType, Elementwise, Modulation, RowScale, ScaledPoints, ShiftScale, WriteRows};
 
 /// Blocks that give each element of a row a thread, for so many rows.
 fn across(rows: usize, columns: usize) -> (u32, u32) {
@@ -61,13 +62,21 @@ impl Elementwise for Cuda {
         self.launch(0, kernel, across(groups.ids.len(), columns), THREADS, 0);
     }
 
-    fn swiglu(&self, width: usize, gate_up: &GpuBuffer, out: &mut GpuBuffer) {
-        let (width, gate_up) = (int(width), gate_up.input());
-        self.each(out.len(), |count| Swiglu { count, width, gate_up, out: out.output() });
+    fn glu(&self, activation: Activation, width: usize, gate_up: &GpuBuffer, out: &mut GpuBuffer) {
+        let (geglu, width, gate_up) = (is_geglu(activation), int(width), gate_up.input());
+        self.each(out.len(), |count| Glu { count, geglu, width, gate_up, out: out.output() });
     }
-    fn swiglu_backward(&self, width: usize, gate_up: &GpuBuffer, d_out: &GpuBuffer, d_gate_up: &mut GpuBuffer) {
-        self.each(d_out.len(), |count| SwigluBackward {
+    fn glu_backward(
+        &self,
+        activation: Activation,
+        width: usize,
+        gate_up: &GpuBuffer,
+        d_out: &GpuBuffer,
+        d_gate_up: &mut GpuBuffer,
+    ) {
+        self.each(d_out.len(), |count| GluBackward {
             count,
+            geglu: is_geglu(activation),
             width: int(width),
             gate_up: gate_up.input(),
             d_out: d_out.input(),
@@ -155,6 +164,31 @@ impl Elementwise for Cuda {
         });
         self.add_to_modulation(operands, (NO_SHIFT, gate), d_out, d_modulation);
     }
+    fn scale_rows(&self, operands: RowScale<'_, GpuBuffer, GpuIndices>, out: &mut GpuBuffer) {
+        let RowScale { columns, groups, factors, x } = operands;
+        self.scaled_rows((columns, groups), factors, x, out);
+    }
+    fn scale_rows_backward(
+        &self,
+        operands: RowScale<'_, GpuBuffer, GpuIndices>,
+        d_out: &GpuBuffer,
+        d_x: &mut GpuBuffer,
+        d_factors: &mut GpuBuffer,
+    ) {
+        let RowScale { columns, groups, factors, x } = operands;
+        self.scaled_rows((columns, groups), factors, d_out, d_x);
+        let groups = self.grouped(groups);
+        let kernel = RowFactorsBackward {
+            columns: int(columns),
+            rows: groups.rows.input(),
+            ends: groups.ends.input(),
+            groups: groups.ids.input(),
+            x: x.input(),
+            d_out: d_out.input(),
+            d_factors: d_factors.output(),
+        };
+        self.by_row(groups.ids.len(), kernel);
+    }
     fn scale_add(&self, a: f64, x: &GpuBuffer, b: f64, y: &mut GpuBuffer) {
         self.scale_into(a, x.input(), b, y.output(), y.len());
     }
@@ -163,7 +197,40 @@ impl Elementwise for Cuda {
 /// Where the gradient of a gate has no shift beside it.
 const NO_SHIFT: i32 = -1;
 
+/// As kernels read an activation.
+fn is_geglu(activation: Activation) -> i32 {
+    i32::from(activation == Activation::Geglu)
+}
+
 impl Cuda {
+    /// `f(gate) · up` of two matrices.
+    pub(super) fn gate_halves(
+        &self,
+        activation: Activation,
+        count: usize,
+        (gate, up): (In<f32>, In<f32>),
+        out: Out<f32>,
+    ) {
+        self.each(count, |count| GluHalves { count, geglu: is_geglu(activation), gate, up, out });
+    }
+
+    fn scaled_rows(
+        &self,
+        (columns, groups): (usize, &GpuIndices),
+        factors: &GpuBuffer,
+        x: &GpuBuffer,
+        out: &mut GpuBuffer,
+    ) {
+        self.each(groups.len() * columns, |count| ScaleRows {
+            count,
+            columns: int(columns),
+            groups: groups.input(),
+            factors: factors.input(),
+            x: x.input(),
+            out: out.output(),
+        });
+    }
+
     /// Adds the gradients of shift and scale, or of a gate.
     fn add_to_modulation(
         &self,

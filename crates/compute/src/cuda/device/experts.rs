@@ -2,12 +2,12 @@
 //! launched by itself.
 
 use crate::cuda::arguments::In;
-use crate::cuda::kernels::{CombineBackward, CombineRows, RouteBackwardRows, RouteRows, SwigluHalves};
+use crate::cuda::kernels::{CombineBackward, CombineRows, RouteBackwardRows, RouteRows};
 use crate::cuda::products::Operand;
 use crate::cuda::{Cuda, GpuBuffer, GpuIndices, GpuMatrix, int};
 use crate::{
-    Combine, DeviceError, Experts, Factor, GroupBackwardWeight, GroupedOperands, LinearShape, RouteBackward, Router,
-    RouterLogits, RouterScore,
+    Activation, Combine, DeviceError, Experts, Factor, GroupBackwardWeight, GroupedOperands, LinearShape,
+    RouteBackward, Router, RouterLogits, RouterScore,
 };
 
 /// Threads of a block that routes a row.
@@ -113,7 +113,12 @@ impl Experts for Cuda {
             }
         }
     }
-    fn grouped_swiglu(&self, operands: GroupedOperands<'_, GpuBuffer, (&GpuMatrix, &GpuMatrix)>, out: &mut GpuBuffer) {
+    fn grouped_glu(
+        &self,
+        activation: Activation,
+        operands: GroupedOperands<'_, GpuBuffer, (&GpuMatrix, &GpuMatrix)>,
+        out: &mut GpuBuffer,
+    ) {
         let GroupedOperands { shape, x, groups } = operands;
         let count = shape.rows * shape.outputs;
         let [gates, ups] = [(); 2].map(|()| self.scratch::<f32>(count));
@@ -125,7 +130,7 @@ impl Experts for Cuda {
                 self.multiply_prepared(rows, (x, weight), (None, false), half);
             }
         }
-        self.each(count, |count| SwigluHalves { count, gate: gates.input(), up: ups.input(), out: out.output() });
+        self.gate_halves(activation, count, (gates.input(), ups.input()), out.output());
     }
     fn grouped_backward_input(
         &self,

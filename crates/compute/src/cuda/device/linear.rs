@@ -1,11 +1,10 @@
 //! Products.
 
-use crate::cuda::kernels::SwigluHalves;
 use crate::cuda::products::Operand;
 use crate::cuda::{Cuda, GpuBuffer, GpuMatrix};
 use crate::{
-    BackwardInput, BackwardWeight, DeviceError, Linear, LinearOperands, PreparedBackwardInput, PreparedOperands,
-    PreparedValues, Quantised, SwigluOperands, WeightFormat,
+    BackwardInput, BackwardWeight, DeviceError, GluOperands, Linear, LinearOperands, PreparedBackwardInput,
+    PreparedOperands, PreparedValues, Quantised, WeightFormat,
 };
 
 impl Linear for Cuda {
@@ -70,14 +69,14 @@ impl Linear for Cuda {
         let PreparedBackwardInput { rows, d_out, weight, accumulate } = operands;
         self.multiply_prepared_back(rows, (d_out.input(), weight), accumulate, d_x.output());
     }
-    fn linear_swiglu(&self, operands: SwigluOperands<'_, GpuBuffer, GpuMatrix>, out: &mut GpuBuffer) {
-        let SwigluOperands { rows, x, gate, up } = operands;
+    fn linear_glu(&self, operands: GluOperands<'_, GpuBuffer, GpuMatrix>, out: &mut GpuBuffer) {
+        let GluOperands { activation, rows, x, gate, up } = operands;
         let count = rows * gate.shape().0;
         let [gate, up] = [gate, up].map(|matrix| {
             let half = self.scratch::<f32>(count);
             self.multiply_prepared(rows, (x.input(), matrix), (None, false), half.output());
             half
         });
-        self.each(count, |count| SwigluHalves { count, gate: gate.input(), up: up.input(), out: out.output() });
+        self.gate_halves(activation, count, (gate.input(), up.input()), out.output());
     }
 }

@@ -18,13 +18,13 @@ impl Logits for Cuda {
         self.summarise(logits, best)
     }
     fn nll_rows(&self, logits: LogitRows<'_, GpuBuffer, GpuMatrix>, targets: &[u32]) -> Result<Vec<f64>, DeviceError> {
-        let LogitRows { rows, hidden, head, bias, forbidden, evidence } = logits;
+        let LogitRows { rows, hidden, head, bias, soft_cap, forbidden, evidence } = logits;
         assert_eq!(rows, targets.len(), "as many targets as rows");
         let (outputs, inputs) = head.shape();
         let (shape, head) = (LinearShape { rows, inputs, outputs }, Head::Prepared(head));
         // Nothing is learnt, so that nobody reads what a row weighs.
         let targets = Targets { ids: targets, weights: &[] };
-        self.cross_entropy(LossRows { shape, hidden, head, bias, forbidden, evidence }, targets, None)
+        self.cross_entropy(LossRows { shape, hidden, head, bias, soft_cap, forbidden, evidence }, targets, None)
     }
     fn draw_rows(
         &self,

@@ -22,6 +22,11 @@ DEVICE float silu_slope(float x) {
 // `σ(2u)` with `u = √(2/π) (x + 0.044715 x³)`: what GELU in its tanh form multiplies x by.
 DEVICE float gelu_gate(float x) { return sigmoid(1.5957691f * (x + 0.044715f * x * x * x)); }
 
+DEVICE float gelu_slope(float x) {
+    float gate = gelu_gate(x), slope = 1.5957691f * (1.0f + 3.0f * 0.044715f * x * x);
+    return gate + x * gate * (1.0f - gate) * slope;
+}
+
 struct Sum {
     DEVICE float of(float a, float b) { return a + b; }
 };

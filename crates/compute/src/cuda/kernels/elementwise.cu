@@ -15,26 +15,27 @@ KERNEL copy_bf16(i64 count, const u16* x, u16* out) {
     if (i < count) out[i] = x[i];
 }
 
-KERNEL swiglu(i64 count, int width, const float* gate_up, float* out) {
+// A gate goes through SiLU, or with `geglu` through GELU.
+KERNEL glu(i64 count, int geglu, int width, const float* gate_up, float* out) {
     i64 i = element_index();
     if (i >= count) return;
     i64 row = i / width, column = i % width;
     float gate = gate_up[row * 2 * width + column], up = gate_up[row * 2 * width + width + column];
-    out[i] = gate * sigmoid(gate) * up;
+    out[i] = gate * (geglu ? gelu_gate(gate) : sigmoid(gate)) * up;
 }
 
-KERNEL swiglu_halves(i64 count, const float* gate, const float* up, float* out) {
+KERNEL glu_halves(i64 count, int geglu, const float* gate, const float* up, float* out) {
     i64 i = element_index();
-    if (i < count) out[i] = gate[i] * sigmoid(gate[i]) * up[i];
+    if (i < count) out[i] = gate[i] * (geglu ? gelu_gate(gate[i]) : sigmoid(gate[i])) * up[i];
 }
 
-KERNEL swiglu_backward(i64 count, int width, const float* gate_up, const float* d_out, float* d_gate_up) {
+KERNEL glu_backward(i64 count, int geglu, int width, const float* gate_up, const float* d_out, float* d_gate_up) {
     i64 i = element_index();
     if (i >= count) return;
     i64 at = (i / width) * 2 * width + i % width;
     float gate = gate_up[at], up = gate_up[at + width], gradient = d_out[i];
-    d_gate_up[at] = gradient * up * silu_slope(gate);
-    d_gate_up[at + width] = gradient * gate * sigmoid(gate);
+    d_gate_up[at] = gradient * up * (geglu ? gelu_slope(gate) : silu_slope(gate));
+    d_gate_up[at + width] = gradient * gate * (geglu ? gelu_gate(gate) : sigmoid(gate));
 }
 
 KERNEL silu(i64 count, const float* x, float* out) {
@@ -54,9 +55,7 @@ KERNEL gelu(i64 count, const float* x, float* out) {
 
 KERNEL gelu_backward(i64 count, const float* x, const float* d_out, float* d_x) {
     i64 i = element_index();
-    if (i >= count) return;
-    float gate = gelu_gate(x[i]), slope = 1.5957691f * (1.0f + 3.0f * 0.044715f * x[i] * x[i]);
-    d_x[i] = d_out[i] * (gate + x[i] * gate * (1.0f - gate) * slope);
+    if (i < count) d_x[i] = d_out[i] * gelu_slope(x[i]);
 }
 
 KERNEL modulate(i64 count, int columns, const u32* group_of_row, int stride, int shift, int scale, const float* x,
@@ -112,6 +111,41 @@ KERNEL gated_add_backward(i64 count, int columns, const u32* group_of_row, int s
 KERNEL scale_add(i64 count, float a, const float* x, float b, float* y) {
     i64 i = element_index();
     if (i < count) y[i] = b == 0.0f ? a * x[i] : a * x[i] + b * y[i];
+}
+
+// `c tanh(l / c)`.
+KERNEL soft_cap(i64 count, float cap, float* logits) {
+    i64 i = element_index();
+    if (i < count) logits[i] = cap * (2.0f * sigmoid(2.0f / cap * logits[i]) - 1.0f);
+}
+
+KERNEL soft_cap_backward(i64 count, int columns, float cap, const float* uncapped, const float* bias, float* gradient) {
+    i64 i = element_index();
+    if (i >= count) return;
+    float logit = bias ? uncapped[i] + bias[i % columns] : uncapped[i];
+    float share = 2.0f * sigmoid(2.0f / cap * logit) - 1.0f;
+    gradient[i] *= 1.0f - share * share;
+}
+
+// `factors[g] x`, `g` the group of the row.
+KERNEL scale_rows(i64 count, int columns, const u32* group_of_row, const float* factors, const float* x, float* out) {
+    i64 i = element_index();
+    if (i < count) out[i] = factors[group_of_row[i / columns]] * x[i];
+}
+
+// `d_factors[g] += Σ d_out x` over the rows of a group: one block for each group, whose rows are
+// `rows[ends[g - 1]..ends[g]]`.
+KERNEL row_factors_backward(int columns, const u32* rows, const u32* ends, const u32* groups, const float* x,
+                            const float* d_out, float* d_factors) {
+    u32 first = blockIdx.x == 0 ? 0 : ends[blockIdx.x - 1], end = ends[blockIdx.x];
+    float sum = 0.0f;
+    for (u32 i = first; i < end; i++)
+        for (int c = threadIdx.x; c < columns; c += blockDim.x) {
+            i64 at = i64(rows[i]) * columns + c;
+            sum += d_out[at] * x[at];
+        }
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) d_factors[groups[blockIdx.x]] += sum;
 }
 
 KERNEL add_bias(i64 count, int columns, const float* bias, float* out) {

@@ -2,7 +2,7 @@
 //! shared expert of all rows.
 //!
 //! Tensors are named as in Qwen's mixtures: `mlp.gate.weight` is the router, `mlp.experts.N.gate_proj.weight` a gate.
-//! `mlp.gate.expert_bias` and `mlp.shared_experts.*` are DeepSeek's and Ling's.
+//! `mlp.gate.expert_bias` and `mlp.shared_experts.*` are DeepSeek's and Ling's; `mlp.gate.expert_scale` is named here.
 //!
 //! The router is kept in real numbers and multiplied in f32, whatever the format of the other matrices: what rounding
 //! would change there is which experts a row goes to. Its bias has no gradient.
@@ -12,13 +12,19 @@ use crate::layers::Declaration;
 use crate::layers::modulation::Half;
 use crate::tensor::Init;
 use crate::{ExpertsSpec, Role};
-use aquatint_compute::{Device, DeviceError, Tape, Value, WeightId};
+use aquatint_compute::{Device, DeviceError, Routes, RowGroups, Tape, Value, WeightId};
+use std::rc::Rc;
+
+/// The weights of each row's experts, and where its copies go.
+type Routed<D> = (Value<D>, Rc<Routes<D>>);
 
 /// The weights of a mixture.
 #[derive(Debug)]
 pub(super) struct ExpertsWeights {
-    router: WeightId,
+    pub(super) router: WeightId,
     bias: Option<WeightId>,
+    /// What the weights of each expert are multiplied by.
+    expert_scale: Option<WeightId>,
     /// Of each expert the gate and what it is for, stacked.
     gate_up: Vec<WeightId>,
     /// The same apart.
@@ -40,6 +46,10 @@ impl ExpertsSpec {
             true => Some(declaration.vector("mlp.gate.expert_bias", self.experts, 0.0)?),
             false => None,
         };
+        let expert_scale = match self.router.expert_scale {
+            true => Some(declaration.vector("mlp.gate.expert_scale", self.experts, 1.0)?),
+            false => None,
+        };
         let experts = (0..self.experts)
             .map(|expert| self.expert().declare(declaration, &format!("mlp.experts.{expert}"), width, residual));
         let experts = experts.collect::<Result<Vec<GatedWeights>, _>>()?;
@@ -50,6 +60,7 @@ impl ExpertsSpec {
         Ok(ExpertsWeights {
             router: declaration.exact(&[router]),
             bias: bias.map(|bias| declaration.weight(&[bias])),
+            expert_scale: expert_scale.map(|scale| declaration.weight(&[scale])),
             gate_up: experts.iter().map(|expert| expert.gate_up).collect(),
             apart: experts.iter().map(|expert| (expert.gate, expert.up)).collect(),
             down: experts.iter().map(|expert| expert.down).collect(),
@@ -67,20 +78,69 @@ impl ExpertsSpec {
         mut x: Value<D>,
     ) -> Result<Value<D>, DeviceError> {
         let logits = tape.linear(&h, weights.router, None)?;
-        let (shares, routes) = tape.route(self.router(), &logits, weights.bias)?;
+        let routed = self.route(tape, weights, &logits)?;
         drop(logits);
         if let (Some(shared), Some(weights)) = (self.shared(), &weights.shared) {
             let inner = shared.forward(tape, weights, &h)?;
             x = half.add(tape, &inner, (weights.down, None), x)?;
         }
+        let sum = self.sum(tape, weights, h, routed)?;
+        half.add_value(tape, &sum, x)
+    }
+
+    /// What the experts and the shared one make of rows `h` together, by the logits of the router for these rows.
+    pub(super) fn output<'p, D: Device>(
+        &self,
+        tape: &mut Tape<'p, D>,
+        weights: &ExpertsWeights,
+        logits: &Value<D>,
+        h: Value<D>,
+    ) -> Result<Value<D>, DeviceError> {
+        let routed = self.route(tape, weights, logits)?;
+        let shared = match (self.shared(), &weights.shared) {
+            (Some(shared), Some(weights)) => {
+                let inner = shared.forward(tape, weights, &h)?;
+                Some(tape.linear(&inner, weights.down, None)?)
+            }
+            _ => None,
+        };
+        let sum = self.sum(tape, weights, h, routed)?;
+        match shared {
+            Some(shared) => tape.add(sum, &shared),
+            None => Ok(sum),
+        }
+    }
+
+    /// The weights of each row's experts, and where its copies go.
+    fn route<'p, D: Device>(
+        &self,
+        tape: &mut Tape<'p, D>,
+        weights: &ExpertsWeights,
+        logits: &Value<D>,
+    ) -> Result<Routed<D>, DeviceError> {
+        let (shares, routes) = tape.route(self.router(), logits, weights.bias)?;
+        let shares = match weights.expert_scale {
+            Some(scale) => tape.scale_rows(&shares, scale, RowGroups::Chosen(Rc::clone(&routes)))?,
+            None => shares,
+        };
+        Ok((shares, routes))
+    }
+
+    /// What the experts make of rows `h`, weighted and summed.
+    fn sum<'p, D: Device>(
+        &self,
+        tape: &mut Tape<'p, D>,
+        weights: &ExpertsWeights,
+        h: Value<D>,
+        (shares, routes): Routed<D>,
+    ) -> Result<Value<D>, DeviceError> {
         let copies = tape.dispatch(&h, &routes)?;
         drop(h);
-        let inner = tape.grouped_swiglu(&copies, &routes, &weights.gate_up, &weights.apart)?;
+        let inner = tape.grouped_glu(self.activation, &copies, &routes, &weights.gate_up, &weights.apart)?;
         drop(copies);
         let given = tape.grouped_linear(&inner, &routes, &weights.down)?;
         drop(inner);
-        let sum = tape.combine(&given, &shares, &routes)?;
-        half.add_value(tape, &sum, x)
+        tape.combine(&given, &shares, &routes)
     }
 
     /// Operations of `rows` rows.

@@ -1,23 +1,23 @@
 //! Two products with the normed rows, a gate between them, and the way back.
 
+use crate::GatedSpec;
 use crate::layers::Declaration;
 use crate::tensor::Init;
-use crate::{Activation, GatedSpec};
 use aquatint_compute::{Device, DeviceError, Tape, Value, WeightId};
 
 /// The weights of a gated part.
 #[derive(Debug)]
-pub(super) struct GatedWeights {
+pub(in crate::layers) struct GatedWeights {
     /// The gate and what it is for, stacked.
-    pub(super) gate_up: WeightId,
-    pub(super) gate: WeightId,
-    pub(super) up: WeightId,
-    pub(super) down: WeightId,
+    pub(in crate::layers) gate_up: WeightId,
+    pub(in crate::layers) gate: WeightId,
+    pub(in crate::layers) up: WeightId,
+    pub(in crate::layers) down: WeightId,
 }
 
 impl GatedSpec {
     /// The matrices of a module; `residual` is what the matrix begins as that writes into the residual stream.
-    pub(super) fn declare<D: Device>(
+    pub(in crate::layers) fn declare<D: Device>(
         &self,
         declaration: &mut Declaration<'_, D>,
         module: &str,
@@ -36,15 +36,13 @@ impl GatedSpec {
     }
 
     /// What comes of normed rows between its matrices; the way back into the stream is the caller's.
-    pub(super) fn forward<'p, D: Device>(
+    pub(in crate::layers) fn forward<'p, D: Device>(
         &self,
         tape: &mut Tape<'p, D>,
         weights: &GatedWeights,
         h: &Value<D>,
     ) -> Result<Value<D>, DeviceError> {
-        match self.activation {
-            Activation::Swiglu => tape.linear_swiglu(h, weights.gate_up, (weights.gate, weights.up)),
-        }
+        tape.linear_glu(self.activation, h, weights.gate_up, (weights.gate, weights.up))
     }
 
     /// Operations of `rows` rows.

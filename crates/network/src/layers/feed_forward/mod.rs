@@ -2,6 +2,7 @@
 
 mod experts;
 mod gated;
+mod parallel;
 mod plain;
 
 use super::Declaration;
@@ -10,7 +11,8 @@ use crate::tensor::Init;
 use crate::{FeedForwardKind, FeedForwardSpec};
 use aquatint_compute::{Device, DeviceError, Tape, Value, WeightId};
 use experts::ExpertsWeights;
-use gated::GatedWeights;
+pub(super) use gated::GatedWeights;
+use parallel::ParallelWeights;
 use plain::PlainWeights;
 
 /// The weights of one feed-forward part.
@@ -18,6 +20,7 @@ use plain::PlainWeights;
 pub(crate) struct FeedForwardWeights {
     pub(super) norm: WeightId,
     kind: KindWeights,
+    post_norm: Option<WeightId>,
 }
 
 /// The weights behind the norm.
@@ -26,6 +29,7 @@ enum KindWeights {
     Gated(GatedWeights),
     Plain(PlainWeights),
     Experts(ExpertsWeights),
+    Parallel(ParallelWeights),
 }
 
 impl FeedForwardSpec {
@@ -41,8 +45,15 @@ impl FeedForwardSpec {
             FeedForwardKind::Gated(gated) => KindWeights::Gated(gated.declare(declaration, "mlp", width, residual)?),
             FeedForwardKind::Plain(plain) => KindWeights::Plain(plain.declare(declaration, "mlp", width, residual)?),
             FeedForwardKind::Experts(experts) => KindWeights::Experts(experts.declare(declaration, width, residual)?),
+            FeedForwardKind::Parallel(parallel) => {
+                KindWeights::Parallel(parallel.declare(declaration, width, residual)?)
+            }
         };
-        Ok(FeedForwardWeights { norm, kind })
+        let post_norm = match self.post_norm {
+            Some(norm) => Some(norm.declare(declaration, "post_feedforward_layernorm", width, 1.0)?),
+            None => None,
+        };
+        Ok(FeedForwardWeights { norm, kind, post_norm })
     }
 
     /// Adds to the residual stream `x` what comes of its normed rows `h`, through the gate of the half where there is
@@ -55,6 +66,11 @@ impl FeedForwardSpec {
         h: Value<D>,
         x: Value<D>,
     ) -> Result<Value<D>, DeviceError> {
+        if let Some((norm, weight)) = self.post_norm.zip(weights.post_norm) {
+            let given = self.output(tape, &weights.kind, h, &x)?;
+            let given = norm.forward(tape, &given, weight)?;
+            return half.add_value(tape, &given, x);
+        }
         match (self.kind, &weights.kind) {
             (FeedForwardKind::Gated(gated), KindWeights::Gated(weights)) => {
                 let inner = gated.forward(tape, weights, &h)?;
@@ -69,15 +85,45 @@ impl FeedForwardSpec {
             (FeedForwardKind::Experts(experts), KindWeights::Experts(weights)) => {
                 experts.forward(tape, weights, half, h, x)
             }
-            (FeedForwardKind::Gated(_) | FeedForwardKind::Plain(_) | FeedForwardKind::Experts(_), _) => {
-                unreachable!("the weights were declared for this description")
+            _ => {
+                let given = self.output(tape, &weights.kind, h, &x)?;
+                half.add_value(tape, &given, x)
             }
+        }
+    }
+
+    /// What it gives of rows `h`, which are the normed rows of the stream `x`.
+    fn output<'p, D: Device>(
+        &self,
+        tape: &mut Tape<'p, D>,
+        weights: &KindWeights,
+        h: Value<D>,
+        x: &Value<D>,
+    ) -> Result<Value<D>, DeviceError> {
+        match (self.kind, weights) {
+            (FeedForwardKind::Gated(gated), KindWeights::Gated(weights)) => {
+                let inner = gated.forward(tape, weights, &h)?;
+                tape.linear(&inner, weights.down, None)
+            }
+            (FeedForwardKind::Plain(plain), KindWeights::Plain(weights)) => {
+                let inner = plain.forward(tape, weights, &h)?;
+                tape.linear(&inner, weights.down, weights.down_bias)
+            }
+            (FeedForwardKind::Experts(experts), KindWeights::Experts(weights)) => {
+                let logits = tape.linear(&h, weights.router, None)?;
+                experts.output(tape, weights, &logits, h)
+            }
+            (FeedForwardKind::Parallel(parallel), KindWeights::Parallel(weights)) => {
+                parallel.output(tape, weights, h, x)
+            }
+            _ => unreachable!("the weights were declared for this description"),
         }
     }
 
     /// Elements that a row keeps for the backward.
     pub(super) fn retained(&self, width: usize) -> usize {
-        self.norm.retained(width) + self.inner_elements(width)
+        let post = self.post_norm.map_or(0, |norm| width + norm.retained(width));
+        self.norm.retained(width) + self.inner_elements(width) + post
     }
 
     /// Operations of `rows` rows.
@@ -86,6 +132,7 @@ impl FeedForwardSpec {
             FeedForwardKind::Gated(gated) => gated.operations(width, rows),
             FeedForwardKind::Plain(plain) => plain.operations(width, rows),
             FeedForwardKind::Experts(experts) => experts.operations(width, rows),
+            FeedForwardKind::Parallel(parallel) => parallel.operations(width, rows),
         }
     }
 }

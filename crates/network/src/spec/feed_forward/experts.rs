@@ -17,8 +17,10 @@ pub struct ExpertsSpec {
     pub experts: usize,
     /// Experts of each row.
     pub per_token: usize,
-    /// `F`: columns between the matrices of an expert, each of which is gated by SwiGLU.
+    /// `F`: columns between the matrices of an expert.
     pub width: usize,
+    /// What happens between the matrices of an expert, the shared one among them.
+    pub activation: Activation,
     /// How experts are chosen and weighted.
     pub router: RouterSpec,
     /// Columns between the matrices of the expert to which every row goes, beside those that are chosen for it
@@ -41,13 +43,15 @@ pub struct RouterSpec {
     pub normalised: bool,
     /// What the weights are multiplied by in the end.
     pub scale: f64,
+    /// Whether each expert has a number that its weights are multiplied by.
+    pub expert_scale: bool,
 }
 
 impl RouterSpec {
     /// Probabilities over all experts.
     pub fn softmax(normalised: bool) -> Self {
         let score = RouterScore::Softmax;
-        Self { score, groups: 1, groups_per_token: 1, bias: false, normalised, scale: 1.0 }
+        Self { score, groups: 1, groups_per_token: 1, bias: false, normalised, scale: 1.0, expert_scale: false }
     }
 }
 
@@ -61,12 +65,12 @@ impl ExpertsSpec {
 
     /// One of the experts.
     pub(crate) fn expert(&self) -> GatedSpec {
-        GatedSpec { width: self.width, activation: Activation::Swiglu }
+        GatedSpec { width: self.width, activation: self.activation }
     }
 
     /// The expert to which every row goes.
     pub(crate) fn shared(&self) -> Option<GatedSpec> {
-        self.shared_width.map(|width| GatedSpec { width, activation: Activation::Swiglu })
+        self.shared_width.map(|width| GatedSpec { width, activation: self.activation })
     }
 
     /// Logits and weights, and of each expert of a row its copy, its gate and value, their product, and what it gives;

@@ -2,10 +2,13 @@
 
 mod experts;
 mod gated;
+mod parallel;
 mod plain;
 
+pub use aquatint_compute::Activation;
 pub use experts::{ExpertsSpec, RouterSpec};
-pub use gated::{Activation, GatedSpec};
+pub use gated::GatedSpec;
+pub use parallel::ParallelSpec;
 pub use plain::PlainSpec;
 
 use super::NormSpec;
@@ -19,6 +22,8 @@ pub struct FeedForwardSpec {
     pub norm: NormSpec,
     /// What follows the norm.
     pub kind: FeedForwardKind,
+    /// The norm of what it gives, before it is added to the stream; `None` where there is none.
+    pub post_norm: Option<NormSpec>,
 }
 
 /// The kinds of feed-forward parts. Shown in words: the width of a gated or a plain one, the number of experts.
@@ -30,28 +35,30 @@ pub enum FeedForwardKind {
     Plain(PlainSpec),
     /// Gated parts of which each row goes to a few.
     Experts(ExpertsSpec),
+    /// A gated part and a mixture side by side.
+    Parallel(ParallelSpec),
 }
 
 impl FeedForwardSpec {
     /// SwiGLU of this width.
     pub fn new(width: usize) -> Self {
         let gated = GatedSpec { width, activation: Activation::Swiglu };
-        Self { norm: NormSpec::default(), kind: FeedForwardKind::Gated(gated) }
+        Self { norm: NormSpec::default(), kind: FeedForwardKind::Gated(gated), post_norm: None }
     }
 
     /// The one gated part that it is, for families that know no other kind.
     pub fn gated(&self) -> Option<GatedSpec> {
         match self.kind {
             FeedForwardKind::Gated(gated) => Some(gated),
-            FeedForwardKind::Plain(_) => None,
-            FeedForwardKind::Experts(_) => None,
+            FeedForwardKind::Plain(_) | FeedForwardKind::Experts(_) | FeedForwardKind::Parallel(_) => None,
         }
     }
 
-    /// The experts that it is a mixture of.
+    /// The experts that it is a mixture of, alone or beside another part.
     pub fn experts(&self) -> Option<ExpertsSpec> {
         match self.kind {
             FeedForwardKind::Experts(experts) => Some(experts),
+            FeedForwardKind::Parallel(parallel) => Some(parallel.experts),
             FeedForwardKind::Gated(_) | FeedForwardKind::Plain(_) => None,
         }
     }
@@ -62,6 +69,7 @@ impl FeedForwardSpec {
             FeedForwardKind::Gated(gated) => gated.inner_elements(),
             FeedForwardKind::Plain(plain) => plain.inner_elements(),
             FeedForwardKind::Experts(experts) => experts.inner_elements(width),
+            FeedForwardKind::Parallel(parallel) => parallel.inner_elements(width),
         }
     }
 
@@ -70,6 +78,7 @@ impl FeedForwardSpec {
         match self.kind {
             FeedForwardKind::Gated(_) | FeedForwardKind::Plain(_) => 0,
             FeedForwardKind::Experts(experts) => experts.idle_parameters(width),
+            FeedForwardKind::Parallel(parallel) => parallel.experts.idle_parameters(width),
         }
     }
 
@@ -78,7 +87,9 @@ impl FeedForwardSpec {
             FeedForwardKind::Gated(gated) => gated.validate()?,
             FeedForwardKind::Plain(plain) => plain.validate()?,
             FeedForwardKind::Experts(experts) => experts.validate()?,
+            FeedForwardKind::Parallel(parallel) => parallel.validate()?,
         }
+        self.post_norm.map_or(Ok(()), |norm| norm.validate())?;
         self.norm.validate()
     }
 }
@@ -89,6 +100,7 @@ impl fmt::Display for FeedForwardKind {
             Self::Gated(gated) => write!(f, "{}", gated.width),
             Self::Plain(plain) => write!(f, "{} without a gate", plain.width),
             Self::Experts(experts) => experts.fmt(f),
+            Self::Parallel(parallel) => parallel.fmt(f),
         }
     }
 }

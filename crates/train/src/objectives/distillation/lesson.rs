@@ -171,7 +171,17 @@ impl Walk {
         }
         let (policy, key) = (process.policy(), Key::new(self.draws.next_u64()));
         let (policy, remasking) = (policy.as_ref(), &Remasking::None);
-        let step = ReverseStep { process, policy, remasking, vectors, planned, key, settled: false, revise: false };
+        let step = ReverseStep {
+            process,
+            policy,
+            remasking,
+            vectors,
+            planned,
+            key,
+            settled: false,
+            revise: false,
+            commit_likeliest: false,
+        };
         step.take(&mut self.canvas, &proposal, &[]).map_err(GenerateError::from)?;
         let is_open = |(_, position): &(usize, &usize)| self.canvas.is_open(**position);
         Ok(self.open.iter().enumerate().filter(is_open).map(|(index, _)| index).collect())
