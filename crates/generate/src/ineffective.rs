@@ -113,7 +113,8 @@ impl Case<'_> {
 
     /// Whether anything may be final before the last step of its block.
     fn commits_early(&self) -> bool {
-        !self.settings().revise && !self.commits_last()
+        // What has settled is committed at once, whatever the policy says.
+        self.settings().stability.is_some() || !self.settings().revise && !self.commits_last()
     }
 
     /// Whether the policy chooses nothing before the last step.
