@@ -73,7 +73,7 @@ impl Fault for io::Error {
 impl Fault for DeviceError {
     fn is_failure(&self) -> bool {
         match self {
-            Self::OutOfMemory { .. } | Self::GpuMemory { .. } | Self::Gpu { .. } => true,
+            Self::OutOfMemory { .. } | Self::GpuMemory { .. } | Self::Gpu { .. } | Self::Weight { .. } => true,
             Self::Unavailable { .. } | Self::Quantised(_) => false,
         }
     }

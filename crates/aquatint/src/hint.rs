@@ -77,7 +77,11 @@ impl Hint for DeviceError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::GpuMemory { .. } => Some(GPU_MEMORY.to_owned()),
-            Self::OutOfMemory { .. } | Self::Gpu { .. } | Self::Unavailable { .. } | Self::Quantised(_) => None,
+            Self::OutOfMemory { .. }
+            | Self::Gpu { .. }
+            | Self::Unavailable { .. }
+            | Self::Weight { .. }
+            | Self::Quantised(_) => None,
         }
     }
 }

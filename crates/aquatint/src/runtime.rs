@@ -49,6 +49,8 @@ pub struct Runtime {
     chosen: bool,
     /// Why there is no GPU in it, where the device was chosen automatically and a GPU was found.
     passed_over: Option<String>,
+    /// Bytes that the weights of experts take at most.
+    expert_memory: Option<u64>,
 }
 
 /// Where a runtime computes.
@@ -118,7 +120,7 @@ impl Runtime {
             Precision::Auto => Precision::F32,
             precision => precision,
         };
-        Ok(Self { place, precision, chosen, passed_over })
+        Ok(Self { place, precision, chosen, passed_over, expert_memory: settings.expert_memory })
     }
 
     /// The precision, resolved: never [`Precision::Auto`].
@@ -234,15 +236,31 @@ impl Runtime {
     /// # Errors
     /// When the weights cannot be read or quantised, or the device lacks the memory.
     pub fn network(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Denoiser>, Error> {
-        struct Prepare<'a>(&'a Checkpoint, WeightFormat);
+        struct Prepare<'a>(&'a Checkpoint, WeightFormat, Option<u64>);
         impl DeviceTask for Prepare<'_> {
             type Output = Box<dyn Denoiser>;
             type Error = Error;
             fn run<D: Device>(self, device: D) -> Result<Self::Output, Error> {
-                Ok(Box::new(self.0.inference_network(device, self.1)?))
+                let Self(checkpoint, format, expert_memory) = self;
+                Ok(match expert_memory {
+                    Some(bytes) => {
+                        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                        Box::new(checkpoint.inference_network_within(device, format, bytes)?)
+                    }
+                    None => Box::new(checkpoint.inference_network(device, format)?),
+                })
             }
         }
-        self.run(Prepare(checkpoint, self.format()))
+        self.run(Prepare(checkpoint, self.format(), self.expert_memory))
+    }
+
+    /// Bytes that the weights of a checkpoint take in this runtime's numbers, those of experts as far as they stay.
+    pub fn weight_memory(&self, checkpoint: &Checkpoint) -> u64 {
+        let format = self.format();
+        let (all, experts) = (checkpoint.memory(format), checkpoint.expert_memory(format));
+        let bytes = all - experts + self.expert_memory.map_or(experts, |most| most.min(experts));
+        // The only numbers that are wider than the format's.
+        if self.precision == Precision::F64 { 2 * bytes } else { bytes }
     }
 
     /// The network of a checkpoint for learning; its device is hidden behind the trait.
@@ -418,7 +436,7 @@ mod tests {
     use crate::Hint;
 
     fn cpu(precision: Precision, threads: Option<usize>) -> RuntimeSettings {
-        RuntimeSettings { device: DeviceChoice::Cpu, precision, threads, kernel_cache: None }
+        RuntimeSettings { device: DeviceChoice::Cpu, precision, threads, ..RuntimeSettings::default() }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::weights::Weights;
 use crate::{CheckpointError, GenerationDefaults, roles};
 use aquatint_vocabulary::Vocabulary;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// The model that is used where none is named.
 pub const DEFAULT: &str = "tales";
@@ -47,7 +48,7 @@ impl Files {
             family,
             spec,
             quantisation,
-            weights: Weights::embedded(&file("model.safetensors"), self.weights)?,
+            weights: Arc::new(Weights::embedded(&file("model.safetensors"), self.weights)?),
             vocabulary,
             generation: GenerationDefaults::parse(&file("generation_config.json"), self.generation, family)?,
             unknown_keys,

@@ -9,12 +9,13 @@ use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, builtin,
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_network::families::{self, Family, Object, TokenRoles};
 use aquatint_network::{
-    InferenceNetwork, Learner, Network, NetworkError, NetworkSpec, ParameterGroup, TensorData, TensorSpec,
+    ExpertSource, InferenceNetwork, Learner, Network, NetworkError, NetworkSpec, ParameterGroup, TensorData, TensorSpec,
 };
 use aquatint_vocabulary::{ChatError, ChatTemplate, Role as VocabularyRole, RoleFile, Vocabulary};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where a checkpoint came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +46,8 @@ pub struct Checkpoint {
     pub spec: NetworkSpec,
     /// How its quantised matrices are kept, if some are.
     pub quantisation: Option<Quantisation>,
-    /// The numbers in it.
-    pub weights: Weights,
+    /// The numbers in it; a network that reads them on demand shares them.
+    pub weights: Arc<Weights>,
     /// Text to tokens and back.
     pub vocabulary: Vocabulary,
     /// How to sample where the user says nothing.
@@ -113,6 +114,7 @@ impl Checkpoint {
         }
         tied_head::resolve(&mut weights, family, &spec);
         let origin = Origin::Folder(folder.to_path_buf());
+        let weights = Arc::new(weights);
         Ok(Self { family, spec, quantisation, weights, vocabulary, generation, unknown_keys, tokenizer_config, origin })
     }
 
@@ -195,6 +197,32 @@ impl Checkpoint {
         format: WeightFormat,
     ) -> Result<InferenceNetwork<D>, CheckpointError> {
         self.build(|weights| InferenceNetwork::new(device, self.spec.clone(), format, weights))
+    }
+
+    /// The same, but matrices of experts are read when rows are routed to them, and no more than `expert_memory` bytes of
+    /// them stay. The files have to stay as they are for as long as the network is there.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::inference_network`]; what is wrong with the numbers of an expert is an error of the pass that reads
+    /// them.
+    pub fn inference_network_within<D: Device>(
+        &self,
+        device: D,
+        format: WeightFormat,
+        expert_memory: usize,
+    ) -> Result<InferenceNetwork<D>, CheckpointError> {
+        let tensors: BTreeMap<String, TensorSpec> =
+            self.spec.tensors().into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+        let (weights, family, quantisation) = (Arc::clone(&self.weights), self.family, self.quantisation.clone());
+        let read = move |name: &str| {
+            let tensor = tensors.get(name).ok_or("the network has no such tensor")?;
+            let data = weights.read_data(&families::file_name(family, name), &tensor.shape, quantisation.as_ref());
+            data.map_err(|error| error.to_string())
+        };
+        let experts = ExpertSource { memory: expert_memory, read: Arc::new(read) };
+        self.build(|weights| {
+            InferenceNetwork::with_experts_on_demand(device, self.spec.clone(), format, weights, experts)
+        })
     }
 
     /// What `build` makes of the weights, which it reads by name, as they are in the files.

@@ -2,17 +2,28 @@
 
 use crate::Checkpoint;
 use aquatint_compute::WeightFormat;
-use aquatint_network::{Role, families};
+use aquatint_network::{Role, TensorSpec, families};
 
 /// Bytes of a number, or of a scale, that is kept as it is.
 const REAL: u64 = 4;
+/// What the names of experts' tensors have.
+const EXPERTS: &str = ".mlp.experts.";
 
 impl Checkpoint {
     /// Bytes that the weights take when matrices are kept in `format`. Matrices that are quantised in the files stay as
     /// they are; norms are f32, and word vectors bf16 or f32. Padding of prepared matrices is not counted.
     pub fn memory(&self, format: WeightFormat) -> u64 {
+        self.memory_of(format, &|_| true)
+    }
+
+    /// Bytes of those that only rows read that are routed to an expert.
+    pub fn expert_memory(&self, format: WeightFormat) -> u64 {
+        self.memory_of(format, &|tensor| tensor.name.contains(EXPERTS))
+    }
+
+    fn memory_of(&self, format: WeightFormat, counts: &dyn Fn(&TensorSpec) -> bool) -> u64 {
         let tied = self.spec.head.tied;
-        let bytes = self.spec.tensors().into_iter().map(|tensor| {
+        let bytes = self.spec.tensors().into_iter().filter(counts).map(|tensor| {
             let numbers: u64 = tensor.shape.iter().map(|&size| size as u64).product();
             let rows = tensor.shape.first().map_or(1, |&rows| rows as u64);
             let name = families::file_name(self.family, &tensor.name);

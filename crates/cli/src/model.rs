@@ -60,6 +60,7 @@ impl DeviceArguments {
             precision: self.precision.into(),
             threads: self.threads,
             kernel_cache: Some(environment::kernels()),
+            expert_memory: self.expert_memory.map(|mebibytes| mebibytes.saturating_mul(1 << 20)),
         }
     }
 

@@ -167,6 +167,14 @@ pub enum DeviceError {
         /// What there is.
         available: String,
     },
+    /// Weights that are read when a pass needs them could not be.
+    #[error("the weights `{name}` could not be read: {reason}")]
+    Weight {
+        /// Their name.
+        name: String,
+        /// What was answered.
+        reason: String,
+    },
     /// A matrix cannot be kept in integers.
     #[error(transparent)]
     Quantised(#[from] QuantisedError),

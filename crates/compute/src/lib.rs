@@ -9,6 +9,7 @@ mod cpu;
 mod cuda;
 mod device;
 mod format;
+mod on_demand;
 mod parameters;
 mod quantised;
 mod rotation;
@@ -29,6 +30,7 @@ pub use device::{
     Targets, TokenVectors, WriteRows,
 };
 pub use format::WeightFormat;
+pub use on_demand::PrepareMatrix;
 pub use parameters::{Gradients, Parameters, WeightId};
 pub use quantised::{Bits, Quantised, QuantisedError};
 pub use rotation::{QueryGrowth, Rotation, RotationScaling, Yarn};

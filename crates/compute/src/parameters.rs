@@ -10,13 +10,15 @@
 //! gradient, and a weight all of whose parts are such is multiplied in its prepared form in learning too, forward and
 //! back to its input.
 
+use crate::on_demand::{Lent, OnDemand, PrepareMatrix};
 use crate::{
     BackwardWeight, Device, DeviceError, Element, HeadNorms, LinearShape, Part, PreparedValues, Quantised, WeightFormat,
 };
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 /// Which weight of a [`Parameters`] an operation reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WeightId(usize);
 
 /// One parameter, or several stacked by rows.
@@ -41,12 +43,21 @@ pub struct Parameters<D: Device> {
     shapes: Vec<(usize, usize)>,
     trainable: Vec<bool>,
     weights: Vec<Weight<D>>,
+    /// Weights that are prepared when they are read.
+    on_demand: Option<(BTreeSet<WeightId>, OnDemand<D::Prepared>)>,
 }
 
 impl<D: Device> Parameters<D> {
     /// No parameters yet.
     pub fn new(device: D) -> Self {
-        Self { device, values: Vec::new(), shapes: Vec::new(), trainable: Vec::new(), weights: Vec::new() }
+        Self {
+            device,
+            values: Vec::new(),
+            shapes: Vec::new(),
+            trainable: Vec::new(),
+            weights: Vec::new(),
+            on_demand: None,
+        }
     }
 
     /// Adds a parameter of `rows × columns` values and returns its index.
@@ -169,7 +180,8 @@ impl<D: Device> Parameters<D> {
         Ok(())
     }
 
-    fn keep_prepared(&mut self, id: WeightId, prepared: D::Prepared) {
+    /// Keeps a weight in the form that is given only.
+    pub fn keep_prepared(&mut self, id: WeightId, prepared: D::Prepared) {
         let weight = &mut self.weights[id.0];
         weight.prepared = OnceLock::from(prepared);
         weight.stacked.take();
@@ -190,13 +202,55 @@ impl<D: Device> Parameters<D> {
         Ok(())
     }
 
-    /// Bytes of all values: those of parameters, and of weights that are kept in their prepared form only. What is made
+    /// Bytes of all values: those of parameters, of weights that are kept in their prepared form only, and of those on
+    /// demand that are prepared now. What is made
     /// of values for products is not counted.
     pub fn bytes(&self) -> usize {
         let values: usize =
             self.values.iter().map(|value| self.device.len(value) * self.device.dtype(value).bytes()).sum();
         let only = self.weights.iter().filter(|weight| weight.prepared_only).filter_map(|weight| weight.prepared.get());
-        values + only.map(|prepared| self.device.prepared_bytes(prepared)).sum::<usize>()
+        let on_demand = self.on_demand.as_ref().map_or(0, |(_, on_demand)| on_demand.bytes());
+        values + on_demand + only.map(|prepared| self.device.prepared_bytes(prepared)).sum::<usize>()
+    }
+
+    /// Has weights of experts prepared when rows are routed to them, and keeps as many of them as `budget` bytes hold.
+    pub fn prepare_on_demand(
+        &mut self,
+        weights: impl IntoIterator<Item = WeightId>,
+        budget: usize,
+        prepare: Box<PrepareMatrix<D::Prepared>>,
+    ) {
+        self.on_demand = Some((weights.into_iter().collect(), OnDemand::new(budget, prepare)));
+    }
+
+    /// The matrices of the first groups, of at least one and of as many as the budget of those on demand allows. Each group
+    /// has `N` matrices.
+    ///
+    /// # Errors
+    /// When the device lacks the memory, or a matrix cannot be read.
+    pub(crate) fn lend<const N: usize>(
+        &self,
+        groups: &[[WeightId; N]],
+    ) -> Result<Vec<[Lent<'_, D::Prepared>; N]>, DeviceError> {
+        let (mut lent, mut passing) = (Vec::with_capacity(groups.len()), 0);
+        for ids in groups {
+            let mut matrices = Vec::with_capacity(N);
+            for id in ids {
+                matrices.push(match &self.on_demand {
+                    Some((weights, on_demand)) if weights.contains(id) => {
+                        let (matrix, bytes) = on_demand.lend(*id, |matrix| self.device.prepared_bytes(matrix))?;
+                        passing += bytes;
+                        Lent::Shared(matrix)
+                    }
+                    _ => Lent::Resident(self.prepared(*id)?),
+                });
+            }
+            lent.extend(<[Lent<'_, D::Prepared>; N]>::try_from(matrices));
+            if self.on_demand.as_ref().is_some_and(|(_, on_demand)| passing > on_demand.passing()) {
+                break;
+            }
+        }
+        Ok(lent)
     }
 
     /// Whether the prepared form is all that there is of a weight.

@@ -3,12 +3,32 @@
 use crate::kv_cache::KvPool;
 use crate::reader::{HeadFormat, Reader};
 use crate::row_query::{RowAnswer, RowQuery};
-use crate::source::Source;
+use crate::source::{Source, fits, prepare};
 use crate::weight_index::WeightIndex;
-use crate::{Denoiser, ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec, TensorData};
-use aquatint_compute::{Device, Parameters, ReadRow, WeightFormat};
+use crate::{Denoiser, ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec, TensorData, TensorSpec};
+use aquatint_compute::{Device, DeviceError, Parameters, ReadRow, WeightFormat, WeightId};
 use aquatint_diffusion::{LossTerm, WordVectors};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
+
+/// Reads a tensor by its name here, or says why it cannot be read.
+pub type ReadTensor = dyn Fn(&str) -> Result<TensorData, String> + Send + Sync;
+
+/// Where the matrices of experts are read from when rows are routed to them.
+#[derive(Clone)]
+pub struct ExpertSource {
+    /// Bytes that prepared matrices of experts take at most; those that are read most stay.
+    pub memory: usize,
+    /// Reads a matrix.
+    pub read: Arc<ReadTensor>,
+}
+
+impl fmt::Debug for ExpertSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExpertSource").field("memory", &self.memory).finish_non_exhaustive()
+    }
+}
 
 /// A [`NetworkSpec`] with weights that stay as they are, on a device.
 #[derive(Debug)]
@@ -33,6 +53,31 @@ impl<D: Device> InferenceNetwork<D> {
         format: WeightFormat,
         weights: &mut dyn FnMut(&str) -> Option<TensorData>,
     ) -> Result<Self, NetworkError> {
+        Self::build(device, spec, format, weights, None)
+    }
+
+    /// The same, but the matrices of experts are read when rows are routed to them. The logits are the same to the bit,
+    /// whatever the memory.
+    ///
+    /// # Errors
+    /// As [`InferenceNetwork::new`]; what is wrong with an expert's matrix is an error of the pass that reads it.
+    pub fn with_experts_on_demand(
+        device: D,
+        spec: NetworkSpec,
+        format: WeightFormat,
+        weights: &mut dyn FnMut(&str) -> Option<TensorData>,
+        experts: ExpertSource,
+    ) -> Result<Self, NetworkError> {
+        Self::build(device, spec, format, weights, Some(experts))
+    }
+
+    fn build(
+        device: D,
+        spec: NetworkSpec,
+        format: WeightFormat,
+        weights: &mut dyn FnMut(&str) -> Option<TensorData>,
+        experts: Option<ExpertSource>,
+    ) -> Result<Self, NetworkError> {
         spec.validate()?;
         let mut parameters = Parameters::new(device.clone());
         let (tensors, weight_index) = WeightIndex::declare(&spec, &mut parameters)?;
@@ -51,13 +96,22 @@ impl<D: Device> InferenceNetwork<D> {
                 source.set(&mut parameters, (part, tensor))?;
             }
         }
-        for &id in products.iter().rev() {
+        let on_demand = experts.as_ref().map_or(&[][..], |_| &weight_index.experts);
+        let on_demand: BTreeSet<WeightId> = on_demand.iter().copied().collect();
+        for &id in products.iter().rev().filter(|id| !on_demand.contains(id)) {
             let format = match format {
                 _ if parameters.is_exact(id) => WeightFormat::F32,
                 WeightFormat::Int4 { .. } if id == weight_index.head.matrix => WeightFormat::Int8,
                 format => format,
             };
             source.keep(&mut parameters, id, format)?;
+        }
+        if let Some(ExpertSource { memory, read }) = experts {
+            let tensor = |id: &WeightId| (*id, tensors[parameters.parts(*id)[0]].clone());
+            let of: BTreeMap<WeightId, TensorSpec> = on_demand.iter().map(tensor).collect();
+            let device = parameters.device().clone();
+            let prepare = move |id| read_expert(&device, &of[&id], &*read, format);
+            parameters.prepare_on_demand(on_demand, memory, Box::new(prepare));
         }
         // What is prepared only has no values to learn.
         (0..tensors.len()).for_each(|part| parameters.set_trainable(part, false));
@@ -79,6 +133,21 @@ impl<D: Device> InferenceNetwork<D> {
         let Self { spec, parameters, weight_index, pool } = self;
         Reader { spec, parameters, weight_index, pool, head: HeadFormat::Prepared }
     }
+}
+
+/// Prepares the matrix of an expert from where it is stored.
+fn read_expert<D: Device>(
+    device: &D,
+    tensor: &TensorSpec,
+    read: &ReadTensor,
+    format: WeightFormat,
+) -> Result<D::Prepared, DeviceError> {
+    let failed = |reason: String| DeviceError::Weight { name: tensor.name.clone(), reason };
+    let data = read(&tensor.name).map_err(failed)?;
+    if !fits(&data, &tensor.shape) {
+        return Err(failed(format!("it has {} numbers, which is not the shape {:?}", data.len(), tensor.shape)));
+    }
+    prepare(device, tensor.rows_and_columns(), data, format)
 }
 
 impl<D: Device> Denoiser for InferenceNetwork<D> {

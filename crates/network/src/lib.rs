@@ -41,7 +41,7 @@ pub use aquatint_compute::{
 pub use aquatint_diffusion::ProcessSpec;
 pub use denoiser::{CachedRows, Denoiser, ForwardPass, HostDenoiser, WholeRows};
 pub use error::NetworkError;
-pub use inference::InferenceNetwork;
+pub use inference::{ExpertSource, InferenceNetwork, ReadTensor};
 pub use input::{LossRow, NetworkInput};
 pub use kv_cache::KvCache;
 pub use kv_rows::KvRows;

@@ -19,11 +19,7 @@ impl<'a> Source<'a> {
         let tensor = &self.tensors[index];
         let missing = || NetworkError::MissingTensor { name: tensor.name.clone(), count: self.tensors.len() };
         let data = (self.give)(&tensor.name).ok_or_else(missing)?;
-        let shape_fits = match (&data, &tensor.shape[..]) {
-            (TensorData::Real(values), shape) => values.len() == shape.iter().product::<usize>(),
-            (TensorData::Quantised(matrix), shape) => [matrix.outputs(), matrix.inputs()] == *shape,
-        };
-        if shape_fits {
+        if fits(&data, &tensor.shape) {
             Ok(data)
         } else {
             let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
@@ -58,22 +54,9 @@ impl<'a> Source<'a> {
         format: WeightFormat,
     ) -> Result<(), NetworkError> {
         let parts = parameters.parts(id).to_vec();
-        let result = match self.stack(&parts)? {
-            TensorData::Quantised(matrix) => parameters.keep_quantised(id, matrix),
-            TensorData::Real(values) => match format.integers() {
-                // From the file's numbers at once: uploaded first, the largest matrix would be there twice more.
-                Some((bits, group)) => {
-                    let matrix = Quantised::of(&values, parameters.shape(id), bits, group).map_err(DeviceError::from);
-                    drop(values);
-                    matrix.and_then(|matrix| parameters.keep_quantised(id, matrix))
-                }
-                None => {
-                    let values = upload(parameters.device(), values)?;
-                    parameters.keep(id, &values, format)
-                }
-            },
-        };
-        result.map_err(|error| named(error, &self.tensors[parts[0]]))
+        let prepared = prepare(parameters.device(), parameters.shape(id), self.stack(&parts)?, format);
+        parameters.keep_prepared(id, prepared.map_err(|error| named(error, &self.tensors[parts[0]]))?);
+        Ok(())
     }
 
     /// Sets a parameter to its real numbers.
@@ -104,6 +87,36 @@ impl<'a> Source<'a> {
         };
         parameters.set(part, value);
         Ok(())
+    }
+}
+
+/// A matrix as the device multiplies by it; what is quantised already stays as it is, whatever the format.
+pub(crate) fn prepare<D: Device>(
+    device: &D,
+    shape: (usize, usize),
+    data: TensorData,
+    format: WeightFormat,
+) -> Result<D::Prepared, DeviceError> {
+    let values = match data {
+        TensorData::Quantised(matrix) => return device.prepare_quantised(matrix),
+        TensorData::Real(values) => values,
+    };
+    match format.integers() {
+        // From the file's numbers at once: uploaded first, the largest matrix would be there twice more.
+        Some((bits, group)) => {
+            let matrix = Quantised::of(&values, shape, bits, group)?;
+            drop(values);
+            device.prepare_quantised(matrix)
+        }
+        None => device.prepare(shape, &device.upload(&elements::<D>(values))?, format),
+    }
+}
+
+/// Whether a matrix has a shape.
+pub(crate) fn fits(data: &TensorData, shape: &[usize]) -> bool {
+    match data {
+        TensorData::Real(values) => values.len() == shape.iter().product::<usize>(),
+        TensorData::Quantised(matrix) => [matrix.outputs(), matrix.inputs()] == *shape,
     }
 }
 

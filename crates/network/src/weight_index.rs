@@ -1,6 +1,6 @@
 //! Which weight is which, part by part.
 
-use crate::layers::{Declaration, EmbeddingWeights, HeadWeights, LayerWeights, TimeWeights};
+use crate::layers::{Declaration, Declared, EmbeddingWeights, HeadWeights, LayerWeights, TimeWeights};
 use crate::{NetworkSpec, TensorSpec};
 use aquatint_compute::{Cpu, Device, DeviceError, Parameters, WeightId};
 
@@ -13,6 +13,8 @@ pub(crate) struct WeightIndex {
     pub(crate) head: HeadWeights,
     /// The weights that products read when nothing is learned, the head last.
     pub(crate) products: Vec<WeightId>,
+    /// Those of them that only rows read that are routed to an expert.
+    pub(crate) experts: Vec<WeightId>,
     /// The weights that products read in learning, but for a head that is the embedding table.
     pub(crate) stacks: Vec<WeightId>,
 }
@@ -34,8 +36,8 @@ impl WeightIndex {
             .map(|(index, layer)| declaration.within(index, |declaration| layer.declare(declaration, spec)))
             .collect::<Result<_, _>>()?;
         let head = HeadWeights::declare(&mut declaration, spec, embedding.table)?;
-        let (tensors, products, stacks) = declaration.finish();
-        Ok((tensors, Self { embedding, time, layers, head, products, stacks }))
+        let Declared { tensors, products, experts, stacks } = declaration.finish();
+        Ok((tensors, Self { embedding, time, layers, head, products, experts, stacks }))
     }
 }
 

@@ -100,6 +100,9 @@ pub struct RuntimeSettings {
     pub threads: Option<usize>,
     /// Where a GPU's compiled kernels are kept, so that they are compiled once; nowhere where nothing is said.
     pub kernel_cache: Option<PathBuf>,
+    /// Bytes that the weights of routed experts take at most; they are then read when rows are routed to them. Where
+    /// nothing is said, all of them are in memory. Results are the same to the bit.
+    pub expert_memory: Option<u64>,
 }
 
 impl RuntimeSettings {

@@ -14,6 +14,7 @@ mod header;
 mod tensors;
 mod tokenizer;
 
+use std::sync::Arc;
 pub(crate) use tensors::GgufTensor;
 
 use crate::checkpoint::{Config, Origin};
@@ -83,7 +84,7 @@ pub(crate) fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
         family,
         spec,
         quantisation,
-        weights,
+        weights: Arc::new(weights),
         vocabulary,
         generation,
         unknown_keys: Vec::new(),

@@ -18,6 +18,11 @@ pub(crate) struct DeviceArguments {
     /// Number of threads [default: one per processor]
     #[arg(short = 't', long, value_name = "N", help_heading = "Computing")]
     pub(crate) threads: Option<usize>,
+
+    /// MiB that the experts of a mixture take in memory at most; they are read when tokens are routed to them, which is
+    /// slower, and the results are the same [default: all are in memory]
+    #[arg(long, value_name = "MIB", help_heading = "Computing")]
+    pub(crate) expert_memory: Option<u64>,
 }
 
 /// As [`aquatint::runtime::Precision`], with what `--help` says of each.

@@ -107,7 +107,7 @@ fn runtimes(arguments: &BenchArguments, printer: &Printer) -> Result<Vec<Runtime
         arguments.precision.iter().flat_map(|precision| threads.iter().map(move |threads| (precision, threads)));
     let mut warned = false;
     let runtime = |(&precision, &threads): (&Precision, &Option<usize>)| -> Result<Runtime, Failure> {
-        let typed = DeviceArguments { device: arguments.device, precision, threads };
+        let typed = DeviceArguments { device: arguments.device, precision, threads, expert_memory: None };
         let runtime = Runtime::new(&typed.settings())?;
         if !warned {
             warned = typed.warn_of_threads(&runtime, printer);

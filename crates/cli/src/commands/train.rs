@@ -20,6 +20,12 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
     if let Some(out) = &arguments.out {
         recipe.output.clone_from(out);
     }
+    if arguments.device.expert_memory.is_some() {
+        return Err(Failure::new(
+            "`--expert-memory` is for models that are run; what is trained is in memory as a whole",
+        )
+        .hint("leave it out"));
+    }
     if arguments.device.threads.is_some() {
         recipe.run.threads = arguments.device.threads;
     }

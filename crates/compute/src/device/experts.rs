@@ -104,7 +104,8 @@ impl<B: ?Sized, P: ?Sized> Clone for Factor<'_, B, P> {
 }
 impl<B: ?Sized, P: ?Sized> Copy for Factor<'_, B, P> {}
 
-/// What [`Experts::grouped_linear`] reads. Groups follow each other without gaps, and no group is empty.
+/// What [`Experts::grouped_linear`] reads. Groups follow each other without gaps, and no group is empty. They may be some
+/// of all: rows of the output that are of no group stay as they are.
 #[derive(Debug)]
 pub struct GroupedOperands<'a, B: ?Sized, W> {
     /// The shape of all groups together.

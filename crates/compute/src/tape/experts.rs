@@ -168,8 +168,24 @@ impl<'p, D: Device> Tape<'p, D> {
         let shape = self.linear_shape(x, weights[0]);
         let groups = routes.with(weights);
         let mut out = self.device().uninitialised(x.rows * shape.outputs)?;
-        let factors = factors(self.parameters, &groups, self.records.is_some())?;
-        self.device().grouped_linear(GroupedOperands { shape, x: &*x.buffer, groups: &factors }, &mut out);
+        if self.records.is_some() {
+            let factors = factors(self.parameters, &groups, true)?;
+            self.device().grouped_linear(GroupedOperands { shape, x: &*x.buffer, groups: &factors }, &mut out);
+        } else {
+            let ids: Vec<_> = groups.iter().map(|group| [group.weight]).collect();
+            let mut done = 0;
+            while done < groups.len() {
+                let lent = self.parameters.lend(&ids[done..])?;
+                let now = groups[done..].iter().zip(&lent);
+                let now = now.map(|(group, [weight])| RowGroup {
+                    rows: group.rows.clone(),
+                    weight: Factor::Prepared(&**weight),
+                });
+                let operands = GroupedOperands { shape, x: &*x.buffer, groups: &now.collect::<Vec<_>>() };
+                self.device().grouped_linear(operands, &mut out);
+                done += lent.len();
+            }
+        }
         let trains = groups.iter().any(|group| self.parameters.trains(group.weight));
         let out = self.value(out, x.rows, shape.outputs, x.slot.is_some() || trains);
         self.note(&out, |out| Record::GroupedLinear(GroupedLinear { x: x.clone(), shape, groups, out }));
@@ -195,12 +211,19 @@ impl<'p, D: Device> Tape<'p, D> {
             return self.glu(activation, &gate_up);
         }
         let shape = self.linear_shape(x, apart[0].0);
-        let prepared = |RowGroup { rows, weight: (gate, up) }: RowGroup<(WeightId, WeightId)>| {
-            Ok(RowGroup { rows, weight: (parameters.prepared(gate)?, parameters.prepared(up)?) })
-        };
-        let groups = routes.with(apart).into_iter().map(prepared).collect::<Result<Vec<_>, DeviceError>>()?;
+        let groups = routes.with(apart);
+        let ids: Vec<_> = groups.iter().map(|RowGroup { weight: (gate, up), .. }| [*gate, *up]).collect();
         let mut out = self.device().uninitialised(x.rows * shape.outputs)?;
-        self.device().grouped_glu(activation, GroupedOperands { shape, x: &*x.buffer, groups: &groups }, &mut out);
+        let mut done = 0;
+        while done < groups.len() {
+            let lent = parameters.lend(&ids[done..])?;
+            let pairs = groups[done..].iter().zip(&lent);
+            let pairs =
+                pairs.map(|(group, [gate, up])| RowGroup { rows: group.rows.clone(), weight: (&**gate, &**up) });
+            let operands = GroupedOperands { shape, x: &*x.buffer, groups: &pairs.collect::<Vec<_>>() };
+            self.device().grouped_glu(activation, operands, &mut out);
+            done += lent.len();
+        }
         Ok(self.value(out, x.rows, shape.outputs, false))
     }
 

@@ -15,19 +15,33 @@ pub(crate) struct Declaration<'a, D: Device> {
     parameters: &'a mut Parameters<D>,
     tensors: Vec<TensorSpec>,
     products: Vec<WeightId>,
+    experts: Vec<WeightId>,
     stacks: Vec<WeightId>,
     layer: Option<usize>,
+}
+
+/// What was declared.
+pub(crate) struct Declared {
+    pub(crate) tensors: Vec<TensorSpec>,
+    /// The weights that products read when nothing is learned.
+    pub(crate) products: Vec<WeightId>,
+    /// Those of them that are of experts.
+    pub(crate) experts: Vec<WeightId>,
+    /// The weights that products read in learning.
+    pub(crate) stacks: Vec<WeightId>,
 }
 
 impl<'a, D: Device> Declaration<'a, D> {
     /// No tensors yet.
     pub(crate) fn new(parameters: &'a mut Parameters<D>) -> Self {
-        Self { parameters, tensors: Vec::new(), products: Vec::new(), stacks: Vec::new(), layer: None }
+        let (tensors, products, experts, stacks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { parameters, tensors, products, experts, stacks, layer: None }
     }
 
-    /// The tensors, the weights that products read when nothing is learned, and those that they read in learning.
-    pub(crate) fn finish(self) -> (Vec<TensorSpec>, Vec<WeightId>, Vec<WeightId>) {
-        (self.tensors, self.products, self.stacks)
+    /// All that was declared.
+    pub(crate) fn finish(self) -> Declared {
+        let Self { tensors, products, experts, stacks, .. } = self;
+        Declared { tensors, products, experts, stacks }
     }
 
     /// What `declare` declares is of the layer of this index; names begin with it.
@@ -100,6 +114,11 @@ impl<'a, D: Device> Declaration<'a, D> {
         let weight = self.parameters.exact_weight(parts);
         self.multiplied(weight);
         weight
+    }
+
+    /// Notes that only rows read a weight that are routed to an expert.
+    pub(crate) fn routed(&mut self, weight: WeightId) {
+        self.experts.push(weight);
     }
 
     /// Notes that a product reads a weight when nothing is learned.

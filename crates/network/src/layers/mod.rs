@@ -23,7 +23,7 @@ mod norm;
 mod self_conditioning;
 mod time;
 
-pub(crate) use declaration::{Affine, Declaration};
+pub(crate) use declaration::{Affine, Declaration, Declared};
 pub(crate) use embedding::EmbeddingWeights;
 pub(crate) use head::HeadWeights;
 pub(crate) use layer::{LayerPass, LayerWeights, RequestedRows};

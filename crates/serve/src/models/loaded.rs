@@ -4,7 +4,7 @@ use crate::ModelSource;
 use aquatint::checkpoint::Checkpoint;
 use aquatint::generate::{Engine, Limits};
 use aquatint::network::NetworkKind;
-use aquatint::runtime::{Precision, Runtime};
+use aquatint::runtime::Runtime;
 use aquatint::vocabulary::{ChatTemplate, Vocabulary};
 use aquatint::{Error, Model};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -33,9 +33,7 @@ pub(crate) struct Loaded {
 /// A checkpoint and the bytes that its weights will take, about.
 pub(super) fn open(source: &ModelSource, runtime: &Runtime) -> Result<(Checkpoint, u64), Error> {
     let checkpoint = Checkpoint::open(&source.path)?;
-    let bytes = checkpoint.memory(runtime.format());
-    // The only numbers that are wider than the format's.
-    let bytes = if runtime.precision() == Precision::F64 { 2 * bytes } else { bytes };
+    let bytes = runtime.weight_memory(&checkpoint);
     Ok((checkpoint, bytes))
 }
 

@@ -4,6 +4,7 @@ mod dense;
 mod dit;
 mod experts;
 mod gemma;
+mod on_demand;
 
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::{Bits, Cpu, CpuPath, Cuda, Device, Memory, Quantised, WeightFormat};

@@ -120,17 +120,19 @@ impl Experts for Cuda {
         out: &mut GpuBuffer,
     ) {
         let GroupedOperands { shape, x, groups } = operands;
-        let count = shape.rows * shape.outputs;
+        let (Some(first), Some(last)) = (groups.first(), groups.last()) else { return };
+        let start = first.rows.start;
+        let count = (last.rows.end - start) * shape.outputs;
         let [gates, ups] = [(); 2].map(|()| self.scratch::<f32>(count));
         for group in groups {
             let (rows, first) = (group.rows.len(), group.rows.start);
             let x = x.input().skip(first * shape.inputs);
             for (weight, half) in [(group.weight.0, &gates), (group.weight.1, &ups)] {
-                let half = half.output().skip(first * shape.outputs);
+                let half = half.output().skip((first - start) * shape.outputs);
                 self.multiply_prepared(rows, (x, weight), (None, false), half);
             }
         }
-        self.gate_halves(activation, count, (gates.input(), ups.input()), out.output());
+        self.gate_halves(activation, count, (gates.input(), ups.input()), out.output().skip(start * shape.outputs));
     }
     fn grouped_backward_input(
         &self,

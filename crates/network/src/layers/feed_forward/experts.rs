@@ -53,6 +53,9 @@ impl ExpertsSpec {
         let experts = (0..self.experts)
             .map(|expert| self.expert().declare(declaration, &format!("mlp.experts.{expert}"), width, residual));
         let experts = experts.collect::<Result<Vec<GatedWeights>, _>>()?;
+        for expert in &experts {
+            [expert.gate, expert.up, expert.down].into_iter().for_each(|weight| declaration.routed(weight));
+        }
         let shared = match self.shared() {
             Some(shared) => Some(shared.declare(declaration, "mlp.shared_experts", width, residual)?),
             None => None,
