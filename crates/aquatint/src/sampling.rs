@@ -67,6 +67,14 @@ pub struct SamplingOptions {
     pub blocks_from: Option<BlocksFrom>,
     /// See [`SettingsBuilder::self_speculation`].
     pub self_speculation: Option<bool>,
+    /// See [`SettingsBuilder::edit_threshold`].
+    pub edit_threshold: Option<f64>,
+    /// See [`SettingsBuilder::edit_steps`].
+    pub edit_steps: Option<usize>,
+    /// See [`SettingsBuilder::delete_token`].
+    pub delete_token: Option<TokenId>,
+    /// See [`SettingsBuilder::insert_token`].
+    pub insert_token: Option<TokenId>,
     /// See [`SettingsBuilder::guidance_scale`].
     pub guidance_scale: Option<f64>,
     /// See [`SettingsBuilder::unconditional_prompt`].
@@ -151,6 +159,10 @@ impl SamplingOptions {
             stop_at,
             blocks_from,
             self_speculation,
+            edit_threshold,
+            edit_steps,
+            delete_token,
+            insert_token,
             guidance_scale,
             unconditional_prompt,
             cache,
@@ -189,6 +201,10 @@ impl SamplingOptions {
             ("stop_at", stop_at.is_some()),
             ("blocks_from", blocks_from.is_some()),
             ("self_speculation", self_speculation.is_some()),
+            ("edit_threshold", edit_threshold.is_some()),
+            ("edit_steps", edit_steps.is_some()),
+            ("delete_token", delete_token.is_some()),
+            ("insert_token", insert_token.is_some()),
             ("guidance_scale", guidance_scale.is_some()),
             ("unconditional_prompt", unconditional_prompt.is_some()),
             ("cache", cache.is_some()),
@@ -281,6 +297,18 @@ impl SamplingOptions {
         }
         if let Some(speculates) = self.self_speculation.or(advised.self_speculation) {
             builder = builder.self_speculation(speculates);
+        }
+        if let Some(threshold) = self.edit_threshold.or(advised.edit_threshold) {
+            builder = builder.edit_threshold(threshold);
+        }
+        if let Some(steps) = self.edit_steps.or(advised.edit_steps) {
+            builder = builder.edit_steps(steps);
+        }
+        if let Some(token) = self.delete_token.or(advised.delete_token) {
+            builder = builder.delete_token(token);
+        }
+        if let Some(token) = self.insert_token.or(advised.insert_token) {
+            builder = builder.insert_token(token);
         }
         if let Some(scale) = self.guidance_scale {
             builder = builder.guidance_scale(scale);

@@ -92,7 +92,7 @@ impl Checkpoint {
         let mut vocabulary = Vocabulary::from_json(&read(&folder.join("tokenizer.json"))?)?;
         let Config { family, spec, quantisation, roles: stated, unknown_keys } =
             Config::parse(&name("config.json"), &config, &vocabulary)?;
-        let generation = GenerationDefaults::load(folder, family)?;
+        let generation = GenerationDefaults::load(folder, family, &parse_json(&name("config.json"), &config)?)?;
         let mut tokenizer_config = optional("tokenizer_config.json")?;
         if let Some(template) = read_optional(&folder.join("chat_template.jinja"))?
             && (tokenizer_config.is_null() || tokenizer_config.is_object())

@@ -102,6 +102,18 @@ pub struct GenerationDefaults {
     /// Whether blocks are drafts that the causal pass verifies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub self_speculation: Option<bool>,
+    /// Probability above which another token replaces a committed one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edit_threshold: Option<f64>,
+    /// Steps that only edit when a block is full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edit_steps: Option<usize>,
+    /// Id of the token that deletes its position.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delete_token: Option<u32>,
+    /// Id of the token that inserts a position before its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub insert_token: Option<u32>,
     /// Which keys and values steps take over from steps before: a cache's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<String>,
@@ -130,6 +142,16 @@ fn placed(text: &[u8], reason: Refusal) -> String {
             Ok(_) => reason,
         },
     }
+}
+
+/// A `generation_config.json` with what the `config.json` beside it says of sampling, where it says nothing itself.
+fn completed(mut object: Object, family: &dyn Family, config: &Value) -> Object {
+    for (there, name) in family.facts().sampling_keys {
+        if let Some(value) = config.get(there).filter(|value| !value.is_null()) {
+            object.entry(*name).or_insert_with(|| value.clone());
+        }
+    }
+    object
 }
 
 /// Why an object is refused.
@@ -171,9 +193,14 @@ impl GenerationDefaults {
     /// # Errors
     /// When it is no JSON of that shape, a value cannot be, or a key is unknown to a family that knows all of its own.
     pub fn parse(file: &str, text: &[u8], family: &dyn Family) -> Result<Self, CheckpointError> {
+        Self::parse_beside(file, text, family, &Value::Null)
+    }
+
+    /// The same beside a `config.json`.
+    fn parse_beside(file: &str, text: &[u8], family: &dyn Family, config: &Value) -> Result<Self, CheckpointError> {
         let refused = |reason: String| CheckpointError::Json { file: file.to_owned(), reason };
         let object: Object = serde_json::from_slice(text).map_err(|e| refused(e.to_string()))?;
-        Self::from_object(family, object).map_err(|reason| refused(placed(text, reason)))
+        Self::from_object(family, completed(object, family, config)).map_err(|reason| refused(placed(text, reason)))
     }
 
     fn from_object(family: &dyn Family, object: Object) -> Result<Self, Refusal> {
@@ -186,12 +213,13 @@ impl GenerationDefaults {
     }
 
     /// Reads `generation_config.json` in a folder; where there is none, what the family advises.
-    pub(crate) fn load(folder: &Path, family: &dyn Family) -> Result<Self, CheckpointError> {
+    /// `config` is its `config.json`, which may say some of it.
+    pub(crate) fn load(folder: &Path, family: &dyn Family, config: &Value) -> Result<Self, CheckpointError> {
         let path = folder.join("generation_config.json");
         let file = path.display().to_string();
         match read_optional(&path)? {
-            Some(text) => Self::parse(&file, &text, family),
-            None => Self::from_object(family, Object::new())
+            Some(text) => Self::parse_beside(&file, &text, family, config),
+            None => Self::from_object(family, completed(Object::new(), family, config))
                 .map_err(|reason| CheckpointError::Json { file, reason: reason.without_place() }),
         }
     }

@@ -34,6 +34,7 @@ Type a text to have it continued, or a template: The [[3]] sat on the [[5]].
                     presence-penalty, frequency-penalty, logit-bias, suppress-tokens,
                     defer-tokens, confidence-of, end-token, stop-at, counting, end-time,
                     leads (true or false), blocks-from, self-speculation (true or false),
+                    edit-threshold, edit-steps, delete-token, insert-token,
                     guidance-scale, unconditional-prompt, churn, correctors, revise (true
                     or false), commit-likeliest (true or false), stability-threshold,
                     confidence-threshold, seed;
@@ -138,6 +139,10 @@ pub(crate) fn set(sampling: &mut SamplingArguments, name: &str, value: &str) -> 
         "counting" => sampling.counting = text(),
         "end-time" => sampling.end_time = read(name, value, NUMBER)?,
         "leads" => sampling.leads = read(name, value, "true, false")?,
+        "edit-threshold" => sampling.edit_threshold = read(name, value, NUMBER)?,
+        "edit-steps" => sampling.edit_steps = read(name, value, COUNT)?,
+        "delete-token" => sampling.delete_token = read(name, value, COUNT)?,
+        "insert-token" => sampling.insert_token = read(name, value, COUNT)?,
         "guidance-scale" => {
             sampling.guidance_scale = read(name, value, NUMBER)?;
             sampling.cfg_scale = None;

@@ -93,7 +93,7 @@ impl<'v> CanvasView<'v> {
                         ChangeKind::Renoised => Place::Open,
                         // Not final: the word that stands nearest for now.
                         ChangeKind::Refined => Place::Token(change.token, Ink::Tentative),
-                        ChangeKind::Committed => {
+                        ChangeKind::Committed | ChangeKind::Edited => {
                             self.fresh.push(change.position);
                             Place::Token(change.token, Ink::Fresh)
                         }

@@ -94,6 +94,7 @@ impl Event {
                         ChangeKind::Committed => "committed",
                         ChangeKind::Renoised => "renoised",
                         ChangeKind::Refined => "refined",
+                        ChangeKind::Edited => "edited",
                     },
                     token: change.token,
                     text: vocabulary.token_text(change.token),
@@ -196,6 +197,14 @@ pub(crate) struct Settings {
     pub(crate) blocks_from: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) self_speculation: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) edit_threshold: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) edit_steps: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) delete_token: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) insert_token: Option<u32>,
     pub(crate) guidance_scale: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unconditional_prompt: Option<Vec<u32>>,
@@ -244,6 +253,10 @@ impl Settings {
             leads: settings.leads(),
             blocks_from: unless_default(settings.blocks_from()),
             self_speculation: settings.self_speculation(),
+            edit_threshold: settings.editing().map(|editing| editing.threshold()),
+            edit_steps: settings.editing().map(|editing| editing.steps()),
+            delete_token: settings.length_tokens().map(|tokens| tokens.delete()),
+            insert_token: settings.length_tokens().map(|tokens| tokens.insert()),
             guidance_scale: settings.guidance_scale(),
             unconditional_prompt: settings.unconditional_prompt().map(<[u32]>::to_vec),
             cache: settings.cache().map(|cache| cache.to_string()),
@@ -328,6 +341,12 @@ impl std::fmt::Display for Settings {
         }
         if self.leads {
             write!(f, ", first positions of blocks alone")?;
+        }
+        if let (Some(threshold), Some(steps)) = (self.edit_threshold, self.edit_steps) {
+            write!(f, ", edit threshold {threshold}, edit steps {steps}")?;
+        }
+        if let (Some(delete), Some(insert)) = (self.delete_token, self.insert_token) {
+            write!(f, ", delete token {delete}, insert token {insert}")?;
         }
         if let Some(churn) = self.churn {
             write!(f, ", churn {churn}")?;

@@ -245,6 +245,14 @@ impl Canvas {
         self.write(position, PositionState::Open, PositionState::Committed, Some(token))
     }
 
+    /// Replaces a final token by another one.
+    ///
+    /// # Errors
+    /// When the position has no final token.
+    pub fn edit(&mut self, position: usize, token: TokenId) -> Result<(), CanvasError> {
+        self.write(position, PositionState::Committed, PositionState::Committed, Some(token))
+    }
+
     /// Takes a final token back; the position shows `noise` and is open again.
     ///
     /// # Errors
@@ -284,7 +292,7 @@ impl Canvas {
         if let Some(token) = token {
             self.tokens[position] = token;
         }
-        if let (true, Some(points)) = (to == PositionState::Committed, &mut self.points) {
+        if let (true, Some(points)) = (to == PositionState::Committed && from != to, &mut self.points) {
             points.settle(position);
         }
         Ok(())

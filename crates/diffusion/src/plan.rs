@@ -24,6 +24,7 @@ pub struct StepPlan {
 pub struct BlockPlan {
     open: usize,
     steps: Vec<PlannedStep>,
+    edits: Vec<PlannedStep>,
 }
 
 /// One step as it was planned, before it is known how many positions are open by then.
@@ -84,9 +85,14 @@ impl BlockPlan {
         self.open
     }
 
-    /// Its steps in order.
+    /// Its steps in order; nothing is left open after the last of them.
     pub fn steps(&self) -> &[PlannedStep] {
         &self.steps
+    }
+
+    /// The steps behind them that only edit what is committed, at most; see [`Editing`](crate::Editing).
+    pub fn edits(&self) -> &[PlannedStep] {
+        &self.edits
     }
 }
 
@@ -122,6 +128,8 @@ pub struct PlanSettings<'a> {
     /// Whether each block has the steps that are asked for, whatever the policy would have: where positions stay open up to
     /// the last step and a block may end early, a block of few positions may take many.
     pub all_steps: bool,
+    /// Steps behind those of each block that only edit, at most.
+    pub edits: usize,
 }
 
 impl<'a> PlanSettings<'a> {
@@ -147,6 +155,7 @@ impl<'a> PlanSettings<'a> {
             leads: &[],
             lengths: &[],
             all_steps: false,
+            edits: 0,
         }
     }
 }
@@ -195,6 +204,7 @@ impl StepPlan {
         };
         let sizes: Vec<Size> = blocks.iter().enumerate().map(sized).collect();
         check_total(sizes.iter().map(|size| size.taken()), settings)?;
+        check_edits(sizes.iter().filter(|size| size.open > 0).count(), settings)?;
         let mut number = 0;
         let blocks = sizes
             .into_iter()
@@ -202,7 +212,7 @@ impl StepPlan {
             .map(|(index, size)| {
                 let leads = settings.leads.get(index).copied().unwrap_or(false);
                 let block = BlockPlan::new(size, (number, leads), settings);
-                number += block.steps.len() as u64;
+                number += (block.steps.len() + block.edits.len()) as u64;
                 block
             })
             .collect();
@@ -229,7 +239,7 @@ impl StepPlan {
 
     /// Forward passes of the network over all blocks, at most; a guided step counts twice on top of that.
     pub fn total_forwards(&self) -> usize {
-        self.blocks.iter().map(|block| block.steps.len()).sum()
+        self.blocks.iter().map(|block| block.steps.len() + block.edits.len()).sum()
     }
 }
 
@@ -251,6 +261,16 @@ fn check_total(counts: impl Iterator<Item = usize>, settings: &PlanSettings<'_>)
         steps => SettingError::new("steps", settings.steps, allowed(1, steps)),
     }
     .with_hint(format!("a canvas is filled in at most {MOST_STEPS} steps over all blocks, correctors included")))
+}
+
+/// Refuses more steps that only edit than a plan may have.
+fn check_edits(blocks: usize, settings: &PlanSettings<'_>) -> Result<(), SettingError> {
+    let most = MOST_STEPS / blocks.max(1);
+    match settings.edits > most {
+        true => Err(SettingError::new("edit_steps", settings.edits, format!("0 to {most} on this canvas"))
+            .with_hint(format!("a canvas is edited in at most {MOST_STEPS} steps over all blocks"))),
+        false => Ok(()),
+    }
 }
 
 /// A block as it is counted.
@@ -324,8 +344,25 @@ impl BlockPlan {
             })
             .collect();
         let steps = if correctors == 0 { steps } else { corrected(&steps, correctors, churn, first) };
-        Self { open, steps }
+        let edits = steps.last().map_or_else(Vec::new, |last| editing(last, settings.edits));
+        Self { open, steps, edits }
     }
+}
+
+/// So many steps behind the last one of a block, which commit nothing.
+fn editing(last: &PlannedStep, count: usize) -> Vec<PlannedStep> {
+    let of = last.of + count;
+    let edit = |index: usize| PlannedStep {
+        number: last.number + 1 + index as u64,
+        index: last.of + index,
+        of,
+        from: last.to,
+        share: 0,
+        sigma: 0.0,
+        leads: false,
+        ..*last
+    };
+    (0..count).map(edit).collect()
 }
 
 /// The steps with so many correctors after each but the last.

@@ -9,7 +9,9 @@ use crate::model::Model;
 use crate::speculation::{self, most_passes};
 use crate::{BlocksFrom, Cache, GenerateError, Request, Settings};
 use aquatint_diffusion::PositionState::{Committed, Given};
-use aquatint_diffusion::{Canvas, CommitPolicy, Kind, Layout, PlanSettings, Process, SettingError, StepPlan};
+use aquatint_diffusion::{
+    Canvas, CommitPolicy, Kind, Layout, LengthTokens, PlanSettings, Process, SettingError, StepPlan, TokenId,
+};
 use aquatint_network::{NetworkKind, NetworkSpec};
 use std::sync::Arc;
 
@@ -34,6 +36,16 @@ pub(crate) struct RequestPlan {
     pub(crate) policy: Arc<dyn CommitPolicy>,
     pub(crate) cache: Cache,
     pub(crate) constrained: Vec<ConstrainedSpan>,
+    /// `None` where no position is inserted or deleted.
+    pub(crate) lengths: Option<Lengths>,
+}
+
+/// How positions are inserted and deleted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lengths {
+    pub(crate) tokens: LengthTokens,
+    /// What an open position shows.
+    pub(crate) noise: TokenId,
 }
 
 impl Admission {
@@ -88,6 +100,15 @@ impl RequestPlan {
                 hint: None,
             }));
         }
+        if let Some(editing) = settings.editing.filter(|_| process.revises()) {
+            return Err(GenerateError::Setting(SettingError {
+                parameter: "edit_threshold",
+                given: editing.threshold().to_string(),
+                allowed: format!("1, since the process {} writes open positions until they are final", process.name()),
+                hint: Some("remasking takes back what is committed".to_owned()),
+            }));
+        }
+        let lengths = lengths_of(settings, process)?;
         let constrained = ConstrainedSpan::all(request, process)?;
         let policy = settings.policy.clone().unwrap_or_else(|| process.policy());
         let policy = ConstrainedSpan::restrict(&constrained, policy);
@@ -106,20 +127,24 @@ impl RequestPlan {
             counting: settings.stepping.counting,
             end_time: settings.stepping.end_time,
             leads: &leads(&blocks, settings, spec, lead),
-            lengths: &lengths(&blocks, request, spec.attention, lead),
+            lengths: &block_lengths(&blocks, request, spec.attention, lead),
             all_steps: settings.revise && settings.stability.is_some(),
+            edits: settings.editing.map_or(0, |editing| editing.steps()),
             ..PlanSettings::new(steps, process.schedule(), policy.as_ref(), &settings.remasking, &settings.grid)
         };
         let plan = StepPlan::with_settings(&sizes, &plan)?;
         let ends_block = ends_block(&blocks, spec.attention, lead);
-        Ok(Self { blocks, openings, ends_block, plan, lead, policy, cache, constrained })
+        Ok(Self { blocks, openings, ends_block, plan, lead, policy, cache, constrained, lengths })
     }
 
     /// Forward passes of a block, at most, of which a guided one counts twice on top of that.
     pub(crate) fn forward_passes_of(&self, block: usize, request: &Request) -> usize {
         match request.settings.stepping.self_speculation {
             true => most_passes(self.blocks[block].len()),
-            false => self.plan.blocks()[block].steps().len() + usize::from(self.openings[block]),
+            false => {
+                let plan = &self.plan.blocks()[block];
+                plan.steps().len() + plan.edits().len() + usize::from(self.openings[block])
+            }
         }
     }
 }
@@ -172,6 +197,28 @@ fn lead(request: &Request, spec: &NetworkSpec) -> Result<usize, GenerateError> {
     Ok(lead)
 }
 
+/// How positions are inserted and deleted, where they are.
+fn lengths_of(settings: &Settings, process: &dyn Process) -> Result<Option<Lengths>, GenerateError> {
+    let Some(tokens) = settings.length_tokens.filter(|_| settings.editing.is_some()) else { return Ok(None) };
+    let refuse = |parameter, given: String, allowed: &str| {
+        let hint = Some("at an edit threshold of 1 nothing is inserted or deleted".to_owned());
+        Err(GenerateError::Setting(SettingError { parameter, given, allowed: allowed.to_owned(), hint }))
+    };
+    if !settings.remasking.is_none() {
+        return refuse("remasking", settings.remasking.to_string(), "none, where positions are inserted and deleted");
+    }
+    let noise = process.noise_tokens();
+    for (parameter, token) in [("delete_token", tokens.delete()), ("insert_token", tokens.insert())] {
+        if noise.contains(&token) {
+            return refuse(parameter, format!("{token}, the mask"), "a token that the model writes");
+        }
+    }
+    match noise.first() {
+        Some(&noise) => Ok(Some(Lengths { tokens, noise })),
+        None => refuse("insert_token", tokens.insert().to_string(), "nothing, since no token of the process is noise"),
+    }
+}
+
 /// A setting for processes that revise open positions, by its name, with its value.
 fn revising(settings: &Settings) -> Option<(&'static str, String)> {
     let correctors = (settings.correctors > 0).then(|| ("correctors", settings.correctors.to_string()));
@@ -188,7 +235,10 @@ fn check_tokens(settings: &Settings, spec: &NetworkSpec) -> Result<(), GenerateE
     let suppressed = settings.choice.suppressed.iter().map(|token| ("suppress_tokens", *token));
     let deferred = settings.choice.deferred.iter().map(|token| ("defer_tokens", *token));
     let end = settings.choice.end.map(|token| ("end_token", token));
-    match biased.chain(suppressed).chain(deferred).chain(prompt).chain(end).find(|(_, token)| *token as usize >= size) {
+    let lengths = settings.length_tokens.iter();
+    let lengths = lengths.flat_map(|tokens| [("delete_token", tokens.delete()), ("insert_token", tokens.insert())]);
+    let mut all = biased.chain(suppressed).chain(deferred).chain(prompt).chain(end).chain(lengths);
+    match all.find(|(_, token)| *token as usize >= size) {
         Some((parameter, token)) => Err(GenerateError::Setting(SettingError {
             parameter,
             given: format!("for token {token}"),
@@ -239,7 +289,7 @@ fn divide(
 }
 
 /// The positions of each block, open or not, where the network has blocks of its own; none where it has not.
-fn lengths(blocks: &[Vec<usize>], request: &Request, layout: Layout, lead: usize) -> Vec<usize> {
+fn block_lengths(blocks: &[Vec<usize>], request: &Request, layout: Layout, lead: usize) -> Vec<usize> {
     let Layout::Block { length } = layout else { return Vec::new() };
     let part = request.settings.block_length.unwrap_or(length).max(1);
     let counts = |position: &usize| !matches!(request.canvas.kind(*position), Some(Kind::Padding) | None);

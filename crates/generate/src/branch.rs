@@ -21,10 +21,10 @@ pub(crate) struct StepView<'a> {
     /// The token that closes approximate spans.
     pub(crate) end: Option<TokenId>,
     pub(crate) key: Key,
-    /// The current block: its number, its positions, and those of them that are open, which are not none.
+    /// The current block: its number, its positions, and those of them that are predicted, which are not none.
     pub(crate) block: usize,
     pub(crate) positions: &'a [usize],
-    pub(crate) open: &'a [usize],
+    pub(crate) predicted: &'a [usize],
     pub(crate) planned: &'a PlannedStep,
     /// Whether all rows are read causally, and each answers for the position behind it: of a causal prefix, the step that
     /// opens a block and the one that verifies a draft. The open positions of the step follow each other then, and what
@@ -165,16 +165,19 @@ impl Branch {
         let hides_given = self.hides_given();
         let is_noise = |position: usize| is_noise(canvas, position, hides_given);
         self.requested = if view.is_causal {
-            view.open.to_vec()
+            view.predicted.to_vec()
         } else if spec.self_conditioning.is_some() {
-            fed_back(&visible, view.positions, spec.attention, is_noise)
+            let mut fed_back = fed_back(&visible, view.positions, spec.attention, is_noise);
+            fed_back.extend(view.predicted.iter().filter(|position| !is_noise(**position)));
+            fed_back.sort_unstable();
+            fed_back
         } else {
-            view.open.to_vec()
+            view.predicted.to_vec()
         };
         let noisy = visible.iter().filter(|position| is_noise(**position)).count();
         let is_requested = |(_, position): &(u32, &usize)| self.requested.binary_search(position).is_ok();
         let requested: Vec<u32> = match view.is_causal {
-            true => (visible.len().saturating_sub(view.open.len())..visible.len()).map(|row| row as u32).collect(),
+            true => (visible.len().saturating_sub(view.predicted.len())..visible.len()).map(|row| row as u32).collect(),
             false => (0..).zip(&visible).filter(is_requested).map(|(row, _)| row).collect(),
         };
         let start = view.positions.first().copied().unwrap_or(0);

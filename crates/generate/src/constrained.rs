@@ -35,6 +35,7 @@ impl ConstrainedSpan {
     pub(crate) fn all(request: &Request, process: &dyn Process) -> Result<Vec<Self>, GenerateError> {
         let mut forbidden = process.noise_tokens().to_vec();
         forbidden.extend(request.never_written());
+        forbidden.extend(request.settings.length_tokens.iter().flat_map(|tokens| [tokens.delete(), tokens.insert()]));
         let mut all: Vec<Self> = Vec::new();
         for given in &request.constraints {
             let spans = request.canvas.spans();

@@ -30,7 +30,7 @@ pub enum DenoisingEvent<'a> {
         of: usize,
         /// The block's open positions, ascending.
         positions: &'a [usize],
-        /// Steps that the plan gives to the block.
+        /// Steps that the plan gives to the block, at most.
         steps: usize,
     },
     /// One step of denoising was done.
@@ -39,14 +39,14 @@ pub enum DenoisingEvent<'a> {
         block: usize,
         /// Which step of the block, from 0.
         step: usize,
-        /// Steps that the plan gives to the block.
+        /// Steps that the plan gives to the block, at most.
         of: usize,
         /// What changed on the canvas, by ascending position.
         changes: &'a [Change],
         /// For each change the likeliest tokens of the prediction that it was drawn from, with their probabilities,
         /// descending, as many as [`Request::alternatives`](crate::Request::alternatives) says: at temperature 1, without
         /// the tokens that are never written there, and before everything that shapes a draw. None of a position that was
-        /// renoised. The whole slice is empty where none were asked for.
+        /// renoised, or to which a token was moved. The whole slice is empty where none were asked for.
         alternatives: &'a [Vec<(TokenId, f64)>],
         /// The mean entropy of the predictions about the positions that were open in the block, in nats and before
         /// everything that shapes a draw; 0 where none was.
@@ -96,6 +96,8 @@ pub enum ChangeKind {
     Renoised,
     /// It is open and shows another token now.
     Refined,
+    /// It held a token and holds another one now.
+    Edited,
 }
 
 /// Why a request ended.

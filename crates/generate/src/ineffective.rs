@@ -10,7 +10,9 @@ use crate::speculation::Speculation;
 use crate::visible::visible;
 use crate::{BlocksFrom, Cache, ConfidenceOf, GenerateError, Request, Settings, StopAt};
 use aquatint_diffusion::policy::Last;
-use aquatint_diffusion::{CommitPolicy, Counting, Kind, Layout, PlannedStep, Process, Remasking, StepPlan, TokenId};
+use aquatint_diffusion::{
+    BlockPlan, CommitPolicy, Counting, Editing, Kind, Layout, PlannedStep, Process, Remasking, StepPlan, TokenId,
+};
 use aquatint_network::{NetworkKind, NetworkSpec};
 use std::fmt;
 
@@ -64,6 +66,10 @@ pub fn ineffective(
         ("stop_at", case.stop_at()),
         ("blocks_from", case.blocks_from()),
         ("self_speculation", case.self_speculation()),
+        ("edit_threshold", case.edit_threshold()),
+        ("edit_steps", case.edit_steps()),
+        ("delete_token", case.length_tokens()),
+        ("insert_token", case.length_tokens()),
         ("guidance_scale", case.guidance_scale()),
         ("unconditional_prompt", case.unconditional_prompt()),
         ("cache", case.cache()),
@@ -104,6 +110,16 @@ impl Case<'_> {
 
     fn has_one_step(&self) -> bool {
         self.blocks().all(|steps| steps.len() == 1)
+    }
+
+    /// Whether the network reads each block once.
+    fn has_one_pass(&self) -> bool {
+        self.has_one_step() && self.planned.plan.blocks().iter().all(|block| block.edits().is_empty())
+    }
+
+    /// Why what acts between two passes does nothing.
+    fn one_pass(&self) -> Option<String> {
+        self.has_one_pass().then(|| ONE_STEP.to_owned())
     }
 
     /// Why what acts between two steps does nothing.
@@ -177,6 +193,10 @@ impl Case<'_> {
         }
         let without = self.plan_with(|settings| settings.remasking = Remasking::None)?;
         if !same_steps(&self.planned.plan, &without, |step| (step.from, step.to)) {
+            return Ok(None);
+        }
+        // The steps that only edit stand elsewhere then.
+        if self.settings().editing.is_some() {
             return Ok(None);
         }
         if self.has_one_step() {
@@ -269,7 +289,8 @@ impl Case<'_> {
     fn penalty(&self, is_set: bool) -> Option<String> {
         let blocks = self.blocks().count();
         // What is committed in one step is on the canvas in the next one.
-        let alone = blocks == 1 && (self.has_one_step() || !self.commits_early());
+        let edits = self.planned.plan.blocks().iter().any(|block| !block.edits().is_empty());
+        let alone = blocks == 1 && !edits && (self.has_one_step() || !self.commits_early());
         let is_bare = self.request.canvas.committed_positions().is_empty() && !self.has_given();
         let nothing = is_set && alone && is_bare;
         nothing.then(|| "no token is on the canvas before the last step".to_owned())
@@ -300,7 +321,7 @@ impl Case<'_> {
 
     fn defer_tokens(&self) -> Option<String> {
         let is_set = !self.settings().choice.deferred.is_empty();
-        let reason = || self.speculates(is_set).or_else(|| is_set.then(|| self.one_step()).flatten());
+        let reason = || self.speculates(is_set).or_else(|| is_set.then(|| self.one_pass()).flatten());
         self.tokens(Settings::defer_tokens).or_else(reason)
     }
 
@@ -309,7 +330,7 @@ impl Case<'_> {
         alone.choice.deferred.clear();
         let is_set = self.settings().choice.confidence_of != ConfidenceOf::Prediction;
         let nothing = is_set && Confidence::of(&alone).is_none();
-        let reason = || self.speculates(is_set).or_else(|| is_set.then(|| self.one_step()).flatten());
+        let reason = || self.speculates(is_set).or_else(|| is_set.then(|| self.one_pass()).flatten());
         nothing.then(|| "nothing shapes the prediction".to_owned()).or_else(reason)
     }
 
@@ -368,6 +389,28 @@ impl Case<'_> {
         nothing.then(|| "guidance scale 1 reads no unconditional branch".to_owned())
     }
 
+    fn edit_threshold(&self) -> Option<String> {
+        let Settings { editing, .. } = self.settings();
+        let free = |position: &usize| !self.planned.constrained.iter().any(|span| span.contains(*position));
+        if editing.is_some() && !self.planned.blocks.iter().flatten().any(free) {
+            return Some("tokens of constrained spans are not edited".to_owned());
+        }
+        // Where positions are deleted, the two tokens are predicted that are never written otherwise.
+        editing.filter(|_| self.settings().length_tokens.is_none()).and_then(|_| self.one_pass())
+    }
+
+    fn edit_steps(&self) -> Option<String> {
+        let Settings { editing, edit_steps, .. } = self.settings();
+        let nothing = editing.is_none() && *edit_steps != Editing::STEPS;
+        nothing.then(|| "nothing is edited at an edit threshold of 1".to_owned())
+    }
+
+    fn length_tokens(&self) -> Option<String> {
+        let Settings { editing, length_tokens, .. } = self.settings();
+        let nothing = editing.is_none() && length_tokens.is_some();
+        nothing.then(|| "nothing is edited at an edit threshold of 1, and they are never written".to_owned())
+    }
+
     fn guidance_scale(&self) -> Option<String> {
         let nothing = self.settings().is_guided() && !self.has_given();
         nothing.then(|| "nothing is given that the unconditional branch could hide".to_owned())
@@ -375,8 +418,7 @@ impl Case<'_> {
 
     fn cache(&self) -> Option<String> {
         let rows = visible(&self.request.canvas, self.request.end);
-        let several =
-            || self.planned.blocks.iter().zip(self.planned.plan.blocks()).filter(|(_, b)| b.steps().len() > 1);
+        let several = || self.planned.blocks.iter().zip(self.planned.plan.blocks()).filter(|(_, b)| passes(b) > 1);
         let refreshed = self.settings().cache_refresh == Some(1);
         match (self.settings().cache?, self.spec.attention) {
             (Cache::None, _) => None,
@@ -385,7 +427,7 @@ impl Case<'_> {
             }
             (Cache::Exact, _) => None,
             (Cache::Prefix | Cache::Dual, _) if refreshed => Some("all rows are recomputed at every step".to_owned()),
-            (Cache::Prefix | Cache::Dual, _) if several().count() == 0 => self.one_step(),
+            (Cache::Prefix | Cache::Dual, _) if several().count() == 0 => self.one_pass(),
             (Cache::Prefix, _) => {
                 let first = |block: &[usize]| block.first().is_none_or(|first| rows.first() >= Some(first));
                 let nothing = several().all(|(block, _)| first(block));
@@ -408,7 +450,7 @@ impl Case<'_> {
         {
             return Some(reason);
         }
-        let most = self.blocks().map(<[PlannedStep]>::len).max()?;
+        let most = self.planned.plan.blocks().iter().map(passes).max()?;
         (refresh >= most).then(|| format!("no block has more than {most} steps, and each begins with a refresh"))
     }
 
@@ -437,6 +479,11 @@ impl Case<'_> {
         let canvas = &self.request.canvas;
         (0..canvas.len()).any(|position| canvas.kind(position) == Some(Kind::Given))
     }
+}
+
+/// The passes that the plan gives to a block.
+fn passes(block: &BlockPlan) -> usize {
+    block.steps().len() + block.edits().len()
 }
 
 /// Whether something of each step is the same in two plans.

@@ -17,6 +17,7 @@ pub(crate) fn check(request: &Request, spec: &NetworkSpec) -> Result<(), Generat
         ("block_length", settings.block_length.filter(|length| *length != 1).map(|length| length.to_string()), "1"),
         ("policy", settings.policy.as_ref().map(|policy| policy.name()), "auto"),
         ("remasking", (!settings.remasking.is_none()).then(|| settings.remasking.to_string()), "none"),
+        ("edit_threshold", settings.editing.map(|editing| editing.threshold().to_string()), "1"),
         ("guidance_scale", settings.is_guided().then(|| settings.guidance_scale.to_string()), "1"),
     ];
     match refusals.into_iter().find_map(|(parameter, given, allowed)| Some((parameter, given?, allowed))) {

@@ -75,7 +75,7 @@ pub fn predict(
         key,
         block: 0,
         positions: &positions,
-        open: &positions,
+        predicted: &positions,
         planned: &planned,
         is_causal: false,
         cache: Cache::None,

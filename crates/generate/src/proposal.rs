@@ -26,7 +26,7 @@ pub(crate) struct Proposer {
     biases: Vec<(TokenId, f32)>,
     sampling: Sampling,
     shaping: Shaping,
-    /// How many of the likeliest tokens are reported beside each draw.
+    /// How many of the likeliest tokens are found beside each draw.
     alternatives: usize,
     uniforms: Arc<dyn Uniforms>,
 }
@@ -60,7 +60,9 @@ impl Proposer {
     }
 
     /// Notes what is on the canvas at the beginning of a step: the penalties are for all that is given or written there.
-    pub(crate) fn begin_step(&mut self, canvas: &Canvas, request: &Request) {
+    /// `likeliest` is how many of the likeliest tokens the step itself needs.
+    pub(crate) fn begin_step(&mut self, canvas: &Canvas, request: &Request, likeliest: usize) {
+        self.alternatives = request.alternatives.max(likeliest);
         let Settings { shaping, logit_bias, .. } = &request.settings;
         if shaping.repetition_penalty == 1.0 && !shaping.counts_tokens() {
             return;
@@ -123,7 +125,7 @@ pub(crate) struct Proposed {
     pub(crate) candidate: Candidate,
     /// The word vector that is expected there, empty where there are no word vectors.
     pub(crate) expected: Vec<f32>,
-    /// The likeliest tokens with their probabilities, as many as the request reports.
+    /// The likeliest tokens with their probabilities, as many as were to be found.
     pub(crate) alternatives: Vec<(TokenId, f64)>,
 }
 

@@ -67,8 +67,16 @@ impl Request {
 
     /// The tokens that are written nowhere, not even to end a span.
     pub(crate) fn never_written(&self) -> impl Iterator<Item = TokenId> {
-        let forbidden = self.forbidden.iter().copied().filter(|token| Some(*token) != self.end);
-        forbidden.chain(self.settings.choice.suppressed.iter().copied())
+        let lengths = self.settings.length_tokens;
+        let (writes, never) = match self.settings.editing {
+            Some(_) => (lengths, None),
+            None => (None, lengths),
+        };
+        let is_written =
+            move |token: &TokenId| Some(*token) == self.end || writes.is_some_and(|tokens| tokens.contains(*token));
+        let forbidden = self.forbidden.iter().copied().filter(move |token| !is_written(token));
+        let never = never.into_iter().flat_map(|tokens| [tokens.delete(), tokens.insert()]);
+        forbidden.chain(never).chain(self.settings.choice.suppressed.iter().copied())
     }
 
     /// Reports so many of the likeliest tokens of each position that is written. It changes no token.

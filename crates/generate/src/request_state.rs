@@ -1,26 +1,26 @@
 //! The state of one request while its canvas is filled. Everything that a request needs is here; policies, processes
 //! and networks hold nothing of it, so any number of unlike requests share them.
 
+mod step;
+
 use crate::admission::Admission;
 use crate::branch::{Branch, StepView};
 use crate::confidence::Confidence;
-use crate::constrained::ConstrainedRow;
-use crate::event::{Change, ChangeKind, DenoisingEvent, FinishReason, Listener, Statistics};
+use crate::event::{DenoisingEvent, FinishReason, Listener, Statistics};
 use crate::forward_batch::{Answer, ForwardBatch};
-use crate::guidance::{branches, guided};
+use crate::guidance::branches;
 use crate::limits::Demand;
 use crate::model::Model;
-use crate::proposal::{Proposed, Proposer, proposed};
+use crate::proposal::Proposer;
 use crate::request::{Outcome, result_positions};
 use crate::speculation::Speculation;
-use crate::visible::is_end;
+use crate::visible::{is_end, visible};
 use crate::{Cache, GenerateError, StopAt};
-use aquatint_diffusion::{
-    Canvas, Key, PlannedStep, Proposal, ReverseStep, Stability, StepChanges, Time, TokenId, closed_by_end,
-};
-use aquatint_network::{KvCache, Query, answer_row};
+use aquatint_diffusion::{Canvas, Key, LengthEdits, PlannedStep, Stability, Time, TokenId, closed_by_end};
+use aquatint_network::{KvCache, Query};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use step::Taken;
 
 /// The purpose of the first noise among a request's draws.
 const BEGIN: u64 = 0x0062_6567_696e;
@@ -28,11 +28,11 @@ const BEGIN: u64 = 0x0062_6567_696e;
 /// The likeliest tokens of positions, with their probabilities.
 type Likeliest = BTreeMap<usize, Vec<(TokenId, f64)>>;
 
-/// What a step is about: its block, the positions of a draft in it, those that are answered, and whether by a causal pass.
+/// What a step is about: its block, the positions of a draft in it, those that are predicted, and whether by a causal pass.
 struct StepPlace {
     block: usize,
     draft: Option<Vec<usize>>,
-    open: Vec<usize>,
+    predicted: Vec<usize>,
     is_causal: bool,
 }
 
@@ -50,7 +50,7 @@ fn view<'s>(
         key,
         block: place.block,
         positions: place.draft.as_deref().unwrap_or(&plan.blocks[place.block]),
-        open: &place.open,
+        predicted: &place.predicted,
         planned,
         is_causal: place.is_causal,
         cache: plan.cache,
@@ -68,6 +68,8 @@ pub(crate) struct RequestState {
     /// Current block and step within it; a block past the last means done.
     block: usize,
     step: usize,
+    /// Steps of the block that were reported.
+    reported: usize,
     /// Whether the next step is the one in which the row before the block answers for its first position.
     opening: bool,
     /// Where its drafts stand, if it speculates.
@@ -75,6 +77,8 @@ pub(crate) struct RequestState {
     /// Probability of each position's token when it was committed.
     certainty: Vec<f64>,
     stability: Option<Stability>,
+    /// The insertions and deletions of the current block, where there may be any.
+    lengths: Option<LengthEdits>,
     branches: Vec<Branch>,
     proposer: Proposer,
     /// How confidence is measured, where not as the device answers.
@@ -100,9 +104,11 @@ impl RequestState {
             canvas,
             block: 0,
             step: 0,
+            reported: 0,
             opening: false,
             speculation: Speculation::of(request, spec),
             stability: None,
+            lengths: None,
             branches: branches(request),
             proposer: Proposer::new(request, model, key),
             keeps_logits: guided
@@ -181,13 +187,14 @@ impl RequestState {
         planned.cache == Cache::Exact && planned.lead == 0 && self.branches.len() == 1 && reads_tokens
     }
 
-    /// Adds what the network is to read for this step. A step without an open position in its block reads nothing.
+    /// Adds what the network is to read for this step. A step that predicts nothing in its block reads nothing.
     pub(crate) fn read(&mut self, batch: &mut ForwardBatch, model: &Model<'_>) {
         let (place, planned) = (self.place(), self.planned());
-        self.proposer.begin_step(&self.canvas, &self.admission.request);
+        let likeliest = self.lengths.as_ref().map_or(0, LengthEdits::likeliest);
+        self.proposer.begin_step(&self.canvas, &self.admission.request, likeliest);
         let view = view(&self.admission, (&self.canvas, self.key), &place, &planned);
         for branch in &mut self.branches {
-            if place.open.is_empty() {
+            if place.predicted.is_empty() {
                 branch.skip();
             } else {
                 self.statistics.rows_read += branch.read(&view, batch, model);
@@ -218,38 +225,17 @@ impl RequestState {
         model: &Model<'_>,
         report: &mut Listener<'_>,
     ) -> Result<(), GenerateError> {
-        let (block, index, planned) = (self.block, self.step, self.planned());
-        let (proposal, mut likeliest) = self.propose(answers, &planned, model)?;
-        let certain: Vec<(usize, f64)> = self.admission.planned.blocks[block]
-            .iter()
-            .filter(|position| self.canvas.is_committed(**position) && !self.is_end(**position))
-            .map(|position| (*position, self.certainty[*position]))
-            .collect();
-        let settings = &self.admission.request.settings;
-        let step = ReverseStep {
-            process: model.process,
-            policy: self.admission.planned.policy.as_ref(),
-            remasking: &settings.remasking,
-            vectors: model.vectors,
-            planned,
-            key: self.key,
-            settled: self.stability.as_mut().is_some_and(|stability| stability.settled(&proposal)),
-            revise: settings.revise,
-            // Tokens that a constraint draws together are written together.
-            commit_likeliest: settings.commit_likeliest && self.admission.planned.constrained.is_empty(),
-        };
-        let changed = match self.speculation {
-            None => step.take(&mut self.canvas, &proposal, &certain)?,
-            Some(speculation) => speculation.take(&mut self.canvas, &proposal, model.process, self.key)?,
-        };
-        let changes = self.changes(&changed, &proposal);
-        let alternatives = match self.admission.request.alternatives {
-            0 => Vec::new(),
-            _ => changes.iter().map(|change| likeliest.remove(&change.position).unwrap_or_default()).collect(),
-        };
-        let entropy = proposal.mean_entropy();
+        let (block, index, planned) = (self.block, self.reported, self.planned());
+        let mut predictions = self.propose(answers, &planned, model)?;
+        let Taken { changes, alternatives, settled } = self.take(&mut predictions, planned, model)?;
+        let entropy = predictions.proposal.mean_entropy();
         let end = self.admission.request.end;
-        let is_full = self.admission.planned.ends_block[block] && self.block_open().is_empty();
+        let counts = usize::from(!self.opening && self.speculation.is_none());
+        self.step += counts;
+        self.reported += counts;
+        self.opening = false;
+        let is_full =
+            self.admission.planned.ends_block[block] && self.block_open().is_empty() && self.is_edited(settled);
         let at_once = self.speculation.is_some() || self.admission.request.settings.stepping.stop_at == StopAt::Step;
         let stops = at_once || is_full;
         let closed = end.filter(|_| stops).map_or_else(Vec::new, |end| closed_by_end(&self.canvas, end));
@@ -267,17 +253,14 @@ impl RequestState {
             self.branches.iter_mut().for_each(|branch| branch.feed_back(answers, vocabulary_size, temperature));
         }
 
-        let speculates = self.speculation.is_some();
-        let still_open = if speculates { self.block_open().len() } else { 0 };
+        let still_open = if self.speculation.is_some() { self.block_open().len() } else { 0 };
         self.speculation.iter_mut().for_each(|speculation| speculation.go_on(still_open));
-        self.step += usize::from(!self.opening && !speculates);
-        self.opening = false;
         self.statistics.steps += 1;
         let open = self.canvas.open_positions().len();
         let mut flow = report(DenoisingEvent::Step {
             block,
             step: index,
-            of: planned.of,
+            of: self.block_steps(),
             changes: &changes,
             alternatives: &alternatives,
             entropy,
@@ -285,7 +268,7 @@ impl RequestState {
             open,
             forward_passes: self.statistics.forward_passes,
         });
-        if flow.is_continue() && self.is_block_done() {
+        if flow.is_continue() && self.is_block_done(settled) {
             flow = report(DenoisingEvent::BlockCommitted { block, of: self.admission.planned.blocks.len() });
             self.block += 1;
             if flow.is_continue() {
@@ -306,7 +289,8 @@ impl RequestState {
 
     /// The step that comes next.
     fn planned(&self) -> PlannedStep {
-        let steps = self.admission.planned.plan.blocks()[self.block].steps();
+        let plan = &self.admission.planned.plan.blocks()[self.block];
+        let steps = plan.steps();
         let (number, from) = steps.first().map_or((0, Time::NOISE), |step| (step.number, step.from));
         let (index, of, open_after) = match self.speculation {
             Some(_) => {
@@ -315,7 +299,9 @@ impl RequestState {
             }
             // All that is proposed is committed: the one position that has an answer.
             None if self.opening => (0, 1, steps.len()),
-            None => return steps[self.step],
+            None => {
+                return steps.get(self.step).copied().unwrap_or_else(|| plan.edits()[self.step - steps.len()]);
+            }
         };
         PlannedStep {
             number,
@@ -347,17 +333,14 @@ impl RequestState {
             self.finish(reason, report);
             return ControlFlow::Continue(());
         }
-        self.step = 0;
+        (self.step, self.reported) = (0, 0);
         let open = self.block_open();
         let planned = &self.admission.planned;
         self.opening = planned.openings[self.block] && open.first() == planned.blocks[self.block].first();
         self.stability.clone_from(&self.admission.request.settings.stability);
         let positions = self.block_open();
-        let planned = &self.admission.planned;
-        let (block, steps) = match self.speculation {
-            Some(_) => (self.block, planned.forward_passes_of(self.block, &self.admission.request)),
-            None => (self.block, planned.plan.blocks()[self.block].steps().len()),
-        };
+        self.lengths = self.admission.planned.lengths.map(|_| LengthEdits::new(&positions));
+        let (block, steps) = (self.block, self.block_steps());
         report(DenoisingEvent::BlockStarted { block, of, positions: &positions, steps })
     }
 
@@ -371,18 +354,55 @@ impl RequestState {
         let _ = report(DenoisingEvent::Finished { reason, statistics: self.statistics });
     }
 
-    /// A block is done when nothing of it is open and no later step would take anything back.
-    fn is_block_done(&self) -> bool {
-        let left = &self.admission.planned.plan.blocks()[self.block].steps()[self.step..];
-        left.is_empty() || self.block_open().is_empty() && left.iter().all(|step| step.sigma == 0.0)
+    /// Steps of the current block that fill it, at most.
+    fn fill_steps(&self) -> usize {
+        self.admission.planned.plan.blocks()[self.block].steps().len()
+    }
+
+    /// Steps that the plan gives to the current block, at most.
+    fn block_steps(&self) -> usize {
+        match self.speculation {
+            Some(_) => self.admission.planned.forward_passes_of(self.block, &self.admission.request),
+            None => self.fill_steps() + self.admission.planned.plan.blocks()[self.block].edits().len(),
+        }
+    }
+
+    /// Steps of the current block to come that only edit, at most.
+    fn edits_left(&self) -> usize {
+        let plan = &self.admission.planned.plan.blocks()[self.block];
+        plan.edits().len() - self.step.saturating_sub(plan.steps().len())
+    }
+
+    /// A block is done when nothing of it is open, no later step would take anything back, and nothing is edited any more;
+    /// `settled` where the last step began with a full block and edited nothing. A block that is full before its time goes
+    /// on with the steps that only edit.
+    fn is_block_done(&mut self, settled: bool) -> bool {
+        let plan = &self.admission.planned.plan.blocks()[self.block];
+        let steps = plan.steps();
+        let left = steps.get(self.step..).unwrap_or_default();
+        let is_full = match &self.lengths {
+            Some(lengths) => lengths.is_filled(&self.canvas),
+            None => self.block_open().is_empty(),
+        };
+        let is_filled = left.is_empty() || is_full && left.iter().all(|step| step.sigma == 0.0);
+        if is_filled && !settled {
+            self.step = self.step.max(steps.len());
+        }
+        is_filled && self.is_edited(settled)
+    }
+
+    /// Whether nothing of a full block is edited any more: the last step has shown it, or no step is left, or no token may be
+    /// replaced.
+    fn is_edited(&self, settled: bool) -> bool {
+        settled || self.edits_left() == 0 || self.editable().is_empty() && self.block_open().is_empty()
     }
 
     /// What this step is about.
     fn place(&self) -> StepPlace {
-        let (block, open) = (self.block, self.step_open());
+        let (block, predicted) = (self.block, self.predicted());
         let draft = self.speculation.map(|speculation| speculation.positions(&self.canvas, &self.block_open()));
         let is_causal = self.speculation.map_or(self.opening, Speculation::verifies);
-        StepPlace { block, draft, open, is_causal }
+        StepPlace { block, draft, predicted, is_causal }
     }
 
     /// The open positions that this step is about: of a step that leads or opens the block, the first one.
@@ -397,6 +417,36 @@ impl RequestState {
         open
     }
 
+    /// The positions that this step predicts, ascending: those that are open, and those whose token may be edited.
+    fn predicted(&self) -> Vec<usize> {
+        let mut predicted = self.step_open();
+        predicted.extend(self.editable());
+        predicted.sort_unstable();
+        predicted
+    }
+
+    /// The committed positions of the block whose token this step may replace: not those of constrained spans, and no end
+    /// token that ended its span.
+    fn editable(&self) -> Vec<usize> {
+        let planned = &self.admission.planned;
+        if self.admission.request.settings.editing.is_none() || self.opening || self.planned().leads {
+            return Vec::new();
+        }
+        let end = self.admission.request.end;
+        let is_read = |position: &usize| visible(&self.canvas, end).binary_search(position).is_ok();
+        let has_ended =
+            |position: usize| self.is_end(position) && (self.canvas.is_closed(position + 1) || !is_read(&position));
+        let may = |position: &usize| {
+            self.canvas.is_committed(*position) && !has_ended(*position) && !self.is_constrained(*position)
+        };
+        planned.blocks[self.block].iter().copied().filter(may).collect()
+    }
+
+    /// Whether a position is held to a constraint.
+    fn is_constrained(&self, position: usize) -> bool {
+        self.admission.planned.constrained.iter().any(|span| span.contains(position))
+    }
+
     fn block_open(&self) -> Vec<usize> {
         let positions = self.admission.planned.blocks[self.block].iter().copied();
         positions.filter(|position| self.canvas.is_open(*position)).collect()
@@ -405,78 +455,5 @@ impl RequestState {
     /// Whether a committed end token closes a span here.
     fn is_end(&self, position: usize) -> bool {
         is_end(&self.canvas, self.admission.request.end, position)
-    }
-
-    /// A candidate for each open position of the block, and the likeliest tokens of each where the request reports them.
-    fn propose(
-        &mut self,
-        answers: &[Answer],
-        planned: &PlannedStep,
-        model: &Model<'_>,
-    ) -> Result<(Proposal, Likeliest), GenerateError> {
-        let (mut proposal, mut rows, mut likeliest) = (Proposal::new(), Vec::new(), Likeliest::new());
-        let mut whole: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
-        let is_constrained = |position| self.admission.planned.constrained.iter().any(|span| span.contains(position));
-        for position in self.step_open() {
-            let mut of = self.branches.iter().map(|branch| branch.answer(answers, position));
-            let answer = match (of.next().flatten(), of.next().flatten()) {
-                (Some(Answer::Row(answer)), _) => answer.clone(),
-                (Some(Answer::Logits(conditional)), unconditional) => {
-                    let scale = self.admission.request.settings.guidance_scale;
-                    let unconditional = unconditional.and_then(Answer::logits);
-                    let mut logits = guided(conditional, unconditional, scale);
-                    if self.confidence.is_some() {
-                        whole.insert(position, logits.clone());
-                    }
-                    if is_constrained(position) {
-                        let draw = self.proposer.row_draw(&self.canvas, position, planned, model);
-                        rows.push(ConstrainedRow::new(position, logits.clone(), &draw, model.process)?);
-                    }
-                    let query = self.proposer.query(&self.canvas, position, planned, model);
-                    answer_row(query, &mut logits, model.vectors)
-                }
-                (None, _) => return Err(GenerateError::OtherAnswer { position }),
-            };
-            let Proposed { mut candidate, expected, alternatives } = proposed(position, answer, model.process)?;
-            if let (Some(confidence), Some(row)) = (&self.confidence, whole.get(&position)) {
-                let draw = self.proposer.row_draw(&self.canvas, position, planned, model);
-                candidate = confidence.measure(candidate, &mut row.clone(), &draw);
-            }
-            proposal.insert_expecting(position, candidate, expected);
-            if !alternatives.is_empty() {
-                likeliest.insert(position, alternatives);
-            }
-        }
-        for span in &mut self.admission.planned.constrained {
-            for (position, mut candidate) in span.draw(&self.canvas, &rows)? {
-                if let (Some(confidence), Some(row)) = (&self.confidence, whole.get_mut(&position)) {
-                    let draw = self.proposer.row_draw(&self.canvas, position, planned, model);
-                    candidate = confidence.measure(candidate, row, &draw);
-                }
-                let expected = proposal.expected(position).to_vec();
-                proposal.insert_expecting(position, candidate, expected);
-            }
-        }
-        Ok((proposal, likeliest))
-    }
-
-    /// What a step changed, by ascending position, and stores how certain the committed tokens are.
-    fn changes(&mut self, changed: &StepChanges, proposal: &Proposal) -> Vec<Change> {
-        let confidence = |position: usize| proposal.candidate(position).map_or(0.0, |candidate| candidate.probability);
-        for &position in &changed.committed {
-            self.certainty[position] = confidence(position);
-        }
-        let change = |position: usize, kind: ChangeKind, confidence: f64| Change {
-            position,
-            token: self.canvas.tokens()[position],
-            confidence,
-            kind,
-        };
-        let committed = changed.committed.iter().map(|&p| change(p, ChangeKind::Committed, confidence(p)));
-        let refined = changed.refined.iter().map(|&p| change(p, ChangeKind::Refined, confidence(p)));
-        let renoised = changed.renoised.iter().map(|&p| change(p, ChangeKind::Renoised, self.certainty[p]));
-        let mut changes: Vec<Change> = committed.chain(refined).chain(renoised).collect();
-        changes.sort_by_key(|change| change.position);
-        changes
     }
 }

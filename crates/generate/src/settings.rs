@@ -3,7 +3,8 @@
 use crate::constraint::TextConstraint;
 use crate::{BlocksFrom, Cache, ConfidenceOf, GenerateError, StopAt};
 use aquatint_diffusion::{
-    CommitPolicy, Counting, Remasking, SettingError, Shaping, Stability, TimeGrid, TokenId, policy,
+    CommitPolicy, Counting, Editing, LengthTokens, Remasking, SettingError, Shaping, Stability, TimeGrid, TokenId,
+    policy,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -35,6 +36,11 @@ pub struct Settings {
     pub(crate) commit_likeliest: bool,
     pub(crate) grid: TimeGrid,
     pub(crate) stepping: Stepping,
+    /// Steps that only edit, whether anything is edited or not.
+    pub(crate) edit_steps: usize,
+    /// `None` where nothing is edited.
+    pub(crate) editing: Option<Editing>,
+    pub(crate) length_tokens: Option<LengthTokens>,
     pub(crate) constraint: Option<TextConstraint>,
     pub(crate) seed: u64,
 }
@@ -176,6 +182,16 @@ impl Settings {
         self.stepping.stop_at
     }
 
+    /// How committed tokens are edited; `None` where they stay.
+    pub fn editing(&self) -> Option<&Editing> {
+        self.editing.as_ref()
+    }
+
+    /// The tokens by which positions are deleted and inserted; `None` where a text has none.
+    pub fn length_tokens(&self) -> Option<&LengthTokens> {
+        self.length_tokens.as_ref()
+    }
+
     /// What the text of each span may be; `None` for anything.
     pub fn constraint(&self) -> Option<&TextConstraint> {
         self.constraint.as_ref()
@@ -201,7 +217,7 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        SettingsBuilder::default().assemble(None, Remasking::None)
+        SettingsBuilder::default().assemble(None, Remasking::None, (None, None))
     }
 }
 
@@ -255,6 +271,10 @@ pub struct SettingsBuilder {
     commit_likeliest: bool,
     grid: TimeGrid,
     stepping: Stepping,
+    edit_threshold: f64,
+    edit_steps: usize,
+    delete_token: Option<TokenId>,
+    insert_token: Option<TokenId>,
     seed: u64,
 }
 
@@ -279,6 +299,10 @@ impl Default for SettingsBuilder {
             commit_likeliest: false,
             grid: TimeGrid::default(),
             stepping: Stepping::default(),
+            edit_threshold: 1.0,
+            edit_steps: Editing::STEPS,
+            delete_token: None,
+            insert_token: None,
             seed: 0,
         }
     }
@@ -549,6 +573,39 @@ impl SettingsBuilder {
         self
     }
 
+    /// Edits committed tokens: each step also predicts the committed positions of the current block, and replaces a token
+    /// where another one is more probable than this (LLaDA2.1's `editing_threshold`). From 0 to 1; at 1, the default,
+    /// nothing is edited. Tokens of constrained spans, and those that were committed before, stay.
+    #[must_use]
+    pub fn edit_threshold(mut self, probability: f64) -> Self {
+        self.edit_threshold = probability;
+        self
+    }
+
+    /// Steps that only edit when a block is full, at most; they end with one that edits nothing (LLaDA2.1's
+    /// `max_post_steps`). 16 by default.
+    #[must_use]
+    pub fn edit_steps(mut self, steps: usize) -> Self {
+        self.edit_steps = steps;
+        self
+    }
+
+    /// The token that deletes its position, where tokens are edited: what stands behind it moves up, and the last position of
+    /// its block is open (LLaDA2.2). It belongs to [`SettingsBuilder::insert_token`], and neither of them is left in a text.
+    #[must_use]
+    pub fn delete_token(mut self, token: TokenId) -> Self {
+        self.delete_token = Some(token);
+        self
+    }
+
+    /// The token that inserts an open position before its own, where tokens are edited: what stands behind it moves on, and
+    /// the last position of its block is lost (LLaDA2.2).
+    #[must_use]
+    pub fn insert_token(mut self, token: TokenId) -> Self {
+        self.insert_token = Some(token);
+        self
+    }
+
     /// Same seed, same canvas.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -606,10 +663,18 @@ impl SettingsBuilder {
             Choice::Given(remasking) => *remasking,
         };
         remasking.validate()?;
-        Ok(self.assemble(policy, remasking))
+        let editing = Editing::new(self.edit_threshold, self.edit_steps)?;
+        let editing = Some(editing).filter(|editing| editing.threshold() < 1.0);
+        let length_tokens = LengthTokens::new(self.delete_token, self.insert_token)?;
+        Ok(self.assemble(policy, remasking, (editing, length_tokens)))
     }
 
-    fn assemble(self, policy: Option<Arc<dyn CommitPolicy>>, remasking: Remasking) -> Settings {
+    fn assemble(
+        self,
+        policy: Option<Arc<dyn CommitPolicy>>,
+        remasking: Remasking,
+        (editing, length_tokens): (Option<Editing>, Option<LengthTokens>),
+    ) -> Settings {
         Settings {
             steps: self.steps,
             block_length: self.block_length,
@@ -629,6 +694,9 @@ impl SettingsBuilder {
             commit_likeliest: self.commit_likeliest,
             grid: self.grid,
             stepping: self.stepping,
+            edit_steps: self.edit_steps,
+            editing,
+            length_tokens,
             constraint: None,
             seed: self.seed,
         }

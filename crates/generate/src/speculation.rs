@@ -163,6 +163,7 @@ pub(crate) fn check(request: &Request, spec: &NetworkSpec, process: &dyn Process
         ("repetition_penalty", Some(shaping.repetition_penalty).filter(|r| *r != 1.0).map(|r| r.to_string()), "1"),
         ("presence_penalty", Some(shaping.presence_penalty).filter(|r| *r != 0.0).map(|r| r.to_string()), "0"),
         ("frequency_penalty", Some(shaping.frequency_penalty).filter(|r| *r != 0.0).map(|r| r.to_string()), "0"),
+        ("edit_threshold", settings.editing.map(|editing| editing.threshold().to_string()), "1"),
         ("constraint", (!request.constraints.is_empty()).then(|| "set".to_owned()), "nothing"),
     ];
     match others.into_iter().find_map(|(parameter, given, allowed)| Some((parameter, given?, allowed))) {

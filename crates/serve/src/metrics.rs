@@ -61,6 +61,7 @@ pub(crate) struct Metrics {
     rows: Counter,
     committed: Counter,
     renoised: Counter,
+    edited: Counter,
     positions: Counter,
 }
 
@@ -125,6 +126,7 @@ impl Default for Metrics {
             rows: names.counter("aquatint_rows_read", "Rows computed in all forward passes"),
             committed: names.counter("aquatint_tokens_committed", "Positions that were committed"),
             renoised: names.counter("aquatint_tokens_renoised", "Positions that were opened again"),
+            edited: names.counter("aquatint_tokens_edited", "Tokens that replaced committed ones"),
             steps,
             tokens,
             positions,
@@ -157,6 +159,7 @@ impl Metrics {
             self.positions.inc_by(block_positions as u64);
             self.committed.inc_by(count(ChangeKind::Committed));
             self.renoised.inc_by(count(ChangeKind::Renoised));
+            self.edited.inc_by(count(ChangeKind::Edited));
         }
     }
 

@@ -63,6 +63,17 @@ pub(crate) struct SamplingFields {
     leads: Option<bool>,
     /// When an end token closes its span: `step`, `block`.
     stop_at: Option<String>,
+    /// Edits committed tokens of the current block: replaces one where another token is more probable than this; 1 edits
+    /// nothing.
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    edit_threshold: Option<f64>,
+    /// Steps that only edit when a block is full, at most.
+    #[schema(minimum = 0, maximum = 100000)]
+    edit_steps: Option<usize>,
+    /// The token that deletes its position while tokens are edited, by its id, in place of the model's own.
+    delete_token: Option<TokenId>,
+    /// The token that inserts a position before its own while tokens are edited, by its id, in place of the model's own.
+    insert_token: Option<TokenId>,
     /// The same seed gives the same text, whatever else is running. Without one, one is drawn and returned.
     #[schema(minimum = 0)]
     seed: Option<u64>,
@@ -114,7 +125,7 @@ pub(crate) struct SamplingFields {
 
 impl SamplingFields {
     /// The names of the fields.
-    pub(crate) const NAMES: [&str; 36] = [
+    pub(crate) const NAMES: [&str; 40] = [
         "temperature",
         "final_temperature",
         "top_p",
@@ -132,6 +143,10 @@ impl SamplingFields {
         "end_time",
         "leads",
         "stop_at",
+        "edit_threshold",
+        "edit_steps",
+        "delete_token",
+        "insert_token",
         "seed",
         "steps",
         "block_length",
@@ -178,8 +193,11 @@ impl SamplingFields {
             let message = "a text is kept within one thing: `response_format`, a required tool, `regex` or `grammar`";
             return Err(ApiError::invalid(message).of("response_format"));
         }
-        for (name, given, most) in [("steps", self.steps, MOST_STEPS), ("correctors", self.correctors, MOST_CORRECTORS)]
-        {
+        for (name, given, most) in [
+            ("steps", self.steps, MOST_STEPS),
+            ("edit_steps", self.edit_steps, MOST_STEPS),
+            ("correctors", self.correctors, MOST_CORRECTORS),
+        ] {
             if let Some(count) = given.filter(|count| *count > most) {
                 return Err(ApiError::field(name, count, &format!("at most {most}")));
             }
@@ -224,6 +242,10 @@ impl SamplingFields {
             end_time: self.end_time,
             leads: self.leads,
             stop_at: named(&self.stop_at)?,
+            edit_threshold: self.edit_threshold,
+            edit_steps: self.edit_steps,
+            delete_token: self.delete_token,
+            insert_token: self.insert_token,
             cache: named(&self.cache)?,
             cache_refresh: self.cache_refresh,
             churn: self.churn,

@@ -80,12 +80,12 @@ impl Sheet {
             let alternatives = alternatives(self.loaded.vocabulary(), likeliest);
             let place = &mut self.positions[change.position];
             let kind = match change.kind {
-                ChangeKind::Committed => {
+                ChangeKind::Committed | ChangeKind::Edited => {
                     (place.state, place.token) = (State::Written, Some(change.token));
                     (place.probability, place.step) = (Some(change.confidence), Some(self.steps));
                     place.alternatives.clone_from(&alternatives);
                     self.drafts.remove(&change.position);
-                    "committed"
+                    if change.kind == ChangeKind::Edited { "edited" } else { "committed" }
                 }
                 ChangeKind::Refined => {
                     self.drafts.insert(change.position, change.token);

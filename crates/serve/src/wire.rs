@@ -113,7 +113,8 @@ pub(crate) struct Change {
     pub(crate) token: TokenId,
     /// Of the token in the model's prediction.
     pub(crate) probability: f64,
-    /// `committed`, `revised` (another token, still open) or `renoised` (open again).
+    /// `committed`, `revised` (another token, still open), `edited` (another token in place of a committed one) or
+    /// `renoised` (open again).
     pub(crate) kind: &'static str,
     /// The likeliest tokens of the prediction, where they were requested.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -128,6 +128,29 @@ pub(crate) struct SamplingArguments {
     #[arg(long, value_name = "BOOL", help_heading = "Sampling")]
     pub(crate) self_speculation: Option<bool>,
 
+    /// Edit committed tokens of the current block: replace one where another token is more probable than P; 1 edits
+    /// nothing [default: 1]
+    #[arg(
+        allow_negative_numbers = true,
+        long,
+        value_name = "P",
+        alias = "editing-threshold",
+        help_heading = "Sampling"
+    )]
+    pub(crate) edit_threshold: Option<f64>,
+
+    /// Steps that only edit when a block is full, at most; they end when one edits nothing [default: 16]
+    #[arg(long, value_name = "N", alias = "max-post-steps", help_heading = "Sampling")]
+    pub(crate) edit_steps: Option<usize>,
+
+    /// Id of the token that deletes its position while tokens are edited (LLaDA2.2) [default: the model's own]
+    #[arg(long, value_name = "TOKEN", help_heading = "Sampling")]
+    pub(crate) delete_token: Option<u32>,
+
+    /// Id of the token that inserts a position before its own while tokens are edited (LLaDA2.2) [default: the model's own]
+    #[arg(long, value_name = "TOKEN", alias = "split-token", help_heading = "Sampling")]
+    pub(crate) insert_token: Option<u32>,
+
     /// Classifier-free guidance by the given text; 1 is neutral
     #[arg(allow_negative_numbers = true, long, value_name = "S", help_heading = "Sampling")]
     pub(crate) guidance_scale: Option<f64>,

@@ -17,7 +17,7 @@ enum Effect {
 use Effect::{Always, Refused, Warned};
 
 /// Every flag of `generate` and `run`.
-const FLAGS: [(&str, Effect); 55] = [
+const FLAGS: [(&str, Effect); 59] = [
     ("--prompt", Always),
     ("--tokens", Always),
     ("--layout", Always),
@@ -87,6 +87,25 @@ const FLAGS: [(&str, Effect); 55] = [
     ),
     ("--end-token", Warned(&["The [[4]] saw.", "--end-token", "9"], "no span may end early")),
     ("--stop-at", Warned(&["The [[4]] saw.", "--stop-at", "block"], "no span may end early")),
+    (
+        "--edit-threshold",
+        Warned(&["The [[1]] saw.", "--edit-threshold", "0.5", "--edit-steps", "0"], "each block is filled in one step"),
+    ),
+    ("--edit-steps", Warned(&["The [[4]] saw.", "--edit-steps", "3"], "nothing is edited at an edit threshold of 1")),
+    (
+        "--delete-token",
+        Warned(
+            &["The [[4]] saw.", "--delete-token", "290", "--insert-token", "291"],
+            "nothing is edited at an edit threshold of 1, and they are never written",
+        ),
+    ),
+    (
+        "--insert-token",
+        Warned(
+            &["The [[4]] saw.", "--delete-token", "290", "--insert-token", "291"],
+            "nothing is edited at an edit threshold of 1, and they are never written",
+        ),
+    ),
     (
         "--counting",
         Warned(

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// A family, a trajectory and the flags that say its settings.
-const TRAJECTORIES: [(&str, &str, &str); 8] = [
+const TRAJECTORIES: [(&str, &str, &str); 11] = [
     ("llada", "low_confidence_blocks", "--steps 4 --block-length 8"),
     ("llada", "cfg_blocks", "--steps 4 --block-length 8 --cfg-scale 0.5"),
     ("llada", "fast_dual_cache", "--steps 8 --block-length 8 --cache dual"),
@@ -22,6 +22,14 @@ const TRAJECTORIES: [(&str, &str, &str); 8] = [
         "--steps 4 --policy dynamic:0.6 --temperature 0 --confidence-of prediction --end-token 169 --top-k 384",
     ),
     ("fast_dllm_v2", "block_cache", "--cache dual --end-token 383"),
+    ("llada2_moe", "threshold_block_32", "--end-token 383 --edit-threshold 1"),
+    ("llada2_moe", "edit_block_32", "--end-token 383"),
+    (
+        "llada2_moe",
+        "edit_block_16_two",
+        "--layout block:16 --block-length 16 --steps 8 --policy dynamic:0.7 --edit-threshold 0.5 --edit-steps 4 \
+         --end-token 383",
+    ),
 ];
 
 fn ids(list: &Value) -> Vec<u64> {
@@ -44,7 +52,7 @@ fn trajectories_of_the_families_are_made_again() {
         let (folder, tokens, length) = (folder.display().to_string(), prompt.join(" "), length.to_string());
         let fixed =
             ["generate", "-m", &folder, "--tokens", &tokens, "-n", &length, "--precision", "f32", "--format", "json"];
-        let arguments: Vec<&str> = fixed.into_iter().chain(flags.split(' ')).collect();
+        let arguments: Vec<&str> = fixed.into_iter().chain(flags.split_whitespace()).collect();
         let made = aquatint(&arguments).expect(0);
         assert!(!made.err.contains("--max-tokens"), "{family} {name}: {}", made.err);
         let result: Value = serde_json::from_str(&made.out).unwrap();

@@ -28,6 +28,7 @@ pub(crate) struct Described {
     presence: f64,
     bias: f64,
     min_p: f64,
+    edit: f64,
     seed: u64,
 }
 
@@ -49,6 +50,8 @@ impl Described {
             .presence_penalty(self.presence)
             .logit_bias([(3, self.bias)])
             .min_p(self.min_p)
+            .edit_threshold(self.edit)
+            .edit_steps(3)
             .seed(self.seed);
         if let Some(length) = self.block {
             builder = builder.block_length(length);
@@ -69,17 +72,18 @@ pub(crate) fn described() -> impl Strategy<Value = Described> {
         prop::sample::select(vec![0.0, 0.7]),
         prop::sample::select(vec![0.0, -1.5]),
         prop::sample::select(vec![0.0, 0.3]),
+        prop::sample::select(vec![1.0, 0.4]),
         any::<u64>(),
     );
     (canvas, sampling, draw).prop_map(|(canvas, (blocks, steps, policy, remasking), draw)| {
         let (before, count, approximate, between, second, padding) = canvas;
-        let (temperature, guidance, penalty, presence, bias, min_p, seed) = draw;
+        let (temperature, guidance, penalty, presence, bias, min_p, edit, seed) = draw;
         // One block, or as many as there are open positions: both always divide.
         let block = blocks.then_some(1);
         #[rustfmt::skip]
         let described = Described {
             before, count, approximate, between, second, padding, block, steps, policy, remasking, temperature,
-            guidance, penalty, presence, bias, min_p, seed,
+            guidance, penalty, presence, bias, min_p, edit, seed,
         };
         described
     })
@@ -130,6 +134,7 @@ impl Replay {
                     match change.kind {
                         ChangeKind::Committed => assert_eq!(self.tokens[change.position], MASK),
                         ChangeKind::Refined => panic!("nothing of this process mends what it shows"),
+                        ChangeKind::Edited => assert!(![MASK, change.token].contains(&self.tokens[change.position])),
                         ChangeKind::Renoised => assert_ne!(self.tokens[change.position], MASK),
                     }
                     assert_eq!(change.token == MASK, change.kind == ChangeKind::Renoised);

@@ -69,7 +69,7 @@ fn reported(layout: Layout, process: &dyn Process, canvas: Canvas, changes: &[Ch
 fn every_setting_without_effect_is_reported_with_its_reason() {
     let masked = |given, open, changes: &[Change]| reported(Layout::Full, &process(), canvas(given, open), changes);
     let one_step: Change = ("steps", |b| b.steps(1));
-    let cases: [(&str, usize, &[Change]); 28] = [
+    let cases: [(&str, usize, &[Change]); 30] = [
         (
             "`steps` has no effect: the policy first-hitting takes 4 steps for 4 open positions",
             1,
@@ -162,6 +162,16 @@ fn every_setting_without_effect_is_reported_with_its_reason() {
             "`end_time` has no effect: each block is filled in one step",
             1,
             &[one_step, ("end_time", |b| b.end_time(0.1))],
+        ),
+        (
+            "`edit_threshold` has no effect: each block is filled in one step",
+            1,
+            &[one_step, ("edit_threshold", |b| b.edit_threshold(0.5).edit_steps(0))],
+        ),
+        (
+            "`edit_steps` has no effect: nothing is edited at an edit threshold of 1",
+            1,
+            &[("steps", |b| b.steps(4)), ("edit_steps", |b| b.edit_steps(3))],
         ),
         (
             "`stop_at` has no effect: no span may end early",
@@ -296,7 +306,7 @@ const LONGER: Change = ("steps", |b| b.steps(50));
 
 #[test]
 fn taking_back_what_is_reported_changes_nothing() {
-    let changes: [Change; 35] = [
+    let changes: [Change; 38] = [
         ("steps", |b| b.steps(1)),
         ("steps", |b| b.steps(2)),
         ("steps", |b| b.steps(3)),
@@ -323,6 +333,9 @@ fn taking_back_what_is_reported_changes_nothing() {
         ("end_time", |b| b.end_time(0.1)),
         ("leads", |b| b.leads(true)),
         ("stop_at", |b| b.stop_at(StopAt::Block)),
+        ("edit_threshold", |b| b.edit_threshold(0.3)),
+        ("edit_threshold", |b| b.edit_threshold(0.3).edit_steps(0)),
+        ("edit_steps", |b| b.edit_steps(3)),
         ("guidance_scale", |b| b.guidance_scale(2.0)),
         ("unconditional_prompt", |b| b.unconditional_prompt([])),
         ("blocks_from", |b| b.blocks_from(BlocksFrom::Hole)),

@@ -88,8 +88,10 @@ fn cached(cache: Cache, change: fn(SettingsBuilder) -> SettingsBuilder) -> Vec<R
 
 #[test]
 fn an_exact_cache_changes_nothing_but_the_work() {
-    let changes: [fn(SettingsBuilder) -> SettingsBuilder; 4] = [
+    let changes: [fn(SettingsBuilder) -> SettingsBuilder; 6] = [
         |settings| settings,
+        |settings| settings.edit_threshold(0.03).edit_steps(3),
+        |settings| settings.edit_threshold(0.03).edit_steps(3).delete_token(5).insert_token(6),
         |settings| settings.policy_named("ancestral").remasking_named("cap:0.3").steps(6),
         |settings| settings.guidance_scale(1.5),
         |settings| settings.policy_named("threshold:0.03").repetition_penalty(1.3),
@@ -121,8 +123,10 @@ fn an_exact_cache_changes_nothing_but_the_work() {
 /// Blocks need not begin at a multiple of their length, and what is finished of them is read again as it is stored.
 #[test]
 fn behind_a_causal_prefix_an_exact_cache_and_a_batch_change_nothing_but_the_work() {
-    let changes: [fn(SettingsBuilder) -> SettingsBuilder; 4] = [
+    let changes: [fn(SettingsBuilder) -> SettingsBuilder; 6] = [
         |settings| settings,
+        |settings| settings.edit_threshold(0.03).edit_steps(3),
+        |settings| settings.edit_threshold(0.03).edit_steps(3).delete_token(5).insert_token(6),
         |settings| settings.block_length(1),
         |settings| settings.policy_named("ancestral").remasking_named("cap:0.3").steps(6).guidance_scale(1.5),
         |settings| settings.policy_named("threshold:0.03").repetition_penalty(1.3).block_length(7),

@@ -3,7 +3,9 @@
 //! from some groups of them, with a bias that does not count for their weights, and every row reads a shared expert.
 //!
 //! Read against `modeling_llada2_moe.py` of inclusionAI/LLaDA2.0-mini. Its `eager` attention turns the mask around; here a
-//! row sees what its `sdpa` attention shows.
+//! row sees what its `sdpa` attention shows. `generate()` of 2.0 and 2.1, and SGLang 0.5.23 for all three, are followed
+//! step by step. 2.1 goes on behind a block that has its end token unless `eos_early_stop` says otherwise, for a text that
+//! it cuts off there; here it stops. Its `num_to_transfer` is the number of steps here.
 
 use super::config::{Config, wrong};
 use super::qwen::Qwen;
@@ -16,8 +18,8 @@ use serde_json::{Value, json};
 #[derive(Debug)]
 pub struct Llada2Moe;
 
-/// Keys beside Qwen's. The last seven say nothing about what the network computes.
-const OWN: [&str; 24] = [
+/// Keys beside Qwen's. The last nine say nothing about what the network computes.
+const OWN: [&str; 26] = [
     "block_length",
     "first_k_dense_replace",
     "moe_intermediate_size",
@@ -42,6 +44,8 @@ const OWN: [&str; 24] = [
     "norm_topk_prob",
     "use_rmsnorm",
     "num_nextn_predict_layers",
+    "delete_token_id",
+    "split_token_id",
 ];
 
 /// Keys that choose among parts of Ling, with the one choice that is LLaDA2's.
@@ -73,6 +77,17 @@ fn sampling() -> [(&'static str, Value); 6] {
     ]
 }
 
+/// What LLaDA2.1 and 2.2 call the settings of editing. Without them nothing is edited: LLaDA2.0 has not learned to.
+const EDITING: [(&str, &str); 4] = [
+    ("editing_threshold", "edit_threshold"),
+    ("max_post_steps", "edit_steps"),
+    ("delete_token_id", "delete_token"),
+    ("split_token_id", "insert_token"),
+];
+
+/// The edit threshold of a network that inserts and deletes, where nothing is said: that of dInfer, its makers' engine.
+const EDIT_THRESHOLD: f64 = 0.5;
+
 /// The threshold where nothing is said.
 const THRESHOLD: f64 = 0.95;
 
@@ -99,6 +114,7 @@ pub(super) const FACTS: FamilyFacts = FamilyFacts {
         ("model.layers.*.self_attn.k_norm", "model.layers.*.attention.key_layernorm"),
         ("model.layers.*.self_attn.o_proj", "model.layers.*.attention.dense"),
     ],
+    sampling_keys: &[("delete_token_id", "delete_token_id"), ("split_token_id", "split_token_id")],
     chat_template: Some(experts::LING),
     ..FamilyFacts::new("llada2_moe")
 };
@@ -187,6 +203,14 @@ impl Family for Llada2Moe {
             None => THRESHOLD,
             Some(given) => given.as_f64().ok_or_else(|| wrong("threshold", &given, "a probability"))?,
         };
+        for (theirs, ours) in EDITING {
+            if let Some(given) = file.shift_remove(theirs) {
+                file.entry(ours).or_insert(given);
+            }
+        }
+        if file.contains_key("insert_token") {
+            file.entry("edit_threshold").or_insert(json!(EDIT_THRESHOLD));
+        }
         file.entry("policy").or_insert_with(|| format!("dynamic:{threshold}").into());
         for (key, usual) in sampling() {
             file.entry(key).or_insert(usual);

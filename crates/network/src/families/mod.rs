@@ -88,6 +88,9 @@ pub struct FamilyFacts {
     pub ignored_roles: &'static [(&'static str, &'static str)],
     /// Whether keys of its `generation_config.json` that mean nothing here are kept; they are refused otherwise.
     pub keeps_other_generation_keys: bool,
+    /// Keys of its `config.json` that say how its makers sample, with the names that its `generation_config.json` has for
+    /// them.
+    pub sampling_keys: &'static [(&'static str, &'static str)],
     /// Its chat template in Jinja, for folders that have none.
     pub chat_template: Option<&'static str>,
     /// Variables that its makers give to a chat template beside the usual ones.
@@ -108,6 +111,7 @@ impl FamilyFacts {
             sections: &[],
             ignored_roles: &[],
             keeps_other_generation_keys: true,
+            sampling_keys: &[],
             chat_template: None,
             chat_variables: &[],
         }

@@ -1,8 +1,8 @@
 //! The text of a hole while it is filled in any order: what is final from its beginning on.
 //!
 //! A client that knows nothing of diffusion reads this text. It only ever grows: a token is part of it when everything
-//! before it is final too, and when nothing can take it back. Where a rule may take tokens back, that is when its block is
-//! done.
+//! before it is final too, and when nothing can take it back. Where a rule may take tokens back or edit them, that is when
+//! its block is done.
 
 use super::WrittenToken;
 use super::characters::take_characters;
@@ -27,9 +27,9 @@ enum Place {
 pub(super) struct Transcript {
     hole: Range<usize>,
     places: Vec<Place>,
-    /// Positions that hold a token which could still be taken back.
+    /// Positions that hold a token which could still be taken back or edited.
     unsettled: BTreeSet<usize>,
-    /// Whether tokens can be taken back within their block.
+    /// Whether tokens can be taken back or edited within their block.
     takes_back: bool,
     /// Tokens before the next one that is read.
     before: Vec<TokenId>,
@@ -50,7 +50,7 @@ impl Transcript {
         Self {
             places: vec![Place::Open; hole.len()],
             unsettled: BTreeSet::new(),
-            takes_back: !settings.remasking().is_none() || settings.revises(),
+            takes_back: !settings.remasking().is_none() || settings.revises() || settings.editing().is_some(),
             before: canvas.tokens()[..hole.start].to_vec(),
             read: 0,
             starts: Vec::new(),
@@ -74,7 +74,7 @@ impl Transcript {
         {
             let at = change.position - self.hole.start;
             match change.kind {
-                ChangeKind::Committed => {
+                ChangeKind::Committed | ChangeKind::Edited => {
                     let alternatives = step.alternatives.get(number).cloned().unwrap_or_default();
                     self.places[at] = Place::Written(change.token, change.confidence, alternatives);
                     if self.takes_back {

@@ -17,7 +17,9 @@ fn replay(events: &[(String, Value)], index: u64) -> Value {
                 for change in event["changes"].as_array().unwrap() {
                     let place = &mut positions[change["position"].as_u64().unwrap() as usize];
                     match change["kind"].as_str().unwrap() {
-                        "committed" => (place["state"], place["token"]) = (json!("written"), change["token"].clone()),
+                        "committed" | "edited" => {
+                            (place["state"], place["token"]) = (json!("written"), change["token"].clone())
+                        }
                         "renoised" => (place["state"], place["token"]) = (json!("open"), Value::Null),
                         "revised" => {}
                         other => panic!("{other}"),
@@ -54,6 +56,11 @@ fn the_events_of_a_stream_replay_to_its_results() {
         json!({"template": "The [[3]] sat on the [[~8]].", "seed": 7, "steps": 8, "policy": "confidence"}),
         json!({"template": "A \u{e4}gypt [[12]]", "seed": 5, "steps": 8, "remasking": "rescale:0.5", "block_length": 12}),
         json!({"template": "A fox [[8]]", "seed": 5, "variations": 3, "temperature": 1.0}),
+        json!({"template": "A fox [[8]]", "seed": 5, "steps": 2, "temperature": 1.0, "edit_threshold": 0.02}),
+        json!({
+            "template": "A fox [[8]]", "seed": 5, "steps": 2, "temperature": 1.0, "edit_threshold": 0.02,
+            "delete_token": 300, "insert_token": 301
+        }),
     ];
     for mut request in requests {
         let whole = server.post("/v1/canvas", &request).expect(200);

@@ -10,10 +10,19 @@ fn request() -> Value {
 #[test]
 fn a_streamed_completion_is_the_whole_one_in_pieces() {
     let running = Running::start();
-    let whole = running.post("/v1/completions", &request()).expect(200);
+    let mut edited = request();
+    edited["edit_threshold"] = json!(0.02);
+    for request in [request(), edited] {
+        streamed_in_pieces(&running, &request);
+    }
+    running.stop().unwrap();
+}
+
+fn streamed_in_pieces(running: &Running, request: &Value) {
+    let whole = running.post("/v1/completions", request).expect(200);
     let text = whole["choices"][0]["text"].as_str().unwrap();
     assert!(text.len() > 10, "{text:?}");
-    let mut streamed = request();
+    let mut streamed = request.clone();
     streamed["stream"] = json!(true);
     let events = running.stream("/v1/completions", &streamed).events();
     let (last, chunks) = events.split_last().unwrap();
@@ -22,7 +31,6 @@ fn a_streamed_completion_is_the_whole_one_in_pieces() {
         chunks.iter().map(|chunk| chunk.json()["choices"][0]["text"].as_str().unwrap().to_owned()).collect();
     assert_eq!(pieces, text);
     assert_eq!(chunks.last().unwrap().json()["choices"][0]["finish_reason"], whole["choices"][0]["finish_reason"]);
-    running.stop().unwrap();
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Families with mixtures of experts.
 
 use super::{forwards, logits, open};
+use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::{Cpu, CpuPath, Cuda, Device, Element, RouterLogits};
 use aquatint_diffusion::Layout;
 use aquatint_network::{
     Activation, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, HeadSpec, InferenceNetwork, LayerSpec,
     NetworkInput, NetworkSpec, TensorData, WholeRows,
 };
-use aquatint_testing::Comparison;
+use aquatint_testing::{Comparison, Golden};
 
 #[test]
 fn llada_moe_predicts_what_its_own_code_does() {
@@ -28,6 +29,31 @@ fn sdar_moe_predicts_what_its_own_code_does() {
 fn llada2_predicts_what_its_own_code_does() {
     let blocks = |length| Some(Layout::Block { length });
     forwards("llada2_moe", &[("plain", blocks(16)), ("blocks_32", None), ("one_block", blocks(48))]);
+}
+
+/// LLaDA2.1 names its settings of editing in `generation_config.json`, 2.2 the tokens of its own in `config.json`, and 2.0
+/// edits nothing.
+#[test]
+fn what_a_llada2_edits_with_is_read_from_its_files() {
+    let golden = Golden::folder("llada2_moe");
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"] {
+        std::fs::write(folder.path().join(file), std::fs::read(golden.join(file)).unwrap()).unwrap();
+    }
+    let edits = || {
+        let Checkpoint { generation, unknown_keys, .. } = Checkpoint::load(folder.path()).unwrap();
+        assert_eq!(unknown_keys, [""; 0]);
+        (generation.edit_threshold, generation.edit_steps, generation.delete_token, generation.insert_token)
+    };
+    assert_eq!(edits(), (None, None, None, None));
+    let config = std::fs::read(golden.join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    (config["delete_token_id"], config["split_token_id"]) = (354.into(), 325.into());
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    assert_eq!(edits(), (Some(0.5), None, Some(354), Some(325)));
+    let own = golden.join("generation_config.json");
+    std::fs::write(folder.path().join("generation_config.json"), std::fs::read(own).unwrap()).unwrap();
+    assert_eq!(edits(), (Some(0.9), Some(16), Some(354), Some(325)));
 }
 
 #[test]

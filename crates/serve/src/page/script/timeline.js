@@ -80,8 +80,8 @@ class Timeline {
     let { written, takenBack } = this.current;
     for (const change of data.changes) {
       cells[change.position] = changedCell(cells[change.position], change, frame);
-      if (change.kind === "committed") {
-        written += 1;
+      if (change.kind === "committed" || change.kind === "edited") {
+        written += change.kind === "committed" ? 1 : 0;
         (this.writes[change.position] ??= []).push(frame);
       } else if (change.kind === "renoised") {
         written -= 1;
@@ -191,11 +191,14 @@ function startedCell(position, before, frame) {
 }
 
 function changedCell(cell, change, frame) {
-  const common = { ...cell, changedAt: frame, kind: change.kind };
+  // What the model edits is told apart from what the reader edits.
+  const kind = change.kind === "edited" ? "rewritten" : change.kind;
+  const common = { ...cell, changedAt: frame, kind };
   if (change.kind === "renoised") {
     return { ...common, state: "open", was: cell.text, text: "", probability: null, times: cell.times + 1 };
   }
   const shown = { ...common, token: change.token, text: change.text ?? cell.text, probability: change.probability ?? null,
     was: cell.text || cell.was, step: frame, alternatives: change.alternatives ?? null };
-  return change.kind === "committed" ? { ...shown, state: "written" } : { ...shown, state: "open" };
+  const isFinal = change.kind === "committed" || change.kind === "edited";
+  return { ...shown, state: isFinal ? "written" : "open" };
 }
