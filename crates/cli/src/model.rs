@@ -79,6 +79,14 @@ impl DeviceArguments {
         }
         ignored
     }
+
+    /// Warns where a model has no experts that could be read when rows are routed to them.
+    pub(crate) fn warn_of_experts(&self, checkpoint: &Checkpoint, printer: &Printer) {
+        if self.expert_memory.is_some() && checkpoint.spec.active_parameter_count() == checkpoint.spec.parameter_count()
+        {
+            printer.warn(format_args!("`--expert-memory` has no effect: {} has no experts", checkpoint.origin));
+        }
+    }
 }
 
 impl From<Precision> for runtime::Precision {

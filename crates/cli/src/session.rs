@@ -46,6 +46,7 @@ impl Session {
     ) -> Result<Self, Failure> {
         let runtime = device.runtime(printer)?;
         let mut checkpoint = model::open(model, printer)?;
+        device.warn_of_experts(&checkpoint, printer);
         if let Some(layout) = layout {
             checkpoint.spec.attention = match layout.parse()? {
                 Layout::Causal => {

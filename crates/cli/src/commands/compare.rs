@@ -13,6 +13,7 @@ use std::path::Path;
 pub(crate) fn run(arguments: &CompareArguments, printer: &Printer) -> Result<(), Failure> {
     let runtime = arguments.device.runtime(printer)?;
     let checkpoint = model::open(Some(&arguments.judge), printer)?;
+    arguments.device.warn_of_experts(&checkpoint, printer);
     let network = runtime.network(&checkpoint)?;
     let judge = Judge::new(&arguments.judge, network.as_ref(), &checkpoint.vocabulary)?;
     let settings = CompareSettings {
@@ -32,6 +33,7 @@ pub(crate) fn run(arguments: &CompareArguments, printer: &Printer) -> Result<(),
     for given in &arguments.models {
         let (name, folder) = named(given);
         let checkpoint = model::open(Some(folder), printer)?;
+        arguments.device.warn_of_experts(&checkpoint, printer);
         let network = runtime.network(&checkpoint)?;
         let time_grid = advised_time_grid(&checkpoint.generation)?;
         let contestant = Contestant::new((name, folder), network.as_ref(), &checkpoint.vocabulary, time_grid)?;

@@ -17,6 +17,7 @@ use serde_json::json;
 pub(crate) fn run(arguments: &LikelihoodArguments, printer: &Printer) -> Result<(), Failure> {
     let runtime = arguments.device.runtime(printer)?;
     let checkpoint = model::open(arguments.model.as_deref(), printer)?;
+    arguments.device.warn_of_experts(&checkpoint, printer);
     let network = runtime.network(&checkpoint)?;
     let model = Model::new(checkpoint, network)?;
     if arguments.samples > 1 && model.checkpoint().spec.kind() == NetworkKind::Causal {

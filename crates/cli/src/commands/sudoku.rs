@@ -50,6 +50,7 @@ pub(crate) fn run(arguments: &SudokuArguments, printer: &Printer) -> Result<(), 
     let mut lines = Vec::new();
     for name in &arguments.models {
         let checkpoint = model::open(Some(name), printer)?;
+        arguments.device.warn_of_experts(&checkpoint, printer);
         let network = runtime.network(&checkpoint)?;
         let model = Model::new(checkpoint, network)?;
         let writer = model.writer()?;

@@ -175,6 +175,7 @@ const FLAGS: [(&str, Effect); 59] = [
     ("--seed", Always),
     ("--device", Always),
     ("--precision", Always),
+    ("--expert-memory", Warned(&["The [[4]] saw.", "--expert-memory", "16"], "has no experts")),
     ("--threads", Warned(&["The [[4]] saw.", "--threads", "2", "--device", "cpu-scalar"], "the device is cpu, scalar")),
 ];
 

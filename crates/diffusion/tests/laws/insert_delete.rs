@@ -42,6 +42,7 @@ fn step(
     let policy = Threshold::new(0.5).unwrap();
     let settings = PlanSettings::new(9, schedule.as_ref(), &policy, &Remasking::None, &grid);
     let plan = StepPlan::with_settings(&[9], &settings).unwrap();
+    let run = 1..canvas.len();
     let taken = LengthStep {
         policy: &policy,
         planned: plan.blocks()[0].steps()[0],
@@ -52,7 +53,7 @@ fn step(
         proposal: &proposal,
         edits: &edits,
         likeliest: &likeliest,
-        runs: &[1..canvas.len()],
+        runs: std::slice::from_ref(&run),
         noise: MASK,
     };
     lengths.take(canvas, &taken).unwrap()
