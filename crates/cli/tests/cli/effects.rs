@@ -17,7 +17,7 @@ enum Effect {
 use Effect::{Always, Refused, Warned};
 
 /// Every flag of `generate` and `run`.
-const FLAGS: [(&str, Effect); 59] = [
+const FLAGS: [(&str, Effect); 60] = [
     ("--prompt", Always),
     ("--tokens", Always),
     ("--layout", Always),
