@@ -84,7 +84,7 @@ impl DeviceArguments {
     pub(crate) fn warn_of_experts(&self, checkpoint: &Checkpoint, printer: &Printer) {
         if self.expert_memory.is_some() && checkpoint.spec.active_parameter_count() == checkpoint.spec.parameter_count()
         {
-            printer.warn(format_args!("`--expert-memory` has no effect: {} has no experts", checkpoint.origin));
+            printer.warn(format_args!("`--expert-memory` has no effect: no experts in {}", checkpoint.origin));
         }
     }
 }

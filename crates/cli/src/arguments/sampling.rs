@@ -199,11 +199,11 @@ pub(crate) struct SamplingArguments {
     pub(crate) commit_likeliest: Option<bool>,
 
     /// Commit a block at once when its likeliest tokens have stayed the same for N steps and its mean entropy is below
-    /// --confidence-threshold [default: 1 with a --confidence-threshold]
+    /// --confidence-threshold [default: 1 where one of the two is given]
     #[arg(long, value_name = "N", help_heading = "Sampling")]
     pub(crate) stability_threshold: Option<usize>,
 
-    /// Mean entropy in nats for --stability-threshold [default: 0.005 with a --stability-threshold]
+    /// Mean entropy in nats for --stability-threshold [default: 0.005 where one of the two is given]
     #[arg(allow_negative_numbers = true, long, value_name = "NATS", help_heading = "Sampling")]
     pub(crate) confidence_threshold: Option<f64>,
 

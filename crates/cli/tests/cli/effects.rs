@@ -175,7 +175,7 @@ const FLAGS: [(&str, Effect); 60] = [
     ("--seed", Always),
     ("--device", Always),
     ("--precision", Always),
-    ("--expert-memory", Warned(&["The [[4]] saw.", "--expert-memory", "16"], "has no experts")),
+    ("--expert-memory", Warned(&["The [[4]] saw.", "--expert-memory", "16"], "no experts in ")),
     ("--threads", Warned(&["The [[4]] saw.", "--threads", "2", "--device", "cpu-scalar"], "the device is cpu, scalar")),
 ];
 
