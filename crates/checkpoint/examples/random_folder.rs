@@ -1,8 +1,7 @@
-//! Writes a folder with random weights of any shape, to measure what loading and stepping a model of that size takes:
+//! Writes a folder with random weights of any shape, to measure what loading and stepping a model of that size takes.
 //!
-//! ```text
-//! cargo run --release -p aquatint-checkpoint --example random_folder -- benches/networks/llada-8b.json /tmp/llada-8b int4
-//! ```
+//! Run with: `cargo run --release -p aquatint-checkpoint --example random_folder -- golden/llada/config.json target/random-llada int8`, or with a
+//! file of `benches/networks` for a real shape.
 //!
 //! The first argument is a `config.json`, the last one the numbers of the matrices: f32, bf16, f16, int8 or int4 (groups
 //! of 32 and a head of 8 bits, as `aquatint quantize --bits 4 --head 8` writes them). Tensors are made and written one by
