@@ -61,7 +61,7 @@ pub(super) fn neutral_config() -> [(&'static str, Value); 8] {
 
 /// Keys of a `config.json` that some families have and that change what a network computes: the value that changes
 /// nothing, and what a network would need to have for others.
-pub(super) fn features() -> [(&'static str, Value, &'static str); 17] {
+pub(super) fn features() -> [(&'static str, Value, &'static str); 18] {
     [
         ("rope_scaling", Value::Null, "scaled rotary frequencies"),
         ("partial_rotary_factor", json!(1), "rotary positions in a part of each head"),
@@ -77,6 +77,7 @@ pub(super) fn features() -> [(&'static str, Value, &'static str); 17] {
         ("num_experts", json!(0), "a feed-forward part of experts"),
         ("num_local_experts", json!(0), "a feed-forward part of experts"),
         ("n_routed_experts", json!(0), "a feed-forward part of experts"),
+        ("expert_capacity", json!(0), "experts that the rows of a block choose together"),
         ("vision_config", Value::Null, "a tower that reads pictures"),
         ("audio_config", Value::Null, "a tower that reads sound"),
         ("cross_attn", json!(false), "two streams of rows in inference"),

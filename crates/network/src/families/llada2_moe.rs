@@ -1,11 +1,14 @@
-//! LLaDA2.0, 2.1 and 2.2 (2512.15745): the layout of Ling 2.0 in blocks of 32 positions that see themselves and earlier
+//! LLaDA2.0 and 2.1 (2512.15745): the layout of Ling 2.0 in blocks of 32 positions that see themselves and earlier
 //! blocks, without a shift. The first layers are dense; in the others a sigmoid scores each expert, experts are chosen
 //! from some groups of them, with a bias that does not count for their weights, and every row reads a shared expert.
 //!
 //! Read against `modeling_llada2_moe.py` of inclusionAI/LLaDA2.0-mini. Its `eager` attention turns the mask around; here a
-//! row sees what its `sdpa` attention shows. `generate()` of 2.0 and 2.1, and SGLang 0.5.23 for all three, are followed
+//! row sees what its `sdpa` attention shows. `generate()` of 2.0 and 2.1, and the algorithms of SGLang 0.5.23, are followed
 //! step by step. 2.1 goes on behind a block that has its end token unless `eos_early_stop` says otherwise, for a text that
 //! it cuts off there; here it stops. Its `num_to_transfer` is the number of steps here.
+//!
+//! In the published 2.2 the rows of a block choose together which experts they may go to (`expert_capacity`), which is not
+//! there: such a folder is refused. Its insertions and deletions are, for networks of this layout.
 
 use super::config::{Config, wrong};
 use super::qwen::Qwen;
@@ -85,11 +88,12 @@ const EDITING: [(&str, &str); 4] = [
     ("split_token_id", "insert_token"),
 ];
 
-/// The edit threshold of a network that inserts and deletes, where nothing is said: that of dInfer, its makers' engine.
-const EDIT_THRESHOLD: f64 = 0.5;
-
 /// The threshold where nothing is said.
 const THRESHOLD: f64 = 0.95;
+
+/// The two thresholds of a network that inserts and deletes, where nothing is said: those of SGLang's
+/// `JointThresholdInDel`.
+const INSERTING: (f64, f64) = (0.5, 0.0);
 
 /// The columns of a head that turn, where not all do.
 fn rotated(config: Config<'_>, head_size: usize) -> Result<Option<usize>, NetworkError> {
@@ -199,18 +203,19 @@ impl Family for Llada2Moe {
 
     fn read_generation(&self, file: Object) -> Result<Object, NetworkError> {
         let mut file = hugging_face::read_generation(file)?;
-        let threshold = match file.shift_remove("threshold") {
-            None => THRESHOLD,
-            Some(given) => given.as_f64().ok_or_else(|| wrong("threshold", &given, "a probability"))?,
-        };
         for (theirs, ours) in EDITING {
             if let Some(given) = file.shift_remove(theirs) {
                 file.entry(ours).or_insert(given);
             }
         }
-        if file.contains_key("insert_token") {
-            file.entry("edit_threshold").or_insert(json!(EDIT_THRESHOLD));
+        let inserting = file.contains_key("insert_token").then_some(INSERTING);
+        if let Some((_, edit_threshold)) = inserting {
+            file.entry("edit_threshold").or_insert(json!(edit_threshold));
         }
+        let threshold = match file.shift_remove("threshold") {
+            None => inserting.map_or(THRESHOLD, |(threshold, _)| threshold),
+            Some(given) => given.as_f64().ok_or_else(|| wrong("threshold", &given, "a probability"))?,
+        };
         file.entry("policy").or_insert_with(|| format!("dynamic:{threshold}").into());
         for (key, usual) in sampling() {
             file.entry(key).or_insert(usual);

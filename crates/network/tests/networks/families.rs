@@ -3,7 +3,7 @@
 use aquatint_diffusion::Layout;
 use aquatint_network::families::{self, FAMILIES, Family, Object, TokenRoles, llada::Llada, native::Native};
 use aquatint_network::{AttentionSpec, LayerSpec, NetworkError, NetworkSpec, NormSpec, RopeSpec, TimeSpec};
-use aquatint_testing::Example;
+use aquatint_testing::{Example, Golden};
 use serde_json::{Value, json};
 
 fn config(spec: &NetworkSpec) -> Value {
@@ -308,4 +308,22 @@ fn a_llada_of_other_parts_is_refused_in_words() {
     config["haste"] = json!(null);
     assert_eq!(families::unknown_keys(&config), ["speed"]);
     assert!(families::from_config(&config).is_ok());
+}
+
+/// LLaDA2.2 lets the rows of a block choose among so many experts; each row by itself would go to others.
+#[test]
+fn experts_that_a_block_chooses_together_are_refused_in_words() {
+    let file = std::fs::read(Golden::folder("llada2_moe").join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_slice(&file).unwrap();
+    config["mask_token_id"] = json!(327);
+    for nothing in [json!(null), json!(0)] {
+        config["expert_capacity"] = nothing;
+        assert_eq!(families::unknown_keys(&config), [""; 0]);
+        assert!(families::from_config(&config).is_ok());
+    }
+    config["expert_capacity"] = json!(48);
+    assert_eq!(
+        refusal(&config),
+        "`expert_capacity` is 48, which is not supported: it needs experts that the rows of a block choose together"
+    );
 }

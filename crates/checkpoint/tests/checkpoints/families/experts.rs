@@ -32,7 +32,7 @@ fn llada2_predicts_what_its_own_code_does() {
 }
 
 /// LLaDA2.1 names its settings of editing in `generation_config.json`, 2.2 the tokens of its own in `config.json`, and 2.0
-/// edits nothing.
+/// edits nothing. What 2.2 does not say is as SGLang has it.
 #[test]
 fn what_a_llada2_edits_with_is_read_from_its_files() {
     let golden = Golden::folder("llada2_moe");
@@ -43,17 +43,19 @@ fn what_a_llada2_edits_with_is_read_from_its_files() {
     let edits = || {
         let Checkpoint { generation, unknown_keys, .. } = Checkpoint::load(folder.path()).unwrap();
         assert_eq!(unknown_keys, [""; 0]);
-        (generation.edit_threshold, generation.edit_steps, generation.delete_token, generation.insert_token)
+        let (policy, tokens) = (generation.policy.unwrap(), (generation.delete_token, generation.insert_token));
+        (policy, generation.edit_threshold, generation.edit_steps, tokens)
     };
-    assert_eq!(edits(), (None, None, None, None));
+    let policy = |threshold: f64| format!("dynamic:{threshold}");
+    assert_eq!(edits(), (policy(0.95), None, None, (None, None)));
     let config = std::fs::read(golden.join("config.json")).unwrap();
     let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
     (config["delete_token_id"], config["split_token_id"]) = (354.into(), 325.into());
     std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
-    assert_eq!(edits(), (Some(0.5), None, Some(354), Some(325)));
+    assert_eq!(edits(), (policy(0.5), Some(0.0), None, (Some(354), Some(325))));
     let own = golden.join("generation_config.json");
     std::fs::write(folder.path().join("generation_config.json"), std::fs::read(own).unwrap()).unwrap();
-    assert_eq!(edits(), (Some(0.9), Some(16), Some(354), Some(325)));
+    assert_eq!(edits(), (policy(0.95), Some(0.9), Some(16), (Some(354), Some(325))));
 }
 
 #[test]
