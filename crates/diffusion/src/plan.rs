@@ -34,7 +34,7 @@ pub struct PlannedStep {
     pub number: u64,
     /// Number of the step in its block, from 0.
     pub index: usize,
-    /// Steps of the block.
+    /// Steps that fill the block; those that only edit come behind them.
     pub of: usize,
     /// Time at which the step begins.
     pub from: Time,
@@ -351,11 +351,9 @@ impl BlockPlan {
 
 /// So many steps behind the last one of a block, which commit nothing.
 fn editing(last: &PlannedStep, count: usize) -> Vec<PlannedStep> {
-    let of = last.of + count;
     let edit = |index: usize| PlannedStep {
         number: last.number + 1 + index as u64,
         index: last.of + index,
-        of,
         from: last.to,
         share: 0,
         sigma: 0.0,

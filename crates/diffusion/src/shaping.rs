@@ -10,7 +10,8 @@ pub struct Shaping {
     /// Divisor of the logits, 0 or more; at 0 the likeliest token is taken.
     pub temperature: f64,
     /// The temperature that the steps of a block approach, evenly from `temperature` at the first one: step n of N has what
-    /// is left after n N-ths of the way (DiffusionGemma's `t_max` and `t_min`). `None` where all steps have the same.
+    /// is left after n N-ths of the way (DiffusionGemma's `t_max` and `t_min`), and a step that only edits the last of it.
+    /// `None` where all steps have the same.
     pub final_temperature: Option<f64>,
     /// Keeps only tokens that are at least this share as likely as the likeliest one, from 0 to 1 (min-p sampling,
     /// 2407.01082).
@@ -87,7 +88,10 @@ impl Shaping {
     /// The temperature of a step.
     pub fn temperature_at(&self, step: &PlannedStep) -> f64 {
         match self.final_temperature.filter(|_| step.index > 0) {
-            Some(last) => last + (self.temperature - last) * (step.of - step.index) as f64 / step.of.max(1) as f64,
+            Some(last) => {
+                let to_come = step.of.saturating_sub(step.index);
+                last + (self.temperature - last) * to_come as f64 / step.of.max(1) as f64
+            }
             None => self.temperature,
         }
     }

@@ -233,7 +233,7 @@ impl Case<'_> {
     fn final_temperature(&self) -> Option<String> {
         let shaping = &self.settings().shaping;
         let last = shaping.final_temperature.filter(|last| *last != shaping.temperature)?;
-        match self.one_step() {
+        match self.one_pass() {
             Some(_) => Some(format!("{ONE_STEP}, and {last} is reached behind the last one")),
             None => self.temperature(),
         }
@@ -246,6 +246,7 @@ impl Case<'_> {
         let biased =
             shaping.repetition_penalty != 1.0 || shaping.counts_tokens() || !self.settings().logit_bias.is_empty();
         match self.settings().commit_likeliest {
+            true if self.settings().stepping.self_speculation => self.speculates(true),
             true if !self.planned.constrained.is_empty() => {
                 Some("a constraint draws the tokens of a text together".to_owned())
             }
@@ -255,7 +256,10 @@ impl Case<'_> {
     }
 
     fn stability(&self) -> Option<String> {
-        self.settings().stability.as_ref().and_then(|_| self.one_step())
+        let is_set = self.settings().stability.is_some();
+        // What was inserted while a block is edited becomes final at once.
+        let nothing = || if self.planned.lengths.is_some() { self.one_pass() } else { self.one_step() };
+        self.speculates(is_set).or_else(|| is_set.then(nothing).flatten())
     }
 
     fn min_p(&self) -> Option<String> {
@@ -366,8 +370,10 @@ impl Case<'_> {
     }
 
     fn leads(&self) -> Option<String> {
-        let nothing = self.settings().stepping.leads && !self.blocks().flatten().any(|step| step.leads && step.of > 1);
-        nothing.then(|| "no block of several steps begins with an open position".to_owned())
+        let is_set = self.settings().stepping.leads;
+        let nothing = is_set && !self.blocks().flatten().any(|step| step.leads && step.of > 1);
+        let reason = || nothing.then(|| "no block of several steps begins with an open position".to_owned());
+        self.speculates(is_set).or_else(reason)
     }
 
     fn blocks_from(&self) -> Option<String> {

@@ -157,7 +157,9 @@ pub(crate) fn check(request: &Request, spec: &NetworkSpec, process: &dyn Process
         let hint = "give a text to continue, or the token that begins one";
         return refuse("self_speculation", "true".to_owned(), "false where nothing stands before the hole", hint);
     }
+    let approached = shaping.final_temperature.filter(|last| *last != shaping.temperature);
     let others = [
+        ("final_temperature", approached.map(|last| last.to_string()), "nothing"),
         ("guidance_scale", settings.is_guided().then(|| settings.guidance_scale.to_string()), "1"),
         ("remasking", (!settings.remasking.is_none()).then(|| settings.remasking.to_string()), "none"),
         ("repetition_penalty", Some(shaping.repetition_penalty).filter(|r| *r != 1.0).map(|r| r.to_string()), "1"),

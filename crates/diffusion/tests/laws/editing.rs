@@ -2,7 +2,7 @@
 
 use aquatint_diffusion::policy::Confidence;
 use aquatint_diffusion::{
-    Candidate, Canvas, Editing, PlanSettings, Proposal, Remasking, StepPlan, Time, TimeGrid, schedule,
+    Candidate, Canvas, Editing, PlanSettings, Proposal, Remasking, Shaping, StepPlan, Time, TimeGrid, schedule,
 };
 use proptest::prelude::*;
 
@@ -65,6 +65,21 @@ fn steps_that_only_edit_stand_behind_those_of_each_block() {
         "`edit_steps` is 500001; allowed: 0 to 500000 on this canvas | a canvas is edited in at most 1000000 steps over \
          all blocks"
     );
+}
+
+/// A block that is full has gone the whole way to the final temperature.
+#[test]
+fn steps_that_only_edit_have_the_final_temperature() {
+    let (schedule, grid) = (schedule("linear").unwrap(), TimeGrid::default());
+    let settings = PlanSettings::new(4, schedule.as_ref(), &Confidence, &Remasking::None, &grid);
+    let plan = StepPlan::with_settings(&[8], &PlanSettings { edits: 3, ..settings }).unwrap();
+    let temperatures = |last: Option<f64>| -> Vec<f64> {
+        let shaping = Shaping { temperature: 1.0, final_temperature: last, ..Shaping::NONE };
+        let block = &plan.blocks()[0];
+        block.steps().iter().chain(block.edits()).map(|step| shaping.temperature_at(step)).collect()
+    };
+    assert_eq!(temperatures(Some(0.5)), [1.0, 0.875, 0.75, 0.625, 0.5, 0.5, 0.5]);
+    assert_eq!(temperatures(None), [1.0; 7]);
 }
 
 #[test]

@@ -301,12 +301,16 @@ fn filled(
     (outcome.canvas.tokens().to_vec(), Statistics { forward_passes, rows_read, steps: 0, ..statistics })
 }
 
+/// All that is left of tokens by which nothing is deleted or inserted: they are not written either.
+const NOT_WRITTEN: [Change; 2] =
+    [("suppress_tokens", |b| b.suppress_tokens([4, 5])), ("suppress_tokens", |b| b.suppress_tokens([MASK, 4, 5]))];
+
 /// More steps than any canvas here has open positions.
 const LONGER: Change = ("steps", |b| b.steps(50));
 
 #[test]
 fn taking_back_what_is_reported_changes_nothing() {
-    let changes: [Change; 38] = [
+    let changes: [Change; 40] = [
         ("steps", |b| b.steps(1)),
         ("steps", |b| b.steps(2)),
         ("steps", |b| b.steps(3)),
@@ -336,12 +340,14 @@ fn taking_back_what_is_reported_changes_nothing() {
         ("edit_threshold", |b| b.edit_threshold(0.3)),
         ("edit_threshold", |b| b.edit_threshold(0.3).edit_steps(0)),
         ("edit_steps", |b| b.edit_steps(3)),
+        ("insert_token", |b| b.delete_token(4).insert_token(5)),
         ("guidance_scale", |b| b.guidance_scale(2.0)),
         ("unconditional_prompt", |b| b.unconditional_prompt([])),
         ("blocks_from", |b| b.blocks_from(BlocksFrom::Hole)),
         ("churn", |b| b.churn(0.5)),
         ("revise", |b| b.revise(true)),
         ("final_temperature", |b| b.final_temperature(0.5)),
+        ("final_temperature", |b| b.final_temperature(0.0)),
         ("commit_likeliest", |b| b.commit_likeliest(true)),
         ("stability_threshold", |b| b.stability(Stability::new(1, 9.0).unwrap())),
         ("confidence_threshold", |b| b.stability(Stability::new(0, 1.0).unwrap())),
@@ -364,6 +370,14 @@ fn taking_back_what_is_reported_changes_nothing() {
             let without: Vec<Change> = match setting.parameter {
                 // The default is another number of steps.
                 "steps" => chosen.iter().copied().chain([LONGER]).collect(),
+                // They belong together.
+                "delete_token" => continue,
+                "insert_token" => {
+                    let is_suppressing = chosen.iter().any(|(other, _)| *other == "suppress_tokens");
+                    let replaced = ["insert_token", "suppress_tokens"];
+                    let others = chosen.iter().copied().filter(|(other, _)| !replaced.contains(other));
+                    others.chain([NOT_WRITTEN[usize::from(is_suppressing)]]).collect()
+                }
                 parameter => chosen.iter().copied().filter(|(other, _)| *other != parameter).collect(),
             };
             let (tokens, statistics) = filled(denoiser, process, &canvas, settings_of(&without));

@@ -37,7 +37,12 @@ fn unlike() -> Vec<Request> {
     let remasked =
         |_| Settings::builder().steps(9).remasking_named("cap:0.2").policy_named("ancestral").build().unwrap();
     let blocks = |_| Settings::builder().steps(2).block_length(4).policy_named("entropy").top_k(5).build().unwrap();
+    let edited = |_| {
+        let builder = Settings::builder().steps(3).edit_threshold(0.03).edit_steps(3).final_temperature(0.4);
+        builder.delete_token(5).insert_token(6).commit_likeliest(true).seed(8).build().unwrap()
+    };
     vec![
+        request(6, 9, true, edited),
         request(1, 7, false, |settings| settings),
         request(9, 11, true, guided),
         request(4, 20, false, remasked),
@@ -90,7 +95,7 @@ fn cached(cache: Cache, change: fn(SettingsBuilder) -> SettingsBuilder) -> Vec<R
 fn an_exact_cache_changes_nothing_but_the_work() {
     let changes: [fn(SettingsBuilder) -> SettingsBuilder; 6] = [
         |settings| settings,
-        |settings| settings.edit_threshold(0.03).edit_steps(3),
+        |settings| settings.edit_threshold(0.03).edit_steps(3).final_temperature(0.4),
         |settings| settings.edit_threshold(0.03).edit_steps(3).delete_token(5).insert_token(6),
         |settings| settings.policy_named("ancestral").remasking_named("cap:0.3").steps(6),
         |settings| settings.guidance_scale(1.5),

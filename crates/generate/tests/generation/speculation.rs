@@ -4,9 +4,9 @@ use crate::chain::{END, MASK, process, spec};
 use crate::real::small;
 use crate::refusals::refused;
 use aquatint_compute::{Cpu, CpuPath};
-use aquatint_diffusion::{Canvas, Layout, TokenId};
+use aquatint_diffusion::{Canvas, Counting, Layout, Stability, TokenId};
 use aquatint_generate::{
-    Cache, ChangeKind, DenoisingEvent, Outcome, Request, Settings, SettingsBuilder, generate, ineffective,
+    Cache, ChangeKind, DenoisingEvent, Outcome, Request, Settings, SettingsBuilder, StopAt, generate, ineffective,
 };
 use aquatint_network::{Denoiser, Network};
 use std::ops::ControlFlow;
@@ -118,6 +118,28 @@ fn what_cannot_speculate_is_refused_and_what_decides_nothing_is_reported() {
     assert!(of(prefix, 0, |b| b).starts_with("`self_speculation` is true; allowed: false where nothing stands before"));
     assert!(of(prefix, 1, |b| b.guidance_scale(2.0)).starts_with("`guidance_scale` is 2; allowed: 1 | with self-spec"));
     assert!(of(prefix, 1, |b| b.presence_penalty(1.0)).starts_with("`presence_penalty` is 1; allowed: 0"));
+    // Each pass would have a temperature of its own, whatever it writes.
+    assert!(of(prefix, 1, |b| b.final_temperature(0.5)).starts_with("`final_temperature` is 0.5; allowed: nothing"));
+    assert!(of(prefix, 1, |b| b.edit_threshold(0.5)).starts_with("`edit_threshold` is 0.5; allowed: 1"));
+    assert!(of(prefix, 1, |b| b.remasking_named("cap:0.1")).starts_with("`remasking` is cap:0.1; allowed: none"));
+    assert!(of(prefix, 1, |b| b.repetition_penalty(2.0)).starts_with("`repetition_penalty` is 2; allowed: 1"));
+    assert!(of(prefix, 1, |b| b.frequency_penalty(1.0)).starts_with("`frequency_penalty` is 1; allowed: 0"));
+    let silent: [(&str, Change); 9] = [
+        ("steps", |b| b.steps(2)),
+        ("policy", |b| b.policy_named("margin")),
+        ("counting", |b| b.counting(Counting::Even)),
+        ("end_time", |b| b.end_time(0.1)),
+        ("leads", |b| b.leads(true)),
+        ("commit_likeliest", |b| b.commit_likeliest(true)),
+        ("stability_threshold", |b| b.stability(Stability::new(1, 1.0).unwrap())),
+        ("defer_tokens", |b| b.defer_tokens([5])),
+        ("stop_at", |b| b.stop_at(StopAt::Block)),
+    ];
+    for (parameter, change) in silent {
+        let request = &requests(|b| change(b.self_speculation(true)))[0];
+        let found = ineffective(request, &spec(40, prefix), &process()).unwrap();
+        assert!(found.iter().any(|setting| setting.parameter == parameter), "{parameter}: {found:?}");
+    }
     let request = &requests(|b| b.self_speculation(true).policy_named("margin").block_length(1))[0];
     let found = ineffective(request, &spec(40, prefix), &process()).unwrap();
     let parameters: Vec<&str> = found.iter().map(|setting| setting.parameter).collect();
