@@ -1,6 +1,6 @@
 //! LLaDA's folders against what its own code makes of them (golden/llada/README.md): logits, words, conversations.
 
-use crate::families::{Pass, about, compare, logits, open, texts};
+use crate::families::{Logits, Pass, about, compare, logits, open, precisions, texts};
 use aquatint_checkpoint::{Checkpoint, QuantisePlan, Storage, Tensor, save};
 use aquatint_compute::{Bits, Cpu, CpuPath, Cuda, Device, Memory, WeightFormat};
 use aquatint_diffusion::Layout;
@@ -39,6 +39,15 @@ fn logits_are_those_of_the_reference_on_a_gpu() {
         compare_on(device, &words, &mut comparison);
     }
     comparison.finish();
+}
+
+#[test]
+fn fewer_bits_are_as_near_to_the_reference_as_its_own_bf16() {
+    for name in ["llada", "illada"] {
+        let golden = logits(name);
+        let pass = Pass::whole("plain", Layout::Full);
+        precisions(&open(name), &about(name), &|network| Logits::new(network, &golden, pass));
+    }
 }
 
 /// The same weights in other files; those folders have no tokenizer of their own.

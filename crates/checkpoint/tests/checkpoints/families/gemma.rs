@@ -68,7 +68,7 @@ fn softmax(logits: &[f64], size: usize, temperature: f64) -> Vec<f32> {
 }
 
 /// The logits of a pass of the reference and those of a model; `conditioned` reads the prediction of `plain`, sharpened.
-fn predicted(model: &dyn Denoiser, golden: &Golden, prefix: &str, sequences: usize) -> Logits {
+pub(super) fn predicted(model: &dyn Denoiser, golden: &Golden, prefix: &str, sequences: usize) -> Logits {
     let rows = Rows::new(golden, prefix, sequences);
     let shape = golden.shape("plain.logits").to_vec();
     let count = sequences * shape[1] * shape[2];

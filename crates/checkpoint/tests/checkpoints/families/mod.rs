@@ -59,7 +59,7 @@ impl Logits {
     /// Those of sequences that are the rows of `PREFIX.ids` (or the first ones of `plain.ids`) without what a mask of the
     /// file hides, beside `PREFIX.logits`, which are those before a shift. The mask token itself, which no prediction has
     /// here, is left out.
-    fn new(model: &dyn Denoiser, golden: &Golden, pass: Pass) -> Self {
+    pub(crate) fn new(model: &dyn Denoiser, golden: &Golden, pass: Pass) -> Self {
         let Pass { prefix, layout, block, .. } = pass;
         let &[sequences, answered, size] = golden.shape(&format!("{prefix}.logits")) else { panic!("rows of logits") };
         let length = answered + block.unwrap_or(0);

@@ -54,6 +54,25 @@ fn logits_are_the_same_to_the_bit_whatever_stays_in_memory() {
     }
 }
 
+/// Files hold the experts of a layer stacked there, and a dense part stands beside them.
+#[test]
+fn experts_of_gemma_are_read_from_their_stacks() {
+    let (checkpoint, golden) = (open("diffusion_gemma"), logits("diffusion_gemma"));
+    let bits = |network: &dyn Denoiser| -> Vec<u64> {
+        let read = super::gemma::predicted(network, &golden, "plain", 2);
+        read.given.into_iter().map(f64::to_bits).collect()
+    };
+    let device = Cpu::<f32>::new(CpuPath::best(), 2).unwrap();
+    for format in FORMATS {
+        let expected = bits(&checkpoint.inference_network(device.clone(), format).unwrap());
+        for memory in [0, 1, checkpoint.expert_memory(format) as usize / 2, usize::MAX] {
+            let network = checkpoint.inference_network_within(device.clone(), format, memory).unwrap();
+            // The second time reads what has stayed.
+            assert!(bits(&network) == expected && bits(&network) == expected, "{format:?} within {memory} bytes");
+        }
+    }
+}
+
 /// How often each matrix was read.
 type Reads = Arc<Mutex<BTreeMap<String, usize>>>;
 
