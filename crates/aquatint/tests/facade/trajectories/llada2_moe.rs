@@ -82,5 +82,5 @@ fn algorithms_of_sglang_are_followed_step_by_step() {
         new("indel_2", insert_delete),
     ];
     let folder = Folder::open_file("llada2_moe", "sglang.json").in_rows();
-    follow_in(&folder, &cases, &[]);
+    follow_in(&folder, &cases);
 }

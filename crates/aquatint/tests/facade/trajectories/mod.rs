@@ -66,17 +66,12 @@ impl Case {
 
 /// Follows all trajectories of a family, each of which has to have a case, and reports all that differ.
 pub(crate) fn follow(family: &str, cases: &[Case]) {
-    follow_but(family, cases, &[]);
+    follow_in(&Folder::open(family), cases);
 }
 
-/// Follows all trajectories of a family but those that no setting can say yet.
-pub(crate) fn follow_but(family: &str, cases: &[Case], others: &[&str]) {
-    follow_in(&Folder::open(family), cases, others);
-}
-
-/// Follows all trajectories in a file but those that no setting can say yet.
-pub(crate) fn follow_in(folder: &Folder, cases: &[Case], others: &[&str]) {
-    let mut names: Vec<&str> = cases.iter().map(|case| case.name).chain(others.iter().copied()).collect();
+/// The same of the trajectories in a file.
+pub(crate) fn follow_in(folder: &Folder, cases: &[Case]) {
+    let mut names: Vec<&str> = cases.iter().map(|case| case.name).collect();
     let mut recorded: Vec<&str> = folder.names().collect();
     names.sort_unstable();
     recorded.sort_unstable();
