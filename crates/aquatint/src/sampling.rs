@@ -88,7 +88,7 @@ pub struct SamplingOptions {
     /// See [`SettingsBuilder::correctors`].
     pub correctors: Option<usize>,
     /// See [`SettingsBuilder::revise`].
-    pub revise: bool,
+    pub revise: Option<bool>,
     /// See [`SettingsBuilder::commit_likeliest`].
     pub commit_likeliest: Option<bool>,
     /// See [`aquatint_diffusion::Stability::new`]; 1 where only the other threshold is given.
@@ -211,7 +211,7 @@ impl SamplingOptions {
             ("cache_refresh", cache_refresh.is_some()),
             ("churn", churn.is_some()),
             ("correctors", correctors.is_some()),
-            ("revise", *revise),
+            ("revise", revise.is_some()),
             ("commit_likeliest", commit_likeliest.is_some()),
             ("stability_threshold", stability_threshold.is_some()),
             ("confidence_threshold", confidence_threshold.is_some()),
@@ -223,8 +223,7 @@ impl SamplingOptions {
 
     /// Everything but the block length.
     fn builder(&self, advised: &GenerationDefaults) -> Result<SettingsBuilder, GenerateError> {
-        let revise = self.revise || advised.revise.unwrap_or(false);
-        let mut builder = Settings::builder().correctors(self.correctors.unwrap_or(0)).revise(revise).seed(self.seed());
+        let mut builder = Settings::builder().correctors(self.correctors.unwrap_or(0)).seed(self.seed());
         if let Some(steps) = self.steps.or(advised.steps) {
             builder = builder.steps(steps);
         }
@@ -239,6 +238,9 @@ impl SamplingOptions {
         }
         if let Some(temperature) = self.final_temperature.or(advised.final_temperature) {
             builder = builder.final_temperature(temperature);
+        }
+        if let Some(revise) = self.revise.or(advised.revise) {
+            builder = builder.revise(revise);
         }
         if let Some(likeliest) = self.commit_likeliest.or(advised.commit_likeliest) {
             builder = builder.commit_likeliest(likeliest);
@@ -416,6 +418,30 @@ mod tests {
         assert_eq!([sampling.continuation(12), sampling.continuation(0)], [12, 1]);
         let requested = SamplingOptions { max_tokens: Some(40), ..options }.resolve(&advised).unwrap();
         assert_eq!(requested.continuation(12), 40);
+    }
+
+    #[test]
+    fn what_is_advised_can_be_switched_off() {
+        let advised = GenerationDefaults {
+            revise: Some(true),
+            commit_likeliest: Some(true),
+            self_speculation: Some(true),
+            leads: Some(true),
+            ..GenerationDefaults::default()
+        };
+        let of = |requested: Option<bool>| {
+            let options = SamplingOptions {
+                revise: requested,
+                commit_likeliest: requested,
+                self_speculation: requested,
+                leads: requested,
+                ..SamplingOptions::default()
+            };
+            let sampling = options.resolve(&advised).unwrap();
+            let settings = sampling.settings();
+            [settings.revises(), settings.commits_likeliest(), settings.self_speculation(), settings.leads()]
+        };
+        assert_eq!((of(None), of(Some(false))), ([true; 4], [false; 4]));
     }
 
     #[test]

@@ -250,7 +250,7 @@ impl SamplingFields {
             cache_refresh: self.cache_refresh,
             churn: self.churn,
             correctors: self.correctors,
-            revise: self.revise.unwrap_or(false),
+            revise: self.revise,
             commit_likeliest: self.commit_likeliest,
             stability_threshold: self.stability_threshold,
             confidence_threshold: self.confidence_threshold,

@@ -189,9 +189,16 @@ pub(crate) struct SamplingArguments {
     #[arg(long, value_name = "N", help_heading = "Sampling")]
     pub(crate) correctors: Option<usize>,
 
-    /// Keep accepted positions open until the last step, and draw all others again
-    #[arg(long, help_heading = "Sampling")]
-    pub(crate) revise: bool,
+    /// Keep accepted positions open until the last step, and draw all others again: true, as without a value, or false
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = "Sampling"
+    )]
+    pub(crate) revise: Option<bool>,
 
     /// Write the likeliest token of each position when a whole block is committed, and not the sampled one: true or
     /// false

@@ -183,7 +183,7 @@ const FLAGS: [(&str, Effect); 60] = [
 fn flags(command: &str) -> BTreeSet<String> {
     let help = aquatint(&[command, "--help"]).expect(0).out;
     let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
-    let names = lines.flat_map(|line| line.split([' ', ',', '=']).find(|word| word.starts_with("--")));
+    let names = lines.flat_map(|line| line.split([' ', ',', '=', '[']).find(|word| word.starts_with("--")));
     names.map(str::to_owned).collect()
 }
 
