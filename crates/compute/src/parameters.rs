@@ -203,8 +203,7 @@ impl<D: Device> Parameters<D> {
     }
 
     /// Bytes of all values: those of parameters, of weights that are kept in their prepared form only, and of those on
-    /// demand that are prepared now. What is made
-    /// of values for products is not counted.
+    /// demand that are prepared now. What is made of values for products is not counted.
     pub fn bytes(&self) -> usize {
         let values: usize =
             self.values.iter().map(|value| self.device.len(value) * self.device.dtype(value).bytes()).sum();

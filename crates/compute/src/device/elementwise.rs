@@ -48,9 +48,9 @@ impl<B: ?Sized> Modulation<'_, B, [u32]> {
 pub struct RowScale<'a, B: ?Sized, I: ?Sized> {
     /// Columns of a row.
     pub columns: usize,
-    /// The factor of each row.
+    /// Which factor each row has, `[T]`.
     pub groups: &'a I,
-    /// `[groups]`.
+    /// One for each group.
     pub factors: &'a B,
     /// `[T, columns]`.
     pub x: &'a B,

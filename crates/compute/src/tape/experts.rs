@@ -118,6 +118,11 @@ fn factors<'a, D: Device>(
     groups.iter().map(factor).collect()
 }
 
+/// The same groups with what is made of their weights.
+fn with_weights<A: Copy, B>(groups: &[RowGroup<A>], weight: impl Fn(A) -> B) -> Vec<RowGroup<B>> {
+    groups.iter().map(|group| RowGroup { rows: group.rows.clone(), weight: weight(group.weight) }).collect()
+}
+
 impl<'p, D: Device> Tape<'p, D> {
     /// The weights of each row's experts, `[T, K]`, and where its copies go, from logits `[T, N]`. `bias` is added where
     /// experts are chosen, and is not learned by the gradient.
@@ -158,7 +163,7 @@ impl<'p, D: Device> Tape<'p, D> {
     /// `x wᵀ` of rows that are sorted by expert; `weights` has the matrix of each expert.
     ///
     /// # Errors
-    /// When the device lacks the memory.
+    /// When the device lacks the memory, or the matrix of an expert on demand cannot be read.
     pub fn grouped_linear(
         &mut self,
         x: &Value<D>,
@@ -167,24 +172,19 @@ impl<'p, D: Device> Tape<'p, D> {
     ) -> Result<Value<D>, DeviceError> {
         let shape = self.linear_shape(x, weights[0]);
         let groups = routes.with(weights);
-        let mut out = self.device().uninitialised(x.rows * shape.outputs)?;
+        let (device, mut out) = (self.device(), self.device().uninitialised(x.rows * shape.outputs)?);
         if self.records.is_some() {
             let factors = factors(self.parameters, &groups, true)?;
-            self.device().grouped_linear(GroupedOperands { shape, x: &*x.buffer, groups: &factors }, &mut out);
+            device.grouped_linear(GroupedOperands { shape, x: &*x.buffer, groups: &factors }, &mut out);
         } else {
-            let ids: Vec<_> = groups.iter().map(|group| [group.weight]).collect();
-            let mut done = 0;
-            while done < groups.len() {
-                let lent = self.parameters.lend(&ids[done..])?;
-                let now = groups[done..].iter().zip(&lent);
-                let now = now.map(|(group, [weight])| RowGroup {
-                    rows: group.rows.clone(),
-                    weight: Factor::Prepared(&**weight),
-                });
-                let operands = GroupedOperands { shape, x: &*x.buffer, groups: &now.collect::<Vec<_>>() };
-                self.device().grouped_linear(operands, &mut out);
-                done += lent.len();
-            }
+            self.each_lent(
+                &groups,
+                |weight| [weight],
+                |groups| {
+                    let factors = with_weights(groups, |[weight]| Factor::Prepared(weight));
+                    device.grouped_linear(GroupedOperands { shape, x: &*x.buffer, groups: &factors }, &mut out);
+                },
+            )?;
         }
         let trains = groups.iter().any(|group| self.parameters.trains(group.weight));
         let out = self.value(out, x.rows, shape.outputs, x.slot.is_some() || trains);
@@ -196,7 +196,7 @@ impl<'p, D: Device> Tape<'p, D> {
     /// expert.
     ///
     /// # Errors
-    /// When the device lacks the memory.
+    /// When the device lacks the memory, or the matrix of an expert on demand cannot be read.
     pub fn grouped_glu(
         &mut self,
         activation: Activation,
@@ -211,20 +211,38 @@ impl<'p, D: Device> Tape<'p, D> {
             return self.glu(activation, &gate_up);
         }
         let shape = self.linear_shape(x, apart[0].0);
-        let groups = routes.with(apart);
-        let ids: Vec<_> = groups.iter().map(|RowGroup { weight: (gate, up), .. }| [*gate, *up]).collect();
-        let mut out = self.device().uninitialised(x.rows * shape.outputs)?;
+        let (device, mut out) = (self.device(), self.device().uninitialised(x.rows * shape.outputs)?);
+        self.each_lent(
+            &routes.with(apart),
+            |(gate, up)| [gate, up],
+            |groups| {
+                let pairs = with_weights(groups, |[gate, up]| (gate, up));
+                device.grouped_glu(activation, GroupedOperands { shape, x: &*x.buffer, groups: &pairs }, &mut out);
+            },
+        )?;
+        Ok(self.value(out, x.rows, shape.outputs, false))
+    }
+
+    /// Calls `run` with groups of rows and the prepared matrices of each, as many groups at a time as the memory of experts
+    /// on demand allows; `ids` are the weights of a group.
+    fn each_lent<W: Copy, const N: usize>(
+        &self,
+        groups: &[RowGroup<W>],
+        ids: impl Fn(W) -> [WeightId; N],
+        mut run: impl FnMut(&[RowGroup<[&D::Prepared; N]>]),
+    ) -> Result<(), DeviceError> {
+        let ids: Vec<[WeightId; N]> = groups.iter().map(|group| ids(group.weight)).collect();
         let mut done = 0;
         while done < groups.len() {
-            let lent = parameters.lend(&ids[done..])?;
-            let pairs = groups[done..].iter().zip(&lent);
-            let pairs =
-                pairs.map(|(group, [gate, up])| RowGroup { rows: group.rows.clone(), weight: (&**gate, &**up) });
-            let operands = GroupedOperands { shape, x: &*x.buffer, groups: &pairs.collect::<Vec<_>>() };
-            self.device().grouped_glu(activation, operands, &mut out);
+            let lent = self.parameters.lend(&ids[done..])?;
+            let with_matrices = groups[done..].iter().zip(&lent).map(|(group, matrices)| RowGroup {
+                rows: group.rows.clone(),
+                weight: matrices.each_ref().map(|matrix| &**matrix),
+            });
+            run(&with_matrices.collect::<Vec<_>>());
             done += lent.len();
         }
-        Ok(self.value(out, x.rows, shape.outputs, false))
+        Ok(())
     }
 
     /// What the experts of each row give, weighted and summed: `[T, D]`.
