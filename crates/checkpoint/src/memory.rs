@@ -6,8 +6,6 @@ use aquatint_network::{Role, TensorSpec, families};
 
 /// Bytes of a number, or of a scale, that is kept as it is.
 const REAL: u64 = 4;
-/// What the names of experts' tensors have.
-const EXPERTS: &str = ".mlp.experts.";
 
 impl Checkpoint {
     /// Bytes that the weights take when matrices are kept in `format`. Matrices that are quantised in the files stay as
@@ -18,11 +16,11 @@ impl Checkpoint {
 
     /// Bytes of those that only rows read that are routed to an expert.
     pub fn expert_memory(&self, format: WeightFormat) -> u64 {
-        self.memory_of(format, &|tensor| tensor.name.contains(EXPERTS))
+        self.memory_of(format, &|tensor| tensor.routed)
     }
 
     fn memory_of(&self, format: WeightFormat, counts: &dyn Fn(&TensorSpec) -> bool) -> u64 {
-        let tied = self.spec.head.tied;
+        let (tied, mixtures) = (self.spec.head.tied, self.spec.reads_mixtures().unwrap_or(false));
         let bytes = self.spec.tensors().into_iter().filter(counts).map(|tensor| {
             let numbers: u64 = tensor.shape.iter().map(|&size| size as u64).product();
             let rows = tensor.shape.first().map_or(1, |&rows| rows as u64);
@@ -35,8 +33,6 @@ impl Checkpoint {
                 }
                 None => prepared(format, numbers, rows),
             };
-            let mixtures = self.spec.self_conditioning.is_some()
-                || self.spec.process().ok().flatten().is_some_and(|process| process.reads_points());
             // A table of which only rows are read stays in bf16 where it is kept so.
             let compact = !mixtures && self.weights.storage(&name).as_deref() == Some("BF16");
             let table = if compact { REAL / 2 } else { REAL } * numbers;

@@ -21,16 +21,35 @@ pub(crate) struct PassIndices<D: Device> {
     positions: D::Indices,
     /// The sequence of each row.
     groups: D::Indices,
-    /// Of each row whether it is of the current block, 0 or 1.
-    currents: D::Indices,
-    /// The rows that are, where the network tells them apart.
-    current: Option<D::Indices>,
     /// The rows whose hidden state is wanted.
     requested: D::Indices,
     /// The sequence of each requested row.
     requested_groups: D::Indices,
-    /// Of each requested row whether it is of the current block, 0 or 1.
-    requested_currents: D::Indices,
+    /// The rows of current blocks, where the network tells them apart.
+    current: Option<CurrentRows<D>>,
+}
+
+/// Which rows are of current blocks.
+#[derive(Debug)]
+struct CurrentRows<D: Device> {
+    rows: D::Indices,
+    /// Of each row whether it is one of them, 0 or 1.
+    flags: D::Indices,
+    /// The same of each requested row.
+    requested: D::Indices,
+}
+
+impl<D: Device> CurrentRows<D> {
+    fn new(device: &D, current: &[bool], requested: &[u32]) -> Result<Self, DeviceError> {
+        let rows = (0u32..).zip(current).filter(|(_, current)| **current).map(|(row, _)| row);
+        let flags: Vec<u32> = current.iter().map(|&current| u32::from(current)).collect();
+        let of_requested: Vec<u32> = requested.iter().map(|&row| flags[row as usize]).collect();
+        Ok(Self {
+            rows: device.upload_indices(&rows.collect::<Vec<u32>>())?,
+            flags: device.upload_indices(&flags)?,
+            requested: device.upload_indices(&of_requested)?,
+        })
+    }
 }
 
 impl<D: Device> PassIndices<D> {
@@ -42,22 +61,13 @@ impl<D: Device> PassIndices<D> {
         requested: &[u32],
     ) -> Result<Self, DeviceError> {
         let requested_groups: Vec<u32> = requested.iter().map(|&row| groups[row as usize]).collect();
-        let is_current = |row: usize| u32::from(input.current.is_some_and(|current| current[row]));
-        let currents: Vec<u32> = (0..input.tokens.len()).map(is_current).collect();
-        let requested_currents: Vec<u32> = requested.iter().map(|&row| currents[row as usize]).collect();
-        let current = input.current.map(|current| {
-            let rows = (0u32..).zip(current).filter(|(_, current)| **current);
-            device.upload_indices(&rows.map(|(row, _)| row).collect::<Vec<u32>>())
-        });
         Ok(Self {
             tokens: device.upload_indices(input.tokens)?,
             positions: device.upload_indices(input.positions)?,
             groups: device.upload_indices(groups)?,
             requested: device.upload_indices(requested)?,
             requested_groups: device.upload_indices(&requested_groups)?,
-            currents: device.upload_indices(&currents)?,
-            current: current.transpose()?,
-            requested_currents: device.upload_indices(&requested_currents)?,
+            current: input.current.map(|current| CurrentRows::new(device, current, requested)).transpose()?,
         })
     }
 }
@@ -81,8 +91,7 @@ impl<'p, D: Device> Pass<'p, D> {
     /// The hidden state of the requested rows, ready for the head.
     pub(crate) fn hidden(&self, tape: &mut Tape<'p, D>, visible: &'p LayerVisible<D>) -> Result<Value<D>, DeviceError> {
         let Self { spec, weight_index, indices, .. } = *self;
-        let mut x =
-            weight_index.embedding.forward(tape, spec, &self.input, &indices.tokens, indices.current.as_ref())?;
+        let mut x = self.embedded(tape)?;
         let condition = self.condition(tape)?;
         for (index, (layer, weights)) in spec.layers.iter().zip(&weight_index.layers).enumerate() {
             let (pass, visible) = (self.layer(index), visible.of(index));
@@ -102,8 +111,7 @@ impl<'p, D: Device> Pass<'p, D> {
         attend: &mut AttendIn<'_, 'p, D>,
     ) -> Result<Value<D>, DeviceError> {
         let Self { spec, weight_index, indices, .. } = *self;
-        let mut x =
-            weight_index.embedding.forward(tape, spec, &self.input, &indices.tokens, indices.current.as_ref())?;
+        let mut x = self.embedded(tape)?;
         let condition = self.condition(tape)?;
         for (index, (layer, weights)) in spec.layers.iter().zip(&weight_index.layers).enumerate() {
             let inputs: Vec<Value<D>> = std::iter::once(x).chain(condition.clone()).collect();
@@ -113,10 +121,19 @@ impl<'p, D: Device> Pass<'p, D> {
         weight_index.head.forward(tape, spec, &x, &indices.requested_groups, condition.as_ref())
     }
 
+    /// The rows as the first layer reads them.
+    fn embedded(&self, tape: &mut Tape<'p, D>) -> Result<Value<D>, DeviceError> {
+        let current = self.indices.current.as_ref().map(|current| &current.rows);
+        self.weight_index.embedding.forward(tape, self.spec, &self.input, &self.indices.tokens, current)
+    }
+
     fn layer(&self, index: usize) -> LayerPass<'p, D> {
-        let PassIndices { positions, groups, currents, requested, requested_groups, requested_currents, .. } =
-            self.indices;
-        let requested = RequestedRows { rows: requested, groups: requested_groups, currents: requested_currents };
+        let PassIndices { positions, groups, requested, requested_groups, current, .. } = self.indices;
+        let (currents, of_requested) = match current {
+            Some(current) => (Some(&current.flags), Some(&current.requested)),
+            None => (None, None),
+        };
+        let requested = RequestedRows { rows: requested, groups: requested_groups, currents: of_requested };
         let requested = (index + 1 == self.spec.layers.len()).then_some(requested);
         LayerPass { positions, groups, currents, requested }
     }

@@ -86,8 +86,7 @@ impl<D: Device> InferenceNetwork<D> {
         let mut multiplied = vec![false; tensors.len()];
         products.iter().flat_map(|&id| parameters.parts(id)).for_each(|&part| multiplied[part] = true);
         let table = parameters.parts(weight_index.embedding.table).to_vec();
-        let reads_mixtures =
-            spec.self_conditioning.is_some() || spec.process()?.is_some_and(|process| process.reads_points());
+        let reads_mixtures = spec.reads_mixtures()?;
         // The largest tensors come first: while one is there twice, little else is.
         for (part, tensor) in tensors.iter().enumerate() {
             if table.contains(&part) && !reads_mixtures {
@@ -96,8 +95,8 @@ impl<D: Device> InferenceNetwork<D> {
                 source.set(&mut parameters, (part, tensor))?;
             }
         }
-        let on_demand = experts.as_ref().map_or(&[][..], |_| &weight_index.experts);
-        let on_demand: BTreeSet<WeightId> = on_demand.iter().copied().collect();
+        let is_on_demand = |id: &WeightId| experts.is_some() && tensors[parameters.parts(*id)[0]].routed;
+        let on_demand: BTreeSet<WeightId> = products.iter().copied().filter(is_on_demand).collect();
         for &id in products.iter().rev().filter(|id| !on_demand.contains(id)) {
             let format = match format {
                 _ if parameters.is_exact(id) => WeightFormat::F32,

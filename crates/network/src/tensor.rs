@@ -39,6 +39,8 @@ pub struct TensorSpec {
     pub role: Role,
     /// The layer that it is of.
     pub layer: Option<usize>,
+    /// Whether only rows read it that are routed to an expert.
+    pub routed: bool,
     /// What it begins as.
     pub(crate) init: Init,
 }

@@ -13,8 +13,6 @@ pub(crate) struct WeightIndex {
     pub(crate) head: HeadWeights,
     /// The weights that products read when nothing is learned, the head last.
     pub(crate) products: Vec<WeightId>,
-    /// Those of them that only rows read that are routed to an expert.
-    pub(crate) experts: Vec<WeightId>,
     /// The weights that products read in learning, but for a head that is the embedding table.
     pub(crate) stacks: Vec<WeightId>,
 }
@@ -36,8 +34,8 @@ impl WeightIndex {
             .map(|(index, layer)| declaration.within(index, |declaration| layer.declare(declaration, spec)))
             .collect::<Result<_, _>>()?;
         let head = HeadWeights::declare(&mut declaration, spec, embedding.table)?;
-        let Declared { tensors, products, experts, stacks } = declaration.finish();
-        Ok((tensors, Self { embedding, time, layers, head, products, experts, stacks }))
+        let Declared { tensors, products, stacks } = declaration.finish();
+        Ok((tensors, Self { embedding, time, layers, head, products, stacks }))
     }
 }
 

@@ -15,7 +15,6 @@ pub(crate) struct Declaration<'a, D: Device> {
     parameters: &'a mut Parameters<D>,
     tensors: Vec<TensorSpec>,
     products: Vec<WeightId>,
-    experts: Vec<WeightId>,
     stacks: Vec<WeightId>,
     layer: Option<usize>,
 }
@@ -25,8 +24,6 @@ pub(crate) struct Declared {
     pub(crate) tensors: Vec<TensorSpec>,
     /// The weights that products read when nothing is learned.
     pub(crate) products: Vec<WeightId>,
-    /// Those of them that are of experts.
-    pub(crate) experts: Vec<WeightId>,
     /// The weights that products read in learning.
     pub(crate) stacks: Vec<WeightId>,
 }
@@ -34,14 +31,13 @@ pub(crate) struct Declared {
 impl<'a, D: Device> Declaration<'a, D> {
     /// No tensors yet.
     pub(crate) fn new(parameters: &'a mut Parameters<D>) -> Self {
-        let (tensors, products, experts, stacks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { parameters, tensors, products, experts, stacks, layer: None }
+        Self { parameters, tensors: Vec::new(), products: Vec::new(), stacks: Vec::new(), layer: None }
     }
 
     /// All that was declared.
     pub(crate) fn finish(self) -> Declared {
-        let Self { tensors, products, experts, stacks, .. } = self;
-        Declared { tensors, products, experts, stacks }
+        let Self { tensors, products, stacks, .. } = self;
+        Declared { tensors, products, stacks }
     }
 
     /// What `declare` declares is of the layer of this index; names begin with it.
@@ -59,7 +55,7 @@ impl<'a, D: Device> Declaration<'a, D> {
     /// A tensor; the index of its parameter.
     pub(crate) fn tensor(&mut self, name: &str, shape: &[usize], role: Role, init: Init) -> Result<usize, DeviceError> {
         let name = self.layer.map_or_else(|| name.to_owned(), |layer| format!("model.layers.{layer}.{name}"));
-        let tensor = TensorSpec { name, shape: shape.to_vec(), role, layer: self.layer, init };
+        let tensor = TensorSpec { name, shape: shape.to_vec(), role, layer: self.layer, routed: false, init };
         let (rows, columns) = tensor.rows_and_columns();
         let place = self.parameters.device().zeros(0)?;
         self.tensors.push(tensor);
@@ -118,7 +114,9 @@ impl<'a, D: Device> Declaration<'a, D> {
 
     /// Notes that only rows read a weight that are routed to an expert.
     pub(crate) fn routed(&mut self, weight: WeightId) {
-        self.experts.push(weight);
+        for &part in self.parameters.parts(weight) {
+            self.tensors[part].routed = true;
+        }
     }
 
     /// Notes that a product reads a weight when nothing is learned.

@@ -28,8 +28,8 @@ pub(crate) struct LayerPass<'p, D: Device> {
     pub(crate) positions: &'p D::Indices,
     /// The sequence of each row.
     pub(crate) groups: &'p D::Indices,
-    /// Of each row whether it is of the current block, 0 or 1.
-    pub(crate) currents: &'p D::Indices,
+    /// Of each row whether it is of the current block, 0 or 1, where the network tells these apart.
+    pub(crate) currents: Option<&'p D::Indices>,
     /// In the last layer, the requested rows. The output of that layer at other rows is never read: after its attention,
     /// only the requested rows go on.
     pub(crate) requested: Option<RequestedRows<'p, D>>,
@@ -39,7 +39,7 @@ pub(crate) struct LayerPass<'p, D: Device> {
 pub(crate) struct RequestedRows<'p, D: Device> {
     pub(crate) rows: &'p D::Indices,
     pub(crate) groups: &'p D::Indices,
-    pub(crate) currents: &'p D::Indices,
+    pub(crate) currents: Option<&'p D::Indices>,
 }
 
 impl<D: Device> Clone for RequestedRows<'_, D> {
@@ -119,9 +119,10 @@ impl LayerSpec {
         let h = self.feed_forward.norm.forward(tape, &x, weights.feed_forward.norm)?;
         let h = half.modulate(tape, h)?;
         let x = self.feed_forward.forward(tape, &weights.feed_forward, &half, h, x)?;
-        match weights.factors {
-            Some(factors) => tape.scale_rows(&x, factors, RowGroups::Given(currents)),
-            None => Ok(x),
+        match (weights.factors, currents) {
+            (None, _) => Ok(x),
+            (Some(factors), Some(currents)) => tape.scale_rows(&x, factors, RowGroups::Given(currents)),
+            (Some(_), None) => unreachable!("the input of a network with layer factors says which rows are current"),
         }
     }
 

@@ -96,6 +96,15 @@ impl NetworkSpec {
         self.time_conditioning.is_some_and(|time| time.input != TimeInput::Nothing)
     }
 
+    /// Whether rows are read as mixtures of word vectors, so that products read the table of these: with
+    /// self-conditioning, and under a process whose open positions hold points.
+    ///
+    /// # Errors
+    /// When the process cannot be built.
+    pub fn reads_mixtures(&self) -> Result<bool, SettingError> {
+        Ok(self.self_conditioning.is_some() || self.process()?.is_some_and(|process| process.reads_points()))
+    }
+
     /// Whether rows of the current block are computed in another way than those before it, so that an input has to say
     /// which they are.
     pub fn tells_current(&self) -> bool {

@@ -194,16 +194,7 @@ impl Cut {
     }
 
     fn input(&self) -> NetworkInput<'_> {
-        let Self { tokens, positions, visibility, .. } = self;
-        NetworkInput {
-            tokens,
-            positions,
-            visibility,
-            points: None,
-            times: None,
-            current: None,
-            self_conditioning: None,
-        }
+        NetworkInput::of_tokens(&self.tokens, &self.positions, &self.visibility)
     }
 
     /// Reads the rows from `first` of each sequence on and compares them with the truth of the larger batch.
