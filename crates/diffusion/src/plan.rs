@@ -94,6 +94,11 @@ impl BlockPlan {
     pub fn edits(&self) -> &[PlannedStep] {
         &self.edits
     }
+
+    /// Forward passes of the network, at most: those of its steps and of those that only edit.
+    pub fn forwards(&self) -> usize {
+        self.steps.len() + self.edits.len()
+    }
 }
 
 /// How fast a canvas is to be filled, and on which way.
@@ -212,7 +217,7 @@ impl StepPlan {
             .map(|(index, size)| {
                 let leads = settings.leads.get(index).copied().unwrap_or(false);
                 let block = BlockPlan::new(size, (number, leads), settings);
-                number += (block.steps.len() + block.edits.len()) as u64;
+                number += block.forwards() as u64;
                 block
             })
             .collect();
@@ -239,7 +244,7 @@ impl StepPlan {
 
     /// Forward passes of the network over all blocks, at most; a guided step counts twice on top of that.
     pub fn total_forwards(&self) -> usize {
-        self.blocks.iter().map(|block| block.steps.len() + block.edits.len()).sum()
+        self.blocks.iter().map(BlockPlan::forwards).sum()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Whether a request can be served, and what serving it takes: all that is decided before its first step.
 
+use crate::blocks_from::CountedBlocks;
 use crate::confidence::Confidence;
 use crate::constrained::ConstrainedSpan;
 use crate::guidance;
@@ -141,10 +142,7 @@ impl RequestPlan {
     pub(crate) fn forward_passes_of(&self, block: usize, request: &Request) -> usize {
         match request.settings.stepping.self_speculation {
             true => most_passes(self.blocks[block].len()),
-            false => {
-                let plan = &self.plan.blocks()[block];
-                plan.steps().len() + plan.edits().len() + usize::from(self.openings[block])
-            }
+            false => self.plan.blocks()[block].forwards() + usize::from(self.openings[block]),
         }
     }
 }
@@ -284,18 +282,18 @@ fn divide(
             hint: Some("the network was trained on blocks of this length; leave it out".to_owned()),
         }));
     }
-    let part = block_length.unwrap_or(length).max(1);
-    Ok(open.chunk_by(|a, b| (a + lead) / part == (b + lead) / part).map(<[usize]>::to_vec).collect())
+    let blocks = CountedBlocks::new(block_length.unwrap_or(length), lead);
+    Ok(open.chunk_by(|a, b| blocks.of(*a) == blocks.of(*b)).map(<[usize]>::to_vec).collect())
 }
 
 /// The positions of each block, open or not, where the network has blocks of its own; none where it has not.
 fn block_lengths(blocks: &[Vec<usize>], request: &Request, layout: Layout, lead: usize) -> Vec<usize> {
     let Layout::Block { length } = layout else { return Vec::new() };
-    let part = request.settings.block_length.unwrap_or(length).max(1);
+    let counted = CountedBlocks::new(request.settings.block_length.unwrap_or(length), lead);
     let counts = |position: &usize| !matches!(request.canvas.kind(*position), Some(Kind::Padding) | None);
     let of = |block: &Vec<usize>| {
-        let start = block.first().map_or(0, |first| (first + lead) / part * part);
-        (start..start + part).filter_map(|counted| counted.checked_sub(lead)).filter(counts).count()
+        let number = block.first().map_or(0, |first| counted.of(*first));
+        (counted.start(number)..counted.start(number + 1)).filter(counts).count()
     };
     blocks.iter().map(of).collect()
 }
@@ -303,7 +301,7 @@ fn block_lengths(blocks: &[Vec<usize>], request: &Request, layout: Layout, lead:
 /// Which of the blocks have no sub-block of the same block of the layout behind them.
 fn ends_block(blocks: &[Vec<usize>], layout: Layout, lead: usize) -> Vec<bool> {
     let whole = |first: Option<&usize>| match layout {
-        Layout::Block { length } => first.map(|first| (first + lead) / length.max(1)),
+        Layout::Block { length } => first.map(|first| CountedBlocks::new(length, lead).of(*first)),
         Layout::Full | Layout::Causal | Layout::CausalPrefix { .. } => None,
     };
     let next = blocks.iter().skip(1).map(|block| whole(block.first())).chain([None]);
@@ -314,7 +312,7 @@ fn ends_block(blocks: &[Vec<usize>], layout: Layout, lead: usize) -> Vec<bool> {
 /// open.
 fn leads(blocks: &[Vec<usize>], settings: &Settings, spec: &NetworkSpec, lead: usize) -> Vec<bool> {
     let begins = |first: usize| match spec.attention {
-        Layout::Block { length } => (first + lead).is_multiple_of(length.max(1)),
+        Layout::Block { length } => CountedBlocks::new(length, lead).begin_with(first),
         Layout::Full => true,
         // The one has single positions, the other a pass of its own for them.
         Layout::Causal | Layout::CausalPrefix { .. } => false,

@@ -42,9 +42,49 @@ impl FromStr for BlocksFrom {
     }
 }
 
+/// Blocks of so many positions each, one behind the other; the first of a text may be shorter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CountedBlocks {
+    /// 1 or more.
+    length: usize,
+    lead: usize,
+}
+
+impl CountedBlocks {
+    /// Blocks of `length` positions, 1 at least, of which the first has `lead` fewer.
+    pub(crate) fn new(length: usize, lead: usize) -> Self {
+        Self { length: length.max(1), lead }
+    }
+
+    /// The number of the block that has a position.
+    pub(crate) fn of(self, position: usize) -> usize {
+        (position + self.lead) / self.length
+    }
+
+    /// The first position of a block.
+    pub(crate) fn start(self, block: usize) -> usize {
+        (block * self.length).saturating_sub(self.lead)
+    }
+
+    /// Whether a block of the full length begins with a position.
+    pub(crate) fn begin_with(self, position: usize) -> bool {
+        (position + self.lead).is_multiple_of(self.length)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_first_block_may_be_shorter() {
+        let blocks = CountedBlocks::new(4, 3);
+        let of: Vec<usize> = (0..7).map(|position| blocks.of(position)).collect();
+        assert_eq!(of, [0, 1, 1, 1, 1, 2, 2]);
+        assert_eq!([0, 1, 2].map(|block| blocks.start(block)), [0, 1, 5]);
+        assert_eq!([0, 1, 4, 5].map(|position| blocks.begin_with(position)), [false, true, false, true]);
+        assert_eq!(CountedBlocks::new(0, 0).of(2), 2);
+    }
 
     #[test]
     fn names_are_read_back() {

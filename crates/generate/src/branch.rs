@@ -238,7 +238,7 @@ impl Branch {
             return;
         }
         let logits = answers[self.answers.clone()].iter_mut().flat_map(Answer::take_logits).collect();
-        self.previous = Some(PreviousPrediction::new(self.requested.clone(), logits, (vocabulary_size, temperature)));
+        self.previous = Some(PreviousPrediction::new(self.requested.clone(), logits, vocabulary_size, temperature));
     }
 }
 

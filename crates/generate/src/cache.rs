@@ -8,6 +8,7 @@
 //! sub-blocks, [`Cache::Dual`] does so within a block (Fast-dLLM v2, 2509.26328, section 3.3): the rows of the other
 //! sub-blocks stay until the next one begins, and until no row of another one is needed to answer.
 
+use crate::blocks_from::CountedBlocks;
 use aquatint_diffusion::{Layout, SettingError, TokenId};
 use aquatint_network::{KvCache, NetworkSpec};
 use std::fmt;
@@ -188,16 +189,15 @@ impl CacheState {
         let mut reads_part = false;
         let mut rows_to_compute: Vec<usize> = match (cache, exact_blocks(spec.attention)) {
             (Cache::Exact | Cache::Dual, Some(length)) => {
-                let block_of = |row: usize| (row + query.lead) / length.max(1);
-                let begin = |block: usize| (block * length.max(1)).saturating_sub(query.lead);
+                let blocks = CountedBlocks::new(length, query.lead);
                 let first_noisy = query.is_final.iter().position(|is_final| !is_final).unwrap_or(rows.end);
                 let current = query.requested.iter().filter_map(row_of);
                 // A block from which no row answers needs no rows yet.
-                let last = current.clone().map(answering).map(block_of).max().unwrap_or(0);
-                let first = current.map(block_of).min().unwrap_or(0);
+                let last = current.clone().map(answering).map(|row| blocks.of(row)).max().unwrap_or(0);
+                let first = current.map(|row| blocks.of(row)).min().unwrap_or(0);
                 let changed = |row: &usize| self.tokens[*row] != Some((query.tokens[*row], query.is_final[*row]));
-                let end = begin(last + 1).min(rows.end);
-                let first = (0..end).find(changed).map_or(first, |row| block_of(row).min(first));
+                let end = blocks.start(last + 1).min(rows.end);
+                let first = (0..end).find(changed).map_or(first, |row| blocks.of(row).min(first));
                 // The rows of the current block see all of it, those that are written among them.
                 let (first, end) = match (spec.attention, query.positions.first().and_then(row_of)) {
                     (Layout::CausalPrefix { .. }, Some(start)) => (first.min(start), rows.end),
@@ -212,19 +212,20 @@ impl CacheState {
                     // No row before these is computed in this pass or a later one: what is final stays, except in the
                     // current block, where it may become noisy again.
                     let current = query.positions.first().and_then(row_of).unwrap_or(0);
-                    let oldest = begin(block_of(first_noisy.min(current)).min(first));
+                    let oldest = blocks.start(blocks.of(first_noisy.min(current)).min(first));
                     let oldest = oldest.saturating_sub(usize::from(spec.head.logit_shift));
                     self.kv_cache.free_before((oldest + 1).saturating_sub(window));
                 }
-                let part_of = |position: &usize| query.block_length.map(|part| (position + query.lead) / part.max(1));
+                let parts = query.block_length.map(|part| CountedBlocks::new(part, query.lead));
+                let part_of = |position: &usize| parts.map(|parts| parts.of(*position));
                 let own = query.positions.first().and_then(part_of);
                 let in_own = |row: &usize| part_of(&query.visible[*row]) == own;
-                let begun = (begin(last)..end).all(|row| self.tokens[row].is_some());
+                let begun = (blocks.start(last)..end).all(|row| self.tokens[row].is_some());
                 let answered = query.requested.iter().filter_map(row_of).map(answering).all(|row| in_own(&row));
                 reads_part = cache == Cache::Dual && first == last && begun && answered && !due;
                 match reads_part {
                     true => (0..end).filter(in_own).collect(),
-                    false => (begin(first)..end).collect(),
+                    false => (blocks.start(first)..end).collect(),
                 }
             }
             (Cache::Prefix | Cache::Dual, _) if !due => {

@@ -112,14 +112,9 @@ impl Case<'_> {
         self.blocks().all(|steps| steps.len() == 1)
     }
 
-    /// Whether the network reads each block once.
-    fn has_one_pass(&self) -> bool {
-        self.has_one_step() && self.planned.plan.blocks().iter().all(|block| block.edits().is_empty())
-    }
-
-    /// Why what acts between two passes does nothing.
+    /// Why what acts between two passes over a block does nothing.
     fn one_pass(&self) -> Option<String> {
-        self.has_one_pass().then(|| ONE_STEP.to_owned())
+        self.planned.plan.blocks().iter().all(|block| block.forwards() <= 1).then(|| ONE_STEP.to_owned())
     }
 
     /// Why what acts between two steps does nothing.
@@ -424,7 +419,7 @@ impl Case<'_> {
 
     fn cache(&self) -> Option<String> {
         let rows = visible(&self.request.canvas, self.request.end);
-        let several = || self.planned.blocks.iter().zip(self.planned.plan.blocks()).filter(|(_, b)| passes(b) > 1);
+        let several = || self.planned.blocks.iter().zip(self.planned.plan.blocks()).filter(|(_, b)| b.forwards() > 1);
         let refreshed = self.settings().cache_refresh == Some(1);
         match (self.settings().cache?, self.spec.attention) {
             (Cache::None, _) => None,
@@ -456,7 +451,7 @@ impl Case<'_> {
         {
             return Some(reason);
         }
-        let most = self.planned.plan.blocks().iter().map(passes).max()?;
+        let most = self.planned.plan.blocks().iter().map(BlockPlan::forwards).max()?;
         (refresh >= most).then(|| format!("no block has more than {most} steps, and each begins with a refresh"))
     }
 
@@ -485,11 +480,6 @@ impl Case<'_> {
         let canvas = &self.request.canvas;
         (0..canvas.len()).any(|position| canvas.kind(position) == Some(Kind::Given))
     }
-}
-
-/// The passes that the plan gives to a block.
-fn passes(block: &BlockPlan) -> usize {
-    block.steps().len() + block.edits().len()
 }
 
 /// Whether something of each step is the same in two plans.

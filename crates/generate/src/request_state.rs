@@ -227,7 +227,7 @@ impl RequestState {
     ) -> Result<(), GenerateError> {
         let (block, index, planned) = (self.block, self.reported, self.planned());
         let mut predictions = self.propose(answers, &planned, model)?;
-        let Taken { changes, alternatives, settled } = self.take(&mut predictions, planned, model)?;
+        let Taken { changes, alternatives, unedited } = self.take(&mut predictions, planned, model)?;
         let entropy = predictions.proposal.mean_entropy();
         let end = self.admission.request.end;
         let counts = usize::from(!self.opening && self.speculation.is_none());
@@ -235,7 +235,7 @@ impl RequestState {
         self.reported += counts;
         self.opening = false;
         let is_full =
-            self.admission.planned.ends_block[block] && self.block_open().is_empty() && self.is_edited(settled);
+            self.admission.planned.ends_block[block] && self.block_open().is_empty() && self.is_edited(unedited);
         let at_once = self.speculation.is_some() || self.admission.request.settings.stepping.stop_at == StopAt::Step;
         let stops = at_once || is_full;
         let closed = end.filter(|_| stops).map_or_else(Vec::new, |end| closed_by_end(&self.canvas, end));
@@ -244,12 +244,10 @@ impl RequestState {
         }
         let vocabulary_size = model.spec().vocabulary_size;
         if let Some(conditioning) = model.spec().self_conditioning {
-            let temperature = match conditioning.is_sharpened() {
-                true => Some(self.admission.request.settings.shaping.temperature_at(&planned))
-                    .filter(|temperature| *temperature > 0.0),
-                false => None,
-            };
-            let temperature = temperature.unwrap_or(1.0);
+            let shaping = &self.admission.request.settings.shaping;
+            let drawn = conditioning.is_sharpened().then(|| shaping.temperature_at(&planned));
+            // At temperature 0 the draw has no prediction of its own: the network's is fed back.
+            let temperature = drawn.filter(|temperature| *temperature > 0.0).unwrap_or(1.0);
             self.branches.iter_mut().for_each(|branch| branch.feed_back(answers, vocabulary_size, temperature));
         }
 
@@ -268,11 +266,16 @@ impl RequestState {
             open,
             forward_passes: self.statistics.forward_passes,
         });
-        if flow.is_continue() && self.is_block_done(settled) {
-            flow = report(DenoisingEvent::BlockCommitted { block, of: self.admission.planned.blocks.len() });
-            self.block += 1;
-            if flow.is_continue() {
-                flow = self.enter(report);
+        if flow.is_continue() && self.is_block_filled() {
+            if self.is_edited(unedited) {
+                flow = report(DenoisingEvent::BlockCommitted { block, of: self.admission.planned.blocks.len() });
+                self.block += 1;
+                if flow.is_continue() {
+                    flow = self.enter(report);
+                }
+            } else {
+                // A block that is full before its time goes on with the steps that only edit.
+                self.step = self.step.max(self.fill_steps());
             }
         }
         if flow.is_break() && self.is_running() {
@@ -363,7 +366,7 @@ impl RequestState {
     fn block_steps(&self) -> usize {
         match self.speculation {
             Some(_) => self.admission.planned.forward_passes_of(self.block, &self.admission.request),
-            None => self.fill_steps() + self.admission.planned.plan.blocks()[self.block].edits().len(),
+            None => self.admission.planned.plan.blocks()[self.block].forwards(),
         }
     }
 
@@ -373,28 +376,21 @@ impl RequestState {
         plan.edits().len() - self.step.saturating_sub(plan.steps().len())
     }
 
-    /// A block is done when nothing of it is open, no later step would take anything back, and nothing is edited any more;
-    /// `settled` where the last step began with a full block and edited nothing. A block that is full before its time goes
-    /// on with the steps that only edit.
-    fn is_block_done(&mut self, settled: bool) -> bool {
-        let plan = &self.admission.planned.plan.blocks()[self.block];
-        let steps = plan.steps();
+    /// Whether nothing of the current block is open and no later step would take anything back.
+    fn is_block_filled(&self) -> bool {
+        let steps = self.admission.planned.plan.blocks()[self.block].steps();
         let left = steps.get(self.step..).unwrap_or_default();
         let is_full = match &self.lengths {
             Some(lengths) => lengths.is_filled(&self.canvas),
             None => self.block_open().is_empty(),
         };
-        let is_filled = left.is_empty() || is_full && left.iter().all(|step| step.sigma == 0.0);
-        if is_filled && !settled {
-            self.step = self.step.max(steps.len());
-        }
-        is_filled && self.is_edited(settled)
+        left.is_empty() || is_full && left.iter().all(|step| step.sigma == 0.0)
     }
 
-    /// Whether nothing of a full block is edited any more: the last step has shown it, or no step is left, or no token may be
-    /// replaced.
-    fn is_edited(&self, settled: bool) -> bool {
-        settled || self.edits_left() == 0 || self.editable().is_empty() && self.block_open().is_empty()
+    /// Whether nothing of a full block is edited any more: the last step has shown it (`unedited`, see [`Taken`]), or no
+    /// step is left, or no token may be replaced.
+    fn is_edited(&self, unedited: bool) -> bool {
+        unedited || self.edits_left() == 0 || self.editable().is_empty() && self.block_open().is_empty()
     }
 
     /// What this step is about.

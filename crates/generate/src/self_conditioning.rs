@@ -35,7 +35,7 @@ pub(crate) struct PreviousPrediction {
 
 impl PreviousPrediction {
     /// The softmax of each row of logits `[positions, V]` at a temperature; the positions ascend.
-    pub(crate) fn new(positions: Vec<usize>, logits: Vec<f32>, (vocabulary_size, temperature): (usize, f64)) -> Self {
+    pub(crate) fn new(positions: Vec<usize>, logits: Vec<f32>, vocabulary_size: usize, temperature: f64) -> Self {
         let mut probabilities = logits;
         for row in probabilities.chunks_mut(vocabulary_size.max(1)) {
             let prediction = softmax(row, temperature);
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn rows_are_sure_of_what_is_known_and_empty_where_nothing_was_said() {
-        let previous = PreviousPrediction::new(vec![1, 3], vec![0.0, 0.0, 1000.0, 0.0], (2, 1.0));
+        let previous = PreviousPrediction::new(vec![1, 3], vec![0.0, 0.0, 1000.0, 0.0], 2, 1.0);
         let known = |position| (position == 0).then_some(1);
         assert_eq!(previous.rows(&[0, 1, 2, 3], known, true), [0.0, 1.0, 0.5, 0.5, 0.0, 0.0, 1.0, 0.0]);
         let known = |position| (position < 2).then_some(1);

@@ -45,7 +45,7 @@ pub(super) struct Taken {
     /// The likeliest tokens beside each change, where the request reports them.
     pub(super) alternatives: Vec<Vec<(TokenId, f64)>>,
     /// Whether the block was full and nothing of it was edited.
-    pub(super) settled: bool,
+    pub(super) unedited: bool,
 }
 
 impl RequestState {
@@ -68,7 +68,7 @@ impl RequestState {
                 Err(_) => None,
             };
             let alternatives = self.alternatives(&changes, predictions, from);
-            return Ok(Taken { changes, alternatives, settled: !changed.wrote });
+            return Ok(Taken { changes, alternatives, unedited: !changed.wrote });
         }
         let certain: Vec<(usize, f64)> = self.admission.planned.blocks[self.block]
             .iter()
@@ -98,7 +98,7 @@ impl RequestState {
         };
         let changes = self.changes(&changed, &edited, predictions);
         let alternatives = self.alternatives(&changes, predictions, Some);
-        Ok(Taken { changes, alternatives, settled: began_full && edited.is_empty() })
+        Ok(Taken { changes, alternatives, unedited: began_full && edited.is_empty() })
     }
 
     /// The step where positions may be inserted and deleted; `None` where they may not.
