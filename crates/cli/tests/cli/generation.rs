@@ -115,7 +115,9 @@ fn defaults_come_from_the_checkpoint_and_flags_win() {
     }
     std::fs::write(&path, config.to_string()).unwrap();
     let of = |more: &[&str]| {
-        let arguments = [&["generate", "The fox", "-m", text(&folder), "--format", "json"], more].concat();
+        // Some seeds write an end token in the first steps, and need fewer.
+        let arguments =
+            [&["generate", "The fox", "-m", text(&folder), "--seed", "0", "--format", "json"], more].concat();
         json(&aquatint(&arguments).expect(0).out)
     };
     assert_eq!((&of(&[])["settings"]["policy"], &of(&[])["forward_passes"]), (&"random".into(), &3.into()));
@@ -127,7 +129,7 @@ fn defaults_come_from_the_checkpoint_and_flags_win() {
     // An advised cache is refreshed as a flag says, without being named again.
     config["cache"] = "dual".into();
     std::fs::write(&path, config.to_string()).unwrap();
-    let text = |more: &[&str]| of(&[&["--seed", "1", "--precision", "f32"], more].concat())["text"].clone();
+    let text = |more: &[&str]| of(&[&["--precision", "f32"], more].concat())["text"].clone();
     assert_eq!(text(&["--cache-refresh", "1"]), text(&["--cache", "none"]));
 }
 

@@ -379,9 +379,8 @@ fn follow(network: &dyn Denoiser, folder: &Folder, name: &str, cache: Cache) -> 
     for (row, outcome) in outcomes.into_iter().enumerate() {
         let recording = &recordings[row];
         let canvas = outcome.map_err(|error| error.to_string())?.canvas;
-        let pad = PAD;
-        let expected = |position: usize| recording.result.get(position).copied().unwrap_or(pad);
-        let shown = |position: usize| if canvas.is_closed(position) { pad } else { canvas.tokens()[position] };
+        let expected = |position: usize| recording.result.get(position).copied().unwrap_or(PAD);
+        let shown = |position: usize| if canvas.is_closed(position) { PAD } else { canvas.tokens()[position] };
         let wrong: Vec<usize> = (0..canvas.len()).filter(|position| shown(*position) != expected(*position)).collect();
         if !wrong.is_empty() {
             differences.push(format!("row {row}: other tokens in the end at {wrong:?}"));
