@@ -92,9 +92,8 @@ impl NoisyBatch {
     }
 
     /// What a network with self-conditioning predicts without a prediction, `[T, V]` (or of rows of current blocks only,
-    /// where the network tells them apart), as it is to be fed back (Chen et
-    /// al., 2208.04202, section 3): rows without a term are predicted to be what they are, or nothing where blocks see
-    /// only earlier ones. `None` for other networks.
+    /// where the network tells them apart), as it is to be fed back (Chen et al., 2208.04202, section 3): rows without a
+    /// term are predicted to be what they are, or nothing where blocks see only earlier ones. `None` for other networks.
     ///
     /// # Errors
     /// When the network refuses.

@@ -17,8 +17,8 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
     file.finish()
 }
 
-/// A file that is written little by little, in any order, and appears whole under its name when it is finished. Dropped before, it
-/// leaves nothing.
+/// A file that is written little by little, in any order, and appears whole under its name when it is finished. Dropped
+/// before, it leaves nothing.
 #[derive(Debug)]
 pub struct AtomicFile {
     stream: BufWriter<File>,

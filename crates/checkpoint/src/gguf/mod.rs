@@ -14,7 +14,6 @@ mod header;
 mod tensors;
 mod tokenizer;
 
-use std::sync::Arc;
 pub(crate) use tensors::GgufTensor;
 
 use crate::checkpoint::{Config, Origin};
@@ -30,6 +29,7 @@ use header::Header;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use tokenizer::Tokenizer;
 
 /// What the name of such a file ends with.
