@@ -67,6 +67,17 @@ fn steps_that_only_edit_stand_behind_those_of_each_block() {
     );
 }
 
+#[test]
+fn what_is_as_probable_as_the_threshold_is_not_edited() {
+    let edited = |probability: f64| {
+        let (mut canvas, mut proposal) = (canvas(), Proposal::new());
+        let candidate = Candidate { token: 4, probability, entropy: 0.5, margin: 0.1, likeliest: 4, mass: 1.0 };
+        proposal.insert(2, candidate);
+        Editing::new(0.5, 2).unwrap().edit(&mut canvas, &proposal).unwrap()
+    };
+    assert_eq!((edited(0.5), edited(0.5 + f64::EPSILON)), (vec![], vec![2]));
+}
+
 /// A block that is full has gone the whole way to the final temperature.
 #[test]
 fn steps_that_only_edit_have_the_final_temperature() {

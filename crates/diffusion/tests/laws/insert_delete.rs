@@ -104,6 +104,35 @@ fn the_last_step_writes_neither_of_the_two_tokens() {
 }
 
 #[test]
+fn of_positions_below_the_threshold_the_likeliest_is_committed() {
+    let mut canvas = canvas(&[MASK, MASK, MASK, MASK]);
+    let predicted = [(5, 0.1), (6, 0.4), (7, 0.2), (8, 0.3)];
+    let changes = step(&mut LengthEdits::new(&[1, 2, 3, 4]), &mut canvas, &predicted, &[3, 4], (9, false));
+    assert_eq!(changes.committed, [2]);
+}
+
+#[test]
+fn when_a_block_is_filled_all_that_was_put_in_is_written() {
+    let mut canvas = canvas(&[MASK, 5, MASK]);
+    let changes = step(&mut LengthEdits::new(&[]), &mut canvas, &[(6, 0.1), (5, 0.9), (7, 0.1)], &[3, 4], (9, false));
+    assert_eq!((changes.committed, canvas.tokens()), (vec![1, 3], &[9, 6, 5, 7][..]));
+}
+
+/// The last of them moves on with what stands before it.
+#[test]
+fn positions_of_the_beginning_are_open_still_where_they_have_moved() {
+    let mut canvas = canvas(&[5, MASK, MASK, 8]);
+    let mut lengths = LengthEdits::new(&[2, 3]);
+    assert_eq!(lengths.likeliest(), 3, "a token and the two that may be excluded");
+    let predicted = [(INSERT, 0.9), (6, 0.9), (7, 0.1), (8, 0.9)];
+    step(&mut lengths, &mut canvas, &predicted, &[3, 4], (9, false));
+    assert_eq!(canvas.tokens(), [9, MASK, 5, 6, MASK]);
+    assert!(!lengths.is_filled(&canvas));
+    canvas.commit(4, 7).unwrap();
+    assert!(lengths.is_filled(&canvas), "what was put in is none of them");
+}
+
+#[test]
 fn a_block_that_goes_round_in_a_circle_takes_another_token() {
     let mut canvas = canvas(&[5, 6]);
     let mut lengths = LengthEdits::new(&[]);

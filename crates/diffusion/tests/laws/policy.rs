@@ -133,6 +133,17 @@ proptest! {
         prop_assert!(entropies.iter().sum::<f64>() - largest <= low + 1e-12);
     }
 
+    /// Of positions that are equally sure the first one is taken.
+    #[test]
+    fn an_entropy_bound_of_0_takes_the_first_of_equals(count in 1usize..9, confidence in 0.1f64..0.9) {
+        let proposal = proposal(&vec![(confidence, 0.5, 0.1); count]);
+        let step = middle(proposal.len()).with(proposal.len(), 0);
+        for proxy in [ErrorProxy::Entropy, ErrorProxy::Confidence] {
+            let chosen = EntropyBound::new(0.0).unwrap().by(proxy).select(&step, &proposal, Key::new(0)).positions;
+            prop_assert_eq!(chosen, &proposal.positions()[..1]);
+        }
+    }
+
     /// By confidence the same bound is kept by the longest run of the surest positions.
     #[test]
     fn an_entropy_bound_by_confidence_takes_the_longest_run_within_it(candidates in candidates(), bound in 0.0f64..3.0) {
