@@ -2,6 +2,7 @@
 
 use crate::chain::{MASK, process};
 use crate::real::small;
+use crate::refusals::refused;
 use aquatint_compute::{Cpu, CpuPath};
 use aquatint_diffusion::{Canvas, Layout};
 use aquatint_generate::{BlocksFrom, Cache, DenoisingEvent, Outcome, Request, Settings, generate};
@@ -43,4 +44,23 @@ fn the_hole_begins_a_block_and_an_exact_cache_stays_exact() {
         let (_, parts) = filled(given, BlocksFrom::Hole, Cache::Dual, Some(2));
         assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [2; 5]);
     }
+}
+
+/// A window that slides over the text begins with whole blocks of it.
+#[test]
+fn blocks_are_not_counted_from_the_hole_of_a_text_longer_than_the_context() {
+    let spec = small(|spec| (spec.attention, spec.context_length) = (Layout::Block { length: 4 }, 12));
+    let network = Network::new(Cpu::<f32>::scalar(), spec, 1).unwrap();
+    let request = |given: u32| {
+        let mut canvas = Canvas::new();
+        canvas.push_given(&(2..2 + given).collect::<Vec<_>>());
+        canvas.push_open(10, false, MASK);
+        Request::new(canvas, Settings::builder().steps(1).blocks_from(BlocksFrom::Hole).build().unwrap())
+    };
+    assert_eq!(
+        refused(&network, request(3)),
+        "`blocks_from` is hole; allowed: text where a canvas of 13 is longer than the context of 12"
+    );
+    let outcomes = generate(&network, &process(), &[request(4)], &mut |_, _| ControlFlow::Continue(()));
+    assert!(outcomes[0].is_ok(), "four are a whole block");
 }

@@ -8,7 +8,7 @@ use aquatint_diffusion::{Canvas, Counting, Layout, Stability, TokenId};
 use aquatint_generate::{
     Cache, ChangeKind, DenoisingEvent, Outcome, Request, Settings, SettingsBuilder, StopAt, generate, ineffective,
 };
-use aquatint_network::{Denoiser, Network};
+use aquatint_network::{Denoiser, Network, SelfConditioningSpec};
 use std::ops::ControlFlow;
 
 type Change = fn(SettingsBuilder) -> SettingsBuilder;
@@ -118,6 +118,13 @@ fn what_cannot_speculate_is_refused_and_what_decides_nothing_is_reported() {
         "`self_speculation` is true; allowed: false, unless the model can verify its drafts | such a model has a causal \
          prefix, whose rows predict the tokens behind them"
     );
+    let conditioned = small(|spec| {
+        spec.attention = prefix;
+        spec.self_conditioning = Some(SelfConditioningSpec::Added);
+    });
+    let network = Network::new(Cpu::<f32>::scalar(), conditioned, 1).unwrap();
+    let request = requests(|b| b.self_speculation(true)).remove(0);
+    assert!(refused(&network, request).starts_with("`self_speculation` is true; allowed: false, unless the model"));
     assert!(of(prefix, 0, |b| b).starts_with("`self_speculation` is true; allowed: false where nothing stands before"));
     assert!(of(prefix, 1, |b| b.guidance_scale(2.0)).starts_with("`guidance_scale` is 2; allowed: 1 | with self-spec"));
     assert!(of(prefix, 1, |b| b.presence_penalty(1.0)).starts_with("`presence_penalty` is 1; allowed: 0"));
