@@ -28,7 +28,7 @@
 //! A policy of your own is a value like those that are here:
 //!
 //! ```
-//! use aquatint::diffusion::{Commit, CommitPolicy, Key, Proposal, Step};
+//! use aquatint::diffusion::{Commit, CommitPolicy, Key, PlanPart, Proposal, Step};
 //! use aquatint::{DenoisingEvent, Model, Settings};
 //! use std::ops::ControlFlow;
 //! use std::sync::Arc;
@@ -48,6 +48,10 @@
 //!
 //!     fn steps(&self, open: usize, requested: usize) -> usize {
 //!         requested.min(open)
+//!     }
+//!
+//!     fn reads(&self) -> PlanPart {
+//!         PlanPart::Counts
 //!     }
 //! }
 //!

@@ -83,7 +83,7 @@ pub use layout::{Intervals, Layout, PADDING_DOCUMENT, two_stream_intervals};
 pub use marginal::{Alphabet, Bridge, Marginal};
 pub use objective::{Corrupted, Cost, Distance, LossTerm, Ratio, Vectors, WordVectors, divergence};
 pub use plan::{BlockPlan, PlanSettings, PlannedStep, Step, StepPlan};
-pub use policy::{Commit, CommitPolicy};
+pub use policy::{Commit, CommitPolicy, PlanPart};
 pub use process::{
     Concentration, Duo, Gaussian, LeftToRight, Level, Masked, Mixing, Noise, Process, ProcessKind, ProcessSpec,
     ScoreEntropy, Simplex, process,

@@ -56,6 +56,20 @@ pub trait CommitPolicy: Debug + Send + Sync {
     /// How many steps to plan for a block of `open` positions where `requested` are requested: no more than can commit
     /// something.
     fn steps(&self, open: usize, requested: usize) -> usize;
+
+    /// What of the plan its choice depends on, beside whether a step is the last one.
+    fn reads(&self) -> PlanPart;
+}
+
+/// What of the plan of a step a policy reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanPart {
+    /// How many positions to commit.
+    Counts,
+    /// How probable it is that a position stays noisy.
+    Staying,
+    /// Nothing: the predictions or the draws alone say what is committed.
+    Nothing,
 }
 
 /// The policy of a name: `confidence`, `margin`, `entropy`, `random`, `sequential`, `ancestral`, `first-hitting`,

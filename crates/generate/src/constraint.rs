@@ -5,7 +5,7 @@
 //! tokens that fit together. Requests without a constraint do not come here.
 
 use aquatint_diffusion::constraint::{Cell, SpanLanguage, TokenAutomaton};
-use aquatint_diffusion::{Canvas, Commit, CommitPolicy, Key, Proposal, Span, Step, TokenId};
+use aquatint_diffusion::{Canvas, Commit, CommitPolicy, Key, PlanPart, Proposal, Span, Step, TokenId};
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
@@ -238,5 +238,9 @@ impl CommitPolicy for InOrder {
 
     fn steps(&self, open: usize, requested: usize) -> usize {
         self.policy.steps(open, requested)
+    }
+
+    fn reads(&self) -> PlanPart {
+        self.policy.reads()
     }
 }

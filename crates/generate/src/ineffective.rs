@@ -11,7 +11,8 @@ use crate::visible::visible;
 use crate::{BlocksFrom, Cache, ConfidenceOf, GenerateError, Request, Settings, StopAt};
 use aquatint_diffusion::policy::Last;
 use aquatint_diffusion::{
-    BlockPlan, CommitPolicy, Counting, Editing, Kind, Layout, PlannedStep, Process, Remasking, StepPlan, TokenId,
+    BlockPlan, CommitPolicy, Counting, Editing, Kind, Layout, PlanPart, PlannedStep, Process, Remasking, StepPlan,
+    Time, TokenId,
 };
 use aquatint_network::{NetworkKind, NetworkSpec};
 use std::fmt;
@@ -61,7 +62,7 @@ pub fn ineffective(
         ("confidence_of", case.confidence_of()),
         ("end_token", case.end_token()),
         ("counting", case.counting()?),
-        ("end_time", case.end_time()),
+        ("end_time", case.end_time()?),
         ("leads", case.leads()),
         ("stop_at", case.stop_at()),
         ("blocks_from", case.blocks_from()),
@@ -198,9 +199,8 @@ impl Case<'_> {
             return Ok(self.one_step());
         }
         if !self.commits_early() {
-            // Under `revise` a policy still says what is accepted, by these numbers.
-            let counts = |step: &PlannedStep| (step.staying, step.open_after);
-            let nothing = self.commits_last() || same_steps(&self.planned.plan, &without, counts);
+            // Under `revise` a policy still says what is accepted, by what it reads of the plan.
+            let nothing = self.commits_last() || self.reads_the_same(&without);
             return Ok(nothing.then(|| "nothing is committed before the last step".to_owned()));
         }
         // What the first step commits can be taken back in the second one, and nothing can in the last.
@@ -355,13 +355,23 @@ impl Case<'_> {
             return Ok(self.speculates(is_set));
         }
         let without = self.plan_with(|settings| settings.stepping.counting = Counting::Scheduled)?;
-        let nothing = same_steps(&self.planned.plan, &without, |step| step.open_after);
-        Ok(nothing.then(|| "each step leaves as many positions open as the schedule says".to_owned()))
+        if same_steps(&self.planned.plan, &without, |step| step.open_after) {
+            return Ok(Some("each step leaves as many positions open as the schedule says".to_owned()));
+        }
+        let nothing =
+            self.planned.policy.reads() != PlanPart::Counts && same_steps(&self.planned.plan, &without, times);
+        Ok(nothing.then(|| format!("the policy {} commits by no count", self.planned.policy.name())))
     }
 
-    fn end_time(&self) -> Option<String> {
+    fn end_time(&self) -> Result<Option<String>, GenerateError> {
         let is_set = self.settings().stepping.end_time > 0.0;
-        self.speculates(is_set).or_else(|| is_set.then(|| self.one_step()).flatten())
+        let reason = self.speculates(is_set).or_else(|| is_set.then(|| self.one_step()).flatten());
+        if !is_set || reason.is_some() || !self.settings().remasking.is_none() || self.reads_times() {
+            return Ok(reason);
+        }
+        let without = self.plan_with(|settings| settings.stepping.end_time = 0.0)?;
+        let nothing = self.reads_the_same(&without);
+        Ok(nothing.then(|| "neither the network nor the policy reads times here".to_owned()))
     }
 
     fn leads(&self) -> Option<String> {
@@ -469,6 +479,30 @@ impl Case<'_> {
         self.settings().revise.then(|| self.one_step()).flatten()
     }
 
+    /// Whether the policy reads the same in another plan of this request.
+    fn reads_the_same(&self, other: &StepPlan) -> bool {
+        let plan = &self.planned.plan;
+        match self.planned.policy.reads() {
+            PlanPart::Counts => same_steps(plan, other, |step| (step.index, step.open_after, step.share)),
+            PlanPart::Staying => same_steps(plan, other, |step| (step.index, step.staying)),
+            PlanPart::Nothing => same_steps(plan, other, |step| (step.index, step.of)),
+        }
+    }
+
+    /// Whether the network is given the times of steps, or the process draws or reads noise by them.
+    fn reads_times(&self) -> bool {
+        // Under `revise` all noise is drawn again, as pure noise.
+        let by_times = self.process.revises() && (!self.settings().revise || self.process.point_size().is_some());
+        let evident = |step: &PlannedStep| {
+            (0..self.spec.vocabulary_size as TokenId).any(|token| {
+                self.process.evidence(token, step.from).is_some()
+                    || self.process.shown_evidence(token, step.from) != 0.0
+            })
+        };
+        // The first step begins with pure noise, which is evidence of nothing.
+        self.spec.reads_time() || by_times || self.blocks().flatten().nth(1).is_some_and(evident)
+    }
+
     /// The plan of the same request with other settings.
     fn plan_with(&self, change: impl FnOnce(&mut Settings)) -> Result<StepPlan, GenerateError> {
         let mut request = self.request.clone();
@@ -480,6 +514,11 @@ impl Case<'_> {
         let canvas = &self.request.canvas;
         (0..canvas.len()).any(|position| canvas.kind(position) == Some(Kind::Given))
     }
+}
+
+/// When a step begins and ends, and where it stands in its block.
+fn times(step: &PlannedStep) -> (usize, usize, Time, Time) {
+    (step.index, step.of, step.from, step.to)
 }
 
 /// Whether something of each step is the same in two plans.

@@ -10,7 +10,9 @@
 use aquatint::checkpoint::Checkpoint;
 use aquatint::compute::{Cpu, CpuPath, Cuda, Device, ReadRow, RowDraw, ShapedRow, WeightFormat, shape_row};
 use aquatint::diffusion::policy::{Ancestral, FirstHitting};
-use aquatint::diffusion::{Commit, CommitPolicy, Key, LossTerm, Proposal, Step, TimeGrid, TokenId, WordVectors};
+use aquatint::diffusion::{
+    Commit, CommitPolicy, Key, LossTerm, PlanPart, Proposal, Step, TimeGrid, TokenId, WordVectors,
+};
 use aquatint::generate::{Cache, DenoisingEvent, Request, Settings, SettingsBuilder, generate};
 use aquatint::network::{
     Denoiser, DrawnRow, ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec, Query, RowAnswer, RowQuery,
@@ -174,6 +176,10 @@ impl CommitPolicy for ByNumbers {
             Numbering::FirstHitting(_) => FirstHitting.steps(open, requested),
             Numbering::Whole | Numbering::Blocks(_) => Ancestral.steps(open, requested),
         }
+    }
+
+    fn reads(&self) -> PlanPart {
+        Ancestral.reads()
     }
 }
 

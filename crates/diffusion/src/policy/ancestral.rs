@@ -2,7 +2,7 @@
 //! prediction (MDLM, 2406.07524, equation 7; with remasking ReMDM, 2503.00307). Deviations: none. Under a process of
 //! ratios the probability is [`Process::mass`](crate::Process::mass) times that (SEDD, 2310.16834).
 
-use super::{CommitPolicy, ascending, everything, uniform};
+use super::{CommitPolicy, PlanPart, ascending, everything, uniform};
 use crate::{Candidate, Commit, Key, Proposal, Step};
 
 /// Commits each position with probability `1 − staying`.
@@ -38,5 +38,9 @@ impl CommitPolicy for Ancestral {
     fn steps(&self, _: usize, requested: usize) -> usize {
         // More steps than positions are no waste here: they keep two positions from falling into one step.
         requested
+    }
+
+    fn reads(&self) -> PlanPart {
+        PlanPart::Staying
     }
 }

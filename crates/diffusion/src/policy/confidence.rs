@@ -1,7 +1,7 @@
 //! Commit by confidence (MaskGIT, 2202.04200; LLaDA, 2502.09992, calls it low-confidence remasking, though nothing
 //! is ever taken back). Deviation: confidence is always that of the prediction itself, before temperature and cuts.
 
-use super::{CommitPolicy, count, highest, one_at_least};
+use super::{CommitPolicy, PlanPart, count, highest, one_at_least};
 use crate::{Commit, Key, Proposal, Step};
 
 /// Commits the planned number of positions whose drawn tokens are the most probable.
@@ -19,5 +19,9 @@ impl CommitPolicy for Confidence {
 
     fn steps(&self, open: usize, requested: usize) -> usize {
         one_at_least(open, requested)
+    }
+
+    fn reads(&self) -> PlanPart {
+        PlanPart::Counts
     }
 }

@@ -2,7 +2,7 @@
 //! 2512.15745). A step commits its share by the plan also where the steps before it have committed more than theirs.
 //! Deviations: none.
 
-use super::{CommitPolicy, count, highest, one_at_least};
+use super::{CommitPolicy, PlanPart, count, highest, one_at_least};
 use crate::{Commit, Key, Proposal, SettingError, Step};
 
 /// Commits every position whose drawn token is more probable than τ, and at least the planned number of positions, the
@@ -43,5 +43,9 @@ impl CommitPolicy for Dynamic {
 
     fn steps(&self, open: usize, requested: usize) -> usize {
         one_at_least(open, requested)
+    }
+
+    fn reads(&self) -> PlanPart {
+        PlanPart::Counts
     }
 }

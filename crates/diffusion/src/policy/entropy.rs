@@ -1,6 +1,6 @@
 //! Commit by entropy, the lowest first (Dream, 2508.15487). Deviations: none.
 
-use super::{CommitPolicy, count, highest, one_at_least};
+use super::{CommitPolicy, PlanPart, count, highest, one_at_least};
 use crate::{Commit, Key, Proposal, Step};
 
 /// Commits the planned number of positions whose predictions have the lowest entropies.
@@ -18,5 +18,9 @@ impl CommitPolicy for Entropy {
 
     fn steps(&self, open: usize, requested: usize) -> usize {
         one_at_least(open, requested)
+    }
+
+    fn reads(&self) -> PlanPart {
+        PlanPart::Counts
     }
 }

@@ -5,7 +5,7 @@
 //! writing them together loses. γ = 0 commits one position, and those of entropy 0 that come with it; γ = ∞ all at once.
 //! Deviations: none (the paper's third proxy, the margin, is not there).
 
-use super::{CommitPolicy, ascending, everything, one_at_least};
+use super::{CommitPolicy, PlanPart, ascending, everything, one_at_least};
 use crate::{Candidate, Commit, Key, Proposal, SettingError, Step};
 
 /// In which order an entropy bound takes positions.
@@ -86,5 +86,9 @@ impl CommitPolicy for EntropyBound {
 
     fn steps(&self, open: usize, requested: usize) -> usize {
         one_at_least(open, requested)
+    }
+
+    fn reads(&self) -> PlanPart {
+        PlanPart::Nothing
     }
 }

@@ -4,7 +4,7 @@
 //! With the confidences in falling order, the largest n with `(n + 1) (1 − c_n) < f` is committed: the more positions at
 //! once, the surer each has to be. Deviations: none; at least one position is committed.
 
-use super::{CommitPolicy, everything, highest, one_at_least};
+use super::{CommitPolicy, PlanPart, everything, highest, one_at_least};
 use crate::{Commit, Key, Proposal, SettingError, Step};
 
 /// Commits the n most probable positions, n the largest number with `(n + 1) (1 − c_n) < f`.
@@ -45,5 +45,9 @@ impl CommitPolicy for Factor {
 
     fn steps(&self, open: usize, requested: usize) -> usize {
         one_at_least(open, requested)
+    }
+
+    fn reads(&self) -> PlanPart {
+        PlanPart::Nothing
     }
 }

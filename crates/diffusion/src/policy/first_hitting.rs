@@ -5,7 +5,7 @@
 //! Deviation: the plan's times are handed to the network, not the hitting times; the exact prediction of a masked
 //! process does not depend on the time (RADD, 2406.03736).
 
-use super::{CommitPolicy, everything, highest, uniform};
+use super::{CommitPolicy, PlanPart, everything, highest, uniform};
 use crate::{Commit, Key, Proposal, Step};
 
 /// Commits one position at each step, all equally likely.
@@ -26,5 +26,9 @@ impl CommitPolicy for FirstHitting {
 
     fn steps(&self, open: usize, _: usize) -> usize {
         open
+    }
+
+    fn reads(&self) -> PlanPart {
+        PlanPart::Nothing
     }
 }

@@ -1,7 +1,7 @@
 //! Commit at the end: nothing is final before the last step, which is how a process whose open positions change at every
 //! step is walked back (UDLM, 2412.10193; Plaid, 2305.18619). Deviations: none.
 
-use super::{CommitPolicy, everything};
+use super::{CommitPolicy, PlanPart, everything};
 use crate::{Commit, Key, Proposal, Step};
 
 /// Commits everything at the last step and nothing before.
@@ -19,5 +19,9 @@ impl CommitPolicy for Last {
 
     fn steps(&self, _: usize, requested: usize) -> usize {
         requested
+    }
+
+    fn reads(&self) -> PlanPart {
+        PlanPart::Nothing
     }
 }

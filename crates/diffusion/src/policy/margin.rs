@@ -1,6 +1,6 @@
 //! Commit by margin: the likeliest token against the second (2502.06768). Deviations: none.
 
-use super::{CommitPolicy, count, highest, one_at_least};
+use super::{CommitPolicy, PlanPart, count, highest, one_at_least};
 use crate::{Commit, Key, Proposal, Step};
 
 /// Commits the planned number of positions of the largest margins.
@@ -18,5 +18,9 @@ impl CommitPolicy for Margin {
 
     fn steps(&self, open: usize, requested: usize) -> usize {
         one_at_least(open, requested)
+    }
+
+    fn reads(&self) -> PlanPart {
+        PlanPart::Counts
     }
 }

@@ -1,7 +1,7 @@
 //! Commit at random: the planned number of positions, every set equally likely. The order of the training objective,
 //! and the baseline that every other policy has to beat.
 
-use super::{CommitPolicy, count, highest, one_at_least, uniform};
+use super::{CommitPolicy, PlanPart, count, highest, one_at_least, uniform};
 use crate::{Commit, Key, Proposal, Step};
 
 /// Commits the planned number of positions, whatever their predictions.
@@ -26,5 +26,9 @@ impl CommitPolicy for Random {
 
     fn steps(&self, open: usize, requested: usize) -> usize {
         one_at_least(open, requested)
+    }
+
+    fn reads(&self) -> PlanPart {
+        PlanPart::Counts
     }
 }

@@ -1,7 +1,7 @@
 //! Commit from left to right: the planned number of positions in reading order (SDAR's `sequential`, 2510.06303).
 //! Deviations: none.
 
-use super::{CommitPolicy, count, one_at_least};
+use super::{CommitPolicy, PlanPart, count, one_at_least};
 use crate::{Commit, Key, Proposal, Step};
 
 /// Commits the planned number of positions, the first ones of the block that are open.
@@ -19,5 +19,9 @@ impl CommitPolicy for Sequential {
 
     fn steps(&self, open: usize, requested: usize) -> usize {
         one_at_least(open, requested)
+    }
+
+    fn reads(&self) -> PlanPart {
+        PlanPart::Counts
     }
 }

@@ -3,7 +3,7 @@
 //! Its theorem: where n positions all have a probability above 1 − ε and (n + 1) ε ≤ 1, committing the likeliest token
 //! of each at once gives what committing them one by one gives. Deviations: none; at least one position is committed.
 
-use super::{CommitPolicy, ascending, everything, highest, one_at_least};
+use super::{CommitPolicy, PlanPart, ascending, everything, highest, one_at_least};
 use crate::{Commit, Key, Proposal, SettingError, Step};
 
 /// Commits every position whose drawn token is more probable than τ, and the most probable one in any case.
@@ -46,5 +46,9 @@ impl CommitPolicy for Threshold {
 
     fn steps(&self, open: usize, requested: usize) -> usize {
         one_at_least(open, requested)
+    }
+
+    fn reads(&self) -> PlanPart {
+        PlanPart::Nothing
     }
 }

@@ -1,8 +1,8 @@
 //! One reverse step: what it commits, takes back, refines and leaves, under every process and any policy.
 
 use aquatint_diffusion::{
-    Alphabet, Candidate, Canvas, Commit, CommitPolicy, Key, PlanSettings, PlannedStep, Process, Proposal, Remasking,
-    ReverseStep, Step, StepPlan, TimeGrid, Vectors, policy, process, schedule,
+    Alphabet, Candidate, Canvas, Commit, CommitPolicy, Key, PlanPart, PlanSettings, PlannedStep, Process, Proposal,
+    Remasking, ReverseStep, Step, StepPlan, TimeGrid, Vectors, policy, process, schedule,
 };
 
 const ALPHABET: Alphabet = Alphabet { size: 8, mask: Some(7) };
@@ -25,6 +25,10 @@ impl CommitPolicy for Untidy {
 
     fn steps(&self, _: usize, requested: usize) -> usize {
         requested
+    }
+
+    fn reads(&self) -> PlanPart {
+        PlanPart::Nothing
     }
 }
 

@@ -69,7 +69,7 @@ fn reported(layout: Layout, process: &dyn Process, canvas: Canvas, changes: &[Ch
 fn every_setting_without_effect_is_reported_with_its_reason() {
     let masked = |given, open, changes: &[Change]| reported(Layout::Full, &process(), canvas(given, open), changes);
     let one_step: Change = ("steps", |b| b.steps(1));
-    let cases: [(&str, usize, &[Change]); 30] = [
+    let cases: [(&str, usize, &[Change]); 32] = [
         (
             "`steps` has no effect: the policy first-hitting takes 4 steps for 4 open positions",
             1,
@@ -159,6 +159,24 @@ fn every_setting_without_effect_is_reported_with_its_reason() {
             &[("steps", |b| b.steps(2)), ("counting", |b| b.counting(Counting::Even))],
         ),
         (
+            "`counting` has no effect: the policy entropy-bound:0.1 commits by no count",
+            1,
+            &[
+                ("steps", |b| b.steps(3)),
+                ("policy", |b| b.policy_named("entropy-bound")),
+                ("counting", |b| b.counting(Counting::Cosine)),
+            ],
+        ),
+        (
+            "`end_time` has no effect: neither the network nor the policy reads times here",
+            1,
+            &[
+                ("steps", |b| b.steps(3)),
+                ("policy", |b| b.policy_named("threshold:0.5")),
+                ("end_time", |b| b.end_time(0.3)),
+            ],
+        ),
+        (
             "`end_time` has no effect: each block is filled in one step",
             1,
             &[one_step, ("end_time", |b| b.end_time(0.1))],
@@ -228,7 +246,7 @@ fn every_setting_without_effect_is_reported_with_its_reason() {
         assert_eq!(masked(given, 4, changes), [expected]);
     }
     let churned = |changes: &[Change]| reported(Layout::Full, uniform().as_ref(), canvas(1, 4), changes);
-    let revising: [(&str, &[Change]); 4] = [
+    let revising: [(&str, &[Change]); 5] = [
         ("`churn` has no effect: each block is filled in one step", &[one_step, ("churn", |b| b.churn(0.5))]),
         (
             "`correctors` has no effect: each block is filled in one step",
@@ -238,6 +256,15 @@ fn every_setting_without_effect_is_reported_with_its_reason() {
         (
             "`churn` has no effect: revise draws all noise again",
             &[("steps", |b| b.steps(4)), ("churn", |b| b.churn(0.5)), ("revise", |b| b.revise(true))],
+        ),
+        (
+            "`remasking` has no effect: nothing is committed before the last step",
+            &[
+                ("steps", |b| b.steps(4)),
+                ("policy", |b| b.policy_named("entropy-bound")),
+                ("revise", |b| b.revise(true)),
+                ("remasking", |b| b.remasking_named("cap:0.2")),
+            ],
         ),
     ];
     for (expected, changes) in revising {
@@ -317,6 +344,8 @@ fn taking_back_what_is_reported_changes_nothing() {
         ("policy", |b| b.policy_named("first-hitting")),
         ("policy", |b| b.policy_named("last")),
         ("policy", |b| b.policy_named("ancestral")),
+        ("policy", |b| b.policy_named("entropy-bound:0.5")),
+        ("policy", |b| b.policy_named("threshold:0.3")),
         ("block_length", |b| b.block_length(8)),
         ("remasking", |b| b.remasking_named("rescale:1")),
         ("remasking", |b| b.remasking_named("loop:0.5")),

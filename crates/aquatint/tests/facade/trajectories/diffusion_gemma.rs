@@ -11,8 +11,8 @@ use aquatint::checkpoint::Checkpoint;
 use aquatint::compute::{Cpu, CpuPath, Cuda, Device, Memory, ReadRow, RowDraw, Sampling, WeightFormat};
 use aquatint::diffusion::policy::EntropyBound;
 use aquatint::diffusion::{
-    Alphabet, Commit, CommitPolicy, Corrupted, Draws, Key, Level, LossTerm, Noise, NoiseSchedule, Process, Proposal,
-    Stability, Step, Time, TokenId, Uniforms, Vectors, WordVectors,
+    Alphabet, Commit, CommitPolicy, Corrupted, Draws, Key, Level, LossTerm, Noise, NoiseSchedule, PlanPart, Process,
+    Proposal, Stability, Step, Time, TokenId, Uniforms, Vectors, WordVectors,
 };
 use aquatint::generate::{Cache, ConfidenceOf, DenoisingEvent, Request, Settings, StopAt, generate};
 use aquatint::network::{Denoiser, ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec, RowAnswer, RowQuery};
@@ -300,6 +300,10 @@ impl CommitPolicy for RecordedBound {
 
     fn steps(&self, open: usize, requested: usize) -> usize {
         self.bound.steps(open, requested)
+    }
+
+    fn reads(&self) -> PlanPart {
+        self.bound.reads()
     }
 }
 

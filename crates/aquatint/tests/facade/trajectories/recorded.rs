@@ -4,7 +4,7 @@ use super::golden::{Folder, Trajectory, ids};
 use aquatint::compute::{ReadRow, RowDraw, Sampling, ShapedRow, shape_row};
 use aquatint::diffusion::policy::{Ancestral, Entropy, Random};
 use aquatint::diffusion::{
-    Commit, CommitPolicy, Key, LossTerm, Proposal, Step, TokenId, Uniforms, Vectors, WordVectors,
+    Commit, CommitPolicy, Key, LossTerm, PlanPart, Proposal, Step, TokenId, Uniforms, Vectors, WordVectors,
 };
 use aquatint::network::{
     Denoiser, ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec, Query, RowAnswer, RowQuery, answer_on_host,
@@ -175,6 +175,10 @@ impl CommitPolicy for RecordedOrder {
     fn steps(&self, open: usize, requested: usize) -> usize {
         Random.steps(open, requested)
     }
+
+    fn reads(&self) -> PlanPart {
+        Random.reads()
+    }
 }
 
 /// The positions that a reference commits at each pass, in an order of its own.
@@ -208,6 +212,10 @@ impl CommitPolicy for RecordedPositions {
     fn steps(&self, open: usize, requested: usize) -> usize {
         Entropy.steps(open, requested)
     }
+
+    fn reads(&self) -> PlanPart {
+        Entropy.reads()
+    }
 }
 
 /// The policy `ancestral` with recorded numbers for its own: at each pass one for each position that is open, of which a
@@ -232,5 +240,9 @@ impl CommitPolicy for RecordedFates {
 
     fn steps(&self, open: usize, requested: usize) -> usize {
         Ancestral.steps(open, requested)
+    }
+
+    fn reads(&self) -> PlanPart {
+        Ancestral.reads()
     }
 }
