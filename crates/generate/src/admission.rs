@@ -68,7 +68,7 @@ impl RequestPlan {
         }
         let has_prefix = matches!(spec.attention, Layout::CausalPrefix { .. });
         if has_prefix {
-            left_to_right::check_order(request)?;
+            left_to_right::check_order(request, spec)?;
         }
         check_tokens(settings, spec)?;
         guidance::check_prompt(request, spec, process)?;

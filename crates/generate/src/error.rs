@@ -68,12 +68,14 @@ pub enum GenerateError {
     /// A causal network has nothing to begin with.
     #[error("a causal model needs a token that begins a text, and its tokenizer has none")]
     NoBegin,
-    /// A causal network was to fill a hole before given text.
+    /// A network whose finished text is causal was to fill a hole before given text.
     #[error(
-        "a causal model writes from left to right and does not see the text behind a hole, which begins at position \
-         {position} of the canvas"
+        "a {attention} model writes from left to right and does not see the text behind a hole, which begins at \
+         position {position} of the canvas"
     )]
     GivenBehindHole {
+        /// What the network's positions see.
+        attention: Layout,
         /// The first given position behind an open one.
         position: usize,
     },
@@ -113,8 +115,11 @@ impl GenerateError {
             Self::Proposal { .. } => Some("forbid fewer tokens".to_owned()),
             Self::ForeignProcess { .. } => Some("take the process that `process_of` gives for the model".to_owned()),
             Self::NoBegin => Some("name one in tokenizer_config.json (`bos_token`)".to_owned()),
-            Self::GivenBehindHole { .. } => {
+            Self::GivenBehindHole { attention: Layout::Causal, .. } => {
                 Some("put the hole at the end of the text, or choose a diffusion model".to_owned())
+            }
+            Self::GivenBehindHole { .. } => {
+                Some("put the hole at the end of the text, or choose a model with full attention".to_owned())
             }
             Self::BeyondLimits { .. } => Some("leave fewer positions open, or raise the limits".to_owned()),
             Self::Network(error) => error.hint(),

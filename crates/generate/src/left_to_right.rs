@@ -10,7 +10,7 @@ use aquatint_network::NetworkSpec;
 /// # Errors
 /// [`GenerateError::GivenBehindHole`], and [`GenerateError::Setting`] for the first setting that is for other networks.
 pub(crate) fn check(request: &Request, spec: &NetworkSpec) -> Result<(), GenerateError> {
-    check_order(request)?;
+    check_order(request, spec)?;
     let settings = &request.settings;
     let refusals = [
         ("self_conditioning", spec.self_conditioning.map(|_| "on".to_owned()), "off"),
@@ -35,9 +35,9 @@ pub(crate) fn check(request: &Request, spec: &NetworkSpec) -> Result<(), Generat
 ///
 /// # Errors
 /// [`GenerateError::GivenBehindHole`].
-pub(crate) fn check_order(request: &Request) -> Result<(), GenerateError> {
+pub(crate) fn check_order(request: &Request, spec: &NetworkSpec) -> Result<(), GenerateError> {
     match given_behind_hole(&request.canvas) {
-        Some(position) => Err(GenerateError::GivenBehindHole { position }),
+        Some(position) => Err(GenerateError::GivenBehindHole { attention: spec.attention, position }),
         None => Ok(()),
     }
 }

@@ -53,8 +53,8 @@ const REQUIRED: [&str; 14] = [
     "max_position_embeddings",
 ];
 
-/// Keys that are read where they are there. The last one is of pictures.
-const READ: [&str; 8] = [
+/// Keys that are read where they are there.
+const READ: [&str; 7] = [
     "final_logit_softcapping",
     "per_layer_config",
     "global_head_dim",
@@ -62,12 +62,13 @@ const READ: [&str; 8] = [
     "rope_parameters",
     "hidden_activation",
     "tie_word_embeddings",
-    "use_bidirectional_attention",
 ];
 
 /// Keys that choose among parts of Gemma 4, with the one choice that is DiffusionGemma's.
-fn fixed() -> [(&'static str, Value); 8] {
+fn fixed() -> [(&'static str, Value); 9] {
     [
+        // Of pictures only: text is causal in the encoder.
+        ("use_bidirectional_attention", json!("vision")),
         ("hidden_activation", json!("gelu_pytorch_tanh")),
         ("tie_word_embeddings", json!(true)),
         ("attention_k_eq_v", json!(true)),

@@ -265,6 +265,13 @@ fn both_descriptions_of_gemma_are_one_network() {
     other["text_config"]["num_kv_shared_layers"] = 2.into();
     let error = aquatint_network::families::from_config(&other).unwrap_err();
     assert_eq!(error.to_string(), "`num_kv_shared_layers` is 2; allowed: 0");
+    // Text is causal in the encoder; `vision` would be of pictures only.
+    let mut sighted = config("config.json");
+    sighted["text_config"]["use_bidirectional_attention"] = "vision".into();
+    assert_eq!(aquatint_network::families::from_config(&sighted).unwrap(), checkpoint.spec);
+    sighted["text_config"]["use_bidirectional_attention"] = "all".into();
+    let error = aquatint_network::families::from_config(&sighted).unwrap_err();
+    assert_eq!(error.to_string(), "`use_bidirectional_attention` is \"all\"; allowed: \"vision\"");
 }
 
 #[test]
