@@ -7,6 +7,7 @@ use crate::printer::Printer;
 use aquatint::hub::{Hub, ModelName};
 use aquatint::runtime::{self, Runtime, RuntimeSettings};
 use aquatint_checkpoint::{Checkpoint, CheckpointError, builtin};
+use std::fmt::Display;
 use std::path::Path;
 
 /// What a model is opened by: the folder in the cache of the Hub, if that has a model of this name and nothing else here is
@@ -44,12 +45,22 @@ pub(crate) fn open(name: Option<&str>, printer: &Printer) -> Result<Checkpoint, 
             failure
         }
     })?;
-    if !checkpoint.unknown_keys.is_empty() {
-        let keys: Vec<String> = checkpoint.unknown_keys.iter().map(|key| format!("`{key}`")).collect();
+    warn_of_keys(&checkpoint.unknown_keys, printer);
+    Ok(checkpoint)
+}
+
+/// Names the keys of a `config.json` that nothing here knows.
+pub(crate) fn warn_of_keys(unknown: &[String], printer: &Printer) {
+    if !unknown.is_empty() {
+        let keys: Vec<String> = unknown.iter().map(|key| format!("`{key}`")).collect();
         let keys = keys.join(", ");
         printer.warn(format_args!("keys of config.json that are not known here are passed over: {keys}"));
     }
-    Ok(checkpoint)
+}
+
+/// Warns that a model has no experts that could be read when rows are routed to them.
+pub(crate) fn warn_of_no_experts(model: impl Display, printer: &Printer) {
+    printer.warn(format_args!("`--expert-memory` has no effect: no experts in {model}"));
 }
 
 impl DeviceArguments {
@@ -84,7 +95,7 @@ impl DeviceArguments {
     pub(crate) fn warn_of_experts(&self, checkpoint: &Checkpoint, printer: &Printer) {
         if self.expert_memory.is_some() && checkpoint.spec.active_parameter_count() == checkpoint.spec.parameter_count()
         {
-            printer.warn(format_args!("`--expert-memory` has no effect: no experts in {}", checkpoint.origin));
+            warn_of_no_experts(&checkpoint.origin, printer);
         }
     }
 }

@@ -17,6 +17,10 @@ pub enum ServeEvent {
         model: String,
         /// How long that took.
         seconds: f64,
+        /// Keys of its `config.json` that nothing here knows.
+        unknown_keys: Vec<String>,
+        /// Whether it has experts of which each row reads a part.
+        has_experts: bool,
     },
     /// A model was given up for the memory of another.
     Unloaded {

@@ -148,7 +148,13 @@ impl Shared {
         let loading = tokio::task::spawn_blocking(move || Loaded::new(&source, checkpoint, bytes, &runtime));
         let loaded = loading.await.map_err(|e| broken(e.to_string()))?.map_err(|e| broken(described_error(&e)))?;
         let loaded = Arc::new(loaded);
-        (self.events)(ServeEvent::Loaded { model: loaded.name.clone(), seconds: begun.elapsed().as_secs_f64() });
+        let checkpoint = loaded.checkpoint();
+        (self.events)(ServeEvent::Loaded {
+            model: loaded.name.clone(),
+            seconds: begun.elapsed().as_secs_f64(),
+            unknown_keys: checkpoint.unknown_keys.clone(),
+            has_experts: checkpoint.spec.active_parameter_count() != checkpoint.spec.parameter_count(),
+        });
         *place = Some(loaded.clone());
         Ok(loaded)
     }

@@ -87,7 +87,10 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     if let Some(trace) = trace {
         trace.finish(&wire::Event::Result(Box::new(outcome.clone())).line()?)?;
     }
-    broken_line(&outcome).into_iter().for_each(|line| printer.note(line));
+    // Ids are printed whole.
+    if arguments.tokens.is_none() || arguments.format != Format::Human {
+        broken_line(&outcome).into_iter().for_each(|line| printer.note(line));
+    }
     printer.note(closing_line(&outcome));
     match filled.outcome.reason {
         FinishReason::Cancelled => Err(Failure::interrupted("stopped before the canvas was full")),

@@ -1,8 +1,10 @@
 //! No flag is ignored in silence: each is obeyed, refused, or said to have no effect.
 
-use crate::support::{aquatint, model};
+use crate::support::{aquatint, model, program};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 /// What becomes of a flag that can change nothing.
 enum Effect {
@@ -270,4 +272,15 @@ fn numbers_beyond_all_use_are_refused_at_once() {
     assert!(steps.starts_with("error: `steps` is 1000000000000; allowed: 1 to 1000000 on this canvas\n"), "{steps}");
     let long = refused(&["-n", "4000000000"]);
     assert!(long.contains("the model reads at most 32") && long.contains("ask for at most"), "{long}");
+}
+
+#[test]
+fn the_server_says_what_has_no_effect_on_its_model() {
+    let mut command = program();
+    command.args(["serve", "-m", model(), "--port", "0", "--no-page", "--expert-memory", "5"]).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let lines = BufReader::new(child.stderr.take().expect("there is a pipe")).lines().map(Result::unwrap);
+    let before: Vec<String> = lines.take_while(|line| !line.starts_with("listening on ")).collect();
+    child.kill().and_then(|()| child.wait()).expect("it ends");
+    assert!(before.iter().any(|line| line.starts_with("warning: `--expert-memory` has no effect: no")), "{before:?}");
 }

@@ -5,6 +5,7 @@ use aquatint_serve::{ModelSource, ServeEvent};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 fn completion(model: &str) -> Value {
@@ -65,6 +66,33 @@ fn a_model_that_works_is_not_given_up() {
         running.post("/v1/completions", &completion("two")).expect(200);
     }
     assert!(!running.events().contains(&ServeEvent::Unloaded { model: "two".to_owned() }));
+}
+
+#[test]
+fn keys_that_nothing_knows_are_reported_when_a_model_is_loaded() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/diffusion_gemma");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(golden.join(name), folder.path().join(name)).unwrap();
+    }
+    let mut config: Value = serde_json::from_slice(&std::fs::read(golden.join("config.json")).unwrap()).unwrap();
+    config["speed"] = json!(3);
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let path = folder.path().display().to_string();
+    let running = Running::with(|settings| settings.models = vec![ModelSource { name: "gemma".to_owned(), path }]);
+    let loaded = running.events().into_iter().find_map(|event| match event {
+        ServeEvent::Loaded { unknown_keys, has_experts, .. } => Some((unknown_keys, has_experts)),
+        _ => None,
+    });
+    assert_eq!(loaded, Some((vec!["speed".to_owned()], true)));
+    // What the model's own settings do is taken back by a request.
+    let text = |revise: Option<bool>| {
+        let mut body = json!({ "prompt": "Hi", "max_tokens": 16, "seed": 1 });
+        revise.into_iter().for_each(|revise| body["revise"] = json!(revise));
+        running.post("/v1/completions", &body).expect(200)["choices"][0]["text"].clone()
+    };
+    assert_eq!(text(None), text(Some(true)));
+    assert_ne!(text(None), text(Some(false)));
 }
 
 #[test]
