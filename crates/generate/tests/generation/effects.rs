@@ -337,7 +337,7 @@ const LONGER: Change = ("steps", |b| b.steps(50));
 
 #[test]
 fn taking_back_what_is_reported_changes_nothing() {
-    let changes: [Change; 40] = [
+    let changes: [Change; 42] = [
         ("steps", |b| b.steps(1)),
         ("steps", |b| b.steps(2)),
         ("steps", |b| b.steps(3)),
