@@ -88,7 +88,12 @@ impl Checkpoint {
             Some(text) => parse_json(&name(file), &text),
             None => Ok(Value::Null),
         };
-        let config = read(&folder.join("config.json"))?;
+        let config = read(&folder.join("config.json")).map_err(|error| match gguf::files_in(folder) {
+            files if !files.is_empty() && matches!(error, CheckpointError::MissingFile { .. }) => {
+                CheckpointError::UnnamedGguf { folder: folder.to_path_buf(), files }
+            }
+            _ => error,
+        })?;
         let mut vocabulary = Vocabulary::from_json(&read(&folder.join("tokenizer.json"))?)?;
         let Config { family, spec, quantisation, roles: stated, unknown_keys } =
             Config::parse(&name("config.json"), &config, &vocabulary)?;

@@ -24,6 +24,14 @@ pub enum CheckpointError {
         /// The absent file.
         path: PathBuf,
     },
+    /// A folder holds GGUF files and no checkpoint of its own.
+    #[error("`{}` holds {} GGUF files and no config.json", folder.display(), files.len())]
+    UnnamedGguf {
+        /// The folder.
+        folder: PathBuf,
+        /// The files in it, sorted by name.
+        files: Vec<PathBuf>,
+    },
     /// A file was not downloaded: a Git LFS pointer stands in its place.
     #[error("`{}` is a Git LFS pointer: the file of {size} bytes that it stands for was not downloaded", path.display())]
     LfsPointer {
@@ -283,6 +291,10 @@ impl CheckpointError {
         let hint = match self {
             Self::LfsPointer { path, .. } => {
                 return Some(format!("download it: {}", LfsPointer::command(path)));
+            }
+            Self::UnnamedGguf { files, .. } => {
+                let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+                return Some(format!("give the path of one of them: {}", files.join(", ")));
             }
             Self::MissingShards { .. } => "the download is not complete: fetch the folder again",
             Self::DuplicateTensor { .. } => {

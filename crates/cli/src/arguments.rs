@@ -28,7 +28,7 @@ pub(crate) use train::TrainArguments;
 use crate::printer::ColorChoice;
 use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -55,6 +55,24 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     pub(crate) output: OutputArguments,
+}
+
+impl Arguments {
+    /// What was typed. clap shows its own errors and ends with exit code 2, or 0 for --help and --version.
+    pub(crate) fn read() -> Self {
+        let mut matches = values_may_be_negative(Self::command()).get_matches();
+        Self::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// Takes `-3` behind an option as its value, so that what is wrong with it is said instead of that no flag is called so.
+fn values_may_be_negative(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|argument| {
+            let is_option = !argument.is_positional() && argument.get_action().takes_values();
+            argument.allow_negative_numbers(is_option)
+        })
+        .mut_subcommands(values_may_be_negative)
 }
 
 /// Flags that every command takes.
@@ -143,11 +161,10 @@ pub(crate) enum ReportFormat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_arguments_are_consistent() {
-        Arguments::command().debug_assert();
+        values_may_be_negative(Arguments::command()).debug_assert();
     }
 
     #[test]

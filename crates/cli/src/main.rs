@@ -23,14 +23,12 @@ mod training;
 mod wire;
 
 use arguments::{Arguments, Command, EvalCommand};
-use clap::Parser;
 use failure::{Ending, Failure};
 use printer::{Printer, Verbosity};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // clap shows its own errors and ends with exit code 2, or 0 for --help and --version.
-    let arguments = Arguments::parse();
+    let arguments = Arguments::read();
     let verbosity = match (arguments.output.quiet, arguments.output.verbose) {
         (true, _) => Verbosity::Quiet,
         (false, true) => Verbosity::Verbose,

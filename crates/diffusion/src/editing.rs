@@ -23,12 +23,19 @@ impl Editing {
     /// Steps behind the filling of a block where nothing is said, as LLaDA2.1 has them (`max_post_steps`).
     pub const STEPS: usize = 16;
 
+    /// The most steps behind the filling of a block.
+    pub const MOST_STEPS: usize = 100_000;
+
     /// Edits where another token is more probable than `threshold`, from 0 to 1, and in so many steps at most when a block
     /// is full. At 1 nothing is ever edited.
     ///
     /// # Errors
-    /// When the threshold lies outside.
+    /// When the threshold lies outside, or there are more than [`Editing::MOST_STEPS`] steps.
     pub fn new(threshold: f64, steps: usize) -> Result<Self, SettingError> {
+        if steps > Self::MOST_STEPS {
+            let allowed = format!("from 0 to {}", Self::MOST_STEPS);
+            return Err(SettingError::new("edit_steps", steps, allowed));
+        }
         match (0.0..=1.0).contains(&threshold) {
             true => Ok(Self { threshold, steps }),
             false => Err(SettingError::new("edit_threshold", threshold, "from 0 to 1")

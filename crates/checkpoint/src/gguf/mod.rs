@@ -28,7 +28,7 @@ use blocks::BlockType;
 use header::Header;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokenizer::Tokenizer;
 
@@ -38,6 +38,14 @@ const EXTENSION: &str = "gguf";
 /// Whether a path is that of such a file.
 pub(crate) fn is_gguf(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(EXTENSION)) && path.is_file()
+}
+
+/// The files of a folder that are such files, sorted by name; none where the folder cannot be read.
+pub(crate) fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = folder.read_dir().into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_gguf(path)).collect();
+    files.sort();
+    files
 }
 
 /// Opens the file.

@@ -69,7 +69,7 @@ pub(crate) struct CompareArguments {
     pub(crate) policy: String,
 
     /// Sampling temperature: 0 takes the likeliest token, 1 samples from the model's prediction
-    #[arg(allow_negative_numbers = true, long, value_name = "T", default_value_t = 1.0)]
+    #[arg(long, value_name = "T", default_value_t = 1.0)]
     pub(crate) temperature: f64,
 
     /// Random seed; the same seed gives the same texts
@@ -112,7 +112,7 @@ pub(crate) struct SudokuArguments {
     pub(crate) steps: usize,
 
     /// Sampling temperature: 0 takes the likeliest digit, 1 samples from the model's prediction
-    #[arg(allow_negative_numbers = true, long, value_name = "T", default_value_t = 0.0)]
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
     pub(crate) temperature: f64,
 
     /// Minimum and maximum number of clues

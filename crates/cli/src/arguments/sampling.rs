@@ -32,17 +32,11 @@ pub(crate) struct SamplingArguments {
     pub(crate) policy: Option<String>,
 
     /// Short for --policy threshold:P
-    #[arg(allow_negative_numbers = true, long, value_name = "P", conflicts_with_all = ["policy", "entropy_bound"], help_heading = "Sampling")]
+    #[arg(long, value_name = "P", conflicts_with_all = ["policy", "entropy_bound"], help_heading = "Sampling")]
     pub(crate) threshold: Option<f64>,
 
     /// Short for --policy entropy-bound:NATS
-    #[arg(
-        allow_negative_numbers = true,
-        long,
-        value_name = "NATS",
-        conflicts_with = "policy",
-        help_heading = "Sampling"
-    )]
+    #[arg(long, value_name = "NATS", conflicts_with = "policy", help_heading = "Sampling")]
     pub(crate) entropy_bound: Option<f64>,
 
     /// Remask committed tokens (ReMDM): none, cap:ETA, rescale:ETA, conf:ETA, loop:ETA
@@ -50,15 +44,15 @@ pub(crate) struct SamplingArguments {
     pub(crate) remasking: Option<String>,
 
     /// Sampling temperature: 0 takes the likeliest token, 1 samples from the model's prediction
-    #[arg(allow_negative_numbers = true, long, value_name = "T", alias = "temp", help_heading = "Sampling")]
+    #[arg(long, value_name = "T", alias = "temp", help_heading = "Sampling")]
     pub(crate) temperature: Option<f64>,
 
     /// Let the temperature fall or rise evenly from --temperature at the first step of each block towards T
-    #[arg(allow_negative_numbers = true, long, value_name = "T", help_heading = "Sampling")]
+    #[arg(long, value_name = "T", help_heading = "Sampling")]
     pub(crate) final_temperature: Option<f64>,
 
     /// Sample among the tokens that are at least P times as likely as the likeliest one; 0 is neutral
-    #[arg(allow_negative_numbers = true, long, value_name = "P", help_heading = "Sampling")]
+    #[arg(long, value_name = "P", help_heading = "Sampling")]
     pub(crate) min_p: Option<f64>,
 
     /// Sample among the K likeliest tokens
@@ -66,19 +60,19 @@ pub(crate) struct SamplingArguments {
     pub(crate) top_k: Option<usize>,
 
     /// Sample among the likeliest tokens whose probabilities sum to P
-    #[arg(allow_negative_numbers = true, long, value_name = "P", help_heading = "Sampling")]
+    #[arg(long, value_name = "P", help_heading = "Sampling")]
     pub(crate) top_p: Option<f64>,
 
     /// Penalty for tokens that are already on the canvas; 1 is neutral
-    #[arg(allow_negative_numbers = true, long, value_name = "R", alias = "repeat-penalty", help_heading = "Sampling")]
+    #[arg(long, value_name = "R", alias = "repeat-penalty", help_heading = "Sampling")]
     pub(crate) repetition_penalty: Option<f64>,
 
     /// Lower the logits of tokens that are already on the canvas by R, from -2 to 2; 0 is neutral
-    #[arg(allow_negative_numbers = true, long, value_name = "R", help_heading = "Sampling")]
+    #[arg(long, value_name = "R", help_heading = "Sampling")]
     pub(crate) presence_penalty: Option<f64>,
 
     /// Lower the logit of a token by R for each time that it is already on the canvas, from -2 to 2; 0 is neutral
-    #[arg(allow_negative_numbers = true, long, value_name = "R", help_heading = "Sampling")]
+    #[arg(long, value_name = "R", help_heading = "Sampling")]
     pub(crate) frequency_penalty: Option<f64>,
 
     /// Add BIAS, from -100 to 100, to the logit of the token with this id: -100 bans it; may be given several times
@@ -112,7 +106,7 @@ pub(crate) struct SamplingArguments {
     pub(crate) counting: Option<String>,
 
     /// Spread the steps of a block evenly from time 1 to this one, from 0 to below 1; the last goes on to 0
-    #[arg(allow_negative_numbers = true, long, value_name = "TIME", help_heading = "Sampling")]
+    #[arg(long, value_name = "TIME", help_heading = "Sampling")]
     pub(crate) end_time: Option<f64>,
 
     /// Commit the first position of each block alone, in its first step: true or false
@@ -130,13 +124,7 @@ pub(crate) struct SamplingArguments {
 
     /// Edit committed tokens of the current block: replace one where another token is more probable than P; 1 edits
     /// nothing [default: 1]
-    #[arg(
-        allow_negative_numbers = true,
-        long,
-        value_name = "P",
-        alias = "editing-threshold",
-        help_heading = "Sampling"
-    )]
+    #[arg(long, value_name = "P", alias = "editing-threshold", help_heading = "Sampling")]
     pub(crate) edit_threshold: Option<f64>,
 
     /// Steps that only edit when a block is full, at most; they end when one edits nothing [default: 16]
@@ -152,17 +140,11 @@ pub(crate) struct SamplingArguments {
     pub(crate) insert_token: Option<u32>,
 
     /// Classifier-free guidance by the given text; 1 is neutral
-    #[arg(allow_negative_numbers = true, long, value_name = "S", help_heading = "Sampling")]
+    #[arg(long, value_name = "S", help_heading = "Sampling")]
     pub(crate) guidance_scale: Option<f64>,
 
     /// Guidance in LLaDA's convention: W is S - 1, 0 is neutral
-    #[arg(
-        allow_negative_numbers = true,
-        long,
-        value_name = "W",
-        conflicts_with = "guidance_scale",
-        help_heading = "Sampling"
-    )]
+    #[arg(long, value_name = "W", conflicts_with = "guidance_scale", help_heading = "Sampling")]
     pub(crate) cfg_scale: Option<f64>,
 
     /// Ids that guidance reads as what is given before the first open position, as in 7,8; empty for nothing [default:
@@ -181,7 +163,7 @@ pub(crate) struct SamplingArguments {
 
     /// Share of the noise at open positions that each step draws again, from 0 to 1 [default: that of the model's
     /// process]
-    #[arg(allow_negative_numbers = true, long, value_name = "SHARE", help_heading = "Sampling")]
+    #[arg(long, value_name = "SHARE", help_heading = "Sampling")]
     pub(crate) churn: Option<f64>,
 
     /// Corrector steps after each step (predictor-corrector), which draw a share of the noise again: --churn, or 0.2
@@ -211,7 +193,7 @@ pub(crate) struct SamplingArguments {
     pub(crate) stability_threshold: Option<usize>,
 
     /// Mean entropy in nats for --stability-threshold [default: 0.005 where one of the two is given]
-    #[arg(allow_negative_numbers = true, long, value_name = "NATS", help_heading = "Sampling")]
+    #[arg(long, value_name = "NATS", help_heading = "Sampling")]
     pub(crate) confidence_threshold: Option<f64>,
 
     /// Write only what matches this regular expression as a whole, in each hole

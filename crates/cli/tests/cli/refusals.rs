@@ -68,11 +68,23 @@ fn a_prompt_longer_than_the_context() {
 }
 
 #[test]
+fn a_negative_number_is_a_value_and_no_flag() {
+    let steps = refused(&["generate", "The [[12]].", "-m", model(), "--steps", "-3"]);
+    assert!(steps.starts_with("error: invalid value '-3' for '--steps <N>'"), "{steps}");
+    let port = refused(&["serve", "--port", "-1"]);
+    assert!(port.starts_with("error: invalid value '-1' for '--port <PORT>'"), "{port}");
+}
+
+#[test]
 fn settings_that_cannot_be() {
     let of = |flag: &str, value: &str| refused(&["generate", "The [[12]].", "-m", model(), flag, value]);
     assert_eq!(
         of("--block-length", "0"),
         "error: `block_length` is 0; allowed: 1 or more\n\nhint: leave it out to fill all positions together\n"
+    );
+    assert_eq!(
+        refused(&["generate", "The [[12]].", "-m", model(), "--edit-threshold", "0.9", "--edit-steps", "100001"]),
+        "error: `edit_steps` is 100001; allowed: from 0 to 100000\n"
     );
     assert_eq!(
         of("--remasking", "low_confidence"),

@@ -489,6 +489,7 @@ unsafe fn wide<const N: usize, const FOUR: bool, const HALVES: bool>(
 ) {
     // SAFETY: the caller vouches for all addresses.
     unsafe {
+        // No `zip` in the loops: where it is not inlined (builds without link-time optimisation), its call spills all sums.
         let mut totals: [[__m512; 4]; N] = [[_mm512_setzero_ps(); 4]; N];
         let (mut quad, mut b) = (a.words, b);
         for group in 0..extent.groups {
@@ -537,8 +538,8 @@ unsafe fn wide<const N: usize, const FOUR: bool, const HALVES: bool>(
             }
             for j in 0..4 {
                 let scale = _mm512_loadu_ps(scales.add(16 * j));
-                for (total, sum) in totals.iter_mut().zip(&sums) {
-                    total[j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[j]), scale, total[j]);
+                for (i, total) in totals.iter_mut().enumerate() {
+                    total[j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[i][j]), scale, total[j]);
                 }
             }
         }
@@ -624,8 +625,8 @@ unsafe fn narrow<const N: usize, const FOUR: bool>(extent: Extent, a: Left, b: *
             }
             for j in 0..2 {
                 let scale = _mm256_loadu_ps(scales.add(8 * j));
-                for (total, sum) in totals.iter_mut().zip(&sums) {
-                    total[j] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[j]), scale, total[j]);
+                for (i, total) in totals.iter_mut().enumerate() {
+                    total[j] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[i][j]), scale, total[j]);
                 }
             }
         }
