@@ -1,12 +1,16 @@
 //! By how much positions turn the columns of queries and keys: rotary positions (Su et al., 2104.09864) and what later
 //! models made of their frequencies.
 //!
+//! A row may have a place on several axes, such as time, row and column (M-RoPE of Qwen2-VL, 2409.12191, section 2.1). The
+//! pairs of a head then belong to the axes in turn, so that each axis has short waves and long ones.
+//!
 //! All numbers are computed in f64, and so are the same on every device.
 
 use std::f64::consts::TAU;
 
 /// How positions turn the columns of a head: of the first `columns` columns, `i` and `i + columns/2` are a pair, which
-/// turns by `position · frequency(i)`. The columns behind them do not turn.
+/// turns by `position · frequency(i)`, where the position is the row's index on the pair's axis, `i mod axes`. The columns
+/// behind them do not turn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rotation {
     /// Base of the geometric frequencies `theta^(−2i/columns)`.
@@ -15,6 +19,8 @@ pub struct Rotation {
     pub columns: usize,
     /// What becomes of the geometric frequencies.
     pub scaling: RotationScaling,
+    /// Axes of a row's place, 1 or more; with one of them the place is the position.
+    pub axes: usize,
 }
 
 /// What becomes of geometric frequencies.
@@ -47,7 +53,7 @@ pub struct Yarn {
     pub attention_factor: f64,
 }
 
-/// Queries grow with their position: times `1 + beta · ln(1 + ⌊position / every⌋)` (Llama 4's temperature of attention).
+/// Queries grow with their position, on the first axis: times `1 + beta · ln(1 + ⌊position / every⌋)` (Llama 4's temperature of attention).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QueryGrowth {
     /// How much.
@@ -57,9 +63,14 @@ pub struct QueryGrowth {
 }
 
 impl Rotation {
-    /// Geometric frequencies of so many columns.
+    /// Geometric frequencies of so many columns, on one axis.
     pub fn new(theta: f64, columns: usize) -> Self {
-        Self { theta, columns, scaling: RotationScaling::None }
+        Self { theta, columns, scaling: RotationScaling::None, axes: 1 }
+    }
+
+    /// The axis on which pair `pair` turns.
+    pub fn axis(&self, pair: usize) -> usize {
+        pair % self.axes
     }
 
     /// The angle by which pair `pair` turns from one position to the next, in radians.
@@ -140,6 +151,13 @@ mod tests {
             assert_eq!(some.frequency(pair), if pair < 4 { whole.frequency(pair) } else { 0.0 });
         }
         assert_eq!(some.at(1000, 9), (1.0, 0.0));
+    }
+
+    #[test]
+    fn pairs_belong_to_the_axes_in_turn() {
+        let rotation = Rotation { axes: 3, ..Rotation::new(1e4, 14) };
+        assert_eq!((0..7).map(|pair| rotation.axis(pair)).collect::<Vec<_>>(), [0, 1, 2, 0, 1, 2, 0]);
+        assert!((0..7).all(|pair| Rotation::new(1e4, 14).axis(pair) == 0));
     }
 
     #[test]

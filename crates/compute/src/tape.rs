@@ -407,7 +407,8 @@ impl<'p, D: Device> Tape<'p, D> {
         Ok(out)
     }
 
-    /// Per-head norm (where weights are given) and rotation of packed queries and keys.
+    /// Per-head norm (where weights are given) and rotation of packed queries and keys; `positions` are `[T, A]`, as in
+    /// [`Rope`].
     ///
     /// # Errors
     /// When the device lacks the memory.

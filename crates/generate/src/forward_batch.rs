@@ -132,6 +132,7 @@ impl ForwardBatch {
             tokens: &self.tokens,
             points: self.points.as_ref(),
             positions: &positions,
+            places: None,
             visibility: &visibility,
             times: spec.reads_time().then_some(self.times.as_slice()),
             current: current.as_deref(),

@@ -82,7 +82,7 @@ impl<D: Device> Reader<'_, D> {
         let computed = Computed::new(input, &order, self.spec.vocabulary_size);
         let input = computed.input(input);
         let device = self.parameters.device();
-        let indices = PassIndices::new(device, &input, &computed.groups, &requested)?;
+        let indices = PassIndices::new(device, self.spec, &input, &computed.groups, &requested)?;
         let pool_indices = pool_indices(device, &pool, &parts, &visibility)?;
         let pass =
             Pass { spec: self.spec, weight_index: self.weight_index, input, indices: &indices, requested: &requested };
@@ -157,6 +157,7 @@ impl Part {
 struct Computed {
     tokens: Vec<u32>,
     positions: Vec<u32>,
+    places: Option<Vec<u32>>,
     groups: Vec<u32>,
     points: Option<aquatint_diffusion::ContinuousState>,
     current: Option<Vec<bool>>,
@@ -170,6 +171,10 @@ impl Computed {
         Self {
             tokens: pick(input.tokens),
             positions: pick(input.positions),
+            places: input.places.map(|places| {
+                let axes = places.len() / input.positions.len().max(1);
+                rows.iter().flat_map(|row| &places[row * axes..][..axes]).copied().collect()
+            }),
             groups: pick(&input.sequence_of_row()),
             points: input.points.map(|points| points.of(&rows)),
             current: input.current.map(|current| rows.iter().map(|&row| current[row]).collect()),
@@ -190,6 +195,7 @@ impl Computed {
         NetworkInput {
             tokens: &self.tokens,
             positions: &self.positions,
+            places: self.places.as_deref(),
             points: self.points.as_ref(),
             current: self.current.as_deref(),
             self_conditioning: self.self_conditioning.as_deref(),

@@ -18,7 +18,8 @@ use aquatint_compute::{AttentionShape, Device, DeviceError, Tape, Value};
 #[derive(Debug)]
 pub(crate) struct PassIndices<D: Device> {
     tokens: D::Indices,
-    positions: D::Indices,
+    /// `[T, A]`: by what queries and keys turn.
+    places: D::Indices,
     /// The sequence of each row.
     groups: D::Indices,
     /// The rows whose hidden state is wanted.
@@ -56,6 +57,7 @@ impl<D: Device> PassIndices<D> {
     /// `groups` is the sequence of each row, `requested` are the rows whose hidden state is wanted.
     pub(crate) fn new(
         device: &D,
+        spec: &NetworkSpec,
         input: &NetworkInput<'_>,
         groups: &[u32],
         requested: &[u32],
@@ -63,7 +65,7 @@ impl<D: Device> PassIndices<D> {
         let requested_groups: Vec<u32> = requested.iter().map(|&row| groups[row as usize]).collect();
         Ok(Self {
             tokens: device.upload_indices(input.tokens)?,
-            positions: device.upload_indices(input.positions)?,
+            places: device.upload_indices(&input.on_axes(spec.position_axes()))?,
             groups: device.upload_indices(groups)?,
             requested: device.upload_indices(requested)?,
             requested_groups: device.upload_indices(&requested_groups)?,
@@ -128,14 +130,14 @@ impl<'p, D: Device> Pass<'p, D> {
     }
 
     fn layer(&self, index: usize) -> LayerPass<'p, D> {
-        let PassIndices { positions, groups, requested, requested_groups, current, .. } = self.indices;
+        let PassIndices { places, groups, requested, requested_groups, current, .. } = self.indices;
         let (currents, of_requested) = match current {
             Some(current) => (Some(&current.flags), Some(&current.requested)),
             None => (None, None),
         };
         let requested = RequestedRows { rows: requested, groups: requested_groups, currents: of_requested };
         let requested = (index + 1 == self.spec.layers.len()).then_some(requested);
-        LayerPass { positions, groups, currents, requested }
+        LayerPass { places, groups, currents, requested }
     }
 
     /// What each sequence is conditioned on.

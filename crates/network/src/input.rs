@@ -3,6 +3,7 @@
 use crate::{NetworkError, NetworkSpec};
 use aquatint_compute::Visibility;
 use aquatint_diffusion::ContinuousState;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// A ragged batch of sequences, row after row, without padding. `T` is the number of rows, `B` of sequences.
@@ -14,8 +15,12 @@ pub struct NetworkInput<'a> {
     /// can read; or `[T, E]` for a network of a gaussian field, which reads nothing else. A point may have a share of
     /// its token's own (see [`ContinuousState`]).
     pub points: Option<&'a ContinuousState>,
-    /// The position of each row, `T`, below the network's context length.
+    /// The position of each row, `T`, below the network's context length. Windows and answers go by it.
     pub positions: &'a [u32],
+    /// The place of each row, by which queries and keys turn, `[T, A]`, below the network's context length; only for a
+    /// network whose positions have several axes ([`NetworkSpec::position_axes`]). None at all is the position of each row
+    /// on all axes.
+    pub places: Option<&'a [u32]>,
     /// Which rows see which others.
     pub visibility: &'a Visibility,
     /// The time of each sequence, `B`; for a network with time conditioning, and for no other.
@@ -42,7 +47,25 @@ pub struct LossRow {
 impl<'a> NetworkInput<'a> {
     /// Tokens at these positions, and nothing else that a network may read.
     pub fn of_tokens(tokens: &'a [u32], positions: &'a [u32], visibility: &'a Visibility) -> Self {
-        Self { tokens, points: None, positions, visibility, times: None, current: None, self_conditioning: None }
+        Self {
+            tokens,
+            points: None,
+            positions,
+            places: None,
+            visibility,
+            times: None,
+            current: None,
+            self_conditioning: None,
+        }
+    }
+
+    /// The index of each row on each of so many axes, `[T, A]`.
+    pub(crate) fn on_axes(&self, axes: usize) -> Cow<'a, [u32]> {
+        match (self.places, axes) {
+            (Some(places), _) => Cow::Borrowed(places),
+            (None, 1) => Cow::Borrowed(self.positions),
+            (None, _) => self.positions.iter().flat_map(|position| std::iter::repeat_n(*position, axes)).collect(),
+        }
     }
 
     /// Refuses an input that does not fit a network.
@@ -65,6 +88,17 @@ impl<'a> NetworkInput<'a> {
         }
         length("positions", self.positions.len(), rows, "one for each row of `visibility`")?;
         below("positions", self.positions, spec.context_length, "the context length of the network")?;
+        match (spec.position_axes(), self.places) {
+            (_, None) => {}
+            (1, Some(_)) => {
+                let reason = "positions of the network have one axis: leave them out";
+                return Err(NetworkError::InputPart { parameter: "places", given: true, reason });
+            }
+            (axes, Some(places)) => {
+                length("places", places.len(), axes * rows, "an index on each axis for each row of `visibility`")?;
+                below("places", places, spec.context_length, "the context length of the network")?;
+            }
+        }
         match (spec.reads_time(), self.times) {
             (false, None) => {}
             (true, Some(times)) => {

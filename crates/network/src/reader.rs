@@ -206,7 +206,7 @@ pub(crate) fn pass<D: Device, R>(
     input.check(spec)?;
     let requested = input.answering(spec, rows)?;
     let device = parameters.device();
-    let indices = PassIndices::new(device, input, &input.sequence_of_row(), &requested)?;
+    let indices = PassIndices::new(device, spec, input, &input.sequence_of_row(), &requested)?;
     let visibility = LayerVisibility::new(spec, input.visibility, input.positions, input.current)?;
     let visible = visibility.upload::<D>(|visibility| Ok(device.upload_visibility(visibility)?))?;
     with(Pass { spec, weight_index, input: *input, indices: &indices, requested: &requested }, &visible)

@@ -21,6 +21,8 @@ pub struct Example {
     pub points: Option<ContinuousState>,
     /// The position of each row.
     pub positions: Vec<u32>,
+    /// The place of each row, where positions have several axes.
+    pub places: Option<Vec<u32>>,
     /// What each row sees.
     pub visibility: Visibility,
     /// The time of each sequence.
@@ -35,7 +37,7 @@ pub struct Example {
 
 impl Example {
     /// The names that [`Example::named`] knows.
-    pub const NAMES: [&str; 12] = [
+    pub const NAMES: [&str; 13] = [
         "plain",
         "grouped-queries-and-documents",
         "time-conditioning",
@@ -48,6 +50,7 @@ impl Example {
         "experts",
         "grouped-experts",
         "encoder-and-decoder",
+        "several-axes",
     ];
 
     /// One of the examples; `gaussian-field` besides.
@@ -149,6 +152,18 @@ impl Example {
                 });
             }
             "encoder-and-decoder" => example = Self::encoder_and_decoder(example.spec),
+            "several-axes" => {
+                each_attention(&mut example.spec, |attention| {
+                    attention.head_size = 8;
+                    attention.rope.axes = 3;
+                });
+                // Text, and of each sequence a grid of two columns from its third row on.
+                let of_row = |position: &u32| match position.checked_sub(2) {
+                    Some(cell) => [2, 2 + cell / 2, 2 + cell % 2],
+                    None => [*position; 3],
+                };
+                example.places = Some(example.positions.iter().flat_map(of_row).collect());
+            }
             other => panic!("no example is called {other}"),
         }
         example
@@ -221,6 +236,7 @@ impl Example {
             tokens,
             points: None,
             positions,
+            places: None,
             visibility,
             times: None,
             current,
@@ -261,6 +277,7 @@ impl Example {
             tokens,
             points: None,
             positions,
+            places: None,
             visibility,
             times: None,
             current: None,
@@ -302,6 +319,7 @@ impl Example {
             tokens: golden.ids("tokens"),
             points: optional("probabilities").map(|rest| at_rest(rest, size)),
             positions: golden.ids("positions"),
+            places: None,
             visibility,
             times: optional("times"),
             current: None,
@@ -316,6 +334,7 @@ impl Example {
             tokens: &self.tokens,
             points: self.points.as_ref(),
             positions: &self.positions,
+            places: self.places.as_deref(),
             visibility: &self.visibility,
             times: self.times.as_deref(),
             current: self.current.as_deref(),

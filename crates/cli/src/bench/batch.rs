@@ -53,6 +53,7 @@ impl Batch {
             tokens: &self.tokens,
             points: self.points.as_ref(),
             positions: &self.positions,
+            places: None,
             visibility: &self.visibility,
             times: self.times.as_deref(),
             current: self.current.as_deref(),

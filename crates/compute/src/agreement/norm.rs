@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    AttentionShape, HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, QueryGrowth, RmsNorm, RmsNormBackward,
-    Rope, RopeShape, Rotation, RotationScaling, Yarn,
+    AttentionShape, HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, Norm, QueryGrowth, RmsNorm,
+    RmsNormBackward, Rope, RopeShape, Rotation, RotationScaling, Yarn,
 };
 
 struct Norms {
@@ -66,6 +66,8 @@ impl Operation for LayerNorms {
 struct Rotations {
     shape: RopeShape,
     rows: usize,
+    /// `[T, A]`.
+    places: Vec<u32>,
     packed: Vec<f64>,
     gradient: Vec<f64>,
     norms: [Vec<f64>; 2],
@@ -76,8 +78,7 @@ impl Operation for Rotations {
         let &Self { shape, rows, .. } = self;
         let (packed, d_out) = (up(device, &self.packed), up(device, &self.gradient));
         let [query, key] = self.norms.each_ref().map(|values| up(device, values));
-        let positions: Vec<u32> = (0..rows as u32).map(|row| (row * 7) % 300).collect();
-        let positions = device.upload_indices(&positions).unwrap();
+        let positions = device.upload_indices(&self.places).unwrap();
         let size = shape.attention.head_size;
         let zeros = |len| device.zeros(len).unwrap();
         let len = rows * shape.attention.packed_columns();
@@ -103,7 +104,8 @@ fn rotations() -> impl Strategy<Value = Rotation> {
         1 => Just(RotationScaling::Yarn(yarn)),
     ];
     let columns = prop_oneof![1 => Just(100_usize), 1 => 1..100_usize];
-    (columns, scaling).prop_map(|(columns, scaling)| Rotation { theta: 1e4, columns, scaling })
+    let axes = prop_oneof![2 => Just(1_usize), 1 => 2..5_usize];
+    (columns, scaling, axes).prop_map(|(columns, scaling, axes)| Rotation { theta: 1e4, columns, scaling, axes })
 }
 
 proptest! {
@@ -152,7 +154,62 @@ proptest! {
         let len = rows * attention.packed_columns();
         let (packed, gradient) = (numbers.many(len), numbers.many(len));
         let norms = [numbers.many(2 * half), numbers.many(2 * half)];
-        let operation = Rotations { shape, rows, packed, gradient, norms };
+        let places = (0..(rows * rotation.axes) as u32).map(|index| (index * 7) % 300).collect();
+        let operation = Rotations { shape, rows, places, packed, gradient, norms };
         agree(&operation, Precision::F32, within(rows * groups * ratio + 2 * half, 1500.0))?;
+    }
+
+    #[test]
+    fn each_pair_turns_as_its_axis_says(rows in 1..8_usize, half in 3..9_usize, seed: u64) {
+        let mut numbers = Numbers(seed);
+        let attention = AttentionShape { heads: 1, key_value_heads: 1, head_size: 2 * half };
+        let device = Cpu::<f64>::scalar();
+        let packed = up(&device, &numbers.many(rows * attention.packed_columns()));
+        let places: Vec<u32> = (0..3 * rows).map(|_| numbers.below(100)).collect();
+        let turned = |axes: usize, positions: Vec<u32>| {
+            let shape = RopeShape::new(attention, 1e4, 0.0);
+            let shape = RopeShape { rotation: Rotation { axes, ..shape.rotation }, ..shape };
+            let positions = device.upload_indices(&positions).unwrap();
+            let mut out = device.zeros(rows * attention.packed_columns()).unwrap();
+            device.rope(Rope { shape, positions: &positions, packed: &packed, norms: None }, &mut out);
+            device.download(&out)
+        };
+        let several = turned(3, places.clone());
+        for axis in 0..3 {
+            let one = turned(1, places.iter().copied().skip(axis).step_by(3).collect());
+            for (several, one) in several.chunks_exact(half).zip(one.chunks_exact(half)) {
+                let of_axis = |x: &[f64]| x.iter().copied().skip(axis).step_by(3).collect::<Vec<f64>>();
+                prop_assert_eq!(of_axis(several), of_axis(one));
+            }
+        }
+    }
+
+    #[test]
+    fn equal_indices_on_all_axes_are_one_position_to_the_bit(
+        rows in 1..40_usize, half in 1..20_usize, axes in 2..5_usize, grows: bool, seed: u64,
+    ) {
+        let mut numbers = Numbers(seed);
+        let attention = AttentionShape { heads: 2, key_value_heads: 1, head_size: 2 * half };
+        let query_growth = grows.then_some(QueryGrowth { beta: 0.25, every: 7 });
+        let shape = RopeShape { query_growth, ..RopeShape::new(attention, 1e4, 1e-2) };
+        let len = rows * attention.packed_columns();
+        let (packed, gradient) = (numbers.many(len), numbers.many(len));
+        let norms = [numbers.many(2 * half), numbers.many(2 * half)];
+        let positions: Vec<u32> = (0..rows).map(|_| numbers.below(300)).collect();
+        let of = |axes: usize| {
+            let places = positions.iter().flat_map(|position| std::iter::repeat_n(*position, axes)).collect();
+            let shape = RopeShape { rotation: Rotation { axes, ..shape.rotation }, ..shape };
+            let (packed, gradient, norms) = (packed.clone(), gradient.clone(), norms.clone());
+            Rotations { shape, rows, places, packed, gradient, norms }
+        };
+        let (one, several) = (of(1), of(axes));
+        for device in processors(Precision::F32).into_iter().chain([Cpu::<f32>::scalar()]) {
+            let [one, several] = [&one, &several].map(|operation| down(&device, &operation.run(&device)));
+            prop_assert!(one == several, "{}", device.describe());
+        }
+        for device in gpus(Precision::F32) {
+            let [one, several] = [&one, &several].map(|operation| down(&device, &operation.run(&device)));
+            prop_assert!(one == several, "{}", device.describe());
+        }
     }
 }

@@ -176,7 +176,7 @@ impl<'a, B: ?Sized> HeadNormGradients<'a, B> {
 pub struct Rope<'a, B: ?Sized, I: ?Sized> {
     /// Heads, sizes and frequencies.
     pub shape: RopeShape,
-    /// `T` positions.
+    /// `[T, A]`: the index of each row on each axis of the rotation; with one axis, the position of each row.
     pub positions: &'a I,
     /// `[T, (H + 2 G) E]`.
     pub packed: &'a B,

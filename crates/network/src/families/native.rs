@@ -36,7 +36,7 @@ const REQUIRED: [&str; 14] = [
     "attention",
 ];
 /// Keys that may be there.
-const OPTIONAL: [&str; 9] = [
+const OPTIONAL: [&str; 10] = [
     "hidden_act",
     "time_features",
     "logit_shift",
@@ -46,6 +46,7 @@ const OPTIONAL: [&str; 9] = [
     "noise_schedule",
     "sliding_window",
     "layer_types",
+    "position_axes",
 ];
 
 /// The words of `layer_types`: layers that see all that the layout shows, and those with a window.
@@ -67,10 +68,15 @@ impl Family for Native {
         let norm = NormSpec::Rms { epsilon: config.number("rms_norm_eps")? };
         let sizes =
             [config.size("num_attention_heads")?, config.size("num_key_value_heads")?, config.size("head_dim")?];
+        let rope = RopeSpec {
+            theta: config.number("rope_theta")?,
+            axes: config.optional("position_axes", Config::size)?.unwrap_or(1),
+            ..RopeSpec::default()
+        };
         let layer = LayerSpec::new(
             AttentionSpec {
                 norm,
-                rope: RopeSpec { theta: config.number("rope_theta")?, ..RopeSpec::default() },
+                rope,
                 qk_norm: config.flag("qk_norm")?.then_some(norm),
                 ..AttentionSpec::new(sizes[0], sizes[1], sizes[2])
             },
@@ -137,6 +143,9 @@ impl Family for Native {
             Value::Object(config) => config,
             _ => Object::new(),
         };
+        if spec.position_axes() > 1 {
+            config.insert("position_axes".to_owned(), json!(spec.position_axes()));
+        }
         // One window for all layers that have one; `to_config` refuses others.
         let windows = || spec.layers.iter().map(|layer| layer.attention.window);
         if let Some(window) = windows().flatten().next() {

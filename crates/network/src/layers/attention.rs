@@ -1,4 +1,4 @@
-//! Attention: queries, keys and values of the normed rows, turned by their positions, and the way back.
+//! Attention: queries, keys and values of the normed rows, turned by their places, and the way back.
 
 use super::{Attend, Declaration};
 use crate::AttentionSpec;
@@ -60,19 +60,19 @@ impl AttentionSpec {
         Ok(AttentionWeights { norm, query_key_value, bias, head_norms, out: declaration.product(&[out]), post_norm })
     }
 
-    /// What attention gives of normed rows at these positions; the way back into the stream is the layer's.
+    /// What attention gives of normed rows at these places, `[T, A]`; the way back into the stream is the layer's.
     pub(super) fn forward<'p, D: Device>(
         &self,
         tape: &mut Tape<'p, D>,
         weights: &AttentionWeights,
         h: Value<D>,
-        positions: &'p D::Indices,
+        places: &'p D::Indices,
         attend: &mut Attend<'_, 'p, D>,
     ) -> Result<Value<D>, DeviceError> {
         let attention = self.shape();
         let packed = tape.linear(&h, weights.query_key_value, weights.bias)?;
         drop(h);
-        let turned = tape.rope(self.rope_shape(), positions, &packed, weights.head_norms)?;
+        let turned = tape.rope(self.rope_shape(), places, &packed, weights.head_norms)?;
         drop(packed);
         attend(tape, attention, &turned)
     }

@@ -25,7 +25,7 @@ pub(crate) struct LayerWeights {
 /// What a pass through a layer reads besides weights and the stream.
 pub(crate) struct LayerPass<'p, D: Device> {
     /// The position of each row.
-    pub(crate) positions: &'p D::Indices,
+    pub(crate) places: &'p D::Indices,
     /// The sequence of each row.
     pub(crate) groups: &'p D::Indices,
     /// Of each row whether it is of the current block, 0 or 1, where the network tells these apart.
@@ -97,7 +97,7 @@ impl LayerSpec {
         let mut half = Half { modulation: modulation.as_ref(), groups: pass.groups, part: 0, width: x.columns() };
         let h = self.attention.norm.forward(tape, &x, weights.attention.norm)?;
         let h = half.modulate(tape, h)?;
-        let mut attended = self.attention.forward(tape, &weights.attention, h, pass.positions, attend)?;
+        let mut attended = self.attention.forward(tape, &weights.attention, h, pass.places, attend)?;
         let mut currents = pass.currents;
         if let Some(requested) = pass.requested {
             x = tape.rows(&x, requested.rows)?;

@@ -39,7 +39,8 @@ pub struct AttentionSpec {
     pub window: Option<usize>,
 }
 
-/// Rotary positions: elements `i` and `i + R/2` of a head turn by `position · theta^(−2i/R)`.
+/// Rotary positions: elements `i` and `i + R/2` of a head turn by `position · theta^(−2i/R)`, where the position is the row's
+/// index on axis `i mod A` of its place (M-RoPE of Qwen2-VL, 2409.12191, section 2.1, with the pairs dealt out in turn).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RopeSpec {
     /// Base of the frequencies.
@@ -50,11 +51,13 @@ pub struct RopeSpec {
     pub scaling: RotationScaling,
     /// By how much queries grow with their position, where they do.
     pub query_growth: Option<QueryGrowth>,
+    /// `A`: axes of a row's place, the same in all layers: 1, the position, or 3, which are time, row and column.
+    pub axes: usize,
 }
 
 impl Default for RopeSpec {
     fn default() -> Self {
-        Self { theta: 10_000.0, rotated: None, scaling: RotationScaling::None, query_growth: None }
+        Self { theta: 10_000.0, rotated: None, scaling: RotationScaling::None, query_growth: None, axes: 1 }
     }
 }
 
@@ -67,6 +70,14 @@ impl RopeSpec {
             && (rotated == 0 || rotated > head_size || !rotated.is_multiple_of(2))
         {
             return refuse("rotated", rotated, format!("an even number from 2 to `head_size`, which is {head_size}"));
+        }
+        if ![1, 3].contains(&self.axes) {
+            return refuse("position_axes", self.axes, "1, the position, or 3, which are time, row and column");
+        }
+        if self.rotated.unwrap_or(head_size) / 2 < self.axes {
+            let allowed =
+                format!("2 · `position_axes` or more, which are {}, so that each axis turns a pair", 2 * self.axes);
+            return refuse("rotated", self.rotated.unwrap_or(head_size), allowed);
         }
         if let RotationScaling::Yarn(Yarn { factor, original_context, beta_fast, beta_slow, attention_factor }) =
             self.scaling
@@ -125,7 +136,12 @@ impl AttentionSpec {
         let Self { head_size, rope, .. } = *self;
         RopeShape {
             attention: self.shape(),
-            rotation: Rotation { theta: rope.theta, columns: rope.rotated.unwrap_or(head_size), scaling: rope.scaling },
+            rotation: Rotation {
+                theta: rope.theta,
+                columns: rope.rotated.unwrap_or(head_size),
+                scaling: rope.scaling,
+                axes: rope.axes,
+            },
             // Without a norm of queries and keys its ε is not read.
             epsilon: self.qk_norm.map_or(0.0, |norm| norm.epsilon()),
             value_norm: self.value_norm,
@@ -150,6 +166,7 @@ impl AttentionSpec {
             (self.rope.rotated.is_some(), "partial rotation"),
             (!scaling.is_empty(), scaling),
             (self.rope.query_growth.is_some(), "growing queries"),
+            (self.rope.axes > 1, "positions with several axes"),
             (self.qkv_bias, "query-key-value biases"),
             (self.window.is_some(), "sliding window"),
         ];

@@ -113,6 +113,12 @@ impl NetworkSpec {
             || matches!(self.self_conditioning, Some(SelfConditioningSpec::Gated(_)))
     }
 
+    /// `A`: axes of a row's place by which queries and keys turn; 1 where that is the position. Which rows see which others
+    /// is never decided by a place, but by positions.
+    pub fn position_axes(&self) -> usize {
+        self.layers.first().map_or(1, |layer| layer.attention.rope.axes)
+    }
+
     /// Columns of what layers are conditioned on.
     pub(crate) fn condition_width(&self) -> usize {
         self.time_conditioning.and_then(|time| time.width).unwrap_or(self.width)
@@ -135,6 +141,11 @@ impl NetworkSpec {
         layer::check_number(self.layers.len())?;
         check_size("context_length", self.context_length)?;
         self.layers.iter().try_for_each(LayerSpec::validate)?;
+        let axes = self.position_axes();
+        if let Some(layer) = self.layers.iter().find(|layer| layer.attention.rope.axes != axes) {
+            let allowed = format!("{axes} in all layers, as in the first one");
+            return refuse("position_axes", layer.attention.rope.axes, allowed);
+        }
         self.norm.validate()?;
         self.head.validate()?;
         self.self_conditioning.map_or(Ok(()), |conditioning| conditioning.validate())?;

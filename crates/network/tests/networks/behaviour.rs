@@ -1,6 +1,6 @@
 //! Conventions that samplers and trainers rely on, and refusals.
 
-use aquatint_compute::{Cpu, Element, Memory, Optimiser, Visibility};
+use aquatint_compute::{Cpu, CpuPath, Element, Memory, Optimiser, Visibility};
 use aquatint_diffusion::{ContinuousState, Layout};
 use aquatint_network::{
     AttentionSpec, Denoiser, FeedForwardSpec, HeadSpec, LayerSpec, Learner, LossRow, Network, NetworkError,
@@ -96,6 +96,37 @@ fn within_a_window_of_one_a_row_depends_on_itself_alone() {
         let differing: Vec<u32> = (0..).zip(rows).filter(|(_, (a, b))| a != b).map(|(row, _)| row).collect();
         assert_eq!(differing, [*changed]);
     }
+}
+
+#[test]
+fn a_text_is_read_alike_on_one_axis_and_on_several_to_the_bit() {
+    let grid = Example::named("several-axes");
+    let mut text = grid.clone();
+    text.places = None;
+    let mut spelt = grid.clone();
+    spelt.places = Some(grid.positions.iter().flat_map(|position| [*position; 3]).collect());
+    let mut one = text.clone();
+    one.spec.layers.iter_mut().for_each(|layer| layer.attention.rope.axes = 1);
+    let all: Vec<u32> = (0..grid.visibility.len() as u32).collect();
+    for device in [Cpu::<f32>::scalar(), Cpu::<f32>::new(CpuPath::best(), 2).unwrap()] {
+        let logits = |example: &Example| example.network(device.clone()).logits(&example.input(), &all).unwrap();
+        let expected = logits(&one);
+        assert_eq!(logits(&text), expected);
+        assert_eq!(logits(&spelt), expected);
+        assert_ne!(logits(&grid), expected);
+    }
+}
+
+#[test]
+fn places_decide_nothing_of_what_is_seen() {
+    let mut example = Example::named("several-axes");
+    example.spec.layers.iter_mut().for_each(|layer| layer.attention.window = Some(1));
+    let network = example.network(scalar());
+    let all: Vec<u32> = (0..example.visibility.len() as u32).collect();
+    let elsewhere: Vec<u32> = example.places.as_ref().unwrap().iter().map(|index| 15 - index).collect();
+    // A row that sees itself alone is as it is, wherever it stands.
+    let moved = NetworkInput { places: Some(&elsewhere), ..example.input() };
+    assert_eq!(network.logits(&moved, &all).unwrap(), network.logits(&example.input(), &all).unwrap());
 }
 
 #[test]
@@ -334,6 +365,8 @@ fn inputs_that_do_not_fit_are_refused_in_words() {
     let timed = Example::named("time-conditioning");
     let network = example.network(Cpu::<f32>::scalar());
     let timed_network = timed.network(Cpu::<f32>::scalar());
+    let axes = Example::named("several-axes");
+    let axes_network = axes.network(Cpu::<f32>::scalar());
     let input = example.input();
     let refuse = |input: NetworkInput<'_>, rows: &[u32]| network.logits(&input, rows).unwrap_err().to_string();
     let short = Visibility::full(&[2]);
@@ -349,6 +382,24 @@ fn inputs_that_do_not_fit_are_refused_in_words() {
         (
             refuse(NetworkInput { positions: &[16; 14], ..input }, &[0]),
             "`positions` has 16 at index 0; allowed: below 16 (the context length of the network)",
+        ),
+        (
+            refuse(NetworkInput { places: Some(&[0; 42]), ..input }, &[0]),
+            "`places` is given; positions of the network have one axis: leave them out",
+        ),
+        (
+            axes_network
+                .logits(&NetworkInput { places: Some(&[0; 14]), ..axes.input() }, &[0])
+                .unwrap_err()
+                .to_string(),
+            "`places` has 14 entries; expected: 42 (an index on each axis for each row of `visibility`)",
+        ),
+        (
+            axes_network
+                .logits(&NetworkInput { places: Some(&[16; 42]), ..axes.input() }, &[0])
+                .unwrap_err()
+                .to_string(),
+            "`places` has 16 at index 0; allowed: below 16 (the context length of the network)",
         ),
         (refuse(input, &[3, 14]), "`rows` has 14 at index 1; allowed: below 14 (the number of rows of `visibility`)"),
         (

@@ -42,6 +42,7 @@ fn part<'a>(example: &'a Example, rows: Range<usize>, visibility: &'a Visibility
         tokens: &example.tokens[rows.clone()],
         points: None,
         positions: &example.positions[rows],
+        places: None,
         visibility,
         times: None,
         current: None,

@@ -56,6 +56,34 @@ fn windows_are_written_where_a_layer_has_one_and_only_there() {
 }
 
 #[test]
+fn axes_are_written_where_positions_have_several_and_only_there() {
+    assert!(config(&Example::named("plain").spec).get("position_axes").is_none());
+    let several = config(&Example::named("several-axes").spec);
+    assert_eq!(several["position_axes"], json!(3));
+    let with = |axes: Value| {
+        Value::Object(
+            several.as_object().unwrap().clone().into_iter().chain([("position_axes".to_owned(), axes)]).collect(),
+        )
+    };
+    assert_eq!(
+        refusal(&with(json!(2))),
+        "`position_axes` is 2; allowed: 1, the position, or 3, which are time, row and column"
+    );
+    let mut narrow = with(json!(3));
+    narrow["head_dim"] = json!(4);
+    assert_eq!(
+        refusal(&narrow),
+        "`rotated` is 4; allowed: 2 · `position_axes` or more, which are 6, so that each axis turns a pair"
+    );
+    let mut unlike = Example::named("several-axes").spec;
+    unlike.layers[1].attention.rope.axes = 1;
+    assert_eq!(
+        unlike.validate().unwrap_err().to_string(),
+        "`position_axes` is 1; allowed: 3 in all layers, as in the first one"
+    );
+}
+
+#[test]
 fn what_other_programs_write_into_a_description_is_left_to_them() {
     let spec = Example::named("plain").spec;
     let mut config = config(&spec);

@@ -44,6 +44,7 @@ fn rotated() -> [(&'static str, Example); 2] {
             rotated: None,
             scaling: RotationScaling::Yarn(yarn),
             query_growth: Some(QueryGrowth { beta: 0.5, every: 2 }),
+            axes: 1,
         };
     }
     [("turned in part", part), ("turned by YaRN", slowed)]
@@ -184,6 +185,7 @@ fn the_memory_of_activations_is_what_the_estimate_says() {
             tokens: &tokens,
             points: None,
             positions: &positions,
+            places: None,
             visibility: &visibility,
             times: time.map(|_| times.as_slice()),
             current: None,

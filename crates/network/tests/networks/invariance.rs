@@ -31,7 +31,9 @@ fn devices() -> Vec<Cpu<f32>> {
 
 #[test]
 fn a_sequence_in_a_batch_is_read_as_if_it_were_alone_to_the_bit() {
-    for name in ["plain", "grouped-queries-and-documents", "time-conditioning", "self-conditioning", "causal"] {
+    for name in
+        ["plain", "grouped-queries-and-documents", "time-conditioning", "self-conditioning", "causal", "several-axes"]
+    {
         let example = large(name);
         for device in devices() {
             let network = example.network(device.clone());
@@ -54,6 +56,7 @@ fn a_sequence_in_a_batch_is_read_as_if_it_were_alone_to_the_bit() {
                     tokens: &example.tokens[rows.clone()],
                     points: None,
                     positions: &example.positions[rows.clone()],
+                    places: None,
                     visibility: &visibility,
                     times: example.times.as_ref().map(|times| &times[index..=index]),
                     current: None,

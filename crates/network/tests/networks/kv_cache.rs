@@ -38,6 +38,16 @@ fn reading_block_after_block_is_reading_everything_to_the_bit() {
     let lengths = [13, 4, 9];
     for windows in [[None; 2], [Some(3), None], [Some(2), Some(6)]] {
         let (mut example, visibility) = blocks(&lengths);
+        if windows == [None; 2] {
+            let mut several = example.clone();
+            several.spec.layers.iter_mut().for_each(|layer| {
+                layer.attention.head_size = 8;
+                layer.attention.rope.axes = 3;
+            });
+            let of_row = |position: &u32| [2 + position / 4, 2 + position % 4, *position];
+            several.places = Some(several.positions.iter().flat_map(of_row).collect());
+            block_after_block(&several, &visibility);
+        }
         example.spec.layers.iter_mut().zip(windows).for_each(|(layer, window)| layer.attention.window = window);
         block_after_block(&example, &visibility);
     }

@@ -64,7 +64,41 @@ impl Rotations {
     }
 }
 
-/// One task: some rows, and which entry of the table turns each.
+/// Cosines and sines of one row whose pairs turn on several axes; empty where there is one axis.
+#[derive(Default)]
+struct Composed {
+    cosines: Vec<f32>,
+    sines: Vec<f32>,
+}
+
+impl Composed {
+    fn new(shape: &RopeShape) -> Self {
+        match shape.rotation.axes {
+            1 => Self::default(),
+            _ => {
+                let zeros = vec![0.0; shape.rotation.columns / 2];
+                Self { cosines: zeros.clone(), sines: zeros }
+            }
+        }
+    }
+
+    /// What turns a row: the entry of the table where there is one axis, else of each pair that of its axis.
+    #[inline(always)]
+    fn of<'s>(&'s mut self, table: &'s Rotations, place: &[u32]) -> (&'s [f32], &'s [f32]) {
+        if let [entry] = place {
+            return table.at(*entry as usize);
+        }
+        for (axis, &entry) in place.iter().enumerate() {
+            let (cosines, sines) = table.at(entry as usize);
+            for pair in (axis..self.cosines.len()).step_by(place.len()) {
+                (self.cosines[pair], self.sines[pair]) = (cosines[pair], sines[pair]);
+            }
+        }
+        (&self.cosines, &self.sines)
+    }
+}
+
+/// One task: some rows, and of each row which entry of the table turns it, on each axis.
 struct Rows<'a> {
     entries: &'a [u32],
     table: &'a Rotations,
@@ -150,10 +184,11 @@ vectorised! {
         let turned = attention.heads + attention.key_value_heads;
         let half = size / 2;
         let whole = shape.rotation.columns == size && !shape.scales_queries();
+        let mut composed = Composed::new(shape);
         let lines = rows.packed.chunks_exact(columns).zip(out.chunks_exact_mut(columns));
-        for ((x, out), &entry) in lines.zip(rows.entries) {
-            let (cosines, sines) = rows.table.at(entry as usize);
-            let query_factor = rows.table.query_factor(entry as usize);
+        for ((x, out), place) in lines.zip(rows.entries.chunks_exact(shape.rotation.axes)) {
+            let (cosines, sines) = composed.of(rows.table, place);
+            let query_factor = rows.table.query_factor(place[0] as usize);
             for head in 0..turned {
                 let (x, out) = (&x[head * size..][..size], &mut out[head * size..][..size]);
                 let weight = head_weight(shape, head, norms);
@@ -189,13 +224,15 @@ vectorised! {
         let turned = attention.heads + attention.key_value_heads;
         let half = shape.rotation.columns / 2;
         d_norms.fill(0.0);
+        let mut composed = Composed::new(shape);
         let lines = rows.packed.chunks_exact(columns).zip(d_out.chunks_exact(columns));
-        for (((x, d_out), d_x), &entry) in lines.zip(d_packed.chunks_exact_mut(columns)).zip(rows.entries) {
-            let (cosines, sines) = rows.table.at(entry as usize);
-            let query_factor = rows.table.query_factor(entry as usize);
+        let places = rows.entries.chunks_exact(shape.rotation.axes);
+        for (((x, d_out), d_x), place) in lines.zip(d_packed.chunks_exact_mut(columns)).zip(places) {
+            let (cosines, sines) = composed.of(rows.table, place);
+            let query_factor = rows.table.query_factor(place[0] as usize);
             for head in 0..turned {
-                let place = head * size..(head + 1) * size;
-                let (x, d_out, d_x) = (&x[place.clone()], &d_out[place.clone()], &mut d_x[place]);
+                let part = head * size..(head + 1) * size;
+                let (x, d_out, d_x) = (&x[part.clone()], &d_out[part.clone()], &mut d_x[part]);
                 let ((left, right), (d_left, d_right)) = (d_x.split_at_mut(half), d_out.split_at(half));
                 for i in 0..half {
                     left[i] = d_left[i] * cosines[i] + d_right[i] * sines[i];
@@ -269,7 +306,10 @@ impl Fast {
         let columns = shape.attention.packed_columns();
         let rows = Self::rows_of_task(columns);
         let (table, entries) = self.rotations(&shape, positions);
-        let parts = entries.chunks(rows).zip(packed.chunks(rows * columns)).zip(out.chunks_mut(rows * columns));
+        let parts = entries
+            .chunks(rows * shape.rotation.axes)
+            .zip(packed.chunks(rows * columns))
+            .zip(out.chunks_mut(rows * columns));
         self.pool.each(4 * packed.len(), parts.collect(), |((entries, packed), out)| {
             turn_rows(self.path, &shape, norms, &Rows { entries, table: &table, packed }, out);
         });
@@ -288,12 +328,13 @@ impl Fast {
         let rows = Self::rows_of_task(columns);
         let (table, entries) = self.rotations(&shape, positions);
         let part = if norms.is_some() && d_norms.is_some() { 2 * size } else { 0 };
-        let mut sums = self.scratch(entries.len().div_ceil(rows) * part);
+        let of_task = rows * shape.rotation.axes;
+        let mut sums = self.scratch(entries.len().div_ceil(of_task) * part);
         let mut rest = sums.as_mut_slice();
         let mut items = Vec::new();
         let parts = packed.chunks(rows * columns).zip(d_out.chunks(rows * columns));
         for ((entries, (packed, d_out)), d_packed) in
-            entries.chunks(rows).zip(parts).zip(d_packed.chunks_mut(rows * columns))
+            entries.chunks(of_task).zip(parts).zip(d_packed.chunks_mut(rows * columns))
         {
             let (d_norms, behind) = rest.split_at_mut(part);
             rest = behind;

@@ -181,11 +181,12 @@ proptest! {
     }
 
     #[test]
-    fn rotation_and_head_norm(rows in 1..4_usize, half in 1..4_usize, ratio in 1..3_usize, (normed, special) in any::<(bool, bool)>(), seed: u64) {
+    fn rotation_and_head_norm(rows in 1..4_usize, half in 1..4_usize, ratio in 1..3_usize, axes in 1..4_usize, (normed, special) in any::<(bool, bool)>(), seed: u64) {
         let mut n = Numbers(seed);
         let attention = AttentionShape { heads: 2 * ratio, key_value_heads: 2, head_size: 2 * half };
         let yarn = Yarn { factor: 4.0, original_context: 20, beta_fast: 2.0, beta_slow: 0.5, attention_factor: 1.5 };
-        let scaled = Rotation { theta: 100.0, columns: 2 * half.div_ceil(2), scaling: RotationScaling::Yarn(yarn) };
+        let columns = 2 * half.div_ceil(2);
+        let scaled = Rotation { theta: 100.0, columns, scaling: RotationScaling::Yarn(yarn), axes };
         let shape = RopeShape::new(attention, 100.0, 0.1);
         let shape = match special {
             true => RopeShape {
@@ -195,10 +196,10 @@ proptest! {
                 query_growth: Some(QueryGrowth { beta: 0.5, every: 10 }),
                 ..shape
             },
-            false => shape,
+            false => RopeShape { rotation: Rotation { axes, ..shape.rotation }, ..shape },
         };
         let len = rows * attention.packed_columns();
-        let positions: Vec<u32> = (0..rows).map(|_| n.below(50)).collect();
+        let positions: Vec<u32> = (0..rows * axes).map(|_| n.below(50)).collect();
         let g = n.many(len);
         check(
             vec![n.many(len), n.many(2 * half), n.many(2 * half)],

@@ -12,7 +12,7 @@ pub(in crate::cpu) fn rope<E: Element>(operands: Rope<'_, [E], [u32]>, out: &mut
     let Rope { shape, positions, packed, norms } = operands;
     let attention = shape.attention;
     let (columns, size) = (attention.packed_columns(), attention.head_size);
-    for (t, &position) in positions.iter().enumerate() {
+    for (t, place) in positions.chunks_exact(shape.rotation.axes).enumerate() {
         for head in 0..attention.heads + 2 * attention.key_value_heads {
             let range = t * columns + head * size..t * columns + (head + 1) * size;
             let (x, out) = (&packed[range.clone()], &mut out[range]);
@@ -30,7 +30,7 @@ pub(in crate::cpu) fn rope<E: Element>(operands: Rope<'_, [E], [u32]>, out: &mut
                 }
                 None => out.copy_from_slice(x),
             }
-            turn(&shape, (position, head), false, out);
+            turn(&shape, (place, head), false, out);
         }
     }
 }
@@ -47,7 +47,7 @@ pub(in crate::cpu) fn rope_backward<E: Element>(
     let (columns, size) = (attention.packed_columns(), attention.head_size);
     let mut turned = vec![E::default(); size];
     let mut unused = vec![E::default(); size];
-    for (t, &position) in positions.iter().enumerate() {
+    for (t, place) in positions.chunks_exact(shape.rotation.axes).enumerate() {
         for head in 0..attention.heads + 2 * attention.key_value_heads {
             let range = t * columns + head * size..t * columns + (head + 1) * size;
             let (x, d_out, d_x) = (&packed[range.clone()], &d_out[range.clone()], &mut d_packed[range]);
@@ -61,7 +61,7 @@ pub(in crate::cpu) fn rope_backward<E: Element>(
                 continue;
             };
             turned.copy_from_slice(d_out);
-            turn(&shape, (position, head), true, &mut turned);
+            turn(&shape, (place, head), true, &mut turned);
             match weight {
                 Some(weight) => {
                     let inverse = normalise(shape.epsilon, x, None, &mut unused);
@@ -89,18 +89,18 @@ fn head_weight<'a, E>(shape: &RopeShape, head: usize, norms: Option<HeadNorms<'a
     }
 }
 
-/// Turns each pair of a head by its angle, or back, and multiplies a query by its factor.
-fn turn<E: Element>(shape: &RopeShape, (position, head): (u32, usize), back: bool, x: &mut [E]) {
+/// Turns each pair of a head by its angle, or back, and multiplies a query by its factor. `place` has an index for each axis.
+fn turn<E: Element>(shape: &RopeShape, (place, head): (&[u32], usize), back: bool, x: &mut [E]) {
     let half = shape.rotation.columns / 2;
     for pair in 0..half {
-        let (cosine, sine) = shape.rotation.at(position, pair);
+        let (cosine, sine) = shape.rotation.at(place[shape.rotation.axis(pair)], pair);
         let (cosine, sine) = (E::from_f64(cosine), E::from_f64(if back { -sine } else { sine }));
         let (a, b) = (x[pair], x[pair + half]);
         x[pair] = a * cosine - b * sine;
         x[pair + half] = a * sine + b * cosine;
     }
     if shape.scales_queries() && head < shape.attention.heads {
-        let factor = E::from_f64(shape.query_factor(position));
+        let factor = E::from_f64(shape.query_factor(place[0]));
         x.iter_mut().for_each(|x| *x *= factor);
     }
 }

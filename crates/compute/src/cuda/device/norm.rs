@@ -113,12 +113,13 @@ impl Norm for Cuda {
         let table = self.rope_table(&shape, positions.largest());
         let (query_norm, key_norm) = both(norms);
         self.by_row(
-            positions.len(),
+            positions.len() / shape.rotation.axes,
             RopeRows {
                 heads: int(heads),
                 key_value_heads: int(key_value_heads),
                 size: int(head_size),
                 turned: int(shape.rotation.columns),
+                axes: int(shape.rotation.axes),
                 epsilon: shape.epsilon as f32,
                 value_norm: i32::from(shape.value_norm),
                 positions: positions.input(),
@@ -141,8 +142,8 @@ impl Norm for Cuda {
         let Rope { shape, positions, packed, norms } = operands;
         check_head(shape.attention);
         let AttentionShape { heads, key_value_heads, head_size } = shape.attention;
-        let (tables, rows) = (self.rope_table(&shape, positions.largest()), positions.len());
-        let (turned, query_factors) = (int(shape.rotation.columns), tables.factors());
+        let (tables, rows) = (self.rope_table(&shape, positions.largest()), positions.len() / shape.rotation.axes);
+        let (turned, axes, query_factors) = (int(shape.rotation.columns), int(shape.rotation.axes), tables.factors());
         let inverses = self.scratch::<f32>(rows * (heads + key_value_heads));
         let (query_norm, key_norm) = both(norms);
         let (positions, table, packed, d_out) =
@@ -154,6 +155,7 @@ impl Norm for Cuda {
                 key_value_heads: int(key_value_heads),
                 size: int(head_size),
                 turned,
+                axes,
                 epsilon: shape.epsilon as f32,
                 value_norm: i32::from(shape.value_norm),
                 positions,
@@ -176,6 +178,7 @@ impl Norm for Cuda {
                     key_value_heads: int(key_value_heads),
                     size: int(head_size),
                     turned,
+                    axes,
                     first: int(first),
                     count: int(count),
                     positions,

@@ -150,15 +150,22 @@ KERNEL layer_norm_backward_weight(int rows, int columns, const float* x, const f
     partial[i64(blockIdx.y) * columns + column] = sum;
 }
 
-// One block for each row, one warp for each head in turn. `turned` columns of a head are in pairs; `table` holds cosine
-// and sine, `[positions, turned/2, 2]`, and `query_factors`, where they are, what queries are multiplied by, `[positions]`.
-KERNEL rope(int heads, int key_value_heads, int size, int turned, float epsilon, int value_norm, const u32* positions,
-            const float* table, const float* query_factors, const float* packed, const float* query_norm,
+// Cosine and sine of a pair of a row, whose place has an index for each of `axes`; pairs belong to the axes in turn.
+DEVICE const float* turn_of(const float* table, int turned, const u32* place, int axes, int pair) {
+    int axis = axes > 1 ? pair % axes : 0;
+    return table + i64(place[axis]) * turned + 2 * pair;
+}
+
+// One block for each row, one warp for each head in turn. `turned` columns of a head are in pairs; `positions` are
+// `[T, axes]`; `table` holds cosine and sine, `[positions, turned/2, 2]`, and `query_factors`, where they are, what queries
+// are multiplied by, `[positions]`.
+KERNEL rope(int heads, int key_value_heads, int size, int turned, int axes, float epsilon, int value_norm,
+            const u32* positions, const float* table, const float* query_factors, const float* packed, const float* query_norm,
             const float* key_norm, float* out) {
     int lane = threadIdx.x % WARP, half = turned / 2;
     i64 row = blockIdx.x, columns = i64(heads + 2 * key_value_heads) * size;
-    const float* turn = table + i64(positions[row]) * turned;
-    float query_factor = query_factors ? query_factors[positions[row]] : 1.0f;
+    const u32* place = positions + row * axes;
+    float query_factor = query_factors ? query_factors[place[0]] : 1.0f;
     for (int head = threadIdx.x / WARP; head < heads + 2 * key_value_heads; head += blockDim.x / WARP) {
         const float* x = packed + row * columns + head * size;
         float* y = out + row * columns + head * size;
@@ -178,7 +185,8 @@ KERNEL rope(int heads, int key_value_heads, int size, int turned, float epsilon,
         for (int pair = lane; pair < half; pair += WARP) {
             float a = x[pair] * inverse * (weight ? weight[pair] : 1.0f);
             float b = x[pair + half] * inverse * (weight ? weight[pair + half] : 1.0f);
-            float cosine = turn[2 * pair], sine = turn[2 * pair + 1];
+            const float* turn = turn_of(table, turned, place, axes, pair);
+            float cosine = turn[0], sine = turn[1];
             y[pair] = (a * cosine - b * sine) * factor;
             y[pair + half] = (a * sine + b * cosine) * factor;
         }
@@ -189,14 +197,14 @@ KERNEL rope(int heads, int key_value_heads, int size, int turned, float epsilon,
 }
 
 // As above; keeps `1 / rms` of each query and key head, `[T, H + G]`, for the gradient of the norms' weights.
-KERNEL rope_backward(int heads, int key_value_heads, int size, int turned, float epsilon, int value_norm,
+KERNEL rope_backward(int heads, int key_value_heads, int size, int turned, int axes, float epsilon, int value_norm,
                      const u32* positions, const float* table, const float* query_factors, const float* packed,
                      const float* query_norm, const float* key_norm, const float* d_out, float* d_packed,
                      float* inverses) {
     int lane = threadIdx.x % WARP, half = turned / 2;
     i64 row = blockIdx.x, columns = i64(heads + 2 * key_value_heads) * size;
-    const float* turn = table + i64(positions[row]) * turned;
-    float query_factor = query_factors ? query_factors[positions[row]] : 1.0f;
+    const u32* place = positions + row * axes;
+    float query_factor = query_factors ? query_factors[place[0]] : 1.0f;
     for (int head = threadIdx.x / WARP; head < heads + 2 * key_value_heads; head += blockDim.x / WARP) {
         const float* x = packed + row * columns + head * size;
         const float* g = d_out + row * columns + head * size;
@@ -213,7 +221,8 @@ KERNEL rope_backward(int heads, int key_value_heads, int size, int turned, float
         if (weight || value) {
             float squares = 0.0f, product = 0.0f;
             for (int pair = lane; pair < pairs; pair += WARP) {
-                float cosine = turn[2 * pair], sine = turn[2 * pair + 1];
+                const float* turn = turn_of(table, turned, place, axes, pair);
+                float cosine = turn[0], sine = turn[1];
                 float a = (g[pair] * cosine + g[pair + half] * sine) * factor;
                 float b = (g[pair + half] * cosine - g[pair] * sine) * factor;
                 squares += x[pair] * x[pair] + x[pair + half] * x[pair + half];
@@ -228,7 +237,8 @@ KERNEL rope_backward(int heads, int key_value_heads, int size, int turned, float
             if (lane == 0 && !value) inverses[row * (heads + key_value_heads) + head] = inverse;
         }
         for (int pair = lane; pair < pairs; pair += WARP) {
-            float cosine = turn[2 * pair], sine = turn[2 * pair + 1];
+            const float* turn = turn_of(table, turned, place, axes, pair);
+            float cosine = turn[0], sine = turn[1];
             float a = (g[pair] * cosine + g[pair + half] * sine) * factor;
             float b = (g[pair + half] * cosine - g[pair] * sine) * factor;
             d[pair] = inverse * a * (weight ? weight[pair] : 1.0f) - pull * x[pair];
@@ -242,8 +252,8 @@ KERNEL rope_backward(int heads, int key_value_heads, int size, int turned, float
 
 // `partial[p, e] = Σ turned gradient · x r` over a part of the rows and the heads `first..first + count`; one thread for
 // each element of a head.
-KERNEL rope_backward_weight(int rows, int heads, int key_value_heads, int size, int turned, int first, int count,
-                            const u32* positions, const float* table, const float* query_factors, const float* packed,
+KERNEL rope_backward_weight(int rows, int heads, int key_value_heads, int size, int turned, int axes, int first,
+                            int count, const u32* positions, const float* table, const float* query_factors, const float* packed,
                             const float* inverses, const float* d_out, float* partial) {
     int e = threadIdx.x, half = turned / 2;
     if (e >= size) return;
@@ -251,8 +261,9 @@ KERNEL rope_backward_weight(int rows, int heads, int key_value_heads, int size, 
     i64 columns = i64(heads + 2 * key_value_heads) * size;
     float sum = 0.0f;
     for (int row = blockIdx.x; row < rows; row += gridDim.x) {
-        const float* turn = table + i64(positions[row]) * turned + 2 * pair;
-        float query_factor = query_factors ? query_factors[positions[row]] : 1.0f;
+        const u32* place = positions + i64(row) * axes;
+        const float* turn = turn_of(table, turned, place, axes, pair);
+        float query_factor = query_factors ? query_factors[place[0]] : 1.0f;
         for (int head = first; head < first + count; head++) {
             const float* g = d_out + row * columns + head * size;
             float back = g[e];
