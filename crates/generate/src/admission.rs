@@ -25,6 +25,14 @@ pub(crate) struct Admission {
 
 /// How a request will be served: what follows from its canvas, its settings, the network and the process.
 pub(crate) struct RequestPlan {
+    pub(crate) tracks: Vec<TrackPlan>,
+    pub(crate) cache: Cache,
+    /// By how many positions the first block of the text is shorter than the others.
+    pub(crate) lead: usize,
+}
+
+/// How the positions of a track will be filled.
+pub(crate) struct TrackPlan {
     /// The open positions of each block.
     pub(crate) blocks: Vec<Vec<usize>>,
     /// Which blocks begin with a step in which the row before them answers for their first position.
@@ -32,10 +40,7 @@ pub(crate) struct RequestPlan {
     /// For each of them, whether it is whole when it is filled, and no sub-block with another one behind it.
     pub(crate) ends_block: Vec<bool>,
     pub(crate) plan: StepPlan,
-    /// By how many positions the first block of the text is shorter than the others.
-    pub(crate) lead: usize,
     pub(crate) policy: Arc<dyn CommitPolicy>,
-    pub(crate) cache: Cache,
     pub(crate) constrained: Vec<ConstrainedSpan>,
     /// `None` where no position is inserted or deleted.
     pub(crate) lengths: Option<Lengths>,
@@ -135,9 +140,19 @@ impl RequestPlan {
         };
         let plan = StepPlan::with_settings(&sizes, &plan)?;
         let ends_block = ends_block(&blocks, spec.attention, lead);
-        Ok(Self { blocks, openings, ends_block, plan, lead, policy, cache, constrained, lengths })
+        let track = TrackPlan { blocks, openings, ends_block, plan, policy, constrained, lengths };
+        Ok(Self { tracks: vec![track], cache, lead })
     }
+}
 
+impl RequestPlan {
+    /// Steps over all blocks of all tracks.
+    pub(crate) fn total_forwards(&self) -> usize {
+        self.tracks.iter().map(|track| track.plan.total_forwards()).sum()
+    }
+}
+
+impl TrackPlan {
     /// Forward passes of a block, at most, of which a guided one counts twice on top of that.
     pub(crate) fn forward_passes_of(&self, block: usize, request: &Request) -> usize {
         match request.settings.stepping.self_speculation {

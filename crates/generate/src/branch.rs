@@ -7,7 +7,7 @@ use crate::left_to_right::shifted;
 use crate::model::Model;
 use crate::self_conditioning::{PreviousPrediction, fed_back};
 use crate::visible::{visible, window};
-use aquatint_diffusion::{Canvas, Key, Kind, Layout, NoisyInput, PlannedStep, TokenId};
+use aquatint_diffusion::{Canvas, Key, Kind, Layout, NoisyInput, Time, TokenId};
 use aquatint_network::{KvCache, NetworkSpec};
 use std::ops::Range;
 
@@ -21,11 +21,14 @@ pub(crate) struct StepView<'a> {
     /// The token that closes approximate spans.
     pub(crate) end: Option<TokenId>,
     pub(crate) key: Key,
-    /// The current block: its number, its positions, and those of them that are predicted, which are not none.
-    pub(crate) block: usize,
+    /// The current block of each track; the positions of these blocks, and those of them that the reading predicts, which
+    /// are not none. Both ascend.
+    pub(crate) blocks: &'a [usize],
     pub(crate) positions: &'a [usize],
     pub(crate) predicted: &'a [usize],
-    pub(crate) planned: &'a PlannedStep,
+    /// The number of the step, and the time at which it begins.
+    pub(crate) number: u64,
+    pub(crate) from: Time,
     /// Whether all rows are read causally, and each answers for the position behind it: of a causal prefix, the step that
     /// opens a block and the one that verifies a draft. The open positions of the step follow each other then, and what
     /// stands from the first of `positions` on is not read.
@@ -106,7 +109,7 @@ impl Branch {
     fn rows(&self, view: &StepView<'_>, model: &Model<'_>) -> ReadRows {
         let (spec, canvas) = (model.spec(), view.canvas);
         let hides_given = self.hides_given();
-        let mut input = model.process.network_input(canvas, hides_given, view.planned.number, view.key.fold(HIDE));
+        let mut input = model.process.network_input(canvas, hides_given, view.number, view.key.fold(HIDE));
         let mut visible = window(visible(canvas, view.end), view.positions, spec);
         let start = view.positions.first().copied().unwrap_or(0);
         if view.is_causal {
@@ -195,7 +198,7 @@ impl Branch {
                 visible: &visible,
                 tokens: &tokens,
                 is_final: &is_final,
-                block: view.block,
+                blocks: view.blocks,
                 block_length: view.block_length,
                 lead: view.lead,
                 positions: view.positions,
@@ -207,7 +210,7 @@ impl Branch {
         let sequence = SequenceInput {
             tokens: &tokens,
             points: points.as_ref(),
-            time: model.process.network_time(view.planned.from, noisy, visible.len()),
+            time: model.process.network_time(view.from, noisy, visible.len()),
             self_conditioning: previous.as_deref(),
             requested: &requested,
             prefix,

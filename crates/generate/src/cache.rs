@@ -126,7 +126,7 @@ pub(crate) struct CacheState {
     visible: Vec<usize>,
     /// The token that each row had when it was read last, and whether it was final; `None` for a row that never was.
     tokens: Vec<Option<(TokenId, bool)>>,
-    block: usize,
+    blocks: Vec<usize>,
     /// Steps since all rows were read.
     age: usize,
 }
@@ -137,8 +137,8 @@ pub(crate) struct CacheQuery<'a> {
     pub(crate) visible: &'a [usize],
     pub(crate) tokens: &'a [TokenId],
     pub(crate) is_final: &'a [bool],
-    /// The current block: its number, its positions, and those of them whose logits are needed.
-    pub(crate) block: usize,
+    /// The current block of each track; the positions of these blocks, and those of them whose logits are needed.
+    pub(crate) blocks: &'a [usize],
     pub(crate) positions: &'a [usize],
     /// The length of sub-blocks, where the network has blocks of its own.
     pub(crate) block_length: Option<usize>,
@@ -184,7 +184,7 @@ impl CacheState {
         // The layouts of canvases let every row see the one before it.
         let answering = |row: usize| spec.head.answering_row(row as u32, || (row as u32).checked_sub(1)) as usize;
         let due =
-            self.kv_cache.is_empty() || self.block != query.block || refresh.is_some_and(|steps| self.age >= steps);
+            self.kv_cache.is_empty() || self.blocks != query.blocks || refresh.is_some_and(|steps| self.age >= steps);
         let in_blocks = exact_blocks(spec.attention).is_some();
         let mut reads_part = false;
         let mut rows_to_compute: Vec<usize> = match (cache, exact_blocks(spec.attention)) {
@@ -244,7 +244,7 @@ impl CacheState {
         rows_to_compute.dedup();
         let refreshed = !reads_part && (in_blocks || rows_to_compute.len() == query.visible.len());
         self.age = if refreshed { 1 } else { self.age + 1 };
-        self.block = query.block;
+        self.blocks = query.blocks.to_vec();
         for &row in &rows_to_compute {
             self.tokens[row] = Some((query.tokens[row], query.is_final[row]));
         }

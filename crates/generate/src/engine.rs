@@ -130,7 +130,7 @@ impl<'a> Engine<'a> {
         if !self.limits.allow(admission.demand) {
             return Err(GenerateError::BeyondLimits { demand: admission.demand, limits: self.limits });
         }
-        let (steps, most) = (admission.planned.plan.total_forwards(), self.limits.steps);
+        let (steps, most) = (admission.planned.total_forwards(), self.limits.steps);
         if steps > most {
             let (given, allowed) = (format!("{steps} over all blocks"), format!("up to {most} over all blocks"));
             let hint = Some("ask for fewer steps, or for longer blocks".to_owned());

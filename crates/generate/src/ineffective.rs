@@ -4,7 +4,7 @@
 //! Neutral values (guidance scale 1, top-p 1, no cache …) request nothing, so they are never among them. A seed is always
 //! obeyed, whether anything is drawn or not.
 
-use crate::admission::RequestPlan;
+use crate::admission::{RequestPlan, TrackPlan};
 use crate::confidence::Confidence;
 use crate::speculation::Speculation;
 use crate::visible::visible;
@@ -41,7 +41,8 @@ pub fn ineffective(
     spec: &NetworkSpec,
     process: &dyn Process,
 ) -> Result<Vec<Ineffective>, GenerateError> {
-    let case = Case { request, spec, process, planned: RequestPlan::new(request, spec, process)? };
+    let RequestPlan { mut tracks, cache, lead } = RequestPlan::new(request, spec, process)?;
+    let case = Case { request, spec, process, planned: tracks.remove(0), cache_policy: cache, lead };
     let shaping = &request.settings.shaping;
     let reasons = [
         ("steps", case.steps()),
@@ -91,7 +92,9 @@ struct Case<'a> {
     request: &'a Request,
     spec: &'a NetworkSpec,
     process: &'a dyn Process,
-    planned: RequestPlan,
+    planned: TrackPlan,
+    cache_policy: Cache,
+    lead: usize,
 }
 
 const ONE_STEP: &str = "each block is filled in one step";
@@ -387,7 +390,7 @@ impl Case<'_> {
             Layout::Block { .. } => "a block begins with the first open position anyway",
             Layout::Full | Layout::Causal | Layout::CausalPrefix { .. } => "the model's attention has no blocks",
         };
-        (is_set && self.planned.lead == 0).then(|| reason.to_owned())
+        (is_set && self.lead == 0).then(|| reason.to_owned())
     }
 
     fn self_speculation(&self) -> Option<String> {
@@ -453,8 +456,8 @@ impl Case<'_> {
 
     fn cache_refresh(&self) -> Option<String> {
         let refresh = self.settings().cache_refresh?;
-        if !matches!(self.planned.cache, Cache::Prefix | Cache::Dual) {
-            return Some(format!("the cache is {}; only prefix and dual are approximate", self.planned.cache));
+        if !matches!(self.cache_policy, Cache::Prefix | Cache::Dual) {
+            return Some(format!("the cache is {}; only prefix and dual are approximate", self.cache_policy));
         }
         if refresh > 1
             && let Some(reason) = self.cache()
@@ -507,7 +510,7 @@ impl Case<'_> {
     fn plan_with(&self, change: impl FnOnce(&mut Settings)) -> Result<StepPlan, GenerateError> {
         let mut request = self.request.clone();
         change(&mut request.settings);
-        Ok(RequestPlan::new(&request, self.spec, self.process)?.plan)
+        Ok(RequestPlan::new(&request, self.spec, self.process)?.tracks.remove(0).plan)
     }
 
     fn has_given(&self) -> bool {

@@ -8,7 +8,7 @@ use crate::proposal::{Proposer, whole};
 use crate::visible::visible;
 use crate::{Cache, GenerateError, Request};
 use aquatint_diffusion::PositionState::{Committed, Given, Open};
-use aquatint_diffusion::{Canvas, Key, PlannedStep, Process, SettingError, Time, TokenId};
+use aquatint_diffusion::{Canvas, Key, Process, SettingError, TokenId};
 use aquatint_network::{Denoiser, NetworkKind, Query, RowAnswer, RowDraw, Sampling};
 
 /// The prediction about one position.
@@ -56,27 +56,16 @@ pub fn predict(
 
     let read = visible(&canvas, request.end);
     let noisy = read.iter().filter(|position| canvas.is_open(**position)).count();
-    let planned = PlannedStep {
-        number: 0,
-        index: 0,
-        of: 1,
-        from: process.time_of_noise(noisy, read.len()),
-        to: Time::CLEAN,
-        open_after: 0,
-        share: 0,
-        staying: 0.0,
-        sigma: 0.0,
-        churn: None,
-        leads: false,
-    };
+    let from = process.time_of_noise(noisy, read.len());
     let view = StepView {
         canvas: &canvas,
         end: request.end,
         key,
-        block: 0,
+        blocks: &[0],
         positions: &positions,
         predicted: &positions,
-        planned: &planned,
+        number: 0,
+        from,
         is_causal: false,
         cache: Cache::None,
         block_length: None,
@@ -91,7 +80,7 @@ pub fn predict(
     let proposer = Proposer::new(&reopened, &model, key);
     let query = |&position: &usize| {
         let shown = canvas.tokens()[position];
-        let evidence = Some(process.shown_evidence(shown, planned.from)).filter(|evidence| *evidence != 0.0);
+        let evidence = Some(process.shown_evidence(shown, from)).filter(|evidence| *evidence != 0.0);
         Query::Draw(RowDraw {
             bonus: evidence.map(|evidence| (shown, -evidence)),
             forbidden: proposer.forbidden(position),

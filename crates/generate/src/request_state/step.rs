@@ -1,19 +1,24 @@
-//! What a step does to the canvas of a request: proposals for the positions that it predicts, and the changes they lead to.
+//! What a step of a track does to the canvas: proposals for the positions that it predicts, and the changes they lead to.
 
-use super::{Likeliest, RequestState};
-use crate::GenerateError;
+use super::filling::Filling;
+use super::track::Track;
+use crate::branch::Branch;
 use crate::constrained::ConstrainedRow;
 use crate::event::{Change, ChangeKind};
 use crate::forward_batch::Answer;
 use crate::guidance::guided;
 use crate::model::Model;
 use crate::proposal::{Proposed, proposed};
+use crate::{GenerateError, Request};
 use aquatint_diffusion::{
     Canvas, LengthChanges, LengthStep, PlannedStep, Proposal, ReverseStep, Source, StepChanges, TokenId,
 };
 use aquatint_network::answer_row;
 use std::collections::BTreeMap;
 use std::ops::Range;
+
+/// The likeliest tokens of positions, with their probabilities.
+type Likeliest = BTreeMap<usize, Vec<(TokenId, f64)>>;
 
 /// What a step predicts.
 #[derive(Default)]
@@ -48,18 +53,19 @@ pub(super) struct Taken {
     pub(super) unedited: bool,
 }
 
-impl RequestState {
+impl Track {
     /// Takes the step that is planned, by what was predicted.
     pub(super) fn take(
         &mut self,
+        filling: &mut Filling,
         predictions: &mut Predictions,
         planned: PlannedStep,
         model: &Model<'_>,
     ) -> Result<Taken, GenerateError> {
-        let began_full = self.block_open().is_empty();
+        let began_full = self.block_open(filling).is_empty();
         let settled = self.stability.as_mut().is_some_and(|stability| stability.settled(&predictions.proposal));
-        if let Some(changed) = self.edit_length(predictions, planned, settled)? {
-            let changes = self.moved(&changed, predictions);
+        if let Some(changed) = self.edit_length(filling, predictions, planned, settled)? {
+            let changes = moved(filling, &changed, predictions);
             let from = |position: usize| match changed.sources.binary_search_by_key(&position, |(at, _)| *at) {
                 Ok(index) => match changed.sources[index].1 {
                     Source::Predicted(position) => Some(position),
@@ -67,18 +73,19 @@ impl RequestState {
                 },
                 Err(_) => None,
             };
-            let alternatives = self.alternatives(&changes, predictions, from);
+            let alternatives = alternatives(&filling.request, &changes, predictions, from);
             return Ok(Taken { changes, alternatives, unedited: !changed.wrote });
         }
-        let certain: Vec<(usize, f64)> = self.admission.planned.blocks[self.block]
+        let certain: Vec<(usize, f64)> = self.plan.blocks[self.block()]
             .iter()
-            .filter(|position| self.canvas.is_committed(**position) && !self.is_end(**position))
-            .map(|position| (*position, self.certainty[*position]))
+            .filter(|position| filling.canvas.is_committed(**position) && !filling.is_end(**position))
+            .map(|position| (*position, filling.certainty[*position]))
             .collect();
-        let settings = &self.admission.request.settings;
+        let Filling { request, canvas, .. } = filling;
+        let settings = &request.settings;
         let step = ReverseStep {
             process: model.process,
-            policy: self.admission.planned.policy.as_ref(),
+            policy: self.plan.policy.as_ref(),
             remasking: &settings.remasking,
             vectors: model.vectors,
             planned,
@@ -86,35 +93,36 @@ impl RequestState {
             settled,
             revise: settings.revise,
             // Tokens that a constraint draws together are written together.
-            commit_likeliest: settings.commit_likeliest && self.admission.planned.constrained.is_empty(),
+            commit_likeliest: settings.commit_likeliest && self.plan.constrained.is_empty(),
         };
         let changed = match self.speculation {
-            None => step.take(&mut self.canvas, &predictions.proposal, &certain)?,
-            Some(speculation) => speculation.take(&mut self.canvas, &predictions.proposal, model.process, self.key)?,
+            None => step.take(canvas, &predictions.proposal, &certain)?,
+            Some(speculation) => speculation.take(canvas, &predictions.proposal, model.process, self.key)?,
         };
         let edited = match settings.editing {
-            Some(editing) => editing.edit(&mut self.canvas, &predictions.edits)?,
+            Some(editing) => editing.edit(canvas, &predictions.edits)?,
             None => Vec::new(),
         };
-        let changes = self.changes(&changed, &edited, predictions);
-        let alternatives = self.alternatives(&changes, predictions, Some);
+        let changes = changes(filling, &changed, &edited, predictions);
+        let alternatives = alternatives(&filling.request, &changes, predictions, Some);
         Ok(Taken { changes, alternatives, unedited: began_full && edited.is_empty() })
     }
 
     /// The step where positions may be inserted and deleted; `None` where they may not.
     fn edit_length(
         &mut self,
+        filling: &mut Filling,
         predictions: &Predictions,
         planned: PlannedStep,
         settled: bool,
     ) -> Result<Option<LengthChanges>, GenerateError> {
-        let runs = self.runs();
-        let (last_fill, last) = (self.fill_steps(), self.block_steps());
-        let settings = &self.admission.request.settings;
-        let allowed = self.lengths.as_mut().zip(settings.editing).zip(self.admission.planned.lengths);
+        let runs = self.runs(filling);
+        let Filling { request, canvas, .. } = filling;
+        let (last_fill, last) = (self.fill_steps(), self.block_steps(request));
+        let allowed = self.lengths.as_mut().zip(request.settings.editing).zip(self.plan.lengths);
         let Some(((lengths, editing), allowed)) = allowed else { return Ok(None) };
         let step = LengthStep {
-            policy: self.admission.planned.policy.as_ref(),
+            policy: self.plan.policy.as_ref(),
             planned,
             key: self.key,
             editing,
@@ -126,87 +134,70 @@ impl RequestState {
             runs: &runs,
             noise: allowed.noise,
         };
-        Ok(Some(lengths.take(&mut self.canvas, &step)?))
+        Ok(Some(lengths.take(canvas, &step)?))
     }
 
     /// The runs of positions within which what follows an insertion or a deletion moves: next to each other, of one span,
     /// and held to no constraint.
-    fn runs(&self) -> Vec<Range<usize>> {
+    fn runs(&self, filling: &Filling) -> Vec<Range<usize>> {
         if self.lengths.is_none() {
             return Vec::new();
         }
-        let span_of = |position: usize| self.canvas.spans().iter().position(|span| span.positions.contains(&position));
-        let free: Vec<usize> = self.predicted().into_iter().filter(|p| !self.is_constrained(*p)).collect();
+        let spans = filling.canvas.spans();
+        let span_of = |position: usize| spans.iter().position(|span| span.positions.contains(&position));
+        let free: Vec<usize> = self.predicted(filling).into_iter().filter(|p| !self.is_constrained(*p)).collect();
         let runs = free.chunk_by(|a, b| a + 1 == *b && span_of(*a) == span_of(*b));
         runs.filter_map(|run| Some(*run.first()?..run.last()? + 1)).collect()
-    }
-
-    /// The likeliest tokens beside each change, by the position whose prediction its token is from.
-    fn alternatives(
-        &self,
-        changes: &[Change],
-        predictions: &mut Predictions,
-        from: impl Fn(usize) -> Option<usize>,
-    ) -> Vec<Vec<(TokenId, f64)>> {
-        let count = self.admission.request.alternatives;
-        if count == 0 {
-            return Vec::new();
-        }
-        let mut of = |change: &Change| {
-            let from = from(change.position).filter(|_| change.kind != ChangeKind::Renoised);
-            let mut likeliest = from.and_then(|from| predictions.likeliest.remove(&from)).unwrap_or_default();
-            likeliest.truncate(count);
-            likeliest
-        };
-        changes.iter().map(&mut of).collect()
     }
 
     /// A candidate for each position that is predicted, and the likeliest tokens of each that are needed.
     pub(super) fn propose(
         &mut self,
-        answers: &[Answer],
+        filling: &Filling,
+        (branches, answers): (&[Branch], &[Answer]),
         planned: &PlannedStep,
         model: &Model<'_>,
     ) -> Result<Predictions, GenerateError> {
+        let Filling { request, canvas, .. } = filling;
         let mut predictions = Predictions::default();
         let mut rows = Vec::new();
         let mut whole: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
-        for position in self.predicted() {
-            let mut of = self.branches.iter().map(|branch| branch.answer(answers, position));
+        for position in self.predicted(filling) {
+            let mut of = branches.iter().map(|branch| branch.answer(answers, position));
             let answer = match (of.next().flatten(), of.next().flatten()) {
                 (Some(Answer::Row(answer)), _) => answer.clone(),
                 (Some(Answer::Logits(conditional)), unconditional) => {
-                    let scale = self.admission.request.settings.guidance_scale;
+                    let scale = request.settings.guidance_scale;
                     let unconditional = unconditional.and_then(Answer::logits);
                     let mut logits = guided(conditional, unconditional, scale);
                     if self.confidence.is_some() {
                         whole.insert(position, logits.clone());
                     }
                     if self.is_constrained(position) {
-                        let draw = self.proposer.row_draw(&self.canvas, position, planned, model);
+                        let draw = self.proposer.row_draw(canvas, position, planned, model);
                         rows.push(ConstrainedRow::new(position, logits.clone(), &draw, model.process)?);
                     }
-                    let query = self.proposer.query(&self.canvas, position, planned, model);
+                    let query = self.proposer.query(canvas, position, planned, model);
                     answer_row(query, &mut logits, model.vectors)
                 }
                 (None, _) => return Err(GenerateError::OtherAnswer { position }),
             };
             let Proposed { mut candidate, expected, alternatives } = proposed(position, answer, model.process)?;
             if let (Some(confidence), Some(row)) = (&self.confidence, whole.get(&position)) {
-                let draw = self.proposer.row_draw(&self.canvas, position, planned, model);
+                let draw = self.proposer.row_draw(canvas, position, planned, model);
                 candidate = confidence.measure(candidate, &mut row.clone(), &draw);
             }
-            let of = if self.canvas.is_open(position) { &mut predictions.proposal } else { &mut predictions.edits };
+            let of = if canvas.is_open(position) { &mut predictions.proposal } else { &mut predictions.edits };
             of.insert_expecting(position, candidate, expected);
             if !alternatives.is_empty() {
                 predictions.likeliest.insert(position, alternatives);
             }
         }
         let proposal = &mut predictions.proposal;
-        for span in &mut self.admission.planned.constrained {
-            for (position, mut candidate) in span.draw(&self.canvas, &rows)? {
+        for span in &mut self.plan.constrained {
+            for (position, mut candidate) in span.draw(canvas, &rows)? {
                 if let (Some(confidence), Some(row)) = (&self.confidence, whole.get_mut(&position)) {
-                    let draw = self.proposer.row_draw(&self.canvas, position, planned, model);
+                    let draw = self.proposer.row_draw(canvas, position, planned, model);
                     candidate = confidence.measure(candidate, row, &draw);
                 }
                 let expected = proposal.expected(position).to_vec();
@@ -215,46 +206,67 @@ impl RequestState {
         }
         Ok(predictions)
     }
+}
 
-    /// What a step changed, by ascending position, and stores how certain the committed tokens are.
-    fn changes(&mut self, changed: &StepChanges, edited: &[usize], predictions: &Predictions) -> Vec<Change> {
-        let tokens = self.canvas.tokens();
-        let confidence = |position: usize| predictions.probability(position, tokens[position]);
-        let draft = |position: usize| predictions.proposal.candidate(position).map_or(0.0, |draft| draft.probability);
-        for &position in changed.committed.iter().chain(edited) {
-            self.certainty[position] = confidence(position);
-        }
-        let refined = changed.refined.iter().map(|&p| change(&self.canvas, p, ChangeKind::Refined, draft(p)));
-        let kinds = [
-            (changed.committed.as_slice(), ChangeKind::Committed),
-            (&changed.renoised, ChangeKind::Renoised),
-            (edited, ChangeKind::Edited),
-        ];
-        let stored = kinds.into_iter().flat_map(|(positions, kind)| positions.iter().map(move |p| (*p, kind)));
-        let stored = stored.map(|(p, kind)| change(&self.canvas, p, kind, self.certainty[p]));
-        let mut changes: Vec<Change> = stored.chain(refined).collect();
-        changes.sort_by_key(|change| change.position);
-        changes
+/// The likeliest tokens beside each change, by the position whose prediction its token is from.
+fn alternatives(
+    request: &Request,
+    changes: &[Change],
+    predictions: &mut Predictions,
+    from: impl Fn(usize) -> Option<usize>,
+) -> Vec<Vec<(TokenId, f64)>> {
+    let count = request.alternatives;
+    if count == 0 {
+        return Vec::new();
     }
+    let mut of = |change: &Change| {
+        let from = from(change.position).filter(|_| change.kind != ChangeKind::Renoised);
+        let mut likeliest = from.and_then(|from| predictions.likeliest.remove(&from)).unwrap_or_default();
+        likeliest.truncate(count);
+        likeliest
+    };
+    changes.iter().map(&mut of).collect()
+}
 
-    /// The same where positions were moved, with how certain their tokens are.
-    fn moved(&mut self, changed: &LengthChanges, predictions: &Predictions) -> Vec<Change> {
-        let renoised =
-            changed.renoised.iter().map(|&p| change(&self.canvas, p, ChangeKind::Renoised, self.certainty[p]));
-        let mut changes: Vec<Change> = renoised.collect();
-        let certainty = |&(at, source): &(usize, Source)| match source {
-            Source::Predicted(from) => (at, predictions.probability(from, self.canvas.tokens()[at])),
-            Source::Moved(from) => (at, self.certainty[from]),
-        };
-        let certainties: Vec<(usize, f64)> = changed.sources.iter().map(certainty).collect();
-        certainties.into_iter().for_each(|(at, certainty)| self.certainty[at] = certainty);
-        let kinds = [(&changed.committed, ChangeKind::Committed), (&changed.edited, ChangeKind::Edited)];
-        for (positions, kind) in kinds {
-            changes.extend(positions.iter().map(|&p| change(&self.canvas, p, kind, self.certainty[p])));
-        }
-        changes.sort_by_key(|change| change.position);
-        changes
+/// What a step changed, by ascending position, and stores how certain the committed tokens are.
+fn changes(filling: &mut Filling, changed: &StepChanges, edited: &[usize], predictions: &Predictions) -> Vec<Change> {
+    let Filling { canvas, certainty, .. } = filling;
+    let tokens = canvas.tokens();
+    let confidence = |position: usize| predictions.probability(position, tokens[position]);
+    let draft = |position: usize| predictions.proposal.candidate(position).map_or(0.0, |draft| draft.probability);
+    for &position in changed.committed.iter().chain(edited) {
+        certainty[position] = confidence(position);
     }
+    let refined = changed.refined.iter().map(|&p| change(canvas, p, ChangeKind::Refined, draft(p)));
+    let kinds = [
+        (changed.committed.as_slice(), ChangeKind::Committed),
+        (&changed.renoised, ChangeKind::Renoised),
+        (edited, ChangeKind::Edited),
+    ];
+    let stored = kinds.into_iter().flat_map(|(positions, kind)| positions.iter().map(move |p| (*p, kind)));
+    let stored = stored.map(|(p, kind)| change(canvas, p, kind, certainty[p]));
+    let mut changes: Vec<Change> = stored.chain(refined).collect();
+    changes.sort_by_key(|change| change.position);
+    changes
+}
+
+/// The same where positions were moved, with how certain their tokens are.
+fn moved(filling: &mut Filling, changed: &LengthChanges, predictions: &Predictions) -> Vec<Change> {
+    let Filling { canvas, certainty: stored, .. } = filling;
+    let renoised = changed.renoised.iter().map(|&p| change(canvas, p, ChangeKind::Renoised, stored[p]));
+    let mut changes: Vec<Change> = renoised.collect();
+    let certainty = |&(at, source): &(usize, Source)| match source {
+        Source::Predicted(from) => (at, predictions.probability(from, canvas.tokens()[at])),
+        Source::Moved(from) => (at, stored[from]),
+    };
+    let certainties: Vec<(usize, f64)> = changed.sources.iter().map(certainty).collect();
+    certainties.into_iter().for_each(|(at, certainty)| stored[at] = certainty);
+    let kinds = [(&changed.committed, ChangeKind::Committed), (&changed.edited, ChangeKind::Edited)];
+    for (positions, kind) in kinds {
+        changes.extend(positions.iter().map(|&p| change(canvas, p, kind, stored[p])));
+    }
+    changes.sort_by_key(|change| change.position);
+    changes
 }
 
 /// A change of a position, with the token that it shows now.

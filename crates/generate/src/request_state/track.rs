@@ -1,0 +1,314 @@
+//! A track: the positions of a request that are filled by one plan, and how far it has come.
+
+use super::filling::Filling;
+use super::step::Taken;
+use crate::StopAt;
+use crate::admission::TrackPlan;
+use crate::branch::Branch;
+use crate::confidence::Confidence;
+use crate::event::{DenoisingEvent, Listener};
+use crate::forward_batch::Answer;
+use crate::model::Model;
+use crate::proposal::Proposer;
+use crate::speculation::Speculation;
+use crate::visible::visible;
+use crate::{GenerateError, Request};
+use aquatint_diffusion::{Key, LengthEdits, PlannedStep, Stability, Time, closed_by_end};
+use aquatint_network::Query;
+use std::ops::ControlFlow;
+
+/// What a step of a track is about: the positions of its block or of a draft in it, those that are predicted, and whether by
+/// a causal pass.
+pub(super) struct StepPlace {
+    pub(super) positions: Vec<usize>,
+    pub(super) predicted: Vec<usize>,
+    pub(super) is_causal: bool,
+}
+
+/// What a track needs between two steps.
+pub(super) struct Track {
+    pub(super) plan: TrackPlan,
+    pub(super) key: Key,
+    /// Current block and step within it; a block past the last means done.
+    block: usize,
+    pub(super) step: usize,
+    /// Steps of the block that were reported.
+    reported: usize,
+    /// Steps taken in all blocks.
+    taken: usize,
+    /// Whether the next step is the one in which the row before the block answers for its first position.
+    pub(super) opening: bool,
+    /// Where its drafts stand, if it speculates.
+    pub(super) speculation: Option<Speculation>,
+    pub(super) stability: Option<Stability>,
+    /// The insertions and deletions of the current block, where there may be any.
+    pub(super) lengths: Option<LengthEdits>,
+    pub(super) proposer: Proposer,
+    /// How confidence is measured, where not as the device answers.
+    pub(super) confidence: Option<Confidence>,
+    /// Whether whole rows are needed: for a second reading, for the next step, for joint draws, or for confidence.
+    keeps_logits: bool,
+}
+
+impl Track {
+    pub(super) fn new(plan: TrackPlan, request: &Request, model: &Model<'_>, key: Key) -> Self {
+        let spec = model.spec();
+        let confidence = Confidence::of(&request.settings);
+        Self {
+            key,
+            block: 0,
+            step: 0,
+            reported: 0,
+            taken: 0,
+            opening: false,
+            speculation: Speculation::of(request, spec),
+            stability: None,
+            lengths: None,
+            proposer: Proposer::new(request, model, key),
+            keeps_logits: request.settings.is_guided()
+                || spec.self_conditioning.is_some()
+                || !plan.constrained.is_empty()
+                || confidence.is_some(),
+            confidence,
+            plan,
+        }
+    }
+
+    /// The number of the current block.
+    pub(super) fn block(&self) -> usize {
+        self.block
+    }
+
+    /// Whether a position is one of those that it fills.
+    pub(super) fn has(&self, position: usize) -> bool {
+        self.plan.blocks.iter().any(|block| block.binary_search(&position).is_ok())
+    }
+
+    /// Whether a block is left.
+    pub(super) fn is_running(&self) -> bool {
+        self.block < self.plan.blocks.len()
+    }
+
+    /// Forward passes of all blocks, at most, of which a guided one counts twice on top of that.
+    pub(super) fn forward_passes(&self, request: &Request) -> usize {
+        (0..self.plan.blocks.len()).map(|block| self.plan.forward_passes_of(block, request)).sum()
+    }
+
+    /// Looks at the canvas before a step.
+    pub(super) fn begin_step(&mut self, filling: &Filling) {
+        let likeliest = self.lengths.as_ref().map_or(0, LengthEdits::likeliest);
+        self.proposer.begin_step(&filling.canvas, &filling.request, likeliest);
+    }
+
+    /// The query for the row of a position.
+    pub(super) fn query<'s>(
+        &'s self,
+        filling: &'s Filling,
+        position: usize,
+        planned: &PlannedStep,
+        model: &'s Model<'s>,
+    ) -> Query<'s> {
+        match self.keeps_logits {
+            true => Query::WholeRow,
+            false => self.proposer.query(&filling.canvas, position, planned, model),
+        }
+    }
+
+    /// Takes the answers about its positions, takes a step back in time, and goes on to the next one.
+    pub(super) fn advance(
+        &mut self,
+        filling: &mut Filling,
+        (branches, answers): (&[Branch], &[Answer]),
+        model: &Model<'_>,
+        report: &mut Listener<'_>,
+    ) -> Result<ControlFlow<()>, GenerateError> {
+        let (block, index, planned) = (self.block, self.reported, self.planned(filling));
+        let mut predictions = self.propose(filling, (branches, answers), &planned, model)?;
+        let Taken { changes, alternatives, unedited } = self.take(filling, &mut predictions, planned, model)?;
+        let entropy = predictions.proposal.mean_entropy();
+        let counts = usize::from(!self.opening && self.speculation.is_none());
+        self.step += counts;
+        self.reported += counts;
+        self.taken += 1;
+        self.opening = false;
+        let is_full =
+            self.plan.ends_block[block] && self.block_open(filling).is_empty() && self.is_edited(filling, unedited);
+        let at_once = self.speculation.is_some() || filling.request.settings.stepping.stop_at == StopAt::Step;
+        let stops = at_once || is_full;
+        let end = filling.request.end.filter(|_| stops);
+        let closed = end.map_or_else(Vec::new, |end| closed_by_end(&filling.canvas, end));
+        for &position in &closed {
+            filling.canvas.close(position)?;
+        }
+
+        let still_open = if self.speculation.is_some() { self.block_open(filling).len() } else { 0 };
+        self.speculation.iter_mut().for_each(|speculation| speculation.go_on(still_open));
+        filling.statistics.steps += 1;
+        let open = filling.canvas.open_positions().len();
+        let mut flow = report(DenoisingEvent::Step {
+            block,
+            step: index,
+            of: self.block_steps(&filling.request),
+            changes: &changes,
+            alternatives: &alternatives,
+            entropy,
+            closed: &closed,
+            open,
+            forward_passes: filling.statistics.forward_passes,
+        });
+        if flow.is_continue() && self.is_block_filled(filling) {
+            if self.is_edited(filling, unedited) {
+                flow = report(DenoisingEvent::BlockCommitted { block, of: self.plan.blocks.len() });
+                self.block += 1;
+                if flow.is_continue() {
+                    flow = self.enter(filling, report);
+                }
+            } else {
+                // A block that is full before its time goes on with the steps that only edit.
+                self.step = self.step.max(self.fill_steps());
+            }
+        }
+        Ok(flow)
+    }
+
+    /// The step that comes next.
+    pub(super) fn planned(&self, filling: &Filling) -> PlannedStep {
+        let plan = &self.plan.plan.blocks()[self.block];
+        let steps = plan.steps();
+        let (number, from) = steps.first().map_or((0, Time::NOISE), |step| (step.number, step.from));
+        let (index, of, open_after) = match self.speculation {
+            Some(_) => {
+                let of = self.plan.forward_passes_of(self.block, &filling.request);
+                (self.taken.min(of.saturating_sub(1)), of, 0)
+            }
+            // All that is proposed is committed: the one position that has an answer.
+            None if self.opening => (0, 1, steps.len()),
+            None => {
+                return steps.get(self.step).copied().unwrap_or_else(|| plan.edits()[self.step - steps.len()]);
+            }
+        };
+        PlannedStep {
+            number,
+            index,
+            of,
+            from,
+            to: from,
+            open_after,
+            share: 1,
+            staying: 1.0,
+            sigma: 0.0,
+            churn: None,
+            leads: false,
+        }
+    }
+
+    /// Enters the next block that has something open, if there is one.
+    pub(super) fn enter(&mut self, filling: &Filling, report: &mut Listener<'_>) -> ControlFlow<()> {
+        let of = self.plan.blocks.len();
+        while self.block < of && self.block_open(filling).is_empty() {
+            self.block += 1;
+        }
+        if self.block == of {
+            return ControlFlow::Continue(());
+        }
+        (self.step, self.reported) = (0, 0);
+        let positions = self.block_open(filling);
+        self.opening = self.plan.openings[self.block] && positions.first() == self.plan.blocks[self.block].first();
+        self.stability.clone_from(&filling.request.settings.stability);
+        self.lengths = self.plan.lengths.map(|_| LengthEdits::new(&positions));
+        let (block, steps) = (self.block, self.block_steps(&filling.request));
+        report(DenoisingEvent::BlockStarted { block, of, positions: &positions, steps })
+    }
+
+    /// Steps of the current block that fill it, at most.
+    pub(super) fn fill_steps(&self) -> usize {
+        self.plan.plan.blocks()[self.block].steps().len()
+    }
+
+    /// Steps that the plan gives to the current block, at most.
+    pub(super) fn block_steps(&self, request: &Request) -> usize {
+        match self.speculation {
+            Some(_) => self.plan.forward_passes_of(self.block, request),
+            None => self.plan.plan.blocks()[self.block].forwards(),
+        }
+    }
+
+    /// Steps of the current block to come that only edit, at most.
+    fn edits_left(&self) -> usize {
+        let plan = &self.plan.plan.blocks()[self.block];
+        plan.edits().len() - self.step.saturating_sub(plan.steps().len())
+    }
+
+    /// Whether nothing of the current block is open and no later step would take anything back.
+    fn is_block_filled(&self, filling: &Filling) -> bool {
+        let steps = self.plan.plan.blocks()[self.block].steps();
+        let left = steps.get(self.step..).unwrap_or_default();
+        let is_full = match &self.lengths {
+            Some(lengths) => lengths.is_filled(&filling.canvas),
+            None => self.block_open(filling).is_empty(),
+        };
+        left.is_empty() || is_full && left.iter().all(|step| step.sigma == 0.0)
+    }
+
+    /// Whether nothing of a full block is edited any more: the last step has shown it (`unedited`, see [`Taken`]), or no
+    /// step is left, or no token may be replaced.
+    fn is_edited(&self, filling: &Filling, unedited: bool) -> bool {
+        unedited || self.edits_left() == 0 || self.editable(filling).is_empty() && self.block_open(filling).is_empty()
+    }
+
+    /// What this step is about.
+    pub(super) fn place(&self, filling: &Filling) -> StepPlace {
+        let positions = match self.speculation {
+            Some(speculation) => speculation.positions(&filling.canvas, &self.block_open(filling)),
+            None => self.plan.blocks[self.block].clone(),
+        };
+        let is_causal = self.speculation.map_or(self.opening, Speculation::verifies);
+        StepPlace { positions, predicted: self.predicted(filling), is_causal }
+    }
+
+    /// The open positions that this step is about: of a step that leads or opens the block, the first one.
+    fn step_open(&self, filling: &Filling) -> Vec<usize> {
+        let mut open = self.block_open(filling);
+        if let Some(speculation) = self.speculation {
+            return speculation.answered(&open).to_vec();
+        }
+        if self.opening || self.planned(filling).leads {
+            open.truncate(1);
+        }
+        open
+    }
+
+    /// The positions that this step predicts, ascending: those that are open, and those whose token may be edited.
+    pub(super) fn predicted(&self, filling: &Filling) -> Vec<usize> {
+        let mut predicted = self.step_open(filling);
+        predicted.extend(self.editable(filling));
+        predicted.sort_unstable();
+        predicted
+    }
+
+    /// The committed positions of the block whose token this step may replace: not those of constrained spans, and no end
+    /// token that ended its span.
+    fn editable(&self, filling: &Filling) -> Vec<usize> {
+        let Filling { request, canvas, .. } = filling;
+        if request.settings.editing.is_none() || self.opening || self.planned(filling).leads {
+            return Vec::new();
+        }
+        let is_read = |position: &usize| visible(canvas, request.end).binary_search(position).is_ok();
+        let has_ended =
+            |position: usize| filling.is_end(position) && (canvas.is_closed(position + 1) || !is_read(&position));
+        let may = |position: &usize| {
+            canvas.is_committed(*position) && !has_ended(*position) && !self.is_constrained(*position)
+        };
+        self.plan.blocks[self.block].iter().copied().filter(may).collect()
+    }
+
+    /// Whether a position is held to a constraint.
+    pub(super) fn is_constrained(&self, position: usize) -> bool {
+        self.plan.constrained.iter().any(|span| span.contains(position))
+    }
+
+    pub(super) fn block_open(&self, filling: &Filling) -> Vec<usize> {
+        let positions = self.plan.blocks[self.block].iter().copied();
+        positions.filter(|position| filling.canvas.is_open(*position)).collect()
+    }
+}
