@@ -118,7 +118,7 @@ fn a_text_is_read_alike_on_one_axis_and_on_several_to_the_bit() {
 }
 
 #[test]
-fn places_decide_nothing_of_what_is_seen() {
+fn places_decide_nothing_of_visibility() {
     let mut example = Example::named("several-axes");
     example.spec.layers.iter_mut().for_each(|layer| layer.attention.window = Some(1));
     let network = example.network(scalar());
