@@ -2,12 +2,14 @@
 //!
 //! A document longer than a canvas is cut into consecutive canvases; what is left of it, and every shorter document,
 //! shares canvases with others. Each goes where it leaves the least room among the canvases that are still open (best
-//! fit), which keeps padding to a few percent without ever tearing a short document in two. No document attends to
+//! fit), which keeps padding to a few percent without ever tearing a short document in two. Nor is a span of codes torn,
+//! a picture or a sound, where a canvas can hold it. No document attends to
 //! another: each position carries the number of its document, and attention stays within equal numbers.
 
 use crate::{CorpusError, Packed, Shard};
 use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_vocabulary::{TokenId, UnknownText};
+use std::ops::Range;
 
 /// Canvases that wait for more documents at a time. More would waste less, but mix documents from further apart.
 const OPEN: usize = 64;
@@ -92,8 +94,8 @@ impl Canvases {
         if length < 2 || i32::try_from(length).is_err() {
             return Err(CorpusError::CanvasLength { given: length });
         }
-        let laid = packed.into_iter().map(|packed| lay(packed, length)).collect();
-        Ok(Self { length, laid })
+        let laid: Result<Vec<Laid>, CorpusError> = packed.into_iter().map(|packed| lay(packed, length)).collect();
+        Ok(Self { length, laid: laid? })
     }
 
     /// Positions of one canvas.
@@ -202,14 +204,29 @@ fn spread(count: u64, limit: Option<usize>) -> Vec<u64> {
     (0..limit).map(|index| index * count / limit).collect()
 }
 
+/// How many tokens from `start` on a canvas of `full` takes of a document that is longer: all that fit, less the beginning
+/// of a span of codes that does not fit as a whole. A span that no canvas holds is cut like text.
+fn uncut(shard: &Shard, codes: &[Range<TokenId>], start: u64, full: u64) -> Result<u64, CorpusError> {
+    if codes.is_empty() {
+        return Ok(full);
+    }
+    let (mut tokens, mut text_bytes) = (vec![0; full as usize + 1], vec![0; full as usize + 1]);
+    shard.copy(start, &mut tokens, &mut text_bytes)?;
+    let is_code = |token: &TokenId| codes.iter().any(|codes| codes.contains(token));
+    // The tokens that open and close a span stand beside codes.
+    let cut = (1..=full as usize).rev().find(|&cut| !is_code(&tokens[cut - 1]) && !is_code(&tokens[cut]));
+    Ok(cut.map_or(full, |cut| cut as u64))
+}
+
 /// A canvas that still has room.
 struct Waiting {
     segments: Vec<Segment>,
     room: u64,
 }
 
-fn lay(packed: Packed, length: usize) -> Laid {
+fn lay(packed: Packed, length: usize) -> Result<Laid, CorpusError> {
     let full = length as u64;
+    let codes = packed.codes;
     let mut laid = Laid { shard: packed.shard, segments: Vec::new(), ends: Vec::new(), repeat: packed.repeat.into() };
     let (mut segments, mut ends) = (Vec::new(), Vec::new());
     let mut close = |canvas: &[Segment]| {
@@ -219,31 +236,35 @@ fn lay(packed: Packed, length: usize) -> Laid {
     let mut waiting: Vec<Waiting> = Vec::new();
     for document in (0..laid.shard.documents()).filter_map(|index| laid.shard.document(index)) {
         let mut start = document.tokens.start;
-        while document.tokens.end - start >= full {
-            close(&[Segment { start, length: length as u32 }]);
-            start += full;
-        }
-        let rest = document.tokens.end - start;
-        if rest == 0 {
-            continue;
-        }
-        let segment = Segment { start, length: rest as u32 };
-        let fitting = (0..waiting.len()).filter(|&index| waiting[index].room >= rest);
-        match fitting.min_by_key(|&index| waiting[index].room) {
-            Some(index) => {
-                waiting[index].segments.push(segment);
-                waiting[index].room -= rest;
-                if waiting[index].room == 0 {
-                    close(&waiting.remove(index).segments);
-                }
+        loop {
+            let rest = document.tokens.end - start;
+            let taken = if rest > full { uncut(&laid.shard, &codes, start, full)? } else { rest };
+            if taken == 0 {
+                break;
             }
-            None => {
-                if waiting.len() == OPEN {
-                    // The fullest has the least hope; of equals the oldest goes.
-                    let fullest = (0..OPEN).min_by_key(|&index| waiting[index].room).unwrap_or(0);
-                    close(&waiting.remove(fullest).segments);
+            let segment = Segment { start, length: taken as u32 };
+            start += taken;
+            if taken == full {
+                close(&[segment]);
+                continue;
+            }
+            let fitting = (0..waiting.len()).filter(|&index| waiting[index].room >= taken);
+            match fitting.min_by_key(|&index| waiting[index].room) {
+                Some(index) => {
+                    waiting[index].segments.push(segment);
+                    waiting[index].room -= taken;
+                    if waiting[index].room == 0 {
+                        close(&waiting.remove(index).segments);
+                    }
                 }
-                waiting.push(Waiting { segments: vec![segment], room: full - rest });
+                None => {
+                    if waiting.len() == OPEN {
+                        // The fullest has the least hope; of equals the oldest goes.
+                        let fullest = (0..OPEN).min_by_key(|&index| waiting[index].room).unwrap_or(0);
+                        close(&waiting.remove(fullest).segments);
+                    }
+                    waiting.push(Waiting { segments: vec![segment], room: full - taken });
+                }
             }
         }
     }
@@ -252,7 +273,7 @@ fn lay(packed: Packed, length: usize) -> Laid {
     }
     laid.segments = segments;
     laid.ends = ends;
-    laid
+    Ok(laid)
 }
 
 #[cfg(test)]

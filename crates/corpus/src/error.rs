@@ -81,6 +81,20 @@ pub enum CorpusError {
         /// Whether what is wrong with all of them is that they lack the field.
         all_lack_the_field: bool,
     },
+    /// A text file names a picture or a sound that does not become codes.
+    #[error("a file that `{}` names cannot be used: {reason}", path.display())]
+    Media {
+        /// The text file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Texts name pictures or sounds, and the model has codecs of neither.
+    #[error("`media` is `{}`, but the model has no codecs", path.display())]
+    NoCodecs {
+        /// The source's media.
+        path: PathBuf,
+    },
     /// A line of JSON lines is too long to be one.
     #[error("line {row} of `{}` is longer than {longest} bytes", path.display())]
     LongLine {
@@ -192,13 +206,17 @@ impl CorpusError {
             Self::NotAShard { .. } | Self::ShardVersion { .. } | Self::DamagedShard { .. } => {
                 "remove it and pack again"
             }
+            Self::NoCodecs { .. } => "leave `media` out, or begin with a model that has codecs",
             Self::CanvasLength { .. } => "it must be between 2 and 2147483647",
             Self::NoSuchCanvas { count, .. } => return Some(format!("there are {count}")),
             Self::NothingToOrder => "the corpus is empty",
             Self::Vocabulary(error) => return error.hint(),
-            Self::Io { .. } | Self::NotRead { .. } | Self::LongLine { .. } | Self::Parquet { .. } | Self::Stopped => {
-                return None;
-            }
+            Self::Io { .. }
+            | Self::NotRead { .. }
+            | Self::Media { .. }
+            | Self::LongLine { .. }
+            | Self::Parquet { .. }
+            | Self::Stopped => return None,
         };
         Some(hint.to_owned())
     }

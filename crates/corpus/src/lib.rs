@@ -10,6 +10,7 @@ mod canvases;
 mod cut;
 mod document_hash;
 mod error;
+mod media;
 mod order;
 mod overlap;
 mod pack;
@@ -21,6 +22,7 @@ mod source;
 
 pub use canvases::{CanvasBatch, Canvases, DocumentPart};
 pub use error::CorpusError;
+pub use media::{MediaCodes, TextOnly};
 pub use order::Order;
 pub use overlap::{Overlap, overlap};
 pub use pack::{Packed, Packing, pack};

@@ -346,6 +346,17 @@ impl<'out> Writer<'out> {
         self.out.write_all(&self.buffer)
     }
 
+    /// Codes in the document that is being written, which stand for no text; `name` tells them from other codes.
+    pub(crate) fn codes(&mut self, name: &str, codes: &[TokenId]) -> io::Result<()> {
+        self.content.text(name);
+        self.buffer.clear();
+        // Bytes that no token has yet are left to the next text.
+        let owed = std::mem::take(&mut self.owed);
+        codes.iter().for_each(|&code| self.push(code));
+        self.owed = owed;
+        self.out.write_all(&self.buffer)
+    }
+
     /// The end of the document that is being written, with its end token; one without another token is left out.
     pub(crate) fn end_document(&mut self, end: TokenId) -> io::Result<()> {
         let content = self.content.take();

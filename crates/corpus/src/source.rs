@@ -21,7 +21,7 @@ pub use format::Format;
 
 use crate::CorpusError;
 use aquatint_files::LfsPointer;
-use counts::FileText;
+use counts::{Fault, FileText};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -48,6 +48,8 @@ pub struct Source {
     /// unless the share is 0. In a text file, the largest share of bytes that may be replaced because they are no text
     /// in its encoding.
     pub max_bad_share: f64,
+    /// A folder or an archive with the files that texts name as `[[picture:FILE]]`. Without it double brackets are text.
+    pub media: Option<PathBuf>,
     /// How many times the source is repeated in one epoch.
     pub repeat: u32,
 }
@@ -59,6 +61,8 @@ pub struct Passage {
     pub text: String,
     /// Whether the document ends here.
     pub ends_document: bool,
+    /// The row that it is, from 1, where the file has rows; of JSON lines, the number of the line.
+    pub row: Option<u64>,
 }
 
 impl Source {
@@ -77,6 +81,7 @@ impl Source {
             separator: Self::SEPARATOR.to_owned(),
             encoding: None,
             max_bad_share: Self::MAX_BAD_SHARE,
+            media: None,
             repeat: 1,
         }
     }
@@ -135,6 +140,18 @@ impl<'source> Passages<'source> {
     /// What was counted so far.
     pub fn counts(&self) -> &ReadCounts {
         &self.counts
+    }
+
+    /// Counts the row that was read last as bad, for a reason that shows only when it becomes tokens.
+    ///
+    /// # Errors
+    /// When there are too many bad rows, or the file has no rows that could be passed over.
+    pub(crate) fn refuse(&mut self, row: Option<u64>, reason: String) -> Result<(), CorpusError> {
+        let path = self.current.as_ref().map_or_else(|| self.source.path.clone(), |reading| reading.path.clone());
+        match row {
+            Some(row) => self.counts.bad(self.source, &path, row, Fault::Unreadable(reason)),
+            None => Err(CorpusError::Media { path, reason }),
+        }
     }
 
     /// Why a source has no document, once its end is reached.

@@ -4,7 +4,7 @@ use crate::{
     CANVASES_PER_PASS, CausalLikelihood, DiffusionBound, EvaluateError, HeldOutBatch, Likelihood, ProbabilityFlow,
     Rule, likelihood,
 };
-use aquatint_corpus::{Canvases, CorpusError, Source, SourceReport, pack};
+use aquatint_corpus::{Canvases, CorpusError, Source, SourceReport, TextOnly, pack};
 use aquatint_generate::GenerateError;
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Role, UnknownText, Vocabulary};
@@ -63,7 +63,7 @@ impl HeldOut {
     ) -> Result<Self, EvaluateError> {
         let mut warned = false;
         let snapshot = source.snapshot(&mut |_| true)?;
-        let packed = pack(&[snapshot], vocabulary, cache, &mut |_| {
+        let packed = pack(&[snapshot], vocabulary, &TextOnly, cache, &mut |_| {
             if !std::mem::replace(&mut warned, true) {
                 events(HeldOutEvent::Packing);
             }

@@ -132,7 +132,7 @@ impl SourceRecipe {
     /// The source as it is read.
     pub fn source(&self) -> Source {
         let Self { path, format, field, filter, separator, encoding, max_bad_share, repeat } = self.clone();
-        Source { path, format, field, filter, separator, encoding, max_bad_share, repeat }
+        Source { path, format, field, filter, separator, encoding, max_bad_share, media: None, repeat }
     }
 }
 

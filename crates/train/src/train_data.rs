@@ -4,7 +4,7 @@ use crate::TrainError;
 use crate::event::{CorpusFigures, TrainingEvent};
 use crate::preflight::Texts;
 use crate::recipe::Resolved;
-use aquatint_corpus::{CanvasBatch, Canvases, Order, Overlap, Packed, Shard, SourceSnapshot, overlap, pack};
+use aquatint_corpus::{CanvasBatch, Canvases, Order, Overlap, Packed, Shard, SourceSnapshot, TextOnly, overlap, pack};
 use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_evaluate::{CANVASES_PER_PASS, HeldOutBatch, Likelihood, Rule, entropy_of_counts, likelihood};
 use aquatint_network::Denoiser;
@@ -37,7 +37,7 @@ impl TrainData {
         let cache = recipe.cache();
         let mut lay = |key, snapshots: &[SourceSnapshot], what: &str| {
             let mut reported = false;
-            let packed = pack(snapshots, vocabulary, &cache, &mut |_| {
+            let packed = pack(snapshots, vocabulary, &TextOnly, &cache, &mut |_| {
                 if !std::mem::replace(&mut reported, true) {
                     events(TrainingEvent::Preparing(what));
                 }

@@ -67,7 +67,7 @@ impl Reader for JsonLines {
             counts.rows += 1;
             let before = (counts.replaced, counts.surrogates);
             match text_of(line, source, counts) {
-                Ok(Some(text)) => return Ok(Some(Passage { text, ends_document: true })),
+                Ok(Some(text)) => return Ok(Some(Passage { text, ends_document: true, row: Some(self.row) })),
                 Ok(None) => counts.left_out += 1,
                 Err(fault) => counts.bad(source, &self.path, self.row, fault)?,
             }

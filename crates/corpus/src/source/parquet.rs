@@ -69,7 +69,7 @@ impl Reader for Table {
                 // A column of plain bytes counts as text: many writers leave the mark out.
                 Cell::Text(bytes) => {
                     let text = to_text(bytes, counts);
-                    return Ok(Some(Passage { text, ends_document: true }));
+                    return Ok(Some(Passage { text, ends_document: true, row: Some(self.row) }));
                 }
                 Cell::Null => {
                     let reason = match self.text.is_list() {

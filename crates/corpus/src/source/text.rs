@@ -106,7 +106,7 @@ impl TextFile {
         let text = to_text(self.held[self.start..end].to_vec(), counts);
         self.start = end;
         self.searched = self.searched.max(end);
-        Passage { text, ends_document }
+        Passage { text, ends_document, row: None }
     }
 }
 

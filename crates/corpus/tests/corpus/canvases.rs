@@ -1,7 +1,7 @@
 //! Packing and canvases: nothing lost, nothing torn, nothing done twice.
 
 use crate::support::snapshot;
-use aquatint_corpus::{Canvases, CorpusError, DocumentPart, Packed, ReadCounts, Source, pack};
+use aquatint_corpus::{Canvases, CorpusError, DocumentPart, Packed, ReadCounts, Source, TextOnly, pack};
 use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_vocabulary::{Role, Vocabulary};
 use proptest::prelude::*;
@@ -22,7 +22,7 @@ fn vocabulary() -> &'static Vocabulary {
 
 fn packed(sources: &[Source], folder: &Path) -> Vec<Packed> {
     let snapshots: Vec<_> = sources.iter().map(snapshot).collect();
-    pack(&snapshots, vocabulary(), folder, &mut |_| true).unwrap()
+    pack(&snapshots, vocabulary(), &TextOnly, folder, &mut |_| true).unwrap()
 }
 
 fn jsonl(folder: &Path, texts: &[String]) -> Source {
@@ -37,7 +37,7 @@ fn a_shard_holds_the_tokens_of_every_document_and_their_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let source = Source::new(sample("valid"));
     let mut heard = Vec::new();
-    let packed = pack(&[snapshot(&source)], vocabulary(), folder.path(), &mut |event| {
+    let packed = pack(&[snapshot(&source)], vocabulary(), &TextOnly, folder.path(), &mut |event| {
         heard.push(event);
         true
     });
@@ -99,7 +99,7 @@ fn empty_documents_are_left_out_and_an_empty_corpus_is_refused() {
     assert_eq!(packed(std::slice::from_ref(&source), folder.path())[0].shard.documents(), 1);
     let said = |source: Source| {
         let shards = folder.path().join("shards");
-        let error = pack(&[snapshot(&source)], vocabulary(), &shards, &mut |_| true).unwrap_err();
+        let error = pack(&[snapshot(&source)], vocabulary(), &TextOnly, &shards, &mut |_| true).unwrap_err();
         let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
         format!("{error}{hint}").replace(&*folder.path().to_string_lossy(), "DIR")
     };

@@ -4,6 +4,7 @@ mod canvases;
 mod documents;
 mod folders;
 mod formats;
+mod media;
 mod packing;
 mod rows;
 mod support;

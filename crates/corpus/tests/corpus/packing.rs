@@ -1,7 +1,7 @@
 //! What is told of a source that was packed, and which held-out documents are training documents, too.
 
 use crate::support::snapshot;
-use aquatint_corpus::{CorpusError, Overlap, Packed, Shard, Source, overlap, pack};
+use aquatint_corpus::{CorpusError, Overlap, Packed, Shard, Source, TextOnly, overlap, pack};
 use aquatint_vocabulary::Vocabulary;
 use std::path::Path;
 
@@ -10,7 +10,7 @@ fn vocabulary() -> Vocabulary {
 }
 
 fn packed(source: &Source, folder: &Path) -> Result<Packed, CorpusError> {
-    pack(&[snapshot(source)], &vocabulary(), folder, &mut |_| true).map(|mut packed| packed.remove(0))
+    pack(&[snapshot(source)], &vocabulary(), &TextOnly, folder, &mut |_| true).map(|mut packed| packed.remove(0))
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn packing_that_is_stopped_leaves_nothing_behind() {
     let stopped = Source::new(&path).snapshot(&mut |_| false);
     assert!(matches!(stopped, Err(CorpusError::Stopped)));
     let snapshot = snapshot(&Source::new(&path));
-    let stopped = pack(&[snapshot], &vocabulary(), shards.path(), &mut |_| false);
+    let stopped = pack(&[snapshot], &vocabulary(), &TextOnly, shards.path(), &mut |_| false);
     assert!(matches!(stopped, Err(CorpusError::Stopped)));
     assert_eq!(std::fs::read_dir(shards.path()).unwrap().count(), 0);
 }

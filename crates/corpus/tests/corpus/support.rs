@@ -13,7 +13,7 @@ pub(crate) fn read(source: &Source) -> (Vec<String>, ReadCounts) {
     let mut documents = vec![String::new()];
     let mut passages = source.passages().unwrap();
     for passage in passages.by_ref() {
-        let Passage { text, ends_document } = passage.unwrap();
+        let Passage { text, ends_document, .. } = passage.unwrap();
         documents.last_mut().unwrap().push_str(&text);
         if ends_document {
             documents.push(String::new());

@@ -1,0 +1,130 @@
+//! What stands beside text in a document: `A fox in the snow. [[picture:fox.png]]`.
+//!
+//! A source with [`Source::media`](crate::Source::media) names files in its texts as templates do: `[[DOMAIN:FILE]]`, where
+//! a domain is what a codec makes codes of (`picture`, `sound`). The codes stand in the document in place of the name. Other
+//! double brackets are text.
+
+use aquatint_vocabulary::TokenId;
+use std::fmt::Debug;
+use std::ops::Range;
+use std::path::Path;
+
+/// The codecs of a vocabulary, as packing needs them.
+pub trait MediaCodes: Debug + Sync {
+    /// The names of the domains, such as `picture`.
+    fn domains(&self) -> Vec<&str>;
+
+    /// The ids that are codes, a range for each domain. Canvases are not cut between two of them.
+    fn codes(&self) -> Vec<Range<TokenId>>;
+
+    /// The tokens of a file within `media`, a folder or an archive: what opens the span, the codes, what closes it.
+    ///
+    /// # Errors
+    /// When there is no such file, or it cannot be read; in words that name it.
+    fn tokens(&self, domain: &str, media: &Path, file: &str) -> Result<Vec<TokenId>, String>;
+
+    /// Equal where all files within `media` become the same tokens.
+    ///
+    /// # Errors
+    /// When it cannot be read; in words that name it.
+    fn fingerprint(&self, media: &Path) -> Result<u64, String>;
+}
+
+/// Text alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TextOnly;
+
+impl MediaCodes for TextOnly {
+    fn domains(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
+    fn codes(&self) -> Vec<Range<TokenId>> {
+        Vec::new()
+    }
+
+    fn tokens(&self, domain: &str, _: &Path, file: &str) -> Result<Vec<TokenId>, String> {
+        Err(format!("the model has no codec for `[[{domain}:{file}]]`"))
+    }
+
+    fn fingerprint(&self, _: &Path) -> Result<u64, String> {
+        Ok(0)
+    }
+}
+
+/// A part of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Piece<'text> {
+    /// Text as it stands.
+    Text(&'text str),
+    /// A file by name.
+    File {
+        /// All of it, brackets included.
+        whole: &'text str,
+        /// The domain.
+        domain: &'text str,
+        /// The file within the source's media.
+        file: &'text str,
+    },
+}
+
+/// The parts of a text in their order; empty texts are left out.
+pub(crate) fn pieces<'text>(text: &'text str, domains: &[&str]) -> Vec<Piece<'text>> {
+    let (mut pieces, mut begin, mut from) = (Vec::new(), 0, 0);
+    while let Some(open) = memchr::memmem::find(&text.as_bytes()[from..], b"[[").map(|found| from + found) {
+        from = open + 1;
+        let Some(close) = text[open..].find("]]").map(|found| open + found) else { break };
+        let Some((domain, file)) = text[open + 2..close].split_once(':') else { continue };
+        if !domains.contains(&domain) || file.is_empty() || file.contains('\n') {
+            continue;
+        }
+        if begin < open {
+            pieces.push(Piece::Text(&text[begin..open]));
+        }
+        (begin, from) = (close + 2, close + 2);
+        pieces.push(Piece::File { whole: &text[open..begin], domain, file });
+    }
+    if begin < text.len() {
+        pieces.push(Piece::Text(&text[begin..]));
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DOMAINS: [&str; 2] = ["picture", "sound"];
+
+    fn file<'a>(whole: &'a str, domain: &'a str, file: &'a str) -> Piece<'a> {
+        Piece::File { whole, domain, file }
+    }
+
+    #[test]
+    fn files_are_named_in_double_brackets_and_all_else_is_text() {
+        let fox = file("[[picture:a/fox.png]]", "picture", "a/fox.png");
+        assert_eq!(pieces("A fox. [[picture:a/fox.png]]", &DOMAINS), [Piece::Text("A fox. "), fox]);
+        assert_eq!(pieces("[[picture:a/fox.png]]", &DOMAINS), [fox]);
+        assert_eq!(
+            pieces("[[[picture:a/fox.png]][[sound:b]]] x", &DOMAINS),
+            [Piece::Text("["), fox, file("[[sound:b]]", "sound", "b"), Piece::Text("] x")]
+        );
+        for text in ["[[video:a]]", "[[picture:]]", "[[picture]]", "[[picture:a", "[[picture:a\nb]]", "[[ [[", "a"] {
+            assert_eq!(pieces(text, &DOMAINS), [Piece::Text(text)], "{text}");
+        }
+        assert!(pieces("", &DOMAINS).is_empty());
+        assert_eq!(pieces("[[picture:a]]", &[]), [Piece::Text("[[picture:a]]")]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_pieces_are_the_text(text in r"(\[\[|\]\]|\[|picture|sound|:|é|\n|a){0,12}") {
+            let all: String = pieces(&text, &DOMAINS)
+                .into_iter()
+                .map(|piece| match piece { Piece::Text(text) => text, Piece::File { whole, .. } => whole })
+                .collect();
+            prop_assert_eq!(all, text);
+        }
+    }
+}
