@@ -84,6 +84,7 @@ fn the_first_loss_is_that_of_a_guess_and_the_last_is_below_the_unigram_entropy()
     let packed = pack(
         &[source.snapshot(&mut |_| true).unwrap()],
         &checkpoint.vocabulary,
+        &aquatint_corpus::TextOnly,
         &folder.path().join("tokens"),
         &mut |_| true,
     )
