@@ -170,6 +170,8 @@ enum Record<'p, D: Device> {
     Route {
         logits: Value<D>,
         routes: Rc<Routes<D>>,
+        /// What the balancing cost weighs; `None` where there is none.
+        balance: Option<f64>,
         out: usize,
     },
     Dispatch {
@@ -200,18 +202,34 @@ pub struct Tape<'p, D: Device> {
     recomputed: usize,
     /// Whether a backward will follow, here or in a segment that runs again: its operations are then those of learning.
     learning: bool,
+    /// What the balancing cost of routers weighs; 0 for none.
+    balance: f64,
+    /// How many rows went to each expert, router by router; of a tape that learns.
+    loads: Vec<Vec<u32>>,
 }
 
 impl<'p, D: Device> Tape<'p, D> {
     /// A tape that keeps nothing.
     pub fn inferring(parameters: &'p Parameters<D>) -> Self {
-        Self { parameters, records: None, slots: 0, recomputed: 0, learning: false }
+        Self { parameters, records: None, slots: 0, recomputed: 0, learning: false, balance: 0.0, loads: Vec::new() }
     }
 
     /// A tape that can be run backward. The first `recomputed` segments keep their inputs only: the backward reaches
     /// them last, when what the others kept is free again.
     pub fn recording(parameters: &'p Parameters<D>, recomputed: usize) -> Self {
-        Self { parameters, records: Some(Vec::new()), slots: 0, recomputed, learning: true }
+        Self { records: Some(Vec::new()), recomputed, learning: true, ..Self::inferring(parameters) }
+    }
+
+    /// The same with a cost of routers whose experts get unlike numbers of rows (see [`Tape::route`]), which weighs so much;
+    /// 0 for none.
+    #[must_use]
+    pub fn balancing(self, weight: f64) -> Self {
+        Self { balance: weight, ..self }
+    }
+
+    /// How many rows went to each expert so far, router by router; empty on a tape that cannot be run backward.
+    pub fn loads(&self) -> &[Vec<u32>] {
+        &self.loads
     }
 
     fn device(&self) -> &'p D {
@@ -473,6 +491,7 @@ impl<'p, D: Device> Tape<'p, D> {
         self.recomputed -= 1;
         let mut unrecorded = Self { learning: true, ..Self::inferring(self.parameters) };
         let out = run(&mut unrecorded, &inputs)?;
+        self.loads.append(&mut unrecorded.loads);
         self.slots += 1;
         let out = Value { slot: Some(self.slots - 1), ..out };
         self.note(&out, |out| Record::Segment { inputs, run: Rc::new(run), out });

@@ -358,7 +358,12 @@ impl<'p, D: Device> Tape<'p, D> {
                 }
                 self.give(slots, x, d_out);
             }
-            Record::Route { logits, routes, .. } => self.route_backward((logits, routes), d_out, slots)?,
+            Record::Route { logits, routes, balance, .. } => {
+                self.route_backward((&logits, &routes), &d_out, slots)?;
+                if let Some(weight) = balance {
+                    self.balance_backward((&logits, &routes), weight, slots)?;
+                }
+            }
             Record::Dispatch { x, routes, rows, columns, .. } => {
                 let mut d_x = match slots[x].take() {
                     Some(d_x) => d_x,
@@ -383,7 +388,7 @@ impl<'p, D: Device> Tape<'p, D> {
         slots: &mut Slots<D>,
         gradients: &mut Gradients<D>,
     ) -> Result<(), DeviceError> {
-        let mut tape = Tape::recording(self.parameters, 0);
+        let mut tape = Tape::recording(self.parameters, 0).balancing(self.balance);
         // The slots of the inputs outside; the place in this list is the slot inside. One that is given twice stands
         // here once.
         let mut outside: Vec<usize> = Vec::new();

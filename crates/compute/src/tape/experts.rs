@@ -2,8 +2,8 @@
 
 use super::{Record, Slots, Tape, Value};
 use crate::{
-    Activation, Combine, Device, DeviceError, Factor, Gradients, GroupBackwardWeight, GroupedOperands, LinearShape,
-    Parameters, RouteBackward, Router, RouterLogits, RowGroup, WeightId,
+    Activation, Combine, Device, DeviceError, Element, Factor, Gradients, GroupBackwardWeight, GroupedOperands,
+    LinearShape, Parameters, RouteBackward, Router, RouterLogits, RouterScore, RowGroup, WeightId,
 };
 use std::rc::Rc;
 
@@ -47,6 +47,13 @@ impl<D: Device> Routes<D> {
             places: device.upload_indices(&places)?,
             chosen: device.upload_indices(chosen)?,
         })
+    }
+
+    /// How many rows go to each expert, `[N]`.
+    fn load(&self) -> Vec<u32> {
+        let mut load = vec![0; self.router.experts];
+        self.groups.iter().for_each(|group| load[group.weight] = group.rows.len() as u32);
+        load
     }
 
     /// The experts of each row, `[T, K]`.
@@ -127,6 +134,11 @@ impl<'p, D: Device> Tape<'p, D> {
     /// The weights of each row's experts, `[T, K]`, and where its copies go, from logits `[T, N]`. `bias` is added where
     /// experts are chosen, and is not learned by the gradient.
     ///
+    /// On a tape that balances by a weight `w`, a router without bias adds the cost `w · N Σ_e f_e P_e` to what is learned
+    /// (Switch Transformer: Fedus et al., 2101.03961, equations 4 to 6): `f_e` is the share of the `T·K` copies that go to
+    /// expert e, which is constant, and `P_e` the mean over the rows of its probability, its share of the scores. It is `w`
+    /// where all experts have the same share. A router with a bias is balanced by that (2412.19437, section 2.1.2).
+    ///
     /// # Errors
     /// When the device fails.
     pub fn route(
@@ -139,8 +151,12 @@ impl<'p, D: Device> Tape<'p, D> {
         let mut weights = self.device().uninitialised(logits.rows * router.per_token)?;
         let chosen = self.device().route(&router, RouterLogits { logits: &*logits.buffer, bias }, &mut weights)?;
         let routes = Rc::new(Routes::new(self.device(), router, &chosen)?);
+        if self.learning {
+            self.loads.push(routes.load());
+        }
+        let balance = Some(self.balance).filter(|weight| *weight > 0.0 && bias.is_none());
         let weights = self.value(weights, logits.rows, router.per_token, logits.slot.is_some());
-        self.note(&weights, |out| Record::Route { logits: logits.clone(), routes: Rc::clone(&routes), out });
+        self.note(&weights, |out| Record::Route { logits: logits.clone(), routes: Rc::clone(&routes), balance, out });
         Ok((weights, routes))
     }
 
@@ -268,13 +284,44 @@ impl<'p, D: Device> Tape<'p, D> {
 
     pub(super) fn route_backward(
         &self,
-        (logits, routes): (Value<D>, Rc<Routes<D>>),
-        d_weights: D::Buffer,
+        (logits, routes): (&Value<D>, &Routes<D>),
+        d_weights: &D::Buffer,
         slots: &mut Slots<D>,
     ) -> Result<(), DeviceError> {
         let mut d_logits = self.device().uninitialised(logits.rows * logits.columns)?;
-        let operands = RouteBackward { logits: &*logits.buffer, chosen: &routes.chosen, d_weights: &d_weights };
+        let operands = RouteBackward { logits: &*logits.buffer, chosen: &routes.chosen, d_weights };
         self.device().route_backward(&routes.router, operands, &mut d_logits);
+        self.give(slots, logits.slot, d_logits);
+        Ok(())
+    }
+
+    /// Adds the gradient of the balancing cost. The probabilities of all experts are the weights of a router that chooses
+    /// all, so that its backward is theirs.
+    pub(super) fn balance_backward(
+        &self,
+        (logits, routes): (&Value<D>, &Routes<D>),
+        weight: f64,
+        slots: &mut Slots<D>,
+    ) -> Result<(), DeviceError> {
+        let (rows, Router { experts, per_token, score, .. }) = (logits.rows, routes.router);
+        let all = Router {
+            experts,
+            per_token: experts,
+            score,
+            groups: 1,
+            groups_per_token: 1,
+            normalised: score == RouterScore::Sigmoid,
+            scale: 1.0,
+        };
+        let chosen: Vec<u32> = (0..rows).flat_map(|_| 0..experts as u32).collect();
+        let of_share = weight * experts as f64 / rows as f64;
+        let share = |count: u32| f64::from(count) / (rows * per_token) as f64;
+        let d_row = routes.load().into_iter().map(|count| D::Element::from_f64(of_share * share(count)));
+        let d_weights = self.device().upload(&d_row.collect::<Vec<D::Element>>().repeat(rows))?;
+        let chosen = self.device().upload_indices(&chosen)?;
+        let mut d_logits = self.device().uninitialised(rows * experts)?;
+        let operands = RouteBackward { logits: &*logits.buffer, chosen: &chosen, d_weights: &d_weights };
+        self.device().route_backward(&all, operands, &mut d_logits);
         self.give(slots, logits.slot, d_logits);
         Ok(())
     }

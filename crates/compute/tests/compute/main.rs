@@ -1,4 +1,5 @@
 //! The operations of a device against golden files, and their gradients on the tape.
 
+mod balance;
 mod golden;
 mod tape;
