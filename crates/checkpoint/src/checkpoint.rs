@@ -288,6 +288,11 @@ impl Checkpoint {
         self.weights.read_data(&name, &tensor.shape, self.quantisation.as_ref())
     }
 
+    /// How a tensor is kept, in words, where it is kept as integers; `name` is what it is called here.
+    pub fn quantised_format(&self, name: &str) -> Option<String> {
+        self.weights.quantised_format(&families::file_name(self.family, name))
+    }
+
     /// Numbers in all weights together, and bytes that they take in the files.
     pub fn size(&self) -> (u64, u64) {
         (self.spec.parameter_count() as u64, self.weights.size().1)

@@ -31,6 +31,17 @@ impl Weights {
         }
     }
 
+    /// How a weight is kept, in words, where it is kept as integers that stand for real numbers.
+    pub(crate) fn quantised_format(&self, name: &str) -> Option<String> {
+        if let Some(tensor) = self.gguf(name) {
+            return tensor.is_quantised().then(|| format!("blocks of {}", tensor.storage()));
+        }
+        if self.packed(name).is_some() {
+            return Some(format!("integers of {}", Bits::Four));
+        }
+        self.bits(name).map(|bits| format!("integers of {bits}"))
+    }
+
     /// Names of the tensors in the files that make up a weight.
     pub(crate) fn parts(&self, name: &str) -> Vec<String> {
         if let Some(matrix) = self.packed(name) {

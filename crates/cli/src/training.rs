@@ -151,8 +151,10 @@ pub(crate) fn unknown(unknown: UnknownText, text_bytes: Option<u64>, what: &str)
 
 /// The figures that say how a run is going, in one line.
 pub(crate) fn step_line(figures: &StepFigures) -> String {
+    let imbalance = figures.expert_imbalance;
+    let imbalance = imbalance.map_or_else(String::new, |most| format!("  busiest expert {most:.2}x"));
     format!(
-        "loss {:.4}  {:.3} bits/byte  {} tokens/s  {} left",
+        "loss {:.4}  {:.3} bits/byte{imbalance}  {} tokens/s  {} left",
         figures.loss,
         figures.bits_per_byte,
         figures.tokens_per_second.round(),

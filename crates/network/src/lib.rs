@@ -12,6 +12,7 @@ mod cached_pass;
 mod compressed;
 mod denoiser;
 mod error;
+mod expert_loads;
 pub mod families;
 mod forward;
 mod inference;
@@ -41,6 +42,7 @@ pub use aquatint_compute::{
 pub use aquatint_diffusion::ProcessSpec;
 pub use denoiser::{CachedRows, Denoiser, ForwardPass, HostDenoiser, WholeRows};
 pub use error::NetworkError;
+pub use expert_loads::ExpertLoads;
 pub use inference::{ExpertSource, InferenceNetwork, ReadTensor};
 pub use input::{LossRow, NetworkInput};
 pub use kv_cache::KvCache;

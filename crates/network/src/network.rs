@@ -1,6 +1,7 @@
 //! A network on a device.
 
 use crate::compressed::Assignment;
+use crate::expert_loads::ExpertLoads;
 use crate::kv_cache::KvPool;
 use crate::parameter_group::ParameterGroup;
 use crate::reader::{HeadFormat, Reader, RowTargets, pass, row_cost};
@@ -13,7 +14,7 @@ use crate::{
     TensorSpec,
 };
 use aquatint_compute::{
-    Device, Element, Gradients, Parameters, PreparedValues, ReadRow, RowCost, RowLoss, Tape, softmax_row,
+    Device, Element, Gradients, Parameters, PreparedValues, ReadRow, RowCost, RowLoss, Tape, Value, softmax_row,
 };
 use aquatint_diffusion::{Cost, Key, LossTerm, WordVectors};
 use std::sync::Arc;
@@ -30,6 +31,9 @@ pub struct Network<D: Device> {
     /// What stands for each gradient until then: nothing.
     pub(crate) no_gradients: Vec<D::Buffer>,
     recomputed: usize,
+    /// What the cost of unlike loads of experts weighs.
+    balance: f64,
+    loads: ExpertLoads,
     /// The KV caches of all sequences.
     pool: Arc<KvPool<D>>,
     /// What each parameter is, and how it learns.
@@ -96,6 +100,7 @@ impl<D: Device> Network<D> {
         let (tensors, weight_index) = WeightIndex::declare(&spec, &mut parameters)?;
         let no_gradients = tensors.iter().map(|_| device.zeros(0)).collect::<Result<_, _>>()?;
         let pool = KvPool::of(parameters.device(), &spec);
+        let loads = ExpertLoads::new(&spec);
         let parameter_infos = tensors.iter().map(ParameterInfo::new).collect();
         Ok(Self {
             spec,
@@ -105,6 +110,8 @@ impl<D: Device> Network<D> {
             gradients: None,
             no_gradients,
             recomputed: 0,
+            balance: 0.0,
+            loads,
             pool,
             parameter_infos,
         })
@@ -133,6 +140,17 @@ impl<D: Device> Network<D> {
         self.parameters.device()
     }
 
+    /// Adds to what is learned from now on a cost of unlike loads of experts, which weighs so much in each pass; 0, as at
+    /// first, for none. Routers with a bias have no such cost; see [`Tape::route`].
+    pub fn balance_experts(&mut self, weight: f64) {
+        self.balance = weight;
+    }
+
+    /// How many rows went to each expert while the network learned, since this was last called.
+    pub fn take_expert_loads(&mut self) -> ExpertLoads {
+        std::mem::replace(&mut self.loads, ExpertLoads::new(&self.spec))
+    }
+
     fn reader(&self) -> Reader<'_, D> {
         let Self { spec, parameters, weight_index, pool, .. } = self;
         Reader { spec, parameters, weight_index, pool, head: HeadFormat::Trained }
@@ -150,25 +168,59 @@ impl<D: Device> Network<D> {
 }
 
 impl<D: Device> Network<D> {
-    /// What learning reads, the gradients that it adds to, and how many layers are recomputed; `None` where no row is
-    /// asked, after the input was checked.
+    /// What learning reads and adds to; `None` where no row is asked, after the input was checked.
     fn learning(&mut self, input: &NetworkInput<'_>, rows: usize) -> Result<Option<Learning<'_, D>>, NetworkError> {
         if rows == 0 {
             input.check(&self.spec)?;
             return Ok(None);
         }
-        let Self { spec, weight_index, parameters, gradients, recomputed, pool, .. } = self;
+        let Self { spec, weight_index, parameters, gradients, recomputed, balance, loads, pool, .. } = self;
         let gradients = match gradients {
             Some(gradients) => gradients,
             none => none.insert(Gradients::zeros(parameters)?),
         };
         let reader = Reader { spec, parameters, weight_index, pool, head: HeadFormat::Trained };
-        Ok(Some((reader, gradients, *recomputed)))
+        Ok(Some(Learning { reader, gradients, recomputed: *recomputed, balance: *balance, loads }))
     }
 }
 
-/// See [`Network::learning`].
-type Learning<'a, D> = (Reader<'a, D>, &'a mut Gradients<D>, usize);
+/// What a pass that learns reads and adds to.
+struct Learning<'a, D: Device> {
+    reader: Reader<'a, D>,
+    gradients: &'a mut Gradients<D>,
+    /// Layers whose activations are recomputed.
+    recomputed: usize,
+    balance: f64,
+    loads: &'a mut ExpertLoads,
+}
+
+impl<D: Device> Learning<'_, D> {
+    /// Takes a pass over rows forward to their hidden states, and notes how they were spread over experts; `learn` takes it
+    /// backward.
+    fn pass<R>(
+        self,
+        input: &NetworkInput<'_>,
+        rows: &[u32],
+        learn: impl FnOnce(LearningPass<'_, '_, D>, &mut Gradients<D>) -> Result<R, NetworkError>,
+    ) -> Result<R, NetworkError> {
+        let Self { reader, gradients, recomputed, balance, loads } = self;
+        pass(&reader, input, rows, |pass, visible| {
+            let mut tape = Tape::recording(reader.parameters, recomputed).balancing(balance);
+            let hidden = pass.hidden(&mut tape, visible)?;
+            loads.add(tape.loads());
+            let requested = pass.requested;
+            learn(LearningPass { reader: &reader, tape, hidden, requested }, gradients)
+        })
+    }
+}
+
+/// A pass before its backward.
+struct LearningPass<'p, 'r, D: Device> {
+    reader: &'r Reader<'r, D>,
+    tape: Tape<'p, D>,
+    hidden: Value<D>,
+    requested: &'r [u32],
+}
 
 impl<D: Device> Denoiser for Network<D> {
     fn spec(&self) -> &NetworkSpec {
@@ -213,10 +265,8 @@ impl<D: Device> Learner for Network<D> {
             let costs = self.forward_backward_costs(input, &rows.iter().map(term).collect::<Vec<LossTerm>>())?;
             return Ok(costs.into_iter().map(|row| row.cost).collect());
         }
-        let Some((reader, gradients, recomputed)) = self.learning(input, rows.len())? else { return Ok(Vec::new()) };
-        pass(&reader, input, &requested.rows, |pass, visible| {
-            let mut tape = Tape::recording(reader.parameters, recomputed);
-            let hidden = pass.hidden(&mut tape, visible)?;
+        let Some(learning) = self.learning(input, rows.len())? else { return Ok(Vec::new()) };
+        learning.pass(input, &requested.rows, |LearningPass { reader, tape, hidden, .. }, gradients| {
             Ok(tape.learn_cross_entropy(hidden, reader.logit_head(None), requested.targets(), gradients)?)
         })
     }
@@ -228,11 +278,9 @@ impl<D: Device> Learner for Network<D> {
     ) -> Result<Vec<RowLoss>, NetworkError> {
         let requested = RowTargets::of_terms(&self.spec, terms)?;
         let costs: Vec<RowCost> = terms.iter().map(row_cost).collect();
-        let Some((reader, gradients, recomputed)) = self.learning(input, terms.len())? else { return Ok(Vec::new()) };
-        pass(&reader, input, &requested.rows, |pass, visible| {
-            let mut tape = Tape::recording(reader.parameters, recomputed);
-            let hidden = pass.hidden(&mut tape, visible)?;
-            let evidence = reader.evidence(input, pass.requested)?;
+        let Some(learning) = self.learning(input, terms.len())? else { return Ok(Vec::new()) };
+        learning.pass(input, &requested.rows, |LearningPass { reader, tape, hidden, requested }, gradients| {
+            let evidence = reader.evidence(input, requested)?;
             let (head, vectors) = (reader.logit_head(evidence.as_ref()), reader.token_vectors()?);
             Ok(tape.learn_costs(hidden, head, &costs, vectors, gradients)?)
         })
@@ -244,11 +292,9 @@ impl<D: Device> Learner for Network<D> {
         rows: &[u32],
         cost: &ReadRow<'_>,
     ) -> Result<(), NetworkError> {
-        let Some((reader, gradients, recomputed)) = self.learning(input, rows.len())? else { return Ok(()) };
-        pass(&reader, input, rows, |pass, visible| {
-            let mut tape = Tape::recording(reader.parameters, recomputed);
-            let hidden = pass.hidden(&mut tape, visible)?;
-            let evidence = reader.evidence(input, pass.requested)?;
+        let Some(learning) = self.learning(input, rows.len())? else { return Ok(()) };
+        learning.pass(input, rows, |LearningPass { reader, tape, hidden, requested }, gradients| {
+            let evidence = reader.evidence(input, requested)?;
             let read = |index: usize, logits: &mut [f32]| {
                 softmax_row(logits);
                 cost(index, logits);

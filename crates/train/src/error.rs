@@ -251,6 +251,24 @@ pub enum TrainError {
         /// In the recipe.
         expected: String,
     },
+    /// The initial checkpoint keeps a tensor as integers, which have no gradient.
+    #[error("`initial` keeps `{tensor}` as {format}, which cannot be trained")]
+    Quantised {
+        /// A tensor that is to be trained.
+        tensor: String,
+        /// How it is kept.
+        format: String,
+    },
+    /// The objective of a family is not there.
+    #[error(
+        "models of the family `{family}` cannot be trained: no objective here is the one of their process, {process}"
+    )]
+    NoObjective {
+        /// The family.
+        family: &'static str,
+        /// The process.
+        process: String,
+    },
     /// The plot could not be drawn.
     #[error("could not draw the plot `{}`: {reason}", path.display())]
     Plot {
@@ -335,7 +353,14 @@ impl TrainError {
             Self::Diverged { .. } | Self::NotFinite { .. } => {
                 "lower `optimiser.learning_rate` or raise `optimiser.warm_up`; what was saved before can be resumed"
             }
-            Self::OtherNetwork { .. } => "leave out the overrides or change them",
+            Self::OtherNetwork { .. } => {
+                "leave out the overrides or change them; without `size` the network is that of `initial`"
+            }
+            Self::Quantised { .. } => {
+                "begin with the folder as it was before it was quantised, or leave its matrices as they are and train the \
+                 rest: `[[optimiser.groups]]` with `parameters = \"role:matrix\"`, `trainable = false` and `precision = \
+                 \"int4\"` or `\"int8\"`"
+            }
             Self::Recipe(error) => return error.hint(),
             Self::Checkpoint(error) => return error.hint(),
             Self::Corpus(error) => return error.hint(),

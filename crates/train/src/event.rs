@@ -125,6 +125,10 @@ pub struct StepFigures {
     pub gradient_norm: f64,
     /// Learning rate of the last step.
     pub learning_rate: f64,
+    /// The greatest load of an expert in the last step beside the mean one of its layer, in the layer where it is the
+    /// greatest; 1 where all are even. `None` without experts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expert_imbalance: Option<f64>,
     /// Tokens (masked or not) per second.
     pub tokens_per_second: f64,
     /// Tokens trained on since the run's first step.

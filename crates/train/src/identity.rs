@@ -287,6 +287,7 @@ mod tests {
     fn everything_else_is_compared() {
         // Each leaf of a recipe in which as much as possible is set, changed by itself.
         let set = [
+            "size=4m",
             "initial=model",
             "data.vocabulary=tokenizer.json",
             "network.time_conditioning=16",

@@ -40,6 +40,7 @@ mod plot;
 mod preflight;
 pub mod recipe;
 mod sample;
+mod saved_format;
 mod size;
 mod train_data;
 mod trainer;

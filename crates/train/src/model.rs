@@ -3,10 +3,11 @@
 use crate::TrainError;
 use crate::objective::{Objective, TrainedModel};
 use crate::optimiser::Optimiser;
-use aquatint_checkpoint::{Checkpoint, Description, GenerationDefaults, Storage, save_learner};
+use crate::saved_format::SavedFormat;
+use aquatint_checkpoint::{Checkpoint, GenerationDefaults, Storage, save_learner};
 use aquatint_compute::Device;
 use aquatint_network::{Denoiser, Network};
-use aquatint_vocabulary::{Role, Vocabulary};
+use aquatint_vocabulary::Vocabulary;
 use std::path::Path;
 
 /// A network that learns.
@@ -14,8 +15,7 @@ pub(crate) struct Model<'a, D: Device> {
     pub(crate) network: Network<D>,
     pub(crate) optimiser: Optimiser<D>,
     pub(crate) vocabulary: &'a Vocabulary,
-    /// How to sample from it, where the objective says nothing else.
-    pub(crate) advice: GenerationDefaults,
+    pub(crate) format: SavedFormat,
     /// Type in which weights are saved.
     pub(crate) storage: Storage,
 }
@@ -40,16 +40,9 @@ impl<D: Device> Model<'_, D> {
     }
 
     fn save_described(&self, folder: &Path, describe: &dyn Fn(&mut GenerationDefaults)) -> Result<(), TrainError> {
-        let role = |role| self.vocabulary.role(role);
-        let mut generation = GenerationDefaults {
-            mask_token_id: role(Role::Mask),
-            eos_token_id: role(Role::End),
-            pad_token_id: role(Role::Pad),
-            bos_token_id: role(Role::Begin),
-            ..self.advice.clone()
-        };
+        let mut generation = self.format.generation.clone();
         describe(&mut generation);
-        let description = Description::native(self.network.spec(), self.vocabulary, &generation);
+        let description = self.format.description(self.network.spec(), self.vocabulary, &generation);
         save_learner(folder, &description, &self.network, self.storage)?;
         Ok(())
     }

@@ -1,20 +1,44 @@
 //! From a recipe to a network: its description, and its first weights, random or another model's.
 
-use crate::TrainError;
+mod difference;
+mod initial;
+
 use crate::preflight::Tokens;
-use crate::recipe::Resolved;
-use aquatint_checkpoint::{Checkpoint, GenerationDefaults};
+use crate::recipe::{NetworkPlan, NetworkRecipe, Resolved};
+use crate::{RecipeError, TrainError};
+use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::Device;
+use aquatint_diffusion::ProcessSpec;
 use aquatint_network::{
     AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, Network, NetworkError, NetworkKind, NetworkSpec, NormSpec,
     RopeSpec, SelfConditioningSpec, TimeSpec,
 };
-use serde_json::Map;
+use difference::difference;
 use std::path::Path;
 
-/// The network that a recipe describes, for the tokens of a vocabulary.
-pub(crate) fn spec(recipe: &Resolved, tokens: Tokens) -> Result<NetworkSpec, TrainError> {
-    let n = &recipe.network;
+/// The network of a run, for the tokens of its vocabulary: described by the recipe, or that of the model that the run begins
+/// with.
+pub(crate) fn spec(recipe: &Resolved, tokens: Tokens, initial: Option<&Checkpoint>) -> Result<NetworkSpec, TrainError> {
+    match (&recipe.network, initial) {
+        (NetworkPlan::Described(network), None) => described(recipe, network, tokens),
+        (NetworkPlan::Described(network), Some(checkpoint)) => {
+            let mut spec = described(recipe, network, tokens)?;
+            if network.window.is_none() {
+                // Windows have no weights: what the recipe does not say is as the model was trained.
+                let windows = checkpoint.spec.layers.iter().map(|layer| layer.attention.window);
+                spec.layers.iter_mut().zip(windows).for_each(|(layer, window)| layer.attention.window = window);
+            }
+            Ok(spec)
+        }
+        (NetworkPlan::Initial(stated), Some(checkpoint)) => initial::spec(recipe, stated, tokens, &checkpoint.spec),
+        (NetworkPlan::Initial(_), None) => {
+            Err(RecipeError::value("initial", "unset", "a model where the recipe describes no network").into())
+        }
+    }
+}
+
+/// The network that a recipe describes.
+pub(crate) fn described(recipe: &Resolved, n: &NetworkRecipe, tokens: Tokens) -> Result<NetworkSpec, TrainError> {
     let attention = AttentionSpec {
         rope: RopeSpec { theta: n.rope_theta, ..RopeSpec::default() },
         qk_norm: n.qk_norm.then(NormSpec::default),
@@ -27,21 +51,16 @@ pub(crate) fn spec(recipe: &Resolved, tokens: Tokens) -> Result<NetworkSpec, Tra
         self_conditioning: n.self_conditioning.then_some(SelfConditioningSpec::Added),
         context_length: recipe.data.canvas_length,
         attention: n.attention,
-        process: recipe.process_spec().map_err(NetworkError::from)?,
+        process: recipe.process_spec(ProcessSpec::default()).map_err(NetworkError::from)?,
         ..NetworkSpec::new(tokens.count, n.width, layer.repeated(n.layers)?)
     };
     // A causal network reads no noise: it has neither a mask nor points.
     spec.mask_token = tokens.mask.filter(|_| spec.kind() != NetworkKind::Causal);
     let process = spec.process().map_err(NetworkError::from)?;
     spec.word_vector_size = process.and_then(|process| process.vector_size());
-    let windows = match &recipe.initial {
-        // Windows have no weights: what the recipe does not say is as the model was trained.
-        Some(folder) if n.window.is_none() => {
-            open_initial(folder)?.spec.layers.iter().map(|layer| layer.attention.window).collect()
-        }
-        _ => n.windows(),
-    };
-    spec.layers.iter_mut().zip(windows).for_each(|(layer, window)| layer.attention.window = window);
+    if let Some(windows) = n.windows() {
+        spec.layers.iter_mut().zip(windows).for_each(|(layer, window)| layer.attention.window = window);
+    }
     Ok(spec)
 }
 
@@ -61,11 +80,14 @@ pub(crate) fn check_initial(checkpoint: &Checkpoint, spec: &NetworkSpec) -> Resu
     }
 }
 
-/// The network with its first weights on the device.
-pub(crate) fn build<D: Device>(recipe: &Resolved, spec: NetworkSpec, device: D) -> Result<Network<D>, TrainError> {
-    let Some(initial) = &recipe.initial else { return Ok(Network::new(device, spec, recipe.seed)?) };
-    let checkpoint = open_initial(initial)?;
-    check_initial(&checkpoint, &spec)?;
+/// The network with its first weights on the device; those of `initial` fit it.
+pub(crate) fn build<D: Device>(
+    recipe: &Resolved,
+    spec: NetworkSpec,
+    initial: Option<&Checkpoint>,
+    device: D,
+) -> Result<Network<D>, TrainError> {
+    let Some(checkpoint) = initial else { return Ok(Network::new(device, spec, recipe.seed)?) };
     // The layout, the context, the mask and the process may change, and conditions begin as if they were not there: that
     // is how a causal model becomes a masked one, and a masked one a field.
     let groups = recipe.optimiser.parameter_groups()?;
@@ -74,113 +96,4 @@ pub(crate) fn build<D: Device>(recipe: &Resolved, spec: NetworkSpec, device: D) 
         return Ok(checkpoint.network_in_groups(device, spec, &groups)?);
     }
     Ok(checkpoint.grown(device, spec, recipe.seed)?)
-}
-
-/// How to sample from what a run makes, as far as the model that it begins with says: its process and layout have to be
-/// the same. A student of distillation is made for other steps than its teacher.
-pub(crate) fn sampling_advice(recipe: &Resolved, spec: &NetworkSpec) -> Result<GenerationDefaults, TrainError> {
-    let Some(initial) = recipe.initial.as_ref().filter(|_| recipe.distillation.is_none()) else {
-        return Ok(GenerationDefaults::default());
-    };
-    let checkpoint = open_initial(initial)?;
-    let is_alike = checkpoint.spec.process == spec.process && checkpoint.spec.attention == spec.attention;
-    // Keys that only the other model's family knows stay with it.
-    let advice = GenerationDefaults { others: Map::new(), ..checkpoint.generation };
-    Ok(if is_alike { advice } else { GenerationDefaults::default() })
-}
-
-/// What keeps a network from beginning with the weights of another: the setting, its value there and here.
-fn difference(there: &NetworkSpec, here: &NetworkSpec) -> Option<(&'static str, String, String)> {
-    let of = |spec: &NetworkSpec| {
-        vec![
-            ("vocabulary_size", spec.vocabulary_size.to_string()),
-            ("width", spec.width.to_string()),
-            ("layers", spec.layers.len().to_string()),
-            ("tied_head", spec.head.tied.to_string()),
-            ("head_bias", spec.head.bias.to_string()),
-            ("norm_epsilon", spec.norm.epsilon().to_string()),
-        ]
-    };
-    let of_layer = |layer: &LayerSpec| {
-        let AttentionSpec { norm, heads, key_value_heads, head_size, rope, qk_norm, .. } = layer.attention;
-        let AttentionSpec { value_norm, score_scale, fused, qkv_bias, window, .. } = layer.attention;
-        let or_none = |number: Option<String>| number.unwrap_or_else(|| "none".to_owned());
-        vec![
-            ("heads", heads.to_string()),
-            ("key_value_heads", key_value_heads.to_string()),
-            ("head_size", head_size.to_string()),
-            ("feed_forward_width", layer.feed_forward.kind.to_string()),
-            ("rope_theta", rope.theta.to_string()),
-            ("qk_norm", qk_norm.is_some().to_string()),
-            ("fused", fused.to_string()),
-            ("qkv_bias", qkv_bias.to_string()),
-            ("rotated", or_none(rope.rotated.map(|columns| columns.to_string()))),
-            ("value_norm", value_norm.to_string()),
-            ("score_scale", or_none(score_scale.map(|scale| scale.to_string()))),
-            ("window", or_none(window.map(|window| window.to_string()))),
-            ("norm_epsilon", norm.epsilon().to_string()),
-        ]
-    };
-    let settings = |spec: &NetworkSpec| [of(spec), spec.layers.iter().flat_map(of_layer).collect()].concat();
-    let pairs = settings(there).into_iter().zip(settings(here));
-    let named = pairs.map(|((name, there), (_, here))| (name, there, here)).find(|(_, there, here)| there != here);
-    // An option of layers that has no name above counts, too.
-    let text = |spec: &NetworkSpec| format!("{:?}", spec.layers);
-    let any = || (there.layers != here.layers).then(|| ("layers", text(there), text(here)));
-    let lost = || {
-        let grows = [
-            ("self_conditioning", there.self_conditioning.is_some(), here.self_conditioning.is_some()),
-            ("time_conditioning", there.time_conditioning.is_some(), here.time_conditioning.is_some()),
-            ("word_vector_size", there.word_vector_size.is_some(), here.word_vector_size.is_some()),
-        ];
-        let lost = grows.into_iter().find(|(_, there, here)| *there && !here);
-        lost.map(|(name, there, here)| (name, there.to_string(), here.to_string()))
-    };
-    named.or_else(any).or_else(lost)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec() -> NetworkSpec {
-        let attention = AttentionSpec { qk_norm: Some(NormSpec::default()), ..AttentionSpec::new(4, 2, 8) };
-        let layer = LayerSpec::new(attention, FeedForwardSpec::new(48));
-        NetworkSpec { mask_token: Some(1), ..NetworkSpec::new(300, 32, vec![layer; 2]) }
-    }
-
-    /// The name of a setting, and a change of it.
-    type Change = (&'static str, fn(&mut NetworkSpec));
-
-    #[test]
-    fn weights_of_a_network_that_computes_something_else_are_refused_by_the_name_of_the_setting() {
-        let changes: [Change; 12] = [
-            ("vocabulary_size", |spec| spec.vocabulary_size = 301),
-            ("layers", |spec| spec.layers.truncate(1)),
-            ("tied_head", |spec| spec.head.tied = true),
-            ("norm_epsilon", |spec| spec.norm = NormSpec::Rms { epsilon: 1e-5 }),
-            ("heads", |spec| spec.layers[1].attention.heads = 2),
-            ("rope_theta", |spec| spec.layers[1].attention.rope.theta = 500_000.0),
-            ("qk_norm", |spec| spec.layers[0].attention.qk_norm = None),
-            ("window", |spec| spec.layers[1].attention.window = Some(8)),
-            ("qkv_bias", |spec| spec.layers[0].attention.qkv_bias = true),
-            ("layers", |spec| spec.layers[1].feed_forward.norm = NormSpec::Rms { epsilon: 1e-5 }),
-            ("self_conditioning", |spec| spec.self_conditioning = Some(SelfConditioningSpec::Added)),
-            ("time_conditioning", |spec| spec.time_conditioning = Some(TimeSpec::new(8))),
-        ];
-        for (name, change) in changes {
-            let mut there = spec();
-            change(&mut there);
-            assert_eq!(difference(&there, &spec()).map(|(name, ..)| name), Some(name));
-        }
-    }
-
-    #[test]
-    fn a_process_a_layout_and_conditions_may_be_added() {
-        let mut here = spec();
-        (here.attention, here.context_length, here.mask_token) = (aquatint_diffusion::Layout::Causal, 64, None);
-        (here.self_conditioning, here.time_conditioning, here.word_vector_size) =
-            (Some(SelfConditioningSpec::Added), Some(TimeSpec::new(8)), Some(16));
-        assert_eq!(difference(&spec(), &here), None);
-    }
 }

@@ -5,6 +5,7 @@
 //! that is resumed, the texts, the tokenizer, the model that the run begins with, the network, memory and room.
 
 mod groups;
+mod initial;
 pub(crate) mod ranges;
 mod resources;
 mod texts;
@@ -15,9 +16,9 @@ pub(crate) use texts::Texts;
 use crate::counters::Counters;
 use crate::event::{Ending, Summary, TrainingEvent};
 use crate::identity::Identity;
-use crate::recipe::Resolved;
-use crate::{TrainError, folder, metrics, network, vocabulary};
-use aquatint_checkpoint::RunState;
+use crate::recipe::{NetworkPlan, NetworkRecipe, Resolved};
+use crate::{RecipeError, TrainError, folder, metrics, network, vocabulary};
+use aquatint_checkpoint::{Checkpoint, RunState};
 use aquatint_network::NetworkSpec;
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +38,8 @@ pub(crate) struct Preflight<'a> {
 #[derive(Debug)]
 pub(crate) struct Findings {
     pub(crate) state: Option<RunState<Counters>>,
+    /// The model that the run begins with.
+    pub(crate) initial: Option<Checkpoint>,
     pub(crate) texts: Texts,
     /// None where one has to be trained first.
     pub(crate) vocabulary: Option<Vocabulary>,
@@ -56,7 +59,9 @@ impl Preflight<'_> {
         let state = folder::find(recipe, self.resume)?;
         // An absurd description is refused before anything is made of it.
         let provisional = Tokens { count: recipe.data.vocabulary_size, mask: Some(0) };
-        resources::check_weights(self, provisional)?;
+        if let NetworkPlan::Described(network) = &recipe.network {
+            resources::check_weights(self, network, provisional)?;
+        }
         let initial = recipe.initial.as_deref().map(network::open_initial).transpose()?;
         let known = vocabulary::known(recipe, initial.as_ref(), state.is_some(), events)?;
         if known.is_none() && recipe.data.train.is_empty() {
@@ -71,19 +76,24 @@ impl Preflight<'_> {
             identity.require(&recipe.output, &state.counters.identity)?;
         }
         let tokens = known.as_ref().map_or(provisional, Tokens::of);
-        let spec = network::spec(recipe, tokens)?;
+        let spec = network::spec(recipe, tokens, initial.as_ref())?;
         spec.validate()?;
         if let Some(checkpoint) = &initial {
             network::check_initial(checkpoint, &spec)?;
+            initial::check(recipe, checkpoint, &spec, events)?;
         }
         groups::check(&recipe.optimiser, &spec)?;
+        if let Some(weight) = recipe.objective.balance.filter(|_| !spec.has_experts()) {
+            let allowed = "nothing where the network has no experts";
+            return Err(RecipeError::value("objective.balance", weight.to_string(), allowed).into());
+        }
         resources::check_memory(self, &spec)?;
         resources::check_disk(recipe, &spec, &texts, state.is_some())?;
         if self.stop.load(Ordering::SeqCst) {
             return Err(TrainError::Stopped);
         }
         let finished = state.as_ref().and_then(|state| finished(recipe, &state.counters));
-        Ok(Findings { state, texts, vocabulary: known, identity, finished })
+        Ok(Findings { state, initial, texts, vocabulary: known, identity, finished })
     }
 }
 
@@ -111,8 +121,11 @@ fn finished(recipe: &Resolved, counters: &Counters) -> Option<Summary> {
 }
 
 /// A network that is small enough to be described at all, for what is asked of each layer.
-fn with_layers(recipe: &Resolved, tokens: Tokens, layers: usize) -> Result<NetworkSpec, TrainError> {
-    let mut smaller = recipe.clone();
-    smaller.network.layers = layers;
-    network::spec(&smaller, tokens)
+fn with_layers(
+    recipe: &Resolved,
+    network: &NetworkRecipe,
+    tokens: Tokens,
+    layers: usize,
+) -> Result<NetworkSpec, TrainError> {
+    network::described(recipe, &NetworkRecipe { layers, ..network.clone() }, tokens)
 }

@@ -1,22 +1,27 @@
 //! A recipe: everything that a training run is a function of, in one TOML file.
 //!
 //! [`Recipe`] is what people write: most of it may be left out. [`Recipe::resolve`] fills every gap from the one dial
-//! `size` and returns a [`Resolved`] recipe with nothing left to guess, which is printed and saved beside the run.
+//! `size` and returns a [`Resolved`] recipe with nothing left to guess, which is printed and saved beside the run. A recipe
+//! without `size` that begins with a model (`initial`) trains the network of that model, whatever its family: what it does
+//! not say of network and process is in the model's own files.
 //! A key that is not named here is refused. A recipe may say only what differs from another, which it names by
 //! `extends`.
 
 mod extends;
 mod groups;
+mod network;
 mod resolved;
 
 pub use groups::GroupRecipe;
-pub use resolved::{NetworkRecipe, OptimiserRecipe, Resolved};
+pub use network::{NetworkOverrides, NetworkPlan, NetworkRecipe};
+pub(crate) use network::{check_layout, check_times};
+pub use resolved::{OptimiserRecipe, Resolved};
 
 use crate::size::Size;
 use crate::{ByteSize, Overrides, RecipeError};
 use aquatint_checkpoint::Storage;
 use aquatint_corpus::{Encoding, Format, Source};
-use aquatint_diffusion::{Layout, TimeSampling};
+use aquatint_diffusion::TimeSampling;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -26,17 +31,17 @@ use std::path::{Path, PathBuf};
 pub struct Recipe {
     /// The run's folder, where the model, its state and its figures go.
     pub output: PathBuf,
-    /// The one dial: sets width, depth, heads, learning rate and batch.
-    #[serde(default)]
-    pub size: Size,
+    /// The one dial: sets width, depth, heads, learning rate and batch. Where nothing is said, `4m`, or with `initial` the
+    /// network of that model.
+    pub size: Option<Size>,
     /// Seed of the first weights, the order of canvases, the times and the masks.
     #[serde(default)]
     pub seed: u64,
-    /// A checkpoint folder whose weights and tokenizer the run begins with.
+    /// A model, of any family, whose weights and tokenizer the run begins with: a folder, or the name of a built-in one.
     pub initial: Option<PathBuf>,
     /// What the model learns from.
     pub data: Data,
-    /// Overrides of the network that `size` describes.
+    /// Overrides of the network that `size` describes, or that `initial` holds.
     #[serde(default)]
     pub network: NetworkOverrides,
     /// What is minimised.
@@ -136,44 +141,6 @@ impl SourceRecipe {
     }
 }
 
-/// Overrides of the network that `size` describes.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NetworkOverrides {
-    /// Columns of the residual stream.
-    pub width: Option<usize>,
-    /// Transformer blocks.
-    pub layers: Option<usize>,
-    /// Query heads.
-    pub heads: Option<usize>,
-    /// Key and value heads, a divisor of `heads`.
-    pub key_value_heads: Option<usize>,
-    /// Columns of one head.
-    pub head_size: Option<usize>,
-    /// Columns of the feed-forward part.
-    pub feed_forward_width: Option<usize>,
-    /// Base of the rotary frequencies.
-    pub rope_theta: Option<f64>,
-    /// RMS norm of every query and key.
-    pub qk_norm: Option<bool>,
-    /// One matrix for reading and predicting tokens.
-    pub tied_head: Option<bool>,
-    /// Conditions the network on the time, read as this many sinusoidal features.
-    pub time_conditioning: Option<usize>,
-    /// Feeds the network its last prediction as a mixture of word vectors.
-    pub self_conditioning: Option<bool>,
-    /// Which positions see which others: `full`, `block:LENGTH` or `causal-prefix:LENGTH`; a causal objective has its own.
-    #[serde(default, with = "optional_text")]
-    pub attention: Option<Layout>,
-    /// The row before a position answers for it, as in networks that began as causal ones.
-    pub logit_shift: Option<bool>,
-    /// Sliding window: a layer sees only positions less than so many away. Where nothing is said, the windows of
-    /// `initial`, or none.
-    pub window: Option<usize>,
-    /// Which layers have the window, as in config.json; a shorter list is repeated. Where nothing is said, all have it.
-    pub layer_types: Option<Vec<LayerType>>,
-}
-
 /// What a layer sees of what the layout shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -243,11 +210,15 @@ pub enum Masking {
 pub struct ObjectiveRecipe {
     /// Diffusion or the causal baseline.
     pub kind: ObjectiveKind,
-    /// The process by name: `masked`, `uniform`, `hybrid:0.2`, `gaussian:64`, `simplex`, …
-    pub process: String,
+    /// The process by name: `masked`, `uniform`, `hybrid:0.2`, `gaussian:64`, `simplex`, … Where nothing is said, `masked`,
+    /// or that of the model whose network is trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
     /// The noise schedule's name: `linear`, `cosine`, `log-linear`, `polynomial:2`. It changes how times are spread
-    /// over shares of masked positions, never the bound itself.
-    pub schedule: String,
+    /// over shares of masked positions, never the bound itself. Where nothing is said, `linear`, or that of the model whose
+    /// network is trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
     /// How the times of one batch are spread.
     pub time_sampling: Times,
     /// Earliest and latest time that is trained on. Validation always covers `[0, 1]`.
@@ -261,6 +232,12 @@ pub struct ObjectiveRecipe {
     pub self_conditioning_probability: f64,
     /// Learns from the process's bound where its usual cost is cross-entropy.
     pub bound: bool,
+    /// Evens out the loads of experts. A router without bias is taught by a cost that weighs so much (0.01 is usual: Switch
+    /// Transformer, 2101.03961, equations 4 to 6); a router with one has its bias moved by so much after each step (0.001 is
+    /// usual: DeepSeek-V3, 2412.19437, section 2.1.2). Figures of the loss are without that cost. Where nothing is said, the
+    /// loads are measured only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance: Option<f64>,
     /// So many tokens at the beginning of each document are always given and have no loss.
     pub prompt: usize,
     /// In this share of the canvases a beginning of any length is given, so that a model learns to continue what is
@@ -272,14 +249,15 @@ impl Default for ObjectiveRecipe {
     fn default() -> Self {
         Self {
             kind: ObjectiveKind::Diffusion,
-            process: "masked".into(),
-            schedule: "linear".into(),
+            process: None,
+            schedule: None,
             time_sampling: Times::LowDiscrepancy,
             time_range: (0.0, 1.0),
             masking: Masking::FixedCount,
             weight_limit: None,
             self_conditioning_probability: 0.5,
             bound: false,
+            balance: None,
             prompt: 0,
             given_share: 0.0,
         }

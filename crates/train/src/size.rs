@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 /// Columns of one head at every size.
 pub(crate) const HEAD_SIZE: usize = 64;
 
+/// Learning rate and batch of a run that goes on from a model without a dial: those of LLaDA's supervised tuning
+/// (2502.09992, section 2.3), with a batch that fits one machine.
+pub(crate) const TUNING: (f64, usize) = (2.5e-5, 32);
+
 /// About how many numbers the blocks have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Size {

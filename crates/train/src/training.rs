@@ -9,9 +9,11 @@ use crate::optimiser::Optimiser;
 use crate::parallel::{Alone, Ranks, barrier, share};
 use crate::preflight::{AvailableMemory, Findings, Preflight, Tokens};
 use crate::recipe::Resolved;
+use crate::saved_format::SavedFormat;
 use crate::train_data::TrainData;
 use crate::trainer::{RunLog, Trainer, agree_on_step};
 use crate::{Summary, TrainError, TrainingEvent, folder, network, objectives, vocabulary};
+use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::Device;
 use aquatint_network::NetworkSpec;
 use aquatint_vocabulary::Vocabulary;
@@ -36,6 +38,8 @@ pub struct Training<'a> {
 struct Prepared {
     /// Of rank 0; it is this process's until the run is over.
     folder: Option<RunFolder>,
+    /// The model that the run begins with.
+    initial: Option<Checkpoint>,
     state: Option<aquatint_checkpoint::RunState<Counters>>,
     vocabulary: Vocabulary,
     spec: NetworkSpec,
@@ -119,15 +123,16 @@ impl<'a> Training<'a> {
             Some(start) => start,
             None => self.prepare(&device, events)?,
         };
-        let Prepared { folder, state, vocabulary, spec, objective, train_data, counters } = match start {
+        let Prepared { folder, initial, state, vocabulary, spec, objective, train_data, counters } = match start {
             Start::Ready(prepared) => *prepared,
             Start::Finished(summary) => {
                 events(TrainingEvent::Finished(&summary));
                 return Ok(summary);
             }
         };
-        let advice = network::sampling_advice(recipe, &spec)?;
-        let mut network = network::build(recipe, spec, device)?;
+        let format = SavedFormat::of(recipe, &spec, &vocabulary, initial.as_ref());
+        let mut network = network::build(recipe, spec, initial.as_ref(), device)?;
+        drop(initial);
         let mut optimiser = Optimiser::new(&mut network, &recipe.optimiser)?;
         if let Some(state) = &state {
             optimiser.restore(&mut network, state)?;
@@ -147,7 +152,7 @@ impl<'a> Training<'a> {
             recipe,
             stop: self.stop,
             objective,
-            model: Model { network, optimiser, vocabulary: &vocabulary, advice, storage: recipe.run.storage },
+            model: Model { network, optimiser, vocabulary: &vocabulary, format, storage: recipe.run.storage },
             log: RunLog::new(&counters, metrics, train_data.map(|data| data.figures()), events),
             counters,
         };
@@ -170,7 +175,7 @@ impl<'a> Training<'a> {
         let first = self.ranks.rank() == 0;
         // What is known before work begins; rank 0 speaks for all.
         let preflight = self.preflight::<D>();
-        let Findings { mut state, texts, vocabulary, mut identity, finished } =
+        let Findings { mut state, initial, texts, vocabulary, mut identity, finished } =
             if first { preflight.check(events)? } else { preflight.check(&mut |_| {})? };
         if let Some(summary) = finished {
             return Ok(Start::Finished(summary));
@@ -191,7 +196,7 @@ impl<'a> Training<'a> {
         if let Some(state) = &state {
             identity.require(&recipe.output, &state.counters.identity)?;
         }
-        let spec = network::spec(recipe, Tokens::of(&vocabulary))?;
+        let spec = network::spec(recipe, Tokens::of(&vocabulary), initial.as_ref())?;
         let mut setting = Setting {
             recipe,
             spec: &spec,
@@ -212,6 +217,7 @@ impl<'a> Training<'a> {
             Some(state) => state.counters.clone(),
             None => Counters::new(identity),
         };
-        Ok(Start::Ready(Box::new(Prepared { folder, state, vocabulary, spec, objective, train_data, counters })))
+        let prepared = Prepared { folder, initial, state, vocabulary, spec, objective, train_data, counters };
+        Ok(Start::Ready(Box::new(prepared)))
     }
 }

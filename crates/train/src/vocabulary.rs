@@ -1,9 +1,10 @@
 //! The vocabulary of a run: the recipe's, another model's, its own from before, or a new one.
 
-use crate::recipe::{ObjectiveKind, Resolved, SourceRecipe};
+use crate::recipe::{NetworkPlan, ObjectiveKind, Resolved, SourceRecipe};
 use crate::{RecipeError, TrainError, TrainingEvent};
 use aquatint_checkpoint::{Checkpoint, open_vocabulary};
 use aquatint_corpus::{Source, sample};
+use aquatint_network::NetworkKind;
 use aquatint_vocabulary::{Role, Vocabulary, VocabularyError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -31,10 +32,12 @@ pub(crate) fn known(
         (None, None) => return Ok(None),
     };
     let first = match recipe.objective.kind {
-        ObjectiveKind::Causal => Role::Begin,
-        ObjectiveKind::Diffusion => Role::Mask,
+        ObjectiveKind::Causal => Some(Role::Begin),
+        // A model that undoes a process without masks may have none.
+        ObjectiveKind::Diffusion if initial.is_some_and(|checkpoint| reads_no_mask(recipe, checkpoint)) => None,
+        ObjectiveKind::Diffusion => Some(Role::Mask),
     };
-    for role in [first, Role::End] {
+    for role in first.into_iter().chain([Role::End]) {
         if vocabulary.role(role).is_none() {
             // Weights that are there have no row for it.
             if initial.is_some() {
@@ -45,6 +48,12 @@ pub(crate) fn known(
         }
     }
     Ok(Some(vocabulary))
+}
+
+/// Whether the network is that of a model of diffusion that has no mask.
+fn reads_no_mask(recipe: &Resolved, checkpoint: &Checkpoint) -> bool {
+    let spec = &checkpoint.spec;
+    matches!(recipe.network, NetworkPlan::Initial(_)) && spec.kind() != NetworkKind::Causal && spec.mask_token.is_none()
 }
 
 /// That there is nothing to train a vocabulary on.

@@ -66,6 +66,11 @@ impl GgufTensor {
         self.kind.name()
     }
 
+    /// Whether it is kept as integers.
+    pub(crate) fn is_quantised(&self) -> bool {
+        self.kind.numbers() > 1
+    }
+
     /// In how many bits its integers stay, if they do. Only matrices are multiplied.
     pub(crate) fn bits(&self) -> Option<Bits> {
         self.kind.bits().filter(|_| self.shape.len() == 2)

@@ -3,11 +3,13 @@
 use crate::arguments::TrainArguments;
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::model;
 use crate::printer::Printer;
 use crate::training::TrainingScreen;
 use aquatint::runtime::{DeviceChoice, Runtime, RuntimeSettings};
 use aquatint_train::recipe::Resolved;
 use aquatint_train::{Alone, Ending, Launch, Overrides, Ranks, Recipe, RecipeError, Ring, Training, TrainingEvent};
+use std::path::Path;
 
 pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), Failure> {
     let overrides = Overrides::parse(&arguments.set)?;
@@ -28,6 +30,10 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
     }
     if arguments.device.threads.is_some() {
         recipe.run.threads = arguments.device.threads;
+    }
+    if let Some(initial) = recipe.initial.as_deref().and_then(Path::to_str) {
+        // What was pulled from the Hub is named as it is there.
+        recipe.initial = Some(model::resolve(initial)?.into());
     }
     let recipe = recipe.resolve()?;
     let launch = Launch::from_environment(|name| std::env::var(name).ok())?;

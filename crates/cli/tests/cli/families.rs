@@ -105,3 +105,31 @@ fn every_dense_family_writes_with_its_makers_settings() {
         assert!(!output.err.contains("warning"), "{name}: {}", output.err);
     }
 }
+
+#[test]
+fn a_folder_of_another_family_goes_on_learning_and_stays_one() {
+    let room = room("families-tuned");
+    let texts = room.join("a.txt");
+    std::fs::write(&texts, story(20)).unwrap();
+    for name in ["dream", "sdar_moe"] {
+        let (recipe, out) = (room.join(format!("{name}.toml")), room.join(name));
+        let lines = format!(
+            "output = {out:?}\ninitial = {:?}\n[data]\ntrain = [{{ path = {texts:?} }}]\nvalid = [{{ path = {texts:?} \
+             }}]\ncanvas_length = 32\n[optimiser]\nbatch = 2\n[run]\nsteps = 2\nlog_every = 1\nvalidate_canvases = \
+             2\nsample_every = 2\n",
+            golden(name),
+        );
+        std::fs::write(&recipe, lines).unwrap();
+        aquatint(&["train", text(&recipe)]).expect(0);
+        let shown = |model: &Path| -> Value {
+            serde_json::from_str(&aquatint(&["show", text(model), "--format", "json"]).expect(0).out).unwrap()
+        };
+        let (before, after) = (shown(&golden(name)), shown(&out));
+        assert_eq!(before["config"]["model_type"], after["config"]["model_type"]);
+        for (key, value) in before["config"].as_object().unwrap().iter().filter(|(key, _)| *key != "torch_dtype") {
+            assert_eq!(after["config"][key], *value, "{name}: {key}");
+        }
+        let written = aquatint(&["generate", "The fox", "-m", text(&out), "-n", "8", "--seed", "1"]).expect(0).out;
+        assert!(written.starts_with("The fox"), "{written}");
+    }
+}

@@ -51,20 +51,21 @@ const STEPS_OR_NONE: Range = from(0.0, 1e12, "0 or more, at most 1000000000000")
 /// Every number but those in arrays, which are checked with their tables: `data.*.repeat`, `data.*.max_bad_share`,
 /// `objective.time_range`, `optimiser.groups.rate`. The seed may be anything.
 #[rustfmt::skip]
-const NUMBERS: [Number; 42] = [
+const NUMBERS: [Number; 43] = [
     number("data.canvas_length", |r| int(r.data.canvas_length), from(2.0, 16_777_216.0, "2 or more, at most 16777216")),
     number("data.vocabulary_size", |r| int(r.data.vocabulary_size), from(260.0, 4_194_304.0, "260 (256 bytes and 4 special tokens) to 4194304")),
     number("data.vocabulary_bytes", |r| Some(r.data.vocabulary_bytes as f64), from(1.0, 1e12, "1 or more, at most 1000000000000")),
-    number("network.width", |r| int(r.network.width), from(1.0, 131_072.0, "1 or more, at most 131072")),
-    number("network.layers", |r| int(r.network.layers), from(1.0, 65_536.0, "1 or more, at most 65536")),
-    number("network.heads", |r| int(r.network.heads), from(1.0, 16_384.0, "1 or more, at most 16384")),
-    number("network.key_value_heads", |r| int(r.network.key_value_heads), from(1.0, 16_384.0, "a divisor of `network.heads`")),
-    number("network.head_size", |r| int(r.network.head_size), from(2.0, 4096.0, "an even number, 2 or more, at most 4096")),
-    number("network.feed_forward_width", |r| int(r.network.feed_forward_width), from(1.0, 4_194_304.0, "1 or more, at most 4194304")),
-    number("network.rope_theta", |r| Some(r.network.rope_theta), above(1.0, 1e18, "more than 1 (10000 is usual)")),
-    number("network.window", |r| r.network.window.and_then(int), from(1.0, 2_147_483_647.0, "1 or more; 1 is a position alone")),
-    number("network.time_conditioning", |r| r.network.time_conditioning.and_then(int), from(2.0, 1_048_576.0, "an even number, 2 or more (256 is usual)")),
+    number("network.width", |r| r.network.stated().width.and_then(int), from(1.0, 131_072.0, "1 or more, at most 131072")),
+    number("network.layers", |r| r.network.stated().layers.and_then(int), from(1.0, 65_536.0, "1 or more, at most 65536")),
+    number("network.heads", |r| r.network.stated().heads.and_then(int), from(1.0, 16_384.0, "1 or more, at most 16384")),
+    number("network.key_value_heads", |r| r.network.stated().key_value_heads.and_then(int), from(1.0, 16_384.0, "a divisor of `network.heads`")),
+    number("network.head_size", |r| r.network.stated().head_size.and_then(int), from(2.0, 4096.0, "an even number, 2 or more, at most 4096")),
+    number("network.feed_forward_width", |r| r.network.stated().feed_forward_width.and_then(int), from(1.0, 4_194_304.0, "1 or more, at most 4194304")),
+    number("network.rope_theta", |r| r.network.stated().rope_theta, above(1.0, 1e18, "more than 1 (10000 is usual)")),
+    number("network.window", |r| r.network.stated().window.and_then(int), from(1.0, 2_147_483_647.0, "1 or more; 1 is a position alone")),
+    number("network.time_conditioning", |r| r.network.stated().time_conditioning.and_then(int), from(2.0, 1_048_576.0, "an even number, 2 or more (256 is usual)")),
     number("objective.weight_limit", |r| r.objective.weight_limit, above(0.0, 1e30, "above 0; leave it out for no limit")),
+    number("objective.balance", |r| r.objective.balance, above(0.0, 1e6, "above 0, at most 1000000; leave it out to balance nothing")),
     number("objective.self_conditioning_probability", |r| Some(r.objective.self_conditioning_probability), SHARE),
     number("objective.given_share", |r| Some(r.objective.given_share), SHARE),
     number("objective.prompt", |r| int(r.objective.prompt), from(0.0, 16_777_215.0, "fewer than `data.canvas_length`")),
@@ -145,12 +146,14 @@ mod tests {
     use crate::{Overrides, Recipe};
     use toml::{Table, Value};
 
-    const TEXT: &str = "output = 'x'\ninitial = 'tales'\n[data]\ntrain = [{ path = 'a' }]\nvalid = [{ path = 'b' }]\n";
+    const TEXT: &str =
+        "output = 'x'\nsize = '4m'\ninitial = 'tales'\n[data]\ntrain = [{ path = 'a' }]\nvalid = [{ path = 'b' }]\n";
     /// Every number that can be unset.
-    const SET: [&str; 6] = [
+    const SET: [&str; 7] = [
         "network.window=8",
         "network.time_conditioning=16",
         "objective.weight_limit=5.0",
+        "objective.balance=0.01",
         "distillation={ steps = 8, rounds = 2 }",
         "run.max_minutes=1.5",
         "run.threads=2",

@@ -6,7 +6,7 @@
 use super::{Preflight, Texts, Tokens, with_layers};
 use crate::TrainError;
 use crate::error::Bytes;
-use crate::recipe::{OptimiserKind, Resolved};
+use crate::recipe::{NetworkRecipe, OptimiserKind, Resolved};
 use aquatint_files::available_space;
 use aquatint_network::{Activations, NetworkSpec, Role, TensorSpec};
 use std::path::Path;
@@ -74,12 +74,17 @@ impl Sizes {
 
 /// Refuses a network whose weights alone do not fit into memory, before it is described in full: all layers of a recipe are
 /// alike, so that two say how large any number of them is.
-pub(super) fn check_weights(preflight: &Preflight<'_>, tokens: Tokens) -> Result<(), TrainError> {
+pub(super) fn check_weights(
+    preflight: &Preflight<'_>,
+    network: &NetworkRecipe,
+    tokens: Tokens,
+) -> Result<(), TrainError> {
     let recipe = preflight.recipe;
-    let weights =
-        |layers| -> Result<f64, TrainError> { Ok(with_layers(recipe, tokens, layers)?.parameter_count() as f64) };
+    let weights = |layers| -> Result<f64, TrainError> {
+        Ok(with_layers(recipe, network, tokens, layers)?.parameter_count() as f64)
+    };
     let (one, two) = (weights(1)?, weights(2)?);
-    let count = one + (recipe.network.layers - 1) as f64 * (two - one);
+    let count = one + (network.layers - 1) as f64 * (two - one);
     let in_few_bits = recipe.optimiser.groups.iter().any(|group| group.precision.is_some());
     let (device, state) = if in_few_bits { SMALLEST } else { (preflight.element_bytes as f64, SAVED) };
     require_memory(preflight.memory, count * device, count * state)
@@ -154,6 +159,7 @@ fn require_room(path: &Path, needed: f64) -> Result<(), TrainError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::NetworkPlan;
     use crate::{Overrides, Recipe, network};
     use std::sync::atomic::AtomicBool;
 
@@ -177,7 +183,7 @@ mod tests {
     fn each_parameter_counts_by_its_group() {
         let sizes = |set: &[&str]| {
             let recipe = recipe(set);
-            let spec = network::spec(&recipe, TOKENS).unwrap();
+            let spec = network::spec(&recipe, TOKENS, None).unwrap();
             (spec.parameter_count() as f64, Sizes::of(&spec.tensors(), &recipe, 4.0).unwrap())
         };
         let (count, all) = sizes(&["optimiser.kind=adamw", "optimiser.ema=0.0", "run.storage=bf16"]);
@@ -190,7 +196,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_by_its_place() {
         let small = recipe(&[]);
-        let spec = network::spec(&small, TOKENS).unwrap();
+        let spec = network::spec(&small, TOKENS, None).unwrap();
         check_memory(&preflight(&small, host(4 << 30)), &spec).unwrap();
         check_memory(&preflight(&small, AvailableMemory::default()), &spec).unwrap();
         let error = check_memory(&preflight(&small, host(1 << 20)), &spec).unwrap_err().to_string();
@@ -202,9 +208,13 @@ mod tests {
 
     #[test]
     fn absurd_networks_are_refused_without_being_described() {
-        check_weights(&preflight(&recipe(&[]), host(64 << 20)), TOKENS).unwrap();
+        let check = |recipe: &Resolved, memory| {
+            let NetworkPlan::Described(network) = &recipe.network else { panic!("a network of the recipe's own") };
+            check_weights(&preflight(recipe, memory), network, TOKENS)
+        };
+        check(&recipe(&[]), host(64 << 20)).unwrap();
         let absurd = recipe(&["network.layers=65536", "network.width=65536", "network.feed_forward_width=262144"]);
-        let error = check_weights(&preflight(&absurd, host(64 << 30)), TOKENS).unwrap_err();
+        let error = check(&absurd, host(64 << 30)).unwrap_err();
         assert!(matches!(error, TrainError::Memory { .. }), "{error}");
         assert!(error.hint().unwrap().contains("network.width"));
     }

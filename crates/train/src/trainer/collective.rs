@@ -4,7 +4,7 @@ use crate::TrainError;
 use crate::event::Ending;
 use crate::parallel::{ParallelError, Ranks};
 use aquatint_compute::{Device, Element};
-use aquatint_network::Network;
+use aquatint_network::{ExpertLoads, Network};
 
 /// Makes the gradient that of all ranks, in the precision of the device.
 pub(super) fn all_reduce_gradients<D: Device>(ranks: &dyn Ranks, network: &mut Network<D>) -> Result<(), TrainError> {
@@ -53,6 +53,17 @@ pub(super) fn all_reduce_costs(
         all.extend(numbers);
     }
     Ok((total, all))
+}
+
+/// How the rows of all ranks went to experts.
+pub(super) fn all_reduce_loads(ranks: &dyn Ranks, mut loads: ExpertLoads) -> Result<ExpertLoads, TrainError> {
+    let mut flat: Vec<f64> = loads.0.iter().flatten().map(|&load| load as f64).collect();
+    if ranks.size() == 1 || flat.is_empty() {
+        return Ok(loads);
+    }
+    ranks.all_reduce(&mut flat)?;
+    loads.0.iter_mut().flatten().zip(flat).for_each(|(load, sum)| *load = sum as u64);
+    Ok(loads)
 }
 
 /// That all ranks stand at the same step: a folder that is not the same for all would have them drift apart.

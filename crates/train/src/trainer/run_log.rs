@@ -33,6 +33,7 @@ struct SinceReport {
     seconds: f64,
     norm: f64,
     learning_rate: f64,
+    imbalance: Option<f64>,
 }
 
 impl<'a> RunLog<'a> {
@@ -76,6 +77,7 @@ impl<'a> RunLog<'a> {
             since.bytes += step.bytes;
             since.steps += 1;
             (since.norm, since.learning_rate) = (step.norm, step.learning_rate);
+            since.imbalance = step.imbalance;
         }
     }
 
@@ -92,6 +94,7 @@ impl<'a> RunLog<'a> {
             bits_per_byte: since.nats / std::f64::consts::LN_2 / since.bytes.max(1) as f64,
             gradient_norm: since.norm,
             learning_rate: since.learning_rate,
+            expert_imbalance: since.imbalance,
             tokens_per_second: since.tokens as f64 / since.seconds,
             tokens: counters.tokens,
             epochs: self.corpus.map(|corpus| counters.tokens as f64 / corpus.train_tokens.max(1) as f64),

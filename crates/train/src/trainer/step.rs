@@ -1,6 +1,6 @@
 //! One step: its canvases go through the network pass by pass, ranks add their gradients, the optimiser updates.
 
-use super::collective::{all_reduce_costs, all_reduce_gradients};
+use super::collective::{all_reduce_costs, all_reduce_gradients, all_reduce_loads};
 use crate::TrainError;
 use crate::lr_schedule::learning_rate_factor;
 use crate::model::Model;
@@ -36,6 +36,8 @@ pub(crate) struct StepOutcome {
     /// The gradient's, before clipping.
     pub(crate) norm: f64,
     pub(crate) learning_rate: f64,
+    /// How uneven the loads of experts were, where there are any.
+    pub(crate) imbalance: Option<f64>,
     pub(crate) seconds: f64,
 }
 
@@ -53,6 +55,8 @@ impl StepSettings<'_> {
         let canvases = objective.batch(Step { number, canvases: batch, ranks: self.ranks }, model)?;
         let tokens = canvases.filled();
         model.network.clear_gradients();
+        // A step that was given up counts for nothing.
+        drop(model.network.take_expert_loads());
         let (mut nats, mut observed) = (0.0, Vec::new());
         let per_pass = self.recipe.canvases_per_pass();
         let mut first = self.own.start;
@@ -64,6 +68,10 @@ impl StepSettings<'_> {
             let count = (per_pass - first % per_pass).min(self.own.end - first);
             let rows = PackedBatch::new(&part(&canvases, first, count), model.network.spec().attention)?;
             let pass = Pass { step: number, first, canvases: batch, tokens, rows: &rows };
+            // The cost of a step is the mean of those of its passes.
+            let share = count as f64 / batch as f64;
+            let balance = self.recipe.objective.balance;
+            model.network.balance_experts(balance.map_or(0.0, |weight| weight * share));
             let cost = objective.forward_backward(&pass, &mut model.network)?;
             nats += cost.nats;
             observed.extend(cost.observed);
@@ -71,17 +79,22 @@ impl StepSettings<'_> {
         }
         all_reduce_gradients(self.ranks, &mut model.network)?;
         let (nats, observed) = all_reduce_costs(self.ranks, nats, observed)?;
+        let loads = all_reduce_loads(self.ranks, model.network.take_expert_loads())?;
         let norm = model.network.gradient_norm();
         let optimiser = &self.recipe.optimiser;
         let learning_rate = optimiser.learning_rate * learning_rate_factor(optimiser, number, self.recipe.run.steps);
         let finite = norm.is_finite() && nats.is_finite();
         if finite {
             objective.observe(&observed);
+            if let Some(rate) = self.recipe.objective.balance {
+                model.network.shift_router_biases(&loads, rate);
+            }
             model.optimiser.update(&mut model.network, number + 1, learning_rate, norm);
         }
         let bytes = canvases.text_bytes.iter().map(|&bytes| u64::from(bytes)).sum();
         let seconds = begun.elapsed().as_secs_f64();
-        Ok(Some(StepOutcome { finite, nats, tokens: tokens as u64, bytes, norm, learning_rate, seconds }))
+        let (tokens, imbalance) = (tokens as u64, loads.imbalance());
+        Ok(Some(StepOutcome { finite, nats, tokens, bytes, norm, learning_rate, imbalance, seconds }))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Recipes, and whole runs of tiny models on the sample that ships in the repository.
 
+mod balance;
 mod compressed;
+mod families;
 mod gpu;
 mod own_objective;
 mod processes;

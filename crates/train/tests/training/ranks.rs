@@ -11,7 +11,7 @@ fn free_port() -> u16 {
 }
 
 /// Runs each rank in a thread; the figures of rank 0.
-fn run_among(size: usize, recipe: &Resolved, resume: bool) -> Result<Vec<StepFigures>, TrainError> {
+pub(crate) fn run_among(size: usize, recipe: &Resolved, resume: bool) -> Result<Vec<StepFigures>, TrainError> {
     let port = free_port();
     let one = |rank: usize| -> Result<Vec<StepFigures>, TrainError> {
         let address = "127.0.0.1".to_owned();

@@ -1,5 +1,6 @@
 //! What a recipe may contain, and the messages for what it may not.
 
+use aquatint_train::recipe::NetworkPlan;
 use aquatint_train::{Overrides, Recipe, RecipeError, Resolved, Size, TrainError};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
@@ -14,15 +15,44 @@ fn resolve(text: &str, set: &[&str]) -> Result<Resolved, RecipeError> {
 fn one_dial_sets_the_rest_and_each_part_can_be_overridden() {
     let small = resolve(SMALL, &["size=1m"]).unwrap();
     let large = resolve(SMALL, &["size=60m"]).unwrap();
-    assert!(small.network.width < large.network.width && small.network.layers < large.network.layers);
+    let described = |recipe: &Resolved| match &recipe.network {
+        NetworkPlan::Described(network) => network.clone(),
+        NetworkPlan::Initial(_) => panic!("there is no model to take the network from"),
+    };
+    let (narrow, wide) = (described(&small), described(&large));
+    assert!(narrow.width < wide.width && narrow.layers < wide.layers);
     assert!(small.optimiser.learning_rate > large.optimiser.learning_rate);
     assert!(small.optimiser.batch < large.optimiser.batch);
 
     let set = ["size=1m", "network.width=192", "optimiser.learning_rate=0.01", "run.steps=7", "optimiser.kind=adamw"];
     let changed = resolve(SMALL, &set).unwrap();
-    assert_eq!((changed.network.width, changed.network.heads, changed.run.steps), (192, 3, 7));
+    assert_eq!((described(&changed).width, described(&changed).heads, changed.run.steps), (192, 3, 7));
     assert_eq!(changed.optimiser.learning_rate, 0.01);
-    assert_eq!(changed.size, Size::OneMillion);
+    assert_eq!(changed.size, Some(Size::OneMillion));
+}
+
+#[test]
+fn the_network_of_an_initial_model_is_left_to_its_files_where_there_is_no_size() {
+    let left = resolve(SMALL, &["initial=a"]).unwrap();
+    assert_eq!((left.size, &left.network), (None, &NetworkPlan::default()));
+    assert_eq!((&left.objective.process, left.optimiser.learning_rate), (&None, 2.5e-5));
+    let text = left.to_toml().unwrap();
+    assert!(!text.contains("[network]") && !text.contains("\nsize"), "{text}");
+    let stated = resolve(SMALL, &["initial=a", "network.attention=block:8", "objective.process=uniform"]).unwrap();
+    for recipe in [&left, &stated] {
+        let text = recipe.to_toml().unwrap();
+        assert_eq!(resolve(&text, &[]).unwrap(), *recipe);
+        assert_eq!(toml::from_str::<Resolved>(&text).unwrap(), *recipe);
+    }
+    // With a size the recipe describes it, as without a model.
+    let described = resolve(SMALL, &["initial=a", "size=4m"]).unwrap();
+    assert_eq!(described.network, resolve(SMALL, &[]).unwrap().network);
+    assert_eq!(toml::from_str::<Resolved>(&described.to_toml().unwrap()).unwrap(), described);
+    let refused = resolve(SMALL, &["initial=a", "data.vocabulary=b.json"]).unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "`data.vocabulary` is \"b.json\"; allowed: nothing without `size`, since the tokenizer is that of `initial`"
+    );
 }
 
 #[test]
@@ -178,7 +208,7 @@ fn a_recipe_extends_another_beside_it() {
         ("deep/child.toml", "extends = 'middle.toml'\noutput = 'runs/child'\ndata.train = [{ path = 'c' }]\n"),
     ]);
     let child = load(&folder, "deep/child.toml", &[]).unwrap();
-    assert_eq!((child.size, child.output.as_path()), (Size::OneMillion, Path::new("runs/child")));
+    assert_eq!((child.size, child.output.as_path()), (Some(Size::OneMillion), Path::new("runs/child")));
     assert_eq!((child.run.steps, child.run.log_every, child.optimiser.batch), (20, 3, 2));
     // An array is replaced, the table around it is not.
     assert_eq!((child.data.train[0].path.as_path(), child.data.train.len()), (Path::new("c"), 1));

@@ -1,0 +1,49 @@
+//! Whether the model that a run begins with can be trained and saved again.
+
+use crate::recipe::{NetworkPlan, OptimiserRecipe, Resolved};
+use crate::saved_format::SavedFormat;
+use crate::{TrainError, TrainingEvent};
+use aquatint_checkpoint::Checkpoint;
+use aquatint_diffusion::ProcessKind;
+use aquatint_network::NetworkSpec;
+
+/// Refuses a model whose weights are integers that are to be trained, and where the network is that model's own, one without
+/// an objective, or that its family cannot say. Keys of its `config.json` that nothing here knows are named: a saved model
+/// does not have them.
+pub(super) fn check(
+    recipe: &Resolved,
+    checkpoint: &Checkpoint,
+    spec: &NetworkSpec,
+    events: &mut dyn FnMut(TrainingEvent<'_>),
+) -> Result<(), TrainError> {
+    check_quantised(&recipe.optimiser, checkpoint)?;
+    if !matches!(recipe.network, NetworkPlan::Initial(_)) {
+        return Ok(());
+    }
+    let family = checkpoint.family.facts().model_type;
+    if spec.process.kind == ProcessKind::ScoreEntropy {
+        return Err(TrainError::NoObjective { family, process: spec.process.kind.to_string() });
+    }
+    let format = SavedFormat::of(recipe, spec, &checkpoint.vocabulary, Some(checkpoint));
+    format.description(spec, &checkpoint.vocabulary, &format.generation).config()?;
+    if !checkpoint.unknown_keys.is_empty() {
+        let keys = checkpoint.unknown_keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+        events(TrainingEvent::Warning(&format!(
+            "the config.json of `initial` has keys that are unknown here, and saved models will not have them: {keys}"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses to train what is kept as integers: it would be saved as other numbers than it was trained from.
+fn check_quantised(recipe: &OptimiserRecipe, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+    let groups = recipe.parameter_groups()?;
+    for tensor in checkpoint.spec.tensors() {
+        let group = groups.iter().find(|group| group.parameters.matches(&tensor.name, tensor.role));
+        let trains = group.is_none_or(|group| group.trainable);
+        if let Some(format) = checkpoint.quantised_format(&tensor.name).filter(|_| trains) {
+            return Err(TrainError::Quantised { tensor: tensor.name, format });
+        }
+    }
+    Ok(())
+}
