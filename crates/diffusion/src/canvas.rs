@@ -2,7 +2,7 @@
 
 mod editing;
 
-use crate::{ContinuousState, TokenId};
+use crate::{Axes, ContinuousState, Domain, Place, TokenId};
 use std::ops::Range;
 
 /// What a position is for. It never changes.
@@ -16,13 +16,15 @@ pub enum Kind {
     Padding,
 }
 
-/// A run of open positions that were requested together.
+/// A run of positions that belong together: open ones that were requested together, or those of one grid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     /// Its positions.
     pub positions: Range<usize>,
     /// Whether its length is only a guess, so that an end token may close it early.
     pub approximate: bool,
+    /// What it holds.
+    pub domain: Domain,
 }
 
 /// Why a position was not written.
@@ -85,6 +87,21 @@ pub enum CanvasError {
         /// The position.
         position: usize,
     },
+    /// A span is not as long as its grid, or an end token could cut its grid short.
+    #[error(
+        "a span of {rows} rows of {columns} has {length} positions{}; allowed: {rows} times {columns}, of exact length",
+        if *approximate { ", and an approximate length" } else { "" }
+    )]
+    NoGrid {
+        /// Rows of the grid.
+        rows: usize,
+        /// Positions of a row.
+        columns: usize,
+        /// Positions of the span.
+        length: usize,
+        /// Whether an end token may close it early.
+        approximate: bool,
+    },
     /// A closed position follows no token that could have ended its span.
     #[error(
         "position {position} is closed; allowed: closed positions at the end of a span of approximate length, behind a token"
@@ -93,6 +110,17 @@ pub enum CanvasError {
         /// The position.
         position: usize,
     },
+}
+
+impl Span {
+    /// Refuses a grid of other positions than it has, or one that could end early.
+    fn check(&self) -> Result<(), CanvasError> {
+        let (Axes::Grid { rows, columns }, length) = (self.domain.axes, self.positions.len()) else { return Ok(()) };
+        if self.domain.axes.positions() == Some(length) && !self.approximate {
+            return Ok(());
+        }
+        Err(CanvasError::NoGrid { rows, columns, length, approximate: self.approximate })
+    }
 }
 
 /// What a position is for and how far it has come.
@@ -140,7 +168,52 @@ impl Canvas {
         let start = self.tokens.len();
         self.tokens.resize(start + count, noise);
         self.states.resize(start + count, PositionState::Open);
-        self.spans.push(Span { positions: start..start + count, approximate });
+        self.spans.push(Span { positions: start..start + count, approximate, domain: Domain::ANY });
+    }
+
+    /// Adds a span of a domain at the end, whose positions are given where there is a token, and open where there is none.
+    /// Open ones show `noise` as in [`Canvas::push_open`].
+    ///
+    /// # Errors
+    /// When the span is not as long as its grid, or its grid could end early.
+    pub fn push_span(
+        &mut self,
+        cells: &[Option<TokenId>],
+        approximate: bool,
+        domain: Domain,
+        noise: TokenId,
+    ) -> Result<(), CanvasError> {
+        let start = self.tokens.len();
+        let span = Span { positions: start..start + cells.len(), approximate, domain };
+        span.check()?;
+        for cell in cells {
+            self.tokens.push(cell.unwrap_or(noise));
+            self.states.push(cell.map_or(PositionState::Open, |_| PositionState::Given));
+        }
+        self.spans.push(span);
+        Ok(())
+    }
+
+    /// The place of each of these positions, which ascend, as if there were no others. What lies in a line goes on from
+    /// index to index, the same on all axes. A grid has one index of time, that of its beginning; rows and columns are
+    /// counted from there, and what follows goes on behind the longer of the two.
+    pub fn places(&self, positions: &[usize]) -> Vec<Place> {
+        let (mut places, mut rest): (Vec<Place>, _) = (Vec::with_capacity(positions.len()), positions);
+        let mut next = 0;
+        for span in &self.spans {
+            let Axes::Grid { rows, columns } = span.domain.axes else { continue };
+            let (before, behind) = rest.split_at(rest.partition_point(|position| *position < span.positions.start));
+            let (inside, behind) = behind.split_at(behind.partition_point(|position| *position < span.positions.end));
+            places.extend((next..).map(|index| [index; 3]).take(before.len()));
+            next += before.len() as u32;
+            let cell = |position: &usize| position - span.positions.start;
+            let place = |cell: usize| [next, next + (cell / columns) as u32, next + (cell % columns) as u32];
+            places.extend(inside.iter().map(cell).map(place));
+            next += if inside.is_empty() { 0 } else { rows.max(columns) as u32 };
+            rest = behind;
+        }
+        places.extend((next..).map(|index| [index; 3]).take(rest.len()));
+        places
     }
 
     /// Adds `count` padded positions at the end, which show `token`.

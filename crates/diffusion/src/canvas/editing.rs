@@ -1,7 +1,7 @@
 //! Canvases that go on from others: made of positions as they stand, and with positions opened again.
 
 use super::{Canvas, CanvasError, PositionState, Span};
-use crate::TokenId;
+use crate::{Domain, TokenId};
 use PositionState::{Closed, Committed, Given, Open, Padding};
 
 impl Canvas {
@@ -9,7 +9,7 @@ impl Canvas {
     /// canvas is filled, as a given one does; no state of noise is taken over, so that open positions begin anew.
     ///
     /// `spans` are those of an earlier canvas, ascending. One that has given positions in it is divided there: only what
-    /// is behind the last of them can still end early. Positions that are open or committed outside of all spans make exact
+    /// is behind the last of them can still end early; a grid stays whole. Positions that are open or committed outside of all spans make exact
     /// ones.
     ///
     /// # Errors
@@ -28,10 +28,20 @@ impl Canvas {
             if let Some(position) = range.clone().find(|position| states[*position] == Padding) {
                 return Err(CanvasError::PaddedSpan { position });
             }
+            if span.domain.is_grid() {
+                span.check()?;
+                all.push(span.clone());
+                placed = range.end;
+                continue;
+            }
             let last = range.clone().rev().find(|position| states[*position] == Given);
             let pieces = runs(&states, range.clone());
             let behind = |positions: &std::ops::Range<usize>| last.is_none_or(|last| positions.start > last);
-            all.extend(pieces.map(|positions| Span { approximate: span.approximate && behind(&positions), positions }));
+            all.extend(pieces.map(|positions| Span {
+                approximate: span.approximate && behind(&positions),
+                positions,
+                domain: span.domain.clone(),
+            }));
             all.extend(range.is_empty().then(|| span.clone()));
             placed = range.end;
         }
@@ -80,7 +90,7 @@ impl Canvas {
 }
 
 fn exact(positions: std::ops::Range<usize>) -> Span {
-    Span { positions, approximate: false }
+    Span { positions, approximate: false, domain: Domain::ANY }
 }
 
 /// The runs within a range of positions that are neither given nor padding.

@@ -1,6 +1,6 @@
 //! Whatever is done to a canvas, what was given stays.
 
-use aquatint_diffusion::{Canvas, CanvasError, Key, Kind, PositionState, Span, reopened_share};
+use aquatint_diffusion::{Canvas, CanvasError, Domain, Key, Kind, PositionState, Span, reopened_share};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone, Copy)]
@@ -137,7 +137,7 @@ fn a_canvas_of_positions_is_the_canvas_that_they_were_of() {
 #[test]
 fn spans_are_divided_where_a_position_is_given_and_made_where_there_are_none() {
     use PositionState::{Closed, Committed, Given, Open, Padding};
-    let span = |positions, approximate| Span { positions, approximate };
+    let span = |positions, approximate| Span { positions, approximate, domain: Domain::ANY };
     let of = |states: &[PositionState], spans: &[Span]| {
         let positions: Vec<(u32, PositionState)> = states.iter().map(|state| (3, *state)).collect();
         Canvas::from_positions(&positions, spans).map(|canvas| canvas.spans().to_vec())

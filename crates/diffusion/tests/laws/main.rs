@@ -3,6 +3,7 @@
 mod canvas;
 mod constraint;
 mod costs;
+mod domain;
 mod draws;
 mod editing;
 mod fields;

@@ -6,7 +6,7 @@ use crate::models::Loaded;
 use crate::sampling::SamplingFields;
 use crate::tokens::check_tokens;
 use crate::wire::{Span, State};
-use aquatint::diffusion::{CanvasError, Key, PositionState, Span as CanvasSpan, reopened_share};
+use aquatint::diffusion::{CanvasError, Domain, Key, PositionState, Span as CanvasSpan, reopened_share};
 use aquatint::generate::GenerateError;
 use aquatint::vocabulary::{Template, TokenId};
 use aquatint::{Canvas, Prepared, TemplateCanvas};
@@ -108,8 +108,9 @@ pub(super) fn canvas(input: &CanvasInput, loaded: &Loaded) -> Result<Canvas, Api
         positions.push((token, state));
     }
     let spans = input.spans.iter().flatten();
-    let spans: Vec<CanvasSpan> =
-        spans.map(|span| CanvasSpan { positions: span.start..span.end, approximate: span.approximate }).collect();
+    let spans: Vec<CanvasSpan> = spans
+        .map(|span| CanvasSpan { positions: span.start..span.end, approximate: span.approximate, domain: Domain::ANY })
+        .collect();
     Canvas::from_positions(&positions, &spans).map_err(|error| refused(&error, input))
 }
 
