@@ -172,7 +172,7 @@ impl Model {
         let mut prepared = self.with_sampling(self.lay_out_for(template, &sampling)?, &sampling, options)?;
         if options.max_tokens.is_some() && has_holes {
             let reason = "the template says how many tokens are open".to_owned();
-            prepared.ineffective.push(Ineffective { parameter: "max_tokens", reason });
+            prepared.ineffective.push(Ineffective { part: 0, parameter: "max_tokens", reason });
         }
         Ok(prepared)
     }
@@ -233,7 +233,7 @@ impl Model {
         let mut prepared = self.with_sampling(template_canvas, &sampling, options)?;
         if options.max_tokens.is_some() {
             let reason = "the canvas says which positions are open".to_owned();
-            prepared.ineffective.push(Ineffective { parameter: "max_tokens", reason });
+            prepared.ineffective.push(Ineffective { part: 0, parameter: "max_tokens", reason });
         }
         Ok(prepared)
     }
@@ -331,11 +331,10 @@ impl Model {
     /// The request that fills a template canvas.
     pub fn request(&self, template_canvas: &TemplateCanvas, settings: Settings) -> Request {
         let request = self.request_for(template_canvas.canvas().clone(), settings);
-        let Some(constraint) = request.settings.constraint() else { return request };
         let owes_blank = |span: &Span| {
             template_canvas.holes().any(|(positions, owes)| owes && positions.start == span.positions.start)
         };
-        let constraints = constraint.of_spans(&request.canvas, owes_blank);
+        let constraints = request.constraints_of_settings(owes_blank);
         request.with_constraints(constraints)
     }
 

@@ -120,7 +120,7 @@ impl Session {
 
     /// Reports what has no effect.
     fn checked(&self, prepared: Prepared, sampling: &SamplingArguments, printer: &Printer) -> Prepared {
-        for Ineffective { parameter, reason } in &prepared.ineffective {
+        for Ineffective { parameter, reason, .. } in &prepared.ineffective {
             let warning = format!("`--{}` has no effect: {reason}", sampling.flag(parameter));
             if self.warnings.borrow_mut().insert(warning.clone()) {
                 printer.warn(warning);

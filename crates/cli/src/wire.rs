@@ -84,7 +84,7 @@ impl Event {
                 };
                 Self::Started { canvas: (0..canvas.len()).map(position).collect(), forward_passes }
             }
-            DenoisingEvent::BlockStarted { block, of, positions, steps } => {
+            DenoisingEvent::BlockStarted { block, of, positions, steps, .. } => {
                 Self::BlockStarted { block, of, positions: positions.to_vec(), steps }
             }
             DenoisingEvent::Step { block, step, of, changes, closed, open, entropy, .. } => {
@@ -103,7 +103,7 @@ impl Event {
                 let changes = changes.iter().map(change).collect();
                 Self::Step { block, step, of, open, entropy, changes, closed: closed.to_vec() }
             }
-            DenoisingEvent::BlockCommitted { block, of } => Self::BlockCommitted { block, of },
+            DenoisingEvent::BlockCommitted { block, of, .. } => Self::BlockCommitted { block, of },
             DenoisingEvent::Finished { reason, statistics } => Self::Finished {
                 finish_reason: reason.name(),
                 tokens: statistics.tokens,

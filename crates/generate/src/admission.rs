@@ -7,11 +7,13 @@ use crate::guidance;
 use crate::left_to_right;
 use crate::limits::Demand;
 use crate::model::Model;
+use crate::part::{self, PartOf, readable};
 use crate::speculation::{self, most_passes};
 use crate::{BlocksFrom, Cache, GenerateError, Request, Settings};
 use aquatint_diffusion::PositionState::{Committed, Given};
 use aquatint_diffusion::{
-    Canvas, CommitPolicy, Kind, Layout, LengthTokens, PlanSettings, Process, SettingError, StepPlan, TokenId,
+    Axes, Canvas, CommitPolicy, Domain, Kind, Layout, LengthTokens, PlanSettings, Process, SettingError, StepPlan,
+    TokenId,
 };
 use aquatint_network::{NetworkKind, NetworkSpec};
 use std::sync::Arc;
@@ -66,22 +68,33 @@ impl Admission {
 impl RequestPlan {
     /// Checks a request against the network and plans its steps.
     pub(crate) fn new(request: &Request, spec: &NetworkSpec, process: &dyn Process) -> Result<Self, GenerateError> {
-        let settings = &request.settings;
         check(&request.canvas, spec, process)?;
-        if spec.kind() == NetworkKind::Causal {
-            left_to_right::check(request, spec)?;
-        }
-        let has_prefix = matches!(spec.attention, Layout::CausalPrefix { .. });
-        if has_prefix {
+        part::check(request, spec, process)?;
+        check_domains(&request.canvas, spec)?;
+        if matches!(spec.attention, Layout::CausalPrefix { .. }) {
             left_to_right::check_order(request, spec)?;
         }
-        check_tokens(settings, spec)?;
-        guidance::check_prompt(request, spec, process)?;
-        speculation::check(request, spec, process)?;
-        let cache = settings.cache.unwrap_or_else(|| Cache::of(spec));
-        cache.check(spec, settings.block_length)?;
+        let first = request.part(0).settings();
+        let cache = first.cache.unwrap_or_else(|| Cache::of(spec));
+        cache.check(spec, first.block_length)?;
         let lead = lead(request, spec)?;
-        let open = request.canvas.open_positions();
+        let tracks = request.each_part().map(|part| TrackPlan::new(part, lead, spec, process));
+        Ok(Self { tracks: tracks.collect::<Result<_, _>>()?, cache, lead })
+    }
+}
+
+impl TrackPlan {
+    /// Checks a part against the network and plans its steps.
+    fn new(part: PartOf<'_>, lead: usize, spec: &NetworkSpec, process: &dyn Process) -> Result<Self, GenerateError> {
+        let (request, settings) = (part.request, part.settings());
+        if spec.kind() == NetworkKind::Causal {
+            left_to_right::check(part, spec)?;
+        }
+        let has_prefix = matches!(spec.attention, Layout::CausalPrefix { .. });
+        check_tokens(settings, spec)?;
+        guidance::check_prompt(part, spec, process)?;
+        speculation::check(part, spec, process)?;
+        let open = part.open();
         let blocks = match settings.stepping.self_speculation {
             // A draft begins wherever the one before it ended.
             true => vec![open],
@@ -115,7 +128,7 @@ impl RequestPlan {
             }));
         }
         let lengths = lengths_of(settings, process)?;
-        let constrained = ConstrainedSpan::all(request, process)?;
+        let constrained = ConstrainedSpan::all(part, spec.vocabulary_size, process)?;
         let policy = settings.policy.clone().unwrap_or_else(|| process.policy());
         let policy = ConstrainedSpan::restrict(&constrained, policy);
         // The first position of a block is answered by the row before it, in a pass of its own; a decoder answers for all
@@ -133,15 +146,14 @@ impl RequestPlan {
             counting: settings.stepping.counting,
             end_time: settings.stepping.end_time,
             leads: &leads(&blocks, settings, spec, lead),
-            lengths: &block_lengths(&blocks, request, spec.attention, lead),
+            lengths: &block_lengths(&blocks, part, spec.attention, lead),
             all_steps: settings.revise && settings.stability.is_some(),
             edits: settings.editing.map_or(0, |editing| editing.steps()),
             ..PlanSettings::new(steps, process.schedule(), policy.as_ref(), &settings.remasking, &settings.grid)
         };
         let plan = StepPlan::with_settings(&sizes, &plan)?;
         let ends_block = ends_block(&blocks, spec.attention, lead);
-        let track = TrackPlan { blocks, openings, ends_block, plan, policy, constrained, lengths };
-        Ok(Self { tracks: vec![track], cache, lead })
+        Ok(Self { blocks, openings, ends_block, plan, policy, constrained, lengths })
     }
 }
 
@@ -154,8 +166,8 @@ impl RequestPlan {
 
 impl TrackPlan {
     /// Forward passes of a block, at most, of which a guided one counts twice on top of that.
-    pub(crate) fn forward_passes_of(&self, block: usize, request: &Request) -> usize {
-        match request.settings.stepping.self_speculation {
+    pub(crate) fn forward_passes_of(&self, block: usize, settings: &Settings) -> usize {
+        match settings.stepping.self_speculation {
             true => most_passes(self.blocks[block].len()),
             false => self.plan.blocks()[block].forwards() + usize::from(self.openings[block]),
         }
@@ -193,7 +205,9 @@ pub(crate) fn check(canvas: &Canvas, spec: &NetworkSpec, process: &dyn Process) 
 /// By how many positions the first block of a text is shorter, so that its first open position begins a block where the
 /// settings count from there.
 fn lead(request: &Request, spec: &NetworkSpec) -> Result<usize, GenerateError> {
-    let (Layout::Block { length }, BlocksFrom::Hole) = (spec.attention, request.settings.stepping.blocks_from) else {
+    let (Layout::Block { length }, BlocksFrom::Hole) =
+        (spec.attention, request.part(0).settings().stepping.blocks_from)
+    else {
         return Ok(0);
     };
     let first = request.canvas.open_positions().first().copied().unwrap_or(0);
@@ -262,9 +276,38 @@ fn check_tokens(settings: &Settings, spec: &NetworkSpec) -> Result<(), GenerateE
     }
 }
 
-/// Positions that are no padding.
-fn readable(canvas: &Canvas) -> usize {
-    (0..canvas.len()).filter(|p| canvas.kind(*p) != Some(Kind::Padding)).count()
+/// Whether the model has the tokens of every domain, and its positions can lie in rows where those of a span do.
+fn check_domains(canvas: &Canvas, spec: &NetworkSpec) -> Result<(), GenerateError> {
+    let refuse = |given: String, allowed: String, hint: &str| {
+        let hint = Some(hint.to_owned());
+        Err(GenerateError::Setting(SettingError { parameter: "domain", given, allowed, hint }))
+    };
+    let size = spec.vocabulary_size;
+    for (number, span) in canvas.spans().iter().enumerate().filter(|(_, span)| span.domain != Domain::ANY) {
+        let Domain { ids, axes } = &span.domain;
+        if ids.is_empty() || ids.end as usize > size {
+            let given = format!("tokens {} to {} in span {number}", ids.start, ids.end);
+            let allowed = format!("one token or more, below {size}, the size of the model's vocabulary");
+            return refuse(given, allowed, "choose a model that has the codes of the span");
+        }
+        if let Axes::Grid { rows, columns } = axes {
+            let given = format!("{rows} rows of {columns} in span {number}");
+            if spec.kind() == NetworkKind::Causal {
+                return refuse(
+                    given,
+                    "a line, since a causal model writes one token after another".to_owned(),
+                    "choose a diffusion model",
+                );
+            }
+            let length = readable(canvas);
+            if length > spec.context_length {
+                let allowed =
+                    format!("a line where a canvas of {length} is longer than the context of {}", spec.context_length);
+                return refuse(given, allowed, "shorten the canvas");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The open positions of each block: those of the settings where every position sees all others, those of the layout
@@ -302,10 +345,10 @@ fn divide(
 }
 
 /// The positions of each block, open or not, where the network has blocks of its own; none where it has not.
-fn block_lengths(blocks: &[Vec<usize>], request: &Request, layout: Layout, lead: usize) -> Vec<usize> {
+fn block_lengths(blocks: &[Vec<usize>], part: PartOf<'_>, layout: Layout, lead: usize) -> Vec<usize> {
     let Layout::Block { length } = layout else { return Vec::new() };
-    let counted = CountedBlocks::new(request.settings.block_length.unwrap_or(length), lead);
-    let counts = |position: &usize| !matches!(request.canvas.kind(*position), Some(Kind::Padding) | None);
+    let counted = CountedBlocks::new(part.settings().block_length.unwrap_or(length), lead);
+    let counts = |position: &usize| !matches!(part.request.canvas.kind(*position), Some(Kind::Padding) | None);
     let of = |block: &Vec<usize>| {
         let number = block.first().map_or(0, |first| counted.of(*first));
         (counted.start(number)..counted.start(number + 1)).filter(counts).count()
@@ -340,11 +383,13 @@ fn leads(blocks: &[Vec<usize>], settings: &Settings, spec: &NetworkSpec, lead: u
 fn demand(request: &Request, cache: Cache, model: &Model<'_>) -> Demand {
     let spec = model.spec();
     let length = readable(&request.canvas).min(spec.context_length);
-    let branches = if request.settings.is_guided() { 2 } else { 1 };
+    let (readings, of_parts) = guidance::readings(request);
+    let (branches, is_guided) = (readings.len(), of_parts.iter().any(Option::is_some));
+    let measures = request.parts.iter().any(|part| Confidence::of(&part.settings).is_some());
     // Whole rows of the vocabulary: logits that are kept; with self-conditioning also the prediction, and its rows in the pass.
-    let whole = match (spec.self_conditioning.is_some(), request.settings.is_guided()) {
-        (true, _) => 3,
-        (false, guided) => usize::from(guided || Confidence::of(&request.settings).is_some()),
+    let whole = match spec.self_conditioning {
+        Some(_) => 3,
+        None => usize::from(is_guided || measures),
     };
     // Joint draws take the row, its f32 logits again, and in f64 its shaped logits and two lists of weights.
     let whole = if request.constraints.is_empty() { whole } else { whole + 8 };

@@ -52,7 +52,7 @@ struct ReadRows {
 }
 
 /// How a branch reads the canvas.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) enum Reading {
     /// As it is.
     #[default]
@@ -207,8 +207,10 @@ impl Branch {
             self.cache_state.rows_to_compute(view.cache, view.cache_refresh, spec, &query)
         });
         let points = input.points.as_ref().map(|points| points.of(&visible));
+        let places = (spec.position_axes() > 1).then(|| canvas.places(&visible));
         let sequence = SequenceInput {
             tokens: &tokens,
+            places: places.as_deref(),
             points: points.as_ref(),
             time: model.process.network_time(view.from, noisy, visible.len()),
             self_conditioning: previous.as_deref(),

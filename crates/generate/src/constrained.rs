@@ -1,8 +1,9 @@
 //! The constrained spans of one request: their cells as they stand, and candidates from joint draws.
 
+use crate::GenerateError;
 use crate::constraint::{CommitOrder, InOrder, SpanFiller, SpanStart};
-use crate::proposal::whole;
-use crate::{GenerateError, Request};
+use crate::part::PartOf;
+use crate::proposal::{outside, whole};
 use aquatint_compute::{LogitsSummary, ShapedRow, shape_row};
 use aquatint_diffusion::constraint::{Cell, PredictedRow};
 use aquatint_diffusion::{Candidate, Canvas, CommitPolicy, Kind, Process, ProposalError, SettingError, Span, TokenId};
@@ -31,14 +32,15 @@ pub(crate) struct ConstrainedRow {
 }
 
 impl ConstrainedSpan {
-    /// Makes the constrained spans of a request ready.
-    pub(crate) fn all(request: &Request, process: &dyn Process) -> Result<Vec<Self>, GenerateError> {
+    /// Makes the constrained spans of a part ready, for a vocabulary of this size.
+    pub(crate) fn all(part: PartOf<'_>, size: usize, process: &dyn Process) -> Result<Vec<Self>, GenerateError> {
         let mut forbidden = process.noise_tokens().to_vec();
-        forbidden.extend(request.never_written());
-        forbidden.extend(request.settings.length_tokens.iter().flat_map(|tokens| [tokens.delete(), tokens.insert()]));
+        let (request, settings) = (part.request, part.settings());
+        forbidden.extend(part.never_written());
+        forbidden.extend(settings.length_tokens.iter().flat_map(|tokens| [tokens.delete(), tokens.insert()]));
         let mut all: Vec<Self> = Vec::new();
-        for given in &request.constraints {
-            let spans = request.canvas.spans();
+        let spans = request.canvas.spans();
+        for given in part.constraints() {
             let Some(span) = spans.get(given.span).cloned() else {
                 return Err(GenerateError::Setting(SettingError {
                     parameter: "constraint",
@@ -48,15 +50,17 @@ impl ConstrainedSpan {
                 }));
             };
             let (constraint, order) = (given.constraint.name(), given.constraint.order());
-            if order == CommitOrder::LeftToRight && !request.settings.remasking.is_none() {
+            if order == CommitOrder::LeftToRight && !settings.remasking.is_none() {
                 return Err(GenerateError::Setting(SettingError {
                     parameter: "remasking",
-                    given: request.settings.remasking.to_string(),
+                    given: settings.remasking.to_string(),
                     allowed: "none".to_owned(),
                     hint: Some(format!("the {constraint} is kept from left to right, so nothing is taken back")),
                 }));
             }
             let closing = request.end.filter(|_| span.approximate);
+            let mut forbidden = forbidden.clone();
+            forbidden.extend(outside(&span.domain, size, closing));
             let start = SpanStart { cells: &cells(&request.canvas, &span, &[]), closing, forbidden: &forbidden };
             match given.constraint.begin(&start) {
                 Ok(filler) => all.push(Self { span, constraint, order, filler }),

@@ -1,7 +1,8 @@
 //! Events of a running generation: the only output of this crate while it runs.
 //!
-//! For each request the events follow the grammar
-//! `Started (BlockStarted Step* BlockCommitted)* Finished`; a request that is cancelled may leave a block without its
+//! For each request of one part the events follow the grammar
+//! `Started (BlockStarted Step* BlockCommitted)* Finished`; with several parts those of each one, told apart by its number,
+//! do so between the same `Started` and `Finished`. A request that is cancelled may leave a block without its
 //! `BlockCommitted`, and `Finished` still comes last, alone where the request was still waiting. A request that fails
 //! ends with its error and without `Finished`. Replaying all changes over the canvas of `Started` gives the canvas of
 //! the outcome.
@@ -24,7 +25,9 @@ pub enum DenoisingEvent<'a> {
     },
     /// The work on a block of open positions begins.
     BlockStarted {
-        /// Which block, from 0.
+        /// Of which part of the request, from 0.
+        part: usize,
+        /// Which block of the part, from 0.
         block: usize,
         /// Blocks in all.
         of: usize,
@@ -35,7 +38,9 @@ pub enum DenoisingEvent<'a> {
     },
     /// One step of denoising was done.
     Step {
-        /// Which block, from 0.
+        /// Of which part of the request, from 0.
+        part: usize,
+        /// Which block of the part, from 0.
         block: usize,
         /// Which step of the block, from 0.
         step: usize,
@@ -60,7 +65,9 @@ pub enum DenoisingEvent<'a> {
     },
     /// Every position of the block is final.
     BlockCommitted {
-        /// Which block, from 0.
+        /// Of which part of the request, from 0.
+        part: usize,
+        /// Which block of the part, from 0.
         block: usize,
         /// Blocks in all.
         of: usize,
@@ -133,14 +140,15 @@ impl std::fmt::Display for FinishReason {
 pub struct Statistics {
     /// Tokens written that are part of the result: neither given nor written before, nor an end token, nor behind one.
     pub tokens: usize,
-    /// Times that the network read the canvas; a guided step counts two, since it reads it with and without the given.
+    /// Times that the network read the canvas, once for all parts; a guided step counts two, since it reads it with and
+    /// without the given.
     pub forward_passes: usize,
     /// Rows read in all of them together: fewer than passes times positions where some are cached.
     pub rows_read: usize,
     /// Rows that were not read because an earlier request had begun with the same tokens; see
     /// [`Limits::reuse_bytes`](crate::Limits::reuse_bytes).
     pub rows_reused: usize,
-    /// Steps of denoising over all blocks.
+    /// Steps of denoising over all blocks of all parts.
     pub steps: usize,
 }
 

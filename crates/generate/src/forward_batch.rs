@@ -3,7 +3,7 @@
 //! Only what counts is laid out: padding and what lies behind an end token have no row, and positions are numbered
 //! without gaps, so the network reads each canvas as it would read that text alone.
 
-use aquatint_diffusion::{ContinuousState, TokenId};
+use aquatint_diffusion::{ContinuousState, Place, TokenId};
 use aquatint_network::{
     CachedRows, Denoiser, ForwardPass, KvCache, NetworkError, NetworkInput, NetworkSpec, Query, RowAnswer, RowLayout,
     RowQuery, RowSlots,
@@ -14,7 +14,9 @@ use aquatint_network::{
 pub(crate) struct SequenceInput<'a> {
     /// `L`: the tokens that count, in order.
     pub(crate) tokens: &'a [TokenId],
-    /// What is held in their places, under a continuous process.
+    /// The place of each, where positions of the network have several axes.
+    pub(crate) places: Option<&'a [Place]>,
+    /// What is held in their stead, under a continuous process.
     pub(crate) points: Option<&'a ContinuousState>,
     /// How noisy they are: the network's time input.
     pub(crate) time: f64,
@@ -62,6 +64,8 @@ impl Answer {
 pub(crate) struct ForwardBatch {
     tokens: Vec<TokenId>,
     rows: RowLayout,
+    /// `[T, A]`, where positions have several axes.
+    places: Vec<u32>,
     points: Option<ContinuousState>,
     times: Vec<f32>,
     self_conditioning: Vec<f32>,
@@ -82,6 +86,7 @@ impl ForwardBatch {
         };
         let (start, end) = (rows.start as u32, rows.end as u32);
         self.tokens.extend_from_slice(sequence.tokens);
+        self.places.extend(sequence.places.into_iter().flatten().flatten());
         if let Some(points) = sequence.points {
             self.points.get_or_insert_default().append(points);
         }
@@ -132,7 +137,7 @@ impl ForwardBatch {
             tokens: &self.tokens,
             points: self.points.as_ref(),
             positions: &positions,
-            places: None,
+            places: (spec.position_axes() > 1).then_some(self.places.as_slice()),
             visibility: &visibility,
             times: spec.reads_time().then_some(self.times.as_slice()),
             current: current.as_deref(),

@@ -1,28 +1,42 @@
 //! Guidance: each step reads the canvas a second time with what is given hidden, and moves away from what is then said
 //! (see [`aquatint_diffusion::guide`]).
 
-use crate::branch::{Branch, Reading};
+use crate::branch::Reading;
+use crate::part::PartOf;
 use crate::{GenerateError, Request};
 use aquatint_diffusion::{Kind, Layout, Process, SettingError, guide};
 use aquatint_network::NetworkSpec;
 
-/// The readings of each step: the conditional one, and the unconditional one where the request is guided.
-pub(crate) fn branches(request: &Request) -> Vec<Branch> {
-    let settings = &request.settings;
-    let unconditional = || match (&settings.unconditional_prompt, request.canvas.open_positions().first()) {
-        (Some(prompt), Some(&first)) => Reading::Prompted { prompt: prompt.clone(), first },
-        _ => Reading::Hidden,
+/// The readings of each step, and of each part by which of them it is guided: the conditional one comes first, and parts
+/// that hide the same share an unconditional one.
+pub(crate) fn readings(request: &Request) -> (Vec<Reading>, Vec<Option<usize>>) {
+    let mut readings = vec![Reading::Whole];
+    let mut of_part = |part: PartOf<'_>| {
+        let settings = part.settings();
+        if !settings.is_guided() {
+            return None;
+        }
+        let own = match (&settings.unconditional_prompt, request.canvas.open_positions().first()) {
+            (Some(prompt), Some(&first)) => Reading::Prompted { prompt: prompt.clone(), first },
+            _ => Reading::Hidden,
+        };
+        let known = readings.iter().position(|reading| *reading == own);
+        Some(known.unwrap_or_else(|| {
+            readings.push(own);
+            readings.len() - 1
+        }))
     };
-    let readings = std::iter::once(Reading::Whole).chain(settings.is_guided().then(unconditional));
-    readings.map(Branch::new).collect()
+    let of_parts = request.each_part().map(&mut of_part).collect();
+    (readings, of_parts)
 }
 
 /// Refuses an unconditional prompt that cannot stand in place of what is given.
 ///
 /// # Errors
 /// [`GenerateError::Setting`].
-pub(crate) fn check_prompt(request: &Request, spec: &NetworkSpec, process: &dyn Process) -> Result<(), GenerateError> {
-    let Some(prompt) = &request.settings.unconditional_prompt else { return Ok(()) };
+pub(crate) fn check_prompt(part: PartOf<'_>, spec: &NetworkSpec, process: &dyn Process) -> Result<(), GenerateError> {
+    let (request, settings) = (part.request, part.settings());
+    let Some(prompt) = &settings.unconditional_prompt else { return Ok(()) };
     let refuse = |given: String, allowed: String| {
         let hint = Some("leave it out to have the given positions read as noise".to_owned());
         Err(GenerateError::Setting(SettingError { parameter: "unconditional_prompt", given, allowed, hint }))
@@ -60,7 +74,7 @@ mod tests {
         let of = |scale| {
             let mut canvas = Canvas::new();
             canvas.push_open(1, false, 0);
-            branches(&Request::new(canvas, Settings::builder().guidance_scale(scale).build().unwrap())).len()
+            readings(&Request::new(canvas, Settings::builder().guidance_scale(scale).build().unwrap())).0.len()
         };
         assert_eq!((of(1.0), of(2.0)), (1, 2));
         assert_eq!(guided(&[1.0, 2.0], None, 3.0), [1.0, 2.0]);

@@ -6,13 +6,14 @@
 
 use crate::admission::{RequestPlan, TrackPlan};
 use crate::confidence::Confidence;
+use crate::part::PartOf;
 use crate::speculation::Speculation;
 use crate::visible::visible;
 use crate::{BlocksFrom, Cache, ConfidenceOf, GenerateError, Request, Settings, StopAt};
 use aquatint_diffusion::policy::Last;
 use aquatint_diffusion::{
-    BlockPlan, CommitPolicy, Counting, Editing, Kind, Layout, PlanPart, PlannedStep, Process, Remasking, StepPlan,
-    Time, TokenId,
+    BlockPlan, CommitPolicy, Counting, Editing, Kind, Layout, PlanPart, PlannedStep, Process, Remasking, Span,
+    StepPlan, Time, TokenId,
 };
 use aquatint_network::{NetworkKind, NetworkSpec};
 use std::fmt;
@@ -20,6 +21,8 @@ use std::fmt;
 /// A setting whose value changes nothing of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ineffective {
+    /// Of which part of the request, from 0.
+    pub part: usize,
     /// The setting, by the name of its method of [`SettingsBuilder`](crate::SettingsBuilder).
     pub parameter: &'static str,
     /// Why it changes nothing: a sentence without a full stop.
@@ -28,7 +31,11 @@ pub struct Ineffective {
 
 impl fmt::Display for Ineffective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` has no effect: {}", self.parameter, self.reason)
+        let Self { part, parameter, reason } = self;
+        match part {
+            0 => write!(f, "`{parameter}` has no effect: {reason}"),
+            part => write!(f, "`{parameter}` of part {part} has no effect: {reason}"),
+        }
     }
 }
 
@@ -41,58 +48,32 @@ pub fn ineffective(
     spec: &NetworkSpec,
     process: &dyn Process,
 ) -> Result<Vec<Ineffective>, GenerateError> {
-    let RequestPlan { mut tracks, cache, lead } = RequestPlan::new(request, spec, process)?;
-    let case = Case { request, spec, process, planned: tracks.remove(0), cache_policy: cache, lead };
-    let shaping = &request.settings.shaping;
-    let reasons = [
-        ("steps", case.steps()),
-        ("block_length", case.block_length()),
-        ("policy", case.policy()?),
-        ("remasking", case.remasking()?),
-        ("temperature", case.temperature()),
-        ("final_temperature", case.final_temperature()),
-        ("min_p", case.min_p()),
-        ("top_k", case.top_k()),
-        ("top_p", case.top_p()),
-        ("repetition_penalty", case.penalty(shaping.repetition_penalty != 1.0)),
-        ("presence_penalty", case.penalty(shaping.presence_penalty != 0.0)),
-        ("frequency_penalty", case.penalty(shaping.frequency_penalty != 0.0)),
-        ("logit_bias", case.logit_bias()),
-        ("suppress_tokens", case.tokens(Settings::suppress_tokens)),
-        ("defer_tokens", case.defer_tokens()),
-        ("confidence_of", case.confidence_of()),
-        ("end_token", case.end_token()),
-        ("counting", case.counting()?),
-        ("end_time", case.end_time()?),
-        ("leads", case.leads()),
-        ("stop_at", case.stop_at()),
-        ("blocks_from", case.blocks_from()),
-        ("self_speculation", case.self_speculation()),
-        ("edit_threshold", case.edit_threshold()),
-        ("edit_steps", case.edit_steps()),
-        ("delete_token", case.length_tokens()),
-        ("insert_token", case.length_tokens()),
-        ("guidance_scale", case.guidance_scale()),
-        ("unconditional_prompt", case.unconditional_prompt()),
-        ("cache", case.cache()),
-        ("cache_refresh", case.cache_refresh()),
-        ("churn", case.churn()),
-        ("correctors", case.correctors()),
-        ("revise", case.revise()),
-        ("commit_likeliest", case.commit_likeliest()),
-        ("stability_threshold", case.stability()),
-        ("confidence_threshold", case.stability()),
-    ];
-    let found = reasons.into_iter().filter_map(|(parameter, reason)| Some(Ineffective { parameter, reason: reason? }));
-    Ok(found.collect())
+    let RequestPlan { tracks, cache, lead } = RequestPlan::new(request, spec, process)?;
+    let mut found = Vec::new();
+    for part in request.each_part() {
+        let case = Case {
+            request,
+            part,
+            spec,
+            process,
+            planned: &tracks[part.number],
+            tracks: &tracks,
+            cache_policy: cache,
+            lead,
+        };
+        found.extend(case.found()?);
+    }
+    Ok(found)
 }
 
-/// A request with its plan.
+/// A part of a request with its plan, and those of the others.
 struct Case<'a> {
     request: &'a Request,
+    part: PartOf<'a>,
     spec: &'a NetworkSpec,
     process: &'a dyn Process,
-    planned: TrackPlan,
+    planned: &'a TrackPlan,
+    tracks: &'a [TrackPlan],
     cache_policy: Cache,
     lead: usize,
 }
@@ -103,8 +84,63 @@ const ONE_TOKEN: &str = "top-k 1 leaves one token";
 const SPECULATES: &str = "self-speculation commits what the causal pass confirms, as it comes";
 
 impl Case<'_> {
+    /// The settings of the part that change nothing.
+    fn found(&self) -> Result<Vec<Ineffective>, GenerateError> {
+        let shaping = &self.settings().shaping;
+        let reasons = [
+            ("steps", self.steps()),
+            ("block_length", self.block_length()),
+            ("policy", self.policy()?),
+            ("remasking", self.remasking()?),
+            ("temperature", self.temperature()),
+            ("final_temperature", self.final_temperature()),
+            ("min_p", self.min_p()),
+            ("top_k", self.top_k()),
+            ("top_p", self.top_p()),
+            ("repetition_penalty", self.penalty(shaping.repetition_penalty != 1.0)),
+            ("presence_penalty", self.penalty(shaping.presence_penalty != 0.0)),
+            ("frequency_penalty", self.penalty(shaping.frequency_penalty != 0.0)),
+            ("logit_bias", self.logit_bias()),
+            ("suppress_tokens", self.tokens(Settings::suppress_tokens)),
+            ("defer_tokens", self.defer_tokens()),
+            ("confidence_of", self.confidence_of()),
+            ("end_token", self.end_token()),
+            ("counting", self.counting()?),
+            ("end_time", self.end_time()?),
+            ("leads", self.leads()),
+            ("stop_at", self.stop_at()),
+            ("blocks_from", self.blocks_from()),
+            ("self_speculation", self.self_speculation()),
+            ("edit_threshold", self.edit_threshold()),
+            ("edit_steps", self.edit_steps()),
+            ("delete_token", self.length_tokens()),
+            ("insert_token", self.length_tokens()),
+            ("guidance_scale", self.guidance_scale()),
+            ("unconditional_prompt", self.unconditional_prompt()),
+            ("cache", self.cache()),
+            ("cache_refresh", self.cache_refresh()),
+            ("churn", self.churn()),
+            ("correctors", self.correctors()),
+            ("revise", self.revise()),
+            ("commit_likeliest", self.commit_likeliest()),
+            ("stability_threshold", self.stability()),
+            ("confidence_threshold", self.stability()),
+        ];
+        let part = self.part.number;
+        let found = reasons
+            .into_iter()
+            .filter_map(|(parameter, reason)| Some(Ineffective { part, parameter, reason: reason? }));
+        Ok(found.collect())
+    }
+
     fn settings(&self) -> &Settings {
-        &self.request.settings
+        self.part.settings()
+    }
+
+    /// The spans of the part.
+    fn spans(&self) -> impl Iterator<Item = &Span> {
+        let spans = self.request.canvas.spans().iter().enumerate();
+        spans.filter(|(number, _)| self.part.has_span(*number)).map(|(_, span)| span)
     }
 
     /// The steps of each block that has something open.
@@ -167,7 +203,7 @@ impl Case<'_> {
     }
 
     fn block_length(&self) -> Option<String> {
-        let open = self.request.canvas.open_positions().len();
+        let open = self.part.open().len();
         let length = self.settings().block_length.filter(|length| *length > open)?;
         let free = !self.spec.attention.slides();
         free.then(|| format!("{open} open positions are one block of {open}, and none of {length}"))
@@ -292,7 +328,7 @@ impl Case<'_> {
         let blocks = self.blocks().count();
         // What is committed in one step is on the canvas in the next one.
         let edits = self.planned.plan.blocks().iter().any(|block| !block.edits().is_empty());
-        let alone = blocks == 1 && !edits && (self.has_one_step() || !self.commits_early());
+        let alone = self.tracks.len() == 1 && blocks == 1 && !edits && (self.has_one_step() || !self.commits_early());
         let is_bare = self.request.canvas.committed_positions().is_empty() && !self.has_given();
         let nothing = is_set && alone && is_bare;
         nothing.then(|| "no token is on the canvas before the last step".to_owned())
@@ -307,11 +343,12 @@ impl Case<'_> {
     fn never_written(&self, tokens: impl Iterator<Item = TokenId>) -> Option<String> {
         let mut tokens = tokens.peekable();
         tokens.peek()?;
-        let Request { canvas, end, forbidden, .. } = self.request;
-        let ends = canvas.spans().iter().any(|span| span.approximate);
+        let Request { end, forbidden, .. } = self.request;
+        let ends = self.spans().any(|span| span.approximate);
+        let is_outside = |token: &TokenId| self.spans().all(|span| !span.domain.ids.contains(token));
         let is_never_drawn = |token: &TokenId| match Some(*token) == *end {
             true => !ends,
-            false => self.process.noise_tokens().contains(token) || forbidden.contains(token),
+            false => self.process.noise_tokens().contains(token) || forbidden.contains(token) || is_outside(token),
         };
         let nothing = tokens.all(|token| is_never_drawn(&token));
         nothing.then(|| "none of its tokens is ever written here".to_owned())
@@ -347,8 +384,7 @@ impl Case<'_> {
 
     /// Why nothing ends early.
     fn no_end(&self) -> Option<String> {
-        let Request { canvas, end, .. } = self.request;
-        let ends = end.is_some() && canvas.spans().iter().any(|span| span.approximate);
+        let ends = self.request.end.is_some() && self.spans().any(|span| span.approximate);
         (!ends).then(|| "no span may end early".to_owned())
     }
 
@@ -394,7 +430,7 @@ impl Case<'_> {
     }
 
     fn self_speculation(&self) -> Option<String> {
-        let nothing = Speculation::drafts_nothing(self.request, self.spec);
+        let nothing = Speculation::drafts_nothing(self.part, self.spec);
         nothing.then(|| "no block is long enough for a draft".to_owned())
     }
 
@@ -432,7 +468,9 @@ impl Case<'_> {
 
     fn cache(&self) -> Option<String> {
         let rows = visible(&self.request.canvas, self.request.end);
-        let several = || self.planned.blocks.iter().zip(self.planned.plan.blocks()).filter(|(_, b)| b.forwards() > 1);
+        // The canvas is read at once for the blocks of all parts.
+        let blocks = || self.tracks.iter().flat_map(|track| track.blocks.iter().zip(track.plan.blocks()));
+        let several = || blocks().filter(|(_, block)| block.forwards() > 1);
         let refreshed = self.settings().cache_refresh == Some(1);
         match (self.settings().cache?, self.spec.attention) {
             (Cache::None, _) => None,
@@ -441,7 +479,7 @@ impl Case<'_> {
             }
             (Cache::Exact, _) => None,
             (Cache::Prefix | Cache::Dual, _) if refreshed => Some("all rows are recomputed at every step".to_owned()),
-            (Cache::Prefix | Cache::Dual, _) if several().count() == 0 => self.one_pass(),
+            (Cache::Prefix | Cache::Dual, _) if several().count() == 0 => Some(ONE_STEP.to_owned()),
             (Cache::Prefix, _) => {
                 let first = |block: &[usize]| block.first().is_none_or(|first| rows.first() >= Some(first));
                 let nothing = several().all(|(block, _)| first(block));
@@ -464,7 +502,7 @@ impl Case<'_> {
         {
             return Some(reason);
         }
-        let most = self.planned.plan.blocks().iter().map(BlockPlan::forwards).max()?;
+        let most = self.tracks.iter().flat_map(|track| track.plan.blocks()).map(BlockPlan::forwards).max()?;
         (refresh >= most).then(|| format!("no block has more than {most} steps, and each begins with a refresh"))
     }
 
@@ -509,8 +547,8 @@ impl Case<'_> {
     /// The plan of the same request with other settings.
     fn plan_with(&self, change: impl FnOnce(&mut Settings)) -> Result<StepPlan, GenerateError> {
         let mut request = self.request.clone();
-        change(&mut request.settings);
-        Ok(RequestPlan::new(&request, self.spec, self.process)?.tracks.remove(0).plan)
+        change(&mut request.parts[self.part.number].settings);
+        Ok(RequestPlan::new(&request, self.spec, self.process)?.tracks.remove(self.part.number).plan)
     }
 
     fn has_given(&self) -> bool {

@@ -1,5 +1,6 @@
 //! What a causal network asks of a request: it writes one token after another, each from those before it.
 
+use crate::part::PartOf;
 use crate::{GenerateError, Request};
 use aquatint_diffusion::PositionState::{Committed, Given};
 use aquatint_diffusion::{Canvas, SettingError};
@@ -9,9 +10,9 @@ use aquatint_network::NetworkSpec;
 ///
 /// # Errors
 /// [`GenerateError::GivenBehindHole`], and [`GenerateError::Setting`] for the first setting that is for other networks.
-pub(crate) fn check(request: &Request, spec: &NetworkSpec) -> Result<(), GenerateError> {
-    check_order(request, spec)?;
-    let settings = &request.settings;
+pub(crate) fn check(part: PartOf<'_>, spec: &NetworkSpec) -> Result<(), GenerateError> {
+    check_order(part.request, spec)?;
+    let settings = part.settings();
     let refusals = [
         ("self_conditioning", spec.self_conditioning.map(|_| "on".to_owned()), "off"),
         ("block_length", settings.block_length.filter(|length| *length != 1).map(|length| length.to_string()), "1"),

@@ -1,9 +1,9 @@
 //! The sampling loop: plan, forward pass, proposal, commit, events.
 //!
-//! A [`Request`] is a canvas with [`Settings`]; an [`Engine`] fills any number of unlike requests together, which may
-//! join and leave at every step, and returns an [`Outcome`] for each, the same as it would have been alone;
-//! [`generate`] does so for a closed batch. Progress is reported as [`DenoisingEvent`]s, which a terminal, a server, a
-//! trace file and a test all read.
+//! A [`Request`] is a canvas with [`Settings`] for all its spans, or for each of several [`Part`]s; an [`Engine`] fills
+//! any number of unlike requests together, which may join and leave at every step, and returns an [`Outcome`] for each,
+//! the same as it would have been alone; [`generate`] does so for a closed batch. Progress is reported as
+//! [`DenoisingEvent`]s, which a terminal, a server, a trace file and a test all read.
 //!
 //! Traps of this field, decided here once and for all:
 //! 1. The guidance scale is neutral at 1: `log p = u + s (c - u)`.
@@ -32,6 +32,7 @@ mod ineffective;
 mod left_to_right;
 mod limits;
 mod model;
+mod part;
 mod predict;
 mod prediction;
 mod proposal;
@@ -58,6 +59,7 @@ pub use generate::generate;
 pub use ineffective::{Ineffective, ineffective};
 pub use limits::{Demand, Limits};
 pub use model::process_of;
+pub use part::Part;
 pub use predict::{Predicted, predict};
 pub use request::{Outcome, Request};
 pub use settings::{Settings, SettingsBuilder};

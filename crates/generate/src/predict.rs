@@ -47,7 +47,7 @@ pub fn predict(
     let model = Model { denoiser, process, vectors: word_vectors.view() };
     let is_causal = model.spec().kind() == NetworkKind::Causal;
     let positions = checked(&request.canvas, positions, is_causal)?;
-    let key = Key::new(request.settings.seed);
+    let key = Key::new(request.parts.first().map_or(0, |part| part.settings.seed));
     let reopened = Request { canvas: request.canvas.reopened(&positions)?, ..request.clone() };
     check(&reopened.canvas, model.spec(), process)?;
     // What a causal network reads before a position stays there.
@@ -77,7 +77,7 @@ pub fn predict(
     if let Some(position) = positions.iter().find(|position| branch.requested().binary_search(position).is_err()) {
         return Err(refused(*position, "positions that the model reads together with the last one"));
     }
-    let proposer = Proposer::new(&reopened, &model, key);
+    let proposer = Proposer::new(reopened.part(0), &model, key);
     let query = |&position: &usize| {
         let shown = canvas.tokens()[position];
         let evidence = Some(process.shown_evidence(shown, from)).filter(|evidence| *evidence != 0.0);

@@ -1,11 +1,11 @@
 //! Proposals: the query for a row of logits, and the candidate from its answer.
 
 use crate::model::Model;
-use crate::request::Request;
+use crate::part::PartOf;
 use crate::visible::visible;
 use crate::{GenerateError, Settings};
 use aquatint_diffusion::{
-    Candidate, Canvas, Key, PlannedStep, Process, ProposalError, Shaping, Span, TokenId, Uniforms,
+    Candidate, Canvas, Domain, Key, PlannedStep, Process, ProposalError, Shaping, Span, TokenId, Uniforms,
 };
 use aquatint_network::{DrawnRow, LogitsSummary, Query, RowAnswer, RowDraw, Sampling};
 use std::ops::Range;
@@ -14,10 +14,20 @@ use std::sync::Arc;
 /// The purpose of these draws among a request's.
 const PROPOSE: u64 = 0x7072_6f70;
 
-/// How the candidates of one request are drawn.
+/// What is never proposed in the spans of a domain.
+struct DomainTokens {
+    domain: Domain,
+    positions: Vec<Range<usize>>,
+    /// Where an end token may close a span.
+    closable: Vec<TokenId>,
+    /// Elsewhere.
+    exact: Vec<TokenId>,
+}
+
+/// How the candidates of one track are drawn.
 pub(crate) struct Proposer {
-    /// Tokens never proposed: where an end token may close a span, and elsewhere.
-    forbidden: [Vec<TokenId>; 2],
+    /// What is never proposed in the spans of each domain. The first is that of no domain.
+    domains: Vec<DomainTokens>,
     /// Where an end token may be written: what is behind it falls away, and what was written before the request stays.
     ends: Vec<Range<usize>>,
     /// Tokens that the penalties are for in this step, in the order of the canvas.
@@ -33,12 +43,26 @@ pub(crate) struct Proposer {
 
 impl Proposer {
     /// Draws under the key of a request.
-    pub(crate) fn new(request: &Request, model: &Model<'_>, key: Key) -> Self {
-        let mut closable: Vec<TokenId> = model.process.noise_tokens().to_vec();
-        closable.extend(request.never_written());
-        let mut exact = closable.clone();
-        exact.extend(request.end);
-        let shaping = &request.settings.shaping;
+    pub(crate) fn new(part: PartOf<'_>, model: &Model<'_>, key: Key) -> Self {
+        let (request, settings) = (part.request, part.settings());
+        let mut never: Vec<TokenId> = model.process.noise_tokens().to_vec();
+        never.extend(part.never_written());
+        let of_domain = |domain: &Domain| {
+            let size = model.spec().vocabulary_size;
+            let closable = [never.clone(), outside(domain, size, request.end)].concat();
+            let exact = [never.clone(), outside(domain, size, None), request.end.into_iter().collect()].concat();
+            DomainTokens { domain: domain.clone(), positions: Vec::new(), closable, exact }
+        };
+        let mut domains = vec![of_domain(&Domain::ANY)];
+        for span in request.canvas.spans().iter().filter(|span| span.domain != Domain::ANY) {
+            let known = domains.iter().position(|known| known.domain == span.domain);
+            let index = known.unwrap_or_else(|| {
+                domains.push(of_domain(&span.domain));
+                domains.len() - 1
+            });
+            domains[index].positions.push(span.positions.clone());
+        }
+        let shaping = &settings.shaping;
         let sampling = Sampling {
             repetition_penalty: shaping.repetition_penalty,
             temperature: shaping.temperature,
@@ -46,9 +70,9 @@ impl Proposer {
             top_k: shaping.top_k,
             top_p: shaping.top_p,
         };
-        let biases = shaping.biases(&request.settings.logit_bias, &[]);
+        let biases = shaping.biases(&settings.logit_bias, &[]);
         Self {
-            forbidden: [closable, exact],
+            domains,
             ends: request.canvas.spans().iter().filter_map(|span| ends(&request.canvas, span)).collect(),
             repeated: Vec::new(),
             biases,
@@ -61,9 +85,10 @@ impl Proposer {
 
     /// Notes what is on the canvas at the beginning of a step: the penalties are for all that is given or written there.
     /// `likeliest` is how many of the likeliest tokens the step itself needs.
-    pub(crate) fn begin_step(&mut self, canvas: &Canvas, request: &Request, likeliest: usize) {
+    pub(crate) fn begin_step(&mut self, canvas: &Canvas, part: PartOf<'_>, likeliest: usize) {
+        let request = part.request;
         self.alternatives = request.alternatives.max(likeliest);
-        let Settings { shaping, logit_bias, .. } = &request.settings;
+        let Settings { shaping, logit_bias, .. } = part.settings();
         if shaping.repetition_penalty == 1.0 && !shaping.counts_tokens() {
             return;
         }
@@ -88,7 +113,8 @@ impl Proposer {
 
     /// The tokens that are never proposed at a position.
     pub(crate) fn forbidden(&self, position: usize) -> &[TokenId] {
-        let [closable, exact] = &self.forbidden;
+        let has = |own: &&DomainTokens| own.positions.iter().any(|range| range.contains(&position));
+        let DomainTokens { closable, exact, .. } = self.domains[1..].iter().find(has).unwrap_or(&self.domains[0]);
         if self.ends.iter().any(|range| range.contains(&position)) { closable } else { exact }
     }
 
@@ -111,6 +137,13 @@ impl Proposer {
             best: self.alternatives,
         }
     }
+}
+
+/// The tokens of a vocabulary of this size that are outside of a domain, but for one that may close a span.
+pub(crate) fn outside(domain: &Domain, size: usize, closing: Option<TokenId>) -> Vec<TokenId> {
+    let size = size as TokenId;
+    let (before, behind) = (0..domain.ids.start.min(size), domain.ids.end.min(size)..size);
+    before.chain(behind).filter(|token| Some(*token) != closing).collect()
 }
 
 /// The positions of a span where an end token may be written.

@@ -1,8 +1,9 @@
 //! Requests and their outcomes.
 
 use crate::constraint::SpanConstraint;
-use crate::{FinishReason, Settings, Statistics};
-use aquatint_diffusion::{Canvas, Kind, TokenId, Uniforms};
+use crate::part::PartOf;
+use crate::{FinishReason, Part, Settings, Statistics};
+use aquatint_diffusion::{Canvas, Kind, Span, TokenId, Uniforms};
 use std::sync::Arc;
 
 /// A canvas to be filled and how.
@@ -10,8 +11,8 @@ use std::sync::Arc;
 pub struct Request {
     /// The canvas: given, open and padded positions.
     pub canvas: Canvas,
-    /// How it is filled.
-    pub settings: Settings,
+    /// How its spans are filled: one part for all of them, or several that are filled side by side or one after another.
+    pub parts: Vec<Part>,
     /// The token that closes an approximate span early. It is never proposed elsewhere; without one such spans are
     /// filled to their full length.
     pub end: Option<TokenId>,
@@ -30,16 +31,33 @@ impl Request {
     /// A request without an end token but that of the settings, and with nothing forbidden but the process's own noise. The constraint of the
     /// settings is for each span with something open, and none of them is behind a blank.
     pub fn new(canvas: Canvas, settings: Settings) -> Self {
-        let constraints = settings.constraint.as_ref().map(|constraint| constraint.of_spans(&canvas, |_| false));
-        let constraints = constraints.unwrap_or_default();
-        let end = settings.choice.end;
-        Self { canvas, settings, end, forbidden: Vec::new(), constraints, alternatives: 0, uniforms: None }
+        Self::of_parts(canvas, vec![Part::new(settings)])
+    }
+
+    /// The same with several parts, of which each has its own settings. What is read of the canvas at once is decided by
+    /// the first part: the cache, its refresh, and from where blocks are counted.
+    pub fn of_parts(canvas: Canvas, parts: Vec<Part>) -> Self {
+        let end = parts.iter().find_map(|part| part.settings.choice.end);
+        let (forbidden, constraints) = (Vec::new(), Vec::new());
+        let mut request = Self { canvas, parts, end, forbidden, constraints, alternatives: 0, uniforms: None };
+        request.constraints = request.constraints_of_settings(|_| false);
+        request
+    }
+
+    /// What the settings of each part say about the text of its spans; `is_behind_blank` says of a span whether it is
+    /// behind a blank that the tokenizer joins with the first token.
+    pub fn constraints_of_settings(&self, is_behind_blank: impl Fn(&Span) -> bool) -> Vec<SpanConstraint> {
+        let of_part = |part: PartOf<'_>| {
+            let all = part.settings().constraint.as_ref().map(|text| text.of_spans(&self.canvas, &is_behind_blank));
+            all.into_iter().flatten().filter(|constraint| part.has_span(constraint.span)).collect::<Vec<_>>()
+        };
+        self.each_part().flat_map(of_part).collect()
     }
 
     /// Lets this token close approximate spans, unless the settings name another one.
     #[must_use]
     pub fn with_end(mut self, end: Option<TokenId>) -> Self {
-        self.end = self.settings.choice.end.or(end);
+        self.end = self.parts.iter().find_map(|part| part.settings.choice.end).or(end);
         self
     }
 
@@ -63,20 +81,6 @@ impl Request {
     pub fn with_uniforms(mut self, uniforms: Arc<dyn Uniforms>) -> Self {
         self.uniforms = Some(uniforms);
         self
-    }
-
-    /// The tokens that are written nowhere, not even to end a span.
-    pub(crate) fn never_written(&self) -> impl Iterator<Item = TokenId> {
-        let lengths = self.settings.length_tokens;
-        let (writes, never) = match self.settings.editing {
-            Some(_) => (lengths, None),
-            None => (None, lengths),
-        };
-        let is_written =
-            move |token: &TokenId| Some(*token) == self.end || writes.is_some_and(|tokens| tokens.contains(*token));
-        let forbidden = self.forbidden.iter().copied().filter(move |token| !is_written(token));
-        let never = never.into_iter().flat_map(|tokens| [tokens.delete(), tokens.insert()]);
-        forbidden.chain(never).chain(self.settings.choice.suppressed.iter().copied())
     }
 
     /// Reports so many of the likeliest tokens of each position that is written. It changes no token.

@@ -12,7 +12,7 @@ use crate::admission::{Admission, RequestPlan};
 use crate::branch::{Branch, StepView};
 use crate::event::{DenoisingEvent, FinishReason, Listener, Statistics};
 use crate::forward_batch::{Answer, ForwardBatch};
-use crate::guidance::branches;
+use crate::guidance::readings;
 use crate::limits::Demand;
 use crate::model::Model;
 use crate::request::{Outcome, result_positions};
@@ -51,27 +51,36 @@ struct Places {
     blocks: Vec<usize>,
     /// The positions of these blocks, ascending.
     positions: Vec<usize>,
-    /// Of each track that runs its number, the step that comes, and the positions that it predicts.
-    running: Vec<(usize, PlannedStep, Vec<usize>)>,
+    /// Of each track that runs, what it is about.
+    running: Vec<Running>,
     is_causal: bool,
+}
+
+/// What a track that runs is about at a step.
+struct Running {
+    part: usize,
+    planned: PlannedStep,
+    /// The positions that it predicts.
+    predicted: Vec<usize>,
 }
 
 impl Places {
     fn new(tracks: &[Track], filling: &Filling) -> Self {
         let (mut positions, mut running, mut is_causal) = (Vec::new(), Vec::new(), false);
-        for (number, track) in tracks.iter().enumerate().filter(|(_, track)| track.is_running()) {
+        for track in tracks.iter().filter(|track| track.is_running()) {
             let StepPlace { positions: own, predicted, is_causal: causal } = track.place(filling);
             positions.extend(own);
-            running.push((number, track.planned(filling), predicted));
+            running.push(Running { part: track.part, planned: track.planned(filling), predicted });
             is_causal |= causal;
         }
         positions.sort_unstable();
         Self { blocks: tracks.iter().map(Track::block).collect(), positions, running, is_causal }
     }
 
-    /// The positions that a branch predicts, ascending.
-    fn predicted(&self) -> Vec<usize> {
-        let mut predicted: Vec<usize> = self.running.iter().flat_map(|(.., own)| own).copied().collect();
+    /// The positions that the tracks of these parts predict, ascending.
+    fn predicted(&self, has_part: impl Fn(usize) -> bool) -> Vec<usize> {
+        let running = self.running.iter().filter(|running| has_part(running.part));
+        let mut predicted: Vec<usize> = running.flat_map(|running| &running.predicted).copied().collect();
         predicted.sort_unstable();
         predicted
     }
@@ -79,8 +88,10 @@ impl Places {
     /// The canvas as it stands at the step, for a reading that predicts these positions.
     fn view<'s>(&'s self, filling: &'s Filling, predicted: &'s [usize], shared: Shared) -> StepView<'s> {
         let Shared { key, cache, lead } = shared;
-        let (number, from) = self.running.first().map_or((0, Time::NOISE), |(_, step, _)| (step.number, step.from));
-        let settings = &filling.request.settings;
+        // Where several run, neither the network nor the process reads a time.
+        let first = self.running.first();
+        let (number, from) = first.map_or((0, Time::NOISE), |first| (first.planned.number, first.planned.from));
+        let settings = filling.settings(0);
         StepView {
             canvas: &filling.canvas,
             end: filling.request.end,
@@ -103,11 +114,13 @@ impl RequestState {
     /// The canvas in pure noise.
     pub(crate) fn new(admission: Admission, model: &Model<'_>) -> Self {
         let Admission { request, planned: RequestPlan { tracks, cache, lead }, demand } = admission;
-        let key = Key::new(request.settings.seed);
+        let key = Key::new(request.part(0).settings().seed);
         let mut canvas = request.canvas.clone();
         model.process.begin(&mut canvas, key.fold(BEGIN));
-        let tracks = tracks.into_iter().map(|plan| Track::new(plan, &request, model, key)).collect();
-        let branches = branches(&request);
+        let (readings, guided_by) = readings(&request);
+        let parts = request.each_part().zip(tracks).zip(guided_by);
+        let tracks = parts.map(|((part, plan), guided_by)| Track::new(plan, part, guided_by, model)).collect();
+        let branches = readings.into_iter().map(Branch::new).collect();
         let certainty = vec![0.0; canvas.len()];
         let filling = Filling { request, canvas, certainty, statistics: Statistics::default() };
         Self { filling, tracks, branches, shared: Shared { key, cache, lead }, demand, reason: None }
@@ -130,16 +143,29 @@ impl RequestState {
 
     /// Reports that the work begins and enters the first blocks.
     pub(crate) fn start(&mut self, report: &mut Listener<'_>) {
-        let Self { filling, tracks, branches, .. } = self;
-        let passes: usize = tracks.iter().map(|track| track.forward_passes(&filling.request)).sum();
-        let forward_passes = passes * branches.len();
+        let forward_passes = self.forward_passes();
+        let Self { filling, tracks, .. } = self;
         let mut flow = report(DenoisingEvent::Started { canvas: &filling.canvas, forward_passes });
-        for track in tracks {
+        for track in tracks.iter_mut().filter(|track| track.waits_for().is_none()) {
             if flow.is_continue() {
                 flow = track.enter(filling, report);
             }
         }
         self.go_on(flow, report);
+    }
+
+    /// Forward passes over all parts, at most: those of the parts that take longest one after another, and for each
+    /// unconditional reading those of the parts that it guides.
+    fn forward_passes(&self) -> usize {
+        let own = |track: &Track| track.forward_passes(self.filling.settings(track.part));
+        // A part that waits begins when the other one is done.
+        let until = |track: &Track| {
+            let before = std::iter::successors(Some(track), |track| self.tracks.get(track.waits_for()?));
+            before.map(own).sum::<usize>()
+        };
+        let longest = self.tracks.iter().map(until).max().unwrap_or(0);
+        let guided = |branch: usize| self.tracks.iter().filter(|track| track.reads(branch)).map(own).sum::<usize>();
+        longest + (1..self.branches.len()).map(|branch| guided(branch).min(longest)).sum::<usize>()
     }
 
     /// Ends the request as it stands.
@@ -159,7 +185,7 @@ impl RequestState {
         }
         let Self { filling, tracks, branches, shared, .. } = self;
         let places = Places::new(tracks, filling);
-        let predicted = places.predicted();
+        let predicted = places.predicted(|_| true);
         let rows = branches[0].take_over(&places.view(filling, &predicted, *shared), model, find);
         filling.statistics.rows_reused = rows;
     }
@@ -178,7 +204,11 @@ impl RequestState {
         let reads_predictions = spec.self_conditioning.is_some() && !spec.tells_current();
         let reads_tokens = !spec.reads_time() && !reads_predictions && !model.process.reads_points();
         // Where blocks are counted from the hole, the same tokens are divided differently.
-        self.shared.cache == Cache::Exact && self.shared.lead == 0 && self.branches.len() == 1 && reads_tokens
+        let is_counted_alike = self.shared.cache == Cache::Exact && self.shared.lead == 0;
+        // Nor do the same tokens lie alike in a grid and in a line.
+        let has_grid = || self.filling.canvas.spans().iter().any(|span| span.domain.is_grid());
+        let lies_alike = spec.position_axes() == 1 || !has_grid();
+        is_counted_alike && lies_alike && self.branches.len() == 1 && reads_tokens
     }
 
     /// Adds what the network is to read for this step. A step that predicts nothing in its blocks reads nothing.
@@ -186,8 +216,8 @@ impl RequestState {
         let Self { filling, tracks, branches, shared, .. } = self;
         let places = Places::new(tracks, filling);
         tracks.iter_mut().filter(|track| track.is_running()).for_each(|track| track.begin_step(filling));
-        for branch in branches {
-            let predicted = places.predicted();
+        for (number, branch) in branches.iter_mut().enumerate() {
+            let predicted = places.predicted(|part| tracks[part].reads(number));
             if predicted.is_empty() {
                 branch.skip();
                 continue;
@@ -246,7 +276,7 @@ impl RequestState {
             .running()
             .next()
             .filter(|_| is_sharpened)
-            .map(|track| self.filling.request.settings.shaping.temperature_at(&track.planned(&self.filling)));
+            .map(|track| self.filling.settings(track.part).shaping.temperature_at(&track.planned(&self.filling)));
         // At temperature 0 the draw has no prediction of its own: the network's is fed back.
         drawn.filter(|temperature| *temperature > 0.0).unwrap_or(1.0)
     }
@@ -263,9 +293,21 @@ impl RequestState {
         self.tracks.iter().filter(|track| track.is_running())
     }
 
+    /// Lets each part begin that waited for one that is filled now.
+    fn begin_due(&mut self, report: &mut Listener<'_>) -> ControlFlow<()> {
+        let is_due = |tracks: &[Track], track: &Track| track.waits_for().is_some_and(|other| tracks[other].is_done());
+        while let Some(due) = self.tracks.iter().position(|track| is_due(&self.tracks, track)) {
+            self.tracks[due].enter(&self.filling, report)?;
+        }
+        ControlFlow::Continue(())
+    }
+
     /// Cancels the request where the listener breaks, and ends it where nothing is left to fill.
     fn go_on(&mut self, flow: ControlFlow<()>, report: &mut Listener<'_>) {
         if flow.is_break() {
+            return self.cancel(report);
+        }
+        if self.begin_due(report).is_break() {
             return self.cancel(report);
         }
         if self.running().next().is_some() {

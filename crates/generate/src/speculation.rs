@@ -9,7 +9,8 @@
 //!
 //! Deviations: drafts have one length; mlx-vlm's grow from 8 to 32.
 
-use crate::{GenerateError, Request};
+use crate::GenerateError;
+use crate::part::PartOf;
 use aquatint_diffusion::{Canvas, CanvasError, Key, Kind, Layout, Process, Proposal, SettingError, StepChanges};
 use aquatint_network::NetworkSpec;
 
@@ -30,21 +31,21 @@ pub(crate) struct Speculation {
 
 impl Speculation {
     /// The length of blocks, where the request speculates.
-    fn length(request: &Request, spec: &NetworkSpec) -> Option<usize> {
-        let settings = &request.settings;
+    fn length(part: PartOf<'_>, spec: &NetworkSpec) -> Option<usize> {
+        let settings = part.settings();
         settings.stepping.self_speculation.then(|| settings.block_length.or(spec.attention.block_length()).unwrap_or(1))
     }
 
     /// Before its first step, in which what is given is read and gives the first token.
-    pub(crate) fn of(request: &Request, spec: &NetworkSpec) -> Option<Self> {
-        Some(Self { length: Self::length(request, spec)?, turn: Turn::Verify(0) })
+    pub(crate) fn of(part: PartOf<'_>, spec: &NetworkSpec) -> Option<Self> {
+        Some(Self { length: Self::length(part, spec)?, turn: Turn::Verify(0) })
     }
 
     /// Whether no block is long enough for a draft.
-    pub(crate) fn drafts_nothing(request: &Request, spec: &NetworkSpec) -> bool {
-        let open = request.canvas.open_positions().len();
+    pub(crate) fn drafts_nothing(part: PartOf<'_>, spec: &NetworkSpec) -> bool {
+        let open = part.open().len();
         // The first token comes from what is given, and the last one from the pass that verifies.
-        Self::length(request, spec).is_some_and(|length| drafted(length, open.saturating_sub(1)) == 0)
+        Self::length(part, spec).is_some_and(|length| drafted(length, open.saturating_sub(1)) == 0)
     }
 
     /// Whether the next pass is the causal one.
@@ -138,8 +139,9 @@ pub(crate) fn most_passes(open: usize) -> usize {
 ///
 /// # Errors
 /// [`GenerateError::Setting`].
-pub(crate) fn check(request: &Request, spec: &NetworkSpec, process: &dyn Process) -> Result<(), GenerateError> {
-    let (settings, shaping) = (&request.settings, &request.settings.shaping);
+pub(crate) fn check(part: PartOf<'_>, spec: &NetworkSpec, process: &dyn Process) -> Result<(), GenerateError> {
+    let (request, settings) = (part.request, part.settings());
+    let shaping = &settings.shaping;
     if !settings.stepping.self_speculation {
         return Ok(());
     }

@@ -82,7 +82,7 @@ impl Track {
             .map(|position| (*position, filling.certainty[*position]))
             .collect();
         let Filling { request, canvas, .. } = filling;
-        let settings = &request.settings;
+        let settings = request.part(self.part).settings();
         let step = ReverseStep {
             process: model.process,
             policy: self.plan.policy.as_ref(),
@@ -118,8 +118,9 @@ impl Track {
     ) -> Result<Option<LengthChanges>, GenerateError> {
         let runs = self.runs(filling);
         let Filling { request, canvas, .. } = filling;
-        let (last_fill, last) = (self.fill_steps(), self.block_steps(request));
-        let allowed = self.lengths.as_mut().zip(request.settings.editing).zip(self.plan.lengths);
+        let settings = request.part(self.part).settings();
+        let (last_fill, last) = (self.fill_steps(), self.block_steps(settings));
+        let allowed = self.lengths.as_mut().zip(settings.editing).zip(self.plan.lengths);
         let Some(((lengths, editing), allowed)) = allowed else { return Ok(None) };
         let step = LengthStep {
             policy: self.plan.policy.as_ref(),
@@ -163,11 +164,11 @@ impl Track {
         let mut rows = Vec::new();
         let mut whole: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
         for position in self.predicted(filling) {
-            let mut of = branches.iter().map(|branch| branch.answer(answers, position));
-            let answer = match (of.next().flatten(), of.next().flatten()) {
+            let of = |branch: usize| branches.get(branch).and_then(|branch| branch.answer(answers, position));
+            let answer = match (of(0), self.guided_by.and_then(of)) {
                 (Some(Answer::Row(answer)), _) => answer.clone(),
                 (Some(Answer::Logits(conditional)), unconditional) => {
-                    let scale = request.settings.guidance_scale;
+                    let scale = request.part(self.part).settings().guidance_scale;
                     let unconditional = unconditional.and_then(Answer::logits);
                     let mut logits = guided(conditional, unconditional, scale);
                     if self.confidence.is_some() {

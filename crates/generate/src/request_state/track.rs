@@ -2,20 +2,20 @@
 
 use super::filling::Filling;
 use super::step::Taken;
-use crate::StopAt;
 use crate::admission::TrackPlan;
 use crate::branch::Branch;
 use crate::confidence::Confidence;
 use crate::event::{DenoisingEvent, Listener};
 use crate::forward_batch::Answer;
 use crate::model::Model;
+use crate::part::PartOf;
 use crate::proposal::Proposer;
 use crate::speculation::Speculation;
 use crate::visible::visible;
-use crate::{GenerateError, Request};
+use crate::{GenerateError, Settings, StopAt};
 use aquatint_diffusion::{Key, LengthEdits, PlannedStep, Stability, Time, closed_by_end};
 use aquatint_network::Query;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 /// What a step of a track is about: the positions of its block or of a draft in it, those that are predicted, and whether by
 /// a causal pass.
@@ -27,6 +27,13 @@ pub(super) struct StepPlace {
 
 /// What a track needs between two steps.
 pub(super) struct Track {
+    /// The number of the part that it fills, and the positions of its spans.
+    pub(super) part: usize,
+    ranges: Vec<Range<usize>>,
+    /// The part that it waits for, before it begins.
+    waits_for: Option<usize>,
+    /// The number of the unconditional reading by which it is guided.
+    pub(super) guided_by: Option<usize>,
     pub(super) plan: TrackPlan,
     pub(super) key: Key,
     /// Current block and step within it; a block past the last means done.
@@ -51,21 +58,26 @@ pub(super) struct Track {
 }
 
 impl Track {
-    pub(super) fn new(plan: TrackPlan, request: &Request, model: &Model<'_>, key: Key) -> Self {
-        let spec = model.spec();
-        let confidence = Confidence::of(&request.settings);
+    pub(super) fn new(plan: TrackPlan, part: PartOf<'_>, guided_by: Option<usize>, model: &Model<'_>) -> Self {
+        let (spec, settings) = (model.spec(), part.settings());
+        let key = Key::new(settings.seed);
+        let confidence = Confidence::of(settings);
         Self {
+            part: part.number,
+            ranges: part.ranges(),
+            waits_for: part.part().after,
+            guided_by,
             key,
             block: 0,
             step: 0,
             reported: 0,
             taken: 0,
             opening: false,
-            speculation: Speculation::of(request, spec),
+            speculation: Speculation::of(part, spec),
             stability: None,
             lengths: None,
-            proposer: Proposer::new(request, model, key),
-            keeps_logits: request.settings.is_guided()
+            proposer: Proposer::new(part, model, key),
+            keeps_logits: guided_by.is_some()
                 || spec.self_conditioning.is_some()
                 || !plan.constrained.is_empty()
                 || confidence.is_some(),
@@ -79,25 +91,40 @@ impl Track {
         self.block
     }
 
-    /// Whether a position is one of those that it fills.
+    /// Whether a position is one of its spans'.
     pub(super) fn has(&self, position: usize) -> bool {
-        self.plan.blocks.iter().any(|block| block.binary_search(&position).is_ok())
+        self.ranges.iter().any(|range| range.contains(&position))
     }
 
-    /// Whether a block is left.
+    /// Whether a branch reads the canvas for it.
+    pub(super) fn reads(&self, branch: usize) -> bool {
+        branch == 0 || self.guided_by == Some(branch)
+    }
+
+    /// Whether it has begun, and a block is left.
     pub(super) fn is_running(&self) -> bool {
-        self.block < self.plan.blocks.len()
+        self.waits_for.is_none() && !self.is_done()
+    }
+
+    /// Whether nothing is left to fill.
+    pub(super) fn is_done(&self) -> bool {
+        self.block == self.plan.blocks.len()
+    }
+
+    /// The part that it waits for.
+    pub(super) fn waits_for(&self) -> Option<usize> {
+        self.waits_for
     }
 
     /// Forward passes of all blocks, at most, of which a guided one counts twice on top of that.
-    pub(super) fn forward_passes(&self, request: &Request) -> usize {
-        (0..self.plan.blocks.len()).map(|block| self.plan.forward_passes_of(block, request)).sum()
+    pub(super) fn forward_passes(&self, settings: &Settings) -> usize {
+        (0..self.plan.blocks.len()).map(|block| self.plan.forward_passes_of(block, settings)).sum()
     }
 
     /// Looks at the canvas before a step.
     pub(super) fn begin_step(&mut self, filling: &Filling) {
         let likeliest = self.lengths.as_ref().map_or(0, LengthEdits::likeliest);
-        self.proposer.begin_step(&filling.canvas, &filling.request, likeliest);
+        self.proposer.begin_step(&filling.canvas, filling.request.part(self.part), likeliest);
     }
 
     /// The query for the row of a position.
@@ -133,10 +160,12 @@ impl Track {
         self.opening = false;
         let is_full =
             self.plan.ends_block[block] && self.block_open(filling).is_empty() && self.is_edited(filling, unedited);
-        let at_once = self.speculation.is_some() || filling.request.settings.stepping.stop_at == StopAt::Step;
+        let at_once = self.speculation.is_some() || filling.settings(self.part).stepping.stop_at == StopAt::Step;
         let stops = at_once || is_full;
         let end = filling.request.end.filter(|_| stops);
-        let closed = end.map_or_else(Vec::new, |end| closed_by_end(&filling.canvas, end));
+        let mut closed = end.map_or_else(Vec::new, |end| closed_by_end(&filling.canvas, end));
+        // When a span of another part is closed is for that part to say.
+        closed.retain(|position| self.has(*position));
         for &position in &closed {
             filling.canvas.close(position)?;
         }
@@ -145,10 +174,12 @@ impl Track {
         self.speculation.iter_mut().for_each(|speculation| speculation.go_on(still_open));
         filling.statistics.steps += 1;
         let open = filling.canvas.open_positions().len();
+        let part = self.part;
         let mut flow = report(DenoisingEvent::Step {
+            part,
             block,
             step: index,
-            of: self.block_steps(&filling.request),
+            of: self.block_steps(filling.settings(self.part)),
             changes: &changes,
             alternatives: &alternatives,
             entropy,
@@ -158,7 +189,7 @@ impl Track {
         });
         if flow.is_continue() && self.is_block_filled(filling) {
             if self.is_edited(filling, unedited) {
-                flow = report(DenoisingEvent::BlockCommitted { block, of: self.plan.blocks.len() });
+                flow = report(DenoisingEvent::BlockCommitted { part, block, of: self.plan.blocks.len() });
                 self.block += 1;
                 if flow.is_continue() {
                     flow = self.enter(filling, report);
@@ -178,7 +209,7 @@ impl Track {
         let (number, from) = steps.first().map_or((0, Time::NOISE), |step| (step.number, step.from));
         let (index, of, open_after) = match self.speculation {
             Some(_) => {
-                let of = self.plan.forward_passes_of(self.block, &filling.request);
+                let of = self.plan.forward_passes_of(self.block, filling.settings(self.part));
                 (self.taken.min(of.saturating_sub(1)), of, 0)
             }
             // All that is proposed is committed: the one position that has an answer.
@@ -202,8 +233,9 @@ impl Track {
         }
     }
 
-    /// Enters the next block that has something open, if there is one.
+    /// Enters the next block that has something open, if there is one; it waits for nothing any more.
     pub(super) fn enter(&mut self, filling: &Filling, report: &mut Listener<'_>) -> ControlFlow<()> {
+        self.waits_for = None;
         let of = self.plan.blocks.len();
         while self.block < of && self.block_open(filling).is_empty() {
             self.block += 1;
@@ -214,10 +246,10 @@ impl Track {
         (self.step, self.reported) = (0, 0);
         let positions = self.block_open(filling);
         self.opening = self.plan.openings[self.block] && positions.first() == self.plan.blocks[self.block].first();
-        self.stability.clone_from(&filling.request.settings.stability);
+        self.stability.clone_from(&filling.settings(self.part).stability);
         self.lengths = self.plan.lengths.map(|_| LengthEdits::new(&positions));
-        let (block, steps) = (self.block, self.block_steps(&filling.request));
-        report(DenoisingEvent::BlockStarted { block, of, positions: &positions, steps })
+        let (part, block, steps) = (self.part, self.block, self.block_steps(filling.settings(self.part)));
+        report(DenoisingEvent::BlockStarted { part, block, of, positions: &positions, steps })
     }
 
     /// Steps of the current block that fill it, at most.
@@ -226,9 +258,9 @@ impl Track {
     }
 
     /// Steps that the plan gives to the current block, at most.
-    pub(super) fn block_steps(&self, request: &Request) -> usize {
+    pub(super) fn block_steps(&self, settings: &Settings) -> usize {
         match self.speculation {
-            Some(_) => self.plan.forward_passes_of(self.block, request),
+            Some(_) => self.plan.forward_passes_of(self.block, settings),
             None => self.plan.plan.blocks()[self.block].forwards(),
         }
     }
@@ -290,7 +322,7 @@ impl Track {
     /// token that ended its span.
     fn editable(&self, filling: &Filling) -> Vec<usize> {
         let Filling { request, canvas, .. } = filling;
-        if request.settings.editing.is_none() || self.opening || self.planned(filling).leads {
+        if filling.settings(self.part).editing.is_none() || self.opening || self.planned(filling).leads {
             return Vec::new();
         }
         let is_read = |position: &usize| visible(canvas, request.end).binary_search(position).is_ok();

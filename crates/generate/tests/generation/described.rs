@@ -1,9 +1,10 @@
 //! Requests as tests describe them, and what their events add up to.
 
 use crate::chain::{END, MASK};
-use aquatint_diffusion::{Canvas, TokenId};
-use aquatint_generate::{ChangeKind, DenoisingEvent, FinishReason, Request, Settings};
+use aquatint_diffusion::{Canvas, Counting, TokenId};
+use aquatint_generate::{ChangeKind, DenoisingEvent, FinishReason, Part, Request, Settings};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 const POLICIES: [&str; 8] =
     ["confidence", "margin", "entropy", "random", "ancestral", "first-hitting", "threshold:0.6", "entropy-bound:0.5"];
@@ -30,6 +31,16 @@ pub(crate) struct Described {
     min_p: f64,
     edit: f64,
     seed: u64,
+    parts: Parts,
+}
+
+/// Whether the second hole is filled in its own way, and which of the two begins first.
+#[derive(Debug, Clone, Copy)]
+enum Parts {
+    One,
+    Beside,
+    Behind,
+    Before,
 }
 
 impl Described {
@@ -56,7 +67,19 @@ impl Described {
         if let Some(length) = self.block {
             builder = builder.block_length(length);
         }
-        Request::new(canvas, builder.build().expect("good settings")).with_end(Some(END))
+        let settings = builder.build().expect("good settings");
+        if matches!(self.parts, Parts::One) {
+            return Request::new(canvas, settings).with_end(Some(END));
+        }
+        let own = Settings::builder().steps(self.steps.div_ceil(2)).counting(Counting::Cosine).seed(!self.seed);
+        let own = own.guidance_scale(if self.presence > 0.0 { 1.5 } else { 1.0 }).build().expect("good settings");
+        let (first, second) = (Part::new(settings).with_spans(vec![0]), Part::new(own));
+        let parts = match self.parts {
+            Parts::One | Parts::Beside => vec![first, second],
+            Parts::Behind => vec![first, second.with_after(0)],
+            Parts::Before => vec![first.with_after(1), second],
+        };
+        Request::of_parts(canvas, parts).with_end(Some(END))
     }
 }
 
@@ -73,17 +96,17 @@ pub(crate) fn described() -> impl Strategy<Value = Described> {
         prop::sample::select(vec![0.0, -1.5]),
         prop::sample::select(vec![0.0, 0.3]),
         prop::sample::select(vec![1.0, 0.4]),
-        any::<u64>(),
+        (any::<u64>(), prop::sample::select(vec![Parts::One, Parts::One, Parts::Beside, Parts::Behind, Parts::Before])),
     );
     (canvas, sampling, draw).prop_map(|(canvas, (blocks, steps, policy, remasking), draw)| {
         let (before, count, approximate, between, second, padding) = canvas;
-        let (temperature, guidance, penalty, presence, bias, min_p, edit, seed) = draw;
+        let (temperature, guidance, penalty, presence, bias, min_p, edit, (seed, parts)) = draw;
         // One block, or as many as there are open positions: both always divide.
         let block = blocks.then_some(1);
         #[rustfmt::skip]
         let described = Described {
             before, count, approximate, between, second, padding, block, steps, policy, remasking, temperature,
-            guidance, penalty, presence, bias, min_p, edit, seed,
+            guidance, penalty, presence, bias, min_p, edit, seed, parts,
         };
         described
     })
@@ -93,10 +116,10 @@ pub(crate) fn described() -> impl Strategy<Value = Described> {
 #[derive(Default)]
 pub(crate) struct Replay {
     stage: Stage,
+    /// How far each part has come.
+    parts: BTreeMap<usize, Progress>,
     pub(crate) tokens: Vec<TokenId>,
     pub(crate) closed: Vec<usize>,
-    block: Option<usize>,
-    step: usize,
     pub(crate) reason: Option<FinishReason>,
     passes: usize,
     passes_so_far: usize,
@@ -106,9 +129,16 @@ pub(crate) struct Replay {
 enum Stage {
     #[default]
     Nothing,
-    Between,
-    InBlock,
+    Begun,
     Finished,
+}
+
+/// The block that a part is in, or was in last.
+#[derive(Default)]
+struct Progress {
+    block: Option<usize>,
+    step: usize,
+    is_inside: bool,
 }
 
 impl Replay {
@@ -118,16 +148,31 @@ impl Replay {
                 assert_eq!(self.stage, Stage::Nothing);
                 self.tokens = canvas.tokens().to_vec();
                 self.passes = forward_passes;
-                self.stage = Stage::Between;
+                self.stage = Stage::Begun;
             }
-            DenoisingEvent::BlockStarted { block, of, positions, .. } => {
-                assert_eq!(self.stage, Stage::Between);
-                assert!(block < of && self.block.is_none_or(|before| before < block) && !positions.is_empty());
-                (self.block, self.step, self.stage) = (Some(block), 0, Stage::InBlock);
+            DenoisingEvent::BlockStarted { part, block, of, positions, .. } => {
+                assert_eq!(self.stage, Stage::Begun);
+                let own = self.parts.entry(part).or_default();
+                assert!(block < of && own.block.is_none_or(|before| before < block) && !positions.is_empty());
+                assert!(!own.is_inside);
+                *own = Progress { block: Some(block), step: 0, is_inside: true };
             }
-            DenoisingEvent::Step { block, step, of, changes, alternatives, entropy, closed, open, forward_passes } => {
+            DenoisingEvent::Step {
+                part,
+                block,
+                step,
+                of,
+                changes,
+                alternatives,
+                entropy,
+                closed,
+                open,
+                forward_passes,
+            } => {
                 assert!(entropy >= 0.0 && [0, changes.len()].contains(&alternatives.len()));
-                assert_eq!((self.stage, Some(block), step), (Stage::InBlock, self.block, self.step));
+                let own = self.parts.entry(part).or_default();
+                assert_eq!((self.stage, own.is_inside, own.block, own.step), (Stage::Begun, true, Some(block), step));
+                own.step += 1;
                 assert!(step < of && changes.is_sorted_by(|a, b| a.position < b.position) && closed.is_sorted());
                 for change in changes {
                     assert!((0.0..=1.0).contains(&change.confidence), "{change:?}");
@@ -144,15 +189,16 @@ impl Replay {
                 assert!(open <= self.tokens.len());
                 assert!((self.passes_so_far..=self.passes).contains(&forward_passes));
                 self.passes_so_far = forward_passes;
-                self.step += 1;
             }
-            DenoisingEvent::BlockCommitted { block, .. } => {
-                assert_eq!((self.stage, Some(block)), (Stage::InBlock, self.block));
-                self.stage = Stage::Between;
+            DenoisingEvent::BlockCommitted { part, block, .. } => {
+                let own = self.parts.entry(part).or_default();
+                assert_eq!((self.stage, own.is_inside, own.block), (Stage::Begun, true, Some(block)));
+                own.is_inside = false;
             }
             DenoisingEvent::Finished { reason, statistics } => {
                 assert_ne!(self.stage, Stage::Finished);
-                assert!(reason == FinishReason::Cancelled || self.stage == Stage::Between);
+                let is_between = self.stage == Stage::Begun && self.parts.values().all(|own| !own.is_inside);
+                assert!(reason == FinishReason::Cancelled || is_between);
                 assert!(statistics.forward_passes <= self.passes);
                 let is_whole = reason != FinishReason::Cancelled;
                 assert!(!is_whole || statistics.forward_passes == self.passes_so_far);

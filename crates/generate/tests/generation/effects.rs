@@ -394,7 +394,7 @@ fn taking_back_what_is_reported_changes_nothing() {
         let request = Request::new(canvas.clone(), settings_of(&chosen));
         // What a process refuses is not ignored either.
         let Ok(found) = ineffective(&request, denoiser.spec(), process) else { continue };
-        let whole = filled(denoiser, process, &canvas, request.settings);
+        let whole = filled(denoiser, process, &canvas, request.parts[0].settings.clone());
         for setting in found {
             let without: Vec<Change> = match setting.parameter {
                 // The default is another number of steps.

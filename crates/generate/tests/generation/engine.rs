@@ -5,7 +5,7 @@ use crate::described::{Replay, described};
 use aquatint_compute::ReadRow;
 use aquatint_diffusion::{Canvas, LossTerm, Process, ProposalError, TokenId, WordVectors};
 use aquatint_generate::{
-    DenoisingEvent, Ended, Engine, FinishReason, GenerateError, Limits, Outcome, Request, RequestId, Settings,
+    DenoisingEvent, Ended, Engine, FinishReason, GenerateError, Limits, Outcome, Part, Request, RequestId, Settings,
 };
 use aquatint_network::{
     Denoiser, ForwardPass, HostDenoiser, LossRow, NetworkError, NetworkInput, NetworkSpec, Query, RowAnswer, RowQuery,
@@ -322,7 +322,7 @@ fn a_plan_of_more_steps_than_the_limit_is_refused_before_it_waits() {
     let process = process();
     let long = |steps: usize| {
         let settings = Settings::builder().steps(steps).block_length(2).policy_named("ancestral").build().unwrap();
-        Request { settings, ..open(8, 0, "random", 1.0) }
+        Request { parts: vec![Part::new(settings)], ..open(8, 0, "random", 1.0) }
     };
     let mut engine = Engine::borrowing(&chain, &process, Limits { steps: 400, ..Limits::NONE }).unwrap();
     assert!(engine.submit(long(100)).is_ok());

@@ -12,6 +12,7 @@ mod engine;
 mod insert_delete;
 mod laws;
 mod observing;
+mod parts;
 mod real;
 mod refusals;
 mod reuse;

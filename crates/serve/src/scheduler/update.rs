@@ -64,10 +64,21 @@ impl Update {
     pub(crate) fn of(event: DenoisingEvent<'_>) -> Option<Self> {
         Some(match event {
             DenoisingEvent::Started { forward_passes, .. } => Self::Started { forward_passes },
-            DenoisingEvent::BlockStarted { block, of, positions, steps } => {
+            DenoisingEvent::BlockStarted { block, of, positions, steps, .. } => {
                 Self::Block { block, of, positions: positions.to_vec(), steps }
             }
-            DenoisingEvent::Step { block, step, of, changes, closed, open, forward_passes, entropy, alternatives } => {
+            DenoisingEvent::Step {
+                block,
+                step,
+                of,
+                changes,
+                closed,
+                open,
+                forward_passes,
+                entropy,
+                alternatives,
+                ..
+            } => {
                 let (changes, closed, alternatives) = (changes.to_vec(), closed.to_vec(), alternatives.to_vec());
                 Self::Step(StepUpdate { block, step, of, changes, closed, open, forward_passes, entropy, alternatives })
             }
