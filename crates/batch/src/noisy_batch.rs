@@ -69,7 +69,7 @@ impl NoisyBatch {
             tokens: &self.tokens,
             points: self.points.as_ref(),
             positions: &rows.positions,
-            places: None,
+            places: rows.places.as_deref().filter(|_| spec.position_axes() > 1),
             visibility: &rows.visibility,
             times: spec.reads_time().then_some(self.times.as_slice()),
             current: spec.tells_current().then_some(rows.current.as_slice()),

@@ -2,7 +2,7 @@
 
 use aquatint_compute::Visibility;
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::{Layout, PADDING_DOCUMENT, TokenId};
+use aquatint_diffusion::{Layout, PADDING_DOCUMENT, Place, Span, TokenId};
 use aquatint_network::{NetworkError, RowLayout};
 use std::ops::Range;
 
@@ -17,6 +17,10 @@ pub struct PackedBatch {
     pub text_bytes: Vec<u32>,
     /// Position of each row in its canvas, `T`.
     pub positions: Vec<u32>,
+    /// Place of each row in its canvas, `[T, 3]`, where a span lies in rows; else it is the position on all axes.
+    pub places: Option<Vec<u32>>,
+    /// The spans of other domains than text, by the rows that may become noisy, ascending.
+    pub spans: Vec<Span>,
     /// Whether a row is the first of its document in its canvas, `T`.
     pub first: Vec<bool>,
     /// What each row sees.
@@ -41,9 +45,10 @@ impl PackedBatch {
         let (mut first, mut canvases) = (Vec::with_capacity(capacity), Vec::new());
         let block = layout.block_length();
         let length = batch.length.max(1);
+        let (mut places, mut spans) = (Vec::new(), Vec::new());
         let parts =
             batch.tokens.chunks(length).zip(batch.text_bytes.chunks(length)).zip(batch.documents.chunks(length));
-        for ((canvas, bytes), documents) in parts {
+        for (index, ((canvas, bytes), documents)) in parts.enumerate() {
             // Padding lies at the tail.
             let used = documents.iter().position(|d| *d == PADDING_DOCUMENT).unwrap_or(documents.len());
             let documents = &documents[..used];
@@ -51,6 +56,9 @@ impl PackedBatch {
             if used == 0 {
                 continue;
             }
+            let inside = spans_of(batch, index);
+            let of_canvas: Vec<Place> = aquatint_diffusion::places(&inside, &(0..used).collect::<Vec<_>>());
+            spans.extend(inside.into_iter().map(|span| moved(span, tokens.len())));
             let copies = match block {
                 Some(_) => rows.push_two_streams(layout, used, documents).len() / used,
                 None => rows.push(layout, used, documents).len() / used,
@@ -58,12 +66,14 @@ impl PackedBatch {
             for _ in 0..copies {
                 tokens.extend_from_slice(&canvas[..used]);
                 text_bytes.extend_from_slice(&bytes[..used]);
+                places.extend(of_canvas.iter().flatten());
                 first.extend((0..used).map(|i| i == 0 || documents[i] != documents[i - 1]));
             }
         }
         let current = rows.current().to_vec();
         let (positions, visibility) = rows.finish()?;
-        Ok(Self { tokens, text_bytes, positions, first, visibility, current, canvases, block })
+        let places = spans.iter().any(|span: &Span| span.domain.is_grid()).then_some(places);
+        Ok(Self { tokens, text_bytes, positions, places, spans, first, visibility, current, canvases, block })
     }
 
     /// The number of the canvas that a row belongs to.
@@ -83,6 +93,19 @@ impl PackedBatch {
             }
         }
         parts
+    }
+
+    /// The stretches of a canvas that are of one document and one domain, in order, and the span of those that are not text.
+    pub fn stretches(&self, canvas: &Range<usize>) -> Vec<(Range<usize>, Option<&Span>)> {
+        let mut stretches: Vec<(Range<usize>, Option<&Span>)> = Vec::new();
+        for row in canvas.clone() {
+            let span = self.spans.iter().find(|span| span.positions.contains(&row));
+            match stretches.last_mut() {
+                Some((stretch, of)) if !self.first[row] && *of == span => stretch.end = row + 1,
+                _ => stretches.push((row..row + 1, span)),
+            }
+        }
+        stretches
     }
 
     /// Which rows of a part may become noisy: all but the first `prompt` of each document in its canvas.
@@ -110,9 +133,26 @@ impl PackedBatch {
     }
 }
 
+/// The spans of a canvas, by their positions in it.
+fn spans_of(batch: &CanvasBatch, canvas: usize) -> Vec<Span> {
+    let range = canvas * batch.length..(canvas + 1) * batch.length;
+    let inside = batch.spans.iter().filter(|span| range.contains(&span.positions.start));
+    let placed = |span: &Span| {
+        let positions = span.positions.start - range.start..span.positions.end - range.start;
+        Span { positions, ..span.clone() }
+    };
+    inside.map(placed).collect()
+}
+
+/// A span so many rows further on.
+fn moved(span: Span, rows: usize) -> Span {
+    Span { positions: span.positions.start + rows..span.positions.end + rows, ..span }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aquatint_diffusion::Domain;
 
     /// A full canvas of 4, one of two documents with padding, one of padding alone, and one of 2 tokens.
     fn canvases() -> CanvasBatch {
@@ -122,6 +162,7 @@ mod tests {
             tokens: vec![1, 2, 3, 4, 5, 6, 7, 0, 0, 0, 0, 0, 8, 9, 0, 0],
             documents: vec![0, 0, 0, 0, 1, 1, 2, none, none, none, none, none, 3, 3, none, none],
             text_bytes: (0..16).collect(),
+            spans: Vec::new(),
         }
     }
 
@@ -162,5 +203,48 @@ mod tests {
     fn shifted_rows_read_the_token_before_them_in_their_document() {
         let packed = PackedBatch::new(&canvases(), Layout::Causal).unwrap();
         assert_eq!(packed.shifted(99), [99, 1, 2, 3, 99, 5, 99, 99, 8]);
+    }
+
+    /// The canvases with a picture of two rows of one in the first and third, and a sound in the second.
+    fn with_spans() -> CanvasBatch {
+        let span = |positions, domain| Span { positions, approximate: false, domain };
+        let picture = Domain::grid(2..4, 2, 1);
+        let spans = vec![span(1..3, picture.clone()), span(5..6, Domain::line(6..7)), span(12..14, picture)];
+        CanvasBatch { spans, ..canvases() }
+    }
+
+    #[test]
+    fn spans_have_rows_and_places_of_their_own() {
+        let packed = PackedBatch::new(&with_spans(), Layout::Full).unwrap();
+        assert_eq!(packed.spans.iter().map(|span| span.positions.clone()).collect::<Vec<_>>(), [1..3, 5..6, 7..9]);
+        let places = packed.places.clone().unwrap();
+        let rows: Vec<&[u32]> = places.chunks(3).collect();
+        assert_eq!(rows[..4], [[0, 0, 0], [1, 1, 1], [1, 2, 1], [3, 3, 3]]);
+        assert_eq!(rows[4..], [[0, 0, 0], [1, 1, 1], [2, 2, 2], [0, 0, 0], [0, 1, 0]]);
+        let stretches = |canvas: Range<usize>| {
+            let found = packed.stretches(&canvas).into_iter();
+            found.map(|(rows, span)| (rows, span.is_some())).collect::<Vec<_>>()
+        };
+        assert_eq!(stretches(0..4), [(0..1, false), (1..3, true), (3..4, false)]);
+        // The third row of the second canvas is of another document.
+        assert_eq!(stretches(4..7), [(4..5, false), (5..6, true), (6..7, false)]);
+        assert_eq!(stretches(7..9), [(7..9, true)]);
+        // Text alone has positions and no places.
+        assert_eq!(PackedBatch::new(&canvases(), Layout::Full).unwrap().places, None);
+        // Noisy and clean rows of a block network lie at the same places.
+        let twice = PackedBatch::new(&with_spans(), Layout::Block { length: 2 }).unwrap();
+        let places = twice.places.unwrap();
+        assert_eq!(places.len(), 3 * twice.tokens.len());
+        assert_eq!(places[..12], places[12..24]);
+    }
+
+    #[test]
+    fn some_canvases_are_what_they_are_among_all() {
+        let all = with_spans();
+        let some = all.select([3, 0, 0]);
+        assert_eq!(some.tokens, [8, 9, 0, 0, 1, 2, 3, 4, 1, 2, 3, 4]);
+        assert_eq!(some.documents[..4], all.documents[12..]);
+        assert_eq!(some.spans.iter().map(|span| span.positions.clone()).collect::<Vec<_>>(), [0..2, 5..7, 9..11]);
+        assert_eq!(all.select(0..4), all);
     }
 }

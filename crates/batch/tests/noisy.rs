@@ -22,6 +22,7 @@ fn canvases() -> CanvasBatch {
         tokens: vec![1, 2, 3, 4, 5, 6, 7, 0],
         documents: vec![0, 0, 0, 0, 1, 1, 2, PADDING_DOCUMENT],
         text_bytes: vec![1, 1, 1, 1, 1, 1, 1, 0],
+        spans: Vec::new(),
     }
 }
 

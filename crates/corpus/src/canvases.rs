@@ -7,15 +7,14 @@
 //! another: each position carries the number of its document, and attention stays within equal numbers.
 
 use crate::{CorpusError, Packed, Shard};
-use aquatint_diffusion::PADDING_DOCUMENT;
+use aquatint_diffusion::{Domain, PADDING_DOCUMENT, Span};
 use aquatint_vocabulary::{TokenId, UnknownText};
-use std::ops::Range;
 
 /// Canvases that wait for more documents at a time. More would waste less, but mix documents from further apart.
 const OPEN: usize = 64;
 
 /// Rows of tokens ready for a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CanvasBatch {
     /// Positions of one canvas, L.
     pub length: usize,
@@ -28,9 +27,30 @@ pub struct CanvasBatch {
     /// B·L UTF-8 bytes of text that each token stands for; 0 for padding. An end token has those that the tokens before
     /// it could not hold, 0 as a rule.
     pub text_bytes: Vec<u32>,
+    /// The spans of other domains than text, by their positions in the batch, ascending.
+    pub spans: Vec<Span>,
 }
 
 impl CanvasBatch {
+    /// The canvases of these numbers, in this order; one may come several times.
+    #[must_use]
+    pub fn select(&self, canvases: impl IntoIterator<Item = usize>) -> Self {
+        let mut selected = Self { length: self.length, ..Self::default() };
+        for range in canvases.into_iter().map(|canvas| canvas * self.length..(canvas + 1) * self.length) {
+            let start = selected.tokens.len();
+            selected.tokens.extend_from_slice(&self.tokens[range.clone()]);
+            selected.documents.extend_from_slice(&self.documents[range.clone()]);
+            selected.text_bytes.extend_from_slice(&self.text_bytes[range.clone()]);
+            let inside = self.spans.iter().filter(|span| range.contains(&span.positions.start));
+            let moved = |position: usize| start + position - range.start;
+            selected.spans.extend(inside.map(|span| Span {
+                positions: moved(span.positions.start)..moved(span.positions.end),
+                ..span.clone()
+            }));
+        }
+        selected
+    }
+
     /// How many canvases there are, B.
     pub fn canvases(&self) -> usize {
         self.tokens.len() / self.length
@@ -64,6 +84,7 @@ struct Segment {
 #[derive(Debug)]
 struct Laid {
     shard: Shard,
+    domains: Vec<Domain>,
     segments: Vec<Segment>,
     /// Per canvas, where its segments end; they begin where those of the one before end.
     ends: Vec<u64>,
@@ -146,6 +167,7 @@ impl Canvases {
             tokens: vec![0; positions],
             documents: vec![PADDING_DOCUMENT; positions],
             text_bytes: vec![0; positions],
+            spans: Vec::new(),
         };
         let mut document = 0;
         for (row, &number) in numbers.iter().enumerate() {
@@ -155,6 +177,7 @@ impl Canvases {
                 let end = position + segment.length as usize;
                 let (tokens, text_bytes) = (&mut batch.tokens[position..end], &mut batch.text_bytes[position..end]);
                 laid.shard.copy(segment.start, tokens, text_bytes)?;
+                batch.spans.extend(spans(tokens, position, &laid.domains));
                 batch.documents[position..end].fill(document);
                 document += 1;
                 position = end;
@@ -206,16 +229,35 @@ fn spread(count: u64, limit: Option<usize>) -> Vec<u64> {
 
 /// How many tokens from `start` on a canvas of `full` takes of a document that is longer: all that fit, less the beginning
 /// of a span of codes that does not fit as a whole. A span that no canvas holds is cut like text.
-fn uncut(shard: &Shard, codes: &[Range<TokenId>], start: u64, full: u64) -> Result<u64, CorpusError> {
-    if codes.is_empty() {
+fn uncut(laid: &Laid, start: u64, full: u64) -> Result<u64, CorpusError> {
+    if laid.domains.is_empty() {
         return Ok(full);
     }
     let (mut tokens, mut text_bytes) = (vec![0; full as usize + 1], vec![0; full as usize + 1]);
-    shard.copy(start, &mut tokens, &mut text_bytes)?;
-    let is_code = |token: &TokenId| codes.iter().any(|codes| codes.contains(token));
+    laid.shard.copy(start, &mut tokens, &mut text_bytes)?;
+    let is_code = |token: &TokenId| laid.domains.iter().any(|domain| domain.ids.contains(token));
     // The tokens that open and close a span stand beside codes.
     let cut = (1..=full as usize).rev().find(|&cut| !is_code(&tokens[cut - 1]) && !is_code(&tokens[cut]));
     Ok(cut.map_or(full, |cut| cut as u64))
+}
+
+/// The spans of codes in tokens that stand at `position`: neighbouring codes of one domain. What is left of a picture that
+/// no canvas holds lies in a line.
+fn spans(tokens: &[TokenId], position: usize, domains: &[Domain]) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    for (index, token) in (position..).zip(tokens) {
+        let Some(domain) = domains.iter().find(|domain| domain.ids.contains(token)) else { continue };
+        match spans.last_mut() {
+            Some(span) if span.positions.end == index && span.domain == *domain => span.positions.end = index + 1,
+            _ => spans.push(Span { positions: index..index + 1, approximate: false, domain: domain.clone() }),
+        }
+    }
+    for span in &mut spans {
+        if span.domain.axes.positions().is_some_and(|positions| positions != span.positions.len()) {
+            span.domain = Domain::line(span.domain.ids.clone());
+        }
+    }
+    spans
 }
 
 /// A canvas that still has room.
@@ -226,8 +268,13 @@ struct Waiting {
 
 fn lay(packed: Packed, length: usize) -> Result<Laid, CorpusError> {
     let full = length as u64;
-    let codes = packed.codes;
-    let mut laid = Laid { shard: packed.shard, segments: Vec::new(), ends: Vec::new(), repeat: packed.repeat.into() };
+    let mut laid = Laid {
+        shard: packed.shard,
+        domains: packed.domains,
+        segments: Vec::new(),
+        ends: Vec::new(),
+        repeat: packed.repeat.into(),
+    };
     let (mut segments, mut ends) = (Vec::new(), Vec::new());
     let mut close = |canvas: &[Segment]| {
         segments.extend_from_slice(canvas);
@@ -238,7 +285,7 @@ fn lay(packed: Packed, length: usize) -> Result<Laid, CorpusError> {
         let mut start = document.tokens.start;
         loop {
             let rest = document.tokens.end - start;
-            let taken = if rest > full { uncut(&laid.shard, &codes, start, full)? } else { rest };
+            let taken = if rest > full { uncut(&laid, start, full)? } else { rest };
             if taken == 0 {
                 break;
             }

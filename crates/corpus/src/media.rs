@@ -4,18 +4,15 @@
 //! a domain is what a codec makes codes of (`picture`, `sound`). The codes stand in the document in place of the name. Other
 //! double brackets are text.
 
+use aquatint_diffusion::Domain;
 use aquatint_vocabulary::TokenId;
 use std::fmt::Debug;
-use std::ops::Range;
 use std::path::Path;
 
 /// The codecs of a vocabulary, as packing needs them.
 pub trait MediaCodes: Debug + Sync {
-    /// The names of the domains, such as `picture`.
-    fn domains(&self) -> Vec<&str>;
-
-    /// The ids that are codes, a range for each domain. Canvases are not cut between two of them.
-    fn codes(&self) -> Vec<Range<TokenId>>;
+    /// The domains by their names, such as `picture`. Canvases are not cut between two codes of one.
+    fn domains(&self) -> Vec<(&str, Domain)>;
 
     /// The tokens of a file within `media`, a folder or an archive: what opens the span, the codes, what closes it.
     ///
@@ -35,11 +32,7 @@ pub trait MediaCodes: Debug + Sync {
 pub struct TextOnly;
 
 impl MediaCodes for TextOnly {
-    fn domains(&self) -> Vec<&str> {
-        Vec::new()
-    }
-
-    fn codes(&self) -> Vec<Range<TokenId>> {
+    fn domains(&self) -> Vec<(&str, Domain)> {
         Vec::new()
     }
 
@@ -69,13 +62,13 @@ pub(crate) enum Piece<'text> {
 }
 
 /// The parts of a text in their order; empty texts are left out.
-pub(crate) fn pieces<'text>(text: &'text str, domains: &[&str]) -> Vec<Piece<'text>> {
+pub(crate) fn pieces<'text>(text: &'text str, domains: &[(&str, Domain)]) -> Vec<Piece<'text>> {
     let (mut pieces, mut begin, mut from) = (Vec::new(), 0, 0);
     while let Some(open) = memchr::memmem::find(&text.as_bytes()[from..], b"[[").map(|found| from + found) {
         from = open + 1;
         let Some(close) = text[open..].find("]]").map(|found| open + found) else { break };
         let Some((domain, file)) = text[open + 2..close].split_once(':') else { continue };
-        if !domains.contains(&domain) || file.is_empty() || file.contains('\n') {
+        if !domains.iter().any(|(name, _)| *name == domain) || file.is_empty() || file.contains('\n') {
             continue;
         }
         if begin < open {
@@ -95,7 +88,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const DOMAINS: [&str; 2] = ["picture", "sound"];
+    const DOMAINS: [(&str, Domain); 2] = [("picture", Domain::ANY), ("sound", Domain::ANY)];
 
     fn file<'a>(whole: &'a str, domain: &'a str, file: &'a str) -> Piece<'a> {
         Piece::File { whole, domain, file }

@@ -3,10 +3,10 @@
 use crate::media::{Piece, pieces};
 use crate::shard::{self, Counts, Shard, Writer};
 use crate::{CorpusError, MediaCodes, Passage, ReadCounts, SourceReport, SourceSnapshot, cut};
+use aquatint_diffusion::Domain;
 use aquatint_files::{Fingerprint, write_atomically};
 use aquatint_vocabulary::{Role, TokenId, Vocabulary};
 use std::io;
-use std::ops::Range;
 use std::path::Path;
 
 /// Text is encoded in parts of about this many bytes: enough to keep every thread busy, few enough to stay in cache.
@@ -19,8 +19,8 @@ const BATCH: usize = 4 << 20;
 pub struct Packed {
     /// Its tokens.
     pub shard: Shard,
-    /// The ids in it that are codes; canvases are not cut between two of them.
-    pub codes: Vec<Range<TokenId>>,
+    /// The domains of the codes in it; canvases are not cut between two codes of one.
+    pub domains: Vec<Domain>,
     /// How many times it is repeated in one epoch.
     pub repeat: u32,
     /// Whether the shard was there already.
@@ -95,8 +95,9 @@ pub fn pack(
         counts.check(source)?;
         let unread = snapshot.unread().to_vec();
         let report = SourceReport { path: source.path.clone(), documents: shard.documents(), counts, unread };
-        let codes = if source.media.is_some() { media.codes() } else { Vec::new() };
-        Ok(Packed { shard, codes, repeat: source.repeat, reused, report })
+        let domains =
+            media.domains().into_iter().filter(|_| source.media.is_some()).map(|(_, domain)| domain).collect();
+        Ok(Packed { shard, domains, repeat: source.repeat, reused, report })
     };
     snapshots.iter().enumerate().map(packer).collect()
 }
@@ -170,7 +171,7 @@ impl Texts<'_> {
         let text = self.vocabulary.len();
         match self.snapshot.source().media {
             None => text,
-            Some(_) => self.media.codes().iter().map(|codes| codes.end as usize).fold(text, usize::max),
+            Some(_) => self.media.domains().iter().map(|(_, domain)| domain.ids.end as usize).fold(text, usize::max),
         }
     }
 

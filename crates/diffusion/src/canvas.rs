@@ -194,26 +194,9 @@ impl Canvas {
         Ok(())
     }
 
-    /// The place of each of these positions, which ascend, as if there were no others. What lies in a line goes on from
-    /// index to index, the same on all axes. A grid has one index of time, that of its beginning; rows and columns are
-    /// counted from there, and what follows goes on behind the longer of the two.
+    /// The place of each of these positions, see [`crate::places`].
     pub fn places(&self, positions: &[usize]) -> Vec<Place> {
-        let (mut places, mut rest): (Vec<Place>, _) = (Vec::with_capacity(positions.len()), positions);
-        let mut next = 0;
-        for span in &self.spans {
-            let Axes::Grid { rows, columns } = span.domain.axes else { continue };
-            let (before, behind) = rest.split_at(rest.partition_point(|position| *position < span.positions.start));
-            let (inside, behind) = behind.split_at(behind.partition_point(|position| *position < span.positions.end));
-            places.extend((next..).map(|index| [index; 3]).take(before.len()));
-            next += before.len() as u32;
-            let cell = |position: &usize| position - span.positions.start;
-            let place = |cell: usize| [next, next + (cell / columns) as u32, next + (cell % columns) as u32];
-            places.extend(inside.iter().map(cell).map(place));
-            next += if inside.is_empty() { 0 } else { rows.max(columns) as u32 };
-            rest = behind;
-        }
-        places.extend((next..).map(|index| [index; 3]).take(rest.len()));
-        places
+        crate::places(&self.spans, positions)
     }
 
     /// Adds `count` padded positions at the end, which show `token`.

@@ -1,6 +1,6 @@
 //! What a span holds: the tokens that may be drawn there, and the axes along which its positions lie.
 
-use crate::TokenId;
+use crate::{Span, TokenId};
 use std::ops::Range;
 
 /// Text, codes of a picture, codes of a sound: a range of the joint vocabulary, and how its tokens lie.
@@ -64,4 +64,26 @@ impl Axes {
             Self::Grid { rows, columns } => rows.checked_mul(columns),
         }
     }
+}
+
+/// The place of each of these positions among such spans, both ascending, as if there were no other positions. What lies in
+/// a line goes on from index to index, the same on all axes. A grid has one index of time, that of its beginning; rows and
+/// columns are counted from there, and what follows goes on behind the longer of the two.
+pub fn places(spans: &[Span], positions: &[usize]) -> Vec<Place> {
+    let (mut places, mut rest): (Vec<Place>, _) = (Vec::with_capacity(positions.len()), positions);
+    let mut next = 0;
+    for span in spans {
+        let Axes::Grid { rows, columns } = span.domain.axes else { continue };
+        let (before, behind) = rest.split_at(rest.partition_point(|position| *position < span.positions.start));
+        let (inside, behind) = behind.split_at(behind.partition_point(|position| *position < span.positions.end));
+        places.extend((next..).map(|index| [index; 3]).take(before.len()));
+        next += before.len() as u32;
+        let cell = |position: &usize| position - span.positions.start;
+        let place = |cell: usize| [next, next + (cell / columns) as u32, next + (cell % columns) as u32];
+        places.extend(inside.iter().map(cell).map(place));
+        next += if inside.is_empty() { 0 } else { rows.max(columns) as u32 };
+        rest = behind;
+    }
+    places.extend((next..).map(|index| [index; 3]).take(rest.len()));
+    places
 }

@@ -77,7 +77,7 @@ mod time_sampling;
 pub use canvas::{Canvas, CanvasError, Kind, PositionState, Span};
 pub use continuous_state::{ContinuousState, NoisyInput};
 pub use counting::Counting;
-pub use domain::{Axes, Domain, Place};
+pub use domain::{Axes, Domain, Place, places};
 pub use editing::{Editing, LengthChanges, LengthEdits, LengthStep, LengthTokens, Source};
 pub use error::SettingError;
 pub use guidance::{guidance_scale, guide};

@@ -109,6 +109,7 @@ mod tests {
             tokens: vec![1, 2, 3, 4, 5, 6, 7, 0],
             documents: vec![0, 0, 0, 0, 1, 2, 2, PADDING_DOCUMENT],
             text_bytes: vec![1; 8],
+            spans: Vec::new(),
         };
         let part = |document, start, length| DocumentPart { document, start, length };
         (PackedBatch::new(&batch, layout).unwrap(), vec![vec![part(5, 4, 4)], vec![part(5, 8, 1), part(6, 0, 2)]])

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 pub fn canvases_of(texts: &[EncodedText], length: usize, batch: usize) -> Vec<CanvasBatch> {
     let length = length.max(1);
     let laid_out = |texts: &[EncodedText]| {
-        let mut canvases = CanvasBatch { length, tokens: Vec::new(), documents: Vec::new(), text_bytes: Vec::new() };
+        let mut canvases = CanvasBatch { length, ..CanvasBatch::default() };
         for (document, text) in (0u32..).zip(texts) {
             let retained = text.tokens.len().min(length);
             let padding = length - retained;

@@ -28,7 +28,7 @@
 //!         let tokens = (0..step.canvases * length).map(|place| 20 + (step.number as u32 + place as u32) % 10).collect();
 //!         let documents = (0..step.canvases * length).map(|place| (place / length) as u32).collect();
 //!         let text_bytes = vec![1; step.canvases * length];
-//!         Ok(CanvasBatch { length, tokens, documents, text_bytes })
+//!         Ok(CanvasBatch { length, tokens, documents, text_bytes, spans: Vec::new() })
 //!     }
 //!     fn forward_backward(&mut self, pass: &Pass<'_>, model: &mut dyn Learner) -> Result<PassCost, TrainError> {
 //!         let noisy = aquatint_batch::NoisyBatch::new(pass.rows);

@@ -2,6 +2,7 @@
 
 use crate::support::snapshot;
 use aquatint_corpus::{Canvases, CorpusError, MediaCodes, Packed, Source, TextOnly, pack};
+use aquatint_diffusion::{Axes, Domain};
 use aquatint_vocabulary::{Role, TokenId, Vocabulary};
 use std::fs;
 use std::ops::Range;
@@ -17,12 +18,8 @@ const CLOSE: TokenId = 299;
 struct Bytes;
 
 impl MediaCodes for Bytes {
-    fn domains(&self) -> Vec<&str> {
-        vec!["picture"]
-    }
-
-    fn codes(&self) -> Vec<Range<TokenId>> {
-        vec![CODES]
+    fn domains(&self) -> Vec<(&str, Domain)> {
+        vec![("picture", Domain::grid(CODES, 2, 4))]
     }
 
     fn tokens(&self, domain: &str, media: &Path, file: &str) -> Result<Vec<TokenId>, String> {
@@ -134,6 +131,11 @@ fn no_canvas_tears_a_picture_that_it_can_hold() {
         let all: Vec<u64> = (0..canvases.len()).collect();
         let batch = canvases.batch(&all).unwrap();
         assert_eq!(batch.filled() as u64, total, "every token is in one canvas");
+        let spans: Vec<TokenId> =
+            batch.spans.iter().flat_map(|span| batch.tokens[span.positions.clone()].iter().copied()).collect();
+        assert_eq!(spans, batch.tokens.iter().copied().filter(|token| CODES.contains(token)).collect::<Vec<_>>());
+        // A fox is two rows of four, an owl of three codes none.
+        assert!(batch.spans.iter().all(|span| span.domain.is_grid() == (span.positions.len() == 8)));
         for canvas in batch.tokens.chunks(length) {
             let opened = canvas.iter().filter(|token| **token == OPEN).count();
             let closed = canvas.iter().filter(|token| **token == CLOSE).count();
@@ -142,8 +144,9 @@ fn no_canvas_tears_a_picture_that_it_can_hold() {
             assert!(opened == closed && whole && (codes > 0) == (opened > 0), "{length}: {canvas:?}");
         }
     }
-    // A picture of 10 tokens does not fit into 8: it is cut, and nothing is lost.
+    // A picture of 10 tokens does not fit into 8: it is cut, lies in a line, and nothing is lost.
     let canvases = Canvases::new(vec![packed(&source, &Bytes).unwrap()], 8).unwrap();
     let batch = canvases.batch(&(0..canvases.len()).collect::<Vec<_>>()).unwrap();
     assert_eq!(batch.filled() as u64, total);
+    assert!(batch.spans.iter().filter(|span| span.positions.len() < 8).all(|span| span.domain.axes == Axes::Line));
 }

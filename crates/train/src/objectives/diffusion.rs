@@ -56,7 +56,10 @@ impl Diffusion {
     /// The canvases of a step.
     pub(super) fn batch(&self, step: Step<'_>) -> Result<CanvasBatch, TrainError> {
         match self.pairs() {
-            true => Ok(twice(&self.data.batch(step.number, step.canvases / 2)?)),
+            true => {
+                let each = self.data.batch(step.number, step.canvases / 2)?;
+                Ok(each.select((0..each.canvases()).flat_map(|canvas| [canvas; 2])))
+            }
             false => self.data.batch(step.number, step.canvases),
         }
     }
@@ -78,16 +81,5 @@ impl Diffusion {
         if self.follows_cost() {
             defaults.time_grid = Some(density.grid().ranks().to_vec());
         }
-    }
-}
-
-/// Each canvas two times, one after the other.
-fn twice(batch: &CanvasBatch) -> CanvasBatch {
-    let pairs = |row: std::slice::Chunks<'_, u32>| row.flat_map(|canvas| [canvas, canvas].concat()).collect();
-    CanvasBatch {
-        length: batch.length,
-        tokens: pairs(batch.tokens.chunks(batch.length)),
-        documents: pairs(batch.documents.chunks(batch.length)),
-        text_bytes: pairs(batch.text_bytes.chunks(batch.length)),
     }
 }

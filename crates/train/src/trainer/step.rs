@@ -9,7 +9,6 @@ use crate::parallel::Ranks;
 use crate::recipe::Resolved;
 use aquatint_batch::PackedBatch;
 use aquatint_compute::Device;
-use aquatint_corpus::CanvasBatch;
 use aquatint_network::{Denoiser, Learner};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,7 +65,7 @@ impl StepSettings<'_> {
             }
             // Passes end where they do on one rank, since some draws are one for each pass.
             let count = (per_pass - first % per_pass).min(self.own.end - first);
-            let rows = PackedBatch::new(&part(&canvases, first, count), model.network.spec().attention)?;
+            let rows = PackedBatch::new(&canvases.select(first..first + count), model.network.spec().attention)?;
             let pass = Pass { step: number, first, canvases: batch, tokens, rows: &rows };
             // The cost of a step is the mean of those of its passes.
             let share = count as f64 / batch as f64;
@@ -95,16 +94,5 @@ impl StepSettings<'_> {
         let seconds = begun.elapsed().as_secs_f64();
         let (tokens, imbalance) = (tokens as u64, loads.imbalance());
         Ok(Some(StepOutcome { finite, nats, tokens, bytes, norm, learning_rate, imbalance, seconds }))
-    }
-}
-
-/// Some canvases of a batch.
-fn part(batch: &CanvasBatch, first: usize, count: usize) -> CanvasBatch {
-    let range = first * batch.length..(first + count) * batch.length;
-    CanvasBatch {
-        length: batch.length,
-        tokens: batch.tokens[range.clone()].to_vec(),
-        documents: batch.documents[range.clone()].to_vec(),
-        text_bytes: batch.text_bytes[range].to_vec(),
     }
 }
