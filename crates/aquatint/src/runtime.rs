@@ -259,6 +259,7 @@ impl Runtime {
         let format = self.format();
         let (all, experts) = (checkpoint.memory(format), checkpoint.expert_memory(format));
         let bytes = all - experts + self.expert_memory.map_or(experts, |most| most.min(experts));
+        let bytes = bytes + if self.is_gpu() { checkpoint.table_memory() } else { 0 };
         // The only numbers that are wider than the format's.
         if self.precision == Precision::F64 { 2 * bytes } else { bytes }
     }

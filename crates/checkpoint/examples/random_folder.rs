@@ -19,17 +19,35 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::error::Error;
 use std::path::Path;
+use std::process::ExitCode;
 
 /// Half the width of the interval in which weights lie, for the usual standard deviation of 0.02.
 const WIDTH: f32 = 0.034_64;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match write() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [config, folder, numbers] = &arguments[..] else {
         return Err("usage: random_folder CONFIG.json FOLDER f32|bf16|f16|int8|int4".into());
     };
-    let config: Value = serde_json::from_slice(&std::fs::read(config)?)?;
-    let (family, spec) = (families::of_config(&config)?, families::from_config(&config)?);
+    let text = std::fs::read(config).map_err(|error| format!("`{config}` cannot be read: {error}"))?;
+    let mut config: Value = serde_json::from_slice(&text).map_err(|error| format!("`{config}` is no JSON: {error}"))?;
+    let family = families::of_config(&config)?;
+    if config["mask_token_id"].is_null() && family.facts().mask_token.is_some() {
+        // The tokenizer of such a family says which token it is, and there is none yet.
+        let size = families::from_config(&config)?.vocabulary_size;
+        config["mask_token_id"] = size.saturating_sub(1).into();
+    }
+    let spec = families::from_config(&config)?;
     let integers = match numbers.as_str() {
         "int8" => Some(QuantisePlan { bits: Bits::Eight, group: None, head: true }),
         "int4" => Some(QuantisePlan { bits: Bits::Four, group: Some(32), head: true }),

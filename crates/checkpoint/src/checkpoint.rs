@@ -9,7 +9,8 @@ use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, builtin,
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_network::families::{self, Family, Object, TokenRoles};
 use aquatint_network::{
-    ExpertSource, InferenceNetwork, Learner, Network, NetworkError, NetworkSpec, ParameterGroup, TensorData, TensorSpec,
+    ExpertSource, InferenceNetwork, Learner, Network, NetworkError, NetworkSpec, ParameterGroup, ReadRows, Role,
+    StoredWeights, TensorData, TensorSpec,
 };
 use aquatint_vocabulary::{ChatError, ChatTemplate, Role as VocabularyRole, RoleFile, Vocabulary};
 use serde_json::Value;
@@ -201,7 +202,7 @@ impl Checkpoint {
         device: D,
         format: WeightFormat,
     ) -> Result<InferenceNetwork<D>, CheckpointError> {
-        self.build(|weights| InferenceNetwork::new(device, self.spec.clone(), format, weights))
+        self.inference_network_of((device, format), None, Integers::Stay)
     }
 
     /// The same, but matrices of experts are read when rows are routed to them, and no more than `expert_memory` bytes of
@@ -216,17 +217,66 @@ impl Checkpoint {
         format: WeightFormat,
         expert_memory: usize,
     ) -> Result<InferenceNetwork<D>, CheckpointError> {
+        self.inference_network_of((device, format), Some(expert_memory), Integers::Stay)
+    }
+
+    /// The network to be run with all its matrices in `format`, also those that the files keep as integers of other bits;
+    /// within a memory for experts, as [`Checkpoint::inference_network_within`] has it, if there is one.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::inference_network_within`].
+    pub fn inference_network_in<D: Device>(
+        &self,
+        device: D,
+        format: WeightFormat,
+        expert_memory: Option<usize>,
+    ) -> Result<InferenceNetwork<D>, CheckpointError> {
+        self.inference_network_of((device, format), expert_memory, Integers::Follow)
+    }
+
+    fn inference_network_of<D: Device>(
+        &self,
+        (device, format): (D, WeightFormat),
+        expert_memory: Option<usize>,
+        integers: Integers,
+    ) -> Result<InferenceNetwork<D>, CheckpointError> {
+        self.check()?;
+        let expected = self.spec.tensors();
         let tensors: BTreeMap<String, TensorSpec> =
-            self.spec.tensors().into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+            expected.iter().map(|tensor| (tensor.name.clone(), tensor.clone())).collect();
         let (weights, family, quantisation) = (Arc::clone(&self.weights), self.family, self.quantisation.clone());
-        let read = move |name: &str| {
-            let tensor = tensors.get(name).ok_or("the network has no such tensor")?;
-            let data = weights.read_data(&families::file_name(family, name), &tensor.shape, quantisation.as_ref());
-            data.map_err(|error| error.to_string())
+        let experts = expert_memory.map(|memory| {
+            let read = move |name: &str| {
+                let tensor = tensors.get(name).ok_or("the network has no such tensor")?;
+                let data = weights.read_data(&families::file_name(family, name), &tensor.shape, quantisation.as_ref());
+                data.map(|data| integers.of(data, format)).map_err(|error| error.to_string())
+            };
+            ExpertSource { memory, read: Arc::new(read) }
+        });
+        let stored = StoredWeights { table: self.stored_table(&expected), experts };
+        let by_name: BTreeMap<&str, &TensorSpec> = expected.iter().map(|t| (t.name.as_str(), t)).collect();
+        let mut failure = None;
+        let give = &mut |name: &str, format: WeightFormat| {
+            let tensor = by_name.get(name)?;
+            let data = self.read_tensor_in(tensor, format).map(|data| integers.of(data, format));
+            data.map_err(|error| failure.get_or_insert(error)).ok()
         };
-        let experts = ExpertSource { memory: expert_memory, read: Arc::new(read) };
-        self.build(|weights| {
-            InferenceNetwork::with_experts_on_demand(device, self.spec.clone(), format, weights, experts)
+        let built = InferenceNetwork::with_stored_weights(device, self.spec.clone(), format, give, stored);
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(built?),
+        }
+    }
+
+    /// Reads rows of the embedding table from its file, if they lie there one by one.
+    fn stored_table(&self, tensors: &[TensorSpec]) -> Option<Arc<ReadRows>> {
+        let table = tensors.iter().find(|tensor| tensor.role == Role::Embedding)?;
+        let (name, shape) = (families::file_name(self.family, &table.name), table.shape.clone());
+        let (weights, quantisation) = (Arc::clone(&self.weights), self.quantisation.clone());
+        self.weights.has_rows(&name).then(|| -> Arc<ReadRows> {
+            Arc::new(move |rows: &[u32]| {
+                weights.read_rows(&name, &shape, quantisation.as_ref(), rows).map_err(|error| error.to_string())
+            })
         })
     }
 
@@ -282,6 +332,18 @@ impl Checkpoint {
         self.weights.check_copies()
     }
 
+    /// A tensor as the files keep it, but for real numbers that are quantised while they are read where `format` is one of
+    /// integers.
+    fn read_tensor_in(&self, tensor: &TensorSpec, format: WeightFormat) -> Result<TensorData, CheckpointError> {
+        if let Some(integers) = format.integers() {
+            let name = families::file_name(self.family, &tensor.name);
+            if let Some(matrix) = self.weights.read_quantised(&name, &tensor.shape, integers)? {
+                return Ok(TensorData::Quantised(matrix));
+            }
+        }
+        self.read_tensor(tensor)
+    }
+
     /// A tensor as the files keep it.
     pub(crate) fn read_tensor(&self, tensor: &TensorSpec) -> Result<TensorData, CheckpointError> {
         let name = families::file_name(self.family, &tensor.name);
@@ -318,6 +380,25 @@ impl Checkpoint {
             tokenizer_config: Some(&self.tokenizer_config).filter(|config| !config.is_null()),
         };
         save_learner(folder, &description, learner, storage)
+    }
+}
+
+/// What becomes of matrices that the files keep as integers.
+#[derive(Debug, Clone, Copy)]
+enum Integers {
+    /// They stay as they are.
+    Stay,
+    /// Those of other bits than a format's are brought to it.
+    Follow,
+}
+
+impl Integers {
+    fn of(self, data: TensorData, format: WeightFormat) -> TensorData {
+        let same = |bits| format.integers().is_some_and(|(wanted, _)| wanted == bits);
+        match (self, &data) {
+            (Self::Follow, TensorData::Quantised(matrix)) if !same(matrix.bits()) => TensorData::Real(data.into_real()),
+            _ => data,
+        }
     }
 }
 

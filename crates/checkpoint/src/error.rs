@@ -10,6 +10,16 @@ use std::path::{Path, PathBuf};
 /// Why a checkpoint could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
+    /// A row that a table does not have.
+    #[error("tensor `{name}` has no row {row}; allowed: 0 to {}", count.saturating_sub(1))]
+    NoRow {
+        /// The tensor.
+        name: String,
+        /// The requested row.
+        row: u32,
+        /// Its rows.
+        count: usize,
+    },
     /// Neither a folder nor the name of a built-in model.
     #[error("no checkpoint `{name}`: it is neither a folder here nor a built-in model (built in: {builtin})")]
     Unknown {

@@ -25,6 +25,7 @@ mod quantised_writer;
 mod quantization_config;
 mod read;
 mod roles;
+mod rows;
 mod safetensors_writer;
 mod save;
 mod shards;

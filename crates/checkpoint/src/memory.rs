@@ -8,8 +8,9 @@ use aquatint_network::{Role, TensorSpec, families};
 const REAL: u64 = 4;
 
 impl Checkpoint {
-    /// Bytes that the weights take when matrices are kept in `format`. Matrices that are quantised in the files stay as
-    /// they are; norms are f32, and word vectors bf16 or f32. Padding of prepared matrices is not counted.
+    /// Bytes that the weights take on the CPU when matrices are kept in `format`. Matrices that are quantised in the files
+    /// stay as they are, norms are f32, and of the embedding table rows are read from the file, unless the network mixes
+    /// them. Padding of prepared matrices is not counted.
     pub fn memory(&self, format: WeightFormat) -> u64 {
         self.memory_of(format, &|_| true)
     }
@@ -19,8 +20,40 @@ impl Checkpoint {
         self.memory_of(format, &|tensor| tensor.routed)
     }
 
+    /// Bytes that the embedding table takes besides on a device with a memory of its own: bf16 or f32.
+    pub fn table_memory(&self) -> u64 {
+        let tables = self.spec.tensors().into_iter().filter(|tensor| tensor.role == Role::Embedding);
+        tables.filter(|tensor| self.has_stored_rows(tensor)).map(|tensor| self.whole_table(&tensor)).sum()
+    }
+
+    /// The columns of the first matrix that `format` cannot hold, as the inputs that share a scale do not divide them.
+    pub fn undivided_columns(&self, format: WeightFormat) -> Option<usize> {
+        let (_, group) = format.integers()?;
+        let group = group?;
+        let is_kept_so = |tensor: &TensorSpec| {
+            tensor.role == Role::Matrix && self.weights.bits(&families::file_name(self.family, &tensor.name)).is_none()
+        };
+        let columns = self.spec.tensors().into_iter().filter(is_kept_so).map(|tensor| tensor.rows_and_columns().1);
+        columns.into_iter().find(|&columns| columns != group && (group == 0 || !columns.is_multiple_of(group)))
+    }
+
+    /// Whether rows of the embedding table are read from the file.
+    fn has_stored_rows(&self, table: &TensorSpec) -> bool {
+        let name = families::file_name(self.family, &table.name);
+        !self.spec.reads_mixtures().unwrap_or(false) && self.weights.has_rows(&name)
+    }
+
+    /// Bytes of an embedding table in memory.
+    fn whole_table(&self, table: &TensorSpec) -> u64 {
+        let name = families::file_name(self.family, &table.name);
+        let mixtures = self.spec.reads_mixtures().unwrap_or(false);
+        // A table of which only rows are read stays in bf16 where it is kept so.
+        let compact = !mixtures && self.weights.storage(&name).as_deref() == Some("BF16");
+        if compact { REAL / 2 * table.len() as u64 } else { REAL * table.len() as u64 }
+    }
+
     fn memory_of(&self, format: WeightFormat, counts: &dyn Fn(&TensorSpec) -> bool) -> u64 {
-        let (tied, mixtures) = (self.spec.head.tied, self.spec.reads_mixtures().unwrap_or(false));
+        let tied = self.spec.head.tied;
         let bytes = self.spec.tensors().into_iter().filter(counts).map(|tensor| {
             let numbers: u64 = tensor.shape.iter().map(|&size| size as u64).product();
             let rows = tensor.shape.first().map_or(1, |&rows| rows as u64);
@@ -33,14 +66,12 @@ impl Checkpoint {
                 }
                 None => prepared(format, numbers, rows),
             };
-            // A table of which only rows are read stays in bf16 where it is kept so.
-            let compact = !mixtures && self.weights.storage(&name).as_deref() == Some("BF16");
-            let table = if compact { REAL / 2 } else { REAL } * numbers;
+            let table = || if self.has_stored_rows(&tensor) { 0 } else { self.whole_table(&tensor) };
             match tensor.role {
                 Role::Matrix => multiplied(format),
                 Role::Head => multiplied(of_head(format)),
-                Role::Embedding if tied => table + multiplied(of_head(format)),
-                Role::Embedding => table,
+                Role::Embedding if tied => table() + multiplied(of_head(format)),
+                Role::Embedding => table(),
                 Role::UnitVectors | Role::Vector | Role::Router => REAL * numbers,
             }
         });

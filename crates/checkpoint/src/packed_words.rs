@@ -24,8 +24,8 @@ const PER_WORD: usize = 8;
 const MIDDLE: u8 = 8;
 /// The output within eight that each number of a word of AWQ is for.
 const AWQ_ORDER: [usize; PER_WORD] = [0, 2, 4, 6, 1, 3, 5, 7];
-/// Outputs that are unpacked together, so that the rows that are written stay in the nearest cache.
-const TILE: usize = 64;
+/// Words of a line of the cache: as many are moved together in both directions.
+const TILE: usize = 16;
 /// The module's tensor of packed numbers, by which such a matrix is known.
 const NUMBERS: &str = ".qweight";
 
@@ -42,9 +42,8 @@ pub(crate) struct PackedMatrix {
     symmetric: bool,
 }
 
-/// What a matrix is read from.
+/// What gives the numbers of a matrix their meaning.
 struct Parts<'a> {
-    numbers: Cow<'a, [u8]>,
     zeros: Cow<'a, [u8]>,
     scales: Vec<f32>,
     /// The group of each input.
@@ -103,25 +102,18 @@ impl Weights {
         let module = name.strip_suffix(".weight").unwrap_or(name);
         let parts = self.packed_parts(module, matrix)?;
         let PackedMatrix { outputs, inputs, groups, .. } = matrix;
+        let numbers = matrix.in_rows(&self.raw(&format!("{module}{NUMBERS}"), Dtype::I32, &matrix.words())?);
         if matrix.symmetric {
-            let mut values = vec![0; outputs * inputs];
-            matrix.unpack(&parts, |at, _, number| values[at] = number.cast_signed() - MIDDLE.cast_signed());
             let scales = (0..outputs).flat_map(|output| (0..groups).map(move |of| of * outputs + output));
             let scales = scales.map(|at| parts.scales[at]).collect();
-            let quantised = Quantised::from_parts(Bits::Four, (outputs, inputs), inputs / groups, values, scales);
+            let quantised = Quantised::from_packed(Bits::Four, (outputs, inputs), inputs / groups, numbers, scales);
             return quantised.map(TensorData::Quantised).map_err(|source| CheckpointError::Quantised {
                 name: name.to_owned(),
                 file: self.file_of(&format!("{module}{NUMBERS}")).to_owned(),
                 source,
             });
         }
-        let zeros = (0..groups).flat_map(|of| (0..outputs).map(move |output| (of, output)));
-        let zeros: Vec<u8> = zeros.map(|(of, output)| matrix.zero(&parts, of, output)).collect();
-        let mut values = vec![0.0; outputs * inputs];
-        matrix.unpack(&parts, |at, of, number| {
-            values[at] = (f32::from(number) - f32::from(zeros[of])) * parts.scales[of];
-        });
-        Ok(TensorData::Real(values))
+        Ok(TensorData::Real(matrix.real(&parts, &numbers)))
     }
 
     /// Names of the tensors of a matrix in the files.
@@ -151,14 +143,11 @@ impl Weights {
     }
 
     fn packed_parts(&self, module: &str, matrix: PackedMatrix) -> Result<Parts<'_>, CheckpointError> {
-        let PackedMatrix { packing, outputs, inputs, groups, listed, .. } = matrix;
+        let PackedMatrix { outputs, inputs, groups, listed, .. } = matrix;
         let name = |tensor: &str| format!("{module}.{tensor}");
-        let shape = match packing {
-            Packing::Awq => [inputs, outputs / PER_WORD],
-            _ => [inputs / PER_WORD, outputs],
-        };
         let words = |tensor: &str, shape: &[usize]| self.raw(&name(tensor), Dtype::I32, shape);
-        let (numbers, zeros) = (words("qweight", &shape)?, words("qzeros", &[groups, outputs.div_ceil(PER_WORD)])?);
+        self.expect_raw(&name("qweight"), Dtype::I32, &matrix.words())?;
+        let zeros = words("qzeros", &[groups, outputs.div_ceil(PER_WORD)])?;
         let scales = self.read_shaped(&name("scales"), &[groups, outputs])?;
         let of = match listed {
             true => words("g_idx", &[inputs])?.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect(),
@@ -173,7 +162,7 @@ impl Weights {
                 groups,
             });
         }
-        Ok(Parts { numbers, zeros, scales, groups: of })
+        Ok(Parts { zeros, scales, groups: of })
     }
 
     fn no_matrix(&self, name: &str) -> CheckpointError {
@@ -203,41 +192,90 @@ impl PackedMatrix {
         }
     }
 
-    /// Gives each number with its place in the row-major matrix and that of its scale.
-    fn unpack(self, parts: &Parts<'_>, mut put: impl FnMut(usize, usize, u8)) {
-        let Self { outputs, inputs, .. } = self;
-        if self.packing == Packing::Awq {
-            let words = outputs / PER_WORD;
-            for first in (0..words).step_by(TILE / PER_WORD) {
-                for input in 0..inputs {
-                    let scales = parts.groups[input] as usize * outputs;
-                    for word in first..(first + TILE / PER_WORD).min(words) {
-                        let packed = word_at(&parts.numbers, input * words + word);
-                        for (at, within) in AWQ_ORDER.into_iter().enumerate() {
-                            let output = word * PER_WORD + within;
-                            put(output * inputs + input, scales + output, nibble(packed, at));
+    /// The shape of the tensor of its words.
+    fn words(self) -> [usize; 2] {
+        match self.packing {
+            Packing::Awq => [self.inputs, self.outputs / PER_WORD],
+            _ => [self.inputs / PER_WORD, self.outputs],
+        }
+    }
+
+    /// The numbers output after output, eight inputs in a word, as [`Quantised::packed`] has them: of GPTQ the words
+    /// transposed, of AWQ the numbers too.
+    fn in_rows(self, numbers: &[u8]) -> Vec<u8> {
+        let [lines, columns] = self.words();
+        let per_row = self.inputs.div_ceil(PER_WORD);
+        let mut rows = vec![0; self.outputs * per_row * size_of::<u32>()];
+        let (from, to) = (numbers.as_chunks().0, rows.as_chunks_mut().0);
+        for first in (0..columns).step_by(TILE) {
+            let tile = first..(first + TILE).min(columns);
+            match self.packing {
+                Packing::Awq => {
+                    for word in 0..per_row {
+                        let inputs = word * PER_WORD..((word + 1) * PER_WORD).min(lines);
+                        for column in tile.clone() {
+                            let mut eight = [0; PER_WORD];
+                            for (number, input) in eight.iter_mut().zip(inputs.clone()) {
+                                *number = u32::from_le_bytes(from[input * columns + column]);
+                            }
+                            for (number, within) in transposed(eight).into_iter().zip(AWQ_ORDER) {
+                                to[(column * PER_WORD + within) * per_row + word] = number.to_le_bytes();
+                            }
+                        }
+                    }
+                }
+                _ => {
+                    for start in (0..per_row).step_by(TILE) {
+                        for output in tile.clone() {
+                            for word in start..(start + TILE).min(per_row) {
+                                to[output * per_row + word] = from[word * columns + output];
+                            }
                         }
                     }
                 }
             }
-            return;
         }
-        for first in (0..outputs).step_by(TILE) {
-            for word in 0..inputs / PER_WORD {
-                for output in first..(first + TILE).min(outputs) {
-                    let packed = word_at(&parts.numbers, word * outputs + output);
-                    for at in 0..PER_WORD {
-                        let input = word * PER_WORD + at;
-                        put(
-                            output * inputs + input,
-                            parts.groups[input] as usize * outputs + output,
-                            nibble(packed, at),
-                        );
-                    }
-                }
+        rows
+    }
+
+    /// The real numbers that these stand for, row-major.
+    fn real(self, parts: &Parts<'_>, numbers: &[u8]) -> Vec<f32> {
+        let Self { outputs, inputs, groups, .. } = self;
+        let mut values = Vec::with_capacity(outputs * inputs);
+        let mut row = vec![0.0; inputs.next_multiple_of(PER_WORD)];
+        let mut meaning = vec![(0.0, 0.0); groups];
+        for (output, bytes) in numbers.chunks_exact(Bits::Four.row_bytes(inputs)).enumerate() {
+            for (of, meaning) in meaning.iter_mut().enumerate() {
+                *meaning = (f32::from(self.zero(parts, of, output)), parts.scales[of * outputs + output]);
+            }
+            for (pair, byte) in row.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+                *pair = [f32::from(byte & 15), f32::from(byte >> 4)];
+            }
+            // Neighbours are of one group where inputs were not reordered.
+            let mut rest = row.as_slice();
+            for neighbours in parts.groups.chunk_by(|one, other| one == other) {
+                let (own, after) = rest.split_at(neighbours.len());
+                let (zero, scale) = meaning[neighbours[0] as usize];
+                values.extend(own.iter().map(|number| (number - zero) * scale));
+                rest = after;
             }
         }
+        values
     }
+}
+
+/// Eight words of eight numbers, transposed: number `i` of word `j` becomes number `j` of word `i`. Blocks of four, of two
+/// and of one number change places.
+fn transposed(mut words: [u32; PER_WORD]) -> [u32; PER_WORD] {
+    for (size, mask) in [(4, 0x0000_ffff), (2, 0x00ff_00ff), (1, 0x0f0f_0f0f)] {
+        for first in (0..PER_WORD).filter(|at| at & size == 0) {
+            let (upper, lower) = (words[first], words[first + size]);
+            let changed = (upper >> (4 * size) ^ lower) & mask;
+            words[first] = upper ^ changed << (4 * size);
+            words[first + size] = lower ^ changed;
+        }
+    }
+    words
 }
 
 /// A word of a list of them.

@@ -146,8 +146,8 @@ impl QuantisePlan {
 fn relative_error(values: &[f32], matrix: &Quantised) -> f64 {
     let square = |sum: f64, value: f32| sum + f64::from(value).powi(2);
     let norm = values.iter().copied().fold(0.0, square);
-    let group = matrix.group();
-    let groups = values.chunks(group).zip(matrix.values().chunks(group)).zip(matrix.scales());
+    let (group, integers) = (matrix.group(), matrix.values());
+    let groups = values.chunks(group).zip(integers.chunks(group)).zip(matrix.scales());
     let errors = groups.flat_map(|((values, integers), &scale)| {
         values.iter().zip(integers).map(move |(value, &integer)| value - f32::from(integer) * scale)
     });

@@ -8,8 +8,6 @@ use safetensors::Dtype;
 
 /// Values of 4 bits in a word of `weight_packed`.
 pub(crate) const PER_WORD: usize = 8;
-/// What is added to values of 4 bits, so that none is negative.
-pub(crate) const OFFSET: u8 = 8;
 /// Suffixes of a weight's name for the tensors that it may consist of.
 pub(crate) const PACKED: &str = "_packed";
 pub(crate) const SCALE: &str = "_scale";
@@ -104,18 +102,44 @@ impl Weights {
         let Some(bits) = self.bits(name) else { return self.read_shaped(name, shape).map(TensorData::Real) };
         let layout = self.layout(name, bits, shape, quantisation)?;
         self.expect_integers(name, bits, layout)?;
-        let bytes = match bits {
+        let packed = match bits {
             Bits::Eight => self.copy_of_tensor(name)?,
             Bits::Four => self.copy_of_tensor(&format!("{name}{PACKED}"))?,
         };
+        let mut packed = packed.into_owned();
+        if bits == Bits::Eight {
+            raise_lowest(&mut packed);
+        }
         let scales = self.read_shaped(&format!("{name}{SCALE}"), &layout.scales())?;
-        let values = match bits {
-            Bits::Eight => bytes.iter().map(|byte| byte.cast_signed().max(Bits::Eight.range().0)).collect(),
-            Bits::Four => unpack(&bytes, layout.inputs),
-        };
-        Quantised::from_parts(bits, (layout.outputs, layout.inputs), layout.group, values, scales)
+        Quantised::from_packed(bits, (layout.outputs, layout.inputs), layout.group, packed, scales)
             .map(TensorData::Quantised)
             .map_err(|source| self.refused(name, bits, source))
+    }
+
+    /// Rows of a matrix of integers, as the real numbers that they stand for.
+    pub(crate) fn read_integer_rows(
+        &self,
+        (name, bits): (&str, Bits),
+        shape: &[usize],
+        quantisation: Option<&Quantisation>,
+        rows: &[u32],
+    ) -> Result<Vec<f32>, CheckpointError> {
+        let layout = self.layout(name, bits, shape, quantisation)?;
+        let (integers, scale) = match bits {
+            Bits::Eight => (name.to_owned(), format!("{name}{SCALE}")),
+            Bits::Four => (format!("{name}{PACKED}"), format!("{name}{SCALE}")),
+        };
+        let size = bits.row_bytes(layout.inputs);
+        let mut packed = Vec::with_capacity(rows.len() * size);
+        for row in rows.iter().map(|row| *row as usize) {
+            self.append(&integers, row * size..(row + 1) * size, &mut packed)?;
+        }
+        if bits == Bits::Eight {
+            raise_lowest(&mut packed);
+        }
+        let scales = self.read_rows(&scale, &layout.scales(), None, rows)?;
+        let matrix = Quantised::from_packed(bits, (rows.len(), layout.inputs), layout.group, packed, scales);
+        matrix.map(|matrix| matrix.dequantise()).map_err(|source| self.refused(name, bits, source))
     }
 
     /// A tensor that has to be there, in this shape.
@@ -181,7 +205,7 @@ impl Weights {
         }
     }
 
-    fn refused(&self, name: &str, bits: Bits, source: QuantisedError) -> CheckpointError {
+    pub(crate) fn refused(&self, name: &str, bits: Bits, source: QuantisedError) -> CheckpointError {
         CheckpointError::Quantised { name: name.to_owned(), file: self.integers_file(name, bits).to_owned(), source }
     }
 }
@@ -199,17 +223,11 @@ impl Layout {
     }
 }
 
-/// Values of 4 bits out of rows of whole words; the last word of a row may be filled in part.
-fn unpack(bytes: &[u8], inputs: usize) -> Vec<i8> {
-    let signed = |nibble: u8| nibble.cast_signed() - OFFSET.cast_signed();
-    let mut values = Vec::with_capacity(2 * bytes.len());
-    for row in bytes.chunks_exact(inputs.div_ceil(PER_WORD) * size_of::<i32>()) {
-        let end = values.len() + inputs;
-        // Words are little endian, so the lowest bits of the first byte come first.
-        values.extend(row.iter().flat_map(|byte| [signed(byte & 0xf), signed(byte >> 4)]));
-        values.truncate(end);
+/// Takes integers of 8 bits that are -128 as -127.
+pub(crate) fn raise_lowest(packed: &mut [u8]) {
+    for byte in packed {
+        *byte = byte.cast_signed().max(Bits::Eight.range().0).cast_unsigned();
     }
-    values
 }
 
 #[cfg(test)]

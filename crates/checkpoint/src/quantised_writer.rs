@@ -1,7 +1,7 @@
 //! Writing weights of which some are quantised, in the layout that [`Quantisation`](crate::Quantisation) describes:
 //! tensor by tensor, so that a folder of any size needs the memory of one tensor.
 
-use crate::quantised_tensors::{OFFSET, PACKED, PER_WORD, SCALE, SHAPE};
+use crate::quantised_tensors::{PACKED, PER_WORD, SCALE, SHAPE};
 use crate::safetensors_writer::{FORMAT, Part, SafetensorsWriter};
 use crate::{CheckpointError, Storage, Tensor};
 use aquatint_compute::{Bits, Quantised};
@@ -42,17 +42,17 @@ impl PlannedTensor {
     }
 
     /// The bytes of these parts.
-    fn encode(&self, data: &TensorData, storage: Storage) -> Vec<Vec<u8>> {
+    fn encode<'a>(&self, data: &'a TensorData, storage: Storage) -> Vec<Cow<'a, [u8]>> {
         let matrix = match data {
-            TensorData::Real(values) => return vec![storage.encode(values)],
+            TensorData::Real(values) => return vec![storage.encode(values).into()],
             TensorData::Quantised(matrix) => matrix,
         };
-        let scales = Storage::F32.encode(matrix.scales());
+        let scales = Storage::F32.encode(matrix.scales()).into();
         match matrix.bits() {
-            Bits::Eight => vec![matrix.values().iter().map(|value| value.cast_unsigned()).collect(), scales],
+            Bits::Eight => vec![matrix.packed_for_file(), scales],
             Bits::Four => {
                 let shape = [matrix.outputs(), matrix.inputs()].map(|size| (size as i64).to_le_bytes());
-                vec![pack(matrix.values(), matrix.inputs()), shape.concat(), scales]
+                vec![matrix.packed_for_file(), shape.concat().into(), scales]
             }
         }
     }
@@ -117,16 +117,4 @@ pub(crate) fn write_data(
     });
     let give = &mut |index: usize| Ok(Cow::Borrowed(tensors[index].values));
     write_planned(path, &planned.collect::<Vec<_>>(), storage, give)
-}
-
-/// The bytes of words that hold values of 4 bits, each row filled up to whole words.
-fn pack(values: &[i8], inputs: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(values.len().div_ceil(2));
-    for row in values.chunks_exact(inputs) {
-        let end = bytes.len() + inputs.div_ceil(PER_WORD) * size_of::<i32>();
-        let unsigned = |value: i8| (value + OFFSET.cast_signed()).cast_unsigned();
-        bytes.extend(row.chunks(2).map(|pair| unsigned(pair[0]) | pair.get(1).map_or(0, |high| unsigned(*high) << 4)));
-        bytes.resize(end, 0);
-    }
-    bytes
 }

@@ -84,7 +84,7 @@ pub fn quantised_state(name: &str, matrix: &Quantised) -> [Tensor<Exact>; 2] {
         values,
     };
     [
-        tensor(INTEGERS, inputs, Exact::I8(matrix.values().to_vec())),
+        tensor(INTEGERS, inputs, Exact::I8(matrix.values())),
         tensor(SCALES, inputs / matrix.group(), Exact::F32(matrix.scales().to_vec())),
     ]
 }
@@ -127,10 +127,10 @@ impl<C> RunState<C> {
     /// # Errors
     /// When one of its tensors is missing, has another length, or holds what is no such matrix.
     pub fn quantised(&self, name: &str, like: &Quantised) -> Result<Quantised, CheckpointError> {
-        let values = self.tensor(&format!("{INTEGERS}.{name}"), like.values().len())?;
+        let shape = (like.outputs(), like.inputs());
+        let values = self.tensor(&format!("{INTEGERS}.{name}"), shape.0 * shape.1)?;
         let scales = self.tensor(&format!("{SCALES}.{name}"), like.scales().len())?;
         let (values, scales) = (values.iter().map(|v| v as i8), scales.iter().map(|v| v as f32));
-        let shape = (like.outputs(), like.inputs());
         Quantised::from_parts(like.bits(), shape, like.group(), values.collect(), scales.collect()).map_err(|source| {
             CheckpointError::Quantised { name: name.to_owned(), file: self.tensors.origin().to_owned(), source }
         })

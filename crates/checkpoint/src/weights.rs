@@ -13,6 +13,7 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::Path;
 
 /// Length of the number before a safetensors header that says how long the header is.
@@ -241,7 +242,7 @@ impl Weights {
     /// # Errors
     /// When there is no such tensor, it is not of real numbers, or a value is not finite.
     pub fn read(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
-        let (entry, file) = self.entry(name)?;
+        let (entry, _) = self.entry(name)?;
         let decoded = match &entry.gguf {
             Some(tensor) => {
                 let numbers = tensor.real(&self.copy_of(entry)?);
@@ -249,12 +250,36 @@ impl Weights {
             }
             None => self.decoded(entry)?,
         };
-        decoded.map_err(|error| match error {
-            Undecodable::Type => wrong_type(name, file, entry.dtype, "F64, F32, F16, BF16"),
+        decoded.map_err(|found| self.undecodable(name, found))
+    }
+
+    /// The error of a tensor whose bytes are not real numbers.
+    pub(crate) fn undecodable(&self, name: &str, found: Undecodable) -> CheckpointError {
+        let (file, dtype) = (self.file_of(name), self.dtype(name).unwrap_or(Dtype::U8));
+        match found {
+            Undecodable::Type => wrong_type(name, file, dtype, "F64, F32, F16, BF16"),
             Undecodable::NotFinite(index, value) => {
                 CheckpointError::NotFinite { name: name.to_owned(), file: file.to_owned(), index, value }
             }
-        })
+        }
+    }
+
+    /// The type of a tensor that has to be there, and how many bytes it has.
+    pub(crate) fn kind(&self, name: &str) -> Result<(Dtype, usize), CheckpointError> {
+        self.entry(name).map(|(entry, _)| (entry.dtype, entry.length))
+    }
+
+    /// Some of the bytes of a tensor behind those that are there, read past the map where there is one.
+    pub(crate) fn append(&self, name: &str, range: Range<usize>, bytes: &mut Vec<u8>) -> Result<(), CheckpointError> {
+        let (entry, _) = self.entry(name)?;
+        let source = &self.sources[entry.source];
+        let Bytes::Mapped(file) = &source.bytes else {
+            bytes.extend_from_slice(&self.bytes_of(entry)[range]);
+            return Ok(());
+        };
+        let before = bytes.len();
+        bytes.resize(before + range.len(), 0);
+        file.read_at(entry.start + range.start, &mut bytes[before..]).map_err(|e| unreadable(source, e))
     }
 
     /// The real numbers of a tensor, piece by piece, so that its bytes are never there as a whole.

@@ -63,6 +63,13 @@ pub(crate) fn warn_of_no_experts(model: impl Display, printer: &Printer) {
     printer.warn(format_args!("`--expert-memory` has no effect: no experts in {model}"));
 }
 
+/// The same if that is so.
+pub(crate) fn warn_without_experts(checkpoint: &Checkpoint, printer: &Printer) {
+    if checkpoint.spec.active_parameter_count() == checkpoint.spec.parameter_count() {
+        warn_of_no_experts(&checkpoint.origin, printer);
+    }
+}
+
 impl DeviceArguments {
     /// What was typed, with the place where a GPU's kernels are kept.
     pub(crate) fn settings(&self) -> RuntimeSettings {
@@ -93,9 +100,8 @@ impl DeviceArguments {
 
     /// Warns where a model has no experts that could be read when rows are routed to them.
     pub(crate) fn warn_of_experts(&self, checkpoint: &Checkpoint, printer: &Printer) {
-        if self.expert_memory.is_some() && checkpoint.spec.active_parameter_count() == checkpoint.spec.parameter_count()
-        {
-            warn_of_no_experts(&checkpoint.origin, printer);
+        if self.expert_memory.is_some() {
+            warn_without_experts(checkpoint, printer);
         }
     }
 }

@@ -5,13 +5,23 @@
 //! value of largest magnitude, of whichever sign it is, as `Q4_0` of llama.cpp does, since sixteen steps are too few to
 //! leave one unused; but the scale grows where the largest value of the other sign would be cut at 7 by more than half
 //! a step.
+//!
+//! Integers of four bits are kept as the files of compressed-tensors keep them, eight in a word, so that neither a file
+//! nor a kernel has to take them apart one by one: see [`Quantised::packed`].
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// The largest magnitude of a weight that is quantised: beyond it a value times its scale could leave f32.
 const LARGEST: f32 = 1e38;
 /// Kernels get the size of groups in units of this many inputs.
 const GROUP_UNIT: usize = 8;
+/// Integers of four bits in a word of 32.
+const PER_WORD: usize = 8;
+/// Bytes of such a word.
+const WORD: usize = size_of::<u32>();
+/// What is added to an integer of four bits, so that none is negative.
+const OFFSET: u8 = 8;
 
 /// How many bits each integer takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +38,14 @@ impl Bits {
         match self {
             Self::Four => 4,
             Self::Eight => 8,
+        }
+    }
+
+    /// Bytes that the integers of an output take: one for each input, or whole words of eight inputs.
+    pub fn row_bytes(self, inputs: usize) -> usize {
+        match self {
+            Self::Four => inputs.div_ceil(PER_WORD) * WORD,
+            Self::Eight => inputs,
         }
     }
 
@@ -85,7 +103,7 @@ pub enum QuantisedError {
     /// More or fewer values or scales than the matrix has room for.
     #[error("`{parameter}` has {length} entries; allowed: {expected}")]
     Length {
-        /// `values` or `scales`.
+        /// `values`, `packed` or `scales`.
         parameter: &'static str,
         /// How many there are.
         length: usize,
@@ -131,7 +149,8 @@ pub struct Quantised {
     outputs: usize,
     inputs: usize,
     group: usize,
-    values: Vec<i8>,
+    /// As [`Quantised::packed`] describes them.
+    packed: Vec<u8>,
     scales: Vec<f32>,
 }
 
@@ -150,29 +169,36 @@ impl Quantised {
         group: Option<usize>,
     ) -> Result<Self, QuantisedError> {
         let group = group.unwrap_or(inputs);
-        check_shape((outputs, inputs), group, ("values", values.len()))?;
-        let mut all = vec![0; values.len()];
+        check_shape((outputs, inputs), group)?;
+        check_length("values", values.len(), outputs.saturating_mul(inputs))?;
+        let mut packed = Vec::with_capacity(outputs * bits.row_bytes(inputs));
         let mut scales = Vec::with_capacity(values.len() / group);
+        let mut row = vec![0; inputs];
         let (lowest, highest) = bits.range();
         let (lowest, highest) = (f32::from(lowest), f32::from(highest));
-        let groups = values.chunks_exact(group).zip(all.chunks_exact_mut(group));
-        for (index, (group_values, integers)) in groups.enumerate() {
-            let (low, high, fine) = span(group_values);
-            if !fine {
-                let within = group_values.iter().position(|v| !(-LARGEST..=LARGEST).contains(v)).unwrap_or(0);
-                return Err(QuantisedError::Weight { index: index * group + within, value: group_values[within] });
+        for line in values.chunks_exact(inputs) {
+            for (group_values, integers) in line.chunks_exact(group).zip(row.chunks_exact_mut(group)) {
+                let (low, high, fine) = span(group_values);
+                if !fine {
+                    let within = group_values.iter().position(|v| !(-LARGEST..=LARGEST).contains(v)).unwrap_or(0);
+                    return Err(QuantisedError::Weight {
+                        index: scales.len() * group + within,
+                        value: group_values[within],
+                    });
+                }
+                let scale = bits.scale(low, high);
+                scales.push(scale);
+                let divisor = if scale == 0.0 { 1.0 } else { scale };
+                for (integer, value) in integers.iter_mut().zip(group_values) {
+                    // As comparisons: `clamp` is not made of vector instructions.
+                    let steps = value / divisor;
+                    let steps = if steps < lowest { lowest } else { steps };
+                    *integer = nearest(if steps > highest { highest } else { steps });
+                }
             }
-            let scale = bits.scale(low, high);
-            scales.push(scale);
-            let divisor = if scale == 0.0 { 1.0 } else { scale };
-            for (integer, value) in integers.iter_mut().zip(group_values) {
-                // As comparisons: `clamp` is not made of vector instructions.
-                let steps = value / divisor;
-                let steps = if steps < lowest { lowest } else { steps };
-                *integer = nearest(if steps > highest { highest } else { steps });
-            }
+            pack_row(bits, &row, &mut packed);
         }
-        Ok(Self { bits, outputs, inputs, group, values: all, scales })
+        Ok(Self { bits, outputs, inputs, group, packed, scales })
     }
 
     /// Matrices one above the other, if all have the same bits, inputs and group; `None` for none at all.
@@ -184,8 +210,8 @@ impl Quantised {
             outputs: parts.iter().map(|part| part.outputs).sum(),
             inputs: first.inputs,
             group: first.group,
-            values: parts.iter().flat_map(|part| &part.values).copied().collect(),
-            scales: parts.iter().flat_map(|part| &part.scales).copied().collect(),
+            packed: parts.iter().map(|part| part.packed.as_slice()).collect::<Vec<_>>().concat(),
+            scales: parts.iter().map(|part| part.scales.as_slice()).collect::<Vec<_>>().concat(),
         })
     }
 
@@ -200,7 +226,7 @@ impl Quantised {
             outputs: rows.len(),
             inputs: self.inputs,
             group: self.group,
-            values: self.values[part(self.inputs)].to_vec(),
+            packed: self.packed[part(self.row_bytes())].to_vec(),
             scales: self.scales[part(self.inputs / self.group)].to_vec(),
         }
     }
@@ -217,23 +243,41 @@ impl Quantised {
         values: Vec<i8>,
         scales: Vec<f32>,
     ) -> Result<Self, QuantisedError> {
-        check_shape((outputs, inputs), group, ("values", values.len()))?;
-        let expected = outputs * (inputs / group);
-        if scales.len() != expected {
-            return Err(QuantisedError::Length { parameter: "scales", length: scales.len(), expected });
+        check_shape((outputs, inputs), group)?;
+        check_length("values", values.len(), outputs.saturating_mul(inputs))?;
+        check_scales(bits, outputs * (inputs / group), &scales)?;
+        check_range(bits, &values)?;
+        let packed = match bits {
+            Bits::Eight => values.into_iter().map(i8::cast_unsigned).collect(),
+            Bits::Four => {
+                let mut packed = Vec::with_capacity(outputs * bits.row_bytes(inputs));
+                values.chunks_exact(inputs).for_each(|row| pack_row(bits, row, &mut packed));
+                packed
+            }
+        };
+        Ok(Self { bits, outputs, inputs, group, packed, scales })
+    }
+
+    /// Takes over integers as [`Quantised::packed`] describes them, without a look at each of four bits; whatever fills
+    /// the last words of rows up. Scales are as for [`Quantised::from_parts`].
+    ///
+    /// # Errors
+    /// As [`Quantised::from_parts`].
+    pub fn from_packed(
+        bits: Bits,
+        (outputs, inputs): (usize, usize),
+        group: usize,
+        mut packed: Vec<u8>,
+        scales: Vec<f32>,
+    ) -> Result<Self, QuantisedError> {
+        check_shape((outputs, inputs), group)?;
+        check_length("packed", packed.len(), outputs.saturating_mul(bits.row_bytes(inputs)))?;
+        check_scales(bits, outputs * (inputs / group), &scales)?;
+        match bits {
+            Bits::Eight => check_bytes(&packed)?,
+            Bits::Four => fill_up(&mut packed, inputs, OFFSET),
         }
-        let (lowest, highest) = bits.range();
-        let outside = |v: &i8| *v < lowest || *v > highest;
-        // Without a branch the check of a whole matrix is a few vector instructions.
-        if values.iter().fold(false, |any, v| any | outside(v)) {
-            let index = values.iter().position(outside).unwrap_or(0);
-            return Err(QuantisedError::Value { index, value: values[index], bits });
-        }
-        let largest = f32::MAX / f32::from(lowest).abs();
-        if let Some(index) = scales.iter().position(|s| !(-largest..=largest).contains(s)) {
-            return Err(QuantisedError::Scale { index, value: scales[index], largest });
-        }
-        Ok(Self { bits, outputs, inputs, group, values, scales })
+        Ok(Self { bits, outputs, inputs, group, packed, scales })
     }
 
     /// Bits of each integer.
@@ -256,9 +300,53 @@ impl Quantised {
         self.group
     }
 
+    /// Bytes that the integers of an output take.
+    pub fn row_bytes(&self) -> usize {
+        self.bits.row_bytes(self.inputs)
+    }
+
+    /// The integers as they are kept, output after output. Eight bits: a byte each, in two's complement. Four bits: eight
+    /// in a word of 32 bits, little endian, each plus 8, the first in the lowest bits; each output begins a word, and what
+    /// fills its last one up stands for 0.
+    pub fn packed(&self) -> &[u8] {
+        &self.packed
+    }
+
+    /// The same as compressed-tensors writes them, with zeros behind the last integer of an output.
+    pub fn packed_for_file(&self) -> Cow<'_, [u8]> {
+        if self.bits == Bits::Eight || self.inputs.is_multiple_of(PER_WORD) {
+            return Cow::Borrowed(&self.packed);
+        }
+        let mut packed = self.packed.clone();
+        fill_up(&mut packed, self.inputs, 0);
+        Cow::Owned(packed)
+    }
+
     /// The integers, row-major `[outputs, inputs]`; one byte each, whatever the bits.
-    pub fn values(&self) -> &[i8] {
-        &self.values
+    pub fn values(&self) -> Vec<i8> {
+        let mut values = vec![0; self.outputs * self.inputs];
+        for (output, row) in values.chunks_exact_mut(self.inputs).enumerate() {
+            self.read_row(output, row);
+        }
+        values
+    }
+
+    /// Writes the integers of an output, one for each input.
+    ///
+    /// # Panics
+    /// Where there is no such output, or `row` has not as many numbers as there are inputs.
+    pub fn read_row(&self, output: usize, row: &mut [i8]) {
+        assert_eq!(row.len(), self.inputs, "one number for each input");
+        let packed = &self.packed[output * self.row_bytes()..][..self.row_bytes()];
+        match self.bits {
+            Bits::Eight => row.iter_mut().zip(packed).for_each(|(value, byte)| *value = byte.cast_signed()),
+            Bits::Four => {
+                let signed = |half: u8| half.cast_signed() - OFFSET.cast_signed();
+                let (pairs, rest) = row.as_chunks_mut::<2>();
+                pairs.iter_mut().zip(packed).for_each(|(pair, byte)| *pair = [signed(byte & 15), signed(byte >> 4)]);
+                rest.iter_mut().zip(&packed[pairs.len()..]).for_each(|(value, byte)| *value = signed(byte & 15));
+            }
+        }
     }
 
     /// The scales, row-major `[outputs, inputs / group]`; all finite, of either sign, `0.0` for a group of zeros.
@@ -268,20 +356,57 @@ impl Quantised {
 
     /// What the integers stand for, row-major `[outputs, inputs]`; all finite.
     pub fn dequantise(&self) -> Vec<f32> {
-        let groups = self.values.chunks_exact(self.group).zip(&self.scales);
-        let mut values = Vec::with_capacity(self.values.len());
-        for (integers, scale) in groups {
-            values.extend(integers.iter().map(|v| f32::from(*v) * scale));
+        let mut values = Vec::with_capacity(self.outputs * self.inputs);
+        let mut row = vec![0; self.inputs];
+        for (output, scales) in self.scales.chunks_exact(self.inputs / self.group).enumerate() {
+            self.read_row(output, &mut row);
+            for (integers, scale) in row.chunks_exact(self.group).zip(scales) {
+                values.extend(integers.iter().map(|v| f32::from(*v) * scale));
+            }
         }
         values
     }
 }
 
-fn check_shape(
-    (outputs, inputs): (usize, usize),
-    group: usize,
-    (parameter, length): (&'static str, usize),
-) -> Result<(), QuantisedError> {
+/// The halves of a word's bytes, from the lowest up, as kernels take them apart: the low halves of the four bytes are the
+/// first four integers of eight, the high halves the last four.
+pub(crate) fn in_byte_halves(word: u32) -> u32 {
+    // Four integers of 16 bits, one in each byte.
+    let spread = |half: u32| {
+        let pairs = (half | half << 8) & 0x00ff_00ff;
+        (pairs | pairs << 4) & 0x0f0f_0f0f
+    };
+    spread(word & 0xffff) | spread(word >> 16) << 4
+}
+
+/// Integers of an output behind those of the outputs before, as [`Quantised::packed`] describes them.
+fn pack_row(bits: Bits, row: &[i8], packed: &mut Vec<u8>) {
+    match bits {
+        Bits::Eight => packed.extend(row.iter().map(|value| value.cast_unsigned())),
+        Bits::Four => {
+            let end = packed.len() + bits.row_bytes(row.len());
+            let unsigned = |value: i8| (value + OFFSET.cast_signed()).cast_unsigned();
+            let (pairs, rest) = row.as_chunks::<2>();
+            packed.extend(pairs.iter().map(|[low, high]| unsigned(*low) | unsigned(*high) << 4));
+            packed.extend(rest.iter().map(|last| unsigned(*last) | OFFSET << 4));
+            packed.resize(end, OFFSET | OFFSET << 4);
+        }
+    }
+}
+
+/// Writes a number of four bits behind the last integer of each output, up to a whole word.
+fn fill_up(packed: &mut [u8], inputs: usize, filling: u8) {
+    if inputs.is_multiple_of(PER_WORD) {
+        return;
+    }
+    for row in packed.chunks_exact_mut(Bits::Four.row_bytes(inputs)) {
+        let (last, behind) = row[inputs / 2..].split_at_mut(inputs % 2);
+        last.iter_mut().for_each(|byte| *byte = *byte & 15 | filling << 4);
+        behind.fill(filling | filling << 4);
+    }
+}
+
+fn check_shape((outputs, inputs): (usize, usize), group: usize) -> Result<(), QuantisedError> {
     if outputs == 0 || inputs == 0 {
         return Err(QuantisedError::Empty { outputs, inputs });
     }
@@ -290,10 +415,45 @@ fn check_shape(
     if !whole && !unit {
         return Err(QuantisedError::Group { group, inputs });
     }
-    // A shape read from a damaged file may be larger than any memory.
-    let expected = outputs.saturating_mul(inputs);
+    Ok(())
+}
+
+/// Insists on a number of entries. A shape read from a damaged file may be larger than any memory.
+fn check_length(parameter: &'static str, length: usize, expected: usize) -> Result<(), QuantisedError> {
     if length != expected {
         return Err(QuantisedError::Length { parameter, length, expected });
+    }
+    Ok(())
+}
+
+fn check_range(bits: Bits, values: &[i8]) -> Result<(), QuantisedError> {
+    let (lowest, highest) = bits.range();
+    let outside = |v: &i8| *v < lowest || *v > highest;
+    // Without a branch the check of a whole matrix is a few vector instructions.
+    if values.iter().fold(false, |any, v| any | outside(v)) {
+        let index = values.iter().position(outside).unwrap_or(0);
+        return Err(QuantisedError::Value { index, value: values[index], bits });
+    }
+    Ok(())
+}
+
+/// The same of eight bits that lie in bytes.
+fn check_bytes(bytes: &[u8]) -> Result<(), QuantisedError> {
+    let outside = |byte: &u8| byte.cast_signed() < Bits::Eight.range().0;
+    if bytes.iter().fold(false, |any, byte| any | outside(byte)) {
+        let index = bytes.iter().position(outside).unwrap_or(0);
+        return Err(QuantisedError::Value { index, value: bytes[index].cast_signed(), bits: Bits::Eight });
+    }
+    Ok(())
+}
+
+fn check_scales(bits: Bits, expected: usize, scales: &[f32]) -> Result<(), QuantisedError> {
+    check_length("scales", scales.len(), expected)?;
+    let largest = f32::MAX / f32::from(bits.range().0).abs();
+    let fine = |scale: &f32| scale.abs() <= largest;
+    if !scales.iter().fold(true, |all, scale| all & fine(scale)) {
+        let index = scales.iter().position(|scale| !fine(scale)).unwrap_or(0);
+        return Err(QuantisedError::Scale { index, value: scales[index], largest });
     }
     Ok(())
 }
@@ -375,9 +535,12 @@ mod tests {
         fn the_parts_of_a_quantised_matrix_are_a_quantised_matrix((values, shape, group) in matrices()) {
             for bits in [Bits::Eight, Bits::Four] {
                 let one = Quantised::of(&values, shape, bits, group).unwrap();
-                let parts = (one.values().to_vec(), one.scales().to_vec());
+                let parts = (one.values(), one.scales().to_vec());
                 let again = Quantised::from_parts(bits, shape, one.group(), parts.0, parts.1).unwrap();
                 prop_assert!(again.dequantise().iter().all(|v| v.is_finite()));
+                prop_assert_eq!(&again, &one);
+                let (packed, scales) = (one.packed_for_file().into_owned(), one.scales().to_vec());
+                let again = Quantised::from_packed(bits, shape, one.group(), packed, scales).unwrap();
                 prop_assert_eq!(again, one);
             }
         }
@@ -474,6 +637,24 @@ mod tests {
             let error = parts(Bits::Four, (2, 16), 8, &values, &scales).unwrap_err();
             assert!(error.starts_with(&format!("`scales[2]` is {bad}; allowed: numbers of magnitude")), "{error}");
         }
+    }
+
+    #[test]
+    fn four_bits_lie_eight_in_a_word_and_are_taken_apart_by_halves_of_bytes() {
+        let values: Vec<i8> = (-8..=1).collect();
+        let matrix = Quantised::from_parts(Bits::Four, (1, 10), 10, values.clone(), vec![1.0]).unwrap();
+        let words = |bytes: &[u8]| bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect::<Vec<_>>();
+        assert_eq!(words(matrix.packed()), [0x7654_3210, 0x8888_8898]);
+        assert_eq!(words(&matrix.packed_for_file()), [0x7654_3210, 0x0000_0098]);
+        assert_eq!(in_byte_halves(0x7654_3210).to_le_bytes(), [0x40, 0x51, 0x62, 0x73]);
+        let filled = [0x7654_3210_u32, 0xffff_ff98].map(u32::to_le_bytes).concat();
+        let again = Quantised::from_packed(Bits::Four, (1, 10), 10, filled, vec![1.0]).unwrap();
+        assert_eq!((again.values(), again), (values, matrix));
+        let refused = |bits, packed: Vec<u8>| {
+            Quantised::from_packed(bits, (1, 10), 10, packed, vec![1.0]).unwrap_err().to_string()
+        };
+        assert_eq!(refused(Bits::Four, vec![0; 5]), "`packed` has 5 entries; allowed: 8");
+        assert_eq!(refused(Bits::Eight, vec![0x80; 10]), "`values[0]` is -128; allowed in 8 bits: -127 to 127");
     }
 
     #[test]

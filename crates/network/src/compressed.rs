@@ -33,7 +33,8 @@ impl<D: Device> Network<D> {
         let mut network = Self::empty(device, spec)?;
         let Assignment { parameters: infos, compressed, .. } = network.assign(groups)?;
         let Self { tensors, parameters, .. } = &mut network;
-        let mut source = Source::new(tensors, weights);
+        let give = &mut |name: &str, _| weights(name);
+        let mut source = Source::new(tensors, give);
         let mut done = vec![false; tensors.len()];
         for (id, format) in compressed {
             source.keep(parameters, id, format)?;
@@ -60,7 +61,8 @@ impl<D: Device> Network<D> {
     /// When a tensor is missing or has another shape, or the device lacks the memory.
     pub fn load_compressed(&mut self, weights: &mut dyn FnMut(&str) -> Option<TensorData>) -> Result<(), NetworkError> {
         let Self { tensors, parameters, weight_index, parameter_infos, .. } = self;
-        let mut source = Source::new(tensors, weights);
+        let give = &mut |name: &str, _| weights(name);
+        let mut source = Source::new(tensors, give);
         for &id in weight_index.stacks.iter().filter(|&&id| parameters.is_prepared_only(id)).collect::<Vec<_>>() {
             let format = parameter_infos[parameters.parts(id)[0]].precision;
             source.keep(parameters, id, format.unwrap_or(WeightFormat::F32))?;

@@ -201,6 +201,9 @@ impl NetworkError {
             Self::MissingTensor { count, .. } => {
                 Some(format!("the description asks for {count} tensors, do the two belong together?"))
             }
+            Self::Quantised { source: QuantisedError::Group { .. }, .. } => Some(
+                "integers of 8 bits have one scale for each row, whatever its length: `--precision int8`".to_owned(),
+            ),
             Self::MaskTarget { .. } => {
                 Some("a clean token is never the mask (is there a mask token in the text?)".to_owned())
             }

@@ -1,6 +1,7 @@
 //! A network that will learn nothing more: each matrix is kept in one form only, that in which it is multiplied.
 
 use crate::kv_cache::KvPool;
+use crate::layers::{ReadRows, StoredRows};
 use crate::reader::{HeadFormat, Reader};
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::source::{Source, fits, prepare};
@@ -30,6 +31,23 @@ impl fmt::Debug for ExpertSource {
     }
 }
 
+/// What is read from where it is stored when a pass needs it, and is not in memory as a whole.
+#[derive(Clone, Default)]
+pub struct StoredWeights {
+    /// Reads rows of the embedding table. A network that mixes them has the table in memory all the same, and so has one on
+    /// a device with a memory of its own.
+    pub table: Option<Arc<ReadRows>>,
+    /// Where the matrices of experts are; `None` keeps all of them in memory.
+    pub experts: Option<ExpertSource>,
+}
+
+impl fmt::Debug for StoredWeights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, experts } = self;
+        f.debug_struct("StoredWeights").field("table", &table.is_some()).field("experts", experts).finish()
+    }
+}
+
 /// A [`NetworkSpec`] with weights that stay as they are, on a device.
 #[derive(Debug)]
 pub struct InferenceNetwork<D: Device> {
@@ -53,42 +71,38 @@ impl<D: Device> InferenceNetwork<D> {
         format: WeightFormat,
         weights: &mut dyn FnMut(&str) -> Option<TensorData>,
     ) -> Result<Self, NetworkError> {
-        Self::build(device, spec, format, weights, None)
+        Self::with_stored_weights(device, spec, format, &mut |name, _| weights(name), StoredWeights::default())
     }
 
-    /// The same, but the matrices of experts are read when rows are routed to them. The logits are the same to the bit,
-    /// whatever the memory.
+    /// The same, but some weights are read when a pass needs them: the logits are the same to the bit. `weights` is given
+    /// the format in which a tensor is kept besides its name, [`WeightFormat::F32`] for what is no matrix of a product, and
+    /// may hand it over quantised so.
     ///
     /// # Errors
-    /// As [`InferenceNetwork::new`]; what is wrong with an expert's matrix is an error of the pass that reads it.
-    pub fn with_experts_on_demand(
+    /// As [`InferenceNetwork::new`]; what is wrong with stored weights is an error of the pass that reads them.
+    pub fn with_stored_weights(
         device: D,
         spec: NetworkSpec,
         format: WeightFormat,
-        weights: &mut dyn FnMut(&str) -> Option<TensorData>,
-        experts: ExpertSource,
+        weights: &mut dyn FnMut(&str, WeightFormat) -> Option<TensorData>,
+        stored: StoredWeights,
     ) -> Result<Self, NetworkError> {
-        Self::build(device, spec, format, weights, Some(experts))
-    }
-
-    fn build(
-        device: D,
-        spec: NetworkSpec,
-        format: WeightFormat,
-        weights: &mut dyn FnMut(&str) -> Option<TensorData>,
-        experts: Option<ExpertSource>,
-    ) -> Result<Self, NetworkError> {
+        let StoredWeights { table: stored_table, experts } = stored;
         spec.validate()?;
         let mut parameters = Parameters::new(device.clone());
-        let (tensors, weight_index) = WeightIndex::declare(&spec, &mut parameters)?;
+        let (tensors, mut weight_index) = WeightIndex::declare(&spec, &mut parameters)?;
         let mut source = Source::new(&tensors, weights);
         let products = &weight_index.products;
         let mut multiplied = vec![false; tensors.len()];
         products.iter().flat_map(|&id| parameters.parts(id)).for_each(|&part| multiplied[part] = true);
         let table = parameters.parts(weight_index.embedding.table).to_vec();
         let reads_mixtures = spec.reads_mixtures()?;
+        let stored_table = stored_table.filter(|_| !reads_mixtures && parameters.device().is_host());
         // The largest tensors come first: while one is there twice, little else is.
         for (part, tensor) in tensors.iter().enumerate() {
+            if table.contains(&part) && stored_table.is_some() {
+                continue;
+            }
             if table.contains(&part) && !reads_mixtures {
                 source.set_compact(&mut parameters, (part, tensor))?;
             } else if table.contains(&part) || !multiplied[part] {
@@ -112,6 +126,7 @@ impl<D: Device> InferenceNetwork<D> {
             let prepare = move |id| read_expert(&device, &of[&id], &*read, format);
             parameters.prepare_on_demand(on_demand, memory, Box::new(prepare));
         }
+        weight_index.embedding.stored = stored_table.map(StoredRows);
         // What is prepared only has no values to learn.
         (0..tensors.len()).for_each(|part| parameters.set_trainable(part, false));
         let pool = KvPool::of(parameters.device(), &spec);

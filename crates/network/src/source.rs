@@ -7,18 +7,22 @@ use aquatint_compute::{DType, Device, DeviceError, Element, Parameters, Quantise
 /// there twice.
 pub(crate) struct Source<'a> {
     tensors: &'a [TensorSpec],
-    give: &'a mut dyn FnMut(&str) -> Option<TensorData>,
+    give: &'a mut GiveTensor<'a>,
 }
 
+/// Gives a tensor by its name, and by the format in which it is kept: real numbers may come quantised so.
+pub(crate) type GiveTensor<'a> = dyn FnMut(&str, WeightFormat) -> Option<TensorData> + 'a;
+
 impl<'a> Source<'a> {
-    pub(crate) fn new(tensors: &'a [TensorSpec], give: &'a mut dyn FnMut(&str) -> Option<TensorData>) -> Self {
+    pub(crate) fn new(tensors: &'a [TensorSpec], give: &'a mut GiveTensor<'a>) -> Self {
         Self { tensors, give }
     }
 
-    pub(crate) fn read(&mut self, index: usize) -> Result<TensorData, NetworkError> {
+    /// A tensor as the numbers that it is kept in, or as others.
+    fn read(&mut self, index: usize, format: WeightFormat) -> Result<TensorData, NetworkError> {
         let tensor = &self.tensors[index];
         let missing = || NetworkError::MissingTensor { name: tensor.name.clone(), count: self.tensors.len() };
-        let data = (self.give)(&tensor.name).ok_or_else(missing)?;
+        let data = (self.give)(&tensor.name, format).ok_or_else(missing)?;
         if fits(&data, &tensor.shape) {
             Ok(data)
         } else {
@@ -28,8 +32,8 @@ impl<'a> Source<'a> {
     }
 
     /// The tensors one above the other; as integers where all of them are, with scales for groups as large.
-    fn stack(&mut self, parts: &[usize]) -> Result<TensorData, NetworkError> {
-        let mut all = parts.iter().map(|&part| self.read(part)).collect::<Result<Vec<_>, _>>()?;
+    fn stack(&mut self, parts: &[usize], format: WeightFormat) -> Result<TensorData, NetworkError> {
+        let mut all = parts.iter().map(|&part| self.read(part, format)).collect::<Result<Vec<_>, _>>()?;
         if all.len() == 1 {
             return Ok(all.remove(0));
         }
@@ -54,7 +58,7 @@ impl<'a> Source<'a> {
         format: WeightFormat,
     ) -> Result<(), NetworkError> {
         let parts = parameters.parts(id).to_vec();
-        let prepared = prepare(parameters.device(), parameters.shape(id), self.stack(&parts)?, format);
+        let prepared = prepare(parameters.device(), parameters.shape(id), self.stack(&parts, format)?, format);
         parameters.keep_prepared(id, prepared.map_err(|error| named(error, &self.tensors[parts[0]]))?);
         Ok(())
     }
@@ -65,7 +69,7 @@ impl<'a> Source<'a> {
         parameters: &mut Parameters<D>,
         (part, tensor): (usize, &TensorSpec),
     ) -> Result<(), NetworkError> {
-        let value = upload(parameters.device(), tensor.restored(self.read(part)?.into_real()))?;
+        let value = upload(parameters.device(), tensor.restored(self.read(part, WeightFormat::F32)?.into_real()))?;
         parameters.set(part, value);
         Ok(())
     }
@@ -76,7 +80,7 @@ impl<'a> Source<'a> {
         parameters: &mut Parameters<D>,
         (part, tensor): (usize, &TensorSpec),
     ) -> Result<(), NetworkError> {
-        let values = tensor.restored(self.read(part)?.into_real());
+        let values = tensor.restored(self.read(part, WeightFormat::F32)?.into_real());
         let value = if fits_bf16(&values) {
             let device = parameters.device();
             let mut compact = device.uninitialised_as(DType::Bf16, values.len())?;

@@ -9,6 +9,7 @@
 //!
 //! Read against `gguf-py/gguf/quants.py` and `ggml-common.h` of llama.cpp.
 
+use crate::quantised_tensors::raise_lowest;
 use aquatint_compute::{Bits, Quantised, QuantisedError};
 use half::{bf16, f16};
 
@@ -130,14 +131,23 @@ impl BlockType {
         (outputs, inputs): (usize, usize),
         rows: impl Iterator<Item = &'a [u8]>,
     ) -> Result<Quantised, QuantisedError> {
-        let (mut values, mut scales) = (Vec::with_capacity(outputs * inputs), Vec::new());
-        let mut integers = [0; SHORT];
+        let mut packed = Vec::with_capacity(outputs * bits.row_bytes(inputs));
+        let mut scales = Vec::with_capacity(outputs * inputs / SHORT);
         for block in rows.flat_map(|row| row.chunks_exact(self.bytes())) {
             scales.push(half(block));
-            self.integers(block, &mut integers);
-            values.extend(integers.iter().map(|integer| (*integer).max(bits.range().0)));
+            match bits {
+                Bits::Eight => packed.extend_from_slice(&block[2..]),
+                Bits::Four => {
+                    let (pairs, _) = block[2..].as_chunks::<2>();
+                    packed.extend(pairs.iter().map(|[first, second]| first & 15 | second << 4));
+                    packed.extend(pairs.iter().map(|[first, second]| first >> 4 | second & 0xf0));
+                }
+            }
         }
-        Quantised::from_parts(bits, (outputs, inputs), SHORT, values, scales)
+        if bits == Bits::Eight {
+            raise_lowest(&mut packed);
+        }
+        Quantised::from_packed(bits, (outputs, inputs), SHORT, packed, scales)
     }
 }
 

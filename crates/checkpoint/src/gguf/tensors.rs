@@ -7,6 +7,7 @@ use aquatint_compute::{Bits, Quantised, QuantisedError};
 use aquatint_network::families::gguf::Architecture;
 use aquatint_network::families::{self, Family};
 use aquatint_network::{NetworkError, NetworkSpec};
+use std::ops::Range;
 
 /// A tensor, or some rows of one.
 #[derive(Debug, Clone)]
@@ -89,26 +90,50 @@ impl GgufTensor {
         self.kind.quantised(bits, (outputs, inputs), self.rows(bytes))
     }
 
-    /// Its rows in the order that the family has: row `j·d/2 + i` of a head of `d` is row `2i + j` of the file.
-    fn rows<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    /// The real numbers of some of its rows; some may not be finite.
+    pub(crate) fn decoded(&self, rows: &[u8]) -> Vec<f32> {
+        let mut numbers = Vec::new();
+        self.kind.decode(rows, &mut numbers);
+        numbers
+    }
+
+    /// The integers of some of its rows.
+    pub(crate) fn quantised_rows(
+        &self,
+        bits: Bits,
+        shape: (usize, usize),
+        rows: &[u8],
+    ) -> Result<Quantised, QuantisedError> {
+        self.kind.quantised(bits, shape, std::iter::once(rows))
+    }
+
+    /// Where a row lies in its bytes: row `j·d/2 + i` of a head of `d` is row `2i + j` of the file.
+    pub(crate) fn row(&self, row: usize) -> Range<usize> {
+        let (_, size) = self.row_count_and_size();
+        let at = match self.interleaved {
+            Some(head) => {
+                let (first, within) = (row / head * head, row % head);
+                first + 2 * (within % (head / 2)) + within / (head / 2)
+            }
+            None => row,
+        };
+        at * size..(at + 1) * size
+    }
+
+    /// How many rows there are, and bytes of each. A vector's rows are its numbers, where it is interleaved.
+    fn row_count_and_size(&self) -> (usize, usize) {
         let count = if self.shape.len() > 1 { self.shape[0] } else { 1 };
         let numbers = self.shape.iter().product::<usize>() / count.max(1);
-        // A vector's rows are its numbers, where it is interleaved.
         let (count, numbers) = match self.interleaved {
             Some(_) if self.shape.len() == 1 => (numbers, 1),
             _ => (count, numbers),
         };
-        let size = numbers / self.kind.numbers() * self.kind.bytes();
-        let interleaved = self.interleaved;
-        (0..count).map(move |row| {
-            let at = match interleaved {
-                Some(head) => {
-                    let (first, within) = (row / head * head, row % head);
-                    first + 2 * (within % (head / 2)) + within / (head / 2)
-                }
-                None => row,
-            };
-            &bytes[at * size..(at + 1) * size]
-        })
+        (count, numbers / self.kind.numbers() * self.kind.bytes())
+    }
+
+    /// Its rows in the order that the family has.
+    fn rows<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let (count, _) = self.row_count_and_size();
+        (0..count).map(|row| &bytes[self.row(row)])
     }
 }

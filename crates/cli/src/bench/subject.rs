@@ -1,6 +1,7 @@
 //! The network that is measured: a model's, or one of any shape with random weights.
 
 use super::timed::{Clock, Timed};
+use crate::arguments::BenchArguments;
 use crate::failure::Failure;
 use crate::model;
 use crate::printer::Printer;
@@ -12,7 +13,6 @@ use aquatint_network::families::{self, Object};
 use aquatint_network::{Denoiser, InferenceNetwork, Network, NetworkSpec, TensorData};
 use serde_json::Value;
 use std::collections::HashMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Standard deviation of a random matrix: the usual one, so that activations have their usual size.
@@ -29,6 +29,8 @@ pub(crate) struct Subject {
     source: Source,
     /// Time that opening the model took.
     opening: Duration,
+    /// Bytes for experts, if those of a model are read when tokens are routed to them.
+    expert_memory: Option<u64>,
 }
 
 /// What a network is made of.
@@ -49,18 +51,28 @@ pub(crate) struct Ready {
 
 impl Subject {
     /// The network of a `config.json`, or of the named model, or of the built-in one.
-    pub(crate) fn open(model: Option<&str>, config: Option<&Path>, printer: &Printer) -> Result<Self, Failure> {
-        let Some(path) = config else {
+    pub(crate) fn open(arguments: &BenchArguments, printer: &Printer) -> Result<Self, Failure> {
+        let expert_memory = arguments.expert_memory.map(|mebibytes| mebibytes.saturating_mul(1 << 20));
+        let Some(path) = arguments.config.as_deref() else {
             let begun = Instant::now();
-            let checkpoint = model::open(model, printer)?;
-            let (name, spec) = (checkpoint.origin.to_string(), checkpoint.spec.clone());
-            return Ok(Self { name, spec, source: Source::Checkpoint(Box::new(checkpoint)), opening: begun.elapsed() });
+            let checkpoint = model::open(arguments.model.as_deref(), printer)?;
+            if expert_memory.is_some() {
+                model::warn_without_experts(&checkpoint, printer);
+            }
+            let (name, spec, opening) = (checkpoint.origin.to_string(), checkpoint.spec.clone(), begun.elapsed());
+            return Ok(Self { name, spec, source: Source::Checkpoint(Box::new(checkpoint)), opening, expert_memory });
         };
         let unusable = |failure: Failure| failure.context(format!("`{}` is no usable config.json", path.display()));
         let text = std::fs::read(path).map_err(|error| Failure::of_file("read", path, &error))?;
         let config = serde_json::from_slice(&text).map_err(|error| unusable(Failure::of(&error)))?;
         let spec = families::from_config(&config).map_err(|error| unusable(Failure::of(&error)))?;
-        Ok(Self { name: path.display().to_string(), spec, source: Source::Config(config), opening: Duration::ZERO })
+        Ok(Self {
+            name: path.display().to_string(),
+            spec,
+            source: Source::Config(config),
+            opening: Duration::ZERO,
+            expert_memory,
+        })
     }
 
     /// Whether the weights are random.
@@ -105,7 +117,7 @@ impl Subject {
     }
 
     /// The network as it is run, and the time that it took to get there. Its matrices are in `format` even where a model
-    /// keeps them as integers: formats are compared here, not models.
+    /// keeps them as integers of other bits: formats are compared here, not models.
     fn inference_network<D: Device>(
         &self,
         device: D,
@@ -113,10 +125,8 @@ impl Subject {
     ) -> Result<(InferenceNetwork<D>, Duration), Failure> {
         self.timed(
             |checkpoint| {
-                Ok(checkpoint.build(|weights| {
-                    let real = &mut |name: &str| weights(name).map(|data| TensorData::Real(data.into_real()));
-                    InferenceNetwork::new(device.clone(), self.spec.clone(), format, real)
-                })?)
+                let expert_memory = self.expert_memory.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+                Ok(checkpoint.inference_network_in(device.clone(), format, expert_memory)?)
             },
             |give| {
                 Ok(InferenceNetwork::new(device.clone(), self.spec.clone(), format, &mut |name| {

@@ -117,6 +117,9 @@ impl<D: Device> Memory for Timed<D> {
     fn describe(&self) -> String {
         self.device.describe()
     }
+    fn is_host(&self) -> bool {
+        self.device.is_host()
+    }
     fn len(&self, buffer: &D::Buffer) -> usize {
         self.device.len(buffer)
     }

@@ -22,7 +22,7 @@ const TOKENS_PER_STEP: usize = 4;
 
 pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> Result<(), Failure> {
     let runtimes = runtimes(arguments, printer)?;
-    let subject = Subject::open(arguments.model.as_deref(), arguments.config.as_deref(), printer)?;
+    let subject = Subject::open(arguments, printer)?;
     let spec = &subject.spec;
     let (batch, generation) = work(arguments, spec)?;
     // By the usual convention the gradients of both factors of a product cost as much as the product each, so a step is

@@ -48,13 +48,13 @@ fn description(quantisation: &Quantisation) -> Value {
     quantisation.schemes.iter().map(scheme).collect()
 }
 
-/// What the weights take in memory in each number format, and whether this machine has room for it now; null where the
-/// system does not say.
+/// What the weights take in memory in each number format, null where it cannot hold them, and whether this machine has room
+/// for it now, null where the system does not say.
 fn memory_as_json(checkpoint: &Checkpoint) -> Value {
     let available = runtime::memory().map(|memory| memory.available);
     let entries = PRECISIONS.iter().map(|(name, format)| {
-        let bytes = checkpoint.memory(*format);
-        let fits = available.map(|available| bytes <= available);
+        let bytes = checkpoint.undivided_columns(*format).is_none().then(|| checkpoint.memory(*format));
+        let fits = bytes.map_or(Some(false), |bytes| available.map(|available| bytes <= available));
         ((*name).to_owned(), json!({ "bytes": bytes, "fits": fits }))
     });
     Value::Object(entries.collect())
@@ -63,13 +63,19 @@ fn memory_as_json(checkpoint: &Checkpoint) -> Value {
 /// The same in words. What is available is told where something does not fit.
 fn memory(checkpoint: &Checkpoint) -> String {
     let available = runtime::memory().map_or(u64::MAX, |memory| memory.available);
-    let sizes = PRECISIONS.map(|(name, format)| (name, checkpoint.memory(format)));
-    let text = sizes.map(|(name, size)| {
-        let fits = if size > available { " (does not fit here)" } else { "" };
+    let mut any_too_large = false;
+    let text = PRECISIONS.map(|(name, format)| {
+        if let (Some(columns), WeightFormat::Int4 { group }) = (checkpoint.undivided_columns(format), format) {
+            return format!("not possible as {name}: rows of {columns} columns are no whole groups of {group}");
+        }
+        let size = checkpoint.memory(format);
+        let is_too_large = size > available;
+        any_too_large |= is_too_large;
+        let fits = if is_too_large { " (does not fit here)" } else { "" };
         format!("{} as {name}{fits}", bytes(size))
     });
     let text = text.join(", ");
-    match sizes.iter().any(|(_, size)| *size > available) {
+    match any_too_large {
         true => format!("{text}; {} are available", bytes(available)),
         false => text,
     }

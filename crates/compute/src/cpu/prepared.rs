@@ -47,7 +47,7 @@ impl<E: Element> Prepared<E> {
     pub fn bytes(&self) -> usize {
         match &self.0 {
             PreparedKind::Real { values, .. } => values.len() * values.dtype().bytes(),
-            PreparedKind::Quantised(matrix) => matrix.values().len() + size_of_val(matrix.scales()),
+            PreparedKind::Quantised(matrix) => matrix.packed().len() + size_of_val(matrix.scales()),
             PreparedKind::Packed(packed) => packed.bytes(),
         }
     }

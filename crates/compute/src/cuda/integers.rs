@@ -4,7 +4,9 @@ use super::arguments::{In, Out};
 use super::kernels::{Dequantise, MultiplyIntegers, QuantiseRows};
 use super::memory::Array;
 use super::{Cuda, int};
+use crate::quantised::in_byte_halves;
 use crate::{Bits, DeviceError, Quantised};
+use std::borrow::Cow;
 
 /// Inputs that a lane multiplies at a time; rows are padded to a multiple of them.
 const AT_ONCE: usize = 8;
@@ -32,19 +34,18 @@ impl Integers {
         // A group that is all of an output's inputs may end anywhere, and takes the padding with it.
         let group = if matrix.group() == inputs { stride } else { matrix.group() };
         let four_bits = matrix.bits() == Bits::Four;
-        let mut bytes = Vec::with_capacity(outputs * stride);
-        for line in matrix.values().chunks_exact(inputs) {
-            let padded = || line.iter().copied().chain(std::iter::repeat_n(0, stride - inputs));
-            match four_bits {
-                false => bytes.extend(padded().map(|value| value as u8)),
-                true => {
-                    let shifted: Vec<u8> = padded().map(|value| (value + 8) as u8).collect();
-                    for eight in shifted.chunks_exact(AT_ONCE) {
-                        bytes.extend((0..4).map(|k| eight[k] | eight[k + 4] << 4));
-                    }
-                }
+        let bytes: Cow<'_, [u8]> = match matrix.bits() {
+            Bits::Eight if stride == inputs => Cow::Borrowed(matrix.packed()),
+            Bits::Eight => {
+                let lines = matrix.packed().chunks_exact(inputs);
+                let padding = || std::iter::repeat_n(&0, stride - inputs);
+                lines.flat_map(|line| line.iter().chain(padding())).copied().collect()
             }
-        }
+            Bits::Four => {
+                let words = matrix.packed().as_chunks().0.iter();
+                words.flat_map(|word| in_byte_halves(u32::from_le_bytes(*word)).to_le_bytes()).collect()
+            }
+        };
         let (values, scales) = (device.store(&bytes)?, device.store(matrix.scales())?);
         Ok(Self { shape: (outputs, inputs), stride, group, four_bits, values, scales })
     }

@@ -56,6 +56,8 @@ pub trait Memory: Clone + Debug + Send + Sync + 'static {
 
     /// One line for people: device, path, precision, threads.
     fn describe(&self) -> String;
+    /// Whether buffers are in the memory of the host, so that rows get to them without a transfer.
+    fn is_host(&self) -> bool;
 
     /// A buffer of `len` zeros.
     ///

@@ -8,12 +8,32 @@ use super::self_conditioning::SelfConditioningWeights;
 use crate::tensor::Init;
 use crate::{NetworkInput, NetworkSpec, Role};
 use aquatint_compute::{Device, DeviceError, Element, Tape, Value, WeightId};
+use std::fmt;
+use std::sync::Arc;
+
+/// Reads rows of the embedding table by token id, `[ids, D]`, or says why they cannot be read.
+pub type ReadRows = dyn Fn(&[u32]) -> Result<Vec<f32>, String> + Send + Sync;
+
+/// The embedding table where its rows are read from its file when tokens are.
+#[derive(Clone)]
+pub(crate) struct StoredRows(pub(crate) Arc<ReadRows>);
+
+impl fmt::Debug for StoredRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredRows").finish_non_exhaustive()
+    }
+}
+
+/// The tensor of the embedding table.
+const TABLE: &str = "model.embed_tokens.weight";
 
 /// The weights that rows are read with.
 #[derive(Debug)]
 pub(crate) struct EmbeddingWeights {
     /// `[V, D]`.
     pub(crate) table: WeightId,
+    /// Where the rows of the table are, if it is not in memory.
+    pub(crate) stored: Option<StoredRows>,
     self_conditioning: Option<SelfConditioningWeights>,
     pub(crate) field: Option<FieldWeights>,
 }
@@ -33,8 +53,7 @@ impl EmbeddingWeights {
         spec: &NetworkSpec,
     ) -> Result<Self, DeviceError> {
         let (vocabulary, width) = (spec.vocabulary_size, spec.width);
-        let table =
-            declaration.tensor("model.embed_tokens.weight", &[vocabulary, width], Role::Embedding, Init::MATRIX)?;
+        let table = declaration.tensor(TABLE, &[vocabulary, width], Role::Embedding, Init::MATRIX)?;
         let table = declaration.weight(&[table]);
         let self_conditioning = match spec.self_conditioning {
             Some(conditioning) => Some(conditioning.declare(declaration, spec)?),
@@ -55,7 +74,7 @@ impl EmbeddingWeights {
             }
             None => None,
         };
-        Ok(Self { table, self_conditioning, field })
+        Ok(Self { table, stored: None, self_conditioning, field })
     }
 
     /// The rows of an input as the first layer reads them; `tokens` are its own on the device, and so are its rows of
@@ -70,7 +89,15 @@ impl EmbeddingWeights {
     ) -> Result<Value<D>, DeviceError> {
         let x = match (input.points, &self.field) {
             (None, _) => {
-                let x = tape.gather(self.table, tokens)?;
+                let x = match &self.stored {
+                    Some(StoredRows(read)) => {
+                        let failed = |reason| DeviceError::Weight { name: TABLE.to_owned(), reason };
+                        let values = read(input.tokens).map_err(failed)?;
+                        let values = values.into_iter().map(|value| D::Element::from_f64(f64::from(value)));
+                        tape.constant(input.tokens.len(), &values.collect::<Vec<D::Element>>())?
+                    }
+                    None => tape.gather(self.table, tokens)?,
+                };
                 scaled(tape, spec, x)?
             }
             (Some(points), None) => {

@@ -24,7 +24,8 @@ mod self_conditioning;
 mod time;
 
 pub(crate) use declaration::{Affine, Declaration, Declared};
-pub(crate) use embedding::EmbeddingWeights;
+pub use embedding::ReadRows;
+pub(crate) use embedding::{EmbeddingWeights, StoredRows};
 pub(crate) use head::HeadWeights;
 pub(crate) use layer::{LayerPass, LayerWeights, RequestedRows};
 pub(crate) use time::TimeWeights;

@@ -133,8 +133,10 @@ fn weights_that_cannot_be_are_refused_by_name() {
         "tensor `model.layers.1.mlp.down_proj.weight` cannot be quantised: `values[3]` is NaN; allowed: numbers from \
          -1e38 to 1e38"
     );
-    let text = message(WeightFormat::Int4 { group: 12 }, |_, values| TensorData::Real(values));
-    assert!(text.contains("cannot be quantised: `group` is 12; allowed:"), "{text}");
+    let real = |_: &str, values| TensorData::Real(values);
+    let error = inference_network(&example, &device, WeightFormat::Int4 { group: 12 }, real).unwrap_err();
+    assert!(error.to_string().contains("cannot be quantised: `group` is 12; allowed:"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("--precision int8")), "{error}");
     let short = |name: &str, values: Vec<f32>| match name {
         "model.norm.weight" => TensorData::Real(values[1..].to_vec()),
         _ => TensorData::Real(values),

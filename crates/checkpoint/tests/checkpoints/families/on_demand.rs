@@ -5,7 +5,8 @@ use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::{Cpu, CpuPath, Cuda, Device, WeightFormat};
 use aquatint_diffusion::Layout;
 use aquatint_network::{
-    Denoiser, ExpertSource, InferenceNetwork, NetworkError, NetworkInput, RowLayout, TensorData, WholeRows,
+    Denoiser, ExpertSource, InferenceNetwork, NetworkError, NetworkInput, ReadRows, RowLayout, StoredWeights,
+    TensorData, WholeRows,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -89,15 +90,15 @@ fn counting(checkpoint: &Checkpoint, memory: usize) -> (InferenceNetwork<Cpu<f32
         *counted.lock().unwrap().entry(name.to_owned()).or_default() += 1;
         given.get(name).cloned().ok_or_else(|| "it is not there".to_owned())
     };
-    let network = InferenceNetwork::with_experts_on_demand(
+    let network = InferenceNetwork::with_stored_weights(
         Cpu::<f32>::scalar(),
         checkpoint.spec.clone(),
         WeightFormat::F32,
-        &mut |name| {
+        &mut |name, _| {
             assert!(!name.contains(".mlp.experts."), "{name} is read before a row is routed to it");
             all.get(name).cloned()
         },
-        ExpertSource { memory, read: Arc::new(read) },
+        StoredWeights { table: None, experts: Some(ExpertSource { memory, read: Arc::new(read) }) },
     );
     (network.unwrap(), reads)
 }
@@ -135,8 +136,32 @@ fn an_expert_that_cannot_be_read_is_named_by_the_pass_that_needs_it() {
         let experts = ExpertSource { memory: 0, read: Arc::new(read) };
         let device = Cpu::<f32>::scalar();
         let spec = checkpoint.spec.clone();
-        InferenceNetwork::with_experts_on_demand(device, spec, WeightFormat::F32, weights, experts)
+        let stored = StoredWeights { table: None, experts: Some(experts) };
+        let give = &mut |name: &str, _| weights(name);
+        InferenceNetwork::with_stored_weights(device, spec, WeightFormat::F32, give, stored)
     });
     let error = predict(&network.unwrap(), "llada_moe", 1).unwrap_err().to_string();
     assert!(error.contains("up_proj.weight` could not be read: the file is gone"), "{error}");
+}
+
+#[test]
+fn rows_of_the_embedding_table_are_read_when_tokens_are_and_make_the_same_logits() {
+    let checkpoint = open("llada_moe");
+    let (device, spec) = (Cpu::<f32>::scalar(), &checkpoint.spec);
+    for format in [WeightFormat::F32, WeightFormat::Int8] {
+        let whole = checkpoint.build(|weights| InferenceNetwork::new(device.clone(), spec.clone(), format, weights));
+        let whole = whole.unwrap();
+        let stored = checkpoint.inference_network(device.clone(), format).unwrap();
+        assert!(stored.weight_bytes() < whole.weight_bytes(), "{format}");
+        let bits = |network| predict(network, "llada_moe", 1).unwrap().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&stored), bits(&whole), "{format}");
+    }
+    let unreadable = checkpoint.build(|weights| {
+        let table: Arc<ReadRows> = Arc::new(|_: &[u32]| Err("the disk is gone".to_owned()));
+        let give = &mut |name: &str, _| weights(name);
+        let stored = StoredWeights { table: Some(table), experts: None };
+        InferenceNetwork::with_stored_weights(device.clone(), spec.clone(), WeightFormat::F32, give, stored)
+    });
+    let error = predict(&unreadable.unwrap(), "llada_moe", 1).unwrap_err().to_string();
+    assert_eq!(error, "the weights `model.embed_tokens.weight` could not be read: the disk is gone");
 }

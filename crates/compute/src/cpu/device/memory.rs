@@ -26,6 +26,10 @@ impl<E: Element> Memory for Cpu<E> {
         format!("cpu ({}, products in {}, {threads})", self.path, self.precision)
     }
 
+    fn is_host(&self) -> bool {
+        true
+    }
+
     fn zeros(&self, len: usize) -> Result<Buffer<E>, DeviceError> {
         let mut buffer = self.arena.take(len)?;
         self.clear(&mut buffer);

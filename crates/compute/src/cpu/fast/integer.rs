@@ -16,6 +16,7 @@ use super::kernel::{Output, ROWS, WIDEST};
 use super::vector::{largest_magnitude, vectorised};
 use crate::cpu::scalar::SMALLEST;
 use crate::cpu::{Buffer, CpuPath};
+use crate::quantised::in_byte_halves;
 use crate::{Bits, DeviceError, Quantised, QuantisedError};
 
 #[cfg(target_arch = "x86_64")]
@@ -32,6 +33,8 @@ use std::arch::x86_64::{
 const QUAD: usize = 4;
 /// Rows that one task quantises.
 const ROWS_AT_A_TIME: usize = 16;
+/// Words of a column that are packed at a time: a line of the cache.
+const WORDS_AT_A_TIME: usize = 16;
 /// Times that a panel of four bits is read by a task from which on it is worth bringing it to eight first.
 const WORTH_UNPACKING: usize = 4;
 
@@ -276,40 +279,56 @@ fn bytes_of(words: &mut [f32]) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) }
 }
 
+/// Brings the integers of a panel's columns into its order: a word of each column in turn, of four bits eight integers,
+/// of eight bits four.
 fn pack_panel(packed: &Integers, matrix: &Quantised, panel: usize, out: &mut [f32]) {
     let (width, group, head) = (packed.width(), matrix.group(), packed.head_words());
-    let groups_of = |n: usize| &matrix.scales()[n * packed.groups..][..packed.groups];
+    let distance = head + packed.group_words();
+    let row_bytes = matrix.row_bytes();
+    let first = panel * width;
+    let columns = width.min(packed.outputs - first);
+    let row_of = |j: usize| &matrix.packed()[(first + j) * row_bytes..][..row_bytes];
     out.fill(0.0);
-    for (g, out) in out.chunks_exact_mut(head + packed.group_words()).enumerate() {
-        let (heads, words) = out.split_at_mut(head);
-        let (scales, beginnings) = heads.split_at_mut(width);
-        for j in 0..width.min(packed.outputs - panel * width) {
-            let n = panel * width + j;
-            let values = &matrix.values()[n * packed.inputs + g * group..][..group];
-            scales[j] = groups_of(n)[g];
-            match packed.bits {
-                Bits::Eight => {
-                    beginnings[j] = word(-128 * values.iter().map(|&q| i32::from(q)).sum::<i32>());
-                    for (i, quad) in values.chunks(QUAD).enumerate() {
-                        words[i * width + j] = word(i32::from_le_bytes(four(quad, 0)));
-                    }
-                }
-                Bits::Four => {
-                    for (i, octet) in values.chunks(2 * QUAD).enumerate() {
-                        let (low, high) = octet.split_at(octet.len().min(QUAD));
-                        let (low, high) = (four(low, 8), four(high, 8));
-                        let both = std::array::from_fn(|b| low[b] | high[b] << 4);
-                        words[i * width + j] = word(i32::from_le_bytes(both));
-                    }
-                }
+    for j in 0..columns {
+        let scales = &matrix.scales()[(first + j) * packed.groups..][..packed.groups];
+        scales.iter().enumerate().for_each(|(g, scale)| out[g * distance + j] = *scale);
+        if packed.bits == Bits::Eight {
+            for (g, bytes) in row_of(j).chunks_exact(group).enumerate() {
+                let sum: i32 = bytes.iter().map(|byte| i32::from(byte.cast_signed())).sum();
+                out[g * distance + width + j] = word(-128 * sum);
             }
         }
     }
-}
-
-/// Up to four values in bytes, raised; those that are missing are 0.
-fn four(values: &[i8], raise: i8) -> [u8; QUAD] {
-    std::array::from_fn(|i| (values.get(i).copied().unwrap_or(0) + raise) as u8)
+    // Groups are whole words, or there is but one.
+    let per_group = group.div_ceil(match packed.bits {
+        Bits::Eight => QUAD,
+        Bits::Four => 2 * QUAD,
+    });
+    let place_of = |at: usize| at / per_group * distance + head + at % per_group * width;
+    let words = row_bytes / QUAD;
+    let mut places = [0; WORDS_AT_A_TIME];
+    // A line of the cache of each column at a time: read further, the lines of all columns would push each other out.
+    for start in (0..words).step_by(WORDS_AT_A_TIME) {
+        let end = words.min(start + WORDS_AT_A_TIME);
+        (start..end).zip(&mut places).for_each(|(at, place)| *place = place_of(at));
+        for j in 0..columns {
+            let line = row_of(j)[start * QUAD..end * QUAD].as_chunks().0;
+            let words = line.iter().map(|bytes| u32::from_le_bytes(*bytes)).zip(places);
+            match packed.bits {
+                Bits::Eight => words.for_each(|(word, place)| out[place + j] = f32::from_bits(word)),
+                Bits::Four => words.for_each(|(word, place)| out[place + j] = f32::from_bits(in_byte_halves(word))),
+            }
+        }
+    }
+    // Integers of eight bits may end within a word.
+    let rest = row_bytes % QUAD;
+    if rest > 0 {
+        for j in 0..columns {
+            let mut bytes = [0; QUAD];
+            bytes[..rest].copy_from_slice(&row_of(j)[words * QUAD..]);
+            out[place_of(words) + j] = f32::from_bits(u32::from_le_bytes(bytes));
+        }
+    }
 }
 
 /// One of the bytes of a word, the lowest first.

@@ -36,22 +36,19 @@ pub(in crate::cpu) fn linear_quantised<E: Element>(
     out: &mut [E],
 ) {
     let (outputs, inputs, group) = (w.outputs(), w.inputs(), w.group());
-    for t in 0..rows {
-        let row: Vec<f32> = x[t * inputs..][..inputs].iter().map(|x| x.to_f64() as f32).collect();
-        let greatest = row.iter().fold(0.0_f32, |greatest, x| if x.abs() > greatest { x.abs() } else { greatest });
-        let inverse = if greatest > SMALLEST { 127.0 / greatest } else { 0.0 };
-        let quantised: Vec<i32> = row.iter().map(|x| (x * inverse).round_ties_even() as i32).collect();
-        let scale = E::from_f64(f64::from(greatest / 127.0));
-        let groups = inputs.checked_div(group).unwrap_or(0);
-        for n in 0..outputs {
-            let values = w.values()[n * inputs..][..inputs].chunks(group.max(1));
-            let parts = values.zip(quantised.chunks(group.max(1))).zip(&w.scales()[n * groups..]);
+    let quantised: Vec<(Vec<i32>, E)> = (0..rows).map(|t| quantise(&x[t * inputs..][..inputs])).collect();
+    let groups = inputs / group;
+    let mut values = vec![0; inputs];
+    for n in 0..outputs {
+        w.read_row(n, &mut values);
+        for (t, (quantised, scale)) in quantised.iter().enumerate() {
+            let parts = values.chunks(group).zip(quantised.chunks(group)).zip(&w.scales()[n * groups..]);
             let mut sum = E::default();
             for ((values, quantised), &scale) in parts {
                 let exact: i32 = values.iter().zip(quantised).map(|(&q, &p)| i32::from(q) * p).sum();
                 sum += E::from_f64(f64::from(exact)) * E::from_f64(f64::from(scale));
             }
-            sum *= scale;
+            sum *= *scale;
             if let Some(bias) = bias {
                 sum += bias[n];
             }
@@ -59,6 +56,15 @@ pub(in crate::cpu) fn linear_quantised<E: Element>(
             *out = if accumulate { *out + sum } else { sum };
         }
     }
+}
+
+/// A row rounded to integers of 8 bits, and their scale.
+fn quantise<E: Element>(row: &[E]) -> (Vec<i32>, E) {
+    let row: Vec<f32> = row.iter().map(|x| x.to_f64() as f32).collect();
+    let greatest = row.iter().fold(0.0_f32, |greatest, x| if x.abs() > greatest { x.abs() } else { greatest });
+    let inverse = if greatest > SMALLEST { 127.0 / greatest } else { 0.0 };
+    let quantised = row.iter().map(|x| (x * inverse).round_ties_even() as i32).collect();
+    (quantised, E::from_f64(f64::from(greatest / 127.0)))
 }
 
 /// `d_x = d_out w (+ d_x)`.

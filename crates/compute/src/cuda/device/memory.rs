@@ -11,6 +11,9 @@ impl Memory for Cuda {
     type Indices = GpuIndices;
     type Visible = GpuVisibility;
 
+    fn is_host(&self) -> bool {
+        false
+    }
     fn describe(&self) -> String {
         let (facts, name) = (self.facts(), self.name());
         let (major, minor) = facts.capability;
