@@ -30,10 +30,10 @@ impl Checkpoint {
     pub fn undivided_columns(&self, format: WeightFormat) -> Option<usize> {
         let (_, group) = format.integers()?;
         let group = group?;
-        let is_kept_so = |tensor: &TensorSpec| {
+        let is_converted = |tensor: &TensorSpec| {
             tensor.role == Role::Matrix && self.weights.bits(&families::file_name(self.family, &tensor.name)).is_none()
         };
-        let columns = self.spec.tensors().into_iter().filter(is_kept_so).map(|tensor| tensor.rows_and_columns().1);
+        let columns = self.spec.tensors().into_iter().filter(is_converted).map(|tensor| tensor.rows_and_columns().1);
         columns.into_iter().find(|&columns| columns != group && (group == 0 || !columns.is_multiple_of(group)))
     }
 

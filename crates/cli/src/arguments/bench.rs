@@ -91,14 +91,14 @@ pub(crate) struct BenchArguments {
     )]
     pub(crate) precision: Vec<Precision>,
 
-    /// Keep at most N MiB of a model's experts in memory and read the others when tokens are routed to them [default: all
-    /// of them in memory]
-    #[arg(long, value_name = "MIB", conflicts_with_all = ["config", "train"], help_heading = "Computing")]
-    pub(crate) expert_memory: Option<u64>,
-
     /// Numbers of threads, separated by commas [default: one per processor]
     #[arg(short = 't', long, value_name = "N", value_delimiter = ',', help_heading = "Computing")]
     pub(crate) threads: Vec<usize>,
+
+    /// MiB that the experts of a mixture take in memory at most; they are read when tokens are routed to them, which is
+    /// slower, and the results are the same [default: all are in memory]
+    #[arg(long, value_name = "MIB", conflicts_with_all = ["config", "train"], help_heading = "Computing")]
+    pub(crate) expert_memory: Option<u64>,
 }
 
 /// Positions of a sequence whose logits are computed.
