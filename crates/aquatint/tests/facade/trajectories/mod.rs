@@ -23,7 +23,7 @@ mod sdar_moe;
 use aquatint::Canvas;
 use aquatint::checkpoint::Checkpoint;
 use aquatint::compute::{Cpu, CpuPath, Cuda, Device, Memory, WeightFormat};
-use aquatint::diffusion::{Layout, TokenId, Uniforms};
+use aquatint::diffusion::{Domain, Layout, PositionState, Span, TokenId, Uniforms};
 use aquatint::generate::{DenoisingEvent, Request, Settings, SettingsBuilder, generate};
 use aquatint::network::Denoiser;
 use golden::{Folder, Trajectory};
@@ -41,6 +41,8 @@ pub(crate) struct Case {
     pub(crate) draws: Option<recorded::Draws>,
     /// The layout by which the network is read, where it is not that of its `config.json`.
     pub(crate) layout: Option<fn(&Trajectory) -> Layout>,
+    /// What its holes hold, where that is not any token.
+    pub(crate) domain: Option<fn(&Trajectory, usize) -> Domain>,
     /// How many passes of it are followed on an emulated GPU, too; a real one follows all.
     pub(crate) emulated: usize,
 }
@@ -48,7 +50,7 @@ pub(crate) struct Case {
 impl Case {
     /// A trajectory without recorded draws of tokens.
     pub(crate) const fn new(name: &'static str, settings: fn(SettingsBuilder, &Trajectory) -> SettingsBuilder) -> Self {
-        Self { name, settings, draws: None, layout: None, emulated: 0 }
+        Self { name, settings, draws: None, layout: None, domain: None, emulated: 0 }
     }
 }
 
@@ -135,7 +137,10 @@ fn difference(
     let process = checkpoint.spec.process().expect("a process").expect("a diffusion model");
     let mask = checkpoint.spec.mask_token.expect("a mask");
     let settings = (case.settings)(Settings::builder().temperature(0.0), trajectory).build().expect("settings");
-    let canvases: Vec<Canvas> = trajectory.canvases(mask);
+    let mut canvases: Vec<Canvas> = trajectory.canvases(mask);
+    if let Some(domain) = case.domain.map(|domain| domain(trajectory, checkpoint.spec.vocabulary_size)) {
+        canvases.iter_mut().for_each(|canvas| *canvas = holding(canvas, &domain));
+    }
     let request = |canvas: &Canvas| {
         let uniforms = uniforms.clone();
         Request { uniforms, ..Request::new(canvas.clone(), settings.clone()) }
@@ -180,6 +185,14 @@ fn difference(
         }
     }
     None
+}
+
+/// The same canvas, whose holes hold what a domain says.
+fn holding(canvas: &Canvas, domain: &Domain) -> Canvas {
+    let state = |position: usize| Some((canvas.tokens()[position], canvas.state(position)?));
+    let positions: Vec<(TokenId, PositionState)> = (0..canvas.len()).filter_map(state).collect();
+    let spans: Vec<Span> = canvas.spans().iter().map(|span| Span { domain: domain.clone(), ..span.clone() }).collect();
+    Canvas::from_positions(&positions, &spans).expect("the spans of a canvas")
 }
 
 /// The states without those that repeat the one before, and with the mask where positions are closed in the end.
