@@ -146,6 +146,10 @@ enum Record<'p, D: Device> {
         x: Value<D>,
         out: usize,
     },
+    RoundToLevels {
+        x: Value<D>,
+        out: usize,
+    },
     Modulate {
         x: Value<D>,
         modulation: Value<D>,

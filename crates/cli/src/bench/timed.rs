@@ -252,6 +252,8 @@ impl<D: Device> Elementwise for Timed<D> {
         fn silu_backward(x: &D::Buffer, d_out: &D::Buffer, d_x: &mut D::Buffer);
         fn gelu(x: &D::Buffer, out: &mut D::Buffer);
         fn gelu_backward(x: &D::Buffer, d_out: &D::Buffer, d_x: &mut D::Buffer);
+        fn round_to_levels(levels: &D::Indices, x: &D::Buffer, out: &mut D::Buffer);
+        fn round_to_levels_backward(x: &D::Buffer, d_out: &D::Buffer, d_x: &mut D::Buffer);
         fn modulate(operands: Modulation<'_, D::Buffer, D::Indices>, at: ShiftScale, out: &mut D::Buffer);
         fn modulate_backward(
             operands: Modulation<'_, D::Buffer, D::Indices>, at: ShiftScale, d_out: &D::Buffer, d_x: &mut D::Buffer,

@@ -139,6 +139,24 @@ impl Operation for Points {
     }
 }
 
+/// Coordinates of codes, none of them half way between two levels, where a rounding decides.
+struct Codes {
+    levels: Vec<u32>,
+    x: Vec<f64>,
+    gradient: Vec<f64>,
+}
+
+impl Operation for Codes {
+    fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
+        let (x, d_out) = (up(device, &self.x), up(device, &self.gradient));
+        let levels = device.upload_indices(&self.levels).unwrap();
+        let (mut out, mut d_x) = (device.zeros(self.x.len()).unwrap(), device.zeros(self.x.len()).unwrap());
+        device.round_to_levels(&levels, &x, &mut out);
+        device.round_to_levels_backward(&x, &d_out, &mut d_x);
+        vec![out, d_x]
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
@@ -165,6 +183,20 @@ proptest! {
         let (factors, groups) = (numbers.many(count), (0..rows).map(|_| numbers.below(count)).collect());
         let operation = RowFactors { columns, x, factors, groups, gradient };
         agree(&operation, Precision::F32, within(rows * columns, 4.0))?;
+    }
+
+    #[test]
+    fn levels(rows in 1..60_usize, columns in 1..9_usize, seed: u64) {
+        let mut numbers = Numbers(seed);
+        let levels: Vec<u32> = (0..columns).map(|_| 2 + numbers.below(15)).collect();
+        let wide = numbers.many(rows * columns).into_iter().map(|x| 4.0 * x);
+        let is_clear = |(i, x): &(usize, f64)| {
+            let last = f64::from(levels[i % columns]) - 1.0;
+            (last * (x.tanh() + 1.0) / 2.0).fract() - 0.5
+        };
+        let x = wide.enumerate().map(|at| if is_clear(&at).abs() > 1e-4 { at.1 } else { 0.1 }).collect();
+        let gradient = numbers.many(rows * columns);
+        agree(&Codes { levels, x, gradient }, Precision::F32, within(1, 8.0))?;
     }
 
     #[test]

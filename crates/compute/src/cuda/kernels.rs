@@ -59,6 +59,8 @@ kernels! {
     SiluBackward = silu_backward { count: i64, x: In<f32>, d_out: In<f32>, d_x: Out<f32> }
     Gelu = gelu { count: i64, x: In<f32>, out: Out<f32> }
     GeluBackward = gelu_backward { count: i64, x: In<f32>, d_out: In<f32>, d_x: Out<f32> }
+    RoundToLevels = round_to_levels { count: i64, columns: i32, levels: In<u32>, x: In<f32>, out: Out<f32> }
+    RoundToLevelsBackward = round_to_levels_backward { count: i64, x: In<f32>, d_out: In<f32>, d_x: Out<f32> }
     Modulate = modulate {
         count: i64, columns: i32, groups: In<u32>, stride: i32, shift: i32, scale: i32, x: In<f32>,
         modulation: In<f32>, out: Out<f32>,

@@ -333,6 +333,11 @@ impl<'p, D: Device> Tape<'p, D> {
                 device.gelu_backward(&x.buffer, &d_out, &mut d_x);
                 self.give(slots, x.slot, d_x);
             }
+            Record::RoundToLevels { x, .. } => {
+                let mut d_x = device.uninitialised(x.rows * x.columns)?;
+                device.round_to_levels_backward(&x.buffer, &d_out, &mut d_x);
+                self.give(slots, x.slot, d_x);
+            }
             Record::Modulate { x, modulation, groups, at, .. } => {
                 let mut d_x = device.uninitialised(x.rows * x.columns)?;
                 let mut d_modulation = self.sum(slots, &modulation)?;
@@ -469,6 +474,7 @@ impl<D: Device> Record<'_, D> {
             | Self::Replace { out, .. }
             | Self::Silu { out, .. }
             | Self::Gelu { out, .. }
+            | Self::RoundToLevels { out, .. }
             | Self::Modulate { out, .. }
             | Self::GatedAdd { out, .. }
             | Self::Add { out, .. }

@@ -145,6 +145,19 @@ impl<'p, D: Device> Tape<'p, D> {
         Ok(out)
     }
 
+    /// Each column at the nearest of its levels in `[−1, 1]`, with a gradient straight through the rounding; see
+    /// [`Elementwise::round_to_levels`](crate::Elementwise::round_to_levels).
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn round_to_levels(&mut self, x: &Value<D>, levels: &D::Indices) -> Result<Value<D>, DeviceError> {
+        let mut out = self.device().uninitialised(x.rows * x.columns)?;
+        self.device().round_to_levels(levels, &x.buffer, &mut out);
+        let out = self.value(out, x.rows, x.columns, x.slot.is_some());
+        self.note(&out, |out| Record::RoundToLevels { x: x.clone(), out });
+        Ok(out)
+    }
+
     /// `x · (1 + scale) + shift`, with shift and scale at columns of the `modulation` of each row's group.
     ///
     /// # Errors

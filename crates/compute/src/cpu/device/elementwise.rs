@@ -102,6 +102,13 @@ impl<E: Element> Elementwise for Cpu<E> {
             None => scalar::gelu_backward(x, d_out, d_x),
         }
     }
+    fn round_to_levels(&self, levels: &Vec<u32>, x: &Buffer<E>, out: &mut Buffer<E>) {
+        // A few columns of each row: little on any path.
+        scalar::round_to_levels(levels, x.as_slice(), out.as_mut_slice());
+    }
+    fn round_to_levels_backward(&self, x: &Buffer<E>, d_out: &Buffer<E>, d_x: &mut Buffer<E>) {
+        scalar::round_to_levels_backward(x.as_slice(), d_out.as_slice(), d_x.as_mut_slice());
+    }
     fn modulate(&self, operands: Modulation<'_, Buffer<E>, Vec<u32>>, at: ShiftScale, out: &mut Buffer<E>) {
         let (operands, out) = (on_slices(operands), out.as_mut_slice());
         match &self.fast {

@@ -87,6 +87,27 @@ fn gelu_slope<E: Element>(x: E) -> E {
     gate + x * gate * (one - gate) * slope
 }
 
+/// Each column at the nearest of its levels, which lie evenly in `[−1, 1]`. `(tanh(x) + 1)/2` is `σ(2x)`.
+pub(in crate::cpu) fn round_to_levels<E: Element>(levels: &[u32], x: &[E], out: &mut [E]) {
+    let (half, one, two) = (E::from_f64(0.5), E::from_f64(1.0), E::from_f64(2.0));
+    for (row, out) in x.chunks_exact(levels.len()).zip(out.chunks_exact_mut(levels.len())) {
+        for ((out, &x), &levels) in out.iter_mut().zip(row).zip(levels) {
+            let last = E::from_f64(f64::from(levels) - 1.0);
+            let level = E::from_f64((last * sigmoid(two * x) + half).to_f64().floor());
+            *out = two * level / last - one;
+        }
+    }
+}
+
+/// Gradient of [`round_to_levels`] straight through the rounding: that of `tanh`, which is `4 σ(2x) (1 − σ(2x))`.
+pub(in crate::cpu) fn round_to_levels_backward<E: Element>(x: &[E], d_out: &[E], d_x: &mut [E]) {
+    let (one, two) = (E::from_f64(1.0), E::from_f64(2.0));
+    for ((d_x, &x), &d_out) in d_x.iter_mut().zip(x).zip(d_out) {
+        let share = sigmoid(two * x);
+        *d_x = d_out * two * two * share * (one - share);
+    }
+}
+
 /// `2 √(2/π)`, and what the cube counts.
 const GELU_SLOPE: f64 = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::SQRT_2;
 const GELU_CUBE: f64 = 0.044_715;

@@ -295,6 +295,30 @@ proptest! {
     }
 
     #[test]
+    fn levels_so_many_that_rounding_is_nothing(rows in 1..5_usize, columns in 1..6_usize, seed: u64) {
+        // Straight through the rounding is the true gradient where levels lie closer than a difference sees.
+        let mut n = Numbers(seed);
+        let (x, g) = (n.many(rows * columns), n.many(rows * columns));
+        let levels = vec![u32::MAX; columns];
+        let round = |x: &[f64]| {
+            let mut out = zeros(x.len());
+            round_to_levels(&levels, x, &mut out);
+            out
+        };
+        let mut slopes = zeros(x.len());
+        round_to_levels_backward(&x, &g, &mut slopes);
+        for i in 0..x.len() {
+            let moved = |by: f64| {
+                let mut x = x.clone();
+                x[i] += by;
+                round(&x)[i] * g[i]
+            };
+            let expected = (moved(1e-3) - moved(-1e-3)) / 2e-3;
+            prop_assert!((expected - slopes[i]).abs() < 1e-5, "{}: {expected}", slopes[i]);
+        }
+    }
+
+    #[test]
     fn modulation(rows in 1..5_usize, columns in 1..5_usize, groups in 1..4_usize, seed: u64) {
         let mut n = Numbers(seed);
         let group_of_row: Vec<u32> = (0..rows).map(|_| n.below(groups)).collect();

@@ -3,7 +3,8 @@
 use crate::cuda::arguments::{In, Out};
 use crate::cuda::kernels::{
     self, Gather, GatherBf16, Gelu, GeluBackward, Glu, GluBackward, GluHalves, ModulateBackward, ModulationBackward,
-    RowFactorsBackward, ScaleRows, ScaledPointsOf, ScatterAdd, Silu, SiluBackward, WriteRowsOf,
+    RoundToLevels, RoundToLevelsBackward, RowFactorsBackward, ScaleRows, ScaledPointsOf, ScatterAdd, Silu,
+    SiluBackward, WriteRowsOf,
 };
 use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, int};
 use crate::{Activation, DType, Elementwise, Modulation, RowScale, ScaledPoints, ShiftScale, WriteRows};
@@ -94,6 +95,18 @@ impl Elementwise for Cuda {
     }
     fn gelu_backward(&self, x: &GpuBuffer, d_out: &GpuBuffer, d_x: &mut GpuBuffer) {
         self.each(x.len(), |count| GeluBackward { count, x: x.input(), d_out: d_out.input(), d_x: d_x.output() });
+    }
+    fn round_to_levels(&self, levels: &GpuIndices, x: &GpuBuffer, out: &mut GpuBuffer) {
+        let (columns, levels) = (int(levels.len()), levels.input());
+        self.each(x.len(), |count| RoundToLevels { count, columns, levels, x: x.input(), out: out.output() });
+    }
+    fn round_to_levels_backward(&self, x: &GpuBuffer, d_out: &GpuBuffer, d_x: &mut GpuBuffer) {
+        self.each(x.len(), |count| RoundToLevelsBackward {
+            count,
+            x: x.input(),
+            d_out: d_out.input(),
+            d_x: d_x.output(),
+        });
     }
     fn modulate(&self, operands: Modulation<'_, GpuBuffer, GpuIndices>, at: ShiftScale, out: &mut GpuBuffer) {
         let Modulation { columns, groups, stride, x, modulation } = operands;

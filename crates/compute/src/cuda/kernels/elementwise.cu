@@ -58,6 +58,20 @@ KERNEL gelu_backward(i64 count, const float* x, const float* d_out, float* d_x) 
     if (i < count) d_x[i] = d_out[i] * gelu_slope(x[i]);
 }
 
+KERNEL round_to_levels(i64 count, int columns, const u32* levels, const float* x, float* out) {
+    i64 i = element_index();
+    if (i >= count) return;
+    float last = float(levels[i % columns]) - 1.0f;
+    out[i] = 2.0f * floorf(last * sigmoid(2.0f * x[i]) + 0.5f) / last - 1.0f;
+}
+
+KERNEL round_to_levels_backward(i64 count, const float* x, const float* d_out, float* d_x) {
+    i64 i = element_index();
+    if (i >= count) return;
+    float share = sigmoid(2.0f * x[i]);
+    d_x[i] = d_out[i] * 4.0f * share * (1.0f - share);
+}
+
 KERNEL modulate(i64 count, int columns, const u32* group_of_row, int stride, int shift, int scale, const float* x,
                 const float* modulation, float* out) {
     i64 i = element_index();
