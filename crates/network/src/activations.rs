@@ -2,6 +2,7 @@
 //! budget.
 
 use crate::NetworkSpec;
+use crate::layers::Stack;
 
 /// Bytes that the activations of each layer take between forward and backward, for batches of one size.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +26,9 @@ impl Activations {
     /// rows only after its attention, is counted like the others.
     pub fn new(spec: &NetworkSpec, rows: usize, sequences: usize, element_bytes: usize) -> Self {
         let bytes = |elements: usize| (elements * element_bytes) as u64;
+        let stack = Stack::of(spec);
         let layers = spec.layers.iter().map(|layer| {
-            let (row, sequence) = layer.retained(spec);
+            let (row, sequence) = layer.retained(stack);
             LayerActivations {
                 retained: bytes(rows * row + sequences * sequence),
                 recomputed: bytes(rows * spec.width),

@@ -3,7 +3,7 @@
 
 use crate::parameter_group::{ParameterGroup, assign};
 use crate::source::Source;
-use crate::{Network, NetworkError, NetworkSpec, ParameterInfo, TensorData};
+use crate::{Network, NetworkError, NetworkSpec, ParameterInfo, TensorData, Weights};
 use aquatint_compute::{Device, WeightFormat, WeightId};
 use std::ops::Range;
 
@@ -31,8 +31,8 @@ impl<D: Device> Network<D> {
         weights: &mut dyn FnMut(&str) -> Option<TensorData>,
     ) -> Result<Self, NetworkError> {
         let mut network = Self::empty(device, spec)?;
-        let Assignment { parameters: infos, compressed, .. } = network.assign(groups)?;
-        let Self { tensors, parameters, .. } = &mut network;
+        let Assignment { parameters: infos, compressed, .. } = network.weights.assign(groups)?;
+        let Weights { tensors, parameters, .. } = &mut network.weights;
         let give = &mut |name: &str, _| weights(name);
         let mut source = Source::new(tensors, give);
         let mut done = vec![false; tensors.len()];
@@ -46,35 +46,17 @@ impl<D: Device> Network<D> {
                 source.set(parameters, (part, tensor))?;
             }
         }
-        network.set_parameter_infos(infos);
+        network.weights.set_parameter_infos(infos);
         Ok(network)
     }
+}
 
-    /// Bytes that the weights take on the device.
-    pub fn weight_bytes(&self) -> usize {
-        self.parameters.bytes()
-    }
-
-    /// Replaces what is kept in its prepared form only, which a run that goes on has as it was saved.
-    ///
-    /// # Errors
-    /// When a tensor is missing or has another shape, or the device lacks the memory.
-    pub fn load_compressed(&mut self, weights: &mut dyn FnMut(&str) -> Option<TensorData>) -> Result<(), NetworkError> {
-        let Self { tensors, parameters, weight_index, parameter_infos, .. } = self;
-        let give = &mut |name: &str, _| weights(name);
-        let mut source = Source::new(tensors, give);
-        for &id in weight_index.stacks.iter().filter(|&&id| parameters.is_prepared_only(id)).collect::<Vec<_>>() {
-            let format = parameter_infos[parameters.parts(id)[0]].precision;
-            source.keep(parameters, id, format.unwrap_or(WeightFormat::F32))?;
-        }
-        Ok(())
-    }
-
+impl<D: Device> Weights<D> {
     /// The weight of which a parameter is a part, if it is kept in its prepared form only, and the rows that are its own.
     pub(crate) fn compressed(&self, index: usize) -> Option<(WeightId, Range<usize>)> {
         let parameters = &self.parameters;
         let within = |id: &&WeightId| parameters.is_prepared_only(**id) && parameters.parts(**id).contains(&index);
-        let id = *self.weight_index.stacks.iter().find(within)?;
+        let id = *self.stacks.iter().find(within)?;
         let rows = |part: usize| self.tensors[part].rows_and_columns().0;
         let before = parameters.parts(id).iter().take_while(|&&part| part != index);
         let first = before.map(|&part| rows(part)).sum();
@@ -85,7 +67,7 @@ impl<D: Device> Network<D> {
     /// precision of its group.
     pub(crate) fn set_parameter_infos(&mut self, mut infos: Vec<ParameterInfo>) {
         let mut compressed = vec![false; infos.len()];
-        for &id in self.weight_index.stacks.iter().filter(|&&id| self.parameters.is_prepared_only(id)) {
+        for &id in self.stacks.iter().filter(|&&id| self.parameters.is_prepared_only(id)) {
             self.parameters.parts(id).iter().for_each(|&part| compressed[part] = true);
         }
         for (info, compressed) in infos.iter_mut().zip(compressed) {
@@ -100,7 +82,7 @@ impl<D: Device> Network<D> {
         let refused =
             |name: String, precision, reason: String| Err(NetworkError::Precision { name, precision, reason });
         let mut compressed = Vec::new();
-        for &id in &self.weight_index.stacks {
+        for &id in &self.stacks {
             let parts = self.parameters.parts(id);
             let Some((first, precision)) = parts.iter().find_map(|&part| Some((part, infos[part].precision?))) else {
                 continue;

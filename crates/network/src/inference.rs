@@ -1,7 +1,7 @@
 //! A network that will learn nothing more: each matrix is kept in one form only, that in which it is multiplied.
 
 use crate::kv_cache::KvPool;
-use crate::layers::{ReadRows, StoredRows};
+use crate::layers::{Declared, ReadRows, StoredRows};
 use crate::reader::{HeadFormat, Reader};
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::source::{Source, fits, prepare};
@@ -90,9 +90,8 @@ impl<D: Device> InferenceNetwork<D> {
         let StoredWeights { table: stored_table, experts } = stored;
         spec.validate()?;
         let mut parameters = Parameters::new(device.clone());
-        let (tensors, mut weight_index) = WeightIndex::declare(&spec, &mut parameters)?;
+        let (Declared { tensors, products, .. }, mut weight_index) = WeightIndex::declare(&spec, &mut parameters)?;
         let mut source = Source::new(&tensors, weights);
-        let products = &weight_index.products;
         let mut multiplied = vec![false; tensors.len()];
         products.iter().flat_map(|&id| parameters.parts(id)).for_each(|&part| multiplied[part] = true);
         let table = parameters.parts(weight_index.embedding.table).to_vec();

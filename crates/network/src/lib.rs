@@ -8,6 +8,7 @@
 
 mod activations;
 mod answer;
+mod autoencoder;
 mod cached_pass;
 mod compressed;
 mod denoiser;
@@ -34,12 +35,14 @@ mod source;
 mod spec;
 mod tensor;
 mod weight_index;
+mod weights;
 
 pub use activations::{Activations, LayerActivations};
 pub use aquatint_compute::{
     DrawnRow, LogitsSummary, QueryGrowth, RotationScaling, RowDraw, RowLoss, RowSummary, Sampling, Yarn,
 };
 pub use aquatint_diffusion::ProcessSpec;
+pub use autoencoder::{Autoencoder, AutoencoderSpec, CostOfRows, Levels, Reconstructed};
 pub use denoiser::{CachedRows, Denoiser, ForwardPass, HostDenoiser, WholeRows};
 pub use error::NetworkError;
 pub use expert_loads::ExpertLoads;
@@ -61,3 +64,4 @@ pub use spec::{
     SelfConditioningSpec, TimeInput, TimeSpec,
 };
 pub use tensor::{Role, TensorData, TensorSpec};
+pub use weights::Weights;

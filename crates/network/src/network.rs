@@ -1,43 +1,31 @@
 //! A network on a device.
 
-use crate::compressed::Assignment;
 use crate::expert_loads::ExpertLoads;
 use crate::kv_cache::KvPool;
 use crate::parameter_group::ParameterGroup;
 use crate::reader::{HeadFormat, Reader, RowTargets, pass, row_cost};
 use crate::row_query::{RowAnswer, RowQuery};
-use crate::source::named;
-use crate::tensor::Init;
 use crate::weight_index::WeightIndex;
 use crate::{
-    Denoiser, ForwardPass, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, ParameterInfo, Role, TensorData,
-    TensorSpec,
+    Denoiser, ForwardPass, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Parameter, ParameterInfo,
+    TensorData, Weights,
 };
-use aquatint_compute::{
-    Device, Element, Gradients, Parameters, PreparedValues, ReadRow, RowCost, RowLoss, Tape, Value, softmax_row,
-};
-use aquatint_diffusion::{Cost, Key, LossTerm, WordVectors};
+use aquatint_compute::{Device, Gradients, Parameters, ReadRow, RowCost, RowLoss, Tape, Value, softmax_row};
+use aquatint_diffusion::{Cost, LossTerm, WordVectors};
 use std::sync::Arc;
 
 /// A [`NetworkSpec`] with weights, on a device.
 #[derive(Debug)]
 pub struct Network<D: Device> {
     pub(crate) spec: NetworkSpec,
-    pub(crate) tensors: Vec<TensorSpec>,
-    pub(crate) parameters: Parameters<D>,
+    pub(crate) weights: Weights<D>,
     pub(crate) weight_index: WeightIndex,
-    /// Made when the network first learns.
-    pub(crate) gradients: Option<Gradients<D>>,
-    /// What stands for each gradient until then: nothing.
-    pub(crate) no_gradients: Vec<D::Buffer>,
     recomputed: usize,
     /// What the cost of unlike loads of experts weighs.
     balance: f64,
     loads: ExpertLoads,
     /// The KV caches of all sequences.
     pool: Arc<KvPool<D>>,
-    /// What each parameter is, and how it learns.
-    pub(crate) parameter_infos: Vec<ParameterInfo>,
 }
 
 impl<D: Device> Network<D> {
@@ -46,19 +34,9 @@ impl<D: Device> Network<D> {
     /// # Errors
     /// When the description cannot be, or the device lacks the memory.
     pub fn new(device: D, spec: NetworkSpec, seed: u64) -> Result<Self, NetworkError> {
-        let key = Key::new(seed);
-        let mut stream = 0;
-        Self::build(device, spec, |tensor, _| {
-            stream += 1;
-            let length = tensor.len();
-            Ok(match tensor.init {
-                Init::Constant(value) => vec![D::Element::from_f64(value); length],
-                Init::Normal(deviation) => {
-                    let mut draws = key.fold(stream).at(0, 0);
-                    (0..length).map(|_| D::Element::from_f64(deviation * draws.normal())).collect()
-                }
-            })
-        })
+        let mut network = Self::empty(device, spec)?;
+        network.weights.draw(seed)?;
+        Ok(network)
     }
 
     /// A network with given weights, asked for by name, row-major.
@@ -70,51 +48,30 @@ impl<D: Device> Network<D> {
         spec: NetworkSpec,
         weights: &mut dyn FnMut(&str) -> Option<Vec<f32>>,
     ) -> Result<Self, NetworkError> {
-        Self::build(device, spec, |tensor, count| {
-            let missing = || NetworkError::MissingTensor { name: tensor.name.clone(), count };
-            let values = weights(&tensor.name).ok_or_else(missing)?;
-            if values.len() != tensor.len() {
-                let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
-                return Err(NetworkError::TensorLength { name, given: values.len(), shape });
-            }
-            Ok(tensor.restored(values).into_iter().map(|value| D::Element::from_f64(f64::from(value))).collect())
-        })
-    }
-
-    fn build(
-        device: D,
-        spec: NetworkSpec,
-        mut values: impl FnMut(&TensorSpec, usize) -> Result<Vec<D::Element>, NetworkError>,
-    ) -> Result<Self, NetworkError> {
-        let mut network = Self::empty(device.clone(), spec)?;
-        for (index, tensor) in network.tensors.iter().enumerate() {
-            network.parameters.set(index, device.upload(&values(tensor, network.tensors.len())?)?);
-        }
+        let mut network = Self::empty(device, spec)?;
+        network.weights.take(weights)?;
         Ok(network)
     }
 
     /// A network with an empty place for each parameter.
     pub(crate) fn empty(device: D, spec: NetworkSpec) -> Result<Self, NetworkError> {
         spec.validate()?;
-        let mut parameters = Parameters::new(device.clone());
-        let (tensors, weight_index) = WeightIndex::declare(&spec, &mut parameters)?;
-        let no_gradients = tensors.iter().map(|_| device.zeros(0)).collect::<Result<_, _>>()?;
+        let mut parameters = Parameters::new(device);
+        let (declared, weight_index) = WeightIndex::declare(&spec, &mut parameters)?;
         let pool = KvPool::of(parameters.device(), &spec);
         let loads = ExpertLoads::new(&spec);
-        let parameter_infos = tensors.iter().map(ParameterInfo::new).collect();
-        Ok(Self {
-            spec,
-            tensors,
-            parameters,
-            weight_index,
-            gradients: None,
-            no_gradients,
-            recomputed: 0,
-            balance: 0.0,
-            loads,
-            pool,
-            parameter_infos,
-        })
+        let weights = Weights::empty(parameters, declared)?;
+        Ok(Self { spec, weights, weight_index, recomputed: 0, balance: 0.0, loads, pool })
+    }
+
+    /// Its tensors on the device.
+    pub fn weights(&self) -> &Weights<D> {
+        &self.weights
+    }
+
+    /// The same, to be trained or replaced.
+    pub fn weights_mut(&mut self) -> &mut Weights<D> {
+        &mut self.weights
     }
 
     /// Takes the weights that are given, by name, row-major; the others stay as they are.
@@ -122,22 +79,40 @@ impl<D: Device> Network<D> {
     /// # Errors
     /// When a tensor has another length.
     pub fn load(&mut self, weights: &mut dyn FnMut(&str) -> Option<Vec<f32>>) -> Result<(), NetworkError> {
-        let device = self.parameters.device().clone();
-        for (tensor, value) in self.tensors.iter().zip(self.parameters.values_mut()) {
-            let Some(values) = weights(&tensor.name) else { continue };
-            if values.len() != tensor.len() {
-                let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
-                return Err(NetworkError::TensorLength { name, given: values.len(), shape });
-            }
-            let values = tensor.restored(values).into_iter().map(|v| D::Element::from_f64(f64::from(v)));
-            device.write(value, &values.collect::<Vec<_>>());
-        }
-        Ok(())
+        self.weights.load(weights)
     }
 
     /// Where the network lives.
     pub fn device(&self) -> &D {
-        self.parameters.device()
+        self.weights.device()
+    }
+
+    /// Bytes that the weights take on the device.
+    pub fn weight_bytes(&self) -> usize {
+        self.weights.bytes()
+    }
+
+    /// See [`Weights::parameters`].
+    pub fn parameters(&self) -> Vec<Parameter<'_, &D::Buffer>> {
+        self.weights.parameters()
+    }
+
+    /// See [`Weights::parameters_mut`].
+    pub fn parameters_mut(&mut self) -> Vec<Parameter<'_, &mut D::Buffer>> {
+        self.weights.parameters_mut()
+    }
+
+    /// See [`Weights::trained_parameters_mut`].
+    pub fn trained_parameters_mut(&mut self) -> Vec<Parameter<'_, &mut D::Buffer>> {
+        self.weights.trained_parameters_mut()
+    }
+
+    /// See [`Weights::load_compressed`].
+    ///
+    /// # Errors
+    /// When a tensor is missing or has another shape, or the device lacks the memory.
+    pub fn load_compressed(&mut self, weights: &mut dyn FnMut(&str) -> Option<TensorData>) -> Result<(), NetworkError> {
+        self.weights.load_compressed(weights)
     }
 
     /// Adds to what is learned from now on a cost of unlike loads of experts, which weighs so much in each pass; 0, as at
@@ -152,33 +127,18 @@ impl<D: Device> Network<D> {
     }
 
     fn reader(&self) -> Reader<'_, D> {
-        let Self { spec, parameters, weight_index, pool, .. } = self;
-        Reader { spec, parameters, weight_index, pool, head: HeadFormat::Trained }
+        let Self { spec, weights, weight_index, pool, .. } = self;
+        Reader { spec, parameters: &weights.parameters, weight_index, pool, head: HeadFormat::Trained }
     }
 
-    /// The index of a parameter.
-    fn find(&self, name: &str) -> Result<usize, NetworkError> {
-        let found = self.tensors.iter().position(|tensor| tensor.name == name);
-        found.ok_or_else(|| NetworkError::UnknownParameter { name: name.to_owned(), count: self.tensors.len() })
-    }
-
-    fn download(&self, buffer: &D::Buffer) -> Vec<f32> {
-        self.device().download(buffer).into_iter().map(|value| value.to_f64() as f32).collect()
-    }
-}
-
-impl<D: Device> Network<D> {
     /// What learning reads and adds to; `None` where no row is asked, after the input was checked.
     fn learning(&mut self, input: &NetworkInput<'_>, rows: usize) -> Result<Option<Learning<'_, D>>, NetworkError> {
         if rows == 0 {
             input.check(&self.spec)?;
             return Ok(None);
         }
-        let Self { spec, weight_index, parameters, gradients, recomputed, balance, loads, pool, .. } = self;
-        let gradients = match gradients {
-            Some(gradients) => gradients,
-            none => none.insert(Gradients::zeros(parameters)?),
-        };
+        let Self { spec, weight_index, weights, recomputed, balance, loads, pool } = self;
+        let (parameters, gradients) = weights.learning()?;
         let reader = Reader { spec, parameters, weight_index, pool, head: HeadFormat::Trained };
         Ok(Some(Learning { reader, gradients, recomputed: *recomputed, balance: *balance, loads }))
     }
@@ -304,28 +264,15 @@ impl<D: Device> Learner for Network<D> {
     }
 
     fn normalise_word_vectors(&mut self) {
-        let Some(size) = self.spec.word_vector_size else { return };
-        let device = self.parameters.device().clone();
-        for parameter in self.trained_parameters_mut() {
-            if parameter.info.role == Role::UnitVectors {
-                let mut vectors = device.download(parameter.value);
-                for vector in vectors.chunks_exact_mut(size) {
-                    let norm = vector.iter().map(|v| v.to_f64() * v.to_f64()).sum::<f64>().sqrt();
-                    vector.iter_mut().for_each(|v| *v = D::Element::from_f64(v.to_f64() / norm));
-                }
-                device.write(parameter.value, &vectors);
-            }
-        }
+        self.weights.normalise_word_vectors();
     }
 
     fn clear_gradients(&mut self) {
-        if let Some(gradients) = &mut self.gradients {
-            gradients.clear();
-        }
+        self.weights.clear_gradients();
     }
 
     fn gradient_norm(&self) -> f64 {
-        self.gradients.as_ref().map_or(0.0, Gradients::norm)
+        self.weights.gradient_norm()
     }
 
     fn recompute_activations(&mut self, layers: usize) {
@@ -337,68 +284,26 @@ impl<D: Device> Learner for Network<D> {
     }
 
     fn parameter_list(&self) -> Vec<ParameterInfo> {
-        self.parameter_infos.clone()
+        self.weights.parameter_list()
     }
 
     fn set_groups(&mut self, groups: &[ParameterGroup]) -> Result<Vec<usize>, NetworkError> {
-        let Assignment { parameters: infos, counts, compressed } = self.assign(groups)?;
-        for &id in &self.weight_index.stacks {
-            let first = self.parameters.parts(id)[0];
-            let wanted = compressed.iter().any(|(other, _)| *other == id);
-            if self.parameters.is_prepared_only(id)
-                && !(wanted && self.parameter_infos[first].precision == infos[first].precision)
-            {
-                self.parameters.restore(id)?;
-            }
-        }
-        for (index, info) in infos.iter().enumerate() {
-            self.parameters.set_trainable(index, info.trainable);
-        }
-        // Gradients are made again for those that learn.
-        self.gradients = None;
-        let Self { parameters, tensors, .. } = &mut *self;
-        let stored = compressed.into_iter().try_for_each(|(id, format)| {
-            let first = parameters.parts(id)[0];
-            match parameters.is_prepared_only(id) {
-                true => Ok(()),
-                false => parameters.keep_only(id, format).map_err(|error| named(error, &tensors[first])),
-            }
-        });
-        self.set_parameter_infos(infos);
-        stored.map(|()| counts)
+        self.weights.set_groups(groups)
     }
 
     fn read_tensor(&self, name: &str) -> Result<TensorData, NetworkError> {
-        let index = self.find(name)?;
-        let Some((id, rows)) = self.compressed(index) else {
-            return Ok(TensorData::Real(self.download(&self.parameters.values()[index])));
-        };
-        let (_, columns) = self.parameters.shape(id);
-        Ok(match self.parameters.prepared_values(id)? {
-            PreparedValues::Real(values) => {
-                let values = &values[rows.start * columns..rows.end * columns];
-                TensorData::Real(values.iter().map(|value| value.to_f64() as f32).collect())
-            }
-            PreparedValues::Quantised(matrix) => TensorData::Quantised(matrix.rows(rows)),
-        })
+        self.weights.read_tensor(name)
     }
 
     fn read_parameter(&self, name: &str) -> Result<Vec<f32>, NetworkError> {
-        self.read_tensor(name).map(TensorData::into_real)
+        self.weights.read_parameter(name)
     }
 
     fn write_parameter(&mut self, name: &str, values: &[f32]) -> Result<(), NetworkError> {
-        let index = self.find(name)?;
-        if let Some(precision) = self.parameter_infos[index].precision {
-            let reason = "its values stay as they are".to_owned();
-            return Err(NetworkError::Precision { name: name.to_owned(), precision, reason });
-        }
-        self.load(&mut |tensor| (tensor == name).then(|| values.to_vec()))
+        self.weights.write_parameter(name, values)
     }
 
     fn read_gradient(&self, name: &str) -> Result<Vec<f32>, NetworkError> {
-        let index = self.find(name)?;
-        let gradients = self.gradients.as_ref().map_or(&self.no_gradients[..], Gradients::buffers);
-        Ok(self.download(&gradients[index]))
+        self.weights.read_gradient(name)
     }
 }

@@ -1,6 +1,6 @@
 //! The parameters of a network: what each is, how it learns, and its numbers on the device.
 
-use crate::{Network, Role, TensorSpec};
+use crate::{Role, TensorSpec, Weights};
 use aquatint_compute::{Device, Gradients, WeightFormat};
 
 /// What a parameter is and how it learns, whatever the device.
@@ -40,7 +40,7 @@ pub struct Parameter<'a, B> {
     pub gradient: B,
 }
 
-impl<D: Device> Network<D> {
+impl<D: Device> Weights<D> {
     /// All parameters, in a stable order, one for each tensor of a checkpoint.
     pub fn parameters(&self) -> Vec<Parameter<'_, &D::Buffer>> {
         let gradients = self.gradients.as_ref().map_or(&self.no_gradients[..], Gradients::buffers);

@@ -16,15 +16,18 @@ pub(crate) struct Declaration<'a, D: Device> {
     tensors: Vec<TensorSpec>,
     products: Vec<WeightId>,
     stacks: Vec<WeightId>,
-    layer: Option<usize>,
+    /// The stack of layers and the layer in it that what follows is of.
+    layer: Option<(&'static str, usize)>,
 }
 
-/// What was declared.
+/// What parts have declared.
+#[derive(Debug)]
 pub(crate) struct Declared {
+    /// The tensors, in their stable order.
     pub(crate) tensors: Vec<TensorSpec>,
-    /// The weights that products read when nothing is learned.
+    /// The weights that products read when nothing is learned, the head last.
     pub(crate) products: Vec<WeightId>,
-    /// The weights that products read in learning.
+    /// The weights that products read in learning, but for a head that is the embedding table.
     pub(crate) stacks: Vec<WeightId>,
 }
 
@@ -34,16 +37,16 @@ impl<'a, D: Device> Declaration<'a, D> {
         Self { parameters, tensors: Vec::new(), products: Vec::new(), stacks: Vec::new(), layer: None }
     }
 
-    /// All that was declared.
+    /// What was declared.
     pub(crate) fn finish(self) -> Declared {
         let Self { tensors, products, stacks, .. } = self;
         Declared { tensors, products, stacks }
     }
 
-    /// What `declare` declares is of the layer of this index; names begin with it.
+    /// What `declare` declares is of a layer: the name of its stack and its index in it. Names begin with both.
     pub(crate) fn within<T>(
         &mut self,
-        layer: usize,
+        layer: (&'static str, usize),
         declare: impl FnOnce(&mut Self) -> Result<T, DeviceError>,
     ) -> Result<T, DeviceError> {
         self.layer = Some(layer);
@@ -54,8 +57,9 @@ impl<'a, D: Device> Declaration<'a, D> {
 
     /// A tensor; the index of its parameter.
     pub(crate) fn tensor(&mut self, name: &str, shape: &[usize], role: Role, init: Init) -> Result<usize, DeviceError> {
-        let name = self.layer.map_or_else(|| name.to_owned(), |layer| format!("model.layers.{layer}.{name}"));
-        let tensor = TensorSpec { name, shape: shape.to_vec(), role, layer: self.layer, routed: false, init };
+        let name = self.layer.map_or_else(|| name.to_owned(), |(stack, layer)| format!("{stack}.{layer}.{name}"));
+        let layer = self.layer.map(|(_, layer)| layer);
+        let tensor = TensorSpec { name, shape: shape.to_vec(), role, layer, routed: false, init };
         let (rows, columns) = tensor.rows_and_columns();
         let place = self.parameters.device().zeros(0)?;
         self.tensors.push(tensor);

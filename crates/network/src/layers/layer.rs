@@ -22,6 +22,25 @@ pub(crate) struct LayerWeights {
     factors: Option<WeightId>,
 }
 
+/// What layers share with those beside them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stack {
+    /// Columns of the residual stream.
+    pub(crate) width: usize,
+    /// How many layers write into it.
+    pub(crate) layers: usize,
+    /// Columns of what layers are conditioned on, where they are.
+    pub(crate) condition: Option<usize>,
+}
+
+impl Stack {
+    /// The layers of a network.
+    pub(crate) fn of(network: &NetworkSpec) -> Self {
+        let condition = network.time_conditioning.map(|_| network.condition_width());
+        Self { width: network.width, layers: network.layers.len(), condition }
+    }
+}
+
 /// What a pass through a layer reads besides weights and the stream.
 pub(crate) struct LayerPass<'p, D: Device> {
     /// The position of each row.
@@ -60,12 +79,12 @@ impl LayerSpec {
     pub(crate) fn declare<D: Device>(
         &self,
         declaration: &mut Declaration<'_, D>,
-        network: &NetworkSpec,
+        stack: Stack,
     ) -> Result<LayerWeights, DeviceError> {
-        let (width, residual) = (network.width, Init::residual(network.layers.len()));
-        let modulation = match network.time_conditioning {
-            Some(_) => {
-                let shape = [PARTS * width, network.condition_width()];
+        let (width, residual) = (stack.width, Init::residual(stack.layers));
+        let modulation = match stack.condition {
+            Some(condition) => {
+                let shape = [PARTS * width, condition];
                 Some(declaration.affine("modulation", shape, Init::Constant(0.0))?)
             }
             None => None,
@@ -128,11 +147,11 @@ impl LayerSpec {
 
     /// Elements that learning keeps of each row, and of each sequence: with time, each half is also kept modulated and
     /// before its gate, and a sequence has a row of modulations.
-    pub(crate) fn retained(&self, network: &NetworkSpec) -> (usize, usize) {
-        let width = network.width;
+    pub(crate) fn retained(&self, stack: Stack) -> (usize, usize) {
+        let width = stack.width;
         let factors = if self.scaled { width } else { 0 };
         let row = self.attention.retained(width) + self.feed_forward.retained(width) + factors;
-        match network.time_conditioning {
+        match stack.condition {
             Some(_) => (row + 4 * width, PARTS * width),
             None => (row, 0),
         }

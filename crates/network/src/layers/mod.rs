@@ -27,7 +27,7 @@ pub(crate) use declaration::{Affine, Declaration, Declared};
 pub use embedding::ReadRows;
 pub(crate) use embedding::{EmbeddingWeights, StoredRows};
 pub(crate) use head::HeadWeights;
-pub(crate) use layer::{LayerPass, LayerWeights, RequestedRows};
+pub(crate) use layer::{LayerPass, LayerWeights, RequestedRows, Stack};
 pub(crate) use time::TimeWeights;
 
 use aquatint_compute::{AttentionShape, DeviceError, Tape, Value};

@@ -138,9 +138,8 @@ impl NetworkSpec {
     pub fn validate(&self) -> Result<(), NetworkError> {
         check_size("vocabulary_size", self.vocabulary_size)?;
         check_size("width", self.width)?;
-        layer::check_number(self.layers.len())?;
         check_size("context_length", self.context_length)?;
-        self.layers.iter().try_for_each(LayerSpec::validate)?;
+        check_layers(&self.layers)?;
         let axes = self.position_axes();
         if let Some(layer) = self.layers.iter().find(|layer| layer.attention.rope.axes != axes) {
             let allowed = format!("{axes} in all layers, as in the first one");
@@ -219,14 +218,24 @@ impl NetworkSpec {
     }
 }
 
+/// Refuses layers that no network can have.
+pub(crate) fn check_layers(layers: &[LayerSpec]) -> Result<(), NetworkError> {
+    layer::check_number(layers.len())?;
+    layers.iter().try_for_each(LayerSpec::validate)
+}
+
 /// Refuses a size of 0 and one that no device counts.
-fn check_size(parameter: &'static str, size: usize) -> Result<(), NetworkError> {
+pub(crate) fn check_size(parameter: &'static str, size: usize) -> Result<(), NetworkError> {
     if size == 0 || size > i32::MAX as usize {
         return refuse(parameter, size, "1 or more, and no more than 2147483647");
     }
     Ok(())
 }
 
-fn refuse<T>(parameter: &'static str, given: impl ToString, allowed: impl Into<String>) -> Result<T, NetworkError> {
+pub(crate) fn refuse<T>(
+    parameter: &'static str,
+    given: impl ToString,
+    allowed: impl Into<String>,
+) -> Result<T, NetworkError> {
     Err(NetworkError::Spec { parameter, given: given.to_string(), allowed: allowed.into() })
 }

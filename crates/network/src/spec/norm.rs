@@ -32,7 +32,7 @@ impl NormSpec {
         }
     }
 
-    pub(super) fn validate(&self) -> Result<(), NetworkError> {
+    pub(crate) fn validate(&self) -> Result<(), NetworkError> {
         let epsilon = self.epsilon();
         if !(0.0..1.0).contains(&epsilon) {
             return refuse("norm_epsilon", epsilon, "0 or more and below 1 (1e-6 is usual)");

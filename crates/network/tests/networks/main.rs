@@ -1,5 +1,6 @@
 //! Whole networks: against golden files and finite differences, and the laws of their forms.
 
+mod autoencoder;
 mod behaviour;
 mod compressed;
 mod device_rows;

@@ -1,0 +1,145 @@
+//! Autoencoders: their gradients, codes on every device, and what they refuse.
+
+use aquatint_compute::{Cpu, CpuPath, Cuda, Device, Element, Elementwise, Memory};
+use aquatint_network::{
+    AttentionSpec, Autoencoder, AutoencoderSpec, FeedForwardSpec, LayerSpec, Levels, NetworkError, NormSpec,
+};
+
+fn spec(levels: Vec<u32>) -> AutoencoderSpec {
+    let attention = AttentionSpec { qk_norm: Some(NormSpec::default()), ..AttentionSpec::new(2, 1, 4) };
+    let layer = LayerSpec::new(attention, FeedForwardSpec::new(12));
+    AutoencoderSpec {
+        grid: [2, 3],
+        inputs: 5,
+        outputs: 4,
+        width: 8,
+        norm: NormSpec::default(),
+        levels: Levels::new(levels).unwrap(),
+        encoder: vec![layer],
+        decoder: vec![layer; 2],
+    }
+}
+
+fn rows(places: usize, columns: usize) -> Vec<f32> {
+    (0..places * columns).map(|i| ((i * 37 + 11) % 64) as f32 / 32.0 - 1.0).collect()
+}
+
+/// Half the sum of squares of what came back beside a target.
+fn cost<E: Element>(given: &[E], gradient: &mut [E]) -> f64 {
+    let mut sum = 0.0;
+    for (i, (given, gradient)) in given.iter().zip(gradient).enumerate() {
+        let error = given.to_f64() - ((i % 7) as f64 / 3.0 - 1.0);
+        sum += error * error / 2.0;
+        *gradient = E::from_f64(error);
+    }
+    sum
+}
+
+#[test]
+fn gradients_of_all_weights_are_those_of_finite_differences() {
+    // One column of so many levels that its rounding is less than a difference sees.
+    let spec = spec(vec![i32::MAX as u32]);
+    let mut autoencoder = Autoencoder::new(Cpu::<f64>::scalar(), spec, 3).unwrap();
+    let rows = rows(12, 5);
+    autoencoder.forward_backward(&rows, &mut cost).unwrap();
+    let device = autoencoder.weights().device().clone();
+    let gradients: Vec<(String, Vec<f64>)> = autoencoder
+        .weights()
+        .parameters()
+        .iter()
+        .map(|parameter| (parameter.info.name.clone(), device.download(parameter.gradient)))
+        .collect();
+    for (index, (name, gradient)) in gradients.iter().enumerate() {
+        let original = device.download(autoencoder.weights().parameters()[index].value);
+        // A few numbers of each tensor, not the same place in all of them.
+        for at in [0, gradient.len() / 2, gradient.len() - 1] {
+            let mut moved = |by: f64| {
+                let mut values = original.clone();
+                values[at] += by;
+                device.write(autoencoder.weights_mut().parameters_mut()[index].value, &values);
+                autoencoder.forward_backward(&rows, &mut cost).unwrap().cost
+            };
+            let step = 1e-4;
+            let expected = (moved(step) - moved(-step)) / (2.0 * step);
+            let error = (expected - gradient[at]).abs() / (1.0 + expected.abs());
+            assert!(error < 1e-4, "{name}[{at}]: {}, expected {expected}", gradient[at]);
+        }
+        device.write(autoencoder.weights_mut().parameters_mut()[index].value, &original);
+    }
+}
+
+fn learned<D: Device>(device: D, recomputed: usize) -> (Vec<u32>, Vec<u32>, Vec<f32>, Vec<Vec<f32>>) {
+    let mut autoencoder = Autoencoder::new(device, spec(vec![8, 5]), 7).unwrap();
+    autoencoder.recompute_activations(recomputed);
+    let rows = rows(12, 5);
+    let learned = autoencoder.forward_backward(&rows, &mut cost).unwrap().codes;
+    let codes = autoencoder.encode(&rows).unwrap();
+    let back = autoencoder.decode(&codes).unwrap();
+    let weights = autoencoder.weights();
+    let names = weights.parameter_list().into_iter().map(|info| info.name);
+    let gradients = names.map(|name| weights.read_gradient(&name).unwrap()).collect();
+    (learned, codes, back, gradients)
+}
+
+#[test]
+fn every_device_finds_the_same_codes_and_gradients() {
+    let exact = learned(Cpu::<f64>::scalar(), 0);
+    assert_eq!(exact.0, exact.1);
+    assert!(exact.1.iter().all(|&code| code < 40));
+    let alike = |name: &str, other: (Vec<u32>, Vec<u32>, Vec<f32>, Vec<Vec<f32>>)| {
+        assert_eq!((&other.0, &other.1), (&exact.0, &exact.1), "{name}");
+        let both = exact.2.iter().zip(&other.2).chain(exact.3.iter().flatten().zip(other.3.iter().flatten()));
+        for (exact, other) in both {
+            assert!((exact - other).abs() < 1e-3 * (1.0 + exact.abs()), "{name}: {other}, not {exact}");
+        }
+    };
+    for path in CpuPath::available() {
+        let device = || Cpu::<f32>::new(path, 1).unwrap();
+        let whole = learned(device(), 0);
+        // Layers that run again give the same gradients to the bit.
+        assert_eq!(whole, learned(device(), 3));
+        alike(&path.to_string(), whole);
+    }
+    for device in Cuda::tested() {
+        alike(&device.describe(), learned(device.clone(), 1));
+    }
+}
+
+#[test]
+fn a_few_pictures_are_learned_by_heart() {
+    let mut autoencoder = Autoencoder::new(Cpu::<f32>::scalar(), spec(vec![8, 5]), 7).unwrap();
+    let (rows, mut costs) = (rows(12, 5), Vec::new());
+    for _ in 0..200 {
+        autoencoder.weights_mut().clear_gradients();
+        costs.push(autoencoder.forward_backward(&rows, &mut cost).unwrap().cost);
+        let device = autoencoder.weights().device().clone();
+        for parameter in autoencoder.weights_mut().trained_parameters_mut() {
+            device.scale_add(-0.02, parameter.gradient, 1.0, parameter.value);
+        }
+    }
+    assert!(costs[199] < 0.2 * costs[0], "{} of {}", costs[199], costs[0]);
+}
+
+#[test]
+fn what_is_no_whole_grid_or_no_code_is_refused() {
+    let autoencoder = Autoencoder::new(Cpu::<f32>::scalar(), spec(vec![8, 5]), 7).unwrap();
+    let message = |result: Result<Vec<f32>, NetworkError>| result.unwrap_err().to_string();
+    assert_eq!(message(autoencoder.decode(&[0; 7])), "`codes` has 7 entries; expected: 12 (whole grids)");
+    assert_eq!(
+        message(autoencoder.decode(&[0, 1, 2, 3, 40, 5])),
+        "`codes` has 40 at index 4; allowed: below 40 (the number of codes)"
+    );
+    assert_eq!(autoencoder.encode(&[]).unwrap_err().to_string(), "`rows` has 0 entries; expected: 30 (whole grids)");
+    let mut impossible = spec(vec![8, 5]);
+    impossible.grid = [0, 3];
+    let error = Autoencoder::new(Cpu::<f32>::scalar(), impossible, 0).unwrap_err().to_string();
+    assert_eq!(error, "`grid` is [0, 3]; allowed: two sides of 1 to 4096");
+    let mut turned = spec(vec![8, 5]);
+    turned.encoder[0].attention.rope.axes = 3;
+    let error = Autoencoder::new(Cpu::<f32>::scalar(), turned, 0).unwrap_err().to_string();
+    assert_eq!(error, "`position_axes` is 3; allowed: 1: the sides of a grid have learned tables");
+    let mut scaled = spec(vec![8, 5]);
+    scaled.decoder[1].scaled = true;
+    let error = Autoencoder::new(Cpu::<f32>::scalar(), scaled, 0).unwrap_err().to_string();
+    assert!(error.starts_with("`scaled` is true; allowed: false: a grid has no current block"), "{error}");
+}
