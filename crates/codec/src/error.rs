@@ -1,0 +1,142 @@
+//! Why samples or a codec could not be used.
+
+use aquatint_checkpoint::CheckpointError;
+use aquatint_compute::DeviceError;
+use aquatint_network::NetworkError;
+use std::path::{Path, PathBuf};
+
+/// Why samples or a codec could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// A file or folder could not be read or written.
+    #[error("could not {action} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+    /// What should be a picture is none of a known format.
+    #[error("`{name}` is not a picture of a known format; allowed: PNG, JPEG, WebP")]
+    Format {
+        /// The picture.
+        name: String,
+    },
+    /// A picture is damaged.
+    #[error("`{name}` is a damaged picture: {reason}")]
+    Damaged {
+        /// The picture.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A picture has too many pixels.
+    #[error("`{name}` has {width}×{height} pixels; allowed: {most} in all, and a side of 1 to {longest}")]
+    TooLarge {
+        /// The picture.
+        name: String,
+        /// Its width.
+        width: u32,
+        /// Its height.
+        height: u32,
+        /// The most pixels allowed.
+        most: u64,
+        /// The longest side allowed.
+        longest: u32,
+    },
+    /// A setting of a codec cannot be what it is.
+    #[error("`{key}` is {given}; allowed: {allowed}")]
+    Setting {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        given: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// A folder holds no codec of pictures.
+    #[error("`{}` holds no codec of pictures: {reason}", folder.display())]
+    NoCodec {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A folder holds another model.
+    #[error("`{}` holds another model; its config.json differs", folder.display())]
+    Occupied {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A collection has no picture that is wanted.
+    #[error("`{}` has no picture{}", path.display(), within(folders))]
+    NoPictures {
+        /// The collection.
+        path: PathBuf,
+        /// The folders in it that are wanted; none for all.
+        folders: Vec<String>,
+    },
+    /// An entry of an archive is too large.
+    #[error("`{name}` in `{}` has more than {most} bytes", archive.display())]
+    LargeEntry {
+        /// The entry.
+        name: String,
+        /// The archive.
+        archive: PathBuf,
+        /// The most bytes allowed.
+        most: u64,
+    },
+    /// A picture has another size than the codec's.
+    #[error("a picture of {width}×{height} pixels was given; this codec has {size}×{size}")]
+    Size {
+        /// Its width.
+        width: usize,
+        /// Its height.
+        height: usize,
+        /// The side of the codec's pictures.
+        size: usize,
+    },
+    /// It was asked to stop.
+    #[error("stopped")]
+    Stopped,
+    /// The files of a codec could not be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The device failed. It is a source, so that it is found behind every error that this one becomes.
+    #[error("{0}")]
+    Device(#[from] DeviceError),
+    /// The autoencoder refused, or the device failed.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+}
+
+fn within(folders: &[String]) -> String {
+    match folders {
+        [] => String::new(),
+        folders => format!(" in its folders {}", folders.join(", ")),
+    }
+}
+
+impl CodecError {
+    pub(crate) fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self::Io { action, path: path.to_path_buf(), source }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Format { .. } => Some("convert it to PNG".to_owned()),
+            Self::Damaged { .. } => Some("open it with a picture viewer and save it again".to_owned()),
+            Self::TooLarge { .. } => Some("scale it down first".to_owned()),
+            Self::NoCodec { .. } => {
+                Some("a codec is the folder that `aquatint train recipes/codec/pictures.toml` writes".to_owned())
+            }
+            Self::Occupied { .. } => Some("choose another folder".to_owned()),
+            Self::Checkpoint(error) => error.hint(),
+            Self::Network(error) => error.hint(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The folder of a codec: `config.json`, which says what it is, and `model.safetensors`.
+
+use crate::CodecError;
+use aquatint_checkpoint::{CheckpointError, Storage, Tensor, Weights, write_weights};
+use aquatint_compute::Device;
+use aquatint_files::write_atomically;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// What `config.json` says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config<C> {
+    model_type: String,
+    codec: C,
+    /// The type in which the weights are kept, for other readers of such files.
+    torch_dtype: String,
+}
+
+const MODEL_TYPE: &str = "aquatint-codec";
+/// The largest description that is read.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// Writes a codec's folder, or replaces the weights in one that holds the same codec.
+pub(crate) fn save<D: Device, C: Serialize>(
+    folder: &Path,
+    codec: &C,
+    weights: &aquatint_network::Weights<D>,
+    storage: Storage,
+) -> Result<(), CodecError> {
+    let config = Config { model_type: MODEL_TYPE.to_owned(), codec, torch_dtype: storage.torch_name().to_owned() };
+    let path = folder.join("config.json");
+    let text = serde_json::to_string_pretty(&config).map_err(|error| unfit(folder, &error.to_string()))? + "\n";
+    let is_there = match std::fs::read_to_string(&path) {
+        Ok(there) if there == text => true,
+        Ok(_) => return Err(CodecError::Occupied { folder: folder.to_path_buf() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => return Err(CodecError::io("read", &path, error)),
+    };
+    let tensors = weights.parameter_list().into_iter().map(|info| {
+        let values = weights.read_parameter(&info.name)?;
+        Ok(Tensor { name: info.name, shape: info.shape, values })
+    });
+    let tensors = tensors.collect::<Result<Vec<_>, CodecError>>()?;
+    write_weights(&folder.join("model.safetensors"), &tensors, storage)?;
+    // The description comes last: a folder has one only when everything that it describes is there.
+    if !is_there {
+        write_atomically(&path, |out| out.write_all(text.as_bytes()))
+            .map_err(|source| CodecError::io("write", &path, source))?;
+    }
+    Ok(())
+}
+
+/// What a codec's folder says that it is, and its weights.
+pub(crate) fn open<C: DeserializeOwned>(folder: &Path) -> Result<(C, Weights), CodecError> {
+    let path = folder.join("config.json");
+    let size = std::fs::metadata(&path).map_err(|source| CodecError::io("read", &path, source))?.len();
+    if size > MOST_BYTES {
+        return Err(unfit(folder, "its config.json is no description"));
+    }
+    let text = std::fs::read_to_string(&path).map_err(|source| CodecError::io("read", &path, source))?;
+    let config: Config<C> =
+        serde_json::from_str(&text).map_err(|error| unfit(folder, &format!("config.json: {error}")))?;
+    if config.model_type != MODEL_TYPE {
+        return Err(unfit(folder, &format!("its `model_type` is \"{}\"", config.model_type)));
+    }
+    Ok((config.codec, Weights::open(folder)?))
+}
+
+/// The values of a tensor by its name, for an autoencoder that is made of them. The first failure stays in `failed`.
+pub(crate) fn values<'a>(
+    weights: &'a Weights,
+    failed: &'a mut Option<CheckpointError>,
+) -> impl FnMut(&str) -> Option<Vec<f32>> + 'a {
+    move |name| {
+        weights.shape(name)?;
+        match weights.read(name) {
+            Ok(values) => Some(values),
+            Err(error) => {
+                failed.get_or_insert(error);
+                None
+            }
+        }
+    }
+}
+
+fn unfit(folder: &Path, reason: &str) -> CodecError {
+    CodecError::NoCodec { folder: folder.to_path_buf(), reason: reason.to_owned() }
+}

@@ -1,0 +1,90 @@
+//! Collections: archives and folders give the same pictures.
+
+use aquatint_codec::collection::Collection;
+use aquatint_codec::{CodecError, Picture};
+use std::path::Path;
+
+fn plain(grey: u8) -> Picture {
+    Picture::new(4, 2, vec![[grey, grey, grey, 255]; 8]).unwrap()
+}
+
+const TABLE: &str = "id\tfile\tconcept\n1\ta/one.png\tfox\n2\tb/two.png\tfox\n";
+
+/// A folder with pictures, a table, and a file that is neither.
+fn folder(path: &Path) {
+    for (name, grey) in [("a/one.png", 10), ("b/two.png", 20), ("ab/three.png", 30)] {
+        let file = path.join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        plain(grey).save(&file).unwrap();
+    }
+    std::fs::write(path.join("pictures.tsv"), TABLE).unwrap();
+    std::fs::write(path.join("a/notes.txt"), "nothing to see").unwrap();
+}
+
+fn archive(folder: &Path, file: &Path) {
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_dir_all(".", folder).unwrap();
+    let bytes = archive.into_inner().unwrap();
+    let compressed = file.extension().is_some_and(|extension| extension == "zst");
+    std::fs::write(file, if compressed { zstd::encode_all(&bytes[..], 1).unwrap() } else { bytes }).unwrap();
+}
+
+fn read(path: &Path, folders: &[&str]) -> Result<Vec<(String, String, u8)>, CodecError> {
+    let folders = folders.iter().map(|folder| (*folder).to_owned()).collect();
+    let pictures = Collection { path: path.to_path_buf(), folders }.read(4, &mut |_| true)?;
+    Ok(pictures
+        .into_iter()
+        .map(|named| {
+            assert_eq!((named.picture.width(), named.picture.height()), (4, 4));
+            (named.name, named.concept, named.picture.pixels()[4][0])
+        })
+        .collect())
+}
+
+#[test]
+fn archives_and_folders_give_the_same_and_only_what_is_wanted() {
+    let place = tempfile::tempdir().unwrap();
+    let (pictures, plain, packed) =
+        (place.path().join("pictures"), place.path().join("all.tar"), place.path().join("all.tar.zst"));
+    folder(&pictures);
+    archive(&pictures, &plain);
+    archive(&pictures, &packed);
+    let row = |name: &str, concept: &str, grey| (name.to_owned(), concept.to_owned(), grey);
+    let (one, two, three) =
+        (row("a/one.png", "fox", 10), row("b/two.png", "fox", 20), row("ab/three.png", "three", 30));
+    for path in [&pictures, &plain, &packed] {
+        assert_eq!(read(path, &[]).unwrap(), [one.clone(), three.clone(), two.clone()]);
+        assert_eq!(read(path, &["a", "b"]).unwrap(), [one.clone(), two.clone()]);
+        let error = read(path, &["c"]).unwrap_err().to_string();
+        assert!(error.ends_with("has no picture in its folders c"), "{error}");
+        let collection = Collection { path: path.clone(), folders: Vec::new() };
+        assert!(matches!(collection.read(4, &mut |count| count < 2), Err(CodecError::Stopped)));
+    }
+}
+
+#[test]
+fn a_fingerprint_changes_with_what_is_there_and_not_with_its_place() {
+    let place = tempfile::tempdir().unwrap();
+    let (here, there) = (place.path().join("here"), place.path().join("there"));
+    folder(&here);
+    let of = |path: &Path| Collection { path: path.into(), folders: Vec::new() }.fingerprint(&mut || true).unwrap();
+    let before = of(&here);
+    assert!(before.starts_with("4 files, "), "{before}");
+    std::fs::rename(&here, &there).unwrap();
+    assert_eq!(of(&there), before);
+    plain(11).save(&there.join("a/one.png")).unwrap();
+    assert_ne!(of(&there), before);
+}
+
+#[test]
+fn what_is_broken_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("broken.tar.zst");
+    std::fs::write(&file, "this is no archive").unwrap();
+    assert!(read(&file, &[]).unwrap_err().to_string().starts_with("could not read `"));
+    let pictures = place.path().join("pictures");
+    folder(&pictures);
+    std::fs::write(pictures.join("a/one.png"), "no picture").unwrap();
+    let error = read(&pictures, &[]).unwrap_err().to_string();
+    assert_eq!(error, "`a/one.png` is not a picture of a known format; allowed: PNG, JPEG, WebP");
+}

@@ -1,0 +1,5 @@
+//! Pictures of strangers, collections, and codecs in folders.
+
+mod collections;
+mod folders;
+mod hostile;
