@@ -7,8 +7,8 @@ use aquatint_checkpoint::Checkpoint;
 use aquatint_diffusion::ProcessKind;
 use aquatint_network::NetworkSpec;
 
-/// Refuses a model whose weights are integers that are to be trained, and where the network is that model's own, one without
-/// an objective, or that its family cannot say. Keys of its `config.json` that nothing here knows are named: a saved model
+/// Where the network is that model's own, refuses one whose weights are integers that are to be trained, one without an
+/// objective, and one that its family cannot say. Keys of its `config.json` that nothing here knows are named: a saved model
 /// does not have them.
 pub(super) fn check(
     recipe: &Resolved,
@@ -16,10 +16,11 @@ pub(super) fn check(
     spec: &NetworkSpec,
     events: &mut dyn FnMut(TrainingEvent<'_>),
 ) -> Result<(), TrainError> {
-    check_quantised(&recipe.optimiser, checkpoint)?;
     if !matches!(recipe.network, NetworkPlan::Initial(_)) {
+        // What the recipe describes is learned and saved in real numbers, whatever it begins with.
         return Ok(());
     }
+    check_quantised(&recipe.optimiser, checkpoint)?;
     let family = checkpoint.family.facts().model_type;
     if spec.process.kind == ProcessKind::ScoreEntropy {
         return Err(TrainError::NoObjective { family, process: spec.process.kind.to_string() });
