@@ -17,9 +17,9 @@ pub struct GenerationDefaults {
     /// Id of an open position.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask_token_id: Option<u32>,
-    /// Id that ends a text.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "one_or_first", default)]
-    pub eos_token_id: Option<u32>,
+    /// Ids that end a text: a number, or a list of several.
+    #[serde(skip_serializing_if = "Vec::is_empty", with = "one_or_many", default)]
+    pub eos_token_id: Vec<u32>,
     /// Id of padding.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pad_token_id: Option<u32>,
@@ -172,19 +172,30 @@ impl Refusal {
     }
 }
 
-/// Some families list several end ids; the first is the one that padding is made of.
-fn one_or_first<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Ids {
-        One(u32),
-        Many(Vec<u32>),
+/// A number, a list of numbers, or nothing.
+mod one_or_many {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(ids: &[u32], serializer: S) -> Result<S::Ok, S::Error> {
+        match ids {
+            [one] => one.serialize(serializer),
+            many => many.serialize(serializer),
+        }
     }
-    Ok(match Option::<Ids>::deserialize(deserializer)? {
-        None => None,
-        Some(Ids::One(id)) => Some(id),
-        Some(Ids::Many(ids)) => ids.first().copied(),
-    })
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u32>, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Ids {
+            One(u32),
+            Many(Vec<u32>),
+        }
+        Ok(match Option::<Ids>::deserialize(deserializer)? {
+            None => Vec::new(),
+            Some(Ids::One(id)) => vec![id],
+            Some(Ids::Many(ids)) => ids,
+        })
+    }
 }
 
 impl GenerationDefaults {
@@ -242,7 +253,7 @@ mod tests {
     fn known_keys_round_trip_and_unknown_ones_are_refused_where_they_are_ours() {
         let text = br#"{"mask_token_id": 3, "eos_token_id": [7, 8], "temperature": 0.7, "top_p": 0.95}"#;
         let defaults = GenerationDefaults::parse("g", text, &Native).unwrap();
-        assert_eq!((defaults.mask_token_id, defaults.eos_token_id), (Some(3), Some(7)));
+        assert_eq!((defaults.mask_token_id, &defaults.eos_token_id), (Some(3), &vec![7, 8]));
         let again = serde_json::to_vec(&defaults).unwrap();
         assert_eq!(GenerationDefaults::parse("g", &again, &Native).unwrap(), defaults);
 

@@ -2,15 +2,15 @@
 
 use crate::{Canvas, Proposal, SettingError, TokenId};
 
-/// The positions that fall away because an end token stands before them: in each approximate span, those behind the
+/// The positions that fall away because one of the end tokens stands before them: in each approximate span, those behind the
 /// first committed end token that has nothing open before it in its span. Already closed ones are left out. Ascending.
 ///
 /// An end token with open positions before it closes nothing yet: what is written there may still need the room.
-pub fn closed_by_end(canvas: &Canvas, end: TokenId) -> Vec<usize> {
+pub fn closed_by_end(canvas: &Canvas, ends: &[TokenId]) -> Vec<usize> {
     let mut closed = Vec::new();
     for span in canvas.spans().iter().filter(|span| span.approximate) {
         let final_so_far = span.positions.clone().take_while(|p| canvas.is_committed(*p));
-        let mut ends = final_so_far.filter(|p| canvas.tokens().get(*p) == Some(&end));
+        let mut ends = final_so_far.filter(|p| canvas.tokens().get(*p).is_some_and(|token| ends.contains(token)));
         if let Some(position) = ends.next() {
             closed.extend((position + 1..span.positions.end).filter(|p| !canvas.is_closed(*p)));
         }

@@ -18,8 +18,8 @@ const HIDE: u64 = 0x6869_6465;
 #[derive(Clone, Copy)]
 pub(crate) struct StepView<'a> {
     pub(crate) canvas: &'a Canvas,
-    /// The token that closes approximate spans.
-    pub(crate) end: Option<TokenId>,
+    /// The tokens that close approximate spans.
+    pub(crate) ends: &'a [TokenId],
     pub(crate) key: Key,
     /// The current block of each track; the positions of these blocks, and those of them that the reading predicts, which
     /// are not none. Both ascend.
@@ -110,7 +110,7 @@ impl Branch {
         let (spec, canvas) = (model.spec(), view.canvas);
         let hides_given = self.hides_given();
         let mut input = model.process.network_input(canvas, hides_given, view.number, view.key.fold(HIDE));
-        let mut visible = window(visible(canvas, view.end), view.positions, spec);
+        let mut visible = window(visible(canvas, view.ends), view.positions, spec);
         let start = view.positions.first().copied().unwrap_or(0);
         if view.is_causal {
             visible.truncate(visible.partition_point(|position| *position < start));

@@ -58,9 +58,11 @@ impl ConstrainedSpan {
                     hint: Some(format!("the {constraint} is kept from left to right, so nothing is taken back")),
                 }));
             }
-            let closing = request.end.filter(|_| span.approximate);
+            // Of several tokens that could close it, the usual one does.
+            let closing = request.ends.first().copied().filter(|_| span.approximate);
             let mut forbidden = forbidden.clone();
-            forbidden.extend(outside(&span.domain, size, closing));
+            forbidden.extend(request.ends.iter().filter(|end| Some(**end) != closing));
+            forbidden.extend(outside(&span.domain, size, closing.as_slice()));
             let start = SpanStart { cells: &cells(&request.canvas, &span, &[]), closing, forbidden: &forbidden };
             match given.constraint.begin(&start) {
                 Ok(filler) => all.push(Self { span, constraint, order, filler }),

@@ -238,7 +238,7 @@ impl<'a> Engine<'a> {
             // It ends anyway.
             let _ = events(id, DenoisingEvent::Finished { reason, statistics });
             let request = admission.request;
-            ended.push(Ended { id, outcome: Ok(Outcome::new(request.canvas, request.end, reason, statistics)) });
+            ended.push(Ended { id, outcome: Ok(Outcome::new(request.canvas, &request.ends, reason, statistics)) });
         }
         self.take_finished(ended);
     }

@@ -343,11 +343,11 @@ impl Case<'_> {
     fn never_written(&self, tokens: impl Iterator<Item = TokenId>) -> Option<String> {
         let mut tokens = tokens.peekable();
         tokens.peek()?;
-        let Request { end, forbidden, .. } = self.request;
-        let ends = self.spans().any(|span| span.approximate);
+        let Request { ends, forbidden, .. } = self.request;
+        let may_end = self.spans().any(|span| span.approximate);
         let is_outside = |token: &TokenId| self.spans().all(|span| !span.domain.ids.contains(token));
-        let is_never_drawn = |token: &TokenId| match Some(*token) == *end {
-            true => !ends,
+        let is_never_drawn = |token: &TokenId| match ends.contains(token) {
+            true => !may_end,
             false => self.process.noise_tokens().contains(token) || forbidden.contains(token) || is_outside(token),
         };
         let nothing = tokens.all(|token| is_never_drawn(&token));
@@ -384,7 +384,7 @@ impl Case<'_> {
 
     /// Why nothing ends early.
     fn no_end(&self) -> Option<String> {
-        let ends = self.request.end.is_some() && self.spans().any(|span| span.approximate);
+        let ends = !self.request.ends.is_empty() && self.spans().any(|span| span.approximate);
         (!ends).then(|| "no span may end early".to_owned())
     }
 
@@ -467,7 +467,7 @@ impl Case<'_> {
     }
 
     fn cache(&self) -> Option<String> {
-        let rows = visible(&self.request.canvas, self.request.end);
+        let rows = visible(&self.request.canvas, &self.request.ends);
         // The canvas is read at once for the blocks of all parts.
         let blocks = || self.tracks.iter().flat_map(|track| track.blocks.iter().zip(track.plan.blocks()));
         let several = || blocks().filter(|(_, block)| block.forwards() > 1);

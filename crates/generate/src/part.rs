@@ -88,7 +88,7 @@ impl<'a> PartOf<'a> {
             None => (None, lengths),
         };
         let is_written =
-            move |token: &TokenId| Some(*token) == request.end || writes.is_some_and(|tokens| tokens.contains(*token));
+            move |token: &TokenId| request.ends.contains(token) || writes.is_some_and(|tokens| tokens.contains(*token));
         let forbidden = request.forbidden.iter().copied().filter(move |token| !is_written(token));
         let never = never.into_iter().flat_map(|tokens| [tokens.delete(), tokens.insert()]);
         forbidden.chain(never).chain(settings.choice.suppressed.iter().copied())

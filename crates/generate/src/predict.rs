@@ -54,12 +54,12 @@ pub fn predict(
     let mut canvas = if is_causal { request.canvas.clone() } else { reopened.canvas.clone() };
     process.begin(&mut canvas, key);
 
-    let read = visible(&canvas, request.end);
+    let read = visible(&canvas, &request.ends);
     let noisy = read.iter().filter(|position| canvas.is_open(**position)).count();
     let from = process.time_of_noise(noisy, read.len());
     let view = StepView {
         canvas: &canvas,
-        end: request.end,
+        ends: &request.ends,
         key,
         blocks: &[0],
         positions: &positions,

@@ -49,8 +49,8 @@ impl Proposer {
         never.extend(part.never_written());
         let of_domain = |domain: &Domain| {
             let size = model.spec().vocabulary_size;
-            let closable = [never.clone(), outside(domain, size, request.end)].concat();
-            let exact = [never.clone(), outside(domain, size, None), request.end.into_iter().collect()].concat();
+            let closable = [never.clone(), outside(domain, size, &request.ends)].concat();
+            let exact = [never.clone(), outside(domain, size, &[]), request.ends.clone()].concat();
             DomainTokens { domain: domain.clone(), positions: Vec::new(), closable, exact }
         };
         let mut domains = vec![of_domain(&Domain::ANY)];
@@ -92,7 +92,7 @@ impl Proposer {
         if shaping.repetition_penalty == 1.0 && !shaping.counts_tokens() {
             return;
         }
-        let known = visible(canvas, request.end).into_iter().filter(|position| !canvas.is_open(*position));
+        let known = visible(canvas, &request.ends).into_iter().filter(|position| !canvas.is_open(*position));
         self.repeated = known.map(|position| canvas.tokens()[position]).collect();
         if shaping.counts_tokens() {
             self.biases = shaping.biases(logit_bias, &self.repeated);
@@ -139,11 +139,11 @@ impl Proposer {
     }
 }
 
-/// The tokens of a vocabulary of this size that are outside of a domain, but for one that may close a span.
-pub(crate) fn outside(domain: &Domain, size: usize, closing: Option<TokenId>) -> Vec<TokenId> {
+/// The tokens of a vocabulary of this size that are outside of a domain, but for those that may close a span.
+pub(crate) fn outside(domain: &Domain, size: usize, closing: &[TokenId]) -> Vec<TokenId> {
     let size = size as TokenId;
     let (before, behind) = (0..domain.ids.start.min(size), domain.ids.end.min(size)..size);
-    before.chain(behind).filter(|token| Some(*token) != closing).collect()
+    before.chain(behind).filter(|token| !closing.contains(token)).collect()
 }
 
 /// The positions of a span where an end token may be written.

@@ -13,9 +13,9 @@ pub struct Request {
     pub canvas: Canvas,
     /// How its spans are filled: one part for all of them, or several that are filled side by side or one after another.
     pub parts: Vec<Part>,
-    /// The token that closes an approximate span early. It is never proposed elsewhere; without one such spans are
-    /// filled to their full length.
-    pub end: Option<TokenId>,
+    /// The tokens that close an approximate span early, the usual one first. They are never proposed elsewhere; without
+    /// one such spans are filled to their full length.
+    pub ends: Vec<TokenId>,
     /// Tokens that are never written: those with a role (pad, begin …), and ids beyond the tokenizer's.
     pub forbidden: Vec<TokenId>,
     /// What the text of spans may be.
@@ -37,9 +37,9 @@ impl Request {
     /// The same with several parts, of which each has its own settings. What is read of the canvas at once is decided by
     /// the first part: the cache, its refresh, and from where blocks are counted.
     pub fn of_parts(canvas: Canvas, parts: Vec<Part>) -> Self {
-        let end = parts.iter().find_map(|part| part.settings.choice.end);
+        let ends = parts.iter().find_map(|part| part.settings.choice.end).into_iter().collect();
         let (forbidden, constraints) = (Vec::new(), Vec::new());
-        let mut request = Self { canvas, parts, end, forbidden, constraints, alternatives: 0, uniforms: None };
+        let mut request = Self { canvas, parts, ends, forbidden, constraints, alternatives: 0, uniforms: None };
         request.constraints = request.constraints_of_settings(|_| false);
         request
     }
@@ -54,10 +54,12 @@ impl Request {
         self.each_part().flat_map(of_part).collect()
     }
 
-    /// Lets this token close approximate spans, unless the settings name another one.
+    /// Lets these tokens close approximate spans, unless the settings name another one.
     #[must_use]
-    pub fn with_end(mut self, end: Option<TokenId>) -> Self {
-        self.end = self.parts.iter().find_map(|part| part.settings.choice.end).or(end);
+    pub fn with_ends(mut self, ends: impl IntoIterator<Item = TokenId>) -> Self {
+        if self.parts.iter().all(|part| part.settings.choice.end.is_none()) {
+            self.ends = ends.into_iter().collect();
+        }
         self
     }
 
@@ -107,18 +109,19 @@ pub struct Outcome {
 
 impl Outcome {
     /// Collects what counts on a canvas.
-    pub(crate) fn new(canvas: Canvas, end: Option<TokenId>, reason: FinishReason, statistics: Statistics) -> Self {
-        let tokens = result_positions(&canvas, end).into_iter().map(|position| canvas.tokens()[position]).collect();
+    pub(crate) fn new(canvas: Canvas, ends: &[TokenId], reason: FinishReason, statistics: Statistics) -> Self {
+        let tokens = result_positions(&canvas, ends).into_iter().map(|position| canvas.tokens()[position]).collect();
         Self { canvas, tokens, reason, statistics }
     }
 }
 
 /// The positions whose tokens are part of the result, ascending.
-pub(crate) fn result_positions(canvas: &Canvas, end: Option<TokenId>) -> Vec<usize> {
+pub(crate) fn result_positions(canvas: &Canvas, ends: &[TokenId]) -> Vec<usize> {
     let counts = |position: &usize| match canvas.kind(*position) {
         Some(Kind::Given) => true,
         Some(Kind::Open) => {
-            canvas.is_committed(*position) && !(Some(canvas.tokens()[*position]) == end && may_end(canvas, *position))
+            canvas.is_committed(*position)
+                && !(ends.contains(&canvas.tokens()[*position]) && may_end(canvas, *position))
         }
         Some(Kind::Padding) | None => false,
     };

@@ -94,7 +94,7 @@ impl Places {
         let settings = filling.settings(0);
         StepView {
             canvas: &filling.canvas,
-            end: filling.request.end,
+            ends: &filling.request.ends,
             key,
             blocks: &self.blocks,
             positions: &self.positions,
@@ -285,7 +285,7 @@ impl RequestState {
     pub(crate) fn into_outcome(self) -> Outcome {
         let reason = self.reason.unwrap_or(FinishReason::Cancelled);
         let Filling { request, canvas, statistics, .. } = self.filling;
-        Outcome::new(canvas, request.end, reason, statistics)
+        Outcome::new(canvas, &request.ends, reason, statistics)
     }
 
     /// The tracks that run.
@@ -325,7 +325,7 @@ impl RequestState {
         let Filling { request, canvas, statistics, .. } = &mut self.filling;
         // What was committed before counts for the request that wrote it.
         let written = |position: &&usize| request.canvas.is_open(**position);
-        statistics.tokens = result_positions(canvas, request.end).iter().filter(written).count();
+        statistics.tokens = result_positions(canvas, &request.ends).iter().filter(written).count();
         self.reason = Some(reason);
         // Nothing is left to stop.
         let _ = report(DenoisingEvent::Finished { reason, statistics: *statistics });

@@ -6,7 +6,7 @@ use aquatint_network::NetworkSpec;
 
 /// The positions that the network reads, ascending: all but padding, what fell away behind an end token, and an end
 /// token that has text after it, which is in the middle of no training text.
-pub(crate) fn visible(canvas: &Canvas, end: Option<TokenId>) -> Vec<usize> {
+pub(crate) fn visible(canvas: &Canvas, ends: &[TokenId]) -> Vec<usize> {
     let mut counts: Vec<usize> = (0..canvas.len())
         .filter(|position| canvas.kind(*position) != Some(Kind::Padding) && !canvas.is_closed(*position))
         .collect();
@@ -17,7 +17,7 @@ pub(crate) fn visible(canvas: &Canvas, end: Option<TokenId>) -> Vec<usize> {
         span.is_some_and(|span| (position + 1..span.positions.end).all(|p| canvas.is_closed(p)))
             && Some(position) != last
     };
-    counts.retain(|position| !(is_end(canvas, end, *position) && followed(*position)));
+    counts.retain(|position| !(is_end(canvas, ends, *position) && followed(*position)));
     counts
 }
 
@@ -46,6 +46,6 @@ pub(crate) fn window(visible: Vec<usize>, block: &[usize], spec: &NetworkSpec) -
 }
 
 /// Whether a committed end token closes a span here.
-pub(crate) fn is_end(canvas: &Canvas, end: Option<TokenId>, position: usize) -> bool {
-    canvas.is_committed(position) && Some(canvas.tokens()[position]) == end && may_end(canvas, position)
+pub(crate) fn is_end(canvas: &Canvas, ends: &[TokenId], position: usize) -> bool {
+    canvas.is_committed(position) && ends.contains(&canvas.tokens()[position]) && may_end(canvas, position)
 }

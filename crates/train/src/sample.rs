@@ -24,7 +24,7 @@ pub(crate) fn fill(
     step: u64,
     stop: &AtomicBool,
 ) -> Result<String, TrainError> {
-    let end = vocabulary.role(Role::End);
+    let ends = vocabulary.ends();
     let mut prompt = vocabulary.encode(&recipe.run.sample_prompt)?;
     // At least one position is left to fill.
     prompt.truncate(recipe.data.canvas_length - 1);
@@ -32,10 +32,10 @@ pub(crate) fn fill(
     let mut canvas = Canvas::new();
     canvas.push_given(&prompt);
     // Any token will do to lay the canvas out: the process draws what open positions hold.
-    canvas.push_open(open, end.is_some(), vocabulary.role(Role::Mask).unwrap_or_default());
+    canvas.push_open(open, !ends.is_empty(), vocabulary.role(Role::Mask).unwrap_or_default());
     let settings = Settings::builder().steps(open.div_ceil(2)).top_p(TOP_P).seed(step).build()?;
     let forbidden = vocabulary.non_text_tokens(denoiser.spec().vocabulary_size);
-    let request = Request::new(canvas, settings).with_end(end).with_forbidden(forbidden);
+    let request = Request::new(canvas, settings).with_ends(ends).with_forbidden(forbidden);
     let go_on = || if stop.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let outcomes = generate(denoiser, process, &[request], &mut |_, _| go_on());
     outcomes.into_iter().map(|outcome| Ok(vocabulary.decode(&outcome?.tokens))).collect()

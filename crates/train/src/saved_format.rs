@@ -29,7 +29,7 @@ impl SavedFormat {
             let role = |role| vocabulary.role(role);
             GenerationDefaults {
                 mask_token_id: role(Role::Mask),
-                eos_token_id: role(Role::End),
+                eos_token_id: vocabulary.ends(),
                 pad_token_id: role(Role::Pad),
                 bos_token_id: role(Role::Begin),
                 ..advice

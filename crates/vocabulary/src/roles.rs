@@ -3,6 +3,7 @@
 use crate::decoding::Pieces;
 use crate::{Role, TokenId, Vocabulary, VocabularyError};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use tokenizers::AddedToken;
 
 /// A file that may say which tokens have a role: `tokenizer_config.json` and `special_tokens_map.json` by name
@@ -26,7 +27,8 @@ struct Statement {
 
 impl Vocabulary {
     /// Takes roles from a model's files, which all have to say the same. Of several tokens that a file lists, the one
-    /// that another file names has the role, or that with a usual name, or the first. An id may lie beyond this
+    /// that another file names has the role, or that with a usual name, or the first; others that end a text are among
+    /// [`Vocabulary::ends`]. An id may lie beyond this
     /// vocabulary, but within the `rows` of the network's embedding: some models have a mask that their tokenizer does
     /// not know.
     ///
@@ -36,8 +38,10 @@ impl Vocabulary {
         for role in Role::ALL {
             let Some(key) = role.config_key() else { continue };
             let mut said: Option<Statement> = None;
+            let mut listed: Vec<TokenId> = Vec::new();
             for file in files {
                 for statement in [self.by_name(key, file)?, self.by_id(key, file, rows)?].into_iter().flatten() {
+                    listed.extend(&statement.tokens);
                     match &said {
                         Some(first) if !first.tokens.iter().any(|token| statement.tokens.contains(token)) => {
                             let (first, second) = (first.words.clone(), statement.words);
@@ -50,8 +54,14 @@ impl Vocabulary {
             }
             let Some(Statement { tokens, .. }) = said else { continue };
             let usual = self.role(role).filter(|usual| tokens.contains(usual));
-            if let Some(token) = usual.or(tokens.first().copied()) {
-                self.set_role(role, token)?;
+            let Some(token) = usual.or(tokens.first().copied()) else { continue };
+            self.set_role(role, token)?;
+            if role == Role::End {
+                let others: BTreeSet<TokenId> = listed.into_iter().filter(|other| *other != token).collect();
+                // One that is not in the tokenizer is none of its texts.
+                self.other_ends =
+                    others.into_iter().filter(|other| self.marked.id_to_token(*other).is_some()).collect();
+                self.other_ends.clone().into_iter().for_each(|other| self.stands_for_no_text(other));
             }
         }
         Ok(())
@@ -120,6 +130,11 @@ impl Vocabulary {
             // Or a text with these characters would hold a mask.
             self.add_special(&name)?;
         }
+        self.stands_for_no_text(token);
+        Ok(())
+    }
+
+    fn stands_for_no_text(&mut self, token: TokenId) {
         let index = token as usize;
         if index >= self.special.len() {
             self.special.resize(index + 1, false);
@@ -129,7 +144,6 @@ impl Vocabulary {
             table.resize(self.special.len().max(table.len()), Vec::new());
             table[index].clear();
         }
-        Ok(())
     }
 
     fn add_special(&mut self, name: &str) -> Result<(), VocabularyError> {

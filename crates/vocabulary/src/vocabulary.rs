@@ -17,6 +17,8 @@ pub struct Vocabulary {
     /// Reads them as the special tokens; used for text that a chat template wrote.
     pub(crate) marked: Tokenizer,
     pub(crate) roles: BTreeMap<Role, TokenId>,
+    /// What ends a text beside the token with the role, as a model's files list them.
+    pub(crate) other_ends: Vec<TokenId>,
     pub(crate) pieces: Pieces,
     /// Per id: whether it is a special token, which stands for no text.
     pub(crate) special: Vec<bool>,
@@ -78,7 +80,7 @@ impl Vocabulary {
             _ => by_name(role),
         };
         let roles = Role::ALL.into_iter().filter_map(|role| Some((role, of(role)?))).collect();
-        Ok(Self { plain, marked, roles, pieces, special })
+        Ok(Self { plain, marked, roles, other_ends: Vec::new(), pieces, special })
     }
 
     /// The files beside a `tokenizer.json` that name tokens by their roles.
@@ -127,6 +129,12 @@ impl Vocabulary {
     /// The token of a role, where this vocabulary has one.
     pub fn role(&self, role: Role) -> Option<TokenId> {
         self.roles.get(&role).copied()
+    }
+
+    /// All tokens that end a text: the one with the role first, then what a model's files list beside it, such as the end of
+    /// a turn beside the end of a document.
+    pub fn ends(&self) -> Vec<TokenId> {
+        self.role(Role::End).into_iter().chain(self.other_ends.iter().copied()).collect()
     }
 
     /// The token of a role that the caller requires.

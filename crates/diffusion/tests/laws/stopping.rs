@@ -19,28 +19,28 @@ fn canvas(approximate: bool, written: &[(usize, u32)]) -> Canvas {
 
 #[test]
 fn an_end_token_closes_what_lies_behind_it_in_its_span() {
-    assert_eq!(closed_by_end(&canvas(true, &[(1, 5), (2, END)]), END), [3, 4]);
-    assert_eq!(closed_by_end(&canvas(true, &[(1, END), (3, 5), (6, END)]), END), [2, 3, 4, 7]);
-    assert_eq!(closed_by_end(&canvas(true, &[]), END), [0usize; 0]);
+    assert_eq!(closed_by_end(&canvas(true, &[(1, 5), (2, END)]), &[END]), [3, 4]);
+    assert_eq!(closed_by_end(&canvas(true, &[(1, END), (3, 5), (6, END)]), &[END]), [2, 3, 4, 7]);
+    assert_eq!(closed_by_end(&canvas(true, &[]), &[END]), [0usize; 0]);
 }
 
 #[test]
 fn an_end_token_waits_for_the_positions_before_it() {
-    assert_eq!(closed_by_end(&canvas(true, &[(2, END), (3, 5)]), END), [0usize; 0]);
+    assert_eq!(closed_by_end(&canvas(true, &[(2, END), (3, 5)]), &[END]), [0usize; 0]);
 }
 
 #[test]
 fn spans_of_an_exact_length_are_not_closed() {
-    assert_eq!(closed_by_end(&canvas(false, &[(1, END), (6, END)]), END), [0usize; 0]);
+    assert_eq!(closed_by_end(&canvas(false, &[(1, END), (6, END)]), &[END]), [0usize; 0]);
 }
 
 #[test]
 fn closed_positions_are_named_once() {
     let mut canvas = canvas(true, &[(1, END)]);
-    for position in closed_by_end(&canvas, END) {
+    for position in closed_by_end(&canvas, &[END]) {
         canvas.close(position).unwrap();
     }
-    assert_eq!(closed_by_end(&canvas, END), [0usize; 0]);
+    assert_eq!(closed_by_end(&canvas, &[END]), [0usize; 0]);
     assert_eq!(canvas.open_positions(), [6, 7]);
 }
 

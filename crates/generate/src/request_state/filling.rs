@@ -22,6 +22,6 @@ impl Filling {
 
     /// Whether a committed end token closes a span here.
     pub(super) fn is_end(&self, position: usize) -> bool {
-        is_end(&self.canvas, self.request.end, position)
+        is_end(&self.canvas, &self.request.ends, position)
     }
 }

@@ -162,8 +162,7 @@ impl Track {
             self.plan.ends_block[block] && self.block_open(filling).is_empty() && self.is_edited(filling, unedited);
         let at_once = self.speculation.is_some() || filling.settings(self.part).stepping.stop_at == StopAt::Step;
         let stops = at_once || is_full;
-        let end = filling.request.end.filter(|_| stops);
-        let mut closed = end.map_or_else(Vec::new, |end| closed_by_end(&filling.canvas, end));
+        let mut closed = if stops { closed_by_end(&filling.canvas, &filling.request.ends) } else { Vec::new() };
         // When a span of another part is closed is for that part to say.
         closed.retain(|position| self.has(*position));
         for &position in &closed {
@@ -325,7 +324,7 @@ impl Track {
         if filling.settings(self.part).editing.is_none() || self.opening || self.planned(filling).leads {
             return Vec::new();
         }
-        let is_read = |position: &usize| visible(canvas, request.end).binary_search(position).is_ok();
+        let is_read = |position: &usize| visible(canvas, &request.ends).binary_search(position).is_ok();
         let has_ended =
             |position: usize| filling.is_end(position) && (canvas.is_closed(position + 1) || !is_read(&position));
         let may = |position: &usize| {

@@ -44,7 +44,7 @@ fn fill(network: &dyn Denoiser, requests: &[Request]) -> Vec<Outcome> {
 fn unlike(change: impl Fn(SettingsBuilder) -> SettingsBuilder) -> Vec<Request> {
     let request = |given: u32, open: usize, approximate: bool, settings: SettingsBuilder| {
         let settings = change(settings.seed(u64::from(given))).build().unwrap();
-        Request::new(canvas(given, open, approximate), settings).with_end(Some(END))
+        Request::new(canvas(given, open, approximate), settings).with_ends(Some(END))
     };
     vec![
         request(0, 6, false, Settings::builder().temperature(0.0)),
@@ -150,7 +150,7 @@ fn counter() -> Counter {
 
 #[test]
 fn an_end_token_ends_the_text_and_stands_in_no_exact_hole() {
-    let request = |approximate| Request::new(canvas(2, 9, approximate), Settings::default()).with_end(Some(END));
+    let request = |approximate| Request::new(canvas(2, 9, approximate), Settings::default()).with_ends(Some(END));
     let outcome = fill(&counter(), &[request(true)]).remove(0);
     assert_eq!((outcome.tokens.as_slice(), outcome.reason), (&[3, 4, 5, 6, 7][..], FinishReason::End));
     // Three tokens and the end; the five positions behind it cost nothing.

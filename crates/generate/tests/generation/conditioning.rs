@@ -110,7 +110,7 @@ fn what_fell_away_is_not_read_and_positions_have_no_gap() {
     let settings = Settings::builder().steps(3).block_length(2).temperature(0.0).build().unwrap();
     let listener = Listener::new(|_| {});
     // Token 1 ends; at temperature 0 the lowest of two equally likely ids wins, so the first span ends at once.
-    let request = Request::new(canvas, settings).with_end(Some(1));
+    let request = Request::new(canvas, settings).with_ends(Some(1));
     let mut outcomes = generate(&listener, &process(), &[request], &mut |_, _| ControlFlow::Continue(()));
     let outcome = outcomes.remove(0).unwrap();
     assert_eq!(outcome.tokens, [2, 2]);

@@ -124,7 +124,7 @@ fn every_process_ends_in_the_language() {
         }
         for (number, change) in changes.iter().enumerate() {
             for approximate in [true, false] {
-                let request = |seed| Request::new(span(9, approximate), settings(change, seed)).with_end(Some(END));
+                let request = |seed| Request::new(span(9, approximate), settings(change, seed)).with_ends(Some(END));
                 let requests: Vec<Request> = (0..4).map(|seed| constrained(request(seed), 0, any_order())).collect();
                 for outcome in filled(&network, process.as_ref(), &requests) {
                     assert!(is_framed(&text(&outcome, 0)), "{name}, {number}: {outcome:?}");
@@ -140,7 +140,7 @@ fn tokens_that_a_span_holds_already_are_part_of_its_text() {
     canvas.commit(3, 4).unwrap();
     let chain = Chain::mixed(6);
     let request = |canvas: &Canvas, seed| {
-        constrained(Request::new(canvas.clone(), settings(|b| b, seed)).with_end(Some(END)), 0, any_order())
+        constrained(Request::new(canvas.clone(), settings(|b| b, seed)).with_ends(Some(END)), 0, any_order())
     };
     for seed in 0..20 {
         let outcome = filled(&chain, &process(), &[request(&canvas, seed)]).remove(0);
@@ -158,7 +158,7 @@ fn tokens_that_a_span_holds_already_are_part_of_its_text() {
 fn spans_that_cannot_be_filled_are_refused_with_the_shortest_length() {
     let chain = Chain::mixed(6);
     let of = |length, approximate, forbidden: &[TokenId], number| {
-        let request = Request::new(span(length, approximate), Settings::default()).with_end(Some(END));
+        let request = Request::new(span(length, approximate), Settings::default()).with_ends(Some(END));
         refused(&chain, constrained(request.with_forbidden(forbidden.to_vec()), number, any_order()))
     };
     assert_eq!(
@@ -234,7 +234,7 @@ fn a_constraint_from_left_to_right_has_its_span_committed_so() {
     for policy in ["confidence", "random", "ancestral", "threshold:0.5", "last", "first-hitting"] {
         for seed in 0..10 {
             let settings = settings(|b| b.policy_named(policy).block_length(5), seed);
-            let request = Request::new(span(12, true), settings).with_end(Some(END));
+            let request = Request::new(span(12, true), settings).with_ends(Some(END));
             let mut order = Vec::new();
             let outcome =
                 generate(&chain, &process(), &[constrained(request, 0, Ordered(any_order()))], &mut |_, event| {
@@ -258,7 +258,7 @@ fn a_constraint_from_left_to_right_has_its_span_committed_so() {
 #[test]
 fn a_constraint_changes_nothing_for_others_and_costs_no_pass() {
     let chain = Chain::mixed(6);
-    let request = |seed| Request::new(span(9, true), settings(|b| b, seed)).with_end(Some(END));
+    let request = |seed| Request::new(span(9, true), settings(|b| b, seed)).with_ends(Some(END));
     let free: Vec<Request> = (0..4).map(request).collect();
     let mut mixed = free.clone();
     mixed.extend((0..4).map(|seed| constrained(request(seed), 0, any_order())));

@@ -69,7 +69,7 @@ impl Described {
         }
         let settings = builder.build().expect("good settings");
         if matches!(self.parts, Parts::One) {
-            return Request::new(canvas, settings).with_end(Some(END));
+            return Request::new(canvas, settings).with_ends(Some(END));
         }
         let own = Settings::builder().steps(self.steps.div_ceil(2)).counting(Counting::Cosine).seed(!self.seed);
         let own = own.guidance_scale(if self.presence > 0.0 { 1.5 } else { 1.0 }).build().expect("good settings");
@@ -79,7 +79,7 @@ impl Described {
             Parts::Behind => vec![first, second.with_after(0)],
             Parts::Before => vec![first.with_after(1), second],
         };
-        Request::of_parts(canvas, parts).with_end(Some(END))
+        Request::of_parts(canvas, parts).with_ends(Some(END))
     }
 }
 

@@ -24,7 +24,7 @@ fn settings(name: &str, seed: u64) -> Settings {
 fn written_positions_stay_under_every_process_unless_they_are_opened_again() {
     for (name, network, process) in models() {
         let fill = |canvas: Canvas, seed| -> Outcome {
-            let request = Request::new(canvas, settings(name, seed)).with_end(Some(7)).with_forbidden(vec![8, 9]);
+            let request = Request::new(canvas, settings(name, seed)).with_ends(Some(7)).with_forbidden(vec![8, 9]);
             let mut outcomes = generate(&network, process.as_ref(), &[request], &mut |_, _| ControlFlow::Continue(()));
             outcomes.remove(0).unwrap()
         };
@@ -56,7 +56,7 @@ fn no_end_is_written_before_what_stays() {
     let law = vec![0.0, 0.97, 0.01, 0.01, 0.01];
     let chain = Chain::new(law.clone(), vec![law; 5]);
     let fill = |canvas: Canvas| {
-        let request = Request::new(canvas, settings("masked", 3)).with_end(Some(END));
+        let request = Request::new(canvas, settings("masked", 3)).with_ends(Some(END));
         generate(&chain, &process(), &[request], &mut |_, _| ControlFlow::Continue(())).remove(0).unwrap()
     };
     use PositionState::{Closed, Committed, Open};
@@ -81,7 +81,7 @@ fn predictions(
     positions: &[usize],
     count: usize,
 ) -> Result<Vec<Predicted>, GenerateError> {
-    let request = Request::new(canvas.clone(), Settings::default()).with_end(Some(7)).with_forbidden(vec![8, 9]);
+    let request = Request::new(canvas.clone(), Settings::default()).with_ends(Some(7)).with_forbidden(vec![8, 9]);
     predict(denoiser, process, &request, positions, count)
 }
 

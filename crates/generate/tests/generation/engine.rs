@@ -66,7 +66,7 @@ fn open(count: usize, seed: u64, policy: &str, guidance: f64) -> Request {
     canvas.push_given(&[2, 3]);
     canvas.push_open(count, true, MASK);
     let settings = Settings::builder().steps(count).policy_named(policy).guidance_scale(guidance).seed(seed);
-    Request::new(canvas, settings.build().unwrap()).with_end(Some(END))
+    Request::new(canvas, settings.build().unwrap()).with_ends(Some(END))
 }
 
 fn guests() -> impl Strategy<Value = Vec<Guest>> {

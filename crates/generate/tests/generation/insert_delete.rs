@@ -38,7 +38,7 @@ fn a_block_keeps_its_length_and_its_given_positions() {
             let builder = if seed % 3 == 0 { builder.block_length(2) } else { builder };
             let builder = if seed % 4 == 0 { builder.guidance_scale(1.5) } else { builder };
             let builder = if seed % 7 == 0 { builder.edit_steps(0) } else { builder };
-            Request::new(canvas, builder.seed(seed).build().unwrap()).with_end(Some(END)).with_alternatives(2)
+            Request::new(canvas, builder.seed(seed).build().unwrap()).with_ends(Some(END)).with_alternatives(2)
         })
         .collect();
     let mut replays: Vec<Replay> = requests.iter().map(|_| Replay::default()).collect();

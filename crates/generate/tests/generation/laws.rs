@@ -135,12 +135,34 @@ fn an_end_token_closes_an_approximate_span_and_what_is_behind_it_falls_away() {
     let mut canvas = Canvas::new();
     canvas.push_given(&[2]);
     canvas.push_open(8, true, MASK);
-    let request = Request::new(canvas, Settings::builder().steps(8).build().unwrap()).with_end(Some(END));
+    let request = Request::new(canvas, Settings::builder().steps(8).build().unwrap()).with_ends(Some(END));
     let outcome = fill(&counting(5), &[request]).remove(0);
     assert_eq!(outcome.tokens, [2, 3, 4, 5]);
     assert_eq!(outcome.reason, FinishReason::End);
     assert_eq!(outcome.statistics.tokens, 3);
     assert_eq!((5..9).filter(|position| outcome.canvas.is_closed(*position)).count(), 4);
+}
+
+#[test]
+fn each_of_several_end_tokens_closes_a_span() {
+    let mut canvas = Canvas::new();
+    canvas.push_given(&[2]);
+    canvas.push_open(8, true, MASK);
+    let eight = || Settings::builder().steps(8);
+    let request = |settings: Settings| Request::new(canvas.clone(), settings).with_ends([END, 4]);
+    let filled = |request| fill(&counting(5), &[request]).remove(0);
+    let outcome = filled(request(eight().build().unwrap()));
+    assert_eq!(outcome.tokens, [2, 3]);
+    assert_eq!((outcome.reason, outcome.statistics.tokens), (FinishReason::End, 1));
+    // A request that names an end token means no other.
+    let named = filled(request(eight().end_token(END).build().unwrap()));
+    assert_eq!(named.tokens, [2, 3, 4, 5]);
+    // A span of exact length holds none of them.
+    for seed in 0..20 {
+        let settings = Settings::builder().steps(4).seed(seed).build().unwrap();
+        let outcome = fill(&Chain::mixed(6), &[Request::new(open(9), settings).with_ends([END, 4])]).remove(0);
+        assert!(outcome.tokens.iter().all(|token| ![MASK, END, 4].contains(token)), "{:?}", outcome.tokens);
+    }
 }
 
 #[test]

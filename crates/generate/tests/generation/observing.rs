@@ -83,7 +83,7 @@ fn request(name: &str, steps: usize, guidance: f64) -> Request {
     if name == "masked" {
         settings = settings.remasking_named("cap:0.3").policy_named("ancestral");
     }
-    Request::new(canvas, settings.build().unwrap()).with_end(Some(7)).with_forbidden(vec![8, 9])
+    Request::new(canvas, settings.build().unwrap()).with_ends(Some(7)).with_forbidden(vec![8, 9])
 }
 
 #[test]

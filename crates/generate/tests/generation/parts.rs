@@ -38,7 +38,7 @@ fn codes() -> SettingsBuilder {
 
 fn request(words: SettingsBuilder, codes: SettingsBuilder) -> Request {
     let parts = vec![Part::new(words.build().unwrap()), Part::new(codes.build().unwrap()).with_spans(vec![1])];
-    Request::of_parts(story_and_picture(), parts).with_end(Some(END))
+    Request::of_parts(story_and_picture(), parts).with_ends(Some(END))
 }
 
 /// An event of a part, in the order of all.
@@ -111,9 +111,9 @@ fn one_part_of_all_spans_is_the_request_of_one_part() {
     let chain = Chain::mixed(14);
     for builder in [words(), codes(), words().guidance_scale(2.0).remasking_named("cap:0.3")] {
         let settings = builder.build().unwrap();
-        let whole = Request::new(story_and_picture(), settings.clone()).with_end(Some(END));
+        let whole = Request::new(story_and_picture(), settings.clone()).with_ends(Some(END));
         let named = Part::new(settings).with_spans(vec![0, 1]);
-        let named = Request::of_parts(story_and_picture(), vec![named]).with_end(Some(END));
+        let named = Request::of_parts(story_and_picture(), vec![named]).with_ends(Some(END));
         assert_eq!(followed(&chain, &named), followed(&chain, &whole));
     }
 }
@@ -215,7 +215,7 @@ fn unlike_with(change: impl Fn(SettingsBuilder) -> SettingsBuilder) -> Vec<Reque
         let mut canvas = Canvas::new();
         canvas.push_given(&[4, 5, 6]);
         canvas.push_open(open, true, MASK);
-        Request::new(canvas, change(Settings::builder().steps(3).seed(1)).build().unwrap()).with_end(Some(END))
+        Request::new(canvas, change(Settings::builder().steps(3).seed(1)).build().unwrap()).with_ends(Some(END))
     };
     let ordered = |last: usize| {
         let mut request = request(words().guidance_scale(1.5), codes().temperature(0.5));

@@ -31,7 +31,7 @@ fn unlike() -> Vec<Request> {
         canvas.push_open(open, approximate, MASK);
         canvas.push_given(&[5, 6]);
         let settings = change(Settings::builder().steps(5).seed(u64::from(given)).build().unwrap());
-        Request::new(canvas, settings).with_end(Some(END))
+        Request::new(canvas, settings).with_ends(Some(END))
     };
     let guided = |_| Settings::builder().steps(4).guidance_scale(2.0).policy_named("margin").seed(3).build().unwrap();
     let remasked =
@@ -86,7 +86,7 @@ fn cached(cache: Cache, change: fn(SettingsBuilder) -> SettingsBuilder) -> Vec<R
         canvas.push_given(&(2..2 + given).collect::<Vec<u32>>());
         canvas.push_open(open, approximate, MASK);
         let settings = change(Settings::builder().steps(3).seed(u64::from(given)).cache(cache)).build().unwrap();
-        Request::new(canvas, settings).with_end(Some(END))
+        Request::new(canvas, settings).with_ends(Some(END))
     };
     vec![request(3, 18, false), request(9, 12, true), request(0, 6, false)]
 }
@@ -228,7 +228,7 @@ fn within_windows_an_exact_cache_changes_no_token_and_stays_level() {
                 canvas.push_given(&[7, 8, 9]);
                 canvas.push_open(20, true, MASK);
                 let settings = change(Settings::builder().steps(2).seed(u64::from(given)).cache(cache));
-                Request::new(canvas, settings.build().unwrap()).with_end(Some(END))
+                Request::new(canvas, settings.build().unwrap()).with_ends(Some(END))
             };
             [request(3, 150), request(30, 90)]
         };

@@ -30,7 +30,7 @@ fn continued(given: &[TokenId], open: usize, change: fn(SettingsBuilder) -> Sett
     canvas.push_given(given);
     canvas.push_open(open, true, MASK);
     let settings = change(Settings::builder().steps(3).seed(given.len() as u64)).build().unwrap();
-    Request::new(canvas, settings).with_end(Some(END))
+    Request::new(canvas, settings).with_ends(Some(END))
 }
 
 /// What is said before the text goes on: tokens that depend on all of `start`.

@@ -70,7 +70,7 @@ fn the_largest_biases_ban_and_force_tokens() {
     let settings = Settings::builder().logit_bias([(END, 100.0), (MASK, 100.0)]).build().unwrap();
     let mut canvas = Canvas::new();
     canvas.push_open(6, false, MASK);
-    let request = Request::new(canvas, settings).with_end(Some(END));
+    let request = Request::new(canvas, settings).with_ends(Some(END));
     let mut outcomes = generate(&Chain::mixed(6), &process(), &[request], &mut |_, _| ControlFlow::Continue(()));
     let outcome = outcomes.remove(0).unwrap();
     assert_eq!(outcome.tokens.len(), 6);

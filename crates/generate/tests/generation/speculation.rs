@@ -19,7 +19,7 @@ fn requests(change: impl Fn(SettingsBuilder) -> SettingsBuilder) -> Vec<Request>
         canvas.push_given(&(2..2 + given).collect::<Vec<TokenId>>());
         canvas.push_open(open, approximate, MASK);
         let settings = change(Settings::builder().seed(u64::from(given))).build().unwrap();
-        Request::new(canvas, settings).with_end(Some(END))
+        Request::new(canvas, settings).with_ends(Some(END))
     };
     vec![request(3, 18, false), request(9, 12, true), request(1, 1, false), request(2, 2, false)]
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// The outcome of a request, and the changes of each of its steps.
 fn fill(chain: &Chain, canvas: Canvas, settings: SettingsBuilder) -> (Outcome, Vec<Vec<Change>>) {
-    let request = Request::new(canvas, settings.build().unwrap()).with_end(Some(END));
+    let request = Request::new(canvas, settings.build().unwrap()).with_ends(Some(END));
     let mut steps = Vec::new();
     let mut outcomes = generate(chain, &process(), &[request], &mut |_, event| {
         if let DenoisingEvent::Step { changes, .. } = event {

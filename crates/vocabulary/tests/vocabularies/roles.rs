@@ -38,6 +38,21 @@ fn ids_and_names_give_roles_and_usual_names_do_where_no_file_does() {
 }
 
 #[test]
+fn all_tokens_that_end_a_text_are_known_and_stand_for_none() {
+    let mut vocabulary = vocabulary();
+    assert_eq!(vocabulary.ends(), [2]);
+    // A turn ends otherwise than a text, and only one of the files knows it; an id without a token ends nothing.
+    let (config, generation) = (json!({"eos_token_id": 7}), json!({"eos_token_id": [5, 7, 19]}));
+    let files = [
+        RoleFile { name: "config.json", contents: &config },
+        RoleFile { name: "generation_config.json", contents: &generation },
+    ];
+    vocabulary.assign_roles(&files, 20).unwrap();
+    assert_eq!((vocabulary.role(Role::End), vocabulary.ends()), (Some(7), vec![7, 5]));
+    assert!(vocabulary.is_special(5) && vocabulary.is_special(7) && !vocabulary.is_special(6));
+}
+
+#[test]
 fn files_that_disagree_are_refused_with_both_values() {
     assert_eq!(
         assigned(&json!({"mask_token_id": 4}), &json!({"mask_token": "<mask>"})).unwrap_err(),

@@ -315,8 +315,8 @@ fn follow(network: &dyn Denoiser, folder: &Folder, name: &str, cache: Cache) -> 
         (0..rows).map(|row| Arc::new(Recording::new(folder, &trajectory, row))).collect();
     let tokens = Arc::new(Mutex::new(VecDeque::new()));
     let (open, settings) = (trajectory.count("max_new_tokens"), &trajectory.0["settings"]);
-    let end = settings["eos_token_id"].as_array().map_or(&settings["eos_token_id"], |all| &all[0]);
-    let end = end.as_u64().unwrap() as TokenId;
+    let ends = settings["eos_token_id"].as_array().cloned().unwrap_or_else(|| vec![settings["eos_token_id"].clone()]);
+    let ends: Vec<TokenId> = ends.iter().map(|end| end.as_u64().unwrap() as TokenId).collect();
     let stability =
         Stability::new(trajectory.count("stability_threshold"), trajectory.number("confidence_threshold")).unwrap();
     let mut requests = Vec::new();
@@ -343,13 +343,15 @@ fn follow(network: &dyn Denoiser, folder: &Folder, name: &str, cache: Cache) -> 
             .stability(stability.clone())
             .confidence_of(ConfidenceOf::Shaped { temperature: None })
             .stop_at(StopAt::Block)
-            .end_token(end)
             .cache(cache)
             .build()
             .unwrap();
         let (uniforms, passes) = (Mutex::default(), Mutex::new((usize::MAX, 0)));
         let numbers = Arc::new(Numbers { recording: Arc::clone(recording), uniforms, passes });
-        requests.push(Request { uniforms: Some(numbers.clone()), ..Request::new(canvas, settings) });
+        requests.push(Request {
+            uniforms: Some(numbers.clone()),
+            ..Request::new(canvas, settings).with_ends(ends.clone())
+        });
         drawing.rows.push(numbers);
     }
     let spec = network.spec();

@@ -280,7 +280,13 @@ fn a_saved_gemma_is_the_same_network() {
     let folder = tempfile::tempdir().unwrap();
     let network = checkpoint.network(Cpu::<f32>::scalar()).unwrap();
     checkpoint.save_learner(folder.path(), &network, aquatint_checkpoint::Storage::F32).unwrap();
-    let again = Checkpoint::load(folder.path()).unwrap().network(Cpu::<f32>::scalar()).unwrap();
+    let saved = Checkpoint::load(folder.path()).unwrap();
+    // A text ends at `<eos>`, a turn at `<turn|>`: generation_config.json lists both.
+    for checkpoint in [&checkpoint, &saved] {
+        assert_eq!(checkpoint.vocabulary.ends(), [321, 324]);
+        assert_eq!(checkpoint.generation.eos_token_id, [321, 324]);
+    }
+    let again = saved.network(Cpu::<f32>::scalar()).unwrap();
     let logits = |network: &dyn Denoiser| predicted(network, &golden, "conditioned", 1).given;
     assert_eq!(logits(&again), logits(&network));
 }
