@@ -56,9 +56,9 @@ impl PackedBatch {
             if used == 0 {
                 continue;
             }
-            let inside = spans_of(batch, index);
+            let inside: Vec<Span> = batch.spans_of(index).iter().map(|span| span.moved(index * length, 0)).collect();
             let of_canvas: Vec<Place> = aquatint_diffusion::places(&inside, &(0..used).collect::<Vec<_>>());
-            spans.extend(inside.into_iter().map(|span| moved(span, tokens.len())));
+            spans.extend(inside.iter().map(|span| span.moved(0, tokens.len())));
             let copies = match block {
                 Some(_) => rows.push_two_streams(layout, used, documents).len() / used,
                 None => rows.push(layout, used, documents).len() / used,
@@ -95,11 +95,14 @@ impl PackedBatch {
         parts
     }
 
-    /// The stretches of a canvas that are of one document and one domain, in order, and the span of those that are not text.
+    /// The stretches of a canvas's rows that are of one document and one span or of none, in order; text is in no span.
     pub fn stretches(&self, canvas: &Range<usize>) -> Vec<(Range<usize>, Option<&Span>)> {
         let mut stretches: Vec<(Range<usize>, Option<&Span>)> = Vec::new();
+        let first = self.spans.partition_point(|span| span.positions.end <= canvas.start);
+        let mut spans = self.spans[first..].iter().peekable();
         for row in canvas.clone() {
-            let span = self.spans.iter().find(|span| span.positions.contains(&row));
+            while spans.next_if(|span| span.positions.end <= row).is_some() {}
+            let span = spans.peek().copied().filter(|span| span.positions.contains(&row));
             match stretches.last_mut() {
                 Some((stretch, of)) if !self.first[row] && *of == span => stretch.end = row + 1,
                 _ => stretches.push((row..row + 1, span)),
@@ -131,22 +134,6 @@ impl PackedBatch {
             .take(self.tokens.len())
             .collect()
     }
-}
-
-/// The spans of a canvas, by their positions in it.
-fn spans_of(batch: &CanvasBatch, canvas: usize) -> Vec<Span> {
-    let range = canvas * batch.length..(canvas + 1) * batch.length;
-    let inside = batch.spans.iter().filter(|span| range.contains(&span.positions.start));
-    let placed = |span: &Span| {
-        let positions = span.positions.start - range.start..span.positions.end - range.start;
-        Span { positions, ..span.clone() }
-    };
-    inside.map(placed).collect()
-}
-
-/// A span so many rows further on.
-fn moved(span: Span, rows: usize) -> Span {
-    Span { positions: span.positions.start + rows..span.positions.end + rows, ..span }
 }
 
 #[cfg(test)]

@@ -36,19 +36,21 @@ impl CanvasBatch {
     #[must_use]
     pub fn select(&self, canvases: impl IntoIterator<Item = usize>) -> Self {
         let mut selected = Self { length: self.length, ..Self::default() };
-        for range in canvases.into_iter().map(|canvas| canvas * self.length..(canvas + 1) * self.length) {
+        for canvas in canvases {
+            let range = canvas * self.length..(canvas + 1) * self.length;
             let start = selected.tokens.len();
             selected.tokens.extend_from_slice(&self.tokens[range.clone()]);
             selected.documents.extend_from_slice(&self.documents[range.clone()]);
             selected.text_bytes.extend_from_slice(&self.text_bytes[range.clone()]);
-            let inside = self.spans.iter().filter(|span| range.contains(&span.positions.start));
-            let moved = |position: usize| start + position - range.start;
-            selected.spans.extend(inside.map(|span| Span {
-                positions: moved(span.positions.start)..moved(span.positions.end),
-                ..span.clone()
-            }));
+            selected.spans.extend(self.spans_of(canvas).iter().map(|span| span.moved(range.start, start)));
         }
         selected
+    }
+
+    /// The spans that begin in a canvas, by their positions in the batch.
+    pub fn spans_of(&self, canvas: usize) -> &[Span] {
+        let before = |position: usize| self.spans.partition_point(|span| span.positions.start < position);
+        &self.spans[before(canvas * self.length)..before((canvas + 1) * self.length)]
     }
 
     /// How many canvases there are, B.

@@ -113,6 +113,13 @@ pub enum CanvasError {
 }
 
 impl Span {
+    /// The span where it lies once position `from` has become position `to`.
+    #[must_use]
+    pub fn moved(&self, from: usize, to: usize) -> Self {
+        let at = |position: usize| position - from + to;
+        Self { positions: at(self.positions.start)..at(self.positions.end), ..self.clone() }
+    }
+
     /// Refuses a grid of other positions than it has, or one that could end early.
     fn check(&self) -> Result<(), CanvasError> {
         let (Axes::Grid { rows, columns }, length) = (self.domain.axes, self.positions.len()) else { return Ok(()) };

@@ -6,7 +6,7 @@ use std::ops::Range;
 /// Text, codes of a picture, codes of a sound: a range of the joint vocabulary, and how its tokens lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Domain {
-    /// The tokens that may be drawn; those beyond the vocabulary count for nothing.
+    /// The tokens that may be drawn. Only [`Domain::ANY`] has more than the vocabulary.
     pub ids: Range<TokenId>,
     /// How the positions lie.
     pub axes: Axes,

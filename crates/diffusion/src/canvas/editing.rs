@@ -9,8 +9,8 @@ impl Canvas {
     /// canvas is filled, as a given one does; no state of noise is taken over, so that open positions begin anew.
     ///
     /// `spans` are those of an earlier canvas, ascending. One that has given positions in it is divided there: only what
-    /// is behind the last of them can still end early; a grid stays whole. Positions that are open or committed outside of all spans make exact
-    /// ones.
+    /// is behind the last of them can still end early; a grid stays whole. Positions that are open or committed outside of
+    /// all spans make exact ones.
     ///
     /// # Errors
     /// When a span cannot be, or a position is closed without an end before it.
