@@ -65,7 +65,7 @@ pub(crate) fn warn_of_no_experts(model: impl Display, printer: &Printer) {
 
 /// The same if that is so.
 pub(crate) fn warn_without_experts(checkpoint: &Checkpoint, printer: &Printer) {
-    if checkpoint.spec.active_parameter_count() == checkpoint.spec.parameter_count() {
+    if !checkpoint.spec.has_experts() {
         warn_of_no_experts(&checkpoint.origin, printer);
     }
 }

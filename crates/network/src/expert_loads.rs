@@ -53,11 +53,14 @@ impl<D: Device> Network<D> {
     /// layer, down for one with more (DeepSeek-V3: 2412.19437, section 2.1.2; 2408.15664, algorithm 1).
     pub fn shift_router_biases(&mut self, loads: &ExpertLoads, rate: f64) {
         let device = self.device().clone();
-        let biased = routed(&self.spec).zip(&loads.0).filter(|((_, experts), _)| experts.router.bias);
-        let loads: Vec<(usize, &Vec<u64>)> = biased.map(|((layer, _), load)| (layer, load)).collect();
+        let biases = routed(&self.spec).zip(&loads.0).filter_map(|((layer, _), load)| {
+            let bias = self.weight_index.layers[layer].feed_forward.router_bias()?;
+            let name = &self.weights.tensors[self.weights.parameters.parts(bias)[0]].name;
+            Some((name.clone(), load))
+        });
+        let biases: Vec<(String, &Vec<u64>)> = biases.collect();
         let mut learned = self.trained_parameters_mut();
-        for (layer, load) in loads {
-            let name = format!("model.layers.{layer}.mlp.gate.expert_bias");
+        for (name, load) in biases {
             let Some(bias) = learned.iter_mut().find(|parameter| parameter.info.name == name) else { continue };
             let mean = load.iter().sum::<u64>() as f64 / load.len() as f64;
             let mut values = device.download(bias.value);

@@ -153,7 +153,7 @@ impl Shared {
             model: loaded.name.clone(),
             seconds: begun.elapsed().as_secs_f64(),
             unknown_keys: checkpoint.unknown_keys.clone(),
-            has_experts: checkpoint.spec.active_parameter_count() != checkpoint.spec.parameter_count(),
+            has_experts: checkpoint.spec.has_experts(),
         });
         *place = Some(loaded.clone());
         Ok(loaded)

@@ -23,7 +23,7 @@ pub(crate) struct Model<'a, D: Device> {
 impl<D: Device> Model<'_, D> {
     /// Numbers in the network.
     pub(crate) fn parameters(&self) -> u64 {
-        self.network.parameters().iter().map(|p| p.info.shape.iter().product::<usize>() as u64).sum()
+        self.network.weights().count()
     }
 
     /// Does something while the network has its averaged weights.

@@ -24,16 +24,7 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> Result<(), F
     printer.detail(format_args!("{}; {}", runtime.describe_device(), runtime.describe_precision()));
     let keeping = interrupt::keep("what runs is finished first");
     let (listener, wants_experts) = (*printer, arguments.device.expert_memory.is_some());
-    let reported = move |event: ServeEvent| {
-        if let ServeEvent::Loaded { model, unknown_keys, has_experts, .. } = &event {
-            model::warn_of_keys(unknown_keys, &listener);
-            if wants_experts && !has_experts {
-                model::warn_of_no_experts(model, &listener);
-            }
-        }
-        report(&listener, event);
-    };
-    let server = Server::start(settings, runtime, Arc::new(reported))?;
+    let server = Server::start(settings, runtime, Arc::new(move |event| report(&listener, wants_experts, event)))?;
     while !interrupt::pressed() && !server.is_finished() {
         std::thread::sleep(POLL);
     }
@@ -70,11 +61,16 @@ fn settings(arguments: &ServeArguments) -> Result<ServeSettings, Failure> {
     })
 }
 
-fn report(printer: &Printer, event: ServeEvent) {
+/// Says what the server reports; `wants_experts` where experts were given a memory of their own.
+fn report(printer: &Printer, wants_experts: bool, event: ServeEvent) {
     match event {
         ServeEvent::Ready { address } => printer.status(format_args!("listening on http://{address}")),
-        ServeEvent::Loaded { model, seconds, .. } => {
-            printer.detail(format_args!("model {model} loaded in {seconds:.2} s"))
+        ServeEvent::Loaded { model, seconds, unknown_keys, has_experts } => {
+            model::warn_of_keys(&unknown_keys, printer);
+            if wants_experts && !has_experts {
+                model::warn_of_no_experts(&model, printer);
+            }
+            printer.detail(format_args!("model {model} loaded in {seconds:.2} s"));
         }
         ServeEvent::Unloaded { model } => printer.detail(format_args!("model {model} given up")),
         ServeEvent::Answered { method, path, status, seconds } => {

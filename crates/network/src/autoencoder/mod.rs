@@ -136,7 +136,7 @@ impl<D: Device> Autoencoder<D> {
         let rows = constant(&mut tape, places, rows.iter().map(|&value| f64::from(value)))?;
         let coordinates = self.spec.encoder_half().forward(&mut tape, &self.encoder, &indices, &rows)?;
         let values = tape.round_to_levels(&coordinates, &indices.levels)?;
-        Ok(self.codes(&values))
+        Ok(codes(&self.spec.levels, &self.weights.device().download(values.buffer())))
     }
 
     /// What is given back for the codes of whole grids, `[T, outputs]`.
@@ -189,10 +189,6 @@ impl<D: Device> Autoencoder<D> {
         let gradient = device.upload(&gradient)?;
         tape.backward(returned, gradient, gradients)?;
         Ok(Reconstructed { cost, codes })
-    }
-
-    fn codes(&self, values: &Value<D>) -> Vec<u32> {
-        codes(&self.spec.levels, &self.weights.device().download(values.buffer()))
     }
 
     fn indices(&self, places: usize) -> Result<PassIndices<D>, NetworkError> {

@@ -17,7 +17,7 @@ use aquatint_compute::{Device, DeviceError, RowGroups, Tape, Value, WeightId};
 pub(crate) struct LayerWeights {
     modulation: Option<Affine>,
     attention: AttentionWeights,
-    feed_forward: FeedForwardWeights,
+    pub(crate) feed_forward: FeedForwardWeights,
     /// What rows before the current block are multiplied by, and those of it.
     factors: Option<WeightId>,
 }
@@ -43,7 +43,7 @@ impl Stack {
 
 /// What a pass through a layer reads besides weights and the stream.
 pub(crate) struct LayerPass<'p, D: Device> {
-    /// The position of each row.
+    /// The place of each row, `[T, A]`.
     pub(crate) places: &'p D::Indices,
     /// The sequence of each row.
     pub(crate) groups: &'p D::Indices,

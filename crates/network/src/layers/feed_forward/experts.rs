@@ -22,7 +22,7 @@ type Routed<D> = (Value<D>, Rc<Routes<D>>);
 #[derive(Debug)]
 pub(super) struct ExpertsWeights {
     pub(super) router: WeightId,
-    bias: Option<WeightId>,
+    pub(super) bias: Option<WeightId>,
     /// What the weights of each expert are multiplied by.
     expert_scale: Option<WeightId>,
     /// Of each expert the gate and what it is for, stacked.

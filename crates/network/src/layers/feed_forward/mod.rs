@@ -32,6 +32,17 @@ enum KindWeights {
     Parallel(ParallelWeights),
 }
 
+impl FeedForwardWeights {
+    /// The bias of its router, where it has experts and their router has one.
+    pub(crate) fn router_bias(&self) -> Option<WeightId> {
+        match &self.kind {
+            KindWeights::Gated(_) | KindWeights::Plain(_) => None,
+            KindWeights::Experts(weights) => weights.bias,
+            KindWeights::Parallel(weights) => weights.experts.bias,
+        }
+    }
+}
+
 impl FeedForwardSpec {
     /// `residual` is what the matrix begins as that writes into the residual stream.
     pub(super) fn declare<D: Device>(

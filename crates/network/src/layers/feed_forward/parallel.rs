@@ -18,7 +18,7 @@ pub(super) struct ParallelWeights {
     gated_norm: WeightId,
     router_norm: WeightId,
     experts_norm: WeightId,
-    experts: ExpertsWeights,
+    pub(super) experts: ExpertsWeights,
     experts_post_norm: WeightId,
 }
 
