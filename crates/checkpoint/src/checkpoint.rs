@@ -240,12 +240,10 @@ impl Checkpoint {
         expert_memory: Option<usize>,
         integers: Integers,
     ) -> Result<InferenceNetwork<D>, CheckpointError> {
-        self.check()?;
-        let expected = self.spec.tensors();
-        let tensors: BTreeMap<String, TensorSpec> =
-            expected.iter().map(|tensor| (tensor.name.clone(), tensor.clone())).collect();
-        let (weights, family, quantisation) = (Arc::clone(&self.weights), self.family, self.quantisation.clone());
         let experts = expert_memory.map(|memory| {
+            let tensors = self.spec.tensors().into_iter().map(|tensor| (tensor.name.clone(), tensor));
+            let tensors: BTreeMap<String, TensorSpec> = tensors.collect();
+            let (weights, family, quantisation) = (Arc::clone(&self.weights), self.family, self.quantisation.clone());
             let read = move |name: &str| {
                 let tensor = tensors.get(name).ok_or("the network has no such tensor")?;
                 let data = weights.read_data(&families::file_name(family, name), &tensor.shape, quantisation.as_ref());
@@ -253,25 +251,17 @@ impl Checkpoint {
             };
             ExpertSource { memory, read: Arc::new(read) }
         });
-        let stored = StoredWeights { table: self.stored_table(&expected), experts };
-        let by_name: BTreeMap<&str, &TensorSpec> = expected.iter().map(|t| (t.name.as_str(), t)).collect();
-        let mut failure = None;
-        let give = &mut |name: &str, format: WeightFormat| {
-            let tensor = by_name.get(name)?;
-            let data = self.read_tensor_in(tensor, format).map(|data| integers.of(data, format));
-            data.map_err(|error| failure.get_or_insert(error)).ok()
-        };
-        let built = InferenceNetwork::with_stored_weights(device, self.spec.clone(), format, give, stored);
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(built?),
-        }
+        let stored = StoredWeights { table: self.stored_table(), experts };
+        let read = |tensor: &TensorSpec, format| Ok(integers.of(self.read_tensor_in(tensor, format)?, format));
+        self.build_of(&read, |give| {
+            InferenceNetwork::with_stored_weights(device, self.spec.clone(), format, give, stored)
+        })
     }
 
     /// Reads rows of the embedding table from its file, if they lie there one by one.
-    fn stored_table(&self, tensors: &[TensorSpec]) -> Option<Arc<ReadRows>> {
-        let table = tensors.iter().find(|tensor| tensor.role == Role::Embedding)?;
-        let (name, shape) = (families::file_name(self.family, &table.name), table.shape.clone());
+    fn stored_table(&self) -> Option<Arc<ReadRows>> {
+        let table = self.spec.tensors().into_iter().find(|tensor| tensor.role == Role::Embedding)?;
+        let (name, shape) = (families::file_name(self.family, &table.name), table.shape);
         let (weights, quantisation) = (Arc::clone(&self.weights), self.quantisation.clone());
         self.weights.has_rows(&name).then(|| -> Arc<ReadRows> {
             Arc::new(move |rows: &[u32]| {
@@ -289,12 +279,21 @@ impl Checkpoint {
         &self,
         build: impl FnOnce(&mut dyn FnMut(&str) -> Option<TensorData>) -> Result<T, NetworkError>,
     ) -> Result<T, CheckpointError> {
+        self.build_of(&|tensor, _| self.read_tensor(tensor), |give| build(&mut |name| give(name, WeightFormat::F32)))
+    }
+
+    /// The same of weights as `read` reads them for the format in which they are kept.
+    fn build_of<T>(
+        &self,
+        read: &dyn Fn(&TensorSpec, WeightFormat) -> Result<TensorData, CheckpointError>,
+        build: impl FnOnce(&mut dyn FnMut(&str, WeightFormat) -> Option<TensorData>) -> Result<T, NetworkError>,
+    ) -> Result<T, CheckpointError> {
         self.check()?;
         let expected = self.spec.tensors();
         let by_name: BTreeMap<&str, &TensorSpec> = expected.iter().map(|t| (t.name.as_str(), t)).collect();
         let mut failure = None;
-        let built = build(&mut |name: &str| {
-            let data = self.read_tensor(by_name.get(name)?);
+        let built = build(&mut |name, format| {
+            let data = read(by_name.get(name)?, format);
             data.map_err(|error| failure.get_or_insert(error)).ok()
         });
         // The file's own trouble is the cause of whatever the network then says.

@@ -1,7 +1,7 @@
 //! What a checkpoint's weights take in memory when it is run, by the number format of its matrices.
 
 use crate::Checkpoint;
-use aquatint_compute::WeightFormat;
+use aquatint_compute::{Quantised, WeightFormat};
 use aquatint_network::{Role, TensorSpec, families};
 
 /// Bytes of a number, or of a scale, that is kept as it is.
@@ -34,7 +34,7 @@ impl Checkpoint {
             tensor.role == Role::Matrix && self.weights.bits(&families::file_name(self.family, &tensor.name)).is_none()
         };
         let columns = self.spec.tensors().into_iter().filter(is_converted).map(|tensor| tensor.rows_and_columns().1);
-        columns.into_iter().find(|&columns| columns != group && (group == 0 || !columns.is_multiple_of(group)))
+        columns.into_iter().find(|&columns| !Quantised::has_whole_groups(columns, group))
     }
 
     /// Whether rows of the embedding table are read from the file.

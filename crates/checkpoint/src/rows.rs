@@ -1,6 +1,6 @@
 //! Tensors that are read row by row: some rows of a table, or all of them quantised piece by piece.
 
-use crate::storage::{Undecodable, decode};
+use crate::storage::{Undecodable, decode, first_not_finite};
 use crate::weights::Weights;
 use crate::{CheckpointError, Quantisation};
 use aquatint_compute::{Bits, Quantised, QuantisedError};
@@ -45,7 +45,7 @@ impl Weights {
                 }
                 None => tensor.decoded(&bytes),
             };
-            return match crate::storage::first_not_finite(&values) {
+            return match first_not_finite(&values) {
                 Some(found) => Err(self.undecodable(name, found)),
                 None => Ok(values),
             };
@@ -85,7 +85,7 @@ impl Weights {
         }
         self.check(name, shape, None)?;
         let group = group.unwrap_or(inputs);
-        if group == 0 || !inputs.is_multiple_of(group) {
+        if !Quantised::has_whole_groups(inputs, group) {
             // Whoever keeps the matrix says why it cannot be.
             return Ok(None);
         }

@@ -300,6 +300,13 @@ impl Quantised {
         self.group
     }
 
+    /// Whether the inputs of an output can share scales in groups of this size: in one group, or in several whole ones of a
+    /// multiple of eight.
+    pub fn has_whole_groups(inputs: usize, group: usize) -> bool {
+        let is_unit = || group.is_multiple_of(GROUP_UNIT) && inputs.is_multiple_of(group);
+        group > 0 && (group == inputs || is_unit())
+    }
+
     /// Bytes that the integers of an output take.
     pub fn row_bytes(&self) -> usize {
         self.bits.row_bytes(self.inputs)
@@ -410,9 +417,7 @@ fn check_shape((outputs, inputs): (usize, usize), group: usize) -> Result<(), Qu
     if outputs == 0 || inputs == 0 {
         return Err(QuantisedError::Empty { outputs, inputs });
     }
-    let whole = group == inputs;
-    let unit = group > 0 && group.is_multiple_of(GROUP_UNIT) && inputs.is_multiple_of(group);
-    if !whole && !unit {
+    if !Quantised::has_whole_groups(inputs, group) {
         return Err(QuantisedError::Group { group, inputs });
     }
     Ok(())
