@@ -5,9 +5,7 @@
 use super::Findings;
 use crate::repository::Repository;
 use crate::shell;
-use std::panic::resume_unwind;
 use std::path::Path;
-use std::thread;
 
 const FOLDER: &str = "recipes/";
 const BASE: &str = "/base.toml";
@@ -22,20 +20,12 @@ fn check_with(repository: &Repository, dry_run: fn(&Path, &str) -> Result<(), St
     if recipes.is_empty() {
         return vec![format!("{FOLDER} has no recipe")];
     }
-    let failed = |recipe: &str| {
+    let failed = recipes.into_iter().filter_map(|recipe| {
         let reason = dry_run(&repository.root, recipe).err()?;
         let is_made = missing(&reason).is_some_and(|path| has_maker(repository, path));
         (!is_made).then(|| format!("{recipe}: its dry run {reason}"))
-    };
-    // A dry run reads its text on one thread, so that as many run at once as there are processors.
-    let share = recipes.len().div_ceil(thread::available_parallelism().map_or(1, usize::from));
-    thread::scope(|scope| {
-        let runs = recipes.chunks(share).map(|recipes| {
-            scope.spawn(move || recipes.iter().filter_map(|recipe| failed(recipe)).collect::<Findings>())
-        });
-        let runs: Vec<_> = runs.collect();
-        runs.into_iter().flat_map(|run| run.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-    })
+    });
+    failed.collect()
 }
 
 /// The path that a dry run did not find.
