@@ -34,8 +34,8 @@ fn robust(error: f64) -> (f64, f64) {
 }
 
 impl PictureCost {
-    /// The cost of a square picture `given` for `wanted`, both premultiplied; its gradient with respect to `given`, times
-    /// `weight`, is written to `gradient`.
+    /// The cost of a square picture `given` for `wanted`, both premultiplied and of as many pixels; its gradient with
+    /// respect to `given`, times `weight`, is written to `gradient`, which has as many, too.
     pub fn of(&self, given: &[[f64; 4]], wanted: &[[f32; 4]], weight: f64, gradient: &mut [[f64; 4]]) -> f64 {
         let size = given.len().isqrt();
         let errors: Vec<[f64; 4]> = given

@@ -131,7 +131,7 @@ impl CodecError {
             Self::Damaged { .. } => Some("open it with a picture viewer and save it again".to_owned()),
             Self::TooLarge { .. } => Some("scale it down first".to_owned()),
             Self::NoCodec { .. } => {
-                Some("a codec is the folder that `aquatint train recipes/codec/pictures.toml` writes".to_owned())
+                Some("it takes model.safetensors and a config.json of the `model_type` aquatint-codec".to_owned())
             }
             Self::Occupied { .. } => Some("choose another folder".to_owned()),
             Self::Checkpoint(error) => error.hint(),

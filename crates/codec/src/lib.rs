@@ -1,9 +1,9 @@
 //! Codecs: what lies beside text on a canvas, as codes and back.
 //!
 //! A [`Codec`] turns samples (a picture) into the codes of a span, a grid of ids below its vocabulary's size, and codes
-//! into samples. Each kind is one file; all are autoencoders of crate `network`, trained by crate `train`. The rest of
-//! this crate is what pictures need: reading and fitting ([`picture`]), collections of them ([`collection`]), how well they
-//! come back ([`quality`]) and what that costs in training ([`PictureCost`]).
+//! into samples. Each kind is one file; all are autoencoders of crate `network`. The rest of this crate is what pictures
+//! need: reading and fitting ([`picture`]), collections of them ([`collection`]), how well they come back ([`quality`]) and
+//! what that costs in training ([`PictureCost`]).
 #![forbid(unsafe_code)]
 
 mod codec;

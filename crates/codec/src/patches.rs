@@ -20,8 +20,8 @@ pub struct Patches {
 }
 
 impl Patches {
-    /// Patches of `side` pixels that reach over their neighbours by `overlap`; `side` divides `size` and is at least
-    /// twice the overlap.
+    /// Patches of `side` pixels that reach over their neighbours by `overlap`; `None` where `side` does not divide `size`
+    /// or is less than twice the overlap.
     pub fn new(size: usize, side: usize, overlap: usize) -> Option<Self> {
         if size == 0 || side == 0 || !size.is_multiple_of(side) || 2 * overlap > side {
             return None;
@@ -91,7 +91,8 @@ impl Patches {
         }
     }
 
-    /// The patches of a picture as rows; what lies outside of it is transparent.
+    /// The patches of a picture of `size · size` pixels as rows, `[places, columns]`; what lies outside of it is
+    /// transparent.
     pub fn cut(&self, pixels: &[[f32; 4]]) -> Vec<f32> {
         let mut rows = vec![-1.0; self.len()];
         self.each(|first, pixel, _| {
@@ -102,7 +103,7 @@ impl Patches {
         rows
     }
 
-    /// The picture that rows give.
+    /// The pixels that rows give, `[places, columns]`, premultiplied.
     pub fn merge<E: Element>(&self, rows: &[E]) -> Vec<[f64; 4]> {
         let mut pixels = vec![[0.5; 4]; self.size * self.size];
         self.each(|first, pixel, share| {
@@ -113,7 +114,7 @@ impl Patches {
         pixels
     }
 
-    /// The gradient of rows, from that of the picture which they give.
+    /// Writes the gradient of rows, `[places, columns]`, from that of the pixels that they give.
     pub fn merge_backward<E: Element>(&self, d_pixels: &[[f64; 4]], d_rows: &mut [E]) {
         d_rows.fill(E::default());
         self.each(|first, pixel, share| {

@@ -43,7 +43,8 @@ impl Picture {
         self.pixels.iter().map(|&pixel| premultiplied(pixel)).collect()
     }
 
-    /// A picture of such numbers, each brought into its range: alpha into `[0, 1]`, colour into `[0, alpha]`.
+    /// A picture of such numbers, each brought into its range: alpha into `[0, 1]`, colour into `[0, alpha]`; `None` where
+    /// there are not as many pixels as the sides say.
     pub fn from_premultiplied(width: usize, height: usize, pixels: &[[f32; 4]]) -> Option<Self> {
         Self::new(width, height, pixels.iter().map(|&pixel| straight(pixel)).collect())
     }

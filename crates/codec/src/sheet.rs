@@ -7,7 +7,7 @@ const GAP: usize = 4;
 /// Pairs in a row.
 const PAIRS: usize = 6;
 
-/// Pairs of an original and what came back, six to a row, over white; every picture has `size` pixels a side.
+/// Pairs of an original and what came back, six to a row, over white; `None` where a picture has not `size` pixels a side.
 pub fn sheet(pairs: &[(Picture, Picture)], size: usize) -> Option<Picture> {
     let (columns, rows) = (pairs.len().min(PAIRS), pairs.len().div_ceil(PAIRS));
     let pair = 2 * size + GAP;
