@@ -179,7 +179,10 @@ pub(crate) fn check(request: &Request, spec: &NetworkSpec, process: &dyn Process
 }
 
 /// Refuses spans that are none, that several parts have, or that no part has although something of them is open.
-fn check_division(request: &Request) -> Result<(), GenerateError> {
+///
+/// # Errors
+/// [`GenerateError::Setting`].
+pub(crate) fn check_division(request: &Request) -> Result<(), GenerateError> {
     let (spans, parts) = (request.canvas.spans(), &request.parts);
     if parts.is_empty() {
         return refuse(

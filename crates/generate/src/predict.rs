@@ -4,12 +4,14 @@ use crate::admission::check;
 use crate::branch::{Branch, Reading, StepView};
 use crate::forward_batch::{Answer, ForwardBatch};
 use crate::model::Model;
+use crate::part::{PartOf, check_division};
 use crate::proposal::{Proposer, whole};
 use crate::visible::visible;
 use crate::{Cache, GenerateError, Request};
 use aquatint_diffusion::PositionState::{Committed, Given, Open};
 use aquatint_diffusion::{Canvas, Key, Process, SettingError, TokenId};
 use aquatint_network::{Denoiser, NetworkKind, Query, RowAnswer, RowDraw, Sampling};
+use std::ops::Range;
 
 /// The prediction about one position.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,11 +33,12 @@ pub struct Predicted {
 /// that are noise ([`time_of_noise`](trait.Process.html#method.time_of_noise)), and what is told is the prediction from the
 /// rest of the canvas: a network that takes the token that happens to be shown for a hint has it taken out again
 /// ([`Process::shown_evidence`]). A causal network predicts each position from the tokens before it, those of the other
-/// positions included. Guidance, penalties and biases have no part in it.
+/// positions included. Guidance, penalties and biases have no part in it. Of several parts, that of a position says which
+/// tokens are never written there.
 ///
 /// # Errors
-/// When the canvas does not fit the network, a position is none of those, a causal network would have to read an open
-/// position before one of them, or the network fails.
+/// When the parts do not divide the canvas, the canvas does not fit the network, a position is none of those, a causal
+/// network would have to read an open position before one of them, or the network fails.
 pub fn predict(
     denoiser: &dyn Denoiser,
     process: &dyn Process,
@@ -47,7 +50,8 @@ pub fn predict(
     let model = Model { denoiser, process, vectors: word_vectors.view() };
     let is_causal = model.spec().kind() == NetworkKind::Causal;
     let positions = checked(&request.canvas, positions, is_causal)?;
-    let key = Key::new(request.parts.first().map_or(0, |part| part.settings.seed));
+    check_division(request)?;
+    let key = Key::new(request.part(0).settings().seed);
     let reopened = Request { canvas: request.canvas.reopened(&positions)?, ..request.clone() };
     check(&reopened.canvas, model.spec(), process)?;
     // What a causal network reads before a position stays there.
@@ -77,13 +81,20 @@ pub fn predict(
     if let Some(position) = positions.iter().find(|position| branch.requested().binary_search(position).is_err()) {
         return Err(refused(*position, "positions that the model reads together with the last one"));
     }
-    let proposer = Proposer::new(reopened.part(0), &model, key);
+    let proposers: Vec<Proposer> = reopened.each_part().map(|part| Proposer::new(part, &model, key)).collect();
+    // The spans of parts are counted on the canvas as it was given.
+    let ranges: Vec<_> = request.each_part().map(PartOf::ranges).collect();
+    let rest = request.parts.iter().position(|part| part.spans.is_none()).unwrap_or(0);
+    let part_of = |position: usize| {
+        let has = |ranges: &Vec<Range<usize>>| ranges.iter().any(|range| range.contains(&position));
+        ranges.iter().position(has).unwrap_or(rest)
+    };
     let query = |&position: &usize| {
         let shown = canvas.tokens()[position];
         let evidence = Some(process.shown_evidence(shown, from)).filter(|evidence| *evidence != 0.0);
         Query::Draw(RowDraw {
             bonus: evidence.map(|evidence| (shown, -evidence)),
-            forbidden: proposer.forbidden(position),
+            forbidden: proposers[part_of(position)].forbidden(position),
             best: count,
             ..RowDraw::new(Sampling { temperature: 0.0, ..Sampling::NONE }, 0.5)
         })

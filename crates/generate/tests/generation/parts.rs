@@ -8,7 +8,7 @@ use aquatint_compute::{Cpu, CpuPath};
 use aquatint_diffusion::{Canvas, Counting, Domain, Layout, Process, ProcessKind, TokenId};
 use aquatint_generate::{
     Cache, DenoisingEvent, FinishReason, Outcome, Part, Request, Settings, SettingsBuilder, generate, ineffective,
-    process_of,
+    predict, process_of,
 };
 use aquatint_network::{Denoiser, Network, NetworkSpec, ProcessSpec, SelfConditioningSpec, TimeSpec};
 use std::collections::BTreeSet;
@@ -431,4 +431,23 @@ fn behind() -> Request {
     canvas.push_open(2, false, MASK);
     let settings = || Settings::builder().steps(2).build().unwrap();
     Request::of_parts(canvas, vec![Part::new(settings()), Part::new(settings()).with_spans(vec![1])])
+}
+
+#[test]
+fn a_position_is_predicted_by_the_settings_of_its_part() {
+    let (chain, process) = (Chain::mixed(14), process());
+    let request = request(words().suppress_tokens([4]), codes().suppress_tokens([9]));
+    let tokens = |positions: &[usize]| -> Vec<BTreeSet<TokenId>> {
+        let found = predict(&chain, &process, &request, positions, 14).unwrap().into_iter();
+        found.map(|of| of.alternatives.into_iter().map(|(token, _)| token).collect()).collect()
+    };
+    let codes: BTreeSet<TokenId> = CODES.filter(|token| *token != 9).collect();
+    assert_eq!(tokens(&[1, 9]), [TEXT.filter(|token| *token != 4).collect(), codes.clone()]);
+    // What is given is of the part that has no spans of its own, also where it becomes a span by itself.
+    let given = tokens(&[0, 9]);
+    assert!(given[0].contains(&9) && !given[0].contains(&4), "{given:?}");
+    assert_eq!(given[1], codes);
+    let none = Request { parts: Vec::new(), ..request };
+    let error = predict(&chain, &process, &none, &[1], 14).unwrap_err().to_string();
+    assert_eq!(error, "`parts` is 0; allowed: 1 or more");
 }
