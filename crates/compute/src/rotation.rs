@@ -53,7 +53,8 @@ pub struct Yarn {
     pub attention_factor: f64,
 }
 
-/// Queries grow with their position, on the first axis: times `1 + beta · ln(1 + ⌊position / every⌋)` (Llama 4's temperature of attention).
+/// Queries grow with their position, on the first axis: times `1 + beta · ln(1 + ⌊position / every⌋)` (Llama 4's
+/// temperature of attention).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QueryGrowth {
     /// How much.

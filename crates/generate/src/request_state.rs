@@ -1,8 +1,8 @@
 //! The state of one request while its canvas is filled. Everything that a request needs is here; policies, processes
 //! and networks hold nothing of it, so any number of unlike requests share them.
 //!
-//! The canvas and what is known of it are in [`filling`]; a [`track`] fills its positions by a plan of its own, a [`step`] at a
-//! time. Each step reads the canvas once for all tracks.
+//! The canvas and what is known of it are in [`filling`]; a [`track`] fills its positions by a plan of its own, a [`step`]
+//! at a time. Each step reads the canvas once for all tracks.
 
 mod filling;
 mod step;

@@ -21,8 +21,8 @@ impl ExpertLoads {
         }
     }
 
-    /// The greatest load of an expert beside the mean one of its layer, in the layer where it is the greatest: 1 where all are
-    /// even, and never more than there are experts. `None` where no row went to any expert.
+    /// The greatest load of an expert beside the mean one of its layer, in the layer where it is the greatest: 1 where all
+    /// are even, and never more than there are experts. `None` where no row went to any expert.
     pub fn imbalance(&self) -> Option<f64> {
         let of_layer = |load: &Vec<u64>| {
             let (greatest, sum) = (load.iter().max()?, load.iter().sum::<u64>());

@@ -135,16 +135,18 @@ kernels! {
     }
     RopeRows = rope {
         heads: i32, key_value_heads: i32, size: i32, turned: i32, axes: i32, epsilon: f32, value_norm: i32,
-        positions: In<u32>, table: In<f32>, query_factors: In<f32>, packed: In<f32>, query_norm: In<f32>, key_norm: In<f32>, out: Out<f32>,
+        positions: In<u32>, table: In<f32>, query_factors: In<f32>, packed: In<f32>, query_norm: In<f32>,
+        key_norm: In<f32>, out: Out<f32>,
     }
     RopeRowsBackward = rope_backward {
         heads: i32, key_value_heads: i32, size: i32, turned: i32, axes: i32, epsilon: f32, value_norm: i32,
-        positions: In<u32>, table: In<f32>, query_factors: In<f32>, packed: In<f32>, query_norm: In<f32>, key_norm: In<f32>, d_out: In<f32>,
-        d_packed: Out<f32>, inverses: Out<f32>,
+        positions: In<u32>, table: In<f32>, query_factors: In<f32>, packed: In<f32>, query_norm: In<f32>,
+        key_norm: In<f32>, d_out: In<f32>, d_packed: Out<f32>, inverses: Out<f32>,
     }
     RopeWeightBackward = rope_backward_weight {
         rows: i32, heads: i32, key_value_heads: i32, size: i32, turned: i32, axes: i32, first: i32, count: i32,
-        positions: In<u32>, table: In<f32>, query_factors: In<f32>, packed: In<f32>, inverses: In<f32>, d_out: In<f32>, partial: Out<f32>,
+        positions: In<u32>, table: In<f32>, query_factors: In<f32>, packed: In<f32>, inverses: In<f32>, d_out: In<f32>,
+        partial: Out<f32>,
     }
     SumOfSquares = sum_of_squares { count: i64, x: In<f32>, partial: Out<f64> }
 

@@ -132,9 +132,9 @@ pub trait Elementwise: Memory {
     fn gelu(&self, x: &Self::Buffer, out: &mut Self::Buffer);
     /// Gradient of [`Elementwise::gelu`].
     fn gelu_backward(&self, x: &Self::Buffer, d_out: &Self::Buffer, d_x: &mut Self::Buffer);
-    /// Rounds each column to its number of levels, which lie evenly in `[−1, 1]`: `out = 2/(L−1) ⌊(L−1) (tanh(x) + 1)/2 + ½⌋ − 1`;
-    /// x and out `[T, C]`, `levels` the `C` numbers `L`, each 2 or more (finite scalar quantisation: Mentzer et al.,
-    /// 2309.15505, section 3; symmetric as in Parker et al., 2411.19842).
+    /// Rounds each column to its number of levels, which lie evenly in `[−1, 1]`:
+    /// `out = 2/(L−1) ⌊(L−1) (tanh(x) + 1)/2 + ½⌋ − 1`; x and out `[T, C]`, `levels` the `C` numbers `L`, each 2 or more
+    /// (finite scalar quantisation: Mentzer et al., 2309.15505, section 3; symmetric as in Parker et al., 2411.19842).
     fn round_to_levels(&self, levels: &Self::Indices, x: &Self::Buffer, out: &mut Self::Buffer);
     /// Gradient of [`Elementwise::round_to_levels`] straight through the rounding: that of `tanh`.
     fn round_to_levels_backward(&self, x: &Self::Buffer, d_out: &Self::Buffer, d_x: &mut Self::Buffer);

@@ -177,7 +177,8 @@ impl SettingsBuilder {
     }
 
     /// Adds to the logits of tokens, from −100 to 100 and once for each token, behind the repetition penalty: −100 keeps a
-    /// token from being drawn, 100 has it drawn wherever it is allowed. Confidence and entropy stay those of the prediction itself.
+    /// token from being drawn, 100 has it drawn wherever it is allowed. Confidence and entropy stay those of the prediction
+    /// itself.
     #[must_use]
     pub fn logit_bias(mut self, biases: impl IntoIterator<Item = (TokenId, f64)>) -> Self {
         self.logit_bias = biases.into_iter().collect();
@@ -356,8 +357,9 @@ impl SettingsBuilder {
         self
     }
 
-    /// The token that deletes its position, where tokens are edited: what stands behind it moves up, and the last position of
-    /// its block is open (LLaDA2.2). It belongs to [`SettingsBuilder::insert_token`], and neither of them is left in a text.
+    /// The token that deletes its position, where tokens are edited: what stands behind it moves up, and the last position
+    /// of its block is open (LLaDA2.2). It belongs to [`SettingsBuilder::insert_token`], and neither of them is left in a
+    /// text.
     #[must_use]
     pub fn delete_token(mut self, token: TokenId) -> Self {
         self.delete_token = Some(token);

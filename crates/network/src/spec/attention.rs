@@ -39,8 +39,9 @@ pub struct AttentionSpec {
     pub window: Option<usize>,
 }
 
-/// Rotary positions: elements `i` and `i + R/2` of a head turn by `position · theta^(−2i/R)`, where the position is the row's
-/// index on axis `i mod A` of its place (M-RoPE of Qwen2-VL, 2409.12191, section 2.1, with the pairs dealt out in turn).
+/// Rotary positions: elements `i` and `i + R/2` of a head turn by `position · theta^(−2i/R)`, where the position is the
+/// row's index on axis `i mod A` of its place (M-RoPE of Qwen2-VL, 2409.12191, section 2.1, with the pairs dealt out in
+/// turn).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RopeSpec {
     /// Base of the frequencies.

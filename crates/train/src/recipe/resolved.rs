@@ -88,8 +88,8 @@ pub struct Resolved {
 }
 
 impl Recipe {
-    /// Fills every gap from `size` and checks that the whole makes sense. What is left to the files of `initial` is filled when
-    /// they are read.
+    /// Fills every gap from `size` and checks that the whole makes sense. What is left to the files of `initial` is filled
+    /// when they are read.
     ///
     /// # Errors
     /// When a value makes no sense, by itself or beside the others.

@@ -181,7 +181,10 @@ proptest! {
     }
 
     #[test]
-    fn rotation_and_head_norm(rows in 1..4_usize, half in 1..4_usize, ratio in 1..3_usize, axes in 1..4_usize, (normed, special) in any::<(bool, bool)>(), seed: u64) {
+    fn rotation_and_head_norm(
+        rows in 1..4_usize, half in 1..4_usize, ratio in 1..3_usize, axes in 1..4_usize,
+        (normed, special) in any::<(bool, bool)>(), seed: u64,
+    ) {
         let mut n = Numbers(seed);
         let attention = AttentionShape { heads: 2 * ratio, key_value_heads: 2, head_size: 2 * half };
         let yarn = Yarn { factor: 4.0, original_context: 20, beta_fast: 2.0, beta_slow: 0.5, attention_factor: 1.5 };

@@ -89,7 +89,8 @@ fn head_weight<'a, E>(shape: &RopeShape, head: usize, norms: Option<HeadNorms<'a
     }
 }
 
-/// Turns each pair of a head by its angle, or back, and multiplies a query by its factor. `place` has an index for each axis.
+/// Turns each pair of a head by its angle, or back, and multiplies a query by its factor. `place` has an index for each
+/// axis.
 fn turn<E: Element>(shape: &RopeShape, (place, head): (&[u32], usize), back: bool, x: &mut [E]) {
     let half = shape.rotation.columns / 2;
     for pair in 0..half {

@@ -160,8 +160,8 @@ DEVICE const float* turn_of(const float* table, int turned, const u32* place, in
 // `[T, axes]`; `table` holds cosine and sine, `[positions, turned/2, 2]`, and `query_factors`, where they are, what queries
 // are multiplied by, `[positions]`.
 KERNEL rope(int heads, int key_value_heads, int size, int turned, int axes, float epsilon, int value_norm,
-            const u32* positions, const float* table, const float* query_factors, const float* packed, const float* query_norm,
-            const float* key_norm, float* out) {
+            const u32* positions, const float* table, const float* query_factors, const float* packed,
+            const float* query_norm, const float* key_norm, float* out) {
     int lane = threadIdx.x % WARP, half = turned / 2;
     i64 row = blockIdx.x, columns = i64(heads + 2 * key_value_heads) * size;
     const u32* place = positions + row * axes;
@@ -253,8 +253,8 @@ KERNEL rope_backward(int heads, int key_value_heads, int size, int turned, int a
 // `partial[p, e] = Σ turned gradient · x r` over a part of the rows and the heads `first..first + count`; one thread for
 // each element of a head.
 KERNEL rope_backward_weight(int rows, int heads, int key_value_heads, int size, int turned, int axes, int first,
-                            int count, const u32* positions, const float* table, const float* query_factors, const float* packed,
-                            const float* inverses, const float* d_out, float* partial) {
+                            int count, const u32* positions, const float* table, const float* query_factors,
+                            const float* packed, const float* inverses, const float* d_out, float* partial) {
     int e = threadIdx.x, half = turned / 2;
     if (e >= size) return;
     int pair = e < half ? e : e - half;
