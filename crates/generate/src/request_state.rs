@@ -21,7 +21,7 @@ use aquatint_diffusion::{Key, PlannedStep, Span, Time, TokenId};
 use aquatint_network::{KvCache, Query};
 use filling::Filling;
 use std::ops::ControlFlow;
-use track::{StepPlace, Track};
+use track::{Track, TrackStep};
 
 /// The purpose of the first noise among a request's draws.
 const BEGIN: u64 = 0x0062_6567_696e;
@@ -46,7 +46,7 @@ struct Shared {
 }
 
 /// What the tracks that run are about at a step, together.
-struct Places {
+struct TrackSteps {
     /// The current block of each track.
     blocks: Vec<usize>,
     /// The positions of these blocks, ascending.
@@ -64,11 +64,11 @@ struct Running {
     predicted: Vec<usize>,
 }
 
-impl Places {
+impl TrackSteps {
     fn new(tracks: &[Track], filling: &Filling) -> Self {
         let (mut positions, mut running, mut is_causal) = (Vec::new(), Vec::new(), false);
         for track in tracks.iter().filter(|track| track.is_running()) {
-            let StepPlace { positions: own, predicted, is_causal: causal } = track.place(filling);
+            let TrackStep { positions: own, predicted, is_causal: causal } = track.next_step(filling);
             positions.extend(own);
             running.push(Running { part: track.part, planned: track.planned(filling), predicted });
             is_causal |= causal;
@@ -184,9 +184,9 @@ impl RequestState {
             return;
         }
         let Self { filling, tracks, branches, shared, .. } = self;
-        let places = Places::new(tracks, filling);
-        let predicted = places.predicted(|_| true);
-        let rows = branches[0].take_over(&places.view(filling, &predicted, *shared), model, find);
+        let steps = TrackSteps::new(tracks, filling);
+        let predicted = steps.predicted(|_| true);
+        let rows = branches[0].take_over(&steps.view(filling, &predicted, *shared), model, find);
         filling.statistics.rows_reused = rows;
     }
 
@@ -214,15 +214,15 @@ impl RequestState {
     /// Adds what the network is to read for this step. A step that predicts nothing in its blocks reads nothing.
     pub(crate) fn read(&mut self, batch: &mut ForwardBatch, model: &Model<'_>) {
         let Self { filling, tracks, branches, shared, .. } = self;
-        let places = Places::new(tracks, filling);
+        let steps = TrackSteps::new(tracks, filling);
         tracks.iter_mut().filter(|track| track.is_running()).for_each(|track| track.begin_step(filling));
         for (number, branch) in branches.iter_mut().enumerate() {
-            let predicted = places.predicted(|part| tracks[part].reads(number));
+            let predicted = steps.predicted(|part| tracks[part].reads(number));
             if predicted.is_empty() {
                 branch.skip();
                 continue;
             }
-            let rows = branch.read(&places.view(filling, &predicted, *shared), batch, model);
+            let rows = branch.read(&steps.view(filling, &predicted, *shared), batch, model);
             filling.statistics.rows_read += rows;
             filling.statistics.forward_passes += 1;
         }

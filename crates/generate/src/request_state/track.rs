@@ -19,7 +19,7 @@ use std::ops::{ControlFlow, Range};
 
 /// What a step of a track is about: the positions of its block or of a draft in it, those that are predicted, and whether by
 /// a causal pass.
-pub(super) struct StepPlace {
+pub(super) struct TrackStep {
     pub(super) positions: Vec<usize>,
     pub(super) predicted: Vec<usize>,
     pub(super) is_causal: bool,
@@ -288,13 +288,13 @@ impl Track {
     }
 
     /// What this step is about.
-    pub(super) fn place(&self, filling: &Filling) -> StepPlace {
+    pub(super) fn next_step(&self, filling: &Filling) -> TrackStep {
         let positions = match self.speculation {
             Some(speculation) => speculation.positions(&filling.canvas, &self.block_open(filling)),
             None => self.plan.blocks[self.block].clone(),
         };
         let is_causal = self.speculation.map_or(self.opening, Speculation::verifies);
-        StepPlace { positions, predicted: self.predicted(filling), is_causal }
+        TrackStep { positions, predicted: self.predicted(filling), is_causal }
     }
 
     /// The open positions that this step is about: of a step that leads or opens the block, the first one.
