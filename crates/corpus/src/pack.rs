@@ -165,6 +165,14 @@ enum Held {
     EndDocument,
 }
 
+impl Held {
+    /// Its text in parts that are encoded together.
+    fn parts(&self) -> impl Iterator<Item = &str> {
+        let text = if let Self::Text(text) = self { text } else { "" };
+        cut::parts(text, PART)
+    }
+}
+
 impl Texts<'_> {
     /// How many ids there are: those of text, and where there are media those of codes behind them.
     fn ids(&self) -> usize {
@@ -247,12 +255,4 @@ fn stream(
         return Err(passages.nothing_left().into());
     }
     Ok(counts.clone())
-}
-
-impl Held {
-    /// Its text in parts that are encoded together.
-    fn parts(&self) -> impl Iterator<Item = &str> {
-        let text = if let Self::Text(text) = self { text } else { "" };
-        cut::parts(text, PART)
-    }
 }
