@@ -1,4 +1,5 @@
-//! Any file is a safetensors file or is refused; every tensor in one is read whole, real or quantised, or is refused.
+//! Any file is a safetensors file or is refused; every tensor in one is read whole, real or quantised, or is refused, and
+//! row by row it is the same.
 //!
 //! The input is a `quantization_config` up to the first zero byte, and then the file.
 #![no_main]
@@ -25,10 +26,20 @@ fuzz_target!(|bytes: &[u8]| {
             own.iter().rev().enumerate().map(|(i, n)| if i == 0 { n.saturating_mul(8) } else { *n }).rev().collect();
         for shape in [own, &wider] {
             match weights.read_data(name, shape, quantisation.as_ref()) {
-                Ok(TensorData::Real(values)) => assert!(values.iter().all(|value| value.is_finite())),
-                Ok(TensorData::Quantised(matrix)) => {
-                    assert_eq!([matrix.outputs(), matrix.inputs()], shape);
-                    assert!(matrix.dequantise().iter().all(|value| value.is_finite()));
+                Ok(data) => {
+                    if let TensorData::Quantised(matrix) = &data {
+                        assert_eq!([matrix.outputs(), matrix.inputs()], shape);
+                    }
+                    let values = data.into_real();
+                    assert!(values.iter().all(|value| value.is_finite()));
+                    if weights.has_rows(name) && !values.is_empty() {
+                        let rows = if let [rows, _] = *shape { rows as u32 } else { 1 };
+                        let read = |rows: &[u32]| weights.read_rows(name, shape, quantisation.as_ref(), rows);
+                        let all = read(&(0..rows).collect::<Vec<_>>()).expect("rows of what was read whole");
+                        assert!(all.iter().zip(&values).all(|(row, whole)| row.to_bits() == whole.to_bits()));
+                        assert_eq!(all.len(), values.len());
+                        assert!(read(&[rows]).is_err());
+                    }
                 }
                 Err(error) => assert!(!error.to_string().is_empty()),
             }

@@ -3,17 +3,17 @@
 //! A table (`pictures.tsv`) has a line of names of its columns; `file` names the picture, `concept` what it shows. Pictures
 //! of one concept belong together: they are all learned, or all held out.
 
+mod archive;
+
+use crate::picture::{MOST_FILE_BYTES, read_file};
 use crate::{CodecError, Picture};
 use aquatint_files::Fingerprint;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The name of the table.
 const TABLE: &str = "pictures.tsv";
-/// The most bytes of one file of an archive.
-const MOST_BYTES: u64 = 1 << 28;
 /// Extensions of pictures.
 const EXTENSIONS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
 
@@ -112,22 +112,20 @@ impl Collection {
 
     fn read_archive(&self, take: &mut Take<'_>) -> Result<(), CodecError> {
         let failed = |source| CodecError::io("read", &self.path, source);
-        let file = BufReader::new(File::open(&self.path).map_err(failed)?);
-        let compressed = self.path.extension().is_some_and(|extension| extension == "zst");
-        let reader: Box<dyn Read> =
-            if compressed { Box::new(zstd::Decoder::with_buffer(file).map_err(failed)?) } else { Box::new(file) };
-        let mut archive = tar::Archive::new(reader);
+        let (unpacked, allowance) = archive::open(&self.path).map_err(failed)?;
+        let mut archive = tar::Archive::new(unpacked);
         for entry in archive.entries().map_err(failed)? {
-            let entry = entry.map_err(failed)?;
+            let mut entry = entry.map_err(failed)?;
+            allowance.renew(&entry).map_err(failed)?;
             let name = entry.path().map_err(failed)?.to_string_lossy().trim_start_matches("./").to_owned();
             if !entry.header().entry_type().is_file() || !self.is_wanted(&name) {
                 continue;
             }
-            let mut bytes = Vec::new();
-            entry.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-            if bytes.len() as u64 > MOST_BYTES {
-                return Err(CodecError::LargeEntry { name, archive: self.path.clone(), most: MOST_BYTES });
+            if entry.size() > MOST_FILE_BYTES {
+                return Err(CodecError::LargeEntry { name, archive: self.path.clone(), most: MOST_FILE_BYTES });
             }
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).map_err(failed)?;
             take(name, &bytes)?;
         }
         Ok(())
@@ -147,8 +145,7 @@ impl Collection {
                         let parts: Vec<_> = name.iter().map(|part| part.to_string_lossy()).collect();
                         let name = parts.join("/");
                         if self.is_wanted(&name) {
-                            let bytes = std::fs::read(&path).map_err(|source| CodecError::io("read", &path, source))?;
-                            take(name, &bytes)?;
+                            take(name, &read_file(&path)?)?;
                         }
                     }
                     _ => {}

@@ -88,6 +88,14 @@ pub enum CodecError {
         /// The most bytes allowed.
         most: u64,
     },
+    /// A file is too large to be a picture.
+    #[error("`{}` has more than {most} bytes", path.display())]
+    LargeFile {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes allowed.
+        most: u64,
+    },
     /// A picture has another size than the codec's.
     #[error("a picture of {width}×{height} pixels was given; this codec has {size}×{size}")]
     Size {

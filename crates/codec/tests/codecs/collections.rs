@@ -1,4 +1,4 @@
-//! Collections: archives and folders give the same pictures.
+//! Collections: archives and folders give the same pictures, and hostile ones are refused within bounds.
 
 use aquatint_codec::collection::Collection;
 use aquatint_codec::{CodecError, Picture};
@@ -87,4 +87,52 @@ fn what_is_broken_is_named() {
     std::fs::write(pictures.join("a/one.png"), "no picture").unwrap();
     let error = read(&pictures, &[]).unwrap_err().to_string();
     assert_eq!(error, "`a/one.png` is not a picture of a known format; allowed: PNG, JPEG, WebP");
+}
+
+/// What a collection of `fuzz/seeds` holds, or why it is refused.
+fn seed(name: &str) -> Result<Vec<String>, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/collection").join(name);
+    let pictures = Collection { path: path.clone(), folders: Vec::new() }.read(4, &mut |_| true);
+    let pictures = pictures.map_err(|error| error.to_string().replace(&path.display().to_string(), name))?;
+    Ok(pictures.into_iter().map(|named| format!("{} {}", named.name, named.concept)).collect())
+}
+
+#[test]
+fn hostile_archives_are_read_or_refused_within_bounds() {
+    for name in ["plain.tar", "packed.tar.zst"] {
+        assert_eq!(seed(name).unwrap(), ["grey.png stone"], "{name}");
+    }
+    // Names are names only, and of two entries with one name the second counts.
+    assert_eq!(seed("climbing.tar").unwrap(), ["../../etc/grey.png grey", "/grey.png grey"]);
+    assert_eq!(
+        seed("twice.tar").unwrap_err(),
+        "`grey.png` is not a picture of a known format; allowed: PNG, JPEG, WebP"
+    );
+    for name in ["link.tar", "sparse.tar", "empty.tar", "table_alone.tar"] {
+        assert_eq!(seed(name).unwrap_err(), format!("`{name}` has no picture"));
+    }
+    for name in ["two_gigabytes.tar", "all_bytes_there_are.tar"] {
+        assert_eq!(seed(name).unwrap_err(), format!("`huge.png` in `{name}` has more than 268435456 bytes"));
+    }
+    // Names of 64 MiB that are packed to two thousand bytes are not unpacked.
+    for name in ["long_names.tar.zst", "long_pax.tar.zst"] {
+        let expected = "an entry has a name or other headers of more than 1048576 bytes";
+        assert_eq!(seed(name).unwrap_err(), format!("could not read `{name}`: {expected}"));
+    }
+    for name in ["cut.tar", "cut.tar.zst", "checksum.tar", "no_archive.tar", "not_a_picture.tar"] {
+        let message = seed(name).unwrap_err();
+        assert!(!message.contains('\n') && message.len() < 200, "{message}");
+    }
+}
+
+#[test]
+fn a_file_that_is_too_large_is_refused_before_it_is_read() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("huge.png");
+    std::fs::File::create(&path).unwrap().set_len((1 << 28) + 1).unwrap();
+    let expected = format!("`{}` has more than 268435456 bytes", path.display());
+    assert_eq!(Picture::open(&path).unwrap_err().to_string(), expected);
+    assert_eq!(read(place.path(), &[]).unwrap_err().to_string(), expected);
+    let collection = Collection { path: place.path().into(), folders: Vec::new() };
+    assert_eq!(collection.fingerprint(&mut || true).unwrap_err().to_string(), expected);
 }
