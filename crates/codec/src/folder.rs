@@ -4,6 +4,7 @@ use crate::CodecError;
 use aquatint_checkpoint::{CheckpointError, Storage, Tensor, Weights, write_weights};
 use aquatint_compute::Device;
 use aquatint_files::write_atomically;
+use aquatint_network::TensorSpec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -68,15 +69,18 @@ pub(crate) fn open<C: DeserializeOwned>(folder: &Path) -> Result<(C, Weights), C
     Ok((config.codec, Weights::open(folder)?))
 }
 
-/// The values of a tensor by its name, for an autoencoder that is made of them. The first failure stays in `failed`.
+/// The values of each of these tensors by its name, for an autoencoder that is made of them. The first failure, such as a
+/// tensor of another shape, stays in `failed`.
 pub(crate) fn values<'a>(
     weights: &'a Weights,
+    tensors: &'a [TensorSpec],
     failed: &'a mut Option<CheckpointError>,
 ) -> impl FnMut(&str) -> Option<Vec<f32>> + 'a {
     move |name| {
         weights.shape(name)?;
-        match weights.read(name) {
-            Ok(values) => Some(values),
+        let tensor = tensors.iter().find(|tensor| tensor.name == name)?;
+        match weights.read_data(name, &tensor.shape, None) {
+            Ok(data) => Some(data.into_real()),
             Err(error) => {
                 failed.get_or_insert(error);
                 None

@@ -174,8 +174,8 @@ impl<D: Device> PictureCodec<D> {
     pub fn open(folder: &Path, device: D) -> Result<Self, CodecError> {
         let (config, weights) = folder::open::<PictureConfig>(folder)?;
         let (patches, spec) = (config.patches()?, config.spec()?);
-        let mut failed = None;
-        let autoencoder = Autoencoder::from_weights(device, spec, &mut folder::values(&weights, &mut failed));
+        let (tensors, mut failed) = (spec.tensors(), None);
+        let autoencoder = Autoencoder::from_weights(device, spec, &mut folder::values(&weights, &tensors, &mut failed));
         match (autoencoder, failed) {
             (_, Some(error)) => Err(error.into()),
             (autoencoder, None) => Ok(Self { config, patches, autoencoder: autoencoder? }),

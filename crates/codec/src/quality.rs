@@ -5,6 +5,7 @@ mod structure;
 use crate::{Codec, CodecError, Picture, PictureCodec};
 use aquatint_compute::Device;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use structure::similarity;
 
 /// How well pictures came back from their codes.
@@ -32,7 +33,10 @@ pub struct Quality {
     alpha: f64,
     pixels: f64,
     similarity: f64,
-    counts: Vec<u64>,
+    /// Codes that there are.
+    codes: usize,
+    /// How often each occurs that does.
+    counts: BTreeMap<u32, u64>,
 }
 
 /// Takes pictures to codes and back: how well they came back, and what they came back as. `progress` receives the number
@@ -69,7 +73,7 @@ const FLAWLESS: f64 = 99.0;
 impl Quality {
     /// Nothing measured yet, of a codec with so many codes.
     pub fn new(codes: usize) -> Self {
-        Self { pictures: 0, colour: 0.0, alpha: 0.0, pixels: 0.0, similarity: 0.0, counts: vec![0; codes] }
+        Self { pictures: 0, colour: 0.0, alpha: 0.0, pixels: 0.0, similarity: 0.0, codes, counts: BTreeMap::new() }
     }
 
     /// Takes a picture of which another came back from `codes`; both are of one size.
@@ -81,10 +85,8 @@ impl Quality {
         self.alpha += pairs.map(|(a, b)| (f64::from(a[3]) - f64::from(b[3])).powi(2)).sum::<f64>();
         self.pixels += original.pixels().len() as f64;
         self.similarity += similarity(&luma(&one), &luma(&other), original.width());
-        for &code in codes {
-            if let Some(count) = self.counts.get_mut(code as usize) {
-                *count += 1;
-            }
+        for &code in codes.iter().filter(|code| (**code as usize) < self.codes) {
+            *self.counts.entry(code).or_default() += 1;
         }
         self.pictures += 1;
     }
@@ -95,15 +97,14 @@ impl Quality {
             true => (10.0 * (255.0 * 255.0 * self.pixels / squares).log10()).min(FLAWLESS),
             false => FLAWLESS,
         };
-        let total = self.counts.iter().sum::<u64>().max(1) as f64;
-        let shares = self.counts.iter().filter(|count| **count > 0).map(|count| *count as f64 / total);
-        let used = self.counts.iter().filter(|count| **count > 0).count();
+        let total = self.counts.values().sum::<u64>().max(1) as f64;
+        let shares = self.counts.values().map(|count| *count as f64 / total);
         Reconstruction {
             pictures: self.pictures,
             psnr: decibels(self.colour),
             alpha_psnr: decibels(self.alpha),
             ssim: self.similarity / self.pictures.max(1) as f64,
-            codes_used: used as f64 / self.counts.len().max(1) as f64,
+            codes_used: self.counts.len() as f64 / self.codes.max(1) as f64,
             code_perplexity: shares.map(|share| -share * share.ln()).sum::<f64>().exp(),
         }
     }
@@ -143,6 +144,14 @@ mod tests {
         let off = quality.reconstruction();
         assert!((off.psnr - 28.1308).abs() < 1e-3, "{off:?}");
         assert!((off.code_perplexity - 2.0).abs() < 1e-9);
+        assert_eq!(off.alpha_psnr, 99.0);
+        let mut quality = Quality::new(8);
+        quality.add(&plain(0, 255), &plain(0, 245), &[]);
+        assert!((quality.reconstruction().alpha_psnr - 28.1308).abs() < 1e-3);
+        // As many codes as there may be take no memory before they occur.
+        let mut quality = Quality::new(i32::MAX as usize);
+        quality.add(&plain(1, 255), &plain(1, 255), &[7, i32::MAX as u32 - 1, u32::MAX]);
+        assert_eq!(quality.reconstruction().codes_used, 2.0 / f64::from(i32::MAX));
         // What lies under alpha 0 does not count.
         let mut quality = Quality::new(8);
         quality.add(&plain(100, 0), &plain(200, 0), &[]);

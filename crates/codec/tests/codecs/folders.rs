@@ -1,6 +1,6 @@
 //! Codecs in folders: what is saved is opened, and what is something else is refused.
 
-use aquatint_checkpoint::Storage;
+use aquatint_checkpoint::{Storage, Tensor, write_weights};
 use aquatint_codec::{Codec, Picture, PictureCodec, PictureConfig, Rate};
 use aquatint_compute::{Cpu, CpuPath, Device};
 use std::path::Path;
@@ -81,6 +81,22 @@ fn what_is_no_codec_is_refused() {
     std::fs::remove_file(folder.path().join("config.json")).unwrap();
     let codec = PictureCodec::new(Cpu::<f32>::scalar(), config(), 5).unwrap();
     codec.save(folder.path(), Storage::F32).unwrap();
-    std::fs::write(folder.path().join("model.safetensors"), "short").unwrap();
+    // The same numbers in another shape are other weights.
+    let weights = codec.autoencoder().weights();
+    let turned = |name: &str, mut shape: Vec<usize>| {
+        if name == "encoder.input.weight" {
+            shape.reverse();
+        }
+        shape
+    };
+    let tensors = weights.parameter_list().into_iter().map(|info| {
+        let values = weights.read_parameter(&info.name).unwrap();
+        Tensor { shape: turned(&info.name, info.shape), name: info.name, values }
+    });
+    let file = folder.path().join("model.safetensors");
+    write_weights(&file, &tensors.collect::<Vec<_>>(), Storage::F32).unwrap();
+    assert!(refused().starts_with("tensor `encoder.input.weight` in `"), "{}", refused());
+    assert!(refused().ends_with("has shape [144, 16]"), "{}", refused());
+    std::fs::write(&file, "short").unwrap();
     assert!(refused().contains("model.safetensors"));
 }
