@@ -100,11 +100,20 @@ fn a_row_whose_file_does_not_become_codes_is_a_bad_row() {
     assert!(bad.reason.starts_with("`cat`: "), "{}", bad.reason);
     let strict = Source { max_bad_share: 0.0, ..source.clone() };
     assert!(matches!(self::packed(&strict, &Bytes), Err(CorpusError::BadRows { bad: 1, .. })));
-    assert!(matches!(self::packed(&source, &TextOnly), Err(CorpusError::NoCodecs { .. })));
+    let error = self::packed(&source, &TextOnly).unwrap_err();
+    let media = source.media.as_ref().unwrap().display();
+    assert_eq!(error.to_string(), format!("`media` is `{media}`, but the model has no codecs"));
+    assert_eq!(error.hint().as_deref(), Some("leave `media` out, or begin with a model that has codecs"));
     // A text file has no rows to pass over.
     fs::write(folder.path().join("texts.txt"), "one [[picture:cat]]").unwrap();
     let text = Source { path: folder.path().join("texts.txt"), ..source };
-    assert!(matches!(self::packed(&text, &Bytes), Err(CorpusError::Media { .. })));
+    let error = self::packed(&text, &Bytes).unwrap_err().to_string();
+    let named = format!("a file that `{}` names cannot be used: `cat`: ", text.path.display());
+    assert!(error.starts_with(&named), "{error}");
+    // Media that cannot be read are refused before a text is.
+    let nowhere = Source { media: Some(folder.path().join("nowhere")), ..text };
+    let error = self::packed(&nowhere, &Bytes).unwrap_err();
+    assert!(matches!(error, CorpusError::Media { .. }), "{error}");
 }
 
 #[test]
@@ -144,9 +153,12 @@ fn no_canvas_tears_a_picture_that_it_can_hold() {
             assert!(opened == closed && whole && (codes > 0) == (opened > 0), "{length}: {canvas:?}");
         }
     }
-    // A picture of 10 tokens does not fit into 8: it is cut, lies in a line, and nothing is lost.
-    let canvases = Canvases::new(vec![packed(&source, &Bytes).unwrap()], 8).unwrap();
-    let batch = canvases.batch(&(0..canvases.len()).collect::<Vec<_>>()).unwrap();
-    assert_eq!(batch.filled() as u64, total);
-    assert!(batch.spans.iter().filter(|span| span.positions.len() < 8).all(|span| span.domain.axes == Axes::Line));
+    // A picture of 10 tokens does not fit into 8, nor into the shortest canvases that there are: it is cut, lies in a line,
+    // and nothing is lost.
+    for length in [8, 3, 2] {
+        let canvases = Canvases::new(vec![packed(&source, &Bytes).unwrap()], length).unwrap();
+        let batch = canvases.batch(&(0..canvases.len()).collect::<Vec<_>>()).unwrap();
+        assert_eq!(batch.filled() as u64, total);
+        assert!(batch.spans.iter().filter(|span| span.positions.len() < 8).all(|span| span.domain.axes == Axes::Line));
+    }
 }
