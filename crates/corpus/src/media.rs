@@ -7,14 +7,15 @@
 use aquatint_diffusion::Domain;
 use aquatint_vocabulary::TokenId;
 use std::fmt::Debug;
-use std::path::Path;
+use std::path::{Component, Path};
 
 /// The codecs of a vocabulary, as packing needs them.
 pub trait MediaCodes: Debug + Sync {
     /// The domains by their names, such as `picture`. Canvases are not cut between two codes of one.
     fn domains(&self) -> Vec<(&str, Domain)>;
 
-    /// The tokens of a file within `media`, a folder or an archive: what opens the span, the codes, what closes it.
+    /// The tokens of a file within `media`, a folder or an archive: what opens the span, the codes, what closes it. `file`
+    /// is a path without a step upwards.
     ///
     /// # Errors
     /// When there is no such file, or it cannot be read; in words that name it.
@@ -59,6 +60,11 @@ pub(crate) enum Piece<'text> {
         /// The file within the source's media.
         file: &'text str,
     },
+}
+
+/// Whether a name is that of something within a folder: texts of strangers do not lead out of it.
+pub(crate) fn is_within(file: &str) -> bool {
+    Path::new(file).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 /// The parts of a text in their order; empty texts are left out.
@@ -108,6 +114,16 @@ mod tests {
         }
         assert!(pieces("", &DOMAINS).is_empty());
         assert_eq!(pieces("[[picture:a]]", &[]), [Piece::Text("[[picture:a]]")]);
+    }
+
+    #[test]
+    fn names_stay_within_the_folder() {
+        for file in ["fox.png", "a/fox.png", "./a/./fox.png", "..fox"] {
+            assert!(is_within(file), "{file}");
+        }
+        for file in ["/fox.png", "../fox.png", "a/../../fox.png", "a/.."] {
+            assert!(!is_within(file), "{file}");
+        }
     }
 
     proptest! {

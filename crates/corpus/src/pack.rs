@@ -1,6 +1,6 @@
 //! Packing: every source once through the vocabulary into a shard, unless that shard is already there.
 
-use crate::media::{Piece, pieces};
+use crate::media::{Piece, is_within, pieces};
 use crate::shard::{self, Counts, Shard, Writer};
 use crate::{CorpusError, MediaCodes, Passage, ReadCounts, SourceReport, SourceSnapshot, cut};
 use aquatint_diffusion::Domain;
@@ -191,6 +191,7 @@ impl Texts<'_> {
             Some(media) => {
                 let part = |piece| match piece {
                     Piece::Text(text) => Ok(Held::Text(text.to_owned())),
+                    Piece::File { file, .. } if !is_within(file) => Err(format!("`{file}` is not within `media`")),
                     Piece::File { whole, domain, file } => {
                         Ok(Held::Codes(whole.to_owned(), self.media.tokens(domain, media, file)?))
                     }

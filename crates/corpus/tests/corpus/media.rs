@@ -86,7 +86,7 @@ fn codes_stand_where_a_text_names_their_file() {
     let plain = Source { media: None, ..source };
     let plain = self::packed(&plain, &Bytes).unwrap();
     assert_eq!(tokens(&plain, 1).0, [text("[[picture:owl]]"), vec![end]].concat());
-    assert_eq!(plain.shard.vocabulary_size(), vocabulary.len());
+    assert_eq!((plain.shard.vocabulary_size(), plain.domains), (vocabulary.len(), Vec::new()));
 }
 
 #[test]
@@ -104,6 +104,16 @@ fn a_row_whose_file_does_not_become_codes_is_a_bad_row() {
     let media = source.media.as_ref().unwrap().display();
     assert_eq!(error.to_string(), format!("`media` is `{media}`, but the model has no codecs"));
     assert_eq!(error.hint().as_deref(), Some("leave `media` out, or begin with a model that has codecs"));
+    // A name that leads out of the media is not read, though there is such a file.
+    let inside = Source { media: Some(folder.path().join("inside")), ..source.clone() };
+    fs::create_dir(folder.path().join("inside")).unwrap();
+    fs::write(folder.path().join("inside/fox"), [1]).unwrap();
+    for file in ["../owl".to_owned(), folder.path().join("owl").display().to_string()] {
+        let row = serde_json::json!({ "text": format!("[[picture:{file}]]") }).to_string();
+        fs::write(&inside.path, [&row, "{\"text\": \"two\"}"].join("\n")).unwrap();
+        let report = self::packed(&inside, &Bytes).unwrap().report;
+        assert_eq!(report.counts.first_bad_rows[0].reason, format!("`{file}` is not within `media`"));
+    }
     // A text file has no rows to pass over.
     fs::write(folder.path().join("texts.txt"), "one [[picture:cat]]").unwrap();
     let text = Source { path: folder.path().join("texts.txt"), ..source };
