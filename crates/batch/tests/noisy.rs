@@ -4,7 +4,8 @@ use aquatint_batch::{NoisyBatch, PackedBatch, corrupt_evenly};
 use aquatint_compute::ReadRow;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{
-    Alphabet, Cost, Gaussian, Key, Layout, Linear, Masked, PADDING_DOCUMENT, Process, Time, TokenId, WordVectors,
+    Alphabet, Cost, Domain, Gaussian, Key, Layout, Linear, Masked, PADDING_DOCUMENT, Process, Span, Time, TokenId,
+    WordVectors,
 };
 use aquatint_network::{
     AttentionSpec, FeedForwardSpec, HostDenoiser, LayerSpec, NetworkError, NetworkInput, NetworkSpec,
@@ -62,6 +63,27 @@ fn a_causal_batch_asks_each_row_for_its_own_token() {
     assert_eq!(targets, rows.tokens);
     assert!(batch.terms.iter().all(|term| term.weight == 0.25 && term.cost == Cost::CrossEntropy));
     assert_eq!((batch.times.len(), batch.loss_rows().map(|rows| rows.len())), (2, Some(7)));
+}
+
+#[test]
+fn a_grid_lies_in_rows_where_the_network_has_axes_for_it() {
+    let span = Span { positions: 1..3, approximate: false, domain: Domain::grid(2..4, 2, 1) };
+    let rows = PackedBatch::new(&CanvasBatch { spans: vec![span], ..canvases() }, Layout::Full).unwrap();
+    let text = PackedBatch::new(&canvases(), Layout::Full).unwrap();
+    let (batch, of_text) = (NoisyBatch::causal(&rows, 9, 0.25), NoisyBatch::causal(&text, 9, 0.25));
+    let mut spec = uniform(false).0;
+    assert_eq!(batch.input(&rows, &spec, None).places, None);
+    spec.layers.iter_mut().for_each(|layer| layer.attention.rope.axes = 3);
+    let places = batch.input(&rows, &spec, None).places.unwrap();
+    assert_eq!(places[..12], [0, 0, 0, 1, 1, 1, 1, 2, 1, 3, 3, 3]);
+    assert_eq!(of_text.input(&text, &spec, None).places, None);
+}
+
+#[test]
+fn a_stretch_ends_with_its_document() {
+    let rows = PackedBatch::new(&canvases(), Layout::Full).unwrap();
+    assert_eq!(rows.stretches(&(4..7)), [(4..6, None), (6..7, None)]);
+    assert_eq!(rows.stretches(&(0..4)), [(0..4, None)]);
 }
 
 #[test]

@@ -2,4 +2,5 @@
 
 mod balance;
 mod golden;
+mod quantised;
 mod tape;

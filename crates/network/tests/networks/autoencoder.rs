@@ -143,3 +143,33 @@ fn what_is_no_whole_grid_or_no_code_is_refused() {
     let error = Autoencoder::new(Cpu::<f32>::scalar(), scaled, 0).unwrap_err().to_string();
     assert!(error.starts_with("`scaled` is true; allowed: false: a grid has no current block"), "{error}");
 }
+
+#[test]
+fn rows_and_columns_have_vectors_of_their_own() {
+    let spec = spec(vec![1000, 1000]);
+    // Places that read the same, through layers that add nothing, differ by the vectors of their rows and columns alone.
+    let codes = |without: &str| {
+        let mut autoencoder = Autoencoder::new(Cpu::<f32>::scalar(), spec.clone(), 3).unwrap();
+        let of = |name: &str| spec.tensors().into_iter().find(|tensor| tensor.name == name).unwrap();
+        let is_nothing = |name: &str| name == without || name.starts_with("encoder.layers.");
+        let mut nothing = |name: &str| is_nothing(name).then(|| vec![0.0; of(name).len()]);
+        autoencoder.weights_mut().load(&mut nothing).unwrap();
+        autoencoder.encode(&[0.3; 6 * 5]).unwrap()
+    };
+    let (rows, columns) = (codes("encoder.columns.weight"), codes("encoder.rows.weight"));
+    assert!(rows[..3].iter().all(|code| *code == rows[0]) && rows[3..].iter().all(|code| *code == rows[3]), "{rows:?}");
+    assert_ne!(rows[0], rows[3]);
+    assert_eq!(columns[..3], columns[3..]);
+    assert!(columns[0] != columns[1] && columns[1] != columns[2] && columns[0] != columns[2], "{columns:?}");
+}
+
+#[test]
+fn grids_of_one_pass_do_not_see_each_other() {
+    let autoencoder = Autoencoder::new(Cpu::<f32>::scalar(), spec(vec![1000, 1000]), 3).unwrap();
+    let both = rows(12, 5);
+    let (one, other) = both.split_at(30);
+    let codes = [autoencoder.encode(one).unwrap(), autoencoder.encode(other).unwrap()];
+    assert_eq!(autoencoder.encode(&both).unwrap(), codes.concat());
+    let returned = codes.each_ref().map(|codes| autoencoder.decode(codes).unwrap());
+    assert_eq!(autoencoder.decode(&codes.concat()).unwrap(), returned.concat());
+}
