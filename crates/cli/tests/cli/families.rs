@@ -133,3 +133,54 @@ fn a_folder_of_another_family_goes_on_learning_and_stays_one() {
         assert!(written.starts_with("The fox"), "{written}");
     }
 }
+
+#[test]
+fn experts_are_experts_however_many_a_row_goes_to() {
+    let model = room("families-all-experts");
+    for file in
+        ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "model.safetensors"]
+    {
+        std::fs::copy(golden("llada_moe").join(file), model.join(file)).unwrap();
+    }
+    let warned = |model: &str| {
+        aquatint(&["bench", model, "--length", "4", "--repeat", "1", "--expert-memory", "1"]).expect(0).err
+    };
+    let few = warned(text(&golden("llada_moe")));
+    let config = std::fs::read_to_string(model.join("config.json")).unwrap();
+    let all = config.replace("\"num_experts_per_tok\": 3", "\"num_experts_per_tok\": 8");
+    assert_ne!(all, config);
+    std::fs::write(model.join("config.json"), all).unwrap();
+    for shown in [few, warned(text(&model))] {
+        assert!(!shown.contains("--expert-memory"), "{shown}");
+    }
+    let none = warned(text(&llada()));
+    assert!(none.contains("warning: `--expert-memory` has no effect: no experts in "), "{none}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_trained_is_refused() {
+    let room = room("families-refused");
+    let texts = room.join("a.txt");
+    std::fs::write(&texts, story(20)).unwrap();
+    let integers = room.join("integers");
+    aquatint(&["quantize", text(&llada()), "--bits", "8", "--out", text(&integers)]).expect(0);
+    let refused = |initial: &Path| {
+        let (recipe, out) = (room.join("refused.toml"), room.join("out"));
+        let lines = format!(
+            "output = {out:?}\ninitial = {initial:?}\n[data]\ntrain = [{{ path = {texts:?} }}]\nvalid = [{{ path = \
+             {texts:?} }}]\ncanvas_length = 32\n[run]\nsteps = 2\n"
+        );
+        std::fs::write(&recipe, lines).unwrap();
+        let shown = aquatint(&["train", text(&recipe)]).expect(2).err;
+        assert!(!out.exists());
+        shown
+    };
+    let ratios = refused(&golden("sedd"));
+    let expected =
+        "error: models of the family `sedd` cannot be trained: no objective here is the one of their process";
+    assert!(ratios.starts_with(expected), "{ratios}");
+    let shown = refused(&integers);
+    let expected = "error: `initial` keeps `model.layers.0.self_attn.q_proj.weight` as integers of 8 bits, which cannot be \
+                    trained\n\nhint: begin with the folder as it was before it was quantised";
+    assert!(shown.starts_with(expected), "{shown}");
+}
