@@ -10,11 +10,13 @@ Needs PyPI's zstandard. DATA holds `illustrated.jsonl.zst`, `captions.jsonl.zst`
 - captions-{train,valid}: a picture with its caption, in English as it is (`fox`), in other languages behind the name of the
   language (`de: Fuchs`); and pictures alone, which is what guidance reads as no condition.
 - words-{train,valid}: a word and how it sounds, in either order, and sounds alone.
-- stories-{train,valid}: the storybooks, a document each, so that text alone stays in the mix.
+- stories-{train,valid}: the English storybooks, a document each, so that text alone stays in the mix.
 
-Held out are whole concepts (every 25th by a hash of its name, with all pictures of it), whole stories, and every 20th word;
-what is held out is in `valid` files only. Licences: pictures of `stamps/` (GPL-2) are left out, and so is all that names
-them; `--digits` takes in the spoken digits of the free-spoken-digit-dataset (CC-BY-SA 4.0).
+Held out are whole concepts (every 25th by a hash of its name, with all pictures of it), whole stories in all their languages,
+and every 20th word; what is held out is in `valid` files only. Licences: pictures of `stamps/` (GPL-2) are left out, and so is
+all that names them; `--digits` takes in the spoken digits of the free-spoken-digit-dataset (CC-BY-SA 4.0).
+
+`Source::media` of the library reads such documents; recipes have no key for it yet.
 """
 
 import argparse
@@ -28,6 +30,16 @@ import random
 import tarfile
 
 import zstandard
+
+FILES = (
+    "illustrated.jsonl.zst",
+    "captions.jsonl.zst",
+    "storybooks.jsonl.zst",
+    "pictures.tsv",
+    "pictures.tar.zst",
+    "sounds.tar.zst",
+)
+"""What DATA has to hold; the pictures themselves are read in training, by the names in the documents."""
 
 LANGUAGES = 4
 """Captions in other languages for each order of a picture."""
@@ -85,8 +97,10 @@ def concept_is_held_out(concept):
     return share(f"concept {concept}") < 0.04
 
 
-def story_is_held_out(source, story):
-    return share(f"story {source} {story}") < 0.03
+def story_is_held_out(row):
+    """Decides alike for all pages and all languages of a story, whose titles differ; a book's `id` is its author."""
+    name = row["id"] + row["title"] if row["source"] == "books" else row["id"]
+    return share(f"story {row['source']} {name}") < 0.03
 
 
 def passages(data, pictures, writer):
@@ -94,7 +108,7 @@ def passages(data, pictures, writer):
         picture = pictures.get(row["picture"])
         if picture is None:
             continue
-        held_out = concept_is_held_out(row["concept"]) or story_is_held_out(row["source"], row["id"] + row["title"])
+        held_out = concept_is_held_out(row["concept"]) or story_is_held_out(row)
         text, file = plain(row["text"]), f"[[picture:{picture['file']}]]"
         keys = dict(kind="passage", lang=row["lang"], concept=row["concept"], mentions=row["mentions"])
         first = share(f"order {row['text']} {row['picture']}") < 0.35
@@ -135,7 +149,7 @@ def stories(data, writer):
     for row in rows(data / "storybooks.jsonl.zst"):
         if row["lang"] == "en":
             text = "\n\n".join(plain(page) for page in row["pages"])
-            writer.write("stories", story_is_held_out(row["source"], row["id"]), text, kind="story", lang="en")
+            writer.write("stories", story_is_held_out(row), text, kind="story", lang="en")
 
 
 def main():
@@ -144,6 +158,9 @@ def main():
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--digits", action="store_true", help="also the spoken digits (CC-BY-SA 4.0)")
     arguments = parser.parse_args()
+    missing = [name for name in FILES if not (arguments.data / name).is_file()]
+    if missing:
+        parser.error(f"`{arguments.data}` has no {', '.join(missing)}; DATA is a folder with {', '.join(FILES)}")
     with open(arguments.data / "pictures.tsv", encoding="utf-8", newline="") as file:
         table = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         pictures = {row["id"]: row for row in table if row["source"] != "stamps"}
