@@ -24,6 +24,9 @@ use std::process::ExitCode;
 /// Half the width of the interval in which weights lie, for the usual standard deviation of 0.02.
 const WIDTH: f32 = 0.034_64;
 
+/// What the last argument may be.
+const NUMBERS: [&str; 5] = ["f32", "bf16", "f16", "int8", "int4"];
+
 fn main() -> ExitCode {
     match write() {
         Ok(()) => ExitCode::SUCCESS,
@@ -37,17 +40,21 @@ fn main() -> ExitCode {
 fn write() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [config, folder, numbers] = &arguments[..] else {
-        return Err("usage: random_folder CONFIG.json FOLDER f32|bf16|f16|int8|int4".into());
+        return Err(format!("usage: random_folder CONFIG.json FOLDER {}", NUMBERS.join("|")).into());
     };
     let text = std::fs::read(config).map_err(|error| format!("`{config}` cannot be read: {error}"))?;
     let mut config: Value = serde_json::from_slice(&text).map_err(|error| format!("`{config}` is no JSON: {error}"))?;
     let family = families::of_config(&config)?;
     if config["mask_token_id"].is_null() && family.facts().mask_token.is_some() {
-        // The tokenizer of such a family says which token it is, and there is none yet.
-        let size = families::from_config(&config)?.vocabulary_size;
-        config["mask_token_id"] = size.saturating_sub(1).into();
+        // The tokenizer of such a family says which token it is, and there is none yet. The last one is; with any, the
+        // description says how many there are.
+        config["mask_token_id"] = 0.into();
+        config["mask_token_id"] = families::from_config(&config)?.vocabulary_size.saturating_sub(1).into();
     }
     let spec = families::from_config(&config)?;
+    if !NUMBERS.contains(&numbers.as_str()) {
+        return Err(format!("the numbers are `{numbers}`; allowed: {}", NUMBERS.join(", ")).into());
+    }
     let integers = match numbers.as_str() {
         "int8" => Some(QuantisePlan { bits: Bits::Eight, group: None, head: true }),
         "int4" => Some(QuantisePlan { bits: Bits::Four, group: Some(32), head: true }),
