@@ -28,7 +28,9 @@ pub(super) fn check(recipe: &OptimiserRecipe, spec: &NetworkSpec) -> Result<(), 
 mod tests {
     use super::*;
     use crate::{Overrides, Recipe};
+    use aquatint_network::families;
     use aquatint_testing::Example;
+    use std::path::Path;
 
     #[test]
     fn groups_that_choose_nothing_and_runs_that_learn_nothing_are_refused() {
@@ -48,5 +50,18 @@ mod tests {
         let none = checked("*").unwrap_err().to_string();
         assert_eq!(none, "`optimiser.groups` leaves no parameter trainable; a run needs at least one");
         checked("model.layers.0.*").unwrap();
+    }
+
+    #[test]
+    fn groups_of_the_recipe_for_other_families_fit_the_model_that_it_names() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let recipe = Recipe::load(&root.join("recipes/tune/texts.toml"), &Overrides::default()).unwrap();
+        let recipe = recipe.resolve().unwrap().optimiser;
+        let config = std::fs::read(root.join("benches/networks/sdar-1.7b.json")).unwrap();
+        let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        for tied in [true, false] {
+            config["tie_word_embeddings"] = tied.into();
+            check(&recipe, &families::from_config(&config).unwrap()).unwrap();
+        }
     }
 }
