@@ -5,7 +5,7 @@ use aquatint_compute::DeviceError;
 use aquatint_corpus::CorpusError;
 use aquatint_diffusion::SettingError;
 use aquatint_evaluate::EvaluateError;
-use aquatint_network::NetworkError;
+use aquatint_network::{NetworkError, ParameterPattern};
 use aquatint_vocabulary::VocabularyError;
 use std::fmt;
 use std::path::PathBuf;
@@ -258,6 +258,8 @@ pub enum TrainError {
         tensor: String,
         /// How it is kept.
         format: String,
+        /// What chooses all such tensors, by their roles.
+        patterns: Vec<ParameterPattern>,
     },
     /// The objective of a family is not there.
     #[error(
@@ -356,10 +358,14 @@ impl TrainError {
             Self::OtherNetwork { .. } => {
                 "leave out the overrides or change them; without `size` the network is that of `initial`"
             }
-            Self::Quantised { .. } => {
-                "begin with the folder as it was before it was quantised, or leave its matrices as they are and train the \
-                 rest: `[[optimiser.groups]]` with `parameters = \"role:matrix\"`, `trainable = false` and `precision = \
-                 \"int4\"` or `\"int8\"`"
+            Self::Quantised { patterns, .. } => {
+                let patterns: Vec<String> = patterns.iter().map(|pattern| format!("`\"{pattern}\"`")).collect();
+                return Some(format!(
+                    "begin with the folder as it was before it was quantised, or leave its integers as they are and \
+                     train the rest: one of `[[optimiser.groups]]` for each of the `parameters` {}, with `trainable = \
+                     false` and `precision = \"int4\"` or `\"int8\"`",
+                    patterns.join(", ")
+                ));
             }
             Self::Recipe(error) => return error.hint(),
             Self::Checkpoint(error) => return error.hint(),

@@ -5,7 +5,7 @@ use crate::saved_format::SavedFormat;
 use crate::{TrainError, TrainingEvent};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_diffusion::ProcessKind;
-use aquatint_network::NetworkSpec;
+use aquatint_network::{NetworkSpec, ParameterPattern, TensorSpec};
 
 /// Where the network is that model's own, refuses one whose weights are integers that are to be trained, one without an
 /// objective, and one that its family cannot say. Keys of its `config.json` that nothing here knows are named: a saved model
@@ -39,12 +39,21 @@ pub(super) fn check(
 /// Refuses to train what is kept as integers: it would be saved as other numbers than it was trained from.
 fn check_quantised(recipe: &OptimiserRecipe, checkpoint: &Checkpoint) -> Result<(), TrainError> {
     let groups = recipe.parameter_groups()?;
-    for tensor in checkpoint.spec.tensors() {
+    let trains = |tensor: &TensorSpec| {
         let group = groups.iter().find(|group| group.parameters.matches(&tensor.name, tensor.role));
-        let trains = group.is_none_or(|group| group.trainable);
-        if let Some(format) = checkpoint.quantised_format(&tensor.name).filter(|_| trains) {
-            return Err(TrainError::Quantised { tensor: tensor.name, format });
+        group.is_none_or(|group| group.trainable)
+    };
+    let (mut first, mut patterns) = (None, Vec::new());
+    for tensor in checkpoint.spec.tensors().into_iter().filter(trains) {
+        let Some(format) = checkpoint.quantised_format(&tensor.name) else { continue };
+        let pattern = ParameterPattern::of_role(tensor.role);
+        if !patterns.contains(&pattern) {
+            patterns.push(pattern);
         }
+        first.get_or_insert((tensor.name, format));
     }
-    Ok(())
+    match first {
+        None => Ok(()),
+        Some((tensor, format)) => Err(TrainError::Quantised { tensor, format, patterns }),
+    }
 }

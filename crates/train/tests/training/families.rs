@@ -240,6 +240,10 @@ fn what_cannot_be_trained_is_refused_by_name_and_leaves_nothing() {
         "`initial` keeps `model.layers.0.mlp.gate_proj.weight` as integers of 4 bits, which cannot be trained";
     assert_eq!(error.to_string(), expected);
     assert!(error.hint().unwrap().contains("`trainable = false` and `precision"), "{:?}", error.hint());
+    // An embedding of integers is chosen by a role of its own.
+    let blocks = refused(&Golden::folder("gguf").join("llada-q8_0.gguf"), &[]);
+    let hint = blocks.hint().unwrap();
+    assert!(hint.contains("`parameters` `\"role:embedding\"`, `\"role:matrix\"`, "), "{blocks}: {hint}");
     let left = "optimiser.groups=[{ parameters = '*.mlp.*', trainable = false, precision = 'int4:16' }]";
     let recipe = room.recipe(("rest", &integers), &[left, "run.steps=2"]);
     run(&recipe, false).unwrap();
