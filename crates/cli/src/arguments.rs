@@ -29,6 +29,8 @@ use crate::printer::ColorChoice;
 use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::any::TypeId;
+use std::str::FromStr;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -60,19 +62,43 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// What was typed. clap shows its own errors and ends with exit code 2, or 0 for --help and --version.
     pub(crate) fn read() -> Self {
-        let mut matches = values_may_be_negative(Self::command()).get_matches();
+        let mut matches = with_numbers(Self::command()).get_matches();
         Self::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit())
     }
 }
 
-/// Takes `-3` behind an option as its value, so that what is wrong with it is said instead of that no flag is called so.
-fn values_may_be_negative(command: clap::Command) -> clap::Command {
+/// Takes `-3` behind an option as its value, so that what is wrong with it is said instead of that no flag is called so, and
+/// has each number say what it may be.
+fn with_numbers(command: clap::Command) -> clap::Command {
     command
         .mut_args(|argument| {
             let is_option = !argument.is_positional() && argument.get_action().takes_values();
-            argument.allow_negative_numbers(is_option)
+            number(argument.allow_negative_numbers(is_option))
         })
-        .mut_subcommands(values_may_be_negative)
+        .mut_subcommands(with_numbers)
+}
+
+/// The parser of an argument that is a number, by its type.
+fn number(argument: clap::Arg) -> clap::Arg {
+    let parser = argument.get_value_parser().type_id();
+    let is = |number: TypeId| parser == number;
+    if is(TypeId::of::<usize>()) {
+        argument.value_parser(|text: &str| parsed::<usize>(text, "a whole number, 0 or more"))
+    } else if is(TypeId::of::<u64>()) {
+        argument.value_parser(|text: &str| parsed::<u64>(text, "a whole number, 0 or more"))
+    } else if is(TypeId::of::<u32>()) {
+        argument.value_parser(|text: &str| parsed::<u32>(text, "a whole number from 0 to 4294967295"))
+    } else if is(TypeId::of::<u16>()) {
+        argument.value_parser(|text: &str| parsed::<u16>(text, "a whole number from 0 to 65535"))
+    } else if is(TypeId::of::<f64>()) {
+        argument.value_parser(|text: &str| parsed::<f64>(text, "a number such as 0.5"))
+    } else {
+        argument
+    }
+}
+
+fn parsed<N: FromStr>(text: &str, allowed: &str) -> Result<N, String> {
+    text.parse().map_err(|_| format!("allowed: {allowed}"))
 }
 
 /// Flags that every command takes.
@@ -164,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_arguments_are_consistent() {
-        values_may_be_negative(Arguments::command()).debug_assert();
+        with_numbers(Arguments::command()).debug_assert();
     }
 
     #[test]

@@ -4,9 +4,11 @@ use crate::arguments::{DeviceArguments, Precision};
 use crate::environment;
 use crate::failure::Failure;
 use crate::printer::Printer;
+use aquatint::Error;
 use aquatint::hub::{Hub, ModelName};
 use aquatint::runtime::{self, Runtime, RuntimeSettings};
 use aquatint_checkpoint::{Checkpoint, CheckpointError, builtin};
+use aquatint_train::TrainError;
 use std::fmt::Display;
 use std::path::Path;
 
@@ -33,8 +35,7 @@ pub(crate) fn open(name: Option<&str>, printer: &Printer) -> Result<Checkpoint, 
     let checkpoint = Checkpoint::open(&resolve(name)?).map_err(|error| {
         let absent = matches!(error, CheckpointError::Unknown { .. });
         let failure = Failure::from(error);
-        if absent && name.parse::<ModelName>().is_ok() {
-            let pull = format!("`aquatint pull {name}` downloads it, if it is a model of the Hugging Face Hub");
+        if absent && let Some(pull) = pull_hint(name) {
             return failure.hint(pull);
         }
         // The one thing that people type by mistake: a prompt where the model stands.
@@ -47,6 +48,25 @@ pub(crate) fn open(name: Option<&str>, printer: &Printer) -> Result<Checkpoint, 
     })?;
     warn_of_keys(&checkpoint.unknown_keys, printer);
     Ok(checkpoint)
+}
+
+/// How a model of this name gets here, if it is one of the Hub.
+fn pull_hint(name: &str) -> Option<String> {
+    let is_name = name.parse::<ModelName>().is_ok();
+    is_name.then(|| format!("`aquatint pull {name}` downloads it, if it is a model of the Hugging Face Hub"))
+}
+
+/// Why a run cannot begin or go on; of a model that is not here, how it gets here.
+pub(crate) fn training_failure(error: Error) -> Failure {
+    let pull = match &error {
+        Error::Train(TrainError::Checkpoint(CheckpointError::Unknown { name, .. })) => pull_hint(name),
+        _ => None,
+    };
+    let failure = Failure::from(error);
+    match pull {
+        Some(pull) => failure.hint(pull),
+        None => failure,
+    }
 }
 
 /// Names the keys of a `config.json` that nothing here knows.

@@ -261,6 +261,17 @@ pub enum TrainError {
         /// What chooses all such tensors, by their roles.
         patterns: Vec<ParameterPattern>,
     },
+    /// The recipe makes a network of `initial` that its family has no words for.
+    #[error(
+        "`initial` is of the family \"{family}\", whose config.json has no words for a network with {}",
+        codes(keys)
+    )]
+    Inexpressible {
+        /// The family.
+        family: &'static str,
+        /// The keys that say what the network becomes.
+        keys: Vec<&'static str>,
+    },
     /// The objective of a family is not there.
     #[error(
         "models of the family `{family}` cannot be trained: no objective here is the one of their process, {process}"
@@ -279,6 +290,11 @@ pub enum TrainError {
         /// Why not.
         reason: String,
     },
+}
+
+/// Keys as they are written in messages.
+fn codes(keys: &[&str]) -> String {
+    keys.iter().map(|key| format!("this `{key}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// A number of bytes for people: three figures and a unit.
@@ -357,6 +373,9 @@ impl TrainError {
             }
             Self::OtherNetwork { .. } => {
                 "leave out the overrides or change them; without `size` the network is that of `initial`"
+            }
+            Self::Inexpressible { .. } => {
+                "leave out what the folder does not say itself, or begin with a model of another family"
             }
             Self::Quantised { patterns, .. } => {
                 let patterns: Vec<String> = patterns.iter().map(|pattern| format!("`\"{pattern}\"`")).collect();

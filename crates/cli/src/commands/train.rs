@@ -46,12 +46,13 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
     if arguments.dry_run {
         let training = Training::new(&recipe).resume(arguments.resume).stop(interrupt::flag());
         let mut screen = TrainingScreen::new(*printer);
-        runtime.check(training, &mut |event| {
+        let checked = runtime.check(training, &mut |event| {
             // What the run would do next is not done.
             if !matches!(event, TrainingEvent::Preparing(_)) {
                 screen.show(&event);
             }
-        })?;
+        });
+        checked.map_err(model::training_failure)?;
         return printer.data(recipe.to_toml()?);
     }
     let ranks: Box<dyn Ranks> = match &launch {
@@ -80,7 +81,7 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
     if let Some(screen) = &mut screen {
         screen.clear();
     }
-    let summary = summary?;
+    let summary = summary.map_err(model::training_failure)?;
     if screen.is_some() {
         printer.data_line(recipe.output.display())?;
     }
@@ -103,7 +104,9 @@ fn join(launch: &Launch, recipe: &Resolved) -> Result<Ring, Failure> {
 /// The command that goes on with the run.
 fn resume_hint(arguments: &TrainArguments) -> String {
     let out = arguments.out.as_ref().map_or_else(String::new, |out| format!(" --out {}", out.display()));
-    format!("aquatint train {}{out} --resume goes on", arguments.recipe.display())
+    let quoted = |set: &String| format!(" --set '{}'", set.replace('\'', r"'\''"));
+    let set: String = arguments.set.iter().map(quoted).collect();
+    format!("aquatint train {}{out}{set} --resume goes on", arguments.recipe.display())
 }
 
 /// The device: what was typed, else what the recipe says. Threads that were typed are in the recipe already.

@@ -18,6 +18,11 @@ fn a_model_that_is_not_there() {
         "error: no checkpoint `nowhere`: it is neither a folder here nor a built-in model (built in: tales)\n\nhint: give \
          the path of a folder with config.json and model.safetensors\n"
     );
+    let path = recipe("pulled");
+    assert!(
+        refused(&["train", text(&path), "--set", "initial=\"somebody/model\""])
+            .ends_with("hint: `aquatint pull somebody/model` downloads it, if it is a model of the Hugging Face Hub\n")
+    );
     let prompt = refused(&["run", "Once upon a time"]);
     assert!(
         prompt.ends_with("hint: to complete a text, name the model first: aquatint run tales \"Once upon a time\"\n")
@@ -70,9 +75,31 @@ fn a_prompt_longer_than_the_context() {
 #[test]
 fn a_negative_number_is_a_value_and_no_flag() {
     let steps = refused(&["generate", "The [[12]].", "-m", model(), "--steps", "-3"]);
-    assert!(steps.starts_with("error: invalid value '-3' for '--steps <N>'"), "{steps}");
+    assert!(
+        steps.starts_with("error: invalid value '-3' for '--steps <N>': allowed: a whole number, 0 or more\n"),
+        "{steps}"
+    );
     let port = refused(&["serve", "--port", "-1"]);
-    assert!(port.starts_with("error: invalid value '-1' for '--port <PORT>'"), "{port}");
+    assert!(
+        port.starts_with("error: invalid value '-1' for '--port <PORT>': allowed: a whole number from 0 to 65535\n"),
+        "{port}"
+    );
+}
+
+#[test]
+fn numbers_that_are_none_are_refused_with_what_is_allowed() {
+    let of = |flag: &str, value: &str| refused(&["generate", "The [[12]].", "-m", model(), flag, value]);
+    for (flag, value, allowed) in [
+        ("--steps", "many", "a whole number, 0 or more"),
+        ("--seed", "-1", "a whole number, 0 or more"),
+        ("--expert-memory", "1.5", "a whole number, 0 or more"),
+        ("--delete-token", "4294967296", "a whole number from 0 to 4294967295"),
+        ("--temperature", "warm", "a number such as 0.5"),
+    ] {
+        let words = of(flag, value);
+        assert!(words.contains(&format!("invalid value '{value}' for '{flag} <")), "{words}");
+        assert!(words.contains(&format!(">': allowed: {allowed}\n")), "{words}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::saved_format::SavedFormat;
 use crate::{TrainError, TrainingEvent};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_diffusion::ProcessKind;
-use aquatint_network::{NetworkSpec, ParameterPattern, TensorSpec};
+use aquatint_network::{NetworkError, NetworkSpec, ParameterPattern, TensorSpec};
 
 /// Where the network is that model's own, refuses one whose weights are integers that are to be trained, one without an
 /// objective, and one that its family cannot say. Keys of its `config.json` that nothing here knows are named: a saved model
@@ -26,7 +26,14 @@ pub(super) fn check(
         return Err(TrainError::NoObjective { family, process: spec.process.kind.to_string() });
     }
     let format = SavedFormat::of(recipe, spec, &checkpoint.vocabulary, Some(checkpoint));
-    format.description(spec, &checkpoint.vocabulary, &format.generation).config()?;
+    format.description(spec, &checkpoint.vocabulary, &format.generation).config().map_err(|error| {
+        match (error, changes(recipe)) {
+            (NetworkError::Inexpressible { family }, keys) if !keys.is_empty() => {
+                TrainError::Inexpressible { family, keys }
+            }
+            (error, _) => error.into(),
+        }
+    })?;
     if !checkpoint.unknown_keys.is_empty() {
         let keys = checkpoint.unknown_keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
         events(TrainingEvent::Warning(&format!(
@@ -34,6 +41,20 @@ pub(super) fn check(
         )));
     }
     Ok(())
+}
+
+/// The keys of the recipe that may change the network of `initial`.
+fn changes(recipe: &Resolved) -> Vec<&'static str> {
+    let (network, objective) = (recipe.network.stated(), &recipe.objective);
+    let keys = [
+        ("network.attention", network.attention.is_some()),
+        ("network.logit_shift", network.logit_shift.is_some()),
+        ("network.self_conditioning", network.self_conditioning.is_some()),
+        ("network.time_conditioning", network.time_conditioning.is_some()),
+        ("objective.process", objective.process.is_some()),
+        ("objective.schedule", objective.schedule.is_some()),
+    ];
+    keys.into_iter().filter(|(_, is_stated)| *is_stated).map(|(key, _)| key).collect()
 }
 
 /// Refuses to train what is kept as integers: it would be saved as other numbers than it was trained from.

@@ -221,7 +221,10 @@ fn what_cannot_be_trained_is_refused_by_name_and_leaves_nothing() {
     assert_eq!(other, "`initial` holds another network: its width is 64, the recipe's 32");
     // The family has no words for what the recipe makes of it.
     let lost = refused(&Golden::folder("llada"), &["network.attention=block:8"]).to_string();
-    assert!(lost.contains("a config.json of the family \"llada\" cannot say all of this network"), "{lost}");
+    assert_eq!(
+        lost,
+        "`initial` is of the family \"llada\", whose config.json has no words for a network with this `network.attention`"
+    );
 
     let integers = room.path("integers");
     let checkpoint = Checkpoint::load(&Golden::folder("llada")).unwrap();
