@@ -1,11 +1,11 @@
 //! What stands beside text in a document: `A fox in the snow. [[picture:fox.png]]`.
 //!
-//! A source with [`Source::media`](crate::Source::media) names files in its texts as templates do: `[[DOMAIN:FILE]]`, where
-//! a domain is what a codec makes codes of (`picture`, `sound`). The codes stand in the document in place of the name. Other
-//! double brackets are text.
+//! A source with [`Source::media`](crate::Source::media) names files in its texts as templates do (`Media` of crate
+//! `vocabulary` reads both): `[[picture:FILE]]`, `[[sound:FILE]]`. The codes stand in the document in place of the name. All
+//! other double brackets are text, those of masks and of what is to be made among them.
 
 use aquatint_diffusion::Domain;
-use aquatint_vocabulary::TokenId;
+use aquatint_vocabulary::{Media, TokenId};
 use std::fmt::Debug;
 use std::path::{Component, Path};
 
@@ -47,7 +47,7 @@ impl MediaCodes for TextOnly {
 }
 
 /// A part of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Piece<'text> {
     /// Text as it stands.
     Text(&'text str),
@@ -56,9 +56,9 @@ pub(crate) enum Piece<'text> {
         /// All of it, brackets included.
         whole: &'text str,
         /// The domain.
-        domain: &'text str,
+        domain: &'static str,
         /// The file within the source's media.
-        file: &'text str,
+        file: String,
     },
 }
 
@@ -72,15 +72,15 @@ pub(crate) fn pieces<'text>(text: &'text str, domains: &[(&str, Domain)]) -> Vec
     let (mut pieces, mut begin, mut from) = (Vec::new(), 0, 0);
     while let Some(open) = memchr::memmem::find(&text.as_bytes()[from..], b"[[").map(|found| from + found) {
         from = open + 1;
-        let Some(close) = text[open..].find("]]").map(|found| open + found) else { break };
-        let Some((domain, file)) = text[open + 2..close].split_once(':') else { continue };
-        if !domains.iter().any(|(name, _)| *name == domain) || file.is_empty() || file.contains('\n') {
+        let Some((Media { kind, file: Some(file), masks }, end)) = Media::at(text, open) else { continue };
+        let domain = kind.name();
+        if !masks.is_empty() || !domains.iter().any(|(name, _)| *name == domain) {
             continue;
         }
         if begin < open {
             pieces.push(Piece::Text(&text[begin..open]));
         }
-        (begin, from) = (close + 2, close + 2);
+        (begin, from) = (end, end);
         pieces.push(Piece::File { whole: &text[open..begin], domain, file });
     }
     if begin < text.len() {
@@ -96,20 +96,27 @@ mod tests {
 
     const DOMAINS: [(&str, Domain); 2] = [("picture", Domain::ANY), ("sound", Domain::ANY)];
 
-    fn file<'a>(whole: &'a str, domain: &'a str, file: &'a str) -> Piece<'a> {
-        Piece::File { whole, domain, file }
+    fn file<'a>(whole: &'a str, domain: &'static str, file: &str) -> Piece<'a> {
+        Piece::File { whole, domain, file: file.to_owned() }
     }
 
     #[test]
     fn files_are_named_in_double_brackets_and_all_else_is_text() {
         let fox = file("[[picture:a/fox.png]]", "picture", "a/fox.png");
-        assert_eq!(pieces("A fox. [[picture:a/fox.png]]", &DOMAINS), [Piece::Text("A fox. "), fox]);
-        assert_eq!(pieces("[[picture:a/fox.png]]", &DOMAINS), [fox]);
+        assert_eq!(pieces("A fox. [[picture:a/fox.png]]", &DOMAINS), [Piece::Text("A fox. "), fox.clone()]);
+        assert_eq!(pieces("[[picture:a/fox.png]]", &DOMAINS), std::slice::from_ref(&fox));
         assert_eq!(
             pieces("[[[picture:a/fox.png]][[sound:b]]] x", &DOMAINS),
             [Piece::Text("["), fox, file("[[sound:b]]", "sound", "b"), Piece::Text("] x")]
         );
-        for text in ["[[video:a]]", "[[picture:]]", "[[picture]]", "[[picture:a", "[[picture:a\nb]]", "[[ [[", "a"] {
+        assert_eq!(
+            pieces("[[picture:[[ sound : b ]]", &DOMAINS),
+            [Piece::Text("[[picture:"), file("[[ sound : b ]]", "sound", "b")]
+        );
+        let masked = "[[picture:a,mask=1x1+0x0]]";
+        for text in
+            ["[[video:a]]", "[[picture:]]", "[[picture]]", masked, "[[picture:a", "[[picture:a\nb]]", "[[ [[", "a"]
+        {
             assert_eq!(pieces(text, &DOMAINS), [Piece::Text(text)], "{text}");
         }
         assert!(pieces("", &DOMAINS).is_empty());

@@ -191,9 +191,9 @@ impl Texts<'_> {
             Some(media) => {
                 let part = |piece| match piece {
                     Piece::Text(text) => Ok(Held::Text(text.to_owned())),
-                    Piece::File { file, .. } if !is_within(file) => Err(format!("`{file}` is not within `media`")),
+                    Piece::File { file, .. } if !is_within(&file) => Err(format!("`{file}` is not within `media`")),
                     Piece::File { whole, domain, file } => {
-                        Ok(Held::Codes(whole.to_owned(), self.media.tokens(domain, media, file)?))
+                        Ok(Held::Codes(whole.to_owned(), self.media.tokens(domain, media, &file)?))
                     }
                 };
                 let parts = pieces(&text, &self.media.domains()).into_iter().map(part);

@@ -23,7 +23,7 @@ pub use encoded::{EncodedText, UnknownText};
 pub use error::VocabularyError;
 pub use role::Role;
 pub use roles::RoleFile;
-pub use template::{Piece, Template, TemplateError, TemplateProblem};
+pub use template::{Mask, Media, MediaKind, Piece, Template, TemplateError, TemplateProblem};
 pub use template_canvas::{CanvasText, Holding, TemplateCanvas, TemplateCanvasError};
 pub use vocabulary::Vocabulary;
 

@@ -4,15 +4,20 @@
 //! The [[3]] sat on the [[~8]].     three open tokens; at most eight, closed early by an end token
 //! A fox in the snow. [[picture]]   a picture to be made
 //! [[picture:fox.png]] [[12]]       a picture that is given
-//! [[sound]], [[sound:owl.wav]]     the same for sounds
+//! [[picture:fox.png,mask=2x2+4x4]] a given picture of which a part is made anew; see [`Mask`]
+//! [[sound]], [[sound:owl.wav]]     the same for sounds, which have no masks
 //! \[[not a hole]]                  a literal `[[`
 //! ```
-//! A `]]` outside a hole is text, and so is a `\` anywhere but before `[[`. Blanks just inside a hole do not count.
+//! A `]]` outside a hole is text, and so is a `\` anywhere but before `[[`. Blanks just inside a hole do not count. A file
+//! may have a comma in its name, but none with `NAME=` behind it: such are options. Several masks are several options.
 
 mod error;
+mod media;
 
 pub use error::{TemplateError, TemplateProblem};
+pub use media::{Mask, Media, MediaKind};
 
+use std::fmt;
 use std::ops::Range;
 
 /// A longer span is taken for a typing error.
@@ -31,16 +36,8 @@ pub enum Piece {
         /// Whether an end token may close them early.
         approximate: bool,
     },
-    /// A picture: given in a file, or to be made.
-    Picture {
-        /// The file that gives it.
-        file: Option<String>,
-    },
-    /// A sound: given in a file, or to be made.
-    Sound {
-        /// The file that gives it.
-        file: Option<String>,
-    },
+    /// A picture or a sound: given in a file, or to be made.
+    Media(Media),
 }
 
 /// A canvas as text with holes.
@@ -68,13 +65,11 @@ impl Template {
             text.push_str(&source[at..next]);
             let start = next + 2;
             let fail = |problem, range: Range<usize>| Err(TemplateError::new(problem, source, range));
-            // A hole that opens another, or that the line ends in, was forgotten and not closed far away.
-            let limit = source[start..].find(['\n', '\r']).map_or(source.len(), |offset| start + offset);
-            let limit = source[start..limit].find("[[").map_or(limit, |offset| start + offset);
-            let Some(end) = source[start..limit].find("]]").map(|offset| start + offset) else {
+            let Some(inside) = hole_at(source, next) else {
                 return fail(TemplateProblem::Unclosed, next..next + 2);
             };
-            let piece = hole(source[start..end].trim());
+            let end = start + inside.len();
+            let piece = hole(inside.trim());
             match piece {
                 Ok(piece) => {
                     if !text.is_empty() {
@@ -120,6 +115,13 @@ impl Template {
         self
     }
 
+    /// This template with a picture or a sound behind it.
+    #[must_use]
+    pub fn with_media(mut self, media: Media) -> Self {
+        self.pieces.push(Piece::Media(media));
+        self
+    }
+
     /// The pieces in reading order. No two texts are neighbours.
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
@@ -127,24 +129,49 @@ impl Template {
 
     /// Whether there is anything to fill.
     pub fn has_holes(&self) -> bool {
-        self.pieces.iter().any(|piece| {
-            matches!(piece, Piece::Open { .. } | Piece::Picture { file: None } | Piece::Sound { file: None })
+        self.pieces.iter().any(|piece| match piece {
+            Piece::Text(_) => false,
+            Piece::Open { .. } => true,
+            Piece::Media(media) => media.is_open(),
+        })
+    }
+
+    /// The pictures and sounds in reading order.
+    pub fn media(&self) -> impl Iterator<Item = &Media> {
+        self.pieces.iter().filter_map(|piece| if let Piece::Media(media) = piece { Some(media) } else { None })
+    }
+}
+
+/// The template as people type it. It reads back as the same pieces, but for a text that ends in `\` or `[` before a hole and
+/// for files with brackets, line ends or options in their names: those cannot be typed.
+impl fmt::Display for Template {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pieces.iter().try_for_each(|piece| match piece {
+            Piece::Text(text) => formatter.write_str(&text.replace("[[", "\\[[")),
+            Piece::Open { count, approximate: false } => write!(formatter, "[[{count}]]"),
+            Piece::Open { count, approximate: true } => write!(formatter, "[[~{count}]]"),
+            Piece::Media(media) => write!(formatter, "[[{media}]]"),
         })
     }
 }
 
+/// The content of the hole that the `[[` at byte `open` begins; `None` where its line ends or another hole begins before it
+/// is closed: it was forgotten and not closed far away.
+fn hole_at(source: &str, open: usize) -> Option<&str> {
+    let behind = &source[open + 2..];
+    let bytes = behind.as_bytes();
+    let end = (0..bytes.len()).find(|&index| match bytes[index] {
+        b'\n' | b'\r' => true,
+        bracket @ (b'[' | b']') => bytes.get(index + 1) == Some(&bracket),
+        _ => false,
+    })?;
+    (bytes[end] == b']').then(|| &behind[..end])
+}
+
 /// What stands between the brackets, without blanks around it.
 fn hole(inside: &str) -> Result<Piece, TemplateProblem> {
-    let (word, file) = match inside.split_once(':') {
-        Some((word, file)) => (word.trim_end(), Some(file.trim_start())),
-        None => (inside, None),
-    };
-    if let "picture" | "sound" = word {
-        if file == Some("") {
-            return Err(TemplateProblem::NoFile { word: word.to_owned() });
-        }
-        let file = file.map(str::to_owned);
-        return Ok(if word == "picture" { Piece::Picture { file } } else { Piece::Sound { file } });
+    if let Some(media) = Media::parse(inside) {
+        return media.map(Piece::Media);
     }
     let (digits, approximate) = match inside.strip_prefix('~') {
         Some(digits) => (digits, true),

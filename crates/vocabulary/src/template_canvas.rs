@@ -9,7 +9,7 @@
 //!
 //! Written tokens are decoded behind those before them, since many tokenizers mean a blank by where a token stands.
 
-use crate::{Before, Piece, Role, Template, TokenId, UnknownText, Vocabulary, VocabularyError};
+use crate::{Before, MediaKind, Piece, Role, Template, TokenId, UnknownText, Vocabulary, VocabularyError};
 use aquatint_diffusion::{Canvas, Kind};
 use std::ops::Range;
 
@@ -20,8 +20,8 @@ pub enum TemplateCanvasError {
     /// The vocabulary has no codes for pictures or sounds.
     #[error("the template asks for a {medium}, and this model knows text only")]
     TextOnly {
-        /// `picture` or `sound`.
-        medium: &'static str,
+        /// What it asks for.
+        medium: MediaKind,
     },
     /// The tokenizer refused, or lacks a mask token.
     #[error(transparent)]
@@ -130,8 +130,7 @@ impl Template {
                     let owes_blank = index.checked_sub(1).and_then(owed).is_some();
                     stretches.push(Stretch::Open { positions: start..start + count, owes_blank });
                 }
-                Piece::Picture { .. } => return Err(TemplateCanvasError::TextOnly { medium: "picture" }),
-                Piece::Sound { .. } => return Err(TemplateCanvasError::TextOnly { medium: "sound" }),
+                Piece::Media(media) => return Err(TemplateCanvasError::TextOnly { medium: media.kind }),
             }
         }
         Ok(TemplateCanvas { canvas, stretches, unknown })

@@ -1,5 +1,6 @@
 //! Errors in a template, shown under the template itself.
 
+use super::MediaKind;
 use std::fmt;
 use std::ops::Range;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -23,8 +24,23 @@ pub enum TemplateProblem {
     },
     /// A `:` is not followed by a file.
     NoFile {
-        /// `picture` or `sound`.
-        word: String,
+        /// What the file would give.
+        kind: MediaKind,
+    },
+    /// A picture or a sound has an option that there is not.
+    Option {
+        /// Its name.
+        given: String,
+    },
+    /// A mask is no part of a picture.
+    Mask {
+        /// What stands there.
+        given: String,
+    },
+    /// There is a mask, and no given picture for it.
+    NothingToMask {
+        /// What has the mask.
+        kind: MediaKind,
     },
 }
 
@@ -34,14 +50,22 @@ impl TemplateProblem {
         match self {
             Self::Unclosed => "close it with `]]`, or write `\\[[` for the two characters themselves".to_owned(),
             Self::Nothing => "say how many tokens: `[[3]]`, or `[[~8]]` for at most eight".to_owned(),
-            Self::Unknown => "a hole is `[[3]]`, `[[~8]]`, `[[picture]]`, `[[picture:fox.png]]`, `[[sound]]` or \
-                              `[[sound:owl.wav]]`; write `\\[[` for the two characters themselves"
+            Self::Unknown => "a hole is `[[3]]`, `[[~8]]`, `[[picture]]`, `[[picture:fox.png]]`, \
+                              `[[picture:fox.png,mask=2x2+4x4]]`, `[[sound]]` or `[[sound:owl.wav]]`; write `\\[[` for the two characters themselves"
                 .to_owned(),
             Self::Count { .. } => "several holes can stand one behind the other".to_owned(),
-            Self::NoFile { word } => {
-                let file = if word == "picture" { "fox.png" } else { "owl.wav" };
-                format!("name a file, `[[{word}:{file}]]`, or leave the `:` out to have a {word} made")
+            Self::NoFile { kind } => {
+                format!("name a file, `[[{kind}:{}]]`, or leave the `:` out to have a {kind} made", kind.example())
             }
+            Self::Option { .. } | Self::Mask { .. } => {
+                "`[[picture:fox.png,mask=2x2+4x4]]` makes two columns and two rows anew, behind the first four columns \
+                 and under the first four rows of the codes of `fox.png`"
+                    .to_owned()
+            }
+            Self::NothingToMask { kind: MediaKind::Picture } => {
+                "name the picture, `[[picture:fox.png,mask=2x2+4x4]]`, or leave the mask out to have all of it made".to_owned()
+            }
+            Self::NothingToMask { kind: MediaKind::Sound } => "a sound is given or made as a whole".to_owned(),
         }
     }
 }
@@ -53,14 +77,26 @@ impl fmt::Display for TemplateProblem {
             Self::Nothing => formatter.write_str("the hole is empty"),
             Self::Unknown => formatter.write_str("the hole is not understood"),
             Self::Count { given, largest } => {
-                // More digits than fit a line say no more than the first few.
-                let start: String = given.chars().take(24).collect();
-                let more = if start.len() < given.len() { "…" } else { "" };
-                write!(formatter, "the number of tokens is {start}{more}; it must be between 1 and {largest}")
+                write!(formatter, "the number of tokens is {}; it must be between 1 and {largest}", shortened(given))
             }
-            Self::NoFile { word } => write!(formatter, "the {word} has no file"),
+            Self::NoFile { kind } => write!(formatter, "the {kind} has no file"),
+            Self::Option { given } => write!(formatter, "`{}` is no option; allowed: mask", shortened(given)),
+            Self::Mask { given } => {
+                let given = shortened(given);
+                write!(formatter, "`mask` is {given}; allowed: WIDTHxHEIGHT+COLUMNxROW, with sides of 1 or more")
+            }
+            Self::NothingToMask { kind } => {
+                write!(formatter, "the {kind} has a mask; allowed: for a picture that a file gives")
+            }
         }
     }
+}
+
+/// More than fits a line says no more than the beginning.
+fn shortened(given: &str) -> String {
+    let start: String = given.chars().take(24).collect();
+    let more = if start.len() < given.len() { "…" } else { "" };
+    start + more
 }
 
 /// A problem with its place. Its text has three lines: the problem, the line of the template, and a caret under the place.

@@ -2,7 +2,8 @@
 
 use aquatint_diffusion::{Canvas, Kind};
 use aquatint_vocabulary::{
-    Holding, Piece, Role, Template, TemplateCanvas, TemplateCanvasError, TemplateProblem, Vocabulary,
+    Holding, Mask, Media, MediaKind, Piece, Role, Template, TemplateCanvas, TemplateCanvasError, TemplateProblem,
+    Vocabulary,
 };
 use proptest::prelude::*;
 use std::sync::OnceLock;
@@ -32,21 +33,32 @@ fn every_kind_of_hole_is_parsed() {
         pieces("The [[3]] sat on the [[~8]]."),
         [text("The "), open(3, false), text(" sat on the "), open(8, true), text(".")]
     );
-    let file = |name: &str| Some(name.to_owned());
+    let (made, given) = (|kind| Piece::Media(Media::open(kind)), |kind, file| Piece::Media(Media::given(kind, file)));
     assert_eq!(
         pieces("[[picture]][[ picture : a fox.png ]]"),
-        [Piece::Picture { file: None }, Piece::Picture { file: file("a fox.png") }]
+        [made(MediaKind::Picture), given(MediaKind::Picture, "a fox.png")]
     );
     assert_eq!(
         pieces("[[sound]] [[sound:C:/f.wav]]"),
-        [Piece::Sound { file: None }, text(" "), Piece::Sound { file: file("C:/f.wav") }]
+        [made(MediaKind::Sound), text(" "), given(MediaKind::Sound, "C:/f.wav")]
     );
+    let masks = |file, masks: &[&str]| {
+        let masks = masks.iter().map(|mask| Mask::parse(mask).unwrap()).collect();
+        Piece::Media(Media { masks, ..Media::given(MediaKind::Picture, file) })
+    };
+    assert_eq!(pieces("[[picture:fox.png,mask=2x2+4x4]]"), [masks("fox.png", &["2x2+4x4"])]);
+    assert_eq!(
+        pieces("[[picture: a,b.png , mask = 1x2+0x3,mask=8x8+0x0 ]]"),
+        [masks("a,b.png", &["1x2+0x3", "8x8+0x0"])]
+    );
+    assert_eq!(Mask::parse("1x2+0x3"), Some(Mask { width: 1, height: 2, column: 0, row: 3 }));
     assert_eq!(pieces(r"a\[[3]] b\c ]] [x] \\[[2]]"), [text(r"a[[3]] b\c ]] [x] \[[2]]")]);
     assert_eq!(pieces("[[1]][[2]]"), [open(1, false), open(2, false)]);
     assert_eq!(pieces(""), []);
     assert!(
         Template::parse("[[picture]]").unwrap().has_holes() && !Template::parse("[[picture:a]]").unwrap().has_holes()
     );
+    assert!(Template::parse("[[picture:a,mask=1x1+0x0]]").unwrap().has_holes());
     assert_eq!(Template::text("[[3]]").continued(5, true).pieces(), [text("[[3]]"), open(5, true)]);
 }
 
@@ -69,8 +81,8 @@ fn errors_point_at_the_column() {
         "the hole is not understood (column 17 of the template)
   Ein Füchschen 狐 [[three]] hier
                    ^^^^^^^^^
-  hint: a hole is `[[3]]`, `[[~8]]`, `[[picture]]`, `[[picture:fox.png]]`, `[[sound]]` or `[[sound:owl.wav]]`; write \
-         `\\[[` for the two characters themselves"
+  hint: a hole is `[[3]]`, `[[~8]]`, `[[picture]]`, `[[picture:fox.png]]`, `[[picture:fox.png,mask=2x2+4x4]]`, `[[sound]]` \
+         or `[[sound:owl.wav]]`; write `\\[[` for the two characters themselves"
     );
     assert_eq!(
         refused("One.\nTwo [[0]]"),
@@ -93,6 +105,29 @@ fn errors_point_at_the_column() {
   ^^^^^^^^^^
   hint: name a file, `[[sound:owl.wav]]`, or leave the `:` out to have a sound made"
     );
+    assert_eq!(
+        refused("a [[picture:a.png,mask=2x2]]"),
+        "`mask` is 2x2; allowed: WIDTHxHEIGHT+COLUMNxROW, with sides of 1 or more (column 3 of the template)
+  a [[picture:a.png,mask=2x2]]
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^
+  hint: `[[picture:fox.png,mask=2x2+4x4]]` makes two columns and two rows anew, behind the first four columns and under \
+         the first four rows of the codes of `fox.png`"
+    );
+    assert_eq!(
+        refused("[[picture,mask=2x2+0x0]]"),
+        "the picture has a mask; allowed: for a picture that a file gives (column 1 of the template)
+  [[picture,mask=2x2+0x0]]
+  ^^^^^^^^^^^^^^^^^^^^^^^^
+  hint: name the picture, `[[picture:fox.png,mask=2x2+4x4]]`, or leave the mask out to have all of it made"
+    );
+    assert_eq!(
+        refused("[[sound:owl.wav,mask=1x1+0x0]]").lines().next().unwrap(),
+        "the sound has a mask; allowed: for a picture that a file gives (column 1 of the template)"
+    );
+    assert_eq!(
+        refused("[[picture:fox.png,maks=2x2+4x4]]").lines().next().unwrap(),
+        "`maks` is no option; allowed: mask (column 1 of the template)"
+    );
 }
 
 #[test]
@@ -112,6 +147,13 @@ fn what_no_number_can_hold_is_refused() {
         assert!(matches!(Template::parse(source).unwrap_err().problem, TemplateProblem::Count { .. }), "{source}");
     }
     for source in ["[[-1]]", "[[+1]]", "[[1.5]]", "[[~]]", "[[pictures]]", "[[3 4]]", "[[٣]]"] {
+        assert_eq!(Template::parse(source).unwrap_err().problem, TemplateProblem::Unknown, "{source}");
+    }
+    for mask in ["0x1+0x0", "1x0+0x0", "1x1", "1x1+1", "-1x1+0x0", "1x1+0x0+0x0", "x+x", "1x1+0x99999999999999999999"] {
+        let problem = Template::parse(&format!("[[picture:a,mask={mask}]]")).unwrap_err().problem;
+        assert_eq!(problem, TemplateProblem::Mask { given: mask.to_owned() });
+    }
+    for source in ["[[picture,]]", "[[picture,a.png]]", "[[picture a]]", "[[video:a]]"] {
         assert_eq!(Template::parse(source).unwrap_err().problem, TemplateProblem::Unknown, "{source}");
     }
     assert_eq!(Template::parse("[[3\n]]").unwrap_err().problem, TemplateProblem::Unclosed);
@@ -181,18 +223,37 @@ fn a_blank_before_a_hole_is_there_once_whatever_the_tokens_begin_with() {
 #[test]
 fn pictures_wait_for_models_that_know_them() {
     let error = Template::parse("A fox. [[picture]]").unwrap().lay_out(vocabulary()).unwrap_err();
-    assert!(matches!(error, TemplateCanvasError::TextOnly { medium: "picture" }));
+    assert!(matches!(error, TemplateCanvasError::TextOnly { medium: MediaKind::Picture }));
     assert_eq!(
         (error.to_string().as_str(), error.hint().unwrap().as_str()),
         ("the template asks for a picture, and this model knows text only", "choose a model with picture codes")
     );
 }
 
+/// Pieces that can be typed.
+fn piece() -> impl Strategy<Value = Piece> {
+    // What stands before a hole ends in neither of the characters that would join its brackets.
+    let text = "([a-z é狐\\n\\]\\\\]|\\[\\[){0,6}[a-z. ]";
+    let file = || "[a-z/ ]{0,3}[a-z,.]{1,6}[a-z]";
+    let mask = (1..9usize, 1..9usize, 0..9usize, 0..9usize);
+    let mask = mask.prop_map(|(width, height, column, row)| Mask { width, height, column, row });
+    let picture = (file(), prop::collection::vec(mask, 0..3))
+        .prop_map(|(file, masks)| Piece::Media(Media { masks, ..Media::given(MediaKind::Picture, file.trim()) }));
+    prop_oneof![
+        text.prop_map(Piece::Text),
+        (1..2000usize, any::<bool>()).prop_map(|(count, approximate)| Piece::Open { count, approximate }),
+        prop::sample::select(MediaKind::ALL.to_vec()).prop_map(|kind| Piece::Media(Media::open(kind))),
+        file().prop_map(|file| Piece::Media(Media::given(MediaKind::Sound, file.trim()))),
+        picture,
+    ]
+}
+
 proptest! {
     #[test]
-    fn arbitrary_text_is_read_or_refused_at_a_place_that_exists(source in "(\\PC|[\n\r\t]|\\[\\[|\\]\\]|\\\\|picture|:|~|[0-9]){0,40}") {
+    fn arbitrary_text_is_read_or_refused_at_a_place_that_exists(source in "(\\PC|[\n\r\t]|\\[\\[|\\]\\]|\\\\|picture|sound|:|,mask=|[1-9]x[1-9]|\\+|~|[0-9]){0,40}") {
         match Template::parse(&source) {
             Ok(template) => {
+                prop_assert_eq!(&Template::parse(&template.to_string()).unwrap(), &template);
                 for pair in template.pieces().windows(2) {
                     prop_assert!(!matches!(pair, [Piece::Text(_), Piece::Text(_)]));
                 }
@@ -204,6 +265,20 @@ proptest! {
                 prop_assert_eq!(error.to_string().lines().count(), 3);
             }
         }
+    }
+
+    #[test]
+    fn a_template_reads_back_as_it_is_shown(pieces in prop::collection::vec(piece(), 0..8)) {
+        let mut shown = Template::default();
+        for piece in pieces {
+            shown = match piece {
+                Piece::Text(text) => shown.followed_by(text),
+                Piece::Open { count, approximate } => shown.continued(count, approximate),
+                Piece::Media(media) => shown.with_media(media),
+                piece => panic!("no test for {piece:?}"),
+            };
+        }
+        prop_assert_eq!(Template::parse(&shown.to_string()).unwrap(), shown);
     }
 
     #[test]
