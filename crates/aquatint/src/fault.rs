@@ -4,6 +4,7 @@
 use crate::Error;
 use crate::runtime::RuntimeError;
 use aquatint_checkpoint::CheckpointError;
+use aquatint_codec::CodecError;
 use aquatint_compute::{DeviceError, GpuError};
 use aquatint_constraint::CompileError;
 use aquatint_corpus::CorpusError;
@@ -110,6 +111,12 @@ impl Fault for CorpusError {
     }
 }
 
+impl Fault for CodecError {
+    fn is_failure(&self) -> bool {
+        matches!(self, Self::Stopped) || machine_failed(self)
+    }
+}
+
 impl Fault for ParallelError {
     fn is_failure(&self) -> bool {
         match self {
@@ -136,6 +143,7 @@ impl Fault for TrainError {
             // A full disk is one before the run as well as within it.
             Self::Disk { .. } => true,
             Self::Corpus(error) => error.is_failure(),
+            Self::Codec(error) => error.is_failure(),
             Self::Evaluate(error) => error.is_failure(),
             Self::Parallel(error) => error.is_failure(),
             Self::Device(error) => error.is_failure(),

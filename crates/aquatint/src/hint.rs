@@ -1,6 +1,7 @@
 //! What helps, beside what went wrong: errors say the one in their message and the other by [`Hint`].
 
 use aquatint_checkpoint::CheckpointError;
+use aquatint_codec::CodecError;
 use aquatint_compute::DeviceError;
 use aquatint_constraint::CompileError;
 use aquatint_corpus::CorpusError;
@@ -34,6 +35,7 @@ macro_rules! hints {
 hints!(
     ChatError,
     CheckpointError,
+    CodecError,
     CompileError,
     CorpusError,
     GenerateError,

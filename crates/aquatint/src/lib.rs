@@ -76,7 +76,8 @@
 //! them. An error's message says what went wrong, its [`Hint`] what helps, its [`Fault`] whether the request was to blame.
 //!
 //! The crates under it are here whole: the mathematics in [`diffusion`], the loop in [`generate`], training in [`train`] and
-//! [`batch`], measuring in [`evaluate`], networks and devices in [`network`] and [`compute`], files in [`checkpoint`] and
+//! [`batch`], measuring in [`evaluate`], networks and devices in [`network`] and [`compute`],
+//! codecs of pictures in [`codec`], files in [`checkpoint`] and
 //! [`corpus`], models of the Hugging Face Hub in [`hub`], text in [`vocabulary`], regular expressions and JSON schemas in [`constraint`].
 #![forbid(unsafe_code)]
 
@@ -89,6 +90,7 @@ mod sampling;
 
 pub use aquatint_batch as batch;
 pub use aquatint_checkpoint as checkpoint;
+pub use aquatint_codec as codec;
 pub use aquatint_compute as compute;
 pub use aquatint_constraint as constraint;
 pub use aquatint_corpus as corpus;

@@ -38,7 +38,7 @@ use crate::{Error, Model};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::{Arithmetic, Cpu, CpuPath, Cuda, Device, DeviceError, WeightFormat, peak};
 use aquatint_network::{Denoiser, Learner};
-use aquatint_train::{AvailableMemory, Summary, Training, TrainingEvent};
+use aquatint_train::{AvailableMemory, RunRecipe, Summary, Training, TrainingEvent};
 
 /// A device with its precision, ready for any number of models.
 #[derive(Debug, Clone)]
@@ -339,9 +339,13 @@ impl Runtime {
     ///
     /// # Errors
     /// When the precision is one of integers, and as [`Training::check`].
-    pub fn check(&self, training: Training<'_>, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<(), Error> {
-        struct Check<'a, 'e>(Training<'a>, &'e mut dyn FnMut(TrainingEvent<'_>));
-        impl DeviceTask for Check<'_, '_> {
+    pub fn check<R: RunRecipe>(
+        &self,
+        training: Training<'_, R>,
+        events: &mut dyn FnMut(TrainingEvent<'_>),
+    ) -> Result<(), Error> {
+        struct Check<'a, 'e, R>(Training<'a, R>, &'e mut dyn FnMut(TrainingEvent<'_>));
+        impl<R: RunRecipe> DeviceTask for Check<'_, '_, R> {
             type Output = ();
             type Error = Error;
             fn run<D: Device>(self, device: D) -> Result<(), Error> {
@@ -374,9 +378,13 @@ impl Runtime {
     ///
     /// # Errors
     /// When the precision is one of integers, and as [`Training::run`].
-    pub fn train(&self, training: Training<'_>, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Summary, Error> {
-        struct Train<'a, 'e>(Training<'a>, &'e mut dyn FnMut(TrainingEvent<'_>));
-        impl DeviceTask for Train<'_, '_> {
+    pub fn train<R: RunRecipe>(
+        &self,
+        training: Training<'_, R>,
+        events: &mut dyn FnMut(TrainingEvent<'_>),
+    ) -> Result<Summary, Error> {
+        struct Train<'a, 'e, R>(Training<'a, R>, &'e mut dyn FnMut(TrainingEvent<'_>));
+        impl<R: RunRecipe> DeviceTask for Train<'_, '_, R> {
             type Output = Summary;
             type Error = Error;
             fn run<D: Device>(self, device: D) -> Result<Summary, Error> {

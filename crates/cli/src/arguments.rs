@@ -15,7 +15,9 @@ mod train;
 
 pub(crate) use bench::{BenchArguments, Rows};
 pub(crate) use device::{DeviceArguments, Precision};
-pub(crate) use eval::{CompareArguments, EvalCommand, LikelihoodArguments, PuzzleArguments, SudokuArguments};
+pub(crate) use eval::{
+    CodecArguments, CompareArguments, EvalCommand, LikelihoodArguments, PuzzleArguments, SudokuArguments,
+};
 pub(crate) use generate::{Format, GenerateArguments};
 pub(crate) use hub::{PullArguments, RemoveArguments};
 pub(crate) use inspect::{CompletionsArguments, DoctorArguments, ListArguments, ShowArguments};

@@ -1,6 +1,7 @@
 //! One module for each thing that people ask for.
 
 pub(crate) mod bench;
+pub(crate) mod codec;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod doctor;

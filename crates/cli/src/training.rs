@@ -24,9 +24,7 @@ impl TrainingScreen {
     pub(crate) fn show(&mut self, event: &TrainingEvent<'_>) {
         match event {
             TrainingEvent::Recipe(recipe) => {
-                if let Ok(text) = recipe.to_toml() {
-                    self.printer.note(text.trim_end());
-                }
+                self.printer.note(recipe.trim_end());
             }
             TrainingEvent::Preparing(what) => self.line(what),
             TrainingEvent::Unread { path, files } => {
@@ -45,6 +43,15 @@ impl TrainingScreen {
             TrainingEvent::Validated { step, likelihood, best } => {
                 let best = if *best { "  best so far" } else { "" };
                 self.line(&format!("step {step}  held out: {}{best}", crate::commands::likelihood::short(likelihood)));
+            }
+            TrainingEvent::Pictures(figures) => self.line(&format!(
+                "pictures: {} to learn, {} held out; {} codes each, of {}",
+                figures.train, figures.held_out, figures.codes, figures.vocabulary
+            )),
+            TrainingEvent::Reconstructed { step, held_out, best } => {
+                let best = if *best { "  best so far" } else { "" };
+                let figures = crate::commands::codec::short(held_out.cost, &held_out.reconstruction);
+                self.line(&format!("step {step}  held out: {figures}{best}"));
             }
             TrainingEvent::Sampled { step, text } => {
                 self.line(&format!("step {step}  sample: {}", crate::frame::harmless(text)));
@@ -153,10 +160,10 @@ pub(crate) fn unknown(unknown: UnknownText, text_bytes: Option<u64>, what: &str)
 pub(crate) fn step_line(figures: &StepFigures) -> String {
     let imbalance = figures.expert_imbalance;
     let imbalance = imbalance.map_or_else(String::new, |most| format!("  busiest expert {most:.2}x"));
+    let bits = figures.bits_per_byte.map_or_else(String::new, |bits| format!("  {bits:.3} bits/byte"));
     format!(
-        "loss {:.4}  {:.3} bits/byte{imbalance}  {} tokens/s  {} left",
+        "loss {:.4}{bits}{imbalance}  {} tokens/s  {} left",
         figures.loss,
-        figures.bits_per_byte,
         figures.tokens_per_second.round(),
         clock(figures.seconds_left)
     )
@@ -175,7 +182,9 @@ pub(crate) fn summary_line(summary: &Summary) -> String {
         line.push_str(&format!(", held out {bits:.3} bits/byte"));
     }
     if let Some((nats, step)) = summary.best {
-        line.push_str(&format!(", best {nats:.4} nats/token at step {step}"));
+        // Only text is measured in bits per byte, too.
+        let unit = if summary.bits_per_byte.is_some() { " nats/token" } else { "" };
+        line.push_str(&format!(", best {nats:.4}{unit} at step {step}"));
     }
     line
 }

@@ -3,7 +3,7 @@
 use crate::event::{Ending, Summary};
 use crate::identity::Identity;
 use crate::objective::ObjectiveState;
-use aquatint_evaluate::Likelihood;
+use crate::trainer::Measured;
 use serde::{Deserialize, Serialize};
 
 /// What a run counts.
@@ -28,7 +28,9 @@ pub(crate) struct Counters {
 #[serde(deny_unknown_fields)]
 struct LastMeasure {
     nats_per_token: u64,
-    bits_per_byte: u64,
+    /// Of text; nothing else has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bits_per_byte: Option<u64>,
     step: u64,
 }
 
@@ -56,10 +58,10 @@ impl Counters {
         self.seconds = seconds.to_bits();
     }
 
-    /// Takes note of a measurement at the present step; whether it is the best so far.
-    pub(crate) fn measured(&mut self, likelihood: &Likelihood) -> bool {
-        let (nats, step) = (likelihood.nats_per_token, self.step);
-        let (nats_per_token, bits_per_byte) = (nats.to_bits(), likelihood.bits_per_byte.to_bits());
+    /// Takes note of a measurement at the present step; returns whether it is the best so far.
+    pub(crate) fn measured(&mut self, measured: &dyn Measured) -> bool {
+        let (nats, step) = (measured.cost(), self.step);
+        let (nats_per_token, bits_per_byte) = (nats.to_bits(), measured.bits_per_byte().map(f64::to_bits));
         self.last = Some(LastMeasure { nats_per_token, bits_per_byte, step });
         // What is no number is better than nothing else.
         let best = nats.is_finite() && self.best.is_none_or(|(bits, _)| nats < f64::from_bits(bits));
@@ -82,18 +84,13 @@ impl Counters {
             tokens: self.tokens,
             seconds,
             best: self.best(),
-            last: self.last().map(|(nats, _)| nats),
-            bits_per_byte: self.last().map(|(_, bits)| bits),
+            last: self.last.map(|last| f64::from_bits(last.nats_per_token)),
+            bits_per_byte: self.last.and_then(|last| last.bits_per_byte).map(f64::from_bits),
         }
     }
 
     /// The best measurement in nats per token, and its step.
     pub(crate) fn best(&self) -> Option<(f64, u64)> {
         self.best.map(|(bits, step)| (f64::from_bits(bits), step))
-    }
-
-    /// The last measurement in nats per token and bits per byte.
-    pub(crate) fn last(&self) -> Option<(f64, f64)> {
-        self.last.map(|last| (f64::from_bits(last.nats_per_token), f64::from_bits(last.bits_per_byte)))
     }
 }

@@ -1,6 +1,7 @@
 //! What can be wrong with a recipe or a run, said so that it can be put right.
 
 use aquatint_checkpoint::CheckpointError;
+use aquatint_codec::CodecError;
 use aquatint_compute::DeviceError;
 use aquatint_corpus::CorpusError;
 use aquatint_diffusion::SettingError;
@@ -112,6 +113,19 @@ pub enum TrainError {
     /// The network refused.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// Pictures could not be read, or a codec not be made.
+    #[error(transparent)]
+    Codec(CodecError),
+    /// There are too few pictures.
+    #[error("`{key}` gives {pictures} pictures, {needed} are needed")]
+    FewPictures {
+        /// What they come from.
+        key: &'static str,
+        /// Pictures there are.
+        pictures: usize,
+        /// Pictures needed.
+        needed: usize,
+    },
     /// The tokenizer refused.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
@@ -350,6 +364,16 @@ impl From<CorpusError> for TrainError {
     }
 }
 
+/// A stop is a stop, whatever was under way.
+impl From<CodecError> for TrainError {
+    fn from(error: CodecError) -> Self {
+        match error {
+            CodecError::Stopped => Self::Stopped,
+            error => Self::Codec(error),
+        }
+    }
+}
+
 impl TrainError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
@@ -367,6 +391,7 @@ impl TrainError {
                 "resume it with the recipe and the texts that it was started with (they may have moved), or choose \
                  another `output`"
             }
+            Self::FewPictures { .. } => "add pictures or make `optimiser.batch` or `data.held_out` smaller",
             Self::TooLittle { .. } => "add text or make `data.canvas_length` or `optimiser.batch` smaller",
             Self::Diverged { .. } | Self::NotFinite { .. } => {
                 "lower `optimiser.learning_rate` or raise `optimiser.warm_up`; what was saved before can be resumed"
@@ -392,6 +417,7 @@ impl TrainError {
             Self::Evaluate(error) => return error.hint(),
             Self::Generate(error) => return error.hint(),
             Self::Network(error) => return error.hint(),
+            Self::Codec(error) => return error.hint(),
             Self::Vocabulary(error) => return error.hint(),
             Self::Parallel(error) => return error.hint(),
             _ => return None,

@@ -1,6 +1,6 @@
 //! Events of a training run. The library never prints: a terminal, a page and a test all read these.
 
-use crate::recipe::Resolved;
+use aquatint_codec::quality::Reconstruction;
 use aquatint_corpus::{SourceReport, UnreadFile};
 use aquatint_evaluate::Likelihood;
 use aquatint_vocabulary::{Role, TokenId, UnknownText};
@@ -10,8 +10,8 @@ use std::path::Path;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum TrainingEvent<'a> {
-    /// The recipe as it will be followed.
-    Recipe(&'a Resolved),
+    /// The recipe as it will be followed, as TOML.
+    Recipe(&'a str),
     /// Something that is likely a mistake, and with which the run goes on. The text is for people.
     Warning(&'a str),
     /// A slow preparation began: training a vocabulary, packing texts. The text is for people.
@@ -39,6 +39,8 @@ pub enum TrainingEvent<'a> {
     },
     /// The texts are packed.
     Corpus(CorpusFigures),
+    /// The pictures are read.
+    Pictures(PictureFigures),
     /// The first step is about to be taken.
     Started(StartFigures),
     /// Some steps were taken; comes every `run.log_every` steps.
@@ -52,7 +54,16 @@ pub enum TrainingEvent<'a> {
         /// Whether it is the best so far; such a model is kept in `best/`.
         best: bool,
     },
-    /// A canvas that the model filled.
+    /// Held-out pictures were taken to codes and back.
+    Reconstructed {
+        /// After so many steps.
+        step: u64,
+        /// How well they came back.
+        held_out: &'a HeldOutPictures,
+        /// Whether it costs the least so far; such a codec is kept in `best/`.
+        best: bool,
+    },
+    /// A canvas that the model filled, or the path of a sheet of pictures.
     Sampled {
         /// After so many steps.
         step: u64,
@@ -97,6 +108,28 @@ pub struct CorpusFigures {
     pub unigram_entropy: f64,
 }
 
+/// What pictures there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PictureFigures {
+    /// Pictures to learn from.
+    pub train: usize,
+    /// Pictures that are held out.
+    pub held_out: usize,
+    /// Numbers in a picture's codes.
+    pub codes: usize,
+    /// Codes that there are.
+    pub vocabulary: usize,
+}
+
+/// How well held-out pictures come back.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeldOutPictures {
+    /// What they cost, as in training.
+    pub cost: f64,
+    /// How well they come back.
+    pub reconstruction: Reconstruction,
+}
+
 /// What begins.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StartFigures {
@@ -117,10 +150,11 @@ pub struct StartFigures {
 pub struct StepFigures {
     /// Steps taken.
     pub step: u64,
-    /// Mean bound, in nats per token.
+    /// Mean bound, in nats per token; of a codec, the mean cost of a picture.
     pub loss: f64,
-    /// The same in bits per byte of text.
-    pub bits_per_byte: f64,
+    /// The same in bits per byte of text, where text is learned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bits_per_byte: Option<f64>,
     /// Norm of the last step's gradient before clipping.
     pub gradient_norm: f64,
     /// Learning rate of the last step.
@@ -129,7 +163,7 @@ pub struct StepFigures {
     /// greatest; 1 where all are even. `None` without experts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expert_imbalance: Option<f64>,
-    /// Tokens (masked or not) per second.
+    /// Tokens (masked or not), or codes of pictures, per second.
     pub tokens_per_second: f64,
     /// Tokens trained on since the run's first step.
     pub tokens: u64,
@@ -164,9 +198,9 @@ pub struct Summary {
     pub tokens: u64,
     /// Seconds of training over all its processes.
     pub seconds: f64,
-    /// Best held-out bound in nats per token and the step that reached it.
+    /// Best held-out bound in nats per token (of a codec, the cost) and the step that reached it.
     pub best: Option<(f64, u64)>,
-    /// Last held-out bound in nats per token.
+    /// Last held-out bound in nats per token, or cost.
     pub last: Option<f64>,
     /// Last held-out bound in bits per byte.
     pub bits_per_byte: Option<f64>,

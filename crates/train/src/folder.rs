@@ -9,7 +9,6 @@
 //! ```
 
 use crate::counters::Counters;
-use crate::recipe::Resolved;
 use crate::{TrainError, TrainingEvent};
 use aquatint_checkpoint::{RunState, state_file};
 use aquatint_files::{LockError, LockFile, sweep, write_atomically};
@@ -17,13 +16,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The state of the run that is resumed; refuses a folder with another run, or without one. Nothing is written.
-pub(crate) fn find(recipe: &Resolved, resume: bool) -> Result<Option<RunState<Counters>>, TrainError> {
-    let folder = &recipe.output;
+pub(crate) fn find(folder: &Path, resume: bool) -> Result<Option<RunState<Counters>>, TrainError> {
     let saved = if state_file(folder).is_file() { Some(RunState::<Counters>::open(folder)?) } else { None };
     match (saved, resume) {
-        (None, true) => Err(TrainError::NothingToResume { folder: folder.clone() }),
-        (Some(state), false) => Err(TrainError::Exists { folder: folder.clone(), step: state.counters.step }),
-        (None, false) if folder.join("config.json").exists() => Err(TrainError::HoldsModel { folder: folder.clone() }),
+        (None, true) => Err(TrainError::NothingToResume { folder: folder.to_path_buf() }),
+        (Some(state), false) => Err(TrainError::Exists { folder: folder.to_path_buf(), step: state.counters.step }),
+        (None, false) if folder.join("config.json").exists() => {
+            Err(TrainError::HoldsModel { folder: folder.to_path_buf() })
+        }
         (saved, _) => Ok(saved),
     }
 }
@@ -40,9 +40,13 @@ pub(crate) struct RunFolder {
 }
 
 impl RunFolder {
-    /// Takes the folder, and removes what killed saves left in it.
-    pub(crate) fn own(recipe: &Resolved, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Self, TrainError> {
-        let path = recipe.output.clone();
+    /// Takes the folder, and removes what killed saves left in it and in those of `caches`.
+    pub(crate) fn own(
+        path: &Path,
+        caches: &[PathBuf],
+        events: &mut dyn FnMut(TrainingEvent<'_>),
+    ) -> Result<Self, TrainError> {
+        let path = path.to_path_buf();
         let state = path.join("state");
         let absent = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
         let made = state.ancestors().take_while(absent).map(Path::to_path_buf).collect();
@@ -62,7 +66,7 @@ impl RunFolder {
             ))),
             Err(LockError::Io(source)) => return Err(refused(&file, source)),
         }
-        for folder in folder.places(&recipe.cache()) {
+        for folder in folder.places(caches) {
             sweep(&folder).map_err(|source| refused(&folder, source))?;
         }
         Ok(folder)
@@ -76,10 +80,10 @@ impl RunFolder {
     }
 
     /// The folders in which a run writes files.
-    fn places(&self, cache: &Path) -> Vec<PathBuf> {
+    fn places(&self, caches: &[PathBuf]) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
         let inside = entries.map(|entry| entry.path()).filter(|path| path.is_dir());
-        [self.path.clone(), cache.to_path_buf()].into_iter().chain(inside).collect()
+        std::iter::once(self.path.clone()).chain(caches.iter().cloned()).chain(inside).collect()
     }
 }
 
@@ -108,6 +112,7 @@ fn holder() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::Resolved;
     use crate::{Overrides, Recipe};
 
     fn recipe(output: &Path) -> Resolved {
@@ -116,19 +121,21 @@ mod tests {
         Recipe::parse(text, &overrides).unwrap().resolve().unwrap()
     }
 
+    fn own(recipe: &Resolved) -> Result<RunFolder, TrainError> {
+        RunFolder::own(&recipe.output, &[recipe.cache()], &mut |_| {})
+    }
+
     #[test]
     fn one_owner_at_a_time_and_nothing_is_left_of_one_that_wrote_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let recipe = recipe(&folder.path().join("runs/one"));
-        let owner = RunFolder::own(&recipe, &mut |_| {}).unwrap();
-        let TrainError::InUse { holder, .. } = RunFolder::own(&recipe, &mut |_| {}).unwrap_err() else {
-            panic!("another error")
-        };
+        let owner = own(&recipe).unwrap();
+        let TrainError::InUse { holder, .. } = own(&recipe).unwrap_err() else { panic!("another error") };
         assert!(holder.starts_with(&format!("process {}", std::process::id())) && !holder.contains('\n'), "{holder}");
         drop(owner);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 
-        let owner = RunFolder::own(&recipe, &mut |_| {}).unwrap();
+        let owner = own(&recipe).unwrap();
         owner.write_recipe("seed = 1\n").unwrap();
         drop(owner);
         let left: Vec<_> = std::fs::read_dir(&recipe.output).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -145,7 +152,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "half").unwrap();
         }
-        let _owner = RunFolder::own(&recipe, &mut |_| {}).unwrap();
+        let _owner = own(&recipe).unwrap();
         for name in files {
             assert!(!folder.path().join(name).exists(), "{name}");
         }
@@ -156,7 +163,7 @@ mod tests {
     fn a_model_without_a_run_is_not_written_over() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.json"), "{}").unwrap();
-        assert!(matches!(find(&recipe(folder.path()), false), Err(TrainError::HoldsModel { .. })));
-        assert!(matches!(find(&recipe(folder.path()), true), Err(TrainError::NothingToResume { .. })));
+        assert!(matches!(find(folder.path(), false), Err(TrainError::HoldsModel { .. })));
+        assert!(matches!(find(folder.path(), true), Err(TrainError::NothingToResume { .. })));
     }
 }

@@ -75,6 +75,29 @@ impl TryFrom<String> for Identity {
 }
 
 impl Identity {
+    /// The run of a recipe whose sources are `data.train`, each with its content in place of its path.
+    pub(crate) fn with_contents(recipe: &str, contents: Vec<String>) -> Result<Self, TrainError> {
+        let mut identity = Self::of_recipe(recipe)?;
+        let sources = identity.0.get_mut("data").and_then(|data| data.get_mut("train"));
+        if let Some(Value::Array(sources)) = sources {
+            for (source, content) in sources.iter_mut().zip(contents) {
+                if let Value::Table(source) = source {
+                    source.remove("path");
+                    source.insert("content".to_owned(), content.into());
+                }
+            }
+        }
+        Ok(identity)
+    }
+
+    /// What a recipe says, as TOML, less what may change.
+    fn of_recipe(recipe: &str) -> Result<Self, TrainError> {
+        let unreadable = |error: toml::de::Error| crate::RecipeError::Parse { reason: error.to_string() };
+        let mut whole: Table = toml::from_str(recipe).map_err(unreadable)?;
+        retain("", &mut whole);
+        Ok(Self(whole))
+    }
+
     /// The run of a recipe. Its tokenizer is added when it is known ([`Identity::with_tokenizer`]).
     pub(crate) fn of(
         recipe: &Resolved,
@@ -82,9 +105,7 @@ impl Identity {
         initial: Option<&Checkpoint>,
         stop: &AtomicBool,
     ) -> Result<Self, TrainError> {
-        let unreadable = |reason: String| crate::RecipeError::Parse { reason };
-        let mut whole: Table = toml::from_str(&recipe.to_toml()?).map_err(|error| unreadable(error.to_string()))?;
-        retain("", &mut whole);
+        let Self(mut whole) = Self::of_recipe(&recipe.to_toml()?)?;
         if let Some(Value::Table(data)) = whole.get_mut("data") {
             for (key, snapshots) in [("train", &texts.train), ("valid", &texts.valid)] {
                 let Some(Value::Array(sources)) = data.get_mut(key) else { continue };

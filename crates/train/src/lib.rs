@@ -21,11 +21,13 @@
 #![forbid(unsafe_code)]
 
 mod byte_size;
+mod codec;
 mod counters;
 mod error;
 mod event;
 mod folder;
 mod identity;
+mod language;
 mod lr_schedule;
 mod metrics;
 mod model;
@@ -49,15 +51,16 @@ mod vocabulary;
 
 pub use byte_size::{ByteSize, ParseByteSizeError};
 pub use error::{Bytes, Difference, RecipeError, TrainError};
-pub use event::{CorpusFigures, Ending, StartFigures, StepFigures, Summary, TrainingEvent};
+pub use event::{
+    CorpusFigures, Ending, HeldOutPictures, PictureFigures, StartFigures, StepFigures, Summary, TrainingEvent,
+};
 pub use lr_schedule::learning_rate_factor;
 pub use muon::Muon;
 pub use objective::{BeginObjective, Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
 pub use overrides::Overrides;
 pub use parallel::{Alone, Launch, LaunchError, ParallelError, Ranks, Ring};
 pub use preflight::AvailableMemory;
-pub use recipe::{Recipe, Resolved};
+pub use recipe::{CodecRecipe, Recipe, RecipeKind, Resolved, ResolvedCodec};
 pub use size::Size;
 pub use train_data::{TrainData, VALIDATION_SEED};
-pub use trainer::train;
-pub use training::Training;
+pub use training::{RunRecipe, Training, train};

@@ -1,8 +1,8 @@
 //! `metrics.jsonl`: one line of figures for every report of steps and every validation.
 
 use crate::event::StepFigures;
+use crate::trainer::Measured;
 use crate::{Ending, TrainError};
-use aquatint_evaluate::Likelihood;
 use aquatint_files::write_atomically;
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
@@ -61,7 +61,7 @@ impl Metrics {
             if let Some(loss) = value["loss"].as_f64() {
                 training.push((at, loss));
             }
-            if let Some(nats) = value["nats_per_token"].as_f64() {
+            if let Some(nats) = value["nats_per_token"].as_f64().or(value["held_out_loss"].as_f64()) {
                 validation.push((at, nats));
             }
         }
@@ -78,19 +78,12 @@ impl Metrics {
         self.line("step", value)
     }
 
-    pub(crate) fn validation(&mut self, step: u64, likelihood: &Likelihood, seconds: f64) -> Result<(), TrainError> {
-        self.validation.push((step, likelihood.nats_per_token));
-        self.line(
-            "validation",
-            json!({
-                "step": step,
-                "nats_per_token": likelihood.nats_per_token,
-                "bits_per_byte": likelihood.bits_per_byte,
-                "perplexity": likelihood.perplexity,
-                "standard_error": likelihood.standard_error.map(|error| error.nats_per_token),
-                "seconds": seconds,
-            }),
-        )
+    pub(crate) fn validation(&mut self, step: u64, measured: &dyn Measured, seconds: f64) -> Result<(), TrainError> {
+        self.validation.push((step, measured.cost()));
+        let mut figures = serde_json::Map::from_iter([("step".to_owned(), step.into())]);
+        figures.extend(measured.figures());
+        figures.insert("seconds".to_owned(), seconds.into());
+        self.line("validation", Value::Object(figures))
     }
 
     pub(crate) fn ending(&mut self, step: u64, ending: Ending, seconds: f64) -> Result<(), TrainError> {

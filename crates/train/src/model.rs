@@ -21,16 +21,11 @@ pub(crate) struct Model<'a, D: Device> {
 }
 
 impl<D: Device> Model<'_, D> {
-    /// Numbers in the network.
-    pub(crate) fn parameters(&self) -> u64 {
-        self.network.weights().count()
-    }
-
     /// Does something while the network has its averaged weights.
-    pub(crate) fn with_average<T>(&mut self, work: impl FnOnce(&Self) -> T) -> T {
-        self.optimiser.swap_ema(&mut self.network);
+    fn with_average<T>(&mut self, work: impl FnOnce(&Self) -> T) -> T {
+        self.optimiser.swap_ema(self.network.weights_mut());
         let done = work(self);
-        self.optimiser.swap_ema(&mut self.network);
+        self.optimiser.swap_ema(self.network.weights_mut());
         done
     }
 

@@ -13,7 +13,7 @@ use crate::muon::{Muon, Scratch};
 use crate::recipe::{OptimiserKind, OptimiserRecipe};
 use aquatint_checkpoint::{CheckpointError, Exact, RunState, Tensor, quantised_state};
 use aquatint_compute::{AdamW, AdamWState, Device, Element};
-use aquatint_network::{Learner, Network, ParameterInfo, Role, TensorData};
+use aquatint_network::{ParameterInfo, Role, TensorData, Weights};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of a rule for one parameter.
@@ -36,12 +36,12 @@ pub(crate) struct Optimiser<D: Device> {
 
 impl<D: Device> Optimiser<D> {
     /// Divides the network's parameters into the groups of the recipe; the moments of those that learn begin at zero.
-    pub(crate) fn new(network: &mut Network<D>, recipe: &OptimiserRecipe) -> Result<Self, TrainError> {
-        network.set_groups(&recipe.parameter_groups()?)?;
-        let device = network.device();
+    pub(crate) fn new(weights: &mut Weights<D>, recipe: &OptimiserRecipe) -> Result<Self, TrainError> {
+        weights.set_groups(&recipe.parameter_groups()?)?;
+        let device = weights.device();
         let mut optimiser =
             Self { recipe: recipe.clone(), moments: Vec::new(), scratch: BTreeMap::new(), average: Vec::new() };
-        for parameter in network.parameters().into_iter().filter(|parameter| parameter.info.trainable) {
+        for parameter in weights.parameters().into_iter().filter(|parameter| parameter.info.trainable) {
             let length = device.len(parameter.value);
             let moments = match (recipe.kind, parameter.info.role, parameter.info.shape.as_slice()) {
                 (OptimiserKind::Muon, Role::Matrix, &[rows, columns]) => {
@@ -64,11 +64,11 @@ impl<D: Device> Optimiser<D> {
     }
 
     /// One update; `step` counts from 1, `rate` is this step's learning rate, `norm` the gradient's.
-    pub(crate) fn update(&mut self, network: &mut Network<D>, step: u64, rate: f64, norm: f64) {
+    pub(crate) fn update(&mut self, weights: &mut Weights<D>, step: u64, rate: f64, norm: f64) {
         let recipe = &self.recipe;
         let gradient_scale = if recipe.clip > 0.0 && norm > recipe.clip { recipe.clip / norm } else { 1.0 };
-        let device = network.device().clone();
-        for (parameter, moments) in network.trained_parameters_mut().into_iter().zip(&mut self.moments) {
+        let device = weights.device().clone();
+        for (parameter, moments) in weights.trained_parameters_mut().into_iter().zip(&mut self.moments) {
             let learning_rate = rate * parameter.info.learning_rate_factor;
             match moments {
                 Moments::Muon { momentum } => {
@@ -96,30 +96,30 @@ impl<D: Device> Optimiser<D> {
                 }
             }
         }
-        network.normalise_word_vectors();
+        weights.normalise_word_vectors();
         let decay = recipe.ema.min((1 + step) as f64 / (10 + step) as f64);
-        let trained = network.parameters().into_iter().filter(|parameter| parameter.info.trainable);
+        let trained = weights.parameters().into_iter().filter(|parameter| parameter.info.trainable);
         for (parameter, average) in trained.zip(&mut self.average) {
             device.scale_add(1.0 - decay, parameter.value, decay, average);
         }
         // A mean of unit vectors is shorter than they are.
-        self.swap_ema(network);
-        network.normalise_word_vectors();
-        self.swap_ema(network);
+        self.swap_ema(weights);
+        weights.normalise_word_vectors();
+        self.swap_ema(weights);
     }
 
     /// Exchanges the network's weights with their average; the same call undoes it. Nothing happens without an average.
-    pub(crate) fn swap_ema(&mut self, network: &mut Network<D>) {
-        for (parameter, average) in network.trained_parameters_mut().into_iter().zip(&mut self.average) {
+    pub(crate) fn swap_ema(&mut self, weights: &mut Weights<D>) {
+        for (parameter, average) in weights.trained_parameters_mut().into_iter().zip(&mut self.average) {
             std::mem::swap(parameter.value, average);
         }
     }
 
     /// The buffers to save, each with the name that it is saved under.
-    fn buffers<'a>(&'a mut self, network: &'a mut Network<D>) -> Vec<(String, Vec<usize>, &'a mut D::Buffer)> {
+    fn buffers<'a>(&'a mut self, weights: &'a mut Weights<D>) -> Vec<(String, Vec<usize>, &'a mut D::Buffer)> {
         let mut buffers = Vec::new();
         let (mut moments, mut averages) = (self.moments.iter_mut(), self.average.iter_mut());
-        for parameter in network.parameters_mut() {
+        for parameter in weights.parameters_mut() {
             let named = |prefix: &str| format!("{prefix}.{}", parameter.info.name);
             let shape = parameter.info.shape.clone();
             if parameter.info.trainable {
@@ -144,18 +144,18 @@ impl<D: Device> Optimiser<D> {
     }
 
     /// Everything that a resumed run needs, without rounding.
-    pub(crate) fn state(&mut self, network: &mut Network<D>) -> Result<Vec<Tensor<Exact>>, TrainError> {
-        let device = network.device().clone();
-        let buffers = self.buffers(network).into_iter();
+    pub(crate) fn state(&mut self, weights: &mut Weights<D>) -> Result<Vec<Tensor<Exact>>, TrainError> {
+        let device = weights.device().clone();
+        let buffers = self.buffers(weights).into_iter();
         let tensor = |(name, shape, buffer): (String, Vec<usize>, &mut D::Buffer)| Tensor {
             name,
             shape,
             values: exact(&device.download(buffer)),
         };
         let mut tensors: Vec<Tensor<Exact>> = buffers.map(tensor).collect();
-        for parameter in network.parameter_list().into_iter().filter(|parameter| parameter.precision.is_some()) {
+        for parameter in weights.parameter_list().into_iter().filter(|parameter| parameter.precision.is_some()) {
             let ParameterInfo { name, shape, .. } = parameter;
-            match network.read_tensor(&name)? {
+            match weights.read_tensor(&name)? {
                 TensorData::Real(values) => {
                     tensors.push(Tensor { name: format!("value.{name}"), shape, values: Exact::F32(values) });
                 }
@@ -166,16 +166,16 @@ impl<D: Device> Optimiser<D> {
     }
 
     /// Puts a saved state back.
-    pub(crate) fn restore<C>(&mut self, network: &mut Network<D>, state: &RunState<C>) -> Result<(), CheckpointError> {
-        let device = network.device().clone();
-        for (name, shape, buffer) in self.buffers(network) {
+    pub(crate) fn restore<C>(&mut self, weights: &mut Weights<D>, state: &RunState<C>) -> Result<(), CheckpointError> {
+        let device = weights.device().clone();
+        for (name, shape, buffer) in self.buffers(weights) {
             let values = state.tensor(&name, shape.iter().product())?;
             let values: Vec<D::Element> = values.iter().map(D::Element::from_f64).collect();
             device.write(buffer, &values);
         }
         let mut saved = BTreeMap::new();
-        for name in compressed(network) {
-            let data = match network.read_tensor(&name)? {
+        for name in compressed(weights) {
+            let data = match weights.read_tensor(&name)? {
                 TensorData::Real(values) => {
                     let values = state.tensor(&format!("value.{name}"), values.len())?;
                     TensorData::Real(values.iter().map(|value| value as f32).collect())
@@ -184,13 +184,13 @@ impl<D: Device> Optimiser<D> {
             };
             saved.insert(name, data);
         }
-        Ok(network.load_compressed(&mut |name| saved.remove(name))?)
+        Ok(weights.load_compressed(&mut |name| saved.remove(name))?)
     }
 }
 
 /// The parameters that are kept in other numbers than the device's own.
-fn compressed<D: Device>(network: &Network<D>) -> BTreeSet<String> {
-    let all = network.parameter_list().into_iter();
+fn compressed<D: Device>(weights: &Weights<D>) -> BTreeSet<String> {
+    let all = weights.parameter_list().into_iter();
     all.filter(|parameter| parameter.precision.is_some()).map(|parameter| parameter.name).collect()
 }
 
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::{Overrides, Recipe};
     use aquatint_compute::{Cpu, Memory};
-    use aquatint_network::Learner;
+    use aquatint_network::{Learner, Network};
     use aquatint_testing::{Comparison, Example, Golden};
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
         let recipe = Recipe::parse(text, &Overrides::default()).unwrap().resolve().unwrap().optimiser;
         let example = Example::named("plain");
         let mut network: Network<Cpu<f32>> = example.network(Cpu::<f32>::scalar());
-        let mut optimiser = Optimiser::new(&mut network, &recipe).unwrap();
+        let mut optimiser = Optimiser::new(network.weights_mut(), &recipe).unwrap();
         let bits = |network: &Network<Cpu<f32>>| -> Vec<(String, bool, Vec<u32>)> {
             let device = network.device();
             let all = network.parameters().into_iter().map(|p| {
@@ -234,7 +234,7 @@ mod tests {
             network.clear_gradients();
             network.forward_backward(&example.input(), &example.rows).unwrap();
             let norm = network.gradient_norm();
-            optimiser.update(&mut network, step, 0.01, norm);
+            optimiser.update(network.weights_mut(), step, 0.01, norm);
         }
         for ((name, trainable, before), (_, _, after)) in before.iter().zip(bits(&network)) {
             assert_eq!(*trainable, !name.starts_with("model.layers.0."), "{name}");
@@ -266,13 +266,13 @@ mod tests {
             let example = Example::golden(&golden);
             let mut network = Network::new(Cpu::<f64>::scalar(), example.spec.clone(), 0).unwrap();
             golden.write_parameters("parameter", &mut network);
-            let mut optimiser = Optimiser::new(&mut network, &recipe).unwrap();
+            let mut optimiser = Optimiser::new(network.weights_mut(), &recipe).unwrap();
             let mut comparison = Comparison::new();
             for step in 1..=3 {
                 network.clear_gradients();
                 network.forward_backward(&example.input(), &example.rows).unwrap();
                 let norm = network.gradient_norm();
-                optimiser.update(&mut network, step, 0.01, norm);
+                optimiser.update(network.weights_mut(), step, 0.01, norm);
                 if step != 2 {
                     golden.check_parameters(&format!("muon{step}"), &network, 1e-8, &mut comparison);
                 }

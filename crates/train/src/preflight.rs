@@ -4,10 +4,10 @@
 //! The recipe's own values are checked when it is resolved ([`ranges`]). Here it meets the disk and the machine: the run
 //! that is resumed, the texts, the tokenizer, the model that the run begins with, the network, memory and room.
 
-mod groups;
+pub(crate) mod groups;
 mod initial;
 pub(crate) mod ranges;
-mod resources;
+pub(crate) mod resources;
 mod texts;
 
 pub use resources::AvailableMemory;
@@ -16,11 +16,12 @@ pub(crate) use texts::Texts;
 use crate::counters::Counters;
 use crate::event::{Ending, Summary, TrainingEvent};
 use crate::identity::Identity;
-use crate::recipe::{NetworkPlan, NetworkRecipe, Resolved};
+use crate::recipe::{NetworkPlan, NetworkRecipe, Resolved, Run};
 use crate::{RecipeError, TrainError, folder, metrics, network, vocabulary};
 use aquatint_checkpoint::{Checkpoint, RunState};
 use aquatint_network::NetworkSpec;
 use aquatint_vocabulary::{Role, Vocabulary};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is to be checked.
@@ -56,7 +57,7 @@ impl Preflight<'_> {
     /// What the run would fail with, before it does anything.
     pub(crate) fn check(&self, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Findings, TrainError> {
         let recipe = self.recipe;
-        let state = folder::find(recipe, self.resume)?;
+        let state = folder::find(&recipe.output, self.resume)?;
         // An absurd description is refused before anything is made of it.
         let provisional = Tokens { count: recipe.data.vocabulary_size, mask: Some(0) };
         if let NetworkPlan::Described(network) = &recipe.network {
@@ -82,7 +83,7 @@ impl Preflight<'_> {
             network::check_initial(checkpoint, &spec)?;
             initial::check(recipe, checkpoint, &spec, events)?;
         }
-        groups::check(&recipe.optimiser, &spec)?;
+        groups::check(&recipe.optimiser, &spec.tensors())?;
         if let Some(weight) = recipe.objective.balance.filter(|_| !spec.has_experts()) {
             let allowed = "nothing where the network has no experts";
             return Err(RecipeError::value("objective.balance", weight.to_string(), allowed).into());
@@ -92,7 +93,7 @@ impl Preflight<'_> {
         if self.stop.load(Ordering::SeqCst) {
             return Err(TrainError::Stopped);
         }
-        let finished = state.as_ref().and_then(|state| finished(recipe, &state.counters));
+        let finished = state.as_ref().and_then(|state| finished(&recipe.output, &recipe.run, &state.counters));
         Ok(Findings { state, initial, texts, vocabulary: known, identity, finished })
     }
 }
@@ -112,10 +113,10 @@ impl Tokens {
 
 /// Where a run stands that has taken all its steps, measured its model and saved all it has, or more steps than it is
 /// asked for: nothing of it is written again.
-fn finished(recipe: &Resolved, counters: &Counters) -> Option<Summary> {
+pub(crate) fn finished(output: &Path, run: &Run, counters: &Counters) -> Option<Summary> {
     // A run that was killed or interrupted behind its last step has still to measure its model and to save it.
-    let whole = || metrics::ended(&recipe.output).is_some_and(|(step, whole)| whole && step >= counters.step);
-    let steps = recipe.run.steps;
+    let whole = || metrics::ended(output).is_some_and(|(step, whole)| whole && step >= counters.step);
+    let steps = run.steps;
     let finished = counters.step > steps || counters.step == steps && whole();
     finished.then(|| counters.summary(Ending::Complete, counters.seconds()))
 }

@@ -7,12 +7,16 @@
 //! A key that is not named here is refused. A recipe may say only what differs from another, which it names by
 //! `extends`.
 
+mod codec;
 mod extends;
 mod groups;
+mod kind;
 mod network;
 mod resolved;
 
+pub use codec::{CodecRecipe, PictureData, PictureSource, ResolvedCodec};
 pub use groups::GroupRecipe;
+pub use kind::RecipeKind;
 pub use network::{NetworkOverrides, NetworkPlan, NetworkRecipe};
 pub(crate) use network::{check_layout, check_times};
 pub use resolved::{OptimiserRecipe, Resolved};
@@ -405,7 +409,7 @@ impl Recipe {
     /// When a file cannot be read or understood, an override does not fit, or the chain of files has a circle or no
     /// end.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, RecipeError> {
-        extends::load(path, overrides)
+        extends::load(path, overrides, extends::of_kind)
     }
 
     /// Reads a recipe's text, which extends nothing, and applies overrides.
@@ -413,7 +417,7 @@ impl Recipe {
     /// # Errors
     /// When it cannot be understood, or an override does not fit.
     pub fn parse(text: &str, overrides: &Overrides) -> Result<Self, RecipeError> {
-        extends::parse(text, overrides)
+        extends::parse(text, overrides, extends::of_kind)
     }
 }
 

@@ -1,75 +1,77 @@
-//! The loop: step after step, and every so often a look at held-out text, a sample, a save, a line of figures.
+//! The loop: step after step, and every so often a look at held-out data, a sample, a save, a line of figures.
 //!
 //! Step `k` is a function of the weights and moments before it, the recipe and `k` alone: order, times and masks come
 //! from counters and not from a generator's state. So a run that is saved and resumed takes the same steps, bit for
 //! bit.
 
 mod collective;
+mod measured;
 mod run_log;
 mod saving;
 mod step;
+mod trainee;
 mod validation;
 
 pub(crate) use collective::agree_on_step;
+pub(crate) use measured::Measured;
 pub(crate) use run_log::RunLog;
+pub(crate) use trainee::{Held, StepCost, StepPart, Trainee};
 
+use crate::TrainError;
 use crate::counters::Counters;
 use crate::event::{Ending, StartFigures, Summary, TrainingEvent};
-use crate::model::Model;
-use crate::objective::Objective;
 use crate::parallel::Ranks;
-use crate::recipe::Resolved;
-use crate::{TrainError, Training, sample};
-use aquatint_compute::Device;
-use aquatint_network::{Activations, Denoiser, Learner};
+use crate::recipe::{OptimiserRecipe, Run};
+use aquatint_compute::Memory;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use step::StepSettings;
 use validation::Validation;
 
 /// So many gradients in a row that are not finite end a run.
 const HOPELESS: u64 = 20;
 
-/// Takes the steps of a recipe that are left. `stop` is read between two steps; a run that is to stop is
-/// saved first.
-///
-/// # Errors
-/// When the recipe does not fit the texts or the folder, the texts cannot be read, the disk is full, or the gradient
-/// stays infinite. What was saved before stays.
-pub fn train<D: Device>(
-    recipe: &Resolved,
-    device: D,
-    resume: bool,
-    stop: &AtomicBool,
-    events: &mut dyn FnMut(TrainingEvent<'_>),
-) -> Result<Summary, TrainError> {
-    Training::new(recipe).resume(resume).stop(stop).run(device, events)
+/// What a recipe says to the loop.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan<'a> {
+    /// The run's folder.
+    pub(crate) output: &'a Path,
+    pub(crate) run: &'a Run,
+    pub(crate) optimiser: &'a OptimiserRecipe,
 }
 
 /// A run under way.
-pub(crate) struct Trainer<'a, D: Device> {
+pub(crate) struct Trainer<'a, T: Trainee> {
     pub(crate) ranks: &'a dyn Ranks,
-    /// The canvases of each step that this rank learns.
+    /// Which canvases or pictures of each step this rank learns.
     pub(crate) own: Range<usize>,
-    pub(crate) recipe: &'a Resolved,
+    pub(crate) plan: Plan<'a>,
     pub(crate) stop: &'a AtomicBool,
-    pub(crate) objective: Box<dyn Objective>,
-    pub(crate) model: Model<'a, D>,
+    pub(crate) trainee: T,
     pub(crate) counters: Counters,
     pub(crate) log: RunLog<'a>,
 }
 
-impl<D: Device> Trainer<'_, D> {
+/// Does something while what is trained has its averaged weights.
+fn with_average<T: Trainee, R>(trainee: &mut T, work: impl FnOnce(&mut T) -> R) -> R {
+    let (weights, optimiser) = trainee.learner();
+    optimiser.swap_ema(weights);
+    let done = work(trainee);
+    let (weights, optimiser) = trainee.learner();
+    optimiser.swap_ema(weights);
+    done
+}
+
+impl<T: Trainee> Trainer<'_, T> {
     pub(crate) fn run(mut self) -> Result<Summary, TrainError> {
-        let run = &self.recipe.run;
-        let recomputed = self.recomputed();
-        self.model.network.recompute_activations(recomputed);
+        let run = self.plan.run;
+        let recomputed = self.trainee.limit_memory();
         self.log.event(TrainingEvent::Started(StartFigures {
-            parameters: self.model.parameters(),
+            parameters: self.trainee.weights().count(),
             step: self.counters.step,
             steps: run.steps,
-            device: self.model.network.device().describe(),
-            recomputed: (recomputed, self.model.network.spec().layers.len()),
+            device: self.trainee.weights().device().describe(),
+            recomputed,
         }));
         let mut failures = 0;
         if self.ranks.rank() == 0 && self.counters.step > 0 && self.must_validate() {
@@ -124,7 +126,7 @@ impl<D: Device> Trainer<'_, D> {
         let late = |minutes| self.log.minutes() >= minutes;
         let wish = match self.is_stopped() {
             true => Some(Ending::Interrupted),
-            false => self.recipe.run.max_minutes.is_some_and(late).then_some(Ending::TimeUp),
+            false => self.plan.run.max_minutes.is_some_and(late).then_some(Ending::TimeUp),
         };
         collective::agree_on_ending(self.ranks, wish)
     }
@@ -133,31 +135,18 @@ impl<D: Device> Trainer<'_, D> {
         self.stop.load(Ordering::SeqCst)
     }
 
-    /// Whether held-out text is to be measured after the present step and was not yet.
+    /// Whether held-out data is to be measured after the present step and was not yet.
     fn must_validate(&self) -> bool {
-        let (step, run) = (self.counters.step, &self.recipe.run);
+        let (step, run) = (self.counters.step, self.plan.run);
         step.is_multiple_of(run.validate_every) && step < run.steps && !self.counters.is_measured()
-    }
-
-    /// Of how many layers the activations are recomputed, so that a pass stays within its memory.
-    fn recomputed(&self) -> usize {
-        let recipe = self.recipe;
-        let (spec, canvases) = (self.model.network.spec(), recipe.canvases_per_pass());
-        let budget = match recipe.run.activation_memory {
-            _ if recipe.optimiser.recompute => return spec.layers.len(),
-            None => return 0,
-            Some(budget) => budget.0,
-        };
-        let rows = canvases * recipe.data.canvas_length;
-        Activations::new(spec, rows, canvases, size_of::<D::Element>()).recomputed_within(budget)
     }
 
     /// One step; false when its gradient was not finite and it changed nothing, `None` when it was given up because the run
     /// is to stop.
     fn step(&mut self) -> Result<Option<bool>, TrainError> {
-        let settings = StepSettings { ranks: self.ranks, own: self.own.clone(), recipe: self.recipe, stop: self.stop };
-        let taken = settings.take(self.objective.as_mut(), &mut self.model, self.counters.step)?;
-        let Some(outcome) = taken else { return Ok(None) };
+        let (number, own) = (self.counters.step, self.own.clone());
+        let part = StepPart { number, own, ranks: self.ranks, stop: self.stop };
+        let Some(outcome) = step::take(&mut self.trainee, self.plan, part)? else { return Ok(None) };
         if !outcome.finite {
             self.counters.skipped += 1;
             self.log.event(TrainingEvent::Skipped { step: self.counters.step });
@@ -168,13 +157,12 @@ impl<D: Device> Trainer<'_, D> {
         Ok(Some(outcome.finite))
     }
 
-    /// Measures held-out text; false where the run is to stop before that is done.
+    /// Measures held-out data; false where the run is to stop before that is done.
     fn validate(&mut self) -> Result<bool, TrainError> {
-        let folder = self.recipe.output.join("best");
-        let objective = self.objective.as_ref();
-        match validation::validate(&mut self.model, objective, &mut self.counters, &folder, self.stop)? {
-            Validation::Measured(likelihood, best) => {
-                self.log.validated(self.counters.step, &likelihood, best)?;
+        let folder = self.plan.output.join("best");
+        match validation::validate(&mut self.trainee, &mut self.counters, &folder, self.stop)? {
+            Validation::Measured(measured, best) => {
+                self.log.validated(self.counters.step, measured.as_ref(), best)?;
                 Ok(true)
             }
             Validation::Nothing => Ok(true),
@@ -184,18 +172,15 @@ impl<D: Device> Trainer<'_, D> {
 
     fn save(&mut self) -> Result<(), TrainError> {
         self.counters.set_seconds(self.log.seconds());
-        saving::save(&mut self.model, self.objective.as_ref(), &mut self.counters, &self.recipe.output)?;
-        self.log.saved(self.counters.step, &self.recipe.output)
+        saving::save(&mut self.trainee, &mut self.counters, self.plan.output)?;
+        self.log.saved(self.counters.step, self.plan.output, self.trainee.plot_labels())
     }
 
-    /// Fills a canvas under the averaged weights. A model without a process to walk back fills none.
+    /// Something to look at, made under the averaged weights.
     fn sample(&mut self) -> Result<(), TrainError> {
-        let Some(process) = self.objective.process() else { return Ok(()) };
-        let (recipe, step, stop) = (self.recipe, self.counters.step, self.stop);
-        let text = self
-            .model
-            .with_average(|model| sample::fill(&model.network, process, recipe, model.vocabulary, step, stop))?;
-        if !self.is_stopped() {
+        let (step, stop) = (self.counters.step, self.stop);
+        let text = with_average(&mut self.trainee, |trainee| trainee.sample(step, stop))?;
+        if let Some(text) = text.filter(|_| !self.is_stopped()) {
             self.log.event(TrainingEvent::Sampled { step, text: &text });
         }
         Ok(())

@@ -1,63 +1,106 @@
-//! A run set up: ranks, training data, the network and its optimiser, new or as they were saved.
+//! A run set up, as its recipe says: ranks, stop, memory. What it trains is made by the recipe of its kind.
 
 use crate::counters::Counters;
 use crate::folder::RunFolder;
 use crate::metrics::Metrics;
-use crate::model::{self, Model};
-use crate::objective::{BeginObjective, Objective, Setting};
-use crate::optimiser::Optimiser;
-use crate::parallel::{Alone, Ranks, barrier, share};
-use crate::preflight::{AvailableMemory, Findings, Preflight, Tokens};
-use crate::recipe::Resolved;
-use crate::saved_format::SavedFormat;
-use crate::train_data::TrainData;
-use crate::trainer::{RunLog, Trainer, agree_on_step};
-use crate::{Summary, TrainError, TrainingEvent, folder, network, objectives, vocabulary};
-use aquatint_checkpoint::Checkpoint;
+use crate::objective::BeginObjective;
+use crate::parallel::{Alone, Ranks};
+use crate::preflight::AvailableMemory;
+use crate::recipe::{OptimiserRecipe, Resolved, Run};
+use crate::trainer::{Plan, RunLog, Trainee, Trainer, agree_on_step};
+use crate::{CorpusFigures, RecipeError, Summary, TrainError, TrainingEvent};
+use aquatint_checkpoint::RunState;
 use aquatint_compute::Device;
-use aquatint_network::NetworkSpec;
-use aquatint_vocabulary::Vocabulary;
-use std::sync::Arc;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A run that is never stopped.
 static NEVER: AtomicBool = AtomicBool::new(false);
 
+/// A recipe with nothing left to guess, of any kind of thing that is trained.
+pub trait RunRecipe: Sized {
+    /// The run's folder.
+    fn output(&self) -> &Path;
+
+    /// How long, how often, where.
+    fn run_settings(&self) -> &Run;
+
+    /// How the objective is minimised.
+    fn optimiser(&self) -> &OptimiserRecipe;
+
+    /// The same with the number of threads left open, in which ranks may differ.
+    #[must_use]
+    fn without_threads(&self) -> Self;
+
+    /// The recipe as TOML, as it is printed and saved.
+    ///
+    /// # Errors
+    /// When TOML has no form for a value.
+    fn to_toml(&self) -> Result<String, RecipeError>;
+
+    /// See [`Training::check`].
+    ///
+    /// # Errors
+    /// What the run would be refused with.
+    fn check<D: Device>(
+        training: Training<'_, Self>,
+        device: &D,
+        events: &mut dyn FnMut(TrainingEvent<'_>),
+    ) -> Result<(), TrainError>;
+
+    /// See [`Training::run`].
+    ///
+    /// # Errors
+    /// As there.
+    fn train<D: Device>(
+        training: Training<'_, Self>,
+        device: D,
+        events: &mut dyn FnMut(TrainingEvent<'_>),
+    ) -> Result<Summary, TrainError>;
+}
+
 /// A run as it is to be taken. [`train`](crate::train) is the short form for most.
-#[derive(Clone, Copy)]
-pub struct Training<'a> {
-    recipe: &'a Resolved,
-    ranks: &'a dyn Ranks,
-    resume: bool,
-    stop: &'a AtomicBool,
-    memory: AvailableMemory,
-    objective: Option<&'a BeginObjective<'a>>,
+pub struct Training<'a, R = Resolved> {
+    pub(crate) recipe: &'a R,
+    pub(crate) ranks: &'a dyn Ranks,
+    pub(crate) resume: bool,
+    pub(crate) stop: &'a AtomicBool,
+    pub(crate) memory: AvailableMemory,
+    pub(crate) objective: Option<&'a BeginObjective<'a>>,
 }
 
-/// What is known before the network is made.
-struct Prepared {
+impl<R> Clone for Training<'_, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<R> Copy for Training<'_, R> {}
+
+/// What a run begins or goes on with.
+pub(crate) struct Start<'a> {
     /// Of rank 0; it is this process's until the run is over.
-    folder: Option<RunFolder>,
-    /// The model that the run begins with.
-    initial: Option<Checkpoint>,
-    state: Option<aquatint_checkpoint::RunState<Counters>>,
-    vocabulary: Vocabulary,
-    spec: NetworkSpec,
-    objective: Box<dyn Objective>,
-    train_data: Option<Arc<TrainData>>,
-    counters: Counters,
-}
-
-/// A run before its first step.
-enum Start {
-    /// No step of it is left.
-    Finished(Summary),
-    Ready(Box<Prepared>),
+    pub(crate) folder: Option<&'a RunFolder>,
+    pub(crate) state: Option<RunState<Counters>>,
+    pub(crate) counters: Counters,
+    /// Which canvases or pictures of each step this rank learns.
+    pub(crate) own: Range<usize>,
+    /// Of the recipe's texts, where they are learned.
+    pub(crate) corpus: Option<CorpusFigures>,
 }
 
 impl<'a> Training<'a> {
+    /// Minimises an objective of one's own in place of the recipe's. What the recipe says under `objective` still
+    /// describes the network: whether it is causal, and which process it undoes.
+    #[must_use]
+    pub fn objective(self, begin: &'a BeginObjective<'a>) -> Self {
+        Self { objective: Some(begin), ..self }
+    }
+}
+
+impl<'a, R: RunRecipe> Training<'a, R> {
     /// A new run of a recipe, in this process alone.
-    pub fn new(recipe: &'a Resolved) -> Self {
+    pub fn new(recipe: &'a R) -> Self {
         let memory = AvailableMemory::default();
         Self { recipe, ranks: &Alone, resume: false, stop: &NEVER, memory, objective: None }
     }
@@ -88,21 +131,13 @@ impl<'a> Training<'a> {
         Self { memory, ..self }
     }
 
-    /// Minimises an objective of one's own in place of the recipe's. What the recipe says under `objective` still
-    /// describes the network: whether it is causal, and which process it undoes.
-    #[must_use]
-    pub fn objective(self, begin: &'a BeginObjective<'a>) -> Self {
-        Self { objective: Some(begin), ..self }
-    }
-
     /// Checks everything that can be checked before work begins, and writes nothing. [`Training::run`] checks the same
     /// first.
     ///
     /// # Errors
     /// What the run would be refused with.
-    pub fn check<D: Device>(self, _: &D, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<(), TrainError> {
-        self.share()?;
-        self.preflight::<D>().check(events).map(drop)
+    pub fn check<D: Device>(self, device: &D, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<(), TrainError> {
+        R::check(self, device, events)
     }
 
     /// Takes the steps of the recipe that are left. A run that has none left is not written to.
@@ -112,112 +147,52 @@ impl<'a> Training<'a> {
     /// memory or disk have no room, the gradient stays infinite, the weights leave the numbers, a rank went away, the
     /// batch cannot be shared, or it is stopped before the first step. What was saved before stays.
     pub fn run<D: Device>(self, device: D, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Summary, TrainError> {
-        let Self { recipe, ranks, .. } = self;
-        let first = ranks.rank() == 0;
-        let own = self.share()?;
-        events(TrainingEvent::Recipe(recipe));
-        // Rank 0 makes the folder and packs the texts; the others find both.
-        let start = if first { Some(self.prepare(&device, events)?) } else { None };
-        barrier(ranks)?;
-        let start = match start {
-            Some(start) => start,
-            None => self.prepare(&device, events)?,
-        };
-        let Prepared { folder, initial, state, vocabulary, spec, objective, train_data, counters } = match start {
-            Start::Ready(prepared) => *prepared,
-            Start::Finished(summary) => {
-                events(TrainingEvent::Finished(&summary));
-                return Ok(summary);
-            }
-        };
-        let format = SavedFormat::of(recipe, &spec, &vocabulary, initial.as_ref());
-        let mut network = network::build(recipe, spec, initial.as_ref(), device)?;
-        drop(initial);
-        let mut optimiser = Optimiser::new(&mut network, &recipe.optimiser)?;
+        R::train(self, device, events)
+    }
+
+    /// Trains what was made, from where it was saved if it was.
+    pub(crate) fn take_steps<T: Trainee>(
+        &self,
+        mut trainee: T,
+        start: Start<'_>,
+        events: &mut dyn FnMut(TrainingEvent<'_>),
+    ) -> Result<Summary, TrainError> {
+        let Self { recipe, ranks, stop, .. } = *self;
+        let Start { folder, state, counters, own, corpus } = start;
         if let Some(state) = &state {
-            optimiser.restore(&mut network, state)?;
+            let (weights, optimiser) = trainee.learner();
+            optimiser.restore(weights, state)?;
         }
         drop(state);
         agree_on_step(ranks, counters.step)?;
-        if self.stop.load(Ordering::SeqCst) {
+        if stop.load(Ordering::SeqCst) {
             return Err(TrainError::Stopped);
         }
-        if let Some(folder) = &folder {
+        if let Some(folder) = folder {
             folder.write_recipe(&recipe.to_toml()?)?;
         }
-        let metrics = if first { Some(Metrics::open(&recipe.output, counters.step)?) } else { None };
-        let trainer = Trainer {
-            ranks,
-            own,
-            recipe,
-            stop: self.stop,
-            objective,
-            model: Model { network, optimiser, vocabulary: &vocabulary, format, storage: recipe.run.storage },
-            log: RunLog::new(&counters, metrics, train_data.map(|data| data.figures()), events),
-            counters,
+        let metrics = match ranks.rank() {
+            0 => Some(Metrics::open(recipe.output(), counters.step)?),
+            _ => None,
         };
-        trainer.run()
+        let plan = Plan { output: recipe.output(), run: recipe.run_settings(), optimiser: recipe.optimiser() };
+        let log = RunLog::new(&counters, metrics, corpus, events);
+        Trainer { ranks, own, plan, stop, trainee, counters, log }.run()
     }
+}
 
-    /// The canvases of each step that this rank learns.
-    fn share(&self) -> Result<std::ops::Range<usize>, TrainError> {
-        let together = (objectives::of(self.recipe).canvases_together)(self.recipe);
-        Ok(share(self.ranks, self.recipe.optimiser.batch, together)?)
-    }
-
-    fn preflight<D: Device>(&self) -> Preflight<'a> {
-        let Self { recipe, resume, memory, stop, .. } = *self;
-        Preflight { recipe, resume, memory, element_bytes: size_of::<D::Element>(), stop }
-    }
-
-    fn prepare<D: Device>(&self, device: &D, events: &mut dyn FnMut(TrainingEvent<'_>)) -> Result<Start, TrainError> {
-        let Self { recipe, stop, .. } = *self;
-        let first = self.ranks.rank() == 0;
-        // What is known before work begins; rank 0 speaks for all.
-        let preflight = self.preflight::<D>();
-        let Findings { mut state, initial, texts, vocabulary, mut identity, finished } =
-            if first { preflight.check(events)? } else { preflight.check(&mut |_| {})? };
-        if let Some(summary) = finished {
-            return Ok(Start::Finished(summary));
-        }
-        let folder = if first { Some(RunFolder::own(recipe, events)?) } else { None };
-        if first {
-            // Another process may have gone on between the check and the lock.
-            state = folder::find(recipe, self.resume)?;
-        }
-        let vocabulary = match vocabulary {
-            Some(vocabulary) => vocabulary,
-            None => {
-                let trained = vocabulary::train(recipe, stop, events)?;
-                identity = identity.with_tokenizer(&trained)?;
-                trained
-            }
-        };
-        if let Some(state) = &state {
-            identity.require(&recipe.output, &state.counters.identity)?;
-        }
-        let spec = network::spec(recipe, Tokens::of(&vocabulary), initial.as_ref())?;
-        let mut setting = Setting {
-            recipe,
-            spec: &spec,
-            vocabulary: &vocabulary,
-            saved: state.as_ref().map(|state| &state.counters.objective),
-            open: &|folder| model::open(folder, device),
-            texts: &texts,
-            stop,
-            events,
-            train_data: None,
-        };
-        let objective = match self.objective {
-            Some(begin) => begin(&mut setting)?,
-            None => (objectives::of(recipe).begin)(&mut setting)?,
-        };
-        let train_data = setting.train_data.take();
-        let counters = match &state {
-            Some(state) => state.counters.clone(),
-            None => Counters::new(identity),
-        };
-        let prepared = Prepared { folder, initial, state, vocabulary, spec, objective, train_data, counters };
-        Ok(Start::Ready(Box::new(prepared)))
-    }
+/// Takes the steps of a recipe that are left. `stop` is read between two steps; a run that is to stop is
+/// saved first.
+///
+/// # Errors
+/// When the recipe does not fit the texts or the folder, the texts cannot be read, the disk is full, or the gradient
+/// stays infinite. What was saved before stays.
+pub fn train<D: Device, R: RunRecipe>(
+    recipe: &R,
+    device: D,
+    resume: bool,
+    stop: &AtomicBool,
+    events: &mut dyn FnMut(TrainingEvent<'_>),
+) -> Result<Summary, TrainError> {
+    Training::new(recipe).resume(resume).stop(stop).run(device, events)
 }

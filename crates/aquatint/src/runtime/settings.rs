@@ -1,7 +1,6 @@
 //! Settings of the device.
 
-use aquatint_train::Launch;
-use aquatint_train::recipe::Resolved;
+use aquatint_train::{Launch, RunRecipe};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -110,8 +109,9 @@ impl RuntimeSettings {
     ///
     /// # Errors
     /// When its `run.device` names no device.
-    pub fn for_recipe(recipe: &Resolved) -> Result<Self, ParseDeviceError> {
-        Ok(Self { device: recipe.run.device.parse()?, threads: recipe.run.threads, ..Self::default() })
+    pub fn for_recipe(recipe: &impl RunRecipe) -> Result<Self, ParseDeviceError> {
+        let run = recipe.run_settings();
+        Ok(Self { device: run.device.parse()?, threads: run.threads, ..Self::default() })
     }
 
     /// What one rank takes of its machine: the GPU of its local number where a GPU is used, or its share of the

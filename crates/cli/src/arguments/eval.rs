@@ -15,6 +15,10 @@ pub(crate) enum EvalCommand {
     /// too; so the entropy of the tokens within a text is measured as well. Figures, tables and plots go to --out, and
     /// figures that are there already are not measured again.
     Compare(CompareArguments),
+    /// Measure a codec of pictures: how well pictures come back from their codes, and how many codes are used
+    ///
+    /// Pictures of any size are fitted into the codec's square first. PSNR and SSIM are of colours over white.
+    Codec(CodecArguments),
     /// Solve Sudoku puzzles that are not in the training data
     Sudoku(SudokuArguments),
     /// Write Sudoku puzzles with their solutions as training data
@@ -22,6 +26,49 @@ pub(crate) enum EvalCommand {
     /// Each line is a JSON object whose `text` has 81 clues, `.` for an empty cell, and the 81 digits of the only
     /// solution. `eval sudoku` uses no solution of the training data.
     Puzzles(PuzzleArguments),
+}
+
+/// What `eval codec` takes.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  aquatint eval codec runs/pictures --pictures ../shared/data/pictures.tar.zst --folders \
+                        emoji,clipart --held-out 0.05\n  aquatint eval codec runs/pictures --pictures photos --sheet sheet.png"
+)]
+pub(crate) struct CodecArguments {
+    /// Folder of the codec
+    #[arg(value_name = "FOLDER")]
+    pub(crate) codec: PathBuf,
+
+    /// Pictures: an archive (.tar, .tar.zst) or a folder of PNG, JPEG and WebP files
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) pictures: PathBuf,
+
+    /// Only pictures of these folders in it
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub(crate) folders: Vec<String>,
+
+    /// Only pictures of the concepts that a recipe with this `data.held_out` and --seed holds out
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) held_out: Option<f64>,
+
+    /// Seed of what is held out
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Measure only N pictures, spread evenly
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+
+    /// Write a sheet of originals beside what came back of them, at most 72, as PNG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sheet: Option<PathBuf>,
+
+    /// Output format: text or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: ReportFormat,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
 }
 
 /// What `eval compare` takes.

@@ -7,20 +7,40 @@ use crate::model;
 use crate::printer::Printer;
 use crate::training::TrainingScreen;
 use aquatint::runtime::{DeviceChoice, Runtime, RuntimeSettings};
-use aquatint_train::recipe::Resolved;
-use aquatint_train::{Alone, Ending, Launch, Overrides, Ranks, Recipe, RecipeError, Ring, Training, TrainingEvent};
-use std::path::Path;
+use aquatint_train::recipe::Run;
+use aquatint_train::{
+    Alone, Ending, Launch, Overrides, Ranks, RecipeError, RecipeKind, Ring, RunRecipe, Training, TrainingEvent,
+};
+use std::path::{Path, PathBuf};
 
 pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), Failure> {
     let overrides = Overrides::parse(&arguments.set)?;
-    let mut recipe = Recipe::load(&arguments.recipe, &overrides).map_err(|error| {
+    let recipe = RecipeKind::load(&arguments.recipe, &overrides).map_err(|error| {
         // Some of these errors name the file, the others do not know it.
         let named = matches!(error, RecipeError::Read { .. } | RecipeError::Override { .. });
         let failure = Failure::from(error);
         if named { failure } else { failure.context(format!("`{}` is no usable recipe", arguments.recipe.display())) }
     })?;
+    match recipe {
+        RecipeKind::Language(mut recipe) => {
+            place(arguments, &mut recipe.output, &mut recipe.run)?;
+            if let Some(initial) = recipe.initial.as_deref().and_then(Path::to_str) {
+                // What was pulled from the Hub is named as it is there.
+                recipe.initial = Some(model::resolve(initial)?.into());
+            }
+            train(arguments, &recipe.resolve()?, printer)
+        }
+        RecipeKind::Codec(mut recipe) => {
+            place(arguments, &mut recipe.output, &mut recipe.run)?;
+            train(arguments, &recipe.resolve()?, printer)
+        }
+    }
+}
+
+/// Where the run lies and computes, as far as it was typed.
+fn place(arguments: &TrainArguments, output: &mut PathBuf, run: &mut Run) -> Result<(), Failure> {
     if let Some(out) = &arguments.out {
-        recipe.output.clone_from(out);
+        output.clone_from(out);
     }
     if arguments.device.expert_memory.is_some() {
         return Err(Failure::new(
@@ -29,22 +49,21 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
         .hint("leave it out"));
     }
     if arguments.device.threads.is_some() {
-        recipe.run.threads = arguments.device.threads;
+        run.threads = arguments.device.threads;
     }
-    if let Some(initial) = recipe.initial.as_deref().and_then(Path::to_str) {
-        // What was pulled from the Hub is named as it is there.
-        recipe.initial = Some(model::resolve(initial)?.into());
-    }
-    let recipe = recipe.resolve()?;
+    Ok(())
+}
+
+fn train<R: RunRecipe>(arguments: &TrainArguments, recipe: &R, printer: &Printer) -> Result<(), Failure> {
     let launch = Launch::from_environment(|name| std::env::var(name).ok())?;
-    let mut settings = settings(arguments, &recipe)?;
+    let mut settings = settings(arguments, recipe)?;
     if let Some(launch) = &launch {
         settings = settings.for_rank(launch);
     }
     let runtime = Runtime::new(&settings)?;
     arguments.device.warn_of_threads(&runtime, printer);
     if arguments.dry_run {
-        let training = Training::new(&recipe).resume(arguments.resume).stop(interrupt::flag());
+        let training = Training::new(recipe).resume(arguments.resume).stop(interrupt::flag());
         let mut screen = TrainingScreen::new(*printer);
         let checked = runtime.check(training, &mut |event| {
             // What the run would do next is not done.
@@ -57,9 +76,9 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
     }
     let ranks: Box<dyn Ranks> = match &launch {
         None => Box::new(Alone),
-        Some(launch) => Box::new(join(launch, &recipe)?),
+        Some(launch) => Box::new(join(launch, recipe)?),
     };
-    let training = Training::new(&recipe).ranks(ranks.as_ref()).resume(arguments.resume).stop(interrupt::flag());
+    let training = Training::new(recipe).ranks(ranks.as_ref()).resume(arguments.resume).stop(interrupt::flag());
     // From the first step on there is something to save.
     let mut keeping = None;
     let mut keep = |event: &TrainingEvent<'_>| {
@@ -83,7 +102,7 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
     }
     let summary = summary.map_err(model::training_failure)?;
     if screen.is_some() {
-        printer.data_line(recipe.output.display())?;
+        printer.data_line(recipe.output().display())?;
     }
     match summary.ending {
         Ending::Complete | Ending::TimeUp => Ok(()),
@@ -95,10 +114,8 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
 }
 
 /// Meets the other ranks, which have to have the same recipe but for where each computes.
-fn join(launch: &Launch, recipe: &Resolved) -> Result<Ring, Failure> {
-    let mut common = recipe.clone();
-    common.run.threads = None;
-    Ok(Ring::join(launch, common.to_toml()?.as_bytes())?)
+fn join<R: RunRecipe>(launch: &Launch, recipe: &R) -> Result<Ring, Failure> {
+    Ok(Ring::join(launch, recipe.without_threads().to_toml()?.as_bytes())?)
 }
 
 /// The command that goes on with the run.
@@ -110,12 +127,12 @@ fn resume_hint(arguments: &TrainArguments) -> String {
 }
 
 /// The device: what was typed, else what the recipe says. Threads that were typed are in the recipe already.
-fn settings(arguments: &TrainArguments, recipe: &Resolved) -> Result<RuntimeSettings, Failure> {
-    let typed = RuntimeSettings { threads: recipe.run.threads, ..arguments.device.settings() };
+fn settings(arguments: &TrainArguments, recipe: &impl RunRecipe) -> Result<RuntimeSettings, Failure> {
+    let typed = RuntimeSettings { threads: recipe.run_settings().threads, ..arguments.device.settings() };
     if typed.device != DeviceChoice::Auto {
         return Ok(typed);
     }
     let named = RuntimeSettings::for_recipe(recipe)
-        .map_err(|allowed| Failure::new(format!("`run.device` is \"{}\"; {allowed}", recipe.run.device)))?;
+        .map_err(|allowed| Failure::new(format!("`run.device` is \"{}\"; {allowed}", recipe.run_settings().device)))?;
     Ok(RuntimeSettings { device: named.device, ..typed })
 }

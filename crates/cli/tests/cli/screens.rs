@@ -17,6 +17,7 @@ fn help() {
         "generate",
         "train",
         "eval likelihood",
+        "eval codec",
         "bench",
         "quantize",
         "pull",

@@ -2,12 +2,11 @@
 
 use crate::TrainError;
 use crate::recipe::OptimiserRecipe;
-use aquatint_network::{NetworkSpec, Role, TensorSpec};
+use aquatint_network::{Role, TensorSpec};
 
 /// Refuses a group that chooses nothing, and groups that leave nothing to learn.
-pub(super) fn check(recipe: &OptimiserRecipe, spec: &NetworkSpec) -> Result<(), TrainError> {
+pub(crate) fn check(recipe: &OptimiserRecipe, tensors: &[TensorSpec]) -> Result<(), TrainError> {
     let groups = recipe.parameter_groups()?;
-    let tensors = spec.tensors();
     let group_of =
         |tensor: &TensorSpec| groups.iter().position(|group| group.parameters.matches(&tensor.name, tensor.role));
     let chosen: Vec<Option<usize>> = tensors.iter().map(group_of).collect();
@@ -40,7 +39,7 @@ mod tests {
                  [[optimiser.groups]]\nparameters = '{pattern}'\ntrainable = false\n"
             );
             let recipe = Recipe::parse(&text, &Overrides::default()).unwrap().resolve().unwrap().optimiser;
-            check(&recipe, &Example::named("plain").spec)
+            check(&recipe, &Example::named("plain").spec.tensors())
         };
         assert_eq!(
             checked("model.layer.*").unwrap_err().to_string(),
@@ -61,7 +60,7 @@ mod tests {
         let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
         for tied in [true, false] {
             config["tie_word_embeddings"] = tied.into();
-            check(&recipe, &families::from_config(&config).unwrap()).unwrap();
+            check(&recipe, &families::from_config(&config).unwrap().tensors()).unwrap();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The range of every number in a recipe. Infinity and what is no number are in none of them.
 
 use crate::RecipeError;
-use crate::recipe::Resolved;
+use crate::recipe::{OptimiserRecipe, Resolved, Run};
 
 /// The numbers that a key may have.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,9 +33,9 @@ impl Range {
 }
 
 /// A number that a recipe has, which may be unset.
-struct Number {
+struct Number<R> {
     key: &'static str,
-    value: fn(&Resolved) -> Option<f64>,
+    value: fn(&R) -> Option<f64>,
     range: Range,
 }
 
@@ -51,7 +51,7 @@ const STEPS_OR_NONE: Range = from(0.0, 1e12, "0 or more, at most 1000000000000")
 /// Every number but those in arrays, which are checked with their tables: `data.*.repeat`, `data.*.max_bad_share`,
 /// `objective.time_range`, `optimiser.groups.rate`. The seed may be anything.
 #[rustfmt::skip]
-const NUMBERS: [Number; 43] = [
+const NUMBERS: [Number<Resolved>; 20] = [
     number("data.canvas_length", |r| int(r.data.canvas_length), from(2.0, 16_777_216.0, "2 or more, at most 16777216")),
     number("data.vocabulary_size", |r| int(r.data.vocabulary_size), from(260.0, 4_194_304.0, "260 (256 bytes and 4 special tokens) to 4194304")),
     number("data.vocabulary_bytes", |r| Some(r.data.vocabulary_bytes as f64), from(1.0, 1e12, "1 or more, at most 1000000000000")),
@@ -71,33 +71,43 @@ const NUMBERS: [Number; 43] = [
     number("objective.prompt", |r| int(r.objective.prompt), from(0.0, 16_777_215.0, "fewer than `data.canvas_length`")),
     number("distillation.steps", |r| r.distillation.and_then(|d| int(d.steps)), from(2.0, 1_048_576.0, "2 or more, at most 1048576")),
     number("distillation.rounds", |r| r.distillation.map(|d| d.rounds as f64), from(1.0, 20.0, "1 to 20")),
-    number("optimiser.learning_rate", |r| Some(r.optimiser.learning_rate), from(0.0, 1000.0, "0 or more, at most 1000")),
-    number("optimiser.embedding_rate", |r| Some(r.optimiser.embedding_rate), from(0.0, 1e6, "0 or more, at most 1000000")),
-    number("optimiser.batch", |r| int(r.optimiser.batch), from(1.0, 16_777_216.0, "1 or more, at most 16777216")),
-    number("optimiser.accumulate", |r| int(r.optimiser.accumulate), from(1.0, 16_777_216.0, "a divisor of `optimiser.batch`")),
-    number("optimiser.beta1", |r| Some(r.optimiser.beta1), DECAY),
-    number("optimiser.beta2", |r| Some(r.optimiser.beta2), DECAY),
-    number("optimiser.epsilon", |r| Some(r.optimiser.epsilon), above(0.0, 1.0, "above 0, at most 1")),
-    number("optimiser.weight_decay", |r| Some(r.optimiser.weight_decay), from(0.0, 1e6, "0 or more, at most 1000000")),
-    number("optimiser.momentum", |r| Some(r.optimiser.momentum), DECAY),
-    number("optimiser.clip", |r| Some(r.optimiser.clip), from(0.0, 1e30, "0 or more")),
-    number("optimiser.ema", |r| Some(r.optimiser.ema), DECAY),
-    number("optimiser.warm_up", |r| Some(r.optimiser.warm_up as f64), STEPS_OR_NONE),
-    number("optimiser.decay", |r| Some(r.optimiser.decay), SHARE),
-    number("optimiser.floor", |r| Some(r.optimiser.floor), SHARE),
-    number("run.steps", |r| Some(r.run.steps as f64), STEPS),
-    number("run.max_minutes", |r| r.run.max_minutes, from(0.0, 1e9, "0 or more; leave it out for no limit")),
-    number("run.log_every", |r| Some(r.run.log_every as f64), STEPS),
-    number("run.validate_every", |r| Some(r.run.validate_every as f64), STEPS),
-    number("run.validate_canvases", |r| int(r.run.validate_canvases), from(1.0, 1e9, "1 or more, at most 1000000000")),
-    number("run.validate_times", |r| int(r.run.validate_times), from(1.0, 1e6, "1 or more, at most 1000000")),
-    number("run.save_every", |r| Some(r.run.save_every as f64), STEPS),
-    number("run.sample_every", |r| Some(r.run.sample_every as f64), STEPS_OR_NONE),
-    number("run.threads", |r| r.run.threads.and_then(int), from(1.0, 4096.0, "1 to 4096; leave it out to use every processor")),
     number("seed", |r| Some(r.seed as f64), from(0.0, f64::MAX, "a whole number")),
 ];
 
-const fn number(key: &'static str, value: fn(&Resolved) -> Option<f64>, range: Range) -> Number {
+/// Those of an optimiser.
+#[rustfmt::skip]
+const OPTIMISER: [Number<OptimiserRecipe>; 14] = [
+    number("optimiser.learning_rate", |o| Some(o.learning_rate), from(0.0, 1000.0, "0 or more, at most 1000")),
+    number("optimiser.embedding_rate", |o| Some(o.embedding_rate), from(0.0, 1e6, "0 or more, at most 1000000")),
+    number("optimiser.batch", |o| int(o.batch), from(1.0, 16_777_216.0, "1 or more, at most 16777216")),
+    number("optimiser.accumulate", |o| int(o.accumulate), from(1.0, 16_777_216.0, "a divisor of `optimiser.batch`")),
+    number("optimiser.beta1", |o| Some(o.beta1), DECAY),
+    number("optimiser.beta2", |o| Some(o.beta2), DECAY),
+    number("optimiser.epsilon", |o| Some(o.epsilon), above(0.0, 1.0, "above 0, at most 1")),
+    number("optimiser.weight_decay", |o| Some(o.weight_decay), from(0.0, 1e6, "0 or more, at most 1000000")),
+    number("optimiser.momentum", |o| Some(o.momentum), DECAY),
+    number("optimiser.clip", |o| Some(o.clip), from(0.0, 1e30, "0 or more")),
+    number("optimiser.ema", |o| Some(o.ema), DECAY),
+    number("optimiser.warm_up", |o| Some(o.warm_up as f64), STEPS_OR_NONE),
+    number("optimiser.decay", |o| Some(o.decay), SHARE),
+    number("optimiser.floor", |o| Some(o.floor), SHARE),
+];
+
+/// Those of a run.
+#[rustfmt::skip]
+const RUN: [Number<Run>; 9] = [
+    number("run.steps", |r| Some(r.steps as f64), STEPS),
+    number("run.max_minutes", |r| r.max_minutes, from(0.0, 1e9, "0 or more; leave it out for no limit")),
+    number("run.log_every", |r| Some(r.log_every as f64), STEPS),
+    number("run.validate_every", |r| Some(r.validate_every as f64), STEPS),
+    number("run.validate_canvases", |r| int(r.validate_canvases), from(1.0, 1e9, "1 or more, at most 1000000000")),
+    number("run.validate_times", |r| int(r.validate_times), from(1.0, 1e6, "1 or more, at most 1000000")),
+    number("run.save_every", |r| Some(r.save_every as f64), STEPS),
+    number("run.sample_every", |r| Some(r.sample_every as f64), STEPS_OR_NONE),
+    number("run.threads", |r| r.threads.and_then(int), from(1.0, 4096.0, "1 to 4096; leave it out to use every processor")),
+];
+
+const fn number<R>(key: &'static str, value: fn(&R) -> Option<f64>, range: Range) -> Number<R> {
     Number { key, value, range }
 }
 
@@ -116,12 +126,30 @@ fn shown(value: f64) -> String {
 }
 
 /// Refuses the first number that is outside of its range.
-pub(crate) fn check(recipe: &Resolved) -> Result<(), RecipeError> {
-    for Number { key, value, range } in &NUMBERS {
-        if let Some(value) = value(recipe).filter(|value| !range.contains(*value)) {
+fn check_all<R>(of: &R, numbers: &[Number<R>]) -> Result<(), RecipeError> {
+    for Number { key, value, range } in numbers {
+        if let Some(value) = value(of).filter(|value| !range.contains(*value)) {
             return Err(RecipeError::value(key, shown(value), range.allowed));
         }
     }
+    Ok(())
+}
+
+/// Refuses what no run can have, whatever it trains.
+pub(crate) fn check_run(optimiser: &OptimiserRecipe, run: &Run) -> Result<(), RecipeError> {
+    check_all(optimiser, &OPTIMISER)?;
+    check_all(run, &RUN)
+}
+
+/// Refuses a share that is none.
+pub(crate) fn check_share(key: &'static str, share: f64) -> Result<(), RecipeError> {
+    if SHARE.contains(share) { Ok(()) } else { Err(RecipeError::value(key, shown(share), SHARE.allowed)) }
+}
+
+/// Refuses the first number of a recipe that is outside of its range.
+pub(crate) fn check(recipe: &Resolved) -> Result<(), RecipeError> {
+    check_all(recipe, &NUMBERS)?;
+    check_run(&recipe.optimiser, &recipe.run)?;
     for source in recipe.data.train.iter().chain(&recipe.data.valid) {
         if !(1..=1_000_000).contains(&source.repeat) {
             let given = format!("{} for `{}`", source.repeat, source.path.display());
@@ -180,13 +208,18 @@ mod tests {
         let whole: Table = toml::from_str(&recipe.to_toml().unwrap()).unwrap();
         let mut found = Vec::new();
         leaves("", &whole, &mut found);
-        let mut known: Vec<&str> = NUMBERS.iter().map(|number| number.key).collect();
+        let all = || {
+            let ranges = |numbers: &[Number<Resolved>]| numbers.iter().map(|n| (n.key, n.range)).collect::<Vec<_>>();
+            let optimiser = OPTIMISER.iter().map(|number| (number.key, number.range));
+            ranges(&NUMBERS).into_iter().chain(optimiser).chain(RUN.iter().map(|number| (number.key, number.range)))
+        };
+        let mut known: Vec<&str> = all().map(|(key, _)| key).collect();
         let mut keys: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
         known.sort_unstable();
         keys.sort_unstable();
         assert_eq!(keys, known, "each number of a recipe has one range");
         for (key, value) in &found {
-            let range = NUMBERS.iter().find(|number| number.key == key).map(|number| number.range).unwrap();
+            let range = all().find(|(known, _)| known == key).unwrap().1;
             let tries: &[&str] = match value {
                 Value::Float(_) => &["nan", "inf", "-inf", "-1.0", "-1e-300", "0.0", "1e300"],
                 _ => &["-1", "0", "9223372036854775807"],

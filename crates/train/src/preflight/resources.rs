@@ -6,7 +6,7 @@
 use super::{Preflight, Texts, Tokens, with_layers};
 use crate::TrainError;
 use crate::error::Bytes;
-use crate::recipe::{NetworkRecipe, OptimiserKind, Resolved};
+use crate::recipe::{NetworkRecipe, OptimiserKind, OptimiserRecipe, Resolved, Run};
 use aquatint_files::available_space;
 use aquatint_network::{Activations, NetworkSpec, Role, TensorSpec};
 use std::path::Path;
@@ -42,10 +42,13 @@ struct Sizes {
 
 impl Sizes {
     /// What each parameter takes, by its group; numbers of the device have `element` bytes.
-    fn of(tensors: &[TensorSpec], recipe: &Resolved, element: f64) -> Result<Self, TrainError> {
-        let optimiser = &recipe.optimiser;
+    fn of(
+        tensors: &[TensorSpec],
+        (optimiser, run): (&OptimiserRecipe, &Run),
+        element: f64,
+    ) -> Result<Self, TrainError> {
         let groups = optimiser.parameter_groups()?;
-        let stored = recipe.run.storage.bytes() as f64;
+        let stored = run.storage.bytes() as f64;
         let mut sizes = Self::default();
         for tensor in tensors {
             let count: f64 = tensor.shape.iter().map(|side| *side as f64).product();
@@ -72,6 +75,19 @@ impl Sizes {
     }
 }
 
+/// Refuses a run of these tensors that has no room in memory, or none to be saved in its folder.
+pub(crate) fn check_room(
+    tensors: &[TensorSpec],
+    (optimiser, run): (&OptimiserRecipe, &Run),
+    (memory, element_bytes): (AvailableMemory, usize),
+    (output, resumed): (&Path, bool),
+) -> Result<(), TrainError> {
+    let sizes = Sizes::of(tensors, (optimiser, run), element_bytes as f64)?;
+    require_memory(memory, sizes.device, sizes.state)?;
+    let Sizes { state, model, .. } = sizes;
+    require_room(output, if resumed { state.max(model) } else { 2.0 * state + 2.0 * model })
+}
+
 /// Refuses a network whose weights alone do not fit into memory, before it is described in full: all layers of a recipe are
 /// alike, so that two say how large any number of them is.
 pub(super) fn check_weights(
@@ -93,7 +109,7 @@ pub(super) fn check_weights(
 /// Refuses a run that does not fit into memory.
 pub(super) fn check_memory(preflight: &Preflight<'_>, spec: &NetworkSpec) -> Result<(), TrainError> {
     let recipe = preflight.recipe;
-    let sizes = Sizes::of(&spec.tensors(), recipe, preflight.element_bytes as f64)?;
+    let sizes = Sizes::of(&spec.tensors(), (&recipe.optimiser, &recipe.run), preflight.element_bytes as f64)?;
     // A save holds the state once more.
     require_memory(preflight.memory, sizes.device + activations(preflight, spec), sizes.state)
 }
@@ -132,7 +148,7 @@ pub(super) fn check_disk(
     texts: &Texts,
     resumed: bool,
 ) -> Result<(), TrainError> {
-    let Sizes { state, model, .. } = Sizes::of(&spec.tensors(), recipe, SAVED)?;
+    let Sizes { state, model, .. } = Sizes::of(&spec.tensors(), (&recipe.optimiser, &recipe.run), SAVED)?;
     // A file that is replaced is there twice for a moment; a resumed run replaces what it has.
     let mut output = if resumed { state.max(model) } else { 2.0 * state + 2.0 * model };
     let shards = if resumed { 0.0 } else { (texts.bytes / BYTES_PER_TOKEN * TOKEN) as f64 };
@@ -184,7 +200,7 @@ mod tests {
         let sizes = |set: &[&str]| {
             let recipe = recipe(set);
             let spec = network::spec(&recipe, TOKENS, None).unwrap();
-            (spec.parameter_count() as f64, Sizes::of(&spec.tensors(), &recipe, 4.0).unwrap())
+            (spec.parameter_count() as f64, Sizes::of(&spec.tensors(), (&recipe.optimiser, &recipe.run), 4.0).unwrap())
         };
         let (count, all) = sizes(&["optimiser.kind=adamw", "optimiser.ema=0.0", "run.storage=bf16"]);
         assert_eq!(all, Sizes { device: count * 16.0, state: count * 12.0, model: count * 2.0 });

@@ -7,9 +7,9 @@
 //! A mistake is shown with its file, line and column: each text is parsed at an offset of its own, so that the
 //! span of a key or a value says where it came from.
 
-use super::Recipe;
 use crate::{Overrides, RecipeError};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -34,8 +34,20 @@ enum Origin {
     Override { given: String },
 }
 
+/// The whole table of a recipe, from which its kind is made.
+type Whole<'i> = Spanned<DeTable<'i>>;
+
+/// A recipe of one kind from the whole table.
+pub(super) fn of_kind<R: DeserializeOwned>(whole: Whole<'_>) -> Result<R, Error> {
+    R::deserialize(Deserializer::from(whole))
+}
+
 /// Reads a recipe file over those that it extends.
-pub(super) fn load(path: &Path, overrides: &Overrides) -> Result<Recipe, RecipeError> {
+pub(super) fn load<R>(
+    path: &Path,
+    overrides: &Overrides,
+    make: impl FnOnce(Whole<'_>) -> Result<R, Error>,
+) -> Result<R, RecipeError> {
     let mut sources = Vec::new();
     // As they are named in messages, and as they are compared.
     let (mut chain, mut files): (Vec<PathBuf>, Vec<PathBuf>) = (Vec::new(), Vec::new());
@@ -61,20 +73,28 @@ pub(super) fn load(path: &Path, overrides: &Overrides) -> Result<Recipe, RecipeE
         next = base.map(|base| path.parent().unwrap_or(Path::new("")).join(base));
         sources.push(source);
     }
-    read(sources, overrides)
+    read(sources, overrides, make)
 }
 
 /// Reads the text of a recipe that extends nothing.
-pub(super) fn parse(text: &str, overrides: &Overrides) -> Result<Recipe, RecipeError> {
+pub(super) fn parse<R>(
+    text: &str,
+    overrides: &Overrides,
+    make: impl FnOnce(Whole<'_>) -> Result<R, Error>,
+) -> Result<R, RecipeError> {
     let source = Source { origin: Origin::Recipe, text: text.to_owned() };
     if let Some(given) = source.extends()? {
         return Err(RecipeError::value(KEY, given, "in a file, which its path can be relative to"));
     }
-    read(vec![source], overrides)
+    read(vec![source], overrides, make)
 }
 
 /// Puts a recipe, those that it extends and the overrides over each other.
-fn read(mut sources: Vec<Source>, overrides: &Overrides) -> Result<Recipe, RecipeError> {
+fn read<R>(
+    mut sources: Vec<Source>,
+    overrides: &Overrides,
+    make: impl FnOnce(Whole<'_>) -> Result<R, Error>,
+) -> Result<R, RecipeError> {
     let files = sources.len();
     sources.extend(
         overrides.each().map(|(given, table)| Source { origin: Origin::Override { given }, text: table.to_string() }),
@@ -103,7 +123,7 @@ fn read(mut sources: Vec<Source>, overrides: &Overrides) -> Result<Recipe, Recip
     }
     // What is missing is missing from the recipe itself.
     let root = Spanned::new(0..sources[0].text.len(), whole);
-    Recipe::deserialize(Deserializer::from(root)).map_err(|error| refused(&sources, &error))
+    make(root).map_err(|error| refused(&sources, &error))
 }
 
 /// Puts `over` over `under`: tables are merged, everything else is replaced.

@@ -1,6 +1,9 @@
 //! A recipe with every gap filled from the one dial, checked as a whole.
 
-use super::{Data, Distil, GroupRecipe, LrSchedule, Masking, NetworkPlan, ObjectiveRecipe, OptimiserKind, Recipe, Run};
+use super::{
+    Data, Distil, GroupRecipe, LrSchedule, Masking, NetworkPlan, ObjectiveRecipe, OptimiserKind, OptimiserOverrides,
+    Recipe, Run,
+};
 use crate::RecipeError;
 use crate::preflight::ranges;
 use crate::size::{self, Size};
@@ -13,6 +16,17 @@ const ANY_TOKENS: Alphabet = Alphabet { size: 260, mask: Some(0) };
 /// The process of a network that the recipe describes, and its schedule, where nothing is said.
 const MASKED: &str = "masked";
 const LINEAR: &str = "linear";
+
+impl OptimiserRecipe {
+    /// Refuses passes that do not divide the batch.
+    pub(super) fn check_passes(&self) -> Result<(), RecipeError> {
+        if !self.batch.is_multiple_of(self.accumulate) {
+            let given = self.accumulate.to_string();
+            return Err(RecipeError::value("optimiser.accumulate", given, "a divisor of `optimiser.batch`"));
+        }
+        Ok(())
+    }
+}
 
 /// How the objective is minimised, in full.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,6 +101,40 @@ pub struct Resolved {
     pub run: Run,
 }
 
+/// What an optimiser is where its recipe says nothing.
+pub(super) struct OptimiserDefaults {
+    pub(super) learning_rate: f64,
+    pub(super) batch: usize,
+    /// Steps of the run.
+    pub(super) steps: u64,
+}
+
+impl OptimiserOverrides {
+    /// Fills every gap.
+    pub(super) fn resolve(self, defaults: OptimiserDefaults) -> OptimiserRecipe {
+        OptimiserRecipe {
+            kind: self.kind.unwrap_or_default(),
+            learning_rate: self.learning_rate.unwrap_or(defaults.learning_rate),
+            embedding_rate: self.embedding_rate.unwrap_or(1.0),
+            batch: self.batch.unwrap_or(defaults.batch),
+            accumulate: self.accumulate.unwrap_or(1),
+            beta1: self.beta1.unwrap_or(0.9),
+            beta2: self.beta2.unwrap_or(0.98),
+            epsilon: self.epsilon.unwrap_or(1e-8),
+            weight_decay: self.weight_decay.unwrap_or(0.1),
+            momentum: self.momentum.unwrap_or(0.95),
+            clip: self.clip.unwrap_or(1.0),
+            ema: self.ema.unwrap_or(0.999),
+            lr_schedule: self.lr_schedule.unwrap_or_default(),
+            warm_up: self.warm_up.unwrap_or((defaults.steps / 20).clamp(1, 500)),
+            decay: self.decay.unwrap_or(0.25),
+            floor: self.floor.unwrap_or(0.0),
+            recompute: self.recompute.unwrap_or(false),
+            groups: self.groups,
+        }
+    }
+}
+
 impl Recipe {
     /// Fills every gap from `size` and checks that the whole makes sense. What is left to the files of `initial` is filled
     /// when they are read.
@@ -123,26 +171,7 @@ impl Recipe {
             None => NetworkPlan::Initial(self.network),
         };
         let (learning_rate, batch) = dial.map_or(size::TUNING, |dial| (dial.learning_rate, dial.batch));
-        let optimiser = OptimiserRecipe {
-            kind: o.kind.unwrap_or_default(),
-            learning_rate: o.learning_rate.unwrap_or(learning_rate),
-            embedding_rate: o.embedding_rate.unwrap_or(1.0),
-            batch: o.batch.unwrap_or(batch),
-            accumulate: o.accumulate.unwrap_or(1),
-            beta1: o.beta1.unwrap_or(0.9),
-            beta2: o.beta2.unwrap_or(0.98),
-            epsilon: o.epsilon.unwrap_or(1e-8),
-            weight_decay: o.weight_decay.unwrap_or(0.1),
-            momentum: o.momentum.unwrap_or(0.95),
-            clip: o.clip.unwrap_or(1.0),
-            ema: o.ema.unwrap_or(0.999),
-            lr_schedule: o.lr_schedule.unwrap_or_default(),
-            warm_up: o.warm_up.unwrap_or((self.run.steps / 20).clamp(1, 500)),
-            decay: o.decay.unwrap_or(0.25),
-            floor: o.floor.unwrap_or(0.0),
-            recompute: o.recompute.unwrap_or(false),
-            groups: o.groups,
-        };
+        let optimiser = o.resolve(OptimiserDefaults { learning_rate, batch, steps: self.run.steps });
         let resolved = Resolved {
             output: self.output,
             size,
@@ -198,9 +227,7 @@ impl Resolved {
             let allowed = "nothing without `size`, since the tokenizer is that of `initial`";
             return wrong("data.vocabulary", format!("\"{}\"", path.display()), allowed);
         }
-        if !o.batch.is_multiple_of(o.accumulate) {
-            return wrong("optimiser.accumulate", o.accumulate.to_string(), "a divisor of `optimiser.batch`");
-        }
+        o.check_passes()?;
         if objective.masking == Masking::Complementary && !self.canvases_per_pass().is_multiple_of(2) {
             let given = self.canvases_per_pass().to_string();
             return wrong("optimiser.batch", given, "an even number in each pass under complementary masks");

@@ -4,16 +4,16 @@ use crate::TrainError;
 use crate::event::Ending;
 use crate::parallel::{ParallelError, Ranks};
 use aquatint_compute::{Device, Element};
-use aquatint_network::{ExpertLoads, Network};
+use aquatint_network::{ExpertLoads, Weights};
 
 /// Makes the gradient that of all ranks, in the precision of the device.
-pub(super) fn all_reduce_gradients<D: Device>(ranks: &dyn Ranks, network: &mut Network<D>) -> Result<(), TrainError> {
+pub(super) fn all_reduce_gradients<D: Device>(ranks: &dyn Ranks, weights: &mut Weights<D>) -> Result<(), TrainError> {
     if ranks.size() == 1 {
         return Ok(());
     }
-    let device = network.device().clone();
+    let device = weights.device().clone();
     let mut flat: Vec<D::Element> = Vec::new();
-    for parameter in network.parameters() {
+    for parameter in weights.parameters() {
         flat.extend(device.download(parameter.gradient));
     }
     if size_of::<D::Element>() <= size_of::<f32>() {
@@ -27,7 +27,7 @@ pub(super) fn all_reduce_gradients<D: Device>(ranks: &dyn Ranks, network: &mut N
     }
     let mut rest = flat.as_slice();
     // Frozen parameters have no gradient, and what was prepared of them stays.
-    for parameter in network.trained_parameters_mut() {
+    for parameter in weights.trained_parameters_mut() {
         let (values, after) = rest.split_at(device.len(parameter.gradient));
         device.write(parameter.gradient, values);
         rest = after;

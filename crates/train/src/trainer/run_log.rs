@@ -1,12 +1,12 @@
 //! What a run reports: figures over some steps, events, `metrics.jsonl`, the plot, the clock.
 
+use super::Measured;
 use super::step::StepOutcome;
 use crate::TrainError;
 use crate::counters::Counters;
 use crate::event::{CorpusFigures, Ending, StepFigures, Summary, TrainingEvent};
 use crate::metrics::Metrics;
-use crate::plot;
-use aquatint_evaluate::Likelihood;
+use crate::plot::{Plot, PlotLabels};
 use std::path::Path;
 use std::time::Instant;
 
@@ -28,7 +28,7 @@ pub(crate) struct RunLog<'a> {
 struct SinceReport {
     nats: f64,
     tokens: u64,
-    bytes: u64,
+    bytes: Option<u64>,
     steps: u64,
     seconds: f64,
     norm: f64,
@@ -74,7 +74,7 @@ impl<'a> RunLog<'a> {
         if step.finite {
             since.nats += step.nats * step.tokens as f64;
             since.tokens += step.tokens;
-            since.bytes += step.bytes;
+            since.bytes = step.bytes.map(|bytes| bytes + since.bytes.unwrap_or(0));
             since.steps += 1;
             (since.norm, since.learning_rate) = (step.norm, step.learning_rate);
             since.imbalance = step.imbalance;
@@ -91,7 +91,7 @@ impl<'a> RunLog<'a> {
         let figures = StepFigures {
             step: counters.step,
             loss: since.nats / since.tokens as f64,
-            bits_per_byte: since.nats / std::f64::consts::LN_2 / since.bytes.max(1) as f64,
+            bits_per_byte: since.bytes.map(|bytes| since.nats / std::f64::consts::LN_2 / bytes.max(1) as f64),
             gradient_norm: since.norm,
             learning_rate: since.learning_rate,
             expert_imbalance: since.imbalance,
@@ -108,20 +108,22 @@ impl<'a> RunLog<'a> {
         Ok(())
     }
 
-    pub(super) fn validated(&mut self, step: u64, likelihood: &Likelihood, best: bool) -> Result<(), TrainError> {
+    pub(super) fn validated(&mut self, step: u64, measured: &dyn Measured, best: bool) -> Result<(), TrainError> {
         let seconds = self.seconds();
         if let Some(metrics) = &mut self.metrics {
-            metrics.validation(step, likelihood, seconds)?;
+            metrics.validation(step, measured, seconds)?;
         }
-        self.event(TrainingEvent::Validated { step, likelihood, best });
+        self.event(measured.event(step, best));
         Ok(())
     }
 
     /// Draws the plot and reports that everything is on the disk.
-    pub(super) fn saved(&mut self, step: u64, folder: &Path) -> Result<(), TrainError> {
+    pub(super) fn saved(&mut self, step: u64, folder: &Path, labels: PlotLabels) -> Result<(), TrainError> {
         if let Some(metrics) = &self.metrics {
-            let entropy = self.corpus.map(|corpus| corpus.unigram_entropy);
-            plot::draw(&folder.join("loss.svg"), &metrics.training, &metrics.validation, entropy)?;
+            let Metrics { training, validation, .. } = metrics;
+            let unigram_entropy = self.corpus.map(|corpus| corpus.unigram_entropy);
+            let plot = Plot { training, validation, labels, unigram_entropy };
+            plot.draw(&folder.join("loss.svg"))?;
         }
         self.event(TrainingEvent::Saved { step, folder });
         Ok(())

@@ -1,27 +1,21 @@
 //! What a save writes: the state with which a run goes on, and the model with averaged weights, which is to be used.
 
+use super::{Trainee, with_average};
 use crate::TrainError;
 use crate::counters::Counters;
-use crate::model::Model;
-use crate::objective::Objective;
 use aquatint_checkpoint::{Exact, Tensor, save_state};
-use aquatint_compute::Device;
 use std::path::Path;
 
 /// Saves state and model in the run's folder. A run whose numbers are lost is refused, so that what was saved before
 /// stays.
-pub(super) fn save<D: Device>(
-    model: &mut Model<'_, D>,
-    objective: &dyn Objective,
-    counters: &mut Counters,
-    folder: &Path,
-) -> Result<(), TrainError> {
-    counters.objective = objective.state()?;
-    let state = model.optimiser.state(&mut model.network)?;
+pub(super) fn save<T: Trainee>(trainee: &mut T, counters: &mut Counters, folder: &Path) -> Result<(), TrainError> {
+    counters.objective = trainee.state()?;
+    let (weights, optimiser) = trainee.learner();
+    let state = optimiser.state(weights)?;
     require_finite(&state, counters.step)?;
     save_state(folder, counters, &state)?;
     drop(state);
-    model.with_average(|model| model.save(folder, objective))
+    with_average(trainee, |trainee| trainee.save(folder))
 }
 
 /// Refuses weights, moments and averages that are infinite or no numbers.

@@ -1,44 +1,38 @@
-//! Held-out text, measured under the averaged weights; the best model is kept.
+//! Held-out data, measured under the averaged weights; the best model is kept.
 
+use super::{Held, Measured, Trainee, with_average};
 use crate::TrainError;
 use crate::counters::Counters;
-use crate::model::Model;
-use crate::objective::Objective;
-use aquatint_compute::Device;
-use aquatint_evaluate::{EvaluateError, Likelihood};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What a look at held-out text gave.
+/// What a look at held-out data gave.
 pub(super) enum Validation {
     /// What it costs, and whether that is the best so far.
-    Measured(Likelihood, bool),
-    /// The objective has nothing to measure.
+    Measured(Box<dyn Measured>, bool),
+    /// There is nothing to measure.
     Nothing,
     /// The run is to stop; nothing was measured.
     Stopped,
 }
 
-/// What the held-out text costs; where that is the best so far, the model is kept in `folder`.
-pub(super) fn validate<D: Device>(
-    model: &mut Model<'_, D>,
-    objective: &dyn Objective,
+/// What the held-out data costs; where that is the best so far, the model is kept in `folder`.
+pub(super) fn validate<T: Trainee>(
+    trainee: &mut T,
     counters: &mut Counters,
     folder: &Path,
     stop: &AtomicBool,
 ) -> Result<Validation, TrainError> {
-    model.with_average(|model| {
-        let measured = objective.validate(&model.network, &mut |_| !stop.load(Ordering::SeqCst));
-        let likelihood = match measured {
-            Ok(Some(likelihood)) => likelihood,
-            Ok(None) => return Ok(Validation::Nothing),
-            Err(TrainError::Evaluate(EvaluateError::Stopped)) => return Ok(Validation::Stopped),
-            Err(error) => return Err(error),
+    with_average(trainee, |trainee| {
+        let measured = match trainee.validate(&mut || !stop.load(Ordering::SeqCst))? {
+            Held::Measured(measured) => measured,
+            Held::Nothing => return Ok(Validation::Nothing),
+            Held::Stopped => return Ok(Validation::Stopped),
         };
-        let best = counters.measured(&likelihood);
+        let best = counters.measured(measured.as_ref());
         if best {
-            model.save(folder, objective)?;
+            trainee.save(folder)?;
         }
-        Ok(Validation::Measured(likelihood, best))
+        Ok(Validation::Measured(measured, best))
     })
 }

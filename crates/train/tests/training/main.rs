@@ -1,6 +1,7 @@
 //! Recipes, and whole runs of tiny models on the sample that ships in the repository.
 
 mod balance;
+mod codecs;
 mod compressed;
 mod families;
 mod gpu;

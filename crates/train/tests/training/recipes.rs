@@ -1,7 +1,7 @@
 //! What a recipe may contain, and the messages for what it may not.
 
 use aquatint_train::recipe::NetworkPlan;
-use aquatint_train::{Overrides, Recipe, RecipeError, Resolved, Size, TrainError};
+use aquatint_train::{Overrides, Recipe, RecipeError, RecipeKind, Resolved, Size, TrainError};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -169,6 +169,19 @@ fn recipes(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
+/// What a recipe of any kind learns from.
+fn sources(recipe: &Path) -> Vec<PathBuf> {
+    match RecipeKind::load(recipe, &Overrides::default()).unwrap() {
+        RecipeKind::Language(recipe) => {
+            let data = recipe.resolve().unwrap().data;
+            data.train.into_iter().chain(data.valid).map(|source| source.path).collect()
+        }
+        RecipeKind::Codec(recipe) => {
+            recipe.resolve().unwrap().data.train.into_iter().map(|source| source.path).collect()
+        }
+    }
+}
+
 #[test]
 fn the_recipes_of_this_repository_can_be_followed_in_a_fresh_clone() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -176,11 +189,10 @@ fn the_recipes_of_this_repository_can_be_followed_in_a_fresh_clone() {
     let (bases, whole): (Vec<_>, Vec<_>) = all.into_iter().partition(|path| path.ends_with("base.toml"));
     assert!(bases.len() == 2 && whole.len() >= 18, "{bases:?} {whole:?}");
     for path in whole {
-        let recipe = Recipe::load(&path, &Overrides::default()).unwrap().resolve().unwrap();
-        for source in recipe.data.train.iter().chain(&recipe.data.valid) {
+        for source in sources(&path) {
             // What is not here is made by the program, in a folder for runs.
-            let made = source.path.starts_with("runs");
-            assert!(made || root.join(&source.path).exists(), "{}: {}", path.display(), source.path.display());
+            let made = source.starts_with("runs");
+            assert!(made || root.join(&source).exists(), "{}: {}", path.display(), source.display());
         }
     }
 }

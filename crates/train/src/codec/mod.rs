@@ -1,0 +1,123 @@
+//! Runs of codecs: pictures, the codec and its optimiser, new or as they were saved.
+
+mod pictures;
+mod trainee;
+
+use crate::counters::Counters;
+use crate::folder::{self, RunFolder};
+use crate::identity::Identity;
+use crate::optimiser::Optimiser;
+use crate::parallel::{barrier, share};
+use crate::preflight::{finished, groups, resources};
+use crate::recipe::{OptimiserRecipe, ResolvedCodec, Run};
+use crate::training::{RunRecipe, Start, Training};
+use crate::{PictureFigures, RecipeError, Summary, TrainError, TrainingEvent};
+use aquatint_checkpoint::RunState;
+use aquatint_codec::PictureCodec;
+use aquatint_compute::Device;
+use pictures::Pictures;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use trainee::CodecTrainee;
+
+/// What is known before work begins.
+struct Findings {
+    state: Option<RunState<Counters>>,
+    identity: Identity,
+    /// Where the run stands, if none of its steps is left.
+    finished: Option<Summary>,
+}
+
+impl RunRecipe for ResolvedCodec {
+    fn output(&self) -> &Path {
+        &self.output
+    }
+
+    fn run_settings(&self) -> &Run {
+        &self.run
+    }
+
+    fn optimiser(&self) -> &OptimiserRecipe {
+        &self.optimiser
+    }
+
+    fn without_threads(&self) -> Self {
+        let mut common = self.clone();
+        common.run.threads = None;
+        common
+    }
+
+    fn to_toml(&self) -> Result<String, RecipeError> {
+        toml::to_string(self).map_err(|e| RecipeError::Parse { reason: e.to_string() })
+    }
+
+    fn check<D: Device>(
+        training: Training<'_, Self>,
+        _: &D,
+        _: &mut dyn FnMut(TrainingEvent<'_>),
+    ) -> Result<(), TrainError> {
+        share(training.ranks, training.recipe.optimiser.batch, 1)?;
+        training.find::<D>().map(drop)
+    }
+
+    fn train<D: Device>(
+        training: Training<'_, Self>,
+        device: D,
+        events: &mut dyn FnMut(TrainingEvent<'_>),
+    ) -> Result<Summary, TrainError> {
+        let Training { recipe, ranks, stop, .. } = training;
+        let own = share(ranks, recipe.optimiser.batch, 1)?;
+        events(TrainingEvent::Recipe(&recipe.to_toml()?));
+        let Findings { mut state, identity, finished } = training.find::<D>()?;
+        if let Some(summary) = finished {
+            events(TrainingEvent::Finished(&summary));
+            return Ok(summary);
+        }
+        let folder = if ranks.rank() == 0 { Some(RunFolder::own(&recipe.output, &[], events)?) } else { None };
+        barrier(ranks)?;
+        // Another process may have gone on between the check and the lock.
+        state = match folder {
+            Some(_) => folder::find(&recipe.output, training.resume)?,
+            None => state.take(),
+        };
+        events(TrainingEvent::Preparing("reading the pictures"));
+        let pictures = Pictures::read(recipe, &mut |_| !stop.load(Ordering::SeqCst))?;
+        let mut codec = PictureCodec::new(device, recipe.codec.clone(), recipe.seed)?;
+        let spec = codec.autoencoder().spec();
+        events(TrainingEvent::Pictures(PictureFigures {
+            train: pictures.train(),
+            held_out: pictures.held_out().len(),
+            codes: spec.places(),
+            vocabulary: spec.levels.codes(),
+        }));
+        let optimiser = Optimiser::new(codec.autoencoder_mut().weights_mut(), &recipe.optimiser)?;
+        let counters = match &state {
+            Some(state) => state.counters.clone(),
+            None => Counters::new(identity),
+        };
+        let start = Start { folder: folder.as_ref(), state, counters, own, corpus: None };
+        training.take_steps(CodecTrainee { recipe, codec, optimiser, pictures }, start, events)
+    }
+}
+
+impl Training<'_, ResolvedCodec> {
+    /// Checks everything that can be checked before work begins, and writes nothing.
+    fn find<D: Device>(&self) -> Result<Findings, TrainError> {
+        let Self { recipe, resume, memory, stop, .. } = *self;
+        let state = folder::find(&recipe.output, resume)?;
+        let spec = recipe.codec.spec()?;
+        groups::check(&recipe.optimiser, &spec.tensors())?;
+        let (settings, place) = ((&recipe.optimiser, &recipe.run), (recipe.output.as_path(), state.is_some()));
+        resources::check_room(&spec.tensors(), settings, (memory, size_of::<D::Element>()), place)?;
+        let content = |source: &crate::recipe::PictureSource| {
+            source.collection().fingerprint(&mut || !stop.load(Ordering::SeqCst))
+        };
+        let contents = recipe.data.train.iter().map(content).collect::<Result<Vec<_>, _>>()?;
+        let identity = Identity::with_contents(&RunRecipe::to_toml(recipe)?, contents)?;
+        if let Some(state) = &state {
+            identity.require(&recipe.output, &state.counters.identity)?;
+        }
+        let finished = state.as_ref().and_then(|state| finished(&recipe.output, &recipe.run, &state.counters));
+        Ok(Findings { state, identity, finished })
+    }
+}

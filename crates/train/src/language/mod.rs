@@ -1,0 +1,177 @@
+//! Runs of language models: training data, the network and its optimiser, new or as they were saved.
+
+mod trainee;
+
+use crate::counters::Counters;
+use crate::folder::RunFolder;
+use crate::model::{self, Model};
+use crate::objective::{Objective, Setting};
+use crate::optimiser::Optimiser;
+use crate::parallel::{barrier, share};
+use crate::preflight::{Findings, Preflight, Tokens};
+use crate::recipe::{OptimiserRecipe, Resolved, Run};
+use crate::saved_format::SavedFormat;
+use crate::train_data::TrainData;
+use crate::training::{RunRecipe, Start, Training};
+use crate::{RecipeError, Summary, TrainError, TrainingEvent, folder, network, objectives, vocabulary};
+use aquatint_checkpoint::Checkpoint;
+use aquatint_compute::Device;
+use aquatint_network::NetworkSpec;
+use aquatint_vocabulary::Vocabulary;
+use std::path::Path;
+use std::sync::Arc;
+use trainee::LanguageTrainee;
+
+/// What is known before the network is made.
+struct Prepared {
+    /// Of rank 0; it is this process's until the run is over.
+    folder: Option<RunFolder>,
+    /// The model that the run begins with.
+    initial: Option<Checkpoint>,
+    state: Option<aquatint_checkpoint::RunState<Counters>>,
+    vocabulary: Vocabulary,
+    spec: NetworkSpec,
+    objective: Box<dyn Objective>,
+    train_data: Option<Arc<TrainData>>,
+    counters: Counters,
+}
+
+/// A run of a language model before its first step.
+enum Beginning {
+    /// No step of it is left.
+    Finished(Summary),
+    Ready(Box<Prepared>),
+}
+
+impl RunRecipe for Resolved {
+    fn output(&self) -> &Path {
+        &self.output
+    }
+
+    fn run_settings(&self) -> &Run {
+        &self.run
+    }
+
+    fn optimiser(&self) -> &OptimiserRecipe {
+        &self.optimiser
+    }
+
+    fn without_threads(&self) -> Self {
+        let mut common = self.clone();
+        common.run.threads = None;
+        common
+    }
+
+    fn to_toml(&self) -> Result<String, RecipeError> {
+        self.to_toml()
+    }
+
+    fn check<D: Device>(
+        training: Training<'_, Self>,
+        _: &D,
+        events: &mut dyn FnMut(TrainingEvent<'_>),
+    ) -> Result<(), TrainError> {
+        training.share()?;
+        training.preflight::<D>().check(events).map(drop)
+    }
+
+    fn train<D: Device>(
+        training: Training<'_, Self>,
+        device: D,
+        events: &mut dyn FnMut(TrainingEvent<'_>),
+    ) -> Result<Summary, TrainError> {
+        let Training { recipe, ranks, .. } = training;
+        let own = training.share()?;
+        events(TrainingEvent::Recipe(&recipe.to_toml()?));
+        // Rank 0 makes the folder and packs the texts; the others find both.
+        let start = if ranks.rank() == 0 { Some(training.prepare(&device, events)?) } else { None };
+        barrier(ranks)?;
+        let start = match start {
+            Some(start) => start,
+            None => training.prepare(&device, events)?,
+        };
+        let Prepared { folder, initial, state, vocabulary, spec, objective, train_data, counters } = match start {
+            Beginning::Ready(prepared) => *prepared,
+            Beginning::Finished(summary) => {
+                events(TrainingEvent::Finished(&summary));
+                return Ok(summary);
+            }
+        };
+        let format = SavedFormat::of(recipe, &spec, &vocabulary, initial.as_ref());
+        let mut network = network::build(recipe, spec, initial.as_ref(), device)?;
+        drop(initial);
+        let optimiser = Optimiser::new(network.weights_mut(), &recipe.optimiser)?;
+        let model = Model { network, optimiser, vocabulary: &vocabulary, format, storage: recipe.run.storage };
+        let corpus = train_data.map(|data| data.figures());
+        let start = Start { folder: folder.as_ref(), state, counters, own, corpus };
+        training.take_steps(LanguageTrainee { recipe, objective, model }, start, events)
+    }
+}
+
+impl<'a> Training<'a> {
+    /// The canvases of each step that this rank learns.
+    fn share(&self) -> Result<std::ops::Range<usize>, TrainError> {
+        let together = (objectives::of(self.recipe).canvases_together)(self.recipe);
+        Ok(share(self.ranks, self.recipe.optimiser.batch, together)?)
+    }
+
+    fn preflight<D: Device>(&self) -> Preflight<'a> {
+        let Self { recipe, resume, memory, stop, .. } = *self;
+        Preflight { recipe, resume, memory, element_bytes: size_of::<D::Element>(), stop }
+    }
+
+    fn prepare<D: Device>(
+        &self,
+        device: &D,
+        events: &mut dyn FnMut(TrainingEvent<'_>),
+    ) -> Result<Beginning, TrainError> {
+        let Self { recipe, stop, .. } = *self;
+        let first = self.ranks.rank() == 0;
+        // What is known before work begins; rank 0 speaks for all.
+        let preflight = self.preflight::<D>();
+        let Findings { mut state, initial, texts, vocabulary, mut identity, finished } =
+            if first { preflight.check(events)? } else { preflight.check(&mut |_| {})? };
+        if let Some(summary) = finished {
+            return Ok(Beginning::Finished(summary));
+        }
+        let folder = if first { Some(RunFolder::own(&recipe.output, &[recipe.cache()], events)?) } else { None };
+        if first {
+            // Another process may have gone on between the check and the lock.
+            state = folder::find(&recipe.output, self.resume)?;
+        }
+        let vocabulary = match vocabulary {
+            Some(vocabulary) => vocabulary,
+            None => {
+                let trained = vocabulary::train(recipe, stop, events)?;
+                identity = identity.with_tokenizer(&trained)?;
+                trained
+            }
+        };
+        if let Some(state) = &state {
+            identity.require(&recipe.output, &state.counters.identity)?;
+        }
+        let spec = network::spec(recipe, Tokens::of(&vocabulary), initial.as_ref())?;
+        let mut setting = Setting {
+            recipe,
+            spec: &spec,
+            vocabulary: &vocabulary,
+            saved: state.as_ref().map(|state| &state.counters.objective),
+            open: &|folder| model::open(folder, device),
+            texts: &texts,
+            stop,
+            events,
+            train_data: None,
+        };
+        let objective = match self.objective {
+            Some(begin) => begin(&mut setting)?,
+            None => (objectives::of(recipe).begin)(&mut setting)?,
+        };
+        let train_data = setting.train_data.take();
+        let counters = match &state {
+            Some(state) => state.counters.clone(),
+            None => Counters::new(identity),
+        };
+        let prepared = Prepared { folder, initial, state, vocabulary, spec, objective, train_data, counters };
+        Ok(Beginning::Ready(Box::new(prepared)))
+    }
+}

@@ -1,0 +1,122 @@
+//! A language model as what a run trains: its objective says what a step learns from and what it costs.
+
+use crate::model::Model;
+use crate::objective::{Objective, ObjectiveState, Pass, Step};
+use crate::optimiser::Optimiser;
+use crate::plot::PlotLabels;
+use crate::recipe::Resolved;
+use crate::trainer::{Held, StepCost, StepPart, Trainee};
+use crate::{TrainError, sample};
+use aquatint_batch::PackedBatch;
+use aquatint_compute::Device;
+use aquatint_evaluate::EvaluateError;
+use aquatint_network::{Activations, Denoiser, ExpertLoads, Learner, Weights};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A language model that is trained.
+pub(crate) struct LanguageTrainee<'a, D: Device> {
+    pub(crate) recipe: &'a Resolved,
+    pub(crate) objective: Box<dyn Objective>,
+    pub(crate) model: Model<'a, D>,
+}
+
+impl<D: Device> LanguageTrainee<'_, D> {
+    /// Of how many layers the activations are recomputed, so that a pass stays within its memory.
+    fn recomputed(&self) -> usize {
+        let recipe = self.recipe;
+        let (spec, canvases) = (self.model.network.spec(), recipe.canvases_per_pass());
+        let budget = match recipe.run.activation_memory {
+            _ if recipe.optimiser.recompute => return spec.layers.len(),
+            None => return 0,
+            Some(budget) => budget.0,
+        };
+        let rows = canvases * recipe.data.canvas_length;
+        Activations::new(spec, rows, canvases, size_of::<D::Element>()).recomputed_within(budget)
+    }
+}
+
+impl<D: Device> Trainee for LanguageTrainee<'_, D> {
+    type Device = D;
+
+    fn weights(&self) -> &Weights<D> {
+        self.model.network.weights()
+    }
+
+    fn learner(&mut self) -> (&mut Weights<D>, &mut Optimiser<D>) {
+        (self.model.network.weights_mut(), &mut self.model.optimiser)
+    }
+
+    fn plot_labels(&self) -> PlotLabels {
+        PlotLabels { unit: "nats per token", held_out: "held-out text" }
+    }
+
+    fn limit_memory(&mut self) -> (usize, usize) {
+        let recomputed = self.recomputed();
+        self.model.network.recompute_activations(recomputed);
+        (recomputed, self.model.network.spec().layers.len())
+    }
+
+    fn learn(&mut self, part: StepPart<'_>) -> Result<Option<StepCost>, TrainError> {
+        let StepPart { number, own, ranks, stop } = part;
+        let batch = self.recipe.optimiser.batch;
+        let canvases = self.objective.batch(Step { number, canvases: batch, ranks }, &mut self.model)?;
+        let tokens = canvases.filled();
+        // A step that was given up counts for nothing.
+        drop(self.model.network.take_expert_loads());
+        let (mut nats, mut observed) = (0.0, Vec::new());
+        let per_pass = self.recipe.canvases_per_pass();
+        let mut first = own.start;
+        while first < own.end {
+            if ranks.size() == 1 && stop.load(Ordering::SeqCst) {
+                return Ok(None);
+            }
+            // Passes end where they do on one rank, since some draws are one for each pass.
+            let count = (per_pass - first % per_pass).min(own.end - first);
+            let rows = PackedBatch::new(&canvases.select(first..first + count), self.model.network.spec().attention)?;
+            let pass = Pass { step: number, first, canvases: batch, tokens, rows: &rows };
+            // The cost of a step is the mean of those of its passes.
+            let share = count as f64 / batch as f64;
+            let balance = self.recipe.objective.balance;
+            self.model.network.balance_experts(balance.map_or(0.0, |weight| weight * share));
+            let cost = self.objective.forward_backward(&pass, &mut self.model.network)?;
+            nats += cost.nats;
+            observed.extend(cost.observed);
+            first += count;
+        }
+        let bytes = canvases.text_bytes.iter().map(|&bytes| u64::from(bytes)).sum();
+        let loads = self.model.network.take_expert_loads();
+        Ok(Some(StepCost { nats, observed, loads, tokens: tokens as u64, bytes: Some(bytes) }))
+    }
+
+    fn observe(&mut self, observed: &[f64], loads: &ExpertLoads) {
+        self.objective.observe(observed);
+        if let Some(rate) = self.recipe.objective.balance {
+            self.model.network.shift_router_biases(loads, rate);
+        }
+    }
+
+    fn validate(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Held, TrainError> {
+        match self.objective.validate(&self.model.network, &mut |_| go_on()) {
+            Ok(Some(likelihood)) => Ok(Held::Measured(Box::new(likelihood))),
+            Ok(None) => Ok(Held::Nothing),
+            Err(TrainError::Evaluate(EvaluateError::Stopped)) => Ok(Held::Stopped),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn save(&self, folder: &Path) -> Result<(), TrainError> {
+        self.model.save(folder, self.objective.as_ref())
+    }
+
+    /// Fills a canvas. A model without a process to walk back fills none.
+    fn sample(&self, step: u64, stop: &AtomicBool) -> Result<Option<String>, TrainError> {
+        let Some(process) = self.objective.process() else { return Ok(None) };
+        let Model { network, vocabulary, .. } = &self.model;
+        sample::fill(network, process, self.recipe, vocabulary, step, stop).map(Some)
+    }
+
+    fn state(&self) -> Result<ObjectiveState, TrainError> {
+        self.objective.state()
+    }
+}
