@@ -1,7 +1,7 @@
 //! Requests whose open positions are to hold text.
 
 use aquatint_diffusion::{Canvas, TokenId};
-use aquatint_generate::{Request, Settings};
+use aquatint_generate::{Part, Request, Settings};
 use aquatint_vocabulary::Vocabulary;
 
 /// Makes the requests that fill canvases with text of a vocabulary: its end tokens close approximate spans, and tokens
@@ -20,6 +20,11 @@ impl TextRequests {
 
     /// The request that fills a canvas.
     pub fn request(&self, canvas: Canvas, settings: Settings) -> Request {
-        Request::new(canvas, settings).with_ends(self.ends.clone()).with_forbidden(self.forbidden.clone())
+        self.request_of_parts(canvas, vec![Part::new(settings)])
+    }
+
+    /// The same where parts of the canvas are filled by settings of their own.
+    pub fn request_of_parts(&self, canvas: Canvas, parts: Vec<Part>) -> Request {
+        Request::of_parts(canvas, parts).with_ends(self.ends.clone()).with_forbidden(self.forbidden.clone())
     }
 }

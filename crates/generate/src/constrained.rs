@@ -34,9 +34,8 @@ pub(crate) struct ConstrainedRow {
 impl ConstrainedSpan {
     /// Makes the constrained spans of a part ready, for a vocabulary of this size.
     pub(crate) fn all(part: PartOf<'_>, size: usize, process: &dyn Process) -> Result<Vec<Self>, GenerateError> {
-        let mut forbidden = process.noise_tokens().to_vec();
         let (request, settings) = (part.request, part.settings());
-        forbidden.extend(part.never_written());
+        let mut forbidden = process.noise_tokens().to_vec();
         forbidden.extend(settings.length_tokens.iter().flat_map(|tokens| [tokens.delete(), tokens.insert()]));
         let mut all: Vec<Self> = Vec::new();
         let spans = request.canvas.spans();
@@ -61,6 +60,7 @@ impl ConstrainedSpan {
             // Of several tokens that could close it, the usual one does.
             let closing = request.ends.first().copied().filter(|_| span.approximate);
             let mut forbidden = forbidden.clone();
+            forbidden.extend(part.never_written(&span.domain));
             forbidden.extend(request.ends.iter().filter(|end| Some(**end) != closing));
             forbidden.extend(outside(&span.domain, size, closing.as_slice()));
             let start = SpanStart { cells: &cells(&request.canvas, &span, &[]), closing, forbidden: &forbidden };

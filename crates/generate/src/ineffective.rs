@@ -12,7 +12,7 @@ use crate::visible::visible;
 use crate::{BlocksFrom, Cache, ConfidenceOf, GenerateError, Request, Settings, StopAt};
 use aquatint_diffusion::policy::Last;
 use aquatint_diffusion::{
-    BlockPlan, CommitPolicy, Counting, Editing, Kind, Layout, PlanPart, PlannedStep, Process, Remasking, Span,
+    BlockPlan, CommitPolicy, Counting, Domain, Editing, Kind, Layout, PlanPart, PlannedStep, Process, Remasking, Span,
     StepPlan, Time, TokenId,
 };
 use aquatint_network::{NetworkKind, NetworkSpec};
@@ -345,10 +345,13 @@ impl Case<'_> {
         tokens.peek()?;
         let Request { ends, forbidden, .. } = self.request;
         let may_end = self.spans().any(|span| span.approximate);
-        let is_outside = |token: &TokenId| self.spans().all(|span| !span.domain.ids.contains(token));
+        let is_of = |span: &Span, token: &TokenId| match span.domain == Domain::ANY {
+            true => !forbidden.contains(token),
+            false => span.domain.ids.contains(token),
+        };
         let is_never_drawn = |token: &TokenId| match ends.contains(token) {
             true => !may_end,
-            false => self.process.noise_tokens().contains(token) || forbidden.contains(token) || is_outside(token),
+            false => self.process.noise_tokens().contains(token) || !self.spans().any(|span| is_of(span, token)),
         };
         let nothing = tokens.all(|token| is_never_drawn(&token));
         nothing.then(|| "none of its tokens is ever written here".to_owned())

@@ -1,7 +1,7 @@
 //! Parts of a request: spans that are filled by settings of their own, beside the others or behind them.
 
 use crate::{Cache, GenerateError, Request, Settings, SpanConstraint};
-use aquatint_diffusion::{Canvas, Kind, Layout, Process, SettingError, TokenId};
+use aquatint_diffusion::{Canvas, Domain, Kind, Layout, Process, SettingError, TokenId};
 use aquatint_network::NetworkSpec;
 use std::ops::Range;
 
@@ -79,8 +79,9 @@ impl<'a> PartOf<'a> {
         open.into_iter().filter(|position| ranges.iter().any(|range| range.contains(position))).collect()
     }
 
-    /// The tokens that it writes nowhere, not even to end a span.
-    pub(crate) fn never_written(self) -> impl Iterator<Item = TokenId> {
+    /// The tokens that it writes nowhere in spans of a domain, not even to end one. What is forbidden elsewhere may be what
+    /// a domain has.
+    pub(crate) fn never_written(self, domain: &Domain) -> impl Iterator<Item = TokenId> {
         let (request, settings) = (self.request, self.settings());
         let lengths = settings.length_tokens;
         let (writes, never) = match settings.editing {
@@ -89,7 +90,9 @@ impl<'a> PartOf<'a> {
         };
         let is_written =
             move |token: &TokenId| request.ends.contains(token) || writes.is_some_and(|tokens| tokens.contains(*token));
-        let forbidden = request.forbidden.iter().copied().filter(move |token| !is_written(token));
+        let own = if *domain == Domain::ANY { 0..0 } else { domain.ids.clone() };
+        let is_forbidden = move |token: &TokenId| !is_written(token) && !own.contains(token);
+        let forbidden = request.forbidden.iter().copied().filter(is_forbidden);
         let never = never.into_iter().flat_map(|tokens| [tokens.delete(), tokens.insert()]);
         forbidden.chain(never).chain(settings.choice.suppressed.iter().copied())
     }

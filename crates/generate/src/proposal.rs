@@ -45,10 +45,10 @@ impl Proposer {
     /// Draws under the key of a request.
     pub(crate) fn new(part: PartOf<'_>, model: &Model<'_>, key: Key) -> Self {
         let (request, settings) = (part.request, part.settings());
-        let mut never: Vec<TokenId> = model.process.noise_tokens().to_vec();
-        never.extend(part.never_written());
         let of_domain = |domain: &Domain| {
             let size = model.spec().vocabulary_size;
+            let mut never: Vec<TokenId> = model.process.noise_tokens().to_vec();
+            never.extend(part.never_written(domain));
             let closable = [never.clone(), outside(domain, size, &request.ends)].concat();
             let exact = [never.clone(), outside(domain, size, &[]), request.ends.clone()].concat();
             DomainTokens { domain: domain.clone(), positions: Vec::new(), closable, exact }

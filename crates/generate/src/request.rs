@@ -16,7 +16,8 @@ pub struct Request {
     /// The tokens that close an approximate span early, the usual one first. They are never proposed elsewhere; without
     /// one such spans are filled to their full length.
     pub ends: Vec<TokenId>,
-    /// Tokens that are never written: those with a role (pad, begin …), and ids beyond the tokenizer's.
+    /// Tokens that are never written: those with a role (pad, begin …), and ids beyond the tokenizer's. A span with a domain
+    /// holds what that says, these tokens among them.
     pub forbidden: Vec<TokenId>,
     /// What the text of spans may be.
     pub constraints: Vec<SpanConstraint>,
@@ -63,7 +64,7 @@ impl Request {
         self
     }
 
-    /// Never writes these tokens.
+    /// Never writes these tokens, but where they are of a span's domain.
     #[must_use]
     pub fn with_forbidden(mut self, forbidden: Vec<TokenId>) -> Self {
         self.forbidden = forbidden;

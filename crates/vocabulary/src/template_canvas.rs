@@ -9,20 +9,26 @@
 //!
 //! Written tokens are decoded behind those before them, since many tokenizers mean a blank by where a token stands.
 
-use crate::{Before, MediaKind, Piece, Role, Template, TokenId, UnknownText, Vocabulary, VocabularyError};
-use aquatint_diffusion::{Canvas, Kind};
+use crate::{
+    Before, CanvasPiece, MediaKind, MediaSpan, MediaStretch, Piece, Role, Template, TokenId, UnknownText, Vocabulary,
+    VocabularyError,
+};
+use aquatint_diffusion::{Canvas, CanvasError, Kind, PositionState};
 use std::ops::Range;
 
 /// Why a template cannot become a canvas of a vocabulary.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TemplateCanvasError {
-    /// The vocabulary has no codes for pictures or sounds.
+    /// Nobody said how a picture or a sound lies on the canvas.
     #[error("the template asks for a {medium}, and this model knows text only")]
     TextOnly {
         /// What it asks for.
         medium: MediaKind,
     },
+    /// The codes of a picture are not as many as its grid has places.
+    #[error(transparent)]
+    Canvas(#[from] CanvasError),
     /// The tokenizer refused, or lacks a mask token.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
@@ -33,6 +39,7 @@ impl TemplateCanvasError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::TextOnly { medium } => Some(format!("choose a model with {medium} codes")),
+            Self::Canvas(_) => None,
             Self::Vocabulary(error) => error.hint(),
         }
     }
@@ -41,8 +48,16 @@ impl TemplateCanvasError {
 /// A stretch of the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stretch {
-    Given { positions: Range<usize>, text: String },
-    Open { positions: Range<usize>, owes_blank: bool },
+    Given {
+        positions: Range<usize>,
+        text: String,
+    },
+    Open {
+        positions: Range<usize>,
+        owes_blank: bool,
+    },
+    /// A picture or a sound; what stands before and behind its codes is no text.
+    Media(MediaStretch),
 }
 
 /// A template laid out for a vocabulary: the canvas to fill, and how to read it.
@@ -56,12 +71,25 @@ pub struct TemplateCanvas {
 /// What a canvas says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CanvasText {
-    /// All of it: every given character as it was given, and in each hole the text of its final tokens.
+    /// All text of it: every given character as it was given, and in each hole the text of its final tokens.
     pub text: String,
+    /// The same with the pictures and sounds between it, in their order.
+    pub pieces: Vec<CanvasPiece>,
     /// The text of each hole, in order, without the blank that was given in front of it.
     pub holes: Vec<String>,
     /// Bytes that were written and are no text: parts of characters. They are left out.
     pub broken_bytes: usize,
+}
+
+impl CanvasText {
+    fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+        match self.pieces.last_mut() {
+            _ if text.is_empty() => {}
+            Some(CanvasPiece::Text(before)) => before.push_str(text),
+            _ => self.pieces.push(CanvasPiece::Text(text.to_owned())),
+        }
+    }
 }
 
 /// What a position holds at a moment.
@@ -107,7 +135,20 @@ impl Template {
     /// When the vocabulary has neither or cannot encode the text, or when the template has a picture or a
     /// sound.
     pub fn lay_out(&self, vocabulary: &Vocabulary) -> Result<TemplateCanvas, TemplateCanvasError> {
+        self.lay_out_with(vocabulary, &[])
+    }
+
+    /// The same of a template with pictures and sounds, which lie as `media` says of each of them, in their order.
+    ///
+    /// # Errors
+    /// As [`Template::lay_out`], for a picture or a sound of which `media` says nothing; and when one does not fit its grid.
+    pub fn lay_out_with(
+        &self,
+        vocabulary: &Vocabulary,
+        media: &[MediaSpan],
+    ) -> Result<TemplateCanvas, TemplateCanvasError> {
         let noise = Self::noise(vocabulary)?;
+        let mut spans = media.iter();
         let (mut canvas, mut stretches, mut unknown) = (Canvas::new(), Vec::new(), UnknownText::default());
         let pieces = self.pieces();
         for (index, piece) in pieces.iter().enumerate() {
@@ -130,7 +171,17 @@ impl Template {
                     let owes_blank = index.checked_sub(1).and_then(owed).is_some();
                     stretches.push(Stretch::Open { positions: start..start + count, owes_blank });
                 }
-                Piece::Media(media) => return Err(TemplateCanvasError::TextOnly { medium: media.kind }),
+                Piece::Media(media) => {
+                    let Some(MediaSpan { open, close, domain, codes }) = spans.next() else {
+                        return Err(TemplateCanvasError::TextOnly { medium: media.kind });
+                    };
+                    canvas.push_given(&[*open]);
+                    let positions = canvas.len()..canvas.len() + codes.len();
+                    canvas.push_span(codes, false, domain.clone(), noise)?;
+                    canvas.push_given(&[*close]);
+                    let is_made = codes.iter().any(Option::is_none);
+                    stretches.push(Stretch::Media(MediaStretch { kind: media.kind, positions, is_made }));
+                }
             }
         }
         Ok(TemplateCanvas { canvas, stretches, unknown })
@@ -169,9 +220,14 @@ impl TemplateCanvas {
     /// The holes in order: their positions, and whether a blank that was given in front of one is part of it.
     pub fn holes(&self) -> impl Iterator<Item = (Range<usize>, bool)> {
         self.stretches.iter().filter_map(|stretch| match stretch {
-            Stretch::Given { .. } => None,
+            Stretch::Given { .. } | Stretch::Media(_) => None,
             Stretch::Open { positions, owes_blank } => Some((positions.clone(), *owes_blank)),
         })
+    }
+
+    /// The pictures and sounds in order.
+    pub fn media(&self) -> impl Iterator<Item = &MediaStretch> {
+        self.stretches.iter().filter_map(|stretch| if let Stretch::Media(media) = stretch { Some(media) } else { None })
     }
 
     /// The canvas, all of whose open positions are noise.
@@ -202,7 +258,15 @@ impl TemplateCanvas {
         let mut runs = runs.iter().peekable();
         for stretch in &self.stretches {
             match stretch {
-                Stretch::Given { text, .. } => read.text.push_str(text),
+                Stretch::Given { text, .. } => read.push(text),
+                Stretch::Media(stretch) => {
+                    let code = |position: usize| match canvas.state(position) {
+                        Some(PositionState::Given | PositionState::Committed) => Some(canvas.tokens()[position]),
+                        _ => None,
+                    };
+                    let codes = stretch.positions.clone().map(code).collect();
+                    read.pieces.push(CanvasPiece::Media { stretch: stretch.clone(), codes });
+                }
                 Stretch::Open { owes_blank, .. } => {
                     let mut hole = String::new();
                     while let Some(run) = runs.next_if(|run| run.hole == read.holes.len()) {
@@ -210,10 +274,10 @@ impl TemplateCanvas {
                     }
                     // One blank in front was given already.
                     if *owes_blank {
-                        read.text.push(' ');
+                        read.push(" ");
                         hole = hole.strip_prefix(' ').map_or_else(|| hole.clone(), str::to_owned);
                     }
-                    read.text.push_str(&hole);
+                    read.push(&hole);
                     read.holes.push(hole);
                 }
             }
@@ -239,7 +303,7 @@ impl TemplateCanvas {
                     before.into_iter().for_each(|bytes| bytes.extend_from_slice(text.as_bytes()));
                 }
                 Stretch::Given { positions, text } => pieces[positions.start] = text.clone().into_bytes(),
-                Stretch::Open { owes_blank: false, .. } => {}
+                Stretch::Open { owes_blank: false, .. } | Stretch::Media(_) => {}
                 Stretch::Open { positions, .. } => {
                     let known = positions.clone().take_while(|position| holdings[*position] != Holding::Open);
                     let first = known.into_iter().find(|position| !pieces[*position].is_empty());
@@ -262,6 +326,8 @@ impl TemplateCanvas {
                 Stretch::Given { positions, .. } => {
                     before.get_or_insert_default().extend_from_slice(&self.canvas.tokens()[positions.clone()]);
                 }
+                // A text goes on behind what closes it.
+                Stretch::Media(media) => before = Some(vec![self.canvas.tokens()[media.positions.end]]),
                 Stretch::Open { positions, .. } => {
                     let mut begun = false;
                     for position in positions.clone() {

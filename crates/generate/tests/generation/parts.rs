@@ -291,6 +291,24 @@ fn a_domain_leaves_out_what_suppressed_tokens_do() {
 }
 
 #[test]
+fn what_is_forbidden_in_text_is_written_where_it_is_of_a_domain() {
+    let network = network(CpuPath::best(), 1, |_| {});
+    let mut canvas = Canvas::new();
+    canvas.push_given(&[2]);
+    canvas.push_open(4, false, MASK);
+    canvas.push_span(&[None; 6], false, Domain::grid(CODES, 2, 3), MASK).unwrap();
+    let size = network.spec().vocabulary_size as TokenId;
+    let no_text: Vec<TokenId> = [END].into_iter().chain(TEXT.end..size).collect();
+    for seed in 0..5 {
+        let settings = codes().seed(seed).logit_bias([(CODES.start, 5.0)]).build().unwrap();
+        let request = Request::new(canvas.clone(), settings).with_forbidden(no_text.clone());
+        assert_eq!(ineffective(&request, network.spec(), &process()).unwrap(), Vec::new());
+        let outcome = filled(&network, &process(), std::slice::from_ref(&request)).remove(0);
+        assert!(holds(&outcome, 0, &(END + 1..TEXT.end)) && holds(&outcome, 1, &CODES), "{:?}", outcome.tokens);
+    }
+}
+
+#[test]
 fn a_picture_is_read_in_rows_where_the_network_has_axes_for_them() {
     let canvas = |domain: Domain| {
         let mut canvas = Canvas::new();

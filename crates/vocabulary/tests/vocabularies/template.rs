@@ -1,9 +1,9 @@
 //! The template language: what is read, what is refused and how, and that every given character survives.
 
-use aquatint_diffusion::{Canvas, Kind};
+use aquatint_diffusion::{Canvas, Domain, Kind};
 use aquatint_vocabulary::{
-    Holding, Mask, Media, MediaKind, Piece, Role, Template, TemplateCanvas, TemplateCanvasError, TemplateProblem,
-    Vocabulary,
+    CanvasPiece, Holding, Mask, Media, MediaKind, MediaSpan, MediaStretch, Piece, Role, Template, TemplateCanvas,
+    TemplateCanvasError, TemplateProblem, Vocabulary,
 };
 use proptest::prelude::*;
 use std::sync::OnceLock;
@@ -246,6 +246,69 @@ fn piece() -> impl Strategy<Value = Piece> {
         file().prop_map(|file| Piece::Media(Media::given(MediaKind::Sound, file.trim()))),
         picture,
     ]
+}
+
+#[test]
+fn hostile_templates_are_refused_or_read_back() {
+    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/template");
+    let mut refused = 0;
+    for seed in std::fs::read_dir(seeds).unwrap() {
+        let source = std::fs::read_to_string(seed.unwrap().path()).unwrap();
+        match Template::parse(&source) {
+            Ok(template) => assert_eq!(Template::parse(&template.to_string()), Ok(template)),
+            Err(error) => {
+                refused += 1;
+                assert!(error.hint().is_some() && error.column <= source.chars().count(), "{error}");
+            }
+        }
+    }
+    assert_eq!(refused, 6);
+}
+
+#[test]
+fn pictures_lie_between_their_marks_and_come_back_between_the_text() {
+    let template = Template::parse("A fox. [[picture]] It [[1]][[picture:owl.png]]!").unwrap();
+    let (open, close, domain) = (500, 501, Domain::grid(600..650, 2, 2));
+    let of = |codes| MediaSpan { open, close, domain: domain.clone(), codes };
+    let media = [of(vec![None; 4]), of(vec![Some(601), Some(602), None, Some(604)])];
+    let laid_out = template.lay_out_with(vocabulary(), &media).unwrap();
+    let mut canvas = laid_out.canvas().clone();
+    assert_eq!(canvas.spans().iter().map(|span| span.domain.is_grid()).collect::<Vec<_>>(), [true, false, true]);
+    let stretches: Vec<MediaStretch> = laid_out.media().cloned().collect();
+    for stretch in &stretches {
+        let (before, behind) = (stretch.positions.start - 1, stretch.positions.end);
+        assert_eq!([canvas.tokens()[before], canvas.tokens()[behind]], [open, close]);
+        assert!(stretch.is_made && stretch.kind == MediaKind::Picture && stretch.positions.len() == 4);
+    }
+    // Codes are no text, whatever is known of them.
+    let hole = canvas.spans()[1].positions.start;
+    canvas.commit(hole, vocabulary().encode(" x").unwrap()[0]).unwrap();
+    canvas.commit(stretches[0].positions.start + 2, 640).unwrap();
+    let read = laid_out.read(vocabulary(), &canvas);
+    assert_eq!((read.text.clone(), read.holes.len()), (format!("A fox.  It {}!", read.holes[0]), 1));
+    let codes = |stretch: &MediaStretch, codes: &[Option<u32>]| CanvasPiece::Media {
+        stretch: stretch.clone(),
+        codes: codes.to_vec(),
+    };
+    assert_eq!(
+        read.pieces,
+        [
+            CanvasPiece::Text("A fox. ".to_owned()),
+            codes(&stretches[0], &[None, None, Some(640), None]),
+            CanvasPiece::Text(format!(" It {}", read.holes[0])),
+            codes(&stretches[1], &[Some(601), Some(602), None, Some(604)]),
+            CanvasPiece::Text("!".to_owned()),
+        ]
+    );
+    let holdings: Vec<Holding> = canvas.tokens().iter().map(|token| Holding::Token(*token)).collect();
+    let drawn = laid_out.pieces(vocabulary(), &holdings);
+    assert!(stretches.iter().all(|stretch| drawn[stretch.positions.clone()].iter().all(Vec::is_empty)));
+
+    // Nothing is said of the second picture; the first one has too few codes.
+    let error = template.lay_out_with(vocabulary(), &media[..1]).unwrap_err();
+    assert!(matches!(error, TemplateCanvasError::TextOnly { medium: MediaKind::Picture }));
+    let error = template.lay_out_with(vocabulary(), &[of(vec![None; 3]), media[1].clone()]).unwrap_err();
+    assert!(error.to_string().starts_with("a span of 2 rows of 2 has 3 positions"), "{error}");
 }
 
 proptest! {
