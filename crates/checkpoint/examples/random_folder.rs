@@ -79,8 +79,14 @@ fn write() -> Result<(), Box<dyn Error>> {
     let mut vocabulary = Vocabulary::from_json(tokenizer(&named).to_string().as_bytes())?;
     vocabulary.assign_roles(&[RoleFile { name: "config.json", contents: &stated }], spec.vocabulary_size)?;
     let generation = GenerationDefaults::default();
-    let description =
-        Description { family, spec: &spec, vocabulary: &vocabulary, generation: &generation, tokenizer_config: None };
+    let description = Description {
+        family,
+        spec: &spec,
+        vocabulary: &vocabulary,
+        codecs: &[],
+        generation: &generation,
+        tokenizer_config: None,
+    };
     let mut state = 7;
     save_planned(Path::new(folder), &description, (&planned, quantisation.as_ref()), storage, &mut |index| {
         let tensor = &tensors[index];

@@ -41,8 +41,8 @@ impl Files {
     pub(crate) fn load(&self) -> Result<Checkpoint, CheckpointError> {
         let file = |file: &str| format!("{} (built in)/{file}", self.name);
         let mut vocabulary = Vocabulary::from_json(self.tokenizer)?;
-        let Config { family, spec, quantisation, roles: stated, unknown_keys } =
-            Config::parse(&file("config.json"), self.config, &vocabulary)?;
+        let Config { family, spec, quantisation, codecs, roles: stated, unknown_keys } =
+            Config::parse(&file("config.json"), self.config, &vocabulary, &|_| None)?;
         roles::assign(&mut vocabulary, &spec, stated, &[])?;
         Ok(Checkpoint {
             family,
@@ -50,6 +50,7 @@ impl Files {
             quantisation,
             weights: Arc::new(Weights::embedded(&file("model.safetensors"), self.weights)?),
             vocabulary,
+            codecs,
             generation: GenerationDefaults::parse(&file("generation_config.json"), self.generation, family)?,
             unknown_keys,
             tokenizer_config: Value::Null,

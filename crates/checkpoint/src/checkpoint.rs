@@ -5,7 +5,7 @@
 use crate::read::{read, read_optional};
 use crate::save::{Description, save_learner};
 use crate::weights::Weights;
-use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, builtin, gguf, roles, tied_head};
+use crate::{CheckpointError, GenerationDefaults, ModelCodec, Quantisation, Storage, builtin, gguf, roles, tied_head};
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_network::families::{self, Family, Object, TokenRoles};
 use aquatint_network::{
@@ -51,6 +51,8 @@ pub struct Checkpoint {
     pub weights: Arc<Weights>,
     /// Text to tokens and back.
     pub vocabulary: Vocabulary,
+    /// What makes codes of pictures and sounds, where it has such spans.
+    pub codecs: Vec<ModelCodec>,
     /// How to sample where the user says nothing.
     pub generation: GenerationDefaults,
     /// The keys of its `config.json` that nothing here knows, which are passed over.
@@ -96,8 +98,9 @@ impl Checkpoint {
             _ => error,
         })?;
         let mut vocabulary = Vocabulary::from_json(&read(&folder.join("tokenizer.json"))?)?;
-        let Config { family, spec, quantisation, roles: stated, unknown_keys } =
-            Config::parse(&name("config.json"), &config, &vocabulary)?;
+        let folder_of = |codec: &str| Some(folder.join(codec));
+        let Config { family, spec, quantisation, codecs, roles: stated, unknown_keys } =
+            Config::parse(&name("config.json"), &config, &vocabulary, &folder_of)?;
         let generation = GenerationDefaults::load(folder, family, &parse_json(&name("config.json"), &config)?)?;
         let mut tokenizer_config = optional("tokenizer_config.json")?;
         if let Some(template) = read_optional(&folder.join("chat_template.jinja"))?
@@ -121,7 +124,18 @@ impl Checkpoint {
         tied_head::resolve(&mut weights, family, &spec);
         let origin = Origin::Folder(folder.to_path_buf());
         let weights = Arc::new(weights);
-        Ok(Self { family, spec, quantisation, weights, vocabulary, generation, unknown_keys, tokenizer_config, origin })
+        Ok(Self {
+            family,
+            spec,
+            quantisation,
+            weights,
+            vocabulary,
+            codecs,
+            generation,
+            unknown_keys,
+            tokenizer_config,
+            origin,
+        })
     }
 
     /// The template of conversations: the one of its folder (`chat_template.jinja`, or in `tokenizer_config.json`), or its
@@ -148,6 +162,7 @@ impl Checkpoint {
             family: self.family,
             spec: &self.spec,
             vocabulary: &self.vocabulary,
+            codecs: &self.codecs,
             generation: &self.generation,
             tokenizer_config: Some(&self.tokenizer_config).filter(|config| !config.is_null()),
         }
@@ -180,14 +195,30 @@ impl Checkpoint {
     }
 
     /// A network of another description on a device, with these weights where it has the same tensors and fresh ones,
-    /// by `seed`, where it has more; for learning on under another process.
+    /// by `seed`, where it has more; for learning on under another process, or with more tokens: a table with more rows
+    /// keeps its first ones.
     ///
     /// # Errors
     /// As [`Checkpoint::build`].
     pub fn grown<D: Device>(&self, device: D, spec: NetworkSpec, seed: u64) -> Result<Network<D>, CheckpointError> {
         let mut network = Network::new(device, spec, seed).map_err(CheckpointError::from)?;
+        let sizes = |spec: &NetworkSpec| -> BTreeMap<String, usize> {
+            spec.tensors().into_iter().map(|tensor| (tensor.name, tensor.shape.iter().product())).collect()
+        };
+        let (there, here) = (sizes(&self.spec), sizes(network.spec()));
+        let mut new_rows: BTreeMap<&str, Vec<f32>> = BTreeMap::new();
+        for (name, size) in &there {
+            if here.get(name).is_some_and(|larger| larger > size) {
+                let fresh = network.weights().read_parameter(name).map_err(CheckpointError::from)?;
+                new_rows.insert(name, fresh.get(*size..).unwrap_or_default().to_vec());
+            }
+        }
         self.build(|weights| {
-            network.load(&mut |name| weights(name).map(TensorData::into_real))?;
+            network.load(&mut |name| {
+                let mut values = weights(name)?.into_real();
+                values.extend(new_rows.get(name).into_iter().flatten());
+                Some(values)
+            })?;
             Ok(network)
         })
     }
@@ -375,6 +406,7 @@ impl Checkpoint {
             family: self.family,
             spec: learner.spec(),
             vocabulary: &self.vocabulary,
+            codecs: &self.codecs,
             generation: &self.generation,
             tokenizer_config: Some(&self.tokenizer_config).filter(|config| !config.is_null()),
         };
@@ -406,13 +438,20 @@ pub(crate) struct Config {
     pub(crate) family: &'static dyn Family,
     pub(crate) spec: NetworkSpec,
     pub(crate) quantisation: Option<Quantisation>,
+    pub(crate) codecs: Vec<ModelCodec>,
     pub(crate) roles: TokenRoles,
     pub(crate) unknown_keys: Vec<String>,
 }
 
 impl Config {
     /// Where it does not say which token is the mask, the vocabulary has one under the name that the family has for it.
-    pub(crate) fn parse(file: &str, text: &[u8], vocabulary: &Vocabulary) -> Result<Self, CheckpointError> {
+    /// `folder_of` says where the codec of a name lies, if there can be one.
+    pub(crate) fn parse(
+        file: &str,
+        text: &[u8],
+        vocabulary: &Vocabulary,
+        folder_of: &dyn Fn(&str) -> Option<PathBuf>,
+    ) -> Result<Self, CheckpointError> {
         let mut config = parse_json(file, text)?;
         let family = families::of_config(&config)?;
         if config["mask_token_id"].is_null()
@@ -421,10 +460,15 @@ impl Config {
             config["mask_token_id"] = mask.into();
         }
         let (spec, quantisation) = (families::from_config(&config)?, Quantisation::from_config(file, &config)?);
+        let codecs = ModelCodec::all_of(file, &config, folder_of)?;
+        if let Some(codec) = codecs.iter().find(|codec| codec.end() as usize > spec.vocabulary_size) {
+            let (name, end, rows) = (codec.name.clone(), codec.end() as usize, spec.vocabulary_size);
+            return Err(CheckpointError::TooManyCodes { name, end, rows });
+        }
         let unknown_keys = families::unknown_keys(&config);
         roles::ignore(family, "config.json", &mut config);
         let roles = family.roles(config.as_object().unwrap_or(&Object::new()));
-        Ok(Self { family, spec, quantisation, roles, unknown_keys })
+        Ok(Self { family, spec, quantisation, codecs, roles, unknown_keys })
     }
 }
 

@@ -166,9 +166,9 @@ pub enum CheckpointError {
         /// What it is.
         value: f64,
     },
-    /// `quantization_config` describes what is not read here.
+    /// A value of `config.json` is not read here.
     #[error("`{key}` is {given}; allowed: {allowed} (in `{file}`)")]
-    Quantisation {
+    Setting {
         /// The file.
         file: String,
         /// The way to the key.
@@ -232,6 +232,16 @@ pub enum CheckpointError {
     TooManyTokens {
         /// Ids of the tokenizer.
         tokens: usize,
+        /// Rows of the embedding.
+        rows: usize,
+    },
+    /// A codec has tokens that the network has no rows for.
+    #[error("the codec `{name}` has tokens up to {}, and config.json gives the network {rows} rows", end - 1)]
+    TooManyCodes {
+        /// The codec.
+        name: String,
+        /// One more than the greatest of its tokens.
+        end: usize,
         /// Rows of the embedding.
         rows: usize,
     },

@@ -14,6 +14,8 @@
 
 pub mod builtin;
 mod checkpoint;
+mod codecs;
+mod config_value;
 mod error;
 mod generation;
 mod gguf;
@@ -36,6 +38,7 @@ mod tied_head;
 mod weights;
 
 pub use checkpoint::{Checkpoint, Origin};
+pub use codecs::ModelCodec;
 pub use error::CheckpointError;
 pub use generation::GenerationDefaults;
 pub use quantise::{QuantisePlan, QuantisedFolder};

@@ -13,6 +13,7 @@
 //! matrices are quantised the tensors' names say; `targets` and `ignore` are for other readers.
 
 use crate::CheckpointError;
+use crate::config_value::ConfigValue;
 use aquatint_compute::{Bits, Quantised};
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -168,7 +169,7 @@ impl Quantisation {
     pub fn from_config(file: &str, config: &Value) -> Result<Option<Self>, CheckpointError> {
         match config.get("quantization_config") {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => Place { file, path: "quantization_config".to_owned(), value }.quantisation().map(Some),
+            Some(value) => ConfigValue { file, path: "quantization_config".to_owned(), value }.quantisation().map(Some),
         }
     }
 
@@ -217,62 +218,8 @@ impl Quantisation {
     }
 }
 
-/// A value in a file, and the way there.
-struct Place<'a> {
-    file: &'a str,
-    path: String,
-    value: &'a Value,
-}
-
-impl<'a> Place<'a> {
-    fn refuse(&self, allowed: impl Into<String>) -> CheckpointError {
-        CheckpointError::Quantisation {
-            file: self.file.to_owned(),
-            key: self.path.clone(),
-            given: self.value.to_string(),
-            allowed: allowed.into(),
-        }
-    }
-
-    /// The value of a key; what is absent is null.
-    fn get(&self, key: &str) -> Place<'a> {
-        let value = self.value.get(key).unwrap_or(&Value::Null);
-        Place { file: self.file, path: format!("{}.{key}", self.path), value }
-    }
-
-    /// An object with no other keys than these.
-    fn object(&self, keys: &[&str]) -> Result<&'a Map<String, Value>, CheckpointError> {
-        let map = self.value.as_object().ok_or_else(|| self.refuse("an object"))?;
-        match map.keys().find(|key| !keys.contains(&key.as_str())) {
-            Some(key) => Err(self.get(key).refuse(format!("one of the keys {}", keys.join(", ")))),
-            None => Ok(map),
-        }
-    }
-
-    /// Insists on one of these strings.
-    fn one_of(&self, names: &[&str]) -> Result<&'a str, CheckpointError> {
-        let refuse = || self.refuse(names.join(", "));
-        self.value.as_str().filter(|name| names.contains(name)).ok_or_else(refuse)
-    }
-
-    /// Insists on one of these values, with the reason.
-    fn insist(&self, values: &[Value], reason: &str) -> Result<(), CheckpointError> {
-        if values.contains(self.value) {
-            return Ok(());
-        }
-        let names: Vec<String> = values.iter().map(ToString::to_string).collect();
-        Err(self.refuse(format!("{} ({reason})", names.join(", "))))
-    }
-
-    fn strings(&self) -> Result<Vec<String>, CheckpointError> {
-        let string = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| self.refuse("a list of names"));
-        match self.value {
-            Value::Null => Ok(Vec::new()),
-            Value::Array(values) => values.iter().map(string).collect(),
-            _ => Err(self.refuse("a list of names")),
-        }
-    }
-
+/// What of a description is read here.
+impl ConfigValue<'_> {
     fn quantisation(&self) -> Result<Quantisation, CheckpointError> {
         if !self.value.is_object() {
             return Err(self.refuse("an object"));

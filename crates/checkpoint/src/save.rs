@@ -6,7 +6,7 @@
 
 use crate::quantised_writer::{PlannedTensor, write_data, write_planned};
 use crate::safetensors_writer::write_weights;
-use crate::{CheckpointError, GenerationDefaults, Quantisation, Storage, Tensor};
+use crate::{CheckpointError, GenerationDefaults, ModelCodec, Quantisation, Storage, Tensor, codecs};
 use aquatint_files::write_atomically;
 use aquatint_network::families::{self, Family, TokenRoles};
 use aquatint_network::{Learner, NetworkError, NetworkSpec, ParameterInfo, TensorData};
@@ -24,6 +24,8 @@ pub struct Description<'a> {
     pub spec: &'a NetworkSpec,
     /// Text to tokens and back.
     pub vocabulary: &'a Vocabulary,
+    /// What makes codes of pictures and sounds; their folders are written within the model's.
+    pub codecs: &'a [ModelCodec],
     /// How to sample.
     pub generation: &'a GenerationDefaults,
     /// `tokenizer_config.json`, where there is to be one.
@@ -33,7 +35,7 @@ pub struct Description<'a> {
 impl<'a> Description<'a> {
     /// A model of this project's own family.
     pub fn native(spec: &'a NetworkSpec, vocabulary: &'a Vocabulary, generation: &'a GenerationDefaults) -> Self {
-        Self { family: families::NATIVE, spec, vocabulary, generation, tokenizer_config: None }
+        Self { family: families::NATIVE, spec, vocabulary, codecs: &[], generation, tokenizer_config: None }
     }
 
     /// Its `config.json`, but for how weights are kept.
@@ -146,6 +148,9 @@ fn write_folder(
     if let Some(quantisation) = quantisation {
         config["quantization_config"] = quantisation.to_config();
     }
+    if !description.codecs.is_empty() {
+        config[codecs::KEY] = ModelCodec::to_config(description.codecs);
+    }
     let json = |file: &str, value: serde_json::Result<Vec<u8>>| {
         let reason = |e: serde_json::Error| CheckpointError::Json { file: file.to_owned(), reason: e.to_string() };
         value.map_err(reason).map(|mut text| {
@@ -177,6 +182,7 @@ fn write_folder(
     let put = |path: &Path, bytes: &[u8]| {
         write_atomically(path, |out| out.write_all(bytes)).map_err(|e| CheckpointError::io("write", path, e))
     };
+    description.codecs.iter().try_for_each(|codec| codec.write_folder(folder))?;
     write_weights(&folder.join("model.safetensors"))?;
     put(&folder.join("generation_config.json"), &generation)?;
     // The description comes last: a folder has one only when everything that it describes is there.

@@ -69,7 +69,7 @@ pub(crate) fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
         config.entry(key).or_insert(id);
     });
     let text = Value::Object(config).to_string();
-    let Config { family, spec, roles: stated, .. } = Config::parse(&file, text.as_bytes(), &vocabulary)?;
+    let Config { family, spec, roles: stated, .. } = Config::parse(&file, text.as_bytes(), &vocabulary, &|_| None)?;
     architecture.check(&spec, &header.metadata)?;
     let generation = GenerationDefaults::parse(&file, beside.generation.as_deref().unwrap_or(b"{}"), family)?;
     let mut tokenizer_config = match &beside.tokenizer_config {
@@ -94,6 +94,7 @@ pub(crate) fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
         quantisation,
         weights: Arc::new(weights),
         vocabulary,
+        codecs: Vec::new(),
         generation,
         unknown_keys: Vec::new(),
         tokenizer_config: stated_config,

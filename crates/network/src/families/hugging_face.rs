@@ -11,7 +11,7 @@ use crate::NetworkError;
 use serde_json::{Value, json};
 
 /// Keys of a `config.json` that say nothing about what a network computes, or that others read.
-pub(super) const CONFIG_KEYS: [&str; 31] = [
+pub(super) const CONFIG_KEYS: [&str; 32] = [
     "model_type",
     "architectures",
     "auto_map",
@@ -19,6 +19,7 @@ pub(super) const CONFIG_KEYS: [&str; 31] = [
     "torch_dtype",
     "transformers_version",
     "quantization_config",
+    "codecs",
     "_name_or_path",
     "_commit_hash",
     "_attn_implementation_autoset",
