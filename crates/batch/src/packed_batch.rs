@@ -111,6 +111,23 @@ impl PackedBatch {
         stretches
     }
 
+    /// The parts of a canvas that become noisy each at a time of its own where spans do, too, and the span that each lies
+    /// in: [`PackedBatch::parts`], cut where a stretch ends. A canvas without a span has no other parts for its documents.
+    pub fn parts_of_spans(&self, canvas: &Range<usize>) -> Vec<(Range<usize>, Option<&Span>)> {
+        let stretches = self.stretches(canvas);
+        let parts = self.parts(canvas).into_iter();
+        if stretches.iter().all(|(_, span)| span.is_none()) {
+            return parts.map(|part| (part, None)).collect();
+        }
+        let mut cut = Vec::new();
+        for part in parts {
+            let behind = stretches.partition_point(|(stretch, _)| stretch.end <= part.start);
+            let inside = stretches[behind..].iter().take_while(|(stretch, _)| stretch.start < part.end);
+            cut.extend(inside.map(|(rows, span)| (rows.start.max(part.start)..rows.end.min(part.end), *span)));
+        }
+        cut
+    }
+
     /// Which rows of a part may become noisy: all but the first `prompt` of each document in its canvas.
     pub fn open(&self, canvas: &Range<usize>, part: &Range<usize>, prompt: usize) -> Vec<bool> {
         let mut inside = 0;
@@ -216,6 +233,18 @@ mod tests {
         // The third row of the second canvas is of another document.
         assert_eq!(stretches(4..7), [(4..5, false), (5..6, true), (6..7, false)]);
         assert_eq!(stretches(7..9), [(7..9, true)]);
+        let parts = |packed: &PackedBatch, canvas: Range<usize>| {
+            let found = packed.parts_of_spans(&canvas).into_iter();
+            found.map(|(rows, span)| (rows, span.is_some())).collect::<Vec<_>>()
+        };
+        assert_eq!(parts(&packed, 0..4), [(0..1, false), (1..3, true), (3..4, false)]);
+        assert_eq!(parts(&packed, 7..9), [(7..9, true)]);
+        // Without a span the two documents of the second canvas are one part.
+        let plain = PackedBatch::new(&canvases(), Layout::Full).unwrap();
+        assert_eq!(parts(&plain, 4..7), [(4..7, false)]);
+        // Blocks are cut where a span begins and ends.
+        let blocks = PackedBatch::new(&with_spans(), Layout::Block { length: 2 }).unwrap();
+        assert_eq!(parts(&blocks, 0..4), [(0..1, false), (1..2, true), (2..3, true), (3..4, false)]);
         // Text alone has positions and no places.
         assert_eq!(PackedBatch::new(&canvases(), Layout::Full).unwrap().places, None);
         // Noisy and clean rows of a block network lie at the same places.
