@@ -201,11 +201,11 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::build`].
     pub fn grown<D: Device>(&self, device: D, spec: NetworkSpec, seed: u64) -> Result<Network<D>, CheckpointError> {
-        let mut network = Network::new(device, spec, seed).map_err(CheckpointError::from)?;
         let sizes = |spec: &NetworkSpec| -> BTreeMap<String, usize> {
             spec.tensors().into_iter().map(|tensor| (tensor.name, tensor.shape.iter().product())).collect()
         };
-        let (there, here) = (sizes(&self.spec), sizes(network.spec()));
+        let (there, here) = (sizes(&self.spec), sizes(&spec));
+        let mut network = Network::new(device, spec, seed).map_err(CheckpointError::from)?;
         let mut new_rows: BTreeMap<&str, Vec<f32>> = BTreeMap::new();
         for (name, size) in &there {
             if here.get(name).is_some_and(|larger| larger > size) {

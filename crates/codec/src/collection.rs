@@ -4,21 +4,19 @@
 //! of one concept belong together: they are all learned, or all held out.
 
 mod archive;
+mod entries;
 
-use crate::picture::{MOST_FILE_BYTES, read_file};
+pub use entries::{Entries, Take};
+
 use crate::{CodecError, Picture};
 use aquatint_files::Fingerprint;
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The name of the table.
 const TABLE: &str = "pictures.tsv";
 /// Extensions of pictures.
 const EXTENSIONS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
-
-/// Takes the name and the bytes of a file.
-type Take<'a> = dyn FnMut(String, &[u8]) -> Result<(), CodecError> + 'a;
 
 /// A picture of a collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,11 +56,7 @@ impl Collection {
             pictures.insert(name, picture);
             if progress(pictures.len()) { Ok(()) } else { Err(CodecError::Stopped) }
         };
-        if self.path.is_dir() {
-            self.read_folder(&mut take)?;
-        } else {
-            self.read_archive(&mut take)?;
-        }
+        self.entries().each(&|name| self.is_wanted(name), &mut take)?;
         if pictures.is_empty() {
             let (path, folders) = (self.path.clone(), self.folders.clone());
             return Err(CodecError::NoPictures { path, folders });
@@ -81,26 +75,11 @@ impl Collection {
     /// # Errors
     /// When it cannot be read, or it is not to go on.
     pub fn fingerprint(&self, go_on: &mut dyn FnMut() -> bool) -> Result<String, CodecError> {
-        let mut fingerprint = Fingerprint::default();
-        if self.path.is_dir() {
-            let mut files = BTreeMap::new();
-            self.read_folder(&mut |name, bytes| {
-                let mut one = Fingerprint::default();
-                one.part(bytes);
-                files.insert(name, one.finish());
-                if go_on() { Ok(()) } else { Err(CodecError::Stopped) }
-            })?;
-            for (name, content) in &files {
-                fingerprint.part(name.as_bytes());
-                fingerprint.part(&content.to_le_bytes());
-            }
-            return Ok(format!("{} files, {:016x}", files.len(), fingerprint.finish()));
-        }
-        let whole = fingerprint.file(&self.path, &mut |_| go_on());
-        match whole.map_err(|source| CodecError::io("read", &self.path, source))? {
-            true => Ok(format!("1 archive, {:016x}", fingerprint.finish())),
-            false => Err(CodecError::Stopped),
-        }
+        self.entries().fingerprint(&|name| self.is_wanted(name), go_on)
+    }
+
+    fn entries(&self) -> Entries<'_> {
+        Entries { path: &self.path }
     }
 
     fn is_wanted(&self, name: &str) -> bool {
@@ -108,51 +87,6 @@ impl Collection {
         let inside = |folder: &String| name.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'));
         name == TABLE
             || EXTENSIONS.contains(&extension.as_str()) && (self.folders.is_empty() || self.folders.iter().any(inside))
-    }
-
-    fn read_archive(&self, take: &mut Take<'_>) -> Result<(), CodecError> {
-        let failed = |source| CodecError::io("read", &self.path, source);
-        let (unpacked, allowance) = archive::open(&self.path).map_err(failed)?;
-        let mut archive = tar::Archive::new(unpacked);
-        for entry in archive.entries().map_err(failed)? {
-            let mut entry = entry.map_err(failed)?;
-            allowance.renew(&entry).map_err(failed)?;
-            let name = entry.path().map_err(failed)?.to_string_lossy().trim_start_matches("./").to_owned();
-            if !entry.header().entry_type().is_file() || !self.is_wanted(&name) {
-                continue;
-            }
-            if entry.size() > MOST_FILE_BYTES {
-                return Err(CodecError::LargeEntry { name, archive: self.path.clone(), most: MOST_FILE_BYTES });
-            }
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).map_err(failed)?;
-            take(name, &bytes)?;
-        }
-        Ok(())
-    }
-
-    fn read_folder(&self, take: &mut Take<'_>) -> Result<(), CodecError> {
-        let mut open = vec![self.path.clone()];
-        while let Some(folder) = open.pop() {
-            for entry in std::fs::read_dir(&folder).map_err(|source| CodecError::io("read", &folder, source))? {
-                let entry = entry.map_err(|source| CodecError::io("read", &folder, source))?;
-                let (path, kind) = (entry.path(), entry.file_type());
-                // Links are not followed: a circle would have no end.
-                match kind.map_err(|source| CodecError::io("read", &path, source))? {
-                    kind if kind.is_dir() => open.push(path),
-                    kind if kind.is_file() => {
-                        let name = path.strip_prefix(&self.path).unwrap_or(&path);
-                        let parts: Vec<_> = name.iter().map(|part| part.to_string_lossy()).collect();
-                        let name = parts.join("/");
-                        if self.is_wanted(&name) {
-                            take(name, &read_file(&path)?)?;
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -64,6 +64,16 @@ pub enum CodecError {
         /// What is wrong.
         reason: String,
     },
+    /// A model's folder holds another codec than its `config.json` says.
+    #[error("`{}` holds the codec {found}, where the model has {expected}", folder.display())]
+    OtherCodec {
+        /// The folder.
+        folder: PathBuf,
+        /// What it holds.
+        found: String,
+        /// What `config.json` says.
+        expected: String,
+    },
     /// A folder holds another model.
     #[error("`{}` holds another model; its config.json differs", folder.display())]
     Occupied {
