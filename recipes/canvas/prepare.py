@@ -16,7 +16,7 @@ Held out are whole concepts (every 25th by a hash of its name, with all pictures
 and every 20th word; what is held out is in `valid` files only. Licences: pictures of `stamps/` (GPL-2) are left out, and so is
 all that names them; `--digits` takes in the spoken digits of the free-spoken-digit-dataset (CC-BY-SA 4.0).
 
-`Source::media` of the library reads such documents; recipes have no key for it yet.
+A source of a recipe reads such documents where it names the pictures and sounds: `media = "DATA/pictures.tar.zst"`.
 """
 
 import argparse

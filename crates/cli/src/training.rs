@@ -3,7 +3,7 @@
 use crate::machine::{bytes, count};
 use crate::printer::Printer;
 use crate::source_report::{self, counted};
-use aquatint_train::{CorpusFigures, StartFigures, StepFigures, Summary, TrainingEvent};
+use aquatint_train::{CodeFigures, CorpusFigures, StartFigures, StepFigures, Summary, TrainingEvent};
 use aquatint_vocabulary::UnknownText;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
@@ -40,9 +40,13 @@ impl TrainingScreen {
             TrainingEvent::Corpus(figures) => self.corpus(figures),
             TrainingEvent::Started(figures) => self.started(figures),
             TrainingEvent::Step(figures) => self.step(figures),
-            TrainingEvent::Validated { step, likelihood, best } => {
+            TrainingEvent::Validated { step, likelihood, codes, best } => {
                 let best = if *best { "  best so far" } else { "" };
-                self.line(&format!("step {step}  held out: {}{best}", crate::commands::likelihood::short(likelihood)));
+                let of_codes =
+                    |codes: &CodeFigures| format!(", {:.3} nats/code of a {}", codes.nats_per_code, codes.domain);
+                let codes: String = codes.iter().map(of_codes).collect();
+                let text = crate::commands::likelihood::short(likelihood);
+                self.line(&format!("step {step}  held out: {text}{codes}{best}"));
             }
             TrainingEvent::Pictures(figures) => self.line(&format!(
                 "pictures: {} to learn, {} held out; {} codes each, of {}",

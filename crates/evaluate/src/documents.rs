@@ -2,6 +2,7 @@
 
 use aquatint_batch::PackedBatch;
 use aquatint_corpus::DocumentPart;
+use aquatint_diffusion::TokenId;
 use std::ops::Range;
 
 /// The part of a document in a canvas of a pass.
@@ -22,13 +23,31 @@ pub struct Documents {
     /// The part that each row which may be measured belongs to; 0 for other rows, which cost nothing.
     part_of: Vec<usize>,
     is_given: Vec<bool>,
+    /// The codes of the domains whose spans are among the rows.
+    domains: Vec<Range<TokenId>>,
+    /// The domain of each row that lies in a span.
+    domain_of: Vec<Option<usize>>,
 }
 
 impl Documents {
     /// The documents of rows, whose canvases have these parts; the first `prompt` tokens of each document are given.
     pub(crate) fn new(rows: &PackedBatch, parts: &[Vec<DocumentPart>], prompt: usize) -> Self {
         let length = rows.tokens.len();
-        let mut documents = Self { parts: Vec::new(), part_of: vec![0; length], is_given: vec![true; length] };
+        let mut documents = Self {
+            parts: Vec::new(),
+            part_of: vec![0; length],
+            is_given: vec![true; length],
+            domains: Vec::new(),
+            domain_of: vec![None; length],
+        };
+        for span in &rows.spans {
+            let known = documents.domains.iter().position(|ids| *ids == span.domain.ids);
+            let domain = known.unwrap_or_else(|| {
+                documents.domains.push(span.domain.ids.clone());
+                documents.domains.len() - 1
+            });
+            documents.domain_of[span.positions.clone()].fill(Some(domain));
+        }
         for (canvas, (all, parts)) in rows.canvases.iter().zip(parts).enumerate() {
             let mut start = all.start;
             for part in parts {
@@ -53,6 +72,16 @@ impl Documents {
         !self.is_given[row]
     }
 
+    /// The codes of the domains whose spans are among the rows.
+    pub(crate) fn domains(&self) -> &[Range<TokenId>] {
+        &self.domains
+    }
+
+    /// The domain of a row, if it lies in a span.
+    pub(crate) fn domain_of(&self, row: usize) -> Option<usize> {
+        self.domain_of[row]
+    }
+
     /// The parts of all canvases.
     pub fn parts(&self) -> &[PassPart] {
         &self.parts
@@ -60,7 +89,8 @@ impl Documents {
 
     /// Nothing that these rows cost yet.
     pub(crate) fn no_costs(&self, canvases: usize) -> Costs<'_> {
-        Costs { documents: self, canvases: vec![0.0; canvases], parts: vec![0.0; self.parts.len()] }
+        let (parts, domains) = (vec![0.0; self.parts.len()], vec![0.0; self.domains.len()]);
+        Costs { documents: self, canvases: vec![0.0; canvases], parts, domains }
     }
 }
 
@@ -73,6 +103,8 @@ pub struct Costs<'a> {
     pub(crate) canvases: Vec<f64>,
     /// By part, in the order of [`Documents::parts`].
     pub(crate) parts: Vec<f64>,
+    /// What codes cost, by domain in the order of [`Documents::domains`].
+    pub(crate) domains: Vec<f64>,
 }
 
 impl Costs<'_> {
@@ -81,6 +113,9 @@ impl Costs<'_> {
         let part = self.documents.part_of[row];
         self.parts[part] += nats;
         self.canvases[self.documents.parts[part].canvas] += nats;
+        if let Some(domain) = self.documents.domain_of[row] {
+            self.domains[domain] += nats;
+        }
     }
 
     /// Adds what measured rows of one canvas cost together; each document among them has its share by tokens.
@@ -92,6 +127,9 @@ impl Costs<'_> {
         let open: Vec<usize> = rows.filter(|row| self.documents.is_open(*row)).collect();
         for row in &open {
             self.parts[self.documents.part_of[*row]] += nats / open.len() as f64;
+            if let Some(domain) = self.documents.domain_of[*row] {
+                self.domains[domain] += nats / open.len() as f64;
+            }
         }
     }
 }
@@ -100,7 +138,7 @@ impl Costs<'_> {
 mod tests {
     use super::*;
     use aquatint_corpus::CanvasBatch;
-    use aquatint_diffusion::{Layout, PADDING_DOCUMENT};
+    use aquatint_diffusion::{Domain, Layout, PADDING_DOCUMENT, Span};
 
     /// Two canvases of 4 positions: the middle of document 5, and its end before the whole of document 6.
     fn pass(layout: Layout) -> (PackedBatch, Vec<Vec<DocumentPart>>) {
@@ -147,5 +185,24 @@ mod tests {
         assert_eq!(costs.parts, [2.0, 3.5, 0.5]);
         let numbers: Vec<(usize, u64)> = documents.parts().iter().map(|part| (part.canvas, part.document)).collect();
         assert_eq!(numbers, [(0, 5), (1, 5), (1, 6)]);
+    }
+
+    #[test]
+    fn costs_of_codes_are_of_their_domain() {
+        let span = |positions, ids| Span { positions, approximate: false, domain: Domain::line(ids) };
+        let batch = CanvasBatch {
+            length: 6,
+            tokens: vec![1, 20, 21, 2, 30, 22],
+            documents: vec![0; 6],
+            text_bytes: vec![1, 0, 0, 1, 0, 0],
+            spans: vec![span(1..3, 20..30), span(4..5, 30..40), span(5..6, 20..30)],
+        };
+        let rows = PackedBatch::new(&batch, Layout::Full).unwrap();
+        let documents = Documents::new(&rows, &[vec![DocumentPart { document: 0, start: 0, length: 6 }]], 0);
+        assert_eq!(documents.domains(), [20..30, 30..40]);
+        let mut costs = documents.no_costs(1);
+        (0..6).for_each(|row| costs.add(row, 1.0));
+        costs.add_together(3..6, 3.0);
+        assert_eq!((costs.canvases, costs.domains), (vec![9.0], vec![4.0, 2.0]));
     }
 }

@@ -22,8 +22,8 @@ pub use held_out::{HeldOut, HeldOutEvent, MeasureSettings};
 pub use held_out_batch::HeldOutBatch;
 pub use judge::{Judge, Judgement};
 pub use likelihood::{
-    CANVASES_PER_PASS, CausalLikelihood, DiffusionBound, Estimate, Likelihood, MeasuredCanvases, ProbabilityFlow, Rule,
-    likelihood,
+    CANVASES_PER_PASS, CausalLikelihood, CodesLikelihood, DiffusionBound, Estimate, Likelihood, MeasuredCanvases,
+    ProbabilityFlow, Rule, likelihood,
 };
 pub use standard_error::{StandardError, Units};
 pub use text_requests::TextRequests;

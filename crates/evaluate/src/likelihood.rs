@@ -17,9 +17,10 @@ use crate::documents::{Costs, Documents};
 use crate::standard_error::{Cost, StandardError};
 use crate::{EvaluateError, HeldOutBatch};
 use aquatint_batch::{NoisyBatch, PackedBatch};
-use aquatint_diffusion::Key;
+use aquatint_diffusion::{Key, TokenId};
 use aquatint_network::Denoiser;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// Canvases of one forward pass of measuring: enough to keep the processor busy, few enough for any memory. The noise does
 /// not depend on it.
@@ -70,7 +71,7 @@ pub struct MeasuredCanvases<'a> {
 pub struct Likelihood {
     /// Nats per token, in the meaning of `estimate`.
     pub nats_per_token: f64,
-    /// Bits per byte of UTF-8 text; not a number where no byte of text is measured, but end tokens only.
+    /// Bits per byte of UTF-8 text, codes left out; not a number where no byte of text is measured, but end tokens only.
     pub bits_per_byte: f64,
     /// `exp(nats_per_token)`.
     pub perplexity: f64,
@@ -84,8 +85,21 @@ pub struct Likelihood {
     pub canvases: u64,
     /// Documents of which something is measured.
     pub documents: u64,
+    /// What codes of pictures and sounds cost, by domain; they are among the tokens.
+    pub codes: Vec<CodesLikelihood>,
     /// What the numbers say.
     pub estimate: Estimate,
+}
+
+/// What the codes of a domain cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CodesLikelihood {
+    /// The tokens of the domain.
+    pub ids: Range<TokenId>,
+    /// Nats per code.
+    pub nats_per_code: f64,
+    /// Codes measured.
+    pub codes: u64,
 }
 
 /// What a measured likelihood says of −log p(x).
@@ -143,6 +157,14 @@ pub fn likelihood(
                 totals.bytes += bytes.iter().sum::<u64>();
             }
         }
+        for (ids, nats) in documents.domains().iter().zip(&costs.domains) {
+            totals.domain(ids).nats += nats;
+        }
+        for row in rows.canvases.iter().cloned().flatten().filter(|row| documents.is_open(*row)) {
+            if let Some(domain) = documents.domain_of(row) {
+                totals.domain(&documents.domains()[domain]).tokens += 1.0;
+            }
+        }
         for (part, nats) in documents.parts().iter().zip(&costs.parts).filter(|(part, _)| part.tokens > 0) {
             totals.parts.push((part.document, Cost { tokens: part.tokens as f64, nats: *nats }));
         }
@@ -179,9 +201,20 @@ struct Totals {
     /// Each with its document.
     parts: Vec<(u64, Cost)>,
     bytes: u64,
+    /// What codes cost, by domain.
+    domains: Vec<(Range<TokenId>, Cost)>,
 }
 
 impl Totals {
+    fn domain(&mut self, ids: &Range<TokenId>) -> &mut Cost {
+        let known = self.domains.iter().position(|(known, _)| known == ids);
+        let index = known.unwrap_or_else(|| {
+            self.domains.push((ids.clone(), Cost { tokens: 0.0, nats: 0.0 }));
+            self.domains.len() - 1
+        });
+        &mut self.domains[index].1
+    }
+
     /// The ratio of sums `r = Σx / Σn`, with its error.
     fn finish(self, estimate: Estimate) -> Result<Likelihood, EvaluateError> {
         if self.canvases.is_empty() {
@@ -189,16 +222,33 @@ impl Totals {
         }
         let Cost { tokens, nats } = Cost::sum(self.canvases.iter().copied());
         let ratio = nats / tokens;
+        let codes: Vec<CodesLikelihood> = self
+            .domains
+            .into_iter()
+            .filter(|(_, cost)| cost.tokens > 0.0)
+            .map(|(ids, cost)| CodesLikelihood {
+                ids,
+                nats_per_code: cost.nats / cost.tokens,
+                codes: cost.tokens as u64,
+            })
+            .collect();
+        let of_codes: f64 = codes.iter().map(|domain| domain.nats_per_code * domain.codes as f64).sum();
+        let of_text = nats - of_codes;
         let documents: BTreeSet<u64> = self.parts.iter().map(|(document, _)| *document).collect();
         Ok(Likelihood {
             nats_per_token: ratio,
-            bits_per_byte: if self.bytes == 0 { f64::NAN } else { nats / std::f64::consts::LN_2 / self.bytes as f64 },
+            bits_per_byte: if self.bytes == 0 {
+                f64::NAN
+            } else {
+                of_text / std::f64::consts::LN_2 / self.bytes as f64
+            },
             perplexity: ratio.exp(),
             standard_error: StandardError::of_ratio(&self.canvases, &self.parts),
             tokens: tokens as u64,
             bytes: self.bytes,
             canvases: self.canvases.len() as u64,
             documents: documents.len() as u64,
+            codes,
             estimate,
         })
     }

@@ -51,6 +51,8 @@ pub enum TrainingEvent<'a> {
         step: u64,
         /// What it costs.
         likelihood: &'a Likelihood,
+        /// What the codes among it cost.
+        codes: &'a [CodeFigures],
         /// Whether it is the best so far; such a model is kept in `best/`.
         best: bool,
     },
@@ -119,6 +121,17 @@ pub struct PictureFigures {
     pub codes: usize,
     /// Codes that there are.
     pub vocabulary: usize,
+}
+
+/// What held-out codes of pictures or sounds cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CodeFigures {
+    /// Their domain: `picture`, `sound`.
+    pub domain: String,
+    /// Nats per code, a bound where that of the text is one.
+    pub nats_per_code: f64,
+    /// Codes measured.
+    pub codes: u64,
 }
 
 /// How well held-out pictures come back.

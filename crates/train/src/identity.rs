@@ -6,9 +6,11 @@
 
 use crate::TrainError;
 use crate::error::Difference;
+use crate::media::is_of_codec;
 use crate::preflight::Texts;
 use crate::recipe::Resolved;
 use aquatint_checkpoint::{Checkpoint, Origin};
+use aquatint_codec::collection::Entries;
 use aquatint_corpus::SourceSnapshot;
 use aquatint_files::Fingerprint;
 use aquatint_vocabulary::Vocabulary;
@@ -44,7 +46,7 @@ const RATE: [&str; 6] = [
 /// How a batch is spread over time and memory: it is the same batch.
 const SPREAD: [&str; 3] = ["optimiser.accumulate", "optimiser.recompute", "run.activation_memory"];
 /// Compared by what is there and not by where it is: see [`Identity::of`].
-const BY_CONTENT: [&str; 3] = ["initial", "data.vocabulary", "data.vocabulary_bytes"];
+const BY_CONTENT: [&str; 4] = ["initial", "data.codecs", "data.vocabulary", "data.vocabulary_bytes"];
 // Not `run.storage`: the models that lie in the folder are replaced only by models with the same `config.json`.
 
 /// The key of the tokenizer's content.
@@ -113,8 +115,15 @@ impl Identity {
                     if let Value::Table(source) = source {
                         source.remove("path");
                         source.insert("content".to_owned(), content(snapshot).into());
+                        if let Some(media) = &snapshot.source().media {
+                            source.insert("media".to_owned(), files_of(media, &|_| true, stop)?.into());
+                        }
                     }
                 }
+            }
+            if !recipe.data.codecs.is_empty() {
+                let codecs = recipe.data.codecs.iter().map(|codec| Ok(files_of(codec, &is_of_codec, stop)?.into()));
+                data.insert("codecs".to_owned(), codecs.collect::<Result<Vec<Value>, TrainError>>()?.into());
             }
         }
         if let Some(checkpoint) = initial {
@@ -169,6 +178,12 @@ fn content(snapshot: &SourceSnapshot) -> String {
     format!("{count} {files}, {:016x}", snapshot.content())
 }
 
+/// The files of a folder that are wanted, or an archive.
+fn files_of(path: &Path, is_wanted: &dyn Fn(&str) -> bool, stop: &AtomicBool) -> Result<String, TrainError> {
+    let content = Entries { path }.fingerprint(is_wanted, &mut || !stop.load(Ordering::SeqCst));
+    Ok(content?)
+}
+
 /// The description and the weights of a model.
 fn model(checkpoint: &Checkpoint, stop: &AtomicBool) -> Result<String, TrainError> {
     let folder = match &checkpoint.origin {
@@ -186,6 +201,8 @@ fn model(checkpoint: &Checkpoint, stop: &AtomicBool) -> Result<String, TrainErro
         }
     }
     files.sort();
+    let codecs = checkpoint.codecs.iter().map(|codec| codec.folder.join("model.safetensors"));
+    files.extend(codecs);
     content_of(files, stop)
 }
 

@@ -29,6 +29,7 @@ mod folder;
 mod identity;
 mod language;
 mod lr_schedule;
+mod media;
 mod metrics;
 mod model;
 mod muon;
@@ -52,7 +53,8 @@ mod vocabulary;
 pub use byte_size::{ByteSize, ParseByteSizeError};
 pub use error::{Bytes, Difference, RecipeError, TrainError};
 pub use event::{
-    CorpusFigures, Ending, HeldOutPictures, PictureFigures, StartFigures, StepFigures, Summary, TrainingEvent,
+    CodeFigures, CorpusFigures, Ending, HeldOutPictures, PictureFigures, StartFigures, StepFigures, Summary,
+    TrainingEvent,
 };
 pub use lr_schedule::learning_rate_factor;
 pub use muon::Muon;

@@ -54,6 +54,7 @@ pub(crate) fn described(recipe: &Resolved, n: &NetworkRecipe, tokens: Tokens) ->
         process: recipe.process_spec(ProcessSpec::default()).map_err(NetworkError::from)?,
         ..NetworkSpec::new(tokens.count, n.width, layer.repeated(n.layers)?)
     };
+    tokens.grow(&mut spec);
     // A causal network reads no noise: it has neither a mask nor points.
     spec.mask_token = tokens.mask.filter(|_| spec.kind() != NetworkKind::Causal);
     let process = spec.process().map_err(NetworkError::from)?;
@@ -72,9 +73,11 @@ pub(crate) fn open_initial(initial: &Path) -> Result<Checkpoint, TrainError> {
     })
 }
 
-/// Refuses weights that are those of another network.
-pub(crate) fn check_initial(checkpoint: &Checkpoint, spec: &NetworkSpec) -> Result<(), TrainError> {
-    match difference(&checkpoint.spec, spec) {
+/// Refuses weights that are those of another network. Tokens of codecs, and axes for them, may be added.
+pub(crate) fn check_initial(checkpoint: &Checkpoint, spec: &NetworkSpec, tokens: Tokens) -> Result<(), TrainError> {
+    let mut there = checkpoint.spec.clone();
+    tokens.grow(&mut there);
+    match difference(&there, spec) {
         Some((field, found, expected)) => Err(TrainError::OtherNetwork { field, found, expected }),
         None => Ok(()),
     }

@@ -5,6 +5,7 @@ mod causal;
 mod diffusion;
 mod distillation;
 mod self_conditioning;
+mod spans;
 
 use crate::RecipeError;
 use crate::TrainError;

@@ -8,6 +8,7 @@ pub(crate) mod groups;
 mod initial;
 pub(crate) mod ranges;
 pub(crate) mod resources;
+mod spans;
 mod texts;
 
 pub use resources::AvailableMemory;
@@ -17,8 +18,8 @@ use crate::counters::Counters;
 use crate::event::{Ending, Summary, TrainingEvent};
 use crate::identity::Identity;
 use crate::recipe::{NetworkPlan, NetworkRecipe, Resolved, Run};
-use crate::{RecipeError, TrainError, folder, metrics, network, vocabulary};
-use aquatint_checkpoint::{Checkpoint, RunState};
+use crate::{RecipeError, TrainError, folder, media, metrics, network, vocabulary};
+use aquatint_checkpoint::{Checkpoint, ModelCodec, RunState};
 use aquatint_network::NetworkSpec;
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::path::Path;
@@ -44,6 +45,8 @@ pub(crate) struct Findings {
     pub(crate) texts: Texts,
     /// None where one has to be trained first.
     pub(crate) vocabulary: Option<Vocabulary>,
+    /// The codecs, with the tokens that they have behind those of the vocabulary; none before that is known.
+    pub(crate) codecs: Vec<ModelCodec>,
     /// Without its tokenizer where that has to be trained first.
     pub(crate) identity: Identity,
     /// Where the run stands, if none of its steps is left.
@@ -59,15 +62,20 @@ impl Preflight<'_> {
         let recipe = self.recipe;
         let state = folder::find(&recipe.output, self.resume)?;
         // An absurd description is refused before anything is made of it.
-        let provisional = Tokens { count: recipe.data.vocabulary_size, mask: Some(0) };
+        let provisional = Tokens { count: recipe.data.vocabulary_size, mask: Some(0), axes: 1, codes: false };
         if let NetworkPlan::Described(network) = &recipe.network {
             resources::check_weights(self, network, provisional)?;
         }
         let initial = recipe.initial.as_deref().map(network::open_initial).transpose()?;
-        let known = vocabulary::known(recipe, initial.as_ref(), state.is_some(), events)?;
+        let mut known = vocabulary::known(recipe, initial.as_ref(), state.is_some(), events)?;
+        let codecs = match &mut known {
+            Some(vocabulary) => media::codecs(recipe, initial.as_ref(), vocabulary, events)?,
+            None => Vec::new(),
+        };
         if known.is_none() && recipe.data.train.is_empty() {
             return Err(vocabulary::missing());
         }
+        spans::require_media(recipe)?;
         let texts = Texts::find(recipe, self.stop, events)?;
         let mut identity = Identity::of(recipe, &texts, initial.as_ref(), self.stop)?;
         if let Some(vocabulary) = &known {
@@ -76,25 +84,26 @@ impl Preflight<'_> {
         if let Some(state) = &state {
             identity.require(&recipe.output, &state.counters.identity)?;
         }
-        let tokens = known.as_ref().map_or(provisional, Tokens::of);
+        let tokens = known.as_ref().map_or(provisional, |vocabulary| Tokens::of(vocabulary, &codecs));
         let spec = network::spec(recipe, tokens, initial.as_ref())?;
         spec.validate()?;
         if let Some(checkpoint) = &initial {
-            network::check_initial(checkpoint, &spec)?;
-            initial::check(recipe, checkpoint, &spec, events)?;
+            network::check_initial(checkpoint, &spec, tokens)?;
+            initial::check(recipe, (checkpoint, &codecs), &spec, events)?;
         }
         groups::check(&recipe.optimiser, &spec.tensors())?;
         if let Some(weight) = recipe.objective.balance.filter(|_| !spec.has_experts()) {
             let allowed = "nothing where the network has no experts";
             return Err(RecipeError::value("objective.balance", weight.to_string(), allowed).into());
         }
+        spans::require_no_time(recipe, &spec)?;
         resources::check_memory(self, &spec)?;
         resources::check_disk(recipe, &spec, &texts, state.is_some())?;
         if self.stop.load(Ordering::SeqCst) {
             return Err(TrainError::Stopped);
         }
         let finished = state.as_ref().and_then(|state| finished(&recipe.output, &recipe.run, &state.counters));
-        Ok(Findings { state, initial, texts, vocabulary: known, identity, finished })
+        Ok(Findings { state, initial, texts, vocabulary: known, codecs, identity, finished })
     }
 }
 
@@ -103,11 +112,26 @@ impl Preflight<'_> {
 pub(crate) struct Tokens {
     pub(crate) count: usize,
     pub(crate) mask: Option<u32>,
+    /// Axes of positions: three where some tokens lie in rows.
+    pub(crate) axes: usize,
+    /// Whether some tokens are codes of pictures or sounds.
+    pub(crate) codes: bool,
 }
 
 impl Tokens {
-    pub(crate) fn of(vocabulary: &Vocabulary) -> Self {
-        Self { count: vocabulary.len(), mask: vocabulary.role(Role::Mask) }
+    pub(crate) fn of(vocabulary: &Vocabulary, codecs: &[ModelCodec]) -> Self {
+        let count = codecs.iter().map(|codec| codec.domain.ids.end as usize).fold(vocabulary.len(), usize::max);
+        let axes = if codecs.iter().any(|codec| codec.domain.is_grid()) { 3 } else { 1 };
+        Self { count, mask: vocabulary.role(Role::Mask), axes, codes: !codecs.is_empty() }
+    }
+
+    /// Gives a network what codes need: rows for them, and positions on the axes along which they lie.
+    pub(crate) fn grow(self, spec: &mut NetworkSpec) {
+        if self.codes {
+            spec.vocabulary_size = spec.vocabulary_size.max(self.count);
+            let axes = spec.position_axes().max(self.axes);
+            spec.layers.iter_mut().for_each(|layer| layer.attention.rope.axes = axes);
+        }
     }
 }
 

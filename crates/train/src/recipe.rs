@@ -27,6 +27,7 @@ use aquatint_checkpoint::Storage;
 use aquatint_corpus::{Encoding, Format, Source};
 use aquatint_diffusion::TimeSampling;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What people write. Paths are relative to the folder in which the program is started, but for that of `extends`.
@@ -80,6 +81,10 @@ pub struct Data {
     /// A `tokenizer.json` to use instead of training one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vocabulary: Option<PathBuf>,
+    /// Folders of codecs, which make codes of the pictures and sounds that texts name. The model is given tokens for them
+    /// and positions with three axes, and is saved with its codecs. Those of `initial` stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codecs: Vec<PathBuf>,
     /// A vocabulary is trained on about this many bytes, taken evenly from all sources.
     #[serde(default = "defaults::vocabulary_bytes")]
     pub vocabulary_bytes: u64,
@@ -119,8 +124,8 @@ pub struct SourceRecipe {
     #[serde(default = "defaults::field")]
     pub field: String,
     /// Keep only rows whose fields have these values, for example `where = { lang = "en" }`.
-    #[serde(default, rename = "where", skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub filter: std::collections::BTreeMap<String, String>,
+    #[serde(default, rename = "where", skip_serializing_if = "BTreeMap::is_empty")]
+    pub filter: BTreeMap<String, String>,
     /// Stands between the documents of a text file; `""` makes each file one document.
     #[serde(default = "defaults::separator")]
     pub separator: String,
@@ -132,6 +137,10 @@ pub struct SourceRecipe {
     /// is allowed in any case, unless the share is 0. In text files, the largest share of bytes that are no text.
     #[serde(default = "defaults::max_bad_share")]
     pub max_bad_share: f64,
+    /// The folder or archive (`.tar`, `.tar.zst`) that holds the pictures and sounds which the texts name as templates do:
+    /// `A fox. [[picture:emoji/fox.png]]`. Needs codecs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media: Option<PathBuf>,
     /// How many times the source is repeated in one epoch.
     #[serde(default = "defaults::repeat")]
     pub repeat: u32,
@@ -140,8 +149,8 @@ pub struct SourceRecipe {
 impl SourceRecipe {
     /// The source as it is read.
     pub fn source(&self) -> Source {
-        let Self { path, format, field, filter, separator, encoding, max_bad_share, repeat } = self.clone();
-        Source { path, format, field, filter, separator, encoding, max_bad_share, media: None, repeat }
+        let Self { path, format, field, filter, separator, encoding, max_bad_share, media, repeat } = self.clone();
+        Source { path, format, field, filter, separator, encoding, max_bad_share, media, repeat }
     }
 }
 
@@ -247,6 +256,38 @@ pub struct ObjectiveRecipe {
     /// In this share of the canvases a beginning of any length is given, so that a model learns to continue what is
     /// sure.
     pub given_share: f64,
+    /// How the codes of pictures and sounds are learned, by the names of their domains: `picture`, `sound`. What is not
+    /// named is learned as text is, by the bound.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub domains: BTreeMap<String, DomainRecipe>,
+    /// In this share of the documents that hold a picture or a sound beside text, one of them is given whole: the text, a
+    /// picture or a sound.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub given_spans: f64,
+    /// In this share of them one is noise alone and costs nothing, which is how guidance hides a condition.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub hidden_spans: f64,
+}
+
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
+}
+
+/// How the codes of a domain are learned.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DomainRecipe {
+    /// What a code weighs beside a token of text.
+    pub weight: f64,
+    /// Whether a masked code weighs what the bound asks, which is more where few are masked; else each weighs the same,
+    /// as in MaskGIT (2202.04200, equation 1).
+    pub bound: bool,
+}
+
+impl Default for DomainRecipe {
+    fn default() -> Self {
+        Self { weight: 1.0, bound: true }
+    }
 }
 
 impl Default for ObjectiveRecipe {
@@ -264,6 +305,9 @@ impl Default for ObjectiveRecipe {
             balance: None,
             prompt: 0,
             given_share: 0.0,
+            domains: BTreeMap::new(),
+            given_spans: 0.0,
+            hidden_spans: 0.0,
         }
     }
 }

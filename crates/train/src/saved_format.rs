@@ -1,7 +1,9 @@
 //! In what form the model of a run is saved: whose words its files are in, and how to sample from it.
 
+use crate::CodeFigures;
 use crate::recipe::{NetworkPlan, Resolved};
-use aquatint_checkpoint::{Checkpoint, Description, GenerationDefaults};
+use aquatint_checkpoint::{Checkpoint, Description, GenerationDefaults, ModelCodec};
+use aquatint_evaluate::{CodesLikelihood, Likelihood};
 use aquatint_network::NetworkSpec;
 use aquatint_network::families::{self, Family};
 use aquatint_vocabulary::{Role, Vocabulary};
@@ -12,6 +14,8 @@ use serde_json::{Map, Value};
 pub(crate) struct SavedFormat {
     family: &'static dyn Family,
     tokenizer_config: Option<Value>,
+    /// What makes codes of pictures and sounds.
+    codecs: Vec<ModelCodec>,
     /// How to sample from it, where the objective says nothing else.
     pub(crate) generation: GenerationDefaults,
 }
@@ -21,9 +25,10 @@ impl SavedFormat {
     pub(crate) fn of(
         recipe: &Resolved,
         spec: &NetworkSpec,
-        vocabulary: &Vocabulary,
+        (vocabulary, codecs): (&Vocabulary, &[ModelCodec]),
         initial: Option<&Checkpoint>,
     ) -> Self {
+        let codecs = codecs.to_vec();
         let advice = initial.filter(|checkpoint| is_alike(recipe, spec, &checkpoint.spec)).map(|it| &it.generation);
         let by_role = |advice: GenerationDefaults| {
             let role = |role| vocabulary.role(role);
@@ -38,16 +43,28 @@ impl SavedFormat {
         match (&recipe.network, initial) {
             (NetworkPlan::Initial(_), Some(checkpoint)) => Self {
                 family: checkpoint.family,
+                codecs,
                 tokenizer_config: checkpoint.description().tokenizer_config.cloned(),
                 generation: advice.cloned().unwrap_or_else(|| by_role(GenerationDefaults::default())),
             },
             _ => Self {
                 family: families::NATIVE,
+                codecs,
                 tokenizer_config: None,
                 // Keys that only the other model's family knows stay with it.
                 generation: by_role(GenerationDefaults { others: Map::new(), ..advice.cloned().unwrap_or_default() }),
             },
         }
+    }
+
+    /// What the codes of each domain cost, by its name.
+    pub(crate) fn code_figures(&self, likelihood: &Likelihood) -> Vec<CodeFigures> {
+        let figures = |measured: &CodesLikelihood| {
+            let codec = self.codecs.iter().find(|codec| codec.domain.ids == measured.ids)?;
+            let (domain, codes) = (codec.name.clone(), measured.codes);
+            Some(CodeFigures { domain, nats_per_code: measured.nats_per_code, codes })
+        };
+        likelihood.codes.iter().filter_map(figures).collect()
     }
 
     /// What is written beside the weights.
@@ -58,7 +75,7 @@ impl SavedFormat {
         generation: &'a GenerationDefaults,
     ) -> Description<'a> {
         let (family, tokenizer_config) = (self.family, self.tokenizer_config.as_ref());
-        Description { family, spec, vocabulary, generation, tokenizer_config }
+        Description { family, spec, vocabulary, codecs: &self.codecs, generation, tokenizer_config }
     }
 }
 

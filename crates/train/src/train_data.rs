@@ -2,9 +2,13 @@
 
 use crate::TrainError;
 use crate::event::{CorpusFigures, TrainingEvent};
-use crate::preflight::Texts;
+use crate::media::Media;
+use crate::preflight::{Texts, Tokens};
 use crate::recipe::Resolved;
-use aquatint_corpus::{CanvasBatch, Canvases, Order, Overlap, Packed, Shard, SourceSnapshot, TextOnly, overlap, pack};
+use aquatint_checkpoint::ModelCodec;
+use aquatint_corpus::{
+    CanvasBatch, Canvases, MediaCodes, Order, Overlap, Packed, Shard, SourceSnapshot, TextOnly, overlap, pack,
+};
 use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_evaluate::{CANVASES_PER_PASS, HeldOutBatch, Likelihood, Rule, entropy_of_counts, likelihood};
 use aquatint_network::Denoiser;
@@ -27,7 +31,7 @@ impl TrainData {
     /// Packs the texts where they are not packed yet, and picks the held-out canvases.
     pub(crate) fn prepare(
         recipe: &Resolved,
-        vocabulary: &Vocabulary,
+        (vocabulary, codecs): (&Vocabulary, &[ModelCodec]),
         texts: &Texts,
         stop: &AtomicBool,
         events: &mut dyn FnMut(TrainingEvent<'_>),
@@ -35,9 +39,11 @@ impl TrainData {
         let data = &recipe.data;
         data.require_sources()?;
         let cache = recipe.cache();
+        let media: Box<dyn MediaCodes> =
+            if codecs.is_empty() { Box::new(TextOnly) } else { Box::new(Media::new(codecs)?) };
         let mut lay = |key, snapshots: &[SourceSnapshot], what: &str| {
             let mut reported = false;
-            let packed = pack(snapshots, vocabulary, &TextOnly, &cache, &mut |_| {
+            let packed = pack(snapshots, vocabulary, media.as_ref(), &cache, &mut |_| {
                 if !std::mem::replace(&mut reported, true) {
                     events(TrainingEvent::Preparing(what));
                 }
@@ -69,7 +75,7 @@ impl TrainData {
             valid_canvases: valid.iter().map(|batch| batch.canvases().canvases() as u64).sum(),
             unknown,
             text_bytes: unrepeated(&canvases) + unrepeated(&held_out),
-            unigram_entropy: unigram_entropy(&valid, vocabulary.len()),
+            unigram_entropy: unigram_entropy(&valid, Tokens::of(vocabulary, codecs).count),
         };
         events(TrainingEvent::Corpus(figures));
         let Overlap { documents, of, .. } = overlap(canvases.shards(), held_out.shards());

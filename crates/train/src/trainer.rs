@@ -13,7 +13,7 @@ mod trainee;
 mod validation;
 
 pub(crate) use collective::agree_on_step;
-pub(crate) use measured::Measured;
+pub(crate) use measured::{HeldOutText, Measured};
 pub(crate) use run_log::RunLog;
 pub(crate) use trainee::{Held, StepCost, StepPart, Trainee};
 

@@ -16,16 +16,29 @@ pub enum Role {
     Begin,
     /// Announces a picture's codes.
     Picture,
+    /// Stands behind them.
+    PictureEnd,
     /// Announces a sound's codes.
     Sound,
+    /// Stands behind them.
+    SoundEnd,
     /// Stands for characters that the vocabulary cannot write.
     Unknown,
 }
 
 impl Role {
     /// Every role, in the order of their ids in a vocabulary trained here (as far as those have them).
-    pub const ALL: [Self; 7] =
-        [Self::Mask, Self::End, Self::Pad, Self::Begin, Self::Picture, Self::Sound, Self::Unknown];
+    pub const ALL: [Self; 9] = [
+        Self::Mask,
+        Self::End,
+        Self::Pad,
+        Self::Begin,
+        Self::Picture,
+        Self::PictureEnd,
+        Self::Sound,
+        Self::SoundEnd,
+        Self::Unknown,
+    ];
     /// The roles that a vocabulary trained here has.
     pub(crate) const TRAINED: [Self; 4] = [Self::Mask, Self::End, Self::Pad, Self::Begin];
 
@@ -39,9 +52,17 @@ impl Role {
             Self::Pad => &["<|pad|>", "<pad>", "[PAD]", "<|padding|>", "<|finetune_right_pad_id|>"],
             Self::Begin => &["<|begin|>", "<|startoftext|>", "<|begin_of_text|>", "<bos>", "<s>", "[CLS]"],
             Self::Picture => &["<|picture|>", "<|image|>", "<|image_start|>", "<image>"],
+            Self::PictureEnd => &["<|/picture|>", "<|image_end|>"],
+            Self::SoundEnd => &["<|/sound|>", "<|audio_end|>"],
             Self::Sound => &["<|sound|>", "<|audio|>", "<|audio_start|>", "<audio>"],
             Self::Unknown => &["<unk>", "[UNK]"],
         }
+    }
+
+    /// What opens and what closes the codes of a domain, by its name: `picture`, `sound`. `None` for other domains.
+    pub fn around(domain: &str) -> Option<(Self, Self)> {
+        let pairs = [(Self::Picture, Self::PictureEnd), (Self::Sound, Self::SoundEnd)];
+        pairs.into_iter().find(|(open, _)| open.to_string() == domain)
     }
 
     /// Aquatint's own name for a token of this role, for example `<|mask|>`.
@@ -56,7 +77,7 @@ impl Role {
             Self::End => Some("eos_token"),
             Self::Pad => Some("pad_token"),
             Self::Begin => Some("bos_token"),
-            Self::Picture | Self::Sound | Self::Unknown => None,
+            Self::Picture | Self::PictureEnd | Self::Sound | Self::SoundEnd | Self::Unknown => None,
         }
     }
 }
@@ -69,7 +90,9 @@ impl fmt::Display for Role {
             Self::Pad => "pad",
             Self::Begin => "begin",
             Self::Picture => "picture",
+            Self::PictureEnd => "end of a picture",
             Self::Sound => "sound",
+            Self::SoundEnd => "end of a sound",
             Self::Unknown => "unknown",
         })
     }

@@ -201,6 +201,7 @@ mod tests {
             bytes: 2885,
             canvases: 4,
             documents: 3,
+            codes: Vec::new(),
             estimate: Estimate::Bound { times: 2 },
         };
         assert_snapshot!(describe(&measured, 3), @"
@@ -227,6 +228,7 @@ mod tests {
             bytes: 0,
             canvases: 1,
             documents: 1,
+            codes: Vec::new(),
             estimate: Estimate::Exact,
         };
         assert_snapshot!(describe(&end_alone, 3), @"

@@ -13,8 +13,8 @@ use crate::recipe::{OptimiserRecipe, Resolved, Run};
 use crate::saved_format::SavedFormat;
 use crate::train_data::TrainData;
 use crate::training::{RunRecipe, Start, Training};
-use crate::{RecipeError, Summary, TrainError, TrainingEvent, folder, network, objectives, vocabulary};
-use aquatint_checkpoint::Checkpoint;
+use crate::{RecipeError, Summary, TrainError, TrainingEvent, folder, media, network, objectives, vocabulary};
+use aquatint_checkpoint::{Checkpoint, ModelCodec};
 use aquatint_compute::Device;
 use aquatint_network::NetworkSpec;
 use aquatint_vocabulary::Vocabulary;
@@ -30,6 +30,7 @@ struct Prepared {
     initial: Option<Checkpoint>,
     state: Option<aquatint_checkpoint::RunState<Counters>>,
     vocabulary: Vocabulary,
+    codecs: Vec<ModelCodec>,
     spec: NetworkSpec,
     objective: Box<dyn Objective>,
     train_data: Option<Arc<TrainData>>,
@@ -90,14 +91,15 @@ impl RunRecipe for Resolved {
             Some(start) => start,
             None => training.prepare(&device, events)?,
         };
-        let Prepared { folder, initial, state, vocabulary, spec, objective, train_data, counters } = match start {
+        let Prepared { folder, initial, state, vocabulary, codecs, spec, objective, train_data, counters } = match start
+        {
             Beginning::Ready(prepared) => *prepared,
             Beginning::Finished(summary) => {
                 events(TrainingEvent::Finished(&summary));
                 return Ok(summary);
             }
         };
-        let format = SavedFormat::of(recipe, &spec, &vocabulary, initial.as_ref());
+        let format = SavedFormat::of(recipe, &spec, (&vocabulary, &codecs), initial.as_ref());
         let mut network = network::build(recipe, spec, initial.as_ref(), device)?;
         drop(initial);
         let optimiser = Optimiser::new(network.weights_mut(), &recipe.optimiser)?;
@@ -129,7 +131,7 @@ impl<'a> Training<'a> {
         let first = self.ranks.rank() == 0;
         // What is known before work begins; rank 0 speaks for all.
         let preflight = self.preflight::<D>();
-        let Findings { mut state, initial, texts, vocabulary, mut identity, finished } =
+        let Findings { mut state, initial, texts, vocabulary, mut codecs, mut identity, finished } =
             if first { preflight.check(events)? } else { preflight.check(&mut |_| {})? };
         if let Some(summary) = finished {
             return Ok(Beginning::Finished(summary));
@@ -142,7 +144,8 @@ impl<'a> Training<'a> {
         let vocabulary = match vocabulary {
             Some(vocabulary) => vocabulary,
             None => {
-                let trained = vocabulary::train(recipe, stop, events)?;
+                let mut trained = vocabulary::train(recipe, stop, events)?;
+                codecs = media::codecs(recipe, initial.as_ref(), &mut trained, events)?;
                 identity = identity.with_tokenizer(&trained)?;
                 trained
             }
@@ -150,11 +153,12 @@ impl<'a> Training<'a> {
         if let Some(state) = &state {
             identity.require(&recipe.output, &state.counters.identity)?;
         }
-        let spec = network::spec(recipe, Tokens::of(&vocabulary), initial.as_ref())?;
+        let spec = network::spec(recipe, Tokens::of(&vocabulary, &codecs), initial.as_ref())?;
         let mut setting = Setting {
             recipe,
             spec: &spec,
             vocabulary: &vocabulary,
+            codecs: &codecs,
             saved: state.as_ref().map(|state| &state.counters.objective),
             open: &|folder| model::open(folder, device),
             texts: &texts,
@@ -171,7 +175,7 @@ impl<'a> Training<'a> {
             Some(state) => state.counters.clone(),
             None => Counters::new(identity),
         };
-        let prepared = Prepared { folder, initial, state, vocabulary, spec, objective, train_data, counters };
+        let prepared = Prepared { folder, initial, state, vocabulary, codecs, spec, objective, train_data, counters };
         Ok(Beginning::Ready(Box::new(prepared)))
     }
 }

@@ -5,7 +5,7 @@ use crate::objective::{Objective, ObjectiveState, Pass, Step};
 use crate::optimiser::Optimiser;
 use crate::plot::PlotLabels;
 use crate::recipe::Resolved;
-use crate::trainer::{Held, StepCost, StepPart, Trainee};
+use crate::trainer::{Held, HeldOutText, StepCost, StepPart, Trainee};
 use crate::{TrainError, sample};
 use aquatint_batch::PackedBatch;
 use aquatint_compute::Device;
@@ -98,7 +98,10 @@ impl<D: Device> Trainee for LanguageTrainee<'_, D> {
 
     fn validate(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Held, TrainError> {
         match self.objective.validate(&self.model.network, &mut |_| go_on()) {
-            Ok(Some(likelihood)) => Ok(Held::Measured(Box::new(likelihood))),
+            Ok(Some(likelihood)) => {
+                let codes = self.model.format.code_figures(&likelihood);
+                Ok(Held::Measured(Box::new(HeldOutText { likelihood, codes })))
+            }
             Ok(None) => Ok(Held::Nothing),
             Err(TrainError::Evaluate(EvaluateError::Stopped)) => Ok(Held::Stopped),
             Err(error) => Err(error),

@@ -24,6 +24,7 @@ pub(super) fn difference(there: &NetworkSpec, here: &NetworkSpec) -> Option<(&'s
             ("head_size", head_size.to_string()),
             ("feed_forward_width", layer.feed_forward.kind.to_string()),
             ("rope_theta", rope.theta.to_string()),
+            ("position_axes", rope.axes.to_string()),
             ("qk_norm", qk_norm.is_some().to_string()),
             ("fused", fused.to_string()),
             ("qkv_bias", qkv_bias.to_string()),
@@ -68,8 +69,9 @@ mod tests {
 
     #[test]
     fn weights_of_a_network_that_computes_something_else_are_refused_by_the_name_of_the_setting() {
-        let changes: [Change; 12] = [
+        let changes: [Change; 13] = [
             ("vocabulary_size", |spec| spec.vocabulary_size = 301),
+            ("position_axes", |spec| spec.layers.iter_mut().for_each(|layer| layer.attention.rope.axes = 3)),
             ("layers", |spec| spec.layers.truncate(1)),
             ("tied_head", |spec| spec.head.tied = true),
             ("norm_epsilon", |spec| spec.norm = NormSpec::Rms { epsilon: 1e-5 }),

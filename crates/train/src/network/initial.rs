@@ -21,6 +21,7 @@ pub(super) fn spec(
     }
     let kind = recipe.objective.kind;
     let mut spec = there.clone();
+    tokens.grow(&mut spec);
     spec.attention = stated.attention.unwrap_or(match kind {
         ObjectiveKind::Causal => Layout::Causal,
         ObjectiveKind::Diffusion if there.attention == Layout::Causal => Layout::Full,
@@ -91,7 +92,7 @@ mod tests {
     use crate::{Overrides, Recipe};
     use aquatint_network::{AttentionSpec, FeedForwardSpec, NormSpec};
 
-    const TOKENS: Tokens = Tokens { count: 290, mask: Some(7) };
+    const TOKENS: Tokens = Tokens { count: 290, mask: Some(7), axes: 1, codes: false };
 
     /// A model with more rows than tokens, whose second layer has a window.
     fn model() -> NetworkSpec {

@@ -5,6 +5,7 @@ use crate::preflight::Texts;
 use crate::recipe::Resolved;
 use crate::train_data::TrainData;
 use crate::{TrainError, TrainingEvent};
+use aquatint_checkpoint::ModelCodec;
 use aquatint_network::{Denoiser, NetworkSpec};
 use aquatint_vocabulary::Vocabulary;
 use serde::de::DeserializeOwned;
@@ -26,6 +27,8 @@ pub struct Setting<'a> {
     pub spec: &'a NetworkSpec,
     /// Its tokens.
     pub vocabulary: &'a Vocabulary,
+    /// What makes codes of pictures and sounds, with their tokens.
+    pub codecs: &'a [ModelCodec],
     pub(crate) saved: Option<&'a ObjectiveState>,
     pub(crate) open: &'a OpenModel<'a>,
     pub(crate) texts: &'a Texts,
@@ -43,7 +46,13 @@ impl Setting<'_> {
         if let Some(data) = &self.train_data {
             return Ok(Arc::clone(data));
         }
-        let data = Arc::new(TrainData::prepare(self.recipe, self.vocabulary, self.texts, self.stop, self.events)?);
+        let data = Arc::new(TrainData::prepare(
+            self.recipe,
+            (self.vocabulary, self.codecs),
+            self.texts,
+            self.stop,
+            self.events,
+        )?);
         self.train_data = Some(Arc::clone(&data));
         Ok(data)
     }

@@ -14,9 +14,16 @@
 //! With masking `complementary` each canvas is there twice, and the second has masked what the first shows. Where the
 //! first shows nothing, neither does the second, so that the second's count is as even as the first's and both are the
 //! bound.
+//!
+//! Where canvases hold spans of pictures or sounds, each span, and each text between them, becomes noisy at a time of its
+//! own, so that any of them is learned given any state of the others (UniDisc, 2503.20853, section 3). Of a document with
+//! several, one may be given whole, or be noise alone and cost nothing, which is how guidance hides it. What codes weigh
+//! the recipe says for each domain: as the bound has it, or each the same ([`DomainRecipe`]). Times that follow the cost
+//! follow that of text.
 
 use super::Registered;
 use super::diffusion::{Diffusion, canvases_together};
+use super::spans::{Fate, SpanRules};
 use crate::TrainError;
 use crate::objective::{Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
 use crate::recipe::Masking;
@@ -33,6 +40,7 @@ use std::ops::Range;
 const TIMES: u64 = 1;
 const MASKS: u64 = 2;
 const GIVEN: u64 = 4;
+const SPANS: u64 = 5;
 
 pub(super) const REGISTERED: Registered = Registered {
     is_requested: |_| true,
@@ -46,6 +54,7 @@ struct Bound {
     diffusion: Diffusion,
     /// What was paid at which times, where times follow the cost.
     density: TimeDensity,
+    spans: SpanRules,
 }
 
 /// What the run's state keeps.
@@ -63,7 +72,7 @@ struct Noisy {
     batch: NoisyBatch,
     /// The weights of the objective itself.
     weights: Vec<f64>,
-    /// The rows of each time with that time.
+    /// The rows of each time with that time, but for those of spans.
     parts: Vec<(Range<usize>, Time)>,
 }
 
@@ -79,7 +88,8 @@ impl Bound {
             Some(saved) => TimeDensity::from_costs(saved.density.into_iter().map(|bits| bits.map(f64::from_bits))),
             None => TimeDensity::new(),
         };
-        Ok(Self { diffusion: Diffusion::begin(setting)?, density })
+        let spans = SpanRules::of(setting);
+        Ok(Self { diffusion: Diffusion::begin(setting)?, density, spans })
     }
 
     /// The places of a step's canvases among all times, in `[0, 1]`: a function of the seed and the step alone.
@@ -108,7 +118,17 @@ impl Bound {
             let mut draws = masks.at((pass.first + index) as u64, pass.step);
             let given = self.given(pass.step, pass.first + index, canvas.len());
             let mut network_time = None;
-            for (number, part) in rows.parts(canvas).into_iter().enumerate().filter(|(_, part)| !part.is_empty()) {
+            let all = rows.parts_of_spans(canvas);
+            let fates = self.spans.fates(rows, &all, || {
+                // Canvases of a pair share them.
+                let number = (pass.first + index) / if self.diffusion.pairs() { 2 } else { 1 };
+                self.diffusion.key.fold(SPANS).at(number as u64, pass.step)
+            });
+            let all = all.into_iter().zip(fates).enumerate();
+            for (number, ((part, span), fate)) in all.filter(|(_, ((part, _), _))| !part.is_empty()) {
+                if fate == Fate::Given {
+                    continue;
+                }
                 let quantile = low + (high - low) * golden_point(quantile, number as u64);
                 let (time, scale) = if self.diffusion.follows_cost() {
                     let time = grid.time(quantile);
@@ -120,6 +140,11 @@ impl Bound {
                 let open_from = canvas.start + given;
                 open.iter_mut().enumerate().for_each(|(i, open)| *open &= part.start + i >= open_from);
                 let clean = &rows.tokens[part.clone()];
+                if fate == Fate::Hidden {
+                    let noise = process.corrupt(clean, &open, Time::NOISE, &mut draws);
+                    batch.put(part, Corrupted { terms: Vec::new(), constant: 0.0, ..noise });
+                    continue;
+                }
                 let noisy = match before.get(number).filter(|_| self.diffusion.pairs() && index % 2 == 1) {
                     Some(hidden) => complement(process, clean, &open, hidden, &mut draws),
                     None => None,
@@ -133,11 +158,13 @@ impl Bound {
                 let terms = batch.terms.len();
                 batch.put(part.clone(), noisy);
                 for term in &mut batch.terms[terms..] {
-                    let weight = term.weight * scale;
+                    let weight = self.spans.weight(span, term.weight * scale);
                     term.weight = weight.min(limit) / tokens;
                     weights.push(weight / tokens);
                 }
-                parts.push((part, time));
+                if span.is_none() {
+                    parts.push((part, time));
+                }
             }
             batch.times.extend(network_time);
         }
@@ -168,7 +195,9 @@ impl Noisy {
         let mut sums = vec![(0.0, 0usize); self.parts.len()];
         for (term, cost) in self.batch.terms.iter().zip(costs) {
             let part = self.parts.partition_point(|(rows, _)| rows.end <= term.position);
-            if let Some(sum) = sums.get_mut(part) {
+            // What lies in a span is of no part.
+            let is_inside = self.parts.get(part).is_some_and(|(rows, _)| rows.contains(&term.position));
+            if let Some(sum) = sums.get_mut(part).filter(|_| is_inside) {
                 *sum = (sum.0 + cost, sum.1 + 1);
             }
         }

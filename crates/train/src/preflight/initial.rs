@@ -3,7 +3,7 @@
 use crate::recipe::{NetworkPlan, OptimiserRecipe, Resolved};
 use crate::saved_format::SavedFormat;
 use crate::{TrainError, TrainingEvent};
-use aquatint_checkpoint::Checkpoint;
+use aquatint_checkpoint::{Checkpoint, ModelCodec};
 use aquatint_diffusion::ProcessKind;
 use aquatint_network::{NetworkError, NetworkSpec, ParameterPattern, TensorSpec};
 
@@ -12,7 +12,7 @@ use aquatint_network::{NetworkError, NetworkSpec, ParameterPattern, TensorSpec};
 /// does not have them.
 pub(super) fn check(
     recipe: &Resolved,
-    checkpoint: &Checkpoint,
+    (checkpoint, codecs): (&Checkpoint, &[ModelCodec]),
     spec: &NetworkSpec,
     events: &mut dyn FnMut(TrainingEvent<'_>),
 ) -> Result<(), TrainError> {
@@ -25,7 +25,7 @@ pub(super) fn check(
     if spec.process.kind == ProcessKind::ScoreEntropy {
         return Err(TrainError::NoObjective { family, process: spec.process.kind.to_string() });
     }
-    let format = SavedFormat::of(recipe, spec, &checkpoint.vocabulary, Some(checkpoint));
+    let format = SavedFormat::of(recipe, spec, (&checkpoint.vocabulary, codecs), Some(checkpoint));
     format.description(spec, &checkpoint.vocabulary, &format.generation).config().map_err(|error| {
         match (error, changes(recipe)) {
             (NetworkError::Inexpressible { family }, keys) if !keys.is_empty() => {

@@ -1,7 +1,7 @@
 //! The range of every number in a recipe. Infinity and what is no number are in none of them.
 
 use crate::RecipeError;
-use crate::recipe::{OptimiserRecipe, Resolved, Run};
+use crate::recipe::{DomainRecipe, OptimiserRecipe, Resolved, Run};
 
 /// The numbers that a key may have.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,7 +51,7 @@ const STEPS_OR_NONE: Range = from(0.0, 1e12, "0 or more, at most 1000000000000")
 /// Every number but those in arrays, which are checked with their tables: `data.*.repeat`, `data.*.max_bad_share`,
 /// `objective.time_range`, `optimiser.groups.rate`. The seed may be anything.
 #[rustfmt::skip]
-const NUMBERS: [Number<Resolved>; 20] = [
+const NUMBERS: [Number<Resolved>; 22] = [
     number("data.canvas_length", |r| int(r.data.canvas_length), from(2.0, 16_777_216.0, "2 or more, at most 16777216")),
     number("data.vocabulary_size", |r| int(r.data.vocabulary_size), from(260.0, 4_194_304.0, "260 (256 bytes and 4 special tokens) to 4194304")),
     number("data.vocabulary_bytes", |r| Some(r.data.vocabulary_bytes as f64), from(1.0, 1e12, "1 or more, at most 1000000000000")),
@@ -68,6 +68,8 @@ const NUMBERS: [Number<Resolved>; 20] = [
     number("objective.balance", |r| r.objective.balance, above(0.0, 1e6, "above 0, at most 1000000; leave it out to balance nothing")),
     number("objective.self_conditioning_probability", |r| Some(r.objective.self_conditioning_probability), SHARE),
     number("objective.given_share", |r| Some(r.objective.given_share), SHARE),
+    number("objective.given_spans", |r| Some(r.objective.given_spans), SHARE),
+    number("objective.hidden_spans", |r| Some(r.objective.hidden_spans), SHARE),
     number("objective.prompt", |r| int(r.objective.prompt), from(0.0, 16_777_215.0, "fewer than `data.canvas_length`")),
     number("distillation.steps", |r| r.distillation.and_then(|d| int(d.steps)), from(2.0, 1_048_576.0, "2 or more, at most 1048576")),
     number("distillation.rounds", |r| r.distillation.map(|d| d.rounds as f64), from(1.0, 20.0, "1 to 20")),
@@ -160,6 +162,17 @@ pub(crate) fn check(recipe: &Resolved) -> Result<(), RecipeError> {
             return Err(RecipeError::value("max_bad_share", given, SHARE.allowed));
         }
     }
+    for (domain, DomainRecipe { weight, .. }) in &recipe.objective.domains {
+        if !(0.0..=1e6).contains(weight) {
+            let given = format!("{} for `{domain}`", shown(*weight));
+            return Err(RecipeError::value("objective.domains.weight", given, "0 or more, at most 1000000"));
+        }
+    }
+    let (given, hidden) = (recipe.objective.given_spans, recipe.objective.hidden_spans);
+    if given + hidden > 1.0 {
+        let given = format!("{hidden} beside `objective.given_spans` {given}");
+        return Err(RecipeError::value("objective.hidden_spans", given, "shares that are together 1 at most"));
+    }
     let (first, last) = recipe.objective.time_range;
     if !(0.0 <= first && first < last && last <= 1.0) {
         let allowed = "two times in [0, 1], the earlier first";
@@ -177,11 +190,13 @@ mod tests {
     const TEXT: &str =
         "output = 'x'\nsize = '4m'\ninitial = 'tales'\n[data]\ntrain = [{ path = 'a' }]\nvalid = [{ path = 'b' }]\n";
     /// Every number that can be unset.
-    const SET: [&str; 7] = [
+    const SET: [&str; 9] = [
         "network.window=8",
         "network.time_conditioning=16",
         "objective.weight_limit=5.0",
         "objective.balance=0.01",
+        "objective.given_spans=0.2",
+        "objective.hidden_spans=0.1",
         "distillation={ steps = 8, rounds = 2 }",
         "run.max_minutes=1.5",
         "run.threads=2",
@@ -189,6 +204,14 @@ mod tests {
 
     fn resolve(more: &[&str]) -> Result<Resolved, RecipeError> {
         Recipe::parse(TEXT, &Overrides::parse(&[&SET[..], more].concat()).unwrap())?.resolve()
+    }
+
+    #[test]
+    fn shares_of_spans_are_together_one_at_most() {
+        let given = |hidden: &str| resolve(&["objective.given_spans=0.7", hidden]).map(drop);
+        assert!(given("objective.hidden_spans=0.3").is_ok());
+        let refused = given("objective.hidden_spans=0.4").unwrap_err().to_string();
+        assert!(refused.ends_with("beside `objective.given_spans` 0.7; allowed: shares that are together 1 at most"));
     }
 
     fn leaves(path: &str, table: &Table, found: &mut Vec<(String, Value)>) {

@@ -179,7 +179,7 @@ mod tests {
     use crate::{Overrides, Recipe, network};
     use std::sync::atomic::AtomicBool;
 
-    const TOKENS: Tokens = Tokens { count: 300, mask: Some(0) };
+    const TOKENS: Tokens = Tokens { count: 300, mask: Some(0), axes: 1, codes: false };
 
     fn recipe(set: &[&str]) -> Resolved {
         let text = "output = 'x'\nsize = '1m'\n[data]\ntrain = [{ path = 'a' }]\nvalid = [{ path = 'b' }]\n";

@@ -1,6 +1,6 @@
 //! What a look at held-out data gives, as the loop sees it.
 
-use crate::event::{HeldOutPictures, TrainingEvent};
+use crate::event::{CodeFigures, HeldOutPictures, TrainingEvent};
 use aquatint_evaluate::Likelihood;
 use serde_json::{Map, Value, json};
 
@@ -26,26 +26,39 @@ fn fields(value: Value) -> Map<String, Value> {
     }
 }
 
-impl Measured for Likelihood {
+/// What held-out text costs, and the codes in it.
+#[derive(Debug)]
+pub(crate) struct HeldOutText {
+    pub(crate) likelihood: Likelihood,
+    pub(crate) codes: Vec<CodeFigures>,
+}
+
+impl Measured for HeldOutText {
     fn cost(&self) -> f64 {
-        self.nats_per_token
+        self.likelihood.nats_per_token
     }
 
     fn bits_per_byte(&self) -> Option<f64> {
-        Some(self.bits_per_byte)
+        Some(self.likelihood.bits_per_byte)
     }
 
     fn figures(&self) -> Map<String, Value> {
-        fields(json!({
-            "nats_per_token": self.nats_per_token,
-            "bits_per_byte": self.bits_per_byte,
-            "perplexity": self.perplexity,
-            "standard_error": self.standard_error.map(|error| error.nats_per_token),
-        }))
+        let Likelihood { nats_per_token, bits_per_byte, perplexity, standard_error, .. } = self.likelihood;
+        let mut figures = fields(json!({
+            "nats_per_token": nats_per_token,
+            "bits_per_byte": bits_per_byte,
+            "perplexity": perplexity,
+            "standard_error": standard_error.map(|error| error.nats_per_token),
+        }));
+        if !self.codes.is_empty() {
+            let codes = self.codes.iter().map(|codes| (codes.domain.clone(), json!(codes.nats_per_code)));
+            figures.insert("nats_per_code".to_owned(), codes.collect::<Map<_, _>>().into());
+        }
+        figures
     }
 
     fn event(&self, step: u64, best: bool) -> TrainingEvent<'_> {
-        TrainingEvent::Validated { step, likelihood: self, best }
+        TrainingEvent::Validated { step, likelihood: &self.likelihood, codes: &self.codes, best }
     }
 }
 

@@ -5,6 +5,7 @@ mod codecs;
 mod compressed;
 mod families;
 mod gpu;
+mod joint;
 mod own_objective;
 mod processes;
 mod ranks;

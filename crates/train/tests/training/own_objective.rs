@@ -95,6 +95,7 @@ impl Objective for Alphabet {
             bytes: 4,
             canvases: 1,
             documents: 1,
+            codes: Vec::new(),
             estimate: Estimate::Exact,
         }))
     }

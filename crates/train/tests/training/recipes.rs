@@ -174,7 +174,8 @@ fn sources(recipe: &Path) -> Vec<PathBuf> {
     match RecipeKind::load(recipe, &Overrides::default()).unwrap() {
         RecipeKind::Language(recipe) => {
             let data = recipe.resolve().unwrap().data;
-            data.train.into_iter().chain(data.valid).map(|source| source.path).collect()
+            let sources = data.train.into_iter().chain(data.valid);
+            sources.flat_map(|source| [Some(source.path), source.media]).flatten().chain(data.codecs).collect()
         }
         RecipeKind::Codec(recipe) => {
             recipe.resolve().unwrap().data.train.into_iter().map(|source| source.path).collect()
