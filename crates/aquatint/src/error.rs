@@ -1,7 +1,7 @@
 //! The errors of a model, each from the crate where it happened.
 
-use crate::Hint;
 use crate::runtime::RuntimeError;
+use crate::{Hint, MediaError};
 use aquatint_checkpoint::CheckpointError;
 use aquatint_compute::DeviceError;
 use aquatint_constraint::CompileError;
@@ -28,6 +28,9 @@ pub enum Error {
     /// The template does not fit the model.
     #[error(transparent)]
     TemplateCanvas(#[from] TemplateCanvasError),
+    /// A picture or a sound cannot stand on the canvas.
+    #[error(transparent)]
+    Media(#[from] MediaError),
     /// The vocabulary lacks something.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
@@ -51,6 +54,7 @@ impl Hint for Error {
             Self::Checkpoint(error) => Hint::hint(error),
             Self::Template(error) => Hint::hint(error),
             Self::TemplateCanvas(error) => Hint::hint(error),
+            Self::Media(error) => Hint::hint(error),
             Self::Vocabulary(error) => Hint::hint(error),
             Self::Generate(error) => Hint::hint(error),
             Self::Constraint(error) => Hint::hint(error),

@@ -1,8 +1,8 @@
 //! Whose fault an error is, which is what a program's exit code says: 1 where something went wrong, 2 where something
 //! was asked wrongly.
 
-use crate::Error;
 use crate::runtime::RuntimeError;
+use crate::{Error, MediaError};
 use aquatint_checkpoint::CheckpointError;
 use aquatint_codec::CodecError;
 use aquatint_compute::{DeviceError, GpuError};
@@ -42,6 +42,7 @@ by_the_machine!(
     CompileError,
     GenerateError,
     LaunchError,
+    MediaError,
     NetworkError,
     RecipeError,
     SettingError,
@@ -158,6 +159,7 @@ impl Fault for Error {
             Self::Checkpoint(error) => error.is_failure(),
             Self::Template(error) => error.is_failure(),
             Self::TemplateCanvas(error) => error.is_failure(),
+            Self::Media(error) => error.is_failure(),
             Self::Vocabulary(error) => error.is_failure(),
             Self::Generate(error) => error.is_failure(),
             Self::Constraint(error) => error.is_failure(),

@@ -1,5 +1,6 @@
 //! What helps, beside what went wrong: errors say the one in their message and the other by [`Hint`].
 
+use crate::MediaError;
 use aquatint_checkpoint::CheckpointError;
 use aquatint_codec::CodecError;
 use aquatint_compute::DeviceError;
@@ -41,6 +42,7 @@ hints!(
     GenerateError,
     HubError,
     LaunchError,
+    MediaError,
     NetworkError,
     ParallelError,
     RecipeError,

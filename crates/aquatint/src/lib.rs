@@ -84,6 +84,8 @@
 mod error;
 mod fault;
 mod hint;
+mod media;
+mod media_options;
 mod model;
 pub mod runtime;
 mod sampling;
@@ -109,5 +111,7 @@ pub use aquatint_vocabulary::{Template, TemplateCanvas};
 pub use error::Error;
 pub use fault::Fault;
 pub use hint::Hint;
+pub use media::{MediaError, MediaFile, MediaFiles, OutputPiece};
+pub use media_options::MediaOptions;
 pub use model::{Model, Prepared};
 pub use sampling::{Sampling, SamplingOptions, advised_time_grid, random_seed};

@@ -1,19 +1,21 @@
 //! A model that fills templates: a checkpoint, its network on a device, and what its tokenizer says about special
 //! tokens.
 
+use crate::media::Codecs;
+use crate::media_options::{OF_MEDIA, OF_TEXT};
 use crate::runtime::{DeviceChoice, Runtime, RuntimeSettings};
-use crate::{Error, Sampling, SamplingOptions};
+use crate::{Error, MediaFile, MediaFiles, OutputPiece, Sampling, SamplingOptions};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_constraint::{CompileError, Compiler, ConstraintSpec};
 use aquatint_corpus::Source;
 use aquatint_diffusion::{Canvas, Process, Span, TokenId};
 use aquatint_evaluate::{HeldOut, HeldOutEvent, Likelihood, MeasureSettings, TextRequests, Writer};
 use aquatint_generate::{
-    DenoisingEvent, Engine, GenerateError, Ineffective, Limits, Outcome, Predicted, Request, Settings, TextConstraint,
-    generate, ineffective, predict, process_of,
+    DenoisingEvent, Engine, GenerateError, Ineffective, Limits, Outcome, Part, Predicted, Request, Settings,
+    TextConstraint, generate, ineffective, predict, process_of,
 };
 use aquatint_network::Denoiser;
-use aquatint_vocabulary::{Role, Template, TemplateCanvas};
+use aquatint_vocabulary::{CanvasPiece, MediaKind, Role, Template, TemplateCanvas};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -28,6 +30,7 @@ pub struct Model {
     /// How the network fills a canvas.
     process: Arc<dyn Process>,
     requests: TextRequests,
+    codecs: Codecs,
     /// Made when the first constraint is.
     compiler: OnceLock<Result<Compiler, CompileError>>,
 }
@@ -37,8 +40,10 @@ pub struct Model {
 pub struct Prepared {
     /// The canvas, with the way back to text.
     pub template_canvas: TemplateCanvas,
-    /// How it is filled.
+    /// How its text is filled.
     pub settings: Settings,
+    /// How all of it is filled: the text, and each picture and sound that is to be made.
+    pub parts: Vec<Part>,
     /// What was requested and changes nothing here.
     pub ineffective: Vec<Ineffective>,
 }
@@ -58,16 +63,22 @@ impl Model {
     /// right: open places have to be behind all given text.
     ///
     /// # Errors
-    /// When the model lacks what its process needs.
+    /// When the model lacks what its process needs, or a codec of it cannot be used.
     pub fn new(checkpoint: Checkpoint, network: Box<dyn Denoiser>) -> Result<Self, Error> {
         let requests = TextRequests::new(&checkpoint.vocabulary, checkpoint.spec.vocabulary_size);
         let process = process_of(&checkpoint.spec, checkpoint.vocabulary.role(Role::Begin))?;
-        Ok(Self { process, requests, checkpoint, network: Arc::from(network), compiler: OnceLock::new() })
+        let codecs = Codecs::open(&checkpoint)?;
+        Ok(Self { process, requests, codecs, checkpoint, network: Arc::from(network), compiler: OnceLock::new() })
     }
 
     /// The checkpoint: its description, vocabulary and advice.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// What the model reads and makes beside text.
+    pub fn media_kinds(&self) -> Vec<MediaKind> {
+        self.codecs.kinds()
     }
 
     /// The network.
@@ -134,7 +145,12 @@ impl Model {
     pub fn lay_out(&self, template: &str, continuation: usize) -> Result<TemplateCanvas, Error> {
         let template = Template::parse(template)?;
         let template = if template.has_holes() { template } else { template.continued(continuation, true) };
-        Ok(template.lay_out(&self.checkpoint.vocabulary)?)
+        self.lay_out_with(&template, &MediaFiles::new())
+    }
+
+    /// Lays out a template with its pictures and sounds.
+    fn lay_out_with(&self, template: &Template, files: &MediaFiles) -> Result<TemplateCanvas, Error> {
+        Ok(template.lay_out_with(&self.checkpoint.vocabulary, &self.codecs.spans(template, files)?)?)
     }
 
     /// Makes a text or a template ready: merges what is requested of its sampling with what the checkpoint advises, and
@@ -167,10 +183,24 @@ impl Model {
     /// # Errors
     /// As [`Model::prepare`].
     pub fn prepare_template(&self, template: Template, options: &SamplingOptions) -> Result<Prepared, Error> {
+        self.prepare_media(template, &MediaFiles::new(), options)
+    }
+
+    /// The same of a template that names pictures or sounds, whose files come with it: none is looked for anywhere else.
+    ///
+    /// # Errors
+    /// As [`Model::prepare`]; also when a file did not come, is broken or too large, or when the model has no codes of its
+    /// kind.
+    pub fn prepare_media(
+        &self,
+        template: Template,
+        files: &MediaFiles,
+        options: &SamplingOptions,
+    ) -> Result<Prepared, Error> {
         let sampling = options.resolve(&self.checkpoint.generation)?;
         let has_holes = template.has_holes();
-        let mut prepared = self.with_sampling(self.lay_out_for(template, &sampling)?, &sampling, options)?;
-        if options.max_tokens.is_some() && has_holes {
+        let mut prepared = self.with_sampling(self.lay_out_for(template, files, &sampling)?, &sampling, options)?;
+        if options.max_tokens.is_some() && has_holes && prepared.template_canvas.holes().next().is_some() {
             let reason = "the template says how many tokens are open".to_owned();
             prepared.ineffective.push(Ineffective { part: 0, parameter: "max_tokens", reason });
         }
@@ -246,9 +276,46 @@ impl Model {
     ) -> Result<Prepared, Error> {
         let constraint = options.constraint.as_ref().map(|spec| self.constraint(spec)).transpose()?;
         let settings = sampling.settings().clone().with_constraint(constraint);
-        let mut ineffective = self.ineffective(&template_canvas, &settings)?;
-        ineffective.retain(|setting| options.requests(setting.parameter));
-        Ok(Prepared { template_canvas, settings, ineffective })
+        let parts = self.parts(&template_canvas, &settings, options)?;
+        let mut prepared = Prepared { template_canvas, settings, parts, ineffective: Vec::new() };
+        let mut ineffective = self.ineffective_of(&self.request_of(&prepared))?;
+        // What is requested is for the text first.
+        ineffective.retain(|setting| setting.part == 0 && options.requests(setting.parameter));
+        let mut unused = |parameters: &[&'static str], reason: &str| {
+            let unused = parameters.iter().copied().filter(|parameter| options.requests(parameter));
+            ineffective.extend(unused.map(|parameter| Ineffective { part: 0, parameter, reason: reason.to_owned() }));
+        };
+        let template_canvas = &prepared.template_canvas;
+        if template_canvas.media().all(|media| !media.is_made) {
+            unused(&OF_MEDIA, "no picture and no sound is to be made");
+        } else if template_canvas.holes().next().is_none() {
+            unused(&OF_TEXT, "no text is to be written");
+        }
+        prepared.ineffective = ineffective;
+        Ok(prepared)
+    }
+
+    /// A part for the text, where some of it is open or nothing is made at all, and one for each picture and sound that is to
+    /// be made.
+    fn parts(
+        &self,
+        template_canvas: &TemplateCanvas,
+        settings: &Settings,
+        options: &SamplingOptions,
+    ) -> Result<Vec<Part>, Error> {
+        let spans = template_canvas.canvas().spans();
+        let made: Vec<_> = template_canvas.media().filter(|media| media.is_made).collect();
+        let number = |start: usize| spans.iter().position(|span| span.positions.start == start);
+        let numbers: Vec<usize> = made.iter().filter_map(|media| number(media.positions.start)).collect();
+        let mut parts = Vec::new();
+        if numbers.is_empty() || template_canvas.holes().next().is_some() {
+            parts.push(Part::new(settings.clone()));
+        }
+        if !numbers.is_empty() {
+            let media = options.media_settings(settings)?;
+            parts.extend(numbers.into_iter().map(|span| Part::new(media.clone()).with_spans(vec![span])));
+        }
+        Ok(parts)
     }
 
     /// The settings that change nothing of how a template canvas is filled, whoever set them.
@@ -260,18 +327,27 @@ impl Model {
         template_canvas: &TemplateCanvas,
         settings: &Settings,
     ) -> Result<Vec<Ineffective>, Error> {
-        let request = self.request(template_canvas, settings.clone());
-        Ok(ineffective(&request, self.network.spec(), self.process.as_ref())?)
+        self.ineffective_of(&self.request(template_canvas, settings.clone()))
+    }
+
+    fn ineffective_of(&self, request: &Request) -> Result<Vec<Ineffective>, Error> {
+        Ok(ineffective(request, self.network.spec(), self.process.as_ref())?)
     }
 
     /// Lays out a template as it stands; one without an open place is continued as the sampling says.
-    fn lay_out_for(&self, template: Template, sampling: &Sampling) -> Result<TemplateCanvas, Error> {
-        let given = template.lay_out(&self.checkpoint.vocabulary)?;
+    fn lay_out_for(
+        &self,
+        template: Template,
+        files: &MediaFiles,
+        sampling: &Sampling,
+    ) -> Result<TemplateCanvas, Error> {
+        let spans = self.codecs.spans(&template, files)?;
+        let given = template.lay_out_with(&self.checkpoint.vocabulary, &spans)?;
         if template.has_holes() {
             return Ok(given);
         }
         let count = self.continuation(given.canvas().len(), sampling)?;
-        Ok(template.continued(count, true).lay_out(&self.checkpoint.vocabulary)?)
+        Ok(template.continued(count, true).lay_out_with(&self.checkpoint.vocabulary, &spans)?)
     }
 
     /// Tokens of a continuation beside so many given ones.
@@ -328,9 +404,18 @@ impl Model {
         Ok(compiler.as_ref().map_err(Clone::clone)?.compile(spec)?)
     }
 
-    /// The request that fills a template canvas.
+    /// The request that fills what was made ready: the text as its settings say, and each picture and sound beside it.
+    pub fn request_of(&self, prepared: &Prepared) -> Request {
+        self.request_of_parts(&prepared.template_canvas, prepared.parts.clone())
+    }
+
+    /// The request that fills a template canvas, all of it by the same settings.
     pub fn request(&self, template_canvas: &TemplateCanvas, settings: Settings) -> Request {
-        let request = self.request_for(template_canvas.canvas().clone(), settings);
+        self.request_of_parts(template_canvas, vec![Part::new(settings)])
+    }
+
+    fn request_of_parts(&self, template_canvas: &TemplateCanvas, parts: Vec<Part>) -> Request {
+        let request = self.requests.request_of_parts(template_canvas.canvas().clone(), parts);
         let owes_blank = |span: &Span| {
             template_canvas.holes().any(|(positions, owes)| owes && positions.start == span.positions.start)
         };
@@ -353,10 +438,53 @@ impl Model {
         settings: &Settings,
         events: &mut dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Outcome, Error> {
-        let request = self.request(template_canvas, settings.clone());
+        self.follow(self.request(template_canvas, settings.clone()), events)
+    }
+
+    /// Fills what was made ready, with its pictures and sounds, as [`Model::watch`] does.
+    ///
+    /// # Errors
+    /// As [`Model::watch`].
+    pub fn watch_prepared(
+        &self,
+        prepared: &Prepared,
+        events: &mut dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Outcome, Error> {
+        self.follow(self.request_of(prepared), events)
+    }
+
+    fn follow(
+        &self,
+        request: Request,
+        events: &mut dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Outcome, Error> {
         let mut outcomes = self.serve(&[request], &mut |_, event| events(event))?;
         // One request gives one outcome.
         Ok(outcomes.remove(0))
+    }
+
+    /// What a canvas says that began as this template canvas: its text, and between it its pictures and sounds as files.
+    ///
+    /// # Errors
+    /// When a codec fails.
+    pub fn output(&self, template_canvas: &TemplateCanvas, canvas: &Canvas) -> Result<Vec<OutputPiece>, Error> {
+        let pieces = template_canvas.read(&self.checkpoint.vocabulary, canvas).pieces;
+        let piece = |piece| match piece {
+            CanvasPiece::Media { stretch, codes } => {
+                let file = self.media_file(stretch.kind, &codes)?;
+                Ok(OutputPiece::Media { file, is_made: stretch.is_made })
+            }
+            CanvasPiece::Text(text) => Ok(OutputPiece::Text(text)),
+        };
+        pieces.into_iter().map(piece).collect()
+    }
+
+    /// The picture or sound that codes stand for. Where some are not known yet, nothing is to be seen there.
+    ///
+    /// # Errors
+    /// When the model has no codes of the kind, they are not as many as it takes, or its codec fails.
+    pub fn media_file(&self, kind: MediaKind, codes: &[Option<TokenId>]) -> Result<MediaFile, Error> {
+        Ok(self.codecs.file(kind, codes)?)
     }
 
     /// Fills the canvases of any requests together; events come with the number of their request.
@@ -442,7 +570,7 @@ impl Model {
     /// As [`Model::lay_out`] and [`Model::watch`].
     pub fn fill(&self, template: &str, settings: &Settings) -> Result<String, Error> {
         let sampling = SamplingOptions::default().resolve(&self.checkpoint.generation)?;
-        let template_canvas = self.lay_out_for(Template::parse(template)?, &sampling)?;
+        let template_canvas = self.lay_out_for(Template::parse(template)?, &MediaFiles::new(), &sampling)?;
         let outcome = self.watch(&template_canvas, settings, &mut |_| ControlFlow::Continue(()))?;
         Ok(self.text(&template_canvas, &outcome))
     }

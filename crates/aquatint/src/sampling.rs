@@ -1,6 +1,6 @@
 //! How a canvas is filled: what is requested, over what the checkpoint advises, over the defaults.
 
-use crate::Error;
+use crate::{Error, MediaOptions};
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_constraint::ConstraintSpec;
 use aquatint_diffusion::{Counting, SettingError, Stability, TimeGrid, TokenId};
@@ -98,6 +98,8 @@ pub struct SamplingOptions {
     /// What the text of each hole may be. It is compiled for the model's vocabulary by [`Model::prepare`](crate::Model::prepare)
     /// and its sisters.
     pub constraint: Option<ConstraintSpec>,
+    /// Of pictures and sounds alone.
+    pub media: MediaOptions,
     /// See [`SettingsBuilder::seed`]; drawn at random by default.
     pub seed: Option<u64>,
 }
@@ -174,6 +176,8 @@ impl SamplingOptions {
             stability_threshold,
             confidence_threshold,
             constraint,
+            media:
+                MediaOptions { steps: media_steps, temperature: media_temperature, guidance_scale: media_guidance_scale },
             seed,
         } = self;
         let requested = [
@@ -216,6 +220,9 @@ impl SamplingOptions {
             ("stability_threshold", stability_threshold.is_some()),
             ("confidence_threshold", confidence_threshold.is_some()),
             ("constraint", constraint.is_some()),
+            ("media_steps", media_steps.is_some()),
+            ("media_temperature", media_temperature.is_some()),
+            ("media_guidance_scale", media_guidance_scale.is_some()),
             ("seed", seed.is_some()),
         ];
         requested.contains(&(parameter, true))

@@ -3,8 +3,8 @@
 mod file;
 mod fit;
 
-pub use file::{LONGEST_SIDE, MOST_PIXELS};
-pub(crate) use file::{MOST_FILE_BYTES, read_file};
+pub(crate) use file::MOST_FILE_BYTES;
+pub use file::{LONGEST_SIDE, MOST_PIXELS, read_file};
 
 /// A picture in memory: RGBA of 8 bits, colour not multiplied by alpha, row after row from the top.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! The fields of sampling, which every endpoint that fills a canvas has, by the same names.
 
 use crate::error::ApiError;
-use aquatint::SamplingOptions;
 use aquatint::constraint::ConstraintSpec;
 use aquatint::diffusion::SettingError;
 use aquatint::generate::GenerateError;
 use aquatint::vocabulary::TokenId;
+use aquatint::{MediaOptions, SamplingOptions};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -256,6 +256,7 @@ impl SamplingFields {
             confidence_threshold: self.confidence_threshold,
             seed: self.seed,
             constraint,
+            media: MediaOptions::default(),
         })
     }
 

@@ -2,5 +2,6 @@
 
 mod dit;
 mod learning;
+mod media;
 mod nemotron;
 mod trajectories;

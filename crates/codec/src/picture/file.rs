@@ -87,8 +87,11 @@ impl Picture {
     }
 }
 
-/// The bytes of a file, unless there are too many.
-pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, CodecError> {
+/// The bytes of a file, unless there are more than a picture takes.
+///
+/// # Errors
+/// When the file cannot be read or is too large.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, CodecError> {
     let failed = |source| CodecError::io("read", path, source);
     let file = File::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();

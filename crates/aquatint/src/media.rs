@@ -1,0 +1,210 @@
+//! Pictures and sounds of a model: files become codes on a canvas, and codes files.
+
+use crate::Hint;
+use aquatint_checkpoint::Checkpoint;
+use aquatint_codec::{CodecError, Picture, SpanCodec};
+use aquatint_compute::{Cpu, CpuPath};
+use aquatint_diffusion::{Axes, TokenId};
+use aquatint_vocabulary::{Mask, Media, MediaKind, MediaSpan, Template};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+/// The bytes of files, by the names that a template has for them.
+pub type MediaFiles = BTreeMap<String, Vec<u8>>;
+
+/// Codes of a sound that is to be made: about a second, as long as a spoken word.
+const SOUND: usize = 32;
+
+/// A picture or a sound as a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaFile {
+    /// Which of them.
+    pub kind: MediaKind,
+    /// Its type: `image/png`, `audio/wav`.
+    pub media_type: &'static str,
+    /// The content.
+    pub bytes: Vec<u8>,
+}
+
+/// A stretch of what a model wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputPiece {
+    /// Text, given and written.
+    Text(String),
+    /// A picture or a sound.
+    Media {
+        /// What its codes stand for. That of a given file is not the file itself: it is what the model sees of it.
+        file: MediaFile,
+        /// Whether the model made something of it.
+        is_made: bool,
+    },
+}
+
+/// Why a picture or a sound cannot stand on a canvas.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MediaError {
+    /// The model has no codec of the kind.
+    #[error("the template has a {kind}, and this model has no {kind}s; allowed: {}", allowed(there))]
+    NoCodec {
+        /// What the template has.
+        kind: MediaKind,
+        /// What the model has beside text.
+        there: Vec<MediaKind>,
+    },
+    /// The bytes of a file did not come with the template.
+    #[error("the {kind} `{file}` did not come with the template; allowed: {}", names(there))]
+    NotThere {
+        /// What the file would give.
+        kind: MediaKind,
+        /// Its name.
+        file: String,
+        /// The files that came.
+        there: Vec<String>,
+    },
+    /// A mask is not within its picture.
+    #[error("`mask` is {mask}; allowed: a part of the {columns} columns and {rows} rows of codes of `{file}`")]
+    MaskOutside {
+        /// The mask.
+        mask: Mask,
+        /// The picture.
+        file: String,
+        /// Columns of its codes.
+        columns: usize,
+        /// Rows of its codes.
+        rows: usize,
+    },
+    /// A file is none of its kind, or a codec cannot be used.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+fn allowed(there: &[MediaKind]) -> String {
+    there.iter().fold("text".to_owned(), |all, kind| format!("{all}, {kind}s"))
+}
+
+fn names(there: &[String]) -> String {
+    if there.is_empty() { "no file, since none came".to_owned() } else { there.join(", ") }
+}
+
+impl MediaError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoCodec { kind, .. } => Some(format!("choose a model with codes of {kind}s")),
+            Self::MaskOutside { .. } => {
+                Some("a mask is WIDTHxHEIGHT+COLUMNxROW, with columns and rows counted from 0".to_owned())
+            }
+            Self::NotThere { .. } => None,
+            Self::Codec(error) => Hint::hint(error),
+        }
+    }
+}
+
+impl MediaFile {
+    /// The file as an address that holds all of it: `data:image/png;base64,…`.
+    pub fn data_url(&self) -> String {
+        format!("data:{};base64,{}", self.media_type, STANDARD.encode(&self.bytes))
+    }
+}
+
+/// A codec of a model.
+#[derive(Debug)]
+struct OpenCodec {
+    kind: MediaKind,
+    codec: SpanCodec,
+    /// The codes of a picture in which nothing is, made when first needed.
+    blank: OnceLock<Vec<TokenId>>,
+}
+
+/// The codecs of a model, ready for use.
+#[derive(Debug)]
+pub(crate) struct Codecs {
+    codecs: Vec<OpenCodec>,
+}
+
+impl Codecs {
+    /// Opens all that a checkpoint has, on one processor: they are small.
+    pub(crate) fn open(checkpoint: &Checkpoint) -> Result<Self, MediaError> {
+        let of_kind = |name: &str| MediaKind::ALL.into_iter().find(|kind| kind.name() == name);
+        let mut codecs = Vec::new();
+        for described in &checkpoint.codecs {
+            let Some(kind) = of_kind(&described.name) else { continue };
+            let device = Cpu::new(CpuPath::best(), 1).map_err(CodecError::from)?;
+            codecs.push(OpenCodec { kind, codec: SpanCodec::open(described, device)?, blank: OnceLock::new() });
+        }
+        Ok(Self { codecs })
+    }
+
+    pub(crate) fn kinds(&self) -> Vec<MediaKind> {
+        self.codecs.iter().map(|codec| codec.kind).collect()
+    }
+
+    fn of(&self, kind: MediaKind) -> Result<&OpenCodec, MediaError> {
+        let found = self.codecs.iter().find(|codec| codec.kind == kind);
+        found.ok_or_else(|| MediaError::NoCodec { kind, there: self.kinds() })
+    }
+
+    /// How the pictures and sounds of a template lie on its canvas.
+    pub(crate) fn spans(&self, template: &Template, files: &MediaFiles) -> Result<Vec<MediaSpan>, MediaError> {
+        template.media().map(|media| self.of(media.kind)?.span(media, files)).collect()
+    }
+
+    /// The file that codes stand for. Where some are not known yet, nothing is to be seen there.
+    pub(crate) fn file(&self, kind: MediaKind, codes: &[Option<TokenId>]) -> Result<MediaFile, MediaError> {
+        let codec = self.of(kind)?;
+        let blank = match codes.contains(&None) {
+            true => codec.blank()?,
+            false => &[],
+        };
+        let first = codec.codec.described().domain.ids.start;
+        let known =
+            |(index, code): (usize, &Option<TokenId>)| code.or_else(|| blank.get(index).copied()).unwrap_or(first);
+        let codes: Vec<TokenId> = codes.iter().enumerate().map(known).collect();
+        let bytes = codec.codec.file(&codes)?;
+        Ok(MediaFile { kind, media_type: codec.codec.media_type(), bytes })
+    }
+}
+
+impl OpenCodec {
+    fn span(&self, media: &Media, files: &MediaFiles) -> Result<MediaSpan, MediaError> {
+        let described = self.codec.described();
+        let (open, close, domain) = (described.open, described.close, described.domain.clone());
+        let Some(file) = &media.file else {
+            let codes = vec![None; domain.axes.positions().unwrap_or(SOUND)];
+            return Ok(MediaSpan { open, close, domain, codes });
+        };
+        let bytes = files.get(file).ok_or_else(|| MediaError::NotThere {
+            kind: self.kind,
+            file: file.clone(),
+            there: files.keys().cloned().collect(),
+        })?;
+        let mut codes: Vec<Option<TokenId>> = self.codec.codes(file, bytes)?.into_iter().map(Some).collect();
+        let (rows, columns) = match domain.axes {
+            Axes::Grid { rows, columns } => (rows, columns),
+            Axes::Line => (1, codes.len()),
+        };
+        for mask in &media.masks {
+            let (last_column, last_row) = (mask.column.checked_add(mask.width), mask.row.checked_add(mask.height));
+            if last_column.is_none_or(|last| last > columns) || last_row.is_none_or(|last| last > rows) {
+                return Err(MediaError::MaskOutside { mask: *mask, file: file.clone(), columns, rows });
+            }
+            for row in mask.row..mask.row + mask.height {
+                codes[row * columns + mask.column..][..mask.width].fill(None);
+            }
+        }
+        Ok(MediaSpan { open, close, domain, codes })
+    }
+
+    /// The codes of nothing; none of a sound.
+    fn blank(&self) -> Result<&[TokenId], MediaError> {
+        if let (MediaKind::Picture, None) = (self.kind, self.blank.get()) {
+            let clear = Picture::new(1, 1, vec![[0; 4]]).map(|picture| picture.to_png()).transpose()?;
+            let codes = self.codec.codes("nothing", &clear.unwrap_or_default())?;
+            return Ok(self.blank.get_or_init(|| codes));
+        }
+        Ok(self.blank.get().map_or(&[], Vec::as_slice))
+    }
+}
