@@ -7,6 +7,7 @@ mod eval;
 mod generate;
 mod hub;
 mod inspect;
+mod media;
 mod quantise;
 mod run;
 mod sampling;
@@ -21,6 +22,7 @@ pub(crate) use eval::{
 pub(crate) use generate::{Format, GenerateArguments};
 pub(crate) use hub::{PullArguments, RemoveArguments};
 pub(crate) use inspect::{CompletionsArguments, DoctorArguments, ListArguments, ShowArguments};
+pub(crate) use media::MediaArguments;
 pub(crate) use quantise::{HeadChoice, QuantiseArguments};
 pub(crate) use run::RunArguments;
 pub(crate) use sampling::{SamplingArguments, TokenBias, TokenRange};

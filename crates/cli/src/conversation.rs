@@ -2,6 +2,8 @@
 
 use crate::arguments::{SamplingArguments, TokenBias, TokenRange};
 use crate::failure::Failure;
+use aquatint_vocabulary::MediaKind;
+use std::path::PathBuf;
 
 /// One line typed at the prompt.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +14,11 @@ pub(crate) enum Typed {
     Help,
     /// `/set NAME VALUE`; without both, what is set is shown.
     Set(String, String),
+    /// `/picture TEXT`: the template of a text that goes on, and a picture.
+    /// `/say TEXT`: that of a text and a sound.
+    Media(MediaKind, String),
+    /// `/save FILE`.
+    Save(PathBuf),
     /// `/show`.
     Show,
     /// `/clear`.
@@ -37,8 +44,12 @@ Type a text to have it continued, or a template: The [[3]] sat on the [[5]].
                     edit-threshold, edit-steps, delete-token, insert-token,
                     guidance-scale, unconditional-prompt, churn, correctors, revise (true
                     or false), commit-likeliest (true or false), stability-threshold,
-                    confidence-threshold, seed;
+                    confidence-threshold, media-steps, media-temperature,
+                    media-guidance-scale, seed;
                     VALUE default goes back to the model's own
+  /picture TEXT     write on behind TEXT and make the picture that belongs to it
+  /say TEXT         make the sound of TEXT
+  /save FILE        keep the last picture (FILE.png) or sound (FILE.wav)
   /show             show the model and the settings
   /clear            clear the screen
   /help             show this help
@@ -63,6 +74,14 @@ impl Typed {
         if !trimmed.starts_with('/') {
             return Ok(Self::Prompt(line.to_owned()));
         }
+        if let Some((command, text)) = trimmed.split_once(char::is_whitespace) {
+            match command {
+                "/picture" => return Ok(Self::Media(MediaKind::Picture, text.trim().to_owned())),
+                "/say" => return Ok(Self::Media(MediaKind::Sound, text.trim().to_owned())),
+                "/save" => return Ok(Self::Save(PathBuf::from(text.trim()))),
+                _ => {}
+            }
+        }
         let mut words = trimmed.split_whitespace();
         let command = words.next().unwrap_or_default();
         let rest: Vec<&str> = words.collect();
@@ -71,6 +90,10 @@ impl Typed {
             ("/set", []) | ("/show", []) => Ok(Self::Show),
             ("/set", [name, value]) => Ok(Self::Set((*name).to_owned(), (*value).to_owned())),
             ("/set", _) => Err(Failure::new("`/set` takes a name and a value").hint("/set temperature 0.7")),
+            ("/picture" | "/say", []) => {
+                Err(Failure::new(format!("`{command}` takes a text")).hint(format!("{command} A fox in the snow.")))
+            }
+            ("/save", []) => Err(Failure::new("`/save` takes a file").hint("/save fox.png")),
             ("/clear", []) => Ok(Self::Clear),
             ("/bye" | "/exit" | "/quit", []) => Ok(Self::Bye),
             ("/help" | "/?" | "/show" | "/clear" | "/bye" | "/exit" | "/quit", _) => {
@@ -156,6 +179,9 @@ pub(crate) fn set(sampling: &mut SamplingArguments, name: &str, value: &str) -> 
         "commit-likeliest" => sampling.commit_likeliest = read(name, value, "true, false")?,
         "stability-threshold" => sampling.stability_threshold = read(name, value, COUNT)?,
         "confidence-threshold" => sampling.confidence_threshold = read(name, value, NUMBER)?,
+        "media-steps" => sampling.media_steps = read(name, value, COUNT)?,
+        "media-temperature" => sampling.media_temperature = read(name, value, NUMBER)?,
+        "media-guidance-scale" => sampling.media_guidance_scale = read(name, value, NUMBER)?,
         "seed" => sampling.seed = read(name, value, COUNT)?,
         _ => return Err(Failure::new(format!("unknown setting `{name}`")).hint("/help lists the settings")),
     }
@@ -180,6 +206,13 @@ mod tests {
              between \"\"\""
         );
         assert!(Typed::parse("/bye now").is_err());
+        let picture = Typed::Media(MediaKind::Picture, "A fox.".to_owned());
+        assert_eq!(Typed::parse(" /picture  A fox. \n").unwrap(), picture);
+        assert_eq!(Typed::parse("/say fox").unwrap(), Typed::Media(MediaKind::Sound, "fox".to_owned()));
+        assert_eq!(Typed::parse("/save a fox.png").unwrap(), Typed::Save(PathBuf::from("a fox.png")));
+        for command in ["/picture", "/say", "/save"] {
+            assert!(Typed::parse(command).unwrap_err().to_string().starts_with(&format!("error: `{command}` takes a")));
+        }
     }
 
     #[test]
@@ -236,6 +269,9 @@ mod tests {
             "commit-likeliest",
             "stability-threshold",
             "confidence-threshold",
+            "media-steps",
+            "media-temperature",
+            "media-guidance-scale",
             "seed",
         ] {
             assert!(HELP.contains(name), "{name}");

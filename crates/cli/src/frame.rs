@@ -4,6 +4,7 @@
 //! token that holds its first byte. What a terminal would obey (escape sequences, direction overrides) is shown as a
 //! visible sign and never sent, since a model may write any byte.
 
+use crate::drawing::BlockLine;
 use crate::printer::paint;
 use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthChar;
@@ -20,6 +21,8 @@ pub(crate) enum Cell {
         /// How it is drawn.
         ink: Ink,
     },
+    /// A picture, which stands on lines of its own.
+    Picture(Vec<BlockLine>),
 }
 
 /// How a piece of the canvas is drawn.
@@ -74,6 +77,8 @@ pub(crate) struct Line {
     runs: Vec<(Ink, String)>,
     width: usize,
     open: bool,
+    /// The line as it is, where it is one of a picture.
+    drawn: Option<String>,
 }
 
 impl Line {
@@ -89,6 +94,9 @@ impl Line {
 
     /// The line as text, with colour or without.
     pub(crate) fn render(&self, color: bool) -> String {
+        if let Some(drawn) = &self.drawn {
+            return drawn.clone();
+        }
         self.runs.iter().map(|(ink, text)| paint(color && ink.style() != Style::new(), ink.style(), text)).collect()
     }
 
@@ -102,8 +110,33 @@ impl Line {
     }
 }
 
-/// Breaks the canvas into lines of at most `width` columns, at spaces where there are any.
+/// Breaks the canvas into lines of at most `width` columns, at spaces where there are any. Pictures are as wide as they are.
 pub(crate) fn lay_out(cells: &[Cell], width: usize) -> Vec<Line> {
+    let is_picture = |cell: &Cell| matches!(cell, Cell::Picture(_));
+    if !cells.iter().any(is_picture) {
+        return lay_out_text(cells, width);
+    }
+    let mut lines = Vec::new();
+    for stretch in cells.chunk_by(|a, b| !is_picture(a) && !is_picture(b)) {
+        match stretch {
+            [Cell::Picture(picture)] => lines.extend(picture.iter().map(|line| Line {
+                runs: Vec::new(),
+                width: line.width,
+                open: line.is_open,
+                drawn: Some(line.text.clone()),
+            })),
+            text => {
+                let text = lay_out_text(text, width);
+                // Blanks beside a picture take no line.
+                lines.extend(text.into_iter().filter(|line| line.width > 0));
+            }
+        }
+    }
+    lines
+}
+
+/// The same of cells without pictures.
+fn lay_out_text(cells: &[Cell], width: usize) -> Vec<Line> {
     let width = width.max(4);
     let mut lines = Vec::new();
     let mut line: Vec<Glyph> = Vec::new();
@@ -161,6 +194,7 @@ fn glyphs(cells: &[Cell]) -> Vec<Glyph> {
                 run.extend_from_slice(bytes);
                 inks.extend(std::iter::repeat_n(*ink, bytes.len()));
             }
+            Cell::Picture(_) => {}
             Cell::Open => {
                 flush(&mut run, &mut inks, &mut glyphs);
                 let text = OPEN.to_owned();
@@ -269,6 +303,18 @@ mod tests {
         let line = &lay_out(&[known("a", Ink::Given), known(" fox", Ink::Tentative)], 40)[0];
         assert_eq!((line.width(), line.is_open()), (5, true));
         assert!(line.render(true).starts_with("a\u{1b}[2m fox"), "{:?}", line.render(true));
+    }
+
+    #[test]
+    fn a_picture_stands_on_lines_of_its_own() {
+        let line = |text: &str, is_open| BlockLine { text: text.to_owned(), width: 2, is_open };
+        let picture = Cell::Picture(vec![line("▀▀", false), line("░░", true)]);
+        let cells =
+            [known("A fox. ", Ink::Given), picture.clone(), known(" ", Ink::Given), picture, known(" It", Ink::Fresh)];
+        assert_eq!(plain(&cells, 20), ["A fox.", "▀▀", "░░", "▀▀", "░░", " It"]);
+        let lines = lay_out(&cells, 20);
+        assert_eq!(lines.iter().map(Line::is_open).collect::<Vec<_>>(), [false, false, true, false, true, false]);
+        assert_eq!(lines[1].width(), 2);
     }
 
     #[test]

@@ -27,11 +27,13 @@ impl LiveCanvas {
         Self { printer, drawn: Vec::new(), last: None }
     }
 
-    /// Draws the canvas with a status line under it, unless the last frame is too young.
+    /// Whether the last frame is old enough for another one.
+    pub(crate) fn is_due(&self) -> bool {
+        self.last.is_none_or(|last| last.elapsed() >= FRAME)
+    }
+
+    /// Draws the canvas with a status line under it.
     pub(crate) fn draw(&mut self, cells: &[Cell], status: &str) {
-        if self.last.is_some_and(|last| last.elapsed() < FRAME) {
-            return;
-        }
         self.last = Some(Instant::now());
         let (columns, rows) = size();
         let lines = lay_out(cells, columns.saturating_sub(1));

@@ -28,6 +28,15 @@ pub(crate) enum Verbosity {
     Verbose,
 }
 
+/// A stretch of what a model wrote, as it is printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// Text, which may hold anything.
+    Text(String),
+    /// A picture for a terminal, with its line end.
+    Drawn(String),
+}
+
 /// Where and how to write; cheap to copy, holds no buffer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Printer {
@@ -77,6 +86,29 @@ impl Printer {
     /// Writes a model's text and a line end to standard output; on a terminal without what would steer it.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
         if io::stdout().is_terminal() { self.data_line(crate::frame::harmless(text)) } else { self.data_line(text) }
+    }
+
+    /// Writes text with pictures between it and a line end to standard output. A picture stands on lines of its own.
+    pub(crate) fn pieces(&self, pieces: &[Shown]) -> Result<(), Failure> {
+        let is_terminal = io::stdout().is_terminal();
+        let mut all = String::new();
+        for piece in pieces {
+            match piece {
+                Shown::Text(text) if is_terminal => all.push_str(&crate::frame::harmless(text)),
+                Shown::Text(text) => all.push_str(text),
+                Shown::Drawn(picture) => {
+                    if !all.is_empty() && !all.ends_with('\n') {
+                        all.push('\n');
+                    }
+                    all.push_str(picture);
+                }
+            }
+        }
+        if all.ends_with('\n') && matches!(pieces.last(), Some(Shown::Drawn(_))) {
+            self.data(all)
+        } else {
+            self.data_line(all)
+        }
     }
 
     /// Writes one line to standard error, unless quiet.

@@ -2,7 +2,7 @@
 
 use crate::arguments::{SamplingArguments, TokenRange};
 use crate::failure::Failure;
-use aquatint::{ConstraintSpec, SamplingOptions};
+use aquatint::{ConstraintSpec, MediaOptions, SamplingOptions};
 use aquatint_diffusion::SettingError;
 use aquatint_generate::GenerateError;
 use std::path::PathBuf;
@@ -14,6 +14,9 @@ impl SamplingArguments {
         match parameter {
             "policy" if self.threshold.is_some() => "threshold".to_owned(),
             "policy" if self.entropy_bound.is_some() => "entropy-bound".to_owned(),
+            "constraint" if self.regex.is_some() => "regex".to_owned(),
+            "constraint" if self.json_schema.is_some() => "json-schema".to_owned(),
+            "constraint" => "grammar".to_owned(),
             "guidance_scale" if self.cfg_scale.is_some() => "cfg-scale".to_owned(),
             _ => parameter.replace('_', "-"),
         }
@@ -92,6 +95,11 @@ impl SamplingArguments {
             stability_threshold: self.stability_threshold,
             confidence_threshold: self.confidence_threshold,
             constraint: self.constraint()?,
+            media: MediaOptions {
+                steps: self.media_steps,
+                temperature: self.media_temperature,
+                guidance_scale: self.media_guidance_scale,
+            },
             seed: self.seed,
         })
     }

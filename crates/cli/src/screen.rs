@@ -1,15 +1,19 @@
 //! Follows a generation event by event, as it will be drawn: what each position shows, and how far the work is.
 
+use crate::drawing::{Drawn, blocks};
 use crate::frame::{Cell, Ink};
-use aquatint_diffusion::{Kind, TokenId};
+use crate::printer::Printer;
+use crate::session::Session;
+use crate::terminal::{Colors, Terminal};
+use aquatint_diffusion::{Axes, Kind, TokenId};
 use aquatint_generate::{ChangeKind, DenoisingEvent};
-use aquatint_vocabulary::{Holding, TemplateCanvas, Vocabulary};
+use aquatint_vocabulary::{Holding, MediaKind, MediaStretch, TemplateCanvas};
 
 /// What a canvas looks like at this moment.
-#[derive(Debug)]
 pub(crate) struct CanvasView<'v> {
-    vocabulary: &'v Vocabulary,
+    session: &'v Session,
     template_canvas: &'v TemplateCanvas,
+    terminal: Terminal,
     places: Vec<Place>,
     fresh: Vec<usize>,
     status: String,
@@ -36,14 +40,20 @@ impl Place {
             Self::Token(token, _) => Holding::Token(token),
         }
     }
+
+    /// The code that is shown there, final or not.
+    fn code(self) -> Option<TokenId> {
+        if let Self::Token(token, _) = self { Some(token) } else { None }
+    }
 }
 
 impl<'v> CanvasView<'v> {
     /// Empty until the first event.
-    pub(crate) fn new(vocabulary: &'v Vocabulary, template_canvas: &'v TemplateCanvas) -> Self {
+    pub(crate) fn new(session: &'v Session, template_canvas: &'v TemplateCanvas, printer: Printer) -> Self {
         Self {
-            vocabulary,
+            session,
             template_canvas,
+            terminal: Terminal::of_drawings(printer.color()),
             places: Vec::new(),
             fresh: Vec::new(),
             status: String::new(),
@@ -55,13 +65,58 @@ impl<'v> CanvasView<'v> {
     /// What is to be drawn, and the line under it.
     pub(crate) fn frame(&self) -> (Vec<Cell>, &str) {
         let holdings: Vec<Holding> = self.places.iter().map(|place| place.holding()).collect();
-        let pieces = self.template_canvas.pieces(self.vocabulary, &holdings);
-        let cell = |(place, bytes): (&Place, Vec<u8>)| match *place {
-            Place::Nothing => None,
-            Place::Open => Some(Cell::Open),
-            Place::Token(_, ink) => Some(Cell::Known { bytes, ink }),
-        };
-        (self.places.iter().zip(pieces).filter_map(cell).collect(), &self.status)
+        let mut pieces = self.template_canvas.pieces(&self.session.checkpoint().vocabulary, &holdings);
+        let mut cells = Vec::with_capacity(pieces.len());
+        let mut media = self.template_canvas.media().peekable();
+        for (position, place) in self.places.iter().enumerate() {
+            let bytes = std::mem::take(&mut pieces[position]);
+            match media.peek() {
+                Some(stretch) if stretch.positions.contains(&position) => {
+                    if stretch.positions.start == position {
+                        cells.push(self.media(stretch));
+                    }
+                    if stretch.positions.end == position + 1 {
+                        media.next();
+                    }
+                }
+                _ => match *place {
+                    Place::Nothing => {}
+                    Place::Open => cells.push(Cell::Open),
+                    Place::Token(_, ink) => cells.push(Cell::Known { bytes, ink }),
+                },
+            }
+        }
+        (cells, &self.status)
+    }
+
+    /// A picture as far as it is known, and a word in place of what is not drawn.
+    fn media(&self, stretch: &MediaStretch) -> Cell {
+        let places = self.places.get(stretch.positions.clone()).unwrap_or_default();
+        let codes: Vec<Option<TokenId>> = places.iter().map(|place| place.code()).collect();
+        if stretch.kind == MediaKind::Picture
+            && self.terminal.colors != Colors::None
+            && let Some(picture) = self.session.picture(&codes)
+        {
+            let spans = self.template_canvas.canvas().spans();
+            let span = spans.iter().find(|span| span.positions == stretch.positions);
+            let (rows, columns) = match span.map(|span| span.domain.axes) {
+                Some(Axes::Grid { rows, columns }) => (rows, columns),
+                _ => (1, codes.len()),
+            };
+            let open = |x: f64, y: f64| {
+                let (column, row) = ((x * columns as f64) as usize, (y * rows as f64) as usize);
+                codes.get(row * columns + column).is_none_or(Option::is_none)
+            };
+            let [width, height] = self.terminal.size;
+            // Two thirds of the screen, so that some text stands beside it.
+            let room = [width.saturating_sub(1).max(1), (2 * height / 3).max(1)];
+            return Cell::Picture(blocks(&Drawn { picture: &picture, open: &open }, room, &self.terminal));
+        }
+        let left = codes.iter().filter(|code| code.is_none()).count();
+        let ink = if left > 0 { Ink::Tentative } else { Ink::Committed };
+        let done = format!("[{} {}/{}]", stretch.kind, codes.len() - left, codes.len());
+        let word = if left > 0 { done } else { format!("[{}]", stretch.kind) };
+        Cell::Known { bytes: word.into_bytes(), ink }
     }
 
     /// Takes in one event; returns whether there is something new to draw.

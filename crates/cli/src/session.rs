@@ -2,16 +2,18 @@
 
 use crate::arguments::{DeviceArguments, SamplingArguments};
 use crate::failure::Failure;
+use crate::media;
 use crate::model;
 use crate::printer::Printer;
 use crate::source_report::counted;
 use crate::token_canvas::TokenCanvas;
 use crate::wire;
+use aquatint::codec::Picture;
 use aquatint::generate::{Ineffective, Request};
-use aquatint::{DenoisingEvent, Model, Outcome, Prepared};
+use aquatint::{DenoisingEvent, Model, Outcome, OutputPiece, Prepared};
 use aquatint_checkpoint::Checkpoint;
-use aquatint_diffusion::{Canvas, Kind, Layout};
-use aquatint_vocabulary::{Template, TemplateCanvas};
+use aquatint_diffusion::{Canvas, Kind, Layout, TokenId};
+use aquatint_vocabulary::{MediaKind, Template, TemplateCanvas};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -82,14 +84,15 @@ impl Session {
         &self.device
     }
 
-    /// Makes ready what was typed. What has no effect is reported, once in a session.
+    /// Makes a template ready. What has no effect is reported, once in a session.
     pub(crate) fn prepare(
         &self,
-        typed: &str,
+        template: Template,
         sampling: &SamplingArguments,
         printer: &Printer,
     ) -> Result<Prepared, Failure> {
-        let prepared = self.model.prepare(typed, &sampling.options()?)?;
+        let files = media::files_of(&template)?;
+        let prepared = self.model.prepare_media(template, &files, &sampling.options()?)?;
         Ok(self.checked(prepared, sampling, printer))
     }
 
@@ -131,6 +134,9 @@ impl Session {
             printer.warn(crate::training::unknown(unknown, None, "prompt"));
         }
         printer.detail(format_args!("settings: {}", wire::Settings::of(&prepared.settings)));
+        if let Some(part) = prepared.parts.iter().find(|part| part.spans.is_some()) {
+            printer.detail(format_args!("settings of pictures and sounds: {}", wire::Settings::of(&part.settings)));
+        }
         prepared
     }
 
@@ -141,7 +147,7 @@ impl Session {
         events: &mut dyn FnMut(&DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Filled, Failure> {
         let begun = Instant::now();
-        let outcome = self.model.watch(&prepared.template_canvas, &prepared.settings, &mut |event| events(&event))?;
+        let outcome = self.model.watch_prepared(prepared, &mut |event| events(&event))?;
         Ok(Filled { outcome, seconds: begun.elapsed().as_secs_f64() })
     }
 
@@ -158,9 +164,20 @@ impl Session {
         Ok(Filled { outcome: outcomes.remove(0), seconds: begun.elapsed().as_secs_f64() })
     }
 
+    /// What was written, with its pictures and sounds.
+    pub(crate) fn output(&self, prepared: &Prepared, filled: &Filled) -> Result<Vec<OutputPiece>, Failure> {
+        Ok(self.model.output(&prepared.template_canvas, &filled.outcome.canvas)?)
+    }
+
+    /// A picture as far as its codes are known; `None` where it cannot be drawn.
+    pub(crate) fn picture(&self, codes: &[Option<TokenId>]) -> Option<Picture> {
+        media::picture_of(&self.model.media_file(MediaKind::Picture, codes).ok()?)
+    }
+
     /// The result for scripts.
-    pub(crate) fn report(&self, prepared: &Prepared, filled: &Filled) -> wire::Outcome {
-        let Prepared { template_canvas, settings, .. } = prepared;
+    pub(crate) fn report(&self, prepared: &Prepared, filled: &Filled, pieces: &[OutputPiece]) -> wire::Outcome {
+        let Prepared { template_canvas, settings, parts, .. } = prepared;
+        let of_media = parts.iter().find(|part| part.spans.is_some()).map(|part| wire::Settings::of(&part.settings));
         let vocabulary = &self.checkpoint().vocabulary;
         let (outcome, statistics) = (&filled.outcome, &filled.outcome.statistics);
         let read = template_canvas.read(vocabulary, &outcome.canvas);
@@ -182,6 +199,8 @@ impl Session {
             given_tokens: given(&outcome.canvas),
             model: self.checkpoint().origin.to_string(),
             settings: wire::Settings::of(settings),
+            media_settings: of_media,
+            pieces: wire::Piece::all_of(pieces),
         }
     }
 }

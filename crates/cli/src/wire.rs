@@ -3,10 +3,11 @@
 
 use crate::arguments::TokenRange;
 use crate::failure::Failure;
+use aquatint::OutputPiece;
 use aquatint::diffusion::Stability;
 use aquatint_diffusion::{Kind, TokenId};
 use aquatint_generate::{ChangeKind, DenoisingEvent};
-use aquatint_vocabulary::Vocabulary;
+use aquatint_vocabulary::{MediaKind, Vocabulary};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -153,6 +154,49 @@ pub(crate) struct Outcome {
     pub(crate) given_tokens: usize,
     pub(crate) model: String,
     pub(crate) settings: Settings,
+    /// Those of pictures and sounds, where some are made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) media_settings: Option<Settings>,
+    /// Text, pictures and sounds in their order, where there are pictures or sounds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) pieces: Vec<Piece>,
+}
+
+/// A stretch of what was written.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum Piece {
+    Text {
+        text: String,
+    },
+    Picture {
+        /// Whether something of it was made.
+        made: bool,
+        /// All of it: `data:image/png;base64,…`.
+        url: String,
+    },
+    Sound {
+        made: bool,
+        url: String,
+    },
+}
+
+impl Piece {
+    /// The form in which pieces are written: none where all is text.
+    pub(crate) fn all_of(pieces: &[OutputPiece]) -> Vec<Self> {
+        let piece = |piece: &OutputPiece| match piece {
+            OutputPiece::Text(text) => Self::Text { text: text.clone() },
+            OutputPiece::Media { file, is_made } => {
+                let (made, url) = (*is_made, file.data_url());
+                match file.kind {
+                    MediaKind::Picture => Self::Picture { made, url },
+                    MediaKind::Sound => Self::Sound { made, url },
+                }
+            }
+        };
+        let is_media = |piece: &OutputPiece| matches!(piece, OutputPiece::Media { .. });
+        if pieces.iter().any(is_media) { pieces.iter().map(piece).collect() } else { Vec::new() }
+    }
 }
 
 /// The resolved settings that, with the seed, make the result again.

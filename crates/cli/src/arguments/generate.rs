@@ -1,6 +1,6 @@
 //! What `generate` takes.
 
-use super::{DeviceArguments, SamplingArguments};
+use super::{DeviceArguments, MediaArguments, SamplingArguments};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -8,7 +8,8 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  aquatint generate \"Once upon a time\" --seed 7\n  aquatint generate \"The [[3]] sat on \
-                        the [[5]].\" --steps 8\n  echo \"A fox\" | aquatint generate - --format json"
+                        the [[5]].\" --steps 8\n  aquatint generate \"A fox in the snow. [[picture]]\" \
+                        --picture-out fox.png\n  echo \"A fox\" | aquatint generate - --format json"
 )]
 pub(crate) struct GenerateArguments {
     /// Text to continue or template to fill; `-` reads standard input
@@ -42,6 +43,9 @@ pub(crate) struct GenerateArguments {
 
     #[command(flatten)]
     pub(crate) sampling: SamplingArguments,
+
+    #[command(flatten)]
+    pub(crate) media: MediaArguments,
 
     #[command(flatten)]
     pub(crate) device: DeviceArguments,

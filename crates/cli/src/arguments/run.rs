@@ -1,6 +1,6 @@
 //! What `run` takes.
 
-use super::{DeviceArguments, SamplingArguments};
+use super::{DeviceArguments, MediaArguments, SamplingArguments};
 use clap::Args;
 
 /// What `run` takes.
@@ -27,6 +27,9 @@ pub(crate) struct RunArguments {
 
     #[command(flatten)]
     pub(crate) sampling: SamplingArguments,
+
+    #[command(flatten)]
+    pub(crate) media: MediaArguments,
 
     #[command(flatten)]
     pub(crate) device: DeviceArguments,

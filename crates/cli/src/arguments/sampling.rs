@@ -208,6 +208,18 @@ pub(crate) struct SamplingArguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["regex", "json_schema"], help_heading = "Constraints")]
     pub(crate) grammar: Option<PathBuf>,
 
+    /// Steps in which all codes of a picture or a sound are filled [default: --steps, else 16]
+    #[arg(long, value_name = "N", help_heading = "Pictures and sounds")]
+    pub(crate) media_steps: Option<usize>,
+
+    /// Temperature of pictures and sounds [default: --temperature, else 1]
+    #[arg(long, value_name = "T", help_heading = "Pictures and sounds")]
+    pub(crate) media_temperature: Option<f64>,
+
+    /// Guidance of pictures and sounds by the given text [default: --guidance-scale, else 2]
+    #[arg(long, value_name = "S", help_heading = "Pictures and sounds")]
+    pub(crate) media_guidance_scale: Option<f64>,
+
     /// Random seed; the same seed gives the same text [default: random, and printed]
     #[arg(short = 's', long, value_name = "N", help_heading = "Sampling")]
     pub(crate) seed: Option<u64>,

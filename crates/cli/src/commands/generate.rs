@@ -3,11 +3,12 @@
 use crate::arguments::{Format, GenerateArguments};
 use crate::failure::Failure;
 use crate::live::LiveCanvas;
+use crate::media::MediaOut;
 use crate::printer::Printer;
 use crate::screen::CanvasView;
 use crate::session::{Session, broken_line, closing_line};
-use crate::{interrupt, token_canvas, wire};
-use aquatint::DenoisingEvent;
+use crate::{interrupt, media, token_canvas, wire};
+use aquatint::{DenoisingEvent, Template};
 use aquatint_files::AtomicFile;
 use aquatint_generate::FinishReason;
 use std::fs::File;
@@ -20,13 +21,14 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     let (model, layout) = (arguments.model.as_deref(), arguments.layout.as_deref());
     let session = Session::open_with(model, layout, &arguments.device, printer)?;
     let prepared = match &arguments.tokens {
-        None => session.prepare(&typed, &arguments.sampling, printer)?,
+        None => session.prepare(Template::parse(&typed)?, &arguments.sampling, printer)?,
         Some(_) => session.prepare_tokens(&typed, &arguments.sampling, printer)?,
     };
+    let out = MediaOut::create(&prepared.template_canvas, &arguments.media)?;
     let mut steps = vec![prepared.template_canvas.canvas().tokens().to_vec()];
     let vocabulary = &session.checkpoint().vocabulary;
     let mut trace = arguments.trace.as_deref().map(Trace::create).transpose()?;
-    let mut view = CanvasView::new(vocabulary, &prepared.template_canvas);
+    let mut view = CanvasView::new(&session, &prepared.template_canvas, *printer);
     let mut live = printer.draws().then(|| LiveCanvas::new(*printer));
     let mut trouble = None;
     let mut watch = |event: &DenoisingEvent<'_>| {
@@ -47,6 +49,7 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
             }
             if let Some(live) = &mut live
                 && view.follow(event)
+                && live.is_due()
             {
                 let (cells, status) = view.frame();
                 live.draw(&cells, status);
@@ -70,15 +73,18 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     if let Some(failure) = trouble {
         return Err(failure);
     }
-    let mut outcome = session.report(&prepared, &filled);
+    let pieces = session.output(&prepared, &filled)?;
+    let mut outcome = session.report(&prepared, &filled, &pieces);
     if arguments.tokens.is_some() {
         outcome.ids = Some(token_canvas::ids(&filled.outcome.canvas));
         outcome.steps = Some(steps);
     }
+    let places = out.write(&pieces, filled.outcome.reason)?;
     match arguments.format {
         Format::Human => match &outcome.ids {
             Some(ids) => printer.text(&ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" "))?,
-            None => printer.text(&outcome.text)?,
+            None if outcome.pieces.is_empty() => printer.text(&outcome.text)?,
+            None => media::print(&pieces, &places, printer)?,
         },
         Format::Json => printer.data_line(wire::json(&outcome)?)?,
         Format::Jsonl => printer.data_line(wire::Event::Result(Box::new(outcome.clone())).line()?)?,

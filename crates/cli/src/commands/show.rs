@@ -6,8 +6,9 @@ use crate::machine::{bytes, count};
 use crate::model;
 use crate::printer::Printer;
 use aquatint::runtime;
-use aquatint_checkpoint::{Checkpoint, Quantisation, Scheme};
+use aquatint_checkpoint::{Checkpoint, ModelCodec, Quantisation, Scheme};
 use aquatint_compute::WeightFormat;
+use aquatint_diffusion::Axes;
 use aquatint_network::{LayerSpec, NetworkKind, NetworkSpec};
 use serde_json::{Value, json};
 
@@ -150,8 +151,20 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
     if let Some(quantisation) = &checkpoint.quantisation {
         rows.insert(3, ("quantised", quantisation.to_string()));
     }
+    if !checkpoint.codecs.is_empty() {
+        rows.push(("codecs", checkpoint.codecs.iter().map(codec).collect::<Vec<_>>().join(", ")));
+    }
     rows.push(("defaults", defaults(&checkpoint.generation)));
     rows.iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect()
+}
+
+/// What a span of a codec holds.
+fn codec(codec: &ModelCodec) -> String {
+    let codes = codec.domain.ids.len();
+    match codec.domain.axes {
+        Axes::Grid { rows, columns } => format!("{} ({codes} codes, {rows} rows of {columns})", codec.name),
+        Axes::Line => format!("{} ({codes} codes in a line)", codec.name),
+    }
 }
 
 /// What is said of layers, once for neighbours of which the same is said.

@@ -19,7 +19,7 @@ enum Effect {
 use Effect::{Always, Refused, Warned};
 
 /// Every flag of `generate` and `run`.
-const FLAGS: [(&str, Effect); 60] = [
+const FLAGS: [(&str, Effect); 65] = [
     ("--prompt", Always),
     ("--tokens", Always),
     ("--layout", Always),
@@ -169,6 +169,14 @@ const FLAGS: [(&str, Effect); 60] = [
         "--confidence-threshold",
         Warned(&["The [[1]] saw.", "--confidence-threshold", "0.5"], "each block is filled in one step"),
     ),
+    (
+        "--picture-out",
+        Refused(&["The [[4]] saw.", "--picture-out", "fox.png"], "allowed: with a picture that is to be made"),
+    ),
+    ("--sound-out", Refused(&["The [[4]] saw.", "--sound-out", "owl.wav"], "allowed: with a sound that is to be made")),
+    ("--media-steps", Warned(&["The [[4]] saw.", "--media-steps", "4"], "no picture and no sound is to be made")),
+    ("--media-temperature", Warned(&["The [[4]] saw.", "--media-temperature", "1"], "no picture and no sound")),
+    ("--media-guidance-scale", Warned(&["The [[4]] saw.", "--media-guidance-scale", "2"], "no picture and no sound")),
     // What a text is held to, it is held to under all settings.
     ("--regex", Always),
     ("--json-schema", Always),

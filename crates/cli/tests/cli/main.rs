@@ -13,6 +13,7 @@ mod gguf;
 mod hub;
 mod interrupting;
 mod measuring;
+mod media;
 mod owning;
 mod quantising;
 mod refusals;

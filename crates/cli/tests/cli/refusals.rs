@@ -134,7 +134,10 @@ fn a_template_that_is_not_understood_is_shown_with_a_caret() {
         refused(&["generate", "The [[x]] sat.", "-m", model()]).lines().take(3).collect::<Vec<_>>(),
         ["error: the hole is not understood (column 5 of the template)", "  The [[x]] sat.", "      ^^^^^"]
     );
-    assert!(refused(&["generate", "A fox. [[picture]]", "-m", model()]).contains("this model knows text only"));
+    assert!(
+        refused(&["generate", "A fox. [[picture]]", "-m", model()])
+            .contains("this model has no pictures; allowed: text")
+    );
 }
 
 #[test]

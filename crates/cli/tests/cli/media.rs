@@ -1,0 +1,216 @@
+//! Pictures beside text: made, given, painted anew in part, kept and refused.
+
+use crate::support::{aquatint, model, piped, room, text};
+use aquatint::checkpoint::{Checkpoint, Description, ModelCodec, Storage, save_learner};
+use aquatint::codec::{Picture, PictureCodec, PictureConfig, PictureKind};
+use aquatint::compute::Cpu;
+use aquatint::diffusion::Domain;
+use aquatint::network::NetworkSpec;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The small model with a codec of pictures beside its tokens, which has learned nothing: 9 codes in 4 rows of 4.
+fn joint() -> &'static str {
+    static MODEL: OnceLock<String> = OnceLock::new();
+    MODEL.get_or_init(|| {
+        let (codec, folder) = (room("codec"), room("joint"));
+        let config = PictureConfig {
+            kind: PictureKind::Pictures,
+            size: 8,
+            patch: 2,
+            overlap: 1,
+            levels: vec![3, 3],
+            width: 8,
+            encoder_layers: 1,
+            decoder_layers: 1,
+            heads: 2,
+            feed_forward_width: 8,
+        };
+        PictureCodec::new(Cpu::<f32>::scalar(), config, 1).unwrap().save(&codec, Storage::F32).unwrap();
+        let checkpoint = Checkpoint::load(Path::new(model())).unwrap();
+        let open = checkpoint.spec.vocabulary_size as u32;
+        let domain = Domain::grid(open + 2..open + 11, 4, 4);
+        let spec = NetworkSpec { vocabulary_size: open as usize + 11, ..checkpoint.spec.clone() };
+        let network = checkpoint.grown(Cpu::<f32>::scalar(), spec.clone(), 1).unwrap();
+        let codecs = [ModelCodec { name: "picture".to_owned(), domain, open, close: open + 1, folder: codec }];
+        let description = Description { spec: &spec, codecs: &codecs, ..checkpoint.description() };
+        save_learner(&folder, &description, &network, Storage::F32).unwrap();
+        text(&folder).to_owned()
+    })
+}
+
+/// A picture of one colour in a file of its own.
+fn red() -> PathBuf {
+    let path = room("media").join("red.png");
+    Picture::new(8, 8, vec![[220, 30, 30, 255]; 64]).unwrap().save(&path).unwrap();
+    path
+}
+
+fn generate(arguments: &[&str]) -> crate::support::ProgramOutput {
+    aquatint(&[&["generate", "-m", joint(), "--seed", "7"], arguments].concat())
+}
+
+fn json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&generate(&[arguments, &["--format", "json"]].concat()).expect(0).out).unwrap()
+}
+
+#[test]
+fn a_picture_is_made_beside_a_text_and_saved_in_a_file() {
+    let file = room("made").join("fox.png");
+    let output = generate(&["The fox [[4]]. [[picture]]", "--picture-out", text(&file)]).expect(0);
+    let (start, end) = ("The fox ", format!(". [picture: {}]\n", file.display()));
+    assert!(output.out.starts_with(start) && output.out.ends_with(&end), "{:?}", output.out);
+    assert!(output.err.contains(&format!("wrote {}\n", file.display())), "{}", output.err);
+    // 4 tokens and 16 codes.
+    assert!(output.err.lines().last().unwrap().starts_with("20 tokens, "), "{}", output.err);
+    let picture = Picture::open(&file).unwrap();
+    assert_eq!((picture.width(), picture.height()), (8, 8));
+
+    let object = json(&["The fox [[4]]. [[picture]]"]);
+    let pieces = object["pieces"].as_array().unwrap();
+    assert_eq!(pieces.iter().map(|piece| piece["type"].as_str().unwrap()).collect::<Vec<_>>(), ["text", "picture"]);
+    assert_eq!(object["text"], pieces[0]["text"]);
+    assert_eq!(pieces[1]["made"], true);
+    // The address holds the file.
+    let url = pieces[1]["url"].as_str().unwrap();
+    let bytes = base64(url.strip_prefix("data:image/png;base64,").unwrap());
+    assert_eq!(bytes, fs::read(&file).unwrap());
+    assert_eq!(
+        (&object["settings"]["counting"], &object["media_settings"]["counting"]),
+        (&Value::Null, &"cosine".into())
+    );
+    // A text alone says nothing of pictures.
+    let plain = json(&["The fox [[4]]."]);
+    assert!(plain.get("pieces").is_none() && plain.get("media_settings").is_none());
+    assert!(generate(&["[[picture]]"]).expect(0).err.contains("--picture-out FILE.png keeps it"));
+}
+
+#[test]
+fn a_model_says_which_codecs_it_has() {
+    let shown = aquatint(&["show", joint()]).expect(0).out;
+    assert!(shown.contains("\ncodecs      picture (9 codes, 4 rows of 4)\n"), "{shown}");
+    assert!(!aquatint(&["show", model()]).expect(0).out.contains("codecs"));
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    let value = |byte: u8| match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let bits = text.trim_end_matches('=').bytes().map(value);
+    let (mut bytes, mut held, mut count) = (Vec::new(), 0_u32, 0);
+    for value in bits {
+        (held, count) = (held << 6 | u32::from(value), count + 6);
+        if count >= 8 {
+            count -= 8;
+            bytes.push((held >> count) as u8);
+        }
+    }
+    bytes
+}
+
+#[test]
+fn several_pictures_are_numbered_and_settings_of_pictures_are_their_own() {
+    let file = room("several").join("fox.png");
+    let object = json(&[&format!("[[picture:{}]]", red().display()), "-n", "2"]);
+    assert_eq!(object["pieces"][0]["made"], false);
+    let template = "[[picture]]";
+    let arguments = [template, "--media-steps", "3", "--media-guidance-scale", "1", "--picture-out", text(&file)];
+    let output = generate(&[&arguments[..], &["--format", "json"]].concat()).expect(0);
+    let object: Value = serde_json::from_str(&output.out).unwrap();
+    assert_eq!((&object["forward_passes"], &object["media_settings"]["steps"]), (&3.into(), &3.into()));
+    assert_eq!(json(&[template, "--steps", "5"])["forward_passes"], 10);
+    assert!(file.is_file());
+    let unused = generate(&["The [[2]] fox", "--media-steps", "3"]).expect(0).err;
+    assert!(unused.contains("`--media-steps` has no effect: no picture and no sound is to be made"), "{unused}");
+    let unused = generate(&["[[picture]]", "--block-length", "3", "--regex", "a"]).expect(0).err;
+    for flag in ["block-length", "regex"] {
+        assert!(unused.contains(&format!("`--{flag}` has no effect: no text is to be written")), "{unused}");
+    }
+    // The seed is that of the whole canvas.
+    assert_eq!(json(&[template])["pieces"], json(&[template])["pieces"]);
+}
+
+#[test]
+fn a_given_picture_is_continued_by_text_and_a_masked_one_is_painted_anew() {
+    let red = red();
+    let given = format!("[[picture:{}]] The [[~4]]", red.display());
+    let output = generate(&[&given]).expect(0);
+    assert!(output.out.starts_with("[picture] The "), "{:?}", output.out);
+    assert!(!output.err.contains("keeps it"), "{}", output.err);
+    let masked = format!("[[picture:{},mask=2x1+1x0,mask=1x1+0x3]]", red.display());
+    let object = json(&[&masked]);
+    assert_eq!((&object["tokens"], &object["pieces"][0]["made"]), (&3.into(), &true.into()));
+    // A text behind a picture alone is a continuation.
+    let object = json(&[&format!("[[picture:{}]]", red.display()), "-n", "3"]);
+    assert_eq!(object["filled"].as_array().unwrap().len(), 1);
+    let run = piped(&["run", joint(), "--seed", "7"], format!("{given}\n").as_bytes()).expect(0);
+    assert_eq!(run.out, output.out);
+}
+
+#[test]
+fn what_cannot_stand_on_the_canvas_is_refused_in_one_line_and_nothing_is_written() {
+    let (media, red) = (room("media"), red());
+    let out = media.join("out.png");
+    let put = |name: &str, bytes: &[u8]| {
+        let path = media.join(name);
+        fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let broken = put("broken.png", &fs::read(&red).unwrap()[..60]);
+    let song = put("song.png", b"ID3 no picture");
+    // The header of a PNG file that says how large it is.
+    let mut header = fs::read(&red).unwrap();
+    header[16..24].copy_from_slice(&[0, 0, 0x75, 0x30, 0, 0, 0x75, 0x30]);
+    let checksum = crc(&header[12..29]);
+    header[29..33].copy_from_slice(&checksum.to_be_bytes());
+    let huge = put("huge.png", &header);
+    let missing = media.join("missing.png").display().to_string();
+    let of = |file: &str| format!("[[picture:{file}]] [[2]]");
+    let outside = format!("[[picture:{},mask=2x2+3x0]]", red.display());
+    let cases = [
+        (of(&missing), format!("could not read `{missing}`")),
+        (of(&broken), format!("`{broken}` is a damaged picture")),
+        (of(&song), format!("`{song}` is not a picture of a known format; allowed: PNG, JPEG, WebP")),
+        (of(&huge), format!("`{huge}` has 30000×30000 pixels; allowed: 40000000 in all")),
+        (outside, "`mask` is 2x2+3x0; allowed: a part of the 4 columns and 4 rows of codes of".to_owned()),
+        (
+            "fox [[sound]]".to_owned(),
+            "the template has a sound, and this model has no sounds; allowed: text, pictures".to_owned(),
+        ),
+        ("[[video]]".to_owned(), "the hole is not understood (column 1 of the template)".to_owned()),
+        (
+            "[[2]] fox".to_owned(),
+            format!("`--picture-out` is {}; allowed: with a picture that is to be made", out.display()),
+        ),
+    ];
+    for (template, expected) in cases {
+        let output = generate(&[&template, "--picture-out", text(&out)]).expect(2);
+        assert!(output.err.starts_with(&format!("error: {expected}")), "{template}: {}", output.err);
+        assert_eq!(output.out, "");
+    }
+    let jpeg = generate(&["[[picture]]", "--picture-out", "fox.jpg"]).expect(2).err;
+    assert!(jpeg.starts_with("error: `--picture-out` is fox.jpg; allowed: a file whose name ends in .png"), "{jpeg}");
+    let nowhere = generate(&["[[picture]]", "--picture-out", "no/such/fox.png"]).expect(2).err;
+    assert!(nowhere.starts_with("error: could not write `no/such/fox.png`"), "{nowhere}");
+    let plain = aquatint(&["generate", "-m", model(), "A fox. [[picture]]"]).expect(2).err;
+    assert!(
+        plain.starts_with("error: the template has a picture, and this model has no pictures; allowed: text\n"),
+        "{plain}"
+    );
+    let mut left: Vec<_> = fs::read_dir(&media).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["broken.png", "huge.png", "red.png", "song.png"]);
+}
+
+/// The checksum of a chunk of a PNG file (ISO 3309).
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 })
+    })
+}
