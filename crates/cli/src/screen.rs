@@ -19,6 +19,10 @@ pub(crate) struct CanvasView<'v> {
     status: String,
     blocks: (usize, usize),
     open: (usize, usize),
+    /// Forward passes, at most.
+    passes: usize,
+    /// Whether several parts are filled side by side, whose blocks and steps would be told by turns.
+    several: bool,
 }
 
 /// What a position shows.
@@ -59,6 +63,8 @@ impl<'v> CanvasView<'v> {
             status: String::new(),
             blocks: (0, 0),
             open: (0, 0),
+            passes: 0,
+            several: false,
         }
     }
 
@@ -122,7 +128,8 @@ impl<'v> CanvasView<'v> {
     /// Takes in one event; returns whether there is something new to draw.
     pub(crate) fn follow(&mut self, event: &DenoisingEvent<'_>) -> bool {
         match event {
-            DenoisingEvent::Started { canvas, .. } => {
+            DenoisingEvent::Started { canvas, forward_passes } => {
+                self.passes = *forward_passes;
                 let place = |position| match canvas.kind(position) {
                     Some(Kind::Given) => Place::Token(canvas.tokens()[position], Ink::Given),
                     Some(Kind::Open) => Place::Open,
@@ -133,11 +140,12 @@ impl<'v> CanvasView<'v> {
                 self.open = (open, open);
                 true
             }
-            DenoisingEvent::BlockStarted { block, of, .. } => {
+            DenoisingEvent::BlockStarted { part, block, of, .. } => {
                 self.blocks = (*block, *of);
+                self.several |= *part > 0;
                 false
             }
-            DenoisingEvent::Step { step, of, changes, closed, open, .. } => {
+            DenoisingEvent::Step { step, of, changes, closed, open, forward_passes, .. } => {
                 for position in self.fresh.drain(..) {
                     if let Some(Place::Token(_, ink)) = self.places.get_mut(position) {
                         *ink = Ink::Committed;
@@ -163,14 +171,14 @@ impl<'v> CanvasView<'v> {
                     }
                 }
                 self.open.0 = *open;
-                self.status = self.status_line(*step, *of);
+                self.status = self.status_line((*step, *of), *forward_passes);
                 true
             }
             DenoisingEvent::BlockCommitted { .. } | DenoisingEvent::Finished { .. } => false,
         }
     }
 
-    fn status_line(&self, step: usize, of: usize) -> String {
+    fn status_line(&self, (step, of): (usize, usize), passes: usize) -> String {
         const BAR: usize = 20;
         let (left, all) = self.open;
         let done = all.saturating_sub(left);
@@ -179,6 +187,10 @@ impl<'v> CanvasView<'v> {
             (_, 0 | 1) => String::new(),
             (block, of) => format!("block {}/{of}  ", block + 1),
         };
-        format!("{}{}  {block}step {}/{of}  {left} open", "━".repeat(filled), "─".repeat(BAR - filled), step + 1)
+        let bar = format!("{}{}", "━".repeat(filled), "─".repeat(BAR - filled));
+        match self.several {
+            true => format!("{bar}  pass {passes}/{}  {left} open", self.passes),
+            false => format!("{bar}  {block}step {}/{of}  {left} open", step + 1),
+        }
     }
 }

@@ -20,12 +20,18 @@ pub(crate) enum Event {
         forward_passes: usize,
     },
     BlockStarted {
+        /// Of which part of the request, from 0: pictures and sounds are filled beside the text.
+        #[serde(skip_serializing_if = "is_first")]
+        part: usize,
         block: usize,
         of: usize,
         positions: Vec<usize>,
         steps: usize,
     },
     Step {
+        /// Of which part of the request, from 0: pictures and sounds are filled beside the text.
+        #[serde(skip_serializing_if = "is_first")]
+        part: usize,
         block: usize,
         step: usize,
         of: usize,
@@ -36,6 +42,9 @@ pub(crate) enum Event {
         closed: Vec<usize>,
     },
     BlockCommitted {
+        /// Of which part of the request, from 0: pictures and sounds are filled beside the text.
+        #[serde(skip_serializing_if = "is_first")]
+        part: usize,
         block: usize,
         of: usize,
     },
@@ -85,10 +94,10 @@ impl Event {
                 };
                 Self::Started { canvas: (0..canvas.len()).map(position).collect(), forward_passes }
             }
-            DenoisingEvent::BlockStarted { block, of, positions, steps, .. } => {
-                Self::BlockStarted { block, of, positions: positions.to_vec(), steps }
+            DenoisingEvent::BlockStarted { part, block, of, positions, steps } => {
+                Self::BlockStarted { part, block, of, positions: positions.to_vec(), steps }
             }
-            DenoisingEvent::Step { block, step, of, changes, closed, open, entropy, .. } => {
+            DenoisingEvent::Step { part, block, step, of, changes, closed, open, entropy, .. } => {
                 let change = |change: &aquatint_generate::Change| Change {
                     position: change.position,
                     kind: match change.kind {
@@ -102,9 +111,9 @@ impl Event {
                     confidence: change.confidence,
                 };
                 let changes = changes.iter().map(change).collect();
-                Self::Step { block, step, of, open, entropy, changes, closed: closed.to_vec() }
+                Self::Step { part, block, step, of, open, entropy, changes, closed: closed.to_vec() }
             }
-            DenoisingEvent::BlockCommitted { block, of, .. } => Self::BlockCommitted { block, of },
+            DenoisingEvent::BlockCommitted { part, block, of } => Self::BlockCommitted { part, block, of },
             DenoisingEvent::Finished { reason, statistics } => Self::Finished {
                 finish_reason: reason.name(),
                 tokens: statistics.tokens,
@@ -118,6 +127,11 @@ impl Event {
     pub(crate) fn line(&self) -> Result<String, Failure> {
         json(self)
     }
+}
+
+/// Whether it is the first part: that of most requests is the only one.
+fn is_first(part: &usize) -> bool {
+    *part == 0
 }
 
 /// A value as one line of JSON.

@@ -88,6 +88,20 @@ fn a_picture_is_made_beside_a_text_and_saved_in_a_file() {
 }
 
 #[test]
+fn events_say_which_part_they_are_of() {
+    let output = generate(&["The fox [[4]]. [[picture]]", "--format", "jsonl", "--steps", "2"]).expect(0).out;
+    let events: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |part: u64| {
+        let named = |event: &&Value| event["event"] == "step" && event["part"].as_u64().unwrap_or(0) == part;
+        events.iter().filter(named).map(|event| event["changes"].as_array().unwrap().len()).sum::<usize>()
+    };
+    assert_eq!([of(0), of(1)], [4, 16]);
+    // A text alone has one part, of which nothing is said.
+    let plain = generate(&["The fox [[4]].", "--format", "jsonl", "--steps", "2"]).expect(0).out;
+    assert!(!plain.contains("\"part\""), "{plain}");
+}
+
+#[test]
 fn a_model_says_which_codecs_it_has() {
     let shown = aquatint(&["show", joint()]).expect(0).out;
     assert!(shown.contains("\ncodecs      picture (9 codes, 4 rows of 4)\n"), "{shown}");
