@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::printer::{Printer, Shown};
 use crate::terminal::Terminal;
 use aquatint::codec::Picture;
-use aquatint::codec::picture::read_file;
+use aquatint::codec::read_file;
 use aquatint::{FinishReason, MediaFile, MediaFiles, OutputPiece, Template, TemplateCanvas};
 use aquatint_files::AtomicFile;
 use aquatint_vocabulary::{Media, MediaKind};

@@ -48,9 +48,13 @@ impl TrainingScreen {
                 let text = crate::commands::likelihood::short(likelihood);
                 self.line(&format!("step {step}  held out: {text}{codes}{best}"));
             }
-            TrainingEvent::Pictures(figures) => self.line(&format!(
-                "pictures: {} to learn, {} held out; {} codes each, of {}",
-                figures.train, figures.held_out, figures.codes, figures.vocabulary
+            TrainingEvent::Samples(figures) => self.line(&format!(
+                "{}: {} to learn, {} held out; {}, of {}",
+                figures.kind,
+                figures.train,
+                figures.held_out,
+                crate::commands::codec::rate(figures.rate),
+                figures.vocabulary
             )),
             TrainingEvent::Reconstructed { step, held_out, best } => {
                 let best = if *best { "  best so far" } else { "" };

@@ -3,6 +3,7 @@
 use aquatint_checkpoint::CheckpointError;
 use aquatint_compute::DeviceError;
 use aquatint_network::NetworkError;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Why samples or a codec could not be used.
@@ -56,11 +57,87 @@ pub enum CodecError {
         /// What is allowed.
         allowed: String,
     },
-    /// A folder holds no codec of pictures.
-    #[error("`{}` holds no codec of pictures: {reason}", folder.display())]
+    /// A sound is damaged.
+    #[error("`{name}` is a damaged sound: {reason}")]
+    DamagedSound {
+        /// The sound.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What should be a sound is none of a known format.
+    #[error("`{name}` is not a sound of a known format; allowed: WAV, FLAC")]
+    SoundFormat {
+        /// The sound.
+        name: String,
+    },
+    /// A sound has no samples.
+    #[error("`{name}` has no samples")]
+    Silent {
+        /// The sound.
+        name: String,
+    },
+    /// A sample of a sound is no number.
+    #[error("`{name}` has a sample that is not finite, {seconds:.3} s after its beginning")]
+    NotFinite {
+        /// The sound.
+        name: String,
+        /// Where.
+        seconds: f64,
+    },
+    /// A sound has a rate that nothing plays.
+    #[error("`{name}` has {rate} samples a second; allowed: {} to {}", allowed.start(), allowed.end())]
+    Rate {
+        /// The sound.
+        name: String,
+        /// Its rate.
+        rate: u32,
+        /// The rates allowed.
+        allowed: RangeInclusive<u32>,
+    },
+    /// A sound is too long to be read.
+    #[error("`{name}` is longer than {seconds} s, or has more than {samples} samples of all channels")]
+    LongSound {
+        /// The sound.
+        name: String,
+        /// The longest allowed.
+        seconds: u32,
+        /// The most samples allowed.
+        samples: usize,
+    },
+    /// A sound is too long for a codec.
+    #[error("a sound of {seconds:.1} s was given; this codec has at most {most} codes for one")]
+    TooLong {
+        /// How long it is.
+        seconds: f64,
+        /// The most codes.
+        most: usize,
+    },
+    /// A sound cannot be brought to another rate.
+    #[error("a sound of {from} samples a second cannot become one of {to}: {reason}")]
+    Resampling {
+        /// Its rate.
+        from: u32,
+        /// The other rate.
+        to: u32,
+        /// Why.
+        reason: String,
+    },
+    /// A sound has another rate than the codec's.
+    #[error("a sound of {given} samples a second was given; this codec has {rate}")]
+    SampleRate {
+        /// The sound's rate.
+        given: u32,
+        /// The codec's.
+        rate: u32,
+    },
+    /// A folder holds no codec, or one of another kind.
+    #[error("`{}` holds no codec{}: {reason}", folder.display(), of(*kind))]
     NoCodec {
         /// The folder.
         folder: PathBuf,
+        /// What the codec is to encode, if that is said.
+        kind: Option<&'static str>,
         /// What is wrong.
         reason: String,
     },
@@ -80,9 +157,11 @@ pub enum CodecError {
         /// The folder.
         folder: PathBuf,
     },
-    /// A collection has no picture that is wanted.
-    #[error("`{}` has no picture{}", path.display(), within(folders))]
-    NoPictures {
+    /// A collection has nothing that is wanted.
+    #[error("`{}` has no {kind}{}", path.display(), within(folders))]
+    NoSamples {
+        /// What is wanted.
+        kind: &'static str,
         /// The collection.
         path: PathBuf,
         /// The folders in it that are wanted; none for all.
@@ -98,7 +177,7 @@ pub enum CodecError {
         /// The most bytes allowed.
         most: u64,
     },
-    /// A file is too large to be a picture.
+    /// A file is too large.
     #[error("`{}` has more than {most} bytes", path.display())]
     LargeFile {
         /// The file.
@@ -130,6 +209,10 @@ pub enum CodecError {
     Network(#[from] NetworkError),
 }
 
+fn of(kind: Option<&str>) -> String {
+    kind.map_or_else(String::new, |kind| format!(" of {kind}"))
+}
+
 fn within(folders: &[String]) -> String {
     match folders {
         [] => String::new(),
@@ -138,7 +221,8 @@ fn within(folders: &[String]) -> String {
 }
 
 impl CodecError {
-    pub(crate) fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
+    /// That a file or folder could not be read or written.
+    pub fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
         Self::Io { action, path: path.to_path_buf(), source }
     }
 
@@ -148,6 +232,11 @@ impl CodecError {
             Self::Format { .. } => Some("convert it to PNG".to_owned()),
             Self::Damaged { .. } => Some("open it with a picture viewer and save it again".to_owned()),
             Self::TooLarge { .. } => Some("scale it down first".to_owned()),
+            Self::SoundFormat { .. } => Some("convert it to WAV".to_owned()),
+            Self::DamagedSound { .. } | Self::NotFinite { .. } => {
+                Some("open it with a sound editor and save it again".to_owned())
+            }
+            Self::LongSound { .. } | Self::TooLong { .. } => Some("cut it into shorter ones first".to_owned()),
             Self::NoCodec { .. } => {
                 Some("it takes model.safetensors and a config.json of the `model_type` aquatint-codec".to_owned())
             }

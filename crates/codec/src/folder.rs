@@ -1,6 +1,6 @@
 //! The folder of a codec: `config.json`, which says what it is, and `model.safetensors`.
 
-use crate::CodecError;
+use crate::{CodecError, Medium, Pictures, Sounds};
 use aquatint_checkpoint::{CheckpointError, Storage, Tensor, Weights, write_weights};
 use aquatint_compute::Device;
 use aquatint_files::write_atomically;
@@ -32,7 +32,11 @@ pub(crate) fn save<D: Device, C: Serialize>(
 ) -> Result<(), CodecError> {
     let config = Config { model_type: MODEL_TYPE.to_owned(), codec, torch_dtype: storage.torch_name().to_owned() };
     let path = folder.join("config.json");
-    let text = serde_json::to_string_pretty(&config).map_err(|error| unfit(folder, &error.to_string()))? + "\n";
+    let text = serde_json::to_string_pretty(&config).map_err(|error| CodecError::NoCodec {
+        folder: folder.to_path_buf(),
+        kind: None,
+        reason: error.to_string(),
+    })? + "\n";
     let is_there = match std::fs::read_to_string(&path) {
         Ok(there) if there == text => true,
         Ok(_) => return Err(CodecError::Occupied { folder: folder.to_path_buf() }),
@@ -53,20 +57,59 @@ pub(crate) fn save<D: Device, C: Serialize>(
     Ok(())
 }
 
-/// What a codec's folder says that it is, and its weights.
-pub(crate) fn open<C: DeserializeOwned>(folder: &Path) -> Result<(C, Weights), CodecError> {
+/// What a codec's folder says that it is, which is to be of this kind, and its weights.
+pub(crate) fn open<C: DeserializeOwned>(folder: &Path, kind: &'static str) -> Result<(C, Weights), CodecError> {
+    let unfit = |reason: String| CodecError::NoCodec { folder: folder.to_path_buf(), kind: Some(kind), reason };
+    let found = read::<Kind>(folder, &unfit)?.codec.kind;
+    if found != kind {
+        return Err(unfit(format!("its `codec.kind` is \"{found}\"")));
+    }
+    Ok((read::<C>(folder, &unfit)?.codec, Weights::open(folder)?))
+}
+
+/// The part of a description that says what is encoded.
+#[derive(Deserialize)]
+struct Kind {
+    kind: String,
+}
+
+/// What a codec encodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodecKind {
+    /// See [`Pictures`].
+    Pictures,
+    /// See [`Sounds`].
+    Sounds,
+}
+
+/// What is encoded by the codec of a folder, as its configuration says.
+///
+/// # Errors
+/// When the folder holds no codec, or one of an unknown kind.
+pub fn kind_of(folder: &Path) -> Result<CodecKind, CodecError> {
+    let unfit = |reason: String| CodecError::NoCodec { folder: folder.to_path_buf(), kind: None, reason };
+    match &read::<Kind>(folder, &unfit)?.codec.kind[..] {
+        Pictures::KIND => Ok(CodecKind::Pictures),
+        Sounds::KIND => Ok(CodecKind::Sounds),
+        other => {
+            let allowed = format!("\"{}\", \"{}\"", Pictures::KIND, Sounds::KIND);
+            Err(unfit(format!("its `codec.kind` is \"{other}\"; allowed: {allowed}")))
+        }
+    }
+}
+
+fn read<C: DeserializeOwned>(folder: &Path, unfit: &dyn Fn(String) -> CodecError) -> Result<Config<C>, CodecError> {
     let path = folder.join("config.json");
     let size = std::fs::metadata(&path).map_err(|source| CodecError::io("read", &path, source))?.len();
     if size > MOST_BYTES {
-        return Err(unfit(folder, "its config.json is no description"));
+        return Err(unfit(format!("its config.json has more than {MOST_BYTES} bytes")));
     }
     let text = std::fs::read_to_string(&path).map_err(|source| CodecError::io("read", &path, source))?;
-    let config: Config<C> =
-        serde_json::from_str(&text).map_err(|error| unfit(folder, &format!("config.json: {error}")))?;
-    if config.model_type != MODEL_TYPE {
-        return Err(unfit(folder, &format!("its `model_type` is \"{}\"", config.model_type)));
+    let config: Config<C> = serde_json::from_str(&text).map_err(|error| unfit(format!("config.json: {error}")))?;
+    match config.model_type == MODEL_TYPE {
+        true => Ok(config),
+        false => Err(unfit(format!("its `model_type` is \"{}\"", config.model_type))),
     }
-    Ok((config.codec, Weights::open(folder)?))
 }
 
 /// The values of each of these tensors by its name, for an autoencoder that is made of them. The first failure, such as a
@@ -87,8 +130,4 @@ pub(crate) fn values<'a>(
             }
         }
     }
-}
-
-fn unfit(folder: &Path, reason: &str) -> CodecError {
-    CodecError::NoCodec { folder: folder.to_path_buf(), reason: reason.to_owned() }
 }

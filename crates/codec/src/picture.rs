@@ -3,8 +3,7 @@
 mod file;
 mod fit;
 
-pub(crate) use file::MOST_FILE_BYTES;
-pub use file::{LONGEST_SIDE, MOST_PIXELS, read_file};
+pub use file::{LONGEST_SIDE, MOST_PIXELS};
 
 /// A picture in memory: RGBA of 8 bits, colour not multiplied by alpha, row after row from the top.
 #[derive(Debug, Clone, PartialEq, Eq)]

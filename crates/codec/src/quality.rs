@@ -1,57 +1,59 @@
-//! How well pictures come back, and how much of the codes is used.
+//! How well samples come back, and how much of the codes is used.
 
+mod codes;
+mod pictures;
+mod sounds;
 mod structure;
 
-use crate::{Codec, CodecError, Picture, PictureCodec};
+pub use codes::CodeCounts;
+pub use pictures::{PictureFigures, PictureQuality};
+pub use sounds::{SoundFigures, SoundQuality};
+
+use crate::{Codec, CodecError, LearnedCodec, Medium};
 use aquatint_compute::Device;
 use serde::Serialize;
-use std::collections::BTreeMap;
-use structure::similarity;
 
-/// How well pictures came back from their codes.
+/// Collects how well samples come back from their codes.
+pub trait Quality {
+    /// What is measured.
+    type Samples;
+
+    /// Nothing measured yet, of a codec with so many codes.
+    fn new(codes: usize) -> Self;
+
+    /// Takes samples of which others came back from `codes`; both are of one size.
+    fn add(&mut self, original: &Self::Samples, returned: &Self::Samples, codes: &[u32]);
+
+    /// What was found.
+    fn reconstruction(&self) -> Reconstruction;
+}
+
+/// How well samples came back.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Reconstruction {
-    /// Pictures measured.
-    pub pictures: usize,
-    /// Peak signal-to-noise ratio over white, in dB: of the mean squared error over all pictures.
-    pub psnr: f64,
-    /// The same of alpha.
-    pub alpha_psnr: f64,
-    /// Structural similarity of the luma over white (Wang et al., 2004), the mean over the pictures.
-    pub ssim: f64,
-    /// Share of the codes that occur at all.
-    pub codes_used: f64,
-    /// Perplexity of the codes: as many evenly used ones carry as much.
-    pub code_perplexity: f64,
+#[serde(untagged)]
+pub enum Reconstruction {
+    /// Pictures.
+    Pictures(PictureFigures),
+    /// Sounds.
+    Sounds(SoundFigures),
 }
 
-/// Collects what [`Reconstruction`] says.
-#[derive(Debug)]
-pub struct Quality {
-    pictures: usize,
-    colour: f64,
-    alpha: f64,
-    pixels: f64,
-    similarity: f64,
-    /// Codes that there are.
-    codes: usize,
-    /// How often each occurs that does.
-    counts: BTreeMap<u32, u64>,
-}
+/// Samples that are measured in one pass.
+const PER_PASS: usize = 32;
 
-/// Takes pictures to codes and back: how well they came back, and what they came back as. `progress` receives the number
-/// so far and returns whether to go on. All pictures have the codec's size.
+/// Takes samples to codes and back: how well they came back, and what they came back as. `progress` receives the number
+/// so far and returns whether to go on. All samples are in the form of the codec.
 ///
 /// # Errors
-/// When a picture has another size, the device fails, or it is not to go on.
-pub fn measure<D: Device>(
-    codec: &PictureCodec<D>,
-    pictures: &[&Picture],
+/// When samples are not in the form of the codec, the device fails, or it is not to go on.
+pub fn measure<D: Device, M: Medium>(
+    codec: &LearnedCodec<D, M>,
+    samples: &[&M::Samples],
     progress: &mut dyn FnMut(usize) -> bool,
-) -> Result<(Reconstruction, Vec<Picture>), CodecError> {
-    let mut quality = Quality::new(codec.vocabulary_size());
-    let mut all = Vec::with_capacity(pictures.len());
-    for originals in pictures.chunks(PER_PASS) {
+) -> Result<(Reconstruction, Vec<M::Samples>), CodecError> {
+    let mut quality = M::Quality::new(codec.vocabulary_size());
+    let mut all = Vec::with_capacity(samples.len());
+    for originals in samples.chunks(PER_PASS) {
         if !progress(all.len()) {
             return Err(CodecError::Stopped);
         }
@@ -64,97 +66,21 @@ pub fn measure<D: Device>(
     Ok((quality.reconstruction(), all))
 }
 
-/// Pictures that are measured in one pass.
-const PER_PASS: usize = 32;
-
-/// The number of decibels that a picture without any error is given.
-const FLAWLESS: f64 = 99.0;
-
-impl Quality {
-    /// Nothing measured yet, of a codec with so many codes.
-    pub fn new(codes: usize) -> Self {
-        Self { pictures: 0, colour: 0.0, alpha: 0.0, pixels: 0.0, similarity: 0.0, codes, counts: BTreeMap::new() }
-    }
-
-    /// Takes a picture of which another came back from `codes`; both are of one size.
-    pub fn add(&mut self, original: &Picture, returned: &Picture, codes: &[u32]) {
-        let (one, other) = (over_white(original), over_white(returned));
-        let squares = one.iter().flatten().zip(other.iter().flatten()).map(|(a, b)| (a - b) * (a - b));
-        self.colour += squares.sum::<f64>() / 3.0;
-        let pairs = original.pixels().iter().zip(returned.pixels());
-        self.alpha += pairs.map(|(a, b)| (f64::from(a[3]) - f64::from(b[3])).powi(2)).sum::<f64>();
-        self.pixels += original.pixels().len() as f64;
-        self.similarity += similarity(&luma(&one), &luma(&other), original.width());
-        for &code in codes.iter().filter(|code| (**code as usize) < self.codes) {
-            *self.counts.entry(code).or_default() += 1;
+/// How well samples come back from their rows alone, without codes: what no codec of the medium does better.
+///
+/// # Errors
+/// When samples are not in the form of the codec, or it is not to go on.
+pub fn measure_rows<M: Medium>(
+    medium: &M,
+    samples: &[&M::Samples],
+    progress: &mut dyn FnMut(usize) -> bool,
+) -> Result<Reconstruction, CodecError> {
+    let mut quality = M::Quality::new(medium.spec().levels.codes());
+    for (index, original) in samples.iter().enumerate() {
+        if !progress(index) {
+            return Err(CodecError::Stopped);
         }
-        self.pictures += 1;
+        quality.add(original, &medium.samples(&medium.rows(original)?), &[]);
     }
-
-    /// What was found.
-    pub fn reconstruction(&self) -> Reconstruction {
-        let decibels = |squares: f64| match squares > 0.0 {
-            true => (10.0 * (255.0 * 255.0 * self.pixels / squares).log10()).min(FLAWLESS),
-            false => FLAWLESS,
-        };
-        let total = self.counts.values().sum::<u64>().max(1) as f64;
-        let shares = self.counts.values().map(|count| *count as f64 / total);
-        Reconstruction {
-            pictures: self.pictures,
-            psnr: decibels(self.colour),
-            alpha_psnr: decibels(self.alpha),
-            ssim: self.similarity / self.pictures.max(1) as f64,
-            codes_used: self.counts.len() as f64 / self.codes.max(1) as f64,
-            code_perplexity: shares.map(|share| -share * share.ln()).sum::<f64>().exp(),
-        }
-    }
-}
-
-/// The colours over white, 0 to 255.
-fn over_white(picture: &Picture) -> Vec<[f64; 3]> {
-    let over = |&[red, green, blue, alpha]: &[u8; 4]| {
-        let share = f64::from(alpha) / 255.0;
-        [red, green, blue].map(|value| f64::from(value) * share + 255.0 * (1.0 - share))
-    };
-    picture.pixels().iter().map(over).collect()
-}
-
-/// Luma (ITU-R BT.601), 0 to 255.
-fn luma(pixels: &[[f64; 3]]) -> Vec<f64> {
-    pixels.iter().map(|[red, green, blue]| 0.299 * red + 0.587 * green + 0.114 * blue).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plain(grey: u8, alpha: u8) -> Picture {
-        Picture::new(16, 16, vec![[grey, grey, grey, alpha]; 256]).unwrap()
-    }
-
-    #[test]
-    fn figures_of_known_pictures() {
-        let mut quality = Quality::new(8);
-        quality.add(&plain(100, 255), &plain(100, 255), &[3; 4]);
-        let same = quality.reconstruction();
-        assert_eq!((same.psnr, same.alpha_psnr, same.ssim), (99.0, 99.0, 1.0));
-        assert_eq!((same.codes_used, same.code_perplexity, same.pictures), (0.125, 1.0, 1));
-        let mut quality = Quality::new(8);
-        quality.add(&plain(100, 255), &plain(110, 255), &[1, 2, 1, 2]);
-        let off = quality.reconstruction();
-        assert!((off.psnr - 28.1308).abs() < 1e-3, "{off:?}");
-        assert!((off.code_perplexity - 2.0).abs() < 1e-9);
-        assert_eq!(off.alpha_psnr, 99.0);
-        let mut quality = Quality::new(8);
-        quality.add(&plain(0, 255), &plain(0, 245), &[]);
-        assert!((quality.reconstruction().alpha_psnr - 28.1308).abs() < 1e-3);
-        // As many codes as there may be take no memory before they occur.
-        let mut quality = Quality::new(i32::MAX as usize);
-        quality.add(&plain(1, 255), &plain(1, 255), &[7, i32::MAX as u32 - 1, u32::MAX]);
-        assert_eq!(quality.reconstruction().codes_used, 2.0 / f64::from(i32::MAX));
-        // What lies under alpha 0 does not count.
-        let mut quality = Quality::new(8);
-        quality.add(&plain(100, 0), &plain(200, 0), &[]);
-        assert_eq!(quality.reconstruction().psnr, 99.0);
-    }
+    Ok(quality.reconstruction())
 }

@@ -1,7 +1,6 @@
 //! A model's codec at work: from files to the tokens of spans, and back.
 
-use crate::picture::Picture;
-use crate::{Codec, CodecError, PictureCodec};
+use crate::{Codec, CodecError, CodecKind, Extent, LearnedCodec, Medium, PictureCodec, SoundCodec, kind_of};
 use aquatint_checkpoint::ModelCodec;
 use aquatint_compute::Device;
 use aquatint_diffusion::{Axes, Domain, TokenId};
@@ -35,14 +34,16 @@ pub trait FileCodec: Debug + Send + Sync {
     fn decode_file(&self, codes: &[u32]) -> Result<Vec<u8>, CodecError>;
 }
 
-impl<D: Device> FileCodec for PictureCodec<D> {
+impl<D: Device, M: Medium> FileCodec for LearnedCodec<D, M> {
     fn domain(&self) -> &'static str {
-        "picture"
+        M::DOMAIN
     }
 
     fn axes(&self) -> Axes {
-        let [rows, columns] = self.grid();
-        Axes::Grid { rows, columns }
+        match self.extent() {
+            Extent::Grid([rows, columns]) => Axes::Grid { rows, columns },
+            Extent::Line { .. } => Axes::Line,
+        }
     }
 
     fn vocabulary_size(&self) -> usize {
@@ -50,15 +51,15 @@ impl<D: Device> FileCodec for PictureCodec<D> {
     }
 
     fn media_type(&self) -> &'static str {
-        "image/png"
+        M::MEDIA_TYPE
     }
 
     fn encode_file(&self, name: &str, bytes: &[u8]) -> Result<Vec<u32>, CodecError> {
-        self.encode(&Picture::decode(name, bytes)?)
+        Ok(self.encode_all(&[&self.medium().read(name, bytes)?])?.concat())
     }
 
     fn decode_file(&self, codes: &[u32]) -> Result<Vec<u8>, CodecError> {
-        self.decode(codes)?.to_png()
+        M::write(&self.decode(codes)?)
     }
 }
 
@@ -67,7 +68,10 @@ impl<D: Device> FileCodec for PictureCodec<D> {
 /// # Errors
 /// When it holds none, its files do not fit each other, or the device lacks the memory.
 pub fn open_codec<D: Device>(folder: &Path, device: D) -> Result<Box<dyn FileCodec>, CodecError> {
-    Ok(Box::new(PictureCodec::open(folder, device)?))
+    Ok(match kind_of(folder)? {
+        CodecKind::Pictures => Box::new(PictureCodec::open(folder, device)?),
+        CodecKind::Sounds => Box::new(SoundCodec::open(folder, device)?),
+    })
 }
 
 /// A codec of a model, opened.
@@ -145,7 +149,7 @@ impl SpanCodec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{PictureConfig, PictureKind};
+    use crate::{Picture, PictureConfig, PictureKind, Sound};
     use aquatint_checkpoint::Storage;
     use aquatint_compute::Cpu;
 
@@ -193,5 +197,25 @@ mod tests {
             ),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn sounds_become_as_many_tokens_as_they_are_long() {
+        let room = tempfile::tempdir().unwrap();
+        let device = Cpu::<f32>::scalar();
+        let config = r#"{"kind":"sounds","levels":[3,3],"width":8,"heads":2,"feed_forward_width":8}"#;
+        let codec = SoundCodec::new(device.clone(), serde_json::from_str(config).unwrap(), 1).unwrap();
+        codec.save(room.path(), Storage::F32).unwrap();
+        let domain = Domain { ids: 100..109, axes: Axes::Line };
+        let described =
+            ModelCodec { name: "sound".to_owned(), domain, open: 90, close: 91, folder: room.path().to_path_buf() };
+        let codec = SpanCodec::open(&described, device).unwrap();
+        let wav = |samples| Sound::new(8000, vec![0.25; samples]).unwrap().to_wav().unwrap();
+        let (short, long) = (codec.codes("a.wav", &wav(400)).unwrap(), codec.codes("b.wav", &wav(1001)).unwrap());
+        assert_eq!((short.len(), long.len(), codec.media_type()), (2, 6, "audio/wav"));
+        let back = Sound::decode("back", &codec.file(&long).unwrap()).unwrap();
+        assert_eq!((back.rate(), back.samples().len()), (8000, 1200));
+        assert!(codec.codes("a.png", b"none").unwrap_err().to_string().starts_with("`a.png` is not a sound"));
+        assert!(codec.file(&[]).unwrap_err().to_string().contains("a list of 0; allowed: 1 to 65536 codes"));
     }
 }

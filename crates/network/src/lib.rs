@@ -42,7 +42,7 @@ pub use aquatint_compute::{
     DrawnRow, LogitsSummary, QueryGrowth, RotationScaling, RowDraw, RowLoss, RowSummary, Sampling, Yarn,
 };
 pub use aquatint_diffusion::ProcessSpec;
-pub use autoencoder::{Autoencoder, AutoencoderSpec, CostOfRows, Levels, Reconstructed};
+pub use autoencoder::{Autoencoder, AutoencoderSpec, CostOfRows, Levels, Places, Reconstructed};
 pub use denoiser::{CachedRows, Denoiser, ForwardPass, HostDenoiser, WholeRows};
 pub use error::NetworkError;
 pub use expert_loads::ExpertLoads;

@@ -113,17 +113,19 @@ pub enum TrainError {
     /// The network refused.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// Pictures could not be read, or a codec not be made.
+    /// Pictures or sounds could not be read, or a codec not be made.
     #[error(transparent)]
     Codec(CodecError),
-    /// There are too few pictures.
-    #[error("`{key}` gives {pictures} pictures, {needed} are needed")]
-    FewPictures {
+    /// There are too few pictures or sounds.
+    #[error("`{key}` gives {given} {kind}, {needed} are needed")]
+    FewSamples {
         /// What they come from.
         key: &'static str,
-        /// Pictures there are.
-        pictures: usize,
-        /// Pictures needed.
+        /// How many there are.
+        given: usize,
+        /// What they are.
+        kind: &'static str,
+        /// How many are needed.
         needed: usize,
     },
     /// The tokenizer refused.
@@ -391,7 +393,7 @@ impl TrainError {
                 "resume it with the recipe and the texts that it was started with (they may have moved), or choose \
                  another `output`"
             }
-            Self::FewPictures { .. } => "add pictures or make `optimiser.batch` or `data.held_out` smaller",
+            Self::FewSamples { .. } => "add some or make `optimiser.batch` or `data.held_out` smaller",
             Self::TooLittle { .. } => "add text or make `data.canvas_length` or `optimiser.batch` smaller",
             Self::Diverged { .. } | Self::NotFinite { .. } => {
                 "lower `optimiser.learning_rate` or raise `optimiser.warm_up`; what was saved before can be resumed"

@@ -1,5 +1,6 @@
 //! Events of a training run. The library never prints: a terminal, a page and a test all read these.
 
+use aquatint_codec::Rate;
 use aquatint_codec::quality::Reconstruction;
 use aquatint_corpus::{SourceReport, UnreadFile};
 use aquatint_evaluate::Likelihood;
@@ -39,8 +40,8 @@ pub enum TrainingEvent<'a> {
     },
     /// The texts are packed.
     Corpus(CorpusFigures),
-    /// The pictures are read.
-    Pictures(PictureFigures),
+    /// The pictures or sounds are read.
+    Samples(SampleFigures),
     /// The first step is about to be taken.
     Started(StartFigures),
     /// Some steps were taken; comes every `run.log_every` steps.
@@ -56,16 +57,16 @@ pub enum TrainingEvent<'a> {
         /// Whether it is the best so far; such a model is kept in `best/`.
         best: bool,
     },
-    /// Held-out pictures were taken to codes and back.
+    /// Held-out pictures or sounds were taken to codes and back.
     Reconstructed {
         /// After so many steps.
         step: u64,
         /// How well they came back.
-        held_out: &'a HeldOutPictures,
+        held_out: &'a HeldOutSamples,
         /// Whether it costs the least so far; such a codec is kept in `best/`.
         best: bool,
     },
-    /// A canvas that the model filled, or the path of a sheet of pictures.
+    /// A canvas that the model filled, or the path of a sheet.
     Sampled {
         /// After so many steps.
         step: u64,
@@ -110,15 +111,17 @@ pub struct CorpusFigures {
     pub unigram_entropy: f64,
 }
 
-/// What pictures there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PictureFigures {
-    /// Pictures to learn from.
+/// What pictures or sounds there are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SampleFigures {
+    /// What they are: `pictures`, say.
+    pub kind: &'static str,
+    /// Those to learn from.
     pub train: usize,
-    /// Pictures that are held out.
+    /// Those that are held out.
     pub held_out: usize,
-    /// Numbers in a picture's codes.
-    pub codes: usize,
+    /// How much a code stands for.
+    pub rate: Rate,
     /// Codes that there are.
     pub vocabulary: usize,
 }
@@ -134,9 +137,9 @@ pub struct CodeFigures {
     pub codes: u64,
 }
 
-/// How well held-out pictures come back.
+/// How well held-out pictures or sounds come back.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct HeldOutPictures {
+pub struct HeldOutSamples {
     /// What they cost, as in training.
     pub cost: f64,
     /// How well they come back.
@@ -163,7 +166,7 @@ pub struct StartFigures {
 pub struct StepFigures {
     /// Steps taken.
     pub step: u64,
-    /// Mean bound, in nats per token; of a codec, the mean cost of a picture.
+    /// Mean bound, in nats per token; of a codec, the mean cost of a picture or a sound.
     pub loss: f64,
     /// The same in bits per byte of text, where text is learned.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -176,7 +179,7 @@ pub struct StepFigures {
     /// greatest; 1 where all are even. `None` without experts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expert_imbalance: Option<f64>,
-    /// Tokens (masked or not), or codes of pictures, per second.
+    /// Tokens (masked or not), or codes, per second.
     pub tokens_per_second: f64,
     /// Tokens trained on since the run's first step.
     pub tokens: u64,

@@ -51,9 +51,10 @@ mod training;
 mod vocabulary;
 
 pub use byte_size::{ByteSize, ParseByteSizeError};
+pub use codec::Vary;
 pub use error::{Bytes, Difference, RecipeError, TrainError};
 pub use event::{
-    CodeFigures, CorpusFigures, Ending, HeldOutPictures, PictureFigures, StartFigures, StepFigures, Summary,
+    CodeFigures, CorpusFigures, Ending, HeldOutSamples, SampleFigures, StartFigures, StepFigures, Summary,
     TrainingEvent,
 };
 pub use lr_schedule::learning_rate_factor;

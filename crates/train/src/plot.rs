@@ -13,7 +13,7 @@ const POINTS: usize = 400;
 pub(crate) struct PlotLabels {
     /// The unit of the costs.
     pub(crate) unit: &'static str,
-    /// The held-out data.
+    /// What the held-out data is: `text`, say.
     pub(crate) held_out: &'static str,
 }
 
@@ -65,7 +65,7 @@ impl Plot<'_> {
             }
             if !validation.is_empty() {
                 let line = LineSeries::new(validation.iter().copied(), ink.stroke_width(2));
-                chart.draw_series(line).map_err(plot)?.label(labels.held_out).legend(key(ink));
+                chart.draw_series(line).map_err(plot)?.label(format!("held-out {}", labels.held_out)).legend(key(ink));
             }
             chart
                 .configure_series_labels()
@@ -103,7 +103,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("loss.svg");
         let training: Vec<(u64, f64)> = (1..=5000).map(|step| (step, 8.0 / (step as f64).sqrt() + 3.0)).collect();
-        let labels = PlotLabels { unit: "nats per token", held_out: "held-out text" };
+        let labels = PlotLabels { unit: "nats per token", held_out: "text" };
         let empty = Plot { training: &[], validation: &[], labels, unigram_entropy: Some(6.5) };
         Plot { training: &training, validation: &[(100, 5.0), (5000, 3.2)], ..empty }.draw(&path).unwrap();
         let svg = std::fs::read_to_string(&path).unwrap();

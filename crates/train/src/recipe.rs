@@ -14,7 +14,7 @@ mod kind;
 mod network;
 mod resolved;
 
-pub use codec::{CodecRecipe, PictureData, PictureSource, ResolvedCodec};
+pub use codec::{CodecRecipe, ResolvedCodec, SampleData, SampleSource};
 pub use groups::GroupRecipe;
 pub use kind::RecipeKind;
 pub use network::{NetworkOverrides, NetworkPlan, NetworkRecipe};

@@ -15,9 +15,10 @@ pub(crate) enum EvalCommand {
     /// too; so the entropy of the tokens within a text is measured as well. Figures, tables and plots go to --out, and
     /// figures that are there already are not measured again.
     Compare(CompareArguments),
-    /// Measure a codec of pictures: how well pictures come back from their codes, and how many codes are used
+    /// Measure a codec of pictures or sounds: how well they come back from their codes, and how many codes are used
     ///
-    /// Pictures of any size are fitted into the codec's square first. PSNR and SSIM are of colours over white.
+    /// Pictures of any size are fitted into the codec's square first, and sounds are resampled. PSNR and SSIM are of colours
+    /// over white. Log-spectral distance is between spectra of 32 ms.
     Codec(CodecArguments),
     /// Solve Sudoku puzzles that are not in the training data
     Sudoku(SudokuArguments),
@@ -31,23 +32,25 @@ pub(crate) enum EvalCommand {
 /// What `eval codec` takes.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  aquatint eval codec runs/pictures --pictures ../shared/data/pictures.tar.zst --folders \
-                        emoji,clipart --held-out 0.05\n  aquatint eval codec runs/pictures --pictures photos --sheet sheet.png"
+    after_help = "Examples:\n  aquatint eval codec runs/pictures --data pictures.tar.zst --folders emoji,clipart \
+                        --held-out 0.05\n  aquatint eval codec runs/pictures --data photos --sheet sheet.png\n  aquatint \
+                        eval codec runs/sounds --data data/sample/sounds --returned heard"
 )]
 pub(crate) struct CodecArguments {
     /// Folder of the codec
     #[arg(value_name = "FOLDER")]
     pub(crate) codec: PathBuf,
 
-    /// Pictures: an archive (.tar, .tar.zst) or a folder of PNG, JPEG and WebP files
+    /// What to measure: an archive (.tar, .tar.zst) or a folder, of PNG, JPEG and WebP files for a codec of pictures, of
+    /// WAV and FLAC files for one of sounds
     #[arg(short, long, value_name = "PATH")]
-    pub(crate) pictures: PathBuf,
+    pub(crate) data: PathBuf,
 
-    /// Only pictures of these folders in it
+    /// Only files of these folders in it
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub(crate) folders: Vec<String>,
 
-    /// Only pictures of the concepts that a recipe with this `data.held_out` and --seed holds out
+    /// Only what a recipe with this `data.held_out` and --seed holds out
     #[arg(long, value_name = "SHARE")]
     pub(crate) held_out: Option<f64>,
 
@@ -55,13 +58,17 @@ pub(crate) struct CodecArguments {
     #[arg(short, long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
 
-    /// Measure only N pictures, spread evenly
+    /// Measure only N pictures or sounds, spread evenly
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
 
-    /// Write a sheet of originals beside what came back of them, at most 72, as PNG
+    /// Write a sheet of originals beside what came back of them, at most 72, as PNG; sounds are shown as log-mel spectra
     #[arg(long, value_name = "FILE")]
     pub(crate) sheet: Option<PathBuf>,
+
+    /// Write what came back into this folder, under the names of the originals, as PNG or WAV
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) returned: Option<PathBuf>,
 
     /// Output format: text or one JSON object
     #[arg(long, value_name = "FORMAT", default_value = "human")]

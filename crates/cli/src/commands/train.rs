@@ -30,7 +30,11 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
             }
             train(arguments, &recipe.resolve()?, printer)
         }
-        RecipeKind::Codec(mut recipe) => {
+        RecipeKind::Pictures(mut recipe) => {
+            place(arguments, &mut recipe.output, &mut recipe.run)?;
+            train(arguments, &recipe.resolve()?, printer)
+        }
+        RecipeKind::Sounds(mut recipe) => {
             place(arguments, &mut recipe.output, &mut recipe.run)?;
             train(arguments, &recipe.resolve()?, printer)
         }

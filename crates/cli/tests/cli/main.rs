@@ -3,6 +3,7 @@
 mod benching;
 mod causal;
 mod clients;
+mod codecs;
 mod comparing;
 mod effects;
 mod families;

@@ -2,7 +2,7 @@
 
 use super::archive;
 use crate::CodecError;
-use crate::picture::{MOST_FILE_BYTES, read_file};
+use crate::file::{MOST_FILE_BYTES, read_file};
 use aquatint_files::Fingerprint;
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -2,15 +2,12 @@
 
 use super::Picture;
 use crate::CodecError;
+use crate::file::read_file;
 use aquatint_files::write_atomically;
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
-use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::path::Path;
-
-/// The most bytes of a file that is read: more than the largest picture takes in RGBA of 8 bits.
-pub(crate) const MOST_FILE_BYTES: u64 = 1 << 28;
 
 /// The most pixels of a picture that is read.
 pub const MOST_PIXELS: u64 = 40_000_000;
@@ -84,24 +81,5 @@ impl Picture {
     pub fn save(&self, path: &Path) -> Result<(), CodecError> {
         let bytes = self.to_png()?;
         write_atomically(path, |out| out.write_all(&bytes)).map_err(|source| CodecError::io("write", path, source))
-    }
-}
-
-/// The bytes of a file, unless there are more than a picture takes.
-///
-/// # Errors
-/// When the file cannot be read or is too large.
-pub fn read_file(path: &Path) -> Result<Vec<u8>, CodecError> {
-    let failed = |source| CodecError::io("read", path, source);
-    let file = File::open(path).map_err(failed)?;
-    let length = file.metadata().map_err(failed)?.len();
-    let mut bytes = Vec::new();
-    // What has no length, such as a pipe, is bounded where it is read.
-    if length <= MOST_FILE_BYTES {
-        file.take(MOST_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    }
-    match length.max(bytes.len() as u64) > MOST_FILE_BYTES {
-        true => Err(CodecError::LargeFile { path: path.to_path_buf(), most: MOST_FILE_BYTES }),
-        false => Ok(bytes),
     }
 }

@@ -1,7 +1,7 @@
 //! Collections: archives and folders give the same pictures, and hostile ones are refused within bounds.
 
 use aquatint_codec::collection::Collection;
-use aquatint_codec::{CodecError, Picture};
+use aquatint_codec::{CodecError, Medium, Picture, PictureConfig, Pictures, Sound, Sounds};
 use std::path::Path;
 
 fn plain(grey: u8) -> Picture {
@@ -29,14 +29,24 @@ fn archive(folder: &Path, file: &Path) {
     std::fs::write(file, if compressed { zstd::encode_all(&bytes[..], 1).unwrap() } else { bytes }).unwrap();
 }
 
+/// What a codec of pictures of 4×4 pixels reads.
+fn medium() -> Pictures {
+    let config: PictureConfig = serde_json::from_str(r#"{"kind":"pictures","size":4,"patch":4,"overlap":1}"#).unwrap();
+    Pictures::new(&config).unwrap()
+}
+
+fn collection(path: &Path) -> Collection {
+    Collection { path: path.to_path_buf(), folders: Vec::new(), files: Pictures::FILES }
+}
+
 fn read(path: &Path, folders: &[&str]) -> Result<Vec<(String, String, u8)>, CodecError> {
     let folders = folders.iter().map(|folder| (*folder).to_owned()).collect();
-    let pictures = Collection { path: path.to_path_buf(), folders }.read(4, &mut |_| true)?;
+    let pictures = Collection { folders, ..collection(path) }.read(&medium(), &mut |_| true)?;
     Ok(pictures
         .into_iter()
         .map(|named| {
-            assert_eq!((named.picture.width(), named.picture.height()), (4, 4));
-            (named.name, named.concept, named.picture.pixels()[4][0])
+            assert_eq!((named.samples.width(), named.samples.height()), (4, 4));
+            (named.name, named.concept, named.samples.pixels()[4][0])
         })
         .collect())
 }
@@ -56,9 +66,9 @@ fn archives_and_folders_give_the_same_and_only_what_is_wanted() {
         assert_eq!(read(path, &[]).unwrap(), [one.clone(), three.clone(), two.clone()]);
         assert_eq!(read(path, &["a", "b"]).unwrap(), [one.clone(), two.clone()]);
         let error = read(path, &["c"]).unwrap_err().to_string();
-        assert!(error.ends_with("has no picture in its folders c"), "{error}");
-        let collection = Collection { path: path.clone(), folders: Vec::new() };
-        assert!(matches!(collection.read(4, &mut |count| count < 2), Err(CodecError::Stopped)));
+        assert!(error.ends_with("has no pictures in its folders c"), "{error}");
+        let stopped = collection(path).read(&medium(), &mut |count| count < 2);
+        assert!(matches!(stopped, Err(CodecError::Stopped)));
     }
 }
 
@@ -67,7 +77,7 @@ fn a_fingerprint_changes_with_what_is_there_and_not_with_its_place() {
     let place = tempfile::tempdir().unwrap();
     let (here, there) = (place.path().join("here"), place.path().join("there"));
     folder(&here);
-    let of = |path: &Path| Collection { path: path.into(), folders: Vec::new() }.fingerprint(&mut || true).unwrap();
+    let of = |path: &Path| collection(path).fingerprint(&mut || true).unwrap();
     let before = of(&here);
     assert!(before.starts_with("4 files, "), "{before}");
     std::fs::rename(&here, &there).unwrap();
@@ -92,7 +102,7 @@ fn what_is_broken_is_named() {
 /// What a collection of `fuzz/seeds` holds, or why it is refused.
 fn seed(name: &str) -> Result<Vec<String>, String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/collection").join(name);
-    let pictures = Collection { path: path.clone(), folders: Vec::new() }.read(4, &mut |_| true);
+    let pictures = collection(&path).read(&medium(), &mut |_| true);
     let pictures = pictures.map_err(|error| error.to_string().replace(&path.display().to_string(), name))?;
     Ok(pictures.into_iter().map(|named| format!("{} {}", named.name, named.concept)).collect())
 }
@@ -109,7 +119,7 @@ fn hostile_archives_are_read_or_refused_within_bounds() {
         "`grey.png` is not a picture of a known format; allowed: PNG, JPEG, WebP"
     );
     for name in ["link.tar", "empty.tar", "table_alone.tar"] {
-        assert_eq!(seed(name).unwrap_err(), format!("`{name}` has no picture"));
+        assert_eq!(seed(name).unwrap_err(), format!("`{name}` has no pictures"));
     }
     // It claims to be longer than what it is made of.
     let expected = "could not read `sparse.tar`: mismatch in sparse file chunks and size in header";
@@ -136,6 +146,25 @@ fn a_file_that_is_too_large_is_refused_before_it_is_read() {
     let expected = format!("`{}` has more than 268435456 bytes", path.display());
     assert_eq!(Picture::open(&path).unwrap_err().to_string(), expected);
     assert_eq!(read(place.path(), &[]).unwrap_err().to_string(), expected);
-    let collection = Collection { path: place.path().into(), folders: Vec::new() };
-    assert_eq!(collection.fingerprint(&mut || true).unwrap_err().to_string(), expected);
+    assert_eq!(collection(place.path()).fingerprint(&mut || true).unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn sounds_are_read_by_their_words_and_at_the_rate_of_the_codec() {
+    let place = tempfile::tempdir().unwrap();
+    let sounds = place.path().join("sounds");
+    std::fs::create_dir(&sounds).unwrap();
+    Sound::new(16_000, vec![0.25; 1600]).unwrap().save(&sounds.join("one.wav")).unwrap();
+    std::fs::write(sounds.join("sounds.tsv"), "file\twords\tspeaker\none.wav\ta word\tsomebody\n").unwrap();
+    plain(3).save(&sounds.join("cover.png")).unwrap();
+    let packed = place.path().join("all.tar.zst");
+    archive(&sounds, &packed);
+    let medium = Sounds::new(&serde_json::from_str(r#"{"kind":"sounds"}"#).unwrap()).unwrap();
+    for path in [&sounds, &packed] {
+        let collection = Collection { path: path.clone(), folders: Vec::new(), files: Sounds::FILES };
+        let found = collection.read(&medium, &mut |_| true).unwrap();
+        assert_eq!((found.len(), &found[0].name[..], &found[0].concept[..]), (1, "one.wav", "a word"));
+        // A tenth of a second at 8 kHz is four codes of 200 samples.
+        assert_eq!((found[0].samples.rate(), found[0].samples.samples().len()), (8000, 800));
+    }
 }

@@ -1,7 +1,9 @@
 //! Codecs in folders: what is saved is opened, and what is something else is refused.
 
 use aquatint_checkpoint::{Storage, Tensor, write_weights};
-use aquatint_codec::{Codec, Picture, PictureCodec, PictureConfig, Rate};
+use aquatint_codec::{
+    Codec, CodecKind, Extent, Picture, PictureCodec, PictureConfig, Rate, Sound, SoundCodec, SoundConfig, kind_of,
+};
 use aquatint_compute::{Cpu, CpuPath, Device};
 use std::path::Path;
 
@@ -72,7 +74,7 @@ fn what_is_no_codec_is_refused() {
         (r#"{"model_type":"llama","codec":{"kind":"pictures"},"torch_dtype":"float32"}"#, "`model_type` is \"llama\""),
         (
             r#"{"model_type":"aquatint-codec","codec":{"kind":"smells"},"torch_dtype":"float32"}"#,
-            "unknown variant `smells`",
+            "its `codec.kind` is \"smells\"",
         ),
     ] {
         std::fs::write(folder.path().join("config.json"), text).unwrap();
@@ -99,4 +101,79 @@ fn what_is_no_codec_is_refused() {
     assert!(refused().ends_with("has shape [144, 16]"), "{}", refused());
     std::fs::write(&file, "short").unwrap();
     assert!(refused().contains("model.safetensors"));
+}
+
+const SOUNDS: &str = r#"{"kind":"sounds","hop":40,"window":128,"bands":20,"frames":2,"levels":[8,5],"width":16,
+    "encoder_layers":1,"decoder_layers":1,"heads":2,"feed_forward_width":24,"attention_window":3}"#;
+
+fn sounds() -> SoundCodec<Cpu<f32>> {
+    let config: SoundConfig = serde_json::from_str(SOUNDS).unwrap();
+    SoundCodec::new(Cpu::<f32>::scalar(), config, 5).unwrap()
+}
+
+fn sound(samples: usize) -> Sound {
+    Sound::new(8000, (0..samples).map(|n| ((n * n + 7 * n) % 201) as f32 / 100.0 - 1.0).collect()).unwrap()
+}
+
+#[test]
+fn a_codec_of_sounds_is_saved_and_opened_and_is_none_of_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let codec = sounds();
+    codec.save(folder.path(), Storage::F32).unwrap();
+    assert_eq!(kind_of(folder.path()).unwrap(), CodecKind::Sounds);
+    let again = SoundCodec::open(folder.path(), Cpu::<f32>::scalar()).unwrap();
+    assert_eq!((again.kind(), again.rate(), again.vocabulary_size()), ("sounds", Rate::PerSecond(100.0), 40));
+    assert_eq!(again.extent(), Extent::Line { most: 1 << 16 });
+    let (one, codes) = (sound(805), again.encode(&sound(805)).unwrap());
+    assert_eq!(codes, codec.encode(&one).unwrap());
+    // Eleven codes of 80 samples: the last is filled up with silence.
+    assert_eq!(codes.len(), 11);
+    let back = again.decode(&codes).unwrap();
+    assert_eq!((back.rate(), back.samples().len()), (8000, 880));
+    assert_eq!(back, codec.decode(&codes).unwrap());
+    let error = PictureCodec::open(folder.path(), Cpu::<f32>::scalar()).unwrap_err().to_string();
+    assert!(error.ends_with("holds no codec of pictures: its `codec.kind` is \"sounds\""), "{error}");
+}
+
+#[test]
+fn sounds_of_other_rates_are_resampled_and_several_are_as_each_alone() {
+    let codec = sounds();
+    let fast = Sound::new(16_000, vec![0.5; 3200]).unwrap();
+    assert_eq!(codec.encode(&fast).unwrap(), codec.encode(&fast.resampled(8000).unwrap()).unwrap());
+    let (one, other) = (sound(400), sound(1200));
+    let both = codec.encode_all(&[&one, &other]).unwrap();
+    assert_eq!(both, [codec.encode(&one).unwrap(), codec.encode(&other).unwrap()]);
+    assert_eq!(codec.decode_all(&both).unwrap(), [codec.decode(&both[0]).unwrap(), codec.decode(&both[1]).unwrap()]);
+    let refused = |result: Result<Sound, aquatint_codec::CodecError>| result.unwrap_err().to_string();
+    assert_eq!(refused(codec.decode(&[])), "`codes` is a list of 0; allowed: 1 to 65536 codes");
+    assert!(refused(codec.decode(&[1, 40])).contains("40 at index 1"));
+    let error = codec.encode_all(&[&fast]).unwrap_err().to_string();
+    assert_eq!(error, "a sound of 16000 samples a second was given; this codec has 8000");
+    let long = Sound::new(8000, vec![0.0; 80 * 65_537]).unwrap();
+    let error = codec.encode(&long).unwrap_err().to_string();
+    assert_eq!(error, "a sound of 655.4 s was given; this codec has at most 65536 codes for one");
+}
+
+#[test]
+fn settings_of_sounds_that_cannot_be_are_refused_by_their_key() {
+    let refused = |set: &str| {
+        let mut config: serde_json::Value = serde_json::from_str(SOUNDS).unwrap();
+        let (key, value) = set.split_once('=').unwrap();
+        config[key] = value.parse::<u64>().unwrap().into();
+        let config: SoundConfig = serde_json::from_value(config).unwrap();
+        SoundCodec::new(Cpu::<f32>::scalar(), config, 0).unwrap_err().to_string()
+    };
+    assert_eq!(refused("rate=7"), "`codec.rate` is 7; allowed: 1000 to 384000");
+    assert_eq!(refused("window=127"), "`codec.window` is 127; allowed: an even number");
+    assert_eq!(refused("window=20000"), "`codec.window` is 20000; allowed: 2 to 16384");
+    assert_eq!(refused("hop=65"), "`codec.hop` is 65; allowed: 1 to half of `codec.window`, which is 128");
+    assert_eq!(refused("hop=0"), "`codec.hop` is 0; allowed: 1 to half of `codec.window`, which is 128");
+    assert_eq!(refused("bands=0"), "`codec.bands` is 0; allowed: 1 to 512");
+    assert_eq!(refused("frames=65"), "`codec.frames` is 65; allowed: 1 to 64");
+    assert_eq!(refused("heads=3"), "`codec.heads` is 3; allowed: a divisor of half of `codec.width`, which is 16");
+    assert!(
+        refused("attention_window=0").contains("`window` is 0; allowed: 1 or more"),
+        "{}",
+        refused("attention_window=0")
+    );
 }

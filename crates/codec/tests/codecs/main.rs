@@ -1,5 +1,6 @@
-//! Pictures of strangers, collections, and codecs in folders.
+//! Pictures and sounds of strangers, collections, and codecs in folders.
 
 mod collections;
 mod folders;
 mod hostile;
+mod hostile_sounds;

@@ -1,8 +1,10 @@
-//! One half of an autoencoder: rows of a grid through a transformer to other rows.
+//! One half of an autoencoder: the rows of places through a transformer to other rows.
 //!
-//! `x = W_in rows + b + row_table[row] + column_table[column]`, the layers, a norm, `W_out x + b`. Positions are learned,
-//! a table for each side of the grid; besides, the attention of the layers turns by the place in reading order.
+//! `x = W_in rows + b + row_table[row] + column_table[column]`, the layers, a norm, `W_out x + b`. Positions of a grid are
+//! learned, a table for each side; besides, the attention of the layers turns by the place in reading order. Lines have
+//! the latter only.
 
+use super::Places;
 use crate::layers::{Affine, Declaration, LayerPass, LayerWeights, Stack};
 use crate::tensor::Init;
 use crate::{LayerSpec, NormSpec, Role};
@@ -12,8 +14,8 @@ use aquatint_compute::{AttentionShape, Device, DeviceError, Tape, Value, WeightI
 #[derive(Debug)]
 pub(super) struct HalfWeights {
     input: Affine,
-    /// A vector for each row and each column of the grid.
-    sides: [WeightId; 2],
+    /// A vector for each row and each column of a grid; none for lines.
+    sides: Vec<WeightId>,
     layers: Vec<LayerWeights>,
     norm: WeightId,
     output: Affine,
@@ -23,7 +25,7 @@ pub(super) struct HalfWeights {
 pub(super) struct HalfSpec<'a> {
     /// What its tensors' names begin with, and those of its layers.
     pub(super) names: [&'static str; 2],
-    pub(super) grid: [usize; 2],
+    pub(super) places: Places,
     pub(super) inputs: usize,
     pub(super) width: usize,
     pub(super) outputs: usize,
@@ -33,11 +35,11 @@ pub(super) struct HalfSpec<'a> {
 
 /// The lists of a pass on the device.
 pub(super) struct PassIndices<D: Device> {
-    /// The row and the column of the grid of each place.
-    pub(super) sides: [D::Indices; 2],
+    /// The row and the column of each place of a grid; none for lines.
+    pub(super) sides: Vec<D::Indices>,
     /// The place in reading order.
     pub(super) positions: D::Indices,
-    /// The grid of each place.
+    /// The sample of each place.
     pub(super) groups: D::Indices,
     pub(super) visible: D::Visible,
     /// The number of levels of each column of a code.
@@ -46,7 +48,7 @@ pub(super) struct PassIndices<D: Device> {
 
 impl HalfSpec<'_> {
     pub(super) fn declare<D: Device>(&self, declaration: &mut Declaration<'_, D>) -> Result<HalfWeights, DeviceError> {
-        let &Self { names: [name, layers], grid, inputs, width, outputs, norm, .. } = self;
+        let &Self { names: [name, layers], places, inputs, width, outputs, norm, .. } = self;
         let unit = |columns: usize| Init::Normal(1.0 / (columns as f64).sqrt());
         let input = declaration.affine(&format!("{name}.input"), [width, inputs], unit(inputs))?;
         let mut table = |side: &str, length: usize| -> Result<WeightId, DeviceError> {
@@ -54,7 +56,10 @@ impl HalfSpec<'_> {
             let table = declaration.tensor(&name, &[length, width], Role::Embedding, Init::MATRIX)?;
             Ok(declaration.weight(&[table]))
         };
-        let sides = [table("rows", grid[0])?, table("columns", grid[1])?];
+        let sides = match places {
+            Places::Grid([rows, columns]) => vec![table("rows", rows)?, table("columns", columns)?],
+            Places::Line { .. } => Vec::new(),
+        };
         let stack = Stack { width, layers: self.layers.len(), condition: None };
         let declare = |(index, layer): (usize, &LayerSpec)| {
             declaration.within((layers, index), |declaration| layer.declare(declaration, stack))

@@ -1,4 +1,4 @@
-//! Autoencoders: from the numbers at each place of a grid to one code for each, and back.
+//! Autoencoders: from the numbers at each place of a grid or a line to one code for each, and back.
 //!
 //! ```text
 //! codes = levels(encoder(rows))      rows' = decoder(codes)
@@ -11,12 +11,16 @@ mod levels;
 mod spec;
 
 pub use levels::Levels;
-pub use spec::AutoencoderSpec;
+pub use spec::{AutoencoderSpec, Places};
 
 use crate::layers::{Declaration, Declared};
+use crate::spec::refuse;
 use crate::{NetworkError, TensorSpec, Weights};
 use aquatint_compute::{Cpu, Device, DeviceError, Element, Parameters, Tape, Value, Visibility};
 use half::{HalfSpec, HalfWeights, PassIndices};
+
+/// The most places of a line.
+const MOST_PLACES: usize = 1 << 20;
 
 /// An [`AutoencoderSpec`] with weights, on a device.
 #[derive(Debug)]
@@ -42,15 +46,15 @@ pub struct Reconstructed {
 
 impl AutoencoderSpec {
     fn encoder_half(&self) -> HalfSpec<'_> {
-        let Self { grid, inputs, width, norm, .. } = *self;
+        let Self { places, inputs, width, norm, .. } = *self;
         let (names, outputs) = (["encoder", "encoder.layers"], self.levels.columns());
-        HalfSpec { names, grid, inputs, width, outputs, norm, layers: &self.encoder }
+        HalfSpec { names, places, inputs, width, outputs, norm, layers: &self.encoder }
     }
 
     fn decoder_half(&self) -> HalfSpec<'_> {
-        let Self { grid, outputs, width, norm, .. } = *self;
+        let Self { places, outputs, width, norm, .. } = *self;
         let (names, inputs) = (["decoder", "decoder.layers"], self.levels.columns());
-        HalfSpec { names, grid, inputs, width, outputs, norm, layers: &self.decoder }
+        HalfSpec { names, places, inputs, width, outputs, norm, layers: &self.decoder }
     }
 
     fn declare<D: Device>(
@@ -125,13 +129,14 @@ impl<D: Device> Autoencoder<D> {
         self.recomputed = layers;
     }
 
-    /// The code of each place; `rows` are those of whole grids, `[T, inputs]`.
+    /// The code of each place; `rows` are those of samples with so many places each, `[T, inputs]`.
     ///
     /// # Errors
-    /// When the rows are not those of whole grids, or the device fails.
-    pub fn encode(&self, rows: &[f32]) -> Result<Vec<u32>, NetworkError> {
-        let places = places("rows", rows.len(), self.spec.inputs, &self.spec)?;
-        let indices = self.indices(places)?;
+    /// When there are more or fewer rows than places, a sample has no places or others than the grid's, or the device
+    /// fails.
+    pub fn encode(&self, rows: &[f32], lengths: &[usize]) -> Result<Vec<u32>, NetworkError> {
+        let places = self.places("rows", rows.len(), self.spec.inputs, lengths)?;
+        let indices = self.indices(lengths)?;
         let mut tape = Tape::inferring(&self.weights.parameters);
         let rows = constant(&mut tape, places, rows.iter().map(|&value| f64::from(value)))?;
         let coordinates = self.spec.encoder_half().forward(&mut tape, &self.encoder, &indices, &rows)?;
@@ -139,18 +144,18 @@ impl<D: Device> Autoencoder<D> {
         Ok(codes(&self.spec.levels, &self.weights.device().download(values.buffer())))
     }
 
-    /// What is given back for the codes of whole grids, `[T, outputs]`.
+    /// What is given back for the codes of samples with so many places each, `[T, outputs]`.
     ///
     /// # Errors
-    /// When a code is none of those that there are, the codes are not those of whole grids, or the device fails.
-    pub fn decode(&self, codes: &[u32]) -> Result<Vec<f32>, NetworkError> {
-        let places = places("codes", codes.len(), 1, &self.spec)?;
+    /// When a code is none of those that there are, and as [`Autoencoder::encode`].
+    pub fn decode(&self, codes: &[u32], lengths: &[usize]) -> Result<Vec<f32>, NetworkError> {
+        let places = self.places("codes", codes.len(), 1, lengths)?;
         let limit = self.spec.levels.codes();
         if let Some(index) = codes.iter().position(|&code| code as usize >= limit) {
             let (parameter, reason) = ("codes", "the number of codes");
             return Err(NetworkError::InputRange { parameter, given: codes[index], index, limit, reason });
         }
-        let indices = self.indices(places)?;
+        let indices = self.indices(lengths)?;
         let mut tape = Tape::inferring(&self.weights.parameters);
         let values = codes.iter().flat_map(|&code| self.spec.levels.values(code));
         let values = constant(&mut tape, places, values)?;
@@ -168,10 +173,11 @@ impl<D: Device> Autoencoder<D> {
     pub fn forward_backward(
         &mut self,
         rows: &[f32],
+        lengths: &[usize],
         cost: &mut CostOfRows<'_, D::Element>,
     ) -> Result<Reconstructed, NetworkError> {
-        let places = places("rows", rows.len(), self.spec.inputs, &self.spec)?;
-        let indices = self.indices(places)?;
+        let places = self.places("rows", rows.len(), self.spec.inputs, lengths)?;
+        let indices = self.indices(lengths)?;
         let Self { spec, weights, encoder, decoder, recomputed } = self;
         let (parameters, gradients) = weights.learning()?;
         let device = parameters.device();
@@ -191,35 +197,59 @@ impl<D: Device> Autoencoder<D> {
         Ok(Reconstructed { cost, codes })
     }
 
-    fn indices(&self, places: usize) -> Result<PassIndices<D>, NetworkError> {
-        let (device, size) = (self.weights.device(), self.spec.places());
-        let columns = self.spec.grid[1];
-        let list = |of: &dyn Fn(usize) -> usize| {
-            device.upload_indices(&(0..places).map(|place| of(place) as u32).collect::<Vec<u32>>())
+    fn indices(&self, lengths: &[usize]) -> Result<PassIndices<D>, NetworkError> {
+        let device = self.weights.device();
+        let list = |of: &dyn Fn(usize, usize) -> usize| {
+            let all = lengths.iter().enumerate();
+            let all = all.flat_map(|(sample, &length)| (0..length).map(move |place| of(sample, place) as u32));
+            device.upload_indices(&all.collect::<Vec<u32>>())
+        };
+        let full = Visibility::full(lengths);
+        let (sides, visible) = match self.spec.places {
+            Places::Grid([_, columns]) => {
+                (vec![list(&|_, place| place / columns)?, list(&|_, place| place % columns)?], full)
+            }
+            Places::Line { window } => {
+                let positions: Vec<u32> = lengths.iter().flat_map(|&length| 0..length as u32).collect();
+                let visible = full.windowed(window, &positions);
+                (Vec::new(), visible.expect("a place sees itself, and the places of a line ascend"))
+            }
         };
         Ok(PassIndices {
-            sides: [list(&|place| place % size / columns)?, list(&|place| place % columns)?],
-            positions: list(&|place| place % size)?,
-            groups: list(&|place| place / size)?,
-            visible: device.upload_visibility(&Visibility::full(&vec![size; places / size]))?,
+            sides,
+            positions: list(&|_, place| place)?,
+            groups: list(&|sample, _| sample)?,
+            visible: device.upload_visibility(&visible)?,
             levels: device.upload_indices(self.spec.levels.of_columns())?,
         })
     }
-}
 
-/// The places of whole grids with so many numbers each.
-fn places(
-    parameter: &'static str,
-    given: usize,
-    columns: usize,
-    spec: &AutoencoderSpec,
-) -> Result<usize, NetworkError> {
-    let whole = columns * spec.places();
-    if given == 0 || !given.is_multiple_of(whole) {
-        let expected = given.next_multiple_of(whole).max(whole);
-        return Err(NetworkError::InputLength { parameter, given, expected, reason: "whole grids" });
+    /// The places of all samples, of which there are so many numbers, `columns` for each place.
+    fn places(
+        &self,
+        parameter: &'static str,
+        given: usize,
+        columns: usize,
+        lengths: &[usize],
+    ) -> Result<usize, NetworkError> {
+        let fits = |length: &usize| match self.spec.places {
+            Places::Grid([rows, columns]) => *length == rows * columns,
+            Places::Line { .. } => (1..=MOST_PLACES).contains(length),
+        };
+        if let Some(length) = lengths.iter().find(|length| !fits(length)) {
+            let allowed = match self.spec.places {
+                Places::Grid([rows, columns]) => format!("{} places, those of the grid", rows * columns),
+                Places::Line { .. } => format!("1 to {MOST_PLACES} places"),
+            };
+            return refuse("lengths", length, allowed);
+        }
+        let places = lengths.iter().sum::<usize>();
+        if places == 0 || given != places * columns {
+            let (expected, reason) = (places.max(1) * columns, "the places of all samples");
+            return Err(NetworkError::InputLength { parameter, given, expected, reason });
+        }
+        Ok(places)
     }
-    Ok(given / columns)
 }
 
 fn constant<D: Device>(

@@ -4,11 +4,24 @@ use super::Levels;
 use crate::spec::{check_layers, check_size, refuse};
 use crate::{LayerSpec, NetworkError, NormSpec};
 
-/// Two transformers over a grid of rows: one from what each row reads to its code, one back.
+/// How places lie beside each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Places {
+    /// Rows and columns of a grid, the same for all samples: each side has a learned table, and each place sees all.
+    Grid([usize; 2]),
+    /// A line as long as the sample: a place sees those less than `window` away, wherever it is, so that a line of any
+    /// length is encoded and decoded alike, in time that grows with its length only.
+    Line {
+        /// The window of one layer.
+        window: usize,
+    },
+}
+
+/// Two transformers over the places of a sample: one from what each place reads to its code, one back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AutoencoderSpec {
-    /// Rows and columns of the grid; each place is one row of the network and has one code.
-    pub grid: [usize; 2],
+    /// How places lie beside each other; each is one row of the network and has one code.
+    pub places: Places,
     /// Numbers that are read at each place.
     pub inputs: usize,
     /// Numbers that are given back at each place.
@@ -26,21 +39,18 @@ pub struct AutoencoderSpec {
 }
 
 impl AutoencoderSpec {
-    /// Places of the grid.
-    pub fn places(&self) -> usize {
-        self.grid[0] * self.grid[1]
-    }
-
     /// Refuses a description that no autoencoder can have.
     ///
     /// # Errors
     /// With the parameter, its value and what is allowed.
     pub fn validate(&self) -> Result<(), NetworkError> {
         const MOST: usize = 1 << 12;
-        for side in self.grid {
-            if !(1..=MOST).contains(&side) {
-                return refuse("grid", format!("{:?}", self.grid), format!("two sides of 1 to {MOST}"));
+        match self.places {
+            Places::Grid(sides) if sides.iter().any(|side| !(1..=MOST).contains(side)) => {
+                return refuse("grid", format!("{sides:?}"), format!("two sides of 1 to {MOST}"));
             }
+            Places::Line { window: 0 } => return refuse("window", 0, "1 or more"),
+            Places::Grid(_) | Places::Line { .. } => {}
         }
         check_size("inputs", self.inputs)?;
         check_size("outputs", self.outputs)?;
@@ -48,10 +58,11 @@ impl AutoencoderSpec {
         self.norm.validate()?;
         let mut layers = self.encoder.iter().chain(&self.decoder);
         if let Some(layer) = layers.clone().find(|layer| layer.attention.rope.axes != 1) {
-            return refuse("position_axes", layer.attention.rope.axes, "1: the sides of a grid have learned tables");
+            let allowed = "1: the sides of a grid have learned tables, and a line has one side";
+            return refuse("position_axes", layer.attention.rope.axes, allowed);
         }
         if layers.any(|layer| layer.scaled) {
-            return refuse("scaled", true, "false: a grid has no current block, which layer factors tell apart");
+            return refuse("scaled", true, "false: places have no current block, which layer factors tell apart");
         }
         check_layers(&self.encoder)?;
         check_layers(&self.decoder)

@@ -2,14 +2,17 @@
 
 use aquatint_compute::{Cpu, CpuPath, Cuda, Device, Element, Elementwise, Memory};
 use aquatint_network::{
-    AttentionSpec, Autoencoder, AutoencoderSpec, FeedForwardSpec, LayerSpec, Levels, NetworkError, NormSpec,
+    AttentionSpec, Autoencoder, AutoencoderSpec, FeedForwardSpec, LayerSpec, Levels, NetworkError, NormSpec, Places,
 };
 
-fn spec(levels: Vec<u32>) -> AutoencoderSpec {
+const GRID: Places = Places::Grid([2, 3]);
+const LINE: Places = Places::Line { window: 2 };
+
+fn spec(places: Places, levels: Vec<u32>) -> AutoencoderSpec {
     let attention = AttentionSpec { qk_norm: Some(NormSpec::default()), ..AttentionSpec::new(2, 1, 4) };
     let layer = LayerSpec::new(attention, FeedForwardSpec::new(12));
     AutoencoderSpec {
-        grid: [2, 3],
+        places,
         inputs: 5,
         outputs: 4,
         width: 8,
@@ -37,11 +40,16 @@ fn cost<E: Element>(given: &[E], gradient: &mut [E]) -> f64 {
 
 #[test]
 fn gradients_of_all_weights_are_those_of_finite_differences() {
+    check_gradients(GRID, &[6, 6]);
+    check_gradients(LINE, &[7, 1, 4]);
+}
+
+fn check_gradients(places: Places, lengths: &[usize]) {
     // One column of so many levels that its rounding is less than a difference sees.
-    let spec = spec(vec![i32::MAX as u32]);
+    let spec = spec(places, vec![i32::MAX as u32]);
     let mut autoencoder = Autoencoder::new(Cpu::<f64>::scalar(), spec, 3).unwrap();
     let rows = rows(12, 5);
-    autoencoder.forward_backward(&rows, &mut cost).unwrap();
+    autoencoder.forward_backward(&rows, lengths, &mut cost).unwrap();
     let device = autoencoder.weights().device().clone();
     let gradients: Vec<(String, Vec<f64>)> = autoencoder
         .weights()
@@ -57,7 +65,7 @@ fn gradients_of_all_weights_are_those_of_finite_differences() {
                 let mut values = original.clone();
                 values[at] += by;
                 device.write(autoencoder.weights_mut().parameters_mut()[index].value, &values);
-                autoencoder.forward_backward(&rows, &mut cost).unwrap().cost
+                autoencoder.forward_backward(&rows, lengths, &mut cost).unwrap().cost
             };
             let step = 1e-4;
             let expected = (moved(step) - moved(-step)) / (2.0 * step);
@@ -68,13 +76,16 @@ fn gradients_of_all_weights_are_those_of_finite_differences() {
     }
 }
 
-fn learned<D: Device>(device: D, recomputed: usize) -> (Vec<u32>, Vec<u32>, Vec<f32>, Vec<Vec<f32>>) {
-    let mut autoencoder = Autoencoder::new(device, spec(vec![8, 5]), 7).unwrap();
+/// Codes in learning and without, what comes back of them, and gradients.
+type Learned = (Vec<u32>, Vec<u32>, Vec<f32>, Vec<Vec<f32>>);
+
+fn learned<D: Device>(device: D, (places, lengths): (Places, &[usize]), recomputed: usize) -> Learned {
+    let mut autoencoder = Autoencoder::new(device, spec(places, vec![8, 5]), 7).unwrap();
     autoencoder.recompute_activations(recomputed);
     let rows = rows(12, 5);
-    let learned = autoencoder.forward_backward(&rows, &mut cost).unwrap().codes;
-    let codes = autoencoder.encode(&rows).unwrap();
-    let back = autoencoder.decode(&codes).unwrap();
+    let learned = autoencoder.forward_backward(&rows, lengths, &mut cost).unwrap().codes;
+    let codes = autoencoder.encode(&rows, lengths).unwrap();
+    let back = autoencoder.decode(&codes, lengths).unwrap();
     let weights = autoencoder.weights();
     let names = weights.parameter_list().into_iter().map(|info| info.name);
     let gradients = names.map(|name| weights.read_gradient(&name).unwrap()).collect();
@@ -83,10 +94,15 @@ fn learned<D: Device>(device: D, recomputed: usize) -> (Vec<u32>, Vec<u32>, Vec<
 
 #[test]
 fn every_device_finds_the_same_codes_and_gradients() {
-    let exact = learned(Cpu::<f64>::scalar(), 0);
+    alike_on_every_device((GRID, &[6, 6]));
+    alike_on_every_device((LINE, &[7, 1, 4]));
+}
+
+fn alike_on_every_device(samples: (Places, &[usize])) {
+    let exact = learned(Cpu::<f64>::scalar(), samples, 0);
     assert_eq!(exact.0, exact.1);
     assert!(exact.1.iter().all(|&code| code < 40));
-    let alike = |name: &str, other: (Vec<u32>, Vec<u32>, Vec<f32>, Vec<Vec<f32>>)| {
+    let alike = |name: &str, other: Learned| {
         assert_eq!((&other.0, &other.1), (&exact.0, &exact.1), "{name}");
         let both = exact.2.iter().zip(&other.2).chain(exact.3.iter().flatten().zip(other.3.iter().flatten()));
         for (exact, other) in both {
@@ -95,23 +111,37 @@ fn every_device_finds_the_same_codes_and_gradients() {
     };
     for path in CpuPath::available() {
         let device = || Cpu::<f32>::new(path, 1).unwrap();
-        let whole = learned(device(), 0);
+        let whole = learned(device(), samples, 0);
         // Layers that run again give the same gradients to the bit.
-        assert_eq!(whole, learned(device(), 3));
+        assert_eq!(whole, learned(device(), samples, 3));
         alike(&path.to_string(), whole);
     }
     for device in Cuda::tested() {
-        alike(&device.describe(), learned(device.clone(), 1));
+        alike(&device.describe(), learned(device.clone(), samples, 1));
     }
 }
 
 #[test]
+fn a_place_of_a_line_depends_on_no_place_beyond_its_windows() {
+    let autoencoder = Autoencoder::new(Cpu::<f32>::scalar(), spec(LINE, vec![8, 5]), 7).unwrap();
+    let codes: Vec<u32> = (0..12).map(|place| place * 3 % 40).collect();
+    let whole = autoencoder.decode(&codes, &[12]).unwrap();
+    // Two layers reach two places each way.
+    let cut = autoencoder.decode(&codes[..9], &[9]).unwrap();
+    assert_eq!(whole[..7 * 4], cut[..7 * 4]);
+    assert_ne!(whole[7 * 4..9 * 4], cut[7 * 4..]);
+    // Samples of one pass do not see each other.
+    let both = autoencoder.decode(&[&codes[..9], &codes[..]].concat(), &[9, 12]).unwrap();
+    assert_eq!(both, [cut, whole].concat());
+}
+
+#[test]
 fn a_few_pictures_are_learned_by_heart() {
-    let mut autoencoder = Autoencoder::new(Cpu::<f32>::scalar(), spec(vec![8, 5]), 7).unwrap();
+    let mut autoencoder = Autoencoder::new(Cpu::<f32>::scalar(), spec(GRID, vec![8, 5]), 7).unwrap();
     let (rows, mut costs) = (rows(12, 5), Vec::new());
     for _ in 0..200 {
         autoencoder.weights_mut().clear_gradients();
-        costs.push(autoencoder.forward_backward(&rows, &mut cost).unwrap().cost);
+        costs.push(autoencoder.forward_backward(&rows, &[6, 6], &mut cost).unwrap().cost);
         let device = autoencoder.weights().device().clone();
         for parameter in autoencoder.weights_mut().trained_parameters_mut() {
             device.scale_add(-0.02, parameter.gradient, 1.0, parameter.value);
@@ -122,31 +152,42 @@ fn a_few_pictures_are_learned_by_heart() {
 
 #[test]
 fn what_is_no_whole_grid_or_no_code_is_refused() {
-    let autoencoder = Autoencoder::new(Cpu::<f32>::scalar(), spec(vec![8, 5]), 7).unwrap();
+    let autoencoder = Autoencoder::new(Cpu::<f32>::scalar(), spec(GRID, vec![8, 5]), 7).unwrap();
     let message = |result: Result<Vec<f32>, NetworkError>| result.unwrap_err().to_string();
-    assert_eq!(message(autoencoder.decode(&[0; 7])), "`codes` has 7 entries; expected: 12 (whole grids)");
     assert_eq!(
-        message(autoencoder.decode(&[0, 1, 2, 3, 40, 5])),
+        message(autoencoder.decode(&[0; 7], &[6])),
+        "`codes` has 7 entries; expected: 6 (the places of all samples)"
+    );
+    assert_eq!(message(autoencoder.decode(&[0; 7], &[7])), "`lengths` is 7; allowed: 6 places, those of the grid");
+    assert_eq!(
+        message(autoencoder.decode(&[0, 1, 2, 3, 40, 5], &[6])),
         "`codes` has 40 at index 4; allowed: below 40 (the number of codes)"
     );
-    assert_eq!(autoencoder.encode(&[]).unwrap_err().to_string(), "`rows` has 0 entries; expected: 30 (whole grids)");
-    let mut impossible = spec(vec![8, 5]);
-    impossible.grid = [0, 3];
-    let error = Autoencoder::new(Cpu::<f32>::scalar(), impossible, 0).unwrap_err().to_string();
-    assert_eq!(error, "`grid` is [0, 3]; allowed: two sides of 1 to 4096");
-    let mut turned = spec(vec![8, 5]);
+    assert_eq!(
+        autoencoder.encode(&[], &[]).unwrap_err().to_string(),
+        "`rows` has 0 entries; expected: 5 (the places of all samples)"
+    );
+    let line = Autoencoder::new(Cpu::<f32>::scalar(), spec(LINE, vec![8, 5]), 7).unwrap();
+    assert_eq!(message(line.decode(&[1], &[1, 0])), "`lengths` is 0; allowed: 1 to 1048576 places");
+    let refused = |spec| Autoencoder::new(Cpu::<f32>::scalar(), spec, 0).unwrap_err().to_string();
+    let impossible = spec(Places::Grid([0, 3]), vec![8, 5]);
+    assert_eq!(refused(impossible), "`grid` is [0, 3]; allowed: two sides of 1 to 4096");
+    assert_eq!(refused(spec(Places::Line { window: 0 }, vec![8, 5])), "`window` is 0; allowed: 1 or more");
+    let mut turned = spec(GRID, vec![8, 5]);
     turned.encoder[0].attention.rope.axes = 3;
-    let error = Autoencoder::new(Cpu::<f32>::scalar(), turned, 0).unwrap_err().to_string();
-    assert_eq!(error, "`position_axes` is 3; allowed: 1: the sides of a grid have learned tables");
-    let mut scaled = spec(vec![8, 5]);
+    assert_eq!(
+        refused(turned),
+        "`position_axes` is 3; allowed: 1: the sides of a grid have learned tables, and a line has one side"
+    );
+    let mut scaled = spec(GRID, vec![8, 5]);
     scaled.decoder[1].scaled = true;
-    let error = Autoencoder::new(Cpu::<f32>::scalar(), scaled, 0).unwrap_err().to_string();
-    assert!(error.starts_with("`scaled` is true; allowed: false: a grid has no current block"), "{error}");
+    let error = refused(scaled);
+    assert!(error.starts_with("`scaled` is true; allowed: false: places have no current block"), "{error}");
 }
 
 #[test]
 fn rows_and_columns_have_vectors_of_their_own() {
-    let spec = spec(vec![1000, 1000]);
+    let spec = spec(GRID, vec![1000, 1000]);
     // Places that read the same, through layers that add nothing, differ by the vectors of their rows and columns alone.
     let codes = |without: &str| {
         let mut autoencoder = Autoencoder::new(Cpu::<f32>::scalar(), spec.clone(), 3).unwrap();
@@ -154,7 +195,7 @@ fn rows_and_columns_have_vectors_of_their_own() {
         let is_nothing = |name: &str| name == without || name.starts_with("encoder.layers.");
         let mut nothing = |name: &str| is_nothing(name).then(|| vec![0.0; of(name).len()]);
         autoencoder.weights_mut().load(&mut nothing).unwrap();
-        autoencoder.encode(&[0.3; 6 * 5]).unwrap()
+        autoencoder.encode(&[0.3; 6 * 5], &[6]).unwrap()
     };
     let (rows, columns) = (codes("encoder.columns.weight"), codes("encoder.rows.weight"));
     assert!(rows[..3].iter().all(|code| *code == rows[0]) && rows[3..].iter().all(|code| *code == rows[3]), "{rows:?}");
@@ -164,12 +205,15 @@ fn rows_and_columns_have_vectors_of_their_own() {
 }
 
 #[test]
-fn grids_of_one_pass_do_not_see_each_other() {
-    let autoencoder = Autoencoder::new(Cpu::<f32>::scalar(), spec(vec![1000, 1000]), 3).unwrap();
-    let both = rows(12, 5);
-    let (one, other) = both.split_at(30);
-    let codes = [autoencoder.encode(one).unwrap(), autoencoder.encode(other).unwrap()];
-    assert_eq!(autoencoder.encode(&both).unwrap(), codes.concat());
-    let returned = codes.each_ref().map(|codes| autoencoder.decode(codes).unwrap());
-    assert_eq!(autoencoder.decode(&codes.concat()).unwrap(), returned.concat());
+fn samples_of_one_pass_do_not_see_each_other() {
+    for (places, lengths) in [(GRID, [6, 6]), (LINE, [7, 5])] {
+        let autoencoder = Autoencoder::new(Cpu::<f32>::scalar(), spec(places, vec![1000, 1000]), 3).unwrap();
+        let both = rows(12, 5);
+        let (one, other) = both.split_at(5 * lengths[0]);
+        let encode = |rows: &[f32], places: usize| autoencoder.encode(rows, &[places]).unwrap();
+        let codes = [encode(one, lengths[0]), encode(other, lengths[1])];
+        assert_eq!(autoencoder.encode(&both, &lengths).unwrap(), codes.concat());
+        let returned = codes.each_ref().map(|codes| autoencoder.decode(codes, &[codes.len()]).unwrap());
+        assert_eq!(autoencoder.decode(&codes.concat(), &lengths).unwrap(), returned.concat());
+    }
 }

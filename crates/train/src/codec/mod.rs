@@ -1,7 +1,8 @@
-//! Runs of codecs: pictures, the codec and its optimiser, new or as they were saved.
+//! Runs of codecs: samples, the codec and its optimiser, new or as they were saved.
 
-mod pictures;
+mod samples;
 mod trainee;
+mod vary;
 
 use crate::counters::Counters;
 use crate::folder::{self, RunFolder};
@@ -11,14 +12,15 @@ use crate::parallel::{barrier, share};
 use crate::preflight::{finished, groups, resources};
 use crate::recipe::{OptimiserRecipe, ResolvedCodec, Run};
 use crate::training::{RunRecipe, Start, Training};
-use crate::{PictureFigures, RecipeError, Summary, TrainError, TrainingEvent};
+use crate::{RecipeError, SampleFigures, Summary, TrainError, TrainingEvent};
 use aquatint_checkpoint::RunState;
-use aquatint_codec::PictureCodec;
+use aquatint_codec::{Codec, LearnedCodec, Medium, MediumConfig};
 use aquatint_compute::Device;
-use pictures::Pictures;
+use samples::SampleSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use trainee::CodecTrainee;
+pub use vary::Vary;
 
 /// What is known before work begins.
 struct Findings {
@@ -28,7 +30,7 @@ struct Findings {
     finished: Option<Summary>,
 }
 
-impl RunRecipe for ResolvedCodec {
+impl<C: MediumConfig<Medium: Vary>> RunRecipe for ResolvedCodec<C> {
     fn output(&self) -> &Path {
         &self.output
     }
@@ -80,15 +82,15 @@ impl RunRecipe for ResolvedCodec {
             Some(_) => folder::find(&recipe.output, training.resume)?,
             None => state.take(),
         };
-        events(TrainingEvent::Preparing("reading the pictures"));
-        let pictures = Pictures::read(recipe, &mut |_| !stop.load(Ordering::SeqCst))?;
-        let mut codec = PictureCodec::new(device, recipe.codec.clone(), recipe.seed)?;
-        let spec = codec.autoencoder().spec();
-        events(TrainingEvent::Pictures(PictureFigures {
-            train: pictures.train(),
-            held_out: pictures.held_out().len(),
-            codes: spec.places(),
-            vocabulary: spec.levels.codes(),
+        events(TrainingEvent::Preparing(&format!("reading the {}", C::Medium::KIND)));
+        let mut codec = LearnedCodec::<D, C::Medium>::new(device, recipe.codec.clone(), recipe.seed)?;
+        let samples = SampleSet::read(recipe, codec.medium(), &mut |_| !stop.load(Ordering::SeqCst))?;
+        events(TrainingEvent::Samples(SampleFigures {
+            kind: C::Medium::KIND,
+            train: samples.train(),
+            held_out: samples.held_out().len(),
+            rate: codec.rate(),
+            vocabulary: codec.vocabulary_size(),
         }));
         let optimiser = Optimiser::new(codec.autoencoder_mut().weights_mut(), &recipe.optimiser)?;
         let counters = match &state {
@@ -96,21 +98,21 @@ impl RunRecipe for ResolvedCodec {
             None => Counters::new(identity),
         };
         let start = Start { folder: folder.as_ref(), state, counters, own, corpus: None };
-        training.take_steps(CodecTrainee { recipe, codec, optimiser, pictures }, start, events)
+        training.take_steps(CodecTrainee { recipe, codec, optimiser, samples }, start, events)
     }
 }
 
-impl Training<'_, ResolvedCodec> {
+impl<C: MediumConfig<Medium: Vary>> Training<'_, ResolvedCodec<C>> {
     /// Checks everything that can be checked before work begins, and writes nothing.
     fn find<D: Device>(&self) -> Result<Findings, TrainError> {
         let Self { recipe, resume, memory, stop, .. } = *self;
         let state = folder::find(&recipe.output, resume)?;
-        let spec = recipe.codec.spec()?;
-        groups::check(&recipe.optimiser, &spec.tensors())?;
+        let tensors = C::Medium::new(&recipe.codec)?.spec().tensors();
+        groups::check(&recipe.optimiser, &tensors)?;
         let (settings, place) = ((&recipe.optimiser, &recipe.run), (recipe.output.as_path(), state.is_some()));
-        resources::check_room(&spec.tensors(), settings, (memory, size_of::<D::Element>()), place)?;
-        let content = |source: &crate::recipe::PictureSource| {
-            source.collection().fingerprint(&mut || !stop.load(Ordering::SeqCst))
+        resources::check_room(&tensors, settings, (memory, size_of::<D::Element>()), place)?;
+        let content = |source: &crate::recipe::SampleSource| {
+            source.collection::<C::Medium>().fingerprint(&mut || !stop.load(Ordering::SeqCst))
         };
         let contents = recipe.data.train.iter().map(content).collect::<Result<Vec<_>, _>>()?;
         let identity = Identity::with_contents(&RunRecipe::to_toml(recipe)?, contents)?;

@@ -1,44 +1,40 @@
-//! A codec of pictures as what a run trains.
+//! A codec as what a run trains.
 
-use super::pictures::Pictures;
+use super::Vary;
+use super::samples::SampleSet;
 use crate::objective::ObjectiveState;
 use crate::optimiser::Optimiser;
 use crate::plot::PlotLabels;
 use crate::recipe::ResolvedCodec;
 use crate::trainer::{Held, StepCost, StepPart, Trainee};
-use crate::{HeldOutPictures, TrainError};
+use crate::{HeldOutSamples, TrainError};
 use aquatint_codec::quality::Quality;
-use aquatint_codec::{Picture, PictureCodec, sheet};
+use aquatint_codec::{Codec, LearnedCodec, Medium, MediumConfig, Picture, Returned, sheet};
 use aquatint_compute::Device;
 use aquatint_network::{ExpertLoads, Weights};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Held-out pictures that are measured in one pass.
+/// Held-out samples that are measured in one pass.
 const MEASURED_PER_PASS: usize = 32;
-/// Pictures on a sheet.
+/// Pairs on a sheet.
 const ON_SHEET: usize = 36;
 /// The name of the sheet in the run's folder.
 const SHEET: &str = "sheet.png";
 
 /// A codec that is trained.
-pub(super) struct CodecTrainee<'a, D: Device> {
-    pub(super) recipe: &'a ResolvedCodec,
-    pub(super) codec: PictureCodec<D>,
+pub(super) struct CodecTrainee<'a, D: Device, C: MediumConfig> {
+    pub(super) recipe: &'a ResolvedCodec<C>,
+    pub(super) codec: LearnedCodec<D, C::Medium>,
     pub(super) optimiser: Optimiser<D>,
-    pub(super) pictures: Pictures,
+    pub(super) samples: SampleSet<C::Medium>,
 }
 
-impl<D: Device> CodecTrainee<'_, D> {
-    /// What pictures cost when they are taken to codes and back, without learning from it.
-    fn cost(&self, original: &Picture, returned: &[f32]) -> f64 {
-        let patches = self.codec.patches();
-        let (given, wanted) = (patches.merge(returned), original.premultiplied());
-        self.recipe.cost.of(&given, &wanted, 1.0, &mut vec![[0.0; 4]; given.len()])
-    }
-}
+/// What a codec of a configuration encodes, and what collects how well it comes back.
+type SamplesOf<C> = <<C as MediumConfig>::Medium as Medium>::Samples;
+type QualityOf<C> = <<C as MediumConfig>::Medium as Medium>::Quality;
 
-impl<D: Device> Trainee for CodecTrainee<'_, D> {
+impl<D: Device, C: MediumConfig<Medium: Vary>> Trainee for CodecTrainee<'_, D, C> {
     type Device = D;
 
     fn weights(&self) -> &Weights<D> {
@@ -50,7 +46,7 @@ impl<D: Device> Trainee for CodecTrainee<'_, D> {
     }
 
     fn plot_labels(&self) -> PlotLabels {
-        PlotLabels { unit: "cost of a picture", held_out: "held-out pictures" }
+        PlotLabels { unit: "cost", held_out: C::Medium::KIND }
     }
 
     fn limit_memory(&mut self) -> (usize, usize) {
@@ -64,71 +60,72 @@ impl<D: Device> Trainee for CodecTrainee<'_, D> {
     fn learn(&mut self, part: StepPart<'_>) -> Result<Option<StepCost>, TrainError> {
         let StepPart { number, own, ranks, stop } = part;
         let batch = self.recipe.optimiser.batch;
-        let pictures = self.pictures.batch(number, batch);
-        let patches = self.codec.patches().clone();
+        let samples = self.samples.batch(number, batch);
         let (cost, weight) = (self.recipe.cost, 1.0 / batch as f64);
+        let tokens = samples.iter().map(|samples| self.codec.medium().places(samples) as u64).sum();
         let mut sum = 0.0;
-        for pass in pictures[own].chunks(self.recipe.pictures_per_pass()) {
+        for pass in samples[own].chunks(self.recipe.samples_per_pass()) {
             if ranks.size() == 1 && stop.load(Ordering::SeqCst) {
                 return Ok(None);
             }
-            let wanted: Vec<Vec<[f32; 4]>> = pass.iter().map(|picture| picture.premultiplied()).collect();
-            let rows: Vec<f32> = wanted.iter().flat_map(|pixels| patches.cut(pixels)).collect();
+            let pass: Vec<&SamplesOf<C>> = pass.iter().map(AsRef::as_ref).collect();
+            let (rows, lengths) = self.codec.rows(&pass)?;
+            let (medium, autoencoder) = self.codec.parts_mut();
+            let outputs = autoencoder.spec().outputs;
             let mut cost_of = |given: &[D::Element], gradient: &mut [D::Element]| {
-                let mut total = 0.0;
-                let each = given.chunks_exact(patches.len()).zip(gradient.chunks_exact_mut(patches.len()));
-                for ((given, gradient), wanted) in each.zip(&wanted) {
-                    let pixels = patches.merge(given);
-                    let mut slope = vec![[0.0; 4]; pixels.len()];
-                    total += weight * cost.of(&pixels, wanted, weight, &mut slope);
-                    patches.merge_backward(&slope, gradient);
+                let (mut total, mut begin) = (0.0, 0);
+                for (&wanted, length) in pass.iter().zip(&lengths) {
+                    let own = begin..begin + length * outputs;
+                    let returned = Returned { rows: &given[own.clone()], wanted, weight };
+                    total += weight * medium.cost(&cost, returned, &mut gradient[own.clone()]);
+                    begin = own.end;
                 }
                 total
             };
-            sum += self.codec.autoencoder_mut().forward_backward(&rows, &mut cost_of)?.cost;
+            sum += autoencoder.forward_backward(&rows, &lengths, &mut cost_of)?.cost;
         }
-        let tokens = (batch * self.codec.autoencoder().spec().places()) as u64;
         Ok(Some(StepCost { nats: sum, observed: Vec::new(), loads: ExpertLoads::default(), tokens, bytes: None }))
     }
 
     fn observe(&mut self, _: &[f64], _: &ExpertLoads) {}
 
     fn validate(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Held, TrainError> {
-        let held_out = self.pictures.held_out();
+        let held_out = self.samples.held_out();
         if held_out.is_empty() {
             return Ok(Held::Nothing);
         }
-        let spec = self.codec.autoencoder().spec();
-        let (mut quality, mut cost) = (Quality::new(spec.levels.codes()), 0.0);
+        let medium = self.codec.medium();
+        let (mut quality, mut cost) = (QualityOf::<C>::new(self.codec.vocabulary_size()), 0.0);
         for originals in held_out.chunks(MEASURED_PER_PASS) {
             if !go_on() {
                 return Ok(Held::Stopped);
             }
             let codes = self.codec.encode_all(&originals.iter().collect::<Vec<_>>())?;
-            let rows = self.codec.autoencoder().decode(&codes.concat())?;
-            let returned = self.codec.decode_all(&codes)?;
-            let each = originals.iter().zip(&returned).zip(&codes);
-            for (((original, returned), codes), rows) in each.zip(rows.chunks_exact(self.codec.patches().len())) {
-                quality.add(original, returned, codes);
-                cost += self.cost(original, rows);
+            let rows = self.codec.decode_rows(&codes)?;
+            for ((original, rows), codes) in originals.iter().zip(rows).zip(&codes) {
+                quality.add(original, &medium.samples(&rows), codes);
+                let returned = Returned { rows: &rows[..], wanted: original, weight: 1.0 };
+                cost += medium.cost(&self.recipe.cost, returned, &mut vec![0.0; rows.len()]);
             }
         }
         let (cost, reconstruction) = (cost / held_out.len() as f64, quality.reconstruction());
-        Ok(Held::Measured(Box::new(HeldOutPictures { cost, reconstruction })))
+        Ok(Held::Measured(Box::new(HeldOutSamples { cost, reconstruction })))
     }
 
     fn save(&self, folder: &Path) -> Result<(), TrainError> {
         Ok(self.codec.save(folder, self.recipe.run.storage)?)
     }
 
-    /// Writes a sheet of held-out pictures beside what came back of them.
+    /// Writes a sheet of held-out samples beside what came back of them.
     fn sample(&self, _: u64, _: &AtomicBool) -> Result<Option<String>, TrainError> {
-        let held_out = self.pictures.held_out();
+        let held_out = self.samples.held_out();
         let each = held_out.len().div_ceil(ON_SHEET).max(1);
-        let originals: Vec<&Picture> = held_out.iter().step_by(each).collect();
+        let originals: Vec<&SamplesOf<C>> = held_out.iter().step_by(each).collect();
         let returned = self.codec.decode_all(&self.codec.encode_all(&originals)?)?;
-        let pairs: Vec<(Picture, Picture)> = originals.into_iter().cloned().zip(returned).collect();
-        let Some(sheet) = sheet(&pairs, self.recipe.codec.size).filter(|sheet| sheet.width() > 0) else {
+        let picture = |samples: &SamplesOf<C>| self.codec.medium().picture(samples);
+        let pairs = originals.into_iter().zip(&returned).map(|(one, other)| (picture(one), picture(other)));
+        let pairs: Vec<(Picture, Picture)> = pairs.collect();
+        let Some(sheet) = pairs.first().and_then(|(one, _)| sheet(&pairs, one.width())) else {
             return Ok(None);
         };
         let path = self.recipe.output.join(SHEET);

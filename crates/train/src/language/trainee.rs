@@ -48,7 +48,7 @@ impl<D: Device> Trainee for LanguageTrainee<'_, D> {
     }
 
     fn plot_labels(&self) -> PlotLabels {
-        PlotLabels { unit: "nats per token", held_out: "held-out text" }
+        PlotLabels { unit: "nats per token", held_out: "text" }
     }
 
     fn limit_memory(&mut self) -> (usize, usize) {

@@ -1,6 +1,6 @@
 //! What a look at held-out data gives, as the loop sees it.
 
-use crate::event::{CodeFigures, HeldOutPictures, TrainingEvent};
+use crate::event::{CodeFigures, HeldOutSamples, TrainingEvent};
 use aquatint_evaluate::Likelihood;
 use serde_json::{Map, Value, json};
 
@@ -62,7 +62,7 @@ impl Measured for HeldOutText {
     }
 }
 
-impl Measured for HeldOutPictures {
+impl Measured for HeldOutSamples {
     fn cost(&self) -> f64 {
         self.cost
     }

@@ -57,7 +57,7 @@ pub(crate) trait Trainee {
 pub(crate) struct StepPart<'a> {
     /// The step, counted from 0.
     pub(crate) number: u64,
-    /// Which of the step's canvases or pictures.
+    /// Which of the step's canvases, pictures or sounds.
     pub(crate) own: Range<usize>,
     pub(crate) ranks: &'a dyn Ranks,
     pub(crate) stop: &'a AtomicBool,

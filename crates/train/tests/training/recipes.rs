@@ -1,6 +1,6 @@
 //! What a recipe may contain, and the messages for what it may not.
 
-use aquatint_train::recipe::NetworkPlan;
+use aquatint_train::recipe::{NetworkPlan, SampleData};
 use aquatint_train::{Overrides, Recipe, RecipeError, RecipeKind, Resolved, Size, TrainError};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
@@ -169,6 +169,10 @@ fn recipes(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
+fn of_samples(data: SampleData) -> Vec<PathBuf> {
+    data.train.into_iter().map(|source| source.path).collect()
+}
+
 /// What a recipe of any kind learns from.
 fn sources(recipe: &Path) -> Vec<PathBuf> {
     match RecipeKind::load(recipe, &Overrides::default()).unwrap() {
@@ -177,9 +181,8 @@ fn sources(recipe: &Path) -> Vec<PathBuf> {
             let sources = data.train.into_iter().chain(data.valid);
             sources.flat_map(|source| [Some(source.path), source.media]).flatten().chain(data.codecs).collect()
         }
-        RecipeKind::Codec(recipe) => {
-            recipe.resolve().unwrap().data.train.into_iter().map(|source| source.path).collect()
-        }
+        RecipeKind::Pictures(recipe) => of_samples(recipe.resolve().unwrap().data),
+        RecipeKind::Sounds(recipe) => of_samples(recipe.resolve().unwrap().data),
     }
 }
 
