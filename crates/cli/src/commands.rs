@@ -14,5 +14,6 @@ pub(crate) mod remove;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod show;
+pub(crate) mod spans;
 pub(crate) mod sudoku;
 pub(crate) mod train;

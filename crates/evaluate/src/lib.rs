@@ -2,6 +2,7 @@
 //! writes, under a causal judge ([`Compare`]); and puzzles, where every answer can be checked ([`sudoku`]).
 #![forbid(unsafe_code)]
 
+mod catalogue;
 mod comparison;
 mod documents;
 mod error;
@@ -15,6 +16,7 @@ mod text_requests;
 mod texts;
 mod writer;
 
+pub use catalogue::{Catalogue, Nearest, says};
 pub use comparison::{Compare, CompareEvent, CompareSettings, Comparison, Contestant, Measured, Setting, Written};
 pub use documents::{Costs, Documents, PassPart};
 pub use error::EvaluateError;

@@ -20,6 +20,12 @@ pub(crate) enum EvalCommand {
     /// Pictures of any size are fitted into the codec's square first, and sounds are resampled. PSNR and SSIM are of colours
     /// over white. Log-spectral distance is between spectra of 32 ms.
     Codec(CodecArguments),
+    /// Measure a model of words and pictures: whether pictures show what a text speaks of, and words what a picture shows
+    ///
+    /// Texts of --data get a picture each. Of the pictures that --catalogue names, the nearest one in codes says what it shows.
+    /// Then pictures of --data get words, and the first eight are to name what is shown, by language. Rows are those of
+    /// recipes/canvas/prepare.py: a text that names one picture, its concept, its kind and its language.
+    Spans(SpansArguments),
     /// Solve Sudoku puzzles that are not in the training data
     Sudoku(SudokuArguments),
     /// Write Sudoku puzzles with their solutions as training data
@@ -71,6 +77,55 @@ pub(crate) struct CodecArguments {
     pub(crate) returned: Option<PathBuf>,
 
     /// Output format: text or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: ReportFormat,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+/// What `eval spans` takes.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  aquatint eval spans -m runs/canvas --data data/sample/captions/valid.jsonl --catalogue \
+                        data/sample/captions/train.jsonl --media data/sample/pictures\n  aquatint eval spans -m runs/canvas \
+                        --data passages-valid.jsonl,captions-valid.jsonl --catalogue captions-train.jsonl --media \
+                        pictures.tar.zst --steps 4,16,64 --guidance-scale 1,2,5"
+)]
+pub(crate) struct SpansArguments {
+    /// Folder of a model of words and pictures
+    #[arg(short, long, value_name = "MODEL")]
+    pub(crate) model: String,
+
+    /// JSON lines that are held out
+    #[arg(long, value_name = "FILE,...", value_delimiter = ',', required = true)]
+    pub(crate) data: Vec<PathBuf>,
+
+    /// JSON lines that were trained on, with whose pictures the made ones are compared
+    #[arg(long, value_name = "FILE,...", value_delimiter = ',', required = true)]
+    pub(crate) catalogue: Vec<PathBuf>,
+
+    /// Folder or archive (.tar, .tar.zst) of the pictures that the lines name
+    #[arg(long, value_name = "PATH")]
+    pub(crate) media: PathBuf,
+
+    /// Measure only N texts of each kind, and N pictures of each language, spread evenly
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub(crate) count: usize,
+
+    /// Denoising steps of a picture, one table line for each
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "16")]
+    pub(crate) steps: Vec<usize>,
+
+    /// Guidance scales of a picture, one table line for each
+    #[arg(long, value_name = "X,...", value_delimiter = ',', default_value = "2")]
+    pub(crate) guidance_scale: Vec<f64>,
+
+    /// Random seed
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Output format: tables or one JSON object
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: ReportFormat,
 

@@ -18,6 +18,7 @@ fn help() {
         "train",
         "eval likelihood",
         "eval codec",
+        "eval spans",
         "bench",
         "quantize",
         "pull",
