@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::event::ServeEvent;
 use crate::models::Loaded;
-use crate::scheduler::{Cancel, Cancelled, Client, Update, Updates, Work, updates};
+use crate::scheduler::{Cancel, Cancelled, Client, Ended, Update, Updates, Work, updates};
 use aquatint::diffusion::Kind;
 use aquatint::vocabulary::Vocabulary;
 use aquatint::{Canvas, Prepared};
@@ -47,6 +47,19 @@ impl Filling {
     /// What happens next; `None` where the server ends.
     pub(crate) async fn next(&mut self) -> Option<Update> {
         self.updates.next().await
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// When the server ends first.
+    pub(crate) async fn finish(mut self) -> Result<Ended, ApiError> {
+        while let Some(update) = self.next().await {
+            if let Update::Ended(ended) = update {
+                return Ok(*ended);
+            }
+        }
+        Err(ApiError::stopping())
     }
 
     /// Ends it at the next step; its outcome still comes.

@@ -35,6 +35,7 @@ mod gate;
 mod health;
 mod identity;
 mod json;
+mod making;
 mod metrics;
 mod models;
 mod ollama;

@@ -2,8 +2,10 @@
 //! the memory for models is full.
 
 mod loaded;
+mod medium;
 
 pub(crate) use loaded::Loaded;
+pub(crate) use medium::Medium;
 
 use crate::event::ServeEvent;
 use crate::scheduler::Scheduler;

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::models::Loaded;
+use crate::models::{Loaded, Medium};
 use aquatint::SamplingOptions;
 use aquatint::network::NetworkKind;
 use axum::Json;
@@ -51,6 +51,8 @@ struct Figures {
     infills: bool,
     /// Whether it has a template of conversations.
     chat: bool,
+    /// What it reads and makes beside text.
+    media: Vec<Medium>,
     defaults: Defaults,
     policies: Vec<Policy>,
 }
@@ -114,6 +116,7 @@ fn figures(loaded: &Loaded) -> Result<Figures, ApiError> {
         process: process.map_or_else(|| "left-to-right".to_owned(), |process| process.name()),
         infills: spec.kind() != NetworkKind::Causal,
         chat: loaded.chat.is_some(),
+        media: loaded.media.clone(),
         defaults: Defaults {
             max_tokens: sampling.max_tokens(),
             steps: settings.steps(),

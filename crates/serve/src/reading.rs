@@ -4,7 +4,7 @@ use crate::body::{Body, Plain};
 use crate::canvas::{AlternativesRequest, CanvasRequest, next_event};
 use crate::error::ApiError;
 use crate::ollama::{GenerateRequest, OllamaChatRequest, Options, ShowRequest};
-use crate::openai::{ChatRequest, CompletionRequest};
+use crate::openai::{ChatRequest, CompletionRequest, ImageRequest, SpeechRequest};
 use crate::tokens::{DetokenizeRequest, TokenizeRequest};
 use axum::http::{HeaderMap, HeaderValue};
 
@@ -12,9 +12,11 @@ use axum::http::{HeaderMap, HeaderValue};
 type Reader = fn(&[u8]) -> Result<(), ApiError>;
 
 /// All of them, by the paths or the headers and fields that they read.
-const READERS: [(&str, Reader); 10] = [
+const READERS: [(&str, Reader); 12] = [
     ("/v1/completions", |bytes| Body::<CompletionRequest>::parse(bytes).map(drop)),
     ("/v1/chat/completions", |bytes| Body::<ChatRequest>::parse(bytes).map(drop)),
+    ("/v1/images/generations", |bytes| Body::<ImageRequest>::parse(bytes).map(drop)),
+    ("/v1/audio/speech", |bytes| Body::<SpeechRequest>::parse(bytes).map(drop)),
     ("/v1/canvas", |bytes| Body::<CanvasRequest>::parse(bytes).map(drop)),
     ("/v1/canvas/alternatives", |bytes| Plain::<AlternativesRequest>::parse(bytes).map(drop)),
     ("/tokenize", |bytes| Plain::<TokenizeRequest>::parse(bytes).map(drop)),
@@ -58,6 +60,8 @@ mod tests {
     const REQUESTS: [&str; PARSERS] = [
         r#"{"prompt":"a","suffix":"b","max_tokens":3,"stop":["x"],"n":2,"stream":true,"logprobs":2,"top_p":0.5}"#,
         r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"}]}],"seed":7,"temperature":0.5}"#,
+        r#"{"prompt":"a","n":2,"size":"auto","response_format":"b64_json","media_steps":3}"#,
+        r#"{"input":"a","voice":"default","speed":1.0,"response_format":"wav"}"#,
         r#"{"canvas":{"positions":[{"token":1,"state":"given"},{"state":"open"}]},"seed":1,"stream":false}"#,
         r#"{"canvas":{"positions":[{"token":1,"state":"given"}]},"positions":[0],"count":3}"#,
         r#"{"prompt":"\u00e4","add_special_tokens":false,"return_token_strs":true}"#,

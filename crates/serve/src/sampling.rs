@@ -121,11 +121,20 @@ pub(crate) struct SamplingFields {
     regex: Option<String>,
     /// A grammar in the form of Lark that the text of each hole follows, which is then written from left to right.
     grammar: Option<String>,
+    /// Denoising steps for each picture and each sound that is made, in place of `steps`.
+    #[schema(minimum = 1, maximum = 100000)]
+    media_steps: Option<usize>,
+    /// The temperature of pictures and sounds, in place of `temperature`.
+    #[schema(minimum = 0.0, maximum = 1000.0)]
+    media_temperature: Option<f64>,
+    /// How far pictures and sounds follow what is given, in place of `guidance_scale`.
+    #[schema(minimum = 0.0, maximum = 1000000.0)]
+    media_guidance_scale: Option<f64>,
 }
 
 impl SamplingFields {
     /// The names of the fields.
-    pub(crate) const NAMES: [&str; 40] = [
+    pub(crate) const NAMES: [&str; 43] = [
         "temperature",
         "final_temperature",
         "top_p",
@@ -166,6 +175,9 @@ impl SamplingFields {
         "confidence_threshold",
         "regex",
         "grammar",
+        "media_steps",
+        "media_temperature",
+        "media_guidance_scale",
     ];
 
     /// The options of the façade, with a number of tokens.
@@ -195,6 +207,7 @@ impl SamplingFields {
         }
         for (name, given, most) in [
             ("steps", self.steps, MOST_STEPS),
+            ("media_steps", self.media_steps, MOST_STEPS),
             ("edit_steps", self.edit_steps, MOST_STEPS),
             ("correctors", self.correctors, MOST_CORRECTORS),
         ] {
@@ -204,9 +217,11 @@ impl SamplingFields {
         }
         for (name, given, most) in [
             ("temperature", self.temperature, 1e3),
+            ("media_temperature", self.media_temperature, 1e3),
             ("final_temperature", self.final_temperature, 1e3),
             ("repetition_penalty", self.repetition_penalty, 1e3),
             ("guidance_scale", self.guidance_scale, 1e6),
+            ("media_guidance_scale", self.media_guidance_scale, 1e6),
         ] {
             if let Some(number) = given.filter(|number| *number > most) {
                 return Err(ApiError::field(name, number, &format!("at most {most}")));
@@ -256,7 +271,11 @@ impl SamplingFields {
             confidence_threshold: self.confidence_threshold,
             seed: self.seed,
             constraint,
-            media: MediaOptions::default(),
+            media: MediaOptions {
+                steps: self.media_steps,
+                temperature: self.media_temperature,
+                guidance_scale: self.media_guidance_scale,
+            },
         })
     }
 

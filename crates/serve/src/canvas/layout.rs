@@ -55,6 +55,9 @@ pub(super) fn prepare(loaded: &Loaded, request: &CanvasRequest, sampling: &Sampl
             }
             let template = Template::parse(template).map_err(aquatint::Error::from);
             let template = template.map_err(|error| ApiError::from(error).of("template"))?;
+            for media in template.media() {
+                loaded.medium(media.kind).map_err(|error| error.of("template"))?;
+            }
             let extent = if template.has_holes() { Extent::Template } else { Extent::Continuation };
             let prepared = loaded.model.prepare_template(template, &options);
             let prepared = prepared.map_err(|error| extent.blame(error.into()))?;

@@ -1,11 +1,13 @@
 //! A model that is in memory.
 
+use super::Medium;
 use crate::ModelSource;
+use crate::error::ApiError;
 use aquatint::checkpoint::Checkpoint;
 use aquatint::generate::{Engine, Limits};
 use aquatint::network::NetworkKind;
 use aquatint::runtime::Runtime;
-use aquatint::vocabulary::{ChatTemplate, Vocabulary};
+use aquatint::vocabulary::{ChatTemplate, MediaKind, Vocabulary};
 use aquatint::{Error, Model};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,6 +24,8 @@ pub(crate) struct Loaded {
     pub(crate) model: Model,
     /// How conversations become text; a model without one continues them as plain text.
     pub(crate) chat: Option<ChatTemplate>,
+    /// What it reads and makes beside text.
+    pub(crate) media: Vec<Medium>,
     pub(crate) limits: Limits,
     /// What its weights take, about.
     pub(crate) bytes: u64,
@@ -49,11 +53,15 @@ impl Loaded {
         let limits = runtime.capacity(bytes).limits(&checkpoint.spec)?;
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let chat = checkpoint.chat_template().ok();
+        let model = Model::new(checkpoint, network)?;
+        let media = model.media_kinds().into_iter().map(|kind| Medium::of(&model, kind));
+        let media = media.collect::<Result<_, _>>()?;
         Ok(Self {
             id: NEXT.fetch_add(1, SeqCst),
             name: source.name.clone(),
-            model: Model::new(checkpoint, network)?,
+            model,
             chat,
+            media,
             limits,
             bytes,
             parameters,
@@ -72,6 +80,21 @@ impl Loaded {
 
     pub(crate) fn vocabulary(&self) -> &Vocabulary {
         &self.model.checkpoint().vocabulary
+    }
+
+    /// What it has of a kind of pictures or sounds.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub(crate) fn medium(&self, kind: MediaKind) -> Result<&Medium, ApiError> {
+        let allowed = |all: String, medium: &Medium| format!("{all}, {}s", medium.kind);
+        self.media.iter().find(|medium| medium.kind == kind).ok_or_else(|| {
+            let allowed = self.media.iter().fold("text".to_owned(), allowed);
+            let message = format!("the model `{}` has no {kind}s; allowed: {allowed}", self.name);
+            ApiError::invalid(format!("{message}; `media` in /v1/models says what a loaded model has"))
+                .of("model")
+                .code("invalid_value")
+        })
     }
 
     /// The version of the program and the number of parameters, for `system_fingerprint`. It does not tell two models of

@@ -83,6 +83,17 @@ pub(super) fn refuse<T: PartialEq>(name: &str, given: Option<&T>, neutral: &[T],
     }
 }
 
+/// Refuses a name that is none of those that this server has.
+pub(super) fn allow(name: &str, given: Option<&str>, allowed: &[&str]) -> Result<(), ApiError> {
+    match given {
+        Some(given) if !allowed.contains(&given) => {
+            let allowed: Vec<String> = allowed.iter().map(|allowed| format!("`{allowed}`")).collect();
+            Err(ApiError::field(name, format!("`{given}`"), &allowed.join(", ")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A request that is to be filled several times with different seeds.
 pub(super) struct Several {
     pub(super) loaded: Arc<Loaded>,

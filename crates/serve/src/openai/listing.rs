@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::error::{ApiError, ErrorBody};
+use crate::models::Medium;
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
@@ -37,6 +38,8 @@ struct ModelMeta {
     parameters: u64,
     context_length: usize,
     vocabulary_size: usize,
+    /// What it reads and makes beside text.
+    media: Vec<Medium>,
 }
 
 fn entry(app: &App, name: &str) -> Result<ModelEntry, ApiError> {
@@ -50,6 +53,7 @@ fn entry(app: &App, name: &str) -> Result<ModelEntry, ApiError> {
             parameters: loaded.parameters,
             context_length: loaded.context_length(),
             vocabulary_size: loaded.checkpoint().spec.vocabulary_size,
+            media: loaded.media.clone(),
         }),
     })
 }

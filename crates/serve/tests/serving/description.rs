@@ -11,6 +11,8 @@ fn every_path_is_described_with_its_errors_and_nothing_is_referred_to_that_is_no
     for path in [
         "/v1/chat/completions",
         "/v1/completions",
+        "/v1/images/generations",
+        "/v1/audio/speech",
         "/v1/models",
         "/v1/models/{model}",
         "/v1/embeddings",

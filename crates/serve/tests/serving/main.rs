@@ -5,6 +5,7 @@ mod completions;
 mod description;
 mod documentation;
 mod laws;
+mod media;
 mod metrics;
 mod models;
 mod ollama;
