@@ -1,8 +1,8 @@
-//! Pictures beside text: made, given, painted anew in part, kept and refused.
+//! Pictures and sounds beside text: made, given, painted anew in part, saved and refused.
 
 use crate::support::{aquatint, model, piped, room, text};
 use aquatint::checkpoint::{Checkpoint, Description, ModelCodec, Storage, save_learner};
-use aquatint::codec::{Picture, PictureCodec, PictureConfig, PictureKind};
+use aquatint::codec::{Picture, PictureCodec, PictureConfig, PictureKind, Sound, SoundCodec, SoundConfig, SoundKind};
 use aquatint::compute::Cpu;
 use aquatint::diffusion::Domain;
 use aquatint::network::NetworkSpec;
@@ -11,11 +11,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// The small model with a codec of pictures beside its tokens, which has learned nothing: 9 codes in 4 rows of 4.
+/// The small model with codecs that have learned nothing beside its tokens: of pictures, 9 codes in 4 rows of 4, and of
+/// sounds, 9 codes in a line, 40 to the second.
 fn joint() -> &'static str {
     static MODEL: OnceLock<String> = OnceLock::new();
     MODEL.get_or_init(|| {
-        let (codec, folder) = (room("codec"), room("joint"));
+        let (pictures, sounds, folder) = (room("pictures"), room("sounds"), room("joint"));
         let config = PictureConfig {
             kind: PictureKind::Pictures,
             size: 8,
@@ -28,22 +29,45 @@ fn joint() -> &'static str {
             heads: 2,
             feed_forward_width: 8,
         };
-        PictureCodec::new(Cpu::<f32>::scalar(), config, 1).unwrap().save(&codec, Storage::F32).unwrap();
+        PictureCodec::new(Cpu::<f32>::scalar(), config, 1).unwrap().save(&pictures, Storage::F32).unwrap();
+        let config = SoundConfig {
+            kind: SoundKind::Sounds,
+            rate: 8000,
+            hop: 50,
+            window: 128,
+            bands: 8,
+            frames: 4,
+            levels: vec![3, 3],
+            width: 8,
+            encoder_layers: 1,
+            decoder_layers: 1,
+            heads: 2,
+            feed_forward_width: 8,
+            attention_window: 4,
+        };
+        SoundCodec::new(Cpu::<f32>::scalar(), config, 1).unwrap().save(&sounds, Storage::F32).unwrap();
         let checkpoint = Checkpoint::load(Path::new(model())).unwrap();
         let open = checkpoint.spec.vocabulary_size as u32;
-        let domain = Domain::grid(open + 2..open + 11, 4, 4);
-        let spec = NetworkSpec { vocabulary_size: open as usize + 11, ..checkpoint.spec.clone() };
+        let codec = |name: &str, open: u32, domain: Domain, folder: &Path| {
+            let folder = folder.to_path_buf();
+            ModelCodec { name: name.to_owned(), domain, open, close: open + 1, folder }
+        };
+        let codecs = [
+            codec("picture", open, Domain::grid(open + 4..open + 13, 4, 4), &pictures),
+            codec("sound", open + 2, Domain::line(open + 13..open + 22), &sounds),
+        ];
+        let vocabulary_size = open as usize + 22;
+        let spec = NetworkSpec { vocabulary_size, context_length: 64, ..checkpoint.spec.clone() };
         let network = checkpoint.grown(Cpu::<f32>::scalar(), spec.clone(), 1).unwrap();
-        let codecs = [ModelCodec { name: "picture".to_owned(), domain, open, close: open + 1, folder: codec }];
         let description = Description { spec: &spec, codecs: &codecs, ..checkpoint.description() };
         save_learner(&folder, &description, &network, Storage::F32).unwrap();
         text(&folder).to_owned()
     })
 }
 
-/// A picture of one colour in a file of its own.
-fn red() -> PathBuf {
-    let path = room("media").join("red.png");
+/// A picture of one colour in a file of a test's own room.
+fn red(name: &str) -> PathBuf {
+    let path = room(name).join("red.png");
     Picture::new(8, 8, vec![[220, 30, 30, 255]; 64]).unwrap().save(&path).unwrap();
     path
 }
@@ -104,7 +128,8 @@ fn events_say_which_part_they_are_of() {
 #[test]
 fn a_model_says_which_codecs_it_has() {
     let shown = aquatint(&["show", joint()]).expect(0).out;
-    assert!(shown.contains("\ncodecs      picture (9 codes, 4 rows of 4)\n"), "{shown}");
+    let expected = "\ncodecs      picture (9 codes, 4 rows of 4), sound (9 codes in a line)\n";
+    assert!(shown.contains(expected), "{shown}");
     assert!(!aquatint(&["show", model()]).expect(0).out.contains("codecs"));
 }
 
@@ -131,7 +156,7 @@ fn base64(text: &str) -> Vec<u8> {
 #[test]
 fn several_pictures_are_numbered_and_settings_of_pictures_are_their_own() {
     let file = room("several").join("fox.png");
-    let object = json(&[&format!("[[picture:{}]]", red().display()), "-n", "2"]);
+    let object = json(&[&format!("[[picture:{}]]", red("several").display()), "-n", "2"]);
     assert_eq!(object["pieces"][0]["made"], false);
     let template = "[[picture]]";
     let arguments = [template, "--media-steps", "3", "--media-guidance-scale", "1", "--picture-out", text(&file)];
@@ -152,7 +177,7 @@ fn several_pictures_are_numbered_and_settings_of_pictures_are_their_own() {
 
 #[test]
 fn a_given_picture_is_continued_by_text_and_a_masked_one_is_painted_anew() {
-    let red = red();
+    let red = red("given-media");
     let given = format!("[[picture:{}]] The [[~4]]", red.display());
     let output = generate(&[&given]).expect(0);
     assert!(output.out.starts_with("[picture] The "), "{:?}", output.out);
@@ -168,8 +193,35 @@ fn a_given_picture_is_continued_by_text_and_a_masked_one_is_painted_anew() {
 }
 
 #[test]
+fn a_sound_is_made_and_one_that_is_given_is_read() {
+    let file = room("sounds-out").join("fox.wav");
+    let output = generate(&["fox [[sound]]", "--sound-out", text(&file)]).expect(0);
+    assert_eq!(output.out, format!("fox [sound: {}]\n", file.display()));
+    assert!(output.err.lines().last().unwrap().starts_with("32 tokens, "), "{}", output.err);
+    let sound = Sound::open(&file).unwrap();
+    assert_eq!((sound.rate(), sound.samples().len()), (8000, 32 * 200));
+    let object = json(&["fox [[sound]]"]);
+    assert_eq!((&object["text"], &object["pieces"][1]["type"]), (&"fox ".into(), &"sound".into()));
+    let url = object["pieces"][1]["url"].as_str().unwrap();
+    assert_eq!(base64(url.strip_prefix("data:audio/wav;base64,").unwrap()), fs::read(&file).unwrap());
+    let noted = generate(&["fox [[sound]]"]).expect(0).err;
+    assert!(
+        noted.contains("a sound was made that this output does not show; --sound-out FILE.wav keeps it"),
+        "{noted}"
+    );
+
+    // Half a second, as a question whose answer is text.
+    let word = room("sounds-in").join("word.wav");
+    let samples = (0..4000).map(|index| (index as f32 * 0.3).sin() * 0.5).collect();
+    Sound::new(8000, samples).unwrap().save(&word).unwrap();
+    let object = json(&[&format!("\"[[~3]]\" [[sound:{}]] [[picture]]", word.display())]);
+    assert_eq!((&object["pieces"][1]["made"], &object["pieces"][3]["made"]), (&false.into(), &true.into()));
+    assert!(object["text"].as_str().unwrap().starts_with('"'));
+}
+
+#[test]
 fn what_cannot_stand_on_the_canvas_is_refused_in_one_line_and_nothing_is_written() {
-    let (media, red) = (room("media"), red());
+    let (media, red) = (room("refused-media"), red("refused-media"));
     let out = media.join("out.png");
     let put = |name: &str, bytes: &[u8]| {
         let path = media.join(name);
@@ -177,7 +229,7 @@ fn what_cannot_stand_on_the_canvas_is_refused_in_one_line_and_nothing_is_written
         path.display().to_string()
     };
     let broken = put("broken.png", &fs::read(&red).unwrap()[..60]);
-    let song = put("song.png", b"ID3 no picture");
+    let song = put("song.png", b"OggS no picture");
     // The header of a PNG file that says how large it is.
     let mut header = fs::read(&red).unwrap();
     header[16..24].copy_from_slice(&[0, 0, 0x75, 0x30, 0, 0, 0x75, 0x30]);
@@ -193,10 +245,7 @@ fn what_cannot_stand_on_the_canvas_is_refused_in_one_line_and_nothing_is_written
         (of(&song), format!("`{song}` is not a picture of a known format; allowed: PNG, JPEG, WebP")),
         (of(&huge), format!("`{huge}` has 30000×30000 pixels; allowed: 40000000 in all")),
         (outside, "`mask` is 2x2+3x0; allowed: a part of the 4 columns and 4 rows of codes of".to_owned()),
-        (
-            "fox [[sound]]".to_owned(),
-            "the template has a sound, and this model has no sounds; allowed: text, pictures".to_owned(),
-        ),
+        (format!("[[sound:{song}]]"), format!("`{song}` is not a sound of a known format; allowed: WAV, FLAC")),
         ("[[video]]".to_owned(), "the hole is not understood (column 1 of the template)".to_owned()),
         (
             "[[2]] fox".to_owned(),
@@ -217,6 +266,9 @@ fn what_cannot_stand_on_the_canvas_is_refused_in_one_line_and_nothing_is_written
         plain.starts_with("error: the template has a picture, and this model has no pictures; allowed: text\n"),
         "{plain}"
     );
+    let silent = aquatint(&["generate", "-m", model(), "fox [[sound]]"]).expect(2).err;
+    let expected = "error: the template has a sound, and this model has no sounds; allowed: text\n";
+    assert!(silent.starts_with(expected), "{silent}");
     let mut left: Vec<_> = fs::read_dir(&media).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["broken.png", "huge.png", "red.png", "song.png"]);
