@@ -19,7 +19,8 @@ pub const MOST_SECONDS: u32 = 600;
 /// The most samples that are read, all channels together.
 pub const MOST_SAMPLES: usize = 1 << 26;
 /// How WAV and FLAC files begin; a FLAC file may begin with a tag of another kind.
-const BEGINNINGS: [&[u8]; 3] = [b"RIFF", b"fLaC", b"ID3"];
+const BEGINNINGS: [&[u8]; 3] = [b"RIFF", b"fLaC", TAG];
+const TAG: &[u8] = b"ID3";
 
 impl Sound {
     /// A sound from the bytes of a file, its channels averaged; `name` is for messages.
@@ -36,7 +37,13 @@ impl Sound {
         let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes.to_vec())), Default::default());
         let (format, metadata) = (FormatOptions::default(), MetadataOptions::default());
         let probe = symphonia::default::get_probe();
-        let mut reader = probe.probe(&Hint::new(), stream, format, metadata).map_err(refused)?;
+        let mut reader = match probe.probe(&Hint::new(), stream, format, metadata) {
+            // Behind a tag may be anything: MP3 files have most of them.
+            Err(Error::Unsupported(_)) if bytes.starts_with(TAG) => {
+                return Err(CodecError::SoundFormat { name: name() });
+            }
+            reader => reader.map_err(refused)?,
+        };
         let track = reader.default_track(TrackType::Audio).ok_or_else(|| damaged("it has no track"))?;
         let of_track = track.id;
         let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());

@@ -41,7 +41,7 @@ fn wav_and_flac_of_all_depths_give_the_same_tone() {
 
 #[test]
 fn what_is_no_sound_is_refused_in_one_line() {
-    for name in ["empty", "mp3", "ogg"] {
+    for name in ["empty", "mp3", "tagged_mp3", "ogg"] {
         assert_eq!(refused(name), format!("`{name}` is not a sound of a known format; allowed: WAV, FLAC"));
     }
     for name in
