@@ -4,7 +4,7 @@ use crate::Hint;
 use aquatint_checkpoint::Checkpoint;
 use aquatint_codec::{CodecError, Picture, SpanCodec};
 use aquatint_compute::{Cpu, CpuPath};
-use aquatint_diffusion::{Axes, TokenId};
+use aquatint_diffusion::{Axes, Domain, TokenId};
 use aquatint_vocabulary::{Mask, Media, MediaKind, MediaSpan, Template};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -140,6 +140,11 @@ impl Codecs {
 
     pub(crate) fn kinds(&self) -> Vec<MediaKind> {
         self.codecs.iter().map(|codec| codec.kind).collect()
+    }
+
+    /// Whether a span of this domain holds codes.
+    pub(crate) fn have(&self, domain: &Domain) -> bool {
+        self.codecs.iter().any(|codec| codec.codec.described().domain == *domain)
     }
 
     fn of(&self, kind: MediaKind) -> Result<&OpenCodec, MediaError> {

@@ -15,7 +15,7 @@ use aquatint_generate::{
     TextConstraint, generate, ineffective, predict, process_of,
 };
 use aquatint_network::Denoiser;
-use aquatint_vocabulary::{CanvasPiece, MediaKind, Role, Template, TemplateCanvas};
+use aquatint_vocabulary::{CanvasPiece, Media, MediaKind, Role, Template, TemplateCanvas};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -207,6 +207,32 @@ impl Model {
         Ok(prepared)
     }
 
+    /// Makes a text ready that is continued, with pictures or sounds behind it that are made side by side with the
+    /// continuation. It has at most [`SamplingOptions::max_tokens`] tokens, and where that was not requested, as many as the
+    /// model can read beside them.
+    ///
+    /// # Errors
+    /// As [`Model::prepare_media`].
+    pub fn prepare_beside(
+        &self,
+        template: &Template,
+        made: &[MediaKind],
+        files: &MediaFiles,
+        options: &SamplingOptions,
+    ) -> Result<Prepared, Error> {
+        let sampling = options.resolve(&self.checkpoint.generation)?;
+        let with_made = |template: Template| {
+            made.iter().fold(template, |template, kind| template.followed_by(" ").with_media(Media::open(*kind)))
+        };
+        let given = with_made(template.clone());
+        let spans = self.codecs.spans(&given, files)?;
+        let given = given.lay_out_with(&self.checkpoint.vocabulary, &spans)?;
+        let count = self.continuation(given.canvas().len(), &sampling)?;
+        let whole = with_made(template.clone().continued(count, true));
+        let whole = whole.lay_out_with(&self.checkpoint.vocabulary, &spans)?;
+        self.with_sampling(whole, &sampling, options)
+    }
+
     /// Makes a text ready that is to be written between two others, at most [`SamplingOptions::max_tokens`] tokens long,
     /// and where that was not requested, as far as the model can read.
     ///
@@ -285,14 +311,22 @@ impl Model {
             let unused = parameters.iter().copied().filter(|parameter| options.requests(parameter));
             ineffective.extend(unused.map(|parameter| Ineffective { part: 0, parameter, reason: reason.to_owned() }));
         };
-        let template_canvas = &prepared.template_canvas;
-        if template_canvas.media().all(|media| !media.is_made) {
+        let (text, media) = self.open_spans(prepared.template_canvas.canvas());
+        if media.is_empty() {
             unused(&OF_MEDIA, "no picture and no sound is to be made");
-        } else if template_canvas.holes().next().is_none() {
+        } else if text.is_empty() {
             unused(&OF_TEXT, "no text is to be written");
         }
         prepared.ineffective = ineffective;
         Ok(prepared)
+    }
+
+    /// The spans of text and the spans of pictures and sounds that have something open, by their numbers.
+    fn open_spans(&self, canvas: &Canvas) -> (Vec<usize>, Vec<usize>) {
+        let spans = canvas.spans();
+        let is_open = |number: &usize| spans[*number].positions.clone().any(|position| canvas.is_open(position));
+        let open: Vec<usize> = (0..spans.len()).filter(is_open).collect();
+        open.into_iter().partition(|number| !self.codecs.have(&spans[*number].domain))
     }
 
     /// A part for the text, where some of it is open or nothing is made at all, and one for each picture and sound that is to
@@ -303,12 +337,9 @@ impl Model {
         settings: &Settings,
         options: &SamplingOptions,
     ) -> Result<Vec<Part>, Error> {
-        let spans = template_canvas.canvas().spans();
-        let made: Vec<_> = template_canvas.media().filter(|media| media.is_made).collect();
-        let number = |start: usize| spans.iter().position(|span| span.positions.start == start);
-        let numbers: Vec<usize> = made.iter().filter_map(|media| number(media.positions.start)).collect();
+        let (text, numbers) = self.open_spans(template_canvas.canvas());
         let mut parts = Vec::new();
-        if numbers.is_empty() || template_canvas.holes().next().is_some() {
+        if numbers.is_empty() || !text.is_empty() {
             parts.push(Part::new(settings.clone()));
         }
         if !numbers.is_empty() {

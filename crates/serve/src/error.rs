@@ -2,9 +2,10 @@
 
 use crate::models::ModelError;
 use crate::scheduler::Rejected;
+use aquatint::codec::CodecError;
 use aquatint::constraint::CompileError;
 use aquatint::generate::GenerateError;
-use aquatint::{Fault, Hint};
+use aquatint::{Fault, Hint, MediaError};
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -241,6 +242,11 @@ impl ApiError {
         self
     }
 
+    /// The field that is to blame.
+    pub(crate) fn param(&self) -> Option<&str> {
+        self.param.as_deref()
+    }
+
     /// The message alone.
     pub(crate) fn message(&self) -> &str {
         &self.message
@@ -327,6 +333,18 @@ impl From<aquatint::Error> for ApiError {
                     CompileError::NotByteLevel | CompileError::Schema { .. } => "response_format",
                 };
                 Self::of_library(&error, Some(param))
+            }
+            aquatint::Error::Media(error) => {
+                // Files are called as fields are.
+                let param = match &error {
+                    MediaError::Codec(
+                        CodecError::Format { name }
+                        | CodecError::Damaged { name, .. }
+                        | CodecError::TooLarge { name, .. },
+                    ) => Some(name.as_str()),
+                    _ => None,
+                };
+                Self::of_library(&error, param)
             }
             other => Self::of_library(&other, None),
         }

@@ -32,6 +32,7 @@ mod error;
 mod event;
 mod filling;
 mod gate;
+mod given_media;
 mod health;
 mod identity;
 mod json;

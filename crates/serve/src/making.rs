@@ -8,7 +8,7 @@ use crate::sampling::SamplingFields;
 use crate::scheduler::{Client, Ended};
 use crate::text::Usage;
 use aquatint::vocabulary::{Media, MediaKind};
-use aquatint::{FinishReason, MediaFile, Outcome, OutputPiece, Prepared, Template, TemplateCanvas, random_seed};
+use aquatint::{Canvas, FinishReason, MediaFile, OutputPiece, Prepared, Template, TemplateCanvas, random_seed};
 use futures_util::future::try_join_all;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -78,22 +78,27 @@ impl Making {
             usages.push(usage);
             canvases.push((template_canvas, outcome));
         }
-        let files = app.blocking.run(client, move || files(&loaded, &canvases)).await?;
+        let files = app.blocking.run(client, move || {
+            let files = canvases.iter().map(|(begun, outcome)| made_files(&loaded, begun, &outcome.canvas));
+            files.collect::<Result<Vec<_>, _>>()
+        });
+        let files = files.await?.concat();
         Ok(Made { files, usage: Usage::sum(usages), seed, warnings })
     }
 }
 
-/// The files of what was made on canvases.
-fn files(loaded: &Loaded, canvases: &[(TemplateCanvas, Outcome)]) -> Result<Vec<MediaFile>, ApiError> {
-    let mut files = Vec::with_capacity(canvases.len());
-    for (template_canvas, outcome) in canvases {
-        let pieces = loaded.model.output(template_canvas, &outcome.canvas)?;
-        files.extend(pieces.into_iter().filter_map(|piece| match piece {
-            OutputPiece::Media { file, is_made: true } => Some(file),
-            OutputPiece::Media { .. } | OutputPiece::Text(_) => None,
-        }));
-    }
-    Ok(files)
+/// The files of what was made on a canvas.
+///
+/// # Errors
+/// When the codec fails.
+pub(crate) fn made_files(
+    loaded: &Loaded,
+    template_canvas: &TemplateCanvas,
+    canvas: &Canvas,
+) -> Result<Vec<MediaFile>, ApiError> {
+    let pieces = loaded.model.output(template_canvas, canvas)?;
+    let made = |piece| if let OutputPiece::Media { file, is_made: true } = piece { Some(file) } else { None };
+    Ok(pieces.into_iter().filter_map(made).collect())
 }
 
 /// The answer where a canvas was cancelled: half a picture is none.

@@ -14,10 +14,10 @@ type Reader = fn(&[u8]) -> Result<(), ApiError>;
 /// All of them, by the paths or the headers and fields that they read.
 const READERS: [(&str, Reader); 12] = [
     ("/v1/completions", |bytes| Body::<CompletionRequest>::parse(bytes).map(drop)),
-    ("/v1/chat/completions", |bytes| Body::<ChatRequest>::parse(bytes).map(drop)),
+    ("/v1/chat/completions", |bytes| Body::<ChatRequest>::parse(bytes)?.own.conversation().map(drop)),
     ("/v1/images/generations", |bytes| Body::<ImageRequest>::parse(bytes).map(drop)),
     ("/v1/audio/speech", |bytes| Body::<SpeechRequest>::parse(bytes).map(drop)),
-    ("/v1/canvas", |bytes| Body::<CanvasRequest>::parse(bytes).map(drop)),
+    ("/v1/canvas", |bytes| Body::<CanvasRequest>::parse(bytes)?.own.files().map(drop)),
     ("/v1/canvas/alternatives", |bytes| Plain::<AlternativesRequest>::parse(bytes).map(drop)),
     ("/tokenize", |bytes| Plain::<TokenizeRequest>::parse(bytes).map(drop)),
     ("/detokenize", |bytes| Plain::<DetokenizeRequest>::parse(bytes).map(drop)),
@@ -28,7 +28,7 @@ const READERS: [(&str, Reader); 12] = [
     }),
     ("/api/chat", |bytes| {
         let Plain(request) = Plain::<OllamaChatRequest>::parse(bytes)?;
-        request.turns()?;
+        request.conversation()?;
         Options::parse(request.options.unwrap_or_default()).map(drop)
     }),
     ("/api/show", |bytes| Plain::<ShowRequest>::parse(bytes).map(drop)),
@@ -59,10 +59,10 @@ mod tests {
     /// A request that each reads.
     const REQUESTS: [&str; PARSERS] = [
         r#"{"prompt":"a","suffix":"b","max_tokens":3,"stop":["x"],"n":2,"stream":true,"logprobs":2,"top_p":0.5}"#,
-        r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"}]}],"seed":7,"temperature":0.5}"#,
+        r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"input_audio","input_audio":{"data":"eA==","format":"wav"}}]}],"seed":7,"temperature":0.5}"#,
         r#"{"prompt":"a","n":2,"size":"auto","response_format":"b64_json","media_steps":3}"#,
         r#"{"input":"a","voice":"default","speed":1.0,"response_format":"wav"}"#,
-        r#"{"canvas":{"positions":[{"token":1,"state":"given"},{"state":"open"}]},"seed":1,"stream":false}"#,
+        r#"{"canvas":{"positions":[{"token":1,"state":"given"},{"state":"open"}]},"seed":1,"files":{"a":"data:audio/wav;base64,eA=="}}"#,
         r#"{"canvas":{"positions":[{"token":1,"state":"given"}]},"positions":[0],"count":3}"#,
         r#"{"prompt":"\u00e4","add_special_tokens":false,"return_token_strs":true}"#,
         r#"{"model":"a","tokens":[1,2,3]}"#,

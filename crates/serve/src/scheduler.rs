@@ -13,7 +13,7 @@ mod worker;
 pub(crate) use backlog::{UpdateSender, Updates, updates};
 pub(crate) use fair_queue::{Client, FairQueue};
 pub(crate) use job::{Cancel, Cancelled, Work};
-pub(crate) use update::{Ended, StepUpdate, Update};
+pub(crate) use update::{BlockUpdate, Ended, StepUpdate, Update};
 
 use crate::metrics::Metrics;
 use std::sync::Arc;

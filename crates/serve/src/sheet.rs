@@ -1,14 +1,16 @@
 //! A canvas as a client follows it: what each position holds and says, step by step.
 
+use crate::error::ApiError;
 use crate::models::Loaded;
-use crate::scheduler::StepUpdate;
+use crate::scheduler::{BlockUpdate, StepUpdate};
 use crate::text::take_characters;
 use crate::wire::{self, State};
 use aquatint::TemplateCanvas;
 use aquatint::diffusion::{Kind, PositionState};
 use aquatint::generate::ChangeKind;
-use aquatint::vocabulary::{Before, Holding, TokenId, Vocabulary};
+use aquatint::vocabulary::{Before, Holding, MediaKind, TokenId, Vocabulary};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A canvas and what happened to it.
@@ -22,6 +24,47 @@ pub(crate) struct Sheet {
     drafts: BTreeMap<usize, TokenId>,
     steps: usize,
     index: usize,
+}
+
+/// A stretch of what a sheet says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SheetPiece {
+    Text(String),
+    Media(MediaCodes),
+}
+
+/// The codes of a picture or a sound, as far as they are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MediaCodes {
+    kind: MediaKind,
+    /// The position of the first one.
+    pub(crate) start: usize,
+    /// Whether the model made something of it.
+    made: bool,
+    codes: Vec<Option<TokenId>>,
+}
+
+impl MediaCodes {
+    /// The file that they stand for, as a URL that holds it.
+    ///
+    /// # Errors
+    /// When the codec fails.
+    pub(crate) fn url(&self, loaded: &Loaded) -> Result<String, ApiError> {
+        Ok(loaded.model.media_file(self.kind, &self.codes)?.data_url())
+    }
+}
+
+impl SheetPiece {
+    /// The piece as it is sent.
+    ///
+    /// # Errors
+    /// When the codec fails.
+    pub(crate) fn sent(self, loaded: &Loaded) -> Result<wire::Piece, ApiError> {
+        Ok(match self {
+            Self::Text(text) => wire::Piece::Text { text },
+            Self::Media(codes) => wire::Piece::of_media(codes.kind, codes.made, codes.url(loaded)?),
+        })
+    }
 }
 
 impl Sheet {
@@ -49,6 +92,7 @@ impl Sheet {
             start: span.positions.start,
             end: span.positions.end,
             approximate: span.approximate,
+            media: loaded.kind_of(&span.domain).map(Into::into),
         });
         let spans = spans.unwrap_or_else(|| own.collect());
         let positions = (0..canvas.len()).map(position).collect();
@@ -64,12 +108,60 @@ impl Sheet {
 
     /// The first event.
     pub(crate) fn started(&self, seed: u64, forward_passes: usize) -> wire::Started {
-        wire::Started { index: self.index, seed, forward_passes, canvas: self.canvas() }
+        let pictures = BTreeMap::new();
+        wire::Started { index: self.index, seed, forward_passes, canvas: self.canvas(), pictures }
     }
 
     /// A block begins.
-    pub(crate) fn block(&self, block: usize, of: usize, positions: Vec<usize>, steps: usize) -> wire::Block {
-        wire::Block { index: self.index, block, of, positions, steps }
+    pub(crate) fn block(&self, update: BlockUpdate) -> wire::Block {
+        let BlockUpdate { part, block, of, positions, steps } = update;
+        wire::Block { index: self.index, part, block, of, positions, steps }
+    }
+
+    /// Its spans of codes.
+    fn media(&self) -> impl Iterator<Item = (MediaKind, Range<usize>)> {
+        self.spans.iter().filter_map(|span| Some((span.media?.into(), span.start..span.end)))
+    }
+
+    /// What is known of a picture or a sound.
+    fn codes(&self, kind: MediaKind, positions: Range<usize>) -> MediaCodes {
+        let known = |position: &wire::Position| match position.state {
+            State::Given | State::Written => position.token,
+            State::Open | State::Closed => None,
+        };
+        let start = positions.start;
+        let positions = &self.positions[positions];
+        let made = positions.iter().any(|position| position.state != State::Given);
+        MediaCodes { kind, start, made, codes: positions.iter().map(known).collect() }
+    }
+
+    /// The pictures of which something is known, and where a step is given, those of them that it changed.
+    pub(crate) fn pictures(&self, step: Option<&StepUpdate>) -> Vec<MediaCodes> {
+        let is_changed = |positions: &Range<usize>| {
+            step.is_none_or(|step| step.changes.iter().any(|change| positions.contains(&change.position)))
+        };
+        let pictures = self.media().filter(|(kind, _)| *kind == MediaKind::Picture);
+        let changed = pictures.filter(|(_, positions)| is_changed(positions));
+        let codes = changed.map(|(kind, positions)| self.codes(kind, positions));
+        codes.filter(|picture| picture.codes.iter().any(Option::is_some)).collect()
+    }
+
+    /// What it says: its text, and the codes of its pictures and sounds between it. None where all is text.
+    pub(crate) fn pieces(&self) -> Vec<SheetPiece> {
+        let (mut pieces, mut at) = (Vec::new(), 0);
+        let text = |range: Range<usize>| -> Option<SheetPiece> {
+            let text: String = self.positions[range].iter().map(|position| position.text.as_str()).collect();
+            (!text.is_empty()).then_some(SheetPiece::Text(text))
+        };
+        for (kind, positions) in self.media() {
+            pieces.extend(text(at..positions.start));
+            at = positions.end;
+            pieces.push(SheetPiece::Media(self.codes(kind, positions)));
+        }
+        if at > 0 {
+            pieces.extend(text(at..self.positions.len()));
+        }
+        pieces
     }
 
     /// Takes a step over.
@@ -109,9 +201,10 @@ impl Sheet {
         }
         self.steps += 1;
         let texts = self.read();
-        let StepUpdate { block, step: number, of, open, forward_passes, entropy, .. } = *step;
+        let StepUpdate { part, block, step: number, of, open, forward_passes, entropy, .. } = *step;
         wire::Step {
             index: self.index,
+            part,
             block,
             step: number,
             of,
@@ -121,6 +214,7 @@ impl Sheet {
             changes,
             closed: step.closed.clone(),
             texts,
+            pictures: BTreeMap::new(),
         }
     }
 

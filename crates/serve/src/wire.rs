@@ -1,6 +1,7 @@
 //! A canvas and its steps as JSON.
 
-use aquatint::vocabulary::TokenId;
+use aquatint::OutputPiece;
+use aquatint::vocabulary::{MediaKind, TokenId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -63,6 +64,72 @@ pub(crate) struct Span {
     pub(crate) end: usize,
     /// Whether an end token may close it early.
     pub(crate) approximate: bool,
+    /// What its positions are codes of, where they are no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) media: Option<Kind>,
+}
+
+/// What codes stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = MediaKind)]
+pub(crate) enum Kind {
+    Picture,
+    Sound,
+}
+
+impl From<Kind> for MediaKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Picture => Self::Picture,
+            Kind::Sound => Self::Sound,
+        }
+    }
+}
+
+impl From<MediaKind> for Kind {
+    fn from(kind: MediaKind) -> Self {
+        match kind {
+            MediaKind::Picture => Self::Picture,
+            MediaKind::Sound => Self::Sound,
+        }
+    }
+}
+
+/// A stretch of what a canvas says.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(crate) enum Piece {
+    /// Text, given and written.
+    Text { text: String },
+    /// A picture.
+    Picture {
+        /// Whether something of it was made.
+        made: bool,
+        /// All of it: `data:image/png;base64,…`.
+        url: String,
+    },
+    /// A sound.
+    Sound { made: bool, url: String },
+}
+
+impl Piece {
+    /// A picture or a sound.
+    pub(crate) fn of_media(kind: MediaKind, made: bool, url: String) -> Self {
+        match kind {
+            MediaKind::Picture => Self::Picture { made, url },
+            MediaKind::Sound => Self::Sound { made, url },
+        }
+    }
+}
+
+impl From<OutputPiece> for Piece {
+    fn from(piece: OutputPiece) -> Self {
+        match piece {
+            OutputPiece::Text(text) => Self::Text { text },
+            OutputPiece::Media { file, is_made } => Self::of_media(file.kind, is_made, file.data_url()),
+        }
+    }
 }
 
 /// The work begins.
@@ -74,12 +141,18 @@ pub(crate) struct Started {
     /// Forward passes that the plan needs at most.
     pub(crate) forward_passes: usize,
     pub(crate) canvas: Canvas,
+    /// The given pictures by their first positions, where they were requested: `data:image/png;base64,…`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) pictures: BTreeMap<usize, String>,
 }
 
 /// The work on a block begins.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Block {
     pub(crate) index: usize,
+    /// Of which part of the canvas: the text, where some is open, then each picture and sound that is made. Each has blocks
+    /// and steps of its own.
+    pub(crate) part: usize,
     pub(crate) block: usize,
     pub(crate) of: usize,
     pub(crate) positions: Vec<usize>,
@@ -90,6 +163,9 @@ pub(crate) struct Block {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Step {
     pub(crate) index: usize,
+    /// Of which part of the canvas: the text, where some is open, then each picture and sound that is made. Each has blocks
+    /// and steps of its own.
+    pub(crate) part: usize,
     pub(crate) block: usize,
     pub(crate) step: usize,
     pub(crate) of: usize,
@@ -104,6 +180,9 @@ pub(crate) struct Step {
     pub(crate) closed: Vec<usize>,
     /// The text of each position whose text changed.
     pub(crate) texts: BTreeMap<usize, String>,
+    /// The pictures that changed by their first positions, where they were requested: `data:image/png;base64,…`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) pictures: BTreeMap<usize, String>,
 }
 
 /// A change of one position.

@@ -3,7 +3,7 @@
 use super::followed::{ABANDONED, Followed, RETENTION, Reader};
 use super::layout::{Ready, prepare};
 use super::request::CanvasRequest;
-use super::run::{CanvasEvent, CanvasResult, CanvasRun};
+use super::run::{CanvasEvent, CanvasResult, CanvasRun, Following};
 use crate::app::App;
 use crate::body::Body;
 use crate::error::{ApiError, ErrorBody, FillErrors};
@@ -89,7 +89,11 @@ pub(super) async fn fill(
     }
     let loaded = app.models.get(request.model.as_deref()).await?;
     let seed = sampling.seed().unwrap_or_else(random_seed);
-    let (alternatives, stream) = (request.alternatives.unwrap_or(0), request.stream);
+    let stream = request.stream;
+    if request.previews && !stream {
+        return Err(ApiError::invalid("`previews` needs `stream`: true").of("previews"));
+    }
+    let following = Following { client, alternatives: request.alternatives.unwrap_or(0), previews: request.previews };
     let model = loaded.clone();
     let one = move |index| prepare(&model, &request, &sampling.with_seed(seed.wrapping_add(index)));
     let prepared = app.blocking.run(client, move || (0..count as u64).map(one).collect::<Result<Vec<Ready>, _>>());
@@ -98,7 +102,7 @@ pub(super) async fn fill(
     let warnings: Vec<String> = ineffective.iter().map(ToString::to_string).collect();
     let mut runs = Vec::with_capacity(count);
     for (index, ready) in prepared.into_iter().enumerate() {
-        runs.push(CanvasRun::start(&app, index, loaded.clone(), ready, client, alternatives)?);
+        runs.push(CanvasRun::start(&app, index, loaded.clone(), ready, following)?);
     }
     let (id, created, model) = (identifier("canvas-"), now(), loaded.name.clone());
     if stream {

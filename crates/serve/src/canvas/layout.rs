@@ -9,7 +9,7 @@ use crate::wire::{Span, State};
 use aquatint::diffusion::{CanvasError, Domain, Key, PositionState, Span as CanvasSpan, reopened_share};
 use aquatint::generate::GenerateError;
 use aquatint::vocabulary::{Template, TokenId};
-use aquatint::{Canvas, Prepared, TemplateCanvas};
+use aquatint::{Canvas, MediaFiles, Prepared, TemplateCanvas};
 
 /// A canvas that can be handed to the scheduler.
 #[derive(Debug)]
@@ -58,12 +58,21 @@ pub(super) fn prepare(loaded: &Loaded, request: &CanvasRequest, sampling: &Sampl
             for media in template.media() {
                 loaded.medium(media.kind).map_err(|error| error.of("template"))?;
             }
+            let files = request.files()?;
+            let is_named = |name: &String| template.media().any(|media| media.file.as_ref() == Some(name));
+            if let Some(name) = files.keys().find(|name| !is_named(name)) {
+                let place = format!("files.{name}");
+                return Err(ApiError::invalid(format!("`{place}` is not named in `template`")).of(place));
+            }
             let extent = if template.has_holes() { Extent::Template } else { Extent::Continuation };
-            let prepared = loaded.model.prepare_template(template, &options);
-            let prepared = prepared.map_err(|error| extent.blame(error.into()))?;
+            let prepared = loaded.model.prepare_media(template, &files, &options);
+            let prepared = prepared.map_err(|error| extent.blame(blame_file(error, &files)))?;
             Ok(Ready { prepared, spans: None, extent })
         }
         (None, Some(input)) => {
+            if !request.files()?.is_empty() {
+                return Err(ApiError::invalid("`files` needs `template`; a canvas has its codes").of("files"));
+            }
             let mut canvas = canvas(input, loaded)?;
             if let Some(renoise) = &request.renoise {
                 let opened = opened(renoise, &canvas, sampling.seed().unwrap_or_default())?;
@@ -79,6 +88,17 @@ pub(super) fn prepare(loaded: &Loaded, request: &CanvasRequest, sampling: &Sampl
             Ok(Ready { prepared, spans: input.spans.clone(), extent })
         }
         _ => Err(ApiError::invalid("exactly one of `template` and `canvas` is needed").of("template")),
+    }
+}
+
+/// An error about a picture or a sound by the field that is to blame: its file, or the template.
+fn blame_file(error: aquatint::Error, files: &MediaFiles) -> ApiError {
+    let is_media = matches!(error, aquatint::Error::Media(_));
+    let error = ApiError::from(error);
+    match files.keys().find(|name| error.param() == Some(name)) {
+        Some(name) => error.of(format!("files.{name}")),
+        None if is_media => error.of("template"),
+        None => error,
     }
 }
 
@@ -98,7 +118,9 @@ pub(super) fn canvas(input: &CanvasInput, loaded: &Loaded) -> Result<Canvas, Api
         };
         let token = match (state, position.token) {
             (PositionState::Given | PositionState::Committed, Some(token)) => {
-                check_tokens(&[token], loaded.vocabulary(), |_| format!("canvas.positions[{index}].token"))?;
+                if !loaded.is_of_codec(token) {
+                    check_tokens(&[token], loaded.vocabulary(), |_| format!("canvas.positions[{index}].token"))?;
+                }
                 token
             }
             (PositionState::Given | PositionState::Committed, None) => {
@@ -110,11 +132,40 @@ pub(super) fn canvas(input: &CanvasInput, loaded: &Loaded) -> Result<Canvas, Api
         };
         positions.push((token, state));
     }
-    let spans = input.spans.iter().flatten();
-    let spans: Vec<CanvasSpan> = spans
-        .map(|span| CanvasSpan { positions: span.start..span.end, approximate: span.approximate, domain: Domain::ANY })
-        .collect();
+    let mut spans: Vec<CanvasSpan> = Vec::new();
+    for (index, span) in input.spans.iter().flatten().enumerate() {
+        let domain = match span.media {
+            Some(kind) => {
+                let place = format!("canvas.spans[{index}].media");
+                loaded.medium(kind.into()).map_err(|error| error.of(&place))?;
+                let domain = loaded.domain(kind.into());
+                check_codes(&positions, span, &domain, index)?;
+                domain
+            }
+            None => Domain::ANY,
+        };
+        spans.push(CanvasSpan { positions: span.start..span.end, approximate: span.approximate, domain });
+    }
     Canvas::from_positions(&positions, &spans).map_err(|error| refused(&error, input))
+}
+
+/// Whether all that is known of a picture or a sound is codes of it.
+fn check_codes(
+    positions: &[(TokenId, PositionState)],
+    span: &Span,
+    domain: &Domain,
+    index: usize,
+) -> Result<(), ApiError> {
+    let known = positions.iter().enumerate().take(span.end).skip(span.start);
+    let mut known = known.filter(|(_, (_, state))| matches!(state, PositionState::Given | PositionState::Committed));
+    match known.find(|(_, (token, _))| !domain.ids.contains(token)) {
+        Some((position, (token, _))) => {
+            let allowed =
+                format!("{} to {}, the codes of `canvas.spans[{index}]`", domain.ids.start, domain.ids.end - 1);
+            Err(ApiError::field(&format!("canvas.positions[{position}].token"), token, &allowed))
+        }
+        None => Ok(()),
+    }
 }
 
 /// A canvas that cannot be, by the field that is to blame.

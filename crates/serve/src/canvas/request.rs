@@ -1,8 +1,12 @@
 //! What a request says of its canvas.
 
+use crate::error::ApiError;
+use crate::given_media::{GivenMedia, MOST};
 use crate::wire::{Span, State};
+use aquatint::MediaFiles;
 use aquatint::vocabulary::TokenId;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// A canvas to fill.
@@ -11,9 +15,12 @@ use utoipa::ToSchema;
 pub(crate) struct CanvasRequest {
     /// A model of `/v1/models`; the first one where it is left out.
     pub(super) model: Option<String>,
-    /// Text with holes: `[[3]]` is three tokens, `[[~8]]` at most eight. Text without a hole is continued. Exactly one of
-    /// `template` and `canvas` is given.
+    /// Text with holes: `[[3]]` is three tokens, `[[~8]]` at most eight, `[[picture]]` a picture that is made,
+    /// `[[picture:NAME]]` one of `files`, `[[picture:NAME,mask=2x2+4x4]]` one of which a part is made anew. Text without a hole
+    /// is continued. Exactly one of `template` and `canvas` is given.
     pub(super) template: Option<String>,
+    /// The pictures and sounds that the template names: URLs that hold them, as `data:image/png;base64,…`.
+    files: Option<BTreeMap<String, String>>,
     /// A canvas as an earlier answer returned it, edited.
     pub(super) canvas: Option<CanvasInput>,
     /// Written positions that are opened again.
@@ -30,6 +37,28 @@ pub(crate) struct CanvasRequest {
     /// Server-sent events, one for each step.
     #[serde(default)]
     pub(super) stream: bool,
+    /// Whether the events have the pictures as they settle; needs `stream`.
+    #[serde(default)]
+    pub(super) previews: bool,
+}
+
+impl CanvasRequest {
+    /// The files that came with the request.
+    ///
+    /// # Errors
+    /// When one is none, or there are too many.
+    pub(crate) fn files(&self) -> Result<MediaFiles, ApiError> {
+        let files = self.files.iter().flatten();
+        let count = files.clone().count();
+        if count > MOST {
+            return Err(ApiError::field("files", format!("{count} files"), &format!("at most {MOST}")));
+        }
+        let read = |(name, url): (&String, &String)| {
+            let given = GivenMedia::of_url(&format!("files.{name}"), url)?;
+            Ok((name.clone(), given.bytes))
+        };
+        files.map(read).collect()
+    }
 }
 
 /// A canvas.

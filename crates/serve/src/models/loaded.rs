@@ -4,10 +4,11 @@ use super::Medium;
 use crate::ModelSource;
 use crate::error::ApiError;
 use aquatint::checkpoint::Checkpoint;
+use aquatint::diffusion::Domain;
 use aquatint::generate::{Engine, Limits};
 use aquatint::network::NetworkKind;
 use aquatint::runtime::Runtime;
-use aquatint::vocabulary::{ChatTemplate, MediaKind, Vocabulary};
+use aquatint::vocabulary::{ChatTemplate, MediaKind, TokenId, Vocabulary};
 use aquatint::{Error, Model};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -95,6 +96,24 @@ impl Loaded {
                 .of("model")
                 .code("invalid_value")
         })
+    }
+
+    /// How the codes of a kind lie on a canvas; anything where the model has none.
+    pub(crate) fn domain(&self, kind: MediaKind) -> Domain {
+        let codec = self.checkpoint().codecs.iter().find(|codec| codec.name == kind.name());
+        codec.map_or(Domain::ANY, |codec| codec.domain.clone())
+    }
+
+    /// Which kind has its codes in a domain.
+    pub(crate) fn kind_of(&self, domain: &Domain) -> Option<MediaKind> {
+        let codec = self.checkpoint().codecs.iter().find(|codec| codec.domain == *domain)?;
+        MediaKind::ALL.into_iter().find(|kind| kind.name() == codec.name)
+    }
+
+    /// Whether a token is a code, or stands before or behind codes.
+    pub(crate) fn is_of_codec(&self, token: TokenId) -> bool {
+        let codecs = &self.checkpoint().codecs;
+        codecs.iter().any(|codec| codec.domain.ids.contains(&token) || [codec.open, codec.close].contains(&token))
     }
 
     /// The version of the program and the number of parameters, for `system_fingerprint`. It does not tell two models of

@@ -5,10 +5,11 @@ use super::answer::{CommonFields, Format, KeepAlive, Line, OllamaFigures, Reques
 use super::generate::yes;
 use crate::app::App;
 use crate::body::Plain;
-use crate::conversation;
+use crate::conversation::Conversation;
 use crate::error::ApiError;
+use crate::given_media::GivenMedia;
 use crate::scheduler::Client;
-use aquatint::vocabulary::Message;
+use aquatint::vocabulary::{MediaKind, Message};
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -51,7 +52,7 @@ struct OllamaMessage {
     role: String,
     #[serde(default)]
     content: String,
-    /// Refused but for an empty list.
+    /// Pictures in base64, which stand before the text.
     images: Option<Vec<String>>,
     /// Refused but for an empty list.
     #[schema(value_type = Option<Vec<Object>>)]
@@ -101,31 +102,47 @@ pub(super) async fn chat(
     Plain(request): Plain<OllamaChatRequest>,
 ) -> Result<Response, ApiError> {
     let begun = Instant::now();
-    let turns = request.turns()?;
+    let conversation = request.conversation()?;
     let OllamaChatRequest { model, options, keep_alive, format, stream, .. } = request;
     let requested =
         Requested::new(&app, client, begun, CommonFields { model, options, keep_alive, format, stream }).await?;
     let line: Line = line;
-    if turns.is_empty() {
+    if conversation.turns.is_empty() {
         return Ok(requested.nothing(line));
     }
-    requested.answer(move |loaded, options| conversation::prepare(loaded, &turns, &[], options), line).await
+    requested.answer(move |loaded, options| conversation.prepare(loaded, &[], &[], options), line).await
 }
 
 impl OllamaChatRequest {
     /// The turns; what is known and not done is refused.
-    pub(crate) fn turns(&self) -> Result<Vec<Message>, ApiError> {
+    pub(crate) fn conversation(&self) -> Result<Conversation, ApiError> {
         refuse(!self.tools.is_empty(), "tools", "leave them out")?;
         refuse(self.think == Some(true), "think", "leave it out")?;
-        let turn = |(index, message): (usize, &OllamaMessage)| {
+        let mut conversation = Conversation::default();
+        for (index, message) in self.messages.iter().enumerate() {
             let place = |field: &str| format!("messages[{index}].{field}");
-            let (images, calls) = (message.images.as_deref(), message.tool_calls.as_deref());
-            refuse(images.is_some_and(|images| !images.is_empty()), &place("images"), "the models read text only")?;
+            let calls = message.tool_calls.as_deref();
             refuse(calls.is_some_and(|calls| !calls.is_empty()), &place("tool_calls"), "leave them out")?;
             let thinks = message.thinking.as_deref().is_some_and(|thinking| !thinking.is_empty());
             refuse(thinks, &place("thinking"), "leave it out")?;
-            Ok(Message::new(&message.role, &message.content))
-        };
-        self.messages.iter().enumerate().map(turn).collect()
+            conversation.turn(Message::new(&message.role, ""));
+            insert_images(&mut conversation, &place("images"), message.images.iter().flatten())?;
+            conversation.speak(&message.content);
+        }
+        Ok(conversation)
     }
+}
+
+/// Adds pictures in base64 to the last turn.
+pub(super) fn insert_images<'a>(
+    conversation: &mut Conversation,
+    place: &str,
+    images: impl Iterator<Item = &'a String>,
+) -> Result<(), ApiError> {
+    for (index, image) in images.enumerate() {
+        let place = format!("{place}[{index}]");
+        let given = GivenMedia::of_base64(&place, MediaKind::Picture, image)?;
+        conversation.insert_media(place, given)?;
+    }
+    Ok(())
 }

@@ -2,9 +2,10 @@
 
 use super::OllamaError;
 use super::answer::{CommonFields, Format, KeepAlive, Line, OllamaFigures, Requested, now, refuse};
+use super::chat::insert_images;
 use crate::app::App;
 use crate::body::Plain;
-use crate::conversation;
+use crate::conversation::Conversation;
 use crate::error::ApiError;
 use crate::models::Loaded;
 use crate::scheduler::Client;
@@ -41,7 +42,7 @@ pub(crate) struct GenerateRequest {
     pub(crate) options: Option<Map<String, Value>>,
     /// Accepted, with a warning: a model stays as long as there is memory.
     keep_alive: Option<KeepAlive>,
-    /// Refused but for an empty list.
+    /// Pictures in base64, which stand before the prompt.
     #[serde(default)]
     images: Vec<String>,
     /// Refused but for an empty one.
@@ -112,7 +113,12 @@ pub(super) async fn generate(
 impl GenerateRequest {
     /// Refuses what is known and not done.
     pub(crate) fn check(&self) -> Result<(), ApiError> {
-        refuse(!self.images.is_empty(), "images", "the models read text only")?;
+        let fills = self.suffix.as_deref().is_some_and(|suffix| !suffix.is_empty());
+        refuse(
+            !self.images.is_empty() && (fills || self.raw),
+            "images",
+            "leave out `suffix` and `raw`, or send text only",
+        )?;
         refuse(!self.template.is_empty(), "template", "the model's own is used; `raw` leaves it out")?;
         refuse(!self.context.is_empty(), "context", "send the conversation to /api/chat")?;
         refuse(self.think == Some(true), "think", "leave it out")?;
@@ -129,8 +135,11 @@ impl GenerateRequest {
         if self.raw {
             return Ok(model.prepare_template(Template::text(prompt), options)?);
         }
-        let system = system.map(|system| Message::new("system", system));
-        let turns: Vec<Message> = system.into_iter().chain([Message::new("user", prompt)]).collect();
-        conversation::prepare(loaded, &turns, &[], options)
+        let mut conversation =
+            Conversation::of(system.map(|system| Message::new("system", system)).into_iter().collect());
+        conversation.turn(Message::new("user", ""));
+        insert_images(&mut conversation, "images", self.images.iter())?;
+        conversation.speak(prompt);
+        conversation.prepare(loaded, &[], &[], options)
     }
 }

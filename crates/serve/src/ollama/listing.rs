@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::body::Plain;
 use crate::error::ApiError;
 use crate::models::Loaded;
+use aquatint::vocabulary::MediaKind;
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, SecondsFormat};
@@ -119,7 +120,7 @@ pub(crate) struct ShowRequest {
 /// What a model is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Shown {
-    /// `completion`, and `insert` where it fills holes before given text.
+    /// `completion`, `insert` where it fills holes before given text, and `vision` where it has pictures.
     capabilities: Vec<&'static str>,
     details: Details,
     #[schema(value_type = Object)]
@@ -147,8 +148,9 @@ pub(super) async fn show(State(app): State<App>, Plain(request): Plain<ShowReque
         (own("vocab_size"), json!(spec.vocabulary_size)),
     ];
     let infills = (!loaded.is_causal()).then_some("insert");
+    let sees = loaded.medium(MediaKind::Picture).is_ok().then_some("vision");
     Ok(Json(Shown {
-        capabilities: ["completion"].into_iter().chain(infills).collect(),
+        capabilities: ["completion"].into_iter().chain(infills).chain(sees).collect(),
         model_info: info.into_iter().collect(),
         modified_at: loaded_at(loaded.created),
         details,

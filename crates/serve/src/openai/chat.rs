@@ -7,16 +7,16 @@ use super::stream::{self, Chunks, data};
 use super::tools::{Beginning, Tool, ToolCall, ToolChoice, Tools, numbered};
 use crate::app::App;
 use crate::body::Body;
-use crate::conversation::{self, Content};
+use crate::conversation::{Content, Conversation};
 use crate::error::{ApiError, FillErrors};
 use crate::identity::{identifier, now};
 use crate::models::Loaded;
 use crate::sampling::SamplingFields;
 use crate::scheduler::Client;
 use crate::text::{Completed, TextRun, Usage};
-use aquatint::SamplingOptions;
 use aquatint::constraint::ConstraintSpec;
-use aquatint::vocabulary::Message;
+use aquatint::vocabulary::{MediaKind, Message};
+use aquatint::{MediaFile, SamplingOptions};
 use axum::Json;
 use axum::extract::State;
 use axum::response::sse::Event;
@@ -94,7 +94,7 @@ pub(crate) struct ChatRequest {
     _metadata: Option<serde_json::Value>,
     /// Nothing is stored: only `false`.
     store: Option<bool>,
-    /// Only `["text"]`.
+    /// `["text"]`, or `["text", "image"]` for a picture that is made beside the text.
     modalities: Option<Vec<String>>,
 }
 
@@ -146,6 +146,9 @@ struct Answer {
     /// Null where tools are called.
     #[schema(required)]
     content: Option<String>,
+    /// The picture that was made, where `modalities` has `image`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<ImagePart>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<ToolCall>,
     /// Never: nothing is refused in words.
@@ -187,7 +190,69 @@ struct Delta {
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<ImagePart>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<ToolCall>,
+}
+
+/// A picture of an answer, in the form of a picture of a request.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+struct ImagePart {
+    /// `image_url`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    image_url: MadeUrl,
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+struct MadeUrl {
+    /// The whole file: `data:image/png;base64,…`.
+    url: String,
+}
+
+fn images(completed: &Completed) -> Vec<ImagePart> {
+    let part = |file: &MediaFile| ImagePart { kind: "image_url", image_url: MadeUrl { url: file.data_url() } };
+    completed.media.iter().map(part).collect()
+}
+
+impl ChatRequest {
+    /// The conversation.
+    ///
+    /// # Errors
+    /// When a turn says nothing, or something that cannot be read.
+    pub(crate) fn conversation(&self) -> Result<Conversation, ApiError> {
+        let mut conversation = Conversation::default();
+        for (index, turn) in self.messages.iter().enumerate() {
+            let place = format!("messages[{index}].content");
+            let mut message = Message::new(&turn.role, "");
+            let calls = turn.tool_calls.clone().map(|calls| ("tool_calls".to_owned(), calls.into()));
+            let answered = turn.tool_call_id.clone().map(|id| ("tool_call_id".to_owned(), id.into()));
+            message.extra.extend(calls.into_iter().chain(answered));
+            match &turn.content {
+                Some(content) => conversation.say(message, content, &place)?,
+                None if turn.tool_calls.as_ref().is_none_or(Vec::is_empty) => {
+                    let message = format!("`{place}` is missing; only a turn with `tool_calls` says nothing");
+                    return Err(ApiError::invalid(message).of(place).code("missing_required_parameter"));
+                }
+                None => conversation.turn(message),
+            }
+        }
+        Ok(conversation)
+    }
+
+    /// What is made beside the text.
+    fn made(&self) -> Result<Vec<MediaKind>, ApiError> {
+        let mut named: Vec<&str> = self.modalities.iter().flatten().map(String::as_str).collect();
+        named.sort_unstable();
+        match named.as_slice() {
+            [] | ["text"] => Ok(Vec::new()),
+            ["image", "text"] => Ok(vec![MediaKind::Picture]),
+            _ => {
+                let given = format!("`{}`", named.join("`, `"));
+                Err(ApiError::field("modalities", given, "`text`, or `text` and `image`"))
+            }
+        }
+    }
 }
 
 /// Continues a conversation.
@@ -208,7 +273,6 @@ pub(super) async fn complete(
     let Body { own: request, sampling } = body;
     let count = results(request.n)?;
     refuse("store", request.store.as_ref(), &[false], "nothing is stored")?;
-    refuse("modalities", request.modalities.as_ref(), &[vec!["text".to_owned()]], "the answer is text")?;
     if let Some(count) = request.top_logprobs {
         if count > MOST_ALTERNATIVES {
             return Err(ApiError::field("top_logprobs", count, &format!("at most {MOST_ALTERNATIVES}")));
@@ -223,20 +287,8 @@ pub(super) async fn complete(
         }
         (one, other) => one.or(other),
     };
-    let mut turns = Vec::with_capacity(request.messages.len());
-    for (index, turn) in request.messages.iter().enumerate() {
-        let place = format!("messages[{index}].content");
-        if turn.content.is_none() && turn.tool_calls.as_ref().is_none_or(Vec::is_empty) {
-            let message = format!("`{place}` is missing; only a turn with `tool_calls` says nothing");
-            return Err(ApiError::invalid(message).of(place).code("missing_required_parameter"));
-        }
-        let content = turn.content.as_ref().map(|content| content.text(&place));
-        let mut message = Message::new(&turn.role, content.transpose()?.unwrap_or_default());
-        let calls = turn.tool_calls.clone().map(|calls| ("tool_calls".to_owned(), calls.into()));
-        let answered = turn.tool_call_id.clone().map(|id| ("tool_call_id".to_owned(), id.into()));
-        message.extra.extend(calls.into_iter().chain(answered));
-        turns.push(message);
-    }
+    let mut conversation = request.conversation()?;
+    let made = request.made()?;
     let tools = Tools::read(request.tools.clone(), request.tool_choice.clone())?;
     let format = request.response_format.clone().map(ResponseFormat::spec).transpose()?.flatten();
     let constraint = match tools.as_ref().and_then(Tools::schema) {
@@ -249,8 +301,12 @@ pub(super) async fn complete(
         None => format,
     };
     let loaded = app.models.get(request.model.as_deref()).await?;
+    for kind in &made {
+        loaded.medium(*kind).map_err(|error| error.of("modalities"))?;
+    }
     let stop = stops(request.stop.clone())?;
-    let introduced = tools.as_ref().map(|tools| tools.introduce(loaded.chat.as_ref(), &mut turns)).unwrap_or_default();
+    let introduced =
+        tools.as_ref().map(|tools| tools.introduce(loaded.chat.as_ref(), &mut conversation.turns)).unwrap_or_default();
     let alternatives = request.top_logprobs.unwrap_or(0);
     let stream_options = StreamOptions::of(request.stream, request.stream_options)?;
     let several = Several {
@@ -266,7 +322,7 @@ pub(super) async fn complete(
     };
     let forced = tools.as_ref().is_some_and(Tools::is_required);
     let prepare = move |loaded: &Loaded, options: &SamplingOptions| {
-        let prepared = conversation::prepare(loaded, &turns, &introduced, options);
+        let prepared = conversation.prepare(loaded, &introduced, &made, options);
         // The schema is that of the tools.
         prepared.map_err(|error| if forced { error.renamed("response_format", "tools") } else { error })
     };
@@ -292,6 +348,7 @@ pub(super) async fn complete(
             finish_reason: finish_reason(&completed, calls.is_some()),
             message: Answer {
                 role: "assistant",
+                images: images(&completed),
                 content: calls.is_none().then_some(completed.text),
                 tool_calls: calls.unwrap_or_default(),
                 refusal: None,
@@ -359,7 +416,7 @@ impl Stream {
 impl Chunks for Stream {
     fn first(&self, index: usize) -> Option<Event> {
         let content = self.tools.is_none().then(String::new);
-        Some(self.delta(index, Delta { role: Some("assistant"), content, tool_calls: Vec::new() }))
+        Some(self.delta(index, Delta { role: Some("assistant"), content, ..Delta::default() }))
     }
 
     fn text(&self, index: usize, text: String) -> Option<Event> {
@@ -381,7 +438,9 @@ impl Chunks for Stream {
         let logprobs = self.logprobs.then(|| ChatLogprobs::new(&self.head.loaded, &completed.tokens));
         let last = self.chunk(vec![ChunkChoice { index, delta: Delta::default(), logprobs, finish_reason }]);
         let last = data(&ChatChunk { warnings: self.warnings.clone(), ..last });
-        rest.map(|delta| self.delta(index, delta)).into_iter().chain([last]).collect()
+        let images = images(completed);
+        let images = (!images.is_empty()).then(|| Delta { images, ..Delta::default() });
+        rest.into_iter().chain(images).map(|delta| self.delta(index, delta)).chain([last]).collect()
     }
 
     fn last(&self, completed: &[Completed]) -> Option<Event> {

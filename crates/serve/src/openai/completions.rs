@@ -6,6 +6,7 @@ use super::response_format::ResponseFormat;
 use super::stream::{self, Chunks, data};
 use crate::app::App;
 use crate::body::Body;
+use crate::conversation::{Content, Conversation, Part};
 use crate::error::{ApiError, FillErrors};
 use crate::identity::{identifier, now};
 use crate::models::Loaded;
@@ -26,14 +27,16 @@ use utoipa::ToSchema;
 /// Log-probabilities of how many tokens at most.
 const MOST_LOGPROBS: usize = 20;
 
-/// A text, or tokens.
+/// A text, tokens, or a text with pictures and sounds in it.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "expected a text, an array of tokens or an array of one text")]
+#[serde(untagged, expecting = "expected a text, an array of tokens, an array of one text or an array of parts")]
 enum Prompt {
     Text(String),
     Tokens(Vec<TokenId>),
     /// Exactly one text; several requests are several requests here.
     Texts(Vec<String>),
+    /// Parts with a `type`, as in a conversation.
+    Parts(Vec<Part>),
 }
 
 /// A text to continue.
@@ -194,6 +197,10 @@ fn text_of(loaded: &Loaded, prompt: &Prompt) -> Result<String, ApiError> {
             [text] => Ok(text.clone()),
             _ => Err(ApiError::field("prompt", format!("{} texts", texts.len()), "one text; send a request for each")),
         },
+        Prompt::Parts(_) => {
+            let allowed = "a text or tokens, where there is `suffix` or `echo`";
+            Err(ApiError::field("prompt", "a list of parts", allowed))
+        }
     }
 }
 
@@ -210,6 +217,10 @@ fn prepare(
         Prompt::Tokens(tokens) => {
             check_tokens(tokens, loaded.vocabulary(), |index| format!("prompt[{index}]"))?;
             model.prepare_tokens(tokens, options)?
+        }
+        Prompt::Parts(parts) => {
+            let content = Content::Parts(parts.clone());
+            Conversation::of_content(&content, "prompt")?.prepare_plain(loaded, &[], options)?
         }
         prompt => model.prepare_template(Template::text(text_of(loaded, prompt)?), options)?,
     })

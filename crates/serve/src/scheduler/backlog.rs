@@ -55,9 +55,10 @@ impl Updates {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheduler::BlockUpdate;
 
     fn block(positions: usize) -> Update {
-        Update::Block { block: 0, of: 1, positions: vec![0; positions], steps: 1 }
+        Update::Block(BlockUpdate { part: 0, block: 0, of: 1, positions: vec![0; positions], steps: 1 })
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::models::Loaded;
 use aquatint::Outcome;
 use aquatint::generate::Request;
 use aquatint::{DenoisingEvent, Error};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -52,8 +53,8 @@ pub(super) struct Job {
     deadline: Instant,
     submitted: Instant,
     started: Option<Instant>,
-    /// Positions of the block that is worked on.
-    block_positions: usize,
+    /// Positions of the block that each part works on.
+    block_positions: BTreeMap<usize, usize>,
     /// Rows that it takes of a forward pass, at most.
     pub(super) rows: usize,
 }
@@ -62,7 +63,7 @@ impl Job {
     /// Work that is submitted now, without its request.
     pub(super) fn new(work: Work) -> (Request, Self) {
         let Work { loaded, request, client, updates, cancel, deadline } = work;
-        let (submitted, started, block_positions, rows) = (Instant::now(), None, 0, 0);
+        let (submitted, started, block_positions, rows) = (Instant::now(), None, BTreeMap::new(), 0);
         (request, Self { loaded, client, updates, cancel, deadline, submitted, started, block_positions, rows })
     }
 
@@ -71,9 +72,10 @@ impl Job {
         self.submitted.elapsed()
     }
 
-    /// Positions of the block that is worked on.
-    pub(super) fn block_positions(&self) -> usize {
-        self.block_positions
+    /// Positions of the block that the part of a step works on; 0 of another event.
+    pub(super) fn block_positions(&self, event: &DenoisingEvent<'_>) -> usize {
+        let DenoisingEvent::Step { part, .. } = event else { return 0 };
+        self.block_positions.get(part).copied().unwrap_or(0)
     }
 
     /// Whether it is to be cancelled now: its client is gone or wants no more of it, its time is up, or the server ends.
@@ -97,8 +99,8 @@ impl Job {
         stop: Option<Instant>,
     ) -> ControlFlow<()> {
         self.started.get_or_insert(now);
-        if let DenoisingEvent::BlockStarted { positions, .. } = &event {
-            self.block_positions = positions.len();
+        if let DenoisingEvent::BlockStarted { part, positions, .. } = &event {
+            self.block_positions.insert(*part, positions.len());
         }
         if let Some(update) = Update::of(event) {
             self.updates.send(update);

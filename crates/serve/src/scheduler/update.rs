@@ -11,18 +11,31 @@ pub(crate) enum Update {
     /// The work begins.
     Started { forward_passes: usize },
     /// The work on a block begins.
-    Block { block: usize, of: usize, positions: Vec<usize>, steps: usize },
+    Block(BlockUpdate),
     /// One step was taken.
     Step(StepUpdate),
-    /// Every position of a block is final.
-    BlockCommitted,
+    /// Every position of a block of this part is final.
+    BlockCommitted { part: usize },
     /// Nothing more comes.
     Ended(Box<Ended>),
+}
+
+/// The beginning of a block.
+#[derive(Debug, Clone)]
+pub(crate) struct BlockUpdate {
+    /// Of which part of the canvas: the text, or a picture or a sound.
+    pub(crate) part: usize,
+    pub(crate) block: usize,
+    pub(crate) of: usize,
+    pub(crate) positions: Vec<usize>,
+    pub(crate) steps: usize,
 }
 
 /// One step of denoising.
 #[derive(Debug, Clone)]
 pub(crate) struct StepUpdate {
+    /// Of which part of the canvas: the text, or a picture or a sound.
+    pub(crate) part: usize,
     pub(crate) block: usize,
     pub(crate) step: usize,
     pub(crate) of: usize,
@@ -51,8 +64,8 @@ impl Update {
     /// What it takes of the memory, about, in changes of positions.
     pub(super) fn weight(&self) -> usize {
         match self {
-            Self::Started { .. } | Self::BlockCommitted => 1,
-            Self::Block { positions, .. } => 1 + positions.len(),
+            Self::Started { .. } | Self::BlockCommitted { .. } => 1,
+            Self::Block(BlockUpdate { positions, .. }) => 1 + positions.len(),
             Self::Step(StepUpdate { changes, closed, alternatives, .. }) => {
                 1 + changes.len() + closed.len() + alternatives.iter().map(Vec::len).sum::<usize>()
             }
@@ -64,10 +77,11 @@ impl Update {
     pub(crate) fn of(event: DenoisingEvent<'_>) -> Option<Self> {
         Some(match event {
             DenoisingEvent::Started { forward_passes, .. } => Self::Started { forward_passes },
-            DenoisingEvent::BlockStarted { block, of, positions, steps, .. } => {
-                Self::Block { block, of, positions: positions.to_vec(), steps }
+            DenoisingEvent::BlockStarted { part, block, of, positions, steps } => {
+                Self::Block(BlockUpdate { part, block, of, positions: positions.to_vec(), steps })
             }
             DenoisingEvent::Step {
+                part,
                 block,
                 step,
                 of,
@@ -77,12 +91,22 @@ impl Update {
                 forward_passes,
                 entropy,
                 alternatives,
-                ..
             } => {
                 let (changes, closed, alternatives) = (changes.to_vec(), closed.to_vec(), alternatives.to_vec());
-                Self::Step(StepUpdate { block, step, of, changes, closed, open, forward_passes, entropy, alternatives })
+                Self::Step(StepUpdate {
+                    part,
+                    block,
+                    step,
+                    of,
+                    changes,
+                    closed,
+                    open,
+                    forward_passes,
+                    entropy,
+                    alternatives,
+                })
             }
-            DenoisingEvent::BlockCommitted { .. } => Self::BlockCommitted,
+            DenoisingEvent::BlockCommitted { part, .. } => Self::BlockCommitted { part },
             DenoisingEvent::Finished { .. } => return None,
         })
     }

@@ -195,7 +195,7 @@ impl Worker {
             let ended = serving.engine.step(&mut |id, event| {
                 // Whatever has no job was submitted by nobody.
                 let Some(job) = jobs.get_mut(&id) else { return std::ops::ControlFlow::Break(()) };
-                metrics.event(&event, job.block_positions());
+                metrics.event(&event, job.block_positions(&event));
                 job.deliver(event, Instant::now(), stop)
             });
             self.metrics.stepped(begun.elapsed());

@@ -3,21 +3,26 @@
 use super::transcript::Transcript;
 use super::{StopStrings, Usage};
 use crate::app::App;
+use crate::blocking::BlockingPool;
 use crate::error::ApiError;
 use crate::filling::Filling;
+use crate::making::made_files;
 use crate::metrics::Metrics;
 use crate::models::Loaded;
 use crate::scheduler::{Cancelled, Client, Ended, Update};
 use crate::sheet::Sheet;
 use crate::wire;
 use aquatint::vocabulary::TokenId;
-use aquatint::{FinishReason, Prepared, Statistics, TemplateCanvas};
+use aquatint::{FinishReason, MediaFile, Prepared, Statistics, TemplateCanvas};
 use futures_util::future::try_join_all;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A canvas with one hole whose text is wanted.
+/// The part of a canvas that its text is.
+const TEXT: usize = 0;
+
+/// A canvas with one hole whose text is wanted, and maybe pictures and sounds that are made beside it.
 #[derive(Debug)]
 pub(crate) struct Submission {
     pub(crate) loaded: Arc<Loaded>,
@@ -95,6 +100,8 @@ pub(crate) struct Completed {
     pub(crate) usage: Usage,
     /// The tokens of the text, in order; where a stop string cut it, those before the cut.
     pub(crate) tokens: Vec<WrittenToken>,
+    /// The pictures and sounds that were made beside it.
+    pub(crate) media: Vec<MediaFile>,
     pub(crate) queued: Duration,
     pub(crate) took: Duration,
 }
@@ -117,6 +124,9 @@ pub(crate) struct TextRun {
     cut: Option<usize>,
     pending: VecDeque<TextEvent>,
     metrics: Arc<Metrics>,
+    blocking: BlockingPool,
+    client: Client,
+    makes_media: bool,
     begun: Instant,
 }
 
@@ -131,10 +141,11 @@ impl TextRun {
         let Prepared { template_canvas, settings, .. } = prepared;
         let hole = template_canvas.holes().next();
         let (hole, owes_blank) = hole.ok_or_else(|| ApiError::invalid("the canvas has no open position"))?;
-        let transcript = Transcript::new(template_canvas.canvas(), hole, owes_blank, &settings);
+        let transcript = Transcript::new(&template_canvas, hole, owes_blank, &settings);
         let sheet = watched.then(|| Sheet::new(index, loaded.clone(), template_canvas.clone(), None));
         let (shown, searched, cut, pending, seed) = (0, 0, None, VecDeque::new(), settings.seed());
-        let (metrics, begun) = (app.metrics.clone(), Instant::now());
+        let (metrics, blocking, begun) = (app.metrics.clone(), app.blocking.clone(), Instant::now());
+        let makes_media = template_canvas.media().any(|media| media.is_made);
         Ok(Self {
             loaded,
             template_canvas,
@@ -148,6 +159,9 @@ impl TextRun {
             cut,
             pending,
             metrics,
+            blocking,
+            client,
+            makes_media,
             begun,
         })
     }
@@ -159,7 +173,11 @@ impl TextRun {
                 return Some(event);
             }
             let update = self.filling.next().await?;
-            self.take(update);
+            let media = match &update {
+                Update::Ended(ended) => self.media(ended).await,
+                _ => Ok(Vec::new()),
+            };
+            self.take(update, media);
         }
     }
 
@@ -185,15 +203,15 @@ impl TextRun {
         Ok(completed.into_iter().map(|completed| *completed).collect())
     }
 
-    fn take(&mut self, update: Update) {
+    fn take(&mut self, update: Update, media: Result<Vec<MediaFile>, ApiError>) {
         let vocabulary = &self.loaded.checkpoint().vocabulary;
         match update {
             Update::Started { forward_passes } => {
                 let started = self.sheet.as_ref().map(|sheet| sheet.started(self.seed, forward_passes));
                 self.pending.extend(started.map(TextEvent::Started));
             }
-            Update::Block { block, of, positions, steps } => {
-                let block = self.sheet.as_ref().map(|sheet| sheet.block(block, of, positions, steps));
+            Update::Block(block) => {
+                let block = self.sheet.as_ref().map(|sheet| sheet.block(block));
                 self.pending.extend(block.map(TextEvent::Block));
             }
             Update::Step(step) => {
@@ -201,12 +219,23 @@ impl TextRun {
                 self.pending.extend(self.sheet.as_mut().map(|sheet| TextEvent::Step(sheet.step(&step))));
                 self.show();
             }
-            Update::BlockCommitted => {
+            Update::BlockCommitted { part } if part != TEXT => {}
+            Update::BlockCommitted { .. } => {
                 self.transcript.settle(vocabulary);
                 self.show();
             }
-            Update::Ended(ended) => self.end(*ended),
+            Update::Ended(ended) => self.end(*ended, media),
         }
+    }
+
+    /// The files of what was made beside the text.
+    async fn media(&self, ended: &Ended) -> Result<Vec<MediaFile>, ApiError> {
+        let Ok(outcome) = &ended.outcome else { return Ok(Vec::new()) };
+        if !self.makes_media {
+            return Ok(Vec::new());
+        }
+        let (loaded, canvas) = (self.loaded.clone(), (self.template_canvas.clone(), outcome.canvas.clone()));
+        self.blocking.run(self.client, move || made_files(&loaded, &canvas.0, &canvas.1)).await
     }
 
     /// Hands out the text that is final now, and cancels the request where a stop string ends it.
@@ -225,13 +254,14 @@ impl TextRun {
             self.pending.push_back(TextEvent::Text(text[self.shown..until].to_owned()));
             self.shown = until;
         }
-        if self.cut.is_some() {
+        // What is made beside the text is not whole with it.
+        if self.cut.is_some() && !self.makes_media {
             self.filling.cancel(Cancelled::Whole);
         }
     }
 
-    fn end(&mut self, ended: Ended) {
-        let completed = self.completed(ended);
+    fn end(&mut self, ended: Ended, media: Result<Vec<MediaFile>, ApiError>) {
+        let completed = media.and_then(|media| Ok(Completed { media, ..self.completed(ended)? }));
         if let Ok(completed) = &completed
             && let Some(rest) = completed.text.get(self.shown..).filter(|rest| !rest.is_empty())
         {
@@ -268,6 +298,6 @@ impl TextRun {
         // How far the work went beyond a stop string depends on who else is served; what counts does not.
         let counted = if is_cut { tokens.len() } else { outcome.statistics.tokens };
         let usage = Usage::new(self.template_canvas.canvas(), &Statistics { tokens: counted, ..outcome.statistics });
-        Ok(Completed { text, finish, usage, tokens, queued, took })
+        Ok(Completed { text, finish, usage, tokens, media: Vec::new(), queued, took })
     }
 }

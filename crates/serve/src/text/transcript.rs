@@ -9,7 +9,7 @@ use super::characters::take_characters;
 use crate::scheduler::StepUpdate;
 use aquatint::generate::ChangeKind;
 use aquatint::vocabulary::{Before, TokenId, Vocabulary};
-use aquatint::{Canvas, Settings};
+use aquatint::{Settings, TemplateCanvas};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -46,12 +46,21 @@ pub(super) struct Transcript {
 }
 
 impl Transcript {
-    pub(super) fn new(canvas: &Canvas, hole: Range<usize>, owes_blank: bool, settings: &Settings) -> Self {
+    pub(super) fn new(
+        template_canvas: &TemplateCanvas,
+        hole: Range<usize>,
+        owes_blank: bool,
+        settings: &Settings,
+    ) -> Self {
+        let canvas = template_canvas.canvas();
+        // A text goes on behind what closes a picture or a sound.
+        let media = template_canvas.media().map(|media| media.positions.end);
+        let begin = media.take_while(|end| *end < hole.start).last().unwrap_or(0);
         Self {
             places: vec![Place::Open; hole.len()],
             unsettled: BTreeSet::new(),
             takes_back: !settings.remasking().is_none() || settings.revises() || settings.editing().is_some(),
-            before: canvas.tokens()[..hole.start].to_vec(),
+            before: canvas.tokens()[begin..hole.start].to_vec(),
             read: 0,
             starts: Vec::new(),
             characters: 0,

@@ -4,6 +4,7 @@ mod canvas;
 mod completions;
 mod description;
 mod documentation;
+mod given_media;
 mod laws;
 mod media;
 mod metrics;

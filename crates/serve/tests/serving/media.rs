@@ -24,6 +24,8 @@ fn a_model_says_what_it_has_beside_text() {
     let pictures = json!([{ "kind": "picture", "width": 8, "height": 8 }]);
     assert_eq!(running.get("/v1/models/joint").expect(200)["meta"]["media"], pictures);
     assert_eq!(running.get("/props").expect(200)["models"][0]["media"], pictures);
+    let shown = running.post("/api/show", &json!({ "model": "joint" })).expect(200);
+    assert_eq!(shown["capabilities"], json!(["completion", "insert", "vision"]));
     running.post("/v1/completions", &json!({ "model": "tales", "max_tokens": 1 })).expect(200);
     assert_eq!(running.get("/v1/models/tales").expect(200)["meta"]["media"], json!([]));
 }

@@ -167,7 +167,7 @@ fn what_cannot_be_done_is_refused_by_field() {
         (
             chat(json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})),
             400,
-            "messages[0].content[0].type",
+            "messages[0].content[0].image_url",
         ),
         (
             chat(json!({"tools": [{"type": "function", "function": {"name": "a"}}], "tool_choice": "always"})),

@@ -23,12 +23,13 @@ const AXE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/axe/axe.min
 fn the_page_shows_what_the_server_reports_and_everyone_can_use_it() {
     let open = Running::start();
     let keyed = Running::with(|settings| settings.api_keys = vec![KEY.to_owned()]);
+    let joint = crate::media::running();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("threads").block_on(read(open.address(), keyed.address()));
+    runtime.expect("threads").block_on(read(open.address(), keyed.address(), joint.address()));
 }
 
-/// All laws, at the page of a server that answers everyone and of one that wants a key.
-async fn read(open: SocketAddr, keyed: SocketAddr) {
+/// All laws, at the page of a server that answers everyone, of one that wants a key and of one whose model has pictures.
+async fn read(open: SocketAddr, keyed: SocketAddr, joint: SocketAddr) {
     let Some(browser) = Browser::start().await else { return skip("Chromium and chromedriver") };
     let desk = Desk::open(&browser, &format!("http://{open}/")).await;
 
@@ -48,12 +49,52 @@ async fn read(open: SocketAddr, keyed: SocketAddr) {
     keys_alone_are_enough(&desk).await;
     ink_has_contrast_in_light_and_dark(&desk).await;
     nothing_is_wider_than_a_phone(&desk).await;
+    pictures_settle_beside_words(&browser, joint).await;
     assert_eq!(browser.complaints().await, Vec::<String>::new(), "the browser complains");
 
     a_refusal_is_shown_in_the_words_of_the_server(&desk).await;
     a_dropped_connection_is_resumed(&browser, open).await;
     a_server_with_a_key_gets_one(&browser, keyed).await;
     browser.close().await;
+}
+
+async fn pictures_settle_beside_words(browser: &Browser, joint: SocketAddr) {
+    let desk = Desk::open(browser, &format!("http://{joint}/")).await;
+    desk.mode("fill").await;
+    desk.set("text", "A fox[[4]]. ").await;
+    let at_the_end = "const field = document.getElementById('text'); field.setSelectionRange(99, 99)";
+    browser.script(at_the_end, vec![]).await;
+    browser.click("#make-picture").await;
+    desk.write().await;
+    accessible(&desk, "picture").await;
+    let sent = desk.sent("/v1/canvas").await;
+    assert_eq!(sent["template"], "A fox[[4]]. [[picture]]");
+    let events = desk.events(&sent).await;
+    // The picture of each frame is that of the last step that changed it.
+    let (mut pictures, mut last) = (Vec::new(), Value::Null);
+    for (_, event) in events.iter().filter(|(name, _)| name == "started" || name == "step") {
+        if let Some(changed) = event["pictures"].as_object().and_then(|pictures| pictures.values().next()) {
+            last = changed.clone();
+        }
+        pictures.push(last.clone());
+    }
+    let shown = "return document.querySelector('#sheets .picture img')?.src ?? null";
+    for (frame, picture) in pictures.iter().enumerate() {
+        desk.set("scrubber", frame).await;
+        assert_eq!(&browser.script(shown, vec![]).await, picture, "frame {frame}");
+    }
+    let finished = &events.iter().find(|(name, _)| name == "finished").expect("it finishes").1;
+    assert_eq!(last, finished["pieces"][1]["url"]);
+    // A picture is chosen with all of its codes and opened again; the words stay.
+    let words = || async { browser.script("return document.getElementById('plain').textContent", vec![]).await };
+    let before = words().await;
+    browser.click("#sheets .picture").await;
+    assert!(browser.text("#selected").await.starts_with("16 positions"), "the picture is chosen");
+    desk.set("strength", 100).await;
+    browser.click("#renoise").await;
+    desk.settled().await;
+    assert_ne!(browser.script(shown, vec![]).await, last);
+    assert_eq!(words().await, before);
 }
 
 /// Says that a test is skipped, which it never is where everything is installed.

@@ -232,7 +232,7 @@ def mistakes_are_named():
     refused(bad, lambda: client.chat.completions.create(**SHORT, messages=[]), "messages")
     picture = [{"type": "image_url", "image_url": {"url": "data:,"}}]
     messages = [{"role": "user", "content": picture}]
-    refused(bad, lambda: client.chat.completions.create(**SHORT, messages=messages), "messages[0].content[0].type")
+    refused(bad, lambda: client.chat.completions.create(**SHORT, messages=messages), "messages[0].content[0].image_url.url", holds="data:")
     refused(openai.NotFoundError, lambda: complete(model="other"), "model", "model_not_found")
     refused(bad, lambda: client.embeddings.create(model=MODEL, input="text"), None, "unsupported_endpoint", "embeddings")
     refused(openai.NotFoundError, lambda: client.files.list(), None)

@@ -38,10 +38,16 @@ class Compose {
     for (const radio of this.form.elements.mode) radio.addEventListener("change", () => this.modeChosen());
     byId("stop").addEventListener("click", stop);
     byId("gap").addEventListener("click", () => this.insertGap());
+    byId("make-picture").addEventListener("click", () => this.insert("[[picture]]"));
+    byId("give-picture").addEventListener("change", (event) => this.givePicture(event.target));
     byId("forget").addEventListener("click", () => this.forget());
     this.shownMode = null;
     /** Whether the model has no template for conversations. */
     this.plainConversation = false;
+    /** Whether the model has pictures. */
+    this.pictures = false;
+    /** The pictures that the reader gave, as URLs that hold them, by the names that templates have for them. */
+    this.files = {};
     this.modeChosen();
   }
 
@@ -56,6 +62,7 @@ class Compose {
     byId("go").textContent = go;
     this.field.value = this.texts[this.mode];
     byId("gaps").hidden = this.mode !== "fill";
+    byId("pictures").hidden = this.mode !== "fill" || !this.pictures;
     byId("conversation").hidden = this.mode !== "chat" || !this.messages.length;
     byId("forget").hidden = byId("conversation").hidden;
   }
@@ -63,8 +70,34 @@ class Compose {
   insertGap() {
     const length = Math.max(1, Math.round(Number(byId("gap-length").value) || 1));
     const about = byId("gap-about").checked ? "~" : "";
-    this.field.setRangeText(`[[${about}${length}]]`, this.field.selectionStart, this.field.selectionEnd, "end");
+    this.insert(`[[${about}${length}]]`);
+  }
+
+  insert(hole) {
+    this.field.setRangeText(hole, this.field.selectionStart, this.field.selectionEnd, "end");
     this.field.focus();
+  }
+
+  /** Takes a picture of the reader's and names it in the text. */
+  async givePicture(input) {
+    const [file] = input.files;
+    input.value = "";
+    if (!file) return;
+    try {
+      const url = await smallPicture(file);
+      const name = file.name.replace(/[[\],=:]/g, " ").trim() || "picture";
+      this.files[name] = url;
+      this.insert(`[[picture:${name}]]`);
+    } catch {
+      showError(new Error(`${file.name} is no picture that this browser can read`));
+    }
+  }
+
+  /** The given pictures that a template names; none where it names none. */
+  filesOf(template) {
+    const named = Object.entries(this.files).filter(([name]) =>
+      [`[[picture:${name}]]`, `[[picture:${name},`].some((hole) => template.includes(hole)));
+    return named.length ? Object.fromEntries(named) : null;
   }
 
   /** One button takes the place of the other, and the focus that it had. */
@@ -113,4 +146,17 @@ class Compose {
     byId("conversation").hidden = this.mode !== "chat" || !this.messages.length;
     byId("forget").hidden = byId("conversation").hidden;
   }
+}
+
+/** The longest side of a picture that is sent, in pixels: more than any model sees of it. */
+const LONGEST_SIDE = 256;
+
+/** A picture as a URL that holds it, no larger than it has to be. */
+async function smallPicture(file) {
+  const bitmap = await createImageBitmap(file);
+  const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const canvas = make("canvas", { width, height });
+  canvas.getContext("2d").drawImage(bitmap, 0, 0, width, height);
+  return canvas.toDataURL("image/png");
 }

@@ -44,7 +44,8 @@ function setInLines(timeline) {
   let line = 0;
   const newLine = () => { line += 1; x = PICTURE.margin; };
   const places = timeline.current.cells.map((cell, position) => {
-    if (position < timeline.hiddenPrefix || cell.state === "closed") return null;
+    // Pictures are no letters: they are left out.
+    if (position < timeline.hiddenPrefix || cell.state === "closed" || timeline.mediaAt(position)) return null;
     const [, before, core, after] = /^(\s*)(.*?)(\s*)$/s.exec(cell.state === "open" ? " nnnn" : cell.text);
     for (const character of before) character === "\n" ? newLine() : (x += x > PICTURE.margin ? measure(" ") : 0);
     const width = measure(core);

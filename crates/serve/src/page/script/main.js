@@ -18,6 +18,7 @@ function addSheet(timeline) {
   const sheet = new Sheet(timeline, {
     picked: (position) => {
       player.pause();
+      if (timeline.mediaAt(position)) return sheet.select(position);
       panel.open(sheet, position, !replay && running === null);
     },
     selectionChanged: () => {
@@ -87,7 +88,7 @@ async function start(mode, text) {
   if (mode === "fill" && !text.includes("[[")) {
     return showError(new Refusal("the text has no gap; type one as [[3]], or use Insert gap"));
   }
-  const fields = { ...settings.fields(), template: text, variations: settings.number("variations"), alternatives: RECORDED };
+  const fields = { ...settings.fields(), template: text, files: compose.filesOf(text), variations: settings.number("variations"), alternatives: RECORDED };
   if (mode === "continue") fields.max_tokens = settings.number("max_tokens");
   const fresh = Array.from({ length: fields.variations }, () => new Timeline(fields.model, null));
   await runCanvas(fields, () => fresh);
@@ -340,6 +341,7 @@ async function loadModels() {
   const adopt = () => {
     settings.adopt(models.find(({ name }) => name === byId("model").value));
     compose.plainConversation = settings.model.chat === false;
+    compose.pictures = Boolean(settings.model.media?.some(({ kind }) => kind === "picture"));
     compose.modeChosen();
   };
   byId("model").onchange = adopt;

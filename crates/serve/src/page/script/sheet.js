@@ -67,6 +67,8 @@ class Sheet {
   /** Draws a position if anything about it is another than drawn. */
   drawCell(cell, position, frame, active, settled) {
     const { timeline } = this;
+    const media = timeline.mediaAt(position);
+    if (media) return this.drawMedia(media, position, timeline.frames[frame]);
     const age = cell.changedAt >= 0 && !settled ? frame - cell.changedAt : MARKED_STEPS;
     const coming = cell.state === "open" ? timeline.upcomingText(frame, position) : null;
     const wanted = { cell, coming, active, age: age < MARKED_STEPS ? age : null, hidden: position < timeline.hiddenPrefix };
@@ -82,6 +84,31 @@ class Sheet {
     // What marks a line break stands at the end of its line.
     element.replaceChildren(...(core ? [...blanks(before), piece, ...blanks(after)] : [piece, ...blanks(before)]));
     this.drawPiece(piece, wanted, core, before);
+  }
+
+  /** Draws a picture or a sound at the first of its positions, as far as it is known; its other positions have no place. */
+  drawMedia({ media, start, end }, position, { cells, pictures }) {
+    const codes = cells.slice(start, end);
+    const open = codes.filter(({ state }) => state === "open").length;
+    const wanted = { media, open, hidden: position !== start, url: pictures[start] ?? null, state: cells[position].state };
+    const drawn = this.drawn[position];
+    if (Object.keys(wanted).every((key) => wanted[key] === drawn[key])) return;
+    this.drawn[position] = wanted;
+    const { element, piece } = this.slots[position];
+    element.hidden = wanted.hidden;
+    piece.dataset.state = cells[position].state;
+    if (wanted.hidden) return;
+    element.replaceChildren(piece);
+    delete piece.dataset.age;
+    piece.className = `piece ${media}${open ? " open active" : ""}`;
+    piece.ariaLabel = open ? `${media}, ${codes.length - open} of ${codes.length} codes are there` : media;
+    if (media !== "picture") piece.textContent = "♪";
+    else if (wanted.url) {
+      // The element stays, so that one picture follows the other without a flash.
+      const image = piece.querySelector("img") ?? make("img", { alt: "" });
+      image.src = wanted.url;
+      piece.replaceChildren(image);
+    } else piece.replaceChildren();
   }
 
   drawPiece(piece, { cell, coming, active, age }, core, before) {
@@ -267,7 +294,12 @@ class Sheet {
     if (!this.selection) return [];
     const { anchor, end } = this.selection;
     const [first, last] = [Math.min(anchor, end), Math.max(anchor, end)];
-    return this.visible().filter((position) => position >= first && position <= last);
+    const chosen = this.visible().filter((position) => position >= first && position <= last);
+    // A picture is chosen with all of its codes.
+    return chosen.flatMap((position) => {
+      const { start, end } = this.timeline.mediaAt(position) ?? { start: position, end: position + 1 };
+      return Array.from({ length: end - start }, (_, at) => start + at);
+    });
   }
 
   /** The positions of the word that a position is part of: pieces with letters on both sides of each border. */

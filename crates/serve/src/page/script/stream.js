@@ -83,7 +83,7 @@ const RESUMPTIONS = 6;
  * a new connection names the last one that arrived.
  */
 async function streamCanvas(body, { signal, hear, dropped }) {
-  let response = await ask("/v1/canvas", { body: { ...body, stream: true }, signal });
+  let response = await ask("/v1/canvas", { body: { ...body, stream: true, previews: true }, signal });
   let canvas = null;
   let last = null;
   let attempts = 0;

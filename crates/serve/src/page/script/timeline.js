@@ -13,6 +13,8 @@ class Timeline {
     this.hiddenPrefix = 0;
     this.finish = null;
     this.active = new Set();
+    /** The positions that each part works on, by its number: a text and pictures settle side by side. */
+    this.blocks = {};
     /** For each position the frames that wrote it, ascending. */
     this.writes = [];
     /** What each run took: `{ began, seconds, planned, usage }`; times in milliseconds, seconds null while it runs. */
@@ -45,7 +47,7 @@ class Timeline {
     const event = { event: name, ...data };
     this.events.push(event);
     if (name === "started") this.begin(data);
-    else if (name === "block") this.active = new Set(data.positions);
+    else if (name === "block") this.work(data.part ?? 0, data.positions);
     else if (name === "step") this.step(data);
     else if (name === "finished") event.seconds = this.end(data);
     else if (name === "laid-out") this.layOut(data.positions);
@@ -60,12 +62,24 @@ class Timeline {
     this.model = data.model ?? this.model;
     this.spans = data.canvas.spans;
     this.active = new Set();
+    this.blocks = {};
     const before = this.current?.cells;
     const frame = this.frames.length;
     const cells = data.canvas.positions.map((position, at) => startedCell(position, before?.[at], frame));
     const renoised = before ? cells.filter((cell, at) => cell.state === "open" && before[at].state !== "open").length : 0;
     const label = !before ? "laid out" : renoised ? `${renoised} re-noised` : "settled again";
-    this.push(cells, { label, entropy: null, written: 0, takenBack: renoised, passes: 0 });
+    const pictures = { ...this.current?.pictures, ...data.pictures };
+    this.push(cells, { label, entropy: null, written: 0, takenBack: renoised, passes: 0, pictures });
+  }
+
+  work(part, positions) {
+    this.blocks[part] = positions;
+    this.active = new Set(Object.values(this.blocks).flat());
+  }
+
+  /** The span of the picture or sound that a position is of; nothing in a text. */
+  mediaAt(position) {
+    return this.spans?.find(({ media, start, end }) => media && position >= start && position < end);
   }
 
   /** A canvas that no run has worked on. */
@@ -95,12 +109,19 @@ class Timeline {
       if (cells[position].text !== text) cells[position] = { ...cells[position], text };
     }
     this.push(cells, {
-      label: `block ${data.block + 1}, step ${data.step + 1} of ${data.of}`,
+      label: `${this.partName(data)}block ${data.block + 1}, step ${data.step + 1} of ${data.of}`,
       entropy: data.entropy ?? null,
       written,
       takenBack,
       passes: data.forward_passes ?? null,
+      pictures: { ...this.current.pictures, ...data.pictures },
     });
+  }
+
+  /** What a step worked on, where there is more than text. */
+  partName(data) {
+    const media = this.mediaAt(data.changes[0]?.position);
+    return media ? `${media.media}, ` : "";
   }
 
   end(data) {
@@ -134,7 +155,8 @@ class Timeline {
 
   push(cells, facts) {
     const open = cells.filter((cell) => cell.state === "open").length;
-    this.frames.push({ cells, open, active: this.active, run: this.runs.length - 1, ...facts });
+    const pictures = this.current?.pictures ?? {};
+    this.frames.push({ cells, open, active: this.active, run: this.runs.length - 1, pictures, ...facts });
   }
 
   /** The text that an open position will hold, where that is known already; then lines do not move when it settles. */

@@ -1,11 +1,13 @@
 //! A tiny model with a codec of pictures.
 
 use aquatint::checkpoint::{Description, GenerationDefaults, ModelCodec, Storage, save_learner};
-use aquatint::codec::{PictureCodec, PictureConfig, PictureKind};
+use aquatint::codec::{Picture, PictureCodec, PictureConfig, PictureKind};
 use aquatint::compute::Cpu;
 use aquatint::diffusion::{Domain, TokenId};
 use aquatint::network::{AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, Network, NetworkSpec};
 use aquatint::vocabulary::{Role, Vocabulary};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -47,4 +49,10 @@ fn save(room: &Path) -> String {
     let network = Network::new(Cpu::<f32>::scalar(), spec.clone(), 3).unwrap();
     save_learner(&folder, &description, &network, Storage::F32).unwrap();
     folder.to_str().unwrap().to_owned()
+}
+
+/// A picture of one colour in a file, as a URL that holds it.
+pub(crate) fn picture_url(colour: [u8; 4]) -> String {
+    let file = Picture::new(8, 8, vec![colour; 64]).unwrap().to_png().unwrap();
+    format!("data:image/png;base64,{}", BASE64_STANDARD.encode(file))
 }
