@@ -216,6 +216,12 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// Positions of a canvas that the model cannot read.
+    fn excess(&self, prepared: &Prepared) -> usize {
+        let context = self.model.checkpoint().spec.context_length;
+        prepared.template_canvas.canvas().len().saturating_sub(context)
+    }
+
     /// Fills all templates.
     fn fill(&self, prepared: &[Prepared]) -> Result<Vec<Outcome>, Failure> {
         let mut outcomes = Vec::with_capacity(prepared.len());
@@ -230,7 +236,8 @@ impl Bench<'_> {
         Ok(outcomes)
     }
 
-    /// Texts of a kind that have their picture behind them, whose concept some picture of the catalogue shows.
+    /// Texts of a kind that have their picture behind them, whose concept some picture of the catalogue shows, and that the
+    /// model can read with a picture.
     fn pictures(&self, rows: &[Row], kind: &str, options: &SamplingOptions) -> Result<Option<Pictures>, Failure> {
         let usable = |row: &&Row| {
             let parts = row.parts().filter(|parts| !parts.before.is_empty() && parts.behind.is_empty());
@@ -240,11 +247,22 @@ impl Bench<'_> {
         if rows.is_empty() {
             return Ok(None);
         }
-        let prepare = |row: &&Row| {
+        let prepare = |row: &Row| {
             let before = row.parts().map_or("", |parts| parts.before);
-            Ok(self.model.prepare(&format!("{before}[[picture]]"), options)?)
+            self.model.prepare(&format!("{before}[[picture]]"), options)
         };
-        let prepared = rows.iter().map(prepare).collect::<Result<Vec<Prepared>, Failure>>()?;
+        let (mut fitting, mut prepared) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+        for row in &rows {
+            let ready = prepare(row)?;
+            if self.excess(&ready) == 0 {
+                fitting.push(*row);
+                prepared.push(ready);
+            }
+        }
+        let rows = fitting;
+        if rows.is_empty() {
+            return Ok(None);
+        }
         let begun = Instant::now();
         let outcomes = self.fill(&prepared)?;
         let seconds_each = begun.elapsed().as_secs_f64() / rows.len() as f64;
@@ -310,9 +328,20 @@ impl Bench<'_> {
                     Some((lead, name)) => (format!("{lead}:"), name),
                     None => (String::new(), behind),
                 };
-                let template = Template::parse(&format!("[[picture:{file}]]{lead}[[~{OPEN}]]"))?;
                 let files = MediaFiles::from([(file.to_owned(), bytes.clone())]);
-                prepared.push(self.model.prepare_media(template, &files, &options)?);
+                let prepare = |open: usize| {
+                    let template = Template::parse(&format!("[[picture:{file}]]{lead}[[~{open}]]"))?;
+                    self.model.prepare_media(template, &files, &options)
+                };
+                let mut ready = prepare(OPEN)?;
+                let excess = self.excess(&ready);
+                if excess >= OPEN {
+                    continue;
+                }
+                if excess > 0 {
+                    ready = prepare(OPEN - excess)?;
+                }
+                prepared.push(ready);
                 names.push((lead, name));
             }
             if prepared.is_empty() {

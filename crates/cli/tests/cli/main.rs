@@ -20,6 +20,7 @@ mod quantising;
 mod refusals;
 mod screens;
 mod sources;
+mod spans;
 mod support;
 mod tokens;
 mod training;

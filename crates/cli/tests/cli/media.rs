@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 
 /// The small model with codecs that have learned nothing beside its tokens: of pictures, 9 codes in 4 rows of 4, and of
 /// sounds, 9 codes in a line, 40 to the second.
-fn joint() -> &'static str {
+pub(crate) fn joint() -> &'static str {
     static MODEL: OnceLock<String> = OnceLock::new();
     MODEL.get_or_init(|| {
         let (pictures, sounds, folder) = (room("pictures"), room("sounds"), room("joint"));
