@@ -62,6 +62,11 @@ impl Filling {
         Err(ApiError::stopping())
     }
 
+    /// What ends it at the next step.
+    pub(crate) fn canceller(&self) -> Cancel {
+        self.cancel.clone()
+    }
+
     /// Ends it at the next step; its outcome still comes.
     pub(crate) fn cancel(&self, reason: Cancelled) {
         self.cancel.cancel(reason);

@@ -9,7 +9,7 @@ use crate::body::Body;
 use crate::error::{ApiError, ErrorBody, FillErrors};
 use crate::identity::{identifier, now};
 use crate::sampling::SamplingFields;
-use crate::scheduler::Client;
+use crate::scheduler::{Cancelled, Client};
 use crate::sse;
 use aquatint::random_seed;
 use axum::Json;
@@ -19,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::future::try_join_all;
 use futures_util::stream;
 use serde::Serialize;
+use std::pin::pin;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use utoipa::ToSchema;
@@ -145,20 +146,23 @@ async fn record_one(mut run: CanvasRun, followed: Arc<Followed>) -> Result<(), A
     let mut cancelled = followed.cancelled();
     let mut check = tokio::time::interval(ABANDONED / 6);
     let mut ending = false;
+    let cancel = run.canceller();
     loop {
-        let event = tokio::select! {
-            event = run.next() => event?,
-            _ = cancelled.wait_for(|cancelled| *cancelled), if !ending => {
-                ending = true;
-                run.cancel();
-                continue;
-            }
-            _ = check.tick(), if !ending => {
-                if followed.is_abandoned() {
+        // It is polled until it is done: dropped halfway, it would lose what it had received.
+        let mut next = pin!(run.next());
+        let event = loop {
+            tokio::select! {
+                event = &mut next => break event?,
+                _ = cancelled.wait_for(|cancelled| *cancelled), if !ending => {
                     ending = true;
-                    run.cancel();
+                    cancel.cancel(Cancelled::Unwanted);
                 }
-                continue;
+                _ = check.tick(), if !ending => {
+                    if followed.is_abandoned() {
+                        ending = true;
+                        cancel.cancel(Cancelled::Unwanted);
+                    }
+                }
             }
         };
         match event {

@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::filling::Filling;
 use crate::metrics::Metrics;
 use crate::models::Loaded;
-use crate::scheduler::{Cancelled, Client, Ended, StepUpdate, Update};
+use crate::scheduler::{Cancel, Client, Ended, StepUpdate, Update};
 use crate::sheet::Sheet;
 use crate::text::{Finish, Usage};
 use crate::wire;
@@ -131,9 +131,9 @@ impl CanvasRun {
         }
     }
 
-    /// Ends it at the next step; its result still comes.
-    pub(super) fn cancel(&self) {
-        self.filling.cancel(Cancelled::Unwanted);
+    /// What ends it at the next step; its result still comes.
+    pub(super) fn canceller(&self) -> Cancel {
+        self.filling.canceller()
     }
 
     /// The pictures that are known in part or that a step changed, as they stand; none where nobody looks at them.

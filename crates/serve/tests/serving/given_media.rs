@@ -94,6 +94,12 @@ fn text_and_picture_settle_side_by_side_and_previews_show_them() {
     assert_eq!(shown.len(), 4);
     assert_eq!(shown.last(), Some(&finished["pieces"][2]["url"]));
     assert_ne!(pixels(&shown[0]), pixels(&shown[3]));
+    // No step is lost while a picture is drawn.
+    let mut again = request.clone();
+    again["previews"] = json!(true);
+    for _ in 0..8 {
+        assert_eq!(steps(&events(running.stream("/v1/canvas", &again))), steps(&watched));
+    }
     // Watched or not, it is the same canvas.
     assert_eq!(of(&plain, "finished")["canvas"], finished["canvas"]);
     let refused = running.post("/v1/canvas", &json!({ "template": "[[picture]]", "previews": true })).expect(400);
