@@ -226,6 +226,22 @@ impl CodecError {
         Self::Io { action, path: path.to_path_buf(), source }
     }
 
+    /// The picture or sound that could not be used, as it was called when it was given.
+    pub fn sample_name(&self) -> Option<&str> {
+        match self {
+            Self::Format { name }
+            | Self::Damaged { name, .. }
+            | Self::TooLarge { name, .. }
+            | Self::DamagedSound { name, .. }
+            | Self::SoundFormat { name }
+            | Self::Silent { name }
+            | Self::NotFinite { name, .. }
+            | Self::Rate { name, .. }
+            | Self::LongSound { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

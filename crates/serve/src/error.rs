@@ -2,7 +2,6 @@
 
 use crate::models::ModelError;
 use crate::scheduler::Rejected;
-use aquatint::codec::CodecError;
 use aquatint::constraint::CompileError;
 use aquatint::generate::GenerateError;
 use aquatint::{Fault, Hint, MediaError};
@@ -337,11 +336,7 @@ impl From<aquatint::Error> for ApiError {
             aquatint::Error::Media(error) => {
                 // Files are called as fields are.
                 let param = match &error {
-                    MediaError::Codec(
-                        CodecError::Format { name }
-                        | CodecError::Damaged { name, .. }
-                        | CodecError::TooLarge { name, .. },
-                    ) => Some(name.as_str()),
+                    MediaError::Codec(error) => error.sample_name(),
                     _ => None,
                 };
                 Self::of_library(&error, param)

@@ -1,7 +1,7 @@
 //! Pictures and sounds: what a model has of them, what is made of a text, and what is refused.
 
-use crate::support::{Running, joint};
-use aquatint::codec::Picture;
+use crate::support::{Running, joint, speaking, tone};
+use aquatint::codec::{Picture, Sound};
 use aquatint_serve::ModelSource;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -88,6 +88,49 @@ fn pictures_are_made_of_a_text_and_a_seed_makes_the_same() {
     assert_eq!(answer["data"][0], data[1]);
     let warnings = answer["warnings"].as_array().unwrap();
     assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().starts_with("`block_length`"), "{answer}");
+}
+
+#[test]
+fn words_are_spoken_and_sounds_are_heard() {
+    let running = Running::with(|settings| {
+        settings.models.insert(0, ModelSource { name: "speaking".to_owned(), path: speaking() });
+    });
+    assert_eq!(running.get("/v1/models/speaking").expect(200)["meta"]["media"][0]["kind"], "sound");
+    let speech = |seed: u64| {
+        let body = json!({ "input": "A fox", "voice": "default", "seed": seed, "media_steps": 4 });
+        let answer = running.post("/v1/audio/speech", &body);
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("audio/wav")), "{:?}", answer.body);
+        answer.body
+    };
+    let (one, other) = (speech(7), speech(8));
+    // 32 codes, 40 to the second.
+    let sound = Sound::decode("answer", &one).unwrap();
+    assert_eq!((sound.rate(), sound.samples().len()), (8000, 6400));
+    assert!(one == speech(7) && one != other);
+
+    let heard = |file: &[u8]| {
+        let audio = json!({ "data": BASE64_STANDARD.encode(file), "format": "wav" });
+        let content = json!([{ "type": "text", "text": "A" }, { "type": "input_audio", "input_audio": audio }]);
+        let messages = json!([{ "role": "user", "content": content }]);
+        running.post("/v1/chat/completions", &json!({ "messages": messages, "max_tokens": 4, "seed": 7 }))
+    };
+    let answer = heard(&tone()).expect(200);
+    let silent = json!({ "messages": [{ "role": "user", "content": "A" }], "max_tokens": 4, "seed": 7 });
+    let silent = running.post("/v1/chat/completions", &silent).expect(200);
+    // What opens and closes it, 4 codes for a tenth of a second, and a blank behind it; the blank before it is of the token
+    // `A `.
+    let tokens = |answer: &Value| answer["usage"]["prompt_tokens"].as_u64().unwrap();
+    assert_eq!(tokens(&answer), tokens(&silent) + 7);
+    let tone = tone();
+    for (file, expected) in [
+        (&b"no sound"[..], "is not a sound of a known format; allowed: WAV, FLAC"),
+        (&tone[..30], "is a damaged sound"),
+        (&tone[..44], "has no samples"),
+    ] {
+        let error = heard(file).expect(400)["error"].clone();
+        assert_eq!(error["param"], "messages[0].content[1].input_audio.data", "{error}");
+        assert!(error["message"].as_str().unwrap().contains(expected), "{error}");
+    }
 }
 
 #[test]

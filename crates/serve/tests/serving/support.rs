@@ -6,6 +6,6 @@ mod running;
 mod stream;
 
 pub(crate) use call::{Answer, Call};
-pub(crate) use joint::{joint, picture_url};
+pub(crate) use joint::{joint, picture_url, speaking, tone};
 pub(crate) use running::{Running, fixture, settings};
 pub(crate) use stream::{ServerEvent, Stream};
