@@ -59,6 +59,10 @@ impl Cache {
                 "none, prefix, dual",
                 "every position of this network sees all others; only blocks in order can be exact",
             ),
+            Self::Dual if has_sub_blocks(spec, block_length) && spec.routing_length().is_some() => refuse(
+                "none, exact",
+                "the rows of a block choose their experts together, so that none is read without the others",
+            ),
             Self::Dual if has_sub_blocks(spec, block_length) && spec.time_conditioning.is_none() => Ok(()),
             Self::Prefix | Self::Dual if blocks => {
                 refuse("none, exact", "positions of this network see only earlier ones, so exact costs no more")

@@ -5,6 +5,7 @@ use crate::input::{below, count};
 use crate::kv_cache::{Place, PoolRows};
 use crate::layer_visibility::{LayerVisibility, LayerVisible};
 use crate::reader::Reader;
+use crate::routing_blocks;
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::{CachedRows, NetworkError, NetworkInput};
 use aquatint_compute::{
@@ -60,6 +61,10 @@ impl<D: Device> Reader<'_, D> {
             return Err(NetworkError::NotComputed { row });
         }
         let visibility = LayerVisibility::new(self.spec, input.visibility, input.positions, input.current)?;
+        let blocks = self.spec.routing_length().map(|length| routing_blocks::starts(length, input.visibility));
+        if let Some(starts) = &blocks {
+            routing_blocks::check_whole(starts, rows_to_compute)?;
+        }
         let mut pool = self.pool.lock();
         let mut parts = Vec::with_capacity(sequences.len());
         for (sequence, kv_cache) in sequences.iter().zip(&mut *kv_caches) {
@@ -79,10 +84,12 @@ impl<D: Device> Reader<'_, D> {
         parts.sort_by_key(|part| pool.place_of(part.slot).start);
         let order: Vec<u32> = parts.iter().flat_map(Part::rows_of_batch).collect();
         let requested = Part::places(&parts, &requested);
+        let blocks = blocks.map(|starts| routing_blocks::of_computed(&starts, &order));
         let computed = Computed::new(input, &order, self.spec.vocabulary_size);
         let input = computed.input(input);
         let device = self.parameters.device();
-        let indices = PassIndices::new(device, self.spec, &input, &computed.groups, &requested)?;
+        let of_rows = (&computed.groups[..], blocks.as_deref());
+        let indices = PassIndices::new(device, self.spec, &input, of_rows, &requested)?;
         let pool_indices = pool_indices(device, &pool, &parts, &visibility)?;
         let pass =
             Pass { spec: self.spec, weight_index: self.weight_index, input, indices: &indices, requested: &requested };

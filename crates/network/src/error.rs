@@ -158,6 +158,14 @@ pub enum NetworkError {
         /// The row that sees.
         row: u32,
     },
+    /// A row chooses its experts with others that are not computed.
+    #[error(
+        "row {row} chooses its experts together with its block, of which other rows are not computed (`rows_to_compute`)"
+    )]
+    PartOfBlock {
+        /// The row.
+        row: u32,
+    },
     /// A row is to be computed that a KV cache has given back.
     #[error("row {row} is to be computed (`rows_to_compute`), but was freed from its KV cache")]
     Freed {

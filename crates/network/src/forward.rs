@@ -26,6 +26,8 @@ pub(crate) struct PassIndices<D: Device> {
     requested: D::Indices,
     /// The sequence of each requested row.
     requested_groups: D::Indices,
+    /// The first row of each block that chooses its experts together, and the number of rows, where rows do.
+    blocks: Option<D::Indices>,
     /// The rows of current blocks, where the network tells them apart.
     current: Option<CurrentRows<D>>,
 }
@@ -54,12 +56,13 @@ impl<D: Device> CurrentRows<D> {
 }
 
 impl<D: Device> PassIndices<D> {
-    /// `groups` is the sequence of each row, `requested` are the rows whose hidden state is wanted.
+    /// `groups` is the sequence of each row, `requested` are the rows whose hidden state is wanted, `blocks` the first rows
+    /// of those that choose their experts together.
     pub(crate) fn new(
         device: &D,
         spec: &NetworkSpec,
         input: &NetworkInput<'_>,
-        groups: &[u32],
+        (groups, blocks): (&[u32], Option<&[u32]>),
         requested: &[u32],
     ) -> Result<Self, DeviceError> {
         let requested_groups: Vec<u32> = requested.iter().map(|&row| groups[row as usize]).collect();
@@ -69,6 +72,7 @@ impl<D: Device> PassIndices<D> {
             groups: device.upload_indices(groups)?,
             requested: device.upload_indices(requested)?,
             requested_groups: device.upload_indices(&requested_groups)?,
+            blocks: blocks.map(|blocks| device.upload_indices(blocks)).transpose()?,
             current: input.current.map(|current| CurrentRows::new(device, current, requested)).transpose()?,
         })
     }
@@ -130,14 +134,14 @@ impl<'p, D: Device> Pass<'p, D> {
     }
 
     fn layer(&self, index: usize) -> LayerPass<'p, D> {
-        let PassIndices { places, groups, requested, requested_groups, current, .. } = self.indices;
+        let PassIndices { places, groups, requested, requested_groups, blocks, current, .. } = self.indices;
         let (currents, of_requested) = match current {
             Some(current) => (Some(&current.flags), Some(&current.requested)),
             None => (None, None),
         };
         let requested = RequestedRows { rows: requested, groups: requested_groups, currents: of_requested };
         let requested = (index + 1 == self.spec.layers.len()).then_some(requested);
-        LayerPass { places, groups, currents, requested }
+        LayerPass { places, groups, blocks: blocks.as_ref(), currents, requested }
     }
 
     /// What each sequence is conditioned on.

@@ -28,6 +28,7 @@ mod operations;
 mod parameter;
 mod parameter_group;
 mod reader;
+mod routing_blocks;
 mod row_layout;
 mod row_query;
 mod row_slots;
@@ -59,8 +60,8 @@ pub use row_layout::RowLayout;
 pub use row_query::{Query, RowAnswer, RowQuery, answer_on_host, answer_row};
 pub use row_slots::RowSlots;
 pub use spec::{
-    Activation, AttentionSpec, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, HeadSpec, LayerSpec,
-    NetworkKind, NetworkSpec, NormSpec, ParallelSpec, PlainSpec, RopeSpec, RouterScore, RouterSpec,
+    Activation, AttentionSpec, BlockRouting, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, HeadSpec,
+    LayerSpec, NetworkKind, NetworkSpec, NormSpec, ParallelSpec, PlainSpec, RopeSpec, RouterScore, RouterSpec,
     SelfConditioningSpec, TimeInput, TimeSpec,
 };
 pub use tensor::{Role, TensorData, TensorSpec};

@@ -5,6 +5,7 @@ use crate::input::below;
 use crate::kv_cache::KvPool;
 use crate::layer_visibility::{LayerVisibility, LayerVisible};
 use crate::layers::HeadWeights;
+use crate::routing_blocks;
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::weight_index::WeightIndex;
 use crate::{ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec};
@@ -206,7 +207,9 @@ pub(crate) fn pass<D: Device, R>(
     input.check(spec)?;
     let requested = input.answering(spec, rows)?;
     let device = parameters.device();
-    let indices = PassIndices::new(device, spec, input, &input.sequence_of_row(), &requested)?;
+    let blocks = spec.routing_length().map(|length| routing_blocks::starts(length, input.visibility));
+    let of_rows = (&input.sequence_of_row()[..], blocks.as_deref());
+    let indices = PassIndices::new(device, spec, input, of_rows, &requested)?;
     let visibility = LayerVisibility::new(spec, input.visibility, input.positions, input.current)?;
     let visible = visibility.upload::<D>(|visibility| Ok(device.upload_visibility(visibility)?))?;
     with(Pass { spec, weight_index, input: *input, indices: &indices, requested: &requested }, &visible)

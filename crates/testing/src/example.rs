@@ -4,9 +4,9 @@ use crate::Golden;
 use aquatint_compute::{Device, Element, Visibility};
 use aquatint_diffusion::{ContinuousState, Key, Layout, PADDING_DOCUMENT, ProcessKind};
 use aquatint_network::{
-    Activation, AttentionSpec, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, HeadSpec, LayerSpec, Learner,
-    LossRow, Network, NetworkInput, NetworkSpec, NormSpec, ParallelSpec, RopeSpec, RotationScaling, RouterScore,
-    RouterSpec, RowLayout, SelfConditioningSpec, TimeSpec,
+    Activation, AttentionSpec, BlockRouting, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, HeadSpec,
+    LayerSpec, Learner, LossRow, Network, NetworkInput, NetworkSpec, NormSpec, ParallelSpec, RopeSpec, RotationScaling,
+    RouterScore, RouterSpec, RowLayout, SelfConditioningSpec, TimeSpec,
 };
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ pub struct Example {
 
 impl Example {
     /// The names that [`Example::named`] knows.
-    pub const NAMES: [&str; 13] = [
+    pub const NAMES: [&str; 14] = [
         "plain",
         "grouped-queries-and-documents",
         "time-conditioning",
@@ -49,6 +49,7 @@ impl Example {
         "biases",
         "experts",
         "grouped-experts",
+        "block-experts",
         "encoder-and-decoder",
         "several-axes",
     ];
@@ -128,6 +129,7 @@ impl Example {
                     score: RouterScore::Sigmoid,
                     groups: 3,
                     groups_per_token: 2,
+                    block: None,
                     bias: true,
                     normalised: true,
                     scale: 2.5,
@@ -145,6 +147,26 @@ impl Example {
                 example.spec.layers.iter_mut().for_each(|layer| layer.feed_forward.kind = kind);
                 example.spec.time_conditioning = Some(TimeSpec::new(6));
                 example.times = Some(vec![0.25, 0.5, 0.875]);
+            }
+            "block-experts" => {
+                let router = RouterSpec {
+                    score: RouterScore::Sigmoid,
+                    block: Some(BlockRouting { length: 4, experts: 3 }),
+                    bias: true,
+                    ..RouterSpec::softmax(true)
+                };
+                let experts = ExpertsSpec {
+                    experts: 6,
+                    per_token: 2,
+                    width: 4,
+                    activation: Activation::Swiglu,
+                    router,
+                    shared_width: Some(5),
+                };
+                let mut spec = NetworkSpec { attention: Layout::Block { length: 4 }, ..example.spec };
+                let kind = FeedForwardKind::Experts(experts);
+                spec.layers.iter_mut().for_each(|layer| layer.feed_forward.kind = kind);
+                example = Self::laid_out(spec, &[5, 3, 6], &[]);
             }
             "biases" => {
                 each_attention(&mut example.spec, |attention| {

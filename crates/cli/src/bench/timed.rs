@@ -181,7 +181,7 @@ impl<D: Device> Linear for Timed<D> {
 impl<D: Device> Experts for Timed<D> {
     timed! {
         fn route(
-            router: &Router, operands: RouterLogits<'_, D::Buffer>, weights: &mut D::Buffer,
+            router: &Router, operands: RouterLogits<'_, D::Buffer, D::Indices>, weights: &mut D::Buffer,
         ) -> Result<Vec<u32>, DeviceError>;
         fn route_backward(
             router: &Router, operands: RouteBackward<'_, D::Buffer, D::Indices>, d_logits: &mut D::Buffer,

@@ -11,6 +11,8 @@ struct Routing {
     router: Router,
     logits: Vec<f64>,
     bias: Option<Vec<f64>>,
+    /// The first row of each block that chooses together, and the number of rows.
+    blocks: Option<Vec<u32>>,
     gradient: Vec<f64>,
 }
 
@@ -21,7 +23,8 @@ impl Routing {
             keys.sort_by(f64::total_cmp);
             keys.windows(2).all(|two| two[1] - two[0] > 1e-4)
         };
-        self.logits.chunks(self.router.experts).all(|logits| {
+        let mut best = vec![f64::NEG_INFINITY; self.router.experts];
+        let rows_are_clear = self.logits.chunks(self.router.experts).all(|logits| {
             let sum: f64 = logits.iter().map(|z| z.exp()).sum();
             let score = |z: &f64| match self.router.score {
                 RouterScore::Softmax => z.exp() / sum,
@@ -29,13 +32,15 @@ impl Routing {
             };
             let bias = |e: usize| self.bias.as_ref().map_or(0.0, |bias| bias[e]);
             let keys: Vec<f64> = logits.iter().enumerate().map(|(e, z)| score(z) + bias(e)).collect();
+            best.iter_mut().zip(&keys).for_each(|(best, key)| *best = best.max(*key));
             let groups = keys.chunks(self.router.experts / self.router.groups).map(|group| {
                 let mut group = group.to_vec();
                 group.sort_by(f64::total_cmp);
                 group.iter().rev().take(2).sum()
             });
             apart(groups.collect()) && apart(keys)
-        })
+        });
+        rows_are_clear && (self.router.per_block.is_none() || apart(best))
     }
 }
 
@@ -45,7 +50,8 @@ impl Operation for Routing {
         let bias = self.bias.as_ref().map(|bias| up(device, bias));
         let rows = self.logits.len() / self.router.experts;
         let mut weights = device.zeros(rows * self.router.per_token).unwrap();
-        let operands = RouterLogits { logits: &logits, bias: bias.as_ref() };
+        let blocks = self.blocks.as_ref().map(|blocks| device.upload_indices(blocks).unwrap());
+        let operands = RouterLogits { logits: &logits, bias: bias.as_ref(), blocks: blocks.as_ref() };
         let chosen = device.route(&self.router, operands, &mut weights).unwrap();
         let chosen_values: Vec<f64> = chosen.iter().map(|&expert| f64::from(expert)).collect();
         let (chosen, d_weights) = (device.upload_indices(&chosen).unwrap(), up(device, &self.gradient));
@@ -178,19 +184,52 @@ proptest! {
         let per_token = 1 + numbers.below((groups_per_token * size).min(8)) as usize;
         let experts = groups * size;
         let score = [RouterScore::Softmax, RouterScore::Sigmoid][score];
-        let router = Router { experts, per_token, score, groups, groups_per_token, normalised, scale: 1.5 };
+        let per_block = None;
+        let router = Router { experts, per_token, score, groups, groups_per_token, per_block, normalised, scale: 1.5 };
         let bias = biased.then(|| numbers.many(experts).into_iter().map(|b| 0.2 * b).collect());
         let gradient = numbers.many(rows * per_token);
-        let mut routing = Routing { router, logits: Vec::new(), bias, gradient };
+        let mut routing = Routing { router, logits: Vec::new(), bias, blocks: None, gradient };
         for _ in 0..rows {
             // Rows that are not clear are drawn again.
             let draw = || numbers.many(experts).into_iter().map(|z| 4.0 * z).collect();
             let rows = std::iter::repeat_with(draw).take(10_000);
             let row = rows
-                .map(|logits| Routing { logits, bias: routing.bias.clone(), gradient: Vec::new(), router })
+                .map(|logits| Routing { logits, bias: routing.bias.clone(), blocks: None, gradient: Vec::new(), router })
                 .find(Routing::is_clear);
             prop_assume!(row.is_some());
             routing.logits.extend(row.into_iter().flat_map(|row| row.logits));
+        }
+        agree(&routing, Precision::F32, within(experts, 8.0))?;
+    }
+
+    #[test]
+    fn routing_of_blocks(
+        lengths in prop::collection::vec(1..5_usize, 1..5), experts in 1..20_usize, score in 0..2_usize, biased: bool,
+        normalised: bool, seed: u64
+    ) {
+        let mut numbers = Numbers(seed);
+        let per_block = 1 + numbers.below(experts) as usize;
+        let per_token = 1 + numbers.below(per_block.min(8)) as usize;
+        let score = [RouterScore::Softmax, RouterScore::Sigmoid][score];
+        let router = Router {
+            experts, per_token, score, groups: 1, groups_per_token: 1, per_block: Some(per_block), normalised, scale: 1.5,
+        };
+        let bias: Option<Vec<f64>> =
+            biased.then(|| numbers.many(experts).into_iter().map(|b| 0.2 * b).collect());
+        let mut blocks = vec![0];
+        lengths.iter().for_each(|&length| blocks.push(blocks[blocks.len() - 1] + length as u32));
+        let rows: usize = lengths.iter().sum();
+        let gradient = numbers.many(rows * per_token);
+        let mut routing = Routing { router, logits: Vec::new(), bias, blocks: Some(blocks), gradient };
+        for length in lengths {
+            // Blocks that are not clear are drawn again.
+            let draw = || numbers.many(length * experts).into_iter().map(|z| 4.0 * z).collect();
+            let blocks = std::iter::repeat_with(draw).take(10_000);
+            let block = blocks
+                .map(|logits| Routing { logits, bias: routing.bias.clone(), blocks: None, gradient: Vec::new(), router })
+                .find(Routing::is_clear);
+            prop_assume!(block.is_some());
+            routing.logits.extend(block.into_iter().flat_map(|block| block.logits));
         }
         agree(&routing, Precision::F32, within(experts, 8.0))?;
     }

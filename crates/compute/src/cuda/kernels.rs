@@ -203,8 +203,8 @@ kernels! {
 
     /// See `experts.cu`; so for all up to [`CombineBackward`].
     RouteRows = route {
-        experts: i32, per_token: i32, sigmoids: i32, groups: i32, groups_per_token: i32, normalised: i32, scale: f32,
-        logits: In<f32>, bias: In<f32>, chosen: Out<u32>, weights: Out<f32>,
+        experts: i32, per_token: i32, sigmoids: i32, groups: i32, groups_per_token: i32, per_block: i32, normalised: i32,
+        scale: f32, logits: In<f32>, bias: In<f32>, blocks: In<u32>, chosen: Out<u32>, weights: Out<f32>,
     }
     RouteBackwardRows = route_backward {
         experts: i32, per_token: i32, sigmoids: i32, normalised: i32, scale: f32, logits: In<f32>, chosen: In<u32>,

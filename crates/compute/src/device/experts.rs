@@ -21,6 +21,10 @@ pub struct Router {
     pub groups: usize,
     /// Groups from which a row may choose: those whose two best experts have the greatest sum.
     pub groups_per_token: usize,
+    /// Experts among which the rows of a block have theirs: those of the greatest score with the bias that any row of the
+    /// block has, of equals the first (LLaDA2.2). No fewer than `per_token`, and only where all experts are one group;
+    /// `None` where each row chooses by itself.
+    pub per_block: Option<usize>,
     /// Whether the weights of a row's experts are divided by their sum.
     pub normalised: bool,
     /// What the weights are multiplied by in the end.
@@ -38,11 +42,14 @@ pub enum RouterScore {
 
 /// What [`Experts::route`] reads.
 #[derive(Debug)]
-pub struct RouterLogits<'a, B: ?Sized> {
+pub struct RouterLogits<'a, B: ?Sized, I: ?Sized> {
     /// `[T, N]`.
     pub logits: &'a B,
     /// `[N]`: added to the scores where experts are chosen, and not to their weights (2408.15664).
     pub bias: Option<&'a B>,
+    /// `[B + 1]`, for a router with [`Router::per_block`]: the first row of each block, and `T`. Ascending from 0; without
+    /// it each row is a block.
+    pub blocks: Option<&'a I>,
 }
 
 /// What [`Experts::route_backward`] reads.
@@ -132,14 +139,15 @@ pub struct GroupBackwardWeight<'a, B: ?Sized> {
 /// Operations of mixtures of experts.
 pub trait Experts: Linear {
     /// The experts of each row, `[T, K]` in ascending order, and their weights `[T, K]`: those of the greatest score with
-    /// the bias, in the groups of the greatest scores; of equals the first. A score that is no number is the least.
+    /// the bias, in the groups of the greatest scores or among those of the row's block; of equals the first. A score that
+    /// is no number is the least. The rows of a block are all there, and no other row changes what they choose.
     ///
     /// # Errors
     /// When the device fails.
     fn route(
         &self,
         router: &Router,
-        operands: RouterLogits<'_, Self::Buffer>,
+        operands: RouterLogits<'_, Self::Buffer, Self::Indices>,
         weights: &mut Self::Buffer,
     ) -> Result<Vec<u32>, DeviceError>;
     /// Gradient of the weights of [`Experts::route`] with respect to the logits, `[T, N]`; the choice is constant.

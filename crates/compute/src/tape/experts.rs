@@ -132,7 +132,8 @@ fn with_weights<A: Copy, B>(groups: &[RowGroup<A>], weight: impl Fn(A) -> B) -> 
 
 impl<'p, D: Device> Tape<'p, D> {
     /// The weights of each row's experts, `[T, K]`, and where its copies go, from logits `[T, N]`. `bias` is added where
-    /// experts are chosen, and is not learned by the gradient.
+    /// experts are chosen, and is not learned by the gradient. `blocks` are the first rows of those that choose together,
+    /// see [`RouterLogits::blocks`].
     ///
     /// On a tape that balances by a weight `w`, a router without bias adds the cost `w · N Σ_e f_e P_e` to what is learned
     /// (Switch Transformer: Fedus et al., 2101.03961, equations 4 to 6): `f_e` is the share of the `T·K` copies that go to
@@ -146,10 +147,12 @@ impl<'p, D: Device> Tape<'p, D> {
         router: Router,
         logits: &Value<D>,
         bias: Option<WeightId>,
+        blocks: Option<&D::Indices>,
     ) -> Result<(Value<D>, Rc<Routes<D>>), DeviceError> {
         let bias = bias.map(|bias| self.parameters.get(bias)).transpose()?;
         let mut weights = self.device().uninitialised(logits.rows * router.per_token)?;
-        let chosen = self.device().route(&router, RouterLogits { logits: &*logits.buffer, bias }, &mut weights)?;
+        let operands = RouterLogits { logits: &*logits.buffer, bias, blocks };
+        let chosen = self.device().route(&router, operands, &mut weights)?;
         let routes = Rc::new(Routes::new(self.device(), router, &chosen)?);
         if self.learning {
             self.loads.push(routes.load());
@@ -310,6 +313,7 @@ impl<'p, D: Device> Tape<'p, D> {
             score,
             groups: 1,
             groups_per_token: 1,
+            per_block: None,
             normalised: score == RouterScore::Sigmoid,
             scale: 1.0,
         };

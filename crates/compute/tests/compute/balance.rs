@@ -8,7 +8,17 @@ const ROWS: usize = 6;
 const WEIGHT: f64 = 0.7;
 
 fn router(score: RouterScore, per_token: usize) -> Router {
-    Router { experts: EXPERTS, per_token, score, groups: 1, groups_per_token: 1, normalised: false, scale: 1.5 }
+    let (groups, groups_per_token) = (1, 1);
+    Router {
+        experts: EXPERTS,
+        per_token,
+        score,
+        groups,
+        groups_per_token,
+        per_block: None,
+        normalised: false,
+        scale: 1.5,
+    }
 }
 
 /// A table of rows, a router, its bias, and a matrix for each expert.
@@ -42,7 +52,7 @@ fn learned(router: Router, biased: bool, recomputed: usize, weight: f64) -> (Vec
     let out = tape
         .segment(vec![x], move |tape, inputs| {
             let logits = tape.linear(&inputs[0], ids[1], None)?;
-            let (weights, routes) = tape.route(router, &logits, biased.then_some(ids[2]))?;
+            let (weights, routes) = tape.route(router, &logits, biased.then_some(ids[2]), None)?;
             let copies = tape.dispatch(&inputs[0], &routes)?;
             let given = tape.grouped_linear(&copies, &routes, &ids[3..])?;
             tape.combine(&given, &weights, &routes)

@@ -7,9 +7,9 @@ use aquatint_generate::{
     Cache, Drifting, Engine, GenerateError, Limits, Outcome, Request, Settings, SettingsBuilder, generate,
 };
 use aquatint_network::{
-    AttentionSpec, CachedRows, Denoiser, FeedForwardSpec, ForwardPass, KvCache, LayerSpec, LossRow, Network,
-    NetworkError, NetworkInput, NetworkSpec, NormSpec, ProcessSpec, Role, RowAnswer, RowQuery, SelfConditioningSpec,
-    TimeSpec,
+    Activation, AttentionSpec, BlockRouting, CachedRows, Denoiser, ExpertsSpec, FeedForwardKind, FeedForwardSpec,
+    ForwardPass, KvCache, LayerSpec, LossRow, Network, NetworkError, NetworkInput, NetworkSpec, NormSpec, ProcessSpec,
+    Role, RouterScore, RouterSpec, RowAnswer, RowQuery, SelfConditioningSpec, TimeSpec,
 };
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -21,6 +21,16 @@ pub(crate) fn small(change: impl Fn(&mut NetworkSpec)) -> NetworkSpec {
     let mut spec = NetworkSpec { width: 32, layers, ..spec(40, Layout::Full) };
     change(&mut spec);
     spec
+}
+
+/// Blocks of four positions that choose their experts together.
+pub(crate) fn routed_by_blocks(spec: &mut NetworkSpec) {
+    let block = Some(BlockRouting { length: 4, experts: 4 });
+    let router = RouterSpec { score: RouterScore::Sigmoid, block, ..RouterSpec::softmax(true) };
+    let (experts, per_token, width, activation) = (8, 2, 16, Activation::Swiglu);
+    let mixture = ExpertsSpec { experts, per_token, width, activation, router, shared_width: None };
+    spec.layers.iter_mut().for_each(|layer| layer.feed_forward.kind = FeedForwardKind::Experts(mixture));
+    spec.attention = Layout::Block { length: 4 };
 }
 
 /// Requests of different lengths, policies, guidance and remasking.
@@ -61,11 +71,12 @@ fn fill(network: &dyn Denoiser, requests: &[Request]) -> Vec<Outcome> {
 
 #[test]
 fn a_batch_changes_nothing_on_any_path_thread_count_or_network() {
-    let changes: [fn(&mut NetworkSpec); 4] = [
+    let changes: [fn(&mut NetworkSpec); 5] = [
         |_| {},
         |spec| spec.self_conditioning = Some(SelfConditioningSpec::Added),
         |spec| spec.time_conditioning = Some(TimeSpec::new(8)),
         |spec| spec.attention = Layout::Block { length: 4 },
+        routed_by_blocks,
     ];
     let paths = CpuPath::available();
     for (change, path) in changes.into_iter().flat_map(|change| paths.iter().map(move |path| (change, *path))) {
@@ -101,8 +112,15 @@ fn an_exact_cache_changes_nothing_but_the_work() {
         |settings| settings.guidance_scale(1.5),
         |settings| settings.policy_named("threshold:0.03").repetition_penalty(1.3),
     ];
-    let networks = [(false, false), (true, false), (false, true), (true, true)];
-    for (change, path, (self_conditioning, logit_shift)) in changes.into_iter().flat_map(|change| {
+    let networks = [
+        (false, false, false),
+        (true, false, false),
+        (false, true, false),
+        (true, true, false),
+        (false, false, true),
+        (true, false, true),
+    ];
+    for (change, path, (self_conditioning, logit_shift, routed)) in changes.into_iter().flat_map(|change| {
         let paths = CpuPath::available().into_iter();
         paths.flat_map(move |path| networks.map(|network| (change, path, network)))
     }) {
@@ -110,6 +128,9 @@ fn an_exact_cache_changes_nothing_but_the_work() {
             spec.attention = Layout::Block { length: 4 };
             spec.self_conditioning = self_conditioning.then_some(SelfConditioningSpec::Added);
             spec.head.logit_shift = logit_shift;
+            if routed {
+                routed_by_blocks(spec);
+            }
         });
         let network = listening(Network::new(Cpu::<f32>::new(path, 2).unwrap(), spec, 1).unwrap());
         let (with, without) =
@@ -117,7 +138,7 @@ fn an_exact_cache_changes_nothing_but_the_work() {
         for (index, (with, without)) in with.iter().zip(&without).enumerate() {
             assert_eq!(
                 with.canvas, without.canvas,
-                "{path}, request {index}, self-conditioning {self_conditioning}, logit shift {logit_shift}"
+                "{path}, request {index}, self-conditioning {self_conditioning}, logit shift {logit_shift}, routed {routed}"
             );
             assert_eq!(with.reason, without.reason);
             assert!(with.statistics.rows_read < without.statistics.rows_read);
@@ -390,6 +411,13 @@ fn a_cache_that_cannot_be_is_refused_with_what_can() {
     assert_eq!(refusal(|_| {}, Cache::Exact), "`cache` is exact; allowed: none, prefix, dual");
     let blocks = |spec: &mut NetworkSpec| spec.attention = Layout::Block { length: 4 };
     assert_eq!(refusal(blocks, Cache::Dual), "`cache` is dual; allowed: none, exact");
+    // Sub-blocks are parts of a block, and its rows choose their experts together.
+    let parts = |change: fn(&mut NetworkSpec)| {
+        let network = Network::new(Cpu::<f32>::scalar(), small(change), 1).unwrap();
+        filled(&network, &process(), &cached(Cache::Dual, |settings| settings.block_length(2)))
+    };
+    assert!(parts(|spec| spec.attention = Layout::Block { length: 4 }).is_ok());
+    assert_eq!(parts(routed_by_blocks).unwrap_err().to_string(), "`cache` is dual; allowed: none, exact");
     assert_eq!(
         refusal(|spec| spec.self_conditioning = Some(SelfConditioningSpec::Added), Cache::Dual),
         "`cache` is dual; allowed: none"

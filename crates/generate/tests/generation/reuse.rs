@@ -1,7 +1,7 @@
 //! Rows that a request takes over from another one change nothing but the work.
 
 use crate::chain::{Chain, END, MASK, process};
-use crate::real::{listening, small};
+use crate::real::{listening, routed_by_blocks, small};
 use aquatint_compute::{Cpu, CpuPath, Cuda};
 use aquatint_diffusion::{Canvas, Layout, LeftToRight, Process, TokenId};
 use aquatint_generate::{Cache, Ended, Engine, Limits, Outcome, Request, RequestId, Settings, SettingsBuilder};
@@ -83,8 +83,9 @@ fn converse(engine: &mut Engine<'_>, denoiser: &dyn Denoiser, process: &dyn Proc
 
 #[test]
 fn a_conversation_takes_its_earlier_turns_over_and_says_the_same() {
-    let changes: [fn(&mut NetworkSpec); 4] = [
+    let changes: [fn(&mut NetworkSpec); 5] = [
         |_| {},
+        routed_by_blocks,
         |spec| spec.head.logit_shift = true,
         |spec| spec.layers.iter_mut().for_each(|layer| layer.attention.window = Some(6)),
         |spec| {

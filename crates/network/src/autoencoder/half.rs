@@ -86,7 +86,8 @@ impl HalfSpec<'_> {
             let side = tape.gather(table, ids)?;
             x = tape.add(x, &side)?;
         }
-        let pass = LayerPass { places: &indices.positions, groups: &indices.groups, currents: None, requested: None };
+        let (places, groups) = (&indices.positions, &indices.groups);
+        let pass = LayerPass { places, groups, blocks: None, currents: None, requested: None };
         let visible = &indices.visible;
         for (&layer, weights) in self.layers.iter().zip(&weights.layers) {
             x = tape.segment(vec![x], move |tape, inputs| {

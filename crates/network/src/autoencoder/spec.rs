@@ -61,6 +61,10 @@ impl AutoencoderSpec {
             let allowed = "1: the sides of a grid have learned tables, and a line has one side";
             return refuse("position_axes", layer.attention.rope.axes, allowed);
         }
+        if let Some(block) = layers.clone().find_map(|layer| layer.feed_forward.block_routing()) {
+            let allowed = "nothing: places have no blocks that choose experts together";
+            return refuse("router_block_length", block.length, allowed);
+        }
         if layers.any(|layer| layer.scaled) {
             return refuse("scaled", true, "false: places have no current block, which layer factors tell apart");
         }

@@ -7,13 +7,23 @@
 //! step by step. 2.1 goes on behind a block that has its end token unless `eos_early_stop` says otherwise, for a text that
 //! it cuts off there; here it stops. Its `num_to_transfer` is the number of steps here.
 //!
-//! In the published 2.2 the rows of a block choose together which experts they may go to (`expert_capacity`), which is not
-//! there: such a folder is refused. Its insertions and deletions are, for networks of this layout.
+//! In 2.2 the rows of a block choose together which experts they may go to. Found in SGLang's pull requests 31743 and 31768
+//! with their tests and reviews, and in FluxServe's guide to the checkpoint, which agree: scores are sigmoids with the
+//! bias; of each `block_size` rows an expert has the greatest score of any; the `expert_capacity` greatest of these are
+//! kept, of equals the first; a row has its `num_experts_per_tok` among them by its own scores with the bias, and weighs
+//! them by its scores without, divided by their sum. `n_group` and `topk_group` stand in the same file and are passed over.
+//! Blocks are counted from the beginning of the text, the prompt with it, and the last may be short. Deduced: that the
+//! makers' own code counts blocks so too (the reviewers compared scores and ties with it, and its `generate()` reads whole
+//! blocks from the first position on), and that padding has no part in a block, since it is not read here. Documents that
+//! lie in one canvas have blocks of their own. No logits of such a network were recorded: its router was held against the
+//! formula. Insertions and deletions were followed on a network that routes each row by itself.
 
 use super::config::{Config, wrong};
 use super::qwen::Qwen;
 use super::{Family, FamilyFacts, Object, TokenRoles, experts, hugging_face};
-use crate::{Activation, AttentionSpec, ExpertsSpec, NetworkError, NetworkSpec, RopeSpec, RouterScore, RouterSpec};
+use crate::{
+    Activation, AttentionSpec, BlockRouting, ExpertsSpec, NetworkError, NetworkSpec, RopeSpec, RouterScore, RouterSpec,
+};
 use aquatint_diffusion::Layout;
 use serde_json::{Value, json};
 
@@ -22,8 +32,10 @@ use serde_json::{Value, json};
 pub struct Llada2Moe;
 
 /// Keys beside Qwen's. The last nine say nothing about what the network computes.
-const OWN: [&str; 26] = [
+const OWN: [&str; 28] = [
     "block_length",
+    "block_size",
+    "expert_capacity",
     "first_k_dense_replace",
     "moe_intermediate_size",
     "moe_router_enable_expert_bias",
@@ -143,10 +155,23 @@ impl Family for Llada2Moe {
             };
             let (per_token, width) = (config.size("num_experts_per_tok")?, config.size("moe_intermediate_size")?);
             let shared = config.optional("num_shared_experts", experts::count)?.unwrap_or(0);
+            let block = match config.optional("expert_capacity", experts::count)? {
+                None | Some(0) => None,
+                Some(experts) => {
+                    let length = config.optional("block_size", Config::size)?.unwrap_or(length);
+                    Some(BlockRouting { length, experts })
+                }
+            };
+            // Groups stand in the same file as what a block chooses, and are passed over then.
+            let groups = |key| match block {
+                Some(_) => Ok(1),
+                None => config.optional(key, Config::size).map(|groups| groups.unwrap_or(1)),
+            };
             let router = RouterSpec {
                 score: RouterScore::Sigmoid,
-                groups: config.optional("n_group", Config::size)?.unwrap_or(1),
-                groups_per_token: config.optional("topk_group", Config::size)?.unwrap_or(1),
+                groups: groups("n_group")?,
+                groups_per_token: groups("topk_group")?,
+                block,
                 bias: config.optional("moe_router_enable_expert_bias", Config::flag)?.unwrap_or(true),
                 normalised: per_token > 1,
                 scale: config.optional("routed_scaling_factor", Config::number)?.unwrap_or(1.0),
@@ -194,6 +219,9 @@ impl Family for Llada2Moe {
             "use_qk_norm": attention.map(|attention| attention.qk_norm.is_some()),
         });
         experts::extend(&mut config, keys);
+        if let Some(BlockRouting { length, experts }) = mixture.and_then(|mixture| mixture.router.block) {
+            experts::extend(&mut config, json!({ "block_size": length, "expert_capacity": experts }));
+        }
         config
     }
 

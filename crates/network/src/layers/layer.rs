@@ -47,10 +47,12 @@ pub(crate) struct LayerPass<'p, D: Device> {
     pub(crate) places: &'p D::Indices,
     /// The sequence of each row.
     pub(crate) groups: &'p D::Indices,
+    /// The first row of each block that chooses its experts together, and the number of rows, where the network has such.
+    pub(crate) blocks: Option<&'p D::Indices>,
     /// Of each row whether it is of the current block, 0 or 1, where the network tells these apart.
     pub(crate) currents: Option<&'p D::Indices>,
     /// In the last layer, the requested rows. The output of that layer at other rows is never read: after its attention,
-    /// only the requested rows go on.
+    /// only the requested rows go on, unless rows choose their experts together.
     pub(crate) requested: Option<RequestedRows<'p, D>>,
 }
 
@@ -118,7 +120,9 @@ impl LayerSpec {
         let h = half.modulate(tape, h)?;
         let mut attended = self.attention.forward(tape, &weights.attention, h, pass.places, attend)?;
         let mut currents = pass.currents;
-        if let Some(requested) = pass.requested {
+        let together = self.feed_forward.block_routing().is_some();
+        let (early, late) = if together { (None, pass.requested) } else { (pass.requested, None) };
+        if let Some(requested) = early {
             x = tape.rows(&x, requested.rows)?;
             attended = tape.rows(&attended, requested.rows)?;
             half.groups = requested.groups;
@@ -137,11 +141,15 @@ impl LayerSpec {
         half.part = PARTS_OF_HALF;
         let h = self.feed_forward.norm.forward(tape, &x, weights.feed_forward.norm)?;
         let h = half.modulate(tape, h)?;
-        let x = self.feed_forward.forward(tape, &weights.feed_forward, &half, h, x)?;
-        match (weights.factors, currents) {
-            (None, _) => Ok(x),
-            (Some(factors), Some(currents)) => tape.scale_rows(&x, factors, RowGroups::Given(currents)),
+        let x = self.feed_forward.forward(tape, &weights.feed_forward, &half, (h, x), pass.blocks)?;
+        let x = match (weights.factors, currents) {
+            (None, _) => x,
+            (Some(factors), Some(currents)) => tape.scale_rows(&x, factors, RowGroups::Given(currents))?,
             (Some(_), None) => unreachable!("the input of a network with layer factors says which rows are current"),
+        };
+        match late {
+            Some(requested) => tape.rows(&x, requested.rows),
+            None => Ok(x),
         }
     }
 
@@ -166,6 +174,8 @@ impl LayerSpec {
         requested: u64,
     ) -> u64 {
         let width = network.width;
+        // Rows that choose their experts together all go on.
+        let requested = if self.feed_forward.block_routing().is_some() { rows } else { requested };
         let weights = PARTS * width * network.condition_width();
         let modulation = network.time_conditioning.map_or(0, |_| 2 * sequences * weights as u64);
         modulation

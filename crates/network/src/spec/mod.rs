@@ -12,7 +12,8 @@ mod time;
 pub use aquatint_compute::RouterScore;
 pub use attention::{AttentionSpec, RopeSpec};
 pub use feed_forward::{
-    Activation, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, ParallelSpec, PlainSpec, RouterSpec,
+    Activation, BlockRouting, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, ParallelSpec, PlainSpec,
+    RouterSpec,
 };
 pub use head::HeadSpec;
 pub use kind::NetworkKind;
@@ -119,6 +120,31 @@ impl NetworkSpec {
         self.layers.first().map_or(1, |layer| layer.attention.rope.axes)
     }
 
+    /// How many rows choose their experts together, where rows do.
+    pub fn routing_length(&self) -> Option<usize> {
+        self.layers.iter().find_map(|layer| layer.feed_forward.block_routing()).map(|block| block.length)
+    }
+
+    /// Refuses rows that choose their experts together where which ones do, or all of them at once, cannot be.
+    fn check_routing(&self) -> Result<(), NetworkError> {
+        let Some(length) = self.routing_length() else { return Ok(()) };
+        let mut routed = self.layers.iter().filter_map(|layer| layer.feed_forward.block_routing());
+        if let Some(other) = routed.find(|block| block.length != length) {
+            let allowed = format!("{length} in all layers, as in the first one");
+            return refuse("router_block_length", other.length, allowed);
+        }
+        // Other rows would choose with those of a block: later ones, which it does not see.
+        if !matches!(self.attention, Layout::Block { length: block } if block.is_multiple_of(length)) {
+            let allowed = format!("block:LENGTH with a multiple of {length}, the rows that choose experts together");
+            return refuse("attention", self.attention, allowed);
+        }
+        // The row before a block answers for its first position, and would be computed without its block.
+        if self.head.logit_shift {
+            return refuse("logit_shift", true, "false where the rows of a block choose experts together");
+        }
+        Ok(())
+    }
+
     /// Columns of what layers are conditioned on.
     pub(crate) fn condition_width(&self) -> usize {
         self.time_conditioning.and_then(|time| time.width).unwrap_or(self.width)
@@ -162,6 +188,7 @@ impl NetworkSpec {
             let allowed = "full, causal, block:LENGTH or causal-prefix:LENGTH with a length of 1 or more";
             return refuse("attention", self.attention, allowed);
         }
+        self.check_routing()?;
         if let Some(mask) = self.mask_token
             && mask as usize >= self.vocabulary_size
         {

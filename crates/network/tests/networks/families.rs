@@ -2,7 +2,9 @@
 
 use aquatint_diffusion::Layout;
 use aquatint_network::families::{self, FAMILIES, Family, Object, TokenRoles, llada::Llada, native::Native};
-use aquatint_network::{AttentionSpec, LayerSpec, NetworkError, NetworkSpec, NormSpec, RopeSpec, TimeSpec};
+use aquatint_network::{
+    AttentionSpec, BlockRouting, FeedForwardKind, LayerSpec, NetworkError, NetworkSpec, NormSpec, RopeSpec, TimeSpec,
+};
 use aquatint_testing::{Example, Golden};
 use serde_json::{Value, json};
 
@@ -18,10 +20,8 @@ fn refusal(config: &Value) -> String {
 
 #[test]
 fn every_description_goes_out_and_comes_back() {
-    for name in Example::NAMES
-        .into_iter()
-        .filter(|name| !["biases", "experts", "grouped-experts", "encoder-and-decoder"].contains(name))
-    {
+    let others = ["biases", "experts", "grouped-experts", "block-experts", "encoder-and-decoder"];
+    for name in Example::NAMES.into_iter().filter(|name| !others.contains(name)) {
         let spec = Example::named(name).spec;
         let config = config(&spec);
         let text = serde_json::to_string_pretty(&config).unwrap();
@@ -338,20 +338,75 @@ fn a_llada_of_other_parts_is_refused_in_words() {
     assert!(families::from_config(&config).is_ok());
 }
 
-/// LLaDA2.2 lets the rows of a block choose among so many experts; each row by itself would go to others.
+/// LLaDA2.2 lets the rows of a block choose together among how many experts each has its own, in place of groups.
 #[test]
-fn experts_that_a_block_chooses_together_are_refused_in_words() {
+fn experts_that_a_block_chooses_together_are_read_written_and_refused_where_they_cannot_be() {
     let file = std::fs::read(Golden::folder("llada2_moe").join("config.json")).unwrap();
     let mut config: Value = serde_json::from_slice(&file).unwrap();
     config["mask_token_id"] = json!(327);
+    let routing = |config: &Value| {
+        let spec = families::from_config(config).unwrap();
+        let router = spec.layers.last().unwrap().feed_forward.experts().unwrap().router;
+        (router.block, router.groups, router.groups_per_token)
+    };
+    config["block_size"] = json!(32);
     for nothing in [json!(null), json!(0)] {
         config["expert_capacity"] = nothing;
         assert_eq!(families::unknown_keys(&config), [""; 0]);
-        assert!(families::from_config(&config).is_ok());
+        assert_eq!(routing(&config), (None, 4, 2));
     }
-    config["expert_capacity"] = json!(48);
+    config["expert_capacity"] = json!(6);
+    let together = BlockRouting { length: 32, experts: 6 };
+    assert_eq!(families::unknown_keys(&config), [""; 0]);
+    assert_eq!(routing(&config), (Some(together), 1, 1));
+    // It goes out and comes back.
+    let spec = families::from_config(&config).unwrap();
+    let family = families::of_config(&config).unwrap();
+    let written = families::to_config(family, &spec, &TokenRoles::default()).unwrap();
+    assert_eq!((&written["expert_capacity"], &written["block_size"]), (&json!(6), &json!(32)));
+    assert_eq!(families::from_config(&written).unwrap(), spec);
+    // As many rows as a block has choose together where nothing is said, and a part of a block may.
+    config["block_size"] = json!(null);
+    assert_eq!(routing(&config).0, Some(together));
+    config["block_size"] = json!(16);
+    assert_eq!(routing(&config).0, Some(BlockRouting { length: 16, experts: 6 }));
+    config["block_size"] = json!(24);
     assert_eq!(
         refusal(&config),
-        "`expert_capacity` is 48, which is not supported: it needs experts that the rows of a block choose together"
+        "`attention` is block:32; allowed: block:LENGTH with a multiple of 24, the rows that choose experts together"
+    );
+    config["block_size"] = json!(32);
+    config["expert_capacity"] = json!(3);
+    assert_eq!(refusal(&config), "`router_block_experts` is 3; allowed: from `experts_per_token`, 4, to `experts`, 16");
+    // No row of another layout has a block of its own, and other families have no word for one.
+    let full = NetworkSpec { attention: Layout::Full, ..spec.clone() };
+    assert_eq!(
+        full.validate().unwrap_err().to_string(),
+        "`attention` is full; allowed: block:LENGTH with a multiple of 32, the rows that choose experts together"
+    );
+    let mut shifted = spec.clone();
+    shifted.head.logit_shift = true;
+    assert_eq!(
+        shifted.validate().unwrap_err().to_string(),
+        "`logit_shift` is true; allowed: false where the rows of a block choose experts together"
+    );
+    let mut grouped = spec.clone();
+    for layer in &mut grouped.layers {
+        if let FeedForwardKind::Experts(experts) = &mut layer.feed_forward.kind {
+            experts.router.groups = 4;
+        }
+    }
+    assert_eq!(
+        grouped.validate().unwrap_err().to_string(),
+        "`router_groups` is 4; allowed: 1 where the rows of a block choose together"
+    );
+    let sdar = FAMILIES.into_iter().find(|family| family.facts().model_type == "sdar_moe").unwrap();
+    assert!(families::to_config(sdar, &spec, &TokenRoles::default()).is_err());
+    let file = std::fs::read(Golden::folder("sdar_moe").join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_slice(&file).unwrap();
+    config["expert_capacity"] = json!(6);
+    assert_eq!(
+        refusal(&config),
+        "`expert_capacity` is 6, which is not supported: it needs experts that the rows of a block choose together"
     );
 }

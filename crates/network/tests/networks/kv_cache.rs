@@ -50,6 +50,12 @@ fn reading_block_after_block_is_reading_everything_to_the_bit() {
         }
         example.spec.layers.iter_mut().zip(windows).for_each(|(layer, window)| layer.attention.window = window);
         block_after_block(&example, &visibility);
+        // Rows that choose their experts together are computed together.
+        let routed = Example::named("block-experts").spec;
+        example.spec.layers.iter_mut().zip(&routed.layers).for_each(|(layer, routed)| {
+            layer.feed_forward = routed.feed_forward;
+        });
+        block_after_block(&example, &visibility);
     }
 }
 

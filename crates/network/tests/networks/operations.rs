@@ -2,7 +2,10 @@
 
 use aquatint_compute::Visibility;
 use aquatint_diffusion::Layout;
-use aquatint_network::{AttentionSpec, FeedForwardSpec, LayerSpec, NetworkSpec, NormSpec, RowLayout, TimeSpec};
+use aquatint_network::{
+    Activation, AttentionSpec, BlockRouting, ExpertsSpec, FeedForwardKind, FeedForwardSpec, LayerSpec, NetworkSpec,
+    NormSpec, RouterSpec, RowLayout, TimeSpec,
+};
 
 /// A small network with grouped queries.
 fn spec() -> NetworkSpec {
@@ -32,6 +35,24 @@ fn operations_agree_with_a_count_by_hand() {
     let mut windowed = spec();
     windowed.layers[1].attention.window = Some(2);
     assert_eq!(operations(&windowed), by_hand - 2 * (25 - 13) * 4 * 8);
+}
+
+#[test]
+fn all_rows_of_the_last_layer_count_where_they_choose_their_experts_together() {
+    let router = RouterSpec { block: Some(BlockRouting { length: 2, experts: 3 }), ..RouterSpec::softmax(true) };
+    let (experts, per_token, width, activation) = (4, 2, 6, Activation::Swiglu);
+    let mixture = ExpertsSpec { experts, per_token, width, activation, router, shared_width: None };
+    let mut spec = NetworkSpec { attention: Layout::Block { length: 2 }, ..spec() };
+    spec.layers.iter_mut().for_each(|layer| layer.feed_forward.kind = FeedForwardKind::Experts(mixture));
+    let mut rows = RowLayout::default();
+    rows.push(Layout::Block { length: 2 }, 4, &[]);
+    let (positions, visibility) = rows.finish().unwrap();
+    // Of 4 rows one is requested; only the head reads it alone. A row reads the router, 8 x 4, and three matrices of 8 x 6
+    // of each of two experts.
+    let layer = 2 * 4 * (128 + 64 + 8 * 4 + 2 * 3 * 48);
+    let attention = 2 * 4 * 8 * 12;
+    let head = 2 * 8 * 11;
+    assert_eq!(spec.operations(&visibility, &positions, 1).unwrap(), 2 * layer + attention + head);
 }
 
 #[test]

@@ -101,12 +101,32 @@ fn measured(recipe: &Resolved) -> f64 {
     likelihood(&network, &rule, VALIDATION_SEED, batches.into_iter(), &mut |_| true).unwrap().nats_per_token
 }
 
+/// LLaDA2.2: the folder of LLaDA2 whose blocks of 32 rows choose together among 6 of 16 experts.
+fn routed_by_blocks(room: &Room) -> PathBuf {
+    let folder = room.path("llada2.2");
+    std::fs::create_dir_all(&folder).unwrap();
+    for entry in std::fs::read_dir(Golden::folder("llada2_moe")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+        }
+    }
+    let path = folder.join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    (config["expert_capacity"], config["block_size"]) = (6.into(), 32.into());
+    std::fs::write(path, config.to_string()).unwrap();
+    let spec = Checkpoint::load(&folder).unwrap().spec;
+    assert_eq!(spec.routing_length(), Some(32));
+    folder
+}
+
 #[test]
 fn every_family_learns_resumes_exactly_and_stays_one_of_its_folders() {
     let room = Room::new();
-    for name in FAMILIES {
-        let original = Checkpoint::load(&Golden::folder(name)).unwrap();
-        let begin = |folder: &str, set: &[&str]| room.recipe((folder, &Golden::folder(name)), set);
+    let folders = FAMILIES.map(|name| (name, Golden::folder(name)));
+    for (name, folder) in folders.into_iter().chain([("llada2.2", routed_by_blocks(&room))]) {
+        let original = Checkpoint::load(&folder).unwrap();
+        let begin = |name: &str, set: &[&str]| room.recipe((name, &folder), set);
 
         // No step: the folder that is saved is the one that was read, to the bit.
         let broken = format!("{name}-broken");
@@ -149,8 +169,10 @@ const BLOCKS: [&str; 7] =
 /// Two streams show each noisy block what it sees when it is filled: the clean blocks before it, and itself.
 #[test]
 fn blocks_learn_from_what_they_are_filled_from() {
-    for name in BLOCKS {
-        let checkpoint = Checkpoint::load(&Golden::folder(name)).unwrap();
+    let room = Room::new();
+    let folders = BLOCKS.map(|name| (name, Golden::folder(name)));
+    for (name, folder) in folders.into_iter().chain([("llada2.2", routed_by_blocks(&room))]) {
+        let checkpoint = Checkpoint::load(&folder).unwrap();
         let (network, spec) = (checkpoint.network(device()).unwrap(), &checkpoint.spec);
         let block = spec.attention.block_length().unwrap();
         let length = (2 * block + block.div_ceil(2)).min(spec.context_length);

@@ -156,7 +156,7 @@ fn compare_routers<D: Device>(device: &D, comparison: &mut Comparison) {
     };
     let (given, bias) = (up(&given), up(&bias));
     let mut weights = up(&vec![0.0; golden.values("router.weights").len()]);
-    let operands = RouterLogits { logits: &given, bias: Some(&bias) };
+    let operands = RouterLogits { logits: &given, bias: Some(&bias), blocks: None };
     let chosen = device.route(&experts.router(), operands, &mut weights).unwrap();
     assert_eq!(chosen, golden.ids("router.experts"), "on {words}");
     let weights: Vec<f64> = device.download(&weights).into_iter().map(Element::to_f64).collect();

@@ -194,7 +194,7 @@ fn compare_router<D: Device>(device: &D, comparison: &mut Comparison) {
         .collect();
     let given = device.upload(&given).unwrap();
     let mut weights = device.zeros(golden.values("router.weights").len()).unwrap();
-    let operands = RouterLogits { logits: &given, bias: None };
+    let operands = RouterLogits { logits: &given, bias: None, blocks: None };
     let chosen = device.route(&experts.router(), operands, &mut weights).unwrap();
     let weights = device.download(&weights).into_iter().map(Element::to_f64).zip(&chosen);
     let weights: Vec<f64> = weights.map(|(weight, &expert)| weight * f64::from(scale[expert as usize])).collect();

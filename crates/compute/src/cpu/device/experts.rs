@@ -24,23 +24,63 @@ fn part_mut<'a, E, W>(values: &'a mut [E], group: &RowGroup<W>, columns: usize) 
     &mut values[group.rows.start * columns..group.rows.end * columns]
 }
 
+/// The rows that choose their experts together.
+struct Block<'a, E> {
+    logits: &'a [E],
+    weights: &'a mut [E],
+    chosen: &'a mut [u32],
+}
+
+/// The rows of each block, which begin at `starts`.
+fn cut<'a, E>(
+    router: &Router,
+    starts: &[u32],
+    logits: &'a [E],
+    (mut weights, mut chosen): (&'a mut [E], &'a mut [u32]),
+) -> Vec<Block<'a, E>> {
+    let mut blocks = Vec::with_capacity(starts.len());
+    for block in starts.windows(2) {
+        let (start, end) = (block[0] as usize, block[1] as usize);
+        let count = (end - start) * router.per_token;
+        let (of_weights, weights_behind) = std::mem::take(&mut weights).split_at_mut(count);
+        let (of_chosen, chosen_behind) = std::mem::take(&mut chosen).split_at_mut(count);
+        (weights, chosen) = (weights_behind, chosen_behind);
+        let logits = &logits[start * router.experts..end * router.experts];
+        blocks.push(Block { logits, weights: of_weights, chosen: of_chosen });
+    }
+    blocks
+}
+
 impl<E: Element> Experts for Cpu<E> {
     fn route(
         &self,
         router: &Router,
-        operands: RouterLogits<'_, Buffer<E>>,
+        operands: RouterLogits<'_, Buffer<E>, Vec<u32>>,
         weights: &mut Buffer<E>,
     ) -> Result<Vec<u32>, DeviceError> {
-        let RouterLogits { logits, bias } = operands;
+        let RouterLogits { logits, bias, blocks } = operands;
         let (logits, bias) = (logits.as_slice(), bias.map(Buffer::as_slice));
         let mut chosen = vec![0; weights.len()];
+        let work = router.experts * (8 + router.per_token);
+        if let (Some(per_block), Some(starts)) = (router.per_block, blocks) {
+            let blocks = cut(router, starts, logits, (weights.as_mut_slice(), &mut chosen));
+            let route = |Block { logits, weights, chosen }: Block<'_, E>| {
+                scalar::route_block(router, per_block, logits, bias, chosen, weights);
+            };
+            let rows = logits.len() / router.experts;
+            match &self.fast {
+                Some(fast) => fast.route_rows(work * rows / blocks.len().max(1), blocks, route),
+                None => blocks.into_iter().for_each(route),
+            }
+            return Ok(chosen);
+        }
         let rows = logits.chunks_exact(router.experts).zip(weights.as_mut_slice().chunks_exact_mut(router.per_token));
         let rows = rows.zip(chosen.chunks_exact_mut(router.per_token));
         let route = |((logits, weights), chosen): ((&[E], &mut [E]), &mut [u32])| {
             scalar::route_row(router, logits, bias, chosen, weights);
         };
         match &self.fast {
-            Some(fast) => fast.route_rows(router.experts * (8 + router.per_token), rows.collect(), route),
+            Some(fast) => fast.route_rows(work, rows.collect(), route),
             None => rows.for_each(route),
         }
         Ok(chosen)

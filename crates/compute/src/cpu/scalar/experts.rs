@@ -2,6 +2,8 @@
 //!
 //! Scores `s` are `softmax(z)` or `σ(z)` of the logits `z`. Experts are chosen by `s + bias`; their weights are
 //! `w_e = scale · s_e / S`, with `S` the sum over the chosen ones where weights are normalised and 1 where they are not.
+//! Where the rows of a block choose together, an expert is as good for the block as it is for that of its rows for which it
+//! is best, `max_t (s_te + bias_e)`, and a row has its own among the best of the block.
 
 use super::{dot, sigmoid};
 use crate::{Combine, Element, Router, RouterScore};
@@ -18,10 +20,7 @@ pub(in crate::cpu) fn route_row<E: Element>(
     weights: &mut [E],
 ) {
     let scores = scores(router.score, logits);
-    let keys: Vec<f64> = match bias {
-        Some(bias) => scores.iter().zip(bias).map(|(&score, &bias)| key(score + bias)).collect(),
-        None => scores.iter().map(|&score| key(score)).collect(),
-    };
+    let keys = keys(&scores, bias);
     let size = router.experts / router.groups;
     let mut open = vec![true; router.experts];
     if router.groups > 1 {
@@ -31,9 +30,36 @@ pub(in crate::cpu) fn route_row<E: Element>(
         open = (0..router.experts).map(|expert| allowed.contains(&((expert / size) as u32))).collect();
     }
     greatest(&keys, &open, chosen);
-    let sum = divisor(router, &scores, chosen);
-    for (weight, &expert) in weights.iter_mut().zip(&*chosen) {
-        *weight = E::from_f64(router.scale) * scores[expert as usize] / sum;
+    weigh(router, &scores, chosen, weights);
+}
+
+/// The same of all rows of a block, which have their experts among the `per_block` best for the block.
+pub(in crate::cpu) fn route_block<E: Element>(
+    router: &Router,
+    per_block: usize,
+    logits: &[E],
+    bias: Option<&[E]>,
+    chosen: &mut [u32],
+    weights: &mut [E],
+) {
+    let rows = logits.chunks_exact(router.experts).map(|logits| {
+        let scores = scores(router.score, logits);
+        let keys = keys(&scores, bias);
+        (scores, keys)
+    });
+    let rows: Vec<(Vec<E>, Vec<f64>)> = rows.collect();
+    let mut best = vec![f64::NEG_INFINITY; router.experts];
+    for (_, keys) in &rows {
+        best.iter_mut().zip(keys).for_each(|(best, &key)| *best = best.max(key));
+    }
+    let mut together = vec![0; per_block];
+    greatest(&best, &vec![true; router.experts], &mut together);
+    let mut open = vec![false; router.experts];
+    together.iter().for_each(|&expert| open[expert as usize] = true);
+    let places = chosen.chunks_exact_mut(router.per_token).zip(weights.chunks_exact_mut(router.per_token));
+    for ((scores, keys), (chosen, weights)) in rows.iter().zip(places) {
+        greatest(keys, &open, chosen);
+        weigh(router, scores, chosen, weights);
     }
 }
 
@@ -76,6 +102,22 @@ fn scores<E: Element>(score: RouterScore, logits: &[E]) -> Vec<E> {
             let sum = powers.iter().fold(E::default(), |sum, &power| sum + power);
             powers.into_iter().map(|power| power / sum).collect()
         }
+    }
+}
+
+/// What the experts of a row are compared by.
+fn keys<E: Element>(scores: &[E], bias: Option<&[E]>) -> Vec<f64> {
+    match bias {
+        Some(bias) => scores.iter().zip(bias).map(|(&score, &bias)| key(score + bias)).collect(),
+        None => scores.iter().map(|&score| key(score)).collect(),
+    }
+}
+
+/// The weights of chosen experts.
+fn weigh<E: Element>(router: &Router, scores: &[E], chosen: &[u32], weights: &mut [E]) {
+    let sum = divisor(router, scores, chosen);
+    for (weight, &expert) in weights.iter_mut().zip(chosen) {
+        *weight = E::from_f64(router.scale) * scores[expert as usize] / sum;
     }
 }
 

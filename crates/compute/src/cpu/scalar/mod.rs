@@ -22,7 +22,7 @@ pub(super) use elementwise::{
     gated_add, gated_add_backward, gelu, gelu_backward, glu, glu_backward, modulate, modulate_backward,
     round_to_levels, round_to_levels_backward, scale_add, scale_rows, scale_rows_backward, silu, silu_backward,
 };
-pub(super) use experts::{combine, combine_backward, route_row, route_row_backward};
+pub(super) use experts::{combine, combine_backward, route_block, route_row, route_row_backward};
 pub(super) use layer_norm::{layer_norm, layer_norm_backward};
 pub(super) use loss::{ScalarHead, ScalarLoss, linear_cost_rows, linear_cross_entropy, linear_learn_rows};
 pub(super) use norm::{rms_norm, rms_norm_backward};

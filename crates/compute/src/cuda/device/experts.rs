@@ -17,11 +17,12 @@ impl Experts for Cuda {
     fn route(
         &self,
         router: &Router,
-        operands: RouterLogits<'_, GpuBuffer>,
+        operands: RouterLogits<'_, GpuBuffer, GpuIndices>,
         weights: &mut GpuBuffer,
     ) -> Result<Vec<u32>, DeviceError> {
-        let RouterLogits { logits, bias } = operands;
-        let &Router { experts, per_token, score, groups, groups_per_token, normalised, scale } = router;
+        let RouterLogits { logits, bias, blocks } = operands;
+        let &Router { experts, per_token, score, groups, groups_per_token, per_block, normalised, scale } = router;
+        let blocks = blocks.filter(|_| per_block.is_some());
         let chosen = self.take::<u32>(weights.len())?;
         let kernel = RouteRows {
             experts: int(experts),
@@ -29,15 +30,18 @@ impl Experts for Cuda {
             sigmoids: i32::from(score == RouterScore::Sigmoid),
             groups: int(groups),
             groups_per_token: int(groups_per_token),
+            per_block: int(per_block.unwrap_or(experts)),
             normalised: i32::from(normalised),
             scale: scale as f32,
             logits: logits.input(),
             bias: bias.map_or(In::none(), GpuBuffer::input),
+            blocks: blocks.map_or(In::none(), GpuIndices::input),
             chosen: chosen.output(),
             weights: weights.output(),
         };
-        let shared = size_of::<f32>() * (3 * experts + 2 * groups);
-        self.launch(0, kernel, ((weights.len() / per_token) as u32, 1), ROUTING, shared);
+        let shared = size_of::<f32>() * (4 * experts + 2 * groups);
+        let count = blocks.map_or(weights.len() / per_token, |blocks| blocks.len() - 1);
+        self.launch(0, kernel, (count as u32, 1), ROUTING, shared);
         Ok(self.fetch(chosen.at(), weights.len()))
     }
     fn route_backward(

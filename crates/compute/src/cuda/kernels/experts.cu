@@ -1,4 +1,5 @@
-// Mixtures of experts: which experts a row goes to, and the sum of what they give. One block for each row.
+// Mixtures of experts: which experts a row goes to, and the sum of what they give. One block for each row, but for rows
+// that choose together.
 
 // The scores of a row's experts, in shared memory.
 DEVICE void router_scores(int experts, int sigmoids, const float* logits, float* scores) {
@@ -38,21 +39,73 @@ DEVICE float router_divisor(int normalised, int per_token, const u32* chosen, co
     return sum;
 }
 
-// The chosen experts of each row in ascending order, and their weights. Shared memory holds scores and keys of all
-// experts, then keys and marks of all groups, then a mark for each expert.
-KERNEL route(int experts, int per_token, int sigmoids, int groups, int groups_per_token, int normalised, float scale,
-             const float* logits, const float* bias, u32* chosen, float* weights) {
-    DYNAMIC_SHARED(float, scores);
-    float *keys = scores + experts, *group_keys = keys + experts;
-    int *open = reinterpret_cast<int*>(group_keys + groups), *taken = open + groups, size = experts / groups;
-    logits += i64(blockIdx.x) * experts;
-    chosen += i64(blockIdx.x) * per_token;
-    weights += i64(blockIdx.x) * per_token;
+// What the experts of a row are compared by, in shared memory, with its scores.
+DEVICE void router_keys(int experts, int sigmoids, const float* logits, const float* bias, float* scores, float* keys) {
     router_scores(experts, sigmoids, logits, scores);
     for (int e = threadIdx.x; e < experts; e += blockDim.x) {
         float key = scores[e] + (bias ? bias[e] : 0.0f);
         keys[e] = key == key ? key : -INFINITY;
     }
+    __syncthreads();
+}
+
+// The chosen experts of a row in ascending order, and their weights, by its scores and keys; those of a part that is not
+// open are not chosen. A part is `size` neighbouring experts.
+DEVICE void route_row(int experts, int per_token, int normalised, float scale, const float* scores, const float* keys,
+                      const int* open, int size, int* taken, u32* chosen, float* weights) {
+    for (int e = threadIdx.x; e < experts; e += blockDim.x)
+        taken[e] = open[e / size] && rank_of(e, experts, keys, open, size) < per_token;
+    __syncthreads();
+    for (int e = threadIdx.x; e < experts; e += blockDim.x) {
+        if (!taken[e]) continue;
+        int slot = 0;
+        for (int other = 0; other < e; other++) slot += taken[other];
+        chosen[slot] = e;
+    }
+    __syncthreads();
+    for (int k = threadIdx.x; k < per_token; k += blockDim.x)
+        weights[k] = scale * scores[chosen[k]] / router_divisor(normalised, per_token, chosen, scores);
+    __syncthreads();
+}
+
+// The chosen experts of each row in ascending order, and their weights. Shared memory holds scores and keys of all
+// experts, then keys and marks of all groups, then two marks for each expert. With `blocks`, the first row of each and the
+// number of rows, a block of threads routes a block of rows: first it compares experts by the row for which each is best,
+// and closes all but `per_block` of them.
+KERNEL route(int experts, int per_token, int sigmoids, int groups, int groups_per_token, int per_block, int normalised,
+             float scale, const float* logits, const float* bias, const u32* blocks, u32* chosen, float* weights) {
+    DYNAMIC_SHARED(float, scores);
+    float *keys = scores + experts, *group_keys = keys + experts;
+    int *open = reinterpret_cast<int*>(group_keys + groups), *taken = open + groups, size = experts / groups;
+    if (blocks) {
+        int* together = taken + experts;
+        i64 first = blocks[blockIdx.x], end = blocks[blockIdx.x + 1];
+        // The marks of all experts hold their best keys until these are compared.
+        float* best = reinterpret_cast<float*>(together);
+        for (i64 row = first; row < end; row++) {
+            router_keys(experts, sigmoids, logits + row * experts, bias, scores, keys);
+            for (int e = threadIdx.x; e < experts; e += blockDim.x)
+                best[e] = row == first ? keys[e] : fmaxf(best[e], keys[e]);
+            __syncthreads();
+        }
+        if (threadIdx.x == 0) open[0] = 1;
+        __syncthreads();
+        for (int e = threadIdx.x; e < experts; e += blockDim.x)
+            taken[e] = rank_of(e, experts, best, open, experts) < per_block;
+        __syncthreads();
+        for (int e = threadIdx.x; e < experts; e += blockDim.x) together[e] = taken[e];
+        __syncthreads();
+        for (i64 row = first; row < end; row++) {
+            router_keys(experts, sigmoids, logits + row * experts, bias, scores, keys);
+            route_row(experts, per_token, normalised, scale, scores, keys, together, 1, taken, chosen + row * per_token,
+                      weights + row * per_token);
+        }
+        return;
+    }
+    logits += i64(blockIdx.x) * experts;
+    chosen += i64(blockIdx.x) * per_token;
+    weights += i64(blockIdx.x) * per_token;
+    router_keys(experts, sigmoids, logits, bias, scores, keys);
     for (int g = threadIdx.x; g < groups; g += blockDim.x) open[g] = 1;
     __syncthreads();
     if (groups > 1) {
@@ -71,18 +124,7 @@ KERNEL route(int experts, int per_token, int sigmoids, int groups, int groups_pe
         for (int g = threadIdx.x; g < groups; g += blockDim.x) open[g] = taken[g];
         __syncthreads();
     }
-    for (int e = threadIdx.x; e < experts; e += blockDim.x)
-        taken[e] = open[e / size] && rank_of(e, experts, keys, open, size) < per_token;
-    __syncthreads();
-    for (int e = threadIdx.x; e < experts; e += blockDim.x) {
-        if (!taken[e]) continue;
-        int slot = 0;
-        for (int other = 0; other < e; other++) slot += taken[other];
-        chosen[slot] = e;
-    }
-    __syncthreads();
-    for (int k = threadIdx.x; k < per_token; k += blockDim.x)
-        weights[k] = scale * scores[chosen[k]] / router_divisor(normalised, per_token, chosen, scores);
+    route_row(experts, per_token, normalised, scale, scores, keys, open, size, taken, chosen, weights);
 }
 
 // Shared memory holds the scores of all experts.

@@ -71,17 +71,18 @@ impl ExpertsSpec {
         })
     }
 
-    /// Adds to the residual stream `x` what the experts make of its normed rows `h`.
+    /// Adds to the residual stream `x` what the experts make of its normed rows `h`. `blocks` are the first rows of those
+    /// that choose together, see [`RouterLogits::blocks`](aquatint_compute::RouterLogits::blocks).
     pub(super) fn forward<'p, D: Device>(
         &self,
         tape: &mut Tape<'p, D>,
         weights: &ExpertsWeights,
         half: &Half<'p, '_, D>,
-        h: Value<D>,
-        mut x: Value<D>,
+        (h, mut x): (Value<D>, Value<D>),
+        blocks: Option<&'p D::Indices>,
     ) -> Result<Value<D>, DeviceError> {
         let logits = tape.linear(&h, weights.router, None)?;
-        let routed = self.route(tape, weights, &logits)?;
+        let routed = self.route(tape, weights, (&logits, blocks))?;
         drop(logits);
         if let (Some(shared), Some(weights)) = (self.shared(), &weights.shared) {
             let inner = shared.forward(tape, weights, &h)?;
@@ -91,12 +92,13 @@ impl ExpertsSpec {
         half.add_value(tape, &sum, x)
     }
 
-    /// What the experts and the shared one make of rows `h` together, by the logits of the router for these rows.
+    /// What the experts and the shared one make of rows `h` together, by the logits of the router for these rows, and by
+    /// the first rows of those that choose together.
     pub(super) fn output<'p, D: Device>(
         &self,
         tape: &mut Tape<'p, D>,
         weights: &ExpertsWeights,
-        logits: &Value<D>,
+        logits: (&Value<D>, Option<&'p D::Indices>),
         h: Value<D>,
     ) -> Result<Value<D>, DeviceError> {
         let routed = self.route(tape, weights, logits)?;
@@ -119,9 +121,9 @@ impl ExpertsSpec {
         &self,
         tape: &mut Tape<'p, D>,
         weights: &ExpertsWeights,
-        logits: &Value<D>,
+        (logits, blocks): (&Value<D>, Option<&'p D::Indices>),
     ) -> Result<Routed<D>, DeviceError> {
-        let (shares, routes) = tape.route(self.router(), logits, weights.bias)?;
+        let (shares, routes) = tape.route(self.router(), logits, weights.bias, blocks)?;
         let shares = match weights.expert_scale {
             Some(scale) => tape.scale_rows(&shares, scale, RowGroups::Chosen(Rc::clone(&routes)))?,
             None => shares,

@@ -68,17 +68,17 @@ impl FeedForwardSpec {
     }
 
     /// Adds to the residual stream `x` what comes of its normed rows `h`, through the gate of the half where there is
-    /// one.
+    /// one. `blocks` are the first rows of those that choose their experts together.
     pub(super) fn forward<'p, D: Device>(
         &self,
         tape: &mut Tape<'p, D>,
         weights: &FeedForwardWeights,
         half: &Half<'p, '_, D>,
-        h: Value<D>,
-        x: Value<D>,
+        (h, x): (Value<D>, Value<D>),
+        blocks: Option<&'p D::Indices>,
     ) -> Result<Value<D>, DeviceError> {
         if let Some((norm, weight)) = self.post_norm.zip(weights.post_norm) {
-            let given = self.output(tape, &weights.kind, h, &x)?;
+            let given = self.output(tape, &weights.kind, (h, &x), blocks)?;
             let given = norm.forward(tape, &given, weight)?;
             return half.add_value(tape, &given, x);
         }
@@ -94,10 +94,10 @@ impl FeedForwardSpec {
                 half.add(tape, &inner, (weights.down, weights.down_bias), x)
             }
             (FeedForwardKind::Experts(experts), KindWeights::Experts(weights)) => {
-                experts.forward(tape, weights, half, h, x)
+                experts.forward(tape, weights, half, (h, x), blocks)
             }
             _ => {
-                let given = self.output(tape, &weights.kind, h, &x)?;
+                let given = self.output(tape, &weights.kind, (h, &x), blocks)?;
                 half.add_value(tape, &given, x)
             }
         }
@@ -108,8 +108,8 @@ impl FeedForwardSpec {
         &self,
         tape: &mut Tape<'p, D>,
         weights: &KindWeights,
-        h: Value<D>,
-        x: &Value<D>,
+        (h, x): (Value<D>, &Value<D>),
+        blocks: Option<&'p D::Indices>,
     ) -> Result<Value<D>, DeviceError> {
         match (self.kind, weights) {
             (FeedForwardKind::Gated(gated), KindWeights::Gated(weights)) => {
@@ -122,10 +122,10 @@ impl FeedForwardSpec {
             }
             (FeedForwardKind::Experts(experts), KindWeights::Experts(weights)) => {
                 let logits = tape.linear(&h, weights.router, None)?;
-                experts.output(tape, weights, &logits, h)
+                experts.output(tape, weights, (&logits, blocks), h)
             }
             (FeedForwardKind::Parallel(parallel), KindWeights::Parallel(weights)) => {
-                parallel.output(tape, weights, h, x)
+                parallel.output(tape, weights, (h, x), blocks)
             }
             _ => unreachable!("the weights were declared for this description"),
         }

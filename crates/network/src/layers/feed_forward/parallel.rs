@@ -41,13 +41,13 @@ impl ParallelSpec {
         })
     }
 
-    /// What both give of rows of the stream `x`, whose normed rows are `h`.
+    /// What both give of rows of the stream `x`, whose normed rows are `h`. `blocks` are as in a mixture alone.
     pub(super) fn output<'p, D: Device>(
         &self,
         tape: &mut Tape<'p, D>,
         weights: &ParallelWeights,
-        h: Value<D>,
-        x: &Value<D>,
+        (h, x): (Value<D>, &Value<D>),
+        blocks: Option<&'p D::Indices>,
     ) -> Result<Value<D>, DeviceError> {
         let inner = self.gated.forward(tape, &weights.gated, &h)?;
         drop(h);
@@ -59,7 +59,7 @@ impl ParallelSpec {
         drop(routed);
         let logits = tape.scaled(&logits, 1.0 / (x.columns() as f64).sqrt())?;
         let normed = self.norm.forward(tape, x, weights.experts_norm)?;
-        let given = self.experts.output(tape, &weights.experts, &logits, normed)?;
+        let given = self.experts.output(tape, &weights.experts, (&logits, blocks), normed)?;
         let given = self.norm.forward(tape, &given, weights.experts_post_norm)?;
         tape.add(gated, &given)
     }

@@ -37,6 +37,8 @@ pub struct RouterSpec {
     pub groups: usize,
     /// Groups from which a row may choose: those whose two best experts have the greatest sum.
     pub groups_per_token: usize,
+    /// Whether the rows of a block choose together the experts among which each has its own.
+    pub block: Option<BlockRouting>,
     /// Whether each expert has a bias that counts where experts are chosen, and not in their weights (2408.15664).
     pub bias: bool,
     /// Whether the weights of a row's experts are divided by their sum.
@@ -47,20 +49,32 @@ pub struct RouterSpec {
     pub expert_scale: bool,
 }
 
+/// Rows that choose together the experts among which each has its own: those of the greatest score with the bias that any
+/// of the rows has (LLaDA2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockRouting {
+    /// Rows that choose together, a divisor of the length of the network's blocks. Of a block they are counted from its
+    /// beginning, and what is left at its end chooses together too.
+    pub length: usize,
+    /// Experts that are left of all.
+    pub experts: usize,
+}
+
 impl RouterSpec {
     /// Probabilities over all experts.
     pub fn softmax(normalised: bool) -> Self {
-        let score = RouterScore::Softmax;
-        Self { score, groups: 1, groups_per_token: 1, bias: false, normalised, scale: 1.0, expert_scale: false }
+        let (score, block) = (RouterScore::Softmax, None);
+        Self { score, groups: 1, groups_per_token: 1, block, bias: false, normalised, scale: 1.0, expert_scale: false }
     }
 }
 
 impl ExpertsSpec {
     /// As a device routes rows.
     pub fn router(&self) -> Router {
-        let RouterSpec { score, groups, groups_per_token, normalised, scale, .. } = self.router;
+        let RouterSpec { score, groups, groups_per_token, block, normalised, scale, .. } = self.router;
         let (experts, per_token) = (self.experts, self.per_token);
-        Router { experts, per_token, score, groups, groups_per_token, normalised, scale }
+        let per_block = block.map(|block| block.experts);
+        Router { experts, per_token, score, groups, groups_per_token, per_block, normalised, scale }
     }
 
     /// One of the experts.
@@ -86,7 +100,7 @@ impl ExpertsSpec {
     }
 
     pub(super) fn validate(&self) -> Result<(), NetworkError> {
-        let RouterSpec { groups, groups_per_token, scale, .. } = self.router;
+        let RouterSpec { groups, groups_per_token, block, scale, .. } = self.router;
         if self.experts == 0 || self.experts > MOST {
             return refuse("experts", self.experts, format!("1 or more, and no more than {MOST}"));
         }
@@ -101,6 +115,16 @@ impl ExpertsSpec {
             let allowed = format!("from 1 to {open}, the experts from which a row may choose");
             return refuse("experts_per_token", self.per_token, allowed);
         }
+        if let Some(BlockRouting { length, experts }) = block {
+            check_size("router_block_length", length)?;
+            if experts < self.per_token || experts > self.experts {
+                let allowed = format!("from `experts_per_token`, {}, to `experts`, {}", self.per_token, self.experts);
+                return refuse("router_block_experts", experts, allowed);
+            }
+            if groups > 1 {
+                return refuse("router_groups", groups, "1 where the rows of a block choose together");
+            }
+        }
         if !(scale > 0.0 && scale.is_finite()) {
             return refuse("router_scale", scale, "a number above 0 (1 is usual)");
         }
@@ -112,6 +136,9 @@ impl ExpertsSpec {
 impl fmt::Display for ExpertsSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {} experts of {}", self.per_token, self.experts, self.width)?;
+        if let Some(BlockRouting { length, experts }) = self.router.block {
+            write!(f, ", among {experts} for {length} rows together")?;
+        }
         self.shared_width.map_or(Ok(()), |width| write!(f, " and a shared one of {width}"))
     }
 }

@@ -6,7 +6,7 @@ mod parallel;
 mod plain;
 
 pub use aquatint_compute::Activation;
-pub use experts::{ExpertsSpec, RouterSpec};
+pub use experts::{BlockRouting, ExpertsSpec, RouterSpec};
 pub use gated::GatedSpec;
 pub use parallel::ParallelSpec;
 pub use plain::PlainSpec;
@@ -61,6 +61,11 @@ impl FeedForwardSpec {
             FeedForwardKind::Parallel(parallel) => Some(parallel.experts),
             FeedForwardKind::Gated(_) | FeedForwardKind::Plain(_) => None,
         }
+    }
+
+    /// The rows that choose their experts together, where they do.
+    pub(crate) fn block_routing(&self) -> Option<BlockRouting> {
+        self.experts().and_then(|experts| experts.router.block)
     }
 
     /// Elements of each row between its matrices, in a network of this width.
