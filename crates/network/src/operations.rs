@@ -10,20 +10,22 @@ use crate::{NetworkError, NetworkSpec};
 use aquatint_compute::Visibility;
 
 impl NetworkSpec {
-    /// Operations of one forward pass with logits at `requested` rows; `positions` are those of all rows, `[T]`.
+    /// Operations of one forward pass with logits at `requested` rows; `positions` are those of all rows, `[T]`, and
+    /// `current` says which of these are of a current block, for a network whose windows are counted from there.
     ///
     /// What the last layer adds to rows that nobody asked for is never read, so after its attention only the requested
     /// rows count, as in the head.
     ///
     /// # Errors
-    /// When the window of a layer does not fit the positions.
+    /// When the window of a layer does not fit the positions, or `current` the rows.
     pub fn operations(
         &self,
         visibility: &Visibility,
         positions: &[u32],
+        current: Option<&[bool]>,
         requested: usize,
     ) -> Result<u64, NetworkError> {
-        let layer_visibility = LayerVisibility::new(self, visibility, positions, None)?;
+        let layer_visibility = LayerVisibility::new(self, visibility, positions, current)?;
         let (rows, requested) = (visibility.len() as u64, requested as u64);
         let sequences = visibility.sequences().len() as u64;
         // Pairs of rows of which the first sees the second in a layer.

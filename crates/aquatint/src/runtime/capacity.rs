@@ -65,8 +65,9 @@ fn operations_of_row(spec: &NetworkSpec) -> Result<f64, NetworkError> {
     let length = spec.context_length.max(1);
     let mut rows = RowLayout::default();
     rows.push(spec.attention, length, &[]);
+    let current = rows.current().to_vec();
     let (positions, visibility): (Vec<u32>, Visibility) = rows.finish()?;
-    Ok(spec.operations(&visibility, &positions, length)? as f64 / length as f64)
+    Ok(spec.operations(&visibility, &positions, Some(&current), length)? as f64 / length as f64)
 }
 
 /// Bytes of what is there of a row at one time: the residual stream twice, and what the widest operation reads and

@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> Result<(), F
     // By the usual convention the gradients of both factors of a product cost as much as the product each, so a step is
     // three forward passes. What is computed again to save memory does not count.
     let passes = if arguments.train { 3 } else { 1 };
+    let (input, requested) = (batch.input(), batch.requested.len());
     let mut report = Report {
         network: subject.name.clone(),
         spec: spec.clone(),
@@ -38,7 +39,7 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> Result<(), F
             batch: batch.sequences,
             length: batch.length,
             requested: batch.requested.len(),
-            operations: passes * spec.operations(&batch.visibility, batch.input().positions, batch.requested.len())?,
+            operations: passes * spec.operations(&batch.visibility, input.positions, input.current, requested)?,
             generation: generation.map(describe),
         },
         processor: machine::processor(),

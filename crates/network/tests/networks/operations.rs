@@ -25,7 +25,7 @@ fn operations_agree_with_a_count_by_hand() {
     let by_hand = first_layer + last_layer + attention + head;
     let visibility = Visibility::full(&[5, 5]);
     let positions = [0, 1, 2, 3, 4, 0, 1, 2, 3, 4];
-    let operations = |spec: &NetworkSpec| spec.operations(&visibility, &positions, 6).unwrap();
+    let operations = |spec: &NetworkSpec| spec.operations(&visibility, &positions, None, 6).unwrap();
     assert_eq!(operations(&spec()), by_hand);
     // Two products for the condition of each sequence, six parts of each layer and two of the last norm.
     let timed = NetworkSpec { time_conditioning: Some(TimeSpec::new(4)), ..spec() };
@@ -52,7 +52,7 @@ fn all_rows_of_the_last_layer_count_where_they_choose_their_experts_together() {
     let layer = 2 * 4 * (128 + 64 + 8 * 4 + 2 * 3 * 48);
     let attention = 2 * 4 * 8 * 12;
     let head = 2 * 8 * 11;
-    assert_eq!(spec.operations(&visibility, &positions, 1).unwrap(), 2 * layer + attention + head);
+    assert_eq!(spec.operations(&visibility, &positions, None, 1).unwrap(), 2 * layer + attention + head);
 }
 
 #[test]
@@ -64,5 +64,23 @@ fn with_all_rows_requested_every_matrix_counts_for_every_row() {
     let table = 11 * 8;
     let matrices = (spec().parameter_count() - vectors - table) as u64;
     // Two rows see 2 and two see 4.
-    assert_eq!(spec().operations(&visibility, &positions, 4).unwrap(), 2 * 4 * matrices + 2 * 4 * 8 * 12);
+    assert_eq!(spec().operations(&visibility, &positions, None, 4).unwrap(), 2 * 4 * matrices + 2 * 4 * 8 * 12);
+}
+
+#[test]
+fn windows_of_a_current_block_reach_over_all_of_it_and_back_from_where_it_begins() {
+    let mut windowed = NetworkSpec { attention: Layout::CausalPrefix { length: 4 }, block_windows: true, ..spec() };
+    windowed.layers[1].attention.window = Some(2);
+    let mut rows = RowLayout::default();
+    rows.push(windowed.attention, 8, &[]);
+    let current = rows.current().to_vec();
+    let (positions, visibility) = rows.finish().unwrap();
+    assert_eq!(current, [false, false, false, false, true, true, true, true]);
+    // The causal rows see 1, 2, 3 and 4 rows, those of the block 8 each; within the window 1, 2, 2 and 2, and 5 each: the
+    // block, and the row before it.
+    let matrices = 2 * 2 * 8 * (128 + 64 + 3 * 96);
+    let pairs = (1 + 2 + 3 + 4 + 4 * 8) + (1 + 2 + 2 + 2 + 4 * 5);
+    let head = 2 * 8 * 8 * 11;
+    let counted = windowed.operations(&visibility, &positions, Some(&current), 8).unwrap();
+    assert_eq!(counted, matrices + 4 * 8 * pairs + head);
 }
