@@ -5,11 +5,11 @@ use aquatint_checkpoint::Checkpoint;
 use aquatint_codec::{CodecError, Picture, SpanCodec};
 use aquatint_compute::{Cpu, CpuPath};
 use aquatint_diffusion::{Axes, Domain, TokenId};
-use aquatint_vocabulary::{Mask, Media, MediaKind, MediaSpan, Template};
+use aquatint_vocabulary::{Mask, Media, MediaKind, MediaSpan, Original, Template};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// The bytes of files, by the names that a template has for them.
 pub type MediaFiles = BTreeMap<String, Vec<u8>>;
@@ -35,7 +35,8 @@ pub enum OutputPiece {
     Text(String),
     /// A picture or a sound.
     Media {
-        /// What its codes stand for. That of a given file is not the file itself: it is what the model sees of it.
+        /// What its codes stand for. That of a given file is not the file itself: it is what the model sees of it. Of a
+        /// picture with masks, all that is not made anew has the pixels of its file, fitted as the codec fits it.
         file: MediaFile,
         /// Whether the model made something of it.
         is_made: bool,
@@ -76,6 +77,14 @@ pub enum MediaError {
         /// Rows of its codes.
         rows: usize,
     },
+    /// What is said of a given picture does not fit it.
+    #[error("the original of a picture has {made} places that are made anew or not; allowed: {places}")]
+    Original {
+        /// The places of which it is said whether they are made.
+        made: usize,
+        /// The places that there are.
+        places: usize,
+    },
     /// A file is none of its kind, or a codec cannot be used.
     #[error(transparent)]
     Codec(#[from] CodecError),
@@ -97,7 +106,7 @@ impl MediaError {
             Self::MaskOutside { .. } => {
                 Some("a mask is WIDTHxHEIGHT+COLUMNxROW, with columns and rows counted from 0".to_owned())
             }
-            Self::NotThere { .. } => None,
+            Self::NotThere { .. } | Self::Original { .. } => None,
             Self::Codec(error) => Hint::hint(error),
         }
     }
@@ -117,6 +126,8 @@ struct OpenCodec {
     codec: SpanCodec,
     /// The codes of a picture in which nothing is, made when first needed.
     blank: OnceLock<Vec<TokenId>>,
+    /// Pixels of a side of its pictures, found when first needed.
+    side: OnceLock<usize>,
 }
 
 /// The codecs of a model, ready for use.
@@ -133,7 +144,8 @@ impl Codecs {
         for described in &checkpoint.codecs {
             let Some(kind) = of_kind(&described.name) else { continue };
             let device = Cpu::new(CpuPath::best(), 1).map_err(CodecError::from)?;
-            codecs.push(OpenCodec { kind, codec: SpanCodec::open(described, device)?, blank: OnceLock::new() });
+            let (codec, blank, side) = (SpanCodec::open(described, device)?, OnceLock::new(), OnceLock::new());
+            codecs.push(OpenCodec { kind, codec, blank, side });
         }
         Ok(Self { codecs })
     }
@@ -158,7 +170,13 @@ impl Codecs {
     }
 
     /// The file that codes stand for. Where some are not known yet, nothing is to be seen there.
-    pub(crate) fn file(&self, kind: MediaKind, codes: &[Option<TokenId>]) -> Result<MediaFile, MediaError> {
+    /// Of what was given in part, that part is as it was.
+    pub(crate) fn file(
+        &self,
+        kind: MediaKind,
+        codes: &[Option<TokenId>],
+        original: Option<&Original>,
+    ) -> Result<MediaFile, MediaError> {
         let codec = self.of(kind)?;
         let blank = match codes.contains(&None) {
             true => codec.blank()?,
@@ -168,8 +186,16 @@ impl Codecs {
         let known =
             |(index, code): (usize, &Option<TokenId>)| code.or_else(|| blank.get(index).copied()).unwrap_or(first);
         let codes: Vec<TokenId> = codes.iter().enumerate().map(known).collect();
-        let bytes = codec.codec.file(&codes)?;
+        let mut bytes = codec.codec.file(&codes)?;
+        if let Some(original) = original {
+            bytes = codec.within(original, bytes)?;
+        }
         Ok(MediaFile { kind, media_type: codec.codec.media_type(), bytes })
+    }
+
+    /// A file as its codec fits it, of which some codes are made anew.
+    pub(crate) fn original(&self, kind: MediaKind, file: &[u8], name: &str, made: Vec<bool>) -> Result<Original, MediaError> {
+        Ok(Original { file: self.of(kind)?.fitted(name, file)?, made })
     }
 }
 
@@ -179,14 +205,20 @@ impl OpenCodec {
         let (open, close, domain) = (described.open, described.close, described.domain.clone());
         let Some(file) = &media.file else {
             let codes = vec![None; domain.axes.positions().unwrap_or(SOUND)];
-            return Ok(MediaSpan { open, close, domain, codes });
+            return Ok(MediaSpan { open, close, domain, codes, original: None });
         };
         let bytes = files.get(file).ok_or_else(|| MediaError::NotThere {
             kind: self.kind,
             file: file.clone(),
             there: files.keys().cloned().collect(),
         })?;
-        let mut codes: Vec<Option<TokenId>> = self.codec.codes(file, bytes)?.into_iter().map(Some).collect();
+        // A picture that is painted anew in part is fitted here, since its pixels stay.
+        let original = match media.masks.is_empty() {
+            true => None,
+            false => Some(self.fitted(file, bytes)?),
+        };
+        let codes = self.codec.codes(file, original.as_deref().unwrap_or(bytes))?;
+        let mut codes: Vec<Option<TokenId>> = codes.into_iter().map(Some).collect();
         let (rows, columns) = match domain.axes {
             Axes::Grid { rows, columns } => (rows, columns),
             Axes::Line => (1, codes.len()),
@@ -200,7 +232,33 @@ impl OpenCodec {
                 codes[row * columns + mask.column..][..mask.width].fill(None);
             }
         }
-        Ok(MediaSpan { open, close, domain, codes })
+        Ok(MediaSpan { open, close, domain, codes, original })
+    }
+
+    /// Pixels of a side of its pictures: all have one size, that of nothing too.
+    fn side(&self) -> Result<usize, MediaError> {
+        if let Some(side) = self.side.get() {
+            return Ok(*side);
+        }
+        let nothing = Picture::decode("the picture of nothing", &self.codec.file(self.blank()?)?)?;
+        Ok(*self.side.get_or_init(|| nothing.width()))
+    }
+
+    /// A picture in a file as the codec sees it, in a file.
+    fn fitted(&self, name: &str, bytes: &[u8]) -> Result<Arc<[u8]>, MediaError> {
+        Ok(Picture::decode(name, bytes)?.fitted(self.side()?).to_png()?.into())
+    }
+
+    /// The original with what was made of a part of it. Sounds are given as a whole.
+    fn within(&self, original: &Original, made: Vec<u8>) -> Result<Vec<u8>, MediaError> {
+        let Axes::Grid { rows, columns } = self.codec.described().domain.axes else { return Ok(made) };
+        let (whole, made) = (Picture::decode("the original", &original.file)?, Picture::decode("the picture", &made)?);
+        let places = [rows, columns];
+        let patched = whole.patched(&made, places, &original.made).ok_or_else(|| MediaError::Original {
+            places: rows * columns,
+            made: original.made.len(),
+        })?;
+        Ok(patched.to_png()?)
     }
 
     /// The codes of nothing; none of a sound.

@@ -15,7 +15,7 @@ use aquatint_generate::{
     TextConstraint, generate, ineffective, predict, process_of,
 };
 use aquatint_network::Denoiser;
-use aquatint_vocabulary::{CanvasPiece, Media, MediaKind, Role, Template, TemplateCanvas};
+use aquatint_vocabulary::{CanvasPiece, Media, MediaKind, Original, Role, Template, TemplateCanvas};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -502,7 +502,7 @@ impl Model {
         let pieces = template_canvas.read(&self.checkpoint.vocabulary, canvas).pieces;
         let piece = |piece| match piece {
             CanvasPiece::Media { stretch, codes } => {
-                let file = self.media_file(stretch.kind, &codes)?;
+                let file = self.media_file(stretch.kind, &codes, stretch.original.as_ref())?;
                 Ok(OutputPiece::Media { file, is_made: stretch.is_made })
             }
             CanvasPiece::Text(text) => Ok(OutputPiece::Text(text)),
@@ -510,12 +510,27 @@ impl Model {
         pieces.into_iter().map(piece).collect()
     }
 
-    /// The picture or sound that codes stand for. Where some are not known yet, nothing is to be seen there.
+    /// The picture or sound that codes stand for. Where some are not known yet, nothing is to be seen there. Of an original,
+    /// what is not made stays as it was given.
     ///
     /// # Errors
-    /// When the model has no codes of the kind, they are not as many as it takes, or its codec fails.
-    pub fn media_file(&self, kind: MediaKind, codes: &[Option<TokenId>]) -> Result<MediaFile, Error> {
-        Ok(self.codecs.file(kind, codes)?)
+    /// When the model has no codes of the kind, they are not as many as it takes, the original is none of them, or the codec
+    /// fails.
+    pub fn media_file(
+        &self,
+        kind: MediaKind,
+        codes: &[Option<TokenId>],
+        original: Option<&Original>,
+    ) -> Result<MediaFile, Error> {
+        Ok(self.codecs.file(kind, codes, original)?)
+    }
+
+    /// A picture of which some codes are made anew, as the codec fits it; `name` is for messages.
+    ///
+    /// # Errors
+    /// When the model has no codes of the kind, or the file is broken or too large.
+    pub fn original(&self, kind: MediaKind, name: &str, file: &[u8], made: Vec<bool>) -> Result<Original, Error> {
+        Ok(self.codecs.original(kind, file, name, made)?)
     }
 
     /// Fills the canvases of any requests together; events come with the number of their request.

@@ -101,7 +101,7 @@ impl<'v> CanvasView<'v> {
         let codes: Vec<Option<TokenId>> = places.iter().map(|place| place.code()).collect();
         if stretch.kind == MediaKind::Picture
             && self.terminal.colors != Colors::None
-            && let Some(picture) = self.session.picture(&codes)
+            && let Some(picture) = self.session.picture(stretch, &codes)
         {
             let spans = self.template_canvas.canvas().spans();
             let span = spans.iter().find(|span| span.positions == stretch.positions);

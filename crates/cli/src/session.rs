@@ -13,7 +13,7 @@ use aquatint::generate::{Ineffective, Request};
 use aquatint::{DenoisingEvent, Model, Outcome, OutputPiece, Prepared};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_diffusion::{Canvas, Kind, Layout, TokenId};
-use aquatint_vocabulary::{MediaKind, Template, TemplateCanvas};
+use aquatint_vocabulary::{MediaStretch, Template, TemplateCanvas};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -170,8 +170,8 @@ impl Session {
     }
 
     /// A picture as far as its codes are known; `None` where it cannot be drawn.
-    pub(crate) fn picture(&self, codes: &[Option<TokenId>]) -> Option<Picture> {
-        media::picture_of(&self.model.media_file(MediaKind::Picture, codes).ok()?)
+    pub(crate) fn picture(&self, stretch: &MediaStretch, codes: &[Option<TokenId>]) -> Option<Picture> {
+        media::picture_of(&self.model.media_file(stretch.kind, codes, stretch.original.as_ref()).ok()?)
     }
 
     /// The result for scripts.

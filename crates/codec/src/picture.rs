@@ -49,6 +49,25 @@ impl Picture {
         Self::new(width, height, pixels.iter().map(|&pixel| straight(pixel)).collect())
     }
 
+    /// The picture with some places of a grid from another one of the same size: those that are `taken`, row after row.
+    /// `None` where the sizes differ, the grid does not divide them, or another number of places is named.
+    #[must_use]
+    pub fn patched(&self, other: &Self, [rows, columns]: [usize; 2], taken: &[bool]) -> Option<Self> {
+        let (width, height) = (self.width, self.height);
+        let fits = rows > 0 && columns > 0 && width.is_multiple_of(columns) && height.is_multiple_of(rows);
+        if !fits || (other.width, other.height) != (width, height) || taken.len() != rows * columns {
+            return None;
+        }
+        let mut pixels = self.pixels.clone();
+        for (index, pixel) in pixels.iter_mut().enumerate() {
+            let (row, column) = (index / width / (height / rows), index % width / (width / columns));
+            if taken[row * columns + column] {
+                *pixel = other.pixels[index];
+            }
+        }
+        Some(Self { width, height, pixels })
+    }
+
     /// The picture from left to right.
     #[must_use]
     pub fn mirrored(&self) -> Self {
@@ -100,6 +119,22 @@ mod tests {
         let wild = Picture::from_premultiplied(1, 1, &[[-1.0, f32::NAN, 9.0, 1.5]]).unwrap();
         assert_eq!(wild.pixels(), [[0, 0, 255, 255]]);
         assert!(Picture::new(2, 2, vec![[0; 4]; 3]).is_none() && Picture::new(usize::MAX, 2, Vec::new()).is_none());
+    }
+
+    #[test]
+    fn places_of_a_grid_are_taken_from_another_picture() {
+        let of = |value: u8| Picture::new(4, 6, vec![[value; 4]; 24]).unwrap();
+        let taken = [false, true, false, false, true, false];
+        let patched = of(1).patched(&of(2), [3, 2], &taken).unwrap();
+        for (index, pixel) in patched.pixels().iter().enumerate() {
+            let place = index / 4 / 2 * 2 + index % 4 / 2;
+            assert_eq!(*pixel, if taken[place] { [2; 4] } else { [1; 4] }, "{index}");
+        }
+        let small = Picture::new(2, 6, vec![[2; 4]; 12]).unwrap();
+        assert_eq!(of(1).patched(&small, [3, 2], &taken), None);
+        for (grid, places) in [([3, 2], 5), ([4, 2], 8), ([3, 3], 9), ([0, 2], 0), ([3, 0], 0)] {
+            assert_eq!(of(1).patched(&of(2), grid, &vec![true; places]), None, "{grid:?}");
+        }
     }
 
     #[test]

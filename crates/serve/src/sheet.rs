@@ -8,7 +8,7 @@ use crate::wire::{self, State};
 use aquatint::TemplateCanvas;
 use aquatint::diffusion::{Kind, PositionState};
 use aquatint::generate::ChangeKind;
-use aquatint::vocabulary::{Before, Holding, MediaKind, TokenId, Vocabulary};
+use aquatint::vocabulary::{Before, Holding, MediaKind, Original, TokenId, Vocabulary};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,10 +20,21 @@ pub(crate) struct Sheet {
     template_canvas: TemplateCanvas,
     positions: Vec<wire::Position>,
     spans: Vec<wire::Span>,
+    /// What stays of given pictures of which a part is made, by their first positions.
+    originals: BTreeMap<usize, Original>,
     /// What open positions show that is not final.
     drafts: BTreeMap<usize, TokenId>,
     steps: usize,
     index: usize,
+}
+
+/// What a client said of a canvas that it sent beside its positions; nothing of a template.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    /// The holes that are returned with it; its own where there are none.
+    pub(crate) spans: Option<Vec<wire::Span>>,
+    /// What stays of given pictures of which a part is made, by their first positions.
+    pub(crate) originals: BTreeMap<usize, Original>,
 }
 
 /// A stretch of what a sheet says.
@@ -42,6 +53,8 @@ pub(crate) struct MediaCodes {
     /// Whether the model made something of it.
     made: bool,
     codes: Vec<Option<TokenId>>,
+    /// What stays of a given one of which a part is made.
+    original: Option<Original>,
 }
 
 impl MediaCodes {
@@ -50,7 +63,7 @@ impl MediaCodes {
     /// # Errors
     /// When the codec fails.
     pub(crate) fn url(&self, loaded: &Loaded) -> Result<String, ApiError> {
-        Ok(loaded.model.media_file(self.kind, &self.codes)?.data_url())
+        Ok(loaded.model.media_file(self.kind, &self.codes, self.original.as_ref())?.data_url())
     }
 }
 
@@ -68,14 +81,13 @@ impl SheetPiece {
 }
 
 impl Sheet {
-    /// The canvas of result `index` as it begins; `spans` are the holes that are returned with it, its own where there are
-    /// none.
-    pub(crate) fn new(
-        index: usize,
-        loaded: Arc<Loaded>,
-        template_canvas: TemplateCanvas,
-        spans: Option<Vec<wire::Span>>,
-    ) -> Self {
+    /// The canvas of result `index` as it begins; `sent` is what a client said of it beside its positions.
+    pub(crate) fn new(index: usize, loaded: Arc<Loaded>, template_canvas: TemplateCanvas, sent: Sent) -> Self {
+        let Sent { spans, mut originals } = sent;
+        originals.extend(template_canvas.media().filter_map(|media| {
+            let original = media.original.clone()?;
+            Some((media.positions.start, original))
+        }));
         let canvas = template_canvas.canvas();
         let position = |position: usize| {
             let state = match canvas.state(position) {
@@ -93,10 +105,15 @@ impl Sheet {
             end: span.positions.end,
             approximate: span.approximate,
             media: loaded.kind_of(&span.domain).map(Into::into),
+            original: None,
         });
-        let spans = spans.unwrap_or_else(|| own.collect());
+        let mut spans = spans.unwrap_or_else(|| own.collect());
+        for span in &mut spans {
+            span.original = originals.get(&span.start).map(|original| wire::Original::of(original, span.start));
+        }
         let positions = (0..canvas.len()).map(position).collect();
-        let mut sheet = Self { loaded, positions, spans, drafts: BTreeMap::new(), steps: 0, index, template_canvas };
+        let drafts = BTreeMap::new();
+        let mut sheet = Self { loaded, positions, spans, originals, drafts, steps: 0, index, template_canvas };
         sheet.read();
         sheet
     }
@@ -132,7 +149,8 @@ impl Sheet {
         let start = positions.start;
         let positions = &self.positions[positions];
         let made = positions.iter().any(|position| position.state != State::Given);
-        MediaCodes { kind, start, made, codes: positions.iter().map(known).collect() }
+        let original = self.originals.get(&start).cloned();
+        MediaCodes { kind, start, made, codes: positions.iter().map(known).collect(), original }
     }
 
     /// The pictures of which something is known, and where a step is given, those of them that it changed.

@@ -1,7 +1,9 @@
 //! A canvas and its steps as JSON.
 
 use aquatint::OutputPiece;
-use aquatint::vocabulary::{MediaKind, TokenId};
+use aquatint::vocabulary::{self, MediaKind, TokenId};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -67,6 +69,29 @@ pub(crate) struct Span {
     /// What its positions are codes of, where they are no text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) media: Option<Kind>,
+    /// The given picture of which a part is made anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) original: Option<Original>,
+}
+
+/// A given picture of which a part is made anew. What is not made has its pixels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = OriginalPicture)]
+pub(crate) struct Original {
+    /// All of it, in the size of the model's pictures: `data:image/png;base64,…`.
+    pub(crate) url: String,
+    /// The positions whose codes are made. Those that are not `given` are among them in any case.
+    pub(crate) made: Vec<usize>,
+}
+
+impl Original {
+    /// An original whose codes begin at a position.
+    pub(crate) fn of(original: &vocabulary::Original, start: usize) -> Self {
+        let made = (start..).zip(&original.made).filter(|(_, made)| **made).map(|(position, _)| position);
+        let url = format!("data:image/png;base64,{}", BASE64_STANDARD.encode(&original.file));
+        Self { url, made: made.collect() }
+    }
 }
 
 /// What codes stand for.

@@ -22,7 +22,7 @@ pub use chat::{ChatError, ChatTemplate, Message};
 pub use decoding::Before;
 pub use encoded::{EncodedText, UnknownText};
 pub use error::VocabularyError;
-pub use media_span::{CanvasPiece, MediaSpan, MediaStretch};
+pub use media_span::{CanvasPiece, MediaSpan, MediaStretch, Original};
 pub use role::Role;
 pub use roles::RoleFile;
 pub use template::{Mask, Media, MediaKind, Piece, Template, TemplateError, TemplateProblem};

@@ -10,7 +10,7 @@
 //! Written tokens are decoded behind those before them, since many tokenizers mean a blank by where a token stands.
 
 use crate::{
-    Before, CanvasPiece, MediaKind, MediaSpan, MediaStretch, Piece, Role, Template, TokenId, UnknownText, Vocabulary,
+    Before, CanvasPiece, MediaKind, MediaSpan, MediaStretch, Original, Piece, Role, Template, TokenId, UnknownText, Vocabulary,
     VocabularyError,
 };
 use aquatint_diffusion::{Canvas, CanvasError, Kind, PositionState};
@@ -172,15 +172,17 @@ impl Template {
                     stretches.push(Stretch::Open { positions: start..start + count, owes_blank });
                 }
                 Piece::Media(media) => {
-                    let Some(MediaSpan { open, close, domain, codes }) = spans.next() else {
+                    let Some(MediaSpan { open, close, domain, codes, original }) = spans.next() else {
                         return Err(TemplateCanvasError::TextOnly { medium: media.kind });
                     };
                     canvas.push_given(&[*open]);
                     let positions = canvas.len()..canvas.len() + codes.len();
                     canvas.push_span(codes, false, domain.clone(), noise)?;
                     canvas.push_given(&[*close]);
-                    let is_made = codes.iter().any(Option::is_none);
-                    stretches.push(Stretch::Media(MediaStretch { kind: media.kind, positions, is_made }));
+                    let made: Vec<bool> = codes.iter().map(Option::is_none).collect();
+                    let is_made = made.contains(&true);
+                    let original = original.clone().map(|file| Original { file, made });
+                    stretches.push(Stretch::Media(MediaStretch { kind: media.kind, positions, is_made, original }));
                 }
             }
         }

@@ -113,11 +113,32 @@ fn a_given_picture_stays_but_for_its_masks() {
     // What comes out of a given picture is what the codec makes of it.
     let pieces = model.output(&given.template_canvas, given.template_canvas.canvas()).unwrap();
     let known: Vec<Option<TokenId>> = codes.iter().copied().map(Some).collect();
-    let file = model.media_file(MediaKind::Picture, &known).unwrap();
+    let file = model.media_file(MediaKind::Picture, &known, None).unwrap();
     assert_eq!(pieces[0], OutputPiece::Media { file, is_made: false });
+    // Of a picture with masks, what is not made anew has the pixels of the file, and what is made those of its codes.
+    let wide = Picture::new(32, 16, (0..512).map(|index| [(index % 251) as u8, 90, 30, 255]).collect()).unwrap();
+    let files = MediaFiles::from([("wide.png".to_owned(), wide.to_png().unwrap())]);
+    let template = Template::parse("[[picture:wide.png,mask=2x2+1x1]]").unwrap();
+    let masked = model.prepare_media(template, &files, &options(1)).unwrap();
+    let outcome = model.watch_prepared(&masked, &mut |_| ControlFlow::Continue(())).unwrap();
+    let pieces = model.output(&masked.template_canvas, &outcome.canvas).unwrap();
+    let [OutputPiece::Media { file, is_made: true }] = &pieces[..] else { panic!("{pieces:?}") };
+    let codes: Vec<Option<TokenId>> = outcome.canvas.tokens()[1..17].iter().copied().map(Some).collect();
+    let decoded = model.media_file(MediaKind::Picture, &codes, None).unwrap();
+    let [shown, decoded] = [file, &decoded].map(|file| Picture::decode("it", &file.bytes).unwrap());
+    let (given, inside) = (wide.fitted(8), |index: usize| (2..6).contains(&(index / 8)) && (2..6).contains(&(index % 8)));
+    for (index, pixel) in shown.pixels().iter().enumerate() {
+        let expected = if inside(index) { &decoded } else { &given };
+        assert_eq!(*pixel, expected.pixels()[index], "{index}");
+    }
+    assert_ne!(decoded, given);
+    // The codes are those of the file as it came.
+    let whole = model.prepare_media(Template::parse("[[picture:wide.png]] [[1]]").unwrap(), &files, &options(1)).unwrap();
+    let (whole, masked) = (whole.template_canvas.canvas().tokens(), masked.template_canvas.canvas());
+    assert!((1..17).filter(|at| !masked.is_open(*at)).all(|at| masked.tokens()[at] == whole[at]));
     // Of a picture without any code there is one of nothing.
-    assert!(model.media_file(MediaKind::Picture, &[None; 16]).is_ok());
-    assert!(model.media_file(MediaKind::Picture, &[None; 3]).is_err());
+    assert!(model.media_file(MediaKind::Picture, &[None; 16], None).is_ok());
+    assert!(model.media_file(MediaKind::Picture, &[None; 3], None).is_err());
 }
 
 #[test]

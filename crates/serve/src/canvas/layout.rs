@@ -2,21 +2,23 @@
 
 use super::request::{CanvasInput, CanvasRequest, Renoise};
 use crate::error::ApiError;
+use crate::given_media::{GivenMedia, MOST};
 use crate::models::Loaded;
 use crate::sampling::SamplingFields;
+use crate::sheet::Sent;
 use crate::tokens::check_tokens;
-use crate::wire::{Span, State};
+use crate::wire::{self, Kind, Span, State};
 use aquatint::diffusion::{CanvasError, Domain, Key, PositionState, Span as CanvasSpan, reopened_share};
 use aquatint::generate::GenerateError;
-use aquatint::vocabulary::{Template, TokenId};
+use aquatint::vocabulary::{MediaKind, Original, Template, TokenId};
 use aquatint::{Canvas, MediaFiles, Prepared, TemplateCanvas};
+use std::collections::BTreeMap;
 
 /// A canvas that can be handed to the scheduler.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) prepared: Prepared,
-    /// The holes as they are returned: those that were sent.
-    pub(super) spans: Option<Vec<Span>>,
+    pub(super) sent: Sent,
     pub(super) extent: Extent,
 }
 
@@ -67,13 +69,14 @@ pub(super) fn prepare(loaded: &Loaded, request: &CanvasRequest, sampling: &Sampl
             let extent = if template.has_holes() { Extent::Template } else { Extent::Continuation };
             let prepared = loaded.model.prepare_media(template, &files, &options);
             let prepared = prepared.map_err(|error| extent.blame(blame_file(error, &files)))?;
-            Ok(Ready { prepared, spans: None, extent })
+            Ok(Ready { prepared, sent: Sent::default(), extent })
         }
         (None, Some(input)) => {
             if !request.files()?.is_empty() {
                 return Err(ApiError::invalid("`files` needs `template`; a canvas has its codes").of("files"));
             }
             let mut canvas = canvas(input, loaded)?;
+            let sent = Sent { spans: input.spans.clone(), originals: originals(input, loaded)? };
             if let Some(renoise) = &request.renoise {
                 let opened = opened(renoise, &canvas, sampling.seed().unwrap_or_default())?;
                 canvas = canvas.reopened(&opened).map_err(|error| refused(&error, input))?;
@@ -85,7 +88,7 @@ pub(super) fn prepare(loaded: &Loaded, request: &CanvasRequest, sampling: &Sampl
             let template_canvas = TemplateCanvas::of_canvas(canvas, loaded.vocabulary());
             let (extent, prepared) = (Extent::Canvas, loaded.model.prepare_canvas(template_canvas, &options));
             let prepared = prepared.map_err(|error| extent.blame(error.into()))?;
-            Ok(Ready { prepared, spans: input.spans.clone(), extent })
+            Ok(Ready { prepared, sent, extent })
         }
         _ => Err(ApiError::invalid("exactly one of `template` and `canvas` is needed").of("template")),
     }
@@ -147,6 +150,39 @@ pub(super) fn canvas(input: &CanvasInput, loaded: &Loaded) -> Result<Canvas, Api
         spans.push(CanvasSpan { positions: span.start..span.end, approximate: span.approximate, domain });
     }
     Canvas::from_positions(&positions, &spans).map_err(|error| refused(&error, input))
+}
+
+/// What stays of the given pictures of a canvas of which a part is made anew, by their first positions.
+///
+/// # Errors
+/// When one is no picture, is said of something else, or a position that it names is not one of its own.
+fn originals(input: &CanvasInput, loaded: &Loaded) -> Result<BTreeMap<usize, Original>, ApiError> {
+    let mut originals = BTreeMap::new();
+    for (index, span) in input.spans.iter().flatten().enumerate() {
+        let Some(wire::Original { url, made }) = &span.original else { continue };
+        let place = format!("canvas.spans[{index}].original");
+        if originals.len() == MOST {
+            return Err(ApiError::field(&place, "one more picture", &format!("at most {MOST} in all")));
+        }
+        let url_place = format!("{place}.url");
+        let given = GivenMedia::of_url(&url_place, url)?;
+        if span.media != Some(Kind::Picture) || given.kind != MediaKind::Picture {
+            return Err(ApiError::field(&place, "there", "with `media` `picture`, and a picture"));
+        }
+        let positions = span.start..span.end;
+        if let Some((number, other)) = made.iter().enumerate().find(|(_, position)| !positions.contains(position)) {
+            let allowed = format!("{} to {}, the positions of the span", span.start, span.end - 1);
+            return Err(ApiError::field(&format!("{place}.made[{number}]"), other, &allowed));
+        }
+        // What is no longer as it was given is made.
+        let is_made = |position: usize| {
+            made.contains(&position) || input.positions.get(position).is_none_or(|it| it.state != State::Given)
+        };
+        let made = positions.map(is_made).collect();
+        let original = loaded.model.original(given.kind, &url_place, &given.bytes, made);
+        originals.insert(span.start, original.map_err(|error| ApiError::from(error).of(&url_place))?);
+    }
+    Ok(originals)
 }
 
 /// Whether all that is known of a picture or a sound is codes of it.

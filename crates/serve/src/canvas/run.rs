@@ -87,11 +87,11 @@ impl CanvasRun {
         following: Following,
     ) -> Result<Self, ApiError> {
         let Following { client, alternatives, previews } = following;
-        let Ready { prepared, spans, extent } = ready;
+        let Ready { prepared, sent, extent } = ready;
         let filling = Filling::start(app, &loaded, &prepared, client, alternatives);
         let filling = filling.map_err(|error| extent.blame(error))?;
         let Prepared { template_canvas, settings, .. } = prepared;
-        let sheet = Sheet::new(index, loaded.clone(), template_canvas.clone(), spans);
+        let sheet = Sheet::new(index, loaded.clone(), template_canvas.clone(), sent);
         let (metrics, blocking, seed) = (app.metrics.clone(), app.blocking.clone(), settings.seed());
         Ok(Self { loaded, template_canvas, filling, sheet, metrics, blocking, client, index, seed, previews })
     }

@@ -37,7 +37,7 @@ impl Medium {
             return Ok(Self { kind, width: None, height: None });
         };
         // All pictures of a codec have one size, that of nothing too.
-        let file = model.media_file(kind, &vec![None; codes])?;
+        let file = model.media_file(kind, &vec![None; codes], None)?;
         let picture = Picture::decode("the picture of nothing", &file.bytes).map_err(MediaError::from)?;
         Ok(Self { kind, width: Some(picture.width()), height: Some(picture.height()) })
     }

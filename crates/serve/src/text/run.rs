@@ -10,7 +10,7 @@ use crate::making::made_files;
 use crate::metrics::Metrics;
 use crate::models::Loaded;
 use crate::scheduler::{Cancelled, Client, Ended, Update};
-use crate::sheet::Sheet;
+use crate::sheet::{Sent, Sheet};
 use crate::wire;
 use aquatint::vocabulary::TokenId;
 use aquatint::{FinishReason, MediaFile, Prepared, Statistics, TemplateCanvas};
@@ -142,7 +142,7 @@ impl TextRun {
         let hole = template_canvas.holes().next();
         let (hole, owes_blank) = hole.ok_or_else(|| ApiError::invalid("the canvas has no open position"))?;
         let transcript = Transcript::new(&template_canvas, hole, owes_blank, &settings);
-        let sheet = watched.then(|| Sheet::new(index, loaded.clone(), template_canvas.clone(), None));
+        let sheet = watched.then(|| Sheet::new(index, loaded.clone(), template_canvas.clone(), Sent::default()));
         let (shown, searched, cut, pending, seed) = (0, 0, None, VecDeque::new(), settings.seed());
         let (metrics, blocking, begun) = (app.metrics.clone(), app.blocking.clone(), Instant::now());
         let makes_media = template_canvas.media().any(|media| media.is_made);

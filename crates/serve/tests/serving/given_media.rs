@@ -39,6 +39,15 @@ fn a_canvas_has_given_pictures_and_pictures_that_are_made() {
     assert_eq!(pieces[1]["text"], result["text"]);
     assert_eq!(result["usage"]["completion_tokens"], 4 + 2 + 16);
     pieces.iter().filter(|piece| piece["type"] == "picture").for_each(|piece| drop(pixels(&piece["url"])));
+    // Around what was made anew the picture is the one that was given.
+    let painted = |pieces: &[Value]| {
+        let pixels = pixels(&pieces[2]["url"]);
+        let inside = |index: &usize| index / 8 < 2 && (2..6).contains(&(index % 8));
+        let count = |is_inside| (0..64).filter(inside).filter(|index| (pixels[*index] == RED) == is_inside).count();
+        assert!((0..64).filter(|index| !inside(index)).all(|index| pixels[index] == RED), "{pixels:?}");
+        assert_eq!(count(false), 8, "{pixels:?}");
+    };
+    painted(pieces);
     // The canvas can be sent again: what of it is written is opened, and the pictures stay pictures.
     let canvas = result["canvas"].clone();
     let spans = canvas["spans"].as_array().unwrap().clone();
@@ -56,6 +65,21 @@ fn a_canvas_has_given_pictures_and_pictures_that_are_made() {
     }
     assert_ne!(redone[3]["url"], pieces[3]["url"]);
     assert_eq!(redone[3]["made"], true);
+    painted(redone);
+    // A code that was made and is pinned stays a code that was made.
+    let mut pinned = again.clone();
+    let start = spans[2]["start"].as_u64().unwrap() as usize;
+    assert_eq!(spans[2]["original"]["made"], json!([start + 1, start + 2]));
+    pinned["canvas"]["positions"][start + 1]["state"] = json!("given");
+    let kept = running.post("/v1/canvas", &pinned).expect(200);
+    assert_eq!(kept["results"][0]["pieces"][2]["url"], pieces[2]["url"]);
+    // One that was given and is opened is one that is made.
+    let mut opened = again.clone();
+    opened["canvas"]["positions"][start + 15] = json!({ "state": "open" });
+    let opened = running.post("/v1/canvas", &opened).expect(200);
+    let answered = &opened["results"][0];
+    assert_eq!(answered["canvas"]["spans"][2]["original"]["made"], json!([start + 1, start + 2, start + 15]));
+    assert_ne!(pixels(&answered["pieces"][2]["url"])[63], RED);
     // A text alone has no pieces.
     let plain = running.post("/v1/canvas", &json!({ "template": "A [[2]]", "steps": 1 })).expect(200);
     assert!(plain["results"][0].get("pieces").is_none());
@@ -214,6 +238,14 @@ fn what_is_no_picture_or_cannot_stand_there_is_refused_with_its_place() {
         "positions": [{ "state": "given", "token": 3 }, { "state": "open" }],
         "spans": [{ "start": 0, "end": 2, "approximate": false, "media": "picture" }],
     } });
+    let original = |media: &str, url: &str, made: usize| {
+        let mut positions = vec![json!({ "state": "open" }); 18];
+        positions[0] = json!({ "state": "given", "token": 3 });
+        let original = json!({ "url": url, "made": [made] });
+        let span = json!({ "start": 1, "end": 17, "approximate": false, "media": media, "original": original });
+        json!({ "canvas": { "positions": positions, "spans": [span] } })
+    };
+    let broken = format!("{}AAAA", &red[..80]);
     let canvases = [
         (files("[[1]]"), "files.f", "`files.f` is not named in `template`"),
         (
@@ -224,6 +256,10 @@ fn what_is_no_picture_or_cannot_stand_there_is_refused_with_its_place() {
         (files("[[picture:f,mask=9x9+0x0]]"), "template", "`mask` is 9x9+0x0; allowed: a part of the 4 columns"),
         (files("[[picture:/etc/passwd]]"), "files.f", "is not named"),
         (codes, "canvas.positions[0].token", "is 3; allowed: "),
+        (original("picture", &red, 0), "canvas.spans[0].original.made[0]", "is 0; allowed: 1 to 16, the positions"),
+        (original("picture", "http://x", 1), "canvas.spans[0].original.url", "nothing is fetched"),
+        (original("picture", &broken, 1), "canvas.spans[0].original.url", "is a damaged picture"),
+        (original("picture", "data:audio/wav;base64,eA==", 1), "canvas.spans[0].original", "and a picture"),
     ];
     for (body, place, expected) in canvases {
         let (param, message) = refused("/v1/canvas", &body);

@@ -269,7 +269,7 @@ fn hostile_templates_are_refused_or_read_back() {
 fn pictures_lie_between_their_marks_and_come_back_between_the_text() {
     let template = Template::parse("A fox. [[picture]] It [[1]][[picture:owl.png]]!").unwrap();
     let (open, close, domain) = (500, 501, Domain::grid(600..650, 2, 2));
-    let of = |codes| MediaSpan { open, close, domain: domain.clone(), codes };
+    let of = |codes| MediaSpan { open, close, domain: domain.clone(), codes, original: None };
     let media = [of(vec![None; 4]), of(vec![Some(601), Some(602), None, Some(604)])];
     let laid_out = template.lay_out_with(vocabulary(), &media).unwrap();
     let mut canvas = laid_out.canvas().clone();
