@@ -149,30 +149,15 @@ impl SpanCodec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Picture, PictureConfig, PictureKind, Sound};
-    use aquatint_checkpoint::Storage;
+    use crate::{Picture, Sound};
     use aquatint_compute::Cpu;
-
-    fn config() -> PictureConfig {
-        PictureConfig {
-            kind: PictureKind::Pictures,
-            size: 8,
-            patch: 4,
-            overlap: 1,
-            levels: vec![3, 3],
-            width: 8,
-            encoder_layers: 1,
-            decoder_layers: 1,
-            heads: 2,
-            feed_forward_width: 8,
-        }
-    }
+    use aquatint_testing_codecs::{save_pictures, save_sounds};
 
     #[test]
     fn files_become_tokens_and_tokens_files() {
         let room = tempfile::tempdir().unwrap();
         let device = Cpu::<f32>::scalar();
-        PictureCodec::new(device.clone(), config(), 1).unwrap().save(room.path(), Storage::F32).unwrap();
+        save_pictures(room.path(), 2);
         let domain = Domain::grid(100..109, 2, 2);
         let described =
             ModelCodec { name: "picture".to_owned(), domain, open: 90, close: 91, folder: room.path().to_path_buf() };
@@ -203,9 +188,7 @@ mod tests {
     fn sounds_become_as_many_tokens_as_they_are_long() {
         let room = tempfile::tempdir().unwrap();
         let device = Cpu::<f32>::scalar();
-        let config = r#"{"kind":"sounds","levels":[3,3],"width":8,"heads":2,"feed_forward_width":8}"#;
-        let codec = SoundCodec::new(device.clone(), serde_json::from_str(config).unwrap(), 1).unwrap();
-        codec.save(room.path(), Storage::F32).unwrap();
+        save_sounds(room.path());
         let domain = Domain { ids: 100..109, axes: Axes::Line };
         let described =
             ModelCodec { name: "sound".to_owned(), domain, open: 90, close: 91, folder: room.path().to_path_buf() };

@@ -1,7 +1,7 @@
 //! A crate uses only crates under it. Which those are stands in one place, the code map of ARCHITECTURE.md: the last
 //! column of its table names what each room knows, and a room may use whatever those are built on.
 //!
-//! Tests may use `testing` besides; nothing else may.
+//! Tests may use `testing` and what is called `testing-…` besides; nothing else may.
 
 use super::Findings;
 use crate::repository::Repository;
@@ -35,7 +35,7 @@ pub(super) fn check(repository: &Repository) -> Findings {
         let under = under(room, &rooms);
         for used in &package.uses {
             let other = room_of(&used.name);
-            let allowed = if other == TESTING { used.only_in_tests } else { under.contains(other) };
+            let allowed = if is_for_tests(other) { used.only_in_tests } else { under.contains(other) };
             // A test of a crate that `testing` is built on may name the crate itself.
             if !allowed && other != room {
                 let how = if used.only_in_tests { "uses in its tests" } else { "uses" };
@@ -52,6 +52,11 @@ pub(super) fn check(repository: &Repository) -> Findings {
         }
     }
     findings
+}
+
+/// Whether a room is for tests only.
+fn is_for_tests(room: &str) -> bool {
+    room.strip_prefix(TESTING).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 /// The short name, as the map has it.
@@ -87,7 +92,7 @@ fn under(room: &str, rooms: &Rooms) -> BTreeSet<String> {
     while let Some(room) = ahead.pop() {
         for next in rooms.get(&room).into_iter().flatten() {
             let names: Vec<&String> = if next == ALL { rooms.keys().collect() } else { vec![next] };
-            for name in names.into_iter().filter(|name| *name != TESTING) {
+            for name in names.into_iter().filter(|name| !is_for_tests(name)) {
                 if reached.insert(name.clone()) && next != ALL {
                     ahead.push(name.clone());
                 }

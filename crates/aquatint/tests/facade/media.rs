@@ -1,49 +1,19 @@
 //! Text and pictures on one canvas: each is written in its own tokens, by settings of its own.
 
-use aquatint::checkpoint::{Checkpoint, Description, GenerationDefaults, ModelCodec, Storage, save_learner};
-use aquatint::codec::{Picture, PictureCodec, PictureConfig, PictureKind};
+use aquatint::checkpoint::Checkpoint;
+use aquatint::codec::Picture;
 use aquatint::compute::Cpu;
-use aquatint::diffusion::{Domain, TokenId};
-use aquatint::network::{AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, Network, NetworkSpec};
-use aquatint::vocabulary::{MediaKind, Role, Vocabulary};
+use aquatint::diffusion::TokenId;
+use aquatint::vocabulary::MediaKind;
 use aquatint::{
     DenoisingEvent, Error, MediaError, MediaFiles, MediaOptions, Model, OutputPiece, SamplingOptions, Template,
 };
+use aquatint_testing_codecs::save_model;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// A model that has learned nothing: its vocabulary, behind it the marks of pictures and 9 codes in 4 rows of 4.
 fn model(room: &Path) -> Model {
-    let (codec, folder) = (room.join("codec"), room.join("model"));
-    let config = PictureConfig {
-        kind: PictureKind::Pictures,
-        size: 8,
-        patch: 2,
-        overlap: 1,
-        levels: vec![3, 3],
-        width: 8,
-        encoder_layers: 1,
-        decoder_layers: 1,
-        heads: 2,
-        feed_forward_width: 8,
-    };
-    PictureCodec::new(Cpu::<f32>::scalar(), config, 1).unwrap().save(&codec, Storage::F32).unwrap();
-    let vocabulary = Vocabulary::train(["A fox in the snow. ".repeat(20)].into_iter(), 270).unwrap();
-    let open = vocabulary.len() as TokenId;
-    let layer = LayerSpec::new(AttentionSpec::new(2, 1, 4), FeedForwardSpec::new(12));
-    let spec = NetworkSpec {
-        head: HeadSpec { tied: true, ..HeadSpec::default() },
-        context_length: 64,
-        mask_token: vocabulary.role(Role::Mask),
-        ..NetworkSpec::new(open as usize + 11, 8, vec![layer])
-    };
-    let domain = Domain::grid(open + 2..open + 11, 4, 4);
-    let codecs = [ModelCodec { name: "picture".to_owned(), domain, open, close: open + 1, folder: codec }];
-    let generation = GenerationDefaults { mask_token_id: spec.mask_token, ..GenerationDefaults::default() };
-    let description = Description { codecs: &codecs, ..Description::native(&spec, &vocabulary, &generation) };
-    let network = Network::new(Cpu::<f32>::scalar(), spec.clone(), 3).unwrap();
-    save_learner(&folder, &description, &network, Storage::F32).unwrap();
-    Model::open(folder.to_str().unwrap()).unwrap()
+    Model::open(save_model(room, &[MediaKind::Picture]).to_str().unwrap()).unwrap()
 }
 
 fn red() -> Vec<u8> {

@@ -1,68 +1,19 @@
 //! Pictures and sounds beside text: made, given, painted anew in part, saved and refused.
 
 use crate::support::{aquatint, model, piped, room, text};
-use aquatint::checkpoint::{Checkpoint, Description, ModelCodec, Storage, save_learner};
-use aquatint::codec::{Picture, PictureCodec, PictureConfig, PictureKind, Sound, SoundCodec, SoundConfig, SoundKind};
-use aquatint::compute::Cpu;
-use aquatint::diffusion::Domain;
-use aquatint::network::NetworkSpec;
+use aquatint::codec::{Picture, Sound};
+use aquatint_testing_codecs::save_model;
+use aquatint_vocabulary::MediaKind;
 use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
-/// The small model with codecs that have learned nothing beside its tokens: of pictures, 9 codes in 4 rows of 4, and of
-/// sounds, 9 codes in a line, 40 to the second.
+/// A small model with codecs beside its tokens: of pictures, 9 codes in 4 rows of 4, and of sounds, 9 codes in a line, 40 to
+/// the second.
 pub(crate) fn joint() -> &'static str {
     static MODEL: OnceLock<String> = OnceLock::new();
-    MODEL.get_or_init(|| {
-        let (pictures, sounds, folder) = (room("pictures"), room("sounds"), room("joint"));
-        let config = PictureConfig {
-            kind: PictureKind::Pictures,
-            size: 8,
-            patch: 2,
-            overlap: 1,
-            levels: vec![3, 3],
-            width: 8,
-            encoder_layers: 1,
-            decoder_layers: 1,
-            heads: 2,
-            feed_forward_width: 8,
-        };
-        PictureCodec::new(Cpu::<f32>::scalar(), config, 1).unwrap().save(&pictures, Storage::F32).unwrap();
-        let config = SoundConfig {
-            kind: SoundKind::Sounds,
-            rate: 8000,
-            hop: 50,
-            window: 128,
-            bands: 8,
-            frames: 4,
-            levels: vec![3, 3],
-            width: 8,
-            encoder_layers: 1,
-            decoder_layers: 1,
-            heads: 2,
-            feed_forward_width: 8,
-            attention_window: 4,
-        };
-        SoundCodec::new(Cpu::<f32>::scalar(), config, 1).unwrap().save(&sounds, Storage::F32).unwrap();
-        let checkpoint = Checkpoint::load(Path::new(model())).unwrap();
-        let open = checkpoint.spec.vocabulary_size as u32;
-        let codec = |name: &str, open: u32, domain: Domain, folder: &Path| {
-            let folder = folder.to_path_buf();
-            ModelCodec { name: name.to_owned(), domain, open, close: open + 1, folder }
-        };
-        let codecs = [
-            codec("picture", open, Domain::grid(open + 4..open + 13, 4, 4), &pictures),
-            codec("sound", open + 2, Domain::line(open + 13..open + 22), &sounds),
-        ];
-        let vocabulary_size = open as usize + 22;
-        let spec = NetworkSpec { vocabulary_size, context_length: 64, ..checkpoint.spec.clone() };
-        let network = checkpoint.grown(Cpu::<f32>::scalar(), spec.clone(), 1).unwrap();
-        let description = Description { spec: &spec, codecs: &codecs, ..checkpoint.description() };
-        save_learner(&folder, &description, &network, Storage::F32).unwrap();
-        text(&folder).to_owned()
-    })
+    MODEL.get_or_init(|| text(&save_model(&room("joint"), &MediaKind::ALL)).to_owned())
 }
 
 /// A picture of one colour in a file of a test's own room.

@@ -2,34 +2,19 @@
 //! its codec.
 
 use crate::support::{device, fingerprint, recipe, run};
-use aquatint_checkpoint::{Checkpoint, Storage};
-use aquatint_codec::{Picture, PictureCodec, PictureConfig, PictureKind};
+use aquatint_checkpoint::Checkpoint;
+use aquatint_codec::{Picture, PictureCodec};
 use aquatint_diffusion::Domain;
 use aquatint_network::Denoiser;
+use aquatint_testing_codecs::{CODES, save_pictures};
 use aquatint_train::{CodeFigures, Resolved, TrainingEvent, train};
 use aquatint_vocabulary::Role;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Four codes of nine for a picture of 8×8 pixels.
-const CODES: u32 = 9;
-
-/// A codec that has learned nothing, four pictures, and texts that name them.
+/// A codec that has learned nothing, with four codes for a picture, four pictures, and texts that name them.
 fn prepare(room: &Path) {
-    let config = PictureConfig {
-        kind: PictureKind::Pictures,
-        size: 8,
-        patch: 4,
-        overlap: 1,
-        levels: vec![3, 3],
-        width: 8,
-        encoder_layers: 1,
-        decoder_layers: 1,
-        heads: 2,
-        feed_forward_width: 8,
-    };
-    let codec = PictureCodec::new(device(), config, 1).unwrap();
-    codec.save(&room.join("codec"), Storage::F32).unwrap();
+    save_pictures(&room.join("codec"), 2);
     std::fs::create_dir(room.join("pictures")).unwrap();
     for (number, name) in ["red", "green", "blue", "grey"].into_iter().enumerate() {
         let mut colour = [40, 40, 40, 255];
