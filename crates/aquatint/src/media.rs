@@ -2,10 +2,10 @@
 
 use crate::Hint;
 use aquatint_checkpoint::Checkpoint;
-use aquatint_codec::{CodecError, Picture, SpanCodec};
+use aquatint_codec::{CodecError, MOST_CODES, Picture, Sound, SpanCodec};
 use aquatint_compute::{Cpu, CpuPath};
 use aquatint_diffusion::{Axes, Domain, TokenId};
-use aquatint_vocabulary::{Mask, Media, MediaKind, MediaSpan, Original, Template};
+use aquatint_vocabulary::{Mask, Media, MediaKind, MediaSpan, Original, Seconds, Template};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 /// The bytes of files, by the names that a template has for them.
 pub type MediaFiles = BTreeMap<String, Vec<u8>>;
 
-/// Codes of a sound that is to be made: about a second, as long as a spoken word.
+/// Codes of a sound that is to be made where its length is not said: about a second, as long as a spoken word.
 const SOUND: usize = 32;
 
 /// A picture or a sound as a file.
@@ -77,6 +77,14 @@ pub enum MediaError {
         /// Rows of its codes.
         rows: usize,
     },
+    /// A sound is to be longer than the codec can make one.
+    #[error("`seconds` is {seconds}, which are {codes} codes; allowed: at most {most} codes", most = MOST_CODES)]
+    TooLong {
+        /// How long it is to be.
+        seconds: Seconds,
+        /// Codes of so long a sound.
+        codes: u64,
+    },
     /// What is said of a given picture does not fit it.
     #[error("the original of a picture has {made} places that are made anew or not; allowed: {places}")]
     Original {
@@ -106,6 +114,7 @@ impl MediaError {
             Self::MaskOutside { .. } => {
                 Some("a mask is WIDTHxHEIGHT+COLUMNxROW, with columns and rows counted from 0".to_owned())
             }
+            Self::TooLong { .. } => Some("make several shorter ones".to_owned()),
             Self::NotThere { .. } | Self::Original { .. } => None,
             Self::Codec(error) => Hint::hint(error),
         }
@@ -204,7 +213,12 @@ impl OpenCodec {
         let described = self.codec.described();
         let (open, close, domain) = (described.open, described.close, described.domain.clone());
         let Some(file) = &media.file else {
-            let codes = vec![None; domain.axes.positions().unwrap_or(SOUND)];
+            let count = match (domain.axes.positions(), media.seconds) {
+                (Some(places), _) => places,
+                (None, None) => SOUND,
+                (None, Some(seconds)) => self.codes_of(seconds)?,
+            };
+            let codes = vec![None; count];
             return Ok(MediaSpan { open, close, domain, codes, original: None });
         };
         let bytes = files.get(file).ok_or_else(|| MediaError::NotThere {
@@ -233,6 +247,17 @@ impl OpenCodec {
             }
         }
         Ok(MediaSpan { open, close, domain, codes, original })
+    }
+
+    /// The codes of a sound that is at least so long. A code lasts as long as the sound that it alone gives.
+    fn codes_of(&self, seconds: Seconds) -> Result<usize, MediaError> {
+        let code = Sound::decode("the sound of a code", &self.codec.file(&[self.codec.described().domain.ids.start])?)?;
+        let (rate, each) = (u64::from(code.rate()), 1000 * code.samples().len() as u64);
+        let codes = (u64::from(seconds.milliseconds()) * rate).div_ceil(each.max(1));
+        match usize::try_from(codes) {
+            Ok(count) if count <= MOST_CODES => Ok(count),
+            _ => Err(MediaError::TooLong { seconds, codes }),
+        }
     }
 
     /// Pixels of a side of its pictures: all have one size, that of nothing too.

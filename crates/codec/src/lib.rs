@@ -38,5 +38,5 @@ pub use picture::Picture;
 pub use pictures::{PictureCodec, PictureConfig, PictureKind, Pictures};
 pub use sheet::sheet;
 pub use sound::Sound;
-pub use sounds::{SoundCodec, SoundConfig, SoundKind, Sounds};
+pub use sounds::{MOST_CODES, SoundCodec, SoundConfig, SoundKind, Sounds};
 pub use span_codec::{FileCodec, SpanCodec, open_codec};

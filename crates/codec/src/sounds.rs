@@ -106,7 +106,7 @@ const LONGEST_WINDOW: usize = 1 << 14;
 const MOST_BANDS: usize = 512;
 const MOST_FRAMES: usize = 64;
 /// The most codes of a sound.
-const MOST_CODES: usize = 1 << 16;
+pub const MOST_CODES: usize = 1 << 16;
 /// The level that stands for silence, in dB below a full-scale sine; rows have −1 there and 1 at 0 dB.
 const FLOOR: f32 = -80.0;
 const VOCODER: GriffinLim = GriffinLim { iterations: 60, momentum: 0.99 };

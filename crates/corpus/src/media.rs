@@ -72,7 +72,7 @@ pub(crate) fn pieces<'text>(text: &'text str, domains: &[(&str, Domain)]) -> Vec
     let (mut pieces, mut begin, mut from) = (Vec::new(), 0, 0);
     while let Some(open) = memchr::memmem::find(&text.as_bytes()[from..], b"[[").map(|found| from + found) {
         from = open + 1;
-        let Some((Media { kind, file: Some(file), masks }, end)) = Media::at(text, open) else { continue };
+        let Some((Media { kind, file: Some(file), masks, .. }, end)) = Media::at(text, open) else { continue };
         let domain = kind.name();
         if !masks.is_empty() || !domains.iter().any(|(name, _)| *name == domain) {
             continue;

@@ -337,6 +337,7 @@ impl From<aquatint::Error> for ApiError {
                 // Files are called as fields are.
                 let param = match &error {
                     MediaError::Codec(error) => error.sample_name(),
+                    MediaError::TooLong { .. } => Some("seconds"),
                     _ => None,
                 };
                 Self::of_library(&error, param)

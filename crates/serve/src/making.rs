@@ -7,7 +7,7 @@ use crate::models::Loaded;
 use crate::sampling::SamplingFields;
 use crate::scheduler::{Client, Ended};
 use crate::text::Usage;
-use aquatint::vocabulary::{Media, MediaKind};
+use aquatint::vocabulary::Media;
 use aquatint::{Canvas, FinishReason, MediaFile, OutputPiece, Prepared, Template, TemplateCanvas, random_seed};
 use futures_util::future::try_join_all;
 use std::sync::Arc;
@@ -36,9 +36,9 @@ pub(crate) struct Made {
 
 /// A text, and behind it a picture or a sound that is to be made. A blank stands between them, as in the texts that models
 /// learn from.
-pub(crate) fn behind(text: &str, kind: MediaKind) -> Template {
+pub(crate) fn behind(text: &str, media: Media) -> Template {
     let blank = if text.is_empty() || text.ends_with(char::is_whitespace) { "" } else { " " };
-    Template::text(text).followed_by(blank).with_media(Media::open(kind))
+    Template::text(text).followed_by(blank).with_media(media)
 }
 
 impl Making {
@@ -113,11 +113,12 @@ fn unfinished(app: &App) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aquatint::vocabulary::MediaKind;
 
     #[test]
     fn one_blank_stands_between_a_text_and_what_is_made_of_it() {
-        let of = |text: &str| behind(text, MediaKind::Picture).to_string();
+        let of = |text: &str| behind(text, Media::open(MediaKind::Picture)).to_string();
         assert_eq!([of("A fox."), of("A fox. "), of("")], ["A fox. [[picture]]", "A fox. [[picture]]", "[[picture]]"]);
-        assert_eq!(behind("[[3]]", MediaKind::Sound).to_string(), "\\[[3]] [[sound]]");
+        assert_eq!(behind("[[3]]", Media::sound(None)).to_string(), "\\[[3]] [[sound]]");
     }
 }

@@ -25,7 +25,7 @@ pub use error::VocabularyError;
 pub use media_span::{CanvasPiece, MediaSpan, MediaStretch, Original};
 pub use role::Role;
 pub use roles::RoleFile;
-pub use template::{Mask, Media, MediaKind, Piece, Template, TemplateError, TemplateProblem};
+pub use template::{Mask, Media, MediaKind, Piece, Seconds, Template, TemplateError, TemplateProblem};
 pub use template_canvas::{CanvasText, Holding, TemplateCanvas, TemplateCanvasError};
 pub use vocabulary::Vocabulary;
 

@@ -6,6 +6,7 @@
 //! [[picture:fox.png]] [[12]]       a picture that is given
 //! [[picture:fox.png,mask=2x2+4x4]] a given picture of which a part is made anew; see [`Mask`]
 //! [[sound]], [[sound:owl.wav]]     the same for sounds, which have no masks
+//! [[sound,seconds=1.5]]            a sound to be made of a length; see [`Seconds`]
 //! \[[not a hole]]                  a literal `[[`
 //! ```
 //! A `]]` outside a hole is text, and so is a `\` anywhere but before `[[`. Blanks just inside a hole do not count. A file
@@ -15,7 +16,7 @@ mod error;
 mod media;
 
 pub use error::{TemplateError, TemplateProblem};
-pub use media::{Mask, Media, MediaKind};
+pub use media::{Mask, Media, MediaKind, Seconds};
 
 use std::fmt;
 use std::ops::Range;

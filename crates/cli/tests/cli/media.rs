@@ -161,6 +161,19 @@ fn a_sound_is_made_and_one_that_is_given_is_read() {
         "{noted}"
     );
 
+    // How long it is may be said.
+    let long = room("sounds-long").join("fox.wav");
+    generate(&["fox [[sound,seconds=0.3]]", "--sound-out", text(&long)]).expect(0);
+    assert_eq!(Sound::open(&long).unwrap().samples().len(), 12 * 200);
+    for (template, expected) in [
+        ("[[sound,seconds=0]]", "`seconds` is 0; allowed: once, 0.001 to 3600, with three decimals at most (column 1"),
+        ("[[sound,seconds=1700]]", "`seconds` is 1700, which are 68000 codes; allowed: at most 65536 codes\n"),
+        ("[[sound,seconds=60]]", "the canvas has 2402 positions; allowed: "),
+    ] {
+        let refused = generate(&[template]).expect(2).err;
+        assert!(refused.starts_with(&format!("error: {expected}")), "{refused}");
+    }
+
     // Half a second, as a question whose answer is text.
     let word = room("sounds-in").join("word.wav");
     let samples = (0..4000).map(|index| (index as f32 * 0.3).sin() * 0.5).collect();

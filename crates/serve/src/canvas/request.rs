@@ -16,8 +16,8 @@ pub(crate) struct CanvasRequest {
     /// A model of `/v1/models`; the first one where it is left out.
     pub(super) model: Option<String>,
     /// Text with holes: `[[3]]` is three tokens, `[[~8]]` at most eight, `[[picture]]` a picture that is made,
-    /// `[[picture:NAME]]` one of `files`, `[[picture:NAME,mask=2x2+4x4]]` one of which a part is made anew. Text without a hole
-    /// is continued. Exactly one of `template` and `canvas` is given.
+    /// `[[picture:NAME]]` one of `files`, `[[picture:NAME,mask=2x2+4x4]]` one of which a part is made anew, `[[sound,seconds=1.5]]`
+    /// a sound. Text without a hole is continued. Exactly one of `template` and `canvas` is given.
     pub(super) template: Option<String>,
     /// The pictures and sounds that the template names: URLs that hold them, as `data:image/png;base64,…`.
     files: Option<BTreeMap<String, String>>,

@@ -9,7 +9,7 @@ use crate::making::{Made, Making, behind};
 use crate::sampling::SamplingFields;
 use crate::scheduler::Client;
 use crate::text::Usage;
-use aquatint::vocabulary::MediaKind;
+use aquatint::vocabulary::{Media, MediaKind};
 use axum::Json;
 use axum::extract::State;
 use base64::Engine;
@@ -119,7 +119,7 @@ pub(super) async fn generate(
         let sizes: Vec<&str> = std::iter::once("auto").chain(size.as_deref()).collect();
         allow("size", Some(given), &sizes)?;
     }
-    let template = behind(&request.prompt, MediaKind::Picture);
+    let template = behind(&request.prompt, Media::open(MediaKind::Picture));
     let model = loaded.name.clone();
     let Made { files, usage, seed, warnings } =
         Making { loaded, client, sampling, template, count }.run(&app, "prompt").await?;

@@ -7,7 +7,7 @@ use crate::error::{ApiError, FillErrors};
 use crate::making::{Made, Making, behind};
 use crate::sampling::SamplingFields;
 use crate::scheduler::Client;
-use aquatint::vocabulary::MediaKind;
+use aquatint::vocabulary::{Media, MediaKind, Seconds};
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -33,6 +33,9 @@ pub(crate) struct SpeechRequest {
     response_format: Option<String>,
     /// Only 1.
     speed: Option<f64>,
+    /// How long the sound is, rounded up to whole codes; 32 codes where it is left out.
+    #[schema(minimum = 0.001, maximum = 3600)]
+    seconds: Option<f64>,
     /// Refused but for empty ones.
     instructions: Option<String>,
     /// Only `audio`.
@@ -70,7 +73,9 @@ pub(super) async fn speak(
     refuse("instructions", request.instructions.as_ref(), &[String::new()], "leave it out")?;
     let loaded = app.models.get(request.model.as_deref()).await?;
     loaded.medium(MediaKind::Sound)?;
-    let template = behind(&request.input, MediaKind::Sound);
+    let seconds = request.seconds.map(|given| Seconds::new(given).ok_or(given)).transpose();
+    let seconds = seconds.map_err(|given| ApiError::field("seconds", given, "0.001 to 3600"))?;
+    let template = behind(&request.input, Media::sound(seconds));
     let making = Making { loaded, client, sampling, template, count: 1 };
     let Made { files, seed, warnings, .. } = making.run(&app, "input").await?;
     let Some(file) = files.into_iter().next() else { return Err(ApiError::server("no sound was made")) };

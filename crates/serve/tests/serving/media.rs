@@ -107,6 +107,21 @@ fn words_are_spoken_and_sounds_are_heard() {
     let sound = Sound::decode("answer", &one).unwrap();
     assert_eq!((sound.rate(), sound.samples().len()), (8000, 6400));
     assert!(one == speech(7) && one != other);
+    // A length is rounded up to whole codes.
+    let long = json!({ "input": "fox", "voice": "default", "seed": 7, "seconds": 0.51, "media_steps": 4 });
+    let sound = Sound::decode("answer", &running.post("/v1/audio/speech", &long).body).unwrap();
+    assert_eq!(sound.samples().len(), 21 * 200);
+    for (seconds, param, expected) in [
+        (json!(0), "seconds", "`seconds` is 0; allowed: 0.001 to 3600"),
+        (json!(3601), "seconds", "`seconds` is 3601; allowed: 0.001 to 3600"),
+        (json!(3600), "seconds", "`seconds` is 3600, which are 144000 codes; allowed: at most 65536 codes"),
+        (json!(10), "input", "the canvas has"),
+    ] {
+        let body = json!({ "input": "fox", "voice": "default", "seconds": seconds });
+        let error = running.post("/v1/audio/speech", &body).expect(400)["error"].clone();
+        assert_eq!(error["param"], param, "{error}");
+        assert!(error["message"].as_str().unwrap().contains(expected), "{error}");
+    }
 
     let heard = |file: &[u8]| {
         let audio = json!({ "data": BASE64_STANDARD.encode(file), "format": "wav" });

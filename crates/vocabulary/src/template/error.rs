@@ -1,6 +1,6 @@
 //! Errors in a template, shown under the template itself.
 
-use super::MediaKind;
+use super::{MediaKind, Seconds};
 use std::fmt;
 use std::ops::Range;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -29,6 +29,8 @@ pub enum TemplateProblem {
     },
     /// A picture or a sound has an option that there is not.
     Option {
+        /// What has it.
+        kind: MediaKind,
         /// Its name.
         given: String,
     },
@@ -37,6 +39,13 @@ pub enum TemplateProblem {
         /// What stands there.
         given: String,
     },
+    /// A length is none, or there are two.
+    Seconds {
+        /// What stands there.
+        given: String,
+    },
+    /// A sound has a length and a file.
+    LengthOfFile,
     /// There is a mask, and no given picture for it.
     NothingToMask {
         /// What has the mask.
@@ -51,13 +60,17 @@ impl TemplateProblem {
             Self::Unclosed => "close it with `]]`, or write `\\[[` for the two characters themselves".to_owned(),
             Self::Nothing => "say how many tokens: `[[3]]`, or `[[~8]]` for at most eight".to_owned(),
             Self::Unknown => "a hole is `[[3]]`, `[[~8]]`, `[[picture]]`, `[[picture:fox.png]]`, \
-                              `[[picture:fox.png,mask=2x2+4x4]]`, `[[sound]]` or `[[sound:owl.wav]]`; write `\\[[` for the two characters themselves"
+                              `[[picture:fox.png,mask=2x2+4x4]]`, `[[sound]]`, `[[sound,seconds=1.5]]` or `[[sound:owl.wav]]`; write `\\[[` for the two characters themselves"
                 .to_owned(),
             Self::Count { .. } => "several holes can stand one behind the other".to_owned(),
             Self::NoFile { kind } => {
                 format!("name a file, `[[{kind}:{}]]`, or leave the `:` out to have a {kind} made", kind.example())
             }
-            Self::Option { .. } | Self::Mask { .. } => {
+            Self::Option { kind: MediaKind::Sound, .. } | Self::Seconds { .. } => {
+                "`[[sound,seconds=1.5]]` is a second and a half long".to_owned()
+            }
+            Self::LengthOfFile => "a sound that a file gives is as long as its file".to_owned(),
+            Self::Option { kind: MediaKind::Picture, .. } | Self::Mask { .. } => {
                 "`[[picture:fox.png,mask=2x2+4x4]]` makes two columns and two rows anew, behind the first four columns \
                  and under the first four rows of the codes of `fox.png`"
                     .to_owned()
@@ -80,7 +93,18 @@ impl fmt::Display for TemplateProblem {
                 write!(formatter, "the number of tokens is {}; it must be between 1 and {largest}", shortened(given))
             }
             Self::NoFile { kind } => write!(formatter, "the {kind} has no file"),
-            Self::Option { given } => write!(formatter, "`{}` is no option; allowed: mask", shortened(given)),
+            Self::Option { kind, given } => {
+                let allowed = match kind {
+                    MediaKind::Picture => "mask",
+                    MediaKind::Sound => "seconds",
+                };
+                write!(formatter, "`{}` is no option; allowed: {allowed}", shortened(given))
+            }
+            Self::Seconds { given } => {
+                let (given, most) = (shortened(given), Seconds::LONGEST);
+                write!(formatter, "`seconds` is {given}; allowed: once, 0.001 to {most}, with three decimals at most")
+            }
+            Self::LengthOfFile => formatter.write_str("the sound has `seconds` and a file; allowed: one of them"),
             Self::Mask { given } => {
                 let given = shortened(given);
                 write!(formatter, "`mask` is {given}; allowed: WIDTHxHEIGHT+COLUMNxROW, with sides of 1 or more")

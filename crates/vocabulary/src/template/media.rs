@@ -1,4 +1,5 @@
-//! Pictures and sounds in a template: `[[picture]]`, `[[picture:fox.png]]`, `[[picture:fox.png,mask=2x2+4x4]]`.
+//! Pictures and sounds in a template: `[[picture]]`, `[[picture:fox.png]]`, `[[picture:fox.png,mask=2x2+4x4]]`,
+//! `[[sound,seconds=1.5]]`.
 
 use super::TemplateProblem;
 use std::fmt;
@@ -12,6 +13,8 @@ pub struct Media {
     pub file: Option<String>,
     /// The parts of a given picture that are to be made anew.
     pub masks: Vec<Mask>,
+    /// How long a sound is to be that is made; as long as the model makes them where it is not said.
+    pub seconds: Option<Seconds>,
 }
 
 /// What stands on a canvas beside text.
@@ -35,6 +38,52 @@ pub struct Mask {
     pub column: usize,
     /// Rows above it.
     pub row: usize,
+}
+
+/// How long a sound is, in whole thousandths of a second: more than nothing, at most an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seconds {
+    milliseconds: u32,
+}
+
+impl Seconds {
+    /// The most.
+    pub const LONGEST: Self = Self { milliseconds: 3_600_000 };
+
+    /// So many seconds, to the nearest thousandth; `None` where that is nothing or more than [`Seconds::LONGEST`].
+    pub fn new(seconds: f64) -> Option<Self> {
+        // What is no number becomes 0.
+        Self::of((seconds * 1000.0).round() as u32)
+    }
+
+    fn of(milliseconds: u32) -> Option<Self> {
+        (1..=Self::LONGEST.milliseconds).contains(&milliseconds).then_some(Self { milliseconds })
+    }
+
+    /// Reads digits, and behind a point one to three more; `None` where it is no such thing, nothing, or too much.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+        if !(1..=3).contains(&part.len()) {
+            return None;
+        }
+        let part = u32::try_from(number(part)?).ok()? * 10_u32.pow(3 - part.len() as u32);
+        Self::of(u32::try_from(number(whole)?).ok()?.checked_mul(1000)?.checked_add(part)?)
+    }
+
+    /// Thousandths of a second.
+    pub fn milliseconds(self) -> u32 {
+        self.milliseconds
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, part) = (self.milliseconds / 1000, self.milliseconds % 1000);
+        match part {
+            0 => write!(formatter, "{whole}"),
+            part => formatter.write_str(format!("{whole}.{part:03}").trim_end_matches('0')),
+        }
+    }
 }
 
 impl MediaKind {
@@ -92,12 +141,17 @@ impl fmt::Display for Mask {
 impl Media {
     /// One that is to be made.
     pub fn open(kind: MediaKind) -> Self {
-        Self { kind, file: None, masks: Vec::new() }
+        Self { kind, file: None, masks: Vec::new(), seconds: None }
+    }
+
+    /// A sound of a length that is to be made.
+    pub fn sound(seconds: Option<Seconds>) -> Self {
+        Self { seconds, ..Self::open(MediaKind::Sound) }
     }
 
     /// One that a file gives.
     pub fn given(kind: MediaKind, file: impl Into<String>) -> Self {
-        Self { kind, file: Some(file.into()), masks: Vec::new() }
+        Self { kind, file: Some(file.into()), masks: Vec::new(), seconds: None }
     }
 
     /// Whether some of it is to be made.
@@ -130,12 +184,20 @@ impl Media {
             None if options > 0 => return Err(TemplateProblem::Unknown),
             None => None,
         };
-        let mut masks = Vec::new();
+        let (mut masks, mut seconds) = (Vec::new(), None);
         for option in rest[options..].split(',').skip(1) {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
             let (name, value) = (name.trim(), value.trim());
+            if name == "seconds" && kind == MediaKind::Sound {
+                if file.is_some() {
+                    return Err(TemplateProblem::LengthOfFile);
+                }
+                let given = Seconds::parse(value).filter(|_| seconds.is_none());
+                seconds = Some(given.ok_or_else(|| TemplateProblem::Seconds { given: value.to_owned() })?);
+                continue;
+            }
             if name != "mask" {
-                return Err(TemplateProblem::Option { given: name.to_owned() });
+                return Err(TemplateProblem::Option { kind, given: name.to_owned() });
             }
             if kind != MediaKind::Picture || file.is_none() {
                 return Err(TemplateProblem::NothingToMask { kind });
@@ -143,7 +205,7 @@ impl Media {
             let mask = Mask::parse(value).ok_or_else(|| TemplateProblem::Mask { given: value.to_owned() })?;
             masks.push(mask);
         }
-        Ok(Self { kind, file, masks })
+        Ok(Self { kind, file, masks, seconds })
     }
 }
 
@@ -164,6 +226,7 @@ impl fmt::Display for Media {
         if let Some(file) = &self.file {
             write!(formatter, ":{file}")?;
         }
-        self.masks.iter().try_for_each(|mask| write!(formatter, ",mask={mask}"))
+        self.masks.iter().try_for_each(|mask| write!(formatter, ",mask={mask}"))?;
+        self.seconds.map_or(Ok(()), |seconds| write!(formatter, ",seconds={seconds}"))
     }
 }

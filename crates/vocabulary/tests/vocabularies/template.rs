@@ -2,7 +2,7 @@
 
 use aquatint_diffusion::{Canvas, Domain, Kind};
 use aquatint_vocabulary::{
-    CanvasPiece, Holding, Mask, Media, MediaKind, MediaSpan, MediaStretch, Piece, Role, Template, TemplateCanvas,
+    CanvasPiece, Holding, Mask, Media, MediaKind, MediaSpan, MediaStretch, Piece, Role, Seconds, Template, TemplateCanvas,
     TemplateCanvasError, TemplateProblem, Vocabulary,
 };
 use proptest::prelude::*;
@@ -51,6 +51,13 @@ fn every_kind_of_hole_is_parsed() {
         pieces("[[picture: a,b.png , mask = 1x2+0x3,mask=8x8+0x0 ]]"),
         [masks("a,b.png", &["1x2+0x3", "8x8+0x0"])]
     );
+    let long = |seconds| Piece::Media(Media::sound(Seconds::new(seconds)));
+    assert_eq!(pieces("[[sound,seconds=1.5]][[ sound , seconds = 2 ]]"), [long(1.5), long(2.0)]);
+    assert_eq!(pieces("[[sound,seconds=0.001]][[sound,seconds=3600.000]]"), [long(0.001), long(3600.0)]);
+    let shown = ["1.5", "2", "0.001", "10.05", "3600"].map(|text| Seconds::parse(text).unwrap().to_string());
+    assert_eq!(shown, ["1.5", "2", "0.001", "10.05", "3600"]);
+    assert_eq!([0.0, -1.0, 3600.001, f64::NAN, f64::INFINITY, 0.0004].map(Seconds::new), [None; 6]);
+    assert_eq!(Seconds::new(1.4996).unwrap().milliseconds(), 1500);
     assert_eq!(Mask::parse("1x2+0x3"), Some(Mask { width: 1, height: 2, column: 0, row: 3 }));
     assert_eq!(pieces(r"a\[[3]] b\c ]] [x] \\[[2]]"), [text(r"a[[3]] b\c ]] [x] \[[2]]")]);
     assert_eq!(pieces("[[1]][[2]]"), [open(1, false), open(2, false)]);
@@ -81,8 +88,8 @@ fn errors_point_at_the_column() {
         "the hole is not understood (column 17 of the template)
   Ein Füchschen 狐 [[three]] hier
                    ^^^^^^^^^
-  hint: a hole is `[[3]]`, `[[~8]]`, `[[picture]]`, `[[picture:fox.png]]`, `[[picture:fox.png,mask=2x2+4x4]]`, `[[sound]]` \
-         or `[[sound:owl.wav]]`; write `\\[[` for the two characters themselves"
+  hint: a hole is `[[3]]`, `[[~8]]`, `[[picture]]`, `[[picture:fox.png]]`, `[[picture:fox.png,mask=2x2+4x4]]`, `[[sound]]`, \
+         `[[sound,seconds=1.5]]` or `[[sound:owl.wav]]`; write `\\[[` for the two characters themselves"
     );
     assert_eq!(
         refused("One.\nTwo [[0]]"),
@@ -127,6 +134,26 @@ fn errors_point_at_the_column() {
     assert_eq!(
         refused("[[picture:fox.png,maks=2x2+4x4]]").lines().next().unwrap(),
         "`maks` is no option; allowed: mask (column 1 of the template)"
+    );
+    for given in ["0", "", "1,5", "1.", ".5", "1.0005", "-1", "1e3", "3600.001", "99999999999", "+1", "1s", "1,seconds=2"] {
+        let message = refused(&format!("[[sound,seconds={given}]]"));
+        let shown = given.rsplit_once('=').map_or(given, |(_, last)| last);
+        let allowed = "allowed: once, 0.001 to 3600, with three decimals at most (column 1 of the template)";
+        let expected = match given {
+            "1,5" => "`5` is no option; allowed: seconds (column 1 of the template)".to_owned(),
+            _ => format!("`seconds` is {shown}; {allowed}"),
+        };
+        assert_eq!(message.lines().next().unwrap(), expected, "{given}");
+        assert!(message.ends_with("hint: `[[sound,seconds=1.5]]` is a second and a half long"), "{message}");
+    }
+    let first_line = |template: &str| refused(template).lines().next().unwrap().to_owned();
+    assert_eq!(
+        first_line("[[sound:owl.wav,seconds=2]]"),
+        "the sound has `seconds` and a file; allowed: one of them (column 1 of the template)"
+    );
+    assert_eq!(
+        first_line("[[picture,seconds=2]]"),
+        "`seconds` is no option; allowed: mask (column 1 of the template)"
     );
 }
 
@@ -243,6 +270,7 @@ fn piece() -> impl Strategy<Value = Piece> {
         text.prop_map(Piece::Text),
         (1..2000usize, any::<bool>()).prop_map(|(count, approximate)| Piece::Open { count, approximate }),
         prop::sample::select(MediaKind::ALL.to_vec()).prop_map(|kind| Piece::Media(Media::open(kind))),
+        (1..4_000_000_u32).prop_map(|n| Piece::Media(Media::sound(Seconds::new(f64::from(n) / 1000.0)))),
         file().prop_map(|file| Piece::Media(Media::given(MediaKind::Sound, file.trim()))),
         picture,
     ]
@@ -262,7 +290,7 @@ fn hostile_templates_are_refused_or_read_back() {
             }
         }
     }
-    assert_eq!(refused, 6);
+    assert_eq!(refused, 9);
 }
 
 #[test]
@@ -313,7 +341,7 @@ fn pictures_lie_between_their_marks_and_come_back_between_the_text() {
 
 proptest! {
     #[test]
-    fn arbitrary_text_is_read_or_refused_at_a_place_that_exists(source in "(\\PC|[\n\r\t]|\\[\\[|\\]\\]|\\\\|picture|sound|:|,mask=|[1-9]x[1-9]|\\+|~|[0-9]){0,40}") {
+    fn arbitrary_text_is_read_or_refused_at_a_place_that_exists(source in "(\\PC|[\n\r\t]|\\[\\[|\\]\\]|\\\\|picture|sound|:|,mask=|,seconds=|[1-9]x[1-9]|\\+|~|[0-9]){0,40}") {
         match Template::parse(&source) {
             Ok(template) => {
                 prop_assert_eq!(&Template::parse(&template.to_string()).unwrap(), &template);
