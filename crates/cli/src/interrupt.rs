@@ -2,13 +2,15 @@
 //!
 //! A first one sets a flag that long work reads where it can stop cleanly. Work that has nothing to lose is ended from
 //! here where it does not stop within a moment; work that is worth it ([`keep`]) is waited for. A second one
-//! ends the program at once. Whichever way it ends, the exit code is 1 and no temporary file is left.
+//! ends the program at once. Whichever way it ends, the exit code is 1, no temporary file is left, and the terminal shows
+//! again what is typed.
 //!
 //! SIGHUP does nothing where whoever started the program ignores it: `nohup` keeps a run alive after a logout.
 //! SIGXFSZ does nothing either, so that a file beyond `ulimit -f` is a failed write like that on a full disk.
 
 use crate::failure::Failure;
 use crate::printer::Printer;
+use crate::terminal;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -101,6 +103,7 @@ fn retained() -> MutexGuard<'static, Vec<&'static str>> {
 
 fn end(printer: &Printer) -> ! {
     aquatint_files::discard_unfinished();
+    terminal::give_back();
     let failure = Failure::interrupted("interrupted");
     printer.failure(&failure);
     std::process::exit(failure.ending().code().into());

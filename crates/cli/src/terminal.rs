@@ -3,6 +3,8 @@
 
 mod query;
 
+pub(crate) use query::give_back;
+
 use std::io::IsTerminal;
 
 /// How many colours there are.
