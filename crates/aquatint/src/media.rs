@@ -271,7 +271,7 @@ impl OpenCodec {
 
     /// A picture in a file as the codec sees it, in a file.
     fn fitted(&self, name: &str, bytes: &[u8]) -> Result<Arc<[u8]>, MediaError> {
-        Ok(Picture::decode(name, bytes)?.fitted(self.side()?).to_png()?.into())
+        Ok(Picture::decode_fitted(name, bytes, self.side()?)?.to_png()?.into())
     }
 
     /// The original with what was made of a part of it. Sounds are given as a whole.

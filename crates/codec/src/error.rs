@@ -47,6 +47,20 @@ pub enum CodecError {
         /// The longest side allowed.
         longest: u32,
     },
+    /// A picture has too many bytes in each of its pixels.
+    #[error("`{name}` has {width}×{height} pixels of {each} bytes; allowed: {most} bytes in all")]
+    TooDeep {
+        /// The picture.
+        name: String,
+        /// Its width.
+        width: u32,
+        /// Its height.
+        height: u32,
+        /// The bytes of a pixel.
+        each: u8,
+        /// The most bytes allowed.
+        most: u64,
+    },
     /// A setting of a codec cannot be what it is.
     #[error("`{key}` is {given}; allowed: {allowed}")]
     Setting {
@@ -232,6 +246,7 @@ impl CodecError {
             Self::Format { name }
             | Self::Damaged { name, .. }
             | Self::TooLarge { name, .. }
+            | Self::TooDeep { name, .. }
             | Self::DamagedSound { name, .. }
             | Self::SoundFormat { name }
             | Self::Silent { name }
@@ -247,7 +262,7 @@ impl CodecError {
         match self {
             Self::Format { .. } => Some("convert it to PNG".to_owned()),
             Self::Damaged { .. } => Some("open it with a picture viewer and save it again".to_owned()),
-            Self::TooLarge { .. } => Some("scale it down first".to_owned()),
+            Self::TooLarge { .. } | Self::TooDeep { .. } => Some("scale it down first".to_owned()),
             Self::SoundFormat { .. } => Some("convert it to WAV".to_owned()),
             Self::DamagedSound { .. } | Self::NotFinite { .. } => {
                 Some("open it with a sound editor and save it again".to_owned())

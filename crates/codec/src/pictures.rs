@@ -150,7 +150,7 @@ impl Medium for Pictures {
     }
 
     fn read(&self, name: &str, bytes: &[u8]) -> Result<Picture, CodecError> {
-        Ok(Picture::decode(name, bytes)?.fitted(self.size))
+        Picture::decode_fitted(name, bytes, self.size)
     }
 
     fn write(picture: &Picture) -> Result<Vec<u8>, CodecError> {

@@ -16,25 +16,38 @@ impl Picture {
     /// alpha 0.
     #[must_use]
     pub fn fitted(&self, size: usize) -> Self {
-        let (width, height) = (self.width, self.height);
+        let rows = self.pixels.chunks_exact(self.width.max(1));
+        Self::scaled(rows.map(<[[u8; 4]]>::to_vec), (self.width, self.height), size).centred(size)
+    }
+
+    /// The picture of these rows, so large that its longest side has `size` pixels; nothing where one of them has none. One
+    /// row is needed at a time.
+    pub(super) fn scaled(
+        rows_of: impl Iterator<Item = Vec<[u8; 4]>>,
+        (width, height): (usize, usize),
+        size: usize,
+    ) -> Self {
         let longest = width.max(height);
-        if longest == 0 || size == 0 {
-            return Self { width: size, height: size, pixels: vec![[0; 4]; size * size] };
+        if width == 0 || height == 0 || size == 0 {
+            return Self { width: 0, height: 0, pixels: Vec::new() };
         }
         let scaled = |side: usize| ((side * size + longest / 2) / longest).clamp(1, size);
         let (columns, rows) = (cover(width, scaled(width)), cover(height, scaled(height)));
-        // Rows first, one at a time, so that a large picture is there once only.
         let mut narrow: Vec<[f32; 4]> = Vec::with_capacity(height * columns.len());
-        for row in self.pixels.chunks_exact(width) {
+        for row in rows_of {
             narrow.extend(columns.iter().map(|column| average(column, |place| premultiplied(row[place]))));
         }
+        let of = |row: &Covered, x: usize| straight(average(row, |place| narrow[place * columns.len() + x]));
+        let pixels = rows.iter().flat_map(|row| (0..columns.len()).map(move |x| of(row, x))).collect();
+        Self { width: columns.len(), height: rows.len(), pixels }
+    }
+
+    /// The picture in the middle of a square of `size` pixels, which is at least as large.
+    pub(super) fn centred(&self, size: usize) -> Self {
         let mut pixels = vec![[0; 4]; size * size];
-        let (left, top) = ((size - columns.len()) / 2, (size - rows.len()) / 2);
-        for (y, row) in rows.iter().enumerate() {
-            for x in 0..columns.len() {
-                let pixel = average(row, |place| narrow[place * columns.len() + x]);
-                pixels[(top + y) * size + left + x] = straight(pixel);
-            }
+        let (left, top) = ((size - self.width) / 2, (size - self.height) / 2);
+        for (y, row) in self.pixels.chunks_exact(self.width.max(1)).enumerate() {
+            pixels[(top + y) * size + left..][..self.width].copy_from_slice(row);
         }
         Self { width: size, height: size, pixels }
     }

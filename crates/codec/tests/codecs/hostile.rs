@@ -103,3 +103,52 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_picture_is_fitted_while_it_is_read_as_it_is_fitted_behind_it() {
+    let pixel = |index: usize| [(index % 253) as u8, (index / 7 % 256) as u8, 90, (255 - index % 3 * 100) as u8];
+    let colours: Vec<u8> = (0..37 * 18).flat_map(pixel).collect();
+    for orientation in 1..=8 {
+        let mut png = Vec::new();
+        let mut encoder = PngEncoder::new(&mut png);
+        encoder.set_exif_metadata(held(orientation)).unwrap();
+        encoder.write_image(&colours, 37, 18, ExtendedColorType::Rgba8).unwrap();
+        let whole = Picture::decode("it", &png).unwrap();
+        assert_eq!((whole.width(), whole.height()), if orientation < 5 { (37, 18) } else { (18, 37) });
+        for size in [8, 18, 37, 64] {
+            let (one, other) = (Picture::decode_fitted("it", &png, size).unwrap(), whole.fitted(size));
+            let off = one.pixels().as_flattened().iter().zip(other.pixels().as_flattened());
+            assert!(off.clone().all(|(a, b)| a.abs_diff(*b) <= 1), "{orientation} {size}");
+            if orientation == 1 {
+                assert_eq!(one, other);
+            }
+        }
+    }
+    // 16 bits and grey become what they become whole.
+    for (name, colour, bytes) in [("grey", ExtendedColorType::L16, 2), ("deep", ExtendedColorType::Rgb16, 6)] {
+        let mut png = Vec::new();
+        let samples: Vec<u8> = (0..20 * 9 * bytes).map(|index| (index * 31 % 256) as u8).collect();
+        PngEncoder::new(&mut png).write_image(&samples, 20, 9, colour).unwrap();
+        assert_eq!(Picture::decode_fitted(name, &png, 8).unwrap(), Picture::decode(name, &png).unwrap().fitted(8));
+    }
+}
+
+#[test]
+fn a_picture_of_many_bytes_is_refused_before_they_are_read() {
+    // A header that says so, and nothing behind it.
+    let mut header = Vec::new();
+    PngEncoder::new(&mut header).write_image(&[0; 8], 1, 1, ExtendedColorType::Rgba16).unwrap();
+    header[16..24].copy_from_slice(&[0, 0, 0x13, 0x88, 0, 0, 0x11, 0x94]);
+    let checksum = crc(&header[12..29]);
+    header[29..33].copy_from_slice(&checksum.to_be_bytes());
+    let error = Picture::decode("deep.png", &header).unwrap_err();
+    assert_eq!(error.to_string(), "`deep.png` has 5000×4500 pixels of 8 bytes; allowed: 160000000 bytes in all");
+    assert_eq!(error.sample_name(), Some("deep.png"));
+}
+
+/// The checksum of a chunk of a PNG file (ISO 3309).
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 })
+    })
+}
