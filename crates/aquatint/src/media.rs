@@ -148,10 +148,9 @@ pub(crate) struct Codecs {
 impl Codecs {
     /// Opens all that a checkpoint has, on one processor: they are small.
     pub(crate) fn open(checkpoint: &Checkpoint) -> Result<Self, MediaError> {
-        let of_kind = |name: &str| MediaKind::ALL.into_iter().find(|kind| kind.name() == name);
         let mut codecs = Vec::new();
         for described in &checkpoint.codecs {
-            let Some(kind) = of_kind(&described.name) else { continue };
+            let Some(kind) = MediaKind::of_name(&described.name) else { continue };
             let device = Cpu::new(CpuPath::best(), 1).map_err(CodecError::from)?;
             let (codec, blank, side) = (SpanCodec::open(described, device)?, OnceLock::new(), OnceLock::new());
             codecs.push(OpenCodec { kind, codec, blank, side });
@@ -203,7 +202,13 @@ impl Codecs {
     }
 
     /// A file as its codec fits it, of which some codes are made anew.
-    pub(crate) fn original(&self, kind: MediaKind, file: &[u8], name: &str, made: Vec<bool>) -> Result<Original, MediaError> {
+    pub(crate) fn original(
+        &self,
+        kind: MediaKind,
+        file: &[u8],
+        name: &str,
+        made: Vec<bool>,
+    ) -> Result<Original, MediaError> {
         Ok(Original { file: self.of(kind)?.fitted(name, file)?, made })
     }
 }
@@ -279,10 +284,9 @@ impl OpenCodec {
         let Axes::Grid { rows, columns } = self.codec.described().domain.axes else { return Ok(made) };
         let (whole, made) = (Picture::decode("the original", &original.file)?, Picture::decode("the picture", &made)?);
         let places = [rows, columns];
-        let patched = whole.patched(&made, places, &original.made).ok_or_else(|| MediaError::Original {
-            places: rows * columns,
-            made: original.made.len(),
-        })?;
+        let patched = whole
+            .patched(&made, places, &original.made)
+            .ok_or_else(|| MediaError::Original { places: rows * columns, made: original.made.len() })?;
         Ok(patched.to_png()?)
     }
 

@@ -6,6 +6,7 @@ use crate::transformers::{Transformers, refuse, require};
 use crate::{CodecError, Extent, LearnedCodec, Patches, Picture, PictureCost, Rate};
 use aquatint_compute::Element;
 use aquatint_network::{AutoencoderSpec, Places};
+use aquatint_vocabulary::MediaKind;
 use serde::{Deserialize, Serialize};
 
 /// What a codec of pictures is, as its `config.json` and its recipe say it.
@@ -123,7 +124,7 @@ impl Medium for Pictures {
     type Quality = PictureQuality;
 
     const KIND: &'static str = "pictures";
-    const DOMAIN: &'static str = "picture";
+    const DOMAIN: &'static str = MediaKind::Picture.name();
     const MEDIA_TYPE: &'static str = "image/png";
     const FILES: FileNames =
         FileNames { extensions: &["png", "jpg", "jpeg", "webp"], table: "pictures.tsv", concept: "concept" };

@@ -8,6 +8,7 @@ use crate::transformers::{Transformers, refuse, require};
 use crate::{CodecError, Extent, LearnedCodec, Picture, Rate, Sound, SoundCost};
 use aquatint_compute::Element;
 use aquatint_network::{AutoencoderSpec, Places};
+use aquatint_vocabulary::MediaKind;
 use serde::{Deserialize, Serialize};
 
 /// What a codec of sounds is, as its `config.json` and its recipe say it.
@@ -167,7 +168,7 @@ impl Medium for Sounds {
     type Quality = SoundQuality;
 
     const KIND: &'static str = "sounds";
-    const DOMAIN: &'static str = "sound";
+    const DOMAIN: &'static str = MediaKind::Sound.name();
     const MEDIA_TYPE: &'static str = "audio/wav";
     const FILES: FileNames = FileNames { extensions: &["wav", "flac"], table: "sounds.tsv", concept: "words" };
 

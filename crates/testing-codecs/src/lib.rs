@@ -57,7 +57,8 @@ pub fn save_sounds(folder: &Path) {
 /// Saves a model of 128 positions in a folder of `room` and returns it: a vocabulary of a few words, behind it what opens and
 /// closes the spans of each kind, and behind that their codes, those of pictures in 4 rows of 4.
 pub fn save_model(room: &Path, kinds: &[MediaKind]) -> PathBuf {
-    let vocabulary = Vocabulary::train(["A fox in the snow. ".repeat(20)].into_iter(), 270).expect("a few words are text");
+    let vocabulary =
+        Vocabulary::train(["A fox in the snow. ".repeat(20)].into_iter(), 270).expect("a few words are text");
     let (mut mark, mut first) = (vocabulary.len() as TokenId, (vocabulary.len() + 2 * kinds.len()) as TokenId);
     let mut codecs = Vec::with_capacity(kinds.len());
     for kind in kinds {

@@ -9,7 +9,7 @@ use aquatint_compute::{Cpu, CpuPath};
 use aquatint_corpus::MediaCodes;
 use aquatint_diffusion::{Domain, TokenId};
 use aquatint_files::Fingerprint;
-use aquatint_vocabulary::{Role, Vocabulary};
+use aquatint_vocabulary::{MediaKind, Role, Vocabulary};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,7 +38,8 @@ pub(crate) fn codecs(
         if codecs.iter().any(|other| other.name == codec.domain()) {
             return Err(refuse("one codec of a kind, those of `initial` included"));
         }
-        let (open, close) = Role::around(codec.domain()).ok_or_else(|| refuse("codecs of pictures and of sounds"))?;
+        let kind = MediaKind::of_name(codec.domain()).ok_or_else(|| refuse("codecs of pictures and of sounds"))?;
+        let (open, close) = kind.marks();
         let mut token = |role: Role| match vocabulary.role(role) {
             Some(token) => Ok(token),
             None => {

@@ -1,5 +1,6 @@
 //! Special tokens by role, recognised by the names that are usual in published models.
 
+use crate::MediaKind;
 use std::fmt;
 
 /// What a special token is for.
@@ -59,12 +60,6 @@ impl Role {
         }
     }
 
-    /// What opens and what closes the codes of a domain, by its name: `picture`, `sound`. `None` for other domains.
-    pub fn around(domain: &str) -> Option<(Self, Self)> {
-        let pairs = [(Self::Picture, Self::PictureEnd), (Self::Sound, Self::SoundEnd)];
-        pairs.into_iter().find(|(open, _)| open.to_string() == domain)
-    }
-
     /// Aquatint's own name for a token of this role, for example `<|mask|>`.
     pub fn token(self) -> &'static str {
         self.names()[0]
@@ -89,9 +84,9 @@ impl fmt::Display for Role {
             Self::End => "end",
             Self::Pad => "pad",
             Self::Begin => "begin",
-            Self::Picture => "picture",
+            Self::Picture => MediaKind::Picture.name(),
             Self::PictureEnd => "end of a picture",
-            Self::Sound => "sound",
+            Self::Sound => MediaKind::Sound.name(),
             Self::SoundEnd => "end of a sound",
             Self::Unknown => "unknown",
         })

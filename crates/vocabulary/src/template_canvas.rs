@@ -10,8 +10,8 @@
 //! Written tokens are decoded behind those before them, since many tokenizers mean a blank by where a token stands.
 
 use crate::{
-    Before, CanvasPiece, MediaKind, MediaSpan, MediaStretch, Original, Piece, Role, Template, TokenId, UnknownText, Vocabulary,
-    VocabularyError,
+    Before, CanvasPiece, MediaKind, MediaSpan, MediaStretch, Original, Piece, Role, Template, TokenId, UnknownText,
+    Vocabulary, VocabularyError,
 };
 use aquatint_diffusion::{Canvas, CanvasError, Kind, PositionState};
 use std::ops::Range;

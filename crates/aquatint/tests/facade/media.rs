@@ -96,14 +96,16 @@ fn a_given_picture_stays_but_for_its_masks() {
     let codes: Vec<Option<TokenId>> = outcome.canvas.tokens()[1..17].iter().copied().map(Some).collect();
     let decoded = model.media_file(MediaKind::Picture, &codes, None).unwrap();
     let [shown, decoded] = [file, &decoded].map(|file| Picture::decode("it", &file.bytes).unwrap());
-    let (given, inside) = (wide.fitted(8), |index: usize| (2..6).contains(&(index / 8)) && (2..6).contains(&(index % 8)));
+    let (given, inside) =
+        (wide.fitted(8), |index: usize| (2..6).contains(&(index / 8)) && (2..6).contains(&(index % 8)));
     for (index, pixel) in shown.pixels().iter().enumerate() {
         let expected = if inside(index) { &decoded } else { &given };
         assert_eq!(*pixel, expected.pixels()[index], "{index}");
     }
     assert_ne!(decoded, given);
     // The codes are those of the file as it came.
-    let whole = model.prepare_media(Template::parse("[[picture:wide.png]] [[1]]").unwrap(), &files, &options(1)).unwrap();
+    let whole =
+        model.prepare_media(Template::parse("[[picture:wide.png]] [[1]]").unwrap(), &files, &options(1)).unwrap();
     let (whole, masked) = (whole.template_canvas.canvas().tokens(), masked.template_canvas.canvas());
     assert!((1..17).filter(|at| !masked.is_open(*at)).all(|at| masked.tokens()[at] == whole[at]));
     // Of a picture without any code there is one of nothing.

@@ -10,7 +10,7 @@ use aquatint::generate::Outcome;
 use aquatint::{MediaFiles, MediaOptions, Model, Prepared, SamplingOptions};
 use aquatint_compute::{Cpu, CpuPath};
 use aquatint_evaluate::{Catalogue, says};
-use aquatint_vocabulary::{CanvasPiece, Template};
+use aquatint_vocabulary::{CanvasPiece, MediaKind, Template};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
@@ -106,7 +106,7 @@ struct Bench<'a> {
 pub(crate) fn run(arguments: &SpansArguments, printer: &Printer) -> Result<(), Failure> {
     let (valid, known) = (rows(&arguments.data)?, rows(&arguments.catalogue)?);
     let checkpoint = model::open(Some(&arguments.model), printer)?;
-    let described = checkpoint.codecs.iter().find(|codec| codec.name == "picture").cloned();
+    let described = checkpoint.codecs.iter().find(|codec| codec.name == MediaKind::Picture.name()).cloned();
     let described = described.ok_or_else(|| {
         Failure::new(format!("`{}` has no pictures; allowed: a model with a codec of pictures", arguments.model))
     })?;

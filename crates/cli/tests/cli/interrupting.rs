@@ -227,7 +227,7 @@ print("while it is asked:", asked, "behind it:", echoes(), "code:", code)
 "#;
 
 #[test]
-fn a_terminal_that_is_asked_shows_again_what_is_typed() {
+fn a_terminal_that_is_queried_shows_again_what_is_typed() {
     let python = Command::new("python3").arg("-c").arg("import pty, termios").status();
     if !python.is_ok_and(|status| status.success()) {
         assert!(std::env::var_os("CI").is_none(), "python3 is missing; .ci/run installs it");

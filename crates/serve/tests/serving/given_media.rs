@@ -71,8 +71,8 @@ fn a_canvas_has_given_pictures_and_pictures_that_are_made() {
     let start = spans[2]["start"].as_u64().unwrap() as usize;
     assert_eq!(spans[2]["original"]["made"], json!([start + 1, start + 2]));
     pinned["canvas"]["positions"][start + 1]["state"] = json!("given");
-    let kept = running.post("/v1/canvas", &pinned).expect(200);
-    assert_eq!(kept["results"][0]["pieces"][2]["url"], pieces[2]["url"]);
+    let pinned = running.post("/v1/canvas", &pinned).expect(200);
+    assert_eq!(pinned["results"][0]["pieces"][2]["url"], pieces[2]["url"]);
     // One that was given and is opened is one that is made.
     let mut opened = again.clone();
     opened["canvas"]["positions"][start + 15] = json!({ "state": "open" });

@@ -2,6 +2,7 @@
 //! `[[sound,seconds=1.5]]`.
 
 use super::TemplateProblem;
+use crate::Role;
 use std::fmt;
 
 /// A picture or a sound of a template.
@@ -90,11 +91,25 @@ impl MediaKind {
     /// All there are.
     pub const ALL: [Self; 2] = [Self::Picture, Self::Sound];
 
-    /// Its name in templates: `picture` or `sound`.
-    pub fn name(self) -> &'static str {
+    /// Its name, `picture` or `sound`: in templates, of the codec of a model and its folder, and of the domain in recipes.
+    /// No other place has these words.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Picture => "picture",
             Self::Sound => "sound",
+        }
+    }
+
+    /// The kind of a name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// What opens and what closes its codes.
+    pub fn marks(self) -> (Role, Role) {
+        match self {
+            Self::Picture => (Role::Picture, Role::PictureEnd),
+            Self::Sound => (Role::Sound, Role::SoundEnd),
         }
     }
 
@@ -170,7 +185,7 @@ impl Media {
     pub(super) fn parse(inside: &str) -> Option<Result<Self, TemplateProblem>> {
         let end = inside.find([':', ',']).unwrap_or(inside.len());
         let word = inside[..end].trim_end();
-        let kind = MediaKind::ALL.into_iter().find(|kind| kind.name() == word)?;
+        let kind = MediaKind::of_name(word)?;
         Some(Self::parse_rest(kind, &inside[end..]))
     }
 

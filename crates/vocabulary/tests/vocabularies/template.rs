@@ -2,8 +2,8 @@
 
 use aquatint_diffusion::{Canvas, Domain, Kind};
 use aquatint_vocabulary::{
-    CanvasPiece, Holding, Mask, Media, MediaKind, MediaSpan, MediaStretch, Piece, Role, Seconds, Template, TemplateCanvas,
-    TemplateCanvasError, TemplateProblem, Vocabulary,
+    CanvasPiece, Holding, Mask, Media, MediaKind, MediaSpan, MediaStretch, Piece, Role, Seconds, Template,
+    TemplateCanvas, TemplateCanvasError, TemplateProblem, Vocabulary,
 };
 use proptest::prelude::*;
 use std::sync::OnceLock;
@@ -135,7 +135,9 @@ fn errors_point_at_the_column() {
         refused("[[picture:fox.png,maks=2x2+4x4]]").lines().next().unwrap(),
         "`maks` is no option; allowed: mask (column 1 of the template)"
     );
-    for given in ["0", "", "1,5", "1.", ".5", "1.0005", "-1", "1e3", "3600.001", "99999999999", "+1", "1s", "1,seconds=2"] {
+    for given in
+        ["0", "", "1,5", "1.", ".5", "1.0005", "-1", "1e3", "3600.001", "99999999999", "+1", "1s", "1,seconds=2"]
+    {
         let message = refused(&format!("[[sound,seconds={given}]]"));
         let shown = given.rsplit_once('=').map_or(given, |(_, last)| last);
         let allowed = "allowed: once, 0.001 to 3600, with three decimals at most (column 1 of the template)";
@@ -151,10 +153,7 @@ fn errors_point_at_the_column() {
         first_line("[[sound:owl.wav,seconds=2]]"),
         "the sound has `seconds` and a file; allowed: one of them (column 1 of the template)"
     );
-    assert_eq!(
-        first_line("[[picture,seconds=2]]"),
-        "`seconds` is no option; allowed: mask (column 1 of the template)"
-    );
+    assert_eq!(first_line("[[picture,seconds=2]]"), "`seconds` is no option; allowed: mask (column 1 of the template)");
 }
 
 #[test]
