@@ -89,6 +89,7 @@ mod media_options;
 mod model;
 pub mod runtime;
 mod sampling;
+mod spans;
 
 pub use aquatint_batch as batch;
 pub use aquatint_checkpoint as checkpoint;
@@ -115,3 +116,4 @@ pub use media::{MediaError, MediaFile, MediaFiles, OutputPiece};
 pub use media_options::MediaOptions;
 pub use model::{Model, Prepared};
 pub use sampling::{Sampling, SamplingOptions, advised_time_grid, random_seed};
+pub use spans::SpanModel;

@@ -1,5 +1,6 @@
 //! What a model is worth: likelihood, in units that compare across vocabularies ([`HeldOut`], [`likelihood()`]); what it
-//! writes, under a causal judge ([`Compare`]); and puzzles, where every answer can be checked ([`sudoku`]).
+//! writes, under a causal judge ([`Compare`]); pictures and words on one canvas
+//! ([`spans`]); and puzzles, where every answer can be checked ([`sudoku`]).
 #![forbid(unsafe_code)]
 
 mod catalogue;
@@ -10,6 +11,7 @@ mod held_out;
 mod held_out_batch;
 mod judge;
 mod likelihood;
+pub mod spans;
 mod standard_error;
 pub mod sudoku;
 mod text_requests;

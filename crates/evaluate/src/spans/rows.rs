@@ -1,0 +1,107 @@
+//! The rows that are measured, as `recipes/canvas/prepare.py` writes them: lines of JSON.
+
+use aquatint_vocabulary::{Media, MediaKind};
+use serde::Deserialize;
+
+/// A document, and what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct SpanRow {
+    /// The text, in which pictures have their names.
+    pub text: String,
+    /// What its picture shows.
+    pub concept: String,
+    /// `passage` or `caption`.
+    pub kind: String,
+    /// The language of a caption.
+    #[serde(default = "english")]
+    pub lang: String,
+}
+
+fn english() -> String {
+    "en".to_owned()
+}
+
+/// A row that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "row {row}: {reason}; allowed: an object with `text`, `concept` and `kind`, as recipes/canvas/prepare.py writes them"
+)]
+pub struct BadSpanRow {
+    /// Which line, from 1.
+    pub row: usize,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// A text with one picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Illustrated<'a> {
+    /// The text before it.
+    pub before: &'a str,
+    /// Its file.
+    pub file: String,
+    /// The text behind it.
+    pub behind: &'a str,
+}
+
+impl SpanRow {
+    /// The rows of a text; lines without anything are passed over.
+    ///
+    /// # Errors
+    /// When one is none.
+    pub fn read_all(text: &str) -> Result<Vec<Self>, BadSpanRow> {
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let read = |(number, line): (usize, &str)| {
+            serde_json::from_str(line).map_err(|error| BadSpanRow { row: number + 1, reason: error.to_string() })
+        };
+        lines.map(read).collect()
+    }
+
+    /// Its parts, where it has one picture that a file gives and no other picture or sound.
+    pub fn illustrated(&self) -> Option<Illustrated<'_>> {
+        let media = |(open, _): (usize, &str)| Some((open, Media::at(&self.text, open)?));
+        let mut all = self.text.match_indices("[[").filter_map(media);
+        let (open, (Media { kind: MediaKind::Picture, file: Some(file), masks, .. }, end)) = all.next()? else {
+            return None;
+        };
+        let is_one = masks.is_empty() && all.next().is_none();
+        is_one.then(|| Illustrated { before: &self.text[..open], file, behind: &self.text[end..] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_one_picture() {
+        let of = |text: &str| {
+            let row = SpanRow { text: text.into(), concept: "fox".into(), kind: "caption".into(), lang: english() };
+            row.illustrated().map(|parts| [parts.before.to_owned(), parts.file, parts.behind.to_owned()])
+        };
+        let parts = |parts: [&str; 3]| Some(parts.map(str::to_owned));
+        assert_eq!(of("a fox [[picture:a/fox.png]] in snow"), parts(["a fox ", "a/fox.png", " in snow"]));
+        assert_eq!(of("a [[note]] [[picture:a,b.png]]"), parts(["a [[note]] ", "a,b.png", ""]));
+        for text in [
+            "no picture",
+            "[[picture:a]] and [[picture:b]]",
+            "[[picture:a]][[sound:b]]",
+            "[[picture]]",
+            "[[sound:a]]",
+            "[[picture:a,mask=1x1+0x0]]",
+            "[[picture:a",
+        ] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_are_rows_or_are_refused_with_their_number() {
+        let line = r#"{"text": "a", "concept": "fox", "kind": "caption", "more": 1}"#;
+        let rows = SpanRow::read_all(&format!("{line}\n \n{line}\n")).unwrap();
+        assert_eq!((rows.len(), rows[0].lang.as_str()), (2, "en"));
+        let refused = SpanRow::read_all(&format!("{line}\n\n{{}}")).unwrap_err();
+        assert!(refused.row == 3 && refused.to_string().starts_with("row 3: missing field `text`"), "{refused}");
+        assert_eq!(SpanRow::read_all(""), Ok(Vec::new()));
+    }
+}
