@@ -50,6 +50,7 @@ async fn read(open: SocketAddr, keyed: SocketAddr, joint: SocketAddr) {
     ink_has_contrast_in_light_and_dark(&desk).await;
     nothing_is_wider_than_a_phone(&desk).await;
     pictures_settle_beside_words(&browser, joint).await;
+    a_given_picture_stands_on_the_sheet_and_is_painted_anew_in_part(&browser, joint).await;
     assert_eq!(browser.complaints().await, Vec::<String>::new(), "the browser complains");
 
     a_refusal_is_shown_in_the_words_of_the_server(&desk).await;
@@ -85,6 +86,11 @@ async fn pictures_settle_beside_words(browser: &Browser, joint: SocketAddr) {
     }
     let finished = &events.iter().find(|(name, _)| name == "finished").expect("it finishes").1;
     assert_eq!(last, finished["pieces"][1]["url"]);
+    // What is taken away has the picture as it was in each frame, and as it is at the end.
+    let distinct: std::collections::BTreeSet<String> =
+        pictures.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let taken = images(&desk).await;
+    assert_eq!((taken.len(), taken.last()), (distinct.len(), Some(&("stays".to_owned(), last.clone()))));
     // A picture is chosen with all of its codes and opened again; the words stay.
     let words = || async { browser.script("return document.getElementById('plain').textContent", vec![]).await };
     let before = words().await;
@@ -95,6 +101,66 @@ async fn pictures_settle_beside_words(browser: &Browser, joint: SocketAddr) {
     desk.settled().await;
     assert_ne!(browser.script(shown, vec![]).await, last);
     assert_eq!(words().await, before);
+}
+
+/// The pictures of what the button for a moving picture saves, with the last of their classes.
+async fn images(desk: &Desk<'_>) -> Vec<(String, Value)> {
+    let picture = exported(desk, "picture").await;
+    assert_eq!(desk.browser.complaints().await, Vec::<String>::new(), "the browser complains");
+    let script = "const picture = new DOMParser().parseFromString(arguments[0], 'image/svg+xml');
+                  return [...picture.querySelectorAll('image')].map(image =>
+                      [image.getAttribute('class').split(' ').at(-1), image.getAttribute('href')])";
+    let images = desk.browser.script(script, vec![json!(picture)]).await;
+    // The page's policy forbids the styles of a picture that is parsed within the page.
+    desk.browser.complaints().await;
+    serde_json::from_value(images).expect("pairs")
+}
+
+/// Gives the page a file, as choosing one does.
+async fn give(desk: &Desk<'_>, name: &str, url: &str) {
+    let script = "const [name, data] = arguments;
+                  const bytes = Uint8Array.from(atob(data.split(',')[1]), character => character.charCodeAt(0));
+                  const transfer = new DataTransfer();
+                  transfer.items.add(new File([bytes], name));
+                  const input = document.getElementById('give-picture');
+                  input.files = transfer.files;
+                  input.dispatchEvent(new Event('change', { bubbles: true }));";
+    desk.browser.script(script, vec![json!(name), json!(url)]).await;
+}
+
+async fn a_given_picture_stands_on_the_sheet_and_is_painted_anew_in_part(browser: &Browser, joint: SocketAddr) {
+    let desk = Desk::open(browser, &format!("http://{joint}/")).await;
+    desk.mode("fill").await;
+    desk.set("text", "").await;
+    give(&desk, "no picture.png", "data:;base64,AAAA").await;
+    browser.until("document.getElementById('error').textContent !== ''").await;
+    assert!(browser.text("#error").await.contains("no picture.png is no picture that this browser can read"));
+    // Its name is one that a template can have.
+    give(&desk, "a [red] fox,x=1.png", &crate::support::picture_url([220, 30, 30, 255])).await;
+    let named = "document.getElementById('text').value === '[[picture:a  red  fox x 1.png]]'";
+    browser.until(named).await;
+    desk.set("text", "[[picture:a  red  fox x 1.png]] It is[[4]].").await;
+    desk.write().await;
+    let sent = desk.sent("/v1/canvas").await;
+    let files = sent["files"].as_object().expect("files are sent");
+    assert_eq!(files.keys().collect::<Vec<_>>(), ["a  red  fox x 1.png"]);
+    let shown = "return [...document.querySelectorAll('#sheets .picture img')].map(image => image.src)";
+    let given = browser.script(shown, vec![]).await;
+    let finished = desk.events(&sent).await.pop().expect("it ends").1;
+    assert!(given[0].as_str().is_some_and(|url| url.starts_with("data:image/png;base64,")), "{given} {finished}");
+    assert_eq!(images(&desk).await, [("stays".to_owned(), given[0].clone())]);
+    // A mask makes a part of it anew; what is sent again has its pixels, too.
+    desk.set("text", "[[picture:a  red  fox x 1.png,mask=1x1+0x0]][[picture]]").await;
+    desk.write().await;
+    let painted = browser.script(shown, vec![]).await;
+    assert_eq!(painted.as_array().map(Vec::len), Some(2));
+    browser.click("#sheets .picture:nth-of-type(1)").await;
+    desk.set("strength", 100).await;
+    browser.click("#renoise").await;
+    desk.settled().await;
+    let again = desk.sent("/v1/canvas").await;
+    let span = &again["canvas"]["spans"][0];
+    assert_eq!(span["original"]["made"].as_array().map(Vec::len), Some(1), "{span}");
 }
 
 /// Says that a test is skipped, which it never is where everything is installed.

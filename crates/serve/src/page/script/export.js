@@ -31,10 +31,12 @@ function replayOf(timelines) {
 `;
 }
 
-const PICTURE = { width: 760, margin: 36, size: 20, line: 36, lead: 1, perStep: 0.16, hold: 4 };
+// A picture on the sheet is as high as four lines.
+const PICTURE = { width: 760, margin: 36, size: 20, line: 36, rows: 4, lead: 1, perStep: 0.16, hold: 4 };
 const PICTURE_FONT = `${PICTURE.size}px 'Iowan Old Style', 'Palatino Linotype', Palatino, P052, Georgia, serif`;
 
-/** The last frame set in lines: for each position where it stands and how wide it is, in pixels. */
+/** The last frame set in lines: for each position where it stands and how wide it is, in pixels. A picture is a block of its own,
+ *  and stands with a sound at the first of its positions. */
 function setInLines(timeline) {
   const ruler = document.createElement("canvas").getContext("2d");
   ruler.font = PICTURE_FONT;
@@ -42,33 +44,51 @@ function setInLines(timeline) {
   const right = PICTURE.width - PICTURE.margin;
   let x = PICTURE.margin;
   let line = 0;
+  let lines = 1;
   const newLine = () => { line += 1; x = PICTURE.margin; };
   const places = timeline.current.cells.map((cell, position) => {
-    // Pictures are no letters: they are left out.
-    if (position < timeline.hiddenPrefix || cell.state === "closed" || timeline.mediaAt(position)) return null;
-    const [, before, core, after] = /^(\s*)(.*?)(\s*)$/s.exec(cell.state === "open" ? " nnnn" : cell.text);
+    const span = timeline.mediaAt(position);
+    if (position < timeline.hiddenPrefix || cell.state === "closed" || (span && span.start !== position)) return null;
+    if (span?.media === "picture") {
+      if (x > PICTURE.margin) newLine();
+      const place = { x, line, width: PICTURE.rows * PICTURE.line, media: "picture" };
+      line += PICTURE.rows;
+      lines = line;
+      return place;
+    }
+    const text = cell.state === "open" ? " nnnn" : span ? " ♪ " : cell.text;
+    const [, before, core, after] = /^(\s*)(.*?)(\s*)$/s.exec(text);
     for (const character of before) character === "\n" ? newLine() : (x += x > PICTURE.margin ? measure(" ") : 0);
     const width = measure(core);
     if (x + width > right) newLine();
-    const place = { x, line, width };
+    const place = { x, line, width, media: span?.media };
     x += width;
+    lines = Math.max(lines, line + 1);
     for (const character of after) character === "\n" ? newLine() : (x += measure(" "));
     return place;
   });
-  return { places, lines: line + 1 };
+  return { places, lines };
 }
 
-/** What a position shows over time: `{ from, to, cell }`, in frames; `to` is null for what stays. */
-function stretches(timeline, position) {
+/** What is shown over time: `{ from, to, shown }`, in frames; `to` is null for what stays. */
+function stretches(timeline, shownIn, same) {
   const found = [];
-  timeline.frames.forEach(({ cells }, frame) => {
-    const cell = cells[position];
+  timeline.frames.forEach((frame, number) => {
+    const shown = shownIn(frame);
     const before = found.at(-1);
-    if (before && before.cell.state === cell.state && before.cell.text === cell.text) return;
-    if (before) before.to = frame;
-    found.push({ from: frame, to: null, cell });
+    if (before && same(before.shown, shown)) return;
+    if (before) before.to = number;
+    found.push({ from: number, to: null, shown });
   });
   return found;
+}
+
+/** What a position shows over time: its picture, or its cell. */
+function shownAt(timeline, position, media) {
+  if (media === "picture") return stretches(timeline, ({ pictures }) => pictures[position] ?? null, Object.is);
+  const cellIn = ({ cells }) => (media ? { ...cells[position], text: "♪" } : cells[position]);
+  const found = stretches(timeline, cellIn, (one, other) => one.state === other.state && one.text === other.text);
+  return found.filter(({ shown }) => shown.state !== "closed");
 }
 
 /** The timeline as an SVG that plays by itself, and stands still where motion is not wanted. */
@@ -79,11 +99,12 @@ function pictureOf(timeline) {
   const intervals = new Map();
   const shapes = places.flatMap((place, position) => {
     if (!place) return [];
-    return stretches(timeline, position).filter(({ cell }) => cell.state !== "closed").map(({ from, to, cell }) => {
+    return shownAt(timeline, position, place.media).map(({ from, to, shown }) => {
       const name = `f${from}-${to ?? "end"}`;
       const always = from === 0 && to === null;
       if (!always) intervals.set(name, { from, to });
-      return shapeOf(place, cell, `${always ? "" : `${name} `}${to === null ? "stays" : "goes"}`);
+      const shape = place.media === "picture" ? blockOf : shapeOf;
+      return shape(place, shown, `${always ? "" : `${name} `}${to === null ? "stays" : "goes"}`);
     });
   });
   const rules = [...intervals].map(([name, { from, to }]) => {
@@ -107,6 +128,12 @@ ${LETTER_TONES.map((_, level) => `.t${level}{fill:color-mix(in srgb,#f4ead9 ${le
 ${shapes.join("\n")}
 </svg>
 `;
+}
+
+/** A picture as far as it is known, or the grain where nothing is. */
+function blockOf({ x, line, width }, url, motion) {
+  const box = `class="${motion}" x="${x}" y="${PICTURE.margin + line * PICTURE.line}" width="${width}" height="${width}"`;
+  return url === null ? `<rect ${box} rx="2" fill="url(#grain)"/>` : `<image ${box} href="${escaped(url)}"/>`;
 }
 
 function shapeOf({ x, line, width }, cell, motion) {
