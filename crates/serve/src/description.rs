@@ -6,6 +6,7 @@
 use crate::app::App;
 use crate::gate::OPEN_PATHS;
 use axum::Extension;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
@@ -59,8 +60,11 @@ impl Description {
         });
         if let Some(paths) = api["paths"].as_object_mut() {
             for (path, item) in paths {
-                for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
+                for (method, operation) in item.as_object_mut().into_iter().flatten() {
                     complete(path, operation, keys, &schemas);
+                    // The names of handlers are not different from each other, as those of operations have to be.
+                    operation["operationId"] =
+                        json!(format!("{method}{path}").replace(|c: char| !c.is_alphanumeric(), "_"));
                 }
             }
         }
@@ -87,6 +91,13 @@ fn complete(path: &str, operation: &mut Value, keys: bool, schemas: &Map<String,
     for (status, description) in errors {
         responses.entry(status).or_insert_with(|| json!({ "description": description }))["content"] =
             json!({ "application/json": { "schema": { "$ref": schema } } });
+    }
+    // Every answer has a description, by OpenAPI.
+    for (status, response) in responses.iter_mut() {
+        let reason = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok()?.canonical_reason());
+        if response.get("description").is_none() {
+            response["description"] = json!(reason.unwrap_or_default());
+        }
     }
     if streams {
         let kind = if ollama { "application/x-ndjson" } else { "text/event-stream" };

@@ -1,5 +1,5 @@
 //! The server as other people's clients use it: scripts in `clients/` speak to it through PyPI's `openai` and `ollama`, and
-//! `schemathesis` compares it with its own description.
+//! `schemathesis` compares it with its own description, which `openapi-spec-validator` holds against OpenAPI's own schema.
 //!
 //! They need Python with what `clients/requirements.txt` pins. `.ci/run` installs it in `target/clients`; by hand:
 //! `python3 -m venv target/clients && target/clients/bin/pip install -r crates/cli/tests/cli/clients/requirements.txt`.
@@ -78,6 +78,10 @@ const FEW: [&str; 13] = [
     "--no-shrink",
 ];
 
+/// Holds the description at an address against OpenAPI.
+const VALIDATE: &str = "import json, sys, urllib.request, openapi_spec_validator
+openapi_spec_validator.validate(json.load(urllib.request.urlopen(sys.argv[1])))";
+
 /// All clients at once: at one server for everybody, one with keys and room for one request, and one for random requests.
 #[test]
 fn clients_of_other_protocols_are_served_as_they_expect() {
@@ -91,6 +95,7 @@ fn clients_of_other_protocols_are_served_as_they_expect() {
     let running = [
         ("openai", started(&python, &[&script("openai_client.py"), &open.address, &guarded.address])),
         ("schemathesis", started(&python.with_file_name("schemathesis"), &random)),
+        ("openapi", started(&python, &["-c", VALIDATE, &description])),
         ("ollama", started(&python, &[&script("ollama_client.py"), &open.address])),
     ];
     for (name, child) in running {

@@ -35,12 +35,19 @@ fn every_path_is_described_with_its_errors_and_nothing_is_referred_to_that_is_no
     ] {
         assert!(paths.contains_key(path), "{path}");
     }
+    let mut ids = std::collections::BTreeSet::new();
     for (path, item) in paths {
         for (method, operation) in item.as_object().unwrap() {
             let responses = operation["responses"].as_object().unwrap();
             for status in ["400", "403", "500", "503"] {
                 assert!(responses.contains_key(status), "{method} {path} {status}");
             }
+            for (status, response) in responses {
+                let is_described = response["description"].as_str().is_some_and(|description| !description.is_empty());
+                assert!(is_described, "{method} {path} {status}");
+            }
+            let id = operation["operationId"].as_str().unwrap().to_owned();
+            assert!(ids.insert(id.clone()), "{id} is the name of two operations");
             assert_eq!(operation.get("requestBody").is_some(), responses.contains_key("413"), "{method} {path}");
             assert_eq!(operation.get("security"), None);
         }
