@@ -207,11 +207,10 @@ impl<'a, S: SpanSubject> SpanBench<'a, S> {
         (kind, most): (&str, usize),
         sampling: PictureSampling,
     ) -> Result<Option<ShownPictures>, S::Error> {
-        let usable = |row: &SpanRow| {
-            let parts = row.illustrated().filter(|parts| !parts.before.is_empty() && parts.behind.is_empty())?;
-            (row.kind == kind && self.catalogue.shows(&row.concept)).then_some((row.concept.clone(), parts))
-        };
-        let rows = spread(rows.iter().filter_map(usable).collect(), most);
+        let usable = rows.iter().filter(|row| row.kind == kind && self.catalogue.shows(&row.concept));
+        let usable = usable.filter_map(|row| Some((&row.concept, row.illustrated()?)));
+        let usable = usable.filter(|(_, parts)| !parts.before.is_empty() && parts.behind.is_empty());
+        let rows = spread(usable.collect(), most);
         let texts: Vec<&str> = rows.iter().map(|(_, parts)| parts.before).collect();
         let begun = Instant::now();
         let made = self.subject.pictures(&texts, sampling)?;
@@ -220,7 +219,7 @@ impl<'a, S: SpanSubject> SpanBench<'a, S> {
         let (mut count, mut hits, mut chance, mut distance) = (0.0, 0.0, 0.0, 0.0);
         let (mut true_count, mut reconstructed, mut true_distance) = (0.0_f64, 0.0, 0.0);
         let mut concepts = HashSet::new();
-        for ((concept, parts), codes) in rows.iter().zip(made) {
+        for ((concept, parts), codes) in rows.into_iter().zip(made) {
             let Some(codes) = codes else { continue };
             count += 1.0;
             concepts.insert(concept);

@@ -11,7 +11,7 @@ use aquatint_vocabulary::{MediaKind, Role, Vocabulary};
 use std::path::{Path, PathBuf};
 
 /// Codes that each codec has.
-pub const CODES: TokenId = 9;
+pub const CODES: u32 = 9;
 /// Pixels of a side of a picture.
 pub const SIDE: usize = 8;
 

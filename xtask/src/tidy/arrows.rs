@@ -109,7 +109,7 @@ mod tests {
     use crate::repository::by_hand::{files, package};
 
     const TABLE: &str = "# Map\n\n| crate | its room | knows |\n|---|---|---|\n| `low` | a | – |\n| `middle` | uses `x` | `low` |\n\
-                         | `high` | c | `middle` |\n| `cli` | d | `all` |\n| `testing` | e | `low` |\n\nMore.\n";
+                         | `high` | c | `middle` |\n| `cli` | d | `all` |\n| `testing` | e | `low` |\n| `testing-high` | f | `high` |\n\nMore.\n";
 
     fn findings(packages: Vec<Package>) -> Findings {
         let mut repository = files(&[(MAP, TABLE)]);
@@ -121,9 +121,13 @@ mod tests {
         vec![
             package("aquatint-low", &["aquatint-testing*"]),
             package("aquatint-middle", &["aquatint-low"]),
-            package("aquatint-high", &["aquatint-middle", "aquatint-low", "aquatint-testing*"]),
+            package(
+                "aquatint-high",
+                &["aquatint-middle", "aquatint-low", "aquatint-testing*", "aquatint-testing-high*"],
+            ),
             package("aquatint-cli", &["aquatint-high", "aquatint-low"]),
             package("aquatint-testing", &["aquatint-low"]),
+            package("aquatint-testing-high", &["aquatint-high"]),
         ]
     }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[command(
     after_help = "Examples:\n  aquatint generate \"Once upon a time\" --seed 7\n  aquatint generate \"The [[3]] sat on \
                         the [[5]].\" --steps 8\n  aquatint generate \"A fox in the snow. [[picture]]\" \
-                        --picture-out fox.png\n  echo \"A fox\" | aquatint generate - --format json"
+                        --picture-out fox.png\n  aquatint generate \"fox [[sound,seconds=1]]\" --sound-out fox.wav\n  echo \"A fox\" | aquatint generate - --format json"
 )]
 pub(crate) struct GenerateArguments {
     /// Text to continue or template to fill; `-` reads standard input

@@ -168,7 +168,7 @@ fn a_sound_is_made_and_one_that_is_given_is_read() {
     for (template, expected) in [
         ("[[sound,seconds=0]]", "`seconds` is 0; allowed: once, 0.001 to 3600, with three decimals at most (column 1"),
         ("[[sound,seconds=1700]]", "`seconds` is 1700, which are 68000 codes; allowed: at most 65536 codes\n"),
-        ("[[sound,seconds=60]]", "the canvas has 2402 positions; allowed: "),
+        ("[[sound,seconds=60]]", "the canvas has 2402 positions, 2 of them given; the model reads at most 128\n"),
     ] {
         let refused = generate(&[template]).expect(2).err;
         assert!(refused.starts_with(&format!("error: {expected}")), "{refused}");

@@ -245,7 +245,7 @@ fn what_is_no_picture_or_cannot_stand_there_is_refused_with_its_place() {
         let span = json!({ "start": 1, "end": 17, "approximate": false, "media": media, "original": original });
         json!({ "canvas": { "positions": positions, "spans": [span] } })
     };
-    let broken = format!("{}AAAA", &red[..80]);
+    let broken = format!("{}AAAA", &red[..82]);
     let canvases = [
         (files("[[1]]"), "files.f", "`files.f` is not named in `template`"),
         (
