@@ -14,7 +14,12 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 
 type SignatureFunction = unsafe extern "C" fn(*const c_char) -> *const c_char;
-type LaunchFunction = unsafe extern "C" fn(*const c_char, u32, u32, u32, *mut *mut c_void) -> c_int;
+type LaunchFunction = unsafe extern "C" fn(*const c_char, u32, u32, u32, u32, *mut *mut c_void) -> c_int;
+type TroubleFunction = unsafe extern "C" fn() -> *const c_char;
+type CountFunction = unsafe extern "C" fn() -> u64;
+
+/// Bytes of shared memory that a block may ask for.
+const MOST_SHARED: u32 = super::nvidia::SHARED as u32;
 
 /// Calls of the driver, in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,11 +29,21 @@ pub(super) enum Call {
     Read(usize),
 }
 
+/// How matrices were read from shared memory: eight rows at once, each from banks of its own or not.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Banks {
+    /// Accesses of eight rows.
+    pub(super) accesses: u64,
+    /// Turns that they took beyond one each.
+    pub(super) conflicts: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Emulator {
     facts: GpuFacts,
     memory: Mutex<HashMap<Address, Vec<u128>>>,
     calls: Mutex<Vec<Call>>,
+    banks: Mutex<Banks>,
     /// Bytes that there are.
     limit: usize,
 }
@@ -109,13 +124,20 @@ impl Emulator {
         }
         let facts =
             GpuFacts { ordinal: 0, name: "emulated".to_owned(), capability: (9, 0), memory: limit, driver: 13000 };
-        Some(Arc::new(Self { facts, memory: Mutex::default(), calls: Mutex::default(), limit }))
+        let (memory, calls, banks) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Some(Arc::new(Self { facts, memory, calls, banks, limit }))
     }
 
     /// Calls since the last time.
     #[cfg(test)]
     pub(super) fn calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.calls.lock().unwrap())
+    }
+
+    /// Accesses to shared memory since the last time.
+    #[cfg(test)]
+    pub(super) fn banks(&self) -> Banks {
+        std::mem::take(&mut self.banks.lock().unwrap())
     }
 
     /// Bytes that are lent out.
@@ -190,7 +212,7 @@ impl Driver for Emulator {
     }
     fn launch(&self, kernel: &'static str, launch: Launch, arguments: &[Argument]) -> Result<(), DriverError> {
         assert!(launch.blocks.0 > 0 && launch.blocks.1 > 0 && launch.blocks.1 <= 65_535, "{kernel}: {launch:?}");
-        assert!(launch.threads > 0 && launch.threads <= 1024 && launch.shared <= 96 << 10, "{kernel}: {launch:?}");
+        assert!(launch.threads > 0 && launch.threads <= 1024 && launch.shared <= MOST_SHARED, "{kernel}: {launch:?}");
         let types: Vec<&str> = arguments.iter().map(|argument| argument.type_name).collect();
         let (given, taken) = (types.join(", "), signature(kernel));
         if taken.as_deref() != Some(given.as_str()) {
@@ -204,13 +226,26 @@ impl Driver for Emulator {
         let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|value| std::ptr::from_mut(value).cast()).collect();
         let name = CString::new(kernel).unwrap();
         let library = library().unwrap().lock().unwrap();
-        // SAFETY: the function has this type; arguments are as many and of the types that the kernel takes.
-        let unknown = unsafe {
+        let Launch { blocks: (x, y), threads, shared } = launch;
+        // SAFETY: the functions have these types; arguments are as many and of the types that the kernel takes; a
+        // text ends with a zero and stays until the next launch, for which the lock has to be free.
+        let (unknown, trouble, accesses, conflicts) = unsafe {
             let function = library.get::<LaunchFunction>(b"launch").unwrap();
-            function(name.as_ptr(), launch.blocks.0, launch.blocks.1, launch.threads, pointers.as_mut_ptr())
+            let unknown = function(name.as_ptr(), x, y, threads, shared, pointers.as_mut_ptr());
+            let trouble = library.get::<TroubleFunction>(b"trouble").unwrap()();
+            let count = |name: &[u8]| library.get::<CountFunction>(name).unwrap()();
+            let trouble = CStr::from_ptr(trouble).to_string_lossy().into_owned();
+            (unknown, trouble, count(b"accesses"), count(b"conflicts"))
         };
+        drop(library);
         assert_eq!(unknown, 0, "there is no kernel `{kernel}`");
-        Ok(())
+        let mut banks = self.banks.lock().unwrap();
+        banks.accesses += accesses;
+        banks.conflicts += conflicts;
+        if trouble.is_empty() {
+            return Ok(());
+        }
+        Err(DriverError::Failed { call: "launch", reason: format!("`{kernel}`, {trouble}") })
     }
     fn multiply(&self, product: &Product) -> Result<(), DriverError> {
         let blas = product.column_major();

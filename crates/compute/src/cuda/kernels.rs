@@ -8,23 +8,41 @@ pub(super) fn source() -> String {
     [include_str!("kernels/prelude.cuh"), BODY.concat().as_str()].concat()
 }
 
-/// What is compiled for a processor, which tests do: every kernel behind one function that is called with its name, and
-/// another that returns the types that it takes.
+/// Kernels that only tests have: single instructions.
+#[cfg(test)]
+pub(super) const INSTRUCTIONS: &str = include_str!("kernels/instructions.cu");
+#[cfg(test)]
+const INSTRUCTION_NAMES: [&str; 5] = ["try_load_matrices", "try_multiply", "try_numbers", "try_copies", "try_beyond"];
+
+/// What is compiled for a processor, which tests do: every kernel behind one function that is called with its name,
+/// another that returns the types that it takes, and what the last launch was found to do.
 #[cfg(any(test, feature = "emulator"))]
 pub(super) fn emulated_source() -> String {
     let mut text = [include_str!("kernels/emulated.h"), BODY.concat().as_str()].concat();
-    text.push_str("extern \"C\" int launch(const char* name, u32 x, u32 y, u32 threads, void** arguments) {\n");
-    for name in names() {
+    let names = names();
+    #[cfg(test)]
+    let names = {
+        text.push_str(INSTRUCTIONS);
+        names.chain(INSTRUCTION_NAMES)
+    };
+    let names: Vec<&str> = names.collect();
+    text.push_str(
+        "extern \"C\" int launch(const char* name, u32 x, u32 y, u32 threads, u32 shared, void** arguments) {\n",
+    );
+    for name in &names {
         text.push_str(&format!(
             "    if (!strcmp(name, \"{name}\")) {{ launch_blocks([](void** from) {{ emulation::unpack({name}, from); }}, \
-             x, y, threads, arguments); return 0; }}\n"
+             x, y, threads, shared, arguments); return 0; }}\n"
         ));
     }
     text.push_str("    return 1;\n}\nextern \"C\" const char* signature(const char* name) {\n");
-    for name in names() {
+    for name in &names {
         text.push_str(&format!("    if (!strcmp(name, \"{name}\")) return emulation::signature({name});\n"));
     }
     text.push_str("    return nullptr;\n}\n");
+    text.push_str("extern \"C\" const char* trouble() { return emulation::trouble.c_str(); }\n");
+    text.push_str("extern \"C\" u64 accesses() { return emulation::accesses; }\n");
+    text.push_str("extern \"C\" u64 conflicts() { return emulation::conflicts; }\n");
     text
 }
 

@@ -26,6 +26,8 @@ mod visible;
 #[cfg(any(test, feature = "emulator"))]
 mod emulator;
 #[cfg(test)]
+mod instructions;
+#[cfg(test)]
 mod tests;
 
 pub use compile::CompileError;

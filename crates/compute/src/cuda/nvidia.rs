@@ -25,7 +25,7 @@ const OLDEST_GPU: (u32, u32) = (8, 0);
 const WORKSPACE: usize = 32 << 20;
 /// Bytes of shared memory that a block may ask for beside what its kernel has by itself: what every GPU since Ampere
 /// has.
-const SHARED: i32 = 96 << 10;
+pub(super) const SHARED: i32 = 96 << 10;
 /// Algorithms that are timed against each other when the first shape of a class comes.
 const CANDIDATES: usize = 8;
 /// Multiplications of a candidate that are timed.

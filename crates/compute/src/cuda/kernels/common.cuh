@@ -11,7 +11,6 @@ DEVICE u16 to_bf16(float value) {
     return u16((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 DEVICE float from_bf16(u16 value) { return float_of(u32(value) << 16); }
-DEVICE u32 pair_bf16(float low, float high) { return u32(to_bf16(low)) | (u32(to_bf16(high)) << 16); }
 
 DEVICE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 DEVICE float silu_slope(float x) {

@@ -2,7 +2,15 @@
 //
 // One block after another; the threads of a block are fibers that run in turn and wait for each other at barriers and
 // shuffles. Slow and exact: what a kernel computes here is what its source says, whatever the hardware.
+//
+// Asynchronous copies happen as late as they may: at the wait for their group. Until then their bytes in shared memory
+// are not a number. What the memory model does not promise is an error of the launch: a read of shared memory before
+// the copy into it was awaited, or, by another thread than waited, without a barrier behind the wait; a copy over bytes
+// that others may still read; a copy that nobody awaits. Reads are checked where the kernel reads by `load_matrices` or
+// `shared_four`. Bytes beyond the shared memory of a launch must not change.
+#include <algorithm>
 #include <cmath>
+#include <cstdarg>
 #include <csetjmp>
 #include <cstdio>
 #include <cstdlib>
@@ -20,6 +28,9 @@ typedef unsigned long long u64;
 
 #define KERNEL static void
 #define DEVICE static inline
+#define KERNEL_BOUNDED(threads, blocks) KERNEL
+#define UNROLL
+#define DEVICE_MEMBER inline
 #define SHARED static
 #define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(dynamic_shared)
 
@@ -36,6 +47,20 @@ struct Barrier {
     int arrived = 0, alive = 0;
     long generation = 0;
 };
+struct Copy {
+    u8* to;
+    const u8* from;
+    int bytes;
+};
+// What is known of 16 bytes of shared memory: whose copy into them is under way or was awaited, and who read them, each
+// with the generation of the block's barrier.
+struct Chunk {
+    enum { PLAIN, COMING, ARRIVED } state = PLAIN;
+    u32 owner = 0, reader = 0;
+    long arrived = -1, read = -1;
+};
+const size_t CHUNK = 16, BEYOND = 256;
+const u32 SEVERAL = ~0u;
 struct Fiber {
     // A context to begin with, which saves the signal mask by a call to the system; then plain jumps.
     ucontext_t context;
@@ -43,6 +68,9 @@ struct Fiber {
     bool begun = false;
     std::vector<u8> stack = std::vector<u8>(STACK);
     bool done = false;
+    // Copies that are under way, oldest first, and how many of them were there at each commit.
+    std::vector<struct Copy> copies;
+    std::vector<size_t> groups;
 };
 static std::vector<Fiber*> fibers;
 static std::vector<Barrier> warps;
@@ -51,10 +79,35 @@ static ucontext_t origin;
 static jmp_buf scheduler;
 static u32 current;
 static long waiting;
-static std::vector<u32> words, more;
+static std::vector<u32> words;
+// What each lane of a warp hands over to an instruction of the whole warp.
+struct Operands {
+    const char* instruction;
+    const void *in, *more;
+    void* out;
+};
+static std::vector<Operands> operands;
+static std::vector<Chunk> chunks(sizeof(dynamic_shared) / CHUNK);
+// Bytes of shared memory of the launch, and how many chunks the block has used.
+static size_t shared_bytes, used_chunks;
+// The first error of a launch, in words; accesses of eight rows at once by `load_matrices`, and how many turns more than
+// one they take because rows share banks.
+static std::string trouble;
+static u64 accesses, conflicts;
 static void (*body)(void**);
 static void** arguments;
 
+static void fail(const char* format, ...) {
+    if (!trouble.empty()) return;
+    char text[256];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    char place[96];
+    snprintf(place, sizeof place, "block (%u, %u), thread %u: ", blockIdx.x, blockIdx.y, threadIdx.x);
+    trouble = std::string(place) + text;
+}
 static void give_way() {
     // Every fiber looked at its barrier many times and none opened.
     if (++waiting > 100000000) {
@@ -79,6 +132,7 @@ static void wait(Barrier& barrier) {
 static void enter() {
     body(arguments);
     fibers[current]->done = true;
+    if (!fibers[current]->copies.empty()) fail("ends with a copy that it did not await");
     block.alive--;
     open_if_full(block);
     Barrier& warp = warps[current / LANES];
@@ -97,12 +151,18 @@ static void run_block(u32 threads) {
     block = Barrier{0, int(threads), 0};
     warps.assign((threads + LANES - 1) / LANES, Barrier{});
     words.assign(threads, 0);
-    more.assign(threads * 6, 0);
+    operands.assign(threads, Operands{});
+    std::fill(chunks.begin(), chunks.begin() + used_chunks, Chunk{});
+    used_chunks = 0;
+    // Not a number, so that a read of what nobody wrote is found.
+    memset(dynamic_shared, 0xff, shared_bytes + BEYOND);
     waiting = 0;
     for (u32 i = 0; i < threads; i++) {
         warps[i / LANES].alive++;
         Fiber& fiber = *fibers[i];
         fiber.done = fiber.begun = false;
+        fiber.copies.clear();
+        fiber.groups.clear();
         getcontext(&fiber.context);
         fiber.context.uc_stack.ss_sp = fiber.stack.data();
         fiber.context.uc_stack.ss_size = fiber.stack.size();
@@ -119,6 +179,51 @@ static void run_block(u32 threads) {
             if (!fibers[i]->done) left++;
         }
     }
+    for (size_t i = shared_bytes; i < shared_bytes + BEYOND; i++)
+        if (dynamic_shared[i] != 0xff) fail("byte %zu of %zu of shared memory was written", i, shared_bytes);
+}
+
+// The chunk of shared memory at a place; none, and an error, where 16 bytes there are not the launch's.
+static Chunk* chunk_at(const void* place, const char* what) {
+    size_t at = static_cast<const u8*>(place) - dynamic_shared;
+    if (at >= sizeof(dynamic_shared) || at / CHUNK * CHUNK + CHUNK > shared_bytes) {
+        fail("%s beyond the %zu bytes of shared memory", what, shared_bytes);
+        return nullptr;
+    }
+    used_chunks = std::max(used_chunks, at / CHUNK + 1);
+    return &chunks[at / CHUNK];
+}
+// That this thread, or all of its warp, may read what lies there, and that it does.
+static void reading(const void* place, u32 reader) {
+    Chunk* chunk = chunk_at(place, "reads");
+    if (!chunk) return;
+    size_t at = static_cast<const u8*>(place) - dynamic_shared;
+    if (chunk->state == Chunk::COMING)
+        fail("reads byte %zu of shared memory before the copy by thread %u is awaited", at, chunk->owner);
+    if (chunk->state == Chunk::ARRIVED && reader != chunk->owner && chunk->arrived == block.generation)
+        fail("reads byte %zu of shared memory without a barrier behind the wait by thread %u", at, chunk->owner);
+    chunk->reader = chunk->read == block.generation && chunk->reader != reader ? SEVERAL : reader;
+    chunk->read = block.generation;
+}
+// One instruction of a whole warp: the last lane to come does the work of all.
+template <class Work> void together(Operands mine, Work work) {
+    u32 first = current / LANES * LANES;
+    Barrier& warp = warps[current / LANES];
+    operands[current] = mine;
+    if (warp.arrived + 1 == warp.alive) {
+        if (warp.alive != LANES) fail("%s without all lanes of the warp", mine.instruction);
+        for (int lane = 0; lane < warp.alive; lane++)
+            if (operands[first + lane].instruction != mine.instruction)
+                fail("%s beside %s in one warp", mine.instruction, operands[first + lane].instruction);
+        if (warp.alive == LANES && trouble.empty()) work(&operands[first]);
+    }
+    wait(warp);
+}
+static float half_of(u32 word, int high) {
+    u32 bits = high ? word & 0xffff0000u : word << 16;
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
 }
 
 template <class T> T read(void* argument) { return *static_cast<T*>(argument); }
@@ -201,27 +306,150 @@ DEVICE int __dp4a(int a, int b, int sum) {
     return sum;
 }
 
-// See `prelude.cuh`: each lane lays its fragments down, and each takes the products of its places of D.
-DEVICE void multiply_tile(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
-    using namespace emulation;
-    u32 first = current / LANES * LANES, lane = current - first;
-    u32* mine = &more[current * 6];
-    for (int i = 0; i < 4; i++) mine[i] = a[i];
-    for (int i = 0; i < 2; i++) mine[4 + i] = b[i];
-    wait(warps[first / LANES]);
-    auto half = [](u32 word, int high) { return float_of(high ? word & 0xffff0000u : word << 16); };
-    for (int i = 0; i < 4; i++) {
-        u32 row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
-        for (u32 k = 0; k < 16; k++) {
-            const u32* left = &more[(first + (row % 8) * 4 + k % 8 / 2) * 6];
-            const u32* right = &more[(first + column * 4 + k % 8 / 2) * 6];
-            d[i] += half(left[row / 8 + 2 * (k / 8)], k % 2) * half(right[4 + k / 8], k % 2);
-        }
-    }
-    wait(warps[first / LANES]);
+template <class Fold> u32 fold_words(const char* instruction, u32 word, Fold fold) {
+    u32 result = 0;
+    emulation::together({instruction, &word, nullptr, &result}, [&](emulation::Operands* lanes) {
+        u32 all = *static_cast<const u32*>(lanes[0].in);
+        for (int i = 1; i < emulation::LANES; i++) all = fold(all, *static_cast<const u32*>(lanes[i].in));
+        for (int i = 0; i < emulation::LANES; i++) *static_cast<u32*>(lanes[i].out) = all;
+    });
+    return result;
+}
+DEVICE u32 __reduce_min_sync(u32, u32 word) {
+    return fold_words("redux.min", word, [](u32 a, u32 b) { return std::min(a, b); });
+}
+DEVICE u32 __reduce_max_sync(u32, u32 word) {
+    return fold_words("redux.max", word, [](u32 a, u32 b) { return std::max(a, b); });
+}
+DEVICE int __any_sync(u32, int predicate) {
+    return fold_words("vote.any", predicate != 0, [](u32 a, u32 b) { return a | b; });
+}
+DEVICE int __all_sync(u32, int predicate) {
+    return fold_words("vote.all", predicate != 0, [](u32 a, u32 b) { return a & b; });
 }
 
-static void launch_blocks(void (*body)(void**), u32 x, u32 y, u32 threads, void** arguments) {
+// See `prelude.cuh` for all that follow.
+DEVICE void multiply_tile(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+    using namespace emulation;
+    together({"mma", a, b, d}, [](Operands* lanes) {
+        float left[16][16], right[16][8];
+        for (int lane = 0; lane < LANES; lane++) {
+            const u32 *a = static_cast<const u32*>(lanes[lane].in), *b = static_cast<const u32*>(lanes[lane].more);
+            int row = lane / 4, pair = 2 * (lane % 4);
+            for (int half = 0; half < 2; half++) {
+                for (int i = 0; i < 4; i++)
+                    left[row + 8 * (i % 2)][pair + 8 * (i / 2) + half] = half_of(a[i], half);
+                for (int i = 0; i < 2; i++) right[pair + 8 * i + half][row] = half_of(b[i], half);
+            }
+        }
+        for (int lane = 0; lane < LANES; lane++) {
+            float* d = static_cast<float*>(lanes[lane].out);
+            for (int i = 0; i < 4; i++) {
+                int row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
+                float sum = d[i];
+                for (int k = 0; k < 16; k++) sum += left[row][k] * right[k][column];
+                d[i] = sum;
+            }
+        }
+    });
+}
+template <bool TURNED> void load_matrices_of(u32 (&words)[4], const u16* row) {
+    using namespace emulation;
+    together({TURNED ? "ldmatrix.trans" : "ldmatrix", row, nullptr, words}, [](Operands* lanes) {
+        for (int i = 0; i < 4; i++) {
+            u16 matrix[8][8];
+            int turns[8] = {};
+            const void* rows[8];
+            for (int r = 0; r < 8; r++) {
+                rows[r] = lanes[8 * i + r].in;
+                size_t at = static_cast<const u8*>(rows[r]) - dynamic_shared;
+                if (at % CHUNK != 0) fail("ldmatrix from byte %zu of shared memory, which is no multiple of 16", at);
+                reading(rows[r], SEVERAL);
+                if (!trouble.empty()) return;
+                memcpy(matrix[r], rows[r], CHUNK);
+                // Rows that are the same are read once.
+                if (std::find(rows, rows + r, rows[r]) == rows + r) turns[at / CHUNK % 8]++;
+            }
+            accesses++;
+            conflicts += *std::max_element(turns, turns + 8) - 1;
+            for (int lane = 0; lane < LANES; lane++) {
+                int row = lane / 4, pair = 2 * (lane % 4);
+                u16 low = TURNED ? matrix[pair][row] : matrix[row][pair];
+                u16 high = TURNED ? matrix[pair + 1][row] : matrix[row][pair + 1];
+                static_cast<u32*>(lanes[lane].out)[i] = low | u32(high) << 16;
+            }
+        }
+    });
+}
+DEVICE void load_matrices(u32 (&words)[4], const u16* row) { load_matrices_of<false>(words, row); }
+DEVICE void load_turned_matrices(u32 (&words)[4], const u16* row) { load_matrices_of<true>(words, row); }
+DEVICE void copy_async(void* to, const void* from, int bytes) {
+    using namespace emulation;
+    Chunk* chunk = chunk_at(to, "copies");
+    if (!chunk) return;
+    size_t at = static_cast<u8*>(to) - dynamic_shared;
+    if (at % CHUNK != 0 || size_t(from) % CHUNK != 0) fail("a copy whose ends are no multiples of 16 bytes");
+    if (bytes < 0 || bytes > int(CHUNK)) fail("a copy of %d bytes", bytes);
+    if (chunk->state == Chunk::COMING) fail("copies over byte %zu, into which a copy is under way", at);
+    if (chunk->read == block.generation && chunk->reader != current)
+        fail("copies over byte %zu of shared memory, which others may still read", at);
+    chunk->state = Chunk::COMING;
+    chunk->owner = current;
+    memset(to, 0xff, CHUNK);
+    fibers[current]->copies.push_back({static_cast<u8*>(to), static_cast<const u8*>(from), bytes});
+}
+DEVICE void commit_copies() {
+    emulation::Fiber& fiber = *emulation::fibers[emulation::current];
+    fiber.groups.push_back(fiber.copies.size());
+}
+template <int PENDING> void await_copies() {
+    using namespace emulation;
+    Fiber& fiber = *fibers[current];
+    if (fiber.groups.size() <= PENDING) return;
+    size_t groups = fiber.groups.size() - PENDING, count = fiber.groups[groups - 1];
+    for (size_t i = 0; i < count; i++) {
+        const Copy& copy = fiber.copies[i];
+        memcpy(copy.to, copy.from, copy.bytes);
+        memset(copy.to + copy.bytes, 0, CHUNK - copy.bytes);
+        Chunk& chunk = chunks[(copy.to - dynamic_shared) / CHUNK];
+        chunk.state = Chunk::ARRIVED;
+        chunk.arrived = block.generation;
+    }
+    fiber.copies.erase(fiber.copies.begin(), fiber.copies.begin() + count);
+    fiber.groups.erase(fiber.groups.begin(), fiber.groups.begin() + groups);
+    for (size_t& end : fiber.groups) end -= count;
+}
+DEVICE float exp2_fast(float x) {
+    float result = exp2f(x);
+    return result < 1.17549435e-38f ? 0.0f : result;
+}
+DEVICE void shared_four(u32 (&to)[4], const u32* from) {
+    emulation::reading(from, emulation::current);
+    if (size_t(from) % 16 != 0) emulation::fail("four words that are not aligned");
+    memcpy(to, from, 16);
+}
+DEVICE void read_four(float (&to)[4], const float* from) {
+    if (size_t(from) % 16 != 0) emulation::fail("four numbers that are not aligned");
+    memcpy(to, from, 16);
+}
+DEVICE void write_pair(float* to, float low, float high) {
+    if (size_t(to) % 8 != 0) emulation::fail("a pair that is not aligned");
+    to[0] = low;
+    to[1] = high;
+}
+DEVICE u32 pair_bf16(float low, float high) {
+    auto rounded = [](float value) {
+        u32 bits = bits_of(value);
+        if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fffu;
+        return (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+    };
+    return rounded(low) | rounded(high) << 16;
+}
+
+static void launch_blocks(void (*body)(void**), u32 x, u32 y, u32 threads, u32 shared, void** arguments) {
+    emulation::trouble.clear();
+    emulation::accesses = emulation::conflicts = 0;
+    emulation::shared_bytes = shared;
     emulation::body = body;
     emulation::arguments = arguments;
     gridDim = Index{x, y, 1};
