@@ -9,7 +9,7 @@ use crate::cpu::Numbers;
 use crate::{Buffer, Cpu, CpuPath, Cuda, Device, Element, Memory, Precision};
 use proptest::prelude::*;
 
-mod attention;
+pub(crate) mod attention;
 mod elementwise;
 mod experts;
 mod logits;

@@ -18,8 +18,8 @@ type LaunchFunction = unsafe extern "C" fn(*const c_char, u32, u32, u32, u32, *m
 type TroubleFunction = unsafe extern "C" fn() -> *const c_char;
 type CountFunction = unsafe extern "C" fn() -> u64;
 
-/// Bytes of shared memory that a block may ask for.
-const MOST_SHARED: u32 = super::nvidia::SHARED as u32;
+/// Bytes of shared memory that a block may ask for; a kibibyte is left for what its kernel has by itself.
+pub(super) const MOST_SHARED: u32 = super::nvidia::SHARED as u32 - 1024;
 
 /// Calls of the driver, in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,9 +29,12 @@ pub(super) enum Call {
     Read(usize),
 }
 
-/// How matrices were read from shared memory: eight rows at once, each from banks of its own or not.
+/// How shared memory was used: what was copied there asynchronously, and how matrices were read, eight rows at once,
+/// each from banks of its own or not.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Banks {
+pub(super) struct SharedUse {
+    /// Copies of up to 16 bytes, but for those of zeros only.
+    pub(super) copies: u64,
     /// Accesses of eight rows.
     pub(super) accesses: u64,
     /// Turns that they took beyond one each.
@@ -43,7 +46,7 @@ pub(super) struct Emulator {
     facts: GpuFacts,
     memory: Mutex<HashMap<Address, Vec<u128>>>,
     calls: Mutex<Vec<Call>>,
-    banks: Mutex<Banks>,
+    shared_use: Mutex<SharedUse>,
     /// Bytes that there are.
     limit: usize,
 }
@@ -124,8 +127,8 @@ impl Emulator {
         }
         let facts =
             GpuFacts { ordinal: 0, name: "emulated".to_owned(), capability: (9, 0), memory: limit, driver: 13000 };
-        let (memory, calls, banks) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Some(Arc::new(Self { facts, memory, calls, banks, limit }))
+        let (memory, calls, shared_use) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Some(Arc::new(Self { facts, memory, calls, shared_use, limit }))
     }
 
     /// Calls since the last time.
@@ -134,10 +137,10 @@ impl Emulator {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
-    /// Accesses to shared memory since the last time.
+    /// Uses of shared memory since the last time.
     #[cfg(test)]
-    pub(super) fn banks(&self) -> Banks {
-        std::mem::take(&mut self.banks.lock().unwrap())
+    pub(super) fn shared_use(&self) -> SharedUse {
+        std::mem::take(&mut self.shared_use.lock().unwrap())
     }
 
     /// Bytes that are lent out.
@@ -229,19 +232,20 @@ impl Driver for Emulator {
         let Launch { blocks: (x, y), threads, shared } = launch;
         // SAFETY: the functions have these types; arguments are as many and of the types that the kernel takes; a
         // text ends with a zero and stays until the next launch, for which the lock has to be free.
-        let (unknown, trouble, accesses, conflicts) = unsafe {
+        let (unknown, trouble, copies, accesses, conflicts) = unsafe {
             let function = library.get::<LaunchFunction>(b"launch").unwrap();
             let unknown = function(name.as_ptr(), x, y, threads, shared, pointers.as_mut_ptr());
             let trouble = library.get::<TroubleFunction>(b"trouble").unwrap()();
             let count = |name: &[u8]| library.get::<CountFunction>(name).unwrap()();
             let trouble = CStr::from_ptr(trouble).to_string_lossy().into_owned();
-            (unknown, trouble, count(b"accesses"), count(b"conflicts"))
+            (unknown, trouble, count(b"copied"), count(b"accesses"), count(b"conflicts"))
         };
         drop(library);
         assert_eq!(unknown, 0, "there is no kernel `{kernel}`");
-        let mut banks = self.banks.lock().unwrap();
-        banks.accesses += accesses;
-        banks.conflicts += conflicts;
+        let mut shared_use = self.shared_use.lock().unwrap();
+        shared_use.copies += copies;
+        shared_use.accesses += accesses;
+        shared_use.conflicts += conflicts;
         if trouble.is_empty() {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 
 use super::arguments::{In, Out, Typed};
 use super::driver::{Driver, DriverError, Launch};
-use super::emulator::{Banks, Emulator};
+use super::emulator::{Emulator, SharedUse};
 use crate::cpu::Numbers;
 use half::bf16;
 use std::sync::Arc;
@@ -55,7 +55,11 @@ fn matrices_are_loaded_as_the_fragments_of_a_warp() {
         }
     }
     // Rows of 16 bytes behind each other lie in banks of their own.
-    assert_eq!(driver.banks(), Banks { accesses: 8, conflicts: 0 });
+    assert_eq!(driver.shared_use(), SharedUse { copies: 0, accesses: 8, conflicts: 0 });
+    // All in the same banks: each of eight rows waits for those before it.
+    let shared = 32 * 128;
+    driver.launch("try_shared_banks", Launch { shared, ..WARP }, &[Out::<u32>::new(out).argument()]).unwrap();
+    assert_eq!(driver.shared_use(), SharedUse { copies: 0, accesses: 4, conflicts: 4 * 7 });
 }
 
 #[test]

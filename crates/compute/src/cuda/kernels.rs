@@ -12,7 +12,8 @@ pub(super) fn source() -> String {
 #[cfg(test)]
 pub(super) const INSTRUCTIONS: &str = include_str!("kernels/instructions.cu");
 #[cfg(test)]
-const INSTRUCTION_NAMES: [&str; 5] = ["try_load_matrices", "try_multiply", "try_numbers", "try_copies", "try_beyond"];
+const INSTRUCTION_NAMES: [&str; 6] =
+    ["try_load_matrices", "try_shared_banks", "try_multiply", "try_numbers", "try_copies", "try_beyond"];
 
 /// What is compiled for a processor, which tests do: every kernel behind one function that is called with its name,
 /// another that returns the types that it takes, and what the last launch was found to do.
@@ -41,8 +42,9 @@ pub(super) fn emulated_source() -> String {
     }
     text.push_str("    return nullptr;\n}\n");
     text.push_str("extern \"C\" const char* trouble() { return emulation::trouble.c_str(); }\n");
-    text.push_str("extern \"C\" u64 accesses() { return emulation::accesses; }\n");
-    text.push_str("extern \"C\" u64 conflicts() { return emulation::conflicts; }\n");
+    for count in ["copied", "accesses", "conflicts"] {
+        text.push_str(&format!("extern \"C\" u64 {count}() {{ return emulation::{count}; }}\n"));
+    }
     text
 }
 
@@ -197,26 +199,43 @@ kernels! {
     }
     TemperRows = temper_rows { columns: i32, numbers: In<f64>, tokens: In<u32>, logits: Out<f32> }
 
-    /// See `attention.cu` and `tiles.cu`; so for all up to [`AttentionKeysBackward`].
+    /// See `attention.cu`; so for all up to [`AttentionKeysBackward`].
     AttentionOf = attention {
         count: i32, heads: i32, key_value_heads: i32, size: i32, scale: f32, queries: In<f32>, query_stride: i32,
         keys_values: In<f32>, stride: i32, intervals: In<u32>, rows: In<u32>, out: Out<f32>, log_sum_exp: Out<f32>,
     }
-    AttentionTiles = attention_tiles_64 | attention_tiles_128 {
-        rows: i32, count: i32, heads: i32, key_value_heads: i32, size: i32, scale: f32, queries: In<f32>,
-        query_stride: i32, keys_values: In<f32>, stride: i32, intervals: In<u32>, requested: In<u32>, out: Out<f32>,
-        log_sum_exp: Out<f32>,
-    }
     AttentionDelta = attention_delta { count: i64, size: i32, out: In<f32>, d_out: In<f32>, delta: Out<f32> }
-    AttentionQueriesBackward =
-        attention_backward_queries | attention_backward_queries_tiles_64 | attention_backward_queries_tiles_128 {
+    AttentionQueriesBackward = attention_backward_queries {
         rows: i32, heads: i32, key_value_heads: i32, size: i32, scale: f32, packed: In<f32>, intervals: In<u32>,
         log_sum_exp: In<f32>, delta: In<f32>, d_out: In<f32>, d_packed: Out<f32>,
     }
-    AttentionKeysBackward =
-        attention_backward_keys | attention_backward_keys_tiles_64 | attention_backward_keys_tiles_128 {
+    AttentionKeysBackward = attention_backward_keys {
         rows: i32, heads: i32, key_value_heads: i32, size: i32, scale: f32, packed: In<f32>, intervals: In<u32>,
         readers: In<u32>, log_sum_exp: In<f32>, delta: In<f32>, d_out: In<f32>, d_packed: Out<f32>,
+    }
+
+    /// See `tiles.cu`; so for all up to [`AttentionKeysTiles`].
+    RoundHeads = round_heads { count: i32, heads: i32, size: i32, x: In<f32>, stride: i32, out: Out<bf16> }
+    AttentionTiles = attention_tiles_64 | attention_tiles_128 | attention_tiles_256 {
+        rows: i32, count: i32, heads: i32, key_value_heads: i32, size: i32, scale: f32, queries: In<bf16>,
+        query_stride: i32, keys_values: In<bf16>, stride: i32, intervals: In<u32>, requested: In<u32>, out: Out<f32>,
+        log_sum_exp: Out<f32>,
+    }
+    AttentionGradients = attention_gradients {
+        rows: i32, heads: i32, size: i32, out: In<f32>, d_out: In<f32>, log_sum_exp: In<f32>, rounded: Out<bf16>,
+        sums: Out<f32>,
+    }
+    AttentionQueriesTiles =
+        attention_backward_queries_tiles_64 | attention_backward_queries_tiles_128 | attention_backward_queries_tiles_256
+    {
+        rows: i32, heads: i32, key_value_heads: i32, size: i32, scale: f32, packed: In<bf16>, intervals: In<u32>,
+        sums: In<f32>, d_out: In<bf16>, d_packed: Out<f32>,
+    }
+    AttentionKeysTiles =
+        attention_backward_keys_tiles_64 | attention_backward_keys_tiles_128 | attention_backward_keys_tiles_256
+    {
+        rows: i32, heads: i32, key_value_heads: i32, size: i32, scale: f32, packed: In<bf16>, intervals: In<u32>,
+        summaries: In<u32>, readers: In<u32>, sums: In<f32>, d_out: In<bf16>, d_packed: Out<f32>,
     }
 
     /// See `experts.cu`; so for all up to [`CombineBackward`].

@@ -23,9 +23,9 @@ const OLDEST: u32 = 12_000;
 const OLDEST_GPU: (u32, u32) = (8, 0);
 /// Bytes that cuBLASLt may use beside the matrices; NVIDIA's advice for Hopper is 32 MiB.
 const WORKSPACE: usize = 32 << 20;
-/// Bytes of shared memory that a block may ask for beside what its kernel has by itself: what every GPU since Ampere
-/// has.
-pub(super) const SHARED: i32 = 96 << 10;
+/// Bytes of shared memory that a block may have, what it asks for and what its kernel has by itself: what every GPU
+/// since Ampere lets it have.
+pub(super) const SHARED: i32 = 99 << 10;
 /// Algorithms that are timed against each other when the first shape of a class comes.
 const CANDIDATES: usize = 8;
 /// Multiplications of a candidate that are timed.
@@ -237,15 +237,16 @@ impl Nvidia {
             // SAFETY: the module is loaded, and stays so as long as its functions are kept.
             let function =
                 unsafe { cuda::module::get_function(module, text) }.map_err(failed("cuModuleGetFunction"))?;
+            let (own, most) = (
+                sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
+                sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+            );
             // SAFETY: the function is there.
-            unsafe {
-                cuda::function::set_function_attribute(
-                    function,
-                    sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                    SHARED,
-                )
-            }
-            .map_err(failed("cuFuncSetAttribute"))?;
+            let own = unsafe { cuda::function::get_function_attribute(function, own) };
+            let own = own.map_err(failed("cuFuncGetAttribute"))?;
+            // SAFETY: the function is there.
+            unsafe { cuda::function::set_function_attribute(function, most, SHARED - own) }
+                .map_err(failed("cuFuncSetAttribute"))?;
             functions.insert(name, function);
         }
         let failed_product =

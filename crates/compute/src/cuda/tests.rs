@@ -8,6 +8,7 @@ use crate::{
     Attention, AttentionBackward, AttentionOperands, AttentionShape, Bits, Linear, LinearOperands, LinearShape, Memory,
     Optimiser, PreparedOperands, Quantised, Visibility, WeightFormat,
 };
+use std::ops::Range;
 
 /// Memory of the emulated GPU.
 const MEMORY: usize = 1 << 30;
@@ -68,6 +69,114 @@ fn attention_runs_a_row_and_head_in_each_warp_and_nothing_of_all_pairs() {
     device.attention(AttentionOperands { shape, visible: &visible, packed: &packed }, &mut out, &mut sums);
     let launch = Launch { blocks: (8, 6), threads: 128, shared: 4 * 8 * 4 };
     assert_eq!(driver.calls(), [Call::Launch("attention", launch)]);
+}
+
+#[test]
+fn attention_in_bf16_rounds_once_and_goes_through_tiles() {
+    let Some((driver, device)) = emulated(MEMORY) else { return };
+    let device = device.with_precision(Precision::Bf16);
+    let shape = AttentionShape { heads: 4, key_value_heads: 2, head_size: 60 };
+    let rows = 150;
+    let visible = device.upload_visibility(&Visibility::full(&[rows])).unwrap();
+    let packed = device.zeros(rows * shape.packed_columns()).unwrap();
+    let (mut out, mut sums) = (device.zeros(rows * 240).unwrap(), device.zeros(rows * 4).unwrap());
+    let mut gradient = device.zeros(rows * shape.packed_columns()).unwrap();
+    driver.calls();
+    let forward = || AttentionOperands { shape, visible: &visible, packed: &packed };
+    let launched = || -> Vec<(&str, (u32, u32), u32)> {
+        let of = |call| match call {
+            Call::Launch(name, Launch { blocks, shared, .. }) => (name, blocks, shared),
+            other => panic!("{other:?} is no launch"),
+        };
+        driver.calls().into_iter().map(of).collect()
+    };
+    device.attention(forward(), &mut out, &mut sums);
+    // Of 150 rows of 64 columns four at once; blocks of 128 rows, beside two stages of 64 keys and their values.
+    let shared = 2 * 64 * (128 + 4 * 64) + 128 * 16;
+    let rounded = |heads| ("round_heads", (10, heads), 0);
+    assert_eq!(launched(), [rounded(4), rounded(4), ("attention_tiles_64", (2, 4), shared)]);
+    let operands = AttentionBackward { forward: forward(), out: &out, log_sum_exp: &sums, d_out: &out };
+    device.attention_backward(operands, &mut gradient);
+    let own = 2 * 64 * (2 * 128 + 4 * 32);
+    assert_eq!(
+        launched(),
+        [
+            rounded(8),
+            ("attention_gradients", (75, 1), 0),
+            ("attention_backward_queries_tiles_64", (2, 4), own + 128 * 16),
+            ("attention_backward_keys_tiles_64", (2, 2), own + 2 * 32 * 24),
+        ]
+    );
+}
+
+/// Copies of 16 bytes that attention needs and no more, by what rows see: `[forward, backward]`.
+fn needed_copies(tiles: &attention::Tiles, shape: AttentionShape, visibility: &Visibility) -> [usize; 2] {
+    let (rows, chunks) = (visibility.len(), tiles.elements / 8);
+    let groups = |size: usize| (0..rows).step_by(size).map(move |start| start..rows.min(start + size));
+    let sees = |queries: &Range<usize>, keys: &Range<usize>| {
+        queries.clone().any(|row| {
+            let overlaps = |interval: &Range<u32>| {
+                !interval.is_empty() && (interval.start as usize) < keys.end && interval.end as usize > keys.start
+            };
+            visibility.row(row).iter().any(overlaps)
+        })
+    };
+    // Keys and values of the tiles that a block of queries sees.
+    let keys_of = |cut: attention::Cut| -> usize {
+        let visible = |queries: Range<usize>| groups(cut.tile).filter(move |keys| sees(&queries, keys));
+        groups(cut.rows).flat_map(visible).map(|keys| 2 * keys.len() * chunks).sum()
+    };
+    // Queries and gradients of the tiles that see a block of keys, two sums and what is visible; tiles of 16 are judged
+    // by 32 rows, from the first reader's to the last one's.
+    let queries_of = |cut: attention::Cut| -> usize {
+        let seeing = |keys: Range<usize>| {
+            let readers: Vec<usize> = (0..rows).filter(|&row| sees(&(row..row + 1), &keys)).collect();
+            let (first, last) = (readers[0], readers[readers.len() - 1]);
+            groups(cut.tile).filter(move |queries| {
+                let summary = queries.start / 32 * 32..rows.min(queries.start / 32 * 32 + 32);
+                queries.end > first && queries.start <= last && sees(&summary, &keys)
+            })
+        };
+        let copies = |queries: Range<usize>| queries.len() * (2 * chunks + 1) + queries.len().div_ceil(2);
+        groups(cut.rows).flat_map(seeing).map(copies).sum()
+    };
+    let (own, parts) = (rows * chunks, tiles.elements.div_ceil(128));
+    let of_keys = shape.key_value_heads * 2 * own + shape.heads * queries_of(tiles.keys);
+    [shape.heads * (own + keys_of(tiles.forward)), shape.heads * (2 * own + keys_of(tiles.queries)) + parts * of_keys]
+}
+
+#[test]
+fn tiles_that_nothing_sees_are_not_loaded_and_no_banks_are_shared() {
+    let Some((driver, device)) = emulated(MEMORY) else { return };
+    let device = device.with_precision(Precision::Bf16);
+    for tiles in attention::TILES {
+        let shape = AttentionShape { heads: 2, key_value_heads: 1, head_size: tiles.elements };
+        for (name, visibility) in crate::agreement::attention::layouts(&[150]) {
+            let rows = visibility.len();
+            let visible = device.upload_visibility(&visibility).unwrap();
+            let packed = device.zeros(rows * shape.packed_columns()).unwrap();
+            let mut out = device.zeros(rows * shape.output_columns()).unwrap();
+            let mut sums = device.zeros(rows * shape.heads).unwrap();
+            let mut gradient = device.zeros(rows * shape.packed_columns()).unwrap();
+            driver.shared_use();
+            let forward = || AttentionOperands { shape, visible: &visible, packed: &packed };
+            device.attention(forward(), &mut out, &mut sums);
+            let of_forward = driver.shared_use();
+            let operands = AttentionBackward { forward: forward(), out: &out, log_sum_exp: &sums, d_out: &out };
+            device.attention_backward(operands, &mut gradient);
+            let of_backward = driver.shared_use();
+            let needed = needed_copies(&tiles, shape, &visibility);
+            let copies = [of_forward, of_backward].map(|shared| shared.copies as usize);
+            assert_eq!(copies, needed, "{name}, heads of {}", tiles.elements);
+            for shared in [of_forward, of_backward] {
+                assert!(
+                    shared.accesses > 0 && shared.conflicts == 0,
+                    "{name}, heads of {}: {shared:?}",
+                    tiles.elements
+                );
+            }
+        }
+    }
 }
 
 #[test]

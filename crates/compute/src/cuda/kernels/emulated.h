@@ -47,11 +47,6 @@ struct Barrier {
     int arrived = 0, alive = 0;
     long generation = 0;
 };
-struct Copy {
-    u8* to;
-    const u8* from;
-    int bytes;
-};
 // What is known of 16 bytes of shared memory: whose copy into them is under way or was awaited, and who read them, each
 // with the generation of the block's barrier.
 struct Chunk {
@@ -61,6 +56,11 @@ struct Chunk {
 };
 const size_t CHUNK = 16, BEYOND = 256;
 const u32 SEVERAL = ~0u;
+struct Copy {
+    u8* to;
+    const u8* from;
+    int bytes;
+};
 struct Fiber {
     // A context to begin with, which saves the signal mask by a call to the system; then plain jumps.
     ucontext_t context;
@@ -69,7 +69,7 @@ struct Fiber {
     std::vector<u8> stack = std::vector<u8>(STACK);
     bool done = false;
     // Copies that are under way, oldest first, and how many of them were there at each commit.
-    std::vector<struct Copy> copies;
+    std::vector<Copy> copies;
     std::vector<size_t> groups;
 };
 static std::vector<Fiber*> fibers;
@@ -90,10 +90,10 @@ static std::vector<Operands> operands;
 static std::vector<Chunk> chunks(sizeof(dynamic_shared) / CHUNK);
 // Bytes of shared memory of the launch, and how many chunks the block has used.
 static size_t shared_bytes, used_chunks;
-// The first error of a launch, in words; accesses of eight rows at once by `load_matrices`, and how many turns more than
-// one they take because rows share banks.
+// The first error of a launch, in words; copies of more than zeros; accesses of eight rows at once by `load_matrices`,
+// and how many turns more than one they take because rows share banks.
 static std::string trouble;
-static u64 accesses, conflicts;
+static u64 copied, accesses, conflicts;
 static void (*body)(void**);
 static void** arguments;
 
@@ -332,25 +332,26 @@ DEVICE int __all_sync(u32, int predicate) {
 DEVICE void multiply_tile(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
     using namespace emulation;
     together({"mma", a, b, d}, [](Operands* lanes) {
-        float left[16][16], right[16][8];
+        float left[16][16], right[16][8], sum[16][8];
         for (int lane = 0; lane < LANES; lane++) {
             const u32 *a = static_cast<const u32*>(lanes[lane].in), *b = static_cast<const u32*>(lanes[lane].more);
+            const float* d = static_cast<const float*>(lanes[lane].out);
             int row = lane / 4, pair = 2 * (lane % 4);
             for (int half = 0; half < 2; half++) {
                 for (int i = 0; i < 4; i++)
                     left[row + 8 * (i % 2)][pair + 8 * (i / 2) + half] = half_of(a[i], half);
-                for (int i = 0; i < 2; i++) right[pair + 8 * i + half][row] = half_of(b[i], half);
+                for (int i = 0; i < 2; i++) {
+                    right[pair + 8 * i + half][row] = half_of(b[i], half);
+                    sum[row + 8 * i][pair + half] = d[2 * i + half];
+                }
             }
         }
-        for (int lane = 0; lane < LANES; lane++) {
-            float* d = static_cast<float*>(lanes[lane].out);
-            for (int i = 0; i < 4; i++) {
-                int row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
-                float sum = d[i];
-                for (int k = 0; k < 16; k++) sum += left[row][k] * right[k][column];
-                d[i] = sum;
-            }
-        }
+        for (int row = 0; row < 16; row++)
+            for (int k = 0; k < 16; k++)
+                for (int column = 0; column < 8; column++) sum[row][column] += left[row][k] * right[k][column];
+        for (int lane = 0; lane < LANES; lane++)
+            for (int i = 0; i < 4; i++)
+                static_cast<float*>(lanes[lane].out)[i] = sum[lane / 4 + 8 * (i / 2)][2 * (lane % 4) + i % 2];
     });
 }
 template <bool TURNED> void load_matrices_of(u32 (&words)[4], const u16* row) {
@@ -395,6 +396,7 @@ DEVICE void copy_async(void* to, const void* from, int bytes) {
         fail("copies over byte %zu of shared memory, which others may still read", at);
     chunk->state = Chunk::COMING;
     chunk->owner = current;
+    copied += bytes > 0;
     memset(to, 0xff, CHUNK);
     fibers[current]->copies.push_back({static_cast<u8*>(to), static_cast<const u8*>(from), bytes});
 }
@@ -448,7 +450,7 @@ DEVICE u32 pair_bf16(float low, float high) {
 
 static void launch_blocks(void (*body)(void**), u32 x, u32 y, u32 threads, u32 shared, void** arguments) {
     emulation::trouble.clear();
-    emulation::accesses = emulation::conflicts = 0;
+    emulation::copied = emulation::accesses = emulation::conflicts = 0;
     emulation::shared_bytes = shared;
     emulation::body = body;
     emulation::arguments = arguments;

@@ -15,6 +15,14 @@ KERNEL try_load_matrices(int turned, const u16* rows, u32* out) {
     for (int i = 0; i < 4; i++) out[4 * lane + i] = words[i];
 }
 
+// Rows that are 128 bytes apart.
+KERNEL try_shared_banks(u32* out) {
+    DYNAMIC_SHARED(u16, shared);
+    u32 words[4];
+    load_matrices(words, shared + 64 * threadIdx.x);
+    out[threadIdx.x] = words[0];
+}
+
 // Fragments of each lane: `[32, 4]`, `[32, 2]` and `[32, 4]`.
 KERNEL try_multiply(const u32* a, const u32* b, float* d) {
     int lane = threadIdx.x;
