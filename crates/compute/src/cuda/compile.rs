@@ -78,12 +78,22 @@ fn keep(path: &Path, code: &[u8]) -> io::Result<()> {
 }
 
 fn compile(source: &str, architecture: &str) -> Result<Vec<u8>, CompileError> {
+    compile_with(source, architecture, None).map(|(code, _)| code)
+}
+
+/// Machine code, and what the compiler wrote; with one more option.
+fn compile_with(source: &str, architecture: &str, option: Option<&str>) -> Result<(Vec<u8>, String), CompileError> {
     let refused = |log: String| CompileError::Refused { architecture: architecture.to_owned(), log };
     let text = CString::new(source).map_err(|error| refused(error.to_string()))?;
     let program = result::create_program(&text, Some(c"aquatint.cu")).map_err(|error| refused(error.to_string()))?;
-    let options = [format!("--gpu-architecture={architecture}"), "--std=c++17".to_owned()];
+    let mut options = vec![format!("--gpu-architecture={architecture}"), "--std=c++17".to_owned()];
+    options.extend(option.map(str::to_owned));
     // SAFETY: the program was made above, `text` outlives it, and it is destroyed once, below.
     let compiled = unsafe { result::compile_program(program, &options) };
+    // SAFETY: the program is there, compiled or not.
+    let log = unsafe { result::get_program_log(program) }.unwrap_or_default();
+    let log: Vec<u8> = log.into_iter().map(|c| c as u8).filter(|&c| c != 0).collect();
+    let log = String::from_utf8_lossy(&log).trim_end().to_owned();
     let code = match compiled {
         Ok(()) => {
             let mut bytes = 0;
@@ -92,14 +102,9 @@ fn compile(source: &str, architecture: &str) -> Result<Vec<u8>, CompileError> {
             let mut code = vec![0_u8; bytes];
             // SAFETY: `code` has the requested size.
             let got = sized.and_then(|()| unsafe { sys::nvrtcGetCUBIN(program, code.as_mut_ptr().cast()) }.result());
-            got.map(|()| code).map_err(|error| refused(error.to_string()))
+            got.map(|()| (code, log)).map_err(|error| refused(error.to_string()))
         }
-        Err(error) => {
-            // SAFETY: the program is there, compiled or not.
-            let log = unsafe { result::get_program_log(program) }.unwrap_or_default();
-            let log: Vec<u8> = log.into_iter().map(|c| c as u8).filter(|&c| c != 0).collect();
-            Err(refused(format!("{error}\n{}", String::from_utf8_lossy(&log).trim_end())))
-        }
+        Err(error) => Err(refused(format!("{error}\n{log}"))),
     };
     // SAFETY: made above and not used again. That it is gone is not worth failing for.
     let _ = unsafe { result::destroy_program(program) };
@@ -109,21 +114,94 @@ fn compile(source: &str, architecture: &str) -> Result<Vec<u8>, CompileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cuda::emulator::MOST_SHARED;
+    use crate::cuda::nvidia::SHARED;
+    use std::collections::HashMap;
+
+    /// What a kernel takes, as the assembler reports it.
+    #[derive(Debug, Default)]
+    struct Needs {
+        /// Of each thread.
+        registers: usize,
+        /// Bytes that each thread writes to memory and reads back because registers are missing.
+        spilled: usize,
+        /// Bytes of shared memory of each block, beside what a launch asks for.
+        shared: usize,
+    }
+
+    /// Of each kernel, from the log of a compilation that reports them.
+    fn needs(log: &str) -> HashMap<&str, Needs> {
+        let before = |line: &str, unit: &str| {
+            let number = line.split(unit).next()?.rsplit(' ').next()?;
+            number.parse::<usize>().ok().filter(|_| line.contains(unit))
+        };
+        let (mut all, mut kernel) = (HashMap::<&str, Needs>::new(), "");
+        for line in log.lines() {
+            if let Some((_, rest)) = line.split_once("entry function '") {
+                kernel = rest.split('\'').next().unwrap();
+            }
+            let needs = all.entry(kernel).or_default();
+            for unit in [" bytes spill stores", " bytes spill loads"] {
+                needs.spilled += before(line, unit).unwrap_or(0);
+            }
+            if let Some(registers) = before(line, " registers") {
+                *needs = Needs { registers, shared: before(line, " bytes smem").unwrap_or(0), ..*needs };
+            }
+        }
+        all.remove("");
+        all
+    }
+
+    /// Spilled bytes of a thread that are no matter beside what the largest kernels read at each tile.
+    const LITTLE: usize = 96;
+    /// Registers of a multiprocessor.
+    const REGISTERS: usize = 65_536;
 
     #[test]
-    fn every_kernel_compiles_for_every_architecture() {
+    fn every_kernel_compiles_for_every_architecture_and_fits_it() {
         if !is_present() {
             eprintln!("skipped: libnvrtc is not here (the package `nvidia-cuda-nvrtc` has it; see docs/GPU.md)");
             return;
         }
-        let source = kernels::source();
+        let source = [kernels::source().as_str(), kernels::INSTRUCTIONS].concat();
         for architecture in ["sm_80", "sm_89", "sm_90", "sm_100"] {
-            let code = compile(&source, architecture).unwrap_or_else(|error| panic!("{error}"));
+            let (code, log) = compile_with(&source, architecture, Some("--ptxas-options=-v")).unwrap();
+            let needs = needs(&log);
             for name in kernels::names() {
                 let found = code.windows(name.len() + 6).any(|window| window == format!(".text.{name}").as_bytes());
                 assert!(found, "{name} is not in the code for {architecture}");
+                let needs = needs.get(name).unwrap_or_else(|| panic!("{name} is not in the log: {log}"));
+                let Needs { registers, spilled, shared } = *needs;
+                println!(
+                    "{architecture} {name}: {registers} registers, {spilled} bytes spilled, {shared} bytes shared"
+                );
+                assert!(registers > 0, "{name}: the log has another form: {log}");
+                let tiles = name.contains("_tiles_");
+                assert!(spilled <= if tiles { LITTLE } else { 0 }, "{name}, {architecture}: {needs:?}");
+                // Two blocks of 128 threads with tiles share a multiprocessor, and so do two of 256 threads of others.
+                assert!(registers * if tiles { 256 } else { 512 } <= REGISTERS, "{name}, {architecture}: {needs:?}");
+                // Those with tiles may ask for the most that a launch may; of the others a draw asks for a bit for each token.
+                let dynamic = if tiles { MOST_SHARED } else { 64 << 10 } as usize;
+                assert!(shared + dynamic <= SHARED as usize, "{name}, {architecture}: {needs:?}");
             }
         }
+    }
+
+    #[test]
+    fn needs_are_read_from_the_log() {
+        let log = "ptxas info    : 0 bytes gmem\n\
+                   ptxas info    : Compiling entry function 'one' for 'sm_90'\n\
+                   ptxas info    : Function properties for one\n    \
+                   56 bytes stack frame, 50 bytes spill stores, 80 bytes spill loads\n\
+                   ptxas info    : Used 255 registers, used 1 barriers, 80 bytes smem\n\
+                   ptxas info    : Compiling entry function 'two' for 'sm_90'\n\
+                   ptxas info    : Used 4 registers, used 0 barriers, 392 bytes cmem[0]";
+        let needs = needs(log);
+        assert_eq!(needs.len(), 2);
+        let Needs { registers, spilled, shared } = needs["one"];
+        assert_eq!((registers, spilled, shared), (255, 130, 80));
+        let Needs { registers, spilled, shared } = needs["two"];
+        assert_eq!((registers, spilled, shared), (4, 0, 0));
     }
 
     #[test]
