@@ -1,5 +1,5 @@
 //! The commands of the documents run. A block fenced as `console` shows a session in the repository's folder: its lines
-//! that begin with `$ ` are commands, the others what was printed.
+//! that begin with `$ ` are commands, the others what was printed. A command that ends with `\` goes on in the next line.
 //!
 //! | fence | what is done |
 //! |---|---|
@@ -69,7 +69,8 @@ pub(super) fn check(repository: &Repository) -> Findings {
 fn commands(path: &str, text: &str) -> Result<Vec<Command>, String> {
     let mut shown = Vec::new();
     let mut fence: Option<Option<Fence>> = None;
-    for (number, line) in text.lines().enumerate() {
+    let mut lines = text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
         let line = line.trim_start();
         match (line.strip_prefix("```"), fence) {
             (Some(_), Some(_)) => fence = None,
@@ -86,7 +87,12 @@ fn commands(path: &str, text: &str) -> Result<Vec<Command>, String> {
             }
             (None, Some(Some(fence))) => {
                 if let Some(words) = line.strip_prefix("$ ") {
-                    shown.push(Command { place: place(path, number), fence, words: words.trim().to_owned() });
+                    let mut words = words.trim().to_owned();
+                    while let Some(begun) = words.strip_suffix('\\') {
+                        let (_, rest) = lines.next().unwrap_or_default();
+                        words = format!("{} {}", begun.trim_end(), rest.trim()).trim_end().to_owned();
+                    }
+                    shown.push(Command { place: place(path, number), fence, words });
                 }
             }
             (None, _) => {}
@@ -150,6 +156,14 @@ mod tests {
         );
         assert_eq!(shown[1].place, "A.md:5");
         assert!(commands("A.md", "```console slow\n").unwrap_err().contains("no kind of block"));
+    }
+
+    #[test]
+    fn a_command_over_several_lines_is_one() {
+        let shown = commands("A.md", "```console\n$ echo one \\\n      two \\\n    three\n$ echo four\n```\n").unwrap();
+        let words: Vec<&str> = shown.iter().map(|shown| shown.words.as_str()).collect();
+        assert_eq!(words, ["echo one two three", "echo four"]);
+        assert_eq!(commands("A.md", "```console\n$ echo one \\").unwrap()[0].words, "echo one");
     }
 
     #[test]
