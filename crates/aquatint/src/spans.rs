@@ -42,7 +42,7 @@ impl<'a> SpanModel<'a> {
         let described = model.checkpoint().codecs.iter().find(|codec| codec.name == kind.name()).cloned();
         let described = described.ok_or_else(|| MediaError::NoCodec { kind, there: model.media_kinds() })?;
         let device = Cpu::new(CpuPath::best(), 1)?;
-        let codec = PictureCodec::open(&described.folder, device).map_err(MediaError::from)?;
+        let codec = PictureCodec::open(&described.files, device).map_err(MediaError::from)?;
         let mut files = HashMap::new();
         let read = Entries { path: media }.each(&|name| wanted.contains(name), &mut |name, bytes| {
             files.insert(name, bytes.to_vec());

@@ -5,7 +5,9 @@
 use crate::read::{read, read_optional};
 use crate::save::{Description, save_learner};
 use crate::weights::Weights;
-use crate::{CheckpointError, GenerationDefaults, ModelCodec, Quantisation, Storage, builtin, gguf, roles, tied_head};
+use crate::{
+    CheckpointError, CodecFiles, GenerationDefaults, ModelCodec, Quantisation, Storage, builtin, gguf, roles, tied_head,
+};
 use aquatint_compute::{Device, WeightFormat};
 use aquatint_network::families::{self, Family, Object, TokenRoles};
 use aquatint_network::{
@@ -98,9 +100,9 @@ impl Checkpoint {
             _ => error,
         })?;
         let mut vocabulary = Vocabulary::from_json(&read(&folder.join("tokenizer.json"))?)?;
-        let folder_of = |codec: &str| Some(folder.join(codec));
+        let files_of = |codec: &str| Some(CodecFiles::Folder(folder.join(codec)));
         let Config { family, spec, quantisation, codecs, roles: stated, unknown_keys } =
-            Config::parse(&name("config.json"), &config, &vocabulary, &folder_of)?;
+            Config::parse(&name("config.json"), &config, &vocabulary, &files_of)?;
         let generation = GenerationDefaults::load(folder, family, &parse_json(&name("config.json"), &config)?)?;
         let mut tokenizer_config = optional("tokenizer_config.json")?;
         if let Some(template) = read_optional(&folder.join("chat_template.jinja"))?
@@ -445,12 +447,12 @@ pub(crate) struct Config {
 
 impl Config {
     /// Where it does not say which token is the mask, the vocabulary has one under the name that the family has for it.
-    /// `folder_of` says where the codec of a name lies, if there can be one.
+    /// `files_of` says where the codec of a name lies, if there can be one.
     pub(crate) fn parse(
         file: &str,
         text: &[u8],
         vocabulary: &Vocabulary,
-        folder_of: &dyn Fn(&str) -> Option<PathBuf>,
+        files_of: &dyn Fn(&str) -> Option<CodecFiles>,
     ) -> Result<Self, CheckpointError> {
         let mut config = parse_json(file, text)?;
         let family = families::of_config(&config)?;
@@ -460,7 +462,7 @@ impl Config {
             config["mask_token_id"] = mask.into();
         }
         let (spec, quantisation) = (families::from_config(&config)?, Quantisation::from_config(file, &config)?);
-        let codecs = ModelCodec::all_of(file, &config, folder_of)?;
+        let codecs = ModelCodec::all_of(file, &config, files_of)?;
         if let Some(codec) = codecs.iter().find(|codec| codec.end() as usize > spec.vocabulary_size) {
             let (name, end, rows) = (codec.name.clone(), codec.end() as usize, spec.vocabulary_size);
             return Err(CheckpointError::TooManyCodes { name, end, rows });

@@ -8,19 +8,16 @@
 //! line where there is none, between the tokens `open` and `close`. The folder `picture/` holds the codec itself: its
 //! `config.json` and its `model.safetensors`. What they say is an affair of crate `codec`.
 
-use crate::CheckpointError;
 use crate::config_value::ConfigValue;
-use crate::read::read;
+use crate::{CheckpointError, CodecFiles};
 use aquatint_diffusion::{Axes, Domain, TokenId};
 use aquatint_files::write_atomically;
 use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The key of `config.json`.
 pub(crate) const KEY: &str = "codecs";
 const KEYS: [&str; 6] = ["name", "first_code", "codes", "grid", "open", "close"];
-/// The files of a codec.
-const FILES: [&str; 2] = ["config.json", "model.safetensors"];
 
 /// A codec as a model has it: which tokens are its codes, and where it lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,16 +30,16 @@ pub struct ModelCodec {
     pub open: TokenId,
     /// Stands behind them.
     pub close: TokenId,
-    /// The folder that holds the codec itself.
-    pub folder: PathBuf,
+    /// The codec itself.
+    pub files: CodecFiles,
 }
 
 impl ModelCodec {
-    /// The codecs that a `config.json` names; `folder_of` says where the one of a name lies, if there can be one.
+    /// The codecs that a `config.json` names; `files_of` says where the one of a name lies, if there can be one.
     pub(crate) fn all_of(
         file: &str,
         config: &Value,
-        folder_of: &dyn Fn(&str) -> Option<PathBuf>,
+        files_of: &dyn Fn(&str) -> Option<CodecFiles>,
     ) -> Result<Vec<Self>, CheckpointError> {
         let list = match config.get(KEY) {
             None | Some(Value::Null) => return Ok(Vec::new()),
@@ -52,7 +49,7 @@ impl ModelCodec {
         let mut codecs: Vec<Self> = Vec::with_capacity(elements.len());
         for (index, value) in elements.iter().enumerate() {
             let element = ConfigValue { file, path: format!("{KEY}.{index}"), value };
-            let codec = element.codec(folder_of)?;
+            let codec = element.codec(files_of)?;
             if codecs.iter().any(|other| other.name == codec.name) {
                 return Err(element.get("name").refuse("another name than the codecs before"));
             }
@@ -85,8 +82,8 @@ impl ModelCodec {
     /// Writes the codec's folder within a model's, or leaves one that is the same.
     pub(crate) fn write_folder(&self, model: &Path) -> Result<(), CheckpointError> {
         let folder = model.join(&self.name);
-        for file in FILES {
-            let (path, bytes) = (folder.join(file), read(&self.folder.join(file))?);
+        for file in CodecFiles::NAMES {
+            let (path, bytes) = (folder.join(file), self.files.read(file)?);
             match std::fs::read(&path) {
                 Ok(there) if there == *bytes => {}
                 Ok(_) => return Err(CheckpointError::Occupied { folder: folder.clone(), file }),
@@ -117,12 +114,12 @@ impl ModelCodec {
 }
 
 impl ConfigValue<'_> {
-    fn codec(&self, folder_of: &dyn Fn(&str) -> Option<PathBuf>) -> Result<ModelCodec, CheckpointError> {
+    fn codec(&self, files_of: &dyn Fn(&str) -> Option<CodecFiles>) -> Result<ModelCodec, CheckpointError> {
         self.object(&KEYS)?;
         let name = self.get("name");
         let is_simple = |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase());
         let called = name.value.as_str().filter(is_simple).ok_or_else(|| name.refuse("a word of letters a to z"))?;
-        let folder = folder_of(called).ok_or_else(|| name.refuse("the name of a codec that is here"))?;
+        let files = files_of(called).ok_or_else(|| name.refuse("the name of a codec that is here"))?;
         let first = self.get("first_code").token()?;
         let count = self.get("codes");
         let end =
@@ -143,7 +140,7 @@ impl ConfigValue<'_> {
             _ => grid.grid()?,
         };
         let domain = Domain { ids, axes };
-        Ok(ModelCodec { name: called.to_owned(), domain, open: opens, close: closes, folder })
+        Ok(ModelCodec { name: called.to_owned(), domain, open: opens, close: closes, files })
     }
 
     fn token(&self) -> Result<TokenId, CheckpointError> {
@@ -172,7 +169,7 @@ mod tests {
     use super::*;
 
     fn codecs(value: Value) -> Result<Vec<ModelCodec>, String> {
-        let files = |name: &str| (name != "lost").then(|| PathBuf::from(name));
+        let files = |name: &str| (name != "lost").then(|| Path::new(name).into());
         ModelCodec::all_of("config.json", &json!({ "codecs": value }), &files).map_err(|error| error.to_string())
     }
 

@@ -14,6 +14,7 @@
 
 pub mod builtin;
 mod checkpoint;
+mod codec_files;
 mod codecs;
 mod config_value;
 mod error;
@@ -38,6 +39,7 @@ mod tied_head;
 mod weights;
 
 pub use checkpoint::{Checkpoint, Origin};
+pub use codec_files::CodecFiles;
 pub use codecs::ModelCodec;
 pub use error::CheckpointError;
 pub use generation::GenerationDefaults;

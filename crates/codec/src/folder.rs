@@ -1,7 +1,7 @@
 //! The folder of a codec: `config.json`, which says what it is, and `model.safetensors`.
 
 use crate::{CodecError, Medium, Pictures, Sounds};
-use aquatint_checkpoint::{CheckpointError, Storage, Tensor, Weights, write_weights};
+use aquatint_checkpoint::{CheckpointError, CodecFiles, Storage, Tensor, Weights, write_weights};
 use aquatint_compute::Device;
 use aquatint_files::write_atomically;
 use aquatint_network::TensorSpec;
@@ -58,13 +58,13 @@ pub(crate) fn save<D: Device, C: Serialize>(
 }
 
 /// What a codec's folder says that it is, which is to be of this kind, and its weights.
-pub(crate) fn open<C: DeserializeOwned>(folder: &Path, kind: &'static str) -> Result<(C, Weights), CodecError> {
-    let unfit = |reason: String| CodecError::NoCodec { folder: folder.to_path_buf(), kind: Some(kind), reason };
-    let found = read::<Kind>(folder, &unfit)?.codec.kind;
+pub(crate) fn open<C: DeserializeOwned>(files: &CodecFiles, kind: &'static str) -> Result<(C, Weights), CodecError> {
+    let unfit = |reason: String| CodecError::NoCodec { folder: files.place(), kind: Some(kind), reason };
+    let found = read::<Kind>(files, &unfit)?.codec.kind;
     if found != kind {
         return Err(unfit(format!("its `codec.kind` is \"{found}\"")));
     }
-    Ok((read::<C>(folder, &unfit)?.codec, Weights::open(folder)?))
+    Ok((read::<C>(files, &unfit)?.codec, files.weights()?))
 }
 
 /// The part of a description that says what is encoded.
@@ -82,13 +82,14 @@ pub enum CodecKind {
     Sounds,
 }
 
-/// What is encoded by the codec of a folder, as its configuration says.
+/// What a codec encodes, as its configuration says.
 ///
 /// # Errors
-/// When the folder holds no codec, or one of an unknown kind.
-pub fn kind_of(folder: &Path) -> Result<CodecKind, CodecError> {
-    let unfit = |reason: String| CodecError::NoCodec { folder: folder.to_path_buf(), kind: None, reason };
-    match &read::<Kind>(folder, &unfit)?.codec.kind[..] {
+/// When there is no codec, or one of an unknown kind.
+pub fn kind_of(files: impl Into<CodecFiles>) -> Result<CodecKind, CodecError> {
+    let files = files.into();
+    let unfit = |reason: String| CodecError::NoCodec { folder: files.place(), kind: None, reason };
+    match &read::<Kind>(&files, &unfit)?.codec.kind[..] {
         Pictures::KIND => Ok(CodecKind::Pictures),
         Sounds::KIND => Ok(CodecKind::Sounds),
         other => {
@@ -98,14 +99,12 @@ pub fn kind_of(folder: &Path) -> Result<CodecKind, CodecError> {
     }
 }
 
-fn read<C: DeserializeOwned>(folder: &Path, unfit: &dyn Fn(String) -> CodecError) -> Result<Config<C>, CodecError> {
-    let path = folder.join("config.json");
-    let size = std::fs::metadata(&path).map_err(|source| CodecError::io("read", &path, source))?.len();
-    if size > MOST_BYTES {
-        return Err(unfit(format!("its config.json has more than {MOST_BYTES} bytes")));
-    }
-    let text = std::fs::read_to_string(&path).map_err(|source| CodecError::io("read", &path, source))?;
-    let config: Config<C> = serde_json::from_str(&text).map_err(|error| unfit(format!("config.json: {error}")))?;
+fn read<C: DeserializeOwned>(
+    files: &CodecFiles,
+    unfit: &dyn Fn(String) -> CodecError,
+) -> Result<Config<C>, CodecError> {
+    let text = files.config(MOST_BYTES)?;
+    let config: Config<C> = serde_json::from_slice(&text).map_err(|error| unfit(format!("config.json: {error}")))?;
     match config.model_type == MODEL_TYPE {
         true => Ok(config),
         false => Err(unfit(format!("its `model_type` is \"{}\"", config.model_type))),

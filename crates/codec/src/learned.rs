@@ -3,7 +3,7 @@
 use crate::folder;
 use crate::medium::Medium;
 use crate::{Codec, CodecError, Extent, Rate};
-use aquatint_checkpoint::Storage;
+use aquatint_checkpoint::{CodecFiles, Storage};
 use aquatint_compute::Device;
 use aquatint_network::Autoencoder;
 use std::path::Path;
@@ -27,12 +27,12 @@ impl<D: Device, M: Medium> LearnedCodec<D, M> {
         Ok(Self { config, medium, autoencoder })
     }
 
-    /// The codec of a folder.
+    /// The codec in a folder, or in the binary.
     ///
     /// # Errors
     /// When it holds none of this kind, its files do not fit each other, or the device lacks the memory.
-    pub fn open(folder: &Path, device: D) -> Result<Self, CodecError> {
-        let (config, weights) = folder::open::<M::Config>(folder, M::KIND)?;
+    pub fn open(files: impl Into<CodecFiles>, device: D) -> Result<Self, CodecError> {
+        let (config, weights) = folder::open::<M::Config>(&files.into(), M::KIND)?;
         let medium = M::new(&config)?;
         let spec = medium.spec().clone();
         let (tensors, mut failed) = (spec.tensors(), None);

@@ -1,11 +1,10 @@
 //! A model's codec at work: from files to the tokens of spans, and back.
 
 use crate::{Codec, CodecError, CodecKind, Extent, LearnedCodec, Medium, PictureCodec, SoundCodec, kind_of};
-use aquatint_checkpoint::ModelCodec;
+use aquatint_checkpoint::{CodecFiles, ModelCodec};
 use aquatint_compute::Device;
 use aquatint_diffusion::{Axes, Domain, TokenId};
 use std::fmt::Debug;
-use std::path::Path;
 
 /// A codec of any kind, between the bytes of files and codes.
 pub trait FileCodec: Debug + Send + Sync {
@@ -63,14 +62,15 @@ impl<D: Device, M: Medium> FileCodec for LearnedCodec<D, M> {
     }
 }
 
-/// The codec of a folder, whatever its kind.
+/// The codec in a folder, or in the binary, whatever its kind.
 ///
 /// # Errors
-/// When it holds none, its files do not fit each other, or the device lacks the memory.
-pub fn open_codec<D: Device>(folder: &Path, device: D) -> Result<Box<dyn FileCodec>, CodecError> {
-    Ok(match kind_of(folder)? {
-        CodecKind::Pictures => Box::new(PictureCodec::open(folder, device)?),
-        CodecKind::Sounds => Box::new(SoundCodec::open(folder, device)?),
+/// When there is none, its files do not fit each other, or the device lacks the memory.
+pub fn open_codec<D: Device>(files: impl Into<CodecFiles>, device: D) -> Result<Box<dyn FileCodec>, CodecError> {
+    let files = files.into();
+    Ok(match kind_of(&files)? {
+        CodecKind::Pictures => Box::new(PictureCodec::open(&files, device)?),
+        CodecKind::Sounds => Box::new(SoundCodec::open(&files, device)?),
     })
 }
 
@@ -85,9 +85,9 @@ impl SpanCodec {
     /// Opens a codec that a model describes.
     ///
     /// # Errors
-    /// As [`open_codec`], and when the folder holds another codec than the description says.
+    /// As [`open_codec`], and when it is another codec than the description says.
     pub fn open<D: Device>(described: &ModelCodec, device: D) -> Result<Self, CodecError> {
-        let codec = open_codec(&described.folder, device)?;
+        let codec = open_codec(&described.files, device)?;
         let Domain { ids, axes } = &described.domain;
         let shown = |name: &str, axes: Axes, codes: usize| match axes {
             Axes::Grid { rows, columns } => format!("`{name}` with {codes} codes in {rows} rows of {columns}"),
@@ -97,7 +97,7 @@ impl SpanCodec {
         let expected = shown(&described.name, *axes, (ids.end - ids.start) as usize);
         match found == expected {
             true => Ok(Self { described: described.clone(), codec }),
-            false => Err(CodecError::OtherCodec { folder: described.folder.clone(), found, expected }),
+            false => Err(CodecError::OtherCodec { folder: described.files.place(), found, expected }),
         }
     }
 
@@ -160,7 +160,7 @@ mod tests {
         save_pictures(room.path(), 2);
         let domain = Domain::grid(100..109, 2, 2);
         let described =
-            ModelCodec { name: "picture".to_owned(), domain, open: 90, close: 91, folder: room.path().to_path_buf() };
+            ModelCodec { name: "picture".to_owned(), domain, open: 90, close: 91, files: room.path().into() };
         let codec = SpanCodec::open(&described, device.clone()).unwrap();
         let picture = Picture::new(8, 8, vec![[200, 30, 30, 255]; 64]).unwrap();
         let codes = codec.codes("red.png", &picture.to_png().unwrap()).unwrap();
@@ -190,8 +190,7 @@ mod tests {
         let device = Cpu::<f32>::scalar();
         save_sounds(room.path());
         let domain = Domain { ids: 100..109, axes: Axes::Line };
-        let described =
-            ModelCodec { name: "sound".to_owned(), domain, open: 90, close: 91, folder: room.path().to_path_buf() };
+        let described = ModelCodec { name: "sound".to_owned(), domain, open: 90, close: 91, files: room.path().into() };
         let codec = SpanCodec::open(&described, device).unwrap();
         let wav = |samples| Sound::new(8000, vec![0.25; samples]).unwrap().to_wav().unwrap();
         let (short, long) = (codec.codes("a.wav", &wav(400)).unwrap(), codec.codes("b.wav", &wav(1001)).unwrap());

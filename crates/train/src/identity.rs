@@ -6,10 +6,9 @@
 
 use crate::TrainError;
 use crate::error::Difference;
-use crate::media::is_of_codec;
 use crate::preflight::Texts;
 use crate::recipe::Resolved;
-use aquatint_checkpoint::{Checkpoint, Origin};
+use aquatint_checkpoint::{Checkpoint, CodecFiles, ModelCodec, Origin};
 use aquatint_codec::collection::Entries;
 use aquatint_corpus::SourceSnapshot;
 use aquatint_files::Fingerprint;
@@ -116,13 +115,14 @@ impl Identity {
                         source.remove("path");
                         source.insert("content".to_owned(), content(snapshot).into());
                         if let Some(media) = &snapshot.source().media {
-                            source.insert("media".to_owned(), files_of(media, &|_| true, stop)?.into());
+                            source.insert("media".to_owned(), files_of(media, stop)?.into());
                         }
                     }
                 }
             }
             if !recipe.data.codecs.is_empty() {
-                let codecs = recipe.data.codecs.iter().map(|codec| Ok(files_of(codec, &is_of_codec, stop)?.into()));
+                let content = |codec| CodecFiles::from(codec).fingerprint();
+                let codecs = recipe.data.codecs.iter().map(|codec| Ok(format!("{:016x}", content(codec)?).into()));
                 data.insert("codecs".to_owned(), codecs.collect::<Result<Vec<Value>, TrainError>>()?.into());
             }
         }
@@ -178,9 +178,9 @@ fn content(snapshot: &SourceSnapshot) -> String {
     format!("{count} {files}, {:016x}", snapshot.content())
 }
 
-/// The files of a folder that are wanted, or an archive.
-fn files_of(path: &Path, is_wanted: &dyn Fn(&str) -> bool, stop: &AtomicBool) -> Result<String, TrainError> {
-    let content = Entries { path }.fingerprint(is_wanted, &mut || !stop.load(Ordering::SeqCst));
+/// The files of a folder, or of an archive.
+fn files_of(path: &Path, stop: &AtomicBool) -> Result<String, TrainError> {
+    let content = Entries { path }.fingerprint(&|_| true, &mut || !stop.load(Ordering::SeqCst));
     Ok(content?)
 }
 
@@ -201,9 +201,9 @@ fn model(checkpoint: &Checkpoint, stop: &AtomicBool) -> Result<String, TrainErro
         }
     }
     files.sort();
-    let codecs = checkpoint.codecs.iter().map(|codec| codec.folder.join("model.safetensors"));
-    files.extend(codecs);
-    content_of(files, stop)
+    let content = content_of(files, stop)?;
+    let with = |content, codec: &ModelCodec| Ok(format!("{content} {:016x}", codec.files.fingerprint()?));
+    checkpoint.codecs.iter().try_fold(content, with)
 }
 
 fn content_of(files: Vec<PathBuf>, stop: &AtomicBool) -> Result<String, TrainError> {

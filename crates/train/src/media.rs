@@ -51,7 +51,7 @@ pub(crate) fn codecs(
         let (open, close) = (token(open)?, token(close)?);
         // Where its codes begin is known when all codecs have what stands around theirs.
         let domain = Domain { ids: 0..codec.vocabulary_size() as TokenId, axes: codec.axes() };
-        codecs.push(ModelCodec { name: codec.domain().to_owned(), domain, open, close, folder: folder.clone() });
+        codecs.push(ModelCodec { name: codec.domain().to_owned(), domain, open, close, files: folder.into() });
     }
     let mut first = vocabulary.len().max(rows) as TokenId;
     for codec in &mut codecs[there..] {
@@ -122,10 +122,10 @@ impl MediaCodes for Media {
     fn fingerprint(&self, media: &Path) -> Result<u64, String> {
         let mut fingerprint = Fingerprint::default();
         for codec in self.codecs.iter().map(SpanCodec::described) {
-            let ModelCodec { name, domain, open, close, folder } = codec;
+            let ModelCodec { name, domain, open, close, files } = codec;
             fingerprint.part(format!("{name} {domain:?} {open} {close}").as_bytes());
-            let content = Entries { path: folder }.fingerprint(&is_of_codec, &mut || true);
-            fingerprint.part(content.map_err(|error| error.to_string())?.as_bytes());
+            let content = files.fingerprint().map_err(|error| error.to_string())?;
+            fingerprint.part(&content.to_le_bytes());
         }
         let content = Entries { path: media }.fingerprint(&|_| true, &mut || true);
         fingerprint.part(content.map_err(|error| error.to_string())?.as_bytes());
@@ -150,11 +150,6 @@ impl Media {
         all.insert(media.to_path_buf(), Arc::clone(&files));
         Ok(files)
     }
-}
-
-/// What a codec is, of the files in its folder: that of a run holds more.
-pub(crate) fn is_of_codec(name: &str) -> bool {
-    matches!(name, "config.json" | "model.safetensors")
 }
 
 /// What another thread left behind in a panic is whole: it is written in one piece.

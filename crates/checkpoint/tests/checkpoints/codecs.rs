@@ -14,7 +14,7 @@ fn codec(folder: &Path, tokens: u32) -> ModelCodec {
     put(folder.join("config.json"), "{}").unwrap();
     put(folder.join("model.safetensors"), "weights").unwrap();
     let domain = Domain::grid(tokens + 2..tokens + 12, 2, 2);
-    ModelCodec { name: "picture".to_owned(), domain, open: tokens, close: tokens + 1, folder: folder.to_path_buf() }
+    ModelCodec { name: "picture".to_owned(), domain, open: tokens, close: tokens + 1, files: folder.into() }
 }
 
 /// A network with rows for the codes.
@@ -34,7 +34,7 @@ fn codecs_are_saved_with_their_model_and_found_again() {
     let tensors = tensors(&spec, 1);
     save(&folder, &description, &tensors, Storage::F32).unwrap();
     let loaded = Checkpoint::load(&folder).unwrap();
-    let there = ModelCodec { folder: folder.join("picture"), ..codecs[0].clone() };
+    let there = ModelCodec { files: (&folder.join("picture")).into(), ..codecs[0].clone() };
     assert_eq!(loaded.codecs, [there]);
     assert_eq!(read(folder.join("picture/model.safetensors")).unwrap(), b"weights");
     // What is saved of it has them, too.

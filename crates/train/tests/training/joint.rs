@@ -97,7 +97,7 @@ fn a_model_of_words_learns_pictures_and_is_saved_with_their_codec() {
     assert_eq!((codec.open, codec.close), (tokens, tokens + 1));
     assert_eq!(codec.domain, Domain::grid(tokens + 2..tokens + 2 + CODES, 2, 2));
     assert_eq!((saved.spec.vocabulary_size as u32, saved.spec.position_axes()), (tokens + 2 + CODES, 3));
-    let there = PictureCodec::open(&codec.folder, device()).unwrap();
+    let there = PictureCodec::open(&codec.files, device()).unwrap();
     assert_eq!(there.config().size, 8);
     assert_eq!(saved.network(device()).unwrap().spec().vocabulary_size as u32, tokens + 2 + CODES);
 
