@@ -11,6 +11,7 @@ Needs PyPI's zstandard. DATA holds `illustrated.jsonl.zst`, `captions.jsonl.zst`
   language (`de: Fuchs`); and pictures alone, which is what guidance reads as no condition.
 - words-{train,valid}: a word and how it sounds, in either order, and sounds alone.
 - stories-{train,valid}: the English storybooks, a document each, so that text alone stays in the mix.
+- books-{train,valid}: with `--books 0.1`, a tenth of the books in `stories-train.jsonl.zst`, and those of `stories-valid.jsonl.zst`.
 
 Held out are whole concepts (every 25th by a hash of its name, with all pictures of it), whole stories in all their languages,
 and every 20th word; what is held out is in `valid` files only. Licences: pictures of `stamps/` (GPL-2) are left out, and so is
@@ -152,11 +153,21 @@ def stories(data, writer):
             writer.write("stories", story_is_held_out(row), text, kind="story", lang="en")
 
 
+def books(data, part, writer):
+    """A part of the books to train on, by a hash of their titles, and all that are kept for validation."""
+    for file, held_out in (("stories-train", False), ("stories-valid", True)):
+        for row in rows(data / f"{file}.jsonl.zst"):
+            if held_out or share(f"book {row['author']} {row['title']}") < part:
+                text = "\n\n".join(plain(paragraph) for paragraph in row["text"].split("\n\n"))
+                writer.write("books", held_out, text, kind="story", lang="en")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--digits", action="store_true", help="also the spoken digits (CC-BY-SA 4.0)")
+    parser.add_argument("--books", type=float, default=0.0, metavar="SHARE", help="this share of the books, too (0)")
     arguments = parser.parse_args()
     missing = [name for name in FILES if not (arguments.data / name).is_file()]
     if missing:
@@ -169,6 +180,8 @@ def main():
     captions(arguments.data, pictures, writer)
     words(arguments.data, arguments.digits, writer)
     stories(arguments.data, writer)
+    if arguments.books > 0:
+        books(arguments.data, arguments.books, writer)
     writer.close()
 
 

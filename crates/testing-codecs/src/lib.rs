@@ -74,7 +74,13 @@ pub fn save_model(room: &Path, kinds: &[MediaKind]) -> PathBuf {
             }
         };
         let domain = Domain { ids: first..first + CODES, axes };
-        codecs.push(ModelCodec { name: kind.name().to_owned(), domain, open: mark, close: mark + 1, files: (&files).into() });
+        codecs.push(ModelCodec {
+            name: kind.name().to_owned(),
+            domain,
+            open: mark,
+            close: mark + 1,
+            files: (&files).into(),
+        });
         (mark, first) = (mark + 2, first + CODES);
     }
     let layer = LayerSpec::new(AttentionSpec::new(2, 1, 4), FeedForwardSpec::new(12));

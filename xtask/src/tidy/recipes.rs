@@ -7,7 +7,9 @@ use crate::repository::Repository;
 use crate::shell;
 use std::path::Path;
 
-const FOLDER: &str = "recipes/";
+const FOLDERS: [&str; 2] = ["recipes/", "benches/gpu/"];
+/// The folder of a bundle for a machine with a GPU, as recipes name it there.
+const BUNDLE: &str = "bundle/";
 const BASE: &str = "/base.toml";
 
 pub(super) fn check(repository: &Repository) -> Findings {
@@ -15,10 +17,10 @@ pub(super) fn check(repository: &Repository) -> Findings {
 }
 
 fn check_with(repository: &Repository, dry_run: fn(&Path, &str) -> Result<(), String>) -> Findings {
-    let all = repository.ending(".toml").filter(|file| file.is_in(&[FOLDER])).map(|file| file.path.as_str());
+    let all = repository.ending(".toml").filter(|file| file.is_in(&FOLDERS)).map(|file| file.path.as_str());
     let recipes: Vec<&str> = all.filter(|path| !path.ends_with(BASE)).collect();
     if recipes.is_empty() {
-        return vec![format!("{FOLDER} has no recipe")];
+        return vec![format!("{} has no recipe", FOLDERS[0])];
     }
     let failed = recipes.into_iter().filter_map(|recipe| {
         let reason = dry_run(&repository.root, recipe).err()?;
@@ -38,9 +40,12 @@ fn missing(reason: &str) -> Option<&str> {
 /// Whether a recipe has this path as its output, or shows the command that writes it.
 fn has_maker(repository: &Repository, path: &str) -> bool {
     let output = format!("output = \"{path}\"");
-    let makes =
-        |line: &str| line == output || (line.starts_with("#   aquatint ") && line.contains(&format!(" {path} ")));
-    let recipes = repository.ending(".toml").filter(|file| file.is_in(&[FOLDER]));
+    let makes = |line: &str| {
+        line == output
+            || (line.starts_with("#   aquatint ") && line.contains(&format!(" {path} ")))
+            || (line.starts_with("#   cargo xtask gpu-bundle ") && path.starts_with(BUNDLE))
+    };
+    let recipes = repository.ending(".toml").filter(|file| file.is_in(&FOLDERS));
     recipes.into_iter().any(|file| file.text.lines().any(makes))
 }
 
@@ -71,6 +76,11 @@ mod tests {
         let makers = "output = \"runs/b\"\n#   aquatint eval puzzles runs/c.jsonl --count 9\n";
         assert!(check_with(&files(&[("recipes/a.toml", ""), ("recipes/b.toml", makers)]), needs).is_empty());
         assert_eq!(check_with(&files(&[("recipes/a.toml", ""), ("recipes/b.toml", "")]), needs).len(), 2);
+        let bundled =
+            |_: &Path, _: &str| Err("failed (2): error: could not read `bundle/c.xz`: no such file".to_owned());
+        let packs = "#   cargo xtask gpu-bundle FOLDER c\n";
+        assert!(check_with(&files(&[("benches/gpu/a.toml", packs)]), bundled).is_empty());
+        assert_eq!(check_with(&files(&[("benches/gpu/a.toml", "")]), bundled).len(), 1);
         let base = files(&[("recipes/a.toml", ""), ("recipes/sudoku/base.toml", "")]);
         let refuse_base = |_: &Path, recipe: &str| {
             if recipe.contains("base") { Err("failed: no output".into()) } else { Ok(()) }
