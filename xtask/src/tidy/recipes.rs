@@ -32,9 +32,8 @@ fn check_with(repository: &Repository, dry_run: fn(&Path, &str) -> Result<(), St
 
 /// The path that a dry run did not find.
 fn missing(reason: &str) -> Option<&str> {
-    let behind =
-        ["error: no checkpoint `", "error: could not read `"].iter().find_map(|words| reason.split_once(words))?;
-    behind.1.split_once('`').map(|(path, _)| path)
+    let messages = [("error: no checkpoint `", '`'), ("error: could not read `", '`'), ("error: `media` is ", ';')];
+    messages.iter().find_map(|(words, end)| Some(reason.split_once(words)?.1.split_once(*end)?.0))
 }
 
 /// Whether a recipe has this path as its output, or shows the command that writes it.
@@ -81,6 +80,7 @@ mod tests {
         let packs = "#   cargo xtask gpu-bundle FOLDER c\n";
         assert!(check_with(&files(&[("benches/gpu/a.toml", packs)]), bundled).is_empty());
         assert_eq!(check_with(&files(&[("benches/gpu/a.toml", "")]), bundled).len(), 1);
+        assert_eq!(missing("failed (2): error: `media` is bundle/p.zst; allowed: a folder"), Some("bundle/p.zst"));
         let base = files(&[("recipes/a.toml", ""), ("recipes/sudoku/base.toml", "")]);
         let refuse_base = |_: &Path, recipe: &str| {
             if recipe.contains("base") { Err("failed: no output".into()) } else { Ok(()) }
