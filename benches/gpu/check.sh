@@ -83,7 +83,7 @@ job() { printf '%s\t%s\t%s\n' "$@" >>"$LOG/jobs.txt"; } # NAME SECONDS COMMAND
 TEST="env CXX=/nonexistent RUST_BACKTRACE=0"
 [ "$DRY" = 0 ] && TEST="$TEST AQUATINT_GPU=1"
 job run-memory 110 "$TEST $BIN/test-train --exact gpu::many_steps_on_a_gpu_take_no_more_memory_than_a_few"
-job net-golden 80 "$TEST $BIN/test-network --exact a_gpu_agrees_with_pytorch"
+job net-golden 80 "$TEST $BIN/test-network --exact golden::a_gpu_agrees_with_pytorch"
 job run-resumes 90 "$TEST $BIN/test-train --exact gpu::a_run_on_a_gpu_is_that_on_the_processor_and_resumes_exactly"
 cases=$(bash "$HERE/cases.sh" names)
 [ "$DRY" = 1 ] && cases="smoke-f32 bound-int8 text-f32"
@@ -93,7 +93,7 @@ for name in $cases; do
 done
 # Every operation that there is, each against its specification.
 operations=$("$BIN/test-compute" --list 2>/dev/null | sed -n 's/^agreement::\(.*\): test$/\1/p')
-[ "$DRY" = 1 ] && operations=norm::norms
+[ "$DRY" = 1 ] && operations=norm::rms_norm
 for name in $operations; do job "op-$name" 80 "$TEST $BIN/test-compute --exact agreement::$name"; done
 SANITIZER=$(command -v compute-sanitizer || compgen -G "/usr/local/cuda/bin/compute-sanitizer")
 sanitise() { # TOOL PREFIX PATTERN

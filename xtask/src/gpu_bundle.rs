@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 /// The tests that are run on a GPU: package, target, and what they are called in the bundle.
 const TESTS: [(&str, &str, &str); 3] = [
     ("aquatint-compute", "aquatint_compute", "test-compute"),
-    ("aquatint-network", "golden", "test-network"),
+    ("aquatint-network", "networks", "test-network"),
     ("aquatint-train", "training", "test-train"),
 ];
 const PROGRAM: &str = "aquatint";
@@ -82,7 +82,7 @@ fn tests(root: &Path) -> Result<Vec<(&'static str, PathBuf)>, String> {
     let mut command = Command::new("cargo");
     command.args(["test", "--release", "--locked", "--no-run", "--message-format=json-render-diagnostics"]);
     command.args(TESTS.iter().flat_map(|(package, ..)| ["-p", package]));
-    command.args(["--lib", "--test", "golden", "--test", "training"]).current_dir(root).stdout(Stdio::piped());
+    command.args(["--lib", "--test", "networks", "--test", "training"]).current_dir(root).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("cargo could not be started: {error}"))?;
     let printed = child.stdout.take().ok_or("cargo has no output")?;
     let built = executables(BufReader::new(printed))?;
