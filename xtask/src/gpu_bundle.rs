@@ -56,10 +56,15 @@ pub(crate) fn make(root: &Path, folder: &Path, data: &[&str]) -> Result<(), Stri
     }
     processor(root, &target, &program, &staged)?;
     println!("packing");
+    let stripped = fs::read_dir(staged.join("bin")).map_err(failed("list", &staged))?;
+    for program in stripped.filter_map(Result::ok) {
+        run(Command::new("strip").arg(program.path()))?;
+    }
     let archive = bundle.join(ARCHIVE);
     let mut tar = Command::new("tar");
     tar.args(["--sort=name", "--owner=0", "--group=0", "-C"]).arg(&staged).arg("-cJf").arg(&archive).arg(".");
-    run(tar.env("XZ_OPT", "-6"))?;
+    // The programs have much in common, which a dictionary finds that is larger than each of them.
+    run(tar.env("XZ_OPT", "--lzma2=preset=6,dict=64MiB"))?;
     let beside = bundle.join("data");
     if !data.is_empty() {
         fs::create_dir_all(&beside).map_err(failed("make", &beside))?;
