@@ -96,12 +96,13 @@ mod tests {
         },
     )];
 
-    /// The built-in model with one more codec named in its description, whose codes take the place of its last tokens.
+    /// The built-in model with one more codec named in its description, whose codes lie behind its tokens.
     fn with_codec(name: &str) -> Files {
         let tales = &BUILTIN[0];
         let mut config: Value = serde_json::from_slice(tales.config).unwrap();
-        let rows = config["vocab_size"].as_u64().unwrap();
-        let (open, close, first) = (rows - 12, rows - 11, rows - 10);
+        let tokens = config["vocab_size"].as_u64().unwrap();
+        let (open, close, first) = (tokens, tokens + 1, tokens + 2);
+        config["vocab_size"] = json!(tokens + 12);
         config["codecs"] = json!([{ "name": name, "first_code": first, "codes": 10, "open": open, "close": close }]);
         let config = Box::leak(serde_json::to_vec(&config).unwrap().into_boxed_slice());
         Files {

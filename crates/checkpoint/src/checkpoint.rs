@@ -467,6 +467,16 @@ impl Config {
             let (name, end, rows) = (codec.name.clone(), codec.end() as usize, spec.vocabulary_size);
             return Err(CheckpointError::TooManyCodes { name, end, rows });
         }
+        let tokens = vocabulary.len();
+        if let Some(codec) = codecs.iter().find(|codec| (codec.domain.ids.start as usize) < tokens) {
+            let (name, first) = (codec.name.clone(), codec.domain.ids.start);
+            return Err(CheckpointError::CodesInText { name, first, tokens });
+        }
+        let masked =
+            |codec: &&ModelCodec| [codec.open, codec.close].into_iter().find(|mark| Some(*mark) == spec.mask_token);
+        if let Some((codec, mask)) = codecs.iter().find_map(|codec| Some((codec, masked(&codec)?))) {
+            return Err(CheckpointError::MaskAroundCodes { name: codec.name.clone(), mask });
+        }
         let unknown_keys = families::unknown_keys(&config);
         roles::ignore(family, "config.json", &mut config);
         let roles = family.roles(config.as_object().unwrap_or(&Object::new()));

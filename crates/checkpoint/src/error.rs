@@ -2,6 +2,7 @@
 
 use crate::Quantisation;
 use aquatint_compute::{Bits, QuantisedError};
+use aquatint_diffusion::TokenId;
 use aquatint_files::LfsPointer;
 use aquatint_network::NetworkError;
 use aquatint_vocabulary::VocabularyError;
@@ -244,6 +245,26 @@ pub enum CheckpointError {
         end: usize,
         /// Rows of the embedding.
         rows: usize,
+    },
+    /// The codes of a codec are tokens of text.
+    #[error(
+        "the codes of `{name}` begin at token {first}; allowed: {tokens} or more, behind the tokens of tokenizer.json"
+    )]
+    CodesInText {
+        /// The codec.
+        name: String,
+        /// Its first code.
+        first: TokenId,
+        /// Tokens of the tokenizer.
+        tokens: usize,
+    },
+    /// What opens or closes the spans of a codec is the mask.
+    #[error("the codec `{name}` has token {mask}, the mask, around its codes; allowed: a token of its own")]
+    MaskAroundCodes {
+        /// The codec.
+        name: String,
+        /// The mask.
+        mask: TokenId,
     },
     /// The index of a sharded checkpoint says that a tensor lies where it does not.
     #[error("the index says that tensor `{name}` is in `{file}`, but it is not")]

@@ -66,6 +66,36 @@ fn codes_without_rows_are_refused() {
 }
 
 #[test]
+fn codes_that_are_text_and_masks_around_them_are_refused() {
+    let room = tempfile::tempdir().unwrap();
+    let tokens = vocabulary().len() as u32;
+    let (vocabulary, generation) = (vocabulary(), GenerationDefaults::default());
+    let spec = joint(tokens);
+    let own = codec(&room.path().join("codec"), tokens);
+    let refused = |name: &str, codec: ModelCodec| {
+        let description = Description { codecs: &[codec], ..Description::native(&spec, &vocabulary, &generation) };
+        let folder = room.path().join(name);
+        save(&folder, &description, &tensors(&spec, 1), Storage::F32).unwrap();
+        fails(&folder).to_string()
+    };
+    let text = ModelCodec {
+        domain: Domain::grid(tokens - 1..tokens + 9, 2, 2),
+        open: tokens + 9,
+        close: tokens + 10,
+        ..own.clone()
+    };
+    let expected = format!(
+        "the codes of `picture` begin at token {}; allowed: {tokens} or more, behind the tokens of tokenizer.json",
+        tokens - 1
+    );
+    assert_eq!(refused("text", text), expected);
+    let mask = spec.mask_token.unwrap();
+    let expected =
+        format!("the codec `picture` has token {mask}, the mask, around its codes; allowed: a token of its own");
+    assert_eq!(refused("mask", ModelCodec { close: mask, ..own }), expected);
+}
+
+#[test]
 fn a_network_with_more_tokens_keeps_the_rows_that_are_there() {
     let room = tempfile::tempdir().unwrap();
     let there = spec(&vocabulary());

@@ -5,7 +5,7 @@ use crate::CodecError;
 use crate::file::{MOST_FILE_BYTES, read_file};
 use aquatint_files::Fingerprint;
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// Takes the name and the bytes of a file.
@@ -61,7 +61,7 @@ impl Entries<'_> {
     }
 
     fn each_of_archive(&self, is_wanted: &dyn Fn(&str) -> bool, take: &mut Take<'_>) -> Result<(), CodecError> {
-        let failed = |source| CodecError::io("read", self.path, source);
+        let failed = |source| CodecError::io("read", self.path, of_content(source));
         let (unpacked, allowance) = archive::open(self.path).map_err(failed)?;
         let mut archive = tar::Archive::new(unpacked);
         for entry in archive.entries().map_err(failed)? {
@@ -103,5 +103,13 @@ impl Entries<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// What no system call answered is wrong with what the archive holds.
+fn of_content(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::Other => io::Error::new(io::ErrorKind::InvalidData, error),
+        _ => error,
     }
 }

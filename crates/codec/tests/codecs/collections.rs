@@ -2,6 +2,7 @@
 
 use aquatint_codec::collection::Collection;
 use aquatint_codec::{CodecError, Medium, Picture, PictureConfig, Pictures, Sound, Sounds};
+use std::io::ErrorKind;
 use std::path::Path;
 
 fn plain(grey: u8) -> Picture {
@@ -135,6 +136,17 @@ fn hostile_archives_are_read_or_refused_within_bounds() {
     for name in ["cut.tar", "cut.tar.zst", "checksum.tar", "no_archive.tar", "not_a_picture.tar"] {
         let message = seed(name).unwrap_err();
         assert!(!message.contains('\n') && message.len() < 200, "{message}");
+    }
+}
+
+#[test]
+fn what_is_wrong_in_an_archive_is_not_the_systems_fault() {
+    for name in ["cut.tar", "cut.tar.zst", "checksum.tar", "no_archive.tar", "sparse.tar", "long_names.tar.zst"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/collection").join(name);
+        let error = collection(&path).read(&medium(), &mut |_| true).unwrap_err();
+        let CodecError::Io { source, .. } = &error else { panic!("{name}: {error}") };
+        let kinds = [ErrorKind::InvalidData, ErrorKind::InvalidInput, ErrorKind::UnexpectedEof];
+        assert!(kinds.contains(&source.kind()), "{name}: {error}, {:?}", source.kind());
     }
 }
 
