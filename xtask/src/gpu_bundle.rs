@@ -133,19 +133,19 @@ fn profiler(root: &Path, target: &Path, staged: &Path) -> Result<(), String> {
 
 /// What the processor finds, once for each program.
 fn processor(root: &Path, target: &Path, program: &Path, staged: &Path) -> Result<(), String> {
-    let (script, kept) = (root.join("benches/gpu/cases.sh"), target.join("gpu-processor"));
+    let (script, cached) = (root.join("benches/gpu/cases.sh"), target.join("gpu-processor"));
     let results = staged.join("processor");
-    for folder in [&kept, &results] {
+    for folder in [&cached, &results] {
         fs::create_dir_all(folder).map_err(failed("make", folder))?;
     }
     let names = output(Command::new("bash").arg(&script).arg("names").current_dir(root))?;
     for name in names.split_whitespace() {
         let found =
-            |extension: &str| Some(kept.join(format!("{name}.{extension}"))).filter(|path| is_newer(path, program));
+            |extension: &str| Some(cached.join(format!("{name}.{extension}"))).filter(|path| is_newer(path, program));
         if ["jsonl", "txt"].iter().find_map(|extension| found(extension)).is_none() {
             println!("on the processor: {name}");
             let mut case = Command::new("bash");
-            case.arg(&script).arg(name).arg(program).arg("cpu").arg(&kept).current_dir(root);
+            case.arg(&script).arg(name).arg(program).arg("cpu").arg(&cached).current_dir(root);
             run(case.stdout(Stdio::null()).stderr(Stdio::null()))?;
         }
         let path = ["jsonl", "txt"].iter().find_map(|extension| found(extension));
