@@ -88,7 +88,6 @@ job run-resumes 90 "$TEST $BIN/test-train --exact gpu::a_run_on_a_gpu_is_that_on
 cases=$(bash "$HERE/cases.sh" names)
 [ "$DRY" = 1 ] && cases="smoke-f32 bound-int8 text-f32"
 for name in $cases; do
-    # The processor's findings may be older than a case.
     job "case-$name" 90 "bash $HERE/cases.sh $name $BIN/aquatint $DEVICE $CASES"
 done
 # Every operation that there is, each against its specification.
