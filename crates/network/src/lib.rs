@@ -27,6 +27,7 @@ mod network;
 mod operations;
 mod parameter;
 mod parameter_group;
+mod places;
 mod reader;
 mod routing_blocks;
 mod row_layout;
@@ -35,6 +36,8 @@ mod row_slots;
 mod source;
 mod spec;
 mod tensor;
+mod tower;
+mod two_towers;
 mod weight_index;
 mod weights;
 
@@ -43,7 +46,7 @@ pub use aquatint_compute::{
     DrawnRow, LogitsSummary, QueryGrowth, RotationScaling, RowDraw, RowLoss, RowSummary, Sampling, Yarn,
 };
 pub use aquatint_diffusion::ProcessSpec;
-pub use autoencoder::{Autoencoder, AutoencoderSpec, CostOfRows, Levels, Places, Reconstructed};
+pub use autoencoder::{Autoencoder, AutoencoderSpec, CostOfRows, Levels, Reconstructed};
 pub use denoiser::{CachedRows, Denoiser, ForwardPass, HostDenoiser, WholeRows};
 pub use error::NetworkError;
 pub use expert_loads::ExpertLoads;
@@ -56,6 +59,7 @@ pub use learner::Learner;
 pub use network::Network;
 pub use parameter::{Parameter, ParameterInfo};
 pub use parameter_group::{ParameterGroup, ParameterPattern, RoleError};
+pub use places::Places;
 pub use row_layout::RowLayout;
 pub use row_query::{Query, RowAnswer, RowQuery, answer_on_host, answer_row};
 pub use row_slots::RowSlots;
@@ -65,4 +69,5 @@ pub use spec::{
     SelfConditioningSpec, TimeInput, TimeSpec,
 };
 pub use tensor::{Role, TensorData, TensorSpec};
+pub use two_towers::{Matched, Pairs, TwoTowers, TwoTowersSpec};
 pub use weights::Weights;

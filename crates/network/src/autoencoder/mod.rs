@@ -6,29 +6,24 @@
 //! Both halves are transformers of the same layers as networks have. Codes are the levels of a few columns (finite scalar
 //! quantisation: Mentzer et al., 2309.15505), through whose rounding the gradient goes straight.
 
-mod half;
 mod levels;
 mod spec;
 
 pub use levels::Levels;
-pub use spec::{AutoencoderSpec, Places};
+pub use spec::AutoencoderSpec;
 
 use crate::layers::{Declaration, Declared};
-use crate::spec::refuse;
+use crate::tower::{Read, Reads, Tower, TowerWeights};
 use crate::{NetworkError, TensorSpec, Weights};
-use aquatint_compute::{Cpu, Device, DeviceError, Element, Parameters, Tape, Value, Visibility};
-use half::{HalfSpec, HalfWeights, PassIndices};
-
-/// The most places of a line.
-const MOST_PLACES: usize = 1 << 20;
+use aquatint_compute::{Cpu, Device, DeviceError, Element, Parameters, Tape};
 
 /// An [`AutoencoderSpec`] with weights, on a device.
 #[derive(Debug)]
 pub struct Autoencoder<D: Device> {
     spec: AutoencoderSpec,
     weights: Weights<D>,
-    encoder: HalfWeights,
-    decoder: HalfWeights,
+    encoder: TowerWeights,
+    decoder: TowerWeights,
     recomputed: usize,
 }
 
@@ -45,25 +40,25 @@ pub struct Reconstructed {
 }
 
 impl AutoencoderSpec {
-    fn encoder_half(&self) -> HalfSpec<'_> {
+    fn encoder_tower(&self) -> Tower<'_> {
         let Self { places, inputs, width, norm, .. } = *self;
         let (names, outputs) = (["encoder", "encoder.layers"], self.levels.columns());
-        HalfSpec { names, places, inputs, width, outputs, norm, layers: &self.encoder }
+        Tower { names, places, reads: Reads::Numbers(inputs), width, outputs, norm, layers: &self.encoder }
     }
 
-    fn decoder_half(&self) -> HalfSpec<'_> {
+    fn decoder_tower(&self) -> Tower<'_> {
         let Self { places, outputs, width, norm, .. } = *self;
-        let (names, inputs) = (["decoder", "decoder.layers"], self.levels.columns());
-        HalfSpec { names, places, inputs, width, outputs, norm, layers: &self.decoder }
+        let (names, columns) = (["decoder", "decoder.layers"], self.levels.columns());
+        Tower { names, places, reads: Reads::Numbers(columns), width, outputs, norm, layers: &self.decoder }
     }
 
     fn declare<D: Device>(
         &self,
         parameters: &mut Parameters<D>,
-    ) -> Result<(Declared, HalfWeights, HalfWeights), DeviceError> {
+    ) -> Result<(Declared, TowerWeights, TowerWeights), DeviceError> {
         let mut declaration = Declaration::new(parameters);
-        let encoder = self.encoder_half().declare(&mut declaration)?;
-        let decoder = self.decoder_half().declare(&mut declaration)?;
+        let encoder = self.encoder_tower().declare(&mut declaration)?;
+        let decoder = self.decoder_tower().declare(&mut declaration)?;
         Ok((declaration.finish(), encoder, decoder))
     }
 
@@ -135,13 +130,15 @@ impl<D: Device> Autoencoder<D> {
     /// When there are more or fewer rows than places, a sample has no places or others than the grid's, or the device
     /// fails.
     pub fn encode(&self, rows: &[f32], lengths: &[usize]) -> Result<Vec<u32>, NetworkError> {
-        let places = self.places("rows", rows.len(), self.spec.inputs, lengths)?;
-        let indices = self.indices(lengths)?;
+        let places = self.spec.places.count("rows", rows.len(), self.spec.inputs, lengths)?;
+        let device = self.weights.device();
+        let indices = self.spec.places.indices(device, lengths)?;
+        let levels = device.upload_indices(self.spec.levels.of_columns())?;
         let mut tape = Tape::inferring(&self.weights.parameters);
-        let rows = constant(&mut tape, places, rows.iter().map(|&value| f64::from(value)))?;
-        let coordinates = self.spec.encoder_half().forward(&mut tape, &self.encoder, &indices, &rows)?;
-        let values = tape.round_to_levels(&coordinates, &indices.levels)?;
-        Ok(codes(&self.spec.levels, &self.weights.device().download(values.buffer())))
+        let rows = Read::numbers(&mut tape, places, rows.iter().map(|&value| f64::from(value)))?;
+        let coordinates = self.spec.encoder_tower().forward(&mut tape, &self.encoder, &indices, &rows)?;
+        let values = tape.round_to_levels(&coordinates, &levels)?;
+        Ok(codes(&self.spec.levels, &device.download(values.buffer())))
     }
 
     /// What is given back for the codes of samples with so many places each, `[T, outputs]`.
@@ -149,18 +146,19 @@ impl<D: Device> Autoencoder<D> {
     /// # Errors
     /// When a code is none of those that there are, and as [`Autoencoder::encode`].
     pub fn decode(&self, codes: &[u32], lengths: &[usize]) -> Result<Vec<f32>, NetworkError> {
-        let places = self.places("codes", codes.len(), 1, lengths)?;
+        let places = self.spec.places.count("codes", codes.len(), 1, lengths)?;
         let limit = self.spec.levels.codes();
         if let Some(index) = codes.iter().position(|&code| code as usize >= limit) {
             let (parameter, reason) = ("codes", "the number of codes");
             return Err(NetworkError::InputRange { parameter, given: codes[index], index, limit, reason });
         }
-        let indices = self.indices(lengths)?;
+        let device = self.weights.device();
+        let indices = self.spec.places.indices(device, lengths)?;
         let mut tape = Tape::inferring(&self.weights.parameters);
         let values = codes.iter().flat_map(|&code| self.spec.levels.values(code));
-        let values = constant(&mut tape, places, values)?;
-        let rows = self.spec.decoder_half().forward(&mut tape, &self.decoder, &indices, &values)?;
-        let rows = self.weights.device().download(rows.buffer());
+        let values = Read::numbers(&mut tape, places, values)?;
+        let rows = self.spec.decoder_tower().forward(&mut tape, &self.decoder, &indices, &values)?;
+        let rows = device.download(rows.buffer());
         Ok(rows.into_iter().map(|value| value.to_f64() as f32).collect())
     }
 
@@ -176,19 +174,19 @@ impl<D: Device> Autoencoder<D> {
         lengths: &[usize],
         cost: &mut CostOfRows<'_, D::Element>,
     ) -> Result<Reconstructed, NetworkError> {
-        let places = self.places("rows", rows.len(), self.spec.inputs, lengths)?;
-        let indices = self.indices(lengths)?;
+        let places = self.spec.places.count("rows", rows.len(), self.spec.inputs, lengths)?;
         let Self { spec, weights, encoder, decoder, recomputed } = self;
         let (parameters, gradients) = weights.learning()?;
         let device = parameters.device();
+        let indices = spec.places.indices(device, lengths)?;
+        let levels = device.upload_indices(spec.levels.of_columns())?;
         let mut tape = Tape::recording(parameters, *recomputed);
-        let rows = constant(&mut tape, places, rows.iter().map(|&value| f64::from(value)))?;
-        let coordinates = spec.encoder_half().forward(&mut tape, encoder, &indices, &rows)?;
-        let values = tape.round_to_levels(&coordinates, &indices.levels)?;
+        let rows = Read::numbers(&mut tape, places, rows.iter().map(|&value| f64::from(value)))?;
+        let coordinates = spec.encoder_tower().forward(&mut tape, encoder, &indices, &rows)?;
+        let values = tape.round_to_levels(&coordinates, &levels)?;
         drop(coordinates);
-        let returned = spec.decoder_half().forward(&mut tape, decoder, &indices, &values)?;
         let codes = codes(&spec.levels, &device.download(values.buffer()));
-        drop(values);
+        let returned = spec.decoder_tower().forward(&mut tape, decoder, &indices, &Read::Numbers(values))?;
         let given = device.download(returned.buffer());
         let mut gradient = vec![D::Element::default(); given.len()];
         let cost = cost(&given, &mut gradient);
@@ -196,68 +194,6 @@ impl<D: Device> Autoencoder<D> {
         tape.backward(returned, gradient, gradients)?;
         Ok(Reconstructed { cost, codes })
     }
-
-    fn indices(&self, lengths: &[usize]) -> Result<PassIndices<D>, NetworkError> {
-        let device = self.weights.device();
-        let list = |of: &dyn Fn(usize, usize) -> usize| {
-            let all = lengths.iter().enumerate();
-            let all = all.flat_map(|(sample, &length)| (0..length).map(move |place| of(sample, place) as u32));
-            device.upload_indices(&all.collect::<Vec<u32>>())
-        };
-        let full = Visibility::full(lengths);
-        let (sides, visible) = match self.spec.places {
-            Places::Grid([_, columns]) => {
-                (vec![list(&|_, place| place / columns)?, list(&|_, place| place % columns)?], full)
-            }
-            Places::Line { window } => {
-                let positions: Vec<u32> = lengths.iter().flat_map(|&length| 0..length as u32).collect();
-                let visible = full.windowed(window, &positions);
-                (Vec::new(), visible.expect("a place sees itself, and the places of a line ascend"))
-            }
-        };
-        Ok(PassIndices {
-            sides,
-            positions: list(&|_, place| place)?,
-            groups: list(&|sample, _| sample)?,
-            visible: device.upload_visibility(&visible)?,
-            levels: device.upload_indices(self.spec.levels.of_columns())?,
-        })
-    }
-
-    /// The places of all samples, of which there are so many numbers, `columns` for each place.
-    fn places(
-        &self,
-        parameter: &'static str,
-        given: usize,
-        columns: usize,
-        lengths: &[usize],
-    ) -> Result<usize, NetworkError> {
-        let fits = |length: &usize| match self.spec.places {
-            Places::Grid([rows, columns]) => *length == rows * columns,
-            Places::Line { .. } => (1..=MOST_PLACES).contains(length),
-        };
-        if let Some(length) = lengths.iter().find(|length| !fits(length)) {
-            let allowed = match self.spec.places {
-                Places::Grid([rows, columns]) => format!("{} places, those of the grid", rows * columns),
-                Places::Line { .. } => format!("1 to {MOST_PLACES} places"),
-            };
-            return refuse("lengths", length, allowed);
-        }
-        let places = lengths.iter().sum::<usize>();
-        if places == 0 || given != places * columns {
-            let (expected, reason) = (places.max(1) * columns, "the places of all samples");
-            return Err(NetworkError::InputLength { parameter, given, expected, reason });
-        }
-        Ok(places)
-    }
-}
-
-fn constant<D: Device>(
-    tape: &mut Tape<'_, D>,
-    rows: usize,
-    values: impl Iterator<Item = f64>,
-) -> Result<Value<D>, DeviceError> {
-    tape.constant(rows, &values.map(D::Element::from_f64).collect::<Vec<_>>())
 }
 
 fn codes<E: Element>(levels: &Levels, values: &[E]) -> Vec<u32> {

@@ -14,3 +14,4 @@ mod kv_cache;
 mod operations;
 mod parameter_groups;
 mod row_query;
+mod two_towers;
