@@ -3,6 +3,7 @@
 use aquatint_checkpoint::CheckpointError;
 use aquatint_compute::DeviceError;
 use aquatint_network::NetworkError;
+use aquatint_vocabulary::VocabularyError;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -155,6 +156,14 @@ pub enum CodecError {
         /// What is wrong.
         reason: String,
     },
+    /// A folder holds no matcher.
+    #[error("`{}` holds no matcher: {reason}", folder.display())]
+    NoMatcher {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A model's folder holds another codec than its `config.json` says.
     #[error("`{}` holds the codec {found}, where the model has {expected}", folder.display())]
     OtherCodec {
@@ -218,9 +227,12 @@ pub enum CodecError {
     /// The device failed. It is a source, so that it is found behind every error that this one becomes.
     #[error("{0}")]
     Device(#[from] DeviceError),
-    /// The autoencoder refused, or the device failed.
+    /// The network refused, or the device failed.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// The tokenizer of a matcher refused.
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyError),
 }
 
 fn of(kind: Option<&str>) -> String {
@@ -271,9 +283,11 @@ impl CodecError {
             Self::NoCodec { .. } => {
                 Some("it takes model.safetensors and a config.json of the `model_type` aquatint-codec".to_owned())
             }
+            Self::NoMatcher { .. } => Some("recipes/canvas/judge.toml trains one".to_owned()),
             Self::Occupied { .. } => Some("choose another folder".to_owned()),
             Self::Checkpoint(error) => error.hint(),
             Self::Network(error) => error.hint(),
+            Self::Vocabulary(error) => error.hint(),
             _ => None,
         }
     }

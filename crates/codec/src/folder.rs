@@ -1,4 +1,4 @@
-//! The folder of a codec: `config.json`, which says what it is, and `model.safetensors`.
+//! The folder of a codec or a matcher: `config.json`, which says what it is, and `model.safetensors`.
 
 use crate::{CodecError, Medium, Pictures, Sounds};
 use aquatint_checkpoint::{CheckpointError, CodecFiles, Storage, Tensor, Weights, write_weights};
@@ -21,7 +21,7 @@ struct Config<C> {
 
 const MODEL_TYPE: &str = "aquatint-codec";
 /// The largest description that is read.
-const MOST_BYTES: u64 = 1 << 20;
+pub(crate) const MOST_BYTES: u64 = 1 << 20;
 
 /// Writes a codec's folder, or replaces the weights in one that holds the same codec.
 pub(crate) fn save<D: Device, C: Serialize>(
@@ -31,8 +31,18 @@ pub(crate) fn save<D: Device, C: Serialize>(
     storage: Storage,
 ) -> Result<(), CodecError> {
     let config = Config { model_type: MODEL_TYPE.to_owned(), codec, torch_dtype: storage.torch_name().to_owned() };
+    write(folder, &config, weights, storage)
+}
+
+/// Writes weights and their description, or replaces the weights where the same description lies.
+pub(crate) fn write<D: Device, C: Serialize>(
+    folder: &Path,
+    config: &C,
+    weights: &aquatint_network::Weights<D>,
+    storage: Storage,
+) -> Result<(), CodecError> {
     let path = folder.join("config.json");
-    let text = serde_json::to_string_pretty(&config).map_err(|error| CodecError::NoCodec {
+    let text = serde_json::to_string_pretty(config).map_err(|error| CodecError::NoCodec {
         folder: folder.to_path_buf(),
         kind: None,
         reason: error.to_string(),

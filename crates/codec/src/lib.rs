@@ -5,7 +5,7 @@
 //! makes of samples. Each kind of samples is one medium ([`Pictures`], [`Sounds`]); the rest of this crate is what they
 //! need: reading, fitting and writing ([`picture`], [`sound`]), collections of them ([`collection`]), how well they come
 //! back ([`quality`]) and what that costs in training ([`PictureCost`], [`SoundCost`]). A [`SpanCodec`] is the codec of a
-//! model, between files and tokens.
+//! model, between files and tokens. A [`Matcher`] says whether a picture shows what a text says.
 #![forbid(unsafe_code)]
 
 mod codec;
@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod folder;
 mod learned;
+mod matcher;
 mod medium;
 mod patches;
 pub mod picture;
@@ -32,6 +33,7 @@ pub use error::CodecError;
 pub use file::read_file;
 pub use folder::{CodecKind, kind_of};
 pub use learned::LearnedCodec;
+pub use matcher::{MatchedPair, Matcher, MatcherConfig};
 pub use medium::{CostOf, FileNames, Medium, MediumConfig, Returned};
 pub use patches::Patches;
 pub use picture::Picture;

@@ -4,8 +4,8 @@ use crate::CodecError;
 use aquatint_network::{AttentionSpec, AutoencoderSpec, FeedForwardSpec, LayerSpec, Levels, NormSpec, Places};
 
 /// The most layers of a half, and the widest stream: more is no codec that anybody has.
-const MOST_LAYERS: usize = 256;
-const WIDEST: usize = 1 << 14;
+pub(crate) const MOST_LAYERS: usize = 256;
+pub(crate) const WIDEST: usize = 1 << 14;
 
 /// What configurations of all kinds say of transformers.
 pub(crate) struct Transformers<'a> {
@@ -28,15 +28,10 @@ impl Transformers<'_> {
         ] {
             require(key, given, 1..=most)?;
         }
-        if self.heads == 0 || !self.width.is_multiple_of(2 * self.heads) {
+        let Some(layer) = layer(self.width, self.heads, self.feed_forward_width) else {
             let allowed = format!("a divisor of half of `codec.width`, which is {}", self.width);
             return refuse("codec.heads", self.heads, allowed);
-        }
-        let attention = AttentionSpec {
-            qk_norm: Some(NormSpec::default()),
-            ..AttentionSpec::new(self.heads, self.heads, self.width / self.heads)
         };
-        let layer = LayerSpec::new(attention, FeedForwardSpec::new(self.feed_forward_width));
         let spec = AutoencoderSpec {
             places,
             inputs: columns,
@@ -50,6 +45,16 @@ impl Transformers<'_> {
         spec.validate()?;
         Ok(spec)
     }
+}
+
+/// A layer of so many heads, which are as wide as the stream together; `None` where they cannot be.
+pub(crate) fn layer(width: usize, heads: usize, feed_forward_width: usize) -> Option<LayerSpec> {
+    let fits = heads > 0 && width.is_multiple_of(2 * heads);
+    fits.then(|| {
+        let qk_norm = Some(NormSpec::default());
+        let attention = AttentionSpec { qk_norm, ..AttentionSpec::new(heads, heads, width / heads) };
+        LayerSpec::new(attention, FeedForwardSpec::new(feed_forward_width))
+    })
 }
 
 /// Refuses a setting.

@@ -1,9 +1,11 @@
-//! For tests only: tiny codecs of pictures and sounds that have learned nothing, and tiny models of text that have them, as
+//! For tests only: tiny codecs of pictures and sounds and a matcher that have learned nothing, and tiny models of text that have them, as
 //! folders on the disk. It reports errors by panics: only tests call it.
 #![forbid(unsafe_code)]
 
 use aquatint_checkpoint::{Description, GenerationDefaults, ModelCodec, Storage, save_learner};
-use aquatint_codec::{PictureCodec, PictureConfig, PictureKind, SoundCodec, SoundConfig, SoundKind};
+use aquatint_codec::{
+    Matcher, MatcherConfig, PictureCodec, PictureConfig, PictureKind, SoundCodec, SoundConfig, SoundKind,
+};
 use aquatint_compute::Cpu;
 use aquatint_diffusion::{Axes, Domain, TokenId};
 use aquatint_network::{AttentionSpec, FeedForwardSpec, HeadSpec, LayerSpec, Network, NetworkSpec};
@@ -54,11 +56,31 @@ pub fn save_sounds(folder: &Path) {
     codec.save(folder, Storage::F32).expect("a codec is saved in a folder of its own");
 }
 
+/// Saves a matcher of pictures of 8×8 pixels and a few words.
+pub fn save_matcher(folder: &Path) {
+    let config = MatcherConfig {
+        size: SIDE,
+        patch: 4,
+        text_length: 8,
+        width: 8,
+        picture_layers: 1,
+        text_layers: 1,
+        heads: 2,
+        feed_forward_width: 8,
+        vector: 6,
+    };
+    let matcher = Matcher::new(Cpu::<f32>::scalar(), config, vocabulary(), 1).expect("a tiny matcher can be");
+    matcher.save(folder, Storage::F32).expect("a matcher is saved in a folder of its own");
+}
+
+fn vocabulary() -> Vocabulary {
+    Vocabulary::train(["A fox in the snow. ".repeat(20)].into_iter(), 270).expect("a few words are text")
+}
+
 /// Saves a model of 128 positions in a folder of `room` and returns it: a vocabulary of a few words, behind it what opens and
 /// closes the spans of each kind, and behind that their codes, those of pictures in 4 rows of 4.
 pub fn save_model(room: &Path, kinds: &[MediaKind]) -> PathBuf {
-    let vocabulary =
-        Vocabulary::train(["A fox in the snow. ".repeat(20)].into_iter(), 270).expect("a few words are text");
+    let vocabulary = vocabulary();
     let (mut mark, mut first) = (vocabulary.len() as TokenId, (vocabulary.len() + 2 * kinds.len()) as TokenId);
     let mut codecs = Vec::with_capacity(kinds.len());
     for kind in kinds {

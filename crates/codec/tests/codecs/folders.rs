@@ -2,7 +2,8 @@
 
 use aquatint_checkpoint::{Storage, Tensor, write_weights};
 use aquatint_codec::{
-    Codec, CodecKind, Extent, Picture, PictureCodec, PictureConfig, Rate, Sound, SoundCodec, SoundConfig, kind_of,
+    Codec, CodecKind, Extent, Matcher, Picture, PictureCodec, PictureConfig, Rate, Sound, SoundCodec, SoundConfig,
+    kind_of,
 };
 use aquatint_compute::{Cpu, CpuPath, Device};
 use std::path::Path;
@@ -176,4 +177,41 @@ fn settings_of_sounds_that_cannot_be_are_refused_by_their_key() {
         "{}",
         refused("attention_window=0")
     );
+}
+
+#[test]
+fn a_matcher_is_opened_on_every_path_and_refused_where_it_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = Matcher::open(folder.path(), Cpu::<f32>::scalar()).unwrap_err().to_string();
+    assert!(missing.contains("config.json"), "{missing}");
+    aquatint_testing_codecs::save_matcher(folder.path());
+    // The weights may be replaced.
+    aquatint_testing_codecs::save_matcher(folder.path());
+    let vectors = |path: CpuPath| {
+        let matcher = Matcher::open(folder.path(), Cpu::<f32>::new(path, 1).unwrap()).unwrap();
+        let texts = matcher.texts(&["A fox", "snow", "", &"in the snow ".repeat(20)]).unwrap();
+        let pictures = matcher.pictures(&[&picture(), &picture().fitted(30)]).unwrap();
+        [texts, pictures].concat()
+    };
+    let first = vectors(CpuPath::Scalar);
+    assert_eq!(first.len(), 6);
+    for vector in &first {
+        let length = vector.iter().map(|value| value * value).sum::<f32>();
+        assert!(vector.len() == 6 && (length - 1.0).abs() < 1e-5, "{vector:?}");
+    }
+    for path in CpuPath::available() {
+        let same = vectors(path);
+        let off = first.iter().flatten().zip(same.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-4, "{path}: {off}");
+    }
+    let config = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
+    let refused = |from: &str, to: &str| {
+        std::fs::write(folder.path().join("config.json"), config.replace(from, to)).unwrap();
+        Matcher::open(folder.path(), Cpu::<f32>::scalar()).unwrap_err().to_string()
+    };
+    let other = refused("aquatint-matcher", "llama");
+    assert!(other.ends_with("holds no matcher: its `model_type` is \"llama\""), "{other}");
+    assert!(refused("\"patch\": 4", "\"patch\": 3").contains("`matcher.patch` is 3; allowed: a divisor"));
+    assert!(refused("\"vector\": 6", "\"vector\": 7").contains("model.safetensors"));
+    assert!(refused("\"width\"", "\"depth\"").contains("unknown field `depth`"));
 }
