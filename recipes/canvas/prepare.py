@@ -139,7 +139,7 @@ def words(data, digits, writer):
         file, text = f"[[sound:{row['file']}]]", plain(row["words"])
         # Digits are few: of them a share of the recordings is held out, of all others whole words.
         held_out = share(f"sound {row['file'] if row['source'] == 'fsdd' else row['words']}") < 0.05
-        keys = dict(kind="word", lang=row["language"], source=row["source"])
+        keys = dict(kind="word", lang=row["language"], concept=text, source=row["source"])
         for document in (f"{text} {file}", f"{file} {text}"):
             writer.write("words", held_out, document, **keys)
         if share(f"alone {row['file']}") < 0.2:

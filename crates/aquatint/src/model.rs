@@ -9,7 +9,9 @@ use aquatint_checkpoint::Checkpoint;
 use aquatint_constraint::{CompileError, Compiler, ConstraintSpec};
 use aquatint_corpus::Source;
 use aquatint_diffusion::{Canvas, Process, Span, TokenId};
-use aquatint_evaluate::{HeldOut, HeldOutEvent, Likelihood, MeasureSettings, TextRequests, Writer};
+use aquatint_evaluate::{
+    HeldOut, HeldOutBatch, HeldOutEvent, Likelihood, MeasureSettings, TextRequests, Writer, measure,
+};
 use aquatint_generate::{
     DenoisingEvent, Engine, GenerateError, Ineffective, Limits, Outcome, Part, Predicted, Request, Settings,
     TextConstraint, generate, ineffective, predict, process_of,
@@ -128,6 +130,23 @@ impl Model {
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Likelihood, Error> {
         Ok(held_out.measure(self.network.as_ref(), &self.checkpoint.vocabulary, settings, progress)?)
+    }
+
+    /// What documents cost that lie whole in canvases, given media included: texts that name files.
+    pub(crate) fn measure_batches(
+        &self,
+        batches: impl Iterator<Item = HeldOutBatch>,
+        settings: &MeasureSettings,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Likelihood, Error> {
+        let (network, vocabulary) = (self.network.as_ref(), &self.checkpoint.vocabulary);
+        Ok(measure(network, vocabulary, settings, batches.map(Ok), progress)?)
+    }
+
+    /// A template as a canvas, with the codes of the files that it names.
+    pub(crate) fn lay_out_given(&self, template: &Template, files: &MediaFiles) -> Result<TemplateCanvas, Error> {
+        let spans = self.codecs.spans(template, files)?;
+        Ok(template.lay_out_with(&self.checkpoint.vocabulary, &spans)?)
     }
 
     /// This model as a writer of texts and puzzles that are measured.

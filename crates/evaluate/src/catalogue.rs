@@ -1,6 +1,8 @@
 //! Pictures that a model was trained on, and which of them a made picture is nearest to: whether it shows what was asked for,
 //! and whether it is more than a copy.
 
+use std::collections::HashSet;
+
 /// Pictures as points, each with the concept that it shows. A point is whatever two pictures are compared by, such as the
 /// values of all codes.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +48,12 @@ impl Catalogue {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.concepts.is_empty()
+    }
+
+    /// All that they show, each once, in the order in which it came.
+    pub fn concepts(&self) -> Vec<&str> {
+        let mut taken = HashSet::new();
+        self.concepts.iter().map(String::as_str).filter(|concept| taken.insert(*concept)).collect()
     }
 
     /// Whether one shows a concept.
@@ -122,6 +130,7 @@ mod tests {
         assert_eq!(catalogue.nearest(&[0.0]), None);
         assert!(catalogue.shows("owl") && !catalogue.shows("cat"));
         assert_eq!(catalogue.chance("fox"), 2.0 / 3.0);
+        assert_eq!(catalogue.concepts(), ["fox", "owl"]);
     }
 
     #[test]

@@ -104,21 +104,30 @@ impl HeldOut {
         settings: &MeasureSettings,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Likelihood, EvaluateError> {
-        let batches = self.batches(settings.limit);
-        let by = |rule: &dyn Rule| likelihood(denoiser, rule, settings.seed, batches, progress);
-        let &MeasureSettings { times, prompt, flow, .. } = settings;
-        if flow.is_some() && prompt > 0 {
-            return Err(EvaluateError::Setting {
-                name: "prompt",
-                given: prompt,
-                allowed: "0 along a probability flow",
-            });
-        }
-        match (denoiser.spec().process().map_err(GenerateError::Setting)?, flow) {
-            (None, Some(_)) => Err(EvaluateError::NoFlow { process: "of a causal model".to_owned() }),
-            (None, None) => by(&CausalLikelihood { begin: vocabulary.required(Role::Begin)?, prompt }),
-            (Some(process), None) => by(&DiffusionBound { process: process.as_ref(), times, prompt }),
-            (Some(process), Some(steps)) => by(&ProbabilityFlow { process: process.as_ref(), steps }),
-        }
+        measure(denoiser, vocabulary, settings, self.batches(settings.limit), progress)
+    }
+}
+
+/// Measures canvases as [`HeldOut::measure`] does its own; all of them, whatever limit the settings have.
+///
+/// # Errors
+/// As [`likelihood`], and when the vocabulary or the process lacks what the network needs.
+pub fn measure(
+    denoiser: &dyn Denoiser,
+    vocabulary: &Vocabulary,
+    settings: &MeasureSettings,
+    batches: impl Iterator<Item = Result<HeldOutBatch, CorpusError>>,
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<Likelihood, EvaluateError> {
+    let by = |rule: &dyn Rule| likelihood(denoiser, rule, settings.seed, batches, progress);
+    let &MeasureSettings { times, prompt, flow, .. } = settings;
+    if flow.is_some() && prompt > 0 {
+        return Err(EvaluateError::Setting { name: "prompt", given: prompt, allowed: "0 along a probability flow" });
+    }
+    match (denoiser.spec().process().map_err(GenerateError::Setting)?, flow) {
+        (None, Some(_)) => Err(EvaluateError::NoFlow { process: "of a causal model".to_owned() }),
+        (None, None) => by(&CausalLikelihood { begin: vocabulary.required(Role::Begin)?, prompt }),
+        (Some(process), None) => by(&DiffusionBound { process: process.as_ref(), times, prompt }),
+        (Some(process), Some(steps)) => by(&ProbabilityFlow { process: process.as_ref(), steps }),
     }
 }

@@ -1,6 +1,6 @@
 //! What a model is worth: likelihood, in units that compare across vocabularies ([`HeldOut`], [`likelihood()`]); what it
-//! writes, under a causal judge ([`Compare`]); pictures and words on one canvas
-//! ([`spans`]); and puzzles, where every answer can be checked ([`sudoku`]).
+//! writes, under a causal judge ([`Compare`]); words, pictures and sounds on
+//! one canvas ([`spans`]); and puzzles, where every answer can be checked ([`sudoku`]).
 #![forbid(unsafe_code)]
 
 mod catalogue;
@@ -11,6 +11,8 @@ mod held_out;
 mod held_out_batch;
 mod judge;
 mod likelihood;
+mod share;
+mod sound_catalogue;
 pub mod spans;
 mod standard_error;
 pub mod sudoku;
@@ -22,13 +24,15 @@ pub use catalogue::{Catalogue, Nearest, says};
 pub use comparison::{Compare, CompareEvent, CompareSettings, Comparison, Contestant, Measured, Setting, Written};
 pub use documents::{Costs, Documents, PassPart};
 pub use error::EvaluateError;
-pub use held_out::{HeldOut, HeldOutEvent, MeasureSettings};
+pub use held_out::{HeldOut, HeldOutEvent, MeasureSettings, measure};
 pub use held_out_batch::HeldOutBatch;
 pub use judge::{Judge, Judgement};
 pub use likelihood::{
     CANVASES_PER_PASS, CausalLikelihood, CodesLikelihood, DiffusionBound, Estimate, Likelihood, MeasuredCanvases,
     ProbabilityFlow, Rule, likelihood,
 };
+pub use share::Share;
+pub use sound_catalogue::{Frames, NearestSound, SoundCatalogue};
 pub use standard_error::{StandardError, Units};
 pub use text_requests::TextRequests;
 pub use texts::{canvases_of, distinct_bigrams, entropy_of_counts, unigram_entropy};

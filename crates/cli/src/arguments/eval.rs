@@ -22,9 +22,17 @@ pub(crate) enum EvalCommand {
     Codec(CodecArguments),
     /// Measure a model of words and pictures: whether pictures show what a text speaks of, and words what a picture shows
     ///
-    /// Texts of --data get a picture each. Of the pictures that --catalogue names, the nearest one in codes says what it shows.
-    /// Then pictures of --data get words, and the first eight are to name what is shown, by language. Rows are those of
-    /// recipes/canvas/prepare.py: a text that names one picture, its concept, its kind and its language.
+    /// Texts of --data get a picture each. Of the pictures that --catalogue names, the nearest one in codes says what it shows;
+    /// with --judge, so does the name that is nearest to it. Then pictures of --data get words, and the first eight are to
+    /// name what is shown, by language.
+    ///
+    /// Words of --data get a sound each, as long as their recording. The model reads it back, and of the known sounds, those
+    /// that are held out included, the nearest one says what it says; the recording itself does not count. Then sounds of
+    /// --data get words.
+    ///
+    /// Beside each share stand its 95 % interval (Wilson), chance, and what the codec alone reaches. At the end stand the
+    /// nats per code of --data. Rows are those of recipes/canvas/prepare.py: a text that names one picture or one sound, its
+    /// concept, its kind and its language.
     Spans(SpansArguments),
     /// Solve Sudoku puzzles that are not in the training data
     Sudoku(SudokuArguments),
@@ -90,10 +98,12 @@ pub(crate) struct CodecArguments {
     after_help = "Examples:\n  aquatint eval spans -m runs/canvas --data data/sample/captions/valid.jsonl --catalogue \
                         data/sample/captions/train.jsonl --media data/sample/pictures\n  aquatint eval spans -m runs/canvas \
                         --data passages-valid.jsonl,captions-valid.jsonl --catalogue captions-train.jsonl --media \
-                        pictures.tar.zst --steps 4,16,64 --guidance-scale 1,2,5"
+                        pictures.tar.zst --judge runs/judge --steps 4,16,64 --guidance-scale 1,2,5\n  aquatint eval spans -m \
+                        runs/canvas --data words-valid.jsonl --catalogue words-train.jsonl --media sounds.tar.zst \
+                        --sounds-out heard"
 )]
 pub(crate) struct SpansArguments {
-    /// Folder of a model of words and pictures
+    /// Folder of a model of words and pictures or sounds
     #[arg(short, long, value_name = "MODEL")]
     pub(crate) model: String,
 
@@ -101,23 +111,32 @@ pub(crate) struct SpansArguments {
     #[arg(long, value_name = "FILE,...", value_delimiter = ',', required = true)]
     pub(crate) data: Vec<PathBuf>,
 
-    /// JSON lines that were trained on, with whose pictures the made ones are compared
+    /// JSON lines that were trained on, with whose pictures and sounds the made ones are compared
     #[arg(long, value_name = "FILE,...", value_delimiter = ',', required = true)]
     pub(crate) catalogue: Vec<PathBuf>,
 
-    /// Folder or archive (.tar, .tar.zst) of the pictures that the lines name
-    #[arg(long, value_name = "PATH")]
-    pub(crate) media: PathBuf,
+    /// Folders or archives (.tar, .tar.zst) of the pictures and sounds that the lines name
+    #[arg(long, value_name = "PATH,...", value_delimiter = ',', required = true)]
+    pub(crate) media: Vec<PathBuf>,
 
-    /// Measure only N texts of each kind, and N pictures of each language, spread evenly
+    /// Folder of a matcher that judges pictures, as recipes/canvas/judge.toml trains one
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) judge: Option<PathBuf>,
+
+    /// Write recordings, what the codec gives back of them and made sounds to a new folder, with a list of what each should
+    /// say, for benches/recognise.py
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) sounds_out: Option<PathBuf>,
+
+    /// Measure only N texts of each kind, N pictures of each language and N sounds of each source, spread evenly
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub(crate) count: usize,
 
-    /// Denoising steps of a picture, one table line for each
+    /// Denoising steps of a picture or a sound, one table line for each
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "16")]
     pub(crate) steps: Vec<usize>,
 
-    /// Guidance scales of a picture, one table line for each
+    /// Guidance scales of a picture or a sound, one table line for each
     #[arg(long, value_name = "X,...", value_delimiter = ',', default_value = "2")]
     pub(crate) guidance_scale: Vec<f64>,
 

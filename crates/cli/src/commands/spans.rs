@@ -1,15 +1,21 @@
-//! `aquatint eval spans`: whether pictures show what a text speaks of, and whether words say what a picture shows.
+//! `aquatint eval spans`: whether pictures show what a text speaks of, whether sounds say their word, and whether words say
+//! what either shows or says.
+
+mod sounds_out;
+mod tables;
 
 use crate::arguments::{ReportFormat, SpansArguments};
 use crate::failure::Failure;
 use crate::printer::Printer;
 use crate::{interrupt, model, wire};
 use aquatint::{Error, Model, SpanModel};
-use aquatint_evaluate::spans::{SpanBench, SpanReport, SpanRow, SpanSettings};
+use aquatint_evaluate::spans::{
+    HeardSound, ShownPictures, SpanBench, SpanReport, SpanRow, SpanSettings, SpanWatcher, SpokenWords,
+};
 use aquatint_vocabulary::MediaKind;
 use serde::Serialize;
+use sounds_out::SoundsOut;
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// What is reported.
@@ -21,46 +27,100 @@ struct Report {
     measured: SpanReport,
 }
 
+/// Tells of each line, and writes sounds where that is wanted.
+struct Watcher<'a> {
+    printer: &'a Printer,
+    sounds: Option<SoundsOut>,
+    /// Why sounds could not be written.
+    failed: Option<Failure>,
+}
+
+impl SpanWatcher<Error> for Watcher<'_> {
+    fn shown(&mut self, line: &ShownPictures) {
+        let (steps, guidance) = (line.steps, line.guidance_scale);
+        let (share, count) = (100.0 * line.hit_rate, line.count);
+        self.printer
+            .note(format_args!("{}, {steps} steps, guidance {guidance}: {share:.1} % of {count} show it", line.kind));
+    }
+
+    fn spoken(&mut self, line: &SpokenWords) {
+        let (steps, guidance) = (line.steps, line.guidance_scale);
+        let (share, count) = (100.0 * line.read.made.rate(), line.count);
+        self.printer.note(format_args!(
+            "{}, {steps} steps, guidance {guidance}: {share:.1} % of {count} are read as their word",
+            line.source
+        ));
+    }
+
+    fn listens(&self) -> bool {
+        self.sounds.is_some() && self.failed.is_none()
+    }
+
+    fn heard(&mut self, sound: HeardSound<'_>) -> Result<(), Error> {
+        // The measurement goes on without them.
+        if let Some(Err(failure)) = self.sounds.as_mut().map(|sounds| sounds.write(sound)) {
+            self.failed = Some(failure);
+        }
+        Ok(())
+    }
+}
+
 pub(crate) fn run(arguments: &SpansArguments, printer: &Printer) -> Result<(), Failure> {
     let (valid, known) = (rows(&arguments.data)?, rows(&arguments.catalogue)?);
     let checkpoint = model::open(Some(&arguments.model), printer)?;
-    if !checkpoint.codecs.iter().any(|codec| codec.name == MediaKind::Picture.name()) {
-        let message = format!("`{}` has no pictures; allowed: a model with a codec of pictures", arguments.model);
-        return Err(Failure::new(message));
+    let has = |kind: MediaKind| checkpoint.codecs.iter().any(|codec| codec.name == kind.name());
+    let (pictures, sounds) = (has(MediaKind::Picture), has(MediaKind::Sound));
+    if !pictures && !sounds {
+        let allowed = "a model with a codec of pictures or of sounds";
+        return Err(Failure::new(format!("`{}` has no pictures; allowed: {allowed}", arguments.model)));
     }
+    if arguments.judge.is_some() && !pictures {
+        return Err(Failure::new(format!("`--judge` judges pictures, and `{}` has none", arguments.model)));
+    }
+    if arguments.sounds_out.is_some() && !sounds {
+        return Err(Failure::new(format!("`--sounds-out` is for sounds, and `{}` has none", arguments.model)));
+    }
+    let sounds_out = arguments.sounds_out.as_deref().map(SoundsOut::create).transpose()?;
     let runtime = arguments.device.runtime(printer)?;
     let network = runtime.network(&checkpoint)?;
     let model = Model::new(checkpoint, network)?;
-    let named = valid.iter().chain(&known).filter_map(|row| Some(row.illustrated()?.file));
-    let wanted: HashSet<String> = named.collect();
+    let all = || valid.iter().chain(&known);
+    let shown: HashSet<String> = all().filter_map(|row| Some(row.illustrated()?.file)).collect();
+    let spoken: HashSet<String> = all().filter_map(|row| Some(row.spoken()?.file)).collect();
+    let wanted: HashSet<String> = shown.iter().chain(&spoken).cloned().collect();
     let stopped = |error: Error| match interrupt::pressed() {
         true => Failure::interrupted("stopped before all was measured"),
         false => error.into(),
     };
-    let subject = SpanModel::open(&model, &arguments.media, &wanted, &|| !interrupt::pressed()).map_err(stopped)?;
+    let mut subject = SpanModel::open(&model, &arguments.media, &wanted, &|| !interrupt::pressed()).map_err(stopped)?;
+    if let Some(folder) = &arguments.judge {
+        subject = subject.with_judge(folder).map_err(stopped)?;
+    }
     let bench = SpanBench::new(&subject, &known).map_err(stopped)?;
-    if bench.catalogue().is_empty() {
+    let (catalogue, sounds_known) = (bench.catalogue().len(), bench.sounds().len());
+    if catalogue == 0 && (sounds_known == 0 || (pictures && !shown.is_empty())) {
         return Err(Failure::new("no picture of `--catalogue` is in `--media`"));
     }
-    printer.note(format_args!("{} pictures that a made one is compared with", bench.catalogue().len()));
+    if catalogue > 0 {
+        printer.note(format_args!("{catalogue} pictures that a made one is compared with"));
+    }
+    if sounds_known > 0 {
+        printer.note(format_args!("{sounds_known} sounds that a made one is compared with, beside those held out"));
+    }
     let settings = SpanSettings {
         steps: arguments.steps.clone(),
         guidance_scales: arguments.guidance_scale.clone(),
         count: arguments.count,
         seed: arguments.seed,
     };
-    let measured = bench.measure(&valid, &settings, &mut |line| {
-        let (steps, guidance) = (line.steps, line.guidance_scale);
-        let (share, count) = (100.0 * line.hit_rate, line.count);
-        printer
-            .note(format_args!("{}, {steps} steps, guidance {guidance}: {share:.1} % of {count} show it", line.kind));
-    });
-    let measured = measured.map_err(stopped)?;
+    let mut watcher = Watcher { printer, sounds: sounds_out, failed: None };
+    let measured = bench.measure(&valid, &settings, &mut watcher).map_err(stopped)?;
     let report = Report { model: model.checkpoint().origin.to_string(), seed: arguments.seed, measured };
     match arguments.format {
-        ReportFormat::Json => printer.data_line(wire::json(&report)?),
-        ReportFormat::Human => printer.data(human(&report.measured)),
+        ReportFormat::Json => printer.data_line(wire::json(&report)?)?,
+        ReportFormat::Human => printer.data(tables::human(&report.measured))?,
     }
+    watcher.failed.map_or(Ok(()), Err)
 }
 
 /// The rows of all files.
@@ -72,88 +132,4 @@ fn rows(paths: &[PathBuf]) -> Result<Vec<SpanRow>, Failure> {
         rows.extend(read.map_err(|error| Failure::new(format!("`{}` has in {error}", path.display())))?);
     }
     Ok(rows)
-}
-
-fn human(report: &SpanReport) -> String {
-    let mut text = String::new();
-    let share = |share: f64| format!("{:.1} %", 100.0 * share);
-    if !report.pictures.is_empty() {
-        text += "picture behind  steps  guidance  shows it   chance  codec alone  distance  of true ones  seconds  count  concepts\n";
-    }
-    for line in &report.pictures {
-        // Writing to a string does not fail.
-        let _ = writeln!(
-            text,
-            "{:<14}  {:>5}  {:>8}  {:>8}  {:>7}  {:>11}  {:>8.3}  {:>12.3}  {:>7.2}  {:>5}  {:>8}",
-            format!("a {}", line.kind),
-            line.steps,
-            line.guidance_scale,
-            share(line.hit_rate),
-            share(line.chance),
-            share(line.reconstruction_hit_rate),
-            line.distance,
-            line.true_distance,
-            line.seconds_each,
-            line.count,
-            line.concepts,
-        );
-    }
-    if !report.captions.is_empty() {
-        text += "\nwords behind a picture  name it   seconds  count\n";
-    }
-    for line in &report.captions {
-        let _ = writeln!(
-            text,
-            "{:<22}  {:>7}  {:>7.2}  {:>5}",
-            line.lang,
-            share(line.hit_rate),
-            line.seconds_each,
-            line.count
-        );
-    }
-    if let (false, [_, _, ..]) = (report.captions.is_empty(), report.captions.as_slice()) {
-        let mean = report.captions.iter().map(|line| line.hit_rate).sum::<f64>() / report.captions.len() as f64;
-        let _ = writeln!(text, "{:<22}  {:>7}", format!("mean of {} languages", report.captions.len()), share(mean));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use aquatint_evaluate::spans::{NamedPictures, ShownPictures};
-    use insta::assert_snapshot;
-
-    #[test]
-    fn a_report_is_two_tables() {
-        let pictures = ShownPictures {
-            kind: "passage".into(),
-            steps: 16,
-            guidance_scale: 2.0,
-            count: 200,
-            concepts: 120,
-            hit_rate: 0.615,
-            chance: 0.004,
-            reconstruction_hit_rate: 0.98,
-            distance: 0.4215,
-            true_distance: 0.01,
-            seconds_each: 1.25,
-        };
-        let captions =
-            |lang: &str, hit_rate| NamedPictures { lang: lang.into(), count: 40, hit_rate, seconds_each: 0.5 };
-        let report = SpanReport {
-            catalogue: 6000,
-            pictures: vec![pictures],
-            captions: vec![captions("en", 0.55), captions("de", 0.25)],
-        };
-        assert_snapshot!(human(&report), @"
-        picture behind  steps  guidance  shows it   chance  codec alone  distance  of true ones  seconds  count  concepts
-        a passage          16         2    61.5 %    0.4 %       98.0 %     0.421         0.010     1.25    200       120
-
-        words behind a picture  name it   seconds  count
-        en                       55.0 %     0.50     40
-        de                       25.0 %     0.50     40
-        mean of 2 languages      40.0 %
-        ");
-    }
 }

@@ -2,7 +2,8 @@
 
 use crate::media::joint;
 use crate::support::{aquatint, model, room, text};
-use aquatint::codec::Picture;
+use aquatint::codec::{Picture, Sound};
+use aquatint_testing_codecs::save_matcher;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -85,4 +86,106 @@ fn what_cannot_be_measured_is_refused() {
     assert!(row.contains("has in row 1: missing field `concept`"), "{row}");
     let nowhere = refused(joint(), text(&valid), "nowhere");
     assert!(nowhere.contains("could not read `nowhere`"), "{nowhere}");
+}
+
+/// Sounds of two voices that say the same words: a folder, held-out lines and lines that were trained on.
+fn sounds() -> (PathBuf, PathBuf, PathBuf) {
+    let room = room("spoken");
+    let row =
+        |text: &str, source: &str| json!({ "text": text, "kind": "word", "lang": "en", "source": source }).to_string();
+    let (mut held_out, mut trained) = (Vec::new(), vec![row("[[sound:one-alone.wav]]", "voices")]);
+    for (number, words) in ["one", "two", "three"].into_iter().enumerate() {
+        for voice in ["low", "high"] {
+            let hertz = 300.0 * (number + 1) as f64 + if voice == "low" { 0.0 } else { 40.0 };
+            let tone = |n: usize| (0.3 * (std::f64::consts::TAU * hertz * n as f64 / 8000.0).sin()) as f32;
+            let name = format!("{words}-{voice}.wav");
+            let sound = Sound::new(8000, (0..1600 + 400 * number).map(tone).collect()).unwrap();
+            sound.save(&room.join(&name)).unwrap();
+            let rows = if voice == "low" { &mut trained } else { &mut held_out };
+            rows.push(row(&format!("{words} [[sound:{name}]]"), "voices"));
+            rows.push(row(&format!("[[sound:{name}]] {words}"), "voices"));
+        }
+    }
+    let write = |name: &str, rows: &[String]| {
+        let path = room.join(name);
+        fs::write(&path, rows.join("\n")).unwrap();
+        path
+    };
+    (room.clone(), write("valid.jsonl", &held_out), write("train.jsonl", &trained))
+}
+
+#[test]
+fn sounds_are_made_read_back_compared_and_written_for_others() {
+    let (media, valid, train) = sounds();
+    let out = room("heard").join("sounds");
+    let common = ["--data", text(&valid), "--catalogue", text(&train), "--media", text(&media)];
+    let run = |more: &[&str]| aquatint(&[&["eval", "spans", "-m", joint()], &common[..], more].concat());
+    let more = ["--steps", "2", "--guidance-scale", "1,2.5", "--format", "json", "--sounds-out", text(&out)];
+    let report: Value = serde_json::from_str(&run(&more).expect(0).out).unwrap();
+    assert_eq!((&report["pictures"], &report["captions"]), (&json!([]), &json!([])));
+    let spoken = report["spoken"].as_array().unwrap();
+    assert_eq!(spoken.len(), 2);
+    for (line, guidance) in spoken.iter().zip([1.0, 2.5]) {
+        assert_eq!(
+            (&line["source"], &line["count"], &line["guidance_scale"]),
+            (&"voices".into(), &3.into(), &guidance.into())
+        );
+        // The other voice is the nearest, as the tones are.
+        assert_eq!(line["nearest"]["originals"]["hits"], 3);
+        for by in ["read", "nearest"] {
+            for of in ["made", "reconstructions", "originals"] {
+                assert_eq!(line[by][of]["count"], 3, "{by} {of}");
+            }
+        }
+        assert!((line["chance"].as_f64().unwrap() - 0.2).abs() < 1e-12);
+        assert!(line["distance"].as_f64().unwrap() > 0.0);
+    }
+    assert_eq!(report["heard"][0]["count"], 3);
+    let cost = &report["codes"]["sound"];
+    assert!(cost["nats_per_code"].as_f64().unwrap() > 0.0 && cost["codes"].as_u64().unwrap() > 0, "{report}");
+    assert!((cost["uniform"].as_f64().unwrap() - 9.0_f64.ln()).abs() < 1e-9);
+    // Three recordings, three reconstructions, three made with each guidance.
+    let list = fs::read_to_string(out.join("sounds.tsv")).unwrap();
+    let mut lines = list.lines();
+    assert_eq!(lines.next(), Some("file\twords\tlang\tsource\torigin\tsteps\tguidance_scale"));
+    let lines: Vec<Vec<&str>> = lines.map(|line| line.split('\t').collect()).collect();
+    assert_eq!(lines.len(), 12);
+    assert_eq!(lines[0], ["original/0001.wav", "one", "en", "voices", "original", "", ""]);
+    assert_eq!(lines[11][2..], ["en", "voices", "made", "2", "2.5"]);
+    for line in &lines {
+        let sound = Sound::open(&out.join(line[0])).unwrap();
+        // As long as the recording, in whole codes of 200 samples.
+        let longest = match line[1] {
+            "one" => 1600,
+            "two" => 2000,
+            _ => 2400,
+        };
+        assert_eq!((sound.rate(), sound.samples().len()), (8000, longest), "{line:?}");
+    }
+    let full = run(&["--sounds-out", text(&out)]).expect(2).err;
+    assert!(full.contains("which is not empty"), "{full}");
+    let table = run(&["--steps", "2"]).expect(0).out;
+    assert!(table.starts_with("sound of a word  steps") && table.contains("codes of a sound"), "{table}");
+}
+
+#[test]
+fn a_judge_says_what_pictures_show() {
+    let (media, valid, train) = data();
+    let judge = room("judge").join("matcher");
+    save_matcher(&judge);
+    let run = |judge: &str| {
+        let common = ["--data", text(&valid), "--catalogue", text(&train), "--media", text(&media), "--judge", judge];
+        aquatint(&[&["eval", "spans", "-m", joint(), "--steps", "2", "--format", "json"], &common[..]].concat())
+    };
+    let report: Value = serde_json::from_str(&run(text(&judge)).expect(0).out).unwrap();
+    let judged = &report["pictures"][0]["judged"];
+    assert_eq!(judged["names"], 2);
+    for of in ["made", "reconstructions", "originals"] {
+        assert_eq!(judged[of]["count"], 2, "{of}");
+        let [low, high] = [0, 1].map(|side| judged[of]["interval"][side].as_f64().unwrap());
+        assert!(0.0 <= low && low <= judged[of]["rate"].as_f64().unwrap() && high <= 1.0);
+    }
+    assert!(report["codes"]["picture"]["codes"].as_u64().unwrap() > 0);
+    let none = run(joint()).expect(2).err;
+    assert!(none.contains("holds no matcher") && none.contains("recipes/canvas/judge.toml trains one"), "{none}");
 }
