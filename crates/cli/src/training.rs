@@ -3,7 +3,9 @@
 use crate::machine::{bytes, count};
 use crate::printer::Printer;
 use crate::source_report::{self, counted};
-use aquatint_train::{CodeFigures, CorpusFigures, StartFigures, StepFigures, Summary, TrainingEvent};
+use aquatint_train::{
+    CodeFigures, CorpusFigures, HeldOutPairs, Retrieved, StartFigures, StepFigures, Summary, TrainingEvent,
+};
 use aquatint_vocabulary::UnknownText;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
@@ -60,6 +62,14 @@ impl TrainingScreen {
                 let best = if *best { "  best so far" } else { "" };
                 let figures = crate::commands::codec::short(held_out.cost, &held_out.reconstruction);
                 self.line(&format!("step {step}  held out: {figures}{best}"));
+            }
+            TrainingEvent::Pairs(figures) => self.line(&format!(
+                "pictures: {} of {} concepts to learn, {} held out; a vocabulary of {}",
+                figures.train, figures.concepts, figures.held_out, figures.vocabulary
+            )),
+            TrainingEvent::Matched { step, held_out, best } => {
+                let best = if *best { "  best so far" } else { "" };
+                self.line(&format!("step {step}  {}{best}", matched(held_out)));
             }
             TrainingEvent::Sampled { step, text } => {
                 self.line(&format!("step {step}  sample: {}", crate::frame::harmless(text)));
@@ -197,6 +207,13 @@ pub(crate) fn summary_line(summary: &Summary) -> String {
     line
 }
 
+/// How well pictures and texts find each other, in one line.
+fn matched(figures: &HeldOutPairs) -> String {
+    let found = |of: &Retrieved| format!("{:.1} % found among {} names", 100.0 * of.hit_rate, of.concepts);
+    let (held_out, trained) = (found(&figures.held_out), found(&figures.trained));
+    format!("held out: {:.4} nats, {held_out}; trained on: {trained}", figures.cost)
+}
+
 /// Seconds as people read them: `42s`, `3m05s`, `2h07m`.
 pub(crate) fn clock(seconds: f64) -> String {
     // A speed of zero leaves an endless time, which no Duration can hold.
@@ -222,6 +239,16 @@ mod tests {
         assert_eq!(
             unknown(UnknownText { characters: 1, bytes: 2 }, None, "prompt"),
             "1 character of the prompt is unknown to the tokenizer: the model reads its unknown token for it, or nothing"
+        );
+    }
+
+    #[test]
+    fn retrieval_is_a_line() {
+        let of = |concepts, hit_rate| Retrieved { pictures: 128, concepts, hit_rate };
+        let figures = HeldOutPairs { cost: 3.25, held_out: of(90, 0.125), trained: of(2100, 0.5) };
+        assert_eq!(
+            matched(&figures),
+            "held out: 3.2500 nats, 12.5 % found among 90 names; trained on: 50.0 % found among 2100 names"
         );
     }
 

@@ -42,6 +42,8 @@ pub enum TrainingEvent<'a> {
     Corpus(CorpusFigures),
     /// The pictures or sounds are read.
     Samples(SampleFigures),
+    /// The pictures and their captions are read.
+    Pairs(PairFigures),
     /// The first step is about to be taken.
     Started(StartFigures),
     /// Some steps were taken; comes every `run.log_every` steps.
@@ -64,6 +66,15 @@ pub enum TrainingEvent<'a> {
         /// How well they came back.
         held_out: &'a HeldOutSamples,
         /// Whether it costs the least so far; such a codec is kept in `best/`.
+        best: bool,
+    },
+    /// Held-out pictures were compared with texts.
+    Matched {
+        /// After so many steps.
+        step: u64,
+        /// How well they found each other.
+        held_out: &'a HeldOutPairs,
+        /// Whether they cost the least so far; such a matcher is kept in `best/`.
         best: bool,
     },
     /// A canvas that the model filled, or the path of a sheet.
@@ -124,6 +135,41 @@ pub struct SampleFigures {
     pub rate: Rate,
     /// Codes that there are.
     pub vocabulary: usize,
+}
+
+/// What pictures with captions there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PairFigures {
+    /// Pictures to learn from.
+    pub train: usize,
+    /// What they show, each once.
+    pub concepts: usize,
+    /// Pictures that are held out.
+    pub held_out: usize,
+    /// Tokens of the vocabulary.
+    pub vocabulary: usize,
+}
+
+/// How well held-out pictures and texts find each other.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeldOutPairs {
+    /// What they cost, as in training: nats to choose the right text, and the right picture, of a batch.
+    pub cost: f64,
+    /// Of held-out pictures, among the names of all concepts that are held out.
+    pub held_out: Retrieved,
+    /// Of pictures that were learned, among the names of all concepts that were.
+    pub trained: Retrieved,
+}
+
+/// How often the name of what a picture shows is the one that is nearest to it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Retrieved {
+    /// Pictures.
+    pub pictures: usize,
+    /// Names; one of them drawn at random is right once in so many pictures.
+    pub concepts: usize,
+    /// The share of pictures whose name is the nearest.
+    pub hit_rate: f64,
 }
 
 /// What held-out codes of pictures or sounds cost.

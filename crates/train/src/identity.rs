@@ -76,14 +76,19 @@ impl TryFrom<String> for Identity {
 }
 
 impl Identity {
-    /// The run of a recipe whose sources are `data.train`, each with its content in place of its path.
-    pub(crate) fn with_contents(recipe: &str, contents: Vec<String>) -> Result<Self, TrainError> {
+    /// The run of a recipe with lists of sources in `data`, each source with its content in place of its paths.
+    pub(crate) fn with_contents(
+        recipe: &str,
+        contents: impl IntoIterator<Item = (&'static str, Vec<String>)>,
+    ) -> Result<Self, TrainError> {
         let mut identity = Self::of_recipe(recipe)?;
-        let sources = identity.0.get_mut("data").and_then(|data| data.get_mut("train"));
-        if let Some(Value::Array(sources)) = sources {
+        for (list, contents) in contents {
+            let sources = identity.0.get_mut("data").and_then(|data| data.get_mut(list));
+            let Some(Value::Array(sources)) = sources else { continue };
             for (source, content) in sources.iter_mut().zip(contents) {
                 if let Value::Table(source) = source {
                     source.remove("path");
+                    source.remove("media");
                     source.insert("content".to_owned(), content.into());
                 }
             }

@@ -29,6 +29,7 @@ mod folder;
 mod identity;
 mod language;
 mod lr_schedule;
+mod matcher;
 mod media;
 mod metrics;
 mod model;
@@ -54,8 +55,8 @@ pub use byte_size::{ByteSize, ParseByteSizeError};
 pub use codec::Vary;
 pub use error::{Bytes, Difference, RecipeError, TrainError};
 pub use event::{
-    CodeFigures, CorpusFigures, Ending, HeldOutSamples, SampleFigures, StartFigures, StepFigures, Summary,
-    TrainingEvent,
+    CodeFigures, CorpusFigures, Ending, HeldOutPairs, HeldOutSamples, PairFigures, Retrieved, SampleFigures,
+    StartFigures, StepFigures, Summary, TrainingEvent,
 };
 pub use lr_schedule::learning_rate_factor;
 pub use muon::Muon;
@@ -63,7 +64,7 @@ pub use objective::{BeginObjective, Objective, ObjectiveState, Pass, PassCost, S
 pub use overrides::Overrides;
 pub use parallel::{Alone, Launch, LaunchError, ParallelError, Ranks, Ring};
 pub use preflight::AvailableMemory;
-pub use recipe::{CodecRecipe, Recipe, RecipeKind, Resolved, ResolvedCodec};
+pub use recipe::{CodecRecipe, MatcherRecipe, Recipe, RecipeKind, Resolved, ResolvedCodec, ResolvedMatcher};
 pub use size::Size;
 pub use train_data::{TrainData, VALIDATION_SEED};
 pub use training::{RunRecipe, Training, train};

@@ -11,12 +11,14 @@ mod codec;
 mod extends;
 mod groups;
 mod kind;
+mod matcher;
 mod network;
 mod resolved;
 
 pub use codec::{CodecRecipe, ResolvedCodec, SampleData, SampleSource};
 pub use groups::GroupRecipe;
 pub use kind::RecipeKind;
+pub use matcher::{MatcherRecipe, PairData, PairSource, ResolvedMatcher};
 pub use network::{NetworkOverrides, NetworkPlan, NetworkRecipe};
 pub(crate) use network::{check_layout, check_times};
 pub use resolved::{OptimiserRecipe, Resolved};

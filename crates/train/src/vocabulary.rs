@@ -82,7 +82,7 @@ pub(crate) fn train(
 
 /// Trains on a thread of its own, since merges are counted in one long call that nothing interrupts: where the run is
 /// stopped, the thread is left behind and its result is dropped.
-fn learn(texts: Vec<String>, size: usize, stop: &AtomicBool) -> Result<Vocabulary, TrainError> {
+pub(crate) fn learn(texts: Vec<String>, size: usize, stop: &AtomicBool) -> Result<Vocabulary, TrainError> {
     let (sender, receiver) = channel();
     let thread = std::thread::spawn(move || {
         // Nobody may be there to receive it.

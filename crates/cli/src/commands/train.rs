@@ -38,6 +38,10 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> Result<(), F
             place(arguments, &mut recipe.output, &mut recipe.run)?;
             train(arguments, &recipe.resolve()?, printer)
         }
+        RecipeKind::Matcher(mut recipe) => {
+            place(arguments, &mut recipe.output, &mut recipe.run)?;
+            train(arguments, &recipe.resolve()?, printer)
+        }
     }
 }
 

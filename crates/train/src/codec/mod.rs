@@ -115,7 +115,7 @@ impl<C: MediumConfig<Medium: Vary>> Training<'_, ResolvedCodec<C>> {
             source.collection::<C::Medium>().fingerprint(&mut || !stop.load(Ordering::SeqCst))
         };
         let contents = recipe.data.train.iter().map(content).collect::<Result<Vec<_>, _>>()?;
-        let identity = Identity::with_contents(&RunRecipe::to_toml(recipe)?, contents)?;
+        let identity = Identity::with_contents(&RunRecipe::to_toml(recipe)?, [("train", contents)])?;
         if let Some(state) = &state {
             identity.require(&recipe.output, &state.counters.identity)?;
         }

@@ -1,6 +1,6 @@
 //! The kinds of recipes: one for each kind of thing that is trained.
 
-use super::{CodecRecipe, Recipe, extends};
+use super::{CodecRecipe, MatcherRecipe, Recipe, extends};
 use crate::{Overrides, RecipeError};
 use aquatint_codec::{Medium, PictureConfig, Pictures, SoundConfig, Sounds};
 use serde::de::Error as _;
@@ -16,6 +16,8 @@ pub enum RecipeKind {
     Pictures(Box<CodecRecipe<PictureConfig>>),
     /// Of a codec of sounds: it has a table `codec` whose `kind` is "sounds".
     Sounds(Box<CodecRecipe<SoundConfig>>),
+    /// Of a matcher: it has a table `matcher`.
+    Matcher(Box<MatcherRecipe>),
 }
 
 impl RecipeKind {
@@ -25,6 +27,9 @@ impl RecipeKind {
     /// As [`Recipe::load`], and when it is of a codec of an unknown kind.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, RecipeError> {
         extends::load(path, overrides, |whole| {
+            if whole.get_ref().contains_key("matcher") {
+                return extends::of_kind(whole).map(Self::Matcher);
+            }
             let Some(codec) = whole.get_ref().get("codec") else {
                 return extends::of_kind(whole).map(Self::Language);
             };

@@ -1,6 +1,6 @@
 //! What a look at held-out data gives, as the loop sees it.
 
-use crate::event::{CodeFigures, HeldOutSamples, TrainingEvent};
+use crate::event::{CodeFigures, HeldOutPairs, HeldOutSamples, TrainingEvent};
 use aquatint_evaluate::Likelihood;
 use serde_json::{Map, Value, json};
 
@@ -79,5 +79,27 @@ impl Measured for HeldOutSamples {
 
     fn event(&self, step: u64, best: bool) -> TrainingEvent<'_> {
         TrainingEvent::Reconstructed { step, held_out: self, best }
+    }
+}
+
+impl Measured for HeldOutPairs {
+    fn cost(&self) -> f64 {
+        self.cost
+    }
+
+    fn bits_per_byte(&self) -> Option<f64> {
+        None
+    }
+
+    fn figures(&self) -> Map<String, Value> {
+        fields(json!({
+            "held_out_loss": self.cost,
+            "held_out_hit_rate": self.held_out.hit_rate,
+            "trained_hit_rate": self.trained.hit_rate,
+        }))
+    }
+
+    fn event(&self, step: u64, best: bool) -> TrainingEvent<'_> {
+        TrainingEvent::Matched { step, held_out: self, best }
     }
 }

@@ -6,6 +6,7 @@ mod compressed;
 mod families;
 mod gpu;
 mod joint;
+mod matchers;
 mod own_objective;
 mod processes;
 mod ranks;

@@ -183,6 +183,10 @@ fn sources(recipe: &Path) -> Vec<PathBuf> {
         }
         RecipeKind::Pictures(recipe) => of_samples(recipe.resolve().unwrap().data),
         RecipeKind::Sounds(recipe) => of_samples(recipe.resolve().unwrap().data),
+        RecipeKind::Matcher(recipe) => {
+            let data = recipe.resolve().unwrap().data;
+            data.train.into_iter().chain(data.valid).flat_map(|source| [source.path, source.media]).collect()
+        }
     }
 }
 

@@ -1,0 +1,136 @@
+//! Runs of matchers: pairs, the matcher and its optimiser, new or as they were saved.
+
+mod pairs;
+mod trainee;
+
+use crate::counters::Counters;
+use crate::folder::{self, RunFolder};
+use crate::identity::Identity;
+use crate::optimiser::Optimiser;
+use crate::parallel::Ranks;
+use crate::preflight::{finished, groups, resources};
+use crate::recipe::{OptimiserRecipe, ResolvedMatcher, Run};
+use crate::training::{RunRecipe, Start, Training};
+use crate::{PairFigures, RecipeError, Summary, TrainError, TrainingEvent, vocabulary};
+use aquatint_codec::Matcher;
+use aquatint_compute::Device;
+use pairs::{Lessons, PairSet};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use trainee::MatcherTrainee;
+
+/// What is known before work begins.
+struct Findings {
+    identity: Identity,
+    /// Where the run stands, if none of its steps is left.
+    finished: Option<Summary>,
+}
+
+/// Ranks would compare each picture with a part of the others only.
+fn refuse_ranks(ranks: &dyn Ranks) -> Result<(), RecipeError> {
+    match ranks.size() {
+        1 => Ok(()),
+        size => Err(RecipeError::value(
+            "ranks",
+            size.to_string(),
+            "1 for a matcher: all pictures of a step are compared with each other",
+        )),
+    }
+}
+
+impl RunRecipe for ResolvedMatcher {
+    fn output(&self) -> &Path {
+        &self.output
+    }
+
+    fn run_settings(&self) -> &Run {
+        &self.run
+    }
+
+    fn optimiser(&self) -> &OptimiserRecipe {
+        &self.optimiser
+    }
+
+    fn without_threads(&self) -> Self {
+        let mut common = self.clone();
+        common.run.threads = None;
+        common
+    }
+
+    fn to_toml(&self) -> Result<String, RecipeError> {
+        toml::to_string(self).map_err(|e| RecipeError::Parse { reason: e.to_string() })
+    }
+
+    fn check<D: Device>(
+        training: Training<'_, Self>,
+        _: &D,
+        _: &mut dyn FnMut(TrainingEvent<'_>),
+    ) -> Result<(), TrainError> {
+        refuse_ranks(training.ranks)?;
+        training.find::<D>().map(drop)
+    }
+
+    fn train<D: Device>(
+        training: Training<'_, Self>,
+        device: D,
+        events: &mut dyn FnMut(TrainingEvent<'_>),
+    ) -> Result<Summary, TrainError> {
+        let Training { recipe, ranks, stop, .. } = training;
+        refuse_ranks(ranks)?;
+        events(TrainingEvent::Recipe(&recipe.to_toml()?));
+        let Findings { identity, finished } = training.find::<D>()?;
+        if let Some(summary) = finished {
+            events(TrainingEvent::Finished(&summary));
+            return Ok(summary);
+        }
+        let folder = RunFolder::own(&recipe.output, &[], events)?;
+        // Another process may have gone on between the check and the lock.
+        let state = folder::find(&recipe.output, training.resume)?;
+        events(TrainingEvent::Preparing("reading the pictures"));
+        let go_on = || !stop.load(Ordering::SeqCst);
+        let lessons = Lessons::new(PairSet::read(&recipe.data.train, recipe, &go_on)?, recipe)?;
+        let held_out = PairSet::read(&recipe.data.valid, recipe, &go_on)?;
+        events(TrainingEvent::Preparing("training a vocabulary"));
+        // The same captions give the same vocabulary, also where a run goes on.
+        let captions = lessons.set.pictures.iter().flat_map(|of| of.captions.clone()).collect();
+        let vocabulary = vocabulary::learn(captions, recipe.data.vocabulary_size, stop)?;
+        events(TrainingEvent::Pairs(PairFigures {
+            train: lessons.set.pictures.len(),
+            concepts: lessons.set.concepts.len(),
+            held_out: held_out.pictures.len(),
+            vocabulary: vocabulary.len(),
+        }));
+        let mut matcher = Matcher::new(device, recipe.matcher.clone(), vocabulary, recipe.seed)?;
+        let optimiser = Optimiser::new(matcher.towers_mut().weights_mut(), &recipe.optimiser)?;
+        let counters = match &state {
+            Some(state) => state.counters.clone(),
+            None => Counters::new(identity),
+        };
+        let own = 0..recipe.optimiser.batch;
+        let start = Start { folder: Some(&folder), state, counters, own, corpus: None };
+        training.take_steps(MatcherTrainee { recipe, matcher, optimiser, lessons, held_out }, start, events)
+    }
+}
+
+impl Training<'_, ResolvedMatcher> {
+    /// Checks everything that can be checked before work begins, and writes nothing.
+    fn find<D: Device>(&self) -> Result<Findings, TrainError> {
+        let Self { recipe, resume, memory, stop, .. } = *self;
+        let state = folder::find(&recipe.output, resume)?;
+        let tensors = recipe.matcher.spec(recipe.data.vocabulary_size)?.tensors();
+        groups::check(&recipe.optimiser, &tensors)?;
+        let (settings, place) = ((&recipe.optimiser, &recipe.run), (recipe.output.as_path(), state.is_some()));
+        resources::check_room(&tensors, settings, (memory, size_of::<D::Element>()), place)?;
+        let contents = |sources: &[crate::recipe::PairSource]| {
+            let content = |source: &crate::recipe::PairSource| source.fingerprint(&mut || !stop.load(Ordering::SeqCst));
+            sources.iter().map(content).collect::<Result<Vec<_>, _>>()
+        };
+        let contents = [("train", contents(&recipe.data.train)?), ("valid", contents(&recipe.data.valid)?)];
+        let identity = Identity::with_contents(&RunRecipe::to_toml(recipe)?, contents)?;
+        if let Some(state) = &state {
+            identity.require(&recipe.output, &state.counters.identity)?;
+        }
+        let finished = state.as_ref().and_then(|state| finished(&recipe.output, &recipe.run, &state.counters));
+        Ok(Findings { identity, finished })
+    }
+}
