@@ -3,7 +3,8 @@
 # found is FOLDER/NAME.jsonl or FOLDER/NAME.txt. `cases.sh names` lists them; the word behind the dash is the precision.
 set -eu
 if [ "$1" = names ]; then
-    echo smoke-{f32,bf16} long64-{f32,bf16} long128-{f32,bf16} bound-{f32,bf16,int8,int4} text-{f32,bf16} resumed-f32
+    echo smoke-{f32,bf16} long64-{f32,bf16} long128-{f32,bf16} bound-{f32,bf16,int8,int4} text-{f32,bf16} \
+        resumed-{f32,bf16}
     exit
 fi
 name=$1 program=$2 device=$3 folder=$4

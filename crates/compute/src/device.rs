@@ -34,7 +34,7 @@ pub use memory::{Columns, Memory, Part};
 pub use norm::{
     HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, Norm, RmsNorm, RmsNormBackward, Rope, RopeShape,
 };
-pub use optimiser::{AdamW, AdamWState, Optimiser};
+pub use optimiser::{AdamW, AdamWState, NewtonSchulz, NewtonSchulzScratch, Optimiser};
 
 use crate::QuantisedError;
 use std::fmt::{self, Debug};

@@ -24,10 +24,10 @@ pub use device::{
     BackwardInput, BackwardWeight, Columns, Combine, CostKind, DType, Device, DeviceError, DrawnRow, Element,
     Elementwise, Evidence, Experts, Factor, GluOperands, GroupBackwardWeight, GroupedOperands, Head, HeadNormGradients,
     HeadNorms, LayerNorm, LayerNormBackward, Linear, LinearOperands, LinearShape, LogitRows, Logits, Loss,
-    LossGradients, LossRows, Memory, Modulation, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands,
-    PreparedValues, RatioCost, ReadRow, RmsNorm, RmsNormBackward, Rope, RopeShape, RouteBackward, Router, RouterLogits,
-    RouterScore, RowCost, RowDraw, RowGroup, RowLoss, RowScale, RowSummary, Rows, Sampling, ScaledPoints, ShiftScale,
-    Targets, TokenVectors, WriteRows,
+    LossGradients, LossRows, Memory, Modulation, NewtonSchulz, NewtonSchulzScratch, Norm, Optimiser, Part,
+    PreparedBackwardInput, PreparedOperands, PreparedValues, RatioCost, ReadRow, RmsNorm, RmsNormBackward, Rope,
+    RopeShape, RouteBackward, Router, RouterLogits, RouterScore, RowCost, RowDraw, RowGroup, RowLoss, RowScale,
+    RowSummary, Rows, Sampling, ScaledPoints, ShiftScale, Targets, TokenVectors, WriteRows,
 };
 pub use format::WeightFormat;
 pub use on_demand::PrepareMatrix;

@@ -378,7 +378,7 @@ impl<D: Device> Gradients<D> {
 
     /// The Euclidean norm of all gradients together.
     pub fn norm(&self) -> f64 {
-        self.buffers.iter().map(|buffer| self.device.sum_of_squares(buffer)).sum::<f64>().sqrt()
+        self.device.sums_of_squares(&self.buffers).into_iter().sum::<f64>().sqrt()
     }
 
     /// Hands `add` a buffer of the weight's whole shape to accumulate into, and each part its share of the result;
@@ -462,9 +462,7 @@ impl<D: Device> Gradients<D> {
         for &part in parameters.parts(id) {
             let len = parameters.shapes[part].0 * columns;
             if parameters.trainable[part] {
-                let mut share = self.device.uninitialised(len)?;
-                self.device.copy(Part { buffer: &whole, first, len }, &mut share, 0);
-                self.device.scale_add(1.0, &share, 1.0, &mut self.buffers[part]);
+                self.device.add_part(Part { buffer: &whole, first, len }, &mut self.buffers[part])?;
             }
             first += len;
         }

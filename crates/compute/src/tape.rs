@@ -337,8 +337,20 @@ impl<'p, D: Device> Tape<'p, D> {
     ) -> Result<Value<D>, DeviceError> {
         let shape = self.linear_shape(x, weight);
         let slot = residual.slot;
-        let mut out = self.own(residual)?;
-        self.multiply(shape, x, (weight, bias), true, &mut out)?;
+        let is_shared = Rc::strong_count(&residual.buffer) > 1;
+        let out = if is_shared && self.records.is_some() && self.parameters.trains(weight) {
+            // Somebody reads the residual later: the product writes the sum elsewhere.
+            let mut out = self.device().uninitialised(x.rows * shape.outputs)?;
+            let bias = bias.map(|bias| self.parameters.get(bias)).transpose()?;
+            let (x, weight) = (&*x.buffer, self.parameters.get(weight)?);
+            let operands = LinearOperands { shape, x, weight, bias, accumulate: false };
+            self.device().linear_onto(operands, &residual.buffer, &mut out);
+            out
+        } else {
+            let mut out = self.own(residual)?;
+            self.multiply(shape, x, (weight, bias), true, &mut out)?;
+            out
+        };
         let trains = self.parameters.trains(weight) || bias.is_some_and(|bias| self.parameters.trains(bias));
         let out = self.value(out, x.rows, shape.outputs, x.slot.is_some() || slot.is_some() || trains);
         self.note(&out, |out| Record::Linear { x: x.clone(), weight, bias, shape, residual: slot, out });

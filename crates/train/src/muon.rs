@@ -10,16 +10,17 @@
 //! w ← (1 − η λ) w − η 0.2 √max(rows, columns) X
 //! ```
 //! Deviations: none in exact arithmetic; the iteration runs in the device's precision, where the original uses bf16. For
-//! a matrix with more rows than columns the smaller product `XᵀX` is used, which is the same iteration transposed. It is
-//! composed of products that every device has, because it is one part in ten of a step at the smallest sizes and less
-//! above.
+//! a matrix with more rows than columns the smaller product `XᵀX` is used, which is the same iteration transposed. The
+//! iteration is an operation of the device ([`NewtonSchulz`]), which takes several matrices of one shape together.
 
-use aquatint_compute::{BackwardInput, BackwardWeight, Device, DeviceError, LinearOperands, LinearShape};
+use aquatint_compute::{Device, DeviceError, NewtonSchulz, NewtonSchulzScratch, Part};
 
 const COEFFICIENTS: (f64, f64, f64) = (3.4445, -4.7750, 2.0315);
 const ITERATIONS: usize = 5;
 /// Keeps a gradient of zeros from dividing by zero.
 const EPSILON: f64 = 1e-7;
+/// Elements of the matrices that are taken together where the device is no processor: enough for products that fill a GPU.
+const AT_ONCE: usize = 1 << 24;
 
 /// One update's settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,90 +33,95 @@ pub struct Muon {
     pub weight_decay: f64,
 }
 
-/// Buffers that one shape of matrix needs, used again for every matrix of that shape.
+/// A matrix that is updated.
+pub(crate) struct MuonState<'a, D: Device> {
+    pub(crate) step: Muon,
+    pub(crate) gradient: &'a D::Buffer,
+    pub(crate) momentum: &'a mut D::Buffer,
+    pub(crate) parameter: &'a mut D::Buffer,
+}
+
+/// Buffers that one shape of matrix needs, used again for all matrices of that shape: a processor takes one after another,
+/// a GPU several together.
 #[derive(Debug)]
 pub(crate) struct Scratch<D: Device> {
     rows: usize,
     columns: usize,
+    /// Matrices that are taken together.
+    together: usize,
     x: D::Buffer,
     next: D::Buffer,
     gram: D::Buffer,
     polynomial: D::Buffer,
+    /// One matrix; empty where no more are taken together.
+    one: D::Buffer,
 }
 
 impl<D: Device> Scratch<D> {
-    pub(crate) fn new(device: &D, rows: usize, columns: usize) -> Result<Self, DeviceError> {
-        let small = rows.min(columns);
+    /// For `count` matrices.
+    pub(crate) fn new(device: &D, (rows, columns): (usize, usize), count: usize) -> Result<Self, DeviceError> {
+        let (len, small) = (rows * columns, rows.min(columns));
+        let most = if device.is_host() { 1 } else { AT_ONCE / len.max(1) };
+        let together = most.clamp(1, count.max(1));
         Ok(Self {
             rows,
             columns,
-            x: device.zeros(rows * columns)?,
-            next: device.zeros(rows * columns)?,
-            gram: device.zeros(small * small)?,
-            polynomial: device.zeros(small * small)?,
+            together,
+            x: device.zeros(together * len)?,
+            next: device.zeros(together * len)?,
+            gram: device.zeros(together * small * small)?,
+            polynomial: device.zeros(together * small * small)?,
+            one: device.zeros(if together > 1 { len } else { 0 })?,
         })
     }
 
-    /// Replaces `x` by the nearest matrix whose singular values are all about 1.
-    fn orthogonalise(&mut self, device: &D) {
-        let (a, b, c) = COEFFICIENTS;
-        let norm = device.sum_of_squares(&self.x).sqrt();
-        // y = 0 x + s y: the factor is applied in place by adding nothing.
-        device.clear(&mut self.next);
-        device.scale_add(0.0, &self.next, 1.0 / (norm + EPSILON), &mut self.x);
-        let (rows, columns) = (self.rows, self.columns);
-        let small = rows.min(columns);
-        let square = LinearShape { rows: small, inputs: small, outputs: small };
-        let linear = |shape, x: &D::Buffer, weight: &D::Buffer, out: &mut D::Buffer| {
-            device.linear(LinearOperands { shape, x, weight, bias: None, accumulate: false }, out);
-        };
-        for _ in 0..ITERATIONS {
-            if rows <= columns {
-                let shape = LinearShape { rows, inputs: columns, outputs: rows };
-                linear(shape, &self.x, &self.x, &mut self.gram);
-                linear(square, &self.gram, &self.gram, &mut self.polynomial);
-                device.scale_add(b, &self.gram, c, &mut self.polynomial);
-                let operands = BackwardInput { shape, d_out: &self.polynomial, weight: &self.x, accumulate: false };
-                device.linear_backward_input(operands, &mut self.next);
-            } else {
-                let shape = LinearShape { rows, inputs: columns, outputs: columns };
-                device.clear(&mut self.gram);
-                let operands = BackwardWeight { shape, d_out: &self.x, x: &self.x };
-                device.linear_backward_weight(operands, &mut self.gram, None);
-                linear(square, &self.gram, &self.gram, &mut self.polynomial);
-                device.scale_add(b, &self.gram, c, &mut self.polynomial);
-                linear(shape, &self.x, &self.polynomial, &mut self.next);
-            }
-            device.scale_add(a, &self.x, 1.0, &mut self.next);
-            std::mem::swap(&mut self.x, &mut self.next);
-        }
+    /// Replaces the first matrices of `x` by the nearest ones whose singular values are all about 1.
+    fn orthogonalise(&mut self, device: &D, matrices: usize) -> Result<(), DeviceError> {
+        let &mut Self { rows, columns, .. } = self;
+        let (coefficients, iterations, epsilon) = (COEFFICIENTS, ITERATIONS, EPSILON);
+        let iteration = NewtonSchulz { matrices, rows, columns, coefficients, iterations, epsilon };
+        let Self { next, gram, polynomial, .. } = self;
+        device.newton_schulz(iteration, &mut self.x, NewtonSchulzScratch { next, gram, polynomial })
     }
 
-    /// One update of a matrix with the gradient multiplied by `gradient_scale` (clipping).
+    /// One update of each matrix with the gradient multiplied by `gradient_scale` (clipping).
     pub(crate) fn update(
         &mut self,
         device: &D,
-        step: Muon,
         gradient_scale: f64,
-        gradient: &D::Buffer,
-        momentum: &mut D::Buffer,
-        parameter: &mut D::Buffer,
-    ) {
-        device.scale_add(gradient_scale, gradient, step.momentum, momentum);
-        device.clear(&mut self.x);
-        device.scale_add(gradient_scale, gradient, 1.0, &mut self.x);
-        device.scale_add(step.momentum, momentum, 1.0, &mut self.x);
-        self.orthogonalise(device);
-        let size = 0.2 * (self.rows.max(self.columns) as f64).sqrt();
-        let keep = 1.0 - step.learning_rate * step.weight_decay;
-        device.scale_add(-step.learning_rate * size, &self.x, keep, parameter);
+        matrices: &mut [MuonState<'_, D>],
+    ) -> Result<(), DeviceError> {
+        let (len, alone) = (self.rows * self.columns, self.together == 1);
+        for matrices in matrices.chunks_mut(self.together) {
+            for (place, MuonState { step, gradient, momentum, .. }) in matrices.iter_mut().enumerate() {
+                device.scale_add(gradient_scale, gradient, step.momentum, momentum);
+                let x = if alone { &mut self.x } else { &mut self.one };
+                device.clear(x);
+                device.scale_add(gradient_scale, gradient, 1.0, x);
+                device.scale_add(step.momentum, momentum, 1.0, x);
+                if !alone {
+                    device.copy(Part { buffer: &self.one, first: 0, len }, &mut self.x, place * len);
+                }
+            }
+            self.orthogonalise(device, matrices.len())?;
+            for (place, MuonState { step, parameter, .. }) in matrices.iter_mut().enumerate() {
+                if !alone {
+                    device.copy(Part { buffer: &self.x, first: place * len, len }, &mut self.one, 0);
+                }
+                let x = if alone { &self.x } else { &self.one };
+                let size = 0.2 * (self.rows.max(self.columns) as f64).sqrt();
+                let keep = 1.0 - step.learning_rate * step.weight_decay;
+                device.scale_add(-step.learning_rate * size, x, keep, parameter);
+            }
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aquatint_compute::{Cpu, Memory};
+    use aquatint_compute::{Cpu, Cuda, Memory};
 
     fn matrix(rows: usize, columns: usize) -> Vec<f64> {
         (0..rows * columns).map(|i| ((i * 7919 + 13) % 101) as f64 / 50.0 - 1.0).collect()
@@ -131,10 +137,10 @@ mod tests {
     fn singular_values_come_near_one_whichever_side_is_longer() {
         for (rows, columns) in [(3, 8), (8, 3), (5, 5)] {
             let device = Cpu::<f64>::scalar();
-            let mut scratch = Scratch::new(&device, rows, columns).unwrap();
+            let mut scratch = Scratch::new(&device, (rows, columns), 1).unwrap();
             let values = matrix(rows, columns);
             scratch.x = device.upload(&values).unwrap();
-            scratch.orthogonalise(&device);
+            scratch.orthogonalise(&device, 1).unwrap();
             let x = device.download(&scratch.x);
             // The fifth-order iteration with these coefficients ends between about 0.7 and 1.2, not at 1. The squares of
             // the singular values sum to the trace of the Gram matrix.
@@ -155,11 +161,13 @@ mod tests {
         let tall: Vec<f64> = (0..rows * columns).map(|k| wide[(k % rows) * columns + k / rows]).collect();
         let step = Muon { learning_rate: 0.1, momentum: 0.95, weight_decay: 0.0 };
         let update = |values: &[f64], rows, columns| {
-            let mut scratch = Scratch::new(&device, rows, columns).unwrap();
+            let mut scratch = Scratch::new(&device, (rows, columns), 1).unwrap();
             let gradient = device.upload(values).unwrap();
             let mut momentum = device.zeros(values.len()).unwrap();
             let mut parameter = device.zeros(values.len()).unwrap();
-            scratch.update(&device, step, 1.0, &gradient, &mut momentum, &mut parameter);
+            let (gradient, momentum, state) = (&gradient, &mut momentum, &mut parameter);
+            let state = MuonState { step, gradient, momentum, parameter: state };
+            scratch.update(&device, 1.0, &mut [state]).unwrap();
             device.download(&parameter)
         };
         let (a, b) = (update(&wide, rows, columns), update(&tall, columns, rows));
@@ -175,12 +183,45 @@ mod tests {
     #[test]
     fn a_gradient_of_zeros_changes_nothing_but_the_decay() {
         let device = Cpu::<f64>::scalar();
-        let mut scratch = Scratch::new(&device, 2, 2).unwrap();
+        let mut scratch = Scratch::new(&device, (2, 2), 1).unwrap();
         let gradient = device.zeros(4).unwrap();
         let mut momentum = device.zeros(4).unwrap();
         let mut parameter = device.upload(&[1.0, 2.0, 3.0, 4.0]).unwrap();
         let step = Muon { learning_rate: 0.5, momentum: 0.9, weight_decay: 0.2 };
-        scratch.update(&device, step, 1.0, &gradient, &mut momentum, &mut parameter);
+        let state = MuonState { step, gradient: &gradient, momentum: &mut momentum, parameter: &mut parameter };
+        scratch.update(&device, 1.0, &mut [state]).unwrap();
         assert_eq!(device.download(&parameter), [0.9, 1.8, 2.7, 3.6]);
+    }
+
+    /// On an emulated GPU to the bit; a real one may multiply several matrices by another algorithm.
+    #[test]
+    fn matrices_of_one_shape_are_updated_together_as_alone() {
+        for device in Cuda::tested().into_iter().filter(|device| device.facts().name == "emulated") {
+            let (rows, columns, count) = (3, 5, 5);
+            let of = |which: usize| -> Vec<f32> {
+                matrix(rows, columns).iter().map(|value| (value * (which + 1) as f64 - 0.1) as f32).collect()
+            };
+            let step = Muon { learning_rate: 0.1, momentum: 0.95, weight_decay: 0.1 };
+            let update = |which: &[usize], together: usize| -> Vec<Vec<f32>> {
+                let mut scratch = Scratch::new(&device, (rows, columns), count).unwrap();
+                assert_eq!(scratch.together, count);
+                scratch.together = together;
+                let gradients: Vec<_> = which.iter().map(|&which| device.upload(&of(which)).unwrap()).collect();
+                let mut momenta: Vec<_> = which.iter().map(|_| device.zeros(rows * columns).unwrap()).collect();
+                let mut values: Vec<_> = which.iter().map(|&which| device.upload(&of(7 - which)).unwrap()).collect();
+                for _ in 0..2 {
+                    let states = gradients.iter().zip(&mut momenta).zip(&mut values);
+                    let mut states: Vec<_> = states
+                        .map(|((gradient, momentum), parameter)| MuonState { step, gradient, momentum, parameter })
+                        .collect();
+                    scratch.update(&device, 0.5, &mut states).unwrap();
+                }
+                values.iter().map(|value| device.download(value)).collect()
+            };
+            let all: Vec<usize> = (0..count).collect();
+            let alone: Vec<Vec<f32>> = all.iter().flat_map(|&which| update(&[which], count)).collect();
+            assert_eq!(update(&all, 2), alone);
+            assert_eq!(update(&all, count), alone);
+        }
     }
 }

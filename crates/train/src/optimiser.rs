@@ -9,10 +9,10 @@
 //! first random weights do not linger in it.
 
 use crate::TrainError;
-use crate::muon::{Muon, Scratch};
+use crate::muon::{Muon, MuonState, Scratch};
 use crate::recipe::{OptimiserKind, OptimiserRecipe};
 use aquatint_checkpoint::{CheckpointError, Exact, RunState, Tensor, quantised_state};
-use aquatint_compute::{AdamW, AdamWState, Device, Element};
+use aquatint_compute::{AdamW, AdamWState, Device, DeviceError, Element};
 use aquatint_network::{ParameterInfo, Role, TensorData, Weights};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,14 +41,12 @@ impl<D: Device> Optimiser<D> {
         let device = weights.device();
         let mut optimiser =
             Self { recipe: recipe.clone(), moments: Vec::new(), scratch: BTreeMap::new(), average: Vec::new() };
+        let mut of_shape = BTreeMap::new();
         for parameter in weights.parameters().into_iter().filter(|parameter| parameter.info.trainable) {
             let length = device.len(parameter.value);
             let moments = match (recipe.kind, parameter.info.role, parameter.info.shape.as_slice()) {
                 (OptimiserKind::Muon, Role::Matrix, &[rows, columns]) => {
-                    if let std::collections::btree_map::Entry::Vacant(place) = optimiser.scratch.entry((rows, columns))
-                    {
-                        place.insert(Scratch::new(device, rows, columns)?);
-                    }
+                    *of_shape.entry((rows, columns)).or_insert(0) += 1;
                     Moments::Muon { momentum: device.zeros(length)? }
                 }
                 _ => Moments::AdamW { first: device.zeros(length)?, second: device.zeros(length)? },
@@ -60,23 +58,35 @@ impl<D: Device> Optimiser<D> {
                 optimiser.average.push(average);
             }
         }
+        for (shape, count) in of_shape {
+            optimiser.scratch.insert(shape, Scratch::new(device, shape, count)?);
+        }
         Ok(optimiser)
     }
 
     /// One update; `step` counts from 1, `rate` is this step's learning rate, `norm` the gradient's.
-    pub(crate) fn update(&mut self, weights: &mut Weights<D>, step: u64, rate: f64, norm: f64) {
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub(crate) fn update(
+        &mut self,
+        weights: &mut Weights<D>,
+        step: u64,
+        rate: f64,
+        norm: f64,
+    ) -> Result<(), DeviceError> {
         let recipe = &self.recipe;
         let gradient_scale = if recipe.clip > 0.0 && norm > recipe.clip { recipe.clip / norm } else { 1.0 };
         let device = weights.device().clone();
+        let mut of_shape: BTreeMap<(usize, usize), Vec<MuonState<'_, D>>> = BTreeMap::new();
         for (parameter, moments) in weights.trained_parameters_mut().into_iter().zip(&mut self.moments) {
             let learning_rate = rate * parameter.info.learning_rate_factor;
             match moments {
                 Moments::Muon { momentum } => {
                     let shape = (parameter.info.shape[0], parameter.info.shape[1]);
-                    let update = Muon { learning_rate, momentum: recipe.momentum, weight_decay: recipe.weight_decay };
-                    if let Some(scratch) = self.scratch.get_mut(&shape) {
-                        scratch.update(&device, update, gradient_scale, parameter.gradient, momentum, parameter.value);
-                    }
+                    let step = Muon { learning_rate, momentum: recipe.momentum, weight_decay: recipe.weight_decay };
+                    let (gradient, parameter) = (parameter.gradient, parameter.value);
+                    of_shape.entry(shape).or_default().push(MuonState { step, gradient, momentum, parameter });
                 }
                 Moments::AdamW { first, second } => {
                     let weight_decay = match parameter.info.role {
@@ -96,6 +106,11 @@ impl<D: Device> Optimiser<D> {
                 }
             }
         }
+        for (shape, mut matrices) in of_shape {
+            if let Some(scratch) = self.scratch.get_mut(&shape) {
+                scratch.update(&device, gradient_scale, &mut matrices)?;
+            }
+        }
         weights.normalise_word_vectors();
         let decay = recipe.ema.min((1 + step) as f64 / (10 + step) as f64);
         let trained = weights.parameters().into_iter().filter(|parameter| parameter.info.trainable);
@@ -106,6 +121,7 @@ impl<D: Device> Optimiser<D> {
         self.swap_ema(weights);
         weights.normalise_word_vectors();
         self.swap_ema(weights);
+        Ok(())
     }
 
     /// Exchanges the network's weights with their average; the same call undoes it. Nothing happens without an average.
@@ -234,7 +250,7 @@ mod tests {
             network.clear_gradients();
             network.forward_backward(&example.input(), &example.rows).unwrap();
             let norm = network.gradient_norm();
-            optimiser.update(network.weights_mut(), step, 0.01, norm);
+            optimiser.update(network.weights_mut(), step, 0.01, norm).unwrap();
         }
         for ((name, trainable, before), (_, _, after)) in before.iter().zip(bits(&network)) {
             assert_eq!(*trainable, !name.starts_with("model.layers.0."), "{name}");
@@ -272,7 +288,7 @@ mod tests {
                 network.clear_gradients();
                 network.forward_backward(&example.input(), &example.rows).unwrap();
                 let norm = network.gradient_norm();
-                optimiser.update(network.weights_mut(), step, 0.01, norm);
+                optimiser.update(network.weights_mut(), step, 0.01, norm).unwrap();
                 if step != 2 {
                     golden.check_parameters(&format!("muon{step}"), &network, 1e-8, &mut comparison);
                 }

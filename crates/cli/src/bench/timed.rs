@@ -4,10 +4,10 @@ use aquatint_compute::{
     Activation, AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionRows, BackwardInput,
     BackwardWeight, Combine, DType, Device, DeviceError, DrawnRow, Elementwise, Experts, Factor, GluOperands,
     GroupBackwardWeight, GroupedOperands, HeadNormGradients, LayerNorm, LayerNormBackward, Linear, LinearOperands,
-    LinearShape, LogitRows, Logits, Loss, LossGradients, LossRows, Memory, Modulation, Norm, Optimiser, Part,
-    PreparedBackwardInput, PreparedOperands, PreparedValues, Quantised, ReadRow, RmsNorm, RmsNormBackward, Rope,
-    RouteBackward, Router, RouterLogits, RowCost, RowDraw, RowLoss, RowScale, RowSummary, ScaledPoints, ShiftScale,
-    Targets, TokenVectors, Visibility, WeightFormat, WriteRows,
+    LinearShape, LogitRows, Logits, Loss, LossGradients, LossRows, Memory, Modulation, NewtonSchulz,
+    NewtonSchulzScratch, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands, PreparedValues, Quantised,
+    ReadRow, RmsNorm, RmsNormBackward, Rope, RouteBackward, Router, RouterLogits, RowCost, RowDraw, RowLoss, RowScale,
+    RowSummary, ScaledPoints, ShiftScale, Targets, TokenVectors, Visibility, WeightFormat, WriteRows,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -158,6 +158,8 @@ impl<D: Device> Linear for Timed<D> {
     }
     timed! {
         fn linear(operands: LinearOperands<'_, D::Buffer>, out: &mut D::Buffer), of of_shape(operands.shape);
+        fn linear_onto(operands: LinearOperands<'_, D::Buffer>, residual: &D::Buffer, out: &mut D::Buffer),
+            of of_shape(operands.shape);
         fn linear_backward_input(operands: BackwardInput<'_, D::Buffer>, d_x: &mut D::Buffer),
             of of_shape(operands.shape);
         fn linear_backward_weight(
@@ -265,6 +267,7 @@ impl<D: Device> Elementwise for Timed<D> {
             d_modulation: &mut D::Buffer,
         );
         fn scale_add(a: f64, x: &D::Buffer, b: f64, y: &mut D::Buffer);
+        fn add_part(x: Part<'_, D::Buffer>, y: &mut D::Buffer) -> Result<(), DeviceError>;
     }
 }
 
@@ -308,6 +311,10 @@ impl<D: Device> Loss for Timed<D> {
 impl<D: Device> Optimiser for Timed<D> {
     timed! {
         fn sum_of_squares(x: &D::Buffer) -> f64;
+        fn sums_of_squares(buffers: &[D::Buffer]) -> Vec<f64>;
+        fn newton_schulz(
+            iteration: NewtonSchulz, x: &mut D::Buffer, scratch: NewtonSchulzScratch<'_, D::Buffer>,
+        ) -> Result<(), DeviceError>;
         fn adamw(step: AdamW, gradient_scale: f64, gradient: &D::Buffer, state: AdamWState<'_, D::Buffer>);
     }
 }

@@ -1,7 +1,7 @@
 //! Choosing rows, gates, activations and modulation.
 
 use super::*;
-use crate::{Activation, Columns, DType, Modulation, RowScale, ScaledPoints, ShiftScale, WriteRows};
+use crate::{Activation, Columns, DType, Modulation, Part, RowScale, ScaledPoints, ShiftScale, WriteRows};
 
 struct Gates {
     width: usize,
@@ -108,7 +108,10 @@ impl Operation for Chosen {
         let (wide, stride) = (up(device, &wide), columns + 3);
         let rows = Columns { buffer: &wide, stride, first: 2 };
         device.write_rows(WriteRows { columns, rows, ids: &ids }, &mut table);
-        vec![gathered, widened, scattered, table]
+        let (first, all) = (self.table.len() / 3, self.table.len());
+        let mut sum = up(device, &self.table[first..]);
+        device.add_part(Part { buffer: &scattered, first, len: all - first }, &mut sum).unwrap();
+        vec![gathered, widened, scattered, table, sum]
     }
 }
 
@@ -174,6 +177,19 @@ proptest! {
         let modulation = numbers.many(groups * 3 * columns);
         let operation = Modulations { columns, rows, x, modulation, gradient };
         agree(&operation, Precision::F32, within(rows, 4.0))?;
+    }
+
+    #[test]
+    fn gates_and_modulated_rows_are_stored_rounded(
+        rows in 1..20_usize, width in 1..70_usize, groups in 1..4_usize, seed: u64
+    ) {
+        let mut numbers = Numbers(seed);
+        let (gate_up, gradient) = (numbers.many(rows * 2 * width), numbers.many(rows * width));
+        // A sum reads the first of them.
+        stored_rounded(&Gates { width, gate_up, gradient }, &[0, 1, 2, 3, 7, 8], &[6])?;
+        let (x, gradient) = (numbers.many(rows * width), numbers.many(rows * width));
+        let modulation = numbers.many(groups * 3 * width);
+        stored_rounded(&Modulations { columns: width, rows, x, modulation, gradient }, &[0, 3], &[])?;
     }
 
     #[test]

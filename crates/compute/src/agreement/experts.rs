@@ -244,6 +244,7 @@ proptest! {
             (numbers.many(count), numbers.many(count * columns), numbers.many(rows * columns));
         let sums = Sums { columns, per_token, places, weights, sorted, gradient };
         agree(&sums, Precision::F32, within(columns, columns as f64))?;
+        stored_rounded(&sums, &[2], &[])?;
     }
 
     #[test]

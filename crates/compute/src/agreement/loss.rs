@@ -96,6 +96,22 @@ impl Operation for Costs {
     }
 }
 
+/// The gradients of logits are rounded once for all that reads them: those of products are as off as its factors, a
+/// hundredth of the largest, and so is the sum that is a bias's.
+fn gradients_in_bf16(operation: &impl Operation) -> Result<(), TestCaseError> {
+    let exact = exact(Precision::Bf16);
+    let expected = down(&exact, &operation.run(&exact));
+    for device in gpus(Precision::Bf16) {
+        let got = down(&device, &operation.run(&device));
+        for (got, expected) in got.iter().zip(&expected) {
+            let largest = expected.iter().filter(|x| x.is_finite()).fold(1.0_f64, |largest, x| largest.max(x.abs()));
+            let one = |values: &[f64]| [values.to_vec()];
+            compare(&device.describe(), &one(got), &one(expected), |_, _| largest / 100.0)?;
+        }
+    }
+    Ok(())
+}
+
 /// A cost that only the host knows.
 struct Read(Losses);
 
@@ -135,7 +151,9 @@ proptest! {
         let learning = Read(Losses::random(losses.shape, false, false, &mut numbers));
         // A logit is a sum of `inputs` products; its error enters a probability, and those are summed over rows.
         let size = 4.0 * inputs as f64;
-        agree(&CrossEntropy { losses, targets, weights }, Precision::F32, within(rows + outputs, size))?;
+        let entropy = CrossEntropy { losses, targets, weights };
+        agree(&entropy, Precision::F32, within(rows + outputs, size))?;
+        gradients_in_bf16(&entropy)?;
         agree(&learning, Precision::F32, within(rows + outputs, 4.0 * size))?;
     }
 
@@ -166,6 +184,8 @@ proptest! {
         let costs: Vec<RowCost> = costs.collect();
         // A ratio is at most one over the probability that noise writes a token of text, and so is its slope.
         let size = (inputs * outputs) as f64;
-        agree(&Costs { losses, costs }, Precision::F32, within(rows + outputs, 4.0 * size))?;
+        let costs = Costs { losses, costs };
+        agree(&costs, Precision::F32, within(rows + outputs, 4.0 * size))?;
+        gradients_in_bf16(&costs)?;
     }
 }

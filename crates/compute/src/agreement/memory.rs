@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::{DType, Part};
-use half::bf16;
 
 /// Numbers rounded to bf16 and widened again, and parts copied in either.
 struct Moves {

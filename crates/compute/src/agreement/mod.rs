@@ -7,6 +7,7 @@
 
 use crate::cpu::Numbers;
 use crate::{Buffer, Cpu, CpuPath, Cuda, Device, Element, Memory, Precision};
+use half::bf16;
 use proptest::prelude::*;
 
 pub(crate) mod attention;
@@ -106,6 +107,28 @@ fn agree<C: Fn(usize, usize) -> f64>(
     let Some(limit) = limits.gpu else { return Ok(()) };
     for device in gpus(precision) {
         compare(&device.describe(), &down(&device, &operation.run(&device)), &expected, |_, _| limit)?;
+    }
+    Ok(())
+}
+
+/// What a GPU keeps for products in bf16 is, to the bit, what it computes in f32, rounded: off by at most 2^-9 of itself.
+/// `rounded` are the results that are kept so and `derived` those that are computed of them, off by as much of the
+/// largest; all others are the same to the bit.
+fn stored_rounded(operation: &impl Operation, rounded: &[usize], derived: &[usize]) -> Result<(), TestCaseError> {
+    for (wide, half) in gpus(Precision::F32).into_iter().zip(gpus(Precision::Bf16)) {
+        let results = down(&wide, &operation.run(&wide)).into_iter().zip(down(&half, &operation.run(&half)));
+        for (which, (wide, half)) in results.enumerate() {
+            let largest = wide.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
+            for (i, (&wide, &half)) in wide.iter().zip(&half).enumerate() {
+                let nearest = bf16::from_f32(wide as f32).to_f64();
+                let same = match which {
+                    _ if derived.contains(&which) => (half - wide).abs() <= largest / 256.0,
+                    _ if rounded.contains(&which) => half == nearest,
+                    _ => half == wide,
+                };
+                prop_assert!(same, "result {which}[{i}] is {half} in bf16 and {wide} in f32");
+            }
+        }
     }
     Ok(())
 }

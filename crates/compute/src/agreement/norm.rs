@@ -160,6 +160,25 @@ proptest! {
     }
 
     #[test]
+    fn norms_and_rotations_are_stored_rounded(rows in 1..20_usize, columns in 1..90_usize, eighths in 1..5_usize, seed: u64) {
+        let mut numbers = Numbers(seed);
+        let (x, gradient) = (numbers.many(rows * columns), numbers.many(rows * columns));
+        let norms = Norms { columns, x, weight: numbers.many(columns), gradient };
+        stored_rounded(&norms, &[0, 1], &[])?;
+        stored_rounded(&LayerNorms(norms), &[], &[])?;
+        // Heads of whole chunks of 16 bytes go to attention as they lie; others are rounded there.
+        for (half, rounded) in [(4 * eighths, &[0, 1, 2, 3][..]), (4 * eighths - 1, &[2, 3])] {
+            let attention = AttentionShape { heads: 2, key_value_heads: 1, head_size: 2 * half };
+            let shape = RopeShape { query_scale: 1.75, ..RopeShape::new(attention, 1e4, 1e-2) };
+            let len = rows * attention.packed_columns();
+            let (packed, gradient) = (numbers.many(len), numbers.many(len));
+            let norms = [numbers.many(2 * half), numbers.many(2 * half)];
+            let operation = Rotations { shape, rows, places: (0..rows as u32).collect(), packed, gradient, norms };
+            stored_rounded(&operation, rounded, &[])?;
+        }
+    }
+
+    #[test]
     fn each_pair_turns_as_its_axis_says(rows in 1..8_usize, half in 3..9_usize, seed: u64) {
         let mut numbers = Numbers(seed);
         let attention = AttentionShape { heads: 1, key_value_heads: 1, head_size: 2 * half };

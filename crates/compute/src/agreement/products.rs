@@ -30,8 +30,11 @@ impl Operation for Product {
         let (bias, mut out) = (up(device, &self.bias), up(device, &self.out));
         match self.which {
             0 => {
-                let operands = LinearOperands { shape, x: &a, weight: &b, bias: Some(&bias), accumulate };
-                device.linear(operands, &mut out);
+                let operands = |accumulate| LinearOperands { shape, x: &a, weight: &b, bias: Some(&bias), accumulate };
+                let mut onto = device.uninitialised(self.out.len()).unwrap();
+                device.linear_onto(operands(accumulate), &out, &mut onto);
+                device.linear(operands(accumulate), &mut out);
+                return vec![out, onto];
             }
             1 => device.linear_backward_input(BackwardInput { shape, d_out: &a, weight: &b, accumulate }, &mut out),
             _ => device.linear_backward_weight(BackwardWeight { shape, d_out: &a, x: &b }, &mut out, None),
@@ -64,7 +67,7 @@ proptest! {
         };
         let exact = exact(precision);
         let sizes = down(&exact, &sizes.run(&exact));
-        let cpu = |_, i: usize| (k + 4) as f64 * U * sizes[0][i];
+        let cpu = |which: usize, i: usize| (k + 4) as f64 * U * sizes[which][i];
         // Rounding to bf16 is exact in both, so that the bound is that of f32.
         let gpu = ((m + n) * k < 50_000).then(|| 32.0 * (k as f64).sqrt().max(4.0) * U);
         agree(&product, precision, Limits { cpu, gpu })?;

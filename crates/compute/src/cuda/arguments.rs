@@ -73,6 +73,10 @@ impl<T> In<T> {
     pub(super) fn none() -> Self {
         Self::new(0)
     }
+    /// Whether it is nothing.
+    pub(super) fn is_none(self) -> bool {
+        self.0 == 0
+    }
     /// So many elements further.
     pub(super) fn skip(self, count: usize) -> Self {
         Self::new(self.0 + (count * size_of::<T>()) as u64)
@@ -86,6 +90,10 @@ impl<T> Out<T> {
     /// Nothing: a null pointer.
     pub(super) fn none() -> Self {
         Self::new(0)
+    }
+    /// Whether it is nothing.
+    pub(super) fn is_none(self) -> bool {
+        self.0 == 0
     }
     /// So many elements further.
     pub(super) fn skip(self, count: usize) -> Self {

@@ -1,9 +1,10 @@
 //! Attention: which kernel serves which heads and precision, and what it is given.
 //!
-//! In bf16 queries, keys and values are rounded once and multiplied by tensor cores, a tile after another; in f32 a warp
-//! computes one row and head. Neither ever keeps a matrix of all pairs.
+//! In bf16 queries, keys and values are multiplied by tensor cores, a tile after another, as rotation left them; what is
+//! not in bf16 yet is rounded once. In f32 a warp computes one row and head. Neither ever keeps a matrix of all pairs.
 
 use super::arguments::{In, Out};
+use super::buffer::Written;
 use super::kernels::{
     AttentionDelta, AttentionGradients, AttentionKeysBackward, AttentionKeysTiles, AttentionOf,
     AttentionQueriesBackward, AttentionQueriesTiles, AttentionTiles, RoundHeads,
@@ -111,11 +112,12 @@ fn blocks(rows: usize, heads: usize, in_a_block: usize) -> (u32, u32) {
     (rows.div_ceil(in_a_block) as u32, heads as u32)
 }
 
-/// Heads in bf16, `[rows, heads, inner]`.
+/// Heads in bf16, `inner` columns each, the rows `stride` apart.
 struct Rounded {
-    values: Array<bf16>,
-    /// `heads · inner`.
+    values: In<bf16>,
     stride: i32,
+    /// What they were rounded into.
+    _lent: Option<Array<bf16>>,
 }
 
 impl Cuda {
@@ -125,9 +127,21 @@ impl Cuda {
         TILES.iter().find(fits).copied()
     }
 
+    /// Where queries, keys and values go that attention reads: in bf16 only where they are its heads as they lie.
+    pub(super) fn for_attention(&self, shape: AttentionShape, out: &mut GpuBuffer) -> Written {
+        match shape.head_size.is_multiple_of(CHUNK) && shape.head_size <= LARGEST_HEAD {
+            true => self.for_products(out),
+            false => out.output::<f32>().into(),
+        }
+    }
+
     /// The first columns of each of so many rows, as heads in bf16.
     fn round_heads(&self, columns: &Columns<'_, GpuBuffer>, rows: usize, (heads, size): (usize, usize)) -> Rounded {
         let inner = size.next_multiple_of(CHUNK);
+        if columns.buffer.is_image() && inner == size && (columns.first | columns.stride).is_multiple_of(CHUNK) {
+            let values = columns.buffer.rounded().skip(columns.first);
+            return Rounded { values, stride: int(columns.stride), _lent: None };
+        }
         let values = self.scratch::<bf16>(rows * heads * inner);
         let kernel = RoundHeads {
             count: int(rows),
@@ -139,11 +153,11 @@ impl Cuda {
         };
         // A thread for four elements of a head.
         self.launch(0, kernel, blocks(rows * inner / 4, heads, THREADS as usize), THREADS, 0);
-        Rounded { values, stride: int(heads * inner) }
+        Rounded { values: values.input(), stride: int(heads * inner), _lent: Some(values) }
     }
 
     /// Attention of some rows.
-    pub(super) fn attend(&self, attended: Attended<'_>, out: Out<f32>, log_sum_exp: Out<f32>) {
+    pub(super) fn attend(&self, attended: Attended<'_>, out: &mut GpuBuffer, log_sum_exp: Out<f32>) {
         let Attended { shape, visible, count, rows, queries, keys_values } = attended;
         let AttentionShape { heads, key_value_heads, head_size } = shape;
         let (intervals, scale) = (visible.intervals(), scale(shape));
@@ -158,13 +172,13 @@ impl Cuda {
                     key_value_heads: int(key_value_heads),
                     size: int(head_size),
                     scale,
-                    queries: queries.values.input(),
+                    queries: queries.values,
                     query_stride: queries.stride,
-                    keys_values: keys_values.values.input(),
+                    keys_values: keys_values.values,
                     stride: keys_values.stride,
                     intervals,
                     requested: rows,
-                    out,
+                    out: out.image_output(),
                     log_sum_exp,
                 };
                 let blocks = blocks(count, heads, tiles.forward.rows);
@@ -183,7 +197,7 @@ impl Cuda {
                     stride: int(keys_values.stride),
                     intervals,
                     rows,
-                    out,
+                    out: out.output(),
                     log_sum_exp,
                 };
                 let shared = WARPS * head_size * size_of::<f32>();
@@ -199,7 +213,7 @@ impl Cuda {
         d_packed: &mut GpuBuffer,
     ) {
         match self.tiles(operands.forward.shape) {
-            Some(tiles) => self.attend_back_by_tiles(tiles, operands, d_packed.output()),
+            Some(tiles) => self.attend_back_by_tiles(tiles, operands, d_packed.image_output()),
             None => self.attend_back_by_rows(operands, d_packed.output()),
         }
     }
@@ -208,7 +222,7 @@ impl Cuda {
         &self,
         tiles: Tiles,
         operands: AttentionBackward<'_, GpuBuffer, GpuVisibility>,
-        d_packed: Out<f32>,
+        d_packed: Out<bf16>,
     ) {
         let AttentionBackward { forward, out, log_sum_exp, d_out } = operands;
         let AttentionOperands { shape, visible, packed } = forward;
@@ -219,12 +233,14 @@ impl Cuda {
         let rounded = self.scratch::<bf16>(rows * heads * head_size.next_multiple_of(CHUNK));
         // Two sums of each head and row; pairs of rows are copied at once.
         let sums = self.scratch::<f32>(2 * heads * rows.next_multiple_of(2));
+        let d_out = d_out.either();
         let kernel = AttentionGradients {
             rows: int(rows),
             heads: int(heads),
             size: int(head_size),
-            out: out.input(),
-            d_out: d_out.input(),
+            out: out.rounded(),
+            d_out: d_out.wide,
+            image: d_out.image,
             log_sum_exp: log_sum_exp.input(),
             rounded: rounded.output(),
             sums: sums.output(),
@@ -232,7 +248,7 @@ impl Cuda {
         self.launch(0, kernel, blocks(rows * heads, 1, (THREADS / 32) as usize), THREADS, 0);
 
         let (intervals, scale) = (visible.intervals(), scale(shape));
-        let (packed, sums, d_out) = (packed.values.input(), sums.input(), rounded.input());
+        let (packed, sums, d_out) = (packed.values, sums.input(), rounded.input());
         let of_queries = AttentionQueriesTiles {
             rows: int(rows),
             heads: int(heads),

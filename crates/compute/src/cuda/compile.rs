@@ -60,20 +60,22 @@ pub(super) fn machine_code(architecture: &str, folder: Option<&Path>) -> Result<
 }
 
 fn name(source: &str, (major, minor): (i32, i32), architecture: &str) -> String {
-    // FNV-1a: a name, no secret, and the same in every build.
-    let hash = source
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    format!("{hash:016x}-nvrtc{major}.{minor}-{architecture}.cubin")
+    format!("{:016x}-nvrtc{major}.{minor}-{architecture}.cubin", fingerprint(source))
+}
+
+/// FNV-1a: for a name, no secret, and the same in every build.
+pub(super) fn fingerprint(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// Written beside and then renamed: another process reads all of it or nothing.
-fn keep(path: &Path, code: &[u8]) -> io::Result<()> {
+pub(super) fn keep(path: &Path, content: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
     let beside = path.with_extension(format!("{}.part", std::process::id()));
-    fs::write(&beside, code)?;
+    fs::write(&beside, content)?;
     fs::rename(&beside, path)
 }
 
@@ -178,8 +180,14 @@ mod tests {
                 assert!(registers > 0, "{name}: the log has another form: {log}");
                 let tiles = name.contains("_tiles_");
                 assert!(spilled <= if tiles { LITTLE } else { 0 }, "{name}, {architecture}: {needs:?}");
-                // Two blocks of 128 threads with tiles share a multiprocessor, and so do two of 256 threads of others.
-                assert!(registers * if tiles { 256 } else { 512 } <= REGISTERS, "{name}, {architecture}: {needs:?}");
+                // Two blocks of 128 threads with tiles share a multiprocessor, and four of those of attention in f32. What moves
+                // activations waits for memory, and has half of all threads that there can be.
+                let threads = match name {
+                    _ if tiles => 256,
+                    "attention" | "attention_backward_queries" | "attention_backward_keys" => 512,
+                    _ => 1024,
+                };
+                assert!(registers * threads <= REGISTERS, "{name}, {architecture}: {needs:?}");
                 // Those with tiles may ask for the most that a launch may; of the others a draw asks for a bit for each token.
                 let dynamic = if tiles { MOST_SHARED } else { 64 << 10 } as usize;
                 assert!(shared + dynamic <= SHARED as usize, "{name}, {architecture}: {needs:?}");

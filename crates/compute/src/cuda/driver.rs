@@ -25,6 +25,13 @@ pub struct GpuFacts {
     pub driver: u32,
 }
 
+impl GpuFacts {
+    /// The GPU's name as a device.
+    pub(super) fn device(&self) -> String {
+        format!("cuda:{}", self.ordinal)
+    }
+}
+
 /// What a driver can fail with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum DriverError {
@@ -51,11 +58,14 @@ pub(super) struct Factor {
     pub(super) transposed: bool,
 }
 
-/// `out[rows, columns] = left[rows, depth] right[depth, columns] (+ bias[columns]) (+ out)`, all row-major.
+/// `out[rows, columns] = left[rows, depth] right[depth, columns] (+ bias[columns]) (+ added)`, all row-major; of several
+/// products at once the matrices of each kind lie one behind the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Product {
     /// Of both factors: f32 or bf16; the result is f32.
     pub(super) dtype: DType,
+    /// How many products.
+    pub(super) batch: usize,
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) depth: usize,
@@ -63,13 +73,16 @@ pub(super) struct Product {
     pub(super) right: Factor,
     pub(super) out: Address,
     pub(super) bias: Option<Address>,
-    pub(super) accumulate: bool,
+    /// What is added: the result as it was, or another matrix of its shape.
+    pub(super) added: Option<Address>,
 }
 
 /// The same product in the order of BLAS: `D[m, n] = op(A)[m, k] op(B)[k, n]`, all column-major, the bias along `m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct ColumnMajor {
     pub(super) dtype: DType,
+    /// How many products.
+    pub(super) batch: usize,
     pub(super) m: usize,
     pub(super) n: usize,
     pub(super) k: usize,
@@ -93,12 +106,13 @@ impl Product {
     pub(super) fn column_major(&self) -> ColumnMajor {
         ColumnMajor {
             dtype: self.dtype,
+            batch: self.batch,
             m: self.columns,
             n: self.rows,
             k: self.depth,
             a_transposed: self.right.transposed,
             b_transposed: self.left.transposed,
-            accumulate: self.accumulate,
+            accumulate: self.added.is_some(),
             biased: self.bias.is_some(),
         }
     }
@@ -134,6 +148,7 @@ mod tests {
         let factor = |transposed| Factor { at: 0, transposed };
         let product = Product {
             dtype: DType::F32,
+            batch: 1,
             rows: 5,
             columns: 7,
             depth: 3,
@@ -141,7 +156,7 @@ mod tests {
             right: factor(true),
             out: 0,
             bias: None,
-            accumulate: false,
+            added: None,
         };
         let blas = product.column_major();
         assert_eq!((blas.m, blas.n, blas.k), (7, 5, 3));

@@ -2,14 +2,16 @@
 //! It remembers what was launched.
 
 use super::Cuda;
+use super::algorithms::{Algorithm, Algorithms};
 use super::arguments::Argument;
 use super::driver::{Address, ColumnMajor, Driver, DriverError, GpuFacts, Launch, Product};
 use super::kernels;
 use crate::DType;
 use libloading::Library;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -49,6 +51,8 @@ pub(super) struct Emulator {
     shared_use: Mutex<SharedUse>,
     /// Bytes that there are.
     limit: usize,
+    /// Where products are not exact sums, rounded once.
+    library: Option<ProductLibrary>,
 }
 
 /// The kernels for this processor, compiled once; `None` where there is no C++ compiler.
@@ -118,6 +122,18 @@ impl Cuda {
     }
 }
 
+impl Cuda {
+    /// An emulated GPU whose products are summed in the order of an algorithm that was chosen by its speed, as on a real
+    /// one, and is kept in `folder`. `clock` stands for what clocks say in a process: with another one other algorithms
+    /// are the fastest. `None` where there is no C++ compiler.
+    pub fn emulated(folder: Option<&Path>, clock: u64) -> Option<Self> {
+        let driver = Emulator::new(1 << 30)?;
+        let library = ProductLibrary { algorithms: Mutex::new(Algorithms::open(folder, "emulated")), clock };
+        let driver = Arc::into_inner(driver).map(|driver| Emulator { library: Some(library), ..driver })?;
+        Some(Self::on(Arc::new(driver)))
+    }
+}
+
 impl Emulator {
     /// `None`, said on standard error, where there is no C++ compiler.
     pub(super) fn new(limit: usize) -> Option<Arc<Self>> {
@@ -128,7 +144,7 @@ impl Emulator {
         let facts =
             GpuFacts { ordinal: 0, name: "emulated".to_owned(), capability: (9, 0), memory: limit, driver: 13000 };
         let (memory, calls, shared_use) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Some(Arc::new(Self { facts, memory, calls, shared_use, limit }))
+        Some(Arc::new(Self { facts, memory, calls, shared_use, limit, library: None }))
     }
 
     /// Calls since the last time.
@@ -254,27 +270,66 @@ impl Driver for Emulator {
     fn multiply(&self, product: &Product) -> Result<(), DriverError> {
         let blas = product.column_major();
         self.record(Call::Multiply(blas));
+        let parts = self.library.as_ref().map(|library| library.parts(&blas));
         let [a_layout, b_layout, _] = blas.layouts();
-        let a = self.values(blas.dtype, product.right.at, a_layout.0 * a_layout.1);
-        let b = self.values(blas.dtype, product.left.at, b_layout.0 * b_layout.1);
+        let (a_len, b_len, out_len) = (a_layout.0 * a_layout.1, b_layout.0 * b_layout.1, blas.m * blas.n);
+        let a = self.values(blas.dtype, product.right.at, blas.batch * a_len);
+        let b = self.values(blas.dtype, product.left.at, blas.batch * b_len);
         let bias = product.bias.map(|at| self.values(DType::F32, at, blas.m));
-        self.check(product.out, blas.m * blas.n * 4);
-        let before = if blas.accumulate { self.values(DType::F32, product.out, blas.m * blas.n) } else { Vec::new() };
+        self.check(product.out, blas.batch * out_len * 4);
+        let added = product.added.map(|at| self.values(DType::F32, at, blas.batch * out_len)).unwrap_or_default();
         let at = |transposed: bool, leading: usize, row: usize, column: usize| {
             if transposed { column + row * leading } else { row + column * leading }
         };
-        let mut out = vec![0.0_f32; blas.m * blas.n];
-        for n in 0..blas.n {
-            for m in 0..blas.m {
-                let mut sum = bias.as_ref().map_or(0.0, |bias| bias[m]);
-                sum += before.get(m + n * blas.m).copied().unwrap_or_default();
-                for k in 0..blas.k {
-                    sum += a[at(blas.a_transposed, a_layout.0, m, k)] * b[at(blas.b_transposed, b_layout.0, k, n)];
+        let mut out = vec![0.0_f32; blas.batch * out_len];
+        for (which, out) in out.chunks_exact_mut(out_len.max(1)).enumerate() {
+            let (a, b) = (&a[which * a_len..], &b[which * b_len..]);
+            for n in 0..blas.n {
+                for m in 0..blas.m {
+                    let mut sum = bias.as_ref().map_or(0.0, |bias| bias[m]);
+                    sum += added.get(which * out_len + m + n * blas.m).copied().unwrap_or_default();
+                    let term = |k: usize| {
+                        a[at(blas.a_transposed, a_layout.0, m, k)] * b[at(blas.b_transposed, b_layout.0, k, n)]
+                    };
+                    sum = match parts {
+                        None => (0..blas.k).fold(sum, |sum, k| sum + term(k)),
+                        Some(parts) => {
+                            let part = |first: usize| {
+                                let terms = (first..blas.k).step_by(parts);
+                                f64::from(terms.fold(0.0_f32, |sum, k| sum + term(k) as f32))
+                            };
+                            (0..parts).fold(sum, |sum, first| f64::from((sum + part(first)) as f32))
+                        }
+                    };
+                    out[m + n * blas.m] = sum as f32;
                 }
-                out[m + n * blas.m] = sum as f32;
             }
         }
         let bytes: Vec<u8> = out.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.write(product.out, &bytes)
+    }
+}
+
+/// A library of products whose algorithms differ in their bits, and of which another one seems to be the fastest in each
+/// process.
+#[derive(Debug)]
+struct ProductLibrary {
+    algorithms: Mutex<Algorithms>,
+    /// What clocks say in this process.
+    clock: u64,
+}
+
+impl ProductLibrary {
+    /// Into how many parts the algorithm for a shape cuts a sum; half of them take sums of even length only.
+    fn parts(&self, shape: &ColumnMajor) -> usize {
+        let can_take = |algorithm: &Algorithm| algorithm[0] % 2 == 1 || shape.k.is_multiple_of(2);
+        let choose = || {
+            let fastest = 1 + (self.clock + (shape.m + shape.k) as u64) % 4;
+            let odd = if shape.k.is_multiple_of(2) { 0 } else { (fastest + 1) % 2 };
+            Ok::<_, Infallible>([fastest + odd, 0, 0, 0, 0, 0, 0, 0])
+        };
+        let mut algorithms = self.algorithms.lock().unwrap();
+        let Ok(algorithm) = algorithms.of(&ColumnMajor { accumulate: false, ..*shape }, can_take, choose);
+        algorithm[0] as usize
     }
 }

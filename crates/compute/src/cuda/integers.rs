@@ -1,6 +1,7 @@
 //! Matrices of small integers.
 
 use super::arguments::{In, Out};
+use super::buffer::Either;
 use super::kernels::{Dequantise, MultiplyIntegers, QuantiseRows};
 use super::memory::Array;
 use super::{Cuda, int};
@@ -92,14 +93,20 @@ impl Cuda {
     pub(super) fn multiply_integers(
         &self,
         rows: usize,
-        (x, weight): (In<f32>, &Integers),
+        (x, weight): (Either, &Integers),
         (bias, accumulate): (Option<In<f32>>, bool),
         out: Out<f32>,
     ) {
         let ((outputs, inputs), stride) = (weight.shape, int(weight.stride));
         let (rounded, x_scales) = (self.scratch::<u8>(rows * weight.stride), self.scratch::<f32>(rows));
-        let kernel =
-            QuantiseRows { columns: int(inputs), stride, x, out: Out::new(rounded.at()), scales: x_scales.output() };
+        let kernel = QuantiseRows {
+            columns: int(inputs),
+            stride,
+            x: x.wide,
+            image: x.image,
+            out: Out::new(rounded.at()),
+            scales: x_scales.output(),
+        };
         self.launch(0, kernel, (rows as u32, 1), 128, 0);
         let kernel = MultiplyIntegers {
             rows: int(rows),

@@ -70,20 +70,24 @@ kernels! {
     RoundToBf16 = round_to_bf16 { count: i64, x: In<f32>, out: Out<bf16> }
     WidenBf16 = widen_bf16 { count: i64, x: In<bf16>, out: Out<f32> }
     CopyBf16 = copy_bf16 { count: i64, x: In<bf16>, out: Out<bf16> }
-    Glu = glu { count: i64, geglu: i32, width: i32, gate_up: In<f32>, out: Out<f32> }
-    GluHalves = glu_halves { count: i64, geglu: i32, gate: In<f32>, up: In<f32>, out: Out<f32> }
+    Glu = glu { count: i64, geglu: i32, width: i32, gate_up: In<f32>, out: Out<f32>, image: Out<bf16> }
+    GluHalves = glu_halves {
+        count: i64, geglu: i32, gate: In<f32>, up: In<f32>, out: Out<f32>, image: Out<bf16>,
+    }
     GluBackward = glu_backward {
-        count: i64, geglu: i32, width: i32, gate_up: In<f32>, d_out: In<f32>, d_gate_up: Out<f32>,
+        count: i64, geglu: i32, width: i32, gate_up: In<f32>, d_out: In<f32>, d_gate_up: Out<f32>, image: Out<bf16>,
     }
     Silu = silu { count: i64, x: In<f32>, out: Out<f32> }
     SiluBackward = silu_backward { count: i64, x: In<f32>, d_out: In<f32>, d_x: Out<f32> }
-    Gelu = gelu { count: i64, x: In<f32>, out: Out<f32> }
-    GeluBackward = gelu_backward { count: i64, x: In<f32>, d_out: In<f32>, d_x: Out<f32> }
+    Gelu = gelu { count: i64, x: In<f32>, out: Out<f32>, image: Out<bf16> }
+    GeluBackward = gelu_backward {
+        count: i64, x: In<f32>, d_out: In<f32>, d_x: Out<f32>, image: Out<bf16>,
+    }
     RoundToLevels = round_to_levels { count: i64, columns: i32, levels: In<u32>, x: In<f32>, out: Out<f32> }
     RoundToLevelsBackward = round_to_levels_backward { count: i64, x: In<f32>, d_out: In<f32>, d_x: Out<f32> }
     Modulate = modulate {
-        count: i64, columns: i32, groups: In<u32>, stride: i32, shift: i32, scale: i32, x: In<f32>,
-        modulation: In<f32>, out: Out<f32>,
+        count: i64, columns: i32, groups: In<u32>, stride: i32, shift: i32, scale: i32, x: In<f32>, x_image: In<bf16>,
+        modulation: In<f32>, out: Out<f32>, image: Out<bf16>,
     }
     ModulateBackward = modulate_backward {
         count: i64, columns: i32, groups: In<u32>, stride: i32, scale: i32, modulation: In<f32>, d_out: In<f32>,
@@ -95,7 +99,7 @@ kernels! {
     }
     SoftCap = soft_cap { count: i64, cap: f32, logits: Out<f32> }
     SoftCapBackward = soft_cap_backward {
-        count: i64, columns: i32, cap: f32, uncapped: In<f32>, bias: In<f32>, gradient: Out<f32>,
+        count: i64, columns: i32, cap: f32, uncapped: In<f32>, bias: In<f32>, gradient: Out<f32>, image: Out<bf16>,
     }
     ScaleRows = scale_rows {
         count: i64, columns: i32, groups: In<u32>, factors: In<f32>, x: In<f32>, out: Out<f32>,
@@ -109,21 +113,25 @@ kernels! {
     }
     GatedAddBackward = gated_add_backward {
         count: i64, columns: i32, groups: In<u32>, stride: i32, gate: i32, modulation: In<f32>, d_out: In<f32>,
-        d_x: Out<f32>,
+        d_x: Out<f32>, image: Out<bf16>,
     }
-    ScaleAdd = scale_add { count: i64, a: f32, x: In<f32>, b: f32, y: Out<f32> }
+    ScaleAdd = scale_add {
+        count: i64, a: f32, x: In<f32>, x_image: In<bf16>, b: f32, y: Out<f32>, image: Out<bf16>,
+    }
     AddBias = add_bias { count: i64, columns: i32, bias: In<f32>, out: Out<f32> }
     AdamWUpdate = adamw {
         count: i64, rate: f32, beta1: f32, beta2: f32, rest1: f32, rest2: f32, epsilon: f32, keep: f32,
         correction1: f32, correction2: f32, gradient_scale: f32, gradient: In<f32>, first: Out<f32>, second: Out<f32>,
-        parameter: Out<f32>,
+        parameter: Out<f32>, image: Out<bf16>,
     }
 
-    /// See `rows.cu`; so for all up to [`SumOfSquares`].
-    Gather = gather { count: i64, columns: i32, table: In<f32>, ids: In<u32>, out: Out<f32> }
-    GatherBf16 = gather_bf16 { count: i64, columns: i32, table: In<bf16>, ids: In<u32>, out: Out<f32> }
+    /// See `rows.cu`; so for all up to [`DivideByNorm`].
+    Gather = gather {
+        count: i64, columns: i32, table: In<f32>, table_image: In<bf16>, ids: In<u32>, out: Out<f32>, image: Out<bf16>,
+    }
     WriteRowsOf = write_rows {
-        count: i64, columns: i32, rows: In<f32>, stride: i32, sources: In<u32>, ids: In<u32>, table: Out<f32>,
+        count: i64, columns: i32, rows: In<f32>, rows_image: In<bf16>, stride: i32, sources: In<u32>, ids: In<u32>,
+        table: Out<f32>,
     }
     ScaledPointsOf = scaled_points {
         count: i64, size: i32, vectors: In<f32>, tokens: In<u32>, weights: In<f32>, offsets: In<f32>, scales: In<f32>,
@@ -132,14 +140,14 @@ kernels! {
     ScatterAdd = scatter_add {
         columns: i32, rows: In<u32>, ends: In<u32>, ids: In<u32>, d_out: In<f32>, d_table: Out<f32>,
     }
-    SumRows = sum_rows { rows: i32, columns: i32, x: In<f32>, partial: Out<f32> }
+    SumRows = sum_rows { rows: i32, columns: i32, x: In<f32>, x_image: In<bf16>, partial: Out<f32> }
     AddPartial = add_partial { parts: i32, columns: i32, partial: In<f32>, out: Out<f32> }
     RmsNormRows = rms_norm {
-        columns: i32, epsilon: f32, x: In<f32>, weight: In<f32>, out: Out<f32>, inverse_rms: Out<f32>,
+        columns: i32, epsilon: f32, x: In<f32>, weight: In<f32>, out: Out<f32>, image: Out<bf16>, inverse_rms: Out<f32>,
     }
     RmsNormRowsBackward = rms_norm_backward {
         columns: i32, x: In<f32>, weight: In<f32>, inverse_rms: In<f32>, d_out: In<f32>, accumulate: i32,
-        d_x: Out<f32>,
+        d_x: Out<f32>, image: Out<bf16>,
     }
     RmsNormWeightBackward = rms_norm_backward_weight {
         rows: i32, columns: i32, x: In<f32>, inverse_rms: In<f32>, d_out: In<f32>, partial: Out<f32>,
@@ -156,32 +164,35 @@ kernels! {
     RopeRows = rope {
         heads: i32, key_value_heads: i32, size: i32, turned: i32, axes: i32, epsilon: f32, value_norm: i32,
         positions: In<u32>, table: In<f32>, query_factors: In<f32>, packed: In<f32>, query_norm: In<f32>,
-        key_norm: In<f32>, out: Out<f32>,
+        key_norm: In<f32>, out: Out<f32>, image: Out<bf16>,
     }
     RopeRowsBackward = rope_backward {
         heads: i32, key_value_heads: i32, size: i32, turned: i32, axes: i32, epsilon: f32, value_norm: i32,
         positions: In<u32>, table: In<f32>, query_factors: In<f32>, packed: In<f32>, query_norm: In<f32>,
-        key_norm: In<f32>, d_out: In<f32>, d_packed: Out<f32>, inverses: Out<f32>,
+        key_norm: In<f32>, d_out: In<f32>, d_out_image: In<bf16>, d_packed: Out<f32>, image: Out<bf16>,
+        inverses: Out<f32>,
     }
     RopeWeightBackward = rope_backward_weight {
         rows: i32, heads: i32, key_value_heads: i32, size: i32, turned: i32, axes: i32, first: i32, count: i32,
         positions: In<u32>, table: In<f32>, query_factors: In<f32>, packed: In<f32>, inverses: In<f32>, d_out: In<f32>,
-        partial: Out<f32>,
+        d_out_image: In<bf16>, partial: Out<f32>,
     }
     SumOfSquares = sum_of_squares { count: i64, x: In<f32>, partial: Out<f64> }
+    DivideByNorm = divide_by_norm { count: i64, epsilon: f32, partial: In<f64>, x: Out<f32>, image: Out<bf16> }
 
     /// See `losses.cu`; so for all up to [`CostRows`].
     Softmax = softmax { columns: i32, x: Out<f32> }
     ForbidToken = forbid_token { rows: i64, columns: i32, token: u32, logits: Out<f32> }
     CrossEntropy = cross_entropy {
-        columns: i32, targets: In<u32>, forbidden: u32, weights: In<f32>, logits: Out<f32>, losses: Out<f32>,
+        columns: i32, targets: In<u32>, forbidden: u32, weights: In<f32>, logits: Out<f32>, image: Out<bf16>,
+        losses: Out<f32>,
     }
     DistanceError = distance_error {
         size: i32, targets: In<u32>, vectors: In<f32>, expected: Out<f32>, costs: Out<f64>,
     }
     CostRows = cost_rows {
         columns: i32, kinds: In<u32>, numbers: In<f64>, dots: In<f32>, learns: i32, probabilities: Out<f32>,
-        costs: Out<f64>, nll: Out<f64>,
+        image: Out<bf16>, costs: Out<f64>, nll: Out<f64>,
     }
 
     /// See `logits.cu`; so for all up to [`TemperRows`].
@@ -218,24 +229,24 @@ kernels! {
     RoundHeads = round_heads { count: i32, heads: i32, size: i32, x: In<f32>, stride: i32, out: Out<bf16> }
     AttentionTiles = attention_tiles_64 | attention_tiles_128 | attention_tiles_256 {
         rows: i32, count: i32, heads: i32, key_value_heads: i32, size: i32, scale: f32, queries: In<bf16>,
-        query_stride: i32, keys_values: In<bf16>, stride: i32, intervals: In<u32>, requested: In<u32>, out: Out<f32>,
+        query_stride: i32, keys_values: In<bf16>, stride: i32, intervals: In<u32>, requested: In<u32>, out: Out<bf16>,
         log_sum_exp: Out<f32>,
     }
     AttentionGradients = attention_gradients {
-        rows: i32, heads: i32, size: i32, out: In<f32>, d_out: In<f32>, log_sum_exp: In<f32>, rounded: Out<bf16>,
-        sums: Out<f32>,
+        rows: i32, heads: i32, size: i32, out: In<bf16>, d_out: In<f32>, image: In<bf16>, log_sum_exp: In<f32>,
+        rounded: Out<bf16>, sums: Out<f32>,
     }
     AttentionQueriesTiles =
         attention_backward_queries_tiles_64 | attention_backward_queries_tiles_128 | attention_backward_queries_tiles_256
     {
         rows: i32, heads: i32, key_value_heads: i32, size: i32, scale: f32, packed: In<bf16>, intervals: In<u32>,
-        sums: In<f32>, d_out: In<bf16>, d_packed: Out<f32>,
+        sums: In<f32>, d_out: In<bf16>, d_packed: Out<bf16>,
     }
     AttentionKeysTiles =
         attention_backward_keys_tiles_64 | attention_backward_keys_tiles_128 | attention_backward_keys_tiles_256
     {
         rows: i32, heads: i32, key_value_heads: i32, size: i32, scale: f32, packed: In<bf16>, intervals: In<u32>,
-        summaries: In<u32>, readers: In<u32>, sums: In<f32>, d_out: In<bf16>, d_packed: Out<f32>,
+        summaries: In<u32>, readers: In<u32>, sums: In<f32>, d_out: In<bf16>, d_packed: Out<bf16>,
     }
 
     /// See `experts.cu`; so for all up to [`CombineBackward`].
@@ -252,11 +263,13 @@ kernels! {
     }
     CombineBackward = combine_backward {
         columns: i32, per_token: i32, places: In<u32>, weights: In<f32>, sorted: In<f32>, d_out: In<f32>,
-        d_weights: Out<f32>, d_sorted: Out<f32>,
+        d_weights: Out<f32>, d_sorted: Out<f32>, image: Out<bf16>,
     }
 
     /// See `integers.cu`; so for those that follow.
-    QuantiseRows = quantise_rows { columns: i32, stride: i32, x: In<f32>, out: Out<i8>, scales: Out<f32> }
+    QuantiseRows = quantise_rows {
+        columns: i32, stride: i32, x: In<f32>, image: In<bf16>, out: Out<i8>, scales: Out<f32>,
+    }
     MultiplyIntegers = multiply_integers {
         rows: i32, outputs: i32, stride: i32, group: i32, four_bits: i32, x: In<i8>, x_scales: In<f32>, w: In<u8>,
         w_scales: In<f32>, bias: In<f32>, accumulate: i32, out: Out<f32>,

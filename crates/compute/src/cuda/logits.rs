@@ -1,12 +1,13 @@
 //! Rows of logits, some at a time: made, reduced or paid for where they are, and handed to the host where it wants
 //! them.
 
-use super::arguments::In;
+use super::arguments::{In, Out};
+use super::buffer::GpuBuffer;
 use super::kernels::{
-    AddBias, AdjustRows, CostRows, CrossEntropy, DistanceError, DrawRows, ForbidToken, SoftCap, SoftCapBackward,
-    Softmax, SummariseRows, TemperRows,
+    AddBias, AdjustRows, CostRows, CrossEntropy, DistanceError, DrawRows, ForbidToken, RoundToBf16, SoftCap,
+    SoftCapBackward, Softmax, SummariseRows, TemperRows,
 };
-use super::memory::{Array, GpuBuffer};
+use super::memory::Array;
 use super::prepared::GpuMatrix;
 use super::products::{Extent, Operand};
 use super::{Cuda, THREADS, int};
@@ -14,6 +15,7 @@ use crate::{
     CostKind, DType, DeviceError, DrawnRow, Evidence, Head, LinearShape, LogitRows, LogitsSummary, LossGradients,
     LossRows, ReadRow, RowCost, RowDraw, RowLoss, RowSummary, Targets, TokenVectors,
 };
+use half::bf16;
 use std::collections::HashMap;
 use std::num::NonZero;
 use std::ops::Range;
@@ -40,6 +42,17 @@ struct Finish<'a> {
 struct Part<'a> {
     rows: Range<usize>,
     logits: &'a Array<f32>,
+    /// Where their gradient goes that only products read; a null pointer where it takes their place.
+    gradient: Out<bf16>,
+}
+
+/// Where what pays for rows can put their gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GradientPlace {
+    /// In bf16, for products.
+    Image,
+    /// In the place of the logits.
+    Own,
 }
 
 impl Part<'_> {
@@ -66,8 +79,8 @@ impl Cuda {
             self.each(rows * columns, |count| SoftCap { count, cap: cap as f32, logits });
         }
         if let Some(Evidence { size, points, vectors }) = evidence {
-            let points = Operand::plain(points.input::<f32>().skip(part.rows.start * size));
-            let extent = Extent { rows, columns, depth: size, bias: None, accumulate: true };
+            let points = Operand::of_part(points, part.rows.start * size);
+            let extent = Extent { batch: 1, rows, columns, depth: size, bias: None, added: Some(logits.input()) };
             self.multiply(extent, DType::F32, points, Operand::of(vectors).transposed(), logits);
         }
         if let Some(token) = forbidden {
@@ -89,8 +102,8 @@ impl Cuda {
         let most = Self::rows_at_once(outputs).min(rows);
         let logits = self.take::<f32>(most * outputs)?;
         for first in (0..rows).step_by(most.max(1)) {
-            let part = Part { rows: first..rows.min(first + most), logits: &logits };
-            let x = hidden.input::<f32>().skip(first * inputs);
+            let part = Part { rows: first..rows.min(first + most), logits: &logits, gradient: Out::none() };
+            let x = Operand::of_part(hidden, first * inputs);
             self.multiply_prepared(part.count(), (x, head), (None, false), logits.output());
             self.finish(outputs, &part, finish);
             process(part);
@@ -275,7 +288,7 @@ impl Cuda {
         TokenVectors { size, values }: TokenVectors<'_, GpuBuffer>,
     ) -> Array<f32> {
         let expected = self.scratch::<f32>(rows * size);
-        let extent = Extent { rows, columns: size, depth: columns, bias: None, accumulate: false };
+        let extent = Extent { batch: 1, rows, columns: size, depth: columns, bias: None, added: None };
         self.multiply(extent, DType::F32, Operand::plain(probabilities), Operand::of(values), expected.output());
         expected
     }
@@ -284,7 +297,8 @@ impl Cuda {
     fn pay_rows(
         &self,
         rows: LossRows<'_, GpuBuffer, GpuMatrix>,
-        gradients: Option<LossGradients<'_, GpuBuffer>>,
+        mut gradients: Option<LossGradients<'_, GpuBuffer>>,
+        place: GradientPlace,
         mut pay: impl FnMut(Part<'_>),
     ) -> Result<(), DeviceError> {
         let LossRows { shape, hidden, head, bias, soft_cap, forbidden, evidence } = rows;
@@ -293,52 +307,57 @@ impl Cuda {
         let most = Self::rows_at_once(outputs).min(rows);
         let logits = self.take::<f32>(most * outputs)?;
         let dtype = self.precision.dtype();
-        // The head is rounded once for all parts.
-        let rounded = match head {
-            Head::Values(head) => Some(self.factor(Operand::of(head), outputs * inputs, dtype)),
-            Head::Prepared(_) => None,
+        let read_in = match &head {
+            Head::Prepared(head) => head.gradient_dtype(self.precision),
+            Head::Values(_) => dtype,
         };
+        let rounds = gradients.is_some() && dtype == DType::Bf16 && read_in == DType::Bf16;
+        let gradient = rounds.then(|| self.take::<bf16>(most * outputs)).transpose()?;
+        let image = gradient.as_ref().map_or(Out::none(), Array::output);
         for first in (0..rows).step_by(most.max(1)) {
-            let part = Part { rows: first..rows.min(first + most), logits: &logits };
+            // Where logits are capped the gradient is finished behind what pays.
+            let paid = if place == GradientPlace::Own || soft_cap.is_some() { Out::none() } else { image };
+            let part = Part { rows: first..rows.min(first + most), logits: &logits, gradient: paid };
             let shape = LinearShape { rows: part.count(), inputs, outputs };
-            let x = hidden.input::<f32>().skip(first * inputs);
-            match (&head, &rounded) {
-                (Head::Prepared(head), _) => {
+            let (x, count) = (Operand::of_part(hidden, first * inputs), shape.rows * outputs);
+            match &head {
+                Head::Prepared(head) => {
                     self.multiply_prepared(shape.rows, (x, head), (None, false), logits.output());
                 }
-                (Head::Values(_), Some((head, _))) => {
-                    self.forward(shape, dtype, (Operand::plain(x), *head), (None, false), logits.output());
+                Head::Values(head) => {
+                    self.forward(shape, dtype, (x, Operand::of(head)), (None, None), logits.output());
                 }
-                (Head::Values(_), None) => unreachable!("a head of values is rounded above"),
             }
             // What is capped has its slope by what it was before.
             let uncapped = soft_cap.filter(|_| gradients.is_some()).map(|cap| {
-                let uncapped = self.scratch::<f32>(shape.rows * outputs);
-                self.scale_into(1.0, logits.input(), 0.0, uncapped.output(), shape.rows * outputs);
+                let uncapped = self.scratch::<f32>(count);
+                self.scale_into(1.0, logits.input().into(), 0.0, uncapped.output().into(), count);
                 (cap as f32, uncapped)
             });
             self.finish(outputs, &part, finish);
             pay(part);
+            let Some(LossGradients { hidden: d_hidden, head: d_head, bias: d_bias }) = &mut gradients else { continue };
             if let Some((cap, uncapped)) = &uncapped {
                 let (cap, bias, columns) = (*cap, bias.map_or(In::none(), GpuBuffer::input), int(outputs));
                 let (uncapped, gradient) = (uncapped.input(), logits.output());
-                let count = shape.rows * outputs;
-                self.each(count, |count| SoftCapBackward { count, columns, cap, uncapped, bias, gradient });
+                self.each(count, |count| SoftCapBackward { count, columns, cap, uncapped, bias, gradient, image });
+            } else if rounds && paid.is_none() {
+                self.each(count, |count| RoundToBf16 { count, x: logits.input(), out: image });
             }
-            let Some(LossGradients { hidden: d_hidden, head: d_head, bias: d_bias }) = &gradients else { continue };
-            let (d_logits, d_x) = (logits.input(), d_hidden.output::<f32>().skip(first * inputs));
-            match (&head, &rounded) {
-                (Head::Prepared(head), _) => self.multiply_prepared_back(shape.rows, (d_logits, head), false, d_x),
-                (Head::Values(_), Some((head, _))) => {
-                    self.backward_input(shape, dtype, (Operand::plain(d_logits), *head), false, d_x);
-                }
-                (Head::Values(_), None) => unreachable!("as above"),
+            let d_logits = match &gradient {
+                Some(rounded) => Operand::rounded(rounded.input()),
+                None => Operand::plain(logits.input()),
+            };
+            let d_x = d_hidden.output::<f32>().skip(first * inputs);
+            match &head {
+                Head::Prepared(head) => self.multiply_prepared_back(shape.rows, (d_logits, head), false, d_x),
+                Head::Values(head) => self.backward_input(shape, dtype, (d_logits, Operand::of(head)), false, d_x),
             }
             if let Some(d_head) = d_head {
-                self.backward_weight(shape, Operand::plain(d_logits), Operand::plain(x), d_head.output());
+                self.backward_weight(shape, (d_logits, x), d_head.output());
             }
             if let Some(d_bias) = d_bias {
-                self.add_rows(shape.rows, outputs, d_logits, d_bias.output());
+                self.add_rows(shape.rows, outputs, d_logits.either(), d_bias.output());
             }
         }
         Ok(())
@@ -356,7 +375,7 @@ impl Cuda {
         let weights: Vec<f32> = targets.weights.iter().map(|&weight| weight as f32).collect();
         let (ids, weights) = (self.store(targets.ids)?, self.store(&weights)?);
         let (learns, forbidden) = (gradients.is_some(), rows.forbidden.unwrap_or(NO_TOKEN));
-        self.pay_rows(rows, gradients, |part| {
+        self.pay_rows(rows, gradients, GradientPlace::Image, |part| {
             let first = part.rows.start;
             self.by_row(
                 part.count(),
@@ -366,6 +385,7 @@ impl Cuda {
                     forbidden,
                     weights: if learns { weights.input().skip(first) } else { In::none() },
                     logits: part.logits.output(),
+                    image: part.gradient,
                     losses: losses.output().skip(first),
                 },
             );
@@ -393,7 +413,7 @@ impl Cuda {
         let vectors = vectors.filter(|_| distances);
         assert!(vectors.is_some() || !distances, "a distance is measured between vectors");
         let learns = gradients.is_some();
-        self.pay_rows(rows, gradients, |part| {
+        self.pay_rows(rows, gradients, GradientPlace::Image, |part| {
             let (first, rows) = (part.rows.start, part.count());
             let (p, costs) = (part.logits.output(), paid.output().skip(first));
             self.by_row(rows, Softmax { columns: int(outputs), x: p });
@@ -412,7 +432,7 @@ impl Cuda {
                 );
                 let dots = self.scratch::<f32>(if learns { rows * outputs } else { 0 });
                 if learns {
-                    let extent = Extent { rows, columns: outputs, depth: size, bias: None, accumulate: false };
+                    let extent = Extent { batch: 1, rows, columns: outputs, depth: size, bias: None, added: None };
                     let (error, vectors) = (Operand::plain(error.input()), Operand::of(values).transposed());
                     self.multiply(extent, DType::F32, error, vectors, dots.output());
                 }
@@ -427,6 +447,7 @@ impl Cuda {
                     dots: dots.as_ref().map_or(In::none(), Array::input),
                     learns: i32::from(learns),
                     probabilities: p,
+                    image: part.gradient,
                     costs,
                     nll: paid.output().skip(count + first),
                 },
@@ -445,7 +466,7 @@ impl Cuda {
         gradients: LossGradients<'_, GpuBuffer>,
     ) -> Result<(), DeviceError> {
         let columns = rows.shape.outputs;
-        self.pay_rows(rows, Some(gradients), |part| {
+        self.pay_rows(rows, Some(gradients), GradientPlace::Own, |part| {
             let mut numbers: Vec<f32> = self.fetch(part.logits.at(), part.count() * columns);
             read_all(part.rows.start, columns, &mut numbers, read);
             self.copy_in(part.logits.at(), &numbers);

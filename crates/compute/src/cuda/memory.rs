@@ -2,11 +2,10 @@
 //! the driver each time would cost more than many kernels. Steps are not quite alike, as another number of rows is noisy
 //! in each, so that what is kept serves up to half its size, or each number of rows would keep buffers of its own.
 
-use super::Plain;
-use super::arguments::{In, Out};
-use super::driver::{Address, Driver, DriverError};
-use crate::DType;
-use half::bf16;
+use super::arguments::{In, Kernel, Out};
+use super::driver::{Address, Driver, DriverError, Launch};
+use super::{Plain, THREADS};
+use crate::DeviceError;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +16,8 @@ const GRAIN: usize = 512;
 /// Sizes are rounded up to so many between a power of two and the next.
 const CLASSES: usize = 8;
 
-/// A buffer that is kept serves down to this share of its size.
+/// A buffer that is kept serves what is larger than this share of it. What takes exactly half is the image of a buffer,
+/// which would waste the other half all the time.
 const WASTE: usize = 2;
 
 /// The size that a buffer of so many bytes gets: at most an eighth more, from the grain on.
@@ -45,7 +45,7 @@ struct Free {
 impl Free {
     /// The smallest buffer that is kept and holds `size` bytes, if it is not much too large.
     fn lend(&mut self, size: usize) -> Option<(usize, Address)> {
-        let (&size, _) = self.of_size.range(size..=WASTE * size).next()?;
+        let (&size, _) = self.of_size.range(size..WASTE * size).next()?;
         self.remove(size)
     }
 
@@ -99,6 +99,44 @@ impl Pool {
         Ok(Allocation { at, size, pool: Arc::clone(self) })
     }
 
+    /// The same.
+    ///
+    /// # Panics
+    /// When there is no memory left.
+    pub(super) fn must_take(self: &Arc<Self>, bytes: usize) -> Allocation {
+        self.take(bytes).unwrap_or_else(|error| panic!("{}", self.failure(error)))
+    }
+
+    /// One thread for each of `count` elements, whose number is one of the kernel's arguments.
+    ///
+    /// # Panics
+    /// When the driver fails.
+    pub(super) fn launch_each<K: Kernel>(&self, count: usize, kernel: impl FnOnce(i64) -> K) {
+        if count == 0 {
+            return;
+        }
+        let launch = Launch { blocks: (count.div_ceil(THREADS as usize) as u32, 1), threads: THREADS, shared: 0 };
+        self.must(self.driver.launch(K::NAMES[0], launch, &kernel(count as i64).arguments()));
+    }
+
+    /// # Panics
+    /// When the driver fails: a GPU that failed once answers nothing more.
+    pub(super) fn must(&self, done: Result<(), DriverError>) {
+        done.unwrap_or_else(|error| panic!("{}", self.failure(error)));
+    }
+
+    /// The driver's failure as the device's.
+    pub(super) fn failure(&self, error: DriverError) -> DeviceError {
+        let facts = self.driver.facts();
+        let device = facts.device();
+        match error {
+            DriverError::OutOfMemory { requested, free } => {
+                DeviceError::GpuMemory { device, requested, free, memory: facts.memory }
+            }
+            DriverError::Failed { call, reason } => DeviceError::Gpu { device, call, reason },
+        }
+    }
+
     /// The most bytes that were taken from the driver at one time.
     pub(super) fn peak(&self) -> usize {
         self.free.lock().unwrap_or_else(PoisonError::into_inner).peak
@@ -127,6 +165,10 @@ impl Allocation {
     pub(super) fn at(&self) -> Address {
         self.at
     }
+    /// Where it returns.
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
 }
 
 impl Drop for Allocation {
@@ -137,7 +179,7 @@ impl Drop for Allocation {
 }
 
 /// A flat array of one type, for kernels: token ids, integers of quantised matrices, sums in f64. The buffers of the
-/// interface are arrays of real numbers, see [`GpuBuffer`].
+/// interface are arrays of real numbers, see [`super::GpuBuffer`].
 #[derive(Debug)]
 pub(super) struct Array<T> {
     allocation: Allocation,
@@ -152,6 +194,10 @@ impl<T: Plain> Array<T> {
     pub(super) fn at(&self) -> Address {
         self.allocation.at()
     }
+    /// Its memory, and its number of elements.
+    pub(super) fn into_parts(self) -> (Allocation, usize) {
+        (self.allocation, self.len)
+    }
     /// Number of elements.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -162,60 +208,6 @@ impl<T: Plain> Array<T> {
     }
     /// Where it lies, to be written.
     pub(super) fn output(&self) -> Out<T> {
-        Out::new(self.at())
-    }
-}
-
-/// Types of which there are buffers.
-pub(super) trait Real: Plain {
-    const DTYPE: DType;
-}
-impl Real for f32 {
-    const DTYPE: DType = DType::F32;
-}
-impl Real for bf16 {
-    const DTYPE: DType = DType::Bf16;
-}
-
-/// A flat array of real numbers on a GPU: f32 or bf16.
-#[derive(Debug)]
-pub struct GpuBuffer {
-    allocation: Allocation,
-    len: usize,
-    dtype: DType,
-}
-
-impl<T: Real> From<Array<T>> for GpuBuffer {
-    fn from(Array { allocation, len, .. }: Array<T>) -> Self {
-        Self { allocation, len, dtype: T::DTYPE }
-    }
-}
-
-impl GpuBuffer {
-    pub(super) fn at(&self) -> Address {
-        self.allocation.at()
-    }
-    /// Number of elements.
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-    /// What it holds.
-    pub(super) fn dtype(&self) -> DType {
-        self.dtype
-    }
-    /// Where it lies, to be read.
-    ///
-    /// # Panics
-    /// On a buffer of other numbers.
-    pub(super) fn input<T: Real>(&self) -> In<T> {
-        self.output().input()
-    }
-    /// Where it lies, to be written.
-    ///
-    /// # Panics
-    /// On a buffer of other numbers.
-    pub(super) fn output<T: Real>(&self) -> Out<T> {
-        assert!(self.dtype == T::DTYPE, "a buffer of {:?} is taken for one of {:?}", self.dtype, T::DTYPE);
         Out::new(self.at())
     }
 }

@@ -1,14 +1,16 @@
 //! NVIDIA GPUs.
 //!
 //! Nothing of CUDA is needed to build this: the driver, cuBLASLt and NVRTC are loaded when a GPU is opened. Products
-//! are cuBLASLt's; everything else is CUDA C++ in `kernels/`, compiled at first use. Activations, gradients and master
-//! weights are f32 in memory; in the precision bf16 both factors of a product are rounded to bf16 before it, as on the
-//! CPU, and its sums are f32. All work of a device is in one order.
+//! are cuBLASLt's; everything else is CUDA C++ in `kernels/`, compiled at first use. In the precision bf16 both factors
+//! of a product are rounded to bf16, as on the CPU, and its sums are f32; what products and attention read is kept
+//! rounded, see [`buffer`]. All else, and master weights, are f32 in memory. All work of a device is in one order.
 //!
 //! What a kernel computes is tested without a GPU: [`emulator`] compiles the same source for the processor.
 
+mod algorithms;
 mod arguments;
 mod attention;
+mod buffer;
 mod compile;
 mod device;
 mod driver;
@@ -30,10 +32,10 @@ mod instructions;
 #[cfg(test)]
 mod tests;
 
+pub use buffer::GpuBuffer;
 pub use compile::CompileError;
 pub use driver::GpuFacts;
 pub use indices::GpuIndices;
-pub use memory::GpuBuffer;
 pub use nvidia::GpuError;
 pub use prepared::GpuMatrix;
 pub use visible::GpuVisibility;
@@ -134,27 +136,13 @@ impl Cuda {
         self.pool.peak()
     }
 
-    fn name(&self) -> String {
-        format!("cuda:{}", self.facts().ordinal)
-    }
-
-    /// The driver's failure as the device's.
-    fn failure(&self, error: DriverError) -> DeviceError {
-        match error {
-            DriverError::OutOfMemory { requested, free } => {
-                DeviceError::GpuMemory { device: self.name(), requested, free, memory: self.facts().memory }
-            }
-            DriverError::Failed { call, reason } => DeviceError::Gpu { device: self.name(), call, reason },
-        }
-    }
-
     /// An array of any values.
     fn take<T: Plain>(&self, len: usize) -> Result<Array<T>, DeviceError> {
         Ok(Array::new(self.allocate(len * size_of::<T>())?, len))
     }
 
     fn allocate(&self, bytes: usize) -> Result<Allocation, DeviceError> {
-        self.pool.take(bytes).map_err(|error| self.failure(error))
+        self.pool.take(bytes).map_err(|error| self.pool.failure(error))
     }
 
     /// An array for the time of one operation.
@@ -196,12 +184,12 @@ impl Cuda {
     /// # Panics
     /// When the driver fails: a GPU that failed once answers nothing more.
     fn must(&self, done: Result<(), DriverError>) {
-        done.unwrap_or_else(|error| panic!("{}", self.failure(error)));
+        self.pool.must(done);
     }
 
     /// One thread for each of `count` elements, whose number is one of the kernel's arguments.
     fn each<K: Kernel>(&self, count: usize, kernel: impl FnOnce(i64) -> K) {
-        self.launch(0, kernel(count as i64), (count.div_ceil(THREADS as usize) as u32, 1), THREADS, 0);
+        self.pool.launch_each(count, kernel);
     }
 
     /// One block of [`THREADS`] for each of `count` rows.

@@ -1,6 +1,7 @@
 //! The real driver: CUDA's driver interface and cuBLASLt, loaded when a GPU is opened.
 
 use super::THREADS;
+use super::algorithms::{Algorithm, Algorithms};
 use super::arguments::{Argument, In, Kernel, Out};
 use super::compile::{self, CompileError};
 use super::driver::{Address, ColumnMajor, Driver, DriverError, GpuFacts, Launch, Product};
@@ -174,18 +175,14 @@ impl fmt::Debug for Nvidia {
 }
 
 /// How products are computed.
-#[derive(Default)]
 struct MatmulPlans {
     of_shape: HashMap<ColumnMajor, MatmulPlan>,
-    /// What was fastest for the first shape of each class.
-    fastest: HashMap<ColumnMajor, lt_sys::cublasLtMatmulAlgo_t>,
+    algorithms: Algorithms,
 }
 
-/// Stands for all shapes that are near enough to be multiplied alike. Rows that are asked for are as many at one step
-/// and a few more at the next; to time algorithms for each number of them takes longer than the steps.
-fn class(shape: &ColumnMajor) -> ColumnMajor {
-    let near = |size: usize| size.next_multiple_of((size.next_power_of_two() / 16).max(16));
-    ColumnMajor { n: near(shape.n), k: near(shape.k), ..*shape }
+/// An algorithm as the library takes it.
+fn described(data: Algorithm) -> lt_sys::cublasLtMatmulAlgo_t {
+    lt_sys::cublasLtMatmulAlgo_t { data }
 }
 
 /// How products of one shape are computed.
@@ -254,7 +251,12 @@ impl Nvidia {
         let products = lt::create_handle().map_err(failed_product)?;
         // SAFETY: freed once, when this is dropped.
         let workspace = unsafe { cuda::malloc_sync(WORKSPACE) }.map_err(failed("cuMemAlloc"))?;
-        let plans = Mutex::default();
+        // SAFETY: the library is there, as a handle of it is.
+        let version = unsafe { lt_sys::cublasLtGetVersion() };
+        let GpuFacts { name, capability: (major, minor), driver, .. } = &facts;
+        let description = format!("cublasLt {version}, driver {driver}, {name}, sm_{major}{minor}");
+        let algorithms = Algorithms::open(folder, &description);
+        let plans = Mutex::new(MatmulPlans { of_shape: HashMap::new(), algorithms });
         Ok(Self { facts, device, context, stream, module, functions, products, workspace, plans })
     }
 
@@ -264,13 +266,12 @@ impl Nvidia {
         unsafe { cuda::ctx::set_current(self.context) }.map_err(wrong("cuCtxSetCurrent"))
     }
 
-    /// Describes products of a shape, with the algorithm of its class where that takes the shape, or else with the
-    /// fastest of several, which are timed into memory of their own.
+    /// Describes products of a shape, with an algorithm of its class that can take it, or else with the fastest of several.
     fn plan(
         &self,
         shape: &ColumnMajor,
         product: &Product,
-        fastest: &mut HashMap<ColumnMajor, lt_sys::cublasLtMatmulAlgo_t>,
+        algorithms: &mut Algorithms,
     ) -> Result<MatmulPlan, lt::CublasError> {
         use lt_sys::cublasLtMatmulDescAttributes_t as Attribute;
         let (compute, single) = (lt_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, lt_sys::cudaDataType::CUDA_R_32F);
@@ -297,15 +298,36 @@ impl Nvidia {
         }
         let [a, b, d] = shape.layouts();
         let layout = |kind, (rows, columns): (usize, usize)| {
-            lt::create_matrix_layout(kind, rows as u64, columns as u64, rows as i64)
+            let layout = lt::create_matrix_layout(kind, rows as u64, columns as u64, rows as i64)?;
+            if shape.batch == 1 {
+                return Ok(layout);
+            }
+            let (count, offset) = (shape.batch as i32, (rows * columns) as i64);
+            use lt_sys::cublasLtMatrixLayoutAttribute_t as Attribute;
+            // SAFETY: the first attribute is a 32-bit integer, the second a 64-bit one; the places are read before the
+            // calls return.
+            unsafe {
+                let (count, offset) = (from_ref(&count).cast(), from_ref(&offset).cast());
+                let at = Attribute::CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT;
+                lt::set_matrix_layout_attribute(layout, at, count, size_of::<i32>())?;
+                let at = Attribute::CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET;
+                lt::set_matrix_layout_attribute(layout, at, offset, size_of::<i64>())?;
+            }
+            Ok(layout)
         };
         let layouts = [layout(factor, a)?, layout(factor, b)?, layout(single, d)?];
-        if let Some(algorithm) = fastest.get(&class(shape)) {
-            let plan = MatmulPlan { operation, layouts, algorithm: *algorithm };
-            if self.takes(&plan) {
-                return Ok(plan);
-            }
-        }
+        let can_take = |algorithm: &Algorithm| self.can_take(operation, layouts, algorithm);
+        let algorithm = algorithms.of(shape, can_take, || self.choose(operation, layouts, product))?;
+        Ok(MatmulPlan { operation, layouts, algorithm: described(algorithm) })
+    }
+
+    /// The fastest of the algorithms that the library proposes; they are timed into memory of their own.
+    fn choose(
+        &self,
+        operation: lt_sys::cublasLtMatmulDesc_t,
+        layouts: [lt_sys::cublasLtMatrixLayout_t; 3],
+        product: &Product,
+    ) -> Result<Algorithm, lt::CublasError> {
         let preference = lt::create_matmul_pref()?;
         // SAFETY: the attribute is a `size_t`; the place is read before the call returns.
         unsafe {
@@ -341,35 +363,39 @@ impl Nvidia {
         let Some(first) = found.first() else {
             return Err(lt::CublasError(lt_sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED));
         };
-        let mut plan = MatmulPlan { operation, layouts, algorithm: first.algo };
+        let mut fastest = first.algo;
         // Without room for a second result the first that is proposed has to do.
+        let bytes = product.batch * product.rows * product.columns * size_of::<f32>();
         // SAFETY: given back below.
-        if let Ok(out) = unsafe { cuda::malloc_sync(shape.m * shape.n * size_of::<f32>()) } {
+        if let Ok(out) = unsafe { cuda::malloc_sync(bytes) } {
             let mut best = Duration::MAX;
             for candidate in found {
                 let tried = MatmulPlan { operation, layouts, algorithm: candidate.algo };
-                let trial = Product { out, accumulate: false, ..*product };
+                let trial = Product { out, added: None, ..*product };
                 if let Some(time) = self.time(&tried, &trial)
                     && time < best
                 {
-                    (best, plan.algorithm) = (time, candidate.algo);
+                    (best, fastest) = (time, candidate.algo);
                 }
             }
             self.free(out);
         }
-        fastest.insert(class(shape), plan.algorithm);
-        Ok(plan)
+        Ok(fastest.data)
     }
 
-    /// Whether an algorithm that was chosen for one shape multiplies this one.
-    fn takes(&self, plan: &MatmulPlan) -> bool {
+    /// Whether an algorithm that was chosen for another shape multiplies this one.
+    fn can_take(
+        &self,
+        operation: lt_sys::cublasLtMatmulDesc_t,
+        [a, b, d]: [lt_sys::cublasLtMatrixLayout_t; 3],
+        algorithm: &Algorithm,
+    ) -> bool {
         // SAFETY: a structure of numbers, for which zeros are values.
         let mut result: lt_sys::cublasLtMatmulHeuristicResult_t = unsafe { std::mem::zeroed() };
-        let [a, b, d] = plan.layouts;
+        let algorithm = described(*algorithm);
         // SAFETY: all handles are there; the result is written before the call returns.
-        let checked = unsafe {
-            lt_sys::cublasLtMatmulAlgoCheck(self.products, plan.operation, a, b, d, d, &plan.algorithm, &mut result)
-        };
+        let checked =
+            unsafe { lt_sys::cublasLtMatmulAlgoCheck(self.products, operation, a, b, d, d, &algorithm, &mut result) };
         checked.result().is_ok() && result.state.result().is_ok() && result.workspaceSize <= WORKSPACE
     }
 
@@ -405,7 +431,8 @@ impl Nvidia {
     }
 
     fn run(&self, plan: &MatmulPlan, product: &Product) -> Result<(), lt::CublasError> {
-        let (one, add) = (1.0_f32, if product.accumulate { 1.0_f32 } else { 0.0 });
+        let (one, add) = (1.0_f32, if product.added.is_some() { 1.0_f32 } else { 0.0 });
+        let added = product.added.unwrap_or(product.out);
         // SAFETY: the plan was made for this shape, the addresses are this device's, and there is room as the shape
         // says; both factors are read before the call returns.
         unsafe {
@@ -418,7 +445,7 @@ impl Nvidia {
                 plan.layouts[0],
                 product.left.at as *const c_void,
                 plan.layouts[1],
-                product.out as *const c_void,
+                added as *const c_void,
                 plan.layouts[2],
                 product.out as *mut c_void,
                 plan.layouts[2],
@@ -435,7 +462,7 @@ impl Nvidia {
     /// Where the library has no algorithm with the bias in it, that is added afterwards.
     fn multiply_and_add(&self, product: &Product, bias: Address) -> Result<(), DriverError> {
         self.multiply(&Product { bias: None, ..*product })?;
-        let count = product.rows * product.columns;
+        let count = product.batch * product.rows * product.columns;
         let launch = Launch { blocks: (count.div_ceil(THREADS as usize) as u32, 1), threads: THREADS, shared: 0 };
         let (columns, bias, out) = (product.columns as i32, In::new(bias), Out::new(product.out));
         let kernel = AddBias { count: count as i64, columns, bias, out };
@@ -508,13 +535,13 @@ impl Driver for Nvidia {
         // Adding to the result is no matter of the plan.
         let shape = ColumnMajor { accumulate: false, ..product.column_major() };
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let MatmulPlans { of_shape, fastest } = &mut *plans;
+        let MatmulPlans { of_shape, algorithms } = &mut *plans;
         if of_shape.len() >= MOST_PLANS && !of_shape.contains_key(&shape) {
             of_shape.drain().for_each(|(_, plan)| plan.destroy());
         }
         let plan = match of_shape.entry(shape) {
             Entry::Occupied(plan) => plan.into_mut(),
-            Entry::Vacant(place) => match (self.plan(&shape, product, fastest), product.bias) {
+            Entry::Vacant(place) => match (self.plan(&shape, product, algorithms), product.bias) {
                 (Ok(plan), _) => place.insert(plan),
                 (Err(error), Some(bias)) if error.0 == lt_sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED => {
                     drop(plans);

@@ -2,10 +2,10 @@
 
 use super::Cuda;
 use super::arguments::{In, Out};
+use super::buffer::GpuBuffer;
 use super::integers::Integers;
-use super::memory::GpuBuffer;
 use super::products::Operand;
-use crate::{DType, DeviceError, LinearShape, Memory, PreparedValues, Quantised, WeightFormat};
+use crate::{DType, DeviceError, LinearShape, Memory, Precision, PreparedValues, Quantised, WeightFormat};
 
 /// A matrix `[N, K]` on a GPU, in the numbers in which it multiplies.
 #[derive(Debug)]
@@ -35,6 +35,14 @@ impl GpuMatrix {
         match &self.0 {
             MatrixKind::Real { values, shape: (outputs, inputs) } => outputs * inputs * values.dtype().bytes(),
             MatrixKind::Integers(matrix) => matrix.bytes(),
+        }
+    }
+
+    /// The numbers in which it multiplies gradients.
+    pub(super) fn gradient_dtype(&self, precision: Precision) -> DType {
+        match &self.0 {
+            MatrixKind::Real { values, .. } => values.dtype(),
+            MatrixKind::Integers(_) => precision.dtype(),
         }
     }
 
@@ -78,16 +86,17 @@ impl Cuda {
     pub(super) fn multiply_prepared(
         &self,
         rows: usize,
-        (x, weight): (In<f32>, &GpuMatrix),
+        (x, weight): (Operand<'_>, &GpuMatrix),
         (bias, accumulate): (Option<In<f32>>, bool),
         out: Out<f32>,
     ) {
         match &weight.0 {
             MatrixKind::Real { values, .. } => {
-                let factors = (Operand::plain(x), Operand::of(values));
-                self.forward(weight.product(rows), values.dtype(), factors, (bias, accumulate), out);
+                let factors = (x, Operand::of(values));
+                let added = accumulate.then(|| out.input());
+                self.forward(weight.product(rows), values.dtype(), factors, (bias, added), out);
             }
-            MatrixKind::Integers(matrix) => self.multiply_integers(rows, (x, matrix), (bias, accumulate), out),
+            MatrixKind::Integers(matrix) => self.multiply_integers(rows, (x.either(), matrix), (bias, accumulate), out),
         }
     }
 
@@ -95,19 +104,19 @@ impl Cuda {
     pub(super) fn multiply_prepared_back(
         &self,
         rows: usize,
-        (d_out, weight): (In<f32>, &GpuMatrix),
+        (d_out, weight): (Operand<'_>, &GpuMatrix),
         accumulate: bool,
         d_x: Out<f32>,
     ) {
         let shape = weight.product(rows);
         match &weight.0 {
             MatrixKind::Real { values, .. } => {
-                let factors = (Operand::plain(d_out), Operand::of(values));
+                let factors = (d_out, Operand::of(values));
                 self.backward_input(shape, values.dtype(), factors, accumulate, d_x);
             }
             MatrixKind::Integers(matrix) => {
                 let values = self.dequantise(matrix);
-                let factors = (Operand::plain(d_out), Operand::plain(values.input()));
+                let factors = (d_out, Operand::plain(values.input()));
                 self.backward_input(shape, self.precision.dtype(), factors, accumulate, d_x);
             }
         }

@@ -2,9 +2,10 @@
 
 use super::Cuda;
 use super::arguments::{In, Out};
-use super::driver::{Address, Factor, Product};
+use super::buffer::{Either, GpuBuffer, Written};
+use super::driver::{Factor, Product};
 use super::kernels::{RoundToBf16, ScaleAdd};
-use super::memory::{Array, GpuBuffer};
+use super::memory::Array;
 use crate::{DType, LinearShape, Precision};
 use half::bf16;
 
@@ -18,85 +19,120 @@ impl Precision {
     }
 }
 
-/// A factor of a product as it lies in memory: f32 or bf16, and whether it is read with rows and columns exchanged.
+/// Numbers of a factor where they lie.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Operand {
-    pub(super) at: Address,
-    pub(super) dtype: DType,
-    pub(super) transposed: bool,
+enum Source<'a> {
+    /// A buffer, which has both forms or gets them, from an element on.
+    Buffer(&'a GpuBuffer, usize),
+    Plain(In<f32>),
+    Rounded(In<bf16>),
 }
 
-impl Operand {
+/// A factor of a product as it lies in memory, and whether it is read with rows and columns exchanged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operand<'a> {
+    source: Source<'a>,
+    transposed: bool,
+}
+
+impl<'a> Operand<'a> {
+    fn new(source: Source<'a>) -> Self {
+        Self { source, transposed: false }
+    }
     /// f32 as they lie.
     pub(super) fn plain(values: In<f32>) -> Self {
-        Self { at: values.0, dtype: DType::F32, transposed: false }
+        Self::new(Source::Plain(values))
+    }
+    /// bf16 as they lie.
+    pub(super) fn rounded(values: In<bf16>) -> Self {
+        Self::new(Source::Rounded(values))
     }
     /// A buffer as it lies.
-    pub(super) fn of(buffer: &GpuBuffer) -> Self {
-        Self { at: buffer.at(), dtype: buffer.dtype(), transposed: false }
+    pub(super) fn of(buffer: &'a GpuBuffer) -> Self {
+        Self::of_part(buffer, 0)
+    }
+    /// A buffer from an element on.
+    pub(super) fn of_part(buffer: &'a GpuBuffer, first: usize) -> Self {
+        Self::new(Source::Buffer(buffer, first))
     }
     /// With rows and columns exchanged.
     pub(super) fn transposed(self) -> Self {
         Self { transposed: !self.transposed, ..self }
+    }
+    /// For a kernel that takes f32 or bf16.
+    pub(super) fn either(self) -> Either {
+        match self.source {
+            Source::Buffer(buffer, first) => buffer.either().skip(first),
+            Source::Plain(values) => values.into(),
+            Source::Rounded(values) => values.into(),
+        }
     }
 }
 
 /// Rows and columns of a result, the inner length, and what becomes of the result.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extent {
+    /// How many products, whose matrices of each kind lie one behind the other.
+    pub(super) batch: usize,
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) depth: usize,
     pub(super) bias: Option<In<f32>>,
-    pub(super) accumulate: bool,
+    /// What is added to it, of its shape.
+    pub(super) added: Option<In<f32>>,
 }
 
 impl Cuda {
-    /// A factor in the numbers in which it is multiplied: rounded to bf16 where it is not, in memory that is then lent.
-    pub(super) fn factor(&self, operand: Operand, count: usize, dtype: DType) -> (Operand, Option<Array<bf16>>) {
-        match (operand.dtype, dtype) {
-            (has, wanted) if has == wanted => (operand, None),
-            (DType::F32, DType::Bf16) => {
-                let rounded = self.scratch::<bf16>(count);
-                self.each(count, |count| RoundToBf16 { count, x: In::new(operand.at), out: rounded.output() });
-                (Operand { at: rounded.at(), dtype: DType::Bf16, transposed: operand.transposed }, Some(rounded))
+    /// Where a factor lies in the numbers in which it is multiplied: rounded to bf16 where it is not, in memory that is
+    /// then lent, or that its buffer keeps.
+    fn factor(&self, operand: Operand<'_>, count: usize, dtype: DType) -> (Factor, Option<Array<bf16>>) {
+        let (at, lent) = match (operand.source, dtype) {
+            (Source::Buffer(buffer, first), DType::Bf16) => (buffer.rounded().skip(first).0, None),
+            (Source::Buffer(buffer, first), _) => (buffer.input::<f32>().skip(first).0, None),
+            (Source::Rounded(values), DType::Bf16) => (values.0, None),
+            (Source::Plain(x), DType::Bf16) => {
+                let lent = self.scratch::<bf16>(count);
+                self.each(count, |count| RoundToBf16 { count, x, out: lent.output() });
+                (lent.at(), Some(lent))
             }
-            (has, wanted) => panic!("a factor of {has:?} is not multiplied in {wanted:?}"),
-        }
+            (Source::Plain(x), _) => (x.0, None),
+            (Source::Rounded(_), _) => panic!("a factor of bf16 is not multiplied in {dtype:?}"),
+        };
+        (Factor { at, transposed: operand.transposed }, lent)
     }
 
-    /// `out = left right (+ bias) (+ out)`, factors in these numbers.
-    pub(super) fn multiply(&self, extent: Extent, dtype: DType, left: Operand, right: Operand, out: Out<f32>) {
-        let Extent { rows, columns, depth, bias, accumulate } = extent;
-        if rows * columns * depth == 0 {
+    /// `out = left right (+ bias) (+ added)`, factors in these numbers.
+    pub(super) fn multiply(&self, extent: Extent, dtype: DType, left: Operand<'_>, right: Operand<'_>, out: Out<f32>) {
+        let Extent { batch, rows, columns, depth, bias, added } = extent;
+        if batch * rows * columns * depth == 0 {
             return;
         }
-        let (left, _left) = self.factor(left, rows * depth, dtype);
-        let (right, _right) = self.factor(right, depth * columns, dtype);
-        let factor = |operand: Operand| Factor { at: operand.at, transposed: operand.transposed };
+        let (left, _left) = self.factor(left, batch * rows * depth, dtype);
+        let (right, _right) = self.factor(right, batch * depth * columns, dtype);
         self.must(self.driver.multiply(&Product {
             dtype,
+            batch,
             rows,
             columns,
             depth,
-            left: factor(left),
-            right: factor(right),
+            left,
+            right,
             out: out.0,
             bias: bias.map(|bias| bias.0),
-            accumulate,
+            added: added.map(|added| added.0),
         }));
     }
 
-    /// `out = x wᵀ (+ bias) (+ out)`.
+    /// `out = x wᵀ (+ bias) (+ added)`.
     pub(super) fn forward(
         &self,
         LinearShape { rows, inputs, outputs }: LinearShape,
         dtype: DType,
-        (x, weight): (Operand, Operand),
-        (bias, accumulate): (Option<In<f32>>, bool),
+        (x, weight): (Operand<'_>, Operand<'_>),
+        (bias, added): (Option<In<f32>>, Option<In<f32>>),
         out: Out<f32>,
     ) {
-        let extent = Extent { rows, columns: outputs, depth: inputs, bias, accumulate };
+        let extent = Extent { batch: 1, rows, columns: outputs, depth: inputs, bias, added };
         self.multiply(extent, dtype, x, weight.transposed(), out);
     }
 
@@ -105,23 +141,44 @@ impl Cuda {
         &self,
         LinearShape { rows, inputs, outputs }: LinearShape,
         dtype: DType,
-        (d_out, weight): (Operand, Operand),
+        (d_out, weight): (Operand<'_>, Operand<'_>),
         accumulate: bool,
         d_x: Out<f32>,
     ) {
-        let extent = Extent { rows, columns: inputs, depth: outputs, bias: None, accumulate };
+        let extent = Extent {
+            batch: 1,
+            rows,
+            columns: inputs,
+            depth: outputs,
+            bias: None,
+            added: accumulate.then(|| d_x.input()),
+        };
         self.multiply(extent, dtype, d_out, weight, d_x);
     }
 
     /// `d_weight += d_outᵀ x`.
-    pub(super) fn backward_weight(&self, shape: LinearShape, d_out: Operand, x: Operand, d_weight: Out<f32>) {
+    pub(super) fn backward_weight(
+        &self,
+        shape: LinearShape,
+        (d_out, x): (Operand<'_>, Operand<'_>),
+        d_weight: Out<f32>,
+    ) {
         let LinearShape { rows, inputs, outputs } = shape;
-        let extent = Extent { rows: outputs, columns: inputs, depth: rows, bias: None, accumulate: true };
+        let extent =
+            Extent { batch: 1, rows: outputs, columns: inputs, depth: rows, bias: None, added: Some(d_weight.input()) };
         self.multiply(extent, self.precision.dtype(), d_out.transposed(), x, d_weight);
     }
 
     /// `y = a x + b y`.
-    pub(super) fn scale_into(&self, a: f64, x: In<f32>, b: f64, y: Out<f32>, count: usize) {
-        self.each(count, |count| ScaleAdd { count, a: a as f32, x, b: b as f32, y });
+    pub(super) fn scale_into(&self, a: f64, x: Either, b: f64, y: Written, count: usize) {
+        self.each(count, |count| ScaleAdd {
+            count,
+            a: a as f32,
+            x: x.wide,
+            x_image: x.image,
+            b: b as f32,
+            y: y.wide,
+            image: y.image,
+        });
     }
 }

@@ -1,6 +1,7 @@
 //! Sums over rows: parts of the rows first, then the parts, in an order that never changes.
 
-use super::arguments::{In, Out};
+use super::arguments::Out;
+use super::buffer::Either;
 use super::kernels::{AddPartial, SumRows};
 use super::{Cuda, THREADS, int};
 
@@ -9,9 +10,9 @@ const PARTS: usize = 512;
 
 impl Cuda {
     /// `out[c] += Σ_rows x[r, c]`.
-    pub(super) fn add_rows(&self, rows: usize, columns: usize, x: In<f32>, out: Out<f32>) {
+    pub(super) fn add_rows(&self, rows: usize, columns: usize, x: Either, out: Out<f32>) {
         self.add_parts(rows, columns, out, |partial, blocks| {
-            let kernel = SumRows { rows: int(rows), columns: int(columns), x, partial };
+            let kernel = SumRows { rows: int(rows), columns: int(columns), x: x.wide, x_image: x.image, partial };
             self.launch(0, kernel, blocks, THREADS, 0);
         });
     }

@@ -4,9 +4,11 @@ use super::arguments::{Argument, Typed};
 use super::driver::Launch;
 use super::emulator::{Call, Emulator};
 use super::*;
+use crate::cpu::Numbers;
 use crate::{
-    Attention, AttentionBackward, AttentionOperands, AttentionShape, Bits, Linear, LinearOperands, LinearShape, Memory,
-    Optimiser, PreparedOperands, Quantised, Visibility, WeightFormat,
+    Activation, AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionShape, Bits, Elementwise,
+    Gradients, Linear, LinearOperands, LinearShape, LogitHead, Memory, Optimiser, Parameters, PreparedOperands,
+    Quantised, RopeShape, Tape, Targets, Visibility, WeightFormat, WeightId,
 };
 use std::ops::Range;
 
@@ -199,6 +201,155 @@ fn bf16_rounds_both_factors_and_multiplies_once() {
         .collect();
     assert_eq!(names, ["round_to_bf16", "round_to_bf16", "Bf16 5×2×3"]);
     assert_eq!(device.download(&out), [3.0; 10]);
+}
+
+#[test]
+fn what_products_read_is_rounded_once_and_again_when_it_changed() {
+    let Some((driver, device)) = emulated(MEMORY) else { return };
+    let device = device.with_precision(Precision::Bf16);
+    let (x, mut w) = (device.upload(&[1.0; 6]).unwrap(), device.upload(&[1.0; 15]).unwrap());
+    let mut out = device.zeros(10).unwrap();
+    let shape = LinearShape { rows: 2, inputs: 3, outputs: 5 };
+    let mut product = |w: &GpuBuffer| {
+        driver.calls();
+        device.linear(LinearOperands { shape, x: &x, weight: w, bias: None, accumulate: false }, &mut out);
+        let rounded = |call: &Call| matches!(call, Call::Launch("round_to_bf16", _));
+        (driver.calls().iter().filter(|call| rounded(call)).count(), device.download(&out)[0])
+    };
+    assert_eq!([product(&w), product(&w)], [(2, 3.0), (0, 3.0)]);
+    device.write(&mut w, &[2.0; 15]);
+    assert_eq!([product(&w), product(&w)], [(1, 6.0), (0, 6.0)]);
+    device.clear(&mut w);
+    assert_eq!(product(&w), (1, 0.0));
+    device.scale_add(1.0, &device.upload(&[3.0; 15]).unwrap(), 1.0, &mut w);
+    assert_eq!(product(&w), (1, 9.0));
+    // An update writes both forms.
+    let [mut first, mut second] = [(); 2].map(|()| device.zeros(15).unwrap());
+    let step = AdamW { learning_rate: 1.0, beta1: 0.0, beta2: 0.0, epsilon: 0.0, weight_decay: 0.0, step: 1 };
+    let state = AdamWState { first: &mut first, second: &mut second, parameter: &mut w };
+    device.adamw(step, 1.0, &device.upload(&[0.5; 15]).unwrap(), state);
+    assert_eq!(product(&w), (0, 6.0));
+    assert_eq!(device.download(&w), [2.0; 15]);
+}
+
+/// A block as language models have it, what follows it, and the kernels of one step of training.
+struct Block {
+    parameters: Parameters<Cuda>,
+    /// Word vectors, norm, queries with keys and values, way out, norm, gate with what it is for, way down, norm.
+    weights: [WeightId; 8],
+}
+
+impl Block {
+    const WIDTH: usize = 16;
+    const WORDS: usize = 40;
+    const HEADS: AttentionShape = AttentionShape { heads: 2, key_value_heads: 1, head_size: 8 };
+
+    fn new(device: &Cuda) -> Self {
+        let mut parameters = Parameters::new(device.clone());
+        let mut numbers = Numbers(3);
+        let mut weight = |shapes: &[(usize, usize)]| {
+            let add = |&(rows, columns): &(usize, usize)| {
+                let values: Vec<f32> = numbers.many(rows * columns).into_iter().map(|value| value as f32).collect();
+                let value = device.upload(&values).unwrap();
+                parameters.add(rows, columns, value)
+            };
+            let parts: Vec<usize> = shapes.iter().map(add).collect();
+            parameters.weight(&parts)
+        };
+        let (width, inner) = (Self::WIDTH, 24);
+        let weights = [
+            weight(&[(Self::WORDS, width)]),
+            weight(&[(1, width)]),
+            weight(&[(16, width), (8, width), (8, width)]),
+            weight(&[(width, 16)]),
+            weight(&[(1, width)]),
+            weight(&[(inner, width), (inner, width)]),
+            weight(&[(width, inner)]),
+            weight(&[(1, width)]),
+        ];
+        Self { parameters, weights }
+    }
+
+    /// The losses of all rows, whose gradients are added to `gradients`.
+    fn learn(&self, gradients: &mut Gradients<Cuda>) -> Vec<f64> {
+        let Self { parameters, weights } = self;
+        let [words, norm, packed, out, inner_norm, gate_up, down, last_norm] = *weights;
+        let (device, rows, shape) = (parameters.device(), 20_u32, Self::HEADS);
+        let places: Vec<u32> = (0..rows).collect();
+        let ids: Vec<u32> = places.iter().map(|place| place * 7 % Self::WORDS as u32).collect();
+        let (places, table_rows) = (device.upload_indices(&places).unwrap(), device.upload_indices(&ids).unwrap());
+        let visible = device.upload_visibility(&Visibility::full(&[rows as usize])).unwrap();
+        let mut tape = Tape::recording(parameters, 0);
+        let x = tape.gather(words, &table_rows).unwrap();
+        let h = tape.rms_norm(&x, Some(norm), 1e-5).unwrap();
+        let h = tape.linear(&h, packed, None).unwrap();
+        let h = tape.rope(RopeShape::new(shape, 1e4, 1e-5), &places, &h, None).unwrap();
+        let h = tape.attention(shape, &visible, &h).unwrap();
+        let x = tape.linear_add(&h, out, None, x).unwrap();
+        let h = tape.rms_norm(&x, Some(inner_norm), 1e-5).unwrap();
+        let h = tape.linear(&h, gate_up, None).unwrap();
+        let h = tape.glu(Activation::Swiglu, &h).unwrap();
+        let x = tape.linear_add(&h, down, None, x).unwrap();
+        drop(h);
+        let hidden = tape.rms_norm(&x, Some(last_norm), 1e-5).unwrap();
+        drop(x);
+        let head = LogitHead { weight: words, bias: None, soft_cap: None, forbidden: None, evidence: None };
+        let targets = Targets { ids: &ids, weights: &[0.05; 20] };
+        tape.learn_cross_entropy(hidden, head, targets, gradients).unwrap()
+    }
+}
+
+#[test]
+fn a_step_in_bf16_rounds_weights_once_and_nothing_else() {
+    let Some((driver, device)) = emulated(MEMORY) else { return };
+    let device = device.with_precision(Precision::Bf16);
+    let mut block = Block::new(&device);
+    let mut gradients = Gradients::zeros(&block.parameters).unwrap();
+    let mut roundings = |block: &Block| {
+        driver.calls();
+        block.learn(&mut gradients);
+        let converts = |call: &Call| {
+            let Call::Launch(name, _) = call else { return None };
+            ["round_to_bf16", "round_heads", "widen_bf16", "copy_bf16"].contains(name).then_some(*name)
+        };
+        driver.calls().iter().filter_map(converts).collect::<Vec<&str>>()
+    };
+    // The weights of four products, and word vectors that are the head.
+    assert_eq!(roundings(&block), ["round_to_bf16"; 5]);
+    assert!(roundings(&block).is_empty());
+    let step = AdamW { learning_rate: 0.1, beta1: 0.9, beta2: 0.9, epsilon: 1e-8, weight_decay: 0.0, step: 1 };
+    for parameter in block.parameters.values_mut() {
+        let len = parameter.len();
+        let [mut first, mut second] = [(); 2].map(|()| device.zeros(len).unwrap());
+        let gradient = device.upload(&vec![0.5; len]).unwrap();
+        let state = AdamWState { first: &mut first, second: &mut second, parameter };
+        device.adamw(step, 1.0, &gradient, state);
+    }
+    // What is stacked of several parameters is stacked anew, and then rounded.
+    assert_eq!(roundings(&block), ["round_to_bf16"; 2]);
+}
+
+#[test]
+fn a_step_in_bf16_has_the_gradients_of_one_in_f32_but_for_rounding() {
+    let Some((_, device)) = emulated(MEMORY) else { return };
+    let step = |device: &Cuda| {
+        let block = Block::new(device);
+        let mut gradients = Gradients::zeros(&block.parameters).unwrap();
+        let losses = block.learn(&mut gradients);
+        let gradients: Vec<Vec<f32>> = gradients.buffers().iter().map(|buffer| device.download(buffer)).collect();
+        (losses, gradients)
+    };
+    let (wide, half) = (step(&device), step(&device.clone().with_precision(Precision::Bf16)));
+    for (wide, half) in wide.0.iter().zip(&half.0) {
+        assert!((wide - half).abs() < 0.02 * wide.abs().max(1.0), "{wide} {half}");
+    }
+    for (which, (wide, half)) in wide.1.iter().zip(&half.1).enumerate() {
+        // As vectors: a small element beside large ones is lost in their rounding.
+        let length = |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>().sqrt();
+        let error = length(&mut wide.iter().zip(half).map(|(wide, half)| wide - half));
+        let all = length(&mut wide.iter().copied());
+        assert!(error < 0.03 * all, "gradient {which}: {error} of {all}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Choosing rows, gates, activations and modulation.
 
-use super::memory::{Columns, Memory};
+use super::DeviceError;
+use super::memory::{Columns, Memory, Part};
 
 /// What [`Elementwise::write_rows`] reads.
 #[derive(Debug)]
@@ -177,4 +178,14 @@ pub trait Elementwise: Memory {
     );
     /// `y = a x + b y`; with `b = 0` the old `y` is not read.
     fn scale_add(&self, a: f64, x: &Self::Buffer, b: f64, y: &mut Self::Buffer);
+    /// `y += x`, a part of a buffer that is as long as `y`.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    fn add_part(&self, x: Part<'_, Self::Buffer>, y: &mut Self::Buffer) -> Result<(), DeviceError> {
+        let mut part = self.uninitialised(x.len)?;
+        self.copy(x, &mut part, 0);
+        self.scale_add(1.0, &part, 1.0, y);
+        Ok(())
+    }
 }

@@ -1,7 +1,6 @@
 //! Products with a weight matrix `[N, K]`, as it is or prepared, and their gradients.
 
-use super::Activation;
-use super::{DeviceError, Memory};
+use super::{Activation, DeviceError, Elementwise};
 use crate::{Quantised, WeightFormat};
 use std::fmt::Debug;
 
@@ -132,12 +131,18 @@ pub enum PreparedValues<E> {
 }
 
 /// Products with weights.
-pub trait Linear: Memory {
+pub trait Linear: Elementwise {
     /// A matrix in the order and the numbers in which the device multiplies by it.
     type Prepared: Debug + Send + Sync;
 
     /// `out = x wᵀ (+ bias) (+ out if accumulate)`; out `[T, N]`.
     fn linear(&self, operands: LinearOperands<'_, Self::Buffer>, out: &mut Self::Buffer);
+    /// `out = residual + x wᵀ (+ bias)`, whatever `accumulate` is; out and residual `[T, N]`. It is what
+    /// [`Linear::linear`] adds to a copy of the residual, to the bit.
+    fn linear_onto(&self, operands: LinearOperands<'_, Self::Buffer>, residual: &Self::Buffer, out: &mut Self::Buffer) {
+        self.scale_add(1.0, residual, 0.0, out);
+        self.linear(LinearOperands { accumulate: true, ..operands }, out);
+    }
     /// `d_x = d_out w (+ d_x if accumulate)`, `[T, K]`; also the mixture of word vectors: probabilities `[T, V]` times
     /// a table `[V, D]`.
     fn linear_backward_input(&self, operands: BackwardInput<'_, Self::Buffer>, d_x: &mut Self::Buffer);

@@ -42,7 +42,7 @@ pub(super) fn take<T: Trainee>(
     if finite {
         trainee.observe(&observed, &loads);
         let (weights, optimiser) = trainee.learner();
-        optimiser.update(weights, number + 1, learning_rate, norm);
+        optimiser.update(weights, number + 1, learning_rate, norm)?;
     }
     let (imbalance, seconds) = (loads.imbalance(), begun.elapsed().as_secs_f64());
     Ok(Some(StepOutcome { finite, nats, tokens, bytes, norm, learning_rate, imbalance, seconds }))

@@ -53,6 +53,30 @@ fn a_run_on_a_gpu_is_that_on_the_processor_and_resumes_exactly() {
     }
 }
 
+/// Algorithms of products differ in their bits, and another process would choose other ones by its clock.
+#[test]
+fn a_run_that_another_process_resumes_takes_the_algorithms_that_were_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |name: &str, steps: &str| {
+        let set = [&SET[..], &[steps, "optimiser.lr_schedule=constant"]].concat();
+        recipe(&folder.path().join(name), &set)
+    };
+    let stored = folder.path().join("algorithms");
+    let Some(first) = Cuda::emulated(Some(&stored), 0) else { return };
+    let Some(second) = Cuda::emulated(Some(&stored), 1) else { return };
+    let Some(forgetful) = Cuda::emulated(None, 1) else { return };
+    let state = |name: &str| -> Vec<_> {
+        let all = fingerprint(&of(name, "run.steps=2").output).into_iter();
+        all.filter(|(name, _)| name.starts_with("state/")).collect()
+    };
+    run_on(&first, &of("whole", "run.steps=2"), false);
+    for (name, device, is_same) in [("resumed", second, true), ("otherwise", forgetful, false)] {
+        run_on(&first, &of(name, "run.steps=1"), false);
+        run_on(&device, &of(name, "run.steps=2"), true);
+        assert_eq!(state("whole") == state(name), is_same, "{name}");
+    }
+}
+
 /// Steps ask about other numbers of rows each, which must not make memory grow; a real GPU shows it over a thousand.
 #[test]
 fn many_steps_on_a_gpu_take_no_more_memory_than_a_few() {

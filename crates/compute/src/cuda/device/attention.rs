@@ -16,7 +16,7 @@ impl Attention for Cuda {
         let AttentionRows::<_, GpuIndices, _> { queries, keys_values, .. } =
             AttentionRows::packed(shape, visible, packed);
         let attended = Attended { shape, visible, count: visible.len(), rows: In::none(), queries, keys_values };
-        self.attend(attended, out.output(), log_sum_exp.output());
+        self.attend(attended, out, log_sum_exp.output());
     }
     fn attention_rows(&self, operands: AttentionRows<'_, GpuBuffer, GpuIndices, GpuVisibility>, out: &mut GpuBuffer) {
         let AttentionRows { shape, visible, rows, queries, keys_values } = operands;
@@ -24,7 +24,7 @@ impl Attention for Cuda {
             Rows::All => (visible.len(), In::none()),
             Rows::At(rows) => (rows.len(), rows.input()),
         };
-        self.attend(Attended { shape, visible, count, rows, queries, keys_values }, out.output(), Out::none());
+        self.attend(Attended { shape, visible, count, rows, queries, keys_values }, out, Out::none());
     }
     fn attention_backward(&self, operands: AttentionBackward<'_, GpuBuffer, GpuVisibility>, d_packed: &mut GpuBuffer) {
         self.attend_back(operands, d_packed);

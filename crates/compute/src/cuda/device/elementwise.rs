@@ -1,13 +1,16 @@
 //! Rows, gates, activations and modulation.
 
 use crate::cuda::arguments::{In, Out};
+use crate::cuda::buffer::Written;
 use crate::cuda::kernels::{
-    self, Gather, GatherBf16, Gelu, GeluBackward, Glu, GluBackward, GluHalves, ModulateBackward, ModulationBackward,
-    RoundToLevels, RoundToLevelsBackward, RowFactorsBackward, ScaleRows, ScaledPointsOf, ScatterAdd, Silu,
-    SiluBackward, WriteRowsOf,
+    self, Gather, Gelu, GeluBackward, Glu, GluBackward, GluHalves, ModulateBackward, ModulationBackward, RoundToLevels,
+    RoundToLevelsBackward, RowFactorsBackward, ScaleRows, ScaledPointsOf, ScatterAdd, Silu, SiluBackward, WriteRowsOf,
 };
 use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, int};
-use crate::{Activation, DType, Elementwise, Modulation, RowScale, ScaledPoints, ShiftScale, WriteRows};
+use crate::{
+    Activation, DType, DeviceError, Elementwise, Modulation, Part, RowScale, ScaledPoints, ShiftScale, WriteRows,
+};
+use half::bf16;
 
 /// Blocks that give each element of a row a thread, for so many rows.
 fn across(rows: usize, columns: usize) -> (u32, u32) {
@@ -16,21 +19,30 @@ fn across(rows: usize, columns: usize) -> (u32, u32) {
 
 impl Elementwise for Cuda {
     fn gather(&self, columns: usize, table: &GpuBuffer, ids: &GpuIndices, out: &mut GpuBuffer) {
-        let (count, wide) = (ids.len() * columns, int(columns));
-        let (ids, out) = (ids.input(), out.output());
-        if table.dtype() == DType::Bf16 {
-            self.each(count, |count| GatherBf16 { count, columns: wide, table: table.input(), ids, out });
-        } else {
-            self.each(count, |count| Gather { count, columns: wide, table: table.input(), ids, out });
-        }
+        // Rows of an image are an image, to the bit.
+        let (table, out) = match table.dtype() {
+            DType::Bf16 => (table.input::<bf16>().into(), out.output::<f32>().into()),
+            _ if table.is_image() => (table.either(), Written { wide: Out::none(), image: out.image_output() }),
+            _ => (table.either(), out.output::<f32>().into()),
+        };
+        self.each(ids.len() * columns, |count| Gather {
+            count,
+            columns: int(columns),
+            table: table.wide,
+            table_image: table.image,
+            ids: ids.input(),
+            out: out.wide,
+            image: out.image,
+        });
     }
     fn write_rows(&self, operands: WriteRows<'_, GpuBuffer, GpuIndices>, table: &mut GpuBuffer) {
         let WriteRows { columns, rows, ids } = operands;
-        let last = self.last(ids);
+        let (last, from) = (self.last(ids), rows.buffer.either().skip(rows.first));
         self.each(last.ids.len() * columns, |count| WriteRowsOf {
             count,
             columns: int(columns),
-            rows: rows.buffer.input().skip(rows.first),
+            rows: from.wide,
+            rows_image: from.image,
             stride: int(rows.stride),
             sources: last.places.input(),
             ids: last.ids.input(),
@@ -65,7 +77,8 @@ impl Elementwise for Cuda {
 
     fn glu(&self, activation: Activation, width: usize, gate_up: &GpuBuffer, out: &mut GpuBuffer) {
         let (geglu, width, gate_up) = (is_geglu(activation), int(width), gate_up.input());
-        self.each(out.len(), |count| Glu { count, geglu, width, gate_up, out: out.output() });
+        let (len, Written { wide, image }) = (out.len(), self.for_products(out));
+        self.each(len, |count| Glu { count, geglu, width, gate_up, out: wide, image });
     }
     fn glu_backward(
         &self,
@@ -75,13 +88,15 @@ impl Elementwise for Cuda {
         d_out: &GpuBuffer,
         d_gate_up: &mut GpuBuffer,
     ) {
+        let Written { wide, image } = self.for_products(d_gate_up);
         self.each(d_out.len(), |count| GluBackward {
             count,
             geglu: is_geglu(activation),
             width: int(width),
             gate_up: gate_up.input(),
             d_out: d_out.input(),
-            d_gate_up: d_gate_up.output(),
+            d_gate_up: wide,
+            image,
         });
     }
     fn silu(&self, x: &GpuBuffer, out: &mut GpuBuffer) {
@@ -91,10 +106,12 @@ impl Elementwise for Cuda {
         self.each(x.len(), |count| SiluBackward { count, x: x.input(), d_out: d_out.input(), d_x: d_x.output() });
     }
     fn gelu(&self, x: &GpuBuffer, out: &mut GpuBuffer) {
-        self.each(x.len(), |count| Gelu { count, x: x.input(), out: out.output() });
+        let Written { wide, image } = self.for_products(out);
+        self.each(x.len(), |count| Gelu { count, x: x.input(), out: wide, image });
     }
     fn gelu_backward(&self, x: &GpuBuffer, d_out: &GpuBuffer, d_x: &mut GpuBuffer) {
-        self.each(x.len(), |count| GeluBackward { count, x: x.input(), d_out: d_out.input(), d_x: d_x.output() });
+        let Written { wide, image } = self.for_products(d_x);
+        self.each(x.len(), |count| GeluBackward { count, x: x.input(), d_out: d_out.input(), d_x: wide, image });
     }
     fn round_to_levels(&self, levels: &GpuIndices, x: &GpuBuffer, out: &mut GpuBuffer) {
         let (columns, levels) = (int(levels.len()), levels.input());
@@ -110,6 +127,7 @@ impl Elementwise for Cuda {
     }
     fn modulate(&self, operands: Modulation<'_, GpuBuffer, GpuIndices>, at: ShiftScale, out: &mut GpuBuffer) {
         let Modulation { columns, groups, stride, x, modulation } = operands;
+        let (x, Written { wide, image }) = (x.either(), self.for_products(out));
         self.each(groups.len() * columns, |count| kernels::Modulate {
             count,
             columns: int(columns),
@@ -117,9 +135,11 @@ impl Elementwise for Cuda {
             stride: int(stride),
             shift: int(at.shift),
             scale: int(at.scale),
-            x: x.input(),
+            x: x.wide,
+            x_image: x.image,
             modulation: modulation.input(),
-            out: out.output(),
+            out: wide,
+            image,
         });
     }
     fn modulate_backward(
@@ -165,6 +185,7 @@ impl Elementwise for Cuda {
         d_modulation: &mut GpuBuffer,
     ) {
         let Modulation { columns, groups, stride, modulation, .. } = operands;
+        let Written { wide, image } = self.for_products(d_x);
         self.each(groups.len() * columns, |count| kernels::GatedAddBackward {
             count,
             columns: int(columns),
@@ -173,7 +194,8 @@ impl Elementwise for Cuda {
             gate: int(gate),
             modulation: modulation.input(),
             d_out: d_out.input(),
-            d_x: d_x.output(),
+            d_x: wide,
+            image,
         });
         self.add_to_modulation(operands, (NO_SHIFT, gate), d_out, d_modulation);
     }
@@ -203,7 +225,13 @@ impl Elementwise for Cuda {
         self.by_row(groups.ids.len(), kernel);
     }
     fn scale_add(&self, a: f64, x: &GpuBuffer, b: f64, y: &mut GpuBuffer) {
-        self.scale_into(a, x.input(), b, y.output(), y.len());
+        let len = y.len();
+        self.scale_into(a, x.either(), b, y.output().into(), len);
+    }
+    fn add_part(&self, Part { buffer, first, len }: Part<'_, GpuBuffer>, y: &mut GpuBuffer) -> Result<(), DeviceError> {
+        assert!(first + len <= buffer.len() && len == y.len(), "a part of a buffer");
+        self.scale_into(1.0, buffer.either().skip(first), 1.0, y.output().into(), len);
+        Ok(())
     }
 }
 
@@ -222,9 +250,9 @@ impl Cuda {
         activation: Activation,
         count: usize,
         (gate, up): (In<f32>, In<f32>),
-        out: Out<f32>,
+        Written { wide, image }: Written,
     ) {
-        self.each(count, |count| GluHalves { count, geglu: is_geglu(activation), gate, up, out });
+        self.each(count, |count| GluHalves { count, geglu: is_geglu(activation), gate, up, out: wide, image });
     }
 
     fn scaled_rows(

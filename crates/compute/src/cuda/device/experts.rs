@@ -86,6 +86,7 @@ impl Experts for Cuda {
         d_sorted: &mut GpuBuffer,
     ) {
         let Combine { columns, per_token, places, weights, sorted } = operands;
+        let d_sorted = self.for_products(d_sorted);
         let kernel = CombineBackward {
             columns: int(columns),
             per_token: int(per_token),
@@ -94,7 +95,8 @@ impl Experts for Cuda {
             sorted: sorted.input(),
             d_out: d_out.input(),
             d_weights: d_weights.output(),
-            d_sorted: d_sorted.output(),
+            d_sorted: d_sorted.wide,
+            image: d_sorted.image,
         };
         self.by_row(places.len(), kernel);
     }
@@ -107,11 +109,11 @@ impl Experts for Cuda {
         let GroupedOperands { shape, x, groups } = operands;
         for group in groups {
             let (rows, first) = (group.rows.len(), group.rows.start);
-            let (x, out) = (x.input().skip(first * shape.inputs), out.output().skip(first * shape.outputs));
+            let (x, out) = (Operand::of_part(x, first * shape.inputs), out.output().skip(first * shape.outputs));
             match group.weight {
                 Factor::Values(weight) => {
-                    let (shape, factors) = (LinearShape { rows, ..shape }, (Operand::plain(x), Operand::of(weight)));
-                    self.forward(shape, self.precision.dtype(), factors, (None, false), out);
+                    let (shape, factors) = (LinearShape { rows, ..shape }, (x, Operand::of(weight)));
+                    self.forward(shape, self.precision.dtype(), factors, (None, None), out);
                 }
                 Factor::Prepared(weight) => self.multiply_prepared(rows, (x, weight), (None, false), out),
             }
@@ -130,13 +132,14 @@ impl Experts for Cuda {
         let [gates, ups] = [(); 2].map(|()| self.scratch::<f32>(count));
         for group in groups {
             let (rows, first) = (group.rows.len(), group.rows.start);
-            let x = x.input().skip(first * shape.inputs);
+            let x = Operand::of_part(x, first * shape.inputs);
             for (weight, half) in [(group.weight.0, &gates), (group.weight.1, &ups)] {
                 let half = half.output().skip((first - start) * shape.outputs);
                 self.multiply_prepared(rows, (x, weight), (None, false), half);
             }
         }
-        self.gate_halves(activation, count, (gates.input(), ups.input()), out.output().skip(start * shape.outputs));
+        let to = self.for_all(out).skip(start * shape.outputs);
+        self.gate_halves(activation, count, (gates.input(), ups.input()), to);
     }
     fn grouped_backward_input(
         &self,
@@ -146,11 +149,12 @@ impl Experts for Cuda {
         let GroupedOperands { shape, x: d_out, groups } = operands;
         for group in groups {
             let (rows, first) = (group.rows.len(), group.rows.start);
-            let (d_out, d_x) = (d_out.input().skip(first * shape.outputs), d_x.output().skip(first * shape.inputs));
+            let (d_out, d_x) =
+                (Operand::of_part(d_out, first * shape.outputs), d_x.output().skip(first * shape.inputs));
             match group.weight {
                 Factor::Values(weight) => {
                     let shape = LinearShape { rows, ..shape };
-                    let factors = (Operand::plain(d_out), Operand::of(weight));
+                    let factors = (d_out, Operand::of(weight));
                     self.backward_input(shape, self.precision.dtype(), factors, false, d_x);
                 }
                 Factor::Prepared(weight) => self.multiply_prepared_back(rows, (d_out, weight), false, d_x),
@@ -159,8 +163,8 @@ impl Experts for Cuda {
     }
     fn grouped_backward_weight(&self, operands: GroupBackwardWeight<'_, GpuBuffer>, d_weight: &mut GpuBuffer) {
         let GroupBackwardWeight { shape, d_out, x, rows } = operands;
-        let d_out = Operand::plain(d_out.input().skip(rows.start * shape.outputs));
-        let x = Operand::plain(x.input().skip(rows.start * shape.inputs));
-        self.backward_weight(LinearShape { rows: rows.len(), ..shape }, d_out, x, d_weight.output());
+        let d_out = Operand::of_part(d_out, rows.start * shape.outputs);
+        let x = Operand::of_part(x, rows.start * shape.inputs);
+        self.backward_weight(LinearShape { rows: rows.len(), ..shape }, (d_out, x), d_weight.output());
     }
 }

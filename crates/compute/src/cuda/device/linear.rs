@@ -13,7 +13,13 @@ impl Linear for Cuda {
     fn linear(&self, operands: LinearOperands<'_, GpuBuffer>, out: &mut GpuBuffer) {
         let LinearOperands { shape, x, weight, bias, accumulate } = operands;
         let (factors, bias) = ((Operand::of(x), Operand::of(weight)), bias.map(GpuBuffer::input));
-        self.forward(shape, self.precision.dtype(), factors, (bias, accumulate), out.output());
+        let out = out.output();
+        self.forward(shape, self.precision.dtype(), factors, (bias, accumulate.then(|| out.input())), out);
+    }
+    fn linear_onto(&self, operands: LinearOperands<'_, GpuBuffer>, residual: &GpuBuffer, out: &mut GpuBuffer) {
+        let LinearOperands { shape, x, weight, bias, .. } = operands;
+        let (factors, bias) = ((Operand::of(x), Operand::of(weight)), bias.map(GpuBuffer::input));
+        self.forward(shape, self.precision.dtype(), factors, (bias, Some(residual.input())), out.output());
     }
     fn linear_backward_input(&self, operands: BackwardInput<'_, GpuBuffer>, d_x: &mut GpuBuffer) {
         let BackwardInput { shape, d_out, weight, accumulate } = operands;
@@ -27,9 +33,9 @@ impl Linear for Cuda {
         d_bias: Option<&mut GpuBuffer>,
     ) {
         let BackwardWeight { shape, d_out, x } = operands;
-        self.backward_weight(shape, Operand::of(d_out), Operand::of(x), d_weight.output());
+        self.backward_weight(shape, (Operand::of(d_out), Operand::of(x)), d_weight.output());
         if let Some(d_bias) = d_bias {
-            self.add_rows(shape.rows, shape.outputs, d_out.input(), d_bias.output());
+            self.add_rows(shape.rows, shape.outputs, d_out.either(), d_bias.output());
         }
     }
 
@@ -59,7 +65,7 @@ impl Linear for Cuda {
     fn linear_prepared(&self, operands: PreparedOperands<'_, GpuBuffer, GpuMatrix>, out: &mut GpuBuffer) {
         let PreparedOperands { rows, x, weight, bias, accumulate } = operands;
         let bias = bias.map(GpuBuffer::input);
-        self.multiply_prepared(rows, (x.input(), weight), (bias, accumulate), out.output());
+        self.multiply_prepared(rows, (Operand::of(x), weight), (bias, accumulate), out.output());
     }
     fn linear_prepared_backward_input(
         &self,
@@ -67,16 +73,16 @@ impl Linear for Cuda {
         d_x: &mut GpuBuffer,
     ) {
         let PreparedBackwardInput { rows, d_out, weight, accumulate } = operands;
-        self.multiply_prepared_back(rows, (d_out.input(), weight), accumulate, d_x.output());
+        self.multiply_prepared_back(rows, (Operand::of(d_out), weight), accumulate, d_x.output());
     }
     fn linear_glu(&self, operands: GluOperands<'_, GpuBuffer, GpuMatrix>, out: &mut GpuBuffer) {
         let GluOperands { activation, rows, x, gate, up } = operands;
         let count = rows * gate.shape().0;
         let [gate, up] = [gate, up].map(|matrix| {
             let half = self.scratch::<f32>(count);
-            self.multiply_prepared(rows, (x.input(), matrix), (None, false), half.output());
+            self.multiply_prepared(rows, (Operand::of(x), matrix), (None, false), half.output());
             half
         });
-        self.gate_halves(activation, count, (gate.input(), up.input()), out.output());
+        self.gate_halves(activation, count, (gate.input(), up.input()), self.for_all(out));
     }
 }

@@ -15,7 +15,8 @@ impl Memory for Cuda {
         false
     }
     fn describe(&self) -> String {
-        let (facts, name) = (self.facts(), self.name());
+        let facts = self.facts();
+        let name = facts.device();
         let (major, minor) = facts.capability;
         format!("{name} ({}, sm_{major}{minor}, products in {})", facts.name, self.precision)
     }
@@ -43,16 +44,16 @@ impl Memory for Cuda {
         match buffer.dtype() {
             DType::Bf16 => {
                 let halves: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
-                self.copy_in(buffer.at(), &halves);
+                self.copy_in(buffer.output::<bf16>().0, &halves);
             }
-            _ => self.copy_in(buffer.at(), values),
+            _ => self.copy_in(buffer.output::<f32>().0, values),
         }
     }
     fn download(&self, buffer: &GpuBuffer) -> Vec<f32> {
-        match buffer.dtype() {
-            DType::Bf16 => self.fetch::<bf16>(buffer.at(), buffer.len()).into_iter().map(bf16::to_f32).collect(),
-            _ => self.fetch(buffer.at(), buffer.len()),
+        if buffer.dtype() == DType::Bf16 || buffer.is_image() {
+            return self.fetch::<bf16>(buffer.rounded().0, buffer.len()).into_iter().map(bf16::to_f32).collect();
         }
+        self.fetch(buffer.input::<f32>().0, buffer.len())
     }
     fn len(&self, buffer: &GpuBuffer) -> usize {
         buffer.len()
@@ -63,7 +64,8 @@ impl Memory for Cuda {
     fn clear(&self, buffer: &mut GpuBuffer) {
         // What a driver makes of no bytes is not written down.
         if buffer.len() > 0 {
-            self.must(self.driver.clear(buffer.at(), buffer.len() * buffer.dtype().bytes()));
+            let at = if buffer.dtype() == DType::Bf16 { buffer.output::<bf16>().0 } else { buffer.output::<f32>().0 };
+            self.must(self.driver.clear(at, buffer.len() * buffer.dtype().bytes()));
         }
     }
     fn convert(&self, from: &GpuBuffer, to: &mut GpuBuffer) {
@@ -71,7 +73,11 @@ impl Memory for Cuda {
         assert_eq!(count, to.len(), "a buffer is overwritten by as many elements as it has");
         match (from.dtype(), to.dtype()) {
             (DType::F32, DType::Bf16) => {
-                self.each(count, |count| RoundToBf16 { count, x: from.input(), out: to.output() });
+                if from.is_image() {
+                    self.each(count, |count| CopyBf16 { count, x: from.rounded(), out: to.output() });
+                } else {
+                    self.each(count, |count| RoundToBf16 { count, x: from.input(), out: to.output() });
+                }
             }
             (DType::Bf16, DType::F32) => {
                 self.each(count, |count| WidenBf16 { count, x: from.input(), out: to.output() });
@@ -86,7 +92,7 @@ impl Memory for Cuda {
             DType::Bf16 => {
                 self.each(len, |count| CopyBf16 { count, x: buffer.input().skip(source), out: to.output().skip(first) })
             }
-            _ => self.scale_into(1.0, buffer.input().skip(source), 0.0, to.output().skip(first), len),
+            _ => self.scale_into(1.0, buffer.either().skip(source), 0.0, to.output().skip(first).into(), len),
         }
     }
 

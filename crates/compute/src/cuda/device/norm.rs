@@ -2,6 +2,7 @@
 
 use crate::cuda::arguments::In;
 use crate::cuda::attention::check_head;
+use crate::cuda::buffer::Written;
 use crate::cuda::kernels::{
     LayerNormRows, LayerNormRowsBackward, LayerNormWeightBackward, RmsNormRows, RmsNormRowsBackward,
     RmsNormWeightBackward, RopeRows, RopeRowsBackward, RopeWeightBackward,
@@ -23,6 +24,7 @@ fn both(norms: Option<HeadNorms<'_, GpuBuffer>>) -> (In<f32>, In<f32>) {
 impl Norm for Cuda {
     fn rms_norm(&self, operands: RmsNorm<'_, GpuBuffer>, out: &mut GpuBuffer, inverse_rms: &mut GpuBuffer) {
         let RmsNorm { columns, epsilon, x, weight } = operands;
+        let Written { wide, image } = self.for_products(out);
         self.by_row(
             inverse_rms.len(),
             RmsNormRows {
@@ -30,7 +32,8 @@ impl Norm for Cuda {
                 epsilon: epsilon as f32,
                 x: x.input(),
                 weight: maybe(weight),
-                out: out.output(),
+                out: wide,
+                image,
                 inverse_rms: inverse_rms.output(),
             },
         );
@@ -44,6 +47,8 @@ impl Norm for Cuda {
         let RmsNormBackward { columns, x, weight, inverse_rms, d_out, accumulate } = operands;
         let rows = inverse_rms.len();
         let (x, inverse_rms, d_out) = (x.input(), inverse_rms.input(), d_out.input());
+        // What reads the gradient of a stream next is the product that added to it.
+        let Written { wide, image } = self.for_all(d_x);
         self.by_row(
             rows,
             RmsNormRowsBackward {
@@ -53,7 +58,8 @@ impl Norm for Cuda {
                 inverse_rms,
                 d_out,
                 accumulate: i32::from(accumulate),
-                d_x: d_x.output(),
+                d_x: wide,
+                image,
             },
         );
         if let Some(d_weight) = d_weight {
@@ -112,6 +118,7 @@ impl Norm for Cuda {
         let AttentionShape { heads, key_value_heads, head_size } = shape.attention;
         let table = self.rope_table(&shape, positions.largest());
         let (query_norm, key_norm) = both(norms);
+        let Written { wide, image } = self.for_attention(shape.attention, out);
         self.by_row(
             positions.len() / shape.rotation.axes,
             RopeRows {
@@ -128,7 +135,8 @@ impl Norm for Cuda {
                 packed: packed.input(),
                 query_norm,
                 key_norm,
-                out: out.output(),
+                out: wide,
+                image,
             },
         );
     }
@@ -146,8 +154,9 @@ impl Norm for Cuda {
         let (turned, axes, query_factors) = (int(shape.rotation.columns), int(shape.rotation.axes), tables.factors());
         let inverses = self.scratch::<f32>(rows * (heads + key_value_heads));
         let (query_norm, key_norm) = both(norms);
+        let Written { wide, image } = self.for_products(d_packed);
         let (positions, table, packed, d_out) =
-            (positions.input(), tables.turns.input(), packed.input(), d_out.input());
+            (positions.input(), tables.turns.input(), packed.input(), d_out.either());
         self.by_row(
             rows,
             RopeRowsBackward {
@@ -164,8 +173,10 @@ impl Norm for Cuda {
                 packed,
                 query_norm,
                 key_norm,
-                d_out,
-                d_packed: d_packed.output(),
+                d_out: d_out.wide,
+                d_out_image: d_out.image,
+                d_packed: wide,
+                image,
                 inverses: inverses.output(),
             },
         );
@@ -186,7 +197,8 @@ impl Norm for Cuda {
                     query_factors,
                     packed,
                     inverses: inverses.input(),
-                    d_out,
+                    d_out: d_out.wide,
+                    d_out_image: d_out.image,
                     partial,
                 };
                 self.launch(0, kernel, (parts, 1), THREADS, 0);

@@ -12,6 +12,13 @@ DEVICE u16 to_bf16(float value) {
 }
 DEVICE float from_bf16(u16 value) { return float_of(u32(value) << 16); }
 
+// A matrix is in f32, or rounded in `image`, or in both: a null pointer stands for what there is not.
+DEVICE float get(const float* wide, const u16* image, i64 at) { return wide ? wide[at] : from_bf16(image[at]); }
+DEVICE void put(float* wide, u16* image, i64 at, float value) {
+    if (wide) wide[at] = value;
+    if (image) image[at] = to_bf16(value);
+}
+
 DEVICE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 DEVICE float silu_slope(float x) {
     float s = sigmoid(x);

@@ -16,26 +16,27 @@ KERNEL copy_bf16(i64 count, const u16* x, u16* out) {
 }
 
 // A gate goes through SiLU, or with `geglu` through GELU.
-KERNEL glu(i64 count, int geglu, int width, const float* gate_up, float* out) {
+KERNEL glu(i64 count, int geglu, int width, const float* gate_up, float* out, u16* image) {
     i64 i = element_index();
     if (i >= count) return;
     i64 row = i / width, column = i % width;
     float gate = gate_up[row * 2 * width + column], up = gate_up[row * 2 * width + width + column];
-    out[i] = gate * (geglu ? gelu_gate(gate) : sigmoid(gate)) * up;
+    put(out, image, i, gate * (geglu ? gelu_gate(gate) : sigmoid(gate)) * up);
 }
 
-KERNEL glu_halves(i64 count, int geglu, const float* gate, const float* up, float* out) {
+KERNEL glu_halves(i64 count, int geglu, const float* gate, const float* up, float* out, u16* image) {
     i64 i = element_index();
-    if (i < count) out[i] = gate[i] * (geglu ? gelu_gate(gate[i]) : sigmoid(gate[i])) * up[i];
+    if (i < count) put(out, image, i, gate[i] * (geglu ? gelu_gate(gate[i]) : sigmoid(gate[i])) * up[i]);
 }
 
-KERNEL glu_backward(i64 count, int geglu, int width, const float* gate_up, const float* d_out, float* d_gate_up) {
+KERNEL glu_backward(i64 count, int geglu, int width, const float* gate_up, const float* d_out, float* d_gate_up,
+                    u16* image) {
     i64 i = element_index();
     if (i >= count) return;
     i64 at = (i / width) * 2 * width + i % width;
     float gate = gate_up[at], up = gate_up[at + width], gradient = d_out[i];
-    d_gate_up[at] = gradient * up * (geglu ? gelu_slope(gate) : silu_slope(gate));
-    d_gate_up[at + width] = gradient * gate * (geglu ? gelu_gate(gate) : sigmoid(gate));
+    put(d_gate_up, image, at, gradient * up * (geglu ? gelu_slope(gate) : silu_slope(gate)));
+    put(d_gate_up, image, at + width, gradient * gate * (geglu ? gelu_gate(gate) : sigmoid(gate)));
 }
 
 KERNEL silu(i64 count, const float* x, float* out) {
@@ -48,14 +49,14 @@ KERNEL silu_backward(i64 count, const float* x, const float* d_out, float* d_x) 
     if (i < count) d_x[i] = d_out[i] * silu_slope(x[i]);
 }
 
-KERNEL gelu(i64 count, const float* x, float* out) {
+KERNEL gelu(i64 count, const float* x, float* out, u16* image) {
     i64 i = element_index();
-    if (i < count) out[i] = x[i] * gelu_gate(x[i]);
+    if (i < count) put(out, image, i, x[i] * gelu_gate(x[i]));
 }
 
-KERNEL gelu_backward(i64 count, const float* x, const float* d_out, float* d_x) {
+KERNEL gelu_backward(i64 count, const float* x, const float* d_out, float* d_x, u16* image) {
     i64 i = element_index();
-    if (i < count) d_x[i] = d_out[i] * gelu_slope(x[i]);
+    if (i < count) put(d_x, image, i, d_out[i] * gelu_slope(x[i]));
 }
 
 KERNEL round_to_levels(i64 count, int columns, const u32* levels, const float* x, float* out) {
@@ -73,12 +74,12 @@ KERNEL round_to_levels_backward(i64 count, const float* x, const float* d_out, f
 }
 
 KERNEL modulate(i64 count, int columns, const u32* group_of_row, int stride, int shift, int scale, const float* x,
-                const float* modulation, float* out) {
+                const u16* x_image, const float* modulation, float* out, u16* image) {
     i64 i = element_index();
     if (i >= count) return;
     const float* group = modulation + i64(group_of_row[i / columns]) * stride;
     int column = i % columns;
-    out[i] = x[i] * (1.0f + group[scale + column]) + group[shift + column];
+    put(out, image, i, get(x, x_image, i) * (1.0f + group[scale + column]) + group[shift + column]);
 }
 
 KERNEL modulate_backward(i64 count, int columns, const u32* group_of_row, int stride, int scale,
@@ -115,16 +116,18 @@ KERNEL gated_add(i64 count, int columns, const u32* group_of_row, int stride, in
 }
 
 KERNEL gated_add_backward(i64 count, int columns, const u32* group_of_row, int stride, int offset,
-                          const float* modulation, const float* d_out, float* d_x) {
+                          const float* modulation, const float* d_out, float* d_x, u16* image) {
     i64 i = element_index();
     if (i >= count) return;
-    d_x[i] = d_out[i] * modulation[i64(group_of_row[i / columns]) * stride + offset + i % columns];
+    put(d_x, image, i, d_out[i] * modulation[i64(group_of_row[i / columns]) * stride + offset + i % columns]);
 }
 
-// `y = a x + b y`; with `b = 0` the old `y` is not read, so that it may be uninitialised.
-KERNEL scale_add(i64 count, float a, const float* x, float b, float* y) {
+// `y = a x + b y`, and its image; with `b = 0` the old `y` is not read, so that it may be uninitialised.
+KERNEL scale_add(i64 count, float a, const float* x, const u16* x_image, float b, float* y, u16* image) {
     i64 i = element_index();
-    if (i < count) y[i] = b == 0.0f ? a * x[i] : a * x[i] + b * y[i];
+    if (i >= count) return;
+    float value = get(x, x_image, i);
+    put(y, image, i, b == 0.0f ? a * value : a * value + b * y[i]);
 }
 
 // `c tanh(l / c)`.
@@ -133,12 +136,14 @@ KERNEL soft_cap(i64 count, float cap, float* logits) {
     if (i < count) logits[i] = cap * (2.0f * sigmoid(2.0f / cap * logits[i]) - 1.0f);
 }
 
-KERNEL soft_cap_backward(i64 count, int columns, float cap, const float* uncapped, const float* bias, float* gradient) {
+// `gradient` is overwritten, or the product goes to `image`.
+KERNEL soft_cap_backward(i64 count, int columns, float cap, const float* uncapped, const float* bias, float* gradient,
+                         u16* image) {
     i64 i = element_index();
     if (i >= count) return;
     float logit = bias ? uncapped[i] + bias[i % columns] : uncapped[i];
     float share = 2.0f * sigmoid(2.0f / cap * logit) - 1.0f;
-    gradient[i] *= 1.0f - share * share;
+    put(image ? nullptr : gradient, image, i, gradient[i] * (1.0f - share * share));
 }
 
 // `factors[g] x`, `g` the group of the row.
@@ -167,15 +172,15 @@ KERNEL add_bias(i64 count, int columns, const float* bias, float* out) {
     if (i < count) out[i] += bias[i % columns];
 }
 
-// One AdamW update; the corrections are `1 − βᵏ`.
+// One AdamW update; the corrections are `1 − βᵏ`. Where the parameter has an image it becomes that of the new value.
 KERNEL adamw(i64 count, float rate, float beta1, float beta2, float rest1, float rest2, float epsilon, float keep,
              float correction1, float correction2, float gradient_scale, const float* gradient, float* first,
-             float* second, float* parameter) {
+             float* second, float* parameter, u16* image) {
     i64 i = element_index();
     if (i >= count) return;
     float g = gradient[i] * gradient_scale;
     float m = first[i] * beta1 + g * rest1, v = second[i] * beta2 + g * g * rest2;
     first[i] = m;
     second[i] = v;
-    parameter[i] = parameter[i] * keep - m / correction1 / (sqrtf(v / correction2) + epsilon) * rate;
+    put(parameter, image, i, parameter[i] * keep - m / correction1 / (sqrtf(v / correction2) + epsilon) * rate);
 }

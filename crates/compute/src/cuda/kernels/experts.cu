@@ -161,13 +161,13 @@ KERNEL combine(i64 count, int columns, int per_token, const u32* places, const f
 
 // One block for each place.
 KERNEL combine_backward(int columns, int per_token, const u32* places, const float* weights, const float* sorted,
-                        const float* d_out, float* d_weights, float* d_sorted) {
+                        const float* d_out, float* d_weights, float* d_sorted, u16* image) {
     i64 at = i64(places[blockIdx.x]) * columns;
     d_out += i64(blockIdx.x) / per_token * columns;
     float weight = weights[blockIdx.x], product = 0.0f;
     for (int c = threadIdx.x; c < columns; c += blockDim.x) {
         product += d_out[c] * sorted[at + c];
-        d_sorted[at + c] = weight * d_out[c];
+        put(d_sorted, image, at + c, weight * d_out[c]);
     }
     product = block_sum(product);
     if (threadIdx.x == 0) d_weights[blockIdx.x] = product;

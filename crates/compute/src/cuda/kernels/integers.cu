@@ -1,16 +1,17 @@
 // Products with matrices of integers: rows of the input are rounded to 8 bits, sums of each group are exact.
 
 // Each row to `round(127 x / max |x|)`, padded with zeros to `stride`; one block for each row.
-KERNEL quantise_rows(int columns, int stride, const float* x, signed char* out, float* scales) {
-    x += i64(blockIdx.x) * columns;
+KERNEL quantise_rows(int columns, int stride, const float* x, const u16* image, signed char* out, float* scales) {
+    i64 first = i64(blockIdx.x) * columns;
     out += i64(blockIdx.x) * stride;
     float largest = 0.0f;
-    for (int c = threadIdx.x; c < columns; c += blockDim.x) largest = fmaxf(largest, fabsf(x[c]));
+    for (int c = threadIdx.x; c < columns; c += blockDim.x) 
+        largest = fmaxf(largest, fabsf(get(x, image, first + c)));
     largest = block_max(largest);
     // A row without a larger magnitude becomes zeros: the inverse of its scale could be beyond f32.
     float inverse = largest > 1e-30f ? 127.0f / largest : 0.0f;
     for (int c = threadIdx.x; c < stride; c += blockDim.x)
-        out[c] = c < columns ? (signed char)(int(rintf(x[c] * inverse))) : 0;
+        out[c] = c < columns ? (signed char)(int(rintf(get(x, image, first + c) * inverse))) : 0;
     if (threadIdx.x == 0) scales[blockIdx.x] = largest / 127.0f;
 }
 

@@ -21,11 +21,12 @@ KERNEL softmax(int columns, float* x) {
     for (int c = threadIdx.x; c < columns; c += blockDim.x) x[c] = x[c] / sum;
 }
 
-// Softmax cross-entropy of each row of logits, in place: the loss, and where `weights` are given the logits' gradient.
-// The logit of `forbidden` is −∞.
-KERNEL cross_entropy(int columns, const u32* targets, u32 forbidden, const float* weights, float* logits,
+// Softmax cross-entropy of each row of logits: the loss, and where `weights` are given the logits' gradient, in their
+// place or in `image`. The logit of `forbidden` is −∞.
+KERNEL cross_entropy(int columns, const u32* targets, u32 forbidden, const float* weights, float* logits, u16* image,
                      float* losses) {
-    float* row = logits + i64(blockIdx.x) * columns;
+    i64 first = i64(blockIdx.x) * columns;
+    const float* row = logits + first;
     u32 target = targets[blockIdx.x];
     float largest = -INFINITY;
     for (int c = threadIdx.x; c < columns; c += blockDim.x)
@@ -43,7 +44,7 @@ KERNEL cross_entropy(int columns, const u32* targets, u32 forbidden, const float
     for (int c = threadIdx.x; c < columns; c += blockDim.x) {
         float probability = u32(c) == forbidden ? 0.0f : expf(row[c] - largest) / sum;
         bool hit = u32(c) == target && target != forbidden;
-        row[c] = weight * (probability - (hit ? 1.0f : 0.0f));
+        put(image ? nullptr : logits, image, first + c, weight * (probability - (hit ? 1.0f : 0.0f)));
     }
 }
 
@@ -75,14 +76,16 @@ struct Law {
 #define RATIO 1
 
 // The cost of each row of probabilities and −log p of its target, and where `learns` their gradient with respect to the
-// logits in their place.
+// logits, in their place or in `image`.
 // `kinds` holds for each row kind, target, shown token, mask and whether the probabilities have looked at what is shown;
 // `numbers` weight, α, text and masked; `dots` for a distance the product of its error with each vector.
 KERNEL cost_rows(int columns, const u32* kinds, const double* numbers, const float* dots, int learns,
-                 float* probabilities, double* costs, double* nll) {
+                 float* probabilities, u16* image, double* costs, double* nll) {
     const u32* kind = kinds + i64(blockIdx.x) * 5;
     const double* number = numbers + i64(blockIdx.x) * 4;
-    float* p = probabilities + i64(blockIdx.x) * columns;
+    i64 first = i64(blockIdx.x) * columns;
+    const float* p = probabilities + first;
+    float* wide = image ? nullptr : probabilities;
     if (dots) dots += i64(blockIdx.x) * columns;
     Law law = {kind[1], kind[2], kind[3], number[1], number[2], number[3]};
     double weight = number[0], shown_now = Law::marginal(law, law.shown);
@@ -113,7 +116,7 @@ KERNEL cost_rows(int columns, const u32* kinds, const double* numbers, const flo
     __syncthreads();
     if (kind[0] == CROSS_ENTROPY) {
         for (u32 v = threadIdx.x; v < u32(columns); v += blockDim.x)
-            p[v] = float(p[v] * weight) - (v == law.clean ? float(weight) : 0.0f);
+            put(wide, image, first + v, float(p[v] * weight) - (v == law.clean ? float(weight) : 0.0f));
         return;
     }
     auto slope = [&](u32 v) {
@@ -128,5 +131,6 @@ KERNEL cost_rows(int columns, const u32* kinds, const double* numbers, const flo
     double mean = 0.0;
     for (u32 v = threadIdx.x; v < u32(columns); v += blockDim.x) mean += p[v] * slope(v);
     mean = block_total(mean);
-    for (u32 v = threadIdx.x; v < u32(columns); v += blockDim.x) p[v] = float(weight * p[v] * (slope(v) - mean));
+    for (u32 v = threadIdx.x; v < u32(columns); v += blockDim.x) 
+        put(wide, image, first + v, float(weight * p[v] * (slope(v) - mean)));
 }

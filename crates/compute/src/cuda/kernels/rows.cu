@@ -1,22 +1,18 @@
 // Rows of matrices: choosing them, norms, rotary positions, and sums over rows.
 
-KERNEL gather(i64 count, int columns, const float* table, const u32* ids, float* out) {
+KERNEL gather(i64 count, int columns, const float* table, const u16* table_image, const u32* ids, float* out,
+              u16* image) {
     i64 i = element_index();
-    if (i < count) out[i] = table[i64(ids[i / columns]) * columns + i % columns];
-}
-
-KERNEL gather_bf16(i64 count, int columns, const u16* table, const u32* ids, float* out) {
-    i64 i = element_index();
-    if (i < count) out[i] = from_bf16(table[i64(ids[i / columns]) * columns + i % columns]);
+    if (i < count) put(out, image, i, get(table, table_image, i64(ids[i / columns]) * columns + i % columns));
 }
 
 // `table[ids[k]] = rows[sources[k]]`; the host has dropped all but the last of equal ids. Rows are `stride` apart.
-KERNEL write_rows(i64 count, int columns, const float* rows, int stride, const u32* sources, const u32* ids,
-                  float* table) {
+KERNEL write_rows(i64 count, int columns, const float* rows, const u16* rows_image, int stride, const u32* sources,
+                  const u32* ids, float* table) {
     i64 i = element_index();
     if (i >= count) return;
     i64 k = i / columns, column = i % columns;
-    table[i64(ids[k]) * columns + column] = rows[i64(sources[k]) * stride + column];
+    table[i64(ids[k]) * columns + column] = get(rows, rows_image, i64(sources[k]) * stride + column);
 }
 
 // `out[i] = scales[i] (weights[i] vectors[tokens[i]] + offsets[i])`, and 0 where `scales[i]` is 0.
@@ -42,11 +38,11 @@ KERNEL scatter_add(int columns, const u32* rows, const u32* ends, const u32* ids
 }
 
 // `partial[p, c] = Σ` of a part of the rows of `x`.
-KERNEL sum_rows(int rows, int columns, const float* x, float* partial) {
+KERNEL sum_rows(int rows, int columns, const float* x, const u16* x_image, float* partial) {
     int column = blockIdx.x * blockDim.x + threadIdx.x;
     if (column >= columns) return;
     float sum = 0.0f;
-    for (int row = blockIdx.y; row < rows; row += gridDim.y) sum += x[i64(row) * columns + column];
+    for (int row = blockIdx.y; row < rows; row += gridDim.y) sum += get(x, x_image, i64(row) * columns + column);
     partial[i64(blockIdx.y) * columns + column] = sum;
 }
 
@@ -60,30 +56,30 @@ KERNEL add_partial(int parts, int columns, const float* partial, float* out) {
 }
 
 // One block for each row.
-KERNEL rms_norm(int columns, float epsilon, const float* x, const float* weight, float* out, float* inverse_rms) {
-    i64 row = blockIdx.x;
-    x += row * columns;
-    out += row * columns;
+KERNEL rms_norm(int columns, float epsilon, const float* x, const float* weight, float* out, u16* image,
+                float* inverse_rms) {
+    i64 row = blockIdx.x, first = row * columns;
+    x += first;
     float squares = 0.0f;
     for (int c = threadIdx.x; c < columns; c += blockDim.x) squares += x[c] * x[c];
     float inverse = 1.0f / sqrtf(block_sum(squares) / columns + epsilon);
-    for (int c = threadIdx.x; c < columns; c += blockDim.x) out[c] = x[c] * inverse * (weight ? weight[c] : 1.0f);
+    for (int c = threadIdx.x; c < columns; c += blockDim.x)
+        put(out, image, first + c, x[c] * inverse * (weight ? weight[c] : 1.0f));
     if (threadIdx.x == 0) inverse_rms[row] = inverse;
 }
 
 KERNEL rms_norm_backward(int columns, const float* x, const float* weight, const float* inverse_rms,
-                         const float* d_out, int accumulate, float* d_x) {
-    i64 row = blockIdx.x;
-    x += row * columns;
-    d_out += row * columns;
-    d_x += row * columns;
+                         const float* d_out, int accumulate, float* d_x, u16* image) {
+    i64 row = blockIdx.x, first = row * columns;
+    x += first;
+    d_out += first;
     float product = 0.0f;
     for (int c = threadIdx.x; c < columns; c += blockDim.x) product += d_out[c] * (weight ? weight[c] : 1.0f) * x[c];
     float inverse = inverse_rms[row];
     float pull = inverse * inverse * inverse * block_sum(product) / columns;
     for (int c = threadIdx.x; c < columns; c += blockDim.x) {
         float gradient = inverse * d_out[c] * (weight ? weight[c] : 1.0f) - pull * x[c];
-        d_x[c] = accumulate ? d_x[c] + gradient : gradient;
+        put(d_x, image, first + c, accumulate ? d_x[first + c] + gradient : gradient);
     }
 }
 
@@ -159,16 +155,16 @@ DEVICE const float* turn_of(const float* table, int turned, const u32* place, in
 // One block for each row, one warp for each head in turn. `turned` columns of a head are in pairs; `positions` are
 // `[T, axes]`; `table` holds cosine and sine, `[positions, turned/2, 2]`, and `query_factors`, where they are, what queries
 // are multiplied by, `[positions]`.
-KERNEL rope(int heads, int key_value_heads, int size, int turned, int axes, float epsilon, int value_norm,
+KERNEL_BOUNDED(256, 4) rope(int heads, int key_value_heads, int size, int turned, int axes, float epsilon, int value_norm,
             const u32* positions, const float* table, const float* query_factors, const float* packed,
-            const float* query_norm, const float* key_norm, float* out) {
+            const float* query_norm, const float* key_norm, float* out, u16* image) {
     int lane = threadIdx.x % WARP, half = turned / 2;
     i64 row = blockIdx.x, columns = i64(heads + 2 * key_value_heads) * size;
     const u32* place = positions + row * axes;
     float query_factor = query_factors ? query_factors[place[0]] : 1.0f;
     for (int head = threadIdx.x / WARP; head < heads + 2 * key_value_heads; head += blockDim.x / WARP) {
-        const float* x = packed + row * columns + head * size;
-        float* y = out + row * columns + head * size;
+        i64 first = row * columns + head * size;
+        const float* x = packed + first;
         bool value = head >= heads + key_value_heads;
         const float* weight = value ? nullptr : head < heads ? query_norm : key_norm;
         float inverse = 1.0f;
@@ -178,7 +174,7 @@ KERNEL rope(int heads, int key_value_heads, int size, int turned, int axes, floa
             inverse = 1.0f / sqrtf(warp_sum(squares) / size + epsilon);
         }
         if (value) {
-            for (int e = lane; e < size; e += WARP) y[e] = x[e] * inverse;
+            for (int e = lane; e < size; e += WARP) put(out, image, first + e, x[e] * inverse);
             continue;
         }
         float factor = head < heads ? query_factor : 1.0f;
@@ -187,31 +183,31 @@ KERNEL rope(int heads, int key_value_heads, int size, int turned, int axes, floa
             float b = x[pair + half] * inverse * (weight ? weight[pair + half] : 1.0f);
             const float* turn = turn_of(table, turned, place, axes, pair);
             float cosine = turn[0], sine = turn[1];
-            y[pair] = (a * cosine - b * sine) * factor;
-            y[pair + half] = (a * sine + b * cosine) * factor;
+            put(out, image, first + pair, (a * cosine - b * sine) * factor);
+            put(out, image, first + pair + half, (a * sine + b * cosine) * factor);
         }
         for (int e = turned + lane; e < size; e += WARP) {
-            y[e] = x[e] * inverse * (weight ? weight[e] : 1.0f) * factor;
+            put(out, image, first + e, x[e] * inverse * (weight ? weight[e] : 1.0f) * factor);
         }
     }
 }
 
 // As above; keeps `1 / rms` of each query and key head, `[T, H + G]`, for the gradient of the norms' weights.
-KERNEL rope_backward(int heads, int key_value_heads, int size, int turned, int axes, float epsilon, int value_norm,
+KERNEL_BOUNDED(256, 4) rope_backward(int heads, int key_value_heads, int size, int turned, int axes, float epsilon, int value_norm,
                      const u32* positions, const float* table, const float* query_factors, const float* packed,
-                     const float* query_norm, const float* key_norm, const float* d_out, float* d_packed,
-                     float* inverses) {
+                     const float* query_norm, const float* key_norm, const float* d_out, const u16* d_out_image,
+                     float* d_packed, u16* image, float* inverses) {
     int lane = threadIdx.x % WARP, half = turned / 2;
     i64 row = blockIdx.x, columns = i64(heads + 2 * key_value_heads) * size;
     const u32* place = positions + row * axes;
     float query_factor = query_factors ? query_factors[place[0]] : 1.0f;
     for (int head = threadIdx.x / WARP; head < heads + 2 * key_value_heads; head += blockDim.x / WARP) {
-        const float* x = packed + row * columns + head * size;
-        const float* g = d_out + row * columns + head * size;
-        float* d = d_packed + row * columns + head * size;
+        i64 first = row * columns + head * size;
+        const float* x = packed + first;
+        auto g = [&](int e) { return get(d_out, d_out_image, first + e); };
         bool value = head >= heads + key_value_heads;
         if (value && !value_norm) {
-            for (int e = lane; e < size; e += WARP) d[e] = g[e];
+            for (int e = lane; e < size; e += WARP) put(d_packed, image, first + e, g(e));
             continue;
         }
         const float* weight = value ? nullptr : head < heads ? query_norm : key_norm;
@@ -223,14 +219,14 @@ KERNEL rope_backward(int heads, int key_value_heads, int size, int turned, int a
             for (int pair = lane; pair < pairs; pair += WARP) {
                 const float* turn = turn_of(table, turned, place, axes, pair);
                 float cosine = turn[0], sine = turn[1];
-                float a = (g[pair] * cosine + g[pair + half] * sine) * factor;
-                float b = (g[pair + half] * cosine - g[pair] * sine) * factor;
+                float a = (g(pair) * cosine + g(pair + half) * sine) * factor;
+                float b = (g(pair + half) * cosine - g(pair) * sine) * factor;
                 squares += x[pair] * x[pair] + x[pair + half] * x[pair + half];
                 product += a * weight[pair] * x[pair] + b * weight[pair + half] * x[pair + half];
             }
             for (int e = behind + lane; e < size; e += WARP) {
                 squares += x[e] * x[e];
-                product += g[e] * factor * (weight ? weight[e] : 1.0f) * x[e];
+                product += g(e) * factor * (weight ? weight[e] : 1.0f) * x[e];
             }
             inverse = 1.0f / sqrtf(warp_sum(squares) / size + epsilon);
             pull = inverse * inverse * inverse * warp_sum(product) / size;
@@ -239,13 +235,15 @@ KERNEL rope_backward(int heads, int key_value_heads, int size, int turned, int a
         for (int pair = lane; pair < pairs; pair += WARP) {
             const float* turn = turn_of(table, turned, place, axes, pair);
             float cosine = turn[0], sine = turn[1];
-            float a = (g[pair] * cosine + g[pair + half] * sine) * factor;
-            float b = (g[pair + half] * cosine - g[pair] * sine) * factor;
-            d[pair] = inverse * a * (weight ? weight[pair] : 1.0f) - pull * x[pair];
-            d[pair + half] = inverse * b * (weight ? weight[pair + half] : 1.0f) - pull * x[pair + half];
+            float a = (g(pair) * cosine + g(pair + half) * sine) * factor;
+            float b = (g(pair + half) * cosine - g(pair) * sine) * factor;
+            float low = inverse * a * (weight ? weight[pair] : 1.0f) - pull * x[pair];
+            float high = inverse * b * (weight ? weight[pair + half] : 1.0f) - pull * x[pair + half];
+            put(d_packed, image, first + pair, low);
+            put(d_packed, image, first + pair + half, high);
         }
         for (int e = behind + lane; e < size; e += WARP) {
-            d[e] = inverse * g[e] * factor * (weight ? weight[e] : 1.0f) - pull * x[e];
+            put(d_packed, image, first + e, inverse * g(e) * factor * (weight ? weight[e] : 1.0f) - pull * x[e]);
         }
     }
 }
@@ -254,7 +252,8 @@ KERNEL rope_backward(int heads, int key_value_heads, int size, int turned, int a
 // each element of a head.
 KERNEL rope_backward_weight(int rows, int heads, int key_value_heads, int size, int turned, int axes, int first,
                             int count, const u32* positions, const float* table, const float* query_factors,
-                            const float* packed, const float* inverses, const float* d_out, float* partial) {
+                            const float* packed, const float* inverses, const float* d_out, const u16* d_out_image,
+                            float* partial) {
     int e = threadIdx.x, half = turned / 2;
     if (e >= size) return;
     int pair = e < half ? e : e - half;
@@ -265,12 +264,12 @@ KERNEL rope_backward_weight(int rows, int heads, int key_value_heads, int size, 
         const float* turn = turn_of(table, turned, place, axes, pair);
         float query_factor = query_factors ? query_factors[place[0]] : 1.0f;
         for (int head = first; head < first + count; head++) {
-            const float* g = d_out + row * columns + head * size;
-            float back = g[e];
+            auto g = [&](int e) { return get(d_out, d_out_image, row * columns + head * size + e); };
+            float back = g(e);
             if (e < half) {
-                back = g[pair] * turn[0] + g[pair + half] * turn[1];
+                back = g(pair) * turn[0] + g(pair + half) * turn[1];
             } else if (e < turned) {
-                back = g[pair + half] * turn[0] - g[pair] * turn[1];
+                back = g(pair + half) * turn[0] - g(pair) * turn[1];
             }
             float inverse = inverses[i64(row) * (heads + key_value_heads) + head];
             sum += back * (head < heads ? query_factor : 1.0f) * packed[row * columns + head * size + e] * inverse;
@@ -279,10 +278,11 @@ KERNEL rope_backward_weight(int rows, int heads, int key_value_heads, int size, 
     partial[i64(blockIdx.x) * size + e] = sum;
 }
 
-// `partial[b] = Σ x²` of a part of the elements, in f64.
+// `partial[m, b] = Σ x²` of a part of the `count` elements of each matrix, in f64; `blockIdx.y` is the matrix.
 KERNEL sum_of_squares(i64 count, const float* x, double* partial) {
     SHARED double parts[256];
     double sum = 0.0;
+    x += i64(blockIdx.y) * count;
     for (i64 i = element_index(); i < count; i += i64(gridDim.x) * blockDim.x) sum += double(x[i]) * double(x[i]);
     parts[threadIdx.x] = sum;
     __syncthreads();
@@ -290,5 +290,15 @@ KERNEL sum_of_squares(i64 count, const float* x, double* partial) {
         if (int(threadIdx.x) < width) parts[threadIdx.x] += parts[threadIdx.x + width];
         __syncthreads();
     }
-    if (threadIdx.x == 0) partial[blockIdx.x] = parts[0];
+    if (threadIdx.x == 0) partial[blockIdx.y * gridDim.x + blockIdx.x] = parts[0];
+}
+
+// Each matrix of `count` elements divided by its norm; `partial` as above, of as many parts as there are blocks here.
+// `blockIdx.y` is the matrix.
+KERNEL divide_by_norm(i64 count, float epsilon, const double* partial, float* x, u16* image) {
+    double squares = block_total(threadIdx.x < gridDim.x ? partial[blockIdx.y * gridDim.x + threadIdx.x] : 0.0);
+    float factor = float(1.0 / (sqrt(squares) + epsilon));
+    i64 first = i64(blockIdx.y) * count;
+    for (i64 i = element_index(); i < count; i += i64(gridDim.x) * blockDim.x)
+        put(x, image, first + i, x[first + i] * factor);
 }

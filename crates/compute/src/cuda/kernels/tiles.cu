@@ -1,5 +1,5 @@
 // Attention in bfloat16 by tensor cores, and its gradient: FlashAttention-2 (Dao, 2307.08691, algorithms 1 and 2) over
-// visible rows. Factors are bfloat16 in memory, scores, sums and results f32.
+// visible rows. Factors and results are bfloat16 in memory, scores and sums f32.
 //
 // A block of four warps owns `64 M` rows, `16 M` of each warp, and goes through the rows of the other side in tiles of
 // `N`. Tiles that no row of the block sees are passed over before they are loaded. While one tile is multiplied, the
@@ -50,6 +50,9 @@ DEVICE bool has_all(const u32* interval, u32 first, u32 rows) {
     return (interval[0] <= first && interval[1] >= end) || (interval[2] <= first && interval[3] >= end);
 }
 
+// Both in bfloat16, at an even place.
+DEVICE void write_half_pair(u16* to, float low, float high) { *reinterpret_cast<u32*>(to) = pair_bf16(low, high); }
+
 // `x`, rows of `heads` heads of `size` columns, `stride` apart, in bfloat16: `[count, heads, inner]`. One thread for
 // four numbers; `blockIdx.y` is the head.
 KERNEL round_heads(int count, int heads, int size, const float* x, int stride, u16* out) {
@@ -72,7 +75,7 @@ KERNEL round_heads(int count, int heads, int size, const float* x, int stride, u
 // What the backward pass reads of each row and head: the gradient of the output in bfloat16, `[rows, heads, inner]`,
 // and `lse · log2 e` and `Σ_e d_out out`, `[heads, even, 2]`, where `even` are the rows rounded up to an even number. A
 // warp for a row and head.
-KERNEL attention_gradients(int rows, int heads, int size, const float* out, const float* d_out,
+KERNEL attention_gradients(int rows, int heads, int size, const u16* out, const float* d_out, const u16* image,
                            const float* log_sum_exp, u16* rounded, float* sums) {
     i64 at = i64(blockIdx.x) * (blockDim.x / WARP) + threadIdx.x / WARP;
     int lane = threadIdx.x % WARP, inner = chunked(size);
@@ -81,10 +84,10 @@ KERNEL attention_gradients(int rows, int heads, int size, const float* out, cons
     for (int e = 2 * lane; e < inner; e += 2 * WARP) {
         float low = 0.0f, high = 0.0f;
         if (e < size) {
-            low = d_out[at * size + e], high = d_out[at * size + e + 1];
-            sum += low * out[at * size + e] + high * out[at * size + e + 1];
+            low = get(d_out, image, at * size + e), high = get(d_out, image, at * size + e + 1);
+            sum += low * from_bf16(out[at * size + e]) + high * from_bf16(out[at * size + e + 1]);
         }
-        *reinterpret_cast<u32*>(rounded + at * inner + e) = pair_bf16(low, high);
+        write_half_pair(rounded + at * inner + e, low, high);
     }
     sum = warp_sum(sum);
     if (lane == 0) {
@@ -279,7 +282,7 @@ template <int M, int N> struct Tiles {
 template <int E, int M, int N, bool KEPT>
 DEVICE void attend_tiles(int rows, int count, int heads, int key_value_heads, int size, float scale,
                          const u16* queries, int query_stride, const u16* keys_values, int stride,
-                         const u32* intervals, const u32* requested, float* out, float* log_sum_exp) {
+                         const u32* intervals, const u32* requested, u16* out, float* log_sum_exp) {
     const int ROWS = 16 * M * TILE_WARPS;
     DYNAMIC_SHARED(u16, shared);
     u16* stages = shared + ROWS * E;
@@ -377,7 +380,7 @@ DEVICE void attend_tiles(int rows, int count, int heads, int key_value_heads, in
             for (int n = 0; n < E / 8; n++) {
                 int e = 8 * n + 2 * (lane % 4);
                 const float(&row)[4] = kept[m][n];
-                if (e < size) write_pair(out + at * size + e, row[2 * i] * inverse, row[2 * i + 1] * inverse);
+                if (e < size) write_half_pair(out + at * size + e, row[2 * i] * inverse, row[2 * i + 1] * inverse);
             }
             if (log_sum_exp && lane % 4 == 0) log_sum_exp[at] = (best[m][i] * factor + log2f(total)) * LN_2;
         }
@@ -387,7 +390,7 @@ DEVICE void attend_tiles(int rows, int count, int heads, int key_value_heads, in
 // the latter.
 template <int E, int M, int N>
 DEVICE void backward_query_tiles(int rows, int heads, int key_value_heads, int size, float scale, const u16* packed,
-                                 const u32* intervals, const float* sums, const u16* d_out, float* d_packed) {
+                                 const u32* intervals, const float* sums, const u16* d_out, u16* d_packed) {
     const int ROWS = 16 * M * TILE_WARPS;
     DYNAMIC_SHARED(u16, shared);
     u16* stages = shared + 2 * ROWS * E;
@@ -456,11 +459,11 @@ DEVICE void backward_query_tiles(int rows, int heads, int key_value_heads, int s
         for (int i = 0; i < 2; i++) {
             int row = first + own + 16 * m + 8 * i;
             if (row >= rows) continue;
-            float* to = d_packed + (row * columns + head) * size;
+            u16* to = d_packed + (row * columns + head) * size;
             UNROLL
             for (int n = 0; n < E / 8; n++) {
                 int e = 8 * n + 2 * (lane % 4);
-                if (e < size) write_pair(to + e, kept[m][n][2 * i] * scale, kept[m][n][2 * i + 1] * scale);
+                if (e < size) write_half_pair(to + e, kept[m][n][2 * i] * scale, kept[m][n][2 * i + 1] * scale);
             }
         }
 }
@@ -472,7 +475,7 @@ DEVICE void backward_query_tiles(int rows, int heads, int key_value_heads, int s
 template <int E, int C, int M, int N>
 DEVICE void backward_key_tiles(int rows, int heads, int key_value_heads, int size, float scale, const u16* packed,
                                const u32* intervals, const u32* summaries, const u32* readers, const float* sums,
-                               const u16* d_out, float* d_packed) {
+                               const u16* d_out, u16* d_packed) {
     const int ROWS = 16 * M * TILE_WARPS, STAGE = 2 * N * E + N * 12;
     DYNAMIC_SHARED(u16, shared);
     u16* stages = shared + 2 * ROWS * E;
@@ -582,8 +585,9 @@ DEVICE void backward_key_tiles(int rows, int heads, int key_value_heads, int siz
                 int e = part * C + 8 * n + 2 * (lane % 4);
                 if (e >= size) continue;
                 const float(&dk)[4] = d_key[m][n], (&dv)[4] = d_value[m][n];
-                write_pair(d_packed + (key * columns + key_at) * size + e, dk[2 * i] * scale, dk[2 * i + 1] * scale);
-                write_pair(d_packed + (key * columns + value_at) * size + e, dv[2 * i], dv[2 * i + 1]);
+                u16* to = d_packed + key * columns * size + e;
+                write_half_pair(to + key_at * size, dk[2 * i] * scale, dk[2 * i + 1] * scale);
+                write_half_pair(to + value_at * size, dv[2 * i], dv[2 * i + 1]);
             }
         }
 }
@@ -592,7 +596,7 @@ DEVICE void backward_key_tiles(int rows, int heads, int key_value_heads, int siz
     KERNEL_BOUNDED(TILE_THREADS, 2)                                                                                    \
     attention_tiles_##E(int rows, int count, int heads, int key_value_heads, int size, float scale,                    \
                         const u16* queries, int query_stride, const u16* keys_values, int stride,                      \
-                        const u32* intervals, const u32* requested, float* out, float* log_sum_exp) {                  \
+                        const u32* intervals, const u32* requested, u16* out, float* log_sum_exp) {                    \
         attend_tiles<E, M, N, KEPT>(rows, count, heads, key_value_heads, size, scale, queries, query_stride,           \
                                     keys_values, stride, intervals, requested, out, log_sum_exp);                      \
     }
@@ -600,7 +604,7 @@ DEVICE void backward_key_tiles(int rows, int heads, int key_value_heads, int siz
     KERNEL_BOUNDED(TILE_THREADS, 2)                                                                                    \
     attention_backward_queries_tiles_##E(int rows, int heads, int key_value_heads, int size, float scale,              \
                                          const u16* packed, const u32* intervals, const float* sums,                   \
-                                         const u16* d_out, float* d_packed) {                                          \
+                                         const u16* d_out, u16* d_packed) {                                          \
         backward_query_tiles<E, M, N>(rows, heads, key_value_heads, size, scale, packed, intervals, sums, d_out,       \
                                       d_packed);                                                                       \
     }
@@ -608,7 +612,7 @@ DEVICE void backward_key_tiles(int rows, int heads, int key_value_heads, int siz
     KERNEL_BOUNDED(TILE_THREADS, 2)                                                                                    \
     attention_backward_keys_tiles_##E(int rows, int heads, int key_value_heads, int size, float scale,                 \
                                       const u16* packed, const u32* intervals, const u32* summaries,                   \
-                                      const u32* readers, const float* sums, const u16* d_out, float* d_packed) {      \
+                                      const u32* readers, const float* sums, const u16* d_out, u16* d_packed) {      \
         backward_key_tiles<E, C, M, N>(rows, heads, key_value_heads, size, scale, packed, intervals, summaries,        \
                                        readers, sums, d_out, d_packed);                                                \
     }
