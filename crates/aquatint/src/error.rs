@@ -8,7 +8,7 @@ use aquatint_constraint::CompileError;
 use aquatint_evaluate::EvaluateError;
 use aquatint_generate::GenerateError;
 use aquatint_train::TrainError;
-use aquatint_vocabulary::{TemplateCanvasError, TemplateError, VocabularyError};
+use aquatint_vocabulary::{ChatError, TemplateCanvasError, TemplateError, VocabularyError};
 
 /// Why a model could not be opened, trained, measured or run.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,9 @@ pub enum Error {
     /// The vocabulary lacks something.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
+    /// The conversation has no text.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
     /// The settings or the canvas were refused, or the network failed.
     #[error(transparent)]
     Generate(#[from] GenerateError),
@@ -56,6 +59,7 @@ impl Hint for Error {
             Self::TemplateCanvas(error) => Hint::hint(error),
             Self::Media(error) => Hint::hint(error),
             Self::Vocabulary(error) => Hint::hint(error),
+            Self::Chat(error) => Hint::hint(error),
             Self::Generate(error) => Hint::hint(error),
             Self::Constraint(error) => Hint::hint(error),
             Self::Device(error) => Hint::hint(error),

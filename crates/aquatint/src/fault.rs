@@ -161,6 +161,7 @@ impl Fault for Error {
             Self::TemplateCanvas(error) => error.is_failure(),
             Self::Media(error) => error.is_failure(),
             Self::Vocabulary(error) => error.is_failure(),
+            Self::Chat(error) => error.is_failure(),
             Self::Generate(error) => error.is_failure(),
             Self::Constraint(error) => error.is_failure(),
             Self::Device(error) => error.is_failure(),

@@ -17,7 +17,9 @@ use aquatint_generate::{
     TextConstraint, generate, ineffective, predict, process_of,
 };
 use aquatint_network::Denoiser;
-use aquatint_vocabulary::{CanvasPiece, Media, MediaKind, Original, Role, Template, TemplateCanvas};
+use aquatint_vocabulary::{
+    CanvasPiece, ChatError, ChatTemplate, Media, MediaKind, Message, Original, Role, Template, TemplateCanvas,
+};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -293,6 +295,39 @@ impl Model {
         canvas.push_given(tokens);
         canvas.push_open(count, true, Template::noise(&self.checkpoint.vocabulary)?);
         self.with_sampling(TemplateCanvas::of_canvas(canvas, &self.checkpoint.vocabulary), &sampling, options)
+    }
+
+    /// Makes a conversation ready to be answered, by the template of the model, or the plain one where it has none
+    /// ([`ChatTemplate::PLAIN`]). The answer is the text of the one hole, as [`Model::prepare_tokens`] lays it out.
+    ///
+    /// ```
+    /// use aquatint::{Model, SamplingOptions};
+    /// use aquatint::vocabulary::Message;
+    /// use std::ops::ControlFlow;
+    ///
+    /// # fn main() -> Result<(), aquatint::Error> {
+    /// let model = Model::open("tales")?;
+    /// let options = SamplingOptions { max_tokens: Some(8), seed: Some(1), ..SamplingOptions::default() };
+    /// let prepared = model.prepare_conversation(&[Message::new("user", "Who ran home?")], &options)?;
+    /// let outcome =
+    ///     model.watch(&prepared.template_canvas, &prepared.settings, &mut |_| ControlFlow::Continue(()))?;
+    /// assert!(model.text(&prepared.template_canvas, &outcome).starts_with("Q: Who ran home?\nA:"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Model::prepare_tokens`], and when the template cannot be read or refuses the conversation.
+    pub fn prepare_conversation(&self, turns: &[Message], options: &SamplingOptions) -> Result<Prepared, Error> {
+        let vocabulary = &self.checkpoint.vocabulary;
+        let template = match self.checkpoint.chat_template() {
+            Err(ChatError::Missing) => {
+                let end = vocabulary.role(Role::End).map(|end| vocabulary.token_text(end)).unwrap_or_default();
+                ChatTemplate::new(ChatTemplate::PLAIN, "", &end)?
+            }
+            template => template?,
+        };
+        self.prepare_tokens(&vocabulary.encode_marked(&template.render(turns, true)?)?, options)
     }
 
     /// Makes a canvas ready as it stands.

@@ -281,7 +281,8 @@ impl Runtime {
     /// // A text half of which is noise, and the gradient of what the network says of that half.
     /// let text = checkpoint.vocabulary.encode_text("Once upon a time there was a fox.")?;
     /// let (length, tokens, text_bytes) = (text.tokens.len(), text.tokens, text.text_bytes);
-    /// let canvases = CanvasBatch { length, tokens, documents: vec![0; length], text_bytes, spans: Vec::new() };
+    /// let (documents, spans, given) = (vec![0; length], Vec::new(), Vec::new());
+    /// let canvases = CanvasBatch { length, tokens, documents, text_bytes, spans, given };
     /// let rows = PackedBatch::new(&canvases, checkpoint.spec.attention)?;
     /// let process = checkpoint.spec.process()?.ok_or("a causal model undoes no process")?;
     /// let mut batch = NoisyBatch::new(&rows);

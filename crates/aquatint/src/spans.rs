@@ -196,7 +196,7 @@ impl<'a> SpanModel<'a> {
         let mut documents = vec![0; tokens.len()];
         documents.resize(length, PADDING_DOCUMENT);
         tokens.resize(length, 0);
-        Ok(Some(CanvasBatch { length, tokens, documents, text_bytes: vec![0; length], spans }))
+        Ok(Some(CanvasBatch { length, tokens, documents, text_bytes: vec![0; length], spans, given: Vec::new() }))
     }
 }
 

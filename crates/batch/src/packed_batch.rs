@@ -21,6 +21,8 @@ pub struct PackedBatch {
     pub places: Option<Vec<u32>>,
     /// The spans of other domains than text, by the rows that may become noisy, ascending.
     pub spans: Vec<Span>,
+    /// Whether a row is given in every step, `T`.
+    pub given: Vec<bool>,
     /// Whether a row is the first of its document in its canvas, `T`.
     pub first: Vec<bool>,
     /// What each row sees.
@@ -46,6 +48,7 @@ impl PackedBatch {
         let block = layout.block_length();
         let length = batch.length.max(1);
         let (mut places, mut spans) = (Vec::new(), Vec::new());
+        let mut given = Vec::with_capacity(capacity);
         let parts =
             batch.tokens.chunks(length).zip(batch.text_bytes.chunks(length)).zip(batch.documents.chunks(length));
         for (index, ((canvas, bytes), documents)) in parts.enumerate() {
@@ -66,6 +69,10 @@ impl PackedBatch {
             for _ in 0..copies {
                 tokens.extend_from_slice(&canvas[..used]);
                 text_bytes.extend_from_slice(&bytes[..used]);
+                match batch.given.get(index * length..index * length + used) {
+                    Some(of_canvas) => given.extend_from_slice(of_canvas),
+                    None => given.extend(std::iter::repeat_n(false, used)),
+                }
                 places.extend(of_canvas.iter().flatten());
                 first.extend((0..used).map(|i| i == 0 || documents[i] != documents[i - 1]));
             }
@@ -73,7 +80,7 @@ impl PackedBatch {
         let current = rows.current().to_vec();
         let (positions, visibility) = rows.finish()?;
         let places = spans.iter().any(|span: &Span| span.domain.is_grid()).then_some(places);
-        Ok(Self { tokens, text_bytes, positions, places, spans, first, visibility, current, canvases, block })
+        Ok(Self { tokens, text_bytes, positions, places, spans, given, first, visibility, current, canvases, block })
     }
 
     /// The number of the canvas that a row belongs to.
@@ -128,14 +135,15 @@ impl PackedBatch {
         cut
     }
 
-    /// Which rows of a part may become noisy: all but the first `prompt` of each document in its canvas.
+    /// Which rows of a part may become noisy: all but those that are given and the first `prompt` of each document in its
+    /// canvas.
     pub fn open(&self, canvas: &Range<usize>, part: &Range<usize>, prompt: usize) -> Vec<bool> {
         let mut inside = 0;
         let mut open = Vec::with_capacity(part.len());
         for row in canvas.start..part.end {
             inside = if self.first[row] { 0 } else { inside + 1 };
             if row >= part.start {
-                open.push(inside >= prompt);
+                open.push(inside >= prompt && !self.given[row]);
             }
         }
         open
@@ -167,6 +175,7 @@ mod tests {
             documents: vec![0, 0, 0, 0, 1, 1, 2, none, none, none, none, none, 3, 3, none, none],
             text_bytes: (0..16).collect(),
             spans: Vec::new(),
+            given: Vec::new(),
         }
     }
 
@@ -201,6 +210,20 @@ mod tests {
         let packed = PackedBatch::new(&canvases(), Layout::Full).unwrap();
         assert_eq!(packed.open(&(4..7), &(4..7), 1), [false, true, false]);
         assert_eq!(packed.open(&(0..4), &(2..4), 3), [false, true]);
+    }
+
+    #[test]
+    fn what_is_given_never_becomes_noisy_in_either_copy() {
+        let given: Vec<bool> = (0..16).map(|position| [1, 2, 12].contains(&position)).collect();
+        let canvases = CanvasBatch { given, ..canvases() };
+        assert_eq!((canvases.filled(), canvases.learned()), (9, 6));
+        let packed = PackedBatch::new(&canvases, Layout::Full).unwrap();
+        assert_eq!(packed.open(&(0..4), &(0..4), 0), [true, false, false, true]);
+        assert_eq!(packed.open(&(7..9), &(7..9), 0), [false, true]);
+        assert_eq!(packed.open(&(0..4), &(2..4), 3), [false, true]);
+        let blocks = PackedBatch::new(&canvases, Layout::Block { length: 2 }).unwrap();
+        assert_eq!(blocks.given[..8], [false, true, true, false, false, true, true, false]);
+        assert_eq!(canvases.select([3, 0]).given[..8], [true, false, false, false, false, true, true, false]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ fn canvases() -> CanvasBatch {
         documents: vec![0, 0, 0, 0, 1, 1, 2, PADDING_DOCUMENT],
         text_bytes: vec![1, 1, 1, 1, 1, 1, 1, 0],
         spans: Vec::new(),
+        given: Vec::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One module for each thing that people ask for.
 
+pub(crate) mod answers;
 pub(crate) mod bench;
 pub(crate) mod codec;
 pub(crate) mod compare;

@@ -34,6 +34,7 @@ pub(crate) enum Typed {
 /// What `/help` shows.
 pub(crate) const HELP: &str = "\
 Type a text to have it continued, or a template: The [[3]] sat on the [[5]].
+A model with a template of conversations answers a text instead.
 \"\"\" begins and ends a text of several lines.
 
   /set NAME VALUE   change a setting: max-tokens, steps, block-length, policy, remasking,

@@ -60,6 +60,7 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<(), Failure> {
         Command::Eval(EvalCommand::Compare(arguments)) => commands::compare::run(arguments, printer),
         Command::Eval(EvalCommand::Codec(arguments)) => commands::codec::run(arguments, printer),
         Command::Eval(EvalCommand::Spans(arguments)) => commands::spans::run(arguments, printer),
+        Command::Eval(EvalCommand::Answers(arguments)) => commands::answers::run(arguments, printer),
         Command::Eval(EvalCommand::Sudoku(arguments)) => commands::sudoku::run(arguments, printer),
         Command::Eval(EvalCommand::Puzzles(arguments)) => commands::sudoku::write(arguments, printer),
         Command::Bench(arguments) => commands::bench::run(arguments, printer),

@@ -13,7 +13,7 @@ use aquatint::generate::{Ineffective, Request};
 use aquatint::{DenoisingEvent, Model, Outcome, OutputPiece, Prepared};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_diffusion::{Canvas, Kind, Layout, TokenId};
-use aquatint_vocabulary::{MediaStretch, Template, TemplateCanvas};
+use aquatint_vocabulary::{ChatError, MediaStretch, Message, Piece, Template, TemplateCanvas};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -94,6 +94,29 @@ impl Session {
         let files = media::files_of(&template)?;
         let prepared = self.model.prepare_media(template, &files, &sampling.options()?)?;
         Ok(self.checked(prepared, sampling, printer))
+    }
+
+    /// Makes a text ready that is said to the model, by its own template of conversations. `None` where the model has none,
+    /// or the text has open places, pictures or sounds, which are filled where they stand.
+    pub(crate) fn prepare_turn(
+        &self,
+        template: &Template,
+        sampling: &SamplingArguments,
+        printer: &Printer,
+    ) -> Result<Option<Prepared>, Failure> {
+        let mut words = String::new();
+        for piece in template.pieces() {
+            match piece {
+                Piece::Text(text) => words.push_str(text),
+                _ => return Ok(None),
+            }
+        }
+        if matches!(self.checkpoint().chat_template(), Err(ChatError::Missing)) {
+            return Ok(None);
+        }
+        let turns = [Message::new("user", words)];
+        let prepared = self.model.prepare_conversation(&turns, &sampling.options()?)?;
+        Ok(Some(self.checked(prepared, sampling, printer)))
     }
 
     /// The same of ids.

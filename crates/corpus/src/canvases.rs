@@ -6,12 +6,10 @@
 //! a picture or a sound, where a canvas can hold it. No document attends to
 //! another: each position carries the number of its document, and attention stays within equal numbers.
 
+use crate::best_fit::BestFit;
 use crate::{CorpusError, Packed, Shard};
 use aquatint_diffusion::{Domain, PADDING_DOCUMENT, Span};
 use aquatint_vocabulary::{TokenId, UnknownText};
-
-/// Canvases that wait for more documents at a time. More would waste less, but mix documents from further apart.
-const OPEN: usize = 64;
 
 /// Rows of tokens ready for a network.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,6 +27,9 @@ pub struct CanvasBatch {
     pub text_bytes: Vec<u32>,
     /// The spans of other domains than text, by their positions in the batch, ascending.
     pub spans: Vec<Span>,
+    /// B·L: whether a token is given in every step and has no cost, as what is said to a model has none in a conversation.
+    /// Empty where no token is.
+    pub given: Vec<bool>,
 }
 
 impl CanvasBatch {
@@ -42,6 +43,9 @@ impl CanvasBatch {
             selected.tokens.extend_from_slice(&self.tokens[range.clone()]);
             selected.documents.extend_from_slice(&self.documents[range.clone()]);
             selected.text_bytes.extend_from_slice(&self.text_bytes[range.clone()]);
+            if !self.given.is_empty() {
+                selected.given.extend_from_slice(&self.given[range.clone()]);
+            }
             selected.spans.extend(self.spans_of(canvas).iter().map(|span| span.moved(range.start, start)));
         }
         selected
@@ -61,6 +65,11 @@ impl CanvasBatch {
     /// How many positions are no padding.
     pub fn filled(&self) -> usize {
         self.documents.iter().filter(|&&document| document != PADDING_DOCUMENT).count()
+    }
+
+    /// How many positions are neither padding nor given.
+    pub fn learned(&self) -> usize {
+        self.filled() - self.given.iter().filter(|given| **given).count()
     }
 }
 
@@ -170,6 +179,7 @@ impl Canvases {
             documents: vec![PADDING_DOCUMENT; positions],
             text_bytes: vec![0; positions],
             spans: Vec::new(),
+            given: Vec::new(),
         };
         let mut document = 0;
         for (row, &number) in numbers.iter().enumerate() {
@@ -224,7 +234,7 @@ impl Canvases {
     }
 }
 
-fn spread(count: u64, limit: Option<usize>) -> Vec<u64> {
+pub(crate) fn spread(count: u64, limit: Option<usize>) -> Vec<u64> {
     let limit = limit.map_or(count, |limit| (limit as u64).min(count));
     (0..limit).map(|index| index * count / limit).collect()
 }
@@ -262,12 +272,6 @@ fn spans(tokens: &[TokenId], position: usize, domains: &[Domain]) -> Vec<Span> {
     spans
 }
 
-/// A canvas that still has room.
-struct Waiting {
-    segments: Vec<Segment>,
-    room: u64,
-}
-
 fn lay(packed: Packed, length: usize) -> Result<Laid, CorpusError> {
     let full = length as u64;
     let mut laid = Laid {
@@ -282,7 +286,7 @@ fn lay(packed: Packed, length: usize) -> Result<Laid, CorpusError> {
         segments.extend_from_slice(canvas);
         ends.push(segments.len() as u64);
     };
-    let mut waiting: Vec<Waiting> = Vec::new();
+    let mut waiting = BestFit::new(full);
     for document in (0..laid.shard.documents()).filter_map(|index| laid.shard.document(index)) {
         let mut start = document.tokens.start;
         loop {
@@ -297,29 +301,10 @@ fn lay(packed: Packed, length: usize) -> Result<Laid, CorpusError> {
                 close(&[segment]);
                 continue;
             }
-            let fitting = (0..waiting.len()).filter(|&index| waiting[index].room >= taken);
-            match fitting.min_by_key(|&index| waiting[index].room) {
-                Some(index) => {
-                    waiting[index].segments.push(segment);
-                    waiting[index].room -= taken;
-                    if waiting[index].room == 0 {
-                        close(&waiting.remove(index).segments);
-                    }
-                }
-                None => {
-                    if waiting.len() == OPEN {
-                        // The fullest has the least hope; of equals the oldest goes.
-                        let fullest = (0..OPEN).min_by_key(|&index| waiting[index].room).unwrap_or(0);
-                        close(&waiting.remove(fullest).segments);
-                    }
-                    waiting.push(Waiting { segments: vec![segment], room: full - taken });
-                }
-            }
+            waiting.put(segment, taken).iter().for_each(|canvas| close(canvas));
         }
     }
-    for canvas in waiting {
-        close(&canvas.segments);
-    }
+    waiting.finish().for_each(|canvas| close(&canvas));
     laid.segments = segments;
     laid.ends = ends;
     Ok(laid)

@@ -1,6 +1,6 @@
 //! Errors of a corpus; each message says how to correct it.
 
-use crate::{BadRow, UnreadFile, UnreadReason};
+use crate::{BadRow, Format, UnreadFile, UnreadReason};
 use aquatint_files::LfsPointer;
 use aquatint_vocabulary::VocabularyError;
 use std::path::{Path, PathBuf};
@@ -123,6 +123,14 @@ pub enum CorpusError {
         /// What the reader said.
         reason: String,
     },
+    /// Conversations are in JSON lines only.
+    #[error("`{}` is read as {format}, and conversations are read from JSON lines", path.display())]
+    NoConversations {
+        /// The file.
+        path: PathBuf,
+        /// How it is read.
+        format: Format,
+    },
     /// No document is left.
     #[error("no document is left of `{}`: {reason}", path.display())]
     Empty {
@@ -203,6 +211,10 @@ impl CorpusError {
                 return Some(format!("mend them, or raise `max_bad_share`, which is {max_bad_share}"));
             }
             Self::Empty { hint, .. } => (*hint)?,
+            Self::NoConversations { .. } => {
+                "a row is an object such as {\"messages\": [{\"role\": \"user\", \"content\": \"…\"}, {\"role\": \
+                 \"assistant\", \"content\": \"…\"}]}"
+            }
             Self::NotAShard { .. } | Self::ShardVersion { .. } | Self::DamagedShard { .. } => {
                 "remove it and pack again"
             }

@@ -6,7 +6,9 @@
 //! function of a seed, so that an interrupted run continues with the same canvases.
 #![forbid(unsafe_code)]
 
+mod best_fit;
 mod canvases;
+mod conversations;
 mod cut;
 mod document_hash;
 mod error;
@@ -21,6 +23,9 @@ mod snapshot;
 mod source;
 
 pub use canvases::{CanvasBatch, Canvases, DocumentPart};
+pub use conversations::{
+    ConversationCanvases, ConversationLayout, ConversationReport, ConversationTokens, LongConversation,
+};
 pub use error::CorpusError;
 pub use media::{MediaCodes, TextOnly};
 pub use order::Order;
@@ -31,5 +36,6 @@ pub use sample::sample;
 pub use shard::{DocumentSpan, Shard};
 pub use snapshot::SourceSnapshot;
 pub use source::{
-    BadRow, Encoding, Format, Passage, Passages, ReadCounts, Source, SourceFiles, UnreadFile, UnreadReason,
+    BadRow, Conversation, Conversations, Encoding, Format, Passage, Passages, ReadCounts, Source, SourceFiles,
+    UnreadFile, UnreadReason,
 };

@@ -1,6 +1,6 @@
 //! A source with what its files hold at this moment.
 
-use crate::{CorpusError, Passages, Source, SourceFiles, UnreadFile};
+use crate::{Conversations, CorpusError, Passages, Source, SourceFiles, UnreadFile};
 use aquatint_files::Fingerprint;
 use std::path::PathBuf;
 
@@ -92,6 +92,11 @@ impl SourceSnapshot {
     /// What each file is, in the order of [`SourceSnapshot::files`]: equal for equal bytes.
     pub fn file_fingerprints(&self) -> &[u64] {
         &self.fingerprints
+    }
+
+    /// The conversations, streamed.
+    pub fn conversations(&self) -> Conversations<'_> {
+        Conversations::new(&self.source, self.found.files.clone())
     }
 
     /// The documents, streamed.

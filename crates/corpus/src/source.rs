@@ -3,6 +3,7 @@
 //! Nothing larger than one row, or some megabytes of a text file, is in memory at a time.
 
 mod compression;
+mod conversation;
 mod counts;
 mod encoding;
 mod field;
@@ -13,6 +14,7 @@ mod json;
 mod parquet;
 mod text;
 
+pub use conversation::{Conversation, Conversations};
 pub(crate) use counts::NAMED;
 pub use counts::{BadRow, ReadCounts};
 pub use encoding::Encoding;
@@ -23,7 +25,7 @@ use crate::CorpusError;
 use aquatint_files::LfsPointer;
 use counts::{Fault, FileText};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where texts come from and how to read them.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,7 +105,7 @@ impl Source {
     }
 
     /// How the file at `path`, one of this source's, is read.
-    pub(crate) fn format_of(&self, path: &std::path::Path) -> Result<Format, CorpusError> {
+    pub(crate) fn format_of(&self, path: &Path) -> Result<Format, CorpusError> {
         let listed = path != self.path;
         Format::of(path, self.format, listed)
             .map_err(|reason| CorpusError::NotRead { path: path.to_path_buf(), reason })
@@ -209,10 +211,16 @@ impl Iterator for Passages<'_> {
     }
 }
 
-fn open(path: PathBuf, source: &Source) -> Result<Reading, CorpusError> {
-    if let Some(LfsPointer { size }) = LfsPointer::at(&path).map_err(CorpusError::io("read", &path))? {
-        return Err(CorpusError::LfsPointer { path, size });
+/// That a file is there, and not a Git LFS pointer in its place.
+fn require_content(path: &Path) -> Result<(), CorpusError> {
+    match LfsPointer::at(path).map_err(CorpusError::io("read", path))? {
+        Some(LfsPointer { size }) => Err(CorpusError::LfsPointer { path: path.to_path_buf(), size }),
+        None => Ok(()),
     }
+}
+
+fn open(path: PathBuf, source: &Source) -> Result<Reading, CorpusError> {
+    require_content(&path)?;
     let reader: Box<dyn Reader> = match source.format_of(&path)? {
         Format::Text => Box::new(text::TextFile::open(path.clone(), source)?),
         Format::Json => Box::new(json::JsonLines::open(path.clone(), source)?),

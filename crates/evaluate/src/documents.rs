@@ -54,8 +54,10 @@ impl Documents {
                 let own = start..(start + part.length).min(all.end);
                 let given = (prompt as u64).saturating_sub(part.start).min(own.len() as u64) as usize;
                 documents.part_of[own.clone()].fill(documents.parts.len());
-                documents.is_given[own.start + given..own.end].fill(false);
-                documents.parts.push(PassPart { canvas, document: part.document, tokens: own.len() - given });
+                let measured = own.start + given..own.end;
+                documents.is_given[measured.clone()].copy_from_slice(&rows.given[measured.clone()]);
+                let tokens = measured.filter(|row| !rows.given[*row]).count();
+                documents.parts.push(PassPart { canvas, document: part.document, tokens });
                 start = own.end;
             }
         }
@@ -148,6 +150,7 @@ mod tests {
             documents: vec![0, 0, 0, 0, 1, 2, 2, PADDING_DOCUMENT],
             text_bytes: vec![1; 8],
             spans: Vec::new(),
+            given: Vec::new(),
         };
         let part = |document, start, length| DocumentPart { document, start, length };
         (PackedBatch::new(&batch, layout).unwrap(), vec![vec![part(5, 4, 4)], vec![part(5, 8, 1), part(6, 0, 2)]])
@@ -169,6 +172,32 @@ mod tests {
                 let measured: usize = documents.parts().iter().map(|part| part.tokens).sum();
                 assert_eq!(measured, open.iter().flatten().filter(|open| **open).count());
             }
+        }
+    }
+
+    #[test]
+    fn what_a_conversation_gives_is_not_measured() {
+        for layout in [Layout::Full, Layout::Block { length: 2 }] {
+            let given = vec![true, false, false, true, true, false, true, false];
+            let (plain, parts) = pass(layout);
+            let tokens = |rows: &PackedBatch, prompt| -> Vec<usize> {
+                Documents::new(rows, &parts, prompt).parts().iter().map(|part| part.tokens).collect()
+            };
+            assert_eq!(tokens(&plain, 0), [4, 1, 2]);
+            let canvases = CanvasBatch {
+                length: 4,
+                tokens: vec![1, 2, 3, 4, 5, 6, 7, 0],
+                documents: vec![0, 0, 0, 0, 1, 2, 2, PADDING_DOCUMENT],
+                text_bytes: vec![1; 8],
+                spans: Vec::new(),
+                given,
+            };
+            let rows = PackedBatch::new(&canvases, layout).unwrap();
+            assert_eq!(tokens(&rows, 0), [2, 0, 1]);
+            assert_eq!(tokens(&rows, 6), [1, 0, 0]);
+            let documents = Documents::new(&rows, &parts, 0);
+            let open: Vec<Vec<bool>> = rows.canvases.iter().map(|canvas| documents.open(canvas.clone())).collect();
+            assert_eq!(open, [vec![false, true, true, false], vec![false, true, false]]);
         }
     }
 
@@ -196,6 +225,7 @@ mod tests {
             documents: vec![0; 6],
             text_bytes: vec![1, 0, 0, 1, 0, 0],
             spans: vec![span(1..3, 20..30), span(4..5, 30..40), span(5..6, 20..30)],
+            given: Vec::new(),
         };
         let rows = PackedBatch::new(&batch, Layout::Full).unwrap();
         let documents = Documents::new(&rows, &[vec![DocumentPart { document: 0, start: 0, length: 6 }]], 0);

@@ -57,6 +57,14 @@ pub enum EvaluateError {
         /// Tokens of 81 cells.
         tokens: usize,
     },
+    /// A row of conversations lacks a field that was named.
+    #[error("line {row} has no `{field}`")]
+    NoField {
+        /// The field.
+        field: String,
+        /// The number of the line.
+        row: u64,
+    },
     /// The operating system refused.
     #[error("could not {action} `{}`", path.display())]
     Io {
@@ -105,6 +113,10 @@ impl EvaluateError {
             Self::Cells { .. } => {
                 Some("a model for Sudoku has one token for each character: see recipes/sudoku".to_owned())
             }
+            Self::NoField { .. } => Some(
+                "rows are grouped by a field that all of them have, and retrieval reads `passage` and `question`"
+                    .to_owned(),
+            ),
             Self::Setting { .. } | Self::Io { .. } | Self::Json { .. } | Self::Plot { .. } | Self::Stopped => None,
         }
     }

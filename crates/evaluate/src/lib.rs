@@ -3,6 +3,7 @@
 //! one canvas ([`spans`]); and puzzles, where every answer can be checked ([`sudoku`]).
 #![forbid(unsafe_code)]
 
+pub mod answers;
 mod catalogue;
 mod comparison;
 mod documents;

@@ -7,7 +7,7 @@ use aquatint_corpus::CorpusError;
 use aquatint_diffusion::SettingError;
 use aquatint_evaluate::EvaluateError;
 use aquatint_network::{NetworkError, ParameterPattern};
-use aquatint_vocabulary::VocabularyError;
+use aquatint_vocabulary::{ChatError, VocabularyError};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -131,6 +131,9 @@ pub enum TrainError {
     /// The tokenizer refused.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
+    /// The template of conversations cannot be read.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
     /// The device refused. It is a source, like that of a [`NetworkError`].
     #[error("{0}")]
     Device(#[from] DeviceError),
@@ -421,6 +424,7 @@ impl TrainError {
             Self::Network(error) => return error.hint(),
             Self::Codec(error) => return error.hint(),
             Self::Vocabulary(error) => return error.hint(),
+            Self::Chat(error) => return error.hint(),
             Self::Parallel(error) => return error.hint(),
             _ => return None,
         };

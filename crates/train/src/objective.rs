@@ -28,7 +28,8 @@
 //!         let tokens = (0..step.canvases * length).map(|place| 20 + (step.number as u32 + place as u32) % 10).collect();
 //!         let documents = (0..step.canvases * length).map(|place| (place / length) as u32).collect();
 //!         let text_bytes = vec![1; step.canvases * length];
-//!         Ok(CanvasBatch { length, tokens, documents, text_bytes, spans: Vec::new() })
+//!         let (spans, given) = (Vec::new(), Vec::new());
+//!         Ok(CanvasBatch { length, tokens, documents, text_bytes, spans, given })
 //!     }
 //!     fn forward_backward(&mut self, pass: &Pass<'_>, model: &mut dyn Learner) -> Result<PassCost, TrainError> {
 //!         let noisy = aquatint_batch::NoisyBatch::new(pass.rows);
@@ -157,7 +158,7 @@ pub struct Pass<'a> {
     pub first: usize,
     /// The canvases of the whole step.
     pub canvases: usize,
-    /// The tokens of the whole step: what costs are divided by to be in nats per token.
+    /// The tokens of the whole step that are not given: what costs are divided by to be in nats per token.
     pub tokens: usize,
     /// The canvases of this pass as rows.
     pub rows: &'a PackedBatch,

@@ -4,6 +4,7 @@ mod bound;
 mod causal;
 mod diffusion;
 mod distillation;
+mod instruct;
 mod self_conditioning;
 mod spans;
 
@@ -25,7 +26,8 @@ pub(crate) struct Registered {
 }
 
 /// The first that matches a recipe is used; the last matches every recipe.
-const REGISTRY: [Registered; 3] = [distillation::REGISTERED, causal::REGISTERED, bound::REGISTERED];
+const REGISTRY: [Registered; 4] =
+    [distillation::REGISTERED, causal::REGISTERED, instruct::REGISTERED, bound::REGISTERED];
 
 /// The objective of a recipe.
 pub(crate) fn of(recipe: &Resolved) -> &'static Registered {

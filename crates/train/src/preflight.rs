@@ -17,8 +17,8 @@ pub(crate) use texts::Texts;
 use crate::counters::Counters;
 use crate::event::{Ending, Summary, TrainingEvent};
 use crate::identity::Identity;
-use crate::recipe::{NetworkPlan, NetworkRecipe, Resolved, Run};
-use crate::{RecipeError, TrainError, folder, media, metrics, network, vocabulary};
+use crate::recipe::{NetworkPlan, NetworkRecipe, ObjectiveKind, Resolved, Run};
+use crate::{RecipeError, TrainError, folder, media, metrics, network, saved_format, vocabulary};
 use aquatint_checkpoint::{Checkpoint, ModelCodec, RunState};
 use aquatint_network::NetworkSpec;
 use aquatint_vocabulary::{Role, Vocabulary};
@@ -76,6 +76,9 @@ impl Preflight<'_> {
             return Err(vocabulary::missing());
         }
         spans::require_media(recipe)?;
+        if let (ObjectiveKind::Instruct, Some(vocabulary)) = (recipe.objective.kind, &known) {
+            saved_format::chat_template(recipe, vocabulary, initial.as_ref())?;
+        }
         let texts = Texts::find(recipe, self.stop, events)?;
         let mut identity = Identity::of(recipe, &texts, initial.as_ref(), self.stop)?;
         if let Some(vocabulary) = &known {

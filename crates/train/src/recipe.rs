@@ -176,6 +176,8 @@ pub enum ObjectiveKind {
     Diffusion,
     /// The likelihood of each token given those before it: the autoregressive baseline and judge.
     Causal,
+    /// What the process learns from, of the answers in conversations alone; what is said to the model is given.
+    Instruct,
 }
 
 /// How the times of one batch are drawn.
@@ -223,7 +225,7 @@ pub enum Masking {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ObjectiveRecipe {
-    /// Diffusion or the causal baseline.
+    /// Diffusion, of texts or of the answers in conversations, or the causal baseline.
     pub kind: ObjectiveKind,
     /// The process by name: `masked`, `uniform`, `hybrid:0.2`, `gaussian:64`, `simplex`, … Where nothing is said, `masked`,
     /// or that of the model whose network is trained.
@@ -269,10 +271,30 @@ pub struct ObjectiveRecipe {
     /// In this share of them one is noise alone and costs nothing, which is how guidance hides a condition.
     #[serde(skip_serializing_if = "is_zero")]
     pub hidden_spans: f64,
+    /// The template of conversations, as Jinja source, saved with the model. Where nothing is said, that of `initial`, and
+    /// a plain one where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<String>,
+    /// The last answer of a conversation is filled with end tokens, which are learned, up to so many positions, as far as
+    /// the canvas goes; `data.canvas_length` fills every canvas (LLaDA, 2502.09992, section 2.3). 0 for the one end that
+    /// every answer has.
+    #[serde(skip_serializing_if = "is_none")]
+    pub answer_length: usize,
+    /// Whether conversations share canvases. They do not see each other.
+    #[serde(skip_serializing_if = "is_off")]
+    pub packing: bool,
 }
 
 fn is_zero(number: &f64) -> bool {
     *number == 0.0
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
+fn is_off(flag: &bool) -> bool {
+    !flag
 }
 
 /// How the codes of a domain are learned.
@@ -310,6 +332,9 @@ impl Default for ObjectiveRecipe {
             domains: BTreeMap::new(),
             given_spans: 0.0,
             hidden_spans: 0.0,
+            chat_template: None,
+            answer_length: 0,
+            packing: false,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! In what form the model of a run is saved: whose words its files are in, and how to sample from it.
 
 use crate::CodeFigures;
-use crate::recipe::{NetworkPlan, Resolved};
+use crate::TrainError;
+use crate::recipe::{NetworkPlan, ObjectiveKind, Resolved};
 use aquatint_checkpoint::{Checkpoint, Description, GenerationDefaults, ModelCodec};
 use aquatint_evaluate::{CodesLikelihood, Likelihood};
 use aquatint_network::NetworkSpec;
 use aquatint_network::families::{self, Family};
-use aquatint_vocabulary::{Role, Vocabulary};
+use aquatint_vocabulary::{ChatTemplate, Role, Vocabulary};
 use serde_json::{Map, Value};
 
 /// What stands beside the weights of a saved model, but for its description and its tokenizer.
@@ -29,6 +30,7 @@ impl SavedFormat {
         initial: Option<&Checkpoint>,
     ) -> Self {
         let codecs = codecs.to_vec();
+        let conversing = conversing(recipe, vocabulary, initial);
         let advice = initial.filter(|checkpoint| is_alike(recipe, spec, &checkpoint.spec)).map(|it| &it.generation);
         let by_role = |advice: GenerationDefaults| {
             let role = |role| vocabulary.role(role);
@@ -44,13 +46,13 @@ impl SavedFormat {
             (NetworkPlan::Initial(_), Some(checkpoint)) => Self {
                 family: checkpoint.family,
                 codecs,
-                tokenizer_config: checkpoint.description().tokenizer_config.cloned(),
+                tokenizer_config: conversing.or(checkpoint.description().tokenizer_config.cloned()),
                 generation: advice.cloned().unwrap_or_else(|| by_role(GenerationDefaults::default())),
             },
             _ => Self {
                 family: families::NATIVE,
                 codecs,
-                tokenizer_config: None,
+                tokenizer_config: conversing,
                 // Keys that only the other model's family knows stay with it.
                 generation: by_role(GenerationDefaults { others: Map::new(), ..advice.cloned().unwrap_or_default() }),
             },
@@ -77,6 +79,46 @@ impl SavedFormat {
         let (family, tokenizer_config) = (self.family, self.tokenizer_config.as_ref());
         Description { family, spec, vocabulary, codecs: &self.codecs, generation, tokenizer_config }
     }
+}
+
+/// What a `tokenizer_config.json` says of a model that learns from conversations: their template, which is the recipe's,
+/// or that of `initial`, or the plain one, with the tokens that it writes. `None` for other runs.
+pub(crate) fn conversing(recipe: &Resolved, vocabulary: &Vocabulary, initial: Option<&Checkpoint>) -> Option<Value> {
+    if recipe.objective.kind != ObjectiveKind::Instruct {
+        return None;
+    }
+    let of_initial = initial.and_then(|checkpoint| checkpoint.description().tokenizer_config.cloned());
+    let mut config = of_initial.filter(Value::is_object).unwrap_or_else(|| Value::Object(Map::new()));
+    let of_family = || initial.and_then(|checkpoint| checkpoint.family.facts().chat_template);
+    if let Some(source) = &recipe.objective.chat_template {
+        config["chat_template"] = source.as_str().into();
+    } else if config["chat_template"].is_null() {
+        config["chat_template"] = of_family().unwrap_or(ChatTemplate::PLAIN).into();
+    }
+    for (key, role) in [("bos_token", Role::Begin), ("eos_token", Role::End)] {
+        if config[key].is_null()
+            && let Some(token) = vocabulary.role(role)
+        {
+            config[key] = vocabulary.token_text(token).into();
+        }
+    }
+    Some(config)
+}
+
+/// The template of such a model, as it will be read from its folder.
+pub(crate) fn chat_template(
+    recipe: &Resolved,
+    vocabulary: &Vocabulary,
+    initial: Option<&Checkpoint>,
+) -> Result<ChatTemplate, TrainError> {
+    let config = conversing(recipe, vocabulary, initial).unwrap_or_default();
+    let family = match (&recipe.network, initial) {
+        (NetworkPlan::Initial(_), Some(checkpoint)) => checkpoint.family,
+        _ => families::NATIVE,
+    };
+    let variables = family.facts().chat_variables.iter();
+    let template = ChatTemplate::from_config(&config)?;
+    Ok(variables.fold(template, |template, (name, value)| template.with_variable(name, *value)))
 }
 
 /// Whether what a run makes is sampled from as the model that it begins with: its process and layout have to be the same. A

@@ -75,6 +75,13 @@ pub struct ChatTemplate {
     end: String,
 }
 
+/// The template of models whose makers gave them none: a paragraph for each turn.
+const PLAIN: &str = "\
+{% for message in messages %}\
+{% if message['role'] == 'assistant' %}{{ 'A: ' + message['content'].strip() + eos_token + '\\n' }}\
+{% elif message['role'] == 'system' %}{{ message['content'].strip() + '\\n' }}\
+{% else %}{{ 'Q: ' + message['content'].strip() + '\\n' }}{% endif %}\
+{% endfor %}{% if add_generation_prompt %}A:{% endif %}";
 const NAME: &str = "chat";
 /// What a template may do for one text, in the engine's unit: an instruction, or 64 bytes of text. A conversation takes a
 /// few dozen for each turn; a template that a stranger wrote ends after a second and a quarter of a gigabyte.
@@ -83,6 +90,9 @@ const FUEL: u64 = 4_000_000;
 const REFUSAL: &str = "\u{1}refused\u{1}";
 
 impl ChatTemplate {
+    /// The source of the template that is taken where a model has none: `Q: …`, `A: …`, a line each.
+    pub const PLAIN: &str = PLAIN;
+
     /// Reads a template. `begin` and `end` are the texts of `bos_token` and `eos_token`, empty where a model has none.
     ///
     /// # Errors

@@ -30,7 +30,8 @@ fn small(folder: &Path) -> Checkpoint {
 fn batch(checkpoint: &Checkpoint) -> (PackedBatch, NoisyBatch) {
     let text = checkpoint.vocabulary.encode_text("Once upon a time there was a fox.").unwrap();
     let (length, tokens, text_bytes) = (text.tokens.len(), text.tokens, text.text_bytes);
-    let canvases = CanvasBatch { length, tokens, documents: vec![0; length], text_bytes, spans: Vec::new() };
+    let canvases =
+        CanvasBatch { length, tokens, documents: vec![0; length], text_bytes, spans: Vec::new(), given: Vec::new() };
     let rows = PackedBatch::new(&canvases, checkpoint.spec.attention).unwrap();
     let process = checkpoint.spec.process().unwrap().unwrap();
     let mut batch = NoisyBatch::new(&rows);

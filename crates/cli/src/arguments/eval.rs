@@ -1,8 +1,8 @@
 //! What the subcommands of `eval` take.
 
-use super::{DeviceArguments, ReportFormat};
+use super::{DeviceArguments, ReportFormat, SamplingArguments};
 use aquatint_corpus::{Encoding, Format};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
@@ -34,6 +34,13 @@ pub(crate) enum EvalCommand {
     /// nats per code of --data. Rows are those of recipes/canvas/prepare.py: a text that names one picture or one sound, its
     /// concept, its kind and its language.
     Spans(SpansArguments),
+    /// Measure what a model answers to held-out conversations: exact match, token F1 and ROUGE-L, with 95 % intervals
+    ///
+    /// Rows are conversations in OpenAI's or ShareGPT's form (JSON lines), whose last answer is asked for. Answers that
+    /// count as right are in `references`, an array beside the turns, or else the last answer itself. The baseline
+    /// answers with the best sentence of `passage` for `question`, by BM25. Means are over rows: exact match has Wilson's
+    /// interval, the others have the normal one.
+    Answers(Box<AnswersArguments>),
     /// Solve Sudoku puzzles that are not in the training data
     Sudoku(SudokuArguments),
     /// Write Sudoku puzzles with their solutions as training data
@@ -211,6 +218,55 @@ pub(crate) struct CompareArguments {
     /// Output format: tables or one JSON object
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: ReportFormat,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+/// A baseline that needs no model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Baseline {
+    /// The best sentence of a passage by BM25.
+    Bm25,
+}
+
+/// What `eval answers` takes.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  aquatint eval answers tales runs/instruct --data tales-test.jsonl --baseline bm25 --group seen\n  \
+                        aquatint eval answers runs/instruct --data tales-test.jsonl --limit 100 --out answers.jsonl"
+)]
+pub(crate) struct AnswersArguments {
+    /// Models: folders, names of built-in models, or OWNER/NAME that were pulled
+    #[arg(value_name = "MODEL")]
+    pub(crate) models: Vec<String>,
+
+    /// Conversations that are held out, as JSON lines
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) data: PathBuf,
+
+    /// Answer by retrieval, too: bm25 is the best sentence of a row's `passage` for its `question`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) baseline: Option<Baseline>,
+
+    /// Measure the rows of each value of this field by themselves, too
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) group: Option<String>,
+
+    /// Ask only N rows, spread evenly
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+
+    /// Write every answer with its scores into this file, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Output format: a table or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: ReportFormat,
+
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArguments,
 
     #[command(flatten)]
     pub(crate) device: DeviceArguments,

@@ -46,11 +46,16 @@ struct Answerer<'a> {
 }
 
 impl Answerer<'_> {
-    /// Fills one template or continues one text, drawing it where it can be drawn. Returns the pictures and sounds that were
+    /// Fills one template, continues one text, or answers it where the model converses, drawing it where it can be drawn. Returns the pictures and sounds that were
     /// made.
     fn answer(&self, template: Template) -> Result<Vec<MediaFile>, Failure> {
         let Self { session, sampling, media, printer } = self;
-        let prepared = session.prepare(template, sampling, printer)?;
+        let turn = session.prepare_turn(&template, sampling, printer)?;
+        let is_turn = turn.is_some();
+        let prepared = match turn {
+            Some(prepared) => prepared,
+            None => session.prepare(template, sampling, printer)?,
+        };
         let out = MediaOut::create(&prepared.template_canvas, media)?;
         let mut view = CanvasView::new(session, &prepared.template_canvas, **printer);
         let mut live = printer.draws().then(|| LiveCanvas::new(**printer));
@@ -72,6 +77,7 @@ impl Answerer<'_> {
         let outcome = session.report(&prepared, &filled, &pieces);
         let places = out.write(&pieces, filled.outcome.reason)?;
         match outcome.pieces.is_empty() {
+            true if is_turn => printer.text(outcome.filled.concat().trim())?,
             true => printer.text(&outcome.text)?,
             false => media::print(&pieces, &places, printer)?,
         }

@@ -57,8 +57,15 @@ impl JsonLines {
     }
 }
 
-impl Reader for JsonLines {
-    fn next(&mut self, source: &Source, counts: &mut ReadCounts) -> Result<Option<Passage>, CorpusError> {
+impl JsonLines {
+    /// What `read` finds in the next row that the filter keeps and that is not bad, with the number of the line; `None`
+    /// at the end of the file.
+    pub(super) fn next_row<T>(
+        &mut self,
+        source: &Source,
+        counts: &mut ReadCounts,
+        read: impl Fn(Value) -> Result<T, Fault>,
+    ) -> Result<Option<(u64, T)>, CorpusError> {
         loop {
             let line = self.line(counts)?;
             if line.is_empty() {
@@ -66,8 +73,8 @@ impl Reader for JsonLines {
             }
             counts.rows += 1;
             let before = (counts.replaced, counts.surrogates);
-            match text_of(line, source, counts) {
-                Ok(Some(text)) => return Ok(Some(Passage { text, ends_document: true, row: Some(self.row) })),
+            match row_of(line, source, counts).and_then(|row| row.map(&read).transpose()) {
+                Ok(Some(found)) => return Ok(Some((self.row, found))),
                 Ok(None) => counts.left_out += 1,
                 Err(fault) => counts.bad(source, &self.path, self.row, fault)?,
             }
@@ -77,25 +84,38 @@ impl Reader for JsonLines {
     }
 }
 
-/// The text of a row; `None` where the filter leaves it out.
-fn text_of(mut line: Vec<u8>, source: &Source, counts: &mut ReadCounts) -> Result<Option<String>, Fault> {
+impl Reader for JsonLines {
+    fn next(&mut self, source: &Source, counts: &mut ReadCounts) -> Result<Option<Passage>, CorpusError> {
+        let found = self.next_row(source, counts, |row| text_of(&row, source))?;
+        Ok(found.map(|(row, text)| Passage { text, ends_document: true, row: Some(row) }))
+    }
+}
+
+/// A row, which is an object; `None` where the filter leaves it out.
+fn row_of(mut line: Vec<u8>, source: &Source, counts: &mut ReadCounts) -> Result<Option<Value>, Fault> {
     counts.surrogates += replace_lone_surrogates(&mut line);
     let line = to_text(line, counts);
     let row: Value = serde_json::from_str(line.trim_end())
         .map_err(|error| Fault::Unreadable(format!("not JSON: {}", said(&error))))?;
-    let Value::Object(fields) = &row else {
+    if !row.is_object() {
         return Err(Fault::Unreadable(format!("{} and no object such as {{\"text\": \"…\"}}", kind(&row))));
-    };
+    }
     let keeps = source.filter.iter().all(|(key, wanted)| {
         find(&row, key).is_some_and(|values| values.into_iter().any(|value| plain(value) == *wanted))
     });
-    if !keeps {
-        return Ok(None);
-    }
+    Ok(keeps.then_some(row))
+}
+
+/// The names of the fields of a row.
+pub(super) fn names(row: &Value) -> String {
+    list(&row.as_object().into_iter().flat_map(|fields| fields.keys().map(String::as_str)).collect::<Vec<_>>())
+}
+
+/// The text of a row.
+fn text_of(row: &Value, source: &Source) -> Result<String, Fault> {
     let field = &source.field;
-    let Some(values) = find(&row, field) else {
-        let names: Vec<&str> = fields.keys().map(String::as_str).collect();
-        return Err(Fault::Lacking(format!("no `{field}`; it has {}", list(&names))));
+    let Some(values) = find(row, field) else {
+        return Err(Fault::Lacking(format!("no `{field}`; it has {}", names(row))));
     };
     let mut parts = Vec::new();
     for value in values {
@@ -114,7 +134,7 @@ fn text_of(mut line: Vec<u8>, source: &Source, counts: &mut ReadCounts) -> Resul
             }
         }
     }
-    Ok(Some(parts.join("\n")))
+    Ok(parts.join("\n"))
 }
 
 impl Tree for Value {
@@ -133,7 +153,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// What a value is, in words.
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",

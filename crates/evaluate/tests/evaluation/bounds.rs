@@ -67,7 +67,7 @@ fn batches(copies: usize) -> Vec<CanvasBatch> {
     let tokens = vec![1, 2, 3, 4, 5, 6, 7, 8, 3, 3, 8, 2, 2, 8, 0, 0];
     let documents = vec![0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, u32::MAX, u32::MAX];
     let text_bytes = vec![3, 3, 3, 3, 3, 3, 3, 0, 3, 3, 0, 3, 3, 0, 0, 0];
-    vec![CanvasBatch { length: 8, tokens, documents, text_bytes, spans: Vec::new() }; copies]
+    vec![CanvasBatch { length: 8, tokens, documents, text_bytes, spans: Vec::new(), given: Vec::new() }; copies]
 }
 
 fn measure<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync>(
@@ -122,6 +122,7 @@ fn a_seed_gives_the_same_masks_in_batches_of_any_size() {
         documents: batches(6).into_iter().flat_map(|b| b.documents).collect(),
         text_bytes: batches(6).into_iter().flat_map(|b| b.text_bytes).collect(),
         spans: Vec::new(),
+        given: Vec::new(),
     };
     let other = measure(&model, &rule, 5, vec![joined]).unwrap();
     assert!((one.nats_per_token - other.nats_per_token).abs() < 1e-12);
@@ -144,6 +145,7 @@ fn hidden_rows_read_the_mask_and_the_bound_is_without_bias() {
         documents: vec![0; 8],
         text_bytes: vec![1; 8],
         spans: Vec::new(),
+        given: Vec::new(),
     };
     let rule = DiffusionBound { process: &process, times: 8, prompt: 0 };
     let measured = measure(&model, &rule, 3, vec![canvas; 500]).unwrap();
@@ -188,8 +190,14 @@ fn what_is_given_costs_nothing_under_a_causal_model_too() {
 fn one_canvas_has_no_standard_error_and_ends_of_documents_no_bytes() {
     let model = oracle(Layout::Causal, |_, _| 1.0);
     let rule = CausalLikelihood { begin: BEGIN, prompt: 0 };
-    let ends =
-        CanvasBatch { length: 2, tokens: vec![8, 8], documents: vec![0, 1], text_bytes: vec![0, 0], spans: Vec::new() };
+    let ends = CanvasBatch {
+        length: 2,
+        tokens: vec![8, 8],
+        documents: vec![0, 1],
+        text_bytes: vec![0, 0],
+        spans: Vec::new(),
+        given: Vec::new(),
+    };
     let measured = measure(&model, &rule, 0, vec![ends]).unwrap();
     assert_eq!((measured.standard_error, measured.bytes), (None, 0));
     assert!(measured.bits_per_byte.is_nan());
@@ -261,8 +269,14 @@ fn the_flow_of_an_exact_field_costs_the_entropy() {
             }
         })
         .collect();
-    let batch =
-        CanvasBatch { length: 1, documents: (0..600).collect(), tokens, text_bytes: vec![1; 600], spans: Vec::new() };
+    let batch = CanvasBatch {
+        length: 1,
+        documents: (0..600).collect(),
+        tokens,
+        text_bytes: vec![1; 600],
+        spans: Vec::new(),
+        given: Vec::new(),
+    };
     let entropy: f64 = SHARES.iter().map(|p| -p * p.ln()).sum();
     let measure = |rule: &dyn Rule| {
         likelihood(&Field(spec.clone()), rule, 1, std::iter::once(Ok(batch.clone())), &mut |_| true).unwrap()

@@ -84,7 +84,14 @@ impl<D: Device, C: MediumConfig<Medium: Vary>> Trainee for CodecTrainee<'_, D, C
             };
             sum += autoencoder.forward_backward(&rows, &lengths, &mut cost_of)?.cost;
         }
-        Ok(Some(StepCost { nats: sum, observed: Vec::new(), loads: ExpertLoads::default(), tokens, bytes: None }))
+        Ok(Some(StepCost {
+            nats: sum,
+            observed: Vec::new(),
+            loads: ExpertLoads::default(),
+            tokens,
+            learned: tokens,
+            bytes: None,
+        }))
     }
 
     fn observe(&mut self, _: &[f64], _: &ExpertLoads) {}

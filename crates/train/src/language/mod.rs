@@ -159,6 +159,7 @@ impl<'a> Training<'a> {
             spec: &spec,
             vocabulary: &vocabulary,
             codecs: &codecs,
+            initial: initial.as_ref(),
             saved: state.as_ref().map(|state| &state.counters.objective),
             open: &|folder| model::open(folder, device),
             texts: &texts,

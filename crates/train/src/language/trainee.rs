@@ -61,7 +61,7 @@ impl<D: Device> Trainee for LanguageTrainee<'_, D> {
         let StepPart { number, own, ranks, stop } = part;
         let batch = self.recipe.optimiser.batch;
         let canvases = self.objective.batch(Step { number, canvases: batch, ranks }, &mut self.model)?;
-        let tokens = canvases.filled();
+        let (filled, learned) = (canvases.filled(), canvases.learned());
         // A step that was given up counts for nothing.
         drop(self.model.network.take_expert_loads());
         let (mut nats, mut observed) = (0.0, Vec::new());
@@ -74,7 +74,7 @@ impl<D: Device> Trainee for LanguageTrainee<'_, D> {
             // Passes end where they do on one rank, since some draws are one for each pass.
             let count = (per_pass - first % per_pass).min(own.end - first);
             let rows = PackedBatch::new(&canvases.select(first..first + count), self.model.network.spec().attention)?;
-            let pass = Pass { step: number, first, canvases: batch, tokens, rows: &rows };
+            let pass = Pass { step: number, first, canvases: batch, tokens: learned, rows: &rows };
             // The cost of a step is the mean of those of its passes.
             let share = count as f64 / batch as f64;
             let balance = self.recipe.objective.balance;
@@ -86,7 +86,8 @@ impl<D: Device> Trainee for LanguageTrainee<'_, D> {
         }
         let bytes = canvases.text_bytes.iter().map(|&bytes| u64::from(bytes)).sum();
         let loads = self.model.network.take_expert_loads();
-        Ok(Some(StepCost { nats, observed, loads, tokens: tokens as u64, bytes: Some(bytes) }))
+        let (tokens, learned) = (filled as u64, learned as u64);
+        Ok(Some(StepCost { nats, observed, loads, tokens, learned, bytes: Some(bytes) }))
     }
 
     fn observe(&mut self, observed: &[f64], loads: &ExpertLoads) {

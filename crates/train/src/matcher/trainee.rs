@@ -84,7 +84,8 @@ impl<D: Device> Trainee for MatcherTrainee<'_, D> {
         let grid = self.matcher.towers().spec().grid;
         let tokens = (pairs.len() * grid[0] * grid[1]) as u64;
         let nats = self.matcher.learn(&pairs)?.cost;
-        Ok(Some(StepCost { nats, observed: Vec::new(), loads: ExpertLoads::default(), tokens, bytes: None }))
+        let loads = ExpertLoads::default();
+        Ok(Some(StepCost { nats, observed: Vec::new(), loads, tokens, learned: tokens, bytes: None }))
     }
 
     fn observe(&mut self, _: &[f64], _: &ExpertLoads) {}

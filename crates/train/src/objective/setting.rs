@@ -5,7 +5,7 @@ use crate::preflight::Texts;
 use crate::recipe::Resolved;
 use crate::train_data::TrainData;
 use crate::{TrainError, TrainingEvent};
-use aquatint_checkpoint::ModelCodec;
+use aquatint_checkpoint::{Checkpoint, ModelCodec};
 use aquatint_network::{Denoiser, NetworkSpec};
 use aquatint_vocabulary::Vocabulary;
 use serde::de::DeserializeOwned;
@@ -29,6 +29,8 @@ pub struct Setting<'a> {
     pub vocabulary: &'a Vocabulary,
     /// What makes codes of pictures and sounds, with their tokens.
     pub codecs: &'a [ModelCodec],
+    /// The model that the run begins with.
+    pub(crate) initial: Option<&'a Checkpoint>,
     pub(crate) saved: Option<&'a ObjectiveState>,
     pub(crate) open: &'a OpenModel<'a>,
     pub(crate) texts: &'a Texts,
@@ -49,6 +51,7 @@ impl Setting<'_> {
         let data = Arc::new(TrainData::prepare(
             self.recipe,
             (self.vocabulary, self.codecs),
+            self.initial,
             self.texts,
             self.stop,
             self.events,

@@ -50,7 +50,7 @@ pub(super) const REGISTERED: Registered = Registered {
 };
 
 #[derive(Debug)]
-struct Bound {
+pub(super) struct Bound {
     diffusion: Diffusion,
     /// What was paid at which times, where times follow the cost.
     density: TimeDensity,
@@ -83,7 +83,7 @@ struct Costs {
 }
 
 impl Bound {
-    fn begin(setting: &mut Setting<'_>) -> Result<Self, TrainError> {
+    pub(super) fn begin(setting: &mut Setting<'_>) -> Result<Self, TrainError> {
         let density = match setting.saved::<Counted>()? {
             Some(saved) => TimeDensity::from_costs(saved.density.into_iter().map(|bits| bits.map(f64::from_bits))),
             None => TimeDensity::new(),
@@ -289,4 +289,76 @@ fn complement(
     noisy.terms.iter_mut().for_each(|term| term.weight /= share);
     noisy.noise = share;
     Some(noisy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aquatint_diffusion::{Alphabet, Key, ProcessSpec};
+
+    /// Two positions of six are given, as what is said to a model.
+    const OPEN: [bool; 6] = [false, true, true, false, true, true];
+    const CLEAN: [TokenId; 6] = [5, 6, 7, 8, 9, 10];
+
+    /// Some cost that hangs on what else is hidden.
+    fn cost(position: usize, hidden: &[bool]) -> f64 {
+        let others = hidden.iter().enumerate().filter(|(_, hidden)| **hidden).map(|(at, _)| (at * at + 1) as f64);
+        1.0 + position as f64 + 0.1 * others.sum::<f64>()
+    }
+
+    fn estimate(noisy: &Corrupted) -> (f64, Vec<bool>) {
+        let mut hidden = vec![false; CLEAN.len()];
+        noisy.terms.iter().for_each(|term| hidden[term.position] = true);
+        (noisy.terms.iter().map(|term| term.weight * cost(term.position, &hidden)).sum(), hidden)
+    }
+
+    /// The bound in its form with counts, by going through all that can be hidden.
+    fn exact() -> f64 {
+        let open: Vec<usize> = (0..OPEN.len()).filter(|position| OPEN[*position]).collect();
+        let length = open.len();
+        let mut of_count = vec![(0.0, 0usize); length + 1];
+        for subset in 1..1usize << length {
+            let chosen: Vec<usize> = (0..length).filter(|bit| subset >> bit & 1 == 1).map(|bit| open[bit]).collect();
+            let mut hidden = vec![false; CLEAN.len()];
+            chosen.iter().for_each(|position| hidden[*position] = true);
+            let sum: f64 = chosen.iter().map(|position| cost(*position, &hidden)).sum();
+            let (total, subsets) = &mut of_count[chosen.len()];
+            *total += sum * length as f64 / chosen.len() as f64;
+            *subsets += 1;
+        }
+        of_count.iter().skip(1).map(|(total, subsets)| total / *subsets as f64).sum::<f64>() / length as f64
+    }
+
+    #[test]
+    fn either_of_two_complementary_masks_is_the_bound_and_together_they_hide_every_answer_token_once() {
+        let process = ProcessSpec::default().build(Alphabet { size: 300, mask: Some(0) }).unwrap();
+        let (mut first, mut second) = (0.0, 0.0);
+        let length = OPEN.iter().filter(|open| **open).count();
+        const DRAWS: u64 = 20_000;
+        for draw in 0..DRAWS {
+            for count in 0..length {
+                let mut draws = Key::new(3).at(draw, count as u64);
+                let time = Time::new((count as f64 + 0.5) / length as f64).unwrap();
+                let noisy = corrupt_evenly(process.as_ref(), &CLEAN, &OPEN, time, &mut draws);
+                let (nats, hidden) = estimate(&noisy);
+                assert!(hidden.iter().zip(OPEN).all(|(hidden, open)| open || !hidden), "what is given is hidden");
+                first += nats;
+                let other = complement(process.as_ref(), &CLEAN, &OPEN, &hidden, &mut draws);
+                assert_eq!(other.is_none(), count + 1 == length, "nothing is left where everything was hidden");
+                let other = match other {
+                    Some(other) => {
+                        let together = hidden.iter().zip(estimate(&other).1).zip(OPEN);
+                        assert!(together.clone().all(|((one, other), open)| (*one != other) == open));
+                        other
+                    }
+                    None => corrupt_evenly(process.as_ref(), &CLEAN, &OPEN, time, &mut draws),
+                };
+                second += estimate(&other).0;
+            }
+        }
+        let expected = exact();
+        for mean in [first, second].map(|sum| sum / (DRAWS as f64 * length as f64)) {
+            assert!((mean / expected - 1.0).abs() < 0.005, "{mean} {expected}");
+        }
+    }
 }

@@ -41,7 +41,7 @@ pub(super) const REGISTERED: Registered = Registered {
 fn check(recipe: &Resolved) -> Result<(), RecipeError> {
     let wrong = |given: String, allowed| Err(RecipeError::value("distillation", given, allowed));
     let Some(distil) = recipe.distillation else { return Ok(()) };
-    if recipe.initial.is_none() || recipe.objective.kind == ObjectiveKind::Causal {
+    if recipe.initial.is_none() || recipe.objective.kind != ObjectiveKind::Diffusion {
         return wrong("set".into(), "with `initial`, the teacher, and a diffusion objective");
     }
     if distil.rounds == 0 || distil.rounds > 20 || distil.steps >> distil.rounds == 0 {

@@ -93,6 +93,7 @@ mod tests {
             documents: vec![0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2],
             text_bytes: vec![1; 12],
             spans: vec![span(3..5), span(10..12)],
+            given: Vec::new(),
         };
         PackedBatch::new(&batch, Layout::Full).unwrap()
     }

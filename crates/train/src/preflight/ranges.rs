@@ -51,7 +51,7 @@ const STEPS_OR_NONE: Range = from(0.0, 1e12, "0 or more, at most 1000000000000")
 /// Every number but those in arrays, which are checked with their tables: `data.*.repeat`, `data.*.max_bad_share`,
 /// `objective.time_range`, `optimiser.groups.rate`. The seed may be anything.
 #[rustfmt::skip]
-const NUMBERS: [Number<Resolved>; 22] = [
+const NUMBERS: [Number<Resolved>; 23] = [
     number("data.canvas_length", |r| int(r.data.canvas_length), from(2.0, 16_777_216.0, "2 or more, at most 16777216")),
     number("data.vocabulary_size", |r| int(r.data.vocabulary_size), from(260.0, 4_194_304.0, "260 (256 bytes and 4 special tokens) to 4194304")),
     number("data.vocabulary_bytes", |r| Some(r.data.vocabulary_bytes as f64), from(1.0, 1e12, "1 or more, at most 1000000000000")),
@@ -71,6 +71,7 @@ const NUMBERS: [Number<Resolved>; 22] = [
     number("objective.given_spans", |r| Some(r.objective.given_spans), SHARE),
     number("objective.hidden_spans", |r| Some(r.objective.hidden_spans), SHARE),
     number("objective.prompt", |r| int(r.objective.prompt), from(0.0, 16_777_215.0, "fewer than `data.canvas_length`")),
+    number("objective.answer_length", |r| int(r.objective.answer_length), from(0.0, 16_777_216.0, "0 or more, at most `data.canvas_length`")),
     number("distillation.steps", |r| r.distillation.and_then(|d| int(d.steps)), from(2.0, 1_048_576.0, "2 or more, at most 1048576")),
     number("distillation.rounds", |r| r.distillation.map(|d| d.rounds as f64), from(1.0, 20.0, "1 to 20")),
     number("seed", |r| Some(r.seed as f64), from(0.0, f64::MAX, "a whole number")),
@@ -202,8 +203,15 @@ mod tests {
         "run.threads=2",
     ];
 
+    /// Those that belong to conversations, which nothing is distilled on.
+    const OF_CONVERSATIONS: [&str; 2] = ["objective.kind='instruct'", "objective.answer_length=4"];
+
     fn resolve(more: &[&str]) -> Result<Resolved, RecipeError> {
-        Recipe::parse(TEXT, &Overrides::parse(&[&SET[..], more].concat()).unwrap())?.resolve()
+        resolve_with(&SET, more)
+    }
+
+    fn resolve_with(set: &[&str], more: &[&str]) -> Result<Resolved, RecipeError> {
+        Recipe::parse(TEXT, &Overrides::parse(&[set, more].concat()).unwrap())?.resolve()
     }
 
     #[test]
@@ -227,10 +235,14 @@ mod tests {
 
     #[test]
     fn every_number_has_a_range_and_no_impossible_one_is_accepted() {
-        let recipe = resolve(&[]).unwrap();
-        let whole: Table = toml::from_str(&recipe.to_toml().unwrap()).unwrap();
         let mut found = Vec::new();
-        leaves("", &whole, &mut found);
+        for set in [&SET[..], &OF_CONVERSATIONS] {
+            let recipe = resolve_with(set, &[]).unwrap();
+            let whole: Table = toml::from_str(&recipe.to_toml().unwrap()).unwrap();
+            leaves("", &whole, &mut found);
+        }
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        found.dedup_by(|(one, _), (other, _)| one == other);
         let all = || {
             let ranges = |numbers: &[Number<Resolved>]| numbers.iter().map(|n| (n.key, n.range)).collect::<Vec<_>>();
             let optimiser = OPTIMISER.iter().map(|number| (number.key, number.range));
@@ -247,9 +259,10 @@ mod tests {
                 Value::Float(_) => &["nan", "inf", "-inf", "-1.0", "-1e-300", "0.0", "1e300"],
                 _ => &["-1", "0", "9223372036854775807"],
             };
+            let set = if key == "objective.answer_length" { &OF_CONVERSATIONS[..] } else { &SET };
             for given in tries {
                 let number: f64 = given.parse().unwrap();
-                let refused = match resolve(&[&format!("{key}={given}")]) {
+                let refused = match resolve_with(set, &[&format!("{key}={given}")]) {
                     Ok(_) => false,
                     // Another key may have to fit this one, and wrong kinds of numbers are refused by the parser.
                     Err(RecipeError::Value { key: named, .. }) => named == key,

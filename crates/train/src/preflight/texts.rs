@@ -2,7 +2,7 @@
 
 use crate::TrainError;
 use crate::event::TrainingEvent;
-use crate::recipe::{Resolved, SourceRecipe};
+use crate::recipe::{ObjectiveKind, Resolved, SourceRecipe};
 use aquatint_corpus::SourceSnapshot;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,7 +43,10 @@ impl Texts {
                 if !snapshot.unread().is_empty() {
                     events(TrainingEvent::Unread { path: &snapshot.source().path, files: snapshot.unread() });
                 }
-                require_text(&snapshot, stop)?;
+                match recipe.objective.kind {
+                    ObjectiveKind::Instruct => require_conversation(&snapshot, stop)?,
+                    ObjectiveKind::Diffusion | ObjectiveKind::Causal => require_text(&snapshot, stop)?,
+                }
                 texts.bytes += bytes;
                 snapshots.push(snapshot);
             }
@@ -83,4 +86,17 @@ fn require_text(snapshot: &SourceSnapshot, stop: &AtomicBool) -> Result<(), Trai
         }
     }
     Err(passages.nothing_left().into())
+}
+
+/// That there is a conversation in a source.
+fn require_conversation(snapshot: &SourceSnapshot, stop: &AtomicBool) -> Result<(), TrainError> {
+    let mut conversations = snapshot.conversations();
+    if stop.load(Ordering::SeqCst) {
+        return Err(TrainError::Stopped);
+    }
+    match conversations.next() {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(error)) => Err(error.into()),
+        None => Err(conversations.nothing_left().into()),
+    }
 }

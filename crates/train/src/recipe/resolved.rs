@@ -1,8 +1,8 @@
 //! A recipe with every gap filled from the one dial, checked as a whole.
 
 use super::{
-    Data, Distil, GroupRecipe, LrSchedule, Masking, NetworkPlan, ObjectiveRecipe, OptimiserKind, OptimiserOverrides,
-    Recipe, Run,
+    Data, Distil, GroupRecipe, LrSchedule, Masking, NetworkPlan, ObjectiveKind, ObjectiveRecipe, OptimiserKind,
+    OptimiserOverrides, Recipe, Run,
 };
 use crate::RecipeError;
 use crate::preflight::ranges;
@@ -239,6 +239,19 @@ impl Resolved {
         }
         if objective.prompt >= self.data.canvas_length {
             return wrong("objective.prompt", objective.prompt.to_string(), "fewer than `data.canvas_length`");
+        }
+        if objective.answer_length > self.data.canvas_length {
+            let allowed = "0 or more, at most `data.canvas_length`";
+            return wrong("objective.answer_length", objective.answer_length.to_string(), allowed);
+        }
+        let of_conversations = [
+            ("objective.chat_template", objective.chat_template.is_some()),
+            ("objective.answer_length", objective.answer_length > 0),
+            ("objective.packing", objective.packing),
+        ];
+        let stated = of_conversations.into_iter().find(|(_, is_stated)| *is_stated);
+        if let (true, Some((key, _))) = (objective.kind != ObjectiveKind::Instruct, stated) {
+            return wrong(key, "set".to_owned(), "nothing but where `objective.kind` is \"instruct\"");
         }
         let schedule = objective.schedule.as_deref().unwrap_or(LINEAR);
         aquatint_diffusion::schedule(schedule).map_err(RecipeError::Schedule)?;

@@ -28,6 +28,8 @@ pub(crate) struct RunLog<'a> {
 struct SinceReport {
     nats: f64,
     tokens: u64,
+    /// Tokens that the loss is a mean over.
+    learned: u64,
     bytes: Option<u64>,
     steps: u64,
     seconds: f64,
@@ -72,8 +74,9 @@ impl<'a> RunLog<'a> {
         let since = &mut self.since;
         since.seconds += step.seconds;
         if step.finite {
-            since.nats += step.nats * step.tokens as f64;
+            since.nats += step.nats * step.learned as f64;
             since.tokens += step.tokens;
+            since.learned += step.learned;
             since.bytes = step.bytes.map(|bytes| bytes + since.bytes.unwrap_or(0));
             since.steps += 1;
             (since.norm, since.learning_rate) = (step.norm, step.learning_rate);
@@ -90,7 +93,7 @@ impl<'a> RunLog<'a> {
         let left = steps.saturating_sub(counters.step) as f64;
         let figures = StepFigures {
             step: counters.step,
-            loss: since.nats / since.tokens as f64,
+            loss: since.nats / since.learned.max(1) as f64,
             bits_per_byte: since.bytes.map(|bytes| since.nats / std::f64::consts::LN_2 / bytes.max(1) as f64),
             gradient_norm: since.norm,
             learning_rate: since.learning_rate,

@@ -14,6 +14,8 @@ pub(crate) struct StepOutcome {
     /// The loss, in nats per token.
     pub(crate) nats: f64,
     pub(crate) tokens: u64,
+    /// Those that the loss is a mean over.
+    pub(crate) learned: u64,
     pub(crate) bytes: Option<u64>,
     /// The gradient's, before clipping.
     pub(crate) norm: f64,
@@ -32,7 +34,9 @@ pub(super) fn take<T: Trainee>(
     let begun = Instant::now();
     let StepPart { number, ranks, .. } = part;
     trainee.learner().0.clear_gradients();
-    let Some(StepCost { nats, observed, loads, tokens, bytes }) = trainee.learn(part)? else { return Ok(None) };
+    let Some(StepCost { nats, observed, loads, tokens, learned, bytes }) = trainee.learn(part)? else {
+        return Ok(None);
+    };
     all_reduce_gradients(ranks, trainee.learner().0)?;
     let (nats, observed) = all_reduce_costs(ranks, nats, observed)?;
     let loads = all_reduce_loads(ranks, loads)?;
@@ -45,5 +49,5 @@ pub(super) fn take<T: Trainee>(
         optimiser.update(weights, number + 1, learning_rate, norm)?;
     }
     let (imbalance, seconds) = (loads.imbalance(), begun.elapsed().as_secs_f64());
-    Ok(Some(StepOutcome { finite, nats, tokens, bytes, norm, learning_rate, imbalance, seconds }))
+    Ok(Some(StepOutcome { finite, nats, tokens, learned, bytes, norm, learning_rate, imbalance, seconds }))
 }

@@ -74,6 +74,8 @@ pub(crate) struct StepCost {
     pub(crate) loads: ExpertLoads,
     /// Tokens of the whole step.
     pub(crate) tokens: u64,
+    /// Those of them that the loss is a mean over.
+    pub(crate) learned: u64,
     /// Bytes of text of the whole step, where text is learned.
     pub(crate) bytes: Option<u64>,
 }

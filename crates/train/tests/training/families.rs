@@ -178,7 +178,8 @@ fn blocks_learn_from_what_they_are_filled_from() {
         let length = (2 * block + block.div_ceil(2)).min(spec.context_length);
         let clean: Vec<u32> = (0..length as u32).map(|place| 20 + place * 37 % 250).collect();
         let (documents, text_bytes) = (vec![0; length], vec![1; length]);
-        let canvas = CanvasBatch { length, tokens: clean.clone(), documents, text_bytes, spans: Vec::new() };
+        let canvas =
+            CanvasBatch { length, tokens: clean.clone(), documents, text_bytes, spans: Vec::new(), given: Vec::new() };
         let packed = PackedBatch::new(&canvas, spec.attention).unwrap();
         assert_eq!(packed.canvases[..], *std::slice::from_ref(&(0..length)), "{name}");
         let mut batch = NoisyBatch::new(&packed);

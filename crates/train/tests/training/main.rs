@@ -5,6 +5,7 @@ mod codecs;
 mod compressed;
 mod families;
 mod gpu;
+mod instruct;
 mod joint;
 mod matchers;
 mod own_objective;

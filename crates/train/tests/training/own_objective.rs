@@ -64,7 +64,7 @@ impl Objective for Alphabet {
         }
         let documents = (0..tokens.len()).map(|place| (place / LENGTH) as u32).collect();
         let text_bytes = vec![1; tokens.len()];
-        Ok(CanvasBatch { length: LENGTH, tokens, documents, text_bytes, spans: Vec::new() })
+        Ok(CanvasBatch { length: LENGTH, tokens, documents, text_bytes, spans: Vec::new(), given: Vec::new() })
     }
 
     fn forward_backward(&mut self, pass: &Pass<'_>, model: &mut dyn Learner) -> Result<PassCost, TrainError> {

@@ -98,3 +98,11 @@ fn a_template_without_end_is_stopped() {
         assert!(matches!(template.render(&[], false), Err(ChatError::Failed { .. })), "{source}");
     }
 }
+
+#[test]
+fn the_plain_template_has_a_line_for_each_turn() {
+    let template = ChatTemplate::new(ChatTemplate::PLAIN, "", "</s>").unwrap();
+    assert_eq!(template.render(&conversation()[..2], true).unwrap(), "Be kind.\nQ: Hello?\nA:");
+    assert_eq!(template.render(&conversation(), false).unwrap(), "Be kind.\nQ: Hello?\nA: Hello!</s>\n");
+    assert!(!template.knows_tools());
+}

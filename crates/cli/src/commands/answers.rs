@@ -1,0 +1,269 @@
+//! `aquatint eval answers`: what a model answers to held-out conversations, beside what people answered.
+
+use crate::arguments::{AnswersArguments, Baseline, ReportFormat};
+use crate::failure::Failure;
+use crate::printer::Printer;
+use crate::{interrupt, model, source_report, wire};
+use aquatint::{Model, Prepared, SamplingOptions};
+use aquatint_corpus::{Source, SourceReport};
+use aquatint_evaluate::EvaluateError;
+use aquatint_evaluate::answers::{AnswerScores, Examined, Mean, Measured, examined, measured, score};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// Answers that are written together.
+const BATCH: usize = 16;
+
+/// A mean with the ends of its 95 % interval.
+#[derive(Debug, Serialize)]
+struct Figure {
+    mean: f64,
+    low: f64,
+    high: f64,
+}
+
+impl From<Mean> for Figure {
+    fn from(Mean { mean, low, high }: Mean) -> Self {
+        Self { mean, low, high }
+    }
+}
+
+/// What one model, or the baseline, reached on one group of questions.
+#[derive(Debug, Serialize)]
+struct Line {
+    model: String,
+    /// The value of the field by which rows are grouped; `None` for all rows.
+    group: Option<String>,
+    answers: usize,
+    exact_match: Figure,
+    token_f1: Figure,
+    rouge_l: Figure,
+}
+
+impl Line {
+    fn new(model: &str, group: Option<&str>, measured: Measured) -> Self {
+        let Measured { answers, exact_match, token_f1, rouge_l } = measured;
+        let (model, group) = (model.to_owned(), group.map(str::to_owned));
+        let (exact_match, token_f1, rouge_l) = (exact_match.into(), token_f1.into(), rouge_l.into());
+        Self { model, group, answers, exact_match, token_f1, rouge_l }
+    }
+}
+
+/// Who answered, and what.
+struct Answered {
+    who: String,
+    answers: Vec<String>,
+}
+
+pub(crate) fn run(arguments: &AnswersArguments, printer: &Printer) -> Result<(), Failure> {
+    if arguments.models.is_empty() && arguments.baseline.is_none() {
+        return Err(Failure::new("there is nobody to answer").hint("name a model, or --baseline bm25"));
+    }
+    let source = Source::new(&arguments.data);
+    let (mut rows, counts) = examined(&source, arguments.group.as_deref())?;
+    let (path, documents) = (source.path, rows.len() as u64);
+    source_report::tell("data", &SourceReport { path, documents, counts, unread: Vec::new() }, printer);
+    if let Some(limit) = arguments.limit {
+        rows = spread(rows, limit);
+    }
+    let mut all = Vec::new();
+    if let Some(Baseline::Bm25) = arguments.baseline {
+        let retrieved = rows.iter().map(|row| row.retrieved().map(str::to_owned));
+        all.push(Answered { who: "bm25".to_owned(), answers: retrieved.collect::<Result<_, _>>()? });
+    }
+    let runtime = arguments.device.runtime(printer)?;
+    for name in &arguments.models {
+        let checkpoint = model::open(Some(name), printer)?;
+        arguments.device.warn_of_experts(&checkpoint, printer);
+        let network = runtime.network(&checkpoint)?;
+        let model = Model::new(checkpoint, network)?;
+        let mut options = arguments.sampling.options()?;
+        options.seed.get_or_insert(0);
+        let answers = answer(&model, &rows, &options, printer)?;
+        all.push(Answered { who: model.checkpoint().origin.to_string(), answers });
+    }
+    let scored: Vec<(&str, Vec<AnswerScores>)> = all.iter().map(|one| (&*one.who, scores(&rows, one))).collect();
+    let lines: Vec<Line> = scored.iter().flat_map(|(who, scores)| lines(who, &rows, scores)).collect();
+    if let Some(path) = &arguments.out {
+        write(path, &rows, &all, &scored)?;
+    }
+    match arguments.format {
+        ReportFormat::Json => printer.data_line(wire::json(&serde_json::json!({
+            "data": arguments.data,
+            "answers": rows.len(),
+            "interval": 0.95,
+            "results": lines,
+        }))?),
+        ReportFormat::Human => printer.data(table(&lines)),
+    }
+}
+
+/// At most `limit` rows, spread evenly.
+fn spread(rows: Vec<Examined>, limit: usize) -> Vec<Examined> {
+    let (count, limit) = (rows.len(), limit.min(rows.len()));
+    let chosen: BTreeSet<usize> = (0..limit).map(|index| index * count / limit).collect();
+    rows.into_iter().enumerate().filter(|(index, _)| chosen.contains(index)).map(|(_, row)| row).collect()
+}
+
+/// What a model answers to each row.
+fn answer(
+    model: &Model,
+    rows: &[Examined],
+    options: &SamplingOptions,
+    printer: &Printer,
+) -> Result<Vec<String>, Failure> {
+    let writer = model.writer()?;
+    let bar = printer.draws().then(|| progress(rows.len() as u64));
+    let mut answers = Vec::new();
+    let mut warned = false;
+    for rows in rows.chunks(BATCH) {
+        let prepare = |row: &Examined| model.prepare_conversation(&row.turns, options);
+        let prepared: Vec<Prepared> = rows.iter().map(prepare).collect::<Result<_, _>>()?;
+        for ineffective in prepared.iter().flat_map(|prepared| &prepared.ineffective) {
+            if !std::mem::replace(&mut warned, true) {
+                let flag = ineffective.parameter.replace('_', "-");
+                printer.warn(format_args!("`--{flag}` has no effect: {}", ineffective.reason));
+            }
+        }
+        let requests: Vec<_> = prepared.iter().map(|prepared| model.request_of(prepared)).collect();
+        let outcomes = writer.fill(&requests, interrupt::flag()).map_err(stopped)?;
+        for (prepared, outcome) in prepared.iter().zip(outcomes) {
+            let read = prepared.template_canvas.read(&model.checkpoint().vocabulary, &outcome.canvas);
+            answers.push(read.holes.concat().trim().to_owned());
+        }
+        if let Some(bar) = &bar {
+            bar.set_position(answers.len() as u64);
+        }
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    Ok(answers)
+}
+
+fn scores(rows: &[Examined], answered: &Answered) -> Vec<AnswerScores> {
+    let of = |(row, answer): (&Examined, &String)| score(answer, row.references.iter().map(String::as_str));
+    rows.iter().zip(&answered.answers).map(of).collect()
+}
+
+/// The line of all rows, and behind it one for each group.
+fn lines(who: &str, rows: &[Examined], scores: &[AnswerScores]) -> Vec<Line> {
+    let groups: BTreeSet<&str> = rows.iter().filter_map(|row| row.group.as_deref()).collect();
+    let all = measured(scores).map(|measured| Line::new(who, None, measured));
+    let of_group = |group: &&str| {
+        let own = rows.iter().zip(scores).filter(|(row, _)| row.group.as_deref() == Some(*group));
+        let own: Vec<AnswerScores> = own.map(|(_, scores)| *scores).collect();
+        Some(Line::new(who, Some(group), measured(&own)?))
+    };
+    all.into_iter().chain(groups.iter().filter_map(of_group)).collect()
+}
+
+/// Writes what was answered, a row in each line.
+fn write(
+    path: &std::path::Path,
+    rows: &[Examined],
+    all: &[Answered],
+    scored: &[(&str, Vec<AnswerScores>)],
+) -> Result<(), Failure> {
+    let failed = |error: &std::io::Error| Failure::of_file("write", path, error);
+    let file = std::fs::File::create(path).map_err(|error| failed(&error))?;
+    let mut out = std::io::BufWriter::new(file);
+    for (index, row) in rows.iter().enumerate() {
+        for (answered, (who, scores)) in all.iter().zip(scored) {
+            let line = wire::json(&serde_json::json!({
+                "line": row.row,
+                "model": who,
+                "group": row.group,
+                "answer": answered.answers[index],
+                "references": row.references,
+                "exact_match": scores[index].exact_match,
+                "token_f1": scores[index].token_f1,
+                "rouge_l": scores[index].rouge_l,
+            }))?;
+            writeln!(out, "{line}").map_err(|error| failed(&error))?;
+        }
+    }
+    out.flush().map_err(|error| failed(&error))
+}
+
+fn stopped(error: EvaluateError) -> Failure {
+    match error {
+        EvaluateError::Stopped => Failure::interrupted("stopped before everything was answered"),
+        _ => error.into(),
+    }
+}
+
+fn progress(length: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+    // The template is a constant; were it wrong, the plain bar would do.
+    if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} answers  {eta} left") {
+        bar.set_style(style.progress_chars("━╸─"));
+    }
+    bar
+}
+
+fn table(lines: &[Line]) -> String {
+    let mut text = String::from(
+        "| model | rows | answers | exact match % | token F1 % | ROUGE-L % |\n|---|---|---:|---:|---:|---:|\n",
+    );
+    for line in lines {
+        let figure = |figure: &Figure| {
+            let [mean, low, high] = [figure.mean, figure.low, figure.high].map(|value| 100.0 * value);
+            format!("{mean:.1} ({low:.1}–{high:.1})")
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} |",
+            line.model,
+            line.group.as_deref().unwrap_or("all"),
+            line.answers,
+            figure(&line.exact_match),
+            figure(&line.token_f1),
+            figure(&line.rouge_l)
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insta::assert_snapshot;
+
+    fn row(group: &str, reference: &str) -> Examined {
+        Examined {
+            turns: Vec::new(),
+            references: vec![reference.to_owned()],
+            passage: None,
+            query: None,
+            group: Some(group.to_owned()),
+            row: 1,
+        }
+    }
+
+    #[test]
+    fn a_table_has_all_rows_and_each_group() {
+        let rows = [row("no", "a fox"), row("yes", "the sun"), row("yes", "the moon")];
+        let answers = ["the fox", "the sun set", "rain"].map(str::to_owned).to_vec();
+        let scores = scores(&rows, &Answered { who: "m".to_owned(), answers });
+        assert_snapshot!(table(&lines("m", &rows, &scores)), @"
+        | model | rows | answers | exact match % | token F1 % | ROUGE-L % |
+        |---|---|---:|---:|---:|---:|
+        | m | all | 3 | 33.3 (6.1–79.2) | 55.6 (0.0–100.0) | 43.3 (0.0–88.6) |
+        | m | no | 1 | 100.0 (20.7–100.0) | 100.0 (0.0–100.0) | 50.0 (0.0–100.0) |
+        | m | yes | 2 | 0.0 (0.0–65.8) | 33.3 (0.0–98.7) | 40.0 (0.0–100.0) |
+        ");
+    }
+
+    #[test]
+    fn rows_are_spread_evenly() {
+        let rows = |count| (0..count).map(|index| row(&index.to_string(), "")).collect::<Vec<_>>();
+        let groups = |rows: Vec<Examined>| rows.into_iter().filter_map(|row| row.group).collect::<Vec<_>>();
+        assert_eq!(groups(spread(rows(10), 3)), ["0", "3", "6"]);
+        assert_eq!(groups(spread(rows(2), 5)), ["0", "1"]);
+    }
+}

@@ -1,0 +1,341 @@
+//! Conversations in JSON lines: OpenAI's form and ShareGPT's.
+//!
+//! ```text
+//! {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}
+//! {"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}], "system": "…"}
+//! ```
+//! A content may be an array of parts, all of which are text. An answer with `"weight": 0` is part of its conversation and
+//! is not learned. A row with tools, pictures or sounds, one in which nothing is to be learned, and one whose speakers are
+//! unknown is a bad row: it is passed over, counted and named.
+
+use super::counts::{Fault, ReadCounts};
+use super::json::{JsonLines, kind, names};
+use super::{FileText, Format, Source, require_content};
+use crate::CorpusError;
+use aquatint_vocabulary::Message;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+
+const SYSTEM: &str = "system";
+const USER: &str = "user";
+const ASSISTANT: &str = "assistant";
+
+/// A conversation, as a row has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conversation {
+    /// Its turns, in the roles `system`, `user` and `assistant`.
+    pub messages: Vec<Message>,
+    /// Whether each turn is an answer that is to be learned.
+    pub learned: Vec<bool>,
+    /// The other fields of the row.
+    pub fields: Map<String, Value>,
+    /// Its file.
+    pub file: PathBuf,
+    /// The number of its line, from 1.
+    pub row: u64,
+}
+
+impl Conversation {
+    /// The index of the last answer that is to be learned; there is one.
+    pub fn last_answer(&self) -> usize {
+        self.learned.iter().rposition(|learned| *learned).unwrap_or_default()
+    }
+}
+
+/// A file that is being read.
+struct Reading {
+    path: PathBuf,
+    lines: JsonLines,
+    text: FileText,
+}
+
+/// Iterator over the conversations of a [`Source`].
+pub struct Conversations<'source> {
+    source: &'source Source,
+    files: std::vec::IntoIter<PathBuf>,
+    current: Option<Reading>,
+    counts: ReadCounts,
+    failed: bool,
+}
+
+impl<'source> Conversations<'source> {
+    /// The conversations of these files of a source.
+    pub(crate) fn new(source: &'source Source, files: Vec<PathBuf>) -> Self {
+        Self { source, files: files.into_iter(), current: None, counts: ReadCounts::default(), failed: false }
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> &ReadCounts {
+        &self.counts
+    }
+
+    /// Counts a conversation that was read as a bad row, for a reason that shows only when it becomes tokens.
+    ///
+    /// # Errors
+    /// When there are too many bad rows.
+    pub(crate) fn refuse(&mut self, file: &Path, row: u64, reason: String) -> Result<(), CorpusError> {
+        self.counts.bad(self.source, file, row, Fault::Unreadable(reason))
+    }
+
+    /// Why a source has no conversation, once its end is reached.
+    pub fn nothing_left(&self) -> CorpusError {
+        let (reason, hint) = match self.counts.left_out {
+            0 => ("it has no conversation".to_owned(), None),
+            rows => (format!("the filter left all {rows} rows out"), Some("compare its values with the file's")),
+        };
+        CorpusError::Empty { path: self.source.path.clone(), reason, hint }
+    }
+
+    fn advance(&mut self) -> Result<Option<Conversation>, CorpusError> {
+        loop {
+            if let Some(Reading { path, lines, text }) = &mut self.current {
+                let replaced = self.counts.replaced;
+                let found = lines.next_row(self.source, &mut self.counts, conversation_of)?;
+                let bytes = |(_, found): &(u64, Conversation)| {
+                    found.messages.iter().map(|message| message.content.len() as u64).sum()
+                };
+                text.add(found.as_ref().map_or(0, bytes), self.counts.replaced - replaced);
+                text.check(self.source, path, found.is_none())?;
+                if let Some((row, conversation)) = found {
+                    return Ok(Some(Conversation { file: path.clone(), row, ..conversation }));
+                }
+                self.current = None;
+            }
+            let Some(path) = self.files.next() else {
+                self.counts.check(self.source)?;
+                return Ok(None);
+            };
+            require_content(&path)?;
+            match self.source.format_of(&path)? {
+                Format::Json => {}
+                format => return Err(CorpusError::NoConversations { path, format }),
+            }
+            let lines = JsonLines::open(path.clone(), self.source)?;
+            self.current = Some(Reading { path, lines, text: FileText::default() });
+        }
+    }
+}
+
+impl std::fmt::Debug for Conversations<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = formatter.debug_struct("Conversations");
+        shown.field("source", self.source).field("counts", &self.counts).finish_non_exhaustive()
+    }
+}
+
+impl Iterator for Conversations<'_> {
+    type Item = Result<Conversation, CorpusError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            // What follows a broken file, or too many bad rows, is not to be trusted.
+            return None;
+        }
+        let next = self.advance().transpose();
+        self.failed = matches!(next, Some(Err(_)));
+        next
+    }
+}
+
+fn unreadable<T>(reason: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault::Unreadable(reason.into()))
+}
+
+/// The conversation of a row, without its place.
+fn conversation_of(row: Value) -> Result<Conversation, Fault> {
+    let missing = || Fault::Unreadable(format!("no `messages` and no `conversations`; it has {}", names(&row)));
+    let field = ["messages", "conversations"].into_iter().find(|field| row.get(field).is_some()).ok_or_else(missing)?;
+    let Value::Object(mut fields) = row else { return unreadable("no object") };
+    if let Some(tool) = ["tools", "functions"].into_iter().find(|key| !is_nothing(fields.get(*key))) {
+        return unreadable(format!("`{tool}` is there, and conversations with tools are not learned"));
+    }
+    let turns = match fields.remove(field) {
+        Some(Value::Array(turns)) => turns,
+        other => return unreadable(format!("`{field}` is {} and no array", kind(&other.unwrap_or_default()))),
+    };
+    let (mut messages, mut learned) = (Vec::new(), Vec::new());
+    if let (false, Some(Value::String(said))) = (field == "messages", fields.remove(SYSTEM))
+        && !said.is_empty()
+    {
+        messages.push(Message::new(SYSTEM, said));
+        learned.push(false);
+    }
+    for (index, turn) in turns.iter().enumerate() {
+        let place = format!("{field}[{index}]");
+        let message = if field == "messages" { openai(turn, &place)? } else { sharegpt(turn, &place)? };
+        let is_answer = message.role == ASSISTANT;
+        if is_answer && message.content.trim().is_empty() {
+            return unreadable(format!("`{place}` is an answer that says nothing"));
+        }
+        learned.push(is_answer && turn.get("weight").and_then(Value::as_f64) != Some(0.0));
+        messages.push(message);
+    }
+    if !learned.contains(&true) {
+        return unreadable("there is no answer to learn: no turn is the assistant's, or all of them weigh 0");
+    }
+    Ok(Conversation { messages, learned, fields, file: PathBuf::new(), row: 0 })
+}
+
+/// Whether a field is missing, null or empty.
+fn is_nothing(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null) => true,
+        Some(Value::Array(elements)) => elements.is_empty(),
+        Some(_) => false,
+    }
+}
+
+/// A turn in OpenAI's form.
+fn openai(turn: &Value, place: &str) -> Result<Message, Fault> {
+    if let Some(call) = ["tool_calls", "function_call"].into_iter().find(|key| !is_nothing(turn.get(key))) {
+        return unreadable(format!("`{place}.{call}` is there, and conversations with tools are not learned"));
+    }
+    let role = match turn["role"].as_str() {
+        Some(USER) => USER,
+        Some(ASSISTANT) => ASSISTANT,
+        Some(SYSTEM | "developer") => SYSTEM,
+        Some(other) => {
+            let allowed = "`system`, `developer`, `user`, `assistant`";
+            return unreadable(format!("`{place}.role` is `{other}`; allowed: {allowed}"));
+        }
+        None => return unreadable(format!("`{place}.role` is {} and no string", kind(&turn["role"]))),
+    };
+    let content = match &turn["content"] {
+        Value::String(content) => content.clone(),
+        Value::Array(parts) => {
+            let mut content = String::new();
+            for (index, part) in parts.iter().enumerate() {
+                match (part["type"].as_str(), part["text"].as_str()) {
+                    (Some("text"), Some(text)) => content.push_str(text),
+                    (Some("text") | None, _) => {
+                        return unreadable(format!("`{place}.content[{index}]` is no part with a `type` and its text"));
+                    }
+                    (Some(other), _) => {
+                        let part = format!("{place}.content[{index}].type");
+                        return unreadable(format!("`{part}` is `{other}`; allowed: `text`"));
+                    }
+                }
+            }
+            content
+        }
+        other => return unreadable(format!("`{place}.content` is {} and no text", kind(other))),
+    };
+    Ok(Message::new(role, content))
+}
+
+/// A turn in ShareGPT's form.
+fn sharegpt(turn: &Value, place: &str) -> Result<Message, Fault> {
+    let role = match turn["from"].as_str() {
+        Some("human" | USER) => USER,
+        Some("gpt" | ASSISTANT) => ASSISTANT,
+        Some(SYSTEM) => SYSTEM,
+        Some(other) => {
+            return unreadable(format!("`{place}.from` is `{other}`; allowed: `system`, `human`, `gpt`"));
+        }
+        None => return unreadable(format!("`{place}.from` is {} and no string", kind(&turn["from"]))),
+    };
+    match turn["value"].as_str() {
+        Some(value) => Ok(Message::new(role, value)),
+        None => unreadable(format!("`{place}.value` is {} and no string", kind(&turn["value"]))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(row: Value) -> Result<Vec<(String, String, bool)>, String> {
+        let parts = |(message, learned): (Message, bool)| (message.role, message.content, learned);
+        match conversation_of(row) {
+            Ok(found) => Ok(found.messages.into_iter().zip(found.learned).map(parts).collect()),
+            Err(Fault::Lacking(reason) | Fault::Unreadable(reason)) => Err(reason),
+        }
+    }
+
+    fn turn(role: &str, content: &str, learned: bool) -> (String, String, bool) {
+        (role.to_owned(), content.to_owned(), learned)
+    }
+
+    #[test]
+    fn both_forms_say_the_same() {
+        let expected = vec![
+            turn("system", "Be short.", false),
+            turn("user", "Who?", false),
+            turn("assistant", "A fox.", true),
+            turn("user", "Where?", false),
+            turn("assistant", "Here.", true),
+        ];
+        let openai = json!({ "messages": [
+            { "role": "developer", "content": "Be short." },
+            { "role": "user", "content": [{ "type": "text", "text": "Who" }, { "type": "text", "text": "?" }] },
+            { "role": "assistant", "content": "A fox." },
+            { "role": "user", "content": "Where?" },
+            { "role": "assistant", "content": "Here.", "tool_calls": [] },
+        ], "tools": null });
+        let sharegpt = json!({ "system": "Be short.", "conversations": [
+            { "from": "human", "value": "Who?" },
+            { "from": "gpt", "value": "A fox." },
+            { "from": "user", "value": "Where?" },
+            { "from": "assistant", "value": "Here." },
+        ] });
+        assert_eq!(read(openai), Ok(expected.clone()));
+        assert_eq!(read(sharegpt), Ok(expected));
+    }
+
+    #[test]
+    fn an_answer_of_weight_zero_is_not_learned() {
+        let row = |weight: f64| {
+            json!({ "messages": [
+                { "role": "assistant", "content": "No.", "weight": 0 },
+                { "role": "assistant", "content": "Yes.", "weight": weight },
+            ] })
+        };
+        assert_eq!(read(row(1.0)), Ok(vec![turn("assistant", "No.", false), turn("assistant", "Yes.", true)]));
+        assert!(read(row(0.0)).unwrap_err().starts_with("there is no answer to learn"));
+    }
+
+    #[test]
+    fn what_is_not_learned_is_refused_by_its_place() {
+        let said = |content: Value| json!({ "messages": [{ "role": "assistant", "content": content }] });
+        for (row, reason) in [
+            (json!({ "text": "A fox." }), "no `messages` and no `conversations`; it has `text`"),
+            (json!({ "messages": "A fox." }), "`messages` is a string and no array"),
+            (
+                json!({ "messages": [] }),
+                "there is no answer to learn: no turn is the assistant's, or all of them weigh 0",
+            ),
+            (
+                json!({ "messages": [{ "role": "user", "content": "Who?" }] }),
+                "there is no answer to learn: no turn is the assistant's, or all of them weigh 0",
+            ),
+            (said(json!(" \n")), "`messages[0]` is an answer that says nothing"),
+            (said(Value::Null), "`messages[0].content` is null and no text"),
+            (
+                said(json!([{ "type": "image_url", "image_url": { "url": "data:," } }])),
+                "`messages[0].content[0].type` is `image_url`; allowed: `text`",
+            ),
+            (said(json!([{ "text": "A" }])), "`messages[0].content[0]` is no part with a `type` and its text"),
+            (
+                json!({ "messages": [{ "role": "tool", "content": "3" }] }),
+                "`messages[0].role` is `tool`; allowed: `system`, `developer`, `user`, `assistant`",
+            ),
+            (
+                json!({ "messages": [{ "role": "assistant", "content": null, "tool_calls": [{}] }] }),
+                "`messages[0].tool_calls` is there, and conversations with tools are not learned",
+            ),
+            (
+                json!({ "messages": [], "tools": [{}] }),
+                "`tools` is there, and conversations with tools are not learned",
+            ),
+            (
+                json!({ "conversations": [{ "from": "bing", "value": "A fox." }] }),
+                "`conversations[0].from` is `bing`; allowed: `system`, `human`, `gpt`",
+            ),
+            (json!({ "conversations": [{ "from": "gpt" }] }), "`conversations[0].value` is null and no string"),
+            (json!({ "conversations": [7] }), "`conversations[0].from` is null and no string"),
+        ] {
+            assert_eq!(read(row.clone()).unwrap_err(), reason, "{row}");
+        }
+    }
+}
