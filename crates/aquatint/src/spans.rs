@@ -12,7 +12,7 @@ use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_evaluate::spans::{Captioned, CodesCost, Given, MediaSampling, SpanSubject, Wanted};
 use aquatint_evaluate::{CANVASES_PER_PASS, Frames, MeasureSettings};
-use aquatint_generate::Outcome;
+use aquatint_generate::{GenerateError, Outcome};
 use aquatint_vocabulary::{CanvasPiece, Media, MediaKind, Role, Seconds};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -122,10 +122,20 @@ impl<'a> SpanModel<'a> {
         if (self.go_on)() { Ok(()) } else { Err(MediaError::from(CodecError::Stopped).into()) }
     }
 
-    /// Positions of a canvas that the model cannot read.
-    fn excess(&self, prepared: &Prepared) -> usize {
+    /// What was prepared, or how many positions of the canvas the model cannot read.
+    fn fitting(&self, prepared: Result<Prepared, Error>) -> Result<Result<Prepared, usize>, Error> {
         let context = self.model.checkpoint().spec.context_length;
-        prepared.template_canvas.canvas().len().saturating_sub(context)
+        let prepared = match prepared {
+            Err(Error::Generate(GenerateError::TooLong { length, .. })) => {
+                return Ok(Err(length - length.min(context)));
+            }
+            prepared => prepared?,
+        };
+        // A network that slides over its text is no longer what was trained on spans there.
+        match prepared.template_canvas.canvas().len() {
+            length if length > context => Ok(Err(length - context)),
+            _ => Ok(Ok(prepared)),
+        }
     }
 
     /// The first token of the codes of a kind.
@@ -270,8 +280,8 @@ impl SpanSubject for SpanModel<'_> {
                 MediaKind::Picture => Media::open(MediaKind::Picture),
                 MediaKind::Sound => Media::sound(self.seconds(of.codes)?),
             };
-            let prepared = self.model.prepare_template(Template::text(of.text).with_media(made), &options)?;
-            Ok((self.excess(&prepared) == 0).then_some(prepared))
+            let template = Template::text(of.text).with_media(made);
+            Ok(self.fitting(self.model.prepare_template(template, &options))?.ok())
         };
         let prepared = wanted.iter().map(prepare).collect::<Result<Vec<_>, Error>>()?;
         let first = wanted.iter().map(|of| self.first_code(of.kind)).collect::<Result<Vec<_>, Error>>()?;
@@ -301,11 +311,10 @@ impl SpanSubject for SpanModel<'_> {
             let files = MediaFiles::from([(name.to_owned(), bytes.into_owned())]);
             let given = Template::default().with_media(Media::given(of.kind, name)).followed_by(of.lead);
             let prepare = |open| self.model.prepare_media(given.clone().continued(open, true), &files, &options);
-            let ready = prepare(OPEN)?;
-            match self.excess(&ready) {
-                0 => Ok(Some(ready)),
-                excess if excess < OPEN => prepare(OPEN - excess).map(Some),
-                _ => Ok(None),
+            match self.fitting(prepare(OPEN))? {
+                Ok(ready) => Ok(Some(ready)),
+                Err(excess) if excess < OPEN => Ok(self.fitting(prepare(OPEN - excess))?.ok()),
+                Err(_) => Ok(None),
             }
         };
         let prepared = captioned.iter().map(prepare).collect::<Result<Vec<_>, Error>>()?;

@@ -30,6 +30,8 @@ fn data() -> (PathBuf, PathBuf, PathBuf) {
         row("Something is green. [[picture:green.png]]", "green", "passage", "en"),
         // No picture that was trained on shows it.
         row("Something is blue. [[picture:blue.png]]", "blue", "passage", "en"),
+        // The model cannot read so much.
+        row(&format!("{}[[picture:red.png]]", "Something is red. ".repeat(99)), "red", "passage", "en"),
         row("[[picture:red.png]] red", "red", "caption", "en"),
         row("[[picture:red.png]] de: rot", "red", "caption", "de"),
         row("[[picture:green.png]] de: grün", "green", "caption", "de"),
