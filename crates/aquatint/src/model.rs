@@ -29,7 +29,7 @@ const MOST_POSITIONS: usize = 1 << 24;
 
 /// A loaded model.
 pub struct Model {
-    checkpoint: Checkpoint,
+    checkpoint: Arc<Checkpoint>,
     network: Arc<dyn Denoiser>,
     /// How the network fills a canvas.
     process: Arc<dyn Process>,
@@ -68,7 +68,8 @@ impl Model {
     ///
     /// # Errors
     /// When the model lacks what its process needs, or a codec of it cannot be used.
-    pub fn new(checkpoint: Checkpoint, network: Box<dyn Denoiser>) -> Result<Self, Error> {
+    pub fn new(checkpoint: impl Into<Arc<Checkpoint>>, network: Box<dyn Denoiser>) -> Result<Self, Error> {
+        let checkpoint = checkpoint.into();
         let requests = TextRequests::new(&checkpoint.vocabulary, checkpoint.spec.vocabulary_size);
         let process = process_of(&checkpoint.spec, checkpoint.vocabulary.role(Role::Begin))?;
         let codecs = Codecs::open(&checkpoint)?;

@@ -35,7 +35,7 @@ pub use memory::{Memory, forget_peak_memory, memory, peak_memory};
 pub use settings::{DeviceChoice, ParseDeviceError, Precision, RuntimeSettings};
 
 use crate::{Error, Model};
-use aquatint_checkpoint::Checkpoint;
+use aquatint_checkpoint::{Checkpoint, CheckpointError};
 use aquatint_compute::{Arithmetic, Cpu, CpuPath, Cuda, Device, DeviceError, WeightFormat, peak};
 use aquatint_network::{Denoiser, Learner};
 use aquatint_train::{AvailableMemory, RunRecipe, Summary, Training, TrainingEvent};
@@ -231,27 +231,52 @@ impl Runtime {
         }
     }
 
-    /// The network of a checkpoint for inference, its matrices in this runtime's numbers.
+    /// The network of a checkpoint for inference, its matrices in this runtime's numbers. Where the checkpoint has adapters,
+    /// it applies the first of them.
     ///
     /// # Errors
     /// When the weights cannot be read or quantised, or the device lacks the memory.
     pub fn network(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Denoiser>, Error> {
-        struct Prepare<'a>(&'a Checkpoint, WeightFormat, Option<u64>);
+        let first = checkpoint.spec.adapters.first().map(|adapter| adapter.name.clone());
+        // One choice gives one network.
+        Ok(self.networks(checkpoint, &[first])?.remove(0))
+    }
+
+    /// The network of a checkpoint once with each of these adapters, or with none; its weights are in memory once.
+    ///
+    /// # Errors
+    /// As [`Runtime::network`], and when the checkpoint has no adapter of a name.
+    pub fn networks(
+        &self,
+        checkpoint: &Checkpoint,
+        adapters: &[Option<String>],
+    ) -> Result<Vec<Box<dyn Denoiser>>, Error> {
+        struct Prepare<'a> {
+            checkpoint: &'a Checkpoint,
+            adapters: &'a [Option<String>],
+            format: WeightFormat,
+            expert_memory: Option<u64>,
+        }
         impl DeviceTask for Prepare<'_> {
-            type Output = Box<dyn Denoiser>;
+            type Output = Vec<Box<dyn Denoiser>>;
             type Error = Error;
             fn run<D: Device>(self, device: D) -> Result<Self::Output, Error> {
-                let Self(checkpoint, format, expert_memory) = self;
-                Ok(match expert_memory {
+                let Self { checkpoint, adapters, format, expert_memory } = self;
+                let network = match expert_memory {
                     Some(bytes) => {
                         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-                        Box::new(checkpoint.inference_network_within(device, format, bytes)?)
+                        checkpoint.inference_network_within(device, format, bytes)?
                     }
-                    None => Box::new(checkpoint.inference_network(device, format)?),
-                })
+                    None => checkpoint.inference_network(device, format)?,
+                };
+                let with = |adapter: &Option<String>| -> Result<Box<dyn Denoiser>, Error> {
+                    Ok(Box::new(network.with_adapter(adapter.as_deref()).map_err(CheckpointError::from)?))
+                };
+                adapters.iter().map(with).collect()
             }
         }
-        self.run(Prepare(checkpoint, self.format(), self.expert_memory))
+        let (format, expert_memory) = (self.format(), self.expert_memory);
+        self.run(Prepare { checkpoint, adapters, format, expert_memory })
     }
 
     /// Bytes that the weights of a checkpoint take in this runtime's numbers, those of experts as far as they stay.

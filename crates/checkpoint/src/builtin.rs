@@ -71,6 +71,7 @@ impl Files {
             spec,
             quantisation,
             weights: Arc::new(Weights::embedded(&file("model.safetensors"), self.weights)?),
+            adapters: Vec::new(),
             vocabulary,
             codecs,
             generation: GenerationDefaults::parse(&file("generation_config.json"), self.generation, family)?,

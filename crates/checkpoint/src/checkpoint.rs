@@ -2,6 +2,7 @@
 //! `tokenizer.json`, `tokenizer_config.json`, `generation_config.json`. What its keys and tensors are called is up to
 //! its [family](aquatint_network::families).
 
+use crate::adapter::{self, Adapter, AdapterConfig};
 use crate::read::{read, read_optional};
 use crate::save::{Description, save_learner};
 use crate::weights::Weights;
@@ -51,6 +52,8 @@ pub struct Checkpoint {
     pub quantisation: Option<Quantisation>,
     /// The numbers in it; a network that reads them on demand shares them.
     pub weights: Arc<Weights>,
+    /// Its adapters, in the order of those of its description.
+    pub(crate) adapters: Vec<Adapter>,
     /// Text to tokens and back.
     pub vocabulary: Vocabulary,
     /// What makes codes of pictures and sounds, where it has such spans.
@@ -67,17 +70,47 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Opens a built-in model by its name, or a folder or a GGUF file by its path. A folder that is called like a built-in model is
-    /// opened by a path with a slash, `./tales`.
+    /// opened by a path with a slash, `./tales`. `MODEL+FOLDER` is a model with the adapter in a folder beside it, which may
+    /// be repeated; the folder of an adapter alone is the model that it names, with the adapter.
     ///
     /// # Errors
-    /// As [`Checkpoint::load`]; and when there is neither a folder nor a built-in model of that name.
+    /// As [`Checkpoint::load`] and [`Checkpoint::add_adapter`]; and when there is neither a folder nor a built-in model of that
+    /// name.
     pub fn open(name: &str) -> Result<Self, CheckpointError> {
         let path = Path::new(name);
         match builtin::find(name) {
             Some(files) => files.load(),
+            None if path.is_dir() && adapter::is_adapter(path) => Self::open_adapter(path),
             None if path.is_dir() || gguf::is_gguf(path) => Self::load(path),
+            None if name.contains('+') => Self::open_with_adapters(name),
             None => Err(CheckpointError::Unknown { name: name.to_owned(), builtin: builtin::names().join(", ") }),
         }
+    }
+
+    /// Opens `MODEL+FOLDER+…`.
+    fn open_with_adapters(name: &str) -> Result<Self, CheckpointError> {
+        let mut parts = name.split('+');
+        let mut checkpoint = Self::open(parts.next().unwrap_or_default())?;
+        for folder in parts.map(Path::new) {
+            checkpoint.add_adapter(&adapter::name_of(folder), folder)?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// Opens the base that an adapter names, with the adapter, which has the name of its folder.
+    fn open_adapter(folder: &Path) -> Result<Self, CheckpointError> {
+        let base = AdapterConfig::load(folder)?.base;
+        let there = |base: &String| {
+            let path = Path::new(base);
+            builtin::find(base).is_some() || (path.is_dir() && !adapter::is_adapter(path)) || gguf::is_gguf(path)
+        };
+        let Some(base) = base.as_ref().filter(|base| there(base)) else {
+            return Err(CheckpointError::NoBase { folder: folder.to_path_buf(), base });
+        };
+        let mut checkpoint = Self::open(base)?;
+        checkpoint.add_adapter(&adapter::name_of(folder), folder)?;
+        checkpoint.origin = Origin::Folder(folder.to_path_buf());
+        Ok(checkpoint)
     }
 
     /// Opens a checkpoint folder, or a GGUF file.
@@ -131,6 +164,7 @@ impl Checkpoint {
             spec,
             quantisation,
             weights,
+            adapters: Vec::new(),
             vocabulary,
             codecs,
             generation,
@@ -138,6 +172,27 @@ impl Checkpoint {
             tokenizer_config,
             origin,
         })
+    }
+
+    /// Opens an adapter's folder in the form of PEFT, and has it stand beside the network under this name. Networks that are
+    /// made from now on apply the first adapter, or the one that is chosen.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, describes what is not computed here, or is of another base; and when there is an
+    /// adapter of that name.
+    pub fn add_adapter(&mut self, name: &str, folder: &Path) -> Result<(), CheckpointError> {
+        let adapter = Adapter::open(folder, name, (self.family, &self.spec))?;
+        let mut spec = self.spec.clone();
+        spec.adapters.push(adapter.spec.clone());
+        spec.validate()?;
+        self.spec = spec;
+        self.adapters.push(adapter);
+        Ok(())
+    }
+
+    /// Bytes that its adapters take in their files.
+    pub fn adapter_bytes(&self) -> u64 {
+        self.adapters.iter().map(Adapter::bytes).sum()
     }
 
     /// The template of conversations: the one of its folder (`chat_template.jinja`, or in `tokenizer_config.json`), or its
@@ -183,17 +238,31 @@ impl Checkpoint {
     }
 
     /// A network with these weights, to learn on as `groups` say: matrices of a group with a precision are kept in it only,
-    /// and those that are quantised stay as they are. `spec` has the same tensors.
+    /// and those that are quantised stay as they are. `spec` has the same tensors, and may have adapters, which are drawn by
+    /// `seed`.
     ///
     /// # Errors
     /// As [`Checkpoint::build`] and [`Network::from_tensors`].
     pub fn network_in_groups<D: Device>(
         &self,
         device: D,
-        spec: NetworkSpec,
+        (spec, seed): (NetworkSpec, u64),
         groups: &[ParameterGroup],
     ) -> Result<Network<D>, CheckpointError> {
-        self.build(|weights| Network::from_tensors(device, spec, groups, weights))
+        let all = spec.tensors();
+        let own = self.spec.tensors().len();
+        let added: BTreeMap<&str, (usize, &TensorSpec)> =
+            all.iter().enumerate().skip(own).map(|(place, tensor)| (tensor.name.as_str(), (place, tensor))).collect();
+        self.build(|weights| {
+            let mut give = |name: &str| match added.get(name) {
+                Some((place, tensor)) => {
+                    let values = tensor.fresh(seed, *place).map(|value| value as f32);
+                    Some(TensorData::Real(values.collect()))
+                }
+                None => weights(name),
+            };
+            Network::from_tensors(device, spec, groups, &mut give)
+        })
     }
 
     /// A network of another description on a device, with these weights where it has the same tensors and fresh ones,
@@ -340,7 +409,8 @@ impl Checkpoint {
     /// reported before anything large is read.
     pub(crate) fn check(&self) -> Result<(), CheckpointError> {
         let file_name = |name: &str| families::file_name(self.family, name);
-        let expected = self.spec.tensors();
+        // Tensors of adapters were checked as they were opened.
+        let expected = self.spec.without_adapters().tensors();
         for tensor in &expected {
             self.weights.check(&file_name(&tensor.name), &tensor.shape, self.quantisation.as_ref())?;
         }
@@ -378,6 +448,9 @@ impl Checkpoint {
 
     /// A tensor as the files keep it.
     pub(crate) fn read_tensor(&self, tensor: &TensorSpec) -> Result<TensorData, CheckpointError> {
+        if let Some(data) = self.adapters.iter().find_map(|adapter| adapter.read(tensor)) {
+            return data;
+        }
         let name = families::file_name(self.family, &tensor.name);
         self.weights.read_data(&name, &tensor.shape, self.quantisation.as_ref())
     }

@@ -141,6 +141,44 @@ pub enum CheckpointError {
         /// One of them.
         first: String,
     },
+    /// An adapter adds to what its base does not have.
+    #[error("`{file}` adds to matrices that this model does not have: {count} tensors, the first being `{first}`")]
+    OtherBase {
+        /// The file.
+        file: String,
+        /// How many tensors have no place.
+        count: usize,
+        /// One of them.
+        first: String,
+        /// The base that the adapter names.
+        base: Option<String>,
+    },
+    /// An adapter that adds nothing.
+    #[error("`{file}` has no tensors of an adapter")]
+    EmptyAdapter {
+        /// The file.
+        file: String,
+    },
+    /// An adapter says no base that can be opened.
+    #[error("the adapter `{}` is for {}, which is no model here", folder.display(), base.as_ref().map_or("a base that it does not name".to_owned(), |base| format!("`{base}`")))]
+    NoBase {
+        /// The folder of the adapter.
+        folder: PathBuf,
+        /// The base that it names.
+        base: Option<String>,
+    },
+    /// One adapter is to be added to the matrices, and there is another number of them.
+    #[error("the model has {count} adapters; allowed: the one that is merged into it")]
+    NotOneAdapter {
+        /// How many there are.
+        count: usize,
+    },
+    /// A model is changed in a form that leaves no place for its adapters.
+    #[error("`{model}` has adapters, which stay in folders of their own")]
+    HasAdapters {
+        /// The model.
+        model: String,
+    },
     /// A tensor is kept in a type that it cannot have: weights and scales are real numbers, packed integers words.
     #[error("tensor `{name}` in `{file}` is of type {found}; allowed: {allowed}")]
     WrongType {
@@ -352,6 +390,12 @@ impl CheckpointError {
             Self::Truncated { .. } => "it was probably cut short while it was copied or downloaded: fetch it again",
             Self::MissingTensor { .. } => "do config.json and the weights belong together?",
             Self::UnknownTensors { .. } | Self::Undescribed { .. } => "do the two belong together?",
+            Self::OtherBase { base: Some(base), .. } => {
+                return Some(format!("it was trained on `{base}`: open that model"));
+            }
+            Self::OtherBase { base: None, .. } => "open the model that it was trained on",
+            Self::NoBase { .. } => "open the model that it was trained on with it: MODEL+FOLDER",
+            Self::HasAdapters { .. } => "merge one into it first: `aquatint merge`",
             Self::TooManyTokens { .. } => "the tokenizer is of another model: copy the one that this model came with",
             Self::WrongShape { expected, .. } => return Some(format!("config.json asks for {expected:?}")),
             Self::AlreadyQuantised { .. } => "quantise the model that it was made from",

@@ -12,6 +12,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod adapter;
 pub mod builtin;
 mod checkpoint;
 mod codec_files;
@@ -21,6 +22,7 @@ mod error;
 mod generation;
 mod gguf;
 mod memory;
+mod merge;
 mod packed_words;
 mod quantise;
 mod quantised_tensors;
@@ -38,6 +40,7 @@ mod tensor;
 mod tied_head;
 mod weights;
 
+pub use adapter::{AdapterConfig, save_adapter};
 pub use checkpoint::{Checkpoint, Origin};
 pub use codec_files::CodecFiles;
 pub use codecs::ModelCodec;

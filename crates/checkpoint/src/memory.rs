@@ -72,7 +72,7 @@ impl Checkpoint {
                 Role::Head => multiplied(of_head(format)),
                 Role::Embedding if tied => table() + multiplied(of_head(format)),
                 Role::Embedding => table(),
-                Role::UnitVectors | Role::Vector | Role::Router => REAL * numbers,
+                Role::UnitVectors | Role::Vector | Role::Router | Role::Adapter => REAL * numbers,
             }
         });
         bytes.sum()

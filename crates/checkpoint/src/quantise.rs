@@ -49,6 +49,9 @@ impl Checkpoint {
     /// When the checkpoint cannot be read, is quantised already, or has a matrix that the groups do not fit, which is
     /// named; and as [`save`](crate::save).
     pub fn quantise(&self, plan: QuantisePlan, folder: &Path) -> Result<QuantisedFolder, CheckpointError> {
+        if !self.spec.adapters.is_empty() {
+            return Err(CheckpointError::HasAdapters { model: self.origin.to_string() });
+        }
         if let Some(quantisation) = &self.quantisation {
             return Err(CheckpointError::AlreadyQuantised {
                 model: self.origin.to_string(),

@@ -116,6 +116,9 @@ pub fn save_learner(
     learner: &dyn Learner,
     storage: Storage,
 ) -> Result<(), CheckpointError> {
+    if !learner.spec().adapters.is_empty() {
+        return Err(CheckpointError::HasAdapters { model: folder.display().to_string() });
+    }
     let mut tensors = Vec::new();
     for ParameterInfo { name, shape, .. } in learner.parameter_list() {
         let values = learner.read_tensor(&name)?;

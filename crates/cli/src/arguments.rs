@@ -8,6 +8,7 @@ mod generate;
 mod hub;
 mod inspect;
 mod media;
+mod merge;
 mod quantise;
 mod run;
 mod sampling;
@@ -24,6 +25,7 @@ pub(crate) use generate::{Format, GenerateArguments};
 pub(crate) use hub::{PullArguments, RemoveArguments};
 pub(crate) use inspect::{CompletionsArguments, DoctorArguments, ListArguments, ShowArguments};
 pub(crate) use media::MediaArguments;
+pub(crate) use merge::{MergeArguments, Storage};
 pub(crate) use quantise::{HeadChoice, QuantiseArguments};
 pub(crate) use run::RunArguments;
 pub(crate) use sampling::{SamplingArguments, TokenBias, TokenRange};
@@ -159,6 +161,11 @@ pub(crate) enum Command {
     /// folder has Hugging Face layout, with tensors in the compressed-tensors format.
     #[command(name = "quantize", visible_alias = "quantise")]
     Quantise(QuantiseArguments),
+    /// Add an adapter to the matrices of its model
+    ///
+    /// The folder has the layout of the model. Matrices that are quantised become real numbers; quantise the folder to have
+    /// integers again.
+    Merge(MergeArguments),
     /// Download a model from the Hugging Face Hub
     ///
     /// The model goes into the cache that the tools of the Hub share, and is opened by its name from then on: aquatint run

@@ -9,6 +9,7 @@ pub(crate) mod doctor;
 pub(crate) mod generate;
 pub(crate) mod likelihood;
 pub(crate) mod list;
+pub(crate) mod merge;
 pub(crate) mod pull;
 pub(crate) mod quantise;
 pub(crate) mod remove;

@@ -65,6 +65,7 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<(), Failure> {
         Command::Eval(EvalCommand::Puzzles(arguments)) => commands::sudoku::write(arguments, printer),
         Command::Bench(arguments) => commands::bench::run(arguments, printer),
         Command::Quantise(arguments) => commands::quantise::run(arguments, printer),
+        Command::Merge(arguments) => commands::merge::run(arguments, printer),
         Command::Show(arguments) => commands::show::run(arguments, printer),
         Command::Pull(arguments) => commands::pull::run(arguments, printer),
         Command::Remove(arguments) => commands::remove::run(arguments, printer),

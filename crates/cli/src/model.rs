@@ -18,6 +18,11 @@ pub(crate) fn resolve(name: &str) -> Result<String, Failure> {
     if builtin::names().contains(&name) || Path::new(name).exists() {
         return Ok(name.to_owned());
     }
+    if let Some((base, adapters)) = name.split_once('+') {
+        let parts: Vec<String> =
+            std::iter::once(base).chain(adapters.split('+')).map(resolve).collect::<Result<_, _>>()?;
+        return Ok(parts.join("+"));
+    }
     let Ok(model) = name.parse::<ModelName>() else { return Ok(name.to_owned()) };
     let folder = Hub::new(environment::hub())?.snapshot(&model).ok();
     Ok(folder.map_or_else(|| name.to_owned(), |folder| folder.display().to_string()))
@@ -46,6 +51,10 @@ pub(crate) fn open(name: Option<&str>, printer: &Printer) -> Result<Checkpoint, 
             failure
         }
     })?;
+    if let [_, .., last] = &checkpoint.spec.adapters[..] {
+        return Err(Failure::new(format!("`{name}` has the adapter `{}` beside another one; allowed: one", last.name))
+            .hint("`aquatint serve` takes several, each by a name of its own"));
+    }
     warn_of_keys(&checkpoint.unknown_keys, printer);
     Ok(checkpoint)
 }

@@ -19,7 +19,10 @@ mod norm;
 mod optimiser;
 
 pub use attention::{Attention, AttentionBackward, AttentionOperands, AttentionRows, AttentionShape, Rows};
-pub use elementwise::{Activation, Elementwise, Modulation, RowScale, ScaledPoints, ShiftScale, WriteRows};
+pub(crate) use elementwise::halves;
+pub use elementwise::{
+    Activation, AddColumns, Dropout, Elementwise, Modulation, RowScale, ScaledPoints, ShiftScale, WriteRows,
+};
 pub use experts::{
     Combine, Experts, Factor, GroupBackwardWeight, GroupedOperands, RouteBackward, Router, RouterLogits, RouterScore,
     RowGroup,

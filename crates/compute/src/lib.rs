@@ -20,8 +20,8 @@ mod visibility;
 pub use cpu::{Arithmetic, Buffer, Cpu, CpuPath, ParseNameError, Precision, Prepared, peak};
 pub use cuda::{CompileError, Cuda, GpuBuffer, GpuError, GpuFacts, GpuIndices, GpuMatrix, GpuVisibility};
 pub use device::{
-    Activation, AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionRows, AttentionShape,
-    BackwardInput, BackwardWeight, Columns, Combine, CostKind, DType, Device, DeviceError, DrawnRow, Element,
+    Activation, AdamW, AdamWState, AddColumns, Attention, AttentionBackward, AttentionOperands, AttentionRows, AttentionShape,
+    BackwardInput, BackwardWeight, Columns, Combine, CostKind, DType, Device, DeviceError, DrawnRow, Dropout, Element,
     Elementwise, Evidence, Experts, Factor, GluOperands, GroupBackwardWeight, GroupedOperands, Head, HeadNormGradients,
     HeadNorms, LayerNorm, LayerNormBackward, Linear, LinearOperands, LinearShape, LogitRows, Logits, Loss,
     LossGradients, LossRows, Memory, Modulation, NewtonSchulz, NewtonSchulzScratch, Norm, Optimiser, Part,
@@ -31,7 +31,7 @@ pub use device::{
 };
 pub use format::WeightFormat;
 pub use on_demand::PrepareMatrix;
-pub use parameters::{Gradients, Parameters, WeightId};
+pub use parameters::{Gradients, LowRank, Parameters, WeightId};
 pub use quantised::{Bits, Quantised, QuantisedError};
 pub use rotation::{QueryGrowth, Rotation, RotationScaling, Yarn};
 pub use summary::{

@@ -14,12 +14,31 @@ use crate::on_demand::{Lent, OnDemand, PrepareMatrix};
 use crate::{
     BackwardWeight, Device, DeviceError, Element, HeadNorms, LinearShape, Part, PreparedValues, Quantised, WeightFormat,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 /// Which weight of a [`Parameters`] an operation reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WeightId(usize);
+
+/// What is added to the products of a parameter `[N, K]`: `x (W + factor · up · down)ᵀ`, computed in its two halves
+/// (LoRA: Hu et al., 2106.09685, eq. 3).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LowRank {
+    /// `[rank, K]`, `A` of the paper.
+    pub down: WeightId,
+    /// `[N, rank]`, `B` of the paper.
+    pub up: WeightId,
+    /// What their product is multiplied by: `α / rank` in the paper.
+    pub factor: f64,
+}
+
+impl WeightId {
+    /// Its place among all weights.
+    pub(crate) fn index(self) -> usize {
+        self.0
+    }
+}
 
 /// One parameter, or several stacked by rows.
 #[derive(Debug)]
@@ -43,6 +62,8 @@ pub struct Parameters<D: Device> {
     shapes: Vec<(usize, usize)>,
     trainable: Vec<bool>,
     weights: Vec<Weight<D>>,
+    /// What each set of low-rank additions adds to a parameter.
+    low_rank: BTreeMap<(usize, usize), LowRank>,
     /// Weights that are prepared when they are read.
     on_demand: Option<(BTreeSet<WeightId>, OnDemand<D::Prepared>)>,
 }
@@ -56,6 +77,7 @@ impl<D: Device> Parameters<D> {
             shapes: Vec::new(),
             trainable: Vec::new(),
             weights: Vec::new(),
+            low_rank: BTreeMap::new(),
             on_demand: None,
         }
     }
@@ -107,6 +129,22 @@ impl<D: Device> Parameters<D> {
     /// Whether a weight is one of [`Parameters::exact_weight`].
     pub fn is_exact(&self, id: WeightId) -> bool {
         self.weights[id.0].exact
+    }
+
+    /// Declares what a set of low-rank additions adds to a parameter.
+    pub fn add_low_rank(&mut self, set: usize, parameter: usize, addition: LowRank) {
+        self.low_rank.insert((set, parameter), addition);
+    }
+
+    /// What a set adds to the products of a weight: the first of the weight's rows that it adds to, and how.
+    pub(crate) fn low_rank(&self, set: usize, id: WeightId) -> Vec<(usize, LowRank)> {
+        let mut row = 0;
+        let parts = self.weights[id.0].parts.iter().map(|&part| {
+            let first = row;
+            row += self.shapes[part].0;
+            self.low_rank.get(&(set, part)).map(|addition| (first, *addition))
+        });
+        parts.flatten().collect()
     }
 
     /// Where the parameters live.

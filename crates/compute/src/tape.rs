@@ -20,9 +20,9 @@ pub use experts::Routes;
 use experts::{Combined, GroupedLinear};
 
 use crate::{
-    Activation, AttentionOperands, AttentionRows, AttentionShape, BackwardInput, Device, DeviceError, Element,
-    GluOperands, LayerNorm, LinearOperands, LinearShape, Parameters, PreparedOperands, RmsNorm, Rope, RopeShape,
-    ShiftScale, WeightId,
+    Activation, AddColumns, AttentionOperands, AttentionRows, AttentionShape, BackwardInput, Columns, Device,
+    DeviceError, Dropout, Element, GluOperands, LayerNorm, LinearOperands, LinearShape, LowRank, Parameters,
+    PreparedOperands, RmsNorm, Rope, RopeShape, ShiftScale, WeightId,
 };
 use std::rc::Rc;
 
@@ -78,6 +78,23 @@ enum Record<'p, D: Device> {
         ids: &'p D::Indices,
         rows: usize,
         columns: usize,
+        out: usize,
+    },
+    Dropout {
+        x: Option<usize>,
+        dropout: Dropout,
+        length: usize,
+        out: usize,
+    },
+    AddColumns {
+        /// Where the gradient of the matrix goes that was added to.
+        to: Option<usize>,
+        added: Option<usize>,
+        rows: usize,
+        columns: usize,
+        factor: f64,
+        stride: usize,
+        first: usize,
         out: usize,
     },
     Linear {
@@ -208,6 +225,10 @@ pub struct Tape<'p, D: Device> {
     learning: bool,
     /// What the balancing cost of routers weighs; 0 for none.
     balance: f64,
+    /// The set of low-rank additions that products apply.
+    low_rank: Option<usize>,
+    /// What they drop of their inputs in learning.
+    dropout: Option<Dropout>,
     /// How many rows went to each expert, router by router; of a tape that learns.
     loads: Vec<Vec<u32>>,
 }
@@ -215,7 +236,17 @@ pub struct Tape<'p, D: Device> {
 impl<'p, D: Device> Tape<'p, D> {
     /// A tape that keeps nothing.
     pub fn inferring(parameters: &'p Parameters<D>) -> Self {
-        Self { parameters, records: None, slots: 0, recomputed: 0, learning: false, balance: 0.0, loads: Vec::new() }
+        Self {
+            parameters,
+            records: None,
+            slots: 0,
+            recomputed: 0,
+            learning: false,
+            balance: 0.0,
+            low_rank: None,
+            dropout: None,
+            loads: Vec::new(),
+        }
     }
 
     /// A tape that can be run backward. The first `recomputed` segments keep their inputs only: the backward reaches
@@ -229,6 +260,18 @@ impl<'p, D: Device> Tape<'p, D> {
     #[must_use]
     pub fn balancing(self, weight: f64) -> Self {
         Self { balance: weight, ..self }
+    }
+
+    /// The same with products that apply a set of low-rank additions ([`Parameters::add_low_rank`]); `None` for none.
+    #[must_use]
+    pub fn adding(self, low_rank: Option<usize>) -> Self {
+        Self { low_rank, ..self }
+    }
+
+    /// The same with low-rank additions that drop some of their inputs, each addition others; `None` for none.
+    #[must_use]
+    pub fn dropping(self, dropout: Option<Dropout>) -> Self {
+        Self { dropout: dropout.filter(|dropout| dropout.rate > 0.0), ..self }
     }
 
     /// How many rows went to each expert so far, router by router; empty on a tape that cannot be run backward.
@@ -310,11 +353,17 @@ impl<'p, D: Device> Tape<'p, D> {
         Ok(out)
     }
 
-    /// `x wᵀ (+ bias)`.
+    /// `x wᵀ (+ bias)`, and what the set of low-rank additions adds.
     ///
     /// # Errors
     /// When the device lacks the memory.
     pub fn linear(&mut self, x: &Value<D>, weight: WeightId, bias: Option<WeightId>) -> Result<Value<D>, DeviceError> {
+        let out = self.product(x, weight, bias)?;
+        self.add_low_rank(x, weight, out)
+    }
+
+    /// `x wᵀ (+ bias)` alone.
+    fn product(&mut self, x: &Value<D>, weight: WeightId, bias: Option<WeightId>) -> Result<Value<D>, DeviceError> {
         let shape = self.linear_shape(x, weight);
         let mut out = self.device().uninitialised(x.rows * shape.outputs)?;
         self.multiply(shape, x, (weight, bias), false, &mut out)?;
@@ -324,7 +373,53 @@ impl<'p, D: Device> Tape<'p, D> {
         Ok(out)
     }
 
-    /// `residual + x wᵀ (+ bias)`.
+    /// Adds to the product of a weight with `x` what the set of low-rank additions says of its parts.
+    fn add_low_rank(&mut self, x: &Value<D>, weight: WeightId, mut out: Value<D>) -> Result<Value<D>, DeviceError> {
+        let Some(set) = self.low_rank else { return Ok(out) };
+        for (first, LowRank { down, up, factor }) in self.parameters.low_rank(set, weight) {
+            let inner = match self.dropout.filter(|_| self.learning) {
+                Some(dropout) => {
+                    let kept = self.drop_some(x, dropout.of_use(down.index()))?;
+                    self.product(&kept, down, None)?
+                }
+                None => self.product(x, down, None)?,
+            };
+            let added = self.product(&inner, up, None)?;
+            out = self.add_columns(out, &added, (factor, first))?;
+        }
+        Ok(out)
+    }
+
+    /// Numbers of which some are dropped.
+    fn drop_some(&mut self, x: &Value<D>, dropout: Dropout) -> Result<Value<D>, DeviceError> {
+        let mut out = self.device().uninitialised(x.rows * x.columns)?;
+        self.device().dropout(dropout, &x.buffer, &mut out);
+        let out = self.value(out, x.rows, x.columns, x.slot.is_some());
+        let slot = x.slot;
+        self.note(&out, |out| Record::Dropout { x: slot, dropout, length: x.rows * x.columns, out });
+        Ok(out)
+    }
+
+    /// `to`, with `factor · added` added to its columns from `first` on.
+    fn add_columns(
+        &mut self,
+        to: Value<D>,
+        added: &Value<D>,
+        (factor, first): (f64, usize),
+    ) -> Result<Value<D>, DeviceError> {
+        let (rows, stride, columns) = (to.rows, to.columns, added.columns);
+        let (to_slot, slot) = (to.slot, added.slot);
+        let mut out = self.own(to)?;
+        let from = Columns::all(&*added.buffer, columns);
+        let operands = AddColumns { rows, columns, factor, from, stride, first, accumulate: true };
+        self.device().add_columns(operands, &mut out);
+        let out = self.value(out, rows, stride, to_slot.is_some() || slot.is_some());
+        let record = |out| Record::AddColumns { to: to_slot, added: slot, rows, columns, factor, stride, first, out };
+        self.note(&out, record);
+        Ok(out)
+    }
+
+    /// `residual + x wᵀ (+ bias)`, and what the set of low-rank additions adds.
     ///
     /// # Errors
     /// When the device lacks the memory.
@@ -354,7 +449,7 @@ impl<'p, D: Device> Tape<'p, D> {
         let trains = self.parameters.trains(weight) || bias.is_some_and(|bias| self.parameters.trains(bias));
         let out = self.value(out, x.rows, shape.outputs, x.slot.is_some() || slot.is_some() || trains);
         self.note(&out, |out| Record::Linear { x: x.clone(), weight, bias, shape, residual: slot, out });
-        Ok(out)
+        self.add_low_rank(x, weight, out)
     }
 
     /// `f(x gateᵀ) · (x upᵀ)`. `stacked` is the gate above what it is for, and `apart` the two on their own: one
@@ -374,11 +469,28 @@ impl<'p, D: Device> Tape<'p, D> {
             let gate_up = self.linear(x, stacked, None)?;
             return self.glu(activation, &gate_up);
         }
-        let (gate, up) = (self.parameters.prepared(apart.0)?, self.parameters.prepared(apart.1)?);
         let (width, _) = self.parameters.shape(apart.0);
+        if self.low_rank.is_some_and(|set| !self.parameters.low_rank(set, stacked).is_empty()) {
+            let (gate, up) = (self.linear(x, apart.0, None)?, self.linear(x, apart.1, None)?);
+            let gate_up = self.beside(&gate, &up)?;
+            return self.glu(activation, &gate_up);
+        }
+        let (gate, up) = (self.parameters.prepared(apart.0)?, self.parameters.prepared(apart.1)?);
         let mut out = self.device().uninitialised(x.rows * width)?;
         self.device().linear_glu(GluOperands { activation, rows: x.rows, x: &*x.buffer, gate, up }, &mut out);
         Ok(self.value(out, x.rows, width, false))
+    }
+
+    /// Two matrices of as many rows beside each other, to be read and not learned.
+    fn beside(&mut self, left: &Value<D>, right: &Value<D>) -> Result<Value<D>, DeviceError> {
+        let (rows, stride) = (left.rows, left.columns + right.columns);
+        let mut out = self.device().uninitialised(rows * stride)?;
+        for (value, first) in [(left, 0), (right, left.columns)] {
+            let (columns, from) = (value.columns, Columns::all(&*value.buffer, value.columns));
+            let operands = AddColumns { rows, columns, factor: 1.0, from, stride, first, accumulate: false };
+            self.device().add_columns(operands, &mut out);
+        }
+        Ok(self.value(out, rows, stride, false))
     }
 
     fn linear_shape(&self, x: &Value<D>, weight: WeightId) -> LinearShape {
@@ -505,7 +617,8 @@ impl<'p, D: Device> Tape<'p, D> {
             return run(self, &inputs);
         }
         self.recomputed -= 1;
-        let mut unrecorded = Self { learning: true, ..Self::inferring(self.parameters) };
+        let mut unrecorded =
+            Self { learning: true, ..Self::inferring(self.parameters).adding(self.low_rank).dropping(self.dropout) };
         let out = run(&mut unrecorded, &inputs)?;
         self.loads.append(&mut unrecorded.loads);
         self.slots += 1;

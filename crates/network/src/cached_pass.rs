@@ -93,7 +93,7 @@ impl<D: Device> Reader<'_, D> {
         let pool_indices = pool_indices(device, &pool, &parts, &visibility)?;
         let pass =
             Pass { spec: self.spec, weight_index: self.weight_index, input, indices: &indices, requested: &requested };
-        let mut tape = Tape::inferring(self.parameters);
+        let mut tape = Tape::inferring(self.parameters).adding(self.adapter);
         let hidden = pass.hidden_with(&mut tape, &mut |tape, layer, shape, packed| {
             let of_layer = PoolLayer { keys_values: pool.layer(layer), visible: pool_indices.visible.of(layer) };
             attend(device, of_layer, &pool_indices.rows, tape, shape, packed)

@@ -74,6 +74,14 @@ pub enum NetworkError {
         /// Parameters that there are.
         count: usize,
     },
+    /// There is no adapter of that name.
+    #[error("the network has no adapter `{name}`; allowed: {}", or_none(allowed))]
+    UnknownAdapter {
+        /// The name.
+        name: String,
+        /// The adapters that there are.
+        allowed: Vec<String>,
+    },
     /// A tensor has another number of values than the description says.
     #[error("tensor `{name}` has {given} values; its shape is {shape:?}")]
     TensorLength {
@@ -218,4 +226,9 @@ impl NetworkError {
             _ => None,
         }
     }
+}
+
+/// Names in a row.
+fn or_none(names: &[String]) -> String {
+    if names.is_empty() { "none, since it has no adapters".to_owned() } else { names.join(", ") }
 }

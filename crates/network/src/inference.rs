@@ -2,6 +2,7 @@
 
 use crate::kv_cache::KvPool;
 use crate::layers::{Declared, ReadRows, StoredRows};
+use crate::network::first_adapter;
 use crate::reader::{HeadFormat, Reader};
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::source::{Source, fits, prepare};
@@ -48,9 +49,18 @@ impl fmt::Debug for StoredWeights {
     }
 }
 
-/// A [`NetworkSpec`] with weights that stay as they are, on a device.
+/// A [`NetworkSpec`] with weights that stay as they are, on a device. Where it has adapters, passes apply the first of them;
+/// [`InferenceNetwork::with_adapter`] chooses.
 #[derive(Debug)]
 pub struct InferenceNetwork<D: Device> {
+    shared: Arc<SharedNetwork<D>>,
+    /// The adapter that passes apply, by its index.
+    adapter: Option<usize>,
+}
+
+/// What a network has in common with itself under other adapters.
+#[derive(Debug)]
+struct SharedNetwork<D: Device> {
     spec: NetworkSpec,
     parameters: Parameters<D>,
     weight_index: WeightIndex,
@@ -129,22 +139,41 @@ impl<D: Device> InferenceNetwork<D> {
         // What is prepared only has no values to learn.
         (0..tensors.len()).for_each(|part| parameters.set_trainable(part, false));
         let pool = KvPool::of(parameters.device(), &spec);
-        Ok(Self { spec, parameters, weight_index, pool })
+        let adapter = first_adapter(&spec);
+        Ok(Self { shared: Arc::new(SharedNetwork { spec, parameters, weight_index, pool }), adapter })
+    }
+
+    /// The same network, whose passes apply the adapter of this name, or none; weights are there once for all of them. A KV
+    /// cache that was filled under one adapter holds for no other.
+    ///
+    /// # Errors
+    /// When there is no adapter of that name.
+    pub fn with_adapter(&self, name: Option<&str>) -> Result<Self, NetworkError> {
+        let adapters = &self.shared.spec.adapters;
+        let index = |name: &str| {
+            let unknown = || NetworkError::UnknownAdapter {
+                name: name.to_owned(),
+                allowed: adapters.iter().map(|adapter| adapter.name.clone()).collect(),
+            };
+            adapters.iter().position(|adapter| adapter.name == name).ok_or_else(unknown)
+        };
+        let adapter = name.map(index).transpose()?;
+        Ok(Self { shared: Arc::clone(&self.shared), adapter })
     }
 
     /// The device.
     pub fn device(&self) -> &D {
-        self.parameters.device()
+        self.shared.parameters.device()
     }
 
-    /// Bytes that the weights take on the device.
+    /// Bytes that the weights take on the device, those of all adapters among them.
     pub fn weight_bytes(&self) -> usize {
-        self.parameters.bytes()
+        self.shared.parameters.bytes()
     }
 
     fn reader(&self) -> Reader<'_, D> {
-        let Self { spec, parameters, weight_index, pool } = self;
-        Reader { spec, parameters, weight_index, pool, head: HeadFormat::Prepared }
+        let SharedNetwork { spec, parameters, weight_index, pool } = &*self.shared;
+        Reader { spec, parameters, weight_index, pool, head: HeadFormat::Prepared, adapter: self.adapter }
     }
 }
 
@@ -165,7 +194,7 @@ fn read_expert<D: Device>(
 
 impl<D: Device> Denoiser for InferenceNetwork<D> {
     fn spec(&self) -> &NetworkSpec {
-        &self.spec
+        &self.shared.spec
     }
 
     fn word_vectors(&self) -> Result<WordVectors, NetworkError> {
@@ -190,6 +219,6 @@ impl<D: Device> Denoiser for InferenceNetwork<D> {
     }
 
     fn kv_cache_bytes(&self, rows: usize) -> usize {
-        self.pool.bytes(rows)
+        self.shared.pool.bytes(rows)
     }
 }

@@ -43,7 +43,7 @@ mod weights;
 
 pub use activations::{Activations, LayerActivations};
 pub use aquatint_compute::{
-    DrawnRow, LogitsSummary, QueryGrowth, RotationScaling, RowDraw, RowLoss, RowSummary, Sampling, Yarn,
+    DrawnRow, Dropout, LogitsSummary, QueryGrowth, RotationScaling, RowDraw, RowLoss, RowSummary, Sampling, Yarn,
 };
 pub use aquatint_diffusion::ProcessSpec;
 pub use autoencoder::{Autoencoder, AutoencoderSpec, CostOfRows, Levels, Reconstructed};
@@ -64,9 +64,9 @@ pub use row_layout::RowLayout;
 pub use row_query::{Query, RowAnswer, RowQuery, answer_on_host, answer_row};
 pub use row_slots::RowSlots;
 pub use spec::{
-    Activation, AttentionSpec, BlockRouting, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec, HeadSpec,
-    LayerSpec, NetworkKind, NetworkSpec, NormSpec, ParallelSpec, PlainSpec, RopeSpec, RouterScore, RouterSpec,
-    SelfConditioningSpec, TimeInput, TimeSpec,
+    Activation, AdapterSpec, AttentionSpec, BlockRouting, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GatedSpec,
+    HeadSpec, LayerSpec, LowRankHalf, LowRankSpec, NetworkKind, NetworkSpec, NormSpec, ParallelSpec, PlainSpec,
+    RopeSpec, RouterScore, RouterSpec, SelfConditioningSpec, TimeInput, TimeSpec,
 };
 pub use tensor::{Role, TensorData, TensorSpec};
 pub use two_towers::{Matched, Pairs, TwoTowers, TwoTowersSpec};

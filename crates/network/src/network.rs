@@ -10,11 +10,11 @@ use crate::{
     Denoiser, ForwardPass, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Parameter, ParameterInfo,
     TensorData, Weights,
 };
-use aquatint_compute::{Device, Gradients, Parameters, ReadRow, RowCost, RowLoss, Tape, Value, softmax_row};
+use aquatint_compute::{Device, Dropout, Gradients, Parameters, ReadRow, RowCost, RowLoss, Tape, Value, softmax_row};
 use aquatint_diffusion::{Cost, LossTerm, WordVectors};
 use std::sync::Arc;
 
-/// A [`NetworkSpec`] with weights, on a device.
+/// A [`NetworkSpec`] with weights, on a device. Where it has adapters, passes apply the first of them.
 #[derive(Debug)]
 pub struct Network<D: Device> {
     pub(crate) spec: NetworkSpec,
@@ -23,6 +23,8 @@ pub struct Network<D: Device> {
     recomputed: usize,
     /// What the cost of unlike loads of experts weighs.
     balance: f64,
+    /// What the adapter drops of its inputs in the next passes that learn.
+    dropout: Option<Dropout>,
     loads: ExpertLoads,
     /// The KV caches of all sequences.
     pool: Arc<KvPool<D>>,
@@ -61,7 +63,7 @@ impl<D: Device> Network<D> {
         let pool = KvPool::of(parameters.device(), &spec);
         let loads = ExpertLoads::new(&spec);
         let weights = Weights::empty(parameters, declared)?;
-        Ok(Self { spec, weights, weight_index, recomputed: 0, balance: 0.0, loads, pool })
+        Ok(Self { spec, weights, weight_index, recomputed: 0, balance: 0.0, dropout: None, loads, pool })
     }
 
     /// Its tensors on the device.
@@ -121,6 +123,12 @@ impl<D: Device> Network<D> {
         self.balance = weight;
     }
 
+    /// Has the adapter drop some of its inputs in the passes that learn from now on, as a function of the seed; `None`, as at
+    /// first, for none.
+    pub fn drop_adapter_inputs(&mut self, dropout: Option<Dropout>) {
+        self.dropout = dropout;
+    }
+
     /// How many rows went to each expert while the network learned, since this was last called.
     pub fn take_expert_loads(&mut self) -> ExpertLoads {
         std::mem::replace(&mut self.loads, ExpertLoads::new(&self.spec))
@@ -128,7 +136,8 @@ impl<D: Device> Network<D> {
 
     fn reader(&self) -> Reader<'_, D> {
         let Self { spec, weights, weight_index, pool, .. } = self;
-        Reader { spec, parameters: &weights.parameters, weight_index, pool, head: HeadFormat::Trained }
+        let adapter = first_adapter(spec);
+        Reader { spec, parameters: &weights.parameters, weight_index, pool, head: HeadFormat::Trained, adapter }
     }
 
     /// What learning reads and adds to; `None` where no row is asked, after the input was checked.
@@ -137,11 +146,18 @@ impl<D: Device> Network<D> {
             input.check(&self.spec)?;
             return Ok(None);
         }
-        let Self { spec, weight_index, weights, recomputed, balance, loads, pool } = self;
+        let Self { spec, weight_index, weights, recomputed, balance, dropout, loads, pool } = self;
         let (parameters, gradients) = weights.learning()?;
-        let reader = Reader { spec, parameters, weight_index, pool, head: HeadFormat::Trained };
-        Ok(Some(Learning { reader, gradients, recomputed: *recomputed, balance: *balance, loads }))
+        let adapter = first_adapter(spec);
+        let reader = Reader { spec, parameters, weight_index, pool, head: HeadFormat::Trained, adapter };
+        let (recomputed, balance, dropout) = (*recomputed, *balance, *dropout);
+        Ok(Some(Learning { reader, gradients, recomputed, balance, dropout, loads }))
     }
+}
+
+/// The adapter that is applied where none is chosen.
+pub(crate) fn first_adapter(spec: &NetworkSpec) -> Option<usize> {
+    (!spec.adapters.is_empty()).then_some(0)
 }
 
 /// What a pass that learns reads and adds to.
@@ -151,6 +167,7 @@ struct Learning<'a, D: Device> {
     /// Layers whose activations are recomputed.
     recomputed: usize,
     balance: f64,
+    dropout: Option<Dropout>,
     loads: &'a mut ExpertLoads,
 }
 
@@ -163,9 +180,10 @@ impl<D: Device> Learning<'_, D> {
         rows: &[u32],
         learn: impl FnOnce(LearningPass<'_, '_, D>, &mut Gradients<D>) -> Result<R, NetworkError>,
     ) -> Result<R, NetworkError> {
-        let Self { reader, gradients, recomputed, balance, loads } = self;
+        let Self { reader, gradients, recomputed, balance, dropout, loads } = self;
         pass(&reader, input, rows, |pass, visible| {
             let mut tape = Tape::recording(reader.parameters, recomputed).balancing(balance);
+            tape = tape.adding(reader.adapter).dropping(dropout);
             let hidden = pass.hidden(&mut tape, visible)?;
             loads.add(tape.loads());
             let requested = pass.requested;

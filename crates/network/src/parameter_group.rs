@@ -28,13 +28,14 @@ pub struct RoleError {
 const ROLE: &str = "role:";
 
 /// The roles by name.
-const ROLES: [(&str, Role); 6] = [
+const ROLES: [(&str, Role); 7] = [
     ("matrix", Role::Matrix),
     ("router", Role::Router),
     ("embedding", Role::Embedding),
     ("unit-vectors", Role::UnitVectors),
     ("head", Role::Head),
     ("vector", Role::Vector),
+    ("adapter", Role::Adapter),
 ];
 
 fn allowed() -> String {
@@ -148,7 +149,7 @@ mod tests {
         assert_eq!(
             "role:heads".parse::<ParameterPattern>().unwrap_err().to_string(),
             "`role:heads` is no role of parameters; allowed: role:matrix, role:router, role:embedding, role:unit-vectors, role:head, \
-             role:vector"
+             role:vector, role:adapter"
         );
     }
 

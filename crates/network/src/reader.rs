@@ -25,6 +25,8 @@ pub(crate) struct Reader<'a, D: Device> {
     pub(crate) pool: &'a Arc<KvPool<D>>,
     /// The format in which likelihoods read the head.
     pub(crate) head: HeadFormat,
+    /// The adapter that a pass applies, by its index.
+    pub(crate) adapter: Option<usize>,
 }
 
 /// The format in which likelihoods read the head.
@@ -54,7 +56,7 @@ impl<D: Device> Reader<'_, D> {
             return Ok(Vec::new());
         }
         pass(self, input, &rows, |pass, visible| {
-            let mut tape = Tape::inferring(self.parameters);
+            let mut tape = Tape::inferring(self.parameters).adding(self.adapter);
             let hidden = pass.hidden(&mut tape, visible)?;
             let evidence = self.evidence(input, pass.requested)?;
             self.answer(&hidden, evidence.as_ref(), queries, read)
@@ -77,7 +79,7 @@ impl<D: Device> Reader<'_, D> {
         }
         let costs: Vec<RowCost> = terms.iter().map(row_cost).collect();
         pass(self, input, &requested.rows, |pass, visible| {
-            let mut tape = Tape::inferring(self.parameters);
+            let mut tape = Tape::inferring(self.parameters).adding(self.adapter);
             let hidden = pass.hidden(&mut tape, visible)?;
             let evidence = self.evidence(input, pass.requested)?;
             let (head, vectors) = (self.logit_head(evidence.as_ref()), self.token_vectors()?);
@@ -127,7 +129,7 @@ impl<D: Device> Reader<'_, D> {
             return Ok(Vec::new());
         }
         pass(self, input, &requested.rows, |pass, visible| {
-            let mut tape = Tape::inferring(self.parameters);
+            let mut tape = Tape::inferring(self.parameters).adding(self.adapter);
             let hidden = pass.hidden(&mut tape, visible)?;
             // What points speak for is added row by row.
             if self.head == HeadFormat::Trained && self.weight_index.embedding.field.is_none() {

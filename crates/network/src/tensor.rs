@@ -1,6 +1,7 @@
 //! One tensor of a network: what it is, and its numbers as a checkpoint holds them.
 
 use aquatint_compute::Quantised;
+use aquatint_diffusion::Key;
 
 /// What a parameter is for; optimisers treat them differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,6 +18,8 @@ pub enum Role {
     Head,
     /// A norm's weight or a bias.
     Vector,
+    /// Half of an adapter's addition to a matrix, multiplied in f32 whatever the format of the matrix.
+    Adapter,
 }
 
 /// What a parameter begins as.
@@ -62,6 +65,15 @@ impl TensorSpec {
             [rows, columns] => (rows, columns),
             _ => (self.len(), 1),
         }
+    }
+
+    /// What it begins as, row-major; the tensor at each place of a network has its own stream of draws under the seed.
+    pub fn fresh(&self, seed: u64, place: usize) -> impl Iterator<Item = f64> + use<> {
+        let (init, mut draws) = (self.init, Key::new(seed).fold(place as u64 + 1).at(0, 0));
+        (0..self.len()).map(move |_| match init {
+            Init::Constant(value) => value,
+            Init::Normal(deviation) => deviation * draws.normal(),
+        })
     }
 
     /// Numbers that were stored, as a network has them: vectors of length 1 have it again, whatever was rounded.

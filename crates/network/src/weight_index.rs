@@ -33,6 +33,7 @@ impl WeightIndex {
             .map(|(index, layer)| declaration.within((LAYERS, index), |declaration| layer.declare(declaration, stack)))
             .collect::<Result<_, _>>()?;
         let head = HeadWeights::declare(&mut declaration, spec, embedding.table)?;
+        spec.adapters.iter().enumerate().try_for_each(|(set, adapter)| declaration.adapter(set, adapter))?;
         Ok((declaration.finish(), Self { embedding, time, layers, head }))
     }
 }

@@ -7,10 +7,8 @@ use crate::compressed::Assignment;
 use crate::layers::Declared;
 use crate::parameter_group::ParameterGroup;
 use crate::source::{Source, named};
-use crate::tensor::Init;
 use crate::{NetworkError, ParameterInfo, Role, TensorData, TensorSpec};
 use aquatint_compute::{Device, Element, Gradients, Parameters, PreparedValues, WeightFormat, WeightId};
-use aquatint_diffusion::Key;
 
 /// The tensors of a network on a device.
 #[derive(Debug)]
@@ -38,18 +36,10 @@ impl<D: Device> Weights<D> {
 
     /// Draws all values; the same seed gives the same ones on every device.
     pub(crate) fn draw(&mut self, seed: u64) -> Result<(), NetworkError> {
-        let key = Key::new(seed);
-        let mut stream = 0;
+        let mut place = 0;
         self.fill(|tensor, _| {
-            stream += 1;
-            let length = tensor.len();
-            Ok(match tensor.init {
-                Init::Constant(value) => vec![D::Element::from_f64(value); length],
-                Init::Normal(deviation) => {
-                    let mut draws = key.fold(stream).at(0, 0);
-                    (0..length).map(|_| D::Element::from_f64(deviation * draws.normal())).collect()
-                }
-            })
+            place += 1;
+            Ok(tensor.fresh(seed, place - 1).map(D::Element::from_f64).collect())
         })
     }
 

@@ -40,7 +40,7 @@ async fn health(State(app): State<App>) -> Result<Json<Health>, ApiError> {
 #[utoipa::path(get, path = "/metrics", responses((status = OK, body = String, content_type = "application/openmetrics-text")))]
 async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
     let (figures, loaded) = (app.scheduler.figures(), app.models.loaded());
-    app.metrics.observe(&figures, loaded.len(), loaded.iter().map(|loaded| loaded.bytes).sum());
+    app.metrics.observe(&figures, loaded.len(), app.models.weight_bytes());
     let text = app.metrics.text().map_err(|error| ApiError::server(error.to_string()))?;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }

@@ -11,7 +11,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let runtime = Runtime::new(&RuntimeSettings::default())?;
-//! let settings = ServeSettings { port: 0, ..ServeSettings::new(vec![ModelSource::named("tales")]) };
+//! let settings = ServeSettings { port: 0, ..ServeSettings::new(ModelSource::named("tales")) };
 //! let server = Server::start(settings, runtime, Arc::new(|event| println!("{event:?}")))?;
 //! println!("http://{}", server.address());
 //! server.stop();
@@ -60,7 +60,7 @@ pub use event::ServeEvent;
 #[doc(hidden)]
 pub use reading::{PARSERS, parse};
 pub use server::Server;
-pub use settings::{ModelSource, ServeSettings};
+pub use settings::{AdapterChoice, ModelSource, ServeSettings};
 
 use std::sync::Arc;
 

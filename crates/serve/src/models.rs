@@ -37,11 +37,12 @@ pub(crate) enum ModelError {
     },
 }
 
-/// A model that may be loaded.
+/// The models of one path, which are loaded together: the same weights alone and with adapters.
 #[derive(Debug)]
 struct Slot {
-    source: ModelSource,
-    loaded: Mutex<Option<Arc<Loaded>>>,
+    sources: Vec<ModelSource>,
+    /// One for each source.
+    loaded: Mutex<Option<Vec<Arc<Loaded>>>>,
     /// When it was used last, as a count of uses of all.
     used: AtomicU64,
 }
@@ -70,8 +71,14 @@ impl Models {
         scheduler: Scheduler,
         events: Events,
     ) -> Self {
-        let slot = |source| Slot { source, loaded: Mutex::default(), used: AtomicU64::new(0) };
-        let slots = sources.into_iter().map(slot).collect();
+        let mut slots: Vec<Slot> = Vec::new();
+        for source in sources {
+            let is_beside = |slot: &&mut Slot| slot.sources[0].shares_weights_with(&source);
+            match slots.iter_mut().find(is_beside) {
+                Some(slot) => slot.sources.push(source),
+                None => slots.push(Slot { sources: vec![source], loaded: Mutex::default(), used: AtomicU64::new(0) }),
+            }
+        }
         let (uses, loading) = (AtomicU64::new(0), Mutex::default());
         Self(Arc::new(Shared { slots, runtime, budget, scheduler, uses, loading, events }))
     }
@@ -91,9 +98,9 @@ impl Models {
     /// # Errors
     /// When there is no such model or it cannot be loaded.
     pub(crate) async fn get(&self, name: Option<&str>) -> Result<Arc<Loaded>, ModelError> {
-        let (number, slot) = self.0.slot(name)?;
+        let ((number, slot), place) = self.0.slot(name)?;
         slot.used.store(self.0.uses.fetch_add(1, SeqCst) + 1, SeqCst);
-        let loaded = slot.loaded.lock().await.clone();
+        let loaded = slot.loaded.lock().await.as_ref().map(|loaded| loaded[place].clone());
         if let Some(loaded) = loaded {
             // What was kept beyond the budget while it worked may be idle now.
             if let Ok(_one) = self.0.loading.try_lock() {
@@ -104,8 +111,8 @@ impl Models {
         // A client that goes away does not end it: a model that takes longer to load than its clients wait would be
         // loaded again and again, and several at once.
         let shared = self.0.clone();
-        let loading = tokio::spawn(async move { shared.load(number).await });
-        loading.await.unwrap_or_else(|error| Err(slot.broken(error.to_string())))
+        let loading = tokio::spawn(async move { shared.load((number, place)).await });
+        loading.await.unwrap_or_else(|error| Err(slot.broken(place, error.to_string())))
     }
 
     /// The model of a name where it is loaded, without loading it or waiting for those who do.
@@ -113,7 +120,14 @@ impl Models {
     /// # Errors
     /// When there is no such model.
     pub(crate) fn peek(&self, name: &str) -> Result<Option<Arc<Loaded>>, ModelError> {
-        Ok(self.0.slot(Some(name))?.1.loaded.try_lock().ok().and_then(|loaded| loaded.clone()))
+        let ((_, slot), place) = self.0.slot(Some(name))?;
+        let loaded = slot.loaded.try_lock().ok();
+        Ok(loaded.and_then(|loaded| loaded.as_ref().map(|loaded| loaded[place].clone())))
+    }
+
+    /// Bytes that the weights of the loaded models take, about.
+    pub(crate) fn weight_bytes(&self) -> u64 {
+        self.0.weight_bytes()
     }
 
     /// The models that are loaded now.
@@ -123,33 +137,34 @@ impl Models {
 }
 
 impl Slot {
-    fn broken(&self, reason: String) -> ModelError {
-        ModelError::Broken { name: self.source.name.clone(), reason }
+    fn broken(&self, place: usize, reason: String) -> ModelError {
+        ModelError::Broken { name: self.sources[place].name.clone(), reason }
     }
 }
 
 impl Shared {
-    /// Loads the model of a slot, if nobody did meanwhile.
-    async fn load(&self, number: usize) -> Result<Arc<Loaded>, ModelError> {
+    /// Loads the models of a slot, if nobody did meanwhile; returns the one at a place in it.
+    async fn load(&self, (number, place): (usize, usize)) -> Result<Arc<Loaded>, ModelError> {
         let slot = &self.slots[number];
-        let mut place = slot.loaded.lock().await;
-        if let Some(loaded) = &*place {
-            return Ok(loaded.clone());
+        let mut there = slot.loaded.lock().await;
+        if let Some(loaded) = &*there {
+            return Ok(loaded[place].clone());
         }
         let _one = self.loading.lock().await;
         let begun = Instant::now();
-        let (source, runtime) = (slot.source.clone(), self.runtime.clone());
-        let broken = |reason: String| slot.broken(reason);
+        let (sources, runtime) = (slot.sources.clone(), self.runtime.clone());
+        let broken = |reason: String| slot.broken(place, reason);
         let described = tokio::task::spawn_blocking({
-            let (source, runtime) = (source.clone(), runtime.clone());
+            let (source, runtime) = (sources[0].clone(), runtime.clone());
             move || loaded::open(&source, &runtime)
         });
         let (checkpoint, bytes) =
             described.await.map_err(|e| broken(e.to_string()))?.map_err(|e| broken(described_error(&e)))?;
         self.make_room(bytes);
-        let loading = tokio::task::spawn_blocking(move || Loaded::new(&source, checkpoint, bytes, &runtime));
+        let loading = tokio::task::spawn_blocking(move || Loaded::all(&sources, checkpoint, bytes, &runtime));
         let loaded = loading.await.map_err(|e| broken(e.to_string()))?.map_err(|e| broken(described_error(&e)))?;
-        let loaded = Arc::new(loaded);
+        let all: Vec<Arc<Loaded>> = loaded.into_iter().map(Arc::new).collect();
+        let loaded = all[place].clone();
         let checkpoint = loaded.checkpoint();
         (self.events)(ServeEvent::Loaded {
             model: loaded.name.clone(),
@@ -157,34 +172,39 @@ impl Shared {
             unknown_keys: checkpoint.unknown_keys.clone(),
             has_experts: checkpoint.spec.has_experts(),
         });
-        *place = Some(loaded.clone());
+        *there = Some(all);
         Ok(loaded)
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
-        self.slots.iter().map(|slot| slot.source.name.as_str())
+        self.slots.iter().flat_map(|slot| &slot.sources).map(|source| source.name.as_str())
     }
 
     fn loaded(&self) -> Vec<Arc<Loaded>> {
-        self.slots.iter().filter_map(|slot| slot.loaded.try_lock().ok()?.clone()).collect()
+        self.slots.iter().filter_map(|slot| slot.loaded.try_lock().ok()?.clone()).flatten().collect()
     }
 
-    /// The slot of a name with its number; the first one where no name is given.
-    fn slot(&self, name: Option<&str>) -> Result<(usize, &Slot), ModelError> {
+    /// The slot of a name with its number, and the place of the name in it; the first one where no name is given.
+    fn slot(&self, name: Option<&str>) -> Result<((usize, &Slot), usize), ModelError> {
+        let answers = |source: &ModelSource| name.is_none_or(|name| source.answers_to(name));
         let mut slots = self.slots.iter().enumerate();
-        let found = slots.find(|(_, slot)| name.is_none_or(|name| slot.source.answers_to(name)));
+        let found = slots.find_map(|slot| Some((slot, slot.1.sources.iter().position(answers)?)));
         found.ok_or_else(|| ModelError::Unknown {
             name: name.unwrap_or_default().to_owned(),
             served: self.names().collect::<Vec<_>>().join(", "),
         })
     }
 
+    fn weight_bytes(&self) -> u64 {
+        let of_slot = |slot: &Slot| Some(slot.loaded.try_lock().ok()?.as_ref()?.first()?.bytes);
+        self.slots.iter().filter_map(of_slot).sum()
+    }
+
     /// Gives up idle models, the least recently used first, until so many bytes fit. A model that works stays: memory
     /// beyond the budget is better than a request that is lost. It is given up once it is idle and another one is used.
     fn make_room(&self, bytes: u64) {
         loop {
-            let held: u64 = self.loaded().iter().map(|loaded| loaded.bytes).sum();
-            if held + bytes <= self.budget {
+            if self.weight_bytes() + bytes <= self.budget {
                 return;
             }
             let mut slots: Vec<&Slot> = self.slots.iter().collect();
@@ -192,11 +212,13 @@ impl Shared {
             let given_up = slots.into_iter().find_map(|slot| {
                 let mut place = slot.loaded.try_lock().ok()?;
                 // Whoever works with it, or waits for it, holds it too.
-                place.take_if(|loaded| Arc::strong_count(loaded) == 1)
+                place.take_if(|loaded| loaded.iter().all(|loaded| Arc::strong_count(loaded) == 1))
             });
-            let Some(loaded) = given_up else { return };
-            self.scheduler.unload(loaded.id);
-            (self.events)(ServeEvent::Unloaded { model: loaded.name.clone() });
+            let Some(all) = given_up else { return };
+            for loaded in all {
+                self.scheduler.unload(loaded.id);
+                (self.events)(ServeEvent::Unloaded { model: loaded.name.clone() });
+            }
         }
     }
 }

@@ -8,24 +8,61 @@ use std::time::Duration;
 pub struct ModelSource {
     /// The name.
     pub name: String,
-    /// A built-in model's name or a folder.
+    /// A built-in model's name or a folder, or one with its adapters (`MODEL+FOLDER+…`), which has its weights in memory once
+    /// for all of them.
     pub path: String,
+    /// Which of its adapters is applied.
+    pub adapter: AdapterChoice,
+}
+
+/// Which adapter of a model is applied.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AdapterChoice {
+    /// The first, where there is one.
+    #[default]
+    First,
+    /// None.
+    Nothing,
+    /// The one of this name.
+    Named(String),
 }
 
 impl ModelSource {
-    /// A built-in model or a folder, named after its last part; `NAME=PATH` gives it another name.
-    pub fn named(given: &str) -> Self {
-        if let Some((name, path)) = given.split_once('=').filter(|(name, _)| !name.is_empty() && !name.contains('/')) {
-            return Self { name: name.to_owned(), path: path.to_owned() };
+    /// A built-in model or a folder, named after its last part; `NAME=PATH` gives it another name. A model with adapters,
+    /// `MODEL+FOLDER+…`, is served alone by its name, and with each adapter as `NAME+ADAPTER`.
+    pub fn named(given: &str) -> Vec<Self> {
+        let (name, path) = match given.split_once('=').filter(|(name, _)| !name.is_empty() && !name.contains('/')) {
+            Some((name, path)) => (Some(name.to_owned()), path),
+            None => (None, given),
+        };
+        let source = |name: String, adapter| Self { name, path: path.to_owned(), adapter };
+        let mut parts = if Path::new(path).exists() { vec![path] } else { path.split('+').collect() }.into_iter();
+        let base = parts.next().unwrap_or_default();
+        let name = name.unwrap_or_else(|| last_part(base));
+        let adapters: Vec<String> = parts.map(|folder| last_part(folder).replace('.', "-")).collect();
+        if adapters.is_empty() {
+            return vec![source(name, AdapterChoice::First)];
         }
-        let last = Path::new(given).file_name().map(|name| name.to_string_lossy().into_owned());
-        Self { name: last.unwrap_or_else(|| given.to_owned()), path: given.to_owned() }
+        let with = |adapter: String| source(format!("{name}+{adapter}"), AdapterChoice::Named(adapter));
+        let alone = source(name.clone(), AdapterChoice::Nothing);
+        std::iter::once(alone).chain(adapters.into_iter().map(with)).collect()
+    }
+
+    /// Whether two are one model with different adapters.
+    pub(crate) fn shares_weights_with(&self, other: &Self) -> bool {
+        self.path == other.path && [self, other].iter().all(|source| source.adapter != AdapterChoice::First)
     }
 
     /// Whether a request means this model. Ollama's clients add a tag.
     pub(crate) fn answers_to(&self, name: &str) -> bool {
         name == self.name || name.strip_suffix(":latest").is_some_and(|name| name == self.name)
     }
+}
+
+/// What a model is called after.
+fn last_part(path: &str) -> String {
+    let last = Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
+    last.unwrap_or_else(|| path.to_owned())
 }
 
 /// The settings of a server. Its limits hold for each request, its sizes for all of them together.
@@ -93,14 +130,26 @@ mod tests {
     #[test]
     fn models_are_named_after_their_folders_or_as_requested() {
         let named = |given: &str| {
-            let ModelSource { name, path } = ModelSource::named(given);
-            [name, path]
+            let all = ModelSource::named(given).into_iter();
+            all.map(|ModelSource { name, path, adapter }| (name, path, adapter)).collect::<Vec<_>>()
         };
-        assert_eq!(named("tales"), ["tales", "tales"]);
-        assert_eq!(named("runs/mine/"), ["mine", "runs/mine/"]);
-        assert_eq!(named("story=runs/mine"), ["story", "runs/mine"]);
-        assert_eq!(named("runs/a=b"), ["a=b", "runs/a=b"]);
-        assert!(ModelSource::named("tales").answers_to("tales:latest"));
-        assert!(!ModelSource::named("tales").answers_to("tale"));
+        let only = |name: &str, path: &str| vec![(name.to_owned(), path.to_owned(), AdapterChoice::First)];
+        assert_eq!(named("tales"), only("tales", "tales"));
+        assert_eq!(named("runs/mine/"), only("mine", "runs/mine/"));
+        assert_eq!(named("story=runs/mine"), only("story", "runs/mine"));
+        assert_eq!(named("runs/a=b"), only("a=b", "runs/a=b"));
+        let with = |name: &str, given: &str, adapter| (name.to_owned(), given.to_owned(), adapter);
+        let adapters = "tales+runs/pirate+runs/v1.5";
+        assert_eq!(
+            named(adapters),
+            [
+                with("tales", adapters, AdapterChoice::Nothing),
+                with("tales+pirate", adapters, AdapterChoice::Named("pirate".into())),
+                with("tales+v1-5", adapters, AdapterChoice::Named("v1-5".into())),
+            ]
+        );
+        assert_eq!(named("story=tales+runs/a")[1].0, "story+a");
+        assert!(ModelSource::named("tales")[0].answers_to("tales:latest"));
+        assert!(!ModelSource::named("tales")[0].answers_to("tale"));
     }
 }

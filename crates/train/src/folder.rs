@@ -21,7 +21,7 @@ pub(crate) fn find(folder: &Path, resume: bool) -> Result<Option<RunState<Counte
     match (saved, resume) {
         (None, true) => Err(TrainError::NothingToResume { folder: folder.to_path_buf() }),
         (Some(state), false) => Err(TrainError::Exists { folder: folder.to_path_buf(), step: state.counters.step }),
-        (None, false) if folder.join("config.json").exists() => {
+        (None, false) if ["config.json", "adapter_config.json"].iter().any(|file| folder.join(file).exists()) => {
             Err(TrainError::HoldsModel { folder: folder.to_path_buf() })
         }
         (saved, _) => Ok(saved),

@@ -4,7 +4,7 @@ use crate::TrainError;
 use crate::objective::{Objective, TrainedModel};
 use crate::optimiser::Optimiser;
 use crate::saved_format::SavedFormat;
-use aquatint_checkpoint::{Checkpoint, GenerationDefaults, Storage, save_learner};
+use aquatint_checkpoint::{Checkpoint, GenerationDefaults, Storage, save_adapter, save_learner};
 use aquatint_compute::Device;
 use aquatint_network::{Denoiser, Network};
 use aquatint_vocabulary::Vocabulary;
@@ -35,6 +35,10 @@ impl<D: Device> Model<'_, D> {
     }
 
     fn save_described(&self, folder: &Path, describe: &dyn Fn(&mut GenerationDefaults)) -> Result<(), TrainError> {
+        if let (Some(config), [adapter]) = (&self.format.adapter, &self.network.spec().adapters[..]) {
+            save_adapter(folder, (config, adapter), (self.format.family, &self.network), self.storage)?;
+            return Ok(());
+        }
         let mut generation = self.format.generation.clone();
         describe(&mut generation);
         let description = self.format.description(self.network.spec(), self.vocabulary, &generation);

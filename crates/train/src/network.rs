@@ -19,6 +19,15 @@ use std::path::Path;
 /// The network of a run, for the tokens of its vocabulary: described by the recipe, or that of the model that the run begins
 /// with.
 pub(crate) fn spec(recipe: &Resolved, tokens: Tokens, initial: Option<&Checkpoint>) -> Result<NetworkSpec, TrainError> {
+    let mut spec = base(recipe, tokens, initial)?;
+    if let Some(adapter) = &recipe.adapter {
+        spec.adapters = vec![adapter.spec(&spec)?];
+    }
+    Ok(spec)
+}
+
+/// The same without what learns in its place.
+fn base(recipe: &Resolved, tokens: Tokens, initial: Option<&Checkpoint>) -> Result<NetworkSpec, TrainError> {
     match (&recipe.network, initial) {
         (NetworkPlan::Described(network), None) => described(recipe, network, tokens),
         (NetworkPlan::Described(network), Some(checkpoint)) => {
@@ -94,9 +103,11 @@ pub(crate) fn build<D: Device>(
     // The layout, the context, the mask and the process may change, and conditions begin as if they were not there: that
     // is how a causal model becomes a masked one, and a masked one a field.
     let groups = recipe.optimiser.parameter_groups()?;
-    if groups.iter().any(|group| group.precision.is_some()) && checkpoint.spec.tensors() == spec.tensors() {
+    if groups.iter().any(|group| group.precision.is_some())
+        && checkpoint.spec.tensors() == spec.without_adapters().tensors()
+    {
         // What is kept in few bits is never there in f32 beside everything else.
-        return Ok(checkpoint.network_in_groups(device, spec, &groups)?);
+        return Ok(checkpoint.network_in_groups(device, (spec, recipe.seed), &groups)?);
     }
     Ok(checkpoint.grown(device, spec, recipe.seed)?)
 }

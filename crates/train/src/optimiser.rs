@@ -3,7 +3,7 @@
 //! Parameters are divided into groups: what does not learn has no moments and no average, and each group has a factor of
 //! the learning rate (`embedding_rate` is that of word vectors and head).
 //!
-//! Matrices inside the layers follow Muon or AdamW with decoupled weight decay; word vectors, head and vectors (norms,
+//! Matrices inside the layers follow Muon or AdamW with decoupled weight decay; adapters AdamW with it; word vectors, head and vectors (norms,
 //! biases) follow AdamW without decay, because pulling a rare word's vector to zero between two of its uses is no
 //! regularisation. The average is `e ← β e + (1 − β) w` with `β = min(ema, (1 + step) / (10 + step))`, so that the
 //! first random weights do not linger in it.
@@ -90,7 +90,7 @@ impl<D: Device> Optimiser<D> {
                 }
                 Moments::AdamW { first, second } => {
                     let weight_decay = match parameter.info.role {
-                        Role::Matrix => recipe.weight_decay,
+                        Role::Matrix | Role::Adapter => recipe.weight_decay,
                         Role::Router | Role::Embedding | Role::UnitVectors | Role::Head | Role::Vector => 0.0,
                     };
                     let update = AdamW {

@@ -7,6 +7,7 @@
 //! A key that is not named here is refused. A recipe may say only what differs from another, which it names by
 //! `extends`.
 
+mod adapter;
 mod codec;
 mod extends;
 mod groups;
@@ -15,6 +16,7 @@ mod matcher;
 mod network;
 mod resolved;
 
+pub use adapter::AdapterRecipe;
 pub use codec::{CodecRecipe, ResolvedCodec, SampleData, SampleSource};
 pub use groups::GroupRecipe;
 pub use kind::RecipeKind;
@@ -46,6 +48,8 @@ pub struct Recipe {
     pub seed: u64,
     /// A model, of any family, whose weights and tokenizer the run begins with: a folder, or the name of a built-in one.
     pub initial: Option<PathBuf>,
+    /// What learns in place of the model of `initial`, which stays as it is; the run's folder is then that of an adapter.
+    pub adapter: Option<AdapterRecipe>,
     /// What the model learns from.
     pub data: Data,
     /// Overrides of the network that `size` describes, or that `initial` holds.

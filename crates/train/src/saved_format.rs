@@ -3,7 +3,7 @@
 use crate::CodeFigures;
 use crate::TrainError;
 use crate::recipe::{NetworkPlan, ObjectiveKind, Resolved};
-use aquatint_checkpoint::{Checkpoint, Description, GenerationDefaults, ModelCodec};
+use aquatint_checkpoint::{AdapterConfig, Checkpoint, Description, GenerationDefaults, ModelCodec};
 use aquatint_evaluate::{CodesLikelihood, Likelihood};
 use aquatint_network::NetworkSpec;
 use aquatint_network::families::{self, Family};
@@ -13,10 +13,12 @@ use serde_json::{Map, Value};
 /// What stands beside the weights of a saved model, but for its description and its tokenizer.
 #[derive(Debug)]
 pub(crate) struct SavedFormat {
-    family: &'static dyn Family,
+    pub(crate) family: &'static dyn Family,
     tokenizer_config: Option<Value>,
     /// What makes codes of pictures and sounds.
     codecs: Vec<ModelCodec>,
+    /// What is said of the adapter, where only that is saved.
+    pub(crate) adapter: Option<AdapterConfig>,
     /// How to sample from it, where the objective says nothing else.
     pub(crate) generation: GenerationDefaults,
 }
@@ -46,12 +48,14 @@ impl SavedFormat {
             (NetworkPlan::Initial(_), Some(checkpoint)) => Self {
                 family: checkpoint.family,
                 codecs,
+                adapter: recipe.adapter.as_ref().map(|adapter| adapter.config(recipe.initial.as_deref())),
                 tokenizer_config: conversing.or(checkpoint.description().tokenizer_config.cloned()),
                 generation: advice.cloned().unwrap_or_else(|| by_role(GenerationDefaults::default())),
             },
             _ => Self {
                 family: families::NATIVE,
                 codecs,
+                adapter: None,
                 tokenizer_config: conversing,
                 // Keys that only the other model's family knows stay with it.
                 generation: by_role(GenerationDefaults { others: Map::new(), ..advice.cloned().unwrap_or_default() }),

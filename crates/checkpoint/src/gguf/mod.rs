@@ -93,6 +93,7 @@ pub(crate) fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
         spec,
         quantisation,
         weights: Arc::new(weights),
+        adapters: Vec::new(),
         vocabulary,
         codecs: Vec::new(),
         generation,

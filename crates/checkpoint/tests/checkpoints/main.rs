@@ -1,5 +1,6 @@
 //! Checkpoint folders: written, read, refused, and those of other programs.
 
+mod adapters;
 mod codecs;
 mod families;
 mod folders;

@@ -10,7 +10,8 @@ use clap::Args;
                   http://127.0.0.1:8642/v1/completions -H 'Content-Type: application/json' -d '{\"prompt\": \"Once upon \
                   a time\", \"max_tokens\": 64}'")]
 pub(crate) struct ServeArguments {
-    /// Model to serve: a folder, a built-in model, OWNER/NAME that was pulled, or NAME=MODEL; repeat it for several [default: the built-in model]
+    /// Model to serve: a folder, a built-in model, OWNER/NAME that was pulled, or NAME=MODEL; repeat it for several. A model
+    /// with adapters, MODEL+FOLDER+…, is served alone and with each of them, as MODEL+ADAPTER [default: the built-in model]
     #[arg(short, long = "model", value_name = "MODEL")]
     pub(crate) models: Vec<String>,
 

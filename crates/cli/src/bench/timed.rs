@@ -1,8 +1,8 @@
 //! A device that hands every operation to another one and notes how long it took.
 
 use aquatint_compute::{
-    Activation, AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionRows, BackwardInput,
-    BackwardWeight, Combine, DType, Device, DeviceError, DrawnRow, Elementwise, Experts, Factor, GluOperands,
+    Activation, AdamW, AdamWState, AddColumns, Attention, AttentionBackward, AttentionOperands, AttentionRows, BackwardInput,
+    BackwardWeight, Combine, DType, Device, DeviceError, DrawnRow, Dropout, Elementwise, Experts, Factor, GluOperands,
     GroupBackwardWeight, GroupedOperands, HeadNormGradients, LayerNorm, LayerNormBackward, Linear, LinearOperands,
     LinearShape, LogitRows, Logits, Loss, LossGradients, LossRows, Memory, Modulation, NewtonSchulz,
     NewtonSchulzScratch, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands, PreparedValues, Quantised,
@@ -268,6 +268,8 @@ impl<D: Device> Elementwise for Timed<D> {
         );
         fn scale_add(a: f64, x: &D::Buffer, b: f64, y: &mut D::Buffer);
         fn add_part(x: Part<'_, D::Buffer>, y: &mut D::Buffer) -> Result<(), DeviceError>;
+        fn dropout(dropout: Dropout, x: &D::Buffer, out: &mut D::Buffer);
+        fn add_columns(operands: AddColumns<'_, D::Buffer>, out: &mut D::Buffer);
     }
 }
 

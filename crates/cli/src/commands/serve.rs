@@ -35,10 +35,9 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> Result<(), F
 }
 
 fn settings(arguments: &ServeArguments) -> Result<ServeSettings, Failure> {
-    let named = arguments.models.iter().map(|model| ModelSource::named(model));
-    let mut models: Vec<_> = named.collect();
+    let mut models: Vec<_> = arguments.models.iter().flat_map(|model| ModelSource::named(model)).collect();
     if models.is_empty() {
-        models.push(ModelSource::named(builtin::DEFAULT));
+        models = ModelSource::named(builtin::DEFAULT);
     }
     for source in &mut models {
         source.path = model::resolve(&source.path)?;

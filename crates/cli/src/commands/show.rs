@@ -9,7 +9,7 @@ use aquatint::runtime;
 use aquatint_checkpoint::{Checkpoint, ModelCodec, Quantisation, Scheme};
 use aquatint_compute::WeightFormat;
 use aquatint_diffusion::Axes;
-use aquatint_network::{LayerSpec, NetworkKind, NetworkSpec};
+use aquatint_network::{AdapterSpec, LayerSpec, NetworkKind, NetworkSpec};
 use serde_json::{Value, json};
 
 /// The number formats in which matrices are kept, by the names of `--precision`.
@@ -33,6 +33,7 @@ pub(crate) fn run(arguments: &ShowArguments, printer: &Printer) -> Result<(), Fa
                 "bytes": size,
                 "memory": memory_as_json(&checkpoint),
                 "available_memory": runtime::memory().map(|memory| memory.available),
+                "adapters": checkpoint.spec.adapters.iter().map(|adapter| &adapter.name).collect::<Vec<_>>(),
                 "quantisation": checkpoint.quantisation.as_ref().map(description),
                 "config": checkpoint.description().config()?,
                 "generation": checkpoint.generation,
@@ -154,8 +155,21 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
     if !checkpoint.codecs.is_empty() {
         rows.push(("codecs", checkpoint.codecs.iter().map(codec).collect::<Vec<_>>().join(", ")));
     }
+    for adapter in &spec.adapters {
+        rows.push(("adapter", describe_adapter(adapter, spec)));
+    }
     rows.push(("defaults", defaults(&checkpoint.generation)));
     rows.iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect()
+}
+
+/// What an adapter adds, and to what.
+fn describe_adapter(adapter: &AdapterSpec, spec: &NetworkSpec) -> String {
+    let mut ranks: Vec<usize> = adapter.matrices.values().map(|addition| addition.rank).collect();
+    ranks.sort_unstable();
+    ranks.dedup();
+    let ranks: Vec<String> = ranks.iter().map(usize::to_string).collect();
+    let (matrices, parameters) = (adapter.matrices.len(), adapter.parameter_count(spec) as u64);
+    format!("{} (rank {}, {matrices} matrices, {})", adapter.name, ranks.join(" and "), count(parameters))
 }
 
 /// What a span of a codec holds.

@@ -1,5 +1,6 @@
 //! The program as people use it: every test runs the binary and looks at what it prints and how it ends.
 
+mod adapters;
 mod answers;
 mod benching;
 mod causal;

@@ -21,6 +21,7 @@ fn help() {
         "eval spans",
         "bench",
         "quantize",
+        "merge",
         "pull",
         "rm",
         "show",

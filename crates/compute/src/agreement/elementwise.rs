@@ -1,7 +1,9 @@
 //! Choosing rows, gates, activations and modulation.
 
 use super::*;
-use crate::{Activation, Columns, DType, Modulation, Part, RowScale, ScaledPoints, ShiftScale, WriteRows};
+use crate::{
+    Activation, AddColumns, Columns, DType, Dropout, Modulation, Part, RowScale, ScaledPoints, ShiftScale, WriteRows,
+};
 
 struct Gates {
     width: usize,
@@ -160,6 +162,29 @@ impl Operation for Codes {
     }
 }
 
+/// Columns cut out of wider rows, put in the place of some columns of other rows and added to others.
+struct Beside {
+    rows: usize,
+    columns: usize,
+    x: Vec<f64>,
+    out: Vec<f64>,
+}
+
+impl Operation for Beside {
+    fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
+        let &Self { rows, columns, .. } = self;
+        let (x, mut out) = (up(device, &self.x), up(device, &self.out));
+        let (from_stride, stride) = (self.x.len() / rows, self.out.len() / rows);
+        for (factor, first, accumulate) in [(0.5, 1, true), (-1.5, stride - columns, false)] {
+            let from = Columns { buffer: &x, stride: from_stride, first: from_stride - columns };
+            device.add_columns(AddColumns { rows, columns, factor, from, stride, first, accumulate }, &mut out);
+        }
+        let mut dropped = device.zeros(self.x.len()).unwrap();
+        device.dropout(Dropout { rate: 0.3, seed: (rows as u64) << 33 | columns as u64 }, &x, &mut dropped);
+        vec![out, dropped]
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
@@ -199,6 +224,13 @@ proptest! {
         let (factors, groups) = (numbers.many(count), (0..rows).map(|_| numbers.below(count)).collect());
         let operation = RowFactors { columns, x, factors, groups, gradient };
         agree(&operation, Precision::F32, within(rows * columns, 4.0))?;
+    }
+
+    #[test]
+    fn columns_beside_others(rows in 1..60_usize, columns in 1..200_usize, more in 1..40_usize, seed: u64) {
+        let mut numbers = Numbers(seed);
+        let (x, out) = (numbers.many(rows * (columns + more - 1)), numbers.many(rows * (columns + more)));
+        agree(&Beside { rows, columns, x, out }, Precision::F32, within(1, 4.0))?;
     }
 
     #[test]

@@ -118,6 +118,12 @@ kernels! {
     ScaleAdd = scale_add {
         count: i64, a: f32, x: In<f32>, x_image: In<bf16>, b: f32, y: Out<f32>, image: Out<bf16>,
     }
+    DropoutOf = dropout {
+        count: i64, factor: f32, threshold: u32, seed_low: u32, seed_high: u32, x: In<f32>, out: Out<f32>,
+    }
+    AddColumnsOf = add_columns {
+        count: i64, columns: i32, a: f32, x: In<f32>, x_stride: i32, accumulate: i32, y_stride: i32, y: Out<f32>,
+    }
     AddBias = add_bias { count: i64, columns: i32, bias: In<f32>, out: Out<f32> }
     AdamWUpdate = adamw {
         count: i64, rate: f32, beta1: f32, beta2: f32, rest1: f32, rest2: f32, epsilon: f32, keep: f32,

@@ -65,6 +65,79 @@ impl<'a, B: ?Sized, I: ?Sized> RowScale<'a, B, I> {
     }
 }
 
+/// What [`Elementwise::add_columns`] reads, and the columns that it writes to.
+#[derive(Debug)]
+pub struct AddColumns<'a, B: ?Sized> {
+    /// `R`.
+    pub rows: usize,
+    /// `C`: how many columns are read of each row.
+    pub columns: usize,
+    /// What they are multiplied by.
+    pub factor: f64,
+    /// The columns that are read.
+    pub from: Columns<'a, B>,
+    /// Columns of the matrix that is written to: the distance between two of its rows.
+    pub stride: usize,
+    /// The first of the columns that are written to.
+    pub first: usize,
+    /// Whether they are added to what is there, which is not read otherwise.
+    pub accumulate: bool,
+}
+
+impl<'a, B: ?Sized> AddColumns<'a, B> {
+    /// The same with another view of the buffer.
+    pub(crate) fn map<C: ?Sized>(self, view: impl Fn(&'a B) -> &'a C) -> AddColumns<'a, C> {
+        let Self { rows, columns, factor, from, stride, first, accumulate } = self;
+        AddColumns { rows, columns, factor, from: from.map(view), stride, first, accumulate }
+    }
+}
+
+/// Which numbers are dropped: each by itself with this probability, as a function of the seed and its place
+/// ([`Dropout::keeps`]), and the others are scaled up, so that their mean stays (Srivastava et al., JMLR 15, 2014).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dropout {
+    /// The share that is dropped: 0 or more and below 1.
+    pub rate: f64,
+    /// Of the draws.
+    pub seed: u64,
+}
+
+impl Dropout {
+    /// The same for another use in one pass.
+    #[must_use]
+    pub(crate) fn of_use(self, number: usize) -> Self {
+        Self { seed: self.seed ^ (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15), ..self }
+    }
+
+    /// What the numbers that stay are multiplied by.
+    pub(crate) fn factor(self) -> f64 {
+        1.0 / (1.0 - self.rate)
+    }
+
+    /// Places whose bits are below this are dropped.
+    pub(crate) fn threshold(self) -> u32 {
+        (self.rate * 2f64.powi(32)) as u32
+    }
+
+    /// Whether the number at a place stays.
+    pub(crate) fn keeps(self, place: usize) -> bool {
+        let ([low, high], [seed_low, seed_high]) = (halves(place as u64), halves(self.seed));
+        mixed(mixed(low.wrapping_add(seed_low)) ^ high ^ seed_high) >= self.threshold()
+    }
+}
+
+/// The low and the high word.
+pub(crate) fn halves(value: u64) -> [u32; 2] {
+    [value as u32, (value >> 32) as u32]
+}
+
+/// A bijection of words that spreads each bit over all (lowbias32 of Wellons, "Prospecting for hash functions", 2018).
+pub(crate) fn mixed(mut word: u32) -> u32 {
+    word = (word ^ word >> 16).wrapping_mul(0x7FEB_352D);
+    word = (word ^ word >> 15).wrapping_mul(0x846C_A68B);
+    word ^ word >> 16
+}
+
 /// The columns of a modulation matrix at which shift and scale begin, `D` each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShiftScale {
@@ -188,4 +261,8 @@ pub trait Elementwise: Memory {
         self.scale_add(1.0, &part, 1.0, y);
         Ok(())
     }
+    /// `out = x / (1 − rate)` where a number stays, else 0. It is its own backward.
+    fn dropout(&self, dropout: Dropout, x: &Self::Buffer, out: &mut Self::Buffer);
+    /// `out[r, first + c] = factor · from[r, c]`, added to what is there or in its place; other columns stay.
+    fn add_columns(&self, operands: AddColumns<'_, Self::Buffer>, out: &mut Self::Buffer);
 }

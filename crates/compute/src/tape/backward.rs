@@ -2,9 +2,10 @@
 
 use super::{Record, Segment, Slots, Tape, Value};
 use crate::{
-    AttentionBackward, AttentionOperands, BackwardInput, BackwardWeight, Columns, Device, DeviceError, Evidence,
-    Gradients, Head, HeadNormGradients, LayerNormBackward, LinearShape, LossGradients, LossRows, PreparedBackwardInput,
-    ReadRow, RmsNormBackward, Rope, RowCost, RowLoss, RowScale, Targets, TokenVectors, WeightId, WriteRows,
+    AddColumns, AttentionBackward, AttentionOperands, BackwardInput, BackwardWeight, Columns, Device, DeviceError,
+    Evidence, Gradients, Head, HeadNormGradients, LayerNormBackward, LinearShape, LossGradients, LossRows,
+    PreparedBackwardInput, ReadRow, RmsNormBackward, Rope, RowCost, RowLoss, RowScale, Targets, TokenVectors, WeightId,
+    WriteRows,
 };
 
 /// How logits are made of hidden rows.
@@ -197,6 +198,21 @@ impl<'p, D: Device> Tape<'p, D> {
                 };
                 device.scatter_add(columns, &d_out, ids, &mut d_x);
                 slots[x] = Some(d_x);
+            }
+            Record::Dropout { x, dropout, length, .. } => {
+                let mut d_x = device.uninitialised(length)?;
+                device.dropout(dropout, &d_out, &mut d_x);
+                self.give(slots, x, d_x);
+            }
+            Record::AddColumns { to, added, rows, columns, factor, stride, first, .. } => {
+                if let Some(slot) = added {
+                    let (mut d_added, accumulate) = self.slot(slots, slot, rows * columns)?;
+                    let from = Columns { buffer: &d_out, stride, first };
+                    let operands = AddColumns { rows, columns, factor, from, stride: columns, first: 0, accumulate };
+                    device.add_columns(operands, &mut d_added);
+                    slots[slot] = Some(d_added);
+                }
+                self.give(slots, to, d_out);
             }
             Record::Linear { x, weight, bias, shape, residual, .. } => {
                 let operands = BackwardWeight { shape, d_out: &d_out, x: &*x.buffer };
@@ -393,7 +409,8 @@ impl<'p, D: Device> Tape<'p, D> {
         slots: &mut Slots<D>,
         gradients: &mut Gradients<D>,
     ) -> Result<(), DeviceError> {
-        let mut tape = Tape::recording(self.parameters, 0).balancing(self.balance);
+        let mut tape = Tape::recording(self.parameters, 0).balancing(self.balance).adding(self.low_rank);
+        tape = tape.dropping(self.dropout);
         // The slots of the inputs outside; the place in this list is the slot inside. One that is given twice stands
         // here once.
         let mut outside: Vec<usize> = Vec::new();
@@ -464,6 +481,8 @@ impl<D: Device> Record<'_, D> {
             Self::Gather { out, .. }
             | Self::Mixture { out, .. }
             | Self::Rows { out, .. }
+            | Self::Dropout { out, .. }
+            | Self::AddColumns { out, .. }
             | Self::Linear { out, .. }
             | Self::RmsNorm { out, .. }
             | Self::LayerNorm { out, .. }

@@ -1,6 +1,9 @@
 //! What the tape keeps, what it frees, and how gradients meet where a value is used twice.
 
-use aquatint_compute::{Bits, Cpu, Gradients, Memory, Parameters, Quantised, Tape, Value, WeightId};
+use aquatint_compute::{
+    Activation, Bits, Cpu, Dropout, Elementwise, Gradients, LowRank, Memory, Parameters, Quantised, Tape, Value,
+    WeightFormat, WeightId,
+};
 
 const COLUMNS: usize = 8;
 
@@ -210,4 +213,155 @@ fn gradients_pass_through_a_quantised_weight() {
     let row = |n: usize| matrix.dequantise()[n * 8..][..8].iter().map(|w| f64::from(*w)).collect::<Vec<f64>>();
     let expected: Vec<f64> = row(0).iter().zip(row(2)).map(|(a, b)| a - 2.0 * b).collect();
     assert_eq!(device.download(&gradients.buffers()[0])[16..], expected);
+}
+
+/// Numbers that look like nothing in particular.
+fn numbers(count: usize, seed: usize) -> Vec<f64> {
+    (0..count).map(|i| ((i * 29 + seed * 13) % 23) as f64 / 11.0 - 1.0).collect()
+}
+
+/// `x` of three rows, and what becomes of it: a gated part of two stacked matrices, and the way back onto `x`, by weights
+/// with additions of rank 2 (the gate and the way back), or by weights that have them added.
+struct Added {
+    parameters: Parameters<Cpu<f64>>,
+    x: WeightId,
+    stack: WeightId,
+    apart: (WeightId, WeightId),
+    down: WeightId,
+}
+
+const FACTOR: f64 = 0.75;
+const WIDTH: usize = 3;
+
+impl Added {
+    /// Parameters in this order: x, gate, up, way back, and the halves of the additions to gate and way back.
+    fn new(merged: bool) -> Self {
+        let device = Cpu::<f64>::scalar();
+        let mut parameters = Parameters::new(device.clone());
+        let shapes = [(3, COLUMNS), (WIDTH, COLUMNS), (WIDTH, COLUMNS), (COLUMNS, WIDTH)];
+        let halves = [(2, COLUMNS), (WIDTH, 2), (2, WIDTH), (COLUMNS, 2)];
+        let of = |index: usize| {
+            let (rows, columns) = shapes.iter().chain(&halves).copied().nth(index).unwrap();
+            numbers(rows * columns, index + 1)
+        };
+        let mut all = Vec::new();
+        for (index, &(rows, columns)) in shapes.iter().chain(&halves).enumerate() {
+            let mut values = of(index);
+            let addition = [(1, 4, 5), (3, 6, 7)].into_iter().find(|(matrix, ..)| merged && *matrix == index);
+            if let Some((_, down, up)) = addition {
+                let (down, up) = (of(down), of(up));
+                for (at, value) in values.iter_mut().enumerate() {
+                    let (row, column) = (at / columns, at % columns);
+                    *value += FACTOR * (0..2).map(|r| up[row * 2 + r] * down[r * columns + column]).sum::<f64>();
+                }
+            }
+            all.push(parameters.add(rows, columns, device.upload(&values).unwrap()));
+        }
+        let weights: Vec<WeightId> = all.iter().map(|&part| parameters.weight(&[part])).collect();
+        let stack = parameters.weight(&all[1..3]);
+        for (matrix, down, up) in [(1, 4, 5), (3, 6, 7)] {
+            parameters.add_low_rank(0, all[matrix], LowRank { down: weights[down], up: weights[up], factor: FACTOR });
+        }
+        Self { parameters, x: weights[0], stack, apart: (weights[1], weights[2]), down: weights[3] }
+    }
+
+    fn forward<'p>(&'p self, tape: &mut Tape<'p, Cpu<f64>>, ids: &'p Vec<u32>) -> Value<Cpu<f64>> {
+        let x = tape.gather(self.x, ids).unwrap();
+        tape.segment(vec![x], move |tape, inputs| {
+            let inner = tape.linear_glu(Activation::Swiglu, &inputs[0], self.stack, self.apart)?;
+            tape.linear_add(&inner, self.down, None, inputs[0].clone())
+        })
+        .unwrap()
+    }
+}
+
+fn assert_near(given: &[f64], expected: &[f64]) {
+    assert_eq!(given.len(), expected.len());
+    for (given, expected) in given.iter().zip(expected) {
+        assert!((given - expected).abs() < 1e-12, "{given} is not {expected}");
+    }
+}
+
+#[test]
+fn low_rank_additions_are_what_they_are_when_added_to_the_matrices() {
+    let (apart, merged, ids) = (Added::new(false), Added::new(true), vec![0, 2, 1]);
+    let expected = values(&merged.forward(&mut Tape::inferring(&merged.parameters), &ids));
+    assert_near(&values(&apart.forward(&mut Tape::inferring(&apart.parameters).adding(Some(0)), &ids)), &expected);
+    let mut tape = Tape::recording(&apart.parameters, 0).adding(Some(0));
+    assert_near(&values(&apart.forward(&mut tape, &ids)), &expected);
+    // Without the set, and with one that adds nothing, the matrices are alone.
+    let bare = values(&apart.forward(&mut Tape::inferring(&apart.parameters), &ids));
+    assert!(bare.iter().zip(&expected).any(|(bare, expected)| (bare - expected).abs() > 0.1));
+    assert_eq!(values(&apart.forward(&mut Tape::inferring(&apart.parameters).adding(Some(1)), &ids)), bare);
+}
+
+#[test]
+fn low_rank_additions_learn_as_finite_differences_say_also_over_matrices_that_do_not() {
+    let ids = vec![0, 2, 1];
+    let weigh = numbers(3 * COLUMNS, 99);
+    for dropout in [None, Some(Dropout { rate: 0.4, seed: 11 })] {
+        let gradients_of = |recomputed: usize| {
+            let mut added = Added::new(false);
+            (0..4).for_each(|part| added.parameters.set_trainable(part, false));
+            added.parameters.keep_only(added.stack, WeightFormat::F32).unwrap();
+            let mut gradients = Gradients::zeros(&added.parameters).unwrap();
+            let mut tape = Tape::recording(&added.parameters, recomputed).adding(Some(0)).dropping(dropout);
+            let out = added.forward(&mut tape, &ids);
+            tape.backward(out, added.parameters.device().upload(&weigh).unwrap(), &mut gradients).unwrap();
+            gradients.buffers().iter().map(|buffer| buffer.as_slice().to_vec()).collect::<Vec<_>>()
+        };
+        let gradients = gradients_of(0);
+        assert_eq!(gradients, gradients_of(1));
+        let cost = |added: &Added| {
+            let mut tape = Tape::recording(&added.parameters, 0).adding(Some(0)).dropping(dropout);
+            let out = added.forward(&mut tape, &ids);
+            values(&out).iter().zip(&weigh).map(|(out, weight)| out * weight).sum::<f64>()
+        };
+        let mut added = Added::new(false);
+        for (part, gradient) in gradients.iter().enumerate() {
+            assert_eq!(gradient.is_empty(), part < 4);
+            for (at, gradient) in gradient.iter().enumerate() {
+                let mut costs = [1e-6, -1e-6].map(|step| {
+                    added.parameters.values_mut()[part].as_mut_slice()[at] += step;
+                    let cost = cost(&added);
+                    added.parameters.values_mut()[part].as_mut_slice()[at] -= step;
+                    cost
+                });
+                costs[0] -= costs[1];
+                assert!(
+                    (costs[0] / 2e-6 - gradient).abs() < 1e-7,
+                    "{part} {at}: {} is not {gradient}",
+                    costs[0] / 2e-6
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn dropout_leaves_out_its_share_and_scales_the_rest_and_nothing_where_nothing_is_learned() {
+    let device = Cpu::<f64>::scalar();
+    let x = device.upload(&vec![2.0; 20_000]).unwrap();
+    let drop = |rate: f64, seed: u64| {
+        let mut out = device.zeros(20_000).unwrap();
+        device.dropout(Dropout { rate, seed }, &x, &mut out);
+        device.download(&out)
+    };
+    let out = drop(0.3, 5);
+    let dropped = out.iter().filter(|value| **value == 0.0).count() as f64;
+    // Six standard deviations of a binomial.
+    assert!((dropped - 6000.0).abs() < 6.0 * (20_000.0_f64 * 0.3 * 0.7).sqrt(), "{dropped}");
+    assert!(out.iter().all(|value| *value == 0.0 || (value - 2.0 / 0.7).abs() < 1e-12));
+    // Seeds differ in about as many places as chance has it.
+    let differing = out.iter().zip(drop(0.3, 6)).filter(|(a, b)| **a != *b).count() as f64;
+    assert!((differing - 8400.0).abs() < 6.0 * (20_000.0_f64 * 0.42 * 0.58).sqrt(), "{differing}");
+    assert_eq!(drop(0.0, 5), vec![2.0; 20_000]);
+
+    let (added, ids) = (Added::new(false), vec![0, 2, 1]);
+    let plain = values(&added.forward(&mut Tape::inferring(&added.parameters).adding(Some(0)), &ids));
+    let dropout = Some(Dropout { rate: 0.5, seed: 1 });
+    let inferred = added.forward(&mut Tape::inferring(&added.parameters).adding(Some(0)).dropping(dropout), &ids);
+    assert_eq!(values(&inferred), plain);
+    let learned = added.forward(&mut Tape::recording(&added.parameters, 0).adding(Some(0)).dropping(dropout), &ids);
+    assert_ne!(values(&learned), plain);
 }

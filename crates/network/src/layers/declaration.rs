@@ -1,8 +1,8 @@
 //! Where the parts of a network declare their tensors and the weights that operations read of them.
 
 use crate::tensor::Init;
-use crate::{Role, TensorSpec};
-use aquatint_compute::{Device, DeviceError, Parameters, WeightId};
+use crate::{AdapterSpec, LowRankHalf, LowRankSpec, Role, TensorSpec};
+use aquatint_compute::{Device, DeviceError, LowRank, Parameters, WeightId};
 
 /// A matrix and its bias.
 pub(crate) type Affine = (WeightId, WeightId);
@@ -121,6 +121,29 @@ impl<'a, D: Device> Declaration<'a, D> {
         for &part in self.parameters.parts(weight) {
             self.tensors[part].routed = true;
         }
+    }
+
+    /// What the adapter of this index adds to its matrices, in f32 whatever the format of the matrices. Matrices that are not
+    /// there have nothing added: [`NetworkSpec::validate`](crate::NetworkSpec::validate) refuses them.
+    pub(crate) fn adapter(&mut self, set: usize, adapter: &AdapterSpec) -> Result<(), DeviceError> {
+        for (name, addition) in &adapter.matrices {
+            let Some(parameter) = self.tensors.iter().position(|tensor| tensor.name == *name) else { continue };
+            let [rows, columns] = <[usize; 2]>::from(self.tensors[parameter].rows_and_columns());
+            let LowRankSpec { rank, factor } = *addition;
+            // As variable as PEFT's uniform numbers of up to 1/√K.
+            let down = ([rank, columns], Init::Normal(1.0 / (3.0 * columns as f64).sqrt()));
+            let halves = [(LowRankHalf::Down, down), (LowRankHalf::Up, ([rows, rank], Init::Constant(0.0)))];
+            let layer = self.tensors[parameter].layer;
+            let mut weights = Vec::with_capacity(halves.len());
+            for (half, (shape, init)) in halves {
+                let part = self.tensor(&adapter.tensor_name(name, half), &shape, Role::Adapter, init)?;
+                self.tensors[part].layer = layer;
+                weights.push(self.exact(&[part]));
+            }
+            let addition = LowRank { down: weights[0], up: weights[1], factor };
+            self.parameters.add_low_rank(set, parameter, addition);
+        }
+        Ok(())
     }
 
     /// Notes that a product reads a weight when nothing is learned.

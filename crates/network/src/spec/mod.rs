@@ -1,5 +1,6 @@
 //! The one description of every transformer here: a list of layers, and what stands before, beside and behind them.
 
+mod adapter;
 mod attention;
 mod feed_forward;
 mod head;
@@ -9,6 +10,7 @@ mod norm;
 mod self_conditioning;
 mod time;
 
+pub use adapter::{AdapterSpec, LowRankHalf, LowRankSpec};
 pub use aquatint_compute::RouterScore;
 pub use attention::{AttentionSpec, RopeSpec};
 pub use feed_forward::{
@@ -61,6 +63,8 @@ pub struct NetworkSpec {
     pub word_vector_size: Option<usize>,
     /// What it was trained to undo, unless it is causal: see [`NetworkSpec::kind`].
     pub process: ProcessSpec,
+    /// Low-rank additions that stand beside it, of which a pass applies one.
+    pub adapters: Vec<AdapterSpec>,
 }
 
 impl NetworkSpec {
@@ -82,7 +86,14 @@ impl NetworkSpec {
             mask_token: None,
             word_vector_size: None,
             process: ProcessSpec::default(),
+            adapters: Vec::new(),
         }
+    }
+
+    /// The same network alone.
+    #[must_use]
+    pub fn without_adapters(&self) -> Self {
+        Self { adapters: Vec::new(), ..self.clone() }
     }
 
     /// Whether a prediction is sure of the rows that are known, or empty there. Where blocks see only what came before
@@ -201,6 +212,12 @@ impl NetworkSpec {
             let needed = process.vector_size().map_or("nothing".to_owned(), |size| size.to_string());
             let allowed = format!("{needed}, as the process {} needs", process.name());
             return refuse("word_vector_size", given, allowed);
+        }
+        for (index, adapter) in self.adapters.iter().enumerate() {
+            if self.adapters[..index].iter().any(|other| other.name == adapter.name) {
+                return refuse("adapter", format!("\"{}\"", adapter.name), "another name for each adapter");
+            }
+            adapter.validate(self)?;
         }
         if self.mask_token.is_some() && self.vocabulary_size < 2 {
             return refuse("vocabulary_size", self.vocabulary_size, "2 or more where one of them is the mask");

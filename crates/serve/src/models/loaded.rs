@@ -1,15 +1,16 @@
 //! A model that is in memory.
 
 use super::Medium;
-use crate::ModelSource;
 use crate::error::ApiError;
+use crate::{AdapterChoice, ModelSource};
 use aquatint::checkpoint::Checkpoint;
 use aquatint::diffusion::Domain;
 use aquatint::generate::{Engine, Limits};
-use aquatint::network::NetworkKind;
+use aquatint::network::{Denoiser, NetworkKind};
 use aquatint::runtime::Runtime;
 use aquatint::vocabulary::{ChatTemplate, MediaKind, TokenId, Vocabulary};
 use aquatint::{Error, Model};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -28,7 +29,7 @@ pub(crate) struct Loaded {
     /// What it reads and makes beside text.
     pub(crate) media: Vec<Medium>,
     pub(crate) limits: Limits,
-    /// What its weights take, about.
+    /// What the weights of its path take, about.
     pub(crate) bytes: u64,
     pub(crate) parameters: u64,
     /// When it was loaded, in seconds since 1970.
@@ -43,31 +44,39 @@ pub(super) fn open(source: &ModelSource, runtime: &Runtime) -> Result<(Checkpoin
 }
 
 impl Loaded {
-    pub(super) fn new(
-        source: &ModelSource,
+    /// The models of one path, whose weights are in memory once.
+    pub(super) fn all(
+        sources: &[ModelSource],
         checkpoint: Checkpoint,
         bytes: u64,
         runtime: &Runtime,
-    ) -> Result<Self, Error> {
-        let (parameters, _) = checkpoint.size();
-        let network = runtime.network(&checkpoint)?;
-        let limits = runtime.capacity(bytes).limits(&checkpoint.spec)?;
-        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let chat = checkpoint.chat_template().ok();
-        let model = Model::new(checkpoint, network)?;
-        let media = model.media_kinds().into_iter().map(|kind| Medium::of(&model, kind));
-        let media = media.collect::<Result<_, _>>()?;
-        Ok(Self {
-            id: NEXT.fetch_add(1, SeqCst),
-            name: source.name.clone(),
-            model,
-            chat,
-            media,
-            limits,
-            bytes,
-            parameters,
-            created,
-        })
+    ) -> Result<Vec<Self>, Error> {
+        let first = checkpoint.spec.adapters.first().map(|adapter| adapter.name.clone());
+        let chosen = |source: &ModelSource| match &source.adapter {
+            AdapterChoice::First => first.clone(),
+            AdapterChoice::Nothing => None,
+            AdapterChoice::Named(name) => Some(name.clone()),
+        };
+        let networks = runtime.networks(&checkpoint, &sources.iter().map(chosen).collect::<Vec<_>>())?;
+        let (checkpoint, created) =
+            (Arc::new(checkpoint), SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
+        let load = |(source, network): (&ModelSource, Box<dyn Denoiser>)| {
+            let model = Model::new(checkpoint.clone(), network)?;
+            let media = model.media_kinds().into_iter().map(|kind| Medium::of(&model, kind));
+            let media = media.collect::<Result<_, _>>()?;
+            Ok(Self {
+                id: NEXT.fetch_add(1, SeqCst),
+                name: source.name.clone(),
+                model,
+                chat: checkpoint.chat_template().ok(),
+                media,
+                limits: runtime.capacity(bytes).limits(&checkpoint.spec)?,
+                bytes,
+                parameters: checkpoint.size().0,
+                created,
+            })
+        };
+        sources.iter().zip(networks).map(load).collect()
     }
 
     /// A new engine for its requests.

@@ -2,7 +2,7 @@
 
 use crate::support::{Running, joint, speaking, tone};
 use aquatint::codec::{Picture, Sound};
-use aquatint_serve::ModelSource;
+use aquatint_serve::{AdapterChoice, ModelSource};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 /// A server with a model of text and pictures, and one of text behind it.
 pub(crate) fn running() -> Running {
     Running::with(|settings| {
-        settings.models.insert(0, ModelSource { name: "joint".to_owned(), path: joint() });
+        settings
+            .models
+            .insert(0, ModelSource { name: "joint".to_owned(), path: joint(), adapter: AdapterChoice::First });
     })
 }
 
@@ -93,7 +95,9 @@ fn pictures_are_made_of_a_text_and_a_seed_makes_the_same() {
 #[test]
 fn words_are_spoken_and_sounds_are_heard() {
     let running = Running::with(|settings| {
-        settings.models.insert(0, ModelSource { name: "speaking".to_owned(), path: speaking() });
+        settings
+            .models
+            .insert(0, ModelSource { name: "speaking".to_owned(), path: speaking(), adapter: AdapterChoice::First });
     });
     assert_eq!(running.get("/v1/models/speaking").expect(200)["meta"]["media"][0]["kind"], "sound");
     let speech = |seed: u64| {

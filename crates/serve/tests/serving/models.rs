@@ -1,7 +1,10 @@
 //! Several models.
 
 use crate::support::{Running, fixture};
-use aquatint_serve::{ModelSource, ServeEvent};
+use aquatint::checkpoint::{AdapterConfig, Checkpoint, Storage, save_adapter};
+use aquatint::compute::Cpu;
+use aquatint::network::{AdapterSpec, LowRankHalf, LowRankSpec};
+use aquatint_serve::{AdapterChoice, ModelSource, ServeEvent};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::TcpStream;
@@ -13,7 +16,8 @@ fn completion(model: &str) -> Value {
 }
 
 fn several(names: &[&str]) -> Vec<ModelSource> {
-    names.iter().map(|name| ModelSource { name: (*name).to_owned(), path: fixture() }).collect()
+    let source = |name: &&str| ModelSource { name: (*name).to_owned(), path: fixture(), adapter: AdapterChoice::First };
+    names.iter().map(source).collect()
 }
 
 #[test]
@@ -79,7 +83,9 @@ fn keys_that_nothing_knows_are_reported_when_a_model_is_loaded() {
     config["speed"] = json!(3);
     std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
     let path = folder.path().display().to_string();
-    let running = Running::with(|settings| settings.models = vec![ModelSource { name: "gemma".to_owned(), path }]);
+    let running = Running::with(|settings| {
+        settings.models = vec![ModelSource { name: "gemma".to_owned(), path, adapter: AdapterChoice::First }]
+    });
     let loaded = running.events().into_iter().find_map(|event| match event {
         ServeEvent::Loaded { unknown_keys, has_experts, .. } => Some((unknown_keys, has_experts)),
         _ => None,
@@ -117,10 +123,60 @@ fn a_model_is_loaded_for_the_next_client_where_the_first_one_goes_away() {
 
 #[test]
 fn unknown_and_broken_models_are_refused_by_name() {
-    let running = Running::with(|settings| settings.models.push(ModelSource::named("broken=/nonexistent/model")));
+    let running = Running::with(|settings| settings.models.extend(ModelSource::named("broken=/nonexistent/model")));
     let unknown = running.post("/v1/completions", &completion("other")).expect(404);
     assert_eq!((&unknown["error"]["code"], &unknown["error"]["param"]), (&json!("model_not_found"), &json!("model")));
     let broken = running.post("/v1/completions", &completion("broken")).expect(500);
     assert!(broken["error"]["message"].as_str().unwrap().contains("`broken` cannot be loaded"), "{broken}");
     running.post("/v1/completions", &completion("tales")).expect(200);
+}
+
+/// The folder of an adapter for a model, which adds something.
+fn adapter(folder: &Path, name: &str, model: &str, step: usize) -> String {
+    let checkpoint = Checkpoint::open(model).unwrap();
+    let config = AdapterConfig::new(Some(model.to_owned()), 2, 4.0);
+    let addition = LowRankSpec { rank: 2, factor: 2.0 };
+    let adapter = AdapterSpec::new("learned", &checkpoint.spec, &["all-linear".to_owned()], addition).unwrap();
+    let mut spec = checkpoint.spec.clone();
+    spec.adapters.push(adapter.clone());
+    let mut network = checkpoint.network_in_groups(Cpu::<f32>::scalar(), (spec, 1), &[]).unwrap();
+    for matrix in adapter.matrices.keys() {
+        let up = adapter.tensor_name(matrix, LowRankHalf::Up);
+        let length = network.weights().read_parameter(&up).unwrap().len();
+        let values: Vec<f32> = (0..length).map(|i| ((i * step) % 11) as f32 / 4.0 - 1.25).collect();
+        network.weights_mut().write_parameter(&up, &values).unwrap();
+    }
+    let path = folder.join(name);
+    std::fs::create_dir_all(&path).unwrap();
+    save_adapter(&path, (&config, &adapter), (checkpoint.family, &network), Storage::F32).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_model_is_served_alone_and_with_each_of_its_adapters_with_its_weights_there_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] =
+        [("first", 3), ("second", 7)].map(|(name, step)| adapter(folder.path(), name, &fixture(), step));
+    let given = format!("base={}+{first}+{second}", fixture());
+    let running = Running::with(|settings| settings.models = ModelSource::named(&given));
+    let text =
+        |model: &str| running.post("/v1/completions", &completion(model)).expect(200)["choices"][0]["text"].clone();
+    let texts = ["base", "base+first", "base+second"].map(text);
+    assert!(texts[0] != texts[1] && texts[0] != texts[2] && texts[1] != texts[2], "{texts:?}");
+    // Each is what it is without the others, and stays so beside them.
+    let alone = Running::with(|settings| {
+        let source = |name: &str, path: String| ModelSource { name: name.into(), path, adapter: AdapterChoice::First };
+        settings.models = vec![source("base", fixture()), source("second", format!("{}+{second}", fixture()))];
+    });
+    let of_other =
+        |model: &str| alone.post("/v1/completions", &completion(model)).expect(200)["choices"][0]["text"].clone();
+    assert_eq!([of_other("base"), of_other("second")], [texts[0].clone(), texts[2].clone()]);
+    assert_eq!(["base", "base+first", "base+second"].map(text), texts);
+    let names = running.get("/v1/models").expect(200);
+    let names: Vec<&str> = names["data"].as_array().unwrap().iter().filter_map(|model| model["id"].as_str()).collect();
+    assert_eq!(names, ["base", "base+first", "base+second"]);
+    let loads = running.events().into_iter().filter(|event| matches!(event, ServeEvent::Loaded { .. })).count();
+    assert_eq!(loads, 1);
+    let unknown = running.post("/v1/completions", &completion("base+third")).expect(404);
+    assert!(unknown.to_string().contains("base+first"), "{unknown}");
 }

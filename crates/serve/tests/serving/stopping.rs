@@ -48,7 +48,7 @@ fn what_runs_is_finished_within_the_grace_and_nothing_new_begins() {
 #[test]
 fn a_model_that_cannot_be_loaded_ends_the_server_with_its_reason() {
     let mut settings = settings();
-    settings.models = vec![ModelSource::named("nowhere=/nonexistent/model")];
+    settings.models = ModelSource::named("nowhere=/nonexistent/model");
     let error = Running::begin(settings).ended().unwrap_err();
     assert!(matches!(&error, ServeError::Model(reason) if reason.contains("nowhere")), "{error}");
 }

@@ -79,6 +79,9 @@ impl<D: Device> Trainee for LanguageTrainee<'_, D> {
             let share = count as f64 / batch as f64;
             let balance = self.recipe.objective.balance;
             self.model.network.balance_experts(balance.map_or(0.0, |weight| weight * share));
+            let dropout =
+                self.recipe.adapter.as_ref().map(|adapter| adapter.dropout_at(self.recipe.seed, number, first));
+            self.model.network.drop_adapter_inputs(dropout);
             let cost = self.objective.forward_backward(&pass, &mut self.model.network)?;
             nats += cost.nats;
             observed.extend(cost.observed);

@@ -26,14 +26,14 @@ pub(super) fn check(
         return Err(TrainError::NoObjective { family, process: spec.process.kind.to_string() });
     }
     let format = SavedFormat::of(recipe, spec, (&checkpoint.vocabulary, codecs), Some(checkpoint));
-    format.description(spec, &checkpoint.vocabulary, &format.generation).config().map_err(|error| {
-        match (error, changes(recipe)) {
+    format.description(&spec.without_adapters(), &checkpoint.vocabulary, &format.generation).config().map_err(
+        |error| match (error, changes(recipe)) {
             (NetworkError::Inexpressible { family }, keys) if !keys.is_empty() => {
                 TrainError::Inexpressible { family, keys }
             }
             (error, _) => error.into(),
-        }
-    })?;
+        },
+    )?;
     if !checkpoint.unknown_keys.is_empty() {
         let keys = checkpoint.unknown_keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
         events(TrainingEvent::Warning(&format!(

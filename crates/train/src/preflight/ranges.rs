@@ -51,7 +51,10 @@ const STEPS_OR_NONE: Range = from(0.0, 1e12, "0 or more, at most 1000000000000")
 /// Every number but those in arrays, which are checked with their tables: `data.*.repeat`, `data.*.max_bad_share`,
 /// `objective.time_range`, `optimiser.groups.rate`. The seed may be anything.
 #[rustfmt::skip]
-const NUMBERS: [Number<Resolved>; 23] = [
+const NUMBERS: [Number<Resolved>; 26] = [
+    number("adapter.dropout", |r| r.adapter.as_ref().map(|a| a.dropout), DECAY),
+    number("adapter.rank", |r| r.adapter.as_ref().and_then(|a| int(a.rank)), from(1.0, 131_072.0, "1 or more, at most 131072")),
+    number("adapter.alpha", |r| r.adapter.as_ref().map(|a| a.alpha), above(0.0, 1e6, "above 0, at most 1000000")),
     number("data.canvas_length", |r| int(r.data.canvas_length), from(2.0, 16_777_216.0, "2 or more, at most 16777216")),
     number("data.vocabulary_size", |r| int(r.data.vocabulary_size), from(260.0, 4_194_304.0, "260 (256 bytes and 4 special tokens) to 4194304")),
     number("data.vocabulary_bytes", |r| Some(r.data.vocabulary_bytes as f64), from(1.0, 1e12, "1 or more, at most 1000000000000")),

@@ -58,7 +58,7 @@ impl GroupRecipe {
     fn group(&self) -> Result<ParameterGroup, RecipeError> {
         let wrong = |key, given: String, allowed| Err(RecipeError::value(key, given, allowed));
         let Ok(parameters) = self.parameters.parse::<ParameterPattern>() else {
-            let allowed = "a name with `*`, or role:matrix, role:router, role:embedding, role:unit-vectors, role:head, role:vector";
+            let allowed = "a name with `*`, or role:matrix, role:router, role:embedding, role:unit-vectors, role:head, role:vector, role:adapter";
             return wrong("optimiser.groups.parameters", format!("\"{}\"", self.parameters), allowed);
         };
         let precision = match &self.precision {

@@ -1,7 +1,7 @@
 //! A recipe with every gap filled from the one dial, checked as a whole.
 
 use super::{
-    Data, Distil, GroupRecipe, LrSchedule, Masking, NetworkPlan, ObjectiveKind, ObjectiveRecipe, OptimiserKind,
+    AdapterRecipe, Data, Distil, GroupRecipe, LrSchedule, Masking, NetworkPlan, ObjectiveKind, ObjectiveRecipe, OptimiserKind,
     OptimiserOverrides, Recipe, Run,
 };
 use crate::RecipeError;
@@ -85,6 +85,9 @@ pub struct Resolved {
     /// A model whose weights and tokenizer the run begins with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial: Option<PathBuf>,
+    /// What learns in place of that model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterRecipe>,
     /// What the model learns from.
     pub data: Data,
     /// The network, or where it is described.
@@ -171,12 +174,23 @@ impl Recipe {
             None => NetworkPlan::Initial(self.network),
         };
         let (learning_rate, batch) = dial.map_or(size::TUNING, |dial| (dial.learning_rate, dial.batch));
+        let o = match &self.adapter {
+            Some(adapter) => {
+                if self.initial.is_none() || self.size.is_some() {
+                    let (given, allowed) = ("a table", "nothing but with `initial`, and without `size`");
+                    return Err(RecipeError::value("adapter", given, allowed));
+                }
+                adapter.optimiser(o, learning_rate)?
+            }
+            None => o,
+        };
         let optimiser = o.resolve(OptimiserDefaults { learning_rate, batch, steps: self.run.steps });
         let resolved = Resolved {
             output: self.output,
             size,
             seed: self.seed,
             initial: self.initial,
+            adapter: self.adapter,
             data: self.data,
             network,
             objective,

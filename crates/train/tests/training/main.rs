@@ -1,5 +1,6 @@
 //! Recipes, and whole runs of tiny models on the sample that ships in the repository.
 
+mod adapters;
 mod balance;
 mod codecs;
 mod compressed;

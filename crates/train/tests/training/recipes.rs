@@ -111,7 +111,7 @@ fn mistakes_are_reported_with_their_place_or_what_is_allowed() {
     assert_eq!(
         group("parameters = 'role:heads'"),
         "`optimiser.groups.parameters` is \"role:heads\"; allowed: a name with `*`, or role:matrix, role:router, \
-         role:embedding, role:unit-vectors, role:head, role:vector"
+         role:embedding, role:unit-vectors, role:head, role:vector, role:adapter"
     );
     assert_eq!(group("parameters = '*'\nrate = 0"), "`optimiser.groups.rate` is 0; allowed: above 0, at most 1000000");
     assert_eq!(

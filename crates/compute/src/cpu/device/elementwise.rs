@@ -3,7 +3,8 @@
 use crate::cpu::fast::{f32s, f32s_mut};
 use crate::cpu::{Buffer, Cpu, scalar};
 use crate::{
-    Activation, Columns, DType, Element, Elementwise, Modulation, RowScale, ScaledPoints, ShiftScale, WriteRows,
+    Activation, AddColumns, Columns, DType, Dropout, Element, Elementwise, Modulation, RowScale, ScaledPoints,
+    ShiftScale, WriteRows,
 };
 
 /// The same with the groups as a slice.
@@ -182,6 +183,20 @@ impl<E: Element> Elementwise for Cpu<E> {
         match &self.fast {
             Some(fast) => fast.scale_add(a, f32s(x), b, f32s_mut(y)),
             None => scalar::scale_add(a, x, b, y),
+        }
+    }
+    fn dropout(&self, dropout: Dropout, x: &Buffer<E>, out: &mut Buffer<E>) {
+        let (x, out) = (x.as_slice(), out.as_mut_slice());
+        match &self.fast {
+            Some(fast) => fast.dropout(dropout, f32s(x), f32s_mut(out)),
+            None => scalar::dropout(dropout, x, out),
+        }
+    }
+    fn add_columns(&self, operands: AddColumns<'_, Buffer<E>>, out: &mut Buffer<E>) {
+        let (operands, out) = (operands.map(Buffer::as_slice), out.as_mut_slice());
+        match &self.fast {
+            Some(fast) => fast.add_columns(operands.map(f32s), f32s_mut(out)),
+            None => scalar::add_columns(operands, out),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::Fast;
 use super::vector::{sigmoid, vectorised};
 use crate::cpu::path::CpuPath;
-use crate::{Activation, Modulation, RowScale, ShiftScale};
+use crate::{Activation, AddColumns, Dropout, Modulation, RowScale, ShiftScale};
 
 /// Elements of a task where there are no rows.
 pub(super) const PART: usize = 16_384;
@@ -319,6 +319,28 @@ impl Fast {
     pub(in crate::cpu) fn scale_add(&self, a: f64, x: &[f32], b: f64, y: &mut [f32]) {
         let items = x.chunks(PART).zip(y.chunks_mut(PART)).collect();
         self.pool.each(x.len(), items, |(x, y)| scale_add_part(self.path, a as f32, x, b as f32, y));
+    }
+
+    /// See [`crate::Elementwise::dropout`].
+    pub(in crate::cpu) fn dropout(&self, dropout: Dropout, x: &[f32], out: &mut [f32]) {
+        let factor = dropout.factor() as f32;
+        let items = x.chunks(PART).zip(out.chunks_mut(PART)).enumerate().collect();
+        self.pool.each(4 * x.len(), items, |(part, (x, out)): (usize, (&[f32], &mut [f32]))| {
+            for (place, (out, &x)) in out.iter_mut().zip(x).enumerate() {
+                *out = if dropout.keeps(part * PART + place) { factor * x } else { 0.0 };
+            }
+        });
+    }
+
+    /// See [`crate::Elementwise::add_columns`].
+    pub(in crate::cpu) fn add_columns(&self, operands: AddColumns<'_, [f32]>, out: &mut [f32]) {
+        let AddColumns { rows, columns, factor, from, stride, first, accumulate } = operands;
+        let (factor, kept) = (factor as f32, if accumulate { 1.0 } else { 0.0 });
+        let lines = from.buffer.chunks(from.stride).zip(out.chunks_mut(stride)).take(rows).collect();
+        self.pool.each(rows * columns, lines, |(from_row, row): (&[f32], &mut [f32])| {
+            let from_row = &from_row[from.first..][..columns];
+            scale_add_part(self.path, factor, from_row, kept, &mut row[first..][..columns]);
+        });
     }
 
     /// Runs a task for each row of an output, several rows to a thread.

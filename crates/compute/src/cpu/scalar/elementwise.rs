@@ -5,7 +5,7 @@
 //! tanh form, which is `x σ(2u)` with `u = √(2/π) (x + 0.044715 x³)`.
 
 use super::{dot, sigmoid};
-use crate::{Activation, Element, Modulation, RowScale, ShiftScale};
+use crate::{Activation, AddColumns, Dropout, Element, Modulation, RowScale, ShiftScale};
 
 /// `out = f(gate) · up`.
 pub(in crate::cpu) fn glu<E: Element>(activation: Activation, width: usize, gate_up: &[E], out: &mut [E]) {
@@ -206,5 +206,22 @@ pub(in crate::cpu) fn scale_add<E: Element>(a: f64, x: &[E], b: f64, y: &mut [E]
     let (a, zero, b) = (E::from_f64(a), b == 0.0, E::from_f64(b));
     for (y, &x) in y.iter_mut().zip(x) {
         *y = if zero { a * x } else { a * x + b * *y };
+    }
+}
+
+/// `out = x / (1 − rate)` where a number stays, else 0.
+pub(in crate::cpu) fn dropout<E: Element>(dropout: Dropout, x: &[E], out: &mut [E]) {
+    let factor = E::from_f64(dropout.factor());
+    for (place, (out, &x)) in out.iter_mut().zip(x).enumerate() {
+        *out = if dropout.keeps(place) { factor * x } else { E::from_f64(0.0) };
+    }
+}
+
+/// `out[r, first + c] = factor · from[r, c]`, added to what is there or in its place.
+pub(in crate::cpu) fn add_columns<E: Element>(operands: AddColumns<'_, [E]>, out: &mut [E]) {
+    let AddColumns { rows, columns, factor, from, stride, first, accumulate } = operands;
+    for row in 0..rows {
+        let from = &from.buffer[row * from.stride + from.first..][..columns];
+        scale_add(factor, from, if accumulate { 1.0 } else { 0.0 }, &mut out[row * stride + first..][..columns]);
     }
 }

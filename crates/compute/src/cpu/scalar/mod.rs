@@ -19,8 +19,9 @@ pub(crate) mod gradients;
 
 pub(super) use attention::{attention, attention_backward, attention_rows};
 pub(super) use elementwise::{
-    gated_add, gated_add_backward, gelu, gelu_backward, glu, glu_backward, modulate, modulate_backward,
-    round_to_levels, round_to_levels_backward, scale_add, scale_rows, scale_rows_backward, silu, silu_backward,
+    add_columns, dropout, gated_add, gated_add_backward, gelu, gelu_backward, glu, glu_backward, modulate,
+    modulate_backward, round_to_levels, round_to_levels_backward, scale_add, scale_rows, scale_rows_backward, silu,
+    silu_backward,
 };
 pub(super) use experts::{combine, combine_backward, route_block, route_row, route_row_backward};
 pub(super) use layer_norm::{layer_norm, layer_norm_backward};

@@ -3,12 +3,13 @@
 use crate::cuda::arguments::{In, Out};
 use crate::cuda::buffer::Written;
 use crate::cuda::kernels::{
-    self, Gather, Gelu, GeluBackward, Glu, GluBackward, GluHalves, ModulateBackward, ModulationBackward, RoundToLevels,
+    self, AddColumnsOf, DropoutOf, Gather, Gelu, GeluBackward, Glu, GluBackward, GluHalves, ModulateBackward, ModulationBackward, RoundToLevels,
     RoundToLevelsBackward, RowFactorsBackward, ScaleRows, ScaledPointsOf, ScatterAdd, Silu, SiluBackward, WriteRowsOf,
 };
 use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, int};
+use crate::device::halves;
 use crate::{
-    Activation, DType, DeviceError, Elementwise, Modulation, Part, RowScale, ScaledPoints, ShiftScale, WriteRows,
+    Activation, AddColumns, DType, DeviceError, Dropout, Elementwise, Modulation, Part, RowScale, ScaledPoints, ShiftScale, WriteRows,
 };
 use half::bf16;
 
@@ -232,6 +233,25 @@ impl Elementwise for Cuda {
         assert!(first + len <= buffer.len() && len == y.len(), "a part of a buffer");
         self.scale_into(1.0, buffer.either().skip(first), 1.0, y.output().into(), len);
         Ok(())
+    }
+    fn dropout(&self, dropout: Dropout, x: &GpuBuffer, out: &mut GpuBuffer) {
+        let [seed_low, seed_high] = halves(dropout.seed);
+        let (factor, threshold) = (dropout.factor() as f32, dropout.threshold());
+        let (length, x, out) = (x.len(), x.input(), out.output());
+        self.each(length, |count| DropoutOf { count, factor, threshold, seed_low, seed_high, x, out });
+    }
+    fn add_columns(&self, operands: AddColumns<'_, GpuBuffer>, out: &mut GpuBuffer) {
+        let AddColumns { rows, columns, factor, from, stride, first, accumulate } = operands;
+        self.each(rows * columns, |count| AddColumnsOf {
+            count,
+            columns: int(columns),
+            a: factor as f32,
+            x: from.buffer.input().skip(from.first),
+            x_stride: int(from.stride),
+            accumulate: i32::from(accumulate),
+            y_stride: int(stride),
+            y: out.output().skip(first),
+        });
     }
 }
 

@@ -130,6 +130,31 @@ KERNEL scale_add(i64 count, float a, const float* x, const u16* x_image, float b
     put(y, image, i, b == 0.0f ? a * value : a * value + b * y[i]);
 }
 
+// Spreads each bit of a word over all.
+DEVICE u32 mixed(u32 word) {
+    word = (word ^ word >> 16) * 0x7FEB352Du;
+    word = (word ^ word >> 15) * 0x846CA68Bu;
+    return word ^ word >> 16;
+}
+
+// `factor x` where a number stays, else 0.
+KERNEL dropout(i64 count, float factor, u32 threshold, u32 seed_low, u32 seed_high, const float* x, float* out) {
+    i64 i = element_index();
+    if (i >= count) return;
+    u32 bits = mixed(mixed(u32(i) + seed_low) ^ u32(i >> 32) ^ seed_high);
+    out[i] = bits >= threshold ? factor * x[i] : 0.0f;
+}
+
+// `y[r, c] = a x[r, c]`, added to what is there or in its place; both begin at their first column.
+KERNEL add_columns(i64 count, int columns, float a, const float* x, int x_stride, int accumulate, int y_stride, float* y) {
+    i64 i = element_index();
+    if (i >= count) return;
+    i64 row = i / columns, column = i % columns;
+    float* to = y + row * y_stride + column;
+    float value = a * x[row * x_stride + column];
+    *to = accumulate ? value + *to : value;
+}
+
 // `c tanh(l / c)`.
 KERNEL soft_cap(i64 count, float cap, float* logits) {
     i64 i = element_index();

@@ -2,7 +2,7 @@
 
 use super::{Answer, Call, Stream};
 use aquatint::runtime::{Runtime, RuntimeSettings};
-use aquatint_serve::{ModelSource, ServeError, ServeEvent, ServeSettings, Server};
+use aquatint_serve::{AdapterChoice, ModelSource, ServeError, ServeEvent, ServeSettings, Server};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -15,7 +15,14 @@ pub(crate) fn fixture() -> String {
 
 /// The settings that tests begin with: the small model by the name `tales`, on a free port.
 pub(crate) fn settings() -> ServeSettings {
-    ServeSettings { port: 0, ..ServeSettings::new(vec![ModelSource { name: "tales".to_owned(), path: fixture() }]) }
+    ServeSettings {
+        port: 0,
+        ..ServeSettings::new(vec![ModelSource {
+            name: "tales".to_owned(),
+            path: fixture(),
+            adapter: AdapterChoice::First,
+        }])
+    }
 }
 
 #[derive(Default)]

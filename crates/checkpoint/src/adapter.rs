@@ -1,0 +1,154 @@
+//! Adapters as folders in the form of PEFT: `adapter_config.json` says what is added to which matrices, and
+//! `adapter_model.safetensors` holds the two tensors of each addition, `base_model.model.MODULE.lora_A.weight` `[rank, K]`
+//! and `….lora_B.weight` `[N, rank]`, where `MODULE` is what the files of the base call a matrix `[N, K]`.
+
+mod config;
+
+pub use config::AdapterConfig;
+
+use crate::read::read;
+use crate::safetensors_writer::write_weights;
+use crate::weights::Weights;
+use crate::{CheckpointError, Storage, Tensor};
+use aquatint_files::write_atomically;
+use aquatint_network::families::{self, Family};
+use aquatint_network::{AdapterSpec, Learner, LowRankHalf, LowRankSpec, NetworkSpec, TensorData, TensorSpec};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// The description in a folder of an adapter.
+pub(crate) const CONFIG: &str = "adapter_config.json";
+/// The weights in it.
+const WEIGHTS: &str = "adapter_model.safetensors";
+/// What PEFT puts before the names of the base's modules.
+const PREFIX: &str = "base_model.model.";
+/// What the names of matrices end with.
+const WEIGHT: &str = ".weight";
+
+/// An adapter in its folder, for a base that is known.
+#[derive(Debug)]
+pub(crate) struct Adapter {
+    /// What it adds to the base.
+    pub(crate) spec: AdapterSpec,
+    weights: Weights,
+    /// What its tensors are called in the file, by what they are called here.
+    names: BTreeMap<String, String>,
+}
+
+impl Adapter {
+    /// Opens the folder of an adapter for this base. Its rank is that of its tensors; everything in it has to have a place.
+    pub(crate) fn open(
+        folder: &Path,
+        name: &str,
+        (family, base): (&dyn Family, &NetworkSpec),
+    ) -> Result<Self, CheckpointError> {
+        let config = AdapterConfig::load(folder)?;
+        let path = folder.join(WEIGHTS);
+        let weights = Weights::open_file(&path)?;
+        let mut spec = AdapterSpec { name: name.to_owned(), matrices: BTreeMap::new() };
+        let (mut names, mut places) = (BTreeMap::new(), BTreeSet::new());
+        for tensor in base.without_adapters().tensors() {
+            let file_name = families::file_name(family, &tensor.name);
+            let Some(module) = file_name.strip_suffix(WEIGHT) else { continue };
+            let halves = LowRankHalf::ALL.map(|half| tensor_name(module, half));
+            if halves.iter().all(|name| weights.shape(name).is_none()) {
+                continue;
+            }
+            let [down, up] = &halves;
+            let (rows, columns) = tensor.rows_and_columns();
+            // Where it is missing, the check says so.
+            let rank = weights.shape(down).and_then(|shape| shape.first().copied()).unwrap_or_default();
+            for (name, shape) in [(down, [rank, columns]), (up, [rows, rank])] {
+                weights.check(name, &shape, None)?;
+            }
+            let addition = LowRankSpec { rank, factor: config.factor(module, rank) };
+            spec.matrices.insert(tensor.name.clone(), addition);
+            for (half, there) in LowRankHalf::ALL.into_iter().zip(halves) {
+                names.insert(spec.tensor_name(&tensor.name, half), there.clone());
+                places.insert(there);
+            }
+        }
+        let unknown: Vec<&str> = weights.names().filter(|name| !places.contains(*name)).collect();
+        if let Some(first) = unknown.first() {
+            let (file, count, first) = (path.display().to_string(), unknown.len(), (*first).to_owned());
+            return Err(CheckpointError::OtherBase { file, count, first, base: config.base });
+        }
+        if spec.matrices.is_empty() {
+            return Err(CheckpointError::EmptyAdapter { file: path.display().to_string() });
+        }
+        Ok(Self { spec, weights, names })
+    }
+
+    /// One of its tensors, by its name here; `None` where it is another one's.
+    pub(crate) fn read(&self, tensor: &TensorSpec) -> Option<Result<TensorData, CheckpointError>> {
+        let name = self.names.get(&tensor.name)?;
+        Some(self.weights.read_data(name, &tensor.shape, None))
+    }
+
+    /// Bytes that it takes in its file.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.weights.size().1
+    }
+}
+
+/// Writes the folder of an adapter that a learner has, or replaces the weights in one that holds the same adapter.
+///
+/// # Errors
+/// When the folder holds another adapter, the learner has no such adapter, or the folder cannot be written.
+pub fn save_adapter(
+    folder: &Path,
+    (config, adapter): (&AdapterConfig, &AdapterSpec),
+    (family, learner): (&dyn Family, &dyn Learner),
+    storage: Storage,
+) -> Result<(), CheckpointError> {
+    let mut tensors = Vec::new();
+    let shapes: BTreeMap<String, Vec<usize>> =
+        learner.parameter_list().into_iter().map(|parameter| (parameter.name, parameter.shape)).collect();
+    let mut modules = Vec::new();
+    for matrix in adapter.matrices.keys() {
+        let file_name = families::file_name(family, matrix);
+        let module = file_name.strip_suffix(WEIGHT).unwrap_or(&file_name).to_owned();
+        for half in LowRankHalf::ALL {
+            let name = adapter.tensor_name(matrix, half);
+            let values = learner.read_parameter(&name)?;
+            let shape = shapes.get(&name).cloned().unwrap_or_default();
+            tensors.push(Tensor { name: tensor_name(&module, half), shape, values });
+        }
+        modules.push(module);
+    }
+    let mut text = config.to_json(&modules)?;
+    text.push(b'\n');
+    let path = folder.join(CONFIG);
+    let there = match std::fs::read(&path) {
+        Ok(there) if there != text => {
+            return Err(CheckpointError::Occupied { folder: folder.to_path_buf(), file: CONFIG });
+        }
+        Ok(_) => true,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => return Err(CheckpointError::io("read", &path, error)),
+    };
+    write_weights(&folder.join(WEIGHTS), &tensors, storage)?;
+    // The description comes last: a folder has one only when everything that it describes is there.
+    if !there {
+        write_atomically(&path, |out| out.write_all(&text)).map_err(|e| CheckpointError::io("write", &path, e))?;
+    }
+    Ok(())
+}
+
+/// Whether a folder holds an adapter and no model.
+pub(crate) fn is_adapter(folder: &Path) -> bool {
+    folder.join(CONFIG).is_file() && !folder.join("config.json").exists()
+}
+
+/// What the adapter of a folder is called: as its folder, with dashes for dots.
+pub(crate) fn name_of(folder: &Path) -> String {
+    folder.file_name().and_then(|name| name.to_str()).unwrap_or("adapter").replace('.', "-")
+}
+
+fn tensor_name(module: &str, half: LowRankHalf) -> String {
+    format!("{PREFIX}{module}.{}{WEIGHT}", half.name())
+}
+
+pub(crate) fn read_config(folder: &Path) -> Result<Vec<u8>, CheckpointError> {
+    read(&folder.join(CONFIG))
+}

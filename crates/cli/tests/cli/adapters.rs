@@ -1,0 +1,55 @@
+//! Adapters beside models, from the command line.
+
+use crate::support::{aquatint, room, text};
+use std::path::Path;
+
+/// A recipe that learns an adapter for a model in a few steps.
+fn recipe(folder: &Path, initial: &str) -> std::path::PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let sample = root.join("data/sample");
+    let recipe = format!(
+        "output = '{}'\ninitial = '{initial}'\n[data]\ntrain = [{{ path = '{sample}/train' }}]\nvalid = [{{ path = \
+         '{sample}/valid' }}]\ncanvas_length = 64\ncache = '{}'\n[adapter]\nrank = 2\ntargets = ['q_proj', 'v_proj']\n\
+         [optimiser]\nbatch = 1\nlearning_rate = 0.05\nlr_schedule = 'constant'\nema = 0.0\n[run]\nsteps = 3\n\
+         validate_canvases = 1\nvalidate_times = 1\nsample_every = 0\n",
+        folder.join("run").display(),
+        folder.join("tokens").display(),
+        sample = sample.display(),
+    );
+    let path = folder.join("adapter.toml");
+    std::fs::write(&path, recipe).unwrap();
+    path
+}
+
+#[test]
+fn an_adapter_is_trained_shown_applied_and_merged() {
+    let folder = room("adapters");
+    let run = folder.join("run");
+    aquatint(&["train", text(&recipe(&folder, "tales")), "--threads", "1"]).expect(0);
+    let name = format!("tales+{}", run.display());
+    let shown = aquatint(&["show", &name]).expect(0).out;
+    assert!(shown.contains("adapter     run (rank 2, 16 matrices,"), "{shown}");
+    let generate = |model: &str| {
+        let given = ["generate", "Once upon a time", "-n", "24", "--steps", "6", "--seed", "3", "-t", "1", "-m", model];
+        aquatint(&given).expect(0).out
+    };
+    let (adapted, alone) = (generate(&name), generate("tales"));
+    assert_ne!(adapted, alone);
+    // The folder names its base.
+    assert_eq!(generate(text(&run)), adapted);
+    let whole = folder.join("whole");
+    let merged = aquatint(&["merge", &name, "--storage", "f32", "--out", text(&whole)]).expect(0);
+    assert!(merged.err.contains("run         ") && merged.err.contains("parameters in 16 matrices"), "{}", merged.err);
+    assert_eq!(generate(text(&whole)), adapted);
+    aquatint(&["merge", &name, "--out", text(&whole)]).expect(2);
+}
+
+#[test]
+fn what_is_no_adapter_of_a_model_is_refused_in_a_line() {
+    let folder = room("adapters-refused");
+    let refused = |model: &str| aquatint(&["generate", "Once", "-m", model]).expect(2).err;
+    let missing = refused(&format!("tales+{}", folder.join("nothing").display()));
+    assert!(missing.contains("adapter_config.json` is missing"), "{missing}");
+    let plain = aquatint(&["merge", "tales", "--out", text(&folder.join("whole"))]).expect(2).err;
+    assert!(plain.contains("the model has 0 adapters; allowed: the one that is merged into it"), "{plain}");
+}
