@@ -60,7 +60,7 @@ fn what_is_saved_is_read_applied_and_merged_whatever_the_family() {
         ("llada", &["q_proj", "v_proj", "up_proj", "down_proj"][..]),
         ("dream", &["all-linear"]),
         ("a2d_qwen3", &["k_proj", "gate_proj", "o_proj"]),
-        ("diffusion_gemma", &["q_proj", "mlp.down_proj"]),
+        ("sdar", &["q_proj", "mlp.down_proj"]),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let [first, second, whole] = ["first", "second.v2", "whole"].map(|name| folder.path().join(name));
@@ -108,7 +108,8 @@ fn logits_and_gradients_are_those_of_peft() {
     let targets = golden.ids("targets");
     let ask = |(row, (&target, &weight)): (u32, (&u32, &f64))| LossRow { row, target, weight };
     let asked: Vec<LossRow> = (0..).zip(targets.iter().zip(golden.values("weights"))).map(ask).collect();
-    // Logits are handed out in f32.
+    // Norms, rotations and the softmax of that Qwen3 are in f32 whatever its weights are.
+    let tolerance = 2e-5;
     let logits = network.logits(&input, &(0..tokens.len() as u32).collect::<Vec<_>>()).unwrap();
     let (logits, expected): (Vec<f64>, Vec<f64>) = logits
         .iter()
@@ -116,14 +117,14 @@ fn logits_and_gradients_are_those_of_peft() {
         .filter(|(given, _)| given.is_finite())
         .map(|(given, expected)| (f64::from(*given), *expected))
         .unzip();
-    comparison.check("logits", &logits, &expected, 1e-6);
+    comparison.check("logits", &logits, &expected, tolerance);
     network.forward_backward(&input, &asked).unwrap();
     for matrix in checkpoint.spec.adapters[0].matrices.keys() {
         for half in LowRankHalf::ALL {
             let there = format!("gradient.{}.{}.weight", matrix.strip_suffix(".weight").unwrap(), half.name());
             let name = checkpoint.spec.adapters[0].tensor_name(matrix, half);
             let given: Vec<f64> = network.read_gradient(&name).unwrap().into_iter().map(f64::from).collect();
-            comparison.check(&there, &given, golden.values(&there), 1e-6);
+            comparison.check(&there, &given, golden.values(&there), tolerance);
         }
     }
     comparison.finish();

@@ -1,10 +1,10 @@
 //! A device that hands every operation to another one and notes how long it took.
 
 use aquatint_compute::{
-    Activation, AdamW, AdamWState, AddColumns, Attention, AttentionBackward, AttentionOperands, AttentionRows, BackwardInput,
-    BackwardWeight, Combine, DType, Device, DeviceError, DrawnRow, Dropout, Elementwise, Experts, Factor, GluOperands,
-    GroupBackwardWeight, GroupedOperands, HeadNormGradients, LayerNorm, LayerNormBackward, Linear, LinearOperands,
-    LinearShape, LogitRows, Logits, Loss, LossGradients, LossRows, Memory, Modulation, NewtonSchulz,
+    Activation, AdamW, AdamWState, AddColumns, Attention, AttentionBackward, AttentionOperands, AttentionRows,
+    BackwardInput, BackwardWeight, Combine, DType, Device, DeviceError, DrawnRow, Dropout, Elementwise, Experts,
+    Factor, GluOperands, GroupBackwardWeight, GroupedOperands, HeadNormGradients, LayerNorm, LayerNormBackward, Linear,
+    LinearOperands, LinearShape, LogitRows, Logits, Loss, LossGradients, LossRows, Memory, Modulation, NewtonSchulz,
     NewtonSchulzScratch, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands, PreparedValues, Quantised,
     ReadRow, RmsNorm, RmsNormBackward, Rope, RouteBackward, Router, RouterLogits, RowCost, RowDraw, RowLoss, RowScale,
     RowSummary, ScaledPoints, ShiftScale, Targets, TokenVectors, Visibility, WeightFormat, WriteRows,

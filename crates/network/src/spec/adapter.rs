@@ -155,7 +155,8 @@ mod tests {
     use crate::{AttentionSpec, FeedForwardSpec, LayerSpec};
 
     fn network() -> NetworkSpec {
-        NetworkSpec::new(20, 8, vec![LayerSpec::new(AttentionSpec::new(2, 1, 4), FeedForwardSpec::new(12)); 2])
+        let layer = LayerSpec::new(AttentionSpec::new(2, 1, 4), FeedForwardSpec::new(12));
+        NetworkSpec { mask_token: Some(1), ..NetworkSpec::new(20, 8, vec![layer; 2]) }
     }
 
     fn adapter(targets: &[&str]) -> Result<AdapterSpec, NetworkError> {

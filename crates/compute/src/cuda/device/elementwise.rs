@@ -3,13 +3,15 @@
 use crate::cuda::arguments::{In, Out};
 use crate::cuda::buffer::Written;
 use crate::cuda::kernels::{
-    self, AddColumnsOf, DropoutOf, Gather, Gelu, GeluBackward, Glu, GluBackward, GluHalves, ModulateBackward, ModulationBackward, RoundToLevels,
-    RoundToLevelsBackward, RowFactorsBackward, ScaleRows, ScaledPointsOf, ScatterAdd, Silu, SiluBackward, WriteRowsOf,
+    self, AddColumnsOf, DropoutOf, Gather, Gelu, GeluBackward, Glu, GluBackward, GluHalves, ModulateBackward,
+    ModulationBackward, RoundToLevels, RoundToLevelsBackward, RowFactorsBackward, ScaleRows, ScaledPointsOf,
+    ScatterAdd, Silu, SiluBackward, WriteRowsOf,
 };
 use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, int};
 use crate::device::halves;
 use crate::{
-    Activation, AddColumns, DType, DeviceError, Dropout, Elementwise, Modulation, Part, RowScale, ScaledPoints, ShiftScale, WriteRows,
+    Activation, AddColumns, DType, DeviceError, Dropout, Elementwise, Modulation, Part, RowScale, ScaledPoints,
+    ShiftScale, WriteRows,
 };
 use half::bf16;
 
