@@ -1,8 +1,8 @@
 //! A recipe with every gap filled from the one dial, checked as a whole.
 
 use super::{
-    AdapterRecipe, Data, Distil, GroupRecipe, LrSchedule, Masking, NetworkPlan, ObjectiveKind, ObjectiveRecipe, OptimiserKind,
-    OptimiserOverrides, Recipe, Run,
+    AdapterRecipe, Data, Distil, GroupRecipe, LrSchedule, Masking, NetworkPlan, ObjectiveKind, ObjectiveRecipe,
+    OptimiserKind, OptimiserOverrides, Recipe, Run,
 };
 use crate::RecipeError;
 use crate::preflight::ranges;
