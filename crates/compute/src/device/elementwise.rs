@@ -93,7 +93,7 @@ impl<'a, B: ?Sized> AddColumns<'a, B> {
 }
 
 /// Which numbers are dropped: each by itself with this probability, as a function of the seed and its place
-/// ([`Dropout::keeps`]), and the others are scaled up, so that their mean stays (Srivastava et al., JMLR 15, 2014).
+/// and nothing else, and the others are scaled up, so that their mean stays (Srivastava et al., JMLR 15, 2014).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {
     /// The share that is dropped: 0 or more and below 1.
