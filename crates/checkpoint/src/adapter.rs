@@ -120,7 +120,8 @@ pub fn save_adapter(
     text.push(b'\n');
     let path = folder.join(CONFIG);
     let there = match std::fs::read(&path) {
-        Ok(there) if there != text => {
+        // A base may have moved.
+        Ok(there) if config::but_for_base(&there) != config::but_for_base(&text) => {
             return Err(CheckpointError::Occupied { folder: folder.to_path_buf(), file: CONFIG });
         }
         Ok(_) => true,
@@ -141,7 +142,7 @@ pub(crate) fn is_adapter(folder: &Path) -> bool {
 }
 
 /// What the adapter of a folder is called: as its folder, with dashes for dots.
-pub(crate) fn name_of(folder: &Path) -> String {
+pub fn adapter_name(folder: &Path) -> String {
     folder.file_name().and_then(|name| name.to_str()).unwrap_or("adapter").replace('.', "-")
 }
 

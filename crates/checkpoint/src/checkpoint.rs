@@ -2,7 +2,7 @@
 //! `tokenizer.json`, `tokenizer_config.json`, `generation_config.json`. What its keys and tensors are called is up to
 //! its [family](aquatint_network::families).
 
-use crate::adapter::{self, Adapter, AdapterConfig};
+use crate::adapter::{self, Adapter, AdapterConfig, adapter_name};
 use crate::read::{read, read_optional};
 use crate::save::{Description, save_learner};
 use crate::weights::Weights;
@@ -89,11 +89,16 @@ impl Checkpoint {
 
     /// Opens `MODEL+FOLDER+…`.
     fn open_with_adapters(name: &str) -> Result<Self, CheckpointError> {
-        let mut parts = name.split('+');
-        let mut checkpoint = Self::open(parts.next().unwrap_or_default())?;
-        for folder in parts.map(Path::new) {
-            checkpoint.add_adapter(&adapter::name_of(folder), folder)?;
+        let parts: Vec<&str> = name.split('+').collect();
+        let is_folder_of_adapter = adapter::is_adapter(Path::new(parts[0]));
+        if is_folder_of_adapter || parts.iter().any(|part| part.is_empty()) {
+            return Err(CheckpointError::NotAdapted { name: name.to_owned() });
         }
+        let mut checkpoint = Self::open(parts[0])?;
+        for folder in parts[1..].iter().map(Path::new) {
+            checkpoint.add_adapter(&adapter_name(folder), folder)?;
+        }
+        checkpoint.origin = Origin::Folder(PathBuf::from(name));
         Ok(checkpoint)
     }
 
@@ -108,7 +113,7 @@ impl Checkpoint {
             return Err(CheckpointError::NoBase { folder: folder.to_path_buf(), base });
         };
         let mut checkpoint = Self::open(base)?;
-        checkpoint.add_adapter(&adapter::name_of(folder), folder)?;
+        checkpoint.add_adapter(&adapter_name(folder), folder)?;
         checkpoint.origin = Origin::Folder(folder.to_path_buf());
         Ok(checkpoint)
     }

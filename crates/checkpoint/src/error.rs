@@ -153,6 +153,12 @@ pub enum CheckpointError {
         /// The base that the adapter names.
         base: Option<String>,
     },
+    /// A name with a `+` that is not a model and the folders of its adapters.
+    #[error("`{name}` is no model with adapters; allowed: MODEL+FOLDER, of a model that is no adapter itself")]
+    NotAdapted {
+        /// The name.
+        name: String,
+    },
     /// An adapter that adds nothing.
     #[error("`{file}` has no tensors of an adapter")]
     EmptyAdapter {

@@ -40,7 +40,7 @@ mod tensor;
 mod tied_head;
 mod weights;
 
-pub use adapter::{AdapterConfig, save_adapter};
+pub use adapter::{AdapterConfig, adapter_name, save_adapter};
 pub use checkpoint::{Checkpoint, Origin};
 pub use codec_files::CodecFiles;
 pub use codecs::ModelCodec;

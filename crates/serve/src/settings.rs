@@ -1,5 +1,6 @@
 //! How a server is set up.
 
+use aquatint::checkpoint::adapter_name;
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ impl ModelSource {
         let mut parts = if Path::new(path).exists() { vec![path] } else { path.split('+').collect() }.into_iter();
         let base = parts.next().unwrap_or_default();
         let name = name.unwrap_or_else(|| last_part(base));
-        let adapters: Vec<String> = parts.map(|folder| last_part(folder).replace('.', "-")).collect();
+        let adapters: Vec<String> = parts.map(|folder| adapter_name(Path::new(folder))).collect();
         if adapters.is_empty() {
             return vec![source(name, AdapterChoice::First)];
         }

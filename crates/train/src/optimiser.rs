@@ -3,8 +3,8 @@
 //! Parameters are divided into groups: what does not learn has no moments and no average, and each group has a factor of
 //! the learning rate (`embedding_rate` is that of word vectors and head).
 //!
-//! Matrices inside the layers follow Muon or AdamW with decoupled weight decay; adapters AdamW with it; word vectors, head and vectors (norms,
-//! biases) follow AdamW without decay, because pulling a rare word's vector to zero between two of its uses is no
+//! Matrices inside the layers follow Muon or AdamW with decoupled weight decay; adapters AdamW with it; word vectors,
+//! head and vectors (norms, biases) follow AdamW without decay, because pulling a rare word's vector to zero between two of its uses is no
 //! regularisation. The average is `e ← β e + (1 − β) w` with `β = min(ema, (1 + step) / (10 + step))`, so that the
 //! first random weights do not linger in it.
 

@@ -19,7 +19,7 @@ use crate::event::{Ending, Summary, TrainingEvent};
 use crate::identity::Identity;
 use crate::recipe::{NetworkPlan, NetworkRecipe, ObjectiveKind, Resolved, Run};
 use crate::{RecipeError, TrainError, folder, media, metrics, network, saved_format, vocabulary};
-use aquatint_checkpoint::{Checkpoint, ModelCodec, RunState};
+use aquatint_checkpoint::{Checkpoint, CheckpointError, ModelCodec, RunState};
 use aquatint_network::NetworkSpec;
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::path::Path;
@@ -67,6 +67,9 @@ impl Preflight<'_> {
             resources::check_weights(self, network, provisional)?;
         }
         let initial = recipe.initial.as_deref().map(network::open_initial).transpose()?;
+        if let Some(checkpoint) = initial.as_ref().filter(|checkpoint| !checkpoint.spec.adapters.is_empty()) {
+            return Err(CheckpointError::HasAdapters { model: checkpoint.origin.to_string() }.into());
+        }
         let mut known = vocabulary::known(recipe, initial.as_ref(), state.is_some(), events)?;
         let codecs = match &mut known {
             Some(vocabulary) => media::codecs(recipe, initial.as_ref(), vocabulary, events)?,
@@ -93,6 +96,7 @@ impl Preflight<'_> {
         if let Some(checkpoint) = &initial {
             network::check_initial(checkpoint, &spec, tokens)?;
             initial::check(recipe, (checkpoint, &codecs), &spec, events)?;
+            initial::check_adapter(recipe, checkpoint, &spec)?;
         }
         groups::check(&recipe.optimiser, &spec.tensors())?;
         if let Some(weight) = recipe.objective.balance.filter(|_| !spec.has_experts()) {

@@ -75,7 +75,7 @@ pub struct ChatTemplate {
     end: String,
 }
 
-/// The template of models whose makers gave them none: a paragraph for each turn.
+/// The template of models whose makers gave them none: a line for each turn.
 const PLAIN: &str = "\
 {% for message in messages %}\
 {% if message['role'] == 'assistant' %}{{ 'A: ' + message['content'].strip() + eos_token + '\\n' }}\

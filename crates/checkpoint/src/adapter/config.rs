@@ -41,10 +41,12 @@ struct File {
 }
 
 /// Keys of which another value means something that is not computed here, with the values that mean nothing.
-fn neutral() -> [(&'static str, Vec<Value>); 11] {
+fn neutral() -> [(&'static str, Vec<Value>); 12] {
     [
         ("bias", vec![json!("none")]),
         ("use_dora", vec![json!(false)]),
+        // Others (PiSSA, OLoRA, …) change the base as well.
+        ("init_lora_weights", vec![json!(true), json!(false), json!("gaussian"), json!("orthogonal")]),
         ("use_qalora", vec![json!(false)]),
         ("use_bdlora", vec![json!(false)]),
         ("fan_in_fan_out", vec![json!(false)]),
@@ -130,4 +132,13 @@ impl AdapterConfig {
         let wrong = |error: serde_json::Error| CheckpointError::Json { file: CONFIG.into(), reason: error.to_string() };
         serde_json::to_vec_pretty(&value).map_err(wrong)
     }
+}
+
+/// A file without the path of the base; null where it is no JSON.
+pub(super) fn but_for_base(text: &[u8]) -> Value {
+    let mut value: Value = serde_json::from_slice(text).unwrap_or_default();
+    if let Some(keys) = value.as_object_mut() {
+        keys.shift_remove("base_model_name_or_path");
+    }
+    value
 }

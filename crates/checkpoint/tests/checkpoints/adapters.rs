@@ -19,6 +19,7 @@ fn targets(names: &[&str]) -> Vec<String> {
 
 /// The network of a family's folder with an adapter that adds something, which is saved in `folder`.
 fn adapted(name: &str, folder: &Path, names: &[&str], seed: u32) -> Network<Cpu<f32>> {
+    std::fs::create_dir_all(folder).unwrap();
     let checkpoint = open(name);
     let config = AdapterConfig::new(Some(name.to_owned()), RANK, ALPHA);
     let addition = LowRankSpec { rank: RANK, factor: config.factor("", RANK) };
@@ -164,6 +165,10 @@ fn an_adapter_of_another_base_or_of_another_kind_is_refused_by_name() {
     assert!(alone.to_string().ends_with("is for `dream`, which is no model here"), "{alone}");
     assert_eq!(hinted(&alone), "open the model that it was trained on with it: MODEL+FOLDER");
 
+    for name in [format!("{}+{}", path.display(), path.display()), "dream+".to_owned(), "+dream".to_owned()] {
+        assert!(matches!(Checkpoint::open(&name), Err(CheckpointError::NotAdapted { .. })), "{name}");
+    }
+
     let config = path.join("adapter_config.json");
     let written = std::fs::read_to_string(&config).unwrap();
     for (from, to, expected) in [
@@ -180,6 +185,11 @@ fn an_adapter_of_another_base_or_of_another_kind_is_refused_by_name() {
             "\"alpha_pattern\": {\"(\": 3}",
             "`alpha_pattern.(` is 3; allowed: a number, behind a regular expression",
         ),
+        (
+            "\"init_lora_weights\": true",
+            "\"init_lora_weights\": \"pissa\"",
+            "`init_lora_weights` is \"pissa\"; allowed: true",
+        ),
         ("\"r\": 3", "\"r\": \"three\"", "cannot be understood"),
     ] {
         assert!(written.contains(from), "{from}");
@@ -187,6 +197,17 @@ fn an_adapter_of_another_base_or_of_another_kind_is_refused_by_name() {
         let error = refused("dream").to_string();
         assert!(error.contains(expected), "{error}\nexpected\n{expected}");
     }
+    // A base that moved is the same base.
+    let moved = AdapterConfig::new(Some("elsewhere/dream".to_owned()), RANK, ALPHA);
+    std::fs::write(&config, &written).unwrap();
+    let learner = adapted("dream", &path.join("other"), &["q_proj"], 0);
+    let adapter = &learner.spec().adapters[0];
+    let family = open("dream").family;
+    save_adapter(path, (&moved, adapter), (family, &learner), Storage::F32).unwrap();
+    let other = AdapterConfig::new(Some("dream".to_owned()), RANK, 2.0 * ALPHA);
+    let occupied = save_adapter(path, (&other, adapter), (family, &learner), Storage::F32).unwrap_err();
+    assert!(matches!(occupied, CheckpointError::Occupied { .. }), "{occupied}");
+
     // Keys that say nothing of the arithmetic may be there.
     std::fs::write(&config, written.replace("\"bias\": \"none\"", "\"bias\": \"none\", \"revision\": \"main\""))
         .unwrap();

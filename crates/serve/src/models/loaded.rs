@@ -60,6 +60,10 @@ impl Loaded {
         let networks = runtime.networks(&checkpoint, &sources.iter().map(chosen).collect::<Vec<_>>())?;
         let (checkpoint, created) =
             (Arc::new(checkpoint), SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
+        // Their engines work side by side in one memory.
+        let mut limits = runtime.capacity(bytes).limits(&checkpoint.spec)?;
+        limits.bytes /= sources.len().max(1);
+        limits.reuse_bytes /= sources.len().max(1);
         let load = |(source, network): (&ModelSource, Box<dyn Denoiser>)| {
             let model = Model::new(checkpoint.clone(), network)?;
             let media = model.media_kinds().into_iter().map(|kind| Medium::of(&model, kind));
@@ -70,7 +74,7 @@ impl Loaded {
                 model,
                 chat: checkpoint.chat_template().ok(),
                 media,
-                limits: runtime.capacity(bytes).limits(&checkpoint.spec)?,
+                limits,
                 bytes,
                 parameters: checkpoint.size().0,
                 created,

@@ -2,7 +2,7 @@
 
 use crate::recipe::{NetworkPlan, OptimiserRecipe, Resolved};
 use crate::saved_format::SavedFormat;
-use crate::{TrainError, TrainingEvent};
+use crate::{RecipeError, TrainError, TrainingEvent};
 use aquatint_checkpoint::{Checkpoint, ModelCodec};
 use aquatint_diffusion::ProcessKind;
 use aquatint_network::{NetworkError, NetworkSpec, ParameterPattern, TensorSpec};
@@ -41,6 +41,19 @@ pub(super) fn check(
         )));
     }
     Ok(())
+}
+
+/// Refuses an adapter for another network than that of `initial`: its folder says nothing of a network.
+pub(super) fn check_adapter(recipe: &Resolved, checkpoint: &Checkpoint, spec: &NetworkSpec) -> Result<(), TrainError> {
+    if recipe.adapter.is_none() || spec.without_adapters() == checkpoint.spec {
+        return Ok(());
+    }
+    let keys: Vec<String> = changes(recipe).into_iter().map(|key| format!("`{key}`")).collect();
+    let given = match keys.is_empty() {
+        true => "a table, and the objective changes the network of `initial`".to_owned(),
+        false => format!("a table beside {}", keys.join(", ")),
+    };
+    Err(RecipeError::value("adapter", given, "a table where the network stays that of `initial`").into())
 }
 
 /// The keys of the recipe that may change the network of `initial`.

@@ -94,6 +94,11 @@ fn adapters_that_cannot_be_learned_are_refused_before_any_work() {
     };
     let error = refused(&["adapter={ targets = ['query'] }"]);
     assert!(error.starts_with("`targets` is query; allowed: `down_proj`, `gate_proj`"), "{error}");
+    let error = refused(&["adapter={}", "network.self_conditioning=true"]);
+    assert!(
+        error.starts_with("`adapter` is a table beside `network.self_conditioning`; allowed: a table where"),
+        "{error}"
+    );
     let parsed = |set: &str| {
         let text = format!("output = 'x'\n{set}\n[data]\ntrain = [{{ path = 'a' }}]\nvalid = [{{ path = 'b' }}]\n");
         let recipe = aquatint_train::Recipe::parse(&text, &aquatint_train::Overrides::parse::<&str>(&[]).unwrap());
@@ -104,6 +109,14 @@ fn adapters_that_cannot_be_learned_are_refused_before_any_work() {
         (
             "initial = 'tales'\nsize = '4m'\nadapter = {}",
             "`adapter` is a table; allowed: nothing but with `initial`, and without `size`",
+        ),
+        (
+            "initial = 'tales'\nadapter = {}\ndistillation = { steps = 8, rounds = 2 }",
+            "`distillation` is a table; allowed: nothing where an adapter learns",
+        ),
+        (
+            "initial = 'tales'\nadapter = {}\nobjective = { kind = 'instruct' }",
+            "`objective.kind` is \"instruct\"; allowed: another objective where an adapter learns: an adapter's folder has no template of conversations",
         ),
         ("initial = 'tales'\nadapter = { rank = 0 }", "`adapter.rank` is 0; allowed: 1 or more, at most 131072"),
         ("initial = 'tales'\nadapter = { alpha = 0 }", "`adapter.alpha` is 0; allowed: above 0, at most 1000000"),
