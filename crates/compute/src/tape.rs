@@ -379,8 +379,8 @@ impl<'p, D: Device> Tape<'p, D> {
         for (first, LowRank { down, up, factor }) in self.parameters.low_rank(set, weight) {
             let inner = match self.dropout.filter(|_| self.learning) {
                 Some(dropout) => {
-                    let kept = self.drop_some(x, dropout.of_use(down.index()))?;
-                    self.product(&kept, down, None)?
+                    let rest = self.drop_some(x, dropout.of_use(down.index()))?;
+                    self.product(&rest, down, None)?
                 }
                 None => self.product(x, down, None)?,
             };

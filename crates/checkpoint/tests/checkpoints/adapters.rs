@@ -108,7 +108,7 @@ fn logits_and_gradients_are_those_of_peft() {
     let mut comparison = Comparison::new();
     let targets = golden.ids("targets");
     let ask = |(row, (&target, &weight)): (u32, (&u32, &f64))| LossRow { row, target, weight };
-    let asked: Vec<LossRow> = (0..).zip(targets.iter().zip(golden.values("weights"))).map(ask).collect();
+    let rows: Vec<LossRow> = (0..).zip(targets.iter().zip(golden.values("weights"))).map(ask).collect();
     // Norms, rotations and the softmax of that Qwen3 are in f32 whatever its weights are.
     let tolerance = 2e-5;
     let logits = network.logits(&input, &(0..tokens.len() as u32).collect::<Vec<_>>()).unwrap();
@@ -119,7 +119,7 @@ fn logits_and_gradients_are_those_of_peft() {
         .map(|(given, expected)| (f64::from(*given), *expected))
         .unzip();
     comparison.check("logits", &logits, &expected, tolerance);
-    network.forward_backward(&input, &asked).unwrap();
+    network.forward_backward(&input, &rows).unwrap();
     for matrix in checkpoint.spec.adapters[0].matrices.keys() {
         for half in LowRankHalf::ALL {
             let there = format!("gradient.{}.{}.weight", matrix.strip_suffix(".weight").unwrap(), half.name());

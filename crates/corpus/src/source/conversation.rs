@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_say_the_same() {
+    fn openai_and_sharegpt_say_the_same() {
         let expected = vec![
             turn("system", "Be short.", false),
             turn("user", "Who?", false),

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_are_those_of_the_closed_form() {
+    fn scores_are_those_of_the_formula() {
         let documents = ["the fox ran", "the hen sat sat here"];
         // Both have `the`, one of two `sat`, twice among five words where the mean is four.
         let (common, rare) = ((1.0f64 + 0.5 / 2.5).ln(), (1.0f64 + 1.5 / 1.5).ln());

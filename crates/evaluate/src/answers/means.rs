@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn intervals_are_those_of_the_closed_forms() {
+    fn intervals_are_those_of_the_formulas() {
         let mean = Mean::of(&[0.2, 0.4, 0.6, 0.8]);
         near(mean.mean, 0.5);
         let error = (0.2f64 / 3.0 / 4.0).sqrt();

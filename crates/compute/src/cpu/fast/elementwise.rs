@@ -335,11 +335,11 @@ impl Fast {
     /// See [`crate::Elementwise::add_columns`].
     pub(in crate::cpu) fn add_columns(&self, operands: AddColumns<'_, [f32]>, out: &mut [f32]) {
         let AddColumns { rows, columns, factor, from, stride, first, accumulate } = operands;
-        let (factor, kept) = (factor as f32, if accumulate { 1.0 } else { 0.0 });
+        let (factor, old) = (factor as f32, if accumulate { 1.0 } else { 0.0 });
         let lines = from.buffer.chunks(from.stride).zip(out.chunks_mut(stride)).take(rows).collect();
         self.pool.each(rows * columns, lines, |(from_row, row): (&[f32], &mut [f32])| {
             let from_row = &from_row[from.first..][..columns];
-            scale_add_part(self.path, factor, from_row, kept, &mut row[first..][..columns]);
+            scale_add_part(self.path, factor, from_row, old, &mut row[first..][..columns]);
         });
     }
 
