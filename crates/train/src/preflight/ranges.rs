@@ -191,10 +191,10 @@ mod tests {
     use crate::{Overrides, Recipe};
     use toml::{Table, Value};
 
-    const TEXT: &str =
-        "output = 'x'\nsize = '4m'\ninitial = 'tales'\n[data]\ntrain = [{ path = 'a' }]\nvalid = [{ path = 'b' }]\n";
+    const TEXT: &str = "output = 'x'\ninitial = 'tales'\n[data]\ntrain = [{ path = 'a' }]\nvalid = [{ path = 'b' }]\n";
     /// Every number that can be unset.
-    const SET: [&str; 9] = [
+    const SET: [&str; 10] = [
+        "size='4m'",
         "network.window=8",
         "network.time_conditioning=16",
         "objective.weight_limit=5.0",
@@ -207,7 +207,10 @@ mod tests {
     ];
 
     /// Those that belong to conversations, which nothing is distilled on.
-    const OF_CONVERSATIONS: [&str; 2] = ["objective.kind='instruct'", "objective.answer_length=4"];
+    const OF_CONVERSATIONS: [&str; 3] = ["size='4m'", "objective.kind='instruct'", "objective.answer_length=4"];
+
+    /// Those of an adapter, beside which no network is described.
+    const OF_ADAPTERS: [&str; 1] = ["adapter={ rank = 4, alpha = 8.0, dropout = 0.1 }"];
 
     fn resolve(more: &[&str]) -> Result<Resolved, RecipeError> {
         resolve_with(&SET, more)
@@ -239,7 +242,7 @@ mod tests {
     #[test]
     fn every_number_has_a_range_and_no_impossible_one_is_accepted() {
         let mut found = Vec::new();
-        for set in [&SET[..], &OF_CONVERSATIONS] {
+        for set in [&SET[..], &OF_CONVERSATIONS, &OF_ADAPTERS] {
             let recipe = resolve_with(set, &[]).unwrap();
             let whole: Table = toml::from_str(&recipe.to_toml().unwrap()).unwrap();
             leaves("", &whole, &mut found);
@@ -262,7 +265,11 @@ mod tests {
                 Value::Float(_) => &["nan", "inf", "-inf", "-1.0", "-1e-300", "0.0", "1e300"],
                 _ => &["-1", "0", "9223372036854775807"],
             };
-            let set = if key == "objective.answer_length" { &OF_CONVERSATIONS[..] } else { &SET };
+            let set = match key.as_str() {
+                "objective.answer_length" => &OF_CONVERSATIONS[..],
+                key if key.starts_with("adapter.") => &OF_ADAPTERS,
+                _ => &SET,
+            };
             for given in tries {
                 let number: f64 = given.parse().unwrap();
                 let refused = match resolve_with(set, &[&format!("{key}={given}")]) {

@@ -1,7 +1,7 @@
 //! Adapters that learn beside a model that does not.
 
 use crate::families::Room;
-use crate::support::{device, run};
+use crate::support::{device, root, run};
 use aquatint_checkpoint::{Checkpoint, Weights};
 use aquatint_compute::WeightFormat;
 use aquatint_network::{Denoiser, NetworkInput, RowLayout, WholeRows};
@@ -86,15 +86,16 @@ fn an_adapter_learns_alone_resumes_exactly_and_is_opened_with_its_base() {
 #[test]
 fn adapters_that_cannot_be_learned_are_refused_before_any_work() {
     let (room, base) = (Room::new(), Golden::folder("dream"));
-    let refused = |set: &[&str]| {
-        let recipe = room.recipe(("run", &base), set);
+    let refused_of = |base: &Path, set: &[&str]| {
+        let recipe = room.recipe(("run", base), set);
         let error = run(&recipe, false).unwrap_err().to_string();
         assert!(!room.path("run").exists());
         error
     };
-    let error = refused(&["adapter={ targets = ['query'] }"]);
+    let error = refused_of(&base, &["adapter={ targets = ['query'] }"]);
     assert!(error.starts_with("`targets` is query; allowed: `down_proj`, `gate_proj`"), "{error}");
-    let error = refused(&["adapter={}", "network.self_conditioning=true"]);
+    let own = root().join("crates/cli/tests/cli/fixtures/tales-3m");
+    let error = refused_of(&own, &["adapter={}", "network.self_conditioning=true"]);
     assert!(
         error.starts_with("`adapter` is a table beside `network.self_conditioning`; allowed: a table where"),
         "{error}"
