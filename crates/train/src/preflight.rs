@@ -8,10 +8,12 @@ pub(crate) mod groups;
 mod initial;
 pub(crate) mod ranges;
 pub(crate) mod resources;
+mod samples;
 mod spans;
 mod texts;
 
 pub use resources::AvailableMemory;
+pub(crate) use samples::SampleFindings;
 pub(crate) use texts::Texts;
 
 use crate::counters::Counters;

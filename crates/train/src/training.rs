@@ -11,6 +11,7 @@ use crate::trainer::{Plan, RunLog, Trainee, Trainer, agree_on_step};
 use crate::{CorpusFigures, RecipeError, Summary, TrainError, TrainingEvent};
 use aquatint_checkpoint::RunState;
 use aquatint_compute::Device;
+use serde::Serialize;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,25 +20,34 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// A recipe with nothing left to guess, of any kind of thing that is trained.
-pub trait RunRecipe: Sized {
+pub trait RunRecipe: Clone + Serialize {
     /// The run's folder.
     fn output(&self) -> &Path;
 
     /// How long, how often, where.
     fn run_settings(&self) -> &Run;
 
+    /// The same, to be changed.
+    fn run_settings_mut(&mut self) -> &mut Run;
+
     /// How the objective is minimised.
     fn optimiser(&self) -> &OptimiserRecipe;
 
     /// The same with the number of threads left open, in which ranks may differ.
     #[must_use]
-    fn without_threads(&self) -> Self;
+    fn without_threads(&self) -> Self {
+        let mut common = self.clone();
+        common.run_settings_mut().threads = None;
+        common
+    }
 
     /// The recipe as TOML, as it is printed and saved.
     ///
     /// # Errors
     /// When TOML has no form for a value.
-    fn to_toml(&self) -> Result<String, RecipeError>;
+    fn to_toml(&self) -> Result<String, RecipeError> {
+        toml::to_string(self).map_err(|e| RecipeError::Parse { reason: e.to_string() })
+    }
 
     /// See [`Training::check`].
     ///

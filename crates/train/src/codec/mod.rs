@@ -6,14 +6,12 @@ mod vary;
 
 use crate::counters::Counters;
 use crate::folder::{self, RunFolder};
-use crate::identity::Identity;
 use crate::optimiser::Optimiser;
 use crate::parallel::{barrier, share};
-use crate::preflight::{finished, groups, resources};
+use crate::preflight::SampleFindings;
 use crate::recipe::{OptimiserRecipe, ResolvedCodec, Run};
 use crate::training::{RunRecipe, Start, Training};
-use crate::{RecipeError, SampleFigures, Summary, TrainError, TrainingEvent};
-use aquatint_checkpoint::RunState;
+use crate::{SampleFigures, Summary, TrainError, TrainingEvent};
 use aquatint_codec::{Codec, LearnedCodec, Medium, MediumConfig};
 use aquatint_compute::Device;
 use samples::SampleSet;
@@ -21,14 +19,6 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use trainee::CodecTrainee;
 pub use vary::Vary;
-
-/// What is known before work begins.
-struct Findings {
-    state: Option<RunState<Counters>>,
-    identity: Identity,
-    /// Where the run stands, if none of its steps is left.
-    finished: Option<Summary>,
-}
 
 impl<C: MediumConfig<Medium: Vary>> RunRecipe for ResolvedCodec<C> {
     fn output(&self) -> &Path {
@@ -43,14 +33,8 @@ impl<C: MediumConfig<Medium: Vary>> RunRecipe for ResolvedCodec<C> {
         &self.optimiser
     }
 
-    fn without_threads(&self) -> Self {
-        let mut common = self.clone();
-        common.run.threads = None;
-        common
-    }
-
-    fn to_toml(&self) -> Result<String, RecipeError> {
-        toml::to_string(self).map_err(|e| RecipeError::Parse { reason: e.to_string() })
+    fn run_settings_mut(&mut self) -> &mut Run {
+        &mut self.run
     }
 
     fn check<D: Device>(
@@ -70,7 +54,7 @@ impl<C: MediumConfig<Medium: Vary>> RunRecipe for ResolvedCodec<C> {
         let Training { recipe, ranks, stop, .. } = training;
         let own = share(ranks, recipe.optimiser.batch, 1)?;
         events(TrainingEvent::Recipe(&recipe.to_toml()?));
-        let Findings { mut state, identity, finished } = training.find::<D>()?;
+        let SampleFindings { mut state, identity, finished } = training.find::<D>()?;
         if let Some(summary) = finished {
             events(TrainingEvent::Finished(&summary));
             return Ok(summary);
@@ -103,23 +87,14 @@ impl<C: MediumConfig<Medium: Vary>> RunRecipe for ResolvedCodec<C> {
 }
 
 impl<C: MediumConfig<Medium: Vary>> Training<'_, ResolvedCodec<C>> {
-    /// Checks everything that can be checked before work begins, and writes nothing.
-    fn find<D: Device>(&self) -> Result<Findings, TrainError> {
-        let Self { recipe, resume, memory, stop, .. } = *self;
-        let state = folder::find(&recipe.output, resume)?;
+    fn find<D: Device>(&self) -> Result<SampleFindings, TrainError> {
+        let Self { recipe, stop, .. } = *self;
         let tensors = C::Medium::new(&recipe.codec)?.spec().tensors();
-        groups::check(&recipe.optimiser, &tensors)?;
-        let (settings, place) = ((&recipe.optimiser, &recipe.run), (recipe.output.as_path(), state.is_some()));
-        resources::check_room(&tensors, settings, (memory, size_of::<D::Element>()), place)?;
         let content = |source: &crate::recipe::SampleSource| {
             source.collection::<C::Medium>().fingerprint(&mut || !stop.load(Ordering::SeqCst))
         };
-        let contents = recipe.data.train.iter().map(content).collect::<Result<Vec<_>, _>>()?;
-        let identity = Identity::with_contents(&RunRecipe::to_toml(recipe)?, [("train", contents)])?;
-        if let Some(state) = &state {
-            identity.require(&recipe.output, &state.counters.identity)?;
-        }
-        let finished = state.as_ref().and_then(|state| finished(&recipe.output, &recipe.run, &state.counters));
-        Ok(Findings { state, identity, finished })
+        self.find_samples((&tensors, size_of::<D::Element>()), || {
+            Ok(vec![("train", recipe.data.train.iter().map(content).collect::<Result<_, _>>()?)])
+        })
     }
 }

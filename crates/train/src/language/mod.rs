@@ -13,7 +13,7 @@ use crate::recipe::{OptimiserRecipe, Resolved, Run};
 use crate::saved_format::SavedFormat;
 use crate::train_data::TrainData;
 use crate::training::{RunRecipe, Start, Training};
-use crate::{RecipeError, Summary, TrainError, TrainingEvent, folder, media, network, objectives, vocabulary};
+use crate::{Summary, TrainError, TrainingEvent, folder, media, network, objectives, vocabulary};
 use aquatint_checkpoint::{Checkpoint, ModelCodec};
 use aquatint_compute::Device;
 use aquatint_network::NetworkSpec;
@@ -57,14 +57,8 @@ impl RunRecipe for Resolved {
         &self.optimiser
     }
 
-    fn without_threads(&self) -> Self {
-        let mut common = self.clone();
-        common.run.threads = None;
-        common
-    }
-
-    fn to_toml(&self) -> Result<String, RecipeError> {
-        self.to_toml()
+    fn run_settings_mut(&mut self) -> &mut Run {
+        &mut self.run
     }
 
     fn check<D: Device>(

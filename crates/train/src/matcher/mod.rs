@@ -5,10 +5,9 @@ mod trainee;
 
 use crate::counters::Counters;
 use crate::folder::{self, RunFolder};
-use crate::identity::Identity;
 use crate::optimiser::Optimiser;
 use crate::parallel::Ranks;
-use crate::preflight::{finished, groups, resources};
+use crate::preflight::SampleFindings;
 use crate::recipe::{OptimiserRecipe, ResolvedMatcher, Run};
 use crate::training::{RunRecipe, Start, Training};
 use crate::{PairFigures, RecipeError, Summary, TrainError, TrainingEvent, vocabulary};
@@ -18,13 +17,6 @@ use pairs::{Lessons, PairSet};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use trainee::MatcherTrainee;
-
-/// What is known before work begins.
-struct Findings {
-    identity: Identity,
-    /// Where the run stands, if none of its steps is left.
-    finished: Option<Summary>,
-}
 
 /// Ranks would compare each picture with a part of the others only.
 fn refuse_ranks(ranks: &dyn Ranks) -> Result<(), RecipeError> {
@@ -51,14 +43,8 @@ impl RunRecipe for ResolvedMatcher {
         &self.optimiser
     }
 
-    fn without_threads(&self) -> Self {
-        let mut common = self.clone();
-        common.run.threads = None;
-        common
-    }
-
-    fn to_toml(&self) -> Result<String, RecipeError> {
-        toml::to_string(self).map_err(|e| RecipeError::Parse { reason: e.to_string() })
+    fn run_settings_mut(&mut self) -> &mut Run {
+        &mut self.run
     }
 
     fn check<D: Device>(
@@ -78,7 +64,7 @@ impl RunRecipe for ResolvedMatcher {
         let Training { recipe, ranks, stop, .. } = training;
         refuse_ranks(ranks)?;
         events(TrainingEvent::Recipe(&recipe.to_toml()?));
-        let Findings { identity, finished } = training.find::<D>()?;
+        let SampleFindings { identity, finished, .. } = training.find::<D>()?;
         if let Some(summary) = finished {
             events(TrainingEvent::Finished(&summary));
             return Ok(summary);
@@ -113,24 +99,15 @@ impl RunRecipe for ResolvedMatcher {
 }
 
 impl Training<'_, ResolvedMatcher> {
-    /// Checks everything that can be checked before work begins, and writes nothing.
-    fn find<D: Device>(&self) -> Result<Findings, TrainError> {
-        let Self { recipe, resume, memory, stop, .. } = *self;
-        let state = folder::find(&recipe.output, resume)?;
+    fn find<D: Device>(&self) -> Result<SampleFindings, TrainError> {
+        let Self { recipe, stop, .. } = *self;
         let tensors = recipe.matcher.spec(recipe.data.vocabulary_size)?.tensors();
-        groups::check(&recipe.optimiser, &tensors)?;
-        let (settings, place) = ((&recipe.optimiser, &recipe.run), (recipe.output.as_path(), state.is_some()));
-        resources::check_room(&tensors, settings, (memory, size_of::<D::Element>()), place)?;
         let contents = |sources: &[crate::recipe::PairSource]| {
             let content = |source: &crate::recipe::PairSource| source.fingerprint(&mut || !stop.load(Ordering::SeqCst));
             sources.iter().map(content).collect::<Result<Vec<_>, _>>()
         };
-        let contents = [("train", contents(&recipe.data.train)?), ("valid", contents(&recipe.data.valid)?)];
-        let identity = Identity::with_contents(&RunRecipe::to_toml(recipe)?, contents)?;
-        if let Some(state) = &state {
-            identity.require(&recipe.output, &state.counters.identity)?;
-        }
-        let finished = state.as_ref().and_then(|state| finished(&recipe.output, &recipe.run, &state.counters));
-        Ok(Findings { identity, finished })
+        self.find_samples((&tensors, size_of::<D::Element>()), || {
+            Ok(vec![("train", contents(&recipe.data.train)?), ("valid", contents(&recipe.data.valid)?)])
+        })
     }
 }
