@@ -33,6 +33,19 @@ pub struct CanvasBatch {
 }
 
 impl CanvasBatch {
+    /// So many canvases of nothing but padding.
+    pub(crate) fn padding(canvases: usize, length: usize) -> Self {
+        let positions = canvases * length;
+        Self {
+            length,
+            tokens: vec![0; positions],
+            documents: vec![PADDING_DOCUMENT; positions],
+            text_bytes: vec![0; positions],
+            spans: Vec::new(),
+            given: Vec::new(),
+        }
+    }
+
     /// The canvases of these numbers, in this order; one may come several times.
     #[must_use]
     pub fn select(&self, canvases: impl IntoIterator<Item = usize>) -> Self {
@@ -172,15 +185,7 @@ impl Canvases {
     /// # Errors
     /// When a number is not below [`Canvases::len`], or a shard is damaged.
     pub fn batch(&self, numbers: &[u64]) -> Result<CanvasBatch, CorpusError> {
-        let positions = numbers.len() * self.length;
-        let mut batch = CanvasBatch {
-            length: self.length,
-            tokens: vec![0; positions],
-            documents: vec![PADDING_DOCUMENT; positions],
-            text_bytes: vec![0; positions],
-            spans: Vec::new(),
-            given: Vec::new(),
-        };
+        let mut batch = CanvasBatch::padding(numbers.len(), self.length);
         let mut document = 0;
         for (row, &number) in numbers.iter().enumerate() {
             let (laid, index) = self.find(number)?;

@@ -12,7 +12,6 @@ use crate::best_fit::BestFit;
 use crate::document_hash::DocumentHash;
 use crate::{CanvasBatch, canvases};
 use crate::{Conversation, CorpusError, Overlap, SourceReport, SourceSnapshot};
-use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_vocabulary::{ChatTemplate, Message, Role, TokenId, UnknownText, Vocabulary};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -344,15 +343,8 @@ impl ConversationCanvases {
     /// # Errors
     /// When a number is not below [`ConversationCanvases::len`].
     pub fn batch(&self, numbers: &[u64]) -> Result<CanvasBatch, CorpusError> {
-        let positions = numbers.len() * self.length;
-        let mut batch = CanvasBatch {
-            length: self.length,
-            tokens: vec![0; positions],
-            documents: vec![PADDING_DOCUMENT; positions],
-            text_bytes: vec![0; positions],
-            spans: Vec::new(),
-            given: vec![false; positions],
-        };
+        let mut batch = CanvasBatch::padding(numbers.len(), self.length);
+        batch.given = vec![false; batch.tokens.len()];
         let mut document = 0;
         for (row, &number) in numbers.iter().enumerate() {
             let canvas = usize::try_from(number).ok().and_then(|number| self.numbers.get(number));

@@ -158,11 +158,7 @@ impl<'source> Passages<'source> {
 
     /// Why a source has no document, once its end is reached.
     pub fn nothing_left(&self) -> CorpusError {
-        let (reason, hint) = match self.counts.left_out {
-            0 => ("every text is empty".to_owned(), None),
-            rows => (format!("the filter left all {rows} rows out"), Some("compare its values with the file's")),
-        };
-        CorpusError::Empty { path: self.source.path.clone(), reason, hint }
+        self.counts.nothing_left(self.source, "every text is empty")
     }
 
     fn advance(&mut self) -> Result<Option<Passage>, CorpusError> {

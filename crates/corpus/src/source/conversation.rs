@@ -79,11 +79,7 @@ impl<'source> Conversations<'source> {
 
     /// Why a source has no conversation, once its end is reached.
     pub fn nothing_left(&self) -> CorpusError {
-        let (reason, hint) = match self.counts.left_out {
-            0 => ("it has no conversation".to_owned(), None),
-            rows => (format!("the filter left all {rows} rows out"), Some("compare its values with the file's")),
-        };
-        CorpusError::Empty { path: self.source.path.clone(), reason, hint }
+        self.counts.nothing_left(self.source, "it has no conversation")
     }
 
     fn advance(&mut self) -> Result<Option<Conversation>, CorpusError> {

@@ -62,6 +62,15 @@ impl ReadCounts {
         Self { rows, bad_rows, first_bad_rows, left_out, replaced, surrogates, lacking: 0 }
     }
 
+    /// Why a source has nothing at its end; `empty` is the reason where no filter is to blame.
+    pub(super) fn nothing_left(&self, source: &Source, empty: &str) -> CorpusError {
+        let (reason, hint) = match self.left_out {
+            0 => (empty.to_owned(), None),
+            rows => (format!("the filter left all {rows} rows out"), Some("compare its values with the file's")),
+        };
+        CorpusError::Empty { path: source.path.clone(), reason, hint }
+    }
+
     /// A bad row, the last that was read.
     pub(super) fn bad(&mut self, source: &Source, file: &Path, row: u64, fault: Fault) -> Result<(), CorpusError> {
         self.bad_rows += 1;
