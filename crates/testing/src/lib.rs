@@ -6,8 +6,10 @@ mod closeness;
 mod example;
 mod fake_hub;
 mod golden;
+mod logits;
 
 pub use closeness::Comparison;
 pub use example::Example;
 pub use fake_hub::{FakeHub, Request, Trouble, git_hash, sha256};
 pub use golden::Golden;
+pub use logits::some_logits;

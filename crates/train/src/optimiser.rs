@@ -3,9 +3,9 @@
 //! Parameters are divided into groups: what does not learn has no moments and no average, and each group has a factor of
 //! the learning rate (`embedding_rate` is that of word vectors and head).
 //!
-//! Matrices inside the layers follow Muon or AdamW with decoupled weight decay; adapters AdamW with it; word vectors,
-//! head and vectors (norms, biases) follow AdamW without decay, because pulling a rare word's vector to zero between two of its uses is no
-//! regularisation. The average is `e ← β e + (1 − β) w` with `β = min(ema, (1 + step) / (10 + step))`, so that the
+//! Matrices inside the layers follow Muon or AdamW with decoupled weight decay, and adapters AdamW with it; word vectors,
+//! head and vectors (norms, biases) follow AdamW without decay, because pulling a rare word's vector to zero between two of
+//! its uses is no regularisation. The average is `e ← β e + (1 − β) w` with `β = min(ema, (1 + step) / (10 + step))`, so that the
 //! first random weights do not linger in it.
 
 use crate::TrainError;
@@ -14,7 +14,7 @@ use crate::recipe::{OptimiserKind, OptimiserRecipe};
 use aquatint_checkpoint::{CheckpointError, Exact, RunState, Tensor, quantised_state};
 use aquatint_compute::{AdamW, AdamWState, Device, DeviceError, Element};
 use aquatint_network::{ParameterInfo, Role, TensorData, Weights};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The state of a rule for one parameter.
 #[derive(Debug)]
@@ -134,6 +134,7 @@ impl<D: Device> Optimiser<D> {
     /// The buffers to save, each with the name that it is saved under.
     fn buffers<'a>(&'a mut self, weights: &'a mut Weights<D>) -> Vec<(String, Vec<usize>, &'a mut D::Buffer)> {
         let mut buffers = Vec::new();
+        let saves_base = !learns_beside(weights);
         let (mut moments, mut averages) = (self.moments.iter_mut(), self.average.iter_mut());
         for parameter in weights.parameters_mut() {
             let named = |prefix: &str| format!("{prefix}.{}", parameter.info.name);
@@ -152,7 +153,7 @@ impl<D: Device> Optimiser<D> {
                 }
             }
             // What is kept in other numbers is no buffer of the device's own.
-            if parameter.info.precision.is_none() {
+            if parameter.info.precision.is_none() && (parameter.info.trainable || saves_base) {
                 buffers.push((named("value"), shape, parameter.value));
             }
         }
@@ -169,8 +170,7 @@ impl<D: Device> Optimiser<D> {
             values: exact(&device.download(buffer)),
         };
         let mut tensors: Vec<Tensor<Exact>> = buffers.map(tensor).collect();
-        for parameter in weights.parameter_list().into_iter().filter(|parameter| parameter.precision.is_some()) {
-            let ParameterInfo { name, shape, .. } = parameter;
+        for ParameterInfo { name, shape, .. } in compressed(weights) {
             match weights.read_tensor(&name)? {
                 TensorData::Real(values) => {
                     tensors.push(Tensor { name: format!("value.{name}"), shape, values: Exact::F32(values) });
@@ -190,7 +190,7 @@ impl<D: Device> Optimiser<D> {
             device.write(buffer, &values);
         }
         let mut saved = BTreeMap::new();
-        for name in compressed(weights) {
+        for ParameterInfo { name, .. } in compressed(weights) {
             let data = match weights.read_tensor(&name)? {
                 TensorData::Real(values) => {
                     let values = state.tensor(&format!("value.{name}"), values.len())?;
@@ -200,14 +200,25 @@ impl<D: Device> Optimiser<D> {
             };
             saved.insert(name, data);
         }
-        Ok(weights.load_compressed(&mut |name| saved.remove(name))?)
+        match saved.is_empty() {
+            true => Ok(()),
+            false => Ok(weights.load_compressed(&mut |name| saved.remove(name))?),
+        }
     }
 }
 
-/// The parameters that are kept in other numbers than the device's own.
-fn compressed<D: Device>(weights: &Weights<D>) -> BTreeSet<String> {
-    let all = weights.parameter_list().into_iter();
-    all.filter(|parameter| parameter.precision.is_some()).map(|parameter| parameter.name).collect()
+/// The parameters that are kept in other numbers than the device's own, and saved in the state.
+fn compressed<D: Device>(weights: &Weights<D>) -> Vec<ParameterInfo> {
+    if learns_beside(weights) {
+        return Vec::new();
+    }
+    weights.parameter_list().into_iter().filter(|parameter| parameter.precision.is_some()).collect()
+}
+
+/// Whether an adapter learns: what it stands beside is the model that the run begins with, whose content the run's identity
+/// has, and is not saved again.
+fn learns_beside<D: Device>(weights: &Weights<D>) -> bool {
+    weights.parameters().iter().any(|parameter| parameter.info.role == Role::Adapter)
 }
 
 /// Values of a device's type as they are saved: f32 as f32, wider ones as f64.

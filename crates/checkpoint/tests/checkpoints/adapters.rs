@@ -1,12 +1,14 @@
 //! Adapters beside models: written and read as PEFT has them, applied, merged, refused.
 
 use crate::families::open;
-use aquatint_checkpoint::{AdapterConfig, Checkpoint, CheckpointError, Storage, save_adapter};
+use aquatint_checkpoint::{
+    AdapterConfig, Checkpoint, CheckpointError, Storage, Tensor, Weights, save_adapter, write_weights,
+};
 use aquatint_compute::{Cpu, WeightFormat};
 use aquatint_network::{
     AdapterSpec, Denoiser, Learner, LossRow, LowRankHalf, LowRankSpec, Network, NetworkInput, RowLayout, WholeRows,
 };
-use aquatint_testing::{Comparison, Golden};
+use aquatint_testing::{Comparison, Golden, some_logits};
 use std::path::Path;
 
 /// A rank that no size of the networks here is.
@@ -39,14 +41,8 @@ fn adapted(name: &str, folder: &Path, names: &[&str], seed: u32) -> Network<Cpu<
 
 /// Logits of some tokens.
 fn logits(network: &dyn Denoiser) -> Vec<f64> {
-    let tokens: Vec<u32> = (0..12).map(|i| 5 + i * 3).collect();
-    let mut rows = RowLayout::default();
-    rows.push(network.spec().attention, tokens.len(), &[]);
-    let (positions, visibility) = rows.finish().unwrap();
-    let input = NetworkInput::of_tokens(&tokens, &positions, &visibility);
-    let all: Vec<u32> = (0..tokens.len() as u32).collect();
-    let logits = network.logits(&input, &all).unwrap();
-    logits.into_iter().filter(|logit| logit.is_finite()).map(f64::from).collect()
+    // The mask's own logit is −∞.
+    some_logits(network).into_iter().filter(|logit| logit.is_finite()).map(f64::from).collect()
 }
 
 /// The largest difference.
@@ -252,4 +248,50 @@ fn a_model_with_an_adapter_is_not_quantised_or_saved_as_if_it_had_none() {
     assert!(error.to_string().ends_with("has adapters, which stay in folders of their own"), "{error}");
     assert!(matches!(checkpoint.save_learner(&out, &learner, Storage::F32), Err(CheckpointError::HasAdapters { .. })));
     assert!(!out.exists());
+}
+
+#[test]
+fn a_file_that_is_not_whole_is_refused_with_the_tensor() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    adapted("dream", path, &["q_proj"], 0);
+    let file = path.join("adapter_model.safetensors");
+    let whole = Weights::open_file(&file).unwrap();
+    let all: Vec<Tensor<Vec<f32>>> = whole
+        .names()
+        .map(|name| Tensor {
+            name: name.to_owned(),
+            shape: whole.shape(name).unwrap().to_vec(),
+            values: whole.read(name).unwrap(),
+        })
+        .collect();
+    drop(whole);
+    let refused = |tensors: &[Tensor<Vec<f32>>]| {
+        write_weights(&file, tensors, Storage::F32).unwrap();
+        open("dream").add_adapter("a", path).unwrap_err()
+    };
+    assert!(matches!(refused(&[]), CheckpointError::EmptyAdapter { .. }));
+    for gone in ["lora_A", "lora_B"] {
+        let rest: Vec<_> = all.iter().filter(|tensor| !tensor.name.contains(gone)).cloned().collect();
+        let error = refused(&rest).to_string();
+        assert!(error.starts_with("tensor `base_model.model.") && error.contains(gone), "{error}");
+    }
+    let mut short = all.clone();
+    short[1].shape[0] -= 1;
+    let rows = short[1].shape[0] * short[1].shape[1];
+    short[1].values.truncate(rows);
+    assert!(matches!(refused(&short), CheckpointError::WrongShape { .. }));
+    let mut broken = all.clone();
+    broken[0].values[0] = f32::NAN;
+    write_weights(&file, &broken, Storage::F32).unwrap();
+    let mut checkpoint = open("dream");
+    checkpoint.add_adapter("a", path).unwrap();
+    let error = checkpoint.network(Cpu::<f32>::scalar()).unwrap_err();
+    assert!(matches!(error, CheckpointError::NotFinite { .. }), "{error}");
+    write_weights(&file, &all, Storage::F32).unwrap();
+    let mut twice = open("dream");
+    twice.add_adapter("a", path).unwrap();
+    let error = twice.add_adapter("a", path).unwrap_err().to_string();
+    assert_eq!(error, "`adapter` is \"a\"; allowed: another name for each adapter");
+    assert_eq!(twice.spec.adapters.len(), 1);
 }

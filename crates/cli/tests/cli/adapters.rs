@@ -45,6 +45,10 @@ fn an_adapter_is_trained_shown_applied_and_merged() {
     assert!(!shown.lines().any(|line| line.starts_with("adapter ") || line.starts_with("quantised ")), "{shown}");
     assert!(generate(text(&whole)).starts_with("Once upon a time"));
     aquatint(&["merge", &name, "--out", text(&whole)]).expect(2);
+    let best = run.join("best");
+    let both = format!("{name}+{}", best.display());
+    let error = aquatint(&["generate", "Once", "-m", &both]).expect(2).err;
+    assert!(error.contains("has the adapter `best` beside another one; allowed: one"), "{error}");
 }
 
 #[test]

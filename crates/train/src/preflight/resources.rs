@@ -50,6 +50,8 @@ impl Sizes {
         let groups = optimiser.parameter_groups()?;
         let stored = run.storage.bytes() as f64;
         let mut sizes = Self::default();
+        // Beside an adapter a model is not saved again.
+        let saves_base = !tensors.iter().any(|tensor| tensor.role == Role::Adapter);
         for tensor in tensors {
             let count: f64 = tensor.shape.iter().map(|side| *side as f64).product();
             let group = groups.iter().find(|group| group.parameters.matches(&tensor.name, tensor.role));
@@ -68,8 +70,10 @@ impl Sizes {
                 }
             };
             sizes.device += count * device;
-            sizes.state += count * state;
-            sizes.model += count * model;
+            if saves_base || tensor.role == Role::Adapter {
+                sizes.state += count * state;
+                sizes.model += count * model;
+            }
         }
         Ok(sizes)
     }

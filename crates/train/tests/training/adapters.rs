@@ -4,8 +4,7 @@ use crate::families::Room;
 use crate::support::{device, root, run};
 use aquatint_checkpoint::{Checkpoint, Weights};
 use aquatint_compute::WeightFormat;
-use aquatint_network::{Denoiser, NetworkInput, RowLayout, WholeRows};
-use aquatint_testing::Golden;
+use aquatint_testing::{Golden, some_logits};
 use aquatint_train::{StepFigures, TrainError, TrainingEvent, train};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -20,17 +19,8 @@ fn saved(folder: &Path) -> Vec<(String, Vec<u32>)> {
         }
     }
     assert!(all.iter().any(|(name, _)| name.contains("first.model.layers.0.self_attn.q_proj.lora_A")));
-    assert!(!all.iter().any(|(name, _)| name.contains("first.model.layers.0.self_attn.q_proj.weight")));
+    assert!(!all.iter().any(|(name, _)| name.contains("self_attn.q_proj.weight")), "the base is where it was");
     all
-}
-
-fn logits(network: &dyn Denoiser) -> Vec<f32> {
-    let tokens: Vec<u32> = (0..12).map(|i| 5 + i * 3).collect();
-    let mut rows = RowLayout::default();
-    rows.push(network.spec().attention, tokens.len(), &[]);
-    let (positions, visibility) = rows.finish().unwrap();
-    let input = NetworkInput::of_tokens(&tokens, &positions, &visibility);
-    network.logits(&input, &(0..tokens.len() as u32).collect::<Vec<_>>()).unwrap()
 }
 
 #[test]
@@ -75,8 +65,12 @@ fn an_adapter_learns_alone_resumes_exactly_and_is_opened_with_its_base() {
         let adapted = Checkpoint::open(&room.path("whole").display().to_string()).unwrap();
         let network = adapted.inference_network(device(), WeightFormat::F32).unwrap();
         let alone = Checkpoint::load(&base).unwrap().inference_network(device(), WeightFormat::F32).unwrap();
-        assert_eq!(logits(&network.with_adapter(None).unwrap()), logits(&alone), "{name}: the base is what it was");
-        assert_ne!(logits(&network), logits(&alone), "{name}");
+        assert_eq!(
+            some_logits(&network.with_adapter(None).unwrap()),
+            some_logits(&alone),
+            "{name}: the base is what it was"
+        );
+        assert_ne!(some_logits(&network), some_logits(&alone), "{name}");
 
         let again = run(&room.recipe(("whole", &base), &set), false).unwrap_err();
         assert!(matches!(again, TrainError::Exists { .. } | TrainError::HoldsModel { .. }), "{again}");
@@ -100,6 +94,12 @@ fn adapters_that_cannot_be_learned_are_refused_before_any_work() {
         error.starts_with("`adapter` is a table beside `network.self_conditioning`; allowed: a table where"),
         "{error}"
     );
+    let given = Room::new();
+    run(&given.recipe(("first", &base), &["adapter={}", "run.steps=1"]), false).unwrap();
+    let beside = format!("{}+{}", base.display(), given.path("first").display());
+    let error = run(&given.recipe(("second", &base), &[&format!("initial='{beside}'")]), false).unwrap_err();
+    assert_eq!(error.to_string(), format!("`{beside}` has adapters, which stay in folders of their own"));
+    assert!(!given.path("second").exists());
     let parsed = |set: &str| {
         let text = format!("output = 'x'\n{set}\n[data]\ntrain = [{{ path = 'a' }}]\nvalid = [{{ path = 'b' }}]\n");
         let recipe = aquatint_train::Recipe::parse(&text, &aquatint_train::Overrides::parse::<&str>(&[]).unwrap());
