@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 
 /// The 97.5th percentile of the normal distribution: intervals hold the true share in 95 % of all samples.
-const Z: f64 = 1.959_963_984_540_054;
+pub(crate) const Z: f64 = 1.959_963_984_540_054;
 
 /// How many of some are hits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -4,9 +4,7 @@
 //! [0, 1]. Rows count as independent.
 
 use super::AnswerScores;
-
-/// The quantile of the standard normal distribution between which and its negative lie 95 %.
-const Z: f64 = 1.959_963_984_540_054;
+use crate::share::{Share, Z};
 
 /// A mean with its interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,12 +43,9 @@ impl Mean {
 
     /// Of numbers that are 0 or 1.
     fn of_share(values: &[f64]) -> Self {
-        let count = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / count;
-        let centre = (mean + Z * Z / (2.0 * count)) / (1.0 + Z * Z / count);
-        let spread = (mean * (1.0 - mean) / count + Z * Z / (4.0 * count * count)).sqrt();
-        let width = Z / (1.0 + Z * Z / count) * spread;
-        Self { mean, low: (centre - width).clamp(0.0, mean), high: (centre + width).clamp(mean, 1.0) }
+        let share: Share = values.iter().map(|value| *value == 1.0).collect();
+        let [low, high] = share.interval();
+        Self { mean: share.rate(), low, high }
     }
 }
 
