@@ -255,12 +255,7 @@ pub trait Elementwise: Memory {
     ///
     /// # Errors
     /// When the device lacks the memory.
-    fn add_part(&self, x: Part<'_, Self::Buffer>, y: &mut Self::Buffer) -> Result<(), DeviceError> {
-        let mut part = self.uninitialised(x.len)?;
-        self.copy(x, &mut part, 0);
-        self.scale_add(1.0, &part, 1.0, y);
-        Ok(())
-    }
+    fn add_part(&self, x: Part<'_, Self::Buffer>, y: &mut Self::Buffer) -> Result<(), DeviceError>;
     /// `out = x / (1 − rate)` where a number stays, else 0. It is its own backward.
     fn dropout(&self, dropout: Dropout, x: &Self::Buffer, out: &mut Self::Buffer);
     /// `out[r, first + c] = factor · from[r, c]`, added to what is there or in its place; other columns stay.

@@ -139,10 +139,7 @@ pub trait Linear: Elementwise {
     fn linear(&self, operands: LinearOperands<'_, Self::Buffer>, out: &mut Self::Buffer);
     /// `out = residual + x wᵀ (+ bias)`, whatever `accumulate` is; out and residual `[T, N]`. It is what
     /// [`Linear::linear`] adds to a copy of the residual, to the bit.
-    fn linear_onto(&self, operands: LinearOperands<'_, Self::Buffer>, residual: &Self::Buffer, out: &mut Self::Buffer) {
-        self.scale_add(1.0, residual, 0.0, out);
-        self.linear(LinearOperands { accumulate: true, ..operands }, out);
-    }
+    fn linear_onto(&self, operands: LinearOperands<'_, Self::Buffer>, residual: &Self::Buffer, out: &mut Self::Buffer);
     /// `d_x = d_out w (+ d_x if accumulate)`, `[T, K]`; also the mixture of word vectors: probabilities `[T, V]` times
     /// a table `[V, D]`.
     fn linear_backward_input(&self, operands: BackwardInput<'_, Self::Buffer>, d_x: &mut Self::Buffer);

@@ -1,6 +1,6 @@
 //! Updates of parameters.
 
-use super::{BackwardInput, BackwardWeight, DeviceError, Linear, LinearOperands, LinearShape, Part};
+use super::{DeviceError, Linear};
 
 /// One step of AdamW with decoupled weight decay (Loshchilov & Hutter, 1711.05101, algorithm 2).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,9 +72,7 @@ pub trait Optimiser: Linear {
     /// Sum of squares of all elements, in f64, in a fixed order.
     fn sum_of_squares(&self, x: &Self::Buffer) -> f64;
     /// The same of each of several buffers, for which a device waits once.
-    fn sums_of_squares(&self, buffers: &[Self::Buffer]) -> Vec<f64> {
-        buffers.iter().map(|buffer| self.sum_of_squares(buffer)).collect()
-    }
+    fn sums_of_squares(&self, buffers: &[Self::Buffer]) -> Vec<f64>;
     /// See [`NewtonSchulz`]; the products are in the device's precision. `x` may be longer than the matrices.
     ///
     /// # Errors
@@ -84,60 +82,7 @@ pub trait Optimiser: Linear {
         iteration: NewtonSchulz,
         x: &mut Self::Buffer,
         scratch: NewtonSchulzScratch<'_, Self::Buffer>,
-    ) -> Result<(), DeviceError> {
-        let NewtonSchulz { matrices, rows, columns, .. } = iteration;
-        if matrices == 1 {
-            alone(self, iteration, x, scratch);
-            return Ok(());
-        }
-        let (len, small) = (rows * columns, rows.min(columns));
-        let (mut one, mut next) = (self.uninitialised(len)?, self.uninitialised(len)?);
-        let (mut gram, mut polynomial) = (self.zeros(small * small)?, self.zeros(small * small)?);
-        for first in (0..matrices).map(|matrix| matrix * len) {
-            self.copy(Part { buffer: x, first, len }, &mut one, 0);
-            let scratch = NewtonSchulzScratch { next: &mut next, gram: &mut gram, polynomial: &mut polynomial };
-            alone(self, NewtonSchulz { matrices: 1, ..iteration }, &mut one, scratch);
-            self.copy(Part { buffer: &one, first: 0, len }, x, first);
-        }
-        Ok(())
-    }
+    ) -> Result<(), DeviceError>;
     /// One AdamW update with the gradient multiplied by `gradient_scale` (clipping).
     fn adamw(&self, step: AdamW, gradient_scale: f64, gradient: &Self::Buffer, state: AdamWState<'_, Self::Buffer>);
-}
-
-/// [`Optimiser::newton_schulz`] of one matrix, by operations that every device has.
-fn alone<D: Optimiser>(
-    device: &D,
-    NewtonSchulz { rows, columns, coefficients: (a, b, c), iterations, epsilon, .. }: NewtonSchulz,
-    x: &mut D::Buffer,
-    NewtonSchulzScratch { next, gram, polynomial }: NewtonSchulzScratch<'_, D::Buffer>,
-) {
-    let norm = device.sum_of_squares(x).sqrt();
-    // y = 0 x + s y: the factor is applied in place by adding nothing.
-    device.clear(next);
-    device.scale_add(0.0, next, 1.0 / (norm + epsilon), x);
-    let small = rows.min(columns);
-    let square = LinearShape { rows: small, inputs: small, outputs: small };
-    let linear = |shape, x: &D::Buffer, weight: &D::Buffer, out: &mut D::Buffer| {
-        device.linear(LinearOperands { shape, x, weight, bias: None, accumulate: false }, out);
-    };
-    for _ in 0..iterations {
-        if rows <= columns {
-            let shape = LinearShape { rows, inputs: columns, outputs: rows };
-            linear(shape, x, x, gram);
-            linear(square, gram, gram, polynomial);
-            device.scale_add(b, gram, c, polynomial);
-            let operands = BackwardInput { shape, d_out: &*polynomial, weight: &*x, accumulate: false };
-            device.linear_backward_input(operands, next);
-        } else {
-            let shape = LinearShape { rows, inputs: columns, outputs: columns };
-            device.clear(gram);
-            device.linear_backward_weight(BackwardWeight { shape, d_out: &*x, x: &*x }, gram, None);
-            linear(square, gram, gram, polynomial);
-            device.scale_add(b, gram, c, polynomial);
-            linear(shape, x, polynomial, next);
-        }
-        device.scale_add(a, x, 1.0, next);
-        std::mem::swap(x, next);
-    }
 }

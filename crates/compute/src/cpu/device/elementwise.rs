@@ -3,8 +3,8 @@
 use crate::cpu::fast::{f32s, f32s_mut};
 use crate::cpu::{Buffer, Cpu, scalar};
 use crate::{
-    Activation, AddColumns, Columns, DType, Dropout, Element, Elementwise, Modulation, RowScale, ScaledPoints,
-    ShiftScale, WriteRows,
+    Activation, AddColumns, Columns, DType, DeviceError, Dropout, Element, Elementwise, Modulation, Part, RowScale,
+    ScaledPoints, ShiftScale, WriteRows,
 };
 
 /// The same with the groups as a slice.
@@ -184,6 +184,14 @@ impl<E: Element> Elementwise for Cpu<E> {
             Some(fast) => fast.scale_add(a, f32s(x), b, f32s_mut(y)),
             None => scalar::scale_add(a, x, b, y),
         }
+    }
+    fn add_part(&self, Part { buffer, first, len }: Part<'_, Buffer<E>>, y: &mut Buffer<E>) -> Result<(), DeviceError> {
+        let (x, y) = (&buffer.as_slice()[first..][..len], y.as_mut_slice());
+        match &self.fast {
+            Some(fast) => fast.scale_add(1.0, f32s(x), 1.0, f32s_mut(y)),
+            None => scalar::scale_add(1.0, x, 1.0, y),
+        }
+        Ok(())
     }
     fn dropout(&self, dropout: Dropout, x: &Buffer<E>, out: &mut Buffer<E>) {
         let (x, out) = (x.as_slice(), out.as_mut_slice());

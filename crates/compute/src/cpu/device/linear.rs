@@ -3,8 +3,8 @@
 use crate::cpu::fast::{f32s, f32s_mut};
 use crate::cpu::{Buffer, Cpu, Prepared, scalar};
 use crate::{
-    BackwardInput, BackwardWeight, DeviceError, Element, GluOperands, Linear, LinearOperands, PreparedBackwardInput,
-    PreparedOperands, PreparedValues, Quantised, WeightFormat,
+    BackwardInput, BackwardWeight, DeviceError, Element, Elementwise, GluOperands, Linear, LinearOperands,
+    PreparedBackwardInput, PreparedOperands, PreparedValues, Quantised, WeightFormat,
 };
 
 impl<E: Element> Cpu<E> {
@@ -43,6 +43,10 @@ impl<E: Element> Linear for Cpu<E> {
 
     fn linear(&self, operands: LinearOperands<'_, Buffer<E>>, out: &mut Buffer<E>) {
         self.multiply(operands.map(Buffer::as_slice), out.as_mut_slice());
+    }
+    fn linear_onto(&self, operands: LinearOperands<'_, Buffer<E>>, residual: &Buffer<E>, out: &mut Buffer<E>) {
+        self.scale_add(1.0, residual, 0.0, out);
+        self.linear(LinearOperands { accumulate: true, ..operands }, out);
     }
     fn linear_backward_input(&self, operands: BackwardInput<'_, Buffer<E>>, d_x: &mut Buffer<E>) {
         self.multiply_back(operands.map(Buffer::as_slice), d_x.as_mut_slice());
