@@ -9,12 +9,12 @@ pub use config::AdapterConfig;
 use crate::read::read;
 use crate::safetensors_writer::write_weights;
 use crate::weights::Weights;
-use crate::{CheckpointError, Storage, Tensor};
+use crate::{Checkpoint, CheckpointError, Origin, Storage, Tensor, builtin, gguf};
 use aquatint_files::write_atomically;
 use aquatint_network::families::{self, Family};
 use aquatint_network::{AdapterSpec, Learner, LowRankHalf, LowRankSpec, NetworkSpec, TensorData, TensorSpec};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The description in a folder of an adapter.
 pub(crate) const CONFIG: &str = "adapter_config.json";
@@ -84,10 +84,54 @@ impl Adapter {
         let name = self.names.get(&tensor.name)?;
         Some(self.weights.read_data(name, &tensor.shape, None))
     }
+}
 
-    /// Bytes that it takes in its file.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.weights.size().1
+impl Checkpoint {
+    /// Opens `MODEL+FOLDER+…`.
+    pub(crate) fn open_with_adapters(name: &str) -> Result<Self, CheckpointError> {
+        let parts: Vec<&str> = name.split('+').collect();
+        let is_folder_of_adapter = is_adapter(Path::new(parts[0]));
+        if is_folder_of_adapter || parts.iter().any(|part| part.is_empty()) {
+            return Err(CheckpointError::NotAdapted { name: name.to_owned() });
+        }
+        let mut checkpoint = Self::open(parts[0])?;
+        for folder in parts[1..].iter().map(Path::new) {
+            checkpoint.add_adapter(&adapter_name(folder), folder)?;
+        }
+        checkpoint.origin = Origin::Folder(PathBuf::from(name));
+        Ok(checkpoint)
+    }
+
+    /// Opens the base that an adapter names, with the adapter, which has the name of its folder.
+    pub(crate) fn open_adapter(folder: &Path) -> Result<Self, CheckpointError> {
+        let base = AdapterConfig::load(folder)?.base;
+        let there = |base: &String| {
+            let path = Path::new(base);
+            builtin::find(base).is_some() || (path.is_dir() && !is_adapter(path)) || gguf::is_gguf(path)
+        };
+        let Some(base) = base.as_ref().filter(|base| there(base)) else {
+            return Err(CheckpointError::NoBase { folder: folder.to_path_buf(), base });
+        };
+        let mut checkpoint = Self::open(base)?;
+        checkpoint.add_adapter(&adapter_name(folder), folder)?;
+        checkpoint.origin = Origin::Folder(folder.to_path_buf());
+        Ok(checkpoint)
+    }
+
+    /// Opens an adapter's folder in the form of PEFT, and has it stand beside the network under this name. Networks that are
+    /// made from now on apply the first adapter, or the one that is chosen.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, describes what is not computed here, or is of another base; and when there is an
+    /// adapter of that name.
+    pub fn add_adapter(&mut self, name: &str, folder: &Path) -> Result<(), CheckpointError> {
+        let adapter = Adapter::open(folder, name, (self.family, &self.spec))?;
+        let mut spec = self.spec.clone();
+        spec.adapters.push(adapter.spec.clone());
+        spec.validate()?;
+        self.spec = spec;
+        self.adapters.push(adapter);
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 //! `tokenizer.json`, `tokenizer_config.json`, `generation_config.json`. What its keys and tensors are called is up to
 //! its [family](aquatint_network::families).
 
-use crate::adapter::{self, Adapter, AdapterConfig, adapter_name};
+use crate::adapter::{Adapter, is_adapter};
 use crate::read::{read, read_optional};
 use crate::save::{Description, save_learner};
 use crate::weights::Weights;
@@ -80,42 +80,11 @@ impl Checkpoint {
         let path = Path::new(name);
         match builtin::find(name) {
             Some(files) => files.load(),
-            None if path.is_dir() && adapter::is_adapter(path) => Self::open_adapter(path),
+            None if path.is_dir() && is_adapter(path) => Self::open_adapter(path),
             None if path.is_dir() || gguf::is_gguf(path) => Self::load(path),
             None if name.contains('+') => Self::open_with_adapters(name),
             None => Err(CheckpointError::Unknown { name: name.to_owned(), builtin: builtin::names().join(", ") }),
         }
-    }
-
-    /// Opens `MODEL+FOLDER+…`.
-    fn open_with_adapters(name: &str) -> Result<Self, CheckpointError> {
-        let parts: Vec<&str> = name.split('+').collect();
-        let is_folder_of_adapter = adapter::is_adapter(Path::new(parts[0]));
-        if is_folder_of_adapter || parts.iter().any(|part| part.is_empty()) {
-            return Err(CheckpointError::NotAdapted { name: name.to_owned() });
-        }
-        let mut checkpoint = Self::open(parts[0])?;
-        for folder in parts[1..].iter().map(Path::new) {
-            checkpoint.add_adapter(&adapter_name(folder), folder)?;
-        }
-        checkpoint.origin = Origin::Folder(PathBuf::from(name));
-        Ok(checkpoint)
-    }
-
-    /// Opens the base that an adapter names, with the adapter, which has the name of its folder.
-    fn open_adapter(folder: &Path) -> Result<Self, CheckpointError> {
-        let base = AdapterConfig::load(folder)?.base;
-        let there = |base: &String| {
-            let path = Path::new(base);
-            builtin::find(base).is_some() || (path.is_dir() && !adapter::is_adapter(path)) || gguf::is_gguf(path)
-        };
-        let Some(base) = base.as_ref().filter(|base| there(base)) else {
-            return Err(CheckpointError::NoBase { folder: folder.to_path_buf(), base });
-        };
-        let mut checkpoint = Self::open(base)?;
-        checkpoint.add_adapter(&adapter_name(folder), folder)?;
-        checkpoint.origin = Origin::Folder(folder.to_path_buf());
-        Ok(checkpoint)
     }
 
     /// Opens a checkpoint folder, or a GGUF file.
@@ -177,27 +146,6 @@ impl Checkpoint {
             tokenizer_config,
             origin,
         })
-    }
-
-    /// Opens an adapter's folder in the form of PEFT, and has it stand beside the network under this name. Networks that are
-    /// made from now on apply the first adapter, or the one that is chosen.
-    ///
-    /// # Errors
-    /// When the folder cannot be read, describes what is not computed here, or is of another base; and when there is an
-    /// adapter of that name.
-    pub fn add_adapter(&mut self, name: &str, folder: &Path) -> Result<(), CheckpointError> {
-        let adapter = Adapter::open(folder, name, (self.family, &self.spec))?;
-        let mut spec = self.spec.clone();
-        spec.adapters.push(adapter.spec.clone());
-        spec.validate()?;
-        self.spec = spec;
-        self.adapters.push(adapter);
-        Ok(())
-    }
-
-    /// Bytes that its adapters take in their files.
-    pub fn adapter_bytes(&self) -> u64 {
-        self.adapters.iter().map(Adapter::bytes).sum()
     }
 
     /// The template of conversations: the one of its folder (`chat_template.jinja`, or in `tokenizer_config.json`), or its

@@ -12,6 +12,7 @@
 mod backward;
 mod elementwise;
 mod experts;
+mod low_rank;
 
 pub use backward::LogitHead;
 pub use elementwise::RowGroups;
@@ -20,9 +21,9 @@ pub use experts::Routes;
 use experts::{Combined, GroupedLinear};
 
 use crate::{
-    Activation, AddColumns, AttentionOperands, AttentionRows, AttentionShape, BackwardInput, Columns, Device,
-    DeviceError, Dropout, Element, GluOperands, LayerNorm, LinearOperands, LinearShape, LowRank, Parameters,
-    PreparedOperands, RmsNorm, Rope, RopeShape, ShiftScale, WeightId,
+    Activation, AttentionOperands, AttentionRows, AttentionShape, BackwardInput, Device, DeviceError, Dropout, Element,
+    GluOperands, LayerNorm, LinearOperands, LinearShape, Parameters, PreparedOperands, RmsNorm, Rope, RopeShape,
+    ShiftScale, WeightId,
 };
 use std::rc::Rc;
 
@@ -373,52 +374,6 @@ impl<'p, D: Device> Tape<'p, D> {
         Ok(out)
     }
 
-    /// Adds to the product of a weight with `x` what the set of low-rank additions says of its parts.
-    fn add_low_rank(&mut self, x: &Value<D>, weight: WeightId, mut out: Value<D>) -> Result<Value<D>, DeviceError> {
-        let Some(set) = self.low_rank else { return Ok(out) };
-        for (first, LowRank { down, up, factor }) in self.parameters.low_rank(set, weight) {
-            let inner = match self.dropout.filter(|_| self.learning) {
-                Some(dropout) => {
-                    let rest = self.drop_some(x, dropout.of_use(down.index()))?;
-                    self.product(&rest, down, None)?
-                }
-                None => self.product(x, down, None)?,
-            };
-            let added = self.product(&inner, up, None)?;
-            out = self.add_columns(out, &added, (factor, first))?;
-        }
-        Ok(out)
-    }
-
-    /// Numbers of which some are dropped.
-    fn drop_some(&mut self, x: &Value<D>, dropout: Dropout) -> Result<Value<D>, DeviceError> {
-        let mut out = self.device().uninitialised(x.rows * x.columns)?;
-        self.device().dropout(dropout, &x.buffer, &mut out);
-        let out = self.value(out, x.rows, x.columns, x.slot.is_some());
-        let slot = x.slot;
-        self.note(&out, |out| Record::Dropout { x: slot, dropout, length: x.rows * x.columns, out });
-        Ok(out)
-    }
-
-    /// `to`, with `factor · added` added to its columns from `first` on.
-    fn add_columns(
-        &mut self,
-        to: Value<D>,
-        added: &Value<D>,
-        (factor, first): (f64, usize),
-    ) -> Result<Value<D>, DeviceError> {
-        let (rows, stride, columns) = (to.rows, to.columns, added.columns);
-        let (to_slot, slot) = (to.slot, added.slot);
-        let mut out = self.own(to)?;
-        let from = Columns::all(&*added.buffer, columns);
-        let operands = AddColumns { rows, columns, factor, from, stride, first, accumulate: true };
-        self.device().add_columns(operands, &mut out);
-        let out = self.value(out, rows, stride, to_slot.is_some() || slot.is_some());
-        let record = |out| Record::AddColumns { to: to_slot, added: slot, rows, columns, factor, stride, first, out };
-        self.note(&out, record);
-        Ok(out)
-    }
-
     /// `residual + x wᵀ (+ bias)`, and what the set of low-rank additions adds.
     ///
     /// # Errors
@@ -479,18 +434,6 @@ impl<'p, D: Device> Tape<'p, D> {
         let mut out = self.device().uninitialised(x.rows * width)?;
         self.device().linear_glu(GluOperands { activation, rows: x.rows, x: &*x.buffer, gate, up }, &mut out);
         Ok(self.value(out, x.rows, width, false))
-    }
-
-    /// Two matrices of as many rows beside each other, to be read and not learned.
-    fn beside(&mut self, left: &Value<D>, right: &Value<D>) -> Result<Value<D>, DeviceError> {
-        let (rows, stride) = (left.rows, left.columns + right.columns);
-        let mut out = self.device().uninitialised(rows * stride)?;
-        for (value, first) in [(left, 0), (right, left.columns)] {
-            let (columns, from) = (value.columns, Columns::all(&*value.buffer, value.columns));
-            let operands = AddColumns { rows, columns, factor: 1.0, from, stride, first, accumulate: false };
-            self.device().add_columns(operands, &mut out);
-        }
-        Ok(self.value(out, rows, stride, false))
     }
 
     fn linear_shape(&self, x: &Value<D>, weight: WeightId) -> LinearShape {
