@@ -1,6 +1,6 @@
 """Brings a trained model back in files of at most 15 MiB: `parts.py split RUN OUT LOGS` there, `parts.py join OUT FOLDER` here.
 
-Weights of more than 44 MiB are packed: the lower bytes of all bf16 numbers, then the upper ones, which repeat themselves.
+Weights of more than one part are packed: the lower bytes of all bf16 numbers, then the upper ones, which repeat themselves.
 """
 import glob
 import os
@@ -8,7 +8,7 @@ import sys
 import tarfile
 import zlib
 
-PART, MOST, PLAIN = 15 << 20, 4, 44 << 20
+PART, MOST = 15 << 20, 4
 SMALL = ('config.json', 'generation_config.json', 'tokenizer.json', 'metrics.jsonl', 'loss.svg', 'recipe.toml')
 CODECS = ('picture', 'sound')
 
@@ -28,7 +28,7 @@ def split(run, out, logs):
     if path is None:
         sys.exit(f'there are no weights in {run}')
     data, kind = open(path, 'rb').read(), 'plain'
-    if len(data) > PLAIN:
+    if len(data) > PART:
         even = len(data) // 2 * 2
         data, kind = zlib.compress(data[0:even:2] + data[1:even:2] + data[even:], 1), f'planes-{even}'
     parts = [data[at:at + PART] for at in range(0, len(data), PART)]
