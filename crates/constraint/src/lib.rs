@@ -7,6 +7,7 @@
 //! A JSON schema is compiled to the texts that are written by its rules, not to all that it allows: JSON with at most one
 //! blank behind `:` and `,`, properties in the order of the schema and no others, numbers without exponents. Recursion is
 //! unrolled as deep as the limits on size allow. A keyword that cannot be kept is an error that names it.
+//! A [`TextSet`] says of a text that is there whether it is one of these.
 #![forbid(unsafe_code)]
 
 mod automaton;
@@ -19,7 +20,9 @@ mod grammar;
 mod language;
 mod pattern;
 mod schema;
+mod text_set;
 mod tokens;
 
 pub use compile::{Compiler, ConstraintSpec};
 pub use error::{CompileError, Limit};
+pub use text_set::TextSet;

@@ -34,11 +34,15 @@ pub(crate) fn constraint(
     schema: &Value,
     tree: &TokenTree,
 ) -> Result<(TextConstraint, usize), CompileError> {
-    let refuse = |error| match error {
+    language::constraint(kind, &automaton(kind, schema)?, tree)
+}
+
+/// The automaton over bytes of a schema.
+pub(crate) fn automaton(kind: &'static str, schema: &Value) -> Result<ByteAutomaton, CompileError> {
+    deepest(schema).map_err(|error| match error {
         Fault::TooLarge(limit) => CompileError::TooLarge { kind, limit },
         Fault::Refused { place, reason } => CompileError::Schema { place, reason },
-    };
-    language::constraint(kind, &deepest(schema).map_err(refuse)?, tree)
+    })
 }
 
 /// The automaton of a schema at the deepest level that is not too large.

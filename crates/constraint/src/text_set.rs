@@ -1,0 +1,53 @@
+//! Whether a text that is there is what a constraint allows.
+
+use crate::ConstraintSpec;
+use crate::automaton::{ByteAutomaton, DEAD};
+use crate::determine::determine;
+use crate::error::{CompileError, TooLarge};
+use crate::{pattern, schema};
+
+/// The texts that a constraint allows. It needs no vocabulary, and is the same set that the constraint of a
+/// [`Compiler`](crate::Compiler) writes.
+///
+/// ```
+/// use aquatint_constraint::{ConstraintSpec, TextSet};
+///
+/// let answers = TextSet::new(&ConstraintSpec::Regex("(yes|no)!*".to_owned()))?;
+/// assert!(answers.contains("yes!!") && !answers.contains("yes, no"));
+/// # Ok::<(), aquatint_constraint::CompileError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextSet(ByteAutomaton);
+
+impl TextSet {
+    /// The texts of a specification.
+    ///
+    /// # Errors
+    /// When it has an error, cannot be kept, or takes more than a limit allows; a grammar is kept while a text is written
+    /// and in no other case.
+    pub fn new(spec: &ConstraintSpec) -> Result<Self, CompileError> {
+        let kind = spec.kind();
+        let automaton = match spec {
+            ConstraintSpec::Regex(source) => {
+                let expression = pattern::whole(source).map_err(|reason| CompileError::Regex { reason })?;
+                determine(&expression).map_err(|TooLarge(limit)| CompileError::TooLarge { kind, limit })?
+            }
+            ConstraintSpec::JsonSchema(value) => schema::automaton(kind, value)?,
+            ConstraintSpec::JsonObject => schema::automaton(kind, &serde_json::json!({"type": "object"}))?,
+            ConstraintSpec::Grammar(_) => {
+                let reason = "a grammar is kept while a text is written; a text that is there is not checked by it";
+                return Err(CompileError::Grammar { reason: reason.to_owned() });
+            }
+        };
+        if automaton.is_empty() { Err(CompileError::Empty { kind }) } else { Ok(Self(automaton)) }
+    }
+
+    /// Whether the whole text is one of them.
+    pub fn contains(&self, text: &str) -> bool {
+        let last = text.bytes().try_fold(self.0.start(), |state, byte| match self.0.next(state, byte) {
+            DEAD => None,
+            next => Some(next),
+        });
+        last.is_some_and(|state| self.0.accepts(state))
+    }
+}

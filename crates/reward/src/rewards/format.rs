@@ -1,0 +1,91 @@
+//! Formats: a regular expression or a JSON schema is kept.
+
+use crate::{Attempt, Reward, RewardError};
+use aquatint_constraint::{CompileError, ConstraintSpec, TextSet};
+use std::path::PathBuf;
+
+/// 1 where the completion, without blanks around it where it is JSON, is one of the texts.
+#[derive(Debug)]
+pub(super) struct Format {
+    name: String,
+    texts: TextSet,
+    /// Whether blanks around the text mean nothing.
+    is_json: bool,
+}
+
+impl Format {
+    /// The whole text matches a regular expression, in the syntax of the crate `regex`.
+    pub(super) fn regex(pattern: &str) -> Result<Self, RewardError> {
+        let name = format!("regex:{pattern}");
+        let texts = texts(&name, &ConstraintSpec::Regex(pattern.to_owned()))?;
+        Ok(Self { name, texts, is_json: false })
+    }
+
+    /// The text is JSON as constrained decoding under the schema of a file writes it.
+    pub(super) fn json_schema(path: &str) -> Result<Self, RewardError> {
+        let name = format!("json-schema:{path}");
+        let refused = |reason: String| RewardError::File { reward: name.clone(), path: PathBuf::from(path), reason };
+        let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+        let schema = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+        let texts = texts(&name, &ConstraintSpec::JsonSchema(schema))?;
+        Ok(Self { name, texts, is_json: true })
+    }
+}
+
+fn texts(name: &str, spec: &ConstraintSpec) -> Result<TextSet, RewardError> {
+    let refused = |source: CompileError| RewardError::Constraint { reward: name.to_owned(), source };
+    TextSet::new(spec).map_err(refused)
+}
+
+impl Reward for Format {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn rewards(&self, attempts: &[Attempt<'_>]) -> Result<Vec<f64>, RewardError> {
+        let worth = |attempt: &Attempt<'_>| {
+            let text = if self.is_json { attempt.completion.trim() } else { attempt.completion };
+            f64::from(u8::from(self.texts.contains(text)))
+        };
+        Ok(attempts.iter().map(worth).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worth(reward: &Format, completion: &str) -> f64 {
+        reward.rewards(&[Attempt { completion, ..Attempt::default() }]).unwrap()[0]
+    }
+
+    #[test]
+    fn the_whole_completion_matches() {
+        let dates = Format::regex(r"\d{4}-\d\d-\d\d").unwrap();
+        assert_eq!(dates.name(), r"regex:\d{4}-\d\d-\d\d");
+        assert_eq!((worth(&dates, "2026-11-28"), worth(&dates, "on 2026-11-28"), worth(&dates, "")), (1.0, 0.0, 0.0));
+        assert!(Format::regex("(").unwrap_err().to_string().starts_with("the reward `regex:(` cannot be checked"));
+    }
+
+    #[test]
+    fn what_a_schema_allows_is_worth_something() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("schema.json");
+        let schema = r#"{"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"],
+                         "additionalProperties": false}"#;
+        std::fs::write(&path, schema).unwrap();
+        let reward = Format::json_schema(path.to_str().unwrap()).unwrap();
+        for (text, expected) in [
+            (r#" {"age": 7} "#, 1.0),
+            (r#"{"age":7}"#, 1.0),
+            (r#"{"age": "7"}"#, 0.0),
+            (r#"{"age": 7"#, 0.0),
+            ("{}", 0.0),
+            ("", 0.0),
+        ] {
+            assert_eq!(worth(&reward, text), expected, "{text}");
+        }
+        let missing = Format::json_schema("/nowhere/schema.json").unwrap_err().to_string();
+        assert!(missing.starts_with("could not read `/nowhere/schema.json`"), "{missing}");
+    }
+}
