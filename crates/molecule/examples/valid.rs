@@ -1,0 +1,17 @@
+//! Says of each line of standard input whether it is a molecule: `1`, or `0` and why.
+//!
+//! Run with: cargo run --release -p aquatint-molecule --example valid < molecules.smi
+
+use aquatint_molecule::Molecule;
+use std::io::{self, BufRead, Write};
+
+fn main() -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for line in io::stdin().lock().lines() {
+        match Molecule::parse(line?.trim_end()) {
+            Ok(_) => writeln!(out, "1")?,
+            Err(error) => writeln!(out, "0\t{error}")?,
+        }
+    }
+    out.flush()
+}

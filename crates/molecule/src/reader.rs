@@ -1,0 +1,229 @@
+//! Reading a text byte by byte.
+
+use crate::bracket::{self, Bracket};
+use crate::element::Element;
+use crate::error::SmilesErrorKind;
+use crate::graph::{Atom, Graph, Molecule, Order};
+
+/// A text as far as it was read.
+///
+/// Every byte that it takes leaves a text that more bytes may make a molecule, as far as syntax, numbers of rings and
+/// valences say; whether aromatic rings can be completed shows in [`SmilesReader::molecule`].
+#[derive(Debug, Clone, Default)]
+pub struct SmilesReader {
+    graph: Graph,
+    /// The atom that the next one is bonded to.
+    current: Option<usize>,
+    /// Atoms at which branches began that are open.
+    branches: Vec<usize>,
+    rings: Vec<OpenRing>,
+    /// The bond that is written behind the last atom.
+    bond: Option<Order>,
+    /// A branch was opened, and no atom stands in it yet.
+    opened: bool,
+    /// Bytes of an atom or a number that may go on.
+    begun: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct OpenRing {
+    number: u8,
+    atom: usize,
+    bond: Option<Order>,
+}
+
+impl SmilesReader {
+    /// Before the first byte.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads one byte.
+    ///
+    /// # Errors
+    /// When no molecule can begin so. The reader is of no use then.
+    pub fn push(&mut self, byte: u8) -> Result<(), SmilesErrorKind> {
+        match self.begun.first() {
+            Some(b'[') => return self.push_in_bracket(byte),
+            Some(b'%') => return self.push_in_number(byte),
+            Some(_) => {
+                let two = [self.begun[0], byte];
+                self.begun.clear();
+                match &two {
+                    b"Cl" => return self.organic("Cl"),
+                    b"Br" => return self.organic("Br"),
+                    [one, _] => self.organic(if *one == b'C' { "C" } else { "B" })?,
+                }
+            }
+            None => {}
+        }
+        match byte {
+            b'C' | b'B' | b'[' => {
+                self.require_room()?;
+                self.begun.push(byte);
+                Ok(())
+            }
+            b'%' => {
+                self.require_atom(byte)?;
+                self.begun.push(byte);
+                Ok(())
+            }
+            b'N' | b'O' | b'P' | b'S' | b'F' | b'I' | b'b' | b'c' | b'n' | b'o' | b'p' | b's' | b'*' => {
+                self.organic(char::from(byte).encode_utf8(&mut [0; 4]))
+            }
+            b'0'..=b'9' => {
+                self.require_atom(byte)?;
+                self.ring(byte - b'0')
+            }
+            b'-' | b'/' | b'\\' => self.bond(byte, Order::Single),
+            b'=' => self.bond(byte, Order::Double),
+            b'#' => self.bond(byte, Order::Triple),
+            b'$' => self.bond(byte, Order::Quadruple),
+            b':' => self.bond(byte, Order::Aromatic),
+            b'(' => {
+                let atom = self.require_atom(byte).ok().filter(|_| self.bond.is_none());
+                self.branches.push(atom.ok_or(SmilesErrorKind::Unexpected(byte))?);
+                self.require_room()?;
+                self.opened = true;
+                Ok(())
+            }
+            b')' if self.bond.is_none() && !self.opened && self.current.is_some() => {
+                self.current = Some(self.branches.pop().ok_or(SmilesErrorKind::Unexpected(byte))?);
+                Ok(())
+            }
+            b'.' if self.bond.is_none() && !self.opened && self.current.is_some() => {
+                self.current = None;
+                Ok(())
+            }
+            _ => Err(SmilesErrorKind::Unexpected(byte)),
+        }
+    }
+
+    /// The molecule of the text so far.
+    ///
+    /// # Errors
+    /// Why the text is none as it stands; more bytes may make it one.
+    pub fn molecule(&self) -> Result<Molecule, SmilesErrorKind> {
+        let mut ended = self.clone();
+        match ended.begun.as_slice() {
+            [] => {}
+            [one @ (b'C' | b'B')] => ended.organic(if *one == b'C' { "C" } else { "B" })?,
+            _ => return Err(SmilesErrorKind::Unfinished),
+        }
+        if ended.graph.atoms.is_empty() {
+            return Err(SmilesErrorKind::Empty);
+        }
+        if ended.bond.is_some() || ended.current.is_none() {
+            return Err(SmilesErrorKind::Unfinished);
+        }
+        if !ended.branches.is_empty() {
+            return Err(SmilesErrorKind::OpenBranch);
+        }
+        if let Some(ring) = ended.rings.first() {
+            return Err(SmilesErrorKind::OpenRing(ring.number));
+        }
+        ended.graph.check()?;
+        Ok(Molecule::of(&ended.graph))
+    }
+
+    /// Numbers of rings that are open.
+    pub fn open_rings(&self) -> impl Iterator<Item = u8> {
+        self.rings.iter().map(|ring| ring.number)
+    }
+
+    /// Branches that are open.
+    pub fn open_branches(&self) -> usize {
+        self.branches.len()
+    }
+
+    fn push_in_bracket(&mut self, byte: u8) -> Result<(), SmilesErrorKind> {
+        if byte == b']' {
+            let Bracket::Whole(atom) = bracket::read(&self.begun[1..]) else {
+                return Err(SmilesErrorKind::Unexpected(byte));
+            };
+            self.begun.clear();
+            let bracket::BracketAtom { element, aromatic, hydrogens, charge } = atom;
+            return self.atom(Atom { element, aromatic, bracket: true, hydrogens, charge });
+        }
+        self.begun.push(byte);
+        match bracket::read(&self.begun[1..]) {
+            Bracket::Broken => Err(SmilesErrorKind::Unexpected(byte)),
+            Bracket::Begun | Bracket::Whole(_) => Ok(()),
+        }
+    }
+
+    fn push_in_number(&mut self, byte: u8) -> Result<(), SmilesErrorKind> {
+        if !byte.is_ascii_digit() {
+            return Err(SmilesErrorKind::Unexpected(byte));
+        }
+        match self.begun[..] {
+            [_, ten] => {
+                self.begun.clear();
+                self.ring((ten - b'0') * 10 + byte - b'0')
+            }
+            _ => {
+                self.begun.push(byte);
+                Ok(())
+            }
+        }
+    }
+
+    /// An atom that stands without brackets.
+    fn organic(&mut self, symbol: &str) -> Result<(), SmilesErrorKind> {
+        let (element, aromatic) = Element::of(symbol).unwrap_or((Element::ANY, false));
+        self.atom(Atom { element, aromatic, bracket: false, hydrogens: 0, charge: 0 })
+    }
+
+    fn atom(&mut self, atom: Atom) -> Result<(), SmilesErrorKind> {
+        let number = self.graph.add(atom)?;
+        let order = self.bond.take().unwrap_or(Order::Unwritten);
+        if let Some(before) = self.current {
+            self.graph.bond([before, number], order)?;
+        }
+        self.current = Some(number);
+        self.opened = false;
+        Ok(())
+    }
+
+    fn bond(&mut self, byte: u8, order: Order) -> Result<(), SmilesErrorKind> {
+        if self.current.is_none() || self.bond.is_some() {
+            return Err(SmilesErrorKind::Unexpected(byte));
+        }
+        self.bond = Some(order);
+        self.require_room()
+    }
+
+    /// Whether the atom that the next one is bonded to has room for the bond, beside those of the rings that it opened.
+    fn require_room(&self) -> Result<(), SmilesErrorKind> {
+        let Some(current) = self.current else { return Ok(()) };
+        let order = |bond: Option<Order>| bond.unwrap_or(Order::Unwritten).at_least();
+        let of_rings = self.rings.iter().filter(|ring| ring.atom == current).map(|ring| order(ring.bond)).sum::<u8>();
+        self.graph.require_room_for(current, of_rings.saturating_add(order(self.bond)))
+    }
+
+    /// The atom that a number of a ring or a branch belongs to.
+    fn require_atom(&self, byte: u8) -> Result<usize, SmilesErrorKind> {
+        self.current.filter(|_| !self.opened).ok_or(SmilesErrorKind::Unexpected(byte))
+    }
+
+    fn ring(&mut self, number: u8) -> Result<(), SmilesErrorKind> {
+        let (Some(atom), bond) = (self.current, self.bond.take()) else { return Ok(()) };
+        let Some(place) = self.rings.iter().position(|ring| ring.number == number) else {
+            self.bond = bond;
+            self.require_room()?;
+            self.bond = None;
+            self.rings.push(OpenRing { number, atom, bond });
+            return Ok(());
+        };
+        let open = self.rings.remove(place);
+        let order = match (open.bond, bond) {
+            (Some(one), Some(other)) if one != other => return Err(SmilesErrorKind::RingBond(number)),
+            (one, other) => one.or(other).unwrap_or(Order::Unwritten),
+        };
+        let ends = [open.atom, atom];
+        if open.atom == atom || self.graph.are_bonded(ends) {
+            return Err(SmilesErrorKind::RingTwice(number));
+        }
+        self.graph.bond(ends, order)
+    }
+}

@@ -1,0 +1,143 @@
+//! Texts that are molecules and texts that are none; RDKit 2026.9.1 agrees with each of them unless it is said.
+
+use aquatint_molecule::{Molecule, SmilesErrorKind as Kind, SmilesReader};
+use proptest::prelude::*;
+
+/// Molecules, with their atoms and rings.
+const MOLECULES: [(&str, usize, usize); 40] = [
+    ("C", 1, 0),
+    ("[H]", 1, 0),
+    ("[2H]C", 2, 0),
+    ("[13CH4]", 1, 0),
+    ("CC(=O)Oc1ccccc1C(=O)O", 13, 1),
+    ("Cn1cnc2c1c(=O)n(C)c(=O)n2C", 14, 2),
+    ("C1CC1C1CC1", 6, 2),
+    ("C123CC1CC2CC3", 7, 3),
+    ("C%10CC%10", 3, 1),
+    ("C=1CC1", 3, 1),
+    ("C1CC=1", 3, 1),
+    ("C(C)1CC1", 4, 1),
+    ("[Na+].[Cl-]", 2, 0),
+    ("C1.C1", 2, 0),
+    ("[nH]1cccc1", 5, 1),
+    ("o1cccc1", 5, 1),
+    ("[o+]1ccccc1", 6, 1),
+    ("[n-]1cccc1", 5, 1),
+    ("[se]1cccc1", 5, 1),
+    ("p1ccccc1", 6, 1),
+    ("[cH]1ccccc1", 6, 1),
+    ("[c]1ccccc1", 6, 1),
+    ("c1ccc1", 4, 1),
+    ("c1ccccc1c1ccccc1", 12, 2),
+    ("c1cc(=O)cc1", 6, 1),
+    ("c1ccn(=O)cc1", 7, 1),
+    ("s1(=O)(=O)cccc1", 7, 1),
+    ("c1-cc-cc-c1", 6, 1),
+    ("C1CCcCC1", 6, 1),
+    ("CN(=O)=O", 4, 0),
+    ("CN=N#N", 4, 0),
+    ("C[N+](C)(C)C", 5, 0),
+    ("C[S+](C)C", 4, 0),
+    ("[P-](F)(F)(F)(F)(F)F", 7, 0),
+    ("P(C)(C)(C)(C)C", 6, 0),
+    ("CS(C)(=O)=O", 5, 0),
+    ("I(C)(C)C", 4, 0),
+    ("N[C@@H](C)C(=O)O", 6, 0),
+    ("F/C=C/F", 4, 0),
+    ("[Fe+3]", 1, 0),
+];
+
+#[test]
+fn molecules_are_read_with_their_atoms_and_rings() {
+    for (text, atoms, rings) in MOLECULES {
+        let molecule = Molecule::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!((molecule.atoms(), molecule.rings()), (atoms, rings), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_molecule_is_refused_where_it_goes_wrong() {
+    let valence = |element, most| Kind::Valence { element, most };
+    let cases = [
+        // RDKit takes the empty text for a molecule of no atoms.
+        ("", 0, Kind::Empty),
+        ("(C)C", 0, Kind::Unexpected(b'(')),
+        ("C()C", 2, Kind::Unexpected(b')')),
+        ("C((C))C", 2, Kind::Unexpected(b'(')),
+        ("CC)", 2, Kind::Unexpected(b')')),
+        ("C==C", 2, Kind::Unexpected(b'=')),
+        ("C(-)C", 3, Kind::Unexpected(b')')),
+        ("C(1CC1)", 2, Kind::Unexpected(b'1')),
+        ("C.", 2, Kind::Unfinished),
+        ("C=", 2, Kind::Unfinished),
+        ("C%1", 3, Kind::Unfinished),
+        ("[C", 2, Kind::Unfinished),
+        ("[Xx]", 2, Kind::Unexpected(b'x')),
+        ("[C@@@H]", 4, Kind::Unexpected(b'@')),
+        ("C(C", 3, Kind::OpenBranch),
+        ("C1CC", 4, Kind::OpenRing(1)),
+        ("C11", 2, Kind::RingTwice(1)),
+        ("C12CCC12", 7, Kind::RingTwice(2)),
+        // RDKit takes it.
+        ("C=1CC#1", 6, Kind::RingBond(1)),
+        ("CC(C)(C)(C)C", 11, valence("C", 4)),
+        ("CN(C)(C)(C)(C)C", 14, valence("N", 3)),
+        ("CN(C)(C)C", 9, valence("N", 3)),
+        ("CO(C)C", 5, valence("O", 2)),
+        ("F(C)C", 4, valence("F", 1)),
+        ("[CH5]", 4, valence("C", 4)),
+        ("C#C#C", 3, valence("C", 4)),
+        ("c1cccc1", 7, Kind::Kekule),
+        ("n1cccc1", 7, Kind::Kekule),
+        ("c1cccccc1", 9, Kind::Kekule),
+        ("c1cn2cccc2c1", 12, Kind::Kekule),
+        ("cc", 2, Kind::AromaticOutsideRing),
+        ("C l", 1, Kind::Unexpected(b' ')),
+        ("Cé", 1, Kind::Unexpected(0xc3)),
+    ];
+    for (text, at, kind) in cases {
+        let error = Molecule::parse(text).expect_err(text);
+        assert_eq!((error.at, &error.kind), (at, &kind), "{text}: {error}");
+    }
+}
+
+#[test]
+fn errors_say_where_and_what() {
+    let said = |text| Molecule::parse(text).unwrap_err().to_string();
+    assert_eq!(said("CC)"), "at byte 2: `)` has no place here");
+    assert_eq!(said("C1CC"), "at byte 4: ring 1 is open: its number stands once only");
+    assert_eq!(said("C\u{1}"), "at byte 1: the byte 0x01 has no place here");
+}
+
+/// Atoms, bonds, branches and ring numbers in any order.
+fn symbols() -> impl Strategy<Value = String> {
+    let symbol = prop::sample::select(vec![
+        "C", "N", "O", "c", "n", "o", "s", "[nH]", "Cl", "Br", "S", "(", ")", "1", "2", "=", "#", "-", ".", "[O-]",
+        "%11", "F",
+    ]);
+    prop::collection::vec(symbol, 0..24).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    /// What is read of a molecule never forbids its end.
+    #[test]
+    fn every_beginning_of_a_molecule_is_taken(text in symbols()) {
+        let mut reader = SmilesReader::new();
+        let taken = text.bytes().all(|byte| reader.push(byte).is_ok());
+        let parsed = Molecule::parse(&text);
+        if parsed.is_ok() {
+            prop_assert!(taken);
+            prop_assert!(reader.molecule().is_ok());
+            prop_assert_eq!((reader.open_branches(), reader.open_rings().count()), (0, 0));
+        } else {
+            prop_assert!(!taken || reader.molecule().is_err());
+        }
+    }
+
+    /// Two molecules beside each other are a molecule, and a ring number may be used again.
+    #[test]
+    fn molecules_stand_beside_each_other(one in prop::sample::select(MOLECULES.to_vec()), other in prop::sample::select(MOLECULES.to_vec())) {
+        let both = Molecule::parse(&format!("{}.{}", one.0, other.0)).unwrap();
+        prop_assert_eq!((both.atoms(), both.rings()), (one.1 + other.1, one.2 + other.2));
+    }
+}
