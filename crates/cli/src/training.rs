@@ -4,7 +4,8 @@ use crate::machine::{bytes, count};
 use crate::printer::Printer;
 use crate::source_report::{self, counted};
 use aquatint_train::{
-    CodeFigures, CorpusFigures, HeldOutPairs, Retrieved, StartFigures, StepFigures, Summary, TrainingEvent,
+    CodeFigures, CorpusFigures, HeldOutPairs, Retrieved, RewardFigures, StartFigures, StepFigures, Summary,
+    TrainingEvent,
 };
 use aquatint_vocabulary::UnknownText;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -179,11 +180,27 @@ pub(crate) fn step_line(figures: &StepFigures) -> String {
     let imbalance = figures.expert_imbalance;
     let imbalance = imbalance.map_or_else(String::new, |most| format!("  busiest expert {most:.2}x"));
     let bits = figures.bits_per_byte.map_or_else(String::new, |bits| format!("  {bits:.3} bits/byte"));
+    let rewards = figures.rewards.as_ref().map_or_else(String::new, rewards);
     format!(
-        "loss {:.4}{bits}{imbalance}  {} tokens/s  {} left",
+        "{rewards}loss {:.4}{bits}{imbalance}  {} tokens/s  {} left",
         figures.loss,
         figures.tokens_per_second.round(),
         clock(figures.seconds_left)
+    )
+}
+
+/// What completions were worth, in one line that goes on.
+fn rewards(figures: &RewardFigures) -> String {
+    let RewardFigures { reward, reward_spread, solved, flat_groups, completion_length, clipped, kl } = figures;
+    let share = |what: &str, share: f64| match share {
+        0.0 => String::new(),
+        share => format!("  {:.1} % {what}", 100.0 * share),
+    };
+    let kl = kl.map_or_else(String::new, |kl| format!("  KL {kl:.4}"));
+    let (flat, clipped) = (share("of groups flat", *flat_groups), share("clipped", *clipped));
+    format!(
+        "reward {reward:.4} ± {reward_spread:.4}  {:.1} % solved{flat}{clipped}{kl}  {completion_length:.1} tokens each  ",
+        100.0 * solved
     )
 }
 
@@ -228,6 +245,38 @@ pub(crate) fn clock(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn figures_of_rewards_stand_before_the_loss() {
+        let rewards = RewardFigures {
+            reward: 0.5,
+            reward_spread: 0.25,
+            solved: 0.125,
+            flat_groups: 0.25,
+            completion_length: 81.0,
+            clipped: 0.0,
+            kl: Some(0.01),
+        };
+        let figures = StepFigures {
+            step: 3,
+            loss: -0.125,
+            bits_per_byte: None,
+            gradient_norm: 1.0,
+            learning_rate: 1e-3,
+            expert_imbalance: None,
+            rewards: Some(rewards),
+            tokens_per_second: 100.0,
+            tokens: 300,
+            epochs: None,
+            seconds: 3.0,
+            seconds_left: 42.0,
+        };
+        assert_eq!(
+            step_line(&figures),
+            "reward 0.5000 ± 0.2500  12.5 % solved  25.0 % of groups flat  KL 0.0100  81.0 tokens each  loss -0.1250  \
+             100 tokens/s  42s left"
+        );
+    }
 
     #[test]
     fn unknown_text_is_reported_with_its_share() {

@@ -7,6 +7,7 @@ use aquatint_corpus::CorpusError;
 use aquatint_diffusion::SettingError;
 use aquatint_evaluate::EvaluateError;
 use aquatint_network::{NetworkError, ParameterPattern};
+use aquatint_reward::RewardError;
 use aquatint_vocabulary::{ChatError, VocabularyError};
 use std::fmt;
 use std::path::PathBuf;
@@ -64,6 +65,12 @@ pub enum RecipeError {
     /// There is no such process, or its number does not fit.
     #[error("the recipe cannot be understood: `objective.process`: {0}")]
     Process(#[source] SettingError),
+    /// There is no such commit policy, or its number does not fit.
+    #[error("the recipe cannot be understood: `reward.policy`: {0}")]
+    Policy(#[source] SettingError),
+    /// A reward has no such name, or cannot be checked.
+    #[error("the recipe cannot be understood: `reward.terms`: {0}")]
+    Reward(#[source] RewardError),
     /// A `--set` that is not key=value.
     #[error("`--set {given}`: {reason}")]
     Override {
@@ -81,7 +88,8 @@ impl RecipeError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Value { hint, .. } | Self::Override { hint, .. } => hint.map(str::to_owned),
-            Self::Schedule(error) | Self::Process(error) => error.hint(),
+            Self::Schedule(error) | Self::Process(error) | Self::Policy(error) => error.hint(),
+            Self::Reward(error) => error.hint(),
             Self::Read { .. } | Self::Base { .. } | Self::Chain { .. } | Self::Parse { .. } => None,
         }
     }
@@ -127,6 +135,19 @@ pub enum TrainError {
         kind: &'static str,
         /// How many are needed.
         needed: usize,
+    },
+    /// Nothing can be said of a completion.
+    #[error(transparent)]
+    Reward(#[from] RewardError),
+    /// No group of completions had two that are worth something else, for long.
+    #[error(
+        "the completions of each prompt were all worth the same in {rollouts} rollouts in a row (last at step {step}): there is nothing to learn from"
+    )]
+    FlatRewards {
+        /// How many rollouts.
+        rollouts: u64,
+        /// The step of the last one.
+        step: u64,
     },
     /// The tokenizer refused.
     #[error(transparent)]
@@ -401,6 +422,10 @@ impl TrainError {
             Self::Diverged { .. } | Self::NotFinite { .. } => {
                 "lower `optimiser.learning_rate` or raise `optimiser.warm_up`; what was saved before can be resumed"
             }
+            Self::FlatRewards { .. } => {
+                "begin with a model that is right now and then, raise `reward.temperature`, or add a reward with steps \
+                 between nothing and all"
+            }
             Self::OtherNetwork { .. } => {
                 "leave out the overrides or change them; without `size` the network is that of `initial`"
             }
@@ -423,6 +448,7 @@ impl TrainError {
             Self::Generate(error) => return error.hint(),
             Self::Network(error) => return error.hint(),
             Self::Codec(error) => return error.hint(),
+            Self::Reward(error) => return error.hint(),
             Self::Vocabulary(error) => return error.hint(),
             Self::Chat(error) => return error.hint(),
             Self::Parallel(error) => return error.hint(),

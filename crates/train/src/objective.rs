@@ -12,7 +12,8 @@
 //! use aquatint_evaluate::Likelihood;
 //! use aquatint_network::{Denoiser, Learner, LossRow};
 //! use aquatint_train::{
-//!     Objective, ObjectiveState, Overrides, Pass, PassCost, Recipe, Step, TrainError, TrainedModel, Training,
+//!     Objective, ObjectiveState, Overrides, Pass, PassCost, Recipe, RewardFigures, Step, TrainError, TrainedModel,
+//!     Training,
 //! };
 //! # use aquatint_vocabulary::Vocabulary;
 //!
@@ -41,6 +42,9 @@
 //!         Ok(PassCost { nats: costs.iter().map(|nats| nats * weight).sum(), observed: Vec::new() })
 //!     }
 //!     fn observe(&mut self, _: &[f64]) {}
+//!     fn figures(&self) -> Option<RewardFigures> {
+//!         None
+//!     }
 //!     fn validate(
 //!         &self,
 //!         _: &dyn Denoiser,
@@ -81,7 +85,7 @@ mod state;
 pub use setting::{BeginObjective, Setting};
 pub use state::ObjectiveState;
 
-use crate::{Ranks, TrainError};
+use crate::{Ranks, RewardFigures, TrainError};
 use aquatint_batch::PackedBatch;
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
@@ -89,6 +93,7 @@ use aquatint_diffusion::Process;
 use aquatint_evaluate::Likelihood;
 use aquatint_network::{Denoiser, Learner};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 /// What a run minimises.
 ///
@@ -116,6 +121,9 @@ pub trait Objective {
     /// Takes note of what all ranks observed in a step, in the order of its canvases. Not called for a step whose
     /// gradient was not finite.
     fn observe(&mut self, observed: &[f64]);
+
+    /// What the completions of the last step were worth, where it learned from rewards.
+    fn figures(&self) -> Option<RewardFigures>;
 
     /// Measures held-out text under a model; `None` where there is nothing to measure. `progress` receives the canvases
     /// done and returns whether to go on.
@@ -147,6 +155,8 @@ pub struct Step<'a> {
     pub canvases: usize,
     /// The processes that share them.
     pub ranks: &'a dyn Ranks,
+    /// Whether to give the step up, by [`TrainError::Stopped`]; never set where ranks share it, which finish it together.
+    pub stop: &'a AtomicBool,
 }
 
 /// Some of a step's canvases, which are processed in one pass.

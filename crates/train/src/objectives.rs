@@ -5,8 +5,11 @@ mod causal;
 mod diffusion;
 mod distillation;
 mod instruct;
+mod reward;
 mod self_conditioning;
 mod spans;
+
+pub(crate) use reward::require_masks;
 
 use crate::RecipeError;
 use crate::TrainError;
@@ -26,8 +29,8 @@ pub(crate) struct Registered {
 }
 
 /// The first that matches a recipe is used; the last matches every recipe.
-const REGISTRY: [Registered; 4] =
-    [distillation::REGISTERED, causal::REGISTERED, instruct::REGISTERED, bound::REGISTERED];
+const REGISTRY: [Registered; 5] =
+    [distillation::REGISTERED, causal::REGISTERED, instruct::REGISTERED, reward::REGISTERED, bound::REGISTERED];
 
 /// The objective of a recipe.
 pub(crate) fn of(recipe: &Resolved) -> &'static Registered {

@@ -20,7 +20,7 @@ use crate::counters::Counters;
 use crate::event::{Ending, Summary, TrainingEvent};
 use crate::identity::Identity;
 use crate::recipe::{NetworkPlan, NetworkRecipe, ObjectiveKind, Resolved, Run};
-use crate::{RecipeError, TrainError, folder, media, metrics, network, saved_format, vocabulary};
+use crate::{RecipeError, TrainError, folder, media, metrics, network, objectives, saved_format, vocabulary};
 use aquatint_checkpoint::{Checkpoint, CheckpointError, ModelCodec, RunState};
 use aquatint_network::NetworkSpec;
 use aquatint_vocabulary::{Role, Vocabulary};
@@ -106,6 +106,9 @@ impl Preflight<'_> {
             return Err(RecipeError::value("objective.balance", weight.to_string(), allowed).into());
         }
         spans::require_no_time(recipe, &spec)?;
+        if recipe.objective.kind == ObjectiveKind::Reward {
+            objectives::require_masks(&spec)?;
+        }
         resources::check_memory(self, &spec)?;
         resources::check_disk(recipe, &spec, &texts, state.is_some())?;
         if self.stop.load(Ordering::SeqCst) {

@@ -15,6 +15,7 @@ mod kind;
 mod matcher;
 mod network;
 mod resolved;
+mod reward;
 
 pub use adapter::AdapterRecipe;
 pub use codec::{CodecRecipe, ResolvedCodec, SampleData, SampleSource};
@@ -24,6 +25,7 @@ pub use matcher::{MatcherRecipe, PairData, PairSource, ResolvedMatcher};
 pub use network::{NetworkOverrides, NetworkPlan, NetworkRecipe};
 pub(crate) use network::{check_layout, check_times};
 pub use resolved::{OptimiserRecipe, Resolved};
+pub use reward::{AdvantageScale, EstimatorKind, KlEstimator, RewardRecipe, RewardTerm, SurrogateKind};
 
 use crate::size::Size;
 use crate::{ByteSize, Overrides, RecipeError};
@@ -60,6 +62,8 @@ pub struct Recipe {
     pub objective: ObjectiveRecipe,
     /// A teacher whose steps the model learns to take two at a time, instead of the objective.
     pub distillation: Option<Distil>,
+    /// What completions are worth, and how the model learns from that.
+    pub reward: Option<RewardRecipe>,
     /// How it is minimised.
     #[serde(default)]
     pub optimiser: OptimiserOverrides,
@@ -100,13 +104,14 @@ pub struct Data {
 }
 
 impl Data {
-    /// That there are texts to learn from and to measure.
-    pub(crate) fn require_sources(&self) -> Result<(), RecipeError> {
+    /// That there are texts to learn from and, where texts are measured, to measure.
+    pub(crate) fn require_sources(&self, kind: ObjectiveKind) -> Result<(), RecipeError> {
         let sources = [
             ("data.train", &self.train, "at least one source"),
             ("data.valid", &self.valid, "at least one source of held-out text"),
         ];
-        match sources.into_iter().find(|(_, sources, _)| sources.is_empty()) {
+        let needed = if kind == ObjectiveKind::Reward { 1 } else { 2 };
+        match sources.into_iter().take(needed).find(|(_, sources, _)| sources.is_empty()) {
             Some((key, _, allowed)) => Err(RecipeError::value(key, "[]", allowed)),
             None => Ok(()),
         }
@@ -182,6 +187,8 @@ pub enum ObjectiveKind {
     Causal,
     /// What the process learns from, of the answers in conversations alone; what is said to the model is given.
     Instruct,
+    /// What completions that the model draws are worth, as the table `[reward]` says.
+    Reward,
 }
 
 /// How the times of one batch are drawn.

@@ -1,11 +1,11 @@
 //! The texts that a recipe names, made ready: packed canvases to learn from, and held-out ones to measure.
 
-use crate::TrainError;
 use crate::event::{CorpusFigures, TrainingEvent};
 use crate::media::Media;
 use crate::preflight::{Texts, Tokens};
 use crate::recipe::{ObjectiveKind, Resolved};
 use crate::saved_format;
+use crate::{RecipeError, TrainError};
 use aquatint_checkpoint::{Checkpoint, ModelCodec};
 use aquatint_corpus::{
     CanvasBatch, Canvases, ConversationCanvases, ConversationLayout, ConversationReport, LongConversation, MediaCodes,
@@ -55,12 +55,16 @@ impl TrainData {
         stop: &AtomicBool,
         events: &mut dyn FnMut(TrainingEvent<'_>),
     ) -> Result<Self, TrainError> {
-        recipe.data.require_sources()?;
+        recipe.data.require_sources(recipe.objective.kind)?;
         let (canvases, valid, figures, overlap) = match recipe.objective.kind {
             ObjectiveKind::Diffusion | ObjectiveKind::Causal => {
                 of_texts(recipe, (vocabulary, codecs), texts, stop, events)?
             }
             ObjectiveKind::Instruct => of_conversations(recipe, (vocabulary, initial), texts, stop, events)?,
+            // Prompts are not packed, and nothing is held out.
+            ObjectiveKind::Reward => {
+                return Err(RecipeError::value("objective.kind", "\"reward\"", "an objective of texts").into());
+            }
         };
         let count = Tokens::of(vocabulary, codecs).count;
         let figures = CorpusFigures { unigram_entropy: unigram_entropy(&valid, count), ..figures };

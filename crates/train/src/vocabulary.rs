@@ -34,12 +34,8 @@ pub(crate) fn known(
     let first = match recipe.objective.kind {
         ObjectiveKind::Causal => Some(Role::Begin),
         // A model that undoes a process without masks may have none.
-        ObjectiveKind::Diffusion | ObjectiveKind::Instruct
-            if initial.is_some_and(|checkpoint| reads_no_mask(recipe, checkpoint)) =>
-        {
-            None
-        }
-        ObjectiveKind::Diffusion | ObjectiveKind::Instruct => Some(Role::Mask),
+        _ if initial.is_some_and(|checkpoint| reads_no_mask(recipe, checkpoint)) => None,
+        _ => Some(Role::Mask),
     };
     for role in first.into_iter().chain([Role::End]) {
         if vocabulary.role(role).is_none() {

@@ -7,7 +7,7 @@ use crate::optimiser::Optimiser;
 use crate::plot::PlotLabels;
 use crate::recipe::ResolvedCodec;
 use crate::trainer::{Held, StepCost, StepPart, Trainee};
-use crate::{HeldOutSamples, TrainError};
+use crate::{HeldOutSamples, RewardFigures, TrainError};
 use aquatint_codec::quality::Quality;
 use aquatint_codec::{Codec, LearnedCodec, Medium, MediumConfig, Picture, Returned, sheet};
 use aquatint_compute::Device;
@@ -95,6 +95,10 @@ impl<D: Device, C: MediumConfig<Medium: Vary>> Trainee for CodecTrainee<'_, D, C
     }
 
     fn observe(&mut self, _: &[f64], _: &ExpertLoads) {}
+
+    fn rewards(&self) -> Option<RewardFigures> {
+        None
+    }
 
     fn validate(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Held, TrainError> {
         let held_out = self.samples.held_out();

@@ -4,15 +4,18 @@ use crate::model::Model;
 use crate::objective::{Objective, ObjectiveState, Pass, Step};
 use crate::optimiser::Optimiser;
 use crate::plot::PlotLabels;
-use crate::recipe::Resolved;
+use crate::recipe::{ObjectiveKind, Resolved};
 use crate::trainer::{Held, HeldOutText, StepCost, StepPart, Trainee};
-use crate::{TrainError, sample};
+use crate::{RewardFigures, TrainError, sample};
 use aquatint_batch::PackedBatch;
 use aquatint_compute::Device;
 use aquatint_evaluate::EvaluateError;
 use aquatint_network::{Activations, Denoiser, ExpertLoads, Learner, Weights};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A step that is finished in any case.
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// A language model that is trained.
 pub(crate) struct LanguageTrainee<'a, D: Device> {
@@ -48,7 +51,11 @@ impl<D: Device> Trainee for LanguageTrainee<'_, D> {
     }
 
     fn plot_labels(&self) -> PlotLabels {
-        PlotLabels { unit: "nats per token", held_out: "text" }
+        let unit = match self.recipe.objective.kind {
+            ObjectiveKind::Reward => "surrogate",
+            _ => "nats per token",
+        };
+        PlotLabels { unit, held_out: "text" }
     }
 
     fn limit_memory(&mut self) -> (usize, usize) {
@@ -60,7 +67,13 @@ impl<D: Device> Trainee for LanguageTrainee<'_, D> {
     fn learn(&mut self, part: StepPart<'_>) -> Result<Option<StepCost>, TrainError> {
         let StepPart { number, own, ranks, stop } = part;
         let batch = self.recipe.optimiser.batch;
-        let canvases = self.objective.batch(Step { number, canvases: batch, ranks }, &mut self.model)?;
+        // Ranks that share a step finish it.
+        let given_up = if ranks.size() == 1 { stop } else { &NEVER };
+        let step = Step { number, canvases: batch, ranks, stop: given_up };
+        let canvases = match self.objective.batch(step, &mut self.model) {
+            Err(TrainError::Stopped) if given_up.load(Ordering::SeqCst) => return Ok(None),
+            canvases => canvases?,
+        };
         let (filled, learned) = (canvases.filled(), canvases.learned());
         // A step that was given up counts for nothing.
         drop(self.model.network.take_expert_loads());
@@ -68,7 +81,7 @@ impl<D: Device> Trainee for LanguageTrainee<'_, D> {
         let per_pass = self.recipe.canvases_per_pass();
         let mut first = own.start;
         while first < own.end {
-            if ranks.size() == 1 && stop.load(Ordering::SeqCst) {
+            if given_up.load(Ordering::SeqCst) {
                 return Ok(None);
             }
             // Passes end where they do on one rank, since some draws are one for each pass.
@@ -87,10 +100,12 @@ impl<D: Device> Trainee for LanguageTrainee<'_, D> {
             observed.extend(cost.observed);
             first += count;
         }
-        let bytes = canvases.text_bytes.iter().map(|&bytes| u64::from(bytes)).sum();
+        let bytes: u64 = canvases.text_bytes.iter().map(|&bytes| u64::from(bytes)).sum();
         let loads = self.model.network.take_expert_loads();
         let (tokens, learned) = (filled as u64, learned as u64);
-        Ok(Some(StepCost { nats, observed, loads, tokens, learned, bytes: Some(bytes) }))
+        // What a model draws itself is no text that it is to be measured by.
+        let bytes = Some(bytes).filter(|_| self.recipe.objective.kind != ObjectiveKind::Reward);
+        Ok(Some(StepCost { nats, observed, loads, tokens, learned, bytes }))
     }
 
     fn observe(&mut self, observed: &[f64], loads: &ExpertLoads) {
@@ -98,6 +113,10 @@ impl<D: Device> Trainee for LanguageTrainee<'_, D> {
         if let Some(rate) = self.recipe.objective.balance {
             self.model.network.shift_router_biases(loads, rate);
         }
+    }
+
+    fn rewards(&self) -> Option<RewardFigures> {
+        self.objective.figures()
     }
 
     fn validate(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Held, TrainError> {

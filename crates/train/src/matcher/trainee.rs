@@ -2,7 +2,7 @@
 
 use super::pairs::{Lessons, PairSet};
 use crate::TrainError;
-use crate::event::{HeldOutPairs, Retrieved};
+use crate::event::{HeldOutPairs, Retrieved, RewardFigures};
 use crate::objective::ObjectiveState;
 use crate::optimiser::Optimiser;
 use crate::plot::PlotLabels;
@@ -89,6 +89,10 @@ impl<D: Device> Trainee for MatcherTrainee<'_, D> {
     }
 
     fn observe(&mut self, _: &[f64], _: &ExpertLoads) {}
+
+    fn rewards(&self) -> Option<RewardFigures> {
+        None
+    }
 
     fn validate(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Held, TrainError> {
         let pairs: Vec<MatchedPair<'_>> = self.held_out.spread(self.recipe.run.validate_canvases).collect();

@@ -24,8 +24,8 @@ pub(super) fn spec(
     tokens.grow(&mut spec);
     spec.attention = stated.attention.unwrap_or(match kind {
         ObjectiveKind::Causal => Layout::Causal,
-        ObjectiveKind::Diffusion | ObjectiveKind::Instruct if there.attention == Layout::Causal => Layout::Full,
-        ObjectiveKind::Diffusion | ObjectiveKind::Instruct => there.attention,
+        _ if there.attention == Layout::Causal => Layout::Full,
+        _ => there.attention,
     });
     spec.head.logit_shift = stated.logit_shift.unwrap_or(there.head.logit_shift);
     spec.process = recipe.process_spec(there.process).map_err(NetworkError::from)?;

@@ -2,10 +2,10 @@
 
 use super::Registered;
 use super::self_conditioning::SelfConditioning;
-use crate::TrainError;
 use crate::objective::{Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
 use crate::recipe::ObjectiveKind;
 use crate::train_data::TrainData;
+use crate::{RewardFigures, TrainError};
 use aquatint_batch::NoisyBatch;
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
@@ -61,6 +61,10 @@ impl Objective for Causal {
     }
 
     fn observe(&mut self, _: &[f64]) {}
+
+    fn figures(&self) -> Option<RewardFigures> {
+        None
+    }
 
     fn validate(
         &self,

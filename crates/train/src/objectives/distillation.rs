@@ -18,7 +18,7 @@ use super::diffusion::{Diffusion, canvases_together};
 use crate::objective::{Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
 use crate::parallel::barrier;
 use crate::recipe::{Distil, ObjectiveKind, Resolved};
-use crate::{RecipeError, TrainError};
+use crate::{RecipeError, RewardFigures, TrainError};
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Key, Process, TimeDensity, divergence};
@@ -146,6 +146,10 @@ impl Objective for Distillation {
     }
 
     fn observe(&mut self, _: &[f64]) {}
+
+    fn figures(&self) -> Option<RewardFigures> {
+        None
+    }
 
     fn validate(
         &self,

@@ -12,7 +12,7 @@ use super::bound::Bound;
 use super::diffusion::canvases_together;
 use crate::objective::{Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
 use crate::recipe::{ObjectiveKind, Resolved, SourceRecipe};
-use crate::{RecipeError, TrainError};
+use crate::{RecipeError, RewardFigures, TrainError};
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::Process;
@@ -75,6 +75,10 @@ impl Objective for Instruct {
 
     fn observe(&mut self, observed: &[f64]) {
         self.bound.observe(observed);
+    }
+
+    fn figures(&self) -> Option<RewardFigures> {
+        self.bound.figures()
     }
 
     fn validate(

@@ -51,7 +51,7 @@ const STEPS_OR_NONE: Range = from(0.0, 1e12, "0 or more, at most 1000000000000")
 /// Every number but those in arrays, which are checked with their tables: `data.*.repeat`, `data.*.max_bad_share`,
 /// `objective.time_range`, `optimiser.groups.rate`. The seed may be anything.
 #[rustfmt::skip]
-const NUMBERS: [Number<Resolved>; 26] = [
+const NUMBERS: [Number<Resolved>; 37] = [
     number("adapter.dropout", |r| r.adapter.as_ref().map(|a| a.dropout), DECAY),
     number("adapter.rank", |r| r.adapter.as_ref().and_then(|a| int(a.rank)), from(1.0, 131_072.0, "1 or more, at most 131072")),
     number("adapter.alpha", |r| r.adapter.as_ref().map(|a| a.alpha), above(0.0, 1e6, "above 0, at most 1000000")),
@@ -77,6 +77,17 @@ const NUMBERS: [Number<Resolved>; 26] = [
     number("objective.answer_length", |r| int(r.objective.answer_length), from(0.0, 16_777_216.0, "0 or more, at most `data.canvas_length`")),
     number("distillation.steps", |r| r.distillation.and_then(|d| int(d.steps)), from(2.0, 1_048_576.0, "2 or more, at most 1048576")),
     number("distillation.rounds", |r| r.distillation.map(|d| d.rounds as f64), from(1.0, 20.0, "1 to 20")),
+    number("reward.completions", |r| r.reward.as_ref().and_then(|w| int(w.completions)), from(2.0, 65_536.0, "2 or more, at most 65536")),
+    number("reward.completion_length", |r| r.reward.as_ref().and_then(|w| int(w.completion_length)), from(0.0, 16_777_215.0, "0 or more, fewer than `data.canvas_length`")),
+    number("reward.updates", |r| r.reward.as_ref().map(|w| w.updates as f64), from(1.0, 1024.0, "1 to 1024")),
+    number("reward.readings", |r| r.reward.as_ref().and_then(|w| int(w.readings)), from(1.0, 1024.0, "1 to 1024")),
+    number("reward.hidden_prompt", |r| r.reward.as_ref().map(|w| w.hidden_prompt), SHARE),
+    number("reward.clip", |r| r.reward.as_ref().map(|w| w.clip), above(0.0, 1.0, "above 0, at most 1")),
+    number("reward.kl", |r| r.reward.as_ref().map(|w| w.kl), from(0.0, 1e6, "0 or more, at most 1000000")),
+    number("reward.steps", |r| r.reward.as_ref().and_then(|w| int(w.steps)), from(1.0, 1_048_576.0, "1 or more, at most 1048576")),
+    number("reward.block_length", |r| r.reward.as_ref().and_then(|w| w.block_length).and_then(int), from(1.0, 16_777_216.0, "1 or more; leave it out to fill all positions together")),
+    number("reward.temperature", |r| r.reward.as_ref().map(|w| w.temperature), above(0.0, 100.0, "above 0, at most 100: completions of temperature 0 are all alike")),
+    number("reward.program_seconds", |r| r.reward.as_ref().map(|w| w.program_seconds), above(0.0, 1e6, "above 0, at most 1000000")),
     number("seed", |r| Some(r.seed as f64), from(0.0, f64::MAX, "a whole number")),
 ];
 
@@ -212,6 +223,13 @@ mod tests {
     /// Those of an adapter, beside which no network is described.
     const OF_ADAPTERS: [&str; 1] = ["adapter={ rank = 4, alpha = 8.0, dropout = 0.1 }"];
 
+    /// Those of rewards, whose prompts have nothing held out.
+    const OF_REWARDS: [&str; 3] = [
+        "objective.kind='reward'",
+        "data.valid=[]",
+        "reward={ terms = [{ name = 'length:4' }], completion_length = 4, block_length = 2 }",
+    ];
+
     fn resolve(more: &[&str]) -> Result<Resolved, RecipeError> {
         resolve_with(&SET, more)
     }
@@ -242,7 +260,7 @@ mod tests {
     #[test]
     fn every_number_has_a_range_and_no_impossible_one_is_accepted() {
         let mut found = Vec::new();
-        for set in [&SET[..], &OF_CONVERSATIONS, &OF_ADAPTERS] {
+        for set in [&SET[..], &OF_CONVERSATIONS, &OF_ADAPTERS, &OF_REWARDS] {
             let recipe = resolve_with(set, &[]).unwrap();
             let whole: Table = toml::from_str(&recipe.to_toml().unwrap()).unwrap();
             leaves("", &whole, &mut found);
@@ -268,6 +286,7 @@ mod tests {
             let set = match key.as_str() {
                 "objective.answer_length" => &OF_CONVERSATIONS[..],
                 key if key.starts_with("adapter.") => &OF_ADAPTERS,
+                key if key.starts_with("reward.") => &OF_REWARDS,
                 _ => &SET,
             };
             for given in tries {

@@ -115,7 +115,8 @@ pub(super) fn check_memory(preflight: &Preflight<'_>, spec: &NetworkSpec) -> Res
     let recipe = preflight.recipe;
     let sizes = Sizes::of(&spec.tensors(), (&recipe.optimiser, &recipe.run), preflight.element_bytes as f64)?;
     // A save holds the state once more.
-    require_memory(preflight.memory, sizes.device + activations(preflight, spec), sizes.state)
+    let learned = sizes.device + activations(preflight, spec);
+    require_memory(preflight.memory, learned + reference(preflight, spec), sizes.state)
 }
 
 fn require_memory(memory: AvailableMemory, training: f64, save: f64) -> Result<(), TrainError> {
@@ -132,6 +133,14 @@ fn require_memory(memory: AvailableMemory, training: f64, save: f64) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Bytes of the model of `initial`, where the divergence from it counts.
+fn reference(preflight: &Preflight<'_>, spec: &NetworkSpec) -> f64 {
+    match &preflight.recipe.reward {
+        Some(reward) if reward.kl > 0.0 => spec.parameter_count() as f64 * preflight.element_bytes as f64,
+        _ => 0.0,
+    }
 }
 
 /// Bytes of the activations of a pass, at least.

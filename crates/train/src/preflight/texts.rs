@@ -45,7 +45,9 @@ impl Texts {
                 }
                 match recipe.objective.kind {
                     ObjectiveKind::Instruct => require_conversation(&snapshot, stop)?,
-                    ObjectiveKind::Diffusion | ObjectiveKind::Causal => require_text(&snapshot, stop)?,
+                    ObjectiveKind::Diffusion | ObjectiveKind::Causal | ObjectiveKind::Reward => {
+                        require_text(&snapshot, stop)?;
+                    }
                 }
                 texts.bytes += bytes;
                 snapshots.push(snapshot);

@@ -163,7 +163,7 @@ impl NetworkOverrides {
             self_conditioning: self.self_conditioning.unwrap_or(false),
             attention: match kind {
                 ObjectiveKind::Causal => self.attention.unwrap_or(Layout::Causal),
-                ObjectiveKind::Diffusion | ObjectiveKind::Instruct => self.attention.unwrap_or(Layout::Full),
+                _ => self.attention.unwrap_or(Layout::Full),
             },
             logit_shift: self.logit_shift.unwrap_or(false),
             window: self.window,

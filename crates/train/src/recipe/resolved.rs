@@ -2,7 +2,7 @@
 
 use super::{
     AdapterRecipe, Data, Distil, GroupRecipe, LrSchedule, Masking, NetworkPlan, ObjectiveKind, ObjectiveRecipe,
-    OptimiserKind, OptimiserOverrides, Recipe, Run,
+    OptimiserKind, OptimiserOverrides, Recipe, RewardRecipe, Run, reward,
 };
 use crate::RecipeError;
 use crate::preflight::ranges;
@@ -98,6 +98,9 @@ pub struct Resolved {
     /// A teacher whose steps the model learns to take two at a time, instead of the objective.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distillation: Option<Distil>,
+    /// What completions are worth, and how the model learns from that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reward: Option<RewardRecipe>,
     /// How it is minimised.
     pub optimiser: OptimiserRecipe,
     /// How long, how often, where.
@@ -145,7 +148,7 @@ impl Recipe {
     /// # Errors
     /// When a value makes no sense, by itself or beside the others.
     pub fn resolve(self) -> Result<Resolved, RecipeError> {
-        self.data.require_sources()?;
+        self.data.require_sources(self.objective.kind)?;
         let resolved = self.resolve_without_corpus()?;
         (crate::objectives::of(&resolved).check)(&resolved)?;
         Ok(resolved)
@@ -195,6 +198,7 @@ impl Recipe {
             network,
             objective,
             distillation: self.distillation,
+            reward: self.reward,
             optimiser,
             run: self.run,
         };
@@ -275,6 +279,7 @@ impl Resolved {
         if let (true, Some((key, _))) = (objective.kind != ObjectiveKind::Instruct, stated) {
             return wrong(key, "set".to_owned(), "nothing but where `objective.kind` is \"instruct\"");
         }
+        reward::check(self)?;
         let schedule = objective.schedule.as_deref().unwrap_or(LINEAR);
         aquatint_diffusion::schedule(schedule).map_err(RecipeError::Schedule)?;
         let process = self.process_spec(ProcessSpec::default()).and_then(|spec| spec.build(ANY_TOKENS));

@@ -4,7 +4,7 @@ use super::Measured;
 use super::step::StepOutcome;
 use crate::TrainError;
 use crate::counters::Counters;
-use crate::event::{CorpusFigures, Ending, StepFigures, Summary, TrainingEvent};
+use crate::event::{CorpusFigures, Ending, RewardFigures, StepFigures, Summary, TrainingEvent};
 use crate::metrics::Metrics;
 use crate::plot::{Plot, PlotLabels};
 use std::path::Path;
@@ -36,6 +36,7 @@ struct SinceReport {
     norm: f64,
     learning_rate: f64,
     imbalance: Option<f64>,
+    rewards: Vec<RewardFigures>,
 }
 
 impl<'a> RunLog<'a> {
@@ -81,6 +82,7 @@ impl<'a> RunLog<'a> {
             since.steps += 1;
             (since.norm, since.learning_rate) = (step.norm, step.learning_rate);
             since.imbalance = step.imbalance;
+            since.rewards.extend(step.rewards);
         }
     }
 
@@ -98,6 +100,7 @@ impl<'a> RunLog<'a> {
             gradient_norm: since.norm,
             learning_rate: since.learning_rate,
             expert_imbalance: since.imbalance,
+            rewards: RewardFigures::mean(&since.rewards),
             tokens_per_second: since.tokens as f64 / since.seconds,
             tokens: counters.tokens,
             epochs: self.corpus.map(|corpus| counters.tokens as f64 / corpus.train_tokens.max(1) as f64),

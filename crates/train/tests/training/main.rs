@@ -14,6 +14,7 @@ mod processes;
 mod ranks;
 mod recipes;
 mod resuming;
+mod rewards;
 mod runs;
 mod support;
 mod tokenizers;

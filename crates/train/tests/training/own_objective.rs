@@ -8,8 +8,8 @@ use aquatint_diffusion::{Draws, Key, Process, TokenId};
 use aquatint_evaluate::{Estimate, Likelihood};
 use aquatint_network::{Denoiser, Learner};
 use aquatint_train::{
-    Ending, Objective, ObjectiveState, Overrides, Pass, PassCost, Recipe, Resolved, Setting, Step, StepFigures,
-    Summary, TrainError, TrainedModel, Training, TrainingEvent,
+    Ending, Objective, ObjectiveState, Overrides, Pass, PassCost, Recipe, Resolved, RewardFigures, Setting, Step,
+    StepFigures, Summary, TrainError, TrainedModel, Training, TrainingEvent,
 };
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::path::Path;
@@ -82,6 +82,10 @@ impl Objective for Alphabet {
             let letter = LETTERS.iter().position(|letter| f64::from(*letter) == pair[0]).unwrap();
             self.costs[letter] = 0.9 * self.costs[letter] + 0.1 * pair[1];
         }
+    }
+
+    fn figures(&self) -> Option<RewardFigures> {
+        None
     }
 
     fn validate(&self, _: &dyn Denoiser, _: &mut dyn FnMut(u64) -> bool) -> Result<Option<Likelihood>, TrainError> {

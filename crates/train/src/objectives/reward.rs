@@ -1,0 +1,405 @@
+//! Reinforcement learning from rewards that a program checks: completions are drawn, compared within their groups, and made
+//! more or less probable.
+//!
+//! A step learns from the completions of a rollout, `reward.completions` of each prompt, which the engine fills under the
+//! present weights. A completion's advantage is its reward without the mean of its group (GRPO, 2402.03300, section 4.1).
+//! No diffusion model states the probability of a completion; an [`Estimator`](estimator::Estimator) estimates its logarithm, token by token or as a whole,
+//! and a [surrogate](surrogate) of that is minimised. Several updates may follow a rollout. Each has masks of its own, by which the
+//! estimates of the model that drew the completions were made too, before the first update.
+//!
+//! Every draw is a function of the seed and the step. What a rollout gave is saved with the run where updates are left.
+
+mod estimator;
+mod estimators;
+mod prompts;
+mod rollout;
+mod surrogate;
+
+use super::Registered;
+use crate::event::RewardFigures;
+use crate::objective::{Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
+use crate::recipe::{ObjectiveKind, RewardRecipe, SurrogateKind};
+use crate::{RecipeError, TrainError};
+use aquatint_batch::{NoisyBatch, PackedBatch};
+use aquatint_checkpoint::GenerationDefaults;
+use aquatint_corpus::CanvasBatch;
+use aquatint_diffusion::{Cost, Key, LossTerm, Process, ProcessKind, TokenId};
+use aquatint_evaluate::Likelihood;
+use aquatint_generate::process_of;
+use aquatint_network::{Denoiser, Learner, NetworkSpec};
+use aquatint_reward::Rewards;
+use aquatint_vocabulary::{Role, Vocabulary};
+use estimator::{Drawn, Estimator, Plan};
+use prompts::Prompts;
+use rollout::{Completion, Drawer, Exact, Rollout};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Streams of randomness under the run's seed.
+const ROLLOUTS: u64 = 6;
+const READINGS: u64 = 7;
+
+/// After so many rollouts in a row whose groups all have one reward each, the run has nothing to learn from.
+const HOPELESS: u64 = 100;
+
+pub(super) const REGISTERED: Registered = Registered {
+    is_requested: |recipe| recipe.objective.kind == ObjectiveKind::Reward,
+    check: |_| Ok(()),
+    canvases_together: |_| 1,
+    begin: |setting| Ok(Box::new(RewardObjective::begin(setting)?)),
+};
+
+/// Completions that are drawn and learned from.
+struct RewardObjective {
+    recipe: RewardRecipe,
+    rewards: Rewards,
+    prompts: Prompts,
+    estimator: Box<dyn Estimator>,
+    process: Arc<dyn Process>,
+    vocabulary: Vocabulary,
+    mask: TokenId,
+    key: Key,
+    canvas_length: usize,
+    canvases_per_pass: usize,
+    /// The model of `initial`, where the divergence from it counts.
+    reference: Option<Box<dyn Denoiser>>,
+    rollout: Option<Rollout>,
+    /// Rollouts in a row without a group whose rewards differ.
+    flat: u64,
+    figures: Option<RewardFigures>,
+}
+
+/// What the run's state keeps.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Counted {
+    rollout: Option<Rollout>,
+    flat: u64,
+}
+
+/// The log-probabilities of a plan's terms, reading by reading.
+type LogProbabilities = Vec<Vec<f64>>;
+
+impl RewardObjective {
+    fn begin(setting: &mut Setting<'_>) -> Result<Self, TrainError> {
+        let recipe = setting.recipe;
+        let Some(reward) = recipe.reward.clone() else {
+            return Err(RecipeError::value("reward", "unset", "a table with `terms`").into());
+        };
+        let needed = reward.prompts(recipe.optimiser.batch);
+        let prompts = Prompts::read(setting, reward.completion_length, needed)?;
+        let saved = setting.saved::<Counted>()?;
+        let reference = match &recipe.initial {
+            Some(initial) if reward.kl > 0.0 => Some(setting.open(initial)?),
+            _ => None,
+        };
+        let (rollout, flat) = saved.map_or((None, 0), |saved| (saved.rollout, saved.flat));
+        Ok(Self {
+            rewards: reward.rewards()?,
+            estimator: estimators::of(&reward),
+            prompts,
+            process: process_of(setting.spec, None)?,
+            vocabulary: setting.vocabulary.clone(),
+            mask: setting.vocabulary.required(Role::Mask)?,
+            key: Key::new(recipe.seed),
+            canvas_length: recipe.data.canvas_length,
+            canvases_per_pass: recipe.canvases_per_pass(),
+            reference,
+            rollout,
+            flat,
+            figures: None,
+            recipe: reward,
+        })
+    }
+
+    /// Draws the completions of the updates that follow, each rank its share of the prompts.
+    fn draw(&self, step: Step<'_>, denoiser: &dyn Denoiser) -> Result<Rollout, TrainError> {
+        let count = self.recipe.prompts(step.canvases);
+        let prompts = self.prompts.of_rollout(step.number / self.recipe.updates, count);
+        let (rank, size) = (step.ranks.rank(), step.ranks.size());
+        let own = count * rank / size..count * (rank + 1) / size;
+        let drawer = Drawer {
+            recipe: &self.recipe,
+            rewards: &self.rewards,
+            vocabulary: &self.vocabulary,
+            process: self.process.as_ref(),
+            key: self.key.fold(ROLLOUTS),
+        };
+        let completions = drawer.draw(denoiser, step, &prompts[own.clone()], own.start)?;
+        let mine = serde_json::to_vec(&completions).map_err(not_saved)?;
+        let mut completions: Vec<Completion> = Vec::with_capacity(step.canvases);
+        for bytes in step.ranks.all_gather(mine)? {
+            completions.extend(serde_json::from_slice::<Vec<Completion>>(&bytes).map_err(not_saved)?);
+        }
+        for group in completions.chunks_mut(self.recipe.completions) {
+            let rewards: Vec<f64> = group.iter().map(|completion| completion.reward.0).collect();
+            let advantages = surrogate::advantages(&rewards, self.recipe.scale);
+            group
+                .iter_mut()
+                .zip(advantages)
+                .for_each(|(completion, advantage)| completion.advantage = Exact(advantage));
+        }
+        let mut rollout = Rollout { step: step.number, completions };
+        for update in 1..self.recipe.updates {
+            let estimates = self.estimates(denoiser, &rollout, step.number + update)?;
+            for (completion, estimates) in rollout.completions.iter_mut().zip(estimates) {
+                completion.before.push(estimates.into_iter().map(Exact).collect());
+            }
+        }
+        Ok(rollout)
+    }
+
+    /// The estimates of a model about all completions, by the readings of a step.
+    fn estimates(&self, model: &dyn Denoiser, rollout: &Rollout, step: u64) -> Result<Vec<Vec<f64>>, TrainError> {
+        let canvases = rollout.canvases(self.canvas_length);
+        let mut all = Vec::with_capacity(rollout.completions.len());
+        while all.len() < rollout.completions.len() {
+            let some = all.len()..(all.len() + self.canvases_per_pass).min(rollout.completions.len());
+            let rows = PackedBatch::new(&canvases.select(some.clone()), model.spec().attention)?;
+            let plans = self.plans(rollout, some, step);
+            let read = self.log_probabilities(model, &rows, &plans)?;
+            all.extend(plans.iter().zip(read).map(|(plan, read)| plan.estimates(&read)));
+        }
+        Ok(all)
+    }
+
+    /// What is read of some completions in a step.
+    fn plans(&self, rollout: &Rollout, some: Range<usize>, step: u64) -> Vec<Plan> {
+        let plan = |(number, completion): (usize, &Completion)| {
+            let Completion { positions, committed, advantage, .. } = completion;
+            let drawn = Drawn { positions: positions.clone(), committed, advantage: advantage.0 };
+            self.estimator.plan(&drawn, &mut self.key.fold(READINGS).at(number as u64, step))
+        };
+        some.clone().zip(&rollout.completions[some]).map(plan).collect()
+    }
+
+    /// One reading of each completion of a pass; the terms weigh what `weight` says of a completion and the index of one of
+    /// its terms, and those without a weight are left out.
+    fn reading(
+        &self,
+        rows: &PackedBatch,
+        plans: &[Plan],
+        reading: usize,
+        weight: &dyn Fn(usize, usize) -> Option<f64>,
+    ) -> NoisyBatch {
+        let mut noisy = NoisyBatch::new(rows);
+        for (number, (canvas, plan)) in rows.canvases.iter().zip(plans).enumerate() {
+            let Some(reading) = plan.readings.get(reading) else {
+                noisy.times.push(0.0);
+                continue;
+            };
+            for position in &reading.hidden {
+                noisy.tokens[canvas.start + position] = self.mask;
+            }
+            let open = canvas.clone().filter(|row| !rows.given[*row]);
+            let hidden = open.clone().filter(|row| noisy.tokens[*row] == self.mask).count();
+            noisy.times.push(hidden as f32 / open.count().max(1) as f32);
+            for (index, term) in reading.terms.iter().enumerate() {
+                let position = canvas.start + term.position;
+                if let Some(weight) = weight(number, index) {
+                    let target = rows.tokens[position];
+                    noisy.terms.push(LossTerm { position, target, weight, cost: Cost::CrossEntropy });
+                }
+            }
+        }
+        noisy
+    }
+
+    /// What a model says of each completion of a pass.
+    fn log_probabilities<D: Denoiser + ?Sized>(
+        &self,
+        model: &D,
+        rows: &PackedBatch,
+        plans: &[Plan],
+    ) -> Result<Vec<LogProbabilities>, TrainError> {
+        let mut all: Vec<LogProbabilities> = vec![Vec::new(); plans.len()];
+        for reading in 0..readings(plans) {
+            let noisy = self.reading(rows, plans, reading, &|_, _| Some(1.0));
+            let mut costs = noisy.costs(model, rows, None)?.into_iter();
+            for (plan, all) in plans.iter().zip(&mut all) {
+                if let Some(reading) = plan.readings.get(reading) {
+                    all.push(costs.by_ref().take(reading.terms.len()).map(|cost| -cost).collect());
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The rollout of the present step, and which of its updates that is.
+    fn present(&self, step: u64) -> Result<(&Rollout, usize), TrainError> {
+        let fits = |rollout: &&Rollout| (rollout.step..rollout.step + self.recipe.updates).contains(&step);
+        let Some(rollout) = self.rollout.as_ref().filter(fits) else {
+            return Err(TrainError::ObjectiveState { reason: format!("there is no rollout for step {step}") });
+        };
+        Ok((rollout, (step - rollout.step) as usize))
+    }
+
+    /// The figures of a rollout.
+    fn figures_of(&self, rollout: &Rollout) -> RewardFigures {
+        let completions = &rollout.completions;
+        let count = completions.len().max(1) as f64;
+        let mean = |of: &dyn Fn(&Completion) -> f64| completions.iter().map(of).sum::<f64>() / count;
+        let reward = mean(&|completion| completion.reward.0);
+        RewardFigures {
+            reward,
+            reward_spread: mean(&|completion| (completion.reward.0 - reward).powi(2)).sqrt(),
+            solved: mean(&|completion| f64::from(u8::from(completion.solved))),
+            flat_groups: self.flat_groups(rollout),
+            completion_length: mean(&|completion| completion.positions.len() as f64),
+            clipped: 0.0,
+            kl: None,
+        }
+    }
+
+    /// The share of groups whose completions are all worth the same.
+    fn flat_groups(&self, rollout: &Rollout) -> f64 {
+        let groups = rollout.completions.chunks(self.recipe.completions);
+        let count = groups.len().max(1) as f64;
+        let rewards = |group: &[Completion]| group.iter().map(|completion| completion.reward.0).collect::<Vec<f64>>();
+        groups.filter(|group| surrogate::is_flat(&rewards(group))).count() as f64 / count
+    }
+}
+
+/// Refuses a network of another process, and one whose readings depend on more than its canvas.
+pub(crate) fn require_masks(spec: &NetworkSpec) -> Result<(), TrainError> {
+    if spec.process.kind != ProcessKind::Masked || spec.mask_token.is_none() {
+        let allowed = "\"masked\" where `objective.kind` is \"reward\", whose estimates are made by masks";
+        return Err(RecipeError::value("objective.process", format!("\"{}\"", spec.process.kind), allowed).into());
+    }
+    if spec.self_conditioning.is_some() {
+        let allowed = "false where `objective.kind` is \"reward\"";
+        return Err(RecipeError::value("network.self_conditioning", "true", allowed).into());
+    }
+    Ok(())
+}
+
+fn not_saved(error: serde_json::Error) -> TrainError {
+    TrainError::ObjectiveState { reason: error.to_string() }
+}
+
+/// The most readings of a completion.
+fn readings(plans: &[Plan]) -> usize {
+    plans.iter().map(|plan| plan.readings.len()).max().unwrap_or(0)
+}
+
+impl Objective for RewardObjective {
+    fn process(&self) -> Option<&dyn Process> {
+        Some(self.process.as_ref())
+    }
+
+    /// Draws a rollout where updates on the last one are done.
+    fn batch(&mut self, step: Step<'_>, model: &mut dyn TrainedModel) -> Result<CanvasBatch, TrainError> {
+        if step.number.is_multiple_of(self.recipe.updates) {
+            let rollout = self.draw(step, model.denoiser())?;
+            self.flat = if self.flat_groups(&rollout) < 1.0 { 0 } else { self.flat + 1 };
+            if self.flat >= HOPELESS {
+                return Err(TrainError::FlatRewards { rollouts: self.flat, step: step.number });
+            }
+            self.rollout = Some(rollout);
+        }
+        let rollout = self.present(step.number)?.0;
+        Ok(rollout.canvases(self.canvas_length))
+    }
+
+    /// The surrogate of the pass's completions, divided by the completions of the step, and what their divergence weighs.
+    fn forward_backward(&mut self, pass: &Pass<'_>, model: &mut dyn Learner) -> Result<PassCost, TrainError> {
+        let (rollout, update) = self.present(pass.step)?;
+        let (rows, recipe) = (pass.rows, &self.recipe);
+        let own = pass.first..pass.first + rows.canvases.len();
+        let plans = self.plans(rollout, own.clone(), pass.step);
+        let is_curved = plans.iter().any(Plan::is_curved);
+        // At the first update the model is the one that drew: what does not depend on the estimates needs none.
+        let needs_estimates = update > 0 || is_curved || self.reference.is_some();
+        let now = match needs_estimates {
+            true => Some(self.log_probabilities(&*model, rows, &plans)?),
+            false => None,
+        };
+        let there = match &self.reference {
+            Some(reference) => Some(self.log_probabilities(reference.as_ref(), rows, &plans)?),
+            None => None,
+        };
+        let mut weights: Vec<Vec<Vec<f64>>> = Vec::with_capacity(plans.len());
+        let (mut value, mut kl, mut clipped, mut estimates) = (0.0, 0.0, 0.0, 0.0);
+        for (index, plan) in plans.iter().enumerate() {
+            let number = pass.first + index;
+            let group = number - number % recipe.completions;
+            let advantages = rollout.completions[group..group + recipe.completions].iter();
+            let advantages: Vec<f64> = advantages.map(|completion| completion.advantage.0).collect();
+            let factor = surrogate::factors(&advantages, recipe.surrogate)[number - group];
+            let read = now.as_ref().map(|now| now[index].as_slice());
+            let new = read.map_or_else(|| vec![0.0; plan.estimates], |read| plan.estimates(read));
+            let old = match update.checked_sub(1) {
+                None => new.clone(),
+                Some(before) => rollout.completions[number].before[before].iter().map(|exact| exact.0).collect(),
+            };
+            let reference = there.as_ref().map(|there| plan.estimates(&there[index]));
+            let share = 1.0 / (pass.canvases * plan.estimates.max(1)) as f64;
+            let mut slopes = Vec::with_capacity(plan.estimates);
+            for (estimate, (&new, &old)) in new.iter().zip(&old).enumerate() {
+                let cost = surrogate::cost(recipe, factor, new, old);
+                let mut slope = cost.slope;
+                value += share * cost.value;
+                clipped += f64::from(u8::from(cost.is_clipped));
+                if let Some(reference) = &reference {
+                    let (divergence, by) = surrogate::divergence(recipe.kl_estimator, new, reference[estimate]);
+                    value += share * recipe.kl * divergence;
+                    slope += recipe.kl * by;
+                    kl += divergence;
+                }
+                slopes.push(share * slope);
+                estimates += 1.0;
+            }
+            // A row costs −ln p, so that its weight has the other sign.
+            let of_terms = plan.readings.iter().zip(plan.slopes(read)).map(|(reading, by)| {
+                reading.terms.iter().zip(by).map(|(term, by)| -slopes[term.estimate] * by).collect()
+            });
+            weights.push(of_terms.collect());
+        }
+        let spec = model.spec().clone();
+        let mut paid = 0.0;
+        for reading in 0..readings(&plans) {
+            let of = |number: usize, term: usize| Some(*weights[number].get(reading)?.get(term)?);
+            let weight = |number: usize, term: usize| of(number, term).filter(|by| *by != 0.0);
+            let noisy = self.reading(rows, &plans, reading, &weight);
+            if noisy.terms.is_empty() {
+                continue;
+            }
+            let requested = noisy.loss_rows().unwrap_or_default();
+            let costs = model.forward_backward(&noisy.input(rows, &spec, None), &requested)?;
+            paid += requested.iter().zip(costs).map(|(row, cost)| row.weight * cost).sum::<f64>();
+        }
+        // A surrogate that is a log-probability is what its rows cost, where nothing else was needed.
+        let is_paid = !needs_estimates && !matches!(recipe.surrogate, SurrogateKind::Clipped);
+        let nats = if is_paid { paid } else { value };
+        Ok(PassCost { nats, observed: vec![kl, clipped, estimates] })
+    }
+
+    fn observe(&mut self, observed: &[f64]) {
+        let sums = observed.chunks_exact(3).fold([0.0; 3], |sums, part| [0, 1, 2].map(|i| sums[i] + part[i]));
+        let [kl, clipped, estimates] = sums;
+        let estimates = f64::max(estimates, 1.0);
+        let figures = self.rollout.as_ref().map(|rollout| self.figures_of(rollout));
+        let kl = self.reference.is_some().then_some(kl / estimates);
+        self.figures = figures.map(|figures| RewardFigures { clipped: clipped / estimates, kl, ..figures });
+    }
+
+    fn figures(&self) -> Option<RewardFigures> {
+        self.figures
+    }
+
+    fn validate(&self, _: &dyn Denoiser, _: &mut dyn FnMut(u64) -> bool) -> Result<Option<Likelihood>, TrainError> {
+        Ok(None)
+    }
+
+    fn describe_generation(&self, defaults: &mut GenerationDefaults) {
+        // The model that the run began with may advise another.
+        defaults.policy.get_or_insert_with(|| self.process.policy().name());
+    }
+
+    fn state(&self) -> Result<ObjectiveState, TrainError> {
+        // The rollout of a single update is done with when that is.
+        let rollout = self.rollout.clone().filter(|_| self.recipe.updates > 1);
+        ObjectiveState::new(&Counted { rollout, flat: self.flat })
+    }
+}

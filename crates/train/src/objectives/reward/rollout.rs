@@ -1,0 +1,231 @@
+//! A rollout: completions that the present model draws, with what they are worth.
+
+use super::prompts::Prompt;
+use crate::TrainError;
+use crate::objective::Step;
+use crate::recipe::RewardRecipe;
+use aquatint_corpus::CanvasBatch;
+use aquatint_diffusion::{Canvas, Key, PADDING_DOCUMENT, Process, TokenId};
+use aquatint_evaluate::TextRequests;
+use aquatint_generate::{ChangeKind, DenoisingEvent, Ended, Engine, Limits, Outcome, RequestId, Settings};
+use aquatint_network::Denoiser;
+use aquatint_reward::{Attempt, Rewards};
+use aquatint_vocabulary::{Role, Vocabulary};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::{ControlFlow, Range};
+use std::sync::atomic::Ordering;
+
+/// The completions of some steps.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rollout {
+    /// The first step that learns from them.
+    pub(super) step: u64,
+    /// Group after group.
+    pub(super) completions: Vec<Completion>,
+}
+
+/// A canvas that was filled.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Completion {
+    /// Prompt, completion, and what is given behind it.
+    pub(super) tokens: Vec<TokenId>,
+    /// The positions of the completion, up to the end that closes it.
+    pub(super) positions: Range<usize>,
+    /// The step that committed each of them.
+    pub(super) committed: Vec<u32>,
+    pub(super) reward: Exact,
+    pub(super) solved: bool,
+    /// Within its group.
+    pub(super) advantage: Exact,
+    /// The estimates of the model that drew it, for each update but the first.
+    pub(super) before: Vec<Vec<Exact>>,
+}
+
+/// A real number that is saved as its bits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "u64", into = "u64")]
+pub(super) struct Exact(pub(super) f64);
+
+impl From<u64> for Exact {
+    fn from(bits: u64) -> Self {
+        Self(f64::from_bits(bits))
+    }
+}
+
+impl From<Exact> for u64 {
+    fn from(Exact(value): Exact) -> Self {
+        value.to_bits()
+    }
+}
+
+impl Rollout {
+    /// The completions as canvases to learn from.
+    pub(super) fn canvases(&self, length: usize) -> CanvasBatch {
+        let mut batch = CanvasBatch { length, ..CanvasBatch::default() };
+        for (number, Completion { tokens, positions, .. }) in self.completions.iter().enumerate() {
+            let padding = length.saturating_sub(tokens.len());
+            batch.tokens.extend(tokens.iter().copied().chain(std::iter::repeat_n(0, padding)));
+            batch.documents.extend(std::iter::repeat_n(number as u32, tokens.len()));
+            batch.documents.extend(std::iter::repeat_n(PADDING_DOCUMENT, padding));
+            batch.given.extend((0..tokens.len()).map(|position| !positions.contains(&position)));
+            batch.given.extend(std::iter::repeat_n(false, padding));
+            // Nothing of it is text of the data.
+            batch.text_bytes.extend(std::iter::repeat_n(0, length));
+        }
+        batch
+    }
+}
+
+/// What draws completions.
+pub(super) struct Drawer<'a> {
+    pub(super) recipe: &'a RewardRecipe,
+    pub(super) rewards: &'a Rewards,
+    pub(super) vocabulary: &'a Vocabulary,
+    pub(super) process: &'a dyn Process,
+    /// The randomness of the rollout.
+    pub(super) key: Key,
+}
+
+impl Drawer<'_> {
+    /// A group of completions of each prompt, without advantages. `first` is the number of the first of these prompts among all of
+    /// the step.
+    pub(super) fn draw(
+        &self,
+        denoiser: &dyn Denoiser,
+        step: Step<'_>,
+        prompts: &[Prompt<'_>],
+        first: usize,
+    ) -> Result<Vec<Completion>, TrainError> {
+        let requests = TextRequests::new(self.vocabulary, denoiser.spec().vocabulary_size);
+        let mut engine = Engine::borrowing(denoiser, self.process, Limits::default())?;
+        let mut filling: BTreeMap<RequestId, Filling> = BTreeMap::new();
+        let each = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, self.recipe.completions));
+        for (index, prompt) in each.enumerate() {
+            let number = (first * self.recipe.completions + index) as u64;
+            let canvas = self.canvas(prompt);
+            let steps = vec![None; canvas.len()];
+            let request = requests.request(canvas, self.settings(number, step.number)?);
+            filling.insert(engine.submit(request)?, Filling { committed: steps, step: 0, outcome: None });
+        }
+        while !engine.is_idle() {
+            if step.stop.load(Ordering::SeqCst) {
+                return Err(TrainError::Stopped);
+            }
+            let ended = engine.step(&mut |id, event| {
+                if let Some(filling) = filling.get_mut(&id) {
+                    filling.hear(&event);
+                }
+                ControlFlow::Continue(())
+            });
+            for Ended { id, outcome } in ended {
+                if let Some(filling) = filling.get_mut(&id) {
+                    filling.outcome = Some(outcome?);
+                }
+            }
+        }
+        let each = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, self.recipe.completions));
+        let written = each.zip(filling.into_values());
+        let written = written.map(|(prompt, filling)| Written::new(prompt, filling, self.vocabulary));
+        let unwritten = || TrainError::ObjectiveState { reason: "a completion was left open".to_owned() };
+        let written: Vec<Written> = written.collect::<Option<_>>().ok_or_else(unwritten)?;
+        let scores = self.rewards.scores(&written.iter().map(Written::attempt).collect::<Vec<_>>())?;
+        let completion = |(written, score): (Written, aquatint_reward::Score)| Completion {
+            committed: written.committed[written.positions.clone()].iter().map(|step| step.unwrap_or(0)).collect(),
+            tokens: written.canvas,
+            positions: written.positions,
+            reward: Exact(score.total),
+            solved: score.solved,
+            advantage: Exact(0.0),
+            before: Vec::new(),
+        };
+        Ok(written.into_iter().zip(scores).map(completion).collect())
+    }
+
+    fn canvas(&self, prompt: &Prompt<'_>) -> Canvas {
+        let mut canvas = Canvas::new();
+        canvas.push_given(prompt.tokens);
+        // Any token will do to lay the canvas out: the process draws what open positions hold.
+        let blank = self.vocabulary.role(Role::Mask).unwrap_or_default();
+        canvas.push_open(prompt.length, prompt.reference.is_none(), blank);
+        canvas.push_given(prompt.end.as_slice());
+        canvas
+    }
+
+    fn settings(&self, number: u64, step: u64) -> Result<Settings, TrainError> {
+        let RewardRecipe { steps, policy, temperature, block_length, .. } = self.recipe;
+        let seed = self.key.at(number, step).next_u64();
+        let builder = Settings::builder().steps(*steps).policy_named(policy).temperature(*temperature).seed(seed);
+        let builder = match block_length {
+            Some(length) => builder.block_length(*length),
+            None => builder,
+        };
+        Ok(builder.build()?)
+    }
+}
+
+/// A request under way.
+struct Filling {
+    /// The step that committed each position.
+    committed: Vec<Option<u32>>,
+    /// Steps so far, over all blocks.
+    step: u32,
+    outcome: Option<Outcome>,
+}
+
+impl Filling {
+    fn hear(&mut self, event: &DenoisingEvent<'_>) {
+        let DenoisingEvent::Step { changes, .. } = event else { return };
+        for change in *changes {
+            // What is renoised is committed again later; what is edited was last written here.
+            if matches!(change.kind, ChangeKind::Committed | ChangeKind::Edited) {
+                self.committed[change.position] = Some(self.step);
+            }
+        }
+        self.step += 1;
+    }
+}
+
+/// A canvas that is full, as rewards read it.
+struct Written {
+    prompt_text: String,
+    text: String,
+    reference: Option<String>,
+    canvas: Vec<TokenId>,
+    committed: Vec<Option<u32>>,
+    positions: Range<usize>,
+}
+
+impl Written {
+    /// `None` where nothing was written, which no plan allows.
+    fn new(prompt: &Prompt<'_>, filling: Filling, vocabulary: &Vocabulary) -> Option<Self> {
+        let canvas = filling.outcome?.canvas;
+        let start = prompt.tokens.len();
+        let end = 1 + canvas.committed_positions().last()?;
+        let mut tokens = canvas.tokens().to_vec();
+        let mut committed = filling.committed;
+        // What fell away behind an end is no part of the text.
+        tokens.drain(end..start + prompt.length);
+        committed.drain(end..start + prompt.length);
+        Some(Self {
+            prompt_text: vocabulary.decode(prompt.tokens),
+            text: vocabulary.decode(&tokens[start..end]),
+            reference: prompt.reference.map(|reference| vocabulary.decode(reference)),
+            canvas: tokens,
+            committed,
+            positions: start..end,
+        })
+    }
+
+    fn attempt(&self) -> Attempt<'_> {
+        Attempt {
+            prompt: &self.prompt_text,
+            completion: &self.text,
+            reference: self.reference.as_deref(),
+            canvas: &self.canvas,
+            committed: &self.committed,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Learning from rewards: completions become worth more under every estimator, and a run is a function of its recipe.
+
+use crate::ranks::run_among;
+use crate::support::{device, fingerprint, recipe, run};
+use aquatint_train::recipe::Data;
+use aquatint_train::{
+    AvailableMemory, Overrides, Recipe, RecipeError, Resolved, RewardFigures, StepFigures, TrainError, Training,
+};
+use std::path::{Path, PathBuf};
+
+/// A model that has read a few texts.
+fn initial(folder: &Path) -> PathBuf {
+    let output = folder.join("initial");
+    run(&recipe(&output, &["run.steps=1", "run.validate_every=100"]), false).unwrap();
+    output
+}
+
+fn prompts(folder: &Path) -> PathBuf {
+    let path = folder.join("prompts.jsonl");
+    let words = ["fox", "hen", "barn", "hill", "sun", "dog"];
+    let rows = words.iter().map(|word| format!("{{\"text\": \"The {word} and the\"}}"));
+    std::fs::write(&path, rows.collect::<Vec<_>>().join("\n")).unwrap();
+    path
+}
+
+fn parsed(output: &Path, initial: &Path, data: &Path, set: &[&str]) -> Result<Resolved, RecipeError> {
+    let text = format!(
+        "output = '{}'\ninitial = '{}'\nseed = 7\n[data]\ntrain = [{{ path = '{}' }}]\ncanvas_length = 16\n\
+         [objective]\nkind = 'reward'\n[reward]\nterms = [{{ name = 'length:12' }}]\ncompletions = 8\n\
+         completion_length = 4\nsteps = 4\npolicy = 'random'\n[optimiser]\nbatch = 16\nkind = 'adamw'\nwarm_up = 1\n\
+         lr_schedule = 'constant'\nema = 0.9\nweight_decay = 0.0\nlearning_rate = 5e-3\n\
+         [run]\nsteps = 40\nlog_every = 1\nsave_every = 100\nsample_every = 0\nstorage = 'f32'\n",
+        output.display(),
+        initial.display(),
+        data.display(),
+    );
+    Recipe::parse(&text, &Overrides::parse(set).unwrap())?.resolve()
+}
+
+fn rewarded(output: &Path, initial: &Path, data: &Path, set: &[&str]) -> Resolved {
+    parsed(output, initial, data, set).unwrap()
+}
+
+fn rewards(figures: &[StepFigures]) -> Vec<RewardFigures> {
+    figures.iter().map(|step| step.rewards.expect("every step has figures of its rewards")).collect()
+}
+
+fn mean(figures: &[RewardFigures]) -> f64 {
+    figures.iter().map(|figures| figures.reward).sum::<f64>() / figures.len() as f64
+}
+
+#[test]
+fn completions_become_worth_more_under_every_estimator() {
+    let folder = tempfile::tempdir().unwrap();
+    let (initial, data) = (initial(folder.path()), prompts(folder.path()));
+    for (name, set) in [
+        ("mean-field", &["reward.estimator=mean-field"][..]),
+        ("coupled", &["reward.estimator=coupled", "reward.updates=2", "reward.kl=0.01"]),
+        ("bound", &["reward.estimator=bound", "reward.kl=0.01", "reward.kl_estimator=k2"]),
+        ("trace", &["reward.estimator=trace", "reward.readings=4", "reward.updates=2"]),
+        ("two-sided", &["reward.estimator=two-sided", "reward.surrogate=plain", "reward.scale=reward"]),
+        ("wd1", &["reward.estimator=mean-field", "reward.surrogate=weighted", "reward.scale=reward"]),
+    ] {
+        let recipe = rewarded(&folder.path().join(name), &initial, &data, set);
+        let (_, figures) = run(&recipe, false).unwrap();
+        assert!(figures.iter().all(|step| step.loss.is_finite() && step.bits_per_byte.is_none()));
+        let rewards = rewards(&figures);
+        let (first, last) = (mean(&rewards[..4]), mean(&rewards[rewards.len() - 4..]));
+        assert!(last > first + 0.15, "{name}: {first} {last}");
+        assert!(rewards.iter().all(|step| step.completion_length <= 4.0 && step.completion_length >= 1.0));
+        assert_eq!(rewards[0].kl.is_some(), recipe.reward.unwrap().kl > 0.0);
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_between_two_updates_goes_on_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (initial, data) = (initial(folder.path()), prompts(folder.path()));
+    let set = ["reward.updates=3", "reward.kl=0.02", "run.steps=8"];
+    let straight = folder.path().join("straight");
+    let (_, expected) = run(&rewarded(&straight, &initial, &data, &set), false).unwrap();
+    let broken = folder.path().join("broken");
+    let (_, first) = run(&rewarded(&broken, &initial, &data, &[&set[..], &["run.steps=4"]].concat()), false).unwrap();
+    let (_, second) = run(&rewarded(&broken, &initial, &data, &set), true).unwrap();
+    let found: Vec<RewardFigures> = [rewards(&first), rewards(&second)].concat();
+    assert_eq!(found, rewards(&expected));
+    // There is nothing held out, and so no best model.
+    let of = |folder: &Path| weights(folder);
+    assert!(of(&straight) == of(&broken));
+}
+
+/// The weights and the state of a run without a best model.
+fn weights(folder: &Path) -> Vec<(String, Vec<u32>)> {
+    std::fs::create_dir_all(folder.join("best")).unwrap();
+    std::fs::copy(folder.join("model.safetensors"), folder.join("best/model.safetensors")).unwrap();
+    fingerprint(folder)
+}
+
+#[test]
+fn while_the_weights_stay_all_ratios_are_one_and_nothing_diverges() {
+    let folder = tempfile::tempdir().unwrap();
+    let (initial, data) = (initial(folder.path()), prompts(folder.path()));
+    for estimator in ["mean-field", "coupled", "bound", "trace", "two-sided"] {
+        let set = [
+            &format!("reward.estimator={estimator}"),
+            "reward.updates=3",
+            "reward.clip=1e-9",
+            "reward.kl=1.0",
+            "optimiser.learning_rate=0.0",
+            "run.steps=3",
+        ];
+        let recipe = rewarded(&folder.path().join(estimator), &initial, &data, &set);
+        let (_, figures) = run(&recipe, false).unwrap();
+        for (step, rewards) in figures.iter().zip(rewards(&figures)) {
+            assert_eq!((rewards.clipped, rewards.kl), (0.0, Some(0.0)), "{estimator}");
+            // Advantages sum to zero, and so does what they are multiplied by 1.
+            assert!(step.loss.abs() < 1e-12, "{estimator}: {}", step.loss);
+        }
+    }
+}
+
+#[test]
+fn ranks_share_the_rollouts_and_learn_what_one_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (initial, data) = (initial(folder.path()), prompts(folder.path()));
+    let set = ["reward.updates=2", "run.steps=4", "optimiser.accumulate=2"];
+    let (_, expected) = run(&rewarded(&folder.path().join("1"), &initial, &data, &set), false).unwrap();
+    let found = run_among(2, &rewarded(&folder.path().join("2"), &initial, &data, &set), false).unwrap();
+    assert_eq!(rewards(&found)[0], rewards(&expected)[0]);
+    for (one, two) in expected.iter().zip(&found) {
+        assert!((one.loss - two.loss).abs() < 1e-4 && (one.gradient_norm / two.gradient_norm - 1.0).abs() < 1e-2);
+    }
+}
+
+#[test]
+fn a_text_may_hold_its_own_completion() {
+    let folder = tempfile::tempdir().unwrap();
+    let (initial, data) = (initial(folder.path()), prompts(folder.path()));
+    let set = ["reward.completion_length=0", "objective.prompt=2", "run.steps=2", "data.canvas_length=12"];
+    let (_, figures) = run(&rewarded(&folder.path().join("run"), &initial, &data, &set), false).unwrap();
+    let rewards = rewards(&figures);
+    assert!(rewards.iter().all(|step| step.completion_length > 1.0 && step.completion_length < 12.0));
+}
+
+#[test]
+fn rewards_that_never_differ_end_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (initial, data) = (initial(folder.path()), prompts(folder.path()));
+    let set = ["reward.terms=[{ name = 'regex:never' }]", "run.steps=200", "optimiser.batch=2", "reward.completions=2"];
+    let refused = run(&rewarded(&folder.path().join("run"), &initial, &data, &set), false).unwrap_err();
+    assert!(matches!(refused, TrainError::FlatRewards { rollouts: 100, step: 99 }), "{refused}");
+}
+
+#[test]
+fn prompts_without_room_are_reported_and_too_few_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (initial, data) = (initial(folder.path()), prompts(folder.path()));
+    let set = ["reward.completion_length=15", "run.steps=1"];
+    let refused = run(&rewarded(&folder.path().join("run"), &initial, &data, &set), false).unwrap_err().to_string();
+    assert_eq!(refused, "`data.train` gives 0 canvases of 16 tokens, 2 are needed");
+}
+
+#[test]
+fn recipes_that_cannot_learn_are_refused_with_what_is_allowed() {
+    let path = Path::new("x");
+    let refused = |set: &[&str]| parsed(path, path, path, set).unwrap_err().to_string();
+    for (set, expected) in [
+        (&["reward.completions=3"][..], "`reward.completions` is 3; allowed: a divisor of `optimiser.batch`"),
+        (&["reward.completions=1"], "`reward.completions` is 1; allowed: 2 or more"),
+        (
+            &["reward.completion_length=16"],
+            "`reward.completion_length` is 16; allowed: fewer than `data.canvas_length`",
+        ),
+        (&["reward.completion_length=0"], "`objective.prompt` is 0; allowed: 1 or more"),
+        (&["objective.prompt=3"], "`objective.prompt` is 3; allowed: 0 with `reward.completion_length`"),
+        (&["reward.estimator=bound", "reward.readings=3"], "`reward.readings` is 3; allowed: 1 or an even number"),
+        (&["reward.temperature=0.0"], "`reward.temperature` is 0; allowed: above 0"),
+        (&["objective.given_share=0.5"], "`objective.given_share` is set; allowed: nothing where"),
+        (&["data.valid=[{ path = 'y' }]"], "`data.valid` is set; allowed: nothing where"),
+        (&["objective.kind=diffusion", "data.valid=[{ path = 'y' }]"], "`reward` is a table; allowed: nothing but"),
+        (&["reward.policy=surest"], "the recipe cannot be understood: `reward.policy`: `policy` is \"surest\""),
+        (
+            &["reward.terms=[{ name = 'beauty' }]"],
+            "the recipe cannot be understood: `reward.terms`: `beauty` is no reward",
+        ),
+        (
+            &["reward.terms=[]"],
+            "the recipe cannot be understood: `reward.terms`: `[]` is no reward; allowed: one reward",
+        ),
+        (&["reward.terms=[{ name = 'sudoku', weight = inf }]"], "`reward.terms.weight` is inf for `sudoku`"),
+    ] {
+        let message = refused(set);
+        assert!(message.starts_with(expected), "{message}");
+    }
+    let alone = "output = 'x'\n[data]\ntrain = [{ path = 'x' }]\n[objective]\nkind = 'reward'\n\
+                 [reward]\nterms = [{ name = 'sudoku' }]\ncompletion_length = 4\n";
+    let refused = Recipe::parse(alone, &Overrides::default()).unwrap().resolve().unwrap_err().to_string();
+    assert!(refused.contains("a model learns to write before it is rewarded"), "{refused}");
+    // Other objectives still need something that is held out.
+    let Data { valid, .. } = parsed(path, path, path, &[]).unwrap().data;
+    assert!(valid.is_empty());
+}
+
+#[test]
+fn networks_of_other_processes_are_refused_before_any_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prompts(folder.path());
+    for (name, set, expected) in [
+        ("uniform", "objective.process=uniform", "`objective.process` is \"uniform\"; allowed: \"masked\""),
+        ("conditioned", "network.self_conditioning=true", "`network.self_conditioning` is true; allowed: false"),
+    ] {
+        let there = folder.path().join(name);
+        run(&recipe(&there, &[set, "run.steps=1", "run.validate_every=100"]), false).unwrap();
+        let output = folder.path().join("run");
+        let recipe = rewarded(&output, &there, &data, &[]);
+        let training = Training::new(&recipe).memory(AvailableMemory::default());
+        let refused = training.check(&device(), &mut |_| {}).unwrap_err().to_string();
+        assert!(refused.starts_with(expected) && !output.exists(), "{refused}");
+    }
+}
