@@ -5,7 +5,7 @@ use crate::media::Codecs;
 use crate::media_options::{OF_MEDIA, OF_TEXT};
 use crate::runtime::{DeviceChoice, Runtime, RuntimeSettings};
 use crate::{Error, MediaFile, MediaFiles, OutputPiece, Sampling, SamplingOptions};
-use aquatint_checkpoint::Checkpoint;
+use aquatint_checkpoint::{Checkpoint, GenerationDefaults};
 use aquatint_constraint::{CompileError, Compiler, ConstraintSpec};
 use aquatint_corpus::Source;
 use aquatint_diffusion::{Canvas, Process, Span, TokenId};
@@ -31,6 +31,8 @@ const MOST_POSITIONS: usize = 1 << 24;
 pub struct Model {
     checkpoint: Arc<Checkpoint>,
     network: Arc<dyn Denoiser>,
+    /// The adapter that the network applies.
+    adapter: Option<String>,
     /// How the network fills a canvas.
     process: Arc<dyn Process>,
     requests: TextRequests,
@@ -63,22 +65,51 @@ impl Model {
         Runtime::new(&settings)?.open(name)
     }
 
-    /// A model from a checkpoint and its network on any device. A causal one writes from left to
-    /// right: open places have to be behind all given text.
+    /// A model from a checkpoint and its network on any device, which applies the first of its adapters, where it has any
+    /// ([`Runtime::network`]). A causal one writes from left to right: open places have to be behind all given text.
     ///
     /// # Errors
     /// When the model lacks what its process needs, or a codec of it cannot be used.
     pub fn new(checkpoint: impl Into<Arc<Checkpoint>>, network: Box<dyn Denoiser>) -> Result<Self, Error> {
         let checkpoint = checkpoint.into();
+        let first = checkpoint.first_adapter().map(str::to_owned);
+        Self::with_adapter(checkpoint, network, first)
+    }
+
+    /// The same of a network that applies this adapter, or none ([`Runtime::networks`]). Conversations have the adapter's
+    /// template, and texts are sampled as it advises, where its folder says so.
+    ///
+    /// # Errors
+    /// As [`Model::new`].
+    pub fn with_adapter(
+        checkpoint: impl Into<Arc<Checkpoint>>,
+        network: Box<dyn Denoiser>,
+        adapter: Option<String>,
+    ) -> Result<Self, Error> {
+        let checkpoint = checkpoint.into();
         let requests = TextRequests::new(&checkpoint.vocabulary, checkpoint.spec.vocabulary_size);
         let process = process_of(&checkpoint.spec, checkpoint.vocabulary.role(Role::Begin))?;
         let codecs = Codecs::open(&checkpoint)?;
-        Ok(Self { process, requests, codecs, checkpoint, network: Arc::from(network), compiler: OnceLock::new() })
+        let (network, compiler) = (Arc::from(network), OnceLock::new());
+        Ok(Self { process, requests, codecs, checkpoint, network, adapter, compiler })
     }
 
     /// The checkpoint: its description, vocabulary and advice.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// How its makers, or those of its adapter, advise to sample from it.
+    pub fn generation(&self) -> &GenerationDefaults {
+        self.checkpoint.generation_with(self.adapter.as_deref())
+    }
+
+    /// The template of conversations, its adapter's where that has one.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn chat_template(&self) -> Result<ChatTemplate, ChatError> {
+        self.checkpoint.chat_template_with(self.adapter.as_deref())
     }
 
     /// What the model reads and makes beside text.
@@ -219,7 +250,7 @@ impl Model {
         files: &MediaFiles,
         options: &SamplingOptions,
     ) -> Result<Prepared, Error> {
-        let sampling = options.resolve(&self.checkpoint.generation)?;
+        let sampling = options.resolve(self.generation())?;
         let has_holes = template.has_holes();
         let mut prepared = self.with_sampling(self.lay_out_for(template, files, &sampling)?, &sampling, options)?;
         if options.max_tokens.is_some() && has_holes && prepared.template_canvas.holes().next().is_some() {
@@ -242,7 +273,7 @@ impl Model {
         files: &MediaFiles,
         options: &SamplingOptions,
     ) -> Result<Prepared, Error> {
-        let sampling = options.resolve(&self.checkpoint.generation)?;
+        let sampling = options.resolve(self.generation())?;
         let with_made = |template: Template| {
             made.iter().fold(template, |template, kind| template.followed_by(" ").with_media(Media::open(*kind)))
         };
@@ -277,7 +308,7 @@ impl Model {
     /// # Errors
     /// As [`Model::prepare`].
     pub fn prepare_infill(&self, before: &str, after: &str, options: &SamplingOptions) -> Result<Prepared, Error> {
-        let sampling = options.resolve(&self.checkpoint.generation)?;
+        let sampling = options.resolve(self.generation())?;
         let given = Template::text(before).followed_by(after).lay_out(&self.checkpoint.vocabulary)?;
         let count = self.continuation(given.canvas().len(), &sampling)?;
         let template = Template::text(before).continued(count, true).followed_by(after);
@@ -290,7 +321,7 @@ impl Model {
     /// # Errors
     /// As [`Model::prepare`]; also when a token is not the model's.
     pub fn prepare_tokens(&self, tokens: &[TokenId], options: &SamplingOptions) -> Result<Prepared, Error> {
-        let sampling = options.resolve(&self.checkpoint.generation)?;
+        let sampling = options.resolve(self.generation())?;
         let count = self.continuation(tokens.len(), &sampling)?;
         let mut canvas = Canvas::new();
         canvas.push_given(tokens);
@@ -321,7 +352,7 @@ impl Model {
     /// As [`Model::prepare_tokens`], and when the template cannot be read or refuses the conversation.
     pub fn prepare_conversation(&self, turns: &[Message], options: &SamplingOptions) -> Result<Prepared, Error> {
         let vocabulary = &self.checkpoint.vocabulary;
-        let template = match self.checkpoint.chat_template() {
+        let template = match self.chat_template() {
             Err(ChatError::Missing) => {
                 let end = vocabulary.role(Role::End).map(|end| vocabulary.token_text(end)).unwrap_or_default();
                 ChatTemplate::new(ChatTemplate::PLAIN, "", &end)?
@@ -340,7 +371,7 @@ impl Model {
         template_canvas: TemplateCanvas,
         options: &SamplingOptions,
     ) -> Result<Prepared, Error> {
-        let sampling = options.resolve(&self.checkpoint.generation)?;
+        let sampling = options.resolve(self.generation())?;
         let mut prepared = self.with_sampling(template_canvas, &sampling, options)?;
         if options.max_tokens.is_some() {
             let reason = "the canvas says which positions are open".to_owned();
@@ -670,7 +701,7 @@ impl Model {
     /// # Errors
     /// As [`Model::lay_out`] and [`Model::watch`].
     pub fn fill(&self, template: &str, settings: &Settings) -> Result<String, Error> {
-        let sampling = SamplingOptions::default().resolve(&self.checkpoint.generation)?;
+        let sampling = SamplingOptions::default().resolve(self.generation())?;
         let template_canvas = self.lay_out_for(Template::parse(template)?, &MediaFiles::new(), &sampling)?;
         let outcome = self.watch(&template_canvas, settings, &mut |_| ControlFlow::Continue(()))?;
         Ok(self.text(&template_canvas, &outcome))

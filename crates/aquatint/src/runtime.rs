@@ -237,7 +237,7 @@ impl Runtime {
     /// # Errors
     /// When the weights cannot be read or quantised, or the device lacks the memory.
     pub fn network(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Denoiser>, Error> {
-        let first = checkpoint.spec.adapters.first().map(|adapter| adapter.name.clone());
+        let first = checkpoint.first_adapter().map(str::to_owned);
         // One choice gives one network.
         Ok(self.networks(checkpoint, &[first])?.remove(0))
     }

@@ -2,17 +2,21 @@
 //! `adapter_model.safetensors` holds the two tensors of each addition, `base_model.model.MODULE.lora_A.weight` `[rank, K]`
 //! and `….lora_B.weight` `[N, rank]`, where `MODULE` is what the files of the base call a matrix `[N, K]`.
 
+mod advice;
 mod config;
 
 pub use config::AdapterConfig;
 
+use advice::Advice;
+
 use crate::read::read;
 use crate::safetensors_writer::write_weights;
 use crate::weights::Weights;
-use crate::{Checkpoint, CheckpointError, Origin, Storage, Tensor, builtin, gguf};
+use crate::{Checkpoint, CheckpointError, GenerationDefaults, Origin, Storage, Tensor, builtin, gguf};
 use aquatint_files::write_atomically;
 use aquatint_network::families::{self, Family};
-use aquatint_network::{AdapterSpec, Learner, LowRankHalf, LowRankSpec, NetworkSpec, TensorData, TensorSpec};
+use aquatint_network::{AdapterSpec, Learner, LowRankHalf, LowRankSpec, TensorData, TensorSpec};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +24,10 @@ use std::path::{Path, PathBuf};
 pub(crate) const CONFIG: &str = "adapter_config.json";
 /// The weights in it.
 const WEIGHTS: &str = "adapter_model.safetensors";
+/// Where its chat template stands.
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+/// Where its advice on sampling stands.
+const GENERATION_CONFIG: &str = "generation_config.json";
 /// What PEFT puts before the names of the base's modules.
 const PREFIX: &str = "base_model.model.";
 /// What the names of matrices end with.
@@ -30,18 +38,32 @@ const WEIGHT: &str = ".weight";
 pub(crate) struct Adapter {
     /// What it adds to the base.
     pub(crate) spec: AdapterSpec,
+    /// How the model is used with it.
+    advice: Advice,
     weights: Weights,
     /// What its tensors are called in the file, by what they are called here.
     names: BTreeMap<String, String>,
 }
 
+/// What the folder of an adapter holds besides its weights.
+#[derive(Debug, Clone, Copy)]
+pub struct AdapterDescription<'a> {
+    /// How its additions are to be read.
+    pub config: &'a AdapterConfig,
+    /// What it adds, and to what.
+    pub adapter: &'a AdapterSpec,
+    /// In whose words the files of the model are.
+    pub family: &'static dyn Family,
+    /// How to sample from the model with it, where that is not as from the model alone.
+    pub generation: Option<&'a GenerationDefaults>,
+    /// `tokenizer_config.json`, where conversations have another template than the model's.
+    pub tokenizer_config: Option<&'a Value>,
+}
+
 impl Adapter {
     /// Opens the folder of an adapter for this base. Its rank is that of its tensors; everything in it has to have a place.
-    pub(crate) fn open(
-        folder: &Path,
-        name: &str,
-        (family, base): (&dyn Family, &NetworkSpec),
-    ) -> Result<Self, CheckpointError> {
+    pub(crate) fn open(folder: &Path, name: &str, beside: &Checkpoint) -> Result<Self, CheckpointError> {
+        let (family, base) = (beside.family, &beside.spec);
         let config = AdapterConfig::load(folder)?;
         let path = folder.join(WEIGHTS);
         let weights = Weights::open_file(&path)?;
@@ -76,7 +98,7 @@ impl Adapter {
         if spec.matrices.is_empty() {
             return Err(CheckpointError::EmptyAdapter { file: path.display().to_string() });
         }
-        Ok(Self { spec, weights, names })
+        Ok(Self { spec, advice: Advice::load(folder, beside)?, weights, names })
     }
 
     /// One of its tensors, by its name here; `None` where it is another one's.
@@ -119,13 +141,14 @@ impl Checkpoint {
     }
 
     /// Opens an adapter's folder in the form of PEFT, and has it stand beside the network under this name. Networks that are
-    /// made from now on apply the first adapter, or the one that is chosen.
+    /// made from now on apply the first adapter, or the one that is chosen; with it, its own chat template and advice on
+    /// sampling hold, where its folder has them.
     ///
     /// # Errors
     /// When the folder cannot be read, describes what is not computed here, or is of another base; and when there is an
     /// adapter of that name.
     pub fn add_adapter(&mut self, name: &str, folder: &Path) -> Result<(), CheckpointError> {
-        let adapter = Adapter::open(folder, name, (self.family, &self.spec))?;
+        let adapter = Adapter::open(folder, name, self)?;
         let mut spec = self.spec.clone();
         spec.adapters.push(adapter.spec.clone());
         spec.validate()?;
@@ -141,10 +164,11 @@ impl Checkpoint {
 /// When the folder holds another adapter, the learner has no such adapter, or the folder cannot be written.
 pub fn save_adapter(
     folder: &Path,
-    (config, adapter): (&AdapterConfig, &AdapterSpec),
-    (family, learner): (&dyn Family, &dyn Learner),
+    description: &AdapterDescription<'_>,
+    learner: &dyn Learner,
     storage: Storage,
 ) -> Result<(), CheckpointError> {
+    let AdapterDescription { config, adapter, family, generation, tokenizer_config } = *description;
     let mut tensors = Vec::new();
     let shapes: BTreeMap<String, Vec<usize>> =
         learner.parameter_list().into_iter().map(|parameter| (parameter.name, parameter.shape)).collect();
@@ -160,24 +184,47 @@ pub fn save_adapter(
         }
         modules.push(module);
     }
-    let mut text = config.to_json(&modules)?;
-    text.push(b'\n');
-    let path = folder.join(CONFIG);
-    let there = match std::fs::read(&path) {
-        // A base may have moved.
-        Ok(there) if config::but_for_base(&there) != config::but_for_base(&text) => {
-            return Err(CheckpointError::Occupied { folder: folder.to_path_buf(), file: CONFIG });
+    let absent = |file: &'static str, text: &[u8], is_same: &dyn Fn(&[u8]) -> bool| {
+        let path = folder.join(file);
+        match std::fs::read(&path) {
+            Ok(there) if is_same(&there) => Ok(None),
+            Ok(_) => Err(CheckpointError::Occupied { folder: folder.to_path_buf(), file }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Some((path, text.to_vec()))),
+            Err(error) => Err(CheckpointError::io("read", &path, error)),
         }
-        Ok(_) => true,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-        Err(error) => return Err(CheckpointError::io("read", &path, error)),
     };
+    let text = json_file(CONFIG, &config.to_json(&modules))?;
+    // A base may have moved.
+    let config = absent(CONFIG, &text, &|there| config::but_for_base(there) == config::but_for_base(&text))?;
+    let template = match tokenizer_config {
+        Some(config) => {
+            let text = json_file(TOKENIZER_CONFIG, config)?;
+            absent(TOKENIZER_CONFIG, &text, &|there| there == text)?
+        }
+        None => None,
+    };
+    let generation = generation.map(|generation| generation.to_file(family)).transpose();
+    let generation = generation.map_err(|error| json_error(GENERATION_CONFIG, &error))?;
     write_weights(&folder.join(WEIGHTS), &tensors, storage)?;
-    // The description comes last: a folder has one only when everything that it describes is there.
-    if !there {
-        write_atomically(&path, |out| out.write_all(&text)).map_err(|e| CheckpointError::io("write", &path, e))?;
+    let put = |path: &Path, bytes: &[u8]| {
+        write_atomically(path, |out| out.write_all(bytes)).map_err(|e| CheckpointError::io("write", path, e))
+    };
+    if let Some(generation) = &generation {
+        put(&folder.join(GENERATION_CONFIG), &json_file(GENERATION_CONFIG, generation)?)?;
     }
-    Ok(())
+    // The description comes last: a folder has one only when everything that it describes is there.
+    template.into_iter().chain(config).try_for_each(|(path, text)| put(&path, &text))
+}
+
+/// The text of a file.
+fn json_file(file: &str, value: &Value) -> Result<Vec<u8>, CheckpointError> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| json_error(file, &error))?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+fn json_error(file: &str, error: &serde_json::Error) -> CheckpointError {
+    CheckpointError::Json { file: file.to_owned(), reason: error.to_string() }
 }
 
 /// Whether a folder holds an adapter and no model.

@@ -15,7 +15,7 @@ use aquatint_network::{
     ExpertSource, InferenceNetwork, Learner, Network, NetworkError, NetworkSpec, ParameterGroup, ReadRows, Role,
     StoredWeights, TensorData, TensorSpec,
 };
-use aquatint_vocabulary::{ChatError, ChatTemplate, Role as VocabularyRole, RoleFile, Vocabulary};
+use aquatint_vocabulary::{RoleFile, Vocabulary};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ pub struct Checkpoint {
     pub vocabulary: Vocabulary,
     /// What makes codes of pictures and sounds, where it has such spans.
     pub codecs: Vec<ModelCodec>,
-    /// How to sample where the user says nothing.
+    /// How to sample where the user says nothing, and no adapter ([`Checkpoint::generation_with`]).
     pub generation: GenerationDefaults,
     /// The keys of its `config.json` that nothing here knows, which are passed over.
     pub unknown_keys: Vec<String>,
@@ -148,33 +148,17 @@ impl Checkpoint {
         })
     }
 
-    /// The template of conversations: the one of its folder (`chat_template.jinja`, or in `tokenizer_config.json`), or its
-    /// family's, with the variables that the family gives to it.
-    ///
-    /// # Errors
-    /// When there is none, or it cannot be read.
-    pub fn chat_template(&self) -> Result<ChatTemplate, ChatError> {
-        let variables = self.family.facts().chat_variables.iter();
-        let template = match (ChatTemplate::from_config(&self.tokenizer_config), self.family.facts().chat_template) {
-            (Err(ChatError::Missing), Some(source)) => {
-                let token = |role| self.vocabulary.role(role).map(|id| self.vocabulary.token_text(id));
-                let text = |role| token(role).unwrap_or_default();
-                ChatTemplate::new(source, &text(VocabularyRole::Begin), &text(VocabularyRole::End))
-            }
-            (template, _) => template,
-        }?;
-        Ok(variables.fold(template, |template, (name, value)| template.with_variable(name, *value)))
-    }
-
-    /// What is written beside the weights when this model is saved in another form.
+    /// What is written beside the weights when this model is saved in another form, with the template and the advice of the
+    /// first of its adapters, where it has any.
     pub fn description(&self) -> Description<'_> {
+        let adapter = self.first_adapter();
         Description {
             family: self.family,
             spec: &self.spec,
             vocabulary: &self.vocabulary,
             codecs: &self.codecs,
-            generation: &self.generation,
-            tokenizer_config: Some(&self.tokenizer_config).filter(|config| !config.is_null()),
+            generation: self.generation_with(adapter),
+            tokenizer_config: Some(self.tokenizer_config_with(adapter)).filter(|config| !config.is_null()),
         }
     }
 
@@ -430,14 +414,7 @@ impl Checkpoint {
     /// # Errors
     /// As [`save_learner`].
     pub fn save_learner(&self, folder: &Path, learner: &dyn Learner, storage: Storage) -> Result<(), CheckpointError> {
-        let description = Description {
-            family: self.family,
-            spec: learner.spec(),
-            vocabulary: &self.vocabulary,
-            codecs: &self.codecs,
-            generation: &self.generation,
-            tokenizer_config: Some(&self.tokenizer_config).filter(|config| !config.is_null()),
-        };
+        let description = Description { spec: learner.spec(), ..self.description() };
         save_learner(folder, &description, learner, storage)
     }
 }

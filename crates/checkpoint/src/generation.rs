@@ -235,6 +235,25 @@ impl GenerationDefaults {
         }
     }
 
+    /// Reads `generation_config.json` in the folder of an adapter, where there is one. What a family's `config.json` says of
+    /// sampling is what it says beside the model.
+    pub(crate) fn load_beside(
+        folder: &Path,
+        family: &dyn Family,
+        base: &Self,
+    ) -> Result<Option<Self>, CheckpointError> {
+        let path = folder.join("generation_config.json");
+        let Some(text) = read_optional(&path)? else { return Ok(None) };
+        let file = path.display().to_string();
+        let refused =
+            |error: serde_json::Error| CheckpointError::Json { file: file.clone(), reason: error.to_string() };
+        let of_base = base.to_file(family).map_err(refused)?;
+        let names = family.facts().sampling_keys.iter();
+        let config: Object =
+            names.filter_map(|(there, name)| Some(((*there).to_owned(), of_base.get(name)?.clone()))).collect();
+        Self::parse_beside(&file, &text, family, &Value::Object(config)).map(Some)
+    }
+
     /// The file's contents in the words of a family.
     pub(crate) fn to_file(&self, family: &dyn Family) -> serde_json::Result<Value> {
         Ok(match serde_json::to_value(self)? {

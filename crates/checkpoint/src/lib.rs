@@ -40,7 +40,7 @@ mod tensor;
 mod tied_head;
 mod weights;
 
-pub use adapter::{AdapterConfig, adapter_name, save_adapter};
+pub use adapter::{AdapterConfig, AdapterDescription, adapter_name, save_adapter};
 pub use checkpoint::{Checkpoint, Origin};
 pub use codec_files::CodecFiles;
 pub use codecs::ModelCodec;
@@ -50,6 +50,7 @@ pub use quantise::{QuantisePlan, QuantisedFolder};
 pub use quantised_writer::PlannedTensor;
 pub use quantization_config::{Packing, Quantisation, Scheme};
 pub use read::open_vocabulary;
+pub use roles::name_marks;
 pub use safetensors_writer::write_weights;
 pub use save::{Description, save, save_learner, save_planned, save_quantised};
 pub use state::{RunState, quantised_state, save_state, state_file};

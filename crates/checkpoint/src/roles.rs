@@ -15,6 +15,18 @@ pub(crate) fn ignore(family: &dyn Family, file: &str, contents: &mut Value) {
     });
 }
 
+/// Names the tokens that begin and end a text in a `tokenizer_config.json` that does not: templates of conversations write
+/// them.
+pub fn name_marks(config: &mut Value, vocabulary: &Vocabulary) {
+    for (key, role) in [("bos_token", Role::Begin), ("eos_token", Role::End)] {
+        if config[key].is_null()
+            && let Some(token) = vocabulary.role(role)
+        {
+            config[key] = vocabulary.token_text(token).into();
+        }
+    }
+}
+
 /// Takes the roles that `config.json` and other files state, and refuses a vocabulary that does not fit the network: with
 /// more tokens than the embedding has rows, or without a mask where the network has one to read.
 ///

@@ -11,7 +11,7 @@ use crate::wire;
 use aquatint::codec::Picture;
 use aquatint::generate::{Ineffective, Request};
 use aquatint::{DenoisingEvent, Model, Outcome, OutputPiece, Prepared};
-use aquatint_checkpoint::Checkpoint;
+use aquatint_checkpoint::{Checkpoint, GenerationDefaults};
 use aquatint_diffusion::{Canvas, Kind, Layout, TokenId};
 use aquatint_vocabulary::{ChatError, MediaStretch, Message, Piece, Template, TemplateCanvas};
 use std::cell::RefCell;
@@ -79,6 +79,11 @@ impl Session {
         self.model.checkpoint()
     }
 
+    /// How its makers advise to sample from it.
+    pub(crate) fn generation(&self) -> &GenerationDefaults {
+        self.model.generation()
+    }
+
     /// The device in words.
     pub(crate) fn device(&self) -> &str {
         &self.device
@@ -111,7 +116,7 @@ impl Session {
                 _ => return Ok(None),
             }
         }
-        if matches!(self.checkpoint().chat_template(), Err(ChatError::Missing)) {
+        if matches!(self.model.chat_template(), Err(ChatError::Missing)) {
             return Ok(None);
         }
         let turns = [Message::new("user", words)];
@@ -127,7 +132,7 @@ impl Session {
         printer: &Printer,
     ) -> Result<Prepared, Failure> {
         let (options, checkpoint) = (sampling.options()?, self.checkpoint());
-        let resolved = options.resolve(&checkpoint.generation)?;
+        let resolved = options.resolve(self.model.generation())?;
         let canvas = TokenCanvas {
             typed,
             continuation: resolved.max_tokens(),

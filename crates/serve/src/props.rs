@@ -105,8 +105,8 @@ const POLICIES: [Policy; 13] = [
 ];
 
 fn figures(loaded: &Loaded) -> Result<Figures, ApiError> {
-    let (checkpoint, spec) = (loaded.checkpoint(), &loaded.checkpoint().spec);
-    let sampling = SamplingOptions::default().resolve(&checkpoint.generation)?;
+    let spec = &loaded.checkpoint().spec;
+    let sampling = SamplingOptions::default().resolve(loaded.model.generation())?;
     let (settings, shaping) = (sampling.settings(), sampling.settings().shaping());
     let process = spec.process().map_err(aquatint::generate::GenerateError::from)?;
     Ok(Figures {

@@ -35,12 +35,12 @@ impl<D: Device> Model<'_, D> {
     }
 
     fn save_described(&self, folder: &Path, describe: &dyn Fn(&mut GenerationDefaults)) -> Result<(), TrainError> {
-        if let (Some(config), [adapter]) = (&self.format.adapter, &self.network.spec().adapters[..]) {
-            save_adapter(folder, (config, adapter), (self.format.family, &self.network), self.storage)?;
-            return Ok(());
-        }
         let mut generation = self.format.generation.clone();
         describe(&mut generation);
+        if let Some(description) = self.format.adapter_description(self.network.spec(), &generation) {
+            save_adapter(folder, &description, &self.network, self.storage)?;
+            return Ok(());
+        }
         let description = self.format.description(self.network.spec(), self.vocabulary, &generation);
         save_learner(folder, &description, &self.network, self.storage)?;
         Ok(())

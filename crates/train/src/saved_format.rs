@@ -3,7 +3,9 @@
 use crate::CodeFigures;
 use crate::TrainError;
 use crate::recipe::{NetworkPlan, ObjectiveKind, Resolved};
-use aquatint_checkpoint::{AdapterConfig, Checkpoint, Description, GenerationDefaults, ModelCodec};
+use aquatint_checkpoint::{
+    AdapterConfig, AdapterDescription, Checkpoint, Description, GenerationDefaults, ModelCodec, name_marks,
+};
 use aquatint_evaluate::{CodesLikelihood, Likelihood};
 use aquatint_network::NetworkSpec;
 use aquatint_network::families::{self, Family};
@@ -13,12 +15,12 @@ use serde_json::{Map, Value};
 /// What stands beside the weights of a saved model, but for its description and its tokenizer.
 #[derive(Debug)]
 pub(crate) struct SavedFormat {
-    pub(crate) family: &'static dyn Family,
+    family: &'static dyn Family,
     tokenizer_config: Option<Value>,
     /// What makes codes of pictures and sounds.
     codecs: Vec<ModelCodec>,
     /// What is said of the adapter, where only that is saved.
-    pub(crate) adapter: Option<AdapterConfig>,
+    adapter: Option<AdapterConfig>,
     /// How to sample from it, where the objective says nothing else.
     pub(crate) generation: GenerationDefaults,
 }
@@ -49,7 +51,11 @@ impl SavedFormat {
                 family: checkpoint.family,
                 codecs,
                 adapter: recipe.adapter.as_ref().map(|adapter| adapter.config(recipe.initial.as_deref())),
-                tokenizer_config: conversing.or(checkpoint.description().tokenizer_config.cloned()),
+                // Beside an adapter stands only what is otherwise than in the model's folder.
+                tokenizer_config: match recipe.adapter {
+                    Some(_) => conversing,
+                    None => conversing.or(checkpoint.description().tokenizer_config.cloned()),
+                },
                 generation: advice.cloned().unwrap_or_else(|| by_role(GenerationDefaults::default())),
             },
             _ => Self {
@@ -83,6 +89,17 @@ impl SavedFormat {
         let (family, tokenizer_config) = (self.family, self.tokenizer_config.as_ref());
         Description { family, spec, vocabulary, codecs: &self.codecs, generation, tokenizer_config }
     }
+
+    /// What is written beside the weights of an adapter, where only that is saved.
+    pub(crate) fn adapter_description<'a>(
+        &'a self,
+        spec: &'a NetworkSpec,
+        generation: &'a GenerationDefaults,
+    ) -> Option<AdapterDescription<'a>> {
+        let (config, [adapter]) = (self.adapter.as_ref()?, &spec.adapters[..]) else { return None };
+        let (family, tokenizer_config) = (self.family, self.tokenizer_config.as_ref());
+        Some(AdapterDescription { config, adapter, family, generation: Some(generation), tokenizer_config })
+    }
 }
 
 /// What a `tokenizer_config.json` says of a model that learns from conversations: their template, which is the recipe's,
@@ -99,13 +116,7 @@ pub(crate) fn conversing(recipe: &Resolved, vocabulary: &Vocabulary, initial: Op
     } else if config["chat_template"].is_null() {
         config["chat_template"] = of_family().unwrap_or(ChatTemplate::PLAIN).into();
     }
-    for (key, role) in [("bos_token", Role::Begin), ("eos_token", Role::End)] {
-        if config[key].is_null()
-            && let Some(token) = vocabulary.role(role)
-        {
-            config[key] = vocabulary.token_text(token).into();
-        }
-    }
+    name_marks(&mut config, vocabulary);
     Some(config)
 }
 

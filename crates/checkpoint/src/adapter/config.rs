@@ -113,8 +113,8 @@ impl AdapterConfig {
     }
 
     /// The file, for these modules.
-    pub(crate) fn to_json(&self, modules: &[String]) -> Result<Vec<u8>, CheckpointError> {
-        let value = json!({
+    pub(crate) fn to_json(&self, modules: &[String]) -> Value {
+        json!({
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
             "base_model_name_or_path": self.base,
@@ -128,9 +128,7 @@ impl AdapterConfig {
             "inference_mode": true,
             "init_lora_weights": true,
             "modules_to_save": null,
-        });
-        let wrong = |error: serde_json::Error| CheckpointError::Json { file: CONFIG.into(), reason: error.to_string() };
-        serde_json::to_vec_pretty(&value).map_err(wrong)
+        })
     }
 }
 

@@ -2,13 +2,17 @@
 
 use crate::families::open;
 use aquatint_checkpoint::{
-    AdapterConfig, Checkpoint, CheckpointError, Storage, Tensor, Weights, save_adapter, write_weights,
+    AdapterConfig, AdapterDescription, Checkpoint, CheckpointError, GenerationDefaults, Storage, Tensor, Weights,
+    save_adapter, write_weights,
 };
 use aquatint_compute::{Cpu, WeightFormat};
+use aquatint_network::families::Family;
 use aquatint_network::{
     AdapterSpec, Denoiser, Learner, LossRow, LowRankHalf, LowRankSpec, Network, NetworkInput, RowLayout, WholeRows,
 };
 use aquatint_testing::{Comparison, Golden, some_logits};
+use aquatint_vocabulary::Message;
+use serde_json::json;
 use std::path::Path;
 
 /// A rank that no size of the networks here is.
@@ -17,6 +21,14 @@ const ALPHA: f64 = 6.0;
 
 fn targets(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
+}
+
+/// An adapter whose folder says nothing of its use.
+fn described<'a>(
+    (config, adapter): (&'a AdapterConfig, &'a AdapterSpec),
+    family: &'static dyn Family,
+) -> AdapterDescription<'a> {
+    AdapterDescription { config, adapter, family, generation: None, tokenizer_config: None }
 }
 
 /// The network of a family's folder with an adapter that adds something, which is saved in `folder`.
@@ -35,7 +47,7 @@ fn adapted(name: &str, folder: &Path, names: &[&str], seed: u32) -> Network<Cpu<
         let value = |i: usize| ((i * 31 + place * 7 + seed as usize) % 19) as f32 / 90.0 - 0.1;
         network.weights_mut().write_parameter(&up, &(0..length).map(value).collect::<Vec<_>>()).unwrap();
     }
-    save_adapter(folder, (&config, &adapter), (checkpoint.family, &network), Storage::F32).unwrap();
+    save_adapter(folder, &described((&config, &adapter), checkpoint.family), &network, Storage::F32).unwrap();
     network
 }
 
@@ -199,9 +211,9 @@ fn an_adapter_of_another_base_or_of_another_kind_is_refused_by_name() {
     let learner = adapted("dream", &path.join("other"), &["q_proj"], 0);
     let adapter = &learner.spec().adapters[0];
     let family = open("dream").family;
-    save_adapter(path, (&moved, adapter), (family, &learner), Storage::F32).unwrap();
+    save_adapter(path, &described((&moved, adapter), family), &learner, Storage::F32).unwrap();
     let other = AdapterConfig::new(Some("dream".to_owned()), RANK, 2.0 * ALPHA);
-    let occupied = save_adapter(path, (&other, adapter), (family, &learner), Storage::F32).unwrap_err();
+    let occupied = save_adapter(path, &described((&other, adapter), family), &learner, Storage::F32).unwrap_err();
     assert!(matches!(occupied, CheckpointError::Occupied { .. }), "{occupied}");
 
     // Keys that say nothing of the arithmetic may be there.
@@ -294,4 +306,89 @@ fn a_file_that_is_not_whole_is_refused_with_the_tensor() {
     let error = twice.add_adapter("a", path).unwrap_err().to_string();
     assert_eq!(error, "`adapter` is \"a\"; allowed: another name for each adapter");
     assert_eq!(twice.spec.adapters.len(), 1);
+}
+
+/// What transformers and its trainers put beside the weights of an adapter.
+#[test]
+fn the_template_and_the_advice_of_an_adapter_stand_in_place_of_those_of_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    adapted("dream", path, &["q_proj"], 0);
+    let turns = [Message::new("user", "hi")];
+    let rendered = |checkpoint: &Checkpoint, adapter| {
+        checkpoint.chat_template_with(adapter).unwrap().render(&turns, true).unwrap()
+    };
+    let with = || {
+        let mut checkpoint = open("dream");
+        checkpoint.add_adapter("a", path).unwrap();
+        checkpoint
+    };
+    let silent = with();
+    assert_eq!(rendered(&silent, Some("a")), rendered(&silent, None), "a folder that says nothing");
+    assert_eq!(silent.generation_with(Some("a")), &silent.generation);
+
+    let end = silent.vocabulary.token_text(silent.vocabulary.role(aquatint_vocabulary::Role::End).unwrap());
+    let template = "{% for m in messages %}<{{ m.content }}>{{ eos_token }}{% endfor %}";
+    let config = json!({ "chat_template": template, "eos_token": "<|elsewhere|>", "padding_side": "left" });
+    std::fs::write(path.join("tokenizer_config.json"), config.to_string()).unwrap();
+    let advice = json!({ "temperature": 0.5, "max_new_tokens": 7, "transformers_version": "4.57.1" });
+    std::fs::write(path.join("generation_config.json"), advice.to_string()).unwrap();
+    let advised = with();
+    assert_eq!(rendered(&advised, Some("a")), format!("<hi>{end}"), "tokens have the roles that the model says");
+    assert_eq!(advised.chat_template().unwrap().render(&turns, true).unwrap(), format!("<hi>{end}"));
+    assert_eq!(rendered(&advised, None), rendered(&silent, None), "the model alone is what it is");
+    let generation = advised.generation_with(Some("a"));
+    assert_eq!((generation.temperature, generation.max_new_tokens), (Some(0.5), Some(7)));
+    let alone = GenerationDefaults::parse("g", advice.to_string().as_bytes(), advised.family).unwrap();
+    assert_eq!(generation, &alone, "what the model advises is no part of it");
+    assert_eq!(advised.generation_with(None), &silent.generation);
+
+    // A template in a file of its own comes first.
+    std::fs::write(path.join("chat_template.jinja"), "{{ messages[0].content }}!").unwrap();
+    assert_eq!(rendered(&with(), Some("a")), "hi!");
+    // A second adapter has its own.
+    let second = path.join("second");
+    adapted("dream", &second, &["q_proj"], 3);
+    let mut both = with();
+    both.add_adapter("b", &second).unwrap();
+    assert_eq!((rendered(&both, Some("a")), rendered(&both, Some("b"))), ("hi!".into(), rendered(&silent, None)));
+
+    // A merged model has what it was used with.
+    let whole = path.join("whole");
+    with().merge(&whole, Storage::F32).unwrap();
+    let merged = Checkpoint::load(&whole).unwrap();
+    assert_eq!(rendered(&merged, None), "hi!");
+    assert_eq!((merged.generation.temperature, merged.generation.max_new_tokens), (Some(0.5), Some(7)));
+
+    std::fs::write(path.join("generation_config.json"), "{\"temperature\": \"hot\"}").unwrap();
+    let error = open("dream").add_adapter("a", path).unwrap_err().to_string();
+    assert!(error.contains("generation_config.json` cannot be understood: invalid type"), "{error}");
+}
+
+#[test]
+fn what_is_saved_beside_an_adapter_is_read_and_another_template_is_not_written_over_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let learner = adapted("dream", &folder.path().join("other"), &["q_proj"], 0);
+    let (path, family) = (folder.path().join("saved"), open("dream").family);
+    std::fs::create_dir_all(&path).unwrap();
+    let config = AdapterConfig::new(Some("dream".to_owned()), RANK, ALPHA);
+    let generation = GenerationDefaults { temperature: Some(0.0), max_new_tokens: Some(3), ..Default::default() };
+    let save = |template: &str| {
+        let tokenizer_config = json!({ "chat_template": template });
+        let description = AdapterDescription {
+            generation: Some(&generation),
+            tokenizer_config: Some(&tokenizer_config),
+            ..described((&config, &learner.spec().adapters[0]), family)
+        };
+        save_adapter(&path, &description, &learner, Storage::F32)
+    };
+    save("one").unwrap();
+    save("one").unwrap();
+    let mut checkpoint = open("dream");
+    checkpoint.add_adapter("a", &path).unwrap();
+    assert_eq!(checkpoint.chat_template().unwrap().render(&[], true).unwrap(), "one");
+    let read = checkpoint.generation_with(Some("a"));
+    assert_eq!((read.temperature, read.max_new_tokens), (Some(0.0), Some(3)));
+    let error = save("two").unwrap_err();
+    assert!(matches!(error, CheckpointError::Occupied { file: "tokenizer_config.json", .. }), "{error}");
 }

@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &CompareArguments, printer: &Printer) -> Result<(),
         let checkpoint = model::open(Some(folder), printer)?;
         arguments.device.warn_of_experts(&checkpoint, printer);
         let network = runtime.network(&checkpoint)?;
-        let time_grid = advised_time_grid(&checkpoint.generation)?;
+        let time_grid = advised_time_grid(checkpoint.description().generation)?;
         let contestant = Contestant::new((name, folder), network.as_ref(), &checkpoint.vocabulary, time_grid)?;
         compare.run(&contestant, &mut |event| show(&event, printer)).map_err(stopped)?;
     }

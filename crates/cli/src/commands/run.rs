@@ -137,7 +137,7 @@ impl Conversation<'_> {
             Typed::Help => printer.status(HELP),
             Typed::Show => {
                 printer.data(super::show::describe(session.checkpoint()))?;
-                let resolved = self.sampling.options()?.resolve(&session.checkpoint().generation)?;
+                let resolved = self.sampling.options()?.resolve(session.generation())?;
                 let seed = self.sampling.seed.map_or_else(|| "drawn afresh".to_owned(), |seed| seed.to_string());
                 printer.data_line(format_args!("{:<12}{}", "settings", wire::Settings::of(resolved.settings())))?;
                 printer.data_line(format_args!("{:<12}{}", "max-tokens", resolved.max_tokens()))?;
@@ -147,7 +147,7 @@ impl Conversation<'_> {
                 let mut changed = self.sampling.clone();
                 set(&mut changed, &name, &value)?;
                 // A value that cannot be used is refused now and not at the next text.
-                changed.options()?.resolve(&session.checkpoint().generation)?;
+                changed.options()?.resolve(session.generation())?;
                 self.sampling = changed;
             }
             Typed::Clear => {

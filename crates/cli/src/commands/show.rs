@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &ShowArguments, printer: &Printer) -> Result<(), Fa
                 "adapters": checkpoint.spec.adapters.iter().map(|adapter| &adapter.name).collect::<Vec<_>>(),
                 "quantisation": checkpoint.quantisation.as_ref().map(description),
                 "config": checkpoint.description().config()?,
-                "generation": checkpoint.generation,
+                "generation": checkpoint.description().generation,
             }))
         }
         ReportFormat::Human => printer.data(describe(&checkpoint)),
@@ -158,7 +158,7 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
     for adapter in &spec.adapters {
         rows.push(("adapter", describe_adapter(adapter, spec)));
     }
-    rows.push(("defaults", defaults(&checkpoint.generation)));
+    rows.push(("defaults", defaults(checkpoint.description().generation)));
     rows.iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect()
 }
 

@@ -51,6 +51,43 @@ fn an_adapter_is_trained_shown_applied_and_merged() {
     assert!(error.contains("has the adapter `best` beside another one; allowed: one"), "{error}");
 }
 
+/// The recipe that is there, as short as it can be.
+#[test]
+fn an_adapter_of_conversations_answers_by_its_template_and_the_model_alone_has_none() {
+    let folder = room("adapters-instruct");
+    let run = folder.join("run");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let recipe = root.join("recipes/instruct/adapter.toml");
+    let data = |key, file| format!("data.{key}=[{{ path = '{}/data/sample/conversations/{file}' }}]", root.display());
+    let (learned, held_out) = (data("train", "train.jsonl"), data("valid", "valid.jsonl"));
+    let short =
+        ["run.steps=2", "optimiser.batch=1", "run.validate_canvases=1", "run.validate_times=1", "adapter.rank=2"];
+    let set = short.into_iter().chain([&*learned, &held_out]).flat_map(|set| ["--set", set]);
+    let train: Vec<&str> =
+        ["train", text(&recipe), "--out", text(&run), "--threads", "1"].into_iter().chain(set).collect();
+    aquatint(&train).expect(0);
+    let name = format!("tales+{}", run.display());
+    let rows = folder.join("rows.jsonl");
+    let row =
+        r#"{"messages": [{"role": "user", "content": "Who ran?"}, {"role": "assistant", "content": "The fox."}]}"#;
+    std::fs::write(&rows, row).unwrap();
+    let shown = |model: &str| aquatint(&["show", model]).expect(0).out;
+    let defaults = |model: &str| {
+        let shown = shown(model);
+        shown.lines().find(|line| line.starts_with("defaults ")).unwrap().to_owned()
+    };
+    assert!(defaults(&name).contains("temperature 0"), "{}", shown(&name));
+    assert_ne!(defaults(&name), defaults("tales"));
+    let answered = aquatint(&["eval", "answers", &name, "--data", text(&rows)]).expect(0);
+    assert!(answered.out.contains("run"), "{}", answered.out);
+    // A merged model is used as the adapter was.
+    let whole = folder.join("whole");
+    aquatint(&["merge", &name, "--out", text(&whole)]).expect(0);
+    assert_eq!(defaults(text(&whole)), defaults(&name));
+    let config = std::fs::read_to_string(whole.join("tokenizer_config.json")).unwrap();
+    assert!(config.contains("chat_template"), "{config}");
+}
+
 #[test]
 fn what_is_no_adapter_of_a_model_is_refused_in_a_line() {
     let folder = room("adapters-refused");

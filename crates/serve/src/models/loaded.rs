@@ -51,28 +51,28 @@ impl Loaded {
         bytes: u64,
         runtime: &Runtime,
     ) -> Result<Vec<Self>, Error> {
-        let first = checkpoint.spec.adapters.first().map(|adapter| adapter.name.clone());
         let chosen = |source: &ModelSource| match &source.adapter {
-            AdapterChoice::First => first.clone(),
+            AdapterChoice::First => checkpoint.first_adapter().map(str::to_owned),
             AdapterChoice::Nothing => None,
             AdapterChoice::Named(name) => Some(name.clone()),
         };
-        let networks = runtime.networks(&checkpoint, &sources.iter().map(chosen).collect::<Vec<_>>())?;
+        let adapters: Vec<Option<String>> = sources.iter().map(chosen).collect();
+        let networks = runtime.networks(&checkpoint, &adapters)?;
         let (checkpoint, created) =
             (Arc::new(checkpoint), SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
         // Their engines work side by side in one memory.
         let mut limits = runtime.capacity(bytes).limits(&checkpoint.spec)?;
         limits.bytes /= sources.len().max(1);
         limits.reuse_bytes /= sources.len().max(1);
-        let load = |(source, network): (&ModelSource, Box<dyn Denoiser>)| {
-            let model = Model::new(checkpoint.clone(), network)?;
+        let load = |((source, adapter), network): ((&ModelSource, Option<String>), Box<dyn Denoiser>)| {
+            let model = Model::with_adapter(checkpoint.clone(), network, adapter)?;
             let media = model.media_kinds().into_iter().map(|kind| Medium::of(&model, kind));
             let media = media.collect::<Result<_, _>>()?;
             Ok(Self {
                 id: NEXT.fetch_add(1, SeqCst),
                 name: source.name.clone(),
+                chat: model.chat_template().ok(),
                 model,
-                chat: checkpoint.chat_template().ok(),
                 media,
                 limits,
                 bytes,
@@ -80,7 +80,7 @@ impl Loaded {
                 created,
             })
         };
-        sources.iter().zip(networks).map(load).collect()
+        sources.iter().zip(adapters).zip(networks).map(load).collect()
     }
 
     /// A new engine for its requests.

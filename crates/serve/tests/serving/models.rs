@@ -1,7 +1,7 @@
 //! Several models.
 
 use crate::support::{Running, fixture};
-use aquatint::checkpoint::{AdapterConfig, Checkpoint, Storage, save_adapter};
+use aquatint::checkpoint::{AdapterConfig, AdapterDescription, Checkpoint, GenerationDefaults, Storage, save_adapter};
 use aquatint::compute::Cpu;
 use aquatint::network::{AdapterSpec, LowRankHalf, LowRankSpec};
 use aquatint_serve::{AdapterChoice, ModelSource, ServeEvent};
@@ -133,6 +133,16 @@ fn unknown_and_broken_models_are_refused_by_name() {
 
 /// The folder of an adapter for a model, which adds something.
 fn adapter(folder: &Path, name: &str, model: &str, step: usize) -> String {
+    advised_adapter((folder, name), model, step, None)
+}
+
+/// The same with advice and a chat template of its own.
+fn advised_adapter(
+    (folder, name): (&Path, &str),
+    model: &str,
+    step: usize,
+    advised: Option<(&GenerationDefaults, &Value)>,
+) -> String {
     let checkpoint = Checkpoint::open(model).unwrap();
     let config = AdapterConfig::new(Some(model.to_owned()), 2, 4.0);
     let addition = LowRankSpec { rank: 2, factor: 2.0 };
@@ -148,7 +158,10 @@ fn adapter(folder: &Path, name: &str, model: &str, step: usize) -> String {
     }
     let path = folder.join(name);
     std::fs::create_dir_all(&path).unwrap();
-    save_adapter(&path, (&config, &adapter), (checkpoint.family, &network), Storage::F32).unwrap();
+    let (generation, tokenizer_config) = (advised.map(|(generation, _)| generation), advised.map(|(_, config)| config));
+    let (config, adapter, family) = (&config, &adapter, checkpoint.family);
+    let description = AdapterDescription { config, adapter, family, generation, tokenizer_config };
+    save_adapter(&path, &description, &network, Storage::F32).unwrap();
     path.display().to_string()
 }
 
@@ -179,4 +192,47 @@ fn a_model_is_served_alone_and_with_each_of_its_adapters_with_its_weights_there_
     assert_eq!(loads, 1);
     let unknown = running.post("/v1/completions", &completion("base+third")).expect(404);
     assert!(unknown.to_string().contains("base+first"), "{unknown}");
+}
+
+#[test]
+fn each_adapter_answers_by_the_template_and_the_advice_of_its_own_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let template = |words: &str| {
+        let source = format!(
+            "{{% for m in messages %}}{{{{ m.content }}}}{{% endfor %}}{{% if add_generation_prompt %}}{words}{{% endif %}}"
+        );
+        json!({ "chat_template": source })
+    };
+    let (short, long) = (template(" and then"), template(" because the fox and the hen"));
+    let advice = |max_new_tokens| GenerationDefaults {
+        max_new_tokens: Some(max_new_tokens),
+        temperature: Some(0.0),
+        ..GenerationDefaults::default()
+    };
+    let first = advised_adapter((folder.path(), "first"), &fixture(), 3, Some((&advice(5), &short)));
+    let second = advised_adapter((folder.path(), "second"), &fixture(), 7, Some((&advice(9), &long)));
+    let plain = adapter(folder.path(), "plain", &fixture(), 5);
+    let given = format!("base={}+{first}+{second}+{plain}", fixture());
+    let running = Running::with(|settings| settings.models = ModelSource::named(&given));
+    let usage = |model: &str| {
+        let body =
+            json!({ "model": model, "messages": [{ "role": "user", "content": "Once upon a time" }], "seed": 3 });
+        running.post("/v1/chat/completions", &body).expect(200)["usage"].clone()
+    };
+    let tokens = |text: &str| Checkpoint::open(&fixture()).unwrap().vocabulary.encode_text(text).unwrap().tokens.len();
+    for (model, prompt, most) in [
+        ("base+first", "Once upon a time and then", 5),
+        ("base+second", "Once upon a time because the fox and the hen", 9),
+    ] {
+        let usage = usage(model);
+        assert_eq!(usage["prompt_tokens"], json!(tokens(prompt)), "{model}: {usage}");
+        assert!(usage["completion_tokens"].as_u64().unwrap() <= most, "{model}: {usage}");
+    }
+    // What says nothing is used as the model is.
+    assert_eq!(usage("base+plain")["prompt_tokens"], usage("base")["prompt_tokens"]);
+    let defaults = |model: &str| {
+        let models = running.get("/v1/models").expect(200);
+        models["data"].as_array().unwrap().iter().find(|there| there["id"] == model).unwrap().clone()
+    };
+    assert_ne!(defaults("base+first"), defaults("base+second"));
 }

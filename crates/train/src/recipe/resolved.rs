@@ -258,11 +258,6 @@ impl Resolved {
         if self.adapter.is_some() && self.distillation.is_some() {
             return wrong("distillation", "a table".into(), "nothing where an adapter learns");
         }
-        if self.adapter.is_some() && objective.kind == ObjectiveKind::Instruct {
-            let allowed =
-                "another objective where an adapter learns: an adapter's folder has no template of conversations";
-            return wrong("objective.kind", "\"instruct\"".into(), allowed);
-        }
         if objective.prompt >= self.data.canvas_length {
             return wrong("objective.prompt", objective.prompt.to_string(), "fewer than `data.canvas_length`");
         }

@@ -115,10 +115,6 @@ fn adapters_that_cannot_be_learned_are_refused_before_any_work() {
             "initial = 'tales'\nadapter = {}\ndistillation = { steps = 8, rounds = 2 }",
             "`distillation` is a table; allowed: nothing where an adapter learns",
         ),
-        (
-            "initial = 'tales'\nadapter = {}\nobjective = { kind = 'instruct' }",
-            "`objective.kind` is \"instruct\"; allowed: another objective where an adapter learns: an adapter's folder has no template of conversations",
-        ),
         ("initial = 'tales'\nadapter = { rank = 0 }", "`adapter.rank` is 0; allowed: 1 or more, at most 131072"),
         ("initial = 'tales'\nadapter = { alpha = 0 }", "`adapter.alpha` is 0; allowed: above 0, at most 1000000"),
         (

@@ -228,3 +228,46 @@ fn other_families_learn_by_their_own_templates_and_stay_what_they_are() {
 fn plain() -> ChatTemplate {
     ChatTemplate::new(ChatTemplate::PLAIN, "", "").unwrap()
 }
+
+/// An adapter's folder holds what its answers need: the template that it learned and how to sample by it.
+#[test]
+fn an_adapter_learns_answers_and_they_have_their_template_wherever_it_is_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let (initial, data) = (initial(folder.path()), write(folder.path(), "rows.jsonl", &rows()));
+    let set = [
+        "adapter={ rank = 8, targets = ['all-linear'] }",
+        "objective.answer_length=6",
+        "objective.packing=true",
+        "optimiser.lr_schedule='constant'",
+        "optimiser.learning_rate=2e-2",
+        "run.validate_every=20",
+    ];
+    let output = folder.path().join("tuned");
+    let (_, figures) = run(&tuned(&output, &initial, &data, &set), false).unwrap();
+    let (first, last) = (figures[0].loss, figures[figures.len() - 1].loss);
+    // The model has read next to nothing, and its head stays as it is.
+    assert!(last < first - 0.15, "{first} {last}");
+    // A run that is resumed finds what it wrote, and writes the same.
+    let halved = folder.path().join("halved");
+    run(&tuned(&halved, &initial, &data, &[&set[..], &["run.steps=20"]].concat()), false).unwrap();
+    run(&tuned(&halved, &initial, &data, &set), true).unwrap();
+    for file in ["adapter_model.safetensors", "tokenizer_config.json", "generation_config.json"] {
+        assert!(std::fs::read(output.join(file)).unwrap() == std::fs::read(halved.join(file)).unwrap(), "{file}");
+    }
+
+    let opened = Checkpoint::open(&format!("{}+{}", initial.display(), output.display())).unwrap();
+    let turns = [Message::new("user", "fox hen?")];
+    let rendered = |checkpoint: &Checkpoint| checkpoint.chat_template().unwrap().render(&turns, true).unwrap();
+    assert_eq!(rendered(&opened), "Q: fox hen?\nA:");
+    let advice = opened.generation_with(opened.first_adapter());
+    assert_eq!((advice.max_new_tokens, advice.temperature, advice.repetition_penalty), (Some(6), Some(0.0), None));
+    assert!(opened.chat_template_with(None).is_err(), "the model alone has no template");
+    assert_eq!(opened.generation_with(None), &Checkpoint::load(&initial).unwrap().generation);
+    let merged = folder.path().join("merged");
+    opened.merge(&merged, aquatint_checkpoint::Storage::F32).unwrap();
+    let merged = Checkpoint::load(&merged).unwrap();
+    assert_eq!((rendered(&merged).as_str(), merged.generation.max_new_tokens), ("Q: fox hen?\nA:", Some(6)));
+    // Another template belongs into another folder.
+    let other = tuned(&output, &initial, &data, &[&set[..], &["objective.chat_template='{{ messages }}'"]].concat());
+    assert!(run(&other, true).is_err());
+}
