@@ -4,7 +4,7 @@ use crate::machine::{bytes, count};
 use crate::printer::Printer;
 use crate::source_report::{self, counted};
 use aquatint_train::{
-    CodeFigures, CorpusFigures, HeldOutPairs, Retrieved, RewardFigures, StartFigures, StepFigures, Summary,
+    CodeFigures, CorpusFigures, Figure, HeldOutPairs, Retrieved, RewardFigures, StartFigures, StepFigures, Summary,
     TrainingEvent,
 };
 use aquatint_vocabulary::UnknownText;
@@ -50,6 +50,11 @@ impl TrainingScreen {
                 let codes: String = codes.iter().map(of_codes).collect();
                 let text = crate::commands::likelihood::short(likelihood);
                 self.line(&format!("step {step}  held out: {text}{codes}{best}"));
+            }
+            TrainingEvent::Figures { step, figures } => self.line(&format!("step {step}  {}", named(figures))),
+            TrainingEvent::Measured { step, cost, figures, best } => {
+                let best = if *best { "  best so far" } else { "" };
+                self.line(&format!("step {step}  held out: loss {cost:.4}  {}{best}", named(figures)));
             }
             TrainingEvent::Samples(figures) => self.line(&format!(
                 "{}: {} to learn, {} held out; {}, of {}",
@@ -160,6 +165,11 @@ impl TrainingScreen {
             None => write(&self.printer),
         }
     }
+}
+
+/// Figures with their names, in one line.
+fn named(figures: &[Figure]) -> String {
+    figures.iter().map(|(name, value)| format!("{} {value:.3}", name.replace('_', " "))).collect::<Vec<_>>().join("  ")
 }
 
 /// The warning that the vocabulary cannot write a part of `what`, with its share where the bytes in all are known.

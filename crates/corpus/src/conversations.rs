@@ -11,7 +11,7 @@
 use crate::best_fit::BestFit;
 use crate::document_hash::DocumentHash;
 use crate::{CanvasBatch, canvases};
-use crate::{Conversation, CorpusError, Overlap, SourceReport, SourceSnapshot};
+use crate::{Conversation, CorpusError, Overlap, SourceReport, SourceSnapshot, StructuredRow, StructuredRows};
 use aquatint_vocabulary::{ChatTemplate, Message, Role, TokenId, UnknownText, Vocabulary};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -46,7 +46,13 @@ pub struct ConversationTokens {
     pub unknown: UnknownText,
 }
 
-/// A conversation that no canvas holds.
+/// Makes the sequences of a row, or says why there are none.
+pub(crate) type ReadSequences<'a, T> = dyn Fn(&T) -> Result<Vec<ConversationTokens>, String> + 'a;
+
+/// Keeps the sequences of a row, each of which a canvas holds.
+pub(crate) type KeepSequences<'a> = dyn FnMut(&mut ConversationCanvases, Vec<ConversationTokens>) + 'a;
+
+/// A conversation, or a preference, that no canvas holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LongConversation {
     /// Its file.
@@ -75,7 +81,7 @@ impl ConversationTokens {
         Ok(())
     }
 
-    fn push(&mut self, tokens: &[TokenId], text_bytes: Option<&[u32]>, given: bool) {
+    pub(crate) fn push(&mut self, tokens: &[TokenId], text_bytes: Option<&[u32]>, given: bool) {
         self.tokens.extend_from_slice(tokens);
         self.given.extend(std::iter::repeat_n(given, tokens.len()));
         match text_bytes.filter(|_| !given) {
@@ -204,11 +210,18 @@ impl ConversationCanvases {
         layout: &ConversationLayout<'_>,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<(Self, Vec<ConversationReport>), CorpusError> {
-        let length = layout.canvas_length;
+        let mut laid = Self::empty(layout.canvas_length)?;
+        let reports: Result<Vec<ConversationReport>, CorpusError> =
+            snapshots.iter().map(|snapshot| laid.add(snapshot, layout, progress)).collect();
+        Ok((laid, reports?))
+    }
+
+    /// No canvas yet, of so many positions.
+    pub(crate) fn empty(length: usize) -> Result<Self, CorpusError> {
         if length < 2 || i32::try_from(length).is_err() {
             return Err(CorpusError::CanvasLength { given: length });
         }
-        let mut laid = Self {
+        Ok(Self {
             length,
             tokens: Vec::new(),
             text_bytes: Vec::new(),
@@ -218,10 +231,18 @@ impl ConversationCanvases {
             canvases: Vec::new(),
             numbers: Vec::new(),
             unknown: UnknownText::default(),
-        };
-        let reports: Result<Vec<ConversationReport>, CorpusError> =
-            snapshots.iter().map(|snapshot| laid.add(snapshot, layout, progress)).collect();
-        Ok((laid, reports?))
+        })
+    }
+
+    /// The canvases so far.
+    pub(crate) fn canvases(&self) -> u32 {
+        self.canvases.len() as u32
+    }
+
+    /// Keeps a sequence that has a canvas of its own.
+    pub(crate) fn keep_alone(&mut self, sequence: ConversationTokens) {
+        self.canvases.push(vec![self.sequences.len() as u32]);
+        self.keep(sequence);
     }
 
     fn add(
@@ -230,58 +251,79 @@ impl ConversationCanvases {
         layout: &ConversationLayout<'_>,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<ConversationReport, CorpusError> {
+        let mut fit = BestFit::new(self.length as u64);
+        let read = |conversation: &Conversation| layout.tokens(conversation);
+        let mut put = |laid: &mut Self, sequences: Vec<ConversationTokens>| {
+            for sequence in sequences {
+                let (number, size) = (laid.sequences.len() as u32, sequence.tokens.len() as u64);
+                laid.keep(sequence);
+                match layout.packing {
+                    true => laid.canvases.extend(fit.put(number, size)),
+                    false => laid.canvases.push(vec![number]),
+                }
+            }
+        };
+        let (first, rows) = (self.canvases(), snapshot.conversations());
+        let report = self.add_rows(snapshot, (layout, rows), (&read, &mut put), progress)?;
+        self.canvases.extend(fit.finish());
+        self.number(first, snapshot.source().repeat);
+        Ok(report)
+    }
+
+    /// Lays the rows of a source out: `read` makes sequences of a row, and `put` keeps them where a canvas holds each.
+    pub(crate) fn add_rows<T: StructuredRow>(
+        &mut self,
+        snapshot: &SourceSnapshot,
+        (layout, mut rows): (&ConversationLayout<'_>, StructuredRows<'_, T>),
+        (read, put): (&ReadSequences<'_, T>, &mut KeepSequences<'_>),
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<ConversationReport, CorpusError> {
         let source = snapshot.source();
         let (mut documents, mut too_long, mut first_too_long) = (0, 0, None);
-        let mut fit = BestFit::new(self.length as u64);
-        let first = self.canvases.len();
-        let mut conversations = snapshot.conversations();
-        while let Some(conversation) = conversations.next().transpose()? {
-            let sequences = match layout.tokens(&conversation) {
+        while let Some(found) = rows.next().transpose()? {
+            let (file, row) = found.place();
+            let mut sequences = match read(&found) {
                 Ok(sequences) => sequences,
                 Err(reason) => {
-                    conversations.refuse(&conversation.file, conversation.row, reason)?;
+                    rows.refuse(file, row, reason)?;
                     continue;
                 }
             };
             let tokens = sequences.iter().map(|sequence| sequence.tokens.len()).max().unwrap_or(0);
             if tokens > self.length {
                 too_long += 1;
-                let Conversation { file, row, .. } = conversation;
-                first_too_long.get_or_insert(LongConversation { file, row, tokens });
+                first_too_long.get_or_insert(LongConversation { file: file.to_path_buf(), row, tokens });
                 continue;
             }
             documents += 1;
-            for mut sequence in sequences {
-                layout.fill(&mut sequence)?;
-                let (number, size) = (self.sequences.len() as u32, sequence.tokens.len() as u64);
-                self.keep(sequence);
-                match layout.packing {
-                    true => self.canvases.extend(fit.put(number, size)),
-                    false => self.canvases.push(vec![number]),
-                }
-            }
+            sequences.iter_mut().try_for_each(|sequence| layout.fill(sequence))?;
+            put(self, sequences);
             if !progress(documents) {
                 return Err(CorpusError::Stopped);
             }
         }
         // A reason that showed only in tokens counts, too.
-        let counts = conversations.counts().clone();
+        let counts = rows.counts().clone();
         counts.check(source)?;
-        self.canvases.extend(fit.finish());
         if documents == 0 {
             if too_long == 0 {
-                return Err(conversations.nothing_left());
+                return Err(rows.nothing_left());
             }
-            let reason = format!("all {too_long} conversations are longer than a canvas of {} tokens", self.length);
+            let (kind, length) = (T::NAME, self.length);
+            let reason = format!("all {too_long} {kind}s are longer than a canvas of {length} tokens");
             let hint = Some("take a longer canvas, or shorter conversations");
             return Err(CorpusError::Empty { path: source.path.clone(), reason, hint });
-        }
-        for _ in 0..source.repeat {
-            self.numbers.extend(first as u32..self.canvases.len() as u32);
         }
         let unread = snapshot.unread().to_vec();
         let source = SourceReport { path: source.path.clone(), documents, counts, unread };
         Ok(ConversationReport { source, too_long, first_too_long })
+    }
+
+    /// Numbers the canvases from `first` on, as often as their source is repeated.
+    pub(crate) fn number(&mut self, first: u32, repeat: u32) {
+        for _ in 0..repeat {
+            self.numbers.extend(first..self.canvases());
+        }
     }
 
     fn keep(&mut self, sequence: ConversationTokens) {

@@ -123,13 +123,17 @@ pub enum CorpusError {
         /// What the reader said.
         reason: String,
     },
-    /// Conversations are in JSON lines only.
-    #[error("`{}` is read as {format}, and conversations are read from JSON lines", path.display())]
-    NoConversations {
+    /// Conversations and preferences are in JSON lines only.
+    #[error("`{}` is read as {format}, and {what}s are read from JSON lines", path.display())]
+    NoRows {
         /// The file.
         path: PathBuf,
         /// How it is read.
         format: Format,
+        /// What is to be read.
+        what: &'static str,
+        /// One of them.
+        example: &'static str,
     },
     /// No document is left.
     #[error("no document is left of `{}`: {reason}", path.display())]
@@ -211,10 +215,7 @@ impl CorpusError {
                 return Some(format!("mend them, or raise `max_bad_share`, which is {max_bad_share}"));
             }
             Self::Empty { hint, .. } => (*hint)?,
-            Self::NoConversations { .. } => {
-                "a row is an object such as {\"messages\": [{\"role\": \"user\", \"content\": \"…\"}, {\"role\": \
-                 \"assistant\", \"content\": \"…\"}]}"
-            }
+            Self::NoRows { example, .. } => return Some(format!("a row is an object such as {example}")),
             Self::NotAShard { .. } | Self::ShardVersion { .. } | Self::DamagedShard { .. } => {
                 "remove it and pack again"
             }

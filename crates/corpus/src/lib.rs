@@ -16,6 +16,7 @@ mod media;
 mod order;
 mod overlap;
 mod pack;
+mod preferences;
 mod report;
 mod sample;
 mod shard;
@@ -31,11 +32,12 @@ pub use media::{MediaCodes, TextOnly};
 pub use order::Order;
 pub use overlap::{Overlap, overlap};
 pub use pack::{Packed, Packing, pack};
+pub use preferences::PreferenceCanvases;
 pub use report::SourceReport;
 pub use sample::sample;
 pub use shard::{DocumentSpan, Shard};
 pub use snapshot::SourceSnapshot;
 pub use source::{
-    BadRow, Conversation, Conversations, Encoding, Format, Passage, Passages, ReadCounts, Source, SourceFiles,
-    UnreadFile, UnreadReason,
+    BadRow, Conversation, Conversations, Encoding, Format, Passage, Passages, Preference, Preferences,
+    PreferredAnswers, ReadCounts, Source, SourceFiles, StructuredRow, StructuredRows, UnreadFile, UnreadReason,
 };

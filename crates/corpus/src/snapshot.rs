@@ -1,6 +1,6 @@
 //! A source with what its files hold at this moment.
 
-use crate::{Conversations, CorpusError, Passages, Source, SourceFiles, UnreadFile};
+use crate::{Conversations, CorpusError, Passages, Preferences, Source, SourceFiles, UnreadFile};
 use aquatint_files::Fingerprint;
 use std::path::PathBuf;
 
@@ -97,6 +97,11 @@ impl SourceSnapshot {
     /// The conversations, streamed.
     pub fn conversations(&self) -> Conversations<'_> {
         Conversations::new(&self.source, self.found.files.clone())
+    }
+
+    /// The preferences, streamed.
+    pub fn preferences(&self) -> Preferences<'_> {
+        Preferences::new(&self.source, self.found.files.clone())
     }
 
     /// The documents, streamed.

@@ -12,6 +12,8 @@ mod format;
 mod input;
 mod json;
 mod parquet;
+mod preference;
+mod rows;
 mod text;
 
 pub use conversation::{Conversation, Conversations};
@@ -20,6 +22,8 @@ pub use counts::{BadRow, ReadCounts};
 pub use encoding::Encoding;
 pub use files::{SourceFiles, UnreadFile, UnreadReason};
 pub use format::Format;
+pub use preference::{Preference, Preferences, PreferredAnswers};
+pub use rows::{StructuredRow, StructuredRows};
 
 use crate::CorpusError;
 use aquatint_files::LfsPointer;

@@ -42,6 +42,10 @@ pub trait Learner: Denoiser {
         cost: &ReadRow<'_>,
     ) -> Result<(), NetworkError>;
 
+    /// The same network, without its adapter: it predicts what the model does that the adapter stands beside. The network
+    /// itself where it has none.
+    fn without_adapter(&self) -> Box<dyn Denoiser + '_>;
+
     /// Makes each word vector of a gaussian field one of length 1 again, after an update; nothing for other networks.
     fn normalise_word_vectors(&mut self);
 

@@ -135,8 +135,11 @@ impl<D: Device> Network<D> {
     }
 
     fn reader(&self) -> Reader<'_, D> {
+        self.reader_with(first_adapter(&self.spec))
+    }
+
+    fn reader_with(&self, adapter: Option<usize>) -> Reader<'_, D> {
         let Self { spec, weights, weight_index, pool, .. } = self;
-        let adapter = first_adapter(spec);
         Reader { spec, parameters: &weights.parameters, weight_index, pool, head: HeadFormat::Trained, adapter }
     }
 
@@ -231,6 +234,40 @@ impl<D: Device> Denoiser for Network<D> {
     }
 }
 
+/// A network that does not apply its adapter.
+struct WithoutAdapter<'a, D: Device>(&'a Network<D>);
+
+impl<D: Device> Denoiser for WithoutAdapter<'_, D> {
+    fn spec(&self) -> &NetworkSpec {
+        &self.0.spec
+    }
+
+    fn word_vectors(&self) -> Result<WordVectors, NetworkError> {
+        self.0.reader_with(None).word_vectors()
+    }
+
+    fn forward(
+        &self,
+        pass: ForwardPass<'_>,
+        queries: &[RowQuery<'_>],
+        read: &ReadRow<'_>,
+    ) -> Result<Vec<RowAnswer>, NetworkError> {
+        self.0.reader_with(None).forward(pass, queries, read)
+    }
+
+    fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        self.0.reader_with(None).nll(input, rows)
+    }
+
+    fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {
+        self.0.reader_with(None).costs(input, terms)
+    }
+
+    fn kv_cache_bytes(&self, rows: usize) -> usize {
+        self.0.kv_cache_bytes(rows)
+    }
+}
+
 impl<D: Device> Learner for Network<D> {
     fn forward_backward(&mut self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
         let requested = RowTargets::new(&self.spec, rows)?;
@@ -279,6 +316,10 @@ impl<D: Device> Learner for Network<D> {
             };
             Ok(tape.learn_rows(hidden, reader.logit_head(evidence.as_ref()), &read, gradients)?)
         })
+    }
+
+    fn without_adapter(&self) -> Box<dyn Denoiser + '_> {
+        Box::new(WithoutAdapter(self))
     }
 
     fn normalise_word_vectors(&mut self) {

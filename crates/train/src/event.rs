@@ -1,5 +1,6 @@
 //! Events of a training run. The library never prints: a terminal, a page and a test all read these.
 
+use crate::objective::Figure;
 use aquatint_codec::Rate;
 use aquatint_codec::quality::Reconstruction;
 use aquatint_corpus::{SourceReport, UnreadFile};
@@ -48,6 +49,24 @@ pub enum TrainingEvent<'a> {
     Started(StartFigures),
     /// Some steps were taken; comes every `run.log_every` steps.
     Step(StepFigures),
+    /// What else the objective says of the steps of a [`TrainingEvent::Step`].
+    Figures {
+        /// Steps taken.
+        step: u64,
+        /// The figures by name.
+        figures: &'a [Figure],
+    },
+    /// Held-out data was measured that costs something else than text does.
+    Measured {
+        /// After so many steps.
+        step: u64,
+        /// What it costs, in the unit of the objective.
+        cost: f64,
+        /// What else is to be known, by name.
+        figures: &'a [Figure],
+        /// Whether it costs the least so far; such a model is kept in `best/`.
+        best: bool,
+    },
     /// The held-out text was measured.
     Validated {
         /// After so many steps.
@@ -212,7 +231,7 @@ pub struct StartFigures {
 pub struct StepFigures {
     /// Steps taken.
     pub step: u64,
-    /// Mean bound, in nats per token; of a codec, the mean cost of a picture or a sound.
+    /// Mean bound, in nats per token, or what else the objective costs; of a codec, the mean cost of a picture or a sound.
     pub loss: f64,
     /// The same in bits per byte of text, where text is learned.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -60,7 +60,10 @@ pub use event::{
 };
 pub use lr_schedule::learning_rate_factor;
 pub use muon::Muon;
-pub use objective::{BeginObjective, Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
+pub use objective::{
+    BeginObjective, Figure, HeldOutCost, Objective, ObjectiveState, PER_TOKEN, Pass, PassCost, Setting, Step,
+    TrainedModel,
+};
 pub use overrides::Overrides;
 pub use parallel::{Alone, Launch, LaunchError, ParallelError, Ranks, Ring};
 pub use preflight::AvailableMemory;

@@ -9,11 +9,10 @@
 //! use aquatint_compute::Cpu;
 //! use aquatint_corpus::CanvasBatch;
 //! use aquatint_diffusion::Process;
-//! use aquatint_evaluate::Likelihood;
-//! use aquatint_network::{Denoiser, Learner, LossRow};
+//! use aquatint_network::{Learner, LossRow};
 //! use aquatint_train::{
-//!     Objective, ObjectiveState, Overrides, Pass, PassCost, Recipe, RewardFigures, Step, TrainError, TrainedModel,
-//!     Training,
+//!     Figure, HeldOutCost, Objective, ObjectiveState, Overrides, PER_TOKEN, Pass, PassCost, Recipe, RewardFigures, Step,
+//!     TrainError, TrainedModel, Training,
 //! };
 //! # use aquatint_vocabulary::Vocabulary;
 //!
@@ -47,10 +46,16 @@
 //!     }
 //!     fn validate(
 //!         &self,
-//!         _: &dyn Denoiser,
+//!         _: &dyn Learner,
 //!         _: &mut dyn FnMut(u64) -> bool,
-//!     ) -> Result<Option<Likelihood>, TrainError> {
+//!     ) -> Result<Option<HeldOutCost>, TrainError> {
 //!         Ok(None)
+//!     }
+//!     fn unit(&self) -> &'static str {
+//!         PER_TOKEN
+//!     }
+//!     fn means(&mut self) -> Vec<Figure> {
+//!         Vec::new()
 //!     }
 //!     fn describe_generation(&self, _: &mut GenerationDefaults) {}
 //!     fn state(&self) -> Result<ObjectiveState, TrainError> {
@@ -132,9 +137,16 @@ pub trait Objective {
     /// When the network refuses, and [`aquatint_evaluate::EvaluateError::Stopped`] where it is not to go on.
     fn validate(
         &self,
-        model: &dyn Denoiser,
+        model: &dyn Learner,
         progress: &mut dyn FnMut(u64) -> bool,
-    ) -> Result<Option<Likelihood>, TrainError>;
+    ) -> Result<Option<HeldOutCost>, TrainError>;
+
+    /// What its costs are measured in: [`PER_TOKEN`], or something else, such as nats per pair of answers.
+    fn unit(&self) -> &'static str;
+
+    /// What else is to be known of the steps since the last call, besides their cost: means of what was observed, by name. They
+    /// go into the line of figures of these steps.
+    fn means(&mut self) -> Vec<Figure>;
 
     /// Adds to what `generation_config.json` says; the ids of tokens by role are there already.
     fn describe_generation(&self, defaults: &mut GenerationDefaults);
@@ -174,10 +186,37 @@ pub struct Pass<'a> {
     pub rows: &'a PackedBatch,
 }
 
+/// The unit of costs that are of text: nats per token.
+pub const PER_TOKEN: &str = "nats per token";
+
+/// A figure with its name.
+pub type Figure = (&'static str, f64);
+
+/// What held-out data costs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HeldOutCost {
+    /// Text, by the rule of the objective.
+    Text(Likelihood),
+    /// Anything else.
+    Other {
+        /// What is to become small; the model of the least is kept.
+        cost: f64,
+        /// What else is to be known.
+        figures: Vec<Figure>,
+    },
+}
+
+impl From<Likelihood> for HeldOutCost {
+    fn from(likelihood: Likelihood) -> Self {
+        Self::Text(likelihood)
+    }
+}
+
 /// What one pass costs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PassCost {
-    /// The pass's part of the loss of the step, in nats per token of the step; the parts of a step are added.
+    /// The pass's part of the loss of the step, in nats per token of the step or another unit of the objective; the parts of a
+    /// step are added.
     pub nats: f64,
     /// Anything that the objective wants to see again, from all passes and ranks, in [`Objective::observe`].
     pub observed: Vec<f64>,

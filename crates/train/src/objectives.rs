@@ -5,6 +5,7 @@ mod causal;
 mod diffusion;
 mod distillation;
 mod instruct;
+mod preference;
 mod reward;
 mod self_conditioning;
 mod spans;
@@ -29,8 +30,14 @@ pub(crate) struct Registered {
 }
 
 /// The first that matches a recipe is used; the last matches every recipe.
-const REGISTRY: [Registered; 5] =
-    [distillation::REGISTERED, causal::REGISTERED, instruct::REGISTERED, reward::REGISTERED, bound::REGISTERED];
+const REGISTRY: [Registered; 6] = [
+    distillation::REGISTERED,
+    causal::REGISTERED,
+    instruct::REGISTERED,
+    preference::REGISTERED,
+    reward::REGISTERED,
+    bound::REGISTERED,
+];
 
 /// The objective of a recipe.
 pub(crate) fn of(recipe: &Resolved) -> &'static Registered {

@@ -81,8 +81,14 @@ impl Preflight<'_> {
             return Err(vocabulary::missing());
         }
         spans::require_media(recipe)?;
-        if let (ObjectiveKind::Instruct, Some(vocabulary)) = (recipe.objective.kind, &known) {
-            saved_format::chat_template(recipe, vocabulary, initial.as_ref())?;
+        if let Some(vocabulary) = &known {
+            match recipe.objective.kind {
+                ObjectiveKind::Instruct => drop(saved_format::chat_template(recipe, vocabulary, initial.as_ref())?),
+                ObjectiveKind::Preference => {
+                    drop(saved_format::chat_template_if_any(recipe, vocabulary, initial.as_ref())?);
+                }
+                ObjectiveKind::Diffusion | ObjectiveKind::Causal | ObjectiveKind::Reward => {}
+            }
         }
         let texts = Texts::find(recipe, self.stop, events)?;
         let mut identity = Identity::of(recipe, &texts, initial.as_ref(), self.stop)?;

@@ -14,6 +14,7 @@ mod groups;
 mod kind;
 mod matcher;
 mod network;
+mod preference;
 mod resolved;
 mod reward;
 
@@ -24,6 +25,7 @@ pub use kind::RecipeKind;
 pub use matcher::{MatcherRecipe, PairData, PairSource, ResolvedMatcher};
 pub use network::{NetworkOverrides, NetworkPlan, NetworkRecipe};
 pub(crate) use network::{check_layout, check_times};
+pub use preference::{PreferenceRecipe, SharedNoise};
 pub use resolved::{OptimiserRecipe, Resolved};
 pub use reward::{AdvantageScale, EstimatorKind, KlEstimator, RewardRecipe, RewardTerm, SurrogateKind};
 
@@ -187,6 +189,8 @@ pub enum ObjectiveKind {
     Causal,
     /// What the process learns from, of the answers in conversations alone; what is said to the model is given.
     Instruct,
+    /// Which of two answers is better, beside the model that the run begins with.
+    Preference,
     /// What completions that the model draws are worth, as the table `[reward]` says.
     Reward,
 }
@@ -294,6 +298,9 @@ pub struct ObjectiveRecipe {
     /// Whether conversations share canvases. They do not see each other.
     #[serde(skip_serializing_if = "is_off")]
     pub packing: bool,
+    /// How preferences are learned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preference: Option<PreferenceRecipe>,
 }
 
 fn is_zero(number: &f64) -> bool {
@@ -346,6 +353,7 @@ impl Default for ObjectiveRecipe {
             chat_template: None,
             answer_length: 0,
             packing: false,
+            preference: None,
         }
     }
 }

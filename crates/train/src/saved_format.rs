@@ -9,7 +9,7 @@ use aquatint_checkpoint::{
 use aquatint_evaluate::{CodesLikelihood, Likelihood};
 use aquatint_network::NetworkSpec;
 use aquatint_network::families::{self, Family};
-use aquatint_vocabulary::{ChatTemplate, Role, Vocabulary};
+use aquatint_vocabulary::{ChatError, ChatTemplate, Role, Vocabulary};
 use serde_json::{Map, Value};
 
 /// What stands beside the weights of a saved model, but for its description and its tokenizer.
@@ -105,8 +105,11 @@ impl SavedFormat {
 /// What a `tokenizer_config.json` says of a model that learns from conversations: their template, which is the recipe's,
 /// or that of `initial`, or the plain one, with the tokens that it writes. `None` for other runs.
 pub(crate) fn conversing(recipe: &Resolved, vocabulary: &Vocabulary, initial: Option<&Checkpoint>) -> Option<Value> {
-    if recipe.objective.kind != ObjectiveKind::Instruct {
-        return None;
+    match recipe.objective.kind {
+        ObjectiveKind::Instruct => {}
+        // Texts need no template; one that the recipe gives is saved.
+        ObjectiveKind::Preference if recipe.objective.chat_template.is_some() => {}
+        _ => return None,
     }
     let of_initial = initial.and_then(|checkpoint| checkpoint.description().tokenizer_config.cloned());
     let mut config = of_initial.filter(Value::is_object).unwrap_or_else(|| Value::Object(Map::new()));
@@ -134,6 +137,22 @@ pub(crate) fn chat_template(
     let variables = family.facts().chat_variables.iter();
     let template = ChatTemplate::from_config(&config)?;
     Ok(variables.fold(template, |template, (name, value)| template.with_variable(name, *value)))
+}
+
+/// The template of a model that learns from preferences, which may all be texts: that of the recipe, or of `initial`; `None`
+/// where neither has one.
+pub(crate) fn chat_template_if_any(
+    recipe: &Resolved,
+    vocabulary: &Vocabulary,
+    initial: Option<&Checkpoint>,
+) -> Result<Option<ChatTemplate>, TrainError> {
+    if recipe.objective.chat_template.is_some() {
+        return chat_template(recipe, vocabulary, initial).map(Some);
+    }
+    match initial.map(Checkpoint::chat_template) {
+        None | Some(Err(ChatError::Missing)) => Ok(None),
+        Some(template) => Ok(Some(template?)),
+    }
 }
 
 /// Whether what a run makes is sampled from as the model that it begins with: its process and layout have to be the same. A

@@ -9,12 +9,12 @@ use crate::{RecipeError, TrainError};
 use aquatint_checkpoint::{Checkpoint, ModelCodec};
 use aquatint_corpus::{
     CanvasBatch, Canvases, ConversationCanvases, ConversationLayout, ConversationReport, LongConversation, MediaCodes,
-    Order, Overlap, Packed, Shard, SourceSnapshot, TextOnly, overlap, pack,
+    Order, Overlap, Packed, PreferenceCanvases, Shard, SourceSnapshot, TextOnly, overlap, pack,
 };
 use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_evaluate::{CANVASES_PER_PASS, HeldOutBatch, Likelihood, Rule, entropy_of_counts, likelihood};
 use aquatint_network::Denoiser;
-use aquatint_vocabulary::Vocabulary;
+use aquatint_vocabulary::{ChatTemplate, Vocabulary};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The held-out text is measured with masks of this seed, at every validation and in every run.
@@ -34,13 +34,17 @@ pub struct TrainData {
 enum Laid {
     Texts(Canvases),
     Conversations(ConversationCanvases),
+    /// Two canvases each.
+    Preferences(PreferenceCanvases),
 }
 
 impl Laid {
+    /// What is drawn for a step, and has a number: canvases, or pairs of them.
     fn len(&self) -> u64 {
         match self {
             Self::Texts(canvases) => canvases.len(),
             Self::Conversations(canvases) => canvases.len(),
+            Self::Preferences(pairs) => pairs.len(),
         }
     }
 }
@@ -61,6 +65,7 @@ impl TrainData {
                 of_texts(recipe, (vocabulary, codecs), texts, stop, events)?
             }
             ObjectiveKind::Instruct => of_conversations(recipe, (vocabulary, initial), texts, stop, events)?,
+            ObjectiveKind::Preference => of_preferences(recipe, (vocabulary, initial), texts, stop, events)?,
             // Prompts are not packed, and nothing is held out.
             ObjectiveKind::Reward => {
                 return Err(RecipeError::value("objective.kind", "\"reward\"", "an objective of texts").into());
@@ -90,11 +95,17 @@ impl TrainData {
     /// # Errors
     /// When the packed texts cannot be read.
     pub fn batch(&self, step: u64, canvases: usize) -> Result<CanvasBatch, TrainError> {
-        let numbers = self.order.batch(step, canvases);
+        let numbers = |count| self.order.batch(step, count);
         Ok(match &self.canvases {
-            Laid::Texts(canvases) => canvases.batch(&numbers)?,
-            Laid::Conversations(canvases) => canvases.batch(&numbers)?,
+            Laid::Texts(texts) => texts.batch(&numbers(canvases))?,
+            Laid::Conversations(conversations) => conversations.batch(&numbers(canvases))?,
+            Laid::Preferences(pairs) => pairs.batch(&numbers(canvases / 2))?,
         })
+    }
+
+    /// The held-out canvases that are measured, in passes.
+    pub fn held_out(&self) -> &[HeldOutBatch] {
+        &self.valid
     }
 
     /// What the held-out canvases cost under a model, with the same noise at every validation and in every run;
@@ -181,19 +192,7 @@ fn of_conversations(
     let mut lay = |key, snapshots: &[SourceSnapshot]| -> Result<ConversationCanvases, TrainError> {
         let (canvases, reports) =
             ConversationCanvases::read(snapshots, &layout, &mut |_| !stop.load(Ordering::SeqCst))?;
-        for ConversationReport { source, too_long, first_too_long } in &reports {
-            events(TrainingEvent::Source { key, report: source });
-            if let Some(LongConversation { file, row, tokens }) = first_too_long {
-                events(TrainingEvent::Warning(&format!(
-                    "{too_long} of {} conversations of `{}` are longer than `data.canvas_length`, which is {}, and are left \
-                     out; the first has {tokens} tokens (line {row} of `{}`)",
-                    too_long + source.documents,
-                    source.path.display(),
-                    layout.canvas_length,
-                    file.display()
-                )));
-            }
-        }
+        report(key, &reports, ("conversations", layout.canvas_length), &mut *events);
         Ok(canvases)
     };
     let (canvases, held_out) = (lay("data.train", &texts.train)?, lay("data.valid", &texts.valid)?);
@@ -215,6 +214,68 @@ fn of_conversations(
     };
     let overlap = canvases.overlap(&held_out);
     Ok((Laid::Conversations(canvases), valid, figures, overlap))
+}
+
+/// Reports what sources gave, and names what no canvas holds.
+fn report(
+    key: &'static str,
+    reports: &[ConversationReport],
+    (what, length): (&str, usize),
+    events: &mut dyn FnMut(TrainingEvent<'_>),
+) {
+    for ConversationReport { source, too_long, first_too_long } in reports {
+        events(TrainingEvent::Source { key, report: source });
+        if let Some(LongConversation { file, row, tokens }) = first_too_long {
+            events(TrainingEvent::Warning(&format!(
+                "{too_long} of {} {what} of `{}` are longer than `data.canvas_length`, which is {length}, and are left out; \
+                 the first has {tokens} tokens (line {row} of `{}`)",
+                too_long + source.documents,
+                source.path.display(),
+                file.display()
+            )));
+        }
+    }
+}
+
+/// Lays preferences out.
+fn of_preferences(
+    recipe: &Resolved,
+    (vocabulary, initial): (&Vocabulary, Option<&Checkpoint>),
+    texts: &Texts,
+    stop: &AtomicBool,
+    events: &mut dyn FnMut(TrainingEvent<'_>),
+) -> Result<Prepared, TrainError> {
+    let template = saved_format::chat_template_if_any(recipe, vocabulary, initial)?;
+    let has_template = template.is_some();
+    let template = template.map_or_else(|| ChatTemplate::new(ChatTemplate::PLAIN, "", ""), Ok)?;
+    let (canvas_length, answer_length, packing) = (recipe.data.canvas_length, 0, false);
+    let layout = ConversationLayout { vocabulary, template: &template, canvas_length, answer_length, packing };
+    events(TrainingEvent::Preparing("laying the preferences out"));
+    let mut lay = |key, snapshots: &[SourceSnapshot]| -> Result<PreferenceCanvases, TrainError> {
+        let go_on = &mut |_| !stop.load(Ordering::SeqCst);
+        let (pairs, reports) = PreferenceCanvases::read(snapshots, (&layout, has_template), go_on)?;
+        report(key, &reports, ("preferences", canvas_length), &mut *events);
+        Ok(pairs)
+    };
+    let (pairs, held_out) = (lay("data.train", &texts.train)?, lay("data.valid", &texts.valid)?);
+    require_enough(recipe, 2 * pairs.len(), 2 * held_out.len())?;
+    let numbers = held_out.spread((recipe.run.validate_canvases / 2).max(1));
+    let batches = numbers.chunks(CANVASES_PER_PASS.div_ceil(2)).map(|numbers| Ok(held_out.batch(numbers)?.into()));
+    let valid = batches.collect::<Result<Vec<HeldOutBatch>, TrainError>>()?;
+    let mut unknown = pairs.unknown();
+    unknown += held_out.unknown();
+    let figures = CorpusFigures {
+        vocabulary: vocabulary.len(),
+        train_documents: pairs.pairs(),
+        train_tokens: pairs.tokens(),
+        train_canvases: 2 * pairs.len(),
+        valid_canvases: measured(&valid),
+        unknown,
+        text_bytes: pairs.text_bytes() + held_out.text_bytes(),
+        unigram_entropy: f64::NAN,
+    };
+    let overlap = pairs.overlap(&held_out);
+    Ok((Laid::Preferences(pairs), valid, figures, overlap))
 }
 
 /// Refuses fewer canvases than a step takes, or none to measure.

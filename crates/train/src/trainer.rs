@@ -13,7 +13,7 @@ mod trainee;
 mod validation;
 
 pub(crate) use collective::agree_on_step;
-pub(crate) use measured::{HeldOutText, Measured};
+pub(crate) use measured::{HeldOutFigures, HeldOutText, Measured};
 pub(crate) use run_log::RunLog;
 pub(crate) use trainee::{Held, StepCost, StepPart, Trainee};
 
@@ -99,7 +99,7 @@ impl<T: Trainee> Trainer<'_, T> {
                 continue;
             }
             if step.is_multiple_of(run.log_every) || step == run.steps {
-                self.log.report(&self.counters, run.steps)?;
+                self.report()?;
             }
             if self.must_validate() {
                 self.validate()?;
@@ -112,7 +112,7 @@ impl<T: Trainee> Trainer<'_, T> {
             }
         };
         if self.ranks.rank() == 0 {
-            self.log.report(&self.counters, run.steps)?;
+            self.report()?;
             if !self.counters.is_measured() && ending != Ending::Interrupted && !self.validate()? {
                 ending = Ending::Interrupted;
             }
@@ -155,6 +155,12 @@ impl<T: Trainee> Trainer<'_, T> {
         self.counters.tokens += outcome.tokens;
         self.log.add(&outcome);
         Ok(Some(outcome.finite))
+    }
+
+    /// Reports the figures of the steps since the last report.
+    fn report(&mut self) -> Result<(), TrainError> {
+        let means = self.trainee.means();
+        self.log.report(&self.counters, self.plan.run.steps, &means)
     }
 
     /// Measures held-out data; false where the run is to stop before that is done.

@@ -8,17 +8,17 @@
 //! is not learned. A row with tools, pictures or sounds, one in which nothing is to be learned, and one whose speakers are
 //! unknown is a bad row: it is passed over, counted and named.
 
-use super::counts::{Fault, ReadCounts};
-use super::json::{JsonLines, kind, names};
-use super::{FileText, Format, Source, require_content};
-use crate::CorpusError;
+use super::counts::Fault;
+use super::json::{kind, names};
+use super::rows::read::ReadRow;
+use super::rows::{StructuredRow, StructuredRows};
 use aquatint_vocabulary::Message;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
 const SYSTEM: &str = "system";
 const USER: &str = "user";
-const ASSISTANT: &str = "assistant";
+pub(super) const ASSISTANT: &str = "assistant";
 
 /// A conversation, as a row has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,98 +42,34 @@ impl Conversation {
     }
 }
 
-/// A file that is being read.
-struct Reading {
-    path: PathBuf,
-    lines: JsonLines,
-    text: FileText,
-}
+/// Iterator over the conversations of a [`Source`](super::Source).
+pub type Conversations<'source> = StructuredRows<'source, Conversation>;
 
-/// Iterator over the conversations of a [`Source`].
-pub struct Conversations<'source> {
-    source: &'source Source,
-    files: std::vec::IntoIter<PathBuf>,
-    current: Option<Reading>,
-    counts: ReadCounts,
-    failed: bool,
-}
+impl StructuredRow for Conversation {}
 
-impl<'source> Conversations<'source> {
-    /// The conversations of these files of a source.
-    pub(crate) fn new(source: &'source Source, files: Vec<PathBuf>) -> Self {
-        Self { source, files: files.into_iter(), current: None, counts: ReadCounts::default(), failed: false }
+impl ReadRow for Conversation {
+    const NAME: &'static str = "conversation";
+    const EXAMPLE: &'static str =
+        r#"{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}"#;
+
+    fn read(row: Value) -> Result<Self, Fault> {
+        conversation_of(row)
     }
 
-    /// What was counted so far.
-    pub fn counts(&self) -> &ReadCounts {
-        &self.counts
+    fn text_bytes(&self) -> u64 {
+        self.messages.iter().map(|message| message.content.len() as u64).sum()
     }
 
-    /// Counts a conversation that was read as a bad row, for a reason that shows only when it becomes tokens.
-    ///
-    /// # Errors
-    /// When there are too many bad rows.
-    pub(crate) fn refuse(&mut self, file: &Path, row: u64, reason: String) -> Result<(), CorpusError> {
-        self.counts.bad(self.source, file, row, Fault::Unreadable(reason))
+    fn at(self, file: &Path, row: u64) -> Self {
+        Self { file: file.to_path_buf(), row, ..self }
     }
 
-    /// Why a source has no conversation, once its end is reached.
-    pub fn nothing_left(&self) -> CorpusError {
-        self.counts.nothing_left(self.source, "it has no conversation")
-    }
-
-    fn advance(&mut self) -> Result<Option<Conversation>, CorpusError> {
-        loop {
-            if let Some(Reading { path, lines, text }) = &mut self.current {
-                let replaced = self.counts.replaced;
-                let found = lines.next_row(self.source, &mut self.counts, conversation_of)?;
-                let bytes = |(_, found): &(u64, Conversation)| {
-                    found.messages.iter().map(|message| message.content.len() as u64).sum()
-                };
-                text.add(found.as_ref().map_or(0, bytes), self.counts.replaced - replaced);
-                text.check(self.source, path, found.is_none())?;
-                if let Some((row, conversation)) = found {
-                    return Ok(Some(Conversation { file: path.clone(), row, ..conversation }));
-                }
-                self.current = None;
-            }
-            let Some(path) = self.files.next() else {
-                self.counts.check(self.source)?;
-                return Ok(None);
-            };
-            require_content(&path)?;
-            match self.source.format_of(&path)? {
-                Format::Json => {}
-                format => return Err(CorpusError::NoConversations { path, format }),
-            }
-            let lines = JsonLines::open(path.clone(), self.source)?;
-            self.current = Some(Reading { path, lines, text: FileText::default() });
-        }
+    fn place(&self) -> (&Path, u64) {
+        (&self.file, self.row)
     }
 }
 
-impl std::fmt::Debug for Conversations<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = formatter.debug_struct("Conversations");
-        shown.field("source", self.source).field("counts", &self.counts).finish_non_exhaustive()
-    }
-}
-
-impl Iterator for Conversations<'_> {
-    type Item = Result<Conversation, CorpusError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            // What follows a broken file, or too many bad rows, is not to be trusted.
-            return None;
-        }
-        let next = self.advance().transpose();
-        self.failed = matches!(next, Some(Err(_)));
-        next
-    }
-}
-
-fn unreadable<T>(reason: impl Into<String>) -> Result<T, Fault> {
+pub(super) fn unreadable<T>(reason: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Unreadable(reason.into()))
 }
 
@@ -173,7 +109,7 @@ fn conversation_of(row: Value) -> Result<Conversation, Fault> {
 }
 
 /// Whether a field is missing, null or empty.
-fn is_nothing(value: Option<&Value>) -> bool {
+pub(super) fn is_nothing(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null) => true,
         Some(Value::Array(elements)) => elements.is_empty(),
@@ -182,7 +118,7 @@ fn is_nothing(value: Option<&Value>) -> bool {
 }
 
 /// A turn in OpenAI's form.
-fn openai(turn: &Value, place: &str) -> Result<Message, Fault> {
+pub(super) fn openai(turn: &Value, place: &str) -> Result<Message, Fault> {
     if let Some(call) = ["tool_calls", "function_call"].into_iter().find(|key| !is_nothing(turn.get(key))) {
         return unreadable(format!("`{place}.{call}` is there, and conversations with tools are not learned"));
     }

@@ -48,7 +48,7 @@ pub struct ReadCounts {
 }
 
 /// What is wrong with a row.
-pub(super) enum Fault {
+pub enum Fault {
     /// It has no such field.
     Lacking(String),
     /// Anything else.

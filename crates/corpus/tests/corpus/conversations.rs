@@ -197,7 +197,7 @@ fn rows_without_an_answer_are_named_and_too_many_of_them_end_the_reading() {
     let text = folder.path().join("a.txt");
     std::fs::write(&text, "Who?").unwrap();
     let refused = read(&Source::new(&text), &layout).unwrap_err();
-    assert!(matches!(refused, CorpusError::NoConversations { .. }), "{refused}");
+    assert!(matches!(refused, CorpusError::NoRows { .. }), "{refused}");
 }
 
 #[test]

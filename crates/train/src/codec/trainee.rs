@@ -2,7 +2,7 @@
 
 use super::Vary;
 use super::samples::SampleSet;
-use crate::objective::ObjectiveState;
+use crate::objective::{Figure, ObjectiveState};
 use crate::optimiser::Optimiser;
 use crate::plot::PlotLabels;
 use crate::recipe::ResolvedCodec;
@@ -98,6 +98,10 @@ impl<D: Device, C: MediumConfig<Medium: Vary>> Trainee for CodecTrainee<'_, D, C
 
     fn rewards(&self) -> Option<RewardFigures> {
         None
+    }
+
+    fn means(&mut self) -> Vec<Figure> {
+        Vec::new()
     }
 
     fn validate(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Held, TrainError> {

@@ -156,6 +156,7 @@ impl<'a> Training<'a> {
             initial: initial.as_ref(),
             saved: state.as_ref().map(|state| &state.counters.objective),
             open: &|folder| model::open(folder, device),
+            begin: &|| Ok(Box::new(network::build(recipe, spec.clone(), initial.as_ref(), device.clone())?)),
             texts: &texts,
             stop,
             events,

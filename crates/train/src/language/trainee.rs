@@ -1,11 +1,11 @@
 //! A language model as what a run trains: its objective says what a step learns from and what it costs.
 
 use crate::model::Model;
-use crate::objective::{Objective, ObjectiveState, Pass, Step};
+use crate::objective::{Figure, HeldOutCost, Objective, ObjectiveState, PER_TOKEN, Pass, Step};
 use crate::optimiser::Optimiser;
 use crate::plot::PlotLabels;
-use crate::recipe::{ObjectiveKind, Resolved};
-use crate::trainer::{Held, HeldOutText, StepCost, StepPart, Trainee};
+use crate::recipe::Resolved;
+use crate::trainer::{Held, HeldOutFigures, HeldOutText, StepCost, StepPart, Trainee};
 use crate::{RewardFigures, TrainError, sample};
 use aquatint_batch::PackedBatch;
 use aquatint_compute::Device;
@@ -51,11 +51,8 @@ impl<D: Device> Trainee for LanguageTrainee<'_, D> {
     }
 
     fn plot_labels(&self) -> PlotLabels {
-        let unit = match self.recipe.objective.kind {
-            ObjectiveKind::Reward => "surrogate",
-            _ => "nats per token",
-        };
-        PlotLabels { unit, held_out: "text" }
+        let unit = self.objective.unit();
+        PlotLabels { unit, held_out: if unit == PER_TOKEN { "text" } else { "data" } }
     }
 
     fn limit_memory(&mut self) -> (usize, usize) {
@@ -100,11 +97,11 @@ impl<D: Device> Trainee for LanguageTrainee<'_, D> {
             observed.extend(cost.observed);
             first += count;
         }
-        let bytes: u64 = canvases.text_bytes.iter().map(|&bytes| u64::from(bytes)).sum();
+        let is_per_token = self.objective.unit() == PER_TOKEN;
+        // What is no cost of text has none in bits of it.
+        let bytes = is_per_token.then(|| canvases.text_bytes.iter().map(|&bytes| u64::from(bytes)).sum());
         let loads = self.model.network.take_expert_loads();
         let (tokens, learned) = (filled as u64, learned as u64);
-        // What a model draws itself is no text that it is to be measured by.
-        let bytes = Some(bytes).filter(|_| self.recipe.objective.kind != ObjectiveKind::Reward);
         Ok(Some(StepCost { nats, observed, loads, tokens, learned, bytes }))
     }
 
@@ -115,13 +112,20 @@ impl<D: Device> Trainee for LanguageTrainee<'_, D> {
         }
     }
 
+    fn means(&mut self) -> Vec<Figure> {
+        self.objective.means()
+    }
+
     fn rewards(&self) -> Option<RewardFigures> {
         self.objective.figures()
     }
 
     fn validate(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Held, TrainError> {
         match self.objective.validate(&self.model.network, &mut |_| go_on()) {
-            Ok(Some(likelihood)) => {
+            Ok(Some(HeldOutCost::Other { cost, figures })) => {
+                Ok(Held::Measured(Box::new(HeldOutFigures { cost, figures })))
+            }
+            Ok(Some(HeldOutCost::Text(likelihood))) => {
                 let codes = self.model.format.code_figures(&likelihood);
                 Ok(Held::Measured(Box::new(HeldOutText { likelihood, codes })))
             }

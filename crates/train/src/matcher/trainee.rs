@@ -3,7 +3,7 @@
 use super::pairs::{Lessons, PairSet};
 use crate::TrainError;
 use crate::event::{HeldOutPairs, Retrieved, RewardFigures};
-use crate::objective::ObjectiveState;
+use crate::objective::{Figure, ObjectiveState};
 use crate::optimiser::Optimiser;
 use crate::plot::PlotLabels;
 use crate::recipe::ResolvedMatcher;
@@ -92,6 +92,10 @@ impl<D: Device> Trainee for MatcherTrainee<'_, D> {
 
     fn rewards(&self) -> Option<RewardFigures> {
         None
+    }
+
+    fn means(&mut self) -> Vec<Figure> {
+        Vec::new()
     }
 
     fn validate(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Held, TrainError> {

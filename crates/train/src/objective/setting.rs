@@ -33,6 +33,8 @@ pub struct Setting<'a> {
     pub(crate) initial: Option<&'a Checkpoint>,
     pub(crate) saved: Option<&'a ObjectiveState>,
     pub(crate) open: &'a OpenModel<'a>,
+    /// Makes the network once more with the weights that the run begins with.
+    pub(crate) begin: &'a dyn Fn() -> Result<Box<dyn Denoiser>, TrainError>,
     pub(crate) texts: &'a Texts,
     pub(crate) stop: &'a AtomicBool,
     pub(crate) events: &'a mut (dyn FnMut(TrainingEvent<'_>) + 'a),
@@ -66,6 +68,14 @@ impl Setting<'_> {
     /// When another objective counted it.
     pub fn saved<T: DeserializeOwned>(&self) -> Result<Option<T>, TrainError> {
         self.saved.map(ObjectiveState::read).transpose()
+    }
+
+    /// The network as the run begins with it, beside the one that learns: the same numbers, to the bit.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn open_initial(&self) -> Result<Box<dyn Denoiser>, TrainError> {
+        (self.begin)()
     }
 
     /// Opens the model of a folder, a teacher say, on the device of the run.

@@ -24,15 +24,16 @@
 use super::Registered;
 use super::diffusion::{Diffusion, canvases_together};
 use super::spans::{Fate, SpanRules};
-use crate::objective::{Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
+use crate::objective::{
+    Figure, HeldOutCost, Objective, ObjectiveState, PER_TOKEN, Pass, PassCost, Setting, Step, TrainedModel,
+};
 use crate::recipe::Masking;
 use crate::{RewardFigures, TrainError};
-use aquatint_batch::{NoisyBatch, corrupt_evenly, golden_point};
+use aquatint_batch::{NoisyBatch, complement, corrupt_evenly, golden_point};
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Corrupted, Draws, Process, Time, TimeDensity, TokenId};
-use aquatint_evaluate::Likelihood;
-use aquatint_network::{Denoiser, Learner};
+use aquatint_network::Learner;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -259,10 +260,18 @@ impl Objective for Bound {
 
     fn validate(
         &self,
-        model: &dyn Denoiser,
+        model: &dyn Learner,
         progress: &mut dyn FnMut(u64) -> bool,
-    ) -> Result<Option<Likelihood>, TrainError> {
+    ) -> Result<Option<HeldOutCost>, TrainError> {
         self.diffusion.validate(model, progress)
+    }
+
+    fn unit(&self) -> &'static str {
+        PER_TOKEN
+    }
+
+    fn means(&mut self) -> Vec<Figure> {
+        Vec::new()
     }
 
     fn describe_generation(&self, defaults: &mut GenerationDefaults) {
@@ -274,25 +283,6 @@ impl Objective for Bound {
         let costs = self.density.costs().iter().filter(|_| follows);
         ObjectiveState::new(&Counted { density: costs.map(|cost| cost.map(f64::to_bits)).collect() })
     }
-}
-
-/// The canvas with exactly that corrupted which was not before; `None` where nothing is left, or the process has no
-/// form of fixed count.
-fn complement(
-    process: &dyn Process,
-    clean: &[TokenId],
-    open: &[bool],
-    hidden: &[bool],
-    draws: &mut Draws,
-) -> Option<Corrupted> {
-    let all = open.iter().filter(|open| **open).count();
-    let rest: Vec<bool> = open.iter().zip(hidden).map(|(open, hidden)| *open && !hidden).collect();
-    let count = rest.iter().filter(|open| **open).count();
-    let mut noisy = process.corrupt_count(clean, &rest, count, draws).filter(|_| count > 0)?;
-    let share = count as f64 / all as f64;
-    noisy.terms.iter_mut().for_each(|term| term.weight /= share);
-    noisy.noise = share;
-    Some(noisy)
 }
 
 #[cfg(test)]

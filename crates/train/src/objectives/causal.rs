@@ -2,7 +2,9 @@
 
 use super::Registered;
 use super::self_conditioning::SelfConditioning;
-use crate::objective::{Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
+use crate::objective::{
+    Figure, HeldOutCost, Objective, ObjectiveState, PER_TOKEN, Pass, PassCost, Setting, Step, TrainedModel,
+};
 use crate::recipe::ObjectiveKind;
 use crate::train_data::TrainData;
 use crate::{RewardFigures, TrainError};
@@ -10,8 +12,8 @@ use aquatint_batch::NoisyBatch;
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Process, TokenId};
-use aquatint_evaluate::{CausalLikelihood, Likelihood};
-use aquatint_network::{Denoiser, Learner};
+use aquatint_evaluate::CausalLikelihood;
+use aquatint_network::Learner;
 use aquatint_vocabulary::Role;
 use std::sync::Arc;
 
@@ -68,10 +70,20 @@ impl Objective for Causal {
 
     fn validate(
         &self,
-        model: &dyn Denoiser,
+        model: &dyn Learner,
         progress: &mut dyn FnMut(u64) -> bool,
-    ) -> Result<Option<Likelihood>, TrainError> {
-        self.data.likelihood(model, &CausalLikelihood { begin: self.begin, prompt: 0 }, progress).map(Some)
+    ) -> Result<Option<HeldOutCost>, TrainError> {
+        self.data
+            .likelihood(model, &CausalLikelihood { begin: self.begin, prompt: 0 }, progress)
+            .map(|likelihood| Some(likelihood.into()))
+    }
+
+    fn unit(&self) -> &'static str {
+        PER_TOKEN
+    }
+
+    fn means(&mut self) -> Vec<Figure> {
+        Vec::new()
     }
 
     fn describe_generation(&self, _: &mut GenerationDefaults) {}

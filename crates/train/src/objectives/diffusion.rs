@@ -2,13 +2,13 @@
 
 use super::self_conditioning::SelfConditioning;
 use crate::TrainError;
-use crate::objective::{Setting, Step};
+use crate::objective::{HeldOutCost, Setting, Step};
 use crate::recipe::{Masking, ObjectiveRecipe, Resolved, Times};
 use crate::train_data::TrainData;
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Key, Process, TimeDensity};
-use aquatint_evaluate::{DiffusionBound, Likelihood};
+use aquatint_evaluate::DiffusionBound;
 use aquatint_generate::process_of;
 use aquatint_network::Denoiser;
 use std::sync::Arc;
@@ -69,9 +69,10 @@ impl Diffusion {
         &self,
         model: &dyn Denoiser,
         progress: &mut dyn FnMut(u64) -> bool,
-    ) -> Result<Option<Likelihood>, TrainError> {
+    ) -> Result<Option<HeldOutCost>, TrainError> {
         let (process, times) = (self.process.as_ref(), self.validate_times);
-        self.data.likelihood(model, &DiffusionBound { process, times, prompt: self.recipe.prompt }, progress).map(Some)
+        let rule = DiffusionBound { process, times, prompt: self.recipe.prompt };
+        self.data.likelihood(model, &rule, progress).map(|likelihood| Some(likelihood.into()))
     }
 
     /// The process's own policy, and the times that training found.

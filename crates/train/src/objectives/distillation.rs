@@ -15,14 +15,15 @@ mod lesson;
 
 use super::Registered;
 use super::diffusion::{Diffusion, canvases_together};
-use crate::objective::{Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
+use crate::objective::{
+    Figure, HeldOutCost, Objective, ObjectiveState, PER_TOKEN, Pass, PassCost, Setting, Step, TrainedModel,
+};
 use crate::parallel::barrier;
 use crate::recipe::{Distil, ObjectiveKind, Resolved};
 use crate::{RecipeError, RewardFigures, TrainError};
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Key, Process, TimeDensity, divergence};
-use aquatint_evaluate::Likelihood;
 use aquatint_network::{Denoiser, Learner, ProcessSpec, RowSlots};
 use lesson::Teacher;
 use serde::{Deserialize, Serialize};
@@ -153,10 +154,18 @@ impl Objective for Distillation {
 
     fn validate(
         &self,
-        model: &dyn Denoiser,
+        model: &dyn Learner,
         progress: &mut dyn FnMut(u64) -> bool,
-    ) -> Result<Option<Likelihood>, TrainError> {
+    ) -> Result<Option<HeldOutCost>, TrainError> {
         self.diffusion.validate(model, progress)
+    }
+
+    fn unit(&self) -> &'static str {
+        PER_TOKEN
+    }
+
+    fn means(&mut self) -> Vec<Figure> {
+        Vec::new()
     }
 
     fn describe_generation(&self, defaults: &mut GenerationDefaults) {

@@ -10,14 +10,13 @@
 use super::Registered;
 use super::bound::Bound;
 use super::diffusion::canvases_together;
-use crate::objective::{Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
+use crate::objective::{Figure, HeldOutCost, Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
 use crate::recipe::{ObjectiveKind, Resolved, SourceRecipe};
 use crate::{RecipeError, RewardFigures, TrainError};
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::Process;
-use aquatint_evaluate::Likelihood;
-use aquatint_network::{Denoiser, Learner};
+use aquatint_network::Learner;
 
 pub(super) const REGISTERED: Registered = Registered {
     is_requested: |recipe| recipe.objective.kind == ObjectiveKind::Instruct,
@@ -83,10 +82,18 @@ impl Objective for Instruct {
 
     fn validate(
         &self,
-        model: &dyn Denoiser,
+        model: &dyn Learner,
         progress: &mut dyn FnMut(u64) -> bool,
-    ) -> Result<Option<Likelihood>, TrainError> {
+    ) -> Result<Option<HeldOutCost>, TrainError> {
         self.bound.validate(model, progress)
+    }
+
+    fn unit(&self) -> &'static str {
+        self.bound.unit()
+    }
+
+    fn means(&mut self) -> Vec<Figure> {
+        self.bound.means()
     }
 
     /// Answers are as long as they were learned. What is advised for the prose of a model that could not answer (chance,

@@ -17,14 +17,13 @@ mod surrogate;
 
 use super::Registered;
 use crate::event::RewardFigures;
-use crate::objective::{Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
+use crate::objective::{Figure, HeldOutCost, Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
 use crate::recipe::{ObjectiveKind, RewardRecipe, SurrogateKind};
 use crate::{RecipeError, TrainError};
 use aquatint_batch::{NoisyBatch, PackedBatch};
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Cost, Key, LossTerm, Process, ProcessKind, TokenId};
-use aquatint_evaluate::Likelihood;
 use aquatint_generate::process_of;
 use aquatint_network::{Denoiser, Learner, NetworkSpec};
 use aquatint_reward::Rewards;
@@ -388,8 +387,16 @@ impl Objective for RewardObjective {
         self.figures
     }
 
-    fn validate(&self, _: &dyn Denoiser, _: &mut dyn FnMut(u64) -> bool) -> Result<Option<Likelihood>, TrainError> {
+    fn validate(&self, _: &dyn Learner, _: &mut dyn FnMut(u64) -> bool) -> Result<Option<HeldOutCost>, TrainError> {
         Ok(None)
+    }
+
+    fn unit(&self) -> &'static str {
+        "surrogate"
+    }
+
+    fn means(&mut self) -> Vec<Figure> {
+        Vec::new()
     }
 
     fn describe_generation(&self, defaults: &mut GenerationDefaults) {

@@ -51,7 +51,7 @@ const STEPS_OR_NONE: Range = from(0.0, 1e12, "0 or more, at most 1000000000000")
 /// Every number but those in arrays, which are checked with their tables: `data.*.repeat`, `data.*.max_bad_share`,
 /// `objective.time_range`, `optimiser.groups.rate`. The seed may be anything.
 #[rustfmt::skip]
-const NUMBERS: [Number<Resolved>; 37] = [
+const NUMBERS: [Number<Resolved>; 40] = [
     number("adapter.dropout", |r| r.adapter.as_ref().map(|a| a.dropout), DECAY),
     number("adapter.rank", |r| r.adapter.as_ref().and_then(|a| int(a.rank)), from(1.0, 131_072.0, "1 or more, at most 131072")),
     number("adapter.alpha", |r| r.adapter.as_ref().map(|a| a.alpha), above(0.0, 1e6, "above 0, at most 1000000")),
@@ -75,6 +75,9 @@ const NUMBERS: [Number<Resolved>; 37] = [
     number("objective.hidden_spans", |r| Some(r.objective.hidden_spans), SHARE),
     number("objective.prompt", |r| int(r.objective.prompt), from(0.0, 16_777_215.0, "fewer than `data.canvas_length`")),
     number("objective.answer_length", |r| int(r.objective.answer_length), from(0.0, 16_777_216.0, "0 or more, at most `data.canvas_length`")),
+    number("objective.preference.beta", |r| r.objective.preference.map(|p| p.beta), above(0.0, 1e6, "above 0, at most 1000000 (0.1 is usual)")),
+    number("objective.preference.samples", |r| r.objective.preference.and_then(|p| int(p.samples)), from(1.0, 4096.0, "1 to 4096")),
+    number("objective.preference.chosen_weight", |r| r.objective.preference.map(|p| p.chosen_weight), from(0.0, 1e6, "0 or more, at most 1000000")),
     number("distillation.steps", |r| r.distillation.and_then(|d| int(d.steps)), from(2.0, 1_048_576.0, "2 or more, at most 1048576")),
     number("distillation.rounds", |r| r.distillation.map(|d| d.rounds as f64), from(1.0, 20.0, "1 to 20")),
     number("reward.completions", |r| r.reward.as_ref().and_then(|w| int(w.completions)), from(2.0, 65_536.0, "2 or more, at most 65536")),
@@ -220,6 +223,10 @@ mod tests {
     /// Those that belong to conversations, which nothing is distilled on.
     const OF_CONVERSATIONS: [&str; 3] = ["size='4m'", "objective.kind='instruct'", "objective.answer_length=4"];
 
+    /// Those of preferences.
+    const OF_PREFERENCES: [&str; 3] =
+        ["size='4m'", "objective.kind='preference'", "objective.preference={ beta = 0.2 }"];
+
     /// Those of an adapter, beside which no network is described.
     const OF_ADAPTERS: [&str; 1] = ["adapter={ rank = 4, alpha = 8.0, dropout = 0.1 }"];
 
@@ -260,7 +267,7 @@ mod tests {
     #[test]
     fn every_number_has_a_range_and_no_impossible_one_is_accepted() {
         let mut found = Vec::new();
-        for set in [&SET[..], &OF_CONVERSATIONS, &OF_ADAPTERS, &OF_REWARDS] {
+        for set in [&SET[..], &OF_CONVERSATIONS, &OF_PREFERENCES, &OF_ADAPTERS, &OF_REWARDS] {
             let recipe = resolve_with(set, &[]).unwrap();
             let whole: Table = toml::from_str(&recipe.to_toml().unwrap()).unwrap();
             leaves("", &whole, &mut found);
@@ -287,6 +294,7 @@ mod tests {
                 "objective.answer_length" => &OF_CONVERSATIONS[..],
                 key if key.starts_with("adapter.") => &OF_ADAPTERS,
                 key if key.starts_with("reward.") => &OF_REWARDS,
+                key if key.starts_with("objective.preference.") => &OF_PREFERENCES,
                 _ => &SET,
             };
             for given in tries {

@@ -6,7 +6,7 @@
 use super::{Preflight, Texts, Tokens, with_layers};
 use crate::TrainError;
 use crate::error::Bytes;
-use crate::recipe::{NetworkRecipe, OptimiserKind, OptimiserRecipe, Resolved, Run};
+use crate::recipe::{NetworkRecipe, ObjectiveKind, OptimiserKind, OptimiserRecipe, Resolved, Run};
 use aquatint_files::available_space;
 use aquatint_network::{Activations, NetworkSpec, Role, TensorSpec};
 use std::path::Path;
@@ -135,12 +135,13 @@ fn require_memory(memory: AvailableMemory, training: f64, save: f64) -> Result<(
     Ok(())
 }
 
-/// Bytes of the model of `initial`, where the divergence from it counts.
+/// Bytes of the model of `initial`, where the divergence from it counts, or preferences are learned beside it. An adapter of
+/// preferences stands beside it as it is.
 fn reference(preflight: &Preflight<'_>, spec: &NetworkSpec) -> f64 {
-    match &preflight.recipe.reward {
-        Some(reward) if reward.kl > 0.0 => spec.parameter_count() as f64 * preflight.element_bytes as f64,
-        _ => 0.0,
-    }
+    let recipe = preflight.recipe;
+    let is_beside = recipe.objective.kind == ObjectiveKind::Preference && recipe.adapter.is_none();
+    let diverges = recipe.reward.as_ref().is_some_and(|reward| reward.kl > 0.0);
+    if is_beside || diverges { spec.parameter_count() as f64 * preflight.element_bytes as f64 } else { 0.0 }
 }
 
 /// Bytes of the activations of a pass, at least.

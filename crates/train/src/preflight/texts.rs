@@ -3,7 +3,7 @@
 use crate::TrainError;
 use crate::event::TrainingEvent;
 use crate::recipe::{ObjectiveKind, Resolved, SourceRecipe};
-use aquatint_corpus::SourceSnapshot;
+use aquatint_corpus::{SourceSnapshot, StructuredRow, StructuredRows};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -44,7 +44,8 @@ impl Texts {
                     events(TrainingEvent::Unread { path: &snapshot.source().path, files: snapshot.unread() });
                 }
                 match recipe.objective.kind {
-                    ObjectiveKind::Instruct => require_conversation(&snapshot, stop)?,
+                    ObjectiveKind::Instruct => require_row(snapshot.conversations(), stop)?,
+                    ObjectiveKind::Preference => require_row(snapshot.preferences(), stop)?,
                     ObjectiveKind::Diffusion | ObjectiveKind::Causal | ObjectiveKind::Reward => {
                         require_text(&snapshot, stop)?;
                     }
@@ -90,15 +91,14 @@ fn require_text(snapshot: &SourceSnapshot, stop: &AtomicBool) -> Result<(), Trai
     Err(passages.nothing_left().into())
 }
 
-/// That there is a conversation in a source.
-fn require_conversation(snapshot: &SourceSnapshot, stop: &AtomicBool) -> Result<(), TrainError> {
-    let mut conversations = snapshot.conversations();
+/// That there is a conversation, or a preference, in a source.
+fn require_row<T: StructuredRow>(mut rows: StructuredRows<'_, T>, stop: &AtomicBool) -> Result<(), TrainError> {
     if stop.load(Ordering::SeqCst) {
         return Err(TrainError::Stopped);
     }
-    match conversations.next() {
+    match rows.next() {
         Some(Ok(_)) => Ok(()),
         Some(Err(error)) => Err(error.into()),
-        None => Err(conversations.nothing_left().into()),
+        None => Err(rows.nothing_left().into()),
     }
 }

@@ -266,7 +266,10 @@ impl Resolved {
             return wrong("objective.answer_length", objective.answer_length.to_string(), allowed);
         }
         let of_conversations = [
-            ("objective.chat_template", objective.chat_template.is_some()),
+            (
+                "objective.chat_template",
+                objective.chat_template.is_some() && objective.kind != ObjectiveKind::Preference,
+            ),
             ("objective.answer_length", objective.answer_length > 0),
             ("objective.packing", objective.packing),
         ];
@@ -275,6 +278,10 @@ impl Resolved {
             return wrong(key, "set".to_owned(), "nothing but where `objective.kind` is \"instruct\"");
         }
         reward::check(self)?;
+        if objective.preference.is_some() && objective.kind != ObjectiveKind::Preference {
+            let allowed = "nothing but where `objective.kind` is \"preference\"";
+            return wrong("objective.preference", "a table".to_owned(), allowed);
+        }
         let schedule = objective.schedule.as_deref().unwrap_or(LINEAR);
         aquatint_diffusion::schedule(schedule).map_err(RecipeError::Schedule)?;
         let process = self.process_spec(ProcessSpec::default()).and_then(|spec| spec.build(ANY_TOKENS));

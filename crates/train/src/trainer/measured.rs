@@ -1,6 +1,7 @@
 //! What a look at held-out data gives, as the loop sees it.
 
 use crate::event::{CodeFigures, HeldOutPairs, HeldOutSamples, TrainingEvent};
+use crate::objective::Figure;
 use aquatint_evaluate::Likelihood;
 use serde_json::{Map, Value, json};
 
@@ -59,6 +60,33 @@ impl Measured for HeldOutText {
 
     fn event(&self, step: u64, best: bool) -> TrainingEvent<'_> {
         TrainingEvent::Validated { step, likelihood: &self.likelihood, codes: &self.codes, best }
+    }
+}
+
+/// What held-out data costs that is no text by itself, with what else is to be known.
+#[derive(Debug)]
+pub(crate) struct HeldOutFigures {
+    pub(crate) cost: f64,
+    pub(crate) figures: Vec<Figure>,
+}
+
+impl Measured for HeldOutFigures {
+    fn cost(&self) -> f64 {
+        self.cost
+    }
+
+    fn bits_per_byte(&self) -> Option<f64> {
+        None
+    }
+
+    fn figures(&self) -> Map<String, Value> {
+        let mut figures = fields(json!({ "held_out_loss": self.cost }));
+        figures.extend(self.figures.iter().map(|(name, value)| (format!("held_out_{name}"), json!(value))));
+        figures
+    }
+
+    fn event(&self, step: u64, best: bool) -> TrainingEvent<'_> {
+        TrainingEvent::Measured { step, cost: self.cost, figures: &self.figures, best }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::TrainError;
 use crate::counters::Counters;
 use crate::event::{CorpusFigures, Ending, RewardFigures, StepFigures, Summary, TrainingEvent};
 use crate::metrics::Metrics;
+use crate::objective::{Figure, PER_TOKEN};
 use crate::plot::{Plot, PlotLabels};
 use std::path::Path;
 use std::time::Instant;
@@ -86,8 +87,8 @@ impl<'a> RunLog<'a> {
         }
     }
 
-    /// Reports the figures of the steps since the last report, if there were any.
-    pub(super) fn report(&mut self, counters: &Counters, steps: u64) -> Result<(), TrainError> {
+    /// Reports the figures of the steps since the last report, if there were any, and `own` ones of what is trained.
+    pub(super) fn report(&mut self, counters: &Counters, steps: u64, own: &[Figure]) -> Result<(), TrainError> {
         let since = std::mem::take(&mut self.since);
         if since.tokens == 0 {
             return Ok(());
@@ -108,9 +109,12 @@ impl<'a> RunLog<'a> {
             seconds_left: left * since.seconds / since.steps as f64,
         };
         if let Some(metrics) = &mut self.metrics {
-            metrics.step(&figures)?;
+            metrics.step(&figures, own)?;
         }
         self.event(TrainingEvent::Step(figures));
+        if !own.is_empty() {
+            self.event(TrainingEvent::Figures { step: counters.step, figures: own });
+        }
         Ok(())
     }
 
@@ -127,7 +131,8 @@ impl<'a> RunLog<'a> {
     pub(super) fn saved(&mut self, step: u64, folder: &Path, labels: PlotLabels) -> Result<(), TrainError> {
         if let Some(metrics) = &self.metrics {
             let Metrics { training, validation, .. } = metrics;
-            let unigram_entropy = self.corpus.map(|corpus| corpus.unigram_entropy);
+            let of_text = |corpus: CorpusFigures| (labels.unit == PER_TOKEN).then_some(corpus.unigram_entropy);
+            let unigram_entropy = self.corpus.and_then(of_text);
             let plot = Plot { training, validation, labels, unigram_entropy };
             plot.draw(&folder.join("loss.svg"))?;
         }

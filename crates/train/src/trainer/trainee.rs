@@ -1,7 +1,7 @@
 //! What is trained, as the loop sees it: a language model, a codec.
 
 use super::Measured;
-use crate::objective::ObjectiveState;
+use crate::objective::{Figure, ObjectiveState};
 use crate::optimiser::Optimiser;
 use crate::parallel::Ranks;
 use crate::plot::PlotLabels;
@@ -41,6 +41,9 @@ pub(crate) trait Trainee {
 
     /// What the completions of the last step were worth, where it learned from rewards.
     fn rewards(&self) -> Option<RewardFigures>;
+
+    /// What else is to be known of the steps since the last call, by name.
+    fn means(&mut self) -> Vec<Figure>;
 
     /// Measures held-out data under the weights of the moment. `go_on` is called every so often.
     fn validate(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Held, TrainError>;

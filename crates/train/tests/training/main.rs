@@ -10,6 +10,7 @@ mod instruct;
 mod joint;
 mod matchers;
 mod own_objective;
+mod preference;
 mod processes;
 mod ranks;
 mod recipes;

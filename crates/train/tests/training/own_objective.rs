@@ -6,10 +6,10 @@ use aquatint_checkpoint::{Checkpoint, GenerationDefaults};
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Draws, Key, Process, TokenId};
 use aquatint_evaluate::{Estimate, Likelihood};
-use aquatint_network::{Denoiser, Learner};
+use aquatint_network::Learner;
 use aquatint_train::{
-    Ending, Objective, ObjectiveState, Overrides, Pass, PassCost, Recipe, Resolved, RewardFigures, Setting, Step,
-    StepFigures, Summary, TrainError, TrainedModel, Training, TrainingEvent,
+    Ending, Figure, HeldOutCost, Objective, ObjectiveState, Overrides, PER_TOKEN, Pass, PassCost, Recipe, Resolved,
+    RewardFigures, Setting, Step, StepFigures, Summary, TrainError, TrainedModel, Training, TrainingEvent,
 };
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::path::Path;
@@ -88,9 +88,9 @@ impl Objective for Alphabet {
         None
     }
 
-    fn validate(&self, _: &dyn Denoiser, _: &mut dyn FnMut(u64) -> bool) -> Result<Option<Likelihood>, TrainError> {
+    fn validate(&self, _: &dyn Learner, _: &mut dyn FnMut(u64) -> bool) -> Result<Option<HeldOutCost>, TrainError> {
         let nats_per_token = self.costs.iter().sum::<f64>() / self.costs.len() as f64;
-        Ok(Some(Likelihood {
+        Ok(Some(HeldOutCost::Text(Likelihood {
             nats_per_token,
             bits_per_byte: nats_per_token,
             perplexity: nats_per_token.exp(),
@@ -101,7 +101,15 @@ impl Objective for Alphabet {
             documents: 1,
             codes: Vec::new(),
             estimate: Estimate::Exact,
-        }))
+        })))
+    }
+
+    fn unit(&self) -> &'static str {
+        PER_TOKEN
+    }
+
+    fn means(&mut self) -> Vec<Figure> {
+        vec![("first_letter", self.costs[0])]
     }
 
     fn describe_generation(&self, defaults: &mut GenerationDefaults) {
