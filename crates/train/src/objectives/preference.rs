@@ -332,7 +332,7 @@ mod tests {
     const MASK: u32 = 10;
 
     #[test]
-    fn the_loss_of_a_pair_has_its_closed_form_and_its_slope() {
+    fn the_loss_of_a_pair_and_its_slope_are_those_of_the_equation() {
         let even = Compared { chosen: (4.25, 4.25), rejected: (7.5, 7.5) }.loss(0.3);
         assert_eq!((even.loss, even.margin, even.slope), (LN_2, 0.0, 0.15));
         for (chosen, rejected) in [((3.0, 4.0), (6.0, 5.5)), ((900.0, 4.0), (1.0, 950.0)), ((4.0, 900.0), (950.0, 1.0))]
