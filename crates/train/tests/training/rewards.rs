@@ -143,6 +143,19 @@ fn a_text_may_hold_its_own_completion() {
 }
 
 #[test]
+fn an_adapter_learns_from_rewards_and_the_model_without_it_is_the_reference() {
+    let folder = tempfile::tempdir().unwrap();
+    let (initial, data) = (initial(folder.path()), prompts(folder.path()));
+    let set = ["adapter={ rank = 4 }", "reward.kl=0.01", "run.steps=6", "optimiser.learning_rate=3e-3"];
+    let output = folder.path().join("run");
+    let (_, figures) = run(&rewarded(&output, &initial, &data, &set), false).unwrap();
+    let rewards = rewards(&figures);
+    assert_eq!(rewards[0].kl, Some(0.0), "an adapter begins where it adds nothing");
+    assert!(rewards[5].kl > Some(0.0), "what it has learned is away from the model that has none");
+    assert!(output.join("adapter_model.safetensors").is_file());
+}
+
+#[test]
 fn rewards_that_never_differ_end_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let (initial, data) = (initial(folder.path()), prompts(folder.path()));
