@@ -16,6 +16,7 @@ impl SamplingArguments {
             "policy" if self.entropy_bound.is_some() => "entropy-bound".to_owned(),
             "constraint" if self.regex.is_some() => "regex".to_owned(),
             "constraint" if self.json_schema.is_some() => "json-schema".to_owned(),
+            "constraint" if self.molecule => "molecule".to_owned(),
             "constraint" => "grammar".to_owned(),
             "guidance_scale" if self.cfg_scale.is_some() => "cfg-scale".to_owned(),
             _ => parameter.replace('_', "-"),
@@ -26,6 +27,9 @@ impl SamplingArguments {
     fn constraint(&self) -> Result<Option<ConstraintSpec>, Failure> {
         if let Some(regex) = &self.regex {
             return Ok(Some(ConstraintSpec::Regex(regex.clone())));
+        }
+        if self.molecule {
+            return Ok(Some(ConstraintSpec::Molecule));
         }
         let read =
             |path: &PathBuf| std::fs::read_to_string(path).map_err(|error| Failure::of_file("read", path, &error));

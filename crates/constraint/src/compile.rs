@@ -4,12 +4,13 @@ use crate::cache::Cache;
 use crate::determine::determine;
 use crate::error::{CompileError, Limit, TooLarge};
 use crate::grammar::Grammars;
+use crate::left_to_right::Tokens;
 use crate::tokens::TokenTree;
-use crate::{language, pattern, schema};
+use crate::{language, molecule, pattern, schema};
 use aquatint_generate::TextConstraint;
 use aquatint_vocabulary::Vocabulary;
 use serde_json::Value;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The bytes of compiled constraints that a compiler stores.
 const CACHE_BYTES: usize = 128 << 20;
@@ -26,6 +27,9 @@ pub enum ConstraintSpec {
     /// The text is a sentence of a context-free grammar in Lark's syntax, whose rule `start` it begins with. It is written
     /// from left to right.
     Grammar(String),
+    /// The text is a molecule as SMILES, together with what stands before and behind it without a blank: a hole in
+    /// `C1CC[[~8]]CC1` is filled so that all of it is one. It is written from left to right.
+    Molecule,
 }
 
 impl ConstraintSpec {
@@ -36,6 +40,7 @@ impl ConstraintSpec {
             Self::JsonSchema(_) => JSON_SCHEMA,
             Self::JsonObject => JSON_OBJECT,
             Self::Grammar(_) => GRAMMAR,
+            Self::Molecule => molecule::KIND,
         }
     }
 
@@ -44,7 +49,7 @@ impl ConstraintSpec {
         match self {
             Self::Regex(source) | Self::Grammar(source) => source.clone(),
             Self::JsonSchema(schema) => schema.to_string(),
-            Self::JsonObject => String::new(),
+            Self::JsonObject | Self::Molecule => String::new(),
         }
     }
 }
@@ -73,6 +78,7 @@ const GRAMMAR: &str = "grammar";
 #[derive(Debug)]
 pub struct Compiler {
     tree: TokenTree,
+    tokens: Arc<Tokens>,
     grammars: Grammars,
     cache: Mutex<Cache<(&'static str, String), TextConstraint>>,
 }
@@ -83,8 +89,9 @@ impl Compiler {
     /// # Errors
     /// When its tokenizer is not byte-level.
     pub fn new(vocabulary: &Vocabulary) -> Result<Self, CompileError> {
-        let (tree, grammars) = (TokenTree::new(vocabulary)?, Grammars::new(vocabulary)?);
-        Ok(Self { tree, grammars, cache: Mutex::new(Cache::new(CACHE_BYTES)) })
+        let (tree, tokens) = (TokenTree::new(vocabulary)?, Arc::new(Tokens::new(vocabulary)));
+        let grammars = Grammars::new(&tokens)?;
+        Ok(Self { tree, tokens, grammars, cache: Mutex::new(Cache::new(CACHE_BYTES)) })
     }
 
     /// The constraint of a specification.
@@ -111,6 +118,8 @@ impl Compiler {
             ConstraintSpec::JsonSchema(schema) => schema::constraint(kind, schema, &self.tree)?,
             // A grammar takes about as much as its text; its parsers belong to requests.
             ConstraintSpec::Grammar(source) => (self.grammars.constraint(source)?, source.len()),
+            // The tokens that it shares with the compiler are all that it has.
+            ConstraintSpec::Molecule => (molecule::constraint(&self.tokens), 0),
             ConstraintSpec::JsonObject => schema::constraint(kind, &serde_json::json!({"type": "object"}), &self.tree)?,
         };
         lock().insert(key, constraint.clone(), bytes);

@@ -1,8 +1,9 @@
-//! Constraints on what a model writes: a regular expression, a JSON schema, any JSON object, a grammar.
+//! Constraints on what a model writes: a regular expression, a JSON schema, any JSON object, a grammar, a molecule.
 //!
 //! A [`Compiler`] belongs to a vocabulary and makes a constraint of a [`ConstraintSpec`]. Regular expressions and JSON
 //! schemas become automata over the bytes of the text, these become automata over tokens, and those are kept whatever the
-//! order in which positions are filled (see [`aquatint_diffusion::constraint`]). Grammars are kept from left to right.
+//! order in which positions are filled (see [`aquatint_diffusion::constraint`]). Grammars and molecules are kept from left
+//! to right.
 //!
 //! A JSON schema is compiled to the texts that are written by its rules, not to all that it allows: JSON with at most one
 //! blank behind `:` and `,`, properties in the order of the schema and no others, numbers without exponents. Recursion is
@@ -18,6 +19,8 @@ mod error;
 mod expression;
 mod grammar;
 mod language;
+mod left_to_right;
+mod molecule;
 mod pattern;
 mod schema;
 mod text_set;

@@ -5,6 +5,7 @@ use crate::automaton::{ByteAutomaton, DEAD};
 use crate::determine::determine;
 use crate::error::{CompileError, TooLarge};
 use crate::{pattern, schema};
+use aquatint_molecule::Molecule;
 
 /// The texts that a constraint allows. It needs no vocabulary, and is the same set that the constraint of a
 /// [`Compiler`](crate::Compiler) writes.
@@ -17,7 +18,13 @@ use crate::{pattern, schema};
 /// # Ok::<(), aquatint_constraint::CompileError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
-pub struct TextSet(ByteAutomaton);
+pub struct TextSet(Texts);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Texts {
+    Regular(ByteAutomaton),
+    Molecules,
+}
 
 impl TextSet {
     /// The texts of a specification.
@@ -34,20 +41,25 @@ impl TextSet {
             }
             ConstraintSpec::JsonSchema(value) => schema::automaton(kind, value)?,
             ConstraintSpec::JsonObject => schema::automaton(kind, &serde_json::json!({"type": "object"}))?,
+            ConstraintSpec::Molecule => return Ok(Self(Texts::Molecules)),
             ConstraintSpec::Grammar(_) => {
                 let reason = "a grammar is kept while a text is written; a text that is there is not checked by it";
                 return Err(CompileError::Grammar { reason: reason.to_owned() });
             }
         };
-        if automaton.is_empty() { Err(CompileError::Empty { kind }) } else { Ok(Self(automaton)) }
+        if automaton.is_empty() { Err(CompileError::Empty { kind }) } else { Ok(Self(Texts::Regular(automaton))) }
     }
 
     /// Whether the whole text is one of them.
     pub fn contains(&self, text: &str) -> bool {
-        let last = text.bytes().try_fold(self.0.start(), |state, byte| match self.0.next(state, byte) {
+        let automaton = match &self.0 {
+            Texts::Regular(automaton) => automaton,
+            Texts::Molecules => return Molecule::parse(text).is_ok(),
+        };
+        let last = text.bytes().try_fold(automaton.start(), |state, byte| match automaton.next(state, byte) {
             DEAD => None,
             next => Some(next),
         });
-        last.is_some_and(|state| self.0.accepts(state))
+        last.is_some_and(|state| automaton.accepts(state))
     }
 }

@@ -8,6 +8,7 @@ use aquatint_compute::{LogitsSummary, ShapedRow, shape_row};
 use aquatint_diffusion::constraint::{Cell, PredictedRow};
 use aquatint_diffusion::{Candidate, Canvas, CommitPolicy, Kind, Process, ProposalError, SettingError, Span, TokenId};
 use aquatint_network::RowDraw;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A span of the canvas that a constraint is for.
@@ -63,7 +64,16 @@ impl ConstrainedSpan {
             forbidden.extend(part.never_written(&span.domain));
             forbidden.extend(request.ends.iter().filter(|end| Some(**end) != closing));
             forbidden.extend(outside(&span.domain, size, closing.as_slice()));
-            let start = SpanStart { cells: &cells(&request.canvas, &span, &[]), closing, forbidden: &forbidden };
+            let canvas = &request.canvas;
+            let before = held(canvas, 0..span.positions.start);
+            let after = held(canvas, span.positions.end..canvas.len());
+            let start = SpanStart {
+                cells: &cells(canvas, &span, &[]),
+                closing,
+                forbidden: &forbidden,
+                before: before.as_deref(),
+                after: after.as_deref(),
+            };
             match given.constraint.begin(&start) {
                 Ok(filler) => all.push(Self { span, constraint, order, filler }),
                 Err(source) => return Err(GenerateError::Constraint { span: given.span, constraint, source }),
@@ -132,6 +142,15 @@ impl ConstrainedRow {
             mass: self.mass,
         }
     }
+}
+
+/// The tokens at these positions, but for padding and what fell away; `None` where one is open.
+fn held(canvas: &Canvas, positions: Range<usize>) -> Option<Vec<TokenId>> {
+    let is_left_out = |position: &usize| {
+        canvas.is_closed(*position) || !matches!(canvas.kind(*position), Some(Kind::Given | Kind::Open))
+    };
+    let held = |position| (!canvas.is_open(position)).then(|| canvas.tokens()[position]);
+    positions.filter(|position| !is_left_out(position)).map(held).collect()
 }
 
 /// What the positions of a span hold, but for those that fell away.

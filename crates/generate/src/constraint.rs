@@ -29,6 +29,10 @@ pub struct SpanStart<'a> {
     pub closing: Option<TokenId>,
     /// Tokens that are never written.
     pub forbidden: &'a [TokenId],
+    /// The tokens of its document that stand before it; `None` where a position there is open.
+    pub before: Option<&'a [TokenId]>,
+    /// The tokens behind it, likewise.
+    pub after: Option<&'a [TokenId]>,
 }
 
 /// Why a span cannot be filled as a constraint says.

@@ -300,6 +300,7 @@ fn constraining(kind: &str) -> &'static str {
     match kind {
         "regular expression" => "regex",
         "grammar" => "grammar",
+        "molecule" => "molecule",
         _ => "response_format",
     }
 }

@@ -121,6 +121,9 @@ pub(crate) struct SamplingFields {
     regex: Option<String>,
     /// A grammar in the form of Lark that the text of each hole follows, which is then written from left to right.
     grammar: Option<String>,
+    /// Whether each hole is filled so that it is a molecule as SMILES, together with what stands beside it without a blank;
+    /// it is written from left to right then.
+    molecule: Option<bool>,
     /// Denoising steps for each picture and each sound that is made, in place of `steps`.
     #[schema(minimum = 1, maximum = 100000)]
     media_steps: Option<usize>,
@@ -134,7 +137,7 @@ pub(crate) struct SamplingFields {
 
 impl SamplingFields {
     /// The names of the fields.
-    pub(crate) const NAMES: [&str; 43] = [
+    pub(crate) const NAMES: [&str; 44] = [
         "temperature",
         "final_temperature",
         "top_p",
@@ -175,6 +178,7 @@ impl SamplingFields {
         "confidence_threshold",
         "regex",
         "grammar",
+        "molecule",
         "media_steps",
         "media_temperature",
         "media_guidance_scale",
@@ -199,10 +203,12 @@ impl SamplingFields {
     ) -> Result<SamplingOptions, ApiError> {
         let regex = self.regex.clone().map(ConstraintSpec::Regex);
         let grammar = self.grammar.clone().map(ConstraintSpec::Grammar);
-        let mut constraints = constraint.into_iter().chain(regex).chain(grammar);
+        let molecule = self.molecule.unwrap_or(false).then_some(ConstraintSpec::Molecule);
+        let mut constraints = constraint.into_iter().chain(regex).chain(grammar).chain(molecule);
         let constraint = constraints.next();
         if constraints.next().is_some() {
-            let message = "a text is kept within one thing: `response_format`, a required tool, `regex` or `grammar`";
+            let message =
+                "a text is kept within one thing: `response_format`, a required tool, `regex`, `grammar` or `molecule`";
             return Err(ApiError::invalid(message).of("response_format"));
         }
         for (name, given, most) in [

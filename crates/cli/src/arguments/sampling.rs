@@ -208,6 +208,10 @@ pub(crate) struct SamplingArguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["regex", "json_schema"], help_heading = "Constraints")]
     pub(crate) grammar: Option<PathBuf>,
 
+    /// Write only molecules as SMILES, together with what stands beside the hole, from left to right
+    #[arg(long, conflicts_with_all = ["regex", "json_schema", "grammar"], help_heading = "Constraints")]
+    pub(crate) molecule: bool,
+
     /// Steps in which all codes of a picture or a sound are filled [default: --steps, else 16]
     #[arg(long, value_name = "N", help_heading = "Pictures and sounds")]
     pub(crate) media_steps: Option<usize>,

@@ -19,7 +19,7 @@ enum Effect {
 use Effect::{Always, Refused, Warned};
 
 /// Every flag of `generate` and `run`.
-const FLAGS: [(&str, Effect); 65] = [
+const FLAGS: [(&str, Effect); 66] = [
     ("--prompt", Always),
     ("--tokens", Always),
     ("--layout", Always),
@@ -181,6 +181,7 @@ const FLAGS: [(&str, Effect); 65] = [
     ("--regex", Always),
     ("--json-schema", Always),
     ("--grammar", Always),
+    ("--molecule", Always),
     // The same seed gives the same text, also where nothing is drawn.
     ("--seed", Always),
     ("--device", Always),

@@ -2,6 +2,7 @@
 
 mod cost;
 mod grammar;
+mod molecule;
 mod regex;
 mod schema;
 mod validator;
@@ -58,7 +59,13 @@ fn written(
     let vocabulary = vocabulary();
     let end = vocabulary.role(Role::End).unwrap();
     let start = vec![Cell::Free; length];
-    let mut filler = constraint.begin(&SpanStart { cells: &start, closing: Some(end), forbidden: &[end] })?;
+    let mut filler = constraint.begin(&SpanStart {
+        cells: &start,
+        closing: Some(end),
+        forbidden: &[end],
+        before: Some(&[]),
+        after: Some(&[]),
+    })?;
     let draws = &mut Key::new(seed).at(0, 0);
     let mut holds: Vec<Option<TokenId>> = vec![None; length];
     loop {

@@ -1,0 +1,73 @@
+//! Molecules, from predictions that are noise.
+
+use super::{in_order, refusal, vocabulary};
+use aquatint_constraint::{Compiler, ConstraintSpec, TextSet};
+use aquatint_diffusion::TokenId;
+use aquatint_diffusion::constraint::Cell;
+use aquatint_generate::{ConstraintError, SpanStart};
+use aquatint_molecule::Molecule;
+use aquatint_vocabulary::Role;
+use std::sync::Arc;
+
+fn constraint() -> Arc<dyn aquatint_generate::Constraint> {
+    super::compiler().compile(&ConstraintSpec::Molecule).unwrap().plain
+}
+
+/// Whether a hole can be filled between these texts.
+fn begin(before: &str, after: &str, length: usize) -> Result<(), ConstraintError> {
+    let (vocabulary, end) = (vocabulary(), vocabulary().role(Role::End).unwrap());
+    let tokens = |text: &str| -> Vec<TokenId> { vocabulary.encode(text).unwrap() };
+    let (before, after, cells) = (tokens(before), tokens(after), vec![Cell::Free; length]);
+    let start =
+        SpanStart { cells: &cells, closing: Some(end), forbidden: &[end], before: Some(&before), after: Some(&after) };
+    constraint().begin(&start).map(|_| ())
+}
+
+#[test]
+fn whatever_is_predicted_a_molecule_is_written() {
+    let constraint = constraint();
+    let mut rings = 0;
+    for seed in 0..20 {
+        let text = in_order(constraint.as_ref(), 4 + seed as usize % 40, seed).unwrap();
+        rings += Molecule::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}")).rings();
+    }
+    assert!(rings > 4, "{rings} rings in all: the constraint leaves room for more than chains");
+}
+
+#[test]
+fn what_stands_around_a_hole_is_part_of_the_molecule() {
+    begin("C1CC", "CC1", 8).unwrap();
+    begin("Decorate this: c1ccc(", ")cc1 and no more.", 8).unwrap();
+    begin("C1CC", "CC2CC2", 8).unwrap();
+    let refused = |before, after, length| begin(before, after, length).unwrap_err().to_string();
+    assert_eq!(refused("C1CC", "C)C1", 1), "no text of the molecule was found that takes at most 1 tokens");
+    assert_eq!(
+        refused("C==", "C", 4),
+        "no molecule begins with `C==`, before the hole: at byte 2: `=` has no place here"
+    );
+}
+
+#[test]
+fn a_second_hole_and_one_of_exact_length_are_refused() {
+    let end = vocabulary().role(Role::End).unwrap();
+    let cells = [Cell::Free; 4];
+    let start = SpanStart { cells: &cells, closing: Some(end), forbidden: &[], before: Some(&[]), after: None };
+    let said = |start: &SpanStart<'_>| constraint().begin(start).unwrap_err().to_string();
+    assert_eq!(said(&start), "a molecule has one hole, and there is another in this canvas");
+    let exact = SpanStart { closing: None, after: Some(&[]), ..start };
+    assert_eq!(said(&exact), "a molecule is kept where an end token may close the hole, as in `[[~16]]`");
+}
+
+#[test]
+fn texts_that_are_there_are_checked_too() {
+    let molecules = TextSet::new(&ConstraintSpec::Molecule).unwrap();
+    assert!(molecules.contains("Cn1cnc2c1c(=O)n(C)c(=O)n2C") && !molecules.contains("C1CC"));
+}
+
+#[test]
+fn a_vocabulary_without_bytes_has_no_molecules() {
+    let words = r#"{"version":"1.0","model":{"type":"WordLevel","vocab":{"C":0,"N":1,"?":2},"unk_token":"?"}}"#;
+    let vocabulary = aquatint_vocabulary::Vocabulary::from_json(words.as_bytes()).unwrap();
+    let said = Compiler::new(&vocabulary).map(|_| ()).unwrap_err();
+    assert!(refusal(&said).starts_with("the model's tokenizer is not byte-level"));
+}
