@@ -9,7 +9,7 @@ import tarfile
 import zlib
 
 PART, MOST = 15 << 20, 4
-SMALL = ('config.json', 'generation_config.json', 'tokenizer.json', 'metrics.jsonl', 'loss.svg', 'recipe.toml')
+SMALL = ('config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'metrics.jsonl', 'loss.svg', 'recipe.toml')
 CODECS = ('picture', 'sound')
 
 

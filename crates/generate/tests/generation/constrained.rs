@@ -189,7 +189,9 @@ fn a_span_of_exact_length_has_a_limit() {
     let constraint = AnyOrder::new("long text", Arc::new(TokenAutomaton::new(0, accepting, chain)));
     let begin = |cells: usize, closing| {
         let cells = vec![Cell::Free; cells];
-        constraint.begin(&SpanStart { cells: &cells, closing, forbidden: &[] }).map(|_| ())
+        constraint
+            .begin(&SpanStart { cells: &cells, closing, forbidden: &[], before: Some(&[]), after: Some(&[]) })
+            .map(|_| ())
     };
     assert_eq!(begin(33_555, None), Err(ConstraintError::TooLong { positions: 33_555, most: 33_554 }));
     assert_eq!(begin(33_555, Some(END)), Ok(()));
