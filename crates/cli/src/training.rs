@@ -4,8 +4,7 @@ use crate::machine::{bytes, count};
 use crate::printer::Printer;
 use crate::source_report::{self, counted};
 use aquatint_train::{
-    CodeFigures, CorpusFigures, Figure, HeldOutPairs, Retrieved, RewardFigures, StartFigures, StepFigures, Summary,
-    TrainingEvent,
+    CodeFigures, CorpusFigures, Figure, HeldOutPairs, Retrieved, StartFigures, StepFigures, Summary, TrainingEvent,
 };
 use aquatint_vocabulary::UnknownText;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -51,7 +50,6 @@ impl TrainingScreen {
                 let text = crate::commands::likelihood::short(likelihood);
                 self.line(&format!("step {step}  held out: {text}{codes}{best}"));
             }
-            TrainingEvent::Figures { step, figures } => self.line(&format!("step {step}  {}", named(figures))),
             TrainingEvent::Measured { step, cost, figures, best } => {
                 let best = if *best { "  best so far" } else { "" };
                 self.line(&format!("step {step}  held out: loss {cost:.4}  {}{best}", named(figures)));
@@ -190,27 +188,12 @@ pub(crate) fn step_line(figures: &StepFigures) -> String {
     let imbalance = figures.expert_imbalance;
     let imbalance = imbalance.map_or_else(String::new, |most| format!("  busiest expert {most:.2}x"));
     let bits = figures.bits_per_byte.map_or_else(String::new, |bits| format!("  {bits:.3} bits/byte"));
-    let rewards = figures.rewards.as_ref().map_or_else(String::new, rewards);
+    let own = if figures.own.is_empty() { String::new() } else { format!("  {}", named(&figures.own)) };
     format!(
-        "{rewards}loss {:.4}{bits}{imbalance}  {} tokens/s  {} left",
+        "loss {:.4}{bits}{own}{imbalance}  {} tokens/s  {} left",
         figures.loss,
         figures.tokens_per_second.round(),
         clock(figures.seconds_left)
-    )
-}
-
-/// What completions were worth, in one line that goes on.
-fn rewards(figures: &RewardFigures) -> String {
-    let RewardFigures { reward, reward_spread, solved, flat_groups, completion_length, clipped, kl } = figures;
-    let share = |what: &str, share: f64| match share {
-        0.0 => String::new(),
-        share => format!("  {:.1} % {what}", 100.0 * share),
-    };
-    let kl = kl.map_or_else(String::new, |kl| format!("  KL {kl:.4}"));
-    let (flat, clipped) = (share("of groups flat", *flat_groups), share("clipped", *clipped));
-    format!(
-        "reward {reward:.4} ± {reward_spread:.4}  {:.1} % solved{flat}{clipped}{kl}  {completion_length:.1} tokens each  ",
-        100.0 * solved
     )
 }
 
@@ -257,16 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_of_rewards_stand_before_the_loss() {
-        let rewards = RewardFigures {
-            reward: 0.5,
-            reward_spread: 0.25,
-            solved: 0.125,
-            flat_groups: 0.25,
-            completion_length: 81.0,
-            clipped: 0.0,
-            kl: Some(0.01),
-        };
+    fn what_an_objective_says_stands_behind_the_loss() {
         let figures = StepFigures {
             step: 3,
             loss: -0.125,
@@ -274,18 +248,14 @@ mod tests {
             gradient_norm: 1.0,
             learning_rate: 1e-3,
             expert_imbalance: None,
-            rewards: Some(rewards),
+            own: vec![("reward", 0.5), ("flat_groups", 0.25)],
             tokens_per_second: 100.0,
             tokens: 300,
             epochs: None,
             seconds: 3.0,
             seconds_left: 42.0,
         };
-        assert_eq!(
-            step_line(&figures),
-            "reward 0.5000 ± 0.2500  12.5 % solved  25.0 % of groups flat  KL 0.0100  81.0 tokens each  loss -0.1250  \
-             100 tokens/s  42s left"
-        );
+        assert_eq!(step_line(&figures), "loss -0.1250  reward 0.500  flat groups 0.250  100 tokens/s  42s left");
     }
 
     #[test]

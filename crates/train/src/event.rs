@@ -49,13 +49,6 @@ pub enum TrainingEvent<'a> {
     Started(StartFigures),
     /// Some steps were taken; comes every `run.log_every` steps.
     Step(StepFigures),
-    /// What else the objective says of the steps of a [`TrainingEvent::Step`].
-    Figures {
-        /// Steps taken.
-        step: u64,
-        /// The figures by name.
-        figures: &'a [Figure],
-    },
     /// Held-out data was measured that costs something else than text does.
     Measured {
         /// After so many steps.
@@ -227,7 +220,7 @@ pub struct StartFigures {
 }
 
 /// Figures of the steps since the last such event.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct StepFigures {
     /// Steps taken.
     pub step: u64,
@@ -244,9 +237,9 @@ pub struct StepFigures {
     /// greatest; 1 where all are even. `None` without experts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expert_imbalance: Option<f64>,
-    /// What the completions of a run that learns from rewards were worth.
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub rewards: Option<RewardFigures>,
+    /// What else the objective says of these steps, by name: what completions were worth, margins of preferences.
+    #[serde(skip)]
+    pub own: Vec<Figure>,
     /// Tokens (masked or not), or codes, per second.
     pub tokens_per_second: f64,
     /// Tokens trained on since the run's first step.
@@ -258,45 +251,6 @@ pub struct StepFigures {
     pub seconds: f64,
     /// Seconds left at this speed.
     pub seconds_left: f64,
-}
-
-/// What completions were worth, as means over the steps of a report.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct RewardFigures {
-    /// The mean reward.
-    pub reward: f64,
-    /// The standard deviation of the rewards of a rollout.
-    pub reward_spread: f64,
-    /// The share of completions each of whose rewards is 1 or more.
-    pub solved: f64,
-    /// The share of groups whose completions are all worth the same; nothing is learned from them.
-    pub flat_groups: f64,
-    /// Tokens of a completion.
-    pub completion_length: f64,
-    /// The share of estimates whose ratio went so far that nothing followed from it.
-    pub clipped: f64,
-    /// The divergence from the model of `initial`, in nats per estimate; `None` where it is not measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kl: Option<f64>,
-}
-
-impl RewardFigures {
-    /// The means over some steps; `None` where there are none.
-    pub(crate) fn mean(steps: &[Self]) -> Option<Self> {
-        let count = steps.len() as f64;
-        let mean = |of: fn(&Self) -> f64| steps.iter().map(of).sum::<f64>() / count;
-        let kl = |figures: &Self| figures.kl.unwrap_or(0.0);
-        let last = steps.last()?;
-        Some(Self {
-            reward: mean(|figures| figures.reward),
-            reward_spread: mean(|figures| figures.reward_spread),
-            solved: mean(|figures| figures.solved),
-            flat_groups: mean(|figures| figures.flat_groups),
-            completion_length: mean(|figures| figures.completion_length),
-            clipped: mean(|figures| figures.clipped),
-            kl: last.kl.map(|_| steps.iter().map(kl).sum::<f64>() / count),
-        })
-    }
 }
 
 /// Why a run ended.

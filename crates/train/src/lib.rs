@@ -55,8 +55,8 @@ pub use byte_size::{ByteSize, ParseByteSizeError};
 pub use codec::Vary;
 pub use error::{Bytes, Difference, RecipeError, TrainError};
 pub use event::{
-    CodeFigures, CorpusFigures, Ending, HeldOutPairs, HeldOutSamples, PairFigures, Retrieved, RewardFigures,
-    SampleFigures, StartFigures, StepFigures, Summary, TrainingEvent,
+    CodeFigures, CorpusFigures, Ending, HeldOutPairs, HeldOutSamples, PairFigures, Retrieved, SampleFigures,
+    StartFigures, StepFigures, Summary, TrainingEvent,
 };
 pub use lr_schedule::learning_rate_factor;
 pub use muon::Muon;

@@ -1,7 +1,6 @@
 //! `metrics.jsonl`: one line of figures for every report of steps and every validation.
 
 use crate::event::StepFigures;
-use crate::objective::Figure;
 use crate::trainer::Measured;
 use crate::{Ending, TrainError};
 use aquatint_files::write_atomically;
@@ -71,13 +70,13 @@ impl Metrics {
         Ok(Self { path, file, training, validation })
     }
 
-    pub(crate) fn step(&mut self, figures: &StepFigures, own: &[Figure]) -> Result<(), TrainError> {
+    pub(crate) fn step(&mut self, figures: &StepFigures) -> Result<(), TrainError> {
         self.training.push((figures.step, figures.loss));
         let mut value = serde_json::to_value(figures).unwrap_or_default();
         // What is left is a guess of the moment, not a figure of the run.
         if let Some(map) = value.as_object_mut() {
             map.shift_remove("seconds_left");
-            map.extend(own.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
+            map.extend(figures.own.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
         }
         self.line("step", value)
     }

@@ -11,7 +11,7 @@
 //! use aquatint_diffusion::Process;
 //! use aquatint_network::{Learner, LossRow};
 //! use aquatint_train::{
-//!     Figure, HeldOutCost, Objective, ObjectiveState, Overrides, PER_TOKEN, Pass, PassCost, Recipe, RewardFigures, Step,
+//!     Figure, HeldOutCost, Objective, ObjectiveState, Overrides, PER_TOKEN, Pass, PassCost, Recipe, Step,
 //!     TrainError, TrainedModel, Training,
 //! };
 //! # use aquatint_vocabulary::Vocabulary;
@@ -41,9 +41,6 @@
 //!         Ok(PassCost { nats: costs.iter().map(|nats| nats * weight).sum(), observed: Vec::new() })
 //!     }
 //!     fn observe(&mut self, _: &[f64]) {}
-//!     fn figures(&self) -> Option<RewardFigures> {
-//!         None
-//!     }
 //!     fn validate(
 //!         &self,
 //!         _: &dyn Learner,
@@ -90,7 +87,7 @@ mod state;
 pub use setting::{BeginObjective, Setting};
 pub use state::ObjectiveState;
 
-use crate::{Ranks, RewardFigures, TrainError};
+use crate::{Ranks, TrainError};
 use aquatint_batch::PackedBatch;
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
@@ -127,9 +124,6 @@ pub trait Objective {
     /// gradient was not finite.
     fn observe(&mut self, observed: &[f64]);
 
-    /// What the completions of the last step were worth, where it learned from rewards.
-    fn figures(&self) -> Option<RewardFigures>;
-
     /// Measures held-out text under a model; `None` where there is nothing to measure. `progress` receives the canvases
     /// done and returns whether to go on.
     ///
@@ -144,8 +138,8 @@ pub trait Objective {
     /// What its costs are measured in: [`PER_TOKEN`], or something else, such as nats per pair of answers.
     fn unit(&self) -> &'static str;
 
-    /// What else is to be known of the steps since the last call, besides their cost: means of what was observed, by name. They
-    /// go into the line of figures of these steps.
+    /// What else is to be known of the steps since the last call, besides their cost, by name: means of what was observed, of
+    /// what completions were worth. They are [`StepFigures::own`](crate::StepFigures::own).
     fn means(&mut self) -> Vec<Figure>;
 
     /// Adds to what `generation_config.json` says; the ids of tokens by role are there already.

@@ -159,8 +159,8 @@ impl<T: Trainee> Trainer<'_, T> {
 
     /// Reports the figures of the steps since the last report.
     fn report(&mut self) -> Result<(), TrainError> {
-        let means = self.trainee.means();
-        self.log.report(&self.counters, self.plan.run.steps, &means)
+        let own = self.trainee.means();
+        self.log.report(&self.counters, self.plan.run.steps, own)
     }
 
     /// Measures held-out data; false where the run is to stop before that is done.

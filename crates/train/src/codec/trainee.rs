@@ -7,7 +7,7 @@ use crate::optimiser::Optimiser;
 use crate::plot::PlotLabels;
 use crate::recipe::ResolvedCodec;
 use crate::trainer::{Held, StepCost, StepPart, Trainee};
-use crate::{HeldOutSamples, RewardFigures, TrainError};
+use crate::{HeldOutSamples, TrainError};
 use aquatint_codec::quality::Quality;
 use aquatint_codec::{Codec, LearnedCodec, Medium, MediumConfig, Picture, Returned, sheet};
 use aquatint_compute::Device;
@@ -95,10 +95,6 @@ impl<D: Device, C: MediumConfig<Medium: Vary>> Trainee for CodecTrainee<'_, D, C
     }
 
     fn observe(&mut self, _: &[f64], _: &ExpertLoads) {}
-
-    fn rewards(&self) -> Option<RewardFigures> {
-        None
-    }
 
     fn means(&mut self) -> Vec<Figure> {
         Vec::new()

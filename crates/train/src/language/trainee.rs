@@ -6,7 +6,7 @@ use crate::optimiser::Optimiser;
 use crate::plot::PlotLabels;
 use crate::recipe::Resolved;
 use crate::trainer::{Held, HeldOutFigures, HeldOutText, StepCost, StepPart, Trainee};
-use crate::{RewardFigures, TrainError, sample};
+use crate::{TrainError, sample};
 use aquatint_batch::PackedBatch;
 use aquatint_compute::Device;
 use aquatint_evaluate::EvaluateError;
@@ -114,10 +114,6 @@ impl<D: Device> Trainee for LanguageTrainee<'_, D> {
 
     fn means(&mut self) -> Vec<Figure> {
         self.objective.means()
-    }
-
-    fn rewards(&self) -> Option<RewardFigures> {
-        self.objective.figures()
     }
 
     fn validate(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Held, TrainError> {

@@ -2,7 +2,7 @@
 
 use super::pairs::{Lessons, PairSet};
 use crate::TrainError;
-use crate::event::{HeldOutPairs, Retrieved, RewardFigures};
+use crate::event::{HeldOutPairs, Retrieved};
 use crate::objective::{Figure, ObjectiveState};
 use crate::optimiser::Optimiser;
 use crate::plot::PlotLabels;
@@ -89,10 +89,6 @@ impl<D: Device> Trainee for MatcherTrainee<'_, D> {
     }
 
     fn observe(&mut self, _: &[f64], _: &ExpertLoads) {}
-
-    fn rewards(&self) -> Option<RewardFigures> {
-        None
-    }
 
     fn means(&mut self) -> Vec<Figure> {
         Vec::new()

@@ -24,11 +24,11 @@
 use super::Registered;
 use super::diffusion::{Diffusion, canvases_together};
 use super::spans::{Fate, SpanRules};
+use crate::TrainError;
 use crate::objective::{
     Figure, HeldOutCost, Objective, ObjectiveState, PER_TOKEN, Pass, PassCost, Setting, Step, TrainedModel,
 };
 use crate::recipe::Masking;
-use crate::{RewardFigures, TrainError};
 use aquatint_batch::{NoisyBatch, complement, corrupt_evenly, golden_point};
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
@@ -252,10 +252,6 @@ impl Objective for Bound {
             let pairs = observed.chunks_exact(2);
             self.density.observe(pairs.filter_map(|pair| Some((Time::new(pair[0]).ok()?, pair[1]))));
         }
-    }
-
-    fn figures(&self) -> Option<RewardFigures> {
-        None
     }
 
     fn validate(

@@ -2,12 +2,12 @@
 
 use super::Registered;
 use super::self_conditioning::SelfConditioning;
+use crate::TrainError;
 use crate::objective::{
     Figure, HeldOutCost, Objective, ObjectiveState, PER_TOKEN, Pass, PassCost, Setting, Step, TrainedModel,
 };
 use crate::recipe::ObjectiveKind;
 use crate::train_data::TrainData;
-use crate::{RewardFigures, TrainError};
 use aquatint_batch::NoisyBatch;
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
@@ -63,10 +63,6 @@ impl Objective for Causal {
     }
 
     fn observe(&mut self, _: &[f64]) {}
-
-    fn figures(&self) -> Option<RewardFigures> {
-        None
-    }
 
     fn validate(
         &self,

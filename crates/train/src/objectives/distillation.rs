@@ -20,7 +20,7 @@ use crate::objective::{
 };
 use crate::parallel::barrier;
 use crate::recipe::{Distil, ObjectiveKind, Resolved};
-use crate::{RecipeError, RewardFigures, TrainError};
+use crate::{RecipeError, TrainError};
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Key, Process, TimeDensity, divergence};
@@ -147,10 +147,6 @@ impl Objective for Distillation {
     }
 
     fn observe(&mut self, _: &[f64]) {}
-
-    fn figures(&self) -> Option<RewardFigures> {
-        None
-    }
 
     fn validate(
         &self,

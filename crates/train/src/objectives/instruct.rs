@@ -12,7 +12,7 @@ use super::bound::Bound;
 use super::diffusion::canvases_together;
 use crate::objective::{Figure, HeldOutCost, Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
 use crate::recipe::{ObjectiveKind, Resolved, SourceRecipe};
-use crate::{RecipeError, RewardFigures, TrainError};
+use crate::{RecipeError, TrainError};
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::Process;
@@ -74,10 +74,6 @@ impl Objective for Instruct {
 
     fn observe(&mut self, observed: &[f64]) {
         self.bound.observe(observed);
-    }
-
-    fn figures(&self) -> Option<RewardFigures> {
-        self.bound.figures()
     }
 
     fn validate(

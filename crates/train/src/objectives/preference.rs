@@ -19,7 +19,7 @@ use crate::recipe::{
     Masking, ObjectiveKind, ObjectiveRecipe, PreferenceRecipe, Resolved, SharedNoise, SourceRecipe, Times,
 };
 use crate::train_data::{TrainData, VALIDATION_SEED};
-use crate::{RecipeError, RewardFigures, TrainError};
+use crate::{RecipeError, TrainError};
 use aquatint_batch::{BoundSamples, BoundSampling, PackedBatch};
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
@@ -268,10 +268,6 @@ impl Objective for Preference {
 
     fn observe(&mut self, observed: &[f64]) {
         observed.chunks_exact(OBSERVED).for_each(|pair| self.observed.add(pair));
-    }
-
-    fn figures(&self) -> Option<RewardFigures> {
-        None
     }
 
     fn validate(

@@ -11,12 +11,12 @@
 
 mod estimator;
 mod estimators;
+mod figures;
 mod prompts;
 mod rollout;
 mod surrogate;
 
 use super::Registered;
-use crate::event::RewardFigures;
 use crate::objective::{Figure, HeldOutCost, Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
 use crate::recipe::{ObjectiveKind, RewardRecipe, SurrogateKind};
 use crate::{RecipeError, TrainError};
@@ -29,6 +29,7 @@ use aquatint_network::{Denoiser, Learner, NetworkSpec};
 use aquatint_reward::Rewards;
 use aquatint_vocabulary::{Role, Vocabulary};
 use estimator::{Drawn, Estimator, Plan};
+use figures::RewardFigures;
 use prompts::Prompts;
 use rollout::{Completion, Drawer, Exact, Rollout};
 use serde::{Deserialize, Serialize};
@@ -66,7 +67,8 @@ struct RewardObjective {
     rollout: Option<Rollout>,
     /// Rollouts in a row without a group whose rewards differ.
     flat: u64,
-    figures: Option<RewardFigures>,
+    /// Of the steps since the last report.
+    since: Vec<RewardFigures>,
 }
 
 /// What the run's state keeps.
@@ -107,7 +109,7 @@ impl RewardObjective {
             reference,
             rollout,
             flat,
-            figures: None,
+            since: Vec::new(),
             recipe: reward,
         })
     }
@@ -380,11 +382,7 @@ impl Objective for RewardObjective {
         let estimates = f64::max(estimates, 1.0);
         let figures = self.rollout.as_ref().map(|rollout| self.figures_of(rollout));
         let kl = self.reference.is_some().then_some(kl / estimates);
-        self.figures = figures.map(|figures| RewardFigures { clipped: clipped / estimates, kl, ..figures });
-    }
-
-    fn figures(&self) -> Option<RewardFigures> {
-        self.figures
+        self.since.extend(figures.map(|figures| RewardFigures { clipped: clipped / estimates, kl, ..figures }));
     }
 
     fn validate(&self, _: &dyn Learner, _: &mut dyn FnMut(u64) -> bool) -> Result<Option<HeldOutCost>, TrainError> {
@@ -396,7 +394,7 @@ impl Objective for RewardObjective {
     }
 
     fn means(&mut self) -> Vec<Figure> {
-        Vec::new()
+        RewardFigures::means(&std::mem::take(&mut self.since))
     }
 
     fn describe_generation(&self, defaults: &mut GenerationDefaults) {

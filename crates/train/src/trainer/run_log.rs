@@ -4,7 +4,7 @@ use super::Measured;
 use super::step::StepOutcome;
 use crate::TrainError;
 use crate::counters::Counters;
-use crate::event::{CorpusFigures, Ending, RewardFigures, StepFigures, Summary, TrainingEvent};
+use crate::event::{CorpusFigures, Ending, StepFigures, Summary, TrainingEvent};
 use crate::metrics::Metrics;
 use crate::objective::{Figure, PER_TOKEN};
 use crate::plot::{Plot, PlotLabels};
@@ -37,7 +37,6 @@ struct SinceReport {
     norm: f64,
     learning_rate: f64,
     imbalance: Option<f64>,
-    rewards: Vec<RewardFigures>,
 }
 
 impl<'a> RunLog<'a> {
@@ -83,12 +82,11 @@ impl<'a> RunLog<'a> {
             since.steps += 1;
             (since.norm, since.learning_rate) = (step.norm, step.learning_rate);
             since.imbalance = step.imbalance;
-            since.rewards.extend(step.rewards);
         }
     }
 
     /// Reports the figures of the steps since the last report, if there were any, and `own` ones of what is trained.
-    pub(super) fn report(&mut self, counters: &Counters, steps: u64, own: &[Figure]) -> Result<(), TrainError> {
+    pub(super) fn report(&mut self, counters: &Counters, steps: u64, own: Vec<Figure>) -> Result<(), TrainError> {
         let since = std::mem::take(&mut self.since);
         if since.tokens == 0 {
             return Ok(());
@@ -101,7 +99,7 @@ impl<'a> RunLog<'a> {
             gradient_norm: since.norm,
             learning_rate: since.learning_rate,
             expert_imbalance: since.imbalance,
-            rewards: RewardFigures::mean(&since.rewards),
+            own,
             tokens_per_second: since.tokens as f64 / since.seconds,
             tokens: counters.tokens,
             epochs: self.corpus.map(|corpus| counters.tokens as f64 / corpus.train_tokens.max(1) as f64),
@@ -109,12 +107,9 @@ impl<'a> RunLog<'a> {
             seconds_left: left * since.seconds / since.steps as f64,
         };
         if let Some(metrics) = &mut self.metrics {
-            metrics.step(&figures, own)?;
+            metrics.step(&figures)?;
         }
         self.event(TrainingEvent::Step(figures));
-        if !own.is_empty() {
-            self.event(TrainingEvent::Figures { step: counters.step, figures: own });
-        }
         Ok(())
     }
 

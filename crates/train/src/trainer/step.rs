@@ -2,8 +2,8 @@
 
 use super::collective::{all_reduce_costs, all_reduce_gradients, all_reduce_loads};
 use super::{Plan, StepCost, StepPart, Trainee};
+use crate::TrainError;
 use crate::lr_schedule::learning_rate_factor;
-use crate::{RewardFigures, TrainError};
 use std::time::Instant;
 
 /// What a step was.
@@ -22,7 +22,6 @@ pub(crate) struct StepOutcome {
     pub(crate) learning_rate: f64,
     /// How uneven the loads of experts were, where there are any.
     pub(crate) imbalance: Option<f64>,
-    pub(crate) rewards: Option<RewardFigures>,
     pub(crate) seconds: f64,
 }
 
@@ -49,7 +48,6 @@ pub(super) fn take<T: Trainee>(
         let (weights, optimiser) = trainee.learner();
         optimiser.update(weights, number + 1, learning_rate, norm)?;
     }
-    let (imbalance, rewards) = (loads.imbalance(), trainee.rewards());
-    let seconds = begun.elapsed().as_secs_f64();
-    Ok(Some(StepOutcome { finite, nats, tokens, learned, bytes, norm, learning_rate, imbalance, rewards, seconds }))
+    let (imbalance, seconds) = (loads.imbalance(), begun.elapsed().as_secs_f64());
+    Ok(Some(StepOutcome { finite, nats, tokens, learned, bytes, norm, learning_rate, imbalance, seconds }))
 }

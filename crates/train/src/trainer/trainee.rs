@@ -1,11 +1,11 @@
 //! What is trained, as the loop sees it: a language model, a codec.
 
 use super::Measured;
+use crate::TrainError;
 use crate::objective::{Figure, ObjectiveState};
 use crate::optimiser::Optimiser;
 use crate::parallel::Ranks;
 use crate::plot::PlotLabels;
-use crate::{RewardFigures, TrainError};
 use aquatint_compute::Device;
 use aquatint_network::{ExpertLoads, Weights};
 use std::ops::Range;
@@ -38,9 +38,6 @@ pub(crate) trait Trainee {
     /// before the weights are updated. Not called for a step whose gradient was
     /// not finite.
     fn observe(&mut self, observed: &[f64], loads: &ExpertLoads);
-
-    /// What the completions of the last step were worth, where it learned from rewards.
-    fn rewards(&self) -> Option<RewardFigures>;
 
     /// What else is to be known of the steps since the last call, by name.
     fn means(&mut self) -> Vec<Figure>;

@@ -9,7 +9,7 @@ use aquatint_evaluate::{Estimate, Likelihood};
 use aquatint_network::Learner;
 use aquatint_train::{
     Ending, Figure, HeldOutCost, Objective, ObjectiveState, Overrides, PER_TOKEN, Pass, PassCost, Recipe, Resolved,
-    RewardFigures, Setting, Step, StepFigures, Summary, TrainError, TrainedModel, Training, TrainingEvent,
+    Setting, Step, StepFigures, Summary, TrainError, TrainedModel, Training, TrainingEvent,
 };
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::path::Path;
@@ -82,10 +82,6 @@ impl Objective for Alphabet {
             let letter = LETTERS.iter().position(|letter| f64::from(*letter) == pair[0]).unwrap();
             self.costs[letter] = 0.9 * self.costs[letter] + 0.1 * pair[1];
         }
-    }
-
-    fn figures(&self) -> Option<RewardFigures> {
-        None
     }
 
     fn validate(&self, _: &dyn Learner, _: &mut dyn FnMut(u64) -> bool) -> Result<Option<HeldOutCost>, TrainError> {

@@ -201,8 +201,8 @@ fn what_no_preference_can_be_learned_from_is_refused_before_any_work() {
     let recipe = parsed(&output, &initial, &both, &["run.steps=1"]).unwrap();
     train(&recipe, device(), false, &AtomicBool::new(false), &mut |event| match event {
         TrainingEvent::Warning(warning) => warnings.push(warning.to_owned()),
-        TrainingEvent::Figures { figures, .. } => {
-            assert_eq!(figures.first().map(|figure: &Figure| figure.0), Some("accuracy"))
+        TrainingEvent::Step(figures) => {
+            assert_eq!(figures.own.first().map(|figure: &Figure| figure.0), Some("accuracy"))
         }
         _ => {}
     })
