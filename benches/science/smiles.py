@@ -7,7 +7,7 @@ so; a heading `SMILES` and what follows a comma are passed over, as in the files
 (moses/dataset/data/train.csv.gz).
 
 An error is one to three edits of a molecule: a symbol left out, put in, changed, or two changed about; symbols are drawn from
-the set and from atoms, bonds and ring numbers that it has not. Many texts with errors are molecules all the same, so that both
+its first thousand molecules and from atoms, bonds and ring numbers that it has not. Many texts with errors are molecules all the same, so that both
 verdicts are well represented.
 """
 
