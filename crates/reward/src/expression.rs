@@ -33,7 +33,8 @@ impl Fraction {
             (a, b) = (b, a % b);
         }
         let common = i128::try_from(a).ok()?.checked_mul(denominator.signum())?;
-        Some(Self { numerator: numerator / common, denominator: denominator / common })
+        // −2¹²⁷ divided by −1 is no i128.
+        Some(Self { numerator: numerator.checked_div(common)?, denominator: denominator.checked_div(common)? })
     }
 
     fn combine(self, operator: u8, other: Self) -> Option<Self> {
@@ -137,7 +138,13 @@ mod tests {
 
     #[test]
     fn what_has_no_value_is_read_and_what_is_no_expression_is_not() {
-        for without in ["1 / 0", "1 / (2 - 2)", "9223372036854775807 * 9223372036854775807 * 9223372036854775807"] {
+        for without in [
+            "1 / 0",
+            "1 / (2 - 2)",
+            "9223372036854775807 * 9223372036854775807 * 9223372036854775807",
+            "1/(-4611686018427387904*4611686018427387904*8)",
+            "-4611686018427387904*4611686018427387904*8/-1",
+        ] {
             assert_eq!(read(without).map(|expression| expression.value), Some(None), "{without}");
         }
         let deep = "(".repeat(100_000);

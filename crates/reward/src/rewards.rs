@@ -57,6 +57,7 @@ pub fn reward(name: &str, seconds: Seconds) -> Result<Box<dyn Reward>, RewardErr
         ("arithmetic", None) => Box::new(arithmetic::Arithmetic),
         ("regex", Some(pattern)) => Box::new(format::Format::regex(pattern)?),
         ("json-schema", Some(path)) => Box::new(format::Format::json_schema(path)?),
+        ("molecule", None) => Box::new(format::Format::molecule()?),
         ("length", argument) => match number(argument) {
             Some(characters) => Box::new(length::Length { characters }),
             None => return Err(refused("`length:CHARACTERS`, 1 or more")),
@@ -68,7 +69,7 @@ pub fn reward(name: &str, seconds: Seconds) -> Result<Box<dyn Reward>, RewardErr
         ("program", Some(command)) if !command.trim().is_empty() => Box::new(program::Program::new(command, seconds.0)),
         _ => {
             return Err(refused(
-                "sudoku, sudoku:solved, countdown, arithmetic, regex:PATTERN, json-schema:FILE, length:CHARACTERS, \
+                "sudoku, sudoku:solved, countdown, arithmetic, regex:PATTERN, json-schema:FILE, molecule, length:CHARACTERS, \
                  novelty:WORDS, program:COMMAND",
             ));
         }

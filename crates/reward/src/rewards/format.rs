@@ -1,4 +1,4 @@
-//! Formats: a regular expression or a JSON schema is kept.
+//! Formats: a regular expression or a JSON schema is kept, or the text is a molecule.
 
 use crate::{Attempt, Reward, RewardError};
 use aquatint_constraint::{CompileError, ConstraintSpec, TextSet};
@@ -18,6 +18,13 @@ impl Format {
     pub(super) fn regex(pattern: &str) -> Result<Self, RewardError> {
         let name = format!("regex:{pattern}");
         let texts = texts(&name, &ConstraintSpec::Regex(pattern.to_owned()))?;
+        Ok(Self { name, texts, is_json: false })
+    }
+
+    /// The text is a molecule as SMILES.
+    pub(super) fn molecule() -> Result<Self, RewardError> {
+        let name = "molecule".to_owned();
+        let texts = texts(&name, &ConstraintSpec::Molecule)?;
         Ok(Self { name, texts, is_json: false })
     }
 
@@ -65,6 +72,15 @@ mod tests {
         assert_eq!(dates.name(), r"regex:\d{4}-\d\d-\d\d");
         assert_eq!((worth(&dates, "2026-11-28"), worth(&dates, "on 2026-11-28"), worth(&dates, "")), (1.0, 0.0, 0.0));
         assert!(Format::regex("(").unwrap_err().to_string().starts_with("the reward `regex:(` cannot be checked"));
+    }
+
+    #[test]
+    fn a_molecule_is_worth_something() {
+        let molecules = Format::molecule().unwrap();
+        assert_eq!(
+            (worth(&molecules, "c1ccccc1O"), worth(&molecules, "c1ccccc1("), worth(&molecules, "")),
+            (1.0, 0.0, 0.0)
+        );
     }
 
     #[test]

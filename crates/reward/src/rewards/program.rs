@@ -62,8 +62,10 @@ impl Reward for Program {
             // A program that reads nothing breaks the pipe, which is no failure of its own.
             std::thread::spawn(move || drop(pipe.write_all(&input)));
         }
+        // One line more than is wanted says that there are too many.
+        let most = attempts.len() + 1;
         let complaint = running.child.stderr.take().map(|pipe| collect(move |out| drop(out.send(beginning(pipe)))));
-        let lines = running.child.stdout.take().map(|pipe| collect(move |out| read_lines(pipe, &out)));
+        let lines = running.child.stdout.take().map(|pipe| collect(move |out| read_lines(pipe, most, &out)));
         let mut values = Vec::with_capacity(attempts.len());
         let late = |what: &str| self.failed(format!("did not {what} within {} seconds", self.time.as_secs_f64()));
         while let Some(lines) = lines.as_ref().filter(|_| values.len() < attempts.len()) {
@@ -99,15 +101,17 @@ fn collect(work: impl FnOnce(std::sync::mpsc::Sender<String>) + Send + 'static) 
     receiver
 }
 
-fn read_lines(pipe: impl Read, out: &std::sync::mpsc::Sender<String>) {
+/// The first lines of a pipe; the rest is read and dropped, so that nobody waits and nothing piles up.
+fn read_lines(pipe: impl Read, most: usize, out: &std::sync::mpsc::Sender<String>) {
     let mut reader = BufReader::new(pipe);
-    loop {
+    for _ in 0..most {
         let mut line = Vec::new();
         match reader.by_ref().take(LINE).read_until(b'\n', &mut line) {
             Ok(read) if read > 0 && out.send(String::from_utf8_lossy(&line).into_owned()).is_ok() => {}
             _ => return,
         }
     }
+    let _ = std::io::copy(&mut reader, &mut std::io::sink());
 }
 
 /// The first bytes of a pipe; the rest is read and dropped, so that nobody waits.
@@ -258,6 +262,21 @@ mod tests {
         assert!(begun.elapsed() < Duration::from_secs(500));
         let pid = std::fs::read_to_string(&child).unwrap();
         assert!(ends(pid.trim()), "its child outlives it");
+    }
+
+    #[test]
+    fn a_program_that_answers_and_does_not_end_is_killed() {
+        let refused = run("echo 1; echo 0; sleep 1000", Duration::from_millis(500)).unwrap_err().to_string();
+        assert!(refused.ends_with("did not end within 0.5 seconds"), "{refused}");
+    }
+
+    #[test]
+    fn a_program_that_writes_without_end_is_killed_and_nothing_piles_up() {
+        let refused = run("while :; do echo 1; done", Duration::from_millis(500)).unwrap_err().to_string();
+        assert!(refused.ends_with("did not end within 0.5 seconds"), "{refused}");
+        let (sender, lines) = channel();
+        read_lines(std::io::repeat(b'\n').take(1 << 20), 3, &sender);
+        assert_eq!(lines.try_iter().count(), 3);
     }
 
     #[test]
