@@ -45,7 +45,7 @@ impl ConstraintSpec {
     }
 
     /// What tells it from others of its kind.
-    fn source(&self) -> String {
+    pub(crate) fn source(&self) -> String {
         match self {
             Self::Regex(source) | Self::Grammar(source) => source.clone(),
             Self::JsonSchema(schema) => schema.to_string(),

@@ -36,7 +36,7 @@ pub(crate) trait Prefix: Clone + Send + 'static {
     /// Tokens that have to follow at least before the text may end.
     fn shortest(&self) -> usize;
 
-    /// Those of them that a search for an end tries, the likeliest to lead to one first, of tokens that are allowed.
+    /// The tokens that may come next and that a search for an end tries, the likeliest to lead to one first, of tokens that are allowed.
     fn branches(&mut self, is_allowed: &dyn Fn(TokenId) -> bool) -> Vec<TokenId>;
 }
 

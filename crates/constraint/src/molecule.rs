@@ -11,6 +11,9 @@ use std::sync::Arc;
 /// What a constraint on molecules is called in messages.
 pub(crate) const KIND: &str = "molecule";
 
+/// Bytes of a molecule that may stand beside its hole. What is read of it is copied for each token that may come next.
+const MOST_AROUND: usize = 1024;
+
 /// Texts that a search for an end tries, those first that close something. Others have more rings to close than a hole
 /// holds.
 const ENDINGS: [&str; 13] = [")", "1", "2", "3", "4", "c", "C", "n", "o", "N", "O", "=O", "[nH]"];
@@ -71,8 +74,19 @@ impl Constraint for Molecules {
     fn begin(&self, span: &SpanStart<'_>) -> Result<Box<dyn SpanFiller>, ConstraintError> {
         let (before, after) = (self.around(span.before)?, self.around(span.after)?);
         // A molecule has no blanks, so it ends where there is one.
-        let before = before.rsplit(u8::is_ascii_whitespace).next().unwrap_or_default();
+        let before = if self.is_behind_blank {
+            // The blank is not on the canvas: the span's first token owes it.
+            &[]
+        } else {
+            before.rsplit(u8::is_ascii_whitespace).next().unwrap_or_default()
+        };
         let after = after.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+        if before.len() + after.len() > MOST_AROUND {
+            return Err(ConstraintError::Refused(format!(
+                "{} bytes of the molecule stand beside the hole; allowed: at most {MOST_AROUND}",
+                before.len() + after.len()
+            )));
+        }
         let mut reader = SmilesReader::new();
         for (at, byte) in before.iter().enumerate() {
             reader.push(*byte).map_err(|kind| {

@@ -3,12 +3,12 @@
 use crate::ConstraintSpec;
 use crate::automaton::{ByteAutomaton, DEAD};
 use crate::determine::determine;
-use crate::error::{CompileError, TooLarge};
+use crate::error::{CompileError, Limit, TooLarge};
 use crate::{pattern, schema};
 use aquatint_molecule::Molecule;
 
 /// The texts that a constraint allows. It needs no vocabulary, and is the same set that the constraint of a
-/// [`Compiler`](crate::Compiler) writes.
+/// [`Compiler`](crate::Compiler) writes; of molecules also those of several parts (`.`) and of unknown atoms (`*`).
 ///
 /// ```
 /// use aquatint_constraint::{ConstraintSpec, TextSet};
@@ -34,6 +34,9 @@ impl TextSet {
     /// and in no other case.
     pub fn new(spec: &ConstraintSpec) -> Result<Self, CompileError> {
         let kind = spec.kind();
+        if spec.source().len() > Limit::Source.most() {
+            return Err(CompileError::TooLarge { kind, limit: Limit::Source });
+        }
         let automaton = match spec {
             ConstraintSpec::Regex(source) => {
                 let expression = pattern::whole(source).map_err(|reason| CompileError::Regex { reason })?;

@@ -139,8 +139,8 @@ impl Graph {
     fn separate_charges(&mut self) {
         for number in 0..self.atoms.len() {
             // An aromatic nitrogen has one more bond in its ring than is written.
-            let written = self.bonded[number] + u8::from(self.atoms[number].aromatic);
-            if !self.atoms[number].is_neutral_nitrogen() || written != 5 {
+            let most = 5 - u8::from(self.atoms[number].aromatic);
+            if !self.atoms[number].is_neutral_nitrogen() || self.bonded[number] != most {
                 continue;
             }
             let neighbour = |bond: &Bond| match bond.ends {

@@ -197,7 +197,12 @@ impl SmilesReader {
     fn require_room(&self) -> Result<(), SmilesErrorKind> {
         let Some(current) = self.current else { return Ok(()) };
         let order = |bond: Option<Order>| bond.unwrap_or(Order::Unwritten).at_least();
-        let of_rings = self.rings.iter().filter(|ring| ring.atom == current).map(|ring| order(ring.bond)).sum::<u8>();
+        let of_rings = self
+            .rings
+            .iter()
+            .filter(|ring| ring.atom == current)
+            .map(|ring| order(ring.bond))
+            .fold(0, u8::saturating_add);
         self.graph.require_room_for(current, of_rings.saturating_add(order(self.bond)))
     }
 

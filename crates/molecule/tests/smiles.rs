@@ -56,6 +56,16 @@ fn molecules_are_read_with_their_atoms_and_rings() {
 }
 
 #[test]
+fn every_beginning_of_a_molecule_is_taken() {
+    for (text, ..) in MOLECULES {
+        let mut reader = SmilesReader::new();
+        for (at, byte) in text.bytes().enumerate() {
+            reader.push(byte).unwrap_or_else(|error| panic!("{}: {error}", &text[..=at]));
+        }
+    }
+}
+
+#[test]
 fn what_is_no_molecule_is_refused_where_it_goes_wrong() {
     let valence = |element, most| Kind::Valence { element, most };
     let cases = [
@@ -119,18 +129,24 @@ fn symbols() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// What is read of a molecule never forbids its end.
+    /// Whatever the text: a molecule has nothing open and no more rings than bonds, and a refusal is within the text. What a
+    /// reader refuses, no other end makes a molecule.
     #[test]
-    fn every_beginning_of_a_molecule_is_taken(text in symbols()) {
-        let mut reader = SmilesReader::new();
-        let taken = text.bytes().all(|byte| reader.push(byte).is_ok());
-        let parsed = Molecule::parse(&text);
-        if parsed.is_ok() {
-            prop_assert!(taken);
-            prop_assert!(reader.molecule().is_ok());
-            prop_assert_eq!((reader.open_branches(), reader.open_rings().count()), (0, 0));
-        } else {
-            prop_assert!(!taken || reader.molecule().is_err());
+    fn any_text_is_a_molecule_or_refused_within_it(text in symbols(), end in symbols()) {
+        match Molecule::parse(&text) {
+            Ok(molecule) => {
+                let mut reader = SmilesReader::new();
+                text.bytes().for_each(|byte| reader.push(byte).unwrap());
+                prop_assert_eq!((reader.open_branches(), reader.open_rings().count()), (0, 0));
+                prop_assert!(molecule.atoms() > 0 && molecule.rings() < text.len());
+            }
+            Err(error) => {
+                prop_assert!(error.at <= text.len());
+                if error.at < text.len() {
+                    let other = text[..=error.at].to_owned() + &end;
+                    prop_assert!(Molecule::parse(&other).is_err(), "{}", other);
+                }
+            }
         }
     }
 

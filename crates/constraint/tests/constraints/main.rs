@@ -41,17 +41,32 @@ fn refusal(error: &CompileError) -> String {
 /// A text of a constraint in a hole of so many tokens at most, drawn from predictions that are noise, position after
 /// position in an order that is drawn, too.
 fn text(constraint: &dyn Constraint, length: usize, seed: u64) -> Result<String, ConstraintError> {
-    written(constraint, length, seed, |draws, open| open.iter().copied().filter(|_| draws.below(2) == 0).collect())
+    written(constraint, ("", ""), length, seed, |draws, open| {
+        open.iter().copied().filter(|_| draws.below(2) == 0).collect()
+    })
 }
 
 /// The same from left to right, a few tokens at once.
 fn in_order(constraint: &dyn Constraint, length: usize, seed: u64) -> Result<String, ConstraintError> {
-    written(constraint, length, seed, |draws, open| open[..open.len().min(1 + draws.below(3) as usize)].to_vec())
+    in_order_between(constraint, ("", ""), length, seed)
+}
+
+/// The same with texts before and behind the hole.
+fn in_order_between(
+    constraint: &dyn Constraint,
+    around: (&str, &str),
+    length: usize,
+    seed: u64,
+) -> Result<String, ConstraintError> {
+    written(constraint, around, length, seed, |draws, open| {
+        open[..open.len().min(1 + draws.below(3) as usize)].to_vec()
+    })
 }
 
 /// Draws until nothing is open; `commits` chooses which of the open positions keep what was drawn for them.
 fn written(
     constraint: &dyn Constraint,
+    around: (&str, &str),
     length: usize,
     seed: u64,
     commits: impl Fn(&mut Draws, &[usize]) -> Vec<usize>,
@@ -59,12 +74,13 @@ fn written(
     let vocabulary = vocabulary();
     let end = vocabulary.role(Role::End).unwrap();
     let start = vec![Cell::Free; length];
+    let tokens = |text: &str| vocabulary.encode(text).unwrap();
     let mut filler = constraint.begin(&SpanStart {
         cells: &start,
         closing: Some(end),
         forbidden: &[end],
-        before: Some(&[]),
-        after: Some(&[]),
+        before: Some(&tokens(around.0)),
+        after: Some(&tokens(around.1)),
     })?;
     let draws = &mut Key::new(seed).at(0, 0);
     let mut holds: Vec<Option<TokenId>> = vec![None; length];

@@ -1,15 +1,15 @@
 //! Molecules, from predictions that are noise.
 
-use super::{in_order, refusal, vocabulary};
+use super::{in_order, in_order_between, refusal, vocabulary};
 use aquatint_constraint::{Compiler, ConstraintSpec, TextSet};
 use aquatint_diffusion::TokenId;
 use aquatint_diffusion::constraint::Cell;
-use aquatint_generate::{ConstraintError, SpanStart};
+use aquatint_generate::{Constraint, ConstraintError, SpanStart};
 use aquatint_molecule::Molecule;
 use aquatint_vocabulary::Role;
 use std::sync::Arc;
 
-fn constraint() -> Arc<dyn aquatint_generate::Constraint> {
+fn constraint() -> Arc<dyn Constraint> {
     super::compiler().compile(&ConstraintSpec::Molecule).unwrap().plain
 }
 
@@ -36,15 +36,42 @@ fn whatever_is_predicted_a_molecule_is_written() {
 
 #[test]
 fn what_stands_around_a_hole_is_part_of_the_molecule() {
-    begin("C1CC", "CC1", 8).unwrap();
+    let constraint = constraint();
+    for around @ (before, after) in [("C1CC", "CC1"), ("c1ccc(", ")cc1"), ("C1CC", "CC2CC2"), ("", "C"), ("N(", ")C")] {
+        for seed in 0..6 {
+            let text = in_order_between(constraint.as_ref(), around, 10, seed).unwrap();
+            let whole = format!("{before}{text}{after}");
+            Molecule::parse(&whole).unwrap_or_else(|error| panic!("{whole}: {error}"));
+        }
+    }
     begin("Decorate this: c1ccc(", ")cc1 and no more.", 8).unwrap();
-    begin("C1CC", "CC2CC2", 8).unwrap();
     let refused = |before, after, length| begin(before, after, length).unwrap_err().to_string();
     assert_eq!(refused("C1CC", "C)C1", 1), "no text of the molecule was found that takes at most 1 tokens");
     assert_eq!(
         refused("C==", "C", 4),
         "no molecule begins with `C==`, before the hole: at byte 2: `=` has no place here"
     );
+}
+
+#[test]
+fn behind_a_blank_a_molecule_begins_and_what_is_beside_it_has_a_limit() {
+    let (vocabulary, end) = (vocabulary(), vocabulary().role(Role::End).unwrap());
+    let molecules = super::compiler().compile(&ConstraintSpec::Molecule).unwrap();
+    let cells = [Cell::Free; 6];
+    let begin = |constraint: &dyn Constraint, before: &str| {
+        let before = vocabulary.encode(before).unwrap();
+        let (closing, forbidden) = (Some(end), &[end][..]);
+        let start = SpanStart { cells: &cells, closing, forbidden, before: Some(&before), after: Some(&[]) };
+        constraint.begin(&start).map(|_| ()).map_err(|error| error.to_string())
+    };
+    // The canvas lacks the blank before such a hole.
+    begin(molecules.behind_blank.as_ref(), "A molecule:").unwrap();
+    assert!(
+        begin(molecules.plain.as_ref(), "A molecule:").unwrap_err().contains("no molecule begins with `molecule:`")
+    );
+    let long = "C".repeat(1025);
+    let said = begin(molecules.plain.as_ref(), &long).unwrap_err();
+    assert_eq!(said, "1025 bytes of the molecule stand beside the hole; allowed: at most 1024");
 }
 
 #[test]
