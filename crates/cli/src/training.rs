@@ -167,7 +167,7 @@ impl TrainingScreen {
 
 /// Figures with their names, in one line.
 fn named(figures: &[Figure]) -> String {
-    figures.iter().map(|(name, value)| format!("{} {value:.3}", name.replace('_', " "))).collect::<Vec<_>>().join("  ")
+    figures.iter().map(|(name, value)| format!("{} {value:.4}", name.replace('_', " "))).collect::<Vec<_>>().join("  ")
 }
 
 /// The warning that the vocabulary cannot write a part of `what`, with its share where the bytes in all are known.
@@ -255,7 +255,7 @@ mod tests {
             seconds: 3.0,
             seconds_left: 42.0,
         };
-        assert_eq!(step_line(&figures), "loss -0.1250  reward 0.500  flat groups 0.250  100 tokens/s  42s left");
+        assert_eq!(step_line(&figures), "loss -0.1250  reward 0.5000  flat groups 0.2500  100 tokens/s  42s left");
     }
 
     #[test]

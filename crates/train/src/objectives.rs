@@ -6,6 +6,7 @@ mod diffusion;
 mod distillation;
 mod instruct;
 mod preference;
+mod reference;
 mod reward;
 mod self_conditioning;
 mod spans;

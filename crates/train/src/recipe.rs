@@ -303,6 +303,31 @@ pub struct ObjectiveRecipe {
     pub preference: Option<PreferenceRecipe>,
 }
 
+impl ObjectiveRecipe {
+    /// The keys that are set and say how the bound of the texts of a corpus is learned, which other objectives may not do.
+    pub(crate) fn stated_of_the_bound(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let usual = Self::default();
+        [
+            ("objective.time_sampling", self.time_sampling != usual.time_sampling),
+            ("objective.time_range", self.time_range != usual.time_range),
+            ("objective.masking", self.masking != usual.masking),
+            ("objective.weight_limit", self.weight_limit.is_some()),
+            (
+                "objective.self_conditioning_probability",
+                self.self_conditioning_probability != usual.self_conditioning_probability,
+            ),
+            ("objective.bound", self.bound),
+            ("objective.prompt", self.prompt != usual.prompt),
+            ("objective.given_share", self.given_share != usual.given_share),
+            ("objective.given_spans", self.given_spans != usual.given_spans),
+            ("objective.hidden_spans", self.hidden_spans != usual.hidden_spans),
+            ("objective.domains", !self.domains.is_empty()),
+        ]
+        .into_iter()
+        .filter_map(|(key, is_stated)| is_stated.then_some(key))
+    }
+}
+
 fn is_zero(number: &f64) -> bool {
     *number == 0.0
 }

@@ -231,8 +231,10 @@ fn each_adapter_answers_by_the_template_and_the_advice_of_its_own_folder() {
     // What says nothing is used as the model is.
     assert_eq!(usage("base+plain")["prompt_tokens"], usage("base")["prompt_tokens"]);
     let defaults = |model: &str| {
-        let models = running.get("/v1/models").expect(200);
-        models["data"].as_array().unwrap().iter().find(|there| there["id"] == model).unwrap().clone()
+        let props = running.get("/props").expect(200);
+        let models = props["models"].as_array().unwrap();
+        models.iter().find(|there| there["name"] == model).unwrap()["defaults"].clone()
     };
-    assert_ne!(defaults("base+first"), defaults("base+second"));
+    let most = |model: &str| defaults(model)["max_tokens"].clone();
+    assert_eq!((most("base+first"), most("base+second")), (json!(5), json!(9)), "{}", defaults("base+first"));
 }

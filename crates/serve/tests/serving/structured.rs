@@ -1,6 +1,7 @@
 //! Answers that are kept within a form: schemas, expressions, calls of tools.
 
 use crate::support::Running;
+use aquatint_molecule::Molecule;
 use serde_json::{Value, json};
 
 fn schema() -> Value {
@@ -62,6 +63,23 @@ fn a_text_matches_its_expression_in_every_endpoint() {
     assert_eq!(server.post("/v1/completions", &impossible).status, 400);
     let two = json!({"prompt": "a", "regex": "a", "response_format": {"type": "json_object"}});
     assert_eq!(server.post("/v1/completions", &two).expect(400)["error"]["param"], "response_format");
+}
+
+#[test]
+fn a_hole_in_a_molecule_is_filled_so_that_all_of_it_is_one() {
+    let server = Running::start();
+    let canvas = json!({"template": "c1ccc([[~12]])cc1", "molecule": true, "seed": 1});
+    let filled = server.post("/v1/canvas", &canvas).expect(200);
+    let whole = format!("c1ccc({})cc1", filled["results"][0]["holes"][0].as_str().unwrap());
+    Molecule::parse(&whole).unwrap_or_else(|error| panic!("{whole}: {error}"));
+    for (refused, reason) in [
+        (json!({"template": "C==[[~4]]", "molecule": true}), "no molecule begins with"),
+        (json!({"template": "C[[~4]]C[[~4]]", "molecule": true}), "a molecule has one hole"),
+        (json!({"template": "C[[~4]]", "molecule": true, "regex": "C"}), "kept within one thing"),
+    ] {
+        let said = server.post("/v1/canvas", &refused).expect(400);
+        assert!(said.to_string().contains(reason), "{said}");
+    }
 }
 
 #[test]

@@ -14,10 +14,9 @@
 //! Deviation: gradients of the adapter are with its dropout, `m` is without.
 
 use super::Registered;
+use super::reference::Reference;
 use crate::objective::{Figure, HeldOutCost, Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
-use crate::recipe::{
-    Masking, ObjectiveKind, ObjectiveRecipe, PreferenceRecipe, Resolved, SharedNoise, SourceRecipe, Times,
-};
+use crate::recipe::{ObjectiveKind, PreferenceRecipe, Resolved, SharedNoise, SourceRecipe, Times};
 use crate::train_data::{TrainData, VALIDATION_SEED};
 use crate::{RecipeError, TrainError};
 use aquatint_batch::{BoundSamples, BoundSampling, PackedBatch};
@@ -26,7 +25,7 @@ use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Key, Process, TimeSampling};
 use aquatint_evaluate::EvaluateError;
 use aquatint_generate::process_of;
-use aquatint_network::{Denoiser, Learner};
+use aquatint_network::Learner;
 use std::sync::Arc;
 
 /// Streams of randomness under the run's seed.
@@ -60,18 +59,9 @@ fn check(recipe: &Resolved) -> Result<(), RecipeError> {
         return wrong("optimiser.batch", recipe.canvases_per_pass().to_string(), allowed);
     }
     // What the bound of the texts of a corpus has, and a sampled one has not.
-    let (objective, usual) = (&recipe.objective, ObjectiveRecipe::default());
-    let unused = [
-        ("objective.time_sampling", objective.time_sampling == Times::Adaptive),
-        ("objective.time_range", objective.time_range != usual.time_range),
-        ("objective.masking", objective.masking == Masking::Complementary),
-        ("objective.weight_limit", objective.weight_limit.is_some()),
-        ("objective.bound", objective.bound),
-        ("objective.prompt", objective.prompt > 0),
-        ("objective.given_share", objective.given_share > 0.0),
-    ];
-    match unused.into_iter().find(|(_, is_stated)| *is_stated) {
-        Some((key, _)) => wrong(key, "set".to_owned(), "nothing where `objective.kind` is \"preference\""),
+    let spread = |key: &&str| *key != "objective.time_sampling" || recipe.objective.time_sampling == Times::Adaptive;
+    match recipe.objective.stated_of_the_bound().find(spread) {
+        Some(key) => wrong(key, "set".to_owned(), "nothing where `objective.kind` is \"preference\""),
         None => Ok(()),
     }
 }
@@ -148,8 +138,7 @@ struct Preference {
     sampling: BoundSampling,
     key: Key,
     data: Arc<TrainData>,
-    /// The model that the run begins with; `None` where it is the network without its adapter.
-    reference: Option<Box<dyn Denoiser>>,
+    reference: Reference,
     /// Since the last figures.
     observed: Observed,
     validation: Validation,
@@ -185,7 +174,7 @@ impl Preference {
             sampling,
             key: Key::new(recipe.seed),
             data: setting.train_data()?,
-            reference: if recipe.adapter.is_some() { None } else { Some(setting.open_initial()?) },
+            reference: Reference::begin(setting)?,
             observed: Observed::default(),
             validation,
         })
@@ -259,10 +248,7 @@ impl Objective for Preference {
         let rows = pass.rows;
         let (samples, of_reference) = self.samples(pass);
         let others = of_reference.as_ref().unwrap_or(&samples);
-        let reference = match &self.reference {
-            Some(reference) => others.bounds(reference.as_ref(), rows)?,
-            None => others.bounds(model.without_adapter().as_ref(), rows)?,
-        };
+        let reference = self.reference.read(model, |reference| others.bounds(reference, rows))?;
         learn(&self.recipe, (&samples, rows), (&reference, pass.canvases / 2), model)
     }
 
@@ -281,10 +267,7 @@ impl Objective for Preference {
             let rows = PackedBatch::new(batch.canvases(), model.spec().attention)?;
             let streams: Vec<u64> = (done..).take(rows.canvases.len()).collect();
             let samples = BoundSamples::draw((&rows, self.process.as_ref()), sampling, (key, 0), &streams);
-            let reference = match &self.reference {
-                Some(reference) => samples.bounds(reference.as_ref(), &rows)?,
-                None => samples.bounds(model.without_adapter().as_ref(), &rows)?,
-            };
+            let reference = self.reference.read(model, |reference| samples.bounds(reference, &rows))?;
             let bounds = samples.bounds(model, &rows)?;
             for (pair, tokens) in compared(&bounds, &reference).into_iter().zip(learned(&rows).chunks_exact(2)) {
                 let PairLoss { loss, margin, .. } = pair.loss(self.recipe.beta);

@@ -11,12 +11,12 @@
 
 mod estimator;
 mod estimators;
-mod figures;
 mod prompts;
 mod rollout;
 mod surrogate;
 
 use super::Registered;
+use super::reference::Reference;
 use crate::objective::{Figure, HeldOutCost, Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
 use crate::recipe::{ObjectiveKind, RewardRecipe, SurrogateKind};
 use crate::{RecipeError, TrainError};
@@ -29,7 +29,6 @@ use aquatint_network::{Denoiser, Learner, NetworkSpec};
 use aquatint_reward::Rewards;
 use aquatint_vocabulary::{Role, Vocabulary};
 use estimator::{Drawn, Estimator, Plan};
-use figures::RewardFigures;
 use prompts::Prompts;
 use rollout::{Completion, Drawer, Exact, Rollout};
 use serde::{Deserialize, Serialize};
@@ -62,13 +61,13 @@ struct RewardObjective {
     key: Key,
     canvas_length: usize,
     canvases_per_pass: usize,
-    /// The model of `initial`, where the divergence from it counts.
-    reference: Option<Box<dyn Denoiser>>,
+    /// Where the divergence from it counts.
+    reference: Option<Reference>,
     rollout: Option<Rollout>,
     /// Rollouts in a row without a group whose rewards differ.
     flat: u64,
-    /// Of the steps since the last report.
-    since: Vec<RewardFigures>,
+    /// Steps since the last report, and the sums of their figures.
+    since: (u32, Vec<Figure>),
 }
 
 /// What the run's state keeps.
@@ -91,10 +90,7 @@ impl RewardObjective {
         let needed = reward.prompts(recipe.optimiser.batch);
         let prompts = Prompts::read(setting, reward.completion_length, needed)?;
         let saved = setting.saved::<Counted>()?;
-        let reference = match &recipe.initial {
-            Some(initial) if reward.kl > 0.0 => Some(setting.open(initial)?),
-            _ => None,
-        };
+        let reference = if reward.kl > 0.0 { Some(Reference::begin(setting)?) } else { None };
         let (rollout, flat) = saved.map_or((None, 0), |saved| (saved.rollout, saved.flat));
         Ok(Self {
             rewards: reward.rewards()?,
@@ -109,7 +105,7 @@ impl RewardObjective {
             reference,
             rollout,
             flat,
-            since: Vec::new(),
+            since: Default::default(),
             recipe: reward,
         })
     }
@@ -237,20 +233,18 @@ impl RewardObjective {
     }
 
     /// The figures of a rollout.
-    fn figures_of(&self, rollout: &Rollout) -> RewardFigures {
+    fn figures_of(&self, rollout: &Rollout) -> Vec<Figure> {
         let completions = &rollout.completions;
         let count = completions.len().max(1) as f64;
         let mean = |of: &dyn Fn(&Completion) -> f64| completions.iter().map(of).sum::<f64>() / count;
         let reward = mean(&|completion| completion.reward.0);
-        RewardFigures {
-            reward,
-            reward_spread: mean(&|completion| (completion.reward.0 - reward).powi(2)).sqrt(),
-            solved: mean(&|completion| f64::from(u8::from(completion.solved))),
-            flat_groups: self.flat_groups(rollout),
-            completion_length: mean(&|completion| completion.positions.len() as f64),
-            clipped: 0.0,
-            kl: None,
-        }
+        vec![
+            ("reward", reward),
+            ("reward_spread", mean(&|completion| (completion.reward.0 - reward).powi(2)).sqrt()),
+            ("solved", mean(&|completion| f64::from(u8::from(completion.solved)))),
+            ("flat_groups", self.flat_groups(rollout)),
+            ("completion_length", mean(&|completion| completion.positions.len() as f64)),
+        ]
     }
 
     /// The share of groups whose completions are all worth the same.
@@ -317,7 +311,9 @@ impl Objective for RewardObjective {
             false => None,
         };
         let there = match &self.reference {
-            Some(reference) => Some(self.log_probabilities(reference.as_ref(), rows, &plans)?),
+            Some(reference) => {
+                Some(reference.read(&*model, |reference| self.log_probabilities(reference, rows, &plans))?)
+            }
             None => None,
         };
         let mut weights: Vec<Vec<Vec<f64>>> = Vec::with_capacity(plans.len());
@@ -380,9 +376,17 @@ impl Objective for RewardObjective {
         let sums = observed.chunks_exact(3).fold([0.0; 3], |sums, part| [0, 1, 2].map(|i| sums[i] + part[i]));
         let [kl, clipped, estimates] = sums;
         let estimates = f64::max(estimates, 1.0);
-        let figures = self.rollout.as_ref().map(|rollout| self.figures_of(rollout));
-        let kl = self.reference.is_some().then_some(kl / estimates);
-        self.since.extend(figures.map(|figures| RewardFigures { clipped: clipped / estimates, kl, ..figures }));
+        let Some(rollout) = &self.rollout else { return };
+        let mut figures = self.figures_of(rollout);
+        figures.push(("clipped", clipped / estimates));
+        figures.extend(self.reference.is_some().then_some(("kl", kl / estimates)));
+        let (steps, sums) = &mut self.since;
+        *steps += 1;
+        if sums.is_empty() {
+            *sums = figures;
+        } else {
+            sums.iter_mut().zip(figures).for_each(|((_, sum), (_, figure))| *sum += figure);
+        }
     }
 
     fn validate(&self, _: &dyn Learner, _: &mut dyn FnMut(u64) -> bool) -> Result<Option<HeldOutCost>, TrainError> {
@@ -394,7 +398,8 @@ impl Objective for RewardObjective {
     }
 
     fn means(&mut self) -> Vec<Figure> {
-        RewardFigures::means(&std::mem::take(&mut self.since))
+        let (steps, sums) = std::mem::take(&mut self.since);
+        sums.into_iter().map(|(name, sum)| (name, sum / f64::from(steps))).collect()
     }
 
     fn describe_generation(&self, defaults: &mut GenerationDefaults) {

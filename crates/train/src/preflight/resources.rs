@@ -135,13 +135,17 @@ fn require_memory(memory: AvailableMemory, training: f64, save: f64) -> Result<(
     Ok(())
 }
 
-/// Bytes of the model of `initial`, where the divergence from it counts, or preferences are learned beside it. An adapter of
-/// preferences stands beside it as it is.
+/// Bytes of the model of `initial`, where the divergence from it counts, or preferences are learned beside it. An adapter
+/// stands beside it as it is.
 fn reference(preflight: &Preflight<'_>, spec: &NetworkSpec) -> f64 {
     let recipe = preflight.recipe;
-    let is_beside = recipe.objective.kind == ObjectiveKind::Preference && recipe.adapter.is_none();
+    let is_preferred = recipe.objective.kind == ObjectiveKind::Preference;
     let diverges = recipe.reward.as_ref().is_some_and(|reward| reward.kl > 0.0);
-    if is_beside || diverges { spec.parameter_count() as f64 * preflight.element_bytes as f64 } else { 0.0 }
+    if (is_preferred || diverges) && recipe.adapter.is_none() {
+        spec.parameter_count() as f64 * preflight.element_bytes as f64
+    } else {
+        0.0
+    }
 }
 
 /// Bytes of the activations of a pass, at least.

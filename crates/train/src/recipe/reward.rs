@@ -1,6 +1,6 @@
 //! What a model learns from rewards: how completions are drawn, what they are worth, and what follows from it.
 
-use super::{ObjectiveKind, ObjectiveRecipe, Resolved, SourceRecipe};
+use super::{ObjectiveKind, Resolved, SourceRecipe};
 use crate::RecipeError;
 use aquatint_reward::{RewardError, Rewards, Seconds};
 use serde::{Deserialize, Serialize};
@@ -167,7 +167,8 @@ pub(super) fn check(recipe: &Resolved) -> Result<(), RecipeError> {
     if !recipe.data.codecs.is_empty() || recipe.data.train.iter().any(|SourceRecipe { media, .. }| media.is_some()) {
         return wrong("data.codecs", "set", "nothing where `objective.kind` is \"reward\": completions are text");
     }
-    if let Some(key) = without_effect(&recipe.objective) {
+    // A prompt has its meaning here, too.
+    if let Some(key) = recipe.objective.stated_of_the_bound().find(|key| *key != "objective.prompt") {
         return wrong(
             key,
             "set",
@@ -207,24 +208,6 @@ pub(super) fn check(recipe: &Resolved) -> Result<(), RecipeError> {
     }
     aquatint_diffusion::policy::by_name(&reward.policy).map_err(RecipeError::Policy)?;
     reward.rewards().map(drop).map_err(RecipeError::Reward)
-}
-
-/// A key that is set and has no effect beside rewards.
-fn without_effect(objective: &ObjectiveRecipe) -> Option<&'static str> {
-    let neutral = ObjectiveRecipe::default();
-    [
-        ("objective.time_sampling", objective.time_sampling != neutral.time_sampling),
-        ("objective.time_range", objective.time_range != neutral.time_range),
-        ("objective.masking", objective.masking != neutral.masking),
-        ("objective.weight_limit", objective.weight_limit.is_some()),
-        ("objective.bound", objective.bound),
-        ("objective.given_share", objective.given_share != neutral.given_share),
-        ("objective.given_spans", objective.given_spans != neutral.given_spans),
-        ("objective.hidden_spans", objective.hidden_spans != neutral.hidden_spans),
-        ("objective.domains", !objective.domains.is_empty()),
-    ]
-    .into_iter()
-    .find_map(|(key, is_set)| is_set.then_some(key))
 }
 
 mod defaults {

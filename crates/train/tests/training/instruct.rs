@@ -267,7 +267,4 @@ fn an_adapter_learns_answers_and_they_have_their_template_wherever_it_is_applied
     opened.merge(&merged, aquatint_checkpoint::Storage::F32).unwrap();
     let merged = Checkpoint::load(&merged).unwrap();
     assert_eq!((rendered(&merged).as_str(), merged.generation.max_new_tokens), ("Q: fox hen?\nA:", Some(6)));
-    // Another template belongs into another folder.
-    let other = tuned(&output, &initial, &data, &[&set[..], &["objective.chat_template='{{ messages }}'"]].concat());
-    assert!(run(&other, true).is_err());
 }

@@ -139,14 +139,43 @@ fn ranks_share_the_rollouts_and_learn_what_one_does() {
 fn a_text_may_hold_its_own_completion() {
     let folder = tempfile::tempdir().unwrap();
     let (initial, data) = (initial(folder.path()), prompts(folder.path()));
-    let set = ["reward.completion_length=0", "objective.prompt=2", "run.steps=2", "data.canvas_length=12"];
+    // A program that sees what the text holds behind its prompt gives 1 for each completion.
+    let script = folder.path().join("reference.sh");
+    let found = "while read -r line; do case \"$line\" in *'\"reference\":\"'[!\\\"]*) echo 1;; *) echo 0;; esac; done";
+    std::fs::write(&script, found).unwrap();
+    let program = format!("reward.terms=[{{ name = 'program:/bin/sh {}' }}]", script.display());
+    let set = [&*program, "reward.completion_length=0", "objective.prompt=2", "run.steps=2", "data.canvas_length=12"];
     let (_, figures) = run(&rewarded(&folder.path().join("run"), &initial, &data, &set), false).unwrap();
     let rewards = rewards(&figures);
     assert!(rewards.iter().map(|step| step["completion_length"]).all(|length| length > 1.0 && length < 12.0));
+    assert!(rewards.iter().all(|step| step["reward"] == 1.0), "{rewards:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reward_that_fails_ends_the_run_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let (initial, data) = (initial(folder.path()), prompts(folder.path()));
+    for (name, lines, reason) in [
+        ("dies", "echo no more >&2; exit 3", "numbers and ended with exit status: 3: no more"),
+        ("nan", "while read -r line; do echo nan; done", "allowed: a finite number"),
+    ] {
+        let script = folder.path().join(format!("{name}.sh"));
+        std::fs::write(&script, lines).unwrap();
+        let program = format!("reward.terms=[{{ name = 'program:/bin/sh {}' }}]", script.display());
+        let recipe = rewarded(&folder.path().join(name), &initial, &data, &[&program]);
+        for ranks in [1, 2] {
+            let refused = match ranks {
+                1 => run(&recipe, false).map(drop).unwrap_err(),
+                _ => run_among(ranks, &recipe, false).map(drop).unwrap_err(),
+            };
+            assert!(format!("{refused:?} {refused}").contains(reason), "{name}, {ranks}: {refused:?} {refused}");
+        }
+    }
 }
 
 #[test]
-fn an_adapter_learns_from_rewards_and_the_model_without_it_is_the_reference() {
+fn rewards_move_an_adapter_away_from_the_model_without_it() {
     let folder = tempfile::tempdir().unwrap();
     let (initial, data) = (initial(folder.path()), prompts(folder.path()));
     let set = ["adapter={ rank = 4 }", "reward.kl=0.01", "run.steps=6", "optimiser.learning_rate=3e-3"];
