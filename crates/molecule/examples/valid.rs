@@ -1,6 +1,6 @@
 //! Says of each line of standard input whether it is a molecule: `1`, or `0` and why.
 //!
-//! Run with: `cargo run --release -p aquatint-molecule --example valid < molecules.smi`
+//! Run with: `printf 'CCO\nC1CC\n' | cargo run --release -p aquatint-molecule --example valid`
 
 use aquatint_molecule::Molecule;
 use std::io::{self, BufRead, Write};

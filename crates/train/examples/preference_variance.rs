@@ -1,6 +1,8 @@
 //! The variance of the margin of preferences by how their bounds are sampled.
 //!
-//! Run with: `cargo run --release -p aquatint-train --example preference_variance -- tales MODEL data/sample/preferences/valid.jsonl [PAIRS] [DRAWS]`
+//! Run with: `cargo run --release -p aquatint-train --example preference_variance -- tales models/tales-16m data/sample/preferences/valid.jsonl 1 2`
+//!
+//! The arguments are a reference, a model tuned from it, a file of preferences, and the numbers of pairs and of draws.
 //!
 //! The margin of a pair is `(B_θ(y_w) − B_ref(y_w)) − (B_θ(y_l) − B_ref(y_l))` in nats, where the first model is the reference.
 //! Each of `PAIRS` pairs (8) is estimated `DRAWS` times (16) with other noise; the table has the mean over pairs of the variance
