@@ -83,14 +83,14 @@ pub(crate) fn run(arguments: &SudokuArguments, printer: &Printer) -> Result<(), 
 /// Writes puzzles to train on.
 pub(crate) fn write(arguments: &PuzzleArguments, printer: &Printer) -> Result<(), Failure> {
     let part = if arguments.unseen { Part::Unseen } else { Part::Training };
-    let failed = |error: &std::io::Error| Failure::of_file("write", &arguments.file, error);
-    let file = std::fs::File::create(&arguments.file).map_err(|error| failed(&error))?;
-    let mut out = std::io::BufWriter::new(file);
-    for puzzle in Puzzles::new(arguments.seed, part, clues(&arguments.clues)?).take(arguments.count) {
-        let line = wire::json(&serde_json::json!({ "text": puzzle.document() }))?;
-        writeln!(out, "{line}").map_err(|error| failed(&error))?;
-    }
-    out.flush().map_err(|error| failed(&error))?;
+    let puzzles = Puzzles::new(arguments.seed, part, clues(&arguments.clues)?).take(arguments.count);
+    aquatint_files::write_atomically(&arguments.file, |out| {
+        for puzzle in puzzles {
+            writeln!(out, "{}", serde_json::json!({ "text": puzzle.document() }))?;
+        }
+        Ok(())
+    })
+    .map_err(|error| Failure::of_file("write", &arguments.file, &error))?;
     printer.note(format_args!("{} puzzles in {}", arguments.count, arguments.file.display()));
     Ok(())
 }

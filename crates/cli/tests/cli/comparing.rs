@@ -66,7 +66,8 @@ fn models_are_compared_under_a_judge_and_figures_are_saved() {
 fn puzzles_are_written_learned_and_solved() {
     let room = room("sudoku");
     let write = |name: &str, more: &[&str]| {
-        let path = room.join(name);
+        // The folder is made.
+        let path = room.join("puzzles").join(name);
         let arguments = [&["eval", "puzzles", text(&path), "--count", "40", "--clues", "70-72"], more].concat();
         aquatint(&arguments).expect(0);
         path

@@ -1,0 +1,72 @@
+"""Countdown with three numbers: make a target of them by arithmetic, each used once.
+
+A row is a text of 25 characters: three numbers from 1 to 25, the target from 1 to 999, and one expression that has it,
+followed by blanks: ` 7 25  3 =  46` and a line end, then `(25-7)*3  `. No prompt stands in both files.
+
+    python3 recipes/countdown/prepare.py runs/countdown
+"""
+
+import argparse
+import json
+import os
+import random
+from fractions import Fraction
+
+WIDTH = 10
+
+
+def apply(left, operator, right):
+    """The value of two numbers under an operator; None where it is no fraction."""
+    if left is None or right is None or (operator == "/" and right == 0):
+        return None
+    return left / right if operator == "/" else {"+": left + right, "-": left - right, "*": left * right}[operator]
+
+
+def expression(a, first, b, second, c, right):
+    """`(a first b) second c`, or with the last two together: its text without needless parentheses, and its value."""
+    a, b, c = Fraction(a), Fraction(b), Fraction(c)
+    if right:
+        needless = first == "+" or first in "+-" and second in "*/" or first == "*" and second in "*/"
+        inner = f"{b}{second}{c}" if needless else f"({b}{second}{c})"
+        return f"{a}{first}{inner}", apply(a, first, apply(b, second, c))
+    needless = first in "*/" or second in "+-"
+    inner = f"{a}{first}{b}" if needless else f"({a}{first}{b})"
+    return f"{inner}{second}{c}", apply(apply(a, first, b), second, c)
+
+
+def row(draws):
+    while True:
+        numbers = [draws.randint(1, 25) for _ in range(3)]
+        a, b, c = draws.sample(numbers, 3)
+        text, value = expression(a, draws.choice("+-*/"), b, draws.choice("+-*/"), c, draws.random() < 0.5)
+        if value is not None and value.denominator == 1 and 1 <= value <= 999:
+            a, b, c = numbers
+            return f"{a:2} {b:2} {c:2} = {int(value):3}\n", text.ljust(WIDTH)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("folder")
+    arguments.add_argument("--count", type=int, default=200_000, help="puzzles to learn from")
+    arguments.add_argument("--unseen", type=int, default=500, help="puzzles held out")
+    arguments.add_argument("--seed", type=int, default=0)
+    given = arguments.parse_args()
+    draws = random.Random(given.seed)
+    os.makedirs(given.folder, exist_ok=True)
+    seen = set()
+    for name, count in (("unseen", given.unseen), ("puzzles", given.count)):
+        with open(os.path.join(given.folder, f"{name}.jsonl"), "w", encoding="utf-8") as out:
+            written = 0
+            while written < count:
+                prompt, completion = row(draws)
+                if prompt in seen and (name == "unseen" or prompt in held_out):
+                    continue
+                seen.add(prompt)
+                out.write(json.dumps({"text": prompt + completion}) + "\n")
+                written += 1
+        if name == "unseen":
+            held_out = set(seen)
+
+
+if __name__ == "__main__":
+    main()
