@@ -5,6 +5,9 @@
 //! fit), which keeps padding to a few percent without ever tearing a short document in two. Nor is a span of codes torn,
 //! a picture or a sound, where a canvas can hold it. No document attends to
 //! another: each position carries the number of its document, and attention stays within equal numbers.
+//!
+//! Or no document shares a canvas, and each is filled with end tokens, which are learned like all others, so that a model
+//! learns how long documents are (LLaDA, 2502.09992, section 2.3).
 
 use crate::best_fit::BestFit;
 use crate::{CorpusError, Packed, Shard};
@@ -128,6 +131,8 @@ impl Laid {
 pub struct Canvases {
     length: usize,
     laid: Vec<Laid>,
+    /// What fills the canvas of a document that is shorter, where none is shared.
+    fill: Option<TokenId>,
 }
 
 impl Canvases {
@@ -136,11 +141,25 @@ impl Canvases {
     /// # Errors
     /// When `length` is below 2 or absurd, or a shard is damaged.
     pub fn new(packed: Vec<Packed>, length: usize) -> Result<Self, CorpusError> {
+        Self::lay_out(packed, length, None)
+    }
+
+    /// The same with canvases of its own for each document: `end`, which ends all documents, is repeated behind its last
+    /// token until the canvas is full. A document that is longer than a canvas is cut as usual.
+    ///
+    /// # Errors
+    /// As [`Canvases::new`].
+    pub fn filled(packed: Vec<Packed>, length: usize, end: TokenId) -> Result<Self, CorpusError> {
+        Self::lay_out(packed, length, Some(end))
+    }
+
+    fn lay_out(packed: Vec<Packed>, length: usize, fill: Option<TokenId>) -> Result<Self, CorpusError> {
         if length < 2 || i32::try_from(length).is_err() {
             return Err(CorpusError::CanvasLength { given: length });
         }
-        let laid: Result<Vec<Laid>, CorpusError> = packed.into_iter().map(|packed| lay(packed, length)).collect();
-        Ok(Self { length, laid: laid? })
+        let laid: Result<Vec<Laid>, CorpusError> =
+            packed.into_iter().map(|packed| lay(packed, length, fill.is_none())).collect();
+        Ok(Self { length, laid: laid?, fill })
     }
 
     /// Positions of one canvas.
@@ -198,6 +217,12 @@ impl Canvases {
                 batch.documents[position..end].fill(document);
                 document += 1;
                 position = end;
+            }
+            // A part that a longer document goes on behind has no end.
+            if let Some(end) = self.fill.filter(|end| batch.tokens[position - 1] == *end) {
+                let rest = position..(row + 1) * self.length;
+                batch.tokens[rest.clone()].fill(end);
+                batch.documents[rest].fill(document - 1);
             }
         }
         Ok(batch)
@@ -277,7 +302,7 @@ fn spans(tokens: &[TokenId], position: usize, domains: &[Domain]) -> Vec<Span> {
     spans
 }
 
-fn lay(packed: Packed, length: usize) -> Result<Laid, CorpusError> {
+fn lay(packed: Packed, length: usize, are_shared: bool) -> Result<Laid, CorpusError> {
     let full = length as u64;
     let mut laid = Laid {
         shard: packed.shard,
@@ -302,7 +327,7 @@ fn lay(packed: Packed, length: usize) -> Result<Laid, CorpusError> {
             }
             let segment = Segment { start, length: taken as u32 };
             start += taken;
-            if taken == full {
+            if taken == full || !are_shared {
                 close(&[segment]);
                 continue;
             }

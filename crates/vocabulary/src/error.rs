@@ -18,6 +18,12 @@ pub enum VocabularyError {
         /// The largest size that a token id can count.
         largest: usize,
     },
+    /// There is no rule of this name for cutting text.
+    #[error("unknown pre-tokenizer `{given}`; allowed: prose, smiles")]
+    PreTokenizer {
+        /// The name.
+        given: String,
+    },
     /// There was no text to train on.
     #[error("there is no text to train a vocabulary on")]
     NoText,
@@ -90,7 +96,7 @@ impl VocabularyError {
                 ),
                 None => format!("its usual name is `{}`", role.token()),
             }),
-            Self::Io { .. } | Self::Tokenizer { .. } => None,
+            Self::Io { .. } | Self::Tokenizer { .. } | Self::PreTokenizer { .. } => None,
         }
     }
 }

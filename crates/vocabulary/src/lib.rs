@@ -1,6 +1,6 @@
 //! Text to tokens and back.
 //!
-//! A [`Vocabulary`] is any `tokenizer.json` in Hugging Face format, or a byte-level BPE trained here from raw text;
+//! A [`Vocabulary`] is any `tokenizer.json` in Hugging Face format, or a byte-level BPE trained here from raw text, cut as prose or as SMILES ([`PreTokenizer`]);
 //! tokens with a meaning of their own (mask, end, …) are found by [`Role`] and never by a literal id. Two
 //! languages are built on it: chat messages ([`ChatTemplate`]) and canvas templates ([`Template`]).
 #![forbid(unsafe_code)]
@@ -22,6 +22,7 @@ pub use chat::{ChatError, ChatTemplate, Message};
 pub use decoding::Before;
 pub use encoded::{EncodedText, UnknownText};
 pub use error::VocabularyError;
+pub use learn::PreTokenizer;
 pub use media_span::{CanvasPiece, MediaSpan, MediaStretch, Original};
 pub use role::Role;
 pub use roles::RoleFile;

@@ -1,7 +1,7 @@
 //! One tokenizer behind a small interface: encode, decode, tokens by role.
 
 use crate::decoding::Pieces;
-use crate::{EncodedText, Role, RoleFile, TokenId, UnknownText, VocabularyError, learn};
+use crate::{EncodedText, PreTokenizer, Role, RoleFile, TokenId, UnknownText, VocabularyError, learn};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,7 +35,19 @@ impl Vocabulary {
     /// # Errors
     /// When `size` is below 260 or absurd, or when there is no text.
     pub fn train(texts: impl Iterator<Item = String> + Send, size: usize) -> Result<Self, VocabularyError> {
-        let tokenizer = learn::learn(texts, size)?;
+        Self::train_cut_by(PreTokenizer::Prose, texts, size)
+    }
+
+    /// The same where text is cut by another rule before merging.
+    ///
+    /// # Errors
+    /// As [`Vocabulary::train`].
+    pub fn train_cut_by(
+        rule: PreTokenizer,
+        texts: impl Iterator<Item = String> + Send,
+        size: usize,
+    ) -> Result<Self, VocabularyError> {
+        let tokenizer = learn::learn(texts, (size, rule))?;
         // Reading back what was written makes a trained vocabulary and a loaded one the same thing.
         Self::from_json(to_json(&tokenizer)?.as_slice())
     }

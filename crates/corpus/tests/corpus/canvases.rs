@@ -204,3 +204,40 @@ fn sources_are_repeated_as_configured() {
         assert!(matches!(error, CorpusError::CanvasLength { .. }));
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn filled_canvases_hold_one_document_each_and_end_tokens_behind_it(
+        lengths in prop::collection::vec(1usize..70, 1..40),
+        length in 2usize..40,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let texts: Vec<String> = lengths.iter().map(|&length| "\u{1}".repeat(length)).collect();
+        let sources = [jsonl(folder.path(), &texts)];
+        let end = vocabulary().role(Role::End).unwrap();
+        let filled = Canvases::filled(packed(&sources, folder.path()), length, end).unwrap();
+        // A document of n tokens and its end takes as many canvases as hold them, none of which is another one's.
+        prop_assert_eq!(filled.len(), lengths.iter().map(|tokens| (tokens + 1).div_ceil(length) as u64).sum::<u64>());
+        prop_assert_eq!(filled.tokens(), lengths.iter().map(|tokens| *tokens as u64 + 1).sum::<u64>());
+        let numbers: Vec<u64> = (0..filled.len()).collect();
+        let batch = filled.batch(&numbers).unwrap();
+        prop_assert_eq!(batch.filled(), batch.tokens.len());
+        let mut texts = Vec::new();
+        let mut open = 0;
+        for (canvas, tokens) in batch.tokens.chunks(length).enumerate() {
+            prop_assert!(batch.documents[canvas * length..(canvas + 1) * length].iter().all(|document| *document == canvas as u32));
+            let text = tokens.iter().take_while(|token| **token != end).count();
+            prop_assert!(tokens[text..].iter().all(|token| *token == end), "{:?}", tokens);
+            // What fills a canvas stands for no byte.
+            let bytes = &batch.text_bytes[canvas * length..(canvas + 1) * length];
+            prop_assert_eq!(bytes.iter().sum::<u32>() as usize, text);
+            open += text;
+            if text < length {
+                texts.push(std::mem::take(&mut open));
+            }
+        }
+        prop_assert_eq!(texts, lengths);
+        prop_assert_eq!(filled.batch(&[0]).unwrap().tokens, &batch.tokens[..length]);
+    }
+}

@@ -4,5 +4,6 @@ mod chat;
 mod decoding;
 mod kinds;
 mod roles;
+mod smiles;
 mod template;
 mod vocabulary;
