@@ -56,7 +56,7 @@ pub struct MediaOptions {
 
 impl SamplingOptions {
     /// The settings of a picture or a sound on the canvas of a text with settings of its own.
-    pub(crate) fn media_settings(&self, text: &Settings) -> Result<Settings, Error> {
+    pub(crate) fn media_settings(&self, text: &Settings, advised: &GenerationDefaults) -> Result<Settings, Error> {
         let MediaOptions { steps, temperature, guidance_scale } = self.media;
         let options = Self {
             steps: steps.or(self.steps).or(Some(STEPS)),
@@ -79,7 +79,9 @@ impl SamplingOptions {
             blocks_from: Some(text.blocks_from()),
             ..Self::default()
         };
-        Ok(options.resolve(&GenerationDefaults::default())?.settings().clone())
+        // Of what a checkpoint advises only the order counts, by which a policy may be named.
+        let advised = GenerationDefaults { order: advised.order.clone(), ..GenerationDefaults::default() };
+        Ok(options.resolve(&advised)?.settings().clone())
     }
 }
 
@@ -111,7 +113,7 @@ mod tests {
             ..SamplingOptions::default()
         };
         let text = all.resolve(&GenerationDefaults::default()).unwrap();
-        let media = all.media_settings(text.settings()).unwrap();
+        let media = all.media_settings(text.settings(), &GenerationDefaults::default()).unwrap();
         let (shaping, plain) = (media.shaping(), aquatint_generate::Settings::default());
         assert_eq!((media.policy_name().as_str(), media.remasking().to_string().as_str()), ("margin", "cap:0.1"));
         assert_eq!((shaping.min_p, shaping.top_k, shaping.top_p), (Some(0.1), Some(3), Some(0.9)));
@@ -133,7 +135,7 @@ mod tests {
         };
         let of = |options: SamplingOptions| {
             let text = options.resolve(&advised).unwrap();
-            options.media_settings(text.settings()).unwrap()
+            options.media_settings(text.settings(), &advised).unwrap()
         };
         let plain = of(SamplingOptions { seed: Some(7), ..SamplingOptions::default() });
         assert_eq!(

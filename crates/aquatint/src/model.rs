@@ -188,7 +188,8 @@ impl Model {
     /// # Errors
     /// When the network or its vocabulary lacks what its process needs.
     pub fn writer(&self) -> Result<Writer<'_>, Error> {
-        Ok(Writer::new(self.network.as_ref(), &self.checkpoint.vocabulary)?)
+        let writer = Writer::new(self.network.as_ref(), &self.checkpoint.vocabulary)?;
+        Ok(writer.with_order(self.generation().order.clone()))
     }
 
     /// Lays out a template as it stands; a text without an open place is continued by about `continuation` tokens.
@@ -429,7 +430,7 @@ impl Model {
             parts.push(Part::new(settings.clone()));
         }
         if !numbers.is_empty() {
-            let media = options.media_settings(settings)?;
+            let media = options.media_settings(settings, self.generation())?;
             parts.extend(numbers.into_iter().map(|span| Part::new(media.clone()).with_spans(vec![span])));
         }
         Ok(parts)

@@ -231,6 +231,7 @@ impl SamplingOptions {
     /// Everything but the block length.
     fn builder(&self, advised: &GenerationDefaults) -> Result<SettingsBuilder, GenerateError> {
         let mut builder = Settings::builder().correctors(self.correctors.unwrap_or(0)).seed(self.seed());
+        builder = builder.learnt_order(advised.order.clone());
         if let Some(steps) = self.steps.or(advised.steps) {
             builder = builder.steps(steps);
         }

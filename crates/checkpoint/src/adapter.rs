@@ -9,6 +9,7 @@ pub use config::AdapterConfig;
 
 use advice::Advice;
 
+use crate::order::is_order;
 use crate::read::read;
 use crate::safetensors_writer::write_weights;
 use crate::weights::Weights;
@@ -118,9 +119,15 @@ impl Checkpoint {
         }
         let mut checkpoint = Self::open(parts[0])?;
         for folder in parts[1..].iter().map(Path::new) {
-            checkpoint.add_adapter(&adapter_name(folder), folder)?;
+            match is_order(folder) {
+                true => checkpoint.add_order(folder)?,
+                false => checkpoint.add_adapter(&adapter_name(folder), folder)?,
+            }
         }
-        checkpoint.origin = Origin::Folder(PathBuf::from(name));
+        if !checkpoint.adapters.is_empty() {
+            // With a learnt order it is the same model still.
+            checkpoint.origin = Origin::Folder(PathBuf::from(name));
+        }
         Ok(checkpoint)
     }
 

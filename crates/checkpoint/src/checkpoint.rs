@@ -3,6 +3,7 @@
 //! its [family](aquatint_network::families).
 
 use crate::adapter::{Adapter, is_adapter};
+use crate::order::{self, is_order};
 use crate::read::{read, read_optional};
 use crate::save::{Description, save_learner};
 use crate::weights::Weights;
@@ -70,8 +71,8 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Opens a built-in model by its name, or a folder or a GGUF file by its path. A folder that is called like a built-in model is
-    /// opened by a path with a slash, `./tales`. `MODEL+FOLDER` is a model with the adapter in a folder beside it, which may
-    /// be repeated; the folder of an adapter alone is the model that it names, with the adapter.
+    /// opened by a path with a slash, `./tales`. `MODEL+FOLDER` is a model with the adapter or the learnt order in a
+    /// folder beside it, which may be repeated; the folder of an adapter alone is the model that it names, with the adapter.
     ///
     /// # Errors
     /// As [`Checkpoint::load`] and [`Checkpoint::add_adapter`]; and when there is neither a folder nor a built-in model of that
@@ -81,6 +82,7 @@ impl Checkpoint {
         match builtin::find(name) {
             Some(files) => files.load(),
             None if path.is_dir() && is_adapter(path) => Self::open_adapter(path),
+            None if is_order(path) => Err(CheckpointError::OrderAlone { folder: path.to_path_buf() }),
             None if path.is_dir() || gguf::is_gguf(path) => Self::load(path),
             None if name.contains('+') => Self::open_with_adapters(name),
             None => Err(CheckpointError::Unknown { name: name.to_owned(), builtin: builtin::names().join(", ") }),
@@ -110,7 +112,8 @@ impl Checkpoint {
         let files_of = |codec: &str| Some(CodecFiles::Folder(folder.join(codec)));
         let Config { family, spec, quantisation, codecs, roles: stated, unknown_keys } =
             Config::parse(&name("config.json"), &config, &vocabulary, &files_of)?;
-        let generation = GenerationDefaults::load(folder, family, &parse_json(&name("config.json"), &config)?)?;
+        let mut generation = GenerationDefaults::load(folder, family, &parse_json(&name("config.json"), &config)?)?;
+        generation.order = order::open(folder)?;
         let mut tokenizer_config = optional("tokenizer_config.json")?;
         if let Some(template) = read_optional(&folder.join("chat_template.jinja"))?
             && (tokenizer_config.is_null() || tokenizer_config.is_object())

@@ -165,6 +165,20 @@ pub enum CheckpointError {
         /// The file.
         file: String,
     },
+    /// A learnt order is not one that is computed here.
+    #[error("`{file}` is no learnt order: {reason}")]
+    Order {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A learnt order was to be opened without its model.
+    #[error("`{}` holds a learnt order and no model", folder.display())]
+    OrderAlone {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// An adapter says no base that can be opened.
     #[error("the adapter `{}` is for {}, which is no model here", folder.display(), base.as_ref().map_or("a base that it does not name".to_owned(), |base| format!("`{base}`")))]
     NoBase {
@@ -401,6 +415,7 @@ impl CheckpointError {
             }
             Self::OtherBase { base: None, .. } => "open the model that it was trained on",
             Self::NoBase { .. } => "open the model that it was trained on with it: MODEL+FOLDER",
+            Self::OrderAlone { .. } => "open it with the model that it was trained for: MODEL+FOLDER",
             Self::HasAdapters { .. } => "merge one into it first: `aquatint merge`",
             Self::TooManyTokens { .. } => "the tokenizer is of another model: copy the one that this model came with",
             Self::WrongShape { expected, .. } => return Some(format!("config.json asks for {expected:?}")),

@@ -2,10 +2,12 @@
 
 use crate::CheckpointError;
 use crate::read::read_optional;
+use aquatint_diffusion::OrderNetwork;
 use aquatint_network::families::{Family, Object};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
+use std::sync::Arc;
 
 /// How a model is best sampled from, where the user says nothing else.
 ///
@@ -117,6 +119,9 @@ pub struct GenerationDefaults {
     /// Which keys and values steps take over from steps before: a cache's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<String>,
+    /// The learnt order beside the model, by which the policy `learnt` commits. It has files of its own.
+    #[serde(skip)]
+    pub order: Option<Arc<OrderNetwork>>,
     /// Keys of other families' files, kept but not used.
     #[serde(flatten)]
     pub others: serde_json::Map<String, serde_json::Value>,

@@ -10,13 +10,15 @@ use std::path::Path;
 
 impl Checkpoint {
     /// Writes a folder that holds this model with its only adapter added to its matrices, `W + factor · up · down`, tensor by
-    /// tensor. What is quantised becomes real numbers: what an adapter adds is mostly below a step of integers.
+    /// tensor, and with its learnt order, which may be there without an adapter. What is quantised becomes real numbers: what an adapter adds is mostly below a step of integers.
     ///
     /// # Errors
     /// When there is not one adapter, the checkpoint cannot be read, and as [`save`](crate::save).
     pub fn merge(&self, folder: &Path, storage: Storage) -> Result<(), CheckpointError> {
-        let [adapter] = &self.spec.adapters[..] else {
-            return Err(CheckpointError::NotOneAdapter { count: self.spec.adapters.len() });
+        let adapter = match &self.spec.adapters[..] {
+            [adapter] => Some(adapter),
+            [] if self.generation.order.is_some() => None,
+            all => return Err(CheckpointError::NotOneAdapter { count: all.len() }),
         };
         self.check()?;
         let all: BTreeMap<String, TensorSpec> =
@@ -35,7 +37,8 @@ impl Checkpoint {
         save_planned(folder, &description, (&planned, None), storage, &mut |index| {
             let tensor = &tensors[index];
             let mut values = self.read_tensor(tensor)?.into_real();
-            if let Some(LowRankSpec { rank, factor }) = adapter.matrices.get(&tensor.name) {
+            let addition = adapter.and_then(|adapter| Some((adapter, adapter.matrices.get(&tensor.name)?)));
+            if let Some((adapter, LowRankSpec { rank, factor })) = addition {
                 let half = |half| self.read_tensor(&all[&adapter.tensor_name(&tensor.name, half)]);
                 let (down, up) = (half(LowRankHalf::Down)?.into_real(), half(LowRankHalf::Up)?.into_real());
                 let (_, columns) = tensor.rows_and_columns();

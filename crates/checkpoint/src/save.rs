@@ -4,6 +4,7 @@
 //! weights are the only file that changes when a model is saved again, and a kill at any moment leaves a folder that
 //! can be loaded.
 
+use crate::order::save_order;
 use crate::quantised_writer::{PlannedTensor, write_data, write_planned};
 use crate::safetensors_writer::write_weights;
 use crate::{CheckpointError, GenerationDefaults, ModelCodec, Quantisation, Storage, Tensor, codecs};
@@ -188,6 +189,9 @@ fn write_folder(
     description.codecs.iter().try_for_each(|codec| codec.write_folder(folder))?;
     write_weights(&folder.join("model.safetensors"))?;
     put(&folder.join("generation_config.json"), &generation)?;
+    if let Some(order) = &description.generation.order {
+        save_order(folder, order)?;
+    }
     // The description comes last: a folder has one only when everything that it describes is there.
     for (path, bytes) in absent {
         put(&path, bytes)?;

@@ -59,6 +59,7 @@ mod guidance;
 mod layout;
 mod marginal;
 pub mod objective;
+mod order;
 mod plan;
 pub mod policy;
 mod process;
@@ -84,6 +85,7 @@ pub use guidance::{guidance_scale, guide};
 pub use layout::{Intervals, Layout, PADDING_DOCUMENT, two_stream_intervals};
 pub use marginal::{Alphabet, Bridge, Marginal};
 pub use objective::{Corrupted, Cost, Distance, LossTerm, Ratio, Vectors, WordVectors, divergence};
+pub use order::{OrderChoice, OrderFeatures, OrderNetwork, OrderNumbers, OrderTensor};
 pub use plan::{BlockPlan, PlanSettings, PlannedStep, Step, StepPlan};
 pub use policy::{Commit, CommitPolicy, PlanPart};
 pub use process::{

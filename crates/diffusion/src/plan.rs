@@ -40,6 +40,8 @@ pub struct PlannedStep {
     pub from: Time,
     /// Time at which it ends, earlier (cleaner), or the same where remasking holds the noise for a while.
     pub to: Time,
+    /// Positions of the block that are open before its first step.
+    pub open_before: usize,
     /// Positions of the block to be left open after it.
     pub open_after: usize,
     /// Positions that it commits by the plan, however many the steps before it have committed.
@@ -339,6 +341,7 @@ impl BlockPlan {
                     of,
                     from: schedule.time_at_alpha(from),
                     to: schedule.time_at_alpha(to),
+                    open_before: open,
                     open_after: left - fixed,
                     share: before.saturating_sub(left),
                     staying,

@@ -10,6 +10,7 @@ mod entropy_bound;
 mod factor;
 mod first_hitting;
 mod last;
+mod learnt;
 mod margin;
 mod random;
 mod sequential;
@@ -23,6 +24,7 @@ pub use entropy_bound::{EntropyBound, ErrorProxy};
 pub use factor::Factor;
 pub use first_hitting::FirstHitting;
 pub use last::Last;
+pub use learnt::{Drawn, Learnt};
 pub use margin::Margin;
 pub use random::Random;
 pub use sequential::Sequential;
@@ -30,7 +32,7 @@ pub use threshold::Threshold;
 
 use crate::error::Named;
 use crate::random::Purpose;
-use crate::{Candidate, Key, Proposal, SettingError, Step};
+use crate::{Candidate, Key, OrderNetwork, Proposal, SettingError, Step};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -74,7 +76,7 @@ pub enum PlanPart {
 
 /// The policy of a name: `confidence`, `margin`, `entropy`, `random`, `sequential`, `ancestral`, `first-hitting`,
 /// `last`, `threshold:τ` and `dynamic:τ` (0.9 where left out), `factor:f` (1 where left out), `entropy-bound:γ` and
-/// `entropy-bound-by-confidence:γ` (0.1 where left out).
+/// `entropy-bound-by-confidence:γ` (0.1 where left out). `learnt` belongs to a model: see [`by_name_with`].
 ///
 /// # Errors
 /// When there is no such name or its number does not fit.
@@ -103,6 +105,28 @@ pub fn by_name(name: &str) -> Result<Arc<dyn CommitPolicy>, SettingError> {
         "low-confidence" | "low_confidence" => return Err(named.refuse().with_hint("its right name is `confidence`")),
         _ => return Err(named.refuse()),
     })
+}
+
+/// The policy of a name where a model has this learnt order: one of those of [`by_name`], or `learnt:P` (0.5 where left out).
+///
+/// # Errors
+/// As there, and when the order is named and there is none.
+pub fn by_name_with(name: &str, order: Option<&Arc<OrderNetwork>>) -> Result<Arc<dyn CommitPolicy>, SettingError> {
+    let allowed = match order {
+        Some(_) => "learnt:PROBABILITY, and the policies without a network",
+        None => "the policies without a network, since the model has no learnt order",
+    };
+    let named = Named::parse("policy", name, allowed);
+    if named.word != Learnt::NAME {
+        return by_name(name);
+    }
+    let probability = named.number(Some(Learnt::PROBABILITY), "from 0 to 1", Learnt::allows)?;
+    match order {
+        Some(order) => Ok(Arc::new(Learnt::new(Arc::clone(order), probability)?)),
+        None => Err(named.refuse().with_hint(
+            "`objective.kind = \"order\"` trains one for a model; `MODEL+FOLDER` opens the model with it (docs/TUNING.md)",
+        )),
+    }
 }
 
 /// The `count` positions of the highest scores; the earlier position where scores are equal.

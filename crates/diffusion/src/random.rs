@@ -48,6 +48,7 @@ pub(crate) enum Purpose {
     Renoise = 0x7265_6e6f,
     Again = 0x0061_6761_696e,
     Reopen = 0x7265_6f70,
+    Fill = 0x6669_6c6c,
 }
 
 /// The root of a family of draws: a seed, or a seed with a purpose folded in.

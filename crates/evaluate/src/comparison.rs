@@ -15,11 +15,11 @@ use crate::{
     Writer, distinct_bigrams, unigram_entropy,
 };
 use aquatint_corpus::Source;
-use aquatint_diffusion::{Canvas, TimeGrid, TokenId};
-use aquatint_generate::Settings;
+use aquatint_diffusion::{Canvas, OrderNetwork, TimeGrid, TokenId};
 use aquatint_network::{Denoiser, NetworkKind};
 use aquatint_vocabulary::Vocabulary;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -76,6 +76,12 @@ impl<'a> Contestant<'a> {
             return Err(EvaluateError::CausalWriter { model: folder.to_owned() });
         }
         Ok(Self { name, folder, writer: Writer::new(denoiser, vocabulary)?, time_grid })
+    }
+
+    /// The same of a model that has a learnt order, or none.
+    #[must_use]
+    pub fn with_order(self, order: Option<Arc<OrderNetwork>>) -> Self {
+        Self { writer: self.writer.with_order(order), ..self }
     }
 }
 
@@ -184,7 +190,7 @@ impl<'a> Compare<'a> {
     fn write(&self, contestant: &Contestant<'_>, setting: Setting, steps: usize) -> Result<Written, EvaluateError> {
         let writer = &contestant.writer;
         let mut settings =
-            Settings::builder().steps(steps).policy_named(&setting.policy).temperature(setting.temperature);
+            writer.settings().steps(steps).policy_named(&setting.policy).temperature(setting.temperature);
         if let Some(grid) = &contestant.time_grid {
             settings = settings.time_grid(grid.clone());
         }

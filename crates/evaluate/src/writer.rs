@@ -1,8 +1,8 @@
 //! A model that fills canvases to be measured by what it writes.
 
 use crate::{EvaluateError, TextRequests};
-use aquatint_diffusion::{Canvas, Process, TokenId};
-use aquatint_generate::{Outcome, Request, Settings, generate, process_of};
+use aquatint_diffusion::{Canvas, OrderNetwork, Process, TokenId};
+use aquatint_generate::{Outcome, Request, Settings, SettingsBuilder, generate, process_of};
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::ops::ControlFlow;
@@ -15,6 +15,7 @@ pub struct Writer<'a> {
     process: Arc<dyn Process>,
     vocabulary: &'a Vocabulary,
     requests: TextRequests,
+    order: Option<Arc<OrderNetwork>>,
 }
 
 impl<'a> Writer<'a> {
@@ -26,7 +27,18 @@ impl<'a> Writer<'a> {
         let spec = denoiser.spec();
         let process = process_of(spec, vocabulary.role(Role::Begin))?;
         let requests = TextRequests::new(vocabulary, spec.vocabulary_size);
-        Ok(Self { denoiser, process, vocabulary, requests })
+        Ok(Self { denoiser, process, vocabulary, requests, order: None })
+    }
+
+    /// The same of a model that has a learnt order, or none.
+    #[must_use]
+    pub fn with_order(self, order: Option<Arc<OrderNetwork>>) -> Self {
+        Self { order, ..self }
+    }
+
+    /// Begins settings for this model: the policy `learnt` commits by its order.
+    pub fn settings(&self) -> SettingsBuilder {
+        Settings::builder().learnt_order(self.order.clone())
     }
 
     /// The network.

@@ -4,9 +4,10 @@
 //! for every network.
 
 use crate::compressed::Assignment;
-use crate::layers::Declared;
+use crate::layers::{Declaration, Declared};
 use crate::parameter_group::ParameterGroup;
 use crate::source::{Source, named};
+use crate::tensor::Init;
 use crate::{NetworkError, ParameterInfo, Role, TensorData, TensorSpec};
 use aquatint_compute::{Device, Element, Gradients, Parameters, PreparedValues, WeightFormat, WeightId};
 
@@ -32,6 +33,51 @@ impl<D: Device> Weights<D> {
         let no_gradients = tensors.iter().map(|_| parameters.device().zeros(0)).collect::<Result<_, _>>()?;
         let parameter_infos = tensors.iter().map(ParameterInfo::new).collect();
         Ok(Self { tensors, parameters, stacks, gradients: None, no_gradients, parameter_infos })
+    }
+
+    /// Tensors that no network here reads, with these values, row-major: what learns beside one.
+    ///
+    /// # Errors
+    /// When a tensor has another length than its shape says, or the device lacks the memory.
+    pub fn of_tensors(device: D, tensors: Vec<(String, Vec<usize>, Vec<f32>)>) -> Result<Self, NetworkError> {
+        let mut parameters = Parameters::new(device);
+        let mut declaration = Declaration::new(&mut parameters);
+        for (name, shape, _) in &tensors {
+            let role = if shape.len() == 2 { Role::Matrix } else { Role::Vector };
+            declaration.tensor(name, shape, role, Init::Constant(0.0))?;
+        }
+        let declared = declaration.finish();
+        let mut weights = Self::empty(parameters, declared)?;
+        let mut values = tensors.into_iter().map(|(_, _, values)| values);
+        weights.take(&mut |_| values.next())?;
+        Ok(weights)
+    }
+
+    /// What each tensor is.
+    pub fn tensors(&self) -> &[TensorSpec] {
+        &self.tensors
+    }
+
+    /// Adds to the gradient of a parameter, row-major, what was computed elsewhere.
+    ///
+    /// # Errors
+    /// When there is none of that name, it has another length, or the device lacks the memory.
+    pub fn add_gradient(&mut self, name: &str, values: &[f64]) -> Result<(), NetworkError> {
+        let index = self.find(name)?;
+        let TensorSpec { name, shape, .. } = &self.tensors[index];
+        if values.len() != self.tensors[index].len() {
+            let (name, shape) = (name.clone(), shape.clone());
+            return Err(NetworkError::TensorLength { name, given: values.len(), shape });
+        }
+        let (parameters, gradients) = self.learning()?;
+        let (device, gradient) = (parameters.device(), &mut gradients.buffers_mut()[index]);
+        let sum = device
+            .download(gradient)
+            .into_iter()
+            .zip(values)
+            .map(|(old, new)| D::Element::from_f64(old.to_f64() + new));
+        device.write(gradient, &sum.collect::<Vec<_>>());
+        Ok(())
     }
 
     /// Draws all values; the same seed gives the same ones on every device.

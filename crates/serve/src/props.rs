@@ -104,6 +104,10 @@ const POLICIES: [Policy; 13] = [
     Policy { name: "last", summary: "leaves everything open up to the last step" },
 ];
 
+/// The policy of a model that has a learnt order.
+const LEARNT: Policy =
+    Policy { name: "learnt", summary: "commits by an order that was learned from rewards, at least one" };
+
 fn figures(loaded: &Loaded) -> Result<Figures, ApiError> {
     let spec = &loaded.checkpoint().spec;
     let sampling = SamplingOptions::default().resolve(loaded.model.generation())?;
@@ -130,7 +134,10 @@ fn figures(loaded: &Loaded) -> Result<Figures, ApiError> {
             guidance_scale: settings.guidance_scale(),
             cache: settings.cache().map(|cache| cache.to_string()),
         },
-        policies: if spec.kind() == NetworkKind::Causal { Vec::new() } else { POLICIES.into() },
+        policies: match spec.kind() {
+            NetworkKind::Causal => Vec::new(),
+            _ => POLICIES.into_iter().chain(loaded.model.generation().order.is_some().then_some(LEARNT)).collect(),
+        },
     })
 }
 

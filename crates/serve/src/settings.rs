@@ -1,6 +1,6 @@
 //! How a server is set up.
 
-use aquatint::checkpoint::adapter_name;
+use aquatint::checkpoint::{adapter_name, is_order};
 use std::path::Path;
 use std::time::Duration;
 
@@ -40,7 +40,9 @@ impl ModelSource {
         let mut parts = if Path::new(path).exists() { vec![path] } else { path.split('+').collect() }.into_iter();
         let base = parts.next().unwrap_or_default();
         let name = name.unwrap_or_else(|| last_part(base));
-        let adapters: Vec<String> = parts.map(|folder| adapter_name(Path::new(folder))).collect();
+        // A learnt order is no model of its own: all of these have it.
+        let adapters = parts.map(Path::new).filter(|folder| !is_order(folder));
+        let adapters: Vec<String> = adapters.map(adapter_name).collect();
         if adapters.is_empty() {
             return vec![source(name, AdapterChoice::First)];
         }

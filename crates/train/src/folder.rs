@@ -15,13 +15,16 @@ use aquatint_files::{LockError, LockFile, sweep, write_atomically};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// What a folder has that holds a model, an adapter or a learnt order.
+const MODELS: [&str; 3] = ["config.json", "adapter_config.json", "order/order.json"];
+
 /// The state of the run that is resumed; refuses a folder with another run, or without one. Nothing is written.
 pub(crate) fn find(folder: &Path, resume: bool) -> Result<Option<RunState<Counters>>, TrainError> {
     let saved = if state_file(folder).is_file() { Some(RunState::<Counters>::open(folder)?) } else { None };
     match (saved, resume) {
         (None, true) => Err(TrainError::NothingToResume { folder: folder.to_path_buf() }),
         (Some(state), false) => Err(TrainError::Exists { folder: folder.to_path_buf(), step: state.counters.step }),
-        (None, false) if ["config.json", "adapter_config.json"].iter().any(|file| folder.join(file).exists()) => {
+        (None, false) if MODELS.iter().any(|file| folder.join(file).exists()) => {
             Err(TrainError::HoldsModel { folder: folder.to_path_buf() })
         }
         (saved, _) => Ok(saved),
@@ -161,9 +164,11 @@ mod tests {
 
     #[test]
     fn a_model_without_a_run_is_not_written_over() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("config.json"), "{}").unwrap();
-        assert!(matches!(find(folder.path(), false), Err(TrainError::HoldsModel { .. })));
-        assert!(matches!(find(folder.path(), true), Err(TrainError::NothingToResume { .. })));
+        for file in MODELS {
+            let folder = tempfile::tempdir().unwrap();
+            write_atomically(&folder.path().join(file), |out| out.write_all(b"{}")).unwrap();
+            assert!(matches!(find(folder.path(), false), Err(TrainError::HoldsModel { .. })), "{file}");
+            assert!(matches!(find(folder.path(), true), Err(TrainError::NothingToResume { .. })), "{file}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::recipe::Resolved;
 use aquatint_checkpoint::{Checkpoint, CodecFiles, ModelCodec, Origin};
 use aquatint_codec::collection::Entries;
 use aquatint_corpus::SourceSnapshot;
+use aquatint_diffusion::OrderNetwork;
 use aquatint_files::Fingerprint;
 use aquatint_vocabulary::Vocabulary;
 use serde::{Deserialize, Serialize};
@@ -132,7 +133,11 @@ impl Identity {
             }
         }
         if let Some(checkpoint) = initial {
-            whole.insert("initial".to_owned(), model(checkpoint, stop)?.into());
+            let mut content = model(checkpoint, stop)?;
+            if let Some(order) = &checkpoint.generation.order {
+                content.push_str(&format!(" with an order, {:016x}", content_of_order(order)));
+            }
+            whole.insert("initial".to_owned(), content.into());
         }
         Ok(Self(whole))
     }
@@ -209,6 +214,12 @@ fn model(checkpoint: &Checkpoint, stop: &AtomicBool) -> Result<String, TrainErro
     let content = content_of(files, stop)?;
     let with = |content, codec: &ModelCodec| Ok(format!("{content} {:016x}", codec.files.fingerprint()?));
     checkpoint.codecs.iter().try_fold(content, with)
+}
+
+fn content_of_order(order: &OrderNetwork) -> u64 {
+    let mut fingerprint = Fingerprint::default();
+    order.weights().iter().flatten().for_each(|weight| fingerprint.part(&weight.to_le_bytes()));
+    fingerprint.finish()
 }
 
 fn content_of(files: Vec<PathBuf>, stop: &AtomicBool) -> Result<String, TrainError> {

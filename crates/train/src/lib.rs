@@ -38,6 +38,7 @@ mod network;
 mod objective;
 mod objectives;
 mod optimiser;
+mod order;
 mod overrides;
 mod parallel;
 mod plot;

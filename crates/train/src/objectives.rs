@@ -7,7 +7,7 @@ mod distillation;
 mod instruct;
 mod preference;
 mod reference;
-mod reward;
+pub(crate) mod reward;
 mod self_conditioning;
 mod spans;
 

@@ -87,7 +87,7 @@ impl Preflight<'_> {
                 ObjectiveKind::Preference => {
                     drop(saved_format::chat_template_if_any(recipe, vocabulary, initial.as_ref())?);
                 }
-                ObjectiveKind::Diffusion | ObjectiveKind::Causal | ObjectiveKind::Reward => {}
+                ObjectiveKind::Diffusion | ObjectiveKind::Causal | ObjectiveKind::Reward | ObjectiveKind::Order => {}
             }
         }
         let texts = Texts::find(recipe, self.stop, events)?;
@@ -103,20 +103,32 @@ impl Preflight<'_> {
         spec.validate()?;
         if let Some(checkpoint) = &initial {
             network::check_initial(checkpoint, &spec, tokens)?;
-            initial::check(recipe, (checkpoint, &codecs), &spec, events)?;
+            if recipe.order.is_none() {
+                initial::check(recipe, (checkpoint, &codecs), &spec, events)?;
+            }
             initial::check_adapter(recipe, checkpoint, &spec)?;
         }
-        groups::check(&recipe.optimiser, &spec.tensors())?;
+        let learned = match recipe.order {
+            Some(order) => order.tensors()?,
+            None => spec.tensors(),
+        };
+        groups::check(&recipe.optimiser, &learned)?;
         if let Some(weight) = recipe.objective.balance.filter(|_| !spec.has_experts()) {
             let allowed = "nothing where the network has no experts";
             return Err(RecipeError::value("objective.balance", weight.to_string(), allowed).into());
         }
         spans::require_no_time(recipe, &spec)?;
-        if recipe.objective.kind == ObjectiveKind::Reward {
+        if recipe.objective.kind.draws_completions() {
             objectives::require_masks(&spec)?;
         }
-        resources::check_memory(self, &spec)?;
-        resources::check_disk(recipe, &spec, &texts, state.is_some())?;
+        if let (ObjectiveKind::Reward, Some(reward)) = (recipe.objective.kind, &recipe.reward) {
+            reward.policy(initial.as_ref())?;
+        }
+        match (&initial, recipe.order) {
+            (Some(frozen), Some(_)) => resources::check_frozen(self.memory, frozen)?,
+            _ => resources::check_memory(self, &spec)?,
+        }
+        resources::check_disk(recipe, &learned, &texts, state.is_some())?;
         if self.stop.load(Ordering::SeqCst) {
             return Err(TrainError::Stopped);
         }

@@ -14,6 +14,7 @@ mod groups;
 mod kind;
 mod matcher;
 mod network;
+mod order;
 mod preference;
 mod resolved;
 mod reward;
@@ -25,6 +26,7 @@ pub use kind::RecipeKind;
 pub use matcher::{MatcherRecipe, PairData, PairSource, ResolvedMatcher};
 pub use network::{NetworkOverrides, NetworkPlan, NetworkRecipe};
 pub(crate) use network::{check_layout, check_times};
+pub use order::OrderRecipe;
 pub use preference::{PreferenceRecipe, SharedNoise};
 pub use resolved::{OptimiserRecipe, Resolved};
 pub use reward::{AdvantageScale, EstimatorKind, KlEstimator, RewardRecipe, RewardTerm, SurrogateKind};
@@ -66,6 +68,8 @@ pub struct Recipe {
     pub distillation: Option<Distil>,
     /// What completions are worth, and how the model learns from that.
     pub reward: Option<RewardRecipe>,
+    /// What learns in place of the model where `objective.kind` is "order".
+    pub order: Option<OrderRecipe>,
     /// How it is minimised.
     #[serde(default)]
     pub optimiser: OptimiserOverrides,
@@ -112,7 +116,7 @@ impl Data {
             ("data.train", &self.train, "at least one source"),
             ("data.valid", &self.valid, "at least one source of held-out text"),
         ];
-        let needed = if kind == ObjectiveKind::Reward { 1 } else { 2 };
+        let needed = if kind.draws_completions() { 1 } else { 2 };
         match sources.into_iter().take(needed).find(|(_, sources, _)| sources.is_empty()) {
             Some((key, _, allowed)) => Err(RecipeError::value(key, "[]", allowed)),
             None => Ok(()),
@@ -193,6 +197,28 @@ pub enum ObjectiveKind {
     Preference,
     /// What completions that the model draws are worth, as the table `[reward]` says.
     Reward,
+    /// In which order the model, which stays as it is, commits positions: what its completions are worth, less the price of
+    /// the passes that they take.
+    Order,
+}
+
+impl ObjectiveKind {
+    /// Its name in a recipe.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Diffusion => "diffusion",
+            Self::Causal => "causal",
+            Self::Instruct => "instruct",
+            Self::Preference => "preference",
+            Self::Reward => "reward",
+            Self::Order => "order",
+        }
+    }
+
+    /// Whether it learns from completions that the model draws itself.
+    pub(crate) fn draws_completions(self) -> bool {
+        matches!(self, Self::Reward | Self::Order)
+    }
 }
 
 /// How the times of one batch are drawn.

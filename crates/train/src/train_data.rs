@@ -66,9 +66,10 @@ impl TrainData {
             }
             ObjectiveKind::Instruct => of_conversations(recipe, (vocabulary, initial), texts, stop, events)?,
             ObjectiveKind::Preference => of_preferences(recipe, (vocabulary, initial), texts, stop, events)?,
-            // Prompts are not packed, and nothing is held out.
-            ObjectiveKind::Reward => {
-                return Err(RecipeError::value("objective.kind", "\"reward\"", "an objective of texts").into());
+            // Prompts are not packed.
+            kind @ (ObjectiveKind::Reward | ObjectiveKind::Order) => {
+                let given = format!("\"{}\"", kind.name());
+                return Err(RecipeError::value("objective.kind", given, "an objective of texts").into());
             }
         };
         let count = Tokens::of(vocabulary, codecs).count;

@@ -7,10 +7,12 @@
 
 use super::{Adapter, TOKENIZER_CONFIG};
 use crate::read::read_optional;
-use crate::{Checkpoint, CheckpointError, GenerationDefaults, roles};
+use crate::{Checkpoint, CheckpointError, GenerationDefaults, order, roles};
+use aquatint_diffusion::OrderNetwork;
 use aquatint_vocabulary::{ChatError, ChatTemplate, Role};
 use serde_json::{Map, Value};
 use std::path::Path;
+use std::sync::Arc;
 
 /// What the folder of an adapter says of its use.
 #[derive(Debug, Default)]
@@ -24,7 +26,15 @@ pub(super) struct Advice {
 impl Advice {
     /// Reads what is there, for the model that the adapter stands beside.
     pub(super) fn load(folder: &Path, base: &Checkpoint) -> Result<Self, CheckpointError> {
-        let generation = GenerationDefaults::load_beside(folder, base.family, &base.generation)?;
+        let own = GenerationDefaults::load_beside(folder, base.family, &base.generation)?;
+        let generation = match (own, order::open(folder)?) {
+            (None, None) => None,
+            (own, order) => {
+                let mut generation = own.unwrap_or_else(|| base.generation.clone());
+                generation.order = order.or_else(|| base.generation.order.clone());
+                Some(generation)
+            }
+        };
         let file = folder.join(TOKENIZER_CONFIG);
         let own: Value = match read_optional(&file)? {
             Some(text) => serde_json::from_slice(&text).map_err(|error| CheckpointError::Json {
@@ -52,6 +62,14 @@ impl Checkpoint {
     /// The adapter that its networks apply where none is chosen.
     pub fn first_adapter(&self) -> Option<&str> {
         self.spec.adapters.first().map(|adapter| adapter.name.as_str())
+    }
+
+    /// Has all of its networks commit by a learnt order, where that is requested.
+    pub(crate) fn set_order(&mut self, order: &Arc<OrderNetwork>) {
+        let advised = self.adapters.iter_mut().filter_map(|adapter| adapter.advice.generation.as_mut());
+        for generation in advised.chain([&mut self.generation]) {
+            generation.order = Some(Arc::clone(order));
+        }
     }
 
     fn advice(&self, adapter: Option<&str>) -> Option<&Advice> {

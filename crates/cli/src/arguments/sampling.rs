@@ -27,7 +27,7 @@ pub(crate) struct SamplingArguments {
 
     /// Commit policy, which tokens become final at a step: confidence, margin, entropy, random, sequential, ancestral,
     /// first-hitting, threshold:P, dynamic:P, factor:F, entropy-bound:NATS, entropy-bound-by-confidence:NATS, last (all
-    /// at the last step), auto (that of the model's process)
+    /// at the last step), learnt:P (by the model's learnt order), auto (that of the model's process)
     #[arg(long, value_name = "POLICY", help_heading = "Sampling")]
     pub(crate) policy: Option<String>,
 

@@ -36,7 +36,8 @@ pub(crate) fn run(arguments: &CompareArguments, printer: &Printer) -> Result<(),
         arguments.device.warn_of_experts(&checkpoint, printer);
         let network = runtime.network(&checkpoint)?;
         let time_grid = advised_time_grid(checkpoint.description().generation)?;
-        let contestant = Contestant::new((name, folder), network.as_ref(), &checkpoint.vocabulary, time_grid)?;
+        let contestant = Contestant::new((name, folder), network.as_ref(), &checkpoint.vocabulary, time_grid)?
+            .with_order(checkpoint.description().generation.order.clone());
         compare.run(&contestant, &mut |event| show(&event, printer)).map_err(stopped)?;
     }
     match arguments.format {

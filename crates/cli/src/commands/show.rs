@@ -9,6 +9,7 @@ use aquatint::runtime;
 use aquatint_checkpoint::{Checkpoint, ModelCodec, Quantisation, Scheme};
 use aquatint_compute::WeightFormat;
 use aquatint_diffusion::Axes;
+use aquatint_diffusion::policy::Learnt;
 use aquatint_network::{AdapterSpec, LayerSpec, NetworkKind, NetworkSpec};
 use serde_json::{Value, json};
 
@@ -157,6 +158,10 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
     }
     for adapter in &spec.adapters {
         rows.push(("adapter", describe_adapter(adapter, spec)));
+    }
+    if let Some(order) = &checkpoint.generation.order {
+        let weights: usize = order.weights().iter().map(Vec::len).sum();
+        rows.push(("order", format!("{} parameters, by `--policy {}`", count(weights as u64), Learnt::NAME)));
     }
     rows.push(("defaults", defaults(checkpoint.description().generation)));
     rows.iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect()

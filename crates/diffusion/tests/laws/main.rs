@@ -15,6 +15,7 @@ mod masked;
 mod mixing;
 mod objective;
 mod oracle;
+mod order;
 mod plan;
 mod policy;
 mod proposal;

@@ -3,7 +3,6 @@
 use super::{Answer, Grid, Puzzle, Scores};
 use crate::{EvaluateError, Writer};
 use aquatint_diffusion::Canvas;
-use aquatint_generate::Settings;
 use aquatint_vocabulary::Role;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -50,7 +49,8 @@ pub fn examine(
     let begun = Instant::now();
     for (batch, puzzles) in puzzles.chunks(BATCH).enumerate() {
         let request = |(index, puzzle): (usize, &Puzzle)| -> Result<_, EvaluateError> {
-            let settings = Settings::builder()
+            let settings = writer
+                .settings()
                 .steps(settings.steps)
                 .policy_named(&settings.policy)
                 .temperature(settings.temperature)

@@ -223,6 +223,7 @@ impl Track {
             of,
             from,
             to: from,
+            open_before: plan.open(),
             open_after,
             share: 1,
             staying: 1.0,

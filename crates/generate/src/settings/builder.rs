@@ -3,8 +3,8 @@
 use super::{AUTO, Settings, Stepping, TokenChoice};
 use crate::{BlocksFrom, Cache, ConfidenceOf, GenerateError, StopAt};
 use aquatint_diffusion::{
-    CommitPolicy, Counting, Editing, LengthTokens, Remasking, SettingError, Shaping, Stability, TimeGrid, TokenId,
-    policy,
+    CommitPolicy, Counting, Editing, LengthTokens, OrderNetwork, Remasking, SettingError, Shaping, Stability, TimeGrid,
+    TokenId, policy,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ pub struct SettingsBuilder {
     steps: usize,
     block_length: Option<usize>,
     policy: Choice<Arc<dyn CommitPolicy>>,
+    learnt_order: Option<Arc<OrderNetwork>>,
     remasking: Choice<Remasking>,
     shaping: Shaping,
     logit_bias: Vec<(TokenId, f64)>,
@@ -50,6 +51,7 @@ impl Default for SettingsBuilder {
             steps: 64,
             block_length: None,
             policy: Choice::Named(AUTO.to_owned()),
+            learnt_order: None,
             remasking: Choice::Given(Remasking::None),
             shaping: Shaping::NONE,
             logit_bias: Vec::new(),
@@ -96,10 +98,17 @@ impl SettingsBuilder {
         self
     }
 
-    /// The same by name: see [`aquatint_diffusion::policy::by_name`]; `auto` for the process's own.
+    /// The same by name: see [`aquatint_diffusion::policy::by_name_with`]; `auto` for the process's own.
     #[must_use]
     pub fn policy_named(mut self, name: &str) -> Self {
         self.policy = Choice::Named(name.to_owned());
+        self
+    }
+
+    /// The model's learnt order, by which the policy `learnt` commits.
+    #[must_use]
+    pub fn learnt_order(mut self, order: Option<Arc<OrderNetwork>>) -> Self {
+        self.learnt_order = order;
         self
     }
 
@@ -423,7 +432,7 @@ impl SettingsBuilder {
         }
         let policy = match &self.policy {
             Choice::Named(name) if name == AUTO => None,
-            Choice::Named(name) => Some(policy::by_name(name)?),
+            Choice::Named(name) => Some(policy::by_name_with(name, self.learnt_order.as_ref())?),
             Choice::Given(policy) => Some(Arc::clone(policy)),
         };
         let remasking: Remasking = match &self.remasking {

@@ -13,7 +13,7 @@ use crate::recipe::{OptimiserRecipe, Resolved, Run};
 use crate::saved_format::SavedFormat;
 use crate::train_data::TrainData;
 use crate::training::{RunRecipe, Start, Training};
-use crate::{Summary, TrainError, TrainingEvent, folder, media, network, objectives, vocabulary};
+use crate::{Summary, TrainError, TrainingEvent, folder, media, network, objectives, order, vocabulary};
 use aquatint_checkpoint::{Checkpoint, ModelCodec};
 use aquatint_compute::Device;
 use aquatint_network::NetworkSpec;
@@ -23,25 +23,26 @@ use std::sync::Arc;
 use trainee::LanguageTrainee;
 
 /// What is known before the network is made.
-struct Prepared {
+pub(crate) struct Prepared<T> {
     /// Of rank 0; it is this process's until the run is over.
-    folder: Option<RunFolder>,
+    pub(crate) folder: Option<RunFolder>,
     /// The model that the run begins with.
-    initial: Option<Checkpoint>,
-    state: Option<aquatint_checkpoint::RunState<Counters>>,
+    pub(crate) initial: Option<Checkpoint>,
+    pub(crate) state: Option<aquatint_checkpoint::RunState<Counters>>,
     vocabulary: Vocabulary,
     codecs: Vec<ModelCodec>,
     spec: NetworkSpec,
-    objective: Box<dyn Objective>,
+    /// What a step learns from.
+    pub(crate) lessons: T,
     train_data: Option<Arc<TrainData>>,
-    counters: Counters,
+    pub(crate) counters: Counters,
 }
 
 /// A run of a language model before its first step.
-enum Beginning {
+pub(crate) enum Beginning<T> {
     /// No step of it is left.
     Finished(Summary),
-    Ready(Box<Prepared>),
+    Ready(Box<Prepared<T>>),
 }
 
 impl RunRecipe for Resolved {
@@ -75,24 +76,24 @@ impl RunRecipe for Resolved {
         device: D,
         events: &mut dyn FnMut(TrainingEvent<'_>),
     ) -> Result<Summary, TrainError> {
-        let Training { recipe, ranks, .. } = training;
+        let Training { recipe, .. } = training;
+        if recipe.order.is_some() && training.objective.is_none() {
+            return order::train(training, device, events);
+        }
         let own = training.share()?;
-        events(TrainingEvent::Recipe(&recipe.to_toml()?));
-        // Rank 0 makes the folder and packs the texts; the others find both.
-        let start = if ranks.rank() == 0 { Some(training.prepare(&device, events)?) } else { None };
-        barrier(ranks)?;
-        let start = match start {
-            Some(start) => start,
-            None => training.prepare(&device, events)?,
+        let begin = |setting: &mut Setting<'_>| match training.objective {
+            Some(begin) => begin(setting),
+            None => (objectives::of(recipe).begin)(setting),
         };
-        let Prepared { folder, initial, state, vocabulary, codecs, spec, objective, train_data, counters } = match start
-        {
-            Beginning::Ready(prepared) => *prepared,
-            Beginning::Finished(summary) => {
-                events(TrainingEvent::Finished(&summary));
-                return Ok(summary);
-            }
-        };
+        let beginning: Beginning<Box<dyn Objective>> = training.begin(&device, events, &begin)?;
+        let Prepared { folder, initial, state, vocabulary, codecs, spec, lessons, train_data, counters } =
+            match beginning {
+                Beginning::Ready(prepared) => *prepared,
+                Beginning::Finished(summary) => {
+                    events(TrainingEvent::Finished(&summary));
+                    return Ok(summary);
+                }
+            };
         let format = SavedFormat::of(recipe, &spec, (&vocabulary, &codecs), initial.as_ref());
         let mut network = network::build(recipe, spec, initial.as_ref(), device)?;
         drop(initial);
@@ -100,14 +101,18 @@ impl RunRecipe for Resolved {
         let model = Model { network, optimiser, vocabulary: &vocabulary, format, storage: recipe.run.storage };
         let corpus = train_data.map(|data| data.figures());
         let start = Start { folder: folder.as_ref(), state, counters, own, corpus };
-        training.take_steps(LanguageTrainee { recipe, objective, model }, start, events)
+        training.take_steps(LanguageTrainee { recipe, objective: lessons, model }, start, events)
     }
 }
 
 impl<'a> Training<'a> {
     /// The canvases of each step that this rank learns.
-    fn share(&self) -> Result<std::ops::Range<usize>, TrainError> {
-        let together = (objectives::of(self.recipe).canvases_together)(self.recipe);
+    pub(crate) fn share(&self) -> Result<std::ops::Range<usize>, TrainError> {
+        let together = match (self.recipe.order, &self.recipe.reward) {
+            // A group is compared on one rank.
+            (Some(_), Some(reward)) => reward.completions,
+            _ => (objectives::of(self.recipe).canvases_together)(self.recipe),
+        };
         Ok(share(self.ranks, self.recipe.optimiser.batch, together)?)
     }
 
@@ -116,11 +121,28 @@ impl<'a> Training<'a> {
         Preflight { recipe, resume, memory, element_bytes: size_of::<D::Element>(), stop }
     }
 
-    fn prepare<D: Device>(
+    /// Prepares the run on all ranks: rank 0 makes the folder and packs the texts; the others find both.
+    pub(crate) fn begin<D: Device, T>(
         &self,
         device: &D,
         events: &mut dyn FnMut(TrainingEvent<'_>),
-    ) -> Result<Beginning, TrainError> {
+        begin: &dyn Fn(&mut Setting<'_>) -> Result<T, TrainError>,
+    ) -> Result<Beginning<T>, TrainError> {
+        events(TrainingEvent::Recipe(&self.recipe.to_toml()?));
+        let first = if self.ranks.rank() == 0 { Some(self.prepare(device, events, begin)?) } else { None };
+        barrier(self.ranks)?;
+        match first {
+            Some(beginning) => Ok(beginning),
+            None => self.prepare(device, events, begin),
+        }
+    }
+
+    fn prepare<D: Device, T>(
+        &self,
+        device: &D,
+        events: &mut dyn FnMut(TrainingEvent<'_>),
+        begin: &dyn Fn(&mut Setting<'_>) -> Result<T, TrainError>,
+    ) -> Result<Beginning<T>, TrainError> {
         let Self { recipe, stop, .. } = *self;
         let first = self.ranks.rank() == 0;
         // What is known before work begins; rank 0 speaks for all.
@@ -162,16 +184,13 @@ impl<'a> Training<'a> {
             events,
             train_data: None,
         };
-        let objective = match self.objective {
-            Some(begin) => begin(&mut setting)?,
-            None => (objectives::of(recipe).begin)(&mut setting)?,
-        };
+        let lessons = begin(&mut setting)?;
         let train_data = setting.train_data.take();
         let counters = match &state {
             Some(state) => state.counters.clone(),
             None => Counters::new(identity),
         };
-        let prepared = Prepared { folder, initial, state, vocabulary, codecs, spec, objective, train_data, counters };
+        let prepared = Prepared { folder, initial, state, vocabulary, codecs, spec, lessons, train_data, counters };
         Ok(Beginning::Ready(Box::new(prepared)))
     }
 }

@@ -11,33 +11,40 @@
 
 mod estimator;
 mod estimators;
-mod prompts;
-mod rollout;
-mod surrogate;
+pub(crate) mod prompts;
+pub(crate) mod rollout;
+pub(crate) mod surrogate;
 
 use super::Registered;
 use super::reference::Reference;
 use crate::objective::{Figure, HeldOutCost, Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
+use crate::parallel::Alone;
 use crate::recipe::{ObjectiveKind, RewardRecipe, SurrogateKind};
 use crate::{RecipeError, TrainError};
 use aquatint_batch::{NoisyBatch, PackedBatch};
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::{Cost, Key, LossTerm, Process, ProcessKind, TokenId};
+use aquatint_diffusion::{CommitPolicy, Cost, Key, LossTerm, Process, ProcessKind, TokenId};
+use aquatint_evaluate::EvaluateError;
 use aquatint_generate::process_of;
 use aquatint_network::{Denoiser, Learner, NetworkSpec};
 use aquatint_reward::Rewards;
 use aquatint_vocabulary::{Role, Vocabulary};
 use estimator::{Drawn, Estimator, Plan};
 use prompts::Prompts;
-use rollout::{Completion, Drawer, Exact, Rollout};
+use rollout::{Completion, Drawer, Exact, Policies, Rollout};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Streams of randomness under the run's seed.
 const ROLLOUTS: u64 = 6;
 const READINGS: u64 = 7;
+const HELD_OUT: u64 = 10;
+
+/// Held-out prompts are measured to the end, or not.
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// After so many rollouts in a row whose groups all have one reward each, the run has nothing to learn from.
 const HOPELESS: u64 = 100;
@@ -53,7 +60,11 @@ pub(super) const REGISTERED: Registered = Registered {
 struct RewardObjective {
     recipe: RewardRecipe,
     rewards: Rewards,
+    policy: Arc<dyn CommitPolicy>,
     prompts: Prompts,
+    held_out: Option<Prompts>,
+    /// Held-out prompts that are measured, at most.
+    most_held_out: usize,
     estimator: Box<dyn Estimator>,
     process: Arc<dyn Process>,
     vocabulary: Vocabulary,
@@ -94,8 +105,11 @@ impl RewardObjective {
         let (rollout, flat) = saved.map_or((None, 0), |saved| (saved.rollout, saved.flat));
         Ok(Self {
             rewards: reward.rewards()?,
+            policy: reward.policy(setting.initial)?,
             estimator: estimators::of(&reward),
             prompts,
+            held_out: Prompts::read_held_out(setting, reward.completion_length)?,
+            most_held_out: recipe.run.validate_canvases,
             process: process_of(setting.spec, None)?,
             vocabulary: setting.vocabulary.clone(),
             mask: setting.vocabulary.required(Role::Mask)?,
@@ -110,20 +124,26 @@ impl RewardObjective {
         })
     }
 
+    /// What draws the completions of rollouts.
+    fn drawer(&self) -> Drawer<'_> {
+        Drawer {
+            recipe: &self.recipe,
+            rewards: &self.rewards,
+            vocabulary: &self.vocabulary,
+            process: self.process.as_ref(),
+            policy: Policies::Same(&self.policy),
+            completions: self.recipe.completions,
+            key: self.key.fold(ROLLOUTS),
+        }
+    }
+
     /// Draws the completions of the updates that follow, each rank its share of the prompts.
     fn draw(&self, step: Step<'_>, denoiser: &dyn Denoiser) -> Result<Rollout, TrainError> {
         let count = self.recipe.prompts(step.canvases);
         let prompts = self.prompts.of_rollout(step.number / self.recipe.updates, count);
         let (rank, size) = (step.ranks.rank(), step.ranks.size());
         let own = count * rank / size..count * (rank + 1) / size;
-        let drawer = Drawer {
-            recipe: &self.recipe,
-            rewards: &self.rewards,
-            vocabulary: &self.vocabulary,
-            process: self.process.as_ref(),
-            key: self.key.fold(ROLLOUTS),
-        };
-        let completions = drawer.draw(denoiser, step, &prompts[own.clone()], own.start)?;
+        let completions = self.drawer().draw(denoiser, step, &prompts[own.clone()], own.start)?;
         let mine = serde_json::to_vec(&completions).map_err(not_saved)?;
         let mut completions: Vec<Completion> = Vec::with_capacity(step.canvases);
         for bytes in step.ranks.all_gather(mine)? {
@@ -232,21 +252,6 @@ impl RewardObjective {
         Ok((rollout, (step - rollout.step) as usize))
     }
 
-    /// The figures of a rollout.
-    fn figures_of(&self, rollout: &Rollout) -> Vec<Figure> {
-        let completions = &rollout.completions;
-        let count = completions.len().max(1) as f64;
-        let mean = |of: &dyn Fn(&Completion) -> f64| completions.iter().map(of).sum::<f64>() / count;
-        let reward = mean(&|completion| completion.reward.0);
-        vec![
-            ("reward", reward),
-            ("reward_spread", mean(&|completion| (completion.reward.0 - reward).powi(2)).sqrt()),
-            ("solved", mean(&|completion| f64::from(u8::from(completion.solved)))),
-            ("flat_groups", self.flat_groups(rollout)),
-            ("completion_length", mean(&|completion| completion.positions.len() as f64)),
-        ]
-    }
-
     /// The share of groups whose completions are all worth the same.
     fn flat_groups(&self, rollout: &Rollout) -> f64 {
         let groups = rollout.completions.chunks(self.recipe.completions);
@@ -256,14 +261,28 @@ impl RewardObjective {
     }
 }
 
+/// The figures of completions.
+fn figures_of(completions: &[Completion]) -> Vec<Figure> {
+    let count = completions.len().max(1) as f64;
+    let mean = |of: &dyn Fn(&Completion) -> f64| completions.iter().map(of).sum::<f64>() / count;
+    let reward = mean(&|completion| completion.reward.0);
+    vec![
+        ("reward", reward),
+        ("reward_spread", mean(&|completion| (completion.reward.0 - reward).powi(2)).sqrt()),
+        ("solved", mean(&|completion| f64::from(u8::from(completion.solved)))),
+        ("passes", mean(&|completion| completion.passes as f64)),
+        ("completion_length", mean(&|completion| completion.positions.len() as f64)),
+    ]
+}
+
 /// Refuses a network of another process, and one whose readings depend on more than its canvas.
 pub(crate) fn require_masks(spec: &NetworkSpec) -> Result<(), TrainError> {
     if spec.process.kind != ProcessKind::Masked || spec.mask_token.is_none() {
-        let allowed = "\"masked\" where `objective.kind` is \"reward\", whose estimates are made by masks";
+        let allowed = "\"masked\" where `objective.kind` is \"reward\" or \"order\"";
         return Err(RecipeError::value("objective.process", format!("\"{}\"", spec.process.kind), allowed).into());
     }
     if spec.self_conditioning.is_some() {
-        let allowed = "false where `objective.kind` is \"reward\"";
+        let allowed = "false where `objective.kind` is \"reward\" or \"order\"";
         return Err(RecipeError::value("network.self_conditioning", "true", allowed).into());
     }
     Ok(())
@@ -377,7 +396,8 @@ impl Objective for RewardObjective {
         let [kl, clipped, estimates] = sums;
         let estimates = f64::max(estimates, 1.0);
         let Some(rollout) = &self.rollout else { return };
-        let mut figures = self.figures_of(rollout);
+        let mut figures = figures_of(&rollout.completions);
+        figures.push(("flat_groups", self.flat_groups(rollout)));
         figures.push(("clipped", clipped / estimates));
         figures.extend(self.reference.is_some().then_some(("kl", kl / estimates)));
         let (steps, sums) = &mut self.since;
@@ -389,8 +409,29 @@ impl Objective for RewardObjective {
         }
     }
 
-    fn validate(&self, _: &dyn Learner, _: &mut dyn FnMut(u64) -> bool) -> Result<Option<HeldOutCost>, TrainError> {
-        Ok(None)
+    /// One completion of each held-out prompt, drawn as those of a rollout are, by numbers that stay the same; what is to
+    /// become small is their mean reward with the other sign.
+    fn validate(
+        &self,
+        model: &dyn Learner,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<HeldOutCost>, TrainError> {
+        let Some(held_out) = &self.held_out else { return Ok(None) };
+        let prompts = held_out.spread(self.most_held_out);
+        let drawer = Drawer { completions: 1, key: self.key.fold(HELD_OUT), ..self.drawer() };
+        let mut completions = Vec::with_capacity(prompts.len());
+        for some in prompts.chunks(self.canvases_per_pass) {
+            if !progress(completions.len() as u64) {
+                return Err(EvaluateError::Stopped.into());
+            }
+            let step = Step { number: 0, canvases: some.len(), ranks: &Alone, stop: &NEVER };
+            let drawn = drawer.draw(model, step, some, completions.len())?;
+            completions.extend(drawn);
+        }
+        let figures: Vec<Figure> =
+            figures_of(&completions).into_iter().filter(|(name, _)| *name != "reward_spread").collect();
+        let cost = figures.iter().find(|(name, _)| *name == "reward").map_or(0.0, |(_, reward)| -reward);
+        Ok(Some(HeldOutCost::Other { cost, figures }))
     }
 
     fn unit(&self) -> &'static str {

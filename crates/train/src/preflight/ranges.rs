@@ -51,7 +51,7 @@ const STEPS_OR_NONE: Range = from(0.0, 1e12, "0 or more, at most 1000000000000")
 /// Every number but those in arrays, which are checked with their tables: `data.*.repeat`, `data.*.max_bad_share`,
 /// `objective.time_range`, `optimiser.groups.rate`. The seed may be anything.
 #[rustfmt::skip]
-const NUMBERS: [Number<Resolved>; 40] = [
+const NUMBERS: [Number<Resolved>; 43] = [
     number("adapter.dropout", |r| r.adapter.as_ref().map(|a| a.dropout), DECAY),
     number("adapter.rank", |r| r.adapter.as_ref().and_then(|a| int(a.rank)), from(1.0, 131_072.0, "1 or more, at most 131072")),
     number("adapter.alpha", |r| r.adapter.as_ref().map(|a| a.alpha), above(0.0, 1e6, "above 0, at most 1000000")),
@@ -89,8 +89,11 @@ const NUMBERS: [Number<Resolved>; 40] = [
     number("reward.kl", |r| r.reward.as_ref().map(|w| w.kl), from(0.0, 1e6, "0 or more, at most 1000000")),
     number("reward.steps", |r| r.reward.as_ref().and_then(|w| int(w.steps)), from(1.0, 1_048_576.0, "1 or more, at most 1048576")),
     number("reward.block_length", |r| r.reward.as_ref().and_then(|w| w.block_length).and_then(int), from(1.0, 16_777_216.0, "1 or more; leave it out to fill all positions together")),
-    number("reward.temperature", |r| r.reward.as_ref().map(|w| w.temperature), above(0.0, 100.0, "above 0, at most 100: completions of temperature 0 are all alike")),
+    number("reward.temperature", |r| r.reward.as_ref().map(|w| w.temperature), from(0.0, 100.0, "0 or more, at most 100")),
     number("reward.program_seconds", |r| r.reward.as_ref().map(|w| w.program_seconds), above(0.0, 1e6, "above 0, at most 1000000")),
+    number("order.price", |r| r.order.map(|o| o.price), from(0.0, 1e6, "0 or more, at most 1000000")),
+    number("order.threshold", |r| r.order.map(|o| o.threshold), from(0.0001, 0.9999, "0.0001 to 0.9999")),
+    number("order.width", |r| r.order.and_then(|o| int(o.width)), from(1.0, 4096.0, "1 to 4096")),
     number("seed", |r| Some(r.seed as f64), from(0.0, f64::MAX, "a whole number")),
 ];
 

@@ -7,6 +7,8 @@ use super::{Preflight, Texts, Tokens, with_layers};
 use crate::TrainError;
 use crate::error::Bytes;
 use crate::recipe::{NetworkRecipe, ObjectiveKind, OptimiserKind, OptimiserRecipe, Resolved, Run};
+use aquatint_checkpoint::Checkpoint;
+use aquatint_compute::WeightFormat;
 use aquatint_files::available_space;
 use aquatint_network::{Activations, NetworkSpec, Role, TensorSpec};
 use std::path::Path;
@@ -159,14 +161,19 @@ fn activations(preflight: &Preflight<'_>, spec: &NetworkSpec) -> f64 {
     activations.bytes(if recomputed { spec.layers.len() } else { 0 }) as f64 / few as f64 * rows
 }
 
+/// Refuses a run whose model, which stays as it is, does not fit into memory.
+pub(super) fn check_frozen(memory: AvailableMemory, frozen: &Checkpoint) -> Result<(), TrainError> {
+    require_memory(memory, frozen.memory(WeightFormat::F32) as f64, 0.0)
+}
+
 /// Refuses a run that has no room to be saved, or to keep its texts.
 pub(super) fn check_disk(
     recipe: &Resolved,
-    spec: &NetworkSpec,
+    learned: &[TensorSpec],
     texts: &Texts,
     resumed: bool,
 ) -> Result<(), TrainError> {
-    let Sizes { state, model, .. } = Sizes::of(&spec.tensors(), (&recipe.optimiser, &recipe.run), SAVED)?;
+    let Sizes { state, model, .. } = Sizes::of(learned, (&recipe.optimiser, &recipe.run), SAVED)?;
     // A file that is replaced is there twice for a moment; a resumed run replaces what it has.
     let mut output = if resumed { state.max(model) } else { 2.0 * state + 2.0 * model };
     let shards = if resumed { 0.0 } else { (texts.bytes / BYTES_PER_TOKEN * TOKEN) as f64 };

@@ -46,7 +46,7 @@ impl Texts {
                 match recipe.objective.kind {
                     ObjectiveKind::Instruct => require_row(snapshot.conversations(), stop)?,
                     ObjectiveKind::Preference => require_row(snapshot.preferences(), stop)?,
-                    ObjectiveKind::Diffusion | ObjectiveKind::Causal | ObjectiveKind::Reward => {
+                    ObjectiveKind::Diffusion | ObjectiveKind::Causal | ObjectiveKind::Reward | ObjectiveKind::Order => {
                         require_text(&snapshot, stop)?;
                     }
                 }

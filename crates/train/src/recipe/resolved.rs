@@ -2,7 +2,7 @@
 
 use super::{
     AdapterRecipe, Data, Distil, GroupRecipe, LrSchedule, Masking, NetworkPlan, ObjectiveKind, ObjectiveRecipe,
-    OptimiserKind, OptimiserOverrides, Recipe, RewardRecipe, Run, reward,
+    OptimiserKind, OptimiserOverrides, OrderRecipe, Recipe, RewardRecipe, Run, order, reward,
 };
 use crate::RecipeError;
 use crate::preflight::ranges;
@@ -101,6 +101,9 @@ pub struct Resolved {
     /// What completions are worth, and how the model learns from that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reward: Option<RewardRecipe>,
+    /// What learns in place of the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderRecipe>,
     /// How it is minimised.
     pub optimiser: OptimiserRecipe,
     /// How long, how often, where.
@@ -188,6 +191,10 @@ impl Recipe {
             None => o,
         };
         let optimiser = o.resolve(OptimiserDefaults { learning_rate, batch, steps: self.run.steps });
+        let order = match objective.kind {
+            ObjectiveKind::Order => Some(self.order.unwrap_or_default()),
+            _ => self.order,
+        };
         let resolved = Resolved {
             output: self.output,
             size,
@@ -199,6 +206,7 @@ impl Recipe {
             objective,
             distillation: self.distillation,
             reward: self.reward,
+            order,
             optimiser,
             run: self.run,
         };
@@ -278,6 +286,7 @@ impl Resolved {
             return wrong(key, "set".to_owned(), "nothing but where `objective.kind` is \"instruct\"");
         }
         reward::check(self)?;
+        order::check(self)?;
         if objective.preference.is_some() && objective.kind != ObjectiveKind::Preference {
             let allowed = "nothing but where `objective.kind` is \"preference\"";
             return wrong("objective.preference", "a table".to_owned(), allowed);

@@ -2,8 +2,12 @@
 
 use super::{ObjectiveKind, Resolved, SourceRecipe};
 use crate::RecipeError;
+use aquatint_checkpoint::Checkpoint;
+use aquatint_diffusion::CommitPolicy;
+use aquatint_diffusion::policy::{self, Learnt};
 use aquatint_reward::{RewardError, Rewards, Seconds};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The reward of a completion, and how the model learns from it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -128,10 +132,39 @@ pub enum KlEstimator {
 }
 
 impl RewardRecipe {
+    /// What its keys are where nothing is said, without terms.
+    pub(super) fn usual() -> Self {
+        Self {
+            terms: Vec::new(),
+            completions: defaults::completions(),
+            completion_length: 0,
+            updates: defaults::updates(),
+            estimator: EstimatorKind::default(),
+            readings: defaults::readings(),
+            hidden_prompt: defaults::hidden_prompt(),
+            surrogate: SurrogateKind::default(),
+            scale: AdvantageScale::default(),
+            clip: defaults::clip(),
+            kl: 0.0,
+            kl_estimator: KlEstimator::default(),
+            steps: defaults::steps(),
+            block_length: None,
+            policy: defaults::policy(),
+            temperature: defaults::temperature(),
+            program_seconds: defaults::program_seconds(),
+        }
+    }
+
     /// The rewards.
     pub(crate) fn rewards(&self) -> Result<Rewards, RewardError> {
         let seconds = Seconds::new(self.program_seconds)?;
         Rewards::new(self.terms.iter().map(|term| (term.name.as_str(), term.weight)), seconds)
+    }
+
+    /// The commit policy, which may be the learnt order of the model that the run begins with.
+    pub(crate) fn policy(&self, initial: Option<&Checkpoint>) -> Result<Arc<dyn CommitPolicy>, RecipeError> {
+        let order = initial.and_then(|checkpoint| checkpoint.generation.order.as_ref());
+        policy::by_name_with(&self.policy, order).map_err(RecipeError::Policy)
     }
 
     /// Prompts of a step of so many completions.
@@ -142,37 +175,36 @@ impl RewardRecipe {
 
 /// Refuses a recipe that has one without the other, or keys that rewards leave without an effect.
 pub(super) fn check(recipe: &Resolved) -> Result<(), RecipeError> {
-    let wrong = |key, given: &str, allowed| Err(RecipeError::value(key, given, allowed));
-    let is_requested = recipe.objective.kind == ObjectiveKind::Reward;
+    let wrong = |key, given: &str, allowed: &'static str| Err(RecipeError::value(key, given, allowed));
     let Some(reward) = &recipe.reward else {
-        return match is_requested {
-            true => wrong("reward", "unset", "a table with `terms` where `objective.kind` is \"reward\""),
+        return match recipe.objective.kind.draws_completions() {
+            true => wrong("reward", "unset", "a table with `terms` where `objective.kind` is \"reward\" or \"order\""),
             false => Ok(()),
         };
     };
-    if !is_requested {
-        return wrong("reward", "a table", "nothing but where `objective.kind` is \"reward\"");
+    if !recipe.objective.kind.draws_completions() {
+        return wrong("reward", "a table", "nothing but where `objective.kind` is \"reward\" or \"order\"");
     }
     if recipe.initial.is_none() {
         let allowed = "another objective without `initial`: a model learns to write before it is rewarded";
-        return wrong("objective.kind", "\"reward\"", allowed);
+        return wrong("objective.kind", &format!("\"{}\"", recipe.objective.kind.name()), allowed);
     }
     if recipe.distillation.is_some() {
-        return wrong("distillation", "a table", "nothing where `objective.kind` is \"reward\"");
-    }
-    if !recipe.data.valid.is_empty() {
-        let allowed = "nothing where `objective.kind` is \"reward\": `aquatint eval` measures held-out prompts";
-        return wrong("data.valid", "set", allowed);
+        return wrong("distillation", "a table", "nothing where `objective.kind` is \"reward\" or \"order\"");
     }
     if !recipe.data.codecs.is_empty() || recipe.data.train.iter().any(|SourceRecipe { media, .. }| media.is_some()) {
-        return wrong("data.codecs", "set", "nothing where `objective.kind` is \"reward\": completions are text");
+        return wrong(
+            "data.codecs",
+            "set",
+            "nothing where `objective.kind` is \"reward\" or \"order\": completions are text",
+        );
     }
     // A prompt has its meaning here, too.
     if let Some(key) = recipe.objective.stated_of_the_bound().find(|key| *key != "objective.prompt") {
         return wrong(
             key,
             "set",
-            "nothing where `objective.kind` is \"reward\", whose masks are those of its estimator",
+            "nothing where `objective.kind` is \"reward\" or \"order\", which reads completions of the model's own",
         );
     }
     let batch = recipe.optimiser.batch;
@@ -195,6 +227,10 @@ pub(super) fn check(recipe: &Resolved) -> Result<(), RecipeError> {
         }
         _ => {}
     }
+    if recipe.objective.kind == ObjectiveKind::Reward && reward.temperature == 0.0 {
+        let allowed = "above 0, at most 100: completions of temperature 0 are all alike";
+        return wrong("reward.temperature", "0", allowed);
+    }
     let takes_pairs = matches!(reward.estimator, EstimatorKind::Bound | EstimatorKind::TwoSided);
     if takes_pairs && reward.readings > 1 && !reward.readings.is_multiple_of(2) {
         let allowed = "1 or an even number under the estimators `bound` and `two-sided`, whose masks are pairs";
@@ -206,7 +242,10 @@ pub(super) fn check(recipe: &Resolved) -> Result<(), RecipeError> {
             return wrong("reward.terms.weight", &given, "-1000000 to 1000000");
         }
     }
-    aquatint_diffusion::policy::by_name(&reward.policy).map_err(RecipeError::Policy)?;
+    // Whether the model has a learnt order is known when that is opened; its name may be there.
+    if reward.policy.split(':').next() != Some(Learnt::NAME) {
+        policy::by_name(&reward.policy).map_err(RecipeError::Policy)?;
+    }
     reward.rewards().map(drop).map_err(RecipeError::Reward)
 }
 

@@ -9,6 +9,7 @@ mod gpu;
 mod instruct;
 mod joint;
 mod matchers;
+mod order;
 mod own_objective;
 mod preference;
 mod processes;

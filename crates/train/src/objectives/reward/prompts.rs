@@ -13,7 +13,7 @@ const TOGETHER: usize = 1024;
 
 /// The prompts, each with what the data has as its completion.
 #[derive(Debug)]
-pub(super) struct Prompts {
+pub(crate) struct Prompts {
     tokens: Vec<TokenId>,
     /// Where each text ends among the tokens.
     ends: Vec<usize>,
@@ -25,7 +25,7 @@ pub(super) struct Prompts {
 
 /// How a text is laid out.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PromptLayout {
+struct PromptLayout {
     /// Tokens of the prompt, where the rest of a text is a completion; 0 where all of it is the prompt.
     prompt: usize,
     /// Positions of the completion, where all of a text is the prompt.
@@ -37,12 +37,12 @@ pub(super) struct PromptLayout {
 
 /// A prompt.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Prompt<'a> {
+pub(crate) struct Prompt<'a> {
     pub(super) tokens: &'a [TokenId],
     /// What the data has behind it.
     pub(super) reference: Option<&'a [TokenId]>,
     /// Positions of a completion.
-    pub(super) length: usize,
+    pub(crate) length: usize,
     /// The token given behind it; `None` where the completion itself may hold an end.
     pub(super) end: Option<TokenId>,
 }
@@ -69,13 +69,33 @@ impl PromptLayout {
 }
 
 impl Prompts {
-    /// Reads the prompts of a recipe's sources, and reports those that no canvas holds.
-    pub(super) fn read(setting: &mut Setting<'_>, completion: usize, needed: usize) -> Result<Self, TrainError> {
+    /// Reads the prompts of a recipe's sources to learn from, and reports those that no canvas holds.
+    pub(crate) fn read(setting: &mut Setting<'_>, completion: usize, needed: usize) -> Result<Self, TrainError> {
+        let texts = setting.texts;
+        Self::of(&texts.train, "data.train", setting, completion, needed)
+    }
+
+    /// The same of the sources that are held out, where there are any.
+    pub(crate) fn read_held_out(setting: &mut Setting<'_>, completion: usize) -> Result<Option<Self>, TrainError> {
+        let texts = setting.texts;
+        match texts.valid.is_empty() {
+            true => Ok(None),
+            false => Self::of(&texts.valid, "data.valid", setting, completion, 1).map(Some),
+        }
+    }
+
+    fn of(
+        snapshots: &[SourceSnapshot],
+        key: &'static str,
+        setting: &mut Setting<'_>,
+        completion: usize,
+        needed: usize,
+    ) -> Result<Self, TrainError> {
         let layout = PromptLayout::of(setting.recipe, completion, setting.vocabulary);
         (setting.events)(TrainingEvent::Preparing("reading the prompts"));
         let (mut tokens, mut ends, mut places) = (Vec::new(), Vec::new(), Vec::new());
         let mut left_out = 0u64;
-        for snapshot in &setting.texts.train {
+        for snapshot in snapshots {
             let first = ends.len();
             let stop = setting.stop;
             let report = each_text(snapshot, &mut |texts| {
@@ -93,7 +113,7 @@ impl Prompts {
                 }
                 Ok(())
             })?;
-            (setting.events)(TrainingEvent::Source { key: "data.train", report: &report });
+            (setting.events)(TrainingEvent::Source { key, report: &report });
             for _ in 0..snapshot.source().repeat {
                 places.extend(first as u32..ends.len() as u32);
             }
@@ -106,20 +126,27 @@ impl Prompts {
                 prompt => format!("have no completion behind `objective.prompt`, which is {prompt}, or are too long"),
             };
             let text = format!(
-                "{left_out} of {of} texts {rule}, on a canvas of `data.canvas_length`, which is {length}; they are left out"
+                "{left_out} of {of} texts of `{key}` {rule}, on a canvas of `data.canvas_length`, which is {length}; they are left out"
             );
             (setting.events)(TrainingEvent::Warning(&text));
         }
         if places.len() < needed {
-            let (key, canvases, length) = ("data.train", places.len(), layout.canvas_length);
+            let (canvases, length) = (places.len(), layout.canvas_length);
             return Err(TrainError::TooLittle { key, canvases, length, needed });
         }
         let order = Order::new(setting.recipe.seed, places.len() as u64)?;
         Ok(Self { tokens, ends, places, order, layout })
     }
 
+    /// At most so many of the texts, spread evenly.
+    pub(crate) fn spread(&self, most: usize) -> Vec<Prompt<'_>> {
+        let (count, most) = (self.ends.len(), most.max(1));
+        let chosen = (0..count).filter(|index| count <= most || index * most / count != (index + 1) * most / count);
+        chosen.filter_map(|index| self.layout.lay_out(self.text(index))).collect()
+    }
+
     /// The prompts of a rollout: a function of the recipe's seed and the rollout's number alone.
-    pub(super) fn of_rollout(&self, number: u64, count: usize) -> Vec<Prompt<'_>> {
+    pub(crate) fn of_rollout(&self, number: u64, count: usize) -> Vec<Prompt<'_>> {
         let places = self.order.batch(number, count).into_iter();
         places.filter_map(|place| self.layout.lay_out(self.text(self.places[place as usize] as usize))).collect()
     }

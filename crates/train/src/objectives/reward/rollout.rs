@@ -5,7 +5,7 @@ use crate::TrainError;
 use crate::objective::Step;
 use crate::recipe::RewardRecipe;
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::{Canvas, Key, PADDING_DOCUMENT, Process, TokenId};
+use aquatint_diffusion::{Canvas, CommitPolicy, Key, PADDING_DOCUMENT, Process, TokenId};
 use aquatint_evaluate::TextRequests;
 use aquatint_generate::{ChangeKind, DenoisingEvent, Ended, Engine, Limits, Outcome, RequestId, Settings};
 use aquatint_network::Denoiser;
@@ -14,6 +14,7 @@ use aquatint_vocabulary::{Role, Vocabulary};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// The completions of some steps.
@@ -29,15 +30,18 @@ pub(super) struct Rollout {
 /// A canvas that was filled.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Completion {
+pub(crate) struct Completion {
     /// Prompt, completion, and what is given behind it.
     pub(super) tokens: Vec<TokenId>,
     /// The positions of the completion, up to the end that closes it.
-    pub(super) positions: Range<usize>,
+    pub(crate) positions: Range<usize>,
     /// The step that committed each of them.
     pub(super) committed: Vec<u32>,
-    pub(super) reward: Exact,
-    pub(super) solved: bool,
+    pub(crate) reward: Exact,
+    pub(crate) solved: bool,
+    /// Forward passes that it took.
+    #[serde(default)]
+    pub(crate) passes: u64,
     /// Within its group.
     pub(super) advantage: Exact,
     /// The estimates of the model that drew it, for each update but the first.
@@ -47,7 +51,7 @@ pub(super) struct Completion {
 /// A real number that is saved as its bits.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(from = "u64", into = "u64")]
-pub(super) struct Exact(pub(super) f64);
+pub(crate) struct Exact(pub(crate) f64);
 
 impl From<u64> for Exact {
     fn from(bits: u64) -> Self {
@@ -79,20 +83,41 @@ impl Rollout {
     }
 }
 
+/// The policies by which completions are filled that are drawn together.
+#[derive(Clone, Copy)]
+pub(crate) enum Policies<'a> {
+    /// One for all.
+    Same(&'a Arc<dyn CommitPolicy>),
+    /// One for each, in their order.
+    Each(&'a [Arc<dyn CommitPolicy>]),
+}
+
+impl Policies<'_> {
+    fn of(self, number: usize) -> Arc<dyn CommitPolicy> {
+        match self {
+            Self::Same(policy) => Arc::clone(policy),
+            Self::Each(policies) => Arc::clone(&policies[number]),
+        }
+    }
+}
+
 /// What draws completions.
-pub(super) struct Drawer<'a> {
-    pub(super) recipe: &'a RewardRecipe,
-    pub(super) rewards: &'a Rewards,
-    pub(super) vocabulary: &'a Vocabulary,
-    pub(super) process: &'a dyn Process,
+pub(crate) struct Drawer<'a> {
+    pub(crate) recipe: &'a RewardRecipe,
+    pub(crate) rewards: &'a Rewards,
+    pub(crate) vocabulary: &'a Vocabulary,
+    pub(crate) process: &'a dyn Process,
+    pub(crate) policy: Policies<'a>,
+    /// Completions of each prompt.
+    pub(crate) completions: usize,
     /// The randomness of the rollout.
-    pub(super) key: Key,
+    pub(crate) key: Key,
 }
 
 impl Drawer<'_> {
     /// A group of completions of each prompt, without advantages. `first` is the number of the first of these prompts among all of
     /// the step.
-    pub(super) fn draw(
+    pub(crate) fn draw(
         &self,
         denoiser: &dyn Denoiser,
         step: Step<'_>,
@@ -102,12 +127,12 @@ impl Drawer<'_> {
         let requests = TextRequests::new(self.vocabulary, denoiser.spec().vocabulary_size);
         let mut engine = Engine::borrowing(denoiser, self.process, Limits::default())?;
         let mut filling: BTreeMap<RequestId, Filling> = BTreeMap::new();
-        let each = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, self.recipe.completions));
+        let each = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, self.completions));
         for (index, prompt) in each.enumerate() {
-            let number = (first * self.recipe.completions + index) as u64;
+            let number = (first * self.completions + index) as u64;
             let canvas = self.canvas(prompt);
             let steps = vec![None; canvas.len()];
-            let request = requests.request(canvas, self.settings(number, step.number)?);
+            let request = requests.request(canvas, self.settings(self.policy.of(index), number, step.number)?);
             filling.insert(engine.submit(request)?, Filling { committed: steps, step: 0, outcome: None });
         }
         while !engine.is_idle() {
@@ -126,7 +151,7 @@ impl Drawer<'_> {
                 }
             }
         }
-        let each = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, self.recipe.completions));
+        let each = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, self.completions));
         let written = each.zip(filling.into_values());
         let written = written.map(|(prompt, filling)| Written::new(prompt, filling, self.vocabulary));
         let unwritten = || TrainError::ObjectiveState { reason: "a completion was left open".to_owned() };
@@ -138,6 +163,7 @@ impl Drawer<'_> {
             positions: written.positions,
             reward: Exact(score.total),
             solved: score.solved,
+            passes: written.passes,
             advantage: Exact(0.0),
             before: Vec::new(),
         };
@@ -154,10 +180,10 @@ impl Drawer<'_> {
         canvas
     }
 
-    fn settings(&self, number: u64, step: u64) -> Result<Settings, TrainError> {
-        let RewardRecipe { steps, policy, temperature, block_length, .. } = self.recipe;
+    fn settings(&self, policy: Arc<dyn CommitPolicy>, number: u64, step: u64) -> Result<Settings, TrainError> {
+        let RewardRecipe { steps, temperature, block_length, .. } = self.recipe;
         let seed = self.key.at(number, step).next_u64();
-        let builder = Settings::builder().steps(*steps).policy_named(policy).temperature(*temperature).seed(seed);
+        let builder = Settings::builder().steps(*steps).policy(policy).temperature(*temperature).seed(seed);
         let builder = match block_length {
             Some(length) => builder.block_length(*length),
             None => builder,
@@ -196,12 +222,13 @@ struct Written {
     canvas: Vec<TokenId>,
     committed: Vec<Option<u32>>,
     positions: Range<usize>,
+    passes: u64,
 }
 
 impl Written {
     /// `None` where nothing was written, which no plan allows.
     fn new(prompt: &Prompt<'_>, filling: Filling, vocabulary: &Vocabulary) -> Option<Self> {
-        let canvas = filling.outcome?.canvas;
+        let Outcome { canvas, statistics, .. } = filling.outcome?;
         let start = prompt.tokens.len();
         let end = 1 + canvas.committed_positions().last()?;
         let mut tokens = canvas.tokens().to_vec();
@@ -216,6 +243,7 @@ impl Written {
             canvas: tokens,
             committed,
             positions: start..end,
+            passes: statistics.forward_passes as u64,
         })
     }
 

@@ -4,7 +4,7 @@ use crate::recipe::{AdvantageScale, KlEstimator, RewardRecipe, SurrogateKind};
 
 /// The advantages of a group: rewards without their mean, in units of their standard deviation or as they are. All 0 where
 /// the rewards are alike.
-pub(super) fn advantages(rewards: &[f64], scale: AdvantageScale) -> Vec<f64> {
+pub(crate) fn advantages(rewards: &[f64], scale: AdvantageScale) -> Vec<f64> {
     let count = rewards.len().max(1) as f64;
     let mean = rewards.iter().sum::<f64>() / count;
     if is_flat(rewards) {
@@ -19,7 +19,7 @@ pub(super) fn advantages(rewards: &[f64], scale: AdvantageScale) -> Vec<f64> {
 }
 
 /// Whether the rewards of a group are alike, so that nothing follows from them.
-pub(super) fn is_flat(rewards: &[f64]) -> bool {
+pub(crate) fn is_flat(rewards: &[f64]) -> bool {
     rewards.windows(2).all(|pair| pair[0] == pair[1])
 }
 
