@@ -193,9 +193,9 @@ impl OrderNetwork {
             }
         }
         for (index, row) in features.rows().enumerate() {
-            for neuron in 0..width {
+            for (neuron, shared) in of_mean.iter().enumerate() {
                 let place = index * width + neuron;
-                let slope = (of_hidden[place] + of_mean[neuron] / count as f64) * silu_slope(inner[place]);
+                let slope = (of_hidden[place] + shared / count as f64) * silu_slope(inner[place]);
                 gradient[INNER_BIAS][neuron] += slope;
                 add(&mut gradient[INNER][neuron * row.len()..(neuron + 1) * row.len()], slope, row);
             }
